@@ -1,0 +1,177 @@
+// Errors: every failure corelane reports, in one table of codes.
+// Thread: any.   Owns: nothing.
+// Users match on `code`, never on `instanceof`: two copies of the package may be loaded.
+
+/** One row of the table: how the message reads and whether trying again can help. */
+export interface ErrorRow {
+  /** Class name of the error. */
+  readonly name:
+    | 'LaneError'
+    | 'ConfigError'
+    | 'PartitionLostError'
+    | 'ClosedError'
+    | 'SerializationError'
+  /** Message; each `{word}` is replaced by that member of the error's `details`. */
+  readonly template: string
+  /** Whether the same call may succeed later without being changed. */
+  readonly retryable: boolean
+}
+
+function row(name: ErrorRow['name'], template: string, retryable = false): ErrorRow {
+  return Object.freeze({ name, template, retryable })
+}
+
+/** Every code, in alphabetical order. Codes are never reused for another meaning. */
+export const ERRORS = Object.freeze({
+  CORELANE_CLOSED: row('ClosedError', 'The queue manager is {state} and takes no commands'),
+  CORELANE_COMMAND_DROPPED: row(
+    'ClosedError',
+    'The command was still {stage} when the queue manager ended ({reason})',
+    true,
+  ),
+  CORELANE_CONTROL_TIMEOUT: row(
+    'LaneError',
+    'Partition {partition} did not answer "{call}" within {timeoutMs} ms',
+    true,
+  ),
+  CORELANE_DRAIN_TIMEOUT: row(
+    'LaneError',
+    'After {timeoutMs} ms commands were left unfinished: {left}',
+    true,
+  ),
+  CORELANE_HANDLERS_FAILED: row(
+    'ConfigError',
+    'The handler module {module} could not be loaded: {reason}',
+  ),
+  CORELANE_INVALID_COMMAND: row('ConfigError', '{field} is {received}; allowed: {allowed}'),
+  CORELANE_INVALID_OPTION: row('ConfigError', '{option} is {received}; allowed: {allowed}'),
+  CORELANE_INVALID_PARTITION: row(
+    'ConfigError',
+    'The custom partitioner chose {received} for a command of type "{type}"; allowed: an integer from 0 to {last}',
+  ),
+  CORELANE_LAYOUT_MISMATCH: row(
+    'LaneError',
+    'The shared region has layout {received}, this build reads {expected}: two versions of corelane met in one process',
+  ),
+  CORELANE_NESTED_MANAGER: row(
+    'ConfigError',
+    'A queue manager may not be created inside partition {partition}: a handler module that does so would start threads without end (set allowNested: true to allow it)',
+  ),
+  CORELANE_NOT_STARTED: row('LaneError', 'The queue manager is not started: call start() first'),
+  CORELANE_PARTITION_LOST: row(
+    'PartitionLostError',
+    'Partition {partition} was lost ({reason}) with the command {stage}',
+    true,
+  ),
+  CORELANE_UNKNOWN_LANE: row('ConfigError', 'There is no lane {received}; lanes: {allowed}'),
+  CORELANE_UNKNOWN_TYPE: row(
+    'ConfigError',
+    'The handler module has no handler {received}; handlers: {allowed}',
+  ),
+  CORELANE_UNSERIALIZABLE: row(
+    'SerializationError',
+    'The {role} cannot cross threads: {path} is {received}',
+  ),
+})
+
+/** Any code corelane reports. */
+export type ErrorCode = keyof typeof ERRORS
+
+/** Plain data about a failure; each code fills the words of its template and may add more. */
+export type ErrorDetails = Readonly<Record<string, unknown>>
+
+function fill(template: string, details: ErrorDetails): string {
+  return template.replace(/\{(\w+)\}/g, (_, word: string) => String(details[word]))
+}
+
+/**
+ * The base of every error corelane reports. Match on {@link LaneError.code}.
+ * Errors that a handler throws are not wrapped: they arrive as they were thrown.
+ */
+export class LaneError extends Error {
+  /** Stable code, a key of {@link ERRORS}. */
+  readonly code: ErrorCode
+  /** Whether the same call may succeed later without being changed. */
+  readonly retryable: boolean
+  /** The values behind the message. */
+  readonly details: ErrorDetails
+
+  /**
+   * @param code - Which row of {@link ERRORS} this is.
+   * @param details - Fills the words of the row's template.
+   * @param cause - What led to it, if anything.
+   */
+  constructor(code: ErrorCode, details: ErrorDetails = {}, cause?: unknown) {
+    super(fill(ERRORS[code].template, details), cause === undefined ? undefined : { cause })
+    this.name = ERRORS[code].name
+    this.code = code
+    this.retryable = ERRORS[code].retryable
+    this.details = details
+  }
+}
+
+/** Something the caller passed is not allowed: an option, a lane, a type, a module. */
+export class ConfigError extends LaneError {}
+
+/** A partition's thread ended with the command on it; `details.started` tells whether it had begun. */
+export class PartitionLostError extends LaneError {
+  /** Whether the handler had been entered. */
+  get started(): boolean {
+    return this.details.started === true
+  }
+}
+
+/** The manager was shut down or closed. */
+export class ClosedError extends LaneError {}
+
+/** A payload or a result holds something that cannot cross threads. */
+export class SerializationError extends LaneError {}
+
+const CLASSES = { LaneError, ConfigError, PartitionLostError, ClosedError, SerializationError }
+
+/**
+ * Makes the error of a code, in the class its row names.
+ *
+ * @param code - Which row of {@link ERRORS}.
+ * @param details - Fills the words of the row's template.
+ * @param cause - What led to it, if anything.
+ * @returns The error, not thrown.
+ */
+export function laneError(code: ErrorCode, details?: ErrorDetails, cause?: unknown): LaneError {
+  return new CLASSES[ERRORS[code].name](code, details, cause)
+}
+
+/** A broken assumption inside corelane. Nobody catches it; report it as a bug. */
+export class InvariantError extends Error {
+  override readonly name = 'InvariantError'
+}
+
+/**
+ * States what must hold.
+ *
+ * @param holds - The condition.
+ * @param what - What must hold, with the numbers at hand.
+ * @throws {@link InvariantError} if it does not hold.
+ */
+export function invariant(holds: boolean, what: string): asserts holds {
+  if (!holds) throw new InvariantError(what)
+}
+
+/**
+ * Shows a received value in a message: short, on one line, and safe for any value.
+ *
+ * @param value - Anything.
+ * @returns At most about 80 characters.
+ */
+export function show(value: unknown): string {
+  if (typeof value === 'string')
+    return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value)
+  if (typeof value === 'bigint') return `${value}n`
+  if (typeof value === 'symbol') return value.toString()
+  if (typeof value === 'function') return `a function${value.name ? ` (${value.name})` : ''}`
+  if (Array.isArray(value)) return `an array of ${value.length}`
+  if (typeof value !== 'object' || value === null)
+    return Object.is(value, -0) ? '-0' : String(value)
+  const tag = Object.prototype.toString.call(value).slice(8, -1)
+  return tag === 'Object' ? 'an object' : `a ${tag}`
+}

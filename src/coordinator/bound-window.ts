@@ -1,0 +1,293 @@
+// Bound window: the commands that one incarnation has, seen from the coordinator.
+// Thread: main.   Owns: the command ring's writer, the result ring's reader, slots and their commands.
+// Must not: choose what is bound (binder), start or stop threads (incarnation).
+
+import { invariant } from '../base/errors.ts'
+import { SLOT_COUNT } from '../memory/layout.ts'
+import { CoordinatorEnd } from '../memory/region.ts'
+import { NO_ROOM, type RecordSink } from '../memory/ring.ts'
+import { SlotState, slotOf } from '../memory/slots.ts'
+import type { SharedMemory } from '../memory/views.ts'
+import { commandHeadBytes, commandKind, writeCommandHead } from '../wire/command-record.ts'
+import { PayloadDecoder, PayloadEncoder, PayloadKind, SPILL } from '../wire/payload-codec.ts'
+import { payloadKindOf, ResultStatus, resetsOf, statusOf } from '../wire/record-kind.ts'
+import { RESULT_HEAD_BYTES, resultDurationMs, resultId } from '../wire/result-record.ts'
+import type { SidePort } from '../wire/side-port.ts'
+import type { PendingCommand } from './pending-command.ts'
+import { learnDuration } from './type-table.ts'
+
+/** Work that a window should hold: it must outlast a pause of the main thread. */
+const WINDOW_WORK_US = 10_000
+
+/** So many commands may be bound however long they run: one runs, the next is at hand. */
+const WINDOW_COUNT_MIN = 2
+
+/** Slots that only a command more urgent than something bound may take. */
+const RESERVED_SLOTS = 64
+
+/** Commands are shown to the partition after so many, or at the end of the caller's turn. */
+const FLUSH_COUNT = 64
+
+/** Results taken in one go, so that other partitions and the event loop get their turn. */
+const DRAIN_COUNT = 1024
+
+/** A command that a thread's death left behind. */
+export interface LeftBehind {
+  readonly command: PendingCommand
+  /** Whether its handler had been entered. */
+  readonly started: boolean
+}
+
+/** Binds commands and takes their results. */
+export class BoundWindow implements RecordSink {
+  readonly #end: CoordinatorEnd
+  readonly #partition: number
+  readonly #sidePort: SidePort
+  readonly #encoder: PayloadEncoder
+  readonly #decoder: PayloadDecoder = new PayloadDecoder()
+  readonly #commands: (PendingCommand | undefined)[] = new Array(SLOT_COUNT).fill(undefined)
+  readonly #ids = new Int32Array(SLOT_COUNT)
+  readonly #ranks = new Int32Array(SLOT_COUNT)
+  readonly #worksUs = new Float64Array(SLOT_COUNT)
+  readonly #bytes = new Int32Array(SLOT_COUNT)
+  readonly #bytesMax: number
+  #count = 0
+  #workUs = 0
+  #boundBytes = 0
+  /** No bound command is less urgent; may over-state. */
+  #lastRank = 0
+  #unpublished = 0
+  #completed = 0
+
+  /**
+   * @param region - The incarnation's.
+   * @param partition - Its partition's index.
+   * @param sidePort - For payloads that do not go through the ring.
+   * @param inlineBytesMax - Longest payload that may lie in a record.
+   */
+  constructor(region: SharedMemory, partition: number, sidePort: SidePort, inlineBytesMax: number) {
+    this.#end = new CoordinatorEnd(region)
+    this.#partition = partition
+    this.#sidePort = sidePort
+    this.#encoder = new PayloadEncoder('payload', inlineBytesMax)
+    this.#bytesMax = this.#end.commands.bodyBytesMax
+  }
+
+  /** The end of the region, for counters and states. */
+  get end(): CoordinatorEnd {
+    return this.#end
+  }
+
+  /** Commands bound and not settled. */
+  get count(): number {
+    return this.#count
+  }
+
+  /** Estimated run time of what is bound, in microseconds. */
+  get workUs(): number {
+    return this.#workUs
+  }
+
+  /** Results taken so far; grows whenever the partition makes progress. */
+  get completed(): number {
+    return this.#completed
+  }
+
+  /**
+   * Whether the window has room for a command: for about 10 ms of work, at least two commands, and
+   * beyond that for one that must overtake something bound, as long as little is ahead of it.
+   *
+   * @param command - The next one of its place.
+   */
+  accepts(command: PendingCommand): boolean {
+    const free = this.#end.slots.freeCount
+    if (free === 0) return false
+    if (this.#count < WINDOW_COUNT_MIN) return true
+    const work = command.type.estimateUs
+    if (
+      free > RESERVED_SLOTS &&
+      this.#workUs + work <= WINDOW_WORK_US &&
+      this.#boundBytes <= this.#bytesMax
+    ) {
+      return true
+    }
+    return command.rank < this.#lastRank && this.aheadUs(command.rank) + work <= WINDOW_WORK_US
+  }
+
+  /**
+   * Estimated work that runs before a command of a rank would.
+   *
+   * @param rank - Of the command.
+   * @returns Microseconds.
+   */
+  aheadUs(rank: number): number {
+    let sum = 0
+    for (let slot = 0; slot < SLOT_COUNT; slot++) {
+      if (this.#ranks[slot]! <= rank) sum += this.#worksUs[slot]!
+    }
+    return sum
+  }
+
+  /**
+   * Puts a command into the ring. It is shown to the partition by {@link BoundWindow.flush}.
+   *
+   * @param command - Accepted before.
+   * @returns False if the ring has no room now.
+   * @throws SerializationError or DataCloneError if its payload cannot cross; nothing is bound then.
+   */
+  bind(command: PendingCommand): boolean {
+    const { commands, slots, views } = this.#end
+    const { key, transferList } = command
+    const length = transferList === undefined ? this.#encoder.prepare(command.payload) : SPILL
+    const isSide = length === SPILL
+    const headBytes = commandHeadBytes(key)
+    const offset = commands.tryClaim(isSide ? headBytes : headBytes + length)
+    if (offset === NO_ROOM) {
+      if (!isSide) this.#encoder.discard()
+      return false
+    }
+    const id = slots.open()
+    writeCommandHead(views, offset, id, command)
+    if (isSide) {
+      try {
+        this.#sidePort.post(id, 'payload', command.payload, transferList ?? [])
+      } catch (error) {
+        commands.abort()
+        slots.close(id)
+        throw error
+      }
+      commands.commit(offset, commandKind(PayloadKind.SIDE, false))
+    } else {
+      const kind = commandKind(this.#encoder.kind, this.#encoder.resets)
+      this.#encoder.write(views, offset + headBytes)
+      commands.commit(offset, kind)
+    }
+    // What takes the side port is large or moved: few of them fill a window.
+    this.#open(id, command, isSide ? this.#bytesMax >> 3 : headBytes + length)
+    if (++this.#unpublished >= FLUSH_COUNT) this.flush()
+    return true
+  }
+
+  /** Shows the partition what was bound, and wakes it. */
+  flush(): void {
+    if (this.#unpublished === 0) return
+    this.#unpublished = 0
+    this.#end.commands.publish()
+    this.#end.bell.ring(true)
+  }
+
+  /**
+   * Takes results and settles their commands.
+   *
+   * @returns How many records there were.
+   */
+  drain(): number {
+    const taken = this.#end.results.read(this, DRAIN_COUNT)
+    if (taken > 0) this.#end.grantSpace()
+    return taken
+  }
+
+  onRecord(kind: number, offset: number, length: number): void {
+    const { views, slots } = this.#end
+    const id = resultId(views, offset)
+    const status = statusOf(kind)
+    const slot = slotOf(id)
+    const command = this.#commands[slot]
+    invariant(slots.isCurrent(id), `record ${id} is of its slot's present command`)
+    if (status === ResultStatus.REVOKED) {
+      invariant(command === undefined, `command ${id} was taken back before it was dropped`)
+      slots.close(id)
+      return
+    }
+    invariant(command !== undefined, `result ${id} has a command`)
+    const payloadKind = payloadKindOf(kind)
+    const value =
+      payloadKind === PayloadKind.SIDE
+        ? this.#sidePort.take(id)
+        : this.#decoder.decode(
+            payloadKind,
+            resetsOf(kind),
+            views,
+            offset + RESULT_HEAD_BYTES,
+            length - RESULT_HEAD_BYTES,
+          )
+    this.#forget(slot)
+    slots.close(id)
+    this.#completed++
+    learnDuration(command.type, resultDurationMs(views, offset))
+    if (status === ResultStatus.DONE) command.complete(value)
+    else command.fail(value, this.#partition)
+  }
+
+  /**
+   * Takes back commands that have not started, the last to run first, and leaves those that cannot
+   * be sent twice or have a home.
+   *
+   * @param workUs - Stop when so much estimated work was taken back.
+   */
+  recall(workUs: number): PendingCommand[] {
+    const slots: number[] = []
+    for (let slot = 0; slot < SLOT_COUNT; slot++) {
+      if (this.#commands[slot] !== undefined) slots.push(slot)
+    }
+    slots.sort(
+      (a, b) =>
+        this.#ranks[b]! - this.#ranks[a]! ||
+        this.#commands[b]!.sequence - this.#commands[a]!.sequence,
+    )
+    const recalled: PendingCommand[] = []
+    let taken = 0
+    for (const slot of slots) {
+      if (taken >= workUs) break
+      const command = this.#commands[slot]!
+      if (command.transferList !== undefined || !this.#end.slots.revoke(this.#ids[slot]!)) continue
+      taken += this.#worksUs[slot]!
+      // The slot stays taken until the partition acknowledges that it dropped the command.
+      this.#forget(slot)
+      recalled.push(command)
+    }
+    return recalled
+  }
+
+  /** Commands bound, with whether they run: a snapshot that may be stale at once. */
+  *snapshot(): Generator<LeftBehind> {
+    for (let slot = 0; slot < SLOT_COUNT; slot++) {
+      const command = this.#commands[slot]
+      if (command === undefined) continue
+      yield { command, started: this.#end.slots.stateOf(this.#ids[slot]!) !== SlotState.QUEUED }
+    }
+  }
+
+  /** After the thread's exit: takes every result that was finished, then gives up what is left. */
+  takeLeftBehind(): LeftBehind[] {
+    while (this.drain() > 0);
+    const left = [...this.snapshot()].sort((a, b) => a.command.sequence - b.command.sequence)
+    this.#commands.fill(undefined)
+    this.#count = 0
+    this.#workUs = 0
+    this.#sidePort.close()
+    return left
+  }
+
+  #open(id: number, command: PendingCommand, bytes: number): void {
+    const slot = slotOf(id)
+    const work = command.type.estimateUs
+    this.#commands[slot] = command
+    this.#ids[slot] = id
+    this.#ranks[slot] = command.rank
+    this.#worksUs[slot] = work
+    this.#bytes[slot] = bytes
+    if (this.#count++ === 0 || command.rank > this.#lastRank) this.#lastRank = command.rank
+    this.#workUs += work
+    this.#boundBytes += bytes
+  }
+
+  #forget(slot: number): void {
+    this.#commands[slot] = undefined
+    this.#boundBytes -= this.#bytes[slot]!
+    // Sums of estimates drift by rounding; an empty window starts from zero again.
+    if (--this.#count === 0) this.#workUs = 0
+    else this.#workUs -= this.#worksUs[slot]!
+    this.#worksUs[slot] = 0
+  }
+}

@@ -1,0 +1,182 @@
+// Incarnation: one thread of a partition, from its start to its exit.
+// Thread: main.   Owns: the worker, its control port and its region.
+// A partition that loses its thread gets a new incarnation with memory of its own.
+
+import { MessageChannel, Worker, type WorkerOptions } from 'node:worker_threads'
+import type { Remote } from 'comlink'
+import { timers } from '../base/clock.ts'
+import { laneError } from '../base/errors.ts'
+import { createRegion } from '../memory/region.ts'
+import type { SharedMemory } from '../memory/views.ts'
+import {
+  type BootMessage,
+  type Broadcast,
+  type CoordinatorControl,
+  callControl,
+  type LoadReport,
+  type PartitionControl,
+  serveControl,
+} from '../wire/control.ts'
+import { SidePort } from '../wire/side-port.ts'
+import { BoundWindow } from './bound-window.ts'
+
+const ENTRY = new URL('../partition/entry.js', import.meta.url)
+
+/** What every incarnation of a manager is made with. */
+export interface ThreadPlan {
+  readonly commons: SharedMemory
+  /** URL of the handler module. */
+  readonly handlers: string
+  /** Names of the lanes, by index. */
+  readonly lanes: readonly string[]
+  /** Bytes of each of the two rings. */
+  readonly ringBytes: number
+  /** Longest payload that may lie in a record. */
+  readonly inlineBytesMax: number
+  /** Passed on to the thread as they are. */
+  readonly worker: Pick<WorkerOptions, 'env' | 'execArgv' | 'resourceLimits' | 'workerData'>
+}
+
+/** How a thread ended. */
+export interface ExitReport {
+  readonly code: number
+  /** The error that ended it, if one did. */
+  readonly cause: unknown
+}
+
+/** One thread. */
+export class Incarnation {
+  readonly partition: number
+  readonly number: number
+  readonly window: BoundWindow
+  /** Settles when the handler module is loaded or failed to; never if the thread dies before. */
+  readonly loaded: Promise<LoadReport>
+  /** Settles when the thread has exited. */
+  readonly exited: Promise<ExitReport>
+  /** Whether commands may be bound to it. */
+  isReady = false
+  readonly #worker: Worker
+  readonly #control: Remote<PartitionControl>
+  /** Rejects the control calls that wait, when the thread exits. */
+  readonly #waiting = new Set<(reason: unknown) => void>()
+  #exit: ExitReport | undefined
+  #cause: unknown
+
+  /**
+   * Starts a thread.
+   *
+   * @param plan - What it is made with.
+   * @param partition - Its partition's index.
+   * @param number - 1 for the first thread of the partition.
+   * @param sticky - Broadcasts to replay before the first command.
+   */
+  constructor(plan: ThreadPlan, partition: number, number: number, sticky: readonly Broadcast[]) {
+    this.partition = partition
+    this.number = number
+    const region = createRegion(plan.ringBytes, plan.ringBytes)
+    const side = new MessageChannel()
+    const control = new MessageChannel()
+    this.window = new BoundWindow(region, partition, new SidePort(side.port1), plan.inlineBytesMax)
+    this.#worker = new Worker(ENTRY, { ...plan.worker, name: `corelane-${partition}` })
+    this.loaded = new Promise((resolve) => {
+      serveControl<CoordinatorControl>(control.port1, { loaded: resolve })
+    })
+    this.#control = callControl<PartitionControl>(control.port1)
+    this.exited = new Promise((resolve) => {
+      this.#worker.on('error', (error) => {
+        this.#cause = error
+      })
+      this.#worker.once('exit', (code) => {
+        control.port1.close()
+        this.isReady = false
+        this.#exit = { code, cause: this.#cause }
+        for (const fail of this.#waiting) fail(this.lostError('in a control call', true))
+        resolve(this.#exit)
+      })
+    })
+    const boot: BootMessage = {
+      partition,
+      incarnation: number,
+      region,
+      commons: plan.commons,
+      sidePort: side.port2,
+      controlPort: control.port2,
+      handlers: plan.handlers,
+      lanes: plan.lanes,
+      inlineBytesMax: plan.inlineBytesMax,
+      sticky,
+    }
+    this.#worker.postMessage(boot, [side.port2, control.port2])
+    // The process lives as long as commands are in flight, not as long as threads are there.
+    this.#worker.unref()
+    control.port1.unref()
+  }
+
+  /** Itself until its thread has exited. */
+  get living(): Incarnation | undefined {
+    return this.#exit === undefined ? this : undefined
+  }
+
+  /**
+   * Makes a control call that always settles: it races the thread's exit and a time-out.
+   *
+   * @param name - For messages.
+   * @param timeoutMs - How long to wait.
+   * @param invoke - Makes the call.
+   * @throws PartitionLostError if the thread exits first; LaneError `CORELANE_CONTROL_TIMEOUT`.
+   */
+  call<T>(
+    name: string,
+    timeoutMs: number,
+    invoke: (control: Remote<PartitionControl>) => Promise<T>,
+  ): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (this.#exit !== undefined) {
+        reject(this.lostError('in a control call', true))
+        return
+      }
+      const end = () => {
+        timers.clearTimeout(timer)
+        this.#waiting.delete(fail)
+      }
+      const fail = (reason: unknown) => {
+        end()
+        reject(reason)
+      }
+      const details = { partition: this.partition, call: name, timeoutMs }
+      const timer = timers.setTimeout(
+        () => fail(laneError('CORELANE_CONTROL_TIMEOUT', details)),
+        timeoutMs,
+      )
+      this.#waiting.add(fail)
+      invoke(this.#control).then((value) => {
+        end()
+        resolve(value)
+      }, fail)
+    })
+  }
+
+  /** Ends the thread; synchronous native code in it may keep it alive for a while. */
+  async terminate(): Promise<void> {
+    await this.#worker.terminate()
+  }
+
+  /**
+   * The error of a command that this thread's death cost.
+   *
+   * @param stage - What the command was doing.
+   * @param started - Whether its handler had been entered.
+   */
+  lostError(stage: string, started: boolean): Error {
+    const { code, cause } = this.#exit ?? { code: -1, cause: undefined }
+    const reason =
+      cause instanceof Error
+        ? `${cause.name}: ${cause.message}`
+        : `its thread exited with code ${code}`
+    return laneError(
+      'CORELANE_PARTITION_LOST',
+      { partition: this.partition, reason, stage, started, exitCode: code },
+      cause,
+    )
+  }
+}

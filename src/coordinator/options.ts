@@ -1,0 +1,224 @@
+// Options: what a queue manager can be told, checked and completed once.
+// Thread: main.   Owns: the one table of its options.
+
+import { pathToFileURL } from 'node:url'
+import { isPowerOfTwo } from '../base/bits.ts'
+import { laneError, show } from '../base/errors.ts'
+import {
+  anything,
+  boolean,
+  checkOptions,
+  milliseconds,
+  type OptionRules,
+  text,
+} from '../base/options.ts'
+import { DEFAULT_LANES, LANE_RULES, type LaneOptions } from '../model/lane.ts'
+import {
+  PARTITION_RULES,
+  type Partitioner,
+  type PartitionOptions,
+  type PartitionStrategy,
+} from '../model/partition-config.ts'
+import { usableCores } from './cores.ts'
+
+/** Longest time a timer can wait, in milliseconds. */
+const TIMER_MS_MAX = 2 ** 31 - 1
+
+const RING_BYTES_MIN = 2 ** 14
+const RING_BYTES_MAX = 2 ** 28
+
+/** Options of a queue manager. All but `handlers` have defaults. */
+export interface QueueManagerOptions {
+  /** The handler module: a URL, or a path that is resolved from the working directory. */
+  readonly handlers?: URL | string | undefined
+  /** How many partitions, and how commands find theirs. Default: `balanced`, one per core. */
+  readonly partitions?: PartitionOptions | undefined
+  /** Lanes by name. Default: system, control, query, session, skill, prompt, most urgent first. */
+  readonly lanes?: Readonly<Record<string, LaneOptions>> | undefined
+  /** Lane of `run` and of the typed proxy. Default: `query` if there is one, else the first lane. */
+  readonly defaultLane?: string | undefined
+  /** The threads' `workerData`, as for `new Worker`. */
+  readonly workerData?: unknown
+  /** The threads' environment, as for `new Worker`. Default: a copy of this process's. */
+  readonly env?: NodeJS.ProcessEnv | typeof import('node:worker_threads').SHARE_ENV | undefined
+  /** The threads' Node options, as for `new Worker`. Default: this process's. */
+  readonly execArgv?: readonly string[] | undefined
+  /** The threads' memory limits, as for `new Worker`. ArrayBuffers do not count towards them. */
+  readonly resourceLimits?: import('node:worker_threads').ResourceLimits | undefined
+  /** Bytes of each of a partition's two rings: a power of two, 16 KiB to 256 MiB. Default 1 MiB. */
+  readonly ringBytes?: number | undefined
+  /** How long loading and setting up the handler module may take. Default 60,000 ms. */
+  readonly startTimeoutMs?: number | undefined
+  /** How long a broadcast may take on each partition. Default 60,000 ms. */
+  readonly broadcastTimeoutMs?: number | undefined
+  /** How long `close` waits for running handlers and `teardown`. Default 1,000 ms. */
+  readonly closeTimeoutMs?: number | undefined
+  /** How long `drain` waits where it is not told, and leaving an `await using` block. Default 30,000 ms. */
+  readonly drainTimeoutMs?: number | undefined
+  /** Allows a manager inside a partition's thread. Default false. */
+  readonly allowNested?: boolean | undefined
+}
+
+function isObject(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** The rules of {@link QueueManagerOptions}. */
+export const MANAGER_RULES = Object.freeze({
+  handlers: anything(
+    undefined,
+    'a URL or a path of a module',
+    (value) => value instanceof URL || (typeof value === 'string' && value.length > 0),
+  ),
+  partitions: anything(undefined, 'a PartitionConfig or its plain form', isObject),
+  lanes: anything(DEFAULT_LANES, 'an object of lane options by lane name', isObject),
+  defaultLane: text(undefined),
+  workerData: anything(undefined, 'anything that structured clone takes', () => true),
+  env: anything(
+    undefined,
+    'an object of strings, or SHARE_ENV',
+    (value) => isObject(value) || typeof value === 'symbol',
+  ),
+  execArgv: anything(undefined, 'an array of strings', Array.isArray),
+  resourceLimits: anything(undefined, 'an object of numbers', isObject),
+  ringBytes: anything(
+    2 ** 20,
+    `a power of two from ${RING_BYTES_MIN} to ${RING_BYTES_MAX}`,
+    (value) =>
+      Number.isInteger(value) &&
+      (value as number) >= RING_BYTES_MIN &&
+      (value as number) <= RING_BYTES_MAX &&
+      isPowerOfTwo(value as number),
+  ),
+  startTimeoutMs: milliseconds(60_000, 1, TIMER_MS_MAX),
+  broadcastTimeoutMs: milliseconds(60_000, 1, TIMER_MS_MAX),
+  closeTimeoutMs: milliseconds(1_000, 0, TIMER_MS_MAX),
+  drainTimeoutMs: milliseconds(30_000, 0, TIMER_MS_MAX),
+  allowNested: boolean(false),
+}) satisfies OptionRules
+
+/** Options of a broadcast. */
+export interface BroadcastOptions {
+  /** Whether replacements of dead threads run it too, before their first command. Default false. */
+  readonly sticky?: boolean | undefined
+}
+
+/** The rules of {@link BroadcastOptions}. */
+export const BROADCAST_RULES = Object.freeze({ sticky: boolean(false) }) satisfies OptionRules
+
+/** The rules of the argument of `drain`; its default is the manager's `drainTimeoutMs`. */
+export const DRAIN_RULES = Object.freeze({
+  timeoutMs: milliseconds(undefined, 0, TIMER_MS_MAX),
+}) satisfies OptionRules
+
+/** Options with everything filled in. */
+export interface ManagerPlan {
+  /** URL of the handler module. */
+  readonly handlers: string
+  readonly strategy: PartitionStrategy
+  readonly partitionCount: number
+  readonly choose: Partitioner | undefined
+  readonly lanes: Readonly<Record<string, Required<LaneOptions>>>
+  readonly defaultLane: string
+  readonly ringBytes: number
+  readonly startTimeoutMs: number
+  readonly broadcastTimeoutMs: number
+  readonly closeTimeoutMs: number
+  readonly drainTimeoutMs: number
+  readonly allowNested: boolean
+  /** Passed on to `new Worker`. */
+  readonly worker: Pick<
+    import('node:worker_threads').WorkerOptions,
+    'env' | 'execArgv' | 'resourceLimits' | 'workerData'
+  >
+}
+
+/**
+ * Checks the options of a manager.
+ *
+ * @param options - What the caller gave.
+ * @throws ConfigError `CORELANE_INVALID_OPTION`, naming the option, the value and what is allowed.
+ */
+export function planManager(options: QueueManagerOptions): ManagerPlan {
+  const checked = checkOptions<QueueManagerOptions>('QueueManager', options, MANAGER_RULES)
+  const lanes = checkLanes(checked.lanes!)
+  return Object.freeze({
+    handlers: handlersUrl(checked.handlers),
+    ...checkPartitions(checked.partitions),
+    lanes,
+    defaultLane: chooseDefaultLane(lanes, checked.defaultLane),
+    ringBytes: checked.ringBytes!,
+    startTimeoutMs: checked.startTimeoutMs!,
+    broadcastTimeoutMs: checked.broadcastTimeoutMs!,
+    closeTimeoutMs: checked.closeTimeoutMs!,
+    drainTimeoutMs: checked.drainTimeoutMs!,
+    allowNested: checked.allowNested!,
+    worker: workerOptions(checked),
+  })
+}
+
+function handlersUrl(handlers: URL | string | undefined): string {
+  if (handlers === undefined) {
+    throw laneError('CORELANE_INVALID_OPTION', {
+      option: 'QueueManager.handlers',
+      received: 'missing',
+      allowed: MANAGER_RULES.handlers.allowed,
+    })
+  }
+  if (handlers instanceof URL) return handlers.href
+  return /^(file|data|node):/.test(handlers) ? handlers : pathToFileURL(handlers).href
+}
+
+function checkPartitions(
+  partitions: PartitionOptions | undefined,
+): Pick<ManagerPlan, 'strategy' | 'partitionCount' | 'choose'> {
+  const checked = checkOptions<PartitionOptions>('PartitionConfig', partitions, PARTITION_RULES)
+  const strategy = checked.strategy!
+  if ((strategy === 'custom') !== (checked.choose !== undefined)) {
+    throw laneError('CORELANE_INVALID_OPTION', {
+      option: 'PartitionConfig.choose',
+      received: show(checked.choose),
+      allowed: strategy === 'custom' ? 'a function' : 'nothing unless the strategy is "custom"',
+    })
+  }
+  if (strategy === 'none' && (checked.count ?? 1) !== 1) {
+    throw laneError('CORELANE_INVALID_OPTION', {
+      option: 'PartitionConfig.count',
+      received: show(checked.count),
+      allowed: '1 where the strategy is "none"',
+    })
+  }
+  const partitionCount = strategy === 'none' ? 1 : (checked.count ?? usableCores())
+  return { strategy, partitionCount, choose: checked.choose }
+}
+
+function checkLanes(
+  lanes: Readonly<Record<string, LaneOptions>>,
+): Readonly<Record<string, Required<LaneOptions>>> {
+  const checked: Record<string, Required<LaneOptions>> = Object.create(null)
+  for (const [name, options] of Object.entries(lanes)) {
+    checked[name] = checkOptions<Required<LaneOptions>>(`lanes.${name}`, options, LANE_RULES)
+  }
+  return Object.freeze(checked)
+}
+
+function chooseDefaultLane(lanes: object, given: string | undefined): string {
+  const names = Object.keys(lanes)
+  if (given === undefined) return names.includes('query') ? 'query' : (names[0] ?? '')
+  if (names.includes(given)) return given
+  throw laneError('CORELANE_INVALID_OPTION', {
+    option: 'QueueManager.defaultLane',
+    received: show(given),
+    allowed: names.join(', '),
+  })
+}
+
+function workerOptions(checked: QueueManagerOptions): ManagerPlan['worker'] {
+  const { workerData, env, execArgv, resourceLimits } = checked
+  return {
+    workerData,
+    ...(env === undefined ? {} : { env }),
+    ...(execArgv === undefined ? {} : { execArgv: [...execArgv] }),
+    ...(resourceLimits === undefined ? {} : { resourceLimits }),
+  }
+}

@@ -1,0 +1,64 @@
+// Partition handle: one partition, whatever thread it has at the moment.
+// Thread: main.   Owns: which incarnation is the present one.
+
+import type { BoundWindow } from './bound-window.ts'
+import type { Incarnation } from './incarnation.ts'
+
+let touches = 0
+
+/** One partition. */
+export class PartitionHandle {
+  readonly index: number
+  /** The present thread; undefined before the first and while a replacement waits to be started. */
+  incarnation: Incarnation | undefined = undefined
+  /** Threads it has had. */
+  incarnations = 0
+  /** Threads in a row that died without settling a command. */
+  failures = 0
+  /** Why it has no thread and gets none, if so. */
+  failure: Error | undefined = undefined
+  /** Grows with every command bound to any partition: the greater, the more recently active. */
+  touched = 0
+  #completedSeen = -1
+  #progressMs = 0
+  #stuckAt = -1
+
+  constructor(index: number) {
+    this.index = index
+  }
+
+  /** Where commands can be bound; undefined while it has no thread that is ready. */
+  get window(): BoundWindow | undefined {
+    const incarnation = this.incarnation
+    return incarnation?.isReady ? incarnation.window : undefined
+  }
+
+  /** Whether it is held up by one long command: false again once it settles something. */
+  get isStuck(): boolean {
+    return this.incarnation?.window.completed === this.#stuckAt
+  }
+
+  /** Notes that a command was bound to it. */
+  touch(): void {
+    this.touched = ++touches
+    // It was idle: what it did before says nothing about how long it takes now.
+    if (this.incarnation!.window.count === 1) this.#completedSeen = -1
+  }
+
+  /**
+   * Notes whether it makes progress.
+   *
+   * @param nowMs - Monotonic milliseconds.
+   * @param stuckMs - Without a settled command for so long it counts as stuck.
+   * @returns Whether it is stuck.
+   */
+  observe(nowMs: number, stuckMs: number): boolean {
+    const { completed } = this.incarnation!.window
+    if (completed !== this.#completedSeen) {
+      this.#completedSeen = completed
+      this.#progressMs = nowMs
+    }
+    if (nowMs - this.#progressMs >= stuckMs) this.#stuckAt = completed
+    return this.isStuck
+  }
+}

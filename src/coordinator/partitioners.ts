@@ -1,0 +1,82 @@
+// Partitioners: which partition a command goes to under each strategy.
+// Thread: main.   Owns: the round-robin counter.
+
+import { laneError, show } from '../base/errors.ts'
+import type { PartitionStrategy } from '../model/partition-config.ts'
+import { stableHash } from '../schedule/hash.ts'
+import type { Lane } from './lane-table.ts'
+import type { ManagerPlan } from './options.ts'
+import { ANY_PARTITION } from './pending-command.ts'
+import type { CommandType } from './type-table.ts'
+
+/** Answers the home of a command: the index of a partition or `ANY_PARTITION`. */
+export type Placer = (
+  lane: Lane,
+  type: CommandType,
+  key: string | undefined,
+  payload: unknown,
+) => number
+
+/**
+ * Whether commands of a strategy may go to any partition.
+ *
+ * @param strategy - The strategy.
+ */
+export function isShared(strategy: PartitionStrategy): boolean {
+  return strategy === 'balanced' || strategy === 'none'
+}
+
+/**
+ * Whether a strategy takes keys: `balanced` and `roundRobin` could not keep them together.
+ *
+ * @param strategy - The strategy.
+ */
+export function takesKeys(strategy: PartitionStrategy): boolean {
+  return strategy !== 'balanced' && strategy !== 'roundRobin'
+}
+
+/**
+ * Makes the placer of a strategy.
+ *
+ * @param plan - The manager's.
+ */
+export function createPlacer(plan: ManagerPlan): Placer {
+  const { strategy, partitionCount, choose } = plan
+  switch (strategy) {
+    case 'hash':
+      return (_lane, type, key) =>
+        (key === undefined ? type.hash : stableHash(key)) % partitionCount
+    case 'roundRobin': {
+      let last = partitionCount - 1
+      return () => {
+        last = last + 1 === partitionCount ? 0 : last + 1
+        return last
+      }
+    }
+    case 'custom':
+      return (lane, type, key, payload) => {
+        const question = {
+          lane: lane.name,
+          type: type.name,
+          key,
+          payload,
+          partitions: partitionCount,
+        }
+        const chosen: unknown = choose!(question)
+        if (
+          Number.isInteger(chosen) &&
+          (chosen as number) >= 0 &&
+          (chosen as number) < partitionCount
+        ) {
+          return chosen as number
+        }
+        throw laneError('CORELANE_INVALID_PARTITION', {
+          received: show(chosen),
+          type: type.name,
+          last: partitionCount - 1,
+        })
+      }
+    default:
+      return () => ANY_PARTITION
+  }
+}

@@ -1,0 +1,78 @@
+// Queue manager builder: the options of a manager, one call each.
+// Thread: main.   Owns: the options gathered so far.
+
+import type { AnyHandlers } from '../model/handler-module.ts'
+import { DEFAULT_LANES, type LaneOptions } from '../model/lane.ts'
+import type { PartitionOptions } from '../model/partition-config.ts'
+import type { QueueManagerOptions } from './options.ts'
+import { QueueManager } from './queue-manager.ts'
+
+/**
+ * Gathers options and makes a manager of them; sugar over {@link QueueManager.create}. Each call
+ * gives a new builder, so one can be kept and extended in several ways.
+ *
+ * @typeParam M - The handler module: `typeof import('./handlers.js')`.
+ */
+export class QueueManagerBuilder<M = AnyHandlers> {
+  readonly #options: QueueManagerOptions
+
+  /**
+   * @param options - To begin with. Default: none.
+   */
+  constructor(options: QueueManagerOptions = {}) {
+    this.#options = options
+  }
+
+  /**
+   * Names the handler module.
+   *
+   * @param handlers - A URL, or a path that is resolved from the working directory.
+   */
+  withHandlers<T = M>(handlers: URL | string): QueueManagerBuilder<T> {
+    return new QueueManagerBuilder<T>({ ...this.#options, handlers })
+  }
+
+  /**
+   * Says how many partitions there are and how commands find theirs.
+   *
+   * @param partitions - A `PartitionConfig` or its plain form.
+   */
+  withPartitions(partitions: PartitionOptions): QueueManagerBuilder<M> {
+    return this.withOptions({ partitions })
+  }
+
+  /** Adds the lanes system, control, query, session, skill and prompt, most urgent first. */
+  withDefaultLanes(): QueueManagerBuilder<M> {
+    return this.withOptions({ lanes: { ...this.#options.lanes, ...DEFAULT_LANES } })
+  }
+
+  /**
+   * Adds a lane.
+   *
+   * @param name - Its name; a lane of that name is replaced.
+   * @param options - Its options. Default: all defaults.
+   * @param priority - Its urgency, 0 (the most urgent) to 255. Default: that of the options.
+   */
+  withLane(name: string, options: LaneOptions = {}, priority?: number): QueueManagerBuilder<M> {
+    const lane = priority === undefined ? options : { ...options, priority }
+    return this.withOptions({ lanes: { ...this.#options.lanes, [name]: lane } })
+  }
+
+  /**
+   * Sets any other options.
+   *
+   * @param options - They replace those set before.
+   */
+  withOptions(options: QueueManagerOptions): QueueManagerBuilder<M> {
+    return new QueueManagerBuilder<M>({ ...this.#options, ...options })
+  }
+
+  /**
+   * Makes the manager. Its threads start with `start()`.
+   *
+   * @throws (as a rejection) What {@link QueueManager.create} throws.
+   */
+  async build(): Promise<QueueManager<M>> {
+    return QueueManager.create<M>(this.#options)
+  }
+}

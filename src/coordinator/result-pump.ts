@@ -1,0 +1,121 @@
+// Result pump: takes results off the rings and settles their commands, and sleeps in between.
+// Thread: main.   Owns: the coordinator's bell, its timer, and what keeps the process alive.
+// Must not: know lanes or partitions beyond draining them.
+//
+// States: turning (a turn is queued on the event loop), dozing (a turn comes within a moment; only a
+// partition about to park rings), asleep (every result rings).
+
+import { nowMs, timers } from '../base/clock.ts'
+import { Bell, type BellSleeper } from '../memory/doorbell.ts'
+import { coordinatorSleeper } from '../memory/region.ts'
+import type { SharedMemory } from '../memory/views.ts'
+
+/** Turns in a row that find nothing before the pump stops looking. */
+const QUIET_TURNS = 4
+
+/** How long it dozes: results that come meanwhile cost one wake instead of one each. */
+const DOZE_MS = 1
+
+/** What the pump works for. */
+export interface PumpWork {
+  /** Takes what the rings hold, up to a bound; answers how many records. */
+  drain(): number
+  /** Called after a turn that found records. */
+  progressed(nowMs: number): void
+  /** Whether commands are in flight: then the process must stay alive. */
+  isBusy(): boolean
+  /** Called when nothing came for a moment; whether to look again in a moment instead of sleeping. */
+  idled(nowMs: number): boolean
+}
+
+/** The coordinator's loop. */
+export class ResultPump {
+  readonly #work: PumpWork
+  readonly #bell: BellSleeper
+  /** Ref'd while commands are in flight: a pending `waitAsync` does not keep a process alive. */
+  readonly #keepAlive: NodeJS.Timeout
+  #isHeld = false
+  #isTurnQueued = false
+  #quietTurns = 0
+  #hasDozed = false
+  #dozeTimer: NodeJS.Timeout | undefined
+  #isStopped = false
+
+  /**
+   * @param commons - The manager's.
+   * @param work - What the pump works for.
+   */
+  constructor(commons: SharedMemory, work: PumpWork) {
+    this.#work = work
+    this.#bell = coordinatorSleeper(commons, this.#turn)
+    this.#keepAlive = timers.setInterval(() => {}, 2 ** 30).unref()
+  }
+
+  /** Commands are in flight: stay alive until they are settled. Cheap when called again. */
+  expect(): void {
+    if (this.#isHeld) return
+    this.#isHeld = true
+    this.#keepAlive.ref()
+    this.#queueTurn()
+  }
+
+  /** Ends the pump for good. */
+  stop(): void {
+    this.#isStopped = true
+    timers.clearInterval(this.#keepAlive)
+    timers.clearTimeout(this.#dozeTimer)
+  }
+
+  readonly #turn = (): void => {
+    this.#isTurnQueued = false
+    if (this.#isStopped) return
+    this.#bell.stayAwake()
+    if (this.#work.drain() > 0) {
+      this.#quietTurns = 0
+      this.#hasDozed = false
+      this.#work.progressed(nowMs())
+      this.#queueTurn()
+      return
+    }
+    if (!this.#work.isBusy()) this.#release()
+    else if (this.#quietTurns++ < QUIET_TURNS) this.#queueTurn()
+    else if (!this.#hasDozed || this.#work.idled(nowMs())) this.#doze()
+    else this.#sleep(Bell.ASLEEP)
+  }
+
+  #queueTurn(): void {
+    if (this.#isTurnQueued) return
+    this.#isTurnQueued = true
+    timers.setImmediate(this.#turn)
+  }
+
+  #doze(): void {
+    this.#hasDozed = true
+    if (!this.#sleep(Bell.DOZING)) return
+    if (this.#dozeTimer === undefined)
+      this.#dozeTimer = timers.setTimeout(this.#turn, DOZE_MS).unref()
+    else this.#dozeTimer.refresh()
+  }
+
+  /** Sleeps unless a result came in the meantime. */
+  #sleep(state: 1 | 2): boolean {
+    this.#bell.announce(state)
+    if (this.#work.drain() > 0) {
+      this.#bell.stayAwake()
+      this.#quietTurns = 0
+      this.#hasDozed = false
+      this.#work.progressed(nowMs())
+      this.#queueTurn()
+      return false
+    }
+    this.#bell.wait()
+    return true
+  }
+
+  #release(): void {
+    this.#quietTurns = 0
+    this.#isHeld = false
+    this.#keepAlive.unref()
+    this.#sleep(Bell.ASLEEP)
+  }
+}

@@ -1,0 +1,132 @@
+// Stats: one plain snapshot of a manager and its host.
+// Thread: main.   Owns: nothing.
+
+import osUtils from 'os-utils'
+import { readCounter } from '../memory/counters.ts'
+import { Counter } from '../memory/layout.ts'
+import type { LaneTable } from './lane-table.ts'
+import type { PartitionHandle } from './partition-handle.ts'
+
+/** A lane at one moment. `submitted = pending + active + completed + failed`. */
+export interface LaneStats {
+  readonly priority: number
+  /** Commands that wait, in the backlog or bound to a partition. */
+  readonly pending: number
+  /** Commands whose handler runs. */
+  readonly active: number
+  readonly submitted: number
+  readonly completed: number
+  readonly failed: number
+}
+
+/** A partition at one moment. */
+export interface PartitionStats {
+  readonly index: number
+  /** `failed`: given up after its threads died again and again. */
+  readonly state: 'starting' | 'ready' | 'failed' | 'ended'
+  /** Threads it has had. */
+  readonly incarnations: number
+  /** Commands bound to it, running ones included. */
+  readonly bound: number
+  /** Estimated run time of those, in microseconds. */
+  readonly boundWorkUs: number
+  /** Handlers entered by the present thread. */
+  readonly started: number
+  /** Times the present thread went to sleep. */
+  readonly parked: number
+  /** Times it found the result ring full. */
+  readonly stalled: number
+}
+
+/** The machine, by os-utils. */
+export interface HostStats {
+  readonly cores: number
+  /** Runnable processes over the last minute. */
+  readonly loadAverage: number
+  readonly freeMemoryMb: number
+  readonly totalMemoryMb: number
+  readonly uptimeSeconds: number
+}
+
+/** A queue manager at one moment. */
+export interface QueueStats {
+  readonly state: 'created' | 'starting' | 'running' | 'shutdown' | 'closed'
+  readonly strategy: string
+  readonly pending: number
+  readonly active: number
+  readonly submitted: number
+  readonly completed: number
+  readonly failed: number
+  readonly lanes: Readonly<Record<string, LaneStats>>
+  readonly partitions: readonly PartitionStats[]
+  readonly host: HostStats
+}
+
+/**
+ * Takes a snapshot. What partitions count may lag by a moment; what is settled never does.
+ *
+ * @param state - The manager's.
+ * @param strategy - The manager's.
+ * @param lanes - Its lanes.
+ * @param partitions - Its partitions.
+ */
+export function takeStats(
+  state: QueueStats['state'],
+  strategy: string,
+  lanes: LaneTable,
+  partitions: readonly PartitionHandle[],
+): QueueStats {
+  const active = new Array<number>(lanes.all.length).fill(0)
+  for (const { incarnation } of partitions) {
+    for (const { command, started } of incarnation?.window.snapshot() ?? []) {
+      if (started) active[command.lane.index]!++
+    }
+  }
+  const laneStats: Record<string, LaneStats> = {}
+  const sum = { pending: 0, active: 0, submitted: 0, completed: 0, failed: 0 }
+  for (const { name, index, priority, submitted, completed, failed } of lanes.all) {
+    const running = active[index]!
+    const pending = submitted - completed - failed - running
+    laneStats[name] = { priority, pending, active: running, submitted, completed, failed }
+    sum.pending += pending
+    sum.active += running
+    sum.submitted += submitted
+    sum.completed += completed
+    sum.failed += failed
+  }
+  return {
+    state,
+    strategy,
+    ...sum,
+    lanes: laneStats,
+    partitions: partitions.map((partition) => partitionStats(partition, state)),
+    host: hostStats(),
+  }
+}
+
+function partitionStats(partition: PartitionHandle, state: QueueStats['state']): PartitionStats {
+  const { index, incarnations, incarnation, failure } = partition
+  const window = incarnation?.window
+  const views = window?.end.views
+  const living = state === 'closed' ? 'ended' : incarnation?.isReady ? 'ready' : 'starting'
+  return {
+    index,
+    state: failure === undefined ? living : 'failed',
+    incarnations,
+    bound: window?.count ?? 0,
+    boundWorkUs: window?.workUs ?? 0,
+    started: views ? readCounter(views, Counter.STARTED) : 0,
+    parked: views ? readCounter(views, Counter.PARKED) : 0,
+    stalled: views ? readCounter(views, Counter.STALLED) : 0,
+  }
+}
+
+function hostStats(): HostStats {
+  return {
+    cores: osUtils.cpuCount(),
+    loadAverage: osUtils.loadavg(1),
+    freeMemoryMb: osUtils.freemem(),
+    totalMemoryMb: osUtils.totalmem(),
+    uptimeSeconds: osUtils.sysUptime(),
+  }
+}

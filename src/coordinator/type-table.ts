@@ -1,0 +1,71 @@
+// Type table: the handlers of the module, by name and by index, and how long each tends to run.
+// Thread: main.   Owns: the types and their estimates.
+
+import { laneError, show } from '../base/errors.ts'
+import { stableHash } from '../schedule/hash.ts'
+
+/** Assumed run time of a type of which nothing is known yet. */
+const FIRST_ESTIMATE_US = 1000
+
+/** No command counts as less: the runtime's own work is of this order. */
+const ESTIMATE_MIN_US = 1
+
+/** Weight of the newest run in the moving average. */
+const NEWEST_WEIGHT = 1 / 8
+
+/** One type of command. */
+export interface CommandType {
+  readonly name: string
+  /** Its place among the sorted names, the same in every partition. */
+  readonly index: number
+  /** Stable hash of the name: places commands without a key under `hash`. */
+  readonly hash: number
+  /** Moving average of run times, in microseconds. */
+  estimateUs: number
+}
+
+/**
+ * Learns from one run.
+ *
+ * @param type - Its type.
+ * @param durationMs - How long it ran.
+ */
+export function learnDuration(type: CommandType, durationMs: number): void {
+  const estimate = type.estimateUs + (durationMs * 1000 - type.estimateUs) * NEWEST_WEIGHT
+  type.estimateUs = Math.max(estimate, ESTIMATE_MIN_US)
+}
+
+/** Finds types. */
+export class TypeTable {
+  readonly #byName = new Map<string, CommandType>()
+
+  /**
+   * @param names - Sorted names of the handlers.
+   */
+  constructor(names: readonly string[]) {
+    for (const [index, name] of names.entries()) {
+      const hash = stableHash(name)
+      this.#byName.set(name, { name, index, hash, estimateUs: FIRST_ESTIMATE_US })
+    }
+  }
+
+  /** Sorted names of all types. */
+  get names(): string[] {
+    return [...this.#byName.keys()]
+  }
+
+  /**
+   * The type of a name.
+   *
+   * @param name - What the caller gave.
+   * @throws ConfigError `CORELANE_UNKNOWN_TYPE`.
+   */
+  get(name: string): CommandType {
+    const type = this.#byName.get(name)
+    if (type !== undefined) return type
+    throw laneError('CORELANE_UNKNOWN_TYPE', {
+      received: show(name),
+      allowed: this.names.join(', '),
+    })
+  }
+}

@@ -1,0 +1,27 @@
+// Counters: what a partition counts for the coordinator to read, without a message.
+// Thread: the partition adds, the coordinator reads.   Owns: the counter words of a region.
+
+import { type CounterIndex, Word } from './layout.ts'
+import type { Views } from './views.ts'
+
+/**
+ * Adds one to a counter. Only the partition's thread may call it.
+ *
+ * @param views - The partition's region.
+ * @param counter - Which one.
+ */
+export function count(views: Views, counter: CounterIndex): void {
+  // A plain add: the word has one writer, and a reader may be a little behind.
+  views.words[Word.COUNTERS + counter]! += 1
+}
+
+/**
+ * Reads a counter.
+ *
+ * @param views - The partition's region.
+ * @param counter - Which one.
+ * @returns A count that may lag behind and wraps at 2^32; never ahead of the truth.
+ */
+export function readCounter(views: Views, counter: CounterIndex): number {
+  return Atomics.load(views.words, Word.COUNTERS + counter) >>> 0
+}

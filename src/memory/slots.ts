@@ -1,0 +1,139 @@
+// Slots: one word per bound command that alone decides who owns it.
+// Thread: the coordinator holds one end, the partition the other.   Owns: the slot words of a region.
+//
+// ```
+//  QUEUED ──partition, just before the handler──► RUNNING
+//    └──coordinator──► REVOKED
+// ```
+//
+// The record in the result ring ends either state. There is no word for "done": a store after the
+// result's tail would race with the coordinator, which may have given the slot to a new command.
+// A word holds the slot's generation and the state, so a late step of an earlier command in the same
+// slot fails. An id is generation << 10 | slot.
+
+import { SLOT_BITS, SLOT_COUNT, Word } from './layout.ts'
+import type { Views } from './views.ts'
+
+/** States of a slot word, in its low bits. */
+export const SlotState = Object.freeze({ FREE: 0, QUEUED: 1, RUNNING: 2, REVOKED: 3 })
+
+/** State of a slot word. */
+export type SlotStateValue = (typeof SlotState)[keyof typeof SlotState]
+
+const STATE_BITS = 4
+const STATE_MASK = (1 << STATE_BITS) - 1
+const GENERATION_MASK = (1 << (32 - SLOT_BITS)) - 1
+
+/**
+ * The slot that an id names.
+ *
+ * @param id - A command id.
+ */
+export function slotOf(id: number): number {
+  return id & (SLOT_COUNT - 1)
+}
+
+function wordOf(id: number, state: number): number {
+  return ((id >>> SLOT_BITS) << STATE_BITS) | state
+}
+
+/** The coordinator's end: hands out ids, queues, revokes. */
+export class CoordinatorSlots {
+  readonly #words: Int32Array<SharedArrayBuffer>
+  readonly #free: Uint16Array
+  readonly #generations: Uint32Array
+  #freeCount = SLOT_COUNT
+
+  constructor(views: Views) {
+    this.#words = views.words
+    this.#free = Uint16Array.from({ length: SLOT_COUNT }, (_, index) => SLOT_COUNT - 1 - index)
+    this.#generations = new Uint32Array(SLOT_COUNT)
+  }
+
+  /** Slots that can still be opened. */
+  get freeCount(): number {
+    return this.#freeCount
+  }
+
+  /**
+   * Takes a free slot and marks its command queued. At least one must be free.
+   *
+   * @returns The command's id.
+   */
+  open(): number {
+    const slot = this.#free[--this.#freeCount]!
+    const generation = (this.#generations[slot]! + 1) & GENERATION_MASK
+    this.#generations[slot] = generation
+    const id = (generation << SLOT_BITS) | slot
+    // A plain store: the tail of the command ring is published after it and carries it across.
+    this.#words[Word.SLOTS + slot] = wordOf(id, SlotState.QUEUED)
+    return id
+  }
+
+  /**
+   * Whether an id is that of its slot's present command.
+   *
+   * @param id - Read from a result record.
+   */
+  isCurrent(id: number): boolean {
+    return this.#generations[slotOf(id)] === id >>> SLOT_BITS
+  }
+
+  /**
+   * Takes a command back that has not started.
+   *
+   * @param id - A command that is open.
+   * @returns Whether it will never start. False: it runs or has ended.
+   */
+  revoke(id: number): boolean {
+    const queued = wordOf(id, SlotState.QUEUED)
+    const word = Word.SLOTS + slotOf(id)
+    // PUBLISH(slot-state): races with PartitionSlots.start; exactly one of the two swaps succeeds.
+    return (
+      Atomics.compareExchange(this.#words, word, queued, wordOf(id, SlotState.REVOKED)) === queued
+    )
+  }
+
+  /**
+   * The state of a command. Stale at once, but RUNNING and REVOKED never go back to QUEUED.
+   *
+   * @param id - A command that is open.
+   */
+  stateOf(id: number): SlotStateValue {
+    // OBSERVE(slot-state): final once the partition's thread has exited.
+    return (Atomics.load(this.#words, Word.SLOTS + slotOf(id)) & STATE_MASK) as SlotStateValue
+  }
+
+  /**
+   * Gives a slot back once the partition has no trace of its command.
+   *
+   * @param id - A command whose record came back.
+   */
+  close(id: number): void {
+    this.#free[this.#freeCount++] = slotOf(id)
+  }
+}
+
+/** The partition's end: starts commands. */
+export class PartitionSlots {
+  readonly #words: Int32Array<SharedArrayBuffer>
+
+  constructor(views: Views) {
+    this.#words = views.words
+  }
+
+  /**
+   * Takes a command just before its handler is entered.
+   *
+   * @param id - A queued command.
+   * @returns Whether it may run. False: the coordinator took it back.
+   */
+  start(id: number): boolean {
+    const queued = wordOf(id, SlotState.QUEUED)
+    const word = Word.SLOTS + slotOf(id)
+    // OBSERVE(slot-state): races with CoordinatorSlots.revoke; exactly one of the two swaps succeeds.
+    return (
+      Atomics.compareExchange(this.#words, word, queued, wordOf(id, SlotState.RUNNING)) === queued
+    )
+  }
+}

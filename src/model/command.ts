@@ -1,0 +1,79 @@
+// Command: the unit of work, as callers and handlers see it.
+// Thread: any.   Owns: nothing; data only.
+
+import { anything, integer, type OptionRules } from '../base/options.ts'
+
+/** Command priorities run from 0, the most urgent, to this. */
+export const PRIORITY_MAX = 255
+
+/** Longest key, in UTF-16 units. */
+export const KEY_LENGTH_MAX = 1024
+
+/** Options of one command. */
+export interface CommandOptions {
+  /** Commands with the same key go to the same partition, in order. Needs `hash` or `custom`. */
+  readonly key?: string | undefined
+  /** Urgency within the lane: 0 (the most urgent) to 255. Default 128. */
+  readonly priority?: number | undefined
+  /** Objects in the payload to move instead of copying, as for `postMessage`. Default none. */
+  readonly transferList?: readonly object[] | undefined
+}
+
+/** The rules of {@link CommandOptions}. */
+export const COMMAND_RULES = Object.freeze({
+  key: anything(
+    undefined,
+    `a string of 1 to ${KEY_LENGTH_MAX} characters`,
+    (value) => typeof value === 'string' && value.length > 0 && value.length <= KEY_LENGTH_MAX,
+  ),
+  priority: integer(128, 0, PRIORITY_MAX),
+  transferList: anything(undefined, 'an array of transferable objects', Array.isArray),
+}) satisfies OptionRules
+
+/** What a handler learns about the command it runs. */
+export interface CommandContext {
+  /** Unique in its queue manager. */
+  readonly id: string
+  /** Name of its lane. */
+  readonly lane: string
+  /** Name of its handler. */
+  readonly type: string
+  /** Its key, if it was given one. */
+  readonly key: string | undefined
+  /** 1 for the first run. */
+  readonly attempt: number
+  /** When it should be done, in milliseconds on the clock of `startedAt`, if it has a deadline. */
+  readonly deadline: number | undefined
+  /** When this run started: monotonic milliseconds, comparable between all threads of the process. */
+  readonly startedAt: number
+  /** Index of the partition that runs it. */
+  readonly partition: number
+  /** Aborts when the partition stops while the handler runs. Made when first read. */
+  readonly signal: AbortSignal
+}
+
+/** What `context.lane` reads in a broadcast, which goes through no lane. */
+export const BROADCAST_LANE = 'broadcast'
+
+/** Under this name a partition's thread keeps its index in its environment data. */
+export const PARTITION_MARKER = 'corelane.partition'
+
+/** What `setup` and `teardown` of a handler module are given. */
+export interface PartitionContext {
+  /** Index of the partition. */
+  readonly partition: number
+  /** 1 for the first thread of the partition, 2 for its first replacement, and so on. */
+  readonly incarnation: number
+}
+
+/** Where the details of a failed command are kept on its error. */
+export const commandInfo: unique symbol = Symbol.for('corelane.command') as never
+
+/** What an error of a failed command carries under {@link commandInfo}. */
+export interface CommandInfo {
+  readonly id: string
+  readonly lane: string
+  readonly type: string
+  readonly attempt: number
+  readonly partition: number
+}

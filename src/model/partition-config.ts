@@ -1,0 +1,118 @@
+// Partition config: how many partitions, and which one a command goes to.
+// Thread: any.   Owns: nothing; data only.
+
+import { anything, integer, type OptionRules, oneOf } from '../base/options.ts'
+
+/** Most partitions a manager can have. */
+export const PARTITION_COUNT_MAX = 256
+
+/** Names of the strategies. */
+export const STRATEGIES = Object.freeze([
+  'balanced',
+  'roundRobin',
+  'hash',
+  'none',
+  'custom',
+] as const)
+
+/** How a command finds its partition. */
+export type PartitionStrategy = (typeof STRATEGIES)[number]
+
+/** What a custom partitioner is told about a command. */
+export interface PartitionQuestion {
+  readonly lane: string
+  readonly type: string
+  readonly key: string | undefined
+  readonly payload: unknown
+  /** How many partitions there are. */
+  readonly partitions: number
+}
+
+/**
+ * Chooses the partition of a command, synchronously.
+ *
+ * @returns An integer from 0 to `question.partitions - 1`.
+ */
+export type Partitioner = (question: PartitionQuestion) => number
+
+/** The plain form of {@link PartitionConfig}. */
+export interface PartitionOptions {
+  /** Default `balanced`. */
+  readonly strategy?: PartitionStrategy | undefined
+  /** Number of partitions, 1 to 256. Default: one per core that this process may use. */
+  readonly count?: number | undefined
+  /** The partitioner of the `custom` strategy. */
+  readonly choose?: Partitioner | undefined
+}
+
+/** The rules of {@link PartitionOptions}. */
+export const PARTITION_RULES = Object.freeze({
+  strategy: oneOf('balanced', STRATEGIES),
+  count: integer(undefined, 1, PARTITION_COUNT_MAX),
+  choose: anything(undefined, 'a function', (value) => typeof value === 'function'),
+}) satisfies OptionRules
+
+/**
+ * How many partitions a manager has and how commands find theirs. Immutable; every place that takes
+ * one takes its plain form {@link PartitionOptions} too.
+ */
+export class PartitionConfig implements PartitionOptions {
+  readonly strategy: PartitionStrategy
+  readonly count: number | undefined
+  readonly choose: Partitioner | undefined
+
+  private constructor(strategy: PartitionStrategy, count?: number, choose?: Partitioner) {
+    this.strategy = strategy
+    this.count = count
+    this.choose = choose
+    Object.freeze(this)
+  }
+
+  /** `balanced` on every core that this process may use; container CPU quotas are honoured. */
+  static auto(): PartitionConfig {
+    return new PartitionConfig('balanced')
+  }
+
+  /**
+   * Each command goes where it starts soonest. Keys are refused.
+   *
+   * @param count - Number of partitions. Default: one per core.
+   */
+  static balanced(count?: number): PartitionConfig {
+    return new PartitionConfig('balanced', count)
+  }
+
+  /**
+   * Commands go to the partitions in turn: first-in first-out per partition. Keys are refused.
+   *
+   * @param count - Number of partitions. Default: one per core.
+   */
+  static roundRobin(count?: number): PartitionConfig {
+    return new PartitionConfig('roundRobin', count)
+  }
+
+  /**
+   * Commands with the same key, or without one of the same type, go to the same partition.
+   * The partition is `stableHash(key ?? type) % count`.
+   *
+   * @param count - Number of partitions. Default: one per core.
+   */
+  static hash(count?: number): PartitionConfig {
+    return new PartitionConfig('hash', count)
+  }
+
+  /** A single partition: one thread, strict order. */
+  static none(): PartitionConfig {
+    return new PartitionConfig('none', 1)
+  }
+
+  /**
+   * A function chooses.
+   *
+   * @param count - Number of partitions.
+   * @param choose - Called on submit.
+   */
+  static custom(count: number, choose: Partitioner): PartitionConfig {
+    return new PartitionConfig('custom', count, choose)
+  }
+}

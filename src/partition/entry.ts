@@ -1,0 +1,112 @@
+// Entry: the program of a partition's thread. The only module here with effects on import.
+// Thread: partition.   Owns: the thread's parts and their wiring.
+
+import { parentPort, setEnvironmentData } from 'node:worker_threads'
+import { nowMs } from '../base/clock.ts'
+import { laneError } from '../base/errors.ts'
+import { PartitionEnd } from '../memory/region.ts'
+import { BROADCAST_LANE, PARTITION_MARKER, type PartitionContext } from '../model/command.ts'
+import { isMoved } from '../model/handler-module.ts'
+import {
+  type BootMessage,
+  type Broadcast,
+  type CallReport,
+  type CoordinatorControl,
+  callControl,
+  type PartitionControl,
+  serveControl,
+} from '../wire/control.ts'
+import { thrownValue } from '../wire/error-codec.ts'
+import { fromSideValue, toSideValue } from '../wire/payload-codec.ts'
+import { SidePort } from '../wire/side-port.ts'
+import { DutyCycle } from './duty-cycle.ts'
+import { type HandlerTable, loadHandlers } from './handlers.ts'
+import { Outbox } from './outbox.ts'
+import { RunContext, type RunFields, RunningSignals } from './run-context.ts'
+import { Window } from './window.ts'
+
+async function boot(message: BootMessage): Promise<void> {
+  const { partition, incarnation, lanes } = message
+  const context: PartitionContext = Object.freeze({ partition, incarnation })
+  // Threads that the user's module starts inherit it, so none of them creates a manager unawares.
+  setEnvironmentData(PARTITION_MARKER, partition)
+  const coordinator = callControl<CoordinatorControl>(message.controlPort)
+  let cycle: DutyCycle | undefined
+  let table: HandlerTable | undefined
+  let announceBooted!: () => void
+  const booted = new Promise<void>((resolve) => {
+    announceBooted = resolve
+  })
+  serveControl<PartitionControl>(message.controlPort, {
+    broadcast: (broadcast) =>
+      report(async () => {
+        await booted
+        return cycle!.between((signals) => runBroadcast(table!, broadcast, partition, signals))
+      }),
+    ping: () => partition,
+    stop: () =>
+      report(async () => {
+        cycle?.stop(laneError('CORELANE_CLOSED', { state: 'closed' }))
+        await table?.teardown?.(context)
+      }),
+  })
+  try {
+    table = await loadHandlers(message.handlers)
+    await table.setup?.(context)
+    for (const broadcast of message.sticky) {
+      await runBroadcast(table, broadcast, partition, new RunningSignals())
+    }
+  } catch (error) {
+    await coordinator.loaded({ ok: false, error: toSideValue(thrownValue(error), 'error') })
+    return
+  }
+  const end: PartitionEnd = new PartitionEnd(message.region, message.commons, () => cycle?.turn())
+  const sidePort = new SidePort(message.sidePort)
+  cycle = new DutyCycle({
+    end,
+    table,
+    window: new Window(end.views, sidePort, lanes.length),
+    outbox: new Outbox(end, sidePort, message.inlineBytesMax),
+    lanes,
+    partition,
+  })
+  cycle.turn()
+  announceBooted()
+  await coordinator.loaded({ ok: true, types: table.types })
+}
+
+/** Runs user code for a control call and reports how it ended; nothing it throws is lost. */
+async function report(run: () => unknown): Promise<CallReport> {
+  try {
+    const value = await run()
+    return { ok: true, side: toSideValue(isMoved(value) ? value.value : value, 'result') }
+  } catch (error) {
+    return { ok: false, side: toSideValue(thrownValue(error), 'error') }
+  }
+}
+
+async function runBroadcast(
+  table: HandlerTable,
+  broadcast: Broadcast,
+  partition: number,
+  signals: RunningSignals,
+): Promise<unknown> {
+  const fields: RunFields = {
+    lane: BROADCAST_LANE,
+    type: broadcast.type,
+    key: undefined,
+    attempt: 1,
+    startedAtMs: nowMs(),
+    partition,
+    slotId: 0,
+  }
+  const handler = table.handlers[table.types.indexOf(broadcast.type)]!
+  try {
+    const context = new RunContext(broadcast.id, fields, signals)
+    return await handler(fromSideValue(broadcast.payload), context)
+  } finally {
+    signals.end(fields.slotId)
+  }
+}
+
+parentPort!.once('message', (message: BootMessage) => void boot(message))

@@ -1,0 +1,94 @@
+// Run context: what a handler is told about the command it runs.
+// Thread: partition.   Owns: the abort controllers of running commands, made when first asked for.
+
+import type { CommandContext } from '../model/command.ts'
+
+/** Aborts the signals of the commands that run. */
+export class RunningSignals {
+  readonly #controllers = new Map<number, AbortController>()
+
+  /**
+   * The signal of a running command.
+   *
+   * @param id - The command's id in its ring.
+   */
+  signalOf(id: number): AbortSignal {
+    let controller = this.#controllers.get(id)
+    if (controller === undefined) {
+      controller = new AbortController()
+      this.#controllers.set(id, controller)
+    }
+    return controller.signal
+  }
+
+  /**
+   * Forgets a command that has ended.
+   *
+   * @param id - The command's id in its ring.
+   */
+  end(id: number): void {
+    if (this.#controllers.size > 0) this.#controllers.delete(id)
+  }
+
+  /**
+   * Aborts every signal that was asked for.
+   *
+   * @param reason - What the signals report.
+   */
+  abortAll(reason: unknown): void {
+    for (const controller of this.#controllers.values()) controller.abort(reason)
+  }
+}
+
+/** The fields of a context that are known when a run starts. */
+export interface RunFields {
+  readonly lane: string
+  readonly type: string
+  readonly key: string | undefined
+  readonly attempt: number
+  readonly startedAtMs: number
+  readonly partition: number
+  /** The command's id in its ring; 0 for a broadcast. */
+  readonly slotId: number
+}
+
+/** The context of one run. */
+export class RunContext implements CommandContext {
+  readonly lane: string
+  readonly type: string
+  readonly key: string | undefined
+  readonly attempt: number
+  readonly deadline: number | undefined = undefined
+  readonly startedAt: number
+  readonly partition: number
+  readonly #name: number | string
+  readonly #slotId: number
+  readonly #signals: RunningSignals
+  #signal: AbortSignal | undefined
+
+  /**
+   * @param name - The command's id; a number is turned into text when it is asked for.
+   * @param fields - Copied: the window's entries are reused.
+   * @param signals - Makes and later aborts the signal.
+   */
+  constructor(name: number | string, fields: RunFields, signals: RunningSignals) {
+    this.lane = fields.lane
+    this.type = fields.type
+    this.key = fields.key
+    this.attempt = fields.attempt
+    this.startedAt = fields.startedAtMs
+    this.partition = fields.partition
+    this.#name = name
+    this.#slotId = fields.slotId
+    this.#signals = signals
+  }
+
+  get id(): string {
+    return String(this.#name)
+  }
+
+  get signal(): AbortSignal {
+    this.#signal ??= this.#signals.signalOf(this.#slotId)
+    return this.#signal
+  }
+}

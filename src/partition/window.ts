@@ -1,0 +1,98 @@
+// Window: the commands bound to this partition that have not started.
+// Thread: partition.   Owns: one entry per slot.
+// Must not: start anything. Every record is decoded on arrival, since the payload decoder must see
+// all of them in order, also those that are revoked later.
+
+import type { RecordSink } from '../memory/ring.ts'
+import { slotOf } from '../memory/slots.ts'
+import type { Views } from '../memory/views.ts'
+import { type Schedulable, Scheduler } from '../schedule/scheduler.ts'
+import { CommandHead } from '../wire/command-record.ts'
+import { PayloadDecoder, PayloadKind } from '../wire/payload-codec.ts'
+import { payloadKindOf, resetsOf } from '../wire/record-kind.ts'
+import type { SidePort } from '../wire/side-port.ts'
+
+/** A command on this side. Its entry is reused for the next command of the slot. */
+export interface WindowEntry extends Schedulable {
+  rank: number
+  sequence: number
+  laneIndex: number
+  id: number
+  typeIndex: number
+  attempt: number
+  key: string | undefined
+  payload: unknown
+  /** Why the payload could not be decoded, if so. */
+  problem: unknown
+}
+
+function emptyEntry(): WindowEntry {
+  return {
+    rank: 0,
+    sequence: 0,
+    laneIndex: 0,
+    id: 0,
+    typeIndex: 0,
+    attempt: 0,
+    key: undefined,
+    payload: undefined,
+    problem: undefined,
+  }
+}
+
+/** Takes command records and says which command runs next. */
+export class Window implements RecordSink {
+  readonly #views: Views
+  readonly #sidePort: SidePort
+  readonly #decoder: PayloadDecoder = new PayloadDecoder()
+  readonly #head: CommandHead = new CommandHead()
+  readonly #entries: WindowEntry[] = []
+  readonly #scheduler: Scheduler<WindowEntry>
+
+  constructor(views: Views, sidePort: SidePort, laneCount: number) {
+    this.#views = views
+    this.#sidePort = sidePort
+    this.#scheduler = new Scheduler(laneCount)
+  }
+
+  onRecord(kind: number, offset: number, length: number): void {
+    const head = this.#head
+    head.read(this.#views, offset, length)
+    const slot = slotOf(head.id)
+    let entry = this.#entries[slot]
+    if (entry === undefined) {
+      entry = emptyEntry()
+      this.#entries[slot] = entry
+    }
+    entry.rank = head.rank
+    entry.sequence = head.sequence
+    entry.laneIndex = head.laneIndex
+    entry.id = head.id
+    entry.typeIndex = head.typeIndex
+    entry.attempt = head.attempt
+    entry.key = head.key
+    try {
+      entry.payload = this.#decode(kind, head)
+    } catch (error) {
+      entry.problem = error
+    }
+    this.#scheduler.offer(entry)
+  }
+
+  /** Takes the command that runs next; undefined if there is none. */
+  next(): WindowEntry | undefined {
+    return this.#scheduler.next()
+  }
+
+  #decode(kind: number, head: CommandHead): unknown {
+    const payloadKind = payloadKindOf(kind)
+    if (payloadKind === PayloadKind.SIDE) return this.#sidePort.take(head.id)
+    return this.#decoder.decode(
+      payloadKind,
+      resetsOf(kind),
+      this.#views,
+      head.payloadOffset,
+      head.payloadLength,
+    )
+  }
+}

@@ -1,0 +1,58 @@
+// Record kind: what the Int32 in a record's header says.
+// Thread: any.   Owns: nothing.
+//
+// ```
+//  bits 0-5  kind of the payload
+//  bit  6    the payload's decoder starts afresh before it
+//  bits 7-9  what became of the command (result records only)
+// ```
+
+/** How a payload is encoded: one of `PayloadKind`. */
+export type PayloadKindValue = number
+
+const PAYLOAD_MASK = 0x3f
+const RESETS_BIT = 0x40
+const STATUS_SHIFT = 7
+
+/** What became of a command. */
+export const ResultStatus = Object.freeze({
+  /** The handler gave a result. */
+  DONE: 0,
+  /** The handler threw, rejected, or gave something that cannot cross threads. */
+  FAILED: 1,
+  /** It was taken back before it started; the partition has no trace of it any more. */
+  REVOKED: 2,
+})
+
+/** One of {@link ResultStatus}. */
+export type ResultStatusValue = (typeof ResultStatus)[keyof typeof ResultStatus]
+
+/**
+ * Packs a record's kind.
+ *
+ * @param status - For results what became of the command, else 0.
+ * @param payloadKind - How the payload is encoded.
+ * @param resets - Whether the payload's decoder must start afresh before it.
+ */
+export function packKind(
+  status: ResultStatusValue,
+  payloadKind: PayloadKindValue,
+  resets: boolean,
+): number {
+  return (status << STATUS_SHIFT) | payloadKind | (resets ? RESETS_BIT : 0)
+}
+
+/** How the payload of a record is encoded. */
+export function payloadKindOf(kind: number): PayloadKindValue {
+  return kind & PAYLOAD_MASK
+}
+
+/** Whether the decoder must start afresh before this record's payload. */
+export function resetsOf(kind: number): boolean {
+  return (kind & RESETS_BIT) !== 0
+}
+
+/** What became of the command of a result record. */
+export function statusOf(kind: number): ResultStatusValue {
+  return (kind >> STATUS_SHIFT) as ResultStatusValue
+}

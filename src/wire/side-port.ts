@@ -1,0 +1,62 @@
+// Side port: the road for payloads that do not fit a ring record or must be moved.
+// Thread: each end belongs to one thread.   Owns: what arrived before its record was read.
+// A payload is posted before its record is published, so it is there when the record is read.
+
+import type { MessagePort } from 'node:worker_threads'
+import { receiveMessageOnPort } from 'node:worker_threads'
+import { invariant } from '../base/errors.ts'
+import { fromSideValue, type SideValue, toSideValue } from './payload-codec.ts'
+
+interface SideMessage {
+  readonly id: number
+  readonly side: SideValue
+}
+
+/** One end of the side port. */
+export class SidePort {
+  readonly #port: MessagePort
+  readonly #arrived = new Map<number, SideValue>()
+
+  /**
+   * @param port - One end of a channel; it is never started, so it serves no events.
+   */
+  constructor(port: MessagePort) {
+    this.#port = port
+  }
+
+  /**
+   * Sends the payload of a command or a result.
+   *
+   * @param id - The command's id.
+   * @param role - What it is, for messages.
+   * @param value - The payload.
+   * @param transferList - What to move instead of copying.
+   * @throws SerializationError or DataCloneError if it cannot be sent; then nothing was.
+   */
+  post(id: number, role: string, value: unknown, transferList: readonly object[]): void {
+    const message: SideMessage = { id, side: toSideValue(value, role, transferList) }
+    this.#port.postMessage(message, transferList as ArrayBuffer[])
+  }
+
+  /**
+   * Takes the payload whose record was just read.
+   *
+   * @param id - The command's id.
+   */
+  take(id: number): unknown {
+    while (!this.#arrived.has(id)) {
+      const received = receiveMessageOnPort(this.#port)
+      invariant(received !== undefined, `the side port holds no payload for command ${id}`)
+      const message = received.message as SideMessage
+      this.#arrived.set(message.id, message.side)
+    }
+    const side = this.#arrived.get(id)!
+    this.#arrived.delete(id)
+    return fromSideValue(side)
+  }
+
+  /** Closes the channel. */
+  close(): void {
+    this.#port.close()
+  }
+}

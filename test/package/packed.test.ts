@@ -1,0 +1,73 @@
+// Packed: what `npm pack` makes is what users get, so it is installed and used as they would.
+
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+
+const root = join(import.meta.dirname, '../..')
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+const INSTALL_MS = 120_000
+const PACKED_BYTES_MAX = 300 * 1024
+
+/** The doors as a user writes them: `corelane`, `corelane/handler`, … */
+const doors = Object.keys(manifest.exports).map((door) => manifest.name + door.slice(1))
+const modules = doors.filter((door) => !door.endsWith('.json'))
+
+let folder = ''
+let packed: { filename: string; size: number; files: { path: string }[] }
+
+function run(command: string, ...args: string[]): string {
+  return execFileSync(command, args, { cwd: folder, encoding: 'utf8', stdio: 'pipe' })
+}
+
+beforeAll(() => {
+  // Scripts stay off: the package is built already, and other tests run from dist meanwhile.
+  folder = mkdtempSync(join(tmpdir(), 'corelane-packed-'))
+  const pack = ['pack', root, '--json', '--ignore-scripts', '--pack-destination', folder]
+  packed = JSON.parse(run('npm', ...pack))[0]
+  const app = join(folder, 'app')
+  mkdirSync(app)
+  writeFileSync(join(app, 'package.json'), '{ "private": true }')
+  const install = ['install', '--no-audit', '--no-fund', '--prefer-offline']
+  const tarball = join(folder, packed.filename)
+  folder = app
+  run('npm', ...install, tarball)
+}, INSTALL_MS)
+
+afterAll(() => {
+  if (folder) rmSync(join(folder, '..'), { recursive: true, force: true })
+})
+
+test('the package is small and holds no tests, benchmarks or scripts', () => {
+  expect(packed.size).toBeLessThan(PACKED_BYTES_MAX)
+  const foreign = packed.files
+    .map(({ path }) => path)
+    .filter((path) => !/^(?:dist|src|docs)\/|^[A-Z]+(?:\.md)?$|^package\.json$/.test(path))
+  expect(foreign).toEqual([])
+  expect(packed.files.filter(({ path }) => /\.(?:test|bench)\./.test(path))).toEqual([])
+})
+
+test.each(modules)('import of %s gives named exports and no default', (door) => {
+  const script = `console.log(JSON.stringify(Object.keys(await import('${door}'))))`
+  const names: string[] = JSON.parse(run('node', '--input-type=module', '--eval', script))
+  expect(names.length).toBeGreaterThan(0)
+  expect(names).not.toContain('default')
+})
+
+test.each(doors)('require of %s works from CommonJS', (door) => {
+  const script = `console.log(typeof require('${door}'))`
+  expect(run('node', '--input-type=commonjs', '--eval', script).trim()).toBe('object')
+})
+
+test('nothing else of the package can be imported', () => {
+  const inner = `${manifest.name}/dist/base/errors.js`
+  const script = `await import('${inner}').catch((error) => console.log(error.code))`
+  const output = run('node', '--input-type=module', '--eval', script)
+  expect(output.trim()).toBe('ERR_PACKAGE_PATH_NOT_EXPORTED')
+})
+
+test.each(Object.keys(manifest.bin))('npx %s --version prints the version', (bin) => {
+  expect(run('npx', '--no-install', bin, '--version')).toContain(manifest.version)
+})

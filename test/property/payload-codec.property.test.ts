@@ -1,0 +1,377 @@
+// Goal: what comes out of the codec is what went in, whatever the value and what came before it.
+// Method: arbitrary graphs through a real ring memory, or through real structured clone where
+// they spill; streams of operations in which encodings fail, are discarded, spilled or ignored;
+// and other users of msgpackr on the same thread in between.
+
+import fc from 'fast-check'
+import { addExtension, Packr, pack, unpack } from 'msgpackr'
+import { expect, test } from 'vitest'
+import {
+  fromSideValue,
+  PayloadDecoder,
+  PayloadEncoder,
+  SPILL,
+  toSideValue,
+} from '../../src/wire/payload-codec.ts'
+import { findDifference } from '../unit/wire/support/difference.ts'
+import { ringMemory } from '../unit/wire/support/ring-memory.ts'
+
+const RUNS = Number(process.env.CORELANE_PROPERTY_RUNS ?? 500)
+const TIMEOUT_MS = 30_000 + RUNS * 30
+
+const key = fc.oneof(
+  { weight: 6, arbitrary: fc.constantFrom('id', 'name', 'tags', 'a', 'b', 'c', '0', '17') },
+  { weight: 2, arbitrary: fc.string({ unit: 'binary' }) },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom(
+      '__proto__',
+      '__keys__',
+      'constructor',
+      'toString',
+      'hasOwnProperty',
+      'length',
+      'buffer',
+      '\u0000corelane',
+      '\ud800',
+      '\ufeffmark',
+      '',
+    ),
+  },
+)
+
+const text = fc.oneof(
+  fc.string(),
+  fc.string({ unit: 'binary', maxLength: 300 }),
+  fc.string({ unit: 'grapheme', maxLength: 300 }),
+  fc.constantFrom(
+    '\ud800',
+    'a\udfffb',
+    `\ufeff${'x'.repeat(100)}`,
+    'é'.repeat(70),
+    '日'.repeat(40),
+  ),
+)
+
+const memory = fc.uint8Array({ maxLength: 300 }).map((bytes) => bytes.slice())
+
+const leaf = fc.oneof(
+  { weight: 4, arbitrary: fc.integer() },
+  { weight: 2, arbitrary: fc.double() },
+  fc.constantFrom(
+    0,
+    -0,
+    Number.NaN,
+    2 ** 32,
+    -(2 ** 31),
+    2 ** 53,
+    Number.MAX_VALUE,
+    -33,
+    63,
+    64,
+    128,
+  ),
+  { weight: 3, arbitrary: text },
+  fc.boolean(),
+  fc.constantFrom(null, undefined),
+  fc.bigInt(),
+  fc.bigInt({ min: -(2n ** 70n), max: 2n ** 70n }),
+  fc.bigInt({ min: -(2n ** 3000n), max: 2n ** 3000n }),
+  fc.date({ noInvalidDate: false }),
+  fc.constantFrom(/a+/giu, /\ud800/u, /(?:)/, /\n\//, /[é日]/y),
+  memory,
+  memory.map((bytes) => Buffer.from(bytes)),
+  memory.map((bytes) => bytes.buffer),
+  memory.map((bytes) => new DataView(bytes.buffer)),
+  memory.map((bytes) => new Int16Array(bytes.buffer.slice(0, bytes.length & ~1))),
+  memory.map((bytes) => new Float64Array(bytes.buffer.slice(0, bytes.length & ~7))),
+  memory.map((bytes) => new BigUint64Array(bytes.buffer.slice(0, bytes.length & ~7))),
+)
+
+const error = fc
+  .record({
+    make: fc.constantFrom(Error, TypeError, RangeError, SyntaxError, URIError, EvalError),
+    message: text,
+    own: fc.dictionary(
+      key.filter((k) => !['stack', 'message', 'name', '__proto__'].includes(k)),
+      leaf,
+      { maxKeys: 3 },
+    ),
+    cause: fc.option(leaf, { nil: undefined }),
+  })
+  .map(({ make, message, own, cause }) => Object.assign(new make(message, { cause }), own))
+
+interface Tie {
+  readonly value: unknown
+}
+
+function record(entries: readonly (readonly [string, unknown])[]): object {
+  const object = {}
+  for (const [name, value] of entries) {
+    Object.defineProperty(object, name, {
+      value,
+      enumerable: true,
+      writable: true,
+      configurable: true,
+    })
+  }
+  return object
+}
+
+function sparse(members: readonly unknown[], holes: readonly number[]): unknown[] {
+  const array = [...members]
+  for (const hole of holes) if (hole < array.length) delete array[hole]
+  return array
+}
+
+const { value: tree } = fc.letrec<Tie>((tie) => ({
+  value: fc.oneof(
+    { maxDepth: 5, depthSize: 'medium' },
+    { weight: 6, arbitrary: leaf },
+    { weight: 3, arbitrary: fc.array(fc.tuple(key, tie('value')), { maxLength: 8 }).map(record) },
+    { weight: 3, arbitrary: fc.array(tie('value'), { maxLength: 20 }) },
+    {
+      weight: 1,
+      arbitrary: fc
+        .tuple(fc.array(tie('value'), { maxLength: 6 }), fc.array(fc.nat(6), { maxLength: 2 }))
+        .map(([members, holes]) => sparse(members, holes)),
+    },
+    {
+      weight: 1,
+      arbitrary: fc
+        .array(fc.tuple(tie('value'), tie('value')), { maxLength: 5 })
+        .map((entries) => new Map(entries)),
+    },
+    { weight: 1, arbitrary: fc.array(tie('value'), { maxLength: 5 }).map((all) => new Set(all)) },
+    { weight: 1, arbitrary: error },
+  ),
+}))
+
+/** Every object in a graph that can be given one more member. */
+function holders(value: unknown, found = new Set<object>()): Set<object> {
+  if (typeof value !== 'object' || value === null || found.has(value)) return found
+  if (value instanceof Map || value instanceof Set) {
+    found.add(value)
+    for (const member of [...value].flat()) holders(member, found)
+  } else if (
+    value instanceof Error ||
+    Array.isArray(value) ||
+    Object.getPrototypeOf(value) === Object.prototype
+  ) {
+    found.add(value)
+    for (const member of Object.values(value)) holders(member, found)
+  }
+  return found
+}
+
+function tieKnot(holder: object, target: object, n: number): void {
+  if (Array.isArray(holder)) holder.push(target)
+  else if (holder instanceof Map) n & 1 ? holder.set(target, n) : holder.set(`knot ${n}`, target)
+  else if (holder instanceof Set) holder.add(target)
+  else (holder as Record<string, unknown>)[`knot${n & 3}`] = target
+}
+
+const graph = fc
+  .tuple(tree, fc.array(fc.tuple(fc.nat(), fc.nat()), { maxLength: 4 }))
+  .map(([value, knots]) => {
+    for (const [from, to] of knots) {
+      const all = [...holders(value)]
+      if (all.length > 0) tieKnot(all[from % all.length]!, all[to % all.length]!, from)
+    }
+    return value
+  })
+
+const ring = ringMemory(1 << 17)
+
+function travel(encoder: PayloadEncoder, decoder: PayloadDecoder, value: unknown): unknown {
+  const length = encoder.prepare(value)
+  if (length === SPILL) {
+    const side = structuredClone(toSideValue(value, 'payload'))
+    return fromSideValue(side)
+  }
+  const { kind, resets } = encoder
+  ring.bytes.fill(0xaa)
+  encoder.write(ring, 64)
+  expect(ring.bytes.subarray(0, 64).every((byte) => byte === 0xaa)).toBe(true)
+  expect(ring.bytes.subarray(64 + length, 128 + length).every((byte) => byte === 0xaa)).toBe(true)
+  const arrived = decoder.decode(kind, resets, ring, 64, length)
+  ring.bytes.fill(0x55)
+  return arrived
+}
+
+test(
+  'any graph arrives exactly as it was sent, and no part of it lies in the ring',
+  () => {
+    const encoder = new PayloadEncoder('payload', 60_000)
+    const decoder = new PayloadDecoder()
+    fc.assert(
+      fc.property(graph, (value) => {
+        expect(findDifference(value, travel(encoder, decoder, value))).toBeUndefined()
+      }),
+      { numRuns: RUNS },
+    )
+  },
+  TIMEOUT_MS,
+)
+
+test(
+  'any graph arrives exactly when it takes the side port',
+  () => {
+    fc.assert(
+      fc.property(graph, (value) => {
+        const side = structuredClone(toSideValue(value, 'payload'))
+        expect(findDifference(value, fromSideValue(side))).toBeUndefined()
+      }),
+      { numRuns: RUNS },
+    )
+  },
+  TIMEOUT_MS,
+)
+
+type Operation =
+  | { readonly do: 'send' | 'ignore' | 'discard' | 'forget'; readonly value: unknown }
+  | { readonly do: 'throw' | 'spill' | 'reenter'; readonly value: unknown }
+
+const shape = fc
+  .tuple(fc.nat(90), fc.nat(3), fc.integer())
+  .map(([which, extra, value]) =>
+    record([
+      [`k${which}`, value],
+      ['same', { [`n${which % 7}`]: extra }],
+      ...Array.from({ length: extra }, (_, i) => [`x${i}`, i] as const),
+    ]),
+  )
+
+const operation: fc.Arbitrary<Operation> = fc.record({
+  do: fc.constantFrom(
+    'send',
+    'send',
+    'send',
+    'ignore',
+    'discard',
+    'forget',
+    'throw',
+    'spill',
+    'reenter',
+  ),
+  value: fc.oneof({ weight: 4, arbitrary: shape }, { weight: 1, arbitrary: graph }),
+})
+
+/** Throws the n-th time its member is read: the survey reads it once, the encoding twice. */
+function throwing(value: unknown, reads: number): object {
+  return {
+    first: { unseenShape: value },
+    value,
+    get member(): unknown {
+      reads--
+      if (reads <= 0) throw new Error('no')
+      return 1
+    },
+  }
+}
+
+test(
+  'a stream stays right whatever was skipped, failed, discarded or spilled between its records',
+  () => {
+    fc.assert(
+      fc.property(fc.array(operation, { maxLength: 200, size: 'max' }), (operations) => {
+        const encoder = new PayloadEncoder('payload', 2_000)
+        const decoder = new PayloadDecoder()
+        let reads = 0
+        for (const { do: what, value } of operations) {
+          if (what === 'send' || what === 'ignore') {
+            expect(findDifference(value, travel(encoder, decoder, value))).toBeUndefined()
+          } else if (what === 'discard') {
+            encoder.prepare(value)
+            encoder.discard()
+          } else if (what === 'forget') encoder.prepare(value)
+          else if (what === 'throw') {
+            // A value of the side road is not read a second time.
+            const bad = throwing(value, (reads++ % 2) + 1)
+            expect(() => {
+              if (encoder.prepare(bad) === SPILL) toSideValue(bad, 'payload')
+            }).toThrow(/cannot cross/)
+          } else if (what === 'spill') {
+            expect(encoder.prepare({ fresh: value, numbers: new Array(2_000).fill(1) })).toBe(SPILL)
+          } else {
+            let inner: unknown
+            const outer = {
+              before: { unseen: 1 },
+              get nested(): number {
+                inner = travel(encoder, decoder, value)
+                return 1
+              },
+            }
+            const arrived = travel(encoder, decoder, outer)
+            expect(findDifference({ before: { unseen: 1 }, nested: 1 }, arrived)).toBeUndefined()
+            expect(findDifference(value, inner)).toBeUndefined()
+          }
+        }
+      }),
+      { numRuns: Math.ceil(RUNS / 5) },
+    )
+  },
+  TIMEOUT_MS,
+)
+
+test(
+  'two encoders on a thread do not disturb each other when their records alternate',
+  () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.boolean(), shape), { maxLength: 100 }), (records) => {
+        const pairs = [0, 1].map(() => ({
+          encoder: new PayloadEncoder('payload', 2_000),
+          decoder: new PayloadDecoder(),
+        }))
+        for (const [which, value] of records) {
+          const { encoder, decoder } = pairs[Number(which)]!
+          expect(findDifference(value, travel(encoder, decoder, value))).toBeUndefined()
+        }
+      }),
+      { numRuns: Math.ceil(RUNS / 5) },
+    )
+  },
+  TIMEOUT_MS,
+)
+
+class Mine {
+  value = 1
+}
+
+test(
+  'other users of msgpackr on the thread neither corrupt payloads nor write into the ring',
+  () => {
+    addExtension({
+      Class: Date,
+      type: 40,
+      pack: () => Buffer.from([1]),
+      unpack: () => 'not a date',
+    })
+    addExtension({ Class: Mine, type: 41, pack: () => Buffer.from([1]), unpack: () => new Mine() })
+    const foreign = new Packr({ structuredClone: true, sequential: true })
+    const encoder = new PayloadEncoder('payload', 60_000)
+    const decoder = new PayloadDecoder()
+    fc.assert(
+      fc.property(fc.array(fc.tuple(graph, fc.nat(3)), { maxLength: 8 }), (values) => {
+        for (const [value, meddling] of values) {
+          const sent = { value, when: new Date(5), mine: { value: 1 } }
+          const length = encoder.prepare(sent)
+          if (meddling & 1) expect(unpack(pack({ foreign: 'x'.repeat(100) }))).toBeDefined()
+          if (meddling & 2) foreign.pack({ foreign: [1, 2, 3], again: 'y'.repeat(3_000) })
+          if (length === SPILL) continue
+          ring.bytes.fill(0)
+          const { kind, resets } = encoder
+          encoder.write(ring, 8)
+          const before = Buffer.from(ring.bytes)
+          pack({ z: 'z'.repeat(50) })
+          foreign.pack(['w'.repeat(5_000)])
+          expect(ring.bytes.equals(before)).toBe(true)
+          const arrived = decoder.decode(kind, resets, ring, 8, length)
+          expect(findDifference(sent, arrived)).toBeUndefined()
+        }
+      }),
+      { numRuns: Math.ceil(RUNS / 5) },
+    )
+  },
+  TIMEOUT_MS,
+)

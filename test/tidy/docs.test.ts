@@ -1,0 +1,156 @@
+// Docs: each comparison is given documents that are right and documents that are wrong in one way.
+
+import { expect, test } from 'vitest'
+import { integer, oneOf, text } from '../../src/base/options.ts'
+import * as docs from './docs.ts'
+
+const ERRORS = {
+  X_ONE: { name: 'LaneError', template: 'No {a} | "b"', retryable: true },
+  X_TWO: { name: 'ConfigError', template: 'Two', retryable: false },
+} as const
+
+const ERROR_DOC = `# Errors
+
+## \`X_ONE\`
+
+- Message: \`No {a} | "b"\`
+- Class: \`LaneError\`
+- Retryable: yes
+
+It happens. Wait.
+
+## \`X_TWO\`
+
+- Message: \`Two\`
+- Class: \`ConfigError\`
+- Retryable: no
+
+It happens. Mend it.
+`
+
+test('an error document that matches passes', () => {
+  expect(docs.errorDocs(ERROR_DOC, ERRORS)).toEqual([])
+})
+
+test.each([
+  ['a template', 'No {a}', 'No {b}', 'X_ONE lacks the line: - Message: `No {a} | "b"`'],
+  ['a class', '`LaneError`', '`ConfigError`', 'X_ONE lacks the line: - Class: `LaneError`'],
+  ['a flag', 'Retryable: yes', 'Retryable: no', 'X_ONE lacks the line: - Retryable: yes'],
+  ['the sentence', 'It happens. Wait.', '', 'X_ONE does not say in a sentence'],
+  ['a code', '`X_ONE`', '`X_NIL`', 'no section for X_ONE'],
+])('an error document that differs in %s is reported', (_what, from, to, complaint) => {
+  const problems = docs.errorDocs(ERROR_DOC.replace(from, to), ERRORS)
+  expect(problems[0]).toContain(complaint)
+})
+
+test('an error document with a code too many is reported', () => {
+  const { X_ONE } = ERRORS
+  expect(docs.errorDocs(ERROR_DOC, { X_ONE })).toEqual([
+    'docs/errors.md: X_TWO is not in the table of errors',
+  ])
+})
+
+const TABLES = {
+  RATE_LIMIT_RULES: {
+    limit: integer(10, 1, 20),
+    mode: oneOf('a', ['a', 'b']),
+    name: text(undefined),
+    pick: { default: { n: 1 }, allowed: 'x | y', accepts: () => true },
+  },
+}
+
+const OPTION_DOC = `# Options
+
+## Rate limit options
+
+| option | default | allowed | meaning |
+|---|---|---|---|
+| \`limit\` | \`10\` | an integer from 1 to 20 | How many. |
+| \`mode\` | \`"a"\` | "a", "b" | Which. |
+| \`name\` | none | a non-empty string | What it is called. |
+| \`pick\` | \`{"n":1}\` | x \\| y | What is picked. |
+`
+
+test('an options document that matches passes', () => {
+  expect(docs.optionDocs(OPTION_DOC, TABLES)).toEqual([])
+})
+
+test.each([
+  [
+    'a default',
+    '`10`',
+    '`11`',
+    'should say: | `limit` | `10` | an integer from 1 to 20 | How many. |',
+  ],
+  ['what is allowed', 'x \\| y', 'x', 'should say: | `pick`'],
+  ['a meaning', 'Which.', '', 'mode has no meaning'],
+  ['an option', '`name`', '`title`', 'lacks the row: | `name` | none | a non-empty string | … |'],
+  ['a section', 'Rate limit', 'Rate', 'no section "## Rate limit options" for RATE_LIMIT_RULES'],
+])('an options document that differs in %s is reported', (_what, from, to, complaint) => {
+  const problems = docs.optionDocs(OPTION_DOC.replace(from, to), TABLES)
+  expect(problems[0]).toContain(complaint)
+})
+
+test('an options document with an option or a section too many is reported', () => {
+  const { limit, mode, name } = TABLES.RATE_LIMIT_RULES
+  expect(docs.optionDocs(OPTION_DOC, { RATE_LIMIT_RULES: { limit, mode, name } })).toEqual([
+    'docs/options.md: Rate limit options: pick is not an option',
+  ])
+  expect(docs.optionDocs(OPTION_DOC, {})).toEqual([
+    'docs/options.md: "Rate limit options" belongs to no table of rules',
+  ])
+})
+
+test('doors: named files must exist and every door must be named', () => {
+  const manifest = {
+    version: '1.0.0',
+    bin: { x: './dist/cli/main.js' },
+    exports: { '.': { types: './dist/index.d.ts', default: './dist/index.js' } },
+  }
+  expect(docs.doors(manifest, ['src/index.ts', 'src/base/a.ts'], () => true)).toEqual([])
+  expect(docs.doors(manifest, [], (path) => !path.includes('cli'))).toEqual([
+    'package.json: ./dist/cli/main.js does not exist after the build',
+  ])
+  expect(docs.doors(manifest, ['src/redis.ts'], () => true)).toEqual([
+    'package.json: the door src/redis.ts has no entry in exports',
+  ])
+})
+
+test('built files: none missing, none left over', () => {
+  expect(
+    docs.builtFiles(['src/a/b.ts'], ['dist/a/b.js', 'dist/a/b.d.ts', 'dist/a/b.js.map']),
+  ).toEqual([])
+  expect(docs.builtFiles(['src/a/b.ts'], ['dist/a/b.js', 'dist/old.d.ts.map'])).toEqual([
+    'dist/a/b.d.ts: missing, run npm run build',
+    'dist/old.d.ts.map: has no source, run npm run build',
+  ])
+})
+
+test('lock file: no registry, no platform missing', () => {
+  const a = { optionalDependencies: { b: '1.0.0' } }
+  const inner = 'node_modules/x/node_modules/a'
+  for (const home of [
+    'node_modules/b',
+    'node_modules/x/node_modules/b',
+    `${inner}/node_modules/b`,
+  ]) {
+    expect(docs.lockFile({ packages: { [inner]: a, [home]: {} } })).toEqual([])
+  }
+  expect(docs.lockFile({ packages: { [inner]: a, 'node_modules/y/node_modules/b': {} } })).toEqual([
+    `package-lock.json: b of ${inner} is missing`,
+  ])
+  expect(
+    docs.lockFile({ packages: { 'node_modules/b': { resolved: 'https://r/b.tgz' } } }),
+  ).toEqual(['package-lock.json: node_modules/b names the registry https://r/b.tgz'])
+})
+
+test('changelog, readme and links', () => {
+  expect(docs.changelog('## [0.1.0] - 2026-01-01\n', '0.1.0')).toEqual([])
+  expect(docs.changelog('## [0.1.0]\n', '0.2.0')).toHaveLength(1)
+  expect(docs.readme('run ./scripts/demo and ./scripts/test')).toEqual([])
+  expect(docs.readme('run ./scripts/test')).toEqual(['README.md: does not mention ./scripts/demo'])
+  const page = '[a](b.md) [c](https://d) [e](#f) `[g](h.md)` [i](../j.md#k)'
+  expect(docs.links('docs/x.md', page, (path) => path === 'docs/b.md')).toEqual([
+    'docs/x.md: links to ../j.md#k, which does not exist',
+  ])
+})

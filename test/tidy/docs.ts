@@ -1,0 +1,244 @@
+// Docs: compares what the documents say with the tables in the code, row by row.
+// Each function returns complaints that start with the document's name, and where something is
+// missing they hold the text to paste.
+
+import { posix } from 'node:path'
+import type { ErrorRow } from '../../src/base/errors.ts'
+import type { OptionRules } from '../../src/base/options.ts'
+
+interface Section {
+  readonly title: string
+  readonly body: string
+}
+
+function sectionsOf(markdown: string): Section[] {
+  const parts = markdown.split(/^## +(.+)$/m).slice(1)
+  return Array.from({ length: parts.length / 2 }, (_, i) => ({
+    title: (parts[2 * i] as string).trim(),
+    body: parts[2 * i + 1] as string,
+  }))
+}
+
+function errorFacts(row: ErrorRow): string[] {
+  return [
+    `- Message: \`${row.template}\``,
+    `- Class: \`${row.name}\``,
+    `- Retryable: ${row.retryable ? 'yes' : 'no'}`,
+  ]
+}
+
+/** Compares docs/errors.md with the table of errors. */
+export function errorDocs(
+  markdown: string,
+  errors: Readonly<Record<string, ErrorRow>>,
+  path = 'docs/errors.md',
+): string[] {
+  const problems: string[] = []
+  const sections = sectionsOf(markdown).filter(({ title }) => /^`.*`$/.test(title))
+  const documented = new Map(sections.map(({ title, body }) => [title.slice(1, -1), body]))
+  for (const [code, row] of Object.entries(errors)) {
+    const body = documented.get(code)
+    if (body === undefined) {
+      problems.push(
+        `${path}: no section for ${code}:\n\n## \`${code}\`\n\n${errorFacts(row).join('\n')}\n`,
+      )
+      continue
+    }
+    const lines = body.split('\n').map((line) => line.trim())
+    for (const fact of errorFacts(row)) {
+      if (!lines.includes(fact)) problems.push(`${path}: ${code} lacks the line: ${fact}`)
+    }
+    if (!lines.some((line) => /^[A-Z`]/.test(line))) {
+      problems.push(`${path}: ${code} does not say in a sentence when it happens and what to do`)
+    }
+  }
+  for (const code of documented.keys()) {
+    if (!Object.hasOwn(errors, code))
+      problems.push(`${path}: ${code} is not in the table of errors`)
+  }
+  if (sections.length !== documented.size) problems.push(`${path}: a code has two sections`)
+  return problems
+}
+
+/** Title of a table's section: MANAGER_RULES is "Manager options". */
+function titleOf(table: string): string {
+  const words = table
+    .replace(/_RULES$/, '')
+    .toLowerCase()
+    .replaceAll('_', ' ')
+  return `${words[0]?.toUpperCase()}${words.slice(1)} options`
+}
+
+/** How a document writes a default. */
+function written(value: unknown): string {
+  if (value === undefined) return 'none'
+  if (typeof value === 'object' && value !== null) return `\`${JSON.stringify(value)}\``
+  return `\`${typeof value === 'string' ? JSON.stringify(value) : String(value)}\``
+}
+
+function cellsOf(line: string): string[] {
+  return line
+    .trim()
+    .slice(1, -1)
+    .split(/(?<!\\)\|/)
+    .map((cell) => cell.trim())
+}
+
+function tableOf(title: string, body: string, rules: OptionRules, path: string): string[] {
+  const problems: string[] = []
+  const rows = new Map<string, string[]>()
+  for (const line of body.split('\n')) {
+    const cells = cellsOf(line)
+    const name = /^\|/.test(line.trim()) && /^`(.+)`$/.exec(cells[0] ?? '')?.[1]
+    if (name) rows.set(name, cells)
+  }
+  for (const [name, rule] of Object.entries(rules)) {
+    const expected = [`\`${name}\``, written(rule.default), rule.allowed.replaceAll('|', '\\|')]
+    const cells = rows.get(name)
+    if (cells === undefined) {
+      problems.push(`${path}: ${title} lacks the row: | ${expected.join(' | ')} | … |`)
+    } else if (expected.some((cell, column) => cells[column] !== cell)) {
+      problems.push(
+        `${path}: ${title} should say: | ${expected.join(' | ')} | ${cells[3] ?? '…'} |`,
+      )
+    } else if (!cells[3]) {
+      problems.push(`${path}: ${title}: ${name} has no meaning`)
+    }
+  }
+  for (const name of rows.keys()) {
+    if (!Object.hasOwn(rules, name)) problems.push(`${path}: ${title}: ${name} is not an option`)
+  }
+  return problems
+}
+
+/** Compares docs/options.md with all tables of option rules, by the names of their constants. */
+export function optionDocs(
+  markdown: string,
+  tables: Readonly<Record<string, OptionRules>>,
+  path = 'docs/options.md',
+): string[] {
+  const problems: string[] = []
+  const sections = new Map(sectionsOf(markdown).map(({ title, body }) => [title, body]))
+  const titles = new Map(Object.keys(tables).map((table) => [titleOf(table), table]))
+  for (const [title, table] of titles) {
+    const body = sections.get(title)
+    if (body === undefined) problems.push(`${path}: no section "## ${title}" for ${table}`)
+    problems.push(...tableOf(title, body ?? '', tables[table] as OptionRules, path))
+  }
+  for (const title of sections.keys()) {
+    if (title.endsWith(' options') && !titles.has(title)) {
+      problems.push(`${path}: "${title}" belongs to no table of rules`)
+    }
+  }
+  return problems
+}
+
+/** The parts of package.json that name files. */
+export interface Manifest {
+  readonly version: string
+  readonly bin?: Readonly<Record<string, string>>
+  readonly exports?: Readonly<Record<string, string | Readonly<Record<string, string>>>>
+}
+
+/** Every file that `exports` and `bin` name exists, and every door of src has its entry. */
+export function doors(
+  manifest: Manifest,
+  sources: readonly string[],
+  exists: (path: string) => boolean,
+): string[] {
+  const problems: string[] = []
+  const named = new Set<string>()
+  for (const target of Object.values(manifest.bin ?? {})) named.add(target)
+  for (const target of Object.values(manifest.exports ?? {})) {
+    for (const path of typeof target === 'string' ? [target] : Object.values(target))
+      named.add(path)
+  }
+  for (const path of named) {
+    if (!exists(path)) problems.push(`package.json: ${path} does not exist after the build`)
+  }
+  for (const source of sources) {
+    const built = /^src\/([^/]+)\.ts$/.exec(source)?.[1]
+    if (built && !named.has(`./dist/${built}.js`)) {
+      problems.push(`package.json: the door ${source} has no entry in exports`)
+    }
+  }
+  return problems
+}
+
+/** dist holds exactly what src compiles to. */
+export function builtFiles(sources: readonly string[], built: readonly string[]): string[] {
+  const problems: string[] = []
+  const compiled = sources.filter((path) => !path.endsWith('.d.ts'))
+  const stems = new Set(compiled.map((path) => path.replace(/^src\/(.*)\.ts$/, '$1')))
+  for (const stem of stems) {
+    const missing = ['js', 'd.ts'].find((suffix) => !built.includes(`dist/${stem}.${suffix}`))
+    if (missing) problems.push(`dist/${stem}.${missing}: missing, run npm run build`)
+  }
+  for (const path of built) {
+    const stem = path.replace(/^dist\//, '').replace(/(?:\.d)?\.(?:ts|js)(?:\.map)?$/, '')
+    if (!stems.has(stem)) problems.push(`${path}: has no source, run npm run build`)
+  }
+  return problems
+}
+
+/** The parts of package-lock.json that are looked at. */
+export interface LockFile {
+  readonly packages: Readonly<
+    Record<
+      string,
+      {
+        readonly resolved?: string
+        readonly optionalDependencies?: Readonly<Record<string, string>>
+      }
+    >
+  >
+}
+
+/** Whether node would find a package from the folder of another one. */
+function isLocked({ packages }: LockFile, from: string, name: string): boolean {
+  const folders = from.split(/(?:^|\/)node_modules\//)
+  return folders.some((_, depth) => {
+    const parts = [...folders.slice(1, folders.length - depth), name]
+    return packages[parts.map((part) => `node_modules/${part}`).join('/')] !== undefined
+  })
+}
+
+/**
+ * The lock file names no registry and holds the packages of every platform: npm leaves out those it
+ * cannot reach at the moment, and then refuses the whole file on a clone without node_modules.
+ */
+export function lockFile(lock: LockFile, path = 'package-lock.json'): string[] {
+  const problems: string[] = []
+  for (const [where, { resolved, optionalDependencies = {} }] of Object.entries(lock.packages)) {
+    if (resolved !== undefined) problems.push(`${path}: ${where} names the registry ${resolved}`)
+    for (const name of Object.keys(optionalDependencies)) {
+      if (!isLocked(lock, where, name)) problems.push(`${path}: ${name} of ${where} is missing`)
+    }
+  }
+  return problems
+}
+
+/** The changelog has an entry for a version. */
+export function changelog(markdown: string, version: string): string[] {
+  const entry = sectionsOf(markdown).some(({ title }) => title.startsWith(`[${version}]`))
+  return entry ? [] : [`CHANGELOG.md: no entry "## [${version}]"`]
+}
+
+/** The readme names the two scripts a newcomer runs. */
+export function readme(markdown: string): string[] {
+  return ['./scripts/demo', './scripts/test']
+    .filter((script) => !markdown.includes(script))
+    .map((script) => `README.md: does not mention ${script}`)
+}
+
+/** Relative links of a document lead to files that exist. */
+export function links(path: string, markdown: string, exists: (path: string) => boolean): string[] {
+  const problems: string[] = []
+  const prose = markdown.replace(/^```[\s\S]*?^```/gm, '').replace(/`[^`\n]*`/g, '')
+  for (const [, target] of prose.matchAll(/\]\(([^)\s]+)\)/g) as Iterable<[string, string]>) {
+    if (/^(?:\w+:|#)/.test(target)) continue
+    const file = posix.join(posix.dirname(path), target.replace(/#.*$/, ''))
+    if (!exists(file)) problems.push(`${path}: links to ${target}, which does not exist`)
+  }
+  return problems
+}

@@ -1,0 +1,319 @@
+// Rules: what may stand where in src and test. Each rule takes files and returns its complaints as
+// `file:line: X is banned here, use Y`. The tables are the rules; the functions only apply them.
+
+import { posix } from 'node:path'
+import { lineAt, type Scan, type StringLiteral, scan } from './scan.ts'
+
+/** A file of the project, its path relative to the root. */
+export interface SourceFile {
+  readonly path: string
+  readonly text: string
+}
+
+/** Which rooms a room may import besides itself. `coordinator` for cli means types only. */
+const IMPORTS: Readonly<Record<string, readonly string[]>> = {
+  base: [],
+  model: ['base'],
+  memory: ['base'],
+  wire: ['base', 'model', 'memory'],
+  schedule: ['base', 'model'],
+  partition: ['base', 'model', 'memory', 'wire', 'schedule'],
+  coordinator: ['base', 'model', 'memory', 'wire', 'schedule'],
+  cli: ['base'],
+}
+
+/** Rooms of which only types may be imported, and the front door for those who may use it. */
+const TYPE_IMPORTS: Readonly<Record<string, readonly string[]>> = { cli: ['coordinator'] }
+const FRONT_DOOR = 'src/index.ts'
+const USES_FRONT_DOOR: readonly string[] = ['cli']
+
+interface Monopoly {
+  readonly what: string
+  readonly pattern: RegExp
+  /** Path prefixes where it may stand. */
+  readonly allowed: readonly string[]
+  readonly use: string
+}
+
+const CLOCK = ['src/base/clock.ts']
+const THREADS = ['src/partition/', 'src/coordinator/', 'src/wire/control.ts', 'src/wire/side-port.ts']
+const CONTROL = ['src/wire/control.ts', 'src/partition/', 'src/coordinator/']
+
+const WORDS: readonly Monopoly[] = [
+  word('Atomics', /(?<![\w$])Atomics\b/g, ['src/memory/'], 'an end from src/memory'),
+  word(
+    'SharedArrayBuffer',
+    /(?<![\w$])SharedArrayBuffer\b/g,
+    ['src/memory/'],
+    'a region from src/memory',
+  ),
+  word('performance.now', /\bperformance\s*\.\s*now\b/g, CLOCK, 'nowMs from src/base/clock.ts'),
+  word('Date.now', /\bDate\s*\.\s*now\b/g, CLOCK, 'nowMs and EPOCH_MS from src/base/clock.ts'),
+  word(
+    'new Date()',
+    /\bnew\s+Date\s*(?:\(\s*\)|(?!\s*\())/g,
+    CLOCK,
+    'nowMs and EPOCH_MS from src/base/clock.ts',
+  ),
+  word('hrtime', /\bhrtime\b/g, CLOCK, 'nowMs from src/base/clock.ts'),
+  ...['setTimeout', 'setInterval', 'setImmediate'].map((name) =>
+    word(
+      name,
+      new RegExp(`(?<![\\w$.])${name}\\b|\\bglobal(?:This)?\\s*\\.\\s*${name}\\b`, 'g'),
+      CLOCK,
+      `timers.${name} from src/base/clock.ts`,
+    ),
+  ),
+  word('Math.random', /\bMath\s*\.\s*random\b/g, [], 'a counter or a seeded generator'),
+  word('process.exit', /\bprocess\s*\.\s*exit\b/g, ['src/cli/'], 'an error that the caller sees'),
+  word('console', /(?<![\w$.])console\b|\bglobalThis\s*\.\s*console\b/g, ['src/cli/'], 'an event'),
+  word(
+    'process.env',
+    /\bprocess\s*\.\s*env\b/g,
+    ['src/cli/', 'src/coordinator/cores.ts'],
+    'an option',
+  ),
+]
+
+const MODULES: readonly Monopoly[] = [
+  module('node:worker_threads', THREADS, 'partition or coordinator'),
+  module('comlink', CONTROL, 'src/wire/control.ts'),
+  module('msgpackr', ['src/wire/'], 'the codec in src/wire'),
+  module('node:timers', CLOCK, 'timers from src/base/clock.ts'),
+  module('node:timers/promises', CLOCK, 'timers from src/base/clock.ts'),
+  module('node:perf_hooks', CLOCK, 'nowMs from src/base/clock.ts'),
+  module('node:process', [], 'the global process'),
+  module('corelane', [], 'a relative path'),
+]
+
+const PHRASES: readonly Monopoly[] = [
+  word('export *', /\bexport\s*\*/g, [], 'named exports'),
+  word('enum', /\benum\s+[A-Za-z_$]/g, [], 'a frozen object and a union of its values'),
+]
+
+const TEST_MODIFIER =
+  /\b(?:it|test|describe|suite|bench)(?:\s*\.\s*\w+)*?\s*\.\s*(only|skip|todo)\b/g
+
+const VAGUE_NAMES = new Set(['utils', 'util', 'helpers', 'helper', 'common', 'types', 'misc'])
+const FILE_LINES_MAX = 400
+const COLUMNS_MAX = 100
+/** Tests of these folders see the package as its users do. */
+const OUTSIDE_TESTS = /^test\/(?:integration|fault|package)\//
+
+function word(what: string, pattern: RegExp, allowed: readonly string[], use: string): Monopoly {
+  return { what, pattern, allowed, use }
+}
+
+function module(name: string, allowed: readonly string[], use: string): Monopoly {
+  const escaped = name.replace(/[/.]/g, '\\$&')
+  return { what: name, pattern: new RegExp(`^${escaped}(?:/|$)`), allowed, use }
+}
+
+function isAllowed(rule: Monopoly, path: string): boolean {
+  return rule.allowed.some((place) => path.startsWith(place))
+}
+
+function banned(path: string, line: number, what: string, use: string): string {
+  return `${path}:${line}: ${what} is banned here, use ${use}`
+}
+
+/** The room of a path in src; `door` for a file that lies in src itself. */
+function roomOf(path: string): string {
+  const parts = path.split('/')
+  return parts.length === 2 ? 'door' : (parts[1] as string)
+}
+
+interface Import {
+  readonly from: StringLiteral
+  readonly isType: boolean
+}
+
+function importsOf({ code, strings }: Scan): Import[] {
+  const found: Import[] = []
+  for (const from of strings) {
+    const before = code.slice(0, from.start).trimEnd()
+    if (/\b(?:import|require)\s*\($/.test(before)) {
+      found.push({ from, isType: /\btypeof\s+import\s*\($/.test(before) })
+    } else if (/(?:\bfrom|\bimport)$/.test(before)) {
+      const clause = before.slice(
+        Math.max(before.lastIndexOf('import'), before.lastIndexOf('export')),
+      )
+      found.push({ from, isType: /^\w+\s+type\b(?!\s*(?:,|from\b))/.test(clause) })
+    }
+  }
+  return found
+}
+
+function mayImport(room: string, target: string, isType: boolean): boolean {
+  const targetRoom = roomOf(target)
+  if (room === 'door' || room === targetRoom) return true
+  if (targetRoom === 'door') return target === FRONT_DOOR && USES_FRONT_DOOR.includes(room)
+  if (IMPORTS[room]?.includes(targetRoom)) return true
+  return isType && TYPE_IMPORTS[room]?.includes(targetRoom) === true
+}
+
+function importedWhere(room: string): string {
+  const rooms = [...(IMPORTS[room] ?? [])]
+  if (USES_FRONT_DOOR.includes(room)) rooms.unshift(FRONT_DOOR)
+  for (const name of TYPE_IMPORTS[room] ?? []) rooms.push(`types of ${name}`)
+  return rooms.length === 0 ? 'nothing of ours' : rooms.join(', ')
+}
+
+/** The import table: who may import which room. */
+export function importTable({ path, text }: SourceFile): string[] {
+  const room = roomOf(path)
+  if (room !== 'door' && IMPORTS[room] === undefined) {
+    return [`${path}:1: the room ${room} is not in the import table of test/tidy/rules.ts`]
+  }
+  const problems: string[] = []
+  for (const { from, isType } of importsOf(scan(text))) {
+    if (!from.value.startsWith('.')) continue
+    const target = posix.join(posix.dirname(path), from.value)
+    if (!target.startsWith('src/')) {
+      problems.push(banned(path, from.line, `importing ${target}`, 'files of src'))
+    } else if (!mayImport(room, target, isType)) {
+      problems.push(banned(path, from.line, `importing ${target}`, importedWhere(room)))
+    }
+  }
+  return problems
+}
+
+/** Integration, fault and package tests see the package from outside. */
+export function testsFromOutside({ path, text }: SourceFile): string[] {
+  if (!OUTSIDE_TESTS.test(path)) return []
+  return importsOf(scan(text))
+    .filter(({ from }) => /^\.[./]*\/src\//.test(from.value))
+    .map(({ from }) => banned(path, from.line, `importing ${from.value}`, "a door of 'corelane'"))
+}
+
+function findWords(file: SourceFile, code: string, rules: readonly Monopoly[]): string[] {
+  const problems: string[] = []
+  for (const rule of rules) {
+    if (isAllowed(rule, file.path)) continue
+    for (const match of code.matchAll(rule.pattern)) {
+      problems.push(banned(file.path, lineAt(code, match.index), rule.what, rule.use))
+    }
+  }
+  return problems
+}
+
+/** Words and modules that belong to a few places only. */
+export function monopolies(file: SourceFile): string[] {
+  const parts = scan(file.text)
+  const problems = findWords(file, parts.code, WORDS)
+  for (const { from } of importsOf(parts)) {
+    for (const rule of MODULES) {
+      if (rule.pattern.test(from.value) && !isAllowed(rule, file.path)) {
+        problems.push(banned(file.path, from.line, rule.what, rule.use))
+      }
+    }
+  }
+  return problems
+}
+
+/** What is banned everywhere in src. */
+export function phrases(file: SourceFile): string[] {
+  return findWords(file, scan(file.text).code, PHRASES)
+}
+
+/** Unfinished work, in src and in tests. */
+export function leftovers({ path, text }: SourceFile): string[] {
+  const { code, comments } = scan(text)
+  const problems: string[] = []
+  for (const comment of comments) {
+    const mark = /\b(?:FIXME|TODO|XXX)\b/.exec(comment.text)
+    if (mark) problems.push(banned(path, comment.line, mark[0], 'an issue, or do it now'))
+  }
+  for (const match of code.matchAll(TEST_MODIFIER)) {
+    problems.push(banned(path, lineAt(code, match.index), `.${match[1]}`, 'a test that runs'))
+  }
+  return problems
+}
+
+/** Names that say nothing, and folder barrels. */
+export function names({ path }: SourceFile): string[] {
+  const name = posix.basename(path).replace(/\..*$/, '')
+  if (VAGUE_NAMES.has(name))
+    return [banned(path, 1, `the name ${name}`, 'the noun the file is about')]
+  if (/^src\/.+\/index\.\w+$/.test(path)) {
+    return [banned(path, 1, 'an index file of a room', 'the file that has the thing')]
+  }
+  return []
+}
+
+/** Every file of src opens with a card that names its thread. */
+export function cards({ path, text }: SourceFile): string[] {
+  const lines = text.split('\n')
+  if (lines[0]?.startsWith('#!')) lines.shift()
+  const end = lines.findIndex((line) => !line.startsWith('//'))
+  const card = lines.slice(0, end === -1 ? lines.length : end)
+  if (!/^\/\/ \S/.test(card[0] ?? '')) {
+    return [`${path}:1: a file opens with a card comment: what it is, Thread, Owns`]
+  }
+  if (!card.some((line) => /\bThread: \S/.test(line))) {
+    return [`${path}:1: the card does not say on which thread this runs ("Thread: …")`]
+  }
+  return []
+}
+
+/** Length of files and of comment lines; biome sees to functions and to code. */
+export function sizes({ path, text }: SourceFile): string[] {
+  const problems: string[] = []
+  const lines = text.trimEnd().split('\n')
+  if (lines.length > FILE_LINES_MAX) {
+    problems.push(banned(path, lines.length, `a file of ${lines.length} lines`, 'two files'))
+  }
+  for (const { line, text: comment } of scan(text).comments) {
+    const columns = [...(lines[line - 1] ?? '')].length
+    if (columns > COLUMNS_MAX && !comment.includes('://')) {
+      problems.push(banned(path, line, `a comment to column ${columns}`, `${COLUMNS_MAX} at most`))
+    }
+  }
+  return problems
+}
+
+const ATOMIC_EFFECT =
+  /\bAtomics\s*\.\s*(?:store|add|sub|and|or|xor|exchange|compareExchange|notify)\b/g
+const TAG = /\b(PUBLISH|OBSERVE)\(([a-z0-9-]+)\)/g
+const TAG_REACH_LINES = 3
+
+/** In src/memory every atomic effect says what it publishes or observes, and tags come in pairs. */
+export function atomicTags(files: readonly SourceFile[]): string[] {
+  const problems: string[] = []
+  const seen = new Map<string, Map<string, string>>()
+  for (const { path, text } of files) {
+    const { code, comments } = scan(text)
+    const tagLines = new Set<number>()
+    for (const comment of comments) {
+      for (const [, kind, tag] of comment.text.matchAll(TAG) as Iterable<
+        [string, string, string]
+      >) {
+        tagLines.add(comment.line)
+        const kinds = seen.get(tag) ?? new Map<string, string>()
+        seen.set(tag, kinds.set(kind, `${path}:${comment.line}`))
+      }
+    }
+    for (const match of code.matchAll(ATOMIC_EFFECT)) {
+      const line = lineAt(code, match.index)
+      const reach = Array.from({ length: TAG_REACH_LINES + 1 }, (_, above) => line - above)
+      if (!reach.some((near) => tagLines.has(near))) {
+        problems.push(
+          banned(
+            path,
+            line,
+            `${match[0]} without a tag`,
+            '// PUBLISH(tag): … or // OBSERVE(tag): …',
+          ),
+        )
+      }
+    }
+  }
+  for (const [tag, kinds] of seen) {
+    for (const kind of ['PUBLISH', 'OBSERVE']) {
+      const other = [...kinds.values()][0]
+      if (!kinds.has(kind))
+        problems.push(`${other}: the tag ${tag} has no ${kind}(${tag}) anywhere`)
+    }
+  }
+  return problems
+}

@@ -1,0 +1,147 @@
+// Tidy: the house rules, applied to the whole tree. Whether each rule can fail at all is tested in
+// rules.test.ts and docs.test.ts.
+
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { ERRORS } from '../../src/base/errors.ts'
+import type { OptionRules } from '../../src/base/options.ts'
+import * as docs from './docs.ts'
+import * as rules from './rules.ts'
+
+const root = join(import.meta.dirname, '../..')
+
+function exists(path: string): boolean {
+  return existsSync(join(root, path))
+}
+
+function read(path: string): string {
+  return exists(path) ? readFileSync(join(root, path), 'utf8') : ''
+}
+
+function filesUnder(folder: string): string[] {
+  if (!exists(folder)) return []
+  return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) =>
+      join(entry.parentPath, entry.name)
+        .slice(root.length + 1)
+        .replaceAll('\\', '/'),
+    )
+    .sort()
+}
+
+function load(folder: string): rules.SourceFile[] {
+  return filesUnder(folder)
+    .filter((path) => /\.[cm]?[jt]s$/.test(path))
+    .map((path) => ({ path, text: read(path) }))
+}
+
+const sources = load('src')
+const tests = load('test')
+const manifest: docs.Manifest = JSON.parse(read('package.json'))
+const markdown = ['', 'docs', 'src', 'bench'].flatMap((folder) =>
+  (folder === '' ? readdirSync(root) : filesUnder(folder)).filter((path) => path.endsWith('.md')),
+)
+
+/** The tables of option rules: every export of model and coordinator named `…_RULES`. */
+async function ruleTables(): Promise<Record<string, OptionRules>> {
+  const tables: Record<string, OptionRules> = {}
+  for (const { path, text } of sources) {
+    if (!/^src\/(?:model|coordinator)\//.test(path) || !/\bexport const \w+_RULES\b/.test(text))
+      continue
+    const exported: Record<string, unknown> = await import(join(root, path))
+    for (const [name, value] of Object.entries(exported)) {
+      if (name.endsWith('_RULES')) tables[name] = value as OptionRules
+    }
+  }
+  return tables
+}
+
+test('there are sources and tests to look at', () => {
+  expect(sources.length).toBeGreaterThan(0)
+  expect(tests.length).toBeGreaterThan(0)
+})
+
+test('rooms import only the rooms that the import table allows', () => {
+  expect(sources.flatMap(rules.importTable)).toEqual([])
+})
+
+test('words and modules stay in the rooms that own them', () => {
+  expect(sources.flatMap(rules.monopolies)).toEqual([])
+})
+
+test('src has no export-all and no enum', () => {
+  expect(sources.flatMap(rules.phrases)).toEqual([])
+})
+
+test('nothing is left unfinished or switched off', () => {
+  expect([...sources, ...tests].flatMap(rules.leftovers)).toEqual([])
+})
+
+test('files have telling names', () => {
+  expect([...sources, ...tests].flatMap(rules.names)).toEqual([])
+})
+
+test('every source file opens with its card', () => {
+  expect(sources.flatMap(rules.cards)).toEqual([])
+})
+
+test('files and comment lines keep to their size', () => {
+  expect([...sources, ...tests].flatMap(rules.sizes)).toEqual([])
+})
+
+test('every atomic effect is tagged, and every PUBLISH has its OBSERVE', () => {
+  expect(rules.atomicTags(sources.filter(({ path }) => path.startsWith('src/memory/')))).toEqual([])
+})
+
+test('integration, fault and package tests use the doors only', () => {
+  expect(tests.flatMap(rules.testsFromOutside)).toEqual([])
+})
+
+test('docs/errors.md has every error code as it is in the code, and nothing else', () => {
+  expect(docs.errorDocs(read('docs/errors.md'), ERRORS)).toEqual([])
+})
+
+test('error codes stand in alphabetical order', () => {
+  expect(Object.keys(ERRORS)).toEqual(Object.keys(ERRORS).toSorted())
+})
+
+test('docs/options.md has every option with its default and what is allowed, and nothing else', async () => {
+  expect(docs.optionDocs(read('docs/options.md'), await ruleTables())).toEqual([])
+})
+
+test('exports and bin name files that exist, and every door has an entry', () => {
+  expect(
+    docs.doors(
+      manifest,
+      sources.map(({ path }) => path),
+      exists,
+    ),
+  ).toEqual([])
+})
+
+test('dist holds what src compiles to, and nothing else', () => {
+  expect(
+    docs.builtFiles(
+      sources.map(({ path }) => path),
+      filesUnder('dist'),
+    ),
+  ).toEqual([])
+})
+
+test('the changelog has an entry for the version of the package', () => {
+  expect(docs.changelog(read('CHANGELOG.md'), manifest.version)).toEqual([])
+})
+
+test('the readme names both scripts', () => {
+  expect(docs.readme(read('README.md'))).toEqual([])
+})
+
+test('links between documents lead somewhere', () => {
+  expect(markdown.flatMap((path) => docs.links(path, read(path), exists))).toEqual([])
+})
+
+test('the lock file names no registry and lacks no platform', () => {
+  expect(docs.lockFile(JSON.parse(read('package-lock.json')))).toEqual([])
+})

@@ -1,0 +1,209 @@
+// Goal: every kind of body, the limits, and what an encoder and a decoder owe each other.
+
+import { expect, test } from 'vitest'
+import {
+  PayloadDecoder,
+  PayloadEncoder,
+  PayloadKind,
+  SPILL,
+  sideRefused,
+  toSideValue,
+} from '../../../src/wire/payload-codec.ts'
+import { findDifference } from './support/difference.ts'
+import { ringMemory } from './support/ring-memory.ts'
+
+const ring = ringMemory(1 << 20)
+
+function kindOf(value: unknown): number {
+  const encoder = new PayloadEncoder('payload', 60_000)
+  encoder.prepare(value)
+  return encoder.kind
+}
+
+test('the cheapest kind that keeps the value is chosen', () => {
+  expect(kindOf(undefined)).toBe(PayloadKind.UNDEFINED)
+  expect(kindOf(null)).toBe(PayloadKind.NULL)
+  expect(kindOf(true)).toBe(PayloadKind.TRUE)
+  expect(kindOf(false)).toBe(PayloadKind.FALSE)
+  expect(kindOf(-0)).toBe(PayloadKind.NUMBER)
+  expect(kindOf(-(2n ** 63n))).toBe(PayloadKind.BIGINT)
+  expect(kindOf(2n ** 63n)).toBe(PayloadKind.OBJECT)
+  expect(kindOf('naïve')).toBe(PayloadKind.STRING_ONE_BYTE)
+  expect(kindOf('日本')).toBe(PayloadKind.STRING_TWO_BYTE)
+  expect(kindOf(new Uint8Array(3))).toBe(PayloadKind.BYTES)
+  expect(kindOf(Buffer.alloc(3))).toBe(PayloadKind.BUFFER)
+  expect(kindOf({ id: 1 })).toBe(PayloadKind.OBJECT)
+  expect(kindOf({ error: new Error('x') })).toBe(PayloadKind.OBJECT_MARKED)
+  expect(kindOf({ id: -0 })).toBe(PayloadKind.SIDE)
+})
+
+test('members that msgpackr would confuse with its own notes take the side port', () => {
+  // Its tree of shapes keeps a list under this name, next to the members that follow.
+  expect(kindOf({ a: 1, __keys__: 2, length: 3 })).toBe(PayloadKind.SIDE)
+  expect(kindOf([{ __keys__: 2, map: 3 }])).toBe(PayloadKind.SIDE)
+})
+
+test('every kind fits in the 6 bits that a record has for it', () => {
+  for (const kind of Object.values(PayloadKind)) expect(kind).toBeLessThan(64)
+})
+
+test('strings of every short length arrive whole and leave their neighbours alone', () => {
+  const decoder = new PayloadDecoder()
+  const encoder = new PayloadEncoder('payload', 60_000)
+  for (const unit of ['a', 'é', '日', '\udc00']) {
+    for (let length = 0; length < 80; length++) {
+      const text = unit.repeat(length)
+      ring.bytes.fill(0xaa, 0, 512)
+      const bytes = encoder.prepare(text)
+      encoder.write(ring, 8)
+      expect(decoder.decode(encoder.kind, false, ring, 8, bytes)).toBe(text)
+      expect(ring.bytes[7]).toBe(0xaa)
+      expect(ring.bytes[8 + bytes]).toBe(0xaa)
+    }
+  }
+})
+
+test('a body of exactly the inline limit stays in the ring, and one byte more spills', () => {
+  const encoder = new PayloadEncoder('payload', 1_000)
+  for (const make of [
+    (length: number) => 'x'.repeat(length),
+    (length: number) => new Uint8Array(length),
+    (length: number) => Buffer.alloc(length),
+    // The header of the text takes three bytes.
+    (length: number) => ['x'.repeat(length - 4)],
+  ]) {
+    expect(encoder.prepare(make(1_000))).toBe(1_000)
+    encoder.discard()
+    expect(encoder.prepare(make(1_001))).toBe(SPILL)
+    expect(encoder.kind).toBe(PayloadKind.SIDE)
+  }
+})
+
+test('a long string spills even where the ring would take it, since it is slow to build from bytes', () => {
+  const encoder = new PayloadEncoder('payload', 1_000_000)
+  expect(encoder.prepare('x'.repeat(65_536))).toBe(65_536)
+  expect(encoder.prepare('x'.repeat(65_537))).toBe(SPILL)
+})
+
+test('the first record after one that was not written resets the decoder, and only that one', () => {
+  const encoder = new PayloadEncoder('payload', 1_000)
+  const send = (value: unknown): boolean => {
+    encoder.prepare(value)
+    const { resets } = encoder
+    encoder.write(ring, 0)
+    return resets
+  }
+  expect(send({ a: 1 })).toBe(false)
+  expect(send({ a: 1 })).toBe(false)
+  encoder.prepare({ b: 1 })
+  encoder.discard()
+  expect(send(5)).toBe(false)
+  expect(send({ a: 1 })).toBe(true)
+  expect(send({ a: 1 })).toBe(false)
+  expect(encoder.prepare({ c: 'x'.repeat(900), d: 'é'.repeat(60) })).toBe(SPILL)
+  expect(send({ a: 1 })).toBe(true)
+})
+
+test('a shape is sent once: the second record of it is shorter', () => {
+  const encoder = new PayloadEncoder('payload', 1_000)
+  const first = encoder.prepare({ aLongMemberName: 1 })
+  encoder.write(ring, 0)
+  expect(encoder.prepare({ aLongMemberName: 1 })).toBeLessThan(first)
+})
+
+test('a value that would be encoded in vain is not encoded, only measured', () => {
+  let reads = 0
+  const value = {
+    text: 'x'.repeat(2_000),
+    get read() {
+      return ++reads
+    },
+  }
+  expect(new PayloadEncoder('payload', 1_000).prepare(value)).toBe(SPILL)
+  expect(reads).toBe(1)
+})
+
+test('many shapes do not grow what either end remembers', () => {
+  const encoder = new PayloadEncoder('payload', 10_000)
+  const decoder = new PayloadDecoder()
+  for (let i = 0; i < 20_000; i++) {
+    const value = { [`only${i}`]: i, nested: { [`other${i % 70}`]: [{ x: 1 }] } }
+    const length = encoder.prepare(value)
+    const { kind, resets } = encoder
+    encoder.write(ring, 0)
+    const arrived = decoder.decode(kind, resets, ring, 0, length)
+    if (i % 97 === 0) expect(findDifference(value, arrived)).toBeUndefined()
+  }
+})
+
+test('writing after another encoder used the arena is refused instead of sending its bytes', () => {
+  const one = new PayloadEncoder('payload', 1_000)
+  one.prepare({ a: 1 })
+  new PayloadEncoder('payload', 1_000).prepare({ b: 2 })
+  expect(() => one.write(ring, 0)).toThrow(/another is encoded/)
+})
+
+test('a nested value that cannot cross is named by its place', () => {
+  const pathOf = (value: unknown): unknown => {
+    try {
+      new PayloadEncoder('payload', 1_000).prepare(value)
+    } catch (error) {
+      return (error as { details: { path: string } }).details.path
+    }
+    return undefined
+  }
+  const bad = () => 1
+  expect(pathOf(bad)).toBe('payload')
+  expect(pathOf({ items: [0, 1, 2, { callback: bad }] })).toBe('payload.items[3].callback')
+  expect(pathOf({ map: new Map([['k', { deep: bad }]]) })).toBe('payload.map.get("k").deep')
+  expect(pathOf(new Map([[bad, 1]]))).toBe('payload.<key 0>')
+  expect(pathOf([new Set([1, 2, bad])])).toBe('payload[0].<set 2>')
+  expect(pathOf({ 'two words': { 7: bad } })).toBe('payload["two words"]["7"]')
+  expect(pathOf({ a: { b: 1 }, c: { d: 2 }, e: bad })).toBe('payload.e')
+  const many = Array.from({ length: 50 }, (_, i) => ({ i }))
+  expect(pathOf([...many, { at: many, last: bad }])).toBe('payload[50].last')
+})
+
+test('a refused value leaves nothing behind that a later survey could trip over', () => {
+  const encoder = new PayloadEncoder('payload', 1_000)
+  expect(() => encoder.prepare({ a: [{ b: () => 1 }] })).toThrow(/payload\.a\[0\]\.b is a function/)
+  const value = { a: [{ b: 1 }] }
+  expect(encoder.prepare(value)).toBeGreaterThan(0)
+})
+
+test('a revoked proxy is refused by its place, not by an error of its own', () => {
+  const { proxy, revoke } = Proxy.revocable({}, {})
+  revoke()
+  const encoder = new PayloadEncoder('payload', 1_000)
+  const refusal = expect.objectContaining({ code: 'CORELANE_UNSERIALIZABLE' })
+  expect(() => encoder.prepare(proxy)).toThrow(refusal)
+  expect(() => encoder.prepare({ a: [proxy] })).toThrow(/payload\.a\[0\]/)
+  expect(() => toSideValue(proxy, 'payload')).toThrow(refusal)
+})
+
+test('a polluted Object.prototype neither crosses nor stands in the way', () => {
+  const prototype = Object.prototype as unknown as Record<string, unknown>
+  prototype.polluted = () => 1
+  try {
+    const encoder = new PayloadEncoder('payload', 1_000)
+    const length = encoder.prepare({ a: 1 })
+    encoder.write(ring, 0)
+    const arrived = new PayloadDecoder().decode(encoder.kind, false, ring, 0, length)
+    expect(Object.keys(arrived as object)).toEqual(['a'])
+  } finally {
+    delete prototype.polluted
+  }
+})
+
+test('what a port refuses becomes an error with a code', () => {
+  const refusal = new Error('could not be cloned')
+  expect(sideRefused('result', refusal)).toMatchObject({
+    code: 'CORELANE_UNSERIALIZABLE',
+    cause: refusal,
+  })
+})
+
+test('a large plain view goes through the port without being copied first', () => {
+  const bytes = new Uint8Array(100_000)
+  expect(toSideValue(bytes, 'payload').value).toBe(bytes)
+})
