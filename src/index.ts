@@ -16,7 +16,12 @@ export type { BroadcastOptions, QueueManagerOptions } from './coordinator/option
 export { QueueManager } from './coordinator/queue-manager.ts'
 export { QueueManagerBuilder } from './coordinator/queue-manager-builder.ts'
 export type { HostStats, LaneStats, PartitionStats, QueueStats } from './coordinator/stats.ts'
-export { type CommandInfo, type CommandOptions, commandInfo } from './model/command.ts'
+export {
+  type CommandInfo,
+  type CommandOptions,
+  type CommandOutcome,
+  commandInfo,
+} from './model/command.ts'
 export type {
   AnyHandlers,
   Handler,

@@ -11,7 +11,12 @@ import type { SharedMemory } from '../memory/views.ts'
 import { commandHeadBytes, commandKind, writeCommandHead } from '../wire/command-record.ts'
 import { PayloadDecoder, PayloadEncoder, PayloadKind, SPILL } from '../wire/payload-codec.ts'
 import { payloadKindOf, ResultStatus, resetsOf, statusOf } from '../wire/record-kind.ts'
-import { RESULT_HEAD_BYTES, resultDurationMs, resultId } from '../wire/result-record.ts'
+import {
+  RESULT_HEAD_BYTES,
+  resultDurationMs,
+  resultId,
+  resultStartedAtMs,
+} from '../wire/result-record.ts'
 import type { SidePort } from '../wire/side-port.ts'
 import type { PendingCommand } from './pending-command.ts'
 import { learnDuration } from './type-table.ts'
@@ -214,9 +219,12 @@ export class BoundWindow implements RecordSink {
     this.#forget(slot)
     slots.close(id)
     this.#completed++
-    learnDuration(command.type, resultDurationMs(views, offset))
-    if (status === ResultStatus.DONE) command.complete(value)
-    else command.fail(value, this.#partition)
+    const startedAtMs = resultStartedAtMs(views, offset)
+    const durationMs = resultDurationMs(views, offset)
+    learnDuration(command.type, durationMs)
+    if (status === ResultStatus.DONE) {
+      command.complete(value, this.#partition, startedAtMs, durationMs)
+    } else command.fail(value, this.#partition, startedAtMs, durationMs)
   }
 
   /**

@@ -2,7 +2,7 @@
 // Thread: main.   Owns: the promise's resolver and the payload's reference.
 // There may be a million: every field costs memory, so what few commands have sits in `extras`.
 
-import { type CommandInfo, commandInfo } from '../model/command.ts'
+import { type CommandInfo, type CommandOutcome, commandInfo } from '../model/command.ts'
 import type { Schedulable } from '../schedule/scheduler.ts'
 import type { CommandFields } from '../wire/command-record.ts'
 import type { Lane } from './lane-table.ts'
@@ -12,6 +12,8 @@ import type { CommandType } from './type-table.ts'
 export interface CommandExtras {
   readonly key: string | undefined
   readonly transferList: readonly object[] | undefined
+  /** Whether the promise gives a {@link CommandOutcome} instead of the bare result. */
+  readonly isDetailed: boolean
 }
 
 /** A command may go to any partition. */
@@ -74,36 +76,53 @@ export class PendingCommand implements Schedulable, CommandFields {
    * Settles its promise with a result.
    *
    * @param value - Decoded, so never a thenable.
+   * @param partition - Where it ran.
+   * @param startedAtMs - When its handler was entered.
+   * @param durationMs - How long it ran.
    */
-  complete(value: unknown): void {
+  complete(value: unknown, partition: number, startedAtMs: number, durationMs: number): void {
     this.lane.completed++
-    this.#resolve(value)
+    if (this.extras?.isDetailed !== true) {
+      this.#resolve(value)
+      return
+    }
+    const info = this.#info(partition, startedAtMs, durationMs)
+    this.#resolve({ ok: true, value, info } satisfies CommandOutcome)
   }
 
   /**
    * Settles its promise with a failure.
    *
-   * @param reason - What the handler threw, or why it never ran.
-   * @param partition - Where, if it was on one.
+   * @param error - What the handler threw, or why it never ran.
+   * @param partition - Where it was; -1 if it was never bound.
+   * @param startedAtMs - When its handler was entered; 0 if it was not.
+   * @param durationMs - How long it ran.
    */
-  fail(reason: unknown, partition: number): void {
+  fail(error: unknown, partition: number, startedAtMs = 0, durationMs = 0): void {
     this.lane.failed++
-    if (typeof reason === 'object' && reason !== null) this.#annotate(reason, partition)
+    const info = this.#info(partition, startedAtMs, durationMs)
+    if (this.extras?.isDetailed === true) {
+      this.#resolve({ ok: false, error, info } satisfies CommandOutcome)
+      return
+    }
+    if (typeof error === 'object' && error !== null && Object.isExtensible(error)) {
+      Object.defineProperty(error, commandInfo, { value: info, configurable: true })
+    }
     // The resolver alone is kept: following a rejected promise rejects, and it saves every waiting
     // command the memory of a second function.
-    this.#resolve(Promise.reject(reason))
+    this.#resolve(Promise.reject(error))
   }
 
-  #annotate(reason: object, partition: number): void {
-    const info: CommandInfo = {
+  #info(partition: number, startedAtMs: number, durationMs: number): CommandInfo {
+    return {
       id: String(this.sequence),
       lane: this.lane.name,
       type: this.type.name,
+      key: this.key,
       attempt: this.attempt,
       partition,
-    }
-    if (Object.isExtensible(reason)) {
-      Object.defineProperty(reason, commandInfo, { value: info, configurable: true })
+      startedAtMs: startedAtMs === 0 ? undefined : startedAtMs,
+      durationMs,
     }
   }
 }

@@ -6,7 +6,12 @@ import { nowMs, timers } from '../base/clock.ts'
 import { laneError } from '../base/errors.ts'
 import { checkGiven, checkOptions } from '../base/options.ts'
 import { createCommons } from '../memory/region.ts'
-import { COMMAND_RULES, type CommandOptions, PARTITION_MARKER } from '../model/command.ts'
+import {
+  COMMAND_RULES,
+  type CommandOptions,
+  type CommandOutcome,
+  PARTITION_MARKER,
+} from '../model/command.ts'
 import type {
   AnyHandlers,
   HandlerName,
@@ -165,6 +170,29 @@ export class QueueManager<M = AnyHandlers> {
     options?: CommandOptions,
   ): Promise<unknown> {
     return this.#submitAny(lane, type, payload, options)
+  }
+
+  /**
+   * Submits a command and tells how it ended, where and when. A handler's failure is an outcome too.
+   *
+   * @param lane - Name of its lane.
+   * @param type - Name of its handler.
+   * @param rest - The payload and options.
+   * @returns The outcome; rejects only if the command was not accepted.
+   * @throws (as a rejection) ConfigError and ClosedError, as {@link QueueManager.submit}.
+   */
+  execute<K extends HandlerName<M>>(
+    lane: string,
+    type: K,
+    ...rest: PayloadArguments<M, K, CommandOptions>
+  ): Promise<CommandOutcome<ResultOf<M, K>>>
+  execute(
+    lane: string,
+    type: string,
+    payload?: unknown,
+    options?: CommandOptions,
+  ): Promise<unknown> {
+    return this.#submitAny(lane, type, payload, options, true)
   }
 
   /**
@@ -376,9 +404,10 @@ export class QueueManager<M = AnyHandlers> {
     type: string,
     payload: unknown,
     options: CommandOptions | undefined,
+    isDetailed = false,
   ): Promise<unknown> {
     try {
-      return this.#submit(lane, type, payload, options)
+      return this.#submit(lane, type, payload, options, isDetailed)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -389,6 +418,7 @@ export class QueueManager<M = AnyHandlers> {
     typeName: string,
     payload: unknown,
     options: CommandOptions | undefined,
+    isDetailed: boolean,
   ): Promise<unknown> {
     if (this.#state !== 'running') this.#refuseUnlessRunning()
     const lane = this.#lanes.get(laneName)
@@ -398,8 +428,8 @@ export class QueueManager<M = AnyHandlers> {
     if (options !== undefined) {
       checkGiven('command', options, COMMAND_RULES)
       priority = options.priority ?? DEFAULT_PRIORITY
-      extras = this.#extrasOf(options)
     }
+    if (options !== undefined || isDetailed) extras = this.#extrasOf(options ?? {}, isDetailed)
     const home = this.#place(lane, type, extras?.key, payload)
     this.#refuseFailed(home)
     const promise = new Promise<unknown>(capture)
@@ -428,7 +458,7 @@ export class QueueManager<M = AnyHandlers> {
     this.#binder.flush()
   }
 
-  #extrasOf(options: CommandOptions): CommandExtras | undefined {
+  #extrasOf(options: CommandOptions, isDetailed: boolean): CommandExtras | undefined {
     const { key, transferList } = options
     if (key !== undefined && !this.#takesKeys) {
       throw laneError('CORELANE_INVALID_COMMAND', {
@@ -437,8 +467,8 @@ export class QueueManager<M = AnyHandlers> {
         allowed: 'a key under "hash", "custom" or "none", which keep its commands together',
       })
     }
-    if (key === undefined && transferList === undefined) return undefined
-    return { key, transferList }
+    if (key === undefined && transferList === undefined && !isDetailed) return undefined
+    return { key, transferList, isDetailed }
   }
 
   #drainRings(): number {

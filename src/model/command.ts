@@ -69,11 +69,22 @@ export interface PartitionContext {
 /** Where the details of a failed command are kept on its error. */
 export const commandInfo: unique symbol = Symbol.for('corelane.command') as never
 
-/** What an error of a failed command carries under {@link commandInfo}. */
+/** What became of a command and where: part of an outcome, and on errors under {@link commandInfo}. */
 export interface CommandInfo {
   readonly id: string
   readonly lane: string
   readonly type: string
+  readonly key: string | undefined
   readonly attempt: number
+  /** Index of its partition; -1 if it was never bound to one. */
   readonly partition: number
+  /** When its handler was entered, monotonic milliseconds; undefined if it never was. */
+  readonly startedAtMs: number | undefined
+  /** How long it ran, in milliseconds; 0 if it did not or its thread died. */
+  readonly durationMs: number
 }
+
+/** How a command ended, with where and when. */
+export type CommandOutcome<R = unknown> =
+  | { readonly ok: true; readonly value: R; readonly info: CommandInfo }
+  | { readonly ok: false; readonly error: unknown; readonly info: CommandInfo }

@@ -15,7 +15,7 @@ export const Family = Object.freeze({
   REGEXP: 5,
   /** Typed array, Buffer or DataView. */
   VIEW: 6,
-  /** ArrayBuffer or SharedArrayBuffer. */
+  /** ArrayBuffer, shared or not. */
   BUFFER: 7,
   /** Boxed primitive: structured clone keeps it. */
   CLONED: 8,
