@@ -31,11 +31,15 @@ export class SidePort {
    * @param role - What it is, for messages.
    * @param value - The payload.
    * @param transferList - What to move instead of copying.
-   * @throws SerializationError or DataCloneError if it cannot be sent; then nothing was.
+   * @throws SerializationError if it cannot be sent; then nothing was.
    */
   post(id: number, role: string, value: unknown, transferList: readonly object[]): void {
     const message: SideMessage = { id, side: toSideValue(value, role, transferList) }
-    this.#port.postMessage(message, transferList as ArrayBuffer[])
+    try {
+      this.#port.postMessage(message, transferList as ArrayBuffer[])
+    } catch (thrown) {
+      throw sideRefused(role, thrown)
+    }
   }
 
   /**
