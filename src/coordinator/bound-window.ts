@@ -138,7 +138,7 @@ export class BoundWindow implements RecordSink {
    *
    * @param command - Accepted before.
    * @returns False if the ring has no room now.
-   * @throws SerializationError or DataCloneError if its payload cannot cross; nothing is bound then.
+   * @throws SerializationError if its payload cannot cross; nothing is bound then.
    */
   bind(command: PendingCommand): boolean {
     const { commands, slots, views } = this.#end
