@@ -20,7 +20,7 @@ import type {
   ResultOf,
 } from '../model/handler-module.ts'
 import { rankOf } from '../model/lane.ts'
-import { fromSideValue, toSideValue } from '../wire/payload-codec.ts'
+import { fromSideValue, toSideValue } from '../wire/side-value.ts'
 import { Backlog } from './backlog.ts'
 import { Binder } from './binder.ts'
 import { createHandlersProxy, type HandlersProxy, type RunOptions } from './handlers-proxy.ts'

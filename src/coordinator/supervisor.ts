@@ -5,7 +5,7 @@
 import { timers } from '../base/clock.ts'
 import { laneError } from '../base/errors.ts'
 import type { Broadcast, LoadReport } from '../wire/control.ts'
-import { fromSideValue } from '../wire/payload-codec.ts'
+import { fromSideValue } from '../wire/side-value.ts'
 import { Incarnation, type ThreadPlan } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 import type { PendingCommand } from './pending-command.ts'

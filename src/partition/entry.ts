@@ -17,8 +17,8 @@ import {
   serveControl,
 } from '../wire/control.ts'
 import { thrownValue } from '../wire/error-codec.ts'
-import { fromSideValue, toSideValue } from '../wire/payload-codec.ts'
 import { SidePort } from '../wire/side-port.ts'
+import { fromSideValue, toSideValue } from '../wire/side-value.ts'
 import { DutyCycle } from './duty-cycle.ts'
 import { type HandlerTable, loadHandlers } from './handlers.ts'
 import { Outbox } from './outbox.ts'

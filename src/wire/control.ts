@@ -6,7 +6,7 @@ import type { MessagePort } from 'node:worker_threads'
 import { type Endpoint, expose, type Remote, wrap } from 'comlink'
 import nodeAdapter from 'comlink/dist/umd/node-adapter.js'
 import type { SharedMemory } from '../memory/views.ts'
-import type { SideValue } from './payload-codec.ts'
+import type { SideValue } from './side-value.ts'
 
 /** A command that runs on every partition. */
 export interface Broadcast {

@@ -38,9 +38,6 @@ export const PayloadKind = Object.freeze({
 /** Returned by `prepare` for a value that goes by the side port. */
 export const SPILL = -1
 
-export { fromSideValue, type SideValue, sideRefused, toSideValue } from './side-value.ts'
-export type { RecordBytes }
-
 // Creating a string from bytes costs 2 µs at 64 Ki code units and 750 µs at twice that.
 const STRING_MAX = 65_536
 // Below these lengths a loop beats the call into the engine's native code.

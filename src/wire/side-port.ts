@@ -5,7 +5,7 @@
 import type { MessagePort } from 'node:worker_threads'
 import { receiveMessageOnPort } from 'node:worker_threads'
 import { invariant } from '../base/errors.ts'
-import { fromSideValue, type SideValue, sideRefused, toSideValue } from './payload-codec.ts'
+import { fromSideValue, type SideValue, sideRefused, toSideValue } from './side-value.ts'
 
 interface SideMessage {
   readonly id: number

@@ -6,13 +6,8 @@
 import fc from 'fast-check'
 import { addExtension, Packr, pack, unpack } from 'msgpackr'
 import { expect, test } from 'vitest'
-import {
-  fromSideValue,
-  PayloadDecoder,
-  PayloadEncoder,
-  SPILL,
-  toSideValue,
-} from '../../src/wire/payload-codec.ts'
+import { PayloadDecoder, PayloadEncoder, SPILL } from '../../src/wire/payload-codec.ts'
+import { fromSideValue, toSideValue } from '../../src/wire/side-value.ts'
 import { findDifference } from '../unit/wire/support/difference.ts'
 import { ringMemory } from '../unit/wire/support/ring-memory.ts'
 

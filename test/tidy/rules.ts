@@ -36,7 +36,12 @@ interface Monopoly {
 }
 
 const CLOCK = ['src/base/clock.ts']
-const THREADS = ['src/partition/', 'src/coordinator/', 'src/wire/control.ts', 'src/wire/side-port.ts']
+const THREADS = [
+  'src/partition/',
+  'src/coordinator/',
+  'src/wire/control.ts',
+  'src/wire/side-port.ts',
+]
 const CONTROL = ['src/wire/control.ts', 'src/partition/', 'src/coordinator/']
 
 const WORDS: readonly Monopoly[] = [

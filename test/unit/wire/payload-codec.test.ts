@@ -6,9 +6,8 @@ import {
   PayloadEncoder,
   PayloadKind,
   SPILL,
-  sideRefused,
-  toSideValue,
 } from '../../../src/wire/payload-codec.ts'
+import { sideRefused, toSideValue } from '../../../src/wire/side-value.ts'
 import { findDifference } from './support/difference.ts'
 import { ringMemory } from './support/ring-memory.ts'
 

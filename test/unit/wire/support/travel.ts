@@ -1,14 +1,8 @@
 // Travel: takes a value from an encoder to a decoder as the rooms around the codec do.
 
 import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
-import {
-  fromSideValue,
-  PayloadDecoder,
-  PayloadEncoder,
-  type SideValue,
-  SPILL,
-  toSideValue,
-} from '../../../../src/wire/payload-codec.ts'
+import { PayloadDecoder, PayloadEncoder, SPILL } from '../../../../src/wire/payload-codec.ts'
+import { fromSideValue, type SideValue, toSideValue } from '../../../../src/wire/side-value.ts'
 import { ringMemory } from './ring-memory.ts'
 
 const ring = ringMemory(1 << 17)
