@@ -8,7 +8,7 @@ import type { PartitionHandle } from './partition-handle.ts'
 import { ANY_PARTITION, type PendingCommand } from './pending-command.ts'
 
 /** Waking a sleeping partition costs about as much as so much work on one that is awake. */
-const WAKE_COST_US = 50
+const WAKE_COST_US = 200
 
 /** A partition that is stuck comes last. */
 const STUCK_COST_US = 1e9

@@ -8,7 +8,7 @@ import { stableHash } from '../schedule/hash.ts'
 const FIRST_ESTIMATE_US = 1000
 
 /** No command counts as less: the runtime's own work is of this order. */
-const ESTIMATE_MIN_US = 1
+const ESTIMATE_MIN_US = 0.2
 
 /** Weight of the newest run in the moving average. */
 const NEWEST_WEIGHT = 1 / 8

@@ -150,7 +150,7 @@ function define(error: object, key: string, value: unknown, enumerable: boolean)
 }
 
 function isShown(record: ErrorRecord, key: string): boolean {
-  return record.shown !== undefined && record.shown.includes(key)
+  return record.shown?.includes(key) === true
 }
 
 /**
