@@ -74,19 +74,39 @@ export class Binder {
    * @returns Whether it is worth looking again in a moment.
    */
   rebalance(nowMs: number): boolean {
-    if (!this.#isShared || this.#backlog.size > 0) return false
-    const idle = this.#partitions.filter((partition) => partition.window?.count === 0).length
-    if (idle === 0) return false
+    if (!this.#isShared) return false
+    let idle = 0
+    let moving = 0
+    for (const partition of this.#partitions) {
+      const window = partition.window
+      if (window === undefined) continue
+      if (window.count === 0) idle++
+      else if (!partition.observe(nowMs, STUCK_MS)) moving++
+    }
+    if (moving > 0) this.#rescue()
+    if (idle === 0 || this.#backlog.size > 0) return false
     let isWaiting = false
     for (const partition of this.#partitions) {
       const window = partition.window
       if (window === undefined || window.count < 2) continue
       isWaiting = true
-      if (partition.observe(nowMs, STUCK_MS)) this.#spread(window, window.workUs)
+      if (partition.isStuck) this.#spread(window, window.workUs)
       else if (window.workUs > RECALL_WORK_US)
         this.#spread(window, (window.workUs * idle) / (idle + 1))
     }
     return isWaiting
+  }
+
+  /** Takes back what is bound behind a long command though it is more urgent than what waits. */
+  #rescue(): void {
+    for (const { isStuck, window } of this.#partitions) {
+      const head = this.#backlog.peek(0)
+      if (head === undefined) return
+      if (!isStuck || window === undefined) continue
+      const urgent = window.recall(Number.POSITIVE_INFINITY, head.rank - 1)
+      for (const command of urgent) this.#backlog.offer(command)
+      if (urgent.length > 0) this.#refill(0)
+    }
   }
 
   #spread(window: BoundWindow, workUs: number): void {

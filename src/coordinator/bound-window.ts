@@ -232,11 +232,12 @@ export class BoundWindow implements RecordSink {
    * be sent twice or have a home.
    *
    * @param workUs - Stop when so much estimated work was taken back.
+   * @param rankMax - Leave what is less urgent.
    */
-  recall(workUs: number): PendingCommand[] {
+  recall(workUs: number, rankMax: number = Number.POSITIVE_INFINITY): PendingCommand[] {
     const slots: number[] = []
     for (let slot = 0; slot < SLOT_COUNT; slot++) {
-      if (this.#commands[slot] !== undefined) slots.push(slot)
+      if (this.#commands[slot] !== undefined && this.#ranks[slot]! <= rankMax) slots.push(slot)
     }
     slots.sort(
       (a, b) =>

@@ -42,29 +42,52 @@ export async function* mapCommands<T, R>(
   const flights = new Map<number, Promise<Done<R>>>()
   let submitted = 0
   let isSourceEmpty = false
+  let reading: Promise<IteratorResult<T>> | undefined
   try {
-    while (!isSourceEmpty || flights.size > 0) {
-      while (!isSourceEmpty && flights.size < concurrency) {
-        const item = await iterator.next()
-        if (item.done) {
-          isSourceEmpty = true
-          break
-        }
-        const index = submitted++
-        const result = submit(item.value)
-        const done = { index, result }
-        // Settles when the result does, and never rejects: the result is awaited when it is yielded.
-        const settled = () => done
-        flights.set(index, result.then(settled, settled))
+    for (;;) {
+      if (!isSourceEmpty && flights.size < concurrency) reading ??= read(iterator)
+      if (reading === undefined && flights.size === 0) return
+      // A slow source must not hold back results that are there already.
+      const first = await Promise.race(nextEvents(reading, flights, ordered))
+      if ('index' in first) {
+        flights.delete(first.index)
+        yield await first.result
+        continue
       }
-      if (flights.size === 0) return
-      const oldest = flights.values().next().value!
-      const { index, result } = await (ordered ? oldest : Promise.race(flights.values()))
-      flights.delete(index)
-      yield await result
+      reading = undefined
+      if (first.done) {
+        isSourceEmpty = true
+        continue
+      }
+      const index = submitted++
+      const result = submit(first.value)
+      const done = { index, result }
+      // Settles when the result does, and never rejects: the result is awaited when it is yielded.
+      const settled = () => done
+      flights.set(index, result.then(settled, settled))
     }
   } finally {
-    if (!isSourceEmpty) await iterator.return?.()
+    if (reading !== undefined) {
+      // A generator's `return` waits for its pending `next`, which may never come.
+      reading.catch(() => {})
+      void Promise.resolve(iterator.return?.()).catch(() => {})
+    } else if (!isSourceEmpty) await iterator.return?.()
+  }
+}
+
+async function read<T>(iterator: AsyncIterator<T> | Iterator<T>): Promise<IteratorResult<T>> {
+  return iterator.next()
+}
+
+function* nextEvents<T, R>(
+  reading: Promise<IteratorResult<T>> | undefined,
+  flights: ReadonlyMap<number, Promise<Done<R>>>,
+  ordered: boolean,
+): Generator<Promise<IteratorResult<T> | Done<R>>> {
+  if (reading !== undefined) yield reading
+  for (const flight of flights.values()) {
+    yield flight
+    if (ordered) return
   }
 }
 

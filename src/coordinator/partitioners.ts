@@ -1,6 +1,7 @@
 // Partitioners: which partition a command goes to under each strategy.
 // Thread: main.   Owns: the round-robin counter.
 
+import { types } from 'node:util'
 import { laneError, show } from '../base/errors.ts'
 import type { PartitionStrategy } from '../model/partition-config.ts'
 import { stableHash } from '../schedule/hash.ts'
@@ -70,6 +71,8 @@ export function createPlacer(plan: ManagerPlan): Placer {
         ) {
           return chosen as number
         }
+        // An asynchronous function is refused; what becomes of its promise is nobody's business then.
+        if (types.isPromise(chosen)) chosen.catch(() => {})
         throw laneError('CORELANE_INVALID_PARTITION', {
           received: show(chosen),
           type: type.name,

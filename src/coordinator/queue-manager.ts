@@ -230,7 +230,14 @@ export class QueueManager<M = AnyHandlers> {
     payloads: Iterable<PayloadOf<M, K>>,
     options?: CommandOptions,
   ): Promise<ResultOf<M, K>[]> {
-    const results = Array.from(payloads, (payload) => this.#submitAny(lane, type, payload, options))
+    const results: Promise<unknown>[] = []
+    try {
+      for (const payload of payloads) results.push(this.#submitAny(lane, type, payload, options))
+    } catch (error) {
+      // The source failed half-way: what was submitted runs on, and nobody learns how it ended.
+      for (const result of results) result.catch(() => {})
+      throw error
+    }
     return Promise.all(results) as Promise<ResultOf<M, K>[]>
   }
 
@@ -370,11 +377,13 @@ export class QueueManager<M = AnyHandlers> {
     try {
       this.#types = new TypeTable(await this.#supervisor.start())
     } catch (error) {
+      const wasClosed = this.#closing !== undefined
       this.#state = 'closed'
       this.#pump.stop()
-      throw error
+      throw wasClosed ? laneError('CORELANE_CLOSED', { state: 'closed' }, error) : error
     }
-    // It may have been shut down meanwhile.
+    // It may have been closed or shut down meanwhile.
+    if (this.#closing !== undefined) throw laneError('CORELANE_CLOSED', { state: 'closed' })
     if (this.stats().state === 'starting') this.#state = 'running'
   }
 
@@ -501,7 +510,11 @@ export class QueueManager<M = AnyHandlers> {
   #giveUp(partition: PartitionHandle, reason: Error): void {
     if (this.#isShared && !this.#partitions.every(({ failure }) => failure !== undefined)) return
     const stranded = this.#backlog.takeFrom(this.#isShared ? 0 : partition.index)
-    for (const command of stranded) command.fail(reason, partition.index)
+    const details = { partition: partition.index, reason: reason.message, stage: 'waiting' }
+    for (const command of stranded) {
+      const lost = laneError('CORELANE_PARTITION_LOST', { ...details, started: false }, reason)
+      command.fail(lost, partition.index)
+    }
     this.#checkDrained()
   }
 }

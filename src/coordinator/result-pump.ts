@@ -64,6 +64,7 @@ export class ResultPump {
     this.#isStopped = true
     timers.clearInterval(this.#keepAlive)
     timers.clearTimeout(this.#dozeTimer)
+    this.#bell.retire()
   }
 
   readonly #turn = (): void => {

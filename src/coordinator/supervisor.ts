@@ -60,7 +60,8 @@ export class Supervisor {
    */
   async start(): Promise<readonly string[]> {
     const results = await Promise.allSettled(
-      this.#partitions.map((partition) => this.#load(this.#spawn(partition))),
+      // Asynchronous, since making a thread may throw, and then the others must be ended.
+      this.#partitions.map(async (partition) => this.#load(this.#spawn(partition))),
     )
     const failed = results.find((result) => result.status === 'rejected')
     if (failed !== undefined) {
@@ -201,11 +202,12 @@ export class Supervisor {
   }
 
   async #replace(partition: PartitionHandle): Promise<void> {
-    const incarnation = this.#spawn(partition)
+    let incarnation: Incarnation | undefined
     try {
+      incarnation = this.#spawn(partition)
       await this.#load(incarnation)
     } catch (error) {
-      await incarnation.terminate()
+      await incarnation?.terminate()
       if (this.#isClosing) return
       partition.failures++
       this.#respawn(partition, error as Error)

@@ -104,6 +104,14 @@ export class BellSleeper {
     void waiting.value.then(this.#woken)
   }
 
+  /** Ends a wait for good: one that nobody ends would keep its memory and its sleeper for ever. */
+  retire(): void {
+    // PUBLISH(bell-wake): stored before the notify, so that no ringer notifies a second time.
+    Atomics.store(this.#words, this.#word, Bell.AWAKE)
+    // PUBLISH(bell-wake): ends the own wait.
+    Atomics.notify(this.#words, this.#word)
+  }
+
   readonly #woken = (): void => {
     this.#isWaiting = false
     this.#onWake()

@@ -80,6 +80,11 @@ export class DutyCycle {
     }
   }
 
+  /** Settles once no command runs; no command runs after it either if the cycle was stopped. */
+  async idle(): Promise<void> {
+    if (this.#isRunning) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+  }
+
   /**
    * Starts no further command and aborts the signals of the running ones.
    *
@@ -136,7 +141,8 @@ export class DutyCycle {
       const result: unknown = table.handlers[typeIndex]!(payload, context)
       if (isThenable(result)) {
         this.#isRunning = true
-        result.then(
+        // A thenable of the user's may call back at once or twice; a promise does neither.
+        void Promise.resolve(result).then(
           (value) => this.#settled(id, ResultStatus.DONE, value, startedAtMs),
           (error) => this.#settled(id, ResultStatus.FAILED, error, startedAtMs),
         )

@@ -47,6 +47,7 @@ async function boot(message: BootMessage): Promise<void> {
     stop: () =>
       report(async () => {
         cycle?.stop(laneError('CORELANE_CLOSED', { state: 'closed' }))
+        await cycle?.idle()
         await table?.teardown?.(context)
       }),
   })

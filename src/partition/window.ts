@@ -71,6 +71,7 @@ export class Window implements RecordSink {
     entry.typeIndex = head.typeIndex
     entry.attempt = head.attempt
     entry.key = head.key
+    entry.problem = undefined
     try {
       entry.payload = this.#decode(kind, head)
     } catch (error) {
