@@ -19,6 +19,9 @@ const RECALL_WORK_US = 200
 /** A partition that settled nothing for so long may be held up by one long command. */
 const STUCK_MS = 1
 
+/** The same where others have enough to do: moving commands between them has a price. */
+const LATE_MS = 5
+
 /** Binds what can be bound. */
 export class Binder {
   readonly #backlog: Backlog
@@ -48,6 +51,7 @@ export class Binder {
     if (this.#backlog.isEmptyAt(home)) {
       if (this.#bind(command)) return
       this.#backlog.offer(command)
+      this.#makeWay(command)
       return
     }
     this.#backlog.offer(command)
@@ -75,13 +79,14 @@ export class Binder {
    */
   rebalance(nowMs: number): boolean {
     if (!this.#isShared) return false
+    const stuckMs = this.#backlog.size > 0 ? LATE_MS : STUCK_MS
     let idle = 0
     let moving = 0
     for (const partition of this.#partitions) {
       const window = partition.window
       if (window === undefined) continue
       if (window.count === 0) idle++
-      else if (!partition.observe(nowMs, STUCK_MS)) moving++
+      else if (!partition.observe(nowMs, stuckMs)) moving++
     }
     if (moving > 0) this.#rescue()
     if (idle === 0 || this.#backlog.size > 0) return false
@@ -103,7 +108,7 @@ export class Binder {
       const head = this.#backlog.peek(0)
       if (head === undefined) return
       if (!isStuck || window === undefined) continue
-      const urgent = window.recall(Number.POSITIVE_INFINITY, head.rank - 1)
+      const urgent = window.recall(Number.POSITIVE_INFINITY, 0, head.rank - 1)
       for (const command of urgent) this.#backlog.offer(command)
       if (urgent.length > 0) this.#refill(0)
     }
@@ -118,8 +123,23 @@ export class Binder {
   #refill(place: number): void {
     for (;;) {
       const command = this.#backlog.peek(place)
-      if (command === undefined || !this.#bind(command)) return
+      if (command === undefined) return
+      if (!this.#bind(command)) {
+        this.#makeWay(command)
+        return
+      }
       this.#backlog.next(place)
+    }
+  }
+
+  /** Takes back what is bound and less urgent than a command that found no room, lest it run first. */
+  #makeWay({ home, rank }: PendingCommand): void {
+    for (const { index, window } of this.#partitions) {
+      if (window === undefined || window.lastRank <= rank) continue
+      if (home !== ANY_PARTITION && home !== index) continue
+      for (const command of window.recall(Number.POSITIVE_INFINITY, rank + 1)) {
+        this.#backlog.offer(command)
+      }
     }
   }
 

@@ -93,6 +93,11 @@ export class BoundWindow implements RecordSink {
     return this.#workUs
   }
 
+  /** No bound command is less urgent; may over-state. */
+  get lastRank(): number {
+    return this.#lastRank
+  }
+
   /** Results taken so far; grows whenever the partition makes progress. */
   get completed(): number {
     return this.#completed
@@ -232,12 +237,18 @@ export class BoundWindow implements RecordSink {
    * be sent twice or have a home.
    *
    * @param workUs - Stop when so much estimated work was taken back.
-   * @param rankMax - Leave what is less urgent.
+   * @param rankMin - Leave what is more urgent. Default: take any.
+   * @param rankMax - Leave what is less urgent. Default: take any.
    */
-  recall(workUs: number, rankMax: number = Number.POSITIVE_INFINITY): PendingCommand[] {
+  recall(
+    workUs: number,
+    rankMin = 0,
+    rankMax: number = Number.POSITIVE_INFINITY,
+  ): PendingCommand[] {
     const slots: number[] = []
     for (let slot = 0; slot < SLOT_COUNT; slot++) {
-      if (this.#commands[slot] !== undefined && this.#ranks[slot]! <= rankMax) slots.push(slot)
+      const rank = this.#ranks[slot]!
+      if (this.#commands[slot] !== undefined && rank >= rankMin && rank <= rankMax) slots.push(slot)
     }
     slots.sort(
       (a, b) =>
@@ -254,6 +265,12 @@ export class BoundWindow implements RecordSink {
       // The slot stays taken until the partition acknowledges that it dropped the command.
       this.#forget(slot)
       recalled.push(command)
+    }
+    this.#lastRank = 0
+    for (let slot = 0; slot < SLOT_COUNT; slot++) {
+      if (this.#commands[slot] !== undefined) {
+        this.#lastRank = Math.max(this.#lastRank, this.#ranks[slot]!)
+      }
     }
     return recalled
   }
