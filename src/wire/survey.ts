@@ -54,7 +54,7 @@ class Walk implements SurveyResult {
   readonly #listed: (object | undefined)[] = new Array(LISTED_MAX).fill(undefined)
   // The way to where the walk stands: the containers, and in each the member being looked at.
   readonly #holders: (object | undefined)[] = []
-  readonly #members: (string | number)[] = []
+  readonly #members: (string | number | undefined)[] = []
 
   run(value: unknown, role: string, depthMax: number): void {
     this.findings = 0
@@ -105,11 +105,15 @@ class Walk implements SurveyResult {
     if (this.#isKnown(value, depth)) return
     if (depth >= this.#depthMax) throw this.#reject('nested too deeply')
     const outer = this.#depth
+    // Both throw for a revoked proxy, which is then the place itself.
+    const isArray = Array.isArray(value)
+    const isPlain = !isArray && Object.getPrototypeOf(value) === Object.prototype
     this.#depth = depth
     if (depth > this.#deepest) this.#deepest = depth
     this.#holders[depth] = value
-    if (Array.isArray(value)) this.#visitArray(value, depth)
-    else if (Object.getPrototypeOf(value) === Object.prototype) this.#visitPlain(value, depth)
+    this.#members[depth] = undefined
+    if (isArray) this.#visitArray(value, depth)
+    else if (isPlain) this.#visitPlain(value, depth)
     else {
       this.#depth = outer
       this.#visitOther(value, depth)
@@ -144,6 +148,7 @@ class Walk implements SurveyResult {
     // for…in is twice as fast as Object.keys here. It also lists what a polluted Object.prototype
     // adds, so what looks unfit is checked to be an own member before it is refused.
     for (const key in value) {
+      members[depth] = key
       const member = (value as Record<string, unknown>)[key]
       if (typeof member === 'number') {
         if (member === 0 && 1 / member < 0) this.findings |= Finding.SIDE
@@ -151,13 +156,9 @@ class Walk implements SurveyResult {
         this.bytes += member.length
         if (!member.isWellFormed()) this.findings |= Finding.SIDE
       } else if (typeof member === 'object') {
-        if (member !== null) {
-          members[depth] = key
-          this.#visitObject(member, depth + 1)
-        }
+        if (member !== null) this.#visitObject(member, depth + 1)
       } else if (typeof member === 'function' || typeof member === 'symbol') {
         if (!Object.hasOwn(value, key)) continue
-        members[depth] = key
         throw this.#reject(describe(member))
       }
       this.#checkKey(key)
@@ -188,6 +189,7 @@ class Walk implements SurveyResult {
     if (Object.getPrototypeOf(value) !== Array.prototype) this.findings |= Finding.COPY
     let holes = 0
     for (let i = 0; i < length; i++) {
+      members[depth] = i
       const member = value[i]
       if (typeof member === 'number') {
         if (member === 0 && 1 / member < 0) this.findings |= Finding.SIDE
@@ -200,10 +202,7 @@ class Walk implements SurveyResult {
           this.#visitMembers(value, depth)
           return
         }
-      } else {
-        members[depth] = i
-        this.#visit(member, depth + 1)
-      }
+      } else this.#visit(member, depth + 1)
     }
   }
 
@@ -293,7 +292,10 @@ class Walk implements SurveyResult {
   #path(): string {
     let path = this.#role
     for (let depth = 0; depth <= Math.min(this.#depth, 40); depth++) {
-      path += stepTo(this.#holders[depth]!, this.#members[depth]!)
+      const member = this.#members[depth]
+      // It could not be looked into: the place is the container itself.
+      if (member === undefined) break
+      path += stepTo(this.#holders[depth]!, member)
     }
     return this.#depth > 40 ? `${path}…` : path
   }
