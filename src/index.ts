@@ -4,18 +4,23 @@
 export {
   ClosedError,
   ConfigError,
+  DeadlineExceededError,
   ERRORS,
   type ErrorCode,
   LaneError,
   PartitionLostError,
+  QueueFullError,
   SerializationError,
 } from './base/errors.ts'
+export type { EventSubscription } from './coordinator/event-hub.ts'
 export type { HandlersProxy, RunOptions } from './coordinator/handlers-proxy.ts'
 export type { MapOptions } from './coordinator/map-commands.ts'
 export type { BroadcastOptions, QueueManagerOptions } from './coordinator/options.ts'
 export { QueueManager } from './coordinator/queue-manager.ts'
 export { QueueManagerBuilder } from './coordinator/queue-manager-builder.ts'
+export { closeOnSignals, type SignalOptions } from './coordinator/signals.ts'
 export type { HostStats, LaneStats, PartitionStats, QueueStats } from './coordinator/stats.ts'
+export { type BoostStep, PriorityBoostConfig, type PriorityBoostOptions } from './model/boost.ts'
 export {
   type CommandInfo,
   type CommandOptions,
@@ -29,7 +34,8 @@ export type {
   PayloadOf,
   ResultOf,
 } from './model/handler-module.ts'
-export { DEFAULT_LANES, type LaneOptions } from './model/lane.ts'
+export { DEFAULT_LANES, LaneConfig, type LaneOptions } from './model/lane.ts'
+export type { EventFilter, LaneEvent, LaneEventName } from './model/lane-event.ts'
 export {
   PartitionConfig,
   type Partitioner,
@@ -37,4 +43,10 @@ export {
   type PartitionQuestion,
   type PartitionStrategy,
 } from './model/partition-config.ts'
+export {
+  type RateAlgorithm,
+  RateLimitConfig,
+  type RateLimitOptions,
+  type RateScope,
+} from './model/rate-limit.ts'
 export { stableHash } from './schedule/hash.ts'

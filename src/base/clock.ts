@@ -1,15 +1,10 @@
 // Clock: the one place that reads time.
 // Thread: any.   Owns: nothing.
-// The functions are captured when the module loads, so fake timers in a test cannot stop the runtime.
+// The functions are captured when the module loads, so fake timers in a test cannot stop the
+// runtime.
 
 const source = globalThis.performance
 const now = source.now.bind(source)
-
-/** Something that tells time. */
-export interface Clock {
-  /** Monotonic milliseconds with a fraction. */
-  nowMs(): number
-}
 
 /**
  * Monotonic milliseconds since the process started, the same in every thread of it (threads were
@@ -20,9 +15,6 @@ export interface Clock {
 export function nowMs(): number {
   return now()
 }
-
-/** The wall-clock instant of `nowMs() === 0`, in milliseconds since 1970. */
-export const EPOCH_MS: number = source.timeOrigin
 
 /** `setTimeout`, `setInterval`, `setImmediate` and their counterparts as they were at load. */
 export const timers = Object.freeze({

@@ -5,12 +5,7 @@
 /** One row of the table: how the message reads and whether trying again can help. */
 export interface ErrorRow {
   /** Class name of the error. */
-  readonly name:
-    | 'LaneError'
-    | 'ConfigError'
-    | 'PartitionLostError'
-    | 'ClosedError'
-    | 'SerializationError'
+  readonly name: keyof typeof CLASSES
   /** Message; each `{word}` is replaced by that member of the error's `details`. */
   readonly template: string
   /** Whether the same call may succeed later without being changed. */
@@ -32,6 +27,11 @@ export const ERRORS = Object.freeze({
   CORELANE_CONTROL_TIMEOUT: row(
     'LaneError',
     'Partition {partition} did not answer "{call}" within {timeoutMs} ms',
+    true,
+  ),
+  CORELANE_DEADLINE_EXCEEDED: row(
+    'DeadlineExceededError',
+    'The command waited {waitedMs} ms in lane "{lane}" and had not started at its deadline of {deadlineMs} ms',
     true,
   ),
   CORELANE_DRAIN_TIMEOUT: row(
@@ -61,6 +61,11 @@ export const ERRORS = Object.freeze({
   CORELANE_PARTITION_LOST: row(
     'PartitionLostError',
     'Partition {partition} was lost ({reason}) with the command {stage}',
+    true,
+  ),
+  CORELANE_QUEUE_FULL: row(
+    'QueueFullError',
+    '{owner} is full: {pending} of {maxPending} commands and {pendingBytes} of {maxPendingBytes} bytes are pending',
     true,
   ),
   CORELANE_UNKNOWN_LANE: row('ConfigError', 'There is no lane {received}; lanes: {allowed}'),
@@ -113,7 +118,9 @@ export class LaneError extends Error {
 /** Something the caller passed is not allowed: an option, a lane, a type, a module. */
 export class ConfigError extends LaneError {}
 
-/** A partition's thread ended with the command on it; `details.started` tells whether it had begun. */
+/**
+ * A partition's thread ended with the command on it; `details.started` tells whether it had begun.
+ */
 export class PartitionLostError extends LaneError {
   /** Whether the handler had been entered. */
   get started(): boolean {
@@ -127,7 +134,21 @@ export class ClosedError extends LaneError {}
 /** A payload or a result holds something that cannot cross threads. */
 export class SerializationError extends LaneError {}
 
-const CLASSES = { LaneError, ConfigError, PartitionLostError, ClosedError, SerializationError }
+/** A command was not started by its deadline and never will be. */
+export class DeadlineExceededError extends LaneError {}
+
+/** A bound on pending commands was reached; `details` has the numbers. */
+export class QueueFullError extends LaneError {}
+
+const CLASSES = {
+  LaneError,
+  ConfigError,
+  PartitionLostError,
+  ClosedError,
+  SerializationError,
+  DeadlineExceededError,
+  QueueFullError,
+}
 
 /**
  * Makes the error of a code, in the class its row names.

@@ -110,7 +110,8 @@ export function anything(
  * @param owner - What the options belong to, for messages.
  * @param options - What the caller gave; `undefined` is fine.
  * @param rules - The table.
- * @throws ConfigError `CORELANE_INVALID_OPTION` for an unknown option or a value that is not allowed.
+ * @throws ConfigError `CORELANE_INVALID_OPTION` for an unknown option or a value that is not
+ * allowed.
  */
 export function checkGiven(owner: string, options: unknown, rules: OptionRules): void {
   if (options === undefined) return

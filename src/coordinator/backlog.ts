@@ -1,7 +1,8 @@
 // Backlog: every command that is not bound to a partition yet.
 // Thread: main.   Owns: the order of what waits.
 
-import { Scheduler } from '../schedule/scheduler.ts'
+import type { LanePlan } from '../model/lane.ts'
+import { type Admission, Scheduler } from '../schedule/scheduler.ts'
 import { ANY_PARTITION, type PendingCommand } from './pending-command.ts'
 
 /** A scheduler for the commands of each partition, or one for all where any will do. */
@@ -10,14 +11,14 @@ export class Backlog {
   #size = 0
 
   /**
-   * @param laneCount - Number of lanes.
+   * @param lanes - By index.
    * @param places - One per partition where commands have a home, else 1.
    */
-  constructor(laneCount: number, places: number) {
-    this.#places = Array.from({ length: places }, () => new Scheduler<PendingCommand>(laneCount))
+  constructor(lanes: readonly LanePlan[], places: number) {
+    this.#places = Array.from({ length: places }, () => new Scheduler<PendingCommand>(lanes))
   }
 
-  /** Commands that wait. */
+  /** Commands that wait, with those that were settled meanwhile and not come across yet. */
   get size(): number {
     return this.#size
   }
@@ -37,59 +38,73 @@ export class Backlog {
   }
 
   /**
-   * Commands of a lane that wait.
-   *
-   * @param laneIndex - The lane.
-   */
-  sizeOf(laneIndex: number): number {
-    let size = 0
-    for (const place of this.#places) size += place.sizeOf(laneIndex)
-    return size
-  }
-
-  /**
    * Adds a command.
    *
    * @param command - New, or back from a partition: its old sequence puts it where it was.
+   * @param nowMs - Monotonic milliseconds.
    */
-  offer(command: PendingCommand): void {
-    this.#places[placeOf(command.home)]!.offer(command)
+  offer(command: PendingCommand, nowMs: number): void {
+    this.#places[placeOf(command.home)]!.offer(command, nowMs)
     this.#size++
   }
 
   /**
-   * The command that is next at a place, left there.
+   * Whether a command that waits is the front of its lane at its place.
+   *
+   * @param command - The command.
+   * @param nowMs - Monotonic milliseconds.
+   */
+  isFront(command: PendingCommand, nowMs: number): boolean {
+    return this.#places[placeOf(command.home)]!.isFront(command, nowMs)
+  }
+
+  /**
+   * The rank of the most urgent command at a place; undefined if none waits there.
    *
    * @param place - Its index.
+   * @param nowMs - Monotonic milliseconds.
    */
-  peek(place: number): PendingCommand | undefined {
-    return this.#places[place]!.peek()
+  frontRank(place: number, nowMs: number): number | undefined {
+    return this.#places[place]!.frontRank(nowMs)
   }
 
   /**
    * Takes the command that is next at a place.
    *
-   * @param place - Its index; not empty.
+   * @param place - Its index.
+   * @param admission - Decides whether it may go.
+   * @param nowMs - Monotonic milliseconds.
+   * @returns The command; undefined if none may go.
    */
-  next(place: number): PendingCommand {
-    this.#size--
-    return this.#places[place]!.next()!
+  next(
+    place: number,
+    admission: Admission<PendingCommand>,
+    nowMs: number,
+  ): PendingCommand | undefined {
+    const command = this.#places[place]!.next(admission, nowMs)
+    if (command !== undefined) this.#size--
+    return command
   }
 
-  /** Takes all commands, in the order they would have run at each place. */
-  takeAll(): PendingCommand[] {
-    return this.#places.flatMap((_, place) => this.takeFrom(place))
+  /**
+   * Takes all commands, in the order they would have run at each place.
+   *
+   * @param nowMs - Monotonic milliseconds.
+   */
+  takeAll(nowMs: number): PendingCommand[] {
+    return this.#places.flatMap((_, place) => this.takeFrom(place, nowMs))
   }
 
   /**
    * Takes all commands of one place.
    *
    * @param place - Its index.
+   * @param nowMs - Monotonic milliseconds.
    */
-  takeFrom(place: number): PendingCommand[] {
-    const taken: PendingCommand[] = []
-    while (this.#places[place]!.size > 0) taken.push(this.next(place))
-    return taken
+  takeFrom(place: number, nowMs: number): PendingCommand[] {
+    const taken = this.#places[place]!.takeAll(nowMs)
+    this.#size -= taken.length
+    return taken.filter((command) => !command.isSettled)
   }
 }
 

@@ -2,8 +2,13 @@
 // Thread: main.   Owns: which partition a command without a home goes to.
 // Must not: start threads, settle results.
 
+import { nowMs } from '../base/clock.ts'
+import type { CoordinatorCommons } from '../memory/commons.ts'
+import { toNs } from '../memory/lane-gate.ts'
+import type { Admission } from '../schedule/scheduler.ts'
 import type { Backlog } from './backlog.ts'
 import type { BoundWindow } from './bound-window.ts'
+import type { Lane } from './lane-table.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 import { ANY_PARTITION, type PendingCommand } from './pending-command.ts'
 
@@ -22,51 +27,85 @@ const STUCK_MS = 1
 /** The same where others have enough to do: moving commands between them has a price. */
 const LATE_MS = 5
 
+/**
+ * A limited lane keeps at hand what could start within so long: the main thread may be that late.
+ */
+const ALLOWANCE_MS = 10
+
+/** However much a limited lane could start, so much room in a window is left to others. */
+const ALLOWANCE_MAX = 512
+
+/** What the binder works with. */
+export interface BinderParts {
+  readonly backlog: Backlog
+  /** By index. */
+  readonly partitions: readonly PartitionHandle[]
+  /** Whether commands may go to any partition. */
+  readonly isShared: boolean
+  readonly commons: CoordinatorCommons
+  readonly laneCount: number
+}
+
 /** Binds what can be bound. */
-export class Binder {
-  readonly #backlog: Backlog
-  readonly #partitions: readonly PartitionHandle[]
-  readonly #isShared: boolean
+export class Binder implements Admission<PendingCommand> {
+  readonly #parts: BinderParts
   /** Windows with commands that their partition was not shown yet. */
   readonly #dirty = new Set<BoundWindow>()
+  /** By limited lane: how many each partition may have bound; 0 where it is not known any more. */
+  readonly #allowances: Float64Array
+  /** Whether the order may change with time, so that the clock must be read. */
+  #isTimed = false
+  /** The most urgent command that found no room in the present refill, and how urgent it is. */
+  #stranded: PendingCommand | undefined
+  #strandedRank = 0
 
-  /**
-   * @param backlog - What waits.
-   * @param partitions - By index.
-   * @param isShared - Whether commands may go to any partition.
-   */
-  constructor(backlog: Backlog, partitions: readonly PartitionHandle[], isShared: boolean) {
-    this.#backlog = backlog
-    this.#partitions = partitions
-    this.#isShared = isShared
+  constructor(parts: BinderParts) {
+    this.#parts = parts
+    this.#allowances = new Float64Array(parts.laneCount)
   }
 
   /**
    * Binds a new command at once if nothing is before it and a window has room, else it waits.
    *
-   * @param command - Just submitted, or back from a thread that died.
+   * @param command - Just submitted, or no longer delayed.
    */
   place(command: PendingCommand): void {
-    const { home } = command
-    if (this.#backlog.isEmptyAt(home)) {
-      if (this.#bind(command)) return
-      this.#backlog.offer(command)
-      this.#makeWay(command)
+    const { backlog } = this.#parts
+    if (command.isTimed) this.#isTimed = true
+    if (backlog.isEmptyAt(command.home)) {
+      if (this.#bind(command, command.rank)) return
+      backlog.offer(command, this.#now())
+      if (!command.lane.isGated) this.#makeWay(command, command.rank)
       return
     }
-    this.#backlog.offer(command)
-    const place = home === ANY_PARTITION ? 0 : home
+    const now = this.#now()
+    backlog.offer(command, now)
     // Only a new front can be bound now; anything else waits behind one that could not be.
-    if (this.#backlog.peek(place) === command) this.#refill(place)
+    if (backlog.isFront(command, now)) this.#refill(placeOf(command), now)
+  }
+
+  /**
+   * Puts commands back that were bound and not started.
+   *
+   * @param commands - Taken back from a window.
+   */
+  takeBack(commands: readonly PendingCommand[]): void {
+    const now = this.#now()
+    for (const command of commands) this.#parts.backlog.offer(command, now)
   }
 
   /** Binds from the backlog whatever the windows have room for. */
   refill(): void {
-    for (let place = 0; place < this.#backlog.places; place++) this.#refill(place)
+    const { backlog } = this.#parts
+    if (backlog.size === 0) return
+    this.#allowances.fill(0)
+    const now = this.#now()
+    for (let place = 0; place < backlog.places; place++) this.#refill(place, now)
   }
 
   /** Shows the partitions what was bound. */
   flush(): void {
+    if (this.#dirty.size === 0) return
     for (const window of this.#dirty) window.flush()
     this.#dirty.clear()
   }
@@ -74,82 +113,108 @@ export class Binder {
   /**
    * Gives partitions that have nothing to do commands that others have not started.
    *
-   * @param nowMs - Monotonic milliseconds.
+   * @param now - Monotonic milliseconds.
    * @returns Whether it is worth looking again in a moment.
    */
-  rebalance(nowMs: number): boolean {
-    if (!this.#isShared) return false
-    const stuckMs = this.#backlog.size > 0 ? LATE_MS : STUCK_MS
+  rebalance(now: number): boolean {
+    const { isShared, backlog, partitions } = this.#parts
+    if (!isShared || partitions.length === 1) return false
+    const stuckMs = backlog.size > 0 ? LATE_MS : STUCK_MS
     let idle = 0
     let moving = 0
-    for (const partition of this.#partitions) {
+    for (const partition of partitions) {
       const window = partition.window
       if (window === undefined) continue
-      if (window.count === 0) idle++
-      else if (!partition.observe(nowMs, stuckMs)) moving++
+      const isStuck = partition.observe(now, stuckMs)
+      if (window.openCount === 0) idle++
+      else if (!isStuck) moving++
     }
-    if (moving > 0) this.#rescue()
-    if (idle === 0 || this.#backlog.size > 0) return false
+    if (moving > 0) this.#rescue(now)
+    if (idle === 0 || backlog.size > 0) return false
     let isWaiting = false
-    for (const partition of this.#partitions) {
+    for (const partition of partitions) {
       const window = partition.window
       if (window === undefined || window.count < 2) continue
-      isWaiting = true
-      if (partition.isStuck) this.#spread(window, window.workUs)
-      else if (window.workUs > RECALL_WORK_US)
-        this.#spread(window, (window.workUs * idle) / (idle + 1))
+      if (partition.isStuck) this.#spread(window, Number.POSITIVE_INFINITY)
+      else if (window.openWorkUs > RECALL_WORK_US) {
+        this.#spread(window, (window.openWorkUs * idle) / (idle + 1))
+      }
+      isWaiting ||= window.openCount > 1
     }
     return isWaiting
   }
 
+  isUnderMin(): boolean {
+    // The partitions see to the minimum; here a lane under it always has something bound.
+    return false
+  }
+
+  admits(command: PendingCommand, rank: number): boolean {
+    if (command.isSettled) return true
+    // A limited lane is not bound past a more urgent command that found no room; what it is
+    // promised is.
+    const isAfter = this.#stranded !== undefined && rank > this.#strandedRank
+    if (isAfter && command.lane.isLimited && command.lane.plan.minConcurrency === 0) return false
+    if (this.#bind(command, rank)) return true
+    if (!command.lane.isGated && this.#stranded === undefined) {
+      this.#stranded = command
+      this.#strandedRank = rank
+    }
+    return false
+  }
+
+  #now(): number {
+    return this.#isTimed ? nowMs() : 0
+  }
+
   /** Takes back what is bound behind a long command though it is more urgent than what waits. */
-  #rescue(): void {
-    for (const { isStuck, window } of this.#partitions) {
-      const head = this.#backlog.peek(0)
-      if (head === undefined) return
+  #rescue(now: number): void {
+    const { backlog, partitions } = this.#parts
+    for (const { isStuck, window } of partitions) {
+      const rank = backlog.frontRank(0, now)
+      if (rank === undefined) return
       if (!isStuck || window === undefined) continue
-      const urgent = window.recall(Number.POSITIVE_INFINITY, 0, head.rank - 1)
-      for (const command of urgent) this.#backlog.offer(command)
-      if (urgent.length > 0) this.#refill(0)
+      const urgent = window.recall(Number.POSITIVE_INFINITY, 0, rank - 1)
+      this.takeBack(urgent)
+      if (urgent.length > 0) this.#refill(0, now)
     }
   }
 
   #spread(window: BoundWindow, workUs: number): void {
-    for (const command of window.recall(workUs)) this.#backlog.offer(command)
+    const recalled = window.recall(workUs)
+    if (recalled.length === 0) return
+    this.takeBack(recalled)
     this.refill()
     this.flush()
   }
 
-  #refill(place: number): void {
-    for (;;) {
-      const command = this.#backlog.peek(place)
-      if (command === undefined) return
-      if (!this.#bind(command)) {
-        this.#makeWay(command)
-        return
-      }
-      this.#backlog.next(place)
-    }
+  #refill(place: number, now: number): void {
+    const { backlog } = this.#parts
+    this.#stranded = undefined
+    while (backlog.next(place, this, now) !== undefined);
+    if (this.#stranded !== undefined) this.#makeWay(this.#stranded, this.#strandedRank)
   }
 
-  /** Takes back what is bound and less urgent than a command that found no room, lest it run first. */
-  #makeWay({ home, rank }: PendingCommand): void {
-    for (const { index, window } of this.#partitions) {
+  /**
+   * Takes back what is bound and less urgent than a command that found no room, lest it run first.
+   */
+  #makeWay({ home }: PendingCommand, rank: number): void {
+    for (const { index, window } of this.#parts.partitions) {
       if (window === undefined || window.lastRank <= rank) continue
       if (home !== ANY_PARTITION && home !== index) continue
-      for (const command of window.recall(Number.POSITIVE_INFINITY, rank + 1)) {
-        this.#backlog.offer(command)
-      }
+      this.takeBack(window.recall(Number.POSITIVE_INFINITY, rank + 1))
     }
   }
 
-  /** Binds a command; false if no window has room. One that cannot cross threads is settled here. */
-  #bind(command: PendingCommand): boolean {
-    const partition = this.#choose(command)
+  /**
+   * Binds a command; false if no window has room. One that cannot cross threads is settled here.
+   */
+  #bind(command: PendingCommand, rank: number): boolean {
+    const partition = this.#choose(command, rank)
     if (partition === undefined) return false
     const window = partition.window!
     try {
-      if (!window.bind(command)) return false
+      if (!window.bind(command, rank)) return false
     } catch (error) {
       command.fail(error, partition.index)
       return true
@@ -159,14 +224,15 @@ export class Binder {
     return true
   }
 
-  #choose(command: PendingCommand): PartitionHandle | undefined {
+  #choose(command: PendingCommand, rank: number): PartitionHandle | undefined {
+    const { partitions } = this.#parts
     if (command.home !== ANY_PARTITION) {
-      const home = this.#partitions[command.home]!
-      return home.window?.accepts(command) ? home : undefined
+      const home = partitions[command.home]!
+      return home.window && this.#accepts(home.window, command, rank) ? home : undefined
     }
     let best: PartitionHandle | undefined
     let bestCost = Number.POSITIVE_INFINITY
-    for (const partition of this.#partitions) {
+    for (const partition of partitions) {
       const window = partition.window
       if (window === undefined) continue
       const cost =
@@ -174,10 +240,33 @@ export class Binder {
         (window.end.bell.isAwake ? 0 : WAKE_COST_US) +
         (partition.isStuck ? STUCK_COST_US : 0)
       if (cost > bestCost || (cost === bestCost && partition.touched < best!.touched)) continue
-      if (!window.accepts(command)) continue
+      if (!this.#accepts(window, command, rank)) continue
       best = partition
       bestCost = cost
     }
     return best
   }
+
+  #accepts(window: BoundWindow, command: PendingCommand, rank: number): boolean {
+    const { lane } = command
+    if (!lane.isGated) return window.accepts(command, rank)
+    const bound = window.boundIn(lane.index)
+    if (bound < lane.plan.minConcurrency) return window.hasRoom
+    if (!lane.isLimited) return window.accepts(command, rank)
+    return window.hasRoom && bound < this.#allowance(lane)
+  }
+
+  #allowance(lane: Lane): number {
+    let allowance = this.#allowances[lane.index]!
+    if (allowance === 0) {
+      const fresh = this.#parts.commons.allowance(lane.index, toNs(nowMs()), ALLOWANCE_MS)
+      allowance = Math.min(fresh, ALLOWANCE_MAX)
+      this.#allowances[lane.index] = allowance
+    }
+    return allowance
+  }
+}
+
+function placeOf({ home }: PendingCommand): number {
+  return home === ANY_PARTITION ? 0 : home
 }

@@ -1,9 +1,11 @@
 // Bound window: the commands that one incarnation has, seen from the coordinator.
-// Thread: main.   Owns: the command ring's writer, the result ring's reader, slots and their commands.
-// Must not: choose what is bound (binder), start or stop threads (incarnation).
+// Thread: main.   Owns: the command ring's writer, the result ring's reader, slots and their
+// commands. Must not: choose what is bound (binder), start or stop threads (incarnation).
 
 import { invariant } from '../base/errors.ts'
-import { SLOT_COUNT } from '../memory/layout.ts'
+import { readCounter } from '../memory/counters.ts'
+import type { BellRinger } from '../memory/doorbell.ts'
+import { Counter, SLOT_COUNT } from '../memory/layout.ts'
 import { CoordinatorEnd } from '../memory/region.ts'
 import { NO_ROOM, type RecordSink } from '../memory/ring.ts'
 import { SlotState, slotOf } from '../memory/slots.ts'
@@ -18,14 +20,11 @@ import {
   resultStartedAtMs,
 } from '../wire/result-record.ts'
 import type { SidePort } from '../wire/side-port.ts'
-import type { PendingCommand } from './pending-command.ts'
+import type { Holder, PendingCommand } from './pending-command.ts'
 import { learnDuration } from './type-table.ts'
 
 /** Work that a window should hold: it must outlast a pause of the main thread. */
 const WINDOW_WORK_US = 10_000
-
-/** So many commands may be bound however long they run: one runs, the next is at hand. */
-const WINDOW_COUNT_MIN = 2
 
 /** Slots that only a command more urgent than something bound may take. */
 const RESERVED_SLOTS = 64
@@ -36,6 +35,13 @@ const FLUSH_COUNT = 64
 /** Results taken in one go, so that other partitions and the event loop get their turn. */
 const DRAIN_COUNT = 1024
 
+/** What a window must know of its manager. */
+export interface WindowPlan {
+  readonly inlineBytesMax: number
+  readonly lanes: readonly unknown[]
+  readonly concurrency: number
+}
+
 /** A command that a thread's death left behind. */
 export interface LeftBehind {
   readonly command: PendingCommand
@@ -44,7 +50,7 @@ export interface LeftBehind {
 }
 
 /** Binds commands and takes their results. */
-export class BoundWindow implements RecordSink {
+export class BoundWindow implements RecordSink, Holder {
   readonly #end: CoordinatorEnd
   readonly #partition: number
   readonly #sidePort: SidePort
@@ -55,9 +61,15 @@ export class BoundWindow implements RecordSink {
   readonly #ranks = new Int32Array(SLOT_COUNT)
   readonly #worksUs = new Float64Array(SLOT_COUNT)
   readonly #bytes = new Int32Array(SLOT_COUNT)
+  readonly #laneCounts: Int32Array
   readonly #bytesMax: number
+  /** So many commands may be bound however long they run: as many as can run, and one at hand. */
+  readonly #countMin: number
   #count = 0
   #workUs = 0
+  /** The same without lanes that are limited: their commands may wait at the gate. */
+  #openCount = 0
+  #openWorkUs = 0
   #boundBytes = 0
   /** No bound command is less urgent; may over-state. */
   #lastRank = 0
@@ -66,21 +78,60 @@ export class BoundWindow implements RecordSink {
 
   /**
    * @param region - The incarnation's.
+   * @param bell - Of its thread.
    * @param partition - Its partition's index.
    * @param sidePort - For payloads that do not go through the ring.
-   * @param inlineBytesMax - Longest payload that may lie in a record.
+   * @param plan - `inlineBytesMax`: longest payload that may lie in a record; `lanes`;
+   * `concurrency`: handlers that may run at once.
    */
-  constructor(region: SharedMemory, partition: number, sidePort: SidePort, inlineBytesMax: number) {
-    this.#end = new CoordinatorEnd(region)
+  constructor(
+    region: SharedMemory,
+    bell: BellRinger,
+    partition: number,
+    sidePort: SidePort,
+    plan: WindowPlan,
+  ) {
+    this.#end = new CoordinatorEnd(region, bell)
     this.#partition = partition
     this.#sidePort = sidePort
-    this.#encoder = new PayloadEncoder('payload', inlineBytesMax)
+    this.#encoder = new PayloadEncoder('payload', plan.inlineBytesMax)
     this.#bytesMax = this.#end.commands.bodyBytesMax
+    this.#laneCounts = new Int32Array(plan.lanes.length)
+    this.#countMin = plan.concurrency + 1
   }
 
   /** The end of the region, for counters and states. */
   get end(): CoordinatorEnd {
     return this.#end
+  }
+
+  /** Commands bound of lanes that are not limited. */
+  get openCount(): number {
+    return this.#openCount
+  }
+
+  /** Estimated run time of those, in microseconds. */
+  get openWorkUs(): number {
+    return this.#openWorkUs
+  }
+
+  /** Whether a handler runs; lags behind by results that were not taken yet. */
+  get isRunning(): boolean {
+    return readCounter(this.#end.views, Counter.STARTED) !== this.#completed >>> 0
+  }
+
+  /**
+   * Commands bound of one lane.
+   *
+   * @param laneIndex - The lane.
+   */
+  boundIn(laneIndex: number): number {
+    return this.#laneCounts[laneIndex]!
+  }
+
+  /** Whether there is room for one more command, its work aside. */
+  get hasRoom(): boolean {
+    return this.#end.slots.freeCount > RESERVED_SLOTS && this.#boundBytes <= this.#bytesMax
   }
 
   /** Commands bound and not settled. */
@@ -107,21 +158,16 @@ export class BoundWindow implements RecordSink {
    * Whether the window has room for a command: for about 10 ms of work, at least two commands, and
    * beyond that for one that must overtake something bound, as long as little is ahead of it.
    *
-   * @param command - The next one of its place.
+   * @param command - The next one of its place, of a lane that is not limited.
+   * @param rank - How urgent it is at this moment.
    */
-  accepts(command: PendingCommand): boolean {
+  accepts(command: PendingCommand, rank: number): boolean {
     const free = this.#end.slots.freeCount
     if (free === 0) return false
-    if (this.#count < WINDOW_COUNT_MIN) return true
+    if (this.#openCount < this.#countMin) return true
     const work = command.type.estimateUs
-    if (
-      free > RESERVED_SLOTS &&
-      this.#workUs + work <= WINDOW_WORK_US &&
-      this.#boundBytes <= this.#bytesMax
-    ) {
-      return true
-    }
-    return command.rank < this.#lastRank && this.aheadUs(command.rank) + work <= WINDOW_WORK_US
+    if (this.hasRoom && this.#openWorkUs + work <= WINDOW_WORK_US) return true
+    return rank < this.#lastRank && this.aheadUs(rank) + work <= WINDOW_WORK_US
   }
 
   /**
@@ -142,15 +188,16 @@ export class BoundWindow implements RecordSink {
    * Puts a command into the ring. It is shown to the partition by {@link BoundWindow.flush}.
    *
    * @param command - Accepted before.
+   * @param rank - How urgent it is at this moment.
    * @returns False if the ring has no room now.
    * @throws SerializationError if its payload cannot cross; nothing is bound then.
    */
-  bind(command: PendingCommand): boolean {
+  bind(command: PendingCommand, rank: number): boolean {
     const { commands, slots, views } = this.#end
-    const { key, transferList } = command
+    const { transferList } = command
     const length = transferList === undefined ? this.#encoder.prepare(command.payload) : SPILL
     const isSide = length === SPILL
-    const headBytes = commandHeadBytes(key)
+    const headBytes = commandHeadBytes(command)
     const offset = commands.tryClaim(isSide ? headBytes : headBytes + length)
     if (offset === NO_ROOM) {
       if (!isSide) this.#encoder.discard()
@@ -173,7 +220,7 @@ export class BoundWindow implements RecordSink {
       commands.commit(offset, kind)
     }
     // What takes the side port is large or moved: few of them fill a window.
-    this.#open(id, command, isSide ? this.#bytesMax >> 3 : headBytes + length)
+    this.#open(id, command, rank, isSide ? this.#bytesMax >> 3 : headBytes + length)
     if (++this.#unpublished >= FLUSH_COUNT) this.flush()
     return true
   }
@@ -203,6 +250,10 @@ export class BoundWindow implements RecordSink {
     const status = statusOf(kind)
     const slot = slotOf(id)
     const command = this.#commands[slot]
+    if (status === ResultStatus.STARTED) {
+      command?.started(this.#partition, resultStartedAtMs(views, offset))
+      return
+    }
     invariant(slots.isCurrent(id), `record ${id} is of its slot's present command`)
     if (status === ResultStatus.REVOKED) {
       invariant(command === undefined, `command ${id} was taken back before it was dropped`)
@@ -230,6 +281,13 @@ export class BoundWindow implements RecordSink {
     if (status === ResultStatus.DONE) {
       command.complete(value, this.#partition, startedAtMs, durationMs)
     } else command.fail(value, this.#partition, startedAtMs, durationMs)
+  }
+
+  revoke(slot: number): boolean {
+    // The slot stays taken until the partition acknowledges that it dropped the command.
+    if (!this.#end.slots.revoke(this.#ids[slot]!)) return false
+    this.#forget(slot)
+    return true
   }
 
   /**
@@ -260,10 +318,12 @@ export class BoundWindow implements RecordSink {
     for (const slot of slots) {
       if (taken >= workUs) break
       const command = this.#commands[slot]!
-      if (command.transferList !== undefined || !this.#end.slots.revoke(this.#ids[slot]!)) continue
-      taken += this.#worksUs[slot]!
-      // The slot stays taken until the partition acknowledges that it dropped the command.
-      this.#forget(slot)
+      const work = this.#worksUs[slot]!
+      const { minConcurrency } = command.lane.plan
+      // What a lane is promised makes way for nobody.
+      if (rankMin > 0 && this.#laneCounts[command.laneIndex]! <= minConcurrency) continue
+      if (command.transferList !== undefined || !this.revoke(slot)) continue
+      taken += work
       recalled.push(command)
     }
     this.#lastRank = 0
@@ -288,32 +348,50 @@ export class BoundWindow implements RecordSink {
   takeLeftBehind(): LeftBehind[] {
     while (this.drain() > 0);
     const left = [...this.snapshot()].sort((a, b) => a.command.sequence - b.command.sequence)
-    this.#commands.fill(undefined)
-    this.#count = 0
-    this.#workUs = 0
+    for (const [slot, command] of this.#commands.entries()) {
+      if (command !== undefined) this.#forget(slot)
+    }
     this.#sidePort.close()
     return left
   }
 
-  #open(id: number, command: PendingCommand, bytes: number): void {
+  #open(id: number, command: PendingCommand, rank: number, bytes: number): void {
     const slot = slotOf(id)
     const work = command.type.estimateUs
     this.#commands[slot] = command
     this.#ids[slot] = id
-    this.#ranks[slot] = command.rank
+    this.#ranks[slot] = rank
     this.#worksUs[slot] = work
     this.#bytes[slot] = bytes
-    if (this.#count++ === 0 || command.rank > this.#lastRank) this.#lastRank = command.rank
+    this.#laneCounts[command.laneIndex]!++
+    if (this.#count++ === 0 || rank > this.#lastRank) this.#lastRank = rank
     this.#workUs += work
+    if (!command.lane.isLimited) {
+      this.#openCount++
+      this.#openWorkUs += work
+    }
     this.#boundBytes += bytes
+    const { extras } = command
+    if (extras !== undefined) {
+      extras.holder = this
+      extras.slot = slot
+    }
   }
 
   #forget(slot: number): void {
+    const command = this.#commands[slot]!
+    const work = this.#worksUs[slot]!
     this.#commands[slot] = undefined
+    this.#worksUs[slot] = 0
     this.#boundBytes -= this.#bytes[slot]!
+    this.#laneCounts[command.laneIndex]!--
     // Sums of estimates drift by rounding; an empty window starts from zero again.
     if (--this.#count === 0) this.#workUs = 0
-    else this.#workUs -= this.#worksUs[slot]!
-    this.#worksUs[slot] = 0
+    else this.#workUs -= work
+    if (!command.lane.isLimited) {
+      if (--this.#openCount === 0) this.#openWorkUs = 0
+      else this.#openWorkUs -= work
+    }
+    if (command.extras !== undefined) command.extras.holder = undefined
   }
 }

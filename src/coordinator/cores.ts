@@ -61,8 +61,8 @@ function quotaOfVersion1(read: ReadText, folder: string): number {
 
 /**
  * Number of partitions that keep every core this process may use busy: what the operating system
- * offers, bounded by the control group's CPU quota rounded down, at least 1. The environment variable
- * `CORELANE_CORES` overrides it.
+ * offers, bounded by the control group's CPU quota rounded down, at least 1. The environment
+ * variable `CORELANE_CORES` overrides it.
  */
 export function usableCores(): number {
   const override = Number(process.env[CORES_VARIABLE])

@@ -5,9 +5,10 @@
 import { MessageChannel, Worker, type WorkerOptions } from 'node:worker_threads'
 import type { Remote } from 'comlink'
 import { timers } from '../base/clock.ts'
-import { laneError } from '../base/errors.ts'
+import { type LaneError, laneError } from '../base/errors.ts'
+import type { CoordinatorCommons } from '../memory/commons.ts'
 import { createRegion } from '../memory/region.ts'
-import type { SharedMemory } from '../memory/views.ts'
+import type { LanePlan } from '../model/lane.ts'
 import {
   type BootMessage,
   type Broadcast,
@@ -24,11 +25,14 @@ const ENTRY = new URL('../partition/entry.js', import.meta.url)
 
 /** What every incarnation of a manager is made with. */
 export interface ThreadPlan {
-  readonly commons: SharedMemory
+  readonly commons: CoordinatorCommons
+  readonly partitions: number
   /** URL of the handler module. */
   readonly handlers: string
-  /** Names of the lanes, by index. */
-  readonly lanes: readonly string[]
+  /** The lanes, by index. */
+  readonly lanes: readonly LanePlan[]
+  /** Handlers that may run at once in one partition. */
+  readonly concurrency: number
   /** Bytes of each of the two rings. */
   readonly ringBytes: number
   /** Longest payload that may lie in a record. */
@@ -76,7 +80,8 @@ export class Incarnation {
     const region = createRegion(plan.ringBytes, plan.ringBytes)
     const side = new MessageChannel()
     const control = new MessageChannel()
-    this.window = new BoundWindow(region, partition, new SidePort(side.port1), plan.inlineBytesMax)
+    const bell = plan.commons.openBell(partition, number)
+    this.window = new BoundWindow(region, bell, partition, new SidePort(side.port1), plan)
     this.#worker = new Worker(ENTRY, { ...plan.worker, name: `corelane-${partition}` })
     this.loaded = new Promise((resolve) => {
       serveControl<CoordinatorControl>(control.port1, { loaded: resolve })
@@ -98,11 +103,14 @@ export class Incarnation {
       partition,
       incarnation: number,
       region,
-      commons: plan.commons,
+      commons: plan.commons.memory,
+      partitions: plan.partitions,
+      bell: bell.word,
       sidePort: side.port2,
       controlPort: control.port2,
       handlers: plan.handlers,
       lanes: plan.lanes,
+      concurrency: plan.concurrency,
       inlineBytesMax: plan.inlineBytesMax,
       sticky,
     }
@@ -167,7 +175,7 @@ export class Incarnation {
    * @param stage - What the command was doing.
    * @param started - Whether its handler had been entered.
    */
-  lostError(stage: string, started: boolean): Error {
+  lostError(stage: string, started: boolean): LaneError {
     const { code, cause } = this.#exit ?? { code: -1, cause: undefined }
     const reason =
       cause instanceof Error

@@ -2,16 +2,31 @@
 // Thread: main.   Owns: the lanes and their tallies.
 
 import { laneError, show } from '../base/errors.ts'
-import { LANE_COUNT_MAX, type LaneOptions } from '../model/lane.ts'
+import { isGated, type LaneNeeds, type LanePlan } from '../model/lane.ts'
+import type { EventHub } from './event-hub.ts'
+import type { Timetable } from './timetable.ts'
 
 /** A lane of one manager, with what has become of its commands. */
 export interface Lane {
   readonly name: string
   readonly index: number
-  readonly priority: number
+  readonly plan: LanePlan
+  /** Whether partitions ask the gate before they start a command of it. */
+  readonly isGated: boolean
+  /** Whether its rate or its concurrency is limited. */
+  readonly isLimited: boolean
+  /** Whether its commands become more urgent, or late, while they wait. */
+  readonly isTimed: boolean
+  readonly hub: EventHub
+  /** Moments at which its commands may start or are late. */
+  readonly timetable: Timetable
   submitted: number
   completed: number
   failed: number
+  /** Estimated bytes of the payloads of unsettled commands; kept only where they are bounded. */
+  pendingBytes: number
+  /** Whether `queue.lane.pressure` was emitted and `queue.lane.idle` not since. */
+  isPressed: boolean
 }
 
 /** Finds lanes. */
@@ -21,24 +36,31 @@ export class LaneTable {
   readonly #byName = new Map<string, Lane>()
 
   /**
-   * @param lanes - Checked options by name; at least one.
+   * @param plans - Checked lanes.
+   * @param needs - What threads share about each.
+   * @param hub - Is told what becomes of their commands.
+   * @param timetable - Keeps their commands' moments.
    */
-  constructor(lanes: Readonly<Record<string, Required<LaneOptions>>>) {
-    const names = Object.keys(lanes)
-    if (names.length < 1 || names.length > LANE_COUNT_MAX) {
-      throw laneError('CORELANE_INVALID_OPTION', {
-        option: 'lanes',
-        received: `${names.length} lanes`,
-        allowed: `1 to ${LANE_COUNT_MAX} lanes`,
-      })
-    }
-    this.all = names.map((name, index) => ({
-      name,
+  constructor(
+    plans: readonly LanePlan[],
+    needs: readonly LaneNeeds[],
+    hub: EventHub,
+    timetable: Timetable,
+  ) {
+    this.all = plans.map((plan, index) => ({
+      name: plan.name,
       index,
-      priority: lanes[name]!.priority as number,
+      plan,
+      isGated: isGated(needs[index]!),
+      isLimited: needs[index]!.owners > 0 || needs[index]!.rate !== undefined,
+      isTimed: plan.deadlineMs !== undefined || plan.boostSteps.length > 0,
+      hub,
+      timetable,
       submitted: 0,
       completed: 0,
       failed: 0,
+      pendingBytes: 0,
+      isPressed: false,
     }))
     for (const lane of this.all) this.#byName.set(lane.name, lane)
   }
@@ -46,8 +68,15 @@ export class LaneTable {
   /** Commands submitted and not settled. */
   get openCount(): number {
     let open = 0
-    for (const { submitted, completed, failed } of this.all) open += submitted - completed - failed
+    for (const lane of this.all) open += openCountOf(lane)
     return open
+  }
+
+  /** Estimated bytes of the payloads of those; kept only where they are bounded. */
+  get pendingBytes(): number {
+    let bytes = 0
+    for (const lane of this.all) bytes += lane.pendingBytes
+    return bytes
   }
 
   /**
@@ -64,4 +93,13 @@ export class LaneTable {
       allowed: this.all.map((known) => known.name).join(', '),
     })
   }
+}
+
+/**
+ * Commands of a lane that are submitted and not settled.
+ *
+ * @param lane - The lane.
+ */
+export function openCountOf({ submitted, completed, failed }: Lane): number {
+  return submitted - completed - failed
 }

@@ -24,8 +24,8 @@ interface Done<R> {
 }
 
 /**
- * Runs a command for each item. The source is read only as fast as results are taken. A failure ends
- * the iteration with it; leaving the loop early closes the source. Commands in flight run on.
+ * Runs a command for each item. The source is read only as fast as results are taken. A failure
+ * ends the iteration with it; leaving the loop early closes the source. Commands in flight run on.
  *
  * @param source - What to iterate.
  * @param concurrency - Commands in flight at a time.

@@ -8,11 +8,19 @@ import {
   anything,
   boolean,
   checkOptions,
+  integer,
   milliseconds,
   type OptionRules,
+  oneOf,
   text,
 } from '../base/options.ts'
-import { DEFAULT_LANES, LANE_RULES, type LaneOptions } from '../model/lane.ts'
+import {
+  DEFAULT_LANES,
+  LANE_COUNT_MAX,
+  type LaneOptions,
+  type LanePlan,
+  planLane,
+} from '../model/lane.ts'
 import {
   PARTITION_RULES,
   type Partitioner,
@@ -23,6 +31,8 @@ import { usableCores } from './cores.ts'
 
 /** Longest time a timer can wait, in milliseconds. */
 const TIMER_MS_MAX = 2 ** 31 - 1
+
+const CONCURRENCY_PER_PARTITION_MAX = 1024
 
 const RING_BYTES_MIN = 2 ** 14
 const RING_BYTES_MAX = 2 ** 28
@@ -35,7 +45,20 @@ export interface QueueManagerOptions {
   readonly partitions?: PartitionOptions | undefined
   /** Lanes by name. Default: system, control, query, session, skill, prompt, most urgent first. */
   readonly lanes?: Readonly<Record<string, LaneOptions>> | undefined
-  /** Lane of `run` and of the typed proxy. Default: `query` if there is one, else the first lane. */
+  /**
+   * Asynchronous handlers that may run at once in one partition, 1 to 1,024. Default 1. Commands
+   * with the same key run one at a time all the same.
+   */
+  readonly concurrencyPerPartition?: number | undefined
+  /** Unsettled commands of all lanes together. 1 to 2^31 - 1. Default: no bound. */
+  readonly maxPending?: number | undefined
+  /** Estimated bytes of their payloads. 1 to 2^53 - 1. Default: no bound. */
+  readonly maxPendingBytes?: number | undefined
+  /** At those two bounds `submit` waits, or rejects with QueueFullError. Default `wait`. */
+  readonly overflow?: 'wait' | 'reject' | undefined
+  /**
+   * Lane of `run` and of the typed proxy. Default: `query` if there is one, else the first lane.
+   */
   readonly defaultLane?: string | undefined
   /** The threads' `workerData`, as for `new Worker`. */
   readonly workerData?: unknown
@@ -53,7 +76,10 @@ export interface QueueManagerOptions {
   readonly broadcastTimeoutMs?: number | undefined
   /** How long `close` waits for running handlers and `teardown`. Default 1,000 ms. */
   readonly closeTimeoutMs?: number | undefined
-  /** How long `drain` waits where it is not told, and leaving an `await using` block. Default 30,000 ms. */
+  /**
+   * How long `drain` waits where it is not told, and leaving an `await using` block. Default 30,000
+   * ms.
+   */
   readonly drainTimeoutMs?: number | undefined
   /** Allows a manager inside a partition's thread. Default false. */
   readonly allowNested?: boolean | undefined
@@ -73,6 +99,10 @@ export const MANAGER_RULES = Object.freeze({
   partitions: anything(undefined, 'a PartitionConfig or its plain form', isObject),
   lanes: anything(DEFAULT_LANES, 'an object of lane options by lane name', isObject),
   defaultLane: text(undefined),
+  concurrencyPerPartition: integer(1, 1, CONCURRENCY_PER_PARTITION_MAX),
+  maxPending: integer(undefined, 1, 2 ** 31 - 1),
+  maxPendingBytes: integer(undefined, 1, Number.MAX_SAFE_INTEGER),
+  overflow: oneOf('wait', ['wait', 'reject']),
   workerData: anything(undefined, 'anything that structured clone takes', () => true),
   env: anything(
     undefined,
@@ -111,6 +141,13 @@ export const DRAIN_RULES = Object.freeze({
   timeoutMs: milliseconds(undefined, 0, TIMER_MS_MAX),
 }) satisfies OptionRules
 
+/** How much may be pending. */
+export interface PendingBounds {
+  readonly maxPending: number
+  readonly maxPendingBytes: number
+  readonly waitsWhenFull: boolean
+}
+
 /** Options with everything filled in. */
 export interface ManagerPlan {
   /** URL of the handler module. */
@@ -118,8 +155,11 @@ export interface ManagerPlan {
   readonly strategy: PartitionStrategy
   readonly partitionCount: number
   readonly choose: Partitioner | undefined
-  readonly lanes: Readonly<Record<string, Required<LaneOptions>>>
+  readonly lanes: readonly LanePlan[]
   readonly defaultLane: string
+  readonly concurrency: number
+  /** Bounds of all lanes together. */
+  readonly bounds: PendingBounds
   readonly ringBytes: number
   readonly startTimeoutMs: number
   readonly broadcastTimeoutMs: number
@@ -147,6 +187,12 @@ export function planManager(options: QueueManagerOptions): ManagerPlan {
     ...checkPartitions(checked.partitions),
     lanes,
     defaultLane: chooseDefaultLane(lanes, checked.defaultLane),
+    concurrency: checked.concurrencyPerPartition!,
+    bounds: {
+      maxPending: checked.maxPending ?? Number.POSITIVE_INFINITY,
+      maxPendingBytes: checked.maxPendingBytes ?? Number.POSITIVE_INFINITY,
+      waitsWhenFull: checked.overflow === 'wait',
+    },
     ringBytes: checked.ringBytes!,
     startTimeoutMs: checked.startTimeoutMs!,
     broadcastTimeoutMs: checked.broadcastTimeoutMs!,
@@ -192,19 +238,21 @@ function checkPartitions(
   return { strategy, partitionCount, choose: checked.choose }
 }
 
-function checkLanes(
-  lanes: Readonly<Record<string, LaneOptions>>,
-): Readonly<Record<string, Required<LaneOptions>>> {
-  const checked: Record<string, Required<LaneOptions>> = Object.create(null)
-  for (const [name, options] of Object.entries(lanes)) {
-    checked[name] = checkOptions<Required<LaneOptions>>(`lanes.${name}`, options, LANE_RULES)
+function checkLanes(lanes: Readonly<Record<string, LaneOptions>>): readonly LanePlan[] {
+  const entries = Object.entries(lanes)
+  if (entries.length < 1 || entries.length > LANE_COUNT_MAX) {
+    throw laneError('CORELANE_INVALID_OPTION', {
+      option: 'QueueManager.lanes',
+      received: `${entries.length} lanes`,
+      allowed: `1 to ${LANE_COUNT_MAX} lanes`,
+    })
   }
-  return Object.freeze(checked)
+  return entries.map(([name, options]) => planLane(name, options))
 }
 
-function chooseDefaultLane(lanes: object, given: string | undefined): string {
-  const names = Object.keys(lanes)
-  if (given === undefined) return names.includes('query') ? 'query' : (names[0] ?? '')
+function chooseDefaultLane(lanes: readonly LanePlan[], given: string | undefined): string {
+  const names = lanes.map((lane) => lane.name)
+  if (given === undefined) return names.includes('query') ? 'query' : names[0]!
   if (names.includes(given)) return given
   throw laneError('CORELANE_INVALID_OPTION', {
     option: 'QueueManager.defaultLane',

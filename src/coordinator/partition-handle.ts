@@ -1,6 +1,7 @@
 // Partition handle: one partition, whatever thread it has at the moment.
 // Thread: main.   Owns: which incarnation is the present one.
 
+import type { LaneError } from '../base/errors.ts'
 import type { BoundWindow } from './bound-window.ts'
 import type { Incarnation } from './incarnation.ts'
 
@@ -16,7 +17,7 @@ export class PartitionHandle {
   /** Threads in a row that died without settling a command. */
   failures = 0
   /** Why it has no thread and gets none, if so. */
-  failure: Error | undefined = undefined
+  failure: LaneError | undefined = undefined
   /** Grows with every command bound to any partition: the greater, the more recently active. */
   touched = 0
   #completedSeen = -1
@@ -58,7 +59,8 @@ export class PartitionHandle {
       this.#completedSeen = completed
       this.#progressMs = nowMs
     }
-    if (nowMs - this.#progressMs >= stuckMs) this.#stuckAt = completed
+    const isHeldUp = nowMs - this.#progressMs >= stuckMs && this.incarnation!.window.isRunning
+    if (isHeldUp) this.#stuckAt = completed
     return this.isStuck
   }
 }

@@ -71,7 +71,8 @@ export function createPlacer(plan: ManagerPlan): Placer {
         ) {
           return chosen as number
         }
-        // An asynchronous function is refused; what becomes of its promise is nobody's business then.
+        // An asynchronous function is refused; what becomes of its promise is nobody's business
+        // then.
         if (types.isPromise(chosen)) chosen.catch(() => {})
         throw laneError('CORELANE_INVALID_PARTITION', {
           received: show(chosen),

@@ -2,16 +2,9 @@
 // Thread: main.   Owns: its rooms' instances and its own state.
 
 import { getEnvironmentData } from 'node:worker_threads'
-import { nowMs, timers } from '../base/clock.ts'
 import { laneError } from '../base/errors.ts'
 import { checkGiven, checkOptions } from '../base/options.ts'
-import { createCommons } from '../memory/region.ts'
-import {
-  COMMAND_RULES,
-  type CommandOptions,
-  type CommandOutcome,
-  PARTITION_MARKER,
-} from '../model/command.ts'
+import { type CommandOptions, type CommandOutcome, PARTITION_MARKER } from '../model/command.ts'
 import type {
   AnyHandlers,
   HandlerName,
@@ -19,12 +12,9 @@ import type {
   PayloadOf,
   ResultOf,
 } from '../model/handler-module.ts'
-import { rankOf } from '../model/lane.ts'
-import { fromSideValue, toSideValue } from '../wire/side-value.ts'
-import { Backlog } from './backlog.ts'
-import { Binder } from './binder.ts'
+import type { EventFilter } from '../model/lane-event.ts'
+import type { EventSubscription } from './event-hub.ts'
 import { createHandlersProxy, type HandlersProxy, type RunOptions } from './handlers-proxy.ts'
-import { LaneTable } from './lane-table.ts'
 import { MAP_RULES, type MapOptions, mapCommands } from './map-commands.ts'
 import {
   BROADCAST_RULES,
@@ -34,24 +24,8 @@ import {
   planManager,
   type QueueManagerOptions,
 } from './options.ts'
-import { PartitionHandle } from './partition-handle.ts'
-import { createPlacer, isShared, type Placer, takesKeys } from './partitioners.ts'
-import { type CommandExtras, PendingCommand } from './pending-command.ts'
-import { ResultPump } from './result-pump.ts'
-import { type QueueStats, takeStats } from './stats.ts'
-import { closedError, Supervisor } from './supervisor.ts'
-import { TypeTable } from './type-table.ts'
-
-const DEFAULT_PRIORITY = COMMAND_RULES.priority.default as number
-
-/** Its reactions run at the end of the current turn; cheaper than `queueMicrotask`. */
-const TURN_END: Promise<void> = Promise.resolve()
-
-// A promise's resolver is captured without a closure per command.
-let captured: (value: unknown) => void
-function capture(resolve: (value: unknown) => void): void {
-  captured = resolve
-}
+import { Runtime } from './runtime.ts'
+import type { QueueStats } from './stats.ts'
 
 /**
  * Runs commands across partitions, one thread each, by lanes.
@@ -60,64 +34,11 @@ function capture(resolve: (value: unknown) => void): void {
  */
 export class QueueManager<M = AnyHandlers> {
   readonly #plan: ManagerPlan
-  readonly #lanes: LaneTable
-  readonly #partitions: readonly PartitionHandle[]
-  readonly #backlog: Backlog
-  readonly #binder: Binder
-  readonly #pump: ResultPump
-  readonly #supervisor: Supervisor
-  readonly #place: Placer
-  readonly #isShared: boolean
-  readonly #takesKeys: boolean
-  readonly #drainWaiters = new Set<() => void>()
-  #types: TypeTable = new TypeTable([])
-  #state: QueueStats['state'] = 'created'
-  #sequence = 0
-  #broadcasts = 0
-  #isFlushQueued = false
-  #starting: Promise<void> | undefined
-  #closing: Promise<void> | undefined
+  readonly #runtime: Runtime
 
   private constructor(plan: ManagerPlan) {
-    const commons = createCommons()
     this.#plan = plan
-    this.#lanes = new LaneTable(plan.lanes)
-    this.#isShared = isShared(plan.strategy)
-    this.#takesKeys = takesKeys(plan.strategy)
-    this.#place = createPlacer(plan)
-    this.#partitions = Array.from(
-      { length: plan.partitionCount },
-      (_, index) => new PartitionHandle(index),
-    )
-    this.#backlog = new Backlog(this.#lanes.all.length, this.#isShared ? 1 : plan.partitionCount)
-    this.#binder = new Binder(this.#backlog, this.#partitions, this.#isShared)
-    this.#pump = new ResultPump(commons, {
-      drain: () => this.#drainRings(),
-      progressed: (now) => this.#progressed(now),
-      isBusy: () => this.#lanes.openCount > 0,
-      idled: (now) => this.#binder.rebalance(now),
-    })
-    this.#supervisor = new Supervisor(
-      {
-        commons,
-        handlers: plan.handlers,
-        lanes: this.#lanes.all.map((lane) => lane.name),
-        ringBytes: plan.ringBytes,
-        inlineBytesMax: plan.ringBytes >> 3,
-        worker: plan.worker,
-      },
-      this.#partitions,
-      plan.startTimeoutMs,
-      {
-        ready: () => this.#progressed(nowMs()),
-        requeue: (commands) => {
-          for (const command of commands) this.#backlog.offer(command)
-          this.#progressed(nowMs())
-        },
-        failed: (partition, reason) => this.#giveUp(partition, reason),
-        settled: () => this.#checkDrained(),
-      },
-    )
+    this.#runtime = new Runtime(plan)
   }
 
   /**
@@ -143,8 +64,7 @@ export class QueueManager<M = AnyHandlers> {
    * @throws ClosedError `CORELANE_CLOSED` after `shutdown` or `close`.
    */
   start(): Promise<void> {
-    this.#starting ??= this.#start()
-    return this.#starting
+    return this.#runtime.start()
   }
 
   /**
@@ -169,11 +89,12 @@ export class QueueManager<M = AnyHandlers> {
     payload?: unknown,
     options?: CommandOptions,
   ): Promise<unknown> {
-    return this.#submitAny(lane, type, payload, options)
+    return this.#submit(lane, type, payload, options)
   }
 
   /**
-   * Submits a command and tells how it ended, where and when. A handler's failure is an outcome too.
+   * Submits a command and tells how it ended, where and when. A handler's failure is an outcome
+   * too.
    *
    * @param lane - Name of its lane.
    * @param type - Name of its handler.
@@ -192,7 +113,7 @@ export class QueueManager<M = AnyHandlers> {
     payload?: unknown,
     options?: CommandOptions,
   ): Promise<unknown> {
-    return this.#submitAny(lane, type, payload, options, true)
+    return this.#submit(lane, type, payload, options, true)
   }
 
   /**
@@ -208,10 +129,10 @@ export class QueueManager<M = AnyHandlers> {
   ): Promise<ResultOf<M, K>>
   run(type: string, payload?: unknown, options?: RunOptions): Promise<unknown> {
     if (options?.lane === undefined) {
-      return this.#submitAny(this.#plan.defaultLane, type, payload, options)
+      return this.#submit(this.#plan.defaultLane, type, payload, options)
     }
     const { lane, ...others } = options
-    return this.#submitAny(lane, type, payload, others)
+    return this.#submit(lane, type, payload, others)
   }
 
   /**
@@ -232,7 +153,7 @@ export class QueueManager<M = AnyHandlers> {
   ): Promise<ResultOf<M, K>[]> {
     const results: Promise<unknown>[] = []
     try {
-      for (const payload of payloads) results.push(this.#submitAny(lane, type, payload, options))
+      for (const payload of payloads) results.push(this.#submit(lane, type, payload, options))
     } catch (error) {
       // The source failed half-way: what was submitted runs on, and nobody learns how it ended.
       for (const result of results) result.catch(() => {})
@@ -264,7 +185,7 @@ export class QueueManager<M = AnyHandlers> {
       source,
       bounds.concurrency!,
       bounds.ordered!,
-      (payload) => this.#submitAny(lane, type, payload, others) as Promise<ResultOf<M, K>>,
+      (payload) => this.#submit(lane, type, payload, others) as Promise<ResultOf<M, K>>,
     )
   }
 
@@ -295,60 +216,52 @@ export class QueueManager<M = AnyHandlers> {
     options?: BroadcastOptions,
   ): Promise<ResultOf<M, K>[]> {
     const { sticky } = checkOptions<BroadcastOptions>('broadcast', options, BROADCAST_RULES)
-    this.#refuseUnlessRunning()
-    const { name } = this.#types.get(type)
-    const id = `broadcast-${++this.#broadcasts}`
-    const broadcast = { id, type: name, payload: toSideValue(payload, 'payload') }
-    if (sticky) this.#supervisor.stick(broadcast)
-    const timeoutMs = this.#plan.broadcastTimeoutMs
-    const living = this.#partitions.flatMap(({ incarnation }) => incarnation?.living ?? [])
-    const calls = living.map(async (incarnation) => {
-      const report = await incarnation.call('broadcast', timeoutMs, (control) =>
-        control.broadcast(broadcast),
-      )
-      if (!report.ok) throw fromSideValue(report.side)
-      return fromSideValue(report.side) as ResultOf<M, K>
-    })
-    return Promise.all(calls)
+    return this.#runtime.broadcast(type, payload, sticky!) as Promise<ResultOf<M, K>[]>
+  }
+
+  /**
+   * Waits until a lane has room for another command.
+   *
+   * @param lane - Name of the lane.
+   * @returns At once if nothing bounds the lane or its bounds are not reached.
+   * @throws (as a rejection) ConfigError `CORELANE_UNKNOWN_LANE`; ClosedError after `shutdown`.
+   */
+  room(lane: string): Promise<void> {
+    return this.#runtime.intake.roomIn(lane)
+  }
+
+  /**
+   * Tells what happens: commands submitted, started, completed, failed; lanes under pressure and
+   * idle; the manager's end. Starts are reported only while somebody listens for them.
+   *
+   * @param filter - Which events, of which lanes, and how many are kept for a slow reader.
+   * @returns To be iterated; leaving the loop ends it. `missed` counts what a slow reader lost.
+   * @throws ConfigError `CORELANE_INVALID_OPTION`.
+   */
+  subscribe(filter?: EventFilter): EventSubscription {
+    return this.#runtime.subscribe(filter)
   }
 
   /** One consistent snapshot of lanes, partitions and host. Cheap enough for once a second. */
   stats(): QueueStats {
-    return takeStats(this.#state, this.#plan.strategy, this.#lanes, this.#partitions)
+    return this.#runtime.stats()
   }
 
   /** Refuses new commands from now on; what was submitted goes on. */
   shutdown(): void {
-    if (this.#state !== 'closed') this.#state = 'shutdown'
+    this.#runtime.shutdown()
   }
 
   /**
    * Refuses new commands and waits for those that were submitted.
    *
    * @param timeoutMs - How long to wait, in milliseconds. Default: `drainTimeoutMs`.
-   * @throws LaneError `CORELANE_DRAIN_TIMEOUT` with what is left, by lane, in `details.lanes`; it goes
-   * on running until `close`.
+   * @throws LaneError `CORELANE_DRAIN_TIMEOUT` with what is left, by lane, in `details.lanes`; it
+   * goes on running until `close`.
    */
   async drain(timeoutMs: number = this.#plan.drainTimeoutMs): Promise<void> {
     checkGiven('drain', { timeoutMs }, DRAIN_RULES)
-    this.shutdown()
-    if (this.#lanes.openCount === 0) return
-    let finish!: () => void
-    let timer!: NodeJS.Timeout
-    const isDrained = await new Promise<boolean>((resolve) => {
-      finish = () => resolve(true)
-      timer = timers.setTimeout(resolve, timeoutMs, false)
-      this.#drainWaiters.add(finish)
-    })
-    timers.clearTimeout(timer)
-    this.#drainWaiters.delete(finish)
-    if (isDrained) return
-    const left = this.#lanes.all.filter((lane) => lane.submitted > lane.completed + lane.failed)
-    const lanes = Object.fromEntries(
-      left.map((lane) => [lane.name, lane.submitted - lane.completed - lane.failed]),
-    )
-    const words = Object.entries(lanes).map(([name, count]) => `${count} in ${name}`)
-    throw laneError('CORELANE_DRAIN_TIMEOUT', { timeoutMs, left: words.join(', '), lanes })
+    return this.#runtime.drain(timeoutMs)
   }
 
   /**
@@ -358,8 +271,7 @@ export class QueueManager<M = AnyHandlers> {
    * @throws AggregateError of what `teardown` threw, once every thread has ended.
    */
   close(): Promise<void> {
-    this.#closing ??= this.#close()
-    return this.#closing
+    return this.#runtime.close()
   }
 
   /** Finishes what was submitted, at most for `drainTimeoutMs`, and closes. */
@@ -371,150 +283,13 @@ export class QueueManager<M = AnyHandlers> {
     }
   }
 
-  async #start(): Promise<void> {
-    if (this.#state !== 'created') throw laneError('CORELANE_CLOSED', { state: this.#state })
-    this.#state = 'starting'
-    try {
-      this.#types = new TypeTable(await this.#supervisor.start())
-    } catch (error) {
-      const wasClosed = this.#closing !== undefined
-      this.#state = 'closed'
-      this.#pump.stop()
-      throw wasClosed ? laneError('CORELANE_CLOSED', { state: 'closed' }, error) : error
-    }
-    // It may have been closed or shut down meanwhile.
-    if (this.#closing !== undefined) throw laneError('CORELANE_CLOSED', { state: 'closed' })
-    if (this.stats().state === 'starting') this.#state = 'running'
-  }
-
-  async #close(): Promise<void> {
-    this.#state = 'closed'
-    for (const command of this.#backlog.takeAll()) {
-      command.fail(closedError(false), command.home)
-    }
-    const failures = await this.#supervisor.stop(this.#plan.closeTimeoutMs)
-    this.#pump.stop()
-    this.#checkDrained()
-    if (failures.length > 0) {
-      throw new AggregateError(failures, `teardown failed on ${failures.length} partitions`)
-    }
-  }
-
-  #refuseUnlessRunning(): void {
-    if (this.#state === 'running') return
-    if (this.#state === 'created' || this.#state === 'starting') {
-      throw laneError('CORELANE_NOT_STARTED')
-    }
-    throw laneError('CORELANE_CLOSED', { state: this.#state })
-  }
-
-  #submitAny(
+  #submit(
     lane: string,
     type: string,
     payload: unknown,
     options: CommandOptions | undefined,
     isDetailed = false,
   ): Promise<unknown> {
-    try {
-      return this.#submit(lane, type, payload, options, isDetailed)
-    } catch (error) {
-      return Promise.reject(error)
-    }
-  }
-
-  #submit(
-    laneName: string,
-    typeName: string,
-    payload: unknown,
-    options: CommandOptions | undefined,
-    isDetailed: boolean,
-  ): Promise<unknown> {
-    if (this.#state !== 'running') this.#refuseUnlessRunning()
-    const lane = this.#lanes.get(laneName)
-    const type = this.#types.get(typeName)
-    let priority = DEFAULT_PRIORITY
-    let extras: CommandExtras | undefined
-    if (options !== undefined) {
-      checkGiven('command', options, COMMAND_RULES)
-      priority = options.priority ?? DEFAULT_PRIORITY
-    }
-    if (options !== undefined || isDetailed) extras = this.#extrasOf(options ?? {}, isDetailed)
-    const home = this.#place(lane, type, extras?.key, payload)
-    this.#refuseFailed(home)
-    const promise = new Promise<unknown>(capture)
-    const command = new PendingCommand(
-      rankOf(lane.priority, priority),
-      this.#sequence++,
-      type,
-      lane,
-      payload,
-      home,
-      extras,
-      captured,
-    )
-    lane.submitted++
-    this.#binder.place(command)
-    this.#pump.expect()
-    if (!this.#isFlushQueued) {
-      this.#isFlushQueued = true
-      void TURN_END.then(this.#flush)
-    }
-    return promise
-  }
-
-  readonly #flush = (): void => {
-    this.#isFlushQueued = false
-    this.#binder.flush()
-  }
-
-  #extrasOf(options: CommandOptions, isDetailed: boolean): CommandExtras | undefined {
-    const { key, transferList } = options
-    if (key !== undefined && !this.#takesKeys) {
-      throw laneError('CORELANE_INVALID_COMMAND', {
-        field: 'key',
-        received: `given under the strategy "${this.#plan.strategy}"`,
-        allowed: 'a key under "hash", "custom" or "none", which keep its commands together',
-      })
-    }
-    if (key === undefined && transferList === undefined && !isDetailed) return undefined
-    return { key, transferList, isDetailed }
-  }
-
-  #drainRings(): number {
-    let records = 0
-    for (const { incarnation } of this.#partitions) records += incarnation?.window.drain() ?? 0
-    return records
-  }
-
-  #progressed(now: number): void {
-    this.#binder.refill()
-    this.#binder.rebalance(now)
-    this.#binder.flush()
-    this.#checkDrained()
-  }
-
-  #checkDrained(): void {
-    if (this.#drainWaiters.size === 0 || this.#lanes.openCount > 0) return
-    for (const finish of this.#drainWaiters) finish()
-  }
-
-  /** Refuses a command whose partition was given up. */
-  #refuseFailed(home: number): void {
-    const failure = this.#isShared ? this.#partitions[0]!.failure : this.#partitions[home]!.failure
-    if (failure === undefined) return
-    if (this.#isShared && !this.#partitions.every((partition) => partition.failure)) return
-    throw failure
-  }
-
-  /** Settles what waits for a partition that gets no thread any more. */
-  #giveUp(partition: PartitionHandle, reason: Error): void {
-    if (this.#isShared && !this.#partitions.every(({ failure }) => failure !== undefined)) return
-    const stranded = this.#backlog.takeFrom(this.#isShared ? 0 : partition.index)
-    const details = { partition: partition.index, reason: reason.message, stage: 'waiting' }
-    for (const command of stranded) {
-      const lost = laneError('CORELANE_PARTITION_LOST', { ...details, started: false }, reason)
-      command.fail(lost, partition.index)
-    }
-    this.#checkDrained()
+    return this.#runtime.intake.submit(lane, type, payload, options, isDetailed)
   }
 }

@@ -2,13 +2,12 @@
 // Thread: main.   Owns: the coordinator's bell, its timer, and what keeps the process alive.
 // Must not: know lanes or partitions beyond draining them.
 //
-// States: turning (a turn is queued on the event loop), dozing (a turn comes within a moment; only a
-// partition about to park rings), asleep (every result rings).
+// States: turning (a turn is queued on the event loop), dozing (a turn comes within a moment; only
+// a partition about to park rings), asleep (every result rings).
 
 import { nowMs, timers } from '../base/clock.ts'
+import type { CoordinatorCommons } from '../memory/commons.ts'
 import { Bell, type BellSleeper } from '../memory/doorbell.ts'
-import { coordinatorSleeper } from '../memory/region.ts'
-import type { SharedMemory } from '../memory/views.ts'
 
 /** Turns in a row that find nothing before the pump stops looking. */
 const QUIET_TURNS = 4
@@ -24,7 +23,9 @@ export interface PumpWork {
   progressed(nowMs: number): void
   /** Whether commands are in flight: then the process must stay alive. */
   isBusy(): boolean
-  /** Called when nothing came for a moment; whether to look again in a moment instead of sleeping. */
+  /**
+   * Called when nothing came for a moment; whether to look again in a moment instead of sleeping.
+   */
   idled(nowMs: number): boolean
 }
 
@@ -45,9 +46,9 @@ export class ResultPump {
    * @param commons - The manager's.
    * @param work - What the pump works for.
    */
-  constructor(commons: SharedMemory, work: PumpWork) {
+  constructor(commons: CoordinatorCommons, work: PumpWork) {
     this.#work = work
-    this.#bell = coordinatorSleeper(commons, this.#turn)
+    this.#bell = commons.sleeper(this.#turn)
     this.#keepAlive = timers.setInterval(() => {}, 2 ** 30).unref()
   }
 

@@ -6,6 +6,7 @@ import { readCounter } from '../memory/counters.ts'
 import { Counter } from '../memory/layout.ts'
 import type { LaneTable } from './lane-table.ts'
 import type { PartitionHandle } from './partition-handle.ts'
+import type { Room } from './room.ts'
 
 /** A lane at one moment. `submitted = pending + active + completed + failed`. */
 export interface LaneStats {
@@ -14,6 +15,8 @@ export interface LaneStats {
   readonly pending: number
   /** Commands whose handler runs. */
   readonly active: number
+  /** Submits that wait for room; they are not among those submitted yet. */
+  readonly waiting: number
   readonly submitted: number
   readonly completed: number
   readonly failed: number
@@ -68,12 +71,14 @@ export interface QueueStats {
  * @param state - The manager's.
  * @param strategy - The manager's.
  * @param lanes - Its lanes.
+ * @param room - Knows which submits wait.
  * @param partitions - Its partitions.
  */
 export function takeStats(
   state: QueueStats['state'],
   strategy: string,
   lanes: LaneTable,
+  room: Room,
   partitions: readonly PartitionHandle[],
 ): QueueStats {
   const active = new Array<number>(lanes.all.length).fill(0)
@@ -84,10 +89,21 @@ export function takeStats(
   }
   const laneStats: Record<string, LaneStats> = {}
   const sum = { pending: 0, active: 0, submitted: 0, completed: 0, failed: 0 }
-  for (const { name, index, priority, submitted, completed, failed } of lanes.all) {
+  for (const lane of lanes.all) {
+    const { name, index, submitted, completed, failed } = lane
+    const { priority } = lane.plan
+    const waiting = room.waitingIn(lane)
     const running = active[index]!
     const pending = submitted - completed - failed - running
-    laneStats[name] = { priority, pending, active: running, submitted, completed, failed }
+    laneStats[name] = {
+      priority,
+      pending,
+      active: running,
+      waiting,
+      submitted,
+      completed,
+      failed,
+    }
     sum.pending += pending
     sum.active += running
     sum.submitted += submitted

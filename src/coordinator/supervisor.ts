@@ -3,7 +3,7 @@
 // Must not: choose what runs where; it hands back what a dead thread left.
 
 import { timers } from '../base/clock.ts'
-import { laneError } from '../base/errors.ts'
+import { LaneError, laneError } from '../base/errors.ts'
 import type { Broadcast, LoadReport } from '../wire/control.ts'
 import { fromSideValue } from '../wire/side-value.ts'
 import { Incarnation, type ThreadPlan } from './incarnation.ts'
@@ -20,10 +20,12 @@ const BACKOFF_MS = 100
 export interface SupervisorEvents {
   /** A partition can take commands. */
   ready(): void
-  /** Commands that had not started when their thread died, in order; they run elsewhere or later. */
+  /**
+   * Commands that had not started when their thread died, in order; they run elsewhere or later.
+   */
   requeue(commands: readonly PendingCommand[]): void
   /** A partition was given up. */
-  failed(partition: PartitionHandle, reason: Error): void
+  failed(partition: PartitionHandle, reason: LaneError): void
   /** Commands were settled. */
   settled(): void
 }
@@ -151,7 +153,7 @@ export class Supervisor {
     })
   }
 
-  #loadError(cause: unknown): Error {
+  #loadError(cause: unknown): LaneError {
     const reason = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause)
     return laneError('CORELANE_HANDLERS_FAILED', { module: this.#plan.handlers, reason }, cause)
   }
@@ -163,6 +165,7 @@ export class Supervisor {
   #onExit(partition: PartitionHandle, incarnation: Incarnation): void {
     const { window } = incarnation
     const left = window.takeLeftBehind()
+    this.#plan.commons.reclaim(partition.index, incarnation.number)
     const waiting: PendingCommand[] = []
     for (const { command, started } of left) {
       if (!started && command.transferList === undefined) {
@@ -186,7 +189,7 @@ export class Supervisor {
     this.#events.settled()
   }
 
-  #respawn(partition: PartitionHandle, reason: Error): void {
+  #respawn(partition: PartitionHandle, reason: LaneError): void {
     if (partition.failures > FAILURES_MAX) {
       partition.incarnation = undefined
       partition.failure = reason
@@ -210,7 +213,7 @@ export class Supervisor {
       await incarnation?.terminate()
       if (this.#isClosing) return
       partition.failures++
-      this.#respawn(partition, error as Error)
+      this.#respawn(partition, error instanceof LaneError ? error : this.#loadError(error))
       return
     }
     this.#watch(partition, incarnation)

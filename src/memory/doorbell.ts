@@ -2,7 +2,7 @@
 // Thread: one thread parks, any thread rings.   Owns: the bell's word and the one wait on it.
 // The protocol, the lost wake-up it prevents and why it is right are in README.md beside this file.
 
-import type { Views } from './views.ts'
+import type { CommonsViews } from './views.ts'
 
 /** States of a bell's word. */
 export const Bell = Object.freeze({
@@ -16,17 +16,18 @@ export const Bell = Object.freeze({
 
 /** The side that rings. Any number of threads may hold one. */
 export class BellRinger {
+  /** Int32 index of its word. */
+  readonly word: number
   readonly #words: Int32Array<SharedArrayBuffer>
-  readonly #word: number
 
-  constructor(views: Views, word: number) {
+  constructor(views: CommonsViews, word: number) {
+    this.word = word
     this.#words = views.words
-    this.#word = word
   }
 
   /** Whether an urgent ring would wake the other side. Stale at once. */
   get isAwake(): boolean {
-    return Atomics.load(this.#words, this.#word) === Bell.AWAKE
+    return Atomics.load(this.#words, this.word) === Bell.AWAKE
   }
 
   /**
@@ -39,12 +40,12 @@ export class BellRinger {
     for (;;) {
       // OBSERVE(bell-sleep): loaded after the ring's tail was stored, so either this sees that the
       // other side sleeps or the other side's re-check sees the record.
-      const state = Atomics.load(this.#words, this.#word)
+      const state = Atomics.load(this.#words, this.word)
       if (state === Bell.AWAKE || (state === Bell.DOZING && !urgent)) return false
       // PUBLISH(bell-wake): only the thread that makes this swap notifies, once per sleep.
-      if (Atomics.compareExchange(this.#words, this.#word, state, Bell.AWAKE) === state) {
+      if (Atomics.compareExchange(this.#words, this.word, state, Bell.AWAKE) === state) {
         // PUBLISH(bell-wake): ends the wait in BellSleeper.
-        Atomics.notify(this.#words, this.#word)
+        Atomics.notify(this.#words, this.word)
         return true
       }
     }
@@ -63,7 +64,7 @@ export class BellSleeper {
    * @param word - Int32 index of its word.
    * @param onWake - Called in a turn of its own when the bell was rung.
    */
-  constructor(views: Views, word: number, onWake: () => void) {
+  constructor(views: CommonsViews, word: number, onWake: () => void) {
     this.#words = views.words
     this.#word = word
     this.#onWake = onWake

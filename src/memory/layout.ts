@@ -23,7 +23,6 @@ const LINE_WORDS = CACHE_LINE_BYTES / 4
  * | COMMAND_HEAD | partition | coordinator | nothing read yet |
  * | RESULT_TAIL | partition | coordinator | nothing written yet |
  * | RESULT_HEAD | coordinator | partition | nothing read yet |
- * | BELL | both, by compare-and-swap | both | the partition is awake |
  * | SPACE_WANTED | partition sets, coordinator clears | both | the result ring has room |
  * | COUNTERS | partition | coordinator | nothing counted yet |
  * | SLOTS | coordinator and partition, see slots.ts | both | never used |
@@ -36,14 +35,10 @@ export const Word = Object.freeze({
   COMMAND_HEAD: 2 * LINE_WORDS,
   RESULT_TAIL: 3 * LINE_WORDS,
   RESULT_HEAD: 4 * LINE_WORDS,
-  BELL: 5 * LINE_WORDS,
-  SPACE_WANTED: 6 * LINE_WORDS,
-  COUNTERS: 7 * LINE_WORDS,
-  SLOTS: 8 * LINE_WORDS,
+  SPACE_WANTED: 5 * LINE_WORDS,
+  COUNTERS: 6 * LINE_WORDS,
+  SLOTS: 7 * LINE_WORDS,
 })
-
-/** Int32 indices into the commons of a manager; both words are written by every thread. */
-export const CommonsWord = Object.freeze({ VERSION: 0, BELL: LINE_WORDS, END: 2 * LINE_WORDS })
 
 /** Counters of a partition: Int32 indices from `Word.COUNTERS`. Each wraps at 2^32. */
 export const Counter = Object.freeze({
@@ -108,4 +103,132 @@ export function regionBytes(commandRingBytes: number, resultRingBytes: number): 
     )
   }
   return RINGS_OFFSET + commandRingBytes + resultRingBytes
+}
+
+/**
+ * Int32 indices into the commons of a manager, before what depends on its partitions and lanes.
+ *
+ * | word | writer | readers | meaning of 0 |
+ * |---|---|---|---|
+ * | VERSION | creator, once | partitions | not a commons |
+ * | BELL | every thread, by compare-and-swap | every thread | the coordinator is awake |
+ * | LISTENERS | coordinator | partitions | nobody wants to know when handlers start |
+ */
+export const CommonsWord = Object.freeze({
+  VERSION: 0,
+  BELL: LINE_WORDS,
+  LISTENERS: 2 * LINE_WORDS,
+  END: 3 * LINE_WORDS,
+})
+
+/**
+ * Bells of a partition, used in turn by its incarnations: a thread that is condemned and not yet
+ * gone must not touch the bell of its successor.
+ */
+const BELLS_PER_PARTITION = 4
+
+/** Int32 words from one cursor of a sliding window to the next. */
+export const CURSOR_WORDS: number = LINE_WORDS
+
+/** Partitions that an owner's word can tell apart. */
+export const OWNER_PARTITIONS = 512
+
+/** What a lane needs in the commons. */
+export interface LaneCells {
+  /** Commands that may run at once, if that is accounted; 0 if it is not. */
+  readonly owners: number
+  /** Commands that it is promised. */
+  readonly minConcurrency: number
+  readonly rate:
+    | {
+        readonly limit: number
+        readonly windowMs: number
+        readonly isSliding: boolean
+        readonly isPerPartition: boolean
+      }
+    | undefined
+}
+
+/**
+ * Where a lane's cells are.
+ *
+ * | words | writer | meaning of 0 |
+ * |---|---|---|
+ * | timer | every partition, by compare-and-swap | no partition waits for the lane's next token |
+ * | waiters | every partition, by or / and | no partition of those 32 waits for the lane |
+ * | running | the partition of that index | it runs no command of the lane |
+ * | owners | every partition, by compare-and-swap | the slot is free |
+ * | cursor | every partition, by compare-and-swap | the first stamp is the oldest |
+ * | stamps | every partition, by compare-and-swap | never used |
+ *
+ * Timer, waiters, running, owners and cursor are Int32 indices; stamps is an index of 64-bit cells.
+ */
+export interface LanePlace {
+  readonly timer: number
+  readonly waiters: number
+  readonly running: number
+  readonly owners: number
+  readonly ownerCount: number
+  /** One cursor per scope: one for all partitions, or one for each. */
+  readonly cursor: number
+  readonly stamps: number
+  /** 64-bit cells per scope. */
+  readonly stampCount: number
+}
+
+/** Where everything in the commons is. */
+export interface CommonsLayout {
+  readonly partitions: number
+  readonly lanes: readonly LanePlace[]
+  /** Int32 words in all. */
+  readonly words: number
+  /** Int32 index of the word that says which of its bells a partition uses. */
+  readonly bellChoice: number
+}
+
+/** Int32 words of a bit set with a bit per partition. */
+export function bitWords(partitions: number): number {
+  return Math.ceil(partitions / 32)
+}
+
+/**
+ * The Int32 index of a bell.
+ *
+ * @param partition - Index of the partition.
+ * @param incarnation - Number of the thread.
+ */
+export function bellWord(partition: number, incarnation: number): number {
+  const bell = partition * BELLS_PER_PARTITION + (incarnation % BELLS_PER_PARTITION)
+  return CommonsWord.END + bell * LINE_WORDS
+}
+
+/**
+ * Lays out the commons.
+ *
+ * @param partitions - How many there are.
+ * @param lanes - What each lane needs.
+ */
+export function layOutCommons(partitions: number, lanes: readonly LaneCells[]): CommonsLayout {
+  let next = bellWord(partitions, 0)
+  const claim = (words: number): number => {
+    const at = next
+    next += Math.ceil(words / LINE_WORDS) * LINE_WORDS
+    return at
+  }
+  const bellChoice = claim(partitions)
+  const places = lanes.map(({ owners, rate }): LanePlace => {
+    const scopes = rate === undefined ? 0 : rate.isPerPartition ? partitions : 1
+    const stampCount = rate === undefined ? 0 : rate.isSliding ? rate.limit : 1
+    return {
+      timer: claim(1),
+      waiters: claim(bitWords(partitions)),
+      running: claim(partitions),
+      owners: claim(owners),
+      ownerCount: owners,
+      cursor: claim(scopes * CURSOR_WORDS),
+      stamps: claim(scopes * stampCount * 2) / 2,
+      stampCount,
+    }
+  })
+  return { partitions, lanes: places, words: next, bellChoice }
 }

@@ -7,7 +7,7 @@ import { BellRinger, BellSleeper } from './doorbell.ts'
 import { CommonsWord, LAYOUT_VERSION, RINGS_OFFSET, regionBytes, Word } from './layout.ts'
 import { type RingPlace, RingReader, RingWriter } from './ring.ts'
 import { CoordinatorSlots, PartitionSlots } from './slots.ts'
-import { type SharedMemory, type Views, viewsOf } from './views.ts'
+import { type CommonsViews, type SharedMemory, type Views, viewsOf } from './views.ts'
 
 function commandPlace(views: Views): RingPlace {
   return {
@@ -51,13 +51,6 @@ export function createRegion(commandRingBytes: number, resultRingBytes: number):
   return memory
 }
 
-/** Allocates the commons of a manager: the words that all its threads share. */
-export function createCommons(): SharedMemory {
-  const memory = new SharedArrayBuffer(CommonsWord.END * 4)
-  new Int32Array(memory)[CommonsWord.VERSION] = LAYOUT_VERSION
-  return memory
-}
-
 /** What the coordinator does with a region. */
 export class CoordinatorEnd {
   readonly views: Views
@@ -67,13 +60,17 @@ export class CoordinatorEnd {
   readonly bell: BellRinger
   readonly #resultBytes: number
 
-  constructor(region: SharedMemory) {
+  /**
+   * @param region - Made by {@link createRegion}.
+   * @param bell - Of the partition's thread.
+   */
+  constructor(region: SharedMemory, bell: BellRinger) {
     this.views = attach(region)
     const results = resultPlace(this.views)
     this.commands = new RingWriter(this.views, commandPlace(this.views))
     this.results = new RingReader(this.views, results)
     this.slots = new CoordinatorSlots(this.views)
-    this.bell = new BellRinger(this.views, Word.BELL)
+    this.bell = bell
     this.#resultBytes = results.bytes
   }
 
@@ -100,17 +97,18 @@ export class PartitionEnd {
 
   /**
    * @param region - Made by {@link createRegion}.
-   * @param commons - Made by {@link createCommons}.
+   * @param commons - The manager's.
+   * @param bell - Int32 index of this thread's bell in the commons.
    * @param onWake - Called when the coordinator rings.
    * @throws LaneError `CORELANE_LAYOUT_MISMATCH` if another version made the memory.
    */
-  constructor(region: SharedMemory, commons: SharedMemory, onWake: () => void) {
+  constructor(region: SharedMemory, commons: CommonsViews, bell: number, onWake: () => void) {
     this.views = attach(region)
     this.commands = new RingReader(this.views, commandPlace(this.views))
     this.results = new RingWriter(this.views, resultPlace(this.views))
     this.slots = new PartitionSlots(this.views)
-    this.coordinatorBell = new BellRinger(attach(commons), CommonsWord.BELL)
-    this.bell = new BellSleeper(this.views, Word.BELL, onWake)
+    this.coordinatorBell = new BellRinger(commons, CommonsWord.BELL)
+    this.bell = new BellSleeper(commons, bell, onWake)
   }
 
   /** Asks the coordinator to ring once half the result ring is free; re-check for room after it. */
@@ -119,14 +117,4 @@ export class PartitionEnd {
     // OBSERVE(space-granted): the coordinator clears it before it rings.
     Atomics.store(this.views.words, Word.SPACE_WANTED, 1)
   }
-}
-
-/**
- * The coordinator's own bell, in the commons.
- *
- * @param commons - Made by {@link createCommons}.
- * @param onWake - Called when a partition rings.
- */
-export function coordinatorSleeper(commons: SharedMemory, onWake: () => void): BellSleeper {
-  return new BellSleeper(attach(commons), CommonsWord.BELL, onWake)
 }

@@ -3,8 +3,9 @@
 // Must not: know what is in a record.
 //
 // After Agrona's one-to-one ring buffer: a writer claims, fills and commits a record; the reader
-// takes records in order and gives their bytes back. Positions only grow and wrap at 2^32; the index
-// is the position's low bits. A record never straddles the ring's end: padding fills the rest.
+// takes records in order and gives their bytes back. Positions only grow and wrap at 2^32; the
+// index is the position's low bits. A record never straddles the ring's end: padding fills the
+// rest.
 
 import { align8, distance } from '../base/bits.ts'
 import { invariant } from '../base/errors.ts'
@@ -35,7 +36,9 @@ export class RingWriter {
   readonly #mask: number
   /** Next byte to write; ahead of the shared tail by what is committed and not yet published. */
   #position: number
-  /** Reader's position as last seen: may be behind, so room is under-reported, never over-reported. */
+  /**
+   * Reader's position as last seen: may be behind, so room is under-reported, never over-reported.
+   */
   #headSeen: number
   #claimed = 0
   #claimedLength = 0
@@ -176,7 +179,8 @@ export class RingReader {
         sink.onRecord(kind, recordOffset + RECORD_HEADER_BYTES, length - RECORD_HEADER_BYTES)
       }
     } finally {
-      // PUBLISH(ring-head): the records' bytes are read before this; pairs with RingWriter.freeBytes.
+      // PUBLISH(ring-head): the records' bytes are read before this; pairs with
+      // RingWriter.freeBytes.
       Atomics.store(words, headWord, this.#position)
     }
     return count

@@ -1,5 +1,6 @@
 // Slots: one word per bound command that alone decides who owns it.
-// Thread: the coordinator holds one end, the partition the other.   Owns: the slot words of a region.
+// Thread: the coordinator holds one end, the partition the other.   Owns: the slot words of a
+// region.
 //
 // ```
 //  QUEUED ──partition, just before the handler──► RUNNING
@@ -8,8 +9,8 @@
 //
 // The record in the result ring ends either state. There is no word for "done": a store after the
 // result's tail would race with the coordinator, which may have given the slot to a new command.
-// A word holds the slot's generation and the state, so a late step of an earlier command in the same
-// slot fails. An id is generation << 10 | slot.
+// A word holds the slot's generation and the state, so a late step of an earlier command in the
+// same slot fails. An id is generation << 10 | slot.
 
 import { SLOT_BITS, SLOT_COUNT, Word } from './layout.ts'
 import type { Views } from './views.ts'
@@ -123,6 +124,16 @@ export class PartitionSlots {
   }
 
   /**
+   * Whether the coordinator took a command back. False may be stale at once; true is final.
+   *
+   * @param id - A command that was bound.
+   */
+  isRevoked(id: number): boolean {
+    // OBSERVE(slot-state): a revocation after this is found by start.
+    return Atomics.load(this.#words, Word.SLOTS + slotOf(id)) === wordOf(id, SlotState.REVOKED)
+  }
+
+  /**
    * Takes a command just before its handler is entered.
    *
    * @param id - A queued command.
@@ -131,7 +142,8 @@ export class PartitionSlots {
   start(id: number): boolean {
     const queued = wordOf(id, SlotState.QUEUED)
     const word = Word.SLOTS + slotOf(id)
-    // OBSERVE(slot-state): races with CoordinatorSlots.revoke; exactly one of the two swaps succeeds.
+    // OBSERVE(slot-state): races with CoordinatorSlots.revoke; exactly one of the two swaps
+    // succeeds.
     return (
       Atomics.compareExchange(this.#words, word, queued, wordOf(id, SlotState.RUNNING)) === queued
     )

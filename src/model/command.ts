@@ -1,7 +1,7 @@
 // Command: the unit of work, as callers and handlers see it.
 // Thread: any.   Owns: nothing; data only.
 
-import { anything, integer, type OptionRules } from '../base/options.ts'
+import { anything, integer, milliseconds, type OptionRules } from '../base/options.ts'
 
 /** Command priorities run from 0, the most urgent, to this. */
 export const PRIORITY_MAX = 255
@@ -15,6 +15,13 @@ export interface CommandOptions {
   readonly key?: string | undefined
   /** Urgency within the lane: 0 (the most urgent) to 255. Default 128. */
   readonly priority?: number | undefined
+  /**
+   * When it should have started, counted from submission: 1 to 2^31 - 1 ms. What happens then is up
+   * to its lane's `onDeadline`. Default: the deadline of its lane's boost, if any.
+   */
+  readonly deadlineMs?: number | undefined
+  /** Keeps it from starting for so long, 0 to 2^31 - 1 ms. Default 0. */
+  readonly delayMs?: number | undefined
   /** Objects in the payload to move instead of copying, as for `postMessage`. Default none. */
   readonly transferList?: readonly object[] | undefined
 }
@@ -27,6 +34,8 @@ export const COMMAND_RULES = Object.freeze({
     (value) => typeof value === 'string' && value.length > 0 && value.length <= KEY_LENGTH_MAX,
   ),
   priority: integer(128, 0, PRIORITY_MAX),
+  deadlineMs: milliseconds(undefined, 1, 2 ** 31 - 1),
+  delayMs: milliseconds(0, 0, 2 ** 31 - 1),
   transferList: anything(undefined, 'an array of transferable objects', Array.isArray),
 }) satisfies OptionRules
 
@@ -44,7 +53,9 @@ export interface CommandContext {
   readonly attempt: number
   /** When it should be done, in milliseconds on the clock of `startedAt`, if it has a deadline. */
   readonly deadline: number | undefined
-  /** When this run started: monotonic milliseconds, comparable between all threads of the process. */
+  /**
+   * When this run started: monotonic milliseconds, comparable between all threads of the process.
+   */
   readonly startedAt: number
   /** Index of the partition that runs it. */
   readonly partition: number
@@ -69,7 +80,9 @@ export interface PartitionContext {
 /** Where the details of a failed command are kept on its error. */
 export const commandInfo: unique symbol = Symbol.for('corelane.command') as never
 
-/** What became of a command and where: part of an outcome, and on errors under {@link commandInfo}. */
+/**
+ * What became of a command and where: part of an outcome, and on errors under {@link commandInfo}.
+ */
 export interface CommandInfo {
   readonly id: string
   readonly lane: string

@@ -1,19 +1,248 @@
-// Lane: a named class of commands and how urgent it is.
+// Lane: a named class of commands, and what it promises about urgency, rate and concurrency.
 // Thread: any.   Owns: nothing; data only.
 
-import { integer, type OptionRules } from '../base/options.ts'
+import { laneError, show } from '../base/errors.ts'
+import { anything, checkOptions, integer, type OptionRules, oneOf } from '../base/options.ts'
+import { BOOST_RULES, type BoostStep, type PriorityBoostOptions } from './boost.ts'
 import { PRIORITY_MAX } from './command.ts'
+import { RATE_RULES, type RateLimitOptions, SLIDING_LIMIT_MAX } from './rate-limit.ts'
+
+/**
+ * Most commands of a lane that may be allowed to run at once; without a maximum there is no bound.
+ */
+export const CONCURRENCY_MAX = 65_536
 
 /** Options of a lane. */
 export interface LaneOptions {
   /** Urgency among lanes: 0 (the most urgent) to 255. Default 5. */
   readonly priority?: number | undefined
+  /** While fewer of its commands run, the lane goes before others. 0 to 65,536. Default 0. */
+  readonly minConcurrency?: number | undefined
+  /** Its commands that may run at once over all partitions, 1 to 65,536. Default: no bound. */
+  readonly maxConcurrency?: number | undefined
+  /** How many of its commands may start in a window of time. Default: unlimited. */
+  readonly rateLimit?: RateLimitOptions | undefined
+  /** How its commands become more urgent while they wait. Default: they do not. */
+  readonly priorityBoost?: PriorityBoostOptions | undefined
+  /**
+   * Past its deadline a waiting command becomes most urgent, or rejects unstarted. Default `boost`.
+   */
+  readonly onDeadline?: 'boost' | 'reject' | undefined
+  /** Its commands that may be unsettled at once. 1 to 2^31 - 1. Default: no bound. */
+  readonly maxPending?: number | undefined
+  /** Estimated bytes of their payloads. 1 to 2^53 - 1. Default: no bound. */
+  readonly maxPendingBytes?: number | undefined
+  /**
+   * At a bound `submit` waits until there is room, or rejects with QueueFullError. Default `wait`.
+   */
+  readonly overflow?: 'wait' | 'reject' | undefined
+  /** Unsettled commands at which `queue.lane.pressure` is emitted. Default: never. */
+  readonly pressureThreshold?: number | undefined
+}
+
+function isObject(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** The rules of {@link LaneOptions}. */
 export const LANE_RULES = Object.freeze({
   priority: integer(5, 0, PRIORITY_MAX),
+  minConcurrency: integer(0, 0, CONCURRENCY_MAX),
+  maxConcurrency: integer(undefined, 1, CONCURRENCY_MAX),
+  rateLimit: anything(undefined, 'a RateLimitConfig or its plain form', isObject),
+  priorityBoost: anything(undefined, 'a PriorityBoostConfig or its plain form', isObject),
+  onDeadline: oneOf('boost', ['boost', 'reject']),
+  maxPending: integer(undefined, 1, 2 ** 31 - 1),
+  maxPendingBytes: integer(undefined, 1, Number.MAX_SAFE_INTEGER),
+  overflow: oneOf('wait', ['wait', 'reject']),
+  pressureThreshold: integer(undefined, 1, 2 ** 31 - 1),
 }) satisfies OptionRules
+
+/**
+ * Options of a lane, one call each. Immutable; every place that takes one takes its plain form
+ * {@link LaneOptions} too.
+ */
+export class LaneConfig implements LaneOptions {
+  declare readonly priority: number | undefined
+  declare readonly minConcurrency: number | undefined
+  declare readonly maxConcurrency: number | undefined
+  declare readonly rateLimit: RateLimitOptions | undefined
+  declare readonly priorityBoost: PriorityBoostOptions | undefined
+  declare readonly onDeadline: 'boost' | 'reject' | undefined
+  declare readonly maxPending: number | undefined
+  declare readonly maxPendingBytes: number | undefined
+  declare readonly overflow: 'wait' | 'reject' | undefined
+  declare readonly pressureThreshold: number | undefined
+
+  /**
+   * @param minConcurrency - While fewer of its commands run, the lane goes before others. Default
+   * 0.
+   * @param maxConcurrency - Its commands that may run at once over all partitions. Default: no
+   * bound.
+   * @param others - Its other options.
+   */
+  constructor(minConcurrency?: number, maxConcurrency?: number, others: LaneOptions = {}) {
+    Object.assign(this, others, { minConcurrency, maxConcurrency })
+    Object.freeze(this)
+  }
+
+  /** @param priority - Urgency among lanes, 0 (the most urgent) to 255. */
+  withPriority(priority: number): LaneConfig {
+    return this.#with({ priority })
+  }
+
+  /** @param rateLimit - How many commands may start in a window of time. */
+  withRateLimit(rateLimit: RateLimitOptions): LaneConfig {
+    return this.#with({ rateLimit })
+  }
+
+  /** @param priorityBoost - How commands become more urgent while they wait. */
+  withPriorityBoost(priorityBoost: PriorityBoostOptions): LaneConfig {
+    return this.#with({ priorityBoost })
+  }
+
+  /** @param onDeadline - What happens to a command that waits past its deadline. */
+  withOnDeadline(onDeadline: 'boost' | 'reject'): LaneConfig {
+    return this.#with({ onDeadline })
+  }
+
+  /**
+   * @param maxPending - Unsettled commands at once.
+   * @param overflow - What `submit` does beyond. Default `wait`.
+   */
+  withMaxPending(maxPending: number, overflow?: 'wait' | 'reject'): LaneConfig {
+    return this.#with(overflow === undefined ? { maxPending } : { maxPending, overflow })
+  }
+
+  /**
+   * @param maxPendingBytes - Estimated bytes of the payloads of unsettled commands.
+   * @param overflow - What `submit` does beyond. Default `wait`.
+   */
+  withMaxPendingBytes(maxPendingBytes: number, overflow?: 'wait' | 'reject'): LaneConfig {
+    return this.#with(overflow === undefined ? { maxPendingBytes } : { maxPendingBytes, overflow })
+  }
+
+  /** @param pressureThreshold - Unsettled commands at which `queue.lane.pressure` is emitted. */
+  withPressureThreshold(pressureThreshold: number): LaneConfig {
+    return this.#with({ pressureThreshold })
+  }
+
+  #with(changes: LaneOptions): LaneConfig {
+    return new LaneConfig(this.minConcurrency, this.maxConcurrency, { ...this, ...changes })
+  }
+}
+
+/** The rate limit of a lane, checked. Crosses threads. */
+export interface RatePlan {
+  readonly limit: number
+  readonly windowMs: number
+  readonly isSliding: boolean
+  readonly isPerPartition: boolean
+}
+
+/** A lane, checked: data only, so that it crosses threads. */
+export interface LanePlan {
+  readonly name: string
+  readonly priority: number
+  readonly minConcurrency: number
+  readonly maxConcurrency: number | undefined
+  readonly rate: RatePlan | undefined
+  readonly boostSteps: readonly BoostStep[]
+  /** Deadline of a command that has none of its own. */
+  readonly deadlineMs: number | undefined
+  readonly rejectsLate: boolean
+  readonly maxPending: number
+  readonly maxPendingBytes: number
+  readonly waitsWhenFull: boolean
+  readonly pressureThreshold: number
+}
+
+/**
+ * Checks a lane's options.
+ *
+ * @param name - Its name.
+ * @param options - What the caller gave.
+ * @throws ConfigError `CORELANE_INVALID_OPTION`.
+ */
+export function planLane(name: string, options: LaneOptions): LanePlan {
+  const owner = `lanes.${name}`
+  const checked = checkOptions<LaneOptions>(owner, options, LANE_RULES)
+  const boost = checkOptions<PriorityBoostOptions>(
+    `${owner}.priorityBoost`,
+    checked.priorityBoost,
+    BOOST_RULES,
+  )
+  const { minConcurrency, maxConcurrency } = checked
+  if (maxConcurrency !== undefined && minConcurrency! > maxConcurrency) {
+    throw laneError('CORELANE_INVALID_OPTION', {
+      option: `${owner}.minConcurrency`,
+      received: show(minConcurrency),
+      allowed: `at most maxConcurrency, ${maxConcurrency}`,
+    })
+  }
+  return Object.freeze({
+    name,
+    priority: checked.priority!,
+    minConcurrency: minConcurrency!,
+    maxConcurrency,
+    rate: planRate(`${owner}.rateLimit`, checked.rateLimit),
+    boostSteps: boost.steps!,
+    deadlineMs: boost.deadlineMs,
+    rejectsLate: checked.onDeadline === 'reject',
+    maxPending: checked.maxPending ?? Number.POSITIVE_INFINITY,
+    maxPendingBytes: checked.maxPendingBytes ?? Number.POSITIVE_INFINITY,
+    waitsWhenFull: checked.overflow === 'wait',
+    pressureThreshold: checked.pressureThreshold ?? Number.POSITIVE_INFINITY,
+  })
+}
+
+function planRate(owner: string, options: RateLimitOptions | undefined): RatePlan | undefined {
+  const checked = checkOptions<RateLimitOptions>(owner, options, RATE_RULES)
+  if (checked.limit === undefined) return undefined
+  const isSliding = checked.algorithm === 'sliding-window'
+  if (isSliding && checked.limit > SLIDING_LIMIT_MAX) {
+    throw laneError('CORELANE_INVALID_OPTION', {
+      option: `${owner}.limit`,
+      received: show(checked.limit),
+      allowed: `at most ${SLIDING_LIMIT_MAX} with a sliding window`,
+    })
+  }
+  return {
+    limit: checked.limit,
+    windowMs: checked.windowMs!,
+    isSliding,
+    isPerPartition: checked.scope === 'partition',
+  }
+}
+
+/** What threads share about a lane. */
+export interface LaneNeeds {
+  /** Commands that may run at once; 0 where that can never bind, so it is not accounted. */
+  readonly owners: number
+  readonly minConcurrency: number
+  readonly rate: RatePlan | undefined
+}
+
+/**
+ * What threads must share to keep a lane's promises.
+ *
+ * @param lane - The lane.
+ * @param capacity - Handlers that can run at once in all partitions together.
+ */
+export function laneNeeds(lane: LanePlan, capacity: number): LaneNeeds {
+  const { minConcurrency, maxConcurrency, rate } = lane
+  const owners = maxConcurrency !== undefined && maxConcurrency < capacity ? maxConcurrency : 0
+  return { owners, minConcurrency, rate }
+}
+
+/**
+ * Whether commands of a lane must take something before they start.
+ *
+ * @param needs - The lane's.
+ */
+export function isGated({ owners, minConcurrency, rate }: LaneNeeds): boolean {
+  return owners > 0 || minConcurrency > 0 || rate !== undefined
+}
 
 /** The lanes a manager has when it is given none, by name, with their priorities. */
 export const DEFAULT_LANES: Readonly<Record<string, LaneOptions>> = Object.freeze({
@@ -37,4 +266,13 @@ export const LANE_COUNT_MAX = 256
  */
 export function rankOf(lanePriority: number, commandPriority: number): number {
   return lanePriority * (PRIORITY_MAX + 1) + commandPriority
+}
+
+/**
+ * The command priority in a rank.
+ *
+ * @param rank - Made by {@link rankOf}.
+ */
+export function priorityOf(rank: number): number {
+  return rank % (PRIORITY_MAX + 1)
 }

@@ -5,27 +5,46 @@
 import { nowMs, timers } from '../base/clock.ts'
 import { count } from '../memory/counters.ts'
 import { Bell } from '../memory/doorbell.ts'
+import type { LaneGate } from '../memory/lane-gate.ts'
 import { Counter, SLOT_COUNT } from '../memory/layout.ts'
 import type { PartitionEnd } from '../memory/region.ts'
+import type { Admission } from '../schedule/scheduler.ts'
 import { ResultStatus } from '../wire/record-kind.ts'
 import type { HandlerTable } from './handlers.ts'
 import type { Outbox } from './outbox.ts'
 import { RunContext, RunningSignals } from './run-context.ts'
 import type { Window, WindowEntry } from './window.ts'
 
-/** After so long the cycle lets the event loop turn: timers, sockets and control calls are served. */
+/**
+ * After so long the cycle lets the event loop turn: timers, sockets and control calls are served.
+ */
 const TURN_MS = 2
+
+/** The gate was not asked, or its lane keeps no account. */
+const NOT_ENTERED = -2
 
 /** What the duty cycle works with. */
 export interface DutyCycleParts {
   readonly end: PartitionEnd
+  readonly gate: LaneGate
   readonly table: HandlerTable
   readonly window: Window
   readonly outbox: Outbox
-  /** Names of the lanes, by index. */
-  readonly lanes: readonly string[]
+  /** By lane: its name, and whether it has limits. */
+  readonly lanes: readonly { readonly name: string; readonly isGated: boolean }[]
   /** Index of the partition. */
   readonly partition: number
+  /** Handlers that may run at once. */
+  readonly concurrency: number
+}
+
+/** A command from its start to its end. Copied: the window reuses its entries. */
+interface Run {
+  readonly id: number
+  readonly laneIndex: number
+  readonly key: string | undefined
+  readonly slot: number
+  readonly startedAtMs: number
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
@@ -36,19 +55,24 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
   )
 }
 
-/** Runs commands one at a time. */
-export class DutyCycle {
+/** Runs commands, as many at once as it is allowed to. */
+export class DutyCycle implements Admission<WindowEntry> {
   readonly #parts: DutyCycleParts
   readonly #signals = new RunningSignals()
-  /** Calls of `between` that wait for the running command to end. */
+  /** Calls of `between` and `idle` that wait for the running commands to end. */
   readonly #waiting: (() => void)[] = []
-  #isRunning = false
+  #running = 0
+  /** Something else than commands runs, and no command may. */
+  #isReserved = false
   #isStopped = false
   /** A turn is queued on the event loop, so none needs to be queued again. */
   #isTurnQueued = false
   #turnEndsMs = 0
   /** The last reading of the clock: a command's end is the next one's start. */
   #clockMs = 0
+  /** Whether the gate let the last admitted command in. */
+  #hasEntered = false
+  #dueTimer: NodeJS.Timeout | undefined
 
   constructor(parts: DutyCycleParts) {
     this.#parts = parts
@@ -57,10 +81,9 @@ export class DutyCycle {
   /** Looks for work now; called when the coordinator rings and after an own turn was queued. */
   readonly turn = (): void => {
     this.#isTurnQueued = false
-    this.#parts.end.bell.stayAwake()
     this.#clockMs = nowMs()
     this.#turnEndsMs = this.#clockMs + TURN_MS
-    if (!this.#isRunning && !this.#isStopped) this.#work()
+    this.#work()
   }
 
   /**
@@ -70,19 +93,20 @@ export class DutyCycle {
    * @returns What `run` gives.
    */
   async between<T>(run: (signals: RunningSignals) => Promise<T> | T): Promise<T> {
-    if (this.#isRunning) await new Promise<void>((resolve) => this.#waiting.push(resolve))
-    this.#isRunning = true
+    if (this.#running === 0 && !this.#isReserved) this.#isReserved = true
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve))
     try {
       return await run(this.#signals)
     } finally {
-      this.#isRunning = false
-      this.#continue()
+      this.#isReserved = false
+      this.#goOn()
     }
   }
 
-  /** Settles once no command runs; no command runs after it either if the cycle was stopped. */
+  /** Settles once nothing runs; no command runs after it either if the cycle was stopped. */
   async idle(): Promise<void> {
-    if (this.#isRunning) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    if (this.#running === 0 && !this.#isReserved) return
+    await new Promise<void>((resolve) => this.#waiting.push(resolve))
   }
 
   /**
@@ -95,22 +119,37 @@ export class DutyCycle {
     this.#signals.abortAll(reason)
   }
 
+  isUnderMin(laneIndex: number): boolean {
+    return this.#parts.gate.isUnderMin(laneIndex)
+  }
+
+  admits(entry: WindowEntry): boolean {
+    const { lanes, end, window, gate } = this.#parts
+    this.#hasEntered = false
+    if (!lanes[entry.laneIndex]!.isGated) return true
+    // These do not start, so they must not take what a lane has to give.
+    if (end.slots.isRevoked(entry.id)) return true
+    if (entry.key !== undefined && window.isBusy(entry.key)) return true
+    this.#hasEntered = gate.enter(entry.laneIndex)
+    return this.#hasEntered
+  }
+
   #work(): void {
-    const { end, window, outbox } = this.#parts
-    while (!this.#isStopped) {
+    const { end, outbox, concurrency } = this.#parts
+    end.bell.stayAwake()
+    while (!this.#isStopped && !this.#isReserved) {
       if (!outbox.flush() && this.#stall()) return
-      if (end.commands.read(window, SLOT_COUNT) > 0) this.#clockMs = nowMs()
-      const entry = window.next()
+      if (this.#running > 0 && (this.#running >= concurrency || this.#waiting.length > 0)) {
+        // What was sent before may wait for a wake that only a parking partition gives.
+        end.coordinatorBell.ring(true)
+        return
+      }
+      const entry = this.#look()
       if (entry === undefined) {
         if (this.#park()) return
         continue
       }
-      if (!end.slots.start(entry.id)) {
-        outbox.send(entry.id, ResultStatus.REVOKED, undefined, 0, 0)
-        continue
-      }
-      count(end.views, Counter.STARTED)
-      if (!this.#run(entry)) return
+      this.#begin(entry)
       if (this.#clockMs >= this.#turnEndsMs) {
         this.#queueTurn()
         return
@@ -118,73 +157,106 @@ export class DutyCycle {
     }
   }
 
-  /** Enters the handler; false if it has not ended and the cycle must wait for it. */
-  #run(entry: WindowEntry): boolean {
-    const { table, lanes, partition, end } = this.#parts
-    const startedAtMs = this.#clockMs
-    const { id, typeIndex, payload } = entry
+  /** Takes the command that runs next, if there is one. */
+  #look(): WindowEntry | undefined {
+    const { end, window, gate } = this.#parts
+    if (end.commands.read(window, SLOT_COUNT) > 0) this.#clockMs = nowMs()
+    gate.beginLook()
+    return window.next(this, this.#clockMs)
+  }
+
+  /** Starts a command, unless it was taken back or another of its key runs. */
+  #begin(entry: WindowEntry): void {
+    const { end, gate, window, outbox, concurrency } = this.#parts
+    const { id, key, laneIndex } = entry
+    const hasEntered = this.#hasEntered
+    if (key !== undefined && window.isBusy(key)) {
+      window.hold(entry)
+      return
+    }
+    if (!end.slots.start(id)) {
+      if (hasEntered) gate.leave(laneIndex, gate.slot)
+      entry.payload = undefined
+      outbox.send(id, ResultStatus.REVOKED, undefined, 0, 0)
+      return
+    }
+    gate.leaveWaiters()
+    count(end.views, Counter.STARTED)
+    if (key !== undefined && concurrency > 1) window.begin(key)
+    const startedAtMs = hasEntered ? gate.startedAtMs : this.#clockMs
+    const slot = hasEntered ? gate.slot : NOT_ENTERED
+    if (gate.hasListeners) outbox.send(id, ResultStatus.STARTED, undefined, startedAtMs, 0)
+    this.#run(entry, { id, laneIndex, key, slot, startedAtMs })
+  }
+
+  /** Enters the handler, and finishes the command now or when the handler's promise settles. */
+  #run(entry: WindowEntry, run: Run): void {
+    const { table, lanes, partition } = this.#parts
+    const { typeIndex, payload } = entry
     try {
       if (entry.problem !== undefined) throw entry.problem
       const context = new RunContext(
         entry.sequence,
         {
-          lane: lanes[entry.laneIndex]!,
+          lane: lanes[run.laneIndex]!.name,
           type: table.types[typeIndex]!,
-          key: entry.key,
+          key: run.key,
           attempt: entry.attempt,
-          startedAtMs,
+          deadlineAtMs:
+            entry.deadlineMs === undefined ? undefined : entry.submittedAtMs + entry.deadlineMs,
+          startedAtMs: run.startedAtMs,
           partition,
-          slotId: id,
+          slotId: run.id,
         },
         this.#signals,
       )
       const result: unknown = table.handlers[typeIndex]!(payload, context)
-      if (isThenable(result)) {
-        this.#isRunning = true
-        // A thenable of the user's may call back at once or twice; a promise does neither.
-        void Promise.resolve(result).then(
-          (value) => this.#settled(id, ResultStatus.DONE, value, startedAtMs),
-          (error) => this.#settled(id, ResultStatus.FAILED, error, startedAtMs),
-        )
-        // What was sent before may wait for a wake that only a parking partition gives.
-        end.coordinatorBell.ring(true)
-        return false
+      if (!isThenable(result)) {
+        this.#finish(run, ResultStatus.DONE, result)
+        return
       }
-      this.#finish(id, ResultStatus.DONE, result, startedAtMs)
+      this.#running++
+      this.#clockMs = nowMs()
+      // A thenable of the user's may call back at once or twice; a promise does neither.
+      void Promise.resolve(result).then(
+        (value) => this.#settled(run, ResultStatus.DONE, value),
+        (error) => this.#settled(run, ResultStatus.FAILED, error),
+      )
     } catch (error) {
-      this.#finish(id, ResultStatus.FAILED, error, startedAtMs)
+      this.#finish(run, ResultStatus.FAILED, error)
     } finally {
       entry.payload = undefined
       entry.problem = undefined
     }
-    return true
   }
 
-  #settled(id: number, status: 0 | 1, value: unknown, startedAtMs: number): void {
-    this.#isRunning = false
-    this.#finish(id, status, value, startedAtMs)
-    this.#continue()
+  #settled(run: Run, status: 0 | 1, value: unknown): void {
+    this.#running--
+    this.#finish(run, status, value)
+    this.#goOn()
   }
 
   /** Goes on after something asynchronous ended. */
-  #continue(): void {
-    const next = this.#waiting.shift()
-    if (next !== undefined) {
+  #goOn(): void {
+    if (this.#waiting.length > 0) {
+      if (this.#running > 0) return
       // It enters before any command: nothing else runs until its microtask.
-      this.#isRunning = true
-      next()
+      this.#isReserved = !this.#isStopped
+      this.#waiting.shift()!()
       return
     }
-    if (this.#isStopped) return
     if (this.#clockMs < this.#turnEndsMs) this.#work()
     else this.#queueTurn()
   }
 
-  #finish(id: number, status: 0 | 1, value: unknown, startedAtMs: number): void {
-    const { outbox, end } = this.#parts
+  #finish(run: Run, status: 0 | 1, value: unknown): void {
+    const { outbox, end, gate, window, concurrency } = this.#parts
+    const { id, key, laneIndex, slot, startedAtMs } = run
     this.#clockMs = nowMs()
     this.#signals.end(id)
     outbox.send(id, status, value, startedAtMs, this.#clockMs - startedAtMs)
+    if (slot !== NOT_ENTERED) gate.leave(laneIndex, slot)
+    if (key !== undefined && concurrency > 1) window.end(key, this.#clockMs)
     end.coordinatorBell.ring(false)
   }
 
@@ -194,18 +266,27 @@ export class DutyCycle {
     timers.setImmediate(this.turn)
   }
 
-  /** Sleeps until a command comes; false if one came in the meantime. */
+  /** Sleeps until a command comes or a lane opens; false if there is something to run by now. */
   #park(): boolean {
-    const { end } = this.#parts
+    const { end, gate } = this.#parts
     end.coordinatorBell.ring(true)
     end.bell.announce(Bell.ASLEEP)
-    if (!end.commands.isEmpty) {
+    const dueMs = gate.joinWaiters()
+    const entry = this.#look()
+    if (entry !== undefined || !gate.hasJoinedAll) {
       end.bell.stayAwake()
+      if (entry !== undefined) this.#begin(entry)
       return false
     }
+    if (dueMs !== Number.POSITIVE_INFINITY) this.#wakeAt(dueMs)
     count(end.views, Counter.PARKED)
     end.bell.wait()
     return true
+  }
+
+  #wakeAt(dueMs: number): void {
+    timers.clearTimeout(this.#dueTimer)
+    this.#dueTimer = timers.setTimeout(this.turn, Math.max(1, Math.ceil(dueMs - nowMs())))
   }
 
   /** Sleeps until the result ring has room; false if it has some by now. */

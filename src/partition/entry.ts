@@ -4,9 +4,12 @@
 import { parentPort, setEnvironmentData } from 'node:worker_threads'
 import { nowMs } from '../base/clock.ts'
 import { laneError } from '../base/errors.ts'
+import { attachCommons } from '../memory/commons.ts'
+import { LaneGate } from '../memory/lane-gate.ts'
 import { PartitionEnd } from '../memory/region.ts'
 import { BROADCAST_LANE, PARTITION_MARKER, type PartitionContext } from '../model/command.ts'
 import { isMoved } from '../model/handler-module.ts'
+import { isGated, laneNeeds } from '../model/lane.ts'
 import {
   type BootMessage,
   type Broadcast,
@@ -61,15 +64,21 @@ async function boot(message: BootMessage): Promise<void> {
     await coordinator.loaded({ ok: false, error: toSideValue(thrownValue(error), 'error') })
     return
   }
-  const end: PartitionEnd = new PartitionEnd(message.region, message.commons, () => cycle?.turn())
+  const needs = lanes.map((lane) => laneNeeds(lane, message.partitions * message.concurrency))
+  const commons = attachCommons(message.commons, message.partitions, needs)
+  const end: PartitionEnd = new PartitionEnd(message.region, commons.views, message.bell, () =>
+    cycle?.turn(),
+  )
   const sidePort = new SidePort(message.sidePort)
   cycle = new DutyCycle({
     end,
+    gate: new LaneGate(commons, needs, partition, incarnation),
     table,
-    window: new Window(end.views, sidePort, lanes.length),
+    window: new Window(end.views, sidePort, lanes),
     outbox: new Outbox(end, sidePort, message.inlineBytesMax),
-    lanes,
+    lanes: lanes.map(({ name }, index) => ({ name, isGated: isGated(needs[index]!) })),
     partition,
+    concurrency: message.concurrency,
   })
   cycle.turn()
   announceBooted()
@@ -97,6 +106,7 @@ async function runBroadcast(
     type: broadcast.type,
     key: undefined,
     attempt: 1,
+    deadlineAtMs: undefined,
     startedAtMs: nowMs(),
     partition,
     slotId: 0,

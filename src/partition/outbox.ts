@@ -21,7 +21,9 @@ interface Outcome {
 
 const NOTHING_TO_MOVE: readonly object[] = Object.freeze([])
 
-/** Sends outcomes, each visible to the coordinator before the call returns unless the ring is full. */
+/**
+ * Sends outcomes, each visible to the coordinator before the call returns unless the ring is full.
+ */
 export class Outbox {
   readonly #end: PartitionEnd
   readonly #sidePort: SidePort

@@ -46,6 +46,7 @@ export interface RunFields {
   readonly type: string
   readonly key: string | undefined
   readonly attempt: number
+  readonly deadlineAtMs: number | undefined
   readonly startedAtMs: number
   readonly partition: number
   /** The command's id in its ring; 0 for a broadcast. */
@@ -58,7 +59,7 @@ export class RunContext implements CommandContext {
   readonly type: string
   readonly key: string | undefined
   readonly attempt: number
-  readonly deadline: number | undefined = undefined
+  readonly deadline: number | undefined
   readonly startedAt: number
   readonly partition: number
   readonly #name: number | string
@@ -76,6 +77,7 @@ export class RunContext implements CommandContext {
     this.type = fields.type
     this.key = fields.key
     this.attempt = fields.attempt
+    this.deadline = fields.deadlineAtMs
     this.startedAt = fields.startedAtMs
     this.partition = fields.partition
     this.#name = name

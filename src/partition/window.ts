@@ -1,12 +1,14 @@
 // Window: the commands bound to this partition that have not started.
-// Thread: partition.   Owns: one entry per slot.
+// Thread: partition.   Owns: one entry per slot, and which keys are busy.
 // Must not: start anything. Every record is decoded on arrival, since the payload decoder must see
 // all of them in order, also those that are revoked later.
 
+import { nowMs } from '../base/clock.ts'
 import type { RecordSink } from '../memory/ring.ts'
 import { slotOf } from '../memory/slots.ts'
 import type { Views } from '../memory/views.ts'
-import { type Schedulable, Scheduler } from '../schedule/scheduler.ts'
+import type { LanePlan } from '../model/lane.ts'
+import { type Admission, type Schedulable, Scheduler } from '../schedule/scheduler.ts'
 import { CommandHead } from '../wire/command-record.ts'
 import { PayloadDecoder, PayloadKind } from '../wire/payload-codec.ts'
 import { payloadKindOf, resetsOf } from '../wire/record-kind.ts'
@@ -17,6 +19,8 @@ export interface WindowEntry extends Schedulable {
   rank: number
   sequence: number
   laneIndex: number
+  submittedAtMs: number
+  deadlineMs: number | undefined
   id: number
   typeIndex: number
   attempt: number
@@ -31,6 +35,8 @@ function emptyEntry(): WindowEntry {
     rank: 0,
     sequence: 0,
     laneIndex: 0,
+    submittedAtMs: 0,
+    deadlineMs: undefined,
     id: 0,
     typeIndex: 0,
     attempt: 0,
@@ -48,11 +54,13 @@ export class Window implements RecordSink {
   readonly #head: CommandHead = new CommandHead()
   readonly #entries: WindowEntry[] = []
   readonly #scheduler: Scheduler<WindowEntry>
+  /** By key of a running command: the commands of that key that came to be next meanwhile. */
+  readonly #busyKeys = new Map<string, WindowEntry[]>()
 
-  constructor(views: Views, sidePort: SidePort, laneCount: number) {
+  constructor(views: Views, sidePort: SidePort, lanes: readonly LanePlan[]) {
     this.#views = views
     this.#sidePort = sidePort
-    this.#scheduler = new Scheduler(laneCount)
+    this.#scheduler = new Scheduler(lanes)
   }
 
   onRecord(kind: number, offset: number, length: number): void {
@@ -67,6 +75,8 @@ export class Window implements RecordSink {
     entry.rank = head.rank
     entry.sequence = head.sequence
     entry.laneIndex = head.laneIndex
+    entry.submittedAtMs = head.submittedAtMs
+    entry.deadlineMs = head.deadlineMs
     entry.id = head.id
     entry.typeIndex = head.typeIndex
     entry.attempt = head.attempt
@@ -77,12 +87,57 @@ export class Window implements RecordSink {
     } catch (error) {
       entry.problem = error
     }
-    this.#scheduler.offer(entry)
+    this.#scheduler.offer(entry, head.isTimed ? nowMs() : 0)
   }
 
-  /** Takes the command that runs next; undefined if there is none. */
-  next(): WindowEntry | undefined {
-    return this.#scheduler.next()
+  /**
+   * Takes the command that runs next.
+   *
+   * @param admission - Decides whether it may.
+   * @param now - Monotonic milliseconds.
+   * @returns The command; undefined if there is none.
+   */
+  next(admission: Admission<WindowEntry>, now: number): WindowEntry | undefined {
+    return this.#scheduler.next(admission, now)
+  }
+
+  /**
+   * Whether a command of this key runs.
+   *
+   * @param key - The key.
+   */
+  isBusy(key: string): boolean {
+    return this.#busyKeys.size > 0 && this.#busyKeys.has(key)
+  }
+
+  /**
+   * Sets a command aside until the running one of its key has ended.
+   *
+   * @param entry - Taken before; its key is busy.
+   */
+  hold(entry: WindowEntry): void {
+    this.#busyKeys.get(entry.key!)!.push(entry)
+  }
+
+  /**
+   * Notes that a command of this key runs.
+   *
+   * @param key - The key; not busy.
+   */
+  begin(key: string): void {
+    this.#busyKeys.set(key, [])
+  }
+
+  /**
+   * Notes that the command of this key has ended, and puts those set aside back in their places.
+   *
+   * @param key - The key; busy.
+   * @param now - Monotonic milliseconds.
+   */
+  end(key: string, now: number): void {
+    const held = this.#busyKeys.get(key)!
+    this.#busyKeys.delete(key)
+    for (const entry of held) this.#scheduler.offer(entry, now)
   }
 
   #decode(kind: number, head: CommandHead): unknown {

@@ -3,9 +3,9 @@
 // Must not: know what an item is beyond its rank and sequence.
 //
 // Most commands arrive in order, so the heap keeps a run: a double-ended buffer of items that came
-// in ascending order. Adding to its end and taking from its front cost a constant. Only an item that
-// must overtake the run's end goes to a binary heap (J. W. J. Williams, 1964) beside it; the next
-// item is the better of the two fronts.
+// in ascending order. Adding to its end and taking from its front cost a constant. Only an item
+// that must overtake the run's end goes to a binary heap (J. W. J. Williams, 1964) beside it; the
+// next item is the better of the two fronts.
 
 /** What decides the order: rank first (0 is the most urgent), then age. */
 export interface Ranked {
@@ -27,7 +27,9 @@ export function precedes(a: Ranked, b: Ranked): boolean {
 
 const RUN_CAPACITY_MIN = 16
 
-/** A stable priority queue. Adding and taking cost O(1) for items that come in order, else O(log n). */
+/**
+ * A stable priority queue. Adding and taking cost O(1) for items that come in order, else O(log n).
+ */
 export class PriorityHeap<T extends Ranked> {
   #run: (T | undefined)[] = new Array(RUN_CAPACITY_MIN).fill(undefined)
   #runStart = 0

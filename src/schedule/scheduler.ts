@@ -1,27 +1,55 @@
-// Scheduler: holds what waits, a heap per lane, and says what runs next across lanes.
-// Thread: any: the coordinator's backlog and a partition's window are both one.   Owns: its heaps.
-// Must not: read a clock, count slots or tokens, know threads.
+// Scheduler: holds what waits, a queue per lane, and says what runs next across lanes.
+// Thread: any: the coordinator's backlog and a partition's window are both one.   Owns: its queues.
+// Must not: read a clock, count slots or tokens, know threads: it asks an admission.
 
-import { PriorityHeap, precedes, type Ranked } from './priority-heap.ts'
+import type { LanePlan } from '../model/lane.ts'
+import { LaneQueue, type Queueable } from './lane-queue.ts'
+import { precedes, type Ranked } from './priority-heap.ts'
 
 /** What a scheduler must know of an item beyond its place in the order. */
-export interface Schedulable extends Ranked {
+export interface Schedulable extends Queueable {
   /** Index of its lane. */
   readonly laneIndex: number
 }
 
-/** Orders items by rank, then sequence, over all lanes. Choosing looks at lanes that hold something. */
+/** Decides whether what is next may go. */
+export interface Admission<T> {
+  /**
+   * Whether a lane runs fewer commands than it is promised, so that it goes before others.
+   *
+   * @param laneIndex - A lane with something waiting.
+   */
+  isUnderMin(laneIndex: number): boolean
+  /**
+   * Takes what the item needs to go.
+   *
+   * @param item - The front of its lane.
+   * @param rank - How urgent it is at this moment.
+   * @returns Whether it goes. False: its lane is passed over this time.
+   */
+  admits(item: T, rank: number): boolean
+}
+
+/**
+ * Orders items by rank, then sequence, over all lanes. Choosing looks at lanes that hold something.
+ */
 export class Scheduler<T extends Schedulable> {
-  readonly #lanes: PriorityHeap<T>[]
+  readonly #lanes: LaneQueue<T>[]
+  readonly #hasMins: boolean
   /** Indices of the lanes that hold something, in no particular order. */
   readonly #active: number[] = []
+  /** By lane: the call of `next` in which it was passed over. */
+  readonly #passedIn: Float64Array
+  #call = 0
   #size = 0
 
   /**
-   * @param laneCount - Lanes have the indices from 0 to this, exclusive.
+   * @param lanes - By index.
    */
-  constructor(laneCount: number) {
-    this.#lanes = Array.from({ length: laneCount }, () => new PriorityHeap<T>())
+  constructor(lanes: readonly LanePlan[]) {
+    this.#lanes = lanes.map((lane) => new LaneQueue<T>(lane))
+    this.#hasMins = lanes.some((lane) => lane.minConcurrency > 0)
+    this.#passedIn = new Float64Array(lanes.length)
   }
 
   /** How many items wait. */
@@ -41,47 +69,106 @@ export class Scheduler<T extends Schedulable> {
   /**
    * Adds an item.
    *
-   * @param item - Its rank, sequence and lane must not change while it is here.
+   * @param item - New, or back from where it was taken: its sequence puts it where it was.
+   * @param nowMs - Monotonic milliseconds.
    */
-  offer(item: T): void {
+  offer(item: T, nowMs: number): void {
     const lane = this.#lanes[item.laneIndex]!
     if (lane.size === 0) this.#active.push(item.laneIndex)
-    lane.push(item)
+    lane.offer(item, nowMs)
     this.#size++
   }
 
-  /** The item that runs next, left in place; undefined if there is none. */
-  peek(): T | undefined {
-    if (this.#size === 0) return undefined
-    return this.#lanes[this.#active[this.#best()]!]!.peek()
+  /**
+   * Whether an item is the front of its lane.
+   *
+   * @param item - One that waits here.
+   * @param nowMs - Monotonic milliseconds.
+   */
+  isFront(item: T, nowMs: number): boolean {
+    const lane = this.#lanes[item.laneIndex]!
+    lane.front(nowMs)
+    return lane.peek() === item
   }
 
-  /** Takes the item that runs next; undefined if there is none. */
-  next(): T | undefined {
+  /**
+   * The rank of the most urgent item; undefined if nothing waits.
+   *
+   * @param nowMs - Monotonic milliseconds.
+   */
+  frontRank(nowMs: number): number | undefined {
+    let rank: number | undefined
+    for (const laneIndex of this.#active) {
+      const own = this.#lanes[laneIndex]!.front(nowMs)!.rank
+      if (rank === undefined || own < rank) rank = own
+    }
+    return rank
+  }
+
+  /**
+   * Takes the item that runs next: of lanes under their minimum the one that has waited longest,
+   * else the most urgent, passing over lanes whose front is not admitted.
+   *
+   * @param admission - Decides whether it may go.
+   * @param nowMs - Monotonic milliseconds.
+   * @returns The item; undefined if nothing waits or nothing may go.
+   */
+  next(admission: Admission<T>, nowMs: number): T | undefined {
     if (this.#size === 0) return undefined
-    const best = this.#best()
-    const lane = this.#lanes[this.#active[best]!]!
-    const item = lane.pop()
+    this.#call++
+    for (;;) {
+      const index = this.#best(admission, nowMs)
+      if (index < 0) return undefined
+      const laneIndex = this.#active[index]!
+      const lane = this.#lanes[laneIndex]!
+      if (admission.admits(lane.peek()!, lane.rank)) return this.#take(index, nowMs)
+      this.#passedIn[laneIndex] = this.#call
+    }
+  }
+
+  /**
+   * Takes everything.
+   *
+   * @param nowMs - Monotonic milliseconds.
+   * @returns The items in the order in which they would run.
+   */
+  takeAll(nowMs: number): T[] {
+    const taken: T[] = []
+    const all: Admission<T> = { isUnderMin: () => false, admits: () => true }
+    while (this.#size > 0) taken.push(this.next(all, nowMs)!)
+    return taken
+  }
+
+  #take(index: number, nowMs: number): T {
+    const lane = this.#lanes[this.#active[index]!]!
+    const item = lane.take(nowMs)
     this.#size--
     if (lane.size === 0) {
-      this.#active[best] = this.#active[this.#active.length - 1]!
+      this.#active[index] = this.#active[this.#active.length - 1]!
       this.#active.pop()
     }
     return item
   }
 
-  /** Index into the active lanes of the one whose head runs next. */
-  #best(): number {
-    let best = 0
-    if (this.#active.length === 1) return best
-    let head = this.#lanes[this.#active[0]!]!.peek()!
-    for (let i = 1; i < this.#active.length; i++) {
-      const other = this.#lanes[this.#active[i]!]!.peek()!
-      if (precedes(other, head)) {
+  /** Index into the active lanes of the one that goes next; -1 if every lane was passed over. */
+  #best(admission: Admission<T>, nowMs: number): number {
+    let best = -1
+    let front: Ranked | undefined
+    let oldest = -1
+    let oldestSequence = Number.POSITIVE_INFINITY
+    for (let i = 0; i < this.#active.length; i++) {
+      const laneIndex = this.#active[i]!
+      if (this.#passedIn[laneIndex] === this.#call) continue
+      const own = this.#lanes[laneIndex]!.front(nowMs)!
+      if (front === undefined || precedes(own, front)) {
         best = i
-        head = other
+        front = own
+      }
+      if (this.#hasMins && own.sequence < oldestSequence && admission.isUnderMin(laneIndex)) {
+        oldest = i
+        oldestSequence = own.sequence
       }
     }
-    return best
+    return oldest >= 0 ? oldest : best
   }
 }

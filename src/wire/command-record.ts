@@ -4,35 +4,49 @@
 //
 // ```
 //  0    4     6     7        8         16    20    24
-// +----+-----+-----+--------+---------+-----+-----+ - - - -+ - - - - - +
-// | id |type |lane |attempt |sequence |rank |key  | key    | payload   |
-// |    |     |     |        |         |     |bytes| UTF-16 | 8-aligned |
-// +----+-----+-----+--------+---------+-----+-----+ - - - -+ - - - - - +
+// +----+-----+-----+--------+---------+-----+-----+ - - - - - - +- - - -+ - - - - - +
+// | id |type |lane |attempt |sequence |rank |key  | submitted   | key   | payload   |
+// |    |     |     |timed   |         |     |bytes| deadline    | UTF-16| 8-aligned |
+// +----+-----+-----+--------+---------+-----+-----+ - - - - - - +- - - -+ - - - - - +
 // ```
+//
+// Submitted and deadline, 8 bytes each, are there if the timed bit is set: NaN stands for no
+// deadline.
 
 import { align8 } from '../base/bits.ts'
 import type { Views } from '../memory/views.ts'
 import { type PayloadKindValue, packKind } from './record-kind.ts'
 
 const FIXED_BYTES = 24
+const TIMES_BYTES = 16
+
+/** Runs of a command that its record can count. */
+export const ATTEMPT_MAX = 127
+const TIMED_BIT = 1 << 31
 
 /** The fields of a command that its record carries. */
 export interface CommandFields {
   readonly typeIndex: number
   readonly laneIndex: number
+  /** 1 to {@link ATTEMPT_MAX}. */
   readonly attempt: number
   readonly sequence: number
   readonly rank: number
   readonly key: string | undefined
+  /** Whether the two below matter. */
+  readonly isTimed: boolean
+  readonly submittedAtMs: number
+  readonly deadlineMs: number | undefined
 }
 
 /**
  * Bytes before the payload.
  *
- * @param key - The command's key.
+ * @param command - Its fields.
  */
-export function commandHeadBytes(key: string | undefined): number {
-  return key === undefined ? FIXED_BYTES : FIXED_BYTES + align8(key.length * 2)
+export function commandHeadBytes({ key, isTimed }: CommandFields): number {
+  const fixed = isTimed ? FIXED_BYTES + TIMES_BYTES : FIXED_BYTES
+  return key === undefined ? fixed : fixed + align8(key.length * 2)
 }
 
 /**
@@ -51,17 +65,20 @@ export function writeCommandHead(
 ): void {
   const { words, floats, bytes } = views
   const word = offset >> 2
-  const { key } = command
+  const { key, isTimed } = command
+  const meta = command.typeIndex | (command.laneIndex << 16) | (command.attempt << 24)
   words[word] = id
-  words[word + 1] = command.typeIndex | (command.laneIndex << 16) | (command.attempt << 24)
+  words[word + 1] = isTimed ? meta | TIMED_BIT : meta
   floats[(offset >> 3) + 1] = command.sequence
   words[word + 4] = command.rank
-  if (key === undefined) {
-    words[word + 5] = 0
-    return
+  words[word + 5] = key === undefined ? 0 : key.length * 2
+  let next = offset + FIXED_BYTES
+  if (isTimed) {
+    floats[next >> 3] = command.submittedAtMs
+    floats[(next >> 3) + 1] = command.deadlineMs ?? Number.NaN
+    next += TIMES_BYTES
   }
-  words[word + 5] = key.length * 2
-  bytes.write(key, offset + FIXED_BYTES, 'utf16le')
+  if (key !== undefined) bytes.write(key, next, 'utf16le')
 }
 
 /** Reads the fields of one command after another; an instance is reused for every record. */
@@ -73,6 +90,9 @@ export class CommandHead implements CommandFields {
   sequence = 0
   rank = 0
   key: string | undefined = undefined
+  isTimed = false
+  submittedAtMs = 0
+  deadlineMs: number | undefined = undefined
   /** Byte offset of the payload. */
   payloadOffset = 0
   /** Bytes of the payload. */
@@ -90,15 +110,24 @@ export class CommandHead implements CommandFields {
     const word = offset >> 2
     const meta = words[word + 1]!
     const keyBytes = words[word + 5]!
-    const start = offset + FIXED_BYTES
+    let next = offset + FIXED_BYTES
     this.id = words[word]!
     this.typeIndex = meta & 0xffff
     this.laneIndex = (meta >>> 16) & 0xff
-    this.attempt = meta >>> 24
+    this.attempt = (meta >>> 24) & ATTEMPT_MAX
     this.sequence = floats[(offset >> 3) + 1]!
     this.rank = words[word + 4]!
-    this.key = keyBytes === 0 ? undefined : bytes.toString('utf16le', start, start + keyBytes)
-    this.payloadOffset = start + align8(keyBytes)
+    this.isTimed = (meta & TIMED_BIT) !== 0
+    this.submittedAtMs = 0
+    this.deadlineMs = undefined
+    if (this.isTimed) {
+      const deadlineMs = floats[(next >> 3) + 1]!
+      this.submittedAtMs = floats[next >> 3]!
+      this.deadlineMs = Number.isNaN(deadlineMs) ? undefined : deadlineMs
+      next += TIMES_BYTES
+    }
+    this.key = keyBytes === 0 ? undefined : bytes.toString('utf16le', next, next + keyBytes)
+    this.payloadOffset = next + align8(keyBytes)
     this.payloadLength = offset + length - this.payloadOffset
   }
 }

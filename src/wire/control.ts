@@ -6,6 +6,7 @@ import type { MessagePort } from 'node:worker_threads'
 import { type Endpoint, expose, type Remote, wrap } from 'comlink'
 import nodeAdapter from 'comlink/dist/umd/node-adapter.js'
 import type { SharedMemory } from '../memory/views.ts'
+import type { LanePlan } from '../model/lane.ts'
 import type { SideValue } from './side-value.ts'
 
 /** A command that runs on every partition. */
@@ -30,8 +31,14 @@ export interface BootMessage {
   readonly controlPort: MessagePort
   /** URL of the handler module. */
   readonly handlers: string
-  /** Names of the lanes, by index. */
-  readonly lanes: readonly string[]
+  /** Number of partitions. */
+  readonly partitions: number
+  /** Int32 index in the commons of the bell of this thread. */
+  readonly bell: number
+  /** The lanes, by index. */
+  readonly lanes: readonly LanePlan[]
+  /** Handlers that may run at once in one partition. */
+  readonly concurrency: number
   /** Longest payload that may lie in a record, in bytes. */
   readonly inlineBytesMax: number
   /** Broadcasts to run after `setup`, before the first command. */

@@ -22,6 +22,8 @@ export const ResultStatus = Object.freeze({
   FAILED: 1,
   /** It was taken back before it started; the partition has no trace of it any more. */
   REVOKED: 2,
+  /** Its handler is about to be entered; sent only while somebody listens. */
+  STARTED: 3,
 })
 
 /** One of {@link ResultStatus}. */

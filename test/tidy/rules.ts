@@ -41,6 +41,7 @@ const THREADS = [
   'src/coordinator/',
   'src/wire/control.ts',
   'src/wire/side-port.ts',
+  'src/handler.ts',
 ]
 const CONTROL = ['src/wire/control.ts', 'src/partition/', 'src/coordinator/']
 

@@ -1,0 +1,193 @@
+// Event hub: tells subscribers what happens, and costs nothing while there are none.
+// Thread: main.   Owns: the subscriptions.
+
+import { nowMs } from '../base/clock.ts'
+import { checkOptions } from '../base/options.ts'
+import type { EventFilter, LaneEvent, LaneEventName } from '../model/lane-event.ts'
+import { SUBSCRIBE_RULES } from '../model/lane-event.ts'
+import { type Lane, openCountOf } from './lane-table.ts'
+import type { PendingCommand } from './pending-command.ts'
+
+/** Events as they come. Iterate it; leaving the loop ends it. */
+export class EventSubscription implements AsyncIterableIterator<LaneEvent> {
+  readonly #filter: EventFilter
+  readonly #capacity: number
+  readonly #onEnd: (subscription: EventSubscription) => void
+  readonly #kept: LaneEvent[] = []
+  readonly #readers: ((result: IteratorResult<LaneEvent>) => void)[] = []
+  #missed = 0
+  #isEnded = false
+
+  constructor(filter: EventFilter, onEnd: (subscription: EventSubscription) => void) {
+    this.#filter = filter
+    this.#capacity = filter.capacity!
+    this.#onEnd = onEnd
+  }
+
+  /** Events dropped because they were not read in time. */
+  get missed(): number {
+    return this.#missed
+  }
+
+  /**
+   * Whether it wants events of a name.
+   *
+   * @param event - The name.
+   */
+  wants(event: LaneEventName): boolean {
+    return this.#filter.events?.includes(event) ?? true
+  }
+
+  /**
+   * Hands it an event that it may want.
+   *
+   * @param event - The event.
+   */
+  offer(event: LaneEvent): void {
+    if (this.#isEnded || !this.wants(event.event)) return
+    const { lanes } = this.#filter
+    if (event.lane !== undefined && lanes !== undefined && !lanes.includes(event.lane)) return
+    const reader = this.#readers.shift()
+    if (reader !== undefined) {
+      reader({ value: event, done: false })
+      return
+    }
+    if (this.#kept.length >= this.#capacity) {
+      this.#kept.shift()
+      this.#missed++
+    }
+    this.#kept.push(event)
+  }
+
+  /** No more events come; those that are kept can still be read. */
+  end(): void {
+    this.#isEnded = true
+    for (const reader of this.#readers.splice(0)) reader({ value: undefined, done: true })
+  }
+
+  /** The next event. */
+  next(): Promise<IteratorResult<LaneEvent>> {
+    const event = this.#kept.shift()
+    if (event !== undefined) return Promise.resolve({ value: event, done: false })
+    if (this.#isEnded) return Promise.resolve({ value: undefined, done: true })
+    return new Promise((resolve) => this.#readers.push(resolve))
+  }
+
+  /** Ends the subscription. */
+  return(): Promise<IteratorResult<LaneEvent>> {
+    this.#kept.length = 0
+    this.end()
+    this.#onEnd(this)
+    return Promise.resolve({ value: undefined, done: true })
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+}
+
+/** Hands events to subscriptions. */
+export class EventHub {
+  /** Whether anybody listens. */
+  isActive = false
+  readonly #subscriptions = new Set<EventSubscription>()
+  readonly #listenForStarts: (isListening: boolean) => void
+
+  /**
+   * @param listenForStarts - Tells the partitions whether to report when handlers start.
+   */
+  constructor(listenForStarts: (isListening: boolean) => void) {
+    this.#listenForStarts = listenForStarts
+  }
+
+  /**
+   * Subscribes.
+   *
+   * @param filter - Which events. Default: all.
+   * @throws ConfigError `CORELANE_INVALID_OPTION`.
+   */
+  subscribe(filter: EventFilter | undefined): EventSubscription {
+    const checked = checkOptions<EventFilter>('subscribe', filter, SUBSCRIBE_RULES)
+    const subscription = new EventSubscription(checked, (ended) => {
+      this.#subscriptions.delete(ended)
+      this.#update()
+    })
+    this.#subscriptions.add(subscription)
+    this.#update()
+    return subscription
+  }
+
+  /** Ends every subscription. */
+  endAll(): void {
+    for (const subscription of this.#subscriptions) subscription.end()
+    this.#subscriptions.clear()
+    this.#update()
+  }
+
+  /**
+   * Tells of a command.
+   *
+   * @param event - What happened.
+   * @param command - To whom.
+   * @param partition - Where, if it has a partition.
+   * @param startedAtMs - When its handler was entered; 0 if it was not.
+   * @param durationMs - How long it ran.
+   * @param error - Why it failed.
+   */
+  command(
+    event: LaneEventName,
+    command: PendingCommand,
+    partition?: number,
+    startedAtMs?: number,
+    durationMs?: number,
+    error?: unknown,
+  ): void {
+    this.#emit({
+      event,
+      atMs: nowMs(),
+      id: String(command.sequence),
+      lane: command.lane.name,
+      type: command.type.name,
+      key: command.key,
+      partition,
+      attempt: command.attempt,
+      startedAtMs: startedAtMs === 0 ? undefined : startedAtMs,
+      durationMs,
+      error,
+      pending: undefined,
+    })
+  }
+
+  /**
+   * Tells of a lane, or of the manager.
+   *
+   * @param event - What happened.
+   * @param lane - To which lane; undefined: to the manager.
+   */
+  lane(event: LaneEventName, lane?: Lane): void {
+    this.#emit({
+      event,
+      atMs: nowMs(),
+      id: undefined,
+      lane: lane?.name,
+      type: undefined,
+      key: undefined,
+      partition: undefined,
+      attempt: undefined,
+      startedAtMs: undefined,
+      durationMs: undefined,
+      error: undefined,
+      pending: lane && openCountOf(lane),
+    })
+  }
+
+  #emit(event: LaneEvent): void {
+    for (const subscription of this.#subscriptions) subscription.offer(event)
+  }
+
+  #update(): void {
+    this.isActive = this.#subscriptions.size > 0
+    const all = [...this.#subscriptions]
+    this.#listenForStarts(all.some((one) => one.wants('queue.command.started')))
+  }
+}

@@ -1,0 +1,176 @@
+// Room: how much may be pending, and who waits until there is room.
+// Thread: main.   Owns: submits that were not accepted yet, first come first served in each lane.
+
+import { laneError } from '../base/errors.ts'
+import { survey } from '../wire/survey.ts'
+import { type Lane, type LaneTable, openCountOf } from './lane-table.ts'
+import type { PendingBounds } from './options.ts'
+
+/** A submit that waits. */
+interface WaitingSubmit {
+  readonly bytes: number
+  /** Accepts it; its command is pending when this returns. */
+  readonly accept: () => void
+  readonly refuse: (reason: unknown) => void
+}
+
+/**
+ * About how many bytes a payload takes on its way; less than it does, never more than a little.
+ *
+ * @param payload - Anything.
+ */
+function payloadBytes(payload: unknown): number {
+  if (typeof payload === 'string') return payload.length
+  if (typeof payload !== 'object' || payload === null) return 8
+  try {
+    return survey(payload, 'payload').bytes
+  } catch {
+    // It cannot cross threads: its command rejects with that when it is bound.
+    return 0
+  }
+}
+
+/** Keeps what is pending within bounds. */
+export class Room {
+  readonly #lanes: LaneTable
+  readonly #bounds: PendingBounds
+  readonly #waiting: WaitingSubmit[][]
+  /** Whether any bound counts bytes. */
+  readonly countsBytes: boolean
+  #waitingCount = 0
+
+  /**
+   * @param lanes - The manager's.
+   * @param bounds - Of all lanes together.
+   */
+  constructor(lanes: LaneTable, bounds: PendingBounds) {
+    this.#lanes = lanes
+    this.#bounds = bounds
+    this.#waiting = lanes.all.map(() => [])
+    this.countsBytes =
+      bounds.maxPendingBytes !== Number.POSITIVE_INFINITY ||
+      lanes.all.some(({ plan }) => plan.maxPendingBytes !== Number.POSITIVE_INFINITY)
+  }
+
+  /** Whether there is a bound at all. */
+  get isBounded(): boolean {
+    const { maxPending } = this.#bounds
+    return (
+      this.countsBytes ||
+      maxPending !== Number.POSITIVE_INFINITY ||
+      this.#lanes.all.some(({ plan }) => plan.maxPending !== Number.POSITIVE_INFINITY)
+    )
+  }
+
+  /**
+   * Submits of a lane that wait.
+   *
+   * @param lane - The lane.
+   */
+  waitingIn(lane: Lane): number {
+    return this.#waiting[lane.index]!.length
+  }
+
+  /**
+   * Bytes that a payload counts for.
+   *
+   * @param payload - Anything.
+   * @returns 0 if no bound counts bytes.
+   */
+  bytesOf(payload: unknown): number {
+    return this.countsBytes ? payloadBytes(payload) : 0
+  }
+
+  /**
+   * Whether a command may be pending now. A lane's first command always may, however large.
+   *
+   * @param lane - Its lane.
+   * @param bytes - What it counts for.
+   * @returns False if its submit must wait.
+   * @throws QueueFullError if the bound that is reached does not let it wait.
+   */
+  admits(lane: Lane, bytes: number): boolean {
+    const hasQueue = this.#waiting[lane.index]!.length > 0
+    return !hasQueue && this.#fits(lane, bytes) ? true : this.#refuse(lane, bytes)
+  }
+
+  /**
+   * Whether the next command of a lane would have to wait or be refused.
+   *
+   * @param lane - The lane.
+   */
+  isFull(lane: Lane): boolean {
+    return this.#waiting[lane.index]!.length > 0 || !this.#fits(lane, 0)
+  }
+
+  /**
+   * Lets a submit wait.
+   *
+   * @param lane - Its lane.
+   * @param submit - Accepted as soon as there is room.
+   */
+  wait(lane: Lane, submit: WaitingSubmit): void {
+    this.#waiting[lane.index]!.push(submit)
+    this.#waitingCount++
+  }
+
+  /** Accepts submits that wait, as far as there is room: call it after commands were settled. */
+  release(): void {
+    if (this.#waitingCount === 0) return
+    for (const lane of this.#lanes.all) {
+      const waiting = this.#waiting[lane.index]!
+      while (waiting.length > 0 && this.#fits(lane, waiting[0]!.bytes)) {
+        this.#waitingCount--
+        waiting.shift()!.accept()
+      }
+    }
+  }
+
+  /**
+   * Refuses every submit that waits.
+   *
+   * @param reason - What they reject with.
+   */
+  refuseAll(reason: () => unknown): void {
+    this.#waitingCount = 0
+    for (const waiting of this.#waiting) {
+      for (const { refuse } of waiting.splice(0)) refuse(reason())
+    }
+  }
+
+  #fits(lane: Lane, bytes: number): boolean {
+    const open = openCountOf(lane)
+    const { maxPending, maxPendingBytes } = lane.plan
+    if (open > 0 && (open >= maxPending || lane.pendingBytes + bytes > maxPendingBytes))
+      return false
+    const all = this.#lanes.openCount
+    if (all === 0) return true
+    const bounds = this.#bounds
+    return all < bounds.maxPending && this.#lanes.pendingBytes + bytes <= bounds.maxPendingBytes
+  }
+
+  #refuse(lane: Lane, bytes: number): false {
+    const open = openCountOf(lane)
+    const { maxPending, maxPendingBytes, waitsWhenFull } = lane.plan
+    const isLaneFull = open >= maxPending || lane.pendingBytes + bytes > maxPendingBytes
+    if (isLaneFull ? waitsWhenFull : this.#bounds.waitsWhenFull) return false
+    throw laneError(
+      'CORELANE_QUEUE_FULL',
+      isLaneFull
+        ? {
+            owner: `lane "${lane.name}"`,
+            pending: open,
+            maxPending,
+            pendingBytes: lane.pendingBytes,
+            maxPendingBytes,
+          }
+        : {
+            owner: 'the queue manager',
+            pending: this.#lanes.openCount,
+            maxPending: this.#bounds.maxPending,
+            pendingBytes: this.#lanes.pendingBytes,
+            maxPendingBytes: this.#bounds.maxPendingBytes,
+          },
+    )
+  }
+}

@@ -1,0 +1,88 @@
+// Timetable: calls back when commands' moments come, with one timer for all of them.
+// Thread: main.   Owns: the timer and the order of the moments.
+
+import { nowMs, timers } from '../base/clock.ts'
+import { type HeapPlace, IndexedHeap } from '../schedule/indexed-heap.ts'
+import type { PendingCommand } from './pending-command.ts'
+
+/** A command's moment. */
+export interface Appointment {
+  readonly command: PendingCommand
+  readonly dueMs: number
+  readonly inTimetable: HeapPlace
+}
+
+/** Moments of commands. Adding and cancelling cost O(log n). */
+export class Timetable {
+  readonly #onDue: (command: PendingCommand) => void
+  readonly #appointments = new IndexedHeap<Appointment>(
+    (a, b) => a.dueMs < b.dueMs,
+    (appointment) => appointment.inTimetable,
+  )
+  #timer: NodeJS.Timeout | undefined
+  #timerDueMs = Number.POSITIVE_INFINITY
+
+  /**
+   * @param onDue - Called for each command when its moment has come.
+   */
+  constructor(onDue: (command: PendingCommand) => void) {
+    this.#onDue = onDue
+  }
+
+  /**
+   * Makes an appointment.
+   *
+   * @param command - Whose.
+   * @param dueMs - When, monotonic milliseconds.
+   * @returns To cancel it with.
+   */
+  add(command: PendingCommand, dueMs: number): Appointment {
+    const appointment = { command, dueMs, inTimetable: { place: -1 } }
+    this.#appointments.put(appointment)
+    if (dueMs < this.#timerDueMs) this.#setTimer(dueMs)
+    return appointment
+  }
+
+  /**
+   * Cancels an appointment; nothing happens if its moment has come.
+   *
+   * @param appointment - Made by {@link Timetable.add}.
+   */
+  cancel(appointment: Appointment): void {
+    this.#appointments.remove(appointment)
+  }
+
+  /** Cancels everything and gives back the commands, in the order of their moments. */
+  takeAll(): PendingCommand[] {
+    timers.clearTimeout(this.#timer)
+    this.#timerDueMs = Number.POSITIVE_INFINITY
+    const commands: PendingCommand[] = []
+    for (let next = this.#appointments.pop(); next !== undefined; ) {
+      commands.push(next.command)
+      next = this.#appointments.pop()
+    }
+    return commands
+  }
+
+  #setTimer(dueMs: number): void {
+    timers.clearTimeout(this.#timer)
+    this.#timerDueMs = dueMs
+    // Commands in flight keep the process alive; the timer need not.
+    this.#timer = timers.setTimeout(this.#wake, Math.max(1, Math.ceil(dueMs - nowMs()))).unref()
+  }
+
+  readonly #wake = (): void => {
+    this.#timerDueMs = Number.POSITIVE_INFINITY
+    const now = nowMs()
+    for (;;) {
+      const next = this.#appointments.peek()
+      if (next === undefined) return
+      if (next.dueMs > now) {
+        this.#setTimer(next.dueMs)
+        return
+      }
+      this.#appointments.pop()
+      this.#onDue(next.command)
+    }
+  }
+}

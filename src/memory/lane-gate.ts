@@ -1,0 +1,263 @@
+// Lane gate: takes a lane's slot and token for a command that is about to start.
+// Thread: partition.   Owns: what this thread holds and waits for in the commons.
+// Exact over all partitions: a slot is a word with one owner, a token one compare-and-swap.
+
+import { nowMs } from '../base/clock.ts'
+import type { AttachedCommons } from './commons.ts'
+import { CommonsWord, CURSOR_WORDS, type LaneCells, type LanePlace } from './layout.ts'
+import { type RateCells, rateCells } from './rate-cells.ts'
+import type { CommonsViews } from './views.ts'
+import { handOn, joinWaiters, leaveWaiters, ownerOf } from './waiters.ts'
+
+/** No slot of the lane is held, since its number of running commands has no bound. */
+const NO_SLOT = -1
+
+/** One lane as this partition sees it. */
+interface GatedLane {
+  readonly place: LanePlace
+  readonly min: number
+  readonly rate: RateCells | undefined
+  /** Before this moment the limit refuses; other partitions can only make it later. */
+  dueMs: number
+  /** Where the search for a free slot starts. */
+  hint: number
+  running: number
+  /** Refused in the present look. */
+  isRefused: boolean
+  /** Among the waiters, as far as this thread knows. */
+  isWaiting: boolean
+}
+
+/** Lets commands of lanes start. */
+export class LaneGate {
+  /** Clock reading with which the last command was let in. */
+  startedAtMs = 0
+  /** Slot that the last command let in holds; give it back with {@link LaneGate.leave}. */
+  slot: number = NO_SLOT
+  readonly #commons: AttachedCommons
+  readonly #views: CommonsViews
+  readonly #partition: number
+  readonly #owner: number
+  readonly #lanes: readonly GatedLane[]
+  /** Lanes that refused in the present look. */
+  readonly #refused: GatedLane[] = []
+  /** Lanes in which this thread is among the waiters or holds the timer. */
+  #waitingCount = 0
+
+  /**
+   * @param commons - The manager's.
+   * @param lanes - What each lane needs.
+   * @param partition - Index of this partition.
+   * @param incarnation - Number of this thread.
+   */
+  constructor(
+    commons: AttachedCommons,
+    lanes: readonly LaneCells[],
+    partition: number,
+    incarnation: number,
+  ) {
+    this.#commons = commons
+    this.#views = commons.views
+    this.#partition = partition
+    this.#owner = ownerOf(partition, incarnation)
+    this.#lanes = lanes.map((cells, index) => {
+      const place = commons.layout.lanes[index]!
+      const { rate, minConcurrency } = cells
+      return {
+        place,
+        min: minConcurrency,
+        rate: rate && rateCells(commons.views, place, rate, partition, CURSOR_WORDS),
+        dueMs: 0,
+        hint: 0,
+        running: 0,
+        isRefused: false,
+        isWaiting: false,
+      }
+    })
+  }
+
+  /** Whether anybody wants to know when handlers start. */
+  get hasListeners(): boolean {
+    // OBSERVE(listeners): a start in between goes unreported.
+    return Atomics.load(this.#views.words, CommonsWord.LISTENERS) !== 0
+  }
+
+  /**
+   * Whether a lane runs fewer commands than it is promised. May be off by those that start or end
+   * at this moment.
+   *
+   * @param laneIndex - The lane.
+   */
+  isUnderMin(laneIndex: number): boolean {
+    const { min, place } = this.#lanes[laneIndex]!
+    if (min === 0) return false
+    let running = 0
+    for (let i = 0; i < this.#commons.layout.partitions; i++) {
+      // OBSERVE(lane-running): each partition counts its own.
+      running += Atomics.load(this.#views.words, place.running + i)
+      if (running >= min) return false
+    }
+    return true
+  }
+
+  /** Starts a look for something to run: which lanes refused before is forgotten. */
+  beginLook(): void {
+    if (this.#refused.length === 0) return
+    for (const lane of this.#refused) lane.isRefused = false
+    this.#refused.length = 0
+  }
+
+  /**
+   * Takes a slot and a token of a lane.
+   *
+   * @param laneIndex - The lane.
+   * @returns Whether a command of it may start now; then `startedAtMs` and `slot` are set.
+   */
+  enter(laneIndex: number): boolean {
+    const lane = this.#lanes[laneIndex]!
+    const { rate, place } = lane
+    const now = nowMs()
+    if (rate !== undefined && now < lane.dueMs) return this.#refuse(lane)
+    let slot = NO_SLOT
+    if (place.ownerCount > 0) {
+      slot = this.#takeSlot(lane)
+      if (slot === NO_SLOT) return this.#refuse(lane)
+    }
+    if (rate !== undefined) {
+      const dueNs = rate.take(toNs(now))
+      if (dueNs > 0n) {
+        lane.dueMs = Number(dueNs) / 1e6
+        if (slot !== NO_SLOT) this.#freeSlot(lane, slot)
+        return this.#refuse(lane)
+      }
+    }
+    this.slot = slot
+    this.startedAtMs = now
+    if (lane.min > 0) this.#countRunning(lane, 1)
+    if (rate !== undefined) this.#passOnTimer(lane)
+    return true
+  }
+
+  /**
+   * Gives back what a command held. Call it once its result can be read.
+   *
+   * @param laneIndex - The lane.
+   * @param slot - As {@link LaneGate.enter} set it.
+   */
+  leave(laneIndex: number, slot: number): void {
+    const lane = this.#lanes[laneIndex]!
+    if (lane.min > 0) this.#countRunning(lane, -1)
+    if (slot !== NO_SLOT) this.#freeSlot(lane, slot)
+  }
+
+  /**
+   * Joins the waiters of every lane that refused in the present look, and leaves all others. Look
+   * once more after it.
+   *
+   * @returns When this thread must look again by itself; Infinity if others see to that.
+   */
+  joinWaiters(): number {
+    if (this.#waitingCount > 0) this.#leave((lane) => !lane.isRefused)
+    const { words } = this.#views
+    let dueMs = Number.POSITIVE_INFINITY
+    for (const lane of this.#refused) {
+      if (!lane.isWaiting) this.#waitingCount++
+      lane.isWaiting = true
+      joinWaiters(words, lane.place, this.#partition)
+      if (lane.rate === undefined) continue
+      // PUBLISH(lane-timer): one partition waits for the next token; the others it hands on to.
+      // OBSERVE(lane-timer): 0 means that nobody does.
+      const holder = Atomics.compareExchange(words, lane.place.timer, 0, this.#owner)
+      if (holder === 0 || holder === this.#owner) dueMs = Math.min(dueMs, lane.dueMs)
+    }
+    return dueMs
+  }
+
+  /** Whether this thread is among the waiters of every lane that refused in the present look. */
+  get hasJoinedAll(): boolean {
+    return this.#refused.every((lane) => lane.isWaiting)
+  }
+
+  /**
+   * Leaves all waiters, since this thread has something to run, and passes on wakes it was given.
+   */
+  leaveWaiters(): void {
+    if (this.#waitingCount > 0) this.#leave(() => true)
+  }
+
+  #leave(isLeft: (lane: GatedLane) => boolean): void {
+    const { words } = this.#views
+    for (const lane of this.#lanes) {
+      if (!lane.isWaiting || !isLeft(lane)) continue
+      lane.isWaiting = false
+      this.#waitingCount--
+      const wasWoken = !leaveWaiters(words, lane.place, this.#partition)
+      // PUBLISH(lane-timer): given up before the next one is looked for.
+      const held = Atomics.compareExchange(words, lane.place.timer, this.#owner, 0) === this.#owner
+      // It may have taken another slot than the one it was woken for.
+      if (held || (wasWoken && this.#isOpen(lane))) this.#handOn(lane)
+    }
+  }
+
+  /** Whether another partition could take something of the lane. */
+  #isOpen({ place }: GatedLane): boolean {
+    if (place.ownerCount === 0) return true
+    for (let slot = 0; slot < place.ownerCount; slot++) {
+      // OBSERVE(lane-slot): freed before this thread's bit was cleared, so it is seen free here.
+      if (Atomics.load(this.#views.words, place.owners + slot) === 0) return true
+    }
+    return false
+  }
+
+  #refuse(lane: GatedLane): false {
+    if (!lane.isRefused) this.#refused.push(lane)
+    lane.isRefused = true
+    return false
+  }
+
+  #takeSlot(lane: GatedLane): number {
+    const { owners, ownerCount } = lane.place
+    const { words } = this.#views
+    for (let step = 0; step < ownerCount; step++) {
+      const slot = lane.hint + step < ownerCount ? lane.hint + step : lane.hint + step - ownerCount
+      if (Atomics.load(words, owners + slot) !== 0) continue
+      // OBSERVE(lane-slot): 0 means that its owner gave it back.
+      if (Atomics.compareExchange(words, owners + slot, 0, this.#owner) !== 0) continue
+      lane.hint = slot
+      return slot
+    }
+    return NO_SLOT
+  }
+
+  #freeSlot(lane: GatedLane, slot: number): void {
+    // PUBLISH(lane-slot): given back before the waiters are looked at; pairs with joinWaiters.
+    Atomics.store(this.#views.words, lane.place.owners + slot, 0)
+    this.#handOn(lane)
+  }
+
+  /** After a token was taken the next one is for whoever waits: this thread is busy now. */
+  #passOnTimer(lane: GatedLane): void {
+    // PUBLISH(lane-timer): given up before the next one is looked for.
+    Atomics.compareExchange(this.#views.words, lane.place.timer, this.#owner, 0)
+    this.#handOn(lane)
+  }
+
+  #handOn(lane: GatedLane): void {
+    handOn(this.#views, this.#commons.layout, lane.place, this.#partition)
+  }
+
+  #countRunning(lane: GatedLane, change: 1 | -1): void {
+    lane.running += change
+    // PUBLISH(lane-running): this thread is the only writer.
+    Atomics.store(this.#views.words, lane.place.running + this.#partition, lane.running)
+  }
+}
+
+/**
+ * A clock reading in the unit of the stamps.
+ *
+ * @param ms - Monotonic milliseconds.
+ */
+export function toNs(ms: number): bigint {
+  return BigInt(Math.floor(ms * 1e6))
+}

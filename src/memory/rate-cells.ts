@@ -1,0 +1,177 @@
+// Rate cells: how many commands of a lane may start, counted exactly across threads.
+// Thread: any number of partitions.   Owns: the stamps of one limit.
+// Time is a parameter. A start is one compare-and-swap, and nothing needs repair when a thread
+// dies.
+
+import { invariant } from '../base/errors.ts'
+import type { LanePlace } from './layout.ts'
+import type { CommonsViews } from './views.ts'
+
+/** A rate limit in shared memory. */
+export interface RateCells {
+  /**
+   * Takes the right to start one command.
+   *
+   * @param nowNs - A clock reading made by the caller just before.
+   * @returns 0n if it may start, stamped `nowNs`; else the earliest moment at which one may.
+   */
+  take(nowNs: bigint): bigint
+  /**
+   * How many could start now. Stale at once.
+   *
+   * @param nowNs - Monotonic nanoseconds.
+   */
+  available(nowNs: bigint): number
+}
+
+/**
+ * A token bucket, as the generic cell rate algorithm (ITU-T I.371) keeps it: one cell holds the
+ * theoretical arrival time, which every start moves on by the interval between tokens. In any
+ * interval d at most limit + limit * d / window starts are stamped, whichever thread stamped them:
+ * each start moves the cell on by a full interval, and none is granted more than `limit - 1`
+ * intervals ahead.
+ */
+export class TokenBucket implements RateCells {
+  readonly #stamps: BigInt64Array
+  readonly #cell: number
+  readonly #intervalNs: bigint
+  readonly #aheadNs: bigint
+  readonly #limit: number
+
+  /**
+   * @param stamps - Shared memory.
+   * @param cell - Index of its cell.
+   * @param limit - Tokens it holds.
+   * @param windowMs - Time in which it refills from empty to full.
+   */
+  constructor(stamps: BigInt64Array, cell: number, limit: number, windowMs: number) {
+    this.#stamps = stamps
+    this.#cell = cell
+    this.#limit = limit
+    // Rounded up: the bound must hold, at the price of less than a billionth of the rate.
+    this.#intervalNs = BigInt(Math.ceil((windowMs * 1e6) / limit))
+    this.#aheadNs = this.#intervalNs * BigInt(limit - 1)
+  }
+
+  take(nowNs: bigint): bigint {
+    for (;;) {
+      const arrival = Atomics.load(this.#stamps, this.#cell)
+      const due = arrival - this.#aheadNs
+      if (nowNs < due) return due
+      const next = (arrival > nowNs ? arrival : nowNs) + this.#intervalNs
+      // PUBLISH(rate-stamp): a failed swap means that another thread started one.
+      // OBSERVE(rate-stamp): the swap reads what all threads wrote.
+      if (Atomics.compareExchange(this.#stamps, this.#cell, arrival, next) === arrival) return 0n
+    }
+  }
+
+  available(nowNs: bigint): number {
+    const lead = Atomics.load(this.#stamps, this.#cell) - nowNs
+    if (lead <= 0n) return this.#limit
+    const taken = Number((lead + this.#intervalNs - 1n) / this.#intervalNs)
+    return Math.max(0, this.#limit - taken)
+  }
+}
+
+/**
+ * A sliding window: a cell per start that the limit allows. A start swaps a stamp that is a window
+ * old for its own. If limit + 1 starts lay in one window, two of them would share a cell, and the
+ * later would have found the earlier less than a window old.
+ *
+ * The cells are a ring; the cursor is at the oldest. A thread reads the cursor, then the cell, then
+ * its clock, so stamps ascend around the ring. It may die between its two swaps: the next one finds
+ * the cell at the cursor newer than the one after it, and moves the cursor on in its place.
+ */
+export class SlidingWindow implements RateCells {
+  readonly #views: CommonsViews
+  readonly #cursor: number
+  readonly #first: number
+  readonly #count: number
+  readonly #windowNs: bigint
+
+  /**
+   * @param views - Shared memory.
+   * @param cursor - Int32 index of the cursor.
+   * @param first - Index of the first cell.
+   * @param limit - Starts in a window, and number of cells.
+   * @param windowMs - Length of the window.
+   */
+  constructor(views: CommonsViews, cursor: number, first: number, limit: number, windowMs: number) {
+    this.#views = views
+    this.#cursor = cursor
+    this.#first = first
+    this.#count = limit
+    this.#windowNs = BigInt(Math.ceil(windowMs * 1e6))
+  }
+
+  take(nowNs: bigint): bigint {
+    const { words, stamps } = this.#views
+    for (;;) {
+      const at = Atomics.load(words, this.#cursor)
+      const after = at + 1 === this.#count ? 0 : at + 1
+      const oldest = Atomics.load(stamps, this.#first + at)
+      if (oldest === 0n || oldest + this.#windowNs <= nowNs) {
+        // PUBLISH(rate-stamp): a failed swap means that another thread started one.
+        if (Atomics.compareExchange(stamps, this.#first + at, oldest, nowNs) !== oldest) continue
+        // PUBLISH(rate-cursor): whoever finds it not moved on moves it.
+        Atomics.compareExchange(words, this.#cursor, at, after)
+        return 0n
+      }
+      if (this.#count === 1 || oldest <= Atomics.load(stamps, this.#first + after)) {
+        return oldest + this.#windowNs
+      }
+      // OBSERVE(rate-cursor): the thread that stamped this cell has not moved the cursor yet.
+      Atomics.compareExchange(words, this.#cursor, at, after)
+    }
+  }
+
+  available(nowNs: bigint): number {
+    const { words, stamps } = this.#views
+    const at = Atomics.load(words, this.#cursor)
+    const isFree = (offset: number): boolean => {
+      const stamp = Atomics.load(stamps, this.#first + ((at + offset) % this.#count))
+      return stamp === 0n || stamp + this.#windowNs <= nowNs
+    }
+    // Stamps ascend from the cursor on, so the free cells come first.
+    let free = 0
+    let taken = this.#count
+    while (free < taken) {
+      const middle = (free + taken) >> 1
+      if (isFree(middle)) free = middle + 1
+      else taken = middle
+    }
+    return free
+  }
+}
+
+/** What a limit allows. */
+export interface RateTerms {
+  readonly limit: number
+  readonly windowMs: number
+  readonly isSliding: boolean
+  readonly isPerPartition: boolean
+}
+
+/**
+ * The cells of a lane's limit as one partition sees them.
+ *
+ * @param views - The commons.
+ * @param place - Where the lane's cells are.
+ * @param terms - What the limit allows.
+ * @param partition - Index of the partition; it matters if each has a limit of its own.
+ * @param cursorWords - Int32 words from one cursor to the next.
+ */
+export function rateCells(
+  views: CommonsViews,
+  place: LanePlace,
+  terms: RateTerms,
+  partition: number,
+  cursorWords: number,
+): RateCells {
+  const scope = terms.isPerPartition ? partition : 0
+  const first = place.stamps + scope * place.stampCount
+  const { limit, windowMs } = terms
+  invariant(first + place.stampCount <= views.stamps.length, 'the stamps lie in the commons')
+  if (!terms.isSliding) return new TokenBucket(views.stamps, first, limit, windowMs)
+  return new SlidingWindow(views, place.cursor + scope * cursorWords, first, limit, windowMs)
+}

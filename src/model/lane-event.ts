@@ -1,0 +1,64 @@
+// Lane event: what a manager tells those who subscribe.
+// Thread: any.   Owns: nothing; data only.
+
+import { anything, integer, type OptionRules } from '../base/options.ts'
+
+/** Names of the events. */
+export const LANE_EVENTS = Object.freeze([
+  'queue.command.submitted',
+  'queue.command.started',
+  'queue.command.completed',
+  'queue.command.failed',
+  'queue.lane.pressure',
+  'queue.lane.idle',
+  'queue.shutdown.started',
+  'queue.shutdown.complete',
+] as const)
+
+/** Name of an event. */
+export type LaneEventName = (typeof LANE_EVENTS)[number]
+
+/** Something that happened in a manager. Times are monotonic milliseconds. */
+export interface LaneEvent {
+  readonly event: LaneEventName
+  readonly atMs: number
+  /** The command's id; undefined in events of a lane or of the manager. */
+  readonly id: string | undefined
+  readonly lane: string | undefined
+  readonly type: string | undefined
+  readonly key: string | undefined
+  /** The command's partition, once it has one. */
+  readonly partition: number | undefined
+  readonly attempt: number | undefined
+  /** When its handler was entered. */
+  readonly startedAtMs: number | undefined
+  /** How long it ran, once it has ended. */
+  readonly durationMs: number | undefined
+  /** Why it failed. */
+  readonly error: unknown
+  /** Unsettled commands of the lane, in events of a lane. */
+  readonly pending: number | undefined
+}
+
+/** Which events a subscriber wants. */
+export interface EventFilter {
+  /** Default: all. */
+  readonly events?: readonly LaneEventName[] | undefined
+  /** Names of lanes; events of the manager always pass. Default: all. */
+  readonly lanes?: readonly string[] | undefined
+  /**
+   * Events kept for a slow reader, 1 to 1,000,000; beyond, the oldest are dropped. Default 1,024.
+   */
+  readonly capacity?: number | undefined
+}
+
+function areEvents(value: unknown): boolean {
+  return Array.isArray(value) && value.every((name) => LANE_EVENTS.includes(name))
+}
+
+/** The rules of {@link EventFilter}. */
+export const SUBSCRIBE_RULES = Object.freeze({
+  events: anything(undefined, `an array of ${LANE_EVENTS.join(', ')}`, areEvents),
+  lanes: anything(undefined, 'an array of lane names', Array.isArray),
+  capacity: integer(1024, 1, 1_000_000),
+}) satisfies OptionRules

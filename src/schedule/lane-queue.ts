@@ -1,0 +1,153 @@
+// Lane queue: the waiting commands of one lane, the most urgent first as time goes on.
+// Thread: any.   Owns: their order.
+//
+// Commands of the same priority and deadline form a class. Within one the oldest is the most urgent
+// at any time, since they become more urgent alike; so only the front of each class is judged. One
+// heap orders the classes by their fronts, another by when a front's rank changes next: a decision
+// costs O(log classes), and a million commands that cross a boost point together cost one step.
+
+import { type LanePlan, priorityOf } from '../model/lane.ts'
+import { type HeapPlace, IndexedHeap } from './indexed-heap.ts'
+import { PriorityHeap, precedes, type Ranked } from './priority-heap.ts'
+import { judge, type Urgency } from './urgency.ts'
+
+/** What a lane queue must know of an item. None of it may change while the item is here. */
+export interface Queueable extends Ranked {
+  /** When it was submitted; only looked at if the lane or the item has a deadline or a boost. */
+  readonly submittedAtMs: number
+  /** Deadline of its own, counted from submission. */
+  readonly deadlineMs: number | undefined
+}
+
+/** Items with the same priority and deadline. */
+class CommandClass<T extends Queueable> implements Urgency, Ranked {
+  readonly deadlineMs: number | undefined
+  readonly waiting = new PriorityHeap<T>()
+  readonly inOrder: HeapPlace = { place: -1 }
+  readonly inChanges: HeapPlace = { place: -1 }
+  /** Rank and age of the front. */
+  rank = 0
+  sequence = 0
+  untilMs = 0
+
+  constructor(deadlineMs: number | undefined) {
+    this.deadlineMs = deadlineMs
+  }
+}
+
+/** The waiting commands of one lane. */
+export class LaneQueue<T extends Queueable> {
+  readonly #lane: LanePlan
+  readonly #order = new IndexedHeap<CommandClass<T>>(precedes, (one) => one.inOrder)
+  readonly #changes = new IndexedHeap<CommandClass<T>>(
+    (a, b) => a.untilMs < b.untilMs,
+    (one) => one.inChanges,
+  )
+  /** Classes without a deadline of their own, by priority: kept, they are 256 at most. */
+  readonly #plain: (CommandClass<T> | undefined)[] = []
+  /** Classes with one, by deadline and priority: dropped when empty. */
+  readonly #dated = new Map<string, CommandClass<T>>()
+  #size = 0
+
+  constructor(lane: LanePlan) {
+    this.#lane = lane
+  }
+
+  /** How many items wait. */
+  get size(): number {
+    return this.#size
+  }
+
+  /**
+   * Adds an item.
+   *
+   * @param item - New, or back from where it was taken: its sequence puts it where it was.
+   * @param nowMs - Monotonic milliseconds.
+   */
+  offer(item: T, nowMs: number): void {
+    const into = this.#classOf(item)
+    into.waiting.push(item)
+    this.#size++
+    if (into.waiting.peek() === item) this.#reconsider(into, nowMs)
+  }
+
+  /**
+   * The front: its rank and sequence, as an item would have them; undefined if nothing waits.
+   *
+   * @param nowMs - Monotonic milliseconds.
+   */
+  front(nowMs: number): Ranked | undefined {
+    for (let due = this.#changes.peek(); due !== undefined && due.untilMs <= nowMs; ) {
+      this.#reconsider(due, nowMs)
+      due = this.#changes.peek()
+    }
+    return this.#order.peek()
+  }
+
+  /** The item at the front as of the last look; undefined if nothing waits. */
+  peek(): T | undefined {
+    return this.#order.peek()?.waiting.peek()
+  }
+
+  /** The rank of the front as of the last look; only while something waits. */
+  get rank(): number {
+    return this.#order.peek()!.rank
+  }
+
+  /**
+   * Takes the item at the front as of the last look.
+   *
+   * @param nowMs - Monotonic milliseconds.
+   */
+  take(nowMs: number): T {
+    const from = this.#order.peek()!
+    const item = from.waiting.pop()!
+    this.#size--
+    if (from.waiting.size > 0) {
+      this.#reconsider(from, nowMs)
+      return item
+    }
+    this.#order.remove(from)
+    this.#changes.remove(from)
+    if (from.deadlineMs !== undefined) this.#dated.delete(keyOf(item))
+    return item
+  }
+
+  /** When the front may change by itself; Infinity if only by offering and taking. */
+  get changesAtMs(): number {
+    return this.#changes.peek()?.untilMs ?? Number.POSITIVE_INFINITY
+  }
+
+  #classOf(item: T): CommandClass<T> {
+    const { deadlineMs } = item
+    if (deadlineMs === undefined) {
+      const priority = priorityOf(item.rank)
+      let one = this.#plain[priority]
+      if (one === undefined) {
+        one = new CommandClass(undefined)
+        this.#plain[priority] = one
+      }
+      return one
+    }
+    const key = keyOf(item)
+    let one = this.#dated.get(key)
+    if (one === undefined) {
+      one = new CommandClass(deadlineMs)
+      this.#dated.set(key, one)
+    }
+    return one
+  }
+
+  #reconsider(one: CommandClass<T>, nowMs: number): void {
+    const front = one.waiting.peek()!
+    one.sequence = front.sequence
+    judge(this.#lane, front, nowMs, one)
+    this.#order.put(one)
+    if (one.untilMs === Number.POSITIVE_INFINITY) this.#changes.remove(one)
+    else this.#changes.put(one)
+  }
+}
+
+function keyOf({ rank, deadlineMs }: Queueable): string {
+  return `${priorityOf(rank)}/${deadlineMs}`
+}
