@@ -92,6 +92,7 @@ export class EventHub {
   isActive = false
   readonly #subscriptions = new Set<EventSubscription>()
   readonly #listenForStarts: (isListening: boolean) => void
+  #hasEnded = false
 
   /**
    * @param listenForStarts - Tells the partitions whether to report when handlers start.
@@ -112,13 +113,15 @@ export class EventHub {
       this.#subscriptions.delete(ended)
       this.#update()
     })
-    this.#subscriptions.add(subscription)
+    if (this.#hasEnded) subscription.end()
+    else this.#subscriptions.add(subscription)
     this.#update()
     return subscription
   }
 
-  /** Ends every subscription. */
+  /** Ends every subscription, and those to come. */
   endAll(): void {
+    this.#hasEnded = true
     for (const subscription of this.#subscriptions) subscription.end()
     this.#subscriptions.clear()
     this.#update()

@@ -8,6 +8,7 @@ import type { PendingBounds } from './options.ts'
 
 /** A submit that waits. */
 interface WaitingSubmit {
+  /** What its command counts for. */
   readonly bytes: number
   /** Accepts it; its command is pending when this returns. */
   readonly accept: () => void
@@ -30,14 +31,20 @@ function payloadBytes(payload: unknown): number {
   }
 }
 
+/** A submit that waits, and since when in relation to others. */
+interface Waiting extends WaitingSubmit {
+  readonly ticket: number
+}
+
 /** Keeps what is pending within bounds. */
 export class Room {
   readonly #lanes: LaneTable
   readonly #bounds: PendingBounds
-  readonly #waiting: WaitingSubmit[][]
+  readonly #waiting: Waiting[][]
   /** Whether any bound counts bytes. */
   readonly countsBytes: boolean
   #waitingCount = 0
+  #tickets = 0
 
   /**
    * @param lanes - The manager's.
@@ -110,20 +117,30 @@ export class Room {
    * @param submit - Accepted as soon as there is room.
    */
   wait(lane: Lane, submit: WaitingSubmit): void {
-    this.#waiting[lane.index]!.push(submit)
+    this.#waiting[lane.index]!.push({ ...submit, ticket: this.#tickets++ })
     this.#waitingCount++
   }
 
   /** Accepts submits that wait, as far as there is room: call it after commands were settled. */
   release(): void {
-    if (this.#waitingCount === 0) return
+    while (this.#waitingCount > 0) {
+      const waiting = this.#longestWaiting()
+      if (waiting === undefined) return
+      this.#waitingCount--
+      waiting.shift()!.accept()
+    }
+  }
+
+  /** Of the lanes whose first submit fits now, the one whose has waited longest. */
+  #longestWaiting(): Waiting[] | undefined {
+    let longest: Waiting[] | undefined
     for (const lane of this.#lanes.all) {
       const waiting = this.#waiting[lane.index]!
-      while (waiting.length > 0 && this.#fits(lane, waiting[0]!.bytes)) {
-        this.#waitingCount--
-        waiting.shift()!.accept()
-      }
+      const first = waiting[0]
+      if (first === undefined || !this.#fits(lane, first.bytes)) continue
+      if (longest === undefined || first.ticket < longest[0]!.ticket) longest = waiting
     }
+    return longest
   }
 
   /**

@@ -204,6 +204,7 @@ export class Runtime {
       const wasClosed = this.#closing !== undefined
       this.#state = 'closed'
       this.#pump.stop()
+      this.#hub.endAll()
       throw wasClosed ? laneError('CORELANE_CLOSED', { state: 'closed' }, error) : error
     }
     // It may have been closed or shut down meanwhile.
@@ -247,7 +248,7 @@ export class Runtime {
       lane.isPressed = true
       this.#hub.lane('queue.lane.pressure', lane)
     }
-    if (delayMs > 0) this.#appoint(command, nowMs() + delayMs)
+    if (delayMs > 0) this.#delay(command, delayMs)
     else this.#place(command)
     this.#pump.expect()
     if (this.#isFlushQueued) return
@@ -260,16 +261,27 @@ export class Runtime {
     this.#binder.flush()
   }
 
+  /** Keeps a command from starting for a while; one that will be late then is late before. */
+  #delay(command: PendingCommand, delayMs: number): void {
+    this.#appoint(command, Math.min(nowMs() + delayMs, this.#lateAtMs(command)))
+  }
+
+  /** When a command is rejected if it has not started; Infinity if it never is. */
+  #lateAtMs({ lane, submittedAtMs, deadlineMs }: PendingCommand): number {
+    const ownDeadlineMs = deadlineMs ?? lane.plan.deadlineMs
+    if (!lane.plan.rejectsLate || ownDeadlineMs === undefined) return Number.POSITIVE_INFINITY
+    return submittedAtMs + ownDeadlineMs
+  }
+
   /** Lets a command wait its turn, until its deadline if its lane rejects what is late. */
   #place(command: PendingCommand): void {
-    const deadlineMs = command.deadlineMs ?? command.lane.plan.deadlineMs
-    if (command.lane.plan.rejectsLate && deadlineMs !== undefined) {
-      const endMs = command.submittedAtMs + deadlineMs
-      if (endMs <= nowMs()) {
+    const lateAtMs = this.#lateAtMs(command)
+    if (lateAtMs !== Number.POSITIVE_INFINITY) {
+      if (lateAtMs <= nowMs()) {
         this.#failLate(command)
         return
       }
-      this.#appoint(command, endMs)
+      this.#appoint(command, lateAtMs)
     }
     this.#binder.place(command)
   }

@@ -24,6 +24,8 @@ interface GatedLane {
   running: number
   /** Refused in the present look. */
   isRefused: boolean
+  /** And that for want of a token, not of a slot. */
+  lacksToken: boolean
   /** Among the waiters, as far as this thread knows. */
   isWaiting: boolean
 }
@@ -71,6 +73,7 @@ export class LaneGate {
         hint: 0,
         running: 0,
         isRefused: false,
+        lacksToken: false,
         isWaiting: false,
       }
     })
@@ -117,18 +120,18 @@ export class LaneGate {
     const lane = this.#lanes[laneIndex]!
     const { rate, place } = lane
     const now = nowMs()
-    if (rate !== undefined && now < lane.dueMs) return this.#refuse(lane)
+    if (rate !== undefined && now < lane.dueMs) return this.#refuse(lane, true)
     let slot = NO_SLOT
     if (place.ownerCount > 0) {
       slot = this.#takeSlot(lane)
-      if (slot === NO_SLOT) return this.#refuse(lane)
+      if (slot === NO_SLOT) return this.#refuse(lane, false)
     }
     if (rate !== undefined) {
       const dueNs = rate.take(toNs(now))
       if (dueNs > 0n) {
         lane.dueMs = Number(dueNs) / 1e6
         if (slot !== NO_SLOT) this.#freeSlot(lane, slot)
-        return this.#refuse(lane)
+        return this.#refuse(lane, true)
       }
     }
     this.slot = slot
@@ -164,7 +167,11 @@ export class LaneGate {
       if (!lane.isWaiting) this.#waitingCount++
       lane.isWaiting = true
       joinWaiters(words, lane.place, this.#partition)
-      if (lane.rate === undefined) continue
+      if (!lane.lacksToken) {
+        // One that waits for a slot must not keep others from waiting for the next token.
+        if (lane.rate !== undefined) this.#giveUpTimer(lane)
+        continue
+      }
       // PUBLISH(lane-timer): one partition waits for the next token; the others it hands on to.
       // OBSERVE(lane-timer): 0 means that nobody does.
       const holder = Atomics.compareExchange(words, lane.place.timer, 0, this.#owner)
@@ -192,11 +199,19 @@ export class LaneGate {
       lane.isWaiting = false
       this.#waitingCount--
       const wasWoken = !leaveWaiters(words, lane.place, this.#partition)
-      // PUBLISH(lane-timer): given up before the next one is looked for.
-      const held = Atomics.compareExchange(words, lane.place.timer, this.#owner, 0) === this.#owner
+      const hasHandedOn = this.#giveUpTimer(lane)
       // It may have taken another slot than the one it was woken for.
-      if (held || (wasWoken && this.#isOpen(lane))) this.#handOn(lane)
+      if (!hasHandedOn && wasWoken && this.#isOpen(lane)) this.#handOn(lane)
     }
+  }
+
+  /** Lets somebody else wait for the next token; whether this thread was the one that did. */
+  #giveUpTimer(lane: GatedLane): boolean {
+    const { words } = this.#views
+    // PUBLISH(lane-timer): given up before the next one is looked for.
+    const isHeld = Atomics.compareExchange(words, lane.place.timer, this.#owner, 0) === this.#owner
+    if (isHeld) this.#handOn(lane)
+    return isHeld
   }
 
   /** Whether another partition could take something of the lane. */
@@ -209,7 +224,8 @@ export class LaneGate {
     return false
   }
 
-  #refuse(lane: GatedLane): false {
+  #refuse(lane: GatedLane, lacksToken: boolean): false {
+    lane.lacksToken = lacksToken
     if (!lane.isRefused) this.#refused.push(lane)
     lane.isRefused = true
     return false

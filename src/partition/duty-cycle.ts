@@ -93,8 +93,10 @@ export class DutyCycle implements Admission<WindowEntry> {
    * @returns What `run` gives.
    */
   async between<T>(run: (signals: RunningSignals) => Promise<T> | T): Promise<T> {
-    if (this.#running === 0 && !this.#isReserved) this.#isReserved = true
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    if (this.#running === 0 && !this.#isReserved) {
+      this.#isReserved = true
+      this.#parts.gate.leaveWaiters()
+    } else await new Promise<void>((resolve) => this.#waiting.push(resolve))
     try {
       return await run(this.#signals)
     } finally {
@@ -135,15 +137,9 @@ export class DutyCycle implements Admission<WindowEntry> {
   }
 
   #work(): void {
-    const { end, outbox, concurrency } = this.#parts
+    const { end, gate } = this.#parts
     end.bell.stayAwake()
-    while (!this.#isStopped && !this.#isReserved) {
-      if (!outbox.flush() && this.#stall()) return
-      if (this.#running > 0 && (this.#running >= concurrency || this.#waiting.length > 0)) {
-        // What was sent before may wait for a wake that only a parking partition gives.
-        end.coordinatorBell.ring(true)
-        return
-      }
+    while (this.#mayStart()) {
       const entry = this.#look()
       if (entry === undefined) {
         if (this.#park()) return
@@ -155,6 +151,19 @@ export class DutyCycle implements Admission<WindowEntry> {
         return
       }
     }
+    // Whoever does not look must not keep the wakes that it was given, nor a lane's timer.
+    gate.leaveWaiters()
+    // What was sent before may wait for a wake that only a parking partition gives.
+    end.coordinatorBell.ring(true)
+  }
+
+  /** Whether another command may start now; if not, something that is under way goes on later. */
+  #mayStart(): boolean {
+    const { outbox, concurrency } = this.#parts
+    if (this.#isStopped || this.#isReserved) return false
+    if (this.#running >= concurrency || (this.#running > 0 && this.#waiting.length > 0))
+      return false
+    return outbox.flush() || this.#hasRoomNow()
   }
 
   /** Takes the command that runs next, if there is one. */
@@ -289,18 +298,17 @@ export class DutyCycle implements Admission<WindowEntry> {
     this.#dueTimer = timers.setTimeout(this.turn, Math.max(1, Math.ceil(dueMs - nowMs())))
   }
 
-  /** Sleeps until the result ring has room; false if it has some by now. */
-  #stall(): boolean {
+  /** Sleeps until the result ring has room, unless it has some by now. */
+  #hasRoomNow(): boolean {
     const { end, outbox } = this.#parts
-    end.coordinatorBell.ring(true)
     end.bell.announce(Bell.ASLEEP)
     end.wantSpace()
     if (outbox.flush()) {
       end.bell.stayAwake()
-      return false
+      return true
     }
     count(end.views, Counter.STALLED)
     end.bell.wait()
-    return true
+    return false
   }
 }

@@ -1,0 +1,152 @@
+// Run session: one `corelane run`, from the start of its threads to its exit code.
+// Thread: main.   Owns: the process's standard streams and its signals while it runs.
+
+import { fstatSync } from 'node:fs'
+import { constants } from 'node:os'
+import type { QueueManager } from '../index.ts'
+import { EXIT_FAILED, EXIT_OK, EXIT_USAGE } from './command-line.ts'
+import { CommandStream, type StreamPlan } from './command-stream.ts'
+import { failureText } from './json-value.ts'
+import { Outlet } from './outlet.ts'
+import { Progress } from './progress.ts'
+
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const
+/** What a shell reports for a process that a signal ended: this plus the signal's number. */
+const EXIT_SIGNAL = 128
+const STDIN = 0
+/** Takes what a progress bar has drawn on the line away. */
+const CLEAR_LINE = '\r\x1b[K'
+
+/** What a session is told. */
+export interface SessionPlan extends StreamPlan {
+  /** Whether a progress bar is shown on stderr. */
+  readonly showsProgress: boolean
+}
+
+/** Runs the commands of stdin once. */
+export class RunSession {
+  readonly #manager: QueueManager
+  readonly #stream: CommandStream
+  readonly #results: Outlet
+  readonly #notices: Outlet
+  readonly #progress: Progress | undefined
+  readonly #linePrefix: string
+  readonly #withStack: boolean
+  #interruptedBy: (typeof SIGNALS)[number] | undefined
+  #hasBroken = false
+
+  /**
+   * @param manager - Not started yet; closed in the end.
+   * @param plan - What it is told.
+   */
+  constructor(manager: QueueManager, plan: SessionPlan) {
+    const { stdout, stderr } = process
+    // What handlers print is piped to the process's stdout. That one is for results alone.
+    Object.defineProperty(process, 'stdout', { configurable: true, get: () => stderr })
+    this.#manager = manager
+    this.#withStack = plan.withStack
+    this.#results = new Outlet(stdout, (error) => this.#lostReader(error))
+    // Without a stderr there is nobody to tell.
+    this.#notices = new Outlet(stderr, () => {})
+    this.#stream = new CommandStream(plan, {
+      execute: ({ lane, type, payload, key, priority }) =>
+        manager.execute(lane, type, payload, { key, priority }),
+      results: this.#results,
+      notices: this.#notices,
+      complain: (text) => this.#say(text),
+    })
+    if (plan.showsProgress) {
+      const counts = () => this.#stream.counts
+      this.#progress = new Progress(stderr, inputBytes(), counts, (text) => this.#say(text))
+    }
+    this.#linePrefix = plan.showsProgress && stderr.isTTY ? CLEAR_LINE : ''
+  }
+
+  /**
+   * Runs it to its end.
+   *
+   * @returns The exit code.
+   */
+  async run(): Promise<number> {
+    for (const name of SIGNALS) process.on(name, this.#interrupt)
+    let isWhole = false
+    try {
+      try {
+        await this.#manager.start()
+      } catch (error) {
+        this.#say(failureText(error, this.#withStack))
+        return EXIT_USAGE
+      }
+      this.#progress?.start()
+      isWhole = await this.#readAll()
+    } finally {
+      await this.#finish()
+    }
+    if (this.#interruptedBy !== undefined && !isWhole) {
+      return EXIT_SIGNAL + constants.signals[this.#interruptedBy]
+    }
+    return this.#hasBroken || this.#stream.counts.failed > 0 ? EXIT_FAILED : EXIT_OK
+  }
+
+  async #readAll(): Promise<boolean> {
+    try {
+      return await this.#stream.run(process.stdin)
+    } catch (error) {
+      this.#broke(`stdin cannot be read: ${failureText(error, this.#withStack)}`)
+      return false
+    }
+  }
+
+  async #finish(): Promise<void> {
+    this.#progress?.stop()
+    await this.#results.finish()
+    try {
+      await this.#manager.close()
+    } catch (error) {
+      this.#broke(failureText(error, this.#withStack))
+    }
+    await this.#notices.finish()
+    for (const name of SIGNALS) process.off(name, this.#interrupt)
+  }
+
+  readonly #interrupt = (name: (typeof SIGNALS)[number]): void => {
+    if (this.#interruptedBy !== undefined) {
+      this.#progress?.stop()
+      // Without its listener the signal does what it does to every process, even if a handler is in
+      // native code that no thread can be taken out of.
+      process.off(name, this.#interrupt)
+      process.kill(process.pid, name)
+      return
+    }
+    this.#interruptedBy = name
+    const { inFlight } = this.#stream.counts
+    this.#say(`${name}: finishing ${inFlight} commands in flight; a second signal ends at once`)
+    this.#stream.stop()
+  }
+
+  #lostReader(error: NodeJS.ErrnoException): void {
+    // A reader such as `head` has what it wants and goes: that is no failure.
+    if (error.code !== 'EPIPE') this.#broke(`stdout cannot be written: ${error.message}`)
+    this.#stream.abandon()
+  }
+
+  #broke(text: string): void {
+    this.#hasBroken = true
+    this.#say(text)
+  }
+
+  #say(text: string): void {
+    this.#notices.write(`${this.#linePrefix}corelane: ${text}`)
+  }
+}
+
+/** Bytes of stdin, where it is a file. */
+function inputBytes(): number | undefined {
+  try {
+    const stat = fstatSync(STDIN)
+    return stat.isFile() ? stat.size : undefined
+  } catch {
+    // Closed before the start: there is nothing to read.
+    return undefined
+  }
+}
