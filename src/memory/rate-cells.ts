@@ -48,7 +48,7 @@ export class TokenBucket implements RateCells {
     this.#stamps = stamps
     this.#cell = cell
     this.#limit = limit
-    // Rounded up: the bound must hold, at the price of less than a billionth of the rate.
+    // Rounded up: the bound must hold, at the price of less than a nanosecond in each interval.
     this.#intervalNs = BigInt(Math.ceil((windowMs * 1e6) / limit))
     this.#aheadNs = this.#intervalNs * BigInt(limit - 1)
   }
@@ -78,9 +78,9 @@ export class TokenBucket implements RateCells {
  * old for its own. If limit + 1 starts lay in one window, two of them would share a cell, and the
  * later would have found the earlier less than a window old.
  *
- * The cells are a ring; the cursor is at the oldest. A thread reads the cursor, then the cell, then
- * its clock, so stamps ascend around the ring. It may die between its two swaps: the next one finds
- * the cell at the cursor newer than the one after it, and moves the cursor on in its place.
+ * The cells are a ring; the cursor is at the oldest. Stamps ascend around the ring, but for the
+ * moments by which threads' clock readings and swaps cross. A thread may die between its two swaps:
+ * the next one finds the cell at the cursor to be the newest, and moves the cursor on in its place.
  */
 export class SlidingWindow implements RateCells {
   readonly #views: CommonsViews
@@ -117,12 +117,22 @@ export class SlidingWindow implements RateCells {
         Atomics.compareExchange(words, this.#cursor, at, after)
         return 0n
       }
-      if (this.#count === 1 || oldest <= Atomics.load(stamps, this.#first + after)) {
-        return oldest + this.#windowNs
-      }
+      if (!this.#isBehind(at, after, oldest)) return oldest + this.#windowNs
       // OBSERVE(rate-cursor): the thread that stamped this cell has not moved the cursor yet.
       Atomics.compareExchange(words, this.#cursor, at, after)
     }
+  }
+
+  /**
+   * Whether the cell at the cursor is the newest, not the oldest. Compared with the one before it
+   * too: a thread that read its clock a little early leaves a stamp below its neighbours', and no
+   * cell may be passed over for that.
+   */
+  #isBehind(at: number, after: number, stamp: bigint): boolean {
+    const { stamps } = this.#views
+    if (this.#count === 1 || stamp <= Atomics.load(stamps, this.#first + after)) return false
+    const before = at === 0 ? this.#count - 1 : at - 1
+    return stamp >= Atomics.load(stamps, this.#first + before)
   }
 
   available(nowNs: bigint): number {
