@@ -1,0 +1,252 @@
+// Deaths: a partition's thread ends under its commands. Goal: finished results are delivered, running
+// commands reject, queued ones run on the replacement in order, and every command runs exactly once.
+// Method: handlers keep a ledger in shared memory that outlives their threads.
+
+import { PartitionConfig } from 'corelane'
+import { expect, test } from 'vitest'
+import { block, failure, rejection, until, within } from '../support/deadline.ts'
+import { Ledger } from '../support/ledger.ts'
+import { moduleOf, open } from '../support/managers.ts'
+
+const one = PartitionConfig.none()
+
+interface Death {
+  readonly how: string
+  /** What the running command is told. */
+  readonly says: RegExp
+  readonly exitCode: number
+  readonly cause?: object | string
+}
+
+const runningDeaths: Death[] = [
+  { how: 'exit', says: /exited with code 7/, exitCode: 7 },
+  {
+    how: 'unhandled rejection',
+    says: /RangeError: nobody handles it/,
+    exitCode: 1,
+    cause: { name: 'RangeError', message: 'nobody handles it' },
+  },
+  {
+    how: 'throw a string in a timer',
+    says: /exited with code 1/,
+    exitCode: 1,
+    cause: 'a bare string',
+  },
+  {
+    how: 'heap',
+    says: /ERR_WORKER_OUT_OF_MEMORY|out of memory|memory limit/,
+    exitCode: 1,
+    cause: { code: 'ERR_WORKER_OUT_OF_MEMORY' },
+  },
+]
+
+test.each(runningDeaths)(
+  'a thread that dies under its command ($how) rejects it with the cause and runs the queued ones',
+  async ({ how, says, exitCode, cause }) => {
+    const queued = 50
+    const ledger = new Ledger(queued + 1)
+    const manager = await open('ledger.js', {
+      partitions: one,
+      workerData: ledger.workerData,
+      resourceLimits: { maxOldGenerationSizeMb: 24 },
+    })
+    const killer = failure(manager.run('die', { index: queued, how }), 'the deadly command')
+    const others = Array.from({ length: queued }, (_, i) => manager.run('mark', i))
+    const error = await killer
+    expect(error).toMatchObject({
+      name: 'PartitionLostError',
+      code: 'CORELANE_PARTITION_LOST',
+      retryable: true,
+      started: true,
+    })
+    expect(error.message).toMatch(says)
+    expect(error.details).toMatchObject({ partition: 0, stage: 'running', exitCode })
+    if (typeof cause === 'object') expect(error.cause).toMatchObject(cause)
+    else expect(error.cause).toBe(cause)
+    expect(await within(Promise.all(others), 'the queued ones')).toEqual(Array.from(others.keys()))
+    expect(ledger.order(queued)).toEqual(Array.from(others.keys()))
+    expect(ledger.allRuns(queued + 1)).toEqual(new Array(queued + 1).fill(1))
+    expect(manager.stats().partitions[0]).toMatchObject({ state: 'ready', incarnations: 2 })
+  },
+)
+
+test.each(['throw in a timer', 'exit soon'])(
+  'a thread that dies after its command ended (%s) loses nothing',
+  async (how) => {
+    const queued = 50
+    const ledger = new Ledger(queued + 1)
+    const manager = await open('ledger.js', { partitions: one, workerData: ledger.workerData })
+    // Each of the others takes long enough for the event loop to turn within a few of them.
+    const all = [manager.run('die', { index: queued, how })]
+    for (let index = 0; index < queued; index++) all.push(manager.run('burn', { index, ms: 1 }))
+    expect(await within(Promise.all(all), 'all commands')).toEqual([
+      queued,
+      ...Array(queued).keys(),
+    ])
+    expect(ledger.order(queued)).toEqual([...Array(queued).keys()])
+    expect(ledger.allRuns(queued + 1)).toEqual(new Array(queued + 1).fill(1))
+    await until(() => manager.stats().partitions[0]!.incarnations === 2, 'a replacement')
+  },
+)
+
+test('a stack overflow is a throw like any other', async () => {
+  const handlers = moduleOf(
+    'export const overflow = () => overflow() + 1; export const echo = (p) => p',
+  )
+  const manager = await open('values.js', { partitions: one, handlers })
+  const error = await failure(manager.run('overflow'), 'overflow')
+  expect(error).toBeInstanceOf(RangeError)
+  expect(await within(manager.run('echo', 1), 'echo')).toBe(1)
+  expect(manager.stats().partitions[0]).toMatchObject({ incarnations: 1 })
+})
+
+test.each([2 ** 14, 2 ** 20])(
+  'a thread that exits with 200 finished and 50 queued commands runs every one once (rings of %i bytes)',
+  async (ringBytes) => {
+    const finished = 200
+    const queued = 50
+    const killer = finished
+    const count = finished + 1 + queued
+    const ledger = new Ledger(count)
+    const manager = await open('ledger.js', {
+      partitions: one,
+      ringBytes,
+      workerData: ledger.workerData,
+    })
+    // The main thread looks away until the thread is dead, so that all results are still in the ring.
+    const outcomes = Array.from({ length: count }, (_, index) =>
+      index === killer
+        ? manager.run('die', { index, how: 'exit' })
+        : manager.run('carry', { index, text: `command ${index}` }),
+    )
+    const settled = Promise.allSettled(outcomes)
+    await Promise.resolve()
+    block(300)
+    const results = await within(settled, 'all commands')
+    for (const [index, result] of results.entries()) {
+      if (index === killer) {
+        expect(result).toMatchObject({ status: 'rejected', reason: { started: true } })
+      } else {
+        expect(result).toEqual({ status: 'fulfilled', value: { index, text: `command ${index}` } })
+      }
+    }
+    expect(ledger.allRuns(count)).toEqual(new Array(count).fill(1))
+    expect(ledger.order(count)).toEqual([...Array(count).keys()])
+  },
+)
+
+test('results that are large or moved survive the death of their thread', async () => {
+  const manager = await open('values.js', {
+    partitions: one,
+    handlers: moduleOf(`
+      export const make = (length) => new Uint8Array(length).fill(5)
+      export const exit = () => process.exit(4)`),
+  })
+  const large = [100, 200_000, 5_000_000].map((length) => manager.run('make', length))
+  const killer = failure(manager.run('exit'), 'exit')
+  await Promise.resolve()
+  block(200)
+  const results = (await within(Promise.all(large), 'the large results')) as Uint8Array[]
+  expect(results.map((bytes) => [bytes.length, bytes.at(-1)])).toEqual([
+    [100, 5],
+    [200_000, 5],
+    [5_000_000, 5],
+  ])
+  expect((await killer).details.exitCode).toBe(4)
+})
+
+test('a command whose memory was moved to the thread that died is lost, and says it never started', async () => {
+  const ledger = new Ledger(4)
+  const manager = await open('ledger.js', { partitions: one, workerData: ledger.workerData })
+  const killer = failure(
+    manager.run('die', { index: 0, how: 'exit after', blockMs: 100 }),
+    'the deadly command',
+  )
+  await ledger.waitForStarts(1)
+  const bytes = new Uint8Array(1000)
+  const moved = failure(
+    manager.run('carry', { index: 1, bytes }, { transferList: [bytes.buffer] }),
+    'the command with moved memory',
+  )
+  const copied = manager.run('carry', { index: 2, bytes: new Uint8Array(200_000) })
+  expect((await killer).started).toBe(true)
+  const error = await moved
+  expect(error).toMatchObject({ code: 'CORELANE_PARTITION_LOST', started: false })
+  expect(((await within(copied, 'the copied one')) as { index: number }).index).toBe(2)
+  expect(ledger.allRuns(3)).toEqual([1, 0, 1])
+})
+
+test('the queued commands of a dead thread run by priority, then age', async () => {
+  const count = 60
+  const ledger = new Ledger(count + 1)
+  const manager = await open('ledger.js', { partitions: one, workerData: ledger.workerData })
+  const killer = rejection(
+    manager.submit('system', 'die', { index: count, how: 'exit after', blockMs: 50 }),
+    'the deadly command',
+  )
+  await ledger.waitForStarts(1)
+  const lanes = ['system', 'query', 'prompt']
+  const all = Array.from({ length: count }, (_, i) => manager.submit(lanes[i % 3]!, 'mark', i))
+  await killer
+  await within(Promise.all(all), 'all commands')
+  const expected = [...Array(count).keys()].sort((a, b) => (a % 3) - (b % 3) || a - b)
+  expect(ledger.order(count)).toEqual(expected)
+})
+
+test('when one of several partitions dies the others go on and nothing is lost', async () => {
+  const count = 2_000
+  const ledger = new Ledger(count)
+  const manager = await open('ledger.js', {
+    partitions: PartitionConfig.balanced(3),
+    workerData: ledger.workerData,
+  })
+  const deaths = new Set([100, 700, 1300, 1301, 1999])
+  const all = Array.from({ length: count }, (_, index) =>
+    deaths.has(index) ? manager.run('die', { index, how: 'exit' }) : manager.run('mark', index),
+  )
+  const outcomes = await within(Promise.allSettled(all), 'all commands')
+  const rejected = outcomes.flatMap(({ status }, index) => (status === 'rejected' ? [index] : []))
+  expect(rejected).toEqual([...deaths])
+  expect(ledger.allRuns(count)).toEqual(new Array(count).fill(1))
+})
+
+test('commands with one key keep their order over the death of their thread', async () => {
+  const count = 300
+  const ledger = new Ledger(count)
+  const manager = await open('ledger.js', {
+    partitions: PartitionConfig.hash(3),
+    workerData: ledger.workerData,
+  })
+  const all = Array.from({ length: count }, (_, index) => {
+    const options = { key: `key ${index % 5}` }
+    return index % 100 === 50
+      ? manager.run('die', { index, how: 'exit' }, options)
+      : manager.run('mark', index, options)
+  })
+  await within(Promise.allSettled(all), 'all commands')
+  expect(ledger.allRuns(count)).toEqual(new Array(count).fill(1))
+  for (let key = 0; key < 5; key++) {
+    const indices = ledger.order(count).filter((index) => index % 5 === key)
+    expect(indices).toEqual(indices.toSorted((a, b) => a - b))
+  }
+})
+
+test('a broadcast on a thread that dies rejects, and one without a thread is left out', async () => {
+  const ledger = new Ledger(1)
+  const manager = await open('ledger.js', { partitions: one, workerData: ledger.workerData })
+  const error = await failure(manager.broadcast('die', { index: 0, how: 'exit' }), 'broadcast')
+  expect(error).toMatchObject({ code: 'CORELANE_PARTITION_LOST', started: true })
+  expect(await within(manager.run('mark', 0), 'a command afterwards')).toBe(0)
+  expect(await within(manager.broadcast('mark', 0), 'a broadcast afterwards')).toEqual([0])
+})
+
+test('an idle thread that dies is replaced, and close during the replacement is clean', async () => {
+  const ledger = new Ledger(2)
+  const manager = await open('ledger.js', { partitions: one, workerData: ledger.workerData })
+  await within(manager.run('die', { index: 0, how: 'exit soon' }), 'the deadly command')
+  await until(() => manager.stats().partitions[0]!.incarnations === 2, 'a replacement')
+  expect(await within(manager.run('mark', 1), 'a command on the replacement')).toBe(1)
+  await within(manager.run('die', { index: 0, how: 'exit soon' }), 'the deadly command')
+  await until(() => manager.stats().partitions[0]!.incarnations === 3, 'a second replacement')
+  await within(manager.close(), 'close')
+})

@@ -1,0 +1,114 @@
+// Memory: neither commands nor managers leave anything behind. Bounds are generous; a leak of the
+// smallest thing per command would be over them.
+
+import { QueueManager } from 'corelane'
+import { expect, test } from 'vitest'
+import { within } from '../support/deadline.ts'
+import { fixture, open } from '../support/managers.ts'
+import { runProgram } from '../support/programs.ts'
+
+const MIB = 2 ** 20
+
+test('300,000 commands leave nothing on the heap of the main thread or of a partition', async () => {
+  const ending = await runProgram(
+    `
+    const { setFlagsFromString } = require('node:v8')
+    const { runInNewContext } = require('node:vm')
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc')
+    const module = \`data:text/javascript,\${encodeURIComponent(\`
+      import { setFlagsFromString } from 'node:v8'
+      import { runInNewContext } from 'node:vm'
+      setFlagsFromString('--expose-gc')
+      const collect = runInNewContext('gc')
+      export const echo = (payload, context) => ({ payload, id: context.id })
+      export const later = async (payload) => payload
+      export const fail = () => { throw new Error('fails') }
+      export const used = () => { collect(); return process.memoryUsage().heapUsed }
+    \`)}\`
+    const manager = QueueManager.create({ handlers: module, partitions: { strategy: 'hash', count: 1 } })
+    await manager.start()
+    async function round(count) {
+      for (let done = 0; done < count; done += 1000) {
+        const all = []
+        for (let i = 0; i < 1000; i++) {
+          const key = 'key ' + (i % 300)
+          const type = i % 50 === 0 ? 'fail' : i % 3 === 0 ? 'later' : 'echo'
+          all.push(manager.run(type, { done, i, text: 'some text' }, { key }).catch(() => {}))
+        }
+        await Promise.all(all)
+      }
+      collect()
+      return [process.memoryUsage().heapUsed, await manager.run('used')]
+    }
+    await round(20_000)
+    const before = await round(20_000)
+    const after = await round(300_000)
+    await manager.close()
+    console.log(JSON.stringify(after.map((used, i) => used - before[i])))`,
+    60_000,
+  )
+  expect(ending).toMatchObject({ code: 0, stderr: '' })
+  const [main, partition] = JSON.parse(ending.stdout) as [number, number]
+  // 10 bytes a command.
+  expect(main).toBeLessThan(3 * MIB)
+  expect(partition).toBeLessThan(3 * MIB)
+}, 90_000)
+
+test('managers that were closed leave no memory behind', async () => {
+  const cycle = async () => {
+    const manager = QueueManager.create({
+      handlers: fixture('values.js'),
+      partitions: { count: 2 },
+    })
+    await within(manager.start(), 'start')
+    await within(manager.run('echo', 1), 'echo')
+    await within(manager.close(), 'close')
+  }
+  const settle = async () => {
+    for (let i = 0; i < 5; i++) {
+      await new Promise((resolve) => setImmediate(resolve))
+      collect()
+    }
+    return process.memoryUsage().arrayBuffers
+  }
+  const collect = await collector()
+  await cycle()
+  const before = await settle()
+  for (let i = 0; i < 15; i++) await cycle()
+  // Each has 8 MiB of rings.
+  expect((await settle()) - before).toBeLessThan(30 * MIB)
+})
+
+test('the memory of threads that died goes with them', async () => {
+  const manager = await open('values.js', {
+    partitions: { strategy: 'none' },
+    handlers: 'data:text/javascript,export const die = () => process.exit(1)',
+    ringBytes: 2 ** 22,
+  })
+  const collect = await collector()
+  const settle = async () => {
+    for (let i = 0; i < 5; i++) {
+      await new Promise((resolve) => setImmediate(resolve))
+      collect()
+    }
+    return process.memoryUsage().arrayBuffers
+  }
+  const die = () =>
+    within(
+      manager.run('die').catch(() => {}),
+      'a death',
+    )
+  await die()
+  const before = await settle()
+  for (let i = 0; i < 15; i++) await die()
+  // Each has 8 MiB of rings.
+  expect((await settle()) - before).toBeLessThan(30 * MIB)
+})
+
+async function collector(): Promise<() => void> {
+  const { setFlagsFromString } = await import('node:v8')
+  const { runInNewContext } = await import('node:vm')
+  setFlagsFromString('--expose-gc')
+  return runInNewContext('gc') as () => void
+}

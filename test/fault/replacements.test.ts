@@ -1,0 +1,157 @@
+// Replacements: what a new thread of a partition does before its first command, and what happens when
+// it cannot be had. Nothing hangs: attempts are bounded, and then everything rejects with the cause.
+
+import { PartitionConfig } from 'corelane'
+import { expect, test } from 'vitest'
+import { failure, until, within } from '../support/deadline.ts'
+import { Ledger } from '../support/ledger.ts'
+import { create, moduleOf, open } from '../support/managers.ts'
+
+test('setup runs in every incarnation', async () => {
+  const ledger = new Ledger(0)
+  const manager = await open('life.js', {
+    partitions: PartitionConfig.none(),
+    workerData: ledger.workerData,
+  })
+  for (let deaths = 1; deaths <= 3; deaths++) {
+    await failure(manager.run('exit'), 'exit')
+    const look = await within(manager.run('look'), 'look')
+    expect(look).toMatchObject({ incarnation: deaths + 1, isReady: true })
+    expect(ledger.setups).toBe(deaths + 1)
+  }
+  expect(ledger.teardowns).toBe(0)
+})
+
+test('sticky broadcasts are replayed on a replacement, in order, before its first command', async () => {
+  const handlers = moduleOf(`
+    const seen = []
+    export const set = (value) => { seen.push(value); return seen.length }
+    export const get = () => seen
+    export const exit = () => process.exit(2)`)
+  const manager = await open('values.js', { partitions: PartitionConfig.none(), handlers })
+  expect(await within(manager.broadcast('set', 'once'), 'broadcast')).toEqual([1])
+  for (const value of ['first', { second: new Map([[1, 2]]) }]) {
+    await within(manager.broadcast('set', value, { sticky: true }), 'sticky broadcast')
+  }
+  const killer = failure(manager.run('exit'), 'exit')
+  const get = manager.run('get')
+  await killer
+  expect(await within(get, 'get')).toEqual(['first', { second: new Map([[1, 2]]) }])
+})
+
+test('a module that fails to load again and again is given up after some attempts', async () => {
+  const ledger = new Ledger(20)
+  const manager = await open('ledger.js', {
+    partitions: PartitionConfig.none(),
+    workerData: ledger.workerData,
+  })
+  ledger.failsToLoad = true
+  const killer = failure(manager.run('die', { index: 0, how: 'exit' }), 'the deadly command')
+  const queued = [1, 2, 3].map((index) => failure(manager.run('mark', index), 'a queued one'))
+  expect((await killer).code).toBe('CORELANE_PARTITION_LOST')
+  for (const error of await Promise.all(queued)) {
+    expect(error.code).toBe('CORELANE_HANDLERS_FAILED')
+    expect(error.message).toContain('the flag says that it must not load')
+    expect(error.cause).toMatchObject({ message: 'the flag says that it must not load' })
+  }
+  const late = await failure(manager.run('mark', 4), 'a late one')
+  expect(late.code).toBe('CORELANE_HANDLERS_FAILED')
+  expect(ledger.loads).toBeLessThan(20)
+  expect(manager.stats().partitions[0]).toMatchObject({ state: 'failed' })
+  await within(manager.drain(), 'drain')
+  await within(manager.close(), 'close')
+})
+
+test('commands that wait for a module to load again run once it does', async () => {
+  const ledger = new Ledger(3)
+  const manager = await open('ledger.js', {
+    partitions: PartitionConfig.none(),
+    workerData: ledger.workerData,
+  })
+  ledger.failsToLoad = true
+  const killer = failure(manager.run('die', { index: 0, how: 'exit' }), 'the deadly command')
+  const queued = [1, 2].map((index) => manager.run('mark', index))
+  await killer
+  await until(() => ledger.loads >= 3, 'a few failed loads')
+  ledger.failsToLoad = false
+  expect(await within(Promise.all(queued), 'the queued ones')).toEqual([1, 2])
+})
+
+test('when one partition is given up the others take over what any of them may run', async () => {
+  const ledger = new Ledger(300)
+  const manager = await open('ledger.js', {
+    partitions: PartitionConfig.balanced(2),
+    workerData: ledger.workerData,
+  })
+  ledger.failsToLoad = true
+  await failure(manager.run('die', { index: 0, how: 'exit' }), 'the deadly command')
+  await until(
+    () => manager.stats().partitions.some(({ state }) => state === 'failed'),
+    'one partition is given up',
+  )
+  const all = Array.from({ length: 299 }, (_, i) => manager.run('mark', i + 1))
+  await within(Promise.all(all), 'the other partition runs all')
+  expect(ledger.allRuns(300)).toEqual(new Array(300).fill(1))
+})
+
+test('under hash only the commands of the partition that was given up are refused', async () => {
+  const ledger = new Ledger(10)
+  const manager = await open('ledger.js', {
+    partitions: PartitionConfig.custom(2, ({ key }) => Number(key)),
+    workerData: ledger.workerData,
+  })
+  ledger.failsToLoad = true
+  const options = { key: '1' }
+  const killer = manager.run('die', { index: 0, how: 'exit' }, options)
+  const queued = failure(manager.run('mark', 1, options), 'a queued one')
+  await failure(killer, 'the deadly command')
+  expect((await queued).code).toBe('CORELANE_HANDLERS_FAILED')
+  expect((await failure(manager.run('mark', 1, options), 'late')).code).toBe(
+    'CORELANE_HANDLERS_FAILED',
+  )
+  expect(await within(manager.run('mark', 2, { key: '0' }), 'the other partition')).toBe(2)
+})
+
+test('a module whose thread dies soon after each start, with no command run, is given up', async () => {
+  const handlers = moduleOf(`
+    setTimeout(() => { throw new RangeError('it cannot live') }, 20)
+    export const echo = (payload) => payload`)
+  const manager = create('values.js', { partitions: PartitionConfig.none(), handlers })
+  await within(manager.start(), 'start')
+  await until(() => manager.stats().partitions[0]!.state === 'failed', 'it is given up')
+  expect(manager.stats().partitions[0]!.incarnations).toBeLessThan(20)
+  const error = await failure(manager.run('echo', 1), 'a command')
+  expect(error.code).toBe('CORELANE_PARTITION_LOST')
+  expect(error.message).toContain('it cannot live')
+})
+
+test('a thread that cannot even be made is given up like one that cannot load', async () => {
+  const ledger = new Ledger(3)
+  const workerData: Record<string, unknown> = { ...ledger.workerData }
+  const manager = await open('ledger.js', { partitions: PartitionConfig.none(), workerData })
+  workerData.unfit = () => {}
+  const killer = failure(manager.run('die', { index: 0, how: 'exit' }), 'the deadly command')
+  const queued = failure(manager.run('mark', 1), 'a queued one')
+  await killer
+  expect((await queued).message).toContain('could not be cloned')
+  expect((await failure(manager.run('mark', 2), 'a late one')).message).toContain('cloned')
+})
+
+test('close while a replacement backs off or loads is clean, and drops what waits', async () => {
+  const ledger = new Ledger(3)
+  for (const loads of [2, 3, 4]) {
+    const manager = await open('ledger.js', {
+      partitions: PartitionConfig.none(),
+      workerData: ledger.workerData,
+    })
+    const before = ledger.loads
+    ledger.failsToLoad = true
+    const killer = failure(manager.run('die', { index: 0, how: 'exit' }), 'the deadly command')
+    const queued = failure(manager.run('mark', 1), 'a queued one')
+    await killer
+    await until(() => ledger.loads >= before + loads - 1, 'failed loads')
+    await within(manager.close(), 'close')
+    expect((await queued).code).toBe('CORELANE_COMMAND_DROPPED')
+    ledger.failsToLoad = false
+  }
+})

@@ -1,0 +1,376 @@
+// Bad input: what a caller or a handler may get wrong. Each mistake costs that one call, with a message
+// that says what was received and what is allowed; the manager goes on.
+
+import { PartitionConfig, QueueManager, QueueManagerBuilder } from 'corelane'
+import { expect, test } from 'vitest'
+import { failure, rejection, within } from '../support/deadline.ts'
+import { fixture, open } from '../support/managers.ts'
+
+const one = { partitions: { count: 1 } } as const
+const handlers = fixture('values.js')
+
+function refusal(options: unknown): { code: string; message: string } {
+  try {
+    QueueManager.create(options as never)
+  } catch (error) {
+    return error as never
+  }
+  throw new Error('it was not refused')
+}
+
+const badOptions: [what: string, options: unknown, says: RegExp][] = [
+  ['no options', undefined, /QueueManager\.handlers is missing; allowed: a URL or a path/],
+  ['null', null, /QueueManager options is null/],
+  ['no handlers', {}, /QueueManager\.handlers is missing/],
+  ['handlers that are a function', { handlers: () => {} }, /QueueManager\.handlers is a function/],
+  ['an empty path', { handlers: '' }, /QueueManager\.handlers is ""/],
+  [
+    'an unknown option',
+    { handlers, retries: 3 },
+    /QueueManager\.retries is not an option; allowed: handlers, /,
+  ],
+  [
+    '0 partitions',
+    { handlers, partitions: { count: 0 } },
+    /PartitionConfig\.count is 0; allowed: an integer from 1 to 256/,
+  ],
+  ['-1 partitions', { handlers, partitions: { count: -1 } }, /PartitionConfig\.count is -1/],
+  [
+    '1.5 partitions',
+    { handlers, partitions: PartitionConfig.hash(1.5) },
+    /PartitionConfig\.count is 1\.5/,
+  ],
+  [
+    'NaN partitions',
+    { handlers, partitions: PartitionConfig.balanced(Number.NaN) },
+    /PartitionConfig\.count is NaN/,
+  ],
+  ['"2" partitions', { handlers, partitions: { count: '2' } }, /PartitionConfig\.count is "2"/],
+  ['257 partitions', { handlers, partitions: { count: 257 } }, /PartitionConfig\.count is 257/],
+  ['partitions that are a number', { handlers, partitions: 2 }, /QueueManager\.partitions is 2/],
+  [
+    'an unknown strategy',
+    { handlers, partitions: { strategy: 'random' } },
+    /PartitionConfig\.strategy is "random"; allowed: "balanced", /,
+  ],
+  [
+    'none with 2 partitions',
+    { handlers, partitions: { strategy: 'none', count: 2 } },
+    /PartitionConfig\.count is 2; allowed: 1/,
+  ],
+  [
+    'custom without a function',
+    { handlers, partitions: { strategy: 'custom', count: 2 } },
+    /PartitionConfig\.choose is undefined; allowed: a function/,
+  ],
+  [
+    'custom with something else',
+    { handlers, partitions: { strategy: 'custom', count: 2, choose: 5 } },
+    /PartitionConfig\.choose is 5/,
+  ],
+  [
+    'a function without custom',
+    { handlers, partitions: { strategy: 'hash', choose: () => 0 } },
+    /PartitionConfig\.choose is a function/,
+  ],
+  [
+    'an unknown partition option',
+    { handlers, partitions: { size: 2 } },
+    /PartitionConfig\.size is not an option; allowed: strategy, count, choose/,
+  ],
+  ['no lanes', { handlers, lanes: {} }, /lanes is 0 lanes; allowed: 1 to 256 lanes/],
+  ['lanes that are an array', { handlers, lanes: ['a'] }, /QueueManager\.lanes is an array of 1/],
+  [
+    'a lane that is a number',
+    { handlers, lanes: { a: 1 } },
+    /lanes\.a options is 1; allowed: an object/,
+  ],
+  [
+    'a lane priority of 256',
+    { handlers, lanes: { a: { priority: 256 } } },
+    /lanes\.a\.priority is 256/,
+  ],
+  [
+    'a lane priority of -1',
+    { handlers, lanes: { a: { priority: -1 } } },
+    /lanes\.a\.priority is -1/,
+  ],
+  [
+    'a default lane that is not there',
+    { handlers, defaultLane: 'fast' },
+    /defaultLane is "fast"; allowed: system, control/,
+  ],
+  [
+    'odd ring bytes',
+    { handlers, ringBytes: 100_000 },
+    /ringBytes is 100000; allowed: a power of two/,
+  ],
+  ['small ring bytes', { handlers, ringBytes: 1024 }, /ringBytes is 1024/],
+  ['a negative time-out', { handlers, startTimeoutMs: -1 }, /startTimeoutMs is -1/],
+  ['a time-out that is no number', { handlers, closeTimeoutMs: '5' }, /closeTimeoutMs is "5"/],
+  ['execArgv that is a string', { handlers, execArgv: '--flag' }, /execArgv is "--flag"/],
+  ['env that is a string', { handlers, env: 'A=1' }, /env is "A=1"/],
+  ['resourceLimits that are a number', { handlers, resourceLimits: 5 }, /resourceLimits is 5/],
+  [
+    'allowNested that is a string',
+    { handlers, allowNested: 'yes' },
+    /allowNested is "yes"; allowed: true or false/,
+  ],
+]
+
+test.each(badOptions)('create refuses %s', (_, options, says) => {
+  const error = refusal(options)
+  expect(error).toMatchObject({ name: 'ConfigError', code: 'CORELANE_INVALID_OPTION' })
+  expect(error.message).toMatch(says)
+})
+
+test.each([
+  'rateLimit',
+  'minConcurrency',
+  'maxConcurrency',
+  'timeoutMs',
+  'retryPolicy',
+  'priorityBoost',
+])('the lane option %s of a later release is refused until it works', (option) => {
+  const error = refusal({ handlers, lanes: { api: { [option]: 1 } } })
+  expect(error.code).toBe('CORELANE_INVALID_OPTION')
+  expect(error.message).toContain(`lanes.api.${option} is not an option; allowed: priority`)
+})
+
+test('the builder refuses what create refuses, as a rejection', async () => {
+  const builder = new QueueManagerBuilder().withHandlers(handlers).withPartitions({ count: 0 })
+  const error = await failure(builder.build(), 'build')
+  expect(error.message).toContain('PartitionConfig.count is 0')
+  const missing = await failure(new QueueManagerBuilder().build(), 'build')
+  expect(missing.message).toContain('QueueManager.handlers is missing')
+})
+
+test('members of a polluted prototype are no options', () => {
+  const options = Object.create({ nonsense: true, ringBytes: 5 }, {})
+  options.handlers = handlers
+  expect(QueueManager.create(options).stats().state).toBe('created')
+})
+
+test('an unknown lane or type rejects and lists what there is', async () => {
+  const manager = await open('values.js', one)
+  const lane = await failure(manager.submit('fast', 'echo', 1), 'unknown lane')
+  expect(lane).toMatchObject({ name: 'ConfigError', code: 'CORELANE_UNKNOWN_LANE' })
+  expect(lane.message).toContain('"fast"; lanes: system, control, query, session, skill, prompt')
+  const type = await failure(manager.submit('query', 'resize', 1), 'unknown type')
+  expect(type).toMatchObject({ name: 'ConfigError', code: 'CORELANE_UNKNOWN_TYPE' })
+  expect(type.message).toMatch(/"resize"; handlers: echo, echoAtOnce, give, /)
+  for (const odd of [undefined, null, 5, Symbol('x'), {}, '__proto__', 'constructor', 'toString']) {
+    expect((await failure(manager.submit(odd as never, 'echo'), 'lane')).code).toBe(
+      'CORELANE_UNKNOWN_LANE',
+    )
+    expect((await failure(manager.submit('query', odd as never), 'type')).code).toBe(
+      'CORELANE_UNKNOWN_TYPE',
+    )
+  }
+  const broadcast = await failure(manager.broadcast('resize'), 'broadcast')
+  expect(broadcast.code).toBe('CORELANE_UNKNOWN_TYPE')
+  expect(manager.stats().submitted).toBe(0)
+})
+
+const badCommands: [what: string, options: unknown, says: RegExp][] = [
+  ['a key that is a number', { key: 5 }, /command\.key is 5; allowed: a string/],
+  ['a key that is an object', { key: {} }, /command\.key is an object/],
+  ['an empty key', { key: '' }, /command\.key is ""/],
+  ['a key of 1,025 characters', { key: 'k'.repeat(1025) }, /command\.key is "k+…"/],
+  [
+    'a priority of 256',
+    { priority: 256 },
+    /command\.priority is 256; allowed: an integer from 0 to 255/,
+  ],
+  ['a priority of 1.5', { priority: 1.5 }, /command\.priority is 1\.5/],
+  ['a priority of NaN', { priority: Number.NaN }, /command\.priority is NaN/],
+  [
+    'a transfer list that is a buffer',
+    { transferList: new ArrayBuffer(1) },
+    /command\.transferList is a ArrayBuffer/,
+  ],
+  [
+    'timeoutMs, of a later release',
+    { timeoutMs: 100 },
+    /command\.timeoutMs is not an option; allowed: key, priority, transferList/,
+  ],
+  ['deadlineMs, of a later release', { deadlineMs: 100 }, /command\.deadlineMs is not an option/],
+  [
+    'signal, of a later release',
+    { signal: AbortSignal.abort() },
+    /command\.signal is not an option/,
+  ],
+  ['options that are a number', 5, /command options is 5; allowed: an object/],
+  ['options that are null', null, /command options is null/],
+]
+
+test.each(badCommands)('a command with %s is refused', async (_, options, says) => {
+  const manager = await open('values.js', { partitions: PartitionConfig.hash(1) })
+  for (const submitted of [
+    manager.submit('query', 'echo', 1, options as never),
+    manager.run('echo', 1, options as never),
+    manager.submitMany('query', 'echo', [1], options as never),
+  ]) {
+    const error = await failure(submitted, 'a bad command')
+    expect(error).toMatchObject({ name: 'ConfigError', code: 'CORELANE_INVALID_OPTION' })
+    expect(error.message).toMatch(says)
+  }
+  expect(manager.stats().submitted).toBe(0)
+})
+
+test('bad options of a broadcast are refused', async () => {
+  const manager = await open('values.js', one)
+  for (const options of [{ sticky: 1 }, { lane: 'x' }, 5]) {
+    const error = await failure(manager.broadcast('echo', 1, options as never), 'broadcast')
+    expect(error.code).toBe('CORELANE_INVALID_OPTION')
+  }
+})
+
+function deep(levels: number): unknown {
+  let nested: unknown = 0
+  for (let i = 0; i < levels; i++) nested = { nested }
+  return nested
+}
+
+const unfit: [what: string, payload: unknown, path: string][] = [
+  ['a function', () => {}, 'payload is a function'],
+  ['a symbol', Symbol('odd'), 'payload is Symbol(odd)'],
+  ['a class', class Odd {}, 'payload is a function (Odd)'],
+  [
+    'a function deep inside',
+    { items: [1, 2, 3, { callback() {} }] },
+    'payload.items[3].callback is a function (callback)',
+  ],
+  ['a symbol as a member', { tag: Symbol('odd') }, 'payload.tag is Symbol(odd)'],
+  ['a function in a Map', new Map([['key', () => {}]]), 'payload.get("key") is a function'],
+  ['a symbol in a Set', new Set([1, Symbol('odd')]), 'payload.<set 1> is Symbol(odd)'],
+  ['a promise', { later: Promise.resolve() }, 'payload.later is a Promise'],
+  ['a WeakMap', [new WeakMap()], 'payload[0] is a WeakMap'],
+  ['a name that is no identifier', { 'a b': () => {} }, 'payload["a b"] is a function'],
+  [
+    'a getter that throws',
+    {
+      get broken() {
+        throw new RangeError('no')
+      },
+    },
+    'payload.broken is a member that throws',
+  ],
+  ['a nesting of 20,000 levels', deep(20_000), 'nested too deep'],
+  ['a revoked proxy', revoked(), 'payload is'],
+]
+
+function revoked(): unknown {
+  const { proxy, revoke } = Proxy.revocable({}, {})
+  revoke()
+  return proxy
+}
+
+test.each(unfit)(
+  'a payload that is or holds %s rejects that one command and names the place',
+  async (_, payload, says) => {
+    const manager = await open('values.js', one)
+    const before = manager.run('echo', { before: true })
+    const error = await failure(manager.run('echo', payload), 'an unfit payload')
+    const after = manager.run('echo', { after: true })
+    expect(error).toMatchObject({ name: 'SerializationError', code: 'CORELANE_UNSERIALIZABLE' })
+    expect(error.message).toContain(says)
+    expect(await within(Promise.all([before, after]), 'its neighbours')).toEqual([
+      { before: true },
+      { after: true },
+    ])
+    const broadcast = await failure(manager.broadcast('echo', payload), 'an unfit broadcast')
+    expect(broadcast.code).toBe('CORELANE_UNSERIALIZABLE')
+    expect(manager.stats()).toMatchObject({ submitted: 3, completed: 2, failed: 1, active: 0 })
+  },
+)
+
+test('unfit payloads among many fit ones cost only themselves', async () => {
+  const manager = await open('values.js', { partitions: { count: 2 } })
+  const all = Array.from({ length: 2_000 }, (_, index) => {
+    const payload = { index, shape: { [`member ${index % 7}`]: index } }
+    return manager.run('echo', index % 9 === 4 ? { ...payload, unfit() {} } : payload)
+  })
+  const outcomes = await within(Promise.allSettled(all), 'all commands')
+  for (const [index, outcome] of outcomes.entries()) {
+    if (index % 9 === 4) {
+      expect(outcome).toMatchObject({ reason: { code: 'CORELANE_UNSERIALIZABLE' } })
+    } else {
+      const shape = { [`member ${index % 7}`]: index }
+      expect(outcome).toEqual({ status: 'fulfilled', value: { index, shape } })
+    }
+  }
+})
+
+test('a transfer list that cannot be moved rejects that one command', async () => {
+  const manager = await open('values.js', one)
+  const gone = new ArrayBuffer(8)
+  structuredClone(gone, { transfer: [gone] })
+  const twice = new ArrayBuffer(8)
+  const lists = [
+    [gone, [gone]],
+    [1, [twice, twice]],
+    [1, [{}]],
+    [1, [5 as never]],
+  ] as const
+  for (const [payload, transferList] of lists) {
+    const error = await failure(manager.run('echo', payload, { transferList }), 'a bad list')
+    expect(error.code).toBe('CORELANE_UNSERIALIZABLE')
+  }
+  expect(twice.byteLength).toBe(8)
+  expect(await within(manager.run('echo', 'fine'), 'echo')).toBe('fine')
+  expect(manager.stats()).toMatchObject({ submitted: 5, completed: 1, failed: 4 })
+})
+
+const unfitResults: [what: string, says: string][] = [
+  ['function', 'The result cannot cross threads: result.items[1].callback is a function'],
+  ['symbol', 'result.tag is Symbol(unfit)'],
+  ['bare symbol', 'result is Symbol(unfit)'],
+  ['bare function', 'result is a function'],
+  ['promise inside', 'result.later is a Promise'],
+  ['getter', 'result.broken is'],
+  ['weak map', 'result[0] is a WeakMap'],
+  ['proxy', 'result'],
+  ['deep', 'nested too deep'],
+  ['port without transfer', 'result'],
+]
+
+test.each(unfitResults)(
+  'a result that is unfit (%s) rejects its command and no other',
+  async (what, says) => {
+    const manager = await open('values.js', one)
+    const error = await failure(manager.run('giveUnfit', what), what)
+    expect(error).toMatchObject({ name: 'SerializationError', code: 'CORELANE_UNSERIALIZABLE' })
+    expect(error.message).toContain(says)
+    expect(await within(manager.run('echo', { fine: true }), 'echo')).toEqual({ fine: true })
+    const broadcast = await failure(manager.broadcast('giveUnfit', what), what)
+    expect(broadcast).toBeInstanceOf(Error)
+    expect(await within(manager.broadcast('echo', 1), 'a broadcast')).toEqual([1])
+  },
+)
+
+test('thenables that misbehave settle once and disturb nobody', async () => {
+  const manager = await open('values.js', one)
+  const read = await failure(manager.run('thenable', 'throws when read'), 'then')
+  expect(read.message).toBe('then cannot be read')
+  expect((await failure(manager.run('thenable', 'throws'), 'then')).message).toBe('then throws')
+  expect(await within(manager.run('thenable', 'at once'), 'at once')).toBe('at once')
+  expect(await within(manager.run('thenable', 'twice'), 'twice')).toBe('first')
+  expect(await within(manager.run('thenable', 'of a thenable'), 'nested')).toBe('inner')
+  // Many in a row, so that a slot that was freed too early would be taken by another.
+  const payloads = Array.from({ length: 5_000 }, (_, index) => ({ index }))
+  const results = await within(manager.submitMany('query', 'echoAtOnce', payloads), 'many')
+  expect(results).toEqual(payloads)
+})
+
+test('what a failed command was is told under a symbol on its error', async () => {
+  const { commandInfo } = await import('corelane')
+  const manager = await open('values.js', one)
+  const error = await failure(manager.submit('skill', 'throwIt', 'error'), 'throwIt')
+  const info = (error as unknown as Record<symbol, object>)[commandInfo]
+  expect(info).toMatchObject({ lane: 'skill', type: 'throwIt', attempt: 1, partition: 0 })
+  expect(Object.keys(error)).not.toContain(String(commandInfo))
+  // An error that cannot be extended, or is none, arrives without it.
+  await rejection(manager.run('throwIt', 'frozen'), 'frozen')
+  await rejection(manager.run('throwIt', 'string'), 'string')
+})

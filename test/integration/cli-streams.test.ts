@@ -1,0 +1,118 @@
+// CLI streams: endless input, readers that leave, and signals.
+
+import { once } from 'node:events'
+import { pathToFileURL } from 'node:url'
+import { expect, test } from 'vitest'
+import { CliProcess, fixture, toLines } from './support/cli-process.ts'
+
+const handlers = fixture('cli-handlers.js')
+
+function* chunks(lines: number, linesPerChunk: number, pad: number): Generator<string> {
+  const payload = 'x'.repeat(pad)
+  for (let n = 0; n < lines; n += linesPerChunk) {
+    const commands = Array.from({ length: linesPerChunk }, (_, at) => ({
+      id: n + at,
+      type: 'echo',
+      payload,
+    }))
+    yield toLines(commands)
+  }
+}
+
+/** Runs a long input and returns the largest size of the process, in MiB. */
+async function peakOf(lines: number, args: readonly string[]): Promise<number> {
+  const preload = ['--import', pathToFileURL(fixture('cli-peak-memory.js')).href]
+  const cli = new CliProcess(['run', handlers, ...args], preload)
+  let results = 0
+  // Only the lines are counted: to keep them all would be a measure of this process.
+  cli.child.stdout.removeAllListeners('data').on('data', (text: string) => {
+    for (const char of text) if (char === '\n') results++
+  })
+  await cli.feed(chunks(lines, 1000, 500))
+  cli.child.stdin.end()
+  const { code, stderr } = await cli.end()
+  expect(code).toBe(0)
+  expect(results).toBe(lines)
+  return Number(/peak (\d+) MiB/.exec(stderr)?.[1])
+}
+
+// The long input is 160 MiB, and so is its output. Kept anywhere, either would show.
+test.each([
+  ['as they are done', []],
+  ['in order', ['--ordered']],
+])(
+  '300,000 commands printed %s take little more memory than 20,000',
+  async (_how, args) => {
+    const short = await peakOf(20_000, args)
+    const long = await peakOf(300_000, args)
+    expect(short).toBeGreaterThan(0)
+    expect(long - short).toBeLessThan(90)
+  },
+  120_000,
+)
+
+test('characters that are split between two reads arrive whole', async () => {
+  const cli = new CliProcess(['run', handlers])
+  const line = Buffer.from('{"type":"echo","payload":"…äöü€😀"}\n')
+  for (const [at] of line.entries()) {
+    cli.child.stdin.write(line.subarray(at, at + 1))
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  cli.child.stdin.end()
+  const { code, results } = await cli.end()
+  expect(code).toBe(0)
+  expect(results[0]?.value).toBe('…äöü€😀')
+})
+
+test('a result is printed at once while the input stays open', async () => {
+  const cli = new CliProcess(['run', handlers])
+  cli.child.stdin.write('{"id":"early","type":"echo"}\n')
+  await cli.says('stdout', '"early"')
+  cli.child.stdin.end('{"id":"late","type":"echo"}\n')
+  const { code, results } = await cli.end()
+  expect(code).toBe(0)
+  expect(results.map(({ id }) => id)).toEqual(['early', 'late'])
+})
+
+test('a reader that leaves, as head does, ends an endless input quietly', async () => {
+  const cli = new CliProcess(['run', handlers])
+  const feeding = cli.feed(chunks(10_000_000, 1000, 100))
+  await once(cli.child.stdout, 'data')
+  cli.child.stdout.destroy()
+  const [code, signal] = await once(cli.child, 'exit')
+  expect([code, signal]).toEqual([0, null])
+  expect(cli.stderr).toBe('')
+  cli.child.stdin.destroy()
+  await feeding
+})
+
+test.each([
+  ['SIGTERM', 143],
+  ['SIGINT', 130],
+] as const)('%s finishes what was read and exits with %i', async (signal, exitCode) => {
+  const cli = new CliProcess(['run', handlers, '--partitions', '1'])
+  const commands = Array.from({ length: 6 }, (_, n) => ({
+    id: n,
+    type: 'wait',
+    payload: { ms: 50 },
+  }))
+  cli.child.stdin.write(toLines(commands))
+  await cli.says('stdout', '"id":0')
+  cli.child.kill(signal)
+  // The input stays open: the bin ends by itself.
+  const { code, results, stderr } = await cli.end()
+  expect(results.map(({ id }) => id)).toEqual([0, 1, 2, 3, 4, 5])
+  expect(results.every(({ ok }) => ok)).toBe(true)
+  expect(stderr).toMatch(new RegExp(`${signal}: finishing \\d commands in flight`))
+  expect(code).toBe(exitCode)
+})
+
+test('a second signal ends a run whose handler never returns', async () => {
+  const cli = new CliProcess(['run', handlers])
+  cli.child.stdin.write('{"type":"spin"}\n')
+  await cli.says('stderr', 'spinning')
+  cli.child.kill('SIGTERM')
+  await cli.says('stderr', 'finishing 1 commands')
+  cli.child.kill('SIGTERM')
+  expect(await cli.end()).toMatchObject({ code: null, signal: 'SIGTERM' })
+})

@@ -1,0 +1,338 @@
+// CLI: the bin as a shell runs it, from its arguments to its exit code.
+
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { fixture, runCli, toLines } from './support/cli-process.ts'
+
+const handlers = fixture('cli-handlers.js')
+const manifest = JSON.parse(
+  readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8'),
+) as { version: string }
+
+function run(args: readonly string[], input?: string | Buffer | readonly object[]) {
+  return runCli(['run', handlers, ...args], input)
+}
+
+test('commands become results with their id, value, partition and duration', async () => {
+  const { code, results, stderr } = await run(
+    ['--partitions', '2'],
+    [
+      { id: 'a', type: 'echo', payload: { n: [1, 2] } },
+      { id: 7, type: 'echo', payload: 'text' },
+    ],
+  )
+  expect(stderr).toBe('')
+  expect(code).toBe(0)
+  expect(results).toHaveLength(2)
+  expect(results.find(({ id }) => id === 'a')).toMatchObject({ ok: true, value: { n: [1, 2] } })
+  expect(results.find(({ id }) => id === 7)).toMatchObject({ ok: true, value: 'text' })
+  for (const { partition, durationMs } of results) {
+    expect([0, 1]).toContain(partition)
+    expect(durationMs).toBeGreaterThanOrEqual(0)
+  }
+})
+
+test('an empty input gives an empty output and succeeds', async () => {
+  expect(await run([], '')).toMatchObject({ code: 0, stdout: '', stderr: '' })
+})
+
+test('a line without an id gets its number, and blank lines count but run nothing', async () => {
+  const lines = '\n{"type":"echo","payload":1}\r\n   \n{"type":"echo","payload":2}'
+  const { code, results } = await run(['--ordered'], lines)
+  expect(code).toBe(0)
+  expect(results.map(({ id, value }) => [id, value])).toEqual([
+    [2, 1],
+    [4, 2],
+  ])
+})
+
+test('a line without a type or a lane takes those of the command line', async () => {
+  const { results } = await run(
+    ['--ordered', '--type', 'lane', '--lane', 'skill'],
+    [{}, { lane: 'system' }, { type: 'echo', payload: 1 }],
+  )
+  expect(results.map(({ value }) => value)).toEqual([
+    { lane: 'skill', key: null },
+    { lane: 'system', key: null },
+    1,
+  ])
+})
+
+test('without --lane commands go to the lane query', async () => {
+  const { results } = await run(['--type', 'lane'], [{}])
+  expect(results[0]?.value.lane).toBe('query')
+})
+
+test('values that JSON has no word for are printed as documented', async () => {
+  const { results } = await run(['--ordered'], [{ type: 'unusual' }, { type: 'echo' }])
+  expect(results[0]?.value).toEqual({
+    big: String(2n ** 70n),
+    bytes: 'AQID',
+    map: [['a', '1']],
+    set: [1, 2],
+    date: '1970-01-01T00:00:00.000Z',
+    pattern: '/a+/g',
+    error: { name: 'RangeError', message: 'inside' },
+    notANumber: null,
+  })
+  expect(results[1]).toMatchObject({ ok: true, value: null })
+})
+
+test('a failed command prints its error with code and cause, and the exit code is 1', async () => {
+  const { code, results, stderr } = await run(
+    ['--ordered'],
+    [{ type: 'fail', payload: 'bad' }, { type: 'throwText' }, { type: 'echo', payload: 1 }],
+  )
+  expect(code).toBe(1)
+  expect(stderr).toBe('')
+  expect(results[0]).toMatchObject({ id: 1, ok: false })
+  expect(results[0]?.error).toEqual({
+    name: 'RangeError',
+    message: 'bad',
+    code: 'E_TEST',
+    cause: { name: 'Error', message: 'the reason' },
+  })
+  expect(results[0]?.partition).toBeGreaterThanOrEqual(0)
+  expect(results[1]?.error).toEqual({
+    name: 'Error',
+    message: '"only text" was thrown, which is no error',
+    value: 'only text',
+  })
+  expect(results[2]).toMatchObject({ ok: true, value: 1 })
+})
+
+test('--stack prints where an error was thrown', async () => {
+  const { results } = await run(['--stack'], [{ type: 'fail', payload: 'bad' }])
+  expect(results[0]?.error?.stack).toContain('cli-handlers.js')
+})
+
+test('a result that contains itself is reported as failed', async () => {
+  const { code, results } = await run([], [{ id: 'c', type: 'circle' }])
+  expect(code).toBe(1)
+  expect(results[0]).toMatchObject({ id: 'c', ok: false })
+  expect(results[0]?.error?.message).toBe('The result cannot be written as JSON')
+})
+
+test('malformed lines are reported with their number and do not stop the rest', async () => {
+  const lines = [
+    '{"id":"good","type":"echo","payload":1}',
+    '{"id":"cut"',
+    '[1]',
+    '{"id":"typo","type":"echo","priorty":1}',
+    '{"id":{},"type":"echo"}',
+    '{"id":12345678901234567890,"type":"echo"}',
+    '{"id":"none"}',
+    '{"id":"last","type":"echo","payload":2}',
+  ]
+  const { code, results, stderr } = await run(['--ordered'], lines.join('\n'))
+  expect(code).toBe(1)
+  expect(results.map(({ id, ok, line }) => [id, ok, line])).toEqual([
+    ['good', true, undefined],
+    [null, false, 2],
+    [null, false, 3],
+    ['typo', false, 4],
+    [null, false, 5],
+    [null, false, 6],
+    ['none', false, 7],
+    ['last', true, undefined],
+  ])
+  expect(results[1]?.error).toMatchObject({ code: 'CORELANE_INVALID_COMMAND' })
+  for (const line of [2, 3, 4, 5, 6, 7]) expect(stderr).toMatch(new RegExp(`\\bline ${line}\\b`))
+})
+
+test('an unknown lane, type, priority or key costs that line alone', async () => {
+  const { code, results, stderr } = await run(
+    ['--ordered'],
+    [
+      { type: 'echo', lane: 'nowhere' },
+      { type: 'nothing' },
+      { type: 'echo', priority: 256 },
+      { type: 'echo', key: 'k' },
+      { type: 'echo', payload: 5 },
+    ],
+  )
+  expect(code).toBe(1)
+  expect(results.map(({ error }) => error?.code)).toEqual([
+    'CORELANE_UNKNOWN_LANE',
+    'CORELANE_UNKNOWN_TYPE',
+    'CORELANE_INVALID_OPTION',
+    'CORELANE_INVALID_COMMAND',
+    undefined,
+  ])
+  expect(results.map(({ line }) => line)).toEqual([1, 2, 3, 4, undefined])
+  expect(stderr).toContain('line 2: The handler module has no handler "nothing"')
+})
+
+test('a line longer than --line-bytes is refused without being held', async () => {
+  const long = JSON.stringify({ type: 'echo', payload: 'x'.repeat(300_000) })
+  const { code, results } = await run(
+    ['--ordered', '--line-bytes', '1000'],
+    `${long}\n{"type":"echo","payload":1}\n`,
+  )
+  expect(code).toBe(1)
+  expect(results[0]).toMatchObject({ id: null, line: 1, ok: false })
+  expect(results[0]?.error?.message).toContain(`${long.length + 1} bytes long`)
+  expect(results[1]).toMatchObject({ id: 2, ok: true, value: 1 })
+})
+
+test('bytes that are not UTF-8 are refused instead of being replaced', async () => {
+  const bad = Buffer.concat([Buffer.from('{"type":"echo","payload":"'), Buffer.from([0xff, 0x22])])
+  const { results } = await run(['--ordered'], Buffer.concat([bad, Buffer.from('}\n{"id":2}\n')]))
+  expect(results[0]?.error?.message).toBe('line 1 is not UTF-8; allowed: a JSON object in UTF-8')
+})
+
+test('--ordered prints in the order of the input whatever takes how long', async () => {
+  const commands = Array.from({ length: 40 }, (_, n) => ({
+    id: n,
+    type: 'wait',
+    payload: { ms: (n * 7) % 20, value: n },
+  }))
+  const { code, results } = await run(['--ordered', '--partitions', '2'], commands)
+  expect(code).toBe(0)
+  expect(results.map(({ id }) => id)).toEqual(commands.map(({ id }) => id))
+  expect(results.map(({ value }) => value)).toEqual(commands.map(({ id }) => id))
+})
+
+test('without --ordered a result is printed before that of a slower, earlier command', async () => {
+  const { results } = await run(
+    ['--partitions', '2'],
+    [
+      { id: 'slow', type: 'wait', payload: { ms: 1000 } },
+      { id: 'quick', type: 'echo' },
+    ],
+  )
+  expect(results.map(({ id }) => id)).toEqual(['quick', 'slow'])
+})
+
+test('--key keeps the commands of a key in order on one partition', async () => {
+  const commands = Array.from({ length: 300 }, (_, n) => ({
+    type: 'follow',
+    payload: { n, user: { id: n % 7 } },
+  }))
+  const { code, results } = await run(['--key', 'user.id', '--partitions', '2'], commands)
+  expect(code).toBe(0)
+  expect(results).toHaveLength(300)
+  const partitionOf = new Map<string, number>()
+  for (const { value } of results) {
+    expect(value.previous).toBe(value.n < 7 ? null : value.n - 7)
+    expect(value.key).toBe(String(value.n % 7))
+    expect(partitionOf.get(value.key) ?? value.partition).toBe(value.partition)
+    partitionOf.set(value.key, value.partition)
+  }
+})
+
+test("a line's own key wins over --key, and --key also finds members of the line", async () => {
+  const { results } = await run(
+    ['--key', 'id', '--ordered'],
+    [
+      { id: 'a', type: 'lane', key: 'own' },
+      { id: 'b', type: 'lane', payload: { id: 3 } },
+      { id: 'c', type: 'lane' },
+    ],
+  )
+  expect(results.map(({ value }) => value.key)).toEqual(['own', '3', 'c'])
+})
+
+test('a line in which --key finds nothing is refused', async () => {
+  const { code, results } = await run(['--key', 'user'], [{ type: 'echo', payload: { name: 'x' } }])
+  expect(code).toBe(1)
+  expect(results[0]?.error?.message).toContain('user is missing')
+})
+
+test.each([
+  ['none', ['--strategy', 'none']],
+  ['hash', ['--strategy', 'hash', '--partitions', '2']],
+  ['roundRobin', ['--strategy', 'roundRobin', '--partitions', '2']],
+  ['balanced', ['--strategy', 'balanced', '--partitions', '2']],
+  ['auto', ['--strategy', 'auto']],
+])('the strategy %s runs every command', async (_name, args) => {
+  const commands = Array.from({ length: 50 }, (_, n) => ({ id: n, type: 'echo', payload: n }))
+  const { code, results } = await run(args, commands)
+  expect(code).toBe(0)
+  expect(results.map(({ value }) => value).toSorted((a, b) => a - b)).toEqual(
+    commands.map(({ id }) => id),
+  )
+})
+
+test('what a handler prints goes to stderr and leaves the results alone', async () => {
+  const { code, results, stderr } = await run([], [{ type: 'print', payload: 'hello there' }])
+  expect(code).toBe(0)
+  expect(results).toHaveLength(1)
+  expect(results[0]).toMatchObject({ ok: true, value: 11 })
+  expect(stderr).toContain('hello there')
+})
+
+test('--progress ends with the counts on stderr where that is no terminal', async () => {
+  const { results, stderr } = await run(
+    ['--progress'],
+    [{ type: 'echo' }, { type: 'fail', payload: 'x' }],
+  )
+  expect(results).toHaveLength(2)
+  expect(stderr).toMatch(/corelane: 1 done, 1 failed, 0 in flight, \d+\/s\n$/)
+})
+
+test('a handler module that is missing exits with 2 and runs nothing', async () => {
+  const { code, stdout, stderr } = await runCli(['run', './no-such-file.js'], toLines([{}]))
+  expect(code).toBe(2)
+  expect(stdout).toBe('')
+  expect(stderr).toMatch(/no-such-file\.js could not be loaded: .*Cannot find module/)
+})
+
+test('a handler module that throws while it loads exits with 2 and shows the causes', async () => {
+  const { code, stderr } = await runCli(['run', fixture('cli-fails-to-load.js')])
+  expect(code).toBe(2)
+  expect(stderr).toContain('this module cannot load')
+  expect(stderr).toContain('cause: the deeper reason')
+})
+
+test.each([
+  [['--partitions', '0'], '--partitions is 0; allowed: an integer from 1 to 256'],
+  [['--partitions', '1.5'], '--partitions is 1.5; allowed: an integer from 1 to 256'],
+  [['--partitions=-1'], '--partitions is -1; allowed: an integer from 1 to 256'],
+  [['--partitions', 'NaN'], '--partitions is "NaN"; allowed: a number'],
+  [['--strategy', 'random'], '--strategy is "random"; allowed: "auto", "balanced"'],
+  [['--strategy', 'none', '--partitions', '2'], '--partitions is 2; allowed: 1 where'],
+  [['--lane', 'nowhere'], '--lane is "nowhere"; allowed: system, control, query'],
+  [['--lane'], '`--lane <name>` value is missing'],
+  [['--lane', 'query', '--lane', 'skill'], '--lane is given more than once'],
+  [['--key', 'a', '--strategy', 'balanced'], '--key is given with --strategy balanced'],
+  [['--in-flight', '0'], '--in-flight is 0; allowed: an integer from 1 to 65536'],
+  [['--line-bytes', 'many'], '--line-bytes is "many"; allowed: an integer from 1 to 268435456'],
+  [['--unknown'], 'Unknown option `--unknown`'],
+  [['surplus'], 'Unused args: `surplus`'],
+  [['--', 'surplus'], 'arguments after -- mean nothing here'],
+])('the arguments %j exit with 2 and say why', async (args, complaint) => {
+  const { code, stdout, stderr } = await run(args, toLines([{ type: 'echo' }]))
+  expect(stderr).toContain(complaint)
+  expect(stderr).toContain('corelane --help')
+  expect(stdout).toBe('')
+  expect(code).toBe(2)
+})
+
+test.each([
+  [['fly'], 'there is no command "fly"; commands: run'],
+  [['run'], 'missing required args for command `run <handlers>`'],
+  [['--fly'], 'there is no option --fly'],
+])('the command line %j exits with 2 and says why', async (args, complaint) => {
+  const { code, stdout, stderr } = await runCli(args)
+  expect(stderr).toContain(complaint)
+  expect(stdout).toBe('')
+  expect(code).toBe(2)
+})
+
+test('--version prints the version of the package', async () => {
+  const { code, stdout } = await runCli(['--version'])
+  expect(code).toBe(0)
+  expect(stdout).toContain(`corelane/${manifest.version} `)
+})
+
+test('docs/cli.md lists every option of run as --help does', async () => {
+  const { code, stdout } = await runCli(['run', '--help'])
+  expect(code).toBe(0)
+  const flags = [...stdout.matchAll(/^ {2}(--[\w-]+(?: <\w+>)?)/gm)].map(([, flag]) => flag)
+  expect(flags).toHaveLength(10)
+  const page = readFileSync(join(import.meta.dirname, '../../docs/cli.md'), 'utf8')
+  const rows = [...page.matchAll(/^\| `(--[\w-]+(?: <\w+>)?)` \|/gm)].map(([, flag]) => flag)
+  expect(rows).toEqual(flags)
+})

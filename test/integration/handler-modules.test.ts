@@ -1,0 +1,238 @@
+// Handler modules: what may be one, what it is told, and that one that cannot be used makes `start`
+// reject with the cause instead of hanging.
+
+import { SHARE_ENV } from 'node:worker_threads'
+import { expect, test } from 'vitest'
+import { failure, within } from '../support/deadline.ts'
+import { Ledger } from '../support/ledger.ts'
+import { create, fixture, moduleOf, open } from '../support/managers.ts'
+
+const one = { partitions: { count: 1 } } as const
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+const loadsTypeScript = major > 22 || (major === 22 && minor >= 18)
+
+test('a CommonJS module serves its exported functions, and its setup runs', async () => {
+  const manager = await open('plain.cjs', one)
+  expect(await within(manager.run('join', ['a', 'b']), 'join')).toBe('a/b')
+  expect(await within(manager.run('setups'), 'setups')).toBe(1)
+  const error = await failure(manager.run('notAHandler'), 'no handler')
+  expect(error.code).toBe('CORELANE_UNKNOWN_TYPE')
+  expect(error.message).toContain('handlers: join, setups')
+})
+
+test('a CommonJS module may replace its exports as a whole', async () => {
+  const manager = await open('whole.cjs', one)
+  expect(await within(manager.run('double', 21), 'double')).toBe(42)
+  expect(await within(manager.run('triple', 2), 'triple')).toBe(6)
+})
+
+test('a TypeScript module loads where Node can load it, and is refused clearly where it cannot', async () => {
+  const manager = create('typed.ts', one)
+  if (loadsTypeScript) {
+    await within(manager.start(), 'start')
+    expect(await within(manager.run('twice', 21), 'twice')).toBe(42)
+    return
+  }
+  const error = await failure(manager.start(), 'start')
+  expect(error.code).toBe('CORELANE_HANDLERS_FAILED')
+  expect(error.message).toContain('typed.ts')
+  expect(error.message).toContain('Unknown file extension ".ts"')
+  expect(error.cause).toMatchObject({ code: 'ERR_UNKNOWN_FILE_EXTENSION' })
+})
+
+test('a default export that is a function is the handler "default"', async () => {
+  const manager = await open('default-function.js', one)
+  expect(await within(manager.run('default', 1), 'default')).toEqual(['default', 1])
+  expect(await within(manager.run('other', 2), 'other')).toEqual(['other', 2])
+})
+
+test('a default export made by defineHandlers serves its members, and setup among them runs', async () => {
+  const manager = await open('defined.js', one)
+  expect(await within(manager.run('add', { a: 1, b: 2 }), 'add')).toBe(3)
+  expect(await within(manager.run('greet', 'you'), 'greet')).toBe('hello you')
+  expect(await within(manager.run('partition'), 'partition')).toBe(0)
+  expect(await within(manager.run('beside'), 'beside')).toContain('beside')
+  expect((await failure(manager.run('setup'), 'setup')).code).toBe('CORELANE_UNKNOWN_TYPE')
+})
+
+test('a module may be named by a URL, by the text of one, and by a path', async () => {
+  const url = fixture('plain.cjs')
+  for (const handlers of [url, url.href, url.pathname]) {
+    const manager = await open('plain.cjs', { ...one, handlers })
+    expect(await within(manager.run('join', ['x']), 'join')).toBe('x')
+  }
+})
+
+const broken: Record<string, { text: string; says: RegExp; cause?: object }> = {
+  'throws while it loads': {
+    text: 'export const a = () => 1; throw new RangeError("broken at load")',
+    says: /RangeError: broken at load/,
+    cause: { name: 'RangeError', message: 'broken at load' },
+  },
+  'throws a string while it loads': {
+    text: 'export const a = () => 1; throw "a bare string"',
+    says: /a bare string/,
+  },
+  'has a syntax error': { text: 'export const a = (', says: /SyntaxError/ },
+  'imports what is missing': { text: 'import "node:no-such-module"', says: /no-such-module/ },
+  'exports nothing': { text: '', says: /exports no function/ },
+  'exports no function': { text: 'export const a = 1', says: /exports no function/ },
+  'exports only setup': { text: 'export const setup = () => {}', says: /exports no function/ },
+  'exports a setup that is no function': {
+    text: 'export const a = () => 1; export const setup = 5',
+    says: /"setup" is reserved/,
+  },
+  'exits while it loads': {
+    text: 'export const a = () => 1; process.exit(3)',
+    says: /exited with code 3/,
+    cause: { code: 'CORELANE_PARTITION_LOST' },
+  },
+  'throws in a timer while it loads': {
+    text: 'export const a = () => 1; setTimeout(() => { throw new TypeError("timer") }); await new Promise(() => {})',
+    says: /TypeError: timer/,
+  },
+}
+
+test.each(Object.entries(broken))(
+  'start rejects for a module that %s',
+  async (_, { text, says, cause }) => {
+    const manager = create('plain.cjs', { partitions: { count: 2 }, handlers: moduleOf(text) })
+    const error = await failure(manager.start(), 'start')
+    expect(error).toMatchObject({ name: 'ConfigError', code: 'CORELANE_HANDLERS_FAILED' })
+    expect(error.message).toMatch(says)
+    expect(error.cause).toBeDefined()
+    if (cause !== undefined) expect(error.cause).toMatchObject(cause)
+    expect(manager.stats().state).toBe('closed')
+    expect((await failure(manager.run('a'), 'a command')).code).toBe('CORELANE_CLOSED')
+  },
+)
+
+test('start rejects for a module that is missing, naming it', async () => {
+  const manager = create('no-such-module.js', { partitions: { count: 2 } })
+  const error = await failure(manager.start(), 'start')
+  expect(error.code).toBe('CORELANE_HANDLERS_FAILED')
+  expect(error.message).toContain('no-such-module.js')
+  expect(error.cause).toMatchObject({ code: 'ERR_MODULE_NOT_FOUND' })
+})
+
+test.each([
+  ['a top-level await that never settles', 'export const a = () => 1; await new Promise(() => {})'],
+  ['an endless loop', 'export const a = () => 1; for (;;);'],
+])('start gives up after startTimeoutMs for a module with %s', async (_, text) => {
+  const manager = create('plain.cjs', { ...one, handlers: moduleOf(text), startTimeoutMs: 300 })
+  const error = await failure(manager.start(), 'start')
+  expect(error.code).toBe('CORELANE_HANDLERS_FAILED')
+  expect(error.message).toContain('not ready after 300 ms')
+})
+
+test.each([
+  ['throws', /RangeError: setup is broken/],
+  ['rejects with a string', /a bare string/],
+])('start rejects where setup %s', async (setup, says) => {
+  const { workerData } = new Ledger(0)
+  const manager = create('life.js', { ...one, workerData: { ...workerData, setup } })
+  const error = await failure(manager.start(), 'start')
+  expect(error.code).toBe('CORELANE_HANDLERS_FAILED')
+  expect(error.message).toMatch(says)
+})
+
+test('start gives up after startTimeoutMs where setup never settles', async () => {
+  const { workerData } = new Ledger(0)
+  const options = { workerData: { ...workerData, setup: 'never settles' }, startTimeoutMs: 300 }
+  const error = await failure(create('life.js', { ...one, ...options }).start(), 'start')
+  expect(error.message).toContain('not ready after 300 ms')
+})
+
+test('setup is awaited before the first command and is told its partition and incarnation', async () => {
+  const { workerData } = new Ledger(0)
+  const manager = await open('life.js', {
+    partitions: { strategy: 'roundRobin', count: 2 },
+    workerData,
+  })
+  const looks = await within(manager.submitMany('query', 'look', [0, 1]), 'look')
+  const common = { incarnation: 1, isReady: true, isFrozen: true }
+  expect(looks).toEqual([
+    { partition: 0, ...common },
+    { partition: 1, ...common },
+  ])
+  await failure(manager.run('exit'), 'exit')
+  const replaced = await within(manager.submitMany('query', 'look', [0, 1]), 'look again')
+  expect(
+    (replaced as { incarnation: number }[]).map(({ incarnation }) => incarnation).sort(),
+  ).toEqual([1, 2])
+})
+
+test('a handler gets its payload and a context with what it should know', async () => {
+  const manager = await open('surroundings.js', { partitions: { strategy: 'hash', count: 2 } })
+  const before = performance.now()
+  const first = (await within(
+    manager.submit('skill', 'context', null, { key: 'the key' }),
+    'context',
+  )) as Record<string, number>
+  const after = performance.now()
+  expect(first).toMatchObject({ lane: 'skill', type: 'context', key: 'the key', attempt: 1 })
+  expect(first.deadline).toBe(undefined)
+  // One clock for all threads, give or take its resolution.
+  expect(first.startedAt).toBeGreaterThanOrEqual(before - 1)
+  expect(first.startedAt).toBeLessThanOrEqual(first.now!)
+  expect(first.now).toBeLessThanOrEqual(after + 1)
+  const second = await within(manager.submit('skill', 'context', null), 'context')
+  expect(second).toMatchObject({ key: undefined })
+  expect(typeof first.id).toBe('string')
+  expect((second as { id: string }).id).not.toBe(first.id)
+  expect(await within(manager.run('argumentCount'), 'arguments')).toBe(2)
+})
+
+test('a context belongs to one command even when it is kept, and its signal is one object', async () => {
+  const manager = await open('surroundings.js', one)
+  expect(await within(manager.run('signal'), 'signal')).toEqual({ isSame: true, aborted: false })
+  const kept = await within(
+    Promise.all(Array.from({ length: 5 }, () => manager.run('contextKept'))),
+    'contexts',
+  )
+  const ids = (kept as { id: string }[]).map(({ id }) => id)
+  expect(new Set(ids).size).toBe(5)
+})
+
+test('workerData is exactly what the caller gave', async () => {
+  const given = { list: [1, 2], map: new Map([['k', new Date(0)]]) }
+  const manager = await open('surroundings.js', { ...one, workerData: given })
+  expect(await within(manager.run('data'), 'data')).toEqual(given)
+  const none = await open('surroundings.js', one)
+  expect(await within(none.run('data'), 'no data')).toBeUndefined()
+})
+
+test('env, execArgv and resourceLimits reach the threads', async () => {
+  const manager = await open('surroundings.js', {
+    ...one,
+    env: { CORELANE_TEST: 'from the test' },
+    execArgv: ['--no-warnings'],
+    resourceLimits: { maxOldGenerationSizeMb: 64 },
+  })
+  expect(await within(manager.run('env'), 'env')).toEqual({
+    atLoad: 'from the test',
+    now: 'from the test',
+  })
+  expect(await within(manager.run('execArgv'), 'execArgv')).toEqual(['--no-warnings'])
+  expect(await within(manager.run('limits'), 'limits')).toMatchObject({
+    maxOldGenerationSizeMb: 64,
+  })
+})
+
+test('SHARE_ENV shares the environment, and the default is a copy', async () => {
+  const shared = await open('surroundings.js', { ...one, env: SHARE_ENV })
+  const copied = await open('surroundings.js', one)
+  try {
+    process.env.CORELANE_TEST = 'set later'
+    expect(await within(shared.run('env'), 'shared')).toMatchObject({ now: 'set later' })
+    expect(await within(copied.run('env'), 'copied')).toMatchObject({ now: null })
+  } finally {
+    delete process.env.CORELANE_TEST
+  }
+})
+
+test('handlers run off the main thread', async () => {
+  const manager = await open('surroundings.js', one)
+  const thread = (await within(manager.run('thread'), 'thread')) as { isMainThread: boolean }
+  expect(thread.isMainThread).toBe(false)
+})

@@ -1,0 +1,288 @@
+// Life cycle: created, started, shut down, drained, closed; in every order that callers may think of.
+
+import { QueueManager } from 'corelane'
+import { expect, test } from 'vitest'
+import { failure, until, within } from '../support/deadline.ts'
+import { Ledger } from '../support/ledger.ts'
+import { create, fixture, open } from '../support/managers.ts'
+
+const one = { partitions: { count: 1 } } as const
+
+function ledgerOptions(entries: number, count = 1) {
+  const ledger = new Ledger(entries)
+  return { ledger, options: { partitions: { count }, workerData: ledger.workerData } }
+}
+
+test('a command before start is refused, and so is a broadcast', async () => {
+  const manager = create('values.js', one)
+  expect(manager.stats()).toMatchObject({ state: 'created', submitted: 0 })
+  expect((await failure(manager.run('echo', 1), 'run')).code).toBe('CORELANE_NOT_STARTED')
+  expect((await failure(manager.broadcast('echo', 1), 'broadcast')).code).toBe(
+    'CORELANE_NOT_STARTED',
+  )
+  const starting = manager.start()
+  expect(manager.stats().state).toBe('starting')
+  expect((await failure(manager.run('echo', 1), 'while starting')).code).toBe(
+    'CORELANE_NOT_STARTED',
+  )
+  await within(starting, 'start')
+  expect(manager.stats().state).toBe('running')
+  expect(await within(manager.run('echo', 1), 'run')).toBe(1)
+})
+
+test('start twice starts once and gives the same promise', async () => {
+  const { workerData } = new Ledger(0)
+  const manager = create('life.js', { partitions: { count: 2 }, workerData })
+  expect(manager.start()).toBe(manager.start())
+  await within(manager.start(), 'start')
+  await within(manager.start(), 'start again')
+  expect(manager.stats().partitions.map(({ incarnations }) => incarnations)).toEqual([1, 1])
+})
+
+test('after shutdown new commands are refused and the old ones finish', async () => {
+  const { ledger, options } = ledgerOptions(3)
+  const manager = await open('ledger.js', options)
+  const running = manager.run('gate', 0)
+  const waiting = manager.run('mark', 1)
+  await ledger.waitForStarts(1)
+  manager.shutdown()
+  manager.shutdown()
+  const error = await failure(manager.run('mark', 2), 'after shutdown')
+  expect(error).toMatchObject({ name: 'ClosedError', code: 'CORELANE_CLOSED' })
+  expect(error.message).toContain('shutdown')
+  expect((await failure(manager.broadcast('mark', 2), 'broadcast')).code).toBe('CORELANE_CLOSED')
+  ledger.openGate()
+  expect(await within(Promise.all([running, waiting]), 'old commands')).toEqual([0, 1])
+  expect(ledger.runs(2)).toBe(0)
+})
+
+test('drain waits for all that was submitted, and a second drain does too', async () => {
+  const { ledger, options } = ledgerOptions(200, 2)
+  const manager = await open('ledger.js', options)
+  const held = manager.run('softGate', 0)
+  const others = Array.from({ length: 199 }, (_, i) => manager.run('mark', i + 1))
+  let isDrained = false
+  const drains = [manager.drain(), manager.drain(15_000)]
+  const done = Promise.all(drains).then(() => {
+    isDrained = true
+  })
+  await within(Promise.all(others), 'the others')
+  expect(isDrained).toBe(false)
+  ledger.openGate()
+  await within(done, 'both drains')
+  await within(held, 'the held one')
+  await within(manager.drain(), 'a drain with nothing left')
+  expect(manager.stats()).toMatchObject({
+    state: 'shutdown',
+    pending: 0,
+    active: 0,
+    completed: 200,
+  })
+})
+
+test('drain counts failed commands as done', async () => {
+  const { options } = ledgerOptions(5)
+  const manager = await open('ledger.js', options)
+  const failed = Array.from({ length: 5 }, (_, i) => failure(manager.run('fail', i), 'fail'))
+  await within(manager.drain(), 'drain')
+  await Promise.all(failed)
+})
+
+test('a drain that runs out of time says what is left by lane, and it still finishes', async () => {
+  const { ledger, options } = ledgerOptions(6)
+  const manager = await open('ledger.js', options)
+  const all = [manager.submit('system', 'gate', 0)]
+  for (let i = 1; i < 4; i++) all.push(manager.submit('prompt', 'mark', i))
+  all.push(manager.submit('skill', 'mark', 4))
+  const error = await failure(manager.drain(50), 'drain')
+  expect(error).toMatchObject({ name: 'LaneError', code: 'CORELANE_DRAIN_TIMEOUT' })
+  expect(error.details.lanes).toEqual({ system: 1, prompt: 3, skill: 1 })
+  expect(error.message).toContain('3 in prompt')
+  ledger.openGate()
+  await within(manager.drain(), 'a second drain')
+  expect(await within(Promise.all(all), 'all')).toEqual([0, 1, 2, 3, 4])
+})
+
+test.each([-1, Number.NaN, '5', null, 2 ** 40])(
+  'drain refuses %s as its time-out',
+  async (timeoutMs) => {
+    const manager = await open('values.js', one)
+    const error = await failure(manager.drain(timeoutMs as number), 'drain')
+    expect(error.code).toBe('CORELANE_INVALID_OPTION')
+    expect(error.message).toContain('drain.timeoutMs')
+    expect(manager.stats().state).toBe('running')
+  },
+)
+
+test('close is idempotent, ends the threads and refuses what comes after', async () => {
+  const { ledger, options } = ledgerOptions(0)
+  const manager = await open('life.js', { ...options, partitions: { count: 2 } })
+  expect(manager.close()).toBe(manager.close())
+  await within(manager.close(), 'close')
+  await within(manager.close(), 'close again')
+  expect(ledger.teardowns).toBe(2)
+  expect(manager.stats()).toMatchObject({ state: 'closed' })
+  expect(manager.stats().partitions.map(({ state }) => state)).toEqual(['ended', 'ended'])
+  expect((await failure(manager.run('look'), 'run')).code).toBe('CORELANE_CLOSED')
+  expect((await failure(manager.broadcast('look'), 'broadcast')).code).toBe('CORELANE_CLOSED')
+  await within(manager.drain(), 'drain after close')
+  manager.shutdown()
+  expect(manager.stats().state).toBe('closed')
+  await within(manager.start(), 'the start of before')
+})
+
+test('close before start is fine, and start is refused after it', async () => {
+  const manager = create('values.js', one)
+  await within(manager.close(), 'close')
+  expect((await failure(manager.start(), 'start')).code).toBe('CORELANE_CLOSED')
+  const shut = create('values.js', one)
+  shut.shutdown()
+  expect((await failure(shut.start(), 'start')).code).toBe('CORELANE_CLOSED')
+  const drained = create('values.js', one)
+  await within(drained.drain(), 'drain')
+})
+
+test('close during start makes start reject as closed', async () => {
+  const { workerData } = new Ledger(0)
+  const options = { workerData: { ...workerData, setup: 'never settles' } }
+  const manager = create('life.js', { partitions: { count: 2 }, ...options })
+  const starting = failure(manager.start(), 'start')
+  await within(manager.close(), 'close')
+  expect((await starting).code).toBe('CORELANE_CLOSED')
+  const prompt = create('values.js', { partitions: { count: 2 } })
+  const startingPrompt = failure(prompt.start(), 'start')
+  await within(prompt.close(), 'close')
+  expect((await startingPrompt).code).toBe('CORELANE_CLOSED')
+})
+
+test('close with thousands queued drops them all at once and lets the running one finish', async () => {
+  const count = 5_000
+  const { ledger, options } = ledgerOptions(count + 1)
+  const manager = await open('ledger.js', { ...options, closeTimeoutMs: 15_000 })
+  const running = manager.run('softGate', count)
+  await ledger.waitForStarts(1)
+  const queued = Array.from({ length: count }, (_, i) => manager.run('mark', i))
+  const outcomes = Promise.allSettled(queued)
+  const closing = manager.close()
+  ledger.openGate()
+  await within(closing, 'close')
+  expect(await within(running, 'the running one')).toBe(count)
+  const settled = await within(outcomes, 'the queued ones')
+  for (const [index, outcome] of settled.entries()) {
+    if (ledger.runs(index) === 0) {
+      expect(outcome).toMatchObject({
+        status: 'rejected',
+        reason: { name: 'ClosedError', code: 'CORELANE_COMMAND_DROPPED', retryable: true },
+      })
+    }
+  }
+  expect(ledger.allRuns(count)).toEqual(new Array(count).fill(0))
+  expect(manager.stats()).toMatchObject({ pending: 0, active: 0, completed: 1, failed: count })
+})
+
+test.each(['never', 'forever'])(
+  'close ends a handler that never settles (%s) and rejects its command',
+  async (type) => {
+    const { ledger, options } = ledgerOptions(2)
+    const manager = await open('ledger.js', { ...options, closeTimeoutMs: 100 })
+    const running = failure(manager.run(type, 0), 'the running one')
+    const waiting = failure(manager.run('mark', 1), 'the waiting one')
+    await ledger.waitForStarts(1)
+    await within(manager.close(), 'close')
+    const error = await running
+    expect(error).toMatchObject({ name: 'ClosedError', code: 'CORELANE_COMMAND_DROPPED' })
+    expect(error.details).toMatchObject({ stage: 'running' })
+    expect((await waiting).details).toMatchObject({ stage: 'waiting' })
+    expect(ledger.runs(1)).toBe(0)
+  },
+)
+
+test('close aborts the signals of running handlers, which may still give a result', async () => {
+  const { options } = ledgerOptions(0)
+  const manager = await open('life.js', { ...options, closeTimeoutMs: 15_000 })
+  const running = manager.run('untilAborted')
+  await until(() => manager.stats().active === 1, 'it runs')
+  await within(manager.close(), 'close')
+  expect(await within(running, 'the aborted one')).toMatchObject({ code: 'CORELANE_CLOSED' })
+})
+
+test('close waits for running asynchronous handlers and then tears down', async () => {
+  const { ledger, options } = ledgerOptions(0)
+  const manager = await open('life.js', { ...options, closeTimeoutMs: 15_000 })
+  const running = manager.run('sleep', 60)
+  await until(() => manager.stats().active === 1, 'it runs')
+  await within(manager.close(), 'close')
+  expect(await within(running, 'the running one')).toBe(60)
+  expect(ledger.teardowns).toBe(1)
+})
+
+test('a teardown that throws makes close reject once every thread has ended', async () => {
+  const ledger = new Ledger(0)
+  const manager = await open('life.js', {
+    partitions: { count: 2 },
+    workerData: { ...ledger.workerData, teardown: 'throws' },
+  })
+  const error = await failure(manager.close(), 'close')
+  expect(error).toBeInstanceOf(AggregateError)
+  const errors = (error as unknown as AggregateError).errors as Error[]
+  expect(errors.map(({ name, message }) => `${name}: ${message}`).sort()).toEqual([
+    'RangeError: teardown 0 is broken',
+    'RangeError: teardown 1 is broken',
+  ])
+  expect(manager.stats().state).toBe('closed')
+})
+
+test.each(['never settles', 'exits'])(
+  'a teardown that %s does not hold up close',
+  async (teardown) => {
+    const { workerData } = new Ledger(0)
+    const manager = await open('life.js', {
+      partitions: { count: 2 },
+      closeTimeoutMs: 200,
+      workerData: { ...workerData, teardown },
+    })
+    await within(manager.close(), 'close')
+  },
+)
+
+test('leaving an await-using block finishes what was submitted and closes', async () => {
+  const ledger = new Ledger(50)
+  const manager = QueueManager.create({
+    handlers: fixture('ledger.js'),
+    partitions: { count: 2 },
+    workerData: ledger.workerData,
+  })
+  await within(manager.start(), 'start')
+  const all = Array.from({ length: 50 }, (_, i) => manager.run('mark', i))
+  await within(manager[Symbol.asyncDispose](), 'dispose')
+  expect(await Promise.all(all)).toEqual(Array.from(all.keys()))
+  expect(manager.stats().state).toBe('closed')
+  await within(manager[Symbol.asyncDispose](), 'dispose again')
+})
+
+test('disposing of a manager that cannot drain in time closes it all the same', async () => {
+  const { ledger, options } = ledgerOptions(1)
+  const manager = await open('ledger.js', { ...options, drainTimeoutMs: 30, closeTimeoutMs: 50 })
+  const running = failure(manager.run('never', 0), 'the running one')
+  await ledger.waitForStarts(1)
+  const error = await failure(manager[Symbol.asyncDispose](), 'dispose')
+  expect(error.code).toBe('CORELANE_DRAIN_TIMEOUT')
+  expect((await running).code).toBe('CORELANE_COMMAND_DROPPED')
+  expect(manager.stats().state).toBe('closed')
+})
+
+test('several managers work side by side, and closing one leaves the others alone', async () => {
+  const ledgers = [new Ledger(100), new Ledger(100), new Ledger(100)]
+  const managers = await Promise.all(
+    ledgers.map(({ workerData }) => open('ledger.js', { partitions: { count: 2 }, workerData })),
+  )
+  const rounds = managers.map((manager) =>
+    Array.from({ length: 100 }, (_, i) => manager.run('mark', i)),
+  )
+  await within(Promise.all(rounds.flat()), 'all commands of all managers')
+  for (const ledger of ledgers) expect(ledger.allRuns(100)).toEqual(new Array(100).fill(1))
+  await within(managers[0]!.close(), 'close of the first')
+  expect(await within(managers[1]!.run('mark', 0), 'the second')).toBe(0)
+  expect(await within(managers[2]!.run('mark', 0), 'the third')).toBe(0)
+  expect(ledgers[1]!.runs(0)).toBe(2)
+})

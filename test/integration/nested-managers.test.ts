@@ -1,0 +1,38 @@
+// Nested managers: one that a handler module creates would start threads without end, so it is
+// refused unless it is asked for.
+
+import { expect, test } from 'vitest'
+import { failure, within } from '../support/deadline.ts'
+import { create, moduleOf, open } from '../support/managers.ts'
+
+const one = { partitions: { count: 1 } } as const
+
+test('a manager inside a partition is refused', async () => {
+  const manager = await open('nested.js', one)
+  const error = await failure(manager.run('nest', { allowNested: false }), 'nest')
+  expect(error).toMatchObject({ name: 'ConfigError', code: 'CORELANE_NESTED_MANAGER' })
+  expect(error.message).toContain('inside partition 0')
+  expect(error.message).toContain('allowNested')
+})
+
+test('a manager inside a thread that a partition started is refused too', async () => {
+  const manager = await open('nested.js', one)
+  expect(await within(manager.run('nestInThread'), 'nestInThread')).toBe('CORELANE_NESTED_MANAGER')
+})
+
+test('a handler module that makes a manager at load makes start reject', async () => {
+  const handlers = moduleOf(`
+    import { QueueManager } from ${JSON.stringify(import.meta.resolve('corelane'))}
+    export const manager = QueueManager.create({ handlers: import.meta.url })
+    export const echo = (payload) => payload`)
+  const error = await failure(create('values.js', { ...one, handlers }).start(), 'start')
+  expect(error.code).toBe('CORELANE_HANDLERS_FAILED')
+  expect(error.cause).toMatchObject({ code: 'CORELANE_NESTED_MANAGER' })
+})
+
+test('a manager inside a partition works where it is allowed', async () => {
+  const manager = await open('nested.js', one)
+  const payload = { deep: [1, 2, 3] }
+  const nested = manager.run('nest', { allowNested: true, payload })
+  expect(await within(nested, 'nest')).toEqual(payload)
+})

@@ -1,0 +1,229 @@
+// Order: what starts next. Goal: lane priority, then command priority, then age, whatever is queued and
+// under every strategy. Method: handlers write down in shared memory where and in which order they
+// started, so nothing depends on how fast anything was.
+
+import { PartitionConfig, type QueueManager, stableHash } from 'corelane'
+import { expect, test } from 'vitest'
+import { until, within } from '../support/deadline.ts'
+import { Ledger } from '../support/ledger.ts'
+import { open } from '../support/managers.ts'
+
+const PROMPTS = 100_000
+const PARTITIONS = 2
+/** A partition is given about 10 ms of work at a time. */
+const WINDOW = 12
+
+/** A key that `hash` places on a partition. */
+function keyOf(partition: number): string {
+  for (let i = 0; ; i++) if (stableHash(`key ${i}`) % PARTITIONS === partition) return `key ${i}`
+}
+
+interface Setting {
+  readonly partitions: PartitionConfig
+  /** Options that send a command to a partition, as far as the strategy lets the caller choose. */
+  readonly to: (partition: number) => { key?: string }
+}
+
+const keys = [keyOf(0), keyOf(1)]
+const free = () => ({})
+const settings: Record<string, Setting> = {
+  balanced: { partitions: PartitionConfig.balanced(PARTITIONS), to: free },
+  roundRobin: { partitions: PartitionConfig.roundRobin(PARTITIONS), to: free },
+  hash: { partitions: PartitionConfig.hash(PARTITIONS), to: (p) => ({ key: keys[p]! }) },
+  none: { partitions: PartitionConfig.none(), to: free },
+  custom: {
+    partitions: PartitionConfig.custom(PARTITIONS, ({ key }) => Number(key)),
+    to: (partition) => ({ key: String(partition) }),
+  },
+}
+
+/** Queues prompts of 1 ms for every partition; they are dropped when the manager closes. */
+function queuePrompts(manager: QueueManager, setting: Setting, first: number): void {
+  for (let i = 0; i < PROMPTS; i++) {
+    const prompt = { index: first + i, ms: 1 }
+    manager.submit('prompt', 'burn', prompt, setting.to(i % PARTITIONS)).catch(() => {})
+  }
+}
+
+test.each(Object.entries(settings))(
+  'with 100,000 prompts queued a system command starts next after the running one under %s',
+  async (name, setting) => {
+    const urgent = 20
+    const ledger = new Ledger(PROMPTS + urgent)
+    const manager = await open('ledger.js', {
+      partitions: setting.partitions,
+      workerData: ledger.workerData,
+    })
+    queuePrompts(manager, setting, urgent)
+    const overtaken: number[] = []
+    for (let index = 0; index < urgent; index++) {
+      const seen = ledger.started
+      await ledger.waitForStarts(seen + 5 + (index % 7))
+      const done = manager.submit('system', 'mark', index, setting.to(index % PARTITIONS))
+      // It is shown to its partition when this turn ends.
+      await Promise.resolve()
+      await Promise.resolve()
+      const placesAtSubmit = ledger.started
+      await within(done, 'the system command')
+      const others = ledger
+        .order(PROMPTS + urgent, ledger.partition(index))
+        .filter((other) => other >= urgent)
+        .map((other) => ledger.place(other))
+      overtaken.push(
+        others.filter((place) => place > placesAtSubmit && place < ledger.place(index)).length,
+      )
+    }
+    // The one that runs, or is being entered, is all that may come before it on its partition. Under
+    // balanced it moves to the other one if the machine makes its partition wait.
+    expect(Math.max(...overtaken)).toBeLessThanOrEqual(name === 'balanced' ? WINDOW : 1)
+    expect(manager.stats().lanes.prompt!.pending).toBeGreaterThan(PROMPTS / 2)
+  },
+)
+
+test.each(Object.entries(settings))(
+  'many urgent commands all start before any that is less urgent under %s',
+  async (name, setting) => {
+    const gates = name === 'none' ? 1 : PARTITIONS
+    const each = 150
+    const ledger = new Ledger(gates + 2 * each)
+    const manager = await open('ledger.js', {
+      partitions: setting.partitions,
+      workerData: ledger.workerData,
+    })
+    const all: Promise<unknown>[] = []
+    for (let i = 0; i < gates; i++) all.push(manager.submit('query', 'gate', i, setting.to(i)))
+    await ledger.waitForStarts(gates)
+    for (const [lane, first] of [
+      ['prompt', gates + each],
+      ['system', gates],
+    ] as const) {
+      for (let i = 0; i < each; i++) {
+        const command = { index: first + i, ms: 1 }
+        all.push(manager.submit(lane, 'burn', command, setting.to(i % PARTITIONS)))
+      }
+    }
+    ledger.openGate()
+    await within(Promise.all(all), 'all commands')
+    for (let partition = 0; partition < gates; partition++) {
+      const order = ledger.order(gates + 2 * each, partition).filter((index) => index >= gates)
+      const firstPrompt = order.findIndex((index) => index >= gates + each)
+      const lateSystems = order.slice(firstPrompt).filter((index) => index < gates + each)
+      // Under balanced the other partition may still hold a window of them.
+      expect(lateSystems.length).toBeLessThanOrEqual(name === 'balanced' ? WINDOW : 0)
+    }
+  },
+)
+
+test('commands of one partition run by lane priority, then command priority, then age', async () => {
+  const lanes = ['system', 'control', 'query', 'session', 'skill', 'prompt']
+  const count = 400
+  const ledger = new Ledger(count + 1)
+  const manager = await open('ledger.js', {
+    partitions: PartitionConfig.none(),
+    workerData: ledger.workerData,
+  })
+  const all: Promise<unknown>[] = [manager.submit('system', 'gate', count, { priority: 0 })]
+  await ledger.waitForStarts(1)
+  const ranks: [lane: number, priority: number, index: number][] = []
+  for (let index = 0; index < count; index++) {
+    const lane = (index * 7) % lanes.length
+    const priority = [128, 0, 255, 7][(index * 3) % 4]!
+    ranks.push([lane, priority, index])
+    all.push(manager.submit(lanes[lane]!, 'mark', index, { priority }))
+  }
+  ledger.openGate()
+  await within(Promise.all(all), 'all commands')
+  const expected = ranks.toSorted((a, b) => a[0] - b[0] || a[1] - b[1] || a[2] - b[2])
+  expect(ledger.order(count)).toEqual(expected.map(([, , index]) => index))
+})
+
+test('lanes of equal priority share one order: age decides between them', async () => {
+  const ledger = new Ledger(301)
+  const manager = await open('ledger.js', {
+    partitions: PartitionConfig.none(),
+    lanes: { left: { priority: 3 }, right: { priority: 3 }, last: { priority: 4 } },
+    workerData: ledger.workerData,
+  })
+  const all: Promise<unknown>[] = [manager.submit('last', 'gate', 300)]
+  await ledger.waitForStarts(1)
+  for (let index = 0; index < 300; index++) {
+    all.push(manager.submit(index % 3 === 0 ? 'left' : 'right', 'mark', index))
+  }
+  ledger.openGate()
+  await within(Promise.all(all), 'all commands')
+  expect(ledger.order(300)).toEqual(Array.from({ length: 300 }, (_, index) => index))
+})
+
+test.each(Object.entries(settings).filter(([name]) => ['hash', 'none', 'custom'].includes(name)))(
+  'commands with one key run on one partition in the order of submission under %s',
+  async (name, setting) => {
+    const count = 6_000
+    const ledger = new Ledger(count)
+    const manager = await open('ledger.js', {
+      partitions: setting.partitions,
+      ringBytes: 2 ** 14,
+      workerData: ledger.workerData,
+    })
+    const keyOfIndex = (index: number) =>
+      name === 'custom' ? String(index % 2) : `user ${index % 13}`
+    const all = Array.from({ length: count }, (_, index) => {
+      // Sizes vary, so that records wrap the ring and some take the other road.
+      const filler = 'f'.repeat(index % 97 === 0 ? 9_000 : index % 31)
+      return manager.submit('query', 'carry', { index, filler }, { key: keyOfIndex(index) })
+    })
+    const results = (await within(Promise.all(all), 'all commands')) as { index: number }[]
+    expect(results.map(({ index }) => index)).toEqual(Array.from(results.keys()))
+    const byKey = new Map<string, number[]>()
+    for (const index of ledger.order(count)) {
+      const key = keyOfIndex(index)
+      byKey.set(key, [...(byKey.get(key) ?? []), index])
+    }
+    for (const indices of byKey.values()) {
+      expect(indices).toEqual(indices.toSorted((a, b) => a - b))
+      expect(new Set(indices.map((index) => ledger.partition(index))).size).toBe(1)
+    }
+  },
+)
+
+test('the promises of one partition settle in the order in which its commands ran', async () => {
+  const count = 3_000
+  const ledger = new Ledger(count)
+  const manager = await open('ledger.js', {
+    partitions: PartitionConfig.none(),
+    workerData: ledger.workerData,
+  })
+  const settled: number[] = []
+  for (let index = 0; index < count; index++) {
+    const type = index % 5 === 0 ? 'fail' : 'mark'
+    const note = () => settled.push(index)
+    manager.submit('query', type, index).then(note, note)
+  }
+  await until(() => settled.length === count, 'all settled')
+  // A rejection takes a few microtasks more than a result, so each kind is looked at by itself.
+  const failed = settled.filter((index) => index % 5 === 0)
+  const done = settled.filter((index) => index % 5 !== 0)
+  expect(failed).toEqual(failed.toSorted((a, b) => a - b))
+  expect(done).toEqual(done.toSorted((a, b) => a - b))
+})
+
+test('a system command does not wait for a long one while another partition moves', async () => {
+  // Goal: under balanced an urgent command goes where something is about to end. Method: one partition
+  // is held at a gate, the other runs a deep backlog, and the urgent ones must get through.
+  const ledger = new Ledger(30_000)
+  const manager = await open('ledger.js', {
+    partitions: PartitionConfig.balanced(2),
+    workerData: ledger.workerData,
+  })
+  for (let index = 1_000; index < 30_000; index++) {
+    manager.submit('prompt', 'burn', { index, ms: 1 }).catch(() => {})
+  }
+  await ledger.waitForStarts(20)
+  const held = manager.submit('query', 'gate', 0)
+  await until(() => ledger.runs(0) === 1, 'one partition is held')
+  for (let index = 1; index < 50; index++) {
+    await ledger.waitForStarts(ledger.started + 2)
+    await within(manager.submit('system', 'mark', index), 'the system command', 5_000)
+  }
+  ledger.openGate()
+  expect(await within(held, 'the held command')).toBe(0)
+})

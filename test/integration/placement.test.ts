@@ -1,0 +1,220 @@
+// Placement: which partition a command goes to under each strategy, and that none idles while another
+// holds commands that could move.
+
+import { PartitionConfig, type PartitionQuestion, stableHash } from 'corelane'
+import { expect, test } from 'vitest'
+import { failure, until, within } from '../support/deadline.ts'
+import { Ledger } from '../support/ledger.ts'
+import { create, open } from '../support/managers.ts'
+
+interface Place {
+  readonly index: number
+  readonly partition: number
+}
+
+function tally(partitions: readonly number[], count: number): number[] {
+  const tallies = new Array<number>(count).fill(0)
+  for (const partition of partitions) tallies[partition]!++
+  return tallies
+}
+
+test('round robin gives the partitions commands in turn', async () => {
+  const ledger = new Ledger(900)
+  const manager = await open('ledger.js', {
+    partitions: PartitionConfig.roundRobin(3),
+    workerData: ledger.workerData,
+  })
+  const payloads = Array.from({ length: 900 }, (_, index) => index)
+  const places = await within(manager.submitMany('query', 'where', payloads), 'all commands')
+  expect((places as Place[]).map(({ partition }) => partition)).toEqual(
+    payloads.map((index) => index % 3),
+  )
+})
+
+test('hash places a command by the stable hash of its key, or of its type without one', async () => {
+  const ledger = new Ledger(201)
+  const manager = await open('ledger.js', {
+    partitions: PartitionConfig.hash(5),
+    workerData: ledger.workerData,
+  })
+  const keys = ['a', '', 'ключ', '🔑', '\ud800', 'x'.repeat(1024), 'user:1', 'user:2']
+  for (const [index, key] of keys.entries()) {
+    if (key === '') continue
+    const place = (await within(manager.run('where', index, { key }), `key ${index}`)) as Place
+    expect(place.partition).toBe(stableHash(key) % 5)
+  }
+  const place = (await within(manager.run('where', 200), 'no key')) as Place
+  expect(place.partition).toBe(stableHash('where') % 5)
+})
+
+test('a custom partitioner is asked once for each command and learns what it may need', async () => {
+  const ledger = new Ledger(10)
+  const questions: PartitionQuestion[] = []
+  const manager = await open('ledger.js', {
+    partitions: PartitionConfig.custom(3, (question) => {
+      questions.push(question)
+      return (question.payload as number) % question.partitions
+    }),
+    workerData: ledger.workerData,
+  })
+  for (let index = 0; index < 6; index++) {
+    const options = index % 2 === 0 ? { key: `key ${index}` } : {}
+    const place = manager.submit('skill', 'where', index, options)
+    expect(((await within(place, `command ${index}`)) as Place).partition).toBe(index % 3)
+  }
+  expect(questions.length).toBe(6)
+  expect(questions[2]).toEqual({
+    lane: 'skill',
+    type: 'where',
+    key: 'key 2',
+    payload: 2,
+    partitions: 3,
+  })
+  expect(questions[3]?.key).toBe(undefined)
+})
+
+test('a custom partitioner that throws or answers badly rejects that one command', async () => {
+  const ledger = new Ledger(1)
+  let answer: () => unknown = () => 0
+  const manager = await open('ledger.js', {
+    partitions: PartitionConfig.custom(2, () => answer() as number),
+    workerData: ledger.workerData,
+  })
+  const bad = [-1, 2, 0.5, Number.NaN, '0', null, undefined, {}, 1n]
+  for (const value of bad) {
+    answer = () => value
+    const error = await failure(manager.run('where', 0), `answer ${String(value)}`)
+    expect(error.code).toBe('CORELANE_INVALID_PARTITION')
+    expect(error.message).toContain('an integer from 0 to 1')
+  }
+  answer = () => {
+    throw new RangeError('the partitioner is broken')
+  }
+  const thrown = await failure(manager.run('where', 0), 'a partitioner that throws')
+  expect(thrown).toBeInstanceOf(RangeError)
+  expect(thrown.message).toBe('the partitioner is broken')
+  answer = async () => 0
+  expect((await failure(manager.run('where', 0), 'async')).code).toBe('CORELANE_INVALID_PARTITION')
+  answer = () => 1
+  expect(((await within(manager.run('where', 0), 'a good answer')) as Place).partition).toBe(1)
+  expect(manager.stats().submitted).toBe(1)
+})
+
+test('an asynchronous partitioner that rejects causes no unhandled rejection', async () => {
+  const ledger = new Ledger(1)
+  const refuse = async () => {
+    throw new Error('rejected later')
+  }
+  const manager = await open('ledger.js', {
+    partitions: PartitionConfig.custom(2, refuse as never),
+    workerData: ledger.workerData,
+  })
+  const error = await failure(manager.run('where', 0), 'async')
+  expect(error.code).toBe('CORELANE_INVALID_PARTITION')
+  // The check after each test fails if it was reported.
+})
+
+test.each(['balanced', 'roundRobin'] as const)('a key under %s is refused', async (strategy) => {
+  const ledger = new Ledger(1)
+  const manager = await open('ledger.js', {
+    partitions: { strategy, count: 2 },
+    workerData: ledger.workerData,
+  })
+  const error = await failure(manager.run('where', 0, { key: 'k' }), 'a key')
+  expect(error).toMatchObject({ name: 'ConfigError', code: 'CORELANE_INVALID_COMMAND' })
+  expect(error.message).toContain(`"${strategy}"`)
+  expect(error.message).toContain('"hash"')
+})
+
+test('none has a single partition', async () => {
+  const ledger = new Ledger(1)
+  const manager = await open('ledger.js', {
+    partitions: PartitionConfig.none(),
+    workerData: ledger.workerData,
+  })
+  expect(manager.stats().partitions.length).toBe(1)
+  const place = (await within(manager.run('where', 0, { key: 'k' }), 'where')) as Place
+  expect(place.partition).toBe(0)
+})
+
+test('auto is balanced with at least one partition, and CORELANE_CORES overrides how many', () => {
+  expect(PartitionConfig.auto()).toMatchObject({ strategy: 'balanced', count: undefined })
+  const before = process.env.CORELANE_CORES
+  try {
+    process.env.CORELANE_CORES = '3'
+    const manager = create('ledger.js', { partitions: PartitionConfig.auto() })
+    expect(manager.stats()).toMatchObject({ strategy: 'balanced' })
+    expect(manager.stats().partitions.length).toBe(3)
+    delete process.env.CORELANE_CORES
+    expect(create('ledger.js').stats().partitions.length).toBeGreaterThanOrEqual(1)
+  } finally {
+    if (before === undefined) delete process.env.CORELANE_CORES
+    else process.env.CORELANE_CORES = before
+  }
+})
+
+test('balanced uses all partitions', async () => {
+  const count = 400
+  const ledger = new Ledger(count)
+  const manager = await open('ledger.js', {
+    partitions: PartitionConfig.balanced(4),
+    workerData: ledger.workerData,
+  })
+  const payloads = Array.from({ length: count }, (_, index) => ({ index, ms: 1 }))
+  await within(manager.submitMany('query', 'burn', payloads), 'all commands')
+  const ran = payloads.map(({ index }) => ledger.partition(index))
+  expect(Math.min(...tally(ran, 4))).toBeGreaterThan(count / 40)
+})
+
+test('a long command does not hold up short ones bound behind it while another partition is idle', async () => {
+  const short = 40
+  const ledger = new Ledger(short + 1)
+  const manager = await open('ledger.js', {
+    partitions: PartitionConfig.balanced(2),
+    workerData: ledger.workerData,
+  })
+  const held = manager.run('gate', short)
+  const all = Array.from({ length: short }, (_, index) => manager.run('mark', index))
+  await within(Promise.all(all), 'the short commands, with one partition held')
+  expect(ledger.allRuns(short)).toEqual(new Array(short).fill(1))
+  ledger.openGate()
+  await within(held, 'the held command')
+})
+
+test('short commands behind an asynchronous one that never ends move to an idle partition', async () => {
+  const ledger = new Ledger(60)
+  const manager = await open('ledger.js', {
+    partitions: PartitionConfig.balanced(2),
+    closeTimeoutMs: 50,
+    workerData: ledger.workerData,
+  })
+  const stuck = manager.run('never', 59)
+  stuck.catch(() => {})
+  const all = Array.from({ length: 59 }, (_, index) => manager.run('mark', index))
+  await within(Promise.all(all), 'the short commands, with one partition held')
+  expect(ledger.allRuns(60)).toEqual(new Array(60).fill(1))
+})
+
+test('stats add up while commands run and once all have ended', async () => {
+  const ledger = new Ledger(4)
+  const manager = await open('ledger.js', {
+    partitions: PartitionConfig.balanced(2),
+    workerData: ledger.workerData,
+  })
+  const running = [manager.submit('skill', 'gate', 0), manager.submit('skill', 'gate', 1)]
+  await ledger.waitForStarts(2)
+  const waiting = [manager.submit('prompt', 'mark', 2), manager.submit('prompt', 'fail', 3)]
+  waiting[1]!.catch(() => {})
+  await until(() => manager.stats().active === 2, 'two active')
+  expect(manager.stats()).toMatchObject({ pending: 2, submitted: 4, completed: 0, failed: 0 })
+  ledger.openGate()
+  await within(Promise.allSettled([...running, ...waiting]), 'all commands')
+  const { lanes, partitions, ...sum } = manager.stats()
+  expect(sum).toMatchObject({ pending: 0, active: 0, submitted: 4, completed: 3, failed: 1 })
+  expect(lanes.skill).toMatchObject({ submitted: 2, completed: 2, failed: 0 })
+  expect(lanes.prompt).toMatchObject({ submitted: 2, completed: 1, failed: 1 })
+  expect(partitions.map(({ bound, boundWorkUs }) => [bound, boundWorkUs])).toEqual([
+    [0, 0],
+    [0, 0],
+  ])
+})

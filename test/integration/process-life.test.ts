@@ -1,0 +1,136 @@
+// Process life: a process stays alive while commands are in flight, and ends by itself when it is idle,
+// whether its manager was closed or not.
+
+import { expect, test } from 'vitest'
+import { fixture } from '../support/managers.ts'
+import { runProgram } from '../support/programs.ts'
+
+const life = JSON.stringify(fixture('life.js').href)
+const values = JSON.stringify(fixture('values.js').href)
+
+const head = `
+const create = (handlers, options) => QueueManager.create({
+  handlers, partitions: { count: 2 }, workerData: { words: new SharedArrayBuffer(64) }, ...options,
+})
+`
+
+async function outputOf(script: string): Promise<string> {
+  const ending = await runProgram(head + script)
+  expect(ending).toMatchObject({ code: 0, signal: null, stderr: '' })
+  return ending.stdout.trim()
+}
+
+test('a process ends by itself when its manager was closed', async () => {
+  const output = await outputOf(`
+    const manager = create(${values})
+    await manager.start()
+    console.log(await manager.run('echo', 'done'))
+    await manager.close()`)
+  expect(output).toBe('done')
+})
+
+test('a process ends by itself when its manager is idle and was not closed', async () => {
+  const output = await outputOf(`
+    const manager = create(${values})
+    await manager.start()
+    console.log(await manager.run('echo', 'done'))`)
+  expect(output).toBe('done')
+})
+
+test('a process ends by itself when its manager was only created, or only started', async () => {
+  expect(await outputOf(`create(${values}); console.log('created')`)).toBe('created')
+  const started = `const manager = create(${values}); await manager.start(); console.log('started')`
+  expect(await outputOf(started)).toBe('started')
+})
+
+test('a process stays alive while a manager starts', async () => {
+  const output = await outputOf(`create(${values}).start().then(() => console.log('started'))`)
+  expect(output).toBe('started')
+})
+
+test('a process stays alive while commands are in flight, awaited or not', async () => {
+  const output = await outputOf(`
+    const manager = create(${life})
+    await manager.start()
+    for (const ms of [30, 300]) manager.run('sleep', ms).then((slept) => console.log(slept))`)
+  expect(output).toBe('30\n300')
+})
+
+test('a process stays alive for the queued commands of a thread that died', async () => {
+  const output = await outputOf(`
+    const manager = create(${life}, { partitions: { strategy: 'none' } })
+    await manager.start()
+    manager.run('exit').catch((error) => console.log(error.code))
+    manager.run('sleep', 20).then((slept) => console.log(slept))`)
+  expect(output).toBe('CORELANE_PARTITION_LOST\n20')
+})
+
+test('a process stays alive during a broadcast, a drain and a close', async () => {
+  const output = await outputOf(`
+    const manager = create(${life})
+    await manager.start()
+    manager.broadcast('sleep', 100).then((slept) => {
+      console.log(slept.join())
+      manager.run('sleep', 100)
+      manager.drain().then(() => {
+        console.log('drained')
+        manager.close().then(() => console.log('closed'))
+      })
+    })`)
+  expect(output).toBe('100,100\ndrained\nclosed')
+})
+
+test('a process ends by itself after start failed', async () => {
+  const output = await outputOf(`
+    create('file:///no/such/module.js').start().catch((error) => console.log(error.code))`)
+  expect(output).toBe('CORELANE_HANDLERS_FAILED')
+})
+
+test('a process ends by itself after a partition was given up', async () => {
+  const module = `data:text/javascript,${encodeURIComponent(
+    'setTimeout(() => process.exit(3), 1); export const echo = (payload) => payload',
+  )}`
+  const output = await outputOf(`
+    const manager = create(${JSON.stringify(module)}, { partitions: { strategy: 'none' } })
+    await manager.start()
+    const timer = setInterval(async () => {
+      if (manager.stats().partitions[0].state !== 'failed') return
+      clearInterval(timer)
+      console.log(await manager.run('echo').catch((error) => error.code))
+    }, 20)`)
+  expect(output).toBe('CORELANE_PARTITION_LOST')
+})
+
+test('an uncaught error in the main thread still ends a process with a busy manager', async () => {
+  const ending = await runProgram(`${head}
+    const manager = create(${life})
+    await manager.start()
+    manager.run('sleep', 60_000)
+    setTimeout(() => { throw new Error('main is broken') }, 50)`)
+  expect(ending.code).toBe(1)
+  expect(ending.stderr).toContain('main is broken')
+})
+
+test('what a handler prints arrives on stdout', async () => {
+  const output = await outputOf(`
+    const module = 'data:text/javascript,export const say = (text) => { console.log(text) }'
+    const manager = create(module)
+    await manager.start()
+    await manager.run('say', 'said in a partition')
+    await manager.close()`)
+  expect(output).toBe('said in a partition')
+})
+
+test('threads start in a process that was told --input-type', async () => {
+  const output = await outputOf(`
+    const { execFileSync } = require('node:child_process')
+    const script = \`
+      import { QueueManager } from 'corelane'
+      const manager = QueueManager.create({ handlers: ${values}, partitions: { count: 1 } })
+      await manager.start()
+      console.log(await manager.run('echo', 'done'))
+      await manager.close()\`
+    const options = { encoding: 'utf8' }
+    console.log(execFileSync('node', ['--input-type=module', '--eval', script], options).trim())`)
+  expect(output).toBe('done')
+})

@@ -1,0 +1,127 @@
+// CLI process: runs the built bin as a shell would, with every wait bounded.
+
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+
+const root = join(import.meta.dirname, '../../..')
+const BIN = join(root, 'dist/cli/main.js')
+
+/** A stuck process is killed after this long, and the test sees a signal where it wanted a code. */
+const LIFE_MS_MAX = 60_000
+
+/** A line of the bin's output. */
+export interface ResultLine {
+  id: string | number | null
+  ok: boolean
+  // biome-ignore lint/suspicious/noExplicitAny: a test knows what its handler returns
+  value?: any
+  error?: {
+    name: string
+    message: string
+    code?: string
+    stack?: string
+    cause?: { message: string }
+  }
+  line?: number
+  partition?: number
+  durationMs?: number
+}
+
+/** How a process ended. */
+export interface Ending {
+  code: number | null
+  signal: NodeJS.Signals | null
+  stdout: string
+  stderr: string
+  /** The lines of stdout, parsed. */
+  results: ResultLine[]
+}
+
+/** The path of a file in test/fixtures. */
+export function fixture(name: string): string {
+  return join(root, 'test/fixtures', name)
+}
+
+/** A running bin. */
+export class CliProcess {
+  readonly child: ChildProcessWithoutNullStreams
+  stdout = ''
+  stderr = ''
+  readonly #ended: Promise<unknown[]>
+
+  /**
+   * @param args - After the name of the bin.
+   * @param nodeArgs - Before it.
+   */
+  constructor(args: readonly string[], nodeArgs: readonly string[] = []) {
+    this.child = spawn(process.execPath, [...nodeArgs, BIN, ...args], {
+      cwd: root,
+      timeout: LIFE_MS_MAX,
+      killSignal: 'SIGKILL',
+    })
+    this.child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      this.stdout += text
+    })
+    this.child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text
+    })
+    // A bin that ends early closes the pipe that is still being written.
+    this.child.stdin.on('error', () => {})
+    this.#ended = once(this.child, 'close')
+  }
+
+  /** Waits until one of its streams has some text in it, or it has ended. */
+  async says(stream: 'stdout' | 'stderr', text: string): Promise<void> {
+    const ended = this.#ended.then(() => 'ended')
+    while (!this[stream].includes(text)) {
+      const next = once(this.child[stream], 'data')
+      next.catch(() => {})
+      if ((await Promise.race([next, ended])) === 'ended') return
+    }
+  }
+
+  /** Writes chunks for as long as the bin takes them. */
+  async feed(chunks: Iterable<string | Buffer>): Promise<void> {
+    const { stdin } = this.child
+    for (const chunk of chunks) {
+      if (!stdin.writable) return
+      if (!stdin.write(chunk)) {
+        await Promise.race([once(stdin, 'drain').catch(() => {}), this.#ended])
+      }
+    }
+  }
+
+  async end(): Promise<Ending> {
+    const [code, signal] = (await this.#ended) as [number | null, NodeJS.Signals | null]
+    const { stdout, stderr } = this
+    const lines = stdout.split('\n').filter((line) => line !== '')
+    return { code, signal, stdout, stderr, results: lines.map((line) => JSON.parse(line)) }
+  }
+}
+
+/**
+ * Runs the bin on a whole input.
+ *
+ * @param args - After the name of the bin.
+ * @param input - Its stdin: text, or commands that become a line each.
+ */
+export async function runCli(
+  args: readonly string[],
+  input: string | Buffer | readonly object[] = '',
+): Promise<Ending> {
+  const cli = new CliProcess(args)
+  cli.child.stdin.end(Array.isArray(input) ? toLines(input) : (input as string | Buffer))
+  // What does not parse is not looked at by tests of other output.
+  return args.includes('--help') || args.includes('--version') ? plainEnd(cli) : cli.end()
+}
+
+async function plainEnd(cli: CliProcess): Promise<Ending> {
+  const [code, signal] = (await once(cli.child, 'close')) as [number | null, NodeJS.Signals | null]
+  return { code, signal, stdout: cli.stdout, stderr: cli.stderr, results: [] }
+}
+
+/** Commands as lines. */
+export function toLines(commands: readonly object[]): string {
+  return commands.map((command) => `${JSON.stringify(command)}\n`).join('')
+}

@@ -1,0 +1,48 @@
+// Managers: makes queue managers that are closed after each test, and watches that nothing in them
+// causes an unhandled rejection on the main thread.
+
+import { QueueManager, type QueueManagerOptions } from 'corelane'
+import { afterEach, expect } from 'vitest'
+import { within } from './deadline.ts'
+
+const opened: QueueManager[] = []
+const unhandled: unknown[] = []
+
+process.on('unhandledRejection', (reason) => {
+  unhandled.push(reason)
+})
+
+/** The URL of a handler module in `test/fixtures`. */
+export function fixture(name: string): URL {
+  return new URL(`../fixtures/${name}`, import.meta.url)
+}
+
+/** The URL of a handler module with a text of its own, for modules of a few lines. */
+export function moduleOf(text: string): string {
+  return `data:text/javascript,${encodeURIComponent(text)}`
+}
+
+/** Makes a manager that is closed after the test. */
+export function create(handlers: string, options: QueueManagerOptions = {}): QueueManager {
+  const manager = QueueManager.create({ handlers: fixture(handlers), ...options })
+  opened.push(manager)
+  return manager
+}
+
+/** Makes and starts one. */
+export async function open(
+  handlers: string,
+  options: QueueManagerOptions = {},
+): Promise<QueueManager> {
+  const manager = create(handlers, options)
+  await within(manager.start(), `start of ${handlers}`)
+  return manager
+}
+
+afterEach(async () => {
+  const closing = opened.splice(0).map((manager) => manager.close().catch(() => {}))
+  await within(Promise.all(closing), 'close after the test')
+  // Rejections are reported after the microtasks of their turn.
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(unhandled.splice(0)).toEqual([])
+})
