@@ -1,0 +1,18 @@
+// Random: a seeded sequence, so that every system gets the same commands.
+// Thread: any.   Owns: nothing.
+// @ts-check
+
+/**
+ * Numbers from 0 to below 1: Mulberry32 (T. Ettinger).
+ *
+ * @param {number} seed - Any integer.
+ */
+export function randomFrom(seed) {
+  let state = seed | 0
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}

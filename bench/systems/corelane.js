@@ -1,0 +1,36 @@
+// corelane, as its users get it: the built package, default lanes, balanced partitions; one handler at
+// a time in a partition, or up to a hundred that wait.
+// Thread: main.   Owns: nothing.
+// @ts-check
+
+import { HANDLERS_URL } from '../support/handlers-url.js'
+
+/** @type {import('../support/contract.js').System} */
+export const corelane = {
+  name: 'corelane',
+  title: 'corelane',
+  modes: [
+    { name: 'balanced', open: (threads) => open(threads, 1) },
+    { name: 'balanced, 100 per partition', open: (threads) => open(threads, 100) },
+  ],
+}
+
+/**
+ * @param {number} threads
+ * @param {number} concurrencyPerPartition - Asynchronous handlers that may wait at once.
+ * @returns {Promise<import('../support/contract.js').Pool>}
+ */
+async function open(threads, concurrencyPerPartition) {
+  const { PartitionConfig, QueueManager } = await import('corelane')
+  const manager = QueueManager.create({
+    handlers: HANDLERS_URL,
+    partitions: PartitionConfig.balanced(threads),
+    concurrencyPerPartition,
+  })
+  await manager.start()
+  return {
+    run: (type, payload) => manager.submit('query', type, payload),
+    runUrgent: (type, payload) => manager.submit('system', type, payload),
+    close: () => manager.close(),
+  }
+}

@@ -1,0 +1,54 @@
+// Mixed: 99 % of 10 µs and 1 % of 10 ms. A short command must not wait behind a long one.
+// @ts-check
+
+import { cpuSince, readCpu } from '../support/cpu-clock.js'
+import { COST_COLUMNS } from '../support/metered.js'
+import { MIX_MEAN_US, mixedClosed, mixedPaced } from '../support/mixed-load.js'
+
+/** A tail of one command in a hundred needs a longer look than a mean. */
+const SPAN = 2
+const THREADS = 2
+const IN_FLIGHT = 100
+/** Of what the threads could do if nothing else took their cores. */
+const PACED_LOAD = 0.5
+
+/** @type {readonly import('../support/contract.js').Column[]} */
+const COLUMNS = [
+  { metric: 'waitP99Ms', title: 'p99 wait ms', better: 'less', digits: 3 },
+  { metric: 'waitP50Ms', title: 'p50 wait ms', better: 'less', digits: 3 },
+  { metric: 'perSecond', title: 'per second', better: 'more', digits: 0 },
+  ...COST_COLUMNS.slice(0, 2),
+]
+
+/** @type {readonly import('../support/contract.js').PoolRow[]} */
+export const rows = [
+  {
+    id: 'mixed-closed',
+    title: `99 % of 10 µs and 1 % of 10 ms, ${IN_FLIGHT} in flight: wait of the short ones`,
+    threads: THREADS,
+    columns: COLUMNS,
+    measure: (pool, ms) => costed(() => mixedClosed(pool, IN_FLIGHT, ms * SPAN), ms * SPAN),
+  },
+  {
+    id: 'mixed-paced',
+    title: `the same mix at ${PACED_LOAD * 100} % load, submitted every ms: wait of the short ones`,
+    threads: THREADS,
+    columns: COLUMNS,
+    measure(pool, ms) {
+      const perSecond = (PACED_LOAD * THREADS * 1e6) / MIX_MEAN_US
+      return costed(() => mixedPaced(pool, perSecond, ms * SPAN), ms * SPAN)
+    },
+  },
+]
+
+/**
+ * @param {() => Promise<import('../support/contract.js').Sample>} run @param {number} ms
+ * @returns {Promise<import('../support/contract.js').Sample>}
+ */
+async function costed(run, ms) {
+  const before = readCpu()
+  const sample = await run()
+  const { processUs, mainUs } = cpuSince(before)
+  const commands = ((sample.perSecond ?? 0) * ms) / 1000
+  return { ...sample, cpuUs: processUs / commands, mainUs: mainUs / commands }
+}

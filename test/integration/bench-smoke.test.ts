@@ -1,0 +1,50 @@
+// Bench smoke: every row of the benchmark runs, on corelane, Piscina and the two baselines, with its
+// results checked. What it measures in so short a time means nothing.
+
+import { execFile } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { expect, test } from 'vitest'
+
+const root = join(import.meta.dirname, '../..')
+const run = promisify(execFile)
+
+/** Runs the benchmark; rejects unless it ends well. */
+async function bench(...words: string[]): Promise<string> {
+  const args = [join(root, 'bench/run.js'), ...words]
+  const { stdout } = await run(process.execPath, args, { cwd: root, timeout: 90_000 })
+  return stdout
+}
+
+test('every row of the benchmark runs and gets right results from every system', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'corelane-bench-'))
+  try {
+    const path = join(folder, 'report.json')
+    await bench('--quick', '--json', path)
+    const report = JSON.parse(readFileSync(path, 'utf8'))
+    const listed = (await bench('--list')).match(/^ {2}([\w-]+): /gm)!.map((id) => id.slice(2, -2))
+
+    expect(report.failures).toEqual([])
+    expect(report.rows.map(({ id }: { id: string }) => id)).toEqual(listed)
+    for (const { id, columns, entries } of report.rows) {
+      const systems = entries.map(({ system }: { system: string }) => system)
+      expect(systems, id).toEqual(expect.arrayContaining(['corelane', 'piscina']))
+      for (const { samples } of entries) {
+        for (const { metric } of columns)
+          expect(samples[0][metric], metric).toEqual(expect.any(Number))
+      }
+    }
+    expect(report.micro.length).toBeGreaterThan(0)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}, 120_000)
+
+test('a row that does not exist is not measured and an unknown system is refused', async () => {
+  expect(await bench('--quick', '--only', 'no such row')).not.toContain('per second')
+  await expect(bench('--quick', '--only', 'serial', '--systems', 'abacus')).rejects.toThrow(
+    'no system "abacus"; there are corelane, piscina',
+  )
+})
