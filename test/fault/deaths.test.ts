@@ -1,6 +1,6 @@
-// Deaths: a partition's thread ends under its commands. Goal: finished results are delivered, running
-// commands reject, queued ones run on the replacement in order, and every command runs exactly once.
-// Method: handlers keep a ledger in shared memory that outlives their threads.
+// Deaths: a partition's thread ends under its commands. Goal: finished results are delivered,
+// running commands reject, queued ones run on the replacement in order, and every command runs
+// exactly once. Method: handlers keep a ledger in shared memory that outlives their threads.
 
 import { PartitionConfig } from 'corelane'
 import { expect, test } from 'vitest'
@@ -113,7 +113,8 @@ test.each([2 ** 14, 2 ** 20])(
       ringBytes,
       workerData: ledger.workerData,
     })
-    // The main thread looks away until the thread is dead, so that all results are still in the ring.
+    // The main thread looks away until the thread is dead, so that all results are still in the
+    // ring.
     const outcomes = Array.from({ length: count }, (_, index) =>
       index === killer
         ? manager.run('die', { index, how: 'exit' })

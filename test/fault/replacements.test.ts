@@ -1,5 +1,6 @@
-// Replacements: what a new thread of a partition does before its first command, and what happens when
-// it cannot be had. Nothing hangs: attempts are bounded, and then everything rejects with the cause.
+// Replacements: what a new thread of a partition does before its first command, and what happens
+// when it cannot be had. Nothing hangs: attempts are bounded, and then everything rejects with the
+// cause.
 
 import { PartitionConfig } from 'corelane'
 import { expect, test } from 'vitest'

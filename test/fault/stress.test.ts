@@ -1,6 +1,7 @@
-// Stress: many commands of mixed types, sizes, lanes and priorities while threads die at random. Goal:
-// every command settles once, with the right result, and its handler was entered once. Method: a seeded
-// generator decides everything that the machine does not; a ledger in shared memory outlives threads.
+// Stress: many commands of mixed types, sizes, lanes and priorities while threads die at random.
+// Goal: every command settles once, with the right result, and its handler was entered once.
+// Method: a seeded generator decides everything that the machine does not; a ledger in shared
+// memory outlives threads.
 
 import { PartitionConfig } from 'corelane'
 import { expect, test } from 'vitest'

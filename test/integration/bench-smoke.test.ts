@@ -1,5 +1,5 @@
-// Bench smoke: every row of the benchmark runs, on corelane, Piscina and the two baselines, with its
-// results checked. What it measures in so short a time means nothing.
+// Bench smoke: every row of the benchmark runs, on corelane, Piscina and the two baselines, with
+// its results checked. What it measures in so short a time means nothing.
 
 import { execFile } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'

@@ -1,4 +1,5 @@
-// Life cycle: created, started, shut down, drained, closed; in every order that callers may think of.
+// Life cycle: created, started, shut down, drained, closed; in every order that callers may think
+// of.
 
 import { QueueManager } from 'corelane'
 import { expect, test } from 'vitest'

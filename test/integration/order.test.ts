@@ -1,6 +1,6 @@
-// Order: what starts next. Goal: lane priority, then command priority, then age, whatever is queued and
-// under every strategy. Method: handlers write down in shared memory where and in which order they
-// started, so nothing depends on how fast anything was.
+// Order: what starts next. Goal: lane priority, then command priority, then age, whatever is queued
+// and under every strategy. Method: handlers write down in shared memory where and in which order
+// they started, so nothing depends on how fast anything was.
 
 import { PartitionConfig, type QueueManager, stableHash } from 'corelane'
 import { expect, test } from 'vitest'
@@ -73,8 +73,8 @@ test.each(Object.entries(settings))(
         others.filter((place) => place > placesAtSubmit && place < ledger.place(index)).length,
       )
     }
-    // The one that runs, or is being entered, is all that may come before it on its partition. Under
-    // balanced it moves to the other one if the machine makes its partition wait.
+    // The one that runs, or is being entered, is all that may come before it on its partition.
+    // Under balanced it moves to the other one if the machine makes its partition wait.
     expect(Math.max(...overtaken)).toBeLessThanOrEqual(name === 'balanced' ? WINDOW : 1)
     expect(manager.stats().lanes.prompt!.pending).toBeGreaterThan(PROMPTS / 2)
   },
@@ -207,8 +207,9 @@ test('the promises of one partition settle in the order in which its commands ra
 })
 
 test('a system command does not wait for a long one while another partition moves', async () => {
-  // Goal: under balanced an urgent command goes where something is about to end. Method: one partition
-  // is held at a gate, the other runs a deep backlog, and the urgent ones must get through.
+  // Goal: under balanced an urgent command goes where something is about to end. Method: one
+  // partition is held at a gate, the other runs a deep backlog, and the urgent ones must get
+  // through.
   const ledger = new Ledger(30_000)
   const manager = await open('ledger.js', {
     partitions: PartitionConfig.balanced(2),

@@ -1,5 +1,5 @@
-// Placement: which partition a command goes to under each strategy, and that none idles while another
-// holds commands that could move.
+// Placement: which partition a command goes to under each strategy, and that none idles while
+// another holds commands that could move.
 
 import { PartitionConfig, type PartitionQuestion, stableHash } from 'corelane'
 import { expect, test } from 'vitest'

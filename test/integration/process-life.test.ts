@@ -1,5 +1,5 @@
-// Process life: a process stays alive while commands are in flight, and ends by itself when it is idle,
-// whether its manager was closed or not.
+// Process life: a process stays alive while commands are in flight, and ends by itself when it is
+// idle, whether its manager was closed or not.
 
 import { expect, test } from 'vitest'
 import { fixture } from '../support/managers.ts'

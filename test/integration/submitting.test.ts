@@ -1,4 +1,5 @@
-// Submitting: the ways in besides `submit`: run, submitMany, map, the typed proxy, broadcast, builder.
+// Submitting: the ways in besides `submit`: run, submitMany, map, the typed proxy, broadcast,
+// builder.
 
 import { QueueManager, QueueManagerBuilder } from 'corelane'
 import { expect, test } from 'vitest'

@@ -1,5 +1,5 @@
-// Ledger: what handlers write down in shared memory, which outlives their threads. Its other side is
-// test/fixtures/ledger.js.
+// Ledger: what handlers write down in shared memory, which outlives their threads. Its other side
+// is test/fixtures/ledger.js.
 
 import { until } from './deadline.ts'
 

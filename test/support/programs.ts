@@ -14,8 +14,8 @@ export interface Ending {
 }
 
 /**
- * Runs the body of an asynchronous function in the project's folder, with `QueueManager` at hand. It
- * is killed once its time is over; the signal then tells.
+ * Runs the body of an asynchronous function in the project's folder, with `QueueManager` at hand.
+ * It is killed once its time is over; the signal then tells.
  */
 export function runProgram(body: string, timeoutMs = 20_000): Promise<Ending> {
   const script = `import('corelane').then(async ({ QueueManager }) => {${body}\n})`

@@ -1,4 +1,5 @@
-// Strategies: each with two partitions where it can have two, for tests that hold under all of them.
+// Strategies: each with two partitions where it can have two, for tests that hold under all of
+// them.
 
 import { PartitionConfig } from 'corelane'
 
