@@ -81,7 +81,7 @@ export class LaneGate {
 
   /** Whether anybody wants to know when handlers start. */
   get hasListeners(): boolean {
-    // OBSERVE(listeners): a start in between goes unreported.
+    // OBSERVE(start-listeners): a start in between goes unreported.
     return Atomics.load(this.#views.words, CommonsWord.LISTENERS) !== 0
   }
 

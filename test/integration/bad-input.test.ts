@@ -1,5 +1,5 @@
-// Bad input: what a caller or a handler may get wrong. Each mistake costs that one call, with a
-// message that says what was received and what is allowed; the manager goes on.
+// Bad input: what a caller or a handler may get wrong. Each mistake costs that one call, with a message
+// that says what was received and what is allowed; the manager goes on.
 
 import { PartitionConfig, QueueManager, QueueManagerBuilder } from 'corelane'
 import { expect, test } from 'vitest'
@@ -124,18 +124,14 @@ test.each(badOptions)('create refuses %s', (_, options, says) => {
   expect(error.message).toMatch(says)
 })
 
-test.each([
-  'rateLimit',
-  'minConcurrency',
-  'maxConcurrency',
-  'timeoutMs',
-  'retryPolicy',
-  'priorityBoost',
-])('the lane option %s of a later release is refused until it works', (option) => {
-  const error = refusal({ handlers, lanes: { api: { [option]: 1 } } })
-  expect(error.code).toBe('CORELANE_INVALID_OPTION')
-  expect(error.message).toContain(`lanes.api.${option} is not an option; allowed: priority`)
-})
+test.each(['timeoutMs', 'retryPolicy'])(
+  'the lane option %s of a later release is refused until it works',
+  (option) => {
+    const error = refusal({ handlers, lanes: { api: { [option]: 1 } } })
+    expect(error.code).toBe('CORELANE_INVALID_OPTION')
+    expect(error.message).toContain(`lanes.api.${option} is not an option; allowed: priority`)
+  },
+)
 
 test('the builder refuses what create refuses, as a rejection', async () => {
   const builder = new QueueManagerBuilder().withHandlers(handlers).withPartitions({ count: 0 })
@@ -192,9 +188,8 @@ const badCommands: [what: string, options: unknown, says: RegExp][] = [
   [
     'timeoutMs, of a later release',
     { timeoutMs: 100 },
-    /command\.timeoutMs is not an option; allowed: key, priority, transferList/,
+    /command\.timeoutMs is not an option; allowed: key, priority, /,
   ],
-  ['deadlineMs, of a later release', { deadlineMs: 100 }, /command\.deadlineMs is not an option/],
   [
     'signal, of a later release',
     { signal: AbortSignal.abort() },

@@ -1,5 +1,5 @@
-// Types of a manager: compiled, never run. Payloads and results come from the handler module; a
-// line under @ts-expect-error must fail to compile, and tsc complains if it does not.
+// Types of a manager: compiled, never run. Payloads and results come from the handler module; a line
+// under @ts-expect-error must fail to compile, and tsc complains if it does not.
 
 import {
   type CommandOptions,
@@ -232,8 +232,8 @@ async function builders(): Promise<void> {
     .build()
   const doubled = await built.run('double', 1)
   same<typeof doubled, number>(true)
-  // @ts-expect-error: rate limits come in a later release
-  new QueueManagerBuilder().withLane('api', { rateLimit: 5 })
+  // @ts-expect-error: time-outs come in a later release
+  new QueueManagerBuilder().withLane('api', { timeoutMs: 5 })
   // @ts-expect-error: no such option
   new QueueManagerBuilder().withOptions({ threads: 2 })
   // @ts-expect-error: no such strategy
