@@ -100,7 +100,8 @@ export class CoordinatorCommons {
    * @param isListening - Whether anybody wants to know.
    */
   listen(isListening: boolean): void {
-    // PUBLISH(start-listeners): partitions look before each start; a start in between goes unreported.
+    // PUBLISH(start-listeners): partitions look before each start; a start in between goes
+    // unreported.
     Atomics.store(this.#views.words, CommonsWord.LISTENERS, isListening ? 1 : 0)
   }
 

@@ -17,6 +17,8 @@ interface GatedLane {
   readonly place: LanePlace
   readonly min: number
   readonly rate: RateCells | undefined
+  /** Whether each partition has a limit of its own. */
+  readonly isOwnRate: boolean
   /** Before this moment the limit refuses; other partitions can only make it later. */
   dueMs: number
   /** Where the search for a free slot starts. */
@@ -24,10 +26,12 @@ interface GatedLane {
   running: number
   /** Refused in the present look. */
   isRefused: boolean
-  /** And that for want of a token, not of a slot. */
-  lacksToken: boolean
+  /** Refused then by the rate limit; otherwise for want of a slot. */
+  awaitsToken: boolean
   /** Among the waiters, as far as this thread knows. */
   isWaiting: boolean
+  /** Joined them to wait for a token: it has the timer, or another partition does. */
+  hasJoinedForToken: boolean
 }
 
 /** Lets commands of lanes start. */
@@ -69,12 +73,14 @@ export class LaneGate {
         place,
         min: minConcurrency,
         rate: rate && rateCells(commons.views, place, rate, partition, CURSOR_WORDS),
+        isOwnRate: rate?.isPerPartition === true,
         dueMs: 0,
         hint: 0,
         running: 0,
         isRefused: false,
-        lacksToken: false,
+        awaitsToken: false,
         isWaiting: false,
+        hasJoinedForToken: false,
       }
     })
   }
@@ -166,10 +172,18 @@ export class LaneGate {
     for (const lane of this.#refused) {
       if (!lane.isWaiting) this.#waitingCount++
       lane.isWaiting = true
+      lane.hasJoinedForToken = lane.awaitsToken
       joinWaiters(words, lane.place, this.#partition)
-      if (!lane.lacksToken) {
-        // One that waits for a slot must not keep others from waiting for the next token.
-        if (lane.rate !== undefined) this.#giveUpTimer(lane)
+      if (lane.rate === undefined) continue
+      // Where each partition has a limit of its own, nobody else knows when this one's token comes.
+      if (lane.isOwnRate) {
+        if (lane.awaitsToken) dueMs = Math.min(dueMs, lane.dueMs)
+        continue
+      }
+      // It waits for a slot: who frees one wakes it, and whoever waits for the token needs the
+      // timer.
+      if (!lane.awaitsToken) {
+        if (this.#giveUpTimer(lane)) this.#handOn(lane)
         continue
       }
       // PUBLISH(lane-timer): one partition waits for the next token; the others it hands on to.
@@ -180,9 +194,11 @@ export class LaneGate {
     return dueMs
   }
 
-  /** Whether this thread is among the waiters of every lane that refused in the present look. */
+  /** Whether this thread waits for what every lane that refused in the present look refused it. */
   get hasJoinedAll(): boolean {
-    return this.#refused.every((lane) => lane.isWaiting)
+    return this.#refused.every(
+      (lane) => lane.isWaiting && (lane.hasJoinedForToken || !lane.awaitsToken),
+    )
   }
 
   /**
@@ -199,19 +215,10 @@ export class LaneGate {
       lane.isWaiting = false
       this.#waitingCount--
       const wasWoken = !leaveWaiters(words, lane.place, this.#partition)
-      const hasHandedOn = this.#giveUpTimer(lane)
+      const held = this.#giveUpTimer(lane)
       // It may have taken another slot than the one it was woken for.
-      if (!hasHandedOn && wasWoken && this.#isOpen(lane)) this.#handOn(lane)
+      if (held || (wasWoken && this.#isOpen(lane))) this.#handOn(lane)
     }
-  }
-
-  /** Lets somebody else wait for the next token; whether this thread was the one that did. */
-  #giveUpTimer(lane: GatedLane): boolean {
-    const { words } = this.#views
-    // PUBLISH(lane-timer): given up before the next one is looked for.
-    const isHeld = Atomics.compareExchange(words, lane.place.timer, this.#owner, 0) === this.#owner
-    if (isHeld) this.#handOn(lane)
-    return isHeld
   }
 
   /** Whether another partition could take something of the lane. */
@@ -224,8 +231,8 @@ export class LaneGate {
     return false
   }
 
-  #refuse(lane: GatedLane, lacksToken: boolean): false {
-    lane.lacksToken = lacksToken
+  #refuse(lane: GatedLane, awaitsToken: boolean): false {
+    lane.awaitsToken = awaitsToken
     if (!lane.isRefused) this.#refused.push(lane)
     lane.isRefused = true
     return false
@@ -253,9 +260,16 @@ export class LaneGate {
 
   /** After a token was taken the next one is for whoever waits: this thread is busy now. */
   #passOnTimer(lane: GatedLane): void {
-    // PUBLISH(lane-timer): given up before the next one is looked for.
-    Atomics.compareExchange(this.#views.words, lane.place.timer, this.#owner, 0)
+    if (lane.isOwnRate) return
+    this.#giveUpTimer(lane)
     this.#handOn(lane)
+  }
+
+  /** Stops waiting for the next token on behalf of all; whether this thread did. */
+  #giveUpTimer(lane: GatedLane): boolean {
+    const { words } = this.#views
+    // PUBLISH(lane-timer): given up before the next one is looked for.
+    return Atomics.compareExchange(words, lane.place.timer, this.#owner, 0) === this.#owner
   }
 
   #handOn(lane: GatedLane): void {

@@ -1,5 +1,5 @@
-// Bad input: what a caller or a handler may get wrong. Each mistake costs that one call, with a message
-// that says what was received and what is allowed; the manager goes on.
+// Bad input: what a caller or a handler may get wrong. Each mistake costs that one call, with a
+// message that says what was received and what is allowed; the manager goes on.
 
 import { PartitionConfig, QueueManager, QueueManagerBuilder } from 'corelane'
 import { expect, test } from 'vitest'

@@ -1,5 +1,5 @@
-// Types of a manager: compiled, never run. Payloads and results come from the handler module; a line
-// under @ts-expect-error must fail to compile, and tsc complains if it does not.
+// Types of a manager: compiled, never run. Payloads and results come from the handler module; a
+// line under @ts-expect-error must fail to compile, and tsc complains if it does not.
 
 import {
   type CommandOptions,
