@@ -68,6 +68,13 @@ export class Backlog {
     return this.#places[place]!.frontRank(nowMs)
   }
 
+  /** When the order of what waits may change by itself; Infinity if it cannot. */
+  get changesAtMs(): number {
+    let atMs = Number.POSITIVE_INFINITY
+    for (const place of this.#places) atMs = Math.min(atMs, place.changesAtMs)
+    return atMs
+  }
+
   /**
    * Takes the command that is next at a place.
    *

@@ -103,6 +103,12 @@ export class Binder implements Admission<PendingCommand> {
     for (let place = 0; place < backlog.places; place++) this.#refill(place, now)
   }
 
+  /** When something that waits becomes more urgent by itself; Infinity if nothing does. */
+  get changesAtMs(): number {
+    const { backlog } = this.#parts
+    return this.#isTimed && backlog.size > 0 ? backlog.changesAtMs : Number.POSITIVE_INFINITY
+  }
+
   /** Shows the partitions what was bound. */
   flush(): void {
     if (this.#dirty.size === 0) return
@@ -253,17 +259,27 @@ export class Binder implements Admission<PendingCommand> {
     const bound = window.boundIn(lane.index)
     if (bound < lane.plan.minConcurrency) return window.hasRoom
     if (!lane.isLimited) return window.accepts(command, rank)
-    return window.hasRoom && bound < this.#allowance(lane)
+    return window.hasRoom && bound < this.#allowance(lane, command.type.estimateUs)
   }
 
-  #allowance(lane: Lane): number {
+  /** How many commands of a limited lane a partition should have bound: one waits at the gate. */
+  #allowance(lane: Lane, estimateUs: number): number {
     let allowance = this.#allowances[lane.index]!
     if (allowance === 0) {
-      const fresh = this.#parts.commons.allowance(lane.index, toNs(nowMs()), ALLOWANCE_MS)
-      allowance = Math.min(fresh, ALLOWANCE_MAX)
+      const { commons } = this.#parts
+      const starts = commons.startsAhead(lane.index, toNs(nowMs()), ALLOWANCE_MS)
+      const runs = lane.slots === 0 ? starts : this.#runsAhead(lane, estimateUs)
+      allowance = Math.min(starts, runs, ALLOWANCE_MAX - 1) + 1
       this.#allowances[lane.index] = allowance
     }
     return allowance
+  }
+
+  /** How many commands of a lane its slots let run within a moment. */
+  #runsAhead(lane: Lane, estimateUs: number): number {
+    const perSlot = Math.floor((ALLOWANCE_MS * 1000) / estimateUs)
+    // Short commands free their slots again and again; of long ones only those that are free count.
+    return perSlot > 1 ? lane.slots * perSlot : this.#parts.commons.freeSlots(lane.index)
   }
 }
 

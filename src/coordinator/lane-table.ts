@@ -15,6 +15,8 @@ export interface Lane {
   readonly isGated: boolean
   /** Whether its rate or its concurrency is limited. */
   readonly isLimited: boolean
+  /** Slots that bound its concurrency; 0 where that is not accounted. */
+  readonly slots: number
   /** Whether its commands become more urgent, or late, while they wait. */
   readonly isTimed: boolean
   readonly hub: EventHub
@@ -52,6 +54,7 @@ export class LaneTable {
       index,
       plan,
       isGated: isGated(needs[index]!),
+      slots: needs[index]!.owners,
       isLimited: needs[index]!.owners > 0 || needs[index]!.rate !== undefined,
       isTimed: plan.deadlineMs !== undefined || plan.boostSteps.length > 0,
       hub,

@@ -43,6 +43,9 @@ export class Runtime {
   readonly #drainWaiters = new Set<() => void>()
   #state: QueueStats['state'] = 'created'
   #broadcasts = 0
+  /** Fires when the order of what waits changes by itself. */
+  #urgencyTimer: NodeJS.Timeout | undefined
+  #urgencyAtMs = Number.POSITIVE_INFINITY
   #isFlushQueued = false
   #starting: Promise<void> | undefined
   #closing: Promise<void> | undefined
@@ -215,6 +218,7 @@ export class Runtime {
   async #close(): Promise<void> {
     this.shutdown()
     this.#state = 'closed'
+    timers.clearTimeout(this.#urgencyTimer)
     const unbound = [...this.#timetable.takeAll(), ...this.#backlog.takeAll(0)]
     for (const command of unbound) {
       // A command that has an appointment may be bound, or wait in the backlog as well.
@@ -259,6 +263,18 @@ export class Runtime {
   readonly #flush = (): void => {
     this.#isFlushQueued = false
     this.#binder.flush()
+    this.#watchUrgency()
+  }
+
+  /** Looks again when something that waits becomes more urgent than what is bound. */
+  #watchUrgency(): void {
+    const atMs = this.#binder.changesAtMs
+    if (atMs === this.#urgencyAtMs) return
+    this.#urgencyAtMs = atMs
+    timers.clearTimeout(this.#urgencyTimer)
+    if (atMs === Number.POSITIVE_INFINITY) return
+    const delayMs = Math.max(1, Math.ceil(atMs - nowMs()))
+    this.#urgencyTimer = timers.setTimeout(() => this.#progressed(nowMs()), delayMs).unref()
   }
 
   /** Keeps a command from starting for a while; one that will be late then is late before. */
@@ -323,6 +339,7 @@ export class Runtime {
     this.#binder.refill()
     this.#binder.rebalance(now)
     this.#binder.flush()
+    this.#watchUrgency()
     this.#settled()
   }
 

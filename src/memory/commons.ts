@@ -106,31 +106,38 @@ export class CoordinatorCommons {
   }
 
   /**
-   * How many commands of a lane one partition should have bound: as many as could start within a
-   * moment, and one more that waits at the gate. Stale at once.
+   * How many slots of a lane are free. Stale at once.
+   *
+   * @param laneIndex - The lane.
+   * @returns Infinity if its slots are not accounted.
+   */
+  freeSlots(laneIndex: number): number {
+    const { owners, ownerCount } = this.#layout.lanes[laneIndex]!
+    if (ownerCount === 0) return Number.POSITIVE_INFINITY
+    let free = 0
+    for (let i = 0; i < ownerCount; i++) {
+      // OBSERVE(lane-slot): taken or freed at any moment.
+      if (Atomics.load(this.#views.words, owners + i) === 0) free++
+    }
+    return free
+  }
+
+  /**
+   * How many commands of a lane one partition could start within a moment, as far as its rate allows.
    *
    * @param laneIndex - The lane.
    * @param nowNs - Monotonic nanoseconds.
    * @param aheadMs - Length of that moment.
-   * @returns Infinity if nothing limits the lane.
+   * @returns Infinity if its rate is not limited.
    */
-  allowance(laneIndex: number, nowNs: bigint, aheadMs: number): number {
-    const { owners, ownerCount } = this.#layout.lanes[laneIndex]!
-    let allowance = Number.POSITIVE_INFINITY
-    if (ownerCount > 0) {
-      let free = 0
-      for (let i = 0; i < ownerCount; i++) {
-        if (Atomics.load(this.#views.words, owners + i) === 0) free++
-      }
-      allowance = free + 1
-    }
+  startsAhead(laneIndex: number, nowNs: bigint, aheadMs: number): number {
     const { rate } = this.#lanes[laneIndex]!
-    if (rate === undefined) return allowance
+    if (rate === undefined) return Number.POSITIVE_INFINITY
     const refill = Math.ceil((rate.limit * aheadMs) / rate.windowMs)
     const ready = this.#rates[laneIndex]?.available(nowNs)
     // What is ready now is shared by all partitions; what is to come any of them may get.
     const share = ready === undefined ? rate.limit : Math.ceil(ready / this.#layout.partitions)
-    return Math.min(allowance, share + refill + 1)
+    return share + refill
   }
 
   /**

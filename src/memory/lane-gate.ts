@@ -7,10 +7,16 @@ import type { AttachedCommons } from './commons.ts'
 import { CommonsWord, CURSOR_WORDS, type LaneCells, type LanePlace } from './layout.ts'
 import { type RateCells, rateCells } from './rate-cells.ts'
 import type { CommonsViews } from './views.ts'
-import { handOn, joinWaiters, leaveWaiters, ownerOf } from './waiters.ts'
+import { handOn, hasWaiters, isWaiting, joinWaiters, leaveWaiters, ownerOf } from './waiters.ts'
 
 /** No slot of the lane is held, since its number of running commands has no bound. */
 const NO_SLOT = -1
+
+/**
+ * For so long a partition takes the slots that it frees again without waking who waits for them: a
+ * wake costs as much as many short commands. Then it lets the next one have its turn.
+ */
+const SLICE_MS = 1
 
 /** One lane as this partition sees it. */
 interface GatedLane {
@@ -19,11 +25,17 @@ interface GatedLane {
   readonly rate: RateCells | undefined
   /** Whether each partition has a limit of its own. */
   readonly isOwnRate: boolean
-  /** Before this moment the limit refuses; other partitions can only make it later. */
+  /** Before this moment the limit refuses, others can only make it later; 0 if it let one in. */
   dueMs: number
   /** Where the search for a free slot starts. */
   hint: number
   running: number
+  /** Until when freed slots are kept from the waiters; 0 before the first is taken. */
+  sliceEndsMs: number
+  /** Until when this thread takes none, since it is another's turn; 0 if it is its own. */
+  yieldUntilMs: number
+  /** Slots freed of which nobody was told, since this thread is about to take them again. */
+  untold: number
   /** Refused in the present look. */
   isRefused: boolean
   /** Refused then by the rate limit; otherwise for want of a slot. */
@@ -49,6 +61,8 @@ export class LaneGate {
   readonly #refused: GatedLane[] = []
   /** Lanes in which this thread is among the waiters or holds the timer. */
   #waitingCount = 0
+  /** Slots of all lanes of which nobody was told. */
+  #untoldCount = 0
 
   /**
    * @param commons - The manager's.
@@ -77,6 +91,9 @@ export class LaneGate {
         dueMs: 0,
         hint: 0,
         running: 0,
+        sliceEndsMs: 0,
+        yieldUntilMs: 0,
+        untold: 0,
         isRefused: false,
         awaitsToken: false,
         isWaiting: false,
@@ -125,13 +142,15 @@ export class LaneGate {
   enter(laneIndex: number): boolean {
     const lane = this.#lanes[laneIndex]!
     const { rate, place } = lane
-    const now = nowMs()
-    if (rate !== undefined && now < lane.dueMs) return this.#refuse(lane, true)
+    if (lane.dueMs > 0 && nowMs() < lane.dueMs) return this.#refuse(lane, true)
     let slot = NO_SLOT
     if (place.ownerCount > 0) {
+      if (this.#isYielding(lane)) return this.#refuse(lane, false)
       slot = this.#takeSlot(lane)
       if (slot === NO_SLOT) return this.#refuse(lane, false)
     }
+    // Read once the slot is held: by its stamp, too, no command starts before another has ended.
+    const now = nowMs()
     if (rate !== undefined) {
       const dueNs = rate.take(toNs(now))
       if (dueNs > 0n) {
@@ -139,7 +158,9 @@ export class LaneGate {
         if (slot !== NO_SLOT) this.#freeSlot(lane, slot)
         return this.#refuse(lane, true)
       }
+      lane.dueMs = 0
     }
+    if (slot !== NO_SLOT && lane.sliceEndsMs === 0) lane.sliceEndsMs = now + SLICE_MS
     this.slot = slot
     this.startedAtMs = now
     if (lane.min > 0) this.#countRunning(lane, 1)
@@ -166,6 +187,7 @@ export class LaneGate {
    * @returns When this thread must look again by itself; Infinity if others see to that.
    */
   joinWaiters(): number {
+    this.#tell()
     if (this.#waitingCount > 0) this.#leave((lane) => !lane.isRefused)
     const { words } = this.#views
     let dueMs = Number.POSITIVE_INFINITY
@@ -174,6 +196,8 @@ export class LaneGate {
       lane.isWaiting = true
       lane.hasJoinedForToken = lane.awaitsToken
       joinWaiters(words, lane.place, this.#partition)
+      // Whoever's turn it is may not take it: then nobody would ring.
+      if (lane.yieldUntilMs > 0) dueMs = Math.min(dueMs, lane.yieldUntilMs)
       if (lane.rate === undefined) continue
       // Where each partition has a limit of its own, nobody else knows when this one's token comes.
       if (lane.isOwnRate) {
@@ -205,6 +229,7 @@ export class LaneGate {
    * Leaves all waiters, since this thread has something to run, and passes on wakes it was given.
    */
   leaveWaiters(): void {
+    this.#tell()
     if (this.#waitingCount > 0) this.#leave(() => true)
   }
 
@@ -247,15 +272,50 @@ export class LaneGate {
       // OBSERVE(lane-slot): 0 means that its owner gave it back.
       if (Atomics.compareExchange(words, owners + slot, 0, this.#owner) !== 0) continue
       lane.hint = slot
+      if (lane.untold > 0) {
+        lane.untold--
+        this.#untoldCount--
+      }
       return slot
     }
     return NO_SLOT
   }
 
   #freeSlot(lane: GatedLane, slot: number): void {
+    const { words } = this.#views
     // PUBLISH(lane-slot): given back before the waiters are looked at; pairs with joinWaiters.
-    Atomics.store(this.#views.words, lane.place.owners + slot, 0)
+    Atomics.store(words, lane.place.owners + slot, 0)
+    if (!hasWaiters(words, lane.place, this.#commons.layout.partitions)) return
+    const now = nowMs()
+    if (now < lane.sliceEndsMs) {
+      lane.untold++
+      this.#untoldCount++
+      return
+    }
+    lane.sliceEndsMs = 0
+    lane.yieldUntilMs = now + SLICE_MS
     this.#handOn(lane)
+  }
+
+  /** Whether the lane's slots are another's to take for the moment. */
+  #isYielding(lane: GatedLane): boolean {
+    if (lane.yieldUntilMs === 0) return false
+    const now = nowMs()
+    const isWoken = lane.isWaiting && !isWaiting(this.#views.words, lane.place, this.#partition)
+    if (now < lane.yieldUntilMs && !isWoken) return true
+    lane.yieldUntilMs = 0
+    return false
+  }
+
+  /** Hands on the slots that were freed and not taken again in the look that has just ended. */
+  #tell(): void {
+    if (this.#untoldCount === 0) return
+    this.#untoldCount = 0
+    for (const lane of this.#lanes) {
+      if (lane.untold === 0) continue
+      lane.untold = 0
+      if (this.#isOpen(lane)) this.#handOn(lane)
+    }
   }
 
   /** After a token was taken the next one is for whoever waits: this thread is busy now. */

@@ -30,6 +30,33 @@ export function joinWaiters(words: Int32Array, lane: LanePlace, partition: numbe
 }
 
 /**
+ * Whether a partition is among the waiters of a lane. If it joined and is not, it was woken.
+ *
+ * @param words - Of the commons.
+ * @param lane - Where the lane's cells are.
+ * @param partition - The partition.
+ */
+export function isWaiting(words: Int32Array, lane: LanePlace, partition: number): boolean {
+  // OBSERVE(lane-waiter): cleared by whoever woke it.
+  return (Atomics.load(words, lane.waiters + (partition >> 5)) & (1 << (partition & 31))) !== 0
+}
+
+/**
+ * Whether any partition is among the waiters of a lane.
+ *
+ * @param words - Of the commons.
+ * @param lane - Where the lane's cells are.
+ * @param partitions - How many there are.
+ */
+export function hasWaiters(words: Int32Array, lane: LanePlace, partitions: number): boolean {
+  for (let i = 0; i < bitWords(partitions); i++) {
+    // OBSERVE(lane-waiter): loaded after what is awaited was given back.
+    if (Atomics.load(words, lane.waiters + i) !== 0) return true
+  }
+  return false
+}
+
+/**
  * Leaves the waiters of a lane.
  *
  * @param words - Of the commons.
@@ -60,12 +87,7 @@ export function handOn(
 ): void {
   const { words } = views
   const { partitions } = layout
-  let hasWaiters = false
-  for (let i = 0; i < bitWords(partitions); i++) {
-    // OBSERVE(lane-waiter): loaded after what is awaited was given back.
-    if (Atomics.load(words, lane.waiters + i) !== 0) hasWaiters = true
-  }
-  if (!hasWaiters) return
+  if (!hasWaiters(words, lane, partitions)) return
   for (let step = 1; step < partitions; step++) {
     const partition = (after + step) % partitions
     if (!leaveWaiters(words, lane, partition)) continue

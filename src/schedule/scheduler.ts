@@ -105,6 +105,15 @@ export class Scheduler<T extends Schedulable> {
     return rank
   }
 
+  /** When the order may change by itself; Infinity if only by offering and taking. */
+  get changesAtMs(): number {
+    let atMs = Number.POSITIVE_INFINITY
+    for (const laneIndex of this.#active) {
+      atMs = Math.min(atMs, this.#lanes[laneIndex]!.changesAtMs)
+    }
+    return atMs
+  }
+
   /**
    * Takes the item that runs next: of lanes under their minimum the one that has waited longest,
    * else the most urgent, passing over lanes whose front is not admitted.

@@ -1,0 +1,96 @@
+import { expect, test } from 'vitest'
+import { Backlog } from '../../../src/coordinator/backlog.ts'
+import type { PendingCommand } from '../../../src/coordinator/pending-command.ts'
+import type { Admission } from '../../../src/schedule/scheduler.ts'
+import { command, LANES, lane } from './support/rig.ts'
+
+const ALL: Admission<PendingCommand> = { isUnderMin: () => false, admits: () => true }
+
+function sequences(commands: readonly PendingCommand[]): number[] {
+  return commands.map(({ sequence }) => sequence)
+}
+
+test('commands for any partition wait in one place, most urgent first, then oldest', () => {
+  const backlog = new Backlog(LANES, 1)
+  expect(backlog.places).toBe(1)
+  backlog.offer(command({ sequence: 1, rank: 5 }), 0)
+  backlog.offer(command({ sequence: 2, rank: 1, lane: lane(1) }), 0)
+  backlog.offer(command({ sequence: 3, rank: 5, lane: lane(1) }), 0)
+  expect(backlog.size).toBe(3)
+  expect(backlog.frontRank(0, 0)).toBe(1)
+  expect([1, 2, 3].map(() => backlog.next(0, ALL, 0)!.sequence)).toEqual([2, 1, 3])
+  expect(backlog.size).toBe(0)
+  expect(backlog.frontRank(0, 0)).toBeUndefined()
+  expect(backlog.next(0, ALL, 0)).toBeUndefined()
+})
+
+test('commands with a home wait at its place and nowhere else', () => {
+  const backlog = new Backlog(LANES, 3)
+  backlog.offer(command({ sequence: 1, home: 2 }), 0)
+  backlog.offer(command({ sequence: 2, home: 0 }), 0)
+  expect([0, 1, 2].map((home) => backlog.isEmptyAt(home))).toEqual([false, true, false])
+  expect(backlog.frontRank(1, 0)).toBeUndefined()
+  expect(backlog.next(2, ALL, 0)!.sequence).toBe(1)
+  expect(backlog.isEmptyAt(2)).toBe(true)
+  expect(backlog.size).toBe(1)
+})
+
+test('a command that comes back takes its old place in the order', () => {
+  const backlog = new Backlog(LANES, 1)
+  const [first, second] = [command({ sequence: 1 }), command({ sequence: 2 })]
+  backlog.offer(second, 0)
+  backlog.offer(first, 0)
+  expect(sequences(backlog.takeAll(0))).toEqual([1, 2])
+})
+
+test('it tells whether a command is the front of its lane at its place', () => {
+  const backlog = new Backlog(LANES, 2)
+  const [first, second] = [command({ home: 1 }), command({ home: 1 })]
+  const other = command({ home: 1, lane: lane(1) })
+  for (const each of [second, first, other]) backlog.offer(each, 0)
+  expect([first, second, other].map((each) => backlog.isFront(each, 0))).toEqual([
+    true,
+    false,
+    true,
+  ])
+})
+
+test('commands that may not go stay, and the next that may is taken', () => {
+  const backlog = new Backlog(LANES, 1)
+  backlog.offer(command({ sequence: 1, lane: lane(0) }), 0)
+  backlog.offer(command({ sequence: 2, lane: lane(1) }), 0)
+  const others = {
+    isUnderMin: () => false,
+    admits: ({ laneIndex }: PendingCommand) => laneIndex > 0,
+  }
+  expect(backlog.next(0, others, 0)!.sequence).toBe(2)
+  expect(backlog.next(0, others, 0)).toBeUndefined()
+  expect(backlog.size).toBe(1)
+})
+
+test('commands that were settled while they waited are not taken, and no longer counted', () => {
+  const backlog = new Backlog(LANES, 1)
+  const late = command({ deadlineMs: 1 })
+  backlog.offer(late, 0)
+  backlog.offer(command({ sequence: 1e6 }), 0)
+  late.complete('settled', -1, 0, 0)
+  expect(sequences(backlog.takeAll(0))).toEqual([1e6])
+  expect(backlog.size).toBe(0)
+})
+
+test('all commands can be taken, of one place or of all, in their order', () => {
+  const backlog = new Backlog(LANES, 2)
+  for (const [sequence, home] of [
+    [1, 1],
+    [2, 0],
+    [3, 1],
+    [4, 0],
+  ] as const) {
+    backlog.offer(command({ sequence, home }), 0)
+  }
+  expect(sequences(backlog.takeFrom(1, 0))).toEqual([1, 3])
+  expect(backlog.size).toBe(2)
+  expect(sequences(backlog.takeAll(0))).toEqual([2, 4])
+  expect(backlog.size).toBe(0)
+  expect(backlog.takeAll(0)).toEqual([])
+})

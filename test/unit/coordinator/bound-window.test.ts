@@ -1,0 +1,372 @@
+import { expect, test, vi } from 'vitest'
+import type { BoundWindow } from '../../../src/coordinator/bound-window.ts'
+import type { PendingCommand } from '../../../src/coordinator/pending-command.ts'
+import { SLOT_COUNT } from '../../../src/memory/layout.ts'
+import { command, laneTable, Rig } from './support/rig.ts'
+
+const RESERVED = 64
+
+/** Binds a command that is as urgent as when it was submitted. */
+function bind(window: BoundWindow, pending: PendingCommand): boolean {
+  return window.bind(pending, pending.rank)
+}
+
+function accepts(window: BoundWindow, pending: PendingCommand): boolean {
+  return window.accepts(pending, pending.rank)
+}
+
+test('a bound command shows to the partition once it is flushed, and its result settles it', () => {
+  const rig = new Rig()
+  const settled = vi.fn()
+  expect(bind(rig.bound, command({ payload: { a: [1] } }, settled))).toBe(true)
+  expect(rig.start()).toBeUndefined()
+  rig.bound.flush()
+  const entry = rig.start()!
+  expect(entry.payload).toEqual({ a: [1] })
+  rig.finish(entry.id, 'result')
+  expect(rig.bound.drain()).toBe(1)
+  expect(settled.mock.calls).toEqual([['result']])
+  expect([rig.bound.count, rig.bound.workUs, rig.bound.completed]).toEqual([0, 0, 1])
+})
+
+test('a failure rejects its command and no other', async () => {
+  const rig = new Rig()
+  const settled = [vi.fn(), vi.fn()]
+  for (const each of settled) bind(rig.bound, command({}, each))
+  rig.bound.flush()
+  rig.fail(rig.start()!.id, new RangeError('mine'))
+  rig.finish(rig.start()!.id, 'fine')
+  rig.bound.drain()
+  await expect(settled[0]!.mock.calls[0]![0]).rejects.toMatchObject({
+    name: 'RangeError',
+    message: 'mine',
+  })
+  expect(settled[1]!.mock.calls).toEqual([['fine']])
+})
+
+test('commands that were bound are flushed by themselves after 64', () => {
+  const rig = new Rig()
+  for (let i = 0; i < 63; i++) bind(rig.bound, command())
+  expect(rig.end.commands.isEmpty).toBe(true)
+  bind(rig.bound, command())
+  expect(rig.end.commands.isEmpty).toBe(false)
+  expect(rig.runAll()).toHaveLength(64)
+})
+
+test('the partition runs what is bound by rank, then age', () => {
+  const rig = new Rig()
+  for (const [sequence, rank] of [
+    [1, 9],
+    [2, 3],
+    [4, 9],
+    [3, 3],
+  ] as const) {
+    bind(rig.bound, command({ sequence, rank }))
+  }
+  rig.bound.flush()
+  expect(rig.runAll()).toEqual([2, 3, 1, 4])
+})
+
+test('two commands are accepted however long they run, more only for 10 ms of work', () => {
+  const rig = new Rig()
+  const long = command({ estimateUs: 1e6 })
+  expect(accepts(rig.bound, long)).toBe(true)
+  bind(rig.bound, long)
+  expect(accepts(rig.bound, long)).toBe(true)
+  bind(rig.bound, command({ estimateUs: 1e6 }))
+  expect(accepts(rig.bound, command({ estimateUs: 1 }))).toBe(false)
+})
+
+test('short commands are accepted until they make 10 ms', () => {
+  const rig = new Rig()
+  for (let i = 0; i < 100; i++) {
+    const next = command({ estimateUs: 100 })
+    expect(accepts(rig.bound, next)).toBe(true)
+    bind(rig.bound, next)
+  }
+  expect(rig.bound.workUs).toBeCloseTo(10_000)
+  expect(accepts(rig.bound, command({ estimateUs: 100 }))).toBe(false)
+})
+
+test('a full window accepts one that is more urgent than something bound, while little is ahead', () => {
+  const rig = new Rig()
+  for (let i = 0; i < 100; i++) bind(rig.bound, command({ rank: 5, estimateUs: 100 }))
+  expect(rig.bound.lastRank).toBe(5)
+  expect(accepts(rig.bound, command({ rank: 5 }))).toBe(false)
+  expect(accepts(rig.bound, command({ rank: 4 }))).toBe(true)
+  for (let i = 0; i < 100; i++) bind(rig.bound, command({ rank: 4, estimateUs: 100 }))
+  expect(accepts(rig.bound, command({ rank: 4 }))).toBe(false)
+  expect(accepts(rig.bound, command({ rank: 3 }))).toBe(true)
+})
+
+test('the last slots are for what is more urgent, and none is given twice', () => {
+  const rig = new Rig(0, 2 ** 20)
+  let bound = 0
+  for (; ; bound++) {
+    const next = command({ rank: 5, estimateUs: 1 })
+    if (!accepts(rig.bound, next)) break
+    bind(rig.bound, next)
+  }
+  expect(bound).toBe(SLOT_COUNT - RESERVED)
+  for (let i = 0; i < RESERVED; i++) {
+    const urgent = command({ rank: 1, estimateUs: 1 })
+    expect(accepts(rig.bound, urgent)).toBe(true)
+    bind(rig.bound, urgent)
+  }
+  expect(accepts(rig.bound, command({ rank: 0, estimateUs: 1 }))).toBe(false)
+  rig.bound.flush()
+  expect(rig.runAll()).toHaveLength(SLOT_COUNT)
+})
+
+test('at most half the ring is filled with commands that are not settled', () => {
+  const rig = new Rig(0, 16_384)
+  let bound = 0
+  for (; ; bound++) {
+    const next = command({ payload: 'x'.repeat(1000), estimateUs: 1 })
+    if (!accepts(rig.bound, next)) break
+    expect(bind(rig.bound, next)).toBe(true)
+  }
+  expect(bound).toBeGreaterThan(6)
+  expect(bound).toBeLessThan(10)
+})
+
+test('a full ring refuses without a trace, and later takes the same command', () => {
+  const rig = new Rig(0, 16_384)
+  const payload = { text: 'y'.repeat(1500) }
+  let bound = 0
+  while (bind(rig.bound, command({ payload }))) bound++
+  expect(rig.bound.count).toBe(bound)
+  const refused = command({ payload })
+  rig.bound.flush()
+  expect(rig.runAll()).toHaveLength(bound)
+  rig.bound.drain()
+  expect(bind(rig.bound, refused)).toBe(true)
+  rig.bound.flush()
+  expect(rig.start()!.payload).toEqual(payload)
+})
+
+test('a payload that cannot cross throws, and nothing is bound', () => {
+  const rig = new Rig()
+  const bad = command({ payload: { f: () => 1 } })
+  expect(() => bind(rig.bound, bad)).toThrow(
+    expect.objectContaining({ code: 'CORELANE_UNSERIALIZABLE' }),
+  )
+  expect(rig.bound.count).toBe(0)
+  bind(rig.bound, command({ sequence: 77 }))
+  rig.bound.flush()
+  expect(rig.runAll()).toEqual([77])
+})
+
+test('what is to be moved goes by the side port, and is gone here', () => {
+  const rig = new Rig()
+  const bytes = new Uint8Array([1, 2, 3])
+  bind(rig.bound, command({ payload: bytes, transferList: [bytes.buffer] }))
+  expect(bytes.byteLength).toBe(0)
+  rig.bound.flush()
+  const entry = rig.start()!
+  expect(entry.payload).toEqual(new Uint8Array([1, 2, 3]))
+})
+
+test('an unsendable transfer list throws, and the slot is free again', () => {
+  const rig = new Rig()
+  const free = rig.bound.end.slots.freeCount
+  const payload = { f: () => 1 }
+  const list = [new ArrayBuffer(1)]
+  expect(() => bind(rig.bound, command({ payload, transferList: list }))).toThrow()
+  expect(rig.bound.end.slots.freeCount).toBe(free)
+  bind(rig.bound, command({ sequence: 5 }))
+  rig.bound.flush()
+  expect(rig.runAll()).toEqual([5])
+})
+
+test('a payload too long for a record goes by the side port, in order with the rest', () => {
+  const rig = new Rig(0, 16_384)
+  const long = 'z'.repeat(10_000)
+  for (const payload of [long, 'short', long]) bind(rig.bound, command({ payload }))
+  rig.bound.flush()
+  const payloads = [1, 2, 3].map(() => rig.start()!.payload)
+  expect(payloads).toEqual([long, 'short', long])
+})
+
+test('what has not started can be recalled, the last to run first, up to an amount of work', () => {
+  const rig = new Rig()
+  for (let sequence = 1; sequence <= 5; sequence++) {
+    bind(rig.bound, command({ sequence, rank: sequence === 5 ? 0 : 1, estimateUs: 100 }))
+  }
+  rig.bound.flush()
+  const running = rig.start()!
+  expect(running.sequence).toBe(5)
+  expect(rig.bound.recall(150).map(({ sequence }) => sequence)).toEqual([4, 3])
+  expect([rig.bound.count, rig.bound.workUs]).toEqual([3, 300])
+  rig.finish(running.id, 0)
+  expect(rig.runAll()).toEqual([1, 2])
+})
+
+test('what runs or was moved is not recalled', () => {
+  const rig = new Rig()
+  bind(rig.bound, command({ sequence: 1 }))
+  const moved = new ArrayBuffer(8)
+  bind(rig.bound, command({ sequence: 2, payload: moved, transferList: [moved] }))
+  bind(rig.bound, command({ sequence: 3 }))
+  rig.bound.flush()
+  rig.start()
+  expect(rig.bound.recall(Number.POSITIVE_INFINITY).map(({ sequence }) => sequence)).toEqual([3])
+  expect(rig.bound.count).toBe(2)
+})
+
+test('recalling can be kept to some ranks', () => {
+  const rig = new Rig()
+  for (const rank of [1, 2, 3, 4]) bind(rig.bound, command({ sequence: rank, rank }))
+  const ranks = rig.bound.recall(Number.POSITIVE_INFINITY, 2, 3).map(({ rank }) => rank)
+  expect(ranks).toEqual([3, 2])
+  expect(rig.bound.lastRank).toBe(4)
+  rig.bound.recall(Number.POSITIVE_INFINITY, 4)
+  expect(rig.bound.lastRank).toBe(1)
+})
+
+test('a recalled command keeps its slot until the partition has dropped it', () => {
+  const rig = new Rig()
+  const free = rig.bound.end.slots.freeCount
+  bind(rig.bound, command())
+  rig.bound.flush()
+  rig.bound.recall(1)
+  expect(rig.bound.end.slots.freeCount).toBe(free - 1)
+  expect(rig.start()).toBeUndefined()
+  expect(rig.bound.drain()).toBe(1)
+  expect(rig.bound.end.slots.freeCount).toBe(free)
+  expect(rig.bound.completed).toBe(0)
+})
+
+test('a recalled command can be bound again, here or elsewhere, and runs once', () => {
+  const [here, there] = [new Rig(), new Rig()]
+  const settled = vi.fn()
+  bind(here.bound, command({ sequence: 9, payload: { a: 1 } }, settled))
+  here.bound.flush()
+  const [recalled] = here.bound.recall(1)
+  bind(there.bound, recalled!)
+  there.bound.flush()
+  expect(here.runAll()).toEqual([])
+  expect(there.runAll()).toEqual([9])
+  here.bound.drain()
+  there.bound.drain()
+  expect(settled.mock.calls).toEqual([[{ a: 1 }]])
+})
+
+test('it says how much work is ahead of a rank', () => {
+  const rig = new Rig()
+  bind(rig.bound, command({ rank: 1, estimateUs: 10 }))
+  bind(rig.bound, command({ rank: 2, estimateUs: 200 }))
+  bind(rig.bound, command({ rank: 3, estimateUs: 3000 }))
+  expect([0, 1, 2, 3].map((rank) => rig.bound.aheadUs(rank))).toEqual([0, 10, 210, 3210])
+})
+
+test('after a death finished results are delivered, and what is left is told apart by its start', () => {
+  const rig = new Rig()
+  const settled = Array.from({ length: 4 }, () => vi.fn())
+  for (const [i, each] of settled.entries()) bind(rig.bound, command({ sequence: i }, each))
+  rig.bound.flush()
+  rig.finish(rig.start()!.id, 'finished')
+  rig.start()
+  bind(rig.bound, command({ sequence: 4 }))
+  const left = rig.bound.takeLeftBehind()
+  expect(left.map(({ command: { sequence }, started }) => [sequence, started])).toEqual([
+    [1, true],
+    [2, false],
+    [3, false],
+    [4, false],
+  ])
+  expect(settled.map((each) => each.mock.calls.length)).toEqual([1, 0, 0, 0])
+  expect([rig.bound.count, rig.bound.workUs]).toEqual([0, 0])
+})
+
+test('a death leaves nothing behind of what was recalled before it', () => {
+  const rig = new Rig()
+  bind(rig.bound, command({ sequence: 1 }))
+  bind(rig.bound, command({ sequence: 2 }))
+  rig.bound.flush()
+  rig.bound.recall(1)
+  expect(rig.bound.takeLeftBehind().map(({ command: { sequence } }) => sequence)).toEqual([1])
+})
+
+test('slots and generations come round without mixing commands up', () => {
+  const rig = new Rig()
+  let settled = 0
+  for (let round = 0; round < 3000; round++) {
+    const payload = round
+    bind(
+      rig.bound,
+      command({ payload }, (value) => {
+        if (value === payload) settled++
+      }),
+    )
+    if (round % 3 !== 0) continue
+    rig.bound.flush()
+    rig.runAll()
+    rig.bound.drain()
+  }
+  rig.bound.flush()
+  rig.runAll()
+  while (rig.bound.drain() > 0);
+  expect(settled).toBe(3000)
+  expect(rig.bound.end.slots.freeCount).toBe(SLOT_COUNT)
+})
+
+test('a boosted command is bound by its present rank', () => {
+  const rig = new Rig()
+  rig.bound.bind(command({ rank: 9 }), 2)
+  expect(rig.bound.lastRank).toBe(2)
+  expect(rig.bound.aheadUs(1)).toBe(0)
+})
+
+test('commands of limited lanes do not count as open work, since they may wait at the gate', () => {
+  const { all } = laneTable({ limited: { rateLimit: { limit: 1 } }, open: {} })
+  const rig = new Rig(
+    0,
+    65_536,
+    all.map(({ plan }) => plan),
+  )
+  for (let i = 0; i < 3; i++) bind(rig.bound, command({ lane: all[0]!, estimateUs: 9000 }))
+  expect([rig.bound.count, rig.bound.openCount, rig.bound.openWorkUs]).toEqual([3, 0, 0])
+  expect([rig.bound.boundIn(0), rig.bound.boundIn(1)]).toEqual([3, 0])
+  const open = command({ lane: all[1]!, estimateUs: 9000 })
+  expect(accepts(rig.bound, open)).toBe(true)
+  bind(rig.bound, open)
+  expect([rig.bound.openCount, rig.bound.openWorkUs, rig.bound.boundIn(1)]).toEqual([1, 9000, 1])
+})
+
+test('what a lane is promised makes way for nobody', () => {
+  const { all } = laneTable({ promised: { minConcurrency: 1 } })
+  const rig = new Rig(
+    0,
+    65_536,
+    all.map(({ plan }) => plan),
+  )
+  for (const sequence of [1, 2]) bind(rig.bound, command({ sequence, lane: all[0]!, rank: 9 }))
+  const recalled = rig.bound.recall(Number.POSITIVE_INFINITY, 1)
+  expect(recalled.map(({ sequence }) => sequence)).toEqual([2])
+})
+
+test('a single command can be taken back by its slot until it starts', () => {
+  const rig = new Rig()
+  const pending = [1, 2].map((sequence) => command({ sequence, deadlineMs: 5 }))
+  for (const each of pending) bind(rig.bound, each)
+  const [running, waiting] = pending.map((each) => each.extras!)
+  expect([running!.holder, waiting!.holder]).toEqual([rig.bound, rig.bound])
+  rig.bound.flush()
+  expect(rig.start()!.sequence).toBe(1)
+  expect(rig.bound.revoke(running!.slot)).toBe(false)
+  expect(rig.bound.revoke(waiting!.slot)).toBe(true)
+  expect([running!.holder, waiting!.holder]).toEqual([rig.bound, undefined])
+})
+
+test('it knows whether a handler runs', () => {
+  const rig = new Rig()
+  bind(rig.bound, command())
+  rig.bound.flush()
+  expect(rig.bound.isRunning).toBe(false)
+  const { id } = rig.start()!
+  expect(rig.bound.isRunning).toBe(true)
+  rig.finish(id, 0)
+  rig.bound.drain()
+  expect(rig.bound.isRunning).toBe(false)
+})

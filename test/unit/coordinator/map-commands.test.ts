@@ -1,0 +1,183 @@
+import { expect, test } from 'vitest'
+import { checkOptions } from '../../../src/base/options.ts'
+import { MAP_RULES, mapCommands } from '../../../src/coordinator/map-commands.ts'
+
+/** Commands that are settled by hand. */
+class Desk {
+  readonly submitted: number[] = []
+  readonly #settlers = new Map<number, (result: number | Promise<number>) => void>()
+
+  readonly submit = (item: number): Promise<number> => {
+    this.submitted.push(item)
+    return new Promise((resolve) => this.#settlers.set(item, resolve))
+  }
+
+  complete(item: number): void {
+    this.#settlers.get(item)!(item * 10)
+  }
+
+  fail(item: number): void {
+    this.#settlers.get(item)!(Promise.reject(new Error(`item ${item}`)))
+  }
+}
+
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate)
+}
+
+async function collect<R>(results: AsyncIterable<R>): Promise<R[]> {
+  const all: R[] = []
+  for await (const result of results) all.push(result)
+  return all
+}
+
+/** Yields numbers and notes whether it was closed. */
+function source(count: number) {
+  const state = { read: 0, isClosed: false }
+  const items = (async function* () {
+    try {
+      while (state.read < count) yield state.read++
+    } finally {
+      state.isClosed = true
+    }
+  })()
+  return { state, items }
+}
+
+const double = async (item: number) => item * 2
+
+test('results come in the order of the source, for iterables of both kinds', async () => {
+  expect(await collect(mapCommands([1, 2, 3], 2, true, double))).toEqual([2, 4, 6])
+  expect(await collect(mapCommands(source(3).items, 8, true, double))).toEqual([0, 2, 4])
+  expect(await collect(mapCommands(new Set([5]), 1, false, double))).toEqual([10])
+})
+
+test('an empty source gives nothing', async () => {
+  expect(await collect(mapCommands([], 4, true, double))).toEqual([])
+  expect(await collect(mapCommands(source(0).items, 4, false, double))).toEqual([])
+})
+
+test('never more commands are in flight than were allowed', async () => {
+  const desk = new Desk()
+  const results = collect(mapCommands([0, 1, 2, 3, 4], 2, true, desk.submit))
+  await settle()
+  expect(desk.submitted).toEqual([0, 1])
+  desk.complete(1)
+  await settle()
+  // In order: the second result waits for the first, and its place with it.
+  expect(desk.submitted).toEqual([0, 1])
+  desk.complete(0)
+  await settle()
+  expect(desk.submitted).toEqual([0, 1, 2, 3])
+  for (const item of [2, 3]) desk.complete(item)
+  await settle()
+  desk.complete(4)
+  expect(await results).toEqual([0, 10, 20, 30, 40])
+})
+
+test('out of order, each result comes when it is there', async () => {
+  const desk = new Desk()
+  const results = mapCommands([0, 1, 2], 3, false, desk.submit)
+  const first = results.next()
+  await settle()
+  desk.complete(2)
+  expect(await first).toEqual({ done: false, value: 20 })
+  desk.complete(1)
+  expect((await results.next()).value).toBe(10)
+  desk.complete(0)
+  expect((await results.next()).value).toBe(0)
+  expect((await results.next()).done).toBe(true)
+})
+
+test('the source is read only as fast as results are taken', async () => {
+  const { state, items } = source(1000)
+  const results = mapCommands(items, 4, true, double)
+  await settle()
+  expect(state.read).toBe(0)
+  await results.next()
+  await settle()
+  expect(state.read).toBeLessThanOrEqual(6)
+  await results.return()
+})
+
+test('a slow source does not hold back a result that is there', async () => {
+  async function* slow() {
+    yield 1
+    await new Promise(() => {})
+  }
+  for (const ordered of [true, false]) {
+    const results = mapCommands(slow(), 8, ordered, double)
+    expect(await results.next()).toEqual({ done: false, value: 2 })
+  }
+})
+
+test('a failure ends the iteration, closes the source, and no later result is unhandled', async () => {
+  const desk = new Desk()
+  const { state, items } = source(10)
+  const results = collect(mapCommands(items, 3, true, desk.submit))
+  const failed = expect(results).rejects.toThrow('item 1')
+  await settle()
+  desk.complete(0)
+  desk.fail(1)
+  desk.fail(2)
+  await failed
+  expect(state.isClosed).toBe(true)
+  // The rejection of item 2 has nobody to go to; an unhandled one would fail this file.
+  await settle()
+})
+
+test('an early failure is kept until its turn comes, without being unhandled', async () => {
+  const desk = new Desk()
+  const results = mapCommands([0, 1], 2, true, desk.submit)
+  const first = results.next()
+  await settle()
+  desk.fail(1)
+  await settle()
+  desk.complete(0)
+  expect((await first).value).toBe(0)
+  await expect(results.next()).rejects.toThrow('item 1')
+})
+
+test('leaving the loop early closes the source', async () => {
+  const { state, items } = source(10)
+  for await (const result of mapCommands(items, 2, true, double)) {
+    expect(result).toBe(0)
+    break
+  }
+  await settle()
+  expect(state.isClosed).toBe(true)
+})
+
+test('leaving the loop early does not wait for an item that may never come', async () => {
+  async function* stuck() {
+    yield 1
+    await new Promise(() => {})
+  }
+  for await (const _ of mapCommands(stuck(), 4, true, double)) break
+})
+
+test('what the source throws ends the iteration', async () => {
+  async function* broken() {
+    yield 1
+    throw new Error('source')
+  }
+  await expect(collect(mapCommands(broken(), 1, true, double))).rejects.toThrow('source')
+})
+
+test('what submit throws ends the iteration and closes the source', async () => {
+  const { state, items } = source(3)
+  const refuse = () => {
+    throw new Error('refused')
+  }
+  await expect(collect(mapCommands(items, 2, true, refuse))).rejects.toThrow('refused')
+  expect(state.isClosed).toBe(true)
+})
+
+test('concurrency is 128 unless told, from 1 to 65,536, and order is kept unless told', () => {
+  const check = (options: object) => checkOptions('map', options, MAP_RULES)
+  expect(check({})).toEqual({ concurrency: 128, ordered: true })
+  check({ concurrency: 65_536, ordered: false })
+  for (const concurrency of [0, 65_537, 1.5, Number.NaN]) {
+    expect(() => check({ concurrency })).toThrow('map.concurrency is')
+  }
+})

@@ -1,0 +1,271 @@
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { afterEach, expect, test, vi } from 'vitest'
+import { LaneError } from '../../../src/base/errors.ts'
+import { checkOptions } from '../../../src/base/options.ts'
+import { CORES_VARIABLE, usableCores } from '../../../src/coordinator/cores.ts'
+import {
+  DRAIN_RULES,
+  MANAGER_RULES,
+  planManager,
+  type QueueManagerOptions,
+} from '../../../src/coordinator/options.ts'
+import { DEFAULT_LANES, LANE_COUNT_MAX, planLane } from '../../../src/model/lane.ts'
+import { PartitionConfig } from '../../../src/model/partition-config.ts'
+
+const handlers = 'handlers.js'
+
+afterEach(() => {
+  vi.unstubAllEnvs()
+})
+
+/** What plain JavaScript might pass. */
+function plan(options: Record<string, unknown>) {
+  return planManager({ handlers, ...options } as QueueManagerOptions)
+}
+
+function refusal(options: Record<string, unknown>): LaneError {
+  try {
+    plan(options)
+  } catch (error) {
+    expect(error).toBeInstanceOf(LaneError)
+    expect(error).toHaveProperty('code', 'CORELANE_INVALID_OPTION')
+    return error as LaneError
+  }
+  throw new Error('it was accepted')
+}
+
+test('all but the handlers have defaults', () => {
+  expect(plan({})).toEqual({
+    handlers: pathToFileURL(handlers).href,
+    strategy: 'balanced',
+    partitionCount: usableCores(),
+    choose: undefined,
+    lanes: Object.entries(DEFAULT_LANES).map(([name, options]) => planLane(name, options)),
+    defaultLane: 'query',
+    concurrency: 1,
+    bounds: {
+      maxPending: Number.POSITIVE_INFINITY,
+      maxPendingBytes: Number.POSITIVE_INFINITY,
+      waitsWhenFull: true,
+    },
+    ringBytes: 2 ** 20,
+    startTimeoutMs: 60_000,
+    broadcastTimeoutMs: 60_000,
+    closeTimeoutMs: 1_000,
+    drainTimeoutMs: 30_000,
+    allowNested: false,
+    worker: { workerData: undefined },
+  })
+})
+
+test('a plan cannot be changed', () => {
+  expect(Object.isFrozen(plan({}))).toBe(true)
+  expect(plan({ lanes: { a: {} } }).lanes.every(Object.isFrozen)).toBe(true)
+})
+
+test('handlers are a URL as it is, or a path from the working directory', () => {
+  const url = new URL('file:///somewhere/handlers.js?version=2')
+  expect(plan({ handlers: url }).handlers).toBe(url.href)
+  expect(plan({ handlers: url.href }).handlers).toBe(url.href)
+  for (const given of ['data:text/javascript,export const a = 1', 'node:path']) {
+    expect(plan({ handlers: given }).handlers).toBe(given)
+  }
+  for (const path of ['a b/ä#?.js', './x.js', join(process.cwd(), 'y.js')]) {
+    expect(plan({ handlers: path }).handlers).toBe(pathToFileURL(path).href)
+  }
+})
+
+test('handlers must be given, and nothing else will do', () => {
+  expect(refusal({ handlers: undefined }).message).toBe(
+    'QueueManager.handlers is missing; allowed: a URL or a path of a module',
+  )
+  for (const wrong of ['', 7, {}, null, () => {}]) {
+    expect(refusal({ handlers: wrong }).message).toContain('QueueManager.handlers is')
+  }
+})
+
+test('an unknown option is refused by name', () => {
+  expect(refusal({ partition: 4 }).message).toContain('QueueManager.partition is not an option')
+  expect(refusal({ lanes: { a: { prioritee: 1 } } }).message).toContain(
+    'lanes.a.prioritee is not an option',
+  )
+  expect(refusal({ partitions: { cuont: 1 } }).message).toContain(
+    'PartitionConfig.cuont is not an option',
+  )
+})
+
+test('partitions may be a config or its plain form', () => {
+  const expected = { strategy: 'hash', partitionCount: 3, choose: undefined }
+  expect(plan({ partitions: PartitionConfig.hash(3) })).toMatchObject(expected)
+  expect(plan({ partitions: { strategy: 'hash', count: 3 } })).toMatchObject(expected)
+})
+
+test('without a count there are as many partitions as usable cores', () => {
+  vi.stubEnv(CORES_VARIABLE, '5')
+  for (const partitions of [undefined, {}, PartitionConfig.auto(), PartitionConfig.hash()]) {
+    expect(plan({ partitions }).partitionCount).toBe(5)
+  }
+})
+
+test.each([0, -1, 1.5, Number.NaN, 257])('%d partitions are refused', (count) => {
+  expect(refusal({ partitions: { count } }).message).toContain('PartitionConfig.count is')
+  expect(refusal({ partitions: PartitionConfig.balanced(count) }).message).toContain(
+    'PartitionConfig.count is',
+  )
+})
+
+test('the strategy none has one partition and no other count', () => {
+  expect(plan({ partitions: PartitionConfig.none() }).partitionCount).toBe(1)
+  expect(plan({ partitions: { strategy: 'none' } }).partitionCount).toBe(1)
+  expect(refusal({ partitions: { strategy: 'none', count: 2 } }).message).toBe(
+    'PartitionConfig.count is 2; allowed: 1 where the strategy is "none"',
+  )
+})
+
+test('a partitioner is needed for custom and refused for anything else', () => {
+  const choose = () => 0
+  expect(plan({ partitions: PartitionConfig.custom(2, choose) }).choose).toBe(choose)
+  expect(refusal({ partitions: { strategy: 'custom', count: 2 } }).message).toBe(
+    'PartitionConfig.choose is undefined; allowed: a function',
+  )
+  expect(refusal({ partitions: { strategy: 'hash', choose } }).message).toContain(
+    'allowed: nothing unless the strategy is "custom"',
+  )
+})
+
+test('lanes are taken by their names, with their own defaults', () => {
+  const { lanes, defaultLane } = plan({ lanes: { b: { priority: 1 }, a: {} } })
+  expect(lanes.map(({ name, priority }) => [name, priority])).toEqual([
+    ['b', 1],
+    ['a', 5],
+  ])
+  expect(defaultLane).toBe('b')
+})
+
+test('a lane may have any name, even one that every object inherits', () => {
+  const lanes = JSON.parse('{"__proto__": {"priority": 1}, "constructor": {}}')
+  const planned = plan({ lanes }).lanes
+  expect(planned.map(({ name, priority }) => [name, priority])).toEqual([
+    ['__proto__', 1],
+    ['constructor', 5],
+  ])
+  expect(({} as Record<string, unknown>).priority).toBeUndefined()
+})
+
+test('a manager has 1 to 256 lanes', () => {
+  const lanes = (count: number) =>
+    Object.fromEntries(Array.from({ length: count }, (_, i) => [`lane${i}`, {}]))
+  expect(plan({ lanes: lanes(LANE_COUNT_MAX) }).lanes).toHaveLength(LANE_COUNT_MAX)
+  for (const count of [0, LANE_COUNT_MAX + 1]) {
+    expect(refusal({ lanes: lanes(count) }).message).toBe(
+      `QueueManager.lanes is ${count} lanes; allowed: 1 to 256 lanes`,
+    )
+  }
+})
+
+test('bounds on what is pending are kept, and concurrency is from 1 to 1,024', () => {
+  const bounded = { maxPending: 5, maxPendingBytes: 600, overflow: 'reject' }
+  expect(plan({ ...bounded, concurrencyPerPartition: 8 })).toMatchObject({
+    bounds: { maxPending: 5, maxPendingBytes: 600, waitsWhenFull: false },
+    concurrency: 8,
+  })
+  for (const option of ['maxPending', 'maxPendingBytes', 'concurrencyPerPartition']) {
+    for (const wrong of [0, -1, 1.5, Number.POSITIVE_INFINITY, '5']) {
+      expect(refusal({ [option]: wrong }).message).toContain(`QueueManager.${option} is`)
+    }
+  }
+  expect(refusal({ overflow: 'drop' }).message).toContain('allowed: "wait", "reject"')
+})
+
+test('the default lane is query if there is one, else the first, unless it is told', () => {
+  expect(plan({ lanes: { a: {}, query: {} } }).defaultLane).toBe('query')
+  expect(plan({ lanes: { a: {}, b: {} } }).defaultLane).toBe('a')
+  expect(plan({ defaultLane: 'skill' }).defaultLane).toBe('skill')
+  for (const defaultLane of ['nope', 'constructor']) {
+    expect(refusal({ defaultLane }).message).toBe(
+      `QueueManager.defaultLane is "${defaultLane}"; allowed: system, control, query, session, skill, prompt`,
+    )
+  }
+})
+
+test.each([2 ** 14, 2 ** 20, 2 ** 28])('rings may have %d bytes', (ringBytes) => {
+  expect(plan({ ringBytes }).ringBytes).toBe(ringBytes)
+})
+
+test.each([0, 2 ** 13, 2 ** 14 + 8, 2 ** 29, 65_536.5, Number.NaN, '65536'])(
+  'rings may not have %s bytes',
+  (ringBytes) => {
+    expect(refusal({ ringBytes }).message).toMatch(
+      /^QueueManager\.ringBytes is .*; allowed: a power of two from 16384 to 268435456$/,
+    )
+  },
+)
+
+test('times must be such as a timer can wait', () => {
+  const max = 2 ** 31 - 1
+  for (const option of [
+    'startTimeoutMs',
+    'broadcastTimeoutMs',
+    'closeTimeoutMs',
+    'drainTimeoutMs',
+  ]) {
+    expect(plan({ [option]: max })).toHaveProperty(option, max)
+    for (const wrong of [-1, max + 1, Number.NaN, Number.POSITIVE_INFINITY, '5']) {
+      expect(refusal({ [option]: wrong }).message).toContain(`QueueManager.${option} is`)
+    }
+  }
+  expect(plan({ closeTimeoutMs: 0 }).closeTimeoutMs).toBe(0)
+  expect(refusal({ startTimeoutMs: 0 }).message).toContain('startTimeoutMs is 0')
+})
+
+test('what is meant for the threads is passed on, and nothing else', () => {
+  const workerData = { a: 1 }
+  const env = { A: '1' }
+  const execArgv = ['--no-warnings']
+  const resourceLimits = { maxOldGenerationSizeMb: 64 }
+  const { worker } = plan({ workerData, env, execArgv, resourceLimits })
+  expect(worker).toEqual({ workerData, env, execArgv, resourceLimits })
+  expect(worker.execArgv).not.toBe(execArgv)
+  expect(Object.keys(plan({}).worker)).toEqual(['workerData'])
+})
+
+test('wrong forms of object options are refused', () => {
+  for (const option of ['partitions', 'lanes', 'resourceLimits']) {
+    for (const wrong of [null, [], 'x', 5]) {
+      expect(refusal({ [option]: wrong }).message).toContain(`QueueManager.${option} is`)
+    }
+  }
+  expect(refusal({ env: [] }).message).toContain('QueueManager.env is')
+  expect(refusal({ execArgv: '--x' }).message).toContain('QueueManager.execArgv is')
+  expect(refusal({ allowNested: 1 }).message).toContain('QueueManager.allowNested is')
+})
+
+test('a polluted prototype changes no plan', () => {
+  const polluted = Object.prototype as Record<string, unknown>
+  const before = plan({})
+  Object.assign(polluted, { ringBytes: 16_384, strategy: 'hash', count: 2, priority: 9 })
+  try {
+    expect(plan({ lanes: { query: {} } })).toMatchObject({
+      ringBytes: before.ringBytes,
+      strategy: 'balanced',
+      partitionCount: before.partitionCount,
+    })
+    expect(plan({ lanes: { query: {} } }).lanes[0]!.priority).toBe(5)
+  } finally {
+    for (const key of ['ringBytes', 'strategy', 'count', 'priority']) delete polluted[key]
+  }
+})
+
+test('drain waits as long as a timer can, or as long as the manager says', () => {
+  expect(checkOptions('drain', {}, DRAIN_RULES)).toEqual({ timeoutMs: undefined })
+  checkOptions('drain', { timeoutMs: 0 }, DRAIN_RULES)
+  expect(() => checkOptions('drain', { timeoutMs: -1 }, DRAIN_RULES)).toThrow('drain.timeoutMs')
+})
+
+test('every default is a value that its own rule accepts', () => {
+  for (const [option, rule] of Object.entries(MANAGER_RULES)) {
+    if (rule.default === undefined) continue
+    expect([option, rule.accepts(rule.default)]).toEqual([option, true])
+  }
+})

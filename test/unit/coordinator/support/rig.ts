@@ -1,0 +1,160 @@
+// Rig: a coordinator's bound window and the partition it is bound to, on one thread, step by step.
+
+import { MessageChannel } from 'node:worker_threads'
+import { BoundWindow } from '../../../../src/coordinator/bound-window.ts'
+import { EventHub } from '../../../../src/coordinator/event-hub.ts'
+import { type Lane, LaneTable } from '../../../../src/coordinator/lane-table.ts'
+import { PartitionHandle } from '../../../../src/coordinator/partition-handle.ts'
+import {
+  ANY_PARTITION,
+  type CommandExtras,
+  PendingCommand,
+} from '../../../../src/coordinator/pending-command.ts'
+import { Timetable } from '../../../../src/coordinator/timetable.ts'
+import type { CommandType } from '../../../../src/coordinator/type-table.ts'
+import { attachCommons, CoordinatorCommons } from '../../../../src/memory/commons.ts'
+import { count } from '../../../../src/memory/counters.ts'
+import { Counter, SLOT_COUNT } from '../../../../src/memory/layout.ts'
+import { createRegion, PartitionEnd } from '../../../../src/memory/region.ts'
+import { type LaneOptions, laneNeeds, planLane } from '../../../../src/model/lane.ts'
+import { Outbox } from '../../../../src/partition/outbox.ts'
+import { Window, type WindowEntry } from '../../../../src/partition/window.ts'
+import type { Admission } from '../../../../src/schedule/scheduler.ts'
+import { ResultStatus } from '../../../../src/wire/record-kind.ts'
+import { SidePort } from '../../../../src/wire/side-port.ts'
+
+/** What a test may say of a command; the rest is filled in. */
+export interface CommandTraits {
+  readonly rank?: number
+  readonly sequence?: number
+  readonly estimateUs?: number
+  readonly payload?: unknown
+  readonly home?: number
+  readonly key?: string
+  readonly transferList?: readonly object[]
+  readonly lane?: Lane
+  readonly deadlineMs?: number
+  readonly isDetailed?: boolean
+}
+
+let sequences = 0
+
+/** Makes lanes as a manager has them, over some partitions. */
+export function laneTable(
+  lanes: Readonly<Record<string, LaneOptions>>,
+  partitions = 1,
+  hub: EventHub = new EventHub(() => {}),
+): LaneTable {
+  const plans = Object.entries(lanes).map(([name, options]) => planLane(name, options))
+  const needs = plans.map((plan) => laneNeeds(plan, partitions))
+  return new LaneTable(plans, needs, hub, new Timetable(() => {}))
+}
+
+/** Four lanes without limits. */
+export const LANES = ['lane0', 'lane1', 'lane2', 'lane3'].map((name) => planLane(name, {}))
+
+/** Makes one of those lanes, with a tally of its own. */
+export function lane(index = 0): Lane {
+  return laneTable(Object.fromEntries(LANES.map(({ name }) => [name, {}]))).all[index]!
+}
+
+/** Makes what only some commands have. */
+export function extras(traits: Partial<CommandExtras>): CommandExtras {
+  return {
+    key: undefined,
+    transferList: undefined,
+    isDetailed: false,
+    submittedAtMs: 0,
+    deadlineMs: undefined,
+    bytes: 0,
+    isPlaced: true,
+    appointment: undefined,
+    holder: undefined,
+    slot: 0,
+    isSettled: false,
+    ...traits,
+  }
+}
+
+/** Makes a command whose settlement goes to `settled`. */
+export function command(
+  traits: CommandTraits = {},
+  settled: (value: unknown) => void = () => {},
+): PendingCommand {
+  const { rank = 0, sequence = ++sequences, estimateUs = 100, payload = sequence } = traits
+  const { key, transferList, deadlineMs, isDetailed = false, home = ANY_PARTITION } = traits
+  const type: CommandType = { name: 'type', index: 0, hash: 0, estimateUs }
+  const hasExtras = [key, transferList, deadlineMs].some((trait) => trait !== undefined)
+  const more =
+    hasExtras || isDetailed ? extras({ key, transferList, deadlineMs, isDetailed }) : undefined
+  const into = traits.lane ?? lane()
+  return new PendingCommand(rank, sequence, type, into, payload, home, more, settled)
+}
+
+const ALL: Admission<WindowEntry> = { isUnderMin: () => false, admits: () => true }
+
+/** Both sides of one partition. */
+export class Rig {
+  readonly bound: BoundWindow
+  readonly end: PartitionEnd
+  readonly handle: PartitionHandle
+  readonly #window: Window
+  readonly #outbox: Outbox
+
+  /**
+   * @param index - The partition's.
+   * @param ringBytes - Of each ring, a power of two.
+   * @param lanes - Plans of the lanes.
+   */
+  constructor(index = 0, ringBytes = 65_536, lanes = LANES) {
+    const plan = { inlineBytesMax: ringBytes >> 3, lanes, concurrency: 1 }
+    const region = createRegion(ringBytes, ringBytes)
+    const { port1, port2 } = new MessageChannel()
+    for (const port of [port1, port2]) port.unref()
+    const side = new SidePort(port2)
+    const commons = new CoordinatorCommons(index + 1, [])
+    const bell = commons.openBell(index, 1)
+    this.bound = new BoundWindow(region, bell, index, new SidePort(port1), plan)
+    const { views } = attachCommons(commons.memory, index + 1, [])
+    this.end = new PartitionEnd(region, views, bell.word, () => {})
+    this.#window = new Window(this.end.views, side, lanes)
+    this.#outbox = new Outbox(this.end, side, plan.inlineBytesMax)
+    this.handle = new PartitionHandle(index)
+    // Only these members of the incarnation matter to those who bind.
+    this.handle.incarnation = { isReady: true, window: this.bound } as never
+  }
+
+  /** Takes the next command and starts it; undefined if there is none. Drops revoked ones. */
+  start(): WindowEntry | undefined {
+    this.end.commands.read(this.#window, SLOT_COUNT)
+    for (;;) {
+      const entry = this.#window.next(ALL, 0)
+      if (entry === undefined) return undefined
+      if (this.end.slots.start(entry.id)) {
+        count(this.end.views, Counter.STARTED)
+        return entry
+      }
+      this.#outbox.send(entry.id, ResultStatus.REVOKED, undefined, 0, 0)
+    }
+  }
+
+  /** Ends a command that was started. */
+  finish(id: number, value: unknown, durationMs = 1): void {
+    this.#outbox.send(id, ResultStatus.DONE, value, 5, durationMs)
+  }
+
+  /** Ends a command that was started with a failure. */
+  fail(id: number, reason: unknown): void {
+    this.#outbox.send(id, ResultStatus.FAILED, reason, 5, 1)
+  }
+
+  /** Starts and ends everything that was shown; answers the sequences in the order they ran. */
+  runAll(): number[] {
+    const ran: number[] = []
+    for (let entry = this.start(); entry !== undefined; entry = this.start()) {
+      ran.push(entry.sequence)
+      this.finish(entry.id, entry.payload)
+    }
+    return ran
+  }
+}

@@ -1,0 +1,126 @@
+import { expect, test, vi } from 'vitest'
+import { attachCommons, CoordinatorCommons } from '../../../src/memory/commons.ts'
+import { Bell, BellRinger, BellSleeper } from '../../../src/memory/doorbell.ts'
+import { LaneGate, toNs } from '../../../src/memory/lane-gate.ts'
+import { CommonsWord, LAYOUT_VERSION, type LaneCells } from '../../../src/memory/layout.ts'
+
+const RATE = { limit: 8, windowMs: 1000, isSliding: false, isPerPartition: false }
+const FREE: LaneCells = { owners: 0, minConcurrency: 0, rate: undefined }
+const SLOTS: LaneCells = { ...FREE, owners: 2 }
+const RATED: LaneCells = { ...FREE, rate: RATE }
+
+function commonsOf(partitions: number, lanes: readonly LaneCells[]) {
+  const coordinator = new CoordinatorCommons(partitions, lanes)
+  const attached = attachCommons(coordinator.memory, partitions, lanes)
+  const gate = (partition: number, incarnation = 1) =>
+    new LaneGate(attached, lanes, partition, incarnation)
+  return { coordinator, attached, gate }
+}
+
+test('fresh commons are zero but for their version, and as long as their layout says', () => {
+  const { attached } = commonsOf(3, [SLOTS, RATED])
+  const { words, stamps } = attached.views
+  expect(words).toHaveLength(attached.layout.words)
+  expect(stamps).toHaveLength(attached.layout.words / 2)
+  expect(words[CommonsWord.VERSION]).toBe(LAYOUT_VERSION)
+  expect(words.subarray(1).every((word) => word === 0)).toBe(true)
+})
+
+test('commons of another layout are refused', () => {
+  const { coordinator, attached } = commonsOf(1, [])
+  attached.views.words[CommonsWord.VERSION] = LAYOUT_VERSION + 1
+  expect(() => attachCommons(coordinator.memory, 1, [])).toThrow(
+    expect.objectContaining({ code: 'CORELANE_LAYOUT_MISMATCH' }),
+  )
+})
+
+test('every partition rings the one bell of the coordinator', async () => {
+  const { coordinator, attached } = commonsOf(2, [])
+  const woken = vi.fn()
+  const sleeper = coordinator.sleeper(woken)
+  sleeper.announce(Bell.ASLEEP)
+  sleeper.wait()
+  const ringers = [1, 2].map(() => new BellRinger(attached.views, CommonsWord.BELL))
+  expect(ringers.map((ringer) => ringer.ring(true))).toEqual([true, false])
+  await vi.waitFor(() => expect(woken).toHaveBeenCalledTimes(1))
+})
+
+test('threads that follow each other in a partition have different bells', () => {
+  const { coordinator } = commonsOf(2, [])
+  const words = [1, 2, 3, 4].map((incarnation) => coordinator.openBell(0, incarnation).word)
+  words.push(coordinator.openBell(1, 1).word)
+  expect(new Set(words).size).toBe(5)
+})
+
+test('a bell is awake when it is opened, whatever its last thread left', () => {
+  const { coordinator, attached } = commonsOf(1, [])
+  const first = coordinator.openBell(0, 1)
+  new BellSleeper(attached.views, first.word, () => {}).announce(Bell.ASLEEP)
+  // Bells are used in turn: the fifth thread has that of the first.
+  const again = coordinator.openBell(0, 5)
+  expect(again.word).toBe(first.word)
+  expect(again.isAwake).toBe(true)
+})
+
+test('partitions see whether somebody listens', () => {
+  const { coordinator, gate } = commonsOf(1, [])
+  expect(gate(0).hasListeners).toBe(false)
+  coordinator.listen(true)
+  expect(gate(0).hasListeners).toBe(true)
+  coordinator.listen(false)
+  expect(gate(0).hasListeners).toBe(false)
+})
+
+test('an unlimited lane may have any number bound, one with slots its free ones and one more', () => {
+  const { coordinator, gate } = commonsOf(2, [FREE, SLOTS])
+  const allowance = (lane: number) => coordinator.allowance(lane, 0n, 10)
+  expect(allowance(0)).toBe(Number.POSITIVE_INFINITY)
+  expect(allowance(1)).toBe(3)
+  gate(0).enter(1)
+  expect(allowance(1)).toBe(2)
+  gate(1).enter(1)
+  expect(allowance(1)).toBe(1)
+})
+
+test('a lane with a rate may have bound its share of what is ready and what is to come', () => {
+  const { coordinator, gate } = commonsOf(2, [RATED])
+  const now = toNs(performance.now())
+  // 8 are ready, 4 for each partition; 250 ms bring 2 more; one waits at the gate.
+  expect(coordinator.allowance(0, now, 250)).toBe(4 + 2 + 1)
+  const entering = gate(0)
+  for (let i = 0; i < 8; i++) expect(entering.enter(0)).toBe(true)
+  expect(coordinator.allowance(0, toNs(performance.now()), 250)).toBeLessThanOrEqual(1 + 2 + 1)
+})
+
+test('what a dead thread held is given back once, and nothing of its successor', () => {
+  const { coordinator, attached, gate } = commonsOf(2, [SLOTS])
+  const { owners } = attached.layout.lanes[0]!
+  const { words } = attached.views
+  gate(0, 1).enter(0)
+  coordinator.reclaim(0, 1)
+  expect([words[owners], words[owners + 1]]).toEqual([0, 0])
+  gate(0, 2).enter(0)
+  gate(1, 1).enter(0)
+  coordinator.reclaim(0, 1)
+  expect(words[owners]).not.toBe(0)
+  expect(words[owners + 1]).not.toBe(0)
+  expect(gate(0, 3).enter(0)).toBe(false)
+  coordinator.reclaim(0, 2)
+  expect(gate(0, 3).enter(0)).toBe(true)
+})
+
+test('the slot of a dead thread goes to who waits for it', () => {
+  const { coordinator, attached, gate } = commonsOf(2, [{ ...SLOTS, owners: 1 }])
+  const bells = [0, 1].map((partition) => coordinator.openBell(partition, 1))
+  gate(0).enter(0)
+  const waiter = gate(1)
+  const sleeper = new BellSleeper(attached.views, bells[1]!.word, () => {})
+  waiter.beginLook()
+  expect(waiter.enter(0)).toBe(false)
+  sleeper.announce(Bell.ASLEEP)
+  waiter.joinWaiters()
+  coordinator.reclaim(0, 1)
+  expect(bells[1]!.isAwake).toBe(true)
+  waiter.beginLook()
+  expect(waiter.enter(0)).toBe(true)
+})

@@ -1,0 +1,261 @@
+import { expect, test } from 'vitest'
+import { InvariantError } from '../../../src/base/errors.ts'
+import { RECORD_HEADER_BYTES } from '../../../src/memory/layout.ts'
+import { NO_ROOM, RingReader, RingWriter } from '../../../src/memory/ring.ts'
+import { SmallRing } from './support/small-ring.ts'
+
+const BYTES = 128
+const BODY_MAX = BYTES / 2 - RECORD_HEADER_BYTES
+
+/** Every index that a record can start at. */
+const INDICES = Array.from({ length: BYTES / 8 }, (_, i) => i * 8)
+
+/** Positions at which something is about to wrap: the index, the sign, 2^32. */
+const STARTS = [0, BYTES - 8, 2 ** 31 - 8, -(2 ** 31), -BYTES, -8]
+
+function kinds(taken: readonly { kind: number }[]): number[] {
+  return taken.map(({ kind }) => kind)
+}
+
+test('a record comes back with its kind and its bytes', () => {
+  const ring = new SmallRing(BYTES)
+  ring.write(7, 5, 0xaa)
+  ring.writer.publish()
+  const [record] = ring.read()
+  expect(record).toMatchObject({ kind: 7, body: [0xaa, 0xaa, 0xaa, 0xaa, 0xaa] })
+  expect(ring.read()).toEqual([])
+})
+
+test('a record may be empty, and kinds may be any Int32 but that of padding', () => {
+  const ring = new SmallRing(BYTES)
+  const all = [0, 1, -2, 2 ** 31 - 1, -(2 ** 31)]
+  for (const kind of all) expect(ring.write(kind, 0)).toBe(true)
+  ring.writer.publish()
+  expect(ring.read()).toEqual(all.map((kind) => expect.objectContaining({ kind, body: [] })))
+})
+
+test('bodies start at multiples of 8 whatever the lengths before them', () => {
+  const ring = new SmallRing(256)
+  for (let length = 0; length < 9; length++) ring.write(length, length)
+  ring.writer.publish()
+  for (const { offset, kind, body } of ring.read()) {
+    expect(offset % 8).toBe(0)
+    expect(body).toHaveLength(kind)
+  }
+})
+
+test('what is claimed and committed shows only once it is published', () => {
+  const ring = new SmallRing(BYTES)
+  ring.write(1, 8)
+  ring.write(2, 8)
+  expect(ring.reader.isEmpty).toBe(true)
+  expect(ring.reader.waitingBytes).toBe(0)
+  expect(ring.read()).toEqual([])
+  ring.writer.publish()
+  expect(ring.reader.isEmpty).toBe(false)
+  expect(ring.reader.waitingBytes).toBe(32)
+  expect(kinds(ring.read())).toEqual([1, 2])
+  expect(ring.reader.isEmpty).toBe(true)
+})
+
+test('a claim that is aborted leaves no trace, and its room is claimed again', () => {
+  const ring = new SmallRing(BYTES)
+  ring.write(1, 8)
+  const first = ring.writer.tryClaim(40)
+  ring.writer.abort()
+  ring.writer.publish()
+  expect(kinds(ring.read())).toEqual([1])
+  expect(ring.writer.tryClaim(16)).toBe(first)
+})
+
+test('an aborted claim that would have wrapped leaves no padding either', () => {
+  const ring = new SmallRing(BYTES, BYTES - 16)
+  ring.writer.tryClaim(BODY_MAX)
+  ring.writer.abort()
+  expect(ring.writer.freeBytes()).toBe(BYTES)
+  ring.write(3, 8)
+  ring.writer.publish()
+  const [record] = ring.read()
+  expect(record).toMatchObject({ kind: 3, offset: ring.place.offset + BYTES - 16 + 8 })
+})
+
+test('a full ring refuses the claim and leaves everything where it was', () => {
+  const ring = new SmallRing(64)
+  for (let kind = 0; kind < 4; kind++) expect(ring.write(kind, 8)).toBe(true)
+  ring.writer.publish()
+  const { tail } = ring
+  expect(ring.writer.freeBytes()).toBe(0)
+  expect(ring.writer.tryClaim(0)).toBe(NO_ROOM)
+  expect(ring.tail).toBe(tail)
+  expect(kinds(ring.read())).toEqual([0, 1, 2, 3])
+})
+
+test('a full ring has no free byte, an empty one has all', () => {
+  const ring = new SmallRing(64, -32)
+  expect(ring.writer.freeBytes()).toBe(64)
+  for (let free = 48; free >= 0; free -= 16) {
+    ring.write(1, 8)
+    // Committed records count although the reader does not see them yet.
+    expect(ring.writer.freeBytes()).toBe(free)
+  }
+  ring.writer.publish()
+  ring.read(1)
+  expect(ring.writer.freeBytes()).toBe(16)
+  ring.read()
+  expect(ring.writer.freeBytes()).toBe(64)
+})
+
+test('room that the reader gives back is found by the next claim', () => {
+  const ring = new SmallRing(64)
+  while (ring.write(1, 8));
+  ring.writer.publish()
+  expect(ring.writer.tryClaim(8)).toBe(NO_ROOM)
+  ring.read(1)
+  expect(ring.writer.tryClaim(8)).toBe(ring.place.offset + RECORD_HEADER_BYTES)
+})
+
+test('the longest body fits an empty ring at every index', () => {
+  for (const index of INDICES) {
+    const ring = new SmallRing(BYTES, index)
+    expect(ring.writer.bodyBytesMax).toBe(BODY_MAX)
+    expect(ring.write(9, BODY_MAX, 0x77)).toBe(true)
+    ring.writer.publish()
+    const [record] = ring.read()
+    expect(record!.body).toHaveLength(BODY_MAX)
+    expect(record!.body.every((byte) => byte === 0x77)).toBe(true)
+    expect(ring.isIntact).toBe(true)
+  }
+})
+
+test('a record of any length at any index never straddles the end of the ring', () => {
+  for (const index of INDICES) {
+    for (let length = 0; length <= BODY_MAX; length++) {
+      const ring = new SmallRing(BYTES, index)
+      ring.write(5, length, 0x5a)
+      ring.writer.publish()
+      const [record] = ring.read()
+      const from = record!.offset - ring.place.offset
+      expect(from).toBe(index + 8 + ((length + 7) & ~7) <= BYTES ? index + 8 : 8)
+      expect(record!.body).toEqual(new Array(length).fill(0x5a))
+      expect(ring.isIntact).toBe(true)
+    }
+  }
+})
+
+test('padding is given back with the record after it', () => {
+  const ring = new SmallRing(64, 48)
+  ring.write(1, 24)
+  expect(ring.writer.freeBytes()).toBe(64 - 16 - 32)
+  ring.writer.publish()
+  expect(kinds(ring.read())).toEqual([1])
+  expect(ring.head).toBe(96)
+  expect(ring.writer.freeBytes()).toBe(64)
+})
+
+test('padding does not count towards the limit of a read', () => {
+  const ring = new SmallRing(64, 40)
+  ring.write(1, 8)
+  ring.write(2, 16)
+  ring.writer.publish()
+  expect(kinds(ring.read(2))).toEqual([1, 2])
+})
+
+test('a claim that needs padding is refused until both parts are free', () => {
+  const ring = new SmallRing(64, 32)
+  ring.write(1, 8)
+  ring.writer.publish()
+  // At index 48: 16 bytes of padding and 32 of record, 48 are free.
+  expect(ring.write(2, 24)).toBe(true)
+  ring.writer.publish()
+  expect(ring.writer.tryClaim(0)).toBe(NO_ROOM)
+})
+
+test.each(STARTS)('positions wrap without a seam from %d', (start) => {
+  const ring = new SmallRing(64, start)
+  let next = 0
+  let due = 0
+  for (let lap = 0; lap < 50; lap++) {
+    while (ring.write(next, (next * 5) % 25)) next++
+    ring.writer.publish()
+    for (const { kind, body } of ring.read(1 + (lap % 3))) {
+      expect(kind).toBe(due++)
+      expect(body).toEqual(new Array((kind * 5) % 25).fill(kind & 0xff))
+    }
+  }
+  expect(due).toBeGreaterThan(50)
+  expect(ring.isIntact).toBe(true)
+})
+
+test('a read takes no more than its limit, and the rest stays', () => {
+  const ring = new SmallRing(BYTES)
+  for (let kind = 0; kind < 5; kind++) ring.write(kind, 8)
+  ring.writer.publish()
+  expect(ring.read(0)).toEqual([])
+  expect(kinds(ring.read(2))).toEqual([0, 1])
+  expect(ring.head).toBe(32)
+  expect(ring.reader.waitingBytes).toBe(48)
+  expect(kinds(ring.read(1))).toEqual([2])
+  expect(kinds(ring.read(100))).toEqual([3, 4])
+  expect(ring.head).toBe(ring.tail)
+})
+
+test('a read sees what was published before it, not what comes while it runs', () => {
+  const ring = new SmallRing(BYTES)
+  ring.write(1, 8)
+  ring.writer.publish()
+  const seen: number[] = []
+  const sink = {
+    onRecord(kind: number) {
+      seen.push(kind)
+      ring.write(2, 8)
+      ring.writer.publish()
+    },
+  }
+  expect(ring.reader.read(sink, 10)).toBe(1)
+  expect(seen).toEqual([1])
+  expect(ring.reader.isEmpty).toBe(false)
+})
+
+test('bytes are given back only after the sink has seen them', () => {
+  const ring = new SmallRing(64)
+  while (ring.write(1, 8));
+  ring.writer.publish()
+  const onRecord = () => {
+    expect(ring.writer.tryClaim(8)).toBe(NO_ROOM)
+  }
+  expect(ring.reader.read({ onRecord }, 10)).toBe(4)
+  expect(ring.writer.tryClaim(8)).not.toBe(NO_ROOM)
+})
+
+test('a record whose sink throws counts as read, and the next read goes on after it', () => {
+  const ring = new SmallRing(BYTES)
+  for (let kind = 0; kind < 4; kind++) ring.write(kind, 8)
+  ring.writer.publish()
+  const onRecord = (kind: number) => {
+    if (kind === 1) throw new Error('no')
+  }
+  expect(() => ring.reader.read({ onRecord }, 10)).toThrow('no')
+  expect(ring.head).toBe(32)
+  expect(kinds(ring.read())).toEqual([2, 3])
+})
+
+test('ends that are made later go on where the words say', () => {
+  const ring = new SmallRing(64, -16)
+  ring.write(1, 8)
+  ring.write(2, 8)
+  ring.writer.publish()
+  ring.read(1)
+  const writer = new RingWriter(ring.views, ring.place)
+  writer.commit(writer.tryClaim(8), 3)
+  writer.publish()
+  const seen: number[] = []
+  new RingReader(ring.views, ring.place).read({ onRecord: (kind) => seen.push(kind) }, 10)
+  expect(seen).toEqual([2, 3])
+})
+
+test('a body that can never fit is a broken assumption, not a full ring', () => {
+  const ring = new SmallRing(64)
+  ring.write(1, 8)
+  expect(() => ring.writer.tryClaim(64)).toThrow(InvariantError)
+  expect(() => ring.writer.tryClaim(64)).toThrow('a body of 64 bytes never fits')
+})

@@ -1,0 +1,118 @@
+import { expect, test } from 'vitest'
+import { RINGS_OFFSET, SLOT_BITS, SLOT_COUNT, Word } from '../../../src/memory/layout.ts'
+import { CoordinatorSlots, PartitionSlots, SlotState, slotOf } from '../../../src/memory/slots.ts'
+import { viewsOf } from '../../../src/memory/views.ts'
+
+const GENERATIONS = 2 ** (32 - SLOT_BITS)
+
+function bothEnds() {
+  const views = viewsOf(new SharedArrayBuffer(RINGS_OFFSET))
+  return { views, coordinator: new CoordinatorSlots(views), partition: new PartitionSlots(views) }
+}
+
+test('all slots can be open at once, each with an id and a word of its own', () => {
+  const { views, coordinator } = bothEnds()
+  expect(coordinator.freeCount).toBe(SLOT_COUNT)
+  const ids = Array.from({ length: SLOT_COUNT }, () => coordinator.open())
+  expect(coordinator.freeCount).toBe(0)
+  expect(new Set(ids).size).toBe(SLOT_COUNT)
+  expect(new Set(ids.map(slotOf)).size).toBe(SLOT_COUNT)
+  for (const id of ids) expect(coordinator.stateOf(id)).toBe(SlotState.QUEUED)
+  expect(views.words.subarray(0, Word.SLOTS).every((word) => word === 0)).toBe(true)
+})
+
+test('a queued command that the partition starts can no longer be revoked', () => {
+  const { coordinator, partition } = bothEnds()
+  const id = coordinator.open()
+  expect(partition.start(id)).toBe(true)
+  expect(coordinator.stateOf(id)).toBe(SlotState.RUNNING)
+  expect(coordinator.revoke(id)).toBe(false)
+  expect(coordinator.stateOf(id)).toBe(SlotState.RUNNING)
+})
+
+test('a revoked command can no longer be started', () => {
+  const { coordinator, partition } = bothEnds()
+  const id = coordinator.open()
+  expect(coordinator.revoke(id)).toBe(true)
+  expect(partition.start(id)).toBe(false)
+  expect(coordinator.stateOf(id)).toBe(SlotState.REVOKED)
+})
+
+test('the partition can tell that a command was taken back before it tries to start it', () => {
+  const { coordinator, partition } = bothEnds()
+  const id = coordinator.open()
+  expect(partition.isRevoked(id)).toBe(false)
+  coordinator.revoke(id)
+  expect(partition.isRevoked(id)).toBe(true)
+  coordinator.close(id)
+  const next = coordinator.open()
+  expect(partition.isRevoked(id)).toBe(false)
+  partition.start(next)
+  expect(partition.isRevoked(next)).toBe(false)
+})
+
+test('neither step succeeds twice', () => {
+  const { coordinator, partition } = bothEnds()
+  const started = coordinator.open()
+  partition.start(started)
+  expect(partition.start(started)).toBe(false)
+  const revoked = coordinator.open()
+  coordinator.revoke(revoked)
+  expect(coordinator.revoke(revoked)).toBe(false)
+})
+
+test('a slot that is closed is opened again under another id', () => {
+  const { coordinator } = bothEnds()
+  const first = coordinator.open()
+  coordinator.close(first)
+  const second = coordinator.open()
+  expect(slotOf(second)).toBe(slotOf(first))
+  expect(second).not.toBe(first)
+  expect(coordinator.isCurrent(first)).toBe(false)
+  expect(coordinator.isCurrent(second)).toBe(true)
+})
+
+test('late steps of an earlier command fail and leave the later one alone', () => {
+  const { coordinator, partition } = bothEnds()
+  const first = coordinator.open()
+  coordinator.close(first)
+  const second = coordinator.open()
+  expect(partition.start(first)).toBe(false)
+  expect(coordinator.revoke(first)).toBe(false)
+  expect(coordinator.stateOf(second)).toBe(SlotState.QUEUED)
+  expect(partition.start(second)).toBe(true)
+  expect(coordinator.revoke(first)).toBe(false)
+  expect(coordinator.stateOf(second)).toBe(SlotState.RUNNING)
+})
+
+test('generations wrap after 2^22 uses of a slot, through negative ids, and ids stay Int32', () => {
+  const { coordinator, partition } = bothEnds()
+  const seen = new Set<number>()
+  let previous = coordinator.open()
+  const slot = slotOf(previous)
+  const first = previous
+  for (let use = 1; use <= GENERATIONS; use++) {
+    coordinator.close(previous)
+    const id = coordinator.open()
+    if (id === previous || slotOf(id) !== slot || (id | 0) !== id) expect.unreachable(`id ${id}`)
+    const isEdge = use < 4 || Math.abs(use - GENERATIONS / 2) < 4 || use > GENERATIONS - 4
+    if (isEdge) {
+      seen.add(Math.sign(id))
+      expect(coordinator.isCurrent(id)).toBe(true)
+      expect(coordinator.isCurrent(previous)).toBe(false)
+      expect(partition.start(previous)).toBe(false)
+      expect(coordinator.stateOf(id)).toBe(SlotState.QUEUED)
+      expect(partition.start(id)).toBe(true)
+      expect(coordinator.stateOf(id)).toBe(SlotState.RUNNING)
+    }
+    previous = id
+  }
+  expect(seen).toContain(-1)
+  expect(seen).toContain(1)
+  expect(previous).toBe(first)
+})
+
+test('the states of a word are told apart by its low bits', () => {
+  expect(new Set(Object.values(SlotState)).size).toBe(4)
+  for (const state of Object.values(SlotState)) expect(state).toBeLessThan(16)
+})
