@@ -90,7 +90,15 @@ export class Intake {
       const bytes = order.extras?.bytes ?? 0
       if (!this.#isBounded || this.#parts.room.admits(order.lane, bytes)) return this.#accept(order)
       return new Promise<unknown>((resolve, reject) => {
-        const accept = () => resolve(this.#accept(order))
+        const accept = () => {
+          try {
+            // Its partition may have been given up while it waited.
+            this.#parts.refuseFailed(order.home)
+            resolve(this.#accept(order))
+          } catch (error) {
+            reject(error)
+          }
+        }
         this.#parts.room.wait(order.lane, { bytes, accept, refuse: reject })
       })
     } catch (error) {

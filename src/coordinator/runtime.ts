@@ -247,6 +247,7 @@ export class Runtime {
   #accept(command: PendingCommand, delayMs: number): void {
     const { lane } = command
     lane.submitted++
+    lane.pendingBytes += command.extras?.bytes ?? 0
     if (this.#hub.isActive) this.#hub.command('queue.command.submitted', command)
     if (!lane.isPressed && openCountOf(lane) >= lane.plan.pressureThreshold) {
       lane.isPressed = true

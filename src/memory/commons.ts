@@ -123,7 +123,8 @@ export class CoordinatorCommons {
   }
 
   /**
-   * How many commands of a lane one partition could start within a moment, as far as its rate allows.
+   * How many commands of a lane one partition could start within a moment, as far as its rate
+   * allows.
    *
    * @param laneIndex - The lane.
    * @param nowNs - Monotonic nanoseconds.
