@@ -266,7 +266,13 @@ function workerOptions(checked: QueueManagerOptions): ManagerPlan['worker'] {
   return {
     workerData,
     ...(env === undefined ? {} : { env }),
-    ...(execArgv === undefined ? {} : { execArgv: [...execArgv] }),
+    ...threadFlags(execArgv),
     ...(resourceLimits === undefined ? {} : { resourceLimits }),
   }
+}
+
+/** Threads inherit the process's flags; one that only fits a script given as text ends them. */
+function threadFlags(execArgv: readonly string[] | undefined): { execArgv?: string[] } {
+  if (execArgv !== undefined) return { execArgv: [...execArgv] }
+  return process.execArgv.some((flag) => flag.startsWith('--input-type')) ? { execArgv: [] } : {}
 }

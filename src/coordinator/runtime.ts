@@ -6,7 +6,7 @@ import { type LaneError, laneError } from '../base/errors.ts'
 import { CoordinatorCommons } from '../memory/commons.ts'
 import { laneNeeds } from '../model/lane.ts'
 import type { EventFilter } from '../model/lane-event.ts'
-import { fromSideValue, toSideValue } from '../wire/side-value.ts'
+import { fromSideValue, sideRefused, toSideValue } from '../wire/side-value.ts'
 import { Backlog } from './backlog.ts'
 import { Binder } from './binder.ts'
 import { EventHub, type EventSubscription } from './event-hub.ts'
@@ -175,7 +175,9 @@ export class Runtime {
     const living = this.#partitions.flatMap(({ incarnation }) => incarnation?.living ?? [])
     const calls = living.map(async (incarnation) => {
       const report = await incarnation.call('broadcast', timeoutMs, (control) =>
-        control.broadcast(broadcast),
+        control.broadcast(broadcast).catch((error) => {
+          throw sideRefused('result', error)
+        }),
       )
       if (!report.ok) throw fromSideValue(report.side)
       return fromSideValue(report.side)

@@ -57,7 +57,8 @@ export class Supervisor {
    * Starts every partition.
    *
    * @returns The sorted names of the handlers.
-   * @throws ConfigError `CORELANE_HANDLERS_FAILED` if the handler module cannot be loaded or set up
+   * @throws ConfigError `CORELANE_INVALID_OPTION` if `new Worker` refuses what it is given, or
+   * `CORELANE_HANDLERS_FAILED` if the handler module cannot be loaded or set up
    * on any of them; every thread has ended then.
    */
   async start(): Promise<readonly string[]> {
@@ -121,9 +122,20 @@ export class Supervisor {
   #spawn(partition: PartitionHandle): Incarnation {
     partition.incarnations++
     const { index, incarnations } = partition
-    const incarnation = new Incarnation(this.#plan, index, incarnations, [...this.#sticky])
-    partition.incarnation = incarnation
-    return incarnation
+    try {
+      partition.incarnation = new Incarnation(this.#plan, index, incarnations, [...this.#sticky])
+      return partition.incarnation
+    } catch (error) {
+      throw laneError(
+        'CORELANE_INVALID_OPTION',
+        {
+          option: 'QueueManager workerData, env, execArgv or resourceLimits',
+          received: `refused by new Worker (${String(error)})`,
+          allowed: 'what new Worker takes',
+        },
+        error,
+      )
+    }
   }
 
   /** Waits until a thread is ready. Always settles: it races the exit and a time-out. */

@@ -91,7 +91,7 @@ export interface CommandInfo {
   readonly attempt: number
   /** Index of its partition; -1 if it was never bound to one. */
   readonly partition: number
-  /** When its handler was entered, monotonic milliseconds; undefined if it never was. */
+  /** When its handler was entered, monotonic milliseconds; undefined if it is not known to. */
   readonly startedAtMs: number | undefined
   /** How long it ran, in milliseconds; 0 if it did not or its thread died. */
   readonly durationMs: number

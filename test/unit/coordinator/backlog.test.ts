@@ -78,6 +78,18 @@ test('commands that were settled while they waited are not taken, and no longer 
   expect(backlog.size).toBe(0)
 })
 
+test('it tells when the order may change by itself, at whichever place', () => {
+  const backlog = new Backlog(LANES, 2)
+  expect(backlog.changesAtMs).toBe(Number.POSITIVE_INFINITY)
+  backlog.offer(command({ home: 0, rank: 9 }), 0)
+  expect(backlog.changesAtMs).toBe(Number.POSITIVE_INFINITY)
+  backlog.offer(command({ home: 0, rank: 9, deadlineMs: 30 }), 0)
+  backlog.offer(command({ home: 1, rank: 9, deadlineMs: 20 }), 0)
+  expect(backlog.changesAtMs).toBe(20)
+  backlog.takeFrom(1, 0)
+  expect(backlog.changesAtMs).toBe(30)
+})
+
 test('all commands can be taken, of one place or of all, in their order', () => {
   const backlog = new Backlog(LANES, 2)
   for (const [sequence, home] of [

@@ -31,6 +31,13 @@ function binderOfLanes(count: number, options: Readonly<Record<string, LaneOptio
   return { lanes: all, ...binderOver(count, true, plans) }
 }
 
+/** Fills two partitions with commands of a lane of which one may run at a time. */
+function fillOneAtATime(estimateUs: number) {
+  const made = binderOfLanes(2, { limited: { maxConcurrency: 1 } })
+  for (let i = 0; i < 50; i++) made.binder.place(command({ lane: made.lanes[0]!, estimateUs }))
+  return made
+}
+
 function bind(window: BoundWindow, pending: PendingCommand): boolean {
   return window.bind(pending, pending.rank)
 }
@@ -213,6 +220,29 @@ test('a limited lane has no more bound than could start in a moment, on every pa
   // Two of the four tokens for each, one that comes within 10 ms at the latest, one at the gate.
   expect(rigs.map(({ bound }) => bound.count)).toEqual([4, 4])
   expect(backlog.size).toBe(12)
+})
+
+test('of long commands as many as slots are free are bound, and one that waits at the gate', () => {
+  const { lanes, rigs } = fillOneAtATime(20_000)
+  expect(lanes[0]!.slots).toBe(1)
+  expect(rigs.map(({ bound }) => bound.count)).toEqual([2, 2])
+})
+
+test('of short commands as many are bound as slots let run in a moment, and one', () => {
+  const { rigs } = fillOneAtATime(1000)
+  expect(rigs.map(({ bound }) => bound.count)).toEqual([11, 11])
+})
+
+test('when nothing changes by itself there is no moment to look again, else there is', () => {
+  const { lanes, rigs, binder } = binderOfLanes(1, {
+    plain: {},
+    boosted: { priorityBoost: { deadlineMs: 9 } },
+  })
+  for (let i = 0; i < 2; i++) bind(rigs[0]!.bound, command({ rank: 0, ...LONG }))
+  binder.place(command({ lane: lanes[0]!, rank: 5 * 256 }))
+  expect(binder.changesAtMs).toBe(Number.POSITIVE_INFINITY)
+  binder.place(command({ lane: lanes[1]!, rank: 5 * 256, deadlineMs: 1e9 }))
+  expect(binder.changesAtMs).toBe(1e9)
 })
 
 test('a lane that cannot start keeps nothing back from another', () => {

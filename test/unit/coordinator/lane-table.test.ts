@@ -46,6 +46,7 @@ test('it knows what threads must be asked for, and what time does to commands', 
   expect(gated).toEqual(['narrow', 'promised', 'rated'])
   expect(limited).toEqual(['narrow', 'rated'])
   expect(timed).toEqual(['boosted'])
+  expect(table.all.map(({ slots }) => slots)).toEqual([0, 0, 3, 0, 0, 0])
 })
 
 test('open commands are those submitted and neither completed nor failed, over all lanes', () => {

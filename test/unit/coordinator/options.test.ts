@@ -59,6 +59,17 @@ test('all but the handlers have defaults', () => {
   })
 })
 
+test('the default lanes are planned most urgent first', () => {
+  expect(plan({}).lanes.map(({ name, priority }) => [name, priority])).toEqual([
+    ['system', 0],
+    ['control', 1],
+    ['query', 2],
+    ['session', 3],
+    ['skill', 4],
+    ['prompt', 5],
+  ])
+})
+
 test('a plan cannot be changed', () => {
   expect(Object.isFrozen(plan({}))).toBe(true)
   expect(plan({ lanes: { a: {} } }).lanes.every(Object.isFrozen)).toBe(true)

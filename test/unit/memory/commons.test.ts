@@ -71,25 +71,36 @@ test('partitions see whether somebody listens', () => {
   expect(gate(0).hasListeners).toBe(false)
 })
 
-test('an unlimited lane may have any number bound, one with slots its free ones and one more', () => {
+test('a lane without slots has no end of free ones, one with slots those that nobody holds', () => {
   const { coordinator, gate } = commonsOf(2, [FREE, SLOTS])
-  const allowance = (lane: number) => coordinator.allowance(lane, 0n, 10)
-  expect(allowance(0)).toBe(Number.POSITIVE_INFINITY)
-  expect(allowance(1)).toBe(3)
+  expect([0, 1].map((lane) => coordinator.freeSlots(lane))).toEqual([Number.POSITIVE_INFINITY, 2])
+  expect([0, 1].map((lane) => coordinator.startsAhead(lane, 0n, 10))).toEqual([
+    Number.POSITIVE_INFINITY,
+    Number.POSITIVE_INFINITY,
+  ])
   gate(0).enter(1)
-  expect(allowance(1)).toBe(2)
-  gate(1).enter(1)
-  expect(allowance(1)).toBe(1)
+  expect(coordinator.freeSlots(1)).toBe(1)
+  const second = gate(1)
+  second.enter(1)
+  expect(coordinator.freeSlots(1)).toBe(0)
+  second.leave(1, second.slot)
+  expect(coordinator.freeSlots(1)).toBe(1)
 })
 
-test('a lane with a rate may have bound its share of what is ready and what is to come', () => {
+test('of a lane with a rate a partition may start its share of what is ready and what is to come', () => {
   const { coordinator, gate } = commonsOf(2, [RATED])
   const now = toNs(performance.now())
-  // 8 are ready, 4 for each partition; 250 ms bring 2 more; one waits at the gate.
-  expect(coordinator.allowance(0, now, 250)).toBe(4 + 2 + 1)
+  // 8 are ready, 4 for each partition; 250 ms bring 2 more.
+  expect(coordinator.startsAhead(0, now, 250)).toBe(4 + 2)
+  expect(coordinator.freeSlots(0)).toBe(Number.POSITIVE_INFINITY)
   const entering = gate(0)
   for (let i = 0; i < 8; i++) expect(entering.enter(0)).toBe(true)
-  expect(coordinator.allowance(0, toNs(performance.now()), 250)).toBeLessThanOrEqual(1 + 2 + 1)
+  expect(coordinator.startsAhead(0, toNs(performance.now()), 250)).toBeLessThanOrEqual(1 + 2)
+})
+
+test('where each partition has a rate of its own it may start all of it', () => {
+  const { coordinator } = commonsOf(2, [{ ...FREE, rate: { ...RATE, isPerPartition: true } }])
+  expect(coordinator.startsAhead(0, toNs(performance.now()), 250)).toBe(8 + 2)
 })
 
 test('what a dead thread held is given back once, and nothing of its successor', () => {

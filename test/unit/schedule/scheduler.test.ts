@@ -108,6 +108,19 @@ test('lanes under their minimum go before others, the one that has waited longes
   expect(scheduler.next(under(), 0)!.sequence).toBe(1)
 })
 
+test('it tells when the order may change by itself', () => {
+  const boost = { deadlineMs: 100, steps: [{ afterMs: 50, by: 4 }] }
+  const scheduler = schedulerOf({}, { priority: 5, priorityBoost: boost })
+  scheduler.offer(item(0, 5 * 256, 1), 0)
+  expect(scheduler.changesAtMs).toBe(Number.POSITIVE_INFINITY)
+  scheduler.offer(item(1, 5 * 256, 2), 0)
+  expect(scheduler.changesAtMs).toBe(50)
+  scheduler.frontRank(50)
+  expect(scheduler.changesAtMs).toBe(100)
+  scheduler.takeAll(50)
+  expect(scheduler.changesAtMs).toBe(Number.POSITIVE_INFINITY)
+})
+
 test('as time goes on an item is boosted past others, and past its deadline before all', () => {
   const boost = { deadlineMs: 100, steps: [{ afterMs: 50, by: 4 }] }
   const scheduler = schedulerOf({ priority: 3 }, { priority: 5, priorityBoost: boost })

@@ -1,0 +1,56 @@
+// Goal: a lane never runs more than it allows, and a partition that waits for it is woken once the
+// other gives something back.
+// Method: interleavings of two partitions that run commands of one lane, with the real gate; time
+// stands still but for timers. Broken protocols must be caught.
+
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { LaneCells } from '../../src/memory/layout.ts'
+import { Explorer, type Scenario } from './support/explorer.ts'
+import { COMMONS_BYTES, REGION_BYTES, smallCommons, smallRegion } from './support/memories.ts'
+
+const explorer = new Explorer(REGION_BYTES, COMMONS_BYTES)
+beforeAll(() => explorer.ready())
+afterAll(() => explorer.close())
+
+const ONE_AT_A_TIME: LaneCells = { owners: 1, minConcurrency: 0, rate: undefined }
+const RATE = { limit: 1, windowMs: 10, isSliding: false, isPerPartition: false }
+const ONE_A_WINDOW: LaneCells = { owners: 0, minConcurrency: 0, rate: RATE }
+const SLIDING: LaneCells = { ...ONE_A_WINDOW, rate: { ...RATE, isSliding: true } }
+const BOTH: LaneCells = { ...ONE_AT_A_TIME, rate: RATE }
+
+function laneGate(lane: LaneCells, options: Record<string, unknown>): Scenario {
+  const lanes = [lane]
+  return {
+    name: 'lane gate',
+    region: smallRegion(64, 64),
+    commons: smallCommons(lanes),
+    options: { count: 2, ...options, lanes },
+  }
+}
+
+test('one slot is held by one partition at a time, and whoever waits for it gets it', () => {
+  expect(explorer.explore(laneGate(ONE_AT_A_TIME, {}), 2).violation).toBeUndefined()
+  expect(explorer.explore(laneGate(ONE_AT_A_TIME, { count: 1 }), 4).violation).toBeUndefined()
+})
+
+test('tokens are taken in turn, and whoever waits for one gets it', () => {
+  for (const lane of [ONE_A_WINDOW, SLIDING]) {
+    for (const timersFirst of [false, true]) {
+      const scenario = laneGate(lane, { timersFirst })
+      expect(explorer.explore(scenario, 1).violation).toBeUndefined()
+    }
+  }
+})
+
+test('a lane with a slot and a rate lets everybody through, whichever it lacked at which look', () => {
+  expect(explorer.explore(laneGate(BOTH, { count: 1 }), 3).violation).toBeUndefined()
+  expect(explorer.explore(laneGate(BOTH, {}), 2).violation).toBeUndefined()
+})
+
+test.each(['no second look', 'free without handing on'])(
+  'the explorer catches a gate with the mistake "%s"',
+  (variant) => {
+    const { violation } = explorer.explore(laneGate(ONE_AT_A_TIME, { variant }), 2)
+    expect(violation).toMatch(/^thread \d sleeps for ever\nschedule of lane gate/)
+  },
+)
