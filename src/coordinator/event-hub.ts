@@ -6,7 +6,7 @@ import { checkOptions } from '../base/options.ts'
 import type { EventFilter, LaneEvent, LaneEventName } from '../model/lane-event.ts'
 import { SUBSCRIBE_RULES } from '../model/lane-event.ts'
 import { type Lane, openCountOf } from './lane-table.ts'
-import type { PendingCommand } from './pending-command.ts'
+import { ANY_PARTITION, type PendingCommand } from './pending-command.ts'
 
 /** Events as they come. Iterate it; leaving the loop ends it. */
 export class EventSubscription implements AsyncIterableIterator<LaneEvent> {
@@ -152,7 +152,7 @@ export class EventHub {
       lane: command.lane.name,
       type: command.type.name,
       key: command.key,
-      partition,
+      partition: partition === ANY_PARTITION ? undefined : partition,
       attempt: command.attempt,
       startedAtMs: startedAtMs === 0 ? undefined : startedAtMs,
       durationMs,

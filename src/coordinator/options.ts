@@ -188,11 +188,11 @@ export function planManager(options: QueueManagerOptions): ManagerPlan {
     lanes,
     defaultLane: chooseDefaultLane(lanes, checked.defaultLane),
     concurrency: checked.concurrencyPerPartition!,
-    bounds: {
+    bounds: Object.freeze({
       maxPending: checked.maxPending ?? Number.POSITIVE_INFINITY,
       maxPendingBytes: checked.maxPendingBytes ?? Number.POSITIVE_INFINITY,
       waitsWhenFull: checked.overflow === 'wait',
-    },
+    }),
     ringBytes: checked.ringBytes!,
     startTimeoutMs: checked.startTimeoutMs!,
     broadcastTimeoutMs: checked.broadcastTimeoutMs!,
@@ -247,7 +247,7 @@ function checkLanes(lanes: Readonly<Record<string, LaneOptions>>): readonly Lane
       allowed: `1 to ${LANE_COUNT_MAX} lanes`,
     })
   }
-  return entries.map(([name, options]) => planLane(name, options))
+  return Object.freeze(entries.map(([name, options]) => planLane(name, options)))
 }
 
 function chooseDefaultLane(lanes: readonly LanePlan[], given: string | undefined): string {

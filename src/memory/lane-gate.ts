@@ -155,7 +155,7 @@ export class LaneGate {
       const dueNs = rate.take(toNs(now))
       if (dueNs > 0n) {
         lane.dueMs = Number(dueNs) / 1e6
-        if (slot !== NO_SLOT) this.#freeSlot(lane, slot)
+        if (slot !== NO_SLOT) this.#giveBackUnused(lane, slot)
         return this.#refuse(lane, true)
       }
       lane.dueMs = 0
@@ -196,8 +196,9 @@ export class LaneGate {
       lane.isWaiting = true
       lane.hasJoinedForToken = lane.awaitsToken
       joinWaiters(words, lane.place, this.#partition)
-      // Whoever's turn it is may not take it: then nobody would ring.
-      if (lane.yieldUntilMs > 0) dueMs = Math.min(dueMs, lane.yieldUntilMs)
+      // Whoever's turn it is may not take it: then nobody would ring. One that awaits a token does
+      // not look at the slots, so its turn to keep off them would never be over.
+      if (lane.yieldUntilMs > 0 && !lane.awaitsToken) dueMs = Math.min(dueMs, lane.yieldUntilMs)
       if (lane.rate === undefined) continue
       // Where each partition has a limit of its own, nobody else knows when this one's token comes.
       if (lane.isOwnRate) {
@@ -279,6 +280,13 @@ export class LaneGate {
       return slot
     }
     return NO_SLOT
+  }
+
+  /** Gives back a slot for which there was no token: somebody else may have known of none. */
+  #giveBackUnused(lane: GatedLane, slot: number): void {
+    // PUBLISH(lane-slot): given back before the waiters are looked at; pairs with joinWaiters.
+    Atomics.store(this.#views.words, lane.place.owners + slot, 0)
+    this.#handOn(lane)
   }
 
   #freeSlot(lane: GatedLane, slot: number): void {

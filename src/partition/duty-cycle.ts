@@ -195,6 +195,8 @@ export class DutyCycle implements Admission<WindowEntry> {
     const startedAtMs = hasEntered ? gate.startedAtMs : this.#clockMs
     const slot = hasEntered ? gate.slot : NOT_ENTERED
     if (gate.hasListeners) outbox.send(id, ResultStatus.STARTED, undefined, startedAtMs, 0)
+    // What was kept, dropped or told above has not been rung for, and the handler may run for long.
+    end.coordinatorBell.ring(false)
     this.#run(entry, { id, laneIndex, key, slot, startedAtMs })
   }
 

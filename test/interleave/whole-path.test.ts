@@ -60,3 +60,10 @@ test('a death at any step leaves every command either settled or left behind as 
   // It ran until its result ring was full and it slept.
   expect(steps).toBeGreaterThan(15)
 })
+
+test('no handler is entered while the coordinator sleeps beside a result', () => {
+  const scenario = wholePath({ count: 5, isPrompt: true })
+  const recalled = wholePath({ count: 3, recalls: 1, isPrompt: true })
+  expect(explorer.explore(scenario, 1).violation).toBeUndefined()
+  expect(explorer.explore(recalled, 1).violation).toBeUndefined()
+})

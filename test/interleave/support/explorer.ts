@@ -56,7 +56,10 @@ const layout = Object.freeze({
   ERROR_TEXT: 2048,
 })
 
-const ANSWER_MS = 10_000
+const ANSWER_MS = 30_000
+
+/** For long runs: so many preemptions more than a test asks for. */
+const PREEMPTIONS_MORE = Number(process.env.CORELANE_PREEMPTIONS_MORE ?? 0)
 
 /** Two programs and the memory that they start with. */
 export interface Scenario {
@@ -168,7 +171,7 @@ export class Explorer {
       if (violation !== undefined) return { schedules, stepsMax, violation }
       for (let at = prefix.threads.length; at < threads.length; at++) {
         const preemptions = prefix.preemptions + costs[at]!
-        if (costs[at] === -1 || preemptions > preemptionsMax) continue
+        if (costs[at] === -1 || preemptions > preemptionsMax + PREEMPTIONS_MORE) continue
         waiting.push({ threads: [...threads.slice(0, at), 1 - threads[at]!], preemptions })
       }
     }

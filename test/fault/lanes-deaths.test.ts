@@ -1,0 +1,188 @@
+// Deaths under limits: a thread ends with slots and tokens in its hands. Goal: what it held is
+// given back exactly once, whoever waited is woken, and no bound is broken before, during or after.
+// Method: many deaths in a row, in the handler and from a timer; then the maximum must be reached
+// again and not passed, and the stamps of those that started, survivors and victims, keep the
+// limit.
+
+import { commandInfo, PartitionConfig, RateLimitConfig, stableHash } from 'corelane'
+import { expect, test } from 'vitest'
+import { failure, until, within } from '../support/deadline.ts'
+import { open } from '../support/managers.ts'
+
+const GATE = 0
+const RUNNING = 1
+const MOST = 2
+
+/** A key that `hash` places on a partition. */
+function keyOf(partition: number, partitions: number): string {
+  for (let i = 0; ; i++) if (stableHash(`key ${i}`) % partitions === partition) return `key ${i}`
+}
+
+const deaths = ['exit', 'throw in a timer']
+
+test.each(deaths.flatMap((how) => [1, 2, 3].map((max) => ({ how, max }))))(
+  'after ten deaths by $how each with a slot in hand a maximum of $max is reached and not passed',
+  async ({ how, max }) => {
+    const words = new Int32Array(new SharedArrayBuffer(16))
+    const manager = await open('lanes-handlers.js', {
+      partitions: PartitionConfig.balanced(2),
+      concurrencyPerPartition: 2,
+      lanes: { limited: { maxConcurrency: max } },
+      workerData: { words: words.buffer },
+    })
+    for (let i = 0; i < 10; i++) {
+      const lost = await failure(manager.submit('limited', 'die', how), `death ${i}`)
+      expect(lost).toMatchObject({ code: 'CORELANE_PARTITION_LOST', started: true })
+    }
+    for (const rounds of [1, 2]) {
+      Atomics.store(words, GATE, 0)
+      const held = Array.from({ length: 10 }, (_, i) => manager.submit('limited', 'gate', i))
+      const reached = () => Atomics.load(words, RUNNING) === max
+      await until(reached, `${max} run at once in round ${rounds}`)
+      Atomics.store(words, GATE, 1)
+      Atomics.notify(words, GATE)
+      await within(Promise.all(held), 'the held commands')
+      expect(Atomics.load(words, MOST)).toBe(max)
+    }
+  },
+)
+
+test.each(deaths)(
+  'a partition that waits for a slot gets it when its owner dies by %s',
+  async (how) => {
+    const manager = await open('lanes-handlers.js', {
+      partitions: PartitionConfig.hash(2),
+      lanes: { limited: { maxConcurrency: 1 } },
+      workerData: { words: new SharedArrayBuffer(16) },
+      concurrencyPerPartition: 2,
+    })
+    const keys = [keyOf(0, 2), keyOf(1, 2)]
+    for (let round = 0; round < 8; round++) {
+      const lost = failure(
+        manager.submit('limited', 'die', how, { key: keys[round % 2]! }),
+        'the deadly command',
+      )
+      const waiting = [0, 1].map((partition) =>
+        manager.submit('limited', 'rest', 0, { key: keys[partition]! }),
+      )
+      await within(Promise.all([lost, ...waiting]), `round ${round}`)
+    }
+    expect(manager.stats().partitions.map(({ incarnations }) => incarnations)).toEqual([5, 5])
+  },
+)
+
+test('a partition that dies while it waits for a slot or was woken for it keeps it from nobody', async () => {
+  const manager = await open('lanes-handlers.js', {
+    partitions: PartitionConfig.hash(3),
+    lanes: { limited: { maxConcurrency: 1 }, open: { priority: 0 } },
+    workerData: { words: new SharedArrayBuffer(16) },
+    concurrencyPerPartition: 2,
+  })
+  const key = (partition: number) => ({ key: keyOf(partition, 3) })
+  for (let round = 0; round < 12; round++) {
+    const all: Promise<unknown>[] = [manager.submit('limited', 'rest', 3, key(0))]
+    for (const partition of [1, 2]) all.push(manager.submit('limited', 'rest', 0, key(partition)))
+    // It ends at about the moment when the slot is handed to it: its command runs on the next
+    // thread.
+    const delayMs = round % 6
+    all.push(failure(manager.submit('open', 'die', 'exit', { ...key(1), delayMs }), 'the death'))
+    await within(Promise.all(all), `round ${round}`)
+  }
+})
+
+test.each(
+  deaths.flatMap((how) =>
+    (['token-bucket', 'sliding-window'] as const).map((algorithm) => ({ how, algorithm })),
+  ),
+)(
+  'a $algorithm holds through deaths by $how between the token and the end of the handler, and goes on by itself',
+  async ({ how, algorithm }) => {
+    const limit = 10
+    const windowMs = 200
+    const manager = await open('lanes-handlers.js', {
+      partitions: PartitionConfig.balanced(2),
+      lanes: { limited: { rateLimit: RateLimitConfig.per(limit, windowMs, { algorithm }) } },
+      workerData: { words: new SharedArrayBuffer(16) },
+    })
+    const started: number[] = []
+    const all = Array.from({ length: 8 * limit }, async (_, i) => {
+      if (i % 7 === 3) {
+        // A dead thread tells no stamp; its token is spent all the same.
+        const lost = await failure(manager.submit('limited', 'die', how), 'a death')
+        expect(lost).toMatchObject({ code: 'CORELANE_PARTITION_LOST' })
+        return
+      }
+      started.push((await manager.submit('limited', 'startedAt')) as number)
+    })
+    await within(Promise.all(all), 'all commands')
+    const ns = started.map((ms) => Math.floor(ms * 1e6)).sort((a, b) => a - b)
+    const intervalNs = (windowMs * 1e6) / limit
+    for (let from = 0; from + limit < ns.length; from++) {
+      for (let to = from + limit; to < ns.length; to++) {
+        const least =
+          algorithm === 'token-bucket'
+            ? (to - from + 1 - limit) * intervalNs
+            : Math.floor((to - from) / limit) * windowMs * 1e6
+        expect(ns[to]! - ns[from]!).toBeGreaterThanOrEqual(least)
+      }
+    }
+  },
+)
+
+test('the partition that waits for the next token dies, and another waits for it instead', async () => {
+  const manager = await open('lanes-handlers.js', {
+    partitions: PartitionConfig.hash(2),
+    lanes: { limited: { rateLimit: RateLimitConfig.per(1, 150) }, open: {} },
+    workerData: { words: new SharedArrayBuffer(16) },
+  })
+  const key = (partition: number) => ({ key: keyOf(partition, 2) })
+  for (let round = 0; round < 6; round++) {
+    const victim = round % 2
+    const all: Promise<unknown>[] = [0, 1, 0, 1].map((partition) =>
+      manager.submit('limited', 'startedAt', undefined, key(partition)),
+    )
+    await within(all[0]!, 'a first token')
+    all.push(failure(manager.submit('open', 'die', 'exit', key(victim)), 'the death'))
+    await within(Promise.all(all), `round ${round}`)
+  }
+})
+
+test('a command that died with its thread names where it ran and that it had started', async () => {
+  const manager = await open('lanes-handlers.js', {
+    partitions: PartitionConfig.none(),
+    lanes: { limited: { maxConcurrency: 1, rateLimit: RateLimitConfig.perSecond(1000) } },
+    workerData: { words: new SharedArrayBuffer(16) },
+    concurrencyPerPartition: 2,
+  })
+  const lost = await failure(manager.submit('limited', 'die', 'exit'), 'the death')
+  expect((lost as unknown as Record<symbol, unknown>)[commandInfo]).toMatchObject({
+    lane: 'limited',
+    type: 'die',
+    partition: 0,
+  })
+})
+
+test('submits that wait for room are refused when their partition is given up, and none hangs', async () => {
+  const words = new Int32Array(new SharedArrayBuffer(16))
+  const text = `
+    import { workerData } from 'node:worker_threads'
+    if (Atomics.load(new Int32Array(workerData.words), 3) === 1) throw new Error('it does not load')
+    export const die = () => process.exit(7)
+    export const echo = (payload) => payload`
+  const manager = await open('lanes-handlers.js', {
+    handlers: `data:text/javascript,${encodeURIComponent(text)}`,
+    partitions: PartitionConfig.hash(2),
+    lanes: { bounded: { maxPending: 2 } },
+    workerData: { words: words.buffer },
+  })
+  Atomics.store(words, 3, 1)
+  const first = failure(manager.submit('bounded', 'die', 0, { key: keyOf(0, 2) }), 'the death')
+  const others = Array.from({ length: 12 }, (_, i) =>
+    failure(manager.submit('bounded', 'echo', i, { key: keyOf(0, 2) }), `command ${i}`),
+  )
+  for (const lost of await within(Promise.all([first, ...others]), 'all of them')) {
+    expect(lost).toMatchObject({ name: expect.stringMatching(/PartitionLost|Config/) })
+  }
+  expect(manager.stats().partitions[0]).toMatchObject({ state: 'failed' })
+  expect(manager.stats()).toMatchObject({ pending: 0, active: 0 })
+})

@@ -1,0 +1,324 @@
+// Events: what subscribers are told. Goal: every event once, with all its fields, to those who want
+// it, in order, in bounded memory, and an end when the manager ends. Method: each test reads a
+// subscription to its end, or as many events as must come.
+
+import {
+  type EventSubscription,
+  type LaneEvent,
+  type LaneEventName,
+  PartitionConfig,
+  type QueueManager,
+} from 'corelane'
+import { expect, test } from 'vitest'
+import { failure, rejection, until, within } from '../support/deadline.ts'
+import { create, moduleOf, open } from '../support/managers.ts'
+
+const none = PartitionConfig.none()
+const workerData = () => ({ words: new SharedArrayBuffer(16) })
+
+/** The next so many events. */
+async function take(subscription: EventSubscription, count: number): Promise<LaneEvent[]> {
+  const events: LaneEvent[] = []
+  while (events.length < count) {
+    const { value, done } = await within(
+      subscription.next(),
+      `event ${events.length + 1} of ${count}`,
+    )
+    if (done) throw new Error(`it ended after ${events.length} of ${count} events`)
+    events.push(value)
+  }
+  return events
+}
+
+/** All events until the end. */
+async function readAll(subscription: EventSubscription): Promise<LaneEvent[]> {
+  const events: LaneEvent[] = []
+  const reading = (async () => {
+    for await (const event of subscription) events.push(event)
+  })()
+  await within(reading, 'the end of the events')
+  return events
+}
+
+const names = (events: readonly LaneEvent[]): LaneEventName[] => events.map(({ event }) => event)
+
+const FIELDS = [
+  'atMs',
+  'attempt',
+  'durationMs',
+  'error',
+  'event',
+  'id',
+  'key',
+  'lane',
+  'partition',
+  'pending',
+  'startedAtMs',
+  'type',
+]
+
+test('a command is submitted, started and completed, each told once with all that is known of it', async () => {
+  const manager = await open('lanes-handlers.js', {
+    partitions: PartitionConfig.hash(2),
+    lanes: { lane: {} },
+    workerData: workerData(),
+  })
+  const subscription = manager.subscribe()
+  const begin = performance.now()
+  await within(manager.submit('lane', 'rest', 5, { key: 'k' }), 'the command')
+  const [submitted, started, completed] = (await take(subscription, 3)) as [
+    LaneEvent,
+    LaneEvent,
+    LaneEvent,
+  ]
+  for (const event of [submitted, started, completed]) {
+    expect(Object.keys(event).sort()).toEqual(FIELDS)
+    expect(event).toMatchObject({
+      id: submitted.id,
+      lane: 'lane',
+      type: 'rest',
+      key: 'k',
+      attempt: 1,
+    })
+    expect(event).toMatchObject({ error: undefined, pending: undefined })
+    expect(event.atMs).toBeGreaterThanOrEqual(begin)
+    expect(event.atMs).toBeLessThanOrEqual(performance.now())
+  }
+  expect(submitted).toMatchObject({ event: 'queue.command.submitted', partition: undefined })
+  expect([submitted.startedAtMs, submitted.durationMs]).toEqual([undefined, undefined])
+  expect(started).toMatchObject({ event: 'queue.command.started', durationMs: undefined })
+  expect(completed).toMatchObject({
+    event: 'queue.command.completed',
+    partition: started.partition,
+    startedAtMs: started.startedAtMs,
+  })
+  expect([0, 1]).toContain(started.partition)
+  expect(started.startedAtMs).toBeGreaterThanOrEqual(begin)
+  expect(completed.durationMs).toBeGreaterThan(3)
+})
+
+test('a failure is told with its error, whether the handler threw, the thread died or it came too late', async () => {
+  const manager = await open('lanes-handlers.js', {
+    partitions: none,
+    lanes: { lane: { onDeadline: 'reject' } },
+    workerData: workerData(),
+  })
+  const events: LaneEventName[] = ['queue.command.failed']
+  const subscription = manager.subscribe({ events })
+  const thrown = await failure(manager.submit('lane', 'fail', 'oops'), 'the failure')
+  const died = await failure(manager.submit('lane', 'die', 'exit'), 'the death')
+  const late = await failure(
+    manager.submit('lane', 'echo', 0, { delayMs: 9_000, deadlineMs: 10 }),
+    'the late one',
+  )
+  const told = await take(subscription, 3)
+  expect(told.map(({ error }) => error)).toEqual([thrown, died, late])
+  expect(told.map(({ error }) => error)[0]).toBe(thrown)
+  expect(told[0]).toMatchObject({ type: 'fail', partition: 0 })
+  expect(told[0]!.startedAtMs).toBeTypeOf('number')
+  expect(told[1]).toMatchObject({ type: 'die', partition: 0 })
+  expect(told[2]).toMatchObject({ type: 'echo', partition: undefined, startedAtMs: undefined })
+})
+
+test('a filter lets through its events of its lanes, and the events of the manager whatever the lanes', async () => {
+  const manager = await open('lanes-handlers.js', { partitions: none, lanes: { a: {}, b: {} } })
+  const ofA = manager.subscribe({ lanes: ['a'] })
+  const ends = manager.subscribe({ events: ['queue.command.completed'], lanes: ['b'] })
+  const nothing = manager.subscribe({ events: [] })
+  for (const lane of ['a', 'b', 'a']) await within(manager.submit(lane, 'echo', 0), 'a command')
+  await within(manager.close(), 'close')
+  const a = await readAll(ofA)
+  const command = ['queue.command.submitted', 'queue.command.started', 'queue.command.completed']
+  const shutdown = ['queue.shutdown.started', 'queue.shutdown.complete']
+  expect(names(a)).toEqual([...command, ...command, ...shutdown])
+  expect(a.map(({ lane }) => lane)).toEqual([...new Array(6).fill('a'), undefined, undefined])
+  for (const event of a) expect(Object.keys(event).sort()).toEqual(FIELDS)
+  expect((await readAll(ends)).map(({ event, lane }) => [event, lane])).toEqual([
+    ['queue.command.completed', 'b'],
+  ])
+  expect(await readAll(nothing)).toEqual([])
+})
+
+test('a filter that is not allowed is refused, naming the option', async () => {
+  const manager = create('stamps.js')
+  for (const [filter, option] of [
+    [{ events: ['queue.command.typo'] }, 'subscribe.events'],
+    [{ lanes: 'a' }, 'subscribe.lanes'],
+    [{ capacity: 0 }, 'subscribe.capacity'],
+    [{ lane: 'a' }, 'subscribe.lane'],
+  ] as const) {
+    expect(() => manager.subscribe(filter as never)).toThrow(option)
+  }
+})
+
+test('a slow reader keeps the newest events up to its capacity, and is told how many it missed', async () => {
+  const manager = await open('lanes-handlers.js', { partitions: none, lanes: { lane: {} } })
+  const events: LaneEventName[] = ['queue.command.completed']
+  const slow = manager.subscribe({ events, capacity: 10 })
+  const quick = manager.subscribe({ events, capacity: 100 })
+  const all = Array.from({ length: 50 }, (_, i) => manager.submit('lane', 'echo', i))
+  await within(Promise.all(all), 'all commands')
+  expect([slow.missed, quick.missed]).toEqual([40, 0])
+  const seen = await take(quick, 50)
+  expect((await take(slow, 10)).map(({ id }) => id)).toEqual(seen.slice(40).map(({ id }) => id))
+  await within(manager.submit('lane', 'echo', 0), 'one more')
+  await take(slow, 1)
+  expect(slow.missed).toBe(40)
+})
+
+test('leaving the loop ends a subscription, and readers that wait are told the end', async () => {
+  const manager = await open('lanes-handlers.js', { partitions: none, lanes: { lane: {} } })
+  const subscription = manager.subscribe({ events: ['queue.command.completed'] })
+  const loop = (async () => {
+    for await (const event of subscription) return event.type
+    return 'ended'
+  })()
+  await within(manager.submit('lane', 'echo', 0), 'a command')
+  expect(await within(loop, 'the loop')).toBe('echo')
+  await within(manager.submit('lane', 'echo', 0), 'another')
+  expect(await within(subscription.next(), 'next')).toEqual({ value: undefined, done: true })
+  expect(subscription.missed).toBe(0)
+  const other = manager.subscribe()
+  const waiting = [other.next(), other.next()]
+  await other.return()
+  for (const end of await within(Promise.all(waiting), 'the waiting')) expect(end.done).toBe(true)
+})
+
+test('starts are sent only while somebody listens for them', async () => {
+  const manager = await open('lanes-handlers.js', { partitions: none, lanes: { lane: {} } })
+  const started: LaneEventName[] = ['queue.command.started']
+  const run = () => within(manager.submit('lane', 'echo', 0), 'a command')
+  await run()
+  const first = manager.subscribe({ events: started })
+  const completed = manager.subscribe({ events: ['queue.command.completed'] })
+  await run()
+  expect(await take(first, 1)).toHaveLength(1)
+  await first.return()
+  await run()
+  const second = manager.subscribe({ events: started })
+  await run()
+  const told = await take(second, 1)
+  expect(told[0]!.id).toBe((await take(completed, 3))[2]!.id)
+  await within(manager.close(), 'close')
+  expect(await readAll(second)).toEqual([])
+})
+
+test('several subscribers are told the same events, in the same order', async () => {
+  const manager = await open('lanes-handlers.js', {
+    partitions: PartitionConfig.balanced(2),
+    lanes: { a: {}, b: {} },
+  })
+  const subscriptions = [manager.subscribe(), manager.subscribe(), manager.subscribe()]
+  const all = Array.from({ length: 100 }, (_, i) => manager.submit(i % 2 ? 'a' : 'b', 'echo', i))
+  await within(Promise.all(all), 'all commands')
+  await within(manager.close(), 'close')
+  const [first, ...others] = await Promise.all(subscriptions.map(readAll))
+  expect(first).toHaveLength(302)
+  for (const other of others) expect(other).toEqual(first)
+  const order = new Map<string, LaneEventName[]>()
+  for (const { id, event } of first!) {
+    if (id !== undefined) order.set(id, [...(order.get(id) ?? []), event])
+  }
+  expect(order.size).toBe(100)
+  for (const own of order.values()) {
+    expect(own).toEqual([
+      'queue.command.submitted',
+      'queue.command.started',
+      'queue.command.completed',
+    ])
+  }
+})
+
+/** A manager whose lane holds its commands until the gate opens. */
+async function gated(): Promise<{ manager: QueueManager; release: () => void }> {
+  const data = workerData()
+  const words = new Int32Array(data.words)
+  const manager = await open('lanes-handlers.js', {
+    partitions: none,
+    concurrencyPerPartition: 8,
+    lanes: { lane: { pressureThreshold: 3 }, other: {} },
+    workerData: data,
+  })
+  return {
+    manager,
+    release: () => {
+      Atomics.store(words, 0, 1)
+      Atomics.notify(words, 0)
+    },
+  }
+}
+
+test('pressure is told once when a lane reaches its threshold, and idle once when it is empty again', async () => {
+  const { manager, release } = await gated()
+  const subscription = manager.subscribe({ events: ['queue.lane.pressure', 'queue.lane.idle'] })
+  const held = Array.from({ length: 5 }, (_, i) => manager.submit('lane', 'gate', i))
+  const others = Array.from({ length: 5 }, (_, i) => manager.submit('other', 'echo', i))
+  release()
+  await within(Promise.all([...held, ...others]), 'all commands')
+  const first = await take(subscription, 2)
+  expect(names(first)).toEqual(['queue.lane.pressure', 'queue.lane.idle'])
+  expect(first.map(({ lane, pending, id }) => [lane, pending, id])).toEqual([
+    ['lane', 3, undefined],
+    ['lane', 0, undefined],
+  ])
+  for (const event of first) expect(Object.keys(event).sort()).toEqual(FIELDS)
+  // Below the threshold there is neither; at the next crossing both again.
+  for (let i = 0; i < 4; i++) {
+    const two = [0, 1].map(() => manager.submit('lane', 'echo', i))
+    await within(Promise.all(two), 'two commands')
+  }
+  const three = [0, 1, 2].map(() => manager.submit('lane', 'echo', 0))
+  await within(Promise.all(three), 'three commands')
+  await within(manager.close(), 'close')
+  expect(names(await readAll(subscription))).toEqual(['queue.lane.pressure', 'queue.lane.idle'])
+})
+
+test('a subscription ends when the manager is closed, and one that comes later ends at once', async () => {
+  const manager = await open('lanes-handlers.js', { partitions: none, lanes: { lane: {} } })
+  const subscription = manager.subscribe({
+    events: ['queue.shutdown.started', 'queue.shutdown.complete'],
+  })
+  manager.shutdown()
+  manager.shutdown()
+  await within(manager.drain(), 'drain')
+  await within(manager.close(), 'close')
+  await within(manager.close(), 'close again')
+  expect(names(await readAll(subscription))).toEqual([
+    'queue.shutdown.started',
+    'queue.shutdown.complete',
+  ])
+  expect(await within(manager.subscribe().next(), 'a late one')).toMatchObject({ done: true })
+})
+
+test('a subscription ends when the manager could not start', async () => {
+  const manager = create('stamps.js', { handlers: moduleOf('throw new Error("broken")') })
+  const subscription = manager.subscribe()
+  await rejection(manager.start(), 'the start')
+  await readAll(subscription)
+})
+
+test('a subscription from before the start is told of the first command', async () => {
+  const manager = create('lanes-handlers.js', { partitions: none, lanes: { lane: {} } })
+  const subscription = manager.subscribe({ events: ['queue.command.started'] })
+  await within(manager.start(), 'start')
+  await within(manager.submit('lane', 'echo', 0), 'a command')
+  expect(await take(subscription, 1)).toHaveLength(1)
+})
+
+test('events of twenty thousand commands reach a reader that keeps up, none missed', async () => {
+  const manager = await open('lanes-handlers.js', {
+    partitions: PartitionConfig.balanced(2),
+    lanes: { lane: { maxPending: 100 } },
+  })
+  const subscription = manager.subscribe({ capacity: 100_000 })
+  let count = 0
+  const reading = (async () => {
+    for await (const event of subscription) if (event.event === 'queue.command.completed') count++
+  })()
+  const all = Array.from({ length: 20_000 }, (_, i) => manager.submit('lane', 'echo', i))
+  await within(Promise.all(all), 'all commands')
+  await until(() => count === 20_000, 'all events are read')
+  await within(manager.close(), 'close')
+  await within(reading, 'the end')
+  expect(subscription.missed).toBe(0)
+})

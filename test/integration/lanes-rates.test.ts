@@ -1,0 +1,240 @@
+// Rates: no more commands start than a lane's limit allows, over all partitions together, and
+// hardly fewer while work waits. Method: every handler gives back the stamp it was started with,
+// and only the stamps are judged. The bound is exact and has no tolerance. What is used of it is
+// read off the median time in which the limit's number of starts follow one another: a moment in
+// which the machine had other things to do does not move a median.
+
+import { PartitionConfig, type QueueManager, RateLimitConfig, stableHash } from 'corelane'
+import { expect, test } from 'vitest'
+import { until, within } from '../support/deadline.ts'
+import { open } from '../support/managers.ts'
+
+type Algorithm = 'token-bucket' | 'sliding-window'
+
+/** A key that `hash` places on a partition. */
+function keyOf(partition: number, partitions: number): string {
+  for (let i = 0; ; i++) if (stableHash(`key ${i}`) % partitions === partition) return `key ${i}`
+}
+
+/** Stamps in ascending order, in whole nanoseconds as the limit counts them. */
+function ascending(stampsMs: readonly unknown[]): number[] {
+  return stampsMs.map((ms) => Math.floor((ms as number) * 1e6)).sort((a, b) => a - b)
+}
+
+/**
+ * How far stamps go beyond a limit: the starts too many in the worst interval of a token bucket,
+ * or in
+ * the worst window.
+ */
+function excess(
+  ns: readonly number[],
+  limit: number,
+  windowMs: number,
+  algorithm: Algorithm,
+): number {
+  let worst = 0
+  if (algorithm === 'sliding-window') {
+    const windowNs = windowMs * 1e6
+    let from = 0
+    for (let to = 0; to < ns.length; to++) {
+      while (ns[to]! - ns[from]! >= windowNs) from++
+      worst = Math.max(worst, to - from + 1 - limit)
+    }
+    return worst
+  }
+  // At most limit + d / interval starts in every interval d: as a level that never overflows.
+  const interval = Math.ceil((windowMs * 1e6) / limit)
+  let latest = Number.NEGATIVE_INFINITY
+  for (let i = 0; i < ns.length; i++) {
+    const rest = ns[i]! - i * interval
+    latest = Math.max(latest, rest)
+    worst = Math.max(worst, Math.ceil((latest - rest) / interval) + 1 - limit)
+  }
+  return worst
+}
+
+/** The window over the median time in which `limit` starts follow one another. */
+function utilisation(
+  ns: readonly number[],
+  limit: number,
+  windowMs: number,
+  algorithm: Algorithm,
+): number {
+  // A bucket starts full: its first `limit` starts cost no time.
+  const first = algorithm === 'token-bucket' ? 2 * limit : limit
+  const times = ns.slice(first).map((stamp, i) => stamp - ns[i + first - limit]!)
+  times.sort((a, b) => a - b)
+  return (windowMs * 1e6) / times[times.length >> 1]!
+}
+
+interface Limit {
+  readonly limit: number
+  readonly windowMs: number
+  readonly algorithm: Algorithm
+}
+
+function lanesOf(limits: readonly Limit[]): Record<string, { rateLimit: RateLimitConfig }> {
+  const named = limits.map(({ limit, windowMs, algorithm }) => [
+    `${algorithm} ${limit}`,
+    { rateLimit: RateLimitConfig.per(limit, windowMs, { algorithm }) },
+  ])
+  return Object.fromEntries(named)
+}
+
+const algorithms: readonly Algorithm[] = ['token-bucket', 'sliding-window']
+const slow = [10, 1000].flatMap((limit) =>
+  algorithms.map((algorithm): Limit => ({ limit, windowMs: 1000, algorithm })),
+)
+
+interface Spread {
+  readonly name: string
+  readonly partitions: PartitionConfig
+  /** Options of the i-th command. */
+  readonly to: (i: number) => { key?: string }
+}
+
+const skewed = (count: number): Spread => ({
+  name: `${count} partitions by hash, nine of ten commands on one`,
+  partitions: PartitionConfig.hash(count),
+  to: (i) => ({ key: keyOf(i % 10 === 0 ? 1 + ((i / 10) % (count - 1)) : 0, count) }),
+})
+const spreads: readonly Spread[] = [
+  { name: '1 partition', partitions: PartitionConfig.none(), to: () => ({}) },
+  { name: '2 partitions, balanced', partitions: PartitionConfig.balanced(2), to: () => ({}) },
+  { name: '4 partitions, balanced', partitions: PartitionConfig.balanced(4), to: () => ({}) },
+  skewed(2),
+  skewed(4),
+]
+
+function submitAll(
+  manager: QueueManager,
+  lane: string,
+  count: number,
+  to: Spread['to'],
+): Promise<unknown[]> {
+  const all = Array.from({ length: count }, (_, i) => {
+    return manager.submit(lane, 'startedAt', undefined, to(i))
+  })
+  return within(Promise.all(all), `${count} commands of ${lane}`)
+}
+
+test.each(spreads)(
+  'ten and a thousand a second start exactly as often as both algorithms allow on $name',
+  async ({ partitions, to }) => {
+    const manager = await open('lanes-handlers.js', { partitions, lanes: lanesOf(slow) })
+    const runs = slow.map(async (limit) => {
+      const lane = `${limit.algorithm} ${limit.limit}`
+      return { lane, ...limit, ns: ascending(await submitAll(manager, lane, 3 * limit.limit, to)) }
+    })
+    for (const { lane, ns, limit, windowMs, algorithm } of await Promise.all(runs)) {
+      expect([lane, excess(ns, limit, windowMs, algorithm)]).toEqual([lane, 0])
+      const used = utilisation(ns, limit, windowMs, algorithm)
+      expect(used, `share of ${lane} that was used`).toBeGreaterThanOrEqual(0.98)
+    }
+  },
+)
+
+/** 200,000 a second, by windows so short that the machine reaches the bound in each. */
+const fast = algorithms.flatMap((algorithm): Limit[] => [
+  { limit: 2_000, windowMs: 10, algorithm },
+  { limit: 200, windowMs: 1, algorithm },
+])
+
+test.each(fast.flatMap((limit) => spreads.map((spread) => ({ ...limit, ...spread }))))(
+  'a $algorithm of $limit per $windowMs ms is not broken by a start on $name',
+  async ({ limit, windowMs, algorithm, partitions, to }) => {
+    const lanes = lanesOf([{ limit, windowMs, algorithm }])
+    const manager = await open('lanes-handlers.js', { partitions, lanes })
+    const ns = ascending(await submitAll(manager, `${algorithm} ${limit}`, 12_000, to))
+    expect(excess(ns, limit, windowMs, algorithm)).toBe(0)
+  },
+)
+
+test.each(algorithms)(
+  'with scope "partition" every partition has a %s of its own, and uses it to the full',
+  async (algorithm) => {
+    const limit = 20
+    const rateLimit = RateLimitConfig.perSecond(limit, { algorithm, scope: 'partition' })
+    const partitions = PartitionConfig.hash(3)
+    const manager = await open('lanes-handlers.js', { partitions, lanes: { own: { rateLimit } } })
+    const keys = [0, 1, 2].map((partition) => keyOf(partition, 3))
+    const all = Array.from({ length: 9 * limit }, (_, i) => {
+      return manager.submit('own', 'place', undefined, { key: keys[i % 3]! })
+    })
+    const starts = (await within(Promise.all(all), 'all commands')) as [number, number][]
+    for (const partition of [0, 1, 2]) {
+      const ns = ascending(starts.filter(([where]) => where === partition).map(([, at]) => at))
+      expect(ns).toHaveLength(3 * limit)
+      expect(excess(ns, limit, 1000, algorithm)).toBe(0)
+      expect(utilisation(ns, limit, 1000, algorithm)).toBeGreaterThanOrEqual(0.98)
+    }
+    // Together they start three times what one may.
+    const together = ascending(starts.map(([, at]) => at))
+    expect(excess(together, limit, 1000, algorithm)).toBeGreaterThan(0)
+  },
+)
+
+test('a limited lane holds up no other, also not on the partition where its commands wait', async () => {
+  const manager = await open('lanes-handlers.js', {
+    partitions: PartitionConfig.balanced(2),
+    lanes: {
+      limited: { priority: 0, rateLimit: RateLimitConfig.perMinute(1) },
+      open: { priority: 9 },
+    },
+  })
+  for (let i = 0; i < 1000; i++) manager.submit('limited', 'startedAt').catch(() => {})
+  await submitAll(manager, 'open', 20_000, () => ({}))
+  const { limited, open: other } = manager.stats().lanes
+  expect(other).toMatchObject({ completed: 20_000 })
+  expect(limited).toMatchObject({ completed: 1, pending: 999 })
+})
+
+test('waiting for tokens costs about one wake for each, not one for each partition', async () => {
+  const count = 8
+  const manager = await open('lanes-handlers.js', {
+    partitions: PartitionConfig.roundRobin(count),
+    lanes: { limited: { rateLimit: RateLimitConfig.per(1, 50) } },
+  })
+  const parked = () => manager.stats().partitions.reduce((sum, one) => sum + one.parked, 0)
+  const first = Array.from({ length: 2 * count }, () => manager.submit('limited', 'startedAt'))
+  await within(first[0]!, 'the first command')
+  const before = parked()
+  await within(Promise.all(first), 'all commands')
+  // For each token: its partition, the one it hands on to, and what the coordinator has to say.
+  expect(parked() - before).toBeLessThanOrEqual(2 * count * 6)
+})
+
+test('a partition that waits for a slot of a limited lane sleeps until the slot is free', async () => {
+  const manager = await open('lanes-handlers.js', {
+    partitions: PartitionConfig.hash(2),
+    lanes: { limited: { maxConcurrency: 1, rateLimit: RateLimitConfig.perSecond(1000) } },
+    workerData: { words: new SharedArrayBuffer(16) },
+    concurrencyPerPartition: 2,
+  })
+  const keys = [keyOf(0, 2), keyOf(1, 2)]
+  const holder = manager.submit('limited', 'rest', 700, { key: keys[0]! })
+  await until(() => manager.stats().lanes.limited!.active === 1, 'the first command runs')
+  const waiter = manager.submit('limited', 'rest', 0, { key: keys[1]! })
+  await within(Promise.all([holder, waiter]), 'both commands')
+  for (const { parked } of manager.stats().partitions) expect(parked).toBeLessThan(30)
+})
+
+test('a broadcast on the partition that waits for the next token does not keep it from others', async () => {
+  const manager = await open('lanes-handlers.js', {
+    partitions: PartitionConfig.hash(2),
+    lanes: { limited: { rateLimit: RateLimitConfig.per(1, 200) } },
+  })
+  const keys = [keyOf(0, 2), keyOf(1, 2)]
+  const on = (partition: number) =>
+    manager.submit('limited', 'startedAt', undefined, { key: keys[partition]! }) as Promise<number>
+  await within(on(1), 'the first token')
+  const held = on(0)
+  // The next token is waited for on partition 0 by now, whatever the broadcast meets there.
+  await within(manager.broadcast('echo'), 'a broadcast')
+  const others = [on(1), on(1)]
+  const broadcast = manager.broadcast('occupy', { partitions: [0], ms: 3000, isBusy: false })
+  const begin = performance.now()
+  const stamps = await within(Promise.all(others), 'the commands of partition 1')
+  expect(Math.max(...stamps) - begin).toBeLessThan(2500)
+  await within(Promise.all([held, broadcast]), 'the rest')
+})

@@ -1,0 +1,230 @@
+// Slots: at most `maxConcurrency` commands of a lane run at once over all partitions, that many do
+// when there is work, and a lane under its minimum goes first. Method: handlers count those that
+// run at once in shared memory and keep the greatest count; a gate holds them until as many run as
+// may.
+
+import { LaneConfig, PartitionConfig, type QueueManagerOptions, stableHash } from 'corelane'
+import { expect, test } from 'vitest'
+import { until, within } from '../support/deadline.ts'
+import { open } from '../support/managers.ts'
+
+const GATE = 0
+const RUNNING = 1
+const MOST = 2
+
+/** What the handlers of lanes-handlers.js share with the test. */
+class Floor {
+  readonly workerData = { words: new SharedArrayBuffer(16) }
+  readonly #words = new Int32Array(this.workerData.words)
+
+  get running(): number {
+    return Atomics.load(this.#words, RUNNING)
+  }
+
+  get most(): number {
+    return Atomics.load(this.#words, MOST)
+  }
+
+  openGate(): void {
+    Atomics.store(this.#words, GATE, 1)
+    Atomics.notify(this.#words, GATE)
+  }
+}
+
+async function openFloor(options: QueueManagerOptions) {
+  const floor = new Floor()
+  const manager = await open('lanes-handlers.js', { ...options, workerData: floor.workerData })
+  return { floor, manager }
+}
+
+/** A key that `hash` places on a partition. */
+function keyOf(partition: number, partitions: number, other = 0): string {
+  for (let i = other * 1000; ; i++) {
+    if (stableHash(`key ${i}`) % partitions === partition) return `key ${i}`
+  }
+}
+
+const spreads = [
+  ['balanced', PartitionConfig.balanced(2)],
+  ['hash', PartitionConfig.hash(2)],
+] as const
+
+test.each(
+  spreads.flatMap(([strategy, partitions]) =>
+    [1, 2, 4, 8].flatMap((concurrency) =>
+      [1, 3, 7].map((max) => ({ strategy, partitions, concurrency, max })),
+    ),
+  ),
+)(
+  'a maximum of $max is reached and never passed under $strategy with $concurrency at once in a partition',
+  async ({ strategy, partitions, concurrency, max }) => {
+    const { floor, manager } = await openFloor({
+      partitions,
+      concurrencyPerPartition: concurrency,
+      lanes: { limited: { maxConcurrency: max } },
+    })
+    const submit = (type: string, payload: unknown, i: number) => {
+      const key = strategy === 'hash' ? { key: keyOf(i % 2, 2, i) } : {}
+      return manager.submit('limited', type, payload, key)
+    }
+    // Commands that wait at the gate give their slots back only when all that may run do.
+    const reachable = Math.min(max, 2 * concurrency)
+    const held = Array.from({ length: 24 }, (_, i) => submit('gate', i, i))
+    await until(() => floor.running === reachable, `${reachable} run at once`)
+    floor.openGate()
+    await within(Promise.all(held), 'the held commands')
+    const short = Array.from({ length: 200 }, (_, i) => submit('rest', i % 3, i))
+    await within(Promise.all(short), 'the short commands')
+    expect(floor.most).toBe(reachable)
+    expect(floor.running).toBe(0)
+  },
+)
+
+test('a maximum that blocking handlers could not reach is not accounted and costs nothing', async () => {
+  const { floor, manager } = await openFloor({
+    partitions: PartitionConfig.balanced(2),
+    lanes: { wide: { maxConcurrency: 2 } },
+  })
+  const all = Array.from({ length: 200 }, () => manager.submit('wide', 'burn', 0.1))
+  await within(Promise.all(all), 'all commands')
+  expect(floor.most).toBeLessThanOrEqual(2)
+})
+
+test('two lanes with maximums of their own fill up side by side', async () => {
+  const { floor, manager } = await openFloor({
+    partitions: PartitionConfig.balanced(2),
+    concurrencyPerPartition: 4,
+    lanes: { a: { maxConcurrency: 3 }, b: { maxConcurrency: 2 } },
+  })
+  const all = ['a', 'b'].flatMap((lane) =>
+    Array.from({ length: 10 }, (_, i) => manager.submit(lane, 'gate', i)),
+  )
+  await until(() => floor.running === 5, 'five commands run at once')
+  const { a, b } = manager.stats().lanes
+  expect([a!.active, b!.active]).toEqual([3, 2])
+  floor.openGate()
+  await within(Promise.all(all), 'all commands')
+  expect(floor.most).toBe(5)
+})
+
+type Report = [payload: unknown, partition: number, startedAt: number, endedAt: number]
+
+test('a slot that is given back on one partition is taken on another that waits, both ways, many times', async () => {
+  const { floor, manager } = await openFloor({
+    partitions: PartitionConfig.hash(2),
+    lanes: { limited: { maxConcurrency: 1 } },
+  })
+  const keys = [keyOf(0, 2), keyOf(1, 2)]
+  for (let round = 0; round < 100; round++) {
+    // The second arrives while the first runs, at its end, or just after it.
+    const first = manager.submit('limited', 'burn', (round % 10) / 10, { key: keys[round % 2]! })
+    const second = manager.submit('limited', 'burn', 0, { key: keys[(round + 1) % 2]! })
+    await within(Promise.all([first, second]), `round ${round}`)
+  }
+  expect(floor.most).toBe(1)
+})
+
+test('a partition that is woken for a slot and has other work passes the wake on', async () => {
+  const { floor, manager } = await openFloor({
+    partitions: PartitionConfig.hash(3),
+    lanes: { urgent: { priority: 0 }, limited: { priority: 5, maxConcurrency: 1 } },
+  })
+  const key = (partition: number) => ({ key: keyOf(partition, 3) })
+  for (let round = 0; round < 60; round++) {
+    const all = [manager.submit('limited', 'burn', 1, key(0))]
+    for (const partition of [1, 2]) all.push(manager.submit('limited', 'burn', 0, key(partition)))
+    // Other work comes to the next waiter at about the moment when the slot is handed to it.
+    if (round % 2 === 0) await new Promise((resolve) => setImmediate(resolve))
+    all.push(manager.submit('urgent', 'burn', 1, key(1)))
+    await within(Promise.all(all), `round ${round}`)
+  }
+  expect(floor.running).toBe(0)
+})
+
+test.each([2, 8])(
+  'commands of one key run one at a time and in order though %i run at once in the partition',
+  async (concurrency) => {
+    const { manager } = await openFloor({
+      partitions: PartitionConfig.hash(2),
+      concurrencyPerPartition: concurrency,
+      lanes: { keyed: {}, limited: { maxConcurrency: 3 } },
+    })
+    const keys = Array.from({ length: 6 }, (_, i) => keyOf(i % 2, 2, i))
+    const runs = new Map<string, Report[]>(keys.map((key) => [key, []]))
+    const all = Array.from({ length: 240 }, async (_, i) => {
+      const key = keys[i % keys.length]!
+      const lane = i % 4 === 0 ? 'limited' : 'keyed'
+      const payload = i % 3
+      const report = (await manager.submit(lane, 'rest', payload, { key })) as Report
+      runs.get(key)!.push(report)
+    })
+    await within(Promise.all(all), 'all commands')
+    let overlaps = 0
+    const everything: Report[] = []
+    for (const own of runs.values()) {
+      own.sort((a, b) => a[2] - b[2])
+      for (let i = 1; i < own.length; i++) {
+        expect(own[i]![2]).toBeGreaterThanOrEqual(own[i - 1]![3] - 1)
+      }
+      everything.push(...own)
+    }
+    everything.sort((a, b) => a[2] - b[2])
+    for (let i = 1; i < everything.length; i++) {
+      if (everything[i]![2] < everything[i - 1]![3]) overlaps++
+    }
+    expect(overlaps).toBeGreaterThan(0)
+  },
+)
+
+test('a lane under its minimum goes before more urgent lanes, and no further than its minimum', async () => {
+  const { floor, manager } = await openFloor({
+    partitions: PartitionConfig.none(),
+    concurrencyPerPartition: 4,
+    lanes: { urgent: { priority: 0 }, promised: new LaneConfig(2, 4).withPriority(200) },
+  })
+  const all = ['urgent', 'promised'].flatMap((lane) =>
+    Array.from({ length: 20 }, (_, i) => manager.submit(lane, 'gate', i)),
+  )
+  await until(() => floor.running === 4, 'four commands run at once')
+  const { urgent, promised } = manager.stats().lanes
+  // The first command of all may have started before there was another.
+  expect([urgent!.active, promised!.active]).toEqual([2, 2])
+  floor.openGate()
+  await within(Promise.all(all), 'all commands')
+})
+
+test('a minimum keeps no slot idle: without work of its lane others take all', async () => {
+  const { floor, manager } = await openFloor({
+    partitions: PartitionConfig.balanced(2),
+    concurrencyPerPartition: 2,
+    lanes: { other: { priority: 9 }, promised: { minConcurrency: 3 } },
+  })
+  const all = Array.from({ length: 20 }, (_, i) => manager.submit('other', 'gate', i))
+  await until(() => floor.running === 4, 'four commands run at once')
+  floor.openGate()
+  await within(Promise.all(all), 'all commands')
+})
+
+test('under permanent higher load a lane with a minimum of 1 starts at the next decision of a partition', async () => {
+  const { manager } = await openFloor({
+    partitions: PartitionConfig.none(),
+    lanes: { urgent: { priority: 0 }, promised: { priority: 255, minConcurrency: 1 } },
+  })
+  let isLoaded = true
+  let completed = 0
+  const load = Array.from({ length: 50 }, async () => {
+    while (isLoaded) {
+      await manager.submit('urgent', 'burn', 0.2)
+      completed++
+    }
+  })
+  await until(() => completed > 50, 'the load runs')
+  for (let i = 0; i < 20; i++) {
+    const begin = completed
+    await within(manager.submit('promised', 'burn', 0), 'a promised command')
+    // What was being run, and what ended while the answer was on its way.
+    expect(completed - begin).toBeLessThan(60)
+  }
+  isLoaded = false
+  await within(Promise.all(load), 'the load')
+})

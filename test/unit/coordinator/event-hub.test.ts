@@ -1,0 +1,70 @@
+// Event hub: who is told, and whether anybody listens for starts.
+
+import { expect, test } from 'vitest'
+import { EventHub } from '../../../src/coordinator/event-hub.ts'
+
+function hubOf() {
+  const listening: boolean[] = []
+  const hub = new EventHub((isListening) => listening.push(isListening))
+  return { hub, isListening: () => listening.at(-1) ?? false }
+}
+
+test('starts are listened for while at least one subscription wants them', async () => {
+  const { hub, isListening } = hubOf()
+  expect([hub.isActive, isListening()]).toEqual([false, false])
+  const others = hub.subscribe({ events: ['queue.command.failed'] })
+  expect([hub.isActive, isListening()]).toEqual([true, false])
+  const all = hub.subscribe(undefined)
+  const starts = hub.subscribe({ events: ['queue.command.started'] })
+  expect(isListening()).toBe(true)
+  await all.return()
+  expect(isListening()).toBe(true)
+  await starts.return()
+  expect([hub.isActive, isListening()]).toEqual([true, false])
+  await others.return()
+  expect(hub.isActive).toBe(false)
+})
+
+test('events that are kept can be read after the end, and then the end is told for ever', async () => {
+  const { hub } = hubOf()
+  const subscription = hub.subscribe(undefined)
+  hub.lane('queue.shutdown.started')
+  hub.endAll()
+  expect((await subscription.next()).value?.event).toBe('queue.shutdown.started')
+  expect((await subscription.next()).done).toBe(true)
+  expect((await subscription.next()).done).toBe(true)
+  hub.lane('queue.shutdown.complete')
+  expect((await subscription.next()).done).toBe(true)
+})
+
+test('a subscription that comes after the end has ended, and nobody is listened for', async () => {
+  const { hub, isListening } = hubOf()
+  hub.endAll()
+  const late = hub.subscribe(undefined)
+  expect((await late.next()).done).toBe(true)
+  expect([hub.isActive, isListening()]).toEqual([false, false])
+  await late.return()
+})
+
+test('readers that wait are served in the order in which they came', async () => {
+  const { hub } = hubOf()
+  const subscription = hub.subscribe(undefined)
+  const readers = [subscription.next(), subscription.next()]
+  hub.lane('queue.shutdown.started')
+  hub.lane('queue.shutdown.complete')
+  const seen = await Promise.all(readers)
+  expect(seen.map(({ value }) => value?.event)).toEqual([
+    'queue.shutdown.started',
+    'queue.shutdown.complete',
+  ])
+})
+
+test('beyond its capacity a subscription drops the oldest and counts them', async () => {
+  const { hub } = hubOf()
+  const subscription = hub.subscribe({ capacity: 2 })
+  for (let i = 0; i < 5; i++) hub.lane('queue.shutdown.started')
+  hub.lane('queue.shutdown.complete')
+  expect(subscription.missed).toBe(4)
+  expect((await subscription.next()).value?.event).toBe('queue.shutdown.started')
+  expect((await subscription.next()).value?.event).toBe('queue.shutdown.complete')
+})

@@ -1,0 +1,141 @@
+// Room: what fits, who waits, and in which order those who wait are let in. Method: lanes whose
+// tallies the test keeps by hand.
+
+import { beforeEach, expect, test } from 'vitest'
+import { EventHub } from '../../../src/coordinator/event-hub.ts'
+import { type Lane, LaneTable } from '../../../src/coordinator/lane-table.ts'
+import type { PendingBounds } from '../../../src/coordinator/options.ts'
+import { Room } from '../../../src/coordinator/room.ts'
+import { Timetable } from '../../../src/coordinator/timetable.ts'
+import { type LaneOptions, planLane } from '../../../src/model/lane.ts'
+
+const NONE: PendingBounds = { maxPending: Infinity, maxPendingBytes: Infinity, waitsWhenFull: true }
+let accepted: string[] = []
+let refused: unknown[] = []
+
+beforeEach(() => {
+  accepted = []
+  refused = []
+})
+
+function roomOf(lanes: Record<string, LaneOptions>, bounds: Partial<PendingBounds> = {}) {
+  const plans = Object.entries(lanes).map(([name, options]) => planLane(name, options))
+  const needs = plans.map(() => ({ owners: 0, minConcurrency: 0, rate: undefined }))
+  const table = new LaneTable(plans, needs, new EventHub(() => {}), new Timetable(() => {}))
+  const room = new Room(table, { ...NONE, ...bounds })
+  const wait = (lane: Lane, name: string, bytes = 0) =>
+    room.wait(lane, {
+      bytes,
+      accept: () => {
+        accepted.push(name)
+        lane.submitted++
+        lane.pendingBytes += bytes
+      },
+      refuse: (reason) => refused.push(reason),
+    })
+  return { room, wait, lane: (name: string) => table.get(name) }
+}
+
+test('without bounds everything fits and no bytes are counted', () => {
+  const { room, lane } = roomOf({ a: {} })
+  lane('a').submitted = 1e9
+  expect([room.isBounded, room.countsBytes, room.isFull(lane('a'))]).toEqual([false, false, false])
+  expect(room.admits(lane('a'), 1e12)).toBe(true)
+  expect(room.bytesOf('a long text')).toBe(0)
+})
+
+test('a lane takes as many as its bound, and one more for each that is settled', () => {
+  const { room, lane, wait } = roomOf({ a: { maxPending: 2 } })
+  const a = lane('a')
+  a.submitted = 2
+  expect([room.isBounded, room.isFull(a), room.admits(a, 0)]).toEqual([true, true, false])
+  wait(a, 'third')
+  wait(a, 'fourth')
+  room.release()
+  expect([accepted, room.waitingIn(a)]).toEqual([[], 2])
+  a.completed = 1
+  room.release()
+  expect([accepted, room.waitingIn(a)]).toEqual([['third'], 1])
+  a.failed = 2
+  room.release()
+  expect(accepted).toEqual(['third', 'fourth'])
+})
+
+test('nobody goes past those who wait, though there is room by now', () => {
+  const { room, lane, wait } = roomOf({ a: { maxPending: 1 } })
+  const a = lane('a')
+  a.submitted = 1
+  wait(a, 'first')
+  a.completed = 1
+  expect([room.admits(a, 0), room.isFull(a)]).toEqual([false, true])
+  room.release()
+  expect(accepted).toEqual(['first'])
+})
+
+test('the refusal of a lane tells its numbers, that of the manager those of all lanes', () => {
+  const { room, lane } = roomOf(
+    { a: { maxPending: 2, maxPendingBytes: 500, overflow: 'reject' }, b: {} },
+    { maxPending: 5, maxPendingBytes: 1000, waitsWhenFull: false },
+  )
+  Object.assign(lane('a'), { submitted: 2, pendingBytes: 100 })
+  expect(() => room.admits(lane('a'), 10)).toThrow(
+    'lane "a" is full: 2 of 2 commands and 100 of 500 bytes are pending',
+  )
+  Object.assign(lane('b'), { submitted: 3, pendingBytes: 700 })
+  expect(() => room.admits(lane('b'), 10)).toThrow(
+    'the queue manager is full: 5 of 5 commands and 800 of 1000 bytes are pending',
+  )
+})
+
+test('at the manager bound those of all lanes go in the order in which they came', () => {
+  const { room, lane, wait } = roomOf({ a: {}, b: {}, c: {} }, { maxPending: 1 })
+  lane('a').submitted = 1
+  for (const name of ['c1', 'b1', 'a1', 'c2', 'b2']) wait(lane(name[0]!), name)
+  for (let i = 0; i < 5; i++) {
+    for (const one of ['a', 'b', 'c']) lane(one).completed = lane(one).submitted
+    room.release()
+  }
+  expect(accepted).toEqual(['c1', 'b1', 'a1', 'c2', 'b2'])
+})
+
+test('a lane at its own bound lets others go before it', () => {
+  const { room, lane, wait } = roomOf({ a: { maxPending: 1 }, b: {} }, { maxPending: 3 })
+  lane('a').submitted = 1
+  lane('b').submitted = 2
+  wait(lane('a'), 'a1')
+  wait(lane('b'), 'b1')
+  lane('b').completed = 1
+  room.release()
+  expect(accepted).toEqual(['b1'])
+})
+
+test('a first command fits however large, also where other lanes hold bytes below their bound', () => {
+  const { room, lane } = roomOf({ a: { maxPendingBytes: 100 }, b: { maxPendingBytes: 100 } })
+  expect(room.admits(lane('a'), 1e9)).toBe(true)
+  lane('a').submitted = 1
+  lane('a').pendingBytes = 1e9
+  expect([room.admits(lane('a'), 1), room.admits(lane('b'), 1e9)]).toEqual([false, true])
+})
+
+test('bytes are those of texts and of binary data, and what cannot cross counts for nothing', () => {
+  const { room } = roomOf({ a: { maxPendingBytes: 100 } })
+  expect(room.countsBytes).toBe(true)
+  expect(room.bytesOf('four')).toBe(4)
+  expect(room.bytesOf(5)).toBe(8)
+  expect(room.bytesOf(undefined)).toBe(8)
+  expect(room.bytesOf(new Uint8Array(5000))).toBeGreaterThanOrEqual(5000)
+  expect(room.bytesOf({ text: 'x'.repeat(300) })).toBeGreaterThanOrEqual(300)
+  expect(room.bytesOf({ broken: () => {} })).toBe(0)
+})
+
+test('all who wait are refused at the end, each with a reason of its own', () => {
+  const { room, lane, wait } = roomOf({ a: { maxPending: 1 }, b: { maxPending: 1 } })
+  for (const name of ['a', 'b']) lane(name).submitted = 1
+  for (const name of ['a', 'a', 'b']) wait(lane(name), name)
+  room.refuseAll(() => new Error('closed'))
+  expect(refused).toHaveLength(3)
+  expect(new Set(refused).size).toBe(3)
+  for (const name of ['a', 'b']) lane(name).completed = 1
+  room.release()
+  expect([accepted, room.waitingIn(lane('a'))]).toEqual([[], 0])
+})

@@ -1,0 +1,67 @@
+// Rate cells: where a lane's limit lies and whom it holds for. What it grants is in
+// test/property/rate.property.test.ts.
+
+import { expect, test } from 'vitest'
+import { attachCommons, CoordinatorCommons } from '../../../src/memory/commons.ts'
+import { CURSOR_WORDS, type LaneCells } from '../../../src/memory/layout.ts'
+import { rateCells, SlidingWindow, TokenBucket } from '../../../src/memory/rate-cells.ts'
+
+const MS = 1_000_000n
+
+function cellsOf(isSliding: boolean, isPerPartition: boolean) {
+  const rate = { limit: 3, windowMs: 10, isSliding, isPerPartition }
+  const lanes: LaneCells[] = [{ owners: 0, minConcurrency: 0, rate }]
+  const commons = new CoordinatorCommons(4, lanes)
+  const { views, layout } = attachCommons(commons.memory, 4, lanes)
+  return [0, 1, 2, 3].map((partition) =>
+    rateCells(views, layout.lanes[0]!, rate, partition, CURSOR_WORDS),
+  )
+}
+
+test.each([
+  ['token bucket', false, TokenBucket],
+  ['sliding window', true, SlidingWindow],
+] as const)('a global %s is one for all partitions', (_name, isSliding, kind) => {
+  const all = cellsOf(isSliding, false)
+  for (const [i, cells] of all.slice(0, 3).entries()) {
+    expect(cells).toBeInstanceOf(kind)
+    expect(cells.take(50n * MS + BigInt(i))).toBe(0n)
+  }
+  for (const cells of all) {
+    expect(cells.available(50n * MS + 5n)).toBe(0)
+    expect(cells.take(50n * MS + 5n)).toBeGreaterThan(50n * MS)
+  }
+})
+
+test.each([
+  ['token bucket', false],
+  ['sliding window', true],
+] as const)('with a %s of its own each partition takes the whole limit', (_name, isSliding) => {
+  const all = cellsOf(isSliding, true)
+  for (const cells of all) {
+    expect(cells.available(50n * MS)).toBe(3)
+    for (let i = 0; i < 3; i++) expect(cells.take(50n * MS)).toBe(0n)
+    expect(cells.take(50n * MS)).toBeGreaterThan(50n * MS)
+    expect(cells.available(50n * MS)).toBe(0)
+  }
+})
+
+test('a token bucket never holds more than its limit, however long nothing starts', () => {
+  const [bucket] = cellsOf(false, false)
+  expect(bucket!.available(1n)).toBe(3)
+  expect(bucket!.available(10n ** 15n)).toBe(3)
+  for (let i = 0; i < 3; i++) expect(bucket!.take(10n ** 15n)).toBe(0n)
+  expect(bucket!.take(10n ** 15n)).toBe(10n ** 15n + 3_333_334n)
+})
+
+test('a sliding window of one cell alternates between taken and free', () => {
+  const rate = { limit: 1, windowMs: 10, isSliding: true, isPerPartition: false }
+  const lanes: LaneCells[] = [{ owners: 0, minConcurrency: 0, rate }]
+  const { memory } = new CoordinatorCommons(1, lanes)
+  const { views, layout } = attachCommons(memory, 1, lanes)
+  const window = rateCells(views, layout.lanes[0]!, rate, 0, CURSOR_WORDS)
+  for (let now = 100n * MS; now < 200n * MS; now += 10n * MS) {
+    expect(window.take(now)).toBe(0n)
+    expect(window.take(now + 9n * MS)).toBe(now + 10n * MS)
+  }
+})

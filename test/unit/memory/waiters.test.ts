@@ -1,0 +1,105 @@
+// Waiters: bits that say who waits for a lane, and the wake that goes round. What may go wrong
+// between steps is in lane-gate.test.ts.
+
+import { expect, test } from 'vitest'
+import { attachCommons, CoordinatorCommons } from '../../../src/memory/commons.ts'
+import { Bell } from '../../../src/memory/doorbell.ts'
+import { bellWord } from '../../../src/memory/layout.ts'
+import { handOn, joinWaiters, leaveWaiters, ownerOf } from '../../../src/memory/waiters.ts'
+
+const cells = { owners: 1, minConcurrency: 0, rate: undefined }
+
+function world(partitions: number) {
+  const commons = new CoordinatorCommons(partitions, [cells])
+  const { views, layout } = attachCommons(commons.memory, partitions, [cells])
+  const lane = layout.lanes[0]!
+  for (let partition = 0; partition < partitions; partition++) commons.openBell(partition, 1)
+  const sleep = (...those: number[]) => {
+    for (const one of those) Atomics.store(views.words, bellWord(one, 1), Bell.ASLEEP)
+  }
+  const join = (...those: number[]) => {
+    for (const one of those) joinWaiters(views.words, lane, one)
+    sleep(...those)
+  }
+  const isRung = (partition: number) =>
+    Atomics.load(views.words, bellWord(partition, 1)) === Bell.AWAKE
+  const pass = (after: number) => handOn(views, layout, lane, after)
+  const leave = (partition: number) => leaveWaiters(views.words, lane, partition)
+  return { sleep, join, isRung, pass, leave, commons, views }
+}
+
+test('a wake goes to the next waiter after the one that hands on, in a circle, and to one only', () => {
+  const { join, isRung, pass, sleep } = world(5)
+  sleep(0, 1, 2, 3, 4)
+  join(1, 3)
+  const rung = () => [0, 1, 2, 3, 4].filter(isRung)
+  pass(1)
+  expect(rung()).toEqual([3])
+  pass(3)
+  expect(rung()).toEqual([1, 3])
+  sleep(1, 3)
+  pass(4)
+  expect(rung()).toEqual([])
+})
+
+test('who hands on is never woken by it, and stays among the waiters', () => {
+  const { join, isRung, pass, leave } = world(3)
+  join(2)
+  pass(2)
+  expect(isRung(2)).toBe(false)
+  expect(leave(2)).toBe(true)
+})
+
+test('leaving tells whether a wake was given meanwhile', () => {
+  const { join, pass, leave } = world(3)
+  join(1, 2)
+  pass(0)
+  expect([leave(1), leave(2), leave(2)]).toEqual([false, true, false])
+})
+
+test('bits of partitions beyond the first 32 are kept in words of their own', () => {
+  const { join, isRung, pass, leave } = world(100)
+  join(31, 32, 63, 64, 99)
+  pass(64)
+  expect(isRung(99)).toBe(true)
+  pass(99)
+  expect(isRung(31)).toBe(true)
+  pass(31)
+  expect(isRung(32)).toBe(true)
+  expect([31, 32, 63, 64, 99].map(leave)).toEqual([false, false, true, true, false])
+})
+
+test('every waiter is woken once as the wake goes round, whoever starts it', () => {
+  const { join, isRung, pass } = world(8)
+  const waiting = [0, 2, 3, 5, 7]
+  join(...waiting)
+  let at = 4
+  const woken: number[] = []
+  for (let i = 0; i < waiting.length; i++) {
+    pass(at)
+    at = waiting.find((one) => isRung(one) && !woken.includes(one))!
+    woken.push(at)
+  }
+  expect(woken).toEqual([5, 7, 0, 2, 3])
+})
+
+test('a waiter with a new thread is rung on the bell of that thread', () => {
+  const { join, pass, commons, views } = world(2)
+  commons.openBell(1, 2)
+  join(1)
+  Atomics.store(views.words, bellWord(1, 2), Bell.ASLEEP)
+  pass(0)
+  expect(Atomics.load(views.words, bellWord(1, 2))).toBe(Bell.AWAKE)
+  expect(Atomics.load(views.words, bellWord(1, 1))).toBe(Bell.ASLEEP)
+})
+
+test('owners differ for every thread of every partition, and none is 0', () => {
+  const owners = new Set<number>()
+  for (let partition = 0; partition < 256; partition++) {
+    for (let incarnation = 1; incarnation < 200; incarnation++) {
+      owners.add(ownerOf(partition, incarnation))
+    }
+  }
+  expect(owners.size).toBe(256 * 199)
+  expect(owners.has(0)).toBe(false)
+})
