@@ -185,6 +185,16 @@ export function invariant(holds: boolean, what: string): asserts holds {
  * @returns At most about 80 characters.
  */
 export function show(value: unknown): string {
+  try {
+    const text = describe(value).replaceAll('\n', '\\n')
+    return text.length > 80 ? `${text.slice(0, 79)}…` : text
+  } catch {
+    // A revoked proxy, a getter that throws, a name that is no text.
+    return `${typeof value === 'function' ? 'a function' : 'an object'} that cannot be described`
+  }
+}
+
+function describe(value: unknown): string {
   if (typeof value === 'string')
     return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value)
   if (typeof value === 'bigint') return `${value}n`

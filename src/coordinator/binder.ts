@@ -15,9 +15,6 @@ import { ANY_PARTITION, type PendingCommand } from './pending-command.ts'
 /** Waking a sleeping partition costs about as much as so much work on one that is awake. */
 const WAKE_COST_US = 200
 
-/** A partition that is stuck comes last. */
-const STUCK_COST_US = 1e9
-
 /** An idle partition is not worth waking for less than this. */
 const RECALL_WORK_US = 200
 
@@ -238,13 +235,13 @@ export class Binder implements Admission<PendingCommand> {
     }
     let best: PartitionHandle | undefined
     let bestCost = Number.POSITIVE_INFINITY
+    // What is bound to a stuck partition waits for its long command: better to wait for room
+    // elsewhere.
+    const isAnyMoving = partitions.some(({ window, isStuck }) => window !== undefined && !isStuck)
     for (const partition of partitions) {
       const window = partition.window
-      if (window === undefined) continue
-      const cost =
-        window.workUs +
-        (window.end.bell.isAwake ? 0 : WAKE_COST_US) +
-        (partition.isStuck ? STUCK_COST_US : 0)
+      if (window === undefined || (isAnyMoving && partition.isStuck)) continue
+      const cost = window.workUs + (window.end.bell.isAwake ? 0 : WAKE_COST_US)
       if (cost > bestCost || (cost === bestCost && partition.touched < best!.touched)) continue
       if (!this.#accepts(window, command, rank)) continue
       best = partition

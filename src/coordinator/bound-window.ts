@@ -20,8 +20,9 @@ import {
   resultStartedAtMs,
 } from '../wire/result-record.ts'
 import type { SidePort } from '../wire/side-port.ts'
-import type { Holder, PendingCommand } from './pending-command.ts'
+import { ANY_PARTITION, type Holder, type PendingCommand } from './pending-command.ts'
 import { learnDuration } from './type-table.ts'
+import { WindowLoad } from './window-load.ts'
 
 /** Work that a window should hold: it must outlast a pause of the main thread. */
 const WINDOW_WORK_US = 10_000
@@ -58,21 +59,10 @@ export class BoundWindow implements RecordSink, Holder {
   readonly #decoder: PayloadDecoder = new PayloadDecoder()
   readonly #commands: (PendingCommand | undefined)[] = new Array(SLOT_COUNT).fill(undefined)
   readonly #ids = new Int32Array(SLOT_COUNT)
-  readonly #ranks = new Int32Array(SLOT_COUNT)
-  readonly #worksUs = new Float64Array(SLOT_COUNT)
-  readonly #bytes = new Int32Array(SLOT_COUNT)
-  readonly #laneCounts: Int32Array
+  readonly #load: WindowLoad
   readonly #bytesMax: number
   /** So many commands may be bound however long they run: as many as can run, and one at hand. */
   readonly #countMin: number
-  #count = 0
-  #workUs = 0
-  /** The same without lanes that are limited: their commands may wait at the gate. */
-  #openCount = 0
-  #openWorkUs = 0
-  #boundBytes = 0
-  /** No bound command is less urgent; may over-state. */
-  #lastRank = 0
   #unpublished = 0
   #completed = 0
 
@@ -96,7 +86,7 @@ export class BoundWindow implements RecordSink, Holder {
     this.#sidePort = sidePort
     this.#encoder = new PayloadEncoder('payload', plan.inlineBytesMax)
     this.#bytesMax = this.#end.commands.bodyBytesMax
-    this.#laneCounts = new Int32Array(plan.lanes.length)
+    this.#load = new WindowLoad(plan.lanes.length)
     this.#countMin = plan.concurrency + 1
   }
 
@@ -105,14 +95,19 @@ export class BoundWindow implements RecordSink, Holder {
     return this.#end
   }
 
+  /** How much is bound. */
+  get load(): WindowLoad {
+    return this.#load
+  }
+
   /** Commands bound of lanes that are not limited. */
   get openCount(): number {
-    return this.#openCount
+    return this.#load.openCount
   }
 
   /** Estimated run time of those, in microseconds. */
   get openWorkUs(): number {
-    return this.#openWorkUs
+    return this.#load.openWorkUs
   }
 
   /** Whether a handler runs; lags behind by results that were not taken yet. */
@@ -126,27 +121,27 @@ export class BoundWindow implements RecordSink, Holder {
    * @param laneIndex - The lane.
    */
   boundIn(laneIndex: number): number {
-    return this.#laneCounts[laneIndex]!
+    return this.#load.inLane(laneIndex)
   }
 
   /** Whether there is room for one more command, its work aside. */
   get hasRoom(): boolean {
-    return this.#end.slots.freeCount > RESERVED_SLOTS && this.#boundBytes <= this.#bytesMax
+    return this.#end.slots.freeCount > RESERVED_SLOTS && this.#load.bytes <= this.#bytesMax
   }
 
   /** Commands bound and not settled. */
   get count(): number {
-    return this.#count
+    return this.#load.count
   }
 
   /** Estimated run time of what is bound, in microseconds. */
   get workUs(): number {
-    return this.#workUs
+    return this.#load.workUs
   }
 
   /** No bound command is less urgent; may over-state. */
   get lastRank(): number {
-    return this.#lastRank
+    return this.#load.lastRank
   }
 
   /** Results taken so far; grows whenever the partition makes progress. */
@@ -162,26 +157,12 @@ export class BoundWindow implements RecordSink, Holder {
    * @param rank - How urgent it is at this moment.
    */
   accepts(command: PendingCommand, rank: number): boolean {
-    const free = this.#end.slots.freeCount
-    if (free === 0) return false
-    if (this.#openCount < this.#countMin) return true
+    const load = this.#load
+    if (this.#end.slots.freeCount === 0) return false
+    if (load.openCount < this.#countMin) return true
     const work = command.type.estimateUs
-    if (this.hasRoom && this.#openWorkUs + work <= WINDOW_WORK_US) return true
-    return rank < this.#lastRank && this.aheadUs(rank) + work <= WINDOW_WORK_US
-  }
-
-  /**
-   * Estimated work that runs before a command of a rank would.
-   *
-   * @param rank - Of the command.
-   * @returns Microseconds.
-   */
-  aheadUs(rank: number): number {
-    let sum = 0
-    for (let slot = 0; slot < SLOT_COUNT; slot++) {
-      if (this.#ranks[slot]! <= rank) sum += this.#worksUs[slot]!
-    }
-    return sum
+    if (this.hasRoom && load.openWorkUs + work <= WINDOW_WORK_US) return true
+    return rank < load.lastRank && load.aheadUs(rank) + work <= WINDOW_WORK_US
   }
 
   /**
@@ -261,24 +242,21 @@ export class BoundWindow implements RecordSink, Holder {
       return
     }
     invariant(command !== undefined, `result ${id} has a command`)
-    const payloadKind = payloadKindOf(kind)
-    const value =
-      payloadKind === PayloadKind.SIDE
-        ? this.#sidePort.take(id)
-        : this.#decoder.decode(
-            payloadKind,
-            resetsOf(kind),
-            views,
-            offset + RESULT_HEAD_BYTES,
-            length - RESULT_HEAD_BYTES,
-          )
+    let isDone = status === ResultStatus.DONE
+    let value: unknown
+    try {
+      value = this.#decode(id, kind, offset, length)
+    } catch (error) {
+      isDone = false
+      value = error
+    }
     this.#forget(slot)
     slots.close(id)
     this.#completed++
     const startedAtMs = resultStartedAtMs(views, offset)
     const durationMs = resultDurationMs(views, offset)
     learnDuration(command.type, durationMs)
-    if (status === ResultStatus.DONE) {
+    if (isDone) {
       command.complete(value, this.#partition, startedAtMs, durationMs)
     } else command.fail(value, this.#partition, startedAtMs, durationMs)
   }
@@ -292,7 +270,7 @@ export class BoundWindow implements RecordSink, Holder {
 
   /**
    * Takes back commands that have not started, the last to run first, and leaves those that cannot
-   * be sent twice or have a home.
+   * be sent twice. One of those that has a home keeps what runs before it here: their order stays.
    *
    * @param workUs - Stop when so much estimated work was taken back.
    * @param rankMin - Leave what is more urgent. Default: take any.
@@ -303,14 +281,15 @@ export class BoundWindow implements RecordSink, Holder {
     rankMin = 0,
     rankMax: number = Number.POSITIVE_INFINITY,
   ): PendingCommand[] {
+    const load = this.#load
     const slots: number[] = []
     for (let slot = 0; slot < SLOT_COUNT; slot++) {
-      const rank = this.#ranks[slot]!
+      const rank = load.rankOf(slot)
       if (this.#commands[slot] !== undefined && rank >= rankMin && rank <= rankMax) slots.push(slot)
     }
     slots.sort(
       (a, b) =>
-        this.#ranks[b]! - this.#ranks[a]! ||
+        load.rankOf(b) - load.rankOf(a) ||
         this.#commands[b]!.sequence - this.#commands[a]!.sequence,
     )
     const recalled: PendingCommand[] = []
@@ -318,20 +297,16 @@ export class BoundWindow implements RecordSink, Holder {
     for (const slot of slots) {
       if (taken >= workUs) break
       const command = this.#commands[slot]!
-      const work = this.#worksUs[slot]!
+      const work = load.workOf(slot)
       const { minConcurrency } = command.lane.plan
       // What a lane is promised makes way for nobody.
-      if (rankMin > 0 && this.#laneCounts[command.laneIndex]! <= minConcurrency) continue
+      if (rankMin > 0 && load.inLane(command.laneIndex) <= minConcurrency) continue
+      if (command.transferList !== undefined && command.home !== ANY_PARTITION) break
       if (command.transferList !== undefined || !this.revoke(slot)) continue
       taken += work
       recalled.push(command)
     }
-    this.#lastRank = 0
-    for (let slot = 0; slot < SLOT_COUNT; slot++) {
-      if (this.#commands[slot] !== undefined) {
-        this.#lastRank = Math.max(this.#lastRank, this.#ranks[slot]!)
-      }
-    }
+    load.refreshLastRank((slot) => this.#commands[slot] !== undefined)
     return recalled
   }
 
@@ -355,43 +330,33 @@ export class BoundWindow implements RecordSink, Holder {
     return left
   }
 
+  #decode(id: number, kind: number, offset: number, length: number): unknown {
+    const payloadKind = payloadKindOf(kind)
+    if (payloadKind === PayloadKind.SIDE) return this.#sidePort.take(id)
+    return this.#decoder.decode(
+      payloadKind,
+      resetsOf(kind),
+      this.#end.views,
+      offset + RESULT_HEAD_BYTES,
+      length - RESULT_HEAD_BYTES,
+    )
+  }
+
   #open(id: number, command: PendingCommand, rank: number, bytes: number): void {
     const slot = slotOf(id)
-    const work = command.type.estimateUs
+    const { lane, extras } = command
     this.#commands[slot] = command
     this.#ids[slot] = id
-    this.#ranks[slot] = rank
-    this.#worksUs[slot] = work
-    this.#bytes[slot] = bytes
-    this.#laneCounts[command.laneIndex]!++
-    if (this.#count++ === 0 || rank > this.#lastRank) this.#lastRank = rank
-    this.#workUs += work
-    if (!command.lane.isLimited) {
-      this.#openCount++
-      this.#openWorkUs += work
-    }
-    this.#boundBytes += bytes
-    const { extras } = command
-    if (extras !== undefined) {
-      extras.holder = this
-      extras.slot = slot
-    }
+    this.#load.add(slot, lane, rank, command.type.estimateUs, bytes)
+    if (extras === undefined) return
+    extras.holder = this
+    extras.slot = slot
   }
 
   #forget(slot: number): void {
-    const command = this.#commands[slot]!
-    const work = this.#worksUs[slot]!
+    const { lane, extras } = this.#commands[slot]!
     this.#commands[slot] = undefined
-    this.#worksUs[slot] = 0
-    this.#boundBytes -= this.#bytes[slot]!
-    this.#laneCounts[command.laneIndex]!--
-    // Sums of estimates drift by rounding; an empty window starts from zero again.
-    if (--this.#count === 0) this.#workUs = 0
-    else this.#workUs -= work
-    if (!command.lane.isLimited) {
-      if (--this.#openCount === 0) this.#openWorkUs = 0
-      else this.#openWorkUs -= work
-    }
-    if (command.extras !== undefined) command.extras.holder = undefined
+    this.#load.remove(slot, lane)
+    if (extras !== undefined) extras.holder = undefined
   }
 }

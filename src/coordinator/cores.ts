@@ -50,7 +50,8 @@ export function quotaCores(read: ReadText): number {
 
 function quotaOfVersion2(read: ReadText, folder: string): number {
   const [quota, period] = (read(join(folder, 'cpu.max')) ?? 'max').trim().split(/\s+/)
-  return quota === 'max' ? Number.POSITIVE_INFINITY : Number(quota) / Number(period ?? 100_000)
+  const cores = Number(quota) / Number(period ?? 100_000)
+  return cores > 0 ? cores : Number.POSITIVE_INFINITY
 }
 
 function quotaOfVersion1(read: ReadText, folder: string): number {

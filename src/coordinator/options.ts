@@ -22,6 +22,7 @@ import {
   planLane,
 } from '../model/lane.ts'
 import {
+  PARTITION_COUNT_MAX,
   PARTITION_RULES,
   type Partitioner,
   type PartitionOptions,
@@ -234,7 +235,8 @@ function checkPartitions(
       allowed: '1 where the strategy is "none"',
     })
   }
-  const partitionCount = strategy === 'none' ? 1 : (checked.count ?? usableCores())
+  const cores = Math.min(usableCores(), PARTITION_COUNT_MAX)
+  const partitionCount = strategy === 'none' ? 1 : (checked.count ?? cores)
   return { strategy, partitionCount, choose: checked.choose }
 }
 

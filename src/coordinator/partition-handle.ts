@@ -36,14 +36,18 @@ export class PartitionHandle {
 
   /** Whether it is held up by one long command: false again once it settles something. */
   get isStuck(): boolean {
-    return this.incarnation?.window.completed === this.#stuckAt
+    const window = this.incarnation?.window
+    return window !== undefined && window.count > 0 && window.completed === this.#stuckAt
   }
 
   /** Notes that a command was bound to it. */
   touch(): void {
     this.touched = ++touches
     // It was idle: what it did before says nothing about how long it takes now.
-    if (this.incarnation!.window.count === 1) this.#completedSeen = -1
+    if (this.incarnation!.window.count === 1) {
+      this.#completedSeen = -1
+      this.#stuckAt = -1
+    }
   }
 
   /**

@@ -60,6 +60,11 @@ export class ResultPump {
     this.#queueTurn()
   }
 
+  /** Looks at the rings soon: a thread that died may have been about to ring. */
+  look(): void {
+    if (!this.#isStopped) this.#queueTurn()
+  }
+
   /** Ends the pump for good. */
   stop(): void {
     this.#isStopped = true

@@ -108,7 +108,10 @@ export class Runtime {
           this.#progressed(nowMs())
         },
         failed: (partition, reason) => this.#giveUp(partition, reason),
-        settled: () => this.#settled(),
+        ended: () => {
+          this.#settled()
+          this.#pump.look()
+        },
       },
     )
   }

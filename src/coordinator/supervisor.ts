@@ -26,8 +26,8 @@ export interface SupervisorEvents {
   requeue(commands: readonly PendingCommand[]): void
   /** A partition was given up. */
   failed(partition: PartitionHandle, reason: LaneError): void
-  /** Commands were settled. */
-  settled(): void
+  /** A thread has ended, and what it left is settled or queued again. */
+  ended(): void
 }
 
 /** Keeps partitions alive. */
@@ -198,7 +198,7 @@ export class Supervisor {
       this.#events.requeue(waiting)
       this.#respawn(partition, incarnation.lostError('starting', false))
     }
-    this.#events.settled()
+    this.#events.ended()
   }
 
   #respawn(partition: PartitionHandle, reason: LaneError): void {

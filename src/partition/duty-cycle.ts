@@ -195,8 +195,6 @@ export class DutyCycle implements Admission<WindowEntry> {
     const startedAtMs = hasEntered ? gate.startedAtMs : this.#clockMs
     const slot = hasEntered ? gate.slot : NOT_ENTERED
     if (gate.hasListeners) outbox.send(id, ResultStatus.STARTED, undefined, startedAtMs, 0)
-    // What was kept, dropped or told above has not been rung for, and the handler may run for long.
-    end.coordinatorBell.ring(false)
     this.#run(entry, { id, laneIndex, key, slot, startedAtMs })
   }
 
@@ -261,14 +259,13 @@ export class DutyCycle implements Admission<WindowEntry> {
   }
 
   #finish(run: Run, status: 0 | 1, value: unknown): void {
-    const { outbox, end, gate, window, concurrency } = this.#parts
+    const { outbox, gate, window, concurrency } = this.#parts
     const { id, key, laneIndex, slot, startedAtMs } = run
     this.#clockMs = nowMs()
     this.#signals.end(id)
     outbox.send(id, status, value, startedAtMs, this.#clockMs - startedAtMs)
     if (slot !== NOT_ENTERED) gate.leave(laneIndex, slot)
     if (key !== undefined && concurrency > 1) window.end(key, this.#clockMs)
-    end.coordinatorBell.ring(false)
   }
 
   #queueTurn(): void {

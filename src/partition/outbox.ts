@@ -118,6 +118,8 @@ export class Outbox {
       results.commit(offset, kind)
     }
     results.publish()
+    // For every record: the next handler may run for long.
+    this.#end.coordinatorBell.ring(false)
     return true
   }
 }

@@ -113,3 +113,18 @@ test.each([
 ])('%o is shown as %s', (value, shown) => {
   expect(show(value)).toBe(shown)
 })
+
+test('showing is safe for any value, and short and on one line', () => {
+  const { proxy, revoke } = Proxy.revocable({}, {})
+  revoke()
+  const tagged = {
+    get [Symbol.toStringTag]() {
+      throw new Error('no')
+    },
+  }
+  const named = (name: unknown) => Object.defineProperty(() => {}, 'name', { value: name })
+  for (const value of [proxy, tagged, named(Symbol('s')), named('x'.repeat(500)), 10n ** 500n]) {
+    expect(show(value).length).toBeLessThanOrEqual(80)
+  }
+  expect(show(Symbol('a\n'.repeat(500)))).toMatch(/^Symbol.{73}…$/)
+})

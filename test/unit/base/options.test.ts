@@ -149,3 +149,16 @@ test('checking without filling in accepts and refuses the same', () => {
   expect(() => checkGiven('Thing', { count: 0 }, RULES)).toThrow('Thing.count is 0')
   expect(() => checkGiven('Thing', null, RULES)).toThrow('Thing options is null')
 })
+
+test('what is kept is what was checked, hidden members and getters included', () => {
+  expect(refusal(Object.defineProperty({}, 'count', { value: -5 })).message).toContain(
+    'count is -5',
+  )
+  let reads = 0
+  const changing = {
+    get count() {
+      return reads++ === 0 ? 1 : -5
+    },
+  }
+  expect(refusal(changing).message).toContain('count is -5')
+})

@@ -267,3 +267,29 @@ test('a command that was settled while it waited is dropped, not bound', () => {
   expect(backlog.size).toBe(0)
   expect(rigs[0]!.runAll()).toEqual([1e6])
 })
+
+test('what is bound behind a command that does not end goes to a partition that moves', () => {
+  const { rigs, backlog, binder } = binderOver(2, true)
+  bind(rigs[0]!.bound, command({ rank: 3, ...LONG }))
+  const urgent = command({ rank: 3, ...LONG })
+  bind(rigs[0]!.bound, urgent)
+  rigs[0]!.bound.flush()
+  rigs[0]!.start()
+  for (let i = 0; i < 50; i++) backlog.offer(command({ rank: 8, ...LONG }), 0)
+  const free = rigs[0]!.bound.end.slots.freeCount
+  const ran: number[] = []
+  // As the manager does after each turn that found results.
+  for (let now = 0; now < 20 && !ran.includes(urgent.sequence); now++) {
+    const entry = rigs[1]!.start()
+    if (entry !== undefined) {
+      ran.push(entry.sequence)
+      rigs[1]!.finish(entry.id, 0)
+    }
+    rigs[1]!.bound.drain()
+    binder.refill()
+    binder.rebalance(now)
+    binder.flush()
+  }
+  expect(ran).toContain(urgent.sequence)
+  expect(rigs[0]!.bound.end.slots.freeCount).toBe(free)
+})

@@ -257,7 +257,7 @@ test('it says how much work is ahead of a rank', () => {
   bind(rig.bound, command({ rank: 1, estimateUs: 10 }))
   bind(rig.bound, command({ rank: 2, estimateUs: 200 }))
   bind(rig.bound, command({ rank: 3, estimateUs: 3000 }))
-  expect([0, 1, 2, 3].map((rank) => rig.bound.aheadUs(rank))).toEqual([0, 10, 210, 3210])
+  expect([0, 1, 2, 3].map((rank) => rig.bound.load.aheadUs(rank))).toEqual([0, 10, 210, 3210])
 })
 
 test('after a death finished results are delivered, and what is left is told apart by its start', () => {
@@ -315,7 +315,7 @@ test('a boosted command is bound by its present rank', () => {
   const rig = new Rig()
   rig.bound.bind(command({ rank: 9 }), 2)
   expect(rig.bound.lastRank).toBe(2)
-  expect(rig.bound.aheadUs(1)).toBe(0)
+  expect(rig.bound.load.aheadUs(1)).toBe(0)
 })
 
 test('commands of limited lanes do not count as open work, since they may wait at the gate', () => {
@@ -369,4 +369,15 @@ test('it knows whether a handler runs', () => {
   rig.finish(id, 0)
   rig.bound.drain()
   expect(rig.bound.isRunning).toBe(false)
+})
+
+test('what was moved and has a home is not run before what is ahead of it', () => {
+  const rig = new Rig()
+  const moved = new ArrayBuffer(8)
+  bind(rig.bound, command({ sequence: 1, home: 0 }))
+  bind(rig.bound, command({ sequence: 2, home: 0, payload: moved, transferList: [moved] }))
+  bind(rig.bound, command({ sequence: 3, home: 0 }))
+  rig.bound.flush()
+  expect(rig.bound.recall(Number.POSITIVE_INFINITY).map(({ sequence }) => sequence)).toEqual([3])
+  expect(rig.runAll()).toEqual([1, 2])
 })

@@ -122,3 +122,10 @@ test('an environment variable that is no positive integer is passed over', () =>
     expect(usableCores()).toBe(unset)
   }
 })
+
+test('a version 2 quota that cannot be read counts as none', () => {
+  for (const text of ['', 'garbage', '0 100000', '5 0x']) {
+    const read = machine({ '/proc/self/cgroup': '0::/\n', [`${V2}/cpu.max`]: text })
+    expect(quotaCores(read)).toBe(Number.POSITIVE_INFINITY)
+  }
+})

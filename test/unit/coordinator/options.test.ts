@@ -280,3 +280,8 @@ test('every default is a value that its own rule accepts', () => {
     expect([option, rule.accepts(rule.default)]).toEqual([option, true])
   }
 })
+
+test('a machine with more cores than a manager can have partitions gets the most there can be', () => {
+  vi.stubEnv(CORES_VARIABLE, '1000')
+  expect(plan({}).partitionCount).toBe(256)
+})

@@ -181,8 +181,8 @@ class World {
   get isStuck(): boolean {
     const wanting = this.all.filter(({ left, state }) => left > 0 || state === 'run')
     if (!wanting.some(({ left }) => left > 0)) return false
-    // The supervisor sees to what a dead one leaves, and one that is awake may still have to tell of a
-    // slot that it freed: it does so before it sleeps or turns to other work.
+    // The supervisor sees to what a dead one leaves, and one that is awake may still have to tell
+    // of a slot that it freed: it does so before it sleeps or turns to other work.
     if (this.all.some(({ state }) => state !== 'asleep')) return false
     const hasTimer = wanting.some(({ armedMs }) => armedMs !== Number.POSITIVE_INFINITY)
     return !hasTimer && wanting.every(({ state, isRung }) => state === 'asleep' && !isRung)
