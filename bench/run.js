@@ -41,7 +41,8 @@ function chooseSystems({ systems, isQuick }) {
 }
 
 /**
- * Measures, and prints each row when it is done.
+ * Measures; prints each row and writes the results so far when it is done, so that a run that is
+ * interrupted was not for nothing.
  *
  * @param {Options} options
  * @returns {Promise<Report>}
@@ -57,8 +58,7 @@ async function measure(options) {
   const ids = ROWS.map(({ id }) => id).filter((id) => only.test(id))
   // A smoke shares pools among rows; a measurement gives each row a fresh process.
   const jobs = isQuick ? [ids] : ids.map((id) => [id])
-  for (const job of jobs) {
-    if (job.length === 0) continue
+  for (const job of jobs.filter(({ length }) => length > 0)) {
     try {
       for (const row of await startRows(job, systems, settings)) {
         rows.push(row)
@@ -70,6 +70,7 @@ async function measure(options) {
     } catch (error) {
       failures.push(`${job.join(', ')}: ${/** @type {Error} */ (error).message}`)
     }
+    save(options, { machine, settings, rows, micro: [], failures })
   }
   /** @type {import('./support/contract.js').MicroResult[]} */
   let micro = []
@@ -109,8 +110,20 @@ async function measureParts(isQuick) {
 function resultsPath({ json, isPartial, isQuick, from }, { machine }) {
   if (json !== undefined) return json
   if (isPartial || isQuick || from !== undefined) return undefined
-  const major = machine.node.replace(/\..*/, '')
+  const major = machine.node.replace(/^v|\..*/g, '')
   return `${RESULTS}${machine.date.slice(0, 10)}-node-${major}.json`
+}
+
+/**
+ * Writes the results, if they are to be kept.
+ *
+ * @param {Options} options
+ * @param {Report} report
+ */
+function save(options, report) {
+  const path = resultsPath(options, report)
+  if (path !== undefined) writeReport(path, report)
+  return path
 }
 
 const options = readCommandLine(process.argv.slice(2))
@@ -123,11 +136,8 @@ else if (options.isList) {
   if (options.from !== undefined) {
     print(...headerLines(report.machine), ...report.rows.flatMap((row) => ['', ...rowLines(row)]))
   }
-  const path = resultsPath(options, report)
-  if (path !== undefined) {
-    writeReport(path, report)
-    print('', `results: ${path}`)
-  }
+  const path = save(options, report)
+  if (path !== undefined) print('', `results: ${path}`)
   if (options.isMarkdown) writeReadme(report)
   if (report.failures.length > 0) {
     print('', 'failed:', ...report.failures.map((line) => `  ${line}`))

@@ -100,6 +100,15 @@ export class Binder implements Admission<PendingCommand> {
     for (let place = 0; place < backlog.places; place++) this.#refill(place, now)
   }
 
+  /** Estimated work of the partition that has the least, in microseconds. */
+  get leastWorkUs(): number {
+    let least = Number.POSITIVE_INFINITY
+    for (const { window } of this.#parts.partitions) {
+      if (window !== undefined) least = Math.min(least, window.openWorkUs)
+    }
+    return least
+  }
+
   /** When something that waits becomes more urgent by itself; Infinity if nothing does. */
   get changesAtMs(): number {
     const { backlog } = this.#parts

@@ -15,8 +15,11 @@ const QUIET_TURNS = 4
 /** Fewer results in a turn than this are not worth looking again and again for the next. */
 const FLOW_COUNT = 8
 
-/** How long it dozes: results that come meanwhile cost one wake instead of one each. */
-const DOZE_MS = 1
+/** Shortest doze: results that come meanwhile cost one wake instead of one each. */
+const DOZE_MS_MIN = 1
+
+/** Longest doze, where every partition has more than enough to do. */
+const DOZE_MS_MAX = 4
 
 /** What the pump works for. */
 export interface PumpWork {
@@ -30,6 +33,8 @@ export interface PumpWork {
    * Called when nothing came for a moment; whether to look again in a moment instead of sleeping.
    */
   idled(nowMs: number): boolean
+  /** How long the partition with the least to do is at work, in milliseconds. */
+  leastWorkMs(): number
 }
 
 /** The coordinator's loop. */
@@ -80,7 +85,10 @@ export class ResultPump {
     this.#isTurnQueued = false
     if (this.#isStopped) return
     this.#bell.stayAwake()
-    if (this.#takeResults()) return
+    const count = this.#takeResults()
+    if (count >= FLOW_COUNT) this.#queueTurn()
+    else if (count > 0) this.#doze()
+    if (count > 0) return
     if (!this.#work.isBusy()) this.#release()
     else if (this.#quietTurns++ < QUIET_TURNS) this.#queueTurn()
     else if (!this.#hasDozed || this.#work.idled(nowMs())) this.#doze()
@@ -93,34 +101,39 @@ export class ResultPump {
     timers.setImmediate(this.#turn)
   }
 
+  /**
+   * Sleeps for a moment: a quarter of what the partition with the least to do has before it, so that
+   * none runs dry, and what was bound behind ten milliseconds of work is told of a little later.
+   */
   #doze(): void {
     this.#hasDozed = true
     if (!this.#sleep(Bell.DOZING)) return
-    if (this.#dozeTimer === undefined)
-      this.#dozeTimer = timers.setTimeout(this.#turn, DOZE_MS).unref()
-    else this.#dozeTimer.refresh()
+    const ms = Math.floor(this.#work.leastWorkMs() / 4)
+    timers.clearTimeout(this.#dozeTimer)
+    const dozeMs = Math.min(Math.max(ms, DOZE_MS_MIN), DOZE_MS_MAX)
+    this.#dozeTimer = timers.setTimeout(this.#turn, dozeMs).unref()
   }
 
   /** Sleeps unless a result came in the meantime. */
   #sleep(state: 1 | 2): boolean {
     this.#bell.announce(state)
-    if (this.#takeResults()) {
+    if (this.#takeResults() > 0) {
       this.#bell.stayAwake()
+      this.#queueTurn()
       return false
     }
     this.#bell.wait()
     return true
   }
 
-  /** Takes what the rings hold; false if they hold nothing. */
-  #takeResults(): boolean {
+  /** Takes what the rings hold; answers how many records. */
+  #takeResults(): number {
     const count = this.#work.drain()
-    if (count === 0) return false
+    if (count === 0) return 0
     this.#quietTurns = count < FLOW_COUNT ? QUIET_TURNS : 0
     this.#hasDozed = false
     this.#work.progressed(nowMs())
-    this.#queueTurn()
-    return true
+    return count
   }
 
   #release(): void {

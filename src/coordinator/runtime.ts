@@ -87,6 +87,7 @@ export class Runtime {
       progressed: (now) => this.#progressed(now),
       isBusy: () => this.#lanes.openCount > 0,
       idled: (now) => this.#binder.rebalance(now),
+      leastWorkMs: () => this.#binder.leastWorkUs / 1000,
     })
     this.#supervisor = new Supervisor(
       {

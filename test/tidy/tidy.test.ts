@@ -22,7 +22,7 @@ function read(path: string): string {
 function filesUnder(folder: string): string[] {
   if (!exists(folder)) return []
   return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
+    .filter((entry) => entry.isFile() && !entry.parentPath.includes('node_modules'))
     .map((entry) =>
       join(entry.parentPath, entry.name)
         .slice(root.length + 1)
