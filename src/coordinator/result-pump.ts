@@ -9,7 +9,9 @@ import { nowMs, timers } from '../base/clock.ts'
 import type { CoordinatorCommons } from '../memory/commons.ts'
 import { Bell, type BellSleeper } from '../memory/doorbell.ts'
 
-/** Turns in a row that find nothing before the pump stops looking, where results come in numbers. */
+/**
+ * Turns in a row that find nothing before the pump stops looking, where results come in numbers.
+ */
 const QUIET_TURNS = 4
 
 /** Fewer results in a turn than this are not worth looking again and again for the next. */
@@ -102,8 +104,9 @@ export class ResultPump {
   }
 
   /**
-   * Sleeps for a moment: a quarter of what the partition with the least to do has before it, so that
-   * none runs dry, and what was bound behind ten milliseconds of work is told of a little later.
+   * Sleeps for a moment: a quarter of what the partition with the least to do has before it, so
+   * that none runs dry, and what was bound behind ten milliseconds of work is told of a little
+   * later.
    */
   #doze(): void {
     this.#hasDozed = true
