@@ -21,6 +21,12 @@ const RECALL_WORK_US = 200
 /** A partition that settled nothing for so long may be held up by one long command. */
 const STUCK_MS = 1
 
+/**
+ * So many commands move from a partition at a time: taking one back costs both threads more than a
+ * short command does, and a thread that only lost its core for a moment looks stuck.
+ */
+const SPREAD_COUNT_MAX = 64
+
 /** The same where others have enough to do: moving commands between them has a price. */
 const LATE_MS = 5
 
@@ -193,7 +199,8 @@ export class Binder implements Admission<PendingCommand> {
   }
 
   #spread(window: BoundWindow, workUs: number): void {
-    const recalled = window.recall(workUs)
+    const everyRank = Number.POSITIVE_INFINITY
+    const recalled = window.recall(workUs, 0, everyRank, SPREAD_COUNT_MAX)
     if (recalled.length === 0) return
     this.takeBack(recalled)
     this.refill()

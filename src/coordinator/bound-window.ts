@@ -275,11 +275,13 @@ export class BoundWindow implements RecordSink, Holder {
    * @param workUs - Stop when so much estimated work was taken back.
    * @param rankMin - Leave what is more urgent. Default: take any.
    * @param rankMax - Leave what is less urgent. Default: take any.
+   * @param countMax - At most so many. Default: any number.
    */
   recall(
     workUs: number,
     rankMin = 0,
     rankMax: number = Number.POSITIVE_INFINITY,
+    countMax: number = Number.POSITIVE_INFINITY,
   ): PendingCommand[] {
     const load = this.#load
     const slots: number[] = []
@@ -295,7 +297,7 @@ export class BoundWindow implements RecordSink, Holder {
     const recalled: PendingCommand[] = []
     let taken = 0
     for (const slot of slots) {
-      if (taken >= workUs) break
+      if (taken >= workUs || recalled.length >= countMax) break
       const command = this.#commands[slot]!
       const work = load.workOf(slot)
       const { minConcurrency } = command.lane.plan
