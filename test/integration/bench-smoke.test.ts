@@ -48,3 +48,12 @@ test('a row that does not exist is not measured and an unknown system is refused
     'no system "abacus"; there are corelane, piscina',
   )
 })
+
+test('what lanes cost is measured, and every command of the deep queue has its result', async () => {
+  const script = join(root, 'bench/lane-cost.bench.js')
+  const args = ['--expose-gc', script, '--quick']
+  const { stdout } = await run(process.execPath, args, { cwd: root, timeout: 90_000 })
+  expect(stdout.match(/of bare$/gm)).toHaveLength(14)
+  expect(stdout).toMatch(/^5,000 queued: [\d,]+ submits\/s, [\d,]+ drained\/s$/m)
+  expect(stdout).toMatch(/while it waits: \d+ bytes$/m)
+}, 120_000)

@@ -1,0 +1,123 @@
+// Lane cost: what each promise of a lane costs, and what a million queued commands do, in one run.
+// Thread: main.   Owns: the managers it makes.
+// @ts-check
+//
+// No-op commands, 1,000 in flight, two partitions of four: the same commands through a bare lane,
+// through one with a single promise each, and through one with all of them, in turn. The maximum of
+// 4 is below what could run, so every start takes a slot; it never has to wait for one.
+
+import {
+  LaneConfig,
+  PartitionConfig,
+  PriorityBoostConfig,
+  QueueManager,
+  RateLimitConfig,
+} from 'corelane'
+import { describeMachine, headerLines } from './support/machine.js'
+import { summarize } from './support/statistics.js'
+
+const isQuick = process.argv.includes('--quick')
+const ROUNDS = isQuick ? 1 : 9
+const COMMANDS = isQuick ? 2_000 : 150_000
+const QUEUED = isQuick ? 5_000 : 1_000_000
+
+const RATE = RateLimitConfig.perSecond(100_000_000)
+const BOOST = PriorityBoostConfig.standard(60_000)
+
+const LANES = {
+  bare: new LaneConfig(),
+  slots: new LaneConfig(0, 4),
+  minimum: new LaneConfig(1),
+  rate: new LaneConfig().withRateLimit(RATE),
+  boost: new LaneConfig().withPriorityBoost(BOOST),
+  bound: new LaneConfig().withMaxPending(1_000_000),
+  all: new LaneConfig(1, 4).withRateLimit(RATE).withPriorityBoost(BOOST).withMaxPending(1_000_000),
+}
+
+const PAYLOADS = { number: 1, object: { id: 1, name: 'abc', tags: [1, 2, 3] } }
+
+/**
+ * Commands per second with so many in flight.
+ *
+ * @param {import('corelane').QueueManager} manager - Started.
+ * @param {string} lane - Name of the lane.
+ * @param {unknown} payload - Of every command.
+ */
+async function throughput(manager, lane, payload) {
+  let left = COMMANDS
+  const startedMs = performance.now()
+  const loop = async () => {
+    while (left-- > 0) await manager.submit(lane, 'echo', payload)
+  }
+  await Promise.all(Array.from({ length: 1000 }, loop))
+  return (COMMANDS / (performance.now() - startedMs)) * 1000
+}
+
+/** Makes a manager for the fixtures of the benchmark. */
+async function open() {
+  const manager = QueueManager.create({
+    handlers: new URL('./support/handlers.js', import.meta.url),
+    partitions: PartitionConfig.balanced(2),
+    concurrencyPerPartition: 4,
+    lanes: LANES,
+    drainTimeoutMs: 120_000,
+  })
+  await manager.start()
+  return manager
+}
+
+/** Compares the lanes for each payload. */
+async function compareLanes() {
+  const manager = await open()
+  for (const [kind, payload] of Object.entries(PAYLOADS)) {
+    /** @type {Record<string, number[]>} */
+    const rates = Object.fromEntries(Object.keys(LANES).map((lane) => [lane, []]))
+    // The first two rounds warm up.
+    for (let round = -2; round < ROUNDS; round++) {
+      for (const [lane, measured] of Object.entries(rates)) {
+        const rate = await throughput(manager, lane, payload)
+        if (round >= 0) measured.push(rate)
+      }
+    }
+    const bare = summarize(rates.bare ?? []).median
+    for (const [lane, measured] of Object.entries(rates)) {
+      const { median } = summarize(measured)
+      console.log(
+        `${kind.padEnd(7)} ${lane.padEnd(8)} ${Math.round(median).toLocaleString('en-US').padStart(11)}/s`,
+        ` ${(median / bare).toFixed(2)} of bare`,
+      )
+    }
+  }
+  await manager.close()
+}
+
+/** Queues many commands at once; the results are kept, nobody awaits them one by one. */
+async function queueMany() {
+  const manager = await open()
+  await throughput(manager, 'bare', PAYLOADS.object)
+  globalThis.gc?.()
+  const heapBefore = process.memoryUsage().heapUsed
+  const kept = new Array(QUEUED)
+  const startedMs = performance.now()
+  for (let i = 0; i < QUEUED; i++) kept[i] = manager.submit('bare', 'echo', i)
+  const queuedMs = performance.now()
+  globalThis.gc?.()
+  const heapEach = (process.memoryUsage().heapUsed - heapBefore) / QUEUED
+  const drainingMs = performance.now()
+  await manager.drain()
+  const drainedMs = performance.now()
+  const results = await Promise.all(kept)
+  if (!results.every((result, i) => result === i)) throw new Error('a result is wrong')
+  const submits = Math.round((QUEUED / (queuedMs - startedMs)) * 1000).toLocaleString('en-US')
+  const drained = Math.round((QUEUED / (drainedMs - drainingMs)) * 1000).toLocaleString('en-US')
+  const heap = globalThis.gc === undefined ? 'run with --expose-gc' : `${heapEach.toFixed(0)} bytes`
+  console.log(
+    `${QUEUED.toLocaleString('en-US')} queued: ${submits} submits/s, ${drained} drained/s`,
+  )
+  console.log(`coordinator heap of each while it waits: ${heap}`)
+  await manager.close()
+}
+
+for (const line of headerLines(await describeMachine())) console.log(line)
+await compareLanes()
+await queueMany()
