@@ -115,6 +115,11 @@ export class Backlog {
   }
 }
 
-function placeOf(home: number): number {
+/**
+ * The place where a command waits.
+ *
+ * @param home - The command's.
+ */
+export function placeOf(home: number): number {
   return home === ANY_PARTITION ? 0 : home
 }

@@ -6,7 +6,7 @@ import { nowMs } from '../base/clock.ts'
 import type { CoordinatorCommons } from '../memory/commons.ts'
 import { toNs } from '../memory/lane-gate.ts'
 import type { Admission } from '../schedule/scheduler.ts'
-import type { Backlog } from './backlog.ts'
+import { type Backlog, placeOf } from './backlog.ts'
 import type { BoundWindow } from './bound-window.ts'
 import type { Lane } from './lane-table.ts'
 import type { PartitionHandle } from './partition-handle.ts'
@@ -84,7 +84,7 @@ export class Binder implements Admission<PendingCommand> {
     const now = this.#now()
     backlog.offer(command, now)
     // Only a new front can be bound now; anything else waits behind one that could not be.
-    if (backlog.isFront(command, now)) this.#refill(placeOf(command), now)
+    if (backlog.isFront(command, now)) this.#refill(placeOf(command.home), now)
   }
 
   /**
@@ -294,8 +294,4 @@ export class Binder implements Admission<PendingCommand> {
     // Short commands free their slots again and again; of long ones only those that are free count.
     return perSlot > 1 ? lane.slots * perSlot : this.#parts.commons.freeSlots(lane.index)
   }
-}
-
-function placeOf({ home }: PendingCommand): number {
-  return home === ANY_PARTITION ? 0 : home
 }
