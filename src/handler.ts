@@ -1,7 +1,7 @@
 // The door for handler modules: light, so that importing it in every partition costs little.
 // Thread: partition.   Owns: nothing.
 
-export type { CommandContext, PartitionContext } from './model/command.ts'
+export type { CommandContext, NestedOptions, PartitionContext } from './model/command.ts'
 
 import type { AnyHandlers } from './model/handler-module.ts'
 

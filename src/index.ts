@@ -2,6 +2,7 @@
 // Thread: main.   Owns: nothing.
 
 export {
+  AbortError,
   ClosedError,
   ConfigError,
   DeadlineExceededError,
@@ -11,7 +12,9 @@ export {
   PartitionLostError,
   QueueFullError,
   SerializationError,
+  TimeoutError,
 } from './base/errors.ts'
+export type { DeadLetter, DeadLetterQueue } from './coordinator/dead-letter-queue.ts'
 export type { EventSubscription } from './coordinator/event-hub.ts'
 export type { HandlersProxy, RunOptions } from './coordinator/handlers-proxy.ts'
 export type { MapOptions } from './coordinator/map-commands.ts'
@@ -19,7 +22,13 @@ export type { BroadcastOptions, QueueManagerOptions } from './coordinator/option
 export { QueueManager } from './coordinator/queue-manager.ts'
 export { QueueManagerBuilder } from './coordinator/queue-manager-builder.ts'
 export { closeOnSignals, type SignalOptions } from './coordinator/signals.ts'
-export type { HostStats, LaneStats, PartitionStats, QueueStats } from './coordinator/stats.ts'
+export type {
+  HostStats,
+  LaneStats,
+  ManagerState,
+  PartitionStats,
+  QueueStats,
+} from './coordinator/stats.ts'
 export { type BoostStep, PriorityBoostConfig, type PriorityBoostOptions } from './model/boost.ts'
 export {
   type CommandInfo,
@@ -29,6 +38,7 @@ export {
 } from './model/command.ts'
 export type {
   AnyHandlers,
+  ChunkOf,
   Handler,
   HandlerName,
   PayloadOf,
@@ -49,4 +59,5 @@ export {
   type RateLimitOptions,
   type RateScope,
 } from './model/rate-limit.ts'
+export { type Backoff, type RetryOptions, RetryPolicy } from './model/retry.ts'
 export { stableHash } from './schedule/hash.ts'

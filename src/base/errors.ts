@@ -18,6 +18,7 @@ function row(name: ErrorRow['name'], template: string, retryable = false): Error
 
 /** Every code, in alphabetical order. Codes are never reused for another meaning. */
 export const ERRORS = Object.freeze({
+  CORELANE_ABORTED: row('AbortError', 'The command was aborted while it was {stage}'),
   CORELANE_CLOSED: row('ClosedError', 'The queue manager is {state} and takes no commands'),
   CORELANE_COMMAND_DROPPED: row(
     'ClosedError',
@@ -57,6 +58,14 @@ export const ERRORS = Object.freeze({
     'ConfigError',
     'A queue manager may not be created inside partition {partition}: a handler module that does so would start threads without end (set allowNested: true to allow it)',
   ),
+  CORELANE_NESTED_WAIT: row(
+    'ConfigError',
+    'A handler may not wait for a command of type "{type}" in lane "{lane}": everything that could run it is held by handlers that wait (submit it with wait: false, or give it another key, lane or partition)',
+  ),
+  CORELANE_NO_STREAM: row(
+    'ConfigError',
+    'The handler "{type}" was asked for a stream and gave {received}; allowed: a generator or anything that can be iterated',
+  ),
   CORELANE_NOT_STARTED: row('LaneError', 'The queue manager is not started: call start() first'),
   CORELANE_PARTITION_LOST: row(
     'PartitionLostError',
@@ -68,6 +77,12 @@ export const ERRORS = Object.freeze({
     '{owner} is full: {pending} of {maxPending} commands and {pendingBytes} of {maxPendingBytes} bytes are pending',
     true,
   ),
+  CORELANE_TIMEOUT: row(
+    'TimeoutError',
+    'The command of type "{type}" in lane "{lane}" ran longer than its time-out of {timeoutMs} ms',
+    true,
+  ),
+  CORELANE_UNKNOWN_DEAD_LETTER: row('ConfigError', 'There is no dead letter {received}'),
   CORELANE_UNKNOWN_LANE: row('ConfigError', 'There is no lane {received}; lanes: {allowed}'),
   CORELANE_UNKNOWN_TYPE: row(
     'ConfigError',
@@ -140,6 +155,12 @@ export class DeadlineExceededError extends LaneError {}
 /** A bound on pending commands was reached; `details` has the numbers. */
 export class QueueFullError extends LaneError {}
 
+/** A run of a command took longer than it may. */
+export class TimeoutError extends LaneError {}
+
+/** A command's signal aborted; `cause` is the signal's reason. */
+export class AbortError extends LaneError {}
+
 const CLASSES = {
   LaneError,
   ConfigError,
@@ -148,6 +169,8 @@ const CLASSES = {
   SerializationError,
   DeadlineExceededError,
   QueueFullError,
+  TimeoutError,
+  AbortError,
 }
 
 /**

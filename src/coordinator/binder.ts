@@ -110,7 +110,7 @@ export class Binder implements Admission<PendingCommand> {
   get leastWorkUs(): number {
     let least = Number.POSITIVE_INFINITY
     for (const { window } of this.#parts.partitions) {
-      if (window !== undefined) least = Math.min(least, window.openWorkUs)
+      if (window !== undefined) least = Math.min(least, window.load.openWorkUs)
     }
     return least
   }
@@ -144,7 +144,7 @@ export class Binder implements Admission<PendingCommand> {
       const window = partition.window
       if (window === undefined) continue
       const isStuck = partition.observe(now, stuckMs)
-      if (window.openCount === 0) idle++
+      if (window.load.openCount === 0) idle++
       else if (!isStuck) moving++
     }
     if (moving > 0) this.#rescue(now)
@@ -152,12 +152,12 @@ export class Binder implements Admission<PendingCommand> {
     let isWaiting = false
     for (const partition of partitions) {
       const window = partition.window
-      if (window === undefined || window.count < 2) continue
+      if (window === undefined || window.load.count < 2) continue
       if (partition.isStuck) this.#spread(window, Number.POSITIVE_INFINITY)
-      else if (window.openWorkUs > RECALL_WORK_US) {
-        this.#spread(window, (window.openWorkUs * idle) / (idle + 1))
+      else if (window.load.openWorkUs > RECALL_WORK_US) {
+        this.#spread(window, (window.load.openWorkUs * idle) / (idle + 1))
       }
-      isWaiting ||= window.openCount > 1
+      isWaiting ||= window.load.openCount > 1
     }
     return isWaiting
   }
@@ -219,7 +219,7 @@ export class Binder implements Admission<PendingCommand> {
    */
   #makeWay({ home }: PendingCommand, rank: number): void {
     for (const { index, window } of this.#parts.partitions) {
-      if (window === undefined || window.lastRank <= rank) continue
+      if (window === undefined || window.load.lastRank <= rank) continue
       if (home !== ANY_PARTITION && home !== index) continue
       this.takeBack(window.recall(Number.POSITIVE_INFINITY, rank + 1))
     }
@@ -245,6 +245,7 @@ export class Binder implements Admission<PendingCommand> {
 
   #choose(command: PendingCommand, rank: number): PartitionHandle | undefined {
     const { partitions } = this.#parts
+    if (command.isSuspect) return this.#chooseAlone(command)
     if (command.home !== ANY_PARTITION) {
       const home = partitions[command.home]!
       return home.window && this.#accepts(home.window, command, rank) ? home : undefined
@@ -257,7 +258,7 @@ export class Binder implements Admission<PendingCommand> {
     for (const partition of partitions) {
       const window = partition.window
       if (window === undefined || (isAnyMoving && partition.isStuck)) continue
-      const cost = window.workUs + (window.end.bell.isAwake ? 0 : WAKE_COST_US)
+      const cost = window.load.workUs + (window.end.bell.isAwake ? 0 : WAKE_COST_US)
       if (cost > bestCost || (cost === bestCost && partition.touched < best!.touched)) continue
       if (!this.#accepts(window, command, rank)) continue
       best = partition
@@ -266,10 +267,30 @@ export class Binder implements Admission<PendingCommand> {
     return best
   }
 
+  /** A partition where nothing runs; the one that will be first is kept free for the command. */
+  #chooseAlone(command: PendingCommand): PartitionHandle | undefined {
+    let best: PartitionHandle | undefined
+    for (const partition of this.#parts.partitions) {
+      const { index, window } = partition
+      if (window === undefined) continue
+      if (command.home !== ANY_PARTITION && command.home !== index) continue
+      if (window.reservedFor === command) {
+        best = partition
+        break
+      }
+      if (isReserved(window)) continue
+      if (best === undefined || window.load.workUs < best.window!.load.workUs) best = partition
+    }
+    if (best === undefined) return undefined
+    best.window!.reservedFor = command
+    return best.window!.load.count === 0 ? best : undefined
+  }
+
   #accepts(window: BoundWindow, command: PendingCommand, rank: number): boolean {
+    if (isReserved(window)) return false
     const { lane } = command
     if (!lane.isGated) return window.accepts(command, rank)
-    const bound = window.boundIn(lane.index)
+    const bound = window.load.inLane(lane.index)
     if (bound < lane.plan.minConcurrency) return window.hasRoom
     if (!lane.isLimited) return window.accepts(command, rank)
     return window.hasRoom && bound < this.#allowance(lane, command.type.estimateUs)
@@ -294,4 +315,10 @@ export class Binder implements Admission<PendingCommand> {
     // Short commands free their slots again and again; of long ones only those that are free count.
     return perSlot > 1 ? lane.slots * perSlot : this.#parts.commons.freeSlots(lane.index)
   }
+}
+
+/** Whether a window is kept free for a command that must run by itself. */
+function isReserved(window: BoundWindow): boolean {
+  if (window.reservedFor?.isSettled) window.reservedFor = undefined
+  return window.reservedFor !== undefined
 }

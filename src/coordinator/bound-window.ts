@@ -2,7 +2,8 @@
 // Thread: main.   Owns: the command ring's writer, the result ring's reader, slots and their
 // commands. Must not: choose what is bound (binder), start or stop threads (incarnation).
 
-import { invariant } from '../base/errors.ts'
+import { nowMs } from '../base/clock.ts'
+import { invariant, type LaneError } from '../base/errors.ts'
 import { readCounter } from '../memory/counters.ts'
 import type { BellRinger } from '../memory/doorbell.ts'
 import { Counter, SLOT_COUNT } from '../memory/layout.ts'
@@ -11,16 +12,19 @@ import { NO_ROOM, type RecordSink } from '../memory/ring.ts'
 import { SlotState, slotOf } from '../memory/slots.ts'
 import type { SharedMemory } from '../memory/views.ts'
 import { commandHeadBytes, commandKind, writeCommandHead } from '../wire/command-record.ts'
+import type { AbortOrder } from '../wire/control.ts'
 import { PayloadDecoder, PayloadEncoder, PayloadKind, SPILL } from '../wire/payload-codec.ts'
-import { payloadKindOf, ResultStatus, resetsOf, statusOf } from '../wire/record-kind.ts'
+import { payloadKindOf, ResultStatus, RunMode, resetsOf, statusOf } from '../wire/record-kind.ts'
 import {
   RESULT_HEAD_BYTES,
   resultDurationMs,
   resultId,
   resultStartedAtMs,
+  resultWeight,
 } from '../wire/result-record.ts'
 import type { SidePort } from '../wire/side-port.ts'
 import { ANY_PARTITION, type Holder, type PendingCommand } from './pending-command.ts'
+import { type OverdueRun, RunWatch } from './run-watch.ts'
 import { learnDuration } from './type-table.ts'
 import { WindowLoad } from './window-load.ts'
 
@@ -43,7 +47,7 @@ export interface WindowPlan {
   readonly concurrency: number
 }
 
-/** A command that a thread's death left behind. */
+/** A command that a thread left behind. */
 export interface LeftBehind {
   readonly command: PendingCommand
   /** Whether its handler had been entered. */
@@ -53,13 +57,21 @@ export interface LeftBehind {
 /** Binds commands and takes their results. */
 export class BoundWindow implements RecordSink, Holder {
   readonly #end: CoordinatorEnd
-  readonly #partition: number
+  /** Index of its partition. */
+  readonly partition: number
   readonly #sidePort: SidePort
   readonly #encoder: PayloadEncoder
   readonly #decoder: PayloadDecoder = new PayloadDecoder()
   readonly #commands: (PendingCommand | undefined)[] = new Array(SLOT_COUNT).fill(undefined)
   readonly #ids = new Int32Array(SLOT_COUNT)
-  readonly #load: WindowLoad
+  /** How much is bound. */
+  readonly load: WindowLoad
+  /** Which of it runs too long. */
+  readonly watch: RunWatch = new RunWatch()
+  /** A command that must run here by itself: nothing else is bound until it has ended. */
+  reservedFor: PendingCommand | undefined = undefined
+  /** What handlers are to be told that run for nobody. */
+  readonly orders: AbortOrder[] = []
   readonly #bytesMax: number
   /** So many commands may be bound however long they run: as many as can run, and one at hand. */
   readonly #countMin: number
@@ -82,11 +94,11 @@ export class BoundWindow implements RecordSink, Holder {
     plan: WindowPlan,
   ) {
     this.#end = new CoordinatorEnd(region, bell)
-    this.#partition = partition
+    this.partition = partition
     this.#sidePort = sidePort
     this.#encoder = new PayloadEncoder('payload', plan.inlineBytesMax)
     this.#bytesMax = this.#end.commands.bodyBytesMax
-    this.#load = new WindowLoad(plan.lanes.length)
+    this.load = new WindowLoad(plan.lanes.length)
     this.#countMin = plan.concurrency + 1
   }
 
@@ -95,53 +107,14 @@ export class BoundWindow implements RecordSink, Holder {
     return this.#end
   }
 
-  /** How much is bound. */
-  get load(): WindowLoad {
-    return this.#load
-  }
-
-  /** Commands bound of lanes that are not limited. */
-  get openCount(): number {
-    return this.#load.openCount
-  }
-
-  /** Estimated run time of those, in microseconds. */
-  get openWorkUs(): number {
-    return this.#load.openWorkUs
-  }
-
   /** Whether a handler runs; lags behind by results that were not taken yet. */
   get isRunning(): boolean {
     return readCounter(this.#end.views, Counter.STARTED) !== this.#completed >>> 0
   }
 
-  /**
-   * Commands bound of one lane.
-   *
-   * @param laneIndex - The lane.
-   */
-  boundIn(laneIndex: number): number {
-    return this.#load.inLane(laneIndex)
-  }
-
   /** Whether there is room for one more command, its work aside. */
   get hasRoom(): boolean {
-    return this.#end.slots.freeCount > RESERVED_SLOTS && this.#load.bytes <= this.#bytesMax
-  }
-
-  /** Commands bound and not settled. */
-  get count(): number {
-    return this.#load.count
-  }
-
-  /** Estimated run time of what is bound, in microseconds. */
-  get workUs(): number {
-    return this.#load.workUs
-  }
-
-  /** No bound command is less urgent; may over-state. */
-  get lastRank(): number {
-    return this.#load.lastRank
+    return this.#end.slots.freeCount > RESERVED_SLOTS && this.load.bytes <= this.#bytesMax
   }
 
   /** Results taken so far; grows whenever the partition makes progress. */
@@ -157,7 +130,7 @@ export class BoundWindow implements RecordSink, Holder {
    * @param rank - How urgent it is at this moment.
    */
   accepts(command: PendingCommand, rank: number): boolean {
-    const load = this.#load
+    const { load } = this
     if (this.#end.slots.freeCount === 0) return false
     if (load.openCount < this.#countMin) return true
     const work = command.type.estimateUs
@@ -179,6 +152,7 @@ export class BoundWindow implements RecordSink, Holder {
     const length = transferList === undefined ? this.#encoder.prepare(command.payload) : SPILL
     const isSide = length === SPILL
     const headBytes = commandHeadBytes(command)
+    const mode = command.isStream ? RunMode.STREAM : RunMode.PLAIN
     const offset = commands.tryClaim(isSide ? headBytes : headBytes + length)
     if (offset === NO_ROOM) {
       if (!isSide) this.#encoder.discard()
@@ -194,9 +168,9 @@ export class BoundWindow implements RecordSink, Holder {
         slots.close(id)
         throw error
       }
-      commands.commit(offset, commandKind(PayloadKind.SIDE, false))
+      commands.commit(offset, commandKind(mode, PayloadKind.SIDE, false))
     } else {
-      const kind = commandKind(this.#encoder.kind, this.#encoder.resets)
+      const kind = commandKind(mode, this.#encoder.kind, this.#encoder.resets)
       this.#encoder.write(views, offset + headBytes)
       commands.commit(offset, kind)
     }
@@ -232,7 +206,7 @@ export class BoundWindow implements RecordSink, Holder {
     const slot = slotOf(id)
     const command = this.#commands[slot]
     if (status === ResultStatus.STARTED) {
-      command?.started(this.#partition, resultStartedAtMs(views, offset))
+      command?.started(this.partition, resultStartedAtMs(views, offset))
       return
     }
     invariant(slots.isCurrent(id), `record ${id} is of its slot's present command`)
@@ -241,24 +215,42 @@ export class BoundWindow implements RecordSink, Holder {
       slots.close(id)
       return
     }
-    invariant(command !== undefined, `result ${id} has a command`)
     let isDone = status === ResultStatus.DONE
     let value: unknown
     try {
+      // Also what nobody waits for: the decoder must see all records in order.
       value = this.#decode(id, kind, offset, length)
     } catch (error) {
       isDone = false
       value = error
     }
-    this.#forget(slot)
+    if (status === ResultStatus.CHUNK) {
+      command?.chunk(value, resultWeight(views, offset))
+      return
+    }
+    if (status === ResultStatus.PROGRESS) {
+      command?.progressed(value, this.partition)
+      return
+    }
     slots.close(id)
     this.#completed++
     const startedAtMs = resultStartedAtMs(views, offset)
     const durationMs = resultDurationMs(views, offset)
+    if (command === undefined) {
+      const run = this.watch.ended(slot)
+      invariant(run !== undefined, `result ${id} has a command`)
+      this.load.remove(slot, run.lane)
+      learnDuration(run.type, durationMs)
+      return
+    }
+    this.#forget(slot)
     learnDuration(command.type, durationMs)
     if (isDone) {
-      command.complete(value, this.#partition, startedAtMs, durationMs)
-    } else command.fail(value, this.#partition, startedAtMs, durationMs)
+      command.complete(value, this.partition, startedAtMs, durationMs)
+      return
+    }
+    const { recovery } = command.lane
+    recovery.failed(command, value, this.partition, startedAtMs, durationMs)
   }
 
   revoke(slot: number): boolean {
@@ -266,6 +258,61 @@ export class BoundWindow implements RecordSink, Holder {
     if (!this.#end.slots.revoke(this.#ids[slot]!)) return false
     this.#forget(slot)
     return true
+  }
+
+  abandon(slot: number, reason: LaneError, graceMs: number): void {
+    const command = this.#commands[slot]!
+    const { lane, type, extras } = command
+    const id = this.#ids[slot]!
+    this.#commands[slot] = undefined
+    if (extras !== undefined) extras.holder = undefined
+    if (this.reservedFor === command) this.reservedFor = undefined
+    this.#end.slots.abort(id)
+    this.orders.push({ id, code: reason.code, details: reason.details })
+    this.watch.abandon(slot, { lane, type, reason, graceEndsMs: nowMs() + graceMs })
+    // A stream that waits for credit looks again.
+    this.#end.bell.ring(true)
+  }
+
+  grant(slot: number, credit: number): void {
+    this.#end.slots.grant(this.#ids[slot]!, credit)
+    this.#end.bell.ring(true)
+  }
+
+  /**
+   * Commands that run longer than they may. Take all results before.
+   *
+   * @param now - Monotonic milliseconds.
+   */
+  overdue(now: number): OverdueRun[] {
+    return this.watch.overdue(now, this.#commands, this.#ids, this.#end.slots)
+  }
+
+  /**
+   * The command of an id, unless its run has ended or nobody waits for it.
+   *
+   * @param id - An id of this window.
+   */
+  commandOf(id: number): PendingCommand | undefined {
+    return this.#ids[slotOf(id)] === id ? this.#commands[slotOf(id)] : undefined
+  }
+
+  /**
+   * Whether a run has not ended.
+   *
+   * @param id - An id of this window.
+   */
+  isOpen(id: number): boolean {
+    const slot = slotOf(id)
+    if (this.#ids[slot] !== id) return false
+    return this.#commands[slot] !== undefined || this.watch.isAbandoned(slot)
+  }
+
+  /** Tells every handler that runs that nobody waits for its result any more. */
+  abortAll(): void {
+    for (const [slot, command] of this.#commands.entries()) {
+      if (command !== undefined) this.#end.slots.abort(this.#ids[slot]!)
+    }
   }
 
   /**
@@ -283,7 +330,7 @@ export class BoundWindow implements RecordSink, Holder {
     rankMax: number = Number.POSITIVE_INFINITY,
     countMax: number = Number.POSITIVE_INFINITY,
   ): PendingCommand[] {
-    const load = this.#load
+    const { load } = this
     const slots: number[] = []
     for (let slot = 0; slot < SLOT_COUNT; slot++) {
       const rank = load.rankOf(slot)
@@ -321,15 +368,23 @@ export class BoundWindow implements RecordSink, Holder {
     }
   }
 
-  /** After the thread's exit: takes every result that was finished, then gives up what is left. */
+  /**
+   * Gives up the thread: takes every result that was finished, then all that is left. What has not
+   * started is taken back first, since the thread may still live.
+   *
+   * @returns What is left, in order.
+   */
   takeLeftBehind(): LeftBehind[] {
     while (this.drain() > 0);
-    const left = [...this.snapshot()].sort((a, b) => a.command.sequence - b.command.sequence)
+    const left: LeftBehind[] = []
+    for (const [slot, command] of this.#commands.entries()) {
+      if (command !== undefined) left.push({ command, started: !this.revoke(slot) })
+    }
     for (const [slot, command] of this.#commands.entries()) {
       if (command !== undefined) this.#forget(slot)
     }
     this.#sidePort.close()
-    return left
+    return left.sort((a, b) => a.command.sequence - b.command.sequence)
   }
 
   #decode(id: number, kind: number, offset: number, length: number): unknown {
@@ -349,16 +404,22 @@ export class BoundWindow implements RecordSink, Holder {
     const { lane, extras } = command
     this.#commands[slot] = command
     this.#ids[slot] = id
-    this.#load.add(slot, lane, rank, command.type.estimateUs, bytes)
+    this.load.add(slot, lane, rank, command.type.estimateUs, bytes)
+    const { timeoutMs } = command
+    if (timeoutMs !== undefined && this.watch.isTighter(timeoutMs)) {
+      this.watch.tighten(timeoutMs, nowMs())
+    }
     if (extras === undefined) return
     extras.holder = this
     extras.slot = slot
   }
 
   #forget(slot: number): void {
-    const { lane, extras } = this.#commands[slot]!
+    const command = this.#commands[slot]!
+    const { lane, extras } = command
     this.#commands[slot] = undefined
-    this.#load.remove(slot, lane)
+    this.load.remove(slot, lane)
     if (extras !== undefined) extras.holder = undefined
+    if (this.reservedFor === command) this.reservedFor = undefined
   }
 }

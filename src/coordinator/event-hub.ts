@@ -5,6 +5,7 @@ import { nowMs } from '../base/clock.ts'
 import { checkOptions } from '../base/options.ts'
 import type { EventFilter, LaneEvent, LaneEventName } from '../model/lane-event.ts'
 import { SUBSCRIBE_RULES } from '../model/lane-event.ts'
+import type { DeadLetter } from './dead-letter-queue.ts'
 import { type Lane, openCountOf } from './lane-table.ts'
 import { ANY_PARTITION, type PendingCommand } from './pending-command.ts'
 
@@ -146,18 +147,11 @@ export class EventHub {
     error?: unknown,
   ): void {
     this.#emit({
-      event,
-      atMs: nowMs(),
-      id: String(command.sequence),
-      lane: command.lane.name,
-      type: command.type.name,
-      key: command.key,
+      ...eventOf(event, command),
       partition: partition === ANY_PARTITION ? undefined : partition,
-      attempt: command.attempt,
       startedAtMs: startedAtMs === 0 ? undefined : startedAtMs,
       durationMs,
       error,
-      pending: undefined,
     })
   }
 
@@ -168,20 +162,40 @@ export class EventHub {
    * @param lane - To which lane; undefined: to the manager.
    */
   lane(event: LaneEventName, lane?: Lane): void {
-    this.#emit({
-      event,
-      atMs: nowMs(),
-      id: undefined,
-      lane: lane?.name,
-      type: undefined,
-      key: undefined,
-      partition: undefined,
-      attempt: undefined,
-      startedAtMs: undefined,
-      durationMs: undefined,
-      error: undefined,
-      pending: lane && openCountOf(lane),
-    })
+    this.#emit({ ...eventOf(event), lane: lane?.name, pending: lane && openCountOf(lane) })
+  }
+
+  /**
+   * Tells what a handler reports.
+   *
+   * @param command - Of which command.
+   * @param partition - Where it runs.
+   * @param progress - The report.
+   */
+  progress(command: PendingCommand, partition: number, progress: unknown): void {
+    const event = 'queue.command.progress'
+    this.#emit({ ...eventOf(event, command), partition, progress })
+  }
+
+  /**
+   * Tells of a dead letter that was dropped.
+   *
+   * @param letter - The letter.
+   */
+  dropped({ id, lane, type, attempts, error }: DeadLetter): void {
+    const event = 'queue.dead_letter.dropped'
+    this.#emit({ ...eventOf(event), id, lane, type, attempt: attempts, error })
+  }
+
+  /**
+   * Tells of a partition.
+   *
+   * @param event - What happened.
+   * @param partition - Its index.
+   * @param error - Why, if something failed.
+   */
+  partition(event: LaneEventName, partition: number, error?: unknown): void {
+    this.#emit({ ...eventOf(event), partition, error })
   }
 
   #emit(event: LaneEvent): void {
@@ -192,5 +206,23 @@ export class EventHub {
     this.isActive = this.#subscriptions.size > 0
     const all = [...this.#subscriptions]
     this.#listenForStarts(all.some((one) => one.wants('queue.command.started')))
+  }
+}
+
+function eventOf(event: LaneEventName, command?: PendingCommand): LaneEvent {
+  return {
+    event,
+    atMs: nowMs(),
+    id: command && String(command.sequence),
+    lane: command?.lane.name,
+    type: command?.type.name,
+    key: command?.key,
+    partition: undefined,
+    attempt: command?.attempt,
+    startedAtMs: undefined,
+    durationMs: undefined,
+    error: undefined,
+    pending: undefined,
+    progress: undefined,
   }
 }

@@ -7,18 +7,22 @@ import type { Remote } from 'comlink'
 import { timers } from '../base/clock.ts'
 import { type LaneError, laneError } from '../base/errors.ts'
 import type { CoordinatorCommons } from '../memory/commons.ts'
+import type { BellRinger } from '../memory/doorbell.ts'
 import { createRegion } from '../memory/region.ts'
 import type { LanePlan } from '../model/lane.ts'
 import {
   type BootMessage,
   type Broadcast,
+  type CallReport,
   type CoordinatorControl,
   callControl,
   type LoadReport,
+  type NestedSubmit,
   type PartitionControl,
   serveControl,
 } from '../wire/control.ts'
 import { SidePort } from '../wire/side-port.ts'
+import { fromSideValue } from '../wire/side-value.ts'
 import { BoundWindow } from './bound-window.ts'
 
 const ENTRY = new URL('../partition/entry.js', import.meta.url)
@@ -27,8 +31,12 @@ const ENTRY = new URL('../partition/entry.js', import.meta.url)
 export interface ThreadPlan {
   readonly commons: CoordinatorCommons
   readonly partitions: number
-  /** URL of the handler module. */
-  readonly handlers: string
+  /** URL of the handler module; a reload may change it. */
+  handlers: string
+  /** Names of handlers in the order of their indices, once they are known. */
+  types: readonly string[] | undefined
+  /** Whether a promise that nobody handles is reported; if not, it ends the thread. */
+  readonly reportsRejections: boolean
   /** The lanes, by index. */
   readonly lanes: readonly LanePlan[]
   /** Handlers that may run at once in one partition. */
@@ -40,6 +48,19 @@ export interface ThreadPlan {
   /** Passed on to the thread as they are. */
   readonly worker: Pick<WorkerOptions, 'env' | 'execArgv' | 'resourceLimits' | 'workerData'>
 }
+
+/** What a thread asks of its manager. */
+export interface ThreadEvents {
+  /** A promise was rejected and nobody handles it. */
+  rejected(partition: number, error: unknown): void
+  /** A handler submits a command. */
+  submit(from: Incarnation, command: NestedSubmit): Promise<CallReport>
+  /** A handler's own signal aborted one of those. */
+  cancel(from: Incarnation, id: number): void
+}
+
+/** How long a thread may take to hear of runs that were given up; nobody waits for its answer. */
+const ORDER_TIMEOUT_MS = 1000
 
 /** How a thread ended. */
 export interface ExitReport {
@@ -59,6 +80,10 @@ export class Incarnation {
   readonly exited: Promise<ExitReport>
   /** Whether commands may be bound to it. */
   isReady = false
+  /** Whether it was given up: nothing it does counts any more. */
+  isCondemned = false
+  readonly #bell: BellRinger
+  readonly #commons: CoordinatorCommons
   readonly #worker: Worker
   readonly #control: Remote<PartitionControl>
   /** Rejects the control calls that wait, when the thread exits. */
@@ -73,18 +98,37 @@ export class Incarnation {
    * @param partition - Its partition's index.
    * @param number - 1 for the first thread of the partition.
    * @param sticky - Broadcasts to replay before the first command.
+   * @param events - Answers what it asks.
    */
-  constructor(plan: ThreadPlan, partition: number, number: number, sticky: readonly Broadcast[]) {
+  constructor(
+    plan: ThreadPlan,
+    partition: number,
+    number: number,
+    sticky: readonly Broadcast[],
+    events: ThreadEvents,
+  ) {
     this.partition = partition
     this.number = number
     const region = createRegion(plan.ringBytes, plan.ringBytes)
     const side = new MessageChannel()
     const control = new MessageChannel()
-    const bell = plan.commons.openBell(partition, number)
+    const bell = plan.commons.openBell(partition)
+    this.#bell = bell
+    this.#commons = plan.commons
+    try {
+      this.#worker = new Worker(ENTRY, { ...plan.worker, name: `corelane-${partition}` })
+    } catch (error) {
+      plan.commons.closeBell(bell)
+      throw error
+    }
     this.window = new BoundWindow(region, bell, partition, new SidePort(side.port1), plan)
-    this.#worker = new Worker(ENTRY, { ...plan.worker, name: `corelane-${partition}` })
     this.loaded = new Promise((resolve) => {
-      serveControl<CoordinatorControl>(control.port1, { loaded: resolve })
+      serveControl<CoordinatorControl>(control.port1, {
+        loaded: resolve,
+        rejected: (error) => events.rejected(partition, fromSideValue(error)),
+        submit: (command) => events.submit(this, command),
+        cancel: (id) => events.cancel(this, id),
+      })
     })
     this.#control = callControl<PartitionControl>(control.port1)
     this.exited = new Promise((resolve) => {
@@ -93,6 +137,7 @@ export class Incarnation {
       })
       this.#worker.once('exit', (code) => {
         control.port1.close()
+        plan.commons.closeBell(bell)
         this.isReady = false
         this.#exit = { code, cause: this.#cause }
         for (const fail of this.#waiting) fail(this.lostError('in a control call', true))
@@ -109,7 +154,9 @@ export class Incarnation {
       sidePort: side.port2,
       controlPort: control.port2,
       handlers: plan.handlers,
-      lanes: plan.lanes,
+      lanes: plan.lanes.map(({ retry: _, ...shared }) => shared),
+      types: plan.types,
+      reportsRejections: plan.reportsRejections,
       concurrency: plan.concurrency,
       inlineBytesMax: plan.inlineBytesMax,
       sticky,
@@ -164,6 +211,20 @@ export class Incarnation {
     })
   }
 
+  /** Lets other partitions ring it from now on: it is the present thread of its partition. */
+  takeOver(): void {
+    this.#commons.chooseBell(this.partition, this.#bell)
+  }
+
+  /** Tells handlers that nobody waits for their results any more. */
+  flushOrders(): void {
+    const { orders } = this.window
+    if (orders.length === 0) return
+    const batch = orders.splice(0)
+    // A thread that is busy hears of it late, one that has died never: the grace is for both.
+    this.call('abort', ORDER_TIMEOUT_MS, (control) => control.abort(batch)).catch(() => {})
+  }
+
   /** Ends the thread; synchronous native code in it may keep it alive for a while. */
   async terminate(): Promise<void> {
     await this.#worker.terminate()
@@ -174,9 +235,10 @@ export class Incarnation {
    *
    * @param stage - What the command was doing.
    * @param started - Whether its handler had been entered.
+   * @param given - Why the thread was given up; undefined if it ended by itself.
    */
-  lostError(stage: string, started: boolean): LaneError {
-    const { code, cause } = this.#exit ?? { code: -1, cause: undefined }
+  lostError(stage: string, started: boolean, given?: Error): LaneError {
+    const { code, cause } = this.#exit ?? { code: -1, cause: given }
     const reason =
       cause instanceof Error
         ? `${cause.name}: ${cause.message}`

@@ -4,15 +4,18 @@
 
 import { nowMs } from '../base/clock.ts'
 import { laneError } from '../base/errors.ts'
-import { checkGiven } from '../base/options.ts'
+import { checkGiven, checkOptions } from '../base/options.ts'
 import { COMMAND_RULES, type CommandOptions } from '../model/command.ts'
 import { rankOf } from '../model/lane.ts'
+import { mayRetry, RETRY_RULES, type RetryOptions, type RetryPlan } from '../model/retry.ts'
+import type { AbortListeners } from './abort-listeners.ts'
 import type { Lane, LaneTable } from './lane-table.ts'
 import type { ManagerPlan } from './options.ts'
 import { createPlacer, type Placer, takesKeys } from './partitioners.ts'
-import { type CommandExtras, PendingCommand } from './pending-command.ts'
+import { type CommandExtras, type CommandWishes, PendingCommand } from './pending-command.ts'
 import type { Room } from './room.ts'
-import type { CommandType, TypeTable } from './type-table.ts'
+import type { StreamReader } from './stream-reader.ts'
+import { type CommandType, TypeTable } from './type-table.ts'
 
 const DEFAULT_PRIORITY = COMMAND_RULES.priority.default as number
 
@@ -27,6 +30,7 @@ export interface IntakeParts {
   readonly plan: ManagerPlan
   readonly lanes: LaneTable
   readonly room: Room
+  readonly signals: AbortListeners
   /** Throws unless commands are taken now. */
   readonly refuseUnlessRunning: () => void
   /** Throws if commands of this home can never run. */
@@ -36,7 +40,7 @@ export interface IntakeParts {
 }
 
 /** Everything about a command that the caller said. */
-interface Order {
+export interface Order {
   readonly lane: Lane
   readonly type: CommandType
   readonly payload: unknown
@@ -49,7 +53,7 @@ interface Order {
 /** Checks submits and makes commands of them. */
 export class Intake {
   /** The handlers, once they are known. */
-  types: TypeTable
+  readonly types = new TypeTable()
   readonly #parts: IntakeParts
   readonly #place: Placer
   readonly #takesKeys: boolean
@@ -58,11 +62,9 @@ export class Intake {
 
   /**
    * @param parts - What it works with.
-   * @param types - No handlers yet.
    */
-  constructor(parts: IntakeParts, types: TypeTable) {
+  constructor(parts: IntakeParts) {
     this.#parts = parts
-    this.types = types
     this.#place = createPlacer(parts.plan)
     this.#takesKeys = takesKeys(parts.plan.strategy)
     this.#isBounded = parts.room.isBounded
@@ -76,6 +78,7 @@ export class Intake {
    * @param payload - Its payload.
    * @param options - Its options.
    * @param isDetailed - Whether the promise gives an outcome instead of the bare result.
+   * @param stream - Takes the values of its handler, if it gives them one by one.
    * @returns The result; rejects with whatever is wrong.
    */
   submit(
@@ -84,26 +87,52 @@ export class Intake {
     payload: unknown,
     options: CommandOptions | undefined,
     isDetailed: boolean,
+    stream?: StreamReader,
   ): Promise<unknown> {
     try {
-      const order = this.#order(lane, type, payload, options, isDetailed)
-      const bytes = order.extras?.bytes ?? 0
-      if (!this.#isBounded || this.#parts.room.admits(order.lane, bytes)) return this.#accept(order)
-      return new Promise<unknown>((resolve, reject) => {
-        const accept = () => {
-          try {
-            // Its partition may have been given up while it waited.
-            this.#parts.refuseFailed(order.home)
-            resolve(this.#accept(order))
-          } catch (error) {
-            reject(error)
-          }
-        }
-        this.#parts.room.wait(order.lane, { bytes, accept, refuse: reject })
-      })
+      return this.submitOrder(this.order(lane, type, payload, options, isDetailed, stream))
     } catch (error) {
       return Promise.reject(error)
     }
+  }
+
+  /**
+   * Submits a command that was checked.
+   *
+   * @param order - Everything about it.
+   * @returns The result.
+   * @throws QueueFullError if there is no room and its lane does not let it wait.
+   */
+  submitOrder(order: Order): Promise<unknown> {
+    const bytes = order.extras?.bytes ?? 0
+    if (!this.#isBounded || this.#parts.room.admits(order.lane, bytes)) return this.#accept(order)
+    return new Promise<unknown>((resolve, reject) => {
+      const { room, signals } = this.#parts
+      const signal = order.extras?.wishes?.signal
+      const waiter = {
+        abort: (reason: unknown) => {
+          leave()
+          reject(laneError('CORELANE_ABORTED', { stage: 'waiting for room' }, reason))
+        },
+      }
+      const end = () => signal && signals.remove(signal, waiter)
+      const accept = () => {
+        end()
+        try {
+          // Its partition may have been given up while it waited.
+          this.#parts.refuseFailed(order.home)
+          resolve(this.#accept(order))
+        } catch (error) {
+          reject(error)
+        }
+      }
+      const refuse = (reason: unknown) => {
+        end()
+        reject(reason)
+      }
+      const leave = room.wait(order.lane, { bytes, accept, refuse })
+      if (signal !== undefined) signals.add(signal, waiter)
+    })
   }
 
   /**
@@ -121,24 +150,38 @@ export class Intake {
     })
   }
 
-  #order(
+  /**
+   * Checks a command.
+   *
+   * @param laneName - Name of its lane.
+   * @param typeName - Name of its handler.
+   * @param payload - Its payload.
+   * @param options - Its options.
+   * @param isDetailed - Whether its promise gives an outcome.
+   * @param stream - Takes the values of its handler, if it gives them one by one.
+   * @throws ConfigError, ClosedError, PartitionLostError, AbortError: why it is not taken.
+   */
+  order(
     laneName: string,
     typeName: string,
     payload: unknown,
     options: CommandOptions | undefined,
     isDetailed: boolean,
+    stream?: StreamReader,
   ): Order {
     this.#parts.refuseUnlessRunning()
     const lane = this.#parts.lanes.get(laneName)
     const type = this.types.get(typeName)
     let priority = DEFAULT_PRIORITY
     let delayMs = 0
+    let wishes: CommandWishes | undefined
     if (options !== undefined) {
       checkGiven('command', options, COMMAND_RULES)
       priority = options.priority ?? DEFAULT_PRIORITY
       delayMs = options.delayMs ?? 0
-    }
-    const extras = this.#extras(lane, payload, options, isDetailed)
+      wishes = wishesOf(lane, options, stream)
+    } else if (stream !== undefined) wishes = wishesOf(lane, NO_OPTIONS, stream)
+    const extras = this.#extras(lane, payload, options, isDetailed, wishes)
     const home = this.#place(lane, type, options?.key, payload)
     this.#parts.refuseFailed(home)
     return { lane, type, payload, priority, home, delayMs, extras }
@@ -157,7 +200,10 @@ export class Intake {
       extras,
       captured,
     )
+    const wishes = extras?.wishes
+    if (wishes?.signal !== undefined) this.#parts.signals.add(wishes.signal, command)
     this.#parts.accept(command, delayMs)
+    wishes?.stream?.attach(command)
     return promise
   }
 
@@ -166,9 +212,11 @@ export class Intake {
     payload: unknown,
     options: CommandOptions | undefined,
     isDetailed: boolean,
+    wishes: CommandWishes | undefined,
   ): CommandExtras | undefined {
     const { room } = this.#parts
-    if (options === undefined && !isDetailed && !lane.isTimed && !room.countsBytes) return undefined
+    const isOrdinary = options === undefined && wishes === undefined
+    if (isOrdinary && !isDetailed && !lane.isTimed && !room.countsBytes) return undefined
     const { key, transferList, deadlineMs, delayMs } = options ?? NO_OPTIONS
     if (key !== undefined && !this.#takesKeys) {
       throw laneError('CORELANE_INVALID_COMMAND', {
@@ -179,7 +227,7 @@ export class Intake {
     }
     const isTimed = lane.isTimed || deadlineMs !== undefined
     const isPlain = key === undefined && transferList === undefined && !isTimed && !delayMs
-    if (isPlain && !isDetailed && !room.countsBytes) return undefined
+    if (isPlain && !isDetailed && wishes === undefined && !room.countsBytes) return undefined
     return {
       key,
       transferList,
@@ -187,13 +235,58 @@ export class Intake {
       submittedAtMs: isTimed ? nowMs() : 0,
       deadlineMs,
       bytes: room.bytesOf(payload),
+      wishes,
+      history: undefined,
       isPlaced: delayMs === undefined || delayMs === 0,
       appointment: undefined,
       holder: undefined,
       slot: 0,
-      isSettled: false,
     }
   }
 }
 
 const NO_OPTIONS: CommandOptions = Object.freeze({})
+
+/** Policies that were checked: they are used again and again. */
+const PLANS = new WeakMap<RetryOptions, RetryPlan>()
+
+function planRetry(retry: RetryOptions): RetryPlan {
+  let plan = PLANS.get(retry)
+  if (plan === undefined) {
+    plan = checkOptions<RetryPlan>('command.retry', retry, RETRY_RULES)
+    // Only what cannot change any more is known by its identity.
+    if (Object.isFrozen(retry)) PLANS.set(retry, plan)
+  }
+  return plan
+}
+
+/** What the caller wishes beyond what most do; undefined if nothing. */
+function wishesOf(
+  lane: Lane,
+  options: CommandOptions,
+  stream: StreamReader | undefined,
+): CommandWishes | undefined {
+  const { timeoutMs, retry: given, signal, kill, onProgress, transferList } = options
+  if (signal?.aborted) {
+    throw laneError('CORELANE_ABORTED', { stage: 'submitted' }, signal.reason)
+  }
+  const retry = given && planRetry(given)
+  if (transferList !== undefined && mayRetry(retry ?? lane.plan.retry)) {
+    throw laneError('CORELANE_INVALID_COMMAND', {
+      field: 'transferList',
+      received: 'given for a command that is to be retried',
+      allowed: 'a transfer list with RetryPolicy.none(): what was moved cannot be sent again',
+    })
+  }
+  if (stream !== undefined && retry !== undefined && mayRetry(retry)) {
+    throw laneError('CORELANE_INVALID_COMMAND', {
+      field: 'retry',
+      received: 'given for a stream',
+      allowed: 'none: values that were taken cannot be taken back',
+    })
+  }
+  const isOrdinary =
+    timeoutMs === undefined && retry === undefined && signal === undefined && !onProgress
+  if (isOrdinary && stream === undefined) return undefined
+  return { timeoutMs, retry, signal, kill: kill === true, onProgress, stream }
+}

@@ -3,7 +3,10 @@
 
 import { laneError, show } from '../base/errors.ts'
 import { isGated, type LaneNeeds, type LanePlan } from '../model/lane.ts'
+import type { AbortListeners } from './abort-listeners.ts'
 import type { EventHub } from './event-hub.ts'
+import type { PendingCommand } from './pending-command.ts'
+import type { Recovery } from './recovery.ts'
 import type { Timetable } from './timetable.ts'
 
 /** A lane of one manager, with what has become of its commands. */
@@ -22,9 +25,21 @@ export interface Lane {
   readonly hub: EventHub
   /** Moments at which its commands may start or are late. */
   readonly timetable: Timetable
+  /** What becomes of its commands that fail. */
+  readonly recovery: Recovery
+  /** Signals that end its commands. */
+  readonly signals: AbortListeners
+  /** Ends a command whose signal aborted. */
+  readonly onAbort: (command: PendingCommand, reason: unknown) => void
   submitted: number
   completed: number
   failed: number
+  /** Runs of its commands that were followed by another. */
+  retried: number
+  /** Runs of its commands that took longer than they may. */
+  timedOut: number
+  /** Its commands that were given up after another run was tried or wished for. */
+  deadLettered: number
   /** Estimated bytes of the payloads of unsettled commands; kept only where they are bounded. */
   pendingBytes: number
   /** Whether `queue.lane.pressure` was emitted and `queue.lane.idle` not since. */
@@ -40,14 +55,12 @@ export class LaneTable {
   /**
    * @param plans - Checked lanes.
    * @param needs - What threads share about each.
-   * @param hub - Is told what becomes of their commands.
-   * @param timetable - Keeps their commands' moments.
+   * @param services - What their commands need of their manager.
    */
   constructor(
     plans: readonly LanePlan[],
     needs: readonly LaneNeeds[],
-    hub: EventHub,
-    timetable: Timetable,
+    services: Pick<Lane, 'hub' | 'timetable' | 'recovery' | 'signals' | 'onAbort'>,
   ) {
     this.all = plans.map((plan, index) => ({
       name: plan.name,
@@ -57,11 +70,13 @@ export class LaneTable {
       slots: needs[index]!.owners,
       isLimited: needs[index]!.owners > 0 || needs[index]!.rate !== undefined,
       isTimed: plan.deadlineMs !== undefined || plan.boostSteps.length > 0,
-      hub,
-      timetable,
+      ...services,
       submitted: 0,
       completed: 0,
       failed: 0,
+      retried: 0,
+      timedOut: 0,
+      deadLettered: 0,
       pendingBytes: 0,
       isPressed: false,
     }))

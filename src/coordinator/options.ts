@@ -29,6 +29,7 @@ import {
   type PartitionStrategy,
 } from '../model/partition-config.ts'
 import { usableCores } from './cores.ts'
+import type { WearLimits } from './renewal.ts'
 
 /** Longest time a timer can wait, in milliseconds. */
 const TIMER_MS_MAX = 2 ** 31 - 1
@@ -82,6 +83,23 @@ export interface QueueManagerOptions {
    * ms.
    */
   readonly drainTimeoutMs?: number | undefined
+  /** Threads that a command may kill before it is a dead letter, 1 to 10. Default 2. */
+  readonly maxCrashes?: number | undefined
+  /** Dead letters that are kept, 0 to 1,000,000; past it the oldest is dropped. Default 1,000. */
+  readonly deadLetterCapacity?: number | undefined
+  /** How long a handler may run on past its time-out before its thread is replaced. Default 50 ms. */
+  readonly timeoutGraceMs?: number | undefined
+  /**
+   * Threads of one partition that may be given up and not ended, held by native code, when another
+   * is started: 0 to 4. Default 2.
+   */
+  readonly condemnedMax?: number | undefined
+  /** Whether a rejection that no handler handles is an event or ends the thread. Default `event`. */
+  readonly floatingRejections?: 'event' | 'end' | undefined
+  /** Commands after which a thread is replaced. 1 to 2^31 - 1. Default: never. */
+  readonly maxCommandsPerThread?: number | undefined
+  /** Heap in use past which a thread is replaced, in MiB. 1 to 2^20. Default: never. */
+  readonly maxHeapMb?: number | undefined
   /** Allows a manager inside a partition's thread. Default false. */
   readonly allowNested?: boolean | undefined
 }
@@ -125,6 +143,13 @@ export const MANAGER_RULES = Object.freeze({
   broadcastTimeoutMs: milliseconds(60_000, 1, TIMER_MS_MAX),
   closeTimeoutMs: milliseconds(1_000, 0, TIMER_MS_MAX),
   drainTimeoutMs: milliseconds(30_000, 0, TIMER_MS_MAX),
+  maxCrashes: integer(2, 1, 10),
+  deadLetterCapacity: integer(1000, 0, 1_000_000),
+  timeoutGraceMs: milliseconds(50, 0, TIMER_MS_MAX),
+  condemnedMax: integer(2, 0, 4),
+  floatingRejections: oneOf('event', ['event', 'end']),
+  maxCommandsPerThread: integer(undefined, 1, 2 ** 31 - 1),
+  maxHeapMb: integer(undefined, 1, 2 ** 20),
   allowNested: boolean(false),
 }) satisfies OptionRules
 
@@ -166,6 +191,12 @@ export interface ManagerPlan {
   readonly broadcastTimeoutMs: number
   readonly closeTimeoutMs: number
   readonly drainTimeoutMs: number
+  readonly maxCrashes: number
+  readonly deadLetterCapacity: number
+  readonly timeoutGraceMs: number
+  readonly condemnedMax: number
+  readonly reportsRejections: boolean
+  readonly wear: WearLimits
   readonly allowNested: boolean
   /** Passed on to `new Worker`. */
   readonly worker: Pick<
@@ -199,12 +230,22 @@ export function planManager(options: QueueManagerOptions): ManagerPlan {
     broadcastTimeoutMs: checked.broadcastTimeoutMs!,
     closeTimeoutMs: checked.closeTimeoutMs!,
     drainTimeoutMs: checked.drainTimeoutMs!,
+    maxCrashes: checked.maxCrashes!,
+    deadLetterCapacity: checked.deadLetterCapacity!,
+    timeoutGraceMs: checked.timeoutGraceMs!,
+    condemnedMax: checked.condemnedMax!,
+    reportsRejections: checked.floatingRejections === 'event',
+    wear: Object.freeze({
+      maxCommandsPerThread: checked.maxCommandsPerThread ?? Number.POSITIVE_INFINITY,
+      maxHeapMb: checked.maxHeapMb ?? Number.POSITIVE_INFINITY,
+    }),
     allowNested: checked.allowNested!,
     worker: workerOptions(checked),
   })
 }
 
-function handlersUrl(handlers: URL | string | undefined): string {
+/** The URL of a handler module, whether it is given as one or as a path. */
+export function handlersUrl(handlers: URL | string | undefined): string {
   if (handlers === undefined) {
     throw laneError('CORELANE_INVALID_OPTION', {
       option: 'QueueManager.handlers',

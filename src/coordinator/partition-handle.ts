@@ -16,6 +16,14 @@ export class PartitionHandle {
   incarnations = 0
   /** Threads in a row that died without settling a command. */
   failures = 0
+  /** Threads given up that have not ended yet. */
+  readonly condemned = new Set<Incarnation>()
+  /** A thread that is started to take over from the present one. */
+  successor: Incarnation | undefined = undefined
+  /** The thread that the present one took over from, until it has ended. */
+  retiring: Incarnation | undefined = undefined
+  /** Whether every handler that may run here waits for another command. */
+  isHeld = false
   /** Why it has no thread and gets none, if so. */
   failure: LaneError | undefined = undefined
   /** Grows with every command bound to any partition: the greater, the more recently active. */
@@ -34,17 +42,18 @@ export class PartitionHandle {
     return incarnation?.isReady ? incarnation.window : undefined
   }
 
-  /** Whether it is held up by one long command: false again once it settles something. */
+  /** Whether it is held up: by handlers that wait, or by one long command until that settles. */
   get isStuck(): boolean {
     const window = this.incarnation?.window
-    return window !== undefined && window.count > 0 && window.completed === this.#stuckAt
+    if (window === undefined || window.load.count === 0) return false
+    return this.isHeld || window.completed === this.#stuckAt
   }
 
   /** Notes that a command was bound to it. */
   touch(): void {
     this.touched = ++touches
     // It was idle: what it did before says nothing about how long it takes now.
-    if (this.incarnation!.window.count === 1) {
+    if (this.incarnation!.window.load.count === 1) {
       this.#completedSeen = -1
       this.#stuckAt = -1
     }

@@ -2,10 +2,19 @@
 // Thread: main.   Owns: the promise's resolver and the payload's reference.
 // There may be a million: every field costs memory, so what few commands have sits in `extras`.
 
-import { type CommandInfo, type CommandOutcome, commandInfo } from '../model/command.ts'
+import type { LaneError } from '../base/errors.ts'
+import {
+  type CommandInfo,
+  type CommandOptions,
+  type CommandOutcome,
+  commandInfo,
+} from '../model/command.ts'
+import { priorityOf } from '../model/lane.ts'
+import type { RetryPlan } from '../model/retry.ts'
 import type { Schedulable } from '../schedule/scheduler.ts'
 import type { CommandFields } from '../wire/command-record.ts'
 import { type Lane, openCountOf } from './lane-table.ts'
+import type { StreamReader, StreamSource } from './stream-reader.ts'
 import type { Appointment } from './timetable.ts'
 import type { CommandType } from './type-table.ts'
 
@@ -18,6 +27,46 @@ export interface Holder {
    * @returns Whether it will never start. False: it has started.
    */
   revoke(slot: number): boolean
+  /**
+   * Waits no more for a command that has started; its handler is told.
+   *
+   * @param slot - The command's.
+   * @param reason - Why; its handler is told.
+   * @param graceMs - How long it may run on before its thread is condemned; Infinity: for ever.
+   */
+  abandon(slot: number, reason: LaneError, graceMs: number): void
+  /**
+   * Lets the producer of a stream go on.
+   *
+   * @param slot - The command's.
+   * @param credit - Units consumed so far, modulo 2^32.
+   */
+  grant(slot: number, credit: number): void
+}
+
+/** What the caller wished for a command beyond what most do. */
+export interface CommandWishes {
+  readonly timeoutMs: number | undefined
+  readonly retry: RetryPlan | undefined
+  readonly signal: AbortSignal | undefined
+  readonly kill: boolean
+  readonly onProgress: ((value: unknown) => void) | undefined
+  readonly stream: StreamReader | undefined
+}
+
+/** What has happened to a command that failed before. */
+export interface CommandHistory {
+  /** Number of the present run, or of the next. */
+  attempt: number
+  /** Runs that failed and used up a retry. */
+  failures: number
+  /** Runs that ended with their thread. */
+  crashes: number
+  /** Threads that it killed: it alone ran there. */
+  kills: number
+  /** Whether it may have killed a thread, so that it runs by itself until it is known. */
+  isSuspect: boolean
+  firstFailedAtMs: number
 }
 
 /** What only some commands have. */
@@ -30,6 +79,8 @@ export interface CommandExtras {
   readonly deadlineMs: number | undefined
   /** What the payload counts for where pending bytes are bounded. */
   readonly bytes: number
+  readonly wishes: CommandWishes | undefined
+  history: CommandHistory | undefined
   /** Whether it waits its turn; false while it is delayed. */
   isPlaced: boolean
   /** Its appointment to be delayed until or to be late from. */
@@ -38,23 +89,42 @@ export interface CommandExtras {
   holder: Holder | undefined
   /** Its slot there. */
   slot: number
-  isSettled: boolean
+}
+
+/** Extras of a command that has none of its own. */
+function noExtras(): CommandExtras {
+  return {
+    key: undefined,
+    transferList: undefined,
+    isDetailed: false,
+    submittedAtMs: 0,
+    deadlineMs: undefined,
+    bytes: 0,
+    wishes: undefined,
+    history: undefined,
+    isPlaced: true,
+    appointment: undefined,
+    holder: undefined,
+    slot: 0,
+  }
 }
 
 /** A command may go to any partition. */
 export const ANY_PARTITION = -1
 
 /** One submitted command. */
-export class PendingCommand implements Schedulable, CommandFields {
+export class PendingCommand implements Schedulable, CommandFields, StreamSource {
   readonly rank: number
   readonly sequence: number
   readonly type: CommandType
   readonly lane: Lane
-  readonly payload: unknown
+  /** Let go once it is settled. */
+  payload: unknown
   /** Its partition by strategy, or {@link ANY_PARTITION}. */
   readonly home: number
-  readonly extras: CommandExtras | undefined
-  readonly #resolve: (value: unknown) => void
+  extras: CommandExtras | undefined
+  /** Undefined once it is settled. */
+  #resolve: ((value: unknown) => void) | undefined
 
   constructor(
     rank: number,
@@ -85,7 +155,27 @@ export class PendingCommand implements Schedulable, CommandFields {
   }
 
   get attempt(): number {
-    return 1
+    return this.extras?.history?.attempt ?? 1
+  }
+
+  /** How long a run of it may take; undefined: as long as it likes. */
+  get timeoutMs(): number | undefined {
+    return this.extras?.wishes?.timeoutMs ?? this.lane.plan.timeoutMs
+  }
+
+  /** When it runs again. */
+  get retry(): RetryPlan {
+    return this.extras?.wishes?.retry ?? this.lane.plan.retry
+  }
+
+  /** Whether its handler gives values to be sent one by one. */
+  get isStream(): boolean {
+    return this.extras?.wishes?.stream !== undefined
+  }
+
+  /** Whether it must run by itself, since it may have killed a thread. */
+  get isSuspect(): boolean {
+    return this.extras?.history?.isSuspect === true
   }
 
   get key(): string | undefined {
@@ -104,14 +194,59 @@ export class PendingCommand implements Schedulable, CommandFields {
     return this.extras?.deadlineMs
   }
 
-  /** Whether its promise was settled while it waited. */
+  /** Whether its promise is settled. */
   get isSettled(): boolean {
-    return this.extras?.isSettled === true
+    return this.#resolve === undefined
   }
 
   /** What must be moved with the payload; a command that has some cannot be sent twice. */
   get transferList(): readonly object[] | undefined {
     return this.extras?.transferList
+  }
+
+  /** The options with which a command like it would be submitted. */
+  get optionsAgain(): CommandOptions {
+    const { deadlineMs, wishes } = this.extras ?? noExtras()
+    const all = {
+      key: this.key,
+      priority: priorityOf(this.rank),
+      deadlineMs,
+      timeoutMs: wishes?.timeoutMs,
+      retry: wishes?.retry,
+    }
+    return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))
+  }
+
+  /** What has happened to it, made if nothing has. */
+  remember(): CommandHistory {
+    this.extras ??= noExtras()
+    this.extras.history ??= {
+      attempt: 1,
+      failures: 0,
+      crashes: 0,
+      kills: 0,
+      isSuspect: false,
+      firstFailedAtMs: 0,
+    }
+    return this.extras.history
+  }
+
+  /**
+   * Lets the producer of its stream go on.
+   *
+   * @param credit - Units consumed so far, modulo 2^32.
+   */
+  grant(credit: number): void {
+    this.extras!.holder?.grant(this.extras!.slot, credit)
+  }
+
+  /**
+   * Ends it because its signal aborted, or because its stream was left.
+   *
+   * @param reason - The signal's, or `LEFT`.
+   */
+  abort(reason: unknown): void {
+    this.lane.onAbort(this, reason)
   }
 
   /**
@@ -123,6 +258,37 @@ export class PendingCommand implements Schedulable, CommandFields {
   started(partition: number, startedAtMs: number): void {
     const { hub } = this.lane
     if (hub.isActive) hub.command('queue.command.started', this, partition, startedAtMs)
+  }
+
+  /**
+   * Takes a value of its stream.
+   *
+   * @param value - The value.
+   * @param weight - What it takes of the stream's credit.
+   */
+  chunk(value: unknown, weight: number): void {
+    this.extras!.wishes!.stream!.push(value, weight)
+  }
+
+  /**
+   * Takes what its handler reports.
+   *
+   * @param value - The report.
+   * @param partition - Where it runs.
+   */
+  progressed(value: unknown, partition: number): void {
+    const { hub } = this.lane
+    if (hub.isActive) hub.progress(this, partition, value)
+    const onProgress = this.extras?.wishes?.onProgress
+    if (onProgress === undefined) return
+    try {
+      onProgress(value)
+    } catch (error) {
+      // The caller's own error is the caller's, as if it were thrown in an event listener.
+      process.nextTick(() => {
+        throw error
+      })
+    }
   }
 
   /**
@@ -139,13 +305,13 @@ export class PendingCommand implements Schedulable, CommandFields {
     if (lane.hub.isActive) {
       lane.hub.command('queue.command.completed', this, partition, startedAtMs, durationMs)
     }
-    this.#leave()
+    const resolve = this.#leave()
     if (extras?.isDetailed !== true) {
-      this.#resolve(value)
+      resolve(value)
       return
     }
     const info = this.#info(partition, startedAtMs, durationMs)
-    this.#resolve({ ok: true, value, info } satisfies CommandOutcome)
+    resolve({ ok: true, value, info } satisfies CommandOutcome)
   }
 
   /**
@@ -162,10 +328,10 @@ export class PendingCommand implements Schedulable, CommandFields {
     if (lane.hub.isActive) {
       lane.hub.command('queue.command.failed', this, partition, startedAtMs, durationMs, error)
     }
-    this.#leave()
+    const resolve = this.#leave()
     const info = this.#info(partition, startedAtMs, durationMs)
     if (this.extras?.isDetailed === true) {
-      this.#resolve({ ok: false, error, info } satisfies CommandOutcome)
+      resolve({ ok: false, error, info } satisfies CommandOutcome)
       return
     }
     if (typeof error === 'object' && error !== null && Object.isExtensible(error)) {
@@ -173,20 +339,25 @@ export class PendingCommand implements Schedulable, CommandFields {
     }
     // The resolver alone is kept: following a rejected promise rejects, and it saves every waiting
     // command the memory of a second function.
-    this.#resolve(Promise.reject(error))
+    resolve(Promise.reject(error))
   }
 
-  /** Gives back what it held while it was pending. */
-  #leave(): void {
+  /** Gives back what it held while it was pending; answers the promise's resolver. */
+  #leave(): (value: unknown) => void {
     const { lane, extras } = this
+    const resolve = this.#resolve!
+    this.#resolve = undefined
+    this.payload = undefined
     if (lane.isPressed && openCountOf(lane) === 0) {
       lane.isPressed = false
       lane.hub.lane('queue.lane.idle', lane)
     }
-    if (extras === undefined) return
+    if (extras === undefined) return resolve
     lane.pendingBytes -= extras.bytes
-    extras.isSettled = true
     if (extras.appointment !== undefined) lane.timetable.cancel(extras.appointment)
+    const signal = extras.wishes?.signal
+    if (signal !== undefined) lane.signals.remove(signal, this)
+    return resolve
   }
 
   #info(partition: number, startedAtMs: number, durationMs: number): CommandInfo {

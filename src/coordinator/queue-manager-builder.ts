@@ -59,6 +59,15 @@ export class QueueManagerBuilder<M = AnyHandlers> {
   }
 
   /**
+   * Says how many commands are kept that failed for good.
+   *
+   * @param deadLetterCapacity - 0 to 1,000,000.
+   */
+  withDeadLetters(deadLetterCapacity: number): QueueManagerBuilder<M> {
+    return this.withOptions({ deadLetterCapacity })
+  }
+
+  /**
    * Sets any other options.
    *
    * @param options - They replace those set before.

@@ -7,12 +7,14 @@ import { checkGiven, checkOptions } from '../base/options.ts'
 import { type CommandOptions, type CommandOutcome, PARTITION_MARKER } from '../model/command.ts'
 import type {
   AnyHandlers,
+  ChunkOf,
   HandlerName,
   PayloadArguments,
   PayloadOf,
   ResultOf,
 } from '../model/handler-module.ts'
 import type { EventFilter } from '../model/lane-event.ts'
+import type { DeadLetterQueue } from './dead-letter-queue.ts'
 import type { EventSubscription } from './event-hub.ts'
 import { createHandlersProxy, type HandlersProxy, type RunOptions } from './handlers-proxy.ts'
 import { MAP_RULES, type MapOptions, mapCommands } from './map-commands.ts'
@@ -20,12 +22,15 @@ import {
   BROADCAST_RULES,
   type BroadcastOptions,
   DRAIN_RULES,
+  handlersUrl,
+  MANAGER_RULES,
   type ManagerPlan,
   planManager,
   type QueueManagerOptions,
 } from './options.ts'
 import { Runtime } from './runtime.ts'
 import type { QueueStats } from './stats.ts'
+import { StreamReader } from './stream-reader.ts'
 
 /**
  * Runs commands across partitions, one thread each, by lanes.
@@ -190,6 +195,33 @@ export class QueueManager<M = AnyHandlers> {
   }
 
   /**
+   * Runs a handler that is a generator, or gives anything that can be iterated, and hands on its
+   * values as they come. A slow reader slows the generator down: about a thousand small values, or
+   * a megabyte, are on their way at most. Leaving the loop ends the generator.
+   *
+   * @param lane - Name of its lane.
+   * @param type - Name of its handler.
+   * @param rest - The payload and options. It is never retried.
+   * @returns To be iterated once. The command is submitted when the first value is asked for.
+   * @throws (when it is iterated) What {@link QueueManager.submit} rejects with, after the values
+   * that came before; ConfigError `CORELANE_NO_STREAM` if the handler gives nothing to iterate.
+   */
+  stream<K extends HandlerName<M>>(
+    lane: string,
+    type: K,
+    ...rest: PayloadArguments<M, K, CommandOptions>
+  ): AsyncGenerator<ChunkOf<M, K>, unknown, undefined>
+  stream(
+    lane: string,
+    type: string,
+    payload?: unknown,
+    options?: CommandOptions,
+  ): AsyncGenerator<unknown, unknown, undefined> {
+    const { intake } = this.#runtime
+    return new StreamReader((reader) => intake.submit(lane, type, payload, options, false, reader))
+  }
+
+  /**
    * The handlers as asynchronous functions, on the default lane unless a call names another.
    *
    * @typeParam T - The handler module, if the manager was not given it.
@@ -220,6 +252,24 @@ export class QueueManager<M = AnyHandlers> {
   }
 
   /**
+   * Replaces every thread by one that loads the handler module afresh, one partition at a time and
+   * without losing or refusing a command: each new thread is ready before the old one stops.
+   *
+   * @param handlers - Another module from now on: a URL or a path. Default: the present one.
+   * @returns When every thread is new. Handlers that the module has gained can be used then.
+   * @throws ConfigError `CORELANE_HANDLERS_FAILED`: threads that were not replaced by then go on.
+   */
+  async reload(handlers?: URL | string): Promise<void> {
+    checkGiven('reload', { handlers }, { handlers: MANAGER_RULES.handlers })
+    return this.#runtime.reload(handlers && handlersUrl(handlers))
+  }
+
+  /** Commands that failed for good after another run was tried: to look at, run again, or drop. */
+  get deadLetters(): DeadLetterQueue {
+    return this.#runtime.deadLetters
+  }
+
+  /**
    * Waits until a lane has room for another command.
    *
    * @param lane - Name of the lane.
@@ -231,8 +281,9 @@ export class QueueManager<M = AnyHandlers> {
   }
 
   /**
-   * Tells what happens: commands submitted, started, completed, failed; lanes under pressure and
-   * idle; the manager's end. Starts are reported only while somebody listens for them.
+   * Tells what happens: commands submitted, started, completed, failed, retried, timed out, dead;
+   * what handlers report; lanes under pressure and idle; partitions lost, replaced and given up;
+   * the manager's end. Starts are reported only while somebody listens for them.
    *
    * @param filter - Which events, of which lanes, and how many are kept for a slow reader.
    * @returns To be iterated; leaving the loop ends it. `missed` counts what a slow reader lost.

@@ -115,10 +115,19 @@ export class Room {
    *
    * @param lane - Its lane.
    * @param submit - Accepted as soon as there is room.
+   * @returns Lets it wait no more; then it is neither accepted nor refused.
    */
-  wait(lane: Lane, submit: WaitingSubmit): void {
-    this.#waiting[lane.index]!.push({ ...submit, ticket: this.#tickets++ })
+  wait(lane: Lane, submit: WaitingSubmit): () => void {
+    const entry = { ...submit, ticket: this.#tickets++ }
+    const waiting = this.#waiting[lane.index]!
+    waiting.push(entry)
     this.#waitingCount++
+    return () => {
+      const index = waiting.indexOf(entry)
+      if (index < 0) return
+      waiting.splice(index, 1)
+      this.#waitingCount--
+    }
   }
 
   /** Accepts submits that wait, as far as there is room: call it after commands were settled. */

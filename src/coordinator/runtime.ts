@@ -6,22 +6,29 @@ import { type LaneError, laneError } from '../base/errors.ts'
 import { CoordinatorCommons } from '../memory/commons.ts'
 import { laneNeeds } from '../model/lane.ts'
 import type { EventFilter } from '../model/lane-event.ts'
-import { fromSideValue, sideRefused, toSideValue } from '../wire/side-value.ts'
+import { AbortListeners } from './abort-listeners.ts'
 import { Backlog } from './backlog.ts'
 import { Binder } from './binder.ts'
+import { Broadcasts } from './broadcasts.ts'
+import { DeadLetterQueue } from './dead-letter-queue.ts'
 import { EventHub, type EventSubscription } from './event-hub.ts'
+import type { ThreadPlan } from './incarnation.ts'
 import { Intake } from './intake.ts'
+import { Interruptions } from './interruptions.ts'
 import { LaneTable, openCountOf } from './lane-table.ts'
+import { NestedServer } from './nested-server.ts'
 import type { ManagerPlan } from './options.ts'
 import { PartitionHandle } from './partition-handle.ts'
 import { isShared } from './partitioners.ts'
 import type { PendingCommand } from './pending-command.ts'
+import { Punctuality } from './punctuality.ts'
+import { Recovery } from './recovery.ts'
+import { Renewal } from './renewal.ts'
 import { ResultPump } from './result-pump.ts'
 import { Room } from './room.ts'
-import { type QueueStats, takeStats } from './stats.ts'
+import { type ManagerState, type QueueStats, takeStats } from './stats.ts'
 import { closedError, Supervisor } from './supervisor.ts'
-import { Timetable } from './timetable.ts'
-import { TypeTable } from './type-table.ts'
+import { WaitGraph } from './wait-graph.ts'
 
 /** Its reactions run at the end of the current turn; cheaper than `queueMicrotask`. */
 const TURN_END: Promise<void> = Promise.resolve()
@@ -29,24 +36,30 @@ const TURN_END: Promise<void> = Promise.resolve()
 /** What a queue manager is made of. */
 export class Runtime {
   readonly intake: Intake
+  readonly deadLetters: DeadLetterQueue
   readonly #plan: ManagerPlan
   readonly #hub: EventHub
-  readonly #timetable = new Timetable((command) => this.#due(command))
+  readonly #punctuality: Punctuality
+  readonly #interruptions: Interruptions
   readonly #lanes: LaneTable
   readonly #room: Room
   readonly #partitions: readonly PartitionHandle[]
   readonly #backlog: Backlog
   readonly #binder: Binder
   readonly #pump: ResultPump
+  readonly #threads: ThreadPlan
   readonly #supervisor: Supervisor
+  readonly #renewal: Renewal
+  readonly #broadcasts: Broadcasts
   readonly #isShared: boolean
   readonly #drainWaiters = new Set<() => void>()
-  #state: QueueStats['state'] = 'created'
-  #broadcasts = 0
+  #state: ManagerState = 'created'
   /** Fires when the order of what waits changes by itself. */
   #urgencyTimer: NodeJS.Timeout | undefined
   #urgencyAtMs = Number.POSITIVE_INFINITY
   #isFlushQueued = false
+  /** Commands were settled or given up in this turn. */
+  #hasActed = false
   #starting: Promise<void> | undefined
   #closing: Promise<void> | undefined
 
@@ -57,12 +70,40 @@ export class Runtime {
     this.#plan = plan
     this.#isShared = isShared(plan.strategy)
     this.#hub = new EventHub((isListening) => commons.listen(isListening))
-    this.#lanes = new LaneTable(lanes, needs, this.#hub, this.#timetable)
-    this.#room = new Room(this.#lanes, plan.bounds)
     this.#partitions = Array.from(
       { length: partitionCount },
       (_, index) => new PartitionHandle(index),
     )
+    this.#punctuality = new Punctuality({
+      place: (command) => this.#binder.place(command),
+      acted: () => this.#act(),
+    })
+    this.#interruptions = new Interruptions({
+      partitions: this.#partitions,
+      supervisor: () => this.#supervisor,
+      timeoutGraceMs: plan.timeoutGraceMs,
+      acted: () => this.#act(),
+    })
+    this.deadLetters = new DeadLetterQueue(plan.deadLetterCapacity, {
+      submit: ({ lane, type, payload, options }) =>
+        this.intake.submitOrder(this.intake.order(lane, type, payload, options, false)),
+      dropped: (letter) => this.#hub.dropped(letter),
+    })
+    const signals = new AbortListeners()
+    this.#lanes = new LaneTable(lanes, needs, {
+      hub: this.#hub,
+      timetable: this.#punctuality.timetable,
+      signals,
+      onAbort: this.#interruptions.abort,
+      recovery: new Recovery({
+        hub: this.#hub,
+        isClosing: () => this.#state === 'closed',
+        maxCrashes: plan.maxCrashes,
+        delay: (command, delayMs) => this.#punctuality.delay(command, delayMs),
+        bury: (letter) => this.deadLetters.add(letter),
+      }),
+    })
+    this.#room = new Room(this.#lanes, plan.bounds)
     this.#backlog = new Backlog(lanes, this.#isShared ? 1 : partitionCount)
     this.#binder = new Binder({
       backlog: this.#backlog,
@@ -71,17 +112,15 @@ export class Runtime {
       commons,
       laneCount: lanes.length,
     })
-    this.intake = new Intake(
-      {
-        plan,
-        lanes: this.#lanes,
-        room: this.#room,
-        refuseUnlessRunning: () => this.#refuseUnlessRunning(),
-        refuseFailed: (home) => this.#refuseFailed(home),
-        accept: (command, delayMs) => this.#accept(command, delayMs),
-      },
-      new TypeTable([]),
-    )
+    this.intake = new Intake({
+      plan,
+      lanes: this.#lanes,
+      room: this.#room,
+      signals,
+      refuseUnlessRunning: () => this.#refuseUnlessRunning(),
+      refuseFailed: (home) => this.#refuseFailed(home),
+      accept: (command, delayMs) => this.#accept(command, delayMs),
+    })
     this.#pump = new ResultPump(commons, {
       drain: () => this.#drainRings(),
       progressed: (now) => this.#progressed(now),
@@ -89,32 +128,48 @@ export class Runtime {
       idled: (now) => this.#binder.rebalance(now),
       leastWorkMs: () => this.#binder.leastWorkUs / 1000,
     })
-    this.#supervisor = new Supervisor(
-      {
-        commons,
+    const nested = new NestedServer({
+      intake: this.intake,
+      lanes: this.#lanes,
+      partitions: this.#partitions,
+      graph: new WaitGraph({
         partitions: partitionCount,
-        handlers: plan.handlers,
-        lanes,
-        concurrency,
-        ringBytes: plan.ringBytes,
-        inlineBytesMax: plan.ringBytes >> 3,
-        worker: plan.worker,
+        runs: concurrency,
+        laneSlots: lanes.map(({ maxConcurrency }) => maxConcurrency ?? Number.POSITIVE_INFINITY),
+      }),
+    })
+    this.#threads = {
+      commons,
+      partitions: partitionCount,
+      handlers: plan.handlers,
+      types: undefined,
+      reportsRejections: plan.reportsRejections,
+      lanes,
+      concurrency,
+      ringBytes: plan.ringBytes,
+      inlineBytesMax: plan.ringBytes >> 3,
+      worker: plan.worker,
+    }
+    this.#supervisor = new Supervisor(this.#threads, this.#partitions, plan, {
+      ready: () => this.#progressed(nowMs()),
+      requeue: (commands) => this.#requeue(commands),
+      failed: (partition, reason) => this.#giveUp(partition, reason),
+      changed: (what, { index }, reason) =>
+        this.#hub.partition(`queue.partition.${what}`, index, reason),
+      ended: () => {
+        this.#progressed(nowMs())
+        this.#pump.look()
       },
-      this.#partitions,
-      plan.startTimeoutMs,
-      {
-        ready: () => this.#progressed(nowMs()),
-        requeue: (commands) => {
-          this.#binder.takeBack(commands)
-          this.#progressed(nowMs())
-        },
-        failed: (partition, reason) => this.#giveUp(partition, reason),
-        ended: () => {
-          this.#settled()
-          this.#pump.look()
-        },
-      },
+      rejected: (partition, error) =>
+        this.#hub.partition('queue.partition.rejection', partition, error),
+      submit: (from, command) => nested.submit(from, command),
+      cancel: (from, id) => nested.cancel(from, id),
+    })
+    this.#renewal = new Renewal(this.#partitions, this.#supervisor, plan.wear, (commands) =>
+      this.#requeue(commands),
     )
+    const timeoutMs = plan.broadcastTimeoutMs
+    this.#broadcasts = new Broadcasts(this.#partitions, this.#supervisor, timeoutMs)
   }
 
   /** Starts the threads; calling it again gives the same promise. */
@@ -171,22 +226,25 @@ export class Runtime {
    */
   async broadcast(type: string, payload: unknown, sticky: boolean): Promise<unknown[]> {
     this.#refuseUnlessRunning()
-    const { name } = this.intake.types.get(type)
-    const id = `broadcast-${++this.#broadcasts}`
-    const broadcast = { id, type: name, payload: toSideValue(payload, 'payload') }
-    if (sticky) this.#supervisor.stick(broadcast)
-    const timeoutMs = this.#plan.broadcastTimeoutMs
-    const living = this.#partitions.flatMap(({ incarnation }) => incarnation?.living ?? [])
-    const calls = living.map(async (incarnation) => {
-      const report = await incarnation.call('broadcast', timeoutMs, (control) =>
-        control.broadcast(broadcast).catch((error) => {
-          throw sideRefused('result', error)
-        }),
-      )
-      if (!report.ok) throw fromSideValue(report.side)
-      return fromSideValue(report.side)
-    })
-    return Promise.all(calls)
+    return this.#broadcasts.run(this.intake.types.get(type).name, payload, sticky)
+  }
+
+  /**
+   * Replaces every thread, one partition at a time.
+   *
+   * @param handlers - URL of the module that the new threads load; undefined: the present one.
+   */
+  async reload(handlers: string | undefined): Promise<void> {
+    this.#refuseUnlessRunning()
+    const before = this.#threads.handlers
+    this.#threads.handlers = handlers ?? before
+    try {
+      await this.#renewal.renewAll(true)
+    } catch (error) {
+      this.#threads.handlers = before
+      throw error
+    }
+    this.intake.types.update(this.#threads.types!, this.#supervisor.own)
   }
 
   /**
@@ -201,14 +259,16 @@ export class Runtime {
   /** One snapshot. */
   stats(): QueueStats {
     const { strategy } = this.#plan
-    return takeStats(this.#state, strategy, this.#lanes, this.#room, this.#partitions)
+    const { size } = this.deadLetters
+    return takeStats(this.#state, strategy, this.#lanes, this.#room, this.#partitions, size)
   }
 
   async #start(): Promise<void> {
     if (this.#state !== 'created') throw laneError('CORELANE_CLOSED', { state: this.#state })
     this.#state = 'starting'
     try {
-      this.intake.types = new TypeTable(await this.#supervisor.start())
+      const own = await this.#supervisor.start()
+      this.intake.types.update(this.#threads.types!, own)
     } catch (error) {
       const wasClosed = this.#closing !== undefined
       this.#state = 'closed'
@@ -225,14 +285,16 @@ export class Runtime {
     this.shutdown()
     this.#state = 'closed'
     timers.clearTimeout(this.#urgencyTimer)
-    const unbound = [...this.#timetable.takeAll(), ...this.#backlog.takeAll(0)]
+    this.#interruptions.limits.stop()
+    const waiting = this.#punctuality.timetable.takeAll()
+    const unbound = [...waiting, ...this.#backlog.takeAll(0)]
     for (const command of unbound) {
       // A command that has an appointment may be bound, or wait in the backlog as well.
       if (!command.isSettled && command.extras?.holder === undefined) {
         command.fail(closedError(false), command.home)
       }
     }
-    const failures = await this.#supervisor.stop(this.#plan.closeTimeoutMs)
+    const failures = await this.#supervisor.stop()
     this.#pump.stop()
     this.#settled()
     this.#hub.lane('queue.shutdown.complete')
@@ -259,18 +321,39 @@ export class Runtime {
       lane.isPressed = true
       this.#hub.lane('queue.lane.pressure', lane)
     }
-    if (delayMs > 0) this.#delay(command, delayMs)
-    else this.#place(command)
+    if (delayMs > 0) this.#punctuality.delay(command, delayMs)
+    else this.#punctuality.place(command)
     this.#pump.expect()
-    if (this.#isFlushQueued) return
+    if (!this.#isFlushQueued) this.#queueFlush()
+  }
+
+  /** Commands were settled, placed or given up outside the pump, perhaps many in this turn. */
+  #act(): void {
+    this.#hasActed = true
+    if (!this.#isFlushQueued) this.#queueFlush()
+  }
+
+  #queueFlush(): void {
     this.#isFlushQueued = true
     void TURN_END.then(this.#flush)
   }
 
   readonly #flush = (): void => {
     this.#isFlushQueued = false
+    if (this.#hasActed) {
+      this.#hasActed = false
+      this.#progressed(nowMs())
+      this.#pump.look()
+      return
+    }
     this.#binder.flush()
+    this.#interruptions.limits.plan()
     this.#watchUrgency()
+  }
+
+  #requeue(commands: readonly PendingCommand[]): void {
+    this.#binder.takeBack(commands)
+    this.#progressed(nowMs())
   }
 
   /** Looks again when something that waits becomes more urgent than what is bound. */
@@ -284,58 +367,6 @@ export class Runtime {
     this.#urgencyTimer = timers.setTimeout(() => this.#progressed(nowMs()), delayMs).unref()
   }
 
-  /** Keeps a command from starting for a while; one that will be late then is late before. */
-  #delay(command: PendingCommand, delayMs: number): void {
-    this.#appoint(command, Math.min(nowMs() + delayMs, this.#lateAtMs(command)))
-  }
-
-  /** When a command is rejected if it has not started; Infinity if it never is. */
-  #lateAtMs({ lane, submittedAtMs, deadlineMs }: PendingCommand): number {
-    const ownDeadlineMs = deadlineMs ?? lane.plan.deadlineMs
-    if (!lane.plan.rejectsLate || ownDeadlineMs === undefined) return Number.POSITIVE_INFINITY
-    return submittedAtMs + ownDeadlineMs
-  }
-
-  /** Lets a command wait its turn, until its deadline if its lane rejects what is late. */
-  #place(command: PendingCommand): void {
-    const lateAtMs = this.#lateAtMs(command)
-    if (lateAtMs !== Number.POSITIVE_INFINITY) {
-      if (lateAtMs <= nowMs()) {
-        this.#failLate(command)
-        return
-      }
-      this.#appoint(command, lateAtMs)
-    }
-    this.#binder.place(command)
-  }
-
-  #appoint(command: PendingCommand, dueMs: number): void {
-    command.extras!.appointment = this.#timetable.add(command, dueMs)
-  }
-
-  /** A command's moment has come: it may start now, or it is late. */
-  #due(command: PendingCommand): void {
-    const extras = command.extras!
-    extras.appointment = undefined
-    if (!extras.isPlaced) {
-      extras.isPlaced = true
-      this.#place(command)
-      this.#binder.flush()
-      return
-    }
-    // One that is bound is late only if it can still be kept from starting.
-    if (extras.holder === undefined || extras.holder.revoke(extras.slot)) this.#failLate(command)
-    this.#progressed(nowMs())
-  }
-
-  #failLate(command: PendingCommand): void {
-    const { lane, submittedAtMs } = command
-    const deadlineMs = command.deadlineMs ?? lane.plan.deadlineMs
-    const waitedMs = Math.round(nowMs() - submittedAtMs)
-    const details = { lane: lane.name, waitedMs, deadlineMs }
-    command.fail(laneError('CORELANE_DEADLINE_EXCEEDED', details), -1)
-  }
-
   #drainRings(): number {
     let records = 0
     for (const { incarnation } of this.#partitions) records += incarnation?.window.drain() ?? 0
@@ -346,7 +377,9 @@ export class Runtime {
     this.#binder.refill()
     this.#binder.rebalance(now)
     this.#binder.flush()
+    this.#interruptions.flush()
     this.#watchUrgency()
+    this.#renewal.progressed()
     this.#settled()
   }
 
@@ -367,6 +400,7 @@ export class Runtime {
 
   /** Settles what waits for a partition that gets no thread any more. */
   #giveUp(partition: PartitionHandle, reason: LaneError): void {
+    this.#hub.partition('queue.partition.failed', partition.index, reason)
     if (this.#isShared && !this.#partitions.every(({ failure }) => failure !== undefined)) return
     const stranded = this.#backlog.takeFrom(this.#isShared ? 0 : partition.index, 0)
     for (const command of stranded) {

@@ -20,15 +20,32 @@ export interface LaneStats {
   readonly submitted: number
   readonly completed: number
   readonly failed: number
+  /** Runs that were followed by another. */
+  readonly retried: number
+  /** Runs that took longer than they may. */
+  readonly timedOut: number
+  /** Commands that became dead letters; they are among the failed ones. */
+  readonly deadLettered: number
 }
 
 /** A partition at one moment. */
 export interface PartitionStats {
   readonly index: number
-  /** `failed`: given up after its threads died again and again. */
-  readonly state: 'starting' | 'ready' | 'failed' | 'ended'
+  /**
+   * `failed`: given up after its threads died again and again. `draining`: its thread finishes what
+   * it runs, then the next takes over.
+   */
+  readonly state: 'starting' | 'ready' | 'draining' | 'failed' | 'ended'
   /** Threads it has had. */
   readonly incarnations: number
+  /** Threads given up that have not ended yet: native code holds them. */
+  readonly condemned: number
+  /** Threads in a row that died without settling a command, or could not load the handlers. */
+  readonly failures: number
+  /** Runs that go on though nobody waits for their result. */
+  readonly abandoned: number
+  /** Heap in use when the present thread last looked, in MiB; 0 before. */
+  readonly heapMb: number
   /** Commands bound to it, running ones included. */
   readonly bound: number
   /** Estimated run time of those, in microseconds. */
@@ -51,15 +68,24 @@ export interface HostStats {
   readonly uptimeSeconds: number
 }
 
+/** Where a queue manager is in its life. */
+export type ManagerState = 'created' | 'starting' | 'running' | 'shutdown' | 'closed'
+
 /** A queue manager at one moment. */
 export interface QueueStats {
-  readonly state: 'created' | 'starting' | 'running' | 'shutdown' | 'closed'
+  readonly state: ManagerState
+  /** Why a partition was given up, if one was: the manager does not do all it should. */
+  readonly failing: Error | undefined
   readonly strategy: string
   readonly pending: number
   readonly active: number
   readonly submitted: number
   readonly completed: number
   readonly failed: number
+  readonly retried: number
+  readonly timedOut: number
+  /** Dead letters that are kept. */
+  readonly deadLetters: number
   readonly lanes: Readonly<Record<string, LaneStats>>
   readonly partitions: readonly PartitionStats[]
   readonly host: HostStats
@@ -73,13 +99,15 @@ export interface QueueStats {
  * @param lanes - Its lanes.
  * @param room - Knows which submits wait.
  * @param partitions - Its partitions.
+ * @param deadLetters - How many it keeps.
  */
 export function takeStats(
-  state: QueueStats['state'],
+  state: ManagerState,
   strategy: string,
   lanes: LaneTable,
   room: Room,
   partitions: readonly PartitionHandle[],
+  deadLetters: number,
 ): QueueStats {
   const active = new Array<number>(lanes.all.length).fill(0)
   for (const { incarnation } of partitions) {
@@ -89,8 +117,9 @@ export function takeStats(
   }
   const laneStats: Record<string, LaneStats> = {}
   const sum = { pending: 0, active: 0, submitted: 0, completed: 0, failed: 0 }
+  const runs = { retried: 0, timedOut: 0 }
   for (const lane of lanes.all) {
-    const { name, index, submitted, completed, failed } = lane
+    const { name, index, submitted, completed, failed, retried, timedOut, deadLettered } = lane
     const { priority } = lane.plan
     const waiting = room.waitingIn(lane)
     const running = active[index]!
@@ -103,34 +132,47 @@ export function takeStats(
       submitted,
       completed,
       failed,
+      retried,
+      timedOut,
+      deadLettered,
     }
     sum.pending += pending
     sum.active += running
     sum.submitted += submitted
     sum.completed += completed
     sum.failed += failed
+    runs.retried += retried
+    runs.timedOut += timedOut
   }
   return {
     state,
+    failing: partitions.find(({ failure }) => failure !== undefined)?.failure,
     strategy,
     ...sum,
+    ...runs,
+    deadLetters,
     lanes: laneStats,
     partitions: partitions.map((partition) => partitionStats(partition, state)),
     host: hostStats(),
   }
 }
 
-function partitionStats(partition: PartitionHandle, state: QueueStats['state']): PartitionStats {
-  const { index, incarnations, incarnation, failure } = partition
+function partitionStats(partition: PartitionHandle, state: ManagerState): PartitionStats {
+  const { index, incarnations, incarnation, failure, failures, condemned, successor } = partition
   const window = incarnation?.window
   const views = window?.end.views
-  const living = state === 'closed' ? 'ended' : incarnation?.isReady ? 'ready' : 'starting'
+  const unready = successor === undefined || incarnation === undefined ? 'starting' : 'draining'
+  const living = state === 'closed' ? 'ended' : incarnation?.isReady ? 'ready' : unready
   return {
     index,
     state: failure === undefined ? living : 'failed',
     incarnations,
-    bound: window?.count ?? 0,
-    boundWorkUs: window?.workUs ?? 0,
+    condemned: condemned.size,
+    failures,
+    abandoned: window?.watch.abandonedCount ?? 0,
+    heapMb: views ? readCounter(views, Counter.HEAP_KIB) / 1024 : 0,
+    bound: window?.load.count ?? 0,
+    boundWorkUs: window?.load.workUs ?? 0,
     started: views ? readCounter(views, Counter.STARTED) : 0,
     parked: views ? readCounter(views, Counter.PARKED) : 0,
     stalled: views ? readCounter(views, Counter.STALLED) : 0,

@@ -6,9 +6,11 @@ import { timers } from '../base/clock.ts'
 import { LaneError, laneError } from '../base/errors.ts'
 import type { Broadcast, LoadReport } from '../wire/control.ts'
 import { fromSideValue } from '../wire/side-value.ts'
-import { Incarnation, type ThreadPlan } from './incarnation.ts'
+import type { LeftBehind } from './bound-window.ts'
+import { Incarnation, type ThreadEvents, type ThreadPlan } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 import type { PendingCommand } from './pending-command.ts'
+import type { Guilt } from './recovery.ts'
 
 /** Threads in a row that may die without settling a command before the partition is given up. */
 const FAILURES_MAX = 5
@@ -26,31 +28,49 @@ export interface SupervisorEvents {
   requeue(commands: readonly PendingCommand[]): void
   /** A partition was given up. */
   failed(partition: PartitionHandle, reason: LaneError): void
+  /** A partition has lost its thread, or has another. */
+  changed(what: 'lost' | 'replaced', partition: PartitionHandle, reason?: LaneError): void
   /** A thread has ended, and what it left is settled or queued again. */
   ended(): void
+}
+
+/** How patient the supervisor is. */
+export interface SupervisorLimits {
+  /** How long loading and setting up the handler module may take. */
+  readonly startTimeoutMs: number
+  /** How long a thread may take to tear down. */
+  readonly closeTimeoutMs: number
+  /** Threads of one partition that may be given up and not ended when another is started. */
+  readonly condemnedMax: number
 }
 
 /** Keeps partitions alive. */
 export class Supervisor {
   readonly #plan: ThreadPlan
   readonly #partitions: readonly PartitionHandle[]
-  readonly #events: SupervisorEvents
-  readonly #startTimeoutMs: number
+  readonly #events: SupervisorEvents & ThreadEvents
+  readonly #limits: SupervisorLimits
   readonly #sticky: Broadcast[] = []
   readonly #respawns = new Set<NodeJS.Timeout>()
-  #types: readonly string[] | undefined
+  /** Handlers that the module has. */
+  #own: readonly string[] | undefined
   #isClosing = false
 
   constructor(
     plan: ThreadPlan,
     partitions: readonly PartitionHandle[],
-    startTimeoutMs: number,
-    events: SupervisorEvents,
+    limits: SupervisorLimits,
+    events: SupervisorEvents & ThreadEvents,
   ) {
     this.#plan = plan
     this.#partitions = partitions
-    this.#startTimeoutMs = startTimeoutMs
+    this.#limits = limits
     this.#events = events
+  }
+
+  /** Whether the manager ends. */
+  get isClosing(): boolean {
+    return this.#isClosing
   }
 
   /**
@@ -64,15 +84,20 @@ export class Supervisor {
   async start(): Promise<readonly string[]> {
     const results = await Promise.allSettled(
       // Asynchronous, since making a thread may throw, and then the others must be ended.
-      this.#partitions.map(async (partition) => this.#load(this.#spawn(partition))),
+      this.#partitions.map(async (partition) => {
+        const incarnation = this.make(partition)
+        partition.incarnation = incarnation
+        incarnation.takeOver()
+        await this.load(incarnation)
+      }),
     )
     const failed = results.find((result) => result.status === 'rejected')
     if (failed !== undefined) {
       await this.terminate()
       throw failed.reason
     }
-    for (const partition of this.#partitions) this.#watch(partition, partition.incarnation!)
-    return this.#types!
+    for (const { incarnation } of this.#partitions) this.#watch(incarnation!)
+    return this.#own!
   }
 
   /**
@@ -87,16 +112,13 @@ export class Supervisor {
   /**
    * Stops every thread: lets it finish what runs and tear down, then ends it.
    *
-   * @param timeoutMs - How long each may take.
    * @returns Why `teardown` failed, for each where it did.
    */
-  async stop(timeoutMs: number): Promise<unknown[]> {
+  async stop(): Promise<unknown[]> {
     this.#isClosing = true
-    const stops = this.#partitions.map(async ({ incarnation }) => {
-      if (!incarnation?.isReady) return undefined
-      incarnation.isReady = false
-      const report = await incarnation.call('stop', timeoutMs, (control) => control.stop())
-      return report.ok ? undefined : fromSideValue(report.side)
+    const stops = this.#living.map(async (incarnation) => {
+      if (incarnation.isCondemned) return undefined
+      return incarnation.isReady ? this.tearDown(incarnation) : undefined
     })
     const ends = await Promise.allSettled(stops)
     await this.terminate()
@@ -106,25 +128,74 @@ export class Supervisor {
     )
   }
 
+  /**
+   * Lets a thread finish what it runs and tear down. It takes no commands from now on.
+   *
+   * @param incarnation - The thread.
+   * @returns Why `teardown` failed, if it did.
+   * @throws PartitionLostError if the thread exits; LaneError `CORELANE_CONTROL_TIMEOUT`.
+   */
+  async tearDown(incarnation: Incarnation): Promise<unknown> {
+    incarnation.isReady = false
+    incarnation.window.abortAll()
+    const { closeTimeoutMs } = this.#limits
+    const report = await incarnation.call('stop', closeTimeoutMs, (control) => control.stop())
+    return report.ok ? undefined : fromSideValue(report.side)
+  }
+
   /** Ends every thread at once. */
   async terminate(): Promise<void> {
     this.#isClosing = true
     for (const timer of this.#respawns) timers.clearTimeout(timer)
     this.#respawns.clear()
     await Promise.all(
-      this.#partitions.map(async ({ incarnation }) => {
-        await incarnation?.terminate()
-        await incarnation?.exited
+      this.#living.map(async (incarnation) => {
+        await incarnation.terminate()
+        await incarnation.exited
       }),
     )
   }
 
-  #spawn(partition: PartitionHandle): Incarnation {
+  /**
+   * Gives a thread up: what it runs is lost, what it has not started runs elsewhere, and another
+   * thread is started at once, however long this one takes to end.
+   *
+   * @param incarnation - The thread.
+   * @param reason - Why.
+   */
+  condemn(incarnation: Incarnation, reason: Error): void {
+    const partition = this.#partitions[incarnation.partition]!
+    if (this.#isClosing || incarnation.isCondemned || partition.incarnation !== incarnation) return
+    incarnation.isCondemned = true
+    incarnation.isReady = false
+    partition.incarnation = undefined
+    partition.condemned.add(incarnation)
+    partition.failures = 0
+    const lost = incarnation.lostError('running', true, reason)
+    this.#events.changed('lost', partition, lost)
+    const left = incarnation.window.takeLeftBehind()
+    this.#settle(
+      partition,
+      left,
+      (stage, started) => incarnation.lostError(stage, started, reason),
+      'none',
+    )
+    void incarnation.terminate()
+    if (partition.condemned.size <= this.#limits.condemnedMax) this.#respawn(partition, lost)
+    this.#events.ended()
+  }
+
+  /**
+   * Makes a thread that is not the partition's present one yet.
+   *
+   * @param partition - The partition.
+   * @throws ConfigError `CORELANE_INVALID_OPTION` if `new Worker` refuses what it is given.
+   */
+  make(partition: PartitionHandle): Incarnation {
     partition.incarnations++
     const { index, incarnations } = partition
     try {
-      partition.incarnation = new Incarnation(this.#plan, index, incarnations, [...this.#sticky])
-      return partition.incarnation
+      return new Incarnation(this.#plan, index, incarnations, [...this.#sticky], this.#events)
     } catch (error) {
       throw laneError(
         'CORELANE_INVALID_OPTION',
@@ -138,20 +209,54 @@ export class Supervisor {
     }
   }
 
-  /** Waits until a thread is ready. Always settles: it races the exit and a time-out. */
-  async #load(incarnation: Incarnation): Promise<void> {
+  /**
+   * Makes a thread that has loaded its handlers the partition's present one.
+   *
+   * @param partition - The partition.
+   * @param incarnation - The thread.
+   */
+  adopt(partition: PartitionHandle, incarnation: Incarnation): void {
+    partition.incarnation = incarnation
+    incarnation.takeOver()
+    this.#watch(incarnation)
+    this.#events.changed('replaced', partition)
+    this.#events.ready()
+  }
+
+  /** Every thread that has not ended. */
+  get #living(): Incarnation[] {
+    return this.#partitions.flatMap(({ incarnation, successor, retiring, condemned }) =>
+      [incarnation, successor, retiring, ...condemned].flatMap((one) => one?.living ?? []),
+    )
+  }
+
+  /**
+   * Waits until a thread is ready. Always settles: it races the exit and a time-out.
+   *
+   * @param incarnation - The thread.
+   * @param mayChange - Whether its handlers may be others than those of the threads before.
+   * @throws ConfigError `CORELANE_HANDLERS_FAILED`.
+   */
+  async load(incarnation: Incarnation, mayChange = false): Promise<void> {
     const report = await this.#loadReport(incarnation)
     if (!report.ok) throw this.#loadError(fromSideValue(report.error))
-    this.#types ??= report.types
-    if (report.types.join() !== this.#types.join()) {
-      throw this.#loadError(new Error(`its handlers changed to ${report.types.join(', ')}`))
+    this.#own ??= report.own
+    if (mayChange) this.#own = report.own
+    if (report.own.join() !== this.#own.join()) {
+      throw this.#loadError(new Error(`its handlers changed to ${report.own.join(', ')}`))
     }
+    this.#plan.types = report.types
     incarnation.isReady = true
+  }
+
+  /** Names of the handlers that the module has. */
+  get own(): readonly string[] {
+    return this.#own!
   }
 
   #loadReport(incarnation: Incarnation): Promise<LoadReport> {
     return new Promise((resolve, reject) => {
-      const timeoutMs = this.#startTimeoutMs
+      const timeoutMs = this.#limits.startTimeoutMs
       const timer = timers.setTimeout(() => {
         reject(this.#loadError(new Error(`it was not ready after ${timeoutMs} ms`)))
       }, timeoutMs)
@@ -170,40 +275,64 @@ export class Supervisor {
     return laneError('CORELANE_HANDLERS_FAILED', { module: this.#plan.handlers, reason }, cause)
   }
 
-  #watch(partition: PartitionHandle, incarnation: Incarnation): void {
-    void incarnation.exited.then(() => this.#onExit(partition, incarnation))
+  #watch(incarnation: Incarnation): void {
+    void incarnation.exited.then(() => this.#onExit(incarnation))
   }
 
-  #onExit(partition: PartitionHandle, incarnation: Incarnation): void {
-    const { window } = incarnation
-    const left = window.takeLeftBehind()
-    this.#plan.commons.reclaim(partition.index, incarnation.number)
-    const waiting: PendingCommand[] = []
-    for (const { command, started } of left) {
-      if (!started && command.transferList === undefined) {
-        waiting.push(command)
-        continue
-      }
-      const stage = started ? 'running' : 'bound, its transferred memory gone'
-      command.fail(
+  #onExit(incarnation: Incarnation): void {
+    const partition = this.#partitions[incarnation.partition]!
+    const { window, number } = incarnation
+    const wasPresent = partition.incarnation === incarnation
+    const wasHindering = partition.condemned.size > this.#limits.condemnedMax
+    partition.condemned.delete(incarnation)
+    // What it finished counts, unless it was given up before.
+    const left = incarnation.isCondemned ? [] : window.takeLeftBehind()
+    this.#plan.commons.reclaim(partition.index, number)
+    const running = left.filter(({ started }) => started).length + window.watch.abandonedCount
+    this.#settle(
+      partition,
+      left,
+      (stage, started) =>
         this.#isClosing ? closedError(started) : incarnation.lostError(stage, started),
-        partition.index,
-      )
-    }
-    if (this.#isClosing) {
-      for (const command of waiting) command.fail(closedError(false), partition.index)
-    } else {
-      const hasSettled = window.completed > 0 || left.length > waiting.length
+      this.#isClosing ? undefined : running === 1 ? 'sole' : 'suspect',
+    )
+    if (!this.#isClosing && wasPresent) {
+      const hasSettled = window.completed > 0 || running > 0
       partition.failures = hasSettled ? 0 : partition.failures + 1
-      this.#events.requeue(waiting)
-      this.#respawn(partition, incarnation.lostError('starting', false))
+      const reason = incarnation.lostError('starting', false)
+      this.#events.changed('lost', partition, reason)
+      this.#respawn(partition, reason)
+    } else if (!this.#isClosing && wasHindering && partition.incarnation === undefined) {
+      this.#respawn(partition, incarnation.lostError('ending', false))
     }
     this.#events.ended()
   }
 
+  /** Settles what a thread left or queues it again. */
+  #settle(
+    partition: PartitionHandle,
+    left: readonly LeftBehind[],
+    errorOf: (stage: string, started: boolean) => LaneError,
+    guilt: Guilt | undefined,
+  ): void {
+    const waiting: PendingCommand[] = []
+    for (const { command, started } of left) {
+      const { transferList, lane } = command
+      if (started && guilt !== undefined) {
+        const error = errorOf('running', true)
+        if (lane.recovery.lost(command, error, partition.index, guilt)) waiting.push(command)
+      } else if (started || guilt === undefined || transferList !== undefined) {
+        const isGone = !started && guilt !== undefined
+        const stage = isGone ? 'bound, its transferred memory gone' : 'running'
+        command.fail(errorOf(stage, started), partition.index)
+      } else waiting.push(command)
+    }
+    this.#events.requeue(waiting)
+  }
+
   #respawn(partition: PartitionHandle, reason: LaneError): void {
+    partition.incarnation = undefined
     if (partition.failures > FAILURES_MAX) {
-      partition.incarnation = undefined
       partition.failure = reason
       this.#events.failed(partition, reason)
       return
@@ -219,8 +348,9 @@ export class Supervisor {
   async #replace(partition: PartitionHandle): Promise<void> {
     let incarnation: Incarnation | undefined
     try {
-      incarnation = this.#spawn(partition)
-      await this.#load(incarnation)
+      incarnation = this.make(partition)
+      partition.incarnation = incarnation
+      await this.load(incarnation)
     } catch (error) {
       await incarnation?.terminate()
       if (this.#isClosing) return
@@ -228,8 +358,7 @@ export class Supervisor {
       this.#respawn(partition, error instanceof LaneError ? error : this.#loadError(error))
       return
     }
-    this.#watch(partition, incarnation)
-    this.#events.ready()
+    this.adopt(partition, incarnation)
   }
 }
 
@@ -238,7 +367,7 @@ export class Supervisor {
  *
  * @param started - Whether its handler had been entered.
  */
-export function closedError(started: boolean): Error {
+export function closedError(started: boolean): LaneError {
   const stage = started ? 'running' : 'waiting'
   return laneError('CORELANE_COMMAND_DROPPED', { stage, reason: 'close() was called' })
 }

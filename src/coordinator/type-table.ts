@@ -16,7 +16,7 @@ const NEWEST_WEIGHT = 1 / 8
 /** One type of command. */
 export interface CommandType {
   readonly name: string
-  /** Its place among the sorted names, the same in every partition. */
+  /** Its place among the handlers, the same in every partition. */
   readonly index: number
   /** Stable hash of the name: places commands without a key under `hash`. */
   readonly hash: number
@@ -37,16 +37,23 @@ export function learnDuration(type: CommandType, durationMs: number): void {
 
 /** Finds types. */
 export class TypeTable {
-  readonly #byName = new Map<string, CommandType>()
+  #byName = new Map<string, CommandType>()
+  /** Every type there ever was. */
+  readonly #all = new Map<string, CommandType>()
 
   /**
-   * @param names - Sorted names of the handlers.
+   * Takes the handlers of a module.
+   *
+   * @param order - Names in the order of their indices, which never changes for those before.
+   * @param own - Those that the module has: others are types no more.
    */
-  constructor(names: readonly string[]) {
-    for (const [index, name] of names.entries()) {
+  update(order: readonly string[], own: readonly string[]): void {
+    for (const [index, name] of order.entries()) {
+      if (this.#all.has(name)) continue
       const hash = stableHash(name)
-      this.#byName.set(name, { name, index, hash, estimateUs: FIRST_ESTIMATE_US })
+      this.#all.set(name, { name, index, hash, estimateUs: FIRST_ESTIMATE_US })
     }
+    this.#byName = new Map(own.map((name) => [name, this.#all.get(name)!]))
   }
 
   /** Sorted names of all types. */

@@ -1,9 +1,10 @@
 // Commons: the memory that all threads of a manager share, and what the coordinator does with it.
 // Thread: main creates it; partitions attach.   Owns: the coordinator's view on bells and lanes.
 
-import { laneError } from '../base/errors.ts'
-import { BellRinger, BellSleeper } from './doorbell.ts'
+import { invariant, laneError } from '../base/errors.ts'
+import { Bell, BellRinger, BellSleeper } from './doorbell.ts'
 import {
+  BELLS_PER_PARTITION,
   bellWord,
   type CommonsLayout,
   CommonsWord,
@@ -14,7 +15,7 @@ import {
 } from './layout.ts'
 import { type RateCells, rateCells } from './rate-cells.ts'
 import type { CommonsViews, SharedMemory } from './views.ts'
-import { handOn, leaveWaiters, ownerOf } from './waiters.ts'
+import { ownerOf, wakeAll } from './waiters.ts'
 
 /** The commons, seen by any thread. */
 export interface AttachedCommons {
@@ -50,6 +51,8 @@ export class CoordinatorCommons {
   readonly #views: CommonsViews
   readonly #layout: CommonsLayout
   readonly #lanes: readonly LaneCells[]
+  /** Words of the bells of living threads. */
+  readonly #openBells = new Set<number>()
   /** Global limits, by lane; undefined where there is none or each partition has its own. */
   readonly #rates: readonly (RateCells | undefined)[]
 
@@ -81,17 +84,38 @@ export class CoordinatorCommons {
   }
 
   /**
-   * The bell of a thread that is about to start; other partitions ring this one from now on.
+   * A bell for a thread that is about to start: one that no living thread of its partition has.
    *
    * @param partition - Its partition's index.
-   * @param incarnation - Its number.
    */
-  openBell(partition: number, incarnation: number): BellRinger {
-    const word = bellWord(partition, incarnation)
-    // PUBLISH(bell-choice): pairs with handOn; nobody sleeps on this bell yet.
-    Atomics.store(this.#views.words, word, 0)
-    Atomics.store(this.#views.words, this.#layout.bellChoice + partition, word)
+  openBell(partition: number): BellRinger {
+    let bell = 0
+    while (this.#openBells.has(bellWord(partition, bell))) bell++
+    invariant(bell < BELLS_PER_PARTITION, `partition ${partition} has a bell left`)
+    const word = bellWord(partition, bell)
+    this.#openBells.add(word)
+    Atomics.store(this.#views.words, word, Bell.AWAKE)
     return new BellRinger(this.#views, word)
+  }
+
+  /**
+   * Lets other partitions ring a thread from now on.
+   *
+   * @param partition - Its partition's index.
+   * @param bell - The thread's.
+   */
+  chooseBell(partition: number, bell: BellRinger): void {
+    // PUBLISH(bell-choice): pairs with handOn; before the thread may be among the waiters.
+    Atomics.store(this.#views.words, this.#layout.bellChoice + partition, bell.word)
+  }
+
+  /**
+   * Gives back the bell of a thread that has exited.
+   *
+   * @param bell - The thread's.
+   */
+  closeBell(bell: BellRinger): void {
+    this.#openBells.delete(bell.word)
   }
 
   /**
@@ -142,8 +166,12 @@ export class CoordinatorCommons {
   }
 
   /**
-   * Gives back what a thread that has exited held: slots, its place among the waiters, and a wake
-   * it was given and can no longer pass on. Each slot is freed once: its word names its owner.
+   * Gives back what a thread that has exited held: slots, the timer, and a wake it was given and
+   * can no longer pass on. Each slot is freed once: its word names its owner.
+   *
+   * The number of commands that its partition runs goes back to 0. If a replacement runs some by
+   * now, the lane counts as further below its minimum than it is until the next of them starts or
+   * ends.
    *
    * @param partition - Its partition's index.
    * @param incarnation - Its number.
@@ -156,12 +184,12 @@ export class CoordinatorCommons {
         // PUBLISH(lane-slot): frees a slot as its owner would have.
         Atomics.compareExchange(words, lane.owners + i, owner, 0)
       }
-      // PUBLISH(lane-running): the dead thread was the only writer.
+      // PUBLISH(lane-running): the dead thread writes no more.
       Atomics.store(words, lane.running + partition, 0)
       // PUBLISH(lane-timer): nobody waits for the next token any more.
       Atomics.compareExchange(words, lane.timer, owner, 0)
-      leaveWaiters(words, lane, partition)
-      handOn(this.#views, this.#layout, lane, partition)
+      // Its partition's bit among them: whether it or a replacement set it, looking again is right.
+      wakeAll(this.#views, this.#layout, lane)
     }
   }
 }

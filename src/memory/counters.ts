@@ -16,6 +16,17 @@ export function count(views: Views, counter: CounterIndex): void {
 }
 
 /**
+ * Sets a counter that is a reading. Only the partition's thread may call it.
+ *
+ * @param views - The partition's region.
+ * @param counter - Which one.
+ * @param value - The reading.
+ */
+export function setReading(views: Views, counter: CounterIndex, value: number): void {
+  views.words[Word.COUNTERS + counter] = value
+}
+
+/**
  * Reads a counter.
  *
  * @param views - The partition's region.

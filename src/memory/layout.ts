@@ -6,11 +6,17 @@ import { isPowerOfTwo } from '../base/bits.ts'
 import { invariant } from '../base/errors.ts'
 
 /** Grows whenever a partition built from other sources could misread the memory. */
-export const LAYOUT_VERSION = 1
+export const LAYOUT_VERSION = 2
 
 /** Words written by different threads never share a cache line. */
 export const CACHE_LINE_BYTES = 64
 const LINE_WORDS = CACHE_LINE_BYTES / 4
+
+/** Bits of a command id that name its slot; the rest is the slot's generation. */
+export const SLOT_BITS = 10
+
+/** Commands that can be bound to one incarnation at a time. */
+export const SLOT_COUNT: number = 1 << SLOT_BITS
 
 /**
  * Int32 indices into a region.
@@ -26,6 +32,8 @@ const LINE_WORDS = CACHE_LINE_BYTES / 4
  * | SPACE_WANTED | partition sets, coordinator clears | both | the result ring has room |
  * | COUNTERS | partition | coordinator | nothing counted yet |
  * | SLOTS | coordinator and partition, see slots.ts | both | never used |
+ * | STARTS | partition, before it starts the command | coordinator | never started |
+ * | CREDITS | coordinator | partition | nothing of the stream was consumed |
  */
 export const Word = Object.freeze({
   VERSION: 0,
@@ -38,6 +46,8 @@ export const Word = Object.freeze({
   SPACE_WANTED: 5 * LINE_WORDS,
   COUNTERS: 6 * LINE_WORDS,
   SLOTS: 7 * LINE_WORDS,
+  STARTS: 7 * LINE_WORDS + SLOT_COUNT,
+  CREDITS: 7 * LINE_WORDS + 3 * SLOT_COUNT,
 })
 
 /** Counters of a partition: Int32 indices from `Word.COUNTERS`. Each wraps at 2^32. */
@@ -48,19 +58,15 @@ export const Counter = Object.freeze({
   PARKED: 1,
   /** Times it found the result ring full. */
   STALLED: 2,
+  /** Not a count but the heap in use when the partition last looked, in KiB. */
+  HEAP_KIB: 3,
 })
 
 /** One of {@link Counter}. */
 export type CounterIndex = (typeof Counter)[keyof typeof Counter]
 
-/** Bits of a command id that name its slot; the rest is the slot's generation. */
-export const SLOT_BITS = 10
-
-/** Commands that can be bound to one incarnation at a time. */
-export const SLOT_COUNT: number = 1 << SLOT_BITS
-
 /** Byte offset of the command ring; the result ring follows it. */
-export const RINGS_OFFSET: number = (Word.SLOTS + SLOT_COUNT) * 4
+export const RINGS_OFFSET: number = (Word.CREDITS + SLOT_COUNT) * 4
 
 /** Smallest ring: it holds a few records of the least size. */
 export const RING_BYTES_MIN = 1024
@@ -122,10 +128,10 @@ export const CommonsWord = Object.freeze({
 })
 
 /**
- * Bells of a partition, used in turn by its incarnations: a thread that is condemned and not yet
- * gone must not touch the bell of its successor.
+ * Bells of a partition, one for each of its threads that live at a time: one that is condemned and
+ * not yet gone must not touch the bell of its successor.
  */
-const BELLS_PER_PARTITION = 4
+export const BELLS_PER_PARTITION = 8
 
 /** Int32 words from one cursor of a sliding window to the next. */
 export const CURSOR_WORDS: number = LINE_WORDS
@@ -195,11 +201,10 @@ export function bitWords(partitions: number): number {
  * The Int32 index of a bell.
  *
  * @param partition - Index of the partition.
- * @param incarnation - Number of the thread.
+ * @param bell - Which of its bells, 0 to {@link BELLS_PER_PARTITION} - 1.
  */
-export function bellWord(partition: number, incarnation: number): number {
-  const bell = partition * BELLS_PER_PARTITION + (incarnation % BELLS_PER_PARTITION)
-  return CommonsWord.END + bell * LINE_WORDS
+export function bellWord(partition: number, bell: number): number {
+  return CommonsWord.END + (partition * BELLS_PER_PARTITION + bell) * LINE_WORDS
 }
 
 /**

@@ -4,7 +4,7 @@
 //
 // ```
 //  QUEUED ──partition, just before the handler──► RUNNING
-//    └──coordinator──► REVOKED
+//    └──coordinator──► REVOKED                        └──coordinator──► RUNNING + ABORT
 // ```
 //
 // The record in the result ring ends either state. There is no word for "done": a store after the
@@ -22,7 +22,9 @@ export const SlotState = Object.freeze({ FREE: 0, QUEUED: 1, RUNNING: 2, REVOKED
 export type SlotStateValue = (typeof SlotState)[keyof typeof SlotState]
 
 const STATE_BITS = 4
-const STATE_MASK = (1 << STATE_BITS) - 1
+const STATE_MASK = 3
+/** Beside RUNNING: nobody waits for the result any more. */
+const ABORT = 4
 const GENERATION_MASK = (1 << (32 - SLOT_BITS)) - 1
 
 /**
@@ -41,12 +43,14 @@ function wordOf(id: number, state: number): number {
 /** The coordinator's end: hands out ids, queues, revokes. */
 export class CoordinatorSlots {
   readonly #words: Int32Array<SharedArrayBuffer>
+  readonly #floats: Float64Array<SharedArrayBuffer>
   readonly #free: Uint16Array
   readonly #generations: Uint32Array
   #freeCount = SLOT_COUNT
 
   constructor(views: Views) {
     this.#words = views.words
+    this.#floats = views.floats
     this.#free = Uint16Array.from({ length: SLOT_COUNT }, (_, index) => SLOT_COUNT - 1 - index)
     this.#generations = new Uint32Array(SLOT_COUNT)
   }
@@ -66,8 +70,9 @@ export class CoordinatorSlots {
     const generation = (this.#generations[slot]! + 1) & GENERATION_MASK
     this.#generations[slot] = generation
     const id = (generation << SLOT_BITS) | slot
-    // A plain store: the tail of the command ring is published after it and carries it across.
+    // Plain stores: the tail of the command ring is published after them and carries them across.
     this.#words[Word.SLOTS + slot] = wordOf(id, SlotState.QUEUED)
+    this.#words[Word.CREDITS + slot] = 0
     return id
   }
 
@@ -106,6 +111,40 @@ export class CoordinatorSlots {
   }
 
   /**
+   * When a command was started. Only for one whose state is RUNNING.
+   *
+   * @param id - A command that is open.
+   * @returns Monotonic milliseconds.
+   */
+  startedAtMs(id: number): number {
+    return this.#floats[Word.STARTS / 2 + slotOf(id)]!
+  }
+
+  /**
+   * Tells the handler of a running command that nobody waits for its result any more.
+   *
+   * @param id - A command that is open.
+   * @returns Whether it had been started.
+   */
+  abort(id: number): boolean {
+    const running = wordOf(id, SlotState.RUNNING)
+    const word = Word.SLOTS + slotOf(id)
+    // PUBLISH(slot-abort): a partition that started the command never writes its word again.
+    return Atomics.compareExchange(this.#words, word, running, running | ABORT) === running
+  }
+
+  /**
+   * Lets the producer of a stream go on. Ring its bell after it.
+   *
+   * @param id - A command that is open.
+   * @param credit - Units consumed so far, modulo 2^32.
+   */
+  grant(id: number, credit: number): void {
+    // PUBLISH(stream-credit): stored before the bell is looked at; pairs with creditOf.
+    Atomics.store(this.#words, Word.CREDITS + slotOf(id), credit | 0)
+  }
+
+  /**
    * Gives a slot back once the partition has no trace of its command.
    *
    * @param id - A command whose record came back.
@@ -118,9 +157,11 @@ export class CoordinatorSlots {
 /** The partition's end: starts commands. */
 export class PartitionSlots {
   readonly #words: Int32Array<SharedArrayBuffer>
+  readonly #floats: Float64Array<SharedArrayBuffer>
 
   constructor(views: Views) {
     this.#words = views.words
+    this.#floats = views.floats
   }
 
   /**
@@ -137,9 +178,12 @@ export class PartitionSlots {
    * Takes a command just before its handler is entered.
    *
    * @param id - A queued command.
+   * @param startedAtMs - The moment, for the coordinator to measure its time-out from.
    * @returns Whether it may run. False: the coordinator took it back.
    */
-  start(id: number): boolean {
+  start(id: number, startedAtMs: number): boolean {
+    // A plain store: the swap below carries it across.
+    this.#floats[Word.STARTS / 2 + slotOf(id)] = startedAtMs
     const queued = wordOf(id, SlotState.QUEUED)
     const word = Word.SLOTS + slotOf(id)
     // OBSERVE(slot-state): races with CoordinatorSlots.revoke; exactly one of the two swaps
@@ -147,5 +191,26 @@ export class PartitionSlots {
     return (
       Atomics.compareExchange(this.#words, word, queued, wordOf(id, SlotState.RUNNING)) === queued
     )
+  }
+
+  /**
+   * Whether nobody waits for the result of a running command any more.
+   *
+   * @param id - A command that was started.
+   */
+  isAborted(id: number): boolean {
+    const aborted = wordOf(id, SlotState.RUNNING) | ABORT
+    // OBSERVE(slot-abort): final once it is true.
+    return Atomics.load(this.#words, Word.SLOTS + slotOf(id)) === aborted
+  }
+
+  /**
+   * Units of a stream that were consumed, modulo 2^32.
+   *
+   * @param id - A command that was started.
+   */
+  creditOf(id: number): number {
+    // OBSERVE(stream-credit): looked at again after the partition announced that it sleeps.
+    return Atomics.load(this.#words, Word.CREDITS + slotOf(id))
   }
 }

@@ -97,3 +97,20 @@ export function handOn(
     return
   }
 }
+
+/**
+ * Wakes every partition that waits for a lane. For the death of a thread, which may have been given
+ * a wake that it did not pass on.
+ *
+ * @param views - The commons.
+ * @param layout - Of the commons.
+ * @param lane - Where the lane's cells are.
+ */
+export function wakeAll(views: CommonsViews, layout: CommonsLayout, lane: LanePlace): void {
+  for (let partition = 0; partition < layout.partitions; partition++) {
+    if (!leaveWaiters(views.words, lane, partition)) continue
+    // OBSERVE(bell-choice): a replacement's bell is chosen before its thread can join.
+    const bell = Atomics.load(views.words, layout.bellChoice + partition)
+    new BellRinger(views, bell).ring(true)
+  }
+}

@@ -1,7 +1,8 @@
 // Command: the unit of work, as callers and handlers see it.
 // Thread: any.   Owns: nothing; data only.
 
-import { anything, integer, milliseconds, type OptionRules } from '../base/options.ts'
+import { anything, boolean, integer, milliseconds, type OptionRules } from '../base/options.ts'
+import type { RetryOptions } from './retry.ts'
 
 /** Command priorities run from 0, the most urgent, to this. */
 export const PRIORITY_MAX = 255
@@ -22,8 +23,35 @@ export interface CommandOptions {
   readonly deadlineMs?: number | undefined
   /** Keeps it from starting for so long, 0 to 2^31 - 1 ms. Default 0. */
   readonly delayMs?: number | undefined
+  /** How long a run may take, 1 to 2^31 - 1 ms. Default: the `timeoutMs` of its lane. */
+  readonly timeoutMs?: number | undefined
+  /** When it runs again after a failure. Default: the `retry` of its lane. */
+  readonly retry?: RetryOptions | undefined
+  /** Rejects it with an AbortError, and asks its handler to stop. Default none. */
+  readonly signal?: AbortSignal | undefined
+  /**
+   * Whether that signal also ends the thread of a handler that runs: other commands that run there
+   * are lost, those that wait are not. Default false.
+   */
+  readonly kill?: boolean | undefined
+  /** Called with each value that the handler passes to `context.progress`. Default none. */
+  readonly onProgress?: ((value: unknown) => void) | undefined
   /** Objects in the payload to move instead of copying, as for `postMessage`. Default none. */
   readonly transferList?: readonly object[] | undefined
+}
+
+function isObject(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** By what it can do: it may come from another realm, or from a package that imitates it. */
+function isSignal(value: unknown): boolean {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    typeof (value as AbortSignal).aborted === 'boolean' &&
+    typeof (value as AbortSignal).addEventListener === 'function'
+  )
 }
 
 /** The rules of {@link CommandOptions}. */
@@ -36,6 +64,11 @@ export const COMMAND_RULES = Object.freeze({
   priority: integer(128, 0, PRIORITY_MAX),
   deadlineMs: milliseconds(undefined, 1, 2 ** 31 - 1),
   delayMs: milliseconds(0, 0, 2 ** 31 - 1),
+  timeoutMs: milliseconds(undefined, 1, 2 ** 31 - 1),
+  retry: anything(undefined, 'a RetryPolicy or its plain form', isObject),
+  signal: anything(undefined, 'an AbortSignal', isSignal),
+  kill: boolean(false),
+  onProgress: anything(undefined, 'a function', (value) => typeof value === 'function'),
   transferList: anything(undefined, 'an array of transferable objects', Array.isArray),
 }) satisfies OptionRules
 
@@ -59,8 +92,39 @@ export interface CommandContext {
   readonly startedAt: number
   /** Index of the partition that runs it. */
   readonly partition: number
-  /** Aborts when the partition stops while the handler runs. Made when first read. */
+  /**
+   * Aborts when nobody waits for the result any more: the command timed out, was aborted, or the
+   * partition stops. Made when first read. Aborts only while the thread turns its event loop.
+   */
   readonly signal: AbortSignal
+  /** Whether nobody waits for the result any more: true even inside a synchronous loop. */
+  readonly aborted: boolean
+  /**
+   * Reports how far the handler has come.
+   *
+   * @param value - Copied to the caller. While results cannot be sent, only the latest is kept.
+   */
+  progress(value: unknown): void
+  /**
+   * Submits a command from inside a handler.
+   *
+   * @param lane - Name of its lane.
+   * @param type - Name of its handler.
+   * @param payload - Copied.
+   * @param options - As for `submit` of a manager, but functions and a transfer list cannot cross;
+   * `wait: false` resolves once it is accepted, and its failure goes unreported.
+   * @returns Its result.
+   * @throws (as a rejection) ConfigError `CORELANE_NESTED_WAIT` if it could never run because
+   * everything it needs is held by handlers that wait; else as `submit` of a manager.
+   */
+  submit(lane: string, type: string, payload?: unknown, options?: NestedOptions): Promise<unknown>
+}
+
+/** Options of a command that a handler submits. */
+export interface NestedOptions
+  extends Omit<CommandOptions, 'transferList' | 'onProgress' | 'retry' | 'kill'> {
+  /** Whether the handler waits for its result. Default true. */
+  readonly wait?: boolean | undefined
 }
 
 /** What `context.lane` reads in a broadcast, which goes through no lane. */

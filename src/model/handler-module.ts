@@ -53,6 +53,10 @@ export type ResultOf<M, K extends HandlerName<M>> = Exports<M>[K] extends (
     : Awaited<R>
   : never
 
+/** What a handler that is a generator gives one by one. */
+export type ChunkOf<M, K extends HandlerName<M>> =
+  ResultOf<M, K> extends AsyncIterable<infer C> | Iterable<infer C> ? Awaited<C> : unknown
+
 /** The arguments after the type: the payload may be left out where the handler takes none. */
 export type PayloadArguments<M, K extends HandlerName<M>, O> =
   undefined extends PayloadOf<M, K>

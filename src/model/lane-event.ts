@@ -9,6 +9,15 @@ export const LANE_EVENTS = Object.freeze([
   'queue.command.started',
   'queue.command.completed',
   'queue.command.failed',
+  'queue.command.retry',
+  'queue.command.timeout',
+  'queue.command.progress',
+  'queue.command.dead_lettered',
+  'queue.dead_letter.dropped',
+  'queue.partition.lost',
+  'queue.partition.replaced',
+  'queue.partition.failed',
+  'queue.partition.rejection',
   'queue.lane.pressure',
   'queue.lane.idle',
   'queue.shutdown.started',
@@ -38,6 +47,8 @@ export interface LaneEvent {
   readonly error: unknown
   /** Unsettled commands of the lane, in events of a lane. */
   readonly pending: number | undefined
+  /** What the handler reported, in events of progress. */
+  readonly progress: unknown
 }
 
 /** Which events a subscriber wants. */

@@ -2,10 +2,18 @@
 // Thread: any.   Owns: nothing; data only.
 
 import { laneError, show } from '../base/errors.ts'
-import { anything, checkOptions, integer, type OptionRules, oneOf } from '../base/options.ts'
+import {
+  anything,
+  checkOptions,
+  integer,
+  milliseconds,
+  type OptionRules,
+  oneOf,
+} from '../base/options.ts'
 import { BOOST_RULES, type BoostStep, type PriorityBoostOptions } from './boost.ts'
 import { PRIORITY_MAX } from './command.ts'
 import { RATE_RULES, type RateLimitOptions, SLIDING_LIMIT_MAX } from './rate-limit.ts'
+import { RETRY_RULES, type RetryOptions, type RetryPlan } from './retry.ts'
 
 /**
  * Most commands of a lane that may be allowed to run at once; without a maximum there is no bound.
@@ -28,6 +36,10 @@ export interface LaneOptions {
    * Past its deadline a waiting command becomes most urgent, or rejects unstarted. Default `boost`.
    */
   readonly onDeadline?: 'boost' | 'reject' | undefined
+  /** How long a run of a command may take, 1 to 2^31 - 1 ms. Default: as long as it likes. */
+  readonly timeoutMs?: number | undefined
+  /** When its commands run again after a failure. Default: never. */
+  readonly retry?: RetryOptions | undefined
   /** Its commands that may be unsettled at once. 1 to 2^31 - 1. Default: no bound. */
   readonly maxPending?: number | undefined
   /** Estimated bytes of their payloads. 1 to 2^53 - 1. Default: no bound. */
@@ -52,6 +64,8 @@ export const LANE_RULES = Object.freeze({
   rateLimit: anything(undefined, 'a RateLimitConfig or its plain form', isObject),
   priorityBoost: anything(undefined, 'a PriorityBoostConfig or its plain form', isObject),
   onDeadline: oneOf('boost', ['boost', 'reject']),
+  timeoutMs: milliseconds(undefined, 1, 2 ** 31 - 1),
+  retry: anything(undefined, 'a RetryPolicy or its plain form', isObject),
   maxPending: integer(undefined, 1, 2 ** 31 - 1),
   maxPendingBytes: integer(undefined, 1, Number.MAX_SAFE_INTEGER),
   overflow: oneOf('wait', ['wait', 'reject']),
@@ -69,6 +83,8 @@ export class LaneConfig implements LaneOptions {
   declare readonly rateLimit: RateLimitOptions | undefined
   declare readonly priorityBoost: PriorityBoostOptions | undefined
   declare readonly onDeadline: 'boost' | 'reject' | undefined
+  declare readonly timeoutMs: number | undefined
+  declare readonly retry: RetryOptions | undefined
   declare readonly maxPending: number | undefined
   declare readonly maxPendingBytes: number | undefined
   declare readonly overflow: 'wait' | 'reject' | undefined
@@ -106,6 +122,16 @@ export class LaneConfig implements LaneOptions {
     return this.#with({ onDeadline })
   }
 
+  /** @param timeoutMs - How long a run of a command may take. */
+  withTimeout(timeoutMs: number): LaneConfig {
+    return this.#with({ timeoutMs })
+  }
+
+  /** @param retry - When its commands run again after a failure. */
+  withRetryPolicy(retry: RetryOptions): LaneConfig {
+    return this.#with({ retry })
+  }
+
   /**
    * @param maxPending - Unsettled commands at once.
    * @param overflow - What `submit` does beyond. Default `wait`.
@@ -140,7 +166,10 @@ export interface RatePlan {
   readonly isPerPartition: boolean
 }
 
-/** A lane, checked: data only, so that it crosses threads. */
+/** What partitions know of a lane: data only, so that it crosses threads. */
+export type SharedLanePlan = Omit<LanePlan, 'retry'>
+
+/** A lane, checked. */
 export interface LanePlan {
   readonly name: string
   readonly priority: number
@@ -151,6 +180,8 @@ export interface LanePlan {
   /** Deadline of a command that has none of its own. */
   readonly deadlineMs: number | undefined
   readonly rejectsLate: boolean
+  readonly timeoutMs: number | undefined
+  readonly retry: RetryPlan
   readonly maxPending: number
   readonly maxPendingBytes: number
   readonly waitsWhenFull: boolean
@@ -189,6 +220,8 @@ export function planLane(name: string, options: LaneOptions): LanePlan {
     boostSteps: boost.steps!,
     deadlineMs: boost.deadlineMs,
     rejectsLate: checked.onDeadline === 'reject',
+    timeoutMs: checked.timeoutMs,
+    retry: checkOptions<RetryPlan>(`${owner}.retry`, checked.retry, RETRY_RULES),
     maxPending: checked.maxPending ?? Number.POSITIVE_INFINITY,
     maxPendingBytes: checked.maxPendingBytes ?? Number.POSITIVE_INFINITY,
     waitsWhenFull: checked.overflow === 'wait',
@@ -229,7 +262,7 @@ export interface LaneNeeds {
  * @param lane - The lane.
  * @param capacity - Handlers that can run at once in all partitions together.
  */
-export function laneNeeds(lane: LanePlan, capacity: number): LaneNeeds {
+export function laneNeeds(lane: SharedLanePlan, capacity: number): LaneNeeds {
   const { minConcurrency, maxConcurrency, rate } = lane
   const owners = maxConcurrency !== undefined && maxConcurrency < capacity ? maxConcurrency : 0
   return { owners, minConcurrency, rate }

@@ -2,8 +2,10 @@
 // Thread: partition.   Owns: when the thread works and when it sleeps.
 // Must not: decide the order (window), load code (handlers) or encode (outbox).
 
+import { getHeapStatistics } from 'node:v8'
 import { nowMs, timers } from '../base/clock.ts'
-import { count } from '../memory/counters.ts'
+import { laneError } from '../base/errors.ts'
+import { count, setReading } from '../memory/counters.ts'
 import { Bell } from '../memory/doorbell.ts'
 import type { LaneGate } from '../memory/lane-gate.ts'
 import { Counter, SLOT_COUNT } from '../memory/layout.ts'
@@ -11,14 +13,19 @@ import type { PartitionEnd } from '../memory/region.ts'
 import type { Admission } from '../schedule/scheduler.ts'
 import { ResultStatus } from '../wire/record-kind.ts'
 import type { HandlerTable } from './handlers.ts'
+import type { NestedSubmits } from './nested-submits.ts'
 import type { Outbox } from './outbox.ts'
-import { RunContext, RunningSignals } from './run-context.ts'
+import { RunContext, RunningSignals, type RunServices } from './run-context.ts'
+import { StreamRuns } from './stream-runs.ts'
 import type { Window, WindowEntry } from './window.ts'
 
 /**
  * After so long the cycle lets the event loop turn: timers, sockets and control calls are served.
  */
 const TURN_MS = 2
+
+/** The heap is looked at no more often. */
+const HEAP_LOOK_MS = 100
 
 /** The gate was not asked, or its lane keeps no account. */
 const NOT_ENTERED = -2
@@ -30,6 +37,7 @@ export interface DutyCycleParts {
   readonly table: HandlerTable
   readonly window: Window
   readonly outbox: Outbox
+  readonly nested: NestedSubmits
   /** By lane: its name, and whether it has limits. */
   readonly lanes: readonly { readonly name: string; readonly isGated: boolean }[]
   /** Index of the partition. */
@@ -57,8 +65,11 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 
 /** Runs commands, as many at once as it is allowed to. */
 export class DutyCycle implements Admission<WindowEntry> {
+  /** What the contexts of commands do for their handlers. */
+  readonly services: RunServices
   readonly #parts: DutyCycleParts
   readonly #signals = new RunningSignals()
+  readonly #streams: StreamRuns
   /** Calls of `between` and `idle` that wait for the running commands to end. */
   readonly #waiting: (() => void)[] = []
   #running = 0
@@ -70,12 +81,28 @@ export class DutyCycle implements Admission<WindowEntry> {
   #turnEndsMs = 0
   /** The last reading of the clock: a command's end is the next one's start. */
   #clockMs = 0
+  #heapLookMs = 0
   /** Whether the gate let the last admitted command in. */
   #hasEntered = false
   #dueTimer: NodeJS.Timeout | undefined
 
   constructor(parts: DutyCycleParts) {
     this.#parts = parts
+    const { end, outbox, nested } = parts
+    this.#streams = new StreamRuns(end.slots, outbox, () => this.#queueTurn())
+    this.services = {
+      signalOf: (id) => {
+        const signal = this.#signals.signalOf(id)
+        // It was aborted before anybody asked for its signal.
+        if (end.slots.isAborted(id)) {
+          this.#signals.abort(id, laneError('CORELANE_ABORTED', { stage: 'running' }))
+        }
+        return signal
+      },
+      isAborted: (id) => end.slots.isAborted(id),
+      progress: (id, value) => outbox.sendProgress(id, value),
+      submit: (id, lane, type, payload, options) => nested.submit(id, lane, type, payload, options),
+    }
   }
 
   /** Looks for work now; called when the coordinator rings and after an own turn was queued. */
@@ -83,6 +110,7 @@ export class DutyCycle implements Admission<WindowEntry> {
     this.#isTurnQueued = false
     this.#clockMs = nowMs()
     this.#turnEndsMs = this.#clockMs + TURN_MS
+    this.#lookAtHeap()
     this.#work()
   }
 
@@ -92,13 +120,13 @@ export class DutyCycle implements Admission<WindowEntry> {
    * @param run - Called once no command runs.
    * @returns What `run` gives.
    */
-  async between<T>(run: (signals: RunningSignals) => Promise<T> | T): Promise<T> {
+  async between<T>(run: () => Promise<T> | T): Promise<T> {
     if (this.#running === 0 && !this.#isReserved) {
       this.#isReserved = true
       this.#parts.gate.leaveWaiters()
     } else await new Promise<void>((resolve) => this.#waiting.push(resolve))
     try {
-      return await run(this.#signals)
+      return await run()
     } finally {
       this.#isReserved = false
       this.#goOn()
@@ -109,6 +137,18 @@ export class DutyCycle implements Admission<WindowEntry> {
   async idle(): Promise<void> {
     if (this.#running === 0 && !this.#isReserved) return
     await new Promise<void>((resolve) => this.#waiting.push(resolve))
+  }
+
+  /**
+   * Aborts the signal of a running command.
+   *
+   * @param id - The command's id in its ring.
+   * @param reason - What the signal reports.
+   */
+  abort(id: number, reason: unknown): void {
+    this.#signals.abort(id, reason)
+    // A stream that waits for credit ends.
+    if (this.#streams.isStalled) this.turn()
   }
 
   /**
@@ -139,6 +179,7 @@ export class DutyCycle implements Admission<WindowEntry> {
   #work(): void {
     const { end, gate } = this.#parts
     end.bell.stayAwake()
+    this.#streams.resume()
     while (this.#mayStart()) {
       const entry = this.#look()
       if (entry === undefined) {
@@ -155,6 +196,21 @@ export class DutyCycle implements Admission<WindowEntry> {
     gate.leaveWaiters()
     // What was sent before may wait for a wake that only a parking partition gives.
     end.coordinatorBell.ring(true)
+    if (this.#streams.isStalled) this.#awaitCredit()
+  }
+
+  /** Sleeps until a stream may go on, since no command may start meanwhile. */
+  #awaitCredit(): void {
+    const { bell } = this.#parts.end
+    bell.announce(Bell.ASLEEP)
+    // One that waits for room in the ring goes on with what it kept, if there is room now.
+    if (!this.#parts.outbox.flush()) this.#parts.end.wantSpace()
+    if (!this.#streams.resume()) {
+      bell.wait()
+      return
+    }
+    bell.stayAwake()
+    this.#queueTurn()
   }
 
   /** Whether another command may start now; if not, something that is under way goes on later. */
@@ -183,7 +239,8 @@ export class DutyCycle implements Admission<WindowEntry> {
       window.hold(entry)
       return
     }
-    if (!end.slots.start(id)) {
+    const startedAtMs = hasEntered ? gate.startedAtMs : this.#clockMs
+    if (!end.slots.start(id, startedAtMs)) {
       if (hasEntered) gate.leave(laneIndex, gate.slot)
       entry.payload = undefined
       outbox.send(id, ResultStatus.REVOKED, undefined, 0, 0)
@@ -192,7 +249,6 @@ export class DutyCycle implements Admission<WindowEntry> {
     gate.leaveWaiters()
     count(end.views, Counter.STARTED)
     if (key !== undefined && concurrency > 1) window.begin(key)
-    const startedAtMs = hasEntered ? gate.startedAtMs : this.#clockMs
     const slot = hasEntered ? gate.slot : NOT_ENTERED
     if (gate.hasListeners) outbox.send(id, ResultStatus.STARTED, undefined, startedAtMs, 0)
     this.#run(entry, { id, laneIndex, key, slot, startedAtMs })
@@ -217,9 +273,10 @@ export class DutyCycle implements Admission<WindowEntry> {
           partition,
           slotId: run.id,
         },
-        this.#signals,
+        this.services,
       )
-      const result: unknown = table.handlers[typeIndex]!(payload, context)
+      let result: unknown = table.handlers[typeIndex]!(payload, context)
+      if (entry.isStream) result = this.#streams.run(run.id, table.types[typeIndex]!, result)
       if (!isThenable(result)) {
         this.#finish(run, ResultStatus.DONE, result)
         return
@@ -281,7 +338,7 @@ export class DutyCycle implements Admission<WindowEntry> {
     end.bell.announce(Bell.ASLEEP)
     const dueMs = gate.joinWaiters()
     const entry = this.#look()
-    if (entry !== undefined || !gate.hasJoinedAll) {
+    if (entry !== undefined || !gate.hasJoinedAll || this.#streams.resume()) {
       end.bell.stayAwake()
       if (entry !== undefined) this.#begin(entry)
       return false
@@ -290,6 +347,13 @@ export class DutyCycle implements Admission<WindowEntry> {
     count(end.views, Counter.PARKED)
     end.bell.wait()
     return true
+  }
+
+  #lookAtHeap(): void {
+    if (this.#clockMs - this.#heapLookMs < HEAP_LOOK_MS) return
+    this.#heapLookMs = this.#clockMs
+    const { used_heap_size: bytes } = getHeapStatistics()
+    setReading(this.#parts.end.views, Counter.HEAP_KIB, bytes >>> 10)
   }
 
   #wakeAt(dueMs: number): void {

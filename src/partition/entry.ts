@@ -24,8 +24,9 @@ import { SidePort } from '../wire/side-port.ts'
 import { fromSideValue, toSideValue } from '../wire/side-value.ts'
 import { DutyCycle } from './duty-cycle.ts'
 import { type HandlerTable, loadHandlers } from './handlers.ts'
+import { NestedSubmits } from './nested-submits.ts'
 import { Outbox } from './outbox.ts'
-import { RunContext, type RunFields, RunningSignals } from './run-context.ts'
+import { RunContext, type RunFields, RunningSignals, type RunServices } from './run-context.ts'
 import { Window } from './window.ts'
 
 async function boot(message: BootMessage): Promise<void> {
@@ -36,6 +37,7 @@ async function boot(message: BootMessage): Promise<void> {
   const coordinator = callControl<CoordinatorControl>(message.controlPort)
   let cycle: DutyCycle | undefined
   let table: HandlerTable | undefined
+  const broadcasts = new BroadcastServices()
   let announceBooted!: () => void
   const booted = new Promise<void>((resolve) => {
     announceBooted = resolve
@@ -44,21 +46,31 @@ async function boot(message: BootMessage): Promise<void> {
     broadcast: (broadcast) =>
       report(async () => {
         await booted
-        return cycle!.between((signals) => runBroadcast(table!, broadcast, partition, signals))
+        return cycle!.between(() => runBroadcast(table!, broadcast, partition, broadcasts))
       }),
     ping: () => partition,
+    abort: (orders) => {
+      for (const { id, code, details } of orders) cycle?.abort(id, laneError(code, details))
+    },
     stop: () =>
       report(async () => {
-        cycle?.stop(laneError('CORELANE_CLOSED', { state: 'closed' }))
+        const reason = laneError('CORELANE_CLOSED', { state: 'closed' })
+        broadcasts.signals.abortAll(reason)
+        cycle?.stop(reason)
         await cycle?.idle()
         await table?.teardown?.(context)
       }),
   })
   try {
-    table = await loadHandlers(message.handlers)
+    if (message.reportsRejections) {
+      process.on('unhandledRejection', (reason) => {
+        void coordinator.rejected(toSideValue(thrownValue(reason), 'error'))
+      })
+    }
+    table = await loadHandlers(message.handlers, message.types)
     await table.setup?.(context)
     for (const broadcast of message.sticky) {
-      await runBroadcast(table, broadcast, partition, new RunningSignals())
+      await runBroadcast(table, broadcast, partition, broadcasts)
     }
   } catch (error) {
     await coordinator.loaded({ ok: false, error: toSideValue(thrownValue(error), 'error') })
@@ -76,13 +88,14 @@ async function boot(message: BootMessage): Promise<void> {
     table,
     window: new Window(end.views, sidePort, lanes),
     outbox: new Outbox(end, sidePort, message.inlineBytesMax),
+    nested: new NestedSubmits(coordinator),
     lanes: lanes.map(({ name }, index) => ({ name, isGated: isGated(needs[index]!) })),
     partition,
     concurrency: message.concurrency,
   })
   cycle.turn()
   announceBooted()
-  await coordinator.loaded({ ok: true, types: table.types })
+  await coordinator.loaded({ ok: true, types: table.types, own: table.own })
 }
 
 /** Runs user code for a control call and reports how it ended; nothing it throws is lost. */
@@ -95,11 +108,32 @@ async function report(run: () => unknown): Promise<CallReport> {
   }
 }
 
+/** What the context of a broadcast does: it is no command, so it reports and submits nothing. */
+class BroadcastServices implements RunServices {
+  readonly signals = new RunningSignals()
+
+  signalOf(id: number): AbortSignal {
+    return this.signals.signalOf(id)
+  }
+
+  isAborted(): boolean {
+    return false
+  }
+
+  progress(): void {}
+
+  submit(): Promise<never> {
+    const details = { field: 'context.submit', received: 'called in a broadcast' }
+    const allowed = 'a call in the handler of a command'
+    return Promise.reject(laneError('CORELANE_INVALID_COMMAND', { ...details, allowed }))
+  }
+}
+
 async function runBroadcast(
   table: HandlerTable,
   broadcast: Broadcast,
   partition: number,
-  signals: RunningSignals,
+  services: BroadcastServices,
 ): Promise<unknown> {
   const fields: RunFields = {
     lane: BROADCAST_LANE,
@@ -113,10 +147,10 @@ async function runBroadcast(
   }
   const handler = table.handlers[table.types.indexOf(broadcast.type)]!
   try {
-    const context = new RunContext(broadcast.id, fields, signals)
+    const context = new RunContext(broadcast.id, fields, services)
     return await handler(fromSideValue(broadcast.payload), context)
   } finally {
-    signals.end(fields.slotId)
+    services.signals.end(fields.slotId)
   }
 }
 

@@ -8,7 +8,7 @@ import { isMoved } from '../model/handler-module.ts'
 import { thrownValue } from '../wire/error-codec.ts'
 import { PayloadEncoder, PayloadKind, SPILL } from '../wire/payload-codec.ts'
 import { packKind, ResultStatus, type ResultStatusValue } from '../wire/record-kind.ts'
-import { RESULT_HEAD_BYTES, writeResultHead } from '../wire/result-record.ts'
+import { RESULT_HEAD_BYTES, unitsOf, writeResultHead } from '../wire/result-record.ts'
 import type { SidePort } from '../wire/side-port.ts'
 
 interface Outcome {
@@ -29,6 +29,10 @@ export class Outbox {
   readonly #sidePort: SidePort
   readonly #encoder: PayloadEncoder
   readonly #kept: Outcome[] = []
+  /** By command: the latest of what its handler reported while the ring was full. */
+  readonly #reports = new Map<number, unknown>()
+  /** Bytes of a stream's value that found the ring full and will be sent again; 0 if none did. */
+  #bytesAwaited = 0
 
   /**
    * @param end - The partition's end of its region.
@@ -57,32 +61,80 @@ export class Outbox {
     startedAtMs: number,
     durationMs: number,
   ): void {
-    if (this.#kept.length === 0 && this.#write(id, status, value, startedAtMs, durationMs)) return
+    if (this.#isClear && this.#write(id, status, value, startedAtMs, durationMs) > 0) return
     this.#kept.push({ id, status, value, startedAtMs, durationMs })
+  }
+
+  /**
+   * Sends a value of a stream.
+   *
+   * @param id - The command's id.
+   * @param value - The value.
+   * @returns Units of the stream's credit that it takes; 0 if the ring is full and it was not sent:
+   * send it again once {@link Outbox.flush} finds room.
+   * @throws SerializationError if it cannot be sent.
+   */
+  sendChunk(id: number, value: unknown): number {
+    return this.#isClear ? this.#write(id, ResultStatus.CHUNK, value, 0, 0) : 0
+  }
+
+  /**
+   * Sends what a handler reports; while the ring is full only the latest is kept.
+   *
+   * @param id - The command's id.
+   * @param value - The report.
+   * @throws SerializationError if it cannot be sent.
+   */
+  sendProgress(id: number, value: unknown): void {
+    if (this.#isClear && this.#write(id, ResultStatus.PROGRESS, value, 0, 0) > 0) return
+    this.#reports.set(id, value)
+  }
+
+  get #isClear(): boolean {
+    return this.#kept.length === 0 && this.#reports.size === 0 && this.#bytesAwaited === 0
   }
 
   /**
    * Tries again to send what is kept.
    *
-   * @returns Whether nothing is kept any more.
+   * @returns Whether nothing is kept any more, and a stream's value that found no room has some.
    */
   flush(): boolean {
+    // Before the outcomes: none of them may come after its own command's.
+    for (const [id, value] of this.#reports) {
+      if (!this.#writeReport(id, value)) return false
+      this.#reports.delete(id)
+    }
     while (this.#kept.length > 0) {
       const { id, status, value, startedAtMs, durationMs } = this.#kept[0]!
-      if (!this.#write(id, status, value, startedAtMs, durationMs)) return false
+      if (this.#write(id, status, value, startedAtMs, durationMs) === 0) return false
       this.#kept.shift()
     }
+    if (this.#bytesAwaited === 0) return true
+    const { results } = this.#end
+    if (results.tryClaim(this.#bytesAwaited) === NO_ROOM) return false
+    results.abort()
+    this.#bytesAwaited = 0
     return true
   }
 
-  /** Writes one outcome; false if the ring is full. */
+  /** Writes a report; one that was changed since and cannot be sent any more is dropped. */
+  #writeReport(id: number, value: unknown): boolean {
+    try {
+      return this.#write(id, ResultStatus.PROGRESS, value, 0, 0) > 0
+    } catch {
+      return true
+    }
+  }
+
+  /** Writes one record; answers the units of credit that it takes, 0 if the ring is full. */
   #write(
     id: number,
     status: ResultStatusValue,
     value: unknown,
     startedAtMs: number,
     durationMs: number,
-  ): boolean {
+  ): number {
     const { results, views } = this.#end
     let carried = value
     let transferList = NOTHING_TO_MOVE
@@ -94,21 +146,24 @@ export class Outbox {
     try {
       length = transferList.length > 0 ? SPILL : this.#encoder.prepare(carried)
     } catch (error) {
-      return this.#write(id, ResultStatus.FAILED, thrownValue(error), startedAtMs, durationMs)
+      return this.#refused(id, status, error, startedAtMs, durationMs)
     }
     const isSide = length === SPILL
-    const offset = results.tryClaim(RESULT_HEAD_BYTES + (isSide ? 0 : length))
+    const bytes = RESULT_HEAD_BYTES + (isSide ? 0 : length)
+    const offset = results.tryClaim(bytes)
     if (offset === NO_ROOM) {
       if (!isSide) this.#encoder.discard()
-      return false
+      if (status === ResultStatus.CHUNK) this.#bytesAwaited = bytes
+      return 0
     }
-    writeResultHead(views, offset, id, startedAtMs, durationMs)
+    const units = unitsOf(isSide ? undefined : length)
+    writeResultHead(views, offset, id, startedAtMs, durationMs, units)
     if (isSide) {
       try {
         this.#sidePort.post(id, 'result', carried, transferList)
       } catch (error) {
         results.abort()
-        return this.#write(id, ResultStatus.FAILED, thrownValue(error), startedAtMs, durationMs)
+        return this.#refused(id, status, error, startedAtMs, durationMs)
       }
       results.commit(offset, packKind(status, PayloadKind.SIDE, false))
     } else {
@@ -120,6 +175,18 @@ export class Outbox {
     results.publish()
     // For every record: the next handler may run for long.
     this.#end.coordinatorBell.ring(false)
-    return true
+    return units
+  }
+
+  /** What cannot be sent fails its command; before the command's end its handler is told. */
+  #refused(
+    id: number,
+    status: ResultStatusValue,
+    error: unknown,
+    startedAtMs: number,
+    durationMs: number,
+  ): number {
+    if (status === ResultStatus.CHUNK || status === ResultStatus.PROGRESS) throw error
+    return this.#write(id, ResultStatus.FAILED, thrownValue(error), startedAtMs, durationMs)
   }
 }

@@ -1,7 +1,7 @@
 // Run context: what a handler is told about the command it runs.
 // Thread: partition.   Owns: the abort controllers of running commands, made when first asked for.
 
-import type { CommandContext } from '../model/command.ts'
+import type { CommandContext, NestedOptions } from '../model/command.ts'
 
 /** Aborts the signals of the commands that run. */
 export class RunningSignals {
@@ -31,6 +31,16 @@ export class RunningSignals {
   }
 
   /**
+   * Aborts the signal of a command, if it was asked for.
+   *
+   * @param id - The command's id in its ring.
+   * @param reason - What the signal reports.
+   */
+  abort(id: number, reason: unknown): void {
+    this.#controllers.get(id)?.abort(reason)
+  }
+
+  /**
    * Aborts every signal that was asked for.
    *
    * @param reason - What the signals report.
@@ -38,6 +48,24 @@ export class RunningSignals {
   abortAll(reason: unknown): void {
     for (const controller of this.#controllers.values()) controller.abort(reason)
   }
+}
+
+/** What a context does for its handler. Ids are those of the commands in their ring. */
+export interface RunServices {
+  /** The command's signal. */
+  signalOf(id: number): AbortSignal
+  /** Whether nobody waits for the command's result any more. */
+  isAborted(id: number): boolean
+  /** Sends what the handler reports. */
+  progress(id: number, value: unknown): void
+  /** Submits a command for the handler. */
+  submit(
+    id: number,
+    lane: string,
+    type: string,
+    payload: unknown,
+    options: NestedOptions | undefined,
+  ): Promise<unknown>
 }
 
 /** The fields of a context that are known when a run starts. */
@@ -64,15 +92,15 @@ export class RunContext implements CommandContext {
   readonly partition: number
   readonly #name: number | string
   readonly #slotId: number
-  readonly #signals: RunningSignals
+  readonly #services: RunServices
   #signal: AbortSignal | undefined
 
   /**
    * @param name - The command's id; a number is turned into text when it is asked for.
    * @param fields - Copied: the window's entries are reused.
-   * @param signals - Makes and later aborts the signal.
+   * @param services - What the context does for its handler.
    */
-  constructor(name: number | string, fields: RunFields, signals: RunningSignals) {
+  constructor(name: number | string, fields: RunFields, services: RunServices) {
     this.lane = fields.lane
     this.type = fields.type
     this.key = fields.key
@@ -82,7 +110,7 @@ export class RunContext implements CommandContext {
     this.partition = fields.partition
     this.#name = name
     this.#slotId = fields.slotId
-    this.#signals = signals
+    this.#services = services
   }
 
   get id(): string {
@@ -90,7 +118,19 @@ export class RunContext implements CommandContext {
   }
 
   get signal(): AbortSignal {
-    this.#signal ??= this.#signals.signalOf(this.#slotId)
+    this.#signal ??= this.#services.signalOf(this.#slotId)
     return this.#signal
+  }
+
+  get aborted(): boolean {
+    return this.#services.isAborted(this.#slotId)
+  }
+
+  progress(value: unknown): void {
+    this.#services.progress(this.#slotId, value)
+  }
+
+  submit(lane: string, type: string, payload?: unknown, options?: NestedOptions): Promise<unknown> {
+    return this.#services.submit(this.#slotId, lane, type, payload, options)
   }
 }

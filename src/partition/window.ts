@@ -7,11 +7,11 @@ import { nowMs } from '../base/clock.ts'
 import type { RecordSink } from '../memory/ring.ts'
 import { slotOf } from '../memory/slots.ts'
 import type { Views } from '../memory/views.ts'
-import type { LanePlan } from '../model/lane.ts'
+import type { SharedLanePlan } from '../model/lane.ts'
 import { type Admission, type Schedulable, Scheduler } from '../schedule/scheduler.ts'
 import { CommandHead } from '../wire/command-record.ts'
 import { PayloadDecoder, PayloadKind } from '../wire/payload-codec.ts'
-import { payloadKindOf, resetsOf } from '../wire/record-kind.ts'
+import { payloadKindOf, RunMode, resetsOf, runModeOf } from '../wire/record-kind.ts'
 import type { SidePort } from '../wire/side-port.ts'
 
 /** A command on this side. Its entry is reused for the next command of the slot. */
@@ -24,6 +24,8 @@ export interface WindowEntry extends Schedulable {
   id: number
   typeIndex: number
   attempt: number
+  /** Whether its handler gives values to be sent one by one. */
+  isStream: boolean
   key: string | undefined
   payload: unknown
   /** Why the payload could not be decoded, if so. */
@@ -40,6 +42,7 @@ function emptyEntry(): WindowEntry {
     id: 0,
     typeIndex: 0,
     attempt: 0,
+    isStream: false,
     key: undefined,
     payload: undefined,
     problem: undefined,
@@ -57,7 +60,7 @@ export class Window implements RecordSink {
   /** By key of a running command: the commands of that key that came to be next meanwhile. */
   readonly #busyKeys = new Map<string, WindowEntry[]>()
 
-  constructor(views: Views, sidePort: SidePort, lanes: readonly LanePlan[]) {
+  constructor(views: Views, sidePort: SidePort, lanes: readonly SharedLanePlan[]) {
     this.#views = views
     this.#sidePort = sidePort
     this.#scheduler = new Scheduler(lanes)
@@ -81,6 +84,7 @@ export class Window implements RecordSink {
     entry.typeIndex = head.typeIndex
     entry.attempt = head.attempt
     entry.key = head.key
+    entry.isStream = runModeOf(kind) === RunMode.STREAM
     entry.problem = undefined
     try {
       entry.payload = this.#decode(kind, head)

@@ -6,7 +6,7 @@
 // heap orders the classes by their fronts, another by when a front's rank changes next: a decision
 // costs O(log classes), and a million commands that cross a boost point together cost one step.
 
-import { type LanePlan, priorityOf } from '../model/lane.ts'
+import { priorityOf, type SharedLanePlan } from '../model/lane.ts'
 import { type HeapPlace, IndexedHeap } from './indexed-heap.ts'
 import { PriorityHeap, precedes, type Ranked } from './priority-heap.ts'
 import { judge, type Urgency } from './urgency.ts'
@@ -37,7 +37,7 @@ class CommandClass<T extends Queueable> implements Urgency, Ranked {
 
 /** The waiting commands of one lane. */
 export class LaneQueue<T extends Queueable> {
-  readonly #lane: LanePlan
+  readonly #lane: SharedLanePlan
   readonly #order = new IndexedHeap<CommandClass<T>>(precedes, (one) => one.inOrder)
   readonly #changes = new IndexedHeap<CommandClass<T>>(
     (a, b) => a.untilMs < b.untilMs,
@@ -49,7 +49,7 @@ export class LaneQueue<T extends Queueable> {
   readonly #dated = new Map<string, CommandClass<T>>()
   #size = 0
 
-  constructor(lane: LanePlan) {
+  constructor(lane: SharedLanePlan) {
     this.#lane = lane
   }
 

@@ -2,7 +2,7 @@
 // Thread: any: the coordinator's backlog and a partition's window are both one.   Owns: its queues.
 // Must not: read a clock, count slots or tokens, know threads: it asks an admission.
 
-import type { LanePlan } from '../model/lane.ts'
+import type { SharedLanePlan } from '../model/lane.ts'
 import { LaneQueue, type Queueable } from './lane-queue.ts'
 import { precedes, type Ranked } from './priority-heap.ts'
 
@@ -46,7 +46,7 @@ export class Scheduler<T extends Schedulable> {
   /**
    * @param lanes - By index.
    */
-  constructor(lanes: readonly LanePlan[]) {
+  constructor(lanes: readonly SharedLanePlan[]) {
     this.#lanes = lanes.map((lane) => new LaneQueue<T>(lane))
     this.#hasMins = lanes.some((lane) => lane.minConcurrency > 0)
     this.#passedIn = new Float64Array(lanes.length)

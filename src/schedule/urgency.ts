@@ -1,7 +1,7 @@
 // Urgency: the rank of a waiting command at a moment, and when it changes next.
 // Thread: any.   Owns: nothing. Pure: time is a parameter.
 
-import { type LanePlan, priorityOf, rankOf } from '../model/lane.ts'
+import { priorityOf, rankOf, type SharedLanePlan } from '../model/lane.ts'
 
 /** The rank of a command past its deadline: nothing is more urgent. */
 export const OVERDUE_RANK = 0
@@ -31,7 +31,12 @@ export interface Waiting {
  * @param nowMs - The moment.
  * @param answer - Takes the answer.
  */
-export function judge(lane: LanePlan, command: Waiting, nowMs: number, answer: Urgency): void {
+export function judge(
+  lane: SharedLanePlan,
+  command: Waiting,
+  nowMs: number,
+  answer: Urgency,
+): void {
   const { rank, submittedAtMs, deadlineMs } = command
   const { boostSteps } = lane
   const ownDeadlineMs = deadlineMs ?? lane.deadlineMs

@@ -15,7 +15,7 @@
 
 import { align8 } from '../base/bits.ts'
 import type { Views } from '../memory/views.ts'
-import { type PayloadKindValue, packKind } from './record-kind.ts'
+import { type PayloadKindValue, packKind, type RunModeValue } from './record-kind.ts'
 
 const FIXED_BYTES = 24
 const TIMES_BYTES = 16
@@ -135,9 +135,14 @@ export class CommandHead implements CommandFields {
 /**
  * The record's kind.
  *
+ * @param mode - How the command runs.
  * @param payloadKind - How the payload is encoded.
  * @param resets - Whether the payload's decoder must start afresh before it.
  */
-export function commandKind(payloadKind: PayloadKindValue, resets: boolean): number {
-  return packKind(0, payloadKind, resets)
+export function commandKind(
+  mode: RunModeValue,
+  payloadKind: PayloadKindValue,
+  resets: boolean,
+): number {
+  return packKind(mode, payloadKind, resets)
 }

@@ -5,8 +5,9 @@
 import type { MessagePort } from 'node:worker_threads'
 import { type Endpoint, expose, type Remote, wrap } from 'comlink'
 import nodeAdapter from 'comlink/dist/umd/node-adapter.js'
+import type { ErrorCode, ErrorDetails } from '../base/errors.ts'
 import type { SharedMemory } from '../memory/views.ts'
-import type { LanePlan } from '../model/lane.ts'
+import type { SharedLanePlan } from '../model/lane.ts'
 import type { SideValue } from './side-value.ts'
 
 /** A command that runs on every partition. */
@@ -36,13 +37,41 @@ export interface BootMessage {
   /** Int32 index in the commons of the bell of this thread. */
   readonly bell: number
   /** The lanes, by index. */
-  readonly lanes: readonly LanePlan[]
+  readonly lanes: readonly SharedLanePlan[]
   /** Handlers that may run at once in one partition. */
   readonly concurrency: number
   /** Longest payload that may lie in a record, in bytes. */
   readonly inlineBytesMax: number
+  /** Names of handlers, in the order of their indices; undefined in the first threads. */
+  readonly types: readonly string[] | undefined
+  /** Whether a promise that nobody handles is reported; if not, it ends the thread. */
+  readonly reportsRejections: boolean
   /** Broadcasts to run after `setup`, before the first command. */
   readonly sticky: readonly Broadcast[]
+}
+
+/** A running command whose result nobody waits for any more. */
+export interface AbortOrder {
+  /** The command's id in its ring. */
+  readonly id: number
+  /** What its signal reports. */
+  readonly code: ErrorCode
+  readonly details: ErrorDetails
+}
+
+/** A command that a handler submits. */
+export interface NestedSubmit {
+  /** Unique among those of one thread. */
+  readonly id: number
+  /** Id in its ring of the command whose handler submits it. */
+  readonly parent: number
+  readonly lane: string
+  readonly type: string
+  readonly payload: SideValue
+  /** What `submit` takes, but for what cannot cross threads. */
+  readonly options: Readonly<Record<string, unknown>>
+  /** Whether the handler waits for the result. */
+  readonly wait: boolean
 }
 
 /** How a control call that runs user code ended. */
@@ -54,7 +83,13 @@ export interface CallReport {
 
 /** What a partition tells once its handler module is loaded and set up, or could not be. */
 export type LoadReport =
-  | { readonly ok: true; readonly types: readonly string[] }
+  | {
+      readonly ok: true
+      /** Names of handlers in the order of their indices. */
+      readonly types: readonly string[]
+      /** Those that the module has. */
+      readonly own: readonly string[]
+    }
   | { readonly ok: false; readonly error: SideValue }
 
 /** What the coordinator may ask of a partition. */
@@ -63,6 +98,8 @@ export interface PartitionControl {
   broadcast(broadcast: Broadcast): Promise<CallReport>
   /** Answers when the thread's event loop turns. */
   ping(): number
+  /** Aborts the signals of running commands. */
+  abort(orders: readonly AbortOrder[]): void
   /** Starts no further command, aborts running signals, runs `teardown`. */
   stop(): Promise<CallReport>
 }
@@ -71,6 +108,12 @@ export interface PartitionControl {
 export interface CoordinatorControl {
   /** The handler module is loaded, or failed to. */
   loaded(report: LoadReport): void
+  /** A promise was rejected and nobody handles it. */
+  rejected(error: SideValue): void
+  /** A handler submits a command. */
+  submit(command: NestedSubmit): Promise<CallReport>
+  /** A handler's own signal aborted one of those. */
+  cancel(id: number): void
 }
 
 function endpoint(port: MessagePort): Endpoint {

@@ -4,7 +4,7 @@
 // ```
 //  bits 0-5  kind of the payload
 //  bit  6    the payload's decoder starts afresh before it
-//  bits 7-9  what became of the command (result records only)
+//  bits 7-9  what became of the command (result records), or how it runs (command records)
 // ```
 
 /** How a payload is encoded: one of `PayloadKind`. */
@@ -24,7 +24,22 @@ export const ResultStatus = Object.freeze({
   REVOKED: 2,
   /** Its handler is about to be entered; sent only while somebody listens. */
   STARTED: 3,
+  /** One value of its stream; more follows. */
+  CHUNK: 4,
+  /** What its handler reported; more follows. */
+  PROGRESS: 5,
 })
+
+/** How a command runs. */
+export const RunMode = Object.freeze({
+  /** Its handler gives one result. */
+  PLAIN: 0,
+  /** Its handler gives values to be sent one by one. */
+  STREAM: 1,
+})
+
+/** One of {@link RunMode}. */
+export type RunModeValue = (typeof RunMode)[keyof typeof RunMode]
 
 /** One of {@link ResultStatus}. */
 export type ResultStatusValue = (typeof ResultStatus)[keyof typeof ResultStatus]
@@ -32,12 +47,12 @@ export type ResultStatusValue = (typeof ResultStatus)[keyof typeof ResultStatus]
 /**
  * Packs a record's kind.
  *
- * @param status - For results what became of the command, else 0.
+ * @param status - What became of the command, or in command records how it runs.
  * @param payloadKind - How the payload is encoded.
  * @param resets - Whether the payload's decoder must start afresh before it.
  */
 export function packKind(
-  status: ResultStatusValue,
+  status: ResultStatusValue | RunModeValue,
   payloadKind: PayloadKindValue,
   resets: boolean,
 ): number {
@@ -57,4 +72,9 @@ export function resetsOf(kind: number): boolean {
 /** What became of the command of a result record. */
 export function statusOf(kind: number): ResultStatusValue {
   return (kind >> STATUS_SHIFT) as ResultStatusValue
+}
+
+/** How the command of a command record runs. */
+export function runModeOf(kind: number): RunModeValue {
+  return (kind >> STATUS_SHIFT) as RunModeValue
 }

@@ -4,7 +4,7 @@
 // ```
 //  0    4         8           16          24
 // +----+---------+-----------+-----------+ - - - - - +
-// | id | reserved| startedAt | duration  | payload   |
+// | id | weight  | startedAt | duration  | payload   |
 // |    |         | ms        | ms        | 8-aligned |
 // +----+---------+-----------+-----------+ - - - - - +
 // ```
@@ -14,6 +14,24 @@ import type { Views } from '../memory/views.ts'
 /** Bytes before the payload. */
 export const RESULT_HEAD_BYTES = 24
 
+/** Units of a stream's values that may be on their way and not consumed. */
+export const CREDIT_MAX = 1024
+
+/** Bytes of a stream's value that take one unit. */
+const UNIT_BYTES = 1024
+
+/** Units of a value that takes the side port. */
+const SIDE_UNITS = 128
+
+/**
+ * Units that a stream's value takes.
+ *
+ * @param bytes - Length of its payload in the ring; undefined if it takes the side port.
+ */
+export function unitsOf(bytes: number | undefined): number {
+  return bytes === undefined ? SIDE_UNITS : 1 + Math.floor(bytes / UNIT_BYTES)
+}
+
 /**
  * Writes the fields of a result.
  *
@@ -22,6 +40,7 @@ export const RESULT_HEAD_BYTES = 24
  * @param id - The command's id.
  * @param startedAtMs - When its handler was entered; 0 if it never was.
  * @param durationMs - How long it ran.
+ * @param weight - Of a stream's value: what it takes of the stream's credit; else 0.
  */
 export function writeResultHead(
   views: Views,
@@ -29,8 +48,10 @@ export function writeResultHead(
   id: number,
   startedAtMs: number,
   durationMs: number,
+  weight: number,
 ): void {
   views.words[offset >> 2] = id
+  views.words[(offset >> 2) + 1] = weight
   views.floats[(offset >> 3) + 1] = startedAtMs
   views.floats[(offset >> 3) + 2] = durationMs
 }
@@ -38,6 +59,11 @@ export function writeResultHead(
 /** The id in a result record. */
 export function resultId(views: Views, offset: number): number {
   return views.words[offset >> 2]!
+}
+
+/** What a stream's value takes of the stream's credit. */
+export function resultWeight(views: Views, offset: number): number {
+  return views.words[(offset >> 2) + 1]!
 }
 
 /** When the handler was entered, monotonic milliseconds. */

@@ -1,0 +1,89 @@
+// Punctuality: commands that must not start yet, and commands that must not start any more.
+// Thread: main.   Owns: what each appointment is for.
+
+import { nowMs } from '../base/clock.ts'
+import { laneError } from '../base/errors.ts'
+import type { PendingCommand } from './pending-command.ts'
+import { Timetable } from './timetable.ts'
+
+/** What punctuality works for. */
+export interface PunctualityParts {
+  /** Lets a command wait its turn. */
+  readonly place: (command: PendingCommand) => void
+  /** Called when commands were placed or settled. */
+  readonly acted: () => void
+}
+
+/** Keeps commands' moments. */
+export class Punctuality {
+  readonly timetable: Timetable = new Timetable((command) => this.#due(command))
+  readonly #parts: PunctualityParts
+
+  /**
+   * @param parts - What it works for.
+   */
+  constructor(parts: PunctualityParts) {
+    this.#parts = parts
+  }
+
+  /**
+   * Keeps a command from starting for a while; one that will be late then is late before.
+   *
+   * @param command - New, or failed and to be run again.
+   * @param delayMs - How long.
+   */
+  delay(command: PendingCommand, delayMs: number): void {
+    command.extras!.isPlaced = false
+    this.#appoint(command, Math.min(nowMs() + delayMs, lateAtMs(command)))
+  }
+
+  /**
+   * Lets a command wait its turn, until its deadline if its lane rejects what is late.
+   *
+   * @param command - Not delayed any more.
+   */
+  place(command: PendingCommand): void {
+    const atMs = lateAtMs(command)
+    if (atMs !== Number.POSITIVE_INFINITY) {
+      if (atMs <= nowMs()) {
+        failLate(command)
+        return
+      }
+      this.#appoint(command, atMs)
+    }
+    this.#parts.place(command)
+  }
+
+  #appoint(command: PendingCommand, dueMs: number): void {
+    command.extras!.appointment = this.timetable.add(command, dueMs)
+  }
+
+  /** A command's moment has come: it may start now, or it is late. */
+  #due(command: PendingCommand): void {
+    const extras = command.extras!
+    extras.appointment = undefined
+    if (!extras.isPlaced) {
+      extras.isPlaced = true
+      this.place(command)
+    } else if (extras.holder === undefined || extras.holder.revoke(extras.slot)) {
+      // One that is bound is late only if it can still be kept from starting.
+      failLate(command)
+    }
+    this.#parts.acted()
+  }
+}
+
+/** When a command is rejected if it has not started; Infinity if it never is. */
+function lateAtMs({ lane, submittedAtMs, deadlineMs }: PendingCommand): number {
+  const ownDeadlineMs = deadlineMs ?? lane.plan.deadlineMs
+  if (!lane.plan.rejectsLate || ownDeadlineMs === undefined) return Number.POSITIVE_INFINITY
+  return submittedAtMs + ownDeadlineMs
+}
+
+function failLate(command: PendingCommand): void {
+  const { lane, submittedAtMs } = command
+  const deadlineMs = command.deadlineMs ?? lane.plan.deadlineMs
+  const waitedMs = Math.round(nowMs() - submittedAtMs)
+  const details = { lane: lane.name, waitedMs, deadlineMs }
+  command.fail(laneError('CORELANE_DEADLINE_EXCEEDED', details), -1)
+}

@@ -1,0 +1,182 @@
+// Recovery: what becomes of a command whose run failed: another run, a dead letter, a rejection.
+// Thread: main.   Owns: the decision. A command ends exactly one way.
+
+import { nowMs } from '../base/clock.ts'
+import { ERRORS, type ErrorCode, type LaneError } from '../base/errors.ts'
+import { mayRetry, retryDelayMs } from '../model/retry.ts'
+import { stableHash } from '../schedule/hash.ts'
+import type { DeadLetter } from './dead-letter-queue.ts'
+import type { EventHub } from './event-hub.ts'
+import type { PendingCommand } from './pending-command.ts'
+
+/** What recovery works with. */
+export interface RecoveryParts {
+  readonly hub: EventHub
+  /** Whether the manager ends, so that nothing is run again. */
+  readonly isClosing: () => boolean
+  /** A command that has killed so many threads is not run again. */
+  readonly maxCrashes: number
+  /** Keeps a command from starting until its delay is over. */
+  readonly delay: (command: PendingCommand, delayMs: number) => void
+  /** Keeps a command that failed for good. */
+  readonly bury: (letter: DeadLetter) => void
+}
+
+/** Whether the death of a thread was a command's doing. */
+export type Guilt = 'sole' | 'suspect' | 'none'
+
+/** Decides. */
+export class Recovery {
+  readonly #parts: RecoveryParts
+
+  constructor(parts: RecoveryParts) {
+    this.#parts = parts
+  }
+
+  /**
+   * A handler failed, or gave something that cannot cross threads.
+   *
+   * @param command - Whose.
+   * @param error - Why.
+   * @param partition - Where it ran.
+   * @param startedAtMs - When its handler was entered.
+   * @param durationMs - How long it ran.
+   */
+  failed(
+    command: PendingCommand,
+    error: unknown,
+    partition: number,
+    startedAtMs: number,
+    durationMs: number,
+  ): void {
+    const { retry } = command
+    if (mayRetry(retry) && !command.isStream && isWorthwhile(error, retry.retryable)) {
+      if (this.#retried(command, error, partition)) return
+    }
+    this.#end(command, error, partition, startedAtMs, durationMs)
+  }
+
+  /**
+   * A run took longer than it may; it may go on, but nobody waits for it.
+   *
+   * @param command - Whose.
+   * @param error - The TimeoutError.
+   * @param partition - Where it runs.
+   * @param startedAtMs - When its handler was entered.
+   */
+  timedOut(
+    command: PendingCommand,
+    error: LaneError,
+    partition: number,
+    startedAtMs: number,
+  ): void {
+    const { lane, retry } = command
+    const durationMs = nowMs() - startedAtMs
+    lane.timedOut++
+    if (lane.hub.isActive) {
+      lane.hub.command('queue.command.timeout', command, partition, startedAtMs, durationMs, error)
+    }
+    if (retry.retryTimeouts) this.failed(command, error, partition, startedAtMs, durationMs)
+    else this.#end(command, error, partition, startedAtMs, durationMs)
+  }
+
+  /**
+   * A thread ended while the command ran there.
+   *
+   * @param command - The command.
+   * @param error - The PartitionLostError.
+   * @param partition - Where it ran.
+   * @param guilt - Whether it alone ran, was one of several, or the thread ended for another reason.
+   * @returns Whether it is to be queued again.
+   */
+  lost(command: PendingCommand, error: LaneError, partition: number, guilt: Guilt): boolean {
+    const history = command.remember()
+    history.firstFailedAtMs ||= nowMs()
+    if (guilt !== 'none') history.crashes++
+    if (guilt === 'sole') history.kills++
+    const isReplayable = command.transferList === undefined && !command.isStream
+    const isHarmless = history.kills < this.#parts.maxCrashes
+    if (command.retry.retryLost && isReplayable && isHarmless) {
+      // One of several: it runs by itself next, so that it is known whose doing it was.
+      if (guilt === 'suspect') history.isSuspect = true
+      this.#again(command, error, partition)
+      return true
+    }
+    this.#end(command, error, partition, 0, 0)
+    return false
+  }
+
+  /** Lets a command run again after its delay, if it has retries left. */
+  #retried(command: PendingCommand, error: unknown, partition: number): boolean {
+    const { retry } = command
+    const history = command.remember()
+    if (history.failures >= retry.retries || this.#parts.isClosing()) return false
+    history.failures++
+    history.firstFailedAtMs ||= nowMs()
+    // Chance that is the same in every run of a program: a hash of the command and its attempt.
+    const chance = stableHash(`${command.sequence}/${history.failures}`) / 2 ** 32
+    this.#again(command, error, partition)
+    this.#parts.delay(command, retryDelayMs(retry, history.failures, chance))
+    return true
+  }
+
+  #again(command: PendingCommand, error: unknown, partition: number): void {
+    const { hub } = this.#parts
+    command.lane.retried++
+    if (hub.isActive) hub.command('queue.command.retry', command, partition, 0, undefined, error)
+    command.remember().attempt++
+  }
+
+  #end(
+    command: PendingCommand,
+    error: unknown,
+    partition: number,
+    startedAtMs: number,
+    durationMs: number,
+  ): void {
+    if (mayRetry(command.retry) && !command.isStream) this.#bury(command, error, partition)
+    command.fail(error, partition, startedAtMs, durationMs)
+  }
+
+  #bury(command: PendingCommand, error: unknown, partition: number): void {
+    const { hub, bury } = this.#parts
+    const now = nowMs()
+    const { crashes, firstFailedAtMs } = command.remember()
+    command.lane.deadLettered++
+    if (hub.isActive) {
+      hub.command('queue.command.dead_lettered', command, partition, 0, undefined, error)
+    }
+    bury({
+      id: String(command.sequence),
+      lane: command.lane.name,
+      type: command.type.name,
+      payload: command.payload,
+      error,
+      attempts: command.attempt,
+      crashes,
+      firstFailedAtMs: firstFailedAtMs || now,
+      failedAtMs: now,
+      options: command.optionsAgain,
+    })
+  }
+}
+
+function isErrorCode(code: unknown): code is ErrorCode {
+  return typeof code === 'string' && Object.hasOwn(ERRORS, code)
+}
+
+/** Whether an error may be gone the next time. */
+function isWorthwhile(
+  error: unknown,
+  retryable: ((error: unknown) => boolean) | undefined,
+): boolean {
+  const code = (error as { readonly code?: unknown } | null | undefined)?.code
+  if (isErrorCode(code) && !ERRORS[code].retryable) return false
+  if (retryable === undefined) return true
+  try {
+    return retryable(error)
+  } catch {
+    // A predicate that throws says nothing about the error; the command's own failure is reported.
+    return false
+  }
+}

@@ -1,0 +1,143 @@
+// Run watch: which commands of one incarnation run too long, and which run on for nobody.
+// Thread: main.   Owns: when to look next, and the runs that were given up.
+//
+// Nothing is done per command that ends in time: a command bound with a limit can be late at the
+// earliest that much later, so the window is looked through once in that time. The start of a run
+// is in shared memory, stored by the partition.
+
+import type { LaneError } from '../base/errors.ts'
+import { SLOT_COUNT } from '../memory/layout.ts'
+import { type CoordinatorSlots, SlotState } from '../memory/slots.ts'
+import type { Lane } from './lane-table.ts'
+import type { PendingCommand } from './pending-command.ts'
+import type { CommandType } from './type-table.ts'
+
+/** A run whose result nobody waits for. */
+export interface AbandonedRun {
+  readonly lane: Lane
+  readonly type: CommandType
+  /** Why nobody waits for it. */
+  readonly reason: LaneError
+  /** When its thread is condemned if it still runs; Infinity if it may run on. */
+  readonly graceEndsMs: number
+}
+
+/** A run that takes longer than it may. */
+export interface OverdueRun {
+  readonly command: PendingCommand
+  readonly slot: number
+  readonly startedAtMs: number
+  readonly limitMs: number
+}
+
+/** Watches the runs of one incarnation. */
+export class RunWatch {
+  /** When to look at the window; Infinity if nothing can be late. */
+  checkAtMs: number = Number.POSITIVE_INFINITY
+  readonly #abandoned = new Map<number, AbandonedRun>()
+  /** The least limit of what was bound since the last look. */
+  #leastLimitMs = Number.POSITIVE_INFINITY
+
+  /** Runs that nobody waits for and that have not ended. */
+  get abandonedCount(): number {
+    return this.#abandoned.size
+  }
+
+  /**
+   * Whether nobody waits for what runs in a slot.
+   *
+   * @param slot - A slot.
+   */
+  isAbandoned(slot: number): boolean {
+    return this.#abandoned.has(slot)
+  }
+
+  /**
+   * Whether a bound command makes it necessary to look earlier than planned.
+   *
+   * @param limitMs - How long a run of it may take.
+   */
+  isTighter(limitMs: number): boolean {
+    return limitMs < this.#leastLimitMs
+  }
+
+  /**
+   * Plans to look earlier.
+   *
+   * @param limitMs - How long a run of a command bound now may take.
+   * @param nowMs - Monotonic milliseconds.
+   */
+  tighten(limitMs: number, nowMs: number): void {
+    this.#leastLimitMs = limitMs
+    this.checkAtMs = Math.min(this.checkAtMs, nowMs + limitMs)
+  }
+
+  /**
+   * Notes that nobody waits for a run any more.
+   *
+   * @param slot - The command's.
+   * @param run - What is left of it.
+   */
+  abandon(slot: number, run: AbandonedRun): void {
+    this.#abandoned.set(slot, run)
+    this.checkAtMs = Math.min(this.checkAtMs, run.graceEndsMs)
+  }
+
+  /**
+   * Notes that such a run has ended.
+   *
+   * @param slot - The command's.
+   * @returns What was left of it; undefined if its slot was not given up.
+   */
+  ended(slot: number): AbandonedRun | undefined {
+    if (this.#abandoned.size === 0) return undefined
+    const run = this.#abandoned.get(slot)
+    this.#abandoned.delete(slot)
+    return run
+  }
+
+  /**
+   * Looks for commands that run longer than they may, and plans the next look.
+   *
+   * @param nowMs - Monotonic milliseconds. Take all results before it.
+   * @param commands - What is bound, by slot.
+   * @param ids - The ids of those.
+   * @param slots - Their states.
+   * @returns Those that are late.
+   */
+  overdue(
+    nowMs: number,
+    commands: readonly (PendingCommand | undefined)[],
+    ids: Int32Array,
+    slots: CoordinatorSlots,
+  ): OverdueRun[] {
+    const overdue: OverdueRun[] = []
+    let nextMs = Number.POSITIVE_INFINITY
+    let leastMs = Number.POSITIVE_INFINITY
+    for (let slot = 0; slot < SLOT_COUNT; slot++) {
+      const command = commands[slot]
+      const limitMs = command?.timeoutMs
+      if (command === undefined || limitMs === undefined) continue
+      leastMs = Math.min(leastMs, limitMs)
+      const isRunning = slots.stateOf(ids[slot]!) === SlotState.RUNNING
+      const startedAtMs = isRunning ? slots.startedAtMs(ids[slot]!) : nowMs
+      const dueMs = startedAtMs + limitMs
+      if (dueMs <= nowMs) overdue.push({ command, slot, startedAtMs, limitMs })
+      else nextMs = Math.min(nextMs, dueMs)
+    }
+    for (const { graceEndsMs } of this.#abandoned.values()) nextMs = Math.min(nextMs, graceEndsMs)
+    this.#leastLimitMs = leastMs
+    this.checkAtMs = nextMs
+    return overdue
+  }
+
+  /**
+   * A run that goes on past its grace; undefined if none does.
+   *
+   * @param nowMs - Monotonic milliseconds.
+   */
+  stuckRun(nowMs: number): AbandonedRun | undefined {
+    for (const run of this.#abandoned.values()) if (run.graceEndsMs <= nowMs) return run
+    return undefined
+  }
+}

@@ -1,0 +1,150 @@
+// Stream reader: the caller's end of a streaming command.
+// Thread: main.   Owns: the values that arrived and were not taken yet; credit bounds them.
+
+import { CREDIT_MAX } from '../wire/result-record.ts'
+
+/** Units are given back to the producer in lots, each of which may cost it a wake. */
+const LOT_UNITS: number = CREDIT_MAX / 2
+
+/** Why a command ends whose reader was left: it is no failure. */
+export const LEFT: unique symbol = Symbol('left early') as never
+
+/** What a reader needs of its command. */
+export interface StreamSource {
+  /** Lets the producer go on; units consumed so far, modulo 2^32. */
+  grant(credit: number): void
+  /** Ends the generator. */
+  abort(reason: unknown): void
+}
+
+interface Arrived {
+  readonly value: unknown
+  readonly weight: number
+}
+
+interface Reader {
+  readonly resolve: (result: IteratorResult<unknown>) => void
+  readonly reject: (error: unknown) => void
+}
+
+/** Values of a generator in another thread, in order. Leaving the loop ends the generator. */
+export class StreamReader implements AsyncGenerator<unknown, unknown, undefined> {
+  readonly #submit: (reader: StreamReader) => Promise<unknown>
+  readonly #arrived: Arrived[] = []
+  /** Index of the first value that was not taken; the array is cut now and then. */
+  #first = 0
+  readonly #readers: Reader[] = []
+  #source: StreamSource | undefined
+  #isSubmitted = false
+  #consumed = 0
+  #granted = 0
+  #end: { readonly isFailure: boolean; readonly value: unknown } | undefined
+
+  /**
+   * @param submit - Submits the command; called when the first value is asked for.
+   */
+  constructor(submit: (reader: StreamReader) => Promise<unknown>) {
+    this.#submit = submit
+  }
+
+  /**
+   * Takes the command that was submitted.
+   *
+   * @param source - The command.
+   * @internal
+   */
+  attach(source: StreamSource): void {
+    this.#source = source
+    // It was left before its command was accepted.
+    if (this.#end !== undefined) source.abort(LEFT)
+  }
+
+  /**
+   * Takes a value from the producer.
+   *
+   * @param value - The value.
+   * @param weight - Units of credit that it took.
+   * @internal
+   */
+  push(value: unknown, weight: number): void {
+    const reader = this.#readers.shift()
+    if (reader === undefined) {
+      this.#arrived.push({ value, weight })
+      return
+    }
+    this.#took(weight)
+    reader.resolve({ value, done: false })
+  }
+
+  next(): Promise<IteratorResult<unknown>> {
+    if (this.#first < this.#arrived.length) {
+      const { value, weight } = this.#arrived[this.#first++]!
+      if (this.#first === this.#arrived.length || this.#first === CREDIT_MAX) {
+        this.#arrived.splice(0, this.#first)
+        this.#first = 0
+      }
+      this.#took(weight)
+      return Promise.resolve({ value, done: false })
+    }
+    return new Promise((resolve, reject) => {
+      this.#readers.push({ resolve, reject })
+      if (this.#end !== undefined) this.#settleReaders()
+      else this.#begin()
+    })
+  }
+
+  return(value?: unknown): Promise<IteratorResult<unknown>> {
+    const wasOpen = this.#end === undefined
+    this.#end = { isFailure: false, value: undefined }
+    this.#arrived.length = 0
+    this.#first = 0
+    this.#settleReaders()
+    if (wasOpen) this.#source?.abort(LEFT)
+    return Promise.resolve({ value, done: true })
+  }
+
+  async throw(error: unknown): Promise<IteratorResult<unknown>> {
+    await this.return()
+    throw error
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return()
+  }
+
+  #begin(): void {
+    if (this.#isSubmitted) return
+    this.#isSubmitted = true
+    this.#submit(this).then(
+      (value) => this.#ended(false, value),
+      (error) => this.#ended(true, error),
+    )
+  }
+
+  /** What has arrived can still be taken. */
+  #ended(isFailure: boolean, value: unknown): void {
+    this.#end ??= { isFailure, value }
+    if (this.#first === this.#arrived.length) this.#settleReaders()
+  }
+
+  #took(weight: number): void {
+    this.#consumed = (this.#consumed + weight) | 0
+    if (this.#end !== undefined || ((this.#consumed - this.#granted) | 0) < LOT_UNITS) return
+    this.#granted = this.#consumed
+    this.#source!.grant(this.#consumed)
+  }
+
+  /** The first reader is told how the stream ended; to all others it is over. */
+  #settleReaders(): void {
+    for (const { resolve, reject } of this.#readers.splice(0)) {
+      const { isFailure, value } = this.#end!
+      this.#end = { isFailure: false, value: undefined }
+      if (isFailure) reject(value)
+      else resolve({ value, done: true })
+    }
+  }
+}

@@ -1,0 +1,71 @@
+// Time limits: notices commands that run longer than they may, with one timer for all of them.
+// Thread: main.   Owns: the timer.
+
+import { nowMs, timers } from '../base/clock.ts'
+import type { BoundWindow } from './bound-window.ts'
+import type { Incarnation } from './incarnation.ts'
+import type { PartitionHandle } from './partition-handle.ts'
+import type { OverdueRun } from './run-watch.ts'
+
+/** What is done about them. */
+export interface TimeLimitEvents {
+  /** A command runs longer than it may. */
+  timedOut(window: BoundWindow, run: OverdueRun): void
+  /** A thread runs something that nobody waits for any more, past its grace. */
+  stuck(incarnation: Incarnation, reason: Error): void
+  /** Something was done. */
+  acted(): void
+}
+
+/** Keeps time. */
+export class TimeLimits {
+  readonly #partitions: readonly PartitionHandle[]
+  readonly #events: TimeLimitEvents
+  #timer: NodeJS.Timeout | undefined
+  #timerAtMs = Number.POSITIVE_INFINITY
+
+  constructor(partitions: readonly PartitionHandle[], events: TimeLimitEvents) {
+    this.#partitions = partitions
+    this.#events = events
+  }
+
+  /** Plans the next look. Call it after something was bound or given up; cheap. */
+  plan(): void {
+    let atMs = Number.POSITIVE_INFINITY
+    for (const { incarnation } of this.#partitions) {
+      if (incarnation !== undefined) atMs = Math.min(atMs, incarnation.window.watch.checkAtMs)
+    }
+    if (atMs >= this.#timerAtMs) return
+    timers.clearTimeout(this.#timer)
+    this.#timerAtMs = atMs
+    // Commands in flight keep the process alive; the timer need not.
+    this.#timer = timers.setTimeout(this.#look, Math.max(1, Math.ceil(atMs - nowMs()))).unref()
+  }
+
+  /** Looks no more. */
+  stop(): void {
+    timers.clearTimeout(this.#timer)
+    this.#timerAtMs = Number.NEGATIVE_INFINITY
+  }
+
+  readonly #look = (): void => {
+    this.#timerAtMs = Number.POSITIVE_INFINITY
+    let hasActed = false
+    for (const { incarnation } of this.#partitions) {
+      if (incarnation === undefined || incarnation.window.watch.checkAtMs > nowMs()) continue
+      const { window } = incarnation
+      // What has ended by now has ended in time, however late this thread is.
+      while (window.drain() > 0) hasActed = true
+      for (const run of window.overdue(nowMs())) {
+        hasActed = true
+        this.#events.timedOut(window, run)
+      }
+      const stuck = window.watch.stuckRun(nowMs())
+      if (stuck === undefined) continue
+      hasActed = true
+      this.#events.stuck(incarnation, stuck.reason)
+    }
+    if (hasActed) this.#events.acted()
+    this.plan()
+  }
+}

@@ -1,0 +1,158 @@
+// Retry: when a command that failed runs again.
+// Thread: main.   Owns: nothing; data only, and the arithmetic of the delays.
+
+import {
+  anything,
+  boolean,
+  integer,
+  milliseconds,
+  type OptionRules,
+  oneOf,
+} from '../base/options.ts'
+
+/** Most retries of a command. */
+export const RETRIES_MAX = 100
+
+/** How the delays before retries grow. */
+export type Backoff = 'exponential' | 'fixed'
+
+/** When a command that failed runs again. */
+export interface RetryOptions {
+  /** Times a command whose handler failed runs again, 0 to 100. Default 0. */
+  readonly retries?: number | undefined
+  /** Whether each delay doubles the last or is like it. Default `exponential`. */
+  readonly backoff?: Backoff | undefined
+  /** Delay before the first retry, 0 to 2^31 - 1 ms. Default 100. */
+  readonly delayMs?: number | undefined
+  /** No delay is longer, 0 to 2^31 - 1 ms. Default 30,000. */
+  readonly maxDelayMs?: number | undefined
+  /** Part of each delay that chance may take away, 0 to 1. Default 0. */
+  readonly jitter?: number | undefined
+  /** Whether an error is worth another try. Default: all are but those that corelane calls final. */
+  readonly retryable?: ((error: unknown) => boolean) | undefined
+  /** Whether a time-out counts as such a failure. Default false: it is final. */
+  readonly retryTimeouts?: boolean | undefined
+  /**
+   * Whether a command whose thread died runs again, until it has killed `maxCrashes` threads.
+   * Default false: it rejects with PartitionLostError. Takes none of the `retries`.
+   */
+  readonly retryLost?: boolean | undefined
+}
+
+function isFraction(value: unknown): boolean {
+  return typeof value === 'number' && value >= 0 && value <= 1
+}
+
+/** The rules of {@link RetryOptions}. */
+export const RETRY_RULES = Object.freeze({
+  retries: integer(0, 0, RETRIES_MAX),
+  backoff: oneOf('exponential', ['exponential', 'fixed']),
+  delayMs: milliseconds(100, 0, 2 ** 31 - 1),
+  maxDelayMs: milliseconds(30_000, 0, 2 ** 31 - 1),
+  jitter: anything(0, 'a number from 0 to 1', isFraction),
+  retryable: anything(undefined, 'a function', (value) => typeof value === 'function'),
+  retryTimeouts: boolean(false),
+  retryLost: boolean(false),
+}) satisfies OptionRules
+
+/**
+ * When a command that failed runs again. Immutable; every place that takes one takes its plain form
+ * {@link RetryOptions} too.
+ */
+export class RetryPolicy implements RetryOptions {
+  declare readonly retries: number | undefined
+  declare readonly backoff: Backoff | undefined
+  declare readonly delayMs: number | undefined
+  declare readonly maxDelayMs: number | undefined
+  declare readonly jitter: number | undefined
+  declare readonly retryable: ((error: unknown) => boolean) | undefined
+  declare readonly retryTimeouts: boolean | undefined
+  declare readonly retryLost: boolean | undefined
+
+  /**
+   * @param options - Its options. Default: all defaults.
+   */
+  constructor(options: RetryOptions = {}) {
+    Object.assign(this, options)
+    Object.freeze(this)
+  }
+
+  /**
+   * Retries after 100 ms, 200 ms, 400 ms and so on, at most 30 s.
+   *
+   * @param retries - How often, 0 to 100.
+   */
+  static exponential(retries: number): RetryPolicy {
+    return new RetryPolicy({ retries, backoff: 'exponential' })
+  }
+
+  /**
+   * Retries after the same delay each time.
+   *
+   * @param retries - How often, 0 to 100.
+   * @param delayMs - The delay.
+   */
+  static fixed(retries: number, delayMs: number): RetryPolicy {
+    return new RetryPolicy({ retries, backoff: 'fixed', delayMs, maxDelayMs: delayMs })
+  }
+
+  /** Retries nothing. */
+  static none(): RetryPolicy {
+    return new RetryPolicy()
+  }
+
+  /** @param jitter - Part of each delay that chance may take away, 0 to 1. */
+  withJitter(jitter: number): RetryPolicy {
+    return new RetryPolicy({ ...this, jitter })
+  }
+
+  /** @param retryable - Whether an error is worth another try. */
+  withRetryable(retryable: (error: unknown) => boolean): RetryPolicy {
+    return new RetryPolicy({ ...this, retryable })
+  }
+
+  /** Counts time-outs as failures that are worth another try. */
+  withTimeouts(): RetryPolicy {
+    return new RetryPolicy({ ...this, retryTimeouts: true })
+  }
+
+  /** Runs commands again whose thread died. */
+  withLost(): RetryPolicy {
+    return new RetryPolicy({ ...this, retryLost: true })
+  }
+}
+
+/** A retry policy, checked and complete. */
+export interface RetryPlan {
+  readonly retries: number
+  readonly backoff: Backoff
+  readonly delayMs: number
+  readonly maxDelayMs: number
+  readonly jitter: number
+  readonly retryable: ((error: unknown) => boolean) | undefined
+  readonly retryTimeouts: boolean
+  readonly retryLost: boolean
+}
+
+/**
+ * Whether a policy ever runs a command again.
+ *
+ * @param plan - The policy.
+ */
+export function mayRetry({ retries, retryLost }: RetryPlan): boolean {
+  return retries > 0 || retryLost
+}
+
+/**
+ * The delay before a retry: exponential backoff with a cap.
+ *
+ * @param plan - The policy.
+ * @param failures - How often the command has failed, 1 or more.
+ * @param chance - From 0 to 1, what the jitter takes its part of.
+ * @returns Milliseconds.
+ */
+export function retryDelayMs(plan: RetryPlan, failures: number, chance: number): number {
+  const { backoff, delayMs, maxDelayMs, jitter } = plan
+  const grown = backoff === 'fixed' ? delayMs : delayMs * 2 ** (failures - 1)
+  return Math.min(grown, maxDelayMs) * (1 - jitter * chance)
+}

@@ -1,0 +1,77 @@
+// Nested submits: commands that handlers of this partition submit.
+// Thread: partition.   Owns: their numbering.
+// Must not: judge them; the coordinator refuses one that could never run.
+
+import { laneError } from '../base/errors.ts'
+import { boolean, checkGiven, type OptionRules } from '../base/options.ts'
+import { COMMAND_RULES, type NestedOptions } from '../model/command.ts'
+import type { CallReport, NestedSubmit } from '../wire/control.ts'
+import { fromSideValue, toSideValue } from '../wire/side-value.ts'
+
+const { key, priority, deadlineMs, delayMs, timeoutMs, signal } = COMMAND_RULES
+
+/** The rules of {@link NestedOptions}. */
+export const NESTED_RULES = Object.freeze({
+  key,
+  priority,
+  deadlineMs,
+  delayMs,
+  timeoutMs,
+  signal,
+  wait: boolean(true),
+}) satisfies OptionRules
+
+/** The coordinator, as far as it serves nested submits. */
+export interface NestedServer {
+  submit(command: NestedSubmit): Promise<CallReport>
+  cancel(id: number): Promise<void>
+}
+
+/** Submits commands from inside handlers. */
+export class NestedSubmits {
+  readonly #server: NestedServer
+  #count = 0
+
+  /**
+   * @param server - Carries them out.
+   */
+  constructor(server: NestedServer) {
+    this.#server = server
+  }
+
+  /**
+   * Submits a command.
+   *
+   * @param parent - Id in its ring of the command whose handler submits it.
+   * @param lane - Name of its lane.
+   * @param type - Name of its handler.
+   * @param payload - Copied.
+   * @param options - Its options.
+   * @returns Its result; undefined once it is accepted if the handler does not wait.
+   */
+  async submit(
+    parent: number,
+    lane: string,
+    type: string,
+    payload: unknown,
+    options: NestedOptions = {},
+  ): Promise<unknown> {
+    checkGiven('context.submit', options, NESTED_RULES)
+    const { signal, wait = true, ...others } = options
+    if (signal?.aborted) {
+      throw laneError('CORELANE_ABORTED', { stage: 'submitted' }, signal.reason)
+    }
+    const id = ++this.#count
+    const side = toSideValue(payload, 'payload')
+    const cancel = () => void this.#server.cancel(id)
+    signal?.addEventListener('abort', cancel, { once: true })
+    try {
+      const command = { id, parent, lane, type, payload: side, options: others, wait }
+      const report = await this.#server.submit(command)
+      if (!report.ok) throw fromSideValue(report.side)
+      return fromSideValue(report.side)
+    } finally {
+      signal?.removeEventListener('abort', cancel)
+    }
+  }
+}
