@@ -192,15 +192,14 @@ export class Binder implements Admission<PendingCommand> {
       const rank = backlog.frontRank(0, now)
       if (rank === undefined) return
       if (!isStuck || window === undefined) continue
-      const urgent = window.recall(Number.POSITIVE_INFINITY, 0, rank - 1)
+      const urgent = window.recall({ rankMax: rank - 1 })
       this.takeBack(urgent)
       if (urgent.length > 0) this.#refill(0, now)
     }
   }
 
   #spread(window: BoundWindow, workUs: number): void {
-    const everyRank = Number.POSITIVE_INFINITY
-    const recalled = window.recall(workUs, 0, everyRank, SPREAD_COUNT_MAX)
+    const recalled = window.recall({ workUs, countMax: SPREAD_COUNT_MAX })
     if (recalled.length === 0) return
     this.takeBack(recalled)
     this.refill()
@@ -221,7 +220,7 @@ export class Binder implements Admission<PendingCommand> {
     for (const { index, window } of this.#parts.partitions) {
       if (window === undefined || window.load.lastRank <= rank) continue
       if (home !== ANY_PARTITION && home !== index) continue
-      this.takeBack(window.recall(Number.POSITIVE_INFINITY, rank + 1))
+      this.takeBack(window.recall({ rankMin: rank + 1 }))
     }
   }
 

@@ -23,7 +23,8 @@ import {
   resultWeight,
 } from '../wire/result-record.ts'
 import type { SidePort } from '../wire/side-port.ts'
-import { ANY_PARTITION, type Holder, type PendingCommand } from './pending-command.ts'
+import type { Holder, PendingCommand } from './pending-command.ts'
+import { type RecallBounds, recall } from './recall.ts'
 import { type OverdueRun, RunWatch } from './run-watch.ts'
 import { learnDuration } from './type-table.ts'
 import { WindowLoad } from './window-load.ts'
@@ -316,45 +317,13 @@ export class BoundWindow implements RecordSink, Holder {
   }
 
   /**
-   * Takes back commands that have not started, the last to run first, and leaves those that cannot
-   * be sent twice. One of those that has a home keeps what runs before it here: their order stays.
+   * Takes back commands that have not started, the last to run first.
    *
-   * @param workUs - Stop when so much estimated work was taken back.
-   * @param rankMin - Leave what is more urgent. Default: take any.
-   * @param rankMax - Leave what is less urgent. Default: take any.
-   * @param countMax - At most so many. Default: any number.
+   * @param bounds - Which, and how many. Default: all.
    */
-  recall(
-    workUs: number,
-    rankMin = 0,
-    rankMax: number = Number.POSITIVE_INFINITY,
-    countMax: number = Number.POSITIVE_INFINITY,
-  ): PendingCommand[] {
+  recall(bounds: RecallBounds = {}): PendingCommand[] {
     const { load } = this
-    const slots: number[] = []
-    for (let slot = 0; slot < SLOT_COUNT; slot++) {
-      const rank = load.rankOf(slot)
-      if (this.#commands[slot] !== undefined && rank >= rankMin && rank <= rankMax) slots.push(slot)
-    }
-    slots.sort(
-      (a, b) =>
-        load.rankOf(b) - load.rankOf(a) ||
-        this.#commands[b]!.sequence - this.#commands[a]!.sequence,
-    )
-    const recalled: PendingCommand[] = []
-    let taken = 0
-    for (const slot of slots) {
-      if (taken >= workUs || recalled.length >= countMax) break
-      const command = this.#commands[slot]!
-      const work = load.workOf(slot)
-      const { minConcurrency } = command.lane.plan
-      // What a lane is promised makes way for nobody.
-      if (rankMin > 0 && load.inLane(command.laneIndex) <= minConcurrency) continue
-      if (command.transferList !== undefined && command.home !== ANY_PARTITION) break
-      if (command.transferList !== undefined || !this.revoke(slot)) continue
-      taken += work
-      recalled.push(command)
-    }
+    const recalled = recall(this.#commands, load, (slot) => this.revoke(slot), bounds)
     load.refreshLastRank((slot) => this.#commands[slot] !== undefined)
     return recalled
   }

@@ -24,6 +24,7 @@ import {
 import { SidePort } from '../wire/side-port.ts'
 import { fromSideValue } from '../wire/side-value.ts'
 import { BoundWindow } from './bound-window.ts'
+import type { ManagerPlan } from './options.ts'
 
 const ENTRY = new URL('../partition/entry.js', import.meta.url)
 
@@ -47,6 +48,28 @@ export interface ThreadPlan {
   readonly inlineBytesMax: number
   /** Passed on to the thread as they are. */
   readonly worker: Pick<WorkerOptions, 'env' | 'execArgv' | 'resourceLimits' | 'workerData'>
+}
+
+/**
+ * What the threads of a manager are made with.
+ *
+ * @param plan - The manager's options.
+ * @param commons - Memory that all its threads share.
+ */
+export function planThreads(plan: ManagerPlan, commons: CoordinatorCommons): ThreadPlan {
+  const { handlers, lanes, concurrency, ringBytes, worker, reportsRejections } = plan
+  return {
+    commons,
+    partitions: plan.partitionCount,
+    handlers,
+    types: undefined,
+    reportsRejections,
+    lanes,
+    concurrency,
+    ringBytes,
+    inlineBytesMax: ringBytes >> 3,
+    worker,
+  }
 }
 
 /** What a thread asks of its manager. */

@@ -126,7 +126,7 @@ export class Renewal {
   ): Promise<void> {
     const supervisor = this.#supervisor
     present.isReady = false
-    this.#takeBack(present.window.recall(Number.POSITIVE_INFINITY))
+    this.#takeBack(present.window.recall())
     await new Promise<void>((resolve) => {
       this.#onProgress = () => {
         const isOver = partition.incarnation !== present || supervisor.isClosing

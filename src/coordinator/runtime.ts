@@ -11,8 +11,9 @@ import { Backlog } from './backlog.ts'
 import { Binder } from './binder.ts'
 import { Broadcasts } from './broadcasts.ts'
 import { DeadLetterQueue } from './dead-letter-queue.ts'
+import { Drainage } from './drainage.ts'
 import { EventHub, type EventSubscription } from './event-hub.ts'
-import type { ThreadPlan } from './incarnation.ts'
+import { planThreads, type ThreadEvents, type ThreadPlan } from './incarnation.ts'
 import { Intake } from './intake.ts'
 import { Interruptions } from './interruptions.ts'
 import { LaneTable, openCountOf } from './lane-table.ts'
@@ -27,8 +28,8 @@ import { Renewal } from './renewal.ts'
 import { ResultPump } from './result-pump.ts'
 import { Room } from './room.ts'
 import { type ManagerState, type QueueStats, takeStats } from './stats.ts'
-import { closedError, Supervisor } from './supervisor.ts'
-import { WaitGraph } from './wait-graph.ts'
+import { closedError, Supervisor, type SupervisorEvents } from './supervisor.ts'
+import { WaitGraph, waitCapacity } from './wait-graph.ts'
 
 /** Its reactions run at the end of the current turn; cheaper than `queueMicrotask`. */
 const TURN_END: Promise<void> = Promise.resolve()
@@ -52,7 +53,7 @@ export class Runtime {
   readonly #renewal: Renewal
   readonly #broadcasts: Broadcasts
   readonly #isShared: boolean
-  readonly #drainWaiters = new Set<() => void>()
+  readonly #drainage: Drainage
   #state: ManagerState = 'created'
   /** Fires when the order of what waits changes by itself. */
   #urgencyTimer: NodeJS.Timeout | undefined
@@ -95,14 +96,9 @@ export class Runtime {
       timetable: this.#punctuality.timetable,
       signals,
       onAbort: this.#interruptions.abort,
-      recovery: new Recovery({
-        hub: this.#hub,
-        isClosing: () => this.#state === 'closed',
-        maxCrashes: plan.maxCrashes,
-        delay: (command, delayMs) => this.#punctuality.delay(command, delayMs),
-        bury: (letter) => this.deadLetters.add(letter),
-      }),
+      recovery: this.#recovery(),
     })
+    this.#drainage = new Drainage(this.#lanes)
     this.#room = new Room(this.#lanes, plan.bounds)
     this.#backlog = new Backlog(lanes, this.#isShared ? 1 : partitionCount)
     this.#binder = new Binder({
@@ -132,39 +128,11 @@ export class Runtime {
       intake: this.intake,
       lanes: this.#lanes,
       partitions: this.#partitions,
-      graph: new WaitGraph({
-        partitions: partitionCount,
-        runs: concurrency,
-        laneSlots: lanes.map(({ maxConcurrency }) => maxConcurrency ?? Number.POSITIVE_INFINITY),
-      }),
+      graph: new WaitGraph(waitCapacity(plan)),
     })
-    this.#threads = {
-      commons,
-      partitions: partitionCount,
-      handlers: plan.handlers,
-      types: undefined,
-      reportsRejections: plan.reportsRejections,
-      lanes,
-      concurrency,
-      ringBytes: plan.ringBytes,
-      inlineBytesMax: plan.ringBytes >> 3,
-      worker: plan.worker,
-    }
-    this.#supervisor = new Supervisor(this.#threads, this.#partitions, plan, {
-      ready: () => this.#progressed(nowMs()),
-      requeue: (commands) => this.#requeue(commands),
-      failed: (partition, reason) => this.#giveUp(partition, reason),
-      changed: (what, { index }, reason) =>
-        this.#hub.partition(`queue.partition.${what}`, index, reason),
-      ended: () => {
-        this.#progressed(nowMs())
-        this.#pump.look()
-      },
-      rejected: (partition, error) =>
-        this.#hub.partition('queue.partition.rejection', partition, error),
-      submit: (from, command) => nested.submit(from, command),
-      cancel: (from, id) => nested.cancel(from, id),
-    })
+    this.#threads = planThreads(plan, commons)
+    const events = this.#supervisorEvents(nested)
+    this.#supervisor = new Supervisor(this.#threads, this.#partitions, plan, events)
     this.#renewal = new Renewal(this.#partitions, this.#supervisor, plan.wear, (commands) =>
       this.#requeue(commands),
     )
@@ -192,23 +160,9 @@ export class Runtime {
    * @param timeoutMs - How long to wait.
    * @throws LaneError `CORELANE_DRAIN_TIMEOUT`.
    */
-  async drain(timeoutMs: number): Promise<void> {
+  drain(timeoutMs: number): Promise<void> {
     this.shutdown()
-    if (this.#lanes.openCount === 0) return
-    let finish!: () => void
-    let timer!: NodeJS.Timeout
-    const isDrained = await new Promise<boolean>((resolve) => {
-      finish = () => resolve(true)
-      timer = timers.setTimeout(resolve, timeoutMs, false)
-      this.#drainWaiters.add(finish)
-    })
-    timers.clearTimeout(timer)
-    this.#drainWaiters.delete(finish)
-    if (isDrained) return
-    const left = this.#lanes.all.filter((lane) => openCountOf(lane) > 0)
-    const lanes = Object.fromEntries(left.map((lane) => [lane.name, openCountOf(lane)]))
-    const words = left.map((lane) => `${openCountOf(lane)} in ${lane.name}`)
-    throw laneError('CORELANE_DRAIN_TIMEOUT', { timeoutMs, left: words.join(', '), lanes })
+    return this.#drainage.wait(timeoutMs)
   }
 
   /** Ends everything; calling it again gives the same promise. */
@@ -261,6 +215,33 @@ export class Runtime {
     const { strategy } = this.#plan
     const { size } = this.deadLetters
     return takeStats(this.#state, strategy, this.#lanes, this.#room, this.#partitions, size)
+  }
+
+  #recovery(): Recovery {
+    return new Recovery({
+      hub: this.#hub,
+      isClosing: () => this.#state === 'closed',
+      maxCrashes: this.#plan.maxCrashes,
+      delay: (command, delayMs) => this.#punctuality.delay(command, delayMs),
+      bury: (letter) => this.deadLetters.add(letter),
+    })
+  }
+
+  #supervisorEvents(nested: NestedServer): SupervisorEvents & ThreadEvents {
+    const hub = this.#hub
+    return {
+      ready: () => this.#progressed(nowMs()),
+      requeue: (commands) => this.#requeue(commands),
+      failed: (partition, reason) => this.#giveUp(partition, reason),
+      changed: (what, { index }, reason) => hub.partition(`queue.partition.${what}`, index, reason),
+      ended: () => {
+        this.#progressed(nowMs())
+        this.#pump.look()
+      },
+      rejected: (partition, error) => hub.partition('queue.partition.rejection', partition, error),
+      submit: (from, command) => nested.submit(from, command),
+      cancel: (from, id) => nested.cancel(from, id),
+    }
   }
 
   async #start(): Promise<void> {
@@ -386,8 +367,7 @@ export class Runtime {
   /** Commands were settled: somebody may have waited for that. */
   #settled(): void {
     if (this.#state === 'running') this.#room.release()
-    if (this.#drainWaiters.size === 0 || this.#lanes.openCount > 0) return
-    for (const finish of this.#drainWaiters) finish()
+    this.#drainage.settled()
   }
 
   /** Refuses a command whose partition was given up. */

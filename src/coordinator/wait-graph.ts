@@ -6,6 +6,8 @@
 // if handlers hold all of it and each of those waits for something stuck: the greatest such set is
 // what remains when everything that can still move is taken away step by step.
 
+import type { ManagerPlan } from './options.ts'
+
 /** One handler that waits for one command. */
 export interface Wait {
   /** Partition and lane that it holds, by index. */
@@ -27,6 +29,16 @@ export interface WaitCapacity {
   readonly runs: number
   /** Commands of each lane that may run at once; Infinity where there is no bound. */
   readonly laneSlots: readonly number[]
+}
+
+/**
+ * What there is to hold in a manager.
+ *
+ * @param plan - Its options.
+ */
+export function waitCapacity({ partitionCount, concurrency, lanes }: ManagerPlan): WaitCapacity {
+  const laneSlots = lanes.map(({ maxConcurrency }) => maxConcurrency ?? Number.POSITIVE_INFINITY)
+  return { partitions: partitionCount, runs: concurrency, laneSlots }
 }
 
 /** Keeps handlers from waiting for each other in a circle. */

@@ -1,0 +1,49 @@
+// Drainage: who waits until nothing is left to do.
+// Thread: main.   Owns: those who wait.
+
+import { timers } from '../base/clock.ts'
+import { laneError } from '../base/errors.ts'
+import { type LaneTable, openCountOf } from './lane-table.ts'
+
+/** Waits for the end of what was submitted. */
+export class Drainage {
+  readonly #lanes: LaneTable
+  readonly #waiters = new Set<() => void>()
+
+  /**
+   * @param lanes - The manager's.
+   */
+  constructor(lanes: LaneTable) {
+    this.#lanes = lanes
+  }
+
+  /**
+   * Waits until every command is settled.
+   *
+   * @param timeoutMs - How long to wait.
+   * @throws LaneError `CORELANE_DRAIN_TIMEOUT`.
+   */
+  async wait(timeoutMs: number): Promise<void> {
+    if (this.#lanes.openCount === 0) return
+    let finish!: () => void
+    let timer!: NodeJS.Timeout
+    const isDrained = await new Promise<boolean>((resolve) => {
+      finish = () => resolve(true)
+      timer = timers.setTimeout(resolve, timeoutMs, false)
+      this.#waiters.add(finish)
+    })
+    timers.clearTimeout(timer)
+    this.#waiters.delete(finish)
+    if (isDrained) return
+    const left = this.#lanes.all.filter((lane) => openCountOf(lane) > 0)
+    const lanes = Object.fromEntries(left.map((lane) => [lane.name, openCountOf(lane)]))
+    const words = left.map((lane) => `${openCountOf(lane)} in ${lane.name}`)
+    throw laneError('CORELANE_DRAIN_TIMEOUT', { timeoutMs, left: words.join(', '), lanes })
+  }
+
+  /** Commands were settled: perhaps they were the last. */
+  settled(): void {
+    if (this.#waiters.size === 0 || this.#lanes.openCount > 0) return
+    for (const finish of this.#waiters) finish()
+  }
+}
