@@ -62,11 +62,11 @@ export const ERRORS = Object.freeze({
     'ConfigError',
     'A handler may not wait for a command of type "{type}" in lane "{lane}": everything that could run it is held by handlers that wait (submit it with wait: false, or give it another key, lane or partition)',
   ),
+  CORELANE_NOT_STARTED: row('LaneError', 'The queue manager is not started: call start() first'),
   CORELANE_NO_STREAM: row(
     'ConfigError',
     'The handler "{type}" was asked for a stream and gave {received}; allowed: a generator or anything that can be iterated',
   ),
-  CORELANE_NOT_STARTED: row('LaneError', 'The queue manager is not started: call start() first'),
   CORELANE_PARTITION_LOST: row(
     'PartitionLostError',
     'Partition {partition} was lost ({reason}) with the command {stage}',

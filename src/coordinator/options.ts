@@ -87,14 +87,18 @@ export interface QueueManagerOptions {
   readonly maxCrashes?: number | undefined
   /** Dead letters that are kept, 0 to 1,000,000; past it the oldest is dropped. Default 1,000. */
   readonly deadLetterCapacity?: number | undefined
-  /** How long a handler may run on past its time-out before its thread is replaced. Default 50 ms. */
+  /**
+   * How long a handler may run on past its time-out before its thread is replaced. Default 50 ms.
+   */
   readonly timeoutGraceMs?: number | undefined
   /**
    * Threads of one partition that may be given up and not ended, held by native code, when another
    * is started: 0 to 4. Default 2.
    */
   readonly condemnedMax?: number | undefined
-  /** Whether a rejection that no handler handles is an event or ends the thread. Default `event`. */
+  /**
+   * Whether a rejection that no handler handles is an event or ends the thread. Default `event`.
+   */
   readonly floatingRejections?: 'event' | 'end' | undefined
   /** Commands after which a thread is replaced. 1 to 2^31 - 1. Default: never. */
   readonly maxCommandsPerThread?: number | undefined
@@ -165,6 +169,11 @@ export const BROADCAST_RULES = Object.freeze({ sticky: boolean(false) }) satisfi
 /** The rules of the argument of `drain`; its default is the manager's `drainTimeoutMs`. */
 export const DRAIN_RULES = Object.freeze({
   timeoutMs: milliseconds(undefined, 0, TIMER_MS_MAX),
+}) satisfies OptionRules
+
+/** The rules of the argument of `reload`. */
+export const RELOAD_RULES = Object.freeze({
+  handlers: MANAGER_RULES.handlers,
 }) satisfies OptionRules
 
 /** How much may be pending. */

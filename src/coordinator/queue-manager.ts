@@ -23,10 +23,10 @@ import {
   type BroadcastOptions,
   DRAIN_RULES,
   handlersUrl,
-  MANAGER_RULES,
   type ManagerPlan,
   planManager,
   type QueueManagerOptions,
+  RELOAD_RULES,
 } from './options.ts'
 import { Runtime } from './runtime.ts'
 import type { QueueStats } from './stats.ts'
@@ -260,7 +260,7 @@ export class QueueManager<M = AnyHandlers> {
    * @throws ConfigError `CORELANE_HANDLERS_FAILED`: threads that were not replaced by then go on.
    */
   async reload(handlers?: URL | string): Promise<void> {
-    checkGiven('reload', { handlers }, { handlers: MANAGER_RULES.handlers })
+    checkGiven('reload', { handlers }, RELOAD_RULES)
     return this.#runtime.reload(handlers && handlersUrl(handlers))
   }
 

@@ -86,7 +86,8 @@ export class Recovery {
    * @param command - The command.
    * @param error - The PartitionLostError.
    * @param partition - Where it ran.
-   * @param guilt - Whether it alone ran, was one of several, or the thread ended for another reason.
+   * @param guilt - Whether it alone ran, was one of several, or the thread ended for another
+   * reason.
    * @returns Whether it is to be queued again.
    */
   lost(command: PendingCommand, error: LaneError, partition: number, guilt: Guilt): boolean {

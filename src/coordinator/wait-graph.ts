@@ -1,10 +1,10 @@
 // Wait graph: whether handlers that wait for commands could wait for ever.
 // Thread: main.   Owns: which handlers wait for what.
 //
-// A handler holds a run of its partition and a slot of its lane while it waits. The command it waits
-// for needs a run of its home, or of any partition, and a slot of its own lane. Something is stuck
-// if handlers hold all of it and each of those waits for something stuck: the greatest such set is
-// what remains when everything that can still move is taken away step by step.
+// A handler holds a run of its partition and a slot of its lane while it waits. The command it
+// waits for needs a run of its home, or of any partition, and a slot of its own lane. Something is
+// stuck if handlers hold all of it and each of those waits for something stuck: the greatest such
+// set is what remains when everything that can still move is taken away step by step.
 
 import type { ManagerPlan } from './options.ts'
 

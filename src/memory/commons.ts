@@ -94,6 +94,7 @@ export class CoordinatorCommons {
     invariant(bell < BELLS_PER_PARTITION, `partition ${partition} has a bell left`)
     const word = bellWord(partition, bell)
     this.#openBells.add(word)
+    // PUBLISH(bell-wake): nobody sleeps on it, and nobody rings it before it is chosen.
     Atomics.store(this.#views.words, word, Bell.AWAKE)
     return new BellRinger(this.#views, word)
   }

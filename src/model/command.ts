@@ -127,6 +127,17 @@ export interface NestedOptions
   readonly wait?: boolean | undefined
 }
 
+/** The rules of {@link NestedOptions}. */
+export const NESTED_RULES = Object.freeze({
+  key: COMMAND_RULES.key,
+  priority: COMMAND_RULES.priority,
+  deadlineMs: COMMAND_RULES.deadlineMs,
+  delayMs: COMMAND_RULES.delayMs,
+  timeoutMs: COMMAND_RULES.timeoutMs,
+  signal: COMMAND_RULES.signal,
+  wait: boolean(true),
+}) satisfies OptionRules
+
 /** What `context.lane` reads in a broadcast, which goes through no lane. */
 export const BROADCAST_LANE = 'broadcast'
 

@@ -28,7 +28,9 @@ export interface RetryOptions {
   readonly maxDelayMs?: number | undefined
   /** Part of each delay that chance may take away, 0 to 1. Default 0. */
   readonly jitter?: number | undefined
-  /** Whether an error is worth another try. Default: all are but those that corelane calls final. */
+  /**
+   * Whether an error is worth another try. Default: all are but those that corelane calls final.
+   */
   readonly retryable?: ((error: unknown) => boolean) | undefined
   /** Whether a time-out counts as such a failure. Default false: it is final. */
   readonly retryTimeouts?: boolean | undefined

@@ -3,23 +3,10 @@
 // Must not: judge them; the coordinator refuses one that could never run.
 
 import { laneError } from '../base/errors.ts'
-import { boolean, checkGiven, type OptionRules } from '../base/options.ts'
-import { COMMAND_RULES, type NestedOptions } from '../model/command.ts'
+import { checkGiven } from '../base/options.ts'
+import { NESTED_RULES, type NestedOptions } from '../model/command.ts'
 import type { CallReport, NestedSubmit } from '../wire/control.ts'
 import { fromSideValue, toSideValue } from '../wire/side-value.ts'
-
-const { key, priority, deadlineMs, delayMs, timeoutMs, signal } = COMMAND_RULES
-
-/** The rules of {@link NestedOptions}. */
-export const NESTED_RULES = Object.freeze({
-  key,
-  priority,
-  deadlineMs,
-  delayMs,
-  timeoutMs,
-  signal,
-  wait: boolean(true),
-}) satisfies OptionRules
 
 /** The coordinator, as far as it serves nested submits. */
 export interface NestedServer {
