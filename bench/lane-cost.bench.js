@@ -1,4 +1,5 @@
-// Lane cost: what each promise of a lane costs, and what a million queued commands do, in one run.
+// Lane cost: what each promise of a lane costs, what a million queued commands do, and how fast a
+// stream of a million values is, in one run.
 // Thread: main.   Owns: the managers it makes.
 // @ts-check
 //
@@ -12,6 +13,7 @@ import {
   PriorityBoostConfig,
   QueueManager,
   RateLimitConfig,
+  RetryPolicy,
 } from 'corelane'
 import { describeMachine, headerLines } from './support/machine.js'
 import { summarize } from './support/statistics.js'
@@ -20,6 +22,7 @@ const isQuick = process.argv.includes('--quick')
 const ROUNDS = isQuick ? 1 : 9
 const COMMANDS = isQuick ? 2_000 : 150_000
 const QUEUED = isQuick ? 5_000 : 1_000_000
+const STREAMED = isQuick ? 10_000 : 1_000_000
 
 const RATE = RateLimitConfig.perSecond(100_000_000)
 const BOOST = PriorityBoostConfig.standard(60_000)
@@ -30,6 +33,7 @@ const LANES = {
   minimum: new LaneConfig(1),
   rate: new LaneConfig().withRateLimit(RATE),
   boost: new LaneConfig().withPriorityBoost(BOOST),
+  recovery: new LaneConfig().withTimeout(60_000).withRetryPolicy(RetryPolicy.exponential(3)),
   bound: new LaneConfig().withMaxPending(1_000_000),
   all: new LaneConfig(1, 4).withRateLimit(RATE).withPriorityBoost(BOOST).withMaxPending(1_000_000),
 }
@@ -118,6 +122,40 @@ async function queueMany() {
   await manager.close()
 }
 
+/** Reads a stream as fast as it comes, and with a reader that is slower than its generator. */
+async function streamMany() {
+  const manager = await open()
+  for (const handler of ['stream', 'asyncStream']) {
+    for await (const _ of manager.stream('bare', handler, STREAMED / 20));
+    globalThis.gc?.()
+    const before = process.memoryUsage()
+    let peak = 0
+    let sum = 0
+    const startedMs = performance.now()
+    for await (const value of manager.stream('bare', handler, STREAMED)) {
+      sum += /** @type {number} */ (value)
+      if (sum % 65_536 === 0) peak = Math.max(peak, process.memoryUsage().rss)
+    }
+    const rate = Math.round((STREAMED / (performance.now() - startedMs)) * 1000)
+    if (sum !== (STREAMED * (STREAMED - 1)) / 2) throw new Error('a value is missing')
+    const grownMb = Math.max(0, peak - before.rss) / 2 ** 20
+    console.log(
+      `${handler.padEnd(11)} ${rate.toLocaleString('en-US').padStart(11)} values/s,`,
+      `resident memory grew by ${grownMb.toFixed(0)} MiB`,
+    )
+  }
+  let sum = 0
+  for await (const value of manager.stream('bare', 'stream', STREAMED / 100)) {
+    sum += /** @type {number} */ (value)
+    if (sum % 97 === 0) await new Promise((resolve) => setTimeout(resolve, 1))
+  }
+  const count = STREAMED / 100
+  if (sum !== (count * (count - 1)) / 2) throw new Error('a slow reader lost a value')
+  console.log('a slow reader lost nothing')
+  await manager.close()
+}
+
 for (const line of headerLines(await describeMachine())) console.log(line)
 await compareLanes()
 await queueMany()
+await streamMany()

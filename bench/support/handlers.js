@@ -15,6 +15,24 @@ export function echo(payload) {
 }
 
 /**
+ * Gives numbers one by one.
+ *
+ * @param {number} count - How many.
+ */
+export function* stream(count) {
+  for (let i = 0; i < count; i++) yield i
+}
+
+/**
+ * The same from an asynchronous generator.
+ *
+ * @param {number} count - How many.
+ */
+export async function* asyncStream(count) {
+  for (let i = 0; i < count; i++) yield i
+}
+
+/**
  * Burns a fixed amount of work, not of time: time would pass while the thread waits for a core.
  *
  * @param {number} iterations - See `spin-rate.js`.
