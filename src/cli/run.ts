@@ -2,8 +2,14 @@
 // Thread: main.   Owns: what its flags mean.
 
 import { LaneError } from '../base/errors.ts'
-import { anything, boolean, integer, oneOf, text } from '../base/options.ts'
-import { type PartitionStrategy, QueueManager } from '../index.ts'
+import { anything, boolean, integer, milliseconds, oneOf, text } from '../base/options.ts'
+import {
+  DEFAULT_LANES,
+  type LaneOptions,
+  type PartitionStrategy,
+  QueueManager,
+  RetryPolicy,
+} from '../index.ts'
 import { type CliCommand, UsageError } from './command-line.ts'
 import { RunSession } from './run-session.ts'
 
@@ -24,6 +30,9 @@ const FLAGS: Readonly<Record<string, string>> = {
 
 const MEBIBYTE = 2 ** 20
 
+/** As the queue manager has it; here it is part of a flag's message. */
+const RETRIES_MAX = 100
+
 interface RunFlags {
   readonly type: string | undefined
   readonly lane: string
@@ -33,6 +42,8 @@ interface RunFlags {
   readonly ordered: boolean
   readonly progress: boolean
   readonly stack: boolean
+  readonly timeout: number | undefined
+  readonly retries: number
   readonly inFlight: number | undefined
   readonly lineBytes: number
 }
@@ -87,6 +98,16 @@ export const runCommand: CliCommand = {
       summary: 'Print the stacks of errors too',
       rule: boolean(false),
     },
+    timeout: {
+      flag: '--timeout <ms>',
+      summary: 'How long a run of a command may take',
+      rule: milliseconds(undefined, 1, 2 ** 31 - 1),
+    },
+    retries: {
+      flag: '--retries <n>',
+      summary: 'Times a command that failed, timed out or lost its thread runs again',
+      rule: integer(0, 0, RETRIES_MAX),
+    },
     inFlight: {
       flag: '--in-flight <n>',
       summary: `Commands in flight at a time (default: ${IN_FLIGHT_PER_PARTITION} per partition)`,
@@ -122,6 +143,7 @@ function createManager(handlers: string, flags: RunFlags): QueueManager {
     return QueueManager.create({
       handlers,
       partitions: { strategy: chooseStrategy(flags), count: flags.partitions },
+      lanes: chooseLanes(flags),
       defaultLane: flags.lane,
     })
   } catch (error) {
@@ -130,6 +152,14 @@ function createManager(handlers: string, flags: RunFlags): QueueManager {
     const flag = FLAGS[String(option)] ?? option
     throw new UsageError(`${flag} is ${received}; allowed: ${allowed}`, { cause: error })
   }
+}
+
+/** The lanes there are by default, with what the flags say of a run. */
+function chooseLanes({ timeout, retries }: RunFlags): Record<string, LaneOptions> {
+  const policy = RetryPolicy.exponential(retries).withTimeouts()
+  const recovery = { timeoutMs: timeout, retry: retries > 0 ? policy.withLost() : policy }
+  const lanes = Object.entries(DEFAULT_LANES)
+  return Object.fromEntries(lanes.map(([name, lane]) => [name, { ...lane, ...recovery }]))
 }
 
 function chooseStrategy({ strategy, key }: RunFlags): PartitionStrategy {

@@ -234,7 +234,7 @@ export class Binder implements Admission<PendingCommand> {
     try {
       if (!window.bind(command, rank)) return false
     } catch (error) {
-      command.fail(error, partition.index)
+      command.lane.recovery.failed(command, error, partition.index, 0, 0)
       return true
     }
     partition.touch()

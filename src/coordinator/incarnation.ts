@@ -103,6 +103,8 @@ export class Incarnation {
   readonly exited: Promise<ExitReport>
   /** Whether commands may be bound to it. */
   isReady = false
+  /** Whether it has loaded its handlers. */
+  isLoaded = false
   /** Whether it was given up: nothing it does counts any more. */
   isCondemned = false
   readonly #bell: BellRinger

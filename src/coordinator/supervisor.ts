@@ -117,8 +117,8 @@ export class Supervisor {
   async stop(): Promise<unknown[]> {
     this.#isClosing = true
     const stops = this.#living.map(async (incarnation) => {
-      if (incarnation.isCondemned) return undefined
-      return incarnation.isReady ? this.tearDown(incarnation) : undefined
+      const { isLoaded, isCondemned } = incarnation
+      return isLoaded && !isCondemned ? this.tearDown(incarnation) : undefined
     })
     const ends = await Promise.allSettled(stops)
     await this.terminate()
@@ -246,6 +246,7 @@ export class Supervisor {
       throw this.#loadError(new Error(`its handlers changed to ${report.own.join(', ')}`))
     }
     this.#plan.types = report.types
+    incarnation.isLoaded = true
     incarnation.isReady = true
   }
 
