@@ -115,6 +115,13 @@ export class Binder implements Admission<PendingCommand> {
     return least
   }
 
+  /** Estimated work of everything that is bound, in microseconds. */
+  get workUs(): number {
+    let sum = 0
+    for (const { window } of this.#parts.partitions) sum += window?.load.workUs ?? 0
+    return sum
+  }
+
   /** When something that waits becomes more urgent by itself; Infinity if nothing does. */
   get changesAtMs(): number {
     const { backlog } = this.#parts

@@ -113,6 +113,11 @@ export class BoundWindow implements RecordSink, Holder {
     return readCounter(this.#end.views, Counter.STARTED) !== this.#completed >>> 0
   }
 
+  /** Whether a result has come that was not taken. */
+  get hasResults(): boolean {
+    return !this.#end.results.isEmpty
+  }
+
   /** Whether there is room for one more command, its work aside. */
   get hasRoom(): boolean {
     return this.#end.slots.freeCount > RESERVED_SLOTS && this.load.bytes <= this.#bytesMax

@@ -6,6 +6,7 @@ import { MessageChannel, Worker, type WorkerOptions } from 'node:worker_threads'
 import type { Remote } from 'comlink'
 import { timers } from '../base/clock.ts'
 import { type LaneError, laneError } from '../base/errors.ts'
+import { awakeMemory, closeAwakeWord, openAwakeWord } from '../memory/awake-threads.ts'
 import type { CoordinatorCommons } from '../memory/commons.ts'
 import type { BellRinger } from '../memory/doorbell.ts'
 import { createRegion } from '../memory/region.ts'
@@ -24,6 +25,7 @@ import {
 import { SidePort } from '../wire/side-port.ts'
 import { fromSideValue } from '../wire/side-value.ts'
 import { BoundWindow } from './bound-window.ts'
+import { usableCores } from './cores.ts'
 import type { ManagerPlan } from './options.ts'
 
 const ENTRY = new URL('../partition/entry.js', import.meta.url)
@@ -138,12 +140,14 @@ export class Incarnation {
     const side = new MessageChannel()
     const control = new MessageChannel()
     const bell = plan.commons.openBell(partition)
+    const awakeWord = openAwakeWord()
     this.#bell = bell
     this.#commons = plan.commons
     try {
       this.#worker = new Worker(ENTRY, { ...plan.worker, name: `corelane-${partition}` })
     } catch (error) {
       plan.commons.closeBell(bell)
+      closeAwakeWord(awakeWord)
       throw error
     }
     this.window = new BoundWindow(region, bell, partition, new SidePort(side.port1), plan)
@@ -163,6 +167,7 @@ export class Incarnation {
       this.#worker.once('exit', (code) => {
         control.port1.close()
         plan.commons.closeBell(bell)
+        closeAwakeWord(awakeWord)
         this.isReady = false
         this.#exit = { code, cause: this.#cause }
         for (const fail of this.#waiting) fail(this.lostError('in a control call', true))
@@ -176,6 +181,9 @@ export class Incarnation {
       commons: plan.commons.memory,
       partitions: plan.partitions,
       bell: bell.word,
+      awake: awakeMemory(),
+      awakeWord,
+      cores: usableCores(),
       sidePort: side.port2,
       controlPort: control.port2,
       handlers: plan.handlers,

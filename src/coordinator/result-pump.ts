@@ -6,6 +6,7 @@
 // a partition about to park rings), asleep (every result rings).
 
 import { nowMs, timers } from '../base/clock.ts'
+import { type AwakeThreads, SpinHabit } from '../memory/awake-threads.ts'
 import type { CoordinatorCommons } from '../memory/commons.ts'
 import { Bell, type BellSleeper } from '../memory/doorbell.ts'
 
@@ -23,6 +24,18 @@ const DOZE_MS_MIN = 1
 /** Longest doze, where every partition has more than enough to do. */
 const DOZE_MS_MAX = 4
 
+/** So long a lone short command's result is waited for without leaving the caller's turn. */
+const SPIN_MS = 0.01
+
+/** Looks between two readings of the clock. */
+const SPIN_LOOKS = 32
+
+/** Where spinning never pays, one wait in so many begins with it. */
+const SPIN_SKIP_MAX = 256
+
+/** After so long the event loop must turn before the pump spins again: it serves everybody else. */
+const SPIN_TURN_MS = 1
+
 /** What the pump works for. */
 export interface PumpWork {
   /** Takes what the rings hold, up to a bound; answers how many records. */
@@ -35,6 +48,8 @@ export interface PumpWork {
    * Called when nothing came for a moment; whether to look again in a moment instead of sleeping.
    */
   idled(nowMs: number): boolean
+  /** Whether a result has come that was not taken. */
+  hasResults(): boolean
   /** How long the partition with the least to do is at work, in milliseconds. */
   leastWorkMs(): number
 }
@@ -51,13 +66,19 @@ export class ResultPump {
   #hasDozed = false
   #dozeTimer: NodeJS.Timeout | undefined
   #isStopped = false
+  readonly #awake: AwakeThreads
+  readonly #spins = new SpinHabit(SPIN_SKIP_MAX)
+  /** When spinning began since the event loop last turned; 0 if it has not. */
+  #spinningSinceMs = 0
 
   /**
    * @param commons - The manager's.
+   * @param awake - Knows whether there is a core to spin on.
    * @param work - What the pump works for.
    */
-  constructor(commons: CoordinatorCommons, work: PumpWork) {
+  constructor(commons: CoordinatorCommons, awake: AwakeThreads, work: PumpWork) {
     this.#work = work
+    this.#awake = awake
     this.#bell = commons.sleeper(this.#turn)
     this.#keepAlive = timers.setInterval(() => {}, 2 ** 30).unref()
   }
@@ -68,6 +89,26 @@ export class ResultPump {
     this.#isHeld = true
     this.#keepAlive.ref()
     this.#queueTurn()
+  }
+
+  /**
+   * Waits a moment for the result of a command that was just bound, without leaving the caller's
+   * turn. Call it when little is in flight and that is short.
+   */
+  spin(): void {
+    if (!this.#spins.isWorthTrying() || !this.#awake.hasCoreToSpare) return
+    const startedMs = nowMs()
+    if (this.#spinningSinceMs === 0) this.#spinningSinceMs = startedMs
+    else if (startedMs - this.#spinningSinceMs > SPIN_TURN_MS) return
+    do {
+      for (let i = 0; i < SPIN_LOOKS; i++) {
+        if (!this.#work.hasResults()) continue
+        this.#spins.learn(true)
+        this.#takeResults()
+        return
+      }
+    } while (nowMs() - startedMs < SPIN_MS)
+    this.#spins.learn(false)
   }
 
   /** Looks at the rings soon: a thread that died may have been about to ring. */
@@ -85,6 +126,7 @@ export class ResultPump {
 
   readonly #turn = (): void => {
     this.#isTurnQueued = false
+    this.#spinningSinceMs = 0
     if (this.#isStopped) return
     this.#bell.stayAwake()
     const count = this.#takeResults()

@@ -3,6 +3,7 @@
 
 import { nowMs, timers } from '../base/clock.ts'
 import { type LaneError, laneError } from '../base/errors.ts'
+import { AwakeThreads, awakeMemory } from '../memory/awake-threads.ts'
 import { CoordinatorCommons } from '../memory/commons.ts'
 import { laneNeeds } from '../model/lane.ts'
 import type { EventFilter } from '../model/lane-event.ts'
@@ -10,6 +11,7 @@ import { AbortListeners } from './abort-listeners.ts'
 import { Backlog } from './backlog.ts'
 import { Binder } from './binder.ts'
 import { Broadcasts } from './broadcasts.ts'
+import { usableCores } from './cores.ts'
 import { DeadLetterQueue } from './dead-letter-queue.ts'
 import { Drainage } from './drainage.ts'
 import { EventHub, type EventSubscription } from './event-hub.ts'
@@ -33,6 +35,9 @@ import { WaitGraph, waitCapacity } from './wait-graph.ts'
 
 /** Its reactions run at the end of the current turn; cheaper than `queueMicrotask`. */
 const TURN_END: Promise<void> = Promise.resolve()
+
+/** A lone command that is estimated to run no longer is waited for without leaving the turn. */
+const LONE_WORK_US = 10
 
 /** What a queue manager is made of. */
 export class Runtime {
@@ -117,10 +122,12 @@ export class Runtime {
       refuseFailed: (home) => this.#refuseFailed(home),
       accept: (command, delayMs) => this.#accept(command, delayMs),
     })
-    this.#pump = new ResultPump(commons, {
+    const awake = new AwakeThreads(awakeMemory(), 0, usableCores())
+    this.#pump = new ResultPump(commons, awake, {
       drain: () => this.#drainRings(),
       progressed: (now) => this.#progressed(now),
       isBusy: () => this.#lanes.openCount > 0,
+      hasResults: () => this.#hasResults(),
       idled: (now) => this.#binder.rebalance(now),
       leastWorkMs: () => this.#binder.leastWorkUs / 1000,
     })
@@ -330,6 +337,14 @@ export class Runtime {
     this.#binder.flush()
     this.#interruptions.limits.plan()
     this.#watchUrgency()
+    if (this.#lanes.openCount === 1 && this.#binder.workUs <= LONE_WORK_US) this.#pump.spin()
+  }
+
+  #hasResults(): boolean {
+    for (const { incarnation } of this.#partitions) {
+      if (incarnation?.window.hasResults === true) return true
+    }
+    return false
   }
 
   #requeue(commands: readonly PendingCommand[]): void {

@@ -2,6 +2,7 @@
 // Thread: one thread parks, any thread rings.   Owns: the bell's word and the one wait on it.
 // The protocol, the lost wake-up it prevents and why it is right are in README.md beside this file.
 
+import type { AwakeThreads } from './awake-threads.ts'
 import type { CommonsViews } from './views.ts'
 
 /** States of a bell's word. */
@@ -57,17 +58,20 @@ export class BellSleeper {
   readonly #words: Int32Array<SharedArrayBuffer>
   readonly #word: number
   readonly #onWake: () => void
+  readonly #awake: AwakeThreads | undefined
   #isWaiting = false
 
   /**
    * @param views - Memory of the bell.
    * @param word - Int32 index of its word.
    * @param onWake - Called in a turn of its own when the bell was rung.
+   * @param awake - Is told when this thread sleeps. Default: nobody is.
    */
-  constructor(views: CommonsViews, word: number, onWake: () => void) {
+  constructor(views: CommonsViews, word: number, onWake: () => void, awake?: AwakeThreads) {
     this.#words = views.words
     this.#word = word
     this.#onWake = onWake
+    this.#awake = awake
   }
 
   /**
@@ -85,11 +89,15 @@ export class BellSleeper {
   stayAwake(): void {
     // OBSERVE(bell-wake): a ringer may have made the swap already; both leave AWAKE.
     Atomics.store(this.#words, this.#word, Bell.AWAKE)
+    this.#awake?.set(true)
   }
 
   /** Sleeps: returns at once, and `onWake` is called once the bell was rung. */
   wait(): void {
-    if (this.#isWaiting) return
+    if (this.#isWaiting) {
+      this.#awake?.set(false)
+      return
+    }
     const state = Atomics.load(this.#words, this.#word)
     if (state === Bell.AWAKE) {
       queueMicrotask(this.#onWake)
@@ -102,6 +110,7 @@ export class BellSleeper {
       return
     }
     this.#isWaiting = true
+    this.#awake?.set(false)
     void waiting.value.then(this.#woken)
   }
 

@@ -3,6 +3,7 @@
 // A replacement thread gets a new region, so nothing a dying thread writes can reach its successor.
 
 import { laneError } from '../base/errors.ts'
+import type { AwakeThreads } from './awake-threads.ts'
 import { BellRinger, BellSleeper } from './doorbell.ts'
 import { CommonsWord, LAYOUT_VERSION, RINGS_OFFSET, regionBytes, Word } from './layout.ts'
 import { type RingPlace, RingReader, RingWriter } from './ring.ts'
@@ -100,15 +101,22 @@ export class PartitionEnd {
    * @param commons - The manager's.
    * @param bell - Int32 index of this thread's bell in the commons.
    * @param onWake - Called when the coordinator rings.
+   * @param awake - Is told when this thread sleeps.
    * @throws LaneError `CORELANE_LAYOUT_MISMATCH` if another version made the memory.
    */
-  constructor(region: SharedMemory, commons: CommonsViews, bell: number, onWake: () => void) {
+  constructor(
+    region: SharedMemory,
+    commons: CommonsViews,
+    bell: number,
+    onWake: () => void,
+    awake?: AwakeThreads,
+  ) {
     this.views = attach(region)
     this.commands = new RingReader(this.views, commandPlace(this.views))
     this.results = new RingWriter(this.views, resultPlace(this.views))
     this.slots = new PartitionSlots(this.views)
     this.coordinatorBell = new BellRinger(commons, CommonsWord.BELL)
-    this.bell = new BellSleeper(commons, bell, onWake)
+    this.bell = new BellSleeper(commons, bell, onWake, awake)
   }
 
   /** Asks the coordinator to ring once half the result ring is free; re-check for room after it. */

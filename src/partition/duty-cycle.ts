@@ -5,6 +5,7 @@
 import { getHeapStatistics } from 'node:v8'
 import { nowMs, timers } from '../base/clock.ts'
 import { laneError } from '../base/errors.ts'
+import { type AwakeThreads, SpinHabit } from '../memory/awake-threads.ts'
 import { count, setReading } from '../memory/counters.ts'
 import { Bell } from '../memory/doorbell.ts'
 import type { LaneGate } from '../memory/lane-gate.ts'
@@ -24,6 +25,15 @@ import type { Window, WindowEntry } from './window.ts'
  */
 const TURN_MS = 2
 
+/** So long a partition looks for the next command before it sleeps, if there is a core for it. */
+const SPIN_MS = 0.03
+
+/** Looks between two readings of the clock. */
+const SPIN_LOOKS = 32
+
+/** Where spinning never pays, one wait in so many begins with it. */
+const SPIN_SKIP_MAX = 64
+
 /** The heap is looked at no more often. */
 const HEAP_LOOK_MS = 100
 
@@ -38,6 +48,7 @@ export interface DutyCycleParts {
   readonly window: Window
   readonly outbox: Outbox
   readonly nested: NestedSubmits
+  readonly awake: AwakeThreads
   /** By lane: its name, and whether it has limits. */
   readonly lanes: readonly { readonly name: string; readonly isGated: boolean }[]
   /** Index of the partition. */
@@ -82,6 +93,7 @@ export class DutyCycle implements Admission<WindowEntry> {
   /** The last reading of the clock: a command's end is the next one's start. */
   #clockMs = 0
   #heapLookMs = 0
+  readonly #spins = new SpinHabit(SPIN_SKIP_MAX)
   /** Whether the gate let the last admitted command in. */
   #hasEntered = false
   #dueTimer: NodeJS.Timeout | undefined
@@ -335,6 +347,7 @@ export class DutyCycle implements Admission<WindowEntry> {
   #park(): boolean {
     const { end, gate } = this.#parts
     end.coordinatorBell.ring(true)
+    if (this.#spin()) return false
     end.bell.announce(Bell.ASLEEP)
     const dueMs = gate.joinWaiters()
     const entry = this.#look()
@@ -347,6 +360,23 @@ export class DutyCycle implements Admission<WindowEntry> {
     count(end.views, Counter.PARKED)
     end.bell.wait()
     return true
+  }
+
+  /** Looks for a command for a moment without sleeping; whether one came. */
+  #spin(): boolean {
+    const { end, awake } = this.#parts
+    // Handlers that run go on in this thread's event loop.
+    if (this.#running > 0 || !this.#spins.isWorthTrying() || !awake.hasCoreToSpare) return false
+    const endsMs = nowMs() + SPIN_MS
+    do {
+      for (let i = 0; i < SPIN_LOOKS; i++) {
+        if (end.commands.isEmpty) continue
+        this.#spins.learn(true)
+        return true
+      }
+    } while (nowMs() < endsMs)
+    this.#spins.learn(false)
+    return false
   }
 
   #lookAtHeap(): void {

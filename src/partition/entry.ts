@@ -4,6 +4,7 @@
 import { parentPort, setEnvironmentData } from 'node:worker_threads'
 import { nowMs } from '../base/clock.ts'
 import { laneError } from '../base/errors.ts'
+import { AwakeThreads } from '../memory/awake-threads.ts'
 import { attachCommons } from '../memory/commons.ts'
 import { LaneGate } from '../memory/lane-gate.ts'
 import { PartitionEnd } from '../memory/region.ts'
@@ -78,9 +79,9 @@ async function boot(message: BootMessage): Promise<void> {
   }
   const needs = lanes.map((lane) => laneNeeds(lane, message.partitions * message.concurrency))
   const commons = attachCommons(message.commons, message.partitions, needs)
-  const end: PartitionEnd = new PartitionEnd(message.region, commons.views, message.bell, () =>
-    cycle?.turn(),
-  )
+  const awake = new AwakeThreads(message.awake, message.awakeWord, message.cores)
+  const wake = () => cycle?.turn()
+  const end = new PartitionEnd(message.region, commons.views, message.bell, wake, awake)
   const sidePort = new SidePort(message.sidePort)
   cycle = new DutyCycle({
     end,
@@ -89,6 +90,7 @@ async function boot(message: BootMessage): Promise<void> {
     window: new Window(end.views, sidePort, lanes),
     outbox: new Outbox(end, sidePort, message.inlineBytesMax),
     nested: new NestedSubmits(coordinator),
+    awake,
     lanes: lanes.map(({ name }, index) => ({ name, isGated: isGated(needs[index]!) })),
     partition,
     concurrency: message.concurrency,

@@ -36,6 +36,11 @@ export interface BootMessage {
   readonly partitions: number
   /** Int32 index in the commons of the bell of this thread. */
   readonly bell: number
+  /** Where the process's threads count each other, and this one's word there. */
+  readonly awake: SharedMemory
+  readonly awakeWord: number
+  /** Threads that may run at a time. */
+  readonly cores: number
   /** The lanes, by index. */
   readonly lanes: readonly SharedLanePlan[]
   /** Handlers that may run at once in one partition. */
