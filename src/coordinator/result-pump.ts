@@ -31,7 +31,7 @@ const SPIN_MS = 0.01
 const SPIN_LOOKS = 32
 
 /** Where spinning never pays, one wait in so many begins with it. */
-const SPIN_SKIP_MAX = 256
+const SPIN_SKIP_MAX = 64
 
 /** After so long the event loop must turn before the pump spins again: it serves everybody else. */
 const SPIN_TURN_MS = 1

@@ -117,6 +117,11 @@ export class SpinHabit {
     this.#skipMax = skipMax
   }
 
+  /** Whether spinning has not paid lately, so that a try should be given more time. */
+  get isProbe(): boolean {
+    return this.#skipNext > 1
+  }
+
   /** Whether to spin now. */
   isWorthTrying(): boolean {
     if (this.#skip === 0) return true

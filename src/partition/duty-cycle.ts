@@ -28,6 +28,12 @@ const TURN_MS = 2
 /** So long a partition looks for the next command before it sleeps, if there is a core for it. */
 const SPIN_MS = 0.03
 
+/**
+ * The same where it has not paid lately: to get into the rhythm of a caller that sends one command
+ * after another, the wake of the main thread must be outlasted once.
+ */
+const PROBE_MS = 0.12
+
 /** Looks between two readings of the clock. */
 const SPIN_LOOKS = 32
 
@@ -367,7 +373,7 @@ export class DutyCycle implements Admission<WindowEntry> {
     const { end, awake } = this.#parts
     // Handlers that run go on in this thread's event loop.
     if (this.#running > 0 || !this.#spins.isWorthTrying() || !awake.hasCoreToSpare) return false
-    const endsMs = nowMs() + SPIN_MS
+    const endsMs = nowMs() + (this.#spins.isProbe ? PROBE_MS : SPIN_MS)
     do {
       for (let i = 0; i < SPIN_LOOKS; i++) {
         if (end.commands.isEmpty) continue
