@@ -5,6 +5,7 @@
 
 import { readFileSync } from 'node:fs'
 import { type CAC, cac } from 'cac'
+import { benchCommand } from './bench.ts'
 import {
   type CliCommand,
   declare,
@@ -16,7 +17,7 @@ import {
 } from './command-line.ts'
 import { runCommand } from './run.ts'
 
-const COMMANDS: readonly CliCommand[] = [runCommand]
+const COMMANDS: readonly CliCommand[] = [runCommand, benchCommand]
 
 function version(): string {
   const manifest = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')

@@ -1,0 +1,209 @@
+// Bench: the command that compares partition strategies on the user's own handlers and keys.
+// Thread: main.   Owns: what its flags mean.
+
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+import osUtils from 'os-utils'
+import { anything, boolean, integer, text } from '../base/options.ts'
+import { QueueManager } from '../index.ts'
+import { asPage, asText, type StrategyReport, type WorkloadReport } from './bench-report.ts'
+import {
+  IN_FLIGHT,
+  runTrial,
+  STRATEGIES,
+  type TrialFigures,
+  type TrialPlan,
+} from './bench-trial.ts'
+import { type StrategyFigures, verdict } from './bench-verdict.ts'
+import { builtInWorkloads, type Workload, workloadOf } from './bench-workloads.ts'
+import { type CliCommand, EXIT_FAILED, EXIT_OK, UsageError } from './command-line.ts'
+
+const SUBJECT = 'strategies'
+
+interface BenchFlags {
+  readonly handlers: string | undefined
+  readonly type: string | undefined
+  readonly keys: string | undefined
+  readonly payload: string | undefined
+  readonly partitions: number | undefined
+  readonly rounds: number
+  readonly ms: number
+  readonly quick: boolean
+  readonly json: string | undefined
+  readonly html: string | undefined
+}
+
+/** `corelane bench`. */
+export const benchCommand: CliCommand = {
+  usage: 'bench <subject>',
+  summary: 'Compare partition strategies, on your own handlers and keys if you like',
+  examples: [
+    'corelane bench strategies --html strategies.html',
+    'corelane bench strategies --handlers ./mine.js --type resize --keys keys.txt',
+  ],
+  options: {
+    handlers: {
+      flag: '--handlers <module>',
+      summary: 'Handler module (default: one that burns a fixed amount of work)',
+      rule: text(undefined),
+    },
+    type: { flag: '--type <name>', summary: 'Handler to run', rule: text(undefined) },
+    keys: {
+      flag: '--keys <file>',
+      summary: 'A key a line, or a JSON object with "key" and "payload" (default: five workloads)',
+      rule: text(undefined),
+    },
+    payload: {
+      flag: '--payload <json>',
+      summary: 'Payload of commands that bring none',
+      rule: anything(undefined, 'JSON', () => true),
+    },
+    partitions: {
+      flag: '--partitions <n>',
+      summary: 'Threads (default: one per core)',
+      rule: integer(undefined, 1, 256),
+    },
+    rounds: { flag: '--rounds <n>', summary: 'Trials of each', rule: integer(3, 1, 100) },
+    ms: { flag: '--ms <n>', summary: 'Length of a trial', rule: integer(700, 10, 60_000) },
+    quick: {
+      flag: '--quick',
+      summary: 'One short round; its figures mean nothing',
+      rule: boolean(false),
+    },
+    json: { flag: '--json <file>', summary: 'Write the figures there', rule: text(undefined) },
+    html: { flag: '--html <file>', summary: 'Write a page with charts', rule: text(undefined) },
+  },
+  action: ([subject], options) => bench(subject!, options as unknown as BenchFlags),
+}
+
+async function bench(subject: string, flags: BenchFlags): Promise<number> {
+  if (subject !== SUBJECT) {
+    throw new UsageError(`there is no benchmark "${subject}"; benchmarks: ${SUBJECT}`)
+  }
+  const plan = await choosePlan(flags)
+  const workloads = chooseWorkloads(flags)
+  const header = describeRun(plan, flags)
+  const reports: WorkloadReport[] = []
+  for (const workload of workloads) {
+    process.stderr.write(`corelane: ${workload.name}\n`)
+    const figures = await compare(workload, plan, flags.quick ? 1 : flags.rounds)
+    const hasKeys = workload.commands.some(({ key }) => key !== undefined)
+    const { name, about } = workload
+    reports.push({ name, about, figures, verdict: verdict(name, figures, hasKeys) })
+  }
+  const report: StrategyReport = { header, workloads: reports }
+  process.stdout.write(asText(report))
+  write(flags.json, `${JSON.stringify(report, undefined, 2)}\n`)
+  write(flags.html, asPage(report))
+  const hasFailed = reports.some(({ figures }) =>
+    Object.values(figures).some(({ failure }) => failure !== undefined),
+  )
+  return hasFailed ? EXIT_FAILED : EXIT_OK
+}
+
+/** Trials of every strategy in turn, so that a machine that slows down slows all of them. */
+async function compare(
+  workload: Workload,
+  plan: TrialPlan,
+  rounds: number,
+): Promise<StrategyFigures> {
+  const trials: Record<string, TrialFigures[]> = {}
+  for (let round = 0; round < rounds; round++) {
+    for (const strategy of STRATEGIES) {
+      trials[strategy] ??= []
+      trials[strategy].push(await runTrial(workload, strategy, plan))
+    }
+  }
+  return Object.fromEntries(
+    Object.entries(trials).map(([strategy, figures]) => [strategy, medians(figures)]),
+  )
+}
+
+/** The median of each figure; of what must not happen, the sum. */
+function medians(trials: readonly TrialFigures[]): TrialFigures {
+  const median = (member: Exclude<keyof TrialFigures, 'failure' | 'outOfOrder'>) =>
+    trials.map((trial) => trial[member]).sort((a, b) => a - b)[trials.length >> 1]!
+  return {
+    perSecond: median('perSecond'),
+    waitP50: median('waitP50'),
+    waitP99: median('waitP99'),
+    runP50: median('runP50'),
+    runP99: median('runP99'),
+    imbalance: median('imbalance'),
+    outOfOrder: trials.reduce((sum, { outOfOrder }) => sum + outOfOrder, 0),
+    failure: trials.find(({ failure }) => failure !== undefined)?.failure,
+  }
+}
+
+async function choosePlan(flags: BenchFlags): Promise<TrialPlan> {
+  const { handlers, type, partitions, quick, ms } = flags
+  if (handlers !== undefined && type === undefined) {
+    throw new UsageError('--handlers is given without --type: name the handler to run')
+  }
+  if (handlers === undefined && type !== undefined) {
+    throw new UsageError('--type is given without --handlers')
+  }
+  const builtIn = new URL('./bench-handlers.js', import.meta.url)
+  return {
+    handlers: handlers ?? builtIn,
+    type: type ?? 'work',
+    partitions: partitions ?? defaultPartitions(handlers ?? builtIn),
+    warmUpMs: quick ? 20 : Math.ceil(ms / 3),
+    measureMs: quick ? 50 : ms,
+  }
+}
+
+/** As many as a manager makes where it is not told. */
+function defaultPartitions(handlers: URL | string): number {
+  return QueueManager.create({ handlers }).stats().partitions.length
+}
+
+function chooseWorkloads({ keys, payload, handlers }: BenchFlags): Workload[] {
+  const given = payload === undefined ? undefined : parse(String(payload))
+  if (keys === undefined) {
+    const workloads = builtInWorkloads()
+    if (handlers === undefined) return workloads
+    // The handler's own work: what the built-in ones say of long and short is not for it.
+    return workloads
+      .filter(({ name }) => name !== 'long and short')
+      .map((workload) => ({
+        ...workload,
+        commands: workload.commands.map(({ key }) => ({ key, payload: given })),
+      }))
+  }
+  let lines: string[]
+  try {
+    lines = readFileSync(keys, 'utf8').split(/\r?\n/).filter(Boolean)
+  } catch (cause) {
+    throw new UsageError(`--keys cannot be read: ${(cause as Error).message}`, { cause })
+  }
+  if (lines.length === 0) throw new UsageError(`--keys is ${keys}, which has no line`)
+  try {
+    return [workloadOf(lines, given)]
+  } catch (cause) {
+    throw new UsageError(`--keys: ${(cause as Error).message}`, { cause })
+  }
+}
+
+function parse(payload: string): unknown {
+  try {
+    return JSON.parse(payload)
+  } catch (cause) {
+    throw new UsageError(`--payload is no JSON: ${(cause as Error).message}`, { cause })
+  }
+}
+
+function describeRun(plan: TrialPlan, { rounds, quick }: BenchFlags): string[] {
+  const load = osUtils.loadavg(1).toFixed(2)
+  return [
+    `${osUtils.cpuCount()} cores, Node ${process.version}, ${process.platform}, host load ${load}`,
+    `${plan.partitions} partitions (none: 1), ${IN_FLIGHT * plan.partitions} commands in flight, ${quick ? 1 : rounds} rounds of ${plan.measureMs} ms`,
+    `handler ${plan.type} of ${plan.handlers instanceof URL ? 'corelane' : plan.handlers}`,
+  ]
+}
+
+function write(file: string | undefined, content: string): void {
+  if (file === undefined) return
+  mkdirSync(dirname(file), { recursive: true })
+  writeFileSync(file, content)
+}
