@@ -69,7 +69,7 @@ abstract class OnCommand implements Command {
 class Start extends OnCommand {
   override step(model: Model, { partition }: Ends, id: number): void {
     const isQueued = model.open.get(id) === SlotState.QUEUED
-    expect(partition.start(id)).toBe(isQueued)
+    expect(partition.start(id, 5)).toBe(isQueued)
     if (isQueued) model.open.set(id, SlotState.RUNNING)
   }
 

@@ -9,6 +9,7 @@ import {
   QueueManager,
   QueueManagerBuilder,
   type ResultOf,
+  RetryPolicy,
 } from 'corelane'
 import { type CommandContext, defineHandlers, move } from 'corelane/handler'
 
@@ -232,8 +233,9 @@ async function builders(): Promise<void> {
     .build()
   const doubled = await built.run('double', 1)
   same<typeof doubled, number>(true)
-  // @ts-expect-error: time-outs come in a later release
-  new QueueManagerBuilder().withLane('api', { timeoutMs: 5 })
+  new QueueManagerBuilder().withLane('api', { timeoutMs: 5, retry: RetryPolicy.fixed(2, 10) })
+  // @ts-expect-error: a time-out is a number
+  new QueueManagerBuilder().withLane('api', { timeoutMs: '5' })
   // @ts-expect-error: no such option
   new QueueManagerBuilder().withOptions({ threads: 2 })
   // @ts-expect-error: no such strategy

@@ -52,7 +52,7 @@ export function smallCommons(lanes: readonly LaneCells[] = []): Readonly<Record<
   if (words * 4 > COMMONS_BYTES) throw new Error(`commons of ${words * 4} bytes`)
   const initial: Record<number, number> = { [CommonsWord.VERSION]: LAYOUT_VERSION }
   for (let partition = 0; partition < PARTITIONS; partition++) {
-    initial[bellChoice + partition] = bellWord(partition, 1)
+    initial[bellChoice + partition] = bellWord(partition, 0)
   }
   return initial
 }

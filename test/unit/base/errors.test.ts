@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import {
+  AbortError,
   ClosedError,
   ConfigError,
   DeadlineExceededError,
@@ -13,6 +14,7 @@ import {
   QueueFullError,
   SerializationError,
   show,
+  TimeoutError,
 } from '../../../src/base/errors.ts'
 
 const CODES = Object.keys(ERRORS) as ErrorCode[]
@@ -24,6 +26,8 @@ const CLASSES = {
   SerializationError,
   DeadlineExceededError,
   QueueFullError,
+  TimeoutError,
+  AbortError,
 }
 
 test('every code makes an error of the class and name that its row names', () => {

@@ -56,43 +56,43 @@ test('a command is bound at once while a window has room, and shown by flush', (
 test('what finds no room waits, and is bound when results make some', () => {
   const { rigs, backlog, binder } = binderOver(1, true)
   for (let sequence = 1; sequence <= 4; sequence++) binder.place(command({ sequence, ...LONG }))
-  expect([rigs[0]!.bound.count, backlog.size]).toEqual([2, 2])
+  expect([rigs[0]!.bound.load.count, backlog.size]).toEqual([2, 2])
   binder.flush()
   rigs[0]!.finish(rigs[0]!.start()!.id, 0)
   rigs[0]!.bound.drain()
   binder.refill()
-  expect([rigs[0]!.bound.count, backlog.size]).toEqual([2, 1])
+  expect([rigs[0]!.bound.load.count, backlog.size]).toEqual([2, 1])
 })
 
 test('a command never passes one before it that waits for the same place', () => {
   const { rigs, backlog, binder } = binderOver(1, true)
   for (let sequence = 1; sequence <= 3; sequence++) binder.place(command({ sequence, ...LONG }))
   binder.place(command({ sequence: 4, estimateUs: 1 }))
-  expect(rigs[0]!.bound.count).toBe(2)
+  expect(rigs[0]!.bound.load.count).toBe(2)
   expect(backlog.takeAll(0).map(({ sequence }) => sequence)).toEqual([3, 4])
 })
 
 test('with a home a command waits for its partition though another is free', () => {
   const { rigs, backlog, binder } = binderOver(2, false)
   for (let i = 0; i < 3; i++) binder.place(command({ home: 0, ...LONG }))
-  expect(rigs.map(({ bound }) => bound.count)).toEqual([2, 0])
+  expect(rigs.map(({ bound }) => bound.load.count)).toEqual([2, 0])
   expect(backlog.size).toBe(1)
   binder.place(command({ home: 1 }))
-  expect(rigs[1]!.bound.count).toBe(1)
+  expect(rigs[1]!.bound.load.count).toBe(1)
 })
 
 test('without a home a command goes where least work is bound', () => {
   const { rigs, binder } = binderOver(2, true)
   bind(rigs[0]!.bound, command({ estimateUs: 5000 }))
   for (let i = 0; i < 3; i++) binder.place(command({ estimateUs: 1000 }))
-  expect(rigs.map(({ bound }) => bound.count)).toEqual([1, 3])
+  expect(rigs.map(({ bound }) => bound.load.count)).toEqual([1, 3])
 })
 
 test('a lone command goes to the partition that was last active', () => {
   const { rigs, binder } = binderOver(3, true)
   rigs[1]!.handle.touched = 1e9
   binder.place(command())
-  expect(rigs.map(({ bound }) => bound.count)).toEqual([0, 1, 0])
+  expect(rigs.map(({ bound }) => bound.load.count)).toEqual([0, 1, 0])
 })
 
 test('a sleeping partition is woken only if the others have more to do than a wake costs', () => {
@@ -100,17 +100,17 @@ test('a sleeping partition is woken only if the others have more to do than a wa
   rigs[1]!.end.bell.announce(2)
   bind(rigs[0]!.bound, command({ estimateUs: 50 }))
   binder.place(command({ estimateUs: 50 }))
-  expect(rigs.map(({ bound }) => bound.count)).toEqual([2, 0])
+  expect(rigs.map(({ bound }) => bound.load.count)).toEqual([2, 0])
   bind(rigs[0]!.bound, command({ estimateUs: 5000 }))
   binder.place(command({ estimateUs: 50 }))
-  expect(rigs.map(({ bound }) => bound.count)).toEqual([3, 1])
+  expect(rigs.map(({ bound }) => bound.load.count)).toEqual([3, 1])
 })
 
 test('a partition without a thread gets nothing', () => {
   const { rigs, backlog, binder } = binderOver(2, true)
   rigs[0]!.handle.incarnation = undefined
   binder.place(command())
-  expect(rigs.map(({ bound }) => bound.count)).toEqual([0, 1])
+  expect(rigs.map(({ bound }) => bound.load.count)).toEqual([0, 1])
   rigs[1]!.handle.incarnation = undefined
   binder.place(command())
   expect(backlog.size).toBe(1)
@@ -172,8 +172,8 @@ test('an idle partition is given what another has not started', () => {
   rigs[0]!.bound.flush()
   rigs[0]!.start()
   expect(binder.rebalance(0)).toBe(true)
-  expect(rigs[0]!.bound.count).toBe(5)
-  expect(rigs[1]!.bound.count).toBe(5)
+  expect(rigs[0]!.bound.load.count).toBe(5)
+  expect(rigs[1]!.bound.load.count).toBe(5)
   expect(rigs[1]!.runAll()).toEqual([6, 7, 8, 9, 10])
 })
 
@@ -181,7 +181,7 @@ test('a little work is not worth waking an idle partition for', () => {
   const { rigs, binder } = binderOver(2, true)
   for (let i = 0; i < 3; i++) bind(rigs[0]!.bound, command({ estimateUs: 50 }))
   expect(binder.rebalance(0)).toBe(true)
-  expect(rigs.map(({ bound }) => bound.count)).toEqual([3, 0])
+  expect(rigs.map(({ bound }) => bound.load.count)).toEqual([3, 0])
 })
 
 test('all that waits behind a command that does not end is given to an idle partition', () => {
@@ -192,16 +192,16 @@ test('all that waits behind a command that does not end is given to an idle part
   rigs[0]!.bound.flush()
   rigs[0]!.start()
   binder.rebalance(100)
-  expect(rigs[1]!.bound.count).toBe(0)
+  expect(rigs[1]!.bound.load.count).toBe(0)
   binder.rebalance(101)
-  expect(rigs.map(({ bound }) => bound.count)).toEqual([1, 2])
+  expect(rigs.map(({ bound }) => bound.load.count)).toEqual([1, 2])
 })
 
 test('commands with a home stay with it though another partition is idle', () => {
   const { rigs, binder } = binderOver(2, false)
   for (let i = 0; i < 10; i++) binder.place(command({ home: 0, estimateUs: 500 }))
   expect(binder.rebalance(1000)).toBe(false)
-  expect(rigs.map(({ bound }) => bound.count)).toEqual([10, 0])
+  expect(rigs.map(({ bound }) => bound.load.count)).toEqual([10, 0])
 })
 
 test('nothing is moved while something waits that any partition may take', () => {
@@ -209,7 +209,7 @@ test('nothing is moved while something waits that any partition may take', () =>
   for (let i = 0; i < 4; i++) bind(rigs[0]!.bound, command({ estimateUs: 500 }))
   backlog.offer(command(), 0)
   expect(binder.rebalance(0)).toBe(false)
-  expect(rigs.map(({ bound }) => bound.count)).toEqual([4, 0])
+  expect(rigs.map(({ bound }) => bound.load.count)).toEqual([4, 0])
 })
 
 test('a limited lane has no more bound than could start in a moment, on every partition', () => {
@@ -218,19 +218,19 @@ test('a limited lane has no more bound than could start in a moment, on every pa
   })
   for (let i = 0; i < 20; i++) binder.place(command({ lane: lanes[0]! }))
   // Two of the four tokens for each, one that comes within 10 ms at the latest, one at the gate.
-  expect(rigs.map(({ bound }) => bound.count)).toEqual([4, 4])
+  expect(rigs.map(({ bound }) => bound.load.count)).toEqual([4, 4])
   expect(backlog.size).toBe(12)
 })
 
 test('of long commands as many as slots are free are bound, and one that waits at the gate', () => {
   const { lanes, rigs } = fillOneAtATime(20_000)
   expect(lanes[0]!.slots).toBe(1)
-  expect(rigs.map(({ bound }) => bound.count)).toEqual([2, 2])
+  expect(rigs.map(({ bound }) => bound.load.count)).toEqual([2, 2])
 })
 
 test('of short commands as many are bound as slots let run in a moment, and one', () => {
   const { rigs } = fillOneAtATime(1000)
-  expect(rigs.map(({ bound }) => bound.count)).toEqual([11, 11])
+  expect(rigs.map(({ bound }) => bound.load.count)).toEqual([11, 11])
 })
 
 test('when nothing changes by itself there is no moment to look again, else there is', () => {
@@ -251,9 +251,9 @@ test('a lane that cannot start keeps nothing back from another', () => {
     open: {},
   })
   for (let i = 0; i < 10; i++) binder.place(command({ lane: lanes[0]!, rank: 0 }))
-  const bound = rigs[0]!.bound.count
+  const bound = rigs[0]!.bound.load.count
   binder.place(command({ lane: lanes[1]!, rank: 9 }))
-  expect(rigs[0]!.bound.count).toBe(bound + 1)
+  expect(rigs[0]!.bound.load.count).toBe(bound + 1)
 })
 
 test('a command that was settled while it waited is dropped, not bound', () => {

@@ -26,7 +26,7 @@ test('a bound command shows to the partition once it is flushed, and its result 
   rig.finish(entry.id, 'result')
   expect(rig.bound.drain()).toBe(1)
   expect(settled.mock.calls).toEqual([['result']])
-  expect([rig.bound.count, rig.bound.workUs, rig.bound.completed]).toEqual([0, 0, 1])
+  expect([rig.bound.load.count, rig.bound.load.workUs, rig.bound.completed]).toEqual([0, 0, 1])
 })
 
 test('a failure rejects its command and no other', async () => {
@@ -84,14 +84,14 @@ test('short commands are accepted until they make 10 ms', () => {
     expect(accepts(rig.bound, next)).toBe(true)
     bind(rig.bound, next)
   }
-  expect(rig.bound.workUs).toBeCloseTo(10_000)
+  expect(rig.bound.load.workUs).toBeCloseTo(10_000)
   expect(accepts(rig.bound, command({ estimateUs: 100 }))).toBe(false)
 })
 
 test('a full window accepts one that is more urgent than something bound, while little is ahead', () => {
   const rig = new Rig()
   for (let i = 0; i < 100; i++) bind(rig.bound, command({ rank: 5, estimateUs: 100 }))
-  expect(rig.bound.lastRank).toBe(5)
+  expect(rig.bound.load.lastRank).toBe(5)
   expect(accepts(rig.bound, command({ rank: 5 }))).toBe(false)
   expect(accepts(rig.bound, command({ rank: 4 }))).toBe(true)
   for (let i = 0; i < 100; i++) bind(rig.bound, command({ rank: 4, estimateUs: 100 }))
@@ -135,7 +135,7 @@ test('a full ring refuses without a trace, and later takes the same command', ()
   const payload = { text: 'y'.repeat(1500) }
   let bound = 0
   while (bind(rig.bound, command({ payload }))) bound++
-  expect(rig.bound.count).toBe(bound)
+  expect(rig.bound.load.count).toBe(bound)
   const refused = command({ payload })
   rig.bound.flush()
   expect(rig.runAll()).toHaveLength(bound)
@@ -151,7 +151,7 @@ test('a payload that cannot cross throws, and nothing is bound', () => {
   expect(() => bind(rig.bound, bad)).toThrow(
     expect.objectContaining({ code: 'CORELANE_UNSERIALIZABLE' }),
   )
-  expect(rig.bound.count).toBe(0)
+  expect(rig.bound.load.count).toBe(0)
   bind(rig.bound, command({ sequence: 77 }))
   rig.bound.flush()
   expect(rig.runAll()).toEqual([77])
@@ -196,8 +196,8 @@ test('what has not started can be recalled, the last to run first, up to an amou
   rig.bound.flush()
   const running = rig.start()!
   expect(running.sequence).toBe(5)
-  expect(rig.bound.recall(150).map(({ sequence }) => sequence)).toEqual([4, 3])
-  expect([rig.bound.count, rig.bound.workUs]).toEqual([3, 300])
+  expect(rig.bound.recall({ workUs: 150 }).map(({ sequence }) => sequence)).toEqual([4, 3])
+  expect([rig.bound.load.count, rig.bound.load.workUs]).toEqual([3, 300])
   rig.finish(running.id, 0)
   expect(rig.runAll()).toEqual([1, 2])
 })
@@ -210,18 +210,18 @@ test('what runs or was moved is not recalled', () => {
   bind(rig.bound, command({ sequence: 3 }))
   rig.bound.flush()
   rig.start()
-  expect(rig.bound.recall(Number.POSITIVE_INFINITY).map(({ sequence }) => sequence)).toEqual([3])
-  expect(rig.bound.count).toBe(2)
+  expect(rig.bound.recall().map(({ sequence }) => sequence)).toEqual([3])
+  expect(rig.bound.load.count).toBe(2)
 })
 
 test('recalling can be kept to some ranks', () => {
   const rig = new Rig()
   for (const rank of [1, 2, 3, 4]) bind(rig.bound, command({ sequence: rank, rank }))
-  const ranks = rig.bound.recall(Number.POSITIVE_INFINITY, 2, 3).map(({ rank }) => rank)
+  const ranks = rig.bound.recall({ rankMin: 2, rankMax: 3 }).map(({ rank }) => rank)
   expect(ranks).toEqual([3, 2])
-  expect(rig.bound.lastRank).toBe(4)
-  rig.bound.recall(Number.POSITIVE_INFINITY, 4)
-  expect(rig.bound.lastRank).toBe(1)
+  expect(rig.bound.load.lastRank).toBe(4)
+  rig.bound.recall({ rankMin: 4 })
+  expect(rig.bound.load.lastRank).toBe(1)
 })
 
 test('a recalled command keeps its slot until the partition has dropped it', () => {
@@ -229,7 +229,7 @@ test('a recalled command keeps its slot until the partition has dropped it', () 
   const free = rig.bound.end.slots.freeCount
   bind(rig.bound, command())
   rig.bound.flush()
-  rig.bound.recall(1)
+  rig.bound.recall({ workUs: 1 })
   expect(rig.bound.end.slots.freeCount).toBe(free - 1)
   expect(rig.start()).toBeUndefined()
   expect(rig.bound.drain()).toBe(1)
@@ -242,7 +242,7 @@ test('a recalled command can be bound again, here or elsewhere, and runs once', 
   const settled = vi.fn()
   bind(here.bound, command({ sequence: 9, payload: { a: 1 } }, settled))
   here.bound.flush()
-  const [recalled] = here.bound.recall(1)
+  const [recalled] = here.bound.recall({ workUs: 1 })
   bind(there.bound, recalled!)
   there.bound.flush()
   expect(here.runAll()).toEqual([])
@@ -276,7 +276,7 @@ test('after a death finished results are delivered, and what is left is told apa
     [4, false],
   ])
   expect(settled.map((each) => each.mock.calls.length)).toEqual([1, 0, 0, 0])
-  expect([rig.bound.count, rig.bound.workUs]).toEqual([0, 0])
+  expect([rig.bound.load.count, rig.bound.load.workUs]).toEqual([0, 0])
 })
 
 test('a death leaves nothing behind of what was recalled before it', () => {
@@ -284,7 +284,7 @@ test('a death leaves nothing behind of what was recalled before it', () => {
   bind(rig.bound, command({ sequence: 1 }))
   bind(rig.bound, command({ sequence: 2 }))
   rig.bound.flush()
-  rig.bound.recall(1)
+  rig.bound.recall({ workUs: 1 })
   expect(rig.bound.takeLeftBehind().map(({ command: { sequence } }) => sequence)).toEqual([1])
 })
 
@@ -314,7 +314,7 @@ test('slots and generations come round without mixing commands up', () => {
 test('a boosted command is bound by its present rank', () => {
   const rig = new Rig()
   rig.bound.bind(command({ rank: 9 }), 2)
-  expect(rig.bound.lastRank).toBe(2)
+  expect(rig.bound.load.lastRank).toBe(2)
   expect(rig.bound.load.aheadUs(1)).toBe(0)
 })
 
@@ -326,12 +326,16 @@ test('commands of limited lanes do not count as open work, since they may wait a
     all.map(({ plan }) => plan),
   )
   for (let i = 0; i < 3; i++) bind(rig.bound, command({ lane: all[0]!, estimateUs: 9000 }))
-  expect([rig.bound.count, rig.bound.openCount, rig.bound.openWorkUs]).toEqual([3, 0, 0])
-  expect([rig.bound.boundIn(0), rig.bound.boundIn(1)]).toEqual([3, 0])
+  expect([rig.bound.load.count, rig.bound.load.openCount, rig.bound.load.openWorkUs]).toEqual([
+    3, 0, 0,
+  ])
+  expect([rig.bound.load.inLane(0), rig.bound.load.inLane(1)]).toEqual([3, 0])
   const open = command({ lane: all[1]!, estimateUs: 9000 })
   expect(accepts(rig.bound, open)).toBe(true)
   bind(rig.bound, open)
-  expect([rig.bound.openCount, rig.bound.openWorkUs, rig.bound.boundIn(1)]).toEqual([1, 9000, 1])
+  expect([rig.bound.load.openCount, rig.bound.load.openWorkUs, rig.bound.load.inLane(1)]).toEqual([
+    1, 9000, 1,
+  ])
 })
 
 test('what a lane is promised makes way for nobody', () => {
@@ -342,7 +346,7 @@ test('what a lane is promised makes way for nobody', () => {
     all.map(({ plan }) => plan),
   )
   for (const sequence of [1, 2]) bind(rig.bound, command({ sequence, lane: all[0]!, rank: 9 }))
-  const recalled = rig.bound.recall(Number.POSITIVE_INFINITY, 1)
+  const recalled = rig.bound.recall({ rankMin: 1 })
   expect(recalled.map(({ sequence }) => sequence)).toEqual([2])
 })
 
@@ -378,6 +382,6 @@ test('what was moved and has a home is not run before what is ahead of it', () =
   bind(rig.bound, command({ sequence: 2, home: 0, payload: moved, transferList: [moved] }))
   bind(rig.bound, command({ sequence: 3, home: 0 }))
   rig.bound.flush()
-  expect(rig.bound.recall(Number.POSITIVE_INFINITY).map(({ sequence }) => sequence)).toEqual([3])
+  expect(rig.bound.recall().map(({ sequence }) => sequence)).toEqual([3])
   expect(rig.runAll()).toEqual([1, 2])
 })

@@ -2,16 +2,14 @@
 // stubs.
 
 import { expect, test } from 'vitest'
-import { EventHub } from '../../../src/coordinator/event-hub.ts'
 import { Intake } from '../../../src/coordinator/intake.ts'
 import { LaneTable } from '../../../src/coordinator/lane-table.ts'
 import { planManager, type QueueManagerOptions } from '../../../src/coordinator/options.ts'
 import type { PendingCommand } from '../../../src/coordinator/pending-command.ts'
 import { Room } from '../../../src/coordinator/room.ts'
-import { Timetable } from '../../../src/coordinator/timetable.ts'
-import { TypeTable } from '../../../src/coordinator/type-table.ts'
 import type { CommandOptions } from '../../../src/model/command.ts'
 import { rankOf } from '../../../src/model/lane.ts'
+import { services } from './support/rig.ts'
 
 function intakeOf(options: QueueManagerOptions = {}) {
   const plan = planManager({
@@ -20,28 +18,28 @@ function intakeOf(options: QueueManagerOptions = {}) {
     ...options,
   })
   const needs = plan.lanes.map(() => ({ owners: 0, minConcurrency: 0, rate: undefined }))
-  const lanes = new LaneTable(plan.lanes, needs, new EventHub(() => {}), new Timetable(() => {}))
+  const given = services()
+  const lanes = new LaneTable(plan.lanes, needs, given)
   const room = new Room(lanes, plan.bounds)
   const accepted: { command: PendingCommand; delayMs: number }[] = []
   const state: { stops?: Error; failed?: Error } = {}
-  const intake = new Intake(
-    {
-      plan,
-      lanes,
-      room,
-      refuseUnlessRunning: () => {
-        if (state.stops) throw state.stops
-      },
-      refuseFailed: () => {
-        if (state.failed) throw state.failed
-      },
-      accept: (command, delayMs) => {
-        command.lane.submitted++
-        accepted.push({ command, delayMs })
-      },
+  const intake = new Intake({
+    plan,
+    lanes,
+    room,
+    signals: given.signals,
+    refuseUnlessRunning: () => {
+      if (state.stops) throw state.stops
     },
-    new TypeTable(['one', 'two']),
-  )
+    refuseFailed: () => {
+      if (state.failed) throw state.failed
+    },
+    accept: (command, delayMs) => {
+      command.lane.submitted++
+      accepted.push({ command, delayMs })
+    },
+  })
+  intake.types.update(['one', 'two'], ['one', 'two'])
   const submit = (lane: string, type: string, given?: CommandOptions) =>
     intake.submit(lane, type, undefined, given, false)
   return { intake, submit, accepted, lanes, room, state }

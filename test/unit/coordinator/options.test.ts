@@ -54,6 +54,15 @@ test('all but the handlers have defaults', () => {
     broadcastTimeoutMs: 60_000,
     closeTimeoutMs: 1_000,
     drainTimeoutMs: 30_000,
+    maxCrashes: 2,
+    deadLetterCapacity: 1000,
+    timeoutGraceMs: 50,
+    condemnedMax: 2,
+    reportsRejections: true,
+    wear: {
+      maxCommandsPerThread: Number.POSITIVE_INFINITY,
+      maxHeapMb: Number.POSITIVE_INFINITY,
+    },
     allowNested: false,
     worker: { workerData: undefined },
   })

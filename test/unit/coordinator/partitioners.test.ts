@@ -2,12 +2,11 @@ import { expect, test } from 'vitest'
 import { type ManagerPlan, planManager } from '../../../src/coordinator/options.ts'
 import { createPlacer, isShared, takesKeys } from '../../../src/coordinator/partitioners.ts'
 import { ANY_PARTITION } from '../../../src/coordinator/pending-command.ts'
-import { TypeTable } from '../../../src/coordinator/type-table.ts'
 import { PartitionConfig, STRATEGIES } from '../../../src/model/partition-config.ts'
 import { stableHash } from '../../../src/schedule/hash.ts'
-import { lane } from './support/rig.ts'
+import { lane, typesOf } from './support/rig.ts'
 
-const types = new TypeTable(['add', 'burn'])
+const types = typesOf('add', 'burn')
 const add = types.get('add')
 const burn = types.get('burn')
 

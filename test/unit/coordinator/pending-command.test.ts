@@ -1,13 +1,12 @@
 import { expect, test, vi } from 'vitest'
 import { EventHub } from '../../../src/coordinator/event-hub.ts'
 import { PendingCommand } from '../../../src/coordinator/pending-command.ts'
-import { TypeTable } from '../../../src/coordinator/type-table.ts'
 import { commandInfo } from '../../../src/model/command.ts'
-import { command, extras, lane, laneTable } from './support/rig.ts'
+import { command, extras, lane, laneTable, services, typesOf } from './support/rig.ts'
 
 function detailed(isDetailed: boolean, settled: (value: unknown) => void): PendingCommand {
   const more = extras({ key: 'k', isDetailed })
-  const type = new TypeTable(['add', 'burn']).get('burn')
+  const type = typesOf('add', 'burn').get('burn')
   return new PendingCommand(3, 17, type, lane(2), { a: 1 }, 1, more, settled)
 }
 
@@ -109,7 +108,7 @@ test('it is timed if it or its lane has a deadline or a boost', () => {
 test('settling gives back what it held: its bytes and its appointment', () => {
   const into = lane()
   const more = extras({ bytes: 30 })
-  const type = new TypeTable(['add']).get('add')
+  const type = typesOf('add').get('add')
   const pending = new PendingCommand(0, 1, type, into, 0, -1, more, () => {})
   into.pendingBytes = 40
   more.appointment = into.timetable.add(pending, 1e9)
@@ -121,7 +120,7 @@ test('settling gives back what it held: its bytes and its appointment', () => {
 
 test('subscribers learn of its start and its end', () => {
   const hub = new EventHub(() => {})
-  const { all } = laneTable({ a: {} }, 1, hub)
+  const { all } = laneTable({ a: {} }, 1, services(hub))
   const events = hub.subscribe({ capacity: 10 })
   const seen: unknown[] = []
   events.offer = ({ event, id, partition }) => {

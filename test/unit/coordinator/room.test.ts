@@ -2,12 +2,11 @@
 // tallies the test keeps by hand.
 
 import { beforeEach, expect, test } from 'vitest'
-import { EventHub } from '../../../src/coordinator/event-hub.ts'
 import { type Lane, LaneTable } from '../../../src/coordinator/lane-table.ts'
 import type { PendingBounds } from '../../../src/coordinator/options.ts'
 import { Room } from '../../../src/coordinator/room.ts'
-import { Timetable } from '../../../src/coordinator/timetable.ts'
 import { type LaneOptions, planLane } from '../../../src/model/lane.ts'
+import { services } from './support/rig.ts'
 
 const NONE: PendingBounds = { maxPending: Infinity, maxPendingBytes: Infinity, waitsWhenFull: true }
 let accepted: string[] = []
@@ -21,7 +20,7 @@ beforeEach(() => {
 function roomOf(lanes: Record<string, LaneOptions>, bounds: Partial<PendingBounds> = {}) {
   const plans = Object.entries(lanes).map(([name, options]) => planLane(name, options))
   const needs = plans.map(() => ({ owners: 0, minConcurrency: 0, rate: undefined }))
-  const table = new LaneTable(plans, needs, new EventHub(() => {}), new Timetable(() => {}))
+  const table = new LaneTable(plans, needs, services())
   const room = new Room(table, { ...NONE, ...bounds })
   const wait = (lane: Lane, name: string, bytes = 0) =>
     room.wait(lane, {

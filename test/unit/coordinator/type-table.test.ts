@@ -1,25 +1,26 @@
 import { expect, test } from 'vitest'
-import { type CommandType, learnDuration, TypeTable } from '../../../src/coordinator/type-table.ts'
+import { type CommandType, learnDuration } from '../../../src/coordinator/type-table.ts'
 import { stableHash } from '../../../src/schedule/hash.ts'
+import { typesOf } from './support/rig.ts'
 
 test('types have the index of their name and its stable hash', () => {
-  const table = new TypeTable(['add', 'burn'])
+  const table = typesOf('add', 'burn')
   expect(table.names).toEqual(['add', 'burn'])
   expect(table.get('burn')).toMatchObject({ name: 'burn', index: 1, hash: stableHash('burn') })
 })
 
 test('an unknown type is refused with the names of those that exist', () => {
-  expect(() => new TypeTable(['add', 'burn']).get('brun')).toThrow(
+  expect(() => typesOf('add', 'burn').get('brun')).toThrow(
     expect.objectContaining({
       code: 'CORELANE_UNKNOWN_TYPE',
       message: 'The handler module has no handler "brun"; handlers: add, burn',
     }),
   )
-  expect(() => new TypeTable([]).get('constructor')).toThrow('has no handler "constructor"')
+  expect(() => typesOf().get('constructor')).toThrow('has no handler "constructor"')
 })
 
 function learnt(...durationsMs: number[]): CommandType {
-  const type = new TypeTable(['x']).get('x')
+  const type = typesOf('x').get('x')
   for (const durationMs of durationsMs) learnDuration(type, durationMs)
   return type
 }

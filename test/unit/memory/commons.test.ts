@@ -1,8 +1,14 @@
 import { expect, test, vi } from 'vitest'
+import { InvariantError } from '../../../src/base/errors.ts'
 import { attachCommons, CoordinatorCommons } from '../../../src/memory/commons.ts'
 import { Bell, BellRinger, BellSleeper } from '../../../src/memory/doorbell.ts'
 import { LaneGate, toNs } from '../../../src/memory/lane-gate.ts'
-import { CommonsWord, LAYOUT_VERSION, type LaneCells } from '../../../src/memory/layout.ts'
+import {
+  BELLS_PER_PARTITION,
+  CommonsWord,
+  LAYOUT_VERSION,
+  type LaneCells,
+} from '../../../src/memory/layout.ts'
 
 const RATE = { limit: 8, windowMs: 1000, isSliding: false, isPerPartition: false }
 const FREE: LaneCells = { owners: 0, minConcurrency: 0, rate: undefined }
@@ -45,19 +51,34 @@ test('every partition rings the one bell of the coordinator', async () => {
   await vi.waitFor(() => expect(woken).toHaveBeenCalledTimes(1))
 })
 
-test('threads that follow each other in a partition have different bells', () => {
+test('threads of a partition that live at a time have different bells, eight at most', () => {
   const { coordinator } = commonsOf(2, [])
-  const words = [1, 2, 3, 4].map((incarnation) => coordinator.openBell(0, incarnation).word)
-  words.push(coordinator.openBell(1, 1).word)
-  expect(new Set(words).size).toBe(5)
+  const bells = Array.from({ length: BELLS_PER_PARTITION }, () => coordinator.openBell(0))
+  const words = new Set(bells.map(({ word }) => word)).add(coordinator.openBell(1).word)
+  expect(words.size).toBe(BELLS_PER_PARTITION + 1)
+  expect(() => coordinator.openBell(0)).toThrow(InvariantError)
+  coordinator.closeBell(bells[3]!)
+  expect(coordinator.openBell(0).word).toBe(bells[3]!.word)
+  expect(() => coordinator.openBell(0)).toThrow(InvariantError)
+})
+
+test('a bell that is chosen is the one that others ring, until another is', () => {
+  const { coordinator, attached } = commonsOf(2, [])
+  const choice = attached.layout.bellChoice
+  const { words } = attached.views
+  const [first, second] = [coordinator.openBell(1), coordinator.openBell(1)]
+  coordinator.chooseBell(1, first)
+  expect([words[choice], words[choice + 1]]).toEqual([0, first.word])
+  coordinator.chooseBell(1, second)
+  expect([words[choice], words[choice + 1]]).toEqual([0, second.word])
 })
 
 test('a bell is awake when it is opened, whatever its last thread left', () => {
   const { coordinator, attached } = commonsOf(1, [])
-  const first = coordinator.openBell(0, 1)
+  const first = coordinator.openBell(0)
   new BellSleeper(attached.views, first.word, () => {}).announce(Bell.ASLEEP)
-  // Bells are used in turn: the fifth thread has that of the first.
-  const again = coordinator.openBell(0, 5)
+  coordinator.closeBell(first)
+  const again = coordinator.openBell(0)
   expect(again.word).toBe(first.word)
   expect(again.isAwake).toBe(true)
 })
@@ -122,7 +143,8 @@ test('what a dead thread held is given back once, and nothing of its successor',
 
 test('the slot of a dead thread goes to who waits for it', () => {
   const { coordinator, attached, gate } = commonsOf(2, [{ ...SLOTS, owners: 1 }])
-  const bells = [0, 1].map((partition) => coordinator.openBell(partition, 1))
+  const bells = [0, 1].map((partition) => coordinator.openBell(partition))
+  for (const [partition, bell] of bells.entries()) coordinator.chooseBell(partition, bell)
   gate(0).enter(0)
   const waiter = gate(1)
   const sleeper = new BellSleeper(attached.views, bells[1]!.word, () => {})
@@ -134,4 +156,22 @@ test('the slot of a dead thread goes to who waits for it', () => {
   expect(bells[1]!.isAwake).toBe(true)
   waiter.beginLook()
   expect(waiter.enter(0)).toBe(true)
+})
+
+test('a death wakes all who wait, since the dead one may have kept the wake of any of them', () => {
+  const { coordinator, attached, gate } = commonsOf(4, [{ ...SLOTS, owners: 1 }])
+  const bells = [0, 1, 2, 3].map((partition) => coordinator.openBell(partition))
+  for (const [partition, bell] of bells.entries()) coordinator.chooseBell(partition, bell)
+  gate(0).enter(0)
+  for (const bell of bells) {
+    new BellSleeper(attached.views, bell.word, () => {}).announce(Bell.ASLEEP)
+  }
+  for (const partition of [1, 3]) {
+    const waiter = gate(partition)
+    waiter.beginLook()
+    expect(waiter.enter(0)).toBe(false)
+    waiter.joinWaiters()
+  }
+  coordinator.reclaim(0, 1)
+  expect(bells.map(({ isAwake }) => isAwake)).toEqual([false, true, false, true])
 })

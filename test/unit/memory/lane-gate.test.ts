@@ -6,9 +6,9 @@
 
 import { beforeEach, expect, test, vi } from 'vitest'
 import { attachCommons, CoordinatorCommons } from '../../../src/memory/commons.ts'
-import { Bell } from '../../../src/memory/doorbell.ts'
+import { Bell, type BellRinger } from '../../../src/memory/doorbell.ts'
 import { LaneGate } from '../../../src/memory/lane-gate.ts'
-import { bellWord, type LaneCells, layOutCommons } from '../../../src/memory/layout.ts'
+import { type LaneCells, layOutCommons } from '../../../src/memory/layout.ts'
 import { ownerOf } from '../../../src/memory/waiters.ts'
 
 const clock = vi.hoisted(() => ({ ms: 1000 }))
@@ -41,7 +41,7 @@ class Partition {
   others = 0
   armedMs = Number.POSITIVE_INFINITY
   gate!: LaneGate
-  bell = 0
+  bell!: BellRinger
   incarnation = 0
   readonly #world: World
   readonly #index: number
@@ -58,8 +58,8 @@ class Partition {
   spawn(): void {
     const { commons, cells, partitions } = this.#world
     this.incarnation++
-    commons.openBell(this.#index, this.incarnation)
-    this.bell = bellWord(this.#index, this.incarnation)
+    this.bell = commons.openBell(this.#index)
+    commons.chooseBell(this.#index, this.bell)
     const attached = attachCommons(commons.memory, partitions, [cells])
     this.gate = new LaneGate(attached, [cells], this.#index, this.incarnation)
     this.state = 'look'
@@ -72,7 +72,7 @@ class Partition {
   }
 
   get isRung(): boolean {
-    return Atomics.load(this.#world.words, this.bell) === Bell.AWAKE
+    return this.bell.isAwake
   }
 
   get hasWork(): boolean {
@@ -90,11 +90,11 @@ class Partition {
     const { words } = this.#world
     switch (this.state) {
       case 'look':
-        Atomics.store(words, this.bell, Bell.AWAKE)
+        Atomics.store(words, this.bell.word, Bell.AWAKE)
         if (!this.#look()) this.state = 'announce'
         break
       case 'announce':
-        Atomics.store(words, this.bell, Bell.ASLEEP)
+        Atomics.store(words, this.bell.word, Bell.ASLEEP)
         this.state = 'join'
         break
       case 'join':
@@ -122,6 +122,7 @@ class Partition {
         this.state = 'look'
         break
       case 'dead':
+        this.#world.commons.closeBell(this.bell)
         this.#world.commons.reclaim(this.#index, this.incarnation)
         this.spawn()
     }
@@ -174,7 +175,7 @@ class World {
   /** Rings a partition for an unrelated command, as the coordinator does. */
   send(partition: Partition): void {
     partition.others++
-    Atomics.store(this.words, partition.bell, Bell.AWAKE)
+    Atomics.store(this.words, partition.bell.word, Bell.AWAKE)
   }
 
   /** What is free although every partition that wants it sleeps and nothing will wake it. */

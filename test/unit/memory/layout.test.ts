@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { isPowerOfTwo } from '../../../src/base/bits.ts'
 import { InvariantError } from '../../../src/base/errors.ts'
 import {
+  BELLS_PER_PARTITION,
   bellWord,
   bitWords,
   CACHE_LINE_BYTES,
@@ -37,11 +38,16 @@ test('the words of the commons lie on cache lines of their own', () => {
   expect(Math.max(...Object.values(CommonsWord))).toBe(CommonsWord.END)
 })
 
-test('no two words overlap, and the slots fill the space up to the rings', () => {
+test('no two words overlap, and what slots have fills the space up to the rings', () => {
   const starts = Object.values(Word)
   expect(new Set(starts).size).toBe(starts.length)
-  expect(Math.max(...starts)).toBe(Word.SLOTS)
-  expect((Word.SLOTS + SLOT_COUNT) * 4).toBe(RINGS_OFFSET)
+  // A word of state, a moment of 64 bits and a word of credit for each slot.
+  const bySlot = [Word.SLOTS, Word.STARTS, Word.CREDITS]
+  expect([...starts].sort((a, b) => a - b).slice(-3)).toEqual(bySlot)
+  const bounds = [...bySlot, RINGS_OFFSET / 4]
+  const sizes = bySlot.map((word, i) => bounds[i + 1]! - word)
+  expect(sizes).toEqual([SLOT_COUNT, 2 * SLOT_COUNT, SLOT_COUNT])
+  expect(Word.STARTS % 2).toBe(0)
 })
 
 test('the counters fit between their word and the slots, each with a place of its own', () => {
@@ -124,10 +130,12 @@ test('in the commons no two things share a cache line, and all lie behind the be
 test('every bell has a cache line of its own, behind the first words', () => {
   const words: number[] = []
   for (let partition = 0; partition < 3; partition++) {
-    for (let incarnation = 0; incarnation < 4; incarnation++) {
-      words.push(bellWord(partition, incarnation))
+    for (let bell = 0; bell < BELLS_PER_PARTITION; bell++) {
+      words.push(bellWord(partition, bell))
     }
   }
   expect(Math.min(...words)).toBeGreaterThanOrEqual(CommonsWord.END)
-  expect(new Set(words.map((word) => Math.floor(word / LINE_WORDS))).size).toBe(12)
+  expect(new Set(words.map((word) => Math.floor(word / LINE_WORDS))).size).toBe(
+    3 * BELLS_PER_PARTITION,
+  )
 })

@@ -11,7 +11,7 @@ function bothEnds() {
   const region = createRegion(1024, 2048)
   const commons = new CoordinatorCommons(1, [])
   const woken = vi.fn()
-  const bell = commons.openBell(0, 1)
+  const bell = commons.openBell(0)
   const coordinator = new CoordinatorEnd(region, bell)
   const { views } = attachCommons(commons.memory, 1, [])
   const partition = new PartitionEnd(region, views, bell.word, woken)
@@ -61,7 +61,7 @@ test('both rings can be filled to the last byte without touching each other or t
   expect(partition.results.freeBytes()).toBe(0)
   expect(new Set(take(partition.commands))).toEqual(new Set([1]))
   expect(new Set(take(coordinator.results))).toEqual(new Set([2]))
-  expect(partition.slots.start(id)).toBe(true)
+  expect(partition.slots.start(id, 5)).toBe(true)
   expect(viewsOf(region).words[Word.SPACE_WANTED]).toBe(0)
 })
 
@@ -118,7 +118,7 @@ test('memory of another layout is refused by whoever attaches to it', () => {
   const foreign = createRegion(1024, 1024)
   viewsOf(foreign).words[Word.VERSION] = LAYOUT_VERSION + 1
   const commons = new CoordinatorCommons(1, [])
-  const bell = commons.openBell(0, 1)
+  const bell = commons.openBell(0)
   const { views } = attachCommons(commons.memory, 1, [])
   const attempts = [
     () => new CoordinatorEnd(foreign, bell),

@@ -4,8 +4,7 @@
 import { expect, test } from 'vitest'
 import { attachCommons, CoordinatorCommons } from '../../../src/memory/commons.ts'
 import { Bell } from '../../../src/memory/doorbell.ts'
-import { bellWord } from '../../../src/memory/layout.ts'
-import { handOn, joinWaiters, leaveWaiters, ownerOf } from '../../../src/memory/waiters.ts'
+import { handOn, joinWaiters, leaveWaiters, ownerOf, wakeAll } from '../../../src/memory/waiters.ts'
 
 const cells = { owners: 1, minConcurrency: 0, rate: undefined }
 
@@ -13,19 +12,19 @@ function world(partitions: number) {
   const commons = new CoordinatorCommons(partitions, [cells])
   const { views, layout } = attachCommons(commons.memory, partitions, [cells])
   const lane = layout.lanes[0]!
-  for (let partition = 0; partition < partitions; partition++) commons.openBell(partition, 1)
+  const bells = Array.from({ length: partitions }, (_, one) => commons.openBell(one))
+  for (const [one, bell] of bells.entries()) commons.chooseBell(one, bell)
   const sleep = (...those: number[]) => {
-    for (const one of those) Atomics.store(views.words, bellWord(one, 1), Bell.ASLEEP)
+    for (const one of those) Atomics.store(views.words, bells[one]!.word, Bell.ASLEEP)
   }
   const join = (...those: number[]) => {
     for (const one of those) joinWaiters(views.words, lane, one)
     sleep(...those)
   }
-  const isRung = (partition: number) =>
-    Atomics.load(views.words, bellWord(partition, 1)) === Bell.AWAKE
+  const isRung = (partition: number) => bells[partition]!.isAwake
   const pass = (after: number) => handOn(views, layout, lane, after)
   const leave = (partition: number) => leaveWaiters(views.words, lane, partition)
-  return { sleep, join, isRung, pass, leave, commons, views }
+  return { sleep, join, isRung, pass, leave, commons, bells, views, layout, lane }
 }
 
 test('a wake goes to the next waiter after the one that hands on, in a circle, and to one only', () => {
@@ -84,13 +83,26 @@ test('every waiter is woken once as the wake goes round, whoever starts it', () 
 })
 
 test('a waiter with a new thread is rung on the bell of that thread', () => {
-  const { join, pass, commons, views } = world(2)
-  commons.openBell(1, 2)
+  const { join, pass, commons, bells, views } = world(2)
+  const second = commons.openBell(1)
+  Atomics.store(views.words, second.word, Bell.ASLEEP)
   join(1)
-  Atomics.store(views.words, bellWord(1, 2), Bell.ASLEEP)
   pass(0)
-  expect(Atomics.load(views.words, bellWord(1, 2))).toBe(Bell.AWAKE)
-  expect(Atomics.load(views.words, bellWord(1, 1))).toBe(Bell.ASLEEP)
+  expect([bells[1]!.isAwake, second.isAwake]).toEqual([true, false])
+  commons.chooseBell(1, second)
+  join(1)
+  pass(0)
+  expect([bells[1]!.isAwake, second.isAwake]).toEqual([false, true])
+})
+
+test('all who wait can be woken at once, and none who does not', () => {
+  const { join, sleep, isRung, leave, views, layout, lane } = world(40)
+  sleep(...Array.from({ length: 40 }, (_, one) => one))
+  join(0, 31, 32, 39)
+  wakeAll(views, layout, lane)
+  const rung = Array.from({ length: 40 }, (_, one) => one).filter(isRung)
+  expect(rung).toEqual([0, 31, 32, 39])
+  expect(rung.map(leave)).toEqual([false, false, false, false])
 })
 
 test('owners differ for every thread of every partition, and none is 0', () => {

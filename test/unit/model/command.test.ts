@@ -8,6 +8,11 @@ test('a command has priority 128, no delay, and nothing else unless it is told',
     priority: 128,
     deadlineMs: undefined,
     delayMs: 0,
+    timeoutMs: undefined,
+    retry: undefined,
+    signal: undefined,
+    kill: false,
+    onProgress: undefined,
     transferList: undefined,
   })
 })

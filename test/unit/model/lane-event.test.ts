@@ -13,7 +13,8 @@ test('without a filter everything passes and 1,024 events are kept', () => {
 test('every name of an event is allowed in a filter, and each stands once in the list', () => {
   expect(check({ events: [...LANE_EVENTS] }).events).toEqual(LANE_EVENTS)
   expect(new Set(LANE_EVENTS).size).toBe(LANE_EVENTS.length)
-  for (const name of LANE_EVENTS) expect(name).toMatch(/^queue\.(command|lane|shutdown)\.[a-z]+$/)
+  const pattern = /^queue\.(command|dead_letter|partition|lane|shutdown)\.[a-z]+(_[a-z]+)?$/
+  for (const name of LANE_EVENTS) expect(name).toMatch(pattern)
 })
 
 test.each([

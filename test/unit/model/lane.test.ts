@@ -12,6 +12,7 @@ import {
   rankOf,
 } from '../../../src/model/lane.ts'
 import { RateLimitConfig } from '../../../src/model/rate-limit.ts'
+import { RetryPolicy } from '../../../src/model/retry.ts'
 
 test('the lane decides before the command does, and 0 is the most urgent of both', () => {
   expect(rankOf(0, 0)).toBe(0)
@@ -60,6 +61,17 @@ test('a lane that is told nothing has priority 5 and no limits', () => {
     boostSteps: [],
     deadlineMs: undefined,
     rejectsLate: false,
+    timeoutMs: undefined,
+    retry: {
+      retries: 0,
+      backoff: 'exponential',
+      delayMs: 100,
+      maxDelayMs: 30_000,
+      jitter: 0,
+      retryable: undefined,
+      retryTimeouts: false,
+      retryLost: false,
+    },
     maxPending: Number.POSITIVE_INFINITY,
     maxPendingBytes: Number.POSITIVE_INFINITY,
     waitsWhenFull: true,
@@ -73,6 +85,8 @@ test.each([
   ['minConcurrency', [0, 65_536], [-1, 65_537, 0.5, Number.NaN]],
   ['maxConcurrency', [1, 65_536], [0, -1, 65_537, 1.5]],
   ['onDeadline', ['boost', 'reject'], ['ignore', true]],
+  ['timeoutMs', [1, 1.5, 2 ** 31 - 1], [0, -1, 2 ** 31, Number.NaN, '5']],
+  ['retry', [{}, { retries: 1 }], [5, null, []]],
   ['maxPending', [1, 2 ** 31 - 1], [0, 1.5, 2 ** 31]],
   ['maxPendingBytes', [1, Number.MAX_SAFE_INTEGER], [0, -1]],
   ['overflow', ['wait', 'reject'], ['drop', 0]],
@@ -95,6 +109,7 @@ test('a minimum above the maximum is refused', () => {
 
 test('unknown members of the parts of a lane are refused by their path', () => {
   expect(() => plan({ rateLimit: { limt: 1 } })).toThrow('lanes.x.rateLimit.limt is not an option')
+  expect(() => plan({ retry: { retires: 1 } })).toThrow('lanes.x.retry.retires is not an option')
   expect(() => plan({ priorityBoost: { deadline: 1 } })).toThrow(
     'lanes.x.priorityBoost.deadline is not an option',
   )
@@ -106,6 +121,8 @@ test('a config class plans like its plain form', () => {
     .withRateLimit(RateLimitConfig.perMinute(60, { algorithm: 'sliding-window' }))
     .withPriorityBoost(PriorityBoostConfig.custom(100, [50]))
     .withOnDeadline('reject')
+    .withTimeout(250)
+    .withRetryPolicy(RetryPolicy.fixed(2, 10).withLost())
     .withMaxPending(7, 'reject')
     .withMaxPendingBytes(1000)
     .withPressureThreshold(3)
@@ -117,6 +134,8 @@ test('a config class plans like its plain form', () => {
       rateLimit: { limit: 60, windowMs: 60_000, algorithm: 'sliding-window' },
       priorityBoost: { deadlineMs: 100, steps: [{ afterMs: 50, by: 1 }] },
       onDeadline: 'reject',
+      timeoutMs: 250,
+      retry: { retries: 2, backoff: 'fixed', delayMs: 10, maxDelayMs: 10, retryLost: true },
       maxPending: 7,
       overflow: 'reject',
       maxPendingBytes: 1000,

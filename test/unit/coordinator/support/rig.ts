@@ -1,6 +1,7 @@
 // Rig: a coordinator's bound window and the partition it is bound to, on one thread, step by step.
 
 import { MessageChannel } from 'node:worker_threads'
+import { AbortListeners } from '../../../../src/coordinator/abort-listeners.ts'
 import { BoundWindow } from '../../../../src/coordinator/bound-window.ts'
 import { EventHub } from '../../../../src/coordinator/event-hub.ts'
 import { type Lane, LaneTable } from '../../../../src/coordinator/lane-table.ts'
@@ -10,8 +11,9 @@ import {
   type CommandExtras,
   PendingCommand,
 } from '../../../../src/coordinator/pending-command.ts'
+import { Recovery, type RecoveryParts } from '../../../../src/coordinator/recovery.ts'
 import { Timetable } from '../../../../src/coordinator/timetable.ts'
-import type { CommandType } from '../../../../src/coordinator/type-table.ts'
+import { type CommandType, TypeTable } from '../../../../src/coordinator/type-table.ts'
 import { attachCommons, CoordinatorCommons } from '../../../../src/memory/commons.ts'
 import { count } from '../../../../src/memory/counters.ts'
 import { Counter, SLOT_COUNT } from '../../../../src/memory/layout.ts'
@@ -39,15 +41,39 @@ export interface CommandTraits {
 
 let sequences = 0
 
+/** What the commands of a lane need of their manager; nothing is run again unless parts say so. */
+export function services(
+  hub: EventHub = new EventHub(() => {}),
+  parts: Partial<RecoveryParts> = {},
+): Pick<Lane, 'hub' | 'timetable' | 'recovery' | 'signals' | 'onAbort'> {
+  const recovery = new Recovery({
+    hub,
+    isClosing: () => false,
+    maxCrashes: 2,
+    delay: () => {},
+    bury: () => {},
+    ...parts,
+  })
+  const timetable = new Timetable(() => {})
+  return { hub, timetable, recovery, signals: new AbortListeners(), onAbort: () => {} }
+}
+
 /** Makes lanes as a manager has them, over some partitions. */
 export function laneTable(
   lanes: Readonly<Record<string, LaneOptions>>,
   partitions = 1,
-  hub: EventHub = new EventHub(() => {}),
+  given = services(),
 ): LaneTable {
   const plans = Object.entries(lanes).map(([name, options]) => planLane(name, options))
   const needs = plans.map((plan) => laneNeeds(plan, partitions))
-  return new LaneTable(plans, needs, hub, new Timetable(() => {}))
+  return new LaneTable(plans, needs, given)
+}
+
+/** Makes types, in the order of their indices. */
+export function typesOf(...names: string[]): TypeTable {
+  const types = new TypeTable()
+  types.update(names, names)
+  return types
 }
 
 /** Four lanes without limits. */
@@ -67,11 +93,12 @@ export function extras(traits: Partial<CommandExtras>): CommandExtras {
     submittedAtMs: 0,
     deadlineMs: undefined,
     bytes: 0,
+    wishes: undefined,
+    history: undefined,
     isPlaced: true,
     appointment: undefined,
     holder: undefined,
     slot: 0,
-    isSettled: false,
     ...traits,
   }
 }
@@ -113,7 +140,7 @@ export class Rig {
     for (const port of [port1, port2]) port.unref()
     const side = new SidePort(port2)
     const commons = new CoordinatorCommons(index + 1, [])
-    const bell = commons.openBell(index, 1)
+    const bell = commons.openBell(index)
     this.bound = new BoundWindow(region, bell, index, new SidePort(port1), plan)
     const { views } = attachCommons(commons.memory, index + 1, [])
     this.end = new PartitionEnd(region, views, bell.word, () => {})
@@ -130,7 +157,7 @@ export class Rig {
     for (;;) {
       const entry = this.#window.next(ALL, 0)
       if (entry === undefined) return undefined
-      if (this.end.slots.start(entry.id)) {
+      if (this.end.slots.start(entry.id, 5)) {
         count(this.end.views, Counter.STARTED)
         return entry
       }
