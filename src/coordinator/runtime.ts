@@ -191,11 +191,13 @@ export class Runtime {
   async reload(handlers: string | undefined): Promise<void> {
     this.#refuseUnlessRunning()
     const before = this.#threads.handlers
+    const { own } = this.#supervisor
     this.#threads.handlers = handlers ?? before
     try {
       await this.#renewal.renewAll(true)
     } catch (error) {
       this.#threads.handlers = before
+      this.#supervisor.revert(own)
       throw error
     }
     this.intake.types.update(this.#threads.types!, this.#supervisor.own)
