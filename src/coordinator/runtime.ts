@@ -86,8 +86,8 @@ export class Runtime {
       acted: () => this.#act(),
     })
     this.deadLetters = new DeadLetterQueue(plan.deadLetterCapacity, {
-      submit: ({ lane, type, payload, options }) =>
-        this.intake.submitOrder(this.intake.order(lane, type, payload, options, false)),
+      submit: ({ lane, type, payload, options }, onRefused) =>
+        this.intake.submitOrder(this.intake.order(lane, type, payload, options, false), onRefused),
       dropped: (letter) => this.#hub.dropped(letter),
     })
     const signals = new AbortListeners()
