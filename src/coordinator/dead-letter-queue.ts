@@ -27,7 +27,7 @@ export interface DeadLetter {
 
 /** Where letters go to be run again, and who hears of those that are dropped. */
 export interface DeadLetterOffice {
-  submit(letter: DeadLetter): Promise<unknown>
+  submit(letter: DeadLetter, onRefused: () => void): Promise<unknown>
   dropped(letter: DeadLetter): void
 }
 
@@ -80,7 +80,7 @@ export class DeadLetterQueue {
       throw laneError('CORELANE_UNKNOWN_DEAD_LETTER', { received: show(id) })
     }
     // Throws if it is not accepted, before the letter is gone.
-    const result = this.#office.submit(letter)
+    const result = this.#office.submit(letter, () => this.add(letter))
     this.#letters.delete(id)
     return result
   }

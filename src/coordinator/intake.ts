@@ -100,10 +100,11 @@ export class Intake {
    * Submits a command that was checked.
    *
    * @param order - Everything about it.
+   * @param onRefused - Called if it had to wait for room and was not accepted after all.
    * @returns The result.
    * @throws QueueFullError if there is no room and its lane does not let it wait.
    */
-  submitOrder(order: Order): Promise<unknown> {
+  submitOrder(order: Order, onRefused: () => void = () => {}): Promise<unknown> {
     const bytes = order.extras?.bytes ?? 0
     if (!this.#isBounded || this.#parts.room.admits(order.lane, bytes)) return this.#accept(order)
     return new Promise<unknown>((resolve, reject) => {
@@ -112,6 +113,7 @@ export class Intake {
       const waiter = {
         abort: (reason: unknown) => {
           leave()
+          onRefused()
           reject(laneError('CORELANE_ABORTED', { stage: 'waiting for room' }, reason))
         },
       }
@@ -123,11 +125,13 @@ export class Intake {
           this.#parts.refuseFailed(order.home)
           resolve(this.#accept(order))
         } catch (error) {
+          onRefused()
           reject(error)
         }
       }
       const refuse = (reason: unknown) => {
         end()
+        onRefused()
         reject(reason)
       }
       const leave = room.wait(order.lane, { bytes, accept, refuse })

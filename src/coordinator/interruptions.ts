@@ -1,8 +1,9 @@
 // Interruptions: ends commands before they end by themselves: signals, time-outs, streams left.
 // Thread: main.   Owns: nothing; it decides what each of them does to a run.
 
-import { laneError } from '../base/errors.ts'
+import { type LaneError, laneError } from '../base/errors.ts'
 import type { BoundWindow } from './bound-window.ts'
+import type { Incarnation } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 import type { PendingCommand } from './pending-command.ts'
 import type { OverdueRun } from './run-watch.ts'
@@ -49,13 +50,17 @@ export class Interruptions {
     const hasStarted = holder !== undefined && !holder.revoke(slot)
     const stage = hasStarted ? 'running' : 'waiting'
     const error = laneError('CORELANE_ABORTED', { stage }, reason === LEFT ? undefined : reason)
-    const home = this.#parts.partitions.find(({ incarnation }) => incarnation?.window === holder)
+    const { partitions } = this.#parts
+    const home = holder && partitions.find(({ incarnation }) => incarnation?.window === holder)
     const index = home?.index ?? -1
     if (hasStarted) holder.abandon(slot, error, wishes?.kill ? 0 : Number.POSITIVE_INFINITY)
     if (reason === LEFT) command.complete(undefined, index, 0, 0)
     else command.fail(error, index)
-    if (hasStarted && wishes?.kill && home?.incarnation !== undefined) {
-      this.#parts.supervisor().condemn(home.incarnation, error)
+    const incarnation = home?.incarnation
+    if (hasStarted && wishes?.kill && incarnation !== undefined) {
+      // At the end of the turn: the signal may have been aborted by a callback that is called while
+      // results are taken, and that cannot be done twice at once.
+      queueMicrotask(() => this.#kill(incarnation, slot, error))
     }
     this.#parts.acted()
   }
@@ -64,6 +69,14 @@ export class Interruptions {
   flush(): void {
     for (const { incarnation } of this.#parts.partitions) incarnation?.flushOrders()
     this.limits.plan()
+  }
+
+  /** Ends a thread, unless what it is killed for has ended by now. */
+  #kill(incarnation: Incarnation, slot: number, reason: LaneError): void {
+    const { window } = incarnation
+    while (window.drain() > 0);
+    if (window.watch.isAbandoned(slot)) this.#parts.supervisor().condemn(incarnation, reason)
+    this.#parts.acted()
   }
 
   #timedOut(window: BoundWindow, { command, slot, startedAtMs, limitMs }: OverdueRun): void {

@@ -50,9 +50,10 @@ export class Recovery {
     durationMs: number,
   ): void {
     const { retry } = command
-    if (mayRetry(retry) && !command.isStream && isWorthwhile(error, retry.retryable)) {
-      if (this.#retried(command, error, partition)) return
-    }
+    const isRetriable = mayRetry(retry) && !command.isStream
+    const isAgain = isRetriable && isWorthwhile(error, retry.retryable)
+    // The predicate is the caller's, and may have aborted the command.
+    if (command.isSettled || (isAgain && this.#retried(command, error, partition))) return
     this.#end(command, error, partition, startedAtMs, durationMs)
   }
 

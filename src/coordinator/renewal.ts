@@ -93,30 +93,45 @@ export class Renewal {
 
   async #renew(partition: PartitionHandle, mayChange: boolean): Promise<void> {
     const supervisor = this.#supervisor
-    if (supervisor.isClosing) throw laneError('CORELANE_CLOSED', { state: 'closed' })
+    this.#refuseIfClosing()
     const present = partition.incarnation
-    // One that starts at this moment loads the module as it is now.
-    if (present === undefined && partition.failure === undefined) return
+    // One that was worn out has died: its replacement is as new as can be.
+    if (!mayChange && !present?.isReady) return
     const next = supervisor.make(partition)
     partition.successor = next
     try {
       await supervisor.load(next, mayChange)
       next.isReady = false
-      if (present === undefined) this.#revive(partition, next)
-      else if (partition.incarnation === present) await this.#handOver(partition, present, next)
+      // What the present one gave back now would wait for ever.
+      this.#refuseIfClosing()
+      const { incarnation } = partition
+      if (!incarnation?.isReady) await this.#moveIn(partition, next)
+      else if (incarnation === present) await this.#handOver(partition, present, next)
     } finally {
       partition.successor = undefined
-      // Refused, or not needed since the present one died meanwhile.
+      // Refused, or not needed since the present one died and was replaced meanwhile.
       if (partition.incarnation !== next) await next.terminate()
     }
+    this.#refuseIfClosing()
   }
 
-  /** Gives a thread to a partition that was given up. */
-  #revive(partition: PartitionHandle, next: Incarnation): void {
+  #refuseIfClosing(): void {
+    if (this.#supervisor.isClosing) throw laneError('CORELANE_CLOSED', { state: 'closed' })
+  }
+
+  /**
+   * Gives a thread to a partition that has none: it was given up, or its replacement has not loaded
+   * its handlers, which may be old ones.
+   */
+  async #moveIn(partition: PartitionHandle, next: Incarnation): Promise<void> {
+    const late = partition.incarnation
     partition.failure = undefined
     partition.failures = 0
+    partition.retiring = late
     next.isReady = true
     this.#supervisor.adopt(partition, next)
+    await late?.terminate()
+    partition.retiring = undefined
   }
 
   async #handOver(
@@ -130,7 +145,9 @@ export class Renewal {
     await new Promise<void>((resolve) => {
       this.#onProgress = () => {
         const isOver = partition.incarnation !== present || supervisor.isClosing
-        if (isOver || present.window.load.count === 0) resolve()
+        // What runs on for nobody may never end.
+        const isIdle = present.window.load.count === present.window.watch.abandonedCount
+        if (isOver || isIdle) resolve()
       }
       this.#onProgress()
     })

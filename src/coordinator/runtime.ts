@@ -91,8 +91,8 @@ export class Runtime {
       acted: () => this.#act(),
     })
     this.deadLetters = new DeadLetterQueue(plan.deadLetterCapacity, {
-      submit: ({ lane, type, payload, options }) =>
-        this.intake.submitOrder(this.intake.order(lane, type, payload, options, false)),
+      submit: ({ lane, type, payload, options }, onRefused) =>
+        this.intake.submitOrder(this.intake.order(lane, type, payload, options, false), onRefused),
       dropped: (letter) => this.#hub.dropped(letter),
     })
     const signals = new AbortListeners()
@@ -198,11 +198,13 @@ export class Runtime {
   async reload(handlers: string | undefined): Promise<void> {
     this.#refuseUnlessRunning()
     const before = this.#threads.handlers
+    const { own } = this.#supervisor
     this.#threads.handlers = handlers ?? before
     try {
       await this.#renewal.renewAll(true)
     } catch (error) {
       this.#threads.handlers = before
+      this.#supervisor.revert(own)
       throw error
     }
     this.intake.types.update(this.#threads.types!, this.#supervisor.own)

@@ -255,6 +255,15 @@ export class Supervisor {
     return this.#own!
   }
 
+  /**
+   * Takes a reload back.
+   *
+   * @param own - Names of the handlers that the module had before.
+   */
+  revert(own: readonly string[]): void {
+    this.#own = own
+  }
+
   #loadReport(incarnation: Incarnation): Promise<LoadReport> {
     return new Promise((resolve, reject) => {
       const timeoutMs = this.#limits.startTimeoutMs
@@ -341,7 +350,8 @@ export class Supervisor {
     const delayMs = partition.failures === 0 ? 0 : BACKOFF_MS * 2 ** (partition.failures - 1)
     const timer = timers.setTimeout(() => {
       this.#respawns.delete(timer)
-      void this.#replace(partition)
+      // A reload may have given it a thread meanwhile.
+      if (partition.incarnation === undefined) void this.#replace(partition)
     }, delayMs)
     this.#respawns.add(timer)
   }
@@ -354,12 +364,12 @@ export class Supervisor {
       await this.load(incarnation)
     } catch (error) {
       await incarnation?.terminate()
-      if (this.#isClosing) return
+      if (this.#isClosing || partition.incarnation !== incarnation) return
       partition.failures++
       this.#respawn(partition, error instanceof LaneError ? error : this.#loadError(error))
       return
     }
-    this.adopt(partition, incarnation)
+    if (partition.incarnation === incarnation) this.adopt(partition, incarnation)
   }
 }
 
