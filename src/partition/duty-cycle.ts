@@ -159,6 +159,8 @@ export class DutyCycle implements Admission<WindowEntry> {
   stop(reason: unknown): void {
     this.#isStopped = true
     this.#signals.abortAll(reason)
+    // Nobody rings for a stream that waits for credit: it is aborted in its slot word alone.
+    if (this.#streams.isStalled) this.turn()
   }
 
   isUnderMin(laneIndex: number): boolean {
