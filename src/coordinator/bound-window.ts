@@ -215,7 +215,9 @@ export class BoundWindow implements RecordSink, Holder {
       command?.started(this.partition, resultStartedAtMs(views, offset))
       return
     }
-    invariant(slots.isCurrent(id), `record ${id} is of its slot's present command`)
+    // A handler may report from a timer that outlives its run.
+    const isLate = status === ResultStatus.PROGRESS && !slots.isCurrent(id)
+    invariant(isLate || slots.isCurrent(id), `record ${id} is of its slot's present command`)
     if (status === ResultStatus.REVOKED) {
       invariant(command === undefined, `command ${id} was taken back before it was dropped`)
       slots.close(id)
@@ -235,7 +237,7 @@ export class BoundWindow implements RecordSink, Holder {
       return
     }
     if (status === ResultStatus.PROGRESS) {
-      command?.progressed(value, this.partition)
+      if (!isLate) command?.progressed(value, this.partition)
       return
     }
     slots.close(id)

@@ -118,7 +118,10 @@ export class DutyCycle implements Admission<WindowEntry> {
         return signal
       },
       isAborted: (id) => end.slots.isAborted(id),
-      progress: (id, value) => outbox.sendProgress(id, value),
+      progress: (id, value) => {
+        outbox.sendProgress(id, value)
+        if (!outbox.isClear) this.#queueTurn()
+      },
       submit: (id, lane, type, payload, options) => nested.submit(id, lane, type, payload, options),
     }
   }
@@ -177,6 +180,8 @@ export class DutyCycle implements Admission<WindowEntry> {
   stop(reason: unknown): void {
     this.#isStopped = true
     this.#signals.abortAll(reason)
+    // Nobody rings for a stream that waits for credit: it is aborted in its slot word alone.
+    if (this.#streams.isStalled) this.turn()
   }
 
   isUnderMin(laneIndex: number): boolean {
@@ -195,7 +200,7 @@ export class DutyCycle implements Admission<WindowEntry> {
   }
 
   #work(): void {
-    const { end, gate } = this.#parts
+    const { end, gate, outbox } = this.#parts
     end.bell.stayAwake()
     this.#streams.resume()
     while (this.#mayStart()) {
@@ -214,20 +219,27 @@ export class DutyCycle implements Admission<WindowEntry> {
     gate.leaveWaiters()
     // What was sent before may wait for a wake that only a parking partition gives.
     end.coordinatorBell.ring(true)
-    if (this.#streams.isStalled) this.#awaitCredit()
+    if (this.#streams.isStalled || !outbox.isClear) this.#awaitCoordinator()
   }
 
-  /** Sleeps until a stream may go on, since no command may start meanwhile. */
-  #awaitCredit(): void {
-    const { bell } = this.#parts.end
-    bell.announce(Bell.ASLEEP)
-    // One that waits for room in the ring goes on with what it kept, if there is room now.
-    if (!this.#parts.outbox.flush()) this.#parts.end.wantSpace()
-    if (!this.#streams.resume()) {
-      bell.wait()
+  /**
+   * Sleeps until a stream may go on or what is kept has room: no command may start, and the
+   * handlers that run may run for long, or wait for what is kept.
+   */
+  #awaitCoordinator(): void {
+    const { end, outbox } = this.#parts
+    const wasClear = outbox.isClear
+    end.bell.announce(Bell.ASLEEP)
+    if (!outbox.flush()) {
+      end.wantSpace()
+      // Room that came before the wish rings nobody.
+      outbox.flush()
+    }
+    if (!this.#streams.resume() && outbox.isClear === wasClear) {
+      end.bell.wait()
       return
     }
-    bell.stayAwake()
+    end.bell.stayAwake()
     this.#queueTurn()
   }
 
@@ -323,7 +335,11 @@ export class DutyCycle implements Admission<WindowEntry> {
   /** Goes on after something asynchronous ended. */
   #goOn(): void {
     if (this.#waiting.length > 0) {
-      if (this.#running > 0) return
+      if (this.#running > 0) {
+        // A handler that runs may wait for what could not be sent.
+        if (!this.#parts.outbox.isClear) this.#queueTurn()
+        return
+      }
       // It enters before any command: nothing else runs until its microtask.
       this.#isReserved = !this.#isStopped
       this.#waiting.shift()!()

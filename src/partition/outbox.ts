@@ -1,6 +1,6 @@
 // Outbox: puts outcomes into the result ring, and keeps those that find it full.
 // Thread: partition.   Owns: the result ring's encoder and what is kept.
-// Bounded: while something is kept the duty cycle starts nothing new.
+// Bounded: while something is kept the duty cycle starts nothing new, and asks for room.
 
 import type { PartitionEnd } from '../memory/region.ts'
 import { NO_ROOM } from '../memory/ring.ts'
@@ -33,6 +33,8 @@ export class Outbox {
   readonly #reports = new Map<number, unknown>()
   /** Bytes of a stream's value that found the ring full and will be sent again; 0 if none did. */
   #bytesAwaited = 0
+  /** Bytes of the last record that found no room. */
+  #bytesRefused = 0
 
   /**
    * @param end - The partition's end of its region.
@@ -61,7 +63,7 @@ export class Outbox {
     startedAtMs: number,
     durationMs: number,
   ): void {
-    if (this.#isClear && this.#write(id, status, value, startedAtMs, durationMs) > 0) return
+    if (this.isClear && this.#write(id, status, value, startedAtMs, durationMs) > 0) return
     this.#kept.push({ id, status, value, startedAtMs, durationMs })
   }
 
@@ -75,7 +77,7 @@ export class Outbox {
    * @throws SerializationError if it cannot be sent.
    */
   sendChunk(id: number, value: unknown): number {
-    return this.#isClear ? this.#write(id, ResultStatus.CHUNK, value, 0, 0) : 0
+    return this.isClear ? this.#write(id, ResultStatus.CHUNK, value, 0, 0) : 0
   }
 
   /**
@@ -86,11 +88,14 @@ export class Outbox {
    * @throws SerializationError if it cannot be sent.
    */
   sendProgress(id: number, value: unknown): void {
-    if (this.#isClear && this.#write(id, ResultStatus.PROGRESS, value, 0, 0) > 0) return
+    if (this.isClear && this.#write(id, ResultStatus.PROGRESS, value, 0, 0) > 0) return
     this.#reports.set(id, value)
+    // A handler that runs for long may never let the duty cycle look for room.
+    if (this.#hasRoomFor(this.#bytesRefused)) this.flush()
   }
 
-  get #isClear(): boolean {
+  /** Whether nothing is kept, and no stream's value waits for room. */
+  get isClear(): boolean {
     return this.#kept.length === 0 && this.#reports.size === 0 && this.#bytesAwaited === 0
   }
 
@@ -111,10 +116,15 @@ export class Outbox {
       this.#kept.shift()
     }
     if (this.#bytesAwaited === 0) return true
-    const { results } = this.#end
-    if (results.tryClaim(this.#bytesAwaited) === NO_ROOM) return false
-    results.abort()
+    if (!this.#hasRoomFor(this.#bytesAwaited)) return false
     this.#bytesAwaited = 0
+    return true
+  }
+
+  #hasRoomFor(bytes: number): boolean {
+    const { results } = this.#end
+    if (results.tryClaim(bytes) === NO_ROOM) return false
+    results.abort()
     return true
   }
 
@@ -154,6 +164,7 @@ export class Outbox {
     if (offset === NO_ROOM) {
       if (!isSide) this.#encoder.discard()
       if (status === ResultStatus.CHUNK) this.#bytesAwaited = bytes
+      this.#bytesRefused = bytes
       return 0
     }
     const units = unitsOf(isSide ? undefined : length)

@@ -5,6 +5,7 @@
 // them back as its consumer takes values. So a slow consumer stops the producer, and what it has
 // not taken yet stays small.
 
+import { types } from 'node:util'
 import { nowMs, timers } from '../base/clock.ts'
 import { laneError } from '../base/errors.ts'
 import type { PartitionSlots } from '../memory/slots.ts'
@@ -63,8 +64,10 @@ export class StreamRuns {
    * @param id - The command's id in its ring.
    * @param type - Name of the handler.
    * @param given - What it gave.
-   * @returns What its generator returns in the end; undefined if it was ended early.
-   * @throws What the generator throws, or a ConfigError `CORELANE_NO_STREAM`.
+   * @returns What its generator returns in the end.
+   * @throws What the generator throws; ConfigError `CORELANE_NO_STREAM`; SerializationError for a
+   * value that cannot be sent; ClosedError `CORELANE_COMMAND_DROPPED` if it was ended early. Only a
+   * closing manager still waits then, and must not take what came for the whole.
    */
   async run(id: number, type: string, given: unknown): Promise<unknown> {
     const iterator = iteratorOf(await given, type)
@@ -73,14 +76,24 @@ export class StreamRuns {
     for (;;) {
       if (this.#slots.isAborted(id)) {
         await iterator.return?.()
-        return undefined
+        const reason = 'close() was called'
+        throw laneError('CORELANE_COMMAND_DROPPED', { stage: 'running', reason })
       }
       const step = await iterator.next()
       if (step.done) return step.value
-      let weight = this.#outbox.sendChunk(id, step.value)
-      while (weight === 0) {
-        await this.#stall(() => this.#outbox.flush())
-        weight = this.#outbox.sendChunk(id, step.value)
+      let { value } = step
+      let weight: number
+      try {
+        // As `for await` does with the promises of a synchronous iterator.
+        if (types.isPromise(value)) value = await value
+        weight = this.#outbox.sendChunk(id, value)
+        while (weight === 0 && !this.#slots.isAborted(id)) {
+          await this.#stall(() => this.#slots.isAborted(id) || this.#outbox.flush())
+          if (!this.#slots.isAborted(id)) weight = this.#outbox.sendChunk(id, value)
+        }
+      } catch (error) {
+        await endQuietly(iterator)
+        throw error
       }
       sent = (sent + weight) | 0
       if (this.#isSpent(id, sent)) {
@@ -101,6 +114,15 @@ export class StreamRuns {
       this.#stalls.push({ canGoOn, goOn: resolve })
       this.#onStall()
     })
+  }
+}
+
+/** Ends a generator whose failure is known already; as in a loop, its own comes second. */
+async function endQuietly(iterator: AnyIterator): Promise<void> {
+  try {
+    await iterator.return?.()
+  } catch {
+    // The failure that led here is reported.
   }
 }
 

@@ -1,0 +1,229 @@
+// Streams: what a consumer of `manager.stream` sees. Goal: every value once and in order, an end
+// that says how it ended, and a producer that a slow or absent consumer stops.
+
+import { PartitionConfig, RetryPolicy } from 'corelane'
+import { expect, test } from 'vitest'
+import { block, failure, until, within } from '../support/deadline.ts'
+import { open } from '../support/managers.ts'
+import { collect, StreamWords } from './support/streams.ts'
+
+const one = PartitionConfig.none()
+
+test.each(['numbers', 'syncNumbers'])(
+  '200,000 values of %s come once each, in order, and then what it returns',
+  async (type) => {
+    const count = 200_000
+    const manager = await open('streams.js', { partitions: one })
+    const stream = manager.stream('query', type, { count })
+    let next = 0
+    let step = await within(stream.next(), 'the first value')
+    while (!step.done) {
+      if (step.value !== next) expect(step.value).toBe(next)
+      next++
+      step = await stream.next()
+    }
+    expect(next).toBe(count)
+    expect(step.value).toBe(type === 'numbers' ? 'end' : 'sync end')
+    expect(await stream.next()).toEqual({ value: undefined, done: true })
+    expect(manager.stats().lanes.query).toMatchObject({ completed: 1, failed: 0 })
+  },
+)
+
+test('anything that can be iterated is a stream, and promises in it are awaited', async () => {
+  const manager = await open('streams.js', { partitions: one })
+  expect(await collect(manager.stream('query', 'list', [1, 'b', { c: 3 }]))).toEqual([
+    1,
+    'b',
+    { c: 3 },
+  ])
+  expect(await collect(manager.stream('query', 'laterList', [4, 5]))).toEqual([4, 5])
+  expect(await collect(manager.stream('query', 'promised', [6, 7]))).toEqual([12, 14])
+  expect(await collect(manager.stream('query', 'list', []))).toEqual([])
+  const stream = manager.stream('query', 'rejecting')
+  expect(await within(stream.next(), 'a value')).toEqual({ value: 1, done: false })
+  expect(await failure(stream.next(), 'a rejected value')).toMatchObject({
+    message: 'rejected value',
+  })
+})
+
+test.each(['plain', 'text', 'nothing'])(
+  'a handler that gives no stream (%s) fails with what it gave',
+  async (type) => {
+    const manager = await open('streams.js', { partitions: one })
+    const error = await failure(collect(manager.stream('query', type)), type)
+    expect(error).toMatchObject({
+      name: 'ConfigError',
+      code: 'CORELANE_NO_STREAM',
+      details: { type },
+    })
+    expect(await within(manager.run('echo', 1), 'the partition goes on')).toBe(1)
+  },
+)
+
+test('values of every kind arrive as results do', async () => {
+  const manager = await open('streams.js', { partitions: one })
+  const values = await collect(manager.stream('query', 'kinds'))
+  expect(values).toEqual([
+    { a: [1, { b: 'c' }], m: new Map([[1, 2]]) },
+    Buffer.from('buffer'),
+    new Uint8Array([1, 2, 3]),
+    'x'.repeat(300_000),
+    undefined,
+    null,
+    10n ** 30n,
+    new TypeError('an error as a value'),
+    new Uint8Array(100_000).fill(7),
+    { last: true },
+  ])
+})
+
+test.each([false, true])(
+  'a value that cannot cross fails the stream and ends the generator (moved: %s)',
+  async (moved) => {
+    const words = new StreamWords()
+    const manager = await open('streams.js', { partitions: one, ...words.options })
+    const { values, error } = await words.drain(manager.stream('query', 'bad', { after: 3, moved }))
+    expect(values).toEqual([0, 1, 2])
+    expect(error).toMatchObject({ name: 'SerializationError', code: 'CORELANE_UNSERIALIZABLE' })
+    expect(words.ended).toBe(1)
+  },
+)
+
+test.each([0, 3, 700])('an error after %i values comes after all of them', async (after) => {
+  const words = new StreamWords()
+  const manager = await open('streams.js', { partitions: one, ...words.options })
+  const stream = manager.stream('query', 'failing', { after })
+  const first = within(stream.next(), 'the first step')
+  first.catch(() => {})
+  // It has failed before the consumer asks for the second value.
+  await until(() => words.ended === 1, 'the generator failed')
+  await within(manager.run('echo'), 'a command behind it')
+  if (after === 0) {
+    expect(await failure(first, 'the failure')).toMatchObject({ message: 'after 0' })
+    return
+  }
+  const { values, error } = await words.drain(stream)
+  expect([(await first).value, ...values]).toEqual([...Array(after).keys()])
+  expect(error).toMatchObject({ name: 'RangeError', message: `after ${after}` })
+  expect(await stream.next()).toEqual({ value: undefined, done: true })
+})
+
+test.each([1, 3])(
+  'leaving the loop ends the generator and frees the partition (concurrency %i)',
+  async (concurrencyPerPartition) => {
+    const words = new StreamWords()
+    const manager = await open('streams.js', {
+      partitions: one,
+      concurrencyPerPartition,
+      ...words.options,
+    })
+    for await (const value of manager.stream('query', 'numbers', { count: 1e9 })) {
+      if (value === 10) break
+    }
+    expect(await within(manager.run('echo', 'after'), 'a command after it')).toBe('after')
+    await until(() => words.ended === 1, 'its finally ran')
+    expect(manager.stats().lanes.query).toMatchObject({ completed: 2, failed: 0 })
+  },
+)
+
+test('a generator that throws when it is left harms nobody', async () => {
+  const words = new StreamWords()
+  const manager = await open('streams.js', { partitions: one, ...words.options })
+  for await (const value of manager.stream('query', 'stubborn')) if (value === 5) break
+  expect(await within(manager.run('echo', 'after'), 'a command after it')).toBe('after')
+  expect(words.ended).toBe(1)
+})
+
+test('a stream that is never iterated submits nothing, nor does one that is left at once', async () => {
+  const words = new StreamWords()
+  const manager = await open('streams.js', { partitions: one, ...words.options })
+  const stream = manager.stream('query', 'numbers', { count: 5 })
+  const other = manager.stream('query', 'numbers', { count: 5 })
+  expect(await other.return(7)).toEqual({ value: 7, done: true })
+  expect(await other.next()).toEqual({ value: undefined, done: true })
+  await within(manager.run('echo'), 'a command')
+  expect(manager.stats().lanes.query).toMatchObject({ submitted: 1 })
+  expect(words.made).toBe(0)
+  expect(await collect(stream)).toEqual([0, 1, 2, 3, 4])
+})
+
+test('a stream that is left before its first value came ends', async () => {
+  const words = new StreamWords()
+  const manager = await open('streams.js', { partitions: one, ...words.options })
+  const busy = manager.run('burn', 50)
+  const stream = manager.stream('query', 'numbers', { count: 1e9 })
+  const first = stream.next()
+  await stream.return(undefined)
+  expect(await within(first, 'the pending step')).toEqual({ value: undefined, done: true })
+  await within(busy, 'the command before it')
+  expect(await within(manager.run('echo', 1), 'a command behind it')).toBe(1)
+  expect(words.open).toBe(0)
+})
+
+test('a generator as the result of a plain command is refused, and the message says so', async () => {
+  const manager = await open('streams.js', { partitions: one })
+  const error = await failure(manager.run('numbers', { count: 5 }), 'a generator as result')
+  expect(error).toMatchObject({ name: 'SerializationError', code: 'CORELANE_UNSERIALIZABLE' })
+  expect(error.message).toMatch(/enerator/)
+  const outcome = await within(manager.execute('query', 'syncNumbers', { count: 5 }), 'execute')
+  expect(outcome).toMatchObject({ ok: false, error: { code: 'CORELANE_UNSERIALIZABLE' } })
+})
+
+test('retries are refused for a stream, and those of its lane are not used', async () => {
+  const words = new StreamWords()
+  const lanes = { again: { retry: RetryPolicy.fixed(5, 1) } }
+  const manager = await open('streams.js', { partitions: one, lanes, ...words.options })
+  const refused = manager.stream(
+    'again',
+    'failing',
+    { after: 1 },
+    { retry: RetryPolicy.fixed(2, 1) },
+  )
+  expect(await failure(refused.next(), 'with a retry')).toMatchObject({
+    code: 'CORELANE_INVALID_COMMAND',
+    details: { field: 'retry' },
+  })
+  const allowed = manager.stream('again', 'list', [1], { retry: RetryPolicy.none() })
+  expect(await collect(allowed)).toEqual([1])
+  const { values, error } = await words.drain(manager.stream('again', 'failing', { after: 2 }))
+  expect(values).toEqual([0, 1])
+  expect(error).toMatchObject({ message: 'after 2' })
+  expect(words.ended).toBe(1)
+  expect(manager.stats().lanes.again).toMatchObject({ retried: 0, deadLettered: 0 })
+})
+
+test('several streams are read at once, by loops side by side', async () => {
+  const manager = await open('streams.js', { partitions: PartitionConfig.balanced(2) })
+  const all = Array.from({ length: 6 }, (_, i) =>
+    collect(manager.stream('query', 'numbers', { count: 3_000 + i })),
+  )
+  const lengths = (await within(Promise.all(all), 'all streams')).map((values) => {
+    expect(values).toEqual([...values.keys()])
+    return values.length
+  })
+  expect(lengths).toEqual([3_000, 3_001, 3_002, 3_003, 3_004, 3_005])
+})
+
+test('several steps that are asked for at once are answered in order', async () => {
+  const manager = await open('streams.js', { partitions: one })
+  const stream = manager.stream('query', 'numbers', { count: 3 })
+  const steps = await within(Promise.all(Array.from({ length: 5 }, () => stream.next())), 'steps')
+  expect(steps).toEqual([
+    { value: 0, done: false },
+    { value: 1, done: false },
+    { value: 2, done: false },
+    { value: 'end', done: true },
+    { value: undefined, done: true },
+  ])
+})
+
+test('a blocked main thread finds what came meanwhile, and the producer waited for it', async () => {
+  const words = new StreamWords()
+  const manager = await open('streams.js', { partitions: one, ...words.options })
+  const stream = manager.stream('query', 'numbers', { count: 5_000 })
+  const first = await within(stream.next(), 'the first value')
+  block(300)
+  expect(words.made).toBeLessThan(1_100)
+  const rest = await collect(stream)
+  expect([first.value, ...rest]).toEqual([...Array(5_000).keys()])
+})
