@@ -13,7 +13,9 @@ export interface Workload {
   /** A phrase for reports. */
   readonly about: string
   readonly commands: readonly TrialCommand[]
-  /** Commands that come all at once before a pause; 0: as many as may be in flight, all the time. */
+  /**
+   * Commands that come all at once before a pause; 0: as many as may be in flight, all the time.
+   */
   readonly burst: number
 }
 

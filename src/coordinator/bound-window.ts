@@ -23,6 +23,7 @@ import {
   resultWeight,
 } from '../wire/result-record.ts'
 import type { SidePort } from '../wire/side-port.ts'
+import type { ThreadPlan } from './incarnation.ts'
 import type { Holder, PendingCommand } from './pending-command.ts'
 import { type RecallBounds, recall } from './recall.ts'
 import { type OverdueRun, RunWatch } from './run-watch.ts'
@@ -42,11 +43,7 @@ const FLUSH_COUNT = 64
 const DRAIN_COUNT = 1024
 
 /** What a window must know of its manager. */
-export interface WindowPlan {
-  readonly inlineBytesMax: number
-  readonly lanes: readonly unknown[]
-  readonly concurrency: number
-}
+export type WindowPlan = Pick<ThreadPlan, 'inlineBytesMax' | 'lanes' | 'concurrency'>
 
 /** A command that a thread left behind. */
 export interface LeftBehind {

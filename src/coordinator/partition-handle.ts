@@ -42,6 +42,11 @@ export class PartitionHandle {
     return incarnation?.isReady ? incarnation.window : undefined
   }
 
+  /** Where its results come in; undefined while it has no thread. */
+  get results(): BoundWindow | undefined {
+    return this.incarnation?.window
+  }
+
   /** Whether it is held up: by handlers that wait, or by one long command until that settles. */
   get isStuck(): boolean {
     const window = this.incarnation?.window

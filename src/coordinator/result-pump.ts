@@ -36,10 +36,21 @@ const SPIN_SKIP_MAX = 64
 /** After so long the event loop must turn before the pump spins again: it serves everybody else. */
 const SPIN_TURN_MS = 1
 
+/** A ring of results. */
+export interface ResultRing {
+  /** Whether a result has come that was not taken. */
+  readonly hasResults: boolean
+  /** Takes what the ring holds, up to a bound; answers how many records. */
+  drain(): number
+}
+
+/** Something that has such a ring while its thread lives. */
+export interface ResultSource {
+  readonly results: ResultRing | undefined
+}
+
 /** What the pump works for. */
 export interface PumpWork {
-  /** Takes what the rings hold, up to a bound; answers how many records. */
-  drain(): number
   /** Called after a turn that found records. */
   progressed(nowMs: number): void
   /** Whether commands are in flight: then the process must stay alive. */
@@ -48,14 +59,13 @@ export interface PumpWork {
    * Called when nothing came for a moment; whether to look again in a moment instead of sleeping.
    */
   idled(nowMs: number): boolean
-  /** Whether a result has come that was not taken. */
-  hasResults(): boolean
   /** How long the partition with the least to do is at work, in milliseconds. */
   leastWorkMs(): number
 }
 
 /** The coordinator's loop. */
 export class ResultPump {
+  readonly #sources: readonly ResultSource[]
   readonly #work: PumpWork
   readonly #bell: BellSleeper
   /** Ref'd while commands are in flight: a pending `waitAsync` does not keep a process alive. */
@@ -74,9 +84,16 @@ export class ResultPump {
   /**
    * @param commons - The manager's.
    * @param awake - Knows whether there is a core to spin on.
+   * @param sources - Have the rings; undefined while there is none.
    * @param work - What the pump works for.
    */
-  constructor(commons: CoordinatorCommons, awake: AwakeThreads, work: PumpWork) {
+  constructor(
+    commons: CoordinatorCommons,
+    awake: AwakeThreads,
+    sources: readonly ResultSource[],
+    work: PumpWork,
+  ) {
+    this.#sources = sources
     this.#work = work
     this.#awake = awake
     this.#bell = commons.sleeper(this.#turn)
@@ -102,7 +119,7 @@ export class ResultPump {
     else if (startedMs - this.#spinningSinceMs > SPIN_TURN_MS) return
     do {
       for (let i = 0; i < SPIN_LOOKS; i++) {
-        if (!this.#work.hasResults()) continue
+        if (!this.#hasResults()) continue
         this.#spins.learn(true)
         this.#takeResults()
         return
@@ -173,12 +190,18 @@ export class ResultPump {
 
   /** Takes what the rings hold; answers how many records. */
   #takeResults(): number {
-    const count = this.#work.drain()
+    let count = 0
+    for (const { results } of this.#sources) count += results?.drain() ?? 0
     if (count === 0) return 0
     this.#quietTurns = count < FLOW_COUNT ? QUIET_TURNS : 0
     this.#hasDozed = false
     this.#work.progressed(nowMs())
     return count
+  }
+
+  #hasResults(): boolean {
+    for (const { results } of this.#sources) if (results?.hasResults === true) return true
+    return false
   }
 
   #release(): void {

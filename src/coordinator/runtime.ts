@@ -123,11 +123,9 @@ export class Runtime {
       accept: (command, delayMs) => this.#accept(command, delayMs),
     })
     const awake = new AwakeThreads(awakeMemory(), 0, usableCores())
-    this.#pump = new ResultPump(commons, awake, {
-      drain: () => this.#drainRings(),
+    this.#pump = new ResultPump(commons, awake, this.#partitions, {
       progressed: (now) => this.#progressed(now),
       isBusy: () => this.#lanes.openCount > 0,
-      hasResults: () => this.#hasResults(),
       idled: (now) => this.#binder.rebalance(now),
       leastWorkMs: () => this.#binder.leastWorkUs / 1000,
     })
@@ -342,13 +340,6 @@ export class Runtime {
     if (this.#lanes.openCount === 1 && this.#binder.workUs <= LONE_WORK_US) this.#pump.spin()
   }
 
-  #hasResults(): boolean {
-    for (const { incarnation } of this.#partitions) {
-      if (incarnation?.window.hasResults === true) return true
-    }
-    return false
-  }
-
   #requeue(commands: readonly PendingCommand[]): void {
     this.#binder.takeBack(commands)
     this.#progressed(nowMs())
@@ -363,12 +354,6 @@ export class Runtime {
     if (atMs === Number.POSITIVE_INFINITY) return
     const delayMs = Math.max(1, Math.ceil(atMs - nowMs()))
     this.#urgencyTimer = timers.setTimeout(() => this.#progressed(nowMs()), delayMs).unref()
-  }
-
-  #drainRings(): number {
-    let records = 0
-    for (const { incarnation } of this.#partitions) records += incarnation?.window.drain() ?? 0
-    return records
   }
 
   #progressed(now: number): void {

@@ -2,18 +2,18 @@
 // Thread: partition.   Owns: when the thread works and when it sleeps.
 // Must not: decide the order (window), load code (handlers) or encode (outbox).
 
-import { getHeapStatistics } from 'node:v8'
 import { nowMs, timers } from '../base/clock.ts'
-import { laneError } from '../base/errors.ts'
-import { type AwakeThreads, SpinHabit } from '../memory/awake-threads.ts'
-import { count, setReading } from '../memory/counters.ts'
+import { count } from '../memory/counters.ts'
 import { Bell } from '../memory/doorbell.ts'
 import type { LaneGate } from '../memory/lane-gate.ts'
 import { Counter, SLOT_COUNT } from '../memory/layout.ts'
 import type { PartitionEnd } from '../memory/region.ts'
 import type { Admission } from '../schedule/scheduler.ts'
 import { ResultStatus } from '../wire/record-kind.ts'
+import { CommandServices } from './command-services.ts'
+import type { CommandSpin } from './command-spin.ts'
 import type { HandlerTable } from './handlers.ts'
+import type { HeapGauge } from './heap-gauge.ts'
 import type { NestedSubmits } from './nested-submits.ts'
 import type { Outbox } from './outbox.ts'
 import { RunContext, RunningSignals, type RunServices } from './run-context.ts'
@@ -24,24 +24,6 @@ import type { Window, WindowEntry } from './window.ts'
  * After so long the cycle lets the event loop turn: timers, sockets and control calls are served.
  */
 const TURN_MS = 2
-
-/** So long a partition looks for the next command before it sleeps, if there is a core for it. */
-const SPIN_MS = 0.03
-
-/**
- * The same where it has not paid lately: to get into the rhythm of a caller that sends one command
- * after another, the wake of the main thread must be outlasted once.
- */
-const PROBE_MS = 0.12
-
-/** Looks between two readings of the clock. */
-const SPIN_LOOKS = 32
-
-/** Where spinning never pays, one wait in so many begins with it. */
-const SPIN_SKIP_MAX = 64
-
-/** The heap is looked at no more often. */
-const HEAP_LOOK_MS = 100
 
 /** The gate was not asked, or its lane keeps no account. */
 const NOT_ENTERED = -2
@@ -54,7 +36,8 @@ export interface DutyCycleParts {
   readonly window: Window
   readonly outbox: Outbox
   readonly nested: NestedSubmits
-  readonly awake: AwakeThreads
+  readonly spin: CommandSpin
+  readonly heap: HeapGauge
   /** By lane: its name, and whether it has limits. */
   readonly lanes: readonly { readonly name: string; readonly isGated: boolean }[]
   /** Index of the partition. */
@@ -98,8 +81,6 @@ export class DutyCycle implements Admission<WindowEntry> {
   #turnEndsMs = 0
   /** The last reading of the clock: a command's end is the next one's start. */
   #clockMs = 0
-  #heapLookMs = 0
-  readonly #spins = new SpinHabit(SPIN_SKIP_MAX)
   /** Whether the gate let the last admitted command in. */
   #hasEntered = false
   #dueTimer: NodeJS.Timeout | undefined
@@ -108,22 +89,9 @@ export class DutyCycle implements Admission<WindowEntry> {
     this.#parts = parts
     const { end, outbox, nested } = parts
     this.#streams = new StreamRuns(end.slots, outbox, () => this.#queueTurn())
-    this.services = {
-      signalOf: (id) => {
-        const signal = this.#signals.signalOf(id)
-        // It was aborted before anybody asked for its signal.
-        if (end.slots.isAborted(id)) {
-          this.#signals.abort(id, laneError('CORELANE_ABORTED', { stage: 'running' }))
-        }
-        return signal
-      },
-      isAborted: (id) => end.slots.isAborted(id),
-      progress: (id, value) => {
-        outbox.sendProgress(id, value)
-        if (!outbox.isClear) this.#queueTurn()
-      },
-      submit: (id, lane, type, payload, options) => nested.submit(id, lane, type, payload, options),
-    }
+    this.services = new CommandServices(end.slots, outbox, nested, this.#signals, () =>
+      this.#queueTurn(),
+    )
   }
 
   /** Looks for work now; called when the coordinator rings and after an own turn was queued. */
@@ -131,7 +99,7 @@ export class DutyCycle implements Admission<WindowEntry> {
     this.#isTurnQueued = false
     this.#clockMs = nowMs()
     this.#turnEndsMs = this.#clockMs + TURN_MS
-    this.#lookAtHeap()
+    this.#parts.heap.look(this.#clockMs)
     this.#work()
   }
 
@@ -367,9 +335,10 @@ export class DutyCycle implements Admission<WindowEntry> {
 
   /** Sleeps until a command comes or a lane opens; false if there is something to run by now. */
   #park(): boolean {
-    const { end, gate } = this.#parts
+    const { end, gate, spin } = this.#parts
     end.coordinatorBell.ring(true)
-    if (this.#spin()) return false
+    // Handlers that run go on in this thread's event loop.
+    if (this.#running === 0 && spin.hasFound()) return false
     end.bell.announce(Bell.ASLEEP)
     const dueMs = gate.joinWaiters()
     const entry = this.#look()
@@ -382,30 +351,6 @@ export class DutyCycle implements Admission<WindowEntry> {
     count(end.views, Counter.PARKED)
     end.bell.wait()
     return true
-  }
-
-  /** Looks for a command for a moment without sleeping; whether one came. */
-  #spin(): boolean {
-    const { end, awake } = this.#parts
-    // Handlers that run go on in this thread's event loop.
-    if (this.#running > 0 || !this.#spins.isWorthTrying() || !awake.hasCoreToSpare) return false
-    const endsMs = nowMs() + (this.#spins.isProbe ? PROBE_MS : SPIN_MS)
-    do {
-      for (let i = 0; i < SPIN_LOOKS; i++) {
-        if (end.commands.isEmpty) continue
-        this.#spins.learn(true)
-        return true
-      }
-    } while (nowMs() < endsMs)
-    this.#spins.learn(false)
-    return false
-  }
-
-  #lookAtHeap(): void {
-    if (this.#clockMs - this.#heapLookMs < HEAP_LOOK_MS) return
-    this.#heapLookMs = this.#clockMs
-    const { used_heap_size: bytes } = getHeapStatistics()
-    setReading(this.#parts.end.views, Counter.HEAP_KIB, bytes >>> 10)
   }
 
   #wakeAt(dueMs: number): void {

@@ -23,8 +23,10 @@ import {
 import { thrownValue } from '../wire/error-codec.ts'
 import { SidePort } from '../wire/side-port.ts'
 import { fromSideValue, toSideValue } from '../wire/side-value.ts'
+import { CommandSpin } from './command-spin.ts'
 import { DutyCycle } from './duty-cycle.ts'
 import { type HandlerTable, loadHandlers } from './handlers.ts'
+import { HeapGauge } from './heap-gauge.ts'
 import { NestedSubmits } from './nested-submits.ts'
 import { Outbox } from './outbox.ts'
 import { RunContext, type RunFields, RunningSignals, type RunServices } from './run-context.ts'
@@ -90,7 +92,8 @@ async function boot(message: BootMessage): Promise<void> {
     window: new Window(end.views, sidePort, lanes),
     outbox: new Outbox(end, sidePort, message.inlineBytesMax),
     nested: new NestedSubmits(coordinator),
-    awake,
+    spin: new CommandSpin(end.commands, awake),
+    heap: new HeapGauge(end.views),
     lanes: lanes.map(({ name }, index) => ({ name, isGated: isGated(needs[index]!) })),
     partition,
     concurrency: message.concurrency,

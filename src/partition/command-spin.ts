@@ -1,0 +1,52 @@
+// Command spin: looks for the next command for a moment before the partition sleeps.
+// Thread: partition.   Owns: whether that has paid lately.
+
+import { nowMs } from '../base/clock.ts'
+import { type AwakeThreads, SpinHabit } from '../memory/awake-threads.ts'
+import type { RingReader } from '../memory/ring.ts'
+
+/** So long a partition looks, if there is a core for it. */
+const SPIN_MS = 0.03
+
+/**
+ * The same where it has not paid lately: to get into the rhythm of a caller that sends one command
+ * after another, the wake of the main thread must be outlasted once.
+ */
+const PROBE_MS = 0.12
+
+/** Looks between two readings of the clock. */
+const SPIN_LOOKS = 32
+
+/** Where spinning never pays, one wait in so many begins with it. */
+const SPIN_SKIP_MAX = 64
+
+/** Spins. */
+export class CommandSpin {
+  readonly #commands: RingReader
+  readonly #awake: AwakeThreads
+  readonly #habit = new SpinHabit(SPIN_SKIP_MAX)
+
+  /**
+   * @param commands - The ring that is looked at.
+   * @param awake - Knows whether there is a core to spin on.
+   */
+  constructor(commands: RingReader, awake: AwakeThreads) {
+    this.#commands = commands
+    this.#awake = awake
+  }
+
+  /** Looks for a moment without sleeping; whether a command came. */
+  hasFound(): boolean {
+    if (!this.#habit.isWorthTrying() || !this.#awake.hasCoreToSpare) return false
+    const endsMs = nowMs() + (this.#habit.isProbe ? PROBE_MS : SPIN_MS)
+    do {
+      for (let i = 0; i < SPIN_LOOKS; i++) {
+        if (this.#commands.isEmpty) continue
+        this.#habit.learn(true)
+        return true
+      }
+    } while (nowMs() < endsMs)
+    this.#habit.learn(false)
+    return false
+  }
+}
