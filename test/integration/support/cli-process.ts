@@ -95,8 +95,16 @@ export class CliProcess {
   async end(): Promise<Ending> {
     const [code, signal] = (await this.#ended) as [number | null, NodeJS.Signals | null]
     const { stdout, stderr } = this
-    const lines = stdout.split('\n').filter((line) => line !== '')
-    return { code, signal, stdout, stderr, results: lines.map((line) => JSON.parse(line)) }
+    return {
+      code,
+      signal,
+      stdout,
+      stderr,
+      get results() {
+        const lines = stdout.split('\n').filter((line) => line !== '')
+        return lines.map((line) => JSON.parse(line))
+      },
+    }
   }
 }
 

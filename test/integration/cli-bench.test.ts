@@ -1,0 +1,76 @@
+// CLI bench: the comparison of strategies, on built-in work and on the user's own.
+
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, expect, test } from 'vitest'
+import { fixture, runCli } from './support/cli-process.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'corelane-strategies-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const bench = (...args: string[]) => runCli(['bench', 'strategies', '--partitions', '2', ...args])
+
+test('every strategy runs every workload, in text, JSON and a page', async () => {
+  const [json, html] = [join(folder, 'out.json'), join(folder, 'out.html')]
+  const { code, stdout } = await bench('--quick', '--json', json, '--html', html)
+  expect(code).toBe(0)
+  const report = JSON.parse(readFileSync(json, 'utf8'))
+  expect(report.workloads.map(({ name }: { name: string }) => name)).toEqual([
+    'uniform',
+    'zipf',
+    'hot key',
+    'long and short',
+    'bursts',
+  ])
+  for (const { figures, verdict } of report.workloads) {
+    expect(Object.keys(figures)).toEqual(['none', 'roundRobin', 'hash', 'balanced'])
+    for (const { perSecond, failure } of Object.values<{ perSecond: number; failure: unknown }>(
+      figures,
+    )) {
+      expect(perSecond).toBeGreaterThan(0)
+      expect(failure).toBeUndefined()
+    }
+    // One key runs on one thread, in order.
+    expect(figures.none.outOfOrder + figures.hash.outOfOrder).toBe(0)
+    expect(stdout).toContain(verdict)
+  }
+  const page = readFileSync(html, 'utf8')
+  expect(page).toContain('uPlot')
+  expect(page).not.toMatch(/(?:src|href)="?https?:/)
+}, 60_000)
+
+test("the user's own handlers, keys and payloads are used", async () => {
+  const keys = join(folder, 'keys.txt')
+  writeFileSync(keys, 'ada\n{"key":"bob","payload":"</script>"}\n')
+  const html = join(folder, 'own.html')
+  const own = ['--handlers', fixture('survival.js'), '--type', 'echo']
+  const { code, stdout } = await bench('--quick', ...own, '--keys', keys, '--html', html)
+  expect(code).toBe(0)
+  expect(stdout).toContain('yours: 2 commands of yours with 2 keys')
+  expect(stdout).toMatch(/yours: choose \w+: /)
+})
+
+test('a handler that fails is reported, and the exit code says so', async () => {
+  const own = ['--handlers', fixture('survival.js'), '--type', 'alwaysFails', '--payload', '"<b>"']
+  const { code, stdout } = await bench('--quick', ...own)
+  expect(code).toBe(1)
+  expect(stdout).toContain('failed: Error: no: <b>')
+})
+
+test('what makes no sense is refused by name', async () => {
+  for (const [args, message] of [
+    [['--handlers', fixture('survival.js')], '--handlers is given without --type'],
+    [['--type', 'echo'], '--type is given without --handlers'],
+    [['--keys', join(folder, 'none')], '--keys cannot be read'],
+    [['--payload', '{'], '--payload is no JSON'],
+    [['--rounds', '0'], '--rounds is 0; allowed: an integer from 1 to 100'],
+  ] as const) {
+    const { code, stderr } = await bench(...args)
+    expect(code).toBe(2)
+    expect(stderr).toContain(message)
+  }
+  const { code, stderr } = await runCli(['bench', 'everything'])
+  expect(code).toBe(2)
+  expect(stderr).toContain('there is no benchmark "everything"; benchmarks: strategies')
+})
