@@ -58,7 +58,8 @@ export class AbortListeners {
   }
 
   #aborted(signal: AbortSignal, targets: Set<Abortable>): void {
-    this.#listeners.delete(signal)
+    // One that ends because another did is removed, and then not ended again.
     for (const target of targets) target.abort(signal.reason)
+    this.#listeners.delete(signal)
   }
 }

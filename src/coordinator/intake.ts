@@ -48,6 +48,8 @@ export interface Order {
   readonly home: number
   readonly delayMs: number
   readonly extras: CommandExtras | undefined
+  /** What was made of it; undefined until it is accepted. */
+  command: PendingCommand | undefined
 }
 
 /** Checks submits and makes commands of them. */
@@ -188,10 +190,11 @@ export class Intake {
     const extras = this.#extras(lane, payload, options, isDetailed, wishes)
     const home = this.#place(lane, type, options?.key, payload)
     this.#parts.refuseFailed(home)
-    return { lane, type, payload, priority, home, delayMs, extras }
+    return { lane, type, payload, priority, home, delayMs, extras, command: undefined }
   }
 
-  #accept({ lane, type, payload, priority, home, delayMs, extras }: Order): Promise<unknown> {
+  #accept(order: Order): Promise<unknown> {
+    const { lane, type, payload, priority, home, delayMs, extras } = order
     const promise = new Promise<unknown>(capture)
     const rank = rankOf(lane.plan.priority, priority)
     const command = new PendingCommand(
@@ -204,6 +207,7 @@ export class Intake {
       extras,
       captured,
     )
+    order.command = command
     const wishes = extras?.wishes
     if (wishes?.signal !== undefined) this.#parts.signals.add(wishes.signal, command)
     this.#parts.accept(command, delayMs)

@@ -75,11 +75,14 @@ export class NestedServer {
     const order = intake.order(lane, type, payload, options, false)
     const wait: Wait = {
       holder: parent,
+      awaited: () => order.command,
       isOver: () => !from.window.isOpen(command.parent),
       holdsPartition: from.partition,
       holdsLane: parent.laneIndex,
+      holdsKey: parent.key,
       needsPartition: order.home,
       needsLane: lanes.get(lane).index,
+      needsKey: order.extras?.key,
     }
     if (!graph.add(wait)) throw laneError('CORELANE_NESTED_WAIT', { type, lane })
     this.#update(from.partition)

@@ -1,10 +1,11 @@
 // Wait graph: whether handlers that wait for commands could wait for ever.
 // Thread: main.   Owns: which handlers wait for what.
 //
-// A handler holds a run of its partition and a slot of its lane while it waits. The command it
-// waits for needs a run of its home, or of any partition, and a slot of its own lane. Something is
-// stuck if handlers hold all of it and each of those waits for something stuck: the greatest such
-// set is what remains when everything that can still move is taken away step by step.
+// While it waits a handler holds a run of its partition, a slot of its lane, and its key. The
+// command it waits for needs the same of its own home, or of any partition. A handler is blocked if
+// something that it waits for is: a command that cannot start, since blocked handlers hold all that
+// there is of something it needs, or a handler that has started and is blocked itself. The greatest
+// such set is what remains when every handler that can still go on is taken away step by step.
 
 import type { ManagerPlan } from './options.ts'
 
@@ -13,13 +14,18 @@ export interface Wait {
   /** Partition and lane that it holds, by index. */
   readonly holdsPartition: number
   readonly holdsLane: number
+  /** Key that it holds in that partition; undefined if it has none. */
+  readonly holdsKey: string | undefined
   /** Tells apart handlers: one that waits for several commands holds one run. */
   readonly holder: unknown
+  /** What it waits for, which is a holder too once it has started and waits. */
+  readonly awaited: () => unknown
   /** Whether the handler has ended, without waiting for its command. */
   readonly isOver: () => boolean
   /** Partition that the command needs; -1: any. */
   readonly needsPartition: number
   readonly needsLane: number
+  readonly needsKey: string | undefined
 }
 
 /** What there is to hold. */
@@ -86,32 +92,45 @@ export class WaitGraph {
   }
 
   #isStuck(wait: Wait): boolean {
-    const { partitions, runs, laneSlots } = this.#capacity
-    const stuckPartitions = new Set<number>()
-    const stuckLanes = new Set<number>()
-    for (let i = 0; i < partitions; i++) if (this.isHeld(i)) stuckPartitions.add(i)
-    for (const [i, slots] of laneSlots.entries()) {
-      if (this.#holders(({ holdsLane }) => holdsLane === i).size >= slots) stuckLanes.add(i)
+    const { partitions } = this.#capacity
+    const things = this.#things()
+    const holders = this.#holders(() => true)
+    const blocked = new Set(holders)
+    let stuck: ReadonlySet<string> = new Set()
+    const hasRun = (partition: number) => !stuck.has(runOf(partition))
+    const cannotStart = ({ needsPartition, needsLane, needsKey }: Wait) =>
+      stuck.has(slotOf(needsLane)) ||
+      (needsKey !== undefined && stuck.has(keyOf(needsPartition, needsKey))) ||
+      !(needsPartition < 0 ? upTo(partitions).some(hasRun) : hasRun(needsPartition))
+    const cannotEnd = (other: Wait) => {
+      const awaited = other.awaited()
+      return holders.has(awaited) ? blocked.has(awaited) : cannotStart(other)
     }
-    const cannotRun = ({ needsPartition, needsLane }: Wait) =>
-      stuckLanes.has(needsLane) ||
-      (needsPartition < 0
-        ? stuckPartitions.size === partitions
-        : stuckPartitions.has(needsPartition))
-    // A holder goes on once all it waits for can run, and gives back what it holds.
-    for (let before = -1; before !== stuckPartitions.size + stuckLanes.size; ) {
-      before = stuckPartitions.size + stuckLanes.size
-      const blocked = new Set([...this.#waits].filter(cannotRun).map(({ holder }) => holder))
-      for (const i of stuckPartitions) {
-        const holders = this.#holders(({ holdsPartition }) => holdsPartition === i)
-        if (countIn(holders, blocked) < runs) stuckPartitions.delete(i)
-      }
-      for (const i of stuckLanes) {
-        const holders = this.#holders(({ holdsLane }) => holdsLane === i)
-        if (countIn(holders, blocked) < laneSlots[i]!) stuckLanes.delete(i)
-      }
+    for (let before = -1; before !== blocked.size; ) {
+      before = blocked.size
+      stuck = stuckAmong(things, blocked)
+      // A handler goes on once all it waits for has ended, and gives back what it holds.
+      const still = this.#holders(cannotEnd)
+      for (const holder of holders) if (!still.has(holder)) blocked.delete(holder)
     }
-    return cannotRun(wait)
+    return cannotStart(wait)
+  }
+
+  /** What handlers that wait hold, by name. */
+  #things(): Map<string, Thing> {
+    const { runs, laneSlots } = this.#capacity
+    const things = new Map<string, Thing>()
+    const hold = (name: string, count: number, holder: unknown) => {
+      const thing = things.get(name) ?? { count, holders: new Set() }
+      thing.holders.add(holder)
+      things.set(name, thing)
+    }
+    for (const { holder, holdsPartition, holdsLane, holdsKey } of this.#waits) {
+      hold(runOf(holdsPartition), runs, holder)
+      hold(slotOf(holdsLane), laneSlots[holdsLane]!, holder)
+      if (holdsKey !== undefined) hold(keyOf(holdsPartition, holdsKey), 1, holder)
+    }
+    return things
   }
 
   /** The handlers among those that wait which a test picks. */
@@ -120,6 +139,37 @@ export class WaitGraph {
   }
 }
 
-function countIn(holders: ReadonlySet<unknown>, others: ReadonlySet<unknown>): number {
-  return [...holders].filter((holder) => others.has(holder)).length
+/** Something of which there is a number, and the handlers that each hold one. */
+interface Thing {
+  readonly count: number
+  readonly holders: Set<unknown>
+}
+
+/** Names of the things of which blocked handlers hold all. */
+function stuckAmong(
+  things: ReadonlyMap<string, Thing>,
+  blocked: ReadonlySet<unknown>,
+): ReadonlySet<string> {
+  const stuck = new Set<string>()
+  for (const [name, { count, holders }] of things) {
+    if ([...holders].filter((holder) => blocked.has(holder)).length >= count) stuck.add(name)
+  }
+  return stuck
+}
+
+function runOf(partition: number): string {
+  return `run ${partition}`
+}
+
+function slotOf(lane: number): string {
+  return `slot ${lane}`
+}
+
+/** A command with a key that may go anywhere has one partition to go to. */
+function keyOf(partition: number, key: string): string {
+  return `key ${Math.max(partition, 0)} ${key}`
+}
+
+function upTo(count: number): number[] {
+  return Array.from({ length: count }, (_, i) => i)
 }

@@ -1,0 +1,123 @@
+// Goal: a run that takes longer than it may is noticed at that very moment, if the watch is looked
+// at when it asks to be, and nothing else is ever called late.
+// Method: random lives of commands with limits, in a window whose clock stops at every moment that
+// the watch asks for, against a list of starts.
+
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import type { PendingCommand } from '../../src/coordinator/pending-command.ts'
+import { RunWatch } from '../../src/coordinator/run-watch.ts'
+import { RINGS_OFFSET, SLOT_COUNT } from '../../src/memory/layout.ts'
+import { CoordinatorSlots, PartitionSlots, slotOf } from '../../src/memory/slots.ts'
+import { viewsOf } from '../../src/memory/views.ts'
+
+const RUNS = Number(process.env.CORELANE_PROPERTY_RUNS ?? 300)
+const TIMEOUT_MS = 30_000 + RUNS * 100
+
+interface Known {
+  readonly id: number
+  readonly limitMs: number
+  startedAtMs: number | undefined
+}
+
+class World {
+  readonly watch = new RunWatch()
+  readonly #views = viewsOf(new SharedArrayBuffer(RINGS_OFFSET))
+  readonly #slots = new CoordinatorSlots(this.#views)
+  readonly #partition = new PartitionSlots(this.#views)
+  readonly #commands = new Array<PendingCommand | undefined>(SLOT_COUNT).fill(undefined)
+  readonly #ids = new Int32Array(SLOT_COUNT)
+  bound: Known[] = []
+  readonly #graceMs: number
+  now = 0
+
+  constructor(graceMs: number) {
+    this.#graceMs = graceMs
+  }
+
+  bind(limitMs: number): void {
+    const id = this.#slots.open()
+    this.#commands[slotOf(id)] = { timeoutMs: limitMs } as PendingCommand
+    this.#ids[slotOf(id)] = id
+    if (this.watch.isTighter(limitMs)) this.watch.tighten(limitMs, this.now)
+    this.bound.push({ id, limitMs, startedAtMs: undefined })
+  }
+
+  start(one: Known): void {
+    if (one.startedAtMs !== undefined) return
+    one.startedAtMs = this.now
+    this.#partition.start(one.id, this.now)
+  }
+
+  end(one: Known): void {
+    this.bound = this.bound.filter((other) => other !== one)
+    this.#commands[slotOf(one.id)] = undefined
+    this.#slots.close(one.id)
+  }
+
+  /** Goes on to a moment, and looks whenever the watch asks for it. */
+  moveTo(ms: number): void {
+    while (this.watch.checkAtMs <= ms) {
+      this.now = Math.max(this.now, this.watch.checkAtMs)
+      this.look()
+    }
+    this.now = ms
+    // What is late by now was noticed.
+    for (const { startedAtMs = ms, limitMs } of this.bound) {
+      expect(startedAtMs + limitMs).toBeGreaterThan(ms)
+    }
+  }
+
+  look(): void {
+    const late = this.bound.filter(
+      ({ startedAtMs, limitMs }) => startedAtMs !== undefined && startedAtMs + limitMs <= this.now,
+    )
+    const found = this.watch.overdue(this.now, this.#commands, this.#ids, this.#slots)
+    const bySlot = (a: number, b: number) => a - b
+    expect(found.map(({ slot }) => slot).sort(bySlot)).toEqual(
+      late.map(({ id }) => slotOf(id)).sort(bySlot),
+    )
+    for (const one of late) {
+      // It is noticed when it becomes late, not after.
+      expect(one.startedAtMs! + one.limitMs).toBe(this.now)
+      this.bound = this.bound.filter((other) => other !== one)
+      this.#commands[slotOf(one.id)] = undefined
+      const graceEndsMs = this.now + this.#graceMs
+      this.watch.abandon(slotOf(one.id), { graceEndsMs } as never)
+    }
+    // A run that goes on past its grace ends with its thread; here it just ends.
+    for (let slot = 0; this.watch.stuckRun(this.now) !== undefined; slot++) this.watch.ended(slot)
+    if (this.watch.checkAtMs <= this.now) {
+      this.watch.overdue(this.now, this.#commands, this.#ids, this.#slots)
+    }
+  }
+}
+
+const steps = fc.array(
+  fc.record({
+    what: fc.constantFrom('bind', 'bind', 'start', 'start', 'end', 'move', 'move'),
+    who: fc.nat(1000),
+    ms: fc.constantFrom(1, 2, 5, 10, 20, 50),
+  }),
+  { maxLength: 60, size: 'max' },
+)
+
+test(
+  'what runs too long is noticed at once, and nothing else',
+  () => {
+    fc.assert(
+      fc.property(steps, fc.constantFrom(0, 3, 1000, Infinity), (life, graceMs) => {
+        const world = new World(graceMs)
+        for (const { what, who, ms } of life) {
+          const one = world.bound[who % Math.max(1, world.bound.length)]
+          if (what === 'bind') world.bind(ms)
+          if (what === 'start' && one !== undefined) world.start(one)
+          if (what === 'end' && one !== undefined) world.end(one)
+          if (what === 'move') world.moveTo(world.now + ms)
+        }
+      }),
+      { numRuns: RUNS },
+    )
+  },
+  TIMEOUT_MS,
+)

@@ -1,0 +1,100 @@
+// Abort listeners: one listener per signal, as long as it has something to end.
+
+import { getEventListeners } from 'node:events'
+import { expect, test } from 'vitest'
+import { AbortListeners } from '../../../src/coordinator/abort-listeners.ts'
+
+const count = (signal: AbortSignal) => getEventListeners(signal, 'abort').length
+
+function world() {
+  const listeners = new AbortListeners()
+  const controller = new AbortController()
+  const ended: unknown[] = []
+  const target = (name: string) => ({
+    abort: (reason: unknown) => {
+      ended.push([name, reason])
+    },
+  })
+  return { listeners, controller, signal: controller.signal, ended, target }
+}
+
+test('a thousand commands of one signal cost one listener, and each is ended once', () => {
+  const { listeners, controller, signal, ended, target } = world()
+  for (let i = 0; i < 1000; i++) listeners.add(signal, target(`c${i}`))
+  expect([listeners.size, count(signal)]).toEqual([1, 1])
+  controller.abort('enough')
+  expect(ended).toEqual(Array.from({ length: 1000 }, (_, i) => [`c${i}`, 'enough']))
+  expect([listeners.size, count(signal)]).toEqual([0, 0])
+})
+
+test('the listener goes with the last that the signal could end, not before', () => {
+  const { listeners, signal, target } = world()
+  const [a, b] = [target('a'), target('b')]
+  for (const each of [a, b]) listeners.add(signal, each)
+  listeners.remove(signal, a)
+  listeners.remove(signal, a)
+  expect([listeners.size, count(signal)]).toEqual([1, 1])
+  listeners.remove(signal, b)
+  expect([listeners.size, count(signal)]).toEqual([0, 0])
+  listeners.remove(signal, b)
+  expect(listeners.size).toBe(0)
+})
+
+test('what was removed is not ended, the rest is', () => {
+  const { listeners, controller, signal, ended, target } = world()
+  const [a, b] = [target('a'), target('b')]
+  for (const each of [a, b]) listeners.add(signal, each)
+  listeners.remove(signal, a)
+  controller.abort('late')
+  expect(ended).toEqual([['b', 'late']])
+})
+
+test('a signal that was let go is listened to again', () => {
+  const { listeners, controller, signal, ended, target } = world()
+  const a = target('a')
+  listeners.add(signal, a)
+  listeners.remove(signal, a)
+  listeners.add(signal, a)
+  expect(count(signal)).toBe(1)
+  controller.abort(0)
+  expect(ended).toEqual([['a', 0]])
+})
+
+test('signals do not end what belongs to others', () => {
+  const { listeners, controller, signal, ended, target } = world()
+  const other = new AbortController()
+  listeners.add(signal, target('a'))
+  listeners.add(other.signal, target('b'))
+  expect(listeners.size).toBe(2)
+  controller.abort(1)
+  expect([ended, listeners.size, count(other.signal)]).toEqual([[['a', 1]], 1, 1])
+})
+
+test('what removes itself while it is ended is ended once, as are those behind it', () => {
+  const { listeners, controller, signal, ended } = world()
+  for (const name of ['a', 'b', 'c']) {
+    const target = {
+      abort: () => {
+        ended.push(name)
+        listeners.remove(signal, target)
+      },
+    }
+    listeners.add(signal, target)
+  }
+  controller.abort()
+  expect(ended).toEqual(['a', 'b', 'c'])
+})
+
+test('what ends because another was ended is not ended again', () => {
+  const { listeners, controller, signal, ended, target } = world()
+  const second = target('second')
+  const first = {
+    abort: () => {
+      ended.push('first')
+      listeners.remove(signal, second)
+    },
+  }
+  for (const each of [first, second]) listeners.add(signal, each)
+  controller.abort()
+  expect(ended).toEqual(['first'])
+})

@@ -1,0 +1,108 @@
+// Dead-letter queue: what is kept, in which order, and how letters leave.
+
+import { expect, test } from 'vitest'
+import { type DeadLetter, DeadLetterQueue } from '../../../src/coordinator/dead-letter-queue.ts'
+
+function letter(id: string): DeadLetter {
+  return {
+    id,
+    lane: 'a',
+    type: 'burn',
+    payload: { of: id },
+    error: new Error(id),
+    attempts: 2,
+    crashes: 0,
+    firstFailedAtMs: 1,
+    failedAtMs: 2,
+    options: {},
+  }
+}
+
+/** A queue with letters; commands with a name in `failing` are not accepted. */
+function queueOf(capacity: number, ids: string, failing = '') {
+  const dropped: string[] = []
+  const submitted: DeadLetter[] = []
+  const queue = new DeadLetterQueue(capacity, {
+    submit: (one) => {
+      if (failing.includes(one.id)) throw new Error(`no room for ${one.id}`)
+      submitted.push(one)
+      return one.id === 'x' ? Promise.reject(new Error('again')) : Promise.resolve(`ran ${one.id}`)
+    },
+    dropped: ({ id }) => dropped.push(id),
+  })
+  for (const id of ids) queue.add(letter(id))
+  const left = () => queue.list().map(({ id }) => id)
+  return { queue, dropped, submitted, left }
+}
+
+test('letters are listed the oldest first and found by the id of their command', () => {
+  const { queue, left } = queueOf(10, 'abc')
+  expect([queue.size, left()]).toEqual([3, ['a', 'b', 'c']])
+  expect(queue.get('b')).toEqual(letter('b'))
+  expect(queue.get('z')).toBeUndefined()
+})
+
+test('past its capacity the oldest is dropped, and somebody hears of it', () => {
+  const { queue, dropped, left } = queueOf(2, 'abcd')
+  expect([queue.size, left(), dropped]).toEqual([2, ['c', 'd'], ['a', 'b']])
+})
+
+test('with a capacity of 0 every letter is dropped at once', () => {
+  const { queue, dropped } = queueOf(0, 'ab')
+  expect([queue.size, dropped]).toEqual([0, ['a', 'b']])
+})
+
+test('a list is a snapshot', () => {
+  const { queue } = queueOf(10, 'ab')
+  const list = queue.list()
+  queue.purge()
+  expect(list.map(({ id }) => id)).toEqual(['a', 'b'])
+})
+
+test('redriving submits the letter, removes it and gives the new result', async () => {
+  const { queue, submitted, left } = queueOf(10, 'ab')
+  expect(await queue.redrive('a')).toBe('ran a')
+  expect([submitted, left()]).toEqual([[letter('a')], ['b']])
+})
+
+test('a letter is gone as soon as its command is accepted, whatever becomes of that', async () => {
+  const { queue, left } = queueOf(10, 'x')
+  const redriven = queue.redrive('x')
+  expect(left()).toEqual([])
+  await expect(redriven).rejects.toThrow('again')
+})
+
+test('a letter whose command is not accepted stays where it was', async () => {
+  const { queue, left } = queueOf(10, 'abc', 'b')
+  await expect(queue.redrive('b')).rejects.toThrow('no room for b')
+  expect(left()).toEqual(['a', 'b', 'c'])
+})
+
+test('what is no letter cannot be redriven, nor redriven twice', async () => {
+  const { queue, submitted } = queueOf(10, 'a')
+  await queue.redrive('a')
+  for (const id of ['a', 'z', '', undefined as never]) {
+    await expect(queue.redrive(id)).rejects.toMatchObject({ code: 'CORELANE_UNKNOWN_DEAD_LETTER' })
+  }
+  expect(submitted).toHaveLength(1)
+})
+
+test('redriving all submits every letter, the oldest first, and tells how each ended', async () => {
+  const { queue, submitted, left } = queueOf(10, 'axcb', 'c')
+  const ends = await queue.redriveAll()
+  expect(ends).toEqual([
+    { status: 'fulfilled', value: 'ran a' },
+    { status: 'rejected', reason: new Error('again') },
+    { status: 'rejected', reason: new Error('no room for c') },
+    { status: 'fulfilled', value: 'ran b' },
+  ])
+  expect(submitted.map(({ id }) => id)).toEqual(['a', 'x', 'b'])
+  expect(left()).toEqual(['c'])
+})
+
+test('purging tells how many letters it removed, and nobody hears of them', () => {
+  const { queue, dropped, left } = queueOf(10, 'abc')
+  expect([queue.purge('z'), queue.purge('b'), left()]).toEqual([0, 1, ['a', 'c']])
+  expect([queue.purge(), queue.size, queue.purge()]).toEqual([2, 0, 0])
+  expect(dropped).toEqual([])
+})
