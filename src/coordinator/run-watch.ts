@@ -118,12 +118,15 @@ export class RunWatch {
       const command = commands[slot]
       const limitMs = command?.timeoutMs
       if (command === undefined || limitMs === undefined) continue
-      leastMs = Math.min(leastMs, limitMs)
       const isRunning = slots.stateOf(ids[slot]!) === SlotState.RUNNING
       const startedAtMs = isRunning ? slots.startedAtMs(ids[slot]!) : nowMs
       const dueMs = startedAtMs + limitMs
-      if (dueMs <= nowMs) overdue.push({ command, slot, startedAtMs, limitMs })
-      else nextMs = Math.min(nextMs, dueMs)
+      if (dueMs <= nowMs) {
+        overdue.push({ command, slot, startedAtMs, limitMs })
+        continue
+      }
+      leastMs = Math.min(leastMs, limitMs)
+      nextMs = Math.min(nextMs, dueMs)
     }
     for (const { graceEndsMs } of this.#abandoned.values()) nextMs = Math.min(nextMs, graceEndsMs)
     this.#leastLimitMs = leastMs
