@@ -68,6 +68,8 @@ export class BoundWindow implements RecordSink, Holder {
   readonly watch: RunWatch = new RunWatch()
   /** A command that must run here by itself: nothing else is bound until it has ended. */
   reservedFor: PendingCommand | undefined = undefined
+  /** When its partition, which had results and no room for them, was last given some. */
+  grantedAtMs = 0
   /** What handlers are to be told that run for nobody. */
   readonly orders: AbortOrder[] = []
   readonly #bytesMax: number
@@ -198,7 +200,7 @@ export class BoundWindow implements RecordSink, Holder {
    */
   drain(): number {
     const taken = this.#end.results.read(this, DRAIN_COUNT)
-    if (taken > 0) this.#end.grantSpace()
+    if (taken > 0 && this.#end.grantSpace()) this.grantedAtMs = nowMs()
     return taken
   }
 

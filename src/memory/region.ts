@@ -75,15 +75,20 @@ export class CoordinatorEnd {
     this.#resultBytes = results.bytes
   }
 
-  /** Wakes a partition that waits for room for its results, once half the ring is free. */
-  grantSpace(): void {
+  /**
+   * Wakes a partition that waits for room for its results, once half the ring is free.
+   *
+   * @returns Whether it waited and there is room now.
+   */
+  grantSpace(): boolean {
     // OBSERVE(space-wanted): loaded after the head was stored, so either this sees the wish or the
     // partition's re-check sees the room.
-    if (Atomics.load(this.views.words, Word.SPACE_WANTED) === 0) return
-    if (this.results.waitingBytes > this.#resultBytes / 2) return
+    if (Atomics.load(this.views.words, Word.SPACE_WANTED) === 0) return false
+    if (this.results.waitingBytes > this.#resultBytes / 2) return false
     // PUBLISH(space-granted): cleared before the ring, so that a new wish is not wiped out.
     Atomics.store(this.views.words, Word.SPACE_WANTED, 0)
     this.bell.ring(true)
+    return true
   }
 }
 

@@ -49,6 +49,7 @@ test.each(runningDeaths)(
       partitions: one,
       workerData: ledger.workerData,
       resourceLimits: { maxOldGenerationSizeMb: 24 },
+      floatingRejections: 'end',
     })
     const killer = failure(manager.run('die', { index: queued, how }), 'the deadly command')
     const others = Array.from({ length: queued }, (_, i) => manager.run('mark', i))

@@ -1,0 +1,300 @@
+// Retries and dead letters. Goal: a command that failed runs again as its policy says and no other
+// way, it holds nothing meanwhile, and what fails for good is kept to be looked at and run again.
+// Method: handlers that fail a given number of times; delays so long that they never end, or so
+// short that they always do; the clock is only asked for what must at least have passed.
+
+import {
+  commandInfo,
+  type LaneEvent,
+  type LaneEventName,
+  PartitionConfig,
+  type QueueManager,
+  RetryPolicy,
+} from 'corelane'
+import { expect, test } from 'vitest'
+import { failure, rejection, until, within } from '../support/deadline.ts'
+import { Ledger } from '../support/ledger.ts'
+import { open } from '../support/managers.ts'
+
+const one = PartitionConfig.none()
+const soon = RetryPolicy.fixed(3, 1)
+const never = RetryPolicy.fixed(3, 60_000)
+
+function retryManager(options: object = {}): Promise<QueueManager> {
+  const { workerData } = new Ledger(10)
+  return open('stuck.js', { partitions: one, workerData, ...options })
+}
+
+/** Reads events until so many have come. */
+async function events(manager: QueueManager, names: LaneEventName[], count: number) {
+  const subscription = manager.subscribe({ events: names })
+  const read = async () => {
+    const seen: LaneEvent[] = []
+    for await (const event of subscription) if (seen.push(event) === count) break
+    return seen
+  }
+  return { seen: within(read(), `${count} of ${names.join(', ')}`) }
+}
+
+test.each([
+  { policy: RetryPolicy.fixed(4, 20), least: [20, 20, 20] },
+  { policy: { retries: 4, delayMs: 10, backoff: 'exponential' as const }, least: [10, 20, 40] },
+  { policy: { retries: 4, delayMs: 10, maxDelayMs: 15 }, least: [10, 15, 15] },
+  {
+    policy: { retries: 4, delayMs: 40, jitter: 0.5, backoff: 'fixed' as const },
+    least: [20, 20, 20],
+  },
+])('delays before retries grow as the policy says ($least)', async ({ policy, least }) => {
+  const manager = await retryManager()
+  const { seen } = await events(manager, ['queue.command.started'], 4)
+  const options = { retry: policy }
+  const outcome = await within(
+    manager.execute('query', 'flaky', { name: 'a', times: 3 }, options),
+    'the fourth run',
+  )
+  expect(outcome).toMatchObject({ ok: true, value: 4, info: { attempt: 4, type: 'flaky' } })
+  const starts = await seen
+  expect(starts.map(({ attempt }) => attempt)).toEqual([1, 2, 3, 4])
+  const gaps = starts.slice(1).map(({ startedAtMs }, i) => startedAtMs! - starts[i]!.startedAtMs!)
+  for (const [i, gap] of gaps.entries()) expect(gap).toBeGreaterThanOrEqual(least[i]!)
+  expect(manager.stats()).toMatchObject({ retried: 3, completed: 1, failed: 0, deadLetters: 0 })
+})
+
+test('without retries a failure is final, and leaves no letter', async () => {
+  const manager = await retryManager()
+  for (const options of [{}, { retry: RetryPolicy.none() }, { retry: {} }]) {
+    const error = await failure(manager.run('alwaysFails', 'x', options), 'a failure')
+    expect((error as unknown as Record<symbol, object>)[commandInfo]).toMatchObject({ attempt: 1 })
+  }
+  expect(manager.stats()).toMatchObject({ retried: 0, failed: 3, deadLetters: 0 })
+})
+
+test('when retries are used up the last error arrives, with the number of attempts', async () => {
+  const manager = await retryManager()
+  const names: LaneEventName[] = ['queue.command.retry', 'queue.command.dead_lettered']
+  const { seen } = await events(manager, names, 4)
+  const error = await failure(manager.run('flaky', { name: 'b', times: 9 }, { retry: soon }), 'it')
+  expect(error).toBeInstanceOf(RangeError)
+  expect(error.message).toBe('failure 4, attempt 4')
+  expect((error as unknown as Record<symbol, object>)[commandInfo]).toMatchObject({ attempt: 4 })
+  const told = (await seen).map(({ event, attempt, error: why }) => [event, attempt, String(why)])
+  expect(told).toEqual([
+    ...[1, 2, 3].map((n) => [names[0], n, `RangeError: failure ${n}, attempt ${n}`]),
+    [names[1], 4, 'RangeError: failure 4, attempt 4'],
+  ])
+})
+
+test('a predicate decides what is worth another try, and one that throws says no', async () => {
+  const manager = await retryManager()
+  const asked: unknown[] = []
+  const onlySecond = soon.withRetryable((error) => {
+    asked.push(error)
+    return (error as Error).message !== 'failure 2, attempt 2'
+  })
+  const error = await failure(
+    manager.run('flaky', { name: 'c', times: 9 }, { retry: onlySecond }),
+    'the second failure',
+  )
+  expect(error.message).toBe('failure 2, attempt 2')
+  expect(asked).toHaveLength(2)
+  const throwing = soon.withRetryable(() => {
+    throw new Error('of the predicate itself')
+  })
+  const own = await failure(manager.run('alwaysFails', 'own', { retry: throwing }), 'its own')
+  expect(own.message).toBe('no: own')
+  expect(manager.stats()).toMatchObject({ retried: 1, failed: 2, deadLetters: 2 })
+})
+
+test('a predicate that aborts its command ends it once', async () => {
+  const manager = await retryManager()
+  const controller = new AbortController()
+  const retry = soon.withRetryable(() => {
+    controller.abort()
+    return true
+  })
+  const { signal } = controller
+  const error = await failure(manager.run('alwaysFails', 'x', { retry, signal }), 'the command')
+  expect(error.code).toBe('CORELANE_ABORTED')
+  expect(await within(manager.run('flaky', { name: 'd', times: 1 }, { retry: soon }), 'next')).toBe(
+    2,
+  )
+  expect(manager.stats()).toMatchObject({ submitted: 2, failed: 1, completed: 1, pending: 0 })
+})
+
+test('one that waits for its retry holds no slot, and drain waits for it', async () => {
+  const manager = await retryManager({
+    partitions: PartitionConfig.balanced(2),
+    lanes: { limited: { maxConcurrency: 1 } },
+  })
+  const controller = new AbortController()
+  const options = { retry: never, signal: controller.signal }
+  const waiting = failure(manager.run('alwaysFails', 'x', options), 'the one that waits')
+  await until(() => manager.stats().retried === 1, 'it waits for its retry')
+  const others = Array.from({ length: 20 }, (_, index) => manager.run('echo', index))
+  await within(Promise.all(others), 'the others of the lane')
+  expect(manager.stats()).toMatchObject({ pending: 1, active: 0 })
+  const short = manager.run('flaky', { name: 'e', times: 3 }, { retry: RetryPolicy.fixed(3, 30) })
+  const left = await failure(manager.drain(1), 'a short drain')
+  expect(left.code).toBe('CORELANE_DRAIN_TIMEOUT')
+  const drained = manager.drain()
+  expect(await within(short, 'the short one')).toBe(4)
+  controller.abort()
+  await waiting
+  await within(drained, 'drain')
+})
+
+test('close rejects what waits for its retry, and what fails while it closes is final', async () => {
+  const ledger = new Ledger(1)
+  const manager = await retryManager({ workerData: ledger.workerData })
+  const options = { retry: never }
+  const waiting = failure(manager.run('alwaysFails', 'x', options), 'the one that waits')
+  await until(() => manager.stats().retried === 1, 'it waits for its retry')
+  const failing = failure(manager.run('failOnAbort', 0, options), 'the one that runs')
+  await until(() => manager.stats().active === 1, 'one runs')
+  await within(manager.close(), 'close')
+  expect(await waiting).toMatchObject({ name: 'ClosedError', code: 'CORELANE_COMMAND_DROPPED' })
+  expect((await failing).message).toBe('failed on abort')
+  expect(manager.stats()).toMatchObject({ failed: 2, pending: 0, retried: 1 })
+})
+
+test('the policy of a command goes before that of its lane', async () => {
+  const manager = await retryManager({ lanes: { tough: { retry: soon } } })
+  const flaky = (name: string, retry?: RetryPolicy) =>
+    manager.run('flaky', { name, times: 2 }, retry && { retry })
+  expect(await within(flaky('f'), 'that of the lane')).toBe(3)
+  expect((await failure(flaky('g', RetryPolicy.none()), 'none')).message).toContain('failure 1')
+  expect((await failure(flaky('h', RetryPolicy.fixed(1, 1)), 'one')).message).toContain('failure 2')
+  const { options } = manager.deadLetters.list()[0]!
+  expect(options.retry).toMatchObject({ retries: 1, delayMs: 1, backoff: 'fixed' })
+})
+
+test('what cannot be sent twice, or ever, is not retried', async () => {
+  const manager = await retryManager({ lanes: { query: {}, tough: { retry: soon } } })
+  const { buffer } = new Uint8Array(8)
+  for (const [lane, options] of [
+    ['tough', { transferList: [buffer] }],
+    ['query', { transferList: [buffer], retry: { retryLost: true } }],
+  ] as const) {
+    const error = await failure(manager.submit(lane, 'echo', buffer, options), 'a transfer list')
+    expect(error).toMatchObject({ name: 'ConfigError', code: 'CORELANE_INVALID_COMMAND' })
+    expect(error.message).toContain('transferList')
+  }
+  expect(buffer.byteLength).toBe(8)
+  const given = { transferList: [buffer], retry: RetryPolicy.none() }
+  await within(manager.submit('tough', 'echo', buffer, given), 'with RetryPolicy.none()')
+  const payload = await failure(
+    manager.submit('tough', 'echo', () => {}),
+    'a bad payload',
+  )
+  expect(payload.code).toBe('CORELANE_UNSERIALIZABLE')
+  const result = await failure(manager.submit('tough', 'giveFunction'), 'a bad result')
+  expect(result.code).toBe('CORELANE_UNSERIALIZABLE')
+  expect(manager.stats().lanes.tough).toMatchObject({ submitted: 3, retried: 0, failed: 2 })
+})
+
+test('a time-out is final unless the policy says otherwise', async () => {
+  const manager = await retryManager({ timeoutGraceMs: 15_000 })
+  const late = { ms: 60_000 }
+  const final = manager.execute('query', 'wait', late, { timeoutMs: 30, retry: soon })
+  const code = 'CORELANE_TIMEOUT'
+  expect(await within(final, 'a final one')).toMatchObject({
+    error: { code },
+    info: { attempt: 1 },
+  })
+  const retry = soon.withTimeouts()
+  const retried = manager.execute('query', 'wait', late, { timeoutMs: 30, retry })
+  expect(await within(retried, 'retried')).toMatchObject({ error: { code }, info: { attempt: 4 } })
+  expect(manager.stats()).toMatchObject({ timedOut: 5, retried: 3, failed: 2, deadLetters: 2 })
+})
+
+test('a retry that comes after the deadline is late, and one before it leaves nothing behind', async () => {
+  const manager = await retryManager({ lanes: { strict: { onDeadline: 'reject' } } })
+  const options = { retry: RetryPolicy.fixed(3, 1), deadlineMs: 1000 }
+  const good = manager.run('flaky', { name: 'i', times: 2 }, options)
+  expect(await within(good, 'a good one')).toBe(3)
+  const late = manager.run('alwaysFails', 'x', { retry: never, deadlineMs: 300 })
+  expect((await failure(late, 'a late one')).code).toBe('CORELANE_DEADLINE_EXCEEDED')
+  // By now the deadline of the good one has passed too.
+  await within(manager.run('spin', { ms: 900 }, { deadlineMs: 60_000 }), 'a moment')
+  expect(manager.stats()).toMatchObject({ completed: 2, failed: 1, pending: 0 })
+})
+
+test('a dead letter tells what failed, and runs again with what it was submitted with', async () => {
+  const ledger = new Ledger(1)
+  const manager = await retryManager({ workerData: ledger.workerData })
+  const payload = { name: 'j', times: 5 }
+  const error = await rejection(
+    manager.run('flaky', payload, { retry: soon, priority: 7, timeoutMs: 60_000, key: 'k' }),
+    'the failure',
+  )
+  const letters = manager.deadLetters
+  expect(letters.size).toBe(1)
+  const [letter] = letters.list()
+  expect(letter).toMatchObject({ id: '0', lane: 'query', type: 'flaky', attempts: 4, crashes: 0 })
+  expect(letter!.error).toBe(error)
+  expect(letter!.payload).toBe(payload)
+  expect(letter!.options).toMatchObject({ priority: 7, timeoutMs: 60_000, key: 'k' })
+  expect(letter!.failedAtMs).toBeGreaterThan(letter!.firstFailedAtMs)
+  expect(letters.get('0')).toBe(letter)
+  expect(letters.get('1')).toBeUndefined()
+  // It fails once more, and succeeds in its second run.
+  expect(await within(letters.redrive('0'), 'redrive')).toBe(2)
+  expect(letters.size).toBe(0)
+  const unknown = await failure(letters.redrive('0'), 'redrive again')
+  expect(unknown).toMatchObject({ name: 'ConfigError', code: 'CORELANE_UNKNOWN_DEAD_LETTER' })
+  expect(manager.stats()).toMatchObject({ submitted: 2, completed: 1, failed: 1, deadLetters: 0 })
+})
+
+test('past the capacity the oldest letters are dropped; the others can be run again or removed', async () => {
+  const manager = await retryManager({ deadLetterCapacity: 3 })
+  const { seen } = await events(manager, ['queue.dead_letter.dropped'], 2)
+  const letters = manager.deadLetters
+  for (let i = 0; i < 5; i++) {
+    await failure(manager.run('alwaysFails', i, { retry: RetryPolicy.fixed(1, 1) }), `failure ${i}`)
+  }
+  const dropped = (await seen).map(({ id, type, attempt }) => [id, type, attempt])
+  expect(dropped).toEqual([
+    ['0', 'alwaysFails', 2],
+    ['1', 'alwaysFails', 2],
+  ])
+  expect(letters.list().map(({ payload }) => payload)).toEqual([2, 3, 4])
+  expect(manager.stats().deadLetters).toBe(3)
+  const again = await within(letters.redriveAll(), 'redriveAll')
+  expect(again.map((each) => each.status === 'rejected' && each.reason.message)).toEqual([
+    'no: 2',
+    'no: 3',
+    'no: 4',
+  ])
+  expect(letters.list().map(({ id }) => id)).toEqual(['5', '6', '7'])
+  expect([letters.purge('6'), letters.purge('6'), letters.purge(), letters.size]).toEqual([
+    1, 0, 2, 0,
+  ])
+  expect(manager.stats().lanes.query).toMatchObject({ deadLettered: 8, failed: 8 })
+})
+
+test('a letter stays if it is not accepted: after close, in a full lane, and while it waits', async () => {
+  const manager = await retryManager({
+    lanes: { open: {}, full: { maxPending: 1 }, strict: { maxPending: 1, overflow: 'reject' } },
+  })
+  const retry = RetryPolicy.fixed(1, 1)
+  for (const lane of ['full', 'strict']) {
+    await failure(manager.submit(lane, 'alwaysFails', lane, { retry }), 'a failure')
+  }
+  const [full, strict] = manager.deadLetters.list()
+  const controller = new AbortController()
+  const { signal } = controller
+  const held = ['full', 'strict'].map((lane) =>
+    failure(manager.submit(lane, 'heed', 0, { signal }), 'one that fills its lane'),
+  )
+  const refused = await failure(manager.deadLetters.redrive(strict!.id), 'no room')
+  expect(refused.code).toBe('CORELANE_QUEUE_FULL')
+  const waits = failure(manager.deadLetters.redrive(full!.id), 'waits for room')
+  manager.shutdown()
+  expect((await waits).code).toBe('CORELANE_CLOSED')
+  expect((await failure(manager.deadLetters.redrive(full!.id), 'closed')).code).toBe(
+    'CORELANE_CLOSED',
+  )
+  expect(manager.deadLetters.list()).toHaveLength(2)
+  controller.abort()
+  await within(Promise.all(held), 'those that filled the lanes')
+})
