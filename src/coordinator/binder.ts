@@ -181,7 +181,8 @@ export class Binder implements Admission<PendingCommand> {
     const isAfter = this.#stranded !== undefined && rank > this.#strandedRank
     if (isAfter && command.lane.isLimited && command.lane.plan.minConcurrency === 0) return false
     if (this.#bind(command, rank)) return true
-    if (!command.lane.isGated && this.#stranded === undefined) {
+    // One that is kept out for a suspect has not found no room: the suspect may be in a limited lane.
+    if (!command.lane.isGated && this.#stranded === undefined && !this.#isKeptOut(command)) {
       this.#stranded = command
       this.#strandedRank = rank
     }
@@ -284,7 +285,7 @@ export class Binder implements Admission<PendingCommand> {
         best = partition
         break
       }
-      if (isReserved(window)) continue
+      if (isReserved(window, command)) continue
       if (best === undefined || window.load.workUs < best.window!.load.workUs) best = partition
     }
     if (best === undefined) return undefined
@@ -292,8 +293,18 @@ export class Binder implements Admission<PendingCommand> {
     return best.window!.load.count === 0 ? best : undefined
   }
 
+  /** Whether a window that it might go to is kept free for another command. */
+  #isKeptOut(command: PendingCommand): boolean {
+    return this.#parts.partitions.some(
+      ({ index, window }) =>
+        window !== undefined &&
+        (command.home === ANY_PARTITION || command.home === index) &&
+        isReserved(window, command),
+    )
+  }
+
   #accepts(window: BoundWindow, command: PendingCommand, rank: number): boolean {
-    if (isReserved(window)) return false
+    if (isReserved(window, command)) return false
     const { lane } = command
     if (!lane.isGated) return window.accepts(command, rank)
     const bound = window.load.inLane(lane.index)
@@ -323,8 +334,19 @@ export class Binder implements Admission<PendingCommand> {
   }
 }
 
-/** Whether a window is kept free for a command that must run by itself. */
-function isReserved(window: BoundWindow): boolean {
-  if (window.reservedFor?.isSettled) window.reservedFor = undefined
-  return window.reservedFor !== undefined
+/**
+ * Whether a window is kept free for a command that must run by itself, and not for this one.
+ *
+ * Of a lane only the front is looked at. What is ahead of a suspect in its own lane must therefore
+ * pass while the suspect waits: neither would ever be bound.
+ */
+function isReserved(window: BoundWindow, command: PendingCommand): boolean {
+  const { reservedFor } = window
+  if (reservedFor === undefined || reservedFor === command) return false
+  const holder = reservedFor.extras?.holder
+  if (reservedFor.isSettled || (holder !== undefined && holder !== window)) {
+    window.reservedFor = undefined
+    return false
+  }
+  return reservedFor.lane !== command.lane || holder === window
 }

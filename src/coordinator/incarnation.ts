@@ -20,6 +20,7 @@ import {
   type LoadReport,
   type NestedSubmit,
   type PartitionControl,
+  releaseControl,
   serveControl,
 } from '../wire/control.ts'
 import { SidePort } from '../wire/side-port.ts'
@@ -171,6 +172,8 @@ export class Incarnation {
         this.isReady = false
         this.#exit = { code, cause: this.#cause }
         for (const fail of this.#waiting) fail(this.lostError('in a control call', true))
+        // Else its region would stay for ever.
+        releaseControl(this.#control)
         resolve(this.#exit)
       })
     })

@@ -3,7 +3,7 @@
 // Rare and slow by nature: boot, broadcast, liveness, stop. Carried by comlink.
 
 import type { MessagePort } from 'node:worker_threads'
-import { type Endpoint, expose, type Remote, wrap } from 'comlink'
+import { type Endpoint, expose, type Remote, releaseProxy, wrap } from 'comlink'
 import nodeAdapter from 'comlink/dist/umd/node-adapter.js'
 import type { ErrorCode, ErrorDetails } from '../base/errors.ts'
 import type { SharedMemory } from '../memory/views.ts'
@@ -144,4 +144,14 @@ export function serveControl<Side extends object>(port: MessagePort, side: Side)
  */
 export function callControl<Side extends object>(port: MessagePort): Remote<Side> {
   return wrap<Side>(endpoint(port))
+}
+
+/**
+ * Lets a proxy go once the other side's thread has ended. Comlink's registry holds the port of every
+ * proxy that is alive, and what serves on the port may hold the proxy: that circle is never collected.
+ *
+ * @param control - Made by {@link callControl}; it cannot be used any more.
+ */
+export function releaseControl(control: Remote<object>): void {
+  control[releaseProxy]()
 }
