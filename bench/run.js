@@ -6,7 +6,8 @@ import { fileURLToPath } from 'node:url'
 import { readCommandLine, USAGE } from './support/command-line.js'
 import { installPeers } from './support/install-peers.js'
 import { describeMachine, headerLines, loadAverage } from './support/machine.js'
-import { writeReadme } from './support/markdown.js'
+import { writeHeadline, writeReadme } from './support/markdown.js'
+import { writePage } from './support/page.js'
 import { readReport, writeReport } from './support/report-file.js'
 import { outputOf, startRows } from './support/start-rows.js'
 import { microLines, rowLines } from './support/terminal.js'
@@ -138,7 +139,15 @@ else if (options.isList) {
   }
   const path = save(options, report)
   if (path !== undefined) print('', `results: ${path}`)
-  if (options.isMarkdown) writeReadme(report)
+  const page = options.html ?? (options.json === undefined && path?.replace(/json$/, 'html'))
+  if (page) {
+    writePage(page, report)
+    print(`page: ${page}`)
+  }
+  if (options.isMarkdown) {
+    writeReadme(report)
+    writeHeadline(report)
+  }
   if (report.failures.length > 0) {
     print('', 'failed:', ...report.failures.map((line) => `  ${line}`))
     process.exitCode = 1

@@ -13,7 +13,8 @@ export const USAGE = `npm run bench -- [options]
   --sample-ms <n>     how long a sample launches commands, 200 by default
   --quick             a smoke of every row in seconds; its figures mean nothing
   --json <file>       write the results there; a full run writes into bench/results by itself
-  --markdown          put the results into bench/README.md
+  --html <file>       write a page with charts; a full run writes it beside its results by itself
+  --markdown          put the results into bench/README.md, and the headline into README.md
   --from <file>       measure nothing, take the results of an earlier run
   --list              print the ids of the rows and the names of the systems`
 
@@ -55,6 +56,7 @@ export function readCommandLine(words) {
       'sample-ms': { type: 'string' },
       quick: { type: 'boolean', default: false },
       json: { type: 'string' },
+      html: { type: 'string' },
       markdown: { type: 'boolean', default: false },
       from: { type: 'string' },
       list: { type: 'boolean', default: false },
@@ -73,6 +75,7 @@ export function readCommandLine(words) {
     settings,
     isQuick: values.quick,
     json: values.json,
+    html: values.html,
     isMarkdown: values.markdown,
     from: values.from,
     isList: values.list,

@@ -1,5 +1,5 @@
-// Markdown: a report as the results section of bench/README.md.
-// Thread: any.   Owns: what lies between the marks of that file.
+// Markdown: a report as the results section of bench/README.md, its headline in README.md.
+// Thread: any.   Owns: what lies between the marks of those files.
 // @ts-check
 
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -13,6 +13,9 @@ import { headerLines } from './machine.js'
 const README = new URL('../README.md', import.meta.url)
 const START = '<!-- results: written by npm run bench -- --markdown -->'
 const END = '<!-- end of results -->'
+const FRONT = new URL('../../README.md', import.meta.url)
+const HEADLINE_START = '<!-- headline: written by npm run bench -- --markdown -->'
+const HEADLINE_END = '<!-- end of headline -->'
 
 /**
  * The results section.
@@ -85,15 +88,77 @@ function rowTable(row) {
   return lines
 }
 
+/** Rows of the headline, with what they are called there. */
+const HEADLINE = Object.freeze({
+  'echo-number': 'a number, 1,000 in flight',
+  'echo-small-object': 'a small object, 1,000 in flight',
+  'serial-number': 'one call at a time',
+})
+
+/**
+ * The headline: a chart that is drawn where this is read, and a table.
+ *
+ * @param {Report} report
+ */
+function headlineOf({ rows, machine }) {
+  const drawn = rows.filter(({ id }) => id in HEADLINE)
+  const echo = drawn.find(({ id }) => id === 'echo-number')
+  const systems = (echo?.entries ?? []).map(({ system }) => system)
+  const [column] = echo?.columns ?? []
+  const bars = systems.map((name) => {
+    const entry = echo?.entries.find(({ system }) => system === name)
+    return entry === undefined || column === undefined ? 0 : spreadOf(entry, column).median
+  })
+  const lines = [
+    '```mermaid',
+    'xychart-beta horizontal',
+    '  title "No-op commands with a number per second, 2 threads"',
+    `  x-axis [${systems.map((name) => `"${systemNamed(name).title}"`).join(', ')}]`,
+    `  bar [${bars.map((bar) => Math.round(bar)).join(', ')}]`,
+    '```',
+    '',
+    '| | corelane | Piscina | |',
+    '|---|--:|--:|--:|',
+  ]
+  for (const row of drawn) {
+    const [headline] = row.columns
+    if (headline === undefined) continue
+    const [ours, theirs] = ['corelane', 'piscina'].map((name) => {
+      const entry = row.entries.find(({ system }) => system === name)
+      return entry === undefined ? '–' : show(spreadOf(entry, headline).median, headline.digits)
+    })
+    const ratio = ratioOf(row, 'corelane', 'piscina')
+    const times = show(headline.better === 'less' ? 1 / ratio : ratio, 1)
+    const about = HEADLINE[/** @type {keyof typeof HEADLINE} */ (row.id)]
+    lines.push(`| ${about}, ${headline.title} | ${ours} | ${theirs} | ${times} × better |`)
+  }
+  lines.push('', `${headerLines(machine).slice(0, 3).join('; ')}.`)
+  return lines.join('\n')
+}
+
 /**
  * Puts the results section into bench/README.md.
  *
  * @param {Report} report
  */
 export function writeReadme(report) {
-  const text = readFileSync(README, 'utf8')
-  const [start, end] = [text.indexOf(START), text.indexOf(END)]
-  if (start < 0 || end < start) throw new Error(`bench/README.md lacks ${START} or ${END}`)
-  const before = text.slice(0, start + START.length)
-  writeFileSync(README, `${before}\n\n${markdownOf(report)}\n\n${text.slice(end)}`)
+  put(README, START, END, markdownOf(report))
+}
+
+/**
+ * Puts the headline into README.md.
+ *
+ * @param {Report} report
+ */
+export function writeHeadline(report) {
+  put(FRONT, HEADLINE_START, HEADLINE_END, headlineOf(report))
+}
+
+/** @param {URL} file @param {string} start @param {string} end @param {string} content */
+function put(file, start, end, content) {
+  const text = readFileSync(file, 'utf8')
+  const [from, to] = [text.indexOf(start), text.indexOf(end)]
+  if (from < 0 || to < from) throw new Error(`${file.pathname} lacks ${start} or ${end}`)
+  const before = text.slice(0, from + start.length)
+  writeFileSync(file, `${before}\n\n${content}\n\n${text.slice(to)}`)
 }
