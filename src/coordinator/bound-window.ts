@@ -210,7 +210,10 @@ export class BoundWindow implements RecordSink, Holder {
       command?.started(this.partition, resultStartedAtMs(views, offset))
       return
     }
-    invariant(slots.isCurrent(id), `record ${id} is of its slot's present command`)
+    // A handler may report after it has ended, when its slot has another command.
+    const isCurrent = slots.isCurrent(id)
+    const isLate = status === ResultStatus.PROGRESS && !isCurrent
+    invariant(isCurrent || isLate, `record ${id} is of its slot's present command`)
     if (status === ResultStatus.REVOKED) {
       invariant(command === undefined, `command ${id} was taken back before it was dropped`)
       slots.close(id)
@@ -230,7 +233,7 @@ export class BoundWindow implements RecordSink, Holder {
       return
     }
     if (status === ResultStatus.PROGRESS) {
-      command?.progressed(value, this.partition)
+      if (isCurrent) command?.progressed(value, this.partition)
       return
     }
     slots.close(id)
