@@ -1,11 +1,11 @@
 // Wait graph: whether handlers that wait for commands could wait for ever.
 // Thread: main.   Owns: which handlers wait for what.
 //
-// While it waits a handler holds a run of its partition, a slot of its lane, and its key. The command
-// it waits for needs the same of its own home, or of any partition. A handler is blocked if something
-// that it waits for is: a command that cannot start, since blocked handlers hold all that there is
-// of something it needs, or a handler that has started and is blocked itself. The greatest such set
-// is what remains when every handler that can still go on is taken away step by step.
+// While it waits a handler holds a run of its partition, a slot of its lane, and its key. The
+// command it waits for needs the same of its own home, or of any partition. A handler is blocked if
+// something that it waits for is: a command that cannot start, since blocked handlers hold all that
+// there is of something it needs, or a handler that has started and is blocked itself. The greatest
+// such set is what remains when every handler that can still go on is taken away step by step.
 
 import type { ManagerPlan } from './options.ts'
 
