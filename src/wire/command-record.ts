@@ -28,7 +28,7 @@ const TIMED_BIT = 1 << 31
 export interface CommandFields {
   readonly typeIndex: number
   readonly laneIndex: number
-  /** 1 to {@link ATTEMPT_MAX}. */
+  /** From 1; past {@link ATTEMPT_MAX} the record says that. */
   readonly attempt: number
   readonly sequence: number
   readonly rank: number
@@ -66,7 +66,8 @@ export function writeCommandHead(
   const { words, floats, bytes } = views
   const word = offset >> 2
   const { key, isTimed } = command
-  const meta = command.typeIndex | (command.laneIndex << 16) | (command.attempt << 24)
+  const attempt = Math.min(command.attempt, ATTEMPT_MAX)
+  const meta = command.typeIndex | (command.laneIndex << 16) | (attempt << 24)
   words[word] = id
   words[word + 1] = isTimed ? meta | TIMED_BIT : meta
   floats[(offset >> 3) + 1] = command.sequence

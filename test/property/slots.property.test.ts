@@ -1,6 +1,7 @@
-// Goal: whatever both ends do in whatever order, a command is started or revoked at most once, and
-// what comes too late for a slot's earlier command changes nothing.
-// Method: random sequences of open, start, revoke and close, late ones included, against a table.
+// Goal: whatever both ends do in whatever order, a command is started or revoked at most once, is
+// aborted only while it runs, and what comes too late for a slot's earlier command changes nothing.
+// Method: random sequences of open, start, revoke, abort and close, late ones included, against a
+// table.
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
@@ -27,6 +28,8 @@ interface Model {
   readonly open: Map<number, SlotStateValue>
   /** Commands that were closed. */
   readonly past: number[]
+  /** Those that were aborted. */
+  readonly aborted: Set<number>
 }
 
 type Command = fc.Command<Model, Ends>
@@ -61,16 +64,20 @@ abstract class OnCommand implements Command {
     for (const [id, state] of model.open) {
       expect(ends.coordinator.stateOf(id)).toBe(state)
       expect(ends.coordinator.isCurrent(id)).toBe(true)
+      expect(ends.partition.isAborted(id)).toBe(model.aborted.has(id))
     }
     expect(ends.coordinator.freeCount).toBe(SLOT_COUNT - model.open.size)
   }
 }
 
 class Start extends OnCommand {
-  override step(model: Model, { partition }: Ends, id: number): void {
+  override step(model: Model, { coordinator, partition }: Ends, id: number): void {
     const isQueued = model.open.get(id) === SlotState.QUEUED
-    expect(partition.start(id, 5)).toBe(isQueued)
-    if (isQueued) model.open.set(id, SlotState.RUNNING)
+    const startedAtMs = this.choice + 0.5
+    expect(partition.start(id, startedAtMs)).toBe(isQueued)
+    if (!isQueued) return
+    model.open.set(id, SlotState.RUNNING)
+    expect(coordinator.startedAtMs(id)).toBe(startedAtMs)
   }
 
   override toString(): string {
@@ -87,6 +94,22 @@ class Revoke extends OnCommand {
 
   override toString(): string {
     return `revoke(${this.isLate ? 'late ' : ''}${this.choice})`
+  }
+}
+
+class Abort extends OnCommand {
+  override step(model: Model, { coordinator }: Ends, id: number): void {
+    const isRunning = model.open.get(id) === SlotState.RUNNING
+    const isFirst = isRunning && !model.aborted.has(id)
+    const isAborted = coordinator.abort(id)
+    if (isRunning) model.aborted.add(id)
+    // Of a slot that nobody has opened since, the word is still that of its last command.
+    if (this.isLate && ![...model.open.keys()].some((one) => slotOf(one) === slotOf(id))) return
+    expect(isAborted).toBe(isFirst)
+  }
+
+  override toString(): string {
+    return `abort(${this.isLate ? 'late ' : ''}${this.choice})`
   }
 }
 
@@ -146,6 +169,7 @@ test(
         fc.constant(new Open()),
         fc.tuple(choice, fc.boolean()).map(([which, isLate]) => new Start(which, isLate)),
         fc.tuple(choice, fc.boolean()).map(([which, isLate]) => new Revoke(which, isLate)),
+        fc.tuple(choice, fc.boolean()).map(([which, isLate]) => new Abort(which, isLate)),
         choice.map((which) => new Close(which)),
       ],
       { maxCommands: 100 },
@@ -157,7 +181,10 @@ test(
           coordinator: new CoordinatorSlots(views),
           partition: new PartitionSlots(views),
         }
-        fc.modelRun(() => ({ model: { open: new Map(), past: [] }, real }), steps)
+        fc.modelRun(
+          () => ({ model: { open: new Map(), past: [], aborted: new Set<number>() }, real }),
+          steps,
+        )
       }),
       { numRuns: RUNS },
     )

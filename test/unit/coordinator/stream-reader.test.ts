@@ -1,4 +1,4 @@
-// Stream reader: what its caller sees of values, ends and failures, and what the producer gets back.
+// Stream reader: what its caller sees of values, ends and failures, and what its producer gets.
 
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'

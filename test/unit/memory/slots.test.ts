@@ -112,6 +112,61 @@ test('generations wrap after 2^22 uses of a slot, through negative ids, and ids 
   expect(previous).toBe(first)
 })
 
+test('only a running command can be aborted, and its partition sees it from then on', () => {
+  const { coordinator, partition } = bothEnds()
+  const id = coordinator.open()
+  expect([coordinator.abort(id), partition.isAborted(id)]).toEqual([false, false])
+  expect(partition.start(id, 5)).toBe(true)
+  expect(partition.isAborted(id)).toBe(false)
+  expect([coordinator.abort(id), partition.isAborted(id)]).toEqual([true, true])
+  // It is told once, and is still what runs in its slot.
+  expect([coordinator.abort(id), coordinator.stateOf(id)]).toEqual([false, SlotState.RUNNING])
+  expect([coordinator.revoke(id), partition.start(id, 6)]).toEqual([false, false])
+  const revoked = coordinator.open()
+  coordinator.revoke(revoked)
+  expect([coordinator.abort(revoked), coordinator.stateOf(revoked)]).toEqual([
+    false,
+    SlotState.REVOKED,
+  ])
+})
+
+test('an abort is for one command and not for the next in its slot, nor from the last', () => {
+  const { coordinator, partition } = bothEnds()
+  const first = coordinator.open()
+  partition.start(first, 5)
+  coordinator.abort(first)
+  coordinator.close(first)
+  const second = coordinator.open()
+  expect(slotOf(second)).toBe(slotOf(first))
+  expect([partition.isAborted(first), partition.isAborted(second)]).toEqual([false, false])
+  partition.start(second, 6)
+  expect([coordinator.abort(first), partition.isAborted(second)]).toEqual([false, false])
+  expect([coordinator.abort(second), partition.isAborted(second)]).toEqual([true, true])
+  expect(partition.isAborted(first)).toBe(false)
+})
+
+test('the coordinator reads when each command was started, to a fraction of a millisecond', () => {
+  const { views, coordinator, partition } = bothEnds()
+  const ids = Array.from({ length: SLOT_COUNT }, () => coordinator.open())
+  for (const [i, id] of ids.entries()) partition.start(id, 1e9 + i + 0.25)
+  expect(ids.map((id) => coordinator.startedAtMs(id))).toEqual(ids.map((_, i) => 1e9 + i + 0.25))
+  // What is before and after them is left alone.
+  for (const id of ids) expect(coordinator.stateOf(id)).toBe(SlotState.RUNNING)
+  expect(views.words.subarray(Word.CREDITS).every((word) => word === 0)).toBe(true)
+})
+
+test('credit goes to one stream, wraps, and starts from 0 for the next in its slot', () => {
+  const { coordinator, partition } = bothEnds()
+  const [one, other] = [coordinator.open(), coordinator.open()]
+  coordinator.grant(one, 512)
+  expect([partition.creditOf(one), partition.creditOf(other)]).toEqual([512, 0])
+  coordinator.grant(one, (2 ** 31 + 5) | 0)
+  expect(partition.creditOf(one)).toBe(-(2 ** 31) + 5)
+  coordinator.close(one)
+  const next = coordinator.open()
+  expect([slotOf(next), partition.creditOf(next)]).toEqual([slotOf(one), 0])
+})
+
 test('the states of a word are told apart by its low bits', () => {
   expect(new Set(Object.values(SlotState)).size).toBe(4)
   for (const state of Object.values(SlotState)) expect(state).toBeLessThan(16)

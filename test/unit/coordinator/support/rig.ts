@@ -9,6 +9,7 @@ import { PartitionHandle } from '../../../../src/coordinator/partition-handle.ts
 import {
   ANY_PARTITION,
   type CommandExtras,
+  type CommandWishes,
   PendingCommand,
 } from '../../../../src/coordinator/pending-command.ts'
 import { Recovery, type RecoveryParts } from '../../../../src/coordinator/recovery.ts'
@@ -37,9 +38,19 @@ export interface CommandTraits {
   readonly lane?: Lane
   readonly deadlineMs?: number
   readonly isDetailed?: boolean
+  readonly wishes?: Partial<CommandWishes>
 }
 
 let sequences = 0
+
+const NO_WISHES: CommandWishes = {
+  timeoutMs: undefined,
+  retry: undefined,
+  signal: undefined,
+  kill: false,
+  onProgress: undefined,
+  stream: undefined,
+}
 
 /** What the commands of a lane need of their manager; nothing is run again unless parts say so. */
 export function services(
@@ -110,10 +121,13 @@ export function command(
 ): PendingCommand {
   const { rank = 0, sequence = ++sequences, estimateUs = 100, payload = sequence } = traits
   const { key, transferList, deadlineMs, isDetailed = false, home = ANY_PARTITION } = traits
+  const wishes = traits.wishes && { ...NO_WISHES, ...traits.wishes }
   const type: CommandType = { name: 'type', index: 0, hash: 0, estimateUs }
-  const hasExtras = [key, transferList, deadlineMs].some((trait) => trait !== undefined)
+  const hasExtras = [key, transferList, deadlineMs, wishes].some((trait) => trait !== undefined)
   const more =
-    hasExtras || isDetailed ? extras({ key, transferList, deadlineMs, isDetailed }) : undefined
+    hasExtras || isDetailed
+      ? extras({ key, transferList, deadlineMs, isDetailed, wishes })
+      : undefined
   const into = traits.lane ?? lane()
   return new PendingCommand(rank, sequence, type, into, payload, home, more, settled)
 }
@@ -126,7 +140,7 @@ export class Rig {
   readonly end: PartitionEnd
   readonly handle: PartitionHandle
   readonly #window: Window
-  readonly #outbox: Outbox
+  readonly outbox: Outbox
 
   /**
    * @param index - The partition's.
@@ -145,7 +159,7 @@ export class Rig {
     const { views } = attachCommons(commons.memory, index + 1, [])
     this.end = new PartitionEnd(region, views, bell.word, () => {})
     this.#window = new Window(this.end.views, side, lanes)
-    this.#outbox = new Outbox(this.end, side, plan.inlineBytesMax)
+    this.outbox = new Outbox(this.end, side, plan.inlineBytesMax)
     this.handle = new PartitionHandle(index)
     // Only these members of the incarnation matter to those who bind.
     this.handle.incarnation = { isReady: true, window: this.bound } as never
@@ -161,18 +175,18 @@ export class Rig {
         count(this.end.views, Counter.STARTED)
         return entry
       }
-      this.#outbox.send(entry.id, ResultStatus.REVOKED, undefined, 0, 0)
+      this.outbox.send(entry.id, ResultStatus.REVOKED, undefined, 0, 0)
     }
   }
 
   /** Ends a command that was started. */
   finish(id: number, value: unknown, durationMs = 1): void {
-    this.#outbox.send(id, ResultStatus.DONE, value, 5, durationMs)
+    this.outbox.send(id, ResultStatus.DONE, value, 5, durationMs)
   }
 
   /** Ends a command that was started with a failure. */
   fail(id: number, reason: unknown): void {
-    this.#outbox.send(id, ResultStatus.FAILED, reason, 5, 1)
+    this.outbox.send(id, ResultStatus.FAILED, reason, 5, 1)
   }
 
   /** Starts and ends everything that was shown; answers the sequences in the order they ran. */

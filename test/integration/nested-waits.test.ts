@@ -1,0 +1,53 @@
+// Nested waits: a handler that could only wait for ever is told so, in real threads.
+
+import type { QueueManagerOptions } from 'corelane'
+import { expect, test } from 'vitest'
+import { within } from '../support/deadline.ts'
+import { moduleOf, open } from '../support/managers.ts'
+
+const HANDLERS = `
+  export const narrow = (depth, context) =>
+    depth > 0 ? context.submit('wide', 'wide', depth - 1) : 'end'
+  export const wide = (depth, context) => context.submit('narrow', 'narrow', depth)
+  export const keyed = (key, context) => context.submit('wide', 'end', 0, { key })
+  export const end = () => 'end'
+`
+
+const openOver = (options: QueueManagerOptions) =>
+  open('basic.js', { handlers: moduleOf(HANDLERS), concurrencyPerPartition: 4, ...options })
+
+const STUCK = { code: 'CORELANE_NESTED_WAIT', name: 'ConfigError' }
+
+test('a handler that comes back to the lane whose only slot it holds is refused', async () => {
+  const manager = await openOver({
+    partitions: { count: 2 },
+    lanes: { narrow: { maxConcurrency: 1 }, wide: {} },
+  })
+  const refused = within(manager.submit('narrow', 'narrow', 1), 'a refusal')
+  await expect(refused).rejects.toMatchObject(STUCK)
+  // Nothing of it is held afterwards.
+  expect(await within(manager.submit('wide', 'wide', 0), 'an end')).toBe('end')
+})
+
+test('a handler may not wait for its own key, and may for another', async () => {
+  const manager = await openOver({
+    partitions: { strategy: 'hash', count: 1 },
+    lanes: { wide: {} },
+  })
+  const refused = within(manager.submit('wide', 'keyed', 'k', { key: 'k' }), 'a refusal')
+  await expect(refused).rejects.toMatchObject(STUCK)
+  expect(await within(manager.submit('wide', 'keyed', 'l', { key: 'k' }), 'an end')).toBe('end')
+})
+
+test('a report of a handler that has ended long ago harms nobody', async () => {
+  const late = `
+    export const start = (ms, context) => void setTimeout(() => context.progress('late'), ms)
+    export const next = async (ms) => void (await new Promise((go) => setTimeout(go, ms)))
+  `
+  const manager = await open('basic.js', { handlers: moduleOf(late), partitions: { count: 1 } })
+  const reports: unknown[] = []
+  const onProgress = (value: unknown) => reports.push(value)
+  await within(manager.run('start', 20), 'start')
+  for (let i = 0; i < 5; i++) await within(manager.run('next', 10, { onProgress }), 'next')
+  expect(reports).toEqual([])
+})

@@ -1,0 +1,163 @@
+// Bound window, while its commands run: what they report, streams, and runs that nobody waits for.
+
+import { expect, test, vi } from 'vitest'
+import { laneError } from '../../../src/base/errors.ts'
+import type { PendingCommand } from '../../../src/coordinator/pending-command.ts'
+import type { StreamReader } from '../../../src/coordinator/stream-reader.ts'
+import { ResultStatus } from '../../../src/wire/record-kind.ts'
+import { command, Rig } from './support/rig.ts'
+
+const ABORTED = laneError('CORELANE_ABORTED', { stage: 'running' })
+
+/** A partition that has started some commands. */
+function running(...commands: PendingCommand[]) {
+  const rig = new Rig()
+  for (const each of commands) rig.bound.bind(each, each.rank)
+  rig.bound.flush()
+  const ids = commands.map(() => rig.start()!.id)
+  return { rig, bound: rig.bound, ids }
+}
+
+function reporting() {
+  const reports: unknown[] = []
+  const settled = vi.fn()
+  const wishes = { onProgress: (value: unknown) => reports.push(value) }
+  return { reports, settled, made: command({ wishes }, settled) }
+}
+
+test('reports reach the caller in order, before the result', () => {
+  const { reports, settled, made } = reporting()
+  const { rig, bound, ids } = running(made)
+  for (const report of [{ done: 1 }, { done: 2 }]) rig.outbox.sendProgress(ids[0]!, report)
+  rig.finish(ids[0]!, 'result')
+  bound.drain()
+  expect([reports, settled.mock.calls]).toEqual([[{ done: 1 }, { done: 2 }], [['result']]])
+})
+
+test('a report that comes after the end of its command reaches nobody and harms nothing', () => {
+  const { reports, made } = reporting()
+  const { rig, bound, ids } = running(made)
+  rig.finish(ids[0]!, 0)
+  rig.outbox.sendProgress(ids[0]!, 'late')
+  expect(bound.drain()).toBe(2)
+  // The same again when the slot has another command, which reports itself.
+  const next = reporting()
+  bound.bind(next.made, 0)
+  bound.flush()
+  const { id } = rig.start()!
+  rig.outbox.sendProgress(ids[0]!, { late: 2 })
+  rig.outbox.sendProgress(id, { early: 1 })
+  rig.finish(id, 'fine')
+  expect(bound.drain()).toBe(3)
+  expect([reports, next.reports]).toEqual([[], [{ early: 1 }]])
+  expect(next.settled.mock.calls).toEqual([['fine']])
+})
+
+test('what a listener of reports throws is its own and stops no other result', async () => {
+  const thrown: unknown[] = []
+  const error = new Error('mine')
+  const before = process.listeners('uncaughtException')
+  process.removeAllListeners('uncaughtException')
+  process.once('uncaughtException', (one) => thrown.push(one))
+  const settled = vi.fn()
+  const onProgress = () => {
+    throw error
+  }
+  const { rig, bound, ids } = running(command({ wishes: { onProgress } }, settled))
+  rig.outbox.sendProgress(ids[0]!, 1)
+  rig.finish(ids[0]!, 'result')
+  bound.drain()
+  await new Promise((resolve) => setImmediate(resolve))
+  for (const listener of before) process.on('uncaughtException', listener)
+  expect([settled.mock.calls, thrown]).toEqual([[['result']], [error]])
+})
+
+test('values of a stream come with what they take of its credit', () => {
+  const pushed: [unknown, number][] = []
+  const push = (value: unknown, weight: number) => pushed.push([value, weight])
+  const { rig, bound, ids } = running(
+    command({ wishes: { stream: { push } as never as StreamReader } }),
+  )
+  expect(rig.outbox.sendChunk(ids[0]!, 'small')).toBe(1)
+  const large = 'x'.repeat(5000)
+  const weight = rig.outbox.sendChunk(ids[0]!, large)
+  expect(weight).toBe(1 + Math.floor(large.length / 1024))
+  bound.drain()
+  expect(pushed).toEqual([
+    ['small', 1],
+    [large, weight],
+  ])
+})
+
+test('credit reaches the partition, which is woken for it', () => {
+  const { rig, bound, ids } = running(command({ wishes: { stream: {} as StreamReader } }))
+  rig.end.bell.announce(2)
+  bound.grant(ids[0]! & 1023, 512)
+  expect([rig.end.slots.creditOf(ids[0]!), bound.end.bell.isAwake]).toEqual([512, true])
+})
+
+test('the partition is told that a command is a stream', () => {
+  const rig = new Rig()
+  rig.bound.bind(command({ wishes: { stream: {} as StreamReader } }), 0)
+  rig.bound.bind(command(), 1)
+  rig.bound.flush()
+  expect([rig.start()!.isStream, rig.start()!.isStream]).toEqual([true, false])
+})
+
+test('a run that is given up is told so, holds its place until it ends, and settles nothing', () => {
+  const settled = vi.fn()
+  const made = command({ deadlineMs: 1e9 }, settled)
+  const { rig, bound, ids } = running(made)
+  const { slot } = made.extras!
+  bound.abandon(slot, ABORTED, 50)
+  expect(rig.end.slots.isAborted(ids[0]!)).toBe(true)
+  expect(bound.orders).toEqual([
+    { id: ids[0], code: 'CORELANE_ABORTED', details: { stage: 'running' } },
+  ])
+  expect([bound.load.count, bound.watch.abandonedCount, made.extras!.holder]).toEqual([
+    1,
+    1,
+    undefined,
+  ])
+  expect([bound.commandOf(ids[0]!), bound.isOpen(ids[0]!)]).toEqual([undefined, true])
+  rig.outbox.sendProgress(ids[0]!, 'still here')
+  rig.finish(ids[0]!, 'too late')
+  bound.drain()
+  expect([bound.load.count, bound.load.workUs, bound.watch.abandonedCount]).toEqual([0, 0, 0])
+  expect([bound.isOpen(ids[0]!), settled.mock.calls, bound.completed]).toEqual([false, [], 1])
+})
+
+test('an abandoned run is no longer among what a dead thread leaves', () => {
+  const [first, second] = [command({ deadlineMs: 1e9 }), command()]
+  const { bound } = running(first, second)
+  bound.abandon(first.extras!.slot, ABORTED, 50)
+  expect(bound.takeLeftBehind().map((left) => left.command)).toEqual([second])
+})
+
+test('all running handlers can be told that nobody waits, those that wait are not', () => {
+  const rig = new Rig()
+  for (let i = 0; i < 2; i++) rig.bound.bind(command(), 0)
+  rig.bound.flush()
+  const { id } = rig.start()!
+  rig.bound.abortAll()
+  expect(rig.end.slots.isAborted(id)).toBe(true)
+  const next = rig.start()!
+  expect(rig.end.slots.isAborted(next.id)).toBe(false)
+})
+
+test('a window finds what runs too long by the start that the partition stored', () => {
+  const made = command({ wishes: { timeoutMs: 100 } })
+  const { bound } = running(made)
+  expect(bound.overdue(104)).toEqual([])
+  expect(bound.watch.checkAtMs).toBe(105)
+  expect(bound.overdue(105)).toMatchObject([{ command: made, startedAtMs: 5, limitMs: 100 }])
+})
+
+test('a window is reserved no longer than its command is bound', () => {
+  const made = command()
+  const { rig, bound, ids } = running(made)
+  bound.reservedFor = made
+  rig.outbox.send(ids[0]!, ResultStatus.DONE, 0, 5, 1)
+  bound.drain()
+  expect(bound.reservedFor).toBeUndefined()
+})

@@ -1,0 +1,54 @@
+// Command record: every field comes back as it was written, whatever the others are.
+
+import { expect, test } from 'vitest'
+import { viewsOf } from '../../../src/memory/views.ts'
+import {
+  ATTEMPT_MAX,
+  type CommandFields,
+  CommandHead,
+  commandHeadBytes,
+  writeCommandHead,
+} from '../../../src/wire/command-record.ts'
+
+const FIELDS: CommandFields = {
+  typeIndex: 3,
+  laneIndex: 2,
+  attempt: 1,
+  sequence: 17,
+  rank: 1234,
+  key: undefined,
+  isTimed: false,
+  submittedAtMs: 0,
+  deadlineMs: undefined,
+}
+
+/** Writes a command with a payload of 8 bytes and reads it back. */
+function travel(some: Partial<CommandFields>): CommandHead {
+  const fields = { ...FIELDS, ...some }
+  const views = viewsOf(new SharedArrayBuffer(8192))
+  const length = commandHeadBytes(fields) + 8
+  writeCommandHead(views, 64, -5, fields)
+  const head = new CommandHead()
+  head.read(views, 64, length)
+  expect([head.payloadOffset, head.payloadLength]).toEqual([64 + length - 8, 8])
+  return head
+}
+
+test.each<Partial<CommandFields>>([
+  {},
+  { typeIndex: 0xffff, laneIndex: 255, attempt: ATTEMPT_MAX },
+  { key: 'k' },
+  { key: '日本\ud800'.repeat(99) },
+  { isTimed: true, submittedAtMs: 1.25 },
+  { isTimed: true, submittedAtMs: 1.25, deadlineMs: 7, key: 'key' },
+  { sequence: Number.MAX_SAFE_INTEGER, rank: 65_535 },
+])('what was written is read: %o', (some) => {
+  expect(travel(some)).toMatchObject({ ...FIELDS, ...some, id: -5 })
+})
+
+test('runs past the most that a record can count change nothing else', () => {
+  for (const attempt of [ATTEMPT_MAX + 1, 255, 256, 100_000]) {
+    const some = { attempt, typeIndex: 5, laneIndex: 7 }
+    expect(travel(some)).toMatchObject({ ...FIELDS, ...some, attempt: ATTEMPT_MAX })
+  }
+})
