@@ -107,6 +107,10 @@ export class Renewal {
       const { incarnation } = partition
       if (!incarnation?.isReady) await this.#moveIn(partition, next)
       else if (incarnation === present) await this.#handOver(partition, present, next)
+    } catch (error) {
+      // A thread that close() ended while it loaded says nothing about the module.
+      this.#refuseIfClosing()
+      throw error
     } finally {
       partition.successor = undefined
       // Refused, or not needed since the present one died and was replaced meanwhile.

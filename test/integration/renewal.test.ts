@@ -1,0 +1,293 @@
+// Renewal: threads are replaced that did nothing wrong. Goal: no command is lost, run twice or
+// overtaken by another of its key; what a reload promises of modules, handlers, broadcasts and
+// teardown holds; and whatever dies, closes or never ends meanwhile, nothing hangs. Method: load
+// from start to end of each renewal; a ledger; modules written to files and as data URLs.
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { PartitionConfig, type QueueManager } from 'corelane'
+import { afterAll, expect, test } from 'vitest'
+import { failure, until, within } from '../support/deadline.ts'
+import { Ledger } from '../support/ledger.ts'
+import { moduleOf, open } from '../support/managers.ts'
+
+const one = PartitionConfig.none()
+const folder = mkdtempSync(join(tmpdir(), 'corelane-renewal-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+function range(count: number): number[] {
+  return Array.from({ length: count }, (_, index) => index)
+}
+
+function incarnations(manager: QueueManager): number[] {
+  return manager.stats().partitions.map((partition) => partition.incarnations)
+}
+
+function openModule(text: string, options: object = {}): Promise<QueueManager> {
+  return open('values.js', { partitions: one, handlers: moduleOf(text), ...options })
+}
+
+/** Submits commands until it is told to stop; gives how many there were. */
+function underLoad(manager: QueueManager, run: (index: number) => Promise<unknown>) {
+  let isOver = false
+  const all: Promise<unknown>[] = []
+  const load = async () => {
+    while (!isOver) {
+      for (let i = 0; i < 20; i++) all.push(run(all.length))
+      await all.at(-20)
+      // Some load, not as much as can be: the ledger has an entry for each.
+      await sleep(2)
+    }
+    await Promise.all(all)
+    expect(manager.stats()).toMatchObject({ failed: 0, pending: 0, completed: all.length })
+    return all.length
+  }
+  const done = load()
+  done.catch(() => {})
+  return {
+    count: () => all.length,
+    stop: () => {
+      isOver = true
+      return within(done, 'the load')
+    },
+  }
+}
+
+test.each([
+  ['hash', PartitionConfig.hash(2), (index: number) => ({ key: `key ${index % 7}` })],
+  ['balanced', PartitionConfig.balanced(2), () => ({})],
+  ['none', one, () => ({})],
+])(
+  'threads that have ended enough commands are replaced, and nothing is lost (%s)',
+  async (strategy, partitions, options) => {
+    const count = 1500
+    const ledger = new Ledger(count)
+    const manager = await open('ledger.js', {
+      partitions,
+      workerData: ledger.workerData,
+      maxCommandsPerThread: 150,
+    })
+    const all = range(count).map((index) => manager.run('mark', index, options(index)))
+    expect(await within(Promise.all(all), 'all commands')).toEqual(range(count))
+    expect(ledger.allRuns(count)).toEqual(new Array(count).fill(1))
+    await until(() => Math.max(...incarnations(manager)) >= 2, 'a thread is replaced')
+    const keys = { hash: 7, balanced: 0, none: 1 }[strategy] ?? 0
+    for (const key of range(keys)) {
+      const order = ledger.order(count).filter((index) => index % keys === key)
+      expect(order).toEqual(order.toSorted((a, b) => a - b))
+    }
+    expect(manager.stats()).toMatchObject({ completed: count, failed: 0, retried: 0 })
+  },
+)
+
+test('a thread whose heap has grown too large is replaced', async () => {
+  const manager = await openModule(
+    `const kept = []
+     export const grow = () => kept.push(new Array(250_000).fill(1.5))`,
+    { maxHeapMb: 64 },
+  )
+  let commands = 0
+  for (; commands < 2000 && incarnations(manager)[0]! < 2; commands++) {
+    await within(manager.run('grow'), 'a command')
+    await sleep(2)
+  }
+  await until(() => incarnations(manager)[0]! >= 2, 'a replacement')
+  expect(manager.stats()).toMatchObject({ completed: commands, failed: 0 })
+  expect(manager.stats().partitions[0]).toMatchObject({ condemned: 0, failures: 0 })
+})
+
+test('a reload picks up a changed file, with handlers gained and lost', async () => {
+  const file = join(folder, 'changing.mjs')
+  const write = (text: string) => writeFileSync(file, text)
+  write('export const version = () => 1; export const old = () => 1')
+  const manager = await open('values.js', {
+    partitions: PartitionConfig.balanced(2),
+    handlers: file,
+  })
+  expect(await within(manager.run('version'), 'version')).toBe(1)
+  write('export const version = () => 2; export const gained = () => "gained"')
+  expect((await failure(manager.run('gained'), 'too early')).code).toBe('CORELANE_UNKNOWN_TYPE')
+  await within(manager.reload(), 'reload')
+  expect(incarnations(manager)).toEqual([2, 2])
+  expect(await within(manager.broadcast('version'), 'versions')).toEqual([2, 2])
+  expect(await within(manager.run('gained'), 'the gained one')).toBe('gained')
+  const gone = await failure(manager.run('old'), 'the lost one')
+  expect(gone).toMatchObject({ code: 'CORELANE_UNKNOWN_TYPE' })
+  expect(gone.message).toContain('gained, version')
+  // What was lost may come back, and knows its old place among the handlers.
+  write('export const version = () => 3; export const old = () => 3')
+  await within(manager.reload(), 'another reload')
+  const values = ['old', 'version'].map((type) => manager.run(type))
+  expect(await within(Promise.all(values), 'both')).toEqual([3, 3])
+})
+
+test.each([
+  ['throws', "throw new RangeError('broken')", /RangeError: broken/],
+  ['is no module', 'export const f = (', /SyntaxError/],
+  ['exits', 'process.exit(4)', /exited with code 4/],
+  ['has no handler', 'export const f = 1', /exports no function/],
+])('a reload of a module that %s rejects, and the old threads go on', async (_, text, says) => {
+  const manager = await openModule('export const f = () => "old"')
+  const error = await failure(manager.reload(moduleOf(text)), 'reload')
+  expect(error.code).toBe('CORELANE_HANDLERS_FAILED')
+  expect(error.message).toMatch(says)
+  expect(await within(manager.run('f'), 'the old handler')).toBe('old')
+  expect(manager.stats().partitions[0]).toMatchObject({ state: 'ready', failures: 0 })
+  await within(manager.reload(), 'a reload of the old module')
+  expect(await within(manager.run('f'), 'the old handler')).toBe('old')
+})
+
+test('a reload that fails half-way leaves threads that can still be replaced', async () => {
+  const manager = await openModule(
+    'export const die = () => process.exit(3); export const f = () => 1',
+    {
+      partitions: PartitionConfig.roundRobin(2),
+    },
+  )
+  const halfway = moduleOf(`
+    export const setup = ({ partition }) => { if (partition === 1) throw new Error('not here') }
+    export const die = () => process.exit(3)
+    export const f = () => 2
+    export const gained = () => 3`)
+  expect((await failure(manager.reload(halfway), 'reload')).message).toContain('not here')
+  const values = [1, 2].map(() => manager.run('f'))
+  expect(await within(Promise.all(values), 'both threads')).toEqual([2, 1])
+  const deaths = [1, 2].map(() => failure(manager.run('die'), 'a death'))
+  await within(Promise.all(deaths), 'both deaths')
+  const after = [1, 2].map(() => manager.run('f'))
+  expect(await within(Promise.all(after), 'both replacements')).toEqual([1, 1])
+})
+
+test('reloads under load lose nothing and keep the order of each key', async () => {
+  const ledger = new Ledger(400_000)
+  const manager = await open('ledger.js', {
+    partitions: PartitionConfig.hash(2),
+    workerData: ledger.workerData,
+  })
+  const load = underLoad(manager, (index) => manager.run('mark', index, { key: `${index % 5}` }))
+  for (const round of [1, 2, 3]) {
+    await within(manager.reload(), 'reload')
+    const before = load.count()
+    await until(() => load.count() > before + 100, `commands after round ${round}`)
+  }
+  const count = await load.stop()
+  expect(incarnations(manager)).toEqual([4, 4])
+  expect(ledger.allRuns(count).every((runs) => runs === 1)).toBe(true)
+  for (const key of range(5)) {
+    const order = ledger.order(count).filter((index) => index % 5 === key)
+    expect(order).toEqual(order.toSorted((a, b) => a - b))
+  }
+})
+
+test('sticky broadcasts hold on new threads, and the old ones tear down once each', async () => {
+  const ledger = new Ledger(0)
+  const text = (version: number) => `
+    import { workerData } from 'node:worker_threads'
+    const words = new Int32Array(workerData.words)
+    let value
+    export const set = (given) => { value = given }
+    export const get = () => [${version}, value]
+    export const setup = () => { Atomics.add(words, 8, 1) }
+    export const teardown = async () => {
+      await new Promise((resolve) => setTimeout(resolve, 5))
+      Atomics.add(words, 9, 1)
+    }`
+  const { workerData } = ledger
+  const manager = await openModule(text(1), { partitions: PartitionConfig.hash(2), workerData })
+  await within(manager.broadcast('set', 'kept', { sticky: true }), 'a sticky broadcast')
+  await within(manager.reload(moduleOf(text(2))), 'reload')
+  expect(await within(manager.broadcast('get'), 'values')).toEqual([
+    [2, 'kept'],
+    [2, 'kept'],
+  ])
+  expect(ledger).toMatchObject({ setups: 4, teardowns: 2 })
+  await within(manager.close(), 'close')
+  expect(ledger.teardowns).toBe(4)
+})
+
+const mortal = (version: string, waitMs = 0) => `
+  export const setup = ({ incarnation }) =>
+    new Promise((resolve) => setTimeout(resolve, incarnation === 2 ? ${waitMs} : 0))
+  export const die = () => process.exit(3)
+  export const soon = (ms) => { setTimeout(() => process.exit(3), ms) }
+  export const rest = (ms) => new Promise((resolve) => setTimeout(resolve, ms, '${version}'))
+  export const never = () => new Promise(() => {})`
+
+test('a thread that dies while the next one loads is replaced, and nothing is lost', async () => {
+  const manager = await openModule(mortal('old', 500))
+  await within(manager.run('soon', 30), 'the death is near')
+  const reload = manager.reload()
+  await until(() => incarnations(manager)[0]! >= 3, 'its replacement')
+  await within(reload, 'reload')
+  const all = range(10).map(() => manager.run('rest', 1))
+  expect(await within(Promise.all(all), 'commands')).toEqual(new Array(10).fill('old'))
+  expect(manager.stats()).toMatchObject({ failed: 0, pending: 0 })
+})
+
+test('a reload while an old replacement loads wins, and what runs then is not lost', async () => {
+  const manager = await openModule(mortal('old', 5000))
+  await failure(manager.run('die'), 'the deadly one')
+  await until(() => incarnations(manager)[0] === 2, 'a replacement')
+  const all = range(10).map(() => manager.run('rest', 100))
+  await within(manager.reload(moduleOf(mortal('new'))), 'reload')
+  expect(await within(Promise.all(all), 'commands')).toEqual(new Array(10).fill('new'))
+  expect(manager.stats().partitions[0]).toMatchObject({ incarnations: 3, failures: 0 })
+})
+
+test('a run that nobody waits for and that never ends does not hinder a reload', async () => {
+  const manager = await openModule(mortal('old'), {
+    concurrencyPerPartition: 2,
+    closeTimeoutMs: 50,
+  })
+  const controller = new AbortController()
+  const aborted = failure(manager.run('never', 0, { signal: controller.signal }), 'the aborted one')
+  const running = manager.run('rest', 50)
+  await until(() => manager.stats().active === 2, 'both run')
+  controller.abort()
+  await aborted
+  await within(manager.reload(moduleOf(mortal('new'))), 'reload')
+  expect(await within(running, 'what ran')).toBe('old')
+  expect(await within(manager.run('rest', 1), 'the next one')).toBe('new')
+})
+
+test('close during a reload settles everything, wherever the reload is', async () => {
+  const manager = await openModule(mortal('old', 150), { closeTimeoutMs: 10_000 })
+  const all = [400, 1, 1].map((ms) => manager.run('rest', ms))
+  const ends = Promise.allSettled(all)
+  await until(() => manager.stats().active === 1, 'one runs')
+  const reload = failure(manager.reload(), 'reload')
+  await until(() => incarnations(manager)[0] === 2, 'the next thread loads')
+  await within(manager.close(), 'close')
+  const [first, ...others] = await within(ends, 'all commands')
+  expect(first).toMatchObject({ status: 'fulfilled' })
+  for (const end of others)
+    expect(end).toMatchObject({ reason: { code: 'CORELANE_COMMAND_DROPPED' } })
+  expect((await reload).code).toBe('CORELANE_CLOSED')
+  expect((await failure(manager.reload(), 'a reload after it')).code).toBe('CORELANE_CLOSED')
+})
+
+test.each(['event', 'end'] as const)(
+  'a rejection that no handler handles: %s',
+  async (floatingRejections) => {
+    const manager = await openModule(
+      `export const float = () => { void Promise.reject(new RangeError('floating')); return 'fine' }
+       export const rest = (ms) => new Promise((resolve) => setTimeout(resolve, ms, ms))`,
+      { floatingRejections, concurrencyPerPartition: 2 },
+    )
+    const name =
+      floatingRejections === 'event' ? 'queue.partition.rejection' : 'queue.partition.lost'
+    const events = manager.subscribe({ events: [name] })
+    const running = Promise.allSettled([manager.run('rest', 200)])
+    await until(() => manager.stats().active === 1, 'one runs')
+    expect(await within(manager.run('float'), 'the handler itself')).toBe('fine')
+    const { value: event } = await within(events.next(), 'the event')
+    expect(event).toMatchObject({ event: name, partition: 0 })
+    expect(String((event as { error: Error }).error)).toContain('floating')
+    const [beside] = await within(running, 'what ran beside it')
+    expect(beside!.status).toBe(floatingRejections === 'event' ? 'fulfilled' : 'rejected')
+    expect(await within(manager.run('rest', 1), 'the next one')).toBe(1)
+    expect(incarnations(manager)).toEqual([floatingRejections === 'event' ? 1 : 2])
+  },
+)
