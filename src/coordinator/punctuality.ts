@@ -55,7 +55,10 @@ export class Punctuality {
   }
 
   #appoint(command: PendingCommand, dueMs: number): void {
-    command.extras!.appointment = this.timetable.add(command, dueMs)
+    const extras = command.extras!
+    // One that is retried may have an earlier appointment to be late from.
+    if (extras.appointment !== undefined) this.timetable.cancel(extras.appointment)
+    extras.appointment = this.timetable.add(command, dueMs)
   }
 
   /** A command's moment has come: it may start now, or it is late. */
