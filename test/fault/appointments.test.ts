@@ -3,7 +3,8 @@
 
 import { PartitionConfig } from 'corelane'
 import { expect, test } from 'vitest'
-import { failure, within } from '../support/deadline.ts'
+import { failure, until, within } from '../support/deadline.ts'
+import { Ledger } from '../support/ledger.ts'
 import { moduleOf, open } from '../support/managers.ts'
 
 const handlers = moduleOf(`
@@ -34,4 +35,21 @@ test('a command whose second attempt waits past its deadline is late once', asyn
   expect((await late).code).toBe('CORELANE_DEADLINE_EXCEEDED')
   await within(long, 'the long one')
   expect(manager.stats()).toMatchObject({ submitted: 2, completed: 1, failed: 1, retried: 1 })
+})
+
+test('a command that is delayed until after its partition was given up rejects with the cause', async () => {
+  const ledger = new Ledger(2)
+  const manager = await open('ledger.js', {
+    partitions: PartitionConfig.none(),
+    workerData: ledger.workerData,
+  })
+  ledger.failsToLoad = true
+  const killer = failure(manager.run('die', { index: 0, how: 'exit' }), 'the deadly command')
+  const delayed = failure(manager.run('mark', 1, { delayMs: 9_000 }), 'the delayed one')
+  await killer
+  await until(() => manager.stats().partitions[0]!.state === 'failed', 'it is given up')
+  expect(manager.stats()).toMatchObject({ pending: 1 })
+  const error = await delayed
+  expect(error.code).toBe('CORELANE_HANDLERS_FAILED')
+  expect(manager.stats()).toMatchObject({ pending: 0, failed: 2 })
 })
