@@ -181,7 +181,8 @@ export class Binder implements Admission<PendingCommand> {
     const isAfter = this.#stranded !== undefined && rank > this.#strandedRank
     if (isAfter && command.lane.isLimited && command.lane.plan.minConcurrency === 0) return false
     if (this.#bind(command, rank)) return true
-    // One that is kept out for a suspect has not found no room: the suspect may be in a limited lane.
+    // One that is kept out for a suspect has not found no room: the suspect itself may be in a
+    // limited lane.
     if (!command.lane.isGated && this.#stranded === undefined && !this.#isKeptOut(command)) {
       this.#stranded = command
       this.#strandedRank = rank

@@ -2,7 +2,7 @@
 // Thread: main.   Owns: what each appointment is for.
 
 import { nowMs } from '../base/clock.ts'
-import { laneError } from '../base/errors.ts'
+import { type LaneError, laneError } from '../base/errors.ts'
 import type { PendingCommand } from './pending-command.ts'
 import { Timetable } from './timetable.ts'
 
@@ -10,6 +10,8 @@ import { Timetable } from './timetable.ts'
 export interface PunctualityParts {
   /** Lets a command wait its turn. */
   readonly place: (command: PendingCommand) => void
+  /** Why a command can run nowhere, if its partition was given up meanwhile. */
+  readonly refusal: (home: number) => LaneError | undefined
   /** Called when commands were placed or settled. */
   readonly acted: () => void
 }
@@ -67,7 +69,9 @@ export class Punctuality {
     extras.appointment = undefined
     if (!extras.isPlaced) {
       extras.isPlaced = true
-      this.place(command)
+      const refusal = this.#parts.refusal(command.home)
+      if (refusal === undefined) this.place(command)
+      else command.fail(laneError(refusal.code, refusal.details, refusal.cause), command.home)
     } else if (extras.holder === undefined || extras.holder.revoke(extras.slot)) {
       // One that is bound is late only if it can still be kept from starting.
       failLate(command)

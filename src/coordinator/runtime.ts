@@ -82,6 +82,7 @@ export class Runtime {
     )
     this.#punctuality = new Punctuality({
       place: (command) => this.#binder.place(command),
+      refusal: (home) => this.#refusal(home),
       acted: () => this.#act(),
     })
     this.#interruptions = new Interruptions({
@@ -374,10 +375,15 @@ export class Runtime {
 
   /** Refuses a command whose partition was given up. */
   #refuseFailed(home: number): void {
-    const failure = this.#isShared ? this.#partitions[0]!.failure : this.#partitions[home]!.failure
-    if (failure === undefined) return
-    if (this.#isShared && !this.#partitions.every((partition) => partition.failure)) return
-    throw failure
+    const refusal = this.#refusal(home)
+    if (refusal !== undefined) throw refusal
+  }
+
+  /** Why a command can run nowhere; undefined if it can. */
+  #refusal(home: number): LaneError | undefined {
+    if (!this.#isShared) return this.#partitions[home]!.failure
+    const isLost = this.#partitions.every(({ failure }) => failure !== undefined)
+    return isLost ? this.#partitions[0]!.failure : undefined
   }
 
   /** Settles what waits for a partition that gets no thread any more. */

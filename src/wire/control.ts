@@ -147,8 +147,9 @@ export function callControl<Side extends object>(port: MessagePort): Remote<Side
 }
 
 /**
- * Lets a proxy go once the other side's thread has ended. Comlink's registry holds the port of every
- * proxy that is alive, and what serves on the port may hold the proxy: that circle is never collected.
+ * Lets a proxy go once the other side's thread has ended. Comlink's registry holds the port of
+ * every proxy that is alive, and what serves on the port may hold the proxy: that circle is never
+ * collected.
  *
  * @param control - Made by {@link callControl}; it cannot be used any more.
  */

@@ -1,5 +1,5 @@
-// Crash plan: what one round of the campaign does, from a seed alone: the manager's options and every
-// command. Nothing here depends on the machine or on time.
+// Crash plan: what one round of the campaign does, from a seed alone: the manager's options and
+// every command. Nothing here depends on the machine or on time.
 
 import { GRACE_MS, KINDS, TIMEOUT_MS } from './crash-kinds.js'
 import { Generator } from './generator.js'
@@ -52,7 +52,11 @@ export function planRound(seed, setting, count, deaths, deal) {
     concurrencyPerPartition: concurrency,
     lanes: {
       plain: { priority: 5, retry },
-      narrow: { priority: 4, maxConcurrency: random.between(1, capacity), retry },
+      narrow: {
+        priority: random.between(3, 8),
+        maxConcurrency: random.between(1, capacity),
+        retry,
+      },
       minimal: { priority: 6, minConcurrency: 1, retry },
     },
     ringBytes: random.oneOf([2 ** 14, 2 ** 20]),
@@ -87,7 +91,7 @@ export function planRound(seed, setting, count, deaths, deal) {
     burst: random.between(5, 150),
     hearsStarts: random.percent(50),
     /** Whether the manager is closed with commands in flight. */
-    closesEarly: random.percent(20),
+    closesEarly: random.percent(12),
     /** Whether it is closed while threads may be starting. */
     closesAtOnce: random.percent(50),
   }

@@ -1,6 +1,7 @@
-// Suspects: commands that may have killed their thread run by themselves next. Goal: what waits to run
-// by itself holds nothing up for ever, and is not held up, whatever is ahead of it. Method: a command
-// that is more urgent than the suspects holds their next thread, so that they wait; then another comes.
+// Suspects: commands that may have killed their thread run by themselves next. Goal: what waits to
+// run by itself holds nothing up for ever, and is not held up, whatever is ahead of it. Method: a
+// command that is more urgent than the suspects holds their next thread, so that they wait; then
+// another comes.
 
 import { PartitionConfig } from 'corelane'
 import { expect, test } from 'vitest'

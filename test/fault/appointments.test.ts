@@ -1,0 +1,55 @@
+// Appointments: commands that are delayed or may be late, while they are retried or lose their
+// partition. Goal: each ends once, and none is forgotten.
+
+import { PartitionConfig } from 'corelane'
+import { expect, test } from 'vitest'
+import { failure, until, within } from '../support/deadline.ts'
+import { Ledger } from '../support/ledger.ts'
+import { moduleOf, open } from '../support/managers.ts'
+
+const handlers = moduleOf(`
+  export function second(payload, context) {
+    if (context.attempt < 2) throw new Error('the first attempt fails')
+    return payload
+  }
+  export const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms))`)
+
+const options = {
+  handlers,
+  partitions: PartitionConfig.none(),
+  lanes: { strict: { onDeadline: 'reject', retry: { retries: 3, delayMs: 20 } } },
+} as const
+
+test('a command that succeeds on its second attempt is not late afterwards', async () => {
+  const manager = await open('values.js', options)
+  const result = manager.submit('strict', 'second', 7, { deadlineMs: 150 })
+  expect(await within(result, 'the second attempt')).toBe(7)
+  await within(manager.submit('strict', 'wait', 250), 'the time until its deadline is over')
+  expect(manager.stats()).toMatchObject({ submitted: 2, completed: 2, failed: 0, retried: 1 })
+})
+
+test('a command whose second attempt waits past its deadline is late once', async () => {
+  const manager = await open('values.js', options)
+  const late = failure(manager.submit('strict', 'second', 7, { deadlineMs: 150 }), 'late')
+  const long = manager.submit('strict', 'wait', 400)
+  expect((await late).code).toBe('CORELANE_DEADLINE_EXCEEDED')
+  await within(long, 'the long one')
+  expect(manager.stats()).toMatchObject({ submitted: 2, completed: 1, failed: 1, retried: 1 })
+})
+
+test('a command that is delayed until after its partition was given up rejects with the cause', async () => {
+  const ledger = new Ledger(2)
+  const manager = await open('ledger.js', {
+    partitions: PartitionConfig.none(),
+    workerData: ledger.workerData,
+  })
+  ledger.failsToLoad = true
+  const killer = failure(manager.run('die', { index: 0, how: 'exit' }), 'the deadly command')
+  const delayed = failure(manager.run('mark', 1, { delayMs: 9_000 }), 'the delayed one')
+  await killer
+  await until(() => manager.stats().partitions[0]!.state === 'failed', 'it is given up')
+  expect(manager.stats()).toMatchObject({ pending: 1 })
+  const error = await delayed
+  expect(error.code).toBe('CORELANE_HANDLERS_FAILED')
+  expect(manager.stats()).toMatchObject({ pending: 0, failed: 2 })
+})
