@@ -100,12 +100,15 @@ export class Intake {
    * Submits a command that was checked.
    *
    * @param order - Everything about it.
+   * @param mayWait - Whether it waits for room where its lane says so; if not, it needs none.
    * @returns The result.
    * @throws QueueFullError if there is no room and its lane does not let it wait.
    */
-  submitOrder(order: Order): Promise<unknown> {
+  submitOrder(order: Order, mayWait = true): Promise<unknown> {
     const bytes = order.extras?.bytes ?? 0
-    if (!this.#isBounded || this.#parts.room.admits(order.lane, bytes)) return this.#accept(order)
+    if (!this.#isBounded || this.#parts.room.admits(order.lane, bytes) || !mayWait) {
+      return this.#accept(order)
+    }
     return new Promise<unknown>((resolve, reject) => {
       const { room, signals } = this.#parts
       const signal = order.extras?.wishes?.signal

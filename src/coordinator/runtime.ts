@@ -50,6 +50,7 @@ export class Runtime {
   readonly #pump: ResultPump
   readonly #threads: ThreadPlan
   readonly #supervisor: Supervisor
+  readonly #nested: NestedServer
   readonly #renewal: Renewal
   readonly #broadcasts: Broadcasts
   readonly #isShared: boolean
@@ -124,14 +125,15 @@ export class Runtime {
       idled: (now) => this.#binder.rebalance(now),
       leastWorkMs: () => this.#binder.leastWorkUs / 1000,
     })
-    const nested = new NestedServer({
+    this.#nested = new NestedServer({
       intake: this.intake,
       lanes: this.#lanes,
       partitions: this.#partitions,
       graph: new WaitGraph(waitCapacity(plan)),
+      acted: () => this.#act(),
     })
     this.#threads = planThreads(plan, commons)
-    const events = this.#supervisorEvents(nested)
+    const events = this.#supervisorEvents()
     this.#supervisor = new Supervisor(this.#threads, this.#partitions, plan, events)
     this.#renewal = new Renewal(this.#partitions, this.#supervisor, plan.wear, (commands) =>
       this.#requeue(commands),
@@ -227,8 +229,9 @@ export class Runtime {
     })
   }
 
-  #supervisorEvents(nested: NestedServer): SupervisorEvents & ThreadEvents {
+  #supervisorEvents(): SupervisorEvents & ThreadEvents {
     const hub = this.#hub
+    const nested = this.#nested
     return {
       ready: () => this.#progressed(nowMs()),
       requeue: (commands) => this.#requeue(commands),
@@ -355,6 +358,7 @@ export class Runtime {
   }
 
   #progressed(now: number): void {
+    this.#nested.progressed()
     this.#binder.refill()
     this.#binder.rebalance(now)
     this.#binder.flush()

@@ -2,9 +2,10 @@
 // Thread: main.   Owns: which handlers wait for what.
 //
 // A handler holds a run of its partition and a slot of its lane while it waits. The command it waits
-// for needs a run of its home, or of any partition, and a slot of its own lane. Something is stuck
-// if handlers hold all of it and each of those waits for something stuck: the greatest such set is
-// what remains when everything that can still move is taken away step by step.
+// for needs a run of its home, or of any partition, and a slot of its own lane, until it has started:
+// from then on it ends unless its own handler waits in vain. Something is stuck if handlers hold all
+// of it and each of those waits for something stuck: the greatest such set is what remains when
+// everything that can still move is taken away step by step.
 
 import type { ManagerPlan } from './options.ts'
 
@@ -15,6 +16,10 @@ export interface Wait {
   readonly holdsLane: number
   /** Tells apart handlers: one that waits for several commands holds one run. */
   readonly holder: unknown
+  /** Tells apart commands that handlers wait for. */
+  readonly command: unknown
+  /** The same for the handler's own command, if a handler waits for that. */
+  readonly holderCommand: unknown
   /** Whether the handler has ended, without waiting for its command. */
   readonly isOver: () => boolean
   /** Partition that the command needs; -1: any. */
@@ -60,11 +65,23 @@ export class WaitGraph {
    * @returns Whether it waits now; false if it would wait for ever.
    */
   add(wait: Wait): boolean {
-    for (const other of this.#waits) if (other.isOver()) this.#waits.delete(other)
+    this.purge()
     this.#waits.add(wait)
     if (!this.#isStuck(wait)) return true
     this.#waits.delete(wait)
     return false
+  }
+
+  /**
+   * Forgets handlers that have ended without waiting for their commands.
+   *
+   * @returns The partitions that they held.
+   */
+  purge(): number[] {
+    if (this.#waits.size === 0) return []
+    const over = [...this.#waits].filter((wait) => wait.isOver())
+    for (const wait of over) this.#waits.delete(wait)
+    return over.map(({ holdsPartition }) => holdsPartition)
   }
 
   /**
@@ -82,7 +99,16 @@ export class WaitGraph {
    * @param partition - Its index.
    */
   isHeld(partition: number): boolean {
-    return this.#holders((wait) => wait.holdsPartition === partition).size >= this.#capacity.runs
+    return this.holdersAt(partition) >= this.#capacity.runs
+  }
+
+  /**
+   * How many handlers of a partition wait.
+   *
+   * @param partition - Its index.
+   */
+  holdersAt(partition: number): number {
+    return this.#holders((wait) => wait.holdsPartition === partition).size
   }
 
   #isStuck(wait: Wait): boolean {
@@ -93,15 +119,24 @@ export class WaitGraph {
     for (const [i, slots] of laneSlots.entries()) {
       if (this.#holders(({ holdsLane }) => holdsLane === i).size >= slots) stuckLanes.add(i)
     }
-    const cannotRun = ({ needsPartition, needsLane }: Wait) =>
-      stuckLanes.has(needsLane) ||
-      (needsPartition < 0
-        ? stuckPartitions.size === partitions
-        : stuckPartitions.has(needsPartition))
+    /** Commands that have started and wait themselves, and who they are as holders. */
+    const started = new Map<unknown, unknown>()
+    for (const { holder, holderCommand } of this.#waits) {
+      if (holderCommand !== undefined) started.set(holderCommand, holder)
+    }
+    let blocked = this.#holders(() => true)
+    const cannotRun = ({ command, needsPartition, needsLane }: Wait) => {
+      const runsAs = started.get(command)
+      if (runsAs !== undefined) return blocked.has(runsAs)
+      if (stuckLanes.has(needsLane)) return true
+      if (needsPartition < 0) return stuckPartitions.size === partitions
+      return stuckPartitions.has(needsPartition)
+    }
     // A holder goes on once all it waits for can run, and gives back what it holds.
-    for (let before = -1; before !== stuckPartitions.size + stuckLanes.size; ) {
-      before = stuckPartitions.size + stuckLanes.size
-      const blocked = new Set([...this.#waits].filter(cannotRun).map(({ holder }) => holder))
+    const size = () => stuckPartitions.size + stuckLanes.size + blocked.size
+    for (let before = -1; before !== size(); ) {
+      before = size()
+      blocked = this.#holders(cannotRun)
       for (const i of stuckPartitions) {
         const holders = this.#holders(({ holdsPartition }) => holdsPartition === i)
         if (countIn(holders, blocked) < runs) stuckPartitions.delete(i)
