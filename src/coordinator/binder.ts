@@ -253,7 +253,9 @@ export class Binder implements Admission<PendingCommand> {
 
   #choose(command: PendingCommand, rank: number): PartitionHandle | undefined {
     const { partitions } = this.#parts
-    if (command.isSuspect) return this.#chooseAlone(command)
+    // Where handlers wait, a partition that is kept free may be the one that they wait for.
+    const mayBeAlone = command.isSuspect && !partitions.some(({ hasWaiting }) => hasWaiting)
+    if (mayBeAlone) return this.#chooseAlone(command)
     if (command.home !== ANY_PARTITION) {
       const home = partitions[command.home]!
       return home.window && this.#accepts(home.window, command, rank) ? home : undefined

@@ -52,6 +52,14 @@ export interface Order {
   command: PendingCommand | undefined
 }
 
+/** How a command is let in. */
+export interface OrderTerms {
+  /** Whether it must find room, or wait for it where its lane says so. Default true. */
+  readonly needsRoom?: boolean
+  /** Called if it had to wait for room and was not accepted after all. */
+  readonly onRefused?: () => void
+}
+
 /** Checks submits and makes commands of them. */
 export class Intake {
   /** The handlers, once they are known. */
@@ -102,20 +110,22 @@ export class Intake {
    * Submits a command that was checked.
    *
    * @param order - Everything about it.
-   * @param onRefused - Called if it had to wait for room and was not accepted after all.
+   * @param terms - How it is let in.
    * @returns The result.
    * @throws QueueFullError if there is no room and its lane does not let it wait.
    */
-  submitOrder(order: Order, onRefused: () => void = () => {}): Promise<unknown> {
+  submitOrder(order: Order, { needsRoom = true, onRefused }: OrderTerms = {}): Promise<unknown> {
     const bytes = order.extras?.bytes ?? 0
-    if (!this.#isBounded || this.#parts.room.admits(order.lane, bytes)) return this.#accept(order)
+    if (!this.#isBounded || !needsRoom || this.#parts.room.admits(order.lane, bytes)) {
+      return this.#accept(order)
+    }
     return new Promise<unknown>((resolve, reject) => {
       const { room, signals } = this.#parts
       const signal = order.extras?.wishes?.signal
       const waiter = {
         abort: (reason: unknown) => {
           leave()
-          onRefused()
+          onRefused?.()
           reject(laneError('CORELANE_ABORTED', { stage: 'waiting for room' }, reason))
         },
       }
@@ -127,13 +137,13 @@ export class Intake {
           this.#parts.refuseFailed(order.home)
           resolve(this.#accept(order))
         } catch (error) {
-          onRefused()
+          onRefused?.()
           reject(error)
         }
       }
       const refuse = (reason: unknown) => {
         end()
-        onRefused()
+        onRefused?.()
         reject(reason)
       }
       const leave = room.wait(order.lane, { bytes, accept, refuse })

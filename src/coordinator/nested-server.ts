@@ -18,6 +18,8 @@ export interface NestedParts {
   readonly lanes: LaneTable
   readonly partitions: readonly PartitionHandle[]
   readonly graph: WaitGraph
+  /** Called when more may be bound than before. */
+  readonly acted: () => void
 }
 
 /** Serves `context.submit`. */
@@ -56,6 +58,11 @@ export class NestedServer {
     this.#controllers.get(from)?.get(id)?.abort()
   }
 
+  /** Looks again which partitions are held: cheap, and needed only after handlers have ended. */
+  progressed(): void {
+    for (const partition of this.#parts.graph.purge()) this.#update(partition)
+  }
+
   #post({ lane, type, payload, options }: NestedSubmit): void {
     const { intake } = this.#parts
     const order = intake.order(lane, type, fromSideValue(payload), options as CommandOptions, false)
@@ -64,7 +71,7 @@ export class NestedServer {
   }
 
   async #run(from: Incarnation, command: NestedSubmit): Promise<unknown> {
-    const { intake, lanes, graph } = this.#parts
+    const { intake, lanes, graph, partitions } = this.#parts
     const parent = from.window.commandOf(command.parent)
     // Its handler is not waited for any more, so what it waits for hinders nobody.
     if (parent === undefined) throw laneError('CORELANE_ABORTED', { stage: 'submitted' })
@@ -86,10 +93,17 @@ export class NestedServer {
     }
     if (!graph.add(wait)) throw laneError('CORELANE_NESTED_WAIT', { type, lane })
     this.#update(from.partition)
+    // No command can have a partition to itself while a handler waits, perhaps for that partition.
+    for (const { window } of partitions) {
+      if (window?.reservedFor === undefined) continue
+      window.reservedFor = undefined
+      this.#parts.acted()
+    }
     const controllers = this.#controllersOf(from)
     controllers.set(command.id, controller)
     try {
-      return await intake.submitOrder(order)
+      // The room that it would wait for may be its handler's own.
+      return await intake.submitOrder(order, { needsRoom: false })
     } finally {
       controllers.delete(command.id)
       graph.remove(wait)
@@ -113,6 +127,8 @@ export class NestedServer {
   }
 
   #update(partition: number): void {
-    this.#parts.partitions[partition]!.isHeld = this.#parts.graph.isHeld(partition)
+    const { partitions, graph } = this.#parts
+    partitions[partition]!.isHeld = graph.isHeld(partition)
+    partitions[partition]!.hasWaiting = graph.holdersAt(partition) > 0
   }
 }

@@ -24,6 +24,8 @@ export class PartitionHandle {
   retiring: Incarnation | undefined = undefined
   /** Whether every handler that may run here waits for another command. */
   isHeld = false
+  /** Whether any handler that runs here waits for another command. */
+  hasWaiting = false
   /** Why it has no thread and gets none, if so. */
   failure: LaneError | undefined = undefined
   /** Grows with every command bound to any partition: the greater, the more recently active. */

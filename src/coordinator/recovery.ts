@@ -95,7 +95,8 @@ export class Recovery {
     const history = command.remember()
     history.firstFailedAtMs ||= nowMs()
     if (guilt !== 'none') history.crashes++
-    if (guilt === 'sole') history.kills++
+    // A suspect ran by itself, but for what its handler waited for.
+    if (guilt === 'sole' || (guilt === 'suspect' && history.isSuspect)) history.kills++
     const isReplayable = command.transferList === undefined && !command.isStream
     const isHarmless = history.kills < this.#parts.maxCrashes
     if (command.retry.retryLost && isReplayable && isHarmless) {

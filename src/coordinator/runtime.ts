@@ -1,7 +1,7 @@
 // Runtime: the rooms of one manager, wired together, and its life from start to close.
 // Thread: main.   Owns: the state of the manager and the instances of its rooms.
 
-import { nowMs, timers } from '../base/clock.ts'
+import { nowMs } from '../base/clock.ts'
 import { type LaneError, laneError } from '../base/errors.ts'
 import { AwakeThreads, awakeMemory } from '../memory/awake-threads.ts'
 import { CoordinatorCommons } from '../memory/commons.ts'
@@ -31,6 +31,7 @@ import { ResultPump } from './result-pump.ts'
 import { Room } from './room.ts'
 import { type ManagerState, type QueueStats, takeStats } from './stats.ts'
 import { closedError, Supervisor, type SupervisorEvents } from './supervisor.ts'
+import { UrgencyTimer } from './urgency-timer.ts'
 import { WaitGraph, waitCapacity } from './wait-graph.ts'
 
 /** Its reactions run at the end of the current turn; cheaper than `queueMicrotask`. */
@@ -55,14 +56,13 @@ export class Runtime {
   readonly #pump: ResultPump
   readonly #threads: ThreadPlan
   readonly #supervisor: Supervisor
+  readonly #nested: NestedServer
   readonly #renewal: Renewal
   readonly #broadcasts: Broadcasts
   readonly #isShared: boolean
   readonly #drainage: Drainage
   #state: ManagerState = 'created'
-  /** Fires when the order of what waits changes by itself. */
-  #urgencyTimer: NodeJS.Timeout | undefined
-  #urgencyAtMs = Number.POSITIVE_INFINITY
+  readonly #urgency = new UrgencyTimer(() => this.#progressed(nowMs()))
   #isFlushQueued = false
   /** Commands were settled or given up in this turn. */
   #hasActed = false
@@ -93,7 +93,9 @@ export class Runtime {
     })
     this.deadLetters = new DeadLetterQueue(plan.deadLetterCapacity, {
       submit: ({ lane, type, payload, options }, onRefused) =>
-        this.intake.submitOrder(this.intake.order(lane, type, payload, options, false), onRefused),
+        this.intake.submitOrder(this.intake.order(lane, type, payload, options, false), {
+          onRefused,
+        }),
       dropped: (letter) => this.#hub.dropped(letter),
     })
     const signals = new AbortListeners()
@@ -130,14 +132,15 @@ export class Runtime {
       idled: (now) => this.#binder.rebalance(now),
       leastWorkMs: () => this.#binder.leastWorkUs / 1000,
     })
-    const nested = new NestedServer({
+    this.#nested = new NestedServer({
       intake: this.intake,
       lanes: this.#lanes,
       partitions: this.#partitions,
       graph: new WaitGraph(waitCapacity(plan)),
+      acted: () => this.#act(),
     })
     this.#threads = planThreads(plan, commons)
-    const events = this.#supervisorEvents(nested)
+    const events = this.#supervisorEvents()
     this.#supervisor = new Supervisor(this.#threads, this.#partitions, plan, events)
     this.#renewal = new Renewal(this.#partitions, this.#supervisor, plan.wear, (commands) =>
       this.#requeue(commands),
@@ -235,8 +238,9 @@ export class Runtime {
     })
   }
 
-  #supervisorEvents(nested: NestedServer): SupervisorEvents & ThreadEvents {
+  #supervisorEvents(): SupervisorEvents & ThreadEvents {
     const hub = this.#hub
+    const nested = this.#nested
     return {
       ready: () => this.#progressed(nowMs()),
       requeue: (commands) => this.#requeue(commands),
@@ -273,7 +277,7 @@ export class Runtime {
   async #close(): Promise<void> {
     this.shutdown()
     this.#state = 'closed'
-    timers.clearTimeout(this.#urgencyTimer)
+    this.#urgency.plan(Number.POSITIVE_INFINITY)
     this.#interruptions.limits.stop()
     const waiting = this.#punctuality.timetable.takeAll()
     const unbound = [...waiting, ...this.#backlog.takeAll(0)]
@@ -337,7 +341,7 @@ export class Runtime {
     }
     this.#binder.flush()
     this.#interruptions.limits.plan()
-    this.#watchUrgency()
+    this.#urgency.plan(this.#binder.changesAtMs)
     if (this.#lanes.openCount === 1 && this.#binder.workUs <= LONE_WORK_US) this.#pump.spin()
   }
 
@@ -346,23 +350,13 @@ export class Runtime {
     this.#progressed(nowMs())
   }
 
-  /** Looks again when something that waits becomes more urgent than what is bound. */
-  #watchUrgency(): void {
-    const atMs = this.#binder.changesAtMs
-    if (atMs === this.#urgencyAtMs) return
-    this.#urgencyAtMs = atMs
-    timers.clearTimeout(this.#urgencyTimer)
-    if (atMs === Number.POSITIVE_INFINITY) return
-    const delayMs = Math.max(1, Math.ceil(atMs - nowMs()))
-    this.#urgencyTimer = timers.setTimeout(() => this.#progressed(nowMs()), delayMs).unref()
-  }
-
   #progressed(now: number): void {
+    this.#nested.progressed()
     this.#binder.refill()
     this.#binder.rebalance(now)
     this.#binder.flush()
     this.#interruptions.flush()
-    this.#watchUrgency()
+    this.#urgency.plan(this.#binder.changesAtMs)
     this.#renewal.progressed()
     this.#settled()
   }

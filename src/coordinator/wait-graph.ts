@@ -66,11 +66,23 @@ export class WaitGraph {
    * @returns Whether it waits now; false if it would wait for ever.
    */
   add(wait: Wait): boolean {
-    for (const other of this.#waits) if (other.isOver()) this.#waits.delete(other)
+    this.purge()
     this.#waits.add(wait)
     if (!this.#isStuck(wait)) return true
     this.#waits.delete(wait)
     return false
+  }
+
+  /**
+   * Forgets handlers that have ended without waiting for their commands.
+   *
+   * @returns The partitions that they held.
+   */
+  purge(): number[] {
+    if (this.#waits.size === 0) return []
+    const over = [...this.#waits].filter((wait) => wait.isOver())
+    for (const wait of over) this.#waits.delete(wait)
+    return over.map(({ holdsPartition }) => holdsPartition)
   }
 
   /**
@@ -88,7 +100,16 @@ export class WaitGraph {
    * @param partition - Its index.
    */
   isHeld(partition: number): boolean {
-    return this.#holders((wait) => wait.holdsPartition === partition).size >= this.#capacity.runs
+    return this.holdersAt(partition) >= this.#capacity.runs
+  }
+
+  /**
+   * How many handlers of a partition wait.
+   *
+   * @param partition - Its index.
+   */
+  holdersAt(partition: number): number {
+    return this.#holders((wait) => wait.holdsPartition === partition).size
   }
 
   #isStuck(wait: Wait): boolean {

@@ -2,11 +2,13 @@
 // Thread: partition.   Owns: their numbering.
 // Must not: judge them; the coordinator refuses one that could never run.
 
-import { laneError } from '../base/errors.ts'
+import { LaneError, laneError } from '../base/errors.ts'
 import { checkGiven } from '../base/options.ts'
 import { NESTED_RULES, type NestedOptions } from '../model/command.ts'
 import type { CallReport, NestedSubmit } from '../wire/control.ts'
 import { fromSideValue, toSideValue } from '../wire/side-value.ts'
+
+const ABORTED = 'CORELANE_ABORTED'
 
 /** The coordinator, as far as it serves nested submits. */
 export interface NestedServer {
@@ -46,7 +48,7 @@ export class NestedSubmits {
     checkGiven('context.submit', options, NESTED_RULES)
     const { signal, wait = true, ...others } = options
     if (signal?.aborted) {
-      throw laneError('CORELANE_ABORTED', { stage: 'submitted' }, signal.reason)
+      throw laneError(ABORTED, { stage: 'submitted' }, signal.reason)
     }
     const id = ++this.#count
     const side = toSideValue(payload, 'payload')
@@ -55,8 +57,11 @@ export class NestedSubmits {
     try {
       const command = { id, parent, lane, type, payload: side, options: others, wait }
       const report = await this.#server.submit(command)
-      if (!report.ok) throw fromSideValue(report.side)
-      return fromSideValue(report.side)
+      const value = fromSideValue(report.side)
+      if (report.ok) return value
+      // The reason stayed here.
+      const isAbort = signal?.aborted && value instanceof LaneError && value.code === ABORTED
+      throw isAbort ? laneError(ABORTED, value.details, signal.reason) : value
     } finally {
       signal?.removeEventListener('abort', cancel)
     }

@@ -38,6 +38,7 @@ beforeEach(() => {
   failed = []
   acted = 0
   punctuality = new Punctuality({
+    refusal: () => undefined,
     place: ({ sequence }) => placed.push(sequence),
     acted: () => acted++,
   })

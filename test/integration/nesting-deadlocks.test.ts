@@ -1,0 +1,133 @@
+// Nesting without end: handlers that wait for each other. Goal: what could never run is refused, all
+// else runs, and nothing ever hangs, whatever holds what.
+
+import { PartitionConfig, type QueueManager, RetryPolicy } from 'corelane'
+import { expect, test } from 'vitest'
+import { failure, within } from '../support/deadline.ts'
+import { open } from '../support/managers.ts'
+
+const two = PartitionConfig.balanced(2)
+const REFUSED = { name: 'ConfigError', code: 'CORELANE_NESTED_WAIT' }
+
+function run(manager: QueueManager, type: string, payload?: unknown, options = {}) {
+  return within(manager.run(type, payload, options), type)
+}
+
+test.each([
+  ['none', PartitionConfig.none()],
+  ['balanced over one', PartitionConfig.balanced(1)],
+  ['roundRobin over one', PartitionConfig.roundRobin(1)],
+])(
+  'a handler may not wait for its own partition (%s), but may beside others',
+  async (_, partitions) => {
+    const alone = await open('nesting.js', { partitions })
+    expect(await run(alone, 'tryCall', { type: 'echo', payload: 1 })).toMatchObject(REFUSED)
+    expect(await run(alone, 'echo', 'goes on')).toBe('goes on')
+    const beside = await open('nesting.js', { partitions, concurrencyPerPartition: 2 })
+    expect(await run(beside, 'tryCall', { type: 'echo', payload: 1 })).toEqual({ value: 1 })
+  },
+)
+
+test('under hash a handler may wait for another partition, not for its own', async () => {
+  const manager = await open('nesting.js', { partitions: PartitionConfig.hash(2) })
+  const partitionOf = new Map<string, number>()
+  for (const key of ['a', 'b', 'c', 'd', 'e', 'f'])
+    partitionOf.set(key, (await run(manager, 'where', undefined, { key })) as number)
+  expect(new Set(partitionOf.values()).size).toBe(2)
+  for (const [key, partition] of partitionOf) {
+    for (const [other, otherPartition] of partitionOf) {
+      const call = { type: 'echo', payload: 1, options: { key: other } }
+      const outcome = await run(manager, 'tryCall', call, { key })
+      expect(outcome).toMatchObject(partition === otherPartition ? REFUSED : { value: 1 })
+    }
+  }
+})
+
+test('two handlers on two partitions may not wait for each other', async () => {
+  const manager = await open('nesting.js', { partitions: two })
+  const nested = { type: 'tryCall', payload: { type: 'echo', payload: 1 } }
+  // The first may wait, the second holds the last partition.
+  expect(await run(manager, 'tryCall', nested)).toMatchObject({ value: REFUSED })
+  const outcomes = await Promise.all(
+    Array.from({ length: 20 }, () => run(manager, 'tryCall', { type: 'wait', payload: 5 })),
+  )
+  for (const outcome of outcomes) {
+    const { value, code } = outcome as { value?: unknown; code?: string }
+    expect([value, code]).toContain(value === undefined ? REFUSED.code : 'waited')
+  }
+})
+
+test('deep recursion works where many handlers may run at once', async () => {
+  for (const partitions of [PartitionConfig.none(), two]) {
+    const manager = await open('nesting.js', { partitions, concurrencyPerPartition: 100 })
+    expect(await run(manager, 'fibonacci', 10)).toBe(55)
+  }
+})
+
+test('a lane whose slots are held by handlers that wait is refused, and another is not', async () => {
+  const lanes = { single: { maxConcurrency: 1 }, pair: { maxConcurrency: 2 }, free: {} }
+  const manager = await open('nesting.js', { partitions: two, lanes, concurrencyPerPartition: 8 })
+  const call = (lane: string) => ({ lane, type: 'echo', payload: 1 })
+  expect(await run(manager, 'tryCall', call('single'), { lane: 'single' })).toMatchObject(REFUSED)
+  expect(await run(manager, 'tryCall', call('free'), { lane: 'single' })).toEqual({ value: 1 })
+  expect(await run(manager, 'tryCall', call('pair'), { lane: 'pair' })).toEqual({ value: 1 })
+  const chain = (...names: string[]) =>
+    run(manager, 'chain', { lanes: names.slice(1) }, { lane: names[0] })
+  expect(await chain('single', 'pair', 'free', 'pair', 'free')).toHaveLength(5)
+  expect(await failure(chain('single', 'free', 'single'), 'back to the first')).toMatchObject(
+    REFUSED,
+  )
+  expect(await failure(chain('pair', 'pair', 'free', 'pair'), 'a third of two')).toMatchObject(
+    REFUSED,
+  )
+})
+
+test.each([
+  ['of its lane', { lanes: { narrow: { maxPending: 1 } } }],
+  ['of its manager', { lanes: { narrow: {} }, maxPending: 1 }],
+])('a handler that holds the room %s does not wait for it', async (_, options) => {
+  const manager = await open('nesting.js', { partitions: two, ...options })
+  const call = { lane: 'narrow', type: 'echo', payload: 1 }
+  expect(await run(manager, 'tryCall', call, { lane: 'narrow' })).toEqual({ value: 1 })
+  expect(await run(manager, 'echo', 2, { lane: 'narrow' })).toBe(2)
+})
+
+test('a nested command that may have killed a thread runs by itself, and its handler goes on', async () => {
+  const { words, options } = wordsOf()
+  const lanes = { query: { retry: RetryPolicy.fixed(5, 1).withLost() }, plain: {} }
+  const manager = await open('nesting.js', {
+    partitions: two,
+    lanes,
+    concurrencyPerPartition: 2,
+    ...options,
+  })
+  // Several die with each thread, so that nobody knows whose doing it was.
+  const calls = Array.from({ length: 4 }, () =>
+    run(manager, 'tryCall', { type: 'exitOnce', payload: 20 }, { lane: 'plain' }).catch((e) => e),
+  )
+  for (const outcome of await Promise.all(calls)) {
+    const { value, code } = outcome as { value?: unknown; code?: string }
+    if (value !== 'survived') expect(code).toMatch(/NESTED_WAIT|PARTITION_LOST/)
+  }
+  expect(words[5]).toBe(1)
+  expect(await run(manager, 'echo', 1)).toBe(1)
+})
+
+test('a handler that runs by itself after a death may still wait for another command', async () => {
+  const { options } = wordsOf()
+  const lanes = { query: { retry: RetryPolicy.fixed(5, 1).withLost() } }
+  const manager = await open('nesting.js', {
+    partitions: PartitionConfig.none(),
+    lanes,
+    concurrencyPerPartition: 3,
+    ...options,
+  })
+  const call = { type: 'exitOnce', payload: 20 }
+  const runs = [manager.run('call', call), manager.run('wait', 50), manager.run('call', call)]
+  expect(await within(Promise.all(runs), 'all')).toEqual(['survived', 'waited', 'survived'])
+})
+
+function wordsOf() {
+  const shared = new SharedArrayBuffer(32)
+  return { words: new Int32Array(shared), options: { workerData: { words: shared } } }
+}

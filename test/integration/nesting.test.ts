@@ -1,0 +1,179 @@
+// Nesting: commands that handlers submit with `context.submit`. Goal: they behave as commands of
+// the main thread do, and handlers that wait for each other never wait for ever.
+
+import { PartitionConfig, type QueueManager } from 'corelane'
+import { expect, test } from 'vitest'
+import { failure, until, within } from '../support/deadline.ts'
+import { open } from '../support/managers.ts'
+
+const two = PartitionConfig.balanced(2)
+
+function wordsOf() {
+  const shared = new SharedArrayBuffer(32)
+  const words = new Int32Array(shared)
+  return { words, options: { workerData: { words: shared } } }
+}
+
+function run(manager: QueueManager, type: string, payload?: unknown, options = {}) {
+  return within(manager.run(type, payload, options), type)
+}
+
+/** Keys of each of two partitions. */
+async function keysOfBoth(manager: QueueManager): Promise<string[][]> {
+  const keys: string[][] = [[], []]
+  for (const key of 'abcdefghij') {
+    keys[(await run(manager, 'where', undefined, { key })) as number]!.push(key)
+  }
+  return keys
+}
+
+test('a nested command gives its result, of any kind', async () => {
+  const manager = await open('nesting.js', { partitions: two })
+  for (const payload of [
+    5,
+    'text',
+    { a: [new Date(0), new Map([[1, 2]])] },
+    Buffer.alloc(200_000, 1),
+  ]) {
+    expect(await run(manager, 'call', { type: 'echo', payload })).toEqual(payload)
+  }
+  expect(await run(manager, 'call', { type: 'echo' })).toBeUndefined()
+})
+
+test('a nested command that fails rejects with the error as it was thrown', async () => {
+  const manager = await open('nesting.js', { partitions: two })
+  const call = { type: 'fail', payload: 'deep down' }
+  expect(await run(manager, 'tryCall', call)).toMatchObject({
+    name: 'RangeError',
+    message: 'deep down',
+    extra: 7,
+  })
+  const error = await failure(manager.run('call', call), 'what the outer handler does not catch')
+  expect(error).toBeInstanceOf(RangeError)
+  expect(error).toMatchObject({ message: 'deep down', extra: 7 })
+})
+
+test('its options count: lane, key and priority', async () => {
+  const manager = await open('nesting.js', {
+    partitions: PartitionConfig.hash(2),
+    concurrencyPerPartition: 4,
+  })
+  const options = {
+    key: 'some key',
+    priority: 3,
+    deadlineMs: 60_000,
+    delayMs: 1,
+    timeoutMs: 60_000,
+  }
+  const about = await run(manager, 'call', { lane: 'skill', type: 'about', options })
+  expect(about).toEqual({ lane: 'skill', type: 'about', key: 'some key' })
+})
+
+test.each([
+  ['an unknown lane', { lane: 'nowhere', type: 'echo' }, 'CORELANE_UNKNOWN_LANE'],
+  ['an unknown type', { type: 'nothing' }, 'CORELANE_UNKNOWN_TYPE'],
+  ['a bad option', { type: 'echo', options: { priority: 1_000 } }, 'CORELANE_INVALID_OPTION'],
+  ['an option it has not', { type: 'echo', options: { retry: {} } }, 'CORELANE_INVALID_OPTION'],
+  [
+    'a key where there are none',
+    { type: 'echo', options: { key: 'k' } },
+    'CORELANE_INVALID_COMMAND',
+  ],
+  ['a time-out', { type: 'wait', payload: 60_000, options: { timeoutMs: 20 } }, 'CORELANE_TIMEOUT'],
+])('%s is refused as it is on the main thread', async (_, call, code) => {
+  const manager = await open('nesting.js', { partitions: two })
+  expect(await run(manager, 'tryCall', call)).toMatchObject({ code })
+  const { options, lane } = { lane: 'query', options: {}, ...call }
+  if (!code.endsWith('TIMEOUT')) {
+    const posted = { ...call, lane, options: { ...options, wait: false } }
+    expect(await run(manager, 'tryCall', posted)).toMatchObject({ code })
+  }
+})
+
+test('a payload that cannot cross is refused in the handler', async () => {
+  const manager = await open('nesting.js', { partitions: two })
+  expect(await run(manager, 'tryBad')).toMatchObject({ code: 'CORELANE_UNSERIALIZABLE' })
+})
+
+test.each([true, false])(
+  'the signal of a nested command ends it with its reason (before it is submitted: %s)',
+  async (early) => {
+    const { words, options } = wordsOf()
+    const manager = await open('nesting.js', { partitions: two, ...options })
+    const call = { type: 'wait', payload: 60_000, early }
+    expect(await run(manager, 'callAndAbort', call)).toMatchObject({
+      name: 'AbortError',
+      code: 'CORELANE_ABORTED',
+      cause: 'enough',
+    })
+    if (!early) await until(() => words[1] === 1, 'its handler was told')
+  },
+)
+
+test('what a handler does not wait for runs, and may need what the handler holds', async () => {
+  const { words, options } = wordsOf()
+  const manager = await open('nesting.js', { partitions: PartitionConfig.none(), ...options })
+  const call = { type: 'mark', payload: 3, options: { wait: false } }
+  expect(await run(manager, 'call', call)).toBeUndefined()
+  await until(() => words[0] === 3, 'the command ran')
+  const failing = { type: 'fail', payload: 'unheard', options: { wait: false } }
+  expect(await run(manager, 'call', failing)).toBeUndefined()
+  await within(manager.drain(), 'drain')
+})
+
+test('a handler that ends without waiting holds nothing any more', async () => {
+  const { words, options } = wordsOf()
+  const manager = await open('nesting.js', { partitions: two, ...options })
+  for (let i = 0; i < 5; i++) {
+    expect(await run(manager, 'leave', { type: 'wait', payload: 30 })).toBe('left')
+  }
+  await until(() => words[2] === 5, 'all that was left ended')
+  // The other partition has a long command; what its submitter held is free for others.
+  expect(await run(manager, 'leave', { type: 'wait', payload: 60_000 })).toBe('left')
+  const seen = new Set<unknown>()
+  for (let i = 0; i < 20; i++) seen.add(await run(manager, 'where'))
+  expect(seen.size).toBe(1)
+})
+
+test('a context that is kept for later submits nothing once its command has ended', async () => {
+  const { words, options } = wordsOf()
+  const manager = await open('nesting.js', { partitions: two, ...options })
+  expect(await run(manager, 'late')).toBe('ended')
+  await until(() => words[4] === 1, 'the late submit was refused')
+})
+
+test('a broadcast submits nothing', async () => {
+  const manager = await open('nesting.js', { partitions: two })
+  const results = await within(manager.broadcast('tryCall', { type: 'echo' }), 'broadcast')
+  for (const result of results) {
+    expect(result).toMatchObject({ code: 'CORELANE_INVALID_COMMAND' })
+  }
+})
+
+test('a nested command is aborted when the thread of its handler dies', async () => {
+  const { words, options } = wordsOf()
+  const manager = await open('nesting.js', {
+    partitions: PartitionConfig.hash(2),
+    concurrencyPerPartition: 2,
+    ...options,
+  })
+  const [[here, beside], [there]] = (await keysOfBoth(manager)) as [string[], string[]]
+  const before = manager.stats().lanes.query!.submitted
+  const call = { type: 'wait', payload: 60_000, options: { key: there } }
+  const parent = failure(manager.run('call', call, { key: here }), 'the dying handler')
+  await until(() => manager.stats().lanes.query!.submitted === before + 2, 'both are submitted')
+  const death = failure(manager.run('exit', undefined, { key: beside }), 'the death')
+  expect(await death).toMatchObject({ name: 'PartitionLostError' })
+  expect(await parent).toMatchObject({ name: 'PartitionLostError' })
+  await until(() => words[1] === 1, 'the nested handler was told')
+  expect(await run(manager, 'where', undefined, { key: there })).toBe(1)
+})
+
+test('a nested command whose own thread dies rejects in its handler, which goes on', async () => {
+  const manager = await open('nesting.js', { partitions: PartitionConfig.hash(2) })
+  const [[here], [there]] = (await keysOfBoth(manager)) as [string[], string[]]
+  const call = { type: 'exit', options: { key: there } }
+  expect(await run(manager, 'tryCall', call, { key: here })).toMatchObject({
+    code: 'CORELANE_PARTITION_LOST',
+  })
+})
