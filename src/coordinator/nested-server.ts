@@ -57,10 +57,10 @@ export class NestedServer {
   }
 
   #post({ lane, type, payload, options }: NestedSubmit): void {
+    const { intake } = this.#parts
+    const order = intake.order(lane, type, fromSideValue(payload), options as CommandOptions, false)
     // Whoever does not wait does not learn how it ends; events tell everybody who listens.
-    this.#parts.intake
-      .submit(lane, type, fromSideValue(payload), options as CommandOptions, false)
-      .catch(() => {})
+    intake.submitOrder(order).catch(() => {})
   }
 
   async #run(from: Incarnation, command: NestedSubmit): Promise<unknown> {
