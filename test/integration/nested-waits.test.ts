@@ -39,6 +39,24 @@ test('a handler may not wait for its own key, and may for another', async () => 
   expect(await within(manager.submit('wide', 'keyed', 'l', { key: 'k' }), 'an end')).toBe('end')
 })
 
+test('a handler that does not wait learns whether its command was accepted, and no more', async () => {
+  const posting = `
+    export const post = ({ lane, type }, context) => context.submit(lane, type, 0, { wait: false })
+    export const fails = () => { throw new Error('unseen') }
+  `
+  const manager = await open('basic.js', {
+    handlers: moduleOf(posting),
+    lanes: { a: {}, full: { maxPending: 1, overflow: 'reject' } },
+  })
+  const post = (lane: string, type = 'fails') =>
+    within(manager.submit('a', 'post', { lane, type }), 'a post')
+  expect(await post('a')).toBeUndefined()
+  await expect(post('nowhere')).rejects.toMatchObject({ code: 'CORELANE_UNKNOWN_LANE' })
+  await expect(post('a', 'nothing')).rejects.toMatchObject({ code: 'CORELANE_UNKNOWN_TYPE' })
+  const pending = manager.submit('full', 'post', { lane: 'full', type: 'fails' })
+  await expect(within(pending, 'a refusal')).rejects.toMatchObject({ code: 'CORELANE_QUEUE_FULL' })
+})
+
 test('a report of a handler that has ended long ago harms nobody', async () => {
   const late = `
     export const start = (ms, context) => void setTimeout(() => context.progress('late'), ms)
