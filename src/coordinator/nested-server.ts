@@ -99,6 +99,8 @@ export class NestedServer {
       window.reservedFor = undefined
       this.#parts.acted()
     }
+    // Its thread is about to be replaced: not while its handler may wait for a command there.
+    if (!from.isReady) this.#parts.acted()
     const controllers = this.#controllersOf(from)
     controllers.set(command.id, controller)
     try {

@@ -144,20 +144,19 @@ export class Renewal {
     next: Incarnation,
   ): Promise<void> {
     const supervisor = this.#supervisor
-    present.isReady = false
-    this.#takeBack(present.window.recall())
-    await new Promise<void>((resolve) => {
-      this.#onProgress = () => {
-        const isOver = partition.incarnation !== present || supervisor.isClosing
-        // What runs on for nobody may never end.
-        const isIdle = present.window.load.count === present.window.watch.abandonedCount
-        if (isOver || isIdle) resolve()
-      }
-      this.#onProgress()
-    })
-    this.#onProgress = undefined
-    if (partition.incarnation !== present || supervisor.isClosing || next.living === undefined) {
-      if (partition.incarnation === present && !supervisor.isClosing) present.isReady = true
+    const isOver = () =>
+      partition.incarnation !== present || supervisor.isClosing || next.living === undefined
+    // What runs on for nobody may never end.
+    const isIdle = () => present.window.load.count === present.window.watch.abandonedCount
+    do {
+      // A handler that waits may wait for a command that can run nowhere but here.
+      this.#setReady(partition, present, true)
+      await this.#until(() => isOver() || !partition.hasWaiting)
+      this.#setReady(partition, present, false)
+      await this.#until(() => isOver() || isIdle() || partition.hasWaiting)
+    } while (!isOver() && !isIdle())
+    if (isOver()) {
+      this.#setReady(partition, present, true)
       return
     }
     partition.retiring = present
@@ -167,5 +166,22 @@ export class Renewal {
     await supervisor.tearDown(present).catch(() => {})
     await present.terminate()
     partition.retiring = undefined
+  }
+  /** Lets commands be bound to a thread, or takes back those that it has not started. */
+  #setReady(partition: PartitionHandle, present: Incarnation, isReady: boolean): void {
+    const isUseful = partition.incarnation === present && !this.#supervisor.isClosing
+    if (present.isReady === isReady || !isUseful) return
+    present.isReady = isReady
+    this.#takeBack(isReady ? [] : present.window.recall())
+  }
+
+  async #until(isSo: () => boolean): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#onProgress = () => {
+        if (isSo()) resolve()
+      }
+      this.#onProgress()
+    })
+    this.#onProgress = undefined
   }
 }

@@ -1,5 +1,5 @@
-// Nesting without end: handlers that wait for each other. Goal: what could never run is refused, all
-// else runs, and nothing ever hangs, whatever holds what.
+// Nesting without end: handlers that wait for each other. Goal: what could never run is refused,
+// all else runs, and nothing ever hangs, whatever holds what.
 
 import { PartitionConfig, type QueueManager, RetryPolicy } from 'corelane'
 import { expect, test } from 'vitest'

@@ -199,16 +199,15 @@ test('a command that was alone in two threads that died is given up', async () =
   expect([await reasons(), lane.retried, lane.deadLettered]).toEqual([[LOST], 1, 1])
 })
 
-test('one of several that died together is suspected, and only its own deaths count', () => {
+test('one of several that died together is suspected, and from then on its deaths count', () => {
   const { make, recovery, letters } = world(RetryPolicy.none().withLost())
   const one = make()
-  for (let i = 0; i < 4; i++) {
-    expect(recovery.lost(one, LOST, 0, 'suspect')).toBe(true)
-    expect(one.isSuspect).toBe(true)
-  }
-  expect(recovery.lost(one, LOST, 0, 'sole')).toBe(true)
+  expect(recovery.lost(one, LOST, 0, 'suspect')).toBe(true)
+  expect(one.isSuspect).toBe(true)
+  // It ran by itself but for what its handler waited for.
+  expect(recovery.lost(one, LOST, 0, 'suspect')).toBe(true)
   expect(recovery.lost(one, LOST, 0, 'sole')).toBe(false)
-  expect(letters).toMatchObject([{ attempts: 6, crashes: 6 }])
+  expect(letters).toMatchObject([{ attempts: 3, crashes: 3 }])
 })
 
 test('what was moved cannot run again', () => {
