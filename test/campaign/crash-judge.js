@@ -7,6 +7,7 @@ const LOST = 'CORELANE_PARTITION_LOST'
 const TIMEOUT = 'CORELANE_TIMEOUT'
 const ABORTED = 'CORELANE_ABORTED'
 const DROPPED = 'CORELANE_COMMAND_DROPPED'
+const LATE = 'CORELANE_DEADLINE_EXCEEDED'
 
 /** Whether a policy ever runs a command again; only then is a failed one a dead letter. */
 const mayRetry = ({ retries = 0, retryLost = false }) => retries > 0 || retryLost
@@ -66,6 +67,7 @@ const commandLaws = {
     const code = error?.code
     if (code === LOST) return error.started !== true && `lost unstarted: ${error.message}`
     if (code === DROPPED && plan.closesEarly) return false
+    if (code === LATE && command.options.deadlineMs !== undefined) return false
     if (kind?.codes.includes(code)) return false
     const isOwn = error instanceof RangeError && error.message.endsWith(' fails')
     const failures = record.retries.filter((one) => one?.code !== LOST).length
@@ -83,7 +85,7 @@ const commandLaws = {
     'completed',
 
   'dead letters are what failed after all': ({ record, command, letter, plan }) => {
-    const isOwn = ![ABORTED, DROPPED].includes(record.error?.code)
+    const isOwn = ![ABORTED, DROPPED, LATE].includes(record.error?.code)
     const isDead = !record.isDone && mayRetry(command.retry) && isOwn
     const letters = letter === undefined ? 0 : 1
     const isRight = record.deadLettered === Number(isDead) && letters === Number(isDead)
@@ -105,6 +107,7 @@ const commandLaws = {
 /** The laws about the whole round. */
 const roundLaws = {
   'everything ends in time': ({ failures }) => failures,
+  'the main thread throws nothing': ({ thrown }) => thrown,
   'no attempt is run twice': ({ ledger }) => (ledger.twice > 0 ? [`${ledger.twice} were`] : []),
   'no thread dies of anything else': ({ deaths }) =>
     deaths.filter(({ kind }) => kind === -1).map(({ error }) => `${error.message}`),
@@ -112,29 +115,55 @@ const roundLaws = {
     failedPartitions === 0 ? [] : [`${failedPartitions} were`],
   'no event is missed': ({ missed }) => (missed === 0 ? [] : [`${missed} were`]),
   'order per key': keyOrder,
+  'one of a key at a time': keyOverlap,
   'a death hits no more than ran there': hits,
   'stats add up': statsAddUp,
 }
 
-/** Of commands with the same key that nothing happened to, each ends before the next starts. */
-function keyOrder({ records, ledger }, { commands }) {
-  const last = new Map()
+/** By key: the commands that nothing happened to, in the order of their submission. */
+function untouchedByKey({ records }, { commands }) {
+  const byKey = new Map()
+  for (const command of commands) {
+    const { isDone, retries } = records[command.index]
+    if (command.key < 0 || !isDone || retries.length > 0) continue
+    byKey.set(command.key, [...(byKey.get(command.key) ?? []), command])
+  }
+  return byKey
+}
+
+/** Each ends before the next starts; a deadline may make one more urgent than those before it. */
+function keyOrder(round, plan) {
+  const { ledger, records } = round
   const wrong = []
-  for (const { index, key } of commands) {
-    const { isDone, retries } = records[index]
-    if (key < 0 || !isDone || retries.length > 0) continue
-    const before = last.get(key)
-    if (before !== undefined && ledger.lastFinish(before) > ledger.firstStart(index)) {
+  for (const [key, all] of untouchedByKey(round, plan)) {
+    const undated = all.filter(({ options }) => options.deadlineMs === undefined)
+    for (const [at, { index }] of undated.entries()) {
+      const before = undated[at - 1]?.index
+      if (before === undefined || ledger.lastFinish(before) < ledger.firstStart(index)) continue
       wrong.push(`key ${key}: ${index} started before ${before} had finished`)
     }
-    last.set(key, index)
-  }
-  for (const [key, index] of last) {
-    // What finished last is that one, or was hit itself.
+    // What finished last is the last of them, or was hit itself.
     const final = ledger.lastOfKey(key)
     const { isDone, retries } = records[final]
-    if (final < index && isDone && retries.length === 0) {
-      wrong.push(`key ${key}: ${final} finished last, not ${index}`)
+    const isDated = plan.commands[final].options.deadlineMs !== undefined
+    const last = undated.at(-1)?.index ?? -1
+    if (final < last && isDone && retries.length === 0 && !isDated) {
+      wrong.push(`key ${key}: ${final} finished last, not ${last}`)
+    }
+  }
+  return wrong
+}
+
+/** Whatever their order, no two of them run at a time. */
+function keyOverlap(round, plan) {
+  const { ledger } = round
+  const wrong = []
+  for (const [key, all] of untouchedByKey(round, plan)) {
+    const started = all.toSorted((a, b) => ledger.firstStart(a.index) - ledger.firstStart(b.index))
+    for (const [at, { index }] of started.entries()) {
+      const before = started[at - 1]?.index
+      if (before === undefined || ledger.lastFinish(before) < ledger.firstStart(index)) continue
+      wrong.push(`key ${key}: ${index} started while ${before} ran`)
     }
   }
   return wrong

@@ -7,7 +7,7 @@ import { Generator } from './generator.js'
 export const STRATEGIES = ['hash', 'balanced', 'roundRobin']
 export const CONCURRENCIES = [1, 8]
 export const KEYS = 40
-const LANES = ['plain', 'narrow', 'minimal']
+const LANES = ['plain', 'narrow', 'minimal', 'strict']
 
 /** Retry policies by name. */
 export const RECOVERIES = {
@@ -58,6 +58,7 @@ export function planRound(seed, setting, count, deaths, deal) {
         retry,
       },
       minimal: { priority: 6, minConcurrency: 1, retry },
+      strict: { priority: 5, onDeadline: 'reject', retry },
     },
     ringBytes: random.oneOf([2 ** 14, 2 ** 20]),
     resourceLimits: { maxOldGenerationSizeMb: 24, maxYoungGenerationSizeMb: 4 },
@@ -105,6 +106,8 @@ function planCommand(index, kind, { random, strategy, retry }) {
   const options = {
     ...(isKeyed ? { key: `key ${key}` } : {}),
     ...(!isKeyed && random.percent(30) ? { priority: random.below(256) } : {}),
+    ...(!isKeyed && random.percent(5) ? { delayMs: random.between(1, 200) } : {}),
+    ...(lane === 'strict' && random.percent(30) ? { deadlineMs: random.between(20, 3_000) } : {}),
     ...(own === undefined ? {} : { retry: own }),
     ...(kind?.isTimed ? { timeoutMs: TIMEOUT_MS } : {}),
     ...(kind === undefined && random.percent(20) ? { timeoutMs: 60_000 } : {}),

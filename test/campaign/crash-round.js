@@ -46,6 +46,8 @@ export class CrashRound {
   missed = 0
   /** What did not end in time, and other failures of the whole. */
   failures = []
+  /** What nobody caught on the main thread. */
+  thrown = []
   #plan
   #manager
   #open = 0
@@ -61,6 +63,18 @@ export class CrashRound {
 
   /** @param {object} native - How much native code runs into its time-out. */
   async run(native) {
+    const note = (error) => this.thrown.push(String(error?.stack ?? error))
+    process.on('uncaughtException', note)
+    process.on('unhandledRejection', note)
+    try {
+      await this.#run(native)
+    } finally {
+      process.off('uncaughtException', note)
+      process.off('unhandledRejection', note)
+    }
+  }
+
+  async #run(native) {
     const { options, commands, hearsStarts, closesEarly, closesAtOnce } = this.#plan
     const shared = CrashLedger.share(commands.length, KEYS)
     this.ledger = new CrashLedger(shared)

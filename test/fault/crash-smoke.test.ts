@@ -12,7 +12,7 @@ const SCRIPT = join(ROOT, 'test/campaign/crash-campaign.js')
 const SEED = 20_241
 const DEATHS = 100
 const COMMANDS = 9_600
-const LIMIT_MS = 150_000
+const LIMIT_MS = 240_000
 
 const run = promisify(execFile)
 
