@@ -2,7 +2,7 @@
 // Thread: main.   Owns: the worker, its control port and its region.
 // A partition that loses its thread gets a new incarnation with memory of its own.
 
-import { MessageChannel, Worker, type WorkerOptions } from 'node:worker_threads'
+import { MessageChannel, type MessagePort, Worker, type WorkerOptions } from 'node:worker_threads'
 import type { Remote } from 'comlink'
 import { timers } from '../base/clock.ts'
 import { type LaneError, laneError } from '../base/errors.ts'
@@ -95,6 +95,44 @@ export interface ExitReport {
   readonly cause: unknown
 }
 
+/** Who asks, and who answers. */
+interface Conversation {
+  readonly incarnation: Incarnation
+  readonly events: ThreadEvents
+}
+
+/**
+ * Answers what a thread asks. comlink keeps the port, and with it what is given here, until the
+ * proxy of the other side is collected, and the incarnation has that proxy: if anything here led to
+ * the incarnation after its end, the memory of every thread and manager would stay for ever.
+ *
+ * @param port - The thread's.
+ * @param current - Undefined once the thread has exited; then nothing is answered.
+ * @returns Settles when the thread has loaded its handlers.
+ */
+function answerCalls(
+  port: MessagePort,
+  current: { conversation: Conversation | undefined },
+): Promise<LoadReport> {
+  return new Promise((resolve) => {
+    serveControl<CoordinatorControl>(port, {
+      loaded: resolve,
+      rejected: (error) => {
+        const { incarnation, events } = current.conversation ?? {}
+        if (incarnation) events!.rejected(incarnation.partition, fromSideValue(error))
+      },
+      submit: (command) => {
+        const { incarnation, events } = current.conversation ?? {}
+        return incarnation ? events!.submit(incarnation, command) : new Promise(() => {})
+      },
+      cancel: (id) => {
+        const { incarnation, events } = current.conversation ?? {}
+        if (incarnation) events!.cancel(incarnation, id)
+      },
+    })
+  })
+}
+
 /** One thread. */
 export class Incarnation {
   readonly partition: number
@@ -152,14 +190,10 @@ export class Incarnation {
       throw error
     }
     this.window = new BoundWindow(region, bell, partition, new SidePort(side.port1), plan)
-    this.loaded = new Promise((resolve) => {
-      serveControl<CoordinatorControl>(control.port1, {
-        loaded: resolve,
-        rejected: (error) => events.rejected(partition, fromSideValue(error)),
-        submit: (command) => events.submit(this, command),
-        cancel: (id) => events.cancel(this, id),
-      })
-    })
+    const current: Parameters<typeof answerCalls>[1] = {
+      conversation: { incarnation: this, events },
+    }
+    this.loaded = answerCalls(control.port1, current)
     this.#control = callControl<PartitionControl>(control.port1)
     this.exited = new Promise((resolve) => {
       this.#worker.on('error', (error) => {
@@ -170,6 +204,7 @@ export class Incarnation {
         plan.commons.closeBell(bell)
         closeAwakeWord(awakeWord)
         this.isReady = false
+        current.conversation = undefined
         this.#exit = { code, cause: this.#cause }
         for (const fail of this.#waiting) fail(this.lostError('in a control call', true))
         // Else its region would stay for ever.

@@ -108,10 +108,10 @@ test('with condemnedMax 0 a partition waits for the end of native code, and then
 
 test('the time-out of a command goes before that of its lane, and neither counts the wait', async () => {
   const manager = await stuckManager(new Ledger(0), {
-    lanes: { strict: { timeoutMs: 150 }, lax: { timeoutMs: 60_000 } },
+    lanes: { strict: { timeoutMs: 300 }, lax: { timeoutMs: 60_000 } },
   })
   const spun = { aborted: false }
-  const long = manager.submit('strict', 'spin', { ms: 400 }, { timeoutMs: 60_000 })
+  const long = manager.submit('strict', 'spin', { ms: 700 }, { timeoutMs: 60_000 })
   // These wait for longer than they may run.
   const short = range(5).map(() => manager.submit('strict', 'spin', { ms: 1 }))
   const late = failure(manager.submit('lax', 'loop', 0, { timeoutMs: 40 }), 'the late one')
@@ -122,7 +122,7 @@ test('the time-out of a command goes before that of its lane, and neither counts
   )
   expect((await late).details).toMatchObject({ timeoutMs: 40 })
   const strict = await failure(manager.submit('strict', 'loop'), 'the late one of the lane')
-  expect(strict.details).toMatchObject({ timeoutMs: 150, lane: 'strict' })
+  expect(strict.details).toMatchObject({ timeoutMs: 300, lane: 'strict' })
 })
 
 test('a main thread that looks late times out nothing that ended in time', async () => {
