@@ -249,7 +249,7 @@ export class Binder implements Admission<PendingCommand> {
     if (mayBeAlone) return this.#chooseAlone(command)
     if (command.home !== ANY_PARTITION) {
       const home = partitions[command.home]!
-      return home.window && this.#accepts(home.window, command, rank) ? home : undefined
+      return home.window && this.#accepts(home, home.window, command, rank) ? home : undefined
     }
     let best: PartitionHandle | undefined
     let bestCost = Number.POSITIVE_INFINITY
@@ -258,10 +258,11 @@ export class Binder implements Admission<PendingCommand> {
     const isAnyMoving = partitions.some(({ window, isStuck }) => window !== undefined && !isStuck)
     for (const partition of partitions) {
       const window = partition.window
-      if (window === undefined || (isAnyMoving && partition.isStuck)) continue
+      // What is bound where all handlers wait could be what they wait for.
+      if (window === undefined || partition.isHeld || (isAnyMoving && partition.isStuck)) continue
       const cost = window.load.workUs + (window.end.bell.isAwake ? 0 : WAKE_COST_US)
       if (cost > bestCost || (cost === bestCost && partition.touched < best!.touched)) continue
-      if (!this.#accepts(window, command, rank)) continue
+      if (!this.#accepts(partition, window, command, rank)) continue
       best = partition
       bestCost = cost
     }
@@ -287,10 +288,16 @@ export class Binder implements Admission<PendingCommand> {
     return best.window!.load.count === 0 ? best : undefined
   }
 
-  #accepts(window: BoundWindow, command: PendingCommand, rank: number): boolean {
+  #accepts(
+    { hasWaiting }: PartitionHandle,
+    window: BoundWindow,
+    command: PendingCommand,
+    rank: number,
+  ): boolean {
     if (isReserved(window)) return false
     const { lane } = command
-    if (!lane.isGated) return window.accepts(command, rank)
+    // What is bound may be of a key that a handler holds which waits for this command.
+    if (!lane.isGated) return window.accepts(command, rank) || (hasWaiting && window.hasRoom)
     const bound = window.load.inLane(lane.index)
     if (bound < lane.plan.minConcurrency) return window.hasRoom
     if (!lane.isLimited) return window.accepts(command, rank)
@@ -314,7 +321,12 @@ export class Binder implements Admission<PendingCommand> {
   #runsAhead(lane: Lane, estimateUs: number): number {
     const perSlot = Math.floor((ALLOWANCE_MS * 1000) / estimateUs)
     // Short commands free their slots again and again; of long ones only those that are free count.
-    return perSlot > 1 ? lane.slots * perSlot : this.#parts.commons.freeSlots(lane.index)
+    if (perSlot > 1) return lane.slots * perSlot
+    const { commons, partitions } = this.#parts
+    // Those that wait count as bound, and what they wait for comes on top.
+    return partitions.some(({ hasWaiting }) => hasWaiting)
+      ? lane.slots
+      : commons.freeSlots(lane.index)
   }
 }
 

@@ -20,6 +20,8 @@ export interface NestedParts {
   readonly graph: WaitGraph
   /** Called when more may be bound than before. */
   readonly acted: () => void
+  /** Called when every handler that may run in a partition waits: nothing starts there. */
+  readonly held: (partition: PartitionHandle) => void
 }
 
 /** Serves `context.submit`. */
@@ -90,6 +92,9 @@ export class NestedServer {
       holdsLane: parent.laneIndex,
       needsPartition: order.home,
       needsLane: lanes.get(lane).index,
+      holdsKey: keyOf(parent.key, from.partition),
+      // Any partition is this one where commands with a key may go to any: there is no other.
+      needsKey: keyOf(order.extras?.key, order.home < 0 ? from.partition : order.home),
     }
     if (!graph.add(wait)) throw laneError('CORELANE_NESTED_WAIT', { type, lane })
     this.#update(from.partition)
@@ -128,7 +133,16 @@ export class NestedServer {
 
   #update(partition: number): void {
     const { partitions, graph } = this.#parts
-    partitions[partition]!.isHeld = graph.isHeld(partition)
-    partitions[partition]!.hasWaiting = graph.holdersAt(partition) > 0
+    const handle = partitions[partition]!
+    const wasHeld = handle.isHeld
+    handle.isHeld = graph.isHeld(partition)
+    handle.hasWaiting = graph.holdersAt(partition) > 0
+    if (handle.isHeld && !wasHeld) this.#parts.held(handle)
+    if (handle.isHeld !== wasHeld) this.#parts.acted()
   }
+}
+
+/** A key at a partition, where its commands run one at a time. */
+function keyOf(key: string | undefined, partition: number): string | undefined {
+  return key === undefined ? undefined : `${partition} ${key}`
 }

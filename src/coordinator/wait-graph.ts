@@ -2,8 +2,8 @@
 // Thread: main.   Owns: which handlers wait for what.
 //
 // A handler holds a run of its partition and a slot of its lane while it waits. The command it waits
-// for needs a run of its home, or of any partition, and a slot of its own lane, until it has started:
-// from then on it ends unless its own handler waits in vain. Something is stuck if handlers hold all
+// for needs a run of its home, or of any partition, a slot of its own lane, and its key, until it has
+// started: from then on it ends unless its own handler waits in vain. Something is stuck if handlers hold all
 // of it and each of those waits for something stuck: the greatest such set is what remains when
 // everything that can still move is taken away step by step.
 
@@ -25,6 +25,9 @@ export interface Wait {
   /** Partition that the command needs; -1: any. */
   readonly needsPartition: number
   readonly needsLane: number
+  /** Keys of which one command runs at a time, with their partition; undefined where none is. */
+  readonly holdsKey: string | undefined
+  readonly needsKey: string | undefined
 }
 
 /** What there is to hold. */
@@ -125,10 +128,13 @@ export class WaitGraph {
       if (holderCommand !== undefined) started.set(holderCommand, holder)
     }
     let blocked = this.#holders(() => true)
-    const cannotRun = ({ command, needsPartition, needsLane }: Wait) => {
+    const isKeyStuck = (key: string) =>
+      [...this.#waits].some(({ holdsKey, holder }) => holdsKey === key && blocked.has(holder))
+    const cannotRun = ({ command, needsPartition, needsLane, needsKey }: Wait) => {
       const runsAs = started.get(command)
       if (runsAs !== undefined) return blocked.has(runsAs)
       if (stuckLanes.has(needsLane)) return true
+      if (needsKey !== undefined && isKeyStuck(needsKey)) return true
       if (needsPartition < 0) return stuckPartitions.size === partitions
       return stuckPartitions.has(needsPartition)
     }
