@@ -130,7 +130,14 @@ export class Renewal {
     await new Promise<void>((resolve) => {
       this.#onProgress = () => {
         const isOver = partition.incarnation !== present || supervisor.isClosing
-        if (isOver || present.window.load.count === 0) resolve()
+        if (isOver || present.window.load.count === 0) {
+          present.isReady = false
+          resolve()
+        } else if (present.isReady !== partition.hasWaiting) {
+          // What its handlers wait for may have to run here: then it goes on until none waits.
+          present.isReady = partition.hasWaiting
+          this.#takeBack(present.isReady ? [] : present.window.recall())
+        }
       }
       this.#onProgress()
     })
