@@ -295,9 +295,11 @@ export class Binder implements Admission<PendingCommand> {
     rank: number,
   ): boolean {
     if (isReserved(window)) return false
+    // Handlers that wait count as bound, and what else is bound may be of a key that one of them
+    // holds: the command may be what they wait for.
+    if (hasWaiting) return window.hasRoom
     const { lane } = command
-    // What is bound may be of a key that a handler holds which waits for this command.
-    if (!lane.isGated) return window.accepts(command, rank) || (hasWaiting && window.hasRoom)
+    if (!lane.isGated) return window.accepts(command, rank)
     const bound = window.load.inLane(lane.index)
     if (bound < lane.plan.minConcurrency) return window.hasRoom
     if (!lane.isLimited) return window.accepts(command, rank)
@@ -321,12 +323,7 @@ export class Binder implements Admission<PendingCommand> {
   #runsAhead(lane: Lane, estimateUs: number): number {
     const perSlot = Math.floor((ALLOWANCE_MS * 1000) / estimateUs)
     // Short commands free their slots again and again; of long ones only those that are free count.
-    if (perSlot > 1) return lane.slots * perSlot
-    const { commons, partitions } = this.#parts
-    // Those that wait count as bound, and what they wait for comes on top.
-    return partitions.some(({ hasWaiting }) => hasWaiting)
-      ? lane.slots
-      : commons.freeSlots(lane.index)
+    return perSlot > 1 ? lane.slots * perSlot : this.#parts.commons.freeSlots(lane.index)
   }
 }
 

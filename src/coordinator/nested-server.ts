@@ -99,11 +99,9 @@ export class NestedServer {
     if (!graph.add(wait)) throw laneError('CORELANE_NESTED_WAIT', { type, lane })
     this.#update(from.partition)
     // No command can have a partition to itself while a handler waits, perhaps for that partition.
-    for (const { window } of partitions) {
-      if (window?.reservedFor === undefined) continue
-      window.reservedFor = undefined
-      this.#parts.acted()
-    }
+    for (const { window } of partitions) if (window !== undefined) window.reservedFor = undefined
+    // Nothing else may make the binder look again: all that runs may wait.
+    this.#parts.acted()
     const controllers = this.#controllersOf(from)
     controllers.set(command.id, controller)
     try {

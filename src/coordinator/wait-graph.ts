@@ -2,10 +2,10 @@
 // Thread: main.   Owns: which handlers wait for what.
 //
 // A handler holds a run of its partition and a slot of its lane while it waits. The command it waits
-// for needs a run of its home, or of any partition, a slot of its own lane, and its key, until it has
-// started: from then on it ends unless its own handler waits in vain. Something is stuck if handlers hold all
-// of it and each of those waits for something stuck: the greatest such set is what remains when
-// everything that can still move is taken away step by step.
+// for needs a run of its home, or of any partition, a slot of its own lane, and its key, until it
+// has started: from then on it ends unless its own handler waits in vain. Something is stuck if
+// handlers hold all of it and each of those waits for something stuck: the greatest such set is
+// what remains when everything that can still move is taken away step by step.
 
 import type { ManagerPlan } from './options.ts'
 
