@@ -1,5 +1,5 @@
-// Goal: a producer that has used its credit up and a consumer that gives some back never both sleep,
-// the producer never makes more than it may, and one whose stream is left learns of it.
+// Goal: a producer that has used its credit up and a consumer that gives some back never both
+// sleep, the producer never makes more than it may, and one whose stream is left learns of it.
 // Method: every interleaving of the two protocols up to a bound; broken ones must be caught.
 
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
