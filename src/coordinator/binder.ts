@@ -258,7 +258,7 @@ export class Binder implements Admission<PendingCommand> {
     if (mayBeAlone) return this.#chooseAlone(command)
     if (command.home !== ANY_PARTITION) {
       const home = partitions[command.home]!
-      return home.window && this.#accepts(home.window, command, rank) ? home : undefined
+      return home.window && this.#accepts(home, home.window, command, rank) ? home : undefined
     }
     let best: PartitionHandle | undefined
     let bestCost = Number.POSITIVE_INFINITY
@@ -267,10 +267,11 @@ export class Binder implements Admission<PendingCommand> {
     const isAnyMoving = partitions.some(({ window, isStuck }) => window !== undefined && !isStuck)
     for (const partition of partitions) {
       const window = partition.window
-      if (window === undefined || (isAnyMoving && partition.isStuck)) continue
+      // What is bound where all handlers wait could be what they wait for.
+      if (window === undefined || partition.isHeld || (isAnyMoving && partition.isStuck)) continue
       const cost = window.load.workUs + (window.end.bell.isAwake ? 0 : WAKE_COST_US)
       if (cost > bestCost || (cost === bestCost && partition.touched < best!.touched)) continue
-      if (!this.#accepts(window, command, rank)) continue
+      if (!this.#accepts(partition, window, command, rank)) continue
       best = partition
       bestCost = cost
     }
@@ -306,8 +307,16 @@ export class Binder implements Admission<PendingCommand> {
     )
   }
 
-  #accepts(window: BoundWindow, command: PendingCommand, rank: number): boolean {
+  #accepts(
+    { hasWaiting }: PartitionHandle,
+    window: BoundWindow,
+    command: PendingCommand,
+    rank: number,
+  ): boolean {
     if (isReserved(window, command)) return false
+    // Handlers that wait count as bound, and what else is bound may be of a key that one of them
+    // holds: the command may be what they wait for.
+    if (hasWaiting) return window.hasRoom
     const { lane } = command
     if (!lane.isGated) return window.accepts(command, rank)
     const bound = window.load.inLane(lane.index)

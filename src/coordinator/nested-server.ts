@@ -20,6 +20,8 @@ export interface NestedParts {
   readonly graph: WaitGraph
   /** Called when more may be bound than before. */
   readonly acted: () => void
+  /** Called when every handler that may run in a partition waits: nothing starts there. */
+  readonly held: (partition: PartitionHandle) => void
 }
 
 /** Serves `context.submit`. */
@@ -94,13 +96,9 @@ export class NestedServer {
     if (!graph.add(wait)) throw laneError('CORELANE_NESTED_WAIT', { type, lane })
     this.#update(from.partition)
     // No command can have a partition to itself while a handler waits, perhaps for that partition.
-    for (const { window } of partitions) {
-      if (window?.reservedFor === undefined) continue
-      window.reservedFor = undefined
-      this.#parts.acted()
-    }
-    // Its thread is about to be replaced: not while its handler may wait for a command there.
-    if (!from.isReady) this.#parts.acted()
+    for (const { window } of partitions) if (window !== undefined) window.reservedFor = undefined
+    // Nothing else may make the binder look again: all that runs may wait.
+    this.#parts.acted()
     const controllers = this.#controllersOf(from)
     controllers.set(command.id, controller)
     try {
@@ -130,7 +128,11 @@ export class NestedServer {
 
   #update(partition: number): void {
     const { partitions, graph } = this.#parts
-    partitions[partition]!.isHeld = graph.isHeld(partition)
-    partitions[partition]!.hasWaiting = graph.holdersAt(partition) > 0
+    const handle = partitions[partition]!
+    const wasHeld = handle.isHeld
+    handle.isHeld = graph.isHeld(partition)
+    handle.hasWaiting = graph.holdersAt(partition) > 0
+    if (handle.isHeld && !wasHeld) this.#parts.held(handle)
+    if (handle.isHeld !== wasHeld) this.#parts.acted()
   }
 }

@@ -138,6 +138,7 @@ export class Runtime {
       partitions: this.#partitions,
       graph: new WaitGraph(waitCapacity(plan)),
       acted: () => this.#act(),
+      held: ({ window }) => this.#isShared && this.#binder.takeBack(window?.recall() ?? []),
     })
     this.#threads = planThreads(plan, commons)
     const events = this.#supervisorEvents()

@@ -127,6 +127,38 @@ test('a handler that runs by itself after a death may still wait for another com
   expect(await within(Promise.all(runs), 'all')).toEqual(['survived', 'waited', 'survived'])
 })
 
+test.each([
+  ['none', PartitionConfig.none()],
+  ['hash', PartitionConfig.hash(2)],
+  ['balanced', two],
+])('a reload waits for handlers that are still to wait themselves (%s)', async (_, partitions) => {
+  const manager = await open('nesting.js', { partitions, concurrencyPerPartition: 10 })
+  const call = { type: 'call', payload: { type: 'echo', payload: 'deep' } }
+  const runs = [100, 150, 200].map((ms) => run(manager, 'callLater', { ms, call }))
+  const reload = manager.reload()
+  expect(await within(Promise.all(runs), 'the commands')).toEqual(['deep', 'deep', 'deep'])
+  await within(reload, 'the reload')
+  expect(manager.stats().partitions[0]).toMatchObject({ state: 'ready', incarnations: 2 })
+  expect(await run(manager, 'call', call)).toBe('deep')
+})
+
+test.each([
+  ['none', PartitionConfig.none()],
+  ['hash', PartitionConfig.hash(2)],
+])(
+  'a handler may not wait for a command of its own key, of which one runs at a time (%s)',
+  async (_, partitions) => {
+    const manager = await open('nesting.js', { partitions, concurrencyPerPartition: 4 })
+    const call = (key: string) => ({ type: 'echo', payload: 1, options: { key } })
+    expect(await run(manager, 'tryCall', call('k'), { key: 'k' })).toMatchObject(REFUSED)
+    expect(await run(manager, 'tryCall', call('other'), { key: 'k' })).toEqual({ value: 1 })
+    // The key of a handler that waits for the one that would wait for it.
+    const chain = { type: 'tryCall', payload: call('k'), options: { key: 'other' } }
+    expect(await run(manager, 'tryCall', chain, { key: 'k' })).toMatchObject({ value: REFUSED })
+    expect(await run(manager, 'echo', 2, { key: 'k' })).toBe(2)
+  },
+)
+
 function wordsOf() {
   const shared = new SharedArrayBuffer(32)
   return { words: new Int32Array(shared), options: { workerData: { words: shared } } }

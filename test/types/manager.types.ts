@@ -2,6 +2,7 @@
 // line under @ts-expect-error must fail to compile, and tsc complains if it does not.
 
 import {
+  type ChunkOf,
   type CommandOptions,
   type CommandOutcome,
   type HandlerName,
@@ -23,6 +24,16 @@ const handlers = {
   moved: (length: number) => move(new Uint8Array(length)),
   movedLater: async () => move({ bytes: new Uint8Array(1) }, []),
   orUndefined: (n: number | undefined) => n === undefined,
+  async *chunks(count: number): AsyncGenerator<{ i: number }, string> {
+    for (let i = 0; i < count; i++) yield { i }
+    return 'end'
+  },
+  *syncChunks() {
+    yield 'a'
+  },
+  list: (_: number): number[] => [],
+  promises: (): Promise<number>[] => [],
+  laterChunks: async () => new Set<boolean>(),
   setup: (context: { partition: number }) => context.partition,
   teardown: () => {},
   version: 5,
@@ -38,8 +49,26 @@ const manager = QueueManager.create<Module>({ handlers: './module.js' })
 // Only functions are handlers, and setup and teardown are none.
 same<
   HandlerName<Module>,
-  'double' | 'later' | 'nothing' | 'maybe' | 'withContext' | 'moved' | 'movedLater' | 'orUndefined'
+  | 'double'
+  | 'later'
+  | 'nothing'
+  | 'maybe'
+  | 'withContext'
+  | 'moved'
+  | 'movedLater'
+  | 'orUndefined'
+  | 'chunks'
+  | 'syncChunks'
+  | 'list'
+  | 'promises'
+  | 'laterChunks'
 >(true)
+same<ChunkOf<Module, 'chunks'>, { i: number }>(true)
+same<ChunkOf<Module, 'syncChunks'>, string>(true)
+same<ChunkOf<Module, 'list'>, number>(true)
+same<ChunkOf<Module, 'promises'>, number>(true)
+same<ChunkOf<Module, 'laterChunks'>, boolean>(true)
+same<ChunkOf<Module, 'double'>, unknown>(true)
 same<PayloadOf<Module, 'double'>, number>(true)
 same<PayloadOf<Module, 'withContext'>, { width: number }>(true)
 same<ResultOf<Module, 'later'>, { length: number }>(true)
@@ -141,6 +170,20 @@ async function many(): Promise<void> {
   manager.map('query', 'double', [1], { transferList: [] })
   // @ts-expect-error: no such option
   manager.map('query', 'double', [1], { parallel: 2 })
+}
+
+async function streams(): Promise<void> {
+  for await (const chunk of manager.stream('query', 'chunks', 3, { timeoutMs: 5 })) {
+    same<typeof chunk, { i: number }>(true)
+  }
+  for await (const chunk of manager.stream('query', 'syncChunks')) same<typeof chunk, string>(true)
+  for await (const chunk of manager.stream('query', 'list', 1)) same<typeof chunk, number>(true)
+  // @ts-expect-error: the payload is a number
+  manager.stream('query', 'chunks', 'three')
+  // @ts-expect-error: the payload is missing
+  manager.stream('query', 'chunks')
+  // @ts-expect-error: no such handler
+  manager.stream('query', 'triple')
 }
 
 async function proxies(): Promise<void> {
@@ -247,4 +290,4 @@ declare const options: CommandOptions
 // @ts-expect-error: a key cannot be changed after the fact
 options.key = 'other'
 
-void [submits, runs, executes, many, proxies, broadcasts, modules, defaults, builders]
+void [submits, runs, executes, many, streams, proxies, broadcasts, modules, defaults, builders]

@@ -1,0 +1,120 @@
+// Nesting campaign: random trees of nested commands over strategies, limits and lanes. Goal: every
+// tree settles, whatever its handlers wait for; a node either runs or is refused. Seeded.
+
+import { PartitionConfig } from 'corelane'
+import { expect, test } from 'vitest'
+import { within } from '../support/deadline.ts'
+import { open } from '../support/managers.ts'
+
+const SEED = Number(process.env.CORELANE_SEED ?? 20261124)
+const TREES = 25
+const KEYS = ['a', 'b', 'c', 'd', 'e']
+const LANES = {
+  one: { maxConcurrency: 1 },
+  two: { maxConcurrency: 2 },
+  free: {},
+  other: { maxPending: 3 },
+}
+
+interface Child {
+  readonly lane: string
+  readonly options: Readonly<Record<string, unknown>>
+  readonly isLeft: boolean
+  readonly node: Tree
+}
+
+interface Tree {
+  readonly ms: number
+  readonly isSequence: boolean
+  readonly children: readonly Child[]
+}
+
+interface Sum {
+  readonly ran: number
+  readonly refused: number
+}
+
+/** Numbers from 0 to 1, the same for the same seed (mulberry32). */
+function chanceOf(seed: number): () => number {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+/** Makes trees. */
+class Forest {
+  readonly #chance: () => number
+  readonly #hasKeys: boolean
+
+  constructor(seed: number, hasKeys: boolean) {
+    this.#chance = chanceOf(seed)
+    this.#hasKeys = hasKeys
+  }
+
+  #pick<T>(from: readonly T[]): T {
+    return from[Math.floor(this.#chance() * from.length)]!
+  }
+
+  /** Where a command goes. */
+  place(): { lane: string; options: Record<string, unknown> } {
+    const lane = this.#pick(Object.keys(LANES))
+    const hasKey = this.#hasKeys && this.#chance() < 0.7
+    return { lane, options: hasKey ? { key: this.#pick(KEYS) } : {} }
+  }
+
+  tree(depth: number): Tree {
+    const count = depth === 0 ? 0 : Math.floor(this.#chance() * 4)
+    const children = Array.from({ length: count }, (): Child => {
+      const { lane, options } = this.place()
+      if (this.#chance() < 0.1) options.wait = false
+      if (this.#chance() < 0.2) options.priority = Math.floor(this.#chance() * 256)
+      return { lane, options, isLeft: this.#chance() < 0.1, node: this.tree(depth - 1) }
+    })
+    return { ms: this.#chance() < 0.3 ? 1 : 0, isSequence: this.#chance() < 0.4, children }
+  }
+}
+
+function sizeOf({ children }: Tree): number {
+  return children.reduce((sum, { node }) => sum + sizeOf(node), 1)
+}
+
+const strategies = [
+  ['none', PartitionConfig.none(), true],
+  ['balanced', PartitionConfig.balanced(2), false],
+  ['roundRobin', PartitionConfig.roundRobin(2), false],
+  ['hash', PartitionConfig.hash(2), true],
+] as const
+const cases = strategies.flatMap(([name, partitions, hasKeys]) =>
+  [1, 2, 5].map((concurrency) => ({ name, partitions, hasKeys, concurrency })),
+)
+
+test.each(cases)(
+  `every tree settles under $name with $concurrency at a time (seed ${SEED})`,
+  async ({ name, partitions, hasKeys, concurrency }) => {
+    const forest = new Forest(SEED + name.length * 31 + concurrency, hasKeys)
+    const manager = await open('nesting.js', {
+      partitions,
+      lanes: LANES,
+      defaultLane: 'free',
+      concurrencyPerPartition: concurrency,
+    })
+    let ran = 0
+    for (const batch of [1, 4, TREES - 5]) {
+      const runs = Array.from({ length: batch }, async () => {
+        const tree = forest.tree(4)
+        const { lane, options } = forest.place()
+        const sum = (await manager.submit(lane, 'tree', tree, options)) as Sum
+        expect(sum.ran + sum.refused).toBeLessThanOrEqual(sizeOf(tree))
+        ran += sum.ran
+      })
+      await within(Promise.all(runs), `${batch} trees`, 10_000)
+    }
+    expect(ran).toBeGreaterThanOrEqual(TREES)
+    // Also what nobody waited for.
+    await within(manager.drain(), 'drain')
+  },
+)
