@@ -1,9 +1,17 @@
-// Vitest: pure tests run file by file in parallel; tests that start threads have the machine to
-// themselves, one file at a time, after the others.
+// Vitest: pure tests run file by file in parallel. Tests that start threads come after them: first
+// those that mostly wait, two files at a time, then those that need the machine for themselves.
 
 import { defineConfig } from 'vitest/config'
 
 const PURE = 'test/{unit,property,tidy}/**/*.test.ts'
+
+/** Files whose tests wait for deaths, time-outs, back-off or processes more than they compute. */
+const WAITING = [
+  'test/fault/{appointments,deaths,lanes-deaths,recovery,replacements,suspects,time-outs}.test.ts',
+  'test/integration/{aborts,cli,handler-modules,lanes-signals,life-cycle}.test.ts',
+  'test/integration/{nested-waits,nesting,process-life,renewal,retries}.test.ts',
+  'test/package/*.test.ts',
+]
 
 export default defineConfig({
   test: {
@@ -19,11 +27,20 @@ export default defineConfig({
       {
         extends: true,
         test: {
+          name: 'waiting',
+          include: WAITING,
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        extends: true,
+        test: {
           name: 'threads',
           include: ['test/**/*.test.ts'],
-          exclude: [PURE, 'test/fixtures/**'],
+          exclude: [PURE, ...WAITING, 'test/fixtures/**'],
           fileParallelism: false,
-          sequence: { groupOrder: 1 },
+          sequence: { groupOrder: 2 },
         },
       },
     ],

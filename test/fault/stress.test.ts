@@ -9,7 +9,7 @@ import { within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
 import { open } from '../support/managers.ts'
 
-const COUNT = 200_000
+const COUNT = 100_000
 const DEATHS = 12
 const LIMIT_MS = 120_000
 const LANES = ['system', 'control', 'query', 'session', 'skill', 'prompt']
@@ -31,7 +31,7 @@ test.each([
   ['balanced', PartitionConfig.balanced(4), 2 ** 20],
   ['hash', PartitionConfig.hash(4), 2 ** 14],
 ] as const)(
-  `under %s 200,000 mixed commands with threads that die run once each (seed ${seed})`,
+  `under %s 100,000 mixed commands with threads that die run once each (seed ${seed})`,
   async (name, partitions, ringBytes) => {
     const random = generator(seed)
     const ledger = new Ledger(COUNT)

@@ -112,6 +112,18 @@ const badOptions: [what: string, options: unknown, says: RegExp][] = [
   ['env that is a string', { handlers, env: 'A=1' }, /env is "A=1"/],
   ['resourceLimits that are a number', { handlers, resourceLimits: 5 }, /resourceLimits is 5/],
   [
+    'a lane with a time-out of 0',
+    { handlers, lanes: { api: { timeoutMs: 0 } } },
+    /api\.timeoutMs is 0/,
+  ],
+  [
+    'a lane whose policy has 101 retries',
+    { handlers, lanes: { api: { retry: { retries: 101 } } } },
+    /lanes\.api\.retry\.retries is 101; allowed: an integer from 0 to 100/,
+  ],
+  ['maxCrashes of 0', { handlers, maxCrashes: 0 }, /maxCrashes is 0; allowed: an integer from 1/],
+  ['condemnedMax of 5', { handlers, condemnedMax: 5 }, /condemnedMax is 5/],
+  [
     'allowNested that is a string',
     { handlers, allowNested: 'yes' },
     /allowNested is "yes"; allowed: true or false/,
@@ -123,15 +135,6 @@ test.each(badOptions)('create refuses %s', (_, options, says) => {
   expect(error).toMatchObject({ name: 'ConfigError', code: 'CORELANE_INVALID_OPTION' })
   expect(error.message).toMatch(says)
 })
-
-test.each(['timeoutMs', 'retryPolicy'])(
-  'the lane option %s of a later release is refused until it works',
-  (option) => {
-    const error = refusal({ handlers, lanes: { api: { [option]: 1 } } })
-    expect(error.code).toBe('CORELANE_INVALID_OPTION')
-    expect(error.message).toContain(`lanes.api.${option} is not an option; allowed: priority`)
-  },
-)
 
 test('the builder refuses what create refuses, as a rejection', async () => {
   const builder = new QueueManagerBuilder().withHandlers(handlers).withPartitions({ count: 0 })
@@ -185,16 +188,12 @@ const badCommands: [what: string, options: unknown, says: RegExp][] = [
     { transferList: new ArrayBuffer(1) },
     /command\.transferList is a ArrayBuffer/,
   ],
-  [
-    'timeoutMs, of a later release',
-    { timeoutMs: 100 },
-    /command\.timeoutMs is not an option; allowed: key, priority, /,
-  ],
-  [
-    'signal, of a later release',
-    { signal: AbortSignal.abort() },
-    /command\.signal is not an option/,
-  ],
+  ['a time-out of 0', { timeoutMs: 0 }, /command\.timeoutMs is 0; allowed: milliseconds from 1/],
+  ['a signal that is none', { signal: {} as AbortSignal }, /command\.signal is an object/],
+  ['a kill that is a number', { kill: 1 }, /command\.kill is 1; allowed: true or false/],
+  ['a retry that is a number', { retry: 3 }, /command\.retry is 3; allowed: a RetryPolicy/],
+  ['a policy with -1 retries', { retry: { retries: -1 } }, /command\.retry\.retries is -1/],
+  ['progress to nobody', { onProgress: 'log' }, /command\.onProgress is "log"/],
   ['options that are a number', 5, /command options is 5; allowed: an object/],
   ['options that are null', null, /command options is null/],
 ]

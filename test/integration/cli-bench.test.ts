@@ -52,8 +52,10 @@ test("the user's own handlers, keys and payloads are used", async () => {
 })
 
 test('a handler that fails is reported, and the exit code says so', async () => {
+  const keys = join(folder, 'one.txt')
+  writeFileSync(keys, 'ada\n')
   const own = ['--handlers', fixture('survival.js'), '--type', 'alwaysFails', '--payload', '"<b>"']
-  const { code, stdout } = await bench('--quick', ...own)
+  const { code, stdout } = await bench('--quick', ...own, '--keys', keys)
   expect(code).toBe(1)
   expect(stdout).toContain('failed: Error: no: <b>')
 })

@@ -327,12 +327,15 @@ test('--version prints the version of the package', async () => {
   expect(stdout).toContain(`corelane/${manifest.version} `)
 })
 
-test('docs/cli.md lists every option of run as --help does', async () => {
+test('docs/cli.md lists every option of run and bench as --help does', async () => {
   const { code, stdout } = await runCli(['run', '--help'])
   expect(code).toBe(0)
   const flags = [...stdout.matchAll(/^ {2}(--[\w-]+(?: <\w+>)?)/gm)].map(([, flag]) => flag)
-  expect(flags).toHaveLength(10)
+  expect(flags).toHaveLength(12)
   const page = readFileSync(join(import.meta.dirname, '../../docs/cli.md'), 'utf8')
   const rows = [...page.matchAll(/^\| `(--[\w-]+(?: <\w+>)?)` \|/gm)].map(([, flag]) => flag)
-  expect(rows).toEqual(flags)
+  expect(rows.slice(0, flags.length)).toEqual(flags)
+  const bench = await runCli(['bench', '--help'])
+  const others = [...bench.stdout.matchAll(/^ {2}(--[\w-]+(?: <\w+>)?)/gm)].map(([, flag]) => flag)
+  expect(rows.slice(flags.length)).toEqual(others)
 })

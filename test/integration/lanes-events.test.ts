@@ -53,6 +53,7 @@ const FIELDS = [
   'lane',
   'partition',
   'pending',
+  'progress',
   'startedAtMs',
   'type',
 ]
