@@ -3,8 +3,7 @@
 // @ts-check
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import { systemNamed } from '../systems/table.js'
 import { ratioOf, show, spreadOf } from './figures.js'
 import { headerLines } from './machine.js'
@@ -25,8 +24,7 @@ const DRAWN = Object.freeze({
 
 /** @param {string} name */
 function asset(name) {
-  const main = createRequire(import.meta.url).resolve('uplot')
-  return readFileSync(join(dirname(main), name), 'utf8')
+  return readFileSync(new URL(name, import.meta.resolve('uplot')), 'utf8')
 }
 
 /** @param {string} text */

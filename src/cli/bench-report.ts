@@ -2,8 +2,6 @@
 // Thread: main.   Owns: nothing.
 
 import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
 import type { StrategyFigures } from './bench-verdict.ts'
 
 /** One workload with its figures. */
@@ -56,8 +54,7 @@ export function asText({ header, workloads }: StrategyReport): string {
 }
 
 function asset(name: string): string {
-  const main = createRequire(import.meta.url).resolve('uplot')
-  return readFileSync(join(dirname(main), name), 'utf8')
+  return readFileSync(new URL(name, import.meta.resolve('uplot')), 'utf8')
 }
 
 /** Keeps text of the user's from ending a script or a tag. */
