@@ -6,7 +6,7 @@ import { type AwakeThreads, SpinHabit } from '../memory/awake-threads.ts'
 import type { RingReader } from '../memory/ring.ts'
 
 /** So long a partition looks, if there is a core for it. */
-const SPIN_MS = 0.03
+const SPIN_MS = 0.06
 
 /**
  * The same where it has not paid lately: to get into the rhythm of a caller that sends one command
