@@ -67,6 +67,8 @@ export interface CommandHistory {
   /** Whether it may have killed a thread, so that it runs by itself until it is known. */
   isSuspect: boolean
   firstFailedAtMs: number
+  /** What its last run ended with. */
+  lastError: unknown
 }
 
 /** What only some commands have. */
@@ -227,6 +229,7 @@ export class PendingCommand implements Schedulable, CommandFields, StreamSource 
       kills: 0,
       isSuspect: false,
       firstFailedAtMs: 0,
+      lastError: undefined,
     }
     return this.extras.history
   }

@@ -91,6 +91,5 @@ function failLate(command: PendingCommand): void {
   const { lane, submittedAtMs } = command
   const deadlineMs = command.deadlineMs ?? lane.plan.deadlineMs
   const waitedMs = Math.round(nowMs() - submittedAtMs)
-  const details = { lane: lane.name, waitedMs, deadlineMs }
-  command.fail(laneError('CORELANE_DEADLINE_EXCEEDED', details), -1)
+  lane.recovery.late(command, { lane: lane.name, waitedMs, deadlineMs })
 }

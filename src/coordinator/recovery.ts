@@ -2,12 +2,18 @@
 // Thread: main.   Owns: the decision. A command ends exactly one way.
 
 import { nowMs } from '../base/clock.ts'
-import { ERRORS, type ErrorCode, type LaneError } from '../base/errors.ts'
+import {
+  ERRORS,
+  type ErrorCode,
+  type ErrorDetails,
+  type LaneError,
+  laneError,
+} from '../base/errors.ts'
 import { mayRetry, retryDelayMs } from '../model/retry.ts'
 import { stableHash } from '../schedule/hash.ts'
 import type { DeadLetter } from './dead-letter-queue.ts'
 import type { EventHub } from './event-hub.ts'
-import type { PendingCommand } from './pending-command.ts'
+import { ANY_PARTITION, type PendingCommand } from './pending-command.ts'
 
 /** What recovery works with. */
 export interface RecoveryParts {
@@ -109,6 +115,24 @@ export class Recovery {
     return false
   }
 
+  /**
+   * A command was not started by its deadline. If it has run before, it has failed for good.
+   *
+   * @param command - The command.
+   * @param details - Of the DeadlineExceededError; its cause is what the last run ended with.
+   */
+  late(command: PendingCommand, details: ErrorDetails): void {
+    const history = command.extras?.history
+    const error = laneError('CORELANE_DEADLINE_EXCEEDED', details, history?.lastError)
+    if (history === undefined || history.attempt === 1) {
+      command.fail(error, ANY_PARTITION)
+      return
+    }
+    // The run that it waited for does not come.
+    history.attempt--
+    this.#end(command, error, ANY_PARTITION, 0, 0)
+  }
+
   /** Lets a command run again after its delay, if it has retries left. */
   #retried(command: PendingCommand, error: unknown, partition: number): boolean {
     const { retry } = command
@@ -127,7 +151,9 @@ export class Recovery {
     const { hub } = this.#parts
     command.lane.retried++
     if (hub.isActive) hub.command('queue.command.retry', command, partition, 0, undefined, error)
-    command.remember().attempt++
+    const history = command.remember()
+    history.attempt++
+    history.lastError = error
   }
 
   #end(

@@ -5,6 +5,7 @@
 // commands, those it has not started go back to the backlog, and once it runs nothing the next one
 // takes over: so the order per key holds, and a lane's limits never see two threads of a partition.
 
+import { nowMs } from '../base/clock.ts'
 import { laneError } from '../base/errors.ts'
 import { readCounter } from '../memory/counters.ts'
 import { Counter } from '../memory/layout.ts'
@@ -12,6 +13,9 @@ import type { Incarnation } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 import type { PendingCommand } from './pending-command.ts'
 import type { Supervisor } from './supervisor.ts'
+
+/** So long nobody is replaced for a large heap again, or for any wear after one failed to load. */
+const PAUSE_MS = 1000
 
 /** When a thread is worn out. */
 export interface WearLimits {
@@ -30,6 +34,9 @@ export class Renewal {
   /** Settles when nothing is being renewed. */
   #last: Promise<void> = Promise.resolve()
   #isBusy = false
+  #renewedAtMs = Number.NEGATIVE_INFINITY
+  /** No thread is replaced for its wear before this moment, since a replacement failed. */
+  #notBeforeMs = 0
   /** Goes on with a renewal that waits for its thread to run nothing. */
   #onProgress: (() => void) | undefined
 
@@ -61,8 +68,13 @@ export class Renewal {
       if (window === undefined) continue
       const heapMb = readCounter(window.end.views, Counter.HEAP_KIB) / 1024
       if (window.completed < maxCommandsPerThread && heapMb <= maxHeapMb) continue
+      // A module that fills so much heap by itself would have its threads replaced without end.
+      const pauseMs = window.completed < maxCommandsPerThread ? PAUSE_MS : 0
+      if (nowMs() < Math.max(this.#notBeforeMs, this.#renewedAtMs + pauseMs)) continue
       // If the next thread cannot load, the present one goes on; it is tried again later.
-      this.#queue(() => this.#renew(partition, false)).catch(() => {})
+      this.#queue(() => this.#renew(partition, false)).catch(() => {
+        this.#notBeforeMs = nowMs() + PAUSE_MS
+      })
       return
     }
   }
@@ -85,6 +97,7 @@ export class Renewal {
     const settled = done
       .catch(() => {})
       .then(() => {
+        this.#renewedAtMs = nowMs()
         if (this.#last === settled) this.#isBusy = false
       })
     this.#last = settled

@@ -210,6 +210,24 @@ test('one of several that died together is suspected, and from then on its death
   expect(letters).toMatchObject([{ attempts: 3, crashes: 3 }])
 })
 
+test('a command that is late before its first run rejects, and there is no letter', async () => {
+  const { make, recovery, letters, reasons } = world(RetryPolicy.fixed(3, 10))
+  recovery.late(make(), { lane: 'a', waitedMs: 9, deadlineMs: 5 })
+  expect(await reasons()).toMatchObject([{ code: 'CORELANE_DEADLINE_EXCEEDED' }])
+  expect(letters).toEqual([])
+})
+
+test('one that is late after a run that failed has failed for good, for the reason of that run', async () => {
+  const { make, fail, recovery, letters, reasons } = world(RetryPolicy.fixed(3, 10))
+  const one = make()
+  const why = new RangeError('first')
+  fail(one, why)
+  recovery.late(one, { lane: 'a', waitedMs: 9, deadlineMs: 5 })
+  const late = { code: 'CORELANE_DEADLINE_EXCEEDED', cause: why }
+  expect(await reasons()).toMatchObject([late])
+  expect(letters).toMatchObject([{ attempts: 1, error: late }])
+})
+
 test('what was moved cannot run again', () => {
   const { make, recovery } = world(RetryPolicy.none().withLost())
   const moved = make({ transferList: [new ArrayBuffer(1)] })
