@@ -44,7 +44,13 @@ export type {
   PayloadOf,
   ResultOf,
 } from './model/handler-module.ts'
-export { DEFAULT_LANES, LaneConfig, type LaneOptions } from './model/lane.ts'
+export {
+  DEFAULT_LANES,
+  LaneConfig,
+  type LaneOptions,
+  type LanePlan,
+  type RatePlan,
+} from './model/lane.ts'
 export type { EventFilter, LaneEvent, LaneEventName } from './model/lane-event.ts'
 export {
   PartitionConfig,
@@ -59,5 +65,5 @@ export {
   type RateLimitOptions,
   type RateScope,
 } from './model/rate-limit.ts'
-export { type Backoff, type RetryOptions, RetryPolicy } from './model/retry.ts'
+export { type Backoff, type RetryOptions, type RetryPlan, RetryPolicy } from './model/retry.ts'
 export { stableHash } from './schedule/hash.ts'

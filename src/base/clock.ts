@@ -5,6 +5,7 @@
 
 const source = globalThis.performance
 const now = source.now.bind(source)
+const date = globalThis.Date.now
 
 /**
  * Monotonic milliseconds since the process started, the same in every thread of it (threads were
@@ -14,6 +15,13 @@ const now = source.now.bind(source)
  */
 export function nowMs(): number {
   return now()
+}
+
+/**
+ * Milliseconds since 1970, for what other machines read. It may jump: never measure with it.
+ */
+export function epochMs(): number {
+  return date()
 }
 
 /** `setTimeout`, `setInterval`, `setImmediate` and their counterparts as they were at load. */

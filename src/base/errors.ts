@@ -35,16 +35,28 @@ export const ERRORS = Object.freeze({
     'The command waited {waitedMs} ms in lane "{lane}" and had not started at its deadline of {deadlineMs} ms',
     true,
   ),
+  CORELANE_DEGRADED: row(
+    'ConfigError',
+    'The queue cannot honour {option} of {received}; it can do: {allowed} (set allowDegraded: true to go on without)',
+  ),
   CORELANE_DRAIN_TIMEOUT: row(
     'LaneError',
     'After {timeoutMs} ms commands were left unfinished: {left}',
     true,
+  ),
+  CORELANE_ENVELOPE_TOO_LARGE: row(
+    'SerializationError',
+    'The {role} of command "{id}" takes {bytes} bytes; allowed: {maxBytes}',
   ),
   CORELANE_HANDLERS_FAILED: row(
     'ConfigError',
     'The handler module {module} could not be loaded: {reason}',
   ),
   CORELANE_INVALID_COMMAND: row('ConfigError', '{field} is {received}; allowed: {allowed}'),
+  CORELANE_INVALID_ENVELOPE: row(
+    'ConfigError',
+    'In an envelope {field} is {received}; allowed: {allowed}',
+  ),
   CORELANE_INVALID_OPTION: row('ConfigError', '{option} is {received}; allowed: {allowed}'),
   CORELANE_INVALID_PARTITION: row(
     'ConfigError',
@@ -72,11 +84,20 @@ export const ERRORS = Object.freeze({
     'Partition {partition} was lost ({reason}) with the command {stage}',
     true,
   ),
+  CORELANE_POISONED: row(
+    'PartitionLostError',
+    'The command "{id}" was given out {deliveries} times and each time its worker died',
+  ),
   CORELANE_QUEUE_FULL: row(
     'QueueFullError',
     '{owner} is full: {pending} of {maxPending} commands and {pendingBytes} of {maxPendingBytes} bytes are pending',
     true,
   ),
+  CORELANE_QUEUE_MISMATCH: row(
+    'ConfigError',
+    'The queue "{queue}" has {option} {expected}, this was opened with {received}',
+  ),
+  CORELANE_QUEUE_UNAVAILABLE: row('LaneError', 'The queue {queue} did not answer: {reason}', true),
   CORELANE_TIMEOUT: row(
     'TimeoutError',
     'The command of type "{type}" in lane "{lane}" ran longer than its time-out of {timeoutMs} ms',

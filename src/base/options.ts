@@ -67,7 +67,7 @@ export function boolean(fallback: boolean): OptionRule {
  * @param fallback - Default.
  * @param words - What is allowed.
  */
-export function oneOf(fallback: string, words: readonly string[]): OptionRule {
+export function oneOf(fallback: string | undefined, words: readonly string[]): OptionRule {
   return {
     default: fallback,
     allowed: words.map((word) => `"${word}"`).join(', '),

@@ -284,7 +284,7 @@ function wishesOf(
   options: CommandOptions,
   stream: StreamReader | undefined,
 ): CommandWishes | undefined {
-  const { timeoutMs, retry: given, signal, kill, onProgress, transferList } = options
+  const { timeoutMs, retry: given, signal, kill, onProgress, transferList, onDeadline } = options
   if (signal?.aborted) {
     throw laneError('CORELANE_ABORTED', { stage: 'submitted' }, signal.reason)
   }
@@ -305,6 +305,7 @@ function wishesOf(
   }
   const isOrdinary =
     timeoutMs === undefined && retry === undefined && signal === undefined && !onProgress
-  if (isOrdinary && stream === undefined) return undefined
-  return { timeoutMs, retry, signal, kill: kill === true, onProgress, stream }
+  if (isOrdinary && stream === undefined && onDeadline === undefined) return undefined
+  const rejectsLate = onDeadline === undefined ? undefined : onDeadline === 'reject'
+  return { timeoutMs, rejectsLate, retry, signal, kill: kill === true, onProgress, stream }
 }

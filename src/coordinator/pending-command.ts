@@ -47,6 +47,7 @@ export interface Holder {
 /** What the caller wished for a command beyond what most do. */
 export interface CommandWishes {
   readonly timeoutMs: number | undefined
+  readonly rejectsLate: boolean | undefined
   readonly retry: RetryPlan | undefined
   readonly signal: AbortSignal | undefined
   readonly kill: boolean
@@ -201,6 +202,11 @@ export class PendingCommand implements Schedulable, CommandFields, StreamSource 
     return this.#resolve === undefined
   }
 
+  /** Whether it rejects if it has not started by its deadline. */
+  get rejectsLate(): boolean {
+    return this.extras?.wishes?.rejectsLate ?? this.lane.plan.rejectsLate
+  }
+
   /** What must be moved with the payload; a command that has some cannot be sent twice. */
   get transferList(): readonly object[] | undefined {
     return this.extras?.transferList
@@ -213,6 +219,8 @@ export class PendingCommand implements Schedulable, CommandFields, StreamSource 
       key: this.key,
       priority: priorityOf(this.rank),
       deadlineMs,
+      onDeadline:
+        wishes?.rejectsLate === undefined ? undefined : wishes.rejectsLate ? 'reject' : 'boost',
       timeoutMs: wishes?.timeoutMs,
       retry: wishes?.retry,
     }

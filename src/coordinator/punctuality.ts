@@ -81,9 +81,10 @@ export class Punctuality {
 }
 
 /** When a command is rejected if it has not started; Infinity if it never is. */
-function lateAtMs({ lane, submittedAtMs, deadlineMs }: PendingCommand): number {
-  const ownDeadlineMs = deadlineMs ?? lane.plan.deadlineMs
-  if (!lane.plan.rejectsLate || ownDeadlineMs === undefined) return Number.POSITIVE_INFINITY
+function lateAtMs(command: PendingCommand): number {
+  const { lane, submittedAtMs } = command
+  const ownDeadlineMs = command.deadlineMs ?? lane.plan.deadlineMs
+  if (!command.rejectsLate || ownDeadlineMs === undefined) return Number.POSITIVE_INFINITY
   return submittedAtMs + ownDeadlineMs
 }
 

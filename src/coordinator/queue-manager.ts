@@ -13,7 +13,9 @@ import type {
   PayloadOf,
   ResultOf,
 } from '../model/handler-module.ts'
+import type { LanePlan } from '../model/lane.ts'
 import type { EventFilter } from '../model/lane-event.ts'
+import type { PartitionStrategy } from '../model/partition-config.ts'
 import type { DeadLetterQueue } from './dead-letter-queue.ts'
 import type { EventSubscription } from './event-hub.ts'
 import { createHandlersProxy, type HandlersProxy, type RunOptions } from './handlers-proxy.ts'
@@ -262,6 +264,16 @@ export class QueueManager<M = AnyHandlers> {
   async reload(handlers?: URL | string): Promise<void> {
     checkGiven('reload', { handlers }, RELOAD_RULES)
     return this.#runtime.reload(handlers && handlersUrl(handlers))
+  }
+
+  /** The lanes, as checked, in the order they were given. */
+  get lanes(): readonly LanePlan[] {
+    return this.#plan.lanes
+  }
+
+  /** How commands find their partition, and how many there are. */
+  get partitioning(): { readonly strategy: PartitionStrategy; readonly count: number } {
+    return { strategy: this.#plan.strategy, count: this.#plan.partitionCount }
   }
 
   /** Commands that failed for good after another run was tried: to look at, run again, or drop. */

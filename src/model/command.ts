@@ -1,7 +1,14 @@
 // Command: the unit of work, as callers and handlers see it.
 // Thread: any.   Owns: nothing; data only.
 
-import { anything, boolean, integer, milliseconds, type OptionRules } from '../base/options.ts'
+import {
+  anything,
+  boolean,
+  integer,
+  milliseconds,
+  type OptionRules,
+  oneOf,
+} from '../base/options.ts'
 import type { RetryOptions } from './retry.ts'
 
 /** Command priorities run from 0, the most urgent, to this. */
@@ -21,6 +28,8 @@ export interface CommandOptions {
    * to its lane's `onDeadline`. Default: the deadline of its lane's boost, if any.
    */
   readonly deadlineMs?: number | undefined
+  /** What happens at its deadline. Default: the `onDeadline` of its lane. */
+  readonly onDeadline?: 'boost' | 'reject' | undefined
   /** Keeps it from starting for so long, 0 to 2^31 - 1 ms. Default 0. */
   readonly delayMs?: number | undefined
   /** How long a run may take, 1 to 2^31 - 1 ms. Default: the `timeoutMs` of its lane. */
@@ -63,6 +72,7 @@ export const COMMAND_RULES = Object.freeze({
   ),
   priority: integer(128, 0, PRIORITY_MAX),
   deadlineMs: milliseconds(undefined, 1, 2 ** 31 - 1),
+  onDeadline: oneOf(undefined, ['boost', 'reject']),
   delayMs: milliseconds(0, 0, 2 ** 31 - 1),
   timeoutMs: milliseconds(undefined, 1, 2 ** 31 - 1),
   retry: anything(undefined, 'a RetryPolicy or its plain form', isObject),
@@ -132,6 +142,7 @@ export const NESTED_RULES = Object.freeze({
   key: COMMAND_RULES.key,
   priority: COMMAND_RULES.priority,
   deadlineMs: COMMAND_RULES.deadlineMs,
+  onDeadline: COMMAND_RULES.onDeadline,
   delayMs: COMMAND_RULES.delayMs,
   timeoutMs: COMMAND_RULES.timeoutMs,
   signal: COMMAND_RULES.signal,

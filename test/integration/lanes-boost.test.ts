@@ -239,6 +239,23 @@ test('a command that runs already is left alone past its deadline', async () => 
   expect(await within(running, 'the running command')).toBe(0)
 })
 
+test("a command's own onDeadline goes before that of its lane", async () => {
+  const { ledger, manager, holder } = await held()
+  const kept = manager.submit('strict', 'mark', 0, { onDeadline: 'boost', deadlineMs: 20 })
+  const late = manager.submit('first', 'mark', 1, { onDeadline: 'reject', deadlineMs: 20 })
+  expect(await failure(late, 'the late one')).toMatchObject({
+    code: 'CORELANE_DEADLINE_EXCEEDED',
+    details: { lane: 'first', deadlineMs: 20 },
+  })
+  const word = manager.submit('first', 'mark', 2, { onDeadline: 'drop' as never })
+  expect(await failure(word, 'a word that is none')).toMatchObject({
+    code: 'CORELANE_INVALID_OPTION',
+    details: { option: 'command.onDeadline', received: '"drop"', allowed: '"boost", "reject"' },
+  })
+  ledger.openGate()
+  await within(Promise.all([holder, kept]), 'the kept one')
+})
+
 test('onDeadline "reject" without any deadline rejects nothing', async () => {
   const ledger = new Ledger(1)
   const manager = await open('ledger.js', {

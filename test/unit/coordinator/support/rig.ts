@@ -45,6 +45,7 @@ let sequences = 0
 
 const NO_WISHES: CommandWishes = {
   timeoutMs: undefined,
+  rejectsLate: undefined,
   retry: undefined,
   signal: undefined,
   kill: false,

@@ -1,0 +1,308 @@
+// Distributed queue: what an engine does for submitters and workers on one or many machines.
+// Thread: main.   Owns: nothing; the contract only. The suite behind the door testing proves it.
+
+import type { PartitionStrategy } from '../model/partition-config.ts'
+import type { RateAlgorithm } from '../model/rate-limit.ts'
+import type { CommandEnvelope, CommandResult } from './envelope.ts'
+
+/**
+ * The least a queue must do. `liftQueue` makes a {@link LeasedQueue} of it that delivers at most
+ * once: what a worker has taken and not completed when it dies is gone.
+ */
+export interface DistributedQueue {
+  /** How many partitions there are, 1 to 256. */
+  readonly numPartitions: number
+  /** Who takes commands through this object. Unique among those that are alive. */
+  readonly workerId: string
+  /** Adds a command to the partition that it names. Resolves when the queue has it. */
+  enqueue(envelope: CommandEnvelope): Promise<void>
+  /** Takes the next command of a partition; null if there is none. Does not wait for one. */
+  dequeue(partitionId: number): Promise<CommandEnvelope | null>
+  /** Says how a command that was taken ended. */
+  complete(result: CommandResult): Promise<void>
+}
+
+/** What an engine can do. A lane that asks for more is refused unless `allowDegraded`. */
+export interface QueueCapabilities {
+  /** Whether a command whose worker died is given out again. */
+  readonly delivery: 'at-least-once' | 'at-most-once'
+  /** Whether commands with the same key run one at a time and in order, over all workers. */
+  readonly keyOrder: boolean
+  /** Whether a partition has one worker at a time, which {@link LeasedQueue.ownership} decides. */
+  readonly ownership: boolean
+  /** Whether commands of a more urgent lane are given out first. */
+  readonly lanePriority: boolean
+  /** Whether more urgent commands of a lane are given out first. */
+  readonly commandPriority: boolean
+  /** What waiting makes more urgent: each command, the head of each lane, or nothing. */
+  readonly boost: 'command' | 'lane' | 'none'
+  /** Algorithms by which a lane's rate is limited over all workers. */
+  readonly globalRate: readonly RateAlgorithm[]
+  /** Whether a lane's concurrency can be bounded over all workers. */
+  readonly globalConcurrency: boolean
+  /** Whether a released command can be kept back for a while. */
+  readonly delay: boolean
+  /** Whether submitters get results. */
+  readonly results: boolean
+  /** Whether what was enqueued outlives the process that holds the queue. */
+  readonly durable: boolean
+}
+
+/** Whether a command was added. */
+export type EnqueueStatus = 'accepted' | 'duplicate'
+
+/** What a worker wants of one lane. */
+export interface LaneDemand {
+  readonly laneId: string
+  /** Most commands of it to be given. 0 leaves the lane out. */
+  readonly max: number
+  /** Urgency among lanes, 0 (the most urgent) to 255. */
+  readonly priority: number
+  /**
+   * Ages at which the head of the lane becomes more urgent, and by how much: `levels` are taken off
+   * the priority once it has waited `afterMs`. Sorted by age.
+   */
+  readonly boost: readonly { readonly afterMs: number; readonly levels: number }[]
+}
+
+/** What a worker asks for. */
+export interface LeaseRequest {
+  /** Partitions to take from; those named first are looked at first. */
+  readonly partitions: readonly number[]
+  /** Lanes to take from. Within a partition the most urgent lane goes first, then the oldest. */
+  readonly lanes: readonly LaneDemand[]
+  /** Most commands in all, 1 to 4,096. */
+  readonly max: number
+  /** How long to wait for the first command. 0: not at all. */
+  readonly waitMs: number
+  /** Ends the waiting; it then resolves with what there is, which may be nothing. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** A command that was given to a worker for a while. */
+export interface Delivery {
+  readonly envelope: CommandEnvelope
+  /** Names this delivery and no other: a later delivery of the same command has another one. */
+  readonly fence: string
+  /** How often it was given out since its last orderly return, this time included. */
+  readonly deliveries: number
+  /** Until when it is this worker's, on the monotonic clock of this process, in milliseconds. */
+  readonly leasedUntilMs: number
+}
+
+/** What became of the end of a delivery: `stale` if it is not this worker's any more. */
+export type SettleStatus = 'done' | 'stale'
+
+/** Why a command is given back. */
+export type ReleaseReason =
+  /** Its handler failed: `retryCount` grows by one, and crashes are counted anew. */
+  | 'retry'
+  /** It was not started: this delivery does not count, and it keeps its place. */
+  | 'unstarted'
+  /** The thread that ran it died: the delivery counts towards `maxDeliveries`. */
+  | 'crash'
+
+/** How commands are given back. */
+export interface ReleaseOptions {
+  readonly reason: ReleaseReason
+  /** Keeps them from being given out for so long. Default 0. With a delay they lose their place. */
+  readonly delayMs?: number | undefined
+}
+
+/** Names a command from outside. */
+export interface CommandReference {
+  readonly commandId: string
+  readonly partitionId: number
+}
+
+/** What a queue knows of a command. */
+export type CommandState =
+  | { readonly state: 'pending' }
+  | { readonly state: 'ended'; readonly result: CommandResult }
+  /** Never enqueued, lost by the broker, or ended so long ago that its result has expired. */
+  | { readonly state: 'unknown' }
+
+/** A command that failed for good. */
+export interface DeadCommand {
+  readonly envelope: CommandEnvelope
+  /** Why: `retries spent`, `deliveries spent`, `undecodable`, `unknown handler` … */
+  readonly reason: string
+  /** When, milliseconds since 1970. */
+  readonly diedAt: number
+  readonly result: CommandResult | undefined
+}
+
+/** Commands that failed for good. */
+export interface DeadCommands {
+  /**
+   * @param max - Most of them to list. Default 100.
+   * @returns The oldest first.
+   */
+  list(max?: number): Promise<DeadCommand[]>
+  /**
+   * Enqueues them again with no failures behind them.
+   *
+   * @param commands - Which.
+   * @returns How many there were.
+   */
+  redrive(commands: readonly CommandReference[]): Promise<number>
+  /**
+   * Forgets them.
+   *
+   * @param commands - Which.
+   * @returns How many there were.
+   */
+  drop(commands: readonly CommandReference[]): Promise<number>
+}
+
+/** Who runs which partition, where each has one worker at a time. */
+export interface PartitionOwnership {
+  /**
+   * Tells that this worker is alive, renews what it owns and takes what is free and its due. To be
+   * called every third of a lease.
+   *
+   * @returns The partitions that are this worker's, and those of them that it should give up.
+   */
+  beat(): Promise<{ readonly owned: readonly number[]; readonly surplus: readonly number[] }>
+  /** Gives a partition up. What it has of its commands must be settled or released before. */
+  yield(partitionId: number): Promise<void>
+  /** Gives everything up: the others learn at once that this worker has gone. */
+  leave(): Promise<void>
+}
+
+/** Permits of a lane's rate limit. */
+export interface Permits {
+  readonly granted: number
+  /** They must be used by then, on the monotonic clock of this process. */
+  readonly expiresAtMs: number
+  /** When to ask again if fewer were granted than asked for. */
+  readonly retryAfterMs: number
+}
+
+/** What all workers of a lane share. */
+export interface GlobalLimits {
+  /**
+   * Takes permits to start commands of a lane. Unused ones expire; each is charged as if it were
+   * used last of all, so the bound of the algorithm holds whenever they are used.
+   *
+   * @param laneId - The lane.
+   * @param rate - At most `limit` starts in any `windowMs` and as many more as flow in meanwhile.
+   * @param count - How many are wanted.
+   */
+  takePermits(
+    laneId: string,
+    rate: { readonly limit: number; readonly windowMs: number },
+    count: number,
+  ): Promise<Permits>
+  /**
+   * Takes places among the commands of a lane that run anywhere. They expire with the lease unless
+   * kept.
+   *
+   * @param laneId - The lane.
+   * @param max - How many there are.
+   * @param holders - Names of those that want one; one that has one keeps it.
+   * @returns Those that have one now.
+   */
+  takePlaces(laneId: string, max: number, holders: readonly string[]): Promise<string[]>
+  /** Gives places back. */
+  dropPlaces(laneId: string, holders: readonly string[]): Promise<void>
+}
+
+/** What a queue holds. */
+export interface QueueCounts {
+  /** Commands that wait to be given out. */
+  readonly waiting: number
+  /** Commands that are kept back for a while. */
+  readonly delayed: number
+  /** Commands that a worker has. */
+  readonly leased: number
+  readonly dead: number
+  /** Waiting and leased ones by lane. */
+  readonly lanes: Readonly<Record<string, number>>
+  /** Waiting and leased ones by partition. */
+  readonly partitions: readonly number[]
+}
+
+/** What engines do: at-least-once delivery by leases, with exactly one completion for each id. */
+export interface LeasedQueue extends DistributedQueue {
+  /** How an envelope finds its partition. Strategies other than `hash` take no keys. */
+  readonly strategy: PartitionStrategy
+  readonly capabilities: QueueCapabilities
+  /** How long a delivery is its worker's unless it is extended, in milliseconds. */
+  readonly leaseMs: number
+  /**
+   * Adds commands; one whose id is known already is a duplicate and changes nothing, so a call of
+   * which the answer was lost can be repeated.
+   *
+   * @param envelopes - 1 to 4,096.
+   * @returns In their order.
+   */
+  enqueueMany(envelopes: readonly CommandEnvelope[]): Promise<EnqueueStatus[]>
+  /** Gives commands to this worker. */
+  lease(request: LeaseRequest): Promise<Delivery[]>
+  /**
+   * Keeps deliveries for another lease from now.
+   *
+   * @param deliveries - Those that are to be kept.
+   * @returns The fences of those that are not this worker's any more, and until when it has the
+   * others.
+   */
+  extend(
+    deliveries: readonly Delivery[],
+  ): Promise<{ readonly lost: readonly string[]; readonly leasedUntilMs: number }>
+  /**
+   * Ends commands. The first completion of an id counts, from whoever has it; a later one is stale.
+   *
+   * @param completions - Each with the delivery it ends.
+   * @returns In their order.
+   */
+  completeMany(
+    completions: readonly { readonly delivery: Delivery; readonly result: CommandResult }[],
+  ): Promise<SettleStatus[]>
+  /** Gives commands back. */
+  release(deliveries: readonly Delivery[], options: ReleaseOptions): Promise<SettleStatus[]>
+  /**
+   * Ends a command that failed for good: its submitter gets the result, and it can be redriven.
+   *
+   * @param delivery - What it was given out as.
+   * @param reason - A few words.
+   * @param result - A failure.
+   */
+  bury(delivery: Delivery, reason: string, result: CommandResult): Promise<SettleStatus>
+  readonly dead: DeadCommands
+  /** Present where `capabilities.ownership`. */
+  readonly ownership: PartitionOwnership | undefined
+  readonly limits: GlobalLimits
+  /**
+   * Announces results of a submitter's commands as they come. An announcement can be lost: ask
+   * {@link LeasedQueue.look} now and then.
+   *
+   * @param submitter - As in the envelopes.
+   * @param listener - Called with each result.
+   * @returns Ends it.
+   */
+  announce(
+    submitter: string,
+    listener: (result: CommandResult) => void,
+  ): Promise<() => Promise<void>>
+  /**
+   * Looks commands up.
+   *
+   * @param commands - 1 to 4,096.
+   * @returns In their order.
+   */
+  look(commands: readonly CommandReference[]): Promise<CommandState[]>
+  /** Counts what it holds. May be old by the time it is read. */
+  counts(): Promise<QueueCounts>
+  /** Lets go of connections and timers. What this worker has stays leased until it expires. */
+  close(): Promise<void>
+}
+
+/**
+ * Whether a queue is an engine or does only the least.
+ *
+ * @param queue - Any.
+ */
+export function isLeased(queue: DistributedQueue): queue is LeasedQueue {
+  return typeof (queue as Partial<LeasedQueue>).lease === 'function'
+}

@@ -1,0 +1,152 @@
+// Envelope: a command and its result in portable form, between processes and machines.
+// Thread: main.   Owns: nothing; data only.
+// Must not: trust anything: what comes from a broker is checked here before it means something.
+
+import { laneError, show } from '../base/errors.ts'
+import { KEY_LENGTH_MAX, PRIORITY_MAX } from '../model/command.ts'
+import { PARTITION_COUNT_MAX } from '../model/partition-config.ts'
+
+/** Version of the envelope's shape that this build writes and the newest that it reads. */
+export const ENVELOPE_VERSION = 1
+
+/** What ids, lanes, types, submitters and workers may be called between machines. */
+export const PORTABLE_NAME: RegExp = /^[A-Za-z0-9._-]{1,128}$/
+
+/** A command in portable form. Plain data: a broker may carry it as JSON if its payload can. */
+export interface CommandEnvelope {
+  /** Unique in its queue: the same id is the same command. 1 to 128 of `A-Z a-z 0-9 . _ -`. */
+  readonly id: string
+  /** Name of its handler. */
+  readonly commandType: string
+  /** Name of its lane. */
+  readonly laneId: string
+  /** The partition of the queue that it goes through, from 0. */
+  readonly partitionId: number
+  readonly payload?: unknown
+  /** How often its handler has failed and it was put back. */
+  readonly retryCount: number
+  /** When it was submitted, milliseconds since 1970 on the clock of its submitter. */
+  readonly createdAt: number
+  /** Commands with the same key run one at a time, in the order they were enqueued. */
+  readonly key?: string | undefined
+  /** Urgency within the lane, 0 (the most urgent) to 255. */
+  readonly priority?: number | undefined
+  /** When it should have started, milliseconds since 1970. */
+  readonly deadline?: number | undefined
+  /** Who is told the result. Absent: nobody asks, and only the completion is recorded. */
+  readonly submitter?: string | undefined
+  /** Version of this shape. */
+  readonly version: number
+}
+
+/** A failure in portable form. */
+export interface PortableError {
+  readonly name: string
+  readonly message: string
+  readonly stack?: string | undefined
+  readonly code?: string | undefined
+  /** Other members of the error, where they are plain data. */
+  readonly own?: Readonly<Record<string, unknown>> | undefined
+  readonly cause?: PortableError | undefined
+}
+
+/** How a command ended. */
+export interface CommandResult {
+  /** Id of its envelope. */
+  readonly commandId: string
+  readonly partitionId: number
+  /** Who ran it. */
+  readonly workerId: string
+  readonly success: boolean
+  /** What the handler returned, if it succeeded. */
+  readonly value?: unknown
+  /** What it ended with, if it did not. */
+  readonly error?: PortableError | undefined
+  /** Runs that failed before this one. */
+  readonly retryCount: number
+  /** How long the run took, in milliseconds. */
+  readonly durationMs: number
+  /** When it ended, milliseconds since 1970 on the clock of its worker. */
+  readonly completedAt: number
+}
+
+function refuse(field: string, value: unknown, allowed: string): never {
+  throw laneError('CORELANE_INVALID_ENVELOPE', { field, received: show(value), allowed })
+}
+
+function checkNumber(field: string, value: unknown, max: number, isWhole: boolean): void {
+  const fits = isWhole ? Number.isSafeInteger(value) : Number.isFinite(value)
+  if (!fits || (value as number) < 0 || (value as number) > max) {
+    refuse(field, value, `${isWhole ? 'an integer' : 'a number'} from 0 to ${max}`)
+  }
+}
+
+/**
+ * Checks a name that goes between machines.
+ *
+ * @param field - What it names, for the error.
+ * @param value - Anything.
+ * @throws ConfigError `CORELANE_INVALID_ENVELOPE`.
+ */
+export function checkName(field: string, value: unknown): asserts value is string {
+  if (typeof value !== 'string' || !PORTABLE_NAME.test(value)) {
+    refuse(field, value, '1 to 128 of A-Z a-z 0-9 . _ -')
+  }
+}
+
+/**
+ * Checks everything but the payload, and keeps only what is known.
+ *
+ * @param value - Anything; from a broker or a user.
+ * @param partitions - How many partitions the queue has.
+ * @returns A frozen envelope of the members above and no others.
+ * @throws ConfigError `CORELANE_INVALID_ENVELOPE`.
+ */
+export function checkEnvelope(value: unknown, partitions: number): CommandEnvelope {
+  if (typeof value !== 'object' || value === null) refuse('the envelope', value, 'an object')
+  const given = value as Record<string, unknown>
+  const own = (member: string): unknown =>
+    Object.hasOwn(given, member) ? given[member] : undefined
+  const version = own('version') ?? ENVELOPE_VERSION
+  if (!Number.isSafeInteger(version) || (version as number) < 1) {
+    refuse('version', version, `an integer from 1 to ${ENVELOPE_VERSION}`)
+  }
+  if ((version as number) > ENVELOPE_VERSION) {
+    refuse('version', version, `at most ${ENVELOPE_VERSION}: a newer corelane wrote it`)
+  }
+  for (const member of ['id', 'commandType', 'laneId'] as const) checkName(member, own(member))
+  if (own('submitter') !== undefined) checkName('submitter', own('submitter'))
+  checkNumber(
+    'partitionId',
+    own('partitionId'),
+    Math.min(partitions, PARTITION_COUNT_MAX) - 1,
+    true,
+  )
+  checkNumber('retryCount', own('retryCount') ?? 0, Number.MAX_SAFE_INTEGER, true)
+  checkNumber('createdAt', own('createdAt'), Number.MAX_SAFE_INTEGER, false)
+  const key = own('key')
+  if (
+    key !== undefined &&
+    !(typeof key === 'string' && key.length > 0 && key.length <= KEY_LENGTH_MAX)
+  ) {
+    refuse('key', key, `a string of 1 to ${KEY_LENGTH_MAX} characters`)
+  }
+  if (own('priority') !== undefined) checkNumber('priority', own('priority'), PRIORITY_MAX, true)
+  if (own('deadline') !== undefined) {
+    checkNumber('deadline', own('deadline'), Number.MAX_SAFE_INTEGER, false)
+  }
+  return Object.freeze({
+    id: own('id') as string,
+    commandType: own('commandType') as string,
+    laneId: own('laneId') as string,
+    partitionId: own('partitionId') as number,
+    payload: own('payload'),
+    retryCount: (own('retryCount') ?? 0) as number,
+    createdAt: own('createdAt') as number,
+    key: key as string | undefined,
+    priority: own('priority') as number | undefined,
+    deadline: own('deadline') as number | undefined,
+    submitter: own('submitter') as string | undefined,
+    version: version as number,
+  })
+}
