@@ -10,6 +10,7 @@
 
 import { invariant } from '../base/errors.ts'
 import { Packr, Unpackr } from './private-msgpackr.ts'
+import { copyRecord, type RecordBytes } from './record-bytes.ts'
 
 // Of msgpackr's pack(): return the arena itself, and start again at the same place next time.
 const REUSE_BUFFER = 512
@@ -17,18 +18,9 @@ const RESET_BUFFER = 1024
 const ARENA_MODE = REUSE_BUFFER | RESET_BUFFER
 
 const SHAPES_MAX = 64
-// Longest record that a loop copies faster than native code.
-const LOOP_BYTES_MAX = 96
 const ARENA_BYTES = 8_192
 // An arena that grew past this is given back after use.
 const ARENA_KEPT_BYTES = 1_048_576
-
-/** The memory of a ring, three ways. Offsets of bodies are multiples of 8. */
-export interface RecordBytes {
-  readonly words: Int32Array
-  readonly bytes: Buffer
-  readonly floats: Float64Array
-}
 
 interface Arena extends Buffer {
   start?: number
@@ -64,27 +56,6 @@ function refuseFunction(): never {
 
 let wordsOf: Arena | undefined
 let arenaWords: Int32Array = new Int32Array(0)
-
-/** For short records several times faster than the call into native code that a copy makes. */
-function copyWords(
-  arena: Arena,
-  start: number,
-  target: RecordBytes,
-  offset: number,
-  length: number,
-): void {
-  if (wordsOf !== arena) {
-    wordsOf = arena
-    arenaWords = new Int32Array(arena.buffer, arena.byteOffset, arena.length >> 2)
-  }
-  const { words, bytes } = target
-  const whole = length >> 2
-  for (let from = start >> 2, to = offset >> 2, i = 0; i < whole; i++) {
-    words[to + i] = arenaWords[from + i]!
-  }
-  // The bytes after the record may be another's.
-  for (let i = whole << 2; i < length; i++) bytes[offset + i] = arena[start + i]!
-}
 
 /** The writing end of a stream. */
 export class ObjectEncoder {
@@ -136,9 +107,11 @@ export class ObjectEncoder {
     invariant(arenaOwner === this, 'a record is written before another is encoded on the thread')
     const arena = this.#arena!
     const length = this.#end - this.#start
-    if (length > LOOP_BYTES_MAX || (this.#start & 3) !== 0) {
-      arena.copy(target.bytes, offset, this.#start, this.#end)
-    } else copyWords(arena, this.#start, target, offset, length)
+    if (wordsOf !== arena) {
+      wordsOf = arena
+      arenaWords = new Int32Array(arena.buffer, arena.byteOffset, arena.length >> 2)
+    }
+    copyRecord(arena, arenaWords, this.#start, target, offset, length)
     this.#inStep = true
     this.#release()
   }

@@ -7,8 +7,11 @@ import { types } from 'node:util'
 import { MARKED_DEPTH_MAX } from './error-codec.ts'
 import { flattenAs, refusedWhileRead } from './flatten-as.ts'
 import { revive } from './marked-graph.ts'
-import { ObjectDecoder, ObjectEncoder, type RecordBytes } from './object-stream.ts'
+import { ObjectDecoder, ObjectEncoder } from './object-stream.ts'
+import type { RecordBytes } from './record-bytes.ts'
 import { Finding, survey } from './survey.ts'
+import { TreeDecoder } from './tree-decoder.ts'
+import { TreeEncoder } from './tree-encoder.ts'
 
 /** What the body of a record holds. Fits in 6 bits. */
 export const PayloadKind = Object.freeze({
@@ -33,6 +36,8 @@ export const PayloadKind = Object.freeze({
   OBJECT_MARKED: 11,
   /** No body: the value goes by the side port. */
   SIDE: 12,
+  /** A tree of plain objects and arrays, in corelane's own form. */
+  TREE: 13,
 })
 
 /** Returned by `prepare` for a value that goes by the side port. */
@@ -62,6 +67,7 @@ export class PayloadEncoder {
   readonly #role: string
   readonly #inlineMax: number
   readonly #objects = new ObjectEncoder()
+  readonly #trees: TreeEncoder
   #length = 0
   #number = 0
   #bigint = 0n
@@ -75,6 +81,7 @@ export class PayloadEncoder {
   constructor(role: string, maxInlineBytes: number) {
     this.#role = role
     this.#inlineMax = maxInlineBytes
+    this.#trees = new TreeEncoder(maxInlineBytes)
   }
 
   /**
@@ -125,6 +132,9 @@ export class PayloadEncoder {
       case PayloadKind.NUMBER:
         target.floats[offset >> 3] = this.#number
         return
+      case PayloadKind.TREE:
+        this.#trees.write(target, offset)
+        return
       case PayloadKind.OBJECT:
       case PayloadKind.OBJECT_MARKED:
         this.#objects.write(target, offset)
@@ -150,7 +160,8 @@ export class PayloadEncoder {
   discard(): void {
     this.#text = ''
     this.#memory = undefined
-    this.#objects.discard()
+    if (this.kind === PayloadKind.TREE) this.#trees.discard()
+    else this.#objects.discard()
   }
 
   #spill(): number {
@@ -180,7 +191,7 @@ export class PayloadEncoder {
 
   #prepareAny(value: object): number {
     // Not instanceof: a proxy could throw.
-    if (!ArrayBuffer.isView(value)) return this.#prepareObject(value, false)
+    if (!ArrayBuffer.isView(value)) return this.#prepareTree(value)
     const proto: unknown = Object.getPrototypeOf(value)
     if (proto !== Uint8Array.prototype && proto !== Buffer.prototype) {
       return this.#prepareObject(value, false)
@@ -194,6 +205,15 @@ export class PayloadEncoder {
     this.kind = proto === Buffer.prototype ? PayloadKind.BUFFER : PayloadKind.BYTES
     this.#memory = bytes
     return bytes.length
+  }
+
+  #prepareTree(value: object): number {
+    const length = this.#trees.encode(value)
+    // Whatever is more than a tree of plain data, or unfit to cross, is looked at closely.
+    if (length < 0) return this.#prepareObject(value, false)
+    this.kind = PayloadKind.TREE
+    this.resets = this.#trees.resets
+    return length
   }
 
   #prepareObject(value: unknown, isFlat: boolean): number {
@@ -228,6 +248,7 @@ export class PayloadEncoder {
 /** Decodes the records of one ring, in the order in which they were written. */
 export class PayloadDecoder {
   readonly #objects = new ObjectDecoder()
+  readonly #trees = new TreeDecoder()
 
   /**
    * Reads the body of a record. One of an OBJECT kind must be decoded even if nobody wants it.
@@ -249,6 +270,8 @@ export class PayloadDecoder {
     switch (kind) {
       case PayloadKind.NUMBER:
         return source.floats[offset >> 3]
+      case PayloadKind.TREE:
+        return this.#trees.decode(source, offset, length, resets)
       case PayloadKind.OBJECT:
         return this.#objects.decode(source.bytes, offset, length, resets)
       case PayloadKind.OBJECT_MARKED:

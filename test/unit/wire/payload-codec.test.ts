@@ -31,15 +31,17 @@ test('the cheapest kind that keeps the value is chosen', () => {
   expect(kindOf('日本')).toBe(PayloadKind.STRING_TWO_BYTE)
   expect(kindOf(new Uint8Array(3))).toBe(PayloadKind.BYTES)
   expect(kindOf(Buffer.alloc(3))).toBe(PayloadKind.BUFFER)
-  expect(kindOf({ id: 1 })).toBe(PayloadKind.OBJECT)
+  expect(kindOf({ id: 1 })).toBe(PayloadKind.TREE)
+  expect(kindOf([{ id: -0 }, [undefined], '\udc00'])).toBe(PayloadKind.TREE)
+  expect(kindOf({ id: 1, at: new Date(0) })).toBe(PayloadKind.OBJECT)
   expect(kindOf({ error: new Error('x') })).toBe(PayloadKind.OBJECT_MARKED)
-  expect(kindOf({ id: -0 })).toBe(PayloadKind.SIDE)
+  expect(kindOf({ id: -0, at: new Date(0) })).toBe(PayloadKind.SIDE)
 })
 
 test('members that msgpackr would confuse with its own notes take the side port', () => {
   // Its tree of shapes keeps a list under this name, next to the members that follow.
-  expect(kindOf({ a: 1, __keys__: 2, length: 3 })).toBe(PayloadKind.SIDE)
-  expect(kindOf([{ __keys__: 2, map: 3 }])).toBe(PayloadKind.SIDE)
+  expect(kindOf({ a: new Date(0), __keys__: 2, length: 3 })).toBe(PayloadKind.SIDE)
+  expect(kindOf([{ __keys__: 2, map: new Date(0) }])).toBe(PayloadKind.SIDE)
 })
 
 test('every kind fits in the 6 bits that a record has for it', () => {
@@ -84,23 +86,24 @@ test('a long string spills even where the ring would take it, since it is slow t
   expect(encoder.prepare('x'.repeat(65_537))).toBe(SPILL)
 })
 
-test('the first record after one that was not written resets the decoder, and only that one', () => {
+test('of those that msgpackr carries, the first record after one that was not written resets the decoder, and only that one', () => {
   const encoder = new PayloadEncoder('payload', 1_000)
+  const at = new Date(0)
   const send = (value: unknown): boolean => {
     encoder.prepare(value)
     const { resets } = encoder
     encoder.write(ring, 0)
     return resets
   }
-  expect(send({ a: 1 })).toBe(false)
-  expect(send({ a: 1 })).toBe(false)
-  encoder.prepare({ b: 1 })
+  expect(send({ a: 1, at })).toBe(false)
+  expect(send({ a: 1, at })).toBe(false)
+  encoder.prepare({ b: 1, at })
   encoder.discard()
   expect(send(5)).toBe(false)
-  expect(send({ a: 1 })).toBe(true)
-  expect(send({ a: 1 })).toBe(false)
-  expect(encoder.prepare({ c: 'x'.repeat(900), d: 'é'.repeat(60) })).toBe(SPILL)
-  expect(send({ a: 1 })).toBe(true)
+  expect(send({ a: 1, at })).toBe(true)
+  expect(send({ a: 1, at })).toBe(false)
+  expect(encoder.prepare({ c: 'x'.repeat(900), d: 'é'.repeat(60), at })).toBe(SPILL)
+  expect(send({ a: 1, at })).toBe(true)
 })
 
 test('a shape is sent once: the second record of it is shorter', () => {

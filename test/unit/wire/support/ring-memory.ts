@@ -1,6 +1,6 @@
 // Ring memory: the views over shared memory that a ring hands to the codec.
 
-import type { RecordBytes } from '../../../../src/wire/object-stream.ts'
+import type { RecordBytes } from '../../../../src/wire/record-bytes.ts'
 
 /**
  * Makes memory of its own.

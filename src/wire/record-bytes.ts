@@ -1,0 +1,43 @@
+// Record bytes: the memory of a ring as codecs see it, and the fastest way to copy a record there.
+// Thread: any.   Owns: nothing.
+
+/** The memory of a ring, three ways. Offsets of bodies are multiples of 8. */
+export interface RecordBytes {
+  readonly words: Int32Array
+  readonly bytes: Buffer
+  readonly floats: Float64Array
+}
+
+// Longest record that a loop copies faster than native code.
+const LOOP_BYTES_MAX = 96
+
+/**
+ * Copies an encoded record into a ring.
+ *
+ * @param from - Where it was encoded.
+ * @param fromWords - The same memory.
+ * @param start - Where it starts there, in bytes.
+ * @param target - Memory of the ring.
+ * @param offset - Where it goes, in bytes; a multiple of 8.
+ * @param length - In bytes.
+ */
+export function copyRecord(
+  from: Buffer,
+  fromWords: Int32Array,
+  start: number,
+  target: RecordBytes,
+  offset: number,
+  length: number,
+): void {
+  if (length > LOOP_BYTES_MAX || (start & 3) !== 0) {
+    from.copy(target.bytes, offset, start, start + length)
+    return
+  }
+  const { words, bytes } = target
+  const whole = length >> 2
+  for (let at = start >> 2, to = offset >> 2, i = 0; i < whole; i++) {
+    words[to + i] = fromWords[at + i]!
+  }
+  // The bytes after the record may be another's.
+  for (let i = whole << 2; i < length; i++) bytes[offset + i] = from[start + i]!
+}

@@ -1,0 +1,122 @@
+// Shape tree: the sequences of keys that one stream of trees has used, by number.
+// Thread: any.   Owns: the nodes of one stream.
+//
+// The shape of an object is found while its members are written: every node remembers the key that
+// came next the last time, so that a known shape costs one comparison for each key. A shape that a
+// record uses for the first time is known to both ends once that record is written; if it never is,
+// its shapes are taken back when the next record begins.
+
+import { SHAPES_MAX } from './tree-tags.ts'
+
+/** The number of a shape that has none. */
+export const UNKNOWN = -1
+
+// Past so many keys in all, shapes are most likely dictionaries: both ends start afresh.
+const NODES_MAX = 4_096
+// And one record may bring some shapes before all numbers are given away.
+const SHAPES_KEPT = SHAPES_MAX - 64
+
+/** A key after the keys that lead to it. */
+export class KeyNode {
+  /** Number of the shape that ends here. */
+  shape: number = UNKNOWN
+  readonly key: string
+  readonly parent: KeyNode | undefined
+  lastKey: string | undefined = undefined
+  lastNode: KeyNode | undefined = undefined
+  others: Map<string, KeyNode> | undefined = undefined
+
+  /**
+   * @param key - The key.
+   * @param parent - The one before it.
+   */
+  constructor(key: string, parent: KeyNode | undefined) {
+    this.key = key
+    this.parent = parent
+  }
+}
+
+/** Finds the numbers of shapes. */
+export class ShapeTree {
+  /** Where every shape begins. */
+  root: KeyNode = new KeyNode('', undefined)
+  #nodes = 0
+  #shapes = 0
+  /** Whether the next record to be written must make the decoder forget its shapes. */
+  #mustReset = false
+  /** Those that the record under way uses for the first time. */
+  readonly #fresh: KeyNode[] = []
+
+  /**
+   * A record begins; if the last one was not written, its shapes are unknown again.
+   *
+   * @returns Whether it must make the decoder forget its shapes.
+   */
+  begin(): boolean {
+    const fresh = this.#fresh
+    if (fresh.length > 0) {
+      this.#shapes -= fresh.length
+      for (const node of fresh) node.shape = UNKNOWN
+      fresh.length = 0
+    }
+    if (this.#nodes > NODES_MAX || this.#shapes > SHAPES_KEPT) {
+      this.root = new KeyNode('', undefined)
+      this.#nodes = 0
+      this.#shapes = 0
+      this.#mustReset = true
+    }
+    return this.#mustReset
+  }
+
+  /** The record was written: both ends know its shapes. */
+  written(): void {
+    this.#fresh.length = 0
+    this.#mustReset = false
+  }
+
+  /**
+   * The node of a key after others.
+   *
+   * @param node - The others.
+   * @param key - The key.
+   */
+  step(node: KeyNode, key: string): KeyNode {
+    let next = node.others?.get(key)
+    if (next === undefined) {
+      next = new KeyNode(key, node)
+      this.#nodes++
+      node.others ??= new Map()
+      node.others.set(key, next)
+    }
+    node.lastKey = key
+    node.lastNode = next
+    return next
+  }
+
+  /**
+   * Numbers a shape that was not used before.
+   *
+   * @param node - Its last key.
+   * @returns False if there is no number left, or it has a key that means something else in an
+   * object literal.
+   */
+  define(node: KeyNode): boolean {
+    if (this.#shapes > SHAPES_MAX || keysOf(node).includes('__proto__')) return false
+    node.shape = this.#shapes++
+    this.#fresh.push(node)
+    return true
+  }
+
+  /**
+   * The keys of the shapes that the record uses for the first time, as JSON; '' if it uses none.
+   */
+  freshKeys(): string {
+    return this.#fresh.length === 0 ? '' : JSON.stringify(this.#fresh.map(keysOf))
+  }
+}
+
+function keysOf(node: KeyNode): string[] {
+  const keys: string[] = []
+  for (let one = node; one.parent !== undefined; one = one.parent) keys.unshift(one.key)
+  return keys
+}
