@@ -51,6 +51,8 @@ export class RedisProcess {
    * persistence it comes back empty.
    */
   restart(): Promise<void>
+  /** Processor time that it has used, in microseconds. Not with a password. */
+  cpuUs(): Promise<number>
   /** Stops its process without ending it: connections stay open and nobody answers. */
   freeze(): void
   /** Lets it go on. */

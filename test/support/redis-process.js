@@ -131,6 +131,12 @@ export class RedisProcess {
     if (!(await this.#launch())) throw new Error(`redis-server does not come back:\n${this.log}`)
   }
 
+  async cpuUs() {
+    const text = (await ask(this.#port, 'INFO cpu')) ?? ''
+    const figures = text.matchAll(/^used_cpu_(?:sys|user):([\d.]+)/gm)
+    return [...figures].reduce((sum, [, seconds]) => sum + Number(seconds) * 1e6, 0)
+  }
+
   freeze() {
     process.kill(this.pid, 'SIGSTOP')
   }
