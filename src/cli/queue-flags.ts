@@ -1,0 +1,93 @@
+// Queue flags: what commands of the bin that use a queue have in common, and how they reach it.
+// Thread: main.   Owns: nothing.
+// Must not: print a URL with its password.
+
+import { integer, milliseconds, oneOf, text } from '../base/options.ts'
+import type { LeasedQueue, PartitionStrategy } from '../index.ts'
+import { type CliOption, UsageError } from './command-line.ts'
+
+/** Where the URL is looked for as well: there, a password does not show in a list of processes. */
+const URL_VARIABLE = 'CORELANE_QUEUE_URL'
+
+/** Which flag to name when the queue refuses an option. */
+const FLAGS: Readonly<Record<string, string>> = {
+  'RedisQueue.url': '--queue',
+  'RedisQueue.name': '--name',
+  'RedisQueue.leaseMs': '--lease',
+  'PartitionConfig.count': '--queue-partitions',
+}
+
+/** The flags of {@link QUEUE_FLAGS}. */
+export interface QueueFlags {
+  readonly queue: string | undefined
+  readonly name: string
+  readonly queuePartitions: number | undefined
+  readonly queueStrategy: PartitionStrategy | undefined
+}
+
+/** Which queue, and what it is if it is not there yet. */
+export const QUEUE_FLAGS: Readonly<Record<keyof QueueFlags, CliOption>> = {
+  queue: {
+    flag: '--queue <url>',
+    summary: `A queue on Redis: redis://host:6379, or in ${URL_VARIABLE}`,
+    rule: text(undefined),
+  },
+  name: {
+    flag: '--name <queue>',
+    summary: 'Name of the queue',
+    rule: text('commands'),
+  },
+  queuePartitions: {
+    flag: '--queue-partitions <n>',
+    summary: 'Partitions of a queue that is new',
+    rule: integer(undefined, 1, 256),
+  },
+  queueStrategy: {
+    flag: '--queue-strategy <name>',
+    summary: 'Strategy of a queue that is new; hash keeps keys in order',
+    rule: oneOf(undefined, ['hash', 'balanced', 'roundRobin', 'none']),
+  },
+}
+
+/** What a queue may be called, as everywhere between machines. */
+const NAME = /^[A-Za-z0-9._-]{1,128}$/
+
+/**
+ * Finds and checks the URL of the queue.
+ *
+ * @param flag - The value of `--queue`, if it was given.
+ * @param isInEnvironment - Whether it may come from the environment.
+ * @returns Undefined if there is none.
+ * @throws UsageError
+ */
+export function queueUrl(flag: string | undefined, isInEnvironment: boolean): string | undefined {
+  const url = flag ?? (isInEnvironment ? process.env[URL_VARIABLE] || undefined : undefined)
+  if (url === undefined) return undefined
+  if (!/^rediss?:\/\/./.test(url) || !URL.canParse(url)) {
+    const place = flag === undefined ? URL_VARIABLE : '--queue'
+    throw new UsageError(
+      `${place} is ${show(redacted(url))}; allowed: redis://host:6379, rediss://user:password@host`,
+    )
+  }
+  return url
+}
+
+/**
+ * Splits a list of lanes and checks it.
+ *
+ * @param flag - The value of `--lanes`, if it was given.
+ * @returns Undefined if it was not.
+ * @throws UsageError
+ */
+export function laneNames(flag: string | undefined): string[] | undefined {
+  const names = flag?.split(',')
+  for (const name of names ?? []) {
+    if (!NAME.test(name)) throw new UsageError(`--lanes has ${show(name)}, which is no name`)
+  }
+  return names
+}
+
+/** A URL without its user and password. */
+export function redacted(url: string): string {
+  return url.replace(/\/\/[^/@]*@/, '//***@')
+}
