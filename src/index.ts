@@ -29,6 +29,35 @@ export type {
   PartitionStats,
   QueueStats,
 } from './coordinator/stats.ts'
+export {
+  type CommandReference,
+  type CommandState,
+  type DeadCommand,
+  type DeadCommands,
+  type Delivery,
+  type DistributedQueue,
+  type EnqueueStatus,
+  type GlobalLimits,
+  isLeased,
+  type LaneDemand,
+  type LeasedQueue,
+  type LeaseRequest,
+  type PartitionOwnership,
+  type Permits,
+  type QueueCapabilities,
+  type QueueCounts,
+  type ReleaseOptions,
+  type ReleaseReason,
+  type SettleStatus,
+} from './distributed/distributed-queue.ts'
+export {
+  type CommandEnvelope,
+  type CommandResult,
+  ENVELOPE_VERSION,
+  type PortableError,
+} from './distributed/envelope.ts'
+export type { LocalQueueOptions } from './distributed/local-plan.ts'
+export { LocalDistributedQueue } from './distributed/local-queue.ts'
 export { type BoostStep, PriorityBoostConfig, type PriorityBoostOptions } from './model/boost.ts'
 export {
   type CommandInfo,
