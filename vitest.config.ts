@@ -9,7 +9,7 @@ const PURE = 'test/{unit,property,tidy}/**/*.test.ts'
 const WAITING = [
   'test/fault/{appointments,deaths,lanes-deaths,recovery,replacements,suspects,time-outs}.test.ts',
   'test/integration/{aborts,cli,handler-modules,lanes-signals,life-cycle}.test.ts',
-  'test/integration/{nested-waits,nesting,process-life,renewal,retries}.test.ts',
+  'test/integration/{nested-waits,nesting,process-life,renewal,retries,test-redis}.test.ts',
   'test/package/*.test.ts',
 ]
 
