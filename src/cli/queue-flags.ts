@@ -2,12 +2,17 @@
 // Thread: main.   Owns: nothing.
 // Must not: print a URL with its password.
 
-import { integer, milliseconds, oneOf, text } from '../base/options.ts'
+import { show } from '../base/errors.ts'
+import { anything, integer, oneOf, text } from '../base/options.ts'
 import type { LeasedQueue, PartitionStrategy } from '../index.ts'
 import { type CliOption, UsageError } from './command-line.ts'
 
 /** Where the URL is looked for as well: there, a password does not show in a list of processes. */
 const URL_VARIABLE = 'CORELANE_QUEUE_URL'
+
+/** What queues and lanes may be called, as everywhere between machines. */
+const NAME = /^[A-Za-z0-9._-]{1,128}$/
+const NAME_ALLOWED = '1 to 128 of A-Z a-z 0-9 . _ -'
 
 /** Which flag to name when the queue refuses an option. */
 const FLAGS: Readonly<Record<string, string>> = {
@@ -35,7 +40,7 @@ export const QUEUE_FLAGS: Readonly<Record<keyof QueueFlags, CliOption>> = {
   name: {
     flag: '--name <queue>',
     summary: 'Name of the queue',
-    rule: text('commands'),
+    rule: anything('commands', NAME_ALLOWED, (value) => NAME.test(String(value))),
   },
   queuePartitions: {
     flag: '--queue-partitions <n>',
@@ -48,9 +53,6 @@ export const QUEUE_FLAGS: Readonly<Record<keyof QueueFlags, CliOption>> = {
     rule: oneOf(undefined, ['hash', 'balanced', 'roundRobin', 'none']),
   },
 }
-
-/** What a queue may be called, as everywhere between machines. */
-const NAME = /^[A-Za-z0-9._-]{1,128}$/
 
 /**
  * Finds and checks the URL of the queue.

@@ -12,7 +12,7 @@ import {
   RECOVERY_FLAGS,
   recoveringLanes,
 } from './handler-flags.ts'
-import { QUEUE_FLAGS, type QueueFlags, queueUrl } from './queue-flags.ts'
+import { laneNames, QUEUE_FLAGS, type QueueFlags, queueUrl } from './queue-flags.ts'
 import { QueueRunner } from './queue-runner.ts'
 import { RunSession } from './run-session.ts'
 
@@ -38,6 +38,7 @@ interface RunFlags extends HandlerFlags, QueueFlags {
   readonly stack: boolean
   readonly inFlight: number | undefined
   readonly lineBytes: number
+  readonly lanes: string | undefined
 }
 
 /** `corelane run`. */
@@ -98,6 +99,11 @@ export const runCommand: CliCommand = {
       rule: integer(16 * MEBIBYTE, 1, 256 * MEBIBYTE),
     },
     ...QUEUE_FLAGS,
+    lanes: {
+      flag: '--lanes <names>',
+      summary: 'With --queue: lanes that its workers take (default: all six)',
+      rule: text(undefined),
+    },
   },
   action: ([handlers], options) => run(handlers, options as unknown as RunFlags),
 }
@@ -148,7 +154,7 @@ function runAnywhere(
   if (flags.strategy !== 'auto') {
     throw new UsageError('with --queue, --strategy is the queue’s: see --queue-strategy')
   }
-  return [new QueueRunner(url, flags), IN_FLIGHT_QUEUE]
+  return [new QueueRunner(url, flags, laneNames(flags.lanes)), IN_FLIGHT_QUEUE]
 }
 
 function chooseStrategy({ strategy, key }: RunFlags): PartitionStrategy {
