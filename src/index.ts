@@ -56,6 +56,7 @@ export {
   ENVELOPE_VERSION,
   type PortableError,
 } from './distributed/envelope.ts'
+export { type LiftOptions, liftQueue } from './distributed/lifted-queue.ts'
 export type { LocalQueueOptions } from './distributed/local-plan.ts'
 export { LocalDistributedQueue } from './distributed/local-queue.ts'
 export { type BoostStep, PriorityBoostConfig, type PriorityBoostOptions } from './model/boost.ts'
