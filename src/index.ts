@@ -29,6 +29,12 @@ export type {
   PartitionStats,
   QueueStats,
 } from './coordinator/stats.ts'
+export type { IncidentListener, QueueIncident } from './distributed/incident.ts'
+export type { Enqueued } from './distributed/outstanding.ts'
+export { Submitter, type SubmitterStats } from './distributed/submitter.ts'
+export type { NewCommand, SubmitOptions, SubmitterOptions } from './distributed/submitter-options.ts'
+export { WorkerPool, type WorkerPoolState, type WorkerPoolStats } from './distributed/worker-pool.ts'
+export type { WorkerPoolOptions } from './distributed/worker-pool-options.ts'
 export { type BoostStep, PriorityBoostConfig, type PriorityBoostOptions } from './model/boost.ts'
 export {
   type CommandInfo,
