@@ -72,23 +72,23 @@ export function recoveringLanes(flags: HandlerFlags): Record<string, LaneOptions
  * @throws UsageError
  */
 export function makeManager(options: QueueManagerOptions): QueueManager {
-  return naming(FLAGS, () => QueueManager.create(options))
+  try {
+    return QueueManager.create(options)
+  } catch (error) {
+    throw naming(FLAGS, error)
+  }
 }
 
 /**
- * Does something that checks options, and names the flag if one is refused.
+ * Names the flag where an option is refused.
  *
  * @param flags - The flag of each option.
- * @param make - Does it.
- * @throws UsageError
+ * @param error - Whatever was thrown.
+ * @returns A UsageError, or what was thrown if it is about something else.
  */
-export function naming<T>(flags: Readonly<Record<string, string>>, make: () => T): T {
-  try {
-    return make()
-  } catch (error) {
-    if (!(error instanceof LaneError) || error.details.option === undefined) throw error
-    const { option, received, allowed } = error.details
-    const flag = flags[String(option)] ?? option
-    throw new UsageError(`${flag} is ${received}; allowed: ${allowed}`, { cause: error })
-  }
+export function naming(flags: Readonly<Record<string, string>>, error: unknown): unknown {
+  if (!(error instanceof LaneError) || error.code !== 'CORELANE_INVALID_OPTION') return error
+  const { option, received, allowed } = error.details
+  const flag = flags[String(option)] ?? option
+  return new UsageError(`${flag} is ${received}; allowed: ${allowed}`, { cause: error })
 }

@@ -6,6 +6,7 @@ import { show } from '../base/errors.ts'
 import { anything, integer, oneOf, text } from '../base/options.ts'
 import type { LeasedQueue, PartitionStrategy } from '../index.ts'
 import { type CliOption, UsageError } from './command-line.ts'
+import { naming } from './handler-flags.ts'
 
 /** Where the URL is looked for as well: there, a password does not show in a list of processes. */
 const URL_VARIABLE = 'CORELANE_QUEUE_URL'
@@ -16,10 +17,8 @@ const NAME_ALLOWED = '1 to 128 of A-Z a-z 0-9 . _ -'
 
 /** Which flag to name when the queue refuses an option. */
 const FLAGS: Readonly<Record<string, string>> = {
-  'RedisQueue.url': '--queue',
-  'RedisQueue.name': '--name',
-  'RedisQueue.leaseMs': '--lease',
-  'PartitionConfig.count': '--queue-partitions',
+  'RedisDistributedQueue.leaseMs': '--lease',
+  'partitions.count': '--queue-partitions',
 }
 
 /** The flags of {@link QUEUE_FLAGS}. */
@@ -27,7 +26,7 @@ export interface QueueFlags {
   readonly queue: string | undefined
   readonly name: string
   readonly queuePartitions: number | undefined
-  readonly queueStrategy: PartitionStrategy | undefined
+  readonly queueStrategy: PartitionStrategy
 }
 
 /** Which queue, and what it is if it is not there yet. */
@@ -40,17 +39,17 @@ export const QUEUE_FLAGS: Readonly<Record<keyof QueueFlags, CliOption>> = {
   name: {
     flag: '--name <queue>',
     summary: 'Name of the queue',
-    rule: anything('commands', NAME_ALLOWED, (value) => NAME.test(String(value))),
+    rule: anything('default', NAME_ALLOWED, (value) => NAME.test(String(value))),
   },
   queuePartitions: {
     flag: '--queue-partitions <n>',
-    summary: 'Partitions of a queue that is new',
+    summary: 'Its partitions, as everybody says it (default: 8, with none 1)',
     rule: integer(undefined, 1, 256),
   },
   queueStrategy: {
     flag: '--queue-strategy <name>',
-    summary: 'Strategy of a queue that is new; hash keeps keys in order',
-    rule: oneOf(undefined, ['hash', 'balanced', 'roundRobin', 'none']),
+    summary: 'Its strategy, as everybody says it: balanced, roundRobin, hash, none',
+    rule: oneOf('roundRobin', ['balanced', 'roundRobin', 'hash', 'none']),
   },
 }
 
@@ -89,7 +88,47 @@ export function laneNames(flag: string | undefined): string[] | undefined {
   return names
 }
 
-/** A URL without its user and password. */
-export function redacted(url: string): string {
+/**
+ * Opens the queue.
+ *
+ * @param url - From {@link queueUrl}.
+ * @param flags - Which queue it is.
+ * @param more - Other options of the queue.
+ * @throws UsageError if the package that it needs is missing, or a flag's value is refused; LaneError
+ * `CORELANE_QUEUE_UNAVAILABLE`, `CORELANE_QUEUE_MISMATCH`.
+ */
+export async function openQueue(
+  url: string,
+  flags: QueueFlags,
+  more: { readonly leaseMs?: number | undefined } = {},
+): Promise<LeasedQueue> {
+  const { RedisDistributedQueue } = await loadRedis()
+  const { name, queueStrategy: strategy, queuePartitions: count } = flags
+  const partitions = { strategy, count }
+  try {
+    return await RedisDistributedQueue.open({ url, queue: name, partitions, ...more })
+  } catch (error) {
+    throw naming(FLAGS, error)
+  }
+}
+
+/** A URL without what is secret in it. */
+export function placeOf(url: string): string {
+  const { protocol, host, pathname } = new URL(url)
+  return `${protocol}//${host}${pathname === '/' ? '' : pathname}`
+}
+
+/** Only who uses a queue needs the client's package. */
+async function loadRedis(): Promise<typeof import('../redis.ts')> {
+  try {
+    return await import('../redis.ts')
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    if (code !== 'ERR_MODULE_NOT_FOUND' || !message.includes('redis')) throw error
+    throw new UsageError('--queue needs the package redis: npm install redis', { cause: error })
+  }
+}
+
+function redacted redacted(url: string): string {
   return url.replace(/\/\/[^/@]*@/, '//***@')
 }

@@ -2,7 +2,7 @@
 // Thread: main.   Owns: what its flags mean.
 
 import { anything, boolean, milliseconds, oneOf, text } from '../base/options.ts'
-import { PartitionConfig, type PartitionStrategy } from '../index.ts'
+import { DEFAULT_LANES, type PartitionStrategy } from '../index.ts'
 import { type CliCommand, UsageError } from './command-line.ts'
 import {
   type HandlerFlags,
@@ -11,7 +11,7 @@ import {
   RECOVERY_FLAGS,
   recoveringLanes,
 } from './handler-flags.ts'
-import { QUEUE_FLAGS, type QueueFlags, queueUrl } from './queue-flags.ts'
+import { laneNames, QUEUE_FLAGS, type QueueFlags, queueUrl } from './queue-flags.ts'
 import { WorkerSession } from './worker-session.ts'
 
 /** As the queue manager has it; `--drain 0` gives everything up at once. */
@@ -78,19 +78,27 @@ function work(handlers: string, flags: WorkerFlags): Promise<number> {
   if (url === undefined) {
     throw new UsageError('worker needs --queue, or a URL in CORELANE_QUEUE_URL')
   }
-  const { strategy, partitions: count, concurrency, lanes } = flags
+  const { strategy, partitions: count, concurrency } = flags
   const manager = makeManager({
     handlers,
-    partitions: new PartitionConfig({ strategy, count }),
+    partitions: { strategy, count },
     concurrencyPerPartition: concurrency,
     lanes: recoveringLanes(flags),
   })
   return new WorkerSession(manager, {
     url,
     queue: flags,
-    lanes: lanes?.split(','),
+    lanes: chooseLanes(flags.lanes),
     leaseMs: flags.lease,
     drainMs: flags.drain,
     withStack: flags.stack,
   }).run()
+}
+
+function chooseLanes(flag: string | undefined): string[] | undefined {
+  const names = laneNames(flag)
+  const unknown = names?.find((name) => !Object.hasOwn(DEFAULT_LANES, name))
+  if (unknown === undefined) return names
+  const lanes = Object.keys(DEFAULT_LANES).join(', ')
+  throw new UsageError(`--lanes has "${unknown}"; lanes: ${lanes}`)
 }
