@@ -19,7 +19,7 @@ function row(name: ErrorRow['name'], template: string, retryable = false): Error
 /** Every code, in alphabetical order. Codes are never reused for another meaning. */
 export const ERRORS = Object.freeze({
   CORELANE_ABORTED: row('AbortError', 'The command was aborted while it was {stage}'),
-  CORELANE_CLOSED: row('ClosedError', 'The queue manager is {state} and takes no commands'),
+  CORELANE_CLOSED: row('ClosedError', 'The queue is {state} and takes no commands'),
   CORELANE_COMMAND_DROPPED: row(
     'ClosedError',
     'The command was still {stage} when the queue manager ended ({reason})',

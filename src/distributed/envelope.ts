@@ -101,10 +101,15 @@ export function checkName(field: string, value: unknown): asserts value is strin
  *
  * @param value - Anything; from a broker or a user.
  * @param partitions - How many partitions the queue has.
+ * @param takesKeys - Whether its strategy takes keys: `hash` and `none` do. Default true.
  * @returns A frozen envelope of the members above and no others.
  * @throws ConfigError `CORELANE_INVALID_ENVELOPE`.
  */
-export function checkEnvelope(value: unknown, partitions: number): CommandEnvelope {
+export function checkEnvelope(
+  value: unknown,
+  partitions: number,
+  takesKeys = true,
+): CommandEnvelope {
   if (typeof value !== 'object' || value === null) refuse('the envelope', value, 'an object')
   const given = value as Record<string, unknown>
   const own = (member: string): unknown =>
@@ -132,6 +137,9 @@ export function checkEnvelope(value: unknown, partitions: number): CommandEnvelo
     !(typeof key === 'string' && key.length > 0 && key.length <= KEY_LENGTH_MAX)
   ) {
     refuse('key', key, `a string of 1 to ${KEY_LENGTH_MAX} characters`)
+  }
+  if (key !== undefined && !takesKeys) {
+    refuse('key', key, 'none, unless the strategy of the queue is "hash" or "none"')
   }
   if (own('priority') !== undefined) checkNumber('priority', own('priority'), PRIORITY_MAX, true)
   if (own('deadline') !== undefined) {
