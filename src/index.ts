@@ -57,7 +57,6 @@ export {
   type PortableError,
 } from './distributed/envelope.ts'
 export type { IncidentListener, QueueIncident } from './distributed/incident.ts'
-export { type LiftOptions, liftQueue } from './distributed/lifted-queue.ts'
 export type { LocalQueueOptions } from './distributed/local-plan.ts'
 export { LocalDistributedQueue } from './distributed/local-queue.ts'
 export type { Enqueued } from './distributed/outstanding.ts'
@@ -73,6 +72,7 @@ export {
   type WorkerPoolStats,
 } from './distributed/worker-pool.ts'
 export type { WorkerPoolOptions } from './distributed/worker-pool-options.ts'
+
 export { type BoostStep, PriorityBoostConfig, type PriorityBoostOptions } from './model/boost.ts'
 export {
   type CommandInfo,

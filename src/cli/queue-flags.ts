@@ -129,6 +129,6 @@ async function loadRedis(): Promise<typeof import('../redis.ts')> {
   }
 }
 
-function redacted redacted(url: string): string {
+function redacted(url: string): string {
   return url.replace(/\/\/[^/@]*@/, '//***@')
 }

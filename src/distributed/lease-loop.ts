@@ -175,7 +175,7 @@ export class LeaseLoop {
     if (this.#isStopped || (asked === undefined && !this.#isContent)) return
     const least = Math.max(1, Math.floor(this.target * REFILL))
     const isWorthwhile = this.#demands().some(({ max }, index) => {
-      const before = asked?.[index]!.max ?? 0
+      const before = asked?.[index]?.max ?? 0
       const { isLimited } = this.#parts.lanes[index]!
       return isLimited ? before === 0 && max > 0 : max - before >= least
     })

@@ -32,9 +32,7 @@ export interface OutboxParts<Item> {
 export function isRefusal(error: unknown): boolean {
   const code = (error as { readonly code?: unknown } | null | undefined)?.code
   return (
-    typeof code === 'string' &&
-    Object.hasOwn(ERRORS, code) &&
-    !ERRORS[code as ErrorCode].retryable
+    typeof code === 'string' && Object.hasOwn(ERRORS, code) && !ERRORS[code as ErrorCode].retryable
   )
 }
 

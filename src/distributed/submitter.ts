@@ -5,12 +5,17 @@ import { randomUUID } from 'node:crypto'
 import { nowMs, timers } from '../base/clock.ts'
 import { laneError } from '../base/errors.ts'
 import { checkOptions } from '../base/options.ts'
-import type { AnyHandlers, HandlerName, PayloadArguments, ResultOf } from '../model/handler-module.ts'
-import { type DistributedQueue, isLeased, type LeasedQueue } from './distributed-queue.ts'
+import type {
+  AnyHandlers,
+  HandlerName,
+  PayloadArguments,
+  ResultOf,
+} from '../model/handler-module.ts'
+import type { DistributedQueue, LeasedQueue } from './distributed-queue.ts'
 import type { CommandEnvelope } from './envelope.ts'
 import { EnvelopeMaker } from './envelope-maker.ts'
 import { type IncidentListener, incidentTeller } from './incident.ts'
-import { liftQueue } from './lifted-queue.ts'
+import { leasedQueueOf } from './leased-queue-of.ts'
 import { Outbox } from './outbox.ts'
 import { type Enqueued, Outstanding } from './outstanding.ts'
 import {
@@ -79,7 +84,7 @@ export class Submitter<M = AnyHandlers> {
   constructor(queue: DistributedQueue, options?: SubmitterOptions) {
     const checked = checkOptions<SubmitterOptions>('Submitter', options, SUBMITTER_RULES)
     this.name = checked.name ?? randomUUID()
-    this.#queue = isLeased(queue) ? queue : liftQueue(queue)
+    this.#queue = leasedQueueOf(queue)
     this.#options = checked
     this.#tell = incidentTeller(checked.onIncident)
     this.#maker = new EnvelopeMaker(this.#queue, this.name, checked.allowDegraded!)
@@ -109,12 +114,7 @@ export class Submitter<M = AnyHandlers> {
     type: K,
     ...rest: PayloadArguments<M, K, SubmitOptions>
   ): Promise<ResultOf<M, K>>
-  submit(
-    lane: string,
-    type: string,
-    payload?: unknown,
-    options?: SubmitOptions,
-  ): Promise<unknown> {
+  submit(lane: string, type: string, payload?: unknown, options?: SubmitOptions): Promise<unknown> {
     return this.#submit(lane, type, payload, options, true)
   }
 

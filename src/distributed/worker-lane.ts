@@ -35,9 +35,9 @@ export class WorkerLane {
     this.boost = boostOf(plan)
     this.rate = isRateGlobal ? plan.rate : undefined
     this.places = places
-    this.isLimited = plan.maxConcurrency !== undefined || plan.rate !== undefined || places !== undefined
+    this.isLimited =
+      plan.maxConcurrency !== undefined || plan.rate !== undefined || places !== undefined
   }
-
 
   /**
    * How many commands of it are worth having.

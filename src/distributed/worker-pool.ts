@@ -6,14 +6,13 @@ import { laneError } from '../base/errors.ts'
 import { checkGiven, checkOptions } from '../base/options.ts'
 import { DRAIN_RULES } from '../coordinator/options.ts'
 import type { QueueManager } from '../coordinator/queue-manager.ts'
-import type { AnyHandlers } from '../model/handler-module.ts'
-import { type DistributedQueue, isLeased, type LeasedQueue } from './distributed-queue.ts'
+import type { DistributedQueue, LeasedQueue } from './distributed-queue.ts'
 import type { HeldCommand } from './held-command.ts'
 import { type IncidentListener, incidentTeller } from './incident.ts'
 import { LaneDesk } from './lane-desk.ts'
 import { LeaseKeeper, leaseMarginMs } from './lease-keeper.ts'
 import { LeaseLoop } from './lease-loop.ts'
-import { liftQueue } from './lifted-queue.ts'
+import { leasedQueueOf } from './leased-queue-of.ts'
 import { PartitionClaims } from './partition-claims.ts'
 import { Pause, turn } from './pause.ts'
 import { type LossCause, Runner, type WorkerTally } from './runner.ts'
@@ -88,7 +87,7 @@ export class WorkerPool {
     options?: WorkerPoolOptions,
   ) {
     const checked = checkOptions<WorkerPoolOptions>('WorkerPool', options, WORKER_POOL_RULES)
-    this.#queue = isLeased(queue) ? queue : liftQueue(queue)
+    this.#queue = leasedQueueOf(queue)
     this.#manager = manager
     this.#options = checked
     this.#tell = incidentTeller(checked.onIncident)
