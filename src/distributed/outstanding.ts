@@ -1,7 +1,7 @@
 // Outstanding: a command of a submitter's from submit until its promise is settled.
 // Thread: main.   Owns: the promise's resolvers.
 
-import { type CommandInfo, commandInfo } from '../model/command.ts'
+import { type CommandInfo, type CommandOutcome, commandInfo } from '../model/command.ts'
 import type { EnqueueStatus } from './distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from './envelope.ts'
 import { fromPortableError } from './portable-error.ts'
@@ -28,6 +28,8 @@ export class Outstanding {
   readonly submittedAtMs: number
   /** When it is to be looked up next, monotonic milliseconds. */
   nextLookMs = Number.POSITIVE_INFINITY
+  /** Where and how long it ran, once it has ended. */
+  info: CommandInfo | undefined
   /** Called when it is settled. */
   onSettled: (() => void) | undefined
   #lookSpanMs = 0
@@ -42,6 +44,17 @@ export class Outstanding {
       this.#resolve = resolve
       this.#reject = reject
     })
+  }
+
+  /** How and where it ended; a failure is an outcome, too. Rejects if it does not end. */
+  async outcome(): Promise<CommandOutcome> {
+    try {
+      const value = await this.promise
+      return { ok: true, value, info: this.info! }
+    } catch (error) {
+      if (this.info === undefined) throw error
+      return { ok: false, error, info: this.info }
+    }
   }
 
   /**
@@ -89,13 +102,13 @@ export class Outstanding {
   ended(result: CommandResult): void {
     if (this.isSettled) return
     this.#settle()
+    this.info = this.#infoOf(result)
     if (result.success) {
       this.#resolve(result.value)
       return
     }
     const error = fromPortableError(result.error)
-    const info = this.#infoOf(result)
-    Object.defineProperty(error, commandInfo, { value: info, configurable: true })
+    Object.defineProperty(error, commandInfo, { value: this.info, configurable: true })
     this.#reject(error)
   }
 

@@ -292,6 +292,9 @@ function portable(value: unknown, depth: number): PortableError {
     stack: text('stack'),
     code: text('code'),
     own: typeof own === 'object' && own !== null ? (own as Record<string, unknown>) : undefined,
-    cause: typeof cause === 'object' && cause !== null && depth > 0 ? portable(cause, depth - 1) : undefined,
+    cause:
+      typeof cause === 'object' && cause !== null && depth > 0
+        ? portable(cause, depth - 1)
+        : undefined,
   }
 }
