@@ -30,23 +30,25 @@ export class QueueRound {
   leaseMs
   /** Commands by index, as planned; what became of them is added. */
   commands
+  faults
   lines = []
   garbage = 0
   counts
   dead
-  #setting
+  #place
   #path
   #admin
   #name = `round-${randomUUID().slice(0, 8)}`
   #source
   #settled = 0
   #hasEnded = false
+  #isStuck = false
   /** The campaign's own connections: for results through a proxy, for the rest without. */
   #proxy
   #queue
   #submitterQueue
   #submitter
-  #looked = new Map()
+  #looked = new Set()
 
   /**
    * @param {{ random: object, setting: object, faults: string[], leaseMs: number }} plan
@@ -59,18 +61,14 @@ export class QueueRound {
     this.leaseMs = leaseMs
     this.redis = redis
     this.#admin = admin
-    this.#setting = setting
     this.faults = faults
     this.#path = join(folder, this.#name)
     this.ledger = new QueueLedger(this.#path)
     this.#source = new CommandSource(random, setting)
     this.commands = this.#source.commands
-    const place = { port: redis.port, name: this.#name, leaseMs, ...setting }
-    this.#place = place
-    this.workers = new QueueWorkers(place, this.ledger, this.#path)
+    this.#place = { port: redis.port, name: this.#name, leaseMs, ...setting }
+    this.workers = new QueueWorkers(this.#place, this.ledger, this.#path)
   }
-
-  #place
 
   /** Commands that have not ended. */
   get open() {
@@ -160,9 +158,11 @@ export class QueueRound {
     command.id = `${this.#name}-${index}`
     const options = { id: command.id, key: key === undefined ? undefined : `key-${key}` }
     try {
-      const value = await this.#submitter.submit(lane, type, { index, us }, options)
-      this.#end(command, { success: true, value })
+      const outcome = await this.#submitter.execute(lane, type, { index, us }, options)
+      command.partitionId = outcome.info.partition
+      this.#end(command, { success: outcome.ok, value: outcome.value, error: outcome.error })
     } catch (error) {
+      this.#violate('what is submitted is accepted', error.stack, index)
       this.#end(command, { success: false, error })
     }
   }
@@ -171,6 +171,7 @@ export class QueueRound {
   async #enqueue(command) {
     const envelope = envelopeOf(`${this.#name}-${command.index}`, command, this.#queue)
     command.id = envelope.id
+    command.partitionId = envelope.partitionId
     for (;;) {
       try {
         await this.#queue.enqueueMany([envelope])
@@ -179,7 +180,7 @@ export class QueueRound {
         await sleep(RETRY_MS)
       }
     }
-    this.#looked.set(command.id, { command, reference: envelope })
+    this.#looked.add(command)
   }
 
   /** Looks for the results of the commands that nobody announces. */
@@ -187,12 +188,9 @@ export class QueueRound {
     const until = () => this.#hasEnded && this.open === 0
     while (!until() && !this.#isStuck) {
       await sleep(LOOK_MS)
-      const asked = [...this.#looked.values()]
+      const asked = [...this.#looked]
       if (asked.length === 0) continue
-      const references = asked.map(({ reference: { id, partitionId } }) => ({
-        commandId: id,
-        partitionId,
-      }))
+      const references = asked.map(({ id, partitionId }) => ({ commandId: id, partitionId }))
       let states
       try {
         states = await this.#queue.look(references)
@@ -200,9 +198,9 @@ export class QueueRound {
         continue
       }
       for (const [at, state] of states.entries()) {
-        const { command } = asked[at]
+        const command = asked[at]
         if (state.state === 'pending') continue
-        this.#looked.delete(command.id)
+        this.#looked.delete(command)
         if (state.state === 'ended') this.#end(command, state.result)
         else {
           this.#violate('what was acknowledged is not lost', 'the queue forgot it', command.index)
@@ -211,8 +209,6 @@ export class QueueRound {
       }
     }
   }
-
-  #isStuck = false
 
   #end(command, { success, value, error }) {
     command.ended = (command.ended ?? 0) + 1
@@ -251,13 +247,10 @@ export class QueueRound {
 
   /** What the queue has on record must be what its submitter was told. */
   async #recheck() {
-    const known = this.commands.filter(({ id }) => id !== undefined)
+    const known = this.commands.filter(({ partitionId }) => partitionId !== undefined)
     for (let at = 0; at < known.length; at += 1_000) {
       const some = known.slice(at, at + 1_000)
-      const references = some.map((command) => {
-        const { partitionId } = envelopeOf(command.id, command, this.#queue)
-        return { commandId: command.id, partitionId }
-      })
+      const references = some.map(({ id, partitionId }) => ({ commandId: id, partitionId }))
       for (const [i, state] of (await this.#queue.look(references)).entries()) {
         some[i].record = state.state === 'ended' ? state.result : state.state
       }

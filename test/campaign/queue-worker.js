@@ -8,6 +8,7 @@ import { LANES, openQueue, openWorkerPool } from './queue-parts.js'
 const { queue: place, ledger: path } = JSON.parse(process.argv[2])
 const ZOMBIE_LOOK_MS = 100
 const DRAIN_MS = 10_000
+const STALL_LOOK_MS = 20
 
 const ledger = new QueueLedger(path)
 
@@ -113,10 +114,21 @@ const pool = await openWorkerPool(queue, manager)
 ledger.write('ready', queue.workerId)
 process.on('SIGTERM', async () => {
   ledger.write('leaving')
-  await pool.close(DRAIN_MS)
+  await pool.drain(DRAIN_MS)
+  await pool.close()
   await manager.close()
   await queue.close()
   ledger.write('left')
   process.exit(0)
 })
+// Without the campaign there is nothing to do.
+process.on('disconnect', () => process.exit(1))
+
+// A machine that is too busy is a fault like any other, and explains what it explains.
+let seenMs = performance.now()
+setInterval(() => {
+  const lateMs = performance.now() - seenMs - STALL_LOOK_MS
+  if (lateMs > place.leaseMs / 4) ledger.write('fault', 'stall', process.pid)
+  seenMs = performance.now()
+}, STALL_LOOK_MS)
 process.send?.('ready')
