@@ -125,9 +125,9 @@ class Campaign {
   }
 }
 
+const options = readOptions()
 const { missing, version } = findRedis()
 if (missing !== undefined) throw new Error(missing)
-const options = readOptions()
 console.log(
   `queue campaign: seed ${options.seed}, ${options.rounds} rounds, leases of ${LEASE_MS} ms; ` +
     `Redis ${version}, Node ${process.version}, ${availableParallelism()} cores, ` +
