@@ -1,6 +1,7 @@
 // Outstanding: a command of a submitter's from submit until its promise is settled.
 // Thread: main.   Owns: the promise's resolvers.
 
+import { laneError } from '../base/errors.ts'
 import { type CommandInfo, commandInfo } from '../model/command.ts'
 import type { EnqueueStatus } from './distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from './envelope.ts'
@@ -28,13 +29,26 @@ export class Outstanding {
   readonly submittedAtMs: number
   /** When it is to be looked up next, monotonic milliseconds. */
   nextLookMs = Number.POSITIVE_INFINITY
-  /** Called when it is settled. */
-  onSettled: (() => void) | undefined
+  #onSettled: (item: Outstanding) => void
+  #signal: AbortSignal | undefined
+  #onAbort: (() => void) | undefined
   #lookSpanMs = 0
   #resolve!: (value: unknown) => void
   #reject!: (error: unknown) => void
 
-  constructor(envelope: CommandEnvelope, wantsResult: boolean, now: number) {
+  /**
+   * @param envelope - The command.
+   * @param wantsResult - Whether its promise waits for its result.
+   * @param now - Monotonic milliseconds.
+   * @param onSettled - Called once, when its promise is settled.
+   */
+  constructor(
+    envelope: CommandEnvelope,
+    wantsResult: boolean,
+    now: number,
+    onSettled: (item: Outstanding) => void,
+  ) {
+    this.#onSettled = onSettled
     this.envelope = envelope
     this.wantsResult = wantsResult
     this.submittedAtMs = now
@@ -42,6 +56,20 @@ export class Outstanding {
       this.#resolve = resolve
       this.#reject = reject
     })
+  }
+
+  /**
+   * Lets a signal reject its promise.
+   *
+   * @param signal - Not aborted.
+   */
+  heed(signal: AbortSignal): void {
+    this.#signal = signal
+    this.#onAbort = () => {
+      const stage = this.isAccepted ? 'in the queue, where it stays' : 'on its way to the queue'
+      this.fail(laneError('CORELANE_ABORTED', { stage }, signal.reason))
+    }
+    signal.addEventListener('abort', this.#onAbort, { once: true })
   }
 
   /**
@@ -112,7 +140,8 @@ export class Outstanding {
 
   #settle(): void {
     this.isSettled = true
-    this.onSettled?.()
+    if (this.#onAbort !== undefined) this.#signal!.removeEventListener('abort', this.#onAbort)
+    this.#onSettled(this)
   }
 
   #infoOf({ retryCount, durationMs, partitionId }: CommandResult): CommandInfo {
