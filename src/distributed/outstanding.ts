@@ -1,6 +1,7 @@
 // Outstanding: a command of a submitter's from submit until its promise is settled.
 // Thread: main.   Owns: the promise's resolvers.
 
+import { laneError } from '../base/errors.ts'
 import { type CommandInfo, type CommandOutcome, commandInfo } from '../model/command.ts'
 import type { EnqueueStatus } from './distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from './envelope.ts'
@@ -28,15 +29,27 @@ export class Outstanding {
   readonly submittedAtMs: number
   /** When it is to be looked up next, monotonic milliseconds. */
   nextLookMs = Number.POSITIVE_INFINITY
-  /** Where and how long it ran, once it has ended. */
-  info: CommandInfo | undefined
-  /** Called when it is settled. */
-  onSettled: (() => void) | undefined
+  #onSettled: (item: Outstanding) => void
+  #signal: AbortSignal | undefined
+  #onAbort: (() => void) | undefined
   #lookSpanMs = 0
+  #result: CommandResult | undefined
   #resolve!: (value: unknown) => void
   #reject!: (error: unknown) => void
 
-  constructor(envelope: CommandEnvelope, wantsResult: boolean, now: number) {
+  /**
+   * @param envelope - The command.
+   * @param wantsResult - Whether its promise waits for its result.
+   * @param now - Monotonic milliseconds.
+   * @param onSettled - Called once, when its promise is settled.
+   */
+  constructor(
+    envelope: CommandEnvelope,
+    wantsResult: boolean,
+    now: number,
+    onSettled: (item: Outstanding) => void,
+  ) {
+    this.#onSettled = onSettled
     this.envelope = envelope
     this.wantsResult = wantsResult
     this.submittedAtMs = now
@@ -50,11 +63,25 @@ export class Outstanding {
   async outcome(): Promise<CommandOutcome> {
     try {
       const value = await this.promise
-      return { ok: true, value, info: this.info! }
+      return { ok: true, value, info: this.#infoOf(this.#result!) }
     } catch (error) {
-      if (this.info === undefined) throw error
-      return { ok: false, error, info: this.info }
+      if (this.#result === undefined) throw error
+      return { ok: false, error, info: this.#infoOf(this.#result) }
     }
+  }
+
+  /**
+   * Lets a signal reject its promise.
+   *
+   * @param signal - Not aborted.
+   */
+  heed(signal: AbortSignal): void {
+    this.#signal = signal
+    this.#onAbort = () => {
+      const stage = this.isAccepted ? 'in the queue, where it stays' : 'on its way to the queue'
+      this.fail(laneError('CORELANE_ABORTED', { stage }, signal.reason))
+    }
+    signal.addEventListener('abort', this.#onAbort, { once: true })
   }
 
   /**
@@ -101,14 +128,15 @@ export class Outstanding {
    */
   ended(result: CommandResult): void {
     if (this.isSettled) return
+    this.#result = result
     this.#settle()
-    this.info = this.#infoOf(result)
     if (result.success) {
       this.#resolve(result.value)
       return
     }
     const error = fromPortableError(result.error)
-    Object.defineProperty(error, commandInfo, { value: this.info, configurable: true })
+    const info = this.#infoOf(result)
+    Object.defineProperty(error, commandInfo, { value: info, configurable: true })
     this.#reject(error)
   }
 
@@ -125,7 +153,8 @@ export class Outstanding {
 
   #settle(): void {
     this.isSettled = true
-    this.onSettled?.()
+    if (this.#onAbort !== undefined) this.#signal!.removeEventListener('abort', this.#onAbort)
+    this.#onSettled(this)
   }
 
   #infoOf({ retryCount, durationMs, partitionId }: CommandResult): CommandInfo {

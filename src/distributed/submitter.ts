@@ -261,25 +261,17 @@ export class Submitter<M = AnyHandlers> {
       const known = this.#byId.get(envelope.id)
       if (known !== undefined) return known
     }
-    const item = new Outstanding(envelope, wantsResult, nowMs())
+    const item = new Outstanding(envelope, wantsResult, nowMs(), this.#settled)
     this.#open++
     this.#unaccepted.add(item)
     if (wantsResult) this.#byId.set(envelope.id, item)
-    const onAbort = (): void => {
-      const stage = item.isAccepted ? 'in the queue, where it stays' : 'on its way to the queue'
-      item.fail(laneError('CORELANE_ABORTED', { stage }, signal?.reason))
-    }
-    item.onSettled = () => {
-      signal?.removeEventListener('abort', onAbort)
-      this.#settled(item)
-    }
-    signal?.addEventListener('abort', onAbort, { once: true })
+    if (signal !== undefined) item.heed(signal)
     this.#hold()
     this.#outbox.add(item)
     return item
   }
 
-  #settled(item: Outstanding): void {
+  readonly #settled = (item: Outstanding): void => {
     this.#open--
     this.#unaccepted.delete(item)
     if (item.wantsResult) this.#byId.delete(item.envelope.id)
