@@ -19,7 +19,7 @@ function row(name: ErrorRow['name'], template: string, retryable = false): Error
 /** Every code, in alphabetical order. Codes are never reused for another meaning. */
 export const ERRORS = Object.freeze({
   CORELANE_ABORTED: row('AbortError', 'The command was aborted while it was {stage}'),
-  CORELANE_CLOSED: row('ClosedError', 'The queue manager is {state} and takes no commands'),
+  CORELANE_CLOSED: row('ClosedError', 'The queue is {state} and takes no commands'),
   CORELANE_COMMAND_DROPPED: row(
     'ClosedError',
     'The command was still {stage} when the queue manager ended ({reason})',
@@ -98,6 +98,10 @@ export const ERRORS = Object.freeze({
     'The queue "{queue}" has {option} {expected}, this was opened with {received}',
   ),
   CORELANE_QUEUE_UNAVAILABLE: row('LaneError', 'The queue {queue} did not answer: {reason}', true),
+  CORELANE_SUBMITTER_CLOSED: row(
+    'ClosedError',
+    'The submitter was closed; the command "{id}" was {stage}',
+  ),
   CORELANE_TIMEOUT: row(
     'TimeoutError',
     'The command of type "{type}" in lane "{lane}" ran longer than its time-out of {timeoutMs} ms',
@@ -113,6 +117,7 @@ export const ERRORS = Object.freeze({
     'SerializationError',
     'The {role} cannot cross threads: {path} is {received}',
   ),
+  CORELANE_WORKER_CLOSED: row('ClosedError', 'The worker pool is {state} and cannot be started'),
 })
 
 /** Any code corelane reports. */

@@ -1,0 +1,53 @@
+// Lease request: checks what a worker asks an engine for.
+// Thread: main.   Owns: nothing.
+
+import { laneError, show } from '../base/errors.ts'
+import { PRIORITY_MAX } from '../model/command.ts'
+import type { LeaseRequest } from './distributed-queue.ts'
+import { checkName } from './envelope.ts'
+
+/** Most commands of one call. */
+export const BATCH_MAX = 4096
+
+const WAIT_MS_MAX = 2 ** 31 - 1
+
+/**
+ * Checks that a number is whole and within bounds.
+ *
+ * @param option - What it is, for the error.
+ * @param value - Anything.
+ * @param min - Least allowed.
+ * @param max - Greatest allowed.
+ * @throws ConfigError `CORELANE_INVALID_OPTION`.
+ */
+export function checkWhole(option: string, value: unknown, min: number, max: number): void {
+  if (Number.isInteger(value) && (value as number) >= min && (value as number) <= max) return
+  refuse(option, value, `an integer from ${min} to ${max}`)
+}
+
+function refuse(option: string, received: unknown, allowed: string): never {
+  throw laneError('CORELANE_INVALID_OPTION', { option, received: show(received), allowed })
+}
+
+/**
+ * Checks a request.
+ *
+ * @param request - What a worker asks for.
+ * @param numPartitions - How many partitions the queue has.
+ * @throws ConfigError `CORELANE_INVALID_OPTION`, or `CORELANE_INVALID_ENVELOPE` for a lane's name.
+ */
+export function checkLeaseRequest(request: LeaseRequest, numPartitions: number): void {
+  const { partitions, lanes, max, waitMs } = request
+  checkWhole('lease max', max, 1, BATCH_MAX)
+  if (!(waitMs >= 0 && waitMs <= WAIT_MS_MAX)) {
+    refuse('lease waitMs', waitMs, `milliseconds from 0 to ${WAIT_MS_MAX}`)
+  }
+  for (const partition of partitions) {
+    checkWhole('lease partitions', partition, 0, numPartitions - 1)
+  }
+  for (const lane of lanes) {
+    checkName('a lane', lane.laneId)
+    checkWhole(`max of lane ${lane.laneId}`, lane.max, 0, Number.MAX_SAFE_INTEGER)
+    checkWhole(`priority of lane ${lane.laneId}`, lane.priority, 0, PRIORITY_MAX)
+  }
+}

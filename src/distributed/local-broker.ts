@@ -1,0 +1,393 @@
+// Local broker: what becomes of commands in the engine of this process. Time is a parameter.
+// Thread: main.   Owns: every command from its enqueueing until it is forgotten.
+
+import { epochMs } from '../base/clock.ts'
+import { laneError } from '../base/errors.ts'
+import { IndexedHeap } from '../schedule/indexed-heap.ts'
+import type {
+  CommandReference,
+  CommandState,
+  Delivery,
+  EnqueueStatus,
+  LeaseRequest,
+  QueueCounts,
+  ReleaseReason,
+  SettleStatus,
+} from './distributed-queue.ts'
+import type { CommandEnvelope, CommandResult } from './envelope.ts'
+import { LocalArchive } from './local-archive.ts'
+import { LocalCommand } from './local-command.ts'
+import { LocalLanePlans, LocalPartition, type OpenDemand } from './local-partition.ts'
+import type { LocalQueuePlan } from './local-plan.ts'
+import { DELIVERIES_SPENT, poisonedResult } from './poison.ts'
+
+/** Told of each command that ends. */
+export type OnEnd = (envelope: CommandEnvelope, result: CommandResult) => void
+
+/**
+ * Commands and their states. A command is **waiting** in its partition, **leased** under a fence,
+ * or **delayed**; the last two have an end, and one heap knows which comes first.
+ */
+export class LocalBroker {
+  readonly #plan: LocalQueuePlan
+  readonly #onEnd: OnEnd
+  readonly #plans = new LocalLanePlans()
+  readonly #partitions: LocalPartition[]
+  readonly #commands = new Map<string, LocalCommand>()
+  readonly #due = new IndexedHeap<LocalCommand>(
+    (a, b) => a.dueMs < b.dueMs,
+    (command) => command,
+  )
+  readonly archive: LocalArchive
+  /** Waiting and leased ones by lane and by partition. */
+  readonly #laneCounts = new Map<string, number>()
+  readonly #partitionCounts: number[]
+  #leased = 0
+  #sequence = 0
+  #fences = 0
+
+  /**
+   * @param plan - How the queue is made.
+   * @param onEnd - Told of each end, before the call that ended it returns.
+   */
+  constructor(plan: LocalQueuePlan, onEnd: OnEnd) {
+    this.#plan = plan
+    this.#onEnd = onEnd
+    this.#partitions = Array.from(
+      { length: plan.numPartitions },
+      () => new LocalPartition(this.#plans),
+    )
+    this.#partitionCounts = new Array<number>(plan.numPartitions).fill(0)
+    this.archive = new LocalArchive(plan.resultTtlMs, plan.maxResults, plan.maxDead)
+  }
+
+  /** When a lease or a delay ends next; Infinity if there is none. */
+  get nextDueMs(): number {
+    return this.#due.peek()?.dueMs ?? Number.POSITIVE_INFINITY
+  }
+
+  /**
+   * Ends leases, delays and results whose time has come.
+   *
+   * @param nowMs - Monotonic milliseconds.
+   */
+  advance(nowMs: number): void {
+    for (let due = this.#due.peek(); due !== undefined && due.dueMs <= nowMs; ) {
+      this.#due.remove(due)
+      if (due.fence === undefined) this.#queueUp(due, nowMs)
+      else this.#crash(due, nowMs, 0)
+      due = this.#due.peek()
+    }
+    this.archive.expire(nowMs)
+  }
+
+  /**
+   * Adds commands, all or none of them.
+   *
+   * @param envelopes - Checked.
+   * @param nowMs - Monotonic milliseconds.
+   * @throws QueueFullError `CORELANE_QUEUE_FULL`.
+   */
+  enqueue(envelopes: readonly CommandEnvelope[], nowMs: number): EnqueueStatus[] {
+    this.archive.expire(nowMs)
+    this.#checkRoom(envelopes)
+    return envelopes.map((envelope) => {
+      if (this.#isKnown(envelope.id)) return 'duplicate'
+      this.#enter(envelope, nowMs)
+      return 'accepted'
+    })
+  }
+
+  /**
+   * Gives commands out.
+   *
+   * @param workerId - To whom.
+   * @param request - Checked.
+   * @param nowMs - Monotonic milliseconds.
+   */
+  lease(workerId: string, request: LeaseRequest, nowMs: number): Delivery[] {
+    return this.#give(
+      workerId,
+      request.partitions,
+      this.#plans.open(request.lanes),
+      request.max,
+      nowMs,
+    )
+  }
+
+  /**
+   * Gives the next command of a partition out, whatever its lane.
+   *
+   * @param workerId - To whom.
+   * @param partitionId - The partition.
+   * @param nowMs - Monotonic milliseconds.
+   */
+  leaseNext(workerId: string, partitionId: number, nowMs: number): Delivery | undefined {
+    const demands = Array.from(this.#partitions[partitionId]!.laneIds, (laneId) => ({
+      plan: this.#plans.planOf(laneId),
+      left: 1,
+    }))
+    return this.#give(workerId, [partitionId], demands, 1, nowMs)[0]
+  }
+
+  /**
+   * Keeps deliveries for another lease.
+   *
+   * @param deliveries - Which.
+   * @param nowMs - Monotonic milliseconds.
+   * @returns The fences of those that are not this worker's any more.
+   */
+  extend(deliveries: readonly Delivery[], nowMs: number): string[] {
+    this.advance(nowMs)
+    const lost: string[] = []
+    for (const delivery of deliveries) {
+      const command = this.#held(delivery)
+      if (command === undefined) lost.push(delivery.fence)
+      else this.#setDue(command, nowMs + this.#plan.leaseMs)
+    }
+    return lost
+  }
+
+  /**
+   * Ends a command.
+   *
+   * @param delivery - What it was given out as.
+   * @param result - How it ended.
+   * @param nowMs - Monotonic milliseconds.
+   */
+  complete(delivery: Delivery, result: CommandResult, nowMs: number): SettleStatus {
+    this.advance(nowMs)
+    const command = this.#held(delivery)
+    if (command === undefined) return 'stale'
+    this.#end(command, result, nowMs)
+    return 'done'
+  }
+
+  /**
+   * Takes a command back.
+   *
+   * @param delivery - What it was given out as.
+   * @param reason - Why it comes back.
+   * @param delayMs - How long it is kept back.
+   * @param nowMs - Monotonic milliseconds.
+   */
+  release(delivery: Delivery, reason: ReleaseReason, delayMs: number, nowMs: number): SettleStatus {
+    this.advance(nowMs)
+    const command = this.#held(delivery)
+    if (command === undefined) return 'stale'
+    if (reason === 'crash') {
+      this.#crash(command, nowMs, delayMs)
+      return 'done'
+    }
+    command.deliveries--
+    if (reason === 'unstarted') {
+      this.#putBack(command, nowMs, delayMs)
+      return 'done'
+    }
+    const { envelope } = command
+    command.deliveries = 0
+    command.envelope = Object.freeze({ ...envelope, retryCount: envelope.retryCount + 1 })
+    this.#moveBack(command, nowMs, delayMs)
+    return 'done'
+  }
+
+  /**
+   * Ends a command that failed for good.
+   *
+   * @param delivery - What it was given out as.
+   * @param reason - Why, in a few words.
+   * @param result - A failure.
+   * @param nowMs - Monotonic milliseconds.
+   */
+  bury(delivery: Delivery, reason: string, result: CommandResult, nowMs: number): SettleStatus {
+    this.advance(nowMs)
+    const command = this.#held(delivery)
+    if (command === undefined) return 'stale'
+    this.#bury(command, reason, result, nowMs)
+    return 'done'
+  }
+
+  /**
+   * Enqueues dead commands again.
+   *
+   * @param commands - Which.
+   * @param nowMs - Monotonic milliseconds.
+   * @returns How many there were.
+   */
+  redrive(commands: readonly CommandReference[], nowMs: number): number {
+    let count = 0
+    for (const { commandId } of commands) {
+      const envelope = this.archive.exhume(commandId)
+      if (envelope === undefined) continue
+      this.#enter(Object.freeze({ ...envelope, retryCount: 0 }), nowMs)
+      count++
+    }
+    return count
+  }
+
+  /**
+   * What is known of a command.
+   *
+   * @param id - Of the command.
+   * @param nowMs - Monotonic milliseconds.
+   */
+  look(id: string, nowMs: number): CommandState {
+    this.archive.expire(nowMs)
+    if (this.#commands.has(id)) return { state: 'pending' }
+    const result = this.archive.resultOf(id)
+    return result === undefined ? { state: 'unknown' } : { state: 'ended', result }
+  }
+
+  /**
+   * Counts what there is.
+   *
+   * @param nowMs - Monotonic milliseconds.
+   */
+  counts(nowMs: number): QueueCounts {
+    this.advance(nowMs)
+    const leased = this.#leased
+    const delayed = this.#due.size - leased
+    return {
+      waiting: this.#commands.size - leased - delayed,
+      delayed,
+      leased,
+      dead: this.archive.deadCount,
+      lanes: Object.fromEntries(this.#laneCounts),
+      partitions: [...this.#partitionCounts],
+    }
+  }
+
+  #checkRoom(envelopes: readonly CommandEnvelope[]): void {
+    const { maxPending } = this.#plan
+    const pending = this.#commands.size
+    if (pending + envelopes.length <= maxPending) return
+    const fresh = new Set(envelopes.map(({ id }) => id).filter((id) => !this.#isKnown(id)))
+    if (fresh.size === 0 || pending + fresh.size <= maxPending) return
+    throw laneError('CORELANE_QUEUE_FULL', {
+      owner: 'The local queue',
+      pending,
+      maxPending,
+      pendingBytes: 0,
+      maxPendingBytes: Number.POSITIVE_INFINITY,
+    })
+  }
+
+  #isKnown(id: string): boolean {
+    return this.#commands.has(id) || this.archive.knows(id)
+  }
+
+  #enter(envelope: CommandEnvelope, nowMs: number): void {
+    const command = new LocalCommand(envelope)
+    this.#commands.set(envelope.id, command)
+    this.#queueUp(command, nowMs)
+  }
+
+  #give(
+    workerId: string,
+    partitions: readonly number[],
+    demands: readonly OpenDemand[],
+    max: number,
+    nowMs: number,
+  ): Delivery[] {
+    this.advance(nowMs)
+    const given: Delivery[] = []
+    for (const partitionId of partitions) {
+      const partition = this.#partitions[partitionId]!
+      while (given.length < max) {
+        const command = partition.take(demands, nowMs)
+        if (command === undefined) break
+        given.push(this.#grant(command, workerId, nowMs))
+      }
+    }
+    return given
+  }
+
+  #grant(command: LocalCommand, workerId: string, nowMs: number): Delivery {
+    const fence = String(++this.#fences)
+    command.fence = fence
+    command.workerId = workerId
+    command.deliveries++
+    this.#leased++
+    const leasedUntilMs = nowMs + this.#plan.leaseMs
+    this.#setDue(command, leasedUntilMs)
+    return { envelope: command.envelope, fence, deliveries: command.deliveries, leasedUntilMs }
+  }
+
+  /** The command that a delivery gave out, if that delivery is the present one. */
+  #held({ envelope, fence }: Delivery): LocalCommand | undefined {
+    const command = this.#commands.get(envelope.id)
+    return command?.fence === fence ? command : undefined
+  }
+
+  /** The worker or its thread died: the delivery counts. */
+  #crash(command: LocalCommand, nowMs: number, delayMs: number): void {
+    const { envelope, deliveries, workerId } = command
+    if (deliveries < this.#plan.maxDeliveries) this.#putBack(command, nowMs, delayMs)
+    else {
+      const result = poisonedResult(envelope, deliveries, workerId)
+      this.#bury(command, DELIVERIES_SPENT, result, nowMs)
+    }
+  }
+
+  /** Back to its place, unless it is kept back and loses it. */
+  #putBack(command: LocalCommand, nowMs: number, delayMs: number): void {
+    if (delayMs > 0) this.#moveBack(command, nowMs, delayMs)
+    else {
+      this.#takeFrom(command)
+      this.#partitionOf(command).restore(command, nowMs)
+    }
+  }
+
+  /** Behind all others, after a while. */
+  #moveBack(command: LocalCommand, nowMs: number, delayMs: number): void {
+    this.#takeFrom(command)
+    this.#count(command, -1)
+    this.#partitionOf(command).leave(command, nowMs)
+    if (delayMs > 0) this.#setDue(command, nowMs + delayMs)
+    else this.#queueUp(command, nowMs)
+  }
+
+  #queueUp(command: LocalCommand, nowMs: number): void {
+    command.queueUp(this.#sequence++, nowMs, epochMs())
+    this.#count(command, 1)
+    this.#partitionOf(command).add(command, nowMs)
+  }
+
+  #bury(command: LocalCommand, reason: string, result: CommandResult, nowMs: number): void {
+    const { envelope } = command
+    this.archive.bury(Object.freeze({ envelope, reason, diedAt: epochMs(), result }))
+    this.#end(command, result, nowMs)
+  }
+
+  #end(command: LocalCommand, result: CommandResult, nowMs: number): void {
+    const { envelope } = command
+    this.#takeFrom(command)
+    this.#count(command, -1)
+    this.#commands.delete(envelope.id)
+    this.archive.keep(envelope, result, nowMs)
+    this.#partitionOf(command).leave(command, nowMs)
+    this.#onEnd(envelope, result)
+  }
+
+  /** Nobody has it any more. */
+  #takeFrom(command: LocalCommand): void {
+    this.#due.remove(command)
+    this.#leased--
+    command.fence = undefined
+  }
+
+  #setDue(command: LocalCommand, dueMs: number): void {
+    command.dueMs = dueMs
+    this.#due.put(command)
+  }
+
+  #partitionOf({ envelope }: LocalCommand): LocalPartition {
+    return this.#partitions[envelope.partitionId]!
+  }
+
+  #count({ envelope }: LocalCommand, change: 1 | -1): void {
+    const { laneId, partitionId } = envelope
+    this.#laneCounts.set(laneId, (this.#laneCounts.get(laneId) ?? 0) + change)
+    this.#partitionCounts[partitionId]! += change
+  }
+}

@@ -1,0 +1,103 @@
+// Local limits: permits of a rate and places of a concurrency, shared by the workers of a process.
+// Thread: main.   Owns: what was granted. Time is a parameter.
+
+import { checkOptions } from '../base/options.ts'
+import { RATE_RULES } from '../model/rate-limit.ts'
+import type { Permits } from './distributed-queue.ts'
+import { BATCH_MAX, checkWhole } from './lease-request.ts'
+
+/** Permits live a quarter of their window, within these bounds. */
+const PERMIT_MS_MIN = 25
+const PERMIT_MS_MAX = 250
+
+/** How many starts of a lane there may be in a window of time. */
+export interface SharedRate {
+  readonly limit: number
+  readonly windowMs: number
+}
+
+/** What the workers of a process share about their lanes. */
+export class LocalLimits {
+  /** By lane: the moment up to which starts are charged (theoretical arrival time of GCRA). */
+  readonly #chargedUntilMs = new Map<string, number>()
+  /** By lane: who has a place, and until when. */
+  readonly #places = new Map<string, Map<string, number>>()
+
+  /**
+   * Takes permits, by the generic cell rate algorithm with a burst of `limit`. A batch is admitted
+   * as of now and charged as if it were used when it expires: whenever in between its permits are
+   * used, any interval d has at most limit + limit * d / window starts.
+   *
+   * @param laneId - The lane.
+   * @param rate - Its limit.
+   * @param count - How many are wanted.
+   * @param nowMs - Monotonic milliseconds.
+   */
+  takePermits(laneId: string, rate: SharedRate, count: number, nowMs: number): Permits {
+    const { limit, windowMs } = checkOptions<SharedRate>(
+      `rate of lane ${laneId}`,
+      { limit: rate.limit, windowMs: rate.windowMs },
+      RATE_RULES,
+    )
+    checkWhole('permits', count, 1, Number.MAX_SAFE_INTEGER)
+    const spacingMs = windowMs / limit
+    const toleranceMs = windowMs - spacingMs
+    const chargedMs = Math.max(this.#chargedUntilMs.get(laneId) ?? nowMs, nowMs)
+    // A millionth of a start makes up for rounding: limit * (window / limit) may miss the window.
+    const room = Math.floor((toleranceMs - (chargedMs - nowMs)) / spacingMs + 1e-6) + 1
+    const granted = Math.max(0, Math.min(count, room))
+    const expiresAtMs = nowMs + Math.min(Math.max(windowMs / 4, PERMIT_MS_MIN), PERMIT_MS_MAX)
+    let untilMs = chargedMs
+    if (granted > 0) {
+      untilMs = Math.max(chargedMs, expiresAtMs) + granted * spacingMs
+      this.#chargedUntilMs.set(laneId, untilMs)
+    }
+    const retryAfterMs = granted === count ? 0 : Math.max(0, untilMs - toleranceMs - nowMs)
+    return { granted, expiresAtMs, retryAfterMs }
+  }
+
+  /**
+   * Takes or keeps places.
+   *
+   * @param laneId - The lane.
+   * @param max - How many there are.
+   * @param holders - Who wants one.
+   * @param nowMs - Monotonic milliseconds.
+   * @param untilMs - When they expire.
+   * @returns Those that have one.
+   */
+  takePlaces(
+    laneId: string,
+    max: number,
+    holders: readonly string[],
+    nowMs: number,
+    untilMs: number,
+  ): string[] {
+    checkWhole(`places of lane ${laneId}`, max, 1, Number.MAX_SAFE_INTEGER)
+    checkWhole('holders of places', holders.length, 0, BATCH_MAX)
+    const places = this.#places.get(laneId) ?? new Map<string, number>()
+    this.#places.set(laneId, places)
+    for (const [holder, expiresAtMs] of places) {
+      if (expiresAtMs <= nowMs) places.delete(holder)
+    }
+    // Who has a place keeps it, even if somebody is named before who wants a new one.
+    const had = new Set(holders.filter((holder) => places.has(holder)))
+    return holders.filter((holder) => {
+      if (!had.has(holder) && places.size >= max) return false
+      places.set(holder, untilMs)
+      return true
+    })
+  }
+
+  /**
+   * Gives places back.
+   *
+   * @param laneId - The lane.
+   * @param holders - Whose.
+   */
+  dropPlaces(laneId: string, holders: readonly string[]): void {
+    const places = this.#places.get(laneId)
+    for (const holder of holders) places?.delete(holder)
+    if (places?.size === 0) this.#places.delete(laneId)
+  }
+}

@@ -1,0 +1,101 @@
+// Local plan: the options of the engine of this process, checked and complete.
+// Thread: main.   Owns: nothing; data only.
+
+import { randomUUID } from 'node:crypto'
+import { laneError } from '../base/errors.ts'
+import { anything, checkOptions, integer, milliseconds, type OptionRules } from '../base/options.ts'
+import { usableCores } from '../coordinator/cores.ts'
+import {
+  PARTITION_RULES,
+  type PartitionOptions,
+  type PartitionStrategy,
+} from '../model/partition-config.ts'
+import { PORTABLE_NAME } from './envelope.ts'
+
+/** Longest time that a result is kept: 7 days. */
+const RESULT_TTL_MS_MAX = 7 * 24 * 60 * 60 * 1000
+
+/** Options of `LocalDistributedQueue`. */
+export interface LocalQueueOptions {
+  /** Who takes commands through the queue itself. Default `local-` and a random id. */
+  readonly workerId?: string | undefined
+  /** How long a delivery is its worker's unless extended, 1 to 2^31 - 1 ms. Default 30,000. */
+  readonly leaseMs?: number | undefined
+  /**
+   * How often a command whose worker or thread died is given out before it is dead, 1 to 1,000.
+   * Default 3.
+   */
+  readonly maxDeliveries?: number | undefined
+  /**
+   * How long a result is kept, and its id known, 0 to 604,800,000 ms. Default 3,600,000: an hour.
+   */
+  readonly resultTtlMs?: number | undefined
+  /** Most results kept; past it the oldest is forgotten. 0 to 10,000,000. Default 10,000. */
+  readonly maxResults?: number | undefined
+  /** Most dead commands kept; past it the oldest is forgotten. 0 to 10,000,000. Default 10,000. */
+  readonly maxDead?: number | undefined
+  /** Commands that may be in the queue at once, 1 to 2^31 - 1. Default: no bound. */
+  readonly maxPending?: number | undefined
+}
+
+/** The rules of {@link LocalQueueOptions}. */
+export const LOCAL_QUEUE_RULES = Object.freeze({
+  workerId: anything(
+    undefined,
+    '1 to 128 of A-Z a-z 0-9 . _ -',
+    (value) => typeof value === 'string' && PORTABLE_NAME.test(value),
+  ),
+  leaseMs: milliseconds(30_000, 1, 2 ** 31 - 1),
+  maxDeliveries: integer(3, 1, 1000),
+  resultTtlMs: milliseconds(3_600_000, 0, RESULT_TTL_MS_MAX),
+  maxResults: integer(10_000, 0, 10_000_000),
+  maxDead: integer(10_000, 0, 10_000_000),
+  maxPending: integer(undefined, 1, 2 ** 31 - 1),
+}) satisfies OptionRules
+
+/** How a local queue is made. */
+export interface LocalQueuePlan {
+  readonly strategy: PartitionStrategy
+  readonly numPartitions: number
+  readonly workerId: string
+  readonly leaseMs: number
+  readonly maxDeliveries: number
+  readonly resultTtlMs: number
+  readonly maxResults: number
+  readonly maxDead: number
+  /** Infinity: no bound. */
+  readonly maxPending: number
+}
+
+/**
+ * Checks what a local queue is to be.
+ *
+ * @param partitions - Its partitions.
+ * @param options - Its other options.
+ * @throws ConfigError `CORELANE_INVALID_OPTION`, also for the strategy `custom`.
+ */
+export function planLocalQueue(
+  partitions: PartitionOptions | undefined,
+  options: LocalQueueOptions | undefined,
+): LocalQueuePlan {
+  const { strategy, count } = checkOptions<PartitionOptions>(
+    'partitions',
+    partitions,
+    PARTITION_RULES,
+  )
+  if (strategy === 'custom') {
+    throw laneError('CORELANE_INVALID_OPTION', {
+      option: 'partitions.strategy',
+      received: '"custom"',
+      allowed: 'a strategy that every submitter can follow: balanced, roundRobin, hash, none',
+    })
+  }
+  const checked = checkOptions<LocalQueueOptions>('queue', options, LOCAL_QUEUE_RULES)
+  return Object.freeze({
+    ...(checked as Required<LocalQueueOptions>),
+    strategy: strategy!,
+    numPartitions: strategy === 'none' ? 1 : (count ?? usableCores()),
+    workerId: checked.workerId ?? `local-${randomUUID()}`,
+    maxPending: checked.maxPending ?? Number.POSITIVE_INFINITY,
+  }) as LocalQueuePlan
+}

@@ -1,0 +1,146 @@
+// Local service: lets workers of this process wait for commands, and tells submitters of results.
+// Thread: main.   Owns: the one timer of the queue, the waits of its workers, the listeners.
+
+import { nowMs, timers } from '../base/clock.ts'
+import type { Delivery, LeaseRequest } from './distributed-queue.ts'
+import type { CommandEnvelope, CommandResult } from './envelope.ts'
+import { LocalBroker } from './local-broker.ts'
+import { LocalLimits } from './local-limits.ts'
+import type { LocalQueuePlan } from './local-plan.ts'
+
+/** A worker that waits for its first command. */
+interface Wait {
+  readonly workerId: string
+  readonly request: LeaseRequest
+  readonly end: (given: Delivery[]) => void
+}
+
+/** What all workers of a local queue share. */
+export class LocalService {
+  readonly plan: LocalQueuePlan
+  readonly limits = new LocalLimits()
+  readonly #broker: LocalBroker
+  /** Those that wait longest are served first. */
+  readonly #waits = new Set<Wait>()
+  readonly #listeners = new Map<string, Set<(result: CommandResult) => void>>()
+  #isServing = false
+  #timer: NodeJS.Timeout | undefined
+  #timerDueMs = Number.POSITIVE_INFINITY
+
+  constructor(plan: LocalQueuePlan) {
+    this.plan = plan
+    this.#broker = new LocalBroker(plan, (envelope, result) => this.#tell(envelope, result))
+  }
+
+  /**
+   * Does something with the commands, and then serves whoever waits for what it set free.
+   *
+   * @param act - What.
+   */
+  with<T>(act: (broker: LocalBroker, nowMs: number) => T): T {
+    try {
+      return act(this.#broker, nowMs())
+    } finally {
+      this.#arm()
+      this.#serveSoon()
+    }
+  }
+
+  /**
+   * Gives commands to a worker as soon as there are some.
+   *
+   * @param workerId - The worker.
+   * @param request - Checked.
+   * @param onClose - Ends the waiting when the worker's queue is closed.
+   */
+  lease(workerId: string, request: LeaseRequest, onClose: Set<() => void>): Promise<Delivery[]> {
+    const given = this.with((broker, now) => broker.lease(workerId, request, now))
+    const { waitMs, signal } = request
+    if (given.length > 0 || waitMs === 0 || signal?.aborted) return Promise.resolve(given)
+    return new Promise((resolve) => {
+      const giveUp = (): void => wait.end([])
+      const timer = timers.setTimeout(giveUp, waitMs)
+      const wait: Wait = {
+        workerId,
+        request,
+        end: (deliveries) => {
+          timers.clearTimeout(timer)
+          signal?.removeEventListener('abort', giveUp)
+          onClose.delete(giveUp)
+          this.#waits.delete(wait)
+          resolve(deliveries)
+        },
+      }
+      signal?.addEventListener('abort', giveUp)
+      onClose.add(giveUp)
+      this.#waits.add(wait)
+    })
+  }
+
+  /**
+   * Announces the results of a submitter's commands.
+   *
+   * @param submitter - Whose.
+   * @param listener - Called with each, after the call that ended the command.
+   * @returns Ends it.
+   */
+  announce(submitter: string, listener: (result: CommandResult) => void): () => void {
+    // A function of its own for each call: the same listener may be given twice.
+    const own = (result: CommandResult): void => listener(result)
+    const listeners = this.#listeners.get(submitter) ?? new Set()
+    this.#listeners.set(submitter, listeners.add(own))
+    return () => {
+      listeners.delete(own)
+      if (listeners.size === 0 && this.#listeners.get(submitter) === listeners) {
+        this.#listeners.delete(submitter)
+      }
+    }
+  }
+
+  /** Stops the timer: leases and delays end no more. */
+  close(): void {
+    timers.clearTimeout(this.#timer)
+    this.#timerDueMs = Number.NEGATIVE_INFINITY
+  }
+
+  #tell({ submitter }: CommandEnvelope, result: CommandResult): void {
+    const listeners = submitter === undefined ? undefined : this.#listeners.get(submitter)
+    if (listeners === undefined) return
+    for (const listener of listeners) {
+      // By itself, so that a listener that throws harms neither the queue nor other listeners.
+      queueMicrotask(() => {
+        if (listeners.has(listener)) listener(result)
+      })
+    }
+  }
+
+  /** At the end of the turn, so that commands enqueued one by one are given out together. */
+  #serveSoon(): void {
+    if (this.#isServing || this.#waits.size === 0) return
+    this.#isServing = true
+    queueMicrotask(() => {
+      this.#isServing = false
+      for (const wait of this.#waits) {
+        const given = this.#broker.lease(wait.workerId, wait.request, nowMs())
+        if (given.length > 0) wait.end(given)
+      }
+      this.#arm()
+    })
+  }
+
+  #arm(): void {
+    const dueMs = this.#broker.nextDueMs
+    if (dueMs >= this.#timerDueMs) return
+    timers.clearTimeout(this.#timer)
+    this.#timerDueMs = dueMs
+    // Rounded up: a timer that fires a fraction early would find nothing due.
+    this.#timer = timers.setTimeout(() => this.#onDue(), Math.ceil(dueMs - nowMs()))
+    // A queue that holds something keeps no process alive; a worker that waits for it does.
+    this.#timer.unref()
+  }
+
+  #onDue(): void {
+    this.#timerDueMs = Number.POSITIVE_INFINITY
+    this.with((broker, now) => broker.advance(now))
+  }
+}

@@ -1,0 +1,248 @@
+// Local worker: a queue of this process as one worker or submitter sees it.
+// Thread: main.   Owns: what this worker has dequeued, and whether it is closed.
+
+import { nowMs } from '../base/clock.ts'
+import { laneError, show } from '../base/errors.ts'
+import { milliseconds } from '../base/options.ts'
+import { RATE_ALGORITHMS } from '../model/rate-limit.ts'
+import type {
+  CommandReference,
+  CommandState,
+  DeadCommands,
+  Delivery,
+  EnqueueStatus,
+  GlobalLimits,
+  LeasedQueue,
+  LeaseRequest,
+  QueueCapabilities,
+  QueueCounts,
+  ReleaseOptions,
+  SettleStatus,
+} from './distributed-queue.ts'
+import { type CommandEnvelope, type CommandResult, checkEnvelope, checkName } from './envelope.ts'
+import { BATCH_MAX, checkLeaseRequest, checkWhole } from './lease-request.ts'
+import type { LocalService } from './local-service.ts'
+
+const DELAY = milliseconds(0, 0, 2 ** 31 - 1)
+
+/** A local queue, as a worker or submitter sees it. */
+export class LocalWorker implements LeasedQueue {
+  readonly workerId: string
+  readonly capabilities: QueueCapabilities
+  readonly dead: DeadCommands
+  readonly limits: GlobalLimits
+  readonly ownership: undefined = undefined
+  protected readonly service: LocalService
+  /** Ends each wait of this worker. */
+  readonly #waits = new Set<() => void>()
+  /** Ends each announcement to it. */
+  readonly #announcements = new Set<() => void>()
+  /** What `dequeue` gave it, by id. */
+  readonly #dequeued = new Map<string, Delivery>()
+  protected isClosed = false
+
+  /**
+   * @param service - What all workers share.
+   * @param workerId - Who this is.
+   */
+  constructor(service: LocalService, workerId: string) {
+    this.service = service
+    this.workerId = workerId
+    this.capabilities = capabilitiesOf(this.#takesKeys)
+    this.dead = this.#makeDead()
+    this.limits = this.#makeLimits()
+  }
+
+  get strategy(): LeasedQueue['strategy'] {
+    return this.service.plan.strategy
+  }
+
+  get numPartitions(): number {
+    return this.service.plan.numPartitions
+  }
+
+  get leaseMs(): number {
+    return this.service.plan.leaseMs
+  }
+
+  async enqueue(envelope: CommandEnvelope): Promise<void> {
+    await this.enqueueMany([envelope])
+  }
+
+  async enqueueMany(envelopes: readonly CommandEnvelope[]): Promise<EnqueueStatus[]> {
+    this.#checkOpen()
+    checkWhole('the number of envelopes', envelopes.length, 1, BATCH_MAX)
+    const { numPartitions } = this
+    const takesKeys = this.#takesKeys
+    const checked = envelopes.map((envelope) => checkEnvelope(envelope, numPartitions, takesKeys))
+    return this.service.with((broker, now) => broker.enqueue(checked, now))
+  }
+
+  async dequeue(partitionId: number): Promise<CommandEnvelope | null> {
+    this.#checkOpen()
+    checkWhole('partitionId', partitionId, 0, this.numPartitions - 1)
+    const delivery = this.service.with((broker, now) =>
+      broker.leaseNext(this.workerId, partitionId, now),
+    )
+    if (delivery === undefined) return null
+    this.#forgetExpired()
+    this.#dequeued.set(delivery.envelope.id, delivery)
+    return delivery.envelope
+  }
+
+  async complete(result: CommandResult): Promise<void> {
+    this.#checkOpen()
+    const delivery = this.#dequeued.get(result.commandId)
+    if (delivery === undefined) return
+    this.#dequeued.delete(result.commandId)
+    await this.completeMany([{ delivery, result }])
+  }
+
+  async lease(request: LeaseRequest): Promise<Delivery[]> {
+    this.#checkOpen()
+    checkLeaseRequest(request, this.numPartitions)
+    return this.service.lease(this.workerId, request, this.#waits)
+  }
+
+  async extend(
+    deliveries: readonly Delivery[],
+  ): Promise<{ readonly lost: readonly string[]; readonly leasedUntilMs: number }> {
+    this.#checkOpen()
+    return this.service.with((broker, now) => ({
+      lost: broker.extend(deliveries, now),
+      leasedUntilMs: now + this.leaseMs,
+    }))
+  }
+
+  async completeMany(
+    completions: readonly { readonly delivery: Delivery; readonly result: CommandResult }[],
+  ): Promise<SettleStatus[]> {
+    this.#checkOpen()
+    return this.service.with((broker, now) =>
+      completions.map(({ delivery, result }) => broker.complete(delivery, result, now)),
+    )
+  }
+
+  async release(
+    deliveries: readonly Delivery[],
+    { reason, delayMs = 0 }: ReleaseOptions,
+  ): Promise<SettleStatus[]> {
+    this.#checkOpen()
+    if (!DELAY.accepts(delayMs)) {
+      const { allowed } = DELAY
+      const received = show(delayMs)
+      throw laneError('CORELANE_INVALID_OPTION', { option: 'delayMs', received, allowed })
+    }
+    return this.service.with((broker, now) =>
+      deliveries.map((delivery) => broker.release(delivery, reason, delayMs, now)),
+    )
+  }
+
+  async bury(delivery: Delivery, reason: string, result: CommandResult): Promise<SettleStatus> {
+    this.#checkOpen()
+    return this.service.with((broker, now) => broker.bury(delivery, reason, result, now))
+  }
+
+  async announce(
+    submitter: string,
+    listener: (result: CommandResult) => void,
+  ): Promise<() => Promise<void>> {
+    this.#checkOpen()
+    checkName('submitter', submitter)
+    const end = this.service.announce(submitter, listener)
+    this.#announcements.add(end)
+    return async () => {
+      this.#announcements.delete(end)
+      end()
+    }
+  }
+
+  async look(commands: readonly CommandReference[]): Promise<CommandState[]> {
+    this.#checkOpen()
+    return this.service.with((broker, now) =>
+      commands.map(({ commandId }) => broker.look(commandId, now)),
+    )
+  }
+
+  async counts(): Promise<QueueCounts> {
+    this.#checkOpen()
+    return this.service.with((broker, now) => broker.counts(now))
+  }
+
+  async close(): Promise<void> {
+    this.isClosed = true
+    for (const end of [...this.#waits, ...this.#announcements]) end()
+    this.#announcements.clear()
+  }
+
+  get #takesKeys(): boolean {
+    return this.strategy === 'hash' || this.strategy === 'none'
+  }
+
+  #checkOpen(): void {
+    if (this.isClosed) throw laneError('CORELANE_CLOSED', { state: 'closed' })
+  }
+
+  /** What was dequeued and never completed does not stay for ever. */
+  #forgetExpired(): void {
+    const now = nowMs()
+    for (const [id, { leasedUntilMs }] of this.#dequeued) {
+      if (leasedUntilMs > now) return
+      this.#dequeued.delete(id)
+    }
+  }
+
+  #makeDead(): DeadCommands {
+    return {
+      list: async (max = 100) => {
+        this.#checkOpen()
+        return this.service.with((broker) => broker.archive.listDead(max))
+      },
+      redrive: async (commands) => {
+        this.#checkOpen()
+        return this.service.with((broker, now) => broker.redrive(commands, now))
+      },
+      drop: async (commands) => {
+        this.#checkOpen()
+        return this.service.with(
+          ({ archive }) => commands.filter(({ commandId }) => archive.drop(commandId)).length,
+        )
+      },
+    }
+  }
+
+  #makeLimits(): GlobalLimits {
+    const { limits } = this.service
+    return {
+      takePermits: async (laneId, rate, count) => {
+        this.#checkOpen()
+        return limits.takePermits(laneId, rate, count, nowMs())
+      },
+      takePlaces: async (laneId, max, holders) => {
+        this.#checkOpen()
+        const now = nowMs()
+        return limits.takePlaces(laneId, max, holders, now, now + this.leaseMs)
+      },
+      dropPlaces: async (laneId, holders) => {
+        this.#checkOpen()
+        limits.dropPlaces(laneId, holders)
+      },
+    }
+  }
+}
+
+function capabilitiesOf(keyOrder: boolean): QueueCapabilities {
+  return Object.freeze({
+    delivery: 'at-least-once',
+    keyOrder,
+    ownership: false,
+    lanePriority: true,
+    commandPriority: true,
+    boost: 'command',
+    globalRate: Object.freeze([RATE_ALGORITHMS[0]]),
+    globalConcurrency: true,
+    delay: true,
+    results: true,
+    durable: false,
+  })
+}

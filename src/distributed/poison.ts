@@ -1,0 +1,35 @@
+// Poison: how a command ends whose workers keep dying.
+// Thread: main.   Owns: nothing.
+
+import { epochMs } from '../base/clock.ts'
+import { laneError } from '../base/errors.ts'
+import type { CommandEnvelope, CommandResult } from './envelope.ts'
+
+/** Why a command is dead that was given out `maxDeliveries` times. */
+export const DELIVERIES_SPENT = 'deliveries spent'
+
+/**
+ * The result of a command that an engine buries by itself.
+ *
+ * @param envelope - The command.
+ * @param deliveries - How often it was given out.
+ * @param workerId - Who had it last.
+ */
+export function poisonedResult(
+  envelope: CommandEnvelope,
+  deliveries: number,
+  workerId: string,
+): CommandResult {
+  const { id, partitionId, retryCount } = envelope
+  const { name, message, code } = laneError('CORELANE_POISONED', { id, deliveries })
+  return {
+    commandId: id,
+    partitionId,
+    workerId,
+    success: false,
+    error: { name, message, code, own: { retryable: false, details: { id, deliveries } } },
+    retryCount,
+    durationMs: 0,
+    completedAt: epochMs(),
+  }
+}

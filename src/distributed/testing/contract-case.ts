@@ -1,0 +1,55 @@
+// Contract case: one sentence of the contract, and what an engine must be able to do for it.
+// Thread: main.   Owns: nothing; data only.
+
+import type { ContractSettings, ContractStage } from './contract-stage.ts'
+
+/** What an engine needs for a case; which ones it has follows from its capabilities. */
+export type ContractNeed =
+  /** Delivers at least once, by leases that expire. */
+  | 'leases'
+  | 'lanePriority'
+  | 'commandPriority'
+  /** The head of a lane becomes more urgent as it waits. */
+  | 'boost'
+  /** Every command becomes more urgent as it waits. */
+  | 'commandBoost'
+  | 'delay'
+  | 'results'
+  | 'keyOrder'
+  | 'ownership'
+  | 'rates'
+  | 'places'
+  /** Payloads and results may be whatever a structured clone carries. */
+  | 'clones'
+  /** Refuses payloads past a size. */
+  | 'maxBytes'
+
+/** One sentence of the contract. */
+export interface CaseOfContract {
+  /** The sentence. */
+  readonly name: string
+  readonly needs: readonly ContractNeed[]
+  readonly settings: Partial<ContractSettings>
+  readonly run: (stage: ContractStage) => Promise<void>
+}
+
+/** How a case differs from most. */
+export interface CaseOptions extends Partial<ContractSettings> {
+  readonly needs?: readonly ContractNeed[]
+}
+
+/**
+ * States a sentence of the contract.
+ *
+ * @param name - The sentence.
+ * @param options - What it needs.
+ * @param run - Fails if an engine does not keep it.
+ */
+export function sentence(
+  name: string,
+  options: CaseOptions,
+  run: (stage: ContractStage) => Promise<void>,
+): CaseOfContract {
+  const { needs = [], ...settings } = options
+  return { name, needs, settings, run }
+}

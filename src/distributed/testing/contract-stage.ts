@@ -1,0 +1,354 @@
+// Contract stage: what one case of the contract plays on: workers of one queue of its own.
+// Thread: main.   Owns: the queues that it opened and their heartbeats, until it is closed.
+
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import { epochMs, nowMs, timers } from '../../base/clock.ts'
+import type { PartitionStrategy } from '../../model/partition-config.ts'
+import type { Delivery, LaneDemand, LeasedQueue, LeaseRequest } from '../distributed-queue.ts'
+import { type CommandEnvelope, type CommandResult, ENVELOPE_VERSION } from '../envelope.ts'
+
+/** How a case wants its queue. */
+export interface ContractSettings {
+  /** Name of the queue: the same name is the same queue. Every case has one of its own. */
+  readonly queue: string
+  /** Who works through the object that is opened: the same queue is opened for several. */
+  readonly workerId: string
+  readonly leaseMs: number
+  readonly maxDeliveries: number
+  /** How long results are kept, in milliseconds. */
+  readonly resultTtlMs: number
+  readonly numPartitions: number
+  readonly strategy: PartitionStrategy
+}
+
+/** Opens a queue as a worker: a fresh object for every call. */
+export type OpenQueue = (settings: ContractSettings) => Promise<LeasedQueue>
+
+/** Everything that a case waits for comes within this, or the case fails. */
+const PATIENCE_MS = 15_000
+const POLL_MS = 5
+
+/** A queue of its own for a case, and the moves that cases are made of. */
+export class ContractStage {
+  /** As the case wants them; `workerId` is that of the first worker. */
+  readonly settings: ContractSettings
+  /** Bytes past which a payload is refused. */
+  readonly maxBytes: number
+  readonly #open: OpenQueue
+  readonly #opened = new Map<LeasedQueue, NodeJS.Timeout | undefined>()
+  #commands = 0
+
+  /**
+   * @param open - Opens the engine.
+   * @param wishes - What the case wants otherwise than most.
+   * @param maxBytes - Bytes past which the engine refuses a payload.
+   */
+  constructor(
+    open: OpenQueue,
+    wishes: Partial<ContractSettings>,
+    maxBytes: number = Number.POSITIVE_INFINITY,
+  ) {
+    this.#open = open
+    this.maxBytes = maxBytes
+    this.settings = {
+      queue: `contract-${randomUUID()}`,
+      workerId: 'w1',
+      leaseMs: 30_000,
+      maxDeliveries: 3,
+      resultTtlMs: 60_000,
+      numPartitions: 4,
+      strategy: 'roundRobin',
+      ...wishes,
+    }
+  }
+
+  /**
+   * Opens the queue for another worker, which beats if partitions are owned.
+   *
+   * @param workerId - Unique in the case.
+   */
+  async worker(workerId = this.settings.workerId): Promise<LeasedQueue> {
+    const queue = await this.#open({ ...this.settings, workerId })
+    this.#opened.set(queue, undefined)
+    if (queue.ownership !== undefined) {
+      await queue.ownership.beat()
+      this.#opened.set(queue, this.#beat(queue))
+    }
+    return queue
+  }
+
+  /**
+   * Opens the queue for several workers.
+   *
+   * @param ids - Theirs.
+   */
+  async workers(...ids: string[]): Promise<LeasedQueue[]> {
+    const all: LeasedQueue[] = []
+    for (const id of ids) all.push(await this.worker(id))
+    return all
+  }
+
+  /**
+   * Leaves a worker as a process leaves it that was killed: nothing is closed, nothing beats.
+   *
+   * @param queue - Its queue; closed at the end of the case all the same.
+   */
+  kill(queue: LeasedQueue): void {
+    timers.clearInterval(this.#opened.get(queue))
+    this.#opened.set(queue, undefined)
+  }
+
+  /** Closes everything. */
+  async close(): Promise<void> {
+    for (const [queue, beat] of this.#opened) {
+      timers.clearInterval(beat)
+      await queue.close()
+    }
+  }
+
+  /**
+   * A command that no other case knows.
+   *
+   * @param members - What is to be otherwise than usual.
+   */
+  envelope(members: Partial<CommandEnvelope> = {}): CommandEnvelope {
+    const number = this.#commands++
+    return {
+      id: `${this.settings.queue.slice(-12)}.${number}`,
+      commandType: 'work',
+      laneId: 'lane',
+      partitionId: 0,
+      payload: { number },
+      retryCount: 0,
+      createdAt: epochMs(),
+      version: ENVELOPE_VERSION,
+      ...members,
+    }
+  }
+
+  /**
+   * Several commands.
+   *
+   * @param count - How many.
+   * @param members - What they have in common.
+   */
+  envelopes(count: number, members: Partial<CommandEnvelope> = {}): CommandEnvelope[] {
+    return Array.from({ length: count }, () => this.envelope(members))
+  }
+
+  /**
+   * Enqueues commands and is sure that they were accepted.
+   *
+   * @param queue - Through which.
+   * @param envelopes - Which.
+   */
+  async fill(queue: LeasedQueue, envelopes: readonly CommandEnvelope[]): Promise<void> {
+    const statuses = await queue.enqueueMany(envelopes)
+    assert.deepEqual(
+      statuses,
+      envelopes.map(() => 'accepted'),
+    )
+  }
+
+  /**
+   * A request for everything at once.
+   *
+   * @param changes - What is to be otherwise.
+   */
+  request(changes: Partial<LeaseRequest> = {}): LeaseRequest {
+    return {
+      partitions: Array.from({ length: this.settings.numPartitions }, (_, index) => index),
+      lanes: [demand('lane')],
+      max: 1000,
+      waitMs: 0,
+      ...changes,
+    }
+  }
+
+  /**
+   * Leases until so many commands came, and not one more.
+   *
+   * @param queue - Who.
+   * @param count - How many are to come.
+   * @param changes - To the request.
+   */
+  async take(
+    queue: LeasedQueue,
+    count: number,
+    changes: Partial<LeaseRequest> = {},
+  ): Promise<Delivery[]> {
+    const all: Delivery[] = []
+    const endMs = nowMs() + PATIENCE_MS
+    while (all.length < count) {
+      const waitMs = Math.max(0, Math.min(1000, endMs - nowMs()))
+      const max = Math.min(count - all.length, changes.max ?? Number.POSITIVE_INFINITY)
+      all.push(...(await queue.lease(this.request({ waitMs, ...changes, max }))))
+      if (nowMs() > endMs) {
+        assert.fail(`${all.length} of ${count} commands came within ${PATIENCE_MS} ms`)
+      }
+    }
+    return all
+  }
+
+  /**
+   * Leases the one command that there is.
+   *
+   * @param queue - Who.
+   * @param changes - To the request.
+   */
+  async takeOne(queue: LeasedQueue, changes: Partial<LeaseRequest> = {}): Promise<Delivery> {
+    return (await this.take(queue, 1, changes))[0]!
+  }
+
+  /**
+   * Sees that nothing is given out.
+   *
+   * @param queue - Who asks.
+   * @param changes - To the request.
+   */
+  async nothing(queue: LeasedQueue, changes: Partial<LeaseRequest> = {}): Promise<void> {
+    assert.deepEqual(idsOf(await queue.lease(this.request({ waitMs: 30, ...changes }))), [])
+  }
+
+  /**
+   * Waits until something holds.
+   *
+   * @param what - What, for the message.
+   * @param holds - Asked again and again.
+   */
+  async until(what: string, holds: () => Promise<boolean> | boolean): Promise<void> {
+    const endMs = nowMs() + PATIENCE_MS
+    while (!(await holds())) {
+      if (nowMs() > endMs) assert.fail(`${what}: not within ${PATIENCE_MS} ms`)
+      await pause(POLL_MS)
+    }
+  }
+
+  #beat(queue: LeasedQueue): NodeJS.Timeout {
+    const beat = timers.setInterval(() => {
+      // A beat that fails is seen by what the case asserts; it must not end the process.
+      queue.ownership?.beat().catch(() => {})
+    }, this.settings.leaseMs / 4)
+    beat.unref()
+    return beat
+  }
+}
+
+/**
+ * Lets time pass where its passing is what a case is about.
+ *
+ * @param ms - How long.
+ */
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    timers.setTimeout(resolve, ms)
+  })
+}
+
+/**
+ * What a worker wants of a lane: all of it, unless said otherwise.
+ *
+ * @param laneId - The lane.
+ * @param changes - What is to be otherwise.
+ */
+export function demand(laneId: string, changes: Partial<LaneDemand> = {}): LaneDemand {
+  return { laneId, max: 1000, priority: 5, boost: [], ...changes }
+}
+
+/**
+ * Ids in the order in which they were given out.
+ *
+ * @param deliveries - What was given out.
+ */
+export function idsOf(deliveries: readonly Delivery[]): string[] {
+  return deliveries.map(({ envelope }) => envelope.id)
+}
+
+/**
+ * The result of a command that succeeded.
+ *
+ * @param delivery - As it was given out.
+ * @param queue - Who ran it.
+ * @param value - What it returned.
+ */
+export function successOf(delivery: Delivery, queue: LeasedQueue, value?: unknown): CommandResult {
+  const { id, partitionId, retryCount } = delivery.envelope
+  return {
+    commandId: id,
+    partitionId,
+    workerId: queue.workerId,
+    success: true,
+    value,
+    retryCount,
+    durationMs: 1.5,
+    completedAt: epochMs(),
+  }
+}
+
+/**
+ * The result of a command that failed.
+ *
+ * @param delivery - As it was given out.
+ * @param queue - Who ran it.
+ * @param message - Of its error.
+ */
+export function failureOf(delivery: Delivery, queue: LeasedQueue, message: string): CommandResult {
+  const { value: _, ...others } = successOf(delivery, queue)
+  return { ...others, success: false, error: { name: 'TypeError', message, code: 'E_CONTRACT' } }
+}
+
+/**
+ * Completes commands, and is sure that each completion counted.
+ *
+ * @param queue - Who has them.
+ * @param deliveries - Which.
+ */
+export async function finish(queue: LeasedQueue, deliveries: readonly Delivery[]): Promise<void> {
+  const completions = deliveries.map((delivery) => ({
+    delivery,
+    result: successOf(delivery, queue, delivery.envelope.id),
+  }))
+  assert.deepEqual(
+    await queue.completeMany(completions),
+    deliveries.map(() => 'done'),
+  )
+}
+
+/**
+ * Sees that something is refused, with an error of a code.
+ *
+ * @param what - What is refused, for the message.
+ * @param promise - Is to reject.
+ * @param codes - One of which its error is to have; none: any error will do.
+ */
+export async function refused(
+  what: string,
+  promise: Promise<unknown>,
+  ...codes: string[]
+): Promise<void> {
+  let error: unknown
+  try {
+    await promise
+  } catch (reason) {
+    error = reason
+  }
+  assert.ok(error instanceof Error, `${what} was not refused`)
+  const { code } = error as Error & { code?: string }
+  assert.ok(
+    codes.length === 0 || codes.includes(String(code)),
+    `${what} was refused with ${code}: ${error.message}`,
+  )
+}
+
+/**
+ * Where a command can be looked up.
+ *
+ * @param envelope - The command.
+ */
+export function referenceTo({ id, partitionId }: CommandEnvelope): {
+  readonly commandId: string
+  readonly partitionId: number
+} {
+  return { commandId: id, partitionId }
+}

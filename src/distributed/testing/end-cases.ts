@@ -1,0 +1,252 @@
+// End cases: burial, dead commands, results and what a queue knows of a command.
+// Thread: main.   Owns: nothing.
+
+import assert from 'node:assert/strict'
+import type { CommandResult } from '../envelope.ts'
+import { type CaseOfContract, sentence } from './contract-case.ts'
+import { failureOf, finish, idsOf, pause, referenceTo, successOf } from './contract-stage.ts'
+
+const DEAD = ['leases'] as const
+const RESULTS = ['results'] as const
+
+const dead: readonly CaseOfContract[] = [
+  sentence('a buried command is listed and not given out', { needs: DEAD }, async (stage) => {
+    const queue = await stage.worker()
+    const envelope = stage.envelope({ payload: { kept: true } })
+    await stage.fill(queue, [envelope])
+    const delivery = await stage.takeOne(queue)
+    const result = failureOf(delivery, queue, 'no good')
+    assert.equal(await queue.bury(delivery, 'retries spent', result), 'done')
+    assert.equal(await queue.bury(delivery, 'again', result), 'stale')
+    await stage.nothing(queue)
+    const [letter, ...others] = await queue.dead.list()
+    assert.equal(others.length, 0)
+    assert.equal(letter!.envelope.id, envelope.id)
+    assert.deepEqual(letter!.envelope.payload, envelope.payload)
+    assert.equal(letter!.reason, 'retries spent')
+    assert.equal(letter!.result?.error?.message, 'no good')
+    assert.ok(Math.abs(letter!.diedAt - envelope.createdAt) < 60_000)
+  }),
+  sentence(
+    'dead commands are listed the oldest first, as many as asked for',
+    { needs: DEAD },
+    async (stage) => {
+      const queue = await stage.worker()
+      await stage.fill(queue, stage.envelopes(5))
+      const given = await stage.take(queue, 5)
+      for (const delivery of given) {
+        await queue.bury(delivery, 'x', failureOf(delivery, queue, 'x'))
+        await pause(3)
+      }
+      const ids = idsOf(given)
+      const listed = async (max?: number) => (await queue.dead.list(max)).map((d) => d.envelope.id)
+      assert.deepEqual(await listed(), ids)
+      assert.deepEqual(await listed(2), ids.slice(0, 2))
+    },
+  ),
+  sentence('a redriven command starts as if nothing had been', { needs: DEAD }, async (stage) => {
+    const queue = await stage.worker()
+    const envelope = stage.envelope({ retryCount: 4, payload: 'same' })
+    await stage.fill(queue, [envelope])
+    const delivery = await stage.takeOne(queue)
+    await queue.bury(delivery, 'retries spent', failureOf(delivery, queue, 'x'))
+    const wait = queue.lease(stage.request({ waitMs: 10_000 }))
+    assert.equal(await queue.dead.redrive([referenceTo(envelope)]), 1)
+    const [again] = await wait
+    assert.equal(again!.envelope.id, envelope.id)
+    assert.equal(again!.envelope.retryCount, 0)
+    assert.equal(again!.envelope.payload, 'same')
+    assert.equal(again!.deliveries, 1)
+    assert.deepEqual(await queue.dead.list(), [])
+    assert.deepEqual(await queue.look([referenceTo(envelope)]), [{ state: 'pending' }])
+    await finish(queue, [again!])
+    const [state] = await queue.look([referenceTo(envelope)])
+    assert.ok(state?.state === 'ended' && state.result.success)
+  }),
+  sentence(
+    'dropped commands are forgotten, unknown ones not counted',
+    { needs: DEAD },
+    async (stage) => {
+      const queue = await stage.worker()
+      const envelopes = stage.envelopes(3)
+      await stage.fill(queue, envelopes)
+      for (const delivery of await stage.take(queue, 3)) {
+        await queue.bury(delivery, 'x', failureOf(delivery, queue, 'x'))
+      }
+      const [a, b, c] = envelopes.map(referenceTo)
+      assert.equal(await queue.dead.drop([a!, { commandId: 'nobody', partitionId: 0 }]), 1)
+      assert.equal(await queue.dead.redrive([a!, b!, { commandId: 'nobody', partitionId: 0 }]), 1)
+      assert.equal(await queue.dead.drop([b!]), 0)
+      assert.deepEqual(
+        (await queue.dead.list()).map(({ envelope }) => envelope.id),
+        [c!.commandId],
+      )
+      assert.deepEqual(idsOf(await stage.take(queue, 1)), [b!.commandId])
+    },
+  ),
+  sentence('the id of a dead command is known', { needs: DEAD }, async (stage) => {
+    const queue = await stage.worker()
+    const envelope = stage.envelope()
+    await stage.fill(queue, [envelope])
+    const delivery = await stage.takeOne(queue)
+    await queue.bury(delivery, 'x', failureOf(delivery, queue, 'x'))
+    assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
+    await stage.nothing(queue)
+    assert.equal((await queue.dead.list()).length, 1)
+  }),
+  sentence('a submitter is told of a burial', { needs: RESULTS }, async (stage) => {
+    const queue = await stage.worker()
+    const told: CommandResult[] = []
+    await queue.announce('me', (result) => told.push(result))
+    await stage.fill(queue, [stage.envelope({ submitter: 'me' })])
+    const delivery = await stage.takeOne(queue)
+    await queue.bury(delivery, 'no use', failureOf(delivery, queue, 'broken'))
+    await stage.until('it is told', () => told.length === 1)
+    assert.equal(told[0]!.success, false)
+    assert.equal(told[0]!.error?.message, 'broken')
+    const [state] = await queue.look([referenceTo(delivery.envelope)])
+    assert.equal(state?.state, 'ended')
+  }),
+]
+
+const results: readonly CaseOfContract[] = [
+  sentence('a result reaches its submitter, and nobody else', { needs: RESULTS }, async (stage) => {
+    const queue = await stage.worker()
+    const told: CommandResult[] = []
+    const others: CommandResult[] = []
+    await queue.announce('me', (result) => told.push(result))
+    await queue.announce('you', (result) => others.push(result))
+    await stage.fill(queue, [stage.envelope({ submitter: 'me' }), stage.envelope()])
+    const given = await stage.take(queue, 2)
+    const expected = given.map((delivery) => successOf(delivery, queue, { sum: 42 }))
+    await queue.completeMany(given.map((delivery, i) => ({ delivery, result: expected[i]! })))
+    await stage.until('it is told', () => told.length > 0)
+    await pause(30)
+    assert.equal(told.length, 1)
+    assert.deepEqual({ ...expected[0]! }, { ...expected[0]!, ...told[0]! })
+    assert.deepEqual(others, [])
+  }),
+  sentence('a failure keeps its error', { needs: RESULTS }, async (stage) => {
+    const queue = await stage.worker()
+    const told: CommandResult[] = []
+    await queue.announce('me', (result) => told.push(result))
+    await stage.fill(queue, [stage.envelope({ submitter: 'me' })])
+    const delivery = await stage.takeOne(queue)
+    const error = {
+      name: 'RangeError',
+      message: 'außer Rand',
+      stack: 'RangeError: außer Rand\n    at x.js:1:1',
+      code: 'E_RANGE',
+      own: { limit: 3 },
+      cause: { name: 'Error', message: 'below' },
+    }
+    const result = { ...failureOf(delivery, queue, ''), error }
+    await queue.completeMany([{ delivery, result }])
+    await stage.until('it is told', () => told.length === 1)
+    assert.deepEqual(plain(told[0]!.error), error)
+  }),
+  sentence(
+    'every listener of a submitter is told, until it is ended',
+    { needs: RESULTS },
+    async (stage) => {
+      const queue = await stage.worker()
+      const first: string[] = []
+      const second: string[] = []
+      const end = await queue.announce('me', ({ commandId }) => first.push(commandId))
+      await queue.announce('me', ({ commandId }) => second.push(commandId))
+      await stage.fill(queue, stage.envelopes(2, { submitter: 'me' }))
+      const [a, b] = await stage.take(queue, 2)
+      await finish(queue, [a!])
+      await stage.until('both are told', () => first.length === 1 && second.length === 1)
+      await end()
+      await finish(queue, [b!])
+      await stage.until('the second is told', () => second.length === 2)
+      assert.deepEqual(first, [a!.envelope.id])
+    },
+  ),
+  sentence(
+    'results cross from one object of the queue to another',
+    { needs: [...RESULTS, 'leases'] },
+    async (stage) => {
+      const [one, two] = await stage.workers('w1', 'w2')
+      const told: string[] = []
+      await one!.announce('me', ({ commandId }) => told.push(commandId))
+      const envelopes = [0, 1, 2, 3].flatMap((partitionId) =>
+        stage.envelopes(25, { partitionId, submitter: 'me' }),
+      )
+      await stage.fill(one!, envelopes)
+      await finish(two!, await stage.take(two!, 100))
+      await stage.until('all are told', () => new Set(told).size === 100)
+    },
+  ),
+  sentence(
+    'what a queue knows of a command: pending, ended, unknown',
+    { needs: RESULTS },
+    async (stage) => {
+      const queue = await stage.worker()
+      const envelope = stage.envelope({ submitter: 'me' })
+      const missing = referenceTo(stage.envelope())
+      assert.deepEqual(await queue.look([referenceTo(envelope)]), [{ state: 'unknown' }])
+      await stage.fill(queue, [envelope])
+      const look = () => queue.look([missing, referenceTo(envelope)])
+      assert.deepEqual(await look(), [{ state: 'unknown' }, { state: 'pending' }])
+      const delivery = await stage.takeOne(queue)
+      assert.deepEqual(await look(), [{ state: 'unknown' }, { state: 'pending' }])
+      await queue.completeMany([{ delivery, result: successOf(delivery, queue, [1, 'two']) }])
+      const [unknown, ended] = await look()
+      assert.deepEqual(unknown, { state: 'unknown' })
+      assert.ok(ended?.state === 'ended')
+      assert.equal(ended.result.success, true)
+      assert.deepEqual(ended.result.value, [1, 'two'])
+      assert.equal(ended.result.durationMs, 1.5)
+    },
+  ),
+  sentence(
+    'a command that is kept back is pending',
+    { needs: [...RESULTS, 'delay'] },
+    async (stage) => {
+      const queue = await stage.worker()
+      const envelope = stage.envelope({ submitter: 'me' })
+      await stage.fill(queue, [envelope])
+      await queue.release(await stage.take(queue, 1), { reason: 'retry', delayMs: 60_000 })
+      assert.deepEqual(await queue.look([referenceTo(envelope)]), [{ state: 'pending' }])
+    },
+  ),
+  sentence(
+    'a command without a submitter is known to have ended',
+    { needs: ['leases'] },
+    async (stage) => {
+      const queue = await stage.worker()
+      await stage.fill(queue, stage.envelopes(1))
+      const given = await stage.take(queue, 1)
+      await finish(queue, given)
+      const [state] = await queue.look([referenceTo(given[0]!.envelope)])
+      assert.ok(state?.state === 'ended' && state.result.success)
+    },
+  ),
+  sentence(
+    'a result is forgotten when it has expired',
+    { needs: ['leases'], resultTtlMs: 200 },
+    async (stage) => {
+      const queue = await stage.worker()
+      await stage.fill(queue, [stage.envelope({ submitter: 'me' })])
+      const given = await stage.take(queue, 1)
+      await finish(queue, given)
+      const reference = referenceTo(given[0]!.envelope)
+      assert.equal((await queue.look([reference]))[0]?.state, 'ended')
+      await pause(220)
+      await stage.until(
+        'it is unknown',
+        async () => (await queue.look([reference]))[0]?.state === 'unknown',
+      )
+    },
+  ),
+]
+
+/** Members without those that are undefined. */
+function plain(value: unknown): unknown {
+  return JSON.parse(JSON.stringify(value))
+}
+
+/** Burial, dead commands, results and what a queue knows of a command. */
+export const END_CASES: readonly CaseOfContract[] = [...dead, ...results]

@@ -1,0 +1,234 @@
+// Enqueue cases: what is accepted, what is refused, and that an id is one command.
+// Thread: main.   Owns: nothing.
+
+import assert from 'node:assert/strict'
+import type { CommandEnvelope } from '../envelope.ts'
+import { type CaseOfContract, sentence } from './contract-case.ts'
+import { finish, idsOf, pause, refused, successOf } from './contract-stage.ts'
+
+const INVALID = 'CORELANE_INVALID_ENVELOPE'
+const TOO_LARGE = 'CORELANE_ENVELOPE_TOO_LARGE'
+
+/** Members of an envelope that no engine may take. */
+const BAD_MEMBERS: readonly Readonly<Record<string, unknown>>[] = [
+  { id: '' },
+  { id: 'a'.repeat(129) },
+  { id: 'a{b}' },
+  { id: 'a:b' },
+  { id: 'a b' },
+  { id: 'ä' },
+  { id: 'a\0' },
+  { id: 'a\n' },
+  { id: 7 },
+  { laneId: '../etc' },
+  { laneId: undefined },
+  { commandType: 'file:///x.js' },
+  { commandType: null },
+  { submitter: 'x*' },
+  { partitionId: -1 },
+  { partitionId: 4 },
+  { partitionId: 0.5 },
+  { partitionId: '0' },
+  { retryCount: -1 },
+  { retryCount: Number.NaN },
+  { createdAt: Number.NaN },
+  { createdAt: undefined },
+  { priority: 256 },
+  { priority: -1 },
+  { priority: 1.5 },
+  { deadline: Number.POSITIVE_INFINITY },
+  { key: '' },
+  { key: 'k'.repeat(1025) },
+  { key: 5 },
+  { version: 0 },
+  { version: 2 },
+  { version: '1' },
+]
+
+const taking: readonly CaseOfContract[] = [
+  sentence('what is given out is what was enqueued', {}, async (stage) => {
+    const queue = await stage.worker()
+    const envelope = stage.envelope({
+      payload: { text: 'grün', list: [1, 2, { deep: null }] },
+      partitionId: 3,
+      priority: 9,
+      deadline: 4_000_000_000_000,
+      submitter: 'somebody',
+      retryCount: 2,
+    })
+    await queue.enqueue(envelope)
+    const { envelope: given } = await stage.takeOne(queue)
+    for (const [member, value] of Object.entries(envelope)) {
+      assert.deepEqual(given[member as keyof CommandEnvelope], value, member)
+    }
+  }),
+  sentence('members that no envelope has are not carried on', {}, async (stage) => {
+    const queue = await stage.worker()
+    await queue.enqueue({ ...stage.envelope(), module: '/etc/passwd' } as CommandEnvelope)
+    const { envelope } = await stage.takeOne(queue)
+    assert.equal(Object.hasOwn(envelope, 'module'), false)
+  }),
+  sentence('many commands are accepted at once, and each is given out once', {}, async (stage) => {
+    const queue = await stage.worker()
+    const envelopes = stage.envelopes(500)
+    await stage.fill(queue, envelopes)
+    const given = idsOf(await stage.take(queue, 500))
+    assert.deepEqual(given.toSorted(), envelopes.map(({ id }) => id).toSorted())
+    await stage.nothing(queue)
+  }),
+  sentence('a batch of more than 4,096 is refused', {}, async (stage) => {
+    const queue = await stage.worker()
+    await refused('4,097 commands', queue.enqueueMany(stage.envelopes(4097)))
+    await stage.nothing(queue)
+  }),
+  sentence(
+    'what another object of the queue enqueued is given out',
+    { needs: ['leases'] },
+    async (stage) => {
+      const [one, two] = await stage.workers('w1', 'w2')
+      const envelope = stage.envelope()
+      await stage.fill(one!, [envelope])
+      assert.deepEqual(idsOf(await stage.take(two!, 1)), [envelope.id])
+      assert.equal(one!.workerId, 'w1')
+      assert.equal(two!.workerId, 'w2')
+    },
+  ),
+]
+
+const idempotence: readonly CaseOfContract[] = [
+  sentence(
+    'an id that is known is a duplicate and changes nothing',
+    { needs: ['leases'] },
+    async (stage) => {
+      const queue = await stage.worker()
+      const envelope = stage.envelope({ payload: 'first' })
+      await stage.fill(queue, [envelope])
+      const again = await queue.enqueueMany([{ ...envelope, payload: 'second' }])
+      assert.deepEqual(again, ['duplicate'])
+      await queue.enqueue({ ...envelope, payload: 'third' })
+      const { envelope: given } = await stage.takeOne(queue)
+      assert.equal(given.payload, 'first')
+      await stage.nothing(queue)
+    },
+  ),
+  sentence('an id twice in one batch is accepted once', { needs: ['leases'] }, async (stage) => {
+    const queue = await stage.worker()
+    const envelope = stage.envelope()
+    assert.deepEqual(await queue.enqueueMany([envelope, stage.envelope(), envelope]), [
+      'accepted',
+      'accepted',
+      'duplicate',
+    ])
+    await stage.take(queue, 2)
+    await stage.nothing(queue)
+  }),
+  sentence(
+    'an id is known while a worker has it and after it ended',
+    { needs: ['leases'] },
+    async (stage) => {
+      const queue = await stage.worker()
+      const envelope = stage.envelope()
+      await stage.fill(queue, [envelope])
+      const delivery = await stage.takeOne(queue)
+      assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
+      await finish(queue, [delivery])
+      assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
+      await stage.nothing(queue)
+    },
+  ),
+  sentence(
+    'of many that enqueue one id at once, one is accepted',
+    { needs: ['leases'] },
+    async (stage) => {
+      const queues = await stage.workers('w1', 'w2', 'w3')
+      const envelopes = stage.envelopes(50)
+      const statuses = await Promise.all(queues.map((queue) => queue.enqueueMany(envelopes)))
+      for (const index of envelopes.keys()) {
+        const accepted = statuses.filter((each) => each[index] === 'accepted')
+        assert.equal(accepted.length, 1, `command ${index}`)
+      }
+      await stage.take(queues[0]!, 50)
+      await stage.nothing(queues[1]!)
+    },
+  ),
+  sentence(
+    'an id is forgotten once its result has expired',
+    { needs: ['leases'], resultTtlMs: 200 },
+    async (stage) => {
+      const queue = await stage.worker()
+      const envelope = stage.envelope()
+      await stage.fill(queue, [envelope])
+      await finish(queue, await stage.take(queue, 1))
+      await pause(250)
+      await stage.until(
+        'the id can be used again',
+        async () => (await queue.enqueueMany([envelope]))[0] === 'accepted',
+      )
+      assert.deepEqual(idsOf(await stage.take(queue, 1)), [envelope.id])
+    },
+  ),
+]
+
+const refusals: readonly CaseOfContract[] = [
+  sentence('bad envelopes are refused, and nothing is lost with them', {}, async (stage) => {
+    const queue = await stage.worker()
+    for (const bad of BAD_MEMBERS) {
+      const what = JSON.stringify(bad)
+      const envelope = { ...stage.envelope(), ...bad } as unknown as CommandEnvelope
+      await refused(what, queue.enqueue(envelope), INVALID)
+      await refused(what, queue.enqueueMany([stage.envelope(), envelope]), INVALID)
+    }
+    for (const bad of [null, undefined, 'x', 7, []]) {
+      await refused(String(bad), queue.enqueue(bad as unknown as CommandEnvelope), INVALID)
+    }
+    await stage.nothing(queue)
+    const good = stage.envelope()
+    await stage.fill(queue, [good])
+    assert.deepEqual(idsOf(await stage.take(queue, 1)), [good.id])
+  }),
+  sentence('members that an envelope inherits do not count', {}, async (stage) => {
+    const queue = await stage.worker()
+    const inherited = Object.create(stage.envelope()) as CommandEnvelope
+    await refused('an envelope that has nothing of its own', queue.enqueue(inherited), INVALID)
+  }),
+  sentence('keys are refused where the strategy takes none', {}, async (stage) => {
+    const queue = await stage.worker()
+    const envelope = stage.envelope({ key: 'k' })
+    await refused('a key', queue.enqueueMany([envelope]), INVALID, 'CORELANE_DEGRADED')
+    await stage.nothing(queue)
+  }),
+  sentence('a payload named __proto__ harms nobody', {}, async (stage) => {
+    const queue = await stage.worker()
+    const payload: unknown = JSON.parse(
+      '{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":2}},"kept":true}',
+    )
+    await stage.fill(queue, [stage.envelope({ payload })])
+    const delivery = await stage.takeOne(queue)
+    assert.equal((delivery.envelope.payload as { kept: unknown }).kept, true)
+    await queue.completeMany([{ delivery, result: successOf(delivery, queue, payload) }])
+    assert.equal(({} as { polluted?: unknown }).polluted, undefined)
+  }),
+  sentence(
+    'a payload that is too large is refused and hurts no other',
+    { needs: ['maxBytes'] },
+    async (stage) => {
+      const queue = await stage.worker()
+      const payload = 'x'.repeat(stage.maxBytes + 1)
+      await refused('a large payload', queue.enqueueMany([stage.envelope({ payload })]), TOO_LARGE)
+      const bytes = new Uint8Array(stage.maxBytes + 1)
+      await refused(
+        'many bytes',
+        queue.enqueueMany([stage.envelope({ payload: bytes })]),
+        TOO_LARGE,
+      )
+      await stage.nothing(queue)
+      const fits = stage.envelope({ payload: 'y'.repeat(Math.floor(stage.maxBytes / 2)) })
+      await stage.fill(queue, [fits])
+      const { envelope } = await stage.takeOne(queue)
+      assert.equal(envelope.payload, fits.payload)
+    },
+  ),
+]
+
+/** What is accepted, what is refused, and that an id is one command. */
+export const ENQUEUE_CASES: readonly CaseOfContract[] = [...taking, ...idempotence, ...refusals]

@@ -1,0 +1,209 @@
+// Expiry cases: what happens to the commands of workers that die or freeze.
+// Thread: main.   Owns: nothing.
+
+import assert from 'node:assert/strict'
+import type { Delivery, LeasedQueue } from '../distributed-queue.ts'
+import { type CaseOfContract, sentence } from './contract-case.ts'
+import type { ContractStage } from './contract-stage.ts'
+import { failureOf, finish, idsOf, pause, referenceTo, successOf } from './contract-stage.ts'
+
+const NEEDS = ['leases'] as const
+
+/** One worker takes a command and freezes; another is given it. */
+async function handedOn(
+  stage: ContractStage,
+): Promise<{ one: LeasedQueue; two: LeasedQueue; late: Delivery; fresh: Delivery }> {
+  const [one, two] = await stage.workers('w1', 'w2')
+  await stage.fill(one!, [stage.envelope({ submitter: 'me' })])
+  const late = await stage.takeOne(one!)
+  const fresh = await stage.takeOne(two!)
+  assert.equal(fresh.envelope.id, late.envelope.id)
+  return { one: one!, two: two!, late, fresh }
+}
+
+const expiring: readonly CaseOfContract[] = [
+  sentence(
+    'a command whose lease has expired is given out again, under another fence',
+    { needs: NEEDS, leaseMs: 300 },
+    async (stage) => {
+      const { late, fresh, two } = await handedOn(stage)
+      assert.notEqual(fresh.fence, late.fence)
+      assert.equal(late.deliveries, 1)
+      assert.equal(fresh.deliveries, 2)
+      assert.equal(fresh.envelope.retryCount, 0)
+      await finish(two, [fresh])
+    },
+  ),
+  sentence(
+    'the same worker is given its expired command under another fence too',
+    { needs: NEEDS, leaseMs: 300 },
+    async (stage) => {
+      const queue = await stage.worker()
+      await stage.fill(queue, stage.envelopes(1))
+      const late = await stage.takeOne(queue)
+      const fresh = await stage.takeOne(queue)
+      assert.notEqual(fresh.fence, late.fence)
+      const result = successOf(late, queue)
+      assert.deepEqual(await queue.completeMany([{ delivery: late, result }]), ['stale'])
+      await finish(queue, [fresh])
+    },
+  ),
+  sentence('no lease expires before its time', { needs: NEEDS, leaseMs: 400 }, async (stage) => {
+    const [one, two] = await stage.workers('w1', 'w2')
+    await stage.fill(one!, stage.envelopes(1))
+    const given = await stage.takeOne(one!)
+    assert.deepEqual(await two!.lease(stage.request({ waitMs: 200 })), [])
+    await finish(one!, [given])
+  }),
+  sentence(
+    'expired commands come before younger ones, in their order',
+    { needs: NEEDS, leaseMs: 300 },
+    async (stage) => {
+      const [one, two] = await stage.workers('w1', 'w2')
+      const old = stage.envelopes(5)
+      await stage.fill(one!, old)
+      await stage.take(one!, 5)
+      const young = stage.envelopes(5)
+      await stage.fill(one!, young)
+      await pause(350)
+      const given = await stage.take(two!, 10)
+      assert.deepEqual(
+        idsOf(given),
+        [...old, ...young].map(({ id }) => id),
+      )
+    },
+  ),
+  sentence(
+    'a worker that has lost its lease cannot extend, complete, release or bury',
+    { needs: NEEDS, leaseMs: 300 },
+    async (stage) => {
+      const { one, two, late, fresh } = await handedOn(stage)
+      assert.deepEqual((await one.extend([late])).lost, [late.fence])
+      const result = failureOf(late, one, 'from a zombie')
+      assert.deepEqual(await one.completeMany([{ delivery: late, result }]), ['stale'])
+      for (const reason of ['retry', 'unstarted', 'crash'] as const) {
+        assert.deepEqual(await one.release([late], { reason }), ['stale'])
+      }
+      assert.equal(await one.bury(late, 'zombie', result), 'stale')
+      assert.deepEqual((await two.extend([fresh])).lost, [])
+      await finish(two, [fresh])
+      const [state] = await two.look([referenceTo(fresh.envelope)])
+      assert.ok(state?.state === 'ended' && state.result.success)
+      assert.deepEqual(await two.dead.list(), [])
+    },
+  ),
+  sentence(
+    'a zombie that completes after the second worker changes nothing',
+    { needs: NEEDS, leaseMs: 300 },
+    async (stage) => {
+      const { one, two, late, fresh } = await handedOn(stage)
+      await finish(two, [fresh])
+      const result = failureOf(late, one, 'from a zombie')
+      assert.deepEqual(await one.completeMany([{ delivery: late, result }]), ['stale'])
+      const [state] = await one.look([referenceTo(late.envelope)])
+      assert.ok(state?.state === 'ended')
+      assert.equal(state.result.workerId, two.workerId)
+    },
+  ),
+  sentence(
+    'a failed run after an expiry begins the count of deliveries again',
+    { needs: NEEDS, leaseMs: 300 },
+    async (stage) => {
+      const { two, fresh } = await handedOn(stage)
+      await two.release([fresh], { reason: 'retry' })
+      const again = await stage.takeOne(two)
+      assert.equal(again.deliveries, 1)
+      assert.equal(again.envelope.retryCount, 1)
+    },
+  ),
+  sentence(
+    'many leases that expire together are all given out again',
+    { needs: NEEDS, leaseMs: 400 },
+    async (stage) => {
+      const [one, two] = await stage.workers('w1', 'w2')
+      const envelopes = [0, 1, 2, 3].flatMap((partitionId) => stage.envelopes(100, { partitionId }))
+      await stage.fill(one!, envelopes)
+      const kept = (await stage.take(one!, 400)).slice(0, 100)
+      await finish(one!, kept)
+      stage.kill(one!)
+      const again: Delivery[] = []
+      while (again.length < 300) {
+        const some = await stage.take(two!, Math.min(50, 300 - again.length))
+        await finish(two!, some)
+        again.push(...some)
+      }
+      assert.equal(new Set([...idsOf(kept), ...idsOf(again)]).size, 400)
+      await stage.nothing(two!)
+    },
+  ),
+]
+
+const poison: readonly CaseOfContract[] = [
+  sentence(
+    'a command whose workers keep dying is buried, and its submitter is told',
+    { needs: [...NEEDS, 'results'], leaseMs: 250, maxDeliveries: 2 },
+    async (stage) => {
+      const [one, two] = await stage.workers('w1', 'w2')
+      const envelope = stage.envelope({ submitter: 'me' })
+      const told: string[] = []
+      await two!.announce('me', ({ commandId, success, error }) => {
+        told.push(`${commandId} ${success} ${error?.code}`)
+      })
+      await stage.fill(one!, [envelope])
+      for (const deliveries of [1, 2]) {
+        assert.equal((await stage.takeOne(one!)).deliveries, deliveries)
+      }
+      await stage.until('it is dead', async () => {
+        await stage.nothing(two!)
+        return (await two!.dead.list()).length === 1
+      })
+      const [dead] = await two!.dead.list()
+      assert.equal(dead!.envelope.id, envelope.id)
+      assert.equal(dead!.reason, 'deliveries spent')
+      await stage.until('the submitter is told', () => told.length > 0)
+      assert.equal(told[0], `${envelope.id} false CORELANE_POISONED`)
+      const [state] = await one!.look([referenceTo(envelope)])
+      assert.ok(state?.state === 'ended')
+      assert.equal(state.result.error?.code, 'CORELANE_POISONED')
+    },
+  ),
+  sentence(
+    'crashes of threads count towards the same end',
+    { needs: NEEDS, maxDeliveries: 3 },
+    async (stage) => {
+      const queue = await stage.worker()
+      await stage.fill(queue, stage.envelopes(2))
+      for (const deliveries of [1, 2, 3]) {
+        const [delivery] = await queue.lease(stage.request({ max: 1 }))
+        assert.equal(delivery!.deliveries, deliveries)
+        await queue.release([delivery!], { reason: 'crash' })
+      }
+      // The next lease sees to it at the latest, and goes on with what comes after.
+      await stage.takeOne(queue)
+      await stage.nothing(queue)
+      assert.equal((await queue.dead.list()).length, 1)
+      assert.equal((await queue.counts()).dead, 1)
+    },
+  ),
+  sentence(
+    'a poisoned command that is redriven may die as often again',
+    { needs: NEEDS, maxDeliveries: 1 },
+    async (stage) => {
+      const queue = await stage.worker()
+      const envelope = stage.envelope()
+      await stage.fill(queue, [envelope])
+      for (let turn = 0; turn < 2; turn++) {
+        const delivery = await stage.takeOne(queue)
+        assert.equal(delivery.deliveries, 1)
+        await queue.release([delivery], { reason: 'crash' })
+        await stage.nothing(queue)
+        assert.equal((await queue.dead.list()).length, 1)
+        assert.equal(await queue.dead.redrive([referenceTo(envelope)]), 1)
+      }
+      await finish(queue, await stage.take(queue, 1))
+    },
+  ),
+]
+
+/** What happens to the commands of workers that die or freeze. */
+export const EXPIRY_CASES: readonly CaseOfContract[] = [...expiring, ...poison]

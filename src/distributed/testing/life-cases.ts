@@ -1,0 +1,146 @@
+// Life cases: what a queue says of itself, what it carries, and its end.
+// Thread: main.   Owns: nothing.
+
+import assert from 'node:assert/strict'
+import { nowMs } from '../../base/clock.ts'
+import { isLeased } from '../distributed-queue.ts'
+import { type CaseOfContract, sentence } from './contract-case.ts'
+import { demand, failureOf, finish, idsOf, pause, refused, successOf } from './contract-stage.ts'
+
+const saying: readonly CaseOfContract[] = [
+  sentence('an engine says what it is', { leaseMs: 20_000 }, async (stage) => {
+    const queue = await stage.worker()
+    assert.ok(isLeased(queue))
+    assert.equal(queue.numPartitions, stage.settings.numPartitions)
+    assert.equal(queue.workerId, stage.settings.workerId)
+    assert.equal(queue.strategy, stage.settings.strategy)
+    assert.ok(queue.leaseMs > 0)
+    if (queue.capabilities.delivery === 'at-least-once') assert.equal(queue.leaseMs, 20_000)
+    assert.equal(queue.ownership !== undefined, queue.capabilities.ownership)
+  }),
+  sentence('counts are what there is', { needs: ['leases', 'delay'] }, async (stage) => {
+    const queue = await stage.worker()
+    await stage.fill(queue, [
+      ...stage.envelopes(4, { laneId: 'a', partitionId: 0 }),
+      ...stage.envelopes(3, { laneId: 'b', partitionId: 2 }),
+    ])
+    assert.deepEqual(await countsOf(queue), [7, 0, 0, 0, { a: 4, b: 3 }, [4, 0, 3, 0]])
+    const given = await stage.take(queue, 4, { lanes: [demand('a')] })
+    assert.deepEqual(await countsOf(queue), [3, 0, 4, 0, { a: 4, b: 3 }, [4, 0, 3, 0]])
+    await queue.release([given[0]!], { reason: 'retry', delayMs: 60_000 })
+    await queue.bury(given[1]!, 'x', failureOf(given[1]!, queue, 'x'))
+    await finish(queue, [given[2]!])
+    assert.deepEqual(await countsOf(queue), [3, 1, 1, 1, { a: 1, b: 3 }, [1, 0, 3, 0]])
+    await queue.release([given[3]!], { reason: 'unstarted' })
+    assert.deepEqual(await countsOf(queue), [4, 1, 0, 1, { a: 1, b: 3 }, [1, 0, 3, 0]])
+  }),
+]
+
+async function countsOf(queue: Parameters<typeof finish>[0]): Promise<unknown[]> {
+  const { waiting, delayed, leased, dead, lanes, partitions } = await queue.counts()
+  const filled = Object.entries(lanes).filter(([, count]) => count > 0)
+  return [waiting, delayed, leased, dead, Object.fromEntries(filled.toSorted()), [...partitions]]
+}
+
+const VALUES: Readonly<Record<string, unknown>> = {
+  plain: { a: [1, -2.5, 'x', null, true], 'b c': { d: {} } },
+  empty: ['', [], {}],
+  text: 'ä€😀\u0000 ',
+  large: 'long '.repeat(20_000),
+}
+
+const CLONES: Readonly<Record<string, unknown>> = {
+  undefined: { kept: undefined, list: [undefined, 1] },
+  numbers: [Number.NaN, -0, Number.POSITIVE_INFINITY, 1e308, 2 ** 53 + 2],
+  bigint: [0n, -5n, 2n ** 64n],
+  date: new Date(1_234_567_890_123),
+  map: new Map<unknown, unknown>([
+    ['a', 1],
+    [{ key: true }, new Map([[1, 2]])],
+  ]),
+  set: new Set([1, 'two', 3n]),
+  bytes: new Uint8Array([0, 1, 254, 255]),
+  floats: new Float64Array([0.5, Number.NaN]),
+  nested: { list: [new Set([new Map([['deep', new Uint8Array(3)]])])] },
+  none: undefined,
+  nil: null,
+}
+
+/** Cases for each value: as a payload and as a result. */
+function carries(
+  values: Readonly<Record<string, unknown>>,
+  name: string,
+  needs: readonly 'clones'[],
+): CaseOfContract[] {
+  return [
+    sentence(`payloads arrive as they were sent: ${name}`, { needs }, async (stage) => {
+      const queue = await stage.worker()
+      for (const [what, payload] of Object.entries(values)) {
+        await stage.fill(queue, [stage.envelope({ payload })])
+        const delivery = await stage.takeOne(queue)
+        assert.deepEqual(unbuffered(delivery.envelope.payload), payload, what)
+        await finish(queue, [delivery])
+      }
+    }),
+    sentence(
+      `results arrive as they were sent: ${name}`,
+      { needs: ['results', ...needs] },
+      async (stage) => {
+        const queue = await stage.worker()
+        const told: unknown[] = []
+        await queue.announce('me', ({ value }) => told.push(value))
+        for (const [what, value] of Object.entries(values)) {
+          told.length = 0
+          await stage.fill(queue, [stage.envelope({ submitter: 'me' })])
+          const delivery = await stage.takeOne(queue)
+          await queue.completeMany([{ delivery, result: successOf(delivery, queue, value) }])
+          await stage.until(`the result ${what} is told`, () => told.length > 0)
+          assert.deepEqual(unbuffered(told[0]), value, what)
+        }
+      },
+    ),
+  ]
+}
+
+/** Bytes may come as a Buffer, which is a Uint8Array for all who use them. */
+function unbuffered(value: unknown): unknown {
+  return Buffer.isBuffer(value) ? new Uint8Array(value) : value
+}
+
+const ends: readonly CaseOfContract[] = [
+  sentence('close ends what waits, and nothing can be done after it', {}, async (stage) => {
+    const queue = await stage.worker()
+    const startMs = nowMs()
+    // What becomes of a wait is the engine's choice: nothing, or an error that says that it ended.
+    const wait = queue.lease(stage.request({ waitMs: 10_000 })).catch(() => [])
+    await pause(20)
+    await queue.close()
+    assert.deepEqual(await wait, [])
+    assert.ok(nowMs() - startMs < 5000)
+    await refused('enqueue', queue.enqueue(stage.envelope()))
+    await refused('lease', queue.lease(stage.request()))
+    await queue.close()
+  }),
+  sentence(
+    'what a closed worker had comes back when its lease has expired',
+    { needs: ['leases'], leaseMs: 400 },
+    async (stage) => {
+      const [one, two] = await stage.workers('w1', 'w2')
+      const [envelope] = stage.envelopes(1)
+      await stage.fill(one!, [envelope!])
+      await stage.takeOne(one!)
+      stage.kill(one!)
+      await one!.close()
+      assert.deepEqual(await two!.lease(stage.request()), [])
+      assert.deepEqual(idsOf(await stage.take(two!, 1)), [envelope!.id])
+    },
+  ),
+]
+
+/** What a queue says of itself, what it carries, and its end. */
+export const LIFE_CASES: readonly CaseOfContract[] = [
+  ...saying,
+  ...carries(VALUES, 'plain data', []),
+  ...carries(CLONES, 'what a structured clone carries', ['clones']),
+  ...ends,
+]

@@ -1,0 +1,184 @@
+// Limit cases: permits of a rate and places of a concurrency, over all workers.
+// Thread: main.   Owns: nothing.
+
+import assert from 'node:assert/strict'
+import { nowMs } from '../../base/clock.ts'
+import type { LeasedQueue } from '../distributed-queue.ts'
+import { type CaseOfContract, sentence } from './contract-case.ts'
+import { pause } from './contract-stage.ts'
+
+const RATES = { needs: ['rates'] } as const
+const PLACES = { needs: ['places'] } as const
+
+/** What an engine's clock and this process's may differ by in the span of a case. */
+const CLOCK_SLACK_MS = 2
+
+interface Rate {
+  readonly limit: number
+  readonly windowMs: number
+}
+
+/** A batch of permits: used somewhere between the answer and its expiry. */
+interface Grant {
+  readonly fromMs: number
+  readonly untilMs: number
+  readonly count: number
+}
+
+/** Asks for permits as fast as they come. */
+async function collect(
+  queue: LeasedQueue,
+  rate: Rate,
+  batch: (turn: number) => number,
+  untilMs: number,
+): Promise<Grant[]> {
+  const grants: Grant[] = []
+  for (let turn = 0; nowMs() < untilMs; turn++) {
+    const { granted, expiresAtMs, retryAfterMs } = await queue.limits.takePermits(
+      'lane',
+      rate,
+      batch(turn),
+    )
+    const fromMs = nowMs()
+    // Those whose answer came too late can never be used.
+    if (granted > 0 && fromMs <= expiresAtMs) {
+      grants.push({ fromMs, untilMs: expiresAtMs, count: granted })
+    }
+    if (granted < batch(turn)) await pause(Math.max(1, Math.min(retryAfterMs, 50)))
+  }
+  return grants
+}
+
+/**
+ * Sees that a limit holds for every choice of moments of use: for each interval, everything that
+ * could have been used within it was.
+ */
+function assertBound(grants: readonly Grant[], { limit, windowMs }: Rate): void {
+  for (const from of grants) {
+    for (const until of grants) {
+      // The shortest interval with both: from the last moment of one to the first of the other.
+      const startMs = from.untilMs
+      const endMs = Math.max(startMs, until.fromMs)
+      const used = grants
+        .filter((grant) => grant.untilMs >= startMs && grant.fromMs <= endMs)
+        .reduce((sum, { count }) => sum + count, 0)
+      const allowed = limit + (limit * (endMs - startMs + CLOCK_SLACK_MS)) / windowMs
+      assert.ok(used <= allowed, `${used} starts in ${endMs - startMs} ms, allowed: ${allowed}`)
+    }
+  }
+}
+
+const rates: readonly CaseOfContract[] = [
+  sentence('permits keep the bound of a limit, whenever they are used', RATES, async (stage) => {
+    const queues = await stage.workers('w1', 'w2', 'w3')
+    const rate = { limit: 50, windowMs: 500 }
+    const startMs = nowMs()
+    const endMs = startMs + 1500
+    // Batches of sizes that look random and are the same in every run.
+    const batch = (turn: number) => 1 + ((turn * 7919) % 13)
+    const grants = (
+      await Promise.all(queues.map((queue) => collect(queue, rate, batch, endMs)))
+    ).flat()
+    assertBound(grants, rate)
+    const used = grants.reduce((sum, { count }) => sum + count, 0)
+    const offered = ((nowMs() - startMs) * rate.limit) / rate.windowMs
+    assert.ok(used >= 0.85 * offered, `${used} of ${offered} permits were granted`)
+  }),
+  sentence(
+    'an idle limit grants a batch at once, and tells when to ask again',
+    RATES,
+    async (stage) => {
+      const queue = await stage.worker()
+      const rate = { limit: 20, windowMs: 400 }
+      const first = await queue.limits.takePermits('lane', rate, 20)
+      assert.equal(first.granted, 20)
+      assert.ok(first.expiresAtMs > nowMs())
+      const second = await queue.limits.takePermits('lane', rate, 5)
+      assert.equal(second.granted, 0)
+      assert.ok(second.retryAfterMs > 0 && second.retryAfterMs <= 800, `${second.retryAfterMs}`)
+      await pause(second.retryAfterMs + 5)
+      assert.ok((await queue.limits.takePermits('lane', rate, 5)).granted >= 1)
+    },
+  ),
+  sentence(
+    'no more permits are granted than were asked for, nor than the limit',
+    RATES,
+    async (stage) => {
+      const queue = await stage.worker()
+      const rate = { limit: 10, windowMs: 60_000 }
+      assert.equal((await queue.limits.takePermits('lane', rate, 3)).granted, 3)
+      const { granted } = await queue.limits.takePermits('lane', rate, 1000)
+      assert.ok(granted <= 7, `${granted}`)
+    },
+  ),
+  sentence('each lane has a limit of its own', RATES, async (stage) => {
+    const queue = await stage.worker()
+    const rate = { limit: 1, windowMs: 60_000 }
+    for (const lane of ['a', 'b']) {
+      assert.equal((await queue.limits.takePermits(lane, rate, 1)).granted, 1)
+      assert.equal((await queue.limits.takePermits(lane, rate, 1)).granted, 0)
+    }
+  }),
+  sentence('a limit is shared by all workers', RATES, async (stage) => {
+    const queues = await stage.workers('w1', 'w2')
+    const rate = { limit: 5, windowMs: 60_000 }
+    let granted = 0
+    for (let turn = 0; turn < 10; turn++) {
+      granted += (await queues[turn % 2]!.limits.takePermits('lane', rate, 1)).granted
+    }
+    assert.ok(granted >= 1 && granted <= 5, `${granted}`)
+  }),
+]
+
+const places: readonly CaseOfContract[] = [
+  sentence('there are no more places than max', PLACES, async (stage) => {
+    const queue = await stage.worker()
+    const { limits } = queue
+    assert.deepEqual(await limits.takePlaces('lane', 2, ['a', 'b', 'c']), ['a', 'b'])
+    assert.deepEqual(await limits.takePlaces('lane', 2, ['d']), [])
+    assert.deepEqual(await limits.takePlaces('other', 2, ['d']), ['d'])
+  }),
+  sentence('who has a place keeps it', PLACES, async (stage) => {
+    const { limits } = await stage.worker()
+    await limits.takePlaces('lane', 2, ['a', 'b'])
+    assert.deepEqual((await limits.takePlaces('lane', 2, ['c', 'b', 'a'])).toSorted(), ['a', 'b'])
+  }),
+  sentence('a place that is given back is free', PLACES, async (stage) => {
+    const { limits } = await stage.worker()
+    await limits.takePlaces('lane', 2, ['a', 'b'])
+    await limits.dropPlaces('lane', ['a', 'nobody'])
+    assert.deepEqual(await limits.takePlaces('lane', 2, ['c', 'd']), ['c'])
+  }),
+  sentence(
+    'places expire with the lease unless they are kept',
+    { ...PLACES, leaseMs: 400 },
+    async (stage) => {
+      const [one, two] = await stage.workers('w1', 'w2')
+      await one!.limits.takePlaces('lane', 2, ['a', 'b'])
+      for (let turn = 0; turn < 4; turn++) {
+        await pause(150)
+        assert.deepEqual(await one!.limits.takePlaces('lane', 2, ['b']), ['b'])
+      }
+      assert.deepEqual(await two!.limits.takePlaces('lane', 2, ['c', 'd']), ['c'])
+    },
+  ),
+  sentence('workers that take places at once do not take too many', PLACES, async (stage) => {
+    const queues = await stage.workers('w1', 'w2', 'w3')
+    for (let turn = 0; turn < 10; turn++) {
+      const lane = `lane-${turn}`
+      const taken = await Promise.all(
+        queues.map((queue) =>
+          queue.limits.takePlaces(
+            lane,
+            5,
+            [0, 1, 2].map((n) => `${queue.workerId}.${n}`),
+          ),
+        ),
+      )
+      assert.equal(taken.flat().length, 5)
+    }
+  }),
+]
+
+/** Permits of a rate and places of a concurrency, over all workers. */
+export const LIMIT_CASES: readonly CaseOfContract[] = [...rates, ...places]

@@ -1,0 +1,259 @@
+// Order cases: keys in order, and partitions that have one worker at a time.
+// Thread: main.   Owns: nothing.
+
+import assert from 'node:assert/strict'
+import type { Delivery, LeasedQueue } from '../distributed-queue.ts'
+import { type CaseOfContract, sentence } from './contract-case.ts'
+import type { ContractStage } from './contract-stage.ts'
+import { finish, idsOf, pause, refused, successOf } from './contract-stage.ts'
+
+const KEYS = { needs: ['leases', 'keyOrder'], strategy: 'hash' } as const
+const OWNED = { needs: ['leases', 'ownership'], strategy: 'hash' } as const
+
+/** A worker that runs what it is given one by one, and gives the rest of a batch back unstarted. */
+async function drain(
+  stage: ContractStage,
+  queue: LeasedQueue,
+  onRun: (delivery: Delivery) => Promise<void>,
+  isDone: () => boolean,
+): Promise<void> {
+  while (!isDone()) {
+    const [first, ...others] = await queue.lease(stage.request({ max: 4, waitMs: 50 }))
+    if (first === undefined) continue
+    await queue.release(others, { reason: 'unstarted' })
+    await onRun(first)
+    const result = successOf(first, queue)
+    await queue.completeMany([{ delivery: first, result }])
+  }
+}
+
+const keys: readonly CaseOfContract[] = [
+  sentence(
+    'commands of a key are run one at a time and in order, over two workers',
+    KEYS,
+    async (stage) => {
+      const queues = await stage.workers('w1', 'w2')
+      const expected = new Map<string, string[]>()
+      const envelopes = Array.from({ length: 60 }, (_, index) => {
+        const key = `k${index % 5}`
+        const envelope = stage.envelope({ key, partitionId: (index % 5) % 4 })
+        expected.set(key, [...(expected.get(key) ?? []), envelope.id])
+        return envelope
+      })
+      await stage.fill(queues[0]!, envelopes)
+      const ran = new Map<string, string[]>()
+      const running = new Set<string>()
+      let left = envelopes.length
+      const run = async ({ envelope }: Delivery): Promise<void> => {
+        const key = envelope.key!
+        assert.ok(!running.has(key), `two commands of ${key} at once`)
+        running.add(key)
+        ran.set(key, [...(ran.get(key) ?? []), envelope.id])
+        await pause(1)
+        running.delete(key)
+        left--
+      }
+      await Promise.all(queues.map((queue) => drain(stage, queue, run, () => left === 0)))
+      assert.deepEqual([...ran].toSorted(), [...expected].toSorted())
+    },
+  ),
+  sentence('commands of different keys are given out side by side', KEYS, async (stage) => {
+    const queue = await stage.worker()
+    const envelopes = ['a', 'b', 'c'].map((key) => stage.envelope({ key }))
+    await stage.fill(queue, envelopes)
+    const given = await stage.take(queue, 3)
+    assert.deepEqual(
+      given.map(({ envelope }) => envelope.key),
+      ['a', 'b', 'c'],
+    )
+  }),
+  sentence('the order of a key outlives a worker', { ...KEYS, leaseMs: 400 }, async (stage) => {
+    const one = await stage.worker('w1')
+    const envelopes = stage.envelopes(4, { key: 'k' })
+    await stage.fill(one, envelopes)
+    const lost = await stage.takeOne(one)
+    assert.equal(lost.envelope.id, envelopes[0]!.id)
+    stage.kill(one)
+    const two = await stage.worker('w2')
+    const ran: string[] = []
+    const run = async ({ envelope }: Delivery) => {
+      ran.push(envelope.id)
+    }
+    await drain(stage, two, run, () => ran.length === 4)
+    assert.deepEqual(
+      ran,
+      envelopes.map(({ id }) => id),
+    )
+    const result = successOf(lost, one)
+    assert.deepEqual(await one.completeMany([{ delivery: lost, result }]), ['stale'])
+  }),
+  sentence('what was not started keeps its place among its key', KEYS, async (stage) => {
+    const queue = await stage.worker()
+    const envelopes = stage.envelopes(3, { key: 'k' })
+    await stage.fill(queue, envelopes)
+    const first = await queue.lease(stage.request({ waitMs: 1000 }))
+    await queue.release(first, { reason: 'unstarted' })
+    const ran: string[] = []
+    const run = async ({ envelope }: Delivery) => {
+      ran.push(envelope.id)
+    }
+    await drain(stage, queue, run, () => ran.length === 3)
+    assert.deepEqual(
+      ran,
+      envelopes.map(({ id }) => id),
+    )
+  }),
+  sentence(
+    'a retry leaves its place: others of its key go on',
+    { ...KEYS, needs: [...KEYS.needs, 'delay'] },
+    async (stage) => {
+      const queue = await stage.worker()
+      const [a, b, c] = stage.envelopes(3, { key: 'k' })
+      await stage.fill(queue, [a!, b!, c!])
+      const [first, ...others] = await queue.lease(stage.request({ waitMs: 1000 }))
+      assert.equal(first!.envelope.id, a!.id)
+      await queue.release(others, { reason: 'unstarted' })
+      await queue.release([first!], { reason: 'retry', delayMs: 200 })
+      const ran: string[] = []
+      const run = async ({ envelope }: Delivery) => {
+        ran.push(envelope.id)
+      }
+      await drain(stage, queue, run, () => ran.length === 3)
+      assert.deepEqual(ran, [b!.id, c!.id, a!.id])
+    },
+  ),
+  sentence('a buried command does not hold up its key', KEYS, async (stage) => {
+    const queue = await stage.worker()
+    const [a, b] = stage.envelopes(2, { key: 'k' })
+    await stage.fill(queue, [a!, b!])
+    const [first, ...others] = await queue.lease(stage.request({ waitMs: 1000 }))
+    await queue.release(others, { reason: 'unstarted' })
+    const result = { ...successOf(first!, queue), success: false }
+    await queue.bury(first!, 'x', result)
+    assert.deepEqual(idsOf(await stage.take(queue, 1)), [b!.id])
+  }),
+  sentence(
+    'with one partition and no strategy everything comes in order',
+    { needs: ['leases'], strategy: 'none', numPartitions: 1 },
+    async (stage) => {
+      const queue = await stage.worker()
+      assert.equal(queue.strategy, 'none')
+      assert.equal(queue.numPartitions, 1)
+      const envelopes = stage.envelopes(50)
+      await stage.fill(queue, envelopes)
+      const given = await stage.take(queue, 50, { max: 9 })
+      assert.deepEqual(
+        idsOf(given),
+        envelopes.map(({ id }) => id),
+      )
+    },
+  ),
+]
+
+/** Beats until two workers own everything between them, giving up what is surplus. */
+async function settle(stage: ContractStage, queues: readonly LeasedQueue[]): Promise<number[][]> {
+  let owned: number[][] = []
+  await stage.until('everything has one owner, and each owner its share', async () => {
+    owned = []
+    for (const queue of queues) {
+      const beat = await queue.ownership!.beat()
+      for (const partition of beat.surplus) await queue.ownership!.yield(partition)
+      owned.push(beat.owned.filter((partition) => !beat.surplus.includes(partition)))
+    }
+    const all = owned.flat()
+    assert.equal(new Set(all).size, all.length, `a partition has two owners: ${owned.join(' | ')}`)
+    return all.length === stage.settings.numPartitions && owned.every((some) => some.length > 0)
+  })
+  return owned
+}
+
+const ownership: readonly CaseOfContract[] = [
+  sentence('a worker alone owns every partition', { ...OWNED, numPartitions: 8 }, async (stage) => {
+    const queue = await stage.worker()
+    const { owned, surplus } = await queue.ownership!.beat()
+    assert.deepEqual([...owned].toSorted(), [0, 1, 2, 3, 4, 5, 6, 7])
+    assert.deepEqual(surplus, [])
+  }),
+  sentence(
+    'a second worker gets its share, and no partition has two owners',
+    { ...OWNED, numPartitions: 16 },
+    async (stage) => {
+      const queues = await stage.workers('w1', 'w2')
+      await settle(stage, queues)
+    },
+  ),
+  sentence(
+    'only the owner of a partition is given its commands',
+    { ...OWNED, numPartitions: 16 },
+    async (stage) => {
+      const queues = await stage.workers('w1', 'w2')
+      const [mine, yours] = await settle(stage, queues)
+      const envelopes = [...mine!, ...yours!].map((partitionId) => stage.envelope({ partitionId }))
+      await stage.fill(queues[0]!, envelopes)
+      assert.deepEqual(await queues[0]!.lease(stage.request({ partitions: yours! })), [])
+      assert.deepEqual(await queues[1]!.lease(stage.request({ partitions: mine! })), [])
+      assert.equal((await stage.take(queues[0]!, mine!.length)).length, mine!.length)
+      assert.equal((await stage.take(queues[1]!, yours!.length)).length, yours!.length)
+    },
+  ),
+  sentence(
+    'what a worker leaves is taken over at once',
+    { ...OWNED, numPartitions: 8, leaseMs: 20_000 },
+    async (stage) => {
+      const queues = await stage.workers('w1', 'w2')
+      await settle(stage, queues)
+      stage.kill(queues[0]!)
+      await queues[0]!.ownership!.leave()
+      const { owned } = await queues[1]!.ownership!.beat()
+      assert.equal(owned.length, 8)
+    },
+  ),
+  sentence(
+    'what a dead worker owned is taken over when it has expired, with its commands',
+    { ...OWNED, numPartitions: 8, leaseMs: 500 },
+    async (stage) => {
+      const queues = await stage.workers('w1', 'w2')
+      const [mine] = await settle(stage, queues)
+      const envelope = stage.envelope({ partitionId: mine![0]!, key: 'k' })
+      await stage.fill(queues[1]!, [envelope])
+      const lost = await stage.takeOne(queues[0]!)
+      stage.kill(queues[0]!)
+      await stage.until('the other owns everything', async () => {
+        return (await queues[1]!.ownership!.beat()).owned.length === 8
+      })
+      const fresh = await stage.takeOne(queues[1]!)
+      assert.equal(fresh.envelope.id, envelope.id)
+      assert.equal(fresh.deliveries, 2)
+      const result = successOf(lost, queues[0]!)
+      assert.deepEqual(await queues[0]!.completeMany([{ delivery: lost, result }]), ['stale'])
+      await finish(queues[1]!, [fresh])
+    },
+  ),
+  sentence(
+    'a partition that was given up is given no more commands',
+    { ...OWNED, numPartitions: 4 },
+    async (stage) => {
+      const queue = await stage.worker()
+      stage.kill(queue)
+      await stage.fill(queue, stage.envelopes(1, { partitionId: 2 }))
+      await queue.ownership!.yield(2)
+      assert.deepEqual(await queue.lease(stage.request({ partitions: [2] })), [])
+      assert.ok((await queue.ownership!.beat()).owned.includes(2))
+      await stage.takeOne(queue)
+    },
+  ),
+  sentence(
+    'where partitions are not owned, nobody has to ask',
+    { needs: ['leases'] },
+    async (stage) => {
+      const queue = await stage.worker()
+      assert.equal(queue.ownership, undefined)
+      await stage.fill(queue, stage.envelopes(1, { partitionId: 3 }))
+      await stage.takeOne(queue)
+      await refused('partition 9', queue.lease(stage.request({ partitions: [9] })))
+    },
+  ),
+]
+
+/** Keys in order, and partitions that have one worker at a time. */
+export const ORDER_CASES: readonly CaseOfContract[] = [...keys, ...ownership]

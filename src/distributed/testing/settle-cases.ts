@@ -1,0 +1,215 @@
+// Settle cases: completion, extension and giving back, by the one who has the command.
+// Thread: main.   Owns: nothing.
+
+import assert from 'node:assert/strict'
+import { nowMs } from '../../base/clock.ts'
+import type { CommandEnvelope } from '../envelope.ts'
+import { type CaseOfContract, sentence } from './contract-case.ts'
+import { failureOf, finish, idsOf, pause, successOf } from './contract-stage.ts'
+
+const completing: readonly CaseOfContract[] = [
+  sentence('what is completed is not given out again', {}, async (stage) => {
+    const queue = await stage.worker()
+    await stage.fill(queue, stage.envelopes(10))
+    await finish(queue, await stage.take(queue, 10))
+    await stage.nothing(queue)
+  }),
+  sentence('a second completion is stale', {}, async (stage) => {
+    const queue = await stage.worker()
+    await stage.fill(queue, stage.envelopes(2))
+    const [first, second] = await stage.take(queue, 2)
+    await finish(queue, [first!])
+    const statuses = await queue.completeMany([
+      { delivery: first!, result: failureOf(first!, queue, 'too late') },
+      { delivery: second!, result: successOf(second!, queue) },
+      { delivery: second!, result: successOf(second!, queue) },
+    ])
+    assert.deepEqual(statuses, ['stale', 'done', 'stale'])
+  }),
+  sentence('a fence that nobody was given is stale, and the command stays', {}, async (stage) => {
+    const queue = await stage.worker()
+    await stage.fill(queue, stage.envelopes(1))
+    const delivery = await stage.takeOne(queue)
+    const forged = { ...delivery, fence: `${delivery.fence}0` }
+    const result = successOf(delivery, queue)
+    assert.deepEqual(await queue.completeMany([{ delivery: forged, result }]), ['stale'])
+    assert.deepEqual(await queue.release([forged], { reason: 'unstarted' }), ['stale'])
+    assert.equal(await queue.bury(forged, 'forged', failureOf(delivery, queue, 'x')), 'stale')
+    assert.deepEqual((await queue.extend([forged])).lost, [forged.fence])
+    await finish(queue, [delivery])
+  }),
+  sentence('nothing can be done with a command that has ended', {}, async (stage) => {
+    const queue = await stage.worker()
+    await stage.fill(queue, stage.envelopes(1))
+    const delivery = await stage.takeOne(queue)
+    await finish(queue, [delivery])
+    assert.deepEqual(await queue.release([delivery], { reason: 'retry' }), ['stale'])
+    assert.equal(await queue.bury(delivery, 'late', failureOf(delivery, queue, 'x')), 'stale')
+    assert.deepEqual((await queue.extend([delivery])).lost, [delivery.fence])
+    await stage.nothing(queue)
+  }),
+]
+
+const extending: readonly CaseOfContract[] = [
+  sentence(
+    'a lease that is extended does not expire',
+    { needs: ['leases'], leaseMs: 400 },
+    async (stage) => {
+      const [one, two] = await stage.workers('w1', 'w2')
+      await stage.fill(one!, stage.envelopes(3))
+      const given = await stage.take(one!, 3)
+      for (let turn = 0; turn < 7; turn++) {
+        await pause(100)
+        const beforeMs = nowMs()
+        const { lost, leasedUntilMs } = await one!.extend(given)
+        assert.deepEqual(lost, [])
+        assert.ok(leasedUntilMs >= beforeMs + 400 && leasedUntilMs <= nowMs() + 400)
+        assert.deepEqual(await two!.lease(stage.request()), [])
+      }
+      await finish(one!, given)
+    },
+  ),
+  sentence(
+    'extension names those that are lost and keeps the others',
+    { needs: ['leases'] },
+    async (stage) => {
+      const queue = await stage.worker()
+      await stage.fill(queue, stage.envelopes(3))
+      const given = await stage.take(queue, 3)
+      await finish(queue, [given[1]!])
+      const { lost } = await queue.extend(given)
+      assert.deepEqual(lost, [given[1]!.fence])
+      await finish(queue, [given[0]!, given[2]!])
+    },
+  ),
+]
+
+const releasing: readonly CaseOfContract[] = [
+  sentence(
+    'what was not started keeps its place and does not count',
+    { needs: ['leases'] },
+    async (stage) => {
+      const queue = await stage.worker()
+      const envelopes = stage.envelopes(6)
+      await stage.fill(queue, envelopes)
+      for (let turn = 0; turn < 5; turn++) {
+        const given = await stage.take(queue, 3)
+        assert.deepEqual(
+          idsOf(given),
+          envelopes.slice(0, 3).map(({ id }) => id),
+        )
+        for (const { deliveries, envelope } of given) {
+          assert.equal(deliveries, 1)
+          assert.equal(envelope.retryCount, 0)
+        }
+        const statuses = await queue.release(given, { reason: 'unstarted' })
+        assert.deepEqual(statuses, ['done', 'done', 'done'])
+      }
+      assert.deepEqual(
+        idsOf(await stage.take(queue, 6)),
+        envelopes.map(({ id }) => id),
+      )
+    },
+  ),
+  sentence('what was not started is given to anybody', { needs: ['leases'] }, async (stage) => {
+    const [one, two] = await stage.workers('w1', 'w2')
+    await stage.fill(one!, stage.envelopes(5))
+    const given = await stage.take(one!, 5)
+    const wait = two!.lease(stage.request({ waitMs: 10_000 }))
+    await one!.release(given, { reason: 'unstarted' })
+    const again = await wait
+    again.push(...(await stage.take(two!, 5 - again.length)))
+    assert.deepEqual(idsOf(again), idsOf(given))
+    const results = given.map((delivery) => ({ delivery, result: successOf(delivery, one!) }))
+    const stale = await one!.completeMany(results)
+    assert.deepEqual(new Set(stale), new Set(['stale']))
+    await finish(two!, again)
+  }),
+  sentence('a retry counts a failure', {}, async (stage) => {
+    const queue = await stage.worker()
+    await stage.fill(queue, [stage.envelope({ retryCount: 1 })])
+    for (const retryCount of [1, 2, 3, 4, 5]) {
+      const delivery = await stage.takeOne(queue)
+      assert.equal(delivery.envelope.retryCount, retryCount)
+      assert.equal(delivery.deliveries, 1)
+      assert.deepEqual(await queue.release([delivery], { reason: 'retry' }), ['done'])
+      assert.deepEqual(await queue.release([delivery], { reason: 'retry' }), ['stale'])
+    }
+    const last = await stage.takeOne(queue)
+    assert.equal(last.envelope.retryCount, 6)
+    await finish(queue, [last])
+  }),
+  sentence('a retry leaves the rest of a command as it was', {}, async (stage) => {
+    const queue = await stage.worker()
+    const envelope = stage.envelope({ priority: 7, submitter: 'me', payload: [1, 'two'] })
+    await stage.fill(queue, [envelope])
+    await queue.release(await stage.take(queue, 1), { reason: 'retry' })
+    const { envelope: again } = await stage.takeOne(queue)
+    for (const [member, value] of Object.entries({ ...envelope, retryCount: 1 })) {
+      assert.deepEqual(again[member as keyof CommandEnvelope], value, member)
+    }
+  }),
+  sentence(
+    'a released command is kept back for its delay',
+    { needs: ['delay', 'leases'] },
+    async (stage) => {
+      const queue = await stage.worker()
+      const envelope = stage.envelope()
+      await stage.fill(queue, [envelope, stage.envelope()])
+      const [late, other] = await stage.take(queue, 2)
+      const startMs = nowMs()
+      await queue.release([late!], { reason: 'retry', delayMs: 250 })
+      assert.equal((await queue.counts()).delayed, 1)
+      await finish(queue, [other!])
+      const again = await stage.takeOne(queue)
+      assert.equal(again.envelope.id, envelope.id)
+      assert.equal(again.envelope.retryCount, 1)
+      const waitedMs = nowMs() - startMs
+      assert.ok(waitedMs >= 240 && waitedMs < 5000, `${waitedMs} ms`)
+    },
+  ),
+  sentence('of delays the shorter ends first', { needs: ['delay', 'leases'] }, async (stage) => {
+    const queue = await stage.worker()
+    await stage.fill(queue, stage.envelopes(3))
+    const given = await stage.take(queue, 3)
+    await queue.release([given[0]!], { reason: 'unstarted', delayMs: 300 })
+    await queue.release([given[1]!], { reason: 'crash', delayMs: 200 })
+    await queue.release([given[2]!], { reason: 'retry', delayMs: 100 })
+    const again = await stage.take(queue, 3, { max: 1 })
+    assert.deepEqual(idsOf(again), idsOf(given).toReversed())
+    assert.deepEqual(
+      again.map(({ deliveries }) => deliveries),
+      [1, 2, 1],
+    )
+  }),
+  sentence('a crash counts a delivery and no failure', { needs: ['leases'] }, async (stage) => {
+    const queue = await stage.worker()
+    await stage.fill(queue, stage.envelopes(1))
+    const first = await stage.takeOne(queue)
+    assert.deepEqual(await queue.release([first], { reason: 'crash' }), ['done'])
+    const second = await stage.takeOne(queue)
+    assert.equal(second.deliveries, 2)
+    assert.equal(second.envelope.retryCount, 0)
+    assert.notEqual(second.fence, first.fence)
+  }),
+  sentence('crashes are counted anew after a failure', { needs: ['leases'] }, async (stage) => {
+    const queue = await stage.worker()
+    await stage.fill(queue, stage.envelopes(1))
+    for (let turn = 0; turn < 3; turn++) {
+      for (const deliveries of [1, 2]) {
+        const delivery = await stage.takeOne(queue)
+        assert.equal(delivery.deliveries, deliveries)
+        await queue.release([delivery], { reason: 'crash' })
+      }
+      const third = await stage.takeOne(queue)
+      assert.equal(third.deliveries, 3)
+      await queue.release([third], { reason: 'retry' })
+    }
+    const last = await stage.takeOne(queue)
+    assert.equal(last.deliveries, 1)
+    assert.equal(last.envelope.retryCount, 3)
+  }),
+]
+
+/** Completion, extension and giving back. */
+export const SETTLE_CASES: readonly CaseOfContract[] = [...completing, ...extending, ...releasing]
