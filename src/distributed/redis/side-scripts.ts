@@ -16,7 +16,6 @@ return {1, ARGV[1], ARGV[2], ARGV[3]}
 `,
 )
 
-
 /** Counts what a partition holds. */
 export const COUNT: Script = script(
   'count',
