@@ -84,3 +84,22 @@ export class Numbering {
     return number
   }
 }
+
+/**
+ * Puts bytes one after the other, each with its length before it. One piece for a call is many times
+ * cheaper to send than one for each command.
+ *
+ * @param parts - Which bytes.
+ */
+export function pack(parts: readonly Buffer[]): Buffer {
+  let length = 0
+  for (const part of parts) length += 4 + part.length
+  const packed = Buffer.allocUnsafe(length)
+  let at = 0
+  for (const part of parts) {
+    at = packed.writeUInt32BE(part.length, at)
+    packed.set(part, at)
+    at += part.length
+  }
+  return packed
+}

@@ -9,7 +9,7 @@ import type { EnqueueStatus } from '../distributed-queue.ts'
 import { type CommandEnvelope, checkEnvelope } from '../envelope.ts'
 import { checkWhole } from '../lease-request.ts'
 import type { Reply } from './caller.ts'
-import { byPartition, type RedisEngine } from './engine.ts'
+import { pack, type RedisEngine } from './engine.ts'
 import { encodeEnvelope } from './envelope-codec.ts'
 import { ENQUEUE } from './giving-scripts.ts'
 import { BATCH_MAX } from './script.ts'
@@ -17,11 +17,21 @@ import { BATCH_MAX } from './script.ts'
 const CALL_BYTES_MAX = 2 ** 22
 const CALL_COUNT_MAX = 4096
 
-interface Waiting {
-  readonly envelope: CommandEnvelope
-  readonly value: Buffer
-  readonly resolve: (status: EnqueueStatus) => void
+/** What one caller waits for. */
+interface Wish {
+  readonly statuses: EnqueueStatus[]
+  left: number
+  readonly resolve: (statuses: EnqueueStatus[]) => void
   readonly reject: (error: unknown) => void
+}
+
+interface Waiting {
+  readonly id: string
+  readonly laneId: string
+  readonly value: Buffer
+  readonly wish: Wish
+  /** Its position in the wish. */
+  readonly position: number
 }
 
 /** Enqueues. */
@@ -48,12 +58,12 @@ export class Enqueuer {
     // All are checked and encoded before the first is sent: a bad one takes no others with it.
     const checked = envelopes.map((envelope) => this.#check(envelope))
     const values = checked.map((each) => encodeEnvelope(each, this.#engine.plan.maxBytes))
-    const statuses: Promise<EnqueueStatus>[] = new Array(checked.length)
-    for (const [partition, positions] of byPartition(checked, (each) => each.partitionId)) {
-      for (const at of positions) statuses[at] = this.#wait(checked[at]!, values[at]!)
-      this.#start(partition)
-    }
-    return Promise.all(statuses)
+    return new Promise((resolve, reject) => {
+      const wish = { statuses: new Array(checked.length), left: checked.length, resolve, reject }
+      for (const [position, { id, laneId, partitionId }] of checked.entries()) {
+        this.#wait(partitionId, { id, laneId, value: values[position]!, wish, position })
+      }
+    })
   }
 
   #check(given: CommandEnvelope): CommandEnvelope {
@@ -69,14 +79,11 @@ export class Enqueuer {
     return envelope
   }
 
-  #wait(envelope: CommandEnvelope, value: Buffer): Promise<EnqueueStatus> {
-    return new Promise((resolve, reject) => {
-      const { partitionId } = envelope
-      const one = { envelope, value, resolve, reject }
-      const waiting = this.#waiting.get(partitionId)
-      if (waiting === undefined) this.#waiting.set(partitionId, [one])
-      else waiting.push(one)
-    })
+  #wait(partition: number, one: Waiting): void {
+    const waiting = this.#waiting.get(partition)
+    if (waiting === undefined) this.#waiting.set(partition, [one])
+    else waiting.push(one)
+    this.#start(partition)
   }
 
   #start(partition: number): void {
@@ -94,7 +101,7 @@ export class Enqueuer {
       try {
         await this.#send(partition, batch)
       } catch (error) {
-        for (const one of batch) one.reject(error)
+        for (const { wish } of batch) wish.reject(error)
       }
     }
     this.#waiting.delete(partition)
@@ -117,29 +124,29 @@ export class Enqueuer {
     const names = keys.partition(partition)
     const lanes = new Map<string, Waiting[]>()
     for (const one of batch) {
-      const lane = lanes.get(one.envelope.laneId)
-      if (lane === undefined) lanes.set(one.envelope.laneId, [one])
+      const lane = lanes.get(one.laneId)
+      if (lane === undefined) lanes.set(one.laneId, [one])
       else lane.push(one)
     }
     const ordered = [...lanes.values()].flat()
-    const script = {
+    const statuses = (await caller.run({
       script: ENQUEUE,
       keys: [
         names.lanes,
         ...[...lanes.keys()].map((lane) => names.stream(lane)),
-        ...ordered.map(({ envelope }) => names.command(envelope.id)),
+        ...ordered.map(({ id }) => names.command(id)),
       ],
       args: [
         String(lanes.size),
         String(partition),
         keys.wakes,
+        pack(ordered.map(({ value }) => value)),
         ...[...lanes].flatMap(([lane, ones]) => [lane, String(ones.length)]),
-        ...ordered.map(({ value }) => value),
       ],
-    }
-    const statuses = (await caller.run(script)) as Reply[]
-    for (let i = 0; i < ordered.length; i++) {
-      ordered[i]!.resolve(statuses[i] === 1 ? 'accepted' : 'duplicate')
+    })) as Reply[]
+    for (const [i, { wish, position }] of ordered.entries()) {
+      wish.statuses[position] = statuses[i] === 1 ? 'accepted' : 'duplicate'
+      if (--wish.left === 0) wish.resolve(wish.statuses)
     }
   }
 }

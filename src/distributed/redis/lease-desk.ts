@@ -276,11 +276,8 @@ export class LeaseDesk {
     }
     const leasedUntilMs = sentMs + this.#engine.plan.leaseMs
     const burials: Promise<unknown>[] = []
-    for (let at = 2 + lanes.length; at < reply.length; at += 4) {
-      const { laneId } = lanes[(reply[at] as number) - 1]!
-      const entry = (reply[at + 1] as Buffer).toString('latin1')
-      const counter = reply[at + 2] as number
-      const value = reply[at + 3] as Buffer
+    for (const { lane, entry, counter, value } of commandsOf(reply[2 + lanes.length] as Buffer)) {
+      const { laneId } = lanes[lane - 1]!
       this.#engine.holdings.take(partition, laneId, entry)
       const fence = this.#engine.holdings.fence(partition, laneId, entry, counter)
       const delivery = this.#read(partition, laneId, value, counter, fence, leasedUntilMs)
@@ -399,4 +396,26 @@ export class LeaseDesk {
 function ring(waiter: Waiter): void {
   waiter.isRung = true
   waiter.end()
+}
+
+interface GivenCommand {
+  readonly lane: number
+  readonly entry: string
+  readonly counter: number
+  readonly value: Buffer
+}
+
+/** Takes apart what the lease script gives: a line with numbers, then so many bytes, and again. */
+function* commandsOf(packed: Buffer): Generator<GivenCommand> {
+  for (let at = 0; at < packed.length; ) {
+    const start = packed.indexOf(10, at) + 1
+    const [lane, entry, counter, length] = packed.toString('latin1', at, start - 1).split(' ')
+    at = start + Number(length)
+    yield {
+      lane: Number(lane),
+      entry: entry!,
+      counter: Number(counter),
+      value: packed.subarray(start, at),
+    }
+  }
 }

@@ -8,7 +8,7 @@ import { checkName } from '../envelope.ts'
 import { checkWhole } from '../lease-request.ts'
 import type { Call, Reply } from './caller.ts'
 import { BURY, COMPLETE, EXTEND, RELEASE } from './ending-scripts.ts'
-import { batches, byPartition, Numbering, type RedisEngine } from './engine.ts'
+import { batches, byPartition, Numbering, pack, type RedisEngine } from './engine.ts'
 import { encodeResult } from './envelope-codec.ts'
 import type { FenceParts } from './holdings.ts'
 import { BATCH_MAX } from './script.ts'
@@ -58,19 +58,13 @@ export class Settler {
     const names = keys.partition(partition)
     const lanes = new Numbering()
     const channels = new Numbering()
-    const words: (string | Buffer)[] = []
+    const lines: string[] = []
     const commands: string[] = []
     for (const [i, position] of positions.entries()) {
       const { id, laneId, submitter } = completions[position]!.delivery.envelope
       const { entry, counter } = parts[i]!
       const channel = submitter === undefined ? 0 : channels.of(keys.results(submitter))
-      words.push(
-        String(lanes.of(names.stream(laneId))),
-        entry,
-        counter,
-        String(channel),
-        results[position]!,
-      )
+      lines.push(`${lanes.of(names.stream(laneId))} ${entry} ${counter} ${channel}`)
       commands.push(names.command(id))
     }
     return {
@@ -81,9 +75,9 @@ export class Settler {
         String(plan.resultTtlMs),
         '0',
         String(lanes.names.length),
-        String(channels.names.length),
+        lines.join('\n'),
+        pack(positions.map((position) => results[position]!)),
         ...channels.names,
-        ...words,
       ],
       repeatMark: 2,
     }
