@@ -6,6 +6,8 @@ export interface Pool {
   run(type: string, payload: unknown): Promise<unknown>
   /** Runs it before all that waits, if the system can. */
   runUrgent?(type: string, payload: unknown): Promise<unknown>
+  /** Runs it with a signal that could abort it, if the system takes one. */
+  runAbortable?(type: string, payload: unknown, signal: AbortSignal): Promise<unknown>
   /** Runs `count` times the same command, split evenly, without a command crossing threads. */
   split?(type: string, payload: unknown, count: number): Promise<unknown[]>
   /** Ends its threads. */

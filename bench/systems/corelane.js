@@ -31,6 +31,7 @@ async function open(threads, concurrencyPerPartition) {
   return {
     run: (type, payload) => manager.submit('query', type, payload),
     runUrgent: (type, payload) => manager.submit('system', type, payload),
+    runAbortable: (type, payload, signal) => manager.submit('query', type, payload, { signal }),
     close: () => manager.close(),
   }
 }

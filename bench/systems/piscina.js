@@ -42,6 +42,7 @@ async function open(threads, options) {
   })
   return {
     run: (type, payload) => pool.run(payload, { name: type }),
+    runAbortable: (type, payload, signal) => pool.run(payload, { name: type, signal }),
     close: () => pool.destroy(),
   }
 }

@@ -65,7 +65,7 @@ function sized(id, title, payloadBytes, make, inFlight) {
 }
 
 /** @type {readonly import('../support/contract.js').PoolRow[]} */
-export const rows = SHAPES.map(({ id, title, make, inFlight, threads = 2, payloadBytes }) => ({
+const plain = SHAPES.map(({ id, title, make, inFlight, threads = 2, payloadBytes }) => ({
   id: `echo-${id}`,
   title: `${title}, ${inFlight.toLocaleString('en')} in flight`,
   threads,
@@ -77,6 +77,33 @@ export const rows = SHAPES.map(({ id, title, make, inFlight, threads = 2, payloa
     return metered(() => closedLoop(pool, load))
   },
 }))
+
+/**
+ * Each command has a signal of its own, which nobody aborts.
+ *
+ * @type {import('../support/contract.js').PoolRow}
+ */
+const abortable = {
+  id: 'echo-number-with-signal',
+  title: 'a number and a signal of its own, 1,000 in flight',
+  threads: 2,
+  columns: RATE_COLUMNS,
+  systems: ['corelane', 'piscina', 'tinypool'],
+  measure(pool, ms, { inFlightMax }) {
+    const { runAbortable } = pool
+    if (runAbortable === undefined) throw new Error('this system takes no signal')
+    /** @type {import('../support/contract.js').Pool} */
+    const signalled = {
+      run: (type, payload) => runAbortable(type, payload, new AbortController().signal),
+      close: pool.close,
+    }
+    const { values, digest } = made('number', payloads.numbers)
+    const load = { type: 'echo', values, digest, inFlight: Math.min(1000, inFlightMax), ms }
+    return metered(() => closedLoop(signalled, load))
+  },
+}
+
+export const rows = [...plain, abortable]
 
 /** Payloads of the row measured last; those of all rows at once would crowd the heap. */
 let madeFor = ''

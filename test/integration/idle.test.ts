@@ -2,6 +2,7 @@
 // thread; and what lives there gets its turns between commands under load.
 
 import { connect } from 'node:net'
+import { availableParallelism } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
@@ -117,3 +118,27 @@ test('commands one at a time, each after the last, are never forgotten', async (
     if (i % 100 === 0) await sleep(2)
   }
 })
+
+test.skipIf(availableParallelism() < 2).each([
+  ['one partition', one],
+  ['balanced partitions', { partitions: { strategy: 'balanced' } }],
+] as const)(
+  'one short call after another finds its partition looking, not asleep (%s)',
+  async (_name, options) => {
+    const manager = await open('basic.js', options)
+    const parks = () => manager.stats().partitions.reduce((sum, { parked }) => sum + parked, 0)
+    const calls = 500
+    // Where other programs hold all cores nobody spins; such a machine has quiet moments too.
+    const end = performance.now() + 20_000
+    for (let parked = calls; parked >= calls / 2; ) {
+      expect(performance.now(), 'a round in which most calls cost no wake').toBeLessThan(end)
+      const before = parks()
+      for (let i = 0; i < calls; i++) await manager.run('noop')
+      parked = parks() - before
+    }
+    // And an idle one sleeps: it does not look again and again.
+    const before = parks()
+    await sleep(300)
+    expect(parks() - before).toBeLessThan(5)
+  },
+)
