@@ -9,7 +9,7 @@
 // of shapes remembered is bounded: past 64 their numbers are used again.
 
 import { invariant } from '../base/errors.ts'
-import { Packr, Unpackr } from './private-msgpackr.ts'
+import { type Packr, privateMsgpackr, type Unpackr } from './private-msgpackr.ts'
 import { copyRecord, type RecordBytes } from './record-bytes.ts'
 
 // Of msgpackr's pack(): return the arena itself, and start again at the same place next time.
@@ -40,14 +40,26 @@ let arenaOwner: ObjectEncoder | undefined
 let isEncoding = false
 
 function makePackr(): StreamPackr {
-  return new Packr({
+  const { Packr: PackrClass } = privateMsgpackr()
+  return new PackrClass({
     sequential: true,
     structuredClone: true,
     moreTypes: true,
     useToJSON: false,
     maxOwnStructures: SHAPES_MAX,
     writeFunction: refuseFunction,
-  } as ConstructorParameters<typeof Packr>[0]) as StreamPackr
+  } as ConstructorParameters<typeof PackrClass>[0]) as StreamPackr
+}
+
+function makeUnpackr(): StreamUnpackr {
+  const { Unpackr: UnpackrClass } = privateMsgpackr()
+  return new UnpackrClass({
+    sequential: true,
+    structuredClone: true,
+    moreTypes: true,
+    mapsAsObjects: false,
+    copyBuffers: true,
+  }) as StreamUnpackr
 }
 
 function refuseFunction(): never {
@@ -134,13 +146,7 @@ export class ObjectEncoder {
 
 /** The reading end of a stream. */
 export class ObjectDecoder {
-  readonly #unpackr = new Unpackr({
-    sequential: true,
-    structuredClone: true,
-    moreTypes: true,
-    mapsAsObjects: false,
-    copyBuffers: true,
-  }) as StreamUnpackr
+  readonly #unpackr = makeUnpackr()
   readonly #range = { start: 0, end: 0 }
 
   /**

@@ -66,7 +66,8 @@ export class PayloadEncoder {
   resets = false
   readonly #role: string
   readonly #inlineMax: number
-  readonly #objects = new ObjectEncoder()
+  /** Made when first needed. */
+  #objects: ObjectEncoder | undefined
   readonly #trees: TreeEncoder
   #length = 0
   #number = 0
@@ -137,7 +138,7 @@ export class PayloadEncoder {
         return
       case PayloadKind.OBJECT:
       case PayloadKind.OBJECT_MARKED:
-        this.#objects.write(target, offset)
+        this.#objects!.write(target, offset)
         return
       case PayloadKind.STRING_ONE_BYTE:
         this.#writeOneByte(target.bytes, offset)
@@ -161,7 +162,7 @@ export class PayloadEncoder {
     this.#text = ''
     this.#memory = undefined
     if (this.kind === PayloadKind.TREE) this.#trees.discard()
-    else this.#objects.discard()
+    else this.#objects?.discard()
   }
 
   #spill(): number {
@@ -221,19 +222,21 @@ export class PayloadEncoder {
     const { findings } = found
     if (findings & Finding.SIDE || found.bytes > this.#inlineMax) return this.#spill()
     if (!isFlat && findings & (Finding.ERRORS | Finding.COPY)) return this.#prepareFlat(value)
+    this.#objects ??= new ObjectEncoder()
+    const objects = this.#objects
     let length: number
     try {
-      length = this.#objects.encode(value, (findings & Finding.SHARED) !== 0)
+      length = objects.encode(value, (findings & Finding.SHARED) !== 0)
     } catch (thrown) {
       throw refusedWhileRead(this.#role, thrown)
     }
     if (length < 0) return this.#spill()
     if (length > this.#inlineMax) {
-      this.#objects.discard()
+      objects.discard()
       return this.#spill()
     }
     this.kind = PayloadKind.OBJECT
-    this.resets = this.#objects.resets
+    this.resets = objects.resets
     return length
   }
 
@@ -247,7 +250,8 @@ export class PayloadEncoder {
 
 /** Decodes the records of one ring, in the order in which they were written. */
 export class PayloadDecoder {
-  readonly #objects = new ObjectDecoder()
+  /** Made when first needed. */
+  #objects: ObjectDecoder | undefined
   readonly #trees = new TreeDecoder()
 
   /**
@@ -273,9 +277,9 @@ export class PayloadDecoder {
       case PayloadKind.TREE:
         return this.#trees.decode(source, offset, length, resets)
       case PayloadKind.OBJECT:
-        return this.#objects.decode(source.bytes, offset, length, resets)
+        return this.#object(source, offset, length, resets)
       case PayloadKind.OBJECT_MARKED:
-        return revive(this.#objects.decode(source.bytes, offset, length, resets))
+        return revive(this.#object(source, offset, length, resets))
       case PayloadKind.NULL:
         return null
       case PayloadKind.TRUE:
@@ -295,6 +299,11 @@ export class PayloadDecoder {
       default:
         return undefined
     }
+  }
+
+  #object(source: RecordBytes, offset: number, length: number, resets: boolean): unknown {
+    this.#objects ??= new ObjectDecoder()
+    return this.#objects.decode(source.bytes, offset, length, resets)
   }
 }
 

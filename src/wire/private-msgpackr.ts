@@ -34,8 +34,16 @@ function instantiate(): { Packr: typeof PackrClass; Unpackr: typeof UnpackrClass
   return module.exports as ReturnType<typeof instantiate>
 }
 
-/** msgpackr's classes, sharing no state with any other import of msgpackr. */
-export const { Packr, Unpackr } = instantiate()
+let classes: ReturnType<typeof instantiate> | undefined
+
+/**
+ * msgpackr's classes, sharing no state with any other import of msgpackr. Made when first asked
+ * for: that takes 15 ms, and a thread whose payloads are plain trees never needs them.
+ */
+export function privateMsgpackr(): ReturnType<typeof instantiate> {
+  classes ??= instantiate()
+  return classes
+}
 
 /** Encoder of the private instance. */
 export type Packr = PackrClass

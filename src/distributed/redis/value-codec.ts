@@ -8,7 +8,7 @@ import { laneError } from '../../base/errors.ts'
 import { MARKED_DEPTH_MAX } from '../../wire/error-codec.ts'
 import { flattenAs, refusedWhileRead } from '../../wire/flatten-as.ts'
 import { revive } from '../../wire/marked-graph.ts'
-import { Packr, Unpackr } from '../../wire/private-msgpackr.ts'
+import { privateMsgpackr } from '../../wire/private-msgpackr.ts'
 import { Finding, survey } from '../../wire/survey.ts'
 
 /** First byte of a value. */
@@ -32,6 +32,8 @@ export interface EncodedValue {
 function refuseFunction(): never {
   throw new TypeError('a getter returned a function')
 }
+
+const { Packr, Unpackr } = privateMsgpackr()
 
 // Shapes of objects are written into each message: there is no stream in which they could be learnt.
 const packr = new Packr({
