@@ -24,11 +24,13 @@ class Mix {
   #random = randomFrom(SEED)
   #short = iterationsFor(SHORT_US)
   #long = iterationsFor(LONG_US)
-  #pool
+  #runLong
+  #runShort
 
-  /** @param {Pool} pool */
-  constructor(pool) {
-    this.#pool = pool
+  /** @param {Pool} pool @param {boolean} hasLanes */
+  constructor(pool, hasLanes) {
+    this.#runLong = pool.run.bind(pool)
+    this.#runShort = ((hasLanes ? pool.runUrgent : undefined) ?? pool.run).bind(pool)
   }
 
   async submit() {
@@ -36,8 +38,8 @@ class Mix {
     this.submitted++
     const submittedAt = performance.timeOrigin + performance.now()
     const startedAt = isLong
-      ? await this.#pool.run('long', this.#long)
-      : await this.#pool.run('short', this.#short)
+      ? await this.#runLong('long', this.#long)
+      : await this.#runShort('short', this.#short)
     this.settled++
     const waitMs = /** @type {number} */ (startedAt) - submittedAt
     // Clocks of two threads agree within microseconds.
@@ -64,9 +66,10 @@ class Mix {
  * @param {Pool} pool
  * @param {number} inFlight
  * @param {number} ms - How long.
+ * @param {boolean} [hasLanes] - Whether the short ones go before the long ones, where that can be.
  */
-export async function mixedClosed(pool, inFlight, ms) {
-  const mix = new Mix(pool)
+export async function mixedClosed(pool, inFlight, ms, hasLanes = false) {
+  const mix = new Mix(pool, hasLanes)
   const startedAt = performance.now()
   const callers = Array.from({ length: inFlight }, async () => {
     do await mix.submit()
@@ -84,7 +87,7 @@ export async function mixedClosed(pool, inFlight, ms) {
  * @param {number} ms - How long.
  */
 export async function mixedPaced(pool, perSecond, ms) {
-  const mix = new Mix(pool)
+  const mix = new Mix(pool, false)
   /** @type {Promise<void>[]} */
   const callers = []
   const startedAt = performance.now()

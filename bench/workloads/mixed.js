@@ -30,6 +30,13 @@ export const rows = [
     measure: (pool, ms) => costed(() => mixedClosed(pool, IN_FLIGHT, ms * SPAN), ms * SPAN),
   },
   {
+    id: 'mixed-lanes',
+    title: 'the same, the short ones in a lane of their own where there are lanes',
+    threads: THREADS,
+    columns: COLUMNS,
+    measure: (pool, ms) => costed(() => mixedClosed(pool, IN_FLIGHT, ms * SPAN, true), ms * SPAN),
+  },
+  {
     id: 'mixed-paced',
     title: `the same mix at ${PACED_LOAD * 100} % load, submitted every ms: wait of the short ones`,
     threads: THREADS,
