@@ -111,9 +111,13 @@ test('while the queue is down submits are kept, until their time is over', async
   const onIncident = (incident: QueueIncident) => void incidents.push(incident)
   const submitter = openSubmitter(shaky, { onIncident, sweepMs: 50 })
   const results = [1, 2, 3].map((value) => submitter.submit('query', 'echo', value))
-  await until(() => calls.length > 2, 'it is tried again')
-  isDown = false
+  // No answer has come to any call, and the results come all the same.
   expect(await within(Promise.all(results), 'the results')).toEqual([1, 2, 3])
+  expect(calls).toEqual([3, 3])
+  const last = submitter.submit('query', 'echo', 4)
+  await until(() => calls.length === 4, 'it is tried again')
+  isDown = false
+  expect(await within(last, 'the last')).toBe(4)
   expect(incidents[0]).toMatchObject({ what: 'queue-failed', error: new Error('connection lost') })
   const never = withFaults<LeasedQueue>(queue, { enqueueMany: () => new Promise(() => {}) })
   const hasty = openSubmitter(never, { timeoutMs: 40, sweepMs: 10 })
@@ -205,7 +209,10 @@ test('a process lives as long as something is outstanding, and no longer', async
     const pool = new WorkerPool(queue, manager)
     await pool.start()
     const submitter = new Submitter(queue)
-    submitter.submit('query', 'wait', { ms: 300 }).then(console.log)
+    submitter.submit('query', 'wait', { ms: 300 }).then(async (result) => {
+      console.log(result)
+      await pool.drain()
+    })
   `)
   expect(ending).toMatchObject({ code: 0, signal: null, stdout: 'slept\n', stderr: '' })
 })
