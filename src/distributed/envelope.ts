@@ -43,6 +43,8 @@ export interface CommandEnvelope {
 export interface PortableError {
   readonly name: string
   readonly message: string
+  /** The nearest class that exists everywhere, where that is not the one of the name. */
+  readonly class?: string | undefined
   readonly stack?: string | undefined
   readonly code?: string | undefined
   /** Other members of the error, where they are plain data. */
