@@ -34,6 +34,20 @@ test('a failed command is retried by the queue after its delays, and then succee
   expect(manager.stats()).toMatchObject({ retried: 0, deadLetters: 0 })
 })
 
+test('a handler knows the id of its command, and how often it has run on whatever worker', async () => {
+  const { workerData } = new Ledger(1)
+  const retry = RetryPolicy.fixed(3, 1)
+  const manager = await openWorkers(workerData, { partitions: one, ...lanes({ a: { retry } }) })
+  const queue = openQueue(PartitionConfig.hash(2))
+  await openPool(queue, manager)
+  const submitter = openSubmitter(queue)
+  const options = { id: 'order-17', key: 'customer 5' }
+  const seen = submitter.submit('a', 'whoAmI', 2, options)
+  expect(await within(seen, 'it')).toEqual({ id: 'order-17', attempt: 3, key: 'customer 5' })
+  const outcome = await manager.execute('a', 'whoAmI', 0, { id: 'local', attempt: 7 })
+  expect(outcome).toMatchObject({ value: { id: 'local', attempt: 7 }, info: { id: 'local' } })
+})
+
 test('what fails for good is told to its submitter and kept among the dead', async () => {
   const ledger = new Ledger(8)
   const manager = await openWorkers(ledger.workerData, {
