@@ -63,17 +63,20 @@ export class RedisLink {
   /**
    * Connects, and goes on doing so until it is closed.
    *
-   * @throws Error of the first try; then the link is closed.
+   * @param untilMs - How long the first connection may take, on the monotonic clock.
+   * @throws Error of the last try before that, or at once if Redis refuses us.
    */
-  async open(): Promise<void> {
-    let client: Client
-    try {
-      client = await this.#connect()
-    } catch (error) {
-      this.close()
-      throw error
+  async open(untilMs: number): Promise<void> {
+    for (let failures = 0; ; failures++) {
+      try {
+        void this.#keepUp(await this.#connect())
+        return
+      } catch (error) {
+        const mayPass = error instanceof LinkLost && nowMs() < untilMs && !this.#isClosed
+        if (!mayPass) throw error
+      }
+      await this.#pause(failures)
     }
-    void this.#keepUp(client)
   }
 
   /** As {@link RedisLink.open}, but the first try may fail like any other. */
