@@ -56,8 +56,27 @@ export {
   ENVELOPE_VERSION,
   type PortableError,
 } from './distributed/envelope.ts'
+
+export type { IncidentListener, QueueIncident } from './distributed/incident.ts'
+
+export { type LiftOptions, liftQueue } from './distributed/lifted-queue.ts'
+
 export type { LocalQueueOptions } from './distributed/local-plan.ts'
 export { LocalDistributedQueue } from './distributed/local-queue.ts'
+export type { Enqueued } from './distributed/outstanding.ts'
+export { Submitter, type SubmitterStats } from './distributed/submitter.ts'
+export type {
+  NewCommand,
+  SubmitOptions,
+  SubmitterOptions,
+} from './distributed/submitter-options.ts'
+export {
+  WorkerPool,
+  type WorkerPoolState,
+  type WorkerPoolStats,
+} from './distributed/worker-pool.ts'
+export type { WorkerPoolOptions } from './distributed/worker-pool-options.ts'
+
 export { type BoostStep, PriorityBoostConfig, type PriorityBoostOptions } from './model/boost.ts'
 export {
   type CommandInfo,

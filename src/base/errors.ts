@@ -99,6 +99,10 @@ export const ERRORS = Object.freeze({
   ),
   CORELANE_QUEUE_REFUSED: row('ConfigError', 'The queue {queue} is not opened: {reason}'),
   CORELANE_QUEUE_UNAVAILABLE: row('LaneError', 'The queue {queue} did not answer: {reason}', true),
+  CORELANE_SUBMITTER_CLOSED: row(
+    'ClosedError',
+    'The submitter was closed; the command "{id}" was {stage}',
+  ),
   CORELANE_TIMEOUT: row(
     'TimeoutError',
     'The command of type "{type}" in lane "{lane}" ran longer than its time-out of {timeoutMs} ms',
@@ -114,6 +118,7 @@ export const ERRORS = Object.freeze({
     'SerializationError',
     'The {role} cannot cross threads: {path} is {received}',
   ),
+  CORELANE_WORKER_CLOSED: row('ClosedError', 'The worker pool is {state} and cannot be started'),
 })
 
 /** Any code corelane reports. */

@@ -57,6 +57,15 @@ export class AbortListeners {
     this.#listeners.delete(signal)
   }
 
+  /**
+   * What a signal would end.
+   *
+   * @param signal - Any.
+   */
+  targetsOf(signal: AbortSignal): readonly Abortable[] {
+    return [...(this.#listeners.get(signal)?.targets ?? [])]
+  }
+
   #aborted(signal: AbortSignal, targets: Set<Abortable>): void {
     // One that ends because another did is removed, and then not ended again.
     for (const target of targets) target.abort(signal.reason)

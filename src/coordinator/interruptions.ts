@@ -2,10 +2,11 @@
 // Thread: main.   Owns: nothing; it decides what each of them does to a run.
 
 import { type LaneError, laneError } from '../base/errors.ts'
+import type { AbortListeners } from './abort-listeners.ts'
 import type { BoundWindow } from './bound-window.ts'
 import type { Incarnation } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
-import type { PendingCommand } from './pending-command.ts'
+import { ANY_PARTITION, PendingCommand } from './pending-command.ts'
 import type { OverdueRun } from './run-watch.ts'
 import { LEFT } from './stream-reader.ts'
 import type { Supervisor } from './supervisor.ts'
@@ -15,6 +16,7 @@ import { TimeLimits } from './time-limits.ts'
 export interface InterruptionParts {
   readonly partitions: readonly PartitionHandle[]
   readonly supervisor: () => Supervisor
+  readonly signals: AbortListeners
   /** How long a handler may run on past its time-out. */
   readonly timeoutGraceMs: number
   /** Called when commands were settled or given up, perhaps many times in a turn. */
@@ -63,6 +65,31 @@ export class Interruptions {
       queueMicrotask(() => this.#kill(incarnation, slot, error))
     }
     this.#parts.acted()
+  }
+
+  /**
+   * Ends what a signal would end, unless it has started; the signal stays as it is.
+   *
+   * @param signal - Of some commands.
+   * @param reason - Why.
+   * @returns How many it ended.
+   */
+  withdraw(signal: AbortSignal, reason: unknown): number {
+    const { signals } = this.#parts
+    let count = 0
+    for (const target of signals.targetsOf(signal)) {
+      if (target instanceof PendingCommand) {
+        const { holder, slot } = target.extras!
+        if (holder !== undefined && !holder.revoke(slot)) continue
+        target.fail(laneError('CORELANE_ABORTED', { stage: 'waiting' }, reason), ANY_PARTITION)
+      } else {
+        target.abort(reason)
+        signals.remove(signal, target)
+      }
+      count++
+    }
+    if (count > 0) this.#parts.acted()
+    return count
   }
 
   /** Tells handlers that nobody waits for them any more. */

@@ -271,9 +271,29 @@ export class QueueManager<M = AnyHandlers> {
     return this.#plan.lanes
   }
 
-  /** How commands find their partition, and how many there are. */
-  get partitioning(): { readonly strategy: PartitionStrategy; readonly count: number } {
-    return { strategy: this.#plan.strategy, count: this.#plan.partitionCount }
+  /**
+   * How commands find their partition, how many there are, and how many asynchronous handlers may
+   * run at once in each.
+   */
+  get partitioning(): {
+    readonly strategy: PartitionStrategy
+    readonly count: number
+    readonly concurrency: number
+  } {
+    const { strategy, partitionCount, concurrency } = this.#plan
+    return { strategy, count: partitionCount, concurrency }
+  }
+
+  /**
+   * Ends the commands of a signal that have not started, as if it had aborted. Those that run go on
+   * and can still be ended by the signal.
+   *
+   * @param signal - The `signal` of some commands.
+   * @param reason - The `cause` of the AbortError that they reject with.
+   * @returns How many it ended.
+   */
+  withdraw(signal: AbortSignal, reason?: unknown): number {
+    return this.#runtime.interruptions.withdraw(signal, reason)
   }
 
   /** Commands that failed for good after another run was tried: to look at, run again, or drop. */

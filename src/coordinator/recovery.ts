@@ -2,14 +2,8 @@
 // Thread: main.   Owns: the decision. A command ends exactly one way.
 
 import { nowMs } from '../base/clock.ts'
-import {
-  ERRORS,
-  type ErrorCode,
-  type ErrorDetails,
-  type LaneError,
-  laneError,
-} from '../base/errors.ts'
-import { mayRetry, retryDelayMs } from '../model/retry.ts'
+import { type ErrorDetails, type LaneError, laneError } from '../base/errors.ts'
+import { isWorthRetrying, mayRetry, retryDelayMs } from '../model/retry.ts'
 import { stableHash } from '../schedule/hash.ts'
 import type { DeadLetter } from './dead-letter-queue.ts'
 import type { EventHub } from './event-hub.ts'
@@ -57,7 +51,7 @@ export class Recovery {
   ): void {
     const { retry } = command
     const isRetriable = mayRetry(retry) && !command.isStream
-    const isAgain = isRetriable && isWorthwhile(error, retry.retryable)
+    const isAgain = isRetriable && isWorthRetrying(error, retry.retryable)
     // The predicate is the caller's, and may have aborted the command.
     if (command.isSettled || (isAgain && this.#retried(command, error, partition))) return
     this.#end(command, error, partition, startedAtMs, durationMs)
@@ -187,25 +181,5 @@ export class Recovery {
       failedAtMs: now,
       options: command.optionsAgain,
     })
-  }
-}
-
-function isErrorCode(code: unknown): code is ErrorCode {
-  return typeof code === 'string' && Object.hasOwn(ERRORS, code)
-}
-
-/** Whether an error may be gone the next time. */
-function isWorthwhile(
-  error: unknown,
-  retryable: ((error: unknown) => boolean) | undefined,
-): boolean {
-  const code = (error as { readonly code?: unknown } | null | undefined)?.code
-  if (isErrorCode(code) && !ERRORS[code].retryable) return false
-  if (retryable === undefined) return true
-  try {
-    return retryable(error)
-  } catch {
-    // A predicate that throws says nothing about the error; the command's own failure is reported.
-    return false
   }
 }

@@ -44,10 +44,10 @@ const LONE_WORK_US = 10
 export class Runtime {
   readonly intake: Intake
   readonly deadLetters: DeadLetterQueue
+  readonly interruptions: Interruptions
   readonly #plan: ManagerPlan
   readonly #hub: EventHub
   readonly #punctuality: Punctuality
-  readonly #interruptions: Interruptions
   readonly #lanes: LaneTable
   readonly #room: Room
   readonly #partitions: readonly PartitionHandle[]
@@ -85,9 +85,11 @@ export class Runtime {
       refusal: (home) => this.#refusal(home),
       acted: () => this.#act(),
     })
-    this.#interruptions = new Interruptions({
+    const signals = new AbortListeners()
+    this.interruptions = new Interruptions({
       partitions: this.#partitions,
       supervisor: () => this.#supervisor,
+      signals,
       timeoutGraceMs: plan.timeoutGraceMs,
       acted: () => this.#act(),
     })
@@ -98,12 +100,11 @@ export class Runtime {
         }),
       dropped: (letter) => this.#hub.dropped(letter),
     })
-    const signals = new AbortListeners()
     this.#lanes = new LaneTable(lanes, needs, {
       hub: this.#hub,
       timetable: this.#punctuality.timetable,
       signals,
-      onAbort: this.#interruptions.abort,
+      onAbort: this.interruptions.abort,
       recovery: this.#recovery(),
     })
     this.#drainage = new Drainage(this.#lanes)
@@ -279,7 +280,7 @@ export class Runtime {
     this.shutdown()
     this.#state = 'closed'
     this.#urgency.plan(Number.POSITIVE_INFINITY)
-    this.#interruptions.limits.stop()
+    this.interruptions.limits.stop()
     const waiting = this.#punctuality.timetable.takeAll()
     const unbound = [...waiting, ...this.#backlog.takeAll(0)]
     for (const command of unbound) {
@@ -341,7 +342,7 @@ export class Runtime {
       return
     }
     this.#binder.flush()
-    this.#interruptions.limits.plan()
+    this.interruptions.limits.plan()
     this.#urgency.plan(this.#binder.changesAtMs)
     if (this.#lanes.openCount === 1 && this.#binder.workUs <= LONE_WORK_US) this.#pump.spin()
   }
@@ -356,7 +357,7 @@ export class Runtime {
     this.#binder.refill()
     this.#binder.rebalance(now)
     this.#binder.flush()
-    this.#interruptions.flush()
+    this.interruptions.flush()
     this.#urgency.plan(this.#binder.changesAtMs)
     this.#renewal.progressed()
     this.#settled()

@@ -43,6 +43,8 @@ export interface CommandEnvelope {
 export interface PortableError {
   readonly name: string
   readonly message: string
+  /** The nearest class that exists everywhere, where that is not the one of the name. */
+  readonly class?: string | undefined
   readonly stack?: string | undefined
   readonly code?: string | undefined
   /** Other members of the error, where they are plain data. */
@@ -109,52 +111,52 @@ export function checkEnvelope(
   takesKeys = true,
 ): CommandEnvelope {
   if (typeof value !== 'object' || value === null) refuse('the envelope', value, 'an object')
-  const given = value as Record<string, unknown>
-  const own = (member: string): unknown =>
-    Object.hasOwn(given, member) ? given[member] : undefined
-  const version = own('version') ?? ENVELOPE_VERSION
+  const given = membersOf(value)
+  const version = given.version ?? ENVELOPE_VERSION
   if (!Number.isSafeInteger(version) || (version as number) < 1) {
     refuse('version', version, `an integer from 1 to ${ENVELOPE_VERSION}`)
   }
   if ((version as number) > ENVELOPE_VERSION) {
     refuse('version', version, `at most ${ENVELOPE_VERSION}: a newer corelane wrote it`)
   }
-  for (const member of ['id', 'commandType', 'laneId'] as const) checkName(member, own(member))
-  if (own('submitter') !== undefined) checkName('submitter', own('submitter'))
-  checkNumber(
-    'partitionId',
-    own('partitionId'),
-    Math.min(partitions, PARTITION_COUNT_MAX) - 1,
-    true,
-  )
-  checkNumber('retryCount', own('retryCount') ?? 0, Number.MAX_SAFE_INTEGER, true)
-  checkNumber('createdAt', own('createdAt'), Number.MAX_SAFE_INTEGER, false)
-  const key = own('key')
-  if (
-    key !== undefined &&
-    !(typeof key === 'string' && key.length > 0 && key.length <= KEY_LENGTH_MAX)
-  ) {
+  for (const member of ['id', 'commandType', 'laneId'] as const) checkName(member, given[member])
+  if (given.submitter !== undefined) checkName('submitter', given.submitter)
+  const retryCount = given.retryCount ?? 0
+  const last = Math.min(partitions, PARTITION_COUNT_MAX) - 1
+  checkNumber('partitionId', given.partitionId, last, true)
+  checkNumber('retryCount', retryCount, Number.MAX_SAFE_INTEGER, true)
+  checkNumber('createdAt', given.createdAt, Number.MAX_SAFE_INTEGER, false)
+  if (given.key !== undefined) checkKey(given.key, takesKeys)
+  if (given.priority !== undefined) checkNumber('priority', given.priority, PRIORITY_MAX, true)
+  if (given.deadline !== undefined) {
+    checkNumber('deadline', given.deadline, Number.MAX_SAFE_INTEGER, false)
+  }
+  return Object.freeze({ ...given, retryCount, version }) as CommandEnvelope
+}
+
+/** The members that an envelope has, each read once: a getter may answer otherwise later. */
+function membersOf(value: object): Record<keyof CommandEnvelope, unknown> {
+  const own = (member: keyof CommandEnvelope): unknown =>
+    Object.hasOwn(value, member) ? (value as CommandEnvelope)[member] : undefined
+  return {
+    id: own('id'),
+    commandType: own('commandType'),
+    laneId: own('laneId'),
+    partitionId: own('partitionId'),
+    payload: own('payload'),
+    retryCount: own('retryCount'),
+    createdAt: own('createdAt'),
+    key: own('key'),
+    priority: own('priority'),
+    deadline: own('deadline'),
+    submitter: own('submitter'),
+    version: own('version'),
+  }
+}
+
+function checkKey(key: unknown, takesKeys: boolean): void {
+  if (!(typeof key === 'string' && key.length > 0 && key.length <= KEY_LENGTH_MAX)) {
     refuse('key', key, `a string of 1 to ${KEY_LENGTH_MAX} characters`)
   }
-  if (key !== undefined && !takesKeys) {
-    refuse('key', key, 'none, unless the strategy of the queue is "hash" or "none"')
-  }
-  if (own('priority') !== undefined) checkNumber('priority', own('priority'), PRIORITY_MAX, true)
-  if (own('deadline') !== undefined) {
-    checkNumber('deadline', own('deadline'), Number.MAX_SAFE_INTEGER, false)
-  }
-  return Object.freeze({
-    id: own('id') as string,
-    commandType: own('commandType') as string,
-    laneId: own('laneId') as string,
-    partitionId: own('partitionId') as number,
-    payload: own('payload'),
-    retryCount: (own('retryCount') ?? 0) as number,
-    createdAt: own('createdAt') as number,
-    key: key as string | undefined,
-    priority: own('priority') as number | undefined,
-    deadline: own('deadline') as number | undefined,
-    submitter: own('submitter') as string | undefined,
-    version: version as number,
-  })
+  if (!takesKeys) refuse('key', key, 'none, unless the strategy of the queue is "hash" or "none"')
 }

@@ -17,6 +17,9 @@ export class LocalArchive {
   readonly #maxDead: number
   /** In the order in which they ended, which is that in which they expire. */
   readonly #results = new Map<string, KeptResult>()
+  #order = this.#results.keys()
+  /** No result expires before. */
+  #expiresMs = 0
   readonly #dead = new Map<string, DeadCommand>()
 
   /**
@@ -47,10 +50,13 @@ export class LocalArchive {
     this.#results.delete(id)
     this.#results.set(id, { result: kept, untilMs: nowMs + this.#ttlMs })
     if (this.#results.size > this.#maxResults) {
-      for (const oldest of this.#results.keys()) {
-        this.#results.delete(oldest)
-        break
+      // A fresh iterator would step over all that were deleted before.
+      let oldest = this.#order.next()
+      if (oldest.done) {
+        this.#order = this.#results.keys()
+        oldest = this.#order.next()
       }
+      this.#results.delete(oldest.value!)
     }
   }
 
@@ -60,7 +66,9 @@ export class LocalArchive {
    * @param nowMs - Monotonic milliseconds.
    */
   expire(nowMs: number): void {
+    if (nowMs < this.#expiresMs) return
     for (const [id, { untilMs }] of this.#results) {
+      this.#expiresMs = untilMs
       if (untilMs > nowMs) return
       this.#results.delete(id)
     }
@@ -100,7 +108,7 @@ export class LocalArchive {
   }
 
   /**
-   * Takes a dead command out, so that it can live again: its result is forgotten too.
+   * Takes a dead command out, so that it can live again. Its result stays until the next one.
    *
    * @param id - Of the command.
    */
@@ -108,7 +116,6 @@ export class LocalArchive {
     const dead = this.#dead.get(id)
     if (dead === undefined) return undefined
     this.#dead.delete(id)
-    this.#results.delete(id)
     return dead.envelope
   }
 

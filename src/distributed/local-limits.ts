@@ -43,7 +43,7 @@ export class LocalLimits {
     const spacingMs = windowMs / limit
     const toleranceMs = windowMs - spacingMs
     const chargedMs = Math.max(this.#chargedUntilMs.get(laneId) ?? nowMs, nowMs)
-    // A millionth of a start makes up for rounding: limit * (window / limit) may be less than window.
+    // A millionth of a start makes up for rounding: limit * (window / limit) may miss the window.
     const room = Math.floor((toleranceMs - (chargedMs - nowMs)) / spacingMs + 1e-6) + 1
     const granted = Math.max(0, Math.min(count, room))
     const expiresAtMs = nowMs + Math.min(Math.max(windowMs / 4, PERMIT_MS_MIN), PERMIT_MS_MAX)

@@ -1,6 +1,7 @@
 // Retry: when a command that failed runs again.
 // Thread: main.   Owns: nothing; data only, and the arithmetic of the delays.
 
+import { ERRORS, type ErrorCode } from '../base/errors.ts'
 import {
   anything,
   boolean,
@@ -157,4 +158,29 @@ export function retryDelayMs(plan: RetryPlan, failures: number, chance: number):
   const { backoff, delayMs, maxDelayMs, jitter } = plan
   const grown = backoff === 'fixed' ? delayMs : delayMs * 2 ** (failures - 1)
   return Math.min(grown, maxDelayMs) * (1 - jitter * chance)
+}
+
+function isErrorCode(code: unknown): code is ErrorCode {
+  return typeof code === 'string' && Object.hasOwn(ERRORS, code)
+}
+
+/**
+ * Whether an error may be gone the next time.
+ *
+ * @param error - What a run ended with.
+ * @param retryable - The caller's word on it.
+ */
+export function isWorthRetrying(
+  error: unknown,
+  retryable: ((error: unknown) => boolean) | undefined,
+): boolean {
+  const code = (error as { readonly code?: unknown } | null | undefined)?.code
+  if (isErrorCode(code) && !ERRORS[code].retryable) return false
+  if (retryable === undefined) return true
+  try {
+    return retryable(error)
+  } catch {
+    // A predicate that throws says nothing about the error; the command's own failure is reported.
+    return false
+  }
 }

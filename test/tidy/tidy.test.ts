@@ -44,11 +44,14 @@ const markdown = ['', 'docs', 'src', 'bench'].flatMap((folder) =>
   (folder === '' ? readdirSync(root) : filesUnder(folder)).filter((path) => path.endsWith('.md')),
 )
 
-/** The tables of option rules: every export of model and coordinator named `…_RULES`. */
+/** The tables of option rules: the exports named `…_RULES` of the rooms that take options. */
 async function ruleTables(): Promise<Record<string, OptionRules>> {
   const tables: Record<string, OptionRules> = {}
   for (const { path, text } of sources) {
-    if (!/^src\/(?:model|coordinator)\//.test(path) || !/\bexport const \w+_RULES\b/.test(text))
+    if (
+      !/^src\/(?:model|coordinator|distributed)\//.test(path) ||
+      !/\bexport const \w+_RULES\b/.test(text)
+    )
       continue
     const exported: Record<string, unknown> = await import(join(root, path))
     for (const [name, value] of Object.entries(exported)) {

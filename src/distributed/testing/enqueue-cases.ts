@@ -70,9 +70,9 @@ const taking: readonly CaseOfContract[] = [
   }),
   sentence('many commands are accepted at once, and each is given out once', {}, async (stage) => {
     const queue = await stage.worker()
-    const envelopes = stage.envelopes(1000)
+    const envelopes = stage.envelopes(500)
     await stage.fill(queue, envelopes)
-    const given = idsOf(await stage.take(queue, 1000))
+    const given = idsOf(await stage.take(queue, 500))
     assert.deepEqual(given.toSorted(), envelopes.map(({ id }) => id).toSorted())
     await stage.nothing(queue)
   }),

@@ -1,0 +1,71 @@
+// Command terms: the options under which a manager runs a command that came through a queue.
+// Thread: main.   Owns: nothing.
+
+import { epochMs } from '../base/clock.ts'
+import { type LaneError, laneError } from '../base/errors.ts'
+import type { CommandOptions } from '../model/command.ts'
+import type { LanePlan } from '../model/lane.ts'
+import { RetryPolicy } from '../model/retry.ts'
+import type { CommandEnvelope } from './envelope.ts'
+import type { HeldCommand } from './held-command.ts'
+
+const DEADLINE_MS_MAX = 2 ** 31 - 1
+
+/** Its failures are retried by the queue, on whatever worker. */
+const NO_RETRY = RetryPolicy.none()
+
+/** When a command should have started, milliseconds since 1970; undefined if that is not said. */
+function dueAt({ deadline, createdAt }: CommandEnvelope, { deadlineMs }: LanePlan) {
+  return deadline ?? (deadlineMs === undefined ? undefined : createdAt + deadlineMs)
+}
+
+/**
+ * The options for the manager.
+ *
+ * @param held - The command.
+ * @param now - Monotonic milliseconds.
+ * @param passesKeys - Whether the manager takes keys.
+ * @returns `late` if it may not start any more, `permit` if its permit is over.
+ */
+export function termsOf(
+  held: HeldCommand,
+  now: number,
+  passesKeys: boolean,
+): CommandOptions | 'late' | 'permit' {
+  const { envelope, permitUntilMs } = held
+  const { plan } = held.lane
+  const { key, priority } = envelope
+  const options: { -readonly [K in keyof CommandOptions]: CommandOptions[K] } = {
+    signal: held.signal,
+    kill: true,
+    retry: NO_RETRY,
+  }
+  if (key !== undefined && passesKeys) options.key = key
+  if (priority !== undefined) options.priority = priority
+  const due = dueAt(envelope, plan)
+  if (due !== undefined) {
+    const leftMs = due - epochMs()
+    if (leftMs <= 0 && plan.rejectsLate) return 'late'
+    options.deadlineMs = Math.min(Math.max(leftMs, 1), DEADLINE_MS_MAX)
+  }
+  if (permitUntilMs === 0) return options
+  const permitMs = permitUntilMs - now
+  if (permitMs < 1) return 'permit'
+  if (permitMs < (options.deadlineMs ?? DEADLINE_MS_MAX) || !plan.rejectsLate) {
+    options.deadlineMs = permitMs
+    options.onDeadline = 'reject'
+  }
+  return options
+}
+
+/**
+ * The failure of a command that has not started by its deadline.
+ *
+ * @param held - The command.
+ */
+export function lateError({ envelope, lane }: HeldCommand): LaneError {
+  const { createdAt, laneId } = envelope
+  const waitedMs = Math.max(0, Math.round(epochMs() - createdAt))
+  const deadlineMs = (dueAt(envelope, lane.plan) ?? createdAt) - createdAt
+  return laneError('CORELANE_DEADLINE_EXCEEDED', { lane: laneId, waitedMs, deadlineMs })
+}

@@ -1,0 +1,110 @@
+// Envelope maker: makes envelopes of what a caller submits, and finds their partitions.
+// Thread: main.   Owns: whose turn it is among the partitions.
+
+import { randomUUID } from 'node:crypto'
+import { epochMs } from '../base/clock.ts'
+import { laneError, show } from '../base/errors.ts'
+import { checkGiven } from '../base/options.ts'
+import { stableHash } from '../schedule/hash.ts'
+import type { LeasedQueue } from './distributed-queue.ts'
+import { type CommandEnvelope, checkName, ENVELOPE_VERSION } from './envelope.ts'
+import { SUBMIT_RULES, type SubmitOptions } from './submitter-options.ts'
+
+/** Makes envelopes. */
+export class EnvelopeMaker {
+  readonly #queue: LeasedQueue
+  readonly #submitter: string
+  readonly #allowDegraded: boolean
+  #last: number
+
+  /**
+   * @param queue - Where they go.
+   * @param submitter - Who asks for their results.
+   * @param allowDegraded - Whether wishes that the queue cannot fulfil are dropped.
+   */
+  constructor(queue: LeasedQueue, submitter: string, allowDegraded: boolean) {
+    this.#queue = queue
+    this.#submitter = submitter
+    this.#allowDegraded = allowDegraded
+    // Submitters begin at different partitions.
+    this.#last = stableHash(submitter) % queue.numPartitions
+  }
+
+  /**
+   * Makes one.
+   *
+   * @param lane - Name of its lane.
+   * @param type - Name of its handler.
+   * @param payload - Its payload.
+   * @param options - What the caller wishes.
+   * @param wantsResult - Whether the submitter is told its result.
+   * @throws ConfigError `CORELANE_INVALID_OPTION`, `CORELANE_INVALID_ENVELOPE`,
+   * `CORELANE_DEGRADED`.
+   */
+  make(
+    lane: string,
+    type: string,
+    payload: unknown,
+    options: SubmitOptions | undefined,
+    wantsResult: boolean,
+  ): CommandEnvelope {
+    checkName('laneId', lane)
+    checkName('commandType', type)
+    if (options !== undefined) checkGiven('submit', options, SUBMIT_RULES)
+    const { id, key, priority, deadlineMs } = options ?? {}
+    const { capabilities } = this.#queue
+    if (wantsResult && !capabilities.results) {
+      throw laneError('CORELANE_DEGRADED', {
+        option: 'submit',
+        received: 'a command whose result is waited for',
+        allowed: 'enqueue, which waits for none',
+      })
+    }
+    const createdAt = epochMs()
+    return {
+      id: id ?? randomUUID(),
+      commandType: type,
+      laneId: lane,
+      partitionId: this.#place(key, type),
+      payload,
+      retryCount: 0,
+      createdAt,
+      key: key === undefined ? undefined : this.#keyOf(key),
+      priority: priority === undefined ? undefined : this.#priorityOf(priority),
+      deadline: deadlineMs === undefined ? undefined : createdAt + deadlineMs,
+      submitter: wantsResult ? this.#submitter : undefined,
+      version: ENVELOPE_VERSION,
+    }
+  }
+
+  #place(key: string | undefined, type: string): number {
+    const { strategy, numPartitions } = this.#queue
+    if (strategy === 'hash') return stableHash(key ?? type) % numPartitions
+    if (strategy === 'none') return 0
+    this.#last = this.#last + 1 >= numPartitions ? 0 : this.#last + 1
+    return this.#last
+  }
+
+  #keyOf(key: string): string | undefined {
+    const { strategy, capabilities } = this.#queue
+    if (strategy !== 'hash' && strategy !== 'none') {
+      throw laneError('CORELANE_INVALID_ENVELOPE', {
+        field: 'key',
+        received: `given to a queue of the strategy "${strategy}"`,
+        allowed: 'a key under "hash" or "none", which keep its commands together',
+      })
+    }
+    return this.#accepted(capabilities.keyOrder, 'key', key, 'commands without keys')
+  }
+
+  #priorityOf(priority: number): number | undefined {
+    const { commandPriority } = this.#queue.capabilities
+    return this.#accepted(commandPriority, 'priority', priority, 'the priority of its lane')
+  }
+
+  #accepted<T>(isKept: boolean, option: string, value: T, allowed: string): T | undefined {
+    if (isKept) return value
+    if (this.#allowDegraded) return undefined
+    throw laneError('CORELANE_DEGRADED', { option, received: show(value), allowed })
+  }
+}

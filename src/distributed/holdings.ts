@@ -1,0 +1,126 @@
+// Holdings: the deliveries of a worker, counted by lane and by partition, and in line by key.
+// Thread: main.   Owns: which deliveries are this worker's.
+
+import type { Delivery } from './distributed-queue.ts'
+import { HeldCommand } from './held-command.ts'
+import { KeyChains } from './key-chains.ts'
+import type { WorkerLane } from './worker-lane.ts'
+
+/** What a worker holds. */
+export class Holdings {
+  /** By fence, the oldest first. */
+  readonly #held = new Map<string, HeldCommand>()
+  readonly #chains = new KeyChains<HeldCommand>()
+  readonly #inPartition: number[]
+  readonly #keepsKeyOrder: boolean
+
+  /**
+   * @param partitions - How many partitions the queue has.
+   * @param keepsKeyOrder - Whether commands of one key go one at a time.
+   */
+  constructor(partitions: number, keepsKeyOrder: boolean) {
+    this.#inPartition = new Array<number>(partitions).fill(0)
+    this.#keepsKeyOrder = keepsKeyOrder
+  }
+
+  get size(): number {
+    return this.#held.size
+  }
+
+  /** Those that wait for another of their key. */
+  get chained(): number {
+    return this.#chains.waiting
+  }
+
+  /** All of them, the oldest first. What leaves meanwhile is left out. */
+  values(): Iterable<HeldCommand> {
+    return this.#held.values()
+  }
+
+  /**
+   * Finds a delivery.
+   *
+   * @param fence - Its name.
+   */
+  get(fence: string): HeldCommand | undefined {
+    return this.#held.get(fence)
+  }
+
+  /**
+   * How many it has of a partition of the queue.
+   *
+   * @param partitionId - Which.
+   */
+  countIn(partitionId: number): number {
+    return this.#inPartition[partitionId]!
+  }
+
+  /**
+   * Takes a delivery in. Look at `isChained`: it may have to wait for another of its key.
+   *
+   * @param delivery - Fresh from the queue.
+   * @param lane - Its lane.
+   */
+  add(delivery: Delivery, lane: WorkerLane): HeldCommand {
+    const held = new HeldCommand(delivery, lane)
+    const { key, partitionId } = delivery.envelope
+    this.#held.set(delivery.fence, held)
+    this.#inPartition[partitionId]!++
+    lane.held++
+    const isFirst = !this.#isKeyed(key) || this.#chains.enter(key, held)
+    if (isFirst) lane.ready++
+    else held.isChained = true
+    return held
+  }
+
+  /**
+   * Lets one go for good.
+   *
+   * @param held - The delivery.
+   * @returns Whether it was there.
+   */
+  forget(held: HeldCommand): boolean {
+    const { fence, envelope } = held.delivery
+    if (this.#held.get(fence) !== held) return false
+    this.#held.delete(fence)
+    this.#inPartition[envelope.partitionId]!--
+    held.lane.held--
+    if (!held.isChained) held.lane.ready--
+    return true
+  }
+
+  /**
+   * One runs no more.
+   *
+   * @param held - The delivery.
+   * @returns The next of its key, whose turn it is.
+   */
+  passOn(held: HeldCommand): HeldCommand | undefined {
+    const { key } = held.envelope
+    const next = this.#isKeyed(key) ? this.#chains.leave(key, held) : undefined
+    if (next !== undefined) unchain(next)
+    return next
+  }
+
+  /**
+   * One leaves, and those of its key that wait behind it may not go before it.
+   *
+   * @param held - The delivery.
+   * @returns Those, in their order.
+   */
+  cut(held: HeldCommand): HeldCommand[] {
+    const { key } = held.envelope
+    const rest = this.#isKeyed(key) ? this.#chains.cut(key, held) : []
+    for (const each of rest) unchain(each)
+    return rest
+  }
+
+  #isKeyed(key: string | undefined): key is string {
+    return this.#keepsKeyOrder && key !== undefined
+  }
+}
+
+function unchain(held: HeldCommand): void {
+  held.isChained = false
+  held.lane.ready++
+}

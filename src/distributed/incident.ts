@@ -1,0 +1,45 @@
+// Incident: what a worker pool or a submitter bears and its operator may want to know.
+// Thread: main.   Owns: nothing.
+
+/** Something went wrong and was dealt with. */
+export interface QueueIncident {
+  readonly what: /** A call of the queue failed; it is repeated. */
+    | 'queue-failed'
+    /** Leases could not be extended in time: the commands were stopped and will run elsewhere. */
+    | 'leases-expired'
+    /** The queue said that leases had ended: the commands were stopped. */
+    | 'leases-taken'
+    /** The event loop was held up for so long that nothing is leased until it turns again. */
+    | 'loop-held-up'
+    /** The queue manager takes nothing: it is closed, full, or a partition was given up. */
+    | 'manager-refused'
+    /** The queue takes the end of a command in no form; its lease will expire. */
+    | 'end-dropped'
+    /** The queue knows nothing of commands it had accepted: they were enqueued again. */
+    | 'commands-lost'
+  /** What failed, if something did. */
+  readonly error?: unknown
+  /** Ids of the commands that are concerned, if some are. */
+  readonly commandIds?: readonly string[]
+}
+
+/** Is told of incidents. */
+export type IncidentListener = (incident: QueueIncident) => void
+
+/**
+ * Tells a listener of incidents.
+ *
+ * @param listener - The caller's. What it throws is the caller's own, as in an event listener.
+ */
+export function incidentTeller(listener: IncidentListener | undefined): IncidentListener {
+  return (incident) => {
+    if (listener === undefined) return
+    try {
+      listener(incident)
+    } catch (error) {
+      process.nextTick(() => {
+        throw error
+      })
+    }
+  }
+}

@@ -1,0 +1,206 @@
+// Lane desk: where commands of a lane wait that all workers share a limit of: permits, places.
+// Thread: main.   Owns: those that wait, and the names of its places.
+
+import { nowMs } from '../base/clock.ts'
+import type { LeasedQueue } from './distributed-queue.ts'
+import type { HeldCommand } from './held-command.ts'
+import { Outbox } from './outbox.ts'
+import { backoffMs, Pause } from './pause.ts'
+import type { WorkerLane } from './worker-lane.ts'
+
+/** How long it waits before it asks again for places: what frees one elsewhere does not tell. */
+const PLACE_POLL_MS = 25
+
+/** Part of a permit's time that is not used, so that a late timer does no harm. */
+const PERMIT_MARGIN = 0.2
+
+const PERMIT_MARGIN_MS_MIN = 2
+
+const BATCH_MAX = 1024
+
+/** Its reactions run at the end of the current turn. */
+const TURN_END: Promise<void> = Promise.resolve()
+
+/** What a desk works with. */
+export interface LaneDeskParts {
+  readonly queue: LeasedQueue
+  readonly lane: WorkerLane
+  /** No other desk of any worker has this name. */
+  readonly name: string
+  /** How many commands can be expected to start within so many milliseconds. */
+  readonly startsWithin: (ms: number) => number
+  /** Takes a command that may start now. */
+  readonly submit: (held: HeldCommand) => void
+  /** A call failed; it is repeated. */
+  readonly failed: (error: unknown) => void
+}
+
+/** Lets commands of one lane start as their limits allow. */
+export class LaneDesk {
+  readonly #parts: LaneDeskParts
+  readonly #pause = new Pause()
+  readonly #dropped: Outbox<string>
+  readonly #placed = new Set<HeldCommand>()
+  #waiting: HeldCommand[] = []
+  #isServing = false
+  #isClosed = false
+  #places = 0
+  /** How long the last permits could be used. */
+  #horizonMs = 0
+
+  constructor(parts: LaneDeskParts) {
+    const { queue, lane, name, failed } = parts
+    this.#parts = parts
+    this.#dropped = new Outbox<string>({
+      owner: name,
+      batchMax: BATCH_MAX,
+      send: (names) => queue.limits.dropPlaces(lane.plan.name, names),
+      // It expires then.
+      refused: (_, error) => failed(error),
+      failed,
+    })
+  }
+
+  /**
+   * Lets a command wait for its permit and its place.
+   *
+   * @param held - The command.
+   */
+  add(held: HeldCommand): void {
+    this.#waiting.push(held)
+    void this.#serve()
+  }
+
+  /**
+   * Takes a command back that could not start while its permit was good: it goes before the others.
+   *
+   * @param held - The command.
+   */
+  putBack(held: HeldCommand): void {
+    held.permitUntilMs = 0
+    this.#waiting.unshift(held)
+    void this.#serve()
+  }
+
+  /**
+   * Lets a command wait no more.
+   *
+   * @param held - The command.
+   */
+  remove(held: HeldCommand): void {
+    const index = this.#waiting.indexOf(held)
+    if (index !== -1) this.#waiting.splice(index, 1)
+  }
+
+  /**
+   * A command has ended here; its place is free.
+   *
+   * @param held - The command.
+   * @param isOurs - Whether it ended by itself. One whose lease was given up may run on for a
+   * moment: its place expires.
+   */
+  ended(held: HeldCommand, isOurs: boolean): void {
+    if (held.place === undefined) return
+    this.#placed.delete(held)
+    if (isOurs) this.#dropped.add(held.place)
+    held.place = undefined
+    this.#pause.end()
+  }
+
+  /** Keeps the places of what runs; to be called every third of a lease. */
+  async keep(): Promise<void> {
+    const { queue, lane, failed } = this.#parts
+    if (this.#placed.size === 0 || lane.places === undefined) return
+    const names = [...this.#placed].map(({ place }) => place!)
+    try {
+      await queue.limits.takePlaces(lane.plan.name, lane.places, names)
+    } catch (error) {
+      failed(error)
+    }
+  }
+
+  /** Lets nothing start any more. Resolves when the places were given back, or cannot be. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    this.#waiting = []
+    this.#pause.end()
+    await this.#dropped.idle()
+  }
+
+  /** Tries no more. */
+  giveUp(): void {
+    this.#isClosed = true
+    this.#pause.end()
+    this.#dropped.giveUp()
+  }
+
+  async #serve(): Promise<void> {
+    if (this.#isServing) return
+    this.#isServing = true
+    await TURN_END
+    for (let failures = 0; this.#waiting.length > 0 && !this.#isClosed; ) {
+      try {
+        const waitMs = await this.#start(await this.#place())
+        failures = 0
+        if (waitMs > 0 && !this.#isClosed) await this.#pause.wait(waitMs)
+      } catch (error) {
+        this.#parts.failed(error)
+        if (!this.#isClosed) await this.#pause.wait(backoffMs(++failures, this.#parts.name))
+      }
+    }
+    this.#isServing = false
+  }
+
+  /** Those that have a place, or need none; as many as are worth a permit now. */
+  async #place(): Promise<readonly HeldCommand[]> {
+    const { lane, startsWithin, queue, name } = this.#parts
+    const count = Math.max(1, Math.ceil(startsWithin(this.#horizonMs / 2)))
+    const candidates = this.#waiting.slice(0, Math.min(count, BATCH_MAX))
+    if (lane.places === undefined) return candidates
+    const names = new Map<string, HeldCommand>()
+    for (const held of candidates) {
+      if (held.place === undefined) names.set(`${name}.${this.#places++}`, held)
+    }
+    if (names.size > 0) {
+      const taken = await queue.limits.takePlaces(lane.plan.name, lane.places, [...names.keys()])
+      for (const place of taken) {
+        const held = names.get(place)
+        if (held === undefined) continue
+        held.place = place
+        this.#placed.add(held)
+        // It may have been taken away meanwhile.
+        if (!this.#waiting.includes(held)) this.ended(held, true)
+      }
+    }
+    return candidates.filter(({ place }) => place !== undefined)
+  }
+
+  /** Starts what may start; answers how long to wait before the rest is worth a try. */
+  async #start(placed: readonly HeldCommand[]): Promise<number> {
+    const { lane, queue } = this.#parts
+    if (placed.length === 0) return PLACE_POLL_MS
+    if (lane.rate === undefined) {
+      for (const held of placed) this.#submit(held, 0)
+      return 0
+    }
+    const askedAtMs = nowMs()
+    const permits = await queue.limits.takePermits(lane.plan.name, lane.rate, placed.length)
+    this.#horizonMs = Math.max(0, permits.expiresAtMs - askedAtMs)
+    const marginMs = Math.max(PERMIT_MARGIN_MS_MIN, this.#horizonMs * PERMIT_MARGIN)
+    let left = permits.granted
+    for (const held of placed) {
+      if (left === 0) break
+      if (this.#submit(held, permits.expiresAtMs - marginMs)) left--
+    }
+    return permits.granted >= placed.length ? 0 : Math.max(1, permits.retryAfterMs)
+  }
+
+  #submit(held: HeldCommand, permitUntilMs: number): boolean {
+    const index = this.#waiting.indexOf(held)
+    if (index === -1) return false
+    this.#waiting.splice(index, 1)
+    held.permitUntilMs = permitUntilMs
+    this.#parts.submit(held)
+    return true
+  }
+}

@@ -1,0 +1,210 @@
+// Lease loop: asks the queue for as many commands as the worker can use soon.
+// Thread: main.   Owns: the one lease call that is under way.
+// Little is held, so that what is more urgent elsewhere is not waited for here: what can run at
+// once and some milliseconds of work. What is less urgent never stands in the way of what is more.
+
+import { nowMs } from '../base/clock.ts'
+import { PRIORITY_MAX } from '../model/command.ts'
+import type { LaneDemand, LeasedQueue, LeaseRequest } from './distributed-queue.ts'
+import type { LeaseKeeper } from './lease-keeper.ts'
+import type { PartitionClaims } from './partition-claims.ts'
+import { backoffMs, Pause, turn } from './pause.ts'
+import type { Runner } from './runner.ts'
+import type { WorkerLane } from './worker-lane.ts'
+
+/** How long the queue is asked to wait for the first command. */
+const POLL_MS = 1000
+
+/** Most commands of one call, as the contract has it. */
+const BATCH_MAX = 4096
+
+/** How long to wait before it is looked again whether the event loop turns. */
+const HELD_UP_MS = 20
+
+/** Part of the target that must be wanted before the queue is asked again. */
+const REFILL = 1 / 4
+
+/** What a lease loop works with. */
+export interface LeaseLoopParts {
+  readonly queue: LeasedQueue
+  readonly runner: Runner
+  readonly keeper: LeaseKeeper
+  readonly claims: PartitionClaims
+  /** The most urgent first. */
+  readonly lanes: readonly WorkerLane[]
+  /** Handlers that can run at once. */
+  readonly capacity: number
+  readonly prefetchMs: number
+  readonly prefetchMax: number
+  /** A call failed; it is repeated. */
+  readonly failed: (error: unknown) => void
+}
+
+/** Its reactions run at the end of the current turn. */
+const TURN_END: Promise<void> = Promise.resolve()
+
+/** Asks. */
+export class LeaseLoop {
+  readonly #parts: LeaseLoopParts
+  readonly #pause = new Pause()
+  /** Commands that may be held beyond `prefetchMax`, so that what is urgent always finds room. */
+  readonly #reserveMax: number
+  #running: Promise<void> | undefined
+  #isStopped = false
+  #isLookQueued = false
+  /** Whether it waits because there is nothing to ask for. */
+  #isContent = false
+  #restUntilMs = 0
+  /** What is asked for at the moment. */
+  #request: LeaseRequest | undefined
+  #controller: AbortController | undefined
+
+  constructor(parts: LeaseLoopParts) {
+    const levels = new Set(parts.lanes.map(({ plan }) => plan.priority)).size
+    this.#parts = parts
+    this.#reserveMax = parts.capacity * (levels - 1)
+  }
+
+  /** How many commands that could start are worth having, of all lanes together. */
+  get target(): number {
+    const { capacity, prefetchMs, prefetchMax, runner } = this.#parts
+    const ahead = Math.max(1, Math.ceil(prefetchMs * runner.throughput.perMs))
+    return Math.min(capacity + ahead, prefetchMax)
+  }
+
+  /** Begins. */
+  start(): void {
+    this.#running ??= this.#run()
+  }
+
+  /** Asks no more. Resolves once nothing is on its way. */
+  async stop(): Promise<void> {
+    this.#isStopped = true
+    this.interrupt()
+    await this.#running
+  }
+
+  /** Asks anew: other partitions are to be asked for. */
+  interrupt(): void {
+    this.#controller?.abort()
+    this.#pause.end()
+  }
+
+  /** The worker holds less than before: if that is worth a call, the next one is made. */
+  progressed(): void {
+    if (this.#isLookQueued) return
+    this.#isLookQueued = true
+    // Many end in one turn.
+    void TURN_END.then(this.#look)
+  }
+
+  /**
+   * Asks for nothing for a while.
+   *
+   * @param ms - How long.
+   */
+  rest(ms: number): void {
+    this.#restUntilMs = nowMs() + ms
+    this.#controller?.abort()
+  }
+
+  /**
+   * Whether commands of a partition may be on their way here.
+   *
+   * @param partitionId - Which.
+   */
+  isAskingFor(partitionId: number): boolean {
+    return this.#request?.partitions.includes(partitionId) === true
+  }
+
+  async #run(): Promise<void> {
+    const { queue, runner, claims, failed } = this.#parts
+    for (let failures = 0; !this.#isStopped; ) {
+      if (this.#mustWait()) {
+        await this.#pause.wait(HELD_UP_MS, false)
+        continue
+      }
+      const request = this.#nextRequest()
+      if (request === undefined) {
+        this.#isContent = true
+        await this.#pause.wait(POLL_MS, false)
+        this.#isContent = false
+        continue
+      }
+      this.#request = request
+      try {
+        const deliveries = await queue.lease(request)
+        failures = 0
+        if (deliveries.length > 0) {
+          runner.take(deliveries)
+          // A queue in this process answers without letting the event loop turn.
+          await turn()
+        }
+        this.#request = undefined
+      } catch (error) {
+        this.#request = undefined
+        failed(error)
+        await this.#pause.wait(backoffMs(++failures, queue.workerId), false)
+      }
+      claims.check()
+    }
+  }
+
+  #mustWait(): boolean {
+    return this.#parts.keeper.isHeldUp || nowMs() < this.#restUntilMs
+  }
+
+  /** What to ask for now; undefined if there is nothing. */
+  #nextRequest(): LeaseRequest | undefined {
+    const { claims, prefetchMax, runner } = this.#parts
+    const room = prefetchMax + this.#reserveMax - runner.holdings.size
+    const lanes = this.#demands()
+    const wanted = lanes.reduce((sum, { max }) => sum + max, 0)
+    const partitions = wanted > 0 && room > 0 ? claims.next() : []
+    if (partitions.length === 0) return undefined
+    this.#controller = new AbortController()
+    const { signal } = this.#controller
+    const max = Math.min(wanted, this.target, room, BATCH_MAX)
+    return { partitions, lanes, max, waitMs: POLL_MS, signal }
+  }
+
+  readonly #look = (): void => {
+    this.#isLookQueued = false
+    const asked = this.#request?.lanes
+    // While an answer is being taken on, or a failure waited for, the next call comes by itself.
+    if (this.#isStopped || (asked === undefined && !this.#isContent)) return
+    const least = Math.max(1, Math.floor(this.target * REFILL))
+    const isWorthwhile = this.#demands().some(({ max }, index) => {
+      const before = asked?.[index]?.max ?? 0
+      const { isLimited } = this.#parts.lanes[index]!
+      return isLimited ? before === 0 && max > 0 : max - before >= least
+    })
+    if (isWorthwhile) this.interrupt()
+  }
+
+  #demands(): LaneDemand[] {
+    const { lanes, capacity } = this.#parts
+    const { target } = this
+    const missing = Math.max(0, target - this.#readyUpTo(PRIORITY_MAX))
+    const leastUrgent = lanes.at(-1)!.plan.priority
+    return lanes.map((lane) => {
+      const { name: laneId, priority } = lane.plan
+      // However much is held, so many of a more urgent lane are taken on beyond it.
+      const reserve = priority === leastUrgent ? 0 : Math.min(capacity, target)
+      const max = lane.isLimited
+        ? lane.worthHaving(target, capacity) - lane.ready
+        : Math.max(missing, reserve - this.#readyUpTo(priority))
+      return { laneId, priority, max: Math.max(0, max), boost: lane.boost }
+    })
+  }
+
+  /** Commands of lanes at least so urgent that could start but for free threads. */
+  #readyUpTo(priority: number): number {
+    let count = 0
+    // Those of lanes that are limited by something else have a measure of their own.
+    for (const { isLimited, plan, ready } of this.#parts.lanes) {
+      if (!isLimited && plan.priority <= priority) count += ready
+    }
+    return count
+  }
+}

@@ -1,0 +1,143 @@
+// Lifted polls: waits for commands of a queue that can only be asked for the next one.
+// Thread: main.   Owns: the pauses between questions, and what was taken and not wanted yet.
+
+import { nowMs, timers } from '../base/clock.ts'
+import type { LeaseRequest } from './distributed-queue.ts'
+import type { CommandEnvelope } from './envelope.ts'
+
+/** Takes the next command of a partition; undefined if there is none. */
+export type TakeNext = (partitionId: number) => Promise<CommandEnvelope | undefined>
+
+/**
+ * Most commands of a partition that are kept here because their lane is not wanted at the moment.
+ * Past it the partition is not asked: a lane that nobody wants holds up the others of its
+ * partition.
+ */
+const KEPT_MAX = 256
+
+/** What is left of a request. */
+interface Wanted {
+  readonly lanes: Map<string, number>
+  left: number
+}
+
+/** Commands as they are asked for, one by one. */
+export class LiftedPolls {
+  readonly #next: TakeNext
+  readonly #minMs: number
+  readonly #maxMs: number
+  /** By partition: taken from the queue, but their lane was not wanted. */
+  readonly #kept = new Map<number, CommandEnvelope[]>()
+  /** Ends each pause. */
+  readonly #pauses = new Set<() => void>()
+  readonly #rounds = new Set<Promise<unknown>>()
+  #isClosed = false
+
+  /**
+   * @param next - Asks the queue.
+   * @param minMs - First pause.
+   * @param maxMs - Longest pause.
+   */
+  constructor(next: TakeNext, minMs: number, maxMs: number) {
+    this.#next = next
+    this.#minMs = minMs
+    this.#maxMs = maxMs
+  }
+
+  /** Ends pauses: something was enqueued here. */
+  wake(): void {
+    for (const end of this.#pauses) end()
+  }
+
+  /**
+   * Takes what is wanted, waiting for the first command.
+   *
+   * @param request - Checked.
+   */
+  async take({ partitions, lanes, max, waitMs, signal }: LeaseRequest): Promise<CommandEnvelope[]> {
+    const endMs = nowMs() + waitMs
+    const wanted = { lanes: new Map(lanes.map((lane) => [lane.laneId, lane.max])), left: max }
+    let pauseMs = this.#minMs
+    for (;;) {
+      const round = this.#round(partitions, wanted)
+      this.#rounds.add(round)
+      const taken = await round.finally(() => this.#rounds.delete(round))
+      const leftMs = endMs - nowMs()
+      if (taken.length > 0 || leftMs <= 0 || signal?.aborted || this.#isClosed) return taken
+      const isWoken = await this.#pause(Math.min(pauseMs, leftMs), signal)
+      pauseMs = isWoken ? this.#minMs : Math.min(pauseMs * 2, this.#maxMs)
+    }
+  }
+
+  /** Stops waiting. Resolves with what was taken from the queue and not given out. */
+  async close(): Promise<CommandEnvelope[]> {
+    this.#isClosed = true
+    this.wake()
+    await Promise.allSettled(this.#rounds)
+    const kept = [...this.#kept.values()].flat()
+    this.#kept.clear()
+    return kept
+  }
+
+  /** Asks every partition until it has nothing or everything that is wanted has come. */
+  async #round(partitions: readonly number[], wanted: Wanted): Promise<CommandEnvelope[]> {
+    const taken: CommandEnvelope[] = []
+    try {
+      for (const partitionId of partitions) {
+        const kept = this.#keptOf(partitionId)
+        takeKept(kept, wanted, taken)
+        while (wanted.left > 0 && kept.length < KEPT_MAX && !this.#isClosed) {
+          const envelope = await this.#next(partitionId)
+          if (envelope === undefined) break
+          // Through the kept ones, so that what others kept meanwhile goes before it.
+          kept.push(envelope)
+          takeKept(kept, wanted, taken)
+          if (kept.at(-1) === envelope) this.wake()
+        }
+      }
+    } catch (error) {
+      // What has come already must not be lost with the error; the next request meets it again.
+      if (taken.length === 0) throw error
+    }
+    if (!this.#isClosed) return taken
+    // Nobody can complete them any more: they go back with what was kept.
+    for (const envelope of taken) this.#keptOf(envelope.partitionId).push(envelope)
+    return []
+  }
+
+  #keptOf(partitionId: number): CommandEnvelope[] {
+    const kept = this.#kept.get(partitionId) ?? []
+    this.#kept.set(partitionId, kept)
+    return kept
+  }
+
+  /** Whether it was woken. */
+  #pause(ms: number, signal: AbortSignal | undefined): Promise<boolean> {
+    return new Promise((resolve) => {
+      const end = (isWoken: boolean): void => {
+        timers.clearTimeout(timer)
+        signal?.removeEventListener('abort', onWake)
+        this.#pauses.delete(onWake)
+        resolve(isWoken)
+      }
+      const onWake = (): void => end(true)
+      const timer = timers.setTimeout(() => end(false), ms)
+      signal?.addEventListener('abort', onWake)
+      this.#pauses.add(onWake)
+    })
+  }
+}
+
+/** Moves what is wanted, in order. */
+function takeKept(kept: CommandEnvelope[], wanted: Wanted, taken: CommandEnvelope[]): void {
+  for (let index = 0; index < kept.length && wanted.left > 0; ) {
+    const envelope = kept[index]!
+    const left = wanted.lanes.get(envelope.laneId) ?? 0
+    if (left > 0) {
+      kept.splice(index, 1)
+      wanted.lanes.set(envelope.laneId, left - 1)
+      wanted.left--
+      taken.push(envelope)
+    } else index++
+  }
+}

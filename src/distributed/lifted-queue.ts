@@ -1,0 +1,318 @@
+// Lifted queue: makes an engine of the five members that the least queue has.
+// Thread: main.   Owns: what this process has taken from the queue and not ended.
+
+import { epochMs, nowMs } from '../base/clock.ts'
+import { type LaneError, laneError, show } from '../base/errors.ts'
+import { checkOptions, integer, milliseconds, type OptionRules, oneOf } from '../base/options.ts'
+import { PARTITION_COUNT_MAX, type PartitionStrategy } from '../model/partition-config.ts'
+import type {
+  CommandReference,
+  CommandState,
+  DeadCommands,
+  Delivery,
+  DistributedQueue,
+  EnqueueStatus,
+  GlobalLimits,
+  LeasedQueue,
+  LeaseRequest,
+  QueueCapabilities,
+  QueueCounts,
+  ReleaseOptions,
+  SettleStatus,
+} from './distributed-queue.ts'
+import {
+  type CommandEnvelope,
+  type CommandResult,
+  checkEnvelope,
+  checkName,
+  PORTABLE_NAME,
+} from './envelope.ts'
+import { BATCH_MAX, checkLeaseRequest, checkWhole } from './lease-request.ts'
+import { LiftedPolls } from './lifted-polls.ts'
+import { LiftedSubmits } from './lifted-submits.ts'
+import { poisonedResult } from './poison.ts'
+
+/** Nothing takes a command away from who has it: about 24 days, the most a timer can wait. */
+const LEASE_MS = 2 ** 31 - 1
+
+/** Options of `liftQueue`. */
+export interface LiftOptions {
+  /** How submitters choose partitions; no strategy takes keys here. Default `roundRobin`. */
+  readonly strategy?: PartitionStrategy | undefined
+  /** How soon an empty queue is asked again, 1 to 60,000 ms; doubles each time. Default 5. */
+  readonly pollMs?: number | undefined
+  /** How seldom an empty queue is asked at least, 1 to 60,000 ms. Default 500. */
+  readonly maxPollMs?: number | undefined
+  /**
+   * Commands of which is remembered that they were enqueued here and how they ended; past it the
+   * oldest is forgotten. 0 to 10,000,000. Default 100,000.
+   */
+  readonly maxKnown?: number | undefined
+}
+
+/** The rules of {@link LiftOptions}. */
+export const LIFT_RULES = Object.freeze({
+  strategy: oneOf('roundRobin', ['balanced', 'roundRobin', 'hash', 'none']),
+  pollMs: milliseconds(5, 1, 60_000),
+  maxPollMs: milliseconds(500, 1, 60_000),
+  maxKnown: integer(100_000, 0, 10_000_000),
+}) satisfies OptionRules
+
+const CAPABILITIES: QueueCapabilities = Object.freeze({
+  delivery: 'at-most-once',
+  keyOrder: false,
+  ownership: false,
+  lanePriority: false,
+  commandPriority: false,
+  boost: 'none',
+  globalRate: Object.freeze([]),
+  globalConcurrency: false,
+  delay: false,
+  results: true,
+  durable: false,
+})
+
+/**
+ * Makes a {@link LeasedQueue} of a queue with the five members. It delivers at most once: what a
+ * worker has taken and not completed when its process dies is gone, and what was running when a
+ * thread died is dead. Results reach submitters that use the same lifted queue. What the five
+ * members cannot do is refused with `CORELANE_DEGRADED`: keys, delays, shared limits, dead
+ * commands, counts.
+ *
+ * @param queue - The least queue.
+ * @param options - All have defaults.
+ * @throws ConfigError `CORELANE_INVALID_OPTION`.
+ */
+export function liftQueue(queue: DistributedQueue, options?: LiftOptions): LeasedQueue {
+  checkWhole('numPartitions', queue.numPartitions, 1, PARTITION_COUNT_MAX)
+  checkName('workerId', queue.workerId)
+  return new LiftedQueue(queue, checkOptions<Required<LiftOptions>>('queue', options, LIFT_RULES))
+}
+
+function refuse(option: string, received: unknown, allowed: string): never {
+  throw laneError('CORELANE_DEGRADED', { option, received, allowed })
+}
+
+const NO_DEAD: DeadCommands = Object.freeze({
+  list: async () => refuse('dead commands', 'list', 'nothing with them'),
+  redrive: async () => refuse('dead commands', 'redrive', 'nothing with them'),
+  drop: async () => refuse('dead commands', 'drop', 'nothing with them'),
+})
+
+const NO_LIMITS: GlobalLimits = Object.freeze({
+  takePermits: async (_lane: string, { limit }: { readonly limit: number }) =>
+    refuse('a shared rate limit', limit, 'limits of each worker'),
+  takePlaces: async (_lane: string, max: number) =>
+    refuse('a shared concurrency', max, 'limits of each worker'),
+  dropPlaces: async () => refuse('a shared concurrency', 0, 'limits of each worker'),
+})
+
+class LiftedQueue implements LeasedQueue {
+  readonly strategy: PartitionStrategy
+  readonly capabilities: QueueCapabilities = CAPABILITIES
+  readonly leaseMs: number = LEASE_MS
+  readonly dead: DeadCommands = NO_DEAD
+  readonly limits: GlobalLimits = NO_LIMITS
+  readonly ownership: undefined = undefined
+  readonly #queue: DistributedQueue
+  readonly #polls: LiftedPolls
+  readonly #submits: LiftedSubmits
+  /** What this worker has, by fence. */
+  readonly #held = new Map<string, CommandEnvelope>()
+  #fences = 0
+  #isClosed = false
+
+  constructor(queue: DistributedQueue, options: Readonly<Required<LiftOptions>>) {
+    this.#queue = queue
+    this.strategy = options.strategy!
+    this.#submits = new LiftedSubmits(options.maxKnown!)
+    this.#polls = new LiftedPolls(
+      (partition) => this.#take(partition),
+      options.pollMs!,
+      Math.max(options.pollMs!, options.maxPollMs!),
+    )
+  }
+
+  get numPartitions(): number {
+    return this.#queue.numPartitions
+  }
+
+  get workerId(): string {
+    return this.#queue.workerId
+  }
+
+  async enqueue(envelope: CommandEnvelope): Promise<void> {
+    await this.enqueueMany([envelope])
+  }
+
+  async enqueueMany(envelopes: readonly CommandEnvelope[]): Promise<EnqueueStatus[]> {
+    this.#checkOpen()
+    checkWhole('the number of envelopes', envelopes.length, 1, BATCH_MAX)
+    const checked = envelopes.map((envelope) => checkEnvelope(envelope, this.numPartitions))
+    for (const { key } of checked) if (key !== undefined) refuse('a key', show(key), 'no keys')
+    const statuses: EnqueueStatus[] = []
+    for (const envelope of checked) statuses.push(await this.#enqueueOnce(envelope))
+    this.#polls.wake()
+    return statuses
+  }
+
+  async dequeue(partitionId: number): Promise<CommandEnvelope | null> {
+    this.#checkOpen()
+    checkWhole('partitionId', partitionId, 0, this.numPartitions - 1)
+    return (await this.#take(partitionId)) ?? null
+  }
+
+  async complete(result: CommandResult): Promise<void> {
+    this.#checkOpen()
+    await this.#end(result)
+  }
+
+  async lease(request: LeaseRequest): Promise<Delivery[]> {
+    this.#checkOpen()
+    checkLeaseRequest(request, this.numPartitions)
+    const taken = await this.#polls.take(request)
+    return taken.map((envelope) => {
+      const fence = `${this.workerId}.${++this.#fences}`
+      this.#held.set(fence, envelope)
+      return { envelope, fence, deliveries: 1, leasedUntilMs: nowMs() + LEASE_MS }
+    })
+  }
+
+  async extend(
+    deliveries: readonly Delivery[],
+  ): Promise<{ readonly lost: readonly string[]; readonly leasedUntilMs: number }> {
+    this.#checkOpen()
+    const fences = deliveries.map(({ fence }) => fence)
+    return {
+      lost: fences.filter((fence) => !this.#held.has(fence)),
+      leasedUntilMs: nowMs() + LEASE_MS,
+    }
+  }
+
+  async completeMany(
+    completions: readonly { readonly delivery: Delivery; readonly result: CommandResult }[],
+  ): Promise<SettleStatus[]> {
+    this.#checkOpen()
+    const statuses: SettleStatus[] = []
+    for (const { delivery, result } of completions) {
+      statuses.push(await this.#settle(delivery, () => this.#end(result)))
+    }
+    return statuses
+  }
+
+  async release(
+    deliveries: readonly Delivery[],
+    { reason, delayMs = 0 }: ReleaseOptions,
+  ): Promise<SettleStatus[]> {
+    this.#checkOpen()
+    if (delayMs > 0) refuse('a delay', `${delayMs} ms`, 'no delay')
+    const statuses: SettleStatus[] = []
+    for (const delivery of deliveries) {
+      const { envelope } = delivery
+      const retryCount = envelope.retryCount + (reason === 'retry' ? 1 : 0)
+      const giveBack = async (): Promise<void> => {
+        // Its run began and nobody knows how far it came: at most once means not again.
+        if (reason === 'crash') await this.#end(poisonedResult(envelope, 1, this.workerId))
+        else await this.#queue.enqueue(Object.freeze({ ...envelope, retryCount }))
+      }
+      statuses.push(await this.#settle(delivery, giveBack))
+    }
+    this.#polls.wake()
+    return statuses
+  }
+
+  async bury(delivery: Delivery, _reason: string, result: CommandResult): Promise<SettleStatus> {
+    this.#checkOpen()
+    return this.#settle(delivery, () => this.#end(result))
+  }
+
+  async announce(
+    submitter: string,
+    listener: (result: CommandResult) => void,
+  ): Promise<() => Promise<void>> {
+    this.#checkOpen()
+    checkName('submitter', submitter)
+    return this.#submits.listen(submitter, listener)
+  }
+
+  async look(commands: readonly CommandReference[]): Promise<CommandState[]> {
+    this.#checkOpen()
+    return commands.map(({ commandId }) => this.#submits.look(commandId))
+  }
+
+  async counts(): Promise<QueueCounts> {
+    return refuse('counts', 'a request', 'none')
+  }
+
+  /** Gives back what was taken from the queue and not given out. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    for (const envelope of await this.#polls.close()) await this.#queue.enqueue(envelope)
+  }
+
+  #checkOpen(): void {
+    if (this.#isClosed) throw laneError('CORELANE_CLOSED', { state: 'closed' })
+  }
+
+  async #enqueueOnce(envelope: CommandEnvelope): Promise<EnqueueStatus> {
+    if (this.#submits.knows(envelope.id)) return 'duplicate'
+    this.#submits.remember(envelope)
+    try {
+      await this.#queue.enqueue(envelope)
+    } catch (error) {
+      this.#submits.forget(envelope.id)
+      throw error
+    }
+    return 'accepted'
+  }
+
+  /** Takes the next command of a partition, past those that cannot be read. */
+  async #take(partitionId: number): Promise<CommandEnvelope | undefined> {
+    for (;;) {
+      const given = await this.#queue.dequeue(partitionId)
+      if (given === null || given === undefined) return undefined
+      try {
+        return this.#submits.remember(checkEnvelope(given, this.numPartitions))
+      } catch (error) {
+        await this.#refuse(given, partitionId, error as LaneError)
+      }
+    }
+  }
+
+  /** Ends what cannot be read as a failure, as far as it says what it is. */
+  async #refuse(given: object, partitionId: number, error: LaneError): Promise<void> {
+    const commandId = Object.hasOwn(given, 'id') ? (given as { id: unknown }).id : undefined
+    if (typeof commandId !== 'string' || !PORTABLE_NAME.test(commandId)) return
+    const { name, message, code } = error
+    await this.#end({
+      commandId,
+      partitionId,
+      workerId: this.workerId,
+      success: false,
+      error: { name, message, code },
+      retryCount: 0,
+      durationMs: 0,
+      completedAt: epochMs(),
+    })
+  }
+
+  /** Does what ends a delivery, if it is this worker's; it stays his if that fails. */
+  async #settle({ fence }: Delivery, act: () => Promise<void>): Promise<SettleStatus> {
+    const envelope = this.#held.get(fence)
+    if (envelope === undefined) return 'stale'
+    this.#held.delete(fence)
+    try {
+      await act()
+    } catch (error) {
+      this.#held.set(fence, envelope)
+      throw error
+    }
+    return 'done'
+  }
+
+  async #end(result: CommandResult): Promise<void> {
+    await this.#queue.complete(result)
+    this.#submits.end(result)
+  }
+}

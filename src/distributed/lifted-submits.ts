@@ -1,0 +1,106 @@
+// Lifted submits: what a lifted queue knows of the commands that went through it.
+// Thread: main.   Owns: their results as far as they ended here, and who is told.
+
+import type { CommandState } from './distributed-queue.ts'
+import type { CommandEnvelope, CommandResult } from './envelope.ts'
+
+interface Known {
+  readonly submitter: string | undefined
+  result: CommandResult | undefined
+}
+
+/** Commands that were enqueued or taken through one object. */
+export class LiftedSubmits {
+  readonly #maxKnown: number
+  /** By id, the oldest first. */
+  readonly #known = new Map<string, Known>()
+  readonly #listeners = new Map<string, Set<(result: CommandResult) => void>>()
+
+  /**
+   * @param maxKnown - Most that are remembered; the oldest goes first.
+   */
+  constructor(maxKnown: number) {
+    this.#maxKnown = maxKnown
+  }
+
+  /**
+   * Whether a command went through here.
+   *
+   * @param id - Of the command.
+   */
+  knows(id: string): boolean {
+    return this.#known.has(id)
+  }
+
+  /**
+   * Remembers a command.
+   *
+   * @param envelope - Enqueued or taken.
+   * @returns The same.
+   */
+  remember(envelope: CommandEnvelope): CommandEnvelope {
+    const { id, submitter } = envelope
+    if (this.#known.has(id)) return envelope
+    this.#known.set(id, { submitter, result: undefined })
+    if (this.#known.size > this.#maxKnown) {
+      for (const oldest of this.#known.keys()) {
+        this.#known.delete(oldest)
+        break
+      }
+    }
+    return envelope
+  }
+
+  /**
+   * Forgets a command: it was not enqueued after all.
+   *
+   * @param id - Of the command.
+   */
+  forget(id: string): void {
+    this.#known.delete(id)
+  }
+
+  /**
+   * Remembers how a command ended, and tells its submitter.
+   *
+   * @param result - How.
+   */
+  end(result: CommandResult): void {
+    const known = this.#known.get(result.commandId)
+    if (known === undefined) return
+    known.result = result
+    const listeners = known.submitter === undefined ? [] : this.#listeners.get(known.submitter)
+    for (const listener of listeners ?? []) queueMicrotask(() => listener(result))
+  }
+
+  /**
+   * What is known of a command.
+   *
+   * @param id - Of the command.
+   */
+  look(id: string): CommandState {
+    const known = this.#known.get(id)
+    if (known === undefined) return { state: 'unknown' }
+    const { result } = known
+    return result === undefined ? { state: 'pending' } : { state: 'ended', result }
+  }
+
+  /**
+   * Tells a submitter of results.
+   *
+   * @param submitter - Whose commands.
+   * @param listener - Called with each result.
+   * @returns Ends it.
+   */
+  listen(submitter: string, listener: (result: CommandResult) => void): () => Promise<void> {
+    const own = (result: CommandResult): void => listener(result)
+    const listeners = this.#listeners.get(submitter) ?? new Set()
+    this.#listeners.set(submitter, listeners.add(own))
+    return async () => {
+      listeners.delete(own)
+      if (listeners.size === 0 && this.#listeners.get(submitter) === listeners) {
+        this.#listeners.delete(submitter)
+      }
+    }
+  }
+}

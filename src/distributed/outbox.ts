@@ -1,0 +1,129 @@
+// Outbox: what must reach a queue, in batches, in order, and as often as it takes.
+// Thread: main.   Owns: what was not sent yet.
+// One call is under way at a time: what comes meanwhile makes up the next batch.
+
+import { ERRORS, type ErrorCode } from '../base/errors.ts'
+import { backoffMs, Pause } from './pause.ts'
+
+/** Its reactions run at the end of the current turn. */
+const TURN_END: Promise<void> = Promise.resolve()
+
+/** What an outbox works with. */
+export interface OutboxParts<Item> {
+  /** Whose it is: chance is drawn from this name. */
+  readonly owner: string
+  /** Most items of one call. */
+  readonly batchMax: number
+  /** Sends items, of which the answer to an earlier call may have been lost. */
+  readonly send: (items: readonly Item[]) => Promise<void>
+  /** An item was refused for what it is: to send it again would not help. */
+  readonly refused: (item: Item, error: unknown) => void
+  /** A call failed; it is repeated after a while. */
+  readonly failed: (error: unknown) => void
+  /** Whether an item is still to be sent. Default: all are. */
+  readonly isWanted?: (item: Item) => boolean
+}
+
+/**
+ * Whether a call failed because of what was sent, so that the same call cannot succeed later.
+ *
+ * @param error - What it rejected with.
+ */
+export function isRefusal(error: unknown): boolean {
+  const code = (error as { readonly code?: unknown } | null | undefined)?.code
+  return (
+    typeof code === 'string' && Object.hasOwn(ERRORS, code) && !ERRORS[code as ErrorCode].retryable
+  )
+}
+
+/** Sends what it is given. */
+export class Outbox<Item> {
+  readonly #parts: OutboxParts<Item>
+  readonly #pause = new Pause()
+  #waiting: Item[] = []
+  #underWay = 0
+  #isRunning = false
+  #isGivenUp = false
+  #idleWaiters: (() => void)[] = []
+
+  constructor(parts: OutboxParts<Item>) {
+    this.#parts = parts
+  }
+
+  /** Items that were not answered for yet. */
+  get size(): number {
+    return this.#waiting.length + this.#underWay
+  }
+
+  /**
+   * Sends an item at the end of this turn, with all others that come until then.
+   *
+   * @param item - The item.
+   */
+  add(item: Item): void {
+    this.#waiting.push(item)
+    if (this.#isRunning || this.#isGivenUp) return
+    this.#isRunning = true
+    void TURN_END.then(this.#run)
+  }
+
+  /** Resolves once everything was answered for, or nothing is tried any more. */
+  idle(): Promise<void> {
+    if (!this.#isRunning) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#idleWaiters.push(resolve)
+    })
+  }
+
+  /** Tries no more: what is under way may still arrive, the rest is left. */
+  giveUp(): void {
+    this.#isGivenUp = true
+    this.#pause.end()
+  }
+
+  readonly #run = async (): Promise<void> => {
+    while (this.#waiting.length > 0 && !this.#isGivenUp) {
+      const { batchMax } = this.#parts
+      let batch = this.#waiting
+      if (batch.length <= batchMax) this.#waiting = []
+      else {
+        this.#waiting = batch.slice(batchMax)
+        batch = batch.slice(0, batchMax)
+      }
+      this.#underWay = batch.length
+      await this.#deliver(batch)
+      this.#underWay = 0
+    }
+    this.#isRunning = false
+    for (const resolve of this.#idleWaiters.splice(0)) resolve()
+  }
+
+  async #deliver(items: readonly Item[]): Promise<void> {
+    const { owner, send, refused, failed, isWanted } = this.#parts
+    for (let failures = 1; ; failures++) {
+      if (isWanted !== undefined) items = items.filter(isWanted)
+      if (items.length === 0) return
+      try {
+        await send(items)
+        return
+      } catch (error) {
+        if (isRefusal(error)) {
+          if (items.length === 1) refused(items[0]!, error)
+          else await this.#divide(items)
+          return
+        }
+        failed(error)
+      }
+      if (this.#isGivenUp) return
+      await this.#pause.wait(backoffMs(failures, owner))
+      if (this.#isGivenUp) return
+    }
+  }
+
+  /** One of them is refused, and nobody says which. */
+  async #divide(items: readonly Item[]): Promise<void> {
+    const half = items.length >> 1
+    await this.#deliver(items.slice(0, half))
+    await this.#deliver(items.slice(half))
+  }
+}

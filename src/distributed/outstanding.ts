@@ -1,0 +1,160 @@
+// Outstanding: a command of a submitter's from submit until its promise is settled.
+// Thread: main.   Owns: the promise's resolvers.
+
+import { laneError } from '../base/errors.ts'
+import { type CommandInfo, commandInfo } from '../model/command.ts'
+import type { EnqueueStatus } from './distributed-queue.ts'
+import type { CommandEnvelope, CommandResult } from './envelope.ts'
+import { fromPortableError } from './portable-error.ts'
+
+/** Spans between two looks double up to so many times the first. */
+const LOOK_GROWTH_MAX = 32
+
+/** What `enqueue` tells. */
+export interface Enqueued {
+  readonly id: string
+  /** `duplicate` if the queue knew the id already: nothing was added. */
+  readonly status: EnqueueStatus
+}
+
+/** One command. */
+export class Outstanding {
+  readonly envelope: CommandEnvelope
+  readonly promise: Promise<unknown>
+  /** Whether its promise waits for its result, and not only until the queue has it. */
+  readonly wantsResult: boolean
+  isAccepted = false
+  isSettled = false
+  /** When it was submitted, monotonic milliseconds. */
+  readonly submittedAtMs: number
+  /** When it is to be looked up next, monotonic milliseconds. */
+  nextLookMs = Number.POSITIVE_INFINITY
+  #onSettled: (item: Outstanding) => void
+  #signal: AbortSignal | undefined
+  #onAbort: (() => void) | undefined
+  #lookSpanMs = 0
+  #resolve!: (value: unknown) => void
+  #reject!: (error: unknown) => void
+
+  /**
+   * @param envelope - The command.
+   * @param wantsResult - Whether its promise waits for its result.
+   * @param now - Monotonic milliseconds.
+   * @param onSettled - Called once, when its promise is settled.
+   */
+  constructor(
+    envelope: CommandEnvelope,
+    wantsResult: boolean,
+    now: number,
+    onSettled: (item: Outstanding) => void,
+  ) {
+    this.#onSettled = onSettled
+    this.envelope = envelope
+    this.wantsResult = wantsResult
+    this.submittedAtMs = now
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+  }
+
+  /**
+   * Lets a signal reject its promise.
+   *
+   * @param signal - Not aborted.
+   */
+  heed(signal: AbortSignal): void {
+    this.#signal = signal
+    this.#onAbort = () => {
+      const stage = this.isAccepted ? 'in the queue, where it stays' : 'on its way to the queue'
+      this.fail(laneError('CORELANE_ABORTED', { stage }, signal.reason))
+    }
+    signal.addEventListener('abort', this.#onAbort, { once: true })
+  }
+
+  /**
+   * The queue has it.
+   *
+   * @param status - Whether it had it before.
+   * @param now - Monotonic milliseconds.
+   * @param lookMs - When to look for the result first if none is announced.
+   */
+  accepted(status: EnqueueStatus, now: number, lookMs: number): void {
+    if (this.isSettled) return
+    this.isAccepted = true
+    if (!this.wantsResult) {
+      this.#settle()
+      this.#resolve({ id: this.envelope.id, status } satisfies Enqueued)
+      return
+    }
+    this.#lookSpanMs = lookMs
+    // A duplicate may have ended long ago, and then nothing is announced any more.
+    this.nextLookMs = status === 'duplicate' ? now : now + lookMs
+  }
+
+  /** The queue has lost it: it is to be enqueued again. */
+  lost(): void {
+    this.isAccepted = false
+    this.nextLookMs = Number.POSITIVE_INFINITY
+  }
+
+  /**
+   * It was looked up and has not ended.
+   *
+   * @param now - Monotonic milliseconds.
+   * @param lookMs - The first span between two looks.
+   */
+  lookedUp(now: number, lookMs: number): void {
+    this.#lookSpanMs = Math.min(this.#lookSpanMs * 2, lookMs * LOOK_GROWTH_MAX)
+    this.nextLookMs = now + this.#lookSpanMs
+  }
+
+  /**
+   * It has ended.
+   *
+   * @param result - How.
+   */
+  ended(result: CommandResult): void {
+    if (this.isSettled) return
+    this.#settle()
+    if (result.success) {
+      this.#resolve(result.value)
+      return
+    }
+    const error = fromPortableError(result.error)
+    const info = this.#infoOf(result)
+    Object.defineProperty(error, commandInfo, { value: info, configurable: true })
+    this.#reject(error)
+  }
+
+  /**
+   * Its promise rejects; what becomes of it in the queue is not known.
+   *
+   * @param error - Why.
+   */
+  fail(error: unknown): void {
+    if (this.isSettled) return
+    this.#settle()
+    this.#reject(error)
+  }
+
+  #settle(): void {
+    this.isSettled = true
+    if (this.#onAbort !== undefined) this.#signal!.removeEventListener('abort', this.#onAbort)
+    this.#onSettled(this)
+  }
+
+  #infoOf({ retryCount, durationMs, partitionId }: CommandResult): CommandInfo {
+    const { id, laneId, commandType, key } = this.envelope
+    return {
+      id,
+      lane: laneId,
+      type: commandType,
+      key,
+      attempt: retryCount + 1,
+      partition: partitionId,
+      startedAtMs: undefined,
+      durationMs,
+    }
+  }
+}

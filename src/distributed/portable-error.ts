@@ -1,0 +1,200 @@
+// Portable error: errors as plain data between machines, and back.
+// Thread: main.   Owns: nothing.
+// Must not: throw, whatever was thrown or came from a broker; rebuild anything but errors and data.
+
+import { ERRORS } from '../base/errors.ts'
+import { describe } from '../wire/describe.ts'
+import {
+  ERROR_DEPTH_MAX,
+  type ErrorRecord,
+  emptyRecord,
+  encodeError,
+  finishError,
+  startError,
+} from '../wire/error-codec.ts'
+import { isErrorValue } from '../wire/families.ts'
+import type { PortableError } from './envelope.ts'
+
+/** Longest text of an error that travels, in UTF-16 units; what is longer is cut. */
+const TEXT_MAX = 16_384
+
+/** Values within the members of an error that travel; what is more is left out. */
+const MEMBERS_MAX = 500
+
+const MEMBER_DEPTH_MAX = 8
+
+/** Members with a field of their own. */
+const FIELDS = new Set(['name', 'message', 'stack', 'cause', 'code', 'class'])
+
+/** Members that would change how an error behaves if a broker could set them. */
+function isReserved(key: string): boolean {
+  return FIELDS.has(key) || key in Error.prototype || key === 'then' || key === 'toJSON'
+}
+
+function cut(text: string): string {
+  return text.length > TEXT_MAX ? `${text.slice(0, TEXT_MAX)}…` : text
+}
+
+/** Counts down what may still be copied. */
+interface Budget {
+  left: number
+}
+
+/** A copy of plain data; anything else is described. */
+function plain(value: unknown, depth: number, budget: Budget): unknown {
+  if (typeof value === 'string') return cut(value)
+  if (value === null || typeof value === 'number' || typeof value === 'boolean') return value
+  if (typeof value !== 'object') return value === undefined ? undefined : `[${describe(value)}]`
+  try {
+    if (Array.isArray(value)) {
+      if (depth >= MEMBER_DEPTH_MAX) return `[${describe(value)}]`
+      const items: unknown[] = []
+      for (const item of value) {
+        if (--budget.left < 0) break
+        items.push(plain(item, depth + 1, budget) ?? null)
+      }
+      return items
+    }
+    const proto: unknown = Object.getPrototypeOf(value)
+    const isPlain = proto === Object.prototype || proto === null
+    if (isPlain && depth < MEMBER_DEPTH_MAX) return plainRecord(value, depth, budget)
+  } catch {
+    // A trap of a proxy.
+  }
+  return `[${describe(value)}]`
+}
+
+function plainRecord(value: object, depth: number, budget: Budget): Record<string, unknown> {
+  const copy: Record<string, unknown> = {}
+  for (const key of Object.keys(value)) {
+    if (--budget.left < 0) break
+    let member: unknown
+    try {
+      member = plain((value as Record<string, unknown>)[key], depth + 1, budget)
+    } catch {
+      member = '[a getter that throws]'
+    }
+    if (member === undefined || key === '__proto__') continue
+    copy[key] = member
+  }
+  return copy
+}
+
+function ownOf(record: ErrorRecord, budget: Budget): Record<string, unknown> | undefined {
+  const own: Record<string, unknown> = {}
+  for (const [key, member] of record.own ?? []) {
+    if (isReserved(key) && key !== 'code') continue
+    if (key === 'code' && typeof member === 'string') continue
+    if (--budget.left < 0) break
+    const copy = plain(member, 0, budget)
+    if (copy !== undefined) own[key] = copy
+  }
+  return Object.keys(own).length > 0 ? own : undefined
+}
+
+/**
+ * Makes plain data of what was thrown. Never throws.
+ *
+ * @param thrown - Anything; what is no error arrives as one that describes it, and as its own
+ * member `thrown` where it is plain data.
+ * @returns Data that JSON can carry.
+ */
+export function toPortableError(thrown: unknown): PortableError {
+  return portable(thrown, 0, { left: MEMBERS_MAX })
+}
+
+function portable(thrown: unknown, depth: number, budget: Budget): PortableError {
+  if (!isError(thrown)) {
+    const own = { thrown: plain(thrown, 0, budget) ?? null }
+    return { name: 'Error', message: `The handler threw ${describe(thrown)}`, own }
+  }
+  const record = emptyRecord()
+  encodeError(thrown, record, depth)
+  const code = record.own?.find(([key]) => key === 'code')?.[1]
+  const hasCause = Object.hasOwn(record, 'cause') && depth < ERROR_DEPTH_MAX
+  const own = ownOf(record, budget)
+  return {
+    name: cut(record.name),
+    message: cut(record.message),
+    ...(record.class === record.name ? {} : { class: record.class }),
+    ...(record.stack === undefined ? {} : { stack: cut(record.stack) }),
+    ...(typeof code === 'string' ? { code: cut(code) } : {}),
+    ...(own === undefined ? {} : { own }),
+    ...(hasCause ? { cause: portable(record.cause, depth + 1, budget) } : {}),
+  }
+}
+
+function isError(value: unknown): value is Error {
+  try {
+    return isErrorValue(value)
+  } catch {
+    return false
+  }
+}
+
+/**
+ * Rebuilds an error. Never throws, and nothing in the record can do more than fill members.
+ *
+ * @param record - From {@link toPortableError} of some machine, or from a broker that lies.
+ * @returns An error of the same class where that exists everywhere, with name, message, stack,
+ * code, cause and own members.
+ */
+export function fromPortableError(record: unknown): Error {
+  return rebuild(record, 0, { left: MEMBERS_MAX })
+}
+
+function rebuild(given: unknown, depth: number, budget: Budget): Error {
+  if (typeof given !== 'object' || given === null) {
+    return new Error(`A failure arrived that cannot be read: ${describe(given)}`)
+  }
+  const name = textIn(given, 'name') ?? 'Error'
+  const code = textIn(given, 'code')
+  const isOurs = code !== undefined && Object.hasOwn(ERRORS, code)
+  const stack = textIn(given, 'stack')
+  const record: ErrorRecord = {
+    class: isOurs ? 'LaneError' : (textIn(given, 'class') ?? name),
+    name,
+    message: textIn(given, 'message') ?? '',
+    ...(stack === undefined ? {} : { stack }),
+    own: ownIn(given, code, budget),
+  }
+  const cause = memberIn(given, 'cause')
+  if (cause !== undefined && depth < ERROR_DEPTH_MAX) {
+    record.cause = rebuild(cause, depth + 1, budget)
+  }
+  try {
+    const error = startError(record)
+    finishError(error, record)
+    return error
+  } catch (unreadable) {
+    return new Error(record.message, { cause: unreadable })
+  }
+}
+
+function ownIn(
+  given: object,
+  code: string | undefined,
+  budget: Budget,
+): [key: string, member: unknown][] {
+  const own: [string, unknown][] = code === undefined ? [] : [['code', code]]
+  const members = plain(memberIn(given, 'own'), 0, budget)
+  if (typeof members !== 'object' || members === null || Array.isArray(members)) return own
+  for (const [key, member] of Object.entries(members)) {
+    // What only a text may be, an engine or a person may have made a number of, as Node does.
+    if (!isReserved(key) || (key === 'code' && code === undefined)) own.push([key, member])
+  }
+  return own
+}
+
+function memberIn(given: object, key: string): unknown {
+  try {
+    return Object.hasOwn(given, key) ? (given as Record<string, unknown>)[key] : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function textIn(given: object, key: string): string | undefined {
+  const value = memberIn(given, key)
+  return typeof value === 'string' ? cut(value) : undefined
+}

@@ -1,0 +1,371 @@
+// Runner: has the deliveries of a worker run by its queue manager, and judges how they end.
+// Thread: main.   Owns: the runs. Each delivery leaves exactly one way.
+// Must not: talk to the queue (settlements, desks) or decide what is asked of it (lease loop).
+
+import { nowMs } from '../base/clock.ts'
+import { laneError, show } from '../base/errors.ts'
+import { takesKeys } from '../coordinator/partitioners.ts'
+import type { QueueManager } from '../coordinator/queue-manager.ts'
+import type { CommandOutcome } from '../model/command.ts'
+import { planLane } from '../model/lane.ts'
+import { lateError, termsOf } from './command-terms.ts'
+import type { Delivery, SettleStatus } from './distributed-queue.ts'
+import type { HeldCommand } from './held-command.ts'
+import { Holdings } from './holdings.ts'
+import type { LaneDesk } from './lane-desk.ts'
+import { toPortableError } from './portable-error.ts'
+import type { Settlements } from './settlements.ts'
+import { Throughput } from './throughput.ts'
+import { codeOf, judge, resultOf } from './verdict.ts'
+import { WorkerLane } from './worker-lane.ts'
+
+/** What has become of the commands of a worker. */
+export interface WorkerTally {
+  /** Deliveries taken. */
+  leased: number
+  /** Completed with what their handler gave. */
+  completed: number
+  /** Completed with a failure: they were late. */
+  failed: number
+  /** Given back to run again after a failure. */
+  retried: number
+  /** Put among the dead. */
+  buried: number
+  /** Given back because their thread died. */
+  crashed: number
+  /** Given back unstarted. */
+  returned: number
+  /** Leases that were given up or taken away. */
+  lost: number
+  /** Ends that came too late: the queue had given the command to another worker. */
+  stale: number
+  /** Ends that the queue took in no form. */
+  dropped: number
+}
+
+/** What a runner works with. */
+export interface RunnerParts {
+  readonly manager: QueueManager
+  readonly workerId: string
+  readonly lanes: readonly WorkerLane[]
+  readonly settlements: Settlements
+  /** Desks of the lanes of which all workers share a limit, by name of the lane. */
+  readonly desks: ReadonlyMap<string, LaneDesk>
+  /** Whether commands of one key run one at a time. */
+  readonly keepsKeyOrder: boolean
+  /** How many partitions the queue has. */
+  readonly partitions: number
+  /** So long before its end a lease is given up. */
+  readonly marginMs: number
+  /** Whether commands of a partition are given back instead of started. */
+  readonly isReturning: (partitionId: number) => boolean
+  /** It holds less than before. */
+  readonly progressed: () => void
+  /** Resolves once the threads that were ended have ended. */
+  readonly deaths: () => Promise<void>
+  /** Leases were lost. */
+  readonly lost: (held: readonly HeldCommand[], why: LossCause) => void
+  /** The manager takes nothing at the moment. */
+  readonly refused: (error: unknown) => void
+}
+
+/** Why a lease was lost: it could not be extended in time, or the queue says that it has ended. */
+export type LossCause = 'expired' | 'taken'
+
+/** Runs commands. */
+export class Runner {
+  readonly holdings: Holdings
+  readonly throughput: Throughput = new Throughput()
+  readonly tally: WorkerTally = {
+    leased: 0,
+    completed: 0,
+    failed: 0,
+    retried: 0,
+    buried: 0,
+    crashed: 0,
+    returned: 0,
+    lost: 0,
+    stale: 0,
+    dropped: 0,
+  }
+  readonly #parts: RunnerParts
+  readonly #lanes: ReadonlyMap<string, WorkerLane>
+  readonly #stray = new WorkerLane(planLane('stray', {}), false, undefined)
+  readonly #passesKeys: boolean
+  #submitted = 0
+  /** Those whose turn has come in this moment. */
+  #turns: HeldCommand[] = []
+  #idleWaiters: (() => void)[] = []
+
+  constructor(parts: RunnerParts) {
+    this.#parts = parts
+    this.holdings = new Holdings(parts.partitions, parts.keepsKeyOrder)
+    this.#lanes = new Map(parts.lanes.map((lane) => [lane.plan.name, lane]))
+    this.#passesKeys = takesKeys(parts.manager.partitioning.strategy)
+  }
+
+  /** Commands that the manager has, those included whose lease was given up. */
+  get submitted(): number {
+    return this.#submitted
+  }
+
+  /**
+   * Takes deliveries on.
+   *
+   * @param deliveries - Fresh from the queue.
+   */
+  take(deliveries: readonly Delivery[]): void {
+    if (this.holdings.size === 0) this.throughput.resume()
+    for (const delivery of deliveries) {
+      this.tally.leased++
+      const lane = this.#lanes.get(delivery.envelope.laneId) ?? this.#stray
+      const held = this.holdings.add(delivery, lane)
+      if (!held.isChained) this.#admit(held)
+    }
+  }
+
+  /**
+   * Gives a command to the manager.
+   *
+   * @param held - One whose turn it is, with whatever permit and place it needs.
+   */
+  submit(held: HeldCommand): void {
+    const { manager, marginMs, desks } = this.#parts
+    const { laneId, commandType, payload } = held.envelope
+    const now = nowMs()
+    if (now >= held.leasedUntilMs - marginMs) {
+      this.lose([held], 'expired')
+      return
+    }
+    const terms = termsOf(held, now, this.#passesKeys)
+    if (terms === 'late') this.#endLate(held)
+    else if (terms === 'permit') desks.get(laneId)!.putBack(held)
+    else {
+      held.stage = 'submitted'
+      this.#submitted++
+      manager.execute(laneId, commandType, payload, terms).then(
+        (outcome) => this.#ended(held, outcome as CommandOutcome),
+        (error: unknown) => this.#notAccepted(held, error),
+      )
+    }
+  }
+
+  /**
+   * Gives back what has not started.
+   *
+   * @param isMeant - Which. Default: everything.
+   */
+  giveBack(isMeant: (held: HeldCommand) => boolean = () => true): void {
+    for (const held of [...this.holdings.values()]) {
+      if (!isMeant(held)) continue
+      // Those behind another of their key follow when that has left, so that order is kept.
+      if (held.stage === 'waiting' && !held.isChained) this.#giveBack(held)
+      else if (held.stage === 'submitted') {
+        this.#parts.manager.withdraw(held.signal, 'its worker gives it back')
+      }
+    }
+  }
+
+  /**
+   * Ends what runs, and the threads that it runs on.
+   *
+   * @param reason - Why.
+   */
+  abortAll(reason: unknown): void {
+    for (const held of [...this.holdings.values()]) {
+      if (held.stage === 'submitted') held.abort(reason)
+    }
+  }
+
+  /**
+   * Gives up leases.
+   *
+   * @param all - Of these; those whose end is on its way to the queue are left to its judgement.
+   * @param why - Why.
+   */
+  lose(all: readonly HeldCommand[], why: LossCause): void {
+    const lost: HeldCommand[] = []
+    for (const held of all) {
+      if (held.stage === 'ended' || !this.#lose(held)) continue
+      lost.push(held)
+      // Nothing of its key may run here any more: this one may be running elsewhere by now. If the
+      // queue cannot be reached they cannot be given back either, and expire like this one.
+      for (const next of this.holdings.cut(held)) {
+        if (why === 'taken') this.#return(next)
+        else if (this.#lose(next)) lost.push(next)
+      }
+    }
+    if (lost.length === 0) return
+    this.#parts.lost(lost, why)
+    this.#progressed()
+  }
+
+  /**
+   * The queue knows how a delivery ended. May be told more than once.
+   *
+   * @param held - The delivery.
+   * @param status - Whether it was still this worker's.
+   */
+  settled(held: HeldCommand, status: SettleStatus): void {
+    if (!this.holdings.forget(held)) return
+    if (status === 'stale') this.tally.stale++
+    this.#progressed()
+  }
+
+  /** Resolves once nothing is held and the manager runs nothing of it. */
+  idle(): Promise<void> {
+    if (this.#isIdle) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#idleWaiters.push(resolve)
+    })
+  }
+
+  get #isIdle(): boolean {
+    return this.holdings.size === 0 && this.#submitted === 0
+  }
+
+  #progressed(): void {
+    this.#parts.progressed()
+    if (!this.#isIdle) return
+    for (const resolve of this.#idleWaiters.splice(0)) resolve()
+  }
+
+  /** It is its turn among those of its key. */
+  #admit(held: HeldCommand): void {
+    this.#turns.push(held)
+    if (this.#turns.length > 1) return
+    // One that ends at once lets the next of its key go on: a loop, since there may be thousands.
+    for (let i = 0; i < this.#turns.length; i++) this.#start(this.#turns[i]!)
+    this.#turns = []
+  }
+
+  #start(held: HeldCommand): void {
+    const { laneId, partitionId } = held.envelope
+    if (this.#parts.isReturning(partitionId)) this.#giveBack(held)
+    else if (held.lane === this.#stray) {
+      const allowed = [...this.#lanes.keys()].join(', ')
+      const error = laneError('CORELANE_UNKNOWN_LANE', { received: show(laneId), allowed })
+      this.#bury(held, 'unknown lane', error, 0)
+    } else {
+      const desk = this.#parts.desks.get(laneId)
+      if (desk === undefined) this.submit(held)
+      else desk.add(held)
+    }
+  }
+
+  /** The manager refused it at once. */
+  #notAccepted(held: HeldCommand, error: unknown): void {
+    const { laneId: lane, commandType: type, key } = held.envelope
+    const code = codeOf(error)
+    // The command is in order: it is the manager that can run nothing, now or for ever.
+    const isManagers =
+      code === 'CORELANE_CLOSED' ||
+      code === 'CORELANE_QUEUE_FULL' ||
+      code === 'CORELANE_PARTITION_LOST'
+    if (isManagers) this.#parts.refused(error)
+    const info = { id: '', lane, type, key, attempt: 1, partition: -1, durationMs: 0 }
+    this.#ended(held, { ok: false, error, info: { ...info, startedAtMs: undefined } })
+  }
+
+  #ended(held: HeldCommand, outcome: CommandOutcome): void {
+    const now = nowMs()
+    this.#submitted--
+    this.throughput.ended(now)
+    if (held.isLost) this.#progressed()
+    // After a freeze the lease may be over though nobody has looked yet.
+    else if (now >= held.leasedUntilMs) {
+      held.stage = 'waiting'
+      this.lose([held], 'expired')
+    } else if (held.aborted) {
+      // Nobody may have it while it still runs here.
+      void this.#parts.deaths().then(() => this.#giveBack(held))
+    } else if (outcome.ok) {
+      const { workerId, settlements } = this.#parts
+      const { value, info } = outcome
+      this.tally.completed++
+      settlements.complete(held, resultOf(held.envelope, workerId, info.durationMs, { value }))
+      this.#passOn(held)
+    } else this.#failed(held, outcome)
+  }
+
+  #failed(held: HeldCommand, { error, info }: CommandOutcome & { readonly ok: false }): void {
+    const { envelope, lane } = held
+    if (held.permitUntilMs > 0 && codeOf(error) === 'CORELANE_DEADLINE_EXCEEDED') {
+      // Its permit is over. Whether it is late as well is seen when it has the next.
+      held.stage = 'waiting'
+      if (this.#parts.isReturning(envelope.partitionId)) this.#giveBack(held)
+      else this.#parts.desks.get(envelope.laneId)!.putBack(held)
+      return
+    }
+    const verdict = judge(envelope, lane.plan, error, info)
+    if (verdict.end === 'bury') this.#bury(held, verdict.reason, error, info.durationMs)
+    else if (verdict.end === 'late') this.#endLate(held)
+    else if (verdict.reason === 'unstarted') this.#giveBack(held)
+    else if (verdict.reason === 'crash') {
+      this.tally.crashed++
+      this.#parts.settlements.release(held, 'crash')
+      this.#leaveWithRest(held)
+    } else {
+      this.tally.retried++
+      this.#parts.settlements.release(held, 'retry', verdict.delayMs)
+      this.#passOn(held)
+    }
+  }
+
+  #endLate(held: HeldCommand): void {
+    const { envelope } = held
+    const { workerId, settlements } = this.#parts
+    const error = lateError(held)
+    if (envelope.retryCount > 0) {
+      this.#bury(held, 'late', error, 0)
+      return
+    }
+    this.tally.failed++
+    settlements.complete(held, resultOf(envelope, workerId, 0, { error: toPortableError(error) }))
+    this.#passOn(held)
+  }
+
+  #bury(held: HeldCommand, reason: string, error: unknown, durationMs: number): void {
+    const { workerId, settlements } = this.#parts
+    this.tally.buried++
+    const failure = { error: toPortableError(error) }
+    settlements.bury(held, reason, resultOf(held.envelope, workerId, durationMs, failure))
+    this.#passOn(held)
+  }
+
+  #giveBack(held: HeldCommand): void {
+    this.#parts.desks.get(held.envelope.laneId)?.remove(held)
+    this.#return(held)
+    this.#leaveWithRest(held)
+  }
+
+  #return(held: HeldCommand): void {
+    this.tally.returned++
+    this.#parts.settlements.release(held, 'unstarted')
+  }
+
+  /** It keeps its place in the order of its key: those behind it go back behind it. */
+  #leaveWithRest(held: HeldCommand): void {
+    this.#parts.desks.get(held.envelope.laneId)?.ended(held, true)
+    for (const next of this.holdings.cut(held)) this.#return(next)
+  }
+
+  /** It has left its place in the order of its key: the next goes on. */
+  #passOn(held: HeldCommand): void {
+    this.#parts.desks.get(held.envelope.laneId)?.ended(held, true)
+    const next = this.holdings.passOn(held)
+    if (next !== undefined) this.#admit(next)
+  }
+
+  #lose(held: HeldCommand): boolean {
+    if (!this.holdings.forget(held)) return false
+    held.isLost = true
+    this.tally.lost++
+    const desk = this.#parts.desks.get(held.envelope.laneId)
+    desk?.remove(held)
+    // What runs may run on until its thread has ended: its place is left to expire.
+    desk?.ended(held, held.stage !== 'submitted')
+    if (held.stage === 'submitted') held.abort('its lease was lost')
+    return true
+  }
+}

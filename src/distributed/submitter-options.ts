@@ -1,0 +1,86 @@
+// Submitter options: what a submitter and a command for it are told, and the rules of both.
+// Thread: main.   Owns: nothing; data only.
+
+import { anything, boolean, integer, milliseconds, type OptionRules } from '../base/options.ts'
+import { COMMAND_RULES } from '../model/command.ts'
+import { PORTABLE_NAME } from './envelope.ts'
+import type { IncidentListener } from './incident.ts'
+
+/** Options of a submitter. All have defaults. */
+export interface SubmitterOptions {
+  /** Its name; results are announced under it. Default: a random one. */
+  readonly name?: string | undefined
+  /**
+   * Whether it does without what the queue cannot do of that which commands ask for, instead of
+   * refusing them. Default false.
+   */
+  readonly allowDegraded?: boolean | undefined
+  /**
+   * Commands that may be unanswered at once, 1 to 10^7; a submit beyond waits. Default 100,000.
+   */
+  readonly maxPending?: number | undefined
+  /**
+   * Age at which a command is looked up that no result was announced of, 10 to 2^31 - 1 ms. It is
+   * looked up again after two such spans, four, and so on up to 32. Default 1,000.
+   */
+  readonly sweepMs?: number | undefined
+  /**
+   * How long the queue may take to accept a command before it rejects. Default: as long as it
+   * takes.
+   */
+  readonly timeoutMs?: number | undefined
+  /** Told of what goes wrong and is dealt with. Default: nobody is. */
+  readonly onIncident?: IncidentListener | undefined
+}
+
+const NAME = '1 to 128 of A-Z a-z 0-9 . _ -'
+
+function isName(value: unknown): boolean {
+  return typeof value === 'string' && PORTABLE_NAME.test(value)
+}
+
+/** The rules of {@link SubmitterOptions}. */
+export const SUBMITTER_RULES = Object.freeze({
+  name: anything(undefined, NAME, isName),
+  allowDegraded: boolean(false),
+  maxPending: integer(100_000, 1, 10_000_000),
+  sweepMs: milliseconds(1_000, 10, 2 ** 31 - 1),
+  timeoutMs: milliseconds(undefined, 1, 2 ** 31 - 1),
+  onIncident: anything(undefined, 'a function', (value) => typeof value === 'function'),
+}) satisfies OptionRules
+
+/** Options of one command for a queue. */
+export interface SubmitOptions {
+  /** Names the command: the same id is the same command. Default: a random one. */
+  readonly id?: string | undefined
+  /**
+   * Commands with the same key run one at a time, in the order they were enqueued. Needs a queue
+   * whose strategy is `hash` or `none`.
+   */
+  readonly key?: string | undefined
+  /** Urgency within the lane: 0 (the most urgent) to 255. Default 128. */
+  readonly priority?: number | undefined
+  /** When it should have started, counted from now: 1 to 2^31 - 1 ms. */
+  readonly deadlineMs?: number | undefined
+  /**
+   * Rejects it with an AbortError. Once the queue has accepted it, it runs all the same. Default
+   * none.
+   */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** The rules of {@link SubmitOptions}. */
+export const SUBMIT_RULES = Object.freeze({
+  id: anything(undefined, NAME, isName),
+  key: COMMAND_RULES.key,
+  priority: COMMAND_RULES.priority,
+  deadlineMs: COMMAND_RULES.deadlineMs,
+  signal: COMMAND_RULES.signal,
+}) satisfies OptionRules
+
+/** A command for `enqueueMany`. */
+export interface NewCommand extends Omit<SubmitOptions, 'signal'> {
+  readonly lane: string
+  readonly type: string
+  readonly payload?: unknown
+}

@@ -1,0 +1,108 @@
+// Verdict: what becomes of a command whose run did not succeed on this worker.
+// Thread: main.   Owns: nothing; a decision from data.
+
+import { epochMs } from '../base/clock.ts'
+import { ERRORS, type ErrorCode, type LaneError } from '../base/errors.ts'
+import type { CommandInfo } from '../model/command.ts'
+import type { LanePlan } from '../model/lane.ts'
+import { isWorthRetrying, retryDelayMs } from '../model/retry.ts'
+import { stableHash } from '../schedule/hash.ts'
+import type { CommandEnvelope, CommandResult, PortableError } from './envelope.ts'
+
+/** How a command goes on. */
+export type Verdict =
+  /** It goes back to the queue. */
+  | { readonly end: 'release'; readonly reason: 'retry' | 'unstarted' | 'crash'; delayMs: number }
+  /** It failed for good, and is kept among the dead. */
+  | { readonly end: 'bury'; readonly reason: string }
+  /** It was not started by its deadline. */
+  | { readonly end: 'late' }
+
+const UNSTARTED: Verdict = { end: 'release', reason: 'unstarted', delayMs: 0 }
+const CRASHED: Verdict = { end: 'release', reason: 'crash', delayMs: 0 }
+
+/**
+ * The code of an error of corelane's.
+ *
+ * @param error - Anything.
+ */
+export function codeOf(error: unknown): ErrorCode | undefined {
+  const code = (error as { readonly code?: unknown } | null | undefined)?.code
+  return typeof code === 'string' && Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : undefined
+}
+
+/**
+ * Judges a failure.
+ *
+ * @param envelope - The command.
+ * @param lane - Its lane.
+ * @param error - What the manager says it ended with.
+ * @param info - Where and when.
+ */
+export function judge(
+  envelope: CommandEnvelope,
+  lane: LanePlan,
+  error: unknown,
+  info: CommandInfo,
+): Verdict {
+  if (info.startedAtMs === undefined) {
+    // The manager speaks, not the handler: that could at most hand on another command's failure.
+    switch (codeOf(error)) {
+      case 'CORELANE_PARTITION_LOST':
+        return (error as LaneError).details.started === true ? CRASHED : UNSTARTED
+      case 'CORELANE_ABORTED':
+      case 'CORELANE_COMMAND_DROPPED':
+      case 'CORELANE_CLOSED':
+      case 'CORELANE_QUEUE_FULL':
+        return UNSTARTED
+      case 'CORELANE_DEADLINE_EXCEEDED':
+        return { end: 'late' }
+      case 'CORELANE_UNKNOWN_TYPE':
+        return { end: 'bury', reason: 'unknown handler' }
+    }
+  }
+  const { retry } = lane
+  if (isOwnTimeout(envelope, error) && !retry.retryTimeouts) {
+    return { end: 'bury', reason: 'timed out' }
+  }
+  if (retry.retries === 0) return { end: 'bury', reason: 'failed' }
+  if (!isWorthRetrying(error, retry.retryable)) return { end: 'bury', reason: 'not retryable' }
+  if (envelope.retryCount >= retry.retries) return { end: 'bury', reason: 'retries spent' }
+  const failures = envelope.retryCount + 1
+  // Chance that is the same on every worker: a hash of the command and its attempt.
+  const chance = stableHash(`${envelope.id}/${failures}`) / 2 ** 32
+  return { end: 'release', reason: 'retry', delayMs: retryDelayMs(retry, failures, chance) }
+}
+
+/** Whether it is this command that timed out, and not one that its handler waited for. */
+function isOwnTimeout({ commandType, laneId }: CommandEnvelope, error: unknown): boolean {
+  if (codeOf(error) !== 'CORELANE_TIMEOUT') return false
+  const { details } = error as LaneError
+  return details.type === commandType && details.lane === laneId
+}
+
+/**
+ * The result of a run.
+ *
+ * @param envelope - The command.
+ * @param workerId - Who ran it.
+ * @param durationMs - How long it ran.
+ * @param outcome - What its handler gave, or what it failed with.
+ */
+export function resultOf(
+  envelope: CommandEnvelope,
+  workerId: string,
+  durationMs: number,
+  outcome: { readonly value: unknown } | { readonly error: PortableError },
+): CommandResult {
+  return {
+    commandId: envelope.id,
+    partitionId: envelope.partitionId,
+    workerId,
+    success: 'value' in outcome,
+    ...outcome,
+    retryCount: envelope.retryCount,
+    durationMs,
+    completedAt: epochMs(),
+  }
+}

@@ -1,0 +1,65 @@
+// Worker pool options: their rules.
+// Thread: main.   Owns: nothing; data only.
+
+import { anything, boolean, integer, milliseconds, type OptionRules } from '../base/options.ts'
+import type { IncidentListener } from './incident.ts'
+
+/** Options of a worker pool. All have defaults. */
+export interface WorkerPoolOptions {
+  /**
+   * Whether the pool does without what the queue cannot do of that which lanes ask for, instead of
+   * refusing to start. Default false.
+   */
+  readonly allowDegraded?: boolean | undefined
+  /** So much work is held beyond what runs, 0 to 10,000 ms by the measured rate. Default 35. */
+  readonly prefetchMs?: number | undefined
+  /** Most commands that are held, but for a few that are more urgent. 1 to 4,096. Default 2,048. */
+  readonly prefetchMax?: number | undefined
+  /** Names of the lanes to take commands of. Default: all lanes of the manager. */
+  readonly lanes?: readonly string[] | undefined
+  /** How many commands of a lane may run at once over all workers, by lane. Default: no bound. */
+  readonly globalConcurrency?: Readonly<Record<string, number>> | undefined
+  /** How long `drain` waits where it is not told, 0 to 2^31 - 1 ms. Default 30,000. */
+  readonly drainTimeoutMs?: number | undefined
+  /**
+   * How long `close` waits for threads to end that run something, and for the queue, 0 to 2^31 - 1
+   * ms. Default 2,000.
+   */
+  readonly closeTimeoutMs?: number | undefined
+  /** Told of what goes wrong and is dealt with. Default: nobody is. */
+  readonly onIncident?: IncidentListener | undefined
+}
+
+function isNames(value: unknown): boolean {
+  return (
+    Array.isArray(value) &&
+    value.length > 0 &&
+    value.every((name) => typeof name === 'string') &&
+    new Set(value).size === value.length
+  )
+}
+
+function isCounts(value: unknown): boolean {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    !Array.isArray(value) &&
+    Object.values(value).every((count) => Number.isInteger(count) && count >= 1 && count <= 65_536)
+  )
+}
+
+/** The rules of {@link WorkerPoolOptions}. */
+export const WORKER_POOL_RULES = Object.freeze({
+  allowDegraded: boolean(false),
+  prefetchMs: milliseconds(35, 0, 10_000),
+  prefetchMax: integer(2048, 1, 4096),
+  lanes: anything(undefined, 'an array of different lane names', isNames),
+  globalConcurrency: anything(
+    Object.freeze({}),
+    'an object of integers from 1 to 65536 by lane name',
+    isCounts,
+  ),
+  drainTimeoutMs: milliseconds(30_000, 0, 2 ** 31 - 1),
+  closeTimeoutMs: milliseconds(2_000, 0, 2 ** 31 - 1),
+  onIncident: anything(undefined, 'a function', (value) => typeof value === 'function'),
+}) satisfies OptionRules

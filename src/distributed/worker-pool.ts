@@ -1,0 +1,336 @@
+// Worker pool: the public face of a worker; wiring, and its life from start to close.
+// Thread: main.   Owns: the state of the pool and the instances of its parts.
+
+import { randomUUID } from 'node:crypto'
+import { laneError } from '../base/errors.ts'
+import { checkGiven, checkOptions } from '../base/options.ts'
+import { DRAIN_RULES } from '../coordinator/options.ts'
+import type { QueueManager } from '../coordinator/queue-manager.ts'
+import type { DistributedQueue, LeasedQueue } from './distributed-queue.ts'
+import type { HeldCommand } from './held-command.ts'
+import { type IncidentListener, incidentTeller } from './incident.ts'
+import { LaneDesk } from './lane-desk.ts'
+import { LeaseKeeper, leaseMarginMs } from './lease-keeper.ts'
+import { LeaseLoop } from './lease-loop.ts'
+import { leasedQueueOf } from './leased-queue-of.ts'
+import { PartitionClaims } from './partition-claims.ts'
+import { Pause, turn } from './pause.ts'
+import { type LossCause, Runner, type WorkerTally } from './runner.ts'
+import { Settlements } from './settlements.ts'
+import { chooseLanes, type WorkerLane } from './worker-lane.ts'
+import { WORKER_POOL_RULES, type WorkerPoolOptions } from './worker-pool-options.ts'
+
+/** How long nothing is leased after the manager has refused a command. */
+const MANAGER_REST_MS = 250
+
+/** How often it is looked whether threads that were ended have ended. */
+const DEATH_POLL_MS = 5
+
+/** Where a worker pool is in its life. */
+export type WorkerPoolState = 'created' | 'running' | 'draining' | 'closed'
+
+/** A worker pool at one moment. */
+export interface WorkerPoolStats extends Readonly<WorkerTally> {
+  readonly state: WorkerPoolState
+  /** Deliveries it has: they wait, run, or are about to be completed or given back. */
+  readonly held: number
+  /** Commands that the manager has. */
+  readonly submitted: number
+  /** Commands that wait for another of their key. */
+  readonly chained: number
+  /** Ends that the queue has not answered for. */
+  readonly unsettled: number
+  /** How many commands it would have at the measured rate. */
+  readonly target: number
+  /** Commands ended in a second, by a moving average. */
+  readonly perSecond: number
+  /** Partitions that are this worker's alone; undefined where partitions have no owners. */
+  readonly ownedPartitions: number | undefined
+}
+
+/**
+ * Takes commands out of a distributed queue, has a queue manager run them, and tells the queue how
+ * they ended. Any number of pools on any number of machines share a queue.
+ */
+export class WorkerPool {
+  readonly #queue: LeasedQueue
+  readonly #manager: QueueManager
+  readonly #options: Readonly<WorkerPoolOptions>
+  readonly #tell: IncidentListener
+  readonly #lanes: readonly WorkerLane[]
+  readonly #desks: ReadonlyMap<string, LaneDesk>
+  readonly #settlements: Settlements
+  readonly #runner: Runner
+  readonly #claims: PartitionClaims
+  readonly #keeper: LeaseKeeper
+  readonly #loop: LeaseLoop
+  #state: WorkerPoolState = 'created'
+  /** Whether nothing is waited for any more. */
+  #isOver = false
+  #starting: Promise<void> | undefined
+  #draining: Promise<void> | undefined
+  #closing: Promise<void> | undefined
+
+  /**
+   * @param queue - What to take commands from. One of five members is lifted: it delivers at most
+   * once. The pool does not close it.
+   * @param manager - What runs them; {@link WorkerPool.start} starts it. The pool does not close
+   * it.
+   * @param options - All have defaults.
+   * @throws ConfigError `CORELANE_INVALID_OPTION`, `CORELANE_UNKNOWN_LANE`, `CORELANE_DEGRADED` if
+   * a lane asks for what the queue cannot do.
+   */
+  constructor(
+    queue: DistributedQueue,
+    // biome-ignore lint/suspicious/noExplicitAny: a manager of whatever handler module.
+    manager: QueueManager<any>,
+    options?: WorkerPoolOptions,
+  ) {
+    const checked = checkOptions<WorkerPoolOptions>('WorkerPool', options, WORKER_POOL_RULES)
+    this.#queue = leasedQueueOf(queue)
+    this.#manager = manager
+    this.#options = checked
+    this.#tell = incidentTeller(checked.onIncident)
+    this.#lanes = chooseLanes(this.#manager.lanes, this.#queue, {
+      lanes: checked.lanes,
+      globalConcurrency: checked.globalConcurrency!,
+      allowDegraded: checked.allowDegraded!,
+    })
+    this.#settlements = new Settlements({
+      queue: this.#queue,
+      settled: (held, status) => this.#runner.settled(held, status),
+      dropped: (held, error) => this.#dropped(held, error),
+      failed: this.#failed,
+    })
+    this.#desks = this.#createDesks()
+    this.#runner = this.#createRunner()
+    this.#claims = new PartitionClaims({
+      queue: this.#queue,
+      runner: () => this.#runner,
+      isAskedFor: (partitionId) => this.#loop.isAskingFor(partitionId),
+      changed: () => this.#loop.interrupt(),
+      failed: this.#failed,
+    })
+    this.#keeper = new LeaseKeeper({
+      queue: this.#queue,
+      runner: this.#runner,
+      renew: this.#renew,
+      heldUp: () => this.#tell({ what: 'loop-held-up' }),
+      failed: this.#failed,
+    })
+    this.#loop = this.#createLoop()
+  }
+
+  /**
+   * Starts the manager and takes commands. From then on the process is kept alive until
+   * {@link WorkerPool.drain} or {@link WorkerPool.close}.
+   *
+   * @returns Once the manager is ready. Calling it again gives the same promise.
+   * @throws (as a rejection) ConfigError `CORELANE_HANDLERS_FAILED`; ClosedError
+   * `CORELANE_WORKER_CLOSED` after `drain` or `close`.
+   */
+  start(): Promise<void> {
+    this.#starting ??= this.#start()
+    return this.#starting
+  }
+
+  /**
+   * Takes no more, gives back what has not started, and lets what runs finish.
+   *
+   * @param timeoutMs - How long to wait, in milliseconds. Default: `drainTimeoutMs`.
+   * @throws (as a rejection) LaneError `CORELANE_DRAIN_TIMEOUT`: what is left goes on until `close`.
+   */
+  async drain(timeoutMs: number = this.#options.drainTimeoutMs!): Promise<void> {
+    checkGiven('drain', { timeoutMs }, DRAIN_RULES)
+    this.#draining ??= this.#drain()
+    const limit = new Pause()
+    const isOver = await Promise.race([
+      this.#draining.then(() => false),
+      limit.wait(timeoutMs).then(() => true),
+    ])
+    limit.end()
+    if (!isOver) return
+    const { held, submitted } = this.stats()
+    const left = `${submitted} running, ${held - Math.min(held, submitted)} to be settled`
+    throw laneError('CORELANE_DRAIN_TIMEOUT', { timeoutMs, left })
+  }
+
+  /**
+   * Ends the pool: takes no more, ends the threads of what runs, and gives everything back. Drain
+   * it first, so that nothing has to run again. The manager and the queue stay open.
+   *
+   * @returns Once the queue knows, or after `closeTimeoutMs`. Calling it again gives the same
+   * promise.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  /** Drains, at most for `drainTimeoutMs`, and closes. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      await this.drain()
+    } finally {
+      await this.close()
+    }
+  }
+
+  /** What it holds, and what has become of what it has taken. */
+  stats(): WorkerPoolStats {
+    const { holdings, submitted, tally, throughput } = this.#runner
+    return {
+      state: this.#state,
+      held: holdings.size,
+      submitted,
+      chained: holdings.chained,
+      unsettled: this.#settlements.size,
+      target: this.#loop.target,
+      perSecond: throughput.perMs * 1000,
+      ownedPartitions: this.#claims.ownedCount,
+      ...tally,
+    }
+  }
+
+  #createDesks(): Map<string, LaneDesk> {
+    const queue = this.#queue
+    const desks = new Map<string, LaneDesk>()
+    for (const lane of this.#lanes) {
+      if (lane.rate === undefined && lane.places === undefined) continue
+      const desk = new LaneDesk({
+        queue,
+        lane,
+        name: randomUUID(),
+        startsWithin: (ms) => this.#capacity + ms * this.#runner.throughput.perMs,
+        submit: (held) => this.#runner.submit(held),
+        failed: this.#failed,
+      })
+      desks.set(lane.plan.name, desk)
+    }
+    return desks
+  }
+
+  #createRunner(): Runner {
+    const { capabilities, leaseMs, numPartitions, workerId } = this.#queue
+    return new Runner({
+      manager: this.#manager,
+      workerId,
+      lanes: this.#lanes,
+      settlements: this.#settlements,
+      desks: this.#desks,
+      keepsKeyOrder: capabilities.keyOrder,
+      partitions: numPartitions,
+      marginMs: leaseMarginMs(leaseMs),
+      isReturning: (partitionId) =>
+        this.#state !== 'running' || this.#claims.isReturning(partitionId),
+      progressed: () => {
+        this.#claims.check()
+        this.#loop.progressed()
+      },
+      deaths: () => this.#deaths(),
+      lost: this.#lost,
+      refused: (error) => {
+        this.#tell({ what: 'manager-refused', error })
+        this.#loop.rest(MANAGER_REST_MS)
+      },
+    })
+  }
+
+  #createLoop(): LeaseLoop {
+    return new LeaseLoop({
+      queue: this.#queue,
+      runner: this.#runner,
+      keeper: this.#keeper,
+      claims: this.#claims,
+      lanes: this.#lanes,
+      capacity: this.#capacity,
+      prefetchMs: this.#options.prefetchMs!,
+      prefetchMax: this.#options.prefetchMax!,
+      failed: this.#failed,
+    })
+  }
+
+  /** Handlers that can run at once. */
+  get #capacity(): number {
+    const { count, concurrency } = this.#manager.partitioning
+    return count * concurrency
+  }
+
+  async #start(): Promise<void> {
+    this.#refuseUnlessNew()
+    await this.#manager.start()
+    this.#refuseUnlessNew()
+    this.#state = 'running'
+    this.#keeper.start()
+    await this.#claims.beat()
+    if (this.#state === 'running') this.#loop.start()
+  }
+
+  #refuseUnlessNew(): void {
+    const { state } = this.stats()
+    if (state !== 'created') throw laneError('CORELANE_WORKER_CLOSED', { state })
+  }
+
+  async #drain(): Promise<void> {
+    if (this.#state === 'closed') return
+    this.#state = 'draining'
+    const stopped = this.#loop.stop()
+    this.#runner.giveBack()
+    await stopped
+    await this.#runner.idle()
+    await this.#claims.leave()
+    this.#keeper.stop()
+  }
+
+  async #close(): Promise<void> {
+    const wasRunning = this.#state === 'running' || this.#state === 'draining'
+    this.#state = 'closed'
+    if (!wasRunning) return
+    const limit = new Pause()
+    await Promise.race([this.#giveUpAll(), limit.wait(this.#options.closeTimeoutMs!)])
+    limit.end()
+    this.#isOver = true
+    this.#settlements.giveUp()
+    for (const desk of this.#desks.values()) desk.giveUp()
+    this.#keeper.stop()
+  }
+
+  /** Resolves once no thread runs what nobody waits for any more. */
+  async #deaths(): Promise<void> {
+    const pause = new Pause()
+    const isAlive = () =>
+      this.#manager.stats().partitions.some((each) => each.abandoned + each.condemned > 0)
+    while (isAlive() && !this.#isOver) await pause.wait(DEATH_POLL_MS)
+  }
+
+  /** Ends what runs and gives everything back; whoever waits for it may stop waiting. */
+  async #giveUpAll(): Promise<void> {
+    const stopped = this.#loop.stop()
+    this.#runner.giveBack()
+    // What was given back has been told of by the end of the turn; the rest runs.
+    await turn()
+    this.#runner.abortAll('its worker was closed')
+    await stopped
+    await this.#runner.idle()
+    await Promise.all([...this.#desks.values()].map((desk) => desk.close()))
+    await this.#claims.leave()
+  }
+
+  readonly #renew = (): void => {
+    void this.#claims.beat()
+    for (const desk of this.#desks.values()) void desk.keep()
+  }
+
+  readonly #failed = (error: unknown): void => this.#tell({ what: 'queue-failed', error })
+
+  readonly #lost = (held: readonly HeldCommand[], why: LossCause): void => {
+    const commandIds = held.map(({ envelope }) => envelope.id)
+    this.#tell({ what: why === 'expired' ? 'leases-expired' : 'leases-taken', commandIds })
+  }
+
+  #dropped(held: HeldCommand, error: unknown): void {
+    this.#runner.tally.dropped++
+    this.#tell({ what: 'end-dropped', error, commandIds: [held.envelope.id] })
+    this.#runner.settled(held, 'done')
+  }
+}

@@ -1,0 +1,245 @@
+// Goal: a queue of five members that is lifted keeps as much of the contract as it claims, and
+// refuses the rest. Method: the published suite on the least queue that there can be, and what is
+// special about lifting by hand.
+
+import { type CommandEnvelope, type DistributedQueue, liftQueue } from 'corelane'
+import { leftOutOfContract, type QueueContractOptions, queueContract } from 'corelane/testing'
+import { expect, test } from 'vitest'
+import { failure, until, within } from '../support/deadline.ts'
+
+/** The least queue: a list for each partition. */
+class ListQueue implements DistributedQueue {
+  readonly workerId: string
+  readonly numPartitions: number
+  readonly lists: CommandEnvelope[][]
+  readonly completed: string[] = []
+  asked = 0
+
+  constructor(workerId = 'w1', lists: CommandEnvelope[][] = [[], []]) {
+    this.workerId = workerId
+    this.lists = lists
+    this.numPartitions = lists.length
+  }
+
+  async enqueue(envelope: CommandEnvelope): Promise<void> {
+    this.lists[envelope.partitionId]!.push(envelope)
+  }
+
+  async dequeue(partitionId: number): Promise<CommandEnvelope | null> {
+    this.asked++
+    return this.lists[partitionId]!.shift() ?? null
+  }
+
+  async complete({ commandId, success, error }: { commandId: string } & Ended): Promise<void> {
+    this.completed.push(`${commandId} ${success} ${error?.code ?? ''}`.trim())
+  }
+}
+
+interface Ended {
+  readonly success: boolean
+  readonly error?: { readonly code?: string | undefined } | undefined
+}
+
+const brokers = new Map<string, CommandEnvelope[][]>()
+const engine: QueueContractOptions = {
+  carriesClones: true,
+  capabilities: liftQueue(new ListQueue()).capabilities,
+  open: async ({ queue, workerId, strategy, numPartitions }) => {
+    const lists = brokers.get(queue) ?? Array.from({ length: numPartitions }, () => [])
+    brokers.set(queue, lists)
+    return liftQueue(new ListQueue(workerId, lists), { strategy })
+  },
+}
+
+for (const { name, run } of queueContract(engine)) test.concurrent(name, run)
+
+test('what it does not claim is listed with what it would take', () => {
+  const leftOut = leftOutOfContract(engine)
+  expect(leftOut.length).toBeGreaterThan(40)
+  expect(leftOut.filter(({ needs }) => needs.length === 0)).toEqual([])
+  expect(leftOut.find(({ name }) => name.startsWith('permits keep'))?.needs).toEqual(['rates'])
+})
+
+let count = 0
+
+function envelope(members: Partial<CommandEnvelope> = {}): CommandEnvelope {
+  const id = `c${count++}`
+  const rest = { laneId: 'lane', partitionId: 0, retryCount: 0, createdAt: 1, version: 1 }
+  return { id, commandType: 'work', ...rest, ...members }
+}
+
+const request = {
+  partitions: [0, 1],
+  lanes: [{ laneId: 'lane', max: 10, priority: 5, boost: [] }],
+  max: 10,
+  waitMs: 0,
+}
+
+test('it delivers at most once and says so', async () => {
+  const least = new ListQueue()
+  const queue = liftQueue(least)
+  expect(queue.capabilities).toMatchObject({ delivery: 'at-most-once', delay: false })
+  await queue.enqueue(envelope({ id: 'lost' }))
+  const [delivery] = await queue.lease(request)
+  expect(await queue.release([delivery!], { reason: 'crash' })).toEqual(['done'])
+  expect(await queue.lease(request)).toEqual([])
+  expect(least.completed).toEqual(['lost false CORELANE_POISONED'])
+})
+
+test('what it cannot do is refused', async () => {
+  const queue = liftQueue(new ListQueue(), { strategy: 'hash' })
+  await queue.enqueue(envelope())
+  const [delivery] = await queue.lease(request)
+  const reference = { commandId: delivery!.envelope.id, partitionId: 0 }
+  const refusals = {
+    key: queue.enqueue(envelope({ key: 'k' })),
+    delay: queue.release([delivery!], { reason: 'retry', delayMs: 5 }),
+    rate: queue.limits.takePermits('lane', { limit: 1, windowMs: 1 }, 1),
+    places: queue.limits.takePlaces('lane', 1, ['a']),
+    list: queue.dead.list(),
+    redrive: queue.dead.redrive([reference]),
+    drop: queue.dead.drop([reference]),
+    counts: queue.counts(),
+  }
+  for (const [what, refusal] of Object.entries(refusals)) {
+    expect((await failure(refusal, what)).code, what).toBe('CORELANE_DEGRADED')
+  }
+  expect((await queue.extend([delivery!])).lost).toEqual([])
+})
+
+test('commands of lanes that are not wanted wait for who wants them', async () => {
+  const queue = liftQueue(new ListQueue())
+  await queue.enqueueMany([
+    envelope({ laneId: 'other', id: 'first' }),
+    envelope({ id: 'second' }),
+    envelope({ laneId: 'other', id: 'third' }),
+  ])
+  const given = await queue.lease(request)
+  expect(given.map((delivery) => delivery.envelope.id)).toEqual(['second'])
+  const lanes = [{ laneId: 'other', max: 5, priority: 5, boost: [] }]
+  const others = await queue.lease({ ...request, lanes })
+  expect(others.map((delivery) => delivery.envelope.id)).toEqual(['first', 'third'])
+})
+
+test('close gives back what was taken and not given out', async () => {
+  const least = new ListQueue()
+  const queue = liftQueue(least)
+  await queue.enqueueMany([envelope({ laneId: 'other', id: 'kept' }), envelope()])
+  expect(await queue.lease(request)).toHaveLength(1)
+  expect(least.lists[0]).toEqual([])
+  await queue.close()
+  expect(least.lists[0]!.map(({ id }) => id)).toEqual(['kept'])
+})
+
+test('a wait that is closed while the queue answers gives the command back', async () => {
+  const least = new ListQueue()
+  let answer = (): void => {}
+  const dequeue = least.dequeue.bind(least)
+  least.dequeue = (partitionId) =>
+    new Promise((resolve) => {
+      answer = () => resolve(dequeue(partitionId))
+    })
+  const queue = liftQueue(least)
+  await queue.enqueue(envelope({ id: 'late' }))
+  const waiting = queue.lease({ ...request, partitions: [0], waitMs: 1000 })
+  const closed = queue.close()
+  answer()
+  expect(await within(waiting, 'the wait')).toEqual([])
+  await within(closed, 'close')
+  expect(least.lists[0]!.map(({ id }) => id)).toEqual(['late'])
+})
+
+test('an empty queue is asked more and more seldom', async () => {
+  const least = new ListQueue()
+  const queue = liftQueue(least, { pollMs: 10, maxPollMs: 80 })
+  expect(await queue.lease({ ...request, partitions: [0], waitMs: 300 })).toEqual([])
+  // After 0, 10, 30, 70, 150, 230 and 300 ms: a machine that is busy asks less often.
+  expect(least.asked).toBeGreaterThanOrEqual(3)
+  expect(least.asked).toBeLessThanOrEqual(7)
+})
+
+test('what another process enqueues is found, though nobody tells', async () => {
+  const least = new ListQueue()
+  const queue = liftQueue(least)
+  const waiting = queue.lease({ ...request, waitMs: 10_000 })
+  await until(() => least.asked > 4, 'it asks')
+  least.lists[1]!.push(envelope({ id: 'silent', partitionId: 1 }))
+  const [delivery] = await within(waiting, 'the command')
+  expect(delivery!.envelope.id).toBe('silent')
+})
+
+test('what cannot be read ends as a failure if it has an id, and hurts nobody', async () => {
+  const least = new ListQueue()
+  const strange = [{ id: 'half' }, { id: '../etc' }, 'text', 7, { ...envelope(), laneId: '{x}' }]
+  least.lists[0]!.push(...(strange as CommandEnvelope[]), envelope({ id: 'good' }))
+  const queue = liftQueue(least)
+  const given = await queue.lease(request)
+  expect(given.map((delivery) => delivery.envelope.id)).toEqual(['good'])
+  expect(least.completed[0]).toBe('half false CORELANE_INVALID_ENVELOPE')
+  expect(least.completed).toHaveLength(2)
+})
+
+test('a completion that the queue refused can be repeated', async () => {
+  const least = new ListQueue()
+  const queue = liftQueue(least)
+  await queue.enqueue(envelope({ id: 'twice' }))
+  const [delivery] = await queue.lease(request)
+  const complete = least.complete.bind(least)
+  least.complete = async () => {
+    throw new Error('no connection')
+  }
+  const result = {
+    commandId: 'twice',
+    partitionId: 0,
+    workerId: 'w1',
+    success: true,
+    retryCount: 0,
+    durationMs: 1,
+    completedAt: 1,
+  }
+  const completion = [{ delivery: delivery!, result }]
+  expect((await failure(queue.completeMany(completion), 'completion')).message).toBe(
+    'no connection',
+  )
+  least.complete = complete
+  expect(await queue.completeMany(completion)).toEqual(['done'])
+  expect(await queue.completeMany(completion)).toEqual(['stale'])
+})
+
+test('an enqueue that the queue refused can be repeated', async () => {
+  const least = new ListQueue()
+  const queue = liftQueue(least)
+  const enqueue = least.enqueue.bind(least)
+  least.enqueue = async () => {
+    throw new Error('no connection')
+  }
+  const command = envelope()
+  await failure(queue.enqueueMany([command]), 'enqueue')
+  expect(await queue.look([{ commandId: command.id, partitionId: 0 }])).toEqual([
+    { state: 'unknown' },
+  ])
+  least.enqueue = enqueue
+  expect(await queue.enqueueMany([command])).toEqual(['accepted'])
+  expect(await queue.enqueueMany([command])).toEqual(['duplicate'])
+})
+
+test('what is remembered is bounded', async () => {
+  const queue = liftQueue(new ListQueue(), { maxKnown: 2 })
+  const commands = [envelope(), envelope(), envelope()]
+  await queue.enqueueMany(commands)
+  const states = await queue.look(commands.map(({ id }) => ({ commandId: id, partitionId: 0 })))
+  expect(states.map(({ state }) => state)).toEqual(['unknown', 'pending', 'pending'])
+})
+
+test.each([
+  [{ pollMs: 0 }, 'pollMs'],
+  [{ strategy: 'custom' as const }, 'strategy'],
+  [{ maxKnown: -1 }, 'maxKnown'],
+])('bad options are refused: %o', (options, option) => {
+  expect(() => liftQueue(new ListQueue(), options)).toThrow(option)
+})
+
+test('a queue without partitions or with a bad name is refused', () => {
+  expect(() => liftQueue(new ListQueue('w1', []))).toThrow('numPartitions')
+  expect(() => liftQueue(new ListQueue('{w}'))).toThrow('workerId')
+})
