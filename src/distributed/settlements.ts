@@ -108,7 +108,8 @@ export class Settlements {
    */
   release(held: HeldCommand, reason: ReleaseReason, delayMs = 0): void {
     held.stage = 'ended'
-    this.#releases.add({ held, reason, delayMs })
+    const { delay } = this.#parts.queue.capabilities
+    this.#releases.add({ held, reason, delayMs: delay ? delayMs : 0 })
   }
 
   /**

@@ -122,7 +122,8 @@ export class WorkerPool {
   }
 
   /**
-   * Starts the manager and takes commands.
+   * Starts the manager and takes commands. From then on the process is kept alive until
+   * {@link WorkerPool.drain} or {@link WorkerPool.close}.
    *
    * @returns Once the manager is ready. Calling it again gives the same promise.
    * @throws (as a rejection) ConfigError `CORELANE_HANDLERS_FAILED`; ClosedError
@@ -278,6 +279,7 @@ export class WorkerPool {
     await stopped
     await this.#runner.idle()
     await this.#claims.leave()
+    this.#keeper.stop()
   }
 
   async #close(): Promise<void> {
