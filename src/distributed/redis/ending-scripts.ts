@@ -31,36 +31,38 @@ export const COMPLETE: Script = script(
   'complete',
   `${HELD}
 -- KEYS: the streams, then the key of each command. ARGV: consumer, time to live of results, whether this
--- is asked again, streams, channels, the channels, then of each command: stream, entry, counter,
--- channel (0: none), result. Returns 1 for each that counts.
-local streams, channels = tonumber(ARGV[4]), tonumber(ARGV[5])
+-- is asked again, streams, of each command stream, entry, counter and channel (0: none), the results one
+-- after the other, each with its length before it, the channels. Returns 1 for each that counts.
+local consumer, ttl, isRepeat, results = ARGV[1], ARGV[2], ARGV[3] == '1', ARGV[6]
 local statuses, ended, frames = {}, {}, {}
-local at = 5 + channels
-for i = 1, #KEYS - streams do
-  local stream, key = tonumber(ARGV[at + 1]), KEYS[streams + i]
-  local entry, channel, result = ARGV[at + 2], tonumber(ARGV[at + 4]), ARGV[at + 5]
+local i, at, first = 0, 1, tonumber(ARGV[4])
+for lane, entry, counter, to in string.gmatch(ARGV[5], '(%S+) (%S+) (%S+) (%S+)') do
+  i = i + 1
+  local stream, key, channel = KEYS[tonumber(lane)], KEYS[first + i], tonumber(to)
+  local from = at
+  at = at + 4 + struct.unpack('>I4', results, at)
+  local result = string.sub(results, from + 4, at - 1)
   statuses[i] = 0
-  if isHeld(KEYS[stream], entry, ARGV[1], ARGV[at + 3]) then
+  if isHeld(stream, entry, consumer, counter) then
     ended[stream] = ended[stream] or {}
     table.insert(ended[stream], entry)
-    redis.call('XACK', KEYS[stream], 'workers', entry)
+    redis.call('XACK', stream, 'workers', entry)
     if redis.call('GETRANGE', key, 0, 0) ~= 'E' then
-      redis.call('SET', key, 'E' .. result, 'PX', ARGV[2])
+      redis.call('SET', key, 'E' .. result, 'PX', ttl)
       statuses[i] = 1
       if channel > 0 then
         frames[channel] = frames[channel] or {}
-        table.insert(frames[channel], struct.pack('>I4', #result) .. result)
+        table.insert(frames[channel], string.sub(results, from, at - 1))
       end
     end
-  elseif ARGV[3] == '1' and redis.call('GET', key) == 'E' .. result then
+  elseif isRepeat and redis.call('GET', key) == 'E' .. result then
     -- The answer of the first time was lost.
     statuses[i] = 1
   end
-  at = at + 5
 end
-for stream, entries in pairs(ended) do redis.call('XDEL', KEYS[stream], unpack(entries)) end
+for stream, entries in pairs(ended) do redis.call('XDEL', stream, unpack(entries)) end
 for channel, parts in pairs(frames) do
-  redis.call('PUBLISH', ARGV[5 + channel], table.concat(parts))
+  redis.call('PUBLISH', ARGV[6 + channel], table.concat(parts))
 end
 return statuses
 `,

@@ -52,7 +52,7 @@ export function encodeEnvelope(envelope: CommandEnvelope, maxBytes: number): Buf
   const bytes = Buffer.allocUnsafe(
     prefix.length + 12 + commandType.length + 1 + 8 + 129 + 2 + keyBytes + body.length,
   )
-  let at = bytes.latin1Write(prefix, 0)
+  let at = bytes.write(prefix, 0, 'latin1')
   bytes[at++] = VERSION
   bytes[at++] =
     (priority === undefined ? 0 : Flag.PRIORITY) |
@@ -66,7 +66,7 @@ export function encodeEnvelope(envelope: CommandEnvelope, maxBytes: number): Buf
   if (submitter !== undefined) at = writeName(bytes, submitter, at)
   if (key !== undefined) {
     at = bytes.writeUInt16LE(keyBytes, at)
-    at += bytes.utf8Write(key, at)
+    at += bytes.write(key, at, 'utf8')
   }
   bytes[at++] = tag
   bytes.set(body, at)
@@ -75,7 +75,7 @@ export function encodeEnvelope(envelope: CommandEnvelope, maxBytes: number): Buf
 
 function writeName(bytes: Buffer, name: string, at: number): number {
   bytes[at] = name.length
-  return at + 1 + bytes.latin1Write(name, at + 1)
+  return at + 1 + bytes.write(name, at + 1, 'latin1')
 }
 
 /** Reads on and on; past the end it throws a RangeError. */
@@ -99,12 +99,12 @@ class Reader {
 
   name(): string {
     const length = this.byte()
-    return this.#take(length).latin1Slice()
+    return this.#take(length).toString('latin1')
   }
 
   text(): string {
     this.#at += 2
-    return this.#take(this.#bytes.readUInt16LE(this.#at - 2)).utf8Slice()
+    return this.#take(this.#bytes.readUInt16LE(this.#at - 2)).toString('utf8')
   }
 
   rest(): Buffer {
@@ -128,11 +128,11 @@ class Reader {
  */
 export function idOf(bytes: Buffer): string | undefined {
   const end = bytes.indexOf(COLON)
-  return end > 0 && end <= 128 ? bytes.latin1Slice(0, end) : undefined
+  return end > 0 && end <= 128 ? bytes.toString('latin1', 0, end) : undefined
 }
 
 function readCount(bytes: Buffer, start: number, end: number): number {
-  const text = bytes.latin1Slice(start, end)
+  const text = bytes.toString('latin1', start, end)
   return /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN
 }
 
@@ -172,7 +172,7 @@ export function decodeEnvelope(
   if (Number.isNaN(spent)) throw new RangeError('an entry without a count of deliveries')
   const envelope = checkEnvelope(
     {
-      id: bytes.latin1Slice(0, idEnd),
+      id: bytes.toString('latin1', 0, idEnd),
       retryCount: readCount(bytes, idEnd + 1, retriesEnd),
       commandType,
       laneId,
@@ -261,40 +261,40 @@ export function decodeResult(bytes: Buffer, maxBytes: number): CommandResult {
   ) {
     throw new RangeError('a result whose head makes no sense')
   }
+  const value = decodeValue(bytes.subarray(headEnd))
   return {
     commandId,
     partitionId: partitionId as number,
     workerId,
     success,
-    value: decodeValue(bytes.subarray(headEnd)),
-    error: error === undefined || error === null ? undefined : portable(error, 8),
+    ...(value === undefined ? {} : { value }),
+    ...(error === undefined || error === null ? {} : { error: portable(error, CAUSES_MAX) }),
     retryCount: retryCount as number,
     durationMs,
     completedAt,
   }
 }
 
+/** Errors within errors are followed this far. */
+const CAUSES_MAX = 8
+
 const OBJECT_TAG = Buffer.from([3])
 
 /** Keeps of an error what an error has, each member in its type. */
-function portable(value: unknown, depth: number): PortableError {
-  const given = (typeof value === 'object' && value !== null ? value : {}) as Record<
-    string,
-    unknown
-  >
-  const text = (member: string): string | undefined =>
-    Object.hasOwn(given, member) && typeof given[member] === 'string' ? given[member] : undefined
-  const own = Object.hasOwn(given, 'own') ? given.own : undefined
-  const cause = Object.hasOwn(given, 'cause') ? given.cause : undefined
-  return {
-    name: text('name') ?? 'Error',
-    message: text('message') ?? '',
-    stack: text('stack'),
-    code: text('code'),
-    own: typeof own === 'object' && own !== null ? (own as Record<string, unknown>) : undefined,
-    cause:
-      typeof cause === 'object' && cause !== null && depth > 0
-        ? portable(cause, depth - 1)
-        : undefined,
+function portable(given: unknown, depth: number): PortableError {
+  const own = (member: string): unknown =>
+    typeof given === 'object' && given !== null && Object.hasOwn(given, member)
+      ? (given as Record<string, unknown>)[member]
+      : undefined
+  const error: Record<string, unknown> = { name: 'Error', message: '' }
+  for (const member of ['name', 'message', 'class', 'stack', 'code']) {
+    if (typeof own(member) === 'string') error[member] = own(member)
   }
+  for (const member of ['own', 'cause']) {
+    const value = own(member)
+    if (typeof value !== 'object' || value === null) continue
+    if (member === 'own') error.own = value
+    else if (depth > 0) error.cause = portable(value, depth - 1)
+  }
+  return error as unknown as PortableError
 }

@@ -8,19 +8,22 @@ export const ENQUEUE: Script = script(
   'enqueue',
   `${AVAILABLE}
 -- KEYS: lanes, a stream for each lane, the key of each command in the order of the lanes.
--- ARGV: lanes, partition, channel, name and number of commands for each lane, then the values.
-local lanes = tonumber(ARGV[1])
+-- ARGV: lanes, partition, channel, the values one after the other, each with its length before it, then
+-- name and number of commands for each lane.
+local lanes, packed = tonumber(ARGV[1]), ARGV[4]
 local statuses = {}
-local key, value = 1 + lanes, 3 + 2 * lanes
+local key, at = 1 + lanes, 1
 for lane = 1, lanes do
-  local stream, name = KEYS[1 + lane], ARGV[2 + 2 * lane]
+  local stream, name = KEYS[1 + lane], ARGV[3 + 2 * lane]
   -- While something waits, workers come again without being told.
   local wasIdle = available(stream) == 0
   local added = 0
-  for _ = 1, tonumber(ARGV[3 + 2 * lane]) do
-    key, value = key + 1, value + 1
+  for _ = 1, tonumber(ARGV[4 + 2 * lane]) do
+    key = key + 1
+    local length = struct.unpack('>I4', packed, at)
+    at = at + 4 + length
     if redis.call('SET', KEYS[key], 'P', 'NX') then
-      redis.call('XADD', stream, '*', 'v', ARGV[value])
+      redis.call('XADD', stream, '*', 'v', string.sub(packed, at - length, at - 1))
       added = added + 1
       statuses[#statuses + 1] = 1
     else
@@ -106,8 +109,8 @@ export const LEASE: Script = script(
   `${NOW}${AVAILABLE}
 -- KEYS: own, a stream for each lane. ARGV: consumer, worker, lease, epoch ('' without ownership, '0' to
 -- take what is free), max, then for each lane: name, max, priority, steps, and for each step after, levels.
--- Returns {0, epoch} if the partition is another's, else {1, epoch, what is left of each lane, then
--- lane, entry, counter, value of each command}.
+-- Returns {0, epoch} if the partition is another's, else {1, epoch, what is left of each lane, the
+-- commands}. A command is a line with lane, entry, counter and length, and then its value.
 local consumer, worker, time = ARGV[1], ARGV[2], now()
 local owned, epoch = ARGV[4] ~= '', '0'
 if owned then
@@ -177,12 +180,13 @@ if #lanes > 1 then
     return a.order < b.order
   end)
 end
-local left, given = tonumber(ARGV[5]), 0
+local left, given = tonumber(ARGV[5]), {}
 local function give(one, entry, counter, fields)
-  local n = #reply
-  reply[n + 1], reply[n + 2], reply[n + 3] = one.lane, entry, counter
-  reply[n + 4] = fields and fields[2] or ''
-  left, given, one.max = left - 1, given + 1, one.max - 1
+  local value = fields and fields[2] or ''
+  local n = #given
+  given[n + 1] = string.format('%d %s %.0f %d\\n', one.lane, entry, counter, #value)
+  given[n + 2] = value
+  left = left - 1
 end
 for _, one in ipairs(lanes) do
   local quota = math.min(one.max, left)
@@ -209,7 +213,8 @@ for _, one in ipairs(lanes) do
   if not isEmpty then reply[2 + one.lane] = available(one.stream) end
 end
 -- No delivery may outlast the ownership it was given under.
-if owned and given > 0 then redis.call('HSET', KEYS[1], 'until', time + ARGV[3]) end
+if owned and #given > 0 then redis.call('HSET', KEYS[1], 'until', time + ARGV[3]) end
+reply[2 + #KEYS] = table.concat(given)
 return reply
 `,
 )

@@ -5,7 +5,7 @@
 //
 // A stream entry has one field, v: `<id>:<retries>:<spent>:<body>`. `spent` are deliveries before the
 // entry was made, for entries that were kept back. The delivery counter of the pending list holds two
-// counts: by thousands how often the entry was given again, and below that the deliveries that count.
+// counts: by ten thousands how often the entry was given again, and below that the deliveries that count.
 // So a counter names one delivery: what is given again is never given under the same counter.
 
 import { createHash } from 'node:crypto'
@@ -21,7 +21,7 @@ export interface Script {
 export const BATCH_MAX = 256
 
 /** What one more giving adds to the delivery counter, besides the delivery itself. */
-export const GIVEN_AGAIN = 1000
+export const GIVEN_AGAIN = 10_000
 
 /** Consumer that has what was given back, or was taken from those whose lease expired. */
 export const RETURNED = '~returned'
