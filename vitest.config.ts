@@ -7,9 +7,10 @@ const PURE = 'test/{unit,property,tidy}/**/*.test.ts'
 
 /** Files whose tests wait for deaths, time-outs, back-off or processes more than they compute. */
 const WAITING = [
-  'test/fault/{appointments,deaths,lanes-deaths,recovery,replacements,suspects,time-outs}.test.ts',
-  'test/integration/{aborts,cli,handler-modules,lanes-signals,life-cycle}.test.ts',
-  'test/integration/{nested-waits,nesting,process-life,renewal,retries}.test.ts',
+  'test/fault/{appointments,deaths,lanes-deaths,queue-smoke,recovery,replacements}.test.ts',
+  'test/fault/{suspects,time-outs}.test.ts',
+  'test/integration/{aborts,cli,cli-queue,handler-modules,lanes-signals,life-cycle}.test.ts',
+  'test/integration/{nested-waits,nesting,process-life,renewal,retries,test-redis}.test.ts',
   'test/package/*.test.ts',
 ]
 

@@ -97,6 +97,7 @@ export const ERRORS = Object.freeze({
     'ConfigError',
     'The queue "{queue}" has {option} {expected}, this was opened with {received}',
   ),
+  CORELANE_QUEUE_REFUSED: row('ConfigError', 'The queue {queue} is not opened: {reason}'),
   CORELANE_QUEUE_UNAVAILABLE: row('LaneError', 'The queue {queue} did not answer: {reason}', true),
   CORELANE_SUBMITTER_CLOSED: row(
     'ClosedError',

@@ -3,8 +3,8 @@
 // Must not: hold more than its bounds, however long the input is or however slow its reader.
 
 import type { Readable } from 'node:stream'
-import type { CommandInfo, CommandOutcome } from '../index.ts'
 import { type CommandDefaults, type ParsedCommand, parseCommand } from './command-parser.ts'
+import type { RunInfo, RunOutcome } from './command-runner.ts'
 import { printError, toJson } from './json-value.ts'
 import { type Line, LineSplitter } from './line-splitter.ts'
 import type { Outlet } from './outlet.ts'
@@ -29,7 +29,7 @@ export interface StreamPlan extends CommandDefaults {
 /** What a stream is connected to. */
 export interface StreamDoors {
   /** Runs a command; rejects if it is not accepted. */
-  execute(command: ParsedCommand): Promise<CommandOutcome>
+  execute(command: ParsedCommand): Promise<RunOutcome>
   /** Where results go. */
   readonly results: Outlet
   /** Where complaints about lines go. */
@@ -204,7 +204,7 @@ export class CommandStream {
     this.#doors.complain(message.startsWith('line ') ? message : `line ${line}: ${message}`)
   }
 
-  #print(place: Place, id: string | number, outcome: CommandOutcome): void {
+  #print(place: Place, id: string | number, outcome: RunOutcome): void {
     const tail = infoText(outcome.info)
     let text: string | undefined
     let failure: unknown
@@ -238,7 +238,7 @@ export class CommandStream {
   }
 }
 
-function infoText({ partition, startedAtMs, durationMs }: CommandInfo): string {
+function infoText({ partition, startedAtMs, durationMs }: RunInfo): string {
   // A command that never was on a partition, or never started, has no number to show.
   const where = partition < 0 ? '' : `,"partition":${partition}`
   return startedAtMs === undefined ? where : `${where},"durationMs":${round(durationMs)}`

@@ -16,8 +16,9 @@ import {
   UsageError,
 } from './command-line.ts'
 import { runCommand } from './run.ts'
+import { workerCommand } from './worker.ts'
 
-const COMMANDS: readonly CliCommand[] = [runCommand, benchCommand]
+const COMMANDS: readonly CliCommand[] = [runCommand, workerCommand, benchCommand]
 
 function version(): string {
   const manifest = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')

@@ -1,10 +1,10 @@
-// Run session: one `corelane run`, from the start of its threads to its exit code.
+// Run session: one `corelane run`, from its start to its exit code.
 // Thread: main.   Owns: the process's standard streams and its signals while it runs.
 
 import { fstatSync } from 'node:fs'
 import { constants } from 'node:os'
-import type { QueueManager } from '../index.ts'
 import { EXIT_FAILED, EXIT_OK, EXIT_USAGE } from './command-line.ts'
+import type { CommandRunner } from './command-runner.ts'
 import { CommandStream, type StreamPlan } from './command-stream.ts'
 import { failureText } from './json-value.ts'
 import { Outlet } from './outlet.ts'
@@ -25,7 +25,7 @@ export interface SessionPlan extends StreamPlan {
 
 /** Runs the commands of stdin once. */
 export class RunSession {
-  readonly #manager: QueueManager
+  readonly #runner: CommandRunner
   readonly #stream: CommandStream
   readonly #results: Outlet
   readonly #notices: Outlet
@@ -36,21 +36,20 @@ export class RunSession {
   #hasBroken = false
 
   /**
-   * @param manager - Not started yet; closed in the end.
+   * @param runner - Not started yet; closed in the end.
    * @param plan - What it is told.
    */
-  constructor(manager: QueueManager, plan: SessionPlan) {
+  constructor(runner: CommandRunner, plan: SessionPlan) {
     const { stdout, stderr } = process
     // What handlers print is piped to the process's stdout. That one is for results alone.
     Object.defineProperty(process, 'stdout', { configurable: true, get: () => stderr })
-    this.#manager = manager
+    this.#runner = runner
     this.#withStack = plan.withStack
     this.#results = new Outlet(stdout, (error) => this.#lostReader(error))
     // Without a stderr there is nobody to tell.
     this.#notices = new Outlet(stderr, () => {})
     this.#stream = new CommandStream(plan, {
-      execute: ({ lane, type, payload, key, priority }) =>
-        manager.execute(lane, type, payload, { key, priority }),
+      execute: (command) => runner.execute(command),
       results: this.#results,
       notices: this.#notices,
       complain: (text) => this.#say(text),
@@ -72,7 +71,7 @@ export class RunSession {
     let isWhole = false
     try {
       try {
-        await this.#manager.start()
+        await this.#runner.start()
       } catch (error) {
         this.#say(failureText(error, this.#withStack))
         return EXIT_USAGE
@@ -101,7 +100,7 @@ export class RunSession {
     this.#progress?.stop()
     await this.#results.finish()
     try {
-      await this.#manager.close()
+      await this.#runner.close()
     } catch (error) {
       this.#broke(failureText(error, this.#withStack))
     }

@@ -1,60 +1,54 @@
 // Run: the command that pipes commands from stdin through lanes and results to stdout.
 // Thread: main.   Owns: what its flags mean.
 
-import { LaneError } from '../base/errors.ts'
-import { anything, boolean, integer, milliseconds, oneOf, text } from '../base/options.ts'
-import {
-  DEFAULT_LANES,
-  type LaneOptions,
-  type PartitionStrategy,
-  QueueManager,
-  RetryPolicy,
-} from '../index.ts'
+import { boolean, integer, oneOf, text } from '../base/options.ts'
+import type { PartitionStrategy } from '../index.ts'
 import { type CliCommand, UsageError } from './command-line.ts'
+import { type CommandRunner, localRunner } from './command-runner.ts'
+import {
+  type HandlerFlags,
+  makeManager,
+  PARTITIONS_FLAG,
+  RECOVERY_FLAGS,
+  recoveringLanes,
+} from './handler-flags.ts'
+import { laneNames, QUEUE_FLAGS, type QueueFlags, queueUrl } from './queue-flags.ts'
+import { QueueRunner } from './queue-runner.ts'
 import { RunSession } from './run-session.ts'
 
 /** Commands in flight for each partition where `--in-flight` does not say otherwise. */
 const IN_FLIGHT_PER_PARTITION = 64
+/** The same with `--queue`, for all workers: a round trip's worth of commands for a few of them. */
+const IN_FLIGHT_QUEUE = 1_000
 
 const STRATEGIES = ['auto', 'balanced', 'roundRobin', 'hash', 'none']
 
 /** What `--key` makes sense with: the strategies that keep the commands of a key in order. */
 const KEY_STRATEGIES = ['hash', 'none']
 
-/** Which flag to name when the queue manager refuses an option. */
-const FLAGS: Readonly<Record<string, string>> = {
-  'QueueManager.handlers': '<handlers>',
-  'QueueManager.defaultLane': '--lane',
-  'PartitionConfig.count': '--partitions',
-}
-
 const MEBIBYTE = 2 ** 20
 
-/** As the queue manager has it; here it is part of a flag's message. */
-const RETRIES_MAX = 100
-
-interface RunFlags {
+interface RunFlags extends HandlerFlags, QueueFlags {
   readonly type: string | undefined
   readonly lane: string
-  readonly partitions: number | undefined
   readonly strategy: string
   readonly key: string | undefined
   readonly ordered: boolean
   readonly progress: boolean
   readonly stack: boolean
-  readonly timeout: number | undefined
-  readonly retries: number
   readonly inFlight: number | undefined
   readonly lineBytes: number
+  readonly lanes: string | undefined
 }
 
 /** `corelane run`. */
 export const runCommand: CliCommand = {
-  usage: 'run <handlers>',
+  usage: 'run [handlers]',
   summary: 'Run commands from stdin, one JSON object a line; results go to stdout',
   examples: [
     'seq 100 | sed \'s/.*/{"payload":&}/\' | corelane run ./handlers.js --type burn --progress',
     'corelane run ./handlers.js --key user.id --ordered < commands.ndjson > results.ndjson',
+    'corelane run --queue redis://localhost --name images < commands.ndjson > results.ndjson',
   ],
   options: {
     type: {
@@ -67,12 +61,7 @@ export const runCommand: CliCommand = {
       summary: 'Lane of lines without a "lane"',
       rule: text('query'),
     },
-    partitions: {
-      flag: '--partitions <n>',
-      summary: 'Threads (default: one per core)',
-      // The queue manager knows the range.
-      rule: anything(undefined, 'a number', (value) => typeof value === 'number'),
-    },
+    partitions: PARTITIONS_FLAG,
     strategy: {
       flag: '--strategy <name>',
       summary: `How a command finds its partition: ${STRATEGIES.join(', ')}`,
@@ -98,16 +87,7 @@ export const runCommand: CliCommand = {
       summary: 'Print the stacks of errors too',
       rule: boolean(false),
     },
-    timeout: {
-      flag: '--timeout <ms>',
-      summary: 'How long a run of a command may take',
-      rule: milliseconds(undefined, 1, 2 ** 31 - 1),
-    },
-    retries: {
-      flag: '--retries <n>',
-      summary: 'Times a command that failed, timed out or lost its thread runs again',
-      rule: integer(0, 0, RETRIES_MAX),
-    },
+    ...RECOVERY_FLAGS,
     inFlight: {
       flag: '--in-flight <n>',
       summary: `Commands in flight at a time (default: ${IN_FLIGHT_PER_PARTITION} per partition)`,
@@ -118,19 +98,26 @@ export const runCommand: CliCommand = {
       summary: 'Longest line, in bytes',
       rule: integer(16 * MEBIBYTE, 1, 256 * MEBIBYTE),
     },
+    ...QUEUE_FLAGS,
+    lanes: {
+      flag: '--lanes <names>',
+      summary: 'With --queue: lanes that its workers take (default: all six)',
+      rule: text(undefined),
+    },
   },
-  action: ([handlers], options) => run(handlers!, options as unknown as RunFlags),
+  action: ([handlers], options) => run(handlers, options as unknown as RunFlags),
 }
 
-async function run(handlers: string, flags: RunFlags): Promise<number> {
-  const manager = createManager(handlers, flags)
-  const partitions = manager.stats().partitions.length
-  const session = new RunSession(manager, {
+async function run(handlers: string | undefined, flags: RunFlags): Promise<number> {
+  const url = queueUrl(flags.queue, handlers === undefined)
+  const [runner, inFlightMax] =
+    url === undefined ? runHere(handlers, flags) : runAnywhere(url, handlers, flags)
+  const session = new RunSession(runner, {
     type: flags.type,
     lane: flags.lane,
     keyPath: flags.key?.split('.'),
     lineBytesMax: flags.lineBytes,
-    inFlightMax: flags.inFlight ?? IN_FLIGHT_PER_PARTITION * partitions,
+    inFlightMax: flags.inFlight ?? inFlightMax,
     isOrdered: flags.ordered,
     withStack: flags.stack,
     showsProgress: flags.progress,
@@ -138,28 +125,40 @@ async function run(handlers: string, flags: RunFlags): Promise<number> {
   return session.run()
 }
 
-function createManager(handlers: string, flags: RunFlags): QueueManager {
-  try {
-    return QueueManager.create({
-      handlers,
-      partitions: { strategy: chooseStrategy(flags), count: flags.partitions },
-      lanes: chooseLanes(flags),
-      defaultLane: flags.lane,
-    })
-  } catch (error) {
-    if (!(error instanceof LaneError)) throw error
-    const { option, received, allowed } = error.details
-    const flag = FLAGS[String(option)] ?? option
-    throw new UsageError(`${flag} is ${received}; allowed: ${allowed}`, { cause: error })
+/** @returns Also how many commands are in flight where no flag says so. */
+function runHere(handlers: string | undefined, flags: RunFlags): [CommandRunner, number] {
+  if (handlers === undefined) {
+    throw new UsageError('run needs <handlers>, or --queue where workers have them')
   }
+  const manager = makeManager({
+    handlers,
+    partitions: { strategy: chooseStrategy(flags), count: flags.partitions },
+    lanes: recoveringLanes(flags),
+    defaultLane: flags.lane,
+  })
+  return [localRunner(manager), IN_FLIGHT_PER_PARTITION * manager.stats().partitions.length]
 }
 
-/** The lanes there are by default, with what the flags say of a run. */
-function chooseLanes({ timeout, retries }: RunFlags): Record<string, LaneOptions> {
-  const policy = RetryPolicy.exponential(retries).withTimeouts()
-  const recovery = { timeoutMs: timeout, retry: retries > 0 ? policy.withLost() : policy }
-  const lanes = Object.entries(DEFAULT_LANES)
-  return Object.fromEntries(lanes.map(([name, lane]) => [name, { ...lane, ...recovery }]))
+function runAnywhere(
+  url: string,
+  handlers: string | undefined,
+  flags: RunFlags,
+): [CommandRunner, number] {
+  if (handlers !== undefined) {
+    throw new UsageError(`with --queue the workers have the handlers; leave out ${handlers}`)
+  }
+  const workers = { '--partitions': flags.partitions, '--timeout': flags.timeout }
+  for (const [flag, value] of Object.entries({
+    ...workers,
+    '--retries': flags.retries || undefined,
+  })) {
+    if (value !== undefined)
+      throw new UsageError(`with --queue, ${flag} belongs to corelane worker`)
+  }
+  if (flags.strategy !== 'auto') {
+    throw new UsageError('with --queue, --strategy is the queue’s: see --queue-strategy')
+  }
+  return [new QueueRunner(url, flags, laneNames(flags.lanes)), IN_FLIGHT_QUEUE]
 }
 
 function chooseStrategy({ strategy, key }: RunFlags): PartitionStrategy {

@@ -2,7 +2,7 @@
 // Thread: main.   Owns: the promise's resolvers.
 
 import { laneError } from '../base/errors.ts'
-import { type CommandInfo, commandInfo } from '../model/command.ts'
+import { type CommandInfo, type CommandOutcome, commandInfo } from '../model/command.ts'
 import type { EnqueueStatus } from './distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from './envelope.ts'
 import { fromPortableError } from './portable-error.ts'
@@ -33,6 +33,7 @@ export class Outstanding {
   #signal: AbortSignal | undefined
   #onAbort: (() => void) | undefined
   #lookSpanMs = 0
+  #result: CommandResult | undefined
   #resolve!: (value: unknown) => void
   #reject!: (error: unknown) => void
 
@@ -56,6 +57,17 @@ export class Outstanding {
       this.#resolve = resolve
       this.#reject = reject
     })
+  }
+
+  /** How and where it ended; a failure is an outcome, too. Rejects if it does not end. */
+  async outcome(): Promise<CommandOutcome> {
+    try {
+      const value = await this.promise
+      return { ok: true, value, info: this.#infoOf(this.#result!) }
+    } catch (error) {
+      if (this.#result === undefined) throw error
+      return { ok: false, error, info: this.#infoOf(this.#result) }
+    }
   }
 
   /**
@@ -116,6 +128,7 @@ export class Outstanding {
    */
   ended(result: CommandResult): void {
     if (this.isSettled) return
+    this.#result = result
     this.#settle()
     if (result.success) {
       this.#resolve(result.value)

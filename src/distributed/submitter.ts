@@ -5,6 +5,7 @@ import { randomUUID } from 'node:crypto'
 import { nowMs, timers } from '../base/clock.ts'
 import { laneError } from '../base/errors.ts'
 import { checkOptions } from '../base/options.ts'
+import type { CommandOutcome } from '../model/command.ts'
 import type {
   AnyHandlers,
   HandlerName,
@@ -119,6 +120,29 @@ export class Submitter<M = AnyHandlers> {
   }
 
   /**
+   * Submits a command and tells where and how long it ran as well.
+   *
+   * @param lane - Name of its lane.
+   * @param type - Name of its handler.
+   * @param rest - The payload and options.
+   * @returns How it ended; its partition is the queue's. A handler's failure is an outcome, too.
+   * @throws (as a rejection) As {@link Submitter.submit}, but for what the command ends with.
+   */
+  execute<K extends HandlerName<M>>(
+    lane: string,
+    type: K,
+    ...rest: PayloadArguments<M, K, SubmitOptions>
+  ): Promise<CommandOutcome<ResultOf<M, K>>>
+  execute(
+    lane: string,
+    type: string,
+    payload?: unknown,
+    options?: SubmitOptions,
+  ): Promise<unknown> {
+    return this.#submit(lane, type, payload, options, true, (item) => item.outcome())
+  }
+
+  /**
    * Puts a command into the queue and waits for no result.
    *
    * @param lane - Name of its lane.
@@ -201,6 +225,7 @@ export class Submitter<M = AnyHandlers> {
     payload: unknown,
     options: SubmitOptions | undefined,
     wantsResult: boolean,
+    answerOf: (item: Outstanding) => Promise<unknown> = ({ promise }) => promise,
   ): Promise<unknown> {
     let envelope: CommandEnvelope
     try {
@@ -211,14 +236,14 @@ export class Submitter<M = AnyHandlers> {
       return Promise.reject(error)
     }
     if (this.#open < this.#options.maxPending! && this.#waiting.length === 0) {
-      return this.#start(envelope, wantsResult, options?.signal)
+      return answerOf(this.#start(envelope, wantsResult, options?.signal))
     }
     return new Promise((resolve, reject) => {
       this.#waiting.push((refusal) => {
         try {
           if (refusal !== undefined) throw refusal
           refuseAborted(options?.signal)
-          resolve(this.#start(envelope, wantsResult, options?.signal))
+          resolve(answerOf(this.#start(envelope, wantsResult, options?.signal)))
         } catch (error) {
           reject(error)
         }
@@ -230,11 +255,11 @@ export class Submitter<M = AnyHandlers> {
     envelope: CommandEnvelope,
     wantsResult: boolean,
     signal: AbortSignal | undefined,
-  ): Promise<unknown> {
+  ): Outstanding {
     if (wantsResult) {
       // The same id is the same command, and has one result.
       const known = this.#byId.get(envelope.id)
-      if (known !== undefined) return known.promise
+      if (known !== undefined) return known
     }
     const item = new Outstanding(envelope, wantsResult, nowMs(), this.#settled)
     this.#open++
@@ -243,7 +268,7 @@ export class Submitter<M = AnyHandlers> {
     if (signal !== undefined) item.heed(signal)
     this.#hold()
     this.#outbox.add(item)
-    return item.promise
+    return item
   }
 
   readonly #settled = (item: Outstanding): void => {

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
+import { describeWithRedis } from '../support/redis-server.ts'
 
 const root = join(import.meta.dirname, '../..')
 const run = promisify(execFile)
@@ -59,3 +60,12 @@ test('what lanes cost is measured, and every command of the deep queue has its r
   expect(stdout.match(/^(stream|asyncStream) +[\d,]+ values\/s/gm)).toHaveLength(2)
   expect(stdout).toContain('a slow reader lost nothing')
 }, 120_000)
+
+describeWithRedis('the benchmark of the queue', () => {
+  test('sends commands to worker processes and checks what comes back', async () => {
+    const script = join(root, 'bench/queue.bench.js')
+    const args = [script, '--quick', '--systems', 'corelane']
+    const { stdout } = await run(process.execPath, args, { cwd: root, timeout: 60_000 })
+    expect(stdout.match(/^corelane +[\d,]+\/s/gm)).toHaveLength(2)
+  }, 90_000)
+})

@@ -312,7 +312,8 @@ test.each([
 
 test.each([
   [['fly'], 'there is no command "fly"; commands: run'],
-  [['run'], 'missing required args for command `run <handlers>`'],
+  [['run'], 'run needs <handlers>, or --queue where workers have them'],
+  [['worker'], 'missing required args for command `worker <handlers>`'],
   [['--fly'], 'there is no option --fly'],
 ])('the command line %j exits with 2 and says why', async (args, complaint) => {
   const { code, stdout, stderr } = await runCli(args)
@@ -327,15 +328,15 @@ test('--version prints the version of the package', async () => {
   expect(stdout).toContain(`corelane/${manifest.version} `)
 })
 
-test('docs/cli.md lists every option of run and bench as --help does', async () => {
-  const { code, stdout } = await runCli(['run', '--help'])
-  expect(code).toBe(0)
-  const flags = [...stdout.matchAll(/^ {2}(--[\w-]+(?: <\w+>)?)/gm)].map(([, flag]) => flag)
-  expect(flags).toHaveLength(12)
+test('docs/cli.md lists every option of run, worker and bench as --help does', async () => {
   const page = readFileSync(join(import.meta.dirname, '../../docs/cli.md'), 'utf8')
   const rows = [...page.matchAll(/^\| `(--[\w-]+(?: <\w+>)?)` \|/gm)].map(([, flag]) => flag)
-  expect(rows.slice(0, flags.length)).toEqual(flags)
-  const bench = await runCli(['bench', '--help'])
-  const others = [...bench.stdout.matchAll(/^ {2}(--[\w-]+(?: <\w+>)?)/gm)].map(([, flag]) => flag)
-  expect(rows.slice(flags.length)).toEqual(others)
+  const flags: string[][] = []
+  for (const command of ['run', 'worker', 'bench']) {
+    const { code, stdout } = await runCli([command, '--help'])
+    expect(code).toBe(0)
+    flags.push([...stdout.matchAll(/^ {2}(--[\w-]+(?: <\w+>)?)/gm)].map(([, flag]) => flag!))
+  }
+  expect(flags[0]).toHaveLength(17)
+  expect(rows).toEqual(flags.flat())
 })

@@ -53,10 +53,16 @@ export class CliProcess {
   /**
    * @param args - After the name of the bin.
    * @param nodeArgs - Before it.
+   * @param env - Besides this process's environment.
    */
-  constructor(args: readonly string[], nodeArgs: readonly string[] = []) {
+  constructor(
+    args: readonly string[],
+    nodeArgs: readonly string[] = [],
+    env: NodeJS.ProcessEnv = {},
+  ) {
     this.child = spawn(process.execPath, [...nodeArgs, BIN, ...args], {
       cwd: root,
+      env: { ...process.env, ...env },
       timeout: LIFE_MS_MAX,
       killSignal: 'SIGKILL',
     })

@@ -1,0 +1,21 @@
+// BullMQ process: a worker process of BullMQ.
+// Thread: main.   Owns: its worker.
+// @ts-check
+
+import { loadPeer } from '../peers/load-peer.js'
+import * as handlers from '../support/handlers.js'
+
+const { connection, name, concurrency } = JSON.parse(process.argv[2] ?? '{}')
+const { Worker } = await loadPeer('bullmq')
+
+/** @type {Record<string, (payload: any) => unknown>} */
+const byName = { echo: handlers.echo, spin: handlers.spin }
+const worker = new Worker(name, async (/** @type {any} */ job) => byName[job.name]?.(job.data), {
+  connection,
+  concurrency,
+})
+await worker.waitUntilReady()
+process.on('disconnect', () => {
+  void worker.close().then(() => process.exit(0))
+})
+process.send?.('ready')

@@ -1,0 +1,134 @@
+// Queue flags: what commands of the bin that use a queue have in common, and how they reach it.
+// Thread: main.   Owns: nothing.
+// Must not: print a URL with its password.
+
+import { show } from '../base/errors.ts'
+import { anything, integer, oneOf, text } from '../base/options.ts'
+import type { LeasedQueue, PartitionStrategy } from '../index.ts'
+import { type CliOption, UsageError } from './command-line.ts'
+import { naming } from './handler-flags.ts'
+
+/** Where the URL is looked for as well: there, a password does not show in a list of processes. */
+const URL_VARIABLE = 'CORELANE_QUEUE_URL'
+
+/** What queues and lanes may be called, as everywhere between machines. */
+const NAME = /^[A-Za-z0-9._-]{1,128}$/
+const NAME_ALLOWED = '1 to 128 of A-Z a-z 0-9 . _ -'
+
+/** Which flag to name when the queue refuses an option. */
+const FLAGS: Readonly<Record<string, string>> = {
+  'RedisDistributedQueue.leaseMs': '--lease',
+  'partitions.count': '--queue-partitions',
+}
+
+/** The flags of {@link QUEUE_FLAGS}. */
+export interface QueueFlags {
+  readonly queue: string | undefined
+  readonly name: string
+  readonly queuePartitions: number | undefined
+  readonly queueStrategy: PartitionStrategy
+}
+
+/** Which queue, and what it is if it is not there yet. */
+export const QUEUE_FLAGS: Readonly<Record<keyof QueueFlags, CliOption>> = {
+  queue: {
+    flag: '--queue <url>',
+    summary: `A queue on Redis: redis://host:6379, or in ${URL_VARIABLE}`,
+    rule: text(undefined),
+  },
+  name: {
+    flag: '--name <queue>',
+    summary: 'Name of the queue',
+    rule: anything('default', NAME_ALLOWED, (value) => NAME.test(String(value))),
+  },
+  queuePartitions: {
+    flag: '--queue-partitions <n>',
+    summary: 'Its partitions, as everybody says it (default: 8, with none 1)',
+    rule: integer(undefined, 1, 256),
+  },
+  queueStrategy: {
+    flag: '--queue-strategy <name>',
+    summary: 'Its strategy, as everybody says it: balanced, roundRobin, hash, none',
+    rule: oneOf('roundRobin', ['balanced', 'roundRobin', 'hash', 'none']),
+  },
+}
+
+/**
+ * Finds and checks the URL of the queue.
+ *
+ * @param flag - The value of `--queue`, if it was given.
+ * @param isInEnvironment - Whether it may come from the environment.
+ * @returns Undefined if there is none.
+ * @throws UsageError
+ */
+export function queueUrl(flag: string | undefined, isInEnvironment: boolean): string | undefined {
+  const url = flag ?? (isInEnvironment ? process.env[URL_VARIABLE] || undefined : undefined)
+  if (url === undefined) return undefined
+  if (!/^rediss?:\/\/./.test(url) || !URL.canParse(url)) {
+    const place = flag === undefined ? URL_VARIABLE : '--queue'
+    throw new UsageError(
+      `${place} is ${show(redacted(url))}; allowed: redis://host:6379, rediss://user:password@host`,
+    )
+  }
+  return url
+}
+
+/**
+ * Splits a list of lanes and checks it.
+ *
+ * @param flag - The value of `--lanes`, if it was given.
+ * @returns Undefined if it was not.
+ * @throws UsageError
+ */
+export function laneNames(flag: string | undefined): string[] | undefined {
+  const names = flag?.split(',')
+  for (const name of names ?? []) {
+    if (!NAME.test(name)) throw new UsageError(`--lanes has ${show(name)}, which is no name`)
+  }
+  return names
+}
+
+/**
+ * Opens the queue.
+ *
+ * @param url - From {@link queueUrl}.
+ * @param flags - Which queue it is.
+ * @param more - Other options of the queue.
+ * @throws UsageError if the package that it needs is missing, or a flag's value is refused; LaneError
+ * `CORELANE_QUEUE_UNAVAILABLE`, `CORELANE_QUEUE_MISMATCH`.
+ */
+export async function openQueue(
+  url: string,
+  flags: QueueFlags,
+  more: { readonly leaseMs?: number | undefined } = {},
+): Promise<LeasedQueue> {
+  const { RedisDistributedQueue } = await loadRedis()
+  const { name, queueStrategy: strategy, queuePartitions: count } = flags
+  const partitions = { strategy, count }
+  try {
+    return await RedisDistributedQueue.open({ url, queue: name, partitions, ...more })
+  } catch (error) {
+    throw naming(FLAGS, error)
+  }
+}
+
+/** A URL without what is secret in it. */
+export function placeOf(url: string): string {
+  const { protocol, host, pathname } = new URL(url)
+  return `${protocol}//${host}${pathname === '/' ? '' : pathname}`
+}
+
+/** Only who uses a queue needs the client's package. */
+async function loadRedis(): Promise<typeof import('../redis.ts')> {
+  try {
+    return await import('../redis.ts')
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    if (code !== 'ERR_MODULE_NOT_FOUND' || !message.includes('redis')) throw error
+    throw new UsageError('--queue needs the package redis: npm install redis', { cause: error })
+  }
+}
+
+function redacted(url: string): string {
+  return url.replace(/\/\/[^/@]*@/, '//***@')
+}

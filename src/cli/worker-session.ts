@@ -1,0 +1,154 @@
+// Worker session: one `corelane worker`, from its start to its exit code.
+// Thread: main.   Owns: the process's standard streams and its signals while it runs.
+
+import { type LeasedQueue, type QueueIncident, type QueueManager, WorkerPool } from '../index.ts'
+import { EXIT_FAILED, EXIT_OK, EXIT_USAGE } from './command-line.ts'
+import { failureText } from './json-value.ts'
+import { Outlet } from './outlet.ts'
+import { openQueue, placeOf, type QueueFlags } from './queue-flags.ts'
+
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const
+
+/** What a session is told. */
+export interface WorkerPlan {
+  /** Where the queue is. */
+  readonly url: string
+  readonly queue: QueueFlags
+  /** Names of the lanes to take; undefined for all. */
+  readonly lanes: readonly string[] | undefined
+  readonly leaseMs: number | undefined
+  /** How long a drain may take, in milliseconds. */
+  readonly drainMs: number
+  /** Whether printed errors have their stacks. */
+  readonly withStack: boolean
+}
+
+/** Runs commands of a queue until a signal comes. */
+export class WorkerSession {
+  readonly #manager: QueueManager
+  readonly #plan: WorkerPlan
+  readonly #notices: Outlet
+  /** Resolves at the first signal. */
+  readonly #stopped: Promise<void>
+  #stop: () => void = () => {}
+  #isStopped = false
+  #hasFailed = false
+  #pool: WorkerPool | undefined
+  #lastIncident: string | undefined
+
+  /**
+   * @param manager - Not started yet; closed in the end.
+   * @param plan - What it is told.
+   */
+  constructor(manager: QueueManager, plan: WorkerPlan) {
+    const { stderr } = process
+    // What handlers print is piped to the process's stdout; here it belongs among the notices.
+    Object.defineProperty(process, 'stdout', { configurable: true, get: () => stderr })
+    this.#manager = manager
+    this.#plan = plan
+    this.#notices = new Outlet(stderr, () => {})
+    this.#stopped = new Promise((resolve) => {
+      this.#stop = resolve
+    })
+  }
+
+  /**
+   * Runs it to its end.
+   *
+   * @returns The exit code.
+   */
+  async run(): Promise<number> {
+    for (const name of SIGNALS) process.on(name, this.#interrupt)
+    let queue: LeasedQueue | undefined
+    try {
+      try {
+        queue = await this.#start()
+      } catch (error) {
+        this.#say(failureText(error, this.#plan.withStack))
+        return EXIT_USAGE
+      }
+      await this.#stopped
+      await this.#drain()
+    } finally {
+      await this.#close(queue)
+      for (const name of SIGNALS) process.off(name, this.#interrupt)
+    }
+    return this.#hasFailed ? EXIT_FAILED : EXIT_OK
+  }
+
+  async #start(): Promise<LeasedQueue> {
+    const { url, queue: flags, leaseMs, lanes } = this.#plan
+    const queue = await openQueue(url, flags, { leaseMs })
+    try {
+      const pool = new WorkerPool(queue, this.#manager, {
+        lanes,
+        onIncident: (incident) => this.#hear(incident),
+      })
+      await pool.start()
+      this.#pool = pool
+    } catch (error) {
+      await queue.close()
+      throw error
+    }
+    const { strategy, numPartitions, workerId } = queue
+    const what = `${numPartitions} partitions, ${strategy}`
+    this.#say(`${workerId} takes commands of ${flags.name} (${what}) at ${placeOf(url)}`)
+    return queue
+  }
+
+  async #drain(): Promise<void> {
+    try {
+      await this.#pool!.drain(this.#plan.drainMs)
+    } catch (error) {
+      // What still runs is ended and given back: somebody else runs it.
+      this.#say(failureText(error, this.#plan.withStack))
+    }
+  }
+
+  async #close(queue: LeasedQueue | undefined): Promise<void> {
+    const parts = [this.#pool, this.#manager, queue]
+    for (const part of parts) {
+      try {
+        await part?.close()
+      } catch (error) {
+        this.#hasFailed = true
+        this.#say(failureText(error, this.#plan.withStack))
+      }
+    }
+    if (this.#pool !== undefined) this.#sum(this.#pool)
+    await this.#notices.finish()
+  }
+
+  #sum(pool: WorkerPool): void {
+    const { completed, failed, retried, buried, returned, lost } = pool.stats()
+    const again = `${retried} to be run again, ${returned} given back unstarted, ${lost} leases lost`
+    this.#say(`${completed} completed, ${failed + buried} failed, ${again}`)
+  }
+
+  /** The same thing over and over is said once. */
+  #hear({ what, error, commandIds }: QueueIncident): void {
+    const which = commandIds === undefined ? '' : `: ${commandIds.length} commands`
+    const why = error === undefined ? '' : `: ${failureText(error, this.#plan.withStack)}`
+    const text = `${what}${which}${why}`
+    if (text === this.#lastIncident) return
+    this.#lastIncident = text
+    this.#say(text)
+  }
+
+  readonly #interrupt = (name: (typeof SIGNALS)[number]): void => {
+    if (this.#isStopped) {
+      // Without its listener the signal does what it does to every process.
+      process.off(name, this.#interrupt)
+      process.kill(process.pid, name)
+      return
+    }
+    this.#isStopped = true
+    const running = this.#pool?.stats().submitted ?? 0
+    this.#say(`${name}: finishing ${running} commands that run; a second signal ends at once`)
+    this.#stop()
+  }
+
+  #say(text: string): void {
+    this.#notices.write(`corelane: ${text}`)
+  }
+}

@@ -1,0 +1,104 @@
+// Worker: the command that runs handlers for a queue until it is told to stop.
+// Thread: main.   Owns: what its flags mean.
+
+import { anything, boolean, milliseconds, oneOf, text } from '../base/options.ts'
+import { DEFAULT_LANES, type PartitionStrategy } from '../index.ts'
+import { type CliCommand, UsageError } from './command-line.ts'
+import {
+  type HandlerFlags,
+  makeManager,
+  PARTITIONS_FLAG,
+  RECOVERY_FLAGS,
+  recoveringLanes,
+} from './handler-flags.ts'
+import { laneNames, QUEUE_FLAGS, type QueueFlags, queueUrl } from './queue-flags.ts'
+import { WorkerSession } from './worker-session.ts'
+
+/** As the queue manager has it; `--drain 0` gives everything up at once. */
+const DRAIN_MS_MAX = 2 ** 31 - 1
+
+interface WorkerFlags extends HandlerFlags, QueueFlags {
+  readonly strategy: PartitionStrategy
+  readonly concurrency: number
+  readonly lanes: string | undefined
+  readonly lease: number | undefined
+  readonly drain: number
+  readonly stack: boolean
+}
+
+/** `corelane worker`. */
+export const workerCommand: CliCommand = {
+  usage: 'worker <handlers>',
+  summary: 'Run commands of a queue until a signal comes; any number of workers share it',
+  examples: [
+    'corelane worker ./handlers.js --queue redis://localhost --name images',
+    'CORELANE_QUEUE_URL=rediss://user:secret@host corelane worker ./handlers.js --lanes skill,prompt',
+  ],
+  options: {
+    ...QUEUE_FLAGS,
+    partitions: PARTITIONS_FLAG,
+    strategy: {
+      flag: '--strategy <name>',
+      summary: 'How a command finds its thread: balanced, roundRobin',
+      rule: oneOf('balanced', ['balanced', 'roundRobin']),
+    },
+    concurrency: {
+      flag: '--concurrency <n>',
+      summary: 'Asynchronous handlers at once in each thread',
+      // The queue manager knows the range.
+      rule: anything(1, 'a number', (value) => typeof value === 'number'),
+    },
+    lanes: {
+      flag: '--lanes <names>',
+      summary: 'Lanes to take commands of: skill,prompt (default: all six)',
+      rule: text(undefined),
+    },
+    ...RECOVERY_FLAGS,
+    lease: {
+      flag: '--lease <ms>',
+      summary: 'After so long without a sign of life others run its commands (default: 30000)',
+      rule: milliseconds(undefined, 100, 2 ** 31 - 1),
+    },
+    drain: {
+      flag: '--drain <ms>',
+      summary: 'How long commands that run may go on after the first signal',
+      rule: milliseconds(30_000, 0, DRAIN_MS_MAX),
+    },
+    stack: {
+      flag: '--stack',
+      summary: 'Print the stacks of errors too',
+      rule: boolean(false),
+    },
+  },
+  action: ([handlers], options) => work(handlers!, options as unknown as WorkerFlags),
+}
+
+function work(handlers: string, flags: WorkerFlags): Promise<number> {
+  const url = queueUrl(flags.queue, true)
+  if (url === undefined) {
+    throw new UsageError('worker needs --queue, or a URL in CORELANE_QUEUE_URL')
+  }
+  const { strategy, partitions: count, concurrency } = flags
+  const manager = makeManager({
+    handlers,
+    partitions: { strategy, count },
+    concurrencyPerPartition: concurrency,
+    lanes: recoveringLanes(flags),
+  })
+  return new WorkerSession(manager, {
+    url,
+    queue: flags,
+    lanes: chooseLanes(flags.lanes),
+    leaseMs: flags.lease,
+    drainMs: flags.drain,
+    withStack: flags.stack,
+  }).run()
+}
+
+function chooseLanes(flag: string | undefined): string[] | undefined {
+  const names = laneNames(flag)
+  const unknown = names?.find((name) => !Object.hasOwn(DEFAULT_LANES, name))
+  if (unknown === undefined) return names
+  const lanes = Object.keys(DEFAULT_LANES).join(', ')
+  throw new UsageError(`--lanes has "${unknown}"; lanes: ${lanes}`)
+}

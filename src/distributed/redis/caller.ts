@@ -1,0 +1,158 @@
+// Caller: runs scripts on a link, again where that is right, until the call's time is up.
+// Thread: main.   Owns: which scripts the server is not known to have.
+
+import { randomInt } from 'node:crypto'
+import { nowMs, timers } from '../../base/clock.ts'
+import { LaneError, laneError } from '../../base/errors.ts'
+import { LinkLost, type RedisLink } from './link.ts'
+import type { Script } from './script.ts'
+
+/** Answers that say that it may go well later. */
+const TRANSIENT =
+  /^(?:LOADING|BUSY|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|OOM|NOREPLICAS|MISCONF|READONLY|UNBLOCKED|ERR max number of clients)/
+
+/** What one call is. */
+export interface Call {
+  readonly script: Script
+  readonly keys: readonly string[]
+  readonly args: (string | Buffer)[]
+  /** Which argument is set to `1` when it is asked again. */
+  readonly repeatMark?: number | undefined
+  /** It is not asked again when its answer was lost. */
+  readonly once?: boolean | undefined
+}
+
+/** An answer of a script: numbers, Buffers, and lists of them. */
+export type Reply = number | Buffer | Reply[] | null
+
+/** Runs scripts. */
+export class RedisCaller {
+  readonly #link: RedisLink
+  readonly #queue: string
+  readonly #callTimeoutMs: number
+  readonly #onAnswerLost: (detail: string) => void
+  #isClosed = false
+
+  /**
+   * @param link - The connection.
+   * @param queue - Name of the queue, for errors.
+   * @param callTimeoutMs - How long a call is repeated.
+   * @param onAnswerLost - Told when it is unknown whether something was done.
+   */
+  constructor(
+    link: RedisLink,
+    queue: string,
+    callTimeoutMs: number,
+    onAnswerLost: (detail: string) => void,
+  ) {
+    this.#link = link
+    this.#queue = queue
+    this.#callTimeoutMs = callTimeoutMs
+    this.#onAnswerLost = onAnswerLost
+  }
+
+  /** Whether it takes no calls any more. */
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
+  /** Calls fail from now on. */
+  close(): void {
+    this.#isClosed = true
+  }
+
+  /** @throws ClosedError `CORELANE_CLOSED` once it is closed. */
+  checkOpen(): void {
+    if (this.#isClosed) throw laneError('CORELANE_CLOSED', { state: 'closed' })
+  }
+
+  /**
+   * Runs a script.
+   *
+   * @param call - Which, on what.
+   * @throws LaneError `CORELANE_QUEUE_UNAVAILABLE`; LinkLost if it is to be asked once only.
+   */
+  run(call: Call): Promise<Reply> {
+    const { script, keys, args } = call
+    const words = ['', '', String(keys.length), ...keys, ...args]
+    let isKnown = true
+    let isRepeat = false
+    return this.repeat(async () => {
+      words[0] = isKnown ? 'EVALSHA' : 'EVAL'
+      words[1] = isKnown ? script.sha : script.source
+      if (isRepeat && call.repeatMark !== undefined) {
+        words[3 + keys.length + call.repeatMark] = '1'
+      }
+      try {
+        return (await this.#link.send(words)) as Reply
+      } catch (error) {
+        if (error instanceof Error && error.message.startsWith('NOSCRIPT')) isKnown = false
+        if (error instanceof LinkLost && error.wasSent) {
+          isRepeat = true
+          this.#onAnswerLost(`${script.name}: ${error.message}`)
+          if (call.once) throw new AskedOnce(error.message, { cause: error })
+        }
+        throw error
+      }
+    })
+  }
+
+  /**
+   * Sends a command that may be sent again.
+   *
+   * @param args - The command.
+   */
+  send(args: readonly (string | Buffer)[]): Promise<Reply> {
+    return this.repeat(async () => (await this.#link.send(args)) as Reply)
+  }
+
+  /**
+   * Does something that may be done again, until it goes well or the call's time is up.
+   *
+   * @param attempt - Asks the link.
+   * @throws LaneError `CORELANE_QUEUE_UNAVAILABLE`.
+   */
+  async repeat<T>(attempt: () => Promise<T>): Promise<T> {
+    this.checkOpen()
+    const untilMs = nowMs() + this.#callTimeoutMs
+    for (let failures = 0; ; ) {
+      if (!(await this.#link.up(untilMs))) {
+        this.checkOpen()
+        throw this.unavailable(this.#link.reason)
+      }
+      try {
+        return await attempt()
+      } catch (error) {
+        this.checkOpen()
+        if (error instanceof AskedOnce) throw error.cause
+        if (error instanceof LaneError) throw error
+        const { message } = error as Error
+        if (message.startsWith('NOSCRIPT')) continue
+        const isTransient = error instanceof LinkLost || TRANSIENT.test(message)
+        // A replica answers so: the primary is elsewhere now.
+        if (message.startsWith('READONLY')) this.#link.renew('it became a replica')
+        if (!isTransient || nowMs() >= untilMs) throw this.unavailable(message)
+        if (!(error instanceof LinkLost)) await pause(failures++)
+      }
+    }
+  }
+
+  /**
+   * Why a call failed.
+   *
+   * @param reason - In words, without secrets.
+   */
+  unavailable(reason: string): LaneError {
+    return laneError('CORELANE_QUEUE_UNAVAILABLE', { queue: this.#queue, reason })
+  }
+}
+
+/** Carries a lost answer, its cause, past the repetition. */
+class AskedOnce extends Error {}
+
+function pause(failures: number): Promise<void> {
+  const ceiling = Math.min(1000, 10 * 2 ** Math.min(failures, 8))
+  return new Promise((resolve) => {
+    timers.setTimeout(resolve, randomInt(Math.ceil(ceiling / 2), ceiling + 1))
+  })
+}

@@ -1,0 +1,137 @@
+// Dead desk: commands that failed for good, to be listed, redriven or dropped.
+// Thread: main.   Owns: nothing.
+
+import type { CommandReference, DeadCommand, DeadCommands } from '../distributed-queue.ts'
+import { type CommandResult, checkName } from '../envelope.ts'
+import { checkWhole } from '../lease-request.ts'
+import type { Reply } from './caller.ts'
+import type { RedisEngine } from './engine.ts'
+import { decodeEnvelope, decodeResult } from './envelope-codec.ts'
+import { DROP, LIST_DEAD, REDRIVE } from './side-scripts.ts'
+import { unreadEnvelope } from './undecodable.ts'
+
+const LIST_MAX = 10_000
+
+/** A record of the dead, taken apart. */
+interface DeadRecord {
+  readonly lane: string
+  readonly diedAt: number
+  readonly reason: string
+  readonly value: Buffer
+  readonly result: Buffer
+}
+
+function partsOf(record: Buffer): DeadRecord | undefined {
+  const head = /^([^:]*):(\d+):(\d+):(\d+):/.exec(record.toString('latin1', 0, 256))
+  if (head === null) return undefined
+  const [whole, lane, diedAt, reasonLength, valueLength] = head
+  const value = whole.length + Number(reasonLength)
+  const result = value + Number(valueLength)
+  return {
+    lane: lane!,
+    diedAt: Number(diedAt),
+    reason: record.toString('utf8', whole.length, value),
+    value: record.subarray(value, result),
+    result: record.subarray(result),
+  }
+}
+
+/** The dead. */
+export class DeadDesk implements DeadCommands {
+  readonly #engine: RedisEngine
+
+  /** @param engine - The queue. */
+  constructor(engine: RedisEngine) {
+    this.#engine = engine
+  }
+
+  async list(max = 100): Promise<DeadCommand[]> {
+    checkWhole('max', max, 1, LIST_MAX)
+    const { keys, caller, plan } = this.#engine
+    const lists = await Promise.all(
+      Array.from({ length: plan.numPartitions }, async (_, partition) => {
+        const { dead, deadOrder } = keys.partition(partition)
+        const reply = (await caller.run({
+          script: LIST_DEAD,
+          keys: [dead, deadOrder],
+          args: [String(max)],
+        })) as Buffer[]
+        const found: DeadCommand[] = []
+        for (let i = 0; i < reply.length; i += 2) {
+          const command = this.#read(partition, reply[i]!.toString('latin1'), reply[i + 1]!)
+          if (command !== undefined) found.push(command)
+        }
+        return found
+      }),
+    )
+    return lists
+      .flat()
+      .sort((a, b) => a.diedAt - b.diedAt)
+      .slice(0, max)
+  }
+
+  async redrive(commands: readonly CommandReference[]): Promise<number> {
+    return this.#each(commands, (reference) => this.#redriveOne(reference))
+  }
+
+  async drop(commands: readonly CommandReference[]): Promise<number> {
+    const { keys, caller } = this.#engine
+    return this.#each(commands, async ({ commandId, partitionId }) => {
+      const { dead, deadOrder } = keys.partition(partitionId)
+      return (await caller.run({
+        script: DROP,
+        keys: [dead, deadOrder],
+        args: [commandId],
+      })) as number
+    })
+  }
+
+  async #each(
+    commands: readonly CommandReference[],
+    act: (reference: CommandReference) => Promise<number>,
+  ): Promise<number> {
+    for (const { commandId, partitionId } of commands) {
+      checkName('commandId', commandId)
+      checkWhole('partitionId', partitionId, 0, this.#engine.plan.numPartitions - 1)
+    }
+    const counts = await Promise.all(commands.map(act))
+    return counts.reduce((sum, count) => sum + count, 0)
+  }
+
+  async #redriveOne({ commandId, partitionId }: CommandReference): Promise<number> {
+    const { keys, caller } = this.#engine
+    const names = keys.partition(partitionId)
+    for (;;) {
+      // The lane names the stream, which the script must be told.
+      const record = (await caller.send(['HGET', names.dead, commandId])) as Reply
+      const lane = Buffer.isBuffer(record) ? partsOf(record)?.lane : undefined
+      if (lane === undefined) return 0
+      const count = (await caller.run({
+        script: REDRIVE,
+        keys: [names.dead, names.deadOrder, names.command(commandId), names.stream(lane)],
+        args: [commandId, lane, String(partitionId), keys.wakes],
+      })) as number
+      if (count >= 0) return count
+    }
+  }
+
+  #read(partition: number, id: string, record: Buffer): DeadCommand | undefined {
+    const parts = partsOf(record)
+    if (parts === undefined) return undefined
+    const { lane, diedAt, reason, value } = parts
+    const { maxBytes } = this.#engine.plan
+    let envelope = unreadEnvelope(id, `${diedAt}-0`, partition, lane)
+    let result: CommandResult | undefined
+    try {
+      envelope = decodeEnvelope(value, lane, partition, maxBytes).envelope
+    } catch {
+      // That is what it died of.
+    }
+    try {
+      result = decodeResult(parts.result, maxBytes)
+    } catch {
+      // It is listed without.
+    }
+    return { envelope, reason, diedAt, result }
+  }
+}

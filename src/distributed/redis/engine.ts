@@ -1,0 +1,105 @@
+// Engine: what the parts of a queue on Redis have in common.
+// Thread: main.   Owns: nothing; data only.
+
+import type { RedisCaller } from './caller.ts'
+import type { Holdings } from './holdings.ts'
+import type { RedisIncident } from './incident.ts'
+import type { QueueKeys } from './keys.ts'
+import type { RedisQueuePlan } from './options.ts'
+
+/** What every part is given. */
+export interface RedisEngine {
+  readonly plan: RedisQueuePlan
+  readonly keys: QueueKeys
+  readonly caller: RedisCaller
+  readonly holdings: Holdings
+  /** Name of the worker among the consumers of a stream: it ends with the length of its lease. */
+  readonly consumer: string
+  readonly report: (kind: RedisIncident['kind'], detail: string) => void
+}
+
+/**
+ * Splits what belongs to different partitions.
+ *
+ * @param items - Anything.
+ * @param partitionOf - Where one belongs.
+ * @returns Positions in `items` by partition, in their order.
+ */
+export function byPartition<T>(
+  items: readonly T[],
+  partitionOf: (item: T) => number,
+): Map<number, number[]> {
+  const split = new Map<number, number[]>()
+  for (let i = 0; i < items.length; i++) {
+    const partition = partitionOf(items[i]!)
+    const positions = split.get(partition)
+    if (positions === undefined) split.set(partition, [i])
+    else positions.push(i)
+  }
+  return split
+}
+
+/**
+ * Cuts positions into batches that one call may take.
+ *
+ * @param positions - Of one partition.
+ * @param bytesAt - Bytes of what is at a position.
+ * @param countMax - Most of them in a batch.
+ * @param bytesMax - Most bytes in a batch; one that is larger goes alone.
+ */
+export function* batches(
+  positions: readonly number[],
+  bytesAt: (position: number) => number,
+  countMax: number,
+  bytesMax: number = 2 ** 22,
+): Generator<number[]> {
+  let batch: number[] = []
+  let bytes = 0
+  for (const position of positions) {
+    const more = bytesAt(position)
+    if (batch.length === countMax || (batch.length > 0 && bytes + more > bytesMax)) {
+      yield batch
+      batch = []
+      bytes = 0
+    }
+    batch.push(position)
+    bytes += more
+  }
+  if (batch.length > 0) yield batch
+}
+
+/** Numbers names in the order in which they come, from 1. */
+export class Numbering {
+  readonly names: string[] = []
+  readonly #numbers = new Map<string, number>()
+
+  /** @param name - Any. */
+  of(name: string): number {
+    let number = this.#numbers.get(name)
+    if (number === undefined) {
+      this.names.push(name)
+      number = this.names.length
+      this.#numbers.set(name, number)
+    }
+    return number
+  }
+}
+
+/**
+ * Puts bytes one after the other, each with its length before it. One piece for a call is many times
+ * cheaper to send than one for each command.
+ *
+ * @param parts - Which bytes.
+ */
+export function pack(parts: readonly Buffer[]): Buffer {
+  let length = 0
+  for (const part of parts) length += 4 + part.length
+  const packed = Buffer.allocUnsafe(length)
+  let at = 0
+  for (const part of parts) {
+    at = packed.writeUInt32BE(part.length, at)
+    packed.set(part, at)
+    at += part.length
+  }
+  return packed
+}

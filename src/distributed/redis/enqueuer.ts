@@ -1,0 +1,152 @@
+// Enqueuer: puts commands into the streams, one call at a time for each partition.
+// Thread: main.   Owns: what waits for the call before it.
+//
+// One call at a time keeps the order of a partition even if a call must be repeated. What comes
+// meanwhile goes together in the next one, so it costs nothing to enqueue one by one.
+
+import { laneError, show } from '../../base/errors.ts'
+import type { EnqueueStatus } from '../distributed-queue.ts'
+import { type CommandEnvelope, checkEnvelope } from '../envelope.ts'
+import { checkWhole } from '../lease-request.ts'
+import type { Reply } from './caller.ts'
+import { pack, type RedisEngine } from './engine.ts'
+import { encodeEnvelope } from './envelope-codec.ts'
+import { ENQUEUE } from './giving-scripts.ts'
+import { BATCH_MAX } from './script.ts'
+
+const CALL_BYTES_MAX = 2 ** 22
+const CALL_COUNT_MAX = 4096
+
+/** What one caller waits for. */
+interface Wish {
+  readonly statuses: EnqueueStatus[]
+  left: number
+  readonly resolve: (statuses: EnqueueStatus[]) => void
+  readonly reject: (error: unknown) => void
+}
+
+interface Waiting {
+  readonly id: string
+  readonly laneId: string
+  readonly value: Buffer
+  readonly wish: Wish
+  /** Its position in the wish. */
+  readonly position: number
+}
+
+/** Enqueues. */
+export class Enqueuer {
+  readonly #engine: RedisEngine
+  readonly #takesKeys: boolean
+  readonly #waiting = new Map<number, Waiting[]>()
+  readonly #busy = new Set<number>()
+
+  /** @param engine - The queue. */
+  constructor(engine: RedisEngine) {
+    this.#engine = engine
+    this.#takesKeys = engine.plan.strategy === 'hash' || engine.plan.strategy === 'none'
+  }
+
+  /**
+   * Adds commands.
+   *
+   * @param envelopes - 1 to 4,096, from anybody.
+   */
+  async add(envelopes: readonly CommandEnvelope[]): Promise<EnqueueStatus[]> {
+    this.#engine.caller.checkOpen()
+    checkWhole('envelopes', envelopes.length, 1, CALL_COUNT_MAX)
+    // All are checked and encoded before the first is sent: a bad one takes no others with it.
+    const checked = envelopes.map((envelope) => this.#check(envelope))
+    const values = checked.map((each) => encodeEnvelope(each, this.#engine.plan.maxBytes))
+    return new Promise((resolve, reject) => {
+      const wish = { statuses: new Array(checked.length), left: checked.length, resolve, reject }
+      for (const [position, { id, laneId, partitionId }] of checked.entries()) {
+        this.#wait(partitionId, { id, laneId, value: values[position]!, wish, position })
+      }
+    })
+  }
+
+  #check(given: CommandEnvelope): CommandEnvelope {
+    const envelope = checkEnvelope(given, this.#engine.plan.numPartitions)
+    if (envelope.key !== undefined && !this.#takesKeys) {
+      const allowed = 'none: only queues with the strategy hash or none take keys'
+      throw laneError('CORELANE_INVALID_ENVELOPE', {
+        field: 'key',
+        received: show(envelope.key),
+        allowed,
+      })
+    }
+    return envelope
+  }
+
+  #wait(partition: number, one: Waiting): void {
+    const waiting = this.#waiting.get(partition)
+    if (waiting === undefined) this.#waiting.set(partition, [one])
+    else waiting.push(one)
+    this.#start(partition)
+  }
+
+  #start(partition: number): void {
+    if (this.#busy.has(partition)) return
+    this.#busy.add(partition)
+    // At the end of the turn, so that those enqueued in one loop go together.
+    queueMicrotask(() => void this.#drain(partition))
+  }
+
+  async #drain(partition: number): Promise<void> {
+    for (;;) {
+      const waiting = this.#waiting.get(partition)
+      if (waiting === undefined || waiting.length === 0) break
+      const batch = this.#next(waiting)
+      try {
+        await this.#send(partition, batch)
+      } catch (error) {
+        for (const { wish } of batch) wish.reject(error)
+      }
+    }
+    this.#waiting.delete(partition)
+    this.#busy.delete(partition)
+  }
+
+  #next(waiting: Waiting[]): Waiting[] {
+    let count = 0
+    let bytes = 0
+    while (count < waiting.length && count < BATCH_MAX) {
+      bytes += waiting[count]!.value.length
+      if (count > 0 && bytes > CALL_BYTES_MAX) break
+      count++
+    }
+    return waiting.splice(0, count)
+  }
+
+  async #send(partition: number, batch: readonly Waiting[]): Promise<void> {
+    const { keys, caller } = this.#engine
+    const names = keys.partition(partition)
+    const lanes = new Map<string, Waiting[]>()
+    for (const one of batch) {
+      const lane = lanes.get(one.laneId)
+      if (lane === undefined) lanes.set(one.laneId, [one])
+      else lane.push(one)
+    }
+    const ordered = [...lanes.values()].flat()
+    const statuses = (await caller.run({
+      script: ENQUEUE,
+      keys: [
+        names.lanes,
+        ...[...lanes.keys()].map((lane) => names.stream(lane)),
+        ...ordered.map(({ id }) => names.command(id)),
+      ],
+      args: [
+        String(lanes.size),
+        String(partition),
+        keys.wakes,
+        pack(ordered.map(({ value }) => value)),
+        ...[...lanes].flatMap(([lane, ones]) => [lane, String(ones.length)]),
+      ],
+    })) as Reply[]
+    for (const [i, { wish, position }] of ordered.entries()) {
+      wish.statuses[position] = statuses[i] === 1 ? 'accepted' : 'duplicate'
+      if (--wish.left === 0) wish.resolve(wish.statuses)
+    }
+  }
+}

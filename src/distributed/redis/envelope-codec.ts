@@ -1,0 +1,300 @@
+// Envelope codec: envelopes and results as the bytes that lie in Redis.
+// Thread: main.   Owns: nothing.
+// Must not: trust what it decodes. Sizes are checked first, names and numbers by checkEnvelope.
+//
+// An envelope: `<id>:<retries>:<spent>:`, which the scripts read, then version, flags, creation, type,
+// and as the flags say priority, deadline, submitter, key; then tag and body of the payload. Lane and
+// partition are those of the stream that it lies in.
+
+import { laneError } from '../../base/errors.ts'
+import {
+  type CommandEnvelope,
+  type CommandResult,
+  checkEnvelope,
+  type PortableError,
+} from '../envelope.ts'
+import { decodeValue, encodeValue } from './value-codec.ts'
+
+const VERSION = 1
+
+const Flag = Object.freeze({ PRIORITY: 1, DEADLINE: 2, SUBMITTER: 4, KEY: 8 })
+
+/** What an entry takes besides its payload, at most: names, numbers, a key of 1,024 characters. */
+const HEADER_MAX = 8192
+const COLON = 0x3a
+
+/** An envelope as it came out of Redis. */
+export interface DecodedEntry {
+  readonly envelope: CommandEnvelope
+  /** Deliveries before the entry was made. */
+  readonly spent: number
+}
+
+function checkSize(role: string, id: string, bytes: number, maxBytes: number): void {
+  if (bytes > maxBytes) {
+    throw laneError('CORELANE_ENVELOPE_TOO_LARGE', { role, id, bytes, maxBytes })
+  }
+}
+
+/**
+ * Encodes an envelope that was checked.
+ *
+ * @param envelope - The command.
+ * @param maxBytes - Most bytes of its payload.
+ * @throws SerializationError `CORELANE_ENVELOPE_TOO_LARGE`, `CORELANE_UNSERIALIZABLE`.
+ */
+export function encodeEnvelope(envelope: CommandEnvelope, maxBytes: number): Buffer {
+  const { id, retryCount, commandType, priority, deadline, submitter, key } = envelope
+  const { tag, body } = encodeValue(envelope.payload, 'payload')
+  checkSize('payload', id, body.length, maxBytes)
+  const prefix = `${id}:${retryCount}:0:`
+  const keyBytes = key === undefined ? 0 : Buffer.byteLength(key)
+  const bytes = Buffer.allocUnsafe(
+    prefix.length + 12 + commandType.length + 1 + 8 + 129 + 2 + keyBytes + body.length,
+  )
+  let at = bytes.write(prefix, 0, 'latin1')
+  bytes[at++] = VERSION
+  bytes[at++] =
+    (priority === undefined ? 0 : Flag.PRIORITY) |
+    (deadline === undefined ? 0 : Flag.DEADLINE) |
+    (submitter === undefined ? 0 : Flag.SUBMITTER) |
+    (key === undefined ? 0 : Flag.KEY)
+  at = bytes.writeDoubleLE(envelope.createdAt, at)
+  at = writeName(bytes, commandType, at)
+  if (priority !== undefined) bytes[at++] = priority
+  if (deadline !== undefined) at = bytes.writeDoubleLE(deadline, at)
+  if (submitter !== undefined) at = writeName(bytes, submitter, at)
+  if (key !== undefined) {
+    at = bytes.writeUInt16LE(keyBytes, at)
+    at += bytes.write(key, at, 'utf8')
+  }
+  bytes[at++] = tag
+  bytes.set(body, at)
+  return bytes.subarray(0, at + body.length)
+}
+
+function writeName(bytes: Buffer, name: string, at: number): number {
+  bytes[at] = name.length
+  return at + 1 + bytes.write(name, at + 1, 'latin1')
+}
+
+/** Reads on and on; past the end it throws a RangeError. */
+class Reader {
+  readonly #bytes: Buffer
+  #at: number
+
+  constructor(bytes: Buffer, at: number) {
+    this.#bytes = bytes
+    this.#at = at
+  }
+
+  byte(): number {
+    return this.#bytes.readUInt8(this.#at++)
+  }
+
+  double(): number {
+    this.#at += 8
+    return this.#bytes.readDoubleLE(this.#at - 8)
+  }
+
+  name(): string {
+    const length = this.byte()
+    return this.#take(length).toString('latin1')
+  }
+
+  text(): string {
+    this.#at += 2
+    return this.#take(this.#bytes.readUInt16LE(this.#at - 2)).toString('utf8')
+  }
+
+  rest(): Buffer {
+    return this.#bytes.subarray(this.#at)
+  }
+
+  #take(length: number): Buffer {
+    const end = this.#at + length
+    if (end > this.#bytes.length) throw new RangeError('the bytes end too soon')
+    const taken = this.#bytes.subarray(this.#at, end)
+    this.#at = end
+    return taken
+  }
+}
+
+/**
+ * Reads the id of an entry, even if nothing else of it makes sense.
+ *
+ * @param bytes - The entry.
+ * @returns The text before the first colon, if it is short; not checked otherwise.
+ */
+export function idOf(bytes: Buffer): string | undefined {
+  const end = bytes.indexOf(COLON)
+  return end > 0 && end <= 128 ? bytes.toString('latin1', 0, end) : undefined
+}
+
+function readCount(bytes: Buffer, start: number, end: number): number {
+  const text = bytes.toString('latin1', start, end)
+  return /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN
+}
+
+/**
+ * Decodes an entry.
+ *
+ * @param bytes - As in the stream. Not kept.
+ * @param laneId - The lane of the stream.
+ * @param partitionId - Its partition.
+ * @param maxBytes - Most bytes of a payload.
+ * @throws Error of any kind if they are no envelope.
+ */
+export function decodeEnvelope(
+  bytes: Buffer,
+  laneId: string,
+  partitionId: number,
+  maxBytes: number,
+): DecodedEntry {
+  if (bytes.length > maxBytes + HEADER_MAX) {
+    throw new RangeError(`${bytes.length} bytes are more than ${maxBytes}`)
+  }
+  const idEnd = bytes.indexOf(COLON)
+  const retriesEnd = bytes.indexOf(COLON, idEnd + 1)
+  const spentEnd = bytes.indexOf(COLON, retriesEnd + 1)
+  if (idEnd < 0 || retriesEnd < 0 || spentEnd < 0) throw new RangeError('an entry without its head')
+  const reader = new Reader(bytes, spentEnd + 1)
+  const version = reader.byte()
+  if (version !== VERSION) throw new RangeError(`an entry of version ${version}`)
+  const flags = reader.byte()
+  const createdAt = reader.double()
+  const commandType = reader.name()
+  const priority = flags & Flag.PRIORITY ? reader.byte() : undefined
+  const deadline = flags & Flag.DEADLINE ? reader.double() : undefined
+  const submitter = flags & Flag.SUBMITTER ? reader.name() : undefined
+  const key = flags & Flag.KEY ? reader.text() : undefined
+  const spent = readCount(bytes, retriesEnd + 1, spentEnd)
+  if (Number.isNaN(spent)) throw new RangeError('an entry without a count of deliveries')
+  const envelope = checkEnvelope(
+    {
+      id: bytes.toString('latin1', 0, idEnd),
+      retryCount: readCount(bytes, idEnd + 1, retriesEnd),
+      commandType,
+      laneId,
+      partitionId,
+      createdAt,
+      priority,
+      deadline,
+      submitter,
+      key,
+      payload: decodeValue(reader.rest()),
+    },
+    partitionId + 1,
+  )
+  return { envelope, spent }
+}
+
+/** Members of a result besides its value, in the order in which they are written. */
+type ResultHead = [
+  partitionId: number,
+  workerId: string,
+  success: boolean,
+  retryCount: number,
+  durationMs: number,
+  completedAt: number,
+  commandId: string,
+  error: PortableError | undefined,
+]
+
+/**
+ * Encodes a result.
+ *
+ * @param result - How a command ended.
+ * @param isKept - Whether anybody will want its value.
+ * @param maxBytes - Most bytes of the value, or of the error.
+ * @throws SerializationError `CORELANE_ENVELOPE_TOO_LARGE`, `CORELANE_UNSERIALIZABLE`.
+ */
+export function encodeResult(result: CommandResult, isKept: boolean, maxBytes: number): Buffer {
+  const { commandId, partitionId, workerId, success, retryCount, durationMs, completedAt } = result
+  const members: ResultHead = [
+    partitionId,
+    workerId,
+    success,
+    retryCount,
+    durationMs,
+    completedAt,
+    commandId,
+    result.error,
+  ]
+  const head = encodeValue(members, 'result').body
+  const { tag, body } = encodeValue(isKept ? result.value : undefined, 'result')
+  checkSize('result', commandId, Math.max(head.length, body.length), maxBytes)
+  const bytes = Buffer.allocUnsafe(6 + head.length + body.length)
+  bytes[0] = VERSION
+  bytes.writeUInt32LE(head.length, 1)
+  bytes.set(head, 5)
+  bytes[5 + head.length] = tag
+  bytes.set(body, 6 + head.length)
+  return bytes
+}
+
+/**
+ * Decodes a result.
+ *
+ * @param bytes - As they lie under the key of the command, or were announced. Not kept.
+ * @param maxBytes - Most bytes of a value.
+ * @throws Error of any kind if they are no result.
+ */
+export function decodeResult(bytes: Buffer, maxBytes: number): CommandResult {
+  if (bytes.length > 2 * maxBytes + HEADER_MAX) throw new RangeError('a result that is too large')
+  if (bytes.readUInt8(0) !== VERSION) throw new RangeError(`a result of version ${bytes[0]}`)
+  const headEnd = 5 + bytes.readUInt32LE(1)
+  if (headEnd >= bytes.length) throw new RangeError('the bytes end too soon')
+  const head = decodeValue(Buffer.concat([OBJECT_TAG, bytes.subarray(5, headEnd)]))
+  if (!Array.isArray(head)) throw new RangeError('a result without its head')
+  const [partitionId, workerId, success, retryCount, durationMs, completedAt, commandId, error] =
+    head as unknown[]
+  const isWhole = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0
+  if (
+    !isWhole(partitionId) ||
+    !isWhole(retryCount) ||
+    typeof workerId !== 'string' ||
+    typeof commandId !== 'string' ||
+    typeof success !== 'boolean' ||
+    typeof durationMs !== 'number' ||
+    typeof completedAt !== 'number'
+  ) {
+    throw new RangeError('a result whose head makes no sense')
+  }
+  const value = decodeValue(bytes.subarray(headEnd))
+  return {
+    commandId,
+    partitionId: partitionId as number,
+    workerId,
+    success,
+    ...(value === undefined ? {} : { value }),
+    ...(error === undefined || error === null ? {} : { error: portable(error, CAUSES_MAX) }),
+    retryCount: retryCount as number,
+    durationMs,
+    completedAt,
+  }
+}
+
+/** Errors within errors are followed this far. */
+const CAUSES_MAX = 8
+
+const OBJECT_TAG = Buffer.from([3])
+
+/** Keeps of an error what an error has, each member in its type. */
+function portable(given: unknown, depth: number): PortableError {
+  const own = (member: string): unknown =>
+    typeof given === 'object' && given !== null && Object.hasOwn(given, member)
+      ? (given as Record<string, unknown>)[member]
+      : undefined
+  const error: Record<string, unknown> = { name: 'Error', message: '' }
+  for (const member of ['name', 'message', 'class', 'stack', 'code']) {
+    if (typeof own(member) === 'string') error[member] = own(member)
+  }
+  for (const member of ['own', 'cause']) {
+    const value = own(member)
+    if (typeof value !== 'object' || value === null) continue
+    if (member === 'own') error.own = value
+    else if (depth > 0) error.cause = portable(value, depth - 1)
+  }
+  return error as unknown as PortableError
+}

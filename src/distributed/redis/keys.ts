@@ -1,0 +1,86 @@
+// Keys: what everything of a queue is called in Redis.
+// Thread: main.   Owns: nothing; names only.
+// Part of the contract between versions: whoever renames a key must raise FORMAT_VERSION.
+
+/** Version of the layout. Workers of another one refuse to open the queue. */
+export const FORMAT_VERSION = 1
+
+/** Names of what belongs to one partition: all in one hash slot, by the part in braces. */
+export class PartitionKeys {
+  /** Who owns the partition: owner, epoch, until, and the lanes that were swept since. */
+  readonly own: string
+  /** The lanes that ever had a command here. */
+  readonly lanes: string
+  /** Dead commands by id. */
+  readonly dead: string
+  /** Ids of dead commands by the time of their death. */
+  readonly deadOrder: string
+  readonly #prefix: string
+
+  constructor(queue: string, partition: number) {
+    this.#prefix = `corelane:{${queue}:${partition}}:`
+    this.own = `${this.#prefix}own`
+    this.lanes = `${this.#prefix}lanes`
+    this.dead = `${this.#prefix}dead`
+    this.deadOrder = `${this.#prefix}dead-order`
+  }
+
+  /** The stream of a lane: what waits and what is leased. */
+  stream(lane: string): string {
+    return `${this.#prefix}s:${lane}`
+  }
+
+  /** What of a lane is kept back, by when it is due. */
+  delayed(lane: string): string {
+    return `${this.#prefix}d:${lane}`
+  }
+
+  /** A command: `P` while it is pending, then `E` and its result until that expires. */
+  command(id: string): string {
+    return `${this.#prefix}c:${id}`
+  }
+}
+
+/** Names of everything of a queue. */
+export class QueueKeys {
+  /** What was fixed when the queue was first opened. */
+  readonly meta: string
+  /** Workers that share the partitions, by when they count as dead. */
+  readonly members: string
+  /** Channel on which workers hear of commands that came. */
+  readonly wakes: string
+  readonly #queue: string
+  readonly #partitions: readonly PartitionKeys[]
+
+  /**
+   * @param queue - Its name, checked.
+   * @param partitions - How many it has.
+   */
+  constructor(queue: string, partitions: number) {
+    this.#queue = queue
+    this.meta = `corelane:{${queue}:meta}:meta`
+    this.members = `corelane:{${queue}:meta}:members`
+    this.wakes = `corelane:{${queue}:meta}:wakes`
+    this.#partitions = Array.from({ length: partitions }, (_, p) => new PartitionKeys(queue, p))
+  }
+
+  /** @param partition - From 0; checked by the caller. */
+  partition(partition: number): PartitionKeys {
+    return this.#partitions[partition]!
+  }
+
+  /** Channel on which a submitter hears of its results. */
+  results(submitter: string): string {
+    return `corelane:{${this.#queue}:meta}:results:${submitter}`
+  }
+
+  /** When the next start of a lane would be in time, for its rate limit. */
+  rate(lane: string): string {
+    return `corelane:{${this.#queue}:lane:${lane}}:rate`
+  }
+
+  /** Who holds the places of a lane, by when they expire. */
+  places(lane: string): string {
+    return `corelane:{${this.#queue}:lane:${lane}}:places`
+  }
+}

@@ -1,0 +1,90 @@
+// Limits: permits and places that all workers of a lane share.
+// Thread: main.   Owns: nothing.
+
+import { nowMs } from '../../base/clock.ts'
+import { laneError, show } from '../../base/errors.ts'
+import type { GlobalLimits, Permits } from '../distributed-queue.ts'
+import { checkName } from '../envelope.ts'
+import { checkWhole } from '../lease-request.ts'
+import type { RedisEngine } from './engine.ts'
+import { PERMITS, PLACES } from './side-scripts.ts'
+
+const VALID_MS_MIN = 20
+const VALID_MS_MAX = 250
+const HOLDERS_MAX = 4096
+
+/**
+ * How long permits are valid. Long enough to be used over a network, and short against what it costs:
+ * an idle limit loses as many permits as flow in meanwhile.
+ */
+function validityMs(windowMs: number, stepMs: number): number {
+  const affordable = Math.max(windowMs / 40, (windowMs - stepMs) / 4)
+  return Math.min(VALID_MS_MAX, Math.max(VALID_MS_MIN, affordable))
+}
+
+/** Limits over all workers. */
+export class RedisLimits implements GlobalLimits {
+  readonly #engine: RedisEngine
+
+  /** @param engine - The queue. */
+  constructor(engine: RedisEngine) {
+    this.#engine = engine
+  }
+
+  async takePermits(
+    laneId: string,
+    rate: { readonly limit: number; readonly windowMs: number },
+    count: number,
+  ): Promise<Permits> {
+    checkName('laneId', laneId)
+    checkWhole('permits', count, 1, 1_000_000)
+    checkWhole('rate limit', rate.limit, 1, 1_000_000_000)
+    if (!(rate.windowMs > 0 && rate.windowMs <= 2 ** 31)) {
+      const received = show(rate.windowMs)
+      throw laneError('CORELANE_INVALID_OPTION', {
+        option: 'rate windowMs',
+        received,
+        allowed: 'milliseconds from 1 to 2147483648',
+      })
+    }
+    const stepMs = rate.windowMs / rate.limit
+    const validMs = validityMs(rate.windowMs, stepMs)
+    // From before they were asked for: so they have expired here when they have in Redis.
+    const sentMs = nowMs()
+    const [granted, waitUs] = (await this.#engine.caller.run({
+      script: PERMITS,
+      keys: [this.#engine.keys.rate(laneId)],
+      args: [
+        (stepMs * 1000).toFixed(3),
+        (rate.windowMs * 1000).toFixed(3),
+        (validMs * 1000).toFixed(0),
+        String(count),
+      ],
+    })) as [number, number]
+    return { granted, expiresAtMs: sentMs + validMs, retryAfterMs: waitUs / 1000 }
+  }
+
+  async takePlaces(laneId: string, max: number, holders: readonly string[]): Promise<string[]> {
+    if (holders.length === 0) return []
+    this.#check(laneId, holders)
+    checkWhole('places', max, 1, 1_000_000)
+    const { caller, keys, plan } = this.#engine
+    const has = (await caller.run({
+      script: PLACES,
+      keys: [keys.places(laneId)],
+      args: [String(max), String(plan.leaseMs), ...holders],
+    })) as number[]
+    return holders.filter((_, i) => has[i] === 1)
+  }
+
+  async dropPlaces(laneId: string, holders: readonly string[]): Promise<void> {
+    if (holders.length === 0) return
+    this.#check(laneId, holders)
+    await this.#engine.caller.send(['ZREM', this.#engine.keys.places(laneId), ...holders])
+  }
+
+  #check(laneId: string, holders: readonly string[]): void {
+    checkName('laneId', laneId)
+    checkWhole('holders', holders.length, 1, HOLDERS_MAX)
+  }
+}

@@ -1,0 +1,341 @@
+// Link: one connection to Redis that is made again and again.
+// Thread: main.   Owns: the present client, its deadlines, and the waits for the next one.
+// Must not: repeat anything. What was sent and not answered fails with LinkLost; its caller decides.
+
+import { randomInt } from 'node:crypto'
+import { nowMs, timers } from '../../base/clock.ts'
+import type { Client, ClientMaker } from './client-maker.ts'
+
+const BACKOFF_MIN_MS = 25
+const BACKOFF_MAX_MS = 2_000
+
+/** There is no connection, or it was lost before the answer came. */
+export class LinkLost extends Error {
+  override readonly name = 'LinkLost'
+  /** Whether Redis may have done what it was asked. */
+  readonly wasSent: boolean
+
+  constructor(message: string, options: { readonly wasSent: boolean; readonly cause?: unknown }) {
+    super(message, options)
+    this.wasSent = options.wasSent
+  }
+}
+
+/** What a link is told. */
+export interface LinkOptions {
+  readonly maker: ClientMaker
+  /** How long an answer may take; then the connection counts as dead. */
+  readonly commandTimeoutMs: number
+  /** Done with each new client before others may use it. If it rejects, the client is given up. */
+  readonly onUp: (client: Client) => Promise<void>
+  readonly onLost: (detail: string) => void
+  readonly onBack: () => void
+  /** How long it may be silent before it is asked whether it lives. 0: never. */
+  readonly pingMs: number
+}
+
+/** One connection. */
+export class RedisLink {
+  readonly #options: LinkOptions
+  #client: Client | undefined
+  #isClosed = false
+  #reason = 'not connected yet'
+  #lostNow: ((reason: string) => void) | undefined
+  readonly #waiting = new Set<() => void>()
+  #endPause: (() => void) | undefined
+  readonly #running = new Set<Client>()
+
+  /** @param options - Which server, and what to do when. */
+  constructor(options: LinkOptions) {
+    this.#options = options
+  }
+
+  /** Whether there is a connection. */
+  get isUp(): boolean {
+    return this.#client !== undefined
+  }
+
+  /** Why there is none, where there is none. */
+  get reason(): string {
+    return this.#reason
+  }
+
+  /**
+   * Connects, and goes on doing so until it is closed.
+   *
+   * @param untilMs - How long the first connection may take, on the monotonic clock.
+   * @throws Error of the last try before that, or at once if Redis refuses us.
+   */
+  async open(untilMs: number): Promise<void> {
+    for (let failures = 0; ; failures++) {
+      try {
+        void this.#keepUp(await this.#connect())
+        return
+      } catch (error) {
+        const mayPass = error instanceof LinkLost && nowMs() < untilMs && !this.#isClosed
+        if (!mayPass) throw error
+      }
+      await this.#pause(failures)
+    }
+  }
+
+  /** As {@link RedisLink.open}, but the first try may fail like any other. */
+  start(): void {
+    void this.#keepUp(undefined)
+  }
+
+  /**
+   * Waits for a connection.
+   *
+   * @param untilMs - On the monotonic clock.
+   * @returns Whether there is one.
+   */
+  async up(untilMs: number): Promise<boolean> {
+    while (this.#client === undefined && !this.#isClosed) {
+      const leftMs = untilMs - nowMs()
+      if (leftMs <= 0) return false
+      await new Promise<void>((resolve) => {
+        const end = (): void => {
+          timers.clearTimeout(timer)
+          this.#waiting.delete(end)
+          resolve()
+        }
+        const timer = timers.setTimeout(end, leftMs)
+        this.#waiting.add(end)
+      })
+    }
+    return this.#client !== undefined
+  }
+
+  /** Why there is none, where there is none. */
+  get reason(): string {
+    return this.#reason
+  }
+
+  /**
+   * Connects, and goes on doing so until it is closed.
+   *
+   * @param untilMs - How long the first connection may take, on the monotonic clock.
+   * @throws Error of the last try before that, or at once if Redis refuses us.
+   */
+  async open(untilMs: number): Promise<void> {
+    for (let failures = 0; ; failures++) {
+      try {
+        void this.#keepUp(await this.#connect())
+        return
+      } catch (error) {
+        const mayPass = error instanceof LinkLost && nowMs() < untilMs && !this.#isClosed
+        if (!mayPass) throw error
+      }
+      await this.#pause(failures)
+    }
+  }
+
+  /** As {@link RedisLink.open}, but the first try may fail like any other. */
+  start(): void {
+    void this.#keepUp(undefined)
+  }
+
+  /**
+   * Waits for a connection.
+   *
+   * @param untilMs - On the monotonic clock.
+   * @returns Whether there is one.
+   */
+  async up(untilMs: number): Promise<boolean> {
+    while (this.#client === undefined && !this.#isClosed) {
+      const leftMs = untilMs - nowMs()
+      if (leftMs <= 0) return false
+      await new Promise<void>((resolve) => {
+        const timer = timers.setTimeout(resolve, leftMs)
+        this.#waiting.push(() => {
+          timers.clearTimeout(timer)
+          resolve()
+        })
+      })
+    }
+    return this.#client !== undefined
+  }
+
+  /**
+   * Sends one command.
+   *
+   * @param args - The command.
+   * @returns Its answer, blobs as Buffers.
+   * @throws LinkLost if none came; an error of node-redis if Redis answered with one.
+   */
+  send(args: readonly (string | Buffer)[]): Promise<unknown> {
+    return this.use((client) => client.sendCommand(args))
+  }
+
+  /**
+   * Asks the present client for something.
+   *
+   * @param ask - What; it must answer as soon as a command would.
+   * @throws As {@link RedisLink.send}.
+   */
+  async use<T>(ask: (client: Client) => Promise<T>): Promise<T> {
+    const client = this.#client
+    if (client === undefined) throw new LinkLost(this.#reason, { wasSent: false })
+    return this.#timed(client, ask(client))
+  }
+
+  /**
+   * Waits for an answer as long as one may take.
+   *
+   * @param client - Who was asked.
+   * @param answer - What it promised.
+   */
+  async #timed<T>(client: Client, answer: Promise<T>): Promise<T> {
+    const { commandTimeoutMs } = this.#options
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_, reject) => {
+      timer = timers.setTimeout(() => {
+        const reason = `no answer within ${commandTimeoutMs} ms`
+        reject(new LinkLost(reason, { wasSent: true }))
+        this.#drop(client, reason)
+      }, commandTimeoutMs)
+    })
+    try {
+      return await Promise.race([answer, late])
+    } catch (error) {
+      if (error instanceof LinkLost || isAnswer(error)) throw error
+      throw new LinkLost(this.#options.maker.textOf(error), { wasSent: true, cause: error })
+    } finally {
+      timers.clearTimeout(timer)
+    }
+  }
+
+  /**
+   * Gives the present connection up, so that another one is made: to a new primary, perhaps.
+   *
+   * @param reason - Why.
+   */
+  renew(reason: string): void {
+    if (this.#client !== undefined) this.#drop(this.#client, reason)
+  }
+
+  /** Ends it. */
+  close(): void {
+    this.#isClosed = true
+    this.#reason = 'closed'
+    this.#client = undefined
+    for (const client of this.#running) destroy(client)
+    this.#running.clear()
+    this.#endPause?.()
+    this.#lostNow?.('closed')
+    this.#wake()
+  }
+
+  #wake(): void {
+    for (const wake of [...this.#waiting]) wake()
+  }
+
+  #drop(client: Client, reason: string): void {
+    destroy(client)
+    this.#running.delete(client)
+    if (this.#client !== client) return
+    this.#client = undefined
+    this.#reason = reason
+    this.#lostNow?.(reason)
+  }
+
+  async #connect(): Promise<Client> {
+    const { maker, onUp } = this.#options
+    const client = maker.make()
+    this.#running.add(client)
+    client.on('error', (error) => this.#drop(client, maker.textOf(error)))
+    client.on('end', () => this.#drop(client, 'the connection ended'))
+    try {
+      await this.#timed(client, client.connect())
+      await this.#timed(client, onUp(client))
+    } catch (error) {
+      this.#drop(client, maker.textOf(error))
+      throw error
+    }
+    if (this.#isClosed || !this.#running.has(client)) {
+      this.#drop(client, 'closed')
+      throw new LinkLost('the connection was lost at once', { wasSent: false })
+    }
+    this.#client = client
+    this.#wake()
+    return client
+  }
+
+  async #keepUp(first: Client | undefined): Promise<void> {
+    let client = first
+    let failures = 0
+    while (!this.#isClosed) {
+      if (client !== undefined) {
+        failures = 0
+        const reason = await this.#watch(client)
+        if (this.#isClosed) return
+        this.#options.onLost(reason)
+      }
+      if (failures > 0 || client !== undefined) await this.#pause(failures)
+      if (this.#isClosed) return
+      failures++
+      client = await this.#connect().catch((error: unknown) => {
+        this.#reason = this.#options.maker.textOf(error)
+        return undefined
+      })
+      if (client !== undefined) this.#options.onBack()
+    }
+  }
+
+  /** Waits until a client is lost, asking it now and then whether it lives. */
+  async #watch(client: Client): Promise<string> {
+    const { pingMs } = this.#options
+    const lost = new Promise<string>((resolve) => {
+      if (this.#client !== client) resolve(this.#reason)
+      this.#lostNow = resolve
+    })
+    const ping =
+      pingMs > 0
+        ? timers.setInterval(() => {
+            // Lost or late: the link learns of it by itself.
+            this.#timed(client, client.sendCommand(['PING'])).catch(() => {})
+          }, pingMs)
+        : undefined
+    try {
+      return await lost
+    } finally {
+      this.#lostNow = undefined
+      timers.clearInterval(ping)
+    }
+  }
+
+  /** Longer after each failure, and never as long as others wait. */
+  async #pause(failures: number): Promise<void> {
+    const ceiling = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** Math.min(failures, 10))
+    await new Promise<void>((resolve) => {
+      const timer = timers.setTimeout(resolve, randomInt(Math.ceil(ceiling / 2), ceiling + 1))
+      this.#endPause = () => {
+        timers.clearTimeout(timer)
+        resolve()
+      }
+    })
+    this.#endPause = undefined
+  }
+}
+
+function destroy(client: Client): void {
+  try {
+    client.destroy()
+  } catch {
+    // It was closed already.
+  }
+}
+
+/** Whether Redis answered with an error, rather than not at all. */
+function isAnswer(error: unknown): boolean {
+  for (
+    let proto: object | null = typeof error === 'object' ? error : null;
+    proto !== null;
+    proto = Object.getPrototypeOf(proto) as object | null
+  ) {
+    // By name: the user's client may come from another copy of node-redis.
+    if (proto.constructor?.name === 'ErrorReply') return true
+  }
+  return false
+}

@@ -1,0 +1,187 @@
+// Options: what a queue on Redis can be told, checked and completed once.
+// Thread: main.   Owns: the one table of its options.
+
+import { randomBytes } from 'node:crypto'
+import { hostname } from 'node:os'
+import type { RedisClientOptions } from 'redis'
+import { laneError, show } from '../../base/errors.ts'
+import {
+  anything,
+  checkOptions,
+  integer,
+  milliseconds,
+  type OptionRules,
+  oneOf,
+} from '../../base/options.ts'
+import {
+  PARTITION_RULES,
+  PartitionConfig,
+  type PartitionOptions,
+  type PartitionStrategy,
+} from '../../model/partition-config.ts'
+import { PORTABLE_NAME } from '../envelope.ts'
+import type { RedisIncident } from './incident.ts'
+
+const TIMER_MS_MAX = 2 ** 31 - 1
+
+/** As much of a client of node-redis as is used: it is copied, never used itself nor closed. */
+export interface RedisClientLike {
+  readonly options?: object | undefined
+  duplicate(overrides?: object): unknown
+}
+
+/** Options of `RedisDistributedQueue.open`. All have defaults. */
+export interface RedisQueueOptions {
+  /**
+   * Where Redis is: `redis[s]://[user:password@]host[:port][/database]` or `unix:///path`. Default:
+   * localhost, port 6379. One of `url`, `connection` and `client` at most.
+   */
+  readonly url?: string | undefined
+  /** Options of node-redis's `createClient`, for TLS files, credentials providers and the like. */
+  readonly connection?: RedisClientOptions | undefined
+  /** A client of yours: two connections are made as it makes them. It is not used nor closed. */
+  readonly client?: RedisClientLike | undefined
+  /** Name of the queue. Default `default`. */
+  readonly queue?: string | undefined
+  /** Partitions and strategy, fixed when a queue is first opened. Default `roundRobin(8)`. */
+  readonly partitions?: PartitionOptions | undefined
+  /** Who works through the object; unique for every start of a process. Default: host, pid, chance. */
+  readonly workerId?: string | undefined
+  /** How long a delivery is its worker's unless extended, 100 to 2^31 - 1 ms. Default 30,000. */
+  readonly leaseMs?: number | undefined
+  /** How often a command is given out before it is dead, if its workers die. Default 3. */
+  readonly maxDeliveries?: number | undefined
+  /** How long results are kept and ids known after a command ended. Default 3,600,000 ms: 1 h. */
+  readonly resultTtlMs?: number | undefined
+  /** Most dead commands that a partition keeps; past it the oldest go. Default 10,000. */
+  readonly maxDead?: number | undefined
+  /** Most bytes of a payload or a result, encoded. Default 1 MiB. */
+  readonly maxBytes?: number | undefined
+  /** How long Redis may take to answer once before the connection is made anew. Default 5,000 ms. */
+  readonly commandTimeoutMs?: number | undefined
+  /** How long a call is repeated before it fails with `CORELANE_QUEUE_UNAVAILABLE`. Default 15,000. */
+  readonly callTimeoutMs?: number | undefined
+  /** A worker that waits looks this often at least, whatever it is told. Default 1,000 ms. */
+  readonly pollMaxMs?: number | undefined
+  /** What is done about a Redis that may lose what it has. Default `warn`: an incident. */
+  readonly durability?: 'warn' | 'require' | 'ignore' | undefined
+  /** Told of what the engine got over by itself. Default: nobody. */
+  readonly onIncident?: ((incident: RedisIncident) => void) | undefined
+}
+
+function isName(value: unknown): boolean {
+  return typeof value === 'string' && PORTABLE_NAME.test(value)
+}
+
+function isObject(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+const NAME = '1 to 128 of A-Z a-z 0-9 . _ -'
+
+/** The rules of {@link RedisQueueOptions}. */
+export const REDIS_QUEUE_RULES = Object.freeze({
+  url: anything(
+    undefined,
+    'a URL with redis:, rediss: or unix:',
+    (value) => typeof value === 'string' && /^(?:rediss?|unix):\/\//.test(value),
+  ),
+  connection: anything(undefined, "options of node-redis's createClient", isObject),
+  client: anything(
+    undefined,
+    'a client of node-redis',
+    (value) => isObject(value) && typeof (value as RedisClientLike).duplicate === 'function',
+  ),
+  queue: anything('default', NAME, isName),
+  partitions: anything(undefined, 'a PartitionConfig or its plain form', isObject),
+  workerId: anything(undefined, NAME, isName),
+  leaseMs: integer(30_000, 100, TIMER_MS_MAX),
+  maxDeliveries: integer(3, 1, 1000),
+  resultTtlMs: integer(3_600_000, 1, 30 * 24 * 60 * 60 * 1000),
+  maxDead: integer(10_000, 1, 1_000_000),
+  maxBytes: integer(2 ** 20, 1024, 2 ** 28),
+  commandTimeoutMs: milliseconds(5_000, 50, TIMER_MS_MAX),
+  callTimeoutMs: milliseconds(15_000, 50, TIMER_MS_MAX),
+  pollMaxMs: milliseconds(1_000, 10, 60_000),
+  durability: oneOf('warn', ['warn', 'require', 'ignore']),
+  onIncident: anything(undefined, 'a function', (value) => typeof value === 'function'),
+}) satisfies OptionRules
+
+/** How a queue is opened: the options, complete. */
+export interface RedisQueuePlan {
+  readonly url: string | undefined
+  readonly connection: RedisClientOptions | undefined
+  readonly client: RedisClientLike | undefined
+  readonly queue: string
+  readonly strategy: PartitionStrategy
+  readonly numPartitions: number
+  readonly workerId: string
+  readonly leaseMs: number
+  readonly maxDeliveries: number
+  readonly resultTtlMs: number
+  readonly maxDead: number
+  readonly maxBytes: number
+  readonly commandTimeoutMs: number
+  readonly callTimeoutMs: number
+  readonly pollMaxMs: number
+  readonly durability: 'warn' | 'require' | 'ignore'
+  readonly onIncident: ((incident: RedisIncident) => void) | undefined
+}
+
+/**
+ * Checks options and completes them.
+ *
+ * @param options - What the user gave.
+ * @throws ConfigError `CORELANE_INVALID_OPTION`. The URL is never part of it.
+ */
+export function planRedisQueue(options: RedisQueueOptions | undefined): RedisQueuePlan {
+  if (typeof options?.url === 'string' && !REDIS_QUEUE_RULES.url.accepts(options.url)) {
+    // It may hold a password, so it is not shown.
+    refuse('RedisDistributedQueue.url', 'not such a URL', REDIS_QUEUE_RULES.url.allowed)
+  }
+  const checked = checkOptions<Omit<RedisQueuePlan, 'workerId'> & RedisQueueOptions>(
+    'RedisDistributedQueue',
+    options,
+    REDIS_QUEUE_RULES,
+  )
+  const ways = [checked.url, checked.connection, checked.client]
+  if (ways.filter((way) => way !== undefined).length > 1) {
+    refuse('RedisDistributedQueue.url', 'more than one', 'one of url, connection and client')
+  }
+  const { strategy, count } = checkOptions<{ strategy: PartitionStrategy; count?: number }>(
+    'partitions',
+    checked.partitions === undefined ? PartitionConfig.roundRobin(8) : plainOf(checked.partitions),
+    PARTITION_RULES,
+  )
+  if (strategy === 'custom') {
+    refuse('partitions.strategy', show(strategy), 'balanced, roundRobin, hash, none')
+  }
+  if (strategy === 'none' && (count ?? 1) !== 1) {
+    refuse('partitions.count', show(count), '1 with the strategy none')
+  }
+  return Object.freeze({
+    ...checked,
+    workerId: checked.workerId ?? newWorkerId(),
+    strategy,
+    numPartitions: count ?? (strategy === 'none' ? 1 : 8),
+  })
+}
+
+/** A PartitionConfig has members that its plain form may leave out. */
+function plainOf(partitions: PartitionOptions): PartitionOptions {
+  return partitions instanceof PartitionConfig
+    ? { strategy: partitions.strategy, count: partitions.count, choose: partitions.choose }
+    : partitions
+}
+
+function refuse(option: string, received: string, allowed: string): never {
+  throw laneError('CORELANE_INVALID_OPTION', { option, received, allowed })
+}
+
+/** A name that no other start of a process has. */
+function newWorkerId(): string {
+  const host = hostname()
+    .replace(/[^A-Za-z0-9.-]/g, '-')
+    .slice(0, 64)
+  return `${host || 'host'}-${process.pid}-${randomBytes(6).toString('hex')}`
+}

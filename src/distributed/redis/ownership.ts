@@ -1,0 +1,140 @@
+// Ownership: which partitions are this worker's, where each has one worker at a time.
+// Thread: main.   Owns: what this worker believes to own, with the epochs. Redis alone decides.
+
+import { stableHash } from '../../schedule/hash.ts'
+import type { PartitionOwnership } from '../distributed-queue.ts'
+import { checkWhole } from '../lease-request.ts'
+import type { Reply } from './caller.ts'
+import type { RedisEngine } from './engine.ts'
+import { MEMBERS, OWN, YIELD } from './side-scripts.ts'
+
+/**
+ * Divides partitions among workers: each gets as many as any other, or one more. By rendezvous
+ * hashing, so that few change hands when a worker comes or goes. Every worker computes the same.
+ *
+ * @param members - Who lives, sorted.
+ * @param partitions - How many there are.
+ * @returns The worker of each.
+ */
+export function assign(members: readonly string[], partitions: number): string[] {
+  const most = Math.ceil(partitions / members.length)
+  const counts = new Map(members.map((member) => [member, 0]))
+  return Array.from({ length: partitions }, (_, partition) => {
+    const ranked = members
+      .map((member) => ({ member, score: stableHash(`${partition}/${member}`) }))
+      .toSorted((a, b) => b.score - a.score || (a.member < b.member ? -1 : 1))
+    const { member } = ranked.find((one) => counts.get(one.member)! < most)!
+    counts.set(member, counts.get(member)! + 1)
+    return member
+  })
+}
+
+/** Ownership of partitions. */
+export class RedisOwnership implements PartitionOwnership {
+  readonly #engine: RedisEngine
+  readonly #epochs = new Map<number, number>()
+  readonly #onLost: (partition: number) => void
+  #isMember = false
+  #assigned: { readonly members: string; readonly workers: readonly string[] } | undefined
+
+  /**
+   * @param engine - The queue.
+   * @param onLost - Told when a partition turns out to be another's.
+   */
+  constructor(engine: RedisEngine, onLost: (partition: number) => void = () => {}) {
+    this.#engine = engine
+    this.#onLost = onLost
+  }
+
+  async beat(): Promise<{
+    readonly owned: readonly number[]
+    readonly surplus: readonly number[]
+  }> {
+    const { numPartitions, workerId } = this.#engine.plan
+    this.#isMember = true
+    const workers = this.#workers(await this.#announce(this.#engine.plan.leaseMs))
+    const owned: number[] = []
+    const surplus: number[] = []
+    await Promise.all(
+      Array.from({ length: numPartitions }, async (_, partition) => {
+        const isDue = workers[partition] === workerId
+        if (!isDue && !this.#epochs.has(partition)) return
+        if (!(await this.#renew(partition, isDue))) return
+        owned.push(partition)
+        if (!isDue) surplus.push(partition)
+      }),
+    )
+    return { owned: owned.sort((a, b) => a - b), surplus: surplus.sort((a, b) => a - b) }
+  }
+
+  async yield(partitionId: number): Promise<void> {
+    const { keys, caller, plan } = this.#engine
+    checkWhole('partitionId', partitionId, 0, plan.numPartitions - 1)
+    this.#epochs.delete(partitionId)
+    await caller.run({
+      script: YIELD,
+      keys: [keys.partition(partitionId).own],
+      args: [plan.workerId, keys.wakes],
+    })
+  }
+
+  async leave(): Promise<void> {
+    await Promise.all([...this.#epochs.keys()].map((partition) => this.yield(partition)))
+    await this.#announce(0)
+  }
+
+  /**
+   * Partitions that a lease may be asked of. Who never said that it lives takes what is free.
+   *
+   * @param partitions - Those that are wanted.
+   */
+  mine(partitions: readonly number[]): readonly number[] {
+    return this.#isMember ? partitions.filter((p) => this.#epochs.has(p)) : partitions
+  }
+
+  /** The epoch under which a partition is leased from. */
+  epochOf(partition: number): string {
+    return String(this.#epochs.get(partition) ?? 0)
+  }
+
+  /** A lease was refused: the partition is another's, or was meanwhile. */
+  lost(partition: number): void {
+    if (this.#epochs.delete(partition)) this.#onLost(partition)
+  }
+
+  /** A lease was given under an epoch. */
+  learned(partition: number, epoch: number): void {
+    this.#epochs.set(partition, epoch)
+  }
+
+  async #announce(ttlMs: number): Promise<string[]> {
+    const { keys, caller, plan } = this.#engine
+    const reply = (await caller.run({
+      script: MEMBERS,
+      keys: [keys.members],
+      args: [plan.workerId, String(ttlMs), keys.wakes],
+    })) as Reply[]
+    return reply.map((name) => (name as Buffer).toString('latin1')).sort()
+  }
+
+  async #renew(partition: number, isDue: boolean): Promise<boolean> {
+    const { keys, caller, plan } = this.#engine
+    const [isMine, epoch] = (await caller.run({
+      script: OWN,
+      keys: [keys.partition(partition).own],
+      args: [plan.workerId, String(plan.leaseMs), isDue ? '1' : '0'],
+    })) as [number, number]
+    if (isMine === 1) this.#epochs.set(partition, epoch)
+    else this.lost(partition)
+    return isMine === 1
+  }
+
+  #workers(members: readonly string[]): readonly string[] {
+    const joined = members.join('/')
+    if (this.#assigned?.members !== joined) {
+      const workers = assign(members, this.#engine.plan.numPartitions)
+      this.#assigned = { members: joined, workers }
+    }
+    return this.#assigned!.workers
+  }
+}

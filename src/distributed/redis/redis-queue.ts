@@ -1,0 +1,285 @@
+// Redis queue: RedisDistributedQueue, the engine of queues on Redis Streams.
+// Thread: main.   Owns: its two connections, and the parts that do the work.
+
+import { nowMs } from '../../base/clock.ts'
+import { laneError } from '../../base/errors.ts'
+import type { PartitionStrategy } from '../../model/partition-config.ts'
+import type {
+  CommandReference,
+  CommandState,
+  DeadCommands,
+  Delivery,
+  EnqueueStatus,
+  GlobalLimits,
+  LeasedQueue,
+  LeaseRequest,
+  PartitionOwnership,
+  QueueCapabilities,
+  QueueCounts,
+  ReleaseOptions,
+  SettleStatus,
+} from '../distributed-queue.ts'
+import { type CommandEnvelope, type CommandResult, checkName } from '../envelope.ts'
+import { BATCH_MAX, checkWhole } from '../lease-request.ts'
+import { resultsOf, wakeOf } from './announcements.ts'
+import { RedisCaller } from './caller.ts'
+import { ClientMaker } from './client-maker.ts'
+import { DeadDesk } from './dead-desk.ts'
+import type { RedisEngine } from './engine.ts'
+import { Enqueuer } from './enqueuer.ts'
+import { Holdings } from './holdings.ts'
+import { incidentReporter } from './incident.ts'
+import { QueueKeys } from './keys.ts'
+import { LeaseDesk } from './lease-desk.ts'
+import { RedisLimits } from './limits.ts'
+import { RedisLink } from './link.ts'
+import { fixMeta } from './meta.ts'
+import { planRedisQueue, type RedisQueueOptions, type RedisQueuePlan } from './options.ts'
+import { RedisOwnership } from './ownership.ts'
+import { Registry } from './registry.ts'
+import { type Completion, Settler } from './settler.ts'
+import { checkServer, factsOf } from './start-check.ts'
+import { Subscriptions } from './subscriptions.ts'
+
+/**
+ * A queue on Redis 7.0 or newer: Streams with consumer groups, one for each partition and lane.
+ * Delivers at least once; see docs/distributed.md for what is kept when.
+ */
+export class RedisDistributedQueue implements LeasedQueue {
+  readonly capabilities: QueueCapabilities
+  readonly dead: DeadCommands
+  readonly ownership: PartitionOwnership | undefined
+  readonly limits: GlobalLimits
+  readonly #engine: RedisEngine
+  readonly #link: RedisLink
+  readonly #subscriptions: Subscriptions
+  readonly #enqueuer: Enqueuer
+  readonly #settler: Settler
+  readonly #desk: LeaseDesk
+  readonly #registry: Registry
+  /** What was taken by dequeue, by the ids that complete will name. */
+  readonly #dequeued = new Map<string, Delivery>()
+  #hearing: Promise<unknown> | undefined
+
+  private constructor(engine: RedisEngine, link: RedisLink, maker: ClientMaker) {
+    const { plan, caller } = engine
+    const isOwned = plan.strategy === 'hash' || plan.strategy === 'none'
+    this.#engine = engine
+    this.#link = link
+    this.#subscriptions = new Subscriptions(maker, caller, plan, () => this.#desk.deaf())
+    this.#enqueuer = new Enqueuer(engine)
+    this.#settler = new Settler(engine)
+    const ownership = isOwned ? new RedisOwnership(engine) : undefined
+    this.#desk = new LeaseDesk(engine, this.#settler, ownership)
+    this.#registry = new Registry(engine)
+    this.ownership = ownership
+    this.limits = new RedisLimits(engine)
+    this.dead = new DeadDesk(engine)
+    this.capabilities = Object.freeze({
+      delivery: 'at-least-once',
+      keyOrder: isOwned,
+      ownership: isOwned,
+      lanePriority: true,
+      commandPriority: false,
+      boost: 'lane',
+      globalRate: Object.freeze(['token-bucket'] as const),
+      globalConcurrency: true,
+      delay: true,
+      results: true,
+      durable: true,
+    })
+  }
+
+  /**
+   * Opens a queue, making it if it is new.
+   *
+   * @param options - Where Redis is, and how the queue is to be. Default: localhost.
+   * @returns The queue, connected.
+   * @throws ConfigError `CORELANE_INVALID_OPTION`; `CORELANE_QUEUE_MISMATCH` if it was made with other
+   * partitions; `CORELANE_QUEUE_REFUSED` if Redis is too old, or not durable and must be.
+   * @throws LaneError `CORELANE_QUEUE_UNAVAILABLE` if Redis cannot be reached.
+   */
+  static async open(options?: RedisQueueOptions): Promise<RedisDistributedQueue> {
+    const plan = planRedisQueue(options)
+    const report = incidentReporter(plan.onIncident)
+    const maker = new ClientMaker(plan, plan.commandTimeoutMs)
+    const keys = new QueueKeys(plan.queue, plan.numPartitions)
+    const link = new RedisLink({
+      maker,
+      commandTimeoutMs: plan.commandTimeoutMs,
+      pingMs: 0,
+      onUp: async (client) => {
+        if (isOpen) await fixMeta((args) => client.sendCommand(args), keys, plan, report)
+      },
+      onLost: (detail) => report('connection-lost', detail),
+      onBack: () => report('connection-back', `queue ${plan.queue}`),
+    })
+    let isOpen = false
+    const caller = new RedisCaller(link, plan.queue, plan.callTimeoutMs, (detail) =>
+      report('answer-lost', detail),
+    )
+    try {
+      await link.open(nowMs() + plan.callTimeoutMs)
+      const send = (args: readonly string[]) => link.send(args)
+      const facts = await caller.repeat(() => factsOf(send))
+      checkServer(facts, plan.queue, plan.durability, report)
+      await caller.repeat(() => fixMeta(send, keys, plan))
+      isOpen = true
+    } catch (error) {
+      link.close()
+      throw openingError(error, plan, maker)
+    }
+    const engine = Object.freeze({
+      plan,
+      keys,
+      caller,
+      report,
+      holdings: new Holdings(plan.workerId, plan.leaseMs),
+      consumer: `${plan.workerId}~${plan.leaseMs}`,
+    })
+    return new RedisDistributedQueue(engine, link, maker)
+  }
+
+  get numPartitions(): number {
+    return this.#engine.plan.numPartitions
+  }
+
+  get workerId(): string {
+    return this.#engine.plan.workerId
+  }
+
+  get strategy(): PartitionStrategy {
+    return this.#engine.plan.strategy
+  }
+
+  get leaseMs(): number {
+    return this.#engine.plan.leaseMs
+  }
+
+  async enqueue(envelope: CommandEnvelope): Promise<void> {
+    await this.#enqueuer.add([envelope])
+  }
+
+  enqueueMany(envelopes: readonly CommandEnvelope[]): Promise<EnqueueStatus[]> {
+    return this.#enqueuer.add(envelopes)
+  }
+
+  async dequeue(partitionId: number): Promise<CommandEnvelope | null> {
+    this.#engine.caller.checkOpen()
+    checkWhole('partitionId', partitionId, 0, this.numPartitions - 1)
+    const lanes = (await this.#registry.lanes([partitionId])).get(partitionId)!
+    if (lanes.length === 0) return null
+    const [delivery] = await this.#desk.lease({
+      partitions: [partitionId],
+      lanes: lanes.map((laneId) => ({ laneId, max: 1, priority: 0, boost: [] })),
+      max: 1,
+      waitMs: 0,
+    })
+    if (delivery === undefined) return null
+    this.#dequeued.set(delivery.envelope.id, delivery)
+    return delivery.envelope
+  }
+
+  async complete(result: CommandResult): Promise<void> {
+    const delivery = this.#dequeued.get(result.commandId)
+    if (delivery === undefined) return
+    await this.completeMany([{ delivery, result }])
+    if (this.#dequeued.get(result.commandId) === delivery) this.#dequeued.delete(result.commandId)
+  }
+
+  async lease(request: LeaseRequest): Promise<Delivery[]> {
+    if (request.waitMs > 0) this.#hear()
+    return this.#desk.lease(request)
+  }
+
+  async extend(
+    deliveries: readonly Delivery[],
+  ): Promise<{ readonly lost: readonly string[]; readonly leasedUntilMs: number }> {
+    const leasedUntilMs = nowMs() + this.leaseMs
+    const isHeld = await this.#settler.extend(deliveries)
+    return {
+      lost: deliveries.filter((_, i) => !isHeld[i]).map(({ fence }) => fence),
+      leasedUntilMs,
+    }
+  }
+
+  completeMany(completions: readonly Completion[]): Promise<SettleStatus[]> {
+    return this.#settler.complete(completions)
+  }
+
+  async release(deliveries: readonly Delivery[], options: ReleaseOptions): Promise<SettleStatus[]> {
+    const statuses = await this.#settler.release(deliveries, options)
+    const { delayMs = 0 } = options
+    if (delayMs > 0) {
+      for (const { envelope } of deliveries) {
+        this.#desk.keptBack(envelope.partitionId, nowMs() + delayMs)
+      }
+    }
+    return statuses
+  }
+
+  bury(delivery: Delivery, reason: string, result: CommandResult): Promise<SettleStatus> {
+    return this.#settler.bury(delivery, reason, result)
+  }
+
+  async announce(
+    submitter: string,
+    listener: (result: CommandResult) => void,
+  ): Promise<() => Promise<void>> {
+    checkName('submitter', submitter)
+    const { keys, plan } = this.#engine
+    return this.#subscriptions.add(keys.results(submitter), (bytes) => {
+      for (const result of resultsOf(bytes, plan.maxBytes)) listener(result)
+    })
+  }
+
+  async look(commands: readonly CommandReference[]): Promise<CommandState[]> {
+    checkWhole('commands', commands.length, 1, BATCH_MAX)
+    for (const { commandId, partitionId } of commands) {
+      checkName('commandId', commandId)
+      checkWhole('partitionId', partitionId, 0, this.numPartitions - 1)
+    }
+    return this.#registry.look(commands)
+  }
+
+  counts(): Promise<QueueCounts> {
+    return this.#registry.counts()
+  }
+
+  async close(): Promise<void> {
+    this.#engine.caller.close()
+    this.#desk.wakeAll()
+    this.#subscriptions.close()
+    this.#link.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  /** Listens to wakes from now on. Without them it polls, so nobody waits for this. */
+  #hear(): void {
+    this.#hearing ??= this.#subscriptions
+      .add(this.#engine.keys.wakes, (bytes) => this.#onWake(bytes))
+      .then(() => this.#desk.deaf())
+      .catch(() => {
+        this.#hearing = undefined
+      })
+  }
+
+  #onWake(bytes: Buffer): void {
+    const wake = wakeOf(bytes)
+    if (wake === undefined || wake === 'members') return
+    this.#desk.heard(wake.partition, wake.lane, wake.count)
+  }
+}
+
+/** What `open` fails with: nothing of it may hold a secret. */
+function openingError(error: unknown, plan: RedisQueuePlan, maker: ClientMaker): Error {
+  const { code } = error as { code?: unknown }
+  if (typeof code === 'string' && code.startsWith('CORELANE_')) return error as Error
+  return laneError('CORELANE_QUEUE_UNAVAILABLE', {
+    queue: plan.queue,
+    reason: maker.textOf(error),
+  })
+}

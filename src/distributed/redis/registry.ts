@@ -1,0 +1,115 @@
+// Registry: looks up what the queue knows: commands, lanes, counts.
+// Thread: main.   Owns: nothing.
+
+import type { CommandReference, CommandState, QueueCounts } from '../distributed-queue.ts'
+import { type CommandResult, PORTABLE_NAME } from '../envelope.ts'
+import { byPartition, type RedisEngine } from './engine.ts'
+import { decodeResult } from './envelope-codec.ts'
+import { COUNT } from './side-scripts.ts'
+import { undecodableResult } from './undecodable.ts'
+
+const PENDING = 'P'.charCodeAt(0)
+
+/** Looks things up. */
+export class Registry {
+  readonly #engine: RedisEngine
+
+  /** @param engine - The queue. */
+  constructor(engine: RedisEngine) {
+    this.#engine = engine
+  }
+
+  /**
+   * Lanes that ever had a command in a partition.
+   *
+   * @param partitions - Which.
+   */
+  async lanes(partitions: readonly number[]): Promise<Map<number, string[]>> {
+    const { keys, caller } = this.#engine
+    const all = await Promise.all(
+      partitions.map(async (partition) => {
+        const reply = await caller.send(['SMEMBERS', keys.partition(partition).lanes])
+        // A list or a set, as the protocol has it.
+        const names = [...(reply as unknown as Iterable<Buffer>)].map((name) =>
+          name.toString('latin1'),
+        )
+        return [partition, names.filter((name) => PORTABLE_NAME.test(name)).sort()] as const
+      }),
+    )
+    return new Map(all)
+  }
+
+  /**
+   * Looks commands up.
+   *
+   * @param commands - Which, checked.
+   */
+  async look(commands: readonly CommandReference[]): Promise<CommandState[]> {
+    const { keys, caller } = this.#engine
+    const states = new Array<CommandState>(commands.length)
+    const split = byPartition(commands, ({ partitionId }) => partitionId)
+    await Promise.all(
+      [...split].map(async ([partition, positions]) => {
+        const names = keys.partition(partition)
+        const words = positions.map((at) => names.command(commands[at]!.commandId))
+        const values = (await caller.send(['MGET', ...words])) as (Buffer | null)[]
+        for (const [i, at] of positions.entries()) {
+          states[at] = this.#stateOf(commands[at]!, values[i] ?? null)
+        }
+      }),
+    )
+    return states
+  }
+
+  #stateOf({ commandId, partitionId }: CommandReference, value: Buffer | null): CommandState {
+    if (value === null || value.length === 0) return { state: 'unknown' }
+    if (value[0] === PENDING) return { state: 'pending' }
+    const { maxBytes, workerId } = this.#engine.plan
+    let result: CommandResult
+    try {
+      result = decodeResult(value.subarray(1), maxBytes)
+    } catch {
+      // It has ended; how, nobody can tell any more.
+      result = undecodableResult({ id: commandId, partitionId }, workerId)
+    }
+    return { state: 'ended', result }
+  }
+
+  /** Counts what the queue holds. */
+  async counts(): Promise<QueueCounts> {
+    const { keys, caller, plan } = this.#engine
+    const all = Array.from({ length: plan.numPartitions }, (_, partition) => partition)
+    const known = await this.lanes(all)
+    let waiting = 0
+    let leased = 0
+    let delayed = 0
+    let dead = 0
+    const byLane = new Map<string, number>()
+    const partitions = await Promise.all(
+      all.map(async (partition) => {
+        const names = keys.partition(partition)
+        const lanes = known.get(partition)!
+        const reply = (await caller.run({
+          script: COUNT,
+          keys: [
+            names.deadOrder,
+            ...lanes.flatMap((lane) => [names.stream(lane), names.delayed(lane)]),
+          ],
+          args: [],
+        })) as number[]
+        let here = 0
+        dead += reply[0]!
+        for (const [i, lane] of lanes.entries()) {
+          const [length, held, late] = reply.slice(1 + 3 * i, 4 + 3 * i) as [number, number, number]
+          waiting += length - held
+          leased += held
+          delayed += late
+          here += length
+          byLane.set(lane, (byLane.get(lane) ?? 0) + length)
+        }
+        return here
+      }),
+    )
+    return { waiting, delayed, leased, dead, lanes: Object.fromEntries(byLane), partitions }
+  }
+}

@@ -1,0 +1,79 @@
+// Script: Lua that Redis runs for us, and the pieces that several scripts are made of.
+// Thread: main.   Owns: nothing; text only. Why the scripts are right is in README.md beside this file.
+// Must not: put text from users anywhere but in ARGV, touch a key that is not in KEYS, or read a clock
+// other than TIME.
+//
+// A stream entry has one field, v: `<id>:<retries>:<spent>:<body>`. `spent` are deliveries before the
+// entry was made, for entries that were kept back. The delivery counter of the pending list holds two
+// counts: by ten thousands how often the entry was given again, and below that the deliveries that count.
+// So a counter names one delivery: what is given again is never given under the same counter.
+
+import { createHash } from 'node:crypto'
+
+/** A script and the name Redis knows it by. */
+export interface Script {
+  readonly name: string
+  readonly source: string
+  readonly sha: string
+}
+
+/** Most commands that go through one call: a script keeps everybody else waiting. */
+export const BATCH_MAX = 256
+
+/** What one more giving adds to the delivery counter, besides the delivery itself. */
+export const GIVEN_AGAIN = 10_000
+
+/** Consumer that has what was given back, or was taken from those whose lease expired. */
+export const RETURNED = '~returned'
+
+/** Time of the server, in milliseconds since 1970. */
+export const NOW = `
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+`
+
+/**
+ * How much of a stream can be given out. The group is made when it is first missed, and starts at the
+ * beginning, so that nothing is overlooked.
+ */
+export const AVAILABLE = `
+local function leased(stream)
+  local pending = redis.pcall('XPENDING', stream, 'workers')
+  if pending.err then
+    redis.pcall('XGROUP', 'CREATE', stream, 'workers', '0')
+    return 0
+  end
+  local count = pending[1]
+  for _, consumer in ipairs(pending[4] or {}) do
+    if consumer[1] == '${RETURNED}' then count = count - tonumber(consumer[2]) end
+  end
+  return count
+end
+local function available(stream)
+  local length = redis.call('XLEN', stream)
+  return length == 0 and 0 or length - leased(stream)
+end
+`
+
+/** Whether a delivery is the present one: its consumer has the entry, under the same counter. */
+export const HELD = `
+local function isHeld(stream, entry, consumer, counter)
+  local pending = redis.pcall('XPENDING', stream, 'workers', entry, entry, 1)
+  local held = not pending.err and pending[1]
+  return held and held[2] == consumer and held[4] == tonumber(counter)
+end
+`
+
+/**
+ * Makes a script. It runs when Redis is full, too, so that a full queue can be emptied.
+ *
+ * @param name - For those who read Redis's slow log.
+ * @param source - Lua.
+ * @param flags - See Redis's manual of scripts.
+ */
+export function script(name: string, source: string, flags = 'allow-oom'): Script {
+  const whole = `#!lua${flags === '' ? '' : ` flags=${flags}`}\n-- corelane ${name}${source}`
+  return Object.freeze({ name, source: whole, sha: createHash('sha1').update(whole).digest('hex') })
+}

@@ -1,0 +1,268 @@
+// Settler: says what became of deliveries: kept, completed, given back, buried.
+// Thread: main.   Owns: nothing.
+
+import { laneError } from '../../base/errors.ts'
+import type { Delivery, ReleaseOptions, SettleStatus } from '../distributed-queue.ts'
+import type { CommandResult } from '../envelope.ts'
+import { checkName } from '../envelope.ts'
+import { checkWhole } from '../lease-request.ts'
+import type { Call, Reply } from './caller.ts'
+import { BURY, COMPLETE, EXTEND, RELEASE } from './ending-scripts.ts'
+import { batches, byPartition, Numbering, pack, type RedisEngine } from './engine.ts'
+import { encodeResult } from './envelope-codec.ts'
+import type { FenceParts } from './holdings.ts'
+import { BATCH_MAX } from './script.ts'
+
+const DELAY_MS_MAX = 2 ** 31 - 1
+
+/** A command and how it ended. */
+export interface Completion {
+  readonly delivery: Delivery
+  readonly result: CommandResult
+}
+
+/** Settles. */
+export class Settler {
+  readonly #engine: RedisEngine
+
+  /** @param engine - The queue. */
+  constructor(engine: RedisEngine) {
+    this.#engine = engine
+  }
+
+  /**
+   * Ends commands.
+   *
+   * @param completions - Any number.
+   */
+  async complete(completions: readonly Completion[]): Promise<SettleStatus[]> {
+    const results = completions.map(({ delivery, result }) =>
+      this.#encode(result, delivery.envelope.submitter !== undefined),
+    )
+    return this.#settle(
+      completions.map(({ delivery }) => delivery),
+      (position) => results[position]!.length,
+      (partition, positions, parts) =>
+        this.#completeCall(partition, positions, parts, completions, results),
+    )
+  }
+
+  #completeCall(
+    partition: number,
+    positions: readonly number[],
+    parts: readonly FenceParts[],
+    completions: readonly Completion[],
+    results: readonly Buffer[],
+  ): Call {
+    const { keys, plan, consumer } = this.#engine
+    const names = keys.partition(partition)
+    const lanes = new Numbering()
+    const channels = new Numbering()
+    const lines: string[] = []
+    const commands: string[] = []
+    for (const [i, position] of positions.entries()) {
+      const { id, laneId, submitter } = completions[position]!.delivery.envelope
+      const { entry, counter } = parts[i]!
+      const channel = submitter === undefined ? 0 : channels.of(keys.results(submitter))
+      lines.push(`${lanes.of(names.stream(laneId))} ${entry} ${counter} ${channel}`)
+      commands.push(names.command(id))
+    }
+    return {
+      script: COMPLETE,
+      keys: [...lanes.names, ...commands],
+      args: [
+        consumer,
+        String(plan.resultTtlMs),
+        '0',
+        String(lanes.names.length),
+        lines.join('\n'),
+        pack(positions.map((position) => results[position]!)),
+        ...channels.names,
+      ],
+      repeatMark: 2,
+    }
+  }
+
+  /**
+   * Gives commands back.
+   *
+   * @param deliveries - Any number.
+   * @param options - Why, and for how long nobody may have them.
+   */
+  release(deliveries: readonly Delivery[], options: ReleaseOptions): Promise<SettleStatus[]> {
+    const { reason, delayMs = 0 } = options
+    if (reason !== 'retry' && reason !== 'unstarted' && reason !== 'crash') {
+      const received = String(reason)
+      throw laneError('CORELANE_INVALID_OPTION', {
+        option: 'release reason',
+        received,
+        allowed: 'retry, unstarted, crash',
+      })
+    }
+    checkWhole('release delayMs', Math.ceil(delayMs), 0, DELAY_MS_MAX)
+    const { keys, consumer } = this.#engine
+    return this.#settle(
+      deliveries,
+      () => 0,
+      (partition, positions, parts) => {
+        const names = keys.partition(partition)
+        const lanes = new Numbering()
+        const words: string[] = []
+        for (const [i, position] of positions.entries()) {
+          const { entry, counter } = parts[i]!
+          words.push(String(lanes.of(deliveries[position]!.envelope.laneId)), entry, counter)
+        }
+        return {
+          script: RELEASE,
+          keys: lanes.names.flatMap((lane) => [names.stream(lane), names.delayed(lane)]),
+          args: [
+            consumer,
+            reason,
+            String(Math.ceil(delayMs)),
+            String(partition),
+            keys.wakes,
+            String(lanes.names.length),
+            ...lanes.names,
+            ...words,
+          ],
+        }
+      },
+    )
+  }
+
+  /**
+   * Keeps deliveries for another lease.
+   *
+   * @param deliveries - Any number.
+   * @returns For each whether it is held.
+   */
+  async extend(deliveries: readonly Delivery[]): Promise<boolean[]> {
+    const { keys, plan, consumer } = this.#engine
+    const statuses = await this.#settle(
+      deliveries,
+      () => 0,
+      (partition, positions, parts) => {
+        const names = keys.partition(partition)
+        const lanes = new Numbering()
+        const words: string[] = []
+        for (const [i, position] of positions.entries()) {
+          const { entry, counter } = parts[i]!
+          const stream = names.stream(deliveries[position]!.envelope.laneId)
+          words.push(String(lanes.of(stream)), entry, counter)
+        }
+        return {
+          script: EXTEND,
+          keys: [names.own, ...lanes.names],
+          args: [consumer, plan.workerId, String(plan.leaseMs), ...words],
+        }
+      },
+      'keep',
+    )
+    return statuses.map((status) => status === 'done')
+  }
+
+  /**
+   * Ends a command that failed for good.
+   *
+   * @param delivery - The command.
+   * @param reason - A few words.
+   * @param result - A failure.
+   */
+  async bury(delivery: Delivery, reason: string, result: CommandResult): Promise<SettleStatus> {
+    const parts = this.#engine.holdings.partsOf(delivery)
+    if (parts === undefined) return 'stale'
+    const { keys, caller, plan, consumer } = this.#engine
+    const { id, partitionId, laneId, submitter } = delivery.envelope
+    this.#checkPlace(delivery)
+    const names = keys.partition(partitionId)
+    const reply = await caller.run({
+      script: BURY,
+      keys: [names.stream(laneId), names.command(id), names.dead, names.deadOrder],
+      args: [
+        consumer,
+        parts.entry,
+        parts.counter,
+        '0',
+        String(plan.resultTtlMs),
+        id,
+        laneId,
+        String(reason).slice(0, 1024),
+        this.#encode(result, true),
+        submitter === undefined ? '' : keys.results(submitter),
+        String(plan.maxDead),
+      ],
+      repeatMark: 3,
+    })
+    this.#engine.holdings.drop(partitionId, laneId, parts.entry)
+    return reply === 1 ? 'done' : 'stale'
+  }
+
+  /** A result that cannot travel is recorded as the failure that it is. */
+  #encode(result: CommandResult, isKept: boolean): Buffer {
+    const { maxBytes } = this.#engine.plan
+    try {
+      return encodeResult(result, isKept, maxBytes)
+    } catch (error) {
+      const { name, message, code } = error as Error & { code?: string }
+      const { value: _, ...others } = result
+      const failure = { name, message, ...(typeof code === 'string' ? { code } : {}) }
+      return encodeResult({ ...others, success: false, error: failure }, false, maxBytes)
+    }
+  }
+
+  #checkPlace({ envelope }: Delivery): void {
+    checkWhole('partitionId', envelope.partitionId, 0, this.#engine.plan.numPartitions - 1)
+    checkName('id', envelope.id)
+    checkName('laneId', envelope.laneId)
+  }
+
+  /** Sends one call for each batch of a partition; all of them at once. */
+  async #settle(
+    deliveries: readonly Delivery[],
+    bytesAt: (position: number) => number,
+    callOf: (partition: number, positions: readonly number[], parts: readonly FenceParts[]) => Call,
+    mode: 'end' | 'keep' = 'end',
+  ): Promise<SettleStatus[]> {
+    const { caller, holdings } = this.#engine
+    caller.checkOpen()
+    const statuses = new Array<SettleStatus>(deliveries.length).fill('stale')
+    const parts = deliveries.map((delivery) => {
+      this.#checkPlace(delivery)
+      return holdings.partsOf(delivery)
+    })
+    const calls: Promise<void>[] = []
+    const ours = byPartition(deliveries, ({ envelope }) => envelope.partitionId)
+    for (const [partition, all] of ours) {
+      const known = all.filter((position) => parts[position] !== undefined)
+      for (const batch of batches(known, bytesAt, BATCH_MAX)) {
+        const call = callOf(
+          partition,
+          batch,
+          batch.map((position) => parts[position]!),
+        )
+        const isKeeping = mode === 'keep'
+        calls.push(
+          caller.run(call).then((reply) => {
+            const flags = isKeeping ? keptOf(reply as number[], batch.length) : (reply as Reply[])
+            for (const [i, position] of batch.entries()) {
+              const { laneId } = deliveries[position]!.envelope
+              const { entry } = parts[position]!
+              if (flags[i] === 1) statuses[position] = 'done'
+              if (isKeeping && flags[i] === 1) holdings.take(partition, laneId, entry)
+              else holdings.drop(partition, laneId, entry)
+            }
+          }),
+        )
+      }
+    }
+    await Promise.all(calls)
+    return statuses
+  }
+}
+
+/** Turns positions of what is lost, from 1, into flags of what is kept. */
+function keptOf(lost: readonly number[], count: number): number[] {
+  const flags = new Array<number>(count).fill(1)
+  for (const position of lost) flags[position - 1] = 0
+  return flags
+}

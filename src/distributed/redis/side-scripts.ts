@@ -1,0 +1,199 @@
+// Side scripts: everything around the path of a command: the queue's own facts, the dead, who owns what,
+// and the limits that all workers share.
+// Thread: main.   Owns: nothing; text only.
+
+import { AVAILABLE, NOW, type Script, script } from './script.ts'
+
+/** Fixes what a queue is, or tells what it was made as. */
+export const META: Script = script(
+  'meta',
+  `
+-- KEYS: meta. ARGV: format, partitions, strategy.
+local found = redis.call('HMGET', KEYS[1], 'format', 'partitions', 'strategy')
+if found[1] then return {0, found[1], found[2], found[3]} end
+redis.call('HSET', KEYS[1], 'format', ARGV[1], 'partitions', ARGV[2], 'strategy', ARGV[3])
+return {1, ARGV[1], ARGV[2], ARGV[3]}
+`,
+)
+
+/** Counts what a partition holds. */
+export const COUNT: Script = script(
+  'count',
+  `${AVAILABLE}
+-- KEYS: order of the dead, then stream and delayed of each lane.
+-- Returns the dead, then for each lane: waiting and leased, leased, kept back.
+local reply = {redis.call('ZCARD', KEYS[1])}
+for i = 2, #KEYS, 2 do
+  local length = redis.call('XLEN', KEYS[i])
+  reply[#reply + 1] = length
+  reply[#reply + 1] = length > 0 and leased(KEYS[i]) or 0
+  reply[#reply + 1] = redis.call('ZCARD', KEYS[i + 1])
+end
+return reply
+`,
+)
+
+/** Tells what a worker has. */
+export const HELD_BY: Script = script(
+  'held-by',
+  `
+-- KEYS: the streams. ARGV: consumer. Returns stream, entry, counter of each.
+local reply = {}
+for i, stream in ipairs(KEYS) do
+  local held = redis.pcall('XPENDING', stream, 'workers', '-', '+', 10000, ARGV[1])
+  for _, pending in ipairs(held.err and {} or held) do
+    local n = #reply
+    reply[n + 1], reply[n + 2], reply[n + 3] = i, pending[1], pending[4]
+  end
+end
+return reply
+`,
+)
+
+/** Lists the dead of a partition. */
+export const LIST_DEAD: Script = script(
+  'list-dead',
+  `
+-- KEYS: dead, order of the dead. ARGV: most of them. Returns id and record of each, the oldest first.
+local reply = {}
+for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, ARGV[1] - 1)) do
+  reply[#reply + 1] = id
+  reply[#reply + 1] = redis.call('HGET', KEYS[1], id) or ''
+end
+return reply
+`,
+)
+
+/** Enqueues a dead command again. */
+export const REDRIVE: Script = script(
+  'redrive',
+  `
+-- KEYS: dead, order of the dead, key of the command, stream. ARGV: id, lane, partition, channel.
+local record = redis.call('HGET', KEYS[1], ARGV[1])
+if not record then return 0 end
+local lane, reason, value, from = string.match(record, '^([^:]*):%d+:(%d+):(%d+):()')
+-- It died again meanwhile, in another lane: the caller looks once more.
+if lane ~= ARGV[2] then return -1 end
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+-- Somebody has enqueued the id again meanwhile: then there it is.
+if redis.call('GETRANGE', KEYS[3], 0, 0) == 'P' then return 1 end
+from = from + reason
+local entry = string.sub(record, from, from + value - 1)
+local id, body = string.match(entry, '^([^:]*):%d+:%d+:()')
+if id then entry = id .. ':0:0:' .. string.sub(entry, body) end
+redis.call('SET', KEYS[3], 'P')
+redis.call('XADD', KEYS[4], '*', 'v', entry)
+redis.call('PUBLISH', ARGV[4], ARGV[3] .. ' ' .. lane .. ' 1')
+return 1
+`,
+)
+
+/** Forgets a dead command. */
+export const DROP: Script = script(
+  'drop',
+  `
+-- KEYS: dead, order of the dead. ARGV: id.
+redis.call('ZREM', KEYS[2], ARGV[1])
+return redis.call('HDEL', KEYS[1], ARGV[1])
+`,
+)
+
+/** A worker says that it lives, or that it leaves. */
+export const MEMBERS: Script = script(
+  'members',
+  `${NOW}
+-- KEYS: members. ARGV: worker, how long it counts as living (0: it leaves), channel.
+-- Returns those who live.
+local time, ttl = now(), tonumber(ARGV[2])
+local changed = redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time)
+if ttl > 0 then
+  changed = changed + redis.call('ZADD', KEYS[1], time + ttl, ARGV[1])
+else
+  changed = changed + redis.call('ZREM', KEYS[1], ARGV[1])
+end
+if changed > 0 then redis.call('PUBLISH', ARGV[3], '!') end
+return redis.call('ZRANGE', KEYS[1], 0, -1)
+`,
+)
+
+/** Renews a partition, or takes it if it is free. */
+export const OWN: Script = script(
+  'own',
+  `${NOW}
+-- KEYS: own. ARGV: worker, lease, whether it is to be taken if it is free.
+-- Returns whether it is the worker's, and the epoch.
+local time = now()
+local own = redis.call('HMGET', KEYS[1], 'owner', 'epoch', 'until')
+local epoch = tonumber(own[2] or 0)
+if own[1] ~= ARGV[1] then
+  local isFree = not own[1] or tonumber(own[3]) < time
+  if ARGV[3] ~= '1' or not isFree then return {0, epoch} end
+  epoch = epoch + 1
+  redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'epoch', string.format('%.0f', epoch))
+end
+redis.call('HSET', KEYS[1], 'until', time + ARGV[2])
+return {1, epoch}
+`,
+)
+
+/** Gives a partition up. The epoch stays: the next owner has a higher one. */
+export const YIELD: Script = script(
+  'yield',
+  `
+-- KEYS: own. ARGV: worker, channel.
+if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] then return 0 end
+redis.call('HDEL', KEYS[1], 'owner', 'until')
+redis.call('PUBLISH', ARGV[2], '!')
+return 1
+`,
+)
+
+/**
+ * Grants permits by the generic cell rate algorithm. A batch of k is granted at t and may be used until
+ * t + E, so it is admitted as if used now and charged as if used then.
+ */
+export const PERMITS: Script = script(
+  'permits',
+  `
+-- KEYS: rate. ARGV: microseconds between starts, of the window, of validity, permits wanted.
+-- Returns permits granted, and the microseconds after which one more might be.
+local clock = redis.call('TIME')
+local time = clock[1] * 1000000 + clock[2]
+local step, window, validity = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local tolerance = window - step
+local due = math.max(time, tonumber(redis.call('GET', KEYS[1]) or 0))
+-- Only a clock that was set back can make it later than this.
+due = math.min(due, time + validity + window)
+local granted = math.floor((time + tolerance - due) / step) + 1
+granted = math.max(0, math.min(granted, tonumber(ARGV[4])))
+if granted > 0 then
+  due = math.max(due, time + validity) + granted * step
+  redis.call('SET', KEYS[1], string.format('%.3f', due), 'PX', math.ceil((due - time + window) / 1000))
+end
+return {granted, math.ceil(math.max(0, due - tolerance - time))}
+`,
+)
+
+/** Takes places among those that run, or keeps those that one has. */
+export const PLACES: Script = script(
+  'places',
+  `${NOW}
+-- KEYS: places. ARGV: how many there are, how long they are kept, the holders.
+-- Returns 1 for each holder that has one.
+local time, reply = now(), {}
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time)
+local free = ARGV[1] - redis.call('ZCARD', KEYS[1])
+for i = 3, #ARGV do
+  local has = redis.call('ZSCORE', KEYS[1], ARGV[i])
+  if not has and free > 0 then
+    free = free - 1
+    has = true
+  end
+  if has then redis.call('ZADD', KEYS[1], time + ARGV[2], ARGV[i]) end
+  reply[#reply + 1] = has and 1 or 0
+end
+redis.call('PEXPIRE', KEYS[1], 2 * ARGV[2])
+return reply
+`,
+)

@@ -1,0 +1,161 @@
+// Start check: whether this Redis will do, and what of the queue it may lose.
+// Thread: main.   Owns: nothing.
+
+import { laneError } from '../../base/errors.ts'
+import type { RedisIncident } from './incident.ts'
+import { LinkLost } from './link.ts'
+
+const OLDEST_MAJOR = 7
+
+type Send = (args: readonly string[]) => Promise<unknown>
+
+/** What is known of a server; `undefined` where it does not tell. */
+export interface ServerFacts {
+  readonly version: string | undefined
+  readonly evictionPolicy: string | undefined
+  readonly hasMemoryBound: boolean | undefined
+  readonly appendOnly: boolean | undefined
+  readonly appendSync: string | undefined
+}
+
+/** What there is to say about a server. */
+export interface Finding {
+  readonly kind: RedisIncident['kind']
+  readonly detail: string
+}
+
+function infoOf(text: unknown): Map<string, string> {
+  const lines = Buffer.isBuffer(text)
+    ? text.toString('utf8').split('\r\n')
+    : String(text).split('\r\n')
+  return new Map(
+    lines
+      .filter((line) => line.includes(':') && !line.startsWith('#'))
+      .map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)]),
+  )
+}
+
+/** A reply of CONFIG GET: a map, or a flat list. */
+function pairsOf(reply: unknown): Map<string, string> {
+  const flat = Array.isArray(reply)
+    ? reply
+    : reply instanceof Map
+      ? [...reply].flat()
+      : Object.entries(reply as object).flat()
+  const pairs = new Map<string, string>()
+  for (let i = 0; i + 1 < flat.length; i += 2) pairs.set(String(flat[i]), String(flat[i + 1]))
+  return pairs
+}
+
+async function attempt<T>(ask: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await ask()
+  } catch (error) {
+    if (error instanceof LinkLost) throw error
+    // Denied or unknown: managed servers often hide CONFIG, and a rule may forbid INFO.
+    return undefined
+  }
+}
+
+/**
+ * Asks a server about itself.
+ *
+ * @param send - Sends a command.
+ */
+export async function factsOf(send: Send): Promise<ServerFacts> {
+  const server = await attempt(async () => infoOf(await send(['INFO', 'server'])))
+  const config = await attempt(async () => {
+    const reply = new Map<string, string>()
+    // One by one: servers before 7 know no lists of names, and are to be told that they are too old.
+    for (const name of ['maxmemory', 'maxmemory-policy', 'appendonly', 'appendfsync']) {
+      for (const [key, value] of pairsOf(await send(['CONFIG', 'GET', name]))) reply.set(key, value)
+    }
+    return reply.size === 4 ? reply : undefined
+  })
+  const version = server?.get('redis_version')
+  if (config !== undefined) {
+    return {
+      version,
+      evictionPolicy: config.get('maxmemory-policy'),
+      hasMemoryBound: config.get('maxmemory') !== '0',
+      appendOnly: config.get('appendonly') === 'yes',
+      appendSync: config.get('appendfsync'),
+    }
+  }
+  const memory = await attempt(async () => infoOf(await send(['INFO', 'memory'])))
+  const persistence = await attempt(async () => infoOf(await send(['INFO', 'persistence'])))
+  const bound = memory?.get('maxmemory')
+  const append = persistence?.get('aof_enabled')
+  return {
+    version,
+    evictionPolicy: memory?.get('maxmemory_policy'),
+    hasMemoryBound: bound === undefined ? undefined : bound !== '0',
+    appendOnly: append === undefined ? undefined : append === '1',
+    appendSync: undefined,
+  }
+}
+
+/**
+ * What is wrong with a server that is to keep a queue.
+ *
+ * @param facts - What is known of it.
+ */
+export function findingsOf(facts: ServerFacts): Finding[] {
+  const findings: Finding[] = []
+  const { evictionPolicy, hasMemoryBound, appendOnly, appendSync } = facts
+  if (evictionPolicy !== undefined && evictionPolicy !== 'noeviction' && hasMemoryBound !== false) {
+    findings.push({
+      kind: 'evicts',
+      detail: `maxmemory-policy is ${evictionPolicy}: a full Redis throws commands away (noeviction)`,
+    })
+  }
+  if (appendOnly === undefined) {
+    findings.push({
+      kind: 'not-durable',
+      detail: 'whether appendonly is on cannot be told: INFO and CONFIG GET are denied',
+    })
+  } else if (!appendOnly) {
+    findings.push({
+      kind: 'not-durable',
+      detail: 'appendonly is off: what came since the last snapshot is lost when Redis restarts',
+    })
+  } else if (appendSync === 'no') {
+    findings.push({
+      kind: 'not-durable',
+      detail:
+        'appendfsync is no: a power cut loses as much as the operating system has not written',
+    })
+  }
+  return findings
+}
+
+/**
+ * Checks a server.
+ *
+ * @param facts - What is known of it.
+ * @param queue - Name of the queue, for the error.
+ * @param durability - What is done about what is wrong.
+ * @param report - Told of it, where it is borne.
+ * @throws ConfigError `CORELANE_QUEUE_REFUSED`.
+ */
+export function checkServer(
+  facts: ServerFacts,
+  queue: string,
+  durability: 'warn' | 'require' | 'ignore',
+  report: (kind: RedisIncident['kind'], detail: string) => void,
+): void {
+  const { version } = facts
+  if (version !== undefined && Number.parseInt(version, 10) < OLDEST_MAJOR) {
+    throw laneError('CORELANE_QUEUE_REFUSED', {
+      queue,
+      reason: `Redis ${version} is older than 7.0`,
+    })
+  }
+  if (durability === 'ignore') return
+  const findings = findingsOf(facts)
+  if (durability === 'require' && findings.length > 0) {
+    const reason = findings.map(({ detail }) => detail).join('; ')
+    throw laneError('CORELANE_QUEUE_REFUSED', { queue, reason })
+  }
+  for (const { kind, detail } of findings) report(kind, detail)
+}

@@ -1,0 +1,61 @@
+// Undecodable: how an entry ends that is no envelope.
+// Thread: main.   Owns: nothing.
+
+import { epochMs } from '../../base/clock.ts'
+import {
+  type CommandEnvelope,
+  type CommandResult,
+  ENVELOPE_VERSION,
+  PORTABLE_NAME,
+} from '../envelope.ts'
+
+/**
+ * Stands in for the envelope that could not be read.
+ *
+ * @param id - The id, if that at least could be read.
+ * @param entry - Name of the entry in its stream.
+ * @param partitionId - Where it was.
+ * @param laneId - In which lane.
+ */
+export function unreadEnvelope(
+  id: string | undefined,
+  entry: string,
+  partitionId: number,
+  laneId: string,
+): CommandEnvelope {
+  return {
+    id: id !== undefined && PORTABLE_NAME.test(id) ? id : `undecodable-${entry}`,
+    commandType: 'undecodable',
+    laneId,
+    partitionId,
+    retryCount: 0,
+    createdAt: Number(entry.split('-')[0]) || 0,
+    version: ENVELOPE_VERSION,
+  }
+}
+
+/**
+ * The failure that is recorded for it.
+ *
+ * @param envelope - From {@link unreadEnvelope}.
+ * @param workerId - Who came upon it.
+ */
+export function undecodableResult(
+  envelope: Pick<CommandEnvelope, 'id' | 'partitionId'>,
+  workerId: string,
+): CommandResult {
+  return {
+    commandId: envelope.id,
+    partitionId: envelope.partitionId,
+    workerId,
+    success: false,
+    error: {
+      name: 'ConfigError',
+      message: 'What lay in the queue under this id is no envelope',
+      code: 'CORELANE_INVALID_ENVELOPE',
+    },
+    retryCount: 0,
+    durationMs: 0,
+    completedAt: epochMs(),
+  }
+}

@@ -1,0 +1,160 @@
+// Queue campaign: what the queue on Redis promises, held against processes that are killed and
+// frozen, connections that break in every way, and a Redis that comes and goes, all under load.
+//
+//   npm run test:fault -- queue                    10 rounds, all the faults of queue-plan.js
+//   npm run test:fault -- queue --seed 7           the same faults again; chance is the machine's only
+//   npm run test:fault -- queue --seed 7 --round 3     that round alone
+//   npm run test:fault -- queue --quick            one short round
+//
+// Three worker processes and a submitter on a real Redis (append-only file, written before every
+// answer). Every run of a handler, every delivery and every completion is written into a ledger, and
+// queue-judge.js holds it against its laws. Exits with 1 if one was broken, and prints the seed.
+
+import { mkdtempSync, rmSync } from 'node:fs'
+import { availableParallelism, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs, styleText } from 'node:util'
+import { findRedis, RedisProcess } from '../support/redis-process.js'
+import { judge } from './queue-judge.js'
+import { openAdmin } from './queue-parts.js'
+import { FAULTS, generatorOf, planFaults, SETTINGS } from './queue-plan.js'
+import { QueueRound } from './queue-round.js'
+import { Watchdog } from './threads.js'
+
+const ROUNDS = 10
+const LEASE_MS = 800
+/** A main thread that hangs for so long is stuck. */
+const HANG_MS = 120_000
+const SHOWN_MAX = 20
+
+const QUICK_FAULTS = {
+  kill: 3,
+  freeze: 1,
+  redis: 1,
+  cut: 1,
+  'cut all': 1,
+  poison: 1,
+  undecodable: 1,
+  'no handler': 1,
+}
+
+function readOptions() {
+  const number = { type: 'string' }
+  const { values } = parseArgs({
+    options: { seed: number, rounds: number, round: number, quick: { type: 'boolean' } },
+  })
+  for (const name of ['seed', 'rounds', 'round']) {
+    if (values[name] === undefined || /^\d+$/.test(values[name])) continue
+    throw new Error(`--${name} is ${values[name]}; allowed: an integer from 0`)
+  }
+  return {
+    seed: Number(values.seed ?? (Date.now() % 1_000_000) + 1),
+    rounds: values.quick ? 1 : Number(values.rounds ?? ROUNDS),
+    only: values.round === undefined ? undefined : Number(values.round),
+    isQuick: values.quick === true,
+  }
+}
+
+/** A whole campaign. */
+class Campaign {
+  violations = 0
+  sums = {}
+  faults = {}
+  #options
+  #redis
+  #admin
+  #folder
+  #startMs = performance.now()
+
+  constructor(options, redis, admin, folder) {
+    this.#options = options
+    this.#redis = redis
+    this.#admin = admin
+    this.#folder = folder
+  }
+
+  get seconds() {
+    return (performance.now() - this.#startMs) / 1000
+  }
+
+  /** @param {number} number */
+  async round(number) {
+    const { seed, isQuick } = this.#options
+    const random = generatorOf(Math.imul(seed, 0x9e3779b1) ^ number)
+    const setting = SETTINGS[number % SETTINGS.length]
+    const plan = {
+      random,
+      setting,
+      leaseMs: LEASE_MS,
+      faults: isQuick
+        ? planFaults(random, QUICK_FAULTS, 0, 1)
+        : planFaults(random, FAULTS, number % ROUNDS, ROUNDS),
+    }
+    const round = new QueueRound(plan, this.#redis, this.#admin, this.#folder)
+    const stop = () => round.workers.kill()
+    process.once('exit', stop)
+    await round.run()
+    process.off('exit', stop)
+    const { violations, sums } = judge(round)
+    for (const [name, sum] of Object.entries(sums)) this.sums[name] = (this.sums[name] ?? 0) + sum
+    for (const kind of plan.faults) this.faults[kind] = (this.faults[kind] ?? 0) + 1
+    for (const { law, index, what } of violations) {
+      if (++this.violations > SHOWN_MAX) continue
+      const command = index === undefined ? '' : ` command ${index}:`
+      console.log(`VIOLATION seed ${seed} round ${number}: ${law}:${command} ${what}`)
+    }
+    const { strategy, partitions } = setting
+    const state =
+      violations.length === 0
+        ? styleText('green', 'ok')
+        : styleText('red', `${violations.length} wrong`)
+    console.log(
+      `${this.seconds.toFixed(0).padStart(5)} s  round ${number}  ${strategy} ${partitions}` +
+        `  ${plan.faults.length} faults, ${sums.commands} commands, ${sums.executions} runs` +
+        ` (${sums.again} again), ${sums.stale} stale completions  ${state}`,
+    )
+  }
+
+  print() {
+    for (const [kind, count] of Object.entries(this.faults)) {
+      console.log(`${kind.padEnd(14)}${String(count).padStart(6)}`)
+    }
+    for (const [name, sum] of Object.entries(this.sums)) {
+      console.log(`${name.padEnd(14)}${String(sum).padStart(6)}`)
+    }
+  }
+}
+
+const options = readOptions()
+const { missing, version } = findRedis()
+if (missing !== undefined) throw new Error(missing)
+console.log(
+  `queue campaign: seed ${options.seed}, ${options.rounds} rounds, leases of ${LEASE_MS} ms; ` +
+    `Redis ${version}, Node ${process.version}, ${availableParallelism()} cores, ` +
+    new Date().toISOString(),
+)
+const watchdog = new Watchdog(HANG_MS)
+const folder = mkdtempSync(join(tmpdir(), 'corelane-queue-'))
+const redis = await RedisProcess.start({ persistence: 'always' })
+const admin = await openAdmin(redis)
+const campaign = new Campaign(options, redis, admin, folder)
+try {
+  for (let number = 0; number < options.rounds; number++) {
+    if (options.only !== undefined && options.only !== number) continue
+    watchdog.round = number
+    await campaign.round(number)
+  }
+} finally {
+  await watchdog.end()
+  admin.destroy()
+  await redis.stop()
+  rmSync(folder, { recursive: true, force: true })
+}
+campaign.print()
+const wrong = campaign.violations
+console.log(
+  wrong === 0
+    ? `PASS: no law was broken (seed ${options.seed})`
+    : `FAIL: ${wrong} violations with --seed ${options.seed}`,
+)
+process.exitCode = wrong === 0 ? 0 : 1

@@ -1,0 +1,134 @@
+// Queue worker: a worker process of the queue campaign. It writes down what the queue gives it and
+// what it says to its completions, and tries to complete what it has lost. Ends in order on SIGTERM.
+
+import { PartitionConfig, QueueManager } from 'corelane'
+import { QueueLedger } from './queue-ledger.js'
+import { LANES, openQueue, openWorkerPool } from './queue-parts.js'
+
+const { queue: place, ledger: path } = JSON.parse(process.argv[2])
+const ZOMBIE_LOOK_MS = 100
+const DRAIN_MS = 10_000
+const STALL_LOOK_MS = 20
+
+const ledger = new QueueLedger(path)
+
+/** Watches what goes through a queue, in place. */
+function watch(queue) {
+  const held = new Map()
+  const lease = queue.lease.bind(queue)
+  const extend = queue.extend.bind(queue)
+  const completeMany = queue.completeMany.bind(queue)
+  const release = queue.release.bind(queue)
+  const bury = queue.bury.bind(queue)
+
+  queue.lease = async (request) => {
+    const deliveries = await lease(request)
+    ledger.writeAll(
+      deliveries.map((delivery) => [
+        'lease',
+        delivery.envelope.id,
+        delivery.fence,
+        delivery.deliveries,
+      ]),
+    )
+    for (const delivery of deliveries) {
+      held.set(delivery.fence, { delivery, untilMs: delivery.leasedUntilMs })
+    }
+    return deliveries
+  }
+
+  const complete = async (what, completions) => {
+    const line = ({ delivery }, ...rest) => [delivery.envelope.id, delivery.fence, ...rest]
+    ledger.writeAll(completions.map((one) => [`${what}?`, ...line(one)]))
+    const statuses = await completeMany(completions)
+    for (const { delivery } of completions) held.delete(delivery.fence)
+    ledger.writeAll(completions.map((one, at) => [what, ...line(one, statuses[at])]))
+    return statuses
+  }
+  queue.completeMany = (completions) => complete('complete', completions)
+
+  queue.extend = async (deliveries) => {
+    const extended = await extend(deliveries)
+    const lost = new Set(extended.lost)
+    for (const { fence } of deliveries) {
+      const one = held.get(fence)
+      if (one !== undefined && !lost.has(fence)) one.untilMs = extended.leasedUntilMs
+    }
+    for (const fence of lost) void haunt(fence)
+    return extended
+  }
+
+  /** Completes what is not this worker's any more, as one would that does not know it yet. */
+  const haunt = async (fence) => {
+    const one = held.get(fence)
+    if (one === undefined) return
+    held.delete(fence)
+    const { envelope } = one.delivery
+    const result = {
+      commandId: envelope.id,
+      partitionId: envelope.partitionId,
+      workerId: queue.workerId,
+      success: true,
+      value: { index: -1 },
+      retryCount: envelope.retryCount,
+      durationMs: 0,
+      completedAt: Date.now(),
+    }
+    // Without an answer nothing is known; the judge looks at the ones with an answer.
+    await complete('zombie', [{ delivery: one.delivery, result }]).catch(() => {})
+  }
+  setInterval(() => {
+    const late = [...held.values()].filter(({ untilMs }) => untilMs < performance.now())
+    // Learns which of them are lost, by way of the extension above.
+    if (late.length > 0) queue.extend(late.map(({ delivery }) => delivery)).catch(() => {})
+  }, ZOMBIE_LOOK_MS).unref()
+
+  queue.release = (deliveries, options) => {
+    for (const { fence } of deliveries) held.delete(fence)
+    ledger.writeAll(
+      deliveries.map(({ envelope, fence }) => ['release', envelope.id, fence, options.reason]),
+    )
+    return release(deliveries, options)
+  }
+  queue.bury = async (delivery, reason, result) => {
+    held.delete(delivery.fence)
+    const { id } = delivery.envelope
+    ledger.write('bury?', id, delivery.fence)
+    const status = await bury(delivery, reason, result)
+    ledger.write('bury', id, delivery.fence, status)
+    return status
+  }
+  return queue
+}
+
+const queue = watch(await openQueue(place))
+const manager = QueueManager.create({
+  handlers: new URL('./queue-handlers.js', import.meta.url),
+  workerData: { ledger: path },
+  partitions: PartitionConfig.balanced(1),
+  concurrencyPerPartition: 4,
+  lanes: LANES,
+})
+await manager.start()
+const pool = await openWorkerPool(queue, manager)
+ledger.write('ready', queue.workerId)
+process.on('SIGTERM', async () => {
+  ledger.write('leaving')
+  await pool.drain(DRAIN_MS)
+  await pool.close()
+  await manager.close()
+  await queue.close()
+  ledger.write('left')
+  process.exit(0)
+})
+// Without the campaign there is nothing to do.
+process.on('disconnect', () => process.exit(1))
+
+// A machine that is too busy is a fault like any other, and explains what it explains.
+let seenMs = performance.now()
+setInterval(() => {
+  const lateMs = performance.now() - seenMs - STALL_LOOK_MS
+  if (lateMs > place.leaseMs / 4) ledger.write('fault', 'stall', process.pid)
+  seenMs = performance.now()
+}, STALL_LOOK_MS)
+process.send?.('ready')

@@ -1,0 +1,269 @@
+// CLI queue: `corelane worker` and `corelane run --queue` as a shell runs them, on a real Redis.
+
+import { randomUUID } from 'node:crypto'
+import { afterEach, beforeAll, expect, test } from 'vitest'
+import { within } from '../support/deadline.ts'
+import type { RedisProcess } from '../support/redis-process.js'
+import { describeWithRedis, startRedis } from '../support/redis-server.ts'
+import { CliProcess, type Ending, fixture, runCli, toLines } from './support/cli-process.ts'
+
+const handlers = fixture('cli-handlers.js')
+const PASSWORD = 'do-not-show-me'
+const TAKES = 'takes commands of'
+
+const running: CliProcess[] = []
+let redis: RedisProcess
+
+beforeAll(async () => {
+  redis = await startRedis({ password: PASSWORD })
+})
+
+afterEach(() => {
+  for (const { child } of running.splice(0)) child.kill('SIGKILL')
+})
+
+/** A name of a queue that no other test uses. */
+const newName = (): string => `queue-${randomUUID().slice(0, 8)}`
+
+/** Starts a worker and waits until it takes commands. */
+async function startWorker(name: string, ...args: string[]): Promise<CliProcess> {
+  const words = ['worker', handlers, '--name', name, '--partitions', '1', ...args]
+  const worker = new CliProcess(words, [], { CORELANE_QUEUE_URL: redis.url })
+  running.push(worker)
+  await within(worker.says('stderr', TAKES), 'a worker that takes commands')
+  expect(worker.stderr).toContain(TAKES)
+  return worker
+}
+
+/** Sends commands through the queue and waits for their results. */
+async function run(name: string, commands: readonly object[], ...args: string[]): Promise<Ending> {
+  const sender = send(name, ...args)
+  sender.child.stdin.end(toLines(commands))
+  return within(sender.end(), 'a run')
+}
+
+function send(name: string, ...args: string[]): CliProcess {
+  const sender = new CliProcess(['run', '--queue', redis.url, '--name', name, ...args])
+  running.push(sender)
+  return sender
+}
+
+/** Ends a worker in order. */
+async function stop(worker: CliProcess, signal: NodeJS.Signals = 'SIGTERM'): Promise<Ending> {
+  worker.child.kill(signal)
+  return within(worker.end(), 'the end of a worker')
+}
+
+describeWithRedis('the queue from the command line', () => {
+  test('two workers run what a run sends, and it prints each result under its id', async () => {
+    const name = newName()
+    const workers = await Promise.all([startWorker(name), startWorker(name)])
+    const commands = Array.from({ length: 300 }, (_, n) => ({
+      id: n % 2 === 0 ? `text ${n}` : n,
+      type: 'echo',
+      payload: { n, text: 'ä "quoted"' },
+      lane: n % 3 === 0 ? 'system' : 'prompt',
+      priority: n % 256,
+    }))
+    const { code, stderr, results } = await run(name, commands, '--ordered')
+    expect(stderr).toBe('')
+    expect(code).toBe(0)
+    expect(results.map(({ id, ok, value }) => ({ id, ok, value }))).toEqual(
+      commands.map(({ id, payload }) => ({ id, ok: true, value: payload })),
+    )
+    for (const { partition, durationMs } of results) {
+      expect(partition).toBeGreaterThanOrEqual(0)
+      expect(durationMs).toBeGreaterThanOrEqual(0)
+    }
+    const endings = await Promise.all(workers.map((worker) => stop(worker)))
+    expect(endings.map((ending) => ending.code)).toEqual([0, 0])
+    const done = endings.map((ending) => Number(/(\d+) completed/.exec(ending.stderr)![1]))
+    expect(done[0]! + done[1]!).toBe(300)
+    for (const ending of endings) {
+      expect(ending.stdout).toBe('')
+      expect(ending.stderr).not.toContain(PASSWORD)
+    }
+  })
+
+  test('failures come back as they were thrown, and unknown types and lanes fail', async () => {
+    const name = newName()
+    await startWorker(name)
+    const { code, results } = await run(
+      name,
+      [
+        { id: 'a', type: 'fail', payload: 'on purpose' },
+        { id: 'b', type: 'nobody' },
+        { id: 'c', type: 'unusual' },
+        { id: 'd', type: 'echo', lane: 'nowhere' },
+      ],
+      '--ordered',
+    )
+    expect(code).toBe(1)
+    const [failed, unknown, unusual, lost] = results
+    expect(failed).toMatchObject({
+      id: 'a',
+      ok: false,
+      error: { name: 'RangeError', message: 'on purpose', code: 'E_TEST' },
+    })
+    expect(failed!.error!.cause).toMatchObject({ message: 'the reason' })
+    expect(unknown).toMatchObject({ id: 'b', ok: false, error: { code: 'CORELANE_UNKNOWN_TYPE' } })
+    expect(unusual!.value).toMatchObject({ big: String(2n ** 70n), bytes: 'AQID', notANumber: null })
+    expect(lost).toMatchObject({ id: 'd', line: 4, error: { code: 'CORELANE_UNKNOWN_LANE' } })
+  })
+
+  test('with --key commands of a key run in order on a queue of strategy hash', async () => {
+    const name = newName()
+    const hash = ['--queue-strategy', 'hash', '--queue-partitions', '4']
+    await Promise.all([startWorker(name, ...hash), startWorker(name, ...hash)])
+    const commands = Array.from({ length: 200 }, (_, n) => ({
+      type: 'follow',
+      payload: { n, user: `user-${n % 7}` },
+    }))
+    const { code, results } = await run(name, commands, '--ordered', '--key', 'user')
+    expect(code).toBe(0)
+    for (const [at, { value }] of results.entries()) {
+      // One that another worker has run before is not known to this one; none may come later.
+      if (value.previous !== null) expect(value.previous).toBe(at - 7)
+    }
+  })
+
+  test('a drained worker finishes what runs, gives the rest back, and exits with 0', async () => {
+    const name = newName()
+    const first = await startWorker(name)
+    const sender = send(name)
+    const rest = Array.from({ length: 20 }, (_, n) => ({ id: n, type: 'echo', payload: n }))
+    sender.child.stdin.end(
+      toLines([
+        { id: 'runs', type: 'linger', payload: { ms: 800, value: 'done' }, lane: 'system' },
+        ...rest,
+        { id: 'print', type: 'print', payload: 'from a handler' },
+      ]),
+    )
+    await within(first.says('stderr', 'lingering'), 'a command that runs')
+    const { code, stderr, stdout } = await stop(first, 'SIGINT')
+    expect(stderr).toContain('SIGINT: finishing 1 commands that run')
+    expect(stderr).toContain('1 completed, 0 failed')
+    expect(stdout).toBe('')
+    expect(code).toBe(0)
+    const second = await startWorker(name)
+    const { results } = await within(sender.end(), 'the run')
+    expect(results).toHaveLength(22)
+    expect(results.filter(({ ok }) => !ok)).toEqual([])
+    expect(results.find(({ id }) => id === 'runs')!.value).toBe('done')
+    const ending = await stop(second)
+    expect(ending.stderr).toContain('from a handler')
+    expect(ending.stderr).toContain('21 completed, 0 failed')
+  })
+
+  test('a second signal ends a worker whose handler never returns', async () => {
+    const name = newName()
+    const worker = await startWorker(name)
+    const sender = send(name)
+    sender.child.stdin.write(toLines([{ type: 'spin' }]))
+    await within(worker.says('stderr', 'spinning'), 'a command that runs')
+    worker.child.kill('SIGTERM')
+    await within(worker.says('stderr', 'a second signal ends at once'), 'the first signal')
+    expect((await stop(worker)).signal).toBe('SIGTERM')
+  })
+
+  test('--drain bounds how long commands that run may go on', async () => {
+    const name = newName()
+    const worker = await startWorker(name, '--drain', '100')
+    const sender = send(name)
+    sender.child.stdin.write(toLines([{ type: 'spin' }]))
+    await within(worker.says('stderr', 'spinning'), 'a command that runs')
+    const { code, stderr } = await stop(worker)
+    expect(stderr).toContain('CORELANE_DRAIN_TIMEOUT')
+    expect(code).toBe(0)
+  })
+
+  test('a worker takes the lanes it is told to take', async () => {
+    const name = newName()
+    await startWorker(name, '--lanes', 'skill,query')
+    const sender = send(name)
+    sender.child.stdin.end(
+      toLines([
+        { id: 'other', type: 'echo', lane: 'prompt' },
+        { id: 'own', type: 'echo', lane: 'skill' },
+      ]),
+    )
+    await within(sender.says('stdout', '"own"'), 'a result')
+    expect(sender.stdout).not.toContain('other')
+    await startWorker(name, '--lanes', 'prompt')
+    expect((await within(sender.end(), 'the run')).results.map(({ id }) => id)).toEqual([
+      'own',
+      'other',
+    ])
+  })
+
+  test('a run that is told to stop prints what is in flight', async () => {
+    const name = newName()
+    const worker = await startWorker(name)
+    const sender = send(name)
+    sender.child.stdin.write(toLines([{ id: 1, type: 'linger', payload: { ms: 300, value: 2 } }]))
+    await within(worker.says('stderr', 'lingering'), 'a command that runs')
+    sender.child.kill('SIGTERM')
+    const { code, results } = await within(sender.end(), 'the run')
+    expect(results).toMatchObject([{ id: 1, ok: true, value: 2 }])
+    expect(code).toBe(143)
+  })
+
+  test('a queue of another shape is refused by name', async () => {
+    const name = newName()
+    await startWorker(name, '--queue-partitions', '3')
+    const { code, stderr } = await run(name, [{}], '--queue-partitions', '5')
+    expect(stderr).toContain('CORELANE_QUEUE_MISMATCH')
+    expect(code).toBe(2)
+  })
+
+  test('a Redis that is not there ends a run and a worker, and no password is shown', async () => {
+    const url = `redis://:${PASSWORD}@127.0.0.1:1`
+    const endings = await Promise.all([
+      runCli(['run', '--queue', url], [{}]),
+      runCli(['worker', handlers, '--queue', url]),
+    ])
+    for (const { code, stderr, stdout } of endings) {
+      expect(stderr).toContain('CORELANE_QUEUE_UNAVAILABLE')
+      expect(stderr).not.toContain(PASSWORD)
+      expect(stdout).toBe('')
+      expect(code).toBe(2)
+    }
+  })
+})
+
+test.each([
+  [['worker', handlers], 'worker needs --queue, or a URL in CORELANE_QUEUE_URL'],
+  [['worker', '--queue', 'redis://localhost'], 'missing required args'],
+  [['run', handlers, '--queue', 'redis://localhost'], 'the workers have the handlers'],
+  [['run', '--queue', 'redis://localhost', '--timeout', '5'], '--timeout belongs to corelane worker'],
+  [['run', '--queue', 'redis://localhost', '--retries', '5'], '--retries belongs to corelane worker'],
+  [['run', '--queue', 'redis://localhost', '--strategy', 'hash'], '--strategy is the queue'],
+  [['run', '--queue', 'localhost'], '--queue is "localhost"'],
+  [['run', '--queue', 'http://:secret@host'], '--queue is "http://***@host"'],
+  [['run', '--queue', 'redis://localhost', '--name', 'a b'], '--name is "a b"'],
+  [['worker', handlers, '--queue', 'redis://h', '--concurrency', '0'], '--concurrency is 0'],
+  [['worker', handlers, '--queue', 'redis://h', '--lanes', 'skill,nope'], '--lanes'],
+])('the arguments %j exit with 2 and say why', async (args, complaint) => {
+  const { code, stdout, stderr } = await runCli(args)
+  expect(stderr).toContain(complaint)
+  expect(stderr).not.toContain('secret')
+  expect(stdout).toBe('')
+  expect(code).toBe(2)
+})
+
+test('without the package redis the command line says what to install', async () => {
+  const hook = `data:text/javascript,${encodeURIComponent(`
+    export const resolve = (name, context, next) => {
+      if (name !== 'redis') return next(name, context)
+      throw Object.assign(new Error('Cannot find package'), { code: 'ERR_MODULE_NOT_FOUND' })
+    }`)}`
+  const register = `import { register } from 'node:module'; register(${JSON.stringify(hook)})`
+  const cli = new CliProcess(
+    ['run', '--queue', 'redis://localhost'],
+    ['--import', `data:text/javascript,${encodeURIComponent(register)}`],
+  )
+  cli.child.stdin.end()
+  const { code, stderr } = await within(cli.end(), 'the end')
+  expect(stderr).toContain('npm install redis')
+  expect(code).toBe(2)
+})
