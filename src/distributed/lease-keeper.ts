@@ -70,8 +70,8 @@ export class LeaseKeeper {
     const now = nowMs()
     this.#dueMs = now + this.#lookMs
     this.#renewedAtMs = now
-    // What is held keeps the process alive by itself: it runs, or waits for a permit.
-    this.#timer = timers.setInterval(this.#look, this.#lookMs).unref()
+    // A worker keeps its process alive, whether its queue would or not.
+    this.#timer = timers.setInterval(this.#look, this.#lookMs)
   }
 
   /** Ends. */

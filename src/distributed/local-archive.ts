@@ -108,7 +108,7 @@ export class LocalArchive {
   }
 
   /**
-   * Takes a dead command out, so that it can live again: its result is forgotten too.
+   * Takes a dead command out, so that it can live again. Its result stays until the next one.
    *
    * @param id - Of the command.
    */
@@ -116,7 +116,6 @@ export class LocalArchive {
     const dead = this.#dead.get(id)
     if (dead === undefined) return undefined
     this.#dead.delete(id)
-    this.#results.delete(id)
     return dead.envelope
   }
 

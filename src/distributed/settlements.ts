@@ -108,7 +108,8 @@ export class Settlements {
    */
   release(held: HeldCommand, reason: ReleaseReason, delayMs = 0): void {
     held.stage = 'ended'
-    this.#releases.add({ held, reason, delayMs })
+    const { delay } = this.#parts.queue.capabilities
+    this.#releases.add({ held, reason, delayMs: delay ? delayMs : 0 })
   }
 
   /**
@@ -121,16 +122,6 @@ export class Settlements {
   bury(held: HeldCommand, reason: string, result: CommandResult): void {
     held.stage = 'ended'
     this.#burials.add({ held, reason, result, isShort: false })
-  }
-
-  /** Resolves once nothing is to be told. */
-  async idle(): Promise<void> {
-    // What one refuses another may take on.
-    while (this.size > 0) {
-      const before = this.size
-      await Promise.all([this.#completions.idle(), this.#releases.idle(), this.#burials.idle()])
-      if (this.size >= before) return
-    }
   }
 
   /** Tries no more. */

@@ -122,7 +122,8 @@ export class WorkerPool {
   }
 
   /**
-   * Starts the manager and takes commands.
+   * Starts the manager and takes commands. From then on the process is kept alive until
+   * {@link WorkerPool.drain} or {@link WorkerPool.close}.
    *
    * @returns Once the manager is ready. Calling it again gives the same promise.
    * @throws (as a rejection) ConfigError `CORELANE_HANDLERS_FAILED`; ClosedError
@@ -137,7 +138,8 @@ export class WorkerPool {
    * Takes no more, gives back what has not started, and lets what runs finish.
    *
    * @param timeoutMs - How long to wait, in milliseconds. Default: `drainTimeoutMs`.
-   * @throws (as a rejection) LaneError `CORELANE_DRAIN_TIMEOUT`: what is left goes on until `close`.
+   * @throws (as a rejection) LaneError `CORELANE_DRAIN_TIMEOUT`: what is left goes on until
+   * `close`.
    */
   async drain(timeoutMs: number = this.#options.drainTimeoutMs!): Promise<void> {
     checkGiven('drain', { timeoutMs }, DRAIN_RULES)
@@ -278,6 +280,7 @@ export class WorkerPool {
     await stopped
     await this.#runner.idle()
     await this.#claims.leave()
+    this.#keeper.stop()
   }
 
   async #close(): Promise<void> {

@@ -99,7 +99,7 @@ class Campaign {
     for (const [name, sum] of Object.entries(sums)) this.sums[name] = (this.sums[name] ?? 0) + sum
     for (const kind of plan.faults) this.faults[kind] = (this.faults[kind] ?? 0) + 1
     for (const { law, index, what } of violations) {
-      if (++this.violations > SHOWN_MAX) break
+      if (++this.violations > SHOWN_MAX) continue
       const command = index === undefined ? '' : ` command ${index}:`
       console.log(`VIOLATION seed ${seed} round ${number}: ${law}:${command} ${what}`)
     }

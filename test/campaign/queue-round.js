@@ -233,9 +233,13 @@ export class QueueRound {
     await this.workers.close()
     for (const failure of this.workers.failures)
       this.#violate('workers end as they should', failure)
-    this.counts = await this.#queue.counts()
-    this.dead = await this.#queue.dead.list(1_000)
-    await this.#recheck()
+    try {
+      this.counts = await this.#queue.counts()
+      this.dead = await this.#queue.dead.list(1_000)
+      await this.#recheck()
+    } catch (error) {
+      this.#violate('the queue tells what it has in the end', error.stack)
+    }
     await this.#submitter.close()
     await this.#submitterQueue.close()
     await this.#queue.close()

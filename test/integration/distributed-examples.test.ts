@@ -38,6 +38,24 @@ const checks: Record<string, () => Promise<void>> = {
       console.log(queue.strategy, queue.numPartitions > 0, eight.strategy, eight.numPartitions)`
     expect(await run(...printing(code))).toBe('balanced true roundRobin 8\n')
   },
+  'handlers.js': async () => {
+    const code = "console.log((await import('./handlers.js')).primes({ below: 10 }))"
+    expect(await run(...printing(code))).toBe('4\n')
+  },
+  'many-cores.js': async () => {
+    expect(await run('many-cores.js')).toBe('[ 25, 168, 1229 ]\n')
+  },
+  'worker.js': async () => {
+    const program = `
+      const { manager, pool } = await import('./worker.js')
+      console.log(pool.stats().state)
+      await pool.close()
+      await manager.close()`
+    expect(await run(...printing(program))).toBe('running\n')
+  },
+  'submitter.js': async () => {
+    expect(await run('submitter.js')).toBe('12\norder-18\n')
+  },
   'by-hand.js': async () => {
     expect(await run('by-hand.js')).toBe('order-17 12\n')
   },

@@ -2,6 +2,7 @@
 // Thread: main.   Owns: nothing.
 
 import assert from 'node:assert/strict'
+import { nowMs } from '../../base/clock.ts'
 import type { Delivery, LeasedQueue } from '../distributed-queue.ts'
 import { type CaseOfContract, sentence } from './contract-case.ts'
 import type { ContractStage } from './contract-stage.ts'
@@ -46,6 +47,19 @@ const expiring: readonly CaseOfContract[] = [
       const result = successOf(late, queue)
       assert.deepEqual(await queue.completeMany([{ delivery: late, result }]), ['stale'])
       await finish(queue, [fresh])
+    },
+  ),
+  sentence(
+    'a worker that waits is given what expires meanwhile',
+    { needs: NEEDS, leaseMs: 300 },
+    async (stage) => {
+      const [one, two] = await stage.workers('w1', 'w2')
+      await stage.fill(one!, stage.envelopes(1))
+      const late = await stage.takeOne(one!)
+      const startMs = nowMs()
+      const [fresh] = await two!.lease(stage.request({ waitMs: 10_000 }))
+      assert.equal(fresh?.envelope.id, late.envelope.id)
+      assert.ok(nowMs() - startMs < 5000)
     },
   ),
   sentence('no lease expires before its time', { needs: NEEDS, leaseMs: 400 }, async (stage) => {

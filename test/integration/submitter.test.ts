@@ -1,0 +1,218 @@
+// Goal: a submitter hands in what it is given whatever the queue does, and each promise settles
+// once with what the command came to. Method: the engine of this process and a real worker; faults
+// are put between the submitter and the queue.
+
+import {
+  commandInfo,
+  type DistributedQueue,
+  type LeasedQueue,
+  type LocalDistributedQueue,
+  PartitionConfig,
+  type QueueIncident,
+  Submitter,
+} from 'corelane'
+import { expect, test } from 'vitest'
+import { failure, rejection, until, within } from '../support/deadline.ts'
+import { Ledger } from '../support/ledger.ts'
+import { openPool, openQueue, openSubmitter, openWorkers, withFaults } from '../support/pools.ts'
+import { runProgram } from '../support/programs.ts'
+
+const one = PartitionConfig.none()
+const hash = PartitionConfig.hash(4)
+
+async function openAll(ledger = new Ledger(10)): Promise<LocalDistributedQueue> {
+  const queue = openQueue(hash)
+  await openPool(queue, await openWorkers(ledger.workerData, { partitions: one }))
+  return queue
+}
+
+test('results arrive, and errors as they were thrown', async () => {
+  const submitter = openSubmitter(await openAll())
+  const payload = { list: [1, 'two', null], at: new Date(5), bytes: new Uint8Array([1, 2]) }
+  expect(await within(submitter.submit('query', 'echo', payload), 'a result')).toEqual(payload)
+  const error = await failure(submitter.submit('query', 'rich'), 'a failure')
+  expect(error).toBeInstanceOf(RangeError)
+  expect(error).toMatchObject({ code: 'E_RICH', detail: { list: [1, 'two'] } })
+  expect(error.message).toBe('the failure')
+  expect(error.stack).toContain('distributed.js')
+  expect(error.cause).toBeInstanceOf(TypeError)
+  const info = (error as unknown as Record<symbol, unknown>)[commandInfo]
+  expect(info).toMatchObject({ lane: 'query', type: 'rich', attempt: 1 })
+  const text = await failure(submitter.submit('query', 'throwsText'), 'a text')
+  expect(text).toMatchObject({ thrown: 'a bare string' })
+  await until(() => submitter.stats().pending === 0, 'nothing is pending')
+})
+
+test('enqueue tells whether the queue had the command, and one id is one command', async () => {
+  const ledger = new Ledger(10)
+  const queue = await openAll(ledger)
+  const submitter = openSubmitter(queue)
+  const first = await within(submitter.enqueue('query', 'mark', 1, { id: 'the-id' }), 'first')
+  expect(first).toEqual({ id: 'the-id', status: 'accepted' })
+  const again = await within(submitter.enqueue('query', 'mark', 1, { id: 'the-id' }), 'again')
+  expect(again).toEqual({ id: 'the-id', status: 'duplicate' })
+  const twice = [0, 1].map(() => submitter.submit('query', 'mark', 2, { id: 'other' }))
+  expect(await within(Promise.all(twice), 'both')).toEqual([2, 2])
+  // It has ended: nothing is announced any more, and its result is still there.
+  const later = openSubmitter(queue, { sweepMs: 20 })
+  expect(await within(later.submit('query', 'mark', 2, { id: 'other' }), 'later')).toBe(2)
+  const many = await within(
+    submitter.enqueueMany([
+      { lane: 'query', type: 'mark', payload: 3 },
+      { lane: 'query', type: 'mark', payload: 4, key: 'a', id: 'four' },
+    ]),
+    'many',
+  )
+  expect(many.map(({ status }) => status)).toEqual(['accepted', 'accepted'])
+  expect(many[1]!.id).toBe('four')
+  await until(() => ledger.started === 4, 'all have run')
+  expect(ledger.allRuns(5)).toEqual([0, 1, 1, 1, 1])
+})
+
+test('wrong commands are refused one by one, and the others go through', async () => {
+  const queue = await openAll()
+  const refusing = withFaults<LeasedQueue>(queue, {
+    enqueueMany: async (envelopes) => {
+      if (envelopes.some(({ payload }) => payload === 'bad')) {
+        throw Object.assign(new Error('bad'), { code: 'CORELANE_ENVELOPE_TOO_LARGE' })
+      }
+      return queue.enqueueMany(envelopes)
+    },
+  })
+  const submitter = openSubmitter(refusing)
+  const bad = failure(submitter.submit('query', 'echo', 'bad'), 'bad')
+  const good = [1, 2, 3].map((value) => submitter.submit('query', 'echo', value))
+  expect(await within(Promise.all(good), 'the good ones')).toEqual([1, 2, 3])
+  expect((await bad).code).toBe('CORELANE_ENVELOPE_TOO_LARGE')
+  const refused = async (promise: Promise<unknown>) => (await failure(promise, 'it')).code
+  expect(await refused(submitter.submit('no lane', 'echo'))).toBe('CORELANE_INVALID_ENVELOPE')
+  expect(await refused(submitter.submit('query', '../echo'))).toBe('CORELANE_INVALID_ENVELOPE')
+  const wrong = { priority: 300 }
+  expect(await refused(submitter.submit('query', 'echo', 1, wrong))).toBe('CORELANE_INVALID_OPTION')
+  const keyless = openSubmitter(openQueue(PartitionConfig.roundRobin(2)))
+  const keyed = keyless.submit('query', 'echo', 1, { key: 'a' })
+  expect(await refused(keyed)).toBe('CORELANE_INVALID_ENVELOPE')
+})
+
+test('while the queue is down submits are kept, until their time is over', async () => {
+  const queue = await openAll()
+  let isDown = true
+  const calls: number[] = []
+  const shaky = withFaults<LeasedQueue>(queue, {
+    enqueueMany: async (envelopes) => {
+      calls.push(envelopes.length)
+      // The second call is carried out, and only its answer is lost.
+      if (calls.length === 2) await queue.enqueueMany(envelopes)
+      if (isDown) throw new Error('connection lost')
+      return queue.enqueueMany(envelopes)
+    },
+  })
+  const incidents: QueueIncident[] = []
+  const onIncident = (incident: QueueIncident) => void incidents.push(incident)
+  const submitter = openSubmitter(shaky, { onIncident, sweepMs: 50 })
+  const results = [1, 2, 3].map((value) => submitter.submit('query', 'echo', value))
+  // No answer has come to any call, and the results come all the same.
+  expect(await within(Promise.all(results), 'the results')).toEqual([1, 2, 3])
+  expect(calls).toEqual([3, 3])
+  const last = submitter.submit('query', 'echo', 4)
+  await until(() => calls.length === 4, 'it is tried again')
+  isDown = false
+  expect(await within(last, 'the last')).toBe(4)
+  expect(incidents[0]).toMatchObject({ what: 'queue-failed', error: new Error('connection lost') })
+  const never = withFaults<LeasedQueue>(queue, { enqueueMany: () => new Promise(() => {}) })
+  const hasty = openSubmitter(never, { timeoutMs: 40, sweepMs: 10 })
+  const late = await failure(hasty.submit('query', 'echo', 1), 'it')
+  expect(late.code).toBe('CORELANE_QUEUE_UNAVAILABLE')
+})
+
+test('a result whose announcement is lost is looked up', async () => {
+  const queue = await openAll()
+  const silent = withFaults<LeasedQueue>(queue, { announce: async () => async () => {} })
+  const submitter = openSubmitter(silent, { sweepMs: 20 })
+  const results = [1, 2, 3].map((value) => submitter.submit('query', 'echo', value))
+  expect(await within(Promise.all(results), 'the results')).toEqual([1, 2, 3])
+  expect(submitter.stats()).toMatchObject({ swept: 3, ended: 3, reenqueued: 0, pending: 0 })
+})
+
+test('what the queue has accepted and lost is enqueued again', async () => {
+  const ledger = new Ledger(4)
+  const queue = await openAll(ledger)
+  let losses = 2
+  const forgetful = withFaults<LeasedQueue>(queue, {
+    enqueueMany: async (envelopes) =>
+      losses-- > 0 ? envelopes.map(() => 'accepted' as const) : queue.enqueueMany(envelopes),
+  })
+  const incidents: QueueIncident[] = []
+  const onIncident = (incident: QueueIncident) => void incidents.push(incident)
+  const submitter = openSubmitter(forgetful, { sweepMs: 20, onIncident })
+  const lost = submitter.submit('query', 'mark', 1, { id: 'lost' })
+  expect(await within(lost, 'the lost one')).toBe(1)
+  expect(submitter.stats().reenqueued).toBe(2)
+  expect(incidents).toEqual(new Array(2).fill({ what: 'commands-lost', commandIds: ['lost'] }))
+  expect(ledger.runs(1)).toBe(1)
+})
+
+test('past the bound submits wait their turn', async () => {
+  const queue = await openAll()
+  const submitter = openSubmitter(queue, { maxPending: 3 })
+  const results = Array.from({ length: 10 }, (_, i) => submitter.submit('query', 'echo', i))
+  expect(submitter.stats()).toMatchObject({ pending: 3, waiting: 7 })
+  expect(await within(Promise.all(results), 'all')).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+})
+
+test('a signal and close reject what is open', async () => {
+  const queue = openQueue(hash)
+  const submitter = openSubmitter(queue, { maxPending: 2 })
+  const controller = new AbortController()
+  const { signal } = controller
+  const aborted = rejection(submitter.submit('query', 'echo', 1, { signal }), 'the aborted one')
+  const open = failure(submitter.submit('query', 'echo', 2), 'the open one')
+  const waiting = failure(submitter.submit('query', 'echo', 3), 'the waiting one')
+  controller.abort(new Error('enough'))
+  expect(await aborted).toMatchObject({ code: 'CORELANE_ABORTED', cause: new Error('enough') })
+  expect(await failure(submitter.submit('query', 'echo', 4, { signal }), 'it')).toMatchObject({
+    code: 'CORELANE_ABORTED',
+  })
+  await submitter.close()
+  expect([(await open).code, (await waiting).code]).toEqual(
+    new Array(2).fill('CORELANE_SUBMITTER_CLOSED'),
+  )
+  const late = await failure(submitter.submit('query', 'echo', 5), 'a late one')
+  expect(late.code).toBe('CORELANE_SUBMITTER_CLOSED')
+})
+
+test('five members are enough: the same object serves submitter and worker', async () => {
+  const waiting: Parameters<DistributedQueue['enqueue']>[0][] = []
+  const least: DistributedQueue = {
+    numPartitions: 1,
+    workerId: 'least',
+    enqueue: async (envelope) => void waiting.push(envelope),
+    dequeue: async () => waiting.shift() ?? null,
+    complete: async () => {},
+  }
+  const manager = await openWorkers(new Ledger(1).workerData, { partitions: one })
+  await openPool(least, manager, { allowDegraded: true })
+  const submitter = openSubmitter(least)
+  expect(await within(submitter.submit('query', 'echo', 'x'), 'a result')).toBe('x')
+  expect((await failure(submitter.submit('query', 'alwaysFails', 1), 'it')).message).toBe('no: 1')
+  const keyed = new Submitter(least, { allowDegraded: true })
+  expect(await within(keyed.submit('query', 'echo', 2, { priority: 1 }), 'it')).toBe(2)
+  await keyed.close()
+})
+
+test('a process lives as long as something is outstanding, and no longer', async () => {
+  const ending = await runProgram(`
+    const { LocalDistributedQueue, Submitter, WorkerPool } = await import('corelane')
+    const handlers = new URL('./test/fixtures/survival.js', 'file://' + process.cwd() + '/')
+    const manager = QueueManager.create({ handlers, partitions: { count: 1 } })
+    const queue = LocalDistributedQueue.auto()
+    const pool = new WorkerPool(queue, manager)
+    await pool.start()
+    const submitter = new Submitter(queue)
+    submitter.submit('query', 'wait', { ms: 300 }).then(async (result) => {
+      console.log(result)
+      await pool.drain()
+    })
+  `)
+  expect(ending).toMatchObject({ code: 0, signal: null, stdout: 'slept\n', stderr: '' })
+})

@@ -1,0 +1,209 @@
+// Goal: what lanes promise holds over worker pools: order by key, shared limits, urgency; and under
+// whatever goes wrong each command ends exactly once. Method: the engine of this process, several
+// pools with managers of their own, handlers that write their runs down in shared memory.
+
+import {
+  PartitionConfig,
+  type QueueManager,
+  type QueueManagerOptions,
+  RateLimitConfig,
+  type WorkerPool,
+} from 'corelane'
+import { expect, test } from 'vitest'
+import { until, within } from '../support/deadline.ts'
+import { Ledger } from '../support/ledger.ts'
+import { openPool, openQueue, openSubmitter, openWorkers } from '../support/pools.ts'
+
+const one = PartitionConfig.none()
+const two = PartitionConfig.balanced(2)
+
+/** A generator of numbers from 0 to 1 (mulberry32). */
+function random(seed: number): () => number {
+  return () => {
+    seed = (seed + 0x6d2b79f5) | 0
+    let mixed = Math.imul(seed ^ (seed >>> 15), 1 | seed)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+test.each([
+  { manager: 'balanced', partitions: two },
+  { manager: 'hash', partitions: PartitionConfig.hash(2) },
+])('commands of a key run in order though threads die ($manager)', async ({ partitions }) => {
+  const count = 60
+  const keys = 4
+  const ledger = new Ledger(count)
+  const queue = openQueue(PartitionConfig.hash(4), { maxDeliveries: 9 })
+  for (const name of ['a', 'b']) {
+    const manager = await openWorkers(ledger.workerData, { partitions })
+    await openPool(queue.asWorker(name), manager)
+  }
+  const submitter = openSubmitter(queue)
+  const results = Array.from({ length: count }, (_, index) => {
+    const payload = { index, deaths: index % 15 === 7 ? 1 : 0, ms: 1 }
+    return submitter.submit('query', 'unlucky', payload, { key: `key ${index % keys}` })
+  })
+  await within(Promise.all(results), 'all')
+  for (let key = 0; key < keys; key++) {
+    const own = ledger.order(count).filter((index) => index % keys === key)
+    expect(own).toEqual(own.toSorted((a, b) => a - b))
+  }
+})
+
+test('a rate limit holds over two pools, and is used', async () => {
+  const [limit, windowMs, count] = [200, 500, 500]
+  const lanes = { slow: { rateLimit: RateLimitConfig.per(limit, windowMs) } }
+  const ledger = new Ledger(count)
+  const queue = openQueue(PartitionConfig.roundRobin(2))
+  for (const name of ['a', 'b']) {
+    const manager = await openWorkers(ledger.workerData, { partitions: one, lanes })
+    await openPool(queue.asWorker(name), manager)
+  }
+  const submitter = openSubmitter(queue)
+  const runs = Array.from({ length: count }, (_, index) => submitter.submit('slow', 'where', index))
+  const done = (await within(Promise.all(runs), 'all')) as { startedAt: number }[]
+  const starts = done.map(({ startedAt }) => startedAt).sort((a, b) => a - b)
+  let worst = 0
+  for (const [i, from] of starts.entries()) {
+    for (let j = i; j < count; j++) {
+      const allowed = limit + (limit * (starts[j]! - from)) / windowMs
+      worst = Math.max(worst, j - i + 1 - allowed)
+    }
+  }
+  expect(worst).toBeLessThanOrEqual(1)
+  // 200 at once and 300 as they flow in. Half of what would be possible is left to a busy machine.
+  expect(starts.at(-1)! - starts[0]!).toBeLessThan(((count - limit) * windowMs * 2) / limit)
+  expect(ledger.allRuns(count)).toEqual(new Array(count).fill(1))
+})
+
+test('no more commands of a lane run at once over two pools than it has places', async () => {
+  const count = 40
+  const ledger = new Ledger(count)
+  const queue = openQueue(PartitionConfig.roundRobin(2))
+  const managers: QueueManager[] = []
+  const lanes = { narrow: { priority: 1 }, query: { priority: 2 } }
+  for (const name of ['a', 'b']) {
+    const options: QueueManagerOptions = { partitions: two, concurrencyPerPartition: 4, lanes }
+    const manager = await openWorkers(ledger.workerData, options)
+    managers.push(manager)
+    await openPool(queue.asWorker(name), manager, { globalConcurrency: { narrow: 3 } })
+  }
+  const submitter = openSubmitter(queue)
+  const runs = Array.from({ length: count }, (_, index) =>
+    submitter.submit('narrow', 'together', { index, ms: 5 }),
+  )
+  await within(Promise.all(runs), 'all')
+  expect(await managers[0]!.run('most')).toBe(3)
+})
+
+test('little is held, and what is urgent overtakes what is', async () => {
+  const count = 300
+  const ledger = new Ledger(count + 1)
+  const queue = openQueue(PartitionConfig.roundRobin(2))
+  const lanes = { urgent: { priority: 0 }, patient: { priority: 5 } }
+  const manager = await openWorkers(ledger.workerData, { partitions: two, lanes })
+  const pool = await openPool(queue, manager)
+  const submitter = openSubmitter(queue)
+  const patient = Array.from({ length: count }, (_, index) =>
+    submitter.submit('patient', 'burn', { index, ms: 2 }),
+  )
+  await ledger.waitForStarts(60)
+  const { leased } = await queue.counts()
+  // Two threads end one command in a millisecond at most: 35 of them are 35 ms of work.
+  expect(leased).toBeLessThan(90)
+  const startedBefore = ledger.started
+  await within(submitter.submit('urgent', 'mark', count), 'the urgent one')
+  expect(ledger.place(count) - startedBefore).toBeLessThan(40)
+  await within(Promise.all(patient), 'the others')
+  expect(pool.stats()).toMatchObject({ completed: count + 1, lost: 0 })
+})
+
+test('an urgent command is taken on though nothing that is held ends', async () => {
+  const ledger = new Ledger(40)
+  const queue = openQueue(PartitionConfig.roundRobin(2))
+  const lanes = { urgent: { priority: 0 }, patient: { priority: 5 } }
+  const manager = await openWorkers(ledger.workerData, { partitions: one, lanes })
+  const pool = await openPool(queue, manager, { prefetchMax: 4 })
+  const submitter = openSubmitter(queue)
+  const patient = [0, 1, 2, 3, 4, 5].map((index) => submitter.submit('patient', 'gate', index))
+  await ledger.waitForStarts(1)
+  const held = pool.stats().held
+  const urgent = submitter.submit('urgent', 'mark', 9)
+  await until(() => pool.stats().held === held + 1, 'it is taken on')
+  ledger.openGate()
+  await within(Promise.all([urgent, ...patient]), 'all')
+  expect(ledger.place(9)).toBe(2)
+})
+
+test('a lane that is limited does not keep others from being taken', async () => {
+  const ledger = new Ledger(60)
+  const queue = openQueue(PartitionConfig.roundRobin(1))
+  const lanes = { narrow: { priority: 0, maxConcurrency: 1 }, wide: { priority: 5 } }
+  const manager = await openWorkers(ledger.workerData, { partitions: two, lanes })
+  await openPool(queue, manager)
+  const submitter = openSubmitter(queue)
+  const narrow = Array.from({ length: 50 }, (_, i) => submitter.submit('narrow', 'gate', i))
+  await ledger.waitForStarts(1)
+  expect(await within(submitter.submit('wide', 'mark', 55), 'the other lane')).toBe(55)
+  ledger.openGate()
+  await within(Promise.all(narrow), 'the narrow lane')
+})
+
+/**
+ * What a command of the campaign may come to. A run that its pool's end cuts short counts for its
+ * handler and for nobody else, so one that was to fail may not.
+ */
+function fatesOf(plan: { failures: number; hangs: number }): string[] {
+  const fates = ['succeeds']
+  if (plan.failures > 2) fates.push('fails')
+  if (plan.hangs > 0) fates.push('times out')
+  return fates
+}
+
+test('under deaths, failures, time-outs and closed pools each command ends exactly once', async () => {
+  const seed = Math.floor(Date.now() % 2 ** 31)
+  console.log(`seed ${seed}`)
+  const chance = random(seed)
+  const count = 150
+  const ledger = new Ledger(count)
+  const queue = openQueue(PartitionConfig.hash(4), { leaseMs: 2000, maxDeliveries: 1000 })
+  const lanes = { query: { timeoutMs: 1000, retry: { retries: 2, delayMs: 5 } } }
+  const pools: WorkerPool[] = []
+  const join = async (): Promise<void> => {
+    const manager = await openWorkers(ledger.workerData, { partitions: two, lanes })
+    pools.push(await openPool(queue.asWorker(`worker-${pools.length}`), manager))
+  }
+  await Promise.all([join(), join()])
+  const submitter = openSubmitter(queue)
+  let fulfilled = 0
+  const plans = Array.from({ length: count }, (_, index) => ({
+    index,
+    deaths: chance() < 0.05 ? 1 : 0,
+    failures: chance() < 0.1 ? Math.ceil(chance() * 4) : 0,
+    hangs: chance() < 0.02 ? 1 : 0,
+    ms: chance() < 0.3 ? chance() * 4 : 0,
+  }))
+  const ends = plans.map((plan) => {
+    const options = chance() < 0.5 ? { key: `key ${Math.floor(chance() * 6)}` } : {}
+    return submitter.submit('query', 'unlucky', plan, options).then(
+      (value) => (value === plan.index ? 'succeeds' : `gives ${value}`),
+      (error) => (error.code === 'CORELANE_TIMEOUT' ? 'times out' : 'fails'),
+    )
+  })
+  for (const end of ends) void end.then(() => fulfilled++)
+  await until(() => fulfilled > count / 4, 'a quarter')
+  await Promise.all([pools[0]!.close(), join()])
+  await until(() => fulfilled > count / 2, 'a half')
+  await within(pools[1]!.drain(), 'a drain')
+  const fates = await within(Promise.all(ends), `all, seed ${seed}`)
+  for (const [index, fate] of fates.entries()) {
+    expect(fatesOf(plans[index]!), `command ${index}, seed ${seed}`).toContain(fate)
+    expect(ledger.runs(index)).toBeGreaterThan(0)
+  }
+  await within(pools[2]!.drain(), 'the last drain')
+  expect(await queue.counts()).toMatchObject({ waiting: 0, delayed: 0, leased: 0 })
+  const sum = pools.map((pool) => pool.stats())
+  const settled = sum.reduce((all, { completed, buried }) => all + completed + buried, 0)
+  expect(settled - sum.reduce((all, { stale }) => all + stale, 0)).toBe(count)
+})

@@ -1,0 +1,284 @@
+// Goal: a worker pool takes, runs, settles and gives back as it promises. Method: the engine of
+// this process and real managers; faults are put between the pool and the queue, and handlers write
+// their runs down in shared memory.
+
+import {
+  type LeasedQueue,
+  PartitionConfig,
+  type QueueManagerOptions,
+  RateLimitConfig,
+  RetryPolicy,
+  WorkerPool,
+} from 'corelane'
+import { expect, test } from 'vitest'
+import { block, failure, until, within } from '../support/deadline.ts'
+import { Ledger } from '../support/ledger.ts'
+import { openPool, openQueue, openSubmitter, openWorkers, withFaults } from '../support/pools.ts'
+
+const one = PartitionConfig.none()
+const two = PartitionConfig.balanced(2)
+const lanes = (options: QueueManagerOptions['lanes']): QueueManagerOptions => ({ lanes: options })
+
+test('a failed command is retried by the queue after its delays, and then succeeds', async () => {
+  const { workerData } = new Ledger(4)
+  const retry = { retries: 3, delayMs: 30, backoff: 'exponential' as const }
+  const manager = await openWorkers(workerData, { partitions: two, ...lanes({ a: { retry } }) })
+  const queue = openQueue(PartitionConfig.roundRobin(2))
+  const pool = await openPool(queue, manager)
+  const submitter = openSubmitter(queue)
+  const begun = performance.now()
+  const done = submitter.submit('a', 'unlucky', { index: 1, failures: 2 })
+  expect(await within(done, 'the third run')).toBe(1)
+  expect(performance.now() - begun).toBeGreaterThanOrEqual(90)
+  expect(pool.stats()).toMatchObject({ retried: 2, completed: 1, buried: 0 })
+  expect(manager.stats()).toMatchObject({ retried: 0, deadLetters: 0 })
+})
+
+test('a handler knows the id of its command, and how often it has run on whatever worker', async () => {
+  const { workerData } = new Ledger(1)
+  const retry = RetryPolicy.fixed(3, 1)
+  const manager = await openWorkers(workerData, { partitions: one, ...lanes({ a: { retry } }) })
+  const queue = openQueue(PartitionConfig.hash(2))
+  await openPool(queue, manager)
+  const submitter = openSubmitter(queue)
+  const options = { id: 'order-17', key: 'customer 5' }
+  const seen = submitter.submit('a', 'whoAmI', 2, options)
+  expect(await within(seen, 'it')).toEqual({ id: 'order-17', attempt: 3, key: 'customer 5' })
+  const outcome = await manager.execute('a', 'whoAmI', 0, { id: 'local', attempt: 7 })
+  expect(outcome).toMatchObject({ value: { id: 'local', attempt: 7 }, info: { id: 'local' } })
+})
+
+test('what fails for good is told to its submitter and kept among the dead', async () => {
+  const ledger = new Ledger(8)
+  const manager = await openWorkers(ledger.workerData, {
+    partitions: one,
+    ...lanes({
+      again: { retry: RetryPolicy.fixed(2, 1) },
+      picky: { retry: RetryPolicy.fixed(2, 1).withRetryable(() => false) },
+      once: {},
+      brief: { timeoutMs: 50, retry: RetryPolicy.fixed(2, 1) },
+    }),
+  })
+  const queue = openQueue(PartitionConfig.roundRobin(2))
+  const pool = await openPool(queue, manager)
+  const submitter = openSubmitter(queue)
+  const submits = {
+    'retries spent': ['again', 'unlucky', { index: 1, failures: 9 }],
+    'not retryable': ['picky', 'unlucky', { index: 2, failures: 9 }],
+    failed: ['once', 'unlucky', { index: 3, failures: 9 }],
+    'timed out': ['brief', 'forever', 4],
+    'unknown handler': ['once', 'nobody', 5],
+  } as const
+  const codes: Record<string, unknown> = {}
+  for (const [reason, [lane, type, payload]] of Object.entries(submits)) {
+    const error = await failure(submitter.submit(lane, type, payload), reason)
+    codes[reason] = error.code ?? error.name
+  }
+  expect(codes).toEqual({
+    'retries spent': 'RangeError',
+    'not retryable': 'RangeError',
+    failed: 'RangeError',
+    'timed out': 'CORELANE_TIMEOUT',
+    'unknown handler': 'CORELANE_UNKNOWN_TYPE',
+  })
+  const dead = await queue.dead.list()
+  expect(dead.map(({ reason }) => reason).sort()).toEqual(Object.keys(submits).sort())
+  expect(ledger.allRuns(5)).toEqual([0, 3, 1, 1, 1])
+  expect(pool.stats()).toMatchObject({ buried: 5, retried: 2, held: 0 })
+})
+
+test('a result that cannot cross is a failure of its command, and the pool goes on', async () => {
+  const { workerData } = new Ledger(1)
+  const manager = await openWorkers(workerData, { partitions: one })
+  const queue = openQueue(PartitionConfig.roundRobin(2))
+  await openPool(queue, manager)
+  const submitter = openSubmitter(queue)
+  const error = await failure(submitter.submit('query', 'giveFunction'), 'a function')
+  expect(error.code).toBe('CORELANE_UNSERIALIZABLE')
+  expect(await within(submitter.submit('query', 'echo', 1), 'the next')).toBe(1)
+})
+
+test('a result that the queue refuses is a failure of its command', async () => {
+  const { workerData } = new Ledger(1)
+  const manager = await openWorkers(workerData, { partitions: one })
+  const queue = openQueue(PartitionConfig.roundRobin(2))
+  const tooLarge = Object.assign(new Error('too large'), { code: 'CORELANE_ENVELOPE_TOO_LARGE' })
+  const picky = withFaults<LeasedQueue>(queue, {
+    completeMany: async (completions) => {
+      if (completions.some(({ result }) => result.value === 'large')) throw tooLarge
+      return queue.completeMany(completions)
+    },
+  })
+  const pool = await openPool(picky, manager)
+  const submitter = openSubmitter(queue)
+  const all = ['a', 'large', 'b', 'c'].map((value) => submitter.submit('query', 'echo', value))
+  const ends = await within(Promise.allSettled(all), 'all')
+  expect(ends.map((end) => (end.status === 'fulfilled' ? end.value : end.reason.code))).toEqual([
+    'a',
+    'CORELANE_ENVELOPE_TOO_LARGE',
+    'b',
+    'c',
+  ])
+  expect((await queue.dead.list())[0]?.reason).toBe('result refused')
+  expect(pool.stats().held).toBe(0)
+})
+
+test('a command that kills its threads is given out so often and no more', async () => {
+  const ledger = new Ledger(40)
+  const manager = await openWorkers(ledger.workerData, { partitions: two })
+  const queue = openQueue(PartitionConfig.roundRobin(2), { maxDeliveries: 2 })
+  const pool = await openPool(queue, manager)
+  const submitter = openSubmitter(queue)
+  const poison = failure(submitter.submit('query', 'die', { index: 0, how: 'exit' }), 'poison')
+  const others = Array.from({ length: 39 }, (_, i) => submitter.submit('query', 'mark', i + 1))
+  expect((await poison).code).toBe('CORELANE_POISONED')
+  await within(Promise.all(others), 'the others')
+  expect(ledger.allRuns(40)).toEqual([2, ...new Array(39).fill(1)])
+  expect(pool.stats()).toMatchObject({ crashed: 2, lost: 0 })
+})
+
+test('what cannot be extended is stopped before its lease ends, and runs elsewhere', async () => {
+  const ledger = new Ledger(2)
+  const queue = openQueue(PartitionConfig.roundRobin(1), { leaseMs: 600 })
+  const mute = withFaults<LeasedQueue>(queue, { extend: () => new Promise(() => {}) })
+  const first = await openWorkers(ledger.workerData, { partitions: one })
+  const pool = await openPool(mute, first)
+  const submitter = openSubmitter(queue)
+  const result = submitter.submit('query', 'gate', 1)
+  await ledger.waitForStarts(1)
+  await until(() => pool.stats().lost === 1, 'the lease is given up')
+  // Its thread ends with it: what nobody waits for must not run on beside its next run.
+  await until(() => first.stats().partitions[0]!.incarnations === 2, 'the thread is replaced')
+  expect(pool.incidents.map(({ what }) => what)).toContain('leases-expired')
+  await pool.close()
+  ledger.openGate()
+  const other = await openPool(queue.asWorker('other'), await openWorkers(ledger.workerData))
+  expect(await within(result, 'the second run')).toBe(1)
+  expect(ledger.runs(1)).toBe(2)
+  expect(pool.stats()).toMatchObject({ completed: 0, lost: 1, held: 0 })
+  expect(other.stats()).toMatchObject({ completed: 1 })
+})
+
+test('a lease is extended as long as its command runs', async () => {
+  const ledger = new Ledger(2)
+  const queue = openQueue(PartitionConfig.roundRobin(1), { leaseMs: 600 })
+  const manager = await openWorkers(ledger.workerData, { partitions: one })
+  const pool = await openPool(queue, manager)
+  const result = openSubmitter(queue).submit('query', 'burn', { index: 1, ms: 1300 })
+  expect(await within(result, 'a run of two leases')).toBe(1)
+  expect(ledger.runs(1)).toBe(1)
+  expect(pool.stats()).toMatchObject({ lost: 0, completed: 1 })
+})
+
+test('a worker that was frozen past its leases starts and completes nothing of them', async () => {
+  const ledger = new Ledger(8)
+  const queue = openQueue(PartitionConfig.roundRobin(1), { leaseMs: 400 })
+  const pool = await openPool(queue, await openWorkers(ledger.workerData, { partitions: one }))
+  const submitter = openSubmitter(queue)
+  const results = [0, 1, 2].map((index) => submitter.submit('query', 'burn', { index, ms: 60 }))
+  await ledger.waitForStarts(1)
+  block(700)
+  expect(await within(Promise.all(results), 'the results')).toEqual([0, 1, 2])
+  const { lost, completed, stale } = pool.stats()
+  expect(lost).toBeGreaterThan(0)
+  expect([completed, stale]).toEqual([3, 0])
+  expect(pool.incidents.map(({ what }) => what)).toContain('leases-expired')
+})
+
+test('ends that the queue does not answer for are told again, also while it drains', async () => {
+  const { workerData } = new Ledger(1)
+  const queue = openQueue(PartitionConfig.roundRobin(1), { resultTtlMs: 60_000 })
+  const calls: number[] = []
+  let isDown = true
+  const shaky = withFaults<LeasedQueue>(queue, {
+    completeMany: async (completions) => {
+      calls.push(completions.length)
+      // The first is carried out, and only its answer is lost.
+      if (calls.length === 1) await queue.completeMany(completions)
+      if (isDown) throw new Error('connection lost')
+      return queue.completeMany(completions)
+    },
+  })
+  const pool = await openPool(shaky, await openWorkers(workerData, { partitions: one }))
+  const submitter = openSubmitter(queue)
+  expect(await within(submitter.submit('query', 'echo', 1), 'the first')).toBe(1)
+  const second = submitter.submit('query', 'echo', 2)
+  await until(() => pool.stats().unsettled === 2, 'the second has run')
+  const drained = pool.drain()
+  await until(() => calls.length > 2, 'it is tried again')
+  isDown = false
+  await within(drained, 'the drain')
+  expect(await within(second, 'the second')).toBe(2)
+  expect(pool.stats()).toMatchObject({ held: 0, unsettled: 0, completed: 2 })
+  expect(await queue.counts()).toMatchObject({ leased: 0, waiting: 0 })
+})
+
+test('drain gives back what has not started and completes what runs', async () => {
+  const ledger = new Ledger(10)
+  const queue = openQueue(PartitionConfig.roundRobin(2))
+  const pool = await openPool(queue, await openWorkers(ledger.workerData, { partitions: one }))
+  const submitter = openSubmitter(queue)
+  const first = submitter.submit('query', 'gate', 0)
+  await ledger.waitForStarts(1)
+  const rest = Array.from({ length: 9 }, (_, i) => submitter.submit('query', 'mark', i + 1))
+  await until(() => pool.stats().held > 1, 'some are prefetched')
+  const late = await failure(pool.drain(30), 'a drain that is too short')
+  expect(late.code).toBe('CORELANE_DRAIN_TIMEOUT')
+  expect(await queue.counts()).toMatchObject({ leased: 1, waiting: 9 })
+  ledger.openGate()
+  await within(pool.drain(), 'the drain')
+  expect(await within(first, 'what ran')).toBe(0)
+  expect(pool.stats()).toMatchObject({ held: 0, submitted: 0, completed: 1, crashed: 0 })
+  await openPool(queue.asWorker('other'), await openWorkers(ledger.workerData))
+  expect(await within(Promise.all(rest), 'the rest')).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9])
+  expect(ledger.allRuns(10)).toEqual(new Array(10).fill(1))
+})
+
+test('close gives back what runs once its thread has ended, and it counts for nothing', async () => {
+  const ledger = new Ledger(4)
+  const queue = openQueue(PartitionConfig.roundRobin(1))
+  const manager = await openWorkers(ledger.workerData, { partitions: two })
+  const pool = await openPool(queue, manager)
+  const submitter = openSubmitter(queue)
+  const results = [0, 1].map((index) => submitter.submit('query', 'gate', index))
+  await ledger.waitForStarts(2)
+  await within(pool.close(), 'close')
+  expect(await queue.counts()).toMatchObject({ leased: 0, waiting: 2 })
+  expect(manager.stats().partitions.every(({ condemned }) => condemned === 0)).toBe(true)
+  ledger.openGate()
+  const next = { laneId: 'query', priority: 0, boost: [], max: 1 }
+  const [again] = await queue
+    .asWorker('other')
+    .lease({ partitions: [0], lanes: [next], max: 1, waitMs: 0 })
+  expect(again).toMatchObject({ deliveries: 1, envelope: { retryCount: 0 } })
+  for (const result of results) result.catch(() => {})
+})
+
+test('a pool that was closed cannot be started', async () => {
+  const { workerData } = new Ledger(1)
+  const manager = await openWorkers(workerData, { partitions: one })
+  const pool = new WorkerPool(openQueue(PartitionConfig.roundRobin(1)), manager)
+  await pool.close()
+  expect((await failure(pool.start(), 'a start')).code).toBe('CORELANE_WORKER_CLOSED')
+  expect(pool.stats().state).toBe('closed')
+})
+
+test('a pool refuses lanes that the queue cannot serve, unless it may do without', async () => {
+  const { workerData } = new Ledger(1)
+  const rateLimit = RateLimitConfig.perSecond(5, { algorithm: 'sliding-window' })
+  const manager = await openWorkers(workerData, lanes({ a: { rateLimit } }))
+  const queue = openQueue(PartitionConfig.roundRobin(1))
+  const code = (make: () => unknown) => {
+    try {
+      make()
+      return 'none'
+    } catch (error) {
+      return (error as { code: string }).code
+    }
+  }
+  expect(code(() => new WorkerPool(queue, manager))).toBe('CORELANE_DEGRADED')
+  expect(code(() => new WorkerPool(queue, manager, { allowDegraded: true }))).toBe('none')
+  expect(code(() => new WorkerPool(queue, manager, { lanes: ['b'] }))).toBe('CORELANE_UNKNOWN_LANE')
+  const wrong = { prefetchMs: -1 }
+  expect(code(() => new WorkerPool(queue, manager, wrong))).toBe('CORELANE_INVALID_OPTION')
+})

@@ -1,0 +1,76 @@
+// Pools: queues, worker pools and submitters that are closed after each test, before the managers.
+
+import {
+  type DistributedQueue,
+  LocalDistributedQueue,
+  type LocalQueueOptions,
+  type PartitionOptions,
+  type QueueIncident,
+  type QueueManager,
+  Submitter,
+  type SubmitterOptions,
+  WorkerPool,
+  type WorkerPoolOptions,
+} from 'corelane'
+import { afterEach } from 'vitest'
+import { within } from './deadline.ts'
+import { open as openManager } from './managers.ts'
+
+const opened: { close(): Promise<void> }[] = []
+
+/** Keeps something that is closed after the test, the last opened first. */
+function keep<T extends { close(): Promise<void> }>(closeable: T): T {
+  opened.push(closeable)
+  return closeable
+}
+
+/** A queue in this process. */
+export function openQueue(
+  partitions: PartitionOptions,
+  options?: LocalQueueOptions,
+): LocalDistributedQueue {
+  return keep(new LocalDistributedQueue(partitions, options))
+}
+
+/** A started pool, with what it tells of. */
+export async function openPool(
+  queue: DistributedQueue,
+  manager: QueueManager,
+  options: WorkerPoolOptions = {},
+): Promise<WorkerPool & { readonly incidents: QueueIncident[] }> {
+  const incidents: QueueIncident[] = []
+  const onIncident = (incident: QueueIncident) => void incidents.push(incident)
+  const pool = keep(new WorkerPool(queue, manager, { onIncident, ...options }))
+  await within(pool.start(), 'start of a pool')
+  return Object.assign(pool, { incidents })
+}
+
+/** A submitter. */
+export function openSubmitter(queue: DistributedQueue, options?: SubmitterOptions): Submitter {
+  return keep(new Submitter(queue, options))
+}
+
+/** A manager of the handlers in test/fixtures/distributed.js. */
+export function openWorkers(
+  workerData: unknown,
+  options: Parameters<typeof openManager>[1] = {},
+): Promise<QueueManager> {
+  return openManager('distributed.js', { workerData, ...options })
+}
+
+/** The same queue, some of whose members do otherwise. */
+export function withFaults<Q extends DistributedQueue>(queue: Q, faults: Partial<Q>): Q {
+  return new Proxy(queue, {
+    get(target, name) {
+      if (Object.hasOwn(faults, name)) return faults[name as keyof Q]
+      const member: unknown = Reflect.get(target, name, target)
+      return typeof member === 'function' ? member.bind(target) : member
+    },
+  })
+}
+
+afterEach(async () => {
+  for (const closeable of opened.splice(0).reverse()) {
+    await within(closeable.close(), 'close after the test')
+  }
+})
