@@ -107,7 +107,11 @@ describeWithRedis('the queue from the command line', () => {
     })
     expect(failed!.error!.cause).toMatchObject({ message: 'the reason' })
     expect(unknown).toMatchObject({ id: 'b', ok: false, error: { code: 'CORELANE_UNKNOWN_TYPE' } })
-    expect(unusual!.value).toMatchObject({ big: String(2n ** 70n), bytes: 'AQID', notANumber: null })
+    expect(unusual!.value).toMatchObject({
+      big: String(2n ** 70n),
+      bytes: 'AQID',
+      notANumber: null,
+    })
     expect(lost).toMatchObject({ id: 'd', line: 4, error: { code: 'CORELANE_UNKNOWN_LANE' } })
   })
 
@@ -235,8 +239,14 @@ test.each([
   [['worker', handlers], 'worker needs --queue, or a URL in CORELANE_QUEUE_URL'],
   [['worker', '--queue', 'redis://localhost'], 'missing required args'],
   [['run', handlers, '--queue', 'redis://localhost'], 'the workers have the handlers'],
-  [['run', '--queue', 'redis://localhost', '--timeout', '5'], '--timeout belongs to corelane worker'],
-  [['run', '--queue', 'redis://localhost', '--retries', '5'], '--retries belongs to corelane worker'],
+  [
+    ['run', '--queue', 'redis://localhost', '--timeout', '5'],
+    '--timeout belongs to corelane worker',
+  ],
+  [
+    ['run', '--queue', 'redis://localhost', '--retries', '5'],
+    '--retries belongs to corelane worker',
+  ],
   [['run', '--queue', 'redis://localhost', '--strategy', 'hash'], '--strategy is the queue'],
   [['run', '--queue', 'localhost'], '--queue is "localhost"'],
   [['run', '--queue', 'http://:secret@host'], '--queue is "http://***@host"'],
