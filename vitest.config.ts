@@ -11,6 +11,7 @@ const WAITING = [
   'test/fault/{suspects,time-outs}.test.ts',
   'test/integration/{aborts,cli,cli-queue,handler-modules,lanes-signals,life-cycle}.test.ts',
   'test/integration/{nested-waits,nesting,process-life,renewal,retries,test-redis}.test.ts',
+  'test/integration/redis-{faults,opening,queue}.test.ts',
   'test/package/*.test.ts',
 ]
 
