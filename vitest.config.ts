@@ -1,18 +1,16 @@
-// Vitest: pure tests run file by file in parallel. Tests that start threads come after them: first
-// those that mostly wait, two files at a time, then those that need the machine for themselves.
+// Vitest: pure tests run file by file in parallel. Tests that start threads or processes come after
+// them: most wait more than they compute, so three files run at a time; then those that must not be
+// disturbed, one after the other.
 
 import { defineConfig } from 'vitest/config'
 
 const PURE = 'test/{unit,property,tidy}/**/*.test.ts'
 
-/** Files whose tests wait for deaths, time-outs, back-off or processes more than they compute. */
-const WAITING = [
-  'test/fault/{appointments,deaths,lanes-deaths,queue-smoke,recovery,replacements}.test.ts',
-  'test/fault/{suspects,time-outs}.test.ts',
-  'test/integration/{aborts,cli,cli-queue,handler-modules,lanes-signals,life-cycle}.test.ts',
-  'test/integration/{nested-waits,nesting,process-life,renewal,retries,submitter,test-redis}.test.ts',
-  'test/integration/{worker-ownership,worker-pool}.test.ts',
-  'test/package/*.test.ts',
+/** Files whose tests measure, fill all cores for long, or compare what threads do beside each other. */
+const ALONE = [
+  'test/fault/{crash-smoke,memory,stress}.test.ts',
+  'test/integration/{bench-smoke,cli-bench,idle,lanes-boost,lanes-rates,lanes-slots}.test.ts',
+  'test/integration/{nesting-campaign,placement,streams-pressure,submitting}.test.ts',
 ]
 
 export default defineConfig({
@@ -29,18 +27,18 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          name: 'waiting',
-          include: WAITING,
-          maxWorkers: 2,
+          name: 'threads',
+          include: ['test/**/*.test.ts'],
+          exclude: [PURE, ...ALONE, 'test/fixtures/**'],
+          maxWorkers: 3,
           sequence: { groupOrder: 1 },
         },
       },
       {
         extends: true,
         test: {
-          name: 'threads',
-          include: ['test/**/*.test.ts'],
-          exclude: [PURE, ...WAITING, 'test/fixtures/**'],
+          name: 'alone',
+          include: ALONE,
           fileParallelism: false,
           sequence: { groupOrder: 2 },
         },

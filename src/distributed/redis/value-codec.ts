@@ -35,7 +35,8 @@ function refuseFunction(): never {
 
 const { Packr, Unpackr } = privateMsgpackr()
 
-// Shapes of objects are written into each message: there is no stream in which they could be learnt.
+// Shapes of objects are written into each message: there is no stream in which they could be
+// learnt.
 const packr = new Packr({
   structuredClone: true,
   moreTypes: true,
