@@ -213,7 +213,7 @@ function eventOf(event: LaneEventName, command?: PendingCommand): LaneEvent {
   return {
     event,
     atMs: nowMs(),
-    id: command && String(command.sequence),
+    id: command?.id,
     lane: command?.lane.name,
     type: command?.type.name,
     key: command?.key,

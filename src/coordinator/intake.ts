@@ -284,7 +284,8 @@ function wishesOf(
   options: CommandOptions,
   stream: StreamReader | undefined,
 ): CommandWishes | undefined {
-  const { timeoutMs, retry: given, signal, kill, onProgress, transferList, onDeadline } = options
+  const { timeoutMs, retry: given, signal, kill, onProgress, transferList } = options
+  const { id: name, attempt, onDeadline } = options
   if (signal?.aborted) {
     throw laneError('CORELANE_ABORTED', { stage: 'submitted' }, signal.reason)
   }
@@ -305,7 +306,9 @@ function wishesOf(
   }
   const isOrdinary =
     timeoutMs === undefined && retry === undefined && signal === undefined && !onProgress
-  if (isOrdinary && stream === undefined && onDeadline === undefined) return undefined
+  const isNamed = name !== undefined || attempt !== undefined
+  if (isOrdinary && !isNamed && stream === undefined && onDeadline === undefined) return undefined
   const rejectsLate = onDeadline === undefined ? undefined : onDeadline === 'reject'
-  return { timeoutMs, rejectsLate, retry, signal, kill: kill === true, onProgress, stream }
+  const kills = kill === true
+  return { name, attempt, timeoutMs, rejectsLate, retry, signal, kill: kills, onProgress, stream }
 }

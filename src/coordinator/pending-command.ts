@@ -46,6 +46,9 @@ export interface Holder {
 
 /** What the caller wished for a command beyond what most do. */
 export interface CommandWishes {
+  readonly name: string | undefined
+  /** Number of its first run here. */
+  readonly attempt: number | undefined
   readonly timeoutMs: number | undefined
   readonly rejectsLate: boolean | undefined
   readonly retry: RetryPlan | undefined
@@ -157,8 +160,17 @@ export class PendingCommand implements Schedulable, CommandFields, StreamSource 
     return this.type.index
   }
 
+  get name(): string | undefined {
+    return this.extras?.wishes?.name
+  }
+
+  /** What handlers, events and outcomes call it. */
+  get id(): string {
+    return this.name ?? String(this.sequence)
+  }
+
   get attempt(): number {
-    return this.extras?.history?.attempt ?? 1
+    return this.extras?.history?.attempt ?? this.extras?.wishes?.attempt ?? 1
   }
 
   /** How long a run of it may take; undefined: as long as it likes. */
@@ -216,6 +228,7 @@ export class PendingCommand implements Schedulable, CommandFields, StreamSource 
   get optionsAgain(): CommandOptions {
     const { deadlineMs, wishes } = this.extras ?? noExtras()
     const all = {
+      id: wishes?.name,
       key: this.key,
       priority: priorityOf(this.rank),
       deadlineMs,
@@ -229,9 +242,10 @@ export class PendingCommand implements Schedulable, CommandFields, StreamSource 
 
   /** What has happened to it, made if nothing has. */
   remember(): CommandHistory {
+    const { attempt } = this
     this.extras ??= noExtras()
     this.extras.history ??= {
-      attempt: 1,
+      attempt,
       failures: 0,
       crashes: 0,
       kills: 0,
@@ -373,7 +387,7 @@ export class PendingCommand implements Schedulable, CommandFields, StreamSource 
 
   #info(partition: number, startedAtMs: number, durationMs: number): CommandInfo {
     return {
-      id: String(this.sequence),
+      id: this.id,
       lane: this.lane.name,
       type: this.type.name,
       key: this.key,

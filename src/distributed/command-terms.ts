@@ -3,7 +3,7 @@
 
 import { epochMs } from '../base/clock.ts'
 import { type LaneError, laneError } from '../base/errors.ts'
-import type { CommandOptions } from '../model/command.ts'
+import { ATTEMPT_MAX, type CommandOptions } from '../model/command.ts'
 import type { LanePlan } from '../model/lane.ts'
 import { RetryPolicy } from '../model/retry.ts'
 import type { CommandEnvelope } from './envelope.ts'
@@ -36,6 +36,9 @@ export function termsOf(
   const { plan } = held.lane
   const { key, priority } = envelope
   const options: { -readonly [K in keyof CommandOptions]: CommandOptions[K] } = {
+    // So that an effect that a run before has had can be told by it.
+    id: envelope.id,
+    attempt: Math.min(envelope.retryCount + 1, ATTEMPT_MAX),
     signal: held.signal,
     kill: true,
     retry: NO_RETRY,

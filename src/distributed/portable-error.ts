@@ -43,7 +43,9 @@ interface Budget {
 /** A copy of plain data; anything else is described. */
 function plain(value: unknown, depth: number, budget: Budget): unknown {
   if (typeof value === 'string') return cut(value)
-  if (value === null || typeof value === 'number' || typeof value === 'boolean') return value
+  if (value === null || typeof value === 'boolean') return value
+  // JSON has no other numbers, and but one zero.
+  if (typeof value === 'number') return Number.isFinite(value) ? value + 0 : `[${value}]`
   if (typeof value !== 'object') return value === undefined ? undefined : `[${describe(value)}]`
   try {
     if (Array.isArray(value)) {

@@ -138,7 +138,8 @@ export class WorkerPool {
    * Takes no more, gives back what has not started, and lets what runs finish.
    *
    * @param timeoutMs - How long to wait, in milliseconds. Default: `drainTimeoutMs`.
-   * @throws (as a rejection) LaneError `CORELANE_DRAIN_TIMEOUT`: what is left goes on until `close`.
+   * @throws (as a rejection) LaneError `CORELANE_DRAIN_TIMEOUT`: what is left goes on until
+   * `close`.
    */
   async drain(timeoutMs: number = this.#options.drainTimeoutMs!): Promise<void> {
     checkGiven('drain', { timeoutMs }, DRAIN_RULES)

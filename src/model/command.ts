@@ -17,8 +17,21 @@ export const PRIORITY_MAX = 255
 /** Longest key, in UTF-16 units. */
 export const KEY_LENGTH_MAX = 1024
 
+/** Names that callers give commands: printable ASCII. */
+const COMMAND_NAME = /^[!-~]{1,128}$/
+
+/** Runs of a command that are counted. */
+export const ATTEMPT_MAX = 127
+
 /** Options of one command. */
 export interface CommandOptions {
+  /**
+   * What its handler, events and outcomes call it: 1 to 128 printable ASCII characters. Need not be
+   * unique. Default: its number.
+   */
+  readonly id?: string | undefined
+  /** Number of its first run, 1 to 127, where it has run elsewhere before. Default 1. */
+  readonly attempt?: number | undefined
   /** Commands with the same key go to the same partition, in order. Needs `hash` or `custom`. */
   readonly key?: string | undefined
   /** Urgency within the lane: 0 (the most urgent) to 255. Default 128. */
@@ -65,6 +78,12 @@ function isSignal(value: unknown): boolean {
 
 /** The rules of {@link CommandOptions}. */
 export const COMMAND_RULES = Object.freeze({
+  id: anything(
+    undefined,
+    '1 to 128 printable ASCII characters',
+    (value) => typeof value === 'string' && COMMAND_NAME.test(value),
+  ),
+  attempt: integer(1, 1, ATTEMPT_MAX),
   key: anything(
     undefined,
     `a string of 1 to ${KEY_LENGTH_MAX} characters`,
@@ -84,7 +103,7 @@ export const COMMAND_RULES = Object.freeze({
 
 /** What a handler learns about the command it runs. */
 export interface CommandContext {
-  /** Unique in its queue manager. */
+  /** As it was submitted with; by default a number that is unique in its queue manager. */
   readonly id: string
   /** Name of its lane. */
   readonly lane: string
@@ -132,7 +151,10 @@ export interface CommandContext {
 
 /** Options of a command that a handler submits. */
 export interface NestedOptions
-  extends Omit<CommandOptions, 'transferList' | 'onProgress' | 'retry' | 'kill'> {
+  extends Omit<
+    CommandOptions,
+    'id' | 'attempt' | 'transferList' | 'onProgress' | 'retry' | 'kill'
+  > {
   /** Whether the handler waits for its result. Default true. */
   readonly wait?: boolean | undefined
 }

@@ -259,7 +259,7 @@ export class DutyCycle implements Admission<WindowEntry> {
     try {
       if (entry.problem !== undefined) throw entry.problem
       const context = new RunContext(
-        entry.sequence,
+        entry.name ?? entry.sequence,
         {
           lane: lanes[run.laneIndex]!.name,
           type: table.types[typeIndex]!,

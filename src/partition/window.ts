@@ -27,6 +27,8 @@ export interface WindowEntry extends Schedulable {
   /** Whether its handler gives values to be sent one by one. */
   isStream: boolean
   key: string | undefined
+  /** What its submitter calls it, if it does. */
+  name: string | undefined
   payload: unknown
   /** Why the payload could not be decoded, if so. */
   problem: unknown
@@ -44,6 +46,7 @@ function emptyEntry(): WindowEntry {
     attempt: 0,
     isStream: false,
     key: undefined,
+    name: undefined,
     payload: undefined,
     problem: undefined,
   }
@@ -84,6 +87,7 @@ export class Window implements RecordSink {
     entry.typeIndex = head.typeIndex
     entry.attempt = head.attempt
     entry.key = head.key
+    entry.name = head.name
     entry.isStream = runModeOf(kind) === RunMode.STREAM
     entry.problem = undefined
     try {

@@ -5,24 +5,25 @@
 // ```
 //  0    4     6     7        8         16    20    24
 // +----+-----+-----+--------+---------+-----+-----+ - - - - - - +- - - -+ - - - - - +
-// | id |type |lane |attempt |sequence |rank |key  | submitted   | key   | payload   |
-// |    |     |     |timed   |         |     |bytes| deadline    | UTF-16| 8-aligned |
+// | id |type |lane |attempt |sequence |rank |key, | submitted   | key,  | payload   |
+// |    |     |     |timed   |         |     |name | deadline    | name  | 8-aligned |
 // +----+-----+-----+--------+---------+-----+-----+ - - - - - - +- - - -+ - - - - - +
 // ```
 //
 // Submitted and deadline, 8 bytes each, are there if the timed bit is set: NaN stands for no
-// deadline.
+// deadline. The word at 20 holds the bytes of the key, which is UTF-16, and above 16 bits those of
+// the name, which is ASCII.
 
 import { align8 } from '../base/bits.ts'
 import type { Views } from '../memory/views.ts'
+import { ATTEMPT_MAX } from '../model/command.ts'
 import { type PayloadKindValue, packKind, type RunModeValue } from './record-kind.ts'
 
 const FIXED_BYTES = 24
 const TIMES_BYTES = 16
 
-/** Runs of a command that its record can count. */
-export const ATTEMPT_MAX = 127
 const TIMED_BIT = 1 << 31
+const NAME_SHIFT = 16
 
 /** The fields of a command that its record carries. */
 export interface CommandFields {
@@ -33,6 +34,8 @@ export interface CommandFields {
   readonly sequence: number
   readonly rank: number
   readonly key: string | undefined
+  /** What its submitter calls it, in ASCII; undefined: its sequence number. */
+  readonly name: string | undefined
   /** Whether the two below matter. */
   readonly isTimed: boolean
   readonly submittedAtMs: number
@@ -44,9 +47,10 @@ export interface CommandFields {
  *
  * @param command - Its fields.
  */
-export function commandHeadBytes({ key, isTimed }: CommandFields): number {
+export function commandHeadBytes({ key, name, isTimed }: CommandFields): number {
   const fixed = isTimed ? FIXED_BYTES + TIMES_BYTES : FIXED_BYTES
-  return key === undefined ? fixed : fixed + align8(key.length * 2)
+  if (key === undefined && name === undefined) return fixed
+  return fixed + align8((key?.length ?? 0) * 2 + (name?.length ?? 0))
 }
 
 /**
@@ -65,14 +69,15 @@ export function writeCommandHead(
 ): void {
   const { words, floats, bytes } = views
   const word = offset >> 2
-  const { key, isTimed } = command
+  const { key, name, isTimed } = command
+  const keyBytes = key === undefined ? 0 : key.length * 2
   const attempt = Math.min(command.attempt, ATTEMPT_MAX)
   const meta = command.typeIndex | (command.laneIndex << 16) | (attempt << 24)
   words[word] = id
   words[word + 1] = isTimed ? meta | TIMED_BIT : meta
   floats[(offset >> 3) + 1] = command.sequence
   words[word + 4] = command.rank
-  words[word + 5] = key === undefined ? 0 : key.length * 2
+  words[word + 5] = name === undefined ? keyBytes : keyBytes | (name.length << NAME_SHIFT)
   let next = offset + FIXED_BYTES
   if (isTimed) {
     floats[next >> 3] = command.submittedAtMs
@@ -80,6 +85,7 @@ export function writeCommandHead(
     next += TIMES_BYTES
   }
   if (key !== undefined) bytes.write(key, next, 'utf16le')
+  if (name !== undefined) bytes.write(name, next + keyBytes, 'latin1')
 }
 
 /** Reads the fields of one command after another; an instance is reused for every record. */
@@ -91,6 +97,7 @@ export class CommandHead implements CommandFields {
   sequence = 0
   rank = 0
   key: string | undefined = undefined
+  name: string | undefined = undefined
   isTimed = false
   submittedAtMs = 0
   deadlineMs: number | undefined = undefined
@@ -110,7 +117,9 @@ export class CommandHead implements CommandFields {
     const { words, floats, bytes } = views
     const word = offset >> 2
     const meta = words[word + 1]!
-    const keyBytes = words[word + 5]!
+    const texts = words[word + 5]!
+    const keyBytes = texts & 0xffff
+    const nameBytes = texts >>> NAME_SHIFT
     let next = offset + FIXED_BYTES
     this.id = words[word]!
     this.typeIndex = meta & 0xffff
@@ -128,7 +137,9 @@ export class CommandHead implements CommandFields {
       next += TIMES_BYTES
     }
     this.key = keyBytes === 0 ? undefined : bytes.toString('utf16le', next, next + keyBytes)
-    this.payloadOffset = next + align8(keyBytes)
+    const nameAt = next + keyBytes
+    this.name = nameBytes === 0 ? undefined : bytes.toString('latin1', nameAt, nameAt + nameBytes)
+    this.payloadOffset = next + align8(keyBytes + nameBytes)
     this.payloadLength = offset + length - this.payloadOffset
   }
 }

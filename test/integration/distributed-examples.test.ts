@@ -38,6 +38,13 @@ const checks: Record<string, () => Promise<void>> = {
       console.log(queue.strategy, queue.numPartitions > 0, eight.strategy, eight.numPartitions)`
     expect(await run(...printing(code))).toBe('balanced true roundRobin 8\n')
   },
+  'handlers.js': async () => {
+    const code = "console.log((await import('./handlers.js')).primes({ below: 10 }))"
+    expect(await run(...printing(code))).toBe('4\n')
+  },
+  'many-cores.js': async () => {
+    expect(await run('many-cores.js')).toBe('[ 25, 168, 1229 ]\n')
+  },
   'by-hand.js': async () => {
     expect(await run('by-hand.js')).toBe('order-17 12\n')
   },

@@ -1,9 +1,19 @@
 // Goal: the engine of this process keeps the contract of distributed queues. Method: the published
-// suite, each case on a queue of its own, whose workers are views of one object.
+// suite, each case on a queue of its own, whose workers are views of one object; and what is
+// special about this engine by hand.
 
-import { LocalDistributedQueue } from 'corelane'
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import {
+  type CommandEnvelope,
+  LocalDistributedQueue,
+  PartitionConfig,
+  QueueManager,
+} from 'corelane'
 import { type OpenQueue, queueContract } from 'corelane/testing'
 import { expect, test } from 'vitest'
+import { failure, until, within } from '../support/deadline.ts'
 
 /** Opens workers of one queue: the first call makes it. */
 function localQueues(): OpenQueue {
@@ -25,3 +35,158 @@ test('the suite has a case for every sentence', () => {
 })
 
 for (const { name, run } of cases) test.concurrent(name, run)
+
+const request = {
+  partitions: [0],
+  lanes: [{ laneId: 'lane', max: 10, priority: 5, boost: [] }],
+  max: 10,
+  waitMs: 0,
+}
+
+function envelope(id: string, members: Partial<CommandEnvelope> = {}): CommandEnvelope {
+  const rest = { laneId: 'lane', partitionId: 0, retryCount: 0, createdAt: 1, version: 1 }
+  return { id, commandType: 'work', ...rest, ...members }
+}
+
+test('auto has a partition for each usable core and the strategy balanced', () => {
+  const queue = LocalDistributedQueue.auto({ workerId: 'w' })
+  const { count } = QueueManager.create({ handlers: 'none.js' }).partitioning
+  expect([queue.strategy, queue.numPartitions, queue.workerId]).toEqual(['balanced', count, 'w'])
+})
+
+test('none has one partition, whatever is asked for', () => {
+  expect(new LocalDistributedQueue({ strategy: 'none', count: 7 }).numPartitions).toBe(1)
+  expect(new LocalDistributedQueue(PartitionConfig.roundRobin(8)).numPartitions).toBe(8)
+})
+
+test('every queue has a worker id of its own', () => {
+  const ids = [new LocalDistributedQueue(), new LocalDistributedQueue()].map((one) => one.workerId)
+  expect(new Set(ids).size).toBe(2)
+  for (const id of ids) expect(id).toMatch(/^local-[0-9a-f-]{36}$/)
+})
+
+test.each([
+  ['partitions', () => new LocalDistributedQueue({ count: 0 })],
+  ['custom', () => new LocalDistributedQueue(PartitionConfig.custom(2, () => 0))],
+  ['leaseMs', () => new LocalDistributedQueue(undefined, { leaseMs: 0 })],
+  ['maxDeliveries', () => new LocalDistributedQueue(undefined, { maxDeliveries: 0 })],
+  ['workerId', () => new LocalDistributedQueue(undefined, { workerId: 'a b' })],
+  ['lease', () => LocalDistributedQueue.auto({ lease: 5 } as never)],
+])('bad options are refused: %s', (word, make) => {
+  expect(make).toThrow(word)
+})
+
+test('past maxPending nothing of a batch is taken; duplicates always are', async () => {
+  const queue = new LocalDistributedQueue({ strategy: 'none' }, { maxPending: 3 })
+  await queue.enqueueMany([envelope('a'), envelope('b')])
+  const refusal = await failure(queue.enqueueMany([envelope('c'), envelope('d')]), 'too many')
+  expect(refusal).toMatchObject({ name: 'QueueFullError', code: 'CORELANE_QUEUE_FULL' })
+  expect(refusal.details).toMatchObject({ pending: 2, maxPending: 3 })
+  expect(await queue.enqueueMany([envelope('a'), envelope('b'), envelope('c')])).toEqual([
+    'duplicate',
+    'duplicate',
+    'accepted',
+  ])
+  expect(await queue.enqueueMany([envelope('b')])).toEqual(['duplicate'])
+  const [delivery] = await queue.lease({ ...request, max: 1 })
+  await failure(queue.enqueue(envelope('d')), 'what is leased is pending')
+  await queue.release([delivery!], { reason: 'retry', delayMs: 60_000 })
+  await failure(queue.enqueue(envelope('d')), 'what is delayed is pending')
+  await queue.close()
+})
+
+test('commands enqueued one by one in a turn wake a worker once, with all of them', async () => {
+  const queue = new LocalDistributedQueue({ strategy: 'none' })
+  const waiting = queue.lease({ ...request, waitMs: 10_000 })
+  for (const id of ['a', 'b', 'c']) void queue.enqueue(envelope(id))
+  const given = await within(waiting, 'the commands')
+  expect(given.map((delivery) => delivery.envelope.id)).toEqual(['a', 'b', 'c'])
+  await queue.close()
+})
+
+test('a command past its deadline is more urgent than any other', async () => {
+  const queue = new LocalDistributedQueue({ strategy: 'none' })
+  await queue.enqueueMany([
+    envelope('urgent', { priority: 0, laneId: 'fast' }),
+    envelope('late', { priority: 255, deadline: Date.now() - 1 }),
+    envelope('early', { priority: 255, deadline: Date.now() + 60_000 }),
+  ])
+  const fast = { laneId: 'fast', max: 10, priority: 1, boost: [] }
+  const given = await queue.lease({ ...request, lanes: [...request.lanes, fast] })
+  expect(given.map((delivery) => delivery.envelope.id)).toEqual(['late', 'urgent', 'early'])
+  await queue.close()
+})
+
+test('closing a worker ends its waits and no others; closing the queue ends everything', async () => {
+  const queue = new LocalDistributedQueue({ strategy: 'none' })
+  const [one, two] = [queue.asWorker('one'), queue.asWorker('two')]
+  const waits = [one, two].map((worker) => worker.lease({ ...request, waitMs: 20_000 }))
+  await one.close()
+  expect(await within(waits[0]!, 'the wait of the closed one')).toEqual([])
+  await queue.enqueue(envelope('a'))
+  expect(await within(waits[1]!, 'the wait of the other')).toHaveLength(1)
+  const last = two.lease({ ...request, waitMs: 20_000 })
+  await queue.close()
+  expect(await within(last, 'the last wait')).toEqual([])
+  expect((await failure(two.enqueue(envelope('b')), 'enqueue')).code).toBe('CORELANE_CLOSED')
+  expect(() => queue.asWorker('three')).toThrow('closed')
+})
+
+test('a listener is not called after its announcement was ended, though a result was on its way', async () => {
+  const queue = new LocalDistributedQueue({ strategy: 'none' })
+  const told: string[] = []
+  const end = await queue.announce('me', ({ commandId }) => told.push(commandId))
+  await queue.enqueue(envelope('a', { submitter: 'me' }))
+  const [delivery] = await queue.lease(request)
+  const result = {
+    commandId: 'a',
+    partitionId: 0,
+    workerId: 'w',
+    success: true,
+    retryCount: 0,
+    durationMs: 0,
+    completedAt: 0,
+  }
+  const completed = queue.completeMany([{ delivery: delivery!, result }])
+  const ended = end()
+  await Promise.all([completed, ended])
+  expect(told).toEqual([])
+  await queue.close()
+})
+
+test('a poisoned command dies by itself, though nobody asks for commands', async () => {
+  const queue = new LocalDistributedQueue({ strategy: 'none' }, { leaseMs: 50, maxDeliveries: 1 })
+  const told: (string | undefined)[] = []
+  await queue.announce('me', ({ error }) => told.push(error?.code))
+  await queue.enqueue(envelope('a', { submitter: 'me' }))
+  await queue.lease(request)
+  await until(() => told.length > 0, 'the submitter is told')
+  expect(told).toEqual(['CORELANE_POISONED'])
+  await queue.close()
+})
+
+test('what is dequeued and not completed is given out again', async () => {
+  const queue = new LocalDistributedQueue({ strategy: 'none' }, { leaseMs: 50 })
+  await queue.enqueue(envelope('a'))
+  expect((await queue.dequeue(0))?.id).toBe('a')
+  expect(await queue.dequeue(0)).toBe(null)
+  const [delivery] = await queue.lease({ ...request, waitMs: 10_000 })
+  expect(delivery).toMatchObject({ deliveries: 2, envelope: { id: 'a' } })
+  await queue.close()
+})
+
+test('a queue with leases and delays keeps no process alive', async () => {
+  const program = `
+    import { LocalDistributedQueue } from 'corelane'
+    const queue = new LocalDistributedQueue({ strategy: 'none' })
+    const envelope = { id: 'a', commandType: 't', laneId: 'lane', partitionId: 0, createdAt: 1 }
+    await queue.enqueue(envelope)
+    await queue.lease({ partitions: [0], lanes: [{ laneId: 'lane', max: 1, priority: 5, boost: [] }],
+      max: 1, waitMs: 0 })
+    console.log('leased')`
+  const run = promisify(execFile)(process.execPath, ['--input-type=module', '--eval', program], {
+    cwd: fileURLToPath(new URL('../..', import.meta.url)),
+    timeout: 15_000,
+  })
+  expect((await within(run, 'the process')).stdout).toBe('leased\n')
+})

@@ -11,7 +11,7 @@ import {
   WorkerPool,
 } from 'corelane'
 import { expect, test } from 'vitest'
-import { failure, until, within } from '../support/deadline.ts'
+import { block, failure, until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
 import { openPool, openQueue, openSubmitter, openWorkers, withFaults } from '../support/pools.ts'
 
@@ -32,6 +32,20 @@ test('a failed command is retried by the queue after its delays, and then succee
   expect(performance.now() - begun).toBeGreaterThanOrEqual(90)
   expect(pool.stats()).toMatchObject({ retried: 2, completed: 1, buried: 0 })
   expect(manager.stats()).toMatchObject({ retried: 0, deadLetters: 0 })
+})
+
+test('a handler knows the id of its command, and how often it has run on whatever worker', async () => {
+  const { workerData } = new Ledger(1)
+  const retry = RetryPolicy.fixed(3, 1)
+  const manager = await openWorkers(workerData, { partitions: one, ...lanes({ a: { retry } }) })
+  const queue = openQueue(PartitionConfig.hash(2))
+  await openPool(queue, manager)
+  const submitter = openSubmitter(queue)
+  const options = { id: 'order-17', key: 'customer 5' }
+  const seen = submitter.submit('a', 'whoAmI', 2, options)
+  expect(await within(seen, 'it')).toEqual({ id: 'order-17', attempt: 3, key: 'customer 5' })
+  const outcome = await manager.execute('a', 'whoAmI', 0, { id: 'local', attempt: 7 })
+  expect(outcome).toMatchObject({ value: { id: 'local', attempt: 7 }, info: { id: 'local' } })
 })
 
 test('what fails for good is told to its submitter and kept among the dead', async () => {
@@ -154,6 +168,49 @@ test('a lease is extended as long as its command runs', async () => {
   expect(await within(result, 'a run of two leases')).toBe(1)
   expect(ledger.runs(1)).toBe(1)
   expect(pool.stats()).toMatchObject({ lost: 0, completed: 1 })
+})
+
+test('a worker that was frozen past its leases starts and completes nothing of them', async () => {
+  const ledger = new Ledger(8)
+  const queue = openQueue(PartitionConfig.roundRobin(1), { leaseMs: 400 })
+  const pool = await openPool(queue, await openWorkers(ledger.workerData, { partitions: one }))
+  const submitter = openSubmitter(queue)
+  const results = [0, 1, 2].map((index) => submitter.submit('query', 'burn', { index, ms: 60 }))
+  await ledger.waitForStarts(1)
+  block(700)
+  expect(await within(Promise.all(results), 'the results')).toEqual([0, 1, 2])
+  const { lost, completed, stale } = pool.stats()
+  expect(lost).toBeGreaterThan(0)
+  expect([completed, stale]).toEqual([3, 0])
+  expect(pool.incidents.map(({ what }) => what)).toContain('leases-expired')
+})
+
+test('ends that the queue does not answer for are told again, also while it drains', async () => {
+  const { workerData } = new Ledger(1)
+  const queue = openQueue(PartitionConfig.roundRobin(1), { resultTtlMs: 60_000 })
+  const calls: number[] = []
+  let isDown = true
+  const shaky = withFaults<LeasedQueue>(queue, {
+    completeMany: async (completions) => {
+      calls.push(completions.length)
+      // The first is carried out, and only its answer is lost.
+      if (calls.length === 1) await queue.completeMany(completions)
+      if (isDown) throw new Error('connection lost')
+      return queue.completeMany(completions)
+    },
+  })
+  const pool = await openPool(shaky, await openWorkers(workerData, { partitions: one }))
+  const submitter = openSubmitter(queue)
+  expect(await within(submitter.submit('query', 'echo', 1), 'the first')).toBe(1)
+  const second = submitter.submit('query', 'echo', 2)
+  await until(() => pool.stats().unsettled === 2, 'the second has run')
+  const drained = pool.drain()
+  await until(() => calls.length > 2, 'it is tried again')
+  isDown = false
+  await within(drained, 'the drain')
+  expect(await within(second, 'the second')).toBe(2)
+  expect(pool.stats()).toMatchObject({ held: 0, unsettled: 0, completed: 2 })
+  expect(await queue.counts()).toMatchObject({ leased: 0, waiting: 0 })
 })
 
 test('drain gives back what has not started and completes what runs', async () => {

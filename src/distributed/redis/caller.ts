@@ -3,7 +3,7 @@
 
 import { randomInt } from 'node:crypto'
 import { nowMs, timers } from '../../base/clock.ts'
-import { type LaneError, laneError } from '../../base/errors.ts'
+import { LaneError, laneError } from '../../base/errors.ts'
 import { LinkLost, type RedisLink } from './link.ts'
 import type { Script } from './script.ts'
 
@@ -77,7 +77,7 @@ export class RedisCaller {
     const words = ['', '', String(keys.length), ...keys, ...args]
     let isKnown = true
     let isRepeat = false
-    return this.#repeat(async () => {
+    return this.repeat(async () => {
       words[0] = isKnown ? 'EVALSHA' : 'EVAL'
       words[1] = isKnown ? script.sha : script.source
       if (isRepeat && call.repeatMark !== undefined) {
@@ -103,10 +103,16 @@ export class RedisCaller {
    * @param args - The command.
    */
   send(args: readonly (string | Buffer)[]): Promise<Reply> {
-    return this.#repeat(async () => (await this.#link.send(args)) as Reply)
+    return this.repeat(async () => (await this.#link.send(args)) as Reply)
   }
 
-  async #repeat(attempt: () => Promise<Reply>): Promise<Reply> {
+  /**
+   * Does something that may be done again, until it goes well or the call's time is up.
+   *
+   * @param attempt - Asks the link.
+   * @throws LaneError `CORELANE_QUEUE_UNAVAILABLE`.
+   */
+  async repeat<T>(attempt: () => Promise<T>): Promise<T> {
     this.checkOpen()
     const untilMs = nowMs() + this.#callTimeoutMs
     for (let failures = 0; ; ) {
@@ -119,6 +125,7 @@ export class RedisCaller {
       } catch (error) {
         this.checkOpen()
         if (error instanceof AskedOnce) throw error.cause
+        if (error instanceof LaneError) throw error
         const { message } = error as Error
         if (message.startsWith('NOSCRIPT')) continue
         const isTransient = error instanceof LinkLost || TRANSIENT.test(message)

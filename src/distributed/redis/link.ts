@@ -41,7 +41,7 @@ export class RedisLink {
   #isClosed = false
   #reason = 'not connected yet'
   #lostNow: ((reason: string) => void) | undefined
-  #waiting: (() => void)[] = []
+  readonly #waiting = new Set<() => void>()
   #endPause: (() => void) | undefined
   readonly #running = new Set<Client>()
 
@@ -63,17 +63,72 @@ export class RedisLink {
   /**
    * Connects, and goes on doing so until it is closed.
    *
-   * @throws Error of the first try; then the link is closed.
+   * @param untilMs - How long the first connection may take, on the monotonic clock.
+   * @throws Error of the last try before that, or at once if Redis refuses us.
    */
-  async open(): Promise<void> {
-    let client: Client
-    try {
-      client = await this.#connect()
-    } catch (error) {
-      this.close()
-      throw error
+  async open(untilMs: number): Promise<void> {
+    for (let failures = 0; ; failures++) {
+      try {
+        void this.#keepUp(await this.#connect())
+        return
+      } catch (error) {
+        const mayPass = error instanceof LinkLost && nowMs() < untilMs && !this.#isClosed
+        if (!mayPass) throw error
+      }
+      await this.#pause(failures)
     }
-    void this.#keepUp(client)
+  }
+
+  /** As {@link RedisLink.open}, but the first try may fail like any other. */
+  start(): void {
+    void this.#keepUp(undefined)
+  }
+
+  /**
+   * Waits for a connection.
+   *
+   * @param untilMs - On the monotonic clock.
+   * @returns Whether there is one.
+   */
+  async up(untilMs: number): Promise<boolean> {
+    while (this.#client === undefined && !this.#isClosed) {
+      const leftMs = untilMs - nowMs()
+      if (leftMs <= 0) return false
+      await new Promise<void>((resolve) => {
+        const end = (): void => {
+          timers.clearTimeout(timer)
+          this.#waiting.delete(end)
+          resolve()
+        }
+        const timer = timers.setTimeout(end, leftMs)
+        this.#waiting.add(end)
+      })
+    }
+    return this.#client !== undefined
+  }
+
+  /** Why there is none, where there is none. */
+  get reason(): string {
+    return this.#reason
+  }
+
+  /**
+   * Connects, and goes on doing so until it is closed.
+   *
+   * @param untilMs - How long the first connection may take, on the monotonic clock.
+   * @throws Error of the last try before that, or at once if Redis refuses us.
+   */
+  async open(untilMs: number): Promise<void> {
+    for (let failures = 0; ; failures++) {
+      try {
+        void this.#keepUp(await this.#connect())
+        return
+      } catch (error) {
+        const mayPass = error instanceof LinkLost && nowMs() < untilMs && !this.#isClosed
+        if (!mayPass) throw error
+      }
+      await this.#pause(failures)
+    }
   }
 
   /** As {@link RedisLink.open}, but the first try may fail like any other. */
@@ -173,7 +228,7 @@ export class RedisLink {
   }
 
   #wake(): void {
-    for (const wake of this.#waiting.splice(0)) wake()
+    for (const wake of [...this.#waiting]) wake()
   }
 
   #drop(client: Client, reason: string): void {

@@ -119,10 +119,11 @@ export class RedisDistributedQueue implements LeasedQueue {
       report('answer-lost', detail),
     )
     try {
-      await link.open()
+      await link.open(nowMs() + plan.callTimeoutMs)
       const send = (args: readonly string[]) => link.send(args)
-      checkServer(await factsOf(send), plan.queue, plan.durability, report)
-      await fixMeta(send, keys, plan)
+      const facts = await caller.repeat(() => factsOf(send))
+      checkServer(facts, plan.queue, plan.durability, report)
+      await caller.repeat(() => fixMeta(send, keys, plan))
       isOpen = true
     } catch (error) {
       link.close()

@@ -3,6 +3,7 @@
 
 import { laneError } from '../../base/errors.ts'
 import type { RedisIncident } from './incident.ts'
+import { LinkLost } from './link.ts'
 
 const OLDEST_MAJOR = 7
 
@@ -49,7 +50,8 @@ function pairsOf(reply: unknown): Map<string, string> {
 async function attempt<T>(ask: () => Promise<T>): Promise<T | undefined> {
   try {
     return await ask()
-  } catch {
+  } catch (error) {
+    if (error instanceof LinkLost) throw error
     // Denied or unknown: managed servers often hide CONFIG, and a rule may forbid INFO.
     return undefined
   }

@@ -212,10 +212,10 @@ const urgency: readonly CaseOfContract[] = [
       const queue = await stage.worker()
       const old = stage.envelope({ priority: 200 })
       await stage.fill(queue, [old])
-      await pause(120)
+      await pause(520)
       const young = stage.envelope({ priority: 0 })
       await stage.fill(queue, [young])
-      const lanes = [demand('lane', { priority: 9, boost: [{ afterMs: 100, levels: 5 }] })]
+      const lanes = [demand('lane', { priority: 9, boost: [{ afterMs: 500, levels: 5 }] })]
       assert.deepEqual(idsOf(await stage.take(queue, 2, { lanes, max: 1 })), [old.id, young.id])
     },
   ),

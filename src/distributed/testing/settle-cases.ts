@@ -53,17 +53,17 @@ const completing: readonly CaseOfContract[] = [
 const extending: readonly CaseOfContract[] = [
   sentence(
     'a lease that is extended does not expire',
-    { needs: ['leases'], leaseMs: 400 },
+    { needs: ['leases'], leaseMs: 800 },
     async (stage) => {
       const [one, two] = await stage.workers('w1', 'w2')
       await stage.fill(one!, stage.envelopes(3))
       const given = await stage.take(one!, 3)
       for (let turn = 0; turn < 7; turn++) {
-        await pause(100)
+        await pause(150)
         const beforeMs = nowMs()
         const { lost, leasedUntilMs } = await one!.extend(given)
         assert.deepEqual(lost, [])
-        assert.ok(leasedUntilMs >= beforeMs + 400 && leasedUntilMs <= nowMs() + 400)
+        assert.ok(leasedUntilMs >= beforeMs + 800 && leasedUntilMs <= nowMs() + 800)
         assert.deepEqual(await two!.lease(stage.request()), [])
       }
       await finish(one!, given)

@@ -114,7 +114,7 @@ test.each([
 
 test('members that no envelope has are dropped', () => {
   const symbol = Symbol('own')
-  const checked = checkEnvelope({ ...FULL, module: './evil.js', [symbol]: 1, then: () => {} }, 4)
+  const checked = checkEnvelope({ ...FULL, module: './evil.js', [symbol]: 1, toJSON: () => 1 }, 4)
   expect(Reflect.ownKeys(checked).toSorted()).toEqual(Object.keys(FULL).toSorted())
 })
 

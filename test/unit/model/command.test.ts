@@ -4,9 +4,12 @@ import { COMMAND_RULES, commandInfo, KEY_LENGTH_MAX } from '../../../src/model/c
 
 test('a command has priority 128, no delay, and nothing else unless it is told', () => {
   expect(checkOptions('command', {}, COMMAND_RULES)).toEqual({
+    id: undefined,
+    attempt: 1,
     key: undefined,
     priority: 128,
     deadlineMs: undefined,
+    onDeadline: undefined,
     delayMs: 0,
     timeoutMs: undefined,
     retry: undefined,

@@ -2,8 +2,8 @@
 
 import { expect, test } from 'vitest'
 import { viewsOf } from '../../../src/memory/views.ts'
+import { ATTEMPT_MAX } from '../../../src/model/command.ts'
 import {
-  ATTEMPT_MAX,
   type CommandFields,
   CommandHead,
   commandHeadBytes,
@@ -17,6 +17,7 @@ const FIELDS: CommandFields = {
   sequence: 17,
   rank: 1234,
   key: undefined,
+  name: undefined,
   isTimed: false,
   submittedAtMs: 0,
   deadlineMs: undefined,
@@ -38,6 +39,9 @@ test.each<Partial<CommandFields>>([
   {},
   { typeIndex: 0xffff, laneIndex: 255, attempt: ATTEMPT_MAX },
   { key: 'k' },
+  { name: 'the-name' },
+  { name: 'n'.repeat(128), key: 'k'.repeat(1024) },
+  { name: '!~', key: '日本', isTimed: true, submittedAtMs: 1, deadlineMs: 2 },
   { key: '日本\ud800'.repeat(99) },
   { isTimed: true, submittedAtMs: 1.25 },
   { isTimed: true, submittedAtMs: 1.25, deadlineMs: 7, key: 'key' },

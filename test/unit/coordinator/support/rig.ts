@@ -44,6 +44,8 @@ export interface CommandTraits {
 let sequences = 0
 
 const NO_WISHES: CommandWishes = {
+  name: undefined,
+  attempt: undefined,
   timeoutMs: undefined,
   rejectsLate: undefined,
   retry: undefined,

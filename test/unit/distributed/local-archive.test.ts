@@ -1,0 +1,87 @@
+// Goal: what is kept of ended commands is bounded, in number and in time. Method: an archive under
+// a clock that the test turns.
+
+import { expect, test } from 'vitest'
+import { checkEnvelope } from '../../../src/distributed/envelope.ts'
+import { LocalArchive } from '../../../src/distributed/local-archive.ts'
+
+const envelopeOf = (id: string, submitter?: string) =>
+  checkEnvelope({ id, commandType: 't', laneId: 'l', partitionId: 0, createdAt: 0, submitter }, 1)
+
+const resultOf = (commandId: string, value: unknown = 'v') => ({
+  commandId,
+  partitionId: 0,
+  workerId: 'w',
+  success: true,
+  value,
+  retryCount: 0,
+  durationMs: 1,
+  completedAt: 1,
+})
+
+function bury(archive: LocalArchive, id: string): void {
+  const result = resultOf(id)
+  archive.bury({ envelope: envelopeOf(id), reason: 'x', diedAt: 1, result })
+}
+
+test('results expire in their order', () => {
+  const archive = new LocalArchive(100, 10, 10)
+  archive.keep(envelopeOf('a'), resultOf('a'), 0)
+  archive.keep(envelopeOf('b'), resultOf('b'), 50)
+  archive.expire(99)
+  expect([archive.knows('a'), archive.knows('b')]).toEqual([true, true])
+  archive.expire(100)
+  expect([archive.knows('a'), archive.knows('b')]).toEqual([false, true])
+  archive.expire(1000)
+  expect(archive.knows('b')).toBe(false)
+})
+
+test('a result that is kept again expires later', () => {
+  const archive = new LocalArchive(100, 10, 10)
+  archive.keep(envelopeOf('a'), resultOf('a', 1), 0)
+  archive.keep(envelopeOf('b'), resultOf('b'), 10)
+  archive.keep(envelopeOf('a', 'me'), resultOf('a', 2), 20)
+  archive.expire(110)
+  expect([archive.knows('a'), archive.knows('b')]).toEqual([true, false])
+  expect(archive.resultOf('a')?.value).toBe(2)
+})
+
+test('past the bound the oldest result and the oldest dead command go', () => {
+  const archive = new LocalArchive(100, 2, 2)
+  for (const id of ['a', 'b', 'c']) {
+    archive.keep(envelopeOf(id), resultOf(id), 0)
+    bury(archive, `dead-${id}`)
+  }
+  expect(['a', 'b', 'c'].map((id) => archive.knows(id))).toEqual([false, true, true])
+  expect(archive.deadCount).toBe(2)
+  expect(archive.listDead(10).map(({ envelope }) => envelope.id)).toEqual(['dead-b', 'dead-c'])
+  expect(archive.listDead(1)).toHaveLength(1)
+})
+
+test('nothing is kept where nothing may be', () => {
+  const archive = new LocalArchive(100, 0, 0)
+  archive.keep(envelopeOf('a'), resultOf('a'), 0)
+  bury(archive, 'b')
+  expect([archive.knows('a'), archive.knows('b')]).toEqual([false, false])
+})
+
+test('the value of a result that nobody asks for is not kept', () => {
+  const archive = new LocalArchive(100, 10, 10)
+  archive.keep(envelopeOf('a'), resultOf('a'), 0)
+  archive.keep(envelopeOf('b', 'me'), resultOf('b'), 0)
+  expect(archive.resultOf('a')).toMatchObject({ success: true, value: undefined })
+  expect(archive.resultOf('b')?.value).toBe('v')
+})
+
+test('a dead command is known after its result has expired, until it is exhumed or dropped', () => {
+  const archive = new LocalArchive(100, 10, 10)
+  archive.keep(envelopeOf('a'), resultOf('a'), 0)
+  bury(archive, 'a')
+  archive.expire(100)
+  expect(archive.knows('a')).toBe(true)
+  expect(archive.resultOf('a')?.success).toBe(true)
+  expect(archive.exhume('a')?.id).toBe('a')
+  expect(archive.exhume('a')).toBe(undefined)
+  expect(archive.knows('a')).toBe(false)
+  expect(archive.drop('a')).toBe(false)
+})

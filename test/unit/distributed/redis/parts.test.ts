@@ -1,0 +1,225 @@
+// The small pure parts of the engine on Redis: shares, assignments, options, checks of the server, wakes.
+
+import { expect, test } from 'vitest'
+import { resultsOf, wakeOf } from '../../../../src/distributed/redis/announcements.ts'
+import { Backlog, divide } from '../../../../src/distributed/redis/backlog.ts'
+import { ClientMaker } from '../../../../src/distributed/redis/client-maker.ts'
+import { batches, byPartition, Numbering, pack } from '../../../../src/distributed/redis/engine.ts'
+import { encodeResult } from '../../../../src/distributed/redis/envelope-codec.ts'
+import { Holdings } from '../../../../src/distributed/redis/holdings.ts'
+import { QueueKeys } from '../../../../src/distributed/redis/keys.ts'
+import { planRedisQueue } from '../../../../src/distributed/redis/options.ts'
+import { assign } from '../../../../src/distributed/redis/ownership.ts'
+import { checkServer, factsOf, findingsOf } from '../../../../src/distributed/redis/start-check.ts'
+import { PartitionConfig } from '../../../../src/model/partition-config.ts'
+
+const lanes = [
+  { laneId: 'fast', max: 10 },
+  { laneId: 'slow', max: 100 },
+]
+
+function backlogOf(...counts: readonly (readonly [number, string, number])[]): Backlog {
+  const backlog = new Backlog()
+  for (const [partition, lane, count] of counts) backlog.set(partition, lane, count)
+  return backlog
+}
+
+test('the first partitions are asked for what they have, the last for the rest', () => {
+  const backlog = backlogOf([0, 'slow', 5], [1, 'slow', 50], [2, 'slow', 50])
+  const shares = divide(backlog, [2, 0, 1], lanes, 60, 256)
+  expect(shares.map(({ partition, max }) => [partition, max])).toEqual([
+    [2, 50],
+    [0, 5],
+    [1, 5],
+  ])
+})
+
+test('no more is asked for than is wanted, in all and of each lane', () => {
+  for (let max = 1; max < 300; max += 7) {
+    const backlog = backlogOf([0, 'fast', 7], [0, 'slow', 3], [1, 'fast', 20], [1, 'slow', 90])
+    const shares = divide(backlog, [0, 1], lanes, max, 64)
+    const total = shares.reduce((sum, share) => sum + share.max, 0)
+    expect(total).toBeLessThanOrEqual(max)
+    for (const [i, { max: most }] of lanes.entries()) {
+      const asked = shares.reduce((sum, share) => sum + Math.min(share.lanes[i]!, share.max), 0)
+      expect(asked).toBeLessThanOrEqual(most)
+    }
+    for (const share of shares) expect(share.max).toBeLessThanOrEqual(64)
+  }
+})
+
+test('what nobody claims goes to the first, which may have more by now', () => {
+  const backlog = backlogOf([3, 'slow', 1])
+  expect(divide(backlog, [3], lanes, 40, 256)).toEqual([
+    { partition: 3, max: 40, lanes: [10, 100] },
+  ])
+  expect(divide(backlog, [1, 2], lanes, 40, 256)).toEqual([])
+})
+
+test('what is heard counts only where something is known', () => {
+  const backlog = backlogOf([0, 'fast', 1])
+  backlog.add(0, 'fast', 4)
+  backlog.add(0, 'slow', 4)
+  expect(backlog.get(0, 'fast')).toBe(5)
+  expect(backlog.get(0, 'slow')).toBe(undefined)
+  backlog.addDue(1, 50)
+  backlog.addDue(1, 90)
+  expect(backlog.dueMs([0, 1])).toBe(50)
+  backlog.setDue(1, undefined)
+  expect(backlog.dueMs([0, 1])).toBe(Number.POSITIVE_INFINITY)
+})
+
+test('every worker gets as many partitions as any other, or one more', () => {
+  for (let workers = 1; workers < 12; workers++) {
+    const members = Array.from({ length: workers }, (_, i) => `worker-${i}`)
+    const owners = assign(members, 64)
+    const counts = members.map((member) => owners.filter((owner) => owner === member).length)
+    expect(Math.max(...counts)).toBeLessThanOrEqual(Math.ceil(64 / workers))
+    expect(counts.reduce((a, b) => a + b)).toBe(64)
+  }
+})
+
+test('most partitions stay where they are when a worker comes', () => {
+  const before = assign(['a', 'b', 'c'], 240)
+  const after = assign(['a', 'b', 'c', 'd'], 240)
+  const moved = before.filter((owner, i) => owner !== after[i] && after[i] !== 'd').length
+  expect(after.filter((owner) => owner === 'd').length).toBeGreaterThan(50)
+  expect(moved).toBeLessThan(40)
+})
+
+test('more workers than partitions leave some without', () => {
+  const owners = assign(['a', 'b', 'c', 'd'], 2)
+  expect(new Set(owners).size).toBe(2)
+})
+
+test('positions are split by partition and cut by count and bytes', () => {
+  expect([...byPartition([3, 1, 3, 3], (item) => item)]).toEqual([
+    [3, [0, 2, 3]],
+    [1, [1]],
+  ])
+  const cut = (bytesAt: (i: number) => number, count: number) => [
+    ...batches([0, 1, 2, 3, 4], bytesAt, count, 100),
+  ]
+  expect(cut(() => 0, 2)).toEqual([[0, 1], [2, 3], [4]])
+  expect(cut(() => 60, 9)).toEqual([[0], [1], [2], [3], [4]])
+  expect(cut((i) => (i === 2 ? 500 : 1), 9)).toEqual([[0, 1], [2], [3, 4]])
+})
+
+test('names are numbered from 1, and bytes packed with their lengths', () => {
+  const numbering = new Numbering()
+  expect(['b', 'a', 'b'].map((name) => numbering.of(name))).toEqual([1, 2, 1])
+  expect(numbering.names).toEqual(['b', 'a'])
+  expect(pack([Buffer.from('ab'), Buffer.alloc(0)]).toString('hex')).toBe('00000002616200000000')
+})
+
+test('all keys of a partition are in one slot', () => {
+  const keys = new QueueKeys('jobs', 2).partition(1)
+  const all = [keys.own, keys.lanes, keys.dead, keys.deadOrder, keys.stream('a'), keys.command('b')]
+  for (const key of [...all, keys.delayed('a')]) expect(key).toMatch(/^corelane:\{jobs:1\}:/)
+  expect(new Set(all).size).toBe(all.length)
+})
+
+test('a fence is that of one worker, place, entry and counter', () => {
+  const holdings = new Holdings('w', 1000)
+  const envelope = { partitionId: 3, laneId: 'lane' } as never
+  const fence = holdings.fence(3, 'lane', '17-0', 10_001)
+  expect(holdings.partsOf({ fence, envelope })).toEqual({ entry: '17-0', counter: '10001' })
+  const other = { partitionId: 4, laneId: 'lane' } as never
+  expect(holdings.partsOf({ fence, envelope: other })).toBe(undefined)
+  expect(new Holdings('v', 1000).partsOf({ fence, envelope })).toBe(undefined)
+  for (const forged of [
+    `${fence}x`,
+    `${fence}/1`,
+    'w',
+    '',
+    7,
+    'w/3/lane/17/1',
+    'w/3/lane/1-1/1e3',
+  ]) {
+    expect(holdings.partsOf({ fence: forged as string, envelope })).toBe(undefined)
+  }
+})
+
+test('options are completed, and what makes no sense is refused without showing the URL', () => {
+  const plan = planRedisQueue(undefined)
+  expect(plan).toMatchObject({ queue: 'default', strategy: 'roundRobin', numPartitions: 8 })
+  expect(plan.workerId).not.toBe(planRedisQueue({}).workerId)
+  expect(planRedisQueue({ partitions: PartitionConfig.none() }).numPartitions).toBe(1)
+  expect(planRedisQueue({ partitions: PartitionConfig.hash() }).numPartitions).toBe(8)
+  const refused = (options: object): string => {
+    try {
+      planRedisQueue(options)
+    } catch (error) {
+      expect((error as { code: string }).code).toBe('CORELANE_INVALID_OPTION')
+      return (error as Error).message
+    }
+    throw new Error(`accepted: ${JSON.stringify(options)}`)
+  }
+  refused({ queue: 'a:b' })
+  refused({ partitions: PartitionConfig.custom(2, () => 0) })
+  refused({ partitions: { strategy: 'none', count: 2 } })
+  refused({ url: 'redis://x', connection: {} })
+  refused({ client: {} })
+  refused({ maxDeliveries: 0 })
+  expect(refused({ url: 'htp://user:secret@x' })).not.toContain('secret')
+})
+
+test('texts of errors lose what is secret, also within an AggregateError', () => {
+  const maker = new ClientMaker(
+    { url: 'redis://u:p%40ss@h', connection: undefined, client: undefined },
+    1000,
+  )
+  const error = new AggregateError([new Error('p@ss is wrong'), new Error('redis://u:p%40ss@h')])
+  expect(maker.textOf(error)).toBe('*** is wrong, ***')
+  expect(maker.textOf('p@ss')).toBe('an unknown error')
+})
+
+test('a server is judged by CONFIG, else by INFO, else not at all', async () => {
+  const config: Record<string, string> = {
+    maxmemory: '100',
+    'maxmemory-policy': 'allkeys-lru',
+    appendonly: 'yes',
+    appendfsync: 'no',
+  }
+  const asked = await factsOf(async ([command, , name]) =>
+    command === 'CONFIG' ? [name, config[name!]] : 'redis_version:7.2.0\r\n',
+  )
+  expect(findingsOf(asked).map(({ kind }) => kind)).toEqual(['evicts', 'not-durable'])
+  const hidden = await factsOf(async ([command]) => {
+    if (command === 'CONFIG') throw new Error('NOPERM')
+    return '# x\r\nredis_version:7.0.15\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\naof_enabled:1\r\n'
+  })
+  expect(findingsOf(hidden)).toEqual([])
+  const silent = await factsOf(async () => {
+    throw new Error('NOPERM')
+  })
+  expect(findingsOf(silent).map(({ kind }) => kind)).toEqual(['not-durable'])
+  const told: string[] = []
+  checkServer(silent, 'q', 'ignore', (kind) => told.push(kind))
+  expect(told).toEqual([])
+  expect(() => checkServer({ ...silent, version: '6.2.9' }, 'q', 'ignore', () => {})).toThrow(
+    '6.2.9',
+  )
+})
+
+test('wakes and results are read as far as they make sense', () => {
+  expect(wakeOf(Buffer.from('3 lane 12'))).toEqual({ partition: 3, lane: 'lane', count: 12 })
+  expect(wakeOf(Buffer.from('!'))).toBe('members')
+  for (const text of ['', '3', '3 lane', '3 lane -1', '3 la ne 1', 'x'.repeat(300), '3 lane 1\n']) {
+    expect(wakeOf(Buffer.from(text))).toBe(undefined)
+  }
+  const times = { durationMs: 1, completedAt: 2 }
+  const result = {
+    commandId: 'c',
+    partitionId: 0,
+    workerId: 'w',
+    success: true,
+    retryCount: 0,
+    ...times,
+  }
+  const bytes = encodeResult(result, true, 1024)
+  const whole = pack([bytes, Buffer.from('no result'), bytes])
+  expect(resultsOf(whole, 1024)).toEqual([result, result])
+  expect(resultsOf(whole.subarray(0, -1), 1024)).toEqual([result])
+  expect(resultsOf(Buffer.from('xy'), 1024)).toEqual([])
+})

@@ -1,0 +1,86 @@
+// Verdict: how each failure goes on.
+
+import { expect, test } from 'vitest'
+import { type ErrorCode, laneError } from '../../../src/base/errors.ts'
+import type { CommandEnvelope } from '../../../src/distributed/envelope.ts'
+import { judge, type Verdict } from '../../../src/distributed/verdict.ts'
+import type { CommandInfo } from '../../../src/model/command.ts'
+import { planLane } from '../../../src/model/lane.ts'
+import type { RetryOptions } from '../../../src/model/retry.ts'
+
+const release = (reason: 'retry' | 'unstarted' | 'crash', delayMs = 0): Verdict => ({
+  end: 'release',
+  reason,
+  delayMs,
+})
+const bury = (reason: string): Verdict => ({ end: 'bury', reason })
+
+function verdict(
+  error: unknown,
+  { retryCount = 0, retry = {} as RetryOptions, hasStarted = true } = {},
+): Verdict {
+  const envelope: CommandEnvelope = {
+    id: 'id',
+    commandType: 'type',
+    laneId: 'lane',
+    partitionId: 0,
+    retryCount,
+    createdAt: 1,
+    version: 1,
+  }
+  const info: CommandInfo = {
+    id: 'id',
+    lane: 'lane',
+    type: 'type',
+    key: undefined,
+    attempt: 1,
+    partition: 0,
+    startedAtMs: hasStarted ? 5 : undefined,
+    durationMs: 1,
+  }
+  return judge(envelope, planLane('lane', { retry }), error, info)
+}
+
+const said = (code: ErrorCode, details = {}) =>
+  verdict(laneError(code, details), { hasStarted: false, retry: { retries: 3 } })
+
+test('what the manager says of a command that has not ended', () => {
+  expect(said('CORELANE_PARTITION_LOST', { started: true })).toEqual(release('crash'))
+  expect(said('CORELANE_PARTITION_LOST', { started: false })).toEqual(release('unstarted'))
+  expect(said('CORELANE_ABORTED')).toEqual(release('unstarted'))
+  expect(said('CORELANE_COMMAND_DROPPED')).toEqual(release('unstarted'))
+  expect(said('CORELANE_CLOSED')).toEqual(release('unstarted'))
+  expect(said('CORELANE_QUEUE_FULL')).toEqual(release('unstarted'))
+  expect(said('CORELANE_DEADLINE_EXCEEDED')).toEqual({ end: 'late' })
+  expect(said('CORELANE_UNKNOWN_TYPE')).toEqual(bury('unknown handler'))
+})
+
+test('the same errors out of a handler are failures like any other', () => {
+  const retry = { retries: 3, delayMs: 8 }
+  const lost = laneError('CORELANE_PARTITION_LOST', { started: true })
+  expect(verdict(lost, { retry })).toEqual(release('retry', 8))
+  expect(verdict(laneError('CORELANE_ABORTED'), { retry })).toEqual(bury('not retryable'))
+})
+
+test('failures are retried with growing delays, as often as the lane says', () => {
+  const retry = { retries: 3, delayMs: 10, maxDelayMs: 25 }
+  const after = (retryCount: number) => verdict(new Error('x'), { retry, retryCount })
+  expect([0, 1, 2].map(after)).toEqual([10, 20, 25].map((delayMs) => release('retry', delayMs)))
+  expect(after(3)).toEqual(bury('retries spent'))
+  expect(verdict(new Error('x'))).toEqual(bury('failed'))
+  expect(verdict('a text', { retry })).toEqual(release('retry', 10))
+  const picky = { ...retry, retryable: () => false }
+  expect(verdict(new Error('x'), { retry: picky })).toEqual(bury('not retryable'))
+  const jittery = verdict(new Error('x'), { retry: { ...retry, jitter: 1 } })
+  expect(jittery).toEqual(verdict(new Error('x'), { retry: { ...retry, jitter: 1 } }))
+  expect((jittery as { delayMs: number }).delayMs).toBeLessThan(10)
+})
+
+test('a time-out of its own is final unless the lane says otherwise', () => {
+  const own = laneError('CORELANE_TIMEOUT', { type: 'type', lane: 'lane', timeoutMs: 5 })
+  const nested = laneError('CORELANE_TIMEOUT', { type: 'other', lane: 'lane', timeoutMs: 5 })
+  const retry = { retries: 1, delayMs: 4 }
+  expect(verdict(own, { retry })).toEqual(bury('timed out'))
+  expect(verdict(nested, { retry })).toEqual(release('retry', 4))
+  expect(verdict(own, { retry: { ...retry, retryTimeouts: true } })).toEqual(release('retry', 4))
+})
