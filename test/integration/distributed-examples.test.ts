@@ -45,6 +45,17 @@ const checks: Record<string, () => Promise<void>> = {
   'many-cores.js': async () => {
     expect(await run('many-cores.js')).toBe('[ 25, 168, 1229 ]\n')
   },
+  'worker.js': async () => {
+    const program = `
+      const { manager, pool } = await import('./worker.js')
+      console.log(pool.stats().state)
+      await pool.close()
+      await manager.close()`
+    expect(await run(...printing(program))).toBe('running\n')
+  },
+  'submitter.js': async () => {
+    expect(await run('submitter.js')).toBe('12\norder-18\n')
+  },
   'by-hand.js': async () => {
     expect(await run('by-hand.js')).toBe('order-17 12\n')
   },
