@@ -107,56 +107,6 @@ export class RedisLink {
     return this.#client !== undefined
   }
 
-  /** Why there is none, where there is none. */
-  get reason(): string {
-    return this.#reason
-  }
-
-  /**
-   * Connects, and goes on doing so until it is closed.
-   *
-   * @param untilMs - How long the first connection may take, on the monotonic clock.
-   * @throws Error of the last try before that, or at once if Redis refuses us.
-   */
-  async open(untilMs: number): Promise<void> {
-    for (let failures = 0; ; failures++) {
-      try {
-        void this.#keepUp(await this.#connect())
-        return
-      } catch (error) {
-        const mayPass = error instanceof LinkLost && nowMs() < untilMs && !this.#isClosed
-        if (!mayPass) throw error
-      }
-      await this.#pause(failures)
-    }
-  }
-
-  /** As {@link RedisLink.open}, but the first try may fail like any other. */
-  start(): void {
-    void this.#keepUp(undefined)
-  }
-
-  /**
-   * Waits for a connection.
-   *
-   * @param untilMs - On the monotonic clock.
-   * @returns Whether there is one.
-   */
-  async up(untilMs: number): Promise<boolean> {
-    while (this.#client === undefined && !this.#isClosed) {
-      const leftMs = untilMs - nowMs()
-      if (leftMs <= 0) return false
-      await new Promise<void>((resolve) => {
-        const timer = timers.setTimeout(resolve, leftMs)
-        this.#waiting.push(() => {
-          timers.clearTimeout(timer)
-          resolve()
-        })
-      })
-    }
-    return this.#client !== undefined
-  }
-
   /**
    * Sends one command.
    *
