@@ -94,9 +94,10 @@ export function laneNames(flag: string | undefined): string[] | undefined {
  *
  * @param url - From {@link queueUrl}.
  * @param flags - Which queue it is.
- * @param more - Other options of the queue, and the strategy that a new one has where no flag says so.
- * @throws UsageError if the package that it needs is missing, or a flag's value is refused; LaneError
- * `CORELANE_QUEUE_UNAVAILABLE`, `CORELANE_QUEUE_MISMATCH`.
+ * @param more - Other options of the queue, and the strategy that a new one has where no flag says
+ * so.
+ * @throws UsageError if the package that it needs is missing, or a flag's value is refused;
+ * LaneError `CORELANE_QUEUE_UNAVAILABLE`, `CORELANE_QUEUE_MISMATCH`.
  */
 export async function openQueue(
   url: string,

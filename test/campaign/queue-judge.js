@@ -1,5 +1,5 @@
-// Queue judge: the laws of a round of the queue campaign. What happened is in the ledger, in an order
-// in which it can have happened; a law says what must not have.
+// Queue judge: the laws of a round of the queue campaign. What happened is in the ledger, in an
+// order in which it can have happened; a law says what must not have.
 
 import { KEYS } from './queue-plan.js'
 
