@@ -67,6 +67,14 @@ const giving: readonly CaseOfContract[] = [
     await stage.nothing(queue, { partitions: [2, 0, 3] })
     await stage.take(queue, 3, { partitions: [1] })
   }),
+  sentence('there may be 256 partitions', { numPartitions: 256 }, async (stage) => {
+    const queue = await stage.worker()
+    assert.equal(queue.numPartitions, 256)
+    const envelopes = [255, 0, 128].map((partitionId) => stage.envelope({ partitionId }))
+    await stage.fill(queue, envelopes)
+    assert.equal((await stage.take(queue, 3)).length, 3)
+    await stage.nothing(queue)
+  }),
   sentence(
     'partitions that are named first are taken from first',
     { needs: ['leases'] },
