@@ -348,6 +348,7 @@ export class Runner {
   #leaveWithRest(held: HeldCommand): void {
     this.#parts.desks.get(held.envelope.laneId)?.ended(held, true)
     for (const next of this.holdings.cut(held)) this.#return(next)
+    this.#parts.progressed()
   }
 
   /** It has left its place in the order of its key: the next goes on. */
@@ -355,6 +356,7 @@ export class Runner {
     this.#parts.desks.get(held.envelope.laneId)?.ended(held, true)
     const next = this.holdings.passOn(held)
     if (next !== undefined) this.#admit(next)
+    this.#parts.progressed()
   }
 
   #lose(held: HeldCommand): boolean {
