@@ -2,13 +2,14 @@
 // frozen, connections that break in every way, and a Redis that comes and goes, all under load.
 //
 //   npm run test:fault -- queue                    10 rounds, all the faults of queue-plan.js
-//   npm run test:fault -- queue --seed 7           the same faults again; chance is the machine's only
+//   npm run test:fault -- queue --seed 7           the same faults again; only chance differs
 //   npm run test:fault -- queue --seed 7 --round 3     that round alone
 //   npm run test:fault -- queue --quick            one short round
 //
 // Three worker processes and a submitter on a real Redis (append-only file, written before every
-// answer). Every run of a handler, every delivery and every completion is written into a ledger, and
-// queue-judge.js holds it against its laws. Exits with 1 if one was broken, and prints the seed.
+// answer). Every run of a handler, every delivery and every completion is written into a ledger,
+// and queue-judge.js holds it against its laws. Exits with 1 if one was broken, and prints the
+// seed.
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'

@@ -22,7 +22,7 @@ const START_MS = 10_000
 const STOP_MS = 10_000
 const LOOK_MS = 10
 
-/** Reads nothing until the process that holds the other end of its stdin is gone, even by SIGKILL. */
+/** Hears of the end of whoever holds the other end of its stdin, even by SIGKILL. */
 const GUARD = `trap '' INT TERM HUP
 read -r word
 [ "$word" = ended ] || { kill -KILL "$1"; rm -rf "$2"; }`
