@@ -18,7 +18,7 @@ const MAJOR_MIN = 7
  */
 const PORTS = [20_000, 32_000]
 const PORT_TRIES = 20
-const START_MS = 10_000
+const START_MS = 30_000
 const STOP_MS = 10_000
 const LOOK_MS = 10
 

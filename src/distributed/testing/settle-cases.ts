@@ -168,6 +168,32 @@ const releasing: readonly CaseOfContract[] = [
       assert.ok(waitedMs >= 240 && waitedMs < 5000, `${waitedMs} ms`)
     },
   ),
+  sentence(
+    'a worker that waits is given what was kept back meanwhile',
+    { needs: ['delay'] },
+    async (stage) => {
+      const queue = await stage.worker()
+      await stage.fill(queue, stage.envelopes(1))
+      const [delivery] = await stage.take(queue, 1)
+      await queue.release([delivery!], { reason: 'retry', delayMs: 100 })
+      const startMs = nowMs()
+      const [again] = await queue.lease(stage.request({ waitMs: 10_000 }))
+      assert.equal(again?.envelope.id, delivery!.envelope.id)
+      assert.ok(nowMs() - startMs < 5000)
+    },
+  ),
+  sentence('what was kept back has lost its place', { needs: ['delay'] }, async (stage) => {
+    const queue = await stage.worker()
+    const envelopes = stage.envelopes(3)
+    await stage.fill(queue, envelopes)
+    await queue.release(await stage.take(queue, 1), { reason: 'unstarted', delayMs: 50 })
+    await pause(150)
+    const given = await stage.take(queue, 3)
+    assert.deepEqual(
+      idsOf(given),
+      [1, 2, 0].map((index) => envelopes[index]!.id),
+    )
+  }),
   sentence('of delays the shorter ends first', { needs: ['delay', 'leases'] }, async (stage) => {
     const queue = await stage.worker()
     await stage.fill(queue, stage.envelopes(3))
