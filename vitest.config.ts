@@ -12,6 +12,7 @@ const WAITING = [
   'test/integration/{aborts,cli,cli-queue,handler-modules,lanes-signals,life-cycle}.test.ts',
   'test/integration/{distributed-examples,lifted-queue,local-queue,nested-waits}.test.ts',
   'test/integration/{nesting,process-life,renewal,retries,test-redis}.test.ts',
+  'test/integration/redis-{faults,opening,queue}.test.ts',
   'test/package/*.test.ts',
 ]
 
