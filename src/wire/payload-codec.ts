@@ -8,7 +8,7 @@ import { MARKED_DEPTH_MAX } from './error-codec.ts'
 import { flattenAs, refusedWhileRead } from './flatten-as.ts'
 import { revive } from './marked-graph.ts'
 import { ObjectDecoder, ObjectEncoder } from './object-stream.ts'
-import type { RecordBytes } from './record-bytes.ts'
+import { type RecordBytes, type TextMemory, TWO_BYTE } from './record-bytes.ts'
 import { Finding, survey } from './survey.ts'
 import { TreeDecoder } from './tree-decoder.ts'
 import { TreeEncoder } from './tree-encoder.ts'
@@ -48,15 +48,6 @@ const STRING_MAX = 65_536
 // Below these lengths a loop beats the call into the engine's native code.
 const WRITE_LOOP_MAX = 12
 const READ_LOOP_MAX = 5
-
-const TWO_BYTE = /[\u0100-\uffff]/
-
-interface StringMemory {
-  latin1Write(text: string, offset: number, length: number): number
-  ucs2Write(text: string, offset: number, length: number): number
-  latin1Slice(start: number, end: number): string
-  ucs2Slice(start: number, end: number): string
-}
 
 /** Encodes values for one ring: `prepare`, then either `write` or `discard`, before the next. */
 export class PayloadEncoder {
@@ -144,7 +135,7 @@ export class PayloadEncoder {
         this.#writeOneByte(target.bytes, offset)
         return
       case PayloadKind.STRING_TWO_BYTE:
-        ;(target.bytes as unknown as StringMemory).ucs2Write(this.#text, offset, this.#length)
+        ;(target.bytes as unknown as TextMemory).ucs2Write(this.#text, offset, this.#length)
         this.#text = ''
         return
       case PayloadKind.BIGINT:
@@ -186,7 +177,7 @@ export class PayloadEncoder {
     const { length } = text
     if (length <= WRITE_LOOP_MAX) {
       for (let i = 0; i < length; i++) bytes[offset + i] = text.charCodeAt(i)
-    } else (bytes as unknown as StringMemory).latin1Write(text, offset, length)
+    } else (bytes as unknown as TextMemory).latin1Write(text, offset, length)
     this.#text = ''
   }
 
@@ -291,7 +282,7 @@ export class PayloadDecoder {
       case PayloadKind.STRING_ONE_BYTE:
         return readOneByte(source.bytes, offset, length)
       case PayloadKind.STRING_TWO_BYTE:
-        return (source.bytes as unknown as StringMemory).ucs2Slice(offset, offset + length)
+        return (source.bytes as unknown as TextMemory).ucs2Slice(offset, offset + length)
       case PayloadKind.BYTES:
         return bytesOf(source.bytes, offset, length)
       case PayloadKind.BUFFER:
@@ -309,7 +300,7 @@ export class PayloadDecoder {
 
 function readOneByte(bytes: Buffer, offset: number, length: number): string {
   if (length > READ_LOOP_MAX) {
-    return (bytes as unknown as StringMemory).latin1Slice(offset, offset + length)
+    return (bytes as unknown as TextMemory).latin1Slice(offset, offset + length)
   }
   let text = ''
   for (let i = 0; i < length; i++) text += String.fromCharCode(bytes[offset + i]!)

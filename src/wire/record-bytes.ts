@@ -8,6 +8,17 @@ export interface RecordBytes {
   readonly floats: Float64Array
 }
 
+/** Strings as native code writes and reads them: one or two bytes for each code unit. */
+export interface TextMemory {
+  latin1Write(text: string, offset: number, length: number): number
+  ucs2Write(text: string, offset: number, length: number): number
+  latin1Slice(start: number, end: number): string
+  ucs2Slice(start: number, end: number): string
+}
+
+/** Finds a code unit that needs two bytes. */
+export const TWO_BYTE: RegExp = /[\u0100-\uffff]/
+
 // Longest record that a loop copies faster than native code.
 const LOOP_BYTES_MAX = 96
 

@@ -2,17 +2,12 @@
 // Thread: any.   Owns: the shapes that one stream has learnt.
 // Must not: be used for a ring whose records are skipped or decoded out of order.
 
-import type { RecordBytes } from './record-bytes.ts'
+import type { RecordBytes, TextMemory } from './record-bytes.ts'
 import { SHORT_TEXT_MAX, SMALL_INTEGERS, TREE_HEAD_BYTES, TreeTag } from './tree-tags.ts'
 
 // An object literal made for a shape is several times faster than one key after the other, and
 // takes about as long to make as so many objects.
 const COMPILED_AFTER = 16
-
-interface TextMemory {
-  latin1Slice(start: number, end: number): string
-  ucs2Slice(start: number, end: number): string
-}
 
 type Read = () => unknown
 

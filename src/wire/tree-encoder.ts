@@ -4,7 +4,7 @@
 // the codec that does, with nothing changed.
 
 import { invariant } from '../base/errors.ts'
-import { copyRecord, type RecordBytes } from './record-bytes.ts'
+import { copyRecord, type RecordBytes, type TextMemory, TWO_BYTE } from './record-bytes.ts'
 import { ShapeTree, UNKNOWN } from './shape-tree.ts'
 import {
   KEYS_MAX,
@@ -27,13 +27,6 @@ const DEPTH_MAX = 64
 const LISTED_MAX = 32
 // Arrays of numbers from this length on are copied as they are.
 const NUMBERS_MIN = 8
-
-const TWO_BYTE = /[\u0100-\uffff]/
-
-interface TextMemory {
-  latin1Write(text: string, offset: number, length: number): number
-  ucs2Write(text: string, offset: number, length: number): number
-}
 
 let arena: Buffer = Buffer.allocUnsafeSlow(ARENA_BYTES)
 let words = new Int32Array(arena.buffer)
