@@ -22,6 +22,8 @@ export class HeldCommand {
   stage: HeldStage = 'waiting'
   /** Whether it waits for another of its key. */
   isChained = false
+  /** Whether it is among the ready ones of its lane. */
+  isReady = false
   /** Whether its lease was given up: nothing about it counts any more. */
   isLost = false
   /** Until when it is this worker's, monotonic milliseconds. */

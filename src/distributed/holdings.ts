@@ -67,8 +67,7 @@ export class Holdings {
     this.#held.set(delivery.fence, held)
     this.#inPartition[partitionId]!++
     lane.held++
-    const isFirst = !this.#isKeyed(key) || this.#chains.enter(key, held)
-    if (isFirst) lane.ready++
+    if (!this.#isKeyed(key) || this.#chains.enter(key, held)) makeReady(held)
     else held.isChained = true
     return held
   }
@@ -85,8 +84,19 @@ export class Holdings {
     this.#held.delete(fence)
     this.#inPartition[envelope.partitionId]!--
     held.lane.held--
-    if (!held.isChained) held.lane.ready--
+    this.ended(held)
     return true
+  }
+
+  /**
+   * One needs no thread any more; it is held until the queue knows.
+   *
+   * @param held - The delivery.
+   */
+  ended(held: HeldCommand): void {
+    if (!held.isReady) return
+    held.isReady = false
+    held.lane.ready--
   }
 
   /**
@@ -96,9 +106,10 @@ export class Holdings {
    * @returns The next of its key, whose turn it is.
    */
   passOn(held: HeldCommand): HeldCommand | undefined {
+    this.ended(held)
     const { key } = held.envelope
     const next = this.#isKeyed(key) ? this.#chains.leave(key, held) : undefined
-    if (next !== undefined) unchain(next)
+    if (next !== undefined) makeReady(next)
     return next
   }
 
@@ -109,9 +120,10 @@ export class Holdings {
    * @returns Those, in their order.
    */
   cut(held: HeldCommand): HeldCommand[] {
+    this.ended(held)
     const { key } = held.envelope
     const rest = this.#isKeyed(key) ? this.#chains.cut(key, held) : []
-    for (const each of rest) unchain(each)
+    for (const each of rest) each.isChained = false
     return rest
   }
 
@@ -120,7 +132,8 @@ export class Holdings {
   }
 }
 
-function unchain(held: HeldCommand): void {
+function makeReady(held: HeldCommand): void {
   held.isChained = false
+  held.isReady = true
   held.lane.ready++
 }

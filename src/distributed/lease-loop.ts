@@ -21,6 +21,12 @@ const BATCH_MAX = 4096
 /** How long to wait before it is looked again whether the event loop turns. */
 const HELD_UP_MS = 20
 
+/** No more time than this is made up for where the queue answers slowly. */
+const ANSWER_MS_MAX = 250
+
+/** Weight of the newest answer. */
+const NEWEST_WEIGHT = 1 / 8
+
 /** Part of the target that must be wanted before the queue is asked again. */
 const REFILL = 1 / 4
 
@@ -55,6 +61,8 @@ export class LeaseLoop {
   /** Whether it waits because there is nothing to ask for. */
   #isContent = false
   #restUntilMs = 0
+  /** How long the queue takes to answer, a moving average. */
+  #answerMs = 0
   /** What is asked for at the moment. */
   #request: LeaseRequest | undefined
   #controller: AbortController | undefined
@@ -68,7 +76,9 @@ export class LeaseLoop {
   /** How many commands that could start are worth having, of all lanes together. */
   get target(): number {
     const { capacity, prefetchMs, prefetchMax, runner } = this.#parts
-    const ahead = Math.max(1, Math.ceil(prefetchMs * runner.throughput.perMs))
+    // The next are asked for when a quarter is gone: what is left must last until they come.
+    const aheadMs = prefetchMs + 2 * this.#answerMs
+    const ahead = Math.max(1, Math.ceil(aheadMs * runner.throughput.perMs))
     return Math.min(capacity + ahead, prefetchMax)
   }
 
@@ -133,8 +143,11 @@ export class LeaseLoop {
       }
       this.#request = request
       try {
+        const askedAtMs = nowMs()
         const deliveries = await queue.lease(request)
         failures = 0
+        // One that is not full may have been waited for.
+        if (deliveries.length === request.max) this.#learn(nowMs() - askedAtMs)
         if (deliveries.length > 0) {
           runner.take(deliveries)
           // A queue in this process answers without letting the event loop turn.
@@ -148,6 +161,11 @@ export class LeaseLoop {
       }
       claims.check()
     }
+  }
+
+  #learn(answerMs: number): void {
+    const newest = Math.min(answerMs, ANSWER_MS_MAX)
+    this.#answerMs += (newest - this.#answerMs) * NEWEST_WEIGHT
   }
 
   #mustWait(): boolean {

@@ -22,7 +22,7 @@ export class WorkerLane {
   readonly isLimited: boolean
   /** Commands of it that this worker has. */
   held = 0
-  /** Those of them that do not wait for another of their key. */
+  /** Those of them that have not ended and do not wait for another of their key. */
   ready = 0
 
   /**

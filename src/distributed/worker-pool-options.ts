@@ -11,9 +11,12 @@ export interface WorkerPoolOptions {
    * refusing to start. Default false.
    */
   readonly allowDegraded?: boolean | undefined
-  /** So much work is held beyond what runs, 0 to 10,000 ms by the measured rate. Default 35. */
+  /**
+   * So much work is held beyond what runs, 0 to 10,000 ms by the measured rate, and as much more as
+   * bridges the time that the queue takes to answer. Default 35.
+   */
   readonly prefetchMs?: number | undefined
-  /** Most commands that are held, but for a few that are more urgent. 1 to 4,096. Default 2,048. */
+  /** Most commands that are held, but for a few that are more urgent. 1 to 4,096. Default 4,096. */
   readonly prefetchMax?: number | undefined
   /** Names of the lanes to take commands of. Default: all lanes of the manager. */
   readonly lanes?: readonly string[] | undefined
@@ -52,7 +55,7 @@ function isCounts(value: unknown): boolean {
 export const WORKER_POOL_RULES = Object.freeze({
   allowDegraded: boolean(false),
   prefetchMs: milliseconds(35, 0, 10_000),
-  prefetchMax: integer(2048, 1, 4096),
+  prefetchMax: integer(4096, 1, 4096),
   lanes: anything(undefined, 'an array of different lane names', isNames),
   globalConcurrency: anything(
     Object.freeze({}),
