@@ -5,7 +5,7 @@
 //
 //   npm run bench:queue                  about a minute and a half
 //   npm run bench:queue -- --quick       a smoke in seconds; its figures mean nothing
-//   npm run bench:queue -- --systems corelane
+//   npm run bench:queue -- --systems corelane --only no-op
 //
 // One redis-server (append-only file, written once a second), two worker processes for each system
 // with one thread that runs handlers, and a submitter in this process. A command is over when its
@@ -27,7 +27,7 @@ const SYSTEMS = [corelane, bullmq]
 const WORKERS = 2
 
 const { values: flags } = parseArgs({
-  options: { quick: { type: 'boolean' }, systems: { type: 'string' } },
+  options: { quick: { type: 'boolean' }, systems: { type: 'string' }, only: { type: 'string' } },
 })
 const isQuick = flags.quick === true
 const SAMPLES = isQuick ? 1 : 7
@@ -154,7 +154,9 @@ async function main() {
   console.log(`Redis ${version}, append-only file once a second; ${versions.join(', ')}`)
   const redis = await RedisProcess.start({ persistence: 'everysec' })
   try {
-    for (const row of rows()) await measure(row, systems, redis)
+    for (const row of rows()) {
+      if (row.name.includes(flags.only ?? '')) await measure(row, systems, redis)
+    }
   } finally {
     await redis.stop()
   }

@@ -1,5 +1,5 @@
-// Command runner: what runs the commands of a run: partitions of this process, or workers somewhere.
-// Thread: main.   Owns: the manager it was given.
+// Command runner: what runs the commands of a run: partitions of this process, or workers
+// somewhere. Thread: main.   Owns: the manager it was given.
 
 import type { CommandInfo, QueueManager } from '../index.ts'
 import type { ParsedCommand } from './command-parser.ts'
@@ -14,8 +14,13 @@ export type RunInfo = Pick<CommandInfo, 'partition' | 'startedAtMs' | 'durationM
 
 /** Runs commands. */
 export interface CommandRunner {
-  /** Gets ready. @throws What keeps every command from running. */
-  start(): Promise<void>
+  /**
+   * Gets ready.
+   *
+   * @param say - Prints what whoever waits for results should know.
+   * @throws (as a rejection) What keeps every command from running.
+   */
+  start(say: (text: string) => void): Promise<void>
   /**
    * Runs a command.
    *

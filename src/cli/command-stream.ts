@@ -241,7 +241,9 @@ export class CommandStream {
 function infoText({ partition, startedAtMs, durationMs }: RunInfo): string {
   // A command that never was on a partition, or never started, has no number to show.
   const where = partition < 0 ? '' : `,"partition":${partition}`
-  return startedAtMs === undefined ? where : `${where},"durationMs":${round(durationMs)}`
+  // What ran on another machine has no start on the clock of this one, but it has a length.
+  const hasRun = startedAtMs !== undefined || durationMs > 0
+  return hasRun ? `${where},"durationMs":${round(durationMs)}` : where
 }
 
 /** To a microsecond: more digits are noise. */

@@ -1,5 +1,5 @@
-// Handler flags: what commands of the bin that run handlers have in common, and the manager it makes.
-// Thread: main.   Owns: nothing.
+// Handler flags: what commands of the bin that run handlers have in common, and the manager it
+// makes. Thread: main.   Owns: nothing.
 
 import { LaneError } from '../base/errors.ts'
 import { anything, integer, milliseconds } from '../base/options.ts'

@@ -2,9 +2,10 @@
 // Thread: main.   Owns: nothing.
 // Must not: print a URL with its password.
 
-import { show } from '../base/errors.ts'
+import { LaneError, show } from '../base/errors.ts'
 import { anything, integer, oneOf, text } from '../base/options.ts'
 import type { LeasedQueue, PartitionStrategy } from '../index.ts'
+import type { RedisQueueOptions } from '../redis.ts'
 import { type CliOption, UsageError } from './command-line.ts'
 import { naming } from './handler-flags.ts'
 
@@ -26,7 +27,7 @@ export interface QueueFlags {
   readonly queue: string | undefined
   readonly name: string
   readonly queuePartitions: number | undefined
-  readonly queueStrategy: PartitionStrategy
+  readonly queueStrategy: PartitionStrategy | undefined
 }
 
 /** Which queue, and what it is if it is not there yet. */
@@ -43,13 +44,13 @@ export const QUEUE_FLAGS: Readonly<Record<keyof QueueFlags, CliOption>> = {
   },
   queuePartitions: {
     flag: '--queue-partitions <n>',
-    summary: 'Its partitions, as everybody says it (default: 8, with none 1)',
+    summary: 'Its partitions (default: as it has; 8 if it is new)',
     rule: integer(undefined, 1, 256),
   },
   queueStrategy: {
     flag: '--queue-strategy <name>',
-    summary: 'Its strategy, as everybody says it: balanced, roundRobin, hash, none',
-    rule: oneOf('roundRobin', ['balanced', 'roundRobin', 'hash', 'none']),
+    summary: 'Its strategy (default: as it has; roundRobin, with --key hash, if it is new)',
+    rule: oneOf(undefined, ['balanced', 'roundRobin', 'hash', 'none']),
   },
 }
 
@@ -89,27 +90,51 @@ export function laneNames(flag: string | undefined): string[] | undefined {
 }
 
 /**
- * Opens the queue.
+ * Opens the queue, as it was made where the flags do not say.
  *
  * @param url - From {@link queueUrl}.
  * @param flags - Which queue it is.
- * @param more - Other options of the queue.
- * @throws UsageError if the package that it needs is missing, or a flag's value is refused; LaneError
- * `CORELANE_QUEUE_UNAVAILABLE`, `CORELANE_QUEUE_MISMATCH`.
+ * @param more - Other options of the queue, and the strategy that a new one has where no flag says
+ * so.
+ * @throws UsageError if the package that it needs is missing, or a flag's value is refused;
+ * LaneError `CORELANE_QUEUE_UNAVAILABLE`, `CORELANE_QUEUE_MISMATCH`.
  */
 export async function openQueue(
   url: string,
   flags: QueueFlags,
-  more: { readonly leaseMs?: number | undefined } = {},
+  more: Pick<RedisQueueOptions, 'leaseMs' | 'onIncident'> & { strategy?: PartitionStrategy },
 ): Promise<LeasedQueue> {
   const { RedisDistributedQueue } = await loadRedis()
-  const { name, queueStrategy: strategy, queuePartitions: count } = flags
-  const partitions = { strategy, count }
-  try {
-    return await RedisDistributedQueue.open({ url, queue: name, partitions, ...more })
-  } catch (error) {
-    throw naming(FLAGS, error)
+  const { name: queue, queueStrategy, queuePartitions } = flags
+  const { strategy: preferred, ...options } = more
+  let strategy = queueStrategy ?? preferred ?? 'roundRobin'
+  let count = queuePartitions
+  for (let tries = 1; ; tries++) {
+    try {
+      return await RedisDistributedQueue.open({
+        url,
+        queue,
+        partitions: { strategy, count },
+        ...options,
+      })
+    } catch (error) {
+      const made = tries > 2 ? undefined : shapeIn(error)
+      if (made?.option === 'strategy' && queueStrategy === undefined) {
+        strategy = made.expected as PartitionStrategy
+      } else if (made?.option === 'partitions' && queuePartitions === undefined) {
+        count = Number(made.expected)
+      } else {
+        throw naming(FLAGS, error)
+      }
+    }
   }
+}
+
+/** What the queue was made as, if that is what it was refused for. */
+function shapeIn(error: unknown): { option: unknown; expected: unknown } | undefined {
+  if (!(error instanceof LaneError) || error.code !== 'CORELANE_QUEUE_MISMATCH') return undefined
+  const { option, expected } = error.details
+  return { option, expected }
 }
 
 /** A URL without what is secret in it. */

@@ -3,34 +3,72 @@
 
 import { laneError, show } from '../base/errors.ts'
 import { DEFAULT_LANES, type LeasedQueue, Submitter } from '../index.ts'
+import { UsageError } from './command-line.ts'
 import type { ParsedCommand } from './command-parser.ts'
 import type { CommandRunner, RunOutcome } from './command-runner.ts'
 import { openQueue, type QueueFlags } from './queue-flags.ts'
 
+/** What a run through a queue is told. */
+export interface QueueRunPlan {
+  /** Where the queue is. */
+  readonly url: string
+  /** Which it is. */
+  readonly queue: QueueFlags
+  /** Lanes that its workers take. Default: those that there are by default. */
+  readonly lanes: readonly string[] | undefined
+  /** Whether commands have keys. */
+  readonly isKeyed: boolean
+  /** Whether what the queue cannot do is done without. */
+  readonly allowDegraded: boolean
+}
+
+/** Strategies of queues that keep the commands of a key in order. */
+const KEY_STRATEGIES = ['hash', 'none']
+
+/** What of the engine's incidents is told; what workers hear of as well they may tell. */
+const TOLD = ['connection-lost', 'connection-back', 'data-lost']
+
 /** Runs commands on the workers of a queue. */
 export class QueueRunner implements CommandRunner {
-  readonly #url: string
-  readonly #flags: QueueFlags
+  readonly #plan: QueueRunPlan
   /** A lane that no worker takes would keep its commands, and with them the run, for ever. */
   readonly #lanes: readonly string[]
   #queue: LeasedQueue | undefined
   #submitter: Submitter | undefined
 
   /**
-   * @param url - Where the queue is.
-   * @param flags - Which it is.
-   * @param lanes - Those that its workers take. Default: those that there are by default.
+   * @param plan - What it is told.
    */
-  constructor(url: string, flags: QueueFlags, lanes: readonly string[] | undefined) {
-    this.#url = url
-    this.#flags = flags
-    this.#lanes = lanes ?? Object.keys(DEFAULT_LANES)
+  constructor(plan: QueueRunPlan) {
+    this.#plan = plan
+    this.#lanes = plan.lanes ?? Object.keys(DEFAULT_LANES)
   }
 
-  /** Opens the queue. */
-  async start(): Promise<void> {
-    this.#queue = await openQueue(this.#url, this.#flags)
-    this.#submitter = new Submitter(this.#queue)
+  /**
+   * Opens the queue.
+   *
+   * @param say - Prints what happens to the connection, and to what was sent.
+   */
+  async start(say: (text: string) => void): Promise<void> {
+    const { url, queue: flags, isKeyed, allowDegraded } = this.#plan
+    this.#queue = await openQueue(url, flags, {
+      strategy: isKeyed ? 'hash' : 'roundRobin',
+      onIncident: ({ kind, detail }) => {
+        if (TOLD.includes(kind)) say(`${kind}: ${detail}`)
+      },
+    })
+    if (isKeyed && !KEY_STRATEGIES.includes(this.#queue.strategy)) {
+      throw new UsageError(
+        `--key needs a queue of strategy hash; ${flags.name} has ${this.#queue.strategy}`,
+      )
+    }
+    this.#submitter = new Submitter(this.#queue, {
+      allowDegraded,
+      onIncident: ({ what, commandIds }) => {
+        if (what !== 'commands-lost') return
+        say(`the queue has lost ${commandIds!.length} commands; they were sent again`)
+      },
+    })
   }
 
   /**

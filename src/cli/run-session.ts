@@ -71,7 +71,7 @@ export class RunSession {
     let isWhole = false
     try {
       try {
-        await this.#runner.start()
+        await this.#runner.start((text) => this.#say(text))
       } catch (error) {
         this.#say(failureText(error, this.#withStack))
         return EXIT_USAGE

@@ -39,6 +39,7 @@ interface RunFlags extends HandlerFlags, QueueFlags {
   readonly inFlight: number | undefined
   readonly lineBytes: number
   readonly lanes: string | undefined
+  readonly allowDegraded: boolean
 }
 
 /** `corelane run`. */
@@ -104,6 +105,11 @@ export const runCommand: CliCommand = {
       summary: 'With --queue: lanes that its workers take (default: all six)',
       rule: text(undefined),
     },
+    allowDegraded: {
+      flag: '--allow-degraded',
+      summary: 'With --queue: do without what it cannot do, such as priorities within a lane',
+      rule: boolean(false),
+    },
   },
   action: ([handlers], options) => run(handlers, options as unknown as RunFlags),
 }
@@ -158,7 +164,14 @@ function runAnywhere(
   if (flags.strategy !== 'auto') {
     throw new UsageError('with --queue, --strategy is the queue’s: see --queue-strategy')
   }
-  return [new QueueRunner(url, flags, laneNames(flags.lanes)), IN_FLIGHT_QUEUE]
+  const runner = new QueueRunner({
+    url,
+    queue: flags,
+    lanes: laneNames(flags.lanes),
+    isKeyed: flags.key !== undefined,
+    allowDegraded: flags.allowDegraded,
+  })
+  return [runner, IN_FLIGHT_QUEUE]
 }
 
 function chooseStrategy({ strategy, key }: RunFlags): PartitionStrategy {

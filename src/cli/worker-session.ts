@@ -78,7 +78,10 @@ export class WorkerSession {
 
   async #start(): Promise<LeasedQueue> {
     const { url, queue: flags, leaseMs, lanes } = this.#plan
-    const queue = await openQueue(url, flags, { leaseMs })
+    const queue = await openQueue(url, flags, {
+      leaseMs,
+      onIncident: ({ kind, detail }) => this.#sayOnce(`${kind}: ${detail}`),
+    })
     try {
       const pool = new WorkerPool(queue, this.#manager, {
         lanes,
@@ -125,11 +128,14 @@ export class WorkerSession {
     this.#say(`${completed} completed, ${failed + buried} failed, ${again}`)
   }
 
-  /** The same thing over and over is said once. */
   #hear({ what, error, commandIds }: QueueIncident): void {
     const which = commandIds === undefined ? '' : `: ${commandIds.length} commands`
     const why = error === undefined ? '' : `: ${failureText(error, this.#plan.withStack)}`
-    const text = `${what}${which}${why}`
+    this.#sayOnce(`${what}${which}${why}`)
+  }
+
+  /** The same thing over and over is said once. */
+  #sayOnce(text: string): void {
     if (text === this.#lastIncident) return
     this.#lastIncident = text
     this.#say(text)
@@ -143,8 +149,7 @@ export class WorkerSession {
       return
     }
     this.#isStopped = true
-    const running = this.#pool?.stats().submitted ?? 0
-    this.#say(`${name}: finishing ${running} commands that run; a second signal ends at once`)
+    this.#say(`${name}: finishing what runs; a second signal ends at once`)
     this.#stop()
   }
 

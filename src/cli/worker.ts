@@ -39,8 +39,8 @@ export const workerCommand: CliCommand = {
     partitions: PARTITIONS_FLAG,
     strategy: {
       flag: '--strategy <name>',
-      summary: 'How a command finds its thread: balanced, roundRobin',
-      rule: oneOf('balanced', ['balanced', 'roundRobin']),
+      summary: 'How a command finds its thread: balanced, roundRobin, hash',
+      rule: oneOf('balanced', ['balanced', 'roundRobin', 'hash']),
     },
     concurrency: {
       flag: '--concurrency <n>',

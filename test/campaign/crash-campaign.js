@@ -1,7 +1,7 @@
 // Crash campaign: ends threads in every way there is, two thousand times under two hundred thousand
 // commands, and holds what comes of it against the laws in crash-judge.js.
 //
-//   npm run test:fault -- crash                 2,000 deaths, 200,000 commands, a seed from the clock
+//   npm run test:fault -- crash              2,000 deaths, 200,000 commands, a seed from the clock
 //   npm run test:fault -- crash --seed 7        the same deaths again; chance is the machine's only
 //   npm run test:fault -- crash --deaths 100 --commands 5000 --seconds 60
 //   npm run test:fault -- crash --seed 7 --round 12      that round alone, as it was

@@ -2,13 +2,15 @@
 // frozen, connections that break in every way, and a Redis that comes and goes, all under load.
 //
 //   npm run test:fault -- queue                    10 rounds, all the faults of queue-plan.js
-//   npm run test:fault -- queue --seed 7           the same faults again; chance is the machine's only
+//   npm run test:fault -- queue --seed 7           the same faults again; only chance differs
 //   npm run test:fault -- queue --seed 7 --round 3     that round alone
 //   npm run test:fault -- queue --quick            one short round
+//   npm run test:fault -- queue --rounds 0         only the limit of 100 starts a second
 //
 // Three worker processes and a submitter on a real Redis (append-only file, written before every
-// answer). Every run of a handler, every delivery and every completion is written into a ledger, and
-// queue-judge.js holds it against its laws. Exits with 1 if one was broken, and prints the seed.
+// answer). Every run of a handler, every delivery and every completion is written into a ledger,
+// and queue-judge.js holds it against its laws. Exits with 1 if one was broken, and prints the
+// seed.
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
@@ -18,11 +20,13 @@ import { findRedis, RedisProcess } from '../support/redis-process.js'
 import { judge } from './queue-judge.js'
 import { openAdmin } from './queue-parts.js'
 import { FAULTS, generatorOf, planFaults, SETTINGS } from './queue-plan.js'
+import { measureRate } from './queue-rate.js'
 import { QueueRound } from './queue-round.js'
 import { Watchdog } from './threads.js'
 
 const ROUNDS = 10
 const LEASE_MS = 800
+const RATE_SECONDS = 20
 /** A main thread that hangs for so long is stuck. */
 const HANG_MS = 120_000
 const SHOWN_MAX = 20
@@ -96,13 +100,9 @@ class Campaign {
     await round.run()
     process.off('exit', stop)
     const { violations, sums } = judge(round)
+    this.#complain(`round ${number}`, violations)
     for (const [name, sum] of Object.entries(sums)) this.sums[name] = (this.sums[name] ?? 0) + sum
     for (const kind of plan.faults) this.faults[kind] = (this.faults[kind] ?? 0) + 1
-    for (const { law, index, what } of violations) {
-      if (++this.violations > SHOWN_MAX) continue
-      const command = index === undefined ? '' : ` command ${index}:`
-      console.log(`VIOLATION seed ${seed} round ${number}: ${law}:${command} ${what}`)
-    }
     const { strategy, partitions } = setting
     const state =
       violations.length === 0
@@ -113,6 +113,26 @@ class Campaign {
         `  ${plan.faults.length} faults, ${sums.commands} commands, ${sums.executions} runs` +
         ` (${sums.again} again), ${sums.stale} stale completions  ${state}`,
     )
+  }
+
+  /** Whether a limit over three processes holds and is used. */
+  async rate() {
+    const place = { port: this.#redis.port, name: 'rate', strategy: 'roundRobin', partitions: 4 }
+    const path = join(this.#folder, 'rate')
+    const measured = await measureRate({ ...place, leaseMs: 5_000 }, path, RATE_SECONDS)
+    this.#complain('rate', measured.violations)
+    const share = `${(measured.share * 100).toFixed(1)} % of the limit used`
+    console.log(
+      `${this.seconds.toFixed(0).padStart(5)} s  rate: ${measured.starts} starts by 3 processes, ${share}`,
+    )
+  }
+
+  #complain(where, violations) {
+    for (const { law, index, what } of violations) {
+      if (++this.violations > SHOWN_MAX) continue
+      const command = index === undefined ? '' : ` command ${index}:`
+      console.log(`VIOLATION seed ${this.#options.seed} ${where}: ${law}:${command} ${what}`)
+    }
   }
 
   print() {
@@ -144,6 +164,7 @@ try {
     watchdog.round = number
     await campaign.round(number)
   }
+  if (!options.isQuick && options.only === undefined) await campaign.rate()
 } finally {
   await watchdog.end()
   admin.destroy()

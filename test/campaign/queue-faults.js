@@ -1,5 +1,6 @@
-// Queue faults: what the queue campaign does to workers, connections and Redis. Each fault is written
-// into the ledger before it begins and after it is over, so that the judge can explain with it.
+// Queue faults: what the queue campaign does to workers, connections and Redis. Each fault is
+// written into the ledger before it begins and after it is over, so that the judge can explain with
+// it.
 
 import { setTimeout as sleep } from 'node:timers/promises'
 

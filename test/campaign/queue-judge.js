@@ -1,5 +1,5 @@
-// Queue judge: the laws of a round of the queue campaign. What happened is in the ledger, in an order
-// in which it can have happened; a law says what must not have.
+// Queue judge: the laws of a round of the queue campaign. What happened is in the ledger, in an
+// order in which it can have happened; a law says what must not have.
 
 import { KEYS } from './queue-plan.js'
 
@@ -86,13 +86,29 @@ function push(map, key, value) {
   else list.push(value)
 }
 
+/** Given out so often, a command is taken for what kills its workers. */
+const DELIVERIES_MAX = 3
+
+/** Whether a command shared the fate of its worker as often as it may. */
+function isCollateral({ command, deliveries, history }) {
+  const { type, success, error } = command
+  if (success || type === 'poison' || error?.code !== 'CORELANE_POISONED') return false
+  const last = deliveries.slice(-DELIVERIES_MAX)
+  const areLost = last.every(
+    ({ pid, at }) => history.faultsOf(pid, at, Number.POSITIVE_INFINITY).length > 0,
+  )
+  return last.length === DELIVERIES_MAX && areLost
+}
+
 /** The laws about one command. Each gives what is wrong, or nothing. */
 const commandLaws = {
   'a command ends once, as its submitter sees it': ({ command }) =>
     command.ended !== 1 && `ended ${command.ended ?? 0} times`,
 
-  'it ends as its handler does': ({ command }) => {
+  'it ends as its handler does': (run) => {
+    const { command } = run
     const { type, success, value, error, index } = command
+    if (isCollateral(run)) return false
     const failing = FAILING[type]
     if (failing === undefined) {
       // Without a submitter the queue keeps no value.
@@ -152,7 +168,8 @@ const keyLaws = {
       if (next === undefined || next.executions.length === 0) return false
       const first = next.executions[0].startAt
       const isEnded = executions.some(({ isDone, endAt }) => isDone && endAt < first)
-      if (!isEnded) return `${next.command.index} starts before ${command.index} has ended`
+      if (!isEnded && command.success)
+        return `${next.command.index} starts before ${command.index} has ended`
     }
     return false
   },
@@ -214,14 +231,15 @@ function judgeRest({ counts, dead, garbage, commands }, runs) {
   if (waiting !== 0 || delayed !== 0 || leased !== 0) {
     violations.push({ law: 'nothing is left', what: JSON.stringify(counts) })
   }
-  const expected = commands.filter(({ type }) => type in FAILING).length + garbage
+  const collateral = runs.filter(isCollateral).length
+  const expected = commands.filter(({ type }) => type in FAILING).length + garbage + collateral
   if (dead?.length !== expected) {
     const what = `${dead?.length} dead, ${expected} expected`
     violations.push({ law: 'the dead are those that failed for good', what })
   }
   const died = runs.filter(({ command }) => command.type === 'poison')
   for (const { command, executions } of died) {
-    if (executions.length <= 3) continue
+    if (executions.length <= DELIVERIES_MAX) continue
     const what = `${executions.length} processes died of it`
     violations.push({ law: 'poison is given out three times', index: command.index, what })
   }
@@ -242,6 +260,7 @@ function sumUp({ commands, lines, garbage }, runs, history) {
     flaky: planned,
     zombies: zombies.length,
     stale: stale.length,
+    collateral: runs.filter(isCollateral).length,
     garbage,
     lines: lines.length,
   }

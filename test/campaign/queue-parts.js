@@ -21,7 +21,8 @@ export const LANES = {
 /**
  * Opens a queue.
  *
- * @param {{ port: number, name: string, strategy: string, partitions: number, leaseMs: number }} place
+ * @param {{ port: number, name: string, strategy: string, partitions: number, leaseMs: number }}
+ * place
  */
 export function openQueue({ port, name, strategy, partitions, leaseMs }) {
   return RedisDistributedQueue.open({

@@ -220,12 +220,8 @@ export class QueueRound {
     if (await comesTrue(() => this.open === 0, STUCK_MS)) return
     this.#isStuck = true
     const open = this.commands.filter(({ ended }) => ended === undefined)
-    for (const { index } of open.slice(0, 5))
-      this.#violate('every command ends', 'it does not', index)
-    this.#violate(
-      'every command ends',
-      `${open.length} do not: ${JSON.stringify(await this.#queue.counts())}`,
-    )
+    const some = open.slice(0, 5).map(({ index, type }) => `${type} ${index}`)
+    this.#violate('every command ends', `${open.length} do not, among them ${some}`)
   }
 
   async #close() {

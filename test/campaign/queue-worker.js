@@ -1,5 +1,6 @@
 // Queue worker: a worker process of the queue campaign. It writes down what the queue gives it and
-// what it says to its completions, and tries to complete what it has lost. Ends in order on SIGTERM.
+// what it says to its completions, and tries to complete what it has lost. Ends in order on
+// SIGTERM.
 
 import { PartitionConfig, QueueManager } from 'corelane'
 import { QueueLedger } from './queue-ledger.js'

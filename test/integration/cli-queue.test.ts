@@ -63,7 +63,6 @@ describeWithRedis('the queue from the command line', () => {
       type: 'echo',
       payload: { n, text: 'ä "quoted"' },
       lane: n % 3 === 0 ? 'system' : 'prompt',
-      priority: n % 256,
     }))
     const { code, stderr, results } = await run(name, commands, '--ordered')
     expect(stderr).toBe('')
@@ -117,8 +116,10 @@ describeWithRedis('the queue from the command line', () => {
 
   test('with --key commands of a key run in order on a queue of strategy hash', async () => {
     const name = newName()
-    const hash = ['--queue-strategy', 'hash', '--queue-partitions', '4']
-    await Promise.all([startWorker(name, ...hash), startWorker(name, ...hash)])
+    // Whoever is first says what the queue is; the others take it as it is.
+    const ownKeys = ['--strategy', 'hash']
+    await startWorker(name, ...ownKeys, '--queue-strategy', 'hash', '--queue-partitions', '4')
+    await startWorker(name, ...ownKeys)
     const commands = Array.from({ length: 200 }, (_, n) => ({
       type: 'follow',
       payload: { n, user: `user-${n % 7}` },
@@ -126,8 +127,12 @@ describeWithRedis('the queue from the command line', () => {
     const { code, results } = await run(name, commands, '--ordered', '--key', 'user')
     expect(code).toBe(0)
     for (const [at, { value }] of results.entries()) {
-      // One that another worker has run before is not known to this one; none may come later.
-      if (value.previous !== null) expect(value.previous).toBe(at - 7)
+      expect(value).toMatchObject({ n: at, key: `user-${at % 7}` })
+      // What another worker has run is not known to this one; but none may come before.
+      if (value.previous !== null) {
+        expect(value.previous).toBeLessThan(at)
+        expect(value.previous % 7).toBe(at % 7)
+      }
     }
   })
 
@@ -135,17 +140,15 @@ describeWithRedis('the queue from the command line', () => {
     const name = newName()
     const first = await startWorker(name)
     const sender = send(name)
+    const slow = { id: 'runs', type: 'linger', payload: { ms: 800, value: 'done' } }
+    sender.child.stdin.write(toLines([slow]))
+    await within(first.says('stderr', 'lingering'), 'a command that runs')
     const rest = Array.from({ length: 20 }, (_, n) => ({ id: n, type: 'echo', payload: n }))
     sender.child.stdin.end(
-      toLines([
-        { id: 'runs', type: 'linger', payload: { ms: 800, value: 'done' }, lane: 'system' },
-        ...rest,
-        { id: 'print', type: 'print', payload: 'from a handler' },
-      ]),
+      toLines([...rest, { id: 'print', type: 'print', payload: 'from a handler' }]),
     )
-    await within(first.says('stderr', 'lingering'), 'a command that runs')
     const { code, stderr, stdout } = await stop(first, 'SIGINT')
-    expect(stderr).toContain('SIGINT: finishing 1 commands that run')
+    expect(stderr).toContain('SIGINT: finishing what runs')
     expect(stderr).toContain('1 completed, 0 failed')
     expect(stdout).toBe('')
     expect(code).toBe(0)
@@ -177,7 +180,7 @@ describeWithRedis('the queue from the command line', () => {
     sender.child.stdin.write(toLines([{ type: 'spin' }]))
     await within(worker.says('stderr', 'spinning'), 'a command that runs')
     const { code, stderr } = await stop(worker)
-    expect(stderr).toContain('CORELANE_DRAIN_TIMEOUT')
+    expect(stderr).toContain('After 100 ms commands were left unfinished: 1 running')
     expect(code).toBe(0)
   })
 
@@ -212,11 +215,33 @@ describeWithRedis('the queue from the command line', () => {
     expect(code).toBe(143)
   })
 
+  test('a priority within a lane is refused, or done without', async () => {
+    const name = newName()
+    await startWorker(name)
+    const commands = [{ id: 1, type: 'echo', payload: 2, priority: 3 }]
+    const [refused, degraded] = await Promise.all([
+      run(name, commands),
+      run(name, commands, '--allow-degraded'),
+    ])
+    expect(refused.results).toMatchObject([
+      { id: 1, line: 1, error: { code: 'CORELANE_DEGRADED' } },
+    ])
+    expect(degraded.results).toMatchObject([{ id: 1, ok: true, value: 2 }])
+  })
+
+  test('--key is refused where the queue keeps no order', async () => {
+    const name = newName()
+    await startWorker(name)
+    const { code, stderr } = await run(name, [{ payload: { user: 1 } }], '--key', 'user')
+    expect(stderr).toContain(`--key needs a queue of strategy hash; ${name} has roundRobin`)
+    expect(code).toBe(2)
+  })
+
   test('a queue of another shape is refused by name', async () => {
     const name = newName()
     await startWorker(name, '--queue-partitions', '3')
     const { code, stderr } = await run(name, [{}], '--queue-partitions', '5')
-    expect(stderr).toContain('CORELANE_QUEUE_MISMATCH')
+    expect(stderr).toContain('has partitions 3, this was opened with 5')
     expect(code).toBe(2)
   })
 
@@ -227,7 +252,7 @@ describeWithRedis('the queue from the command line', () => {
       runCli(['worker', handlers, '--queue', url]),
     ])
     for (const { code, stderr, stdout } of endings) {
-      expect(stderr).toContain('CORELANE_QUEUE_UNAVAILABLE')
+      expect(stderr).toContain('The queue default did not answer: connect ECONNREFUSED')
       expect(stderr).not.toContain(PASSWORD)
       expect(stdout).toBe('')
       expect(code).toBe(2)
@@ -265,7 +290,7 @@ test('without the package redis the command line says what to install', async ()
   const hook = `data:text/javascript,${encodeURIComponent(`
     export const resolve = (name, context, next) => {
       if (name !== 'redis') return next(name, context)
-      throw Object.assign(new Error('Cannot find package'), { code: 'ERR_MODULE_NOT_FOUND' })
+      throw Object.assign(new Error("Cannot find package 'redis'"), { code: 'ERR_MODULE_NOT_FOUND' })
     }`)}`
   const register = `import { register } from 'node:module'; register(${JSON.stringify(hook)})`
   const cli = new CliProcess(

@@ -337,6 +337,6 @@ test('docs/cli.md lists every option of run, worker and bench as --help does', a
     expect(code).toBe(0)
     flags.push([...stdout.matchAll(/^ {2}(--[\w-]+(?: <\w+>)?)/gm)].map(([, flag]) => flag!))
   }
-  expect(flags[0]).toHaveLength(17)
+  expect(flags[0]).toHaveLength(18)
   expect(rows).toEqual(flags.flat())
 })

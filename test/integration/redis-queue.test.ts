@@ -1,6 +1,6 @@
 // Goal: the engine on Redis keeps the whole contract of distributed queues.
-// Method: the suite that is published for all engines, on a real Redis; cases run side by side, each
-// on a queue of its own.
+// Method: the suite that is published for all engines, on a real Redis; cases run side by side,
+// each on a queue of its own.
 
 import { PartitionConfig } from 'corelane'
 import { RedisDistributedQueue } from 'corelane/redis'

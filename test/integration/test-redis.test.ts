@@ -1,5 +1,6 @@
-// Test Redis: what tests of the queue rely on. A server keeps its files over a kill, is silent while
-// frozen, and never outlives the process that started it; the proxy loses what it is told to lose.
+// Test Redis: what tests of the queue rely on. A server keeps its files over a kill, is silent
+// while frozen, and never outlives the process that started it; the proxy loses what it is told to
+// lose.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -1,6 +1,6 @@
 // Goal: envelopes and results come out of Redis as they went in, and bytes from anybody do no harm.
-// Method: arbitrary envelopes and results there and back; real encodings cut short, with bits turned or
-// bytes put in, and bytes of no origin at all: each ends soon, in a value or an error.
+// Method: arbitrary envelopes and results there and back; real encodings cut short, with bits
+// turned or bytes put in, and bytes of no origin at all: each ends soon, in a value or an error.
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'

@@ -2,8 +2,8 @@
 
 /**
  * A TCP proxy on a free port of the loopback interface. It passes everything until it is told
- * otherwise. What it drops it drops for good: as soon as it passes again, connections with a hole in
- * them are cut, since nobody could make sense of what follows.
+ * otherwise. What it drops it drops for good: as soon as it passes again, connections with a hole
+ * in them are cut, since nobody could make sense of what follows.
  */
 export class FlakyProxy {
   /**
@@ -25,7 +25,7 @@ export class FlakyProxy {
   readonly droppedBytes: number
   /** Requests reach the server from now on and do their work; nobody hears of it. */
   dropReplies(): void
-  /** Nothing passes from now on and nobody is told: both ends think the other one is just silent. */
+  /** Nothing passes from now on and nobody is told: to both ends the other one is just silent. */
   dropAll(): void
   /** Everything passes again; connections that lost something are cut. */
   pass(): void

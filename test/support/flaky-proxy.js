@@ -1,5 +1,5 @@
-// Flaky proxy: a TCP proxy on the loopback interface that misbehaves when told. Plain JavaScript, as
-// campaigns need it too. Documented in flaky-proxy.d.ts.
+// Flaky proxy: a TCP proxy on the loopback interface that misbehaves when told. Plain JavaScript,
+// as campaigns need it too. Documented in flaky-proxy.d.ts.
 
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'

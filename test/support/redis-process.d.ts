@@ -23,8 +23,8 @@ export interface RedisOptions {
 export function findRedis(): { version: string | undefined; missing: string | undefined }
 
 /**
- * A real redis-server on a free port of the loopback interface, in a folder of its own. It ends with
- * the process that started it, whatever ends that one.
+ * A real redis-server on a free port of the loopback interface, in a folder of its own. It ends
+ * with the process that started it, whatever ends that one.
  */
 export class RedisProcess {
   /**

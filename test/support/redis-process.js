@@ -18,11 +18,11 @@ const MAJOR_MIN = 7
  */
 const PORTS = [20_000, 32_000]
 const PORT_TRIES = 20
-const START_MS = 10_000
+const START_MS = 30_000
 const STOP_MS = 10_000
 const LOOK_MS = 10
 
-/** Reads nothing until the process that holds the other end of its stdin is gone, even by SIGKILL. */
+/** Hears of the end of whoever holds the other end of its stdin, even by SIGKILL. */
 const GUARD = `trap '' INT TERM HUP
 read -r word
 [ "$word" = ended ] || { kill -KILL "$1"; rm -rf "$2"; }`

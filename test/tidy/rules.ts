@@ -27,6 +27,8 @@ const IMPORTS: Readonly<Record<string, readonly string[]>> = {
 const TYPE_IMPORTS: Readonly<Record<string, readonly string[]>> = { cli: ['coordinator'] }
 const FRONT_DOOR = 'src/index.ts'
 const USES_FRONT_DOOR: readonly string[] = ['cli']
+/** Doors besides the front door, by who may use them. */
+const SIDE_DOORS: Readonly<Record<string, readonly string[]>> = { cli: ['src/redis.ts'] }
 
 interface Monopoly {
   readonly what: string
@@ -154,7 +156,10 @@ function importsOf({ code, strings }: Scan): Import[] {
 function mayImport(room: string, target: string, isType: boolean): boolean {
   const targetRoom = roomOf(target)
   if (room === 'door' || room === targetRoom) return true
-  if (targetRoom === 'door') return target === FRONT_DOOR && USES_FRONT_DOOR.includes(room)
+  if (targetRoom === 'door') {
+    const isFront = target === FRONT_DOOR && USES_FRONT_DOOR.includes(room)
+    return isFront || SIDE_DOORS[room]?.includes(target) === true
+  }
   if (IMPORTS[room]?.includes(targetRoom)) return true
   return isType && TYPE_IMPORTS[room]?.includes(targetRoom) === true
 }

@@ -1,7 +1,7 @@
-// Backlog: what this worker believes there is to be had, so that one round trip leases from the right
-// partitions.
-// Thread: main.   Owns: the beliefs. They may be wrong either way: what they say is looked at before
-// anybody waits, and at every poll.
+// Backlog: what this worker believes there is to be had, so that one round trip leases from the
+// right partitions.
+// Thread: main.   Owns: the beliefs. They may be wrong either way: what they say is looked at
+// before anybody waits, and at every poll.
 
 import { nowMs } from '../../base/clock.ts'
 
@@ -86,8 +86,8 @@ export interface LaneWish {
 }
 
 /**
- * Divides a demand among partitions by what they are believed to have: the first get what they have,
- * the next what is then left.
+ * Divides a demand among partitions by what they are believed to have: the first get what they
+ * have, the next what is then left.
  *
  * @param backlog - The beliefs.
  * @param partitions - In the order of preference.

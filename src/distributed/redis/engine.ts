@@ -86,8 +86,8 @@ export class Numbering {
 }
 
 /**
- * Puts bytes one after the other, each with its length before it. One piece for a call is many times
- * cheaper to send than one for each command.
+ * Puts bytes one after the other, each with its length before it. One piece for a call is many
+ * times cheaper to send than one for each command.
  *
  * @param parts - Which bytes.
  */

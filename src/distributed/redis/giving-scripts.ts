@@ -3,7 +3,9 @@
 
 import { AVAILABLE, BATCH_MAX, GIVEN_AGAIN, NOW, RETURNED, type Script, script } from './script.ts'
 
-/** Adds commands whose ids are new. The only script that a full Redis refuses, and then as a whole. */
+/**
+ * Adds commands whose ids are new. The only script that a full Redis refuses, and then as a whole.
+ */
 export const ENQUEUE: Script = script(
   'enqueue',
   `${AVAILABLE}

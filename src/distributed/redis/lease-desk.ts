@@ -1,5 +1,5 @@
 // Lease desk: gives this worker commands, and lets it wait for them.
-// Thread: main.   Owns: the turn in which leases are asked for, the waits, and what is to be recovered.
+// Thread: main.   Owns: the turn in which leases are asked for, and the waits.
 
 import { randomInt } from 'node:crypto'
 import { nowMs, timers } from '../../base/clock.ts'
@@ -11,12 +11,13 @@ import { Backlog, divide, type Share } from './backlog.ts'
 import type { Reply } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
 import { decodeEnvelope, idOf } from './envelope-codec.ts'
+import { commandsOf } from './given-commands.ts'
 import { LEASE, TEND } from './giving-scripts.ts'
 import { LinkLost } from './link.ts'
 import type { RedisOwnership } from './ownership.ts'
+import { Recovery } from './recovery.ts'
 import { BATCH_MAX, GIVEN_AGAIN } from './script.ts'
 import type { Settler } from './settler.ts'
-import { HELD_BY } from './side-scripts.ts'
 import { undecodableResult, unreadEnvelope } from './undecodable.ts'
 
 const POLL_MIN_MS = 50
@@ -41,9 +42,7 @@ export class LeaseDesk {
   readonly #backlog = new Backlog()
   readonly #waiters = new Set<Waiter>()
   readonly #reapEveryMs: number
-  /** Until when something may come to light that was given in a lost answer. */
-  #unsureUntilMs = 0
-  #recoverAtMs = 0
+  readonly #recovery: Recovery
   #turn: Promise<unknown> = Promise.resolve()
 
   /**
@@ -56,6 +55,7 @@ export class LeaseDesk {
     this.#settler = settler
     this.#ownership = ownership
     this.#reapEveryMs = Math.max(10, engine.plan.leaseMs / 4)
+    this.#recovery = new Recovery(engine, settler, this.#reapEveryMs)
   }
 
   /**
@@ -139,7 +139,7 @@ export class LeaseDesk {
     isPoll: boolean,
   ): Promise<Delivery[]> {
     if (this.#engine.caller.isClosed) return []
-    if (this.#recoverAtMs > 0) await this.#recover(request, lanes)
+    await this.#recovery.look(request.partitions, lanes)
     const partitions = this.#ownership?.mine(request.partitions) ?? request.partitions
     const given: Delivery[] = []
     // Believed to be empty is not empty: it is looked at before anybody waits.
@@ -221,7 +221,10 @@ export class LeaseDesk {
     if (failure === undefined || given.length > 0) return
     if (!(failure.reason instanceof LinkLost)) throw failure.reason
     // The next round waits for the connection, and recovers first.
-    await this.#recoverAll(lanes)
+    await this.#recovery.look(
+      shares.map(({ partition }) => partition),
+      lanes,
+    )
   }
 
   async #ask(share: Share, lanes: readonly LaneDemand[]): Promise<Reply[]> {
@@ -248,10 +251,7 @@ export class LeaseDesk {
         once: true,
       })) as Reply[]
     } catch (error) {
-      if (error instanceof LinkLost) {
-        this.#unsureUntilMs = nowMs() + plan.leaseMs
-        this.#recoverAtMs = nowMs()
-      }
+      if (error instanceof LinkLost) this.#recovery.begin()
       throw error
     }
   }
@@ -329,45 +329,6 @@ export class LeaseDesk {
     return this.#settler.bury(delivery, 'undecodable', result)
   }
 
-  async #recover(request: LeaseRequest, lanes: readonly LaneDemand[]): Promise<void> {
-    if (nowMs() < this.#recoverAtMs) return
-    // Once more after a while: what was lost on its way to Redis may arrive late, though not after the
-    // time a lease takes.
-    const isLast = nowMs() >= this.#unsureUntilMs
-    this.#recoverAtMs = isLast ? 0 : nowMs() + this.#reapEveryMs
-    await this.#recoverAll(lanes, request.partitions)
-  }
-
-  /** Gives back what Redis says this worker has and it knows nothing of. */
-  async #recoverAll(lanes: readonly LaneDemand[], partitions?: readonly number[]): Promise<void> {
-    const { plan } = this.#engine
-    this.#engine.holdings.prune()
-    const all = partitions ?? Array.from({ length: plan.numPartitions }, (_, p) => p)
-    await Promise.all(all.map((partition) => this.#recoverOne(partition, lanes)))
-  }
-
-  async #recoverOne(partition: number, lanes: readonly LaneDemand[]): Promise<void> {
-    const { keys, caller, consumer, holdings } = this.#engine
-    const names = keys.partition(partition)
-    const reply = (await caller.run({
-      script: HELD_BY,
-      keys: lanes.map(({ laneId }) => names.stream(laneId)),
-      args: [consumer],
-    })) as Reply[]
-    for (const [i, { laneId }] of lanes.entries()) {
-      const unknown: Delivery[] = []
-      for (let at = 0; at < reply.length; at += 3) {
-        const entry = (reply[at + 1] as Buffer).toString('latin1')
-        if (reply[at] !== i + 1 || holdings.has(partition, laneId, entry)) continue
-        const envelope = { id: entry, partitionId: partition, laneId } as Delivery['envelope']
-        const fence = holdings.fence(partition, laneId, entry, reply[at + 2] as number)
-        unknown.push({ envelope, fence, deliveries: 1, leasedUntilMs: 0 })
-      }
-      if (unknown.length > 0) await this.#settler.release(unknown, { reason: 'unstarted' })
-      this.#backlog.add(partition, laneId, unknown.length)
-    }
-  }
-
   #wait(waiter: Waiter, request: LeaseRequest, leftMs: number, polls: number): Promise<void> {
     const { partitions, signal } = request
     const poll = Math.min(
@@ -396,26 +357,4 @@ export class LeaseDesk {
 function ring(waiter: Waiter): void {
   waiter.isRung = true
   waiter.end()
-}
-
-interface GivenCommand {
-  readonly lane: number
-  readonly entry: string
-  readonly counter: number
-  readonly value: Buffer
-}
-
-/** Takes apart what the lease script gives: a line with numbers, then so many bytes, and again. */
-function* commandsOf(packed: Buffer): Generator<GivenCommand> {
-  for (let at = 0; at < packed.length; ) {
-    const start = packed.indexOf(10, at) + 1
-    const [lane, entry, counter, length] = packed.toString('latin1', at, start - 1).split(' ')
-    at = start + Number(length)
-    yield {
-      lane: Number(lane),
-      entry: entry!,
-      counter: Number(counter),
-      value: packed.subarray(start, at),
-    }
-  }
 }

@@ -14,8 +14,8 @@ const VALID_MS_MAX = 250
 const HOLDERS_MAX = 4096
 
 /**
- * How long permits are valid. Long enough to be used over a network, and short against what it costs:
- * an idle limit loses as many permits as flow in meanwhile.
+ * How long permits are valid. Long enough to be used over a network, and short against what it
+ * costs: an idle limit loses as many permits as flow in meanwhile.
  */
 function validityMs(windowMs: number, stepMs: number): number {
   const affordable = Math.max(windowMs / 40, (windowMs - stepMs) / 4)

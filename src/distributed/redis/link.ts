@@ -1,6 +1,7 @@
 // Link: one connection to Redis that is made again and again.
 // Thread: main.   Owns: the present client, its deadlines, and the waits for the next one.
-// Must not: repeat anything. What was sent and not answered fails with LinkLost; its caller decides.
+// Must not: repeat anything. What was sent and not answered fails with LinkLost; its caller
+// decides.
 
 import { randomInt } from 'node:crypto'
 import { nowMs, timers } from '../../base/clock.ts'

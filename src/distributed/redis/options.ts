@@ -45,7 +45,9 @@ export interface RedisQueueOptions {
   readonly queue?: string | undefined
   /** Partitions and strategy, fixed when a queue is first opened. Default `roundRobin(8)`. */
   readonly partitions?: PartitionOptions | undefined
-  /** Who works through the object; unique for every start of a process. Default: host, pid, chance. */
+  /**
+   * Who works through the object; unique for every start of a process. Default: host, pid, chance.
+   */
   readonly workerId?: string | undefined
   /** How long a delivery is its worker's unless extended, 100 to 2^31 - 1 ms. Default 30,000. */
   readonly leaseMs?: number | undefined
@@ -57,9 +59,13 @@ export interface RedisQueueOptions {
   readonly maxDead?: number | undefined
   /** Most bytes of a payload or a result, encoded. Default 1 MiB. */
   readonly maxBytes?: number | undefined
-  /** How long Redis may take to answer once before the connection is made anew. Default 5,000 ms. */
+  /**
+   * How long Redis may take to answer once before the connection is made anew. Default 5,000 ms.
+   */
   readonly commandTimeoutMs?: number | undefined
-  /** How long a call is repeated before it fails with `CORELANE_QUEUE_UNAVAILABLE`. Default 15,000. */
+  /**
+   * How long a call is repeated before it fails with `CORELANE_QUEUE_UNAVAILABLE`. Default 15,000.
+   */
   readonly callTimeoutMs?: number | undefined
   /** A worker that waits looks this often at least, whatever it is told. Default 1,000 ms. */
   readonly pollMaxMs?: number | undefined

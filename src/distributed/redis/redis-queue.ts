@@ -95,8 +95,8 @@ export class RedisDistributedQueue implements LeasedQueue {
    *
    * @param options - Where Redis is, and how the queue is to be. Default: localhost.
    * @returns The queue, connected.
-   * @throws ConfigError `CORELANE_INVALID_OPTION`; `CORELANE_QUEUE_MISMATCH` if it was made with other
-   * partitions; `CORELANE_QUEUE_REFUSED` if Redis is too old, or not durable and must be.
+   * @throws ConfigError `CORELANE_INVALID_OPTION`; `CORELANE_QUEUE_MISMATCH` if it was made with
+   * other partitions; `CORELANE_QUEUE_REFUSED` if Redis is too old, or not durable and must be.
    * @throws LaneError `CORELANE_QUEUE_UNAVAILABLE` if Redis cannot be reached.
    */
   static async open(options?: RedisQueueOptions): Promise<RedisDistributedQueue> {

@@ -1,12 +1,14 @@
 // Script: Lua that Redis runs for us, and the pieces that several scripts are made of.
-// Thread: main.   Owns: nothing; text only. Why the scripts are right is in README.md beside this file.
-// Must not: put text from users anywhere but in ARGV, touch a key that is not in KEYS, or read a clock
-// other than TIME.
+// Thread: main.   Owns: nothing; text only. Why the scripts are right is in README.md beside this
+// file.
+// Must not: put text from users anywhere but in ARGV, touch a key that is not in KEYS, or read a
+// clock other than TIME.
 //
-// A stream entry has one field, v: `<id>:<retries>:<spent>:<body>`. `spent` are deliveries before the
-// entry was made, for entries that were kept back. The delivery counter of the pending list holds two
-// counts: by ten thousands how often the entry was given again, and below that the deliveries that count.
-// So a counter names one delivery: what is given again is never given under the same counter.
+// A stream entry has one field, v: `<id>:<retries>:<spent>:<body>`. `spent` are deliveries before
+// the entry was made, for entries that were kept back. The delivery counter of the pending list
+// holds two counts: by ten thousands how often the entry was given again, and below that the
+// deliveries that count. So a counter names one delivery: what is given again is never given under
+// the same counter.
 
 import { createHash } from 'node:crypto'
 
@@ -35,8 +37,8 @@ end
 `
 
 /**
- * How much of a stream can be given out. The group is made when it is first missed, and starts at the
- * beginning, so that nothing is overlooked.
+ * How much of a stream can be given out. The group is made when it is first missed, and starts at
+ * the beginning, so that nothing is overlooked.
  */
 export const AVAILABLE = `
 local function leased(stream)

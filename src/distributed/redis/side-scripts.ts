@@ -1,5 +1,5 @@
-// Side scripts: everything around the path of a command: the queue's own facts, the dead, who owns what,
-// and the limits that all workers share.
+// Side scripts: everything around the path of a command: the queue's own facts, the dead, who owns
+// what, and the limits that all workers share.
 // Thread: main.   Owns: nothing; text only.
 
 import { AVAILABLE, NOW, type Script, script } from './script.ts'
@@ -150,8 +150,8 @@ return 1
 )
 
 /**
- * Grants permits by the generic cell rate algorithm. A batch of k is granted at t and may be used until
- * t + E, so it is admitted as if used now and charged as if used then.
+ * Grants permits by the generic cell rate algorithm. A batch of k is granted at t and may be used
+ * until t + E, so it is admitted as if used now and charged as if used then.
  */
 export const PERMITS: Script = script(
   'permits',

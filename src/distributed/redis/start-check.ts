@@ -66,7 +66,8 @@ export async function factsOf(send: Send): Promise<ServerFacts> {
   const server = await attempt(async () => infoOf(await send(['INFO', 'server'])))
   const config = await attempt(async () => {
     const reply = new Map<string, string>()
-    // One by one: servers before 7 know no lists of names, and are to be told that they are too old.
+    // One by one: servers before 7 know no lists of names, and are to be told that they are too
+    // old.
     for (const name of ['maxmemory', 'maxmemory-policy', 'appendonly', 'appendfsync']) {
       for (const [key, value] of pairsOf(await send(['CONFIG', 'GET', name]))) reply.set(key, value)
     }

@@ -33,7 +33,8 @@ function refuseFunction(): never {
   throw new TypeError('a getter returned a function')
 }
 
-// Shapes of objects are written into each message: there is no stream in which they could be learnt.
+// Shapes of objects are written into each message: there is no stream in which they could be
+// learnt.
 const packr = new Packr({
   structuredClone: true,
   moreTypes: true,

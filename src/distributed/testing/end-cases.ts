@@ -226,7 +226,7 @@ const results: readonly CaseOfContract[] = [
   ),
   sentence(
     'a result is forgotten when it has expired',
-    { needs: ['leases'], resultTtlMs: 200 },
+    { needs: ['leases'], resultTtlMs: 800 },
     async (stage) => {
       const queue = await stage.worker()
       await stage.fill(queue, [stage.envelope({ submitter: 'me' })])
@@ -234,7 +234,7 @@ const results: readonly CaseOfContract[] = [
       await finish(queue, given)
       const reference = referenceTo(given[0]!.envelope)
       assert.equal((await queue.look([reference]))[0]?.state, 'ended')
-      await pause(220)
+      await pause(820)
       await stage.until(
         'it is unknown',
         async () => (await queue.look([reference]))[0]?.state === 'unknown',

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import type { CommandEnvelope } from '../envelope.ts'
 import { type CaseOfContract, sentence } from './contract-case.ts'
-import { finish, idsOf, pause, refused, successOf } from './contract-stage.ts'
+import { demand, finish, idsOf, pause, refused, successOf } from './contract-stage.ts'
 
 const INVALID = 'CORELANE_INVALID_ENVELOPE'
 const TOO_LARGE = 'CORELANE_ENVELOPE_TOO_LARGE'
@@ -76,8 +76,9 @@ const taking: readonly CaseOfContract[] = [
     assert.deepEqual(given.toSorted(), envelopes.map(({ id }) => id).toSorted())
     await stage.nothing(queue)
   }),
-  sentence('a batch of more than 4,096 is refused', {}, async (stage) => {
+  sentence('a batch of none or of more than 4,096 is refused', {}, async (stage) => {
     const queue = await stage.worker()
+    await refused('no command', queue.enqueueMany([]))
     await refused('4,097 commands', queue.enqueueMany(stage.envelopes(4097)))
     await stage.nothing(queue)
   }),
@@ -190,6 +191,29 @@ const refusals: readonly CaseOfContract[] = [
     const queue = await stage.worker()
     const inherited = Object.create(stage.envelope()) as CommandEnvelope
     await refused('an envelope that has nothing of its own', queue.enqueue(inherited), INVALID)
+  }),
+  sentence('names that mean something in JavaScript are names like any', {}, async (stage) => {
+    const queue = await stage.worker()
+    const names = ['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'then']
+    const lanes = names.map((name) => demand(name))
+    await stage.fill(
+      queue,
+      names.map((name) =>
+        stage.envelope({ id: name, laneId: name, commandType: name, submitter: name }),
+      ),
+    )
+    const given = await stage.take(queue, names.length, { lanes })
+    assert.deepEqual(idsOf(given).toSorted(), names.toSorted())
+    for (const { envelope } of given) assert.equal(envelope.laneId, envelope.id)
+    if (queue.capabilities.delivery === 'at-least-once') {
+      const { lanes: counts } = await queue.counts()
+      assert.deepEqual(
+        names.map((name) => Object.hasOwn(counts, name) && counts[name]),
+        [1, 1, 1, 1, 1],
+      )
+    }
+    await finish(queue, given)
+    await stage.nothing(queue, { lanes })
   }),
   sentence('keys are refused where the strategy takes none', {}, async (stage) => {
     const queue = await stage.worker()

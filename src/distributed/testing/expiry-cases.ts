@@ -25,7 +25,7 @@ async function handedOn(
 const expiring: readonly CaseOfContract[] = [
   sentence(
     'a command whose lease has expired is given out again, under another fence',
-    { needs: NEEDS, leaseMs: 300 },
+    { needs: NEEDS, leaseMs: 500 },
     async (stage) => {
       const { late, fresh, two } = await handedOn(stage)
       assert.notEqual(fresh.fence, late.fence)
@@ -37,7 +37,7 @@ const expiring: readonly CaseOfContract[] = [
   ),
   sentence(
     'the same worker is given its expired command under another fence too',
-    { needs: NEEDS, leaseMs: 300 },
+    { needs: NEEDS, leaseMs: 500 },
     async (stage) => {
       const queue = await stage.worker()
       await stage.fill(queue, stage.envelopes(1))
@@ -51,7 +51,7 @@ const expiring: readonly CaseOfContract[] = [
   ),
   sentence(
     'a worker that waits is given what expires meanwhile',
-    { needs: NEEDS, leaseMs: 300 },
+    { needs: NEEDS, leaseMs: 500 },
     async (stage) => {
       const [one, two] = await stage.workers('w1', 'w2')
       await stage.fill(one!, stage.envelopes(1))
@@ -62,7 +62,7 @@ const expiring: readonly CaseOfContract[] = [
       assert.ok(nowMs() - startMs < 5000)
     },
   ),
-  sentence('no lease expires before its time', { needs: NEEDS, leaseMs: 400 }, async (stage) => {
+  sentence('no lease expires before its time', { needs: NEEDS, leaseMs: 800 }, async (stage) => {
     const [one, two] = await stage.workers('w1', 'w2')
     await stage.fill(one!, stage.envelopes(1))
     const given = await stage.takeOne(one!)
@@ -71,7 +71,7 @@ const expiring: readonly CaseOfContract[] = [
   }),
   sentence(
     'expired commands come before younger ones, in their order',
-    { needs: NEEDS, leaseMs: 300 },
+    { needs: NEEDS, leaseMs: 500 },
     async (stage) => {
       const [one, two] = await stage.workers('w1', 'w2')
       const old = stage.envelopes(5)
@@ -79,7 +79,7 @@ const expiring: readonly CaseOfContract[] = [
       await stage.take(one!, 5)
       const young = stage.envelopes(5)
       await stage.fill(one!, young)
-      await pause(350)
+      await pause(550)
       const given = await stage.take(two!, 10)
       assert.deepEqual(
         idsOf(given),
@@ -89,7 +89,7 @@ const expiring: readonly CaseOfContract[] = [
   ),
   sentence(
     'a worker that has lost its lease cannot extend, complete, release or bury',
-    { needs: NEEDS, leaseMs: 300 },
+    { needs: NEEDS, leaseMs: 500 },
     async (stage) => {
       const { one, two, late, fresh } = await handedOn(stage)
       assert.deepEqual((await one.extend([late])).lost, [late.fence])
@@ -108,7 +108,7 @@ const expiring: readonly CaseOfContract[] = [
   ),
   sentence(
     'a zombie that completes after the second worker changes nothing',
-    { needs: NEEDS, leaseMs: 300 },
+    { needs: NEEDS, leaseMs: 500 },
     async (stage) => {
       const { one, two, late, fresh } = await handedOn(stage)
       await finish(two, [fresh])
@@ -121,7 +121,7 @@ const expiring: readonly CaseOfContract[] = [
   ),
   sentence(
     'a failed run after an expiry begins the count of deliveries again',
-    { needs: NEEDS, leaseMs: 300 },
+    { needs: NEEDS, leaseMs: 500 },
     async (stage) => {
       const { two, fresh } = await handedOn(stage)
       await two.release([fresh], { reason: 'retry' })
@@ -132,7 +132,7 @@ const expiring: readonly CaseOfContract[] = [
   ),
   sentence(
     'many leases that expire together are all given out again',
-    { needs: NEEDS, leaseMs: 400 },
+    { needs: NEEDS, leaseMs: 800 },
     async (stage) => {
       const [one, two] = await stage.workers('w1', 'w2')
       const envelopes = [0, 1, 2, 3].flatMap((partitionId) => stage.envelopes(100, { partitionId }))

@@ -67,6 +67,14 @@ const giving: readonly CaseOfContract[] = [
     await stage.nothing(queue, { partitions: [2, 0, 3] })
     await stage.take(queue, 3, { partitions: [1] })
   }),
+  sentence('there may be 256 partitions', { numPartitions: 256 }, async (stage) => {
+    const queue = await stage.worker()
+    assert.equal(queue.numPartitions, 256)
+    const envelopes = [255, 0, 128].map((partitionId) => stage.envelope({ partitionId }))
+    await stage.fill(queue, envelopes)
+    assert.equal((await stage.take(queue, 3)).length, 3)
+    await stage.nothing(queue)
+  }),
   sentence(
     'partitions that are named first are taken from first',
     { needs: ['leases'] },
@@ -161,6 +169,23 @@ const urgency: readonly CaseOfContract[] = [
     ])
   }),
   sentence(
+    'of lanes that are as urgent as each other the older command goes first',
+    { needs: ['lanePriority'] },
+    async (stage) => {
+      const queue = await stage.worker()
+      const envelopes = ['b', 'a', 'a', 'b', 'a'].map((laneId) => stage.envelope({ laneId }))
+      for (const envelope of envelopes) {
+        await stage.fill(queue, [envelope])
+        await pause(5)
+      }
+      const lanes = [demand('a'), demand('b')]
+      assert.deepEqual(
+        idsOf(await stage.take(queue, 5, { lanes, max: 1 })),
+        envelopes.map(({ id }) => id),
+      )
+    },
+  ),
+  sentence(
     'a command that comes later in a more urgent lane goes first',
     { needs: ['lanePriority'] },
     async (stage) => {
@@ -212,10 +237,10 @@ const urgency: readonly CaseOfContract[] = [
       const queue = await stage.worker()
       const old = stage.envelope({ priority: 200 })
       await stage.fill(queue, [old])
-      await pause(120)
+      await pause(520)
       const young = stage.envelope({ priority: 0 })
       await stage.fill(queue, [young])
-      const lanes = [demand('lane', { priority: 9, boost: [{ afterMs: 100, levels: 5 }] })]
+      const lanes = [demand('lane', { priority: 9, boost: [{ afterMs: 500, levels: 5 }] })]
       assert.deepEqual(idsOf(await stage.take(queue, 2, { lanes, max: 1 })), [old.id, young.id])
     },
   ),

@@ -123,7 +123,7 @@ const ends: readonly CaseOfContract[] = [
   }),
   sentence(
     'what a closed worker had comes back when its lease has expired',
-    { needs: ['leases'], leaseMs: 400 },
+    { needs: ['leases'], leaseMs: 800 },
     async (stage) => {
       const [one, two] = await stage.workers('w1', 'w2')
       const [envelope] = stage.envelopes(1)

@@ -82,20 +82,20 @@ const rates: readonly CaseOfContract[] = [
     assertBound(grants, rate)
     const used = grants.reduce((sum, { count }) => sum + count, 0)
     const offered = ((nowMs() - startMs) * rate.limit) / rate.windowMs
-    assert.ok(used >= 0.85 * offered, `${used} of ${offered} permits were granted`)
+    assert.ok(used >= 0.7 * offered, `${used} of ${offered} permits were granted`)
   }),
   sentence(
     'an idle limit grants a batch at once, and tells when to ask again',
     RATES,
     async (stage) => {
       const queue = await stage.worker()
-      const rate = { limit: 20, windowMs: 400 }
+      const rate = { limit: 20, windowMs: 2000 }
       const first = await queue.limits.takePermits('lane', rate, 20)
       assert.equal(first.granted, 20)
       assert.ok(first.expiresAtMs > nowMs())
       const second = await queue.limits.takePermits('lane', rate, 5)
       assert.equal(second.granted, 0)
-      assert.ok(second.retryAfterMs > 0 && second.retryAfterMs <= 800, `${second.retryAfterMs}`)
+      assert.ok(second.retryAfterMs > 0 && second.retryAfterMs <= 2000, `${second.retryAfterMs}`)
       await pause(second.retryAfterMs + 5)
       assert.ok((await queue.limits.takePermits('lane', rate, 5)).granted >= 1)
     },
@@ -151,11 +151,11 @@ const places: readonly CaseOfContract[] = [
   }),
   sentence(
     'places expire with the lease unless they are kept',
-    { ...PLACES, leaseMs: 400 },
+    { ...PLACES, leaseMs: 700 },
     async (stage) => {
       const [one, two] = await stage.workers('w1', 'w2')
       await one!.limits.takePlaces('lane', 2, ['a', 'b'])
-      for (let turn = 0; turn < 4; turn++) {
+      for (let turn = 0; turn < 5; turn++) {
         await pause(150)
         assert.deepEqual(await one!.limits.takePlaces('lane', 2, ['b']), ['b'])
       }

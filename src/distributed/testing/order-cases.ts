@@ -67,7 +67,7 @@ const keys: readonly CaseOfContract[] = [
       ['a', 'b', 'c'],
     )
   }),
-  sentence('the order of a key outlives a worker', { ...KEYS, leaseMs: 400 }, async (stage) => {
+  sentence('the order of a key outlives a worker', { ...KEYS, leaseMs: 600 }, async (stage) => {
     const one = await stage.worker('w1')
     const envelopes = stage.envelopes(4, { key: 'k' })
     await stage.fill(one, envelopes)
@@ -210,7 +210,7 @@ const ownership: readonly CaseOfContract[] = [
   ),
   sentence(
     'what a dead worker owned is taken over when it has expired, with its commands',
-    { ...OWNED, numPartitions: 8, leaseMs: 500 },
+    { ...OWNED, numPartitions: 8, leaseMs: 800 },
     async (stage) => {
       const queues = await stage.workers('w1', 'w2')
       const [mine] = await settle(stage, queues)

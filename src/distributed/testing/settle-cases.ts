@@ -53,17 +53,17 @@ const completing: readonly CaseOfContract[] = [
 const extending: readonly CaseOfContract[] = [
   sentence(
     'a lease that is extended does not expire',
-    { needs: ['leases'], leaseMs: 400 },
+    { needs: ['leases'], leaseMs: 800 },
     async (stage) => {
       const [one, two] = await stage.workers('w1', 'w2')
       await stage.fill(one!, stage.envelopes(3))
       const given = await stage.take(one!, 3)
       for (let turn = 0; turn < 7; turn++) {
-        await pause(100)
+        await pause(150)
         const beforeMs = nowMs()
         const { lost, leasedUntilMs } = await one!.extend(given)
         assert.deepEqual(lost, [])
-        assert.ok(leasedUntilMs >= beforeMs + 400 && leasedUntilMs <= nowMs() + 400)
+        assert.ok(leasedUntilMs >= beforeMs + 800 && leasedUntilMs <= nowMs() + 800)
         assert.deepEqual(await two!.lease(stage.request()), [])
       }
       await finish(one!, given)
@@ -168,6 +168,32 @@ const releasing: readonly CaseOfContract[] = [
       assert.ok(waitedMs >= 240 && waitedMs < 5000, `${waitedMs} ms`)
     },
   ),
+  sentence(
+    'a worker that waits is given what was kept back meanwhile',
+    { needs: ['delay'] },
+    async (stage) => {
+      const queue = await stage.worker()
+      await stage.fill(queue, stage.envelopes(1))
+      const [delivery] = await stage.take(queue, 1)
+      await queue.release([delivery!], { reason: 'retry', delayMs: 100 })
+      const startMs = nowMs()
+      const [again] = await queue.lease(stage.request({ waitMs: 10_000 }))
+      assert.equal(again?.envelope.id, delivery!.envelope.id)
+      assert.ok(nowMs() - startMs < 5000)
+    },
+  ),
+  sentence('what was kept back has lost its place', { needs: ['delay'] }, async (stage) => {
+    const queue = await stage.worker()
+    const envelopes = stage.envelopes(3)
+    await stage.fill(queue, envelopes)
+    await queue.release(await stage.take(queue, 1), { reason: 'unstarted', delayMs: 50 })
+    await pause(150)
+    const given = await stage.take(queue, 3)
+    assert.deepEqual(
+      idsOf(given),
+      [1, 2, 0].map((index) => envelopes[index]!.id),
+    )
+  }),
   sentence('of delays the shorter ends first', { needs: ['delay', 'leases'] }, async (stage) => {
     const queue = await stage.worker()
     await stage.fill(queue, stage.envelopes(3))

@@ -1,4 +1,5 @@
-// The small pure parts of the engine on Redis: shares, assignments, options, checks of the server, wakes.
+// The small pure parts of the engine on Redis: shares, assignments, options, checks of the server,
+// wakes.
 
 import { expect, test } from 'vitest'
 import { resultsOf, wakeOf } from '../../../../src/distributed/redis/announcements.ts'

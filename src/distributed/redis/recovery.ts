@@ -1,0 +1,73 @@
+// Recovery: finds what was given in answers that were lost, and gives it back.
+// Thread: main.   Owns: until when something may come to light.
+
+import { nowMs } from '../../base/clock.ts'
+import type { Delivery, LaneDemand } from '../distributed-queue.ts'
+import type { Reply } from './caller.ts'
+import type { RedisEngine } from './engine.ts'
+import type { Settler } from './settler.ts'
+import { HELD_BY } from './side-scripts.ts'
+
+/** Recovers. To be used only while no lease is in flight: what that is given would look unknown. */
+export class Recovery {
+  readonly #engine: RedisEngine
+  readonly #settler: Settler
+  readonly #everyMs: number
+  #untilMs = 0
+  #nextMs = Number.POSITIVE_INFINITY
+
+  /**
+   * @param engine - The queue.
+   * @param settler - Gives back.
+   * @param everyMs - How often it looks while it is not sure.
+   */
+  constructor(engine: RedisEngine, settler: Settler, everyMs: number) {
+    this.#engine = engine
+    this.#settler = settler
+    this.#everyMs = everyMs
+  }
+
+  /** The answer to a lease was lost. */
+  begin(): void {
+    this.#nextMs = nowMs()
+    this.#untilMs = this.#nextMs + this.#engine.plan.leaseMs
+  }
+
+  /**
+   * Gives back what Redis says this worker has and it knows nothing of, if it is time to look.
+   *
+   * @param partitions - Where to look.
+   * @param lanes - In which lanes.
+   */
+  async look(partitions: readonly number[], lanes: readonly LaneDemand[]): Promise<void> {
+    const now = nowMs()
+    if (now < this.#nextMs) return
+    await Promise.all(partitions.map((partition) => this.#lookAt(partition, lanes)))
+    // Again after a while: a request may reach Redis after its connection was given up, though not
+    // as late as a lease takes.
+    const next = now + this.#everyMs
+    this.#nextMs = now < this.#untilMs ? next : Number.POSITIVE_INFINITY
+  }
+
+  async #lookAt(partition: number, lanes: readonly LaneDemand[]): Promise<void> {
+    const { keys, caller, consumer, holdings } = this.#engine
+    const names = keys.partition(partition)
+    holdings.prune()
+    const reply = (await caller.run({
+      script: HELD_BY,
+      keys: lanes.map(({ laneId }) => names.stream(laneId)),
+      args: [consumer],
+    })) as Reply[]
+    const unknown: Delivery[] = []
+    for (let at = 0; at < reply.length; at += 3) {
+      const { laneId } = lanes[(reply[at] as number) - 1]!
+      const entry = (reply[at + 1] as Buffer).toString('latin1')
+      if (holdings.has(partition, laneId, entry)) continue
+      const fence = holdings.fence(partition, laneId, entry, reply[at + 2] as number)
+      // Of the envelope only its place is asked for.
+      const envelope = { id: entry, partitionId: partition, laneId } as Delivery['envelope']
+      unknown.push({ envelope, fence, deliveries: 1, leasedUntilMs: 0 })
+    }
+    if (unknown.length > 0) await this.#settler.release(unknown, { reason: 'unstarted' })
+  }
+}

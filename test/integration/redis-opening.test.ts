@@ -1,0 +1,217 @@
+// Goal: the engine on Redis opens what it should, with no more rights than it needs, and bears what
+// others put into its queue.
+// Method: a real Redis; users with few rights, servers that are set carelessly, entries of
+// nonsense.
+
+import { PartitionConfig } from 'corelane'
+import type { RedisDistributedQueue, RedisIncident, RedisQueueOptions } from 'corelane/redis'
+import { RESP_TYPES } from 'redis'
+import { afterEach, beforeAll, expect, test } from 'vitest'
+import { failure, until } from '../support/deadline.ts'
+import type { RedisProcess } from '../support/redis-process.js'
+import { describeWithRedis, startRedis } from '../support/redis-server.ts'
+import {
+  complete,
+  completion,
+  newClient,
+  RedisQueues,
+  take,
+  takeAll,
+} from './support/redis-moves.ts'
+
+/** The rule of docs/distributed.md, without `+config|get` and `+info`. */
+const LEAST_RIGHTS =
+  'resetkeys ~corelane:* resetchannels &corelane:* -@all ' +
+  '+hello +ping +select +eval +evalsha +time +publish +subscribe +unsubscribe ' +
+  '+get +getrange +mget +set +pexpire +hget +hmget +hset +hdel +sadd +smembers ' +
+  '+zadd +zcard +zpopmin +zrange +zrem +zremrangebyscore +zscore ' +
+  '+xack +xadd +xclaim +xdel +xgroup|create +xgroup|delconsumer +xinfo|consumers +xinfo|groups ' +
+  '+xlen +xpending +xrange +xreadgroup'
+
+const queues = new RedisQueues()
+
+afterEach(() => queues.next())
+
+describeWithRedis('the engine on Redis, opened', () => {
+  let redis: RedisProcess
+  let admin: ReturnType<typeof newClient>
+
+  beforeAll(async () => {
+    redis = await startRedis({ users: [`least on >s3cret%pass ${LEAST_RIGHTS}`] })
+    admin = newClient(redis.url)
+    await admin.connect()
+    return () => admin.destroy()
+  })
+
+  function start(options: RedisQueueOptions = {}): Promise<RedisDistributedQueue> {
+    const isElsewhere = options.client !== undefined || options.connection !== undefined
+    return queues.start({ ...(isElsewhere ? {} : { url: redis.url }), ...options })
+  }
+
+  test('a queue is what it was made as', async () => {
+    await start()
+    const more = await failure(start({ partitions: PartitionConfig.roundRobin(3) }), 'open')
+    expect(more).toMatchObject({
+      code: 'CORELANE_QUEUE_MISMATCH',
+      details: { option: 'partitions', expected: '2', received: '3' },
+    })
+    const other = await failure(start({ partitions: PartitionConfig.hash(2) }), 'open')
+    expect(other).toMatchObject({
+      code: 'CORELANE_QUEUE_MISMATCH',
+      details: { option: 'strategy', expected: 'roundRobin', received: 'hash' },
+    })
+  })
+
+  test('a Redis that may lose the queue is reported, or refused', async () => {
+    const incidents: RedisIncident[] = []
+    const onIncident = (incident: RedisIncident) => incidents.push(incident)
+    await start({ durability: 'warn', onIncident })
+    expect(incidents.map(({ kind }) => kind)).toEqual(['not-durable'])
+    const refused = await failure(start({ durability: 'require' }), 'open')
+    expect(refused.code).toBe('CORELANE_QUEUE_REFUSED')
+    expect(refused.message).toContain('appendonly is off')
+    const args = ['--maxmemory-policy', 'allkeys-lru']
+    const careless = await startRedis({ persistence: 'always', maxMemory: '50mb', args })
+    await start({ durability: 'warn', url: careless.url, onIncident })
+    expect(incidents.map(({ kind }) => kind)).toEqual(['not-durable', 'evicts'])
+    await careless.stop()
+  })
+
+  test('a user with the least rights does, and is told what cannot be checked', async () => {
+    const incidents: RedisIncident[] = []
+    const { port } = redis
+    const worker = await start({
+      url: `redis://least:s3cret%25pass@127.0.0.1:${port}`,
+      durability: 'warn',
+      onIncident: (incident) => incidents.push(incident),
+    })
+    expect(incidents.map(({ kind }) => kind)).toEqual(['not-durable'])
+    const told: string[] = []
+    await worker.announce('me', ({ commandId }) => told.push(commandId))
+    await worker.enqueueMany(queues.envelopes(6, { submitter: 'me' }))
+    const [a, b, c, d, e, f] = await takeAll(worker, 6)
+    await worker.extend([a!])
+    await worker.release([b!], { reason: 'retry', delayMs: 5 })
+    await worker.release([c!], { reason: 'unstarted' })
+    const { result } = completion(d!, worker)
+    await worker.bury(d!, 'no good', { ...result, success: false })
+    expect(await worker.dead.list()).toHaveLength(1)
+    expect(await worker.dead.redrive([result])).toBe(1)
+    expect(await worker.look([result])).toEqual([{ state: 'pending' }])
+    expect(await worker.limits.takePlaces('lane', 1, ['x', 'y'])).toEqual(['x'])
+    await worker.limits.dropPlaces('lane', ['x'])
+    expect((await worker.limits.takePermits('lane', { limit: 5, windowMs: 1000 }, 2)).granted).toBe(
+      2,
+    )
+    expect((await worker.counts()).delayed).toBeLessThan(2)
+    const again = await takeAll(worker, 3)
+    expect(await complete(worker, [a!, e!, f!, ...again])).toEqual(Array(6).fill('done'))
+    await until(() => told.length >= 7, 'all results are told')
+    const owner = await start({
+      url: `redis://least:s3cret%25pass@127.0.0.1:${port}`,
+      queue: `${queues.queue}-owned`,
+      partitions: PartitionConfig.hash(2),
+    })
+    expect((await owner.ownership!.beat()).owned).toEqual([0, 1])
+    await owner.enqueueMany(queues.envelopes(2, { key: 'k' }))
+    await complete(owner, await takeAll(owner, 2))
+    await owner.ownership!.leave()
+  })
+
+  test('secrets are in no error and no incident', async () => {
+    const texts: string[] = []
+    const tell = (error: Error) => texts.push(`${error.stack} ${JSON.stringify(error)}`)
+    const secret = 'pa55word'
+    for (const url of [
+      `redis://least:${secret}@127.0.0.1:${redis.port}`,
+      `redis://least:${secret}@127.0.0.1:1`,
+      `redis://least:${secret}@127.0.0.1:port`,
+      `redis://least:${secret}@127.0.0.1:${redis.port}/database`,
+      `http://least:${secret}@127.0.0.1`,
+    ]) {
+      tell(await failure(start({ url, commandTimeoutMs: 500, callTimeoutMs: 500 }), url))
+    }
+    const connection = { username: 'least', password: secret, socket: { port: redis.port } }
+    tell(await failure(start({ connection }), 'connection'))
+    expect(texts).toHaveLength(6)
+    for (const text of texts) expect(text).not.toContain(secret)
+    expect(texts[0]).toContain('WRONGPASS')
+  })
+
+  test("a user's client is copied, not used", async () => {
+    const client = newClient(redis.url)
+    await client.connect()
+    const worker = await start({ client })
+    await worker.enqueueMany(queues.envelopes(1))
+    await complete(worker, await takeAll(worker, 1))
+    await worker.close()
+    expect(client.isReady).toBe(true)
+    expect(await client.ping()).toBe('PONG')
+    client.destroy()
+  })
+
+  test('what is no envelope is buried, whatever it is', async () => {
+    const incidents: RedisIncident[] = []
+    const worker = await start({
+      maxBytes: 2048,
+      onIncident: (incident) => incidents.push(incident),
+    })
+    const stream = `corelane:{${queues.queue}:0}:s:lane`
+    const good = queues.envelopes(1)
+    await worker.enqueueMany(good)
+    const value = Buffer.from(
+      (
+        await admin.sendCommand<[[string, string[]]]>(['XRANGE', stream, '-', '+'], {
+          typeMapping: { [RESP_TYPES.BLOB_STRING]: Buffer as never },
+        })
+      )[0]![1][1]!,
+    )
+    const nonsense = [
+      Buffer.from(''),
+      Buffer.from('x'),
+      Buffer.from(':::'),
+      Buffer.from('a:0:0:'),
+      Buffer.from('../x:0:0:\u0001'),
+      Buffer.from('a:9e9:0:\u0001\u0000'),
+      Buffer.alloc(20_000, 'a'),
+      value.subarray(0, value.length - 3),
+      Buffer.concat([value, Buffer.alloc(12_000)]),
+      Buffer.concat([Buffer.from('id:0:0:'), Buffer.alloc(200, 255)]),
+    ]
+    for (const bytes of nonsense) await admin.sendCommand(['XADD', stream, '*', 'v', bytes])
+    await admin.sendCommand(['XADD', stream, '*', 'other', 'field', 'and', 'more'])
+    const [given, ...others] = await takeAll(worker, 1)
+    expect(given!.envelope.id).toBe(good[0]!.id)
+    expect([...others, ...(await take(worker, 10, 50))]).toEqual([])
+    const dead = await worker.dead.list()
+    expect(dead.length).toBeGreaterThan(8)
+    expect(dead.every(({ reason }) => reason === 'undecodable')).toBe(true)
+    expect(new Set(incidents.map(({ kind }) => kind))).toEqual(new Set(['undecodable']))
+    expect(incidents).toHaveLength(nonsense.length + 1)
+    // One of the dead has the id of the good one, and did it no harm.
+    expect(await complete(worker, [given!])).toEqual([expect.stringMatching('done|stale')])
+    expect(await worker.counts()).toMatchObject({ waiting: 0, leased: 0 })
+  })
+
+  test('messages of others on the channels are passed over', async () => {
+    const worker = await start()
+    const told: unknown[] = []
+    await worker.announce('me', (result) => told.push(result))
+    const wait = take(worker, 1, 300)
+    const prefix = `corelane:{${queues.queue}:meta}`
+    for (const text of [
+      '',
+      '!',
+      'x',
+      '0 lane',
+      '999 lane 1',
+      '0 lane 999999999',
+      '\u0000'.repeat(999),
+    ]) {
+      await admin.publish(`${prefix}:wakes`, text)
+      await admin.publish(`${prefix}:results:me`, text)
+    }
+    expect(await wait).toEqual([])
+    expect(told).toEqual([])
+  })
+})

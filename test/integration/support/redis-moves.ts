@@ -1,0 +1,90 @@
+// Redis moves: what tests of the engine on Redis are made of.
+
+import { PartitionConfig } from 'corelane'
+import { RedisDistributedQueue, type RedisQueueOptions } from 'corelane/redis'
+import { createClient } from 'redis'
+import { expect } from 'vitest'
+
+export type Delivery = Awaited<ReturnType<RedisDistributedQueue['lease']>>[number]
+
+/** Queues of one test: each test has a queue of its own, which is closed after it. */
+export class RedisQueues {
+  /** Name of the queue of the present test. */
+  queue = 'test-0'
+  #count = 0
+  readonly #open: RedisDistributedQueue[] = []
+
+  /** Opens the queue of the test. */
+  async start(options: RedisQueueOptions): Promise<RedisDistributedQueue> {
+    const one = await RedisDistributedQueue.open({
+      queue: this.queue,
+      partitions: PartitionConfig.roundRobin(2),
+      durability: 'ignore',
+      ...options,
+    })
+    this.#open.push(one)
+    return one
+  }
+
+  /** Ends a test. */
+  async next(): Promise<void> {
+    for (const one of this.#open.splice(0)) await one.close()
+    this.queue = `test-${++this.#count}`
+  }
+
+  /** Commands that no other test knows. */
+  envelopes(howMany: number, members: object = {}) {
+    return Array.from({ length: howMany }, () => ({
+      id: `${this.queue}.${++this.#count}`,
+      commandType: 'work',
+      laneId: 'lane',
+      partitionId: 0,
+      payload: { count: this.#count },
+      retryCount: 0,
+      createdAt: Date.now(),
+      version: 1,
+      ...members,
+    }))
+  }
+}
+
+/** A client for what the engine has no call for. */
+export function newClient(url: string) {
+  const client = createClient({ url, RESP: 2 })
+  client.on('error', () => {})
+  return client
+}
+
+/** Leases once. */
+export function take(from: RedisDistributedQueue, max = 1000, waitMs = 5000): Promise<Delivery[]> {
+  const partitions = Array.from({ length: from.numPartitions }, (_, partition) => partition)
+  const lanes = [{ laneId: 'lane', max, priority: 5, boost: [] }]
+  return from.lease({ partitions, lanes, max, waitMs })
+}
+
+/** Leases until so many came. */
+export async function takeAll(from: RedisDistributedQueue, howMany: number): Promise<Delivery[]> {
+  const all: Delivery[] = []
+  const endMs = performance.now() + 15_000
+  while (all.length < howMany && performance.now() < endMs) {
+    all.push(...(await take(from, howMany - all.length)))
+  }
+  expect(all.length).toBe(howMany)
+  return all
+}
+
+/** A success. */
+export function completion(delivery: Delivery, by: RedisDistributedQueue, value: unknown = null) {
+  const { id: commandId, partitionId, retryCount } = delivery.envelope
+  const { workerId } = by
+  const times = { durationMs: 1, completedAt: Date.now() }
+  return {
+    delivery,
+    result: { commandId, partitionId, workerId, success: true, value, retryCount, ...times },
+  }
+}
+
+/** Completes with success. */
+export function complete(by: RedisDistributedQueue, deliveries: readonly Delivery[]) {
+  return by.completeMany(deliveries.map((delivery) => completion(delivery, by)))
+}
