@@ -10,8 +10,9 @@ const WAITING = [
   'test/fault/{appointments,deaths,lanes-deaths,queue-smoke,recovery,replacements}.test.ts',
   'test/fault/{suspects,time-outs}.test.ts',
   'test/integration/{aborts,cli,cli-queue,handler-modules,lanes-signals,life-cycle}.test.ts',
-  'test/integration/{distributed-examples,lifted-queue,local-queue,nested-waits}.test.ts',
-  'test/integration/{nesting,process-life,renewal,retries,test-redis}.test.ts',
+  'test/integration/{distributed-examples,lifted-queue,local-queue,nested-waits,nesting}.test.ts',
+  'test/integration/{process-life,renewal,retries,submitter,test-redis}.test.ts',
+  'test/integration/{worker-ownership,worker-pool}.test.ts',
   'test/integration/redis-{faults,opening,queue}.test.ts',
   'test/package/*.test.ts',
 ]

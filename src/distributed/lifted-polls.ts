@@ -69,6 +69,15 @@ export class LiftedPolls {
     }
   }
 
+  /**
+   * Takes the next command of a partition, whatever its lane, without waiting.
+   *
+   * @param partitionId - The partition.
+   */
+  async takeNext(partitionId: number): Promise<CommandEnvelope | undefined> {
+    return this.#keptOf(partitionId).shift() ?? this.#next(partitionId)
+  }
+
   /** Stops waiting. Resolves with what was taken from the queue and not given out. */
   async close(): Promise<CommandEnvelope[]> {
     this.#isClosed = true

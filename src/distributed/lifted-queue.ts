@@ -159,7 +159,7 @@ class LiftedQueue implements LeasedQueue {
   async dequeue(partitionId: number): Promise<CommandEnvelope | null> {
     this.#checkOpen()
     checkWhole('partitionId', partitionId, 0, this.numPartitions - 1)
-    return (await this.#take(partitionId)) ?? null
+    return (await this.#polls.takeNext(partitionId)) ?? null
   }
 
   async complete(result: CommandResult): Promise<void> {

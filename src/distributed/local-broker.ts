@@ -27,6 +27,9 @@ export type OnEnd = (envelope: CommandEnvelope, result: CommandResult) => void
 /**
  * Commands and their states. A command is **waiting** in its partition, **leased** under a fence,
  * or **delayed**; the last two have an end, and one heap knows which comes first.
+ *
+ * A lease ends when its end is noticed, by {@link LocalBroker.advance}: a worker that is late
+ * because the event loop of both was held up still has its commands.
  */
 export class LocalBroker {
   readonly #plan: LocalQueuePlan
@@ -138,7 +141,6 @@ export class LocalBroker {
    * @returns The fences of those that are not this worker's any more.
    */
   extend(deliveries: readonly Delivery[], nowMs: number): string[] {
-    this.advance(nowMs)
     const lost: string[] = []
     for (const delivery of deliveries) {
       const command = this.#held(delivery)
@@ -156,7 +158,6 @@ export class LocalBroker {
    * @param nowMs - Monotonic milliseconds.
    */
   complete(delivery: Delivery, result: CommandResult, nowMs: number): SettleStatus {
-    this.advance(nowMs)
     const command = this.#held(delivery)
     if (command === undefined) return 'stale'
     this.#end(command, result, nowMs)
@@ -172,7 +173,6 @@ export class LocalBroker {
    * @param nowMs - Monotonic milliseconds.
    */
   release(delivery: Delivery, reason: ReleaseReason, delayMs: number, nowMs: number): SettleStatus {
-    this.advance(nowMs)
     const command = this.#held(delivery)
     if (command === undefined) return 'stale'
     if (reason === 'crash') {
@@ -200,7 +200,6 @@ export class LocalBroker {
    * @param nowMs - Monotonic milliseconds.
    */
   bury(delivery: Delivery, reason: string, result: CommandResult, nowMs: number): SettleStatus {
-    this.advance(nowMs)
     const command = this.#held(delivery)
     if (command === undefined) return 'stale'
     this.#bury(command, reason, result, nowMs)

@@ -32,6 +32,7 @@ export class LocalWorker implements LeasedQueue {
   readonly dead: DeadCommands
   readonly limits: GlobalLimits
   readonly ownership: undefined = undefined
+  /** @internal */
   protected readonly service: LocalService
   /** Ends each wait of this worker. */
   readonly #waits = new Set<() => void>()
@@ -39,6 +40,7 @@ export class LocalWorker implements LeasedQueue {
   readonly #announcements = new Set<() => void>()
   /** What `dequeue` gave it, by id. */
   readonly #dequeued = new Map<string, Delivery>()
+  /** @internal */
   protected isClosed = false
 
   /**

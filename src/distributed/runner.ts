@@ -276,16 +276,20 @@ export class Runner {
     else if (now >= held.leasedUntilMs) {
       held.stage = 'waiting'
       this.lose([held], 'expired')
-    } else if (held.aborted) {
-      // Nobody may have it while it still runs here.
-      void this.#parts.deaths().then(() => this.#giveBack(held))
     } else if (outcome.ok) {
       const { workerId, settlements } = this.#parts
       const { value, info } = outcome
       this.tally.completed++
       settlements.complete(held, resultOf(held.envelope, workerId, info.durationMs, { value }))
       this.#passOn(held)
-    } else this.#failed(held, outcome)
+    } else if (held.aborted) void this.#giveBackEnded(held)
+    else this.#failed(held, outcome)
+  }
+
+  /** Gives back what ran and was ended: nobody may have it while it still runs here. */
+  async #giveBackEnded(held: HeldCommand): Promise<void> {
+    await this.#parts.deaths()
+    if (!held.isLost) this.#giveBack(held)
   }
 
   #failed(held: HeldCommand, { error, info }: CommandOutcome & { readonly ok: false }): void {

@@ -124,16 +124,6 @@ export class Settlements {
     this.#burials.add({ held, reason, result, isShort: false })
   }
 
-  /** Resolves once nothing is to be told. */
-  async idle(): Promise<void> {
-    // What one refuses another may take on.
-    while (this.size > 0) {
-      const before = this.size
-      await Promise.all([this.#completions.idle(), this.#releases.idle(), this.#burials.idle()])
-      if (this.size >= before) return
-    }
-  }
-
   /** Tries no more. */
   giveUp(): void {
     for (const outbox of [this.#completions, this.#releases, this.#burials]) outbox.giveUp()

@@ -72,6 +72,9 @@ const checks: Record<string, () => Promise<void>> = {
       console.log(given.id, queue.capabilities.delivery, queue.workerId)`
     expect(await run(...printing(program))).toBe('a at-most-once worker-1\n')
   },
+  'folder-pool.js': async () => {
+    expect(await run('folder-pool.js')).toBe('168\n')
+  },
   'contract.test.js': async () => {
     const report = await run('--test', '--test-reporter=tap', 'contract.test.js')
     expect(Number(/^# pass (\d+)$/m.exec(report)?.[1])).toBeGreaterThan(30)

@@ -13,7 +13,7 @@ import {
 } from 'corelane'
 import { type OpenQueue, queueContract } from 'corelane/testing'
 import { expect, test } from 'vitest'
-import { failure, until, within } from '../support/deadline.ts'
+import { block, failure, until, within } from '../support/deadline.ts'
 
 /** Opens workers of one queue: the first call makes it. */
 function localQueues(): OpenQueue {
@@ -162,6 +162,18 @@ test('a poisoned command dies by itself, though nobody asks for commands', async
   await queue.lease(request)
   await until(() => told.length > 0, 'the submitter is told')
   expect(told).toEqual(['CORELANE_POISONED'])
+  await queue.close()
+})
+
+test('a worker that was held up with everybody else still has its commands', async () => {
+  const queue = new LocalDistributedQueue({ strategy: 'none' }, { leaseMs: 50 })
+  await queue.enqueueMany([envelope('a'), envelope('b')])
+  const given = await queue.lease(request)
+  block(120)
+  expect((await queue.extend([given[0]!])).lost).toEqual([])
+  expect(await queue.release([given[1]!], { reason: 'unstarted' })).toEqual(['done'])
+  const [again] = await queue.lease(request)
+  expect(again).toMatchObject({ deliveries: 1, envelope: { id: 'b' } })
   await queue.close()
 })
 

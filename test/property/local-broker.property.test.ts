@@ -241,7 +241,8 @@ class Duel {
   play(step: Operation): void {
     // No two moments are alike, so that what is due first is never a matter of chance.
     this.now += step.kind === 'wait' ? step.ms + 1 / 64 : 1 / 64
-    this.model.advance(this.now)
+    // Who has a command may still end it after its lease, until somebody looks for what is due.
+    if (!('delayMs' in step)) this.model.advance(this.now)
     if (step.kind === 'enqueue') this.#enqueue(step.commands)
     else if (step.kind === 'lease') this.#lease(step)
     else if (step.kind === 'wait') this.broker.advance(this.now)
@@ -250,6 +251,7 @@ class Duel {
       const { kind, which, delayMs } = step as Extract<Operation, { delayMs: number }>
       this.#settle(kind, this.given[which % this.given.length]!, delayMs)
     }
+    this.model.advance(this.now)
     this.#compare()
   }
 

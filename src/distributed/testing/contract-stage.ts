@@ -101,10 +101,8 @@ export class ContractStage {
 
   /** Closes everything. */
   async close(): Promise<void> {
-    for (const [queue, beat] of this.#opened) {
-      timers.clearInterval(beat)
-      await queue.close()
-    }
+    for (const beat of this.#opened.values()) timers.clearInterval(beat)
+    await Promise.all(Array.from(this.#opened.keys(), (queue) => queue.close()))
   }
 
   /**

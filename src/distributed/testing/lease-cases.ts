@@ -169,6 +169,23 @@ const urgency: readonly CaseOfContract[] = [
     ])
   }),
   sentence(
+    'of lanes that are as urgent as each other the older command goes first',
+    { needs: ['lanePriority'] },
+    async (stage) => {
+      const queue = await stage.worker()
+      const envelopes = ['b', 'a', 'a', 'b', 'a'].map((laneId) => stage.envelope({ laneId }))
+      for (const envelope of envelopes) {
+        await stage.fill(queue, [envelope])
+        await pause(5)
+      }
+      const lanes = [demand('a'), demand('b')]
+      assert.deepEqual(
+        idsOf(await stage.take(queue, 5, { lanes, max: 1 })),
+        envelopes.map(({ id }) => id),
+      )
+    },
+  ),
+  sentence(
     'a command that comes later in a more urgent lane goes first',
     { needs: ['lanePriority'] },
     async (stage) => {

@@ -2,6 +2,7 @@
 // Thread: main.   Owns: nothing; each case opens a queue of its own.
 
 import type { QueueCapabilities } from '../distributed-queue.ts'
+import { CHAOS_CASES } from './chaos-cases.ts'
 import type { CaseOfContract, ContractNeed } from './contract-case.ts'
 import { type ContractSettings, ContractStage, type OpenQueue } from './contract-stage.ts'
 import { END_CASES } from './end-cases.ts'
@@ -22,6 +23,7 @@ const CASES: readonly CaseOfContract[] = [
   ...ORDER_CASES,
   ...LIMIT_CASES,
   ...LIFE_CASES,
+  ...CHAOS_CASES,
 ]
 
 /** What the suite is told of an engine. */
@@ -88,7 +90,7 @@ async function play(one: CaseOfContract, options: QueueContractOptions): Promise
 /**
  * The contract of `LeasedQueue`, sentence by sentence, as far as an engine claims to keep it.
  * Register each case with your runner: `for (const { name, run } of queueContract(…)) test(name,
- * run)`. A case takes up to 2 s and gives up after 15.
+ * run)`. A case takes up to 2 s, and fails within 30.
  *
  * @param options - The engine.
  * @returns The cases, in the order of the contract. They may run in any order and side by side.

@@ -1,0 +1,99 @@
+// Goal: where each partition of a queue has one worker at a time, a worker pool takes only what is
+// its own, and gives a partition up in order. Method: the engine of this process, whose partitions
+// are given owners here, so that each moment of a handover can be held.
+
+import { type LeasedQueue, type LocalDistributedQueue, PartitionConfig } from 'corelane'
+import { expect, test } from 'vitest'
+import { until, within } from '../support/deadline.ts'
+import { Ledger } from '../support/ledger.ts'
+import { openPool, openQueue, openSubmitter, openWorkers, withFaults } from '../support/pools.ts'
+
+/** A queue that says whose its partitions are, and writes down what it is told. */
+function withOwners(queue: LocalDistributedQueue) {
+  const state = { owned: [0, 1, 2, 3], surplus: [] as number[] }
+  const told: string[] = []
+  const owned = withFaults<LeasedQueue>(queue, {
+    capabilities: { ...queue.capabilities, ownership: true },
+    ownership: {
+      beat: async () => ({ ...state }),
+      yield: async (partition) => {
+        told.push(`yield ${partition}`)
+        state.owned = state.owned.filter((each) => each !== partition)
+        state.surplus = state.surplus.filter((each) => each !== partition)
+      },
+      leave: async () => void told.push('leave'),
+    },
+  })
+  return { state, told, owned }
+}
+
+const hash = PartitionConfig.hash(4)
+const one = PartitionConfig.none()
+
+test('a worker takes commands of its own partitions only', async () => {
+  const ledger = new Ledger(40)
+  const queue = openQueue(hash, { leaseMs: 300 })
+  const { state, owned } = withOwners(queue)
+  state.owned = [1]
+  const pool = await openPool(owned, await openWorkers(ledger.workerData, { partitions: one }))
+  const submitter = openSubmitter(queue)
+  const results = Array.from({ length: 40 }, (_, i) =>
+    submitter.submit('query', 'mark', i, { key: `key ${i}` }),
+  )
+  await until(() => pool.stats().completed > 0 && pool.stats().held === 0, 'its own are done')
+  const { partitions, waiting } = await queue.counts()
+  expect(partitions[1]).toBe(0)
+  expect(waiting).toBe(40 - pool.stats().completed)
+  expect(pool.stats().ownedPartitions).toBe(1)
+  state.owned = [0, 1, 2, 3]
+  await within(Promise.all(results), 'the others, once it owns them')
+})
+
+test('a partition is yielded once nothing of it runs, and what waits goes back', async () => {
+  const ledger = new Ledger(20)
+  const queue = openQueue(one, { leaseMs: 600 })
+  const { state, told, owned } = withOwners(queue)
+  state.owned = [0]
+  const pool = await openPool(owned, await openWorkers(ledger.workerData, { partitions: one }))
+  const submitter = openSubmitter(queue)
+  const first = submitter.submit('query', 'gate', 0)
+  await ledger.waitForStarts(1)
+  const rest = Array.from({ length: 5 }, (_, i) => submitter.submit('query', 'mark', i + 1))
+  await until(() => pool.stats().held > 1, 'more are held')
+  state.surplus = [0]
+  await until(() => pool.stats().held === 1, 'what waits goes back')
+  expect(told).toEqual([])
+  expect(await queue.counts()).toMatchObject({ waiting: 5, leased: 1 })
+  ledger.openGate()
+  expect(await within(first, 'what ran')).toBe(0)
+  await until(() => told.length === 1, 'it is yielded')
+  expect(told).toEqual(['yield 0'])
+  expect(ledger.allRuns(6)).toEqual([1, 0, 0, 0, 0, 0])
+  state.owned = [0]
+  await within(Promise.all(rest), 'the rest, once it owns it again')
+  await within(pool.drain(), 'the drain')
+  expect(told).toEqual(['yield 0', 'leave'])
+  expect(pool.stats()).toMatchObject({ lost: 0, crashed: 0, held: 0 })
+})
+
+test('what it owns no more is stopped at once', async () => {
+  const ledger = new Ledger(4)
+  const queue = openQueue(one, { leaseMs: 600 })
+  const { state, told, owned } = withOwners(queue)
+  state.owned = [0]
+  const manager = await openWorkers(ledger.workerData, { partitions: one })
+  const pool = await openPool(owned, manager)
+  const submitter = openSubmitter(queue)
+  const results = [0, 1].map((index) => submitter.submit('query', 'gate', index, { key: 'a' }))
+  await ledger.waitForStarts(1)
+  state.owned = []
+  await until(() => pool.stats().held === 0, 'it holds nothing')
+  expect(pool.stats().lost).toBe(1)
+  await until(() => manager.stats().partitions[0]!.incarnations === 2, 'its thread was ended')
+  expect(pool.incidents.map(({ what }) => what)).toContain('leases-taken')
+  ledger.openGate()
+  const other = await openWorkers(ledger.workerData, { partitions: one })
+  await openPool(queue.asWorker('other'), other)
+  expect(await within(Promise.all(results), 'elsewhere')).toEqual([0, 1])
+  expect(told).toEqual([])
+})
