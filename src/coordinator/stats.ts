@@ -1,7 +1,8 @@
 // Stats: one plain snapshot of a manager and its host.
 // Thread: main.   Owns: nothing.
 
-import osUtils from 'os-utils'
+import { createRequire } from 'node:module'
+import type OsUtils from 'os-utils'
 import { readCounter } from '../memory/counters.ts'
 import { Counter } from '../memory/layout.ts'
 import type { LaneTable } from './lane-table.ts'
@@ -179,7 +180,11 @@ function partitionStats(partition: PartitionHandle, state: ManagerState): Partit
   }
 }
 
+const load = createRequire(import.meta.url)
+
 function hostStats(): HostStats {
+  // Only now: a first CommonJS package among ES modules costs a start 12 ms.
+  const osUtils: typeof OsUtils = load('os-utils')
   return {
     cores: osUtils.cpuCount(),
     loadAverage: osUtils.loadavg(1),

@@ -1,7 +1,6 @@
 // Envelope maker: makes envelopes of what a caller submits, and finds their partitions.
 // Thread: main.   Owns: whose turn it is among the partitions.
 
-import { randomUUID } from 'node:crypto'
 import { epochMs } from '../base/clock.ts'
 import { laneError, show } from '../base/errors.ts'
 import { checkGiven } from '../base/options.ts'
@@ -62,7 +61,7 @@ export class EnvelopeMaker {
     }
     const createdAt = epochMs()
     return {
-      id: id ?? randomUUID(),
+      id: id ?? crypto.randomUUID(),
       commandType: type,
       laneId: lane,
       partitionId: this.#place(key, type),

@@ -1,7 +1,6 @@
 // Local plan: the options of the engine of this process, checked and complete.
 // Thread: main.   Owns: nothing; data only.
 
-import { randomUUID } from 'node:crypto'
 import { laneError } from '../base/errors.ts'
 import { anything, checkOptions, integer, milliseconds, type OptionRules } from '../base/options.ts'
 import { usableCores } from '../coordinator/cores.ts'
@@ -95,7 +94,7 @@ export function planLocalQueue(
     ...(checked as Required<LocalQueueOptions>),
     strategy: strategy!,
     numPartitions: strategy === 'none' ? 1 : (count ?? usableCores()),
-    workerId: checked.workerId ?? `local-${randomUUID()}`,
+    workerId: checked.workerId ?? `local-${crypto.randomUUID()}`,
     maxPending: checked.maxPending ?? Number.POSITIVE_INFINITY,
   }) as LocalQueuePlan
 }

@@ -1,7 +1,6 @@
 // Submitter: the public face of the submitting side: commands into a queue, results out of it.
 // Thread: main.   Owns: what is outstanding, and what keeps the process alive for it.
 
-import { randomUUID } from 'node:crypto'
 import { nowMs, timers } from '../base/clock.ts'
 import { laneError } from '../base/errors.ts'
 import { checkOptions } from '../base/options.ts'
@@ -84,7 +83,7 @@ export class Submitter<M = AnyHandlers> {
    */
   constructor(queue: DistributedQueue, options?: SubmitterOptions) {
     const checked = checkOptions<SubmitterOptions>('Submitter', options, SUBMITTER_RULES)
-    this.name = checked.name ?? randomUUID()
+    this.name = checked.name ?? crypto.randomUUID()
     this.#queue = leasedQueueOf(queue)
     this.#options = checked
     this.#tell = incidentTeller(checked.onIncident)

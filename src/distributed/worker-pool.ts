@@ -1,7 +1,6 @@
 // Worker pool: the public face of a worker; wiring, and its life from start to close.
 // Thread: main.   Owns: the state of the pool and the instances of its parts.
 
-import { randomUUID } from 'node:crypto'
 import { nowMs } from '../base/clock.ts'
 import { laneError } from '../base/errors.ts'
 import { checkGiven, checkOptions } from '../base/options.ts'
@@ -205,7 +204,7 @@ export class WorkerPool {
       const desk = new LaneDesk({
         queue,
         lane,
-        name: randomUUID(),
+        name: crypto.randomUUID(),
         startsWithin: (ms) => this.#capacity + ms * this.#runner.throughput.perMs,
         submit: (held) => this.#runner.submit(held),
         failed: this.#failed,

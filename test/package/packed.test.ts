@@ -9,7 +9,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 const root = join(import.meta.dirname, '../..')
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const INSTALL_MS = 120_000
-const PACKED_BYTES_MAX = 600 * 1024
+const PACKED_BYTES_MAX = 700 * 1024
 
 /** The doors as a user writes them: `corelane`, `corelane/handler`, … */
 const doors = Object.keys(manifest.exports).map((door) => manifest.name + door.slice(1))

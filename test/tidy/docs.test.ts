@@ -117,12 +117,15 @@ test('doors: named files must exist and every door must be named', () => {
 })
 
 test('built files: none missing, none left over', () => {
-  expect(
-    docs.builtFiles(['src/a/b.ts'], ['dist/a/b.js', 'dist/a/b.d.ts', 'dist/a/b.js.map']),
-  ).toEqual([])
-  expect(docs.builtFiles(['src/a/b.ts'], ['dist/a/b.js', 'dist/old.d.ts.map'])).toEqual([
+  const chunks = ['dist/chunk/handler.js', 'dist/chunk/thread.js', 'dist/chunk/queue.js']
+  const compiled = ['dist/a/b.js', 'dist/a/b.d.ts', 'dist/a/b.js.map']
+  expect(docs.builtFiles(['src/a/b.ts'], [...compiled, ...chunks])).toEqual([])
+  const wrong = ['dist/a/b.js', 'dist/old.d.ts.map', 'dist/chunk/old.js', ...chunks.slice(1)]
+  expect(docs.builtFiles(['src/a/b.ts'], wrong)).toEqual([
     'dist/a/b.d.ts: missing, run npm run build',
+    'dist/chunk/handler.js: missing, run npm run build',
     'dist/old.d.ts.map: has no source, run npm run build',
+    'dist/chunk/old.js: has no source, run npm run build',
   ])
 })
 

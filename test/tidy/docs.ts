@@ -165,7 +165,10 @@ export function doors(
   return problems
 }
 
-/** dist holds exactly what src compiles to. */
+/** What scripts/bundle.mjs makes for the doors to share. */
+const CHUNKS = ['handler', 'thread', 'queue']
+
+/** dist holds exactly what src compiles to, and the chunks. */
 export function builtFiles(sources: readonly string[], built: readonly string[]): string[] {
   const problems: string[] = []
   const compiled = sources.filter((path) => !path.endsWith('.d.ts'))
@@ -173,6 +176,11 @@ export function builtFiles(sources: readonly string[], built: readonly string[])
   for (const stem of stems) {
     const missing = ['js', 'd.ts'].find((suffix) => !built.includes(`dist/${stem}.${suffix}`))
     if (missing) problems.push(`dist/${stem}.${missing}: missing, run npm run build`)
+  }
+  for (const chunk of CHUNKS) {
+    const path = `dist/chunk/${chunk}.js`
+    if (!built.includes(path)) problems.push(`${path}: missing, run npm run build`)
+    stems.add(`chunk/${chunk}`)
   }
   for (const path of built) {
     const stem = path.replace(/^dist\//, '').replace(/(?:\.d)?\.(?:ts|js)(?:\.map)?$/, '')
