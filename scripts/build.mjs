@@ -1,5 +1,5 @@
 // Build: compiles src to dist, bundles what users load, takes away what no longer has a source.
-// dist is updated in place, never emptied, so a process that runs from it meanwhile keeps its files.
+// dist is updated in place and never emptied: a process that runs from it keeps its files.
 // @ts-check
 
 import { spawnSync } from 'node:child_process'

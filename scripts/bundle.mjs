@@ -13,7 +13,7 @@ const STEMS = [...DOORS, ENTRY]
 /** The chunks, each before those that import it. */
 const CHUNKS = ['handler', 'thread', 'queue']
 
-/** Node would take comlink as CommonJS, which costs every thread 6 ms; the ES modules have no types. */
+/** Node would take comlink as CommonJS, at 6 ms a thread; its ES modules come without types. */
 const COMLINK = {
   comlink: 'comlink/dist/esm/comlink.mjs',
   'comlink/dist/umd/node-adapter.js': 'comlink/dist/esm/node-adapter.mjs',
@@ -39,8 +39,8 @@ function reachedFrom(stem, context) {
 }
 
 /**
- * The chunk of a module that several doors share. A thread must load nothing that only a main thread
- * needs, and the door of handler modules next to nothing.
+ * The chunk of a module that several doors share. A thread must load nothing that only a main
+ * thread needs, and the door of handler modules next to nothing.
  *
  * @param {string} id
  * @param {ChunkingContext} context
@@ -92,7 +92,7 @@ export async function bundle() {
         priority: CHUNKS.length - index,
       })),
     },
-    // A file of the next build may meet one that is loaded already, so what they export keeps its name.
+    // A file of the next build may meet a loaded one, so what they export keeps its name.
     minifyInternalExports: false,
     comments: false,
   })
