@@ -25,7 +25,9 @@ const BATCH_MAX = 4096
 export interface LeaseKeeperParts {
   readonly queue: LeasedQueue
   readonly runner: Runner
-  /** Called every third of a lease: memberships and places that expire like leases. */
+  /** Called at every look: whose partitions are whose changes as workers come and go. */
+  readonly beat: () => void
+  /** Called every third of a lease: for places that expire like leases. */
   readonly renew: () => void
   /** The event loop was held up for a good part of a lease. */
   readonly heldUp: () => void
@@ -84,7 +86,7 @@ export class LeaseKeeper {
   }
 
   readonly #look = (): void => {
-    const { runner, heldUp, renew, queue } = this.#parts
+    const { runner, heldUp, beat, renew, queue } = this.#parts
     const now = nowMs()
     const wasHeldUp = now - this.#dueMs > this.#toleranceMs
     if (wasHeldUp && !this.#wasHeldUp) heldUp()
@@ -100,6 +102,7 @@ export class LeaseKeeper {
     }
     runner.lose(gone, 'expired')
     if (ageing.length > 0 && !this.#isExtending) void this.#extend(ageing)
+    beat()
     if (now - this.#renewedAtMs < queue.leaseMs * RENEWAL) return
     this.#renewedAtMs = now
     renew()

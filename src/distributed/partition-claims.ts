@@ -64,7 +64,7 @@ export class PartitionClaims {
     return !this.#owned.has(partitionId) || this.#surplus.has(partitionId)
   }
 
-  /** Renews what is owned, and learns what is to be given up; every third of a lease. */
+  /** Renews what is owned, and learns what is to be given up; a few times in each lease. */
   async beat(): Promise<void> {
     const { queue, failed } = this.#parts
     if (queue.ownership === undefined || this.#isBeating || this.#hasLeft) return

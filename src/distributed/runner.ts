@@ -61,7 +61,7 @@ export interface RunnerParts {
   readonly isReturning: (partitionId: number) => boolean
   /** It holds less than before. */
   readonly progressed: () => void
-  /** Resolves once the threads that were ended have ended. */
+  /** Resolves once the threads that were ended have ended, or cannot be for too long. */
   readonly deaths: () => Promise<void>
   /** Leases were lost. */
   readonly lost: (held: readonly HeldCommand[], why: LossCause) => void
@@ -282,14 +282,19 @@ export class Runner {
       this.tally.completed++
       settlements.complete(held, resultOf(held.envelope, workerId, info.durationMs, { value }))
       this.#passOn(held)
-    } else if (held.aborted) void this.#giveBackEnded(held)
+    } else if (held.aborted || mayRunOn(outcome.error)) void this.#failedLater(held, outcome)
     else this.#failed(held, outcome)
   }
 
-  /** Gives back what ran and was ended: nobody may have it while it still runs here. */
-  async #giveBackEnded(held: HeldCommand): Promise<void> {
+  /** Its thread is being ended: nobody may have it, or the next of its key, while it still runs. */
+  async #failedLater(
+    held: HeldCommand,
+    outcome: CommandOutcome & { readonly ok: false },
+  ): Promise<void> {
     await this.#parts.deaths()
-    if (!held.isLost) this.#giveBack(held)
+    if (held.isLost) return
+    if (held.aborted) this.#giveBack(held)
+    else this.#failed(held, outcome)
   }
 
   #failed(held: HeldCommand, { error, info }: CommandOutcome & { readonly ok: false }): void {
@@ -374,4 +379,12 @@ export class Runner {
     if (held.stage === 'submitted') held.abort('its lease was lost')
     return true
   }
+}
+
+/** Whether a run may go on for a moment after this failure. */
+function mayRunOn(error: unknown): boolean {
+  const code = codeOf(error)
+  const cause = codeOf((error as { readonly cause?: unknown } | null | undefined)?.cause)
+  const isEnded = code === 'CORELANE_PARTITION_LOST' && cause !== undefined
+  return code === 'CORELANE_TIMEOUT' || isEnded
 }

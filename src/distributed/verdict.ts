@@ -12,7 +12,11 @@ import type { CommandEnvelope, CommandResult, PortableError } from './envelope.t
 /** How a command goes on. */
 export type Verdict =
   /** It goes back to the queue. */
-  | { readonly end: 'release'; readonly reason: 'retry' | 'unstarted' | 'crash'; delayMs: number }
+  | {
+      readonly end: 'release'
+      readonly reason: 'retry' | 'unstarted' | 'crash'
+      readonly delayMs: number
+    }
   /** It failed for good, and is kept among the dead. */
   | { readonly end: 'bury'; readonly reason: string }
   /** It was not started by its deadline. */
@@ -49,7 +53,7 @@ export function judge(
     // The manager speaks, not the handler: that could at most hand on another command's failure.
     switch (codeOf(error)) {
       case 'CORELANE_PARTITION_LOST':
-        return (error as LaneError).details.started === true ? CRASHED : UNSTARTED
+        return isGuilty(error as LaneError) ? CRASHED : UNSTARTED
       case 'CORELANE_ABORTED':
       case 'CORELANE_COMMAND_DROPPED':
       case 'CORELANE_CLOSED':
@@ -72,6 +76,12 @@ export function judge(
   // Chance that is the same on every worker: a hash of the command and its attempt.
   const chance = stableHash(`${envelope.id}/${failures}`) / 2 ** 32
   return { end: 'release', reason: 'retry', delayMs: retryDelayMs(retry, failures, chance) }
+}
+
+/** Whether it ran when its thread died, and nobody had the thread ended because of another. */
+function isGuilty({ details, cause }: LaneError): boolean {
+  const why = codeOf(cause)
+  return details.started === true && why !== 'CORELANE_TIMEOUT' && why !== 'CORELANE_ABORTED'
 }
 
 /** Whether it is this command that timed out, and not one that its handler waited for. */

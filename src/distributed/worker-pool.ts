@@ -2,6 +2,7 @@
 // Thread: main.   Owns: the state of the pool and the instances of its parts.
 
 import { randomUUID } from 'node:crypto'
+import { nowMs } from '../base/clock.ts'
 import { laneError } from '../base/errors.ts'
 import { checkGiven, checkOptions } from '../base/options.ts'
 import { DRAIN_RULES } from '../coordinator/options.ts'
@@ -114,7 +115,10 @@ export class WorkerPool {
     this.#keeper = new LeaseKeeper({
       queue: this.#queue,
       runner: this.#runner,
-      renew: this.#renew,
+      beat: () => void this.#claims.beat(),
+      renew: () => {
+        for (const desk of this.#desks.values()) void desk.keep()
+      },
       heldUp: () => this.#tell({ what: 'loop-held-up' }),
       failed: this.#failed,
     })
@@ -296,12 +300,13 @@ export class WorkerPool {
     this.#keeper.stop()
   }
 
-  /** Resolves once no thread runs what nobody waits for any more. */
+  /** Resolves once no thread runs what nobody waits for any more, or native code holds one. */
   async #deaths(): Promise<void> {
     const pause = new Pause()
+    const limitMs = nowMs() + this.#options.closeTimeoutMs!
     const isAlive = () =>
       this.#manager.stats().partitions.some((each) => each.abandoned + each.condemned > 0)
-    while (isAlive() && !this.#isOver) await pause.wait(DEATH_POLL_MS)
+    while (isAlive() && nowMs() < limitMs && !this.#isOver) await pause.wait(DEATH_POLL_MS)
   }
 
   /** Ends what runs and gives everything back; whoever waits for it may stop waiting. */
@@ -315,11 +320,6 @@ export class WorkerPool {
     await this.#runner.idle()
     await Promise.all([...this.#desks.values()].map((desk) => desk.close()))
     await this.#claims.leave()
-  }
-
-  readonly #renew = (): void => {
-    void this.#claims.beat()
-    for (const desk of this.#desks.values()) void desk.keep()
   }
 
   readonly #failed = (error: unknown): void => this.#tell({ what: 'queue-failed', error })

@@ -113,9 +113,10 @@ test('while the queue is down submits are kept, until their time is over', async
   const results = [1, 2, 3].map((value) => submitter.submit('query', 'echo', value))
   // No answer has come to any call, and the results come all the same.
   expect(await within(Promise.all(results), 'the results')).toEqual([1, 2, 3])
-  expect(calls).toEqual([3, 3])
+  expect(calls.slice(0, 2)).toEqual([3, 3])
+  const before = calls.length
   const last = submitter.submit('query', 'echo', 4)
-  await until(() => calls.length === 4, 'it is tried again')
+  await until(() => calls.length > before + 1, 'it is tried again')
   isDown = false
   expect(await within(last, 'the last')).toBe(4)
   expect(incidents[0]).toMatchObject({ what: 'queue-failed', error: new Error('connection lost') })

@@ -10,7 +10,7 @@ import {
   type WorkerPool,
 } from 'corelane'
 import { expect, test } from 'vitest'
-import { until, within } from '../support/deadline.ts'
+import { failure, until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
 import { openPool, openQueue, openSubmitter, openWorkers } from '../support/pools.ts'
 
@@ -49,6 +49,24 @@ test.each([
     const own = ledger.order(count).filter((index) => index % keys === key)
     expect(own).toEqual(own.toSorted((a, b) => a - b))
   }
+})
+
+test('the next of a key waits until one that timed out has really ended', async () => {
+  const ledger = new Ledger(2)
+  const queue = openQueue(PartitionConfig.hash(2))
+  const lanes = { query: { timeoutMs: 60 }, gate: {} }
+  const options = { partitions: two, lanes, timeoutGraceMs: 400 }
+  const manager = await openWorkers(ledger.workerData, options)
+  await openPool(queue, manager)
+  const submitter = openSubmitter(queue)
+  const stuck = submitter.submit('query', 'forever', 0, { key: 'a' })
+  await ledger.waitForStarts(1)
+  const began = performance.now()
+  const next = submitter.submit('query', 'mark', 1, { key: 'a' })
+  expect((await failure(stuck, 'the stuck one')).code).toBe('CORELANE_TIMEOUT')
+  await within(next, 'the next')
+  expect(manager.stats().partitions.every(({ abandoned }) => abandoned === 0)).toBe(true)
+  expect(performance.now() - began).toBeGreaterThan(300)
 })
 
 test('a rate limit holds over two pools, and is used', async () => {

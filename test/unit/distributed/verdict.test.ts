@@ -47,6 +47,9 @@ const said = (code: ErrorCode, details = {}) =>
 test('what the manager says of a command that has not ended', () => {
   expect(said('CORELANE_PARTITION_LOST', { started: true })).toEqual(release('crash'))
   expect(said('CORELANE_PARTITION_LOST', { started: false })).toEqual(release('unstarted'))
+  const others = laneError('CORELANE_TIMEOUT', { type: 'other', lane: 'lane', timeoutMs: 5 })
+  const ended = laneError('CORELANE_PARTITION_LOST', { started: true }, others)
+  expect(verdict(ended, { hasStarted: false })).toEqual(release('unstarted'))
   expect(said('CORELANE_ABORTED')).toEqual(release('unstarted'))
   expect(said('CORELANE_COMMAND_DROPPED')).toEqual(release('unstarted'))
   expect(said('CORELANE_CLOSED')).toEqual(release('unstarted'))
