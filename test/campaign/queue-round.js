@@ -13,7 +13,7 @@ import { QueueWorkers } from './queue-workers.js'
 import { comesTrue } from './threads.js'
 
 /** Nothing may take longer than this, whatever happened before. */
-const STUCK_MS = 30_000
+const STUCK_MS = 45_000
 /** Commands that must come through after a fault before the next one. */
 const PROGRESS = 5
 const GAP_MS = 250
@@ -172,7 +172,7 @@ export class QueueRound {
     const envelope = envelopeOf(`${this.#name}-${command.index}`, command, this.#queue)
     command.id = envelope.id
     command.partitionId = envelope.partitionId
-    for (;;) {
+    while (!this.#isStuck) {
       try {
         await this.#queue.enqueueMany([envelope])
         break

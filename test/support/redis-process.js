@@ -210,12 +210,13 @@ export class RedisProcess {
   }
 
   async #end(signal) {
-    if (this.#child === undefined) return
-    this.#child.ref()
-    const late = AbortSignal.timeout(STOP_MS)
-    this.#child.kill(signal)
+    const child = this.#child
+    if (child === undefined) return
+    child.ref()
+    child.kill(signal)
     // A frozen one hears of nothing but SIGKILL.
-    late.addEventListener('abort', () => this.#child.kill('SIGKILL'), { once: true })
+    const late = setTimeout(() => child.kill('SIGKILL'), STOP_MS)
     await this.#exited
+    clearTimeout(late)
   }
 }
