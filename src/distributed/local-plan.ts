@@ -29,7 +29,10 @@ export interface LocalQueueOptions {
    * How long a result is kept, and its id known, 0 to 604,800,000 ms. Default 3,600,000: an hour.
    */
   readonly resultTtlMs?: number | undefined
-  /** Most results kept; past it the oldest is forgotten. 0 to 10,000,000. Default 10,000. */
+  /**
+   * Most results kept; past it the oldest is forgotten, and its id with it. 0 to 10,000,000.
+   * Default 10,000.
+   */
   readonly maxResults?: number | undefined
   /** Most dead commands kept; past it the oldest is forgotten. 0 to 10,000,000. Default 10,000. */
   readonly maxDead?: number | undefined
