@@ -25,8 +25,6 @@ const MARGIN_BYTES = 32
 const DEPTH_MAX = 64
 // Up to here objects met before are found by comparing with each.
 const LISTED_MAX = 32
-// Arrays of numbers from this length on are copied as they are.
-const NUMBERS_MIN = 8
 
 let arena: Buffer = Buffer.allocUnsafeSlow(ARENA_BYTES)
 let words = new Int32Array(arena.buffer)
@@ -180,7 +178,7 @@ function putArray(value: readonly unknown[], depth: number): boolean {
  */
 function putNumbers(value: readonly unknown[]): boolean {
   const { length } = value
-  if (length < NUMBERS_MIN || !hasRoom(8 * length)) return false
+  if (!hasRoom(8 * length)) return false
   let to = (at + 12) >> 3
   for (let i = 0; i < length; i++) {
     const member = value[i]
