@@ -21,7 +21,7 @@ class History {
     const running = new Map()
     const leased = new Map()
     const asked = new Map()
-    for (const [at, { what, pid, words }] of lines.entries()) {
+    for (const [at, { what, pid, ms, words }] of lines.entries()) {
       switch (what) {
         case 'lease': {
           const index = indexOf(words[0])
@@ -47,6 +47,12 @@ class History {
         case 'fault':
           this.#faults.push({ kind: words[0], pid: Number(words[1]), at, overAt: at })
           break
+        case 'stall': {
+          // It is written down when it is over.
+          const from = lines.findIndex(({ ms: at }) => at >= ms - Number(words[0]))
+          this.#faults.push({ kind: 'stall', pid, at: from, overAt: at })
+          break
+        }
         case 'over':
           this.#faults.findLast(
             (one) => one.kind === words[0] && one.pid === Number(words[1]) && one.overAt === one.at,
@@ -93,11 +99,10 @@ const DELIVERIES_MAX = 3
 function isCollateral({ command, deliveries, history }) {
   const { type, success, error } = command
   if (success || type === 'poison' || error?.code !== 'CORELANE_POISONED') return false
-  const last = deliveries.slice(-DELIVERIES_MAX)
-  const areLost = last.every(
+  // One that died at once has not written down what it was given.
+  return deliveries.every(
     ({ pid, at }) => history.faultsOf(pid, at, Number.POSITIVE_INFINITY).length > 0,
   )
-  return last.length === DELIVERIES_MAX && areLost
 }
 
 /** The laws about one command. Each gives what is wrong, or nothing. */

@@ -129,7 +129,7 @@ process.on('disconnect', () => process.exit(1))
 let seenMs = performance.now()
 setInterval(() => {
   const lateMs = performance.now() - seenMs - STALL_LOOK_MS
-  if (lateMs > place.leaseMs / 4) ledger.write('fault', 'stall', process.pid)
+  if (lateMs > place.leaseMs / 4) ledger.write('stall', Math.round(lateMs))
   seenMs = performance.now()
 }, STALL_LOOK_MS)
 process.send?.('ready')
