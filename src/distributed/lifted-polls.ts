@@ -130,7 +130,8 @@ export class LiftedPolls {
         resolve(isWoken)
       }
       const onWake = (): void => end(true)
-      const timer = timers.setTimeout(() => end(false), ms)
+      // Rounded up: a timer cuts fractions off, and would ask once more just before the end.
+      const timer = timers.setTimeout(() => end(false), Math.ceil(ms))
       signal?.addEventListener('abort', onWake)
       this.#pauses.add(onWake)
     })
