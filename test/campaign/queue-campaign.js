@@ -5,6 +5,7 @@
 //   npm run test:fault -- queue --seed 7           the same faults again; only chance differs
 //   npm run test:fault -- queue --seed 7 --round 3     that round alone
 //   npm run test:fault -- queue --quick            one short round
+//   npm run test:fault -- queue --rounds 1 --faults cut,cut,kill    these, in this order
 //   npm run test:fault -- queue --rounds 0         only the limit of 100 starts a second
 //
 // Three worker processes and a submitter on a real Redis (append-only file, written before every
@@ -45,7 +46,13 @@ const QUICK_FAULTS = {
 function readOptions() {
   const number = { type: 'string' }
   const { values } = parseArgs({
-    options: { seed: number, rounds: number, round: number, quick: { type: 'boolean' } },
+    options: {
+      seed: number,
+      rounds: number,
+      round: number,
+      quick: { type: 'boolean' },
+      faults: number,
+    },
   })
   for (const name of ['seed', 'rounds', 'round']) {
     if (values[name] === undefined || /^\d+$/.test(values[name])) continue
@@ -56,6 +63,7 @@ function readOptions() {
     rounds: values.quick ? 1 : Number(values.rounds ?? ROUNDS),
     only: values.round === undefined ? undefined : Number(values.round),
     isQuick: values.quick === true,
+    faults: values.faults,
   }
 }
 
@@ -83,16 +91,18 @@ class Campaign {
 
   /** @param {number} number */
   async round(number) {
-    const { seed, isQuick } = this.#options
+    const { seed, isQuick, faults } = this.#options
     const random = generatorOf(Math.imul(seed, 0x9e3779b1) ^ number)
     const setting = SETTINGS[number % SETTINGS.length]
     const plan = {
       random,
       setting,
       leaseMs: LEASE_MS,
-      faults: isQuick
-        ? planFaults(random, QUICK_FAULTS, 0, 1)
-        : planFaults(random, FAULTS, number % ROUNDS, ROUNDS),
+      faults:
+        faults?.split(',') ??
+        (isQuick
+          ? planFaults(random, QUICK_FAULTS, 0, 1)
+          : planFaults(random, FAULTS, number % ROUNDS, ROUNDS)),
     }
     const round = new QueueRound(plan, this.#redis, this.#admin, this.#folder)
     const stop = () => round.workers.kill()
@@ -169,7 +179,8 @@ try {
   await watchdog.end()
   admin.destroy()
   await redis.stop()
-  rmSync(folder, { recursive: true, force: true })
+  if (campaign.violations === 0) rmSync(folder, { recursive: true, force: true })
+  else console.log(`the ledgers are in ${folder}`)
 }
 campaign.print()
 const wrong = campaign.violations

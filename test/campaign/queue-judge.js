@@ -5,7 +5,7 @@ import { KEYS } from './queue-plan.js'
 
 const FAILING = {
   broken: /^RangeError/,
-  poison: /deliver|poison/i,
+  poison: /given out 3 times/,
   nobody: /nobody|handler|type/i,
 }
 
@@ -15,13 +15,15 @@ class History {
   /** By id: deliveries, and what became of completions. */
   deliveries = new Map()
   completions = []
+  /** Leases that workers gave up because they could not extend them in time. */
+  expired = 0
   #faults = []
 
   constructor(lines, indexOf) {
     const running = new Map()
     const leased = new Map()
     const asked = new Map()
-    for (const [at, { what, pid, words }] of lines.entries()) {
+    for (const [at, { what, pid, ms, words }] of lines.entries()) {
       switch (what) {
         case 'lease': {
           const index = indexOf(words[0])
@@ -47,6 +49,18 @@ class History {
         case 'fault':
           this.#faults.push({ kind: words[0], pid: Number(words[1]), at, overAt: at })
           break
+        case 'stall': {
+          // It is written down when it is over.
+          const from = lines.findIndex(({ ms: at }) => at >= ms - Number(words[0]))
+          this.#faults.push({ kind: 'stall', pid, at: from, overAt: at })
+          break
+        }
+        case 'expired': {
+          // A machine that is too slow for its leases, by its own clock; counted.
+          this.#faults.push({ kind: 'expired', pid, at: Math.max(0, at - 1), overAt: at })
+          this.expired += Number(words[0])
+          break
+        }
         case 'over':
           this.#faults.findLast(
             (one) => one.kind === words[0] && one.pid === Number(words[1]) && one.overAt === one.at,
@@ -93,11 +107,10 @@ const DELIVERIES_MAX = 3
 function isCollateral({ command, deliveries, history }) {
   const { type, success, error } = command
   if (success || type === 'poison' || error?.code !== 'CORELANE_POISONED') return false
-  const last = deliveries.slice(-DELIVERIES_MAX)
-  const areLost = last.every(
+  // One that died at once has not written down what it was given.
+  return deliveries.every(
     ({ pid, at }) => history.faultsOf(pid, at, Number.POSITIVE_INFINITY).length > 0,
   )
-  return last.length === DELIVERIES_MAX && areLost
 }
 
 /** The laws about one command. Each gives what is wrong, or nothing. */
@@ -125,8 +138,14 @@ const commandLaws = {
     return !isRight && `${JSON.stringify(record)}, and the submitter saw success: ${success}`
   },
 
-  'nothing completes that did not run': ({ command, executions }) =>
-    command.success && !executions.some(({ isDone }) => isDone) && 'no run came to its end',
+  'nothing completes that did not run': ({ command, executions, completions }) => {
+    // A zombie may complete what nobody has taken from it yet; the campaign's have not run it.
+    const isZombies = completions.some(
+      ({ what, status }) => what === 'zombie?' && status !== 'stale',
+    )
+    const hasRun = executions.some(({ isDone }) => isDone)
+    return command.success && !hasRun && !isZombies && 'no run came to its end'
+  },
 
   'one completion of an id is accepted': ({ completions }) => {
     const done = completions.filter(({ status }) => status === 'done')
@@ -139,8 +158,8 @@ const commandLaws = {
       if (status !== 'done') continue
       const own = deliveries.find((one) => one.fence === fence)?.at ?? -1
       const later = deliveries.find((one) => one.at > own && one.at < at && one.fence !== fence)
-      if (what === 'zombie?') return `a zombie's (process ${pid}, ${fence})`
-      if (later !== undefined) return `of ${fence}, though ${later.fence} was given out before`
+      if (later === undefined) continue
+      return `${what} of ${pid} with ${fence}, though ${later.fence} was given out before`
     }
     return false
   },
@@ -258,6 +277,7 @@ function sumUp({ commands, lines, garbage }, runs, history) {
     executions,
     again: executions - executed,
     flaky: planned,
+    expired: history.expired,
     zombies: zombies.length,
     stale: stale.length,
     collateral: runs.filter(isCollateral).length,

@@ -20,7 +20,7 @@ export class QueueLedger {
    * @param {...(string | number)} words - Without spaces.
    */
   write(what, ...words) {
-    writeSync(this.#file, `${what} ${process.pid} ${words.join(' ')}\n`)
+    this.writeAll([[what, ...words]])
   }
 
   /**
@@ -30,7 +30,8 @@ export class QueueLedger {
    */
   writeAll(lines) {
     if (lines.length === 0) return
-    const text = lines.map(([what, ...words]) => `${what} ${process.pid} ${words.join(' ')}\n`)
+    const head = `${process.pid} ${Math.round(performance.timeOrigin + performance.now())}`
+    const text = lines.map(([what, ...words]) => `${what} ${head} ${words.join(' ')}\n`)
     writeSync(this.#file, text.join(''))
   }
 
@@ -42,13 +43,14 @@ export class QueueLedger {
    * Reads a ledger.
    *
    * @param {string} path
-   * @returns {{ what: string, pid: number, words: string[] }[]} In the order of the file.
+   * @returns {{ what: string, pid: number, ms: number, words: string[] }[]} In the order of the
+   * file; `ms` is the time by the clock of the machine.
    */
   static read(path) {
     const lines = readFileSync(path, 'utf8').split('\n').slice(0, -1)
     return lines.map((line) => {
-      const [what, pid, ...words] = line.split(' ')
-      return { what, pid: Number(pid), words }
+      const [what, pid, ms, ...words] = line.split(' ')
+      return { what, pid: Number(pid), ms: Number(ms), words }
     })
   }
 }

@@ -35,8 +35,8 @@ export function openQueue({ port, name, strategy, partitions, leaseMs }) {
 }
 
 /** Starts a worker pool. */
-export async function openWorkerPool(queue, manager) {
-  const pool = new WorkerPool(queue, manager)
+export async function openWorkerPool(queue, manager, onIncident) {
+  const pool = new WorkerPool(queue, manager, { onIncident })
   await pool.start()
   return pool
 }

@@ -1,7 +1,6 @@
 // Queue round: one queue under load and under faults, until every command has ended.
 
 import { randomUUID } from 'node:crypto'
-import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { FlakyProxy } from '../support/flaky-proxy.js'
@@ -242,7 +241,6 @@ export class QueueRound {
     await this.#proxy.close()
     this.ledger.close()
     this.lines = QueueLedger.read(this.#path)
-    rmSync(this.#path)
   }
 
   /** What the queue has on record must be what its submitter was told. */

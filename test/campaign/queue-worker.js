@@ -1,5 +1,6 @@
 // Queue worker: a worker process of the queue campaign. It writes down what the queue gives it and
-// what it says to its completions, and tries to complete what it has lost. Ends in order on
+// what it says to its completions, and tries to complete what it has lost
+// when it has been frozen. Ends in order on
 // SIGTERM.
 
 import { PartitionConfig, QueueManager } from 'corelane'
@@ -7,7 +8,6 @@ import { QueueLedger } from './queue-ledger.js'
 import { LANES, openQueue, openWorkerPool } from './queue-parts.js'
 
 const { queue: place, ledger: path } = JSON.parse(process.argv[2])
-const ZOMBIE_LOOK_MS = 100
 const DRAIN_MS = 10_000
 const STALL_LOOK_MS = 20
 
@@ -53,36 +53,32 @@ function watch(queue) {
     const lost = new Set(extended.lost)
     for (const { fence } of deliveries) {
       const one = held.get(fence)
-      if (one !== undefined && !lost.has(fence)) one.untilMs = extended.leasedUntilMs
+      if (lost.has(fence)) held.delete(fence)
+      else if (one !== undefined) one.untilMs = extended.leasedUntilMs
     }
-    for (const fence of lost) void haunt(fence)
     return extended
   }
 
-  /** Completes what is not this worker's any more, as one would that does not know it yet. */
-  const haunt = async (fence) => {
-    const one = held.get(fence)
-    if (one === undefined) return
-    held.delete(fence)
-    const { envelope } = one.delivery
-    const result = {
-      commandId: envelope.id,
-      partitionId: envelope.partitionId,
-      workerId: queue.workerId,
-      success: true,
-      value: { index: -1 },
-      retryCount: envelope.retryCount,
-      durationMs: 0,
-      completedAt: Date.now(),
-    }
-    // Without an answer nothing is known; the judge looks at the ones with an answer.
-    await complete('zombie', [{ delivery: one.delivery, result }]).catch(() => {})
-  }
-  setInterval(() => {
+  /** Completes what it has had for too long, as one would that does not know how late it is. */
+  const haunt = async () => {
     const late = [...held.values()].filter(({ untilMs }) => untilMs < performance.now())
-    // Learns which of them are lost, by way of the extension above.
-    if (late.length > 0) queue.extend(late.map(({ delivery }) => delivery)).catch(() => {})
-  }, ZOMBIE_LOOK_MS).unref()
+    const completions = late.map(({ delivery }) => {
+      const { id, partitionId, payload, retryCount } = delivery.envelope
+      const result = {
+        commandId: id,
+        partitionId,
+        workerId: queue.workerId,
+        success: true,
+        value: { index: payload.index },
+        retryCount,
+        durationMs: 0,
+        completedAt: Date.now(),
+      }
+      return { delivery, result }
+    })
+    // Without an answer nothing is known; the judge looks at the ones with an answer.
+    if (late.length > 0) await complete('zombie', completions).catch(() => {})
+  }
 
   queue.release = (deliveries, options) => {
     for (const { fence } of deliveries) held.delete(fence)
@@ -99,10 +95,10 @@ function watch(queue) {
     ledger.write('bury', id, delivery.fence, status)
     return status
   }
-  return queue
+  return { queue, haunt }
 }
 
-const queue = watch(await openQueue(place))
+const { queue, haunt } = watch(await openQueue(place))
 const manager = QueueManager.create({
   handlers: new URL('./queue-handlers.js', import.meta.url),
   workerData: { ledger: path },
@@ -111,7 +107,9 @@ const manager = QueueManager.create({
   lanes: LANES,
 })
 await manager.start()
-const pool = await openWorkerPool(queue, manager)
+const pool = await openWorkerPool(queue, manager, ({ what, commandIds }) => {
+  if (what === 'leases-expired') ledger.write('expired', commandIds.length)
+})
 ledger.write('ready', queue.workerId)
 process.on('SIGTERM', async () => {
   ledger.write('leaving')
@@ -129,7 +127,8 @@ process.on('disconnect', () => process.exit(1))
 let seenMs = performance.now()
 setInterval(() => {
   const lateMs = performance.now() - seenMs - STALL_LOOK_MS
-  if (lateMs > place.leaseMs / 4) ledger.write('fault', 'stall', process.pid)
+  if (lateMs > place.leaseMs / 4) ledger.write('stall', Math.round(lateMs))
+  if (lateMs > place.leaseMs) void haunt()
   seenMs = performance.now()
 }, STALL_LOOK_MS)
 process.send?.('ready')

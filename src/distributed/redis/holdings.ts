@@ -12,11 +12,22 @@ export interface FenceParts {
   readonly counter: string
 }
 
+/** A delivery that is past its time, as much of it as its return takes. */
+type Expired = Pick<Delivery, 'envelope' | 'fence' | 'deliveries' | 'leasedUntilMs'>
+
+interface Held {
+  readonly lane: string
+  readonly entry: string
+  readonly counter: number
+  readonly untilMs: number
+}
+
 /** Deliveries of one worker. */
 export class Holdings {
   readonly #workerId: string
   readonly #leaseMs: number
-  readonly #untilMs = new Map<string, number>()
+  /** By partition, the one that expires first in front: leases all take the same time. */
+  readonly #held = new Map<number, Map<string, Held>>()
 
   /**
    * @param workerId - Whose.
@@ -25,11 +36,6 @@ export class Holdings {
   constructor(workerId: string, leaseMs: number) {
     this.#workerId = workerId
     this.#leaseMs = leaseMs
-  }
-
-  /** How many there are, those that were forgotten by their user included. */
-  get size(): number {
-    return this.#untilMs.size
   }
 
   /**
@@ -57,26 +63,62 @@ export class Holdings {
     return match === null ? undefined : { entry: match[1]!, counter: match[2]! }
   }
 
-  /** The worker has an entry from now on, for a lease. */
-  take(partition: number, lane: string, entry: string): void {
-    this.#untilMs.set(`${partition}/${lane}/${entry}`, nowMs() + this.#leaseMs)
+  /**
+   * The worker has an entry from now on.
+   *
+   * @param partition - Where.
+   * @param lane - In which lane.
+   * @param entry - Its entry.
+   * @param counter - Its counter.
+   * @param untilMs - Until when, on the monotonic clock.
+   */
+  take(partition: number, lane: string, entry: string, counter: number, untilMs: number): void {
+    let held = this.#held.get(partition)
+    if (held === undefined) {
+      held = new Map()
+      this.#held.set(partition, held)
+    }
+    // To the end, behind those that expire before it.
+    held.delete(`${lane}/${entry}`)
+    held.set(`${lane}/${entry}`, { lane, entry, counter, untilMs })
   }
 
   /** It has it no more. */
   drop(partition: number, lane: string, entry: string): void {
-    this.#untilMs.delete(`${partition}/${lane}/${entry}`)
+    this.#held.get(partition)?.delete(`${lane}/${entry}`)
   }
 
   /** Whether it knows that it has it. */
   has(partition: number, lane: string, entry: string): boolean {
-    return this.#untilMs.has(`${partition}/${lane}/${entry}`)
+    return this.#held.get(partition)?.has(`${lane}/${entry}`) === true
+  }
+
+  /** Whether something of a partition will expire before long, if it is not extended. */
+  isAgeing(partition: number): boolean {
+    const [first] = this.#held.get(partition)?.values() ?? []
+    return first !== undefined && first.untilMs - nowMs() < this.#leaseMs / 4
+  }
+
+  /** Takes out what has expired. */
+  takeExpired(partition: number): Expired[] {
+    const expired: Expired[] = []
+    const now = nowMs()
+    for (const { lane, entry, counter, untilMs } of this.#held.get(partition)?.values() ?? []) {
+      if (untilMs > now) break
+      // Of the envelope only its place is asked for.
+      const envelope = { id: entry, partitionId: partition, laneId: lane } as Delivery['envelope']
+      const fence = this.fence(partition, lane, entry, counter)
+      expired.push({ envelope, fence, deliveries: 1, leasedUntilMs: untilMs })
+      this.drop(partition, lane, entry)
+    }
+    return expired
   }
 
   /** Forgets those that expired long ago: their user never said what became of them. */
-  prune(): void {
+  prune(partition: number): void {
     const before = nowMs() - this.#leaseMs
-    for (const [name, untilMs] of this.#untilMs) {
-      if (untilMs < before) this.#untilMs.delete(name)
+    for (const { lane, entry, untilMs } of this.#held.get(partition)?.values() ?? []) {
+      if (untilMs < before) this.drop(partition, lane, entry)
     }
   }
 }

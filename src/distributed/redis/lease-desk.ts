@@ -140,7 +140,7 @@ export class LeaseDesk {
   ): Promise<Delivery[]> {
     if (this.#engine.caller.isClosed) return []
     await this.#recovery.look(request.partitions, lanes)
-    const partitions = this.#ownership?.mine(request.partitions) ?? request.partitions
+    const partitions = await this.#inOrder(request.partitions)
     const given: Delivery[] = []
     // Believed to be empty is not empty: it is looked at before anybody waits.
     let mustLook = isPoll || this.#believed(partitions, lanes) === 0
@@ -156,6 +156,21 @@ export class LeaseDesk {
       mustLook = true
     }
     return given
+  }
+
+  /**
+   * Partitions that may be leased from. Where they are owned, for the sake of order: a worker gives
+   * up what it could not extend in time, before Redis does. What is younger must not come until
+   * that is back in its place.
+   */
+  async #inOrder(partitions: readonly number[]): Promise<readonly number[]> {
+    if (this.#ownership === undefined) return partitions
+    const { holdings } = this.#engine
+    const mine = this.#ownership.mine(partitions)
+    const expired = mine.flatMap((partition) => holdings.takeExpired(partition))
+    // Nobody died: it does not count towards maxDeliveries.
+    if (expired.length > 0) await this.#settler.release(expired, { reason: 'unstarted' })
+    return mine.filter((partition) => !holdings.isAgeing(partition))
   }
 
   #believed(partitions: readonly number[], lanes: readonly LaneDemand[]): number {
@@ -213,8 +228,17 @@ export class LeaseDesk {
     const burials: Promise<unknown>[] = []
     let failure: PromiseRejectedResult | undefined
     for (const [i, answer] of asked.entries()) {
-      if (answer.status === 'rejected') failure = answer
-      else burials.push(...this.#unpack(shares[i]!, lanes, answer.value, sentMs, given))
+      if (answer.status === 'rejected') {
+        failure = answer
+        continue
+      }
+      const isLate =
+        this.#ownership !== undefined && this.#engine.holdings.isAgeing(shares[i]!.partition)
+      const some: Delivery[] = []
+      burials.push(...this.#unpack(shares[i]!, lanes, answer.value, sentMs, some))
+      // What it had may have been given up while it waited for this answer: see inOrder.
+      if (isLate) burials.push(this.#settler.release(some, { reason: 'unstarted' }))
+      else given.push(...some)
     }
     // What cannot be buried now comes back when its lease has expired.
     await Promise.allSettled(burials)
@@ -278,7 +302,7 @@ export class LeaseDesk {
     const burials: Promise<unknown>[] = []
     for (const { lane, entry, counter, value } of commandsOf(reply[2 + lanes.length] as Buffer)) {
       const { laneId } = lanes[lane - 1]!
-      this.#engine.holdings.take(partition, laneId, entry)
+      this.#engine.holdings.take(partition, laneId, entry, counter, leasedUntilMs)
       const fence = this.#engine.holdings.fence(partition, laneId, entry, counter)
       const delivery = this.#read(partition, laneId, value, counter, fence, leasedUntilMs)
       if (delivery === undefined) {

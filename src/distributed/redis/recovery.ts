@@ -52,7 +52,7 @@ export class Recovery {
   async #lookAt(partition: number, lanes: readonly LaneDemand[]): Promise<void> {
     const { keys, caller, consumer, holdings } = this.#engine
     const names = keys.partition(partition)
-    holdings.prune()
+    holdings.prune(partition)
     const reply = (await caller.run({
       script: HELD_BY,
       keys: lanes.map(({ laneId }) => names.stream(laneId)),

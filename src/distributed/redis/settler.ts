@@ -1,6 +1,7 @@
 // Settler: says what became of deliveries: kept, completed, given back, buried.
 // Thread: main.   Owns: nothing.
 
+import { nowMs } from '../../base/clock.ts'
 import { laneError } from '../../base/errors.ts'
 import type { Delivery, ReleaseOptions, SettleStatus } from '../distributed-queue.ts'
 import type { CommandResult } from '../envelope.ts'
@@ -231,6 +232,8 @@ export class Settler {
       return holdings.partsOf(delivery)
     })
     const calls: Promise<void>[] = []
+    // From before it was sent, as callers are told.
+    const untilMs = nowMs() + this.#engine.plan.leaseMs
     const ours = byPartition(deliveries, ({ envelope }) => envelope.partitionId)
     for (const [partition, all] of ours) {
       const known = all.filter((position) => parts[position] !== undefined)
@@ -246,10 +249,12 @@ export class Settler {
             const flags = isKeeping ? keptOf(reply as number[], batch.length) : (reply as Reply[])
             for (const [i, position] of batch.entries()) {
               const { laneId } = deliveries[position]!.envelope
-              const { entry } = parts[position]!
+              const { entry, counter } = parts[position]!
               if (flags[i] === 1) statuses[position] = 'done'
-              if (isKeeping && flags[i] === 1) holdings.take(partition, laneId, entry)
-              else holdings.drop(partition, laneId, entry)
+              if (!isKeeping || flags[i] !== 1) holdings.drop(partition, laneId, entry)
+              else if (holdings.has(partition, laneId, entry)) {
+                holdings.take(partition, laneId, entry, Number(counter), untilMs)
+              }
             }
           }),
         )

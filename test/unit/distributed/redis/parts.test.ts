@@ -141,6 +141,24 @@ test('a fence is that of one worker, place, entry and counter', () => {
   }
 })
 
+test('what expires first is known, and what has expired is taken out', () => {
+  const holdings = new Holdings('w', 1000)
+  const now = performance.now()
+  holdings.take(0, 'a', '1-0', 1, now + 50)
+  holdings.take(0, 'a', '2-0', 1, now + 900)
+  expect([holdings.isAgeing(0), holdings.isAgeing(1)]).toEqual([true, false])
+  expect(holdings.takeExpired(0)).toEqual([])
+  holdings.take(0, 'a', '1-0', 1, now + 950)
+  expect(holdings.isAgeing(0)).toBe(false)
+  holdings.take(1, 'b', '3-0', 10_001, now - 1)
+  const [expired, ...others] = holdings.takeExpired(1)
+  expect(others).toEqual([])
+  expect(holdings.partsOf(expired!)).toEqual({ entry: '3-0', counter: '10001' })
+  expect(holdings.has(1, 'b', '3-0')).toBe(false)
+  holdings.drop(0, 'a', '1-0')
+  expect(holdings.has(0, 'a', '1-0')).toBe(false)
+})
+
 test('options are completed, and what makes no sense is refused without showing the URL', () => {
   const plan = planRedisQueue(undefined)
   expect(plan).toMatchObject({ queue: 'default', strategy: 'roundRobin', numPartitions: 8 })
