@@ -12,7 +12,10 @@ export interface Abortable {
 }
 
 interface Listener {
-  readonly targets: Set<Abortable>
+  /** What it ends, while that is one thing: most signals have one command, and a set costs more. */
+  target: Abortable | undefined
+  /** What it ends, once there were several. */
+  targets: Set<Abortable> | undefined
   readonly onAbort: () => void
 }
 
@@ -32,14 +35,16 @@ export class AbortListeners {
    * @param target - What it ends, once.
    */
   add(signal: AbortSignal, target: Abortable): void {
-    let listener = this.#listeners.get(signal)
-    if (listener === undefined) {
-      const targets = new Set<Abortable>()
-      listener = { targets, onAbort: () => this.#aborted(signal, targets) }
-      this.#listeners.set(signal, listener)
-      signal.addEventListener('abort', listener.onAbort, { once: true })
+    const known = this.#listeners.get(signal)
+    if (known === undefined) {
+      const onAbort = () => this.#aborted(signal)
+      this.#listeners.set(signal, { target, targets: undefined, onAbort })
+      signal.addEventListener('abort', onAbort, { once: true })
+    } else if (known.targets !== undefined) known.targets.add(target)
+    else {
+      known.targets = new Set([known.target!, target])
+      known.target = undefined
     }
-    listener.targets.add(target)
   }
 
   /**
@@ -51,8 +56,9 @@ export class AbortListeners {
   remove(signal: AbortSignal, target: Abortable): void {
     const listener = this.#listeners.get(signal)
     if (listener === undefined) return
-    listener.targets.delete(target)
-    if (listener.targets.size > 0) return
+    if (listener.target === target) listener.target = undefined
+    listener.targets?.delete(target)
+    if (listener.target !== undefined || (listener.targets?.size ?? 0) > 0) return
     signal.removeEventListener('abort', listener.onAbort)
     this.#listeners.delete(signal)
   }
@@ -63,12 +69,15 @@ export class AbortListeners {
    * @param signal - Any.
    */
   targetsOf(signal: AbortSignal): readonly Abortable[] {
-    return [...(this.#listeners.get(signal)?.targets ?? [])]
+    const { target, targets } = this.#listeners.get(signal) ?? {}
+    return target === undefined ? [...(targets ?? [])] : [target]
   }
 
-  #aborted(signal: AbortSignal, targets: Set<Abortable>): void {
+  #aborted(signal: AbortSignal): void {
+    const { target, targets } = this.#listeners.get(signal)!
+    target?.abort(signal.reason)
     // One that ends because another did is removed, and then not ended again.
-    for (const target of targets) target.abort(signal.reason)
+    for (const each of targets ?? []) each.abort(signal.reason)
     this.#listeners.delete(signal)
   }
 }
