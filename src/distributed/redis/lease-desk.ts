@@ -168,7 +168,8 @@ export class LeaseDesk {
     const { holdings } = this.#engine
     const mine = this.#ownership.mine(partitions)
     const expired = mine.flatMap((partition) => holdings.takeExpired(partition))
-    if (expired.length > 0) await this.#settler.release(expired, { reason: 'crash' })
+    // Nobody died: it does not count towards maxDeliveries.
+    if (expired.length > 0) await this.#settler.release(expired, { reason: 'unstarted' })
     return mine.filter((partition) => !holdings.isAgeing(partition))
   }
 
