@@ -5,6 +5,8 @@
 import { loadPeer } from '../peers/load-peer.js'
 import * as handlers from '../support/handlers.js'
 
+const CLOSE_MS = 5_000
+
 const { connection, name, concurrency } = JSON.parse(process.argv[2] ?? '{}')
 const { Worker } = await loadPeer('bullmq')
 
@@ -16,6 +18,8 @@ const worker = new Worker(name, async (/** @type {any} */ job) => byName[job.nam
 })
 await worker.waitUntilReady()
 process.on('disconnect', () => {
+  // Without its Redis it would wait for ever.
+  setTimeout(() => process.exit(1), CLOSE_MS).unref()
   void worker.close().then(() => process.exit(0))
 })
 process.send?.('ready')

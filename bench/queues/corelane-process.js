@@ -5,6 +5,8 @@
 import { PartitionConfig, QueueManager, WorkerPool } from 'corelane'
 import { RedisDistributedQueue } from 'corelane/redis'
 
+const CLOSE_MS = 5_000
+
 const { options, concurrency } = JSON.parse(process.argv[2] ?? '{}')
 const queue = await RedisDistributedQueue.open(options)
 const manager = QueueManager.create({
@@ -15,6 +17,7 @@ const manager = QueueManager.create({
 const pool = new WorkerPool(queue, manager)
 await pool.start()
 process.on('disconnect', async () => {
+  setTimeout(() => process.exit(1), CLOSE_MS).unref()
   await pool.close()
   await manager.close()
   await queue.close()

@@ -170,7 +170,10 @@ const commandLaws = {
       if (next === undefined) return false
       const isFailed = execution.endAt !== undefined && !execution.isDone
       if (isFailed && execution.endAt < next.startAt) continue
-      const reasons = history.faultsOf(execution.pid, execution.leasedAt, next.startAt)
+      // Either the first was hit, or the second is a zombie's that was hit before it could start.
+      const reasons = [execution, next].flatMap(({ pid, leasedAt }) =>
+        history.faultsOf(pid, leasedAt, next.startAt),
+      )
       if (reasons.length === 0) {
         return `run ${at + 1} of ${command.type} in process ${execution.pid}, no fault, run again`
       }
@@ -199,7 +202,10 @@ const keyLaws = {
       const next = all[at + 1]
       if (next === undefined) return false
       if (execution.endAt !== undefined && execution.endAt < next.startAt) continue
-      if (history.faultsOf(execution.pid, execution.leasedAt, next.startAt).length > 0) continue
+      const reasons = [execution, next].flatMap(({ pid, leasedAt }) =>
+        history.faultsOf(pid, leasedAt, next.startAt),
+      )
+      if (reasons.length > 0) continue
       return `${next.index} starts in ${next.pid} while ${execution.index} runs in ${execution.pid}`
     }
     return false
