@@ -13,6 +13,8 @@ export class Holdings {
   readonly #chains = new KeyChains<HeldCommand>()
   readonly #inPartition: number[]
   readonly #keepsKeyOrder: boolean
+  /** By key: the first command of it whose lease was given up, and is not seen again yet. */
+  readonly #missing = new Map<string, { readonly id: string; readonly untilMs: number }>()
 
   /**
    * @param partitions - How many partitions the queue has.
@@ -86,6 +88,32 @@ export class Holdings {
     held.lane.held--
     this.ended(held)
     return true
+  }
+
+  /**
+   * The lease of one was given up. The queue may not know yet, and give out what is behind it.
+   *
+   * @param held - The delivery.
+   * @param untilMs - When it is another worker's at the latest, monotonic milliseconds.
+   */
+  miss(held: HeldCommand, untilMs: number): void {
+    const { key, id } = held.envelope
+    if (this.#isKeyed(key) && !this.#missing.has(key)) this.#missing.set(key, { id, untilMs })
+  }
+
+  /**
+   * Whether a command must not run here before one of its key that was given up.
+   *
+   * @param held - One that was just added.
+   * @param now - Monotonic milliseconds.
+   */
+  isAhead(held: HeldCommand, now: number): boolean {
+    const { key, id } = held.envelope
+    const missing = key === undefined ? undefined : this.#missing.get(key)
+    if (missing === undefined) return false
+    if (missing.id !== id && now < missing.untilMs) return true
+    this.#missing.delete(key!)
+    return false
   }
 
   /**

@@ -188,6 +188,7 @@ export class Runner {
     for (const held of all) {
       if (held.stage === 'ended' || !this.#lose(held)) continue
       lost.push(held)
+      if (why === 'expired') this.holdings.miss(held, held.leasedUntilMs + this.#parts.marginMs)
       // Nothing of its key may run here any more: this one may be running elsewhere by now. If the
       // queue cannot be reached they cannot be given back either, and expire like this one.
       for (const next of this.holdings.cut(held)) {
@@ -241,7 +242,8 @@ export class Runner {
 
   #start(held: HeldCommand): void {
     const { laneId, partitionId } = held.envelope
-    if (this.#parts.isReturning(partitionId)) this.#giveBack(held)
+    const isReturning = this.#parts.isReturning(partitionId)
+    if (isReturning || this.holdings.isAhead(held, nowMs())) this.#giveBack(held)
     else if (held.lane === this.#stray) {
       const allowed = [...this.#lanes.keys()].join(', ')
       const error = laneError('CORELANE_UNKNOWN_LANE', { received: show(laneId), allowed })
