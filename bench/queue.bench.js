@@ -33,6 +33,8 @@ const isQuick = flags.quick === true
 const SAMPLES = isQuick ? 1 : 7
 const SAMPLE_MS = isQuick ? 200 : 2_000
 const TRIAL_MS = isQuick ? 100 : 1_000
+/** A worker pool learns how much to take ahead from what it has run. */
+const WARM_UP_MS = isQuick ? 100 : 6_000
 
 /** @typedef {{ name: string, inFlight: number, load: Omit<import('./support/closed-loop.js').Load, 'ms' | 'inFlight'> }} Row */
 
@@ -96,7 +98,7 @@ async function openBest(system, row, redis) {
   const { mode } = best
   if (mode === undefined) throw new Error(`${system.name} has no mode`)
   const pool = await mode.open(place(mode.name))
-  await sample(pool, row, TRIAL_MS, redis)
+  await sample(pool, row, WARM_UP_MS, redis)
   return { system, mode: mode.name, pool, rates: /** @type {number[]} */ ([]), cpu: [0] }
 }
 
