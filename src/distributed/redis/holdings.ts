@@ -99,20 +99,19 @@ export class Holdings {
     return first !== undefined && first.untilMs - nowMs() < this.#leaseMs / 4
   }
 
-  /**
-   * Takes out everything of a partition once something of it has expired: with that one its worker
-   * gave up all that came behind it, whatever was left of their leases.
-   */
+  /** Takes out what has expired. */
   takeExpired(partition: number): Expired[] {
-    const all = [...(this.#held.get(partition)?.values() ?? [])]
-    if (all[0] === undefined || all[0].untilMs > nowMs()) return []
-    this.#held.delete(partition)
-    return all.map(({ lane, entry, counter, untilMs }) => {
+    const expired: Expired[] = []
+    const now = nowMs()
+    for (const { lane, entry, counter, untilMs } of this.#held.get(partition)?.values() ?? []) {
+      if (untilMs > now) break
       // Of the envelope only its place is asked for.
       const envelope = { id: entry, partitionId: partition, laneId: lane } as Delivery['envelope']
       const fence = this.fence(partition, lane, entry, counter)
-      return { envelope, fence, deliveries: 1, leasedUntilMs: untilMs }
-    })
+      expired.push({ envelope, fence, deliveries: 1, leasedUntilMs: untilMs })
+      this.drop(partition, lane, entry)
+    }
+    return expired
   }
 
   /** Forgets those that expired long ago: their user never said what became of them. */
