@@ -26,6 +26,8 @@ export class HeldCommand {
   isReady = false
   /** Whether its lease was given up: nothing about it counts any more. */
   isLost = false
+  /** Whether it is leaving and keeps its place in the order of its key. */
+  isLeaving = false
   /** Until when it is this worker's, monotonic milliseconds. */
   leasedUntilMs: number
   /** Its place among those of its lane that run anywhere, if it has one. */

@@ -1,6 +1,7 @@
 // Holdings: the deliveries of a worker, counted by lane and by partition, and in line by key.
 // Thread: main.   Owns: which deliveries are this worker's.
 
+import { ClosedKeys } from './closed-keys.ts'
 import type { Delivery } from './distributed-queue.ts'
 import { HeldCommand } from './held-command.ts'
 import { KeyChains } from './key-chains.ts'
@@ -13,8 +14,8 @@ export class Holdings {
   readonly #chains = new KeyChains<HeldCommand>()
   readonly #inPartition: number[]
   readonly #keepsKeyOrder: boolean
-  /** By key: the first command of it whose lease was given up, and is not seen again yet. */
-  readonly #missing = new Map<string, { readonly id: string; readonly untilMs: number }>()
+  readonly #closed = new ClosedKeys()
+  #leaving = 0
 
   /**
    * @param partitions - How many partitions the queue has.
@@ -90,30 +91,62 @@ export class Holdings {
     return true
   }
 
-  /**
-   * The lease of one was given up. The queue may not know yet, and give out what is behind it.
-   *
-   * @param held - The delivery.
-   * @param untilMs - When it is another worker's at the latest, monotonic milliseconds.
-   */
-  miss(held: HeldCommand, untilMs: number): void {
-    const { key, id } = held.envelope
-    if (this.#isKeyed(key) && !this.#missing.has(key)) this.#missing.set(key, { id, untilMs })
+  /** Whether the order of a key waits for the queue to have something back. */
+  get isReordering(): boolean {
+    return this.#leaving > 0
   }
 
   /**
-   * Whether a command must not run here before one of its key that was given up.
+   * Whether a command must not start here, since one of its key that is older has left.
    *
    * @param held - One that was just added.
-   * @param now - Monotonic milliseconds.
    */
-  isAhead(held: HeldCommand, now: number): boolean {
-    const { key, id } = held.envelope
-    const missing = key === undefined ? undefined : this.#missing.get(key)
-    if (missing === undefined) return false
-    if (missing.id !== id && now < missing.untilMs) return true
-    this.#missing.delete(key!)
-    return false
+  isClosed({ envelope: { key } }: HeldCommand): boolean {
+    return this.#isKeyed(key) && this.#closed.has(key)
+  }
+
+  /**
+   * One leaves and keeps its place: what is younger of its key must not start here before it.
+   *
+   * @param held - The delivery.
+   */
+  leave(held: HeldCommand): void {
+    const { key } = held.envelope
+    if (held.isLeaving || !this.#isKeyed(key)) return
+    held.isLeaving = true
+    this.#closed.close(key)
+  }
+
+  /**
+   * The queue is being told that one leaves.
+   *
+   * @param held - One that is leaving.
+   */
+  told(held: HeldCommand): void {
+    if (held.isLeaving) this.#leaving++
+  }
+
+  /**
+   * The queue has one back, or somebody else has it.
+   *
+   * @param held - The delivery. Nothing happens unless it is leaving.
+   * @param wasTold - Whether the queue was told by this worker.
+   */
+  left(held: HeldCommand, wasTold: boolean): void {
+    if (!held.isLeaving) return
+    held.isLeaving = false
+    if (wasTold) this.#leaving--
+    this.#closed.answered(held.envelope.key!)
+  }
+
+  /** The queue is asked for commands. */
+  asking(): void {
+    this.#closed.asking()
+  }
+
+  /** What it answered was taken on, or it gave no answer. */
+  asked(): void {
+    this.#closed.asked()
   }
 
   /**

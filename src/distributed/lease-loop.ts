@@ -142,6 +142,7 @@ export class LeaseLoop {
         continue
       }
       this.#request = request
+      runner.holdings.asking()
       try {
         const askedAtMs = nowMs()
         const deliveries = await queue.lease(request)
@@ -154,8 +155,10 @@ export class LeaseLoop {
           await turn()
         }
         this.#request = undefined
+        runner.holdings.asked()
       } catch (error) {
         this.#request = undefined
+        runner.holdings.asked()
         failed(error)
         await this.#pause.wait(backoffMs(++failures, queue.workerId), false)
       }
@@ -169,7 +172,9 @@ export class LeaseLoop {
   }
 
   #mustWait(): boolean {
-    return this.#parts.keeper.isHeldUp || nowMs() < this.#restUntilMs
+    const { keeper, runner } = this.#parts
+    // What is asked for now would come before what is on its way back.
+    return keeper.isHeldUp || runner.holdings.isReordering || nowMs() < this.#restUntilMs
   }
 
   /** What to ask for now; undefined if there is nothing. */

@@ -188,13 +188,11 @@ export class Runner {
     for (const held of all) {
       if (held.stage === 'ended' || !this.#lose(held)) continue
       lost.push(held)
-      if (why === 'expired') this.holdings.miss(held, held.leasedUntilMs + this.#parts.marginMs)
-      // Nothing of its key may run here any more: this one may be running elsewhere by now. If the
-      // queue cannot be reached they cannot be given back either, and expire like this one.
-      for (const next of this.holdings.cut(held)) {
-        if (why === 'taken') this.#return(next)
-        else if (this.#lose(next)) lost.push(next)
-      }
+      // Nothing younger of its key may start here before it is back in its place.
+      this.holdings.leave(held)
+      if (why === 'taken') this.holdings.left(held, false)
+      else if (held.stage === 'waiting') this.#release(held, 'unstarted')
+      for (const next of this.holdings.cut(held)) this.#return(next)
     }
     if (lost.length === 0) return
     this.#parts.lost(lost, why)
@@ -208,6 +206,7 @@ export class Runner {
    * @param status - Whether it was still this worker's.
    */
   settled(held: HeldCommand, status: SettleStatus): void {
+    this.holdings.left(held, true)
     if (!this.holdings.forget(held)) return
     if (status === 'stale') this.tally.stale++
     this.#progressed()
@@ -243,7 +242,7 @@ export class Runner {
   #start(held: HeldCommand): void {
     const { laneId, partitionId } = held.envelope
     const isReturning = this.#parts.isReturning(partitionId)
-    if (isReturning || this.holdings.isAhead(held, nowMs())) this.#giveBack(held)
+    if (isReturning || this.holdings.isClosed(held)) this.#giveBack(held)
     else if (held.lane === this.#stray) {
       const allowed = [...this.#lanes.keys()].join(', ')
       const error = laneError('CORELANE_UNKNOWN_LANE', { received: show(laneId), allowed })
@@ -273,7 +272,7 @@ export class Runner {
     const now = nowMs()
     this.#submitted--
     this.throughput.ended(now)
-    if (held.isLost) this.#progressed()
+    if (held.isLost) void this.#lostEnded(held)
     // After a freeze the lease may be over though nobody has looked yet.
     else if (now >= held.leasedUntilMs) {
       held.stage = 'waiting'
@@ -294,9 +293,21 @@ export class Runner {
     outcome: CommandOutcome & { readonly ok: false },
   ): Promise<void> {
     await this.#parts.deaths()
-    if (held.isLost) return
-    if (held.aborted) this.#giveBack(held)
+    if (held.isLost) this.#leaveLost(held)
+    else if (held.aborted) this.#giveBack(held)
     else this.#failed(held, outcome)
+  }
+
+  /** A run ended whose lease was given up. */
+  async #lostEnded(held: HeldCommand): Promise<void> {
+    // Its thread is being ended: nobody may have it while it still runs.
+    await this.#parts.deaths()
+    this.#leaveLost(held)
+  }
+
+  #leaveLost(held: HeldCommand): void {
+    if (held.isLeaving) this.#release(held, 'crash')
+    this.#progressed()
   }
 
   #failed(held: HeldCommand, { error, info }: CommandOutcome & { readonly ok: false }): void {
@@ -314,7 +325,8 @@ export class Runner {
     else if (verdict.reason === 'unstarted') this.#giveBack(held)
     else if (verdict.reason === 'crash') {
       this.tally.crashed++
-      this.#parts.settlements.release(held, 'crash')
+      this.holdings.leave(held)
+      this.#release(held, 'crash')
       this.#leaveWithRest(held)
     } else {
       this.tally.retried++
@@ -352,7 +364,13 @@ export class Runner {
 
   #return(held: HeldCommand): void {
     this.tally.returned++
-    this.#parts.settlements.release(held, 'unstarted')
+    this.holdings.leave(held)
+    this.#release(held, 'unstarted')
+  }
+
+  #release(held: HeldCommand, reason: 'unstarted' | 'crash'): void {
+    this.holdings.told(held)
+    this.#parts.settlements.release(held, reason)
   }
 
   /** It keeps its place in the order of its key: those behind it go back behind it. */

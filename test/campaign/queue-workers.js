@@ -113,9 +113,10 @@ export class QueueWorkers {
     await this.add()
   }
 
-  /** Lets one leave in order. */
+  /** Lets one leave in order. One that took another's place may not be there yet. */
   async leave(worker) {
     worker.isLeaving = true
+    await worker.isReady()
     worker.signal('SIGTERM')
     const ending = await within(worker.ended, 'a worker leaves', LEAVE_MS)
     if (ending !== 0) this.failures.push(`a worker left with ${ending}: ${worker.said}`)
