@@ -20,11 +20,13 @@ class WorkerProcess {
   #child
   #proxy
   #ended
+  #ready
 
   constructor(child, proxy) {
     this.#child = child
     this.#proxy = proxy
     this.#ended = once(child, 'exit')
+    this.#ready = Promise.race([once(child, 'message'), this.#ended])
     child.stderr.setEncoding('utf8').on('data', (text) => {
       this.said = (this.said + text).slice(-SAID_MAX)
     })
@@ -48,7 +50,7 @@ class WorkerProcess {
   }
 
   async isReady() {
-    await within(Promise.race([once(this.#child, 'message'), this.#ended]), 'a worker', START_MS)
+    await within(this.#ready, 'a worker', START_MS)
   }
 
   signal(name) {
