@@ -171,7 +171,7 @@ export class Binder implements Admission<PendingCommand> {
       else if (window.load.openWorkUs > RECALL_WORK_US) {
         this.#spread(window, (window.load.openWorkUs * idle) / (idle + 1))
       }
-      isWaiting ||= window.load.openCount > 1
+      isWaiting ||= window.load.openCount > 1 || hasOpenWaiting(window)
     }
     return isWaiting
   }
@@ -352,6 +352,15 @@ export class Binder implements Admission<PendingCommand> {
     // Short commands free their slots again and again; of long ones only those that are free count.
     return perSlot > 1 ? lane.slots * perSlot : this.#parts.commons.freeSlots(lane.index)
   }
+}
+
+/** Whether something has not started in a window that no limit of its lane keeps from it. */
+function hasOpenWaiting(window: BoundWindow): boolean {
+  if (window.load.openCount === 0) return false
+  for (const { command, started } of window.snapshot()) {
+    if (!started && !command.lane.isLimited) return true
+  }
+  return false
 }
 
 /**

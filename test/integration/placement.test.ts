@@ -218,3 +218,20 @@ test('stats add up while commands run and once all have ended', async () => {
     [0, 0],
   ])
 })
+
+test('what is bound behind a long command of a limited lane moves to a partition that is idle', async () => {
+  const ledger = new Ledger(200)
+  const manager = await open('ledger.js', {
+    partitions: PartitionConfig.balanced(2),
+    lanes: { narrow: { priority: 0, maxConcurrency: 1 }, wide: { priority: 5 } },
+    workerData: ledger.workerData,
+  })
+  // The gate holds one partition; the other has a command of the lane that waits for its slot.
+  const narrow = Array.from({ length: 50 }, (_, i) => manager.submit('narrow', 'gate', i))
+  await ledger.waitForStarts(1)
+  for (let i = 50; i < 60; i++) {
+    expect(await within(manager.submit('wide', 'mark', i), `wide ${i}`)).toBe(i)
+  }
+  ledger.openGate()
+  await within(Promise.all(narrow), 'the narrow lane')
+})
