@@ -158,11 +158,13 @@ export class Binder implements Admission<PendingCommand> {
       const window = partition.window
       if (window === undefined) continue
       const isStuck = partition.observe(now, stuckMs)
-      if (window.load.openCount === 0) idle++
+      // One that is kept free for a command is no place for others.
+      if (window.load.openCount === 0 && window.reservedFor === undefined) idle++
       else if (!isStuck) moving++
     }
     if (moving > 0) this.#rescue(now)
-    if (idle === 0 || backlog.size > 0) return false
+    // What waits and is not held by a limit goes first.
+    if (idle === 0 || backlog.hasOpen) return false
     let isWaiting = false
     for (const partition of partitions) {
       const window = partition.window

@@ -72,6 +72,8 @@ export class ResultPump {
   readonly #keepAlive: NodeJS.Timeout
   #isHeld = false
   #isTurnQueued = false
+  /** It sleeps until it is rung, and looks at nothing before. */
+  #isAsleep = false
   #quietTurns = 0
   #hasDozed = false
   #dozeTimer: NodeJS.Timeout | undefined
@@ -102,7 +104,11 @@ export class ResultPump {
 
   /** Commands are in flight: stay alive until they are settled. Cheap when called again. */
   expect(): void {
-    if (this.#isHeld) return
+    if (this.#isHeld) {
+      // What was bound behind a long command may have to move: nobody rings for that.
+      if (this.#isAsleep) this.#queueTurn()
+      return
+    }
     this.#isHeld = true
     this.#keepAlive.ref()
     this.#queueTurn()
@@ -143,6 +149,7 @@ export class ResultPump {
 
   readonly #turn = (): void => {
     this.#isTurnQueued = false
+    this.#isAsleep = false
     this.#spinningSinceMs = 0
     if (this.#isStopped) return
     this.#bell.stayAwake()
@@ -184,6 +191,7 @@ export class ResultPump {
       this.#queueTurn()
       return false
     }
+    this.#isAsleep = state === Bell.ASLEEP
     this.#bell.wait()
     return true
   }

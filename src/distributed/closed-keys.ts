@@ -1,10 +1,10 @@
-// Closed keys: keys of which something left this worker, but keeps its place before what is younger.
+// Closed keys: keys of which something left this worker, but keeps its place in the order.
 // Thread: main.   Owns: which keys those are.
 //
-// A command that is given back, or whose lease was given up, must run before what was enqueued behind
-// it. The queue sees to that once it has the command back. Until then an answer may bring a younger
-// one: it was given before the other was back. So a key stays closed until everything of it that left
-// has been answered for, and until the answer that was on its way at that moment is in.
+// A command that is given back, or whose lease was given up, must run before what was enqueued
+// behind it. The queue sees to that once it has the command back. Until then an answer may bring a
+// younger one: it was given before the other was back. So a key stays closed until everything of it
+// that left has been answered for, and until the answer that was on its way at that moment is in.
 
 /** Keys that are closed. */
 export class ClosedKeys {

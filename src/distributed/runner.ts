@@ -16,7 +16,7 @@ import type { LaneDesk } from './lane-desk.ts'
 import { toPortableError } from './portable-error.ts'
 import type { Settlements } from './settlements.ts'
 import { Throughput } from './throughput.ts'
-import { codeOf, judge, resultOf } from './verdict.ts'
+import { codeOf, judge, mayRunOn, resultOf } from './verdict.ts'
 import { WorkerLane } from './worker-lane.ts'
 
 /** What has become of the commands of a worker. */
@@ -399,12 +399,4 @@ export class Runner {
     if (held.stage === 'submitted') held.abort('its lease was lost')
     return true
   }
-}
-
-/** Whether a run may go on for a moment after this failure. */
-function mayRunOn(error: unknown): boolean {
-  const code = codeOf(error)
-  const cause = codeOf((error as { readonly cause?: unknown } | null | undefined)?.cause)
-  const isEnded = code === 'CORELANE_PARTITION_LOST' && cause !== undefined
-  return code === 'CORELANE_TIMEOUT' || isEnded
 }

@@ -116,3 +116,15 @@ export function resultOf(
     completedAt: epochMs(),
   }
 }
+
+/**
+ * Whether a run may go on for a moment after a failure.
+ *
+ * @param error - The failure.
+ */
+export function mayRunOn(error: unknown): boolean {
+  const code = codeOf(error)
+  const cause = codeOf((error as { readonly cause?: unknown } | null | undefined)?.cause)
+  const isEnded = code === 'CORELANE_PARTITION_LOST' && cause !== undefined
+  return code === 'CORELANE_TIMEOUT' || isEnded
+}

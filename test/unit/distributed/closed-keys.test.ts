@@ -1,5 +1,5 @@
-// Closed keys: a key opens only when everything of it that left is back, and the answer that may have
-// been given before that is in.
+// Closed keys: a key opens only when everything of it that left is back, and the answer that may
+// have been given before that is in.
 
 import { expect, test } from 'vitest'
 import { ClosedKeys } from '../../../src/distributed/closed-keys.ts'
