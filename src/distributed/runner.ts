@@ -188,7 +188,6 @@ export class Runner {
     for (const held of all) {
       if (held.stage === 'ended' || !this.#lose(held)) continue
       lost.push(held)
-      // Nothing younger of its key may start here before it is back in its place.
       this.holdings.leave(held)
       if (why === 'taken') this.holdings.left(held, false)
       else if (held.stage === 'waiting') this.#release(held, 'unstarted')
@@ -241,8 +240,7 @@ export class Runner {
 
   #start(held: HeldCommand): void {
     const { laneId, partitionId } = held.envelope
-    const isReturning = this.#parts.isReturning(partitionId)
-    if (isReturning || this.holdings.isClosed(held)) this.#giveBack(held)
+    if (this.#parts.isReturning(partitionId) || this.holdings.isClosed(held)) this.#giveBack(held)
     else if (held.lane === this.#stray) {
       const allowed = [...this.#lanes.keys()].join(', ')
       const error = laneError('CORELANE_UNKNOWN_LANE', { received: show(laneId), allowed })
