@@ -4,6 +4,7 @@
 
 import { LaneError, show } from '../base/errors.ts'
 import { anything, integer, oneOf, text } from '../base/options.ts'
+import { isPortableName, PORTABLE_NAME_ALLOWED } from '../base/portable-name.ts'
 import type { LeasedQueue, PartitionStrategy } from '../index.ts'
 import type { RedisQueueOptions } from '../redis.ts'
 import { type CliOption, UsageError } from './command-line.ts'
@@ -11,10 +12,6 @@ import { naming } from './handler-flags.ts'
 
 /** Where the URL is looked for as well: there, a password does not show in a list of processes. */
 const URL_VARIABLE = 'CORELANE_QUEUE_URL'
-
-/** What queues and lanes may be called, as everywhere between machines. */
-const NAME = /^[A-Za-z0-9._-]{1,128}$/
-const NAME_ALLOWED = '1 to 128 of A-Z a-z 0-9 . _ -'
 
 /** Which flag to name when the queue refuses an option. */
 const FLAGS: Readonly<Record<string, string>> = {
@@ -40,7 +37,7 @@ export const QUEUE_FLAGS: Readonly<Record<keyof QueueFlags, CliOption>> = {
   name: {
     flag: '--name <queue>',
     summary: 'Name of the queue',
-    rule: anything('default', NAME_ALLOWED, (value) => NAME.test(String(value))),
+    rule: anything('default', PORTABLE_NAME_ALLOWED, (value) => isPortableName(String(value))),
   },
   queuePartitions: {
     flag: '--queue-partitions <n>',
@@ -84,7 +81,7 @@ export function queueUrl(flag: string | undefined, isInEnvironment: boolean): st
 export function laneNames(flag: string | undefined): string[] | undefined {
   const names = flag?.split(',')
   for (const name of names ?? []) {
-    if (!NAME.test(name)) throw new UsageError(`--lanes has ${show(name)}, which is no name`)
+    if (!isPortableName(name)) throw new UsageError(`--lanes has ${show(name)}, which is no name`)
   }
   return names
 }

@@ -3,14 +3,12 @@
 // Must not: trust anything: what comes from a broker is checked here before it means something.
 
 import { laneError, show } from '../base/errors.ts'
+import { isPortableName, PORTABLE_NAME_ALLOWED } from '../base/portable-name.ts'
 import { KEY_LENGTH_MAX, PRIORITY_MAX } from '../model/command.ts'
 import { PARTITION_COUNT_MAX } from '../model/partition-config.ts'
 
 /** Version of the envelope's shape that this build writes and the newest that it reads. */
 export const ENVELOPE_VERSION = 1
-
-/** What ids, lanes, types, submitters and workers may be called between machines. */
-export const PORTABLE_NAME: RegExp = /^[A-Za-z0-9._-]{1,128}$/
 
 /** A command in portable form. Plain data: a broker may carry it as JSON if its payload can. */
 export interface CommandEnvelope {
@@ -91,9 +89,7 @@ function checkNumber(field: string, value: unknown, max: number, isWhole: boolea
  * @throws ConfigError `CORELANE_INVALID_ENVELOPE`.
  */
 export function checkName(field: string, value: unknown): asserts value is string {
-  if (typeof value !== 'string' || !PORTABLE_NAME.test(value)) {
-    refuse(field, value, '1 to 128 of A-Z a-z 0-9 . _ -')
-  }
+  if (!isPortableName(value)) refuse(field, value, PORTABLE_NAME_ALLOWED)
 }
 
 /**

@@ -4,6 +4,7 @@
 import { epochMs, nowMs } from '../base/clock.ts'
 import { type LaneError, laneError, show } from '../base/errors.ts'
 import { checkOptions, integer, milliseconds, type OptionRules, oneOf } from '../base/options.ts'
+import { isPortableName } from '../base/portable-name.ts'
 import { PARTITION_COUNT_MAX, type PartitionStrategy } from '../model/partition-config.ts'
 import type {
   CommandReference,
@@ -20,13 +21,7 @@ import type {
   ReleaseOptions,
   SettleStatus,
 } from './distributed-queue.ts'
-import {
-  type CommandEnvelope,
-  type CommandResult,
-  checkEnvelope,
-  checkName,
-  PORTABLE_NAME,
-} from './envelope.ts'
+import { type CommandEnvelope, type CommandResult, checkEnvelope, checkName } from './envelope.ts'
 import { BATCH_MAX, checkLeaseRequest, checkWhole } from './lease-request.ts'
 import { LiftedPolls } from './lifted-polls.ts'
 import { LiftedSubmits } from './lifted-submits.ts'
@@ -283,7 +278,7 @@ class LiftedQueue implements LeasedQueue {
   /** Ends what cannot be read as a failure, as far as it says what it is. */
   async #refuse(given: object, partitionId: number, error: LaneError): Promise<void> {
     const commandId = Object.hasOwn(given, 'id') ? (given as { id: unknown }).id : undefined
-    if (typeof commandId !== 'string' || !PORTABLE_NAME.test(commandId)) return
+    if (!isPortableName(commandId)) return
     const { name, message, code } = error
     await this.#end({
       commandId,

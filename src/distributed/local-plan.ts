@@ -2,14 +2,14 @@
 // Thread: main.   Owns: nothing; data only.
 
 import { laneError } from '../base/errors.ts'
-import { anything, checkOptions, integer, milliseconds, type OptionRules } from '../base/options.ts'
+import { checkOptions, integer, milliseconds, type OptionRules } from '../base/options.ts'
+import { portableName } from '../base/portable-name.ts'
 import { usableCores } from '../coordinator/cores.ts'
 import {
   PARTITION_RULES,
   type PartitionOptions,
   type PartitionStrategy,
 } from '../model/partition-config.ts'
-import { PORTABLE_NAME } from './envelope.ts'
 
 /** Longest time that a result is kept: 7 days. */
 const RESULT_TTL_MS_MAX = 7 * 24 * 60 * 60 * 1000
@@ -42,11 +42,7 @@ export interface LocalQueueOptions {
 
 /** The rules of {@link LocalQueueOptions}. */
 export const LOCAL_QUEUE_RULES = Object.freeze({
-  workerId: anything(
-    undefined,
-    '1 to 128 of A-Z a-z 0-9 . _ -',
-    (value) => typeof value === 'string' && PORTABLE_NAME.test(value),
-  ),
+  workerId: portableName(undefined),
   leaseMs: milliseconds(30_000, 1, 2 ** 31 - 1),
   maxDeliveries: integer(3, 1, 1000),
   resultTtlMs: milliseconds(3_600_000, 0, RESULT_TTL_MS_MAX),

@@ -2,8 +2,8 @@
 // Thread: main.   Owns: nothing; data only.
 
 import { anything, boolean, integer, milliseconds, type OptionRules } from '../base/options.ts'
+import { portableName } from '../base/portable-name.ts'
 import { COMMAND_RULES } from '../model/command.ts'
-import { PORTABLE_NAME } from './envelope.ts'
 import type { IncidentListener } from './incident.ts'
 
 /** Options of a submitter. All have defaults. */
@@ -33,15 +33,9 @@ export interface SubmitterOptions {
   readonly onIncident?: IncidentListener | undefined
 }
 
-const NAME = '1 to 128 of A-Z a-z 0-9 . _ -'
-
-function isName(value: unknown): boolean {
-  return typeof value === 'string' && PORTABLE_NAME.test(value)
-}
-
 /** The rules of {@link SubmitterOptions}. */
 export const SUBMITTER_RULES = Object.freeze({
-  name: anything(undefined, NAME, isName),
+  name: portableName(undefined),
   allowDegraded: boolean(false),
   maxPending: integer(100_000, 1, 10_000_000),
   sweepMs: milliseconds(1_000, 10, 2 ** 31 - 1),
@@ -71,7 +65,7 @@ export interface SubmitOptions {
 
 /** The rules of {@link SubmitOptions}. */
 export const SUBMIT_RULES = Object.freeze({
-  id: anything(undefined, NAME, isName),
+  id: portableName(undefined),
   key: COMMAND_RULES.key,
   priority: COMMAND_RULES.priority,
   deadlineMs: COMMAND_RULES.deadlineMs,

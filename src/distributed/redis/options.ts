@@ -13,13 +13,13 @@ import {
   type OptionRules,
   oneOf,
 } from '../../base/options.ts'
+import { portableName } from '../../base/portable-name.ts'
 import {
   PARTITION_RULES,
   PartitionConfig,
   type PartitionOptions,
   type PartitionStrategy,
 } from '../../model/partition-config.ts'
-import { PORTABLE_NAME } from '../envelope.ts'
 import type { RedisIncident } from './incident.ts'
 
 const TIMER_MS_MAX = 2 ** 31 - 1
@@ -75,15 +75,9 @@ export interface RedisQueueOptions {
   readonly onIncident?: ((incident: RedisIncident) => void) | undefined
 }
 
-function isName(value: unknown): boolean {
-  return typeof value === 'string' && PORTABLE_NAME.test(value)
-}
-
 function isObject(value: unknown): boolean {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
-
-const NAME = '1 to 128 of A-Z a-z 0-9 . _ -'
 
 /** The rules of {@link RedisQueueOptions}. */
 export const REDIS_QUEUE_RULES = Object.freeze({
@@ -98,9 +92,9 @@ export const REDIS_QUEUE_RULES = Object.freeze({
     'a client of node-redis',
     (value) => isObject(value) && typeof (value as RedisClientLike).duplicate === 'function',
   ),
-  queue: anything('default', NAME, isName),
+  queue: portableName('default'),
   partitions: anything(undefined, 'a PartitionConfig or its plain form', isObject),
-  workerId: anything(undefined, NAME, isName),
+  workerId: portableName(undefined),
   leaseMs: integer(30_000, 100, TIMER_MS_MAX),
   maxDeliveries: integer(3, 1, 1000),
   resultTtlMs: integer(3_600_000, 1, 30 * 24 * 60 * 60 * 1000),

@@ -1,8 +1,9 @@
 // Registry: looks up what the queue knows: commands, lanes, counts.
 // Thread: main.   Owns: nothing.
 
+import { isPortableName } from '../../base/portable-name.ts'
 import type { CommandReference, CommandState, QueueCounts } from '../distributed-queue.ts'
-import { type CommandResult, PORTABLE_NAME } from '../envelope.ts'
+import type { CommandResult } from '../envelope.ts'
 import { byPartition, type RedisEngine } from './engine.ts'
 import { decodeResult } from './envelope-codec.ts'
 import { COUNT } from './side-scripts.ts'
@@ -33,7 +34,7 @@ export class Registry {
         const names = [...(reply as unknown as Iterable<Buffer>)].map((name) =>
           name.toString('latin1'),
         )
-        return [partition, names.filter((name) => PORTABLE_NAME.test(name)).sort()] as const
+        return [partition, names.filter(isPortableName).sort()] as const
       }),
     )
     return new Map(all)

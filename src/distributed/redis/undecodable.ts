@@ -2,12 +2,8 @@
 // Thread: main.   Owns: nothing.
 
 import { epochMs } from '../../base/clock.ts'
-import {
-  type CommandEnvelope,
-  type CommandResult,
-  ENVELOPE_VERSION,
-  PORTABLE_NAME,
-} from '../envelope.ts'
+import { isPortableName } from '../../base/portable-name.ts'
+import { type CommandEnvelope, type CommandResult, ENVELOPE_VERSION } from '../envelope.ts'
 
 /**
  * Stands in for the envelope that could not be read.
@@ -24,7 +20,7 @@ export function unreadEnvelope(
   laneId: string,
 ): CommandEnvelope {
   return {
-    id: id !== undefined && PORTABLE_NAME.test(id) ? id : `undecodable-${entry}`,
+    id: isPortableName(id) ? id : `undecodable-${entry}`,
     commandType: 'undecodable',
     laneId,
     partitionId,
