@@ -22,9 +22,6 @@ export interface QueueRunPlan {
   readonly allowDegraded: boolean
 }
 
-/** Strategies of queues that keep the commands of a key in order. */
-const KEY_STRATEGIES = ['hash', 'none']
-
 /** What of the engine's incidents is told; what workers hear of as well they may tell. */
 const TOLD = ['connection-lost', 'connection-back', 'data-lost']
 
@@ -57,7 +54,7 @@ export class QueueRunner implements CommandRunner {
         if (TOLD.includes(kind)) say(`${kind}: ${detail}`)
       },
     })
-    if (isKeyed && !KEY_STRATEGIES.includes(this.#queue.strategy)) {
+    if (isKeyed && !this.#queue.capabilities.keyOrder) {
       throw new UsageError(
         `--key needs a queue of strategy hash; ${flags.name} has ${this.#queue.strategy}`,
       )

@@ -28,15 +28,6 @@ export function isShared(strategy: PartitionStrategy): boolean {
 }
 
 /**
- * Whether a strategy takes keys: `balanced` and `roundRobin` could not keep them together.
- *
- * @param strategy - The strategy.
- */
-export function takesKeys(strategy: PartitionStrategy): boolean {
-  return strategy !== 'balanced' && strategy !== 'roundRobin'
-}
-
-/**
  * Makes the placer of a strategy.
  *
  * @param plan - The manager's.

@@ -4,6 +4,7 @@
 import { epochMs } from '../base/clock.ts'
 import { laneError, show } from '../base/errors.ts'
 import { checkGiven } from '../base/options.ts'
+import { takesKeys } from '../model/partition-config.ts'
 import { stableHash } from '../schedule/hash.ts'
 import type { LeasedQueue } from './distributed-queue.ts'
 import { type CommandEnvelope, checkName, ENVELOPE_VERSION } from './envelope.ts'
@@ -86,7 +87,7 @@ export class EnvelopeMaker {
 
   #keyOf(key: string): string | undefined {
     const { strategy, capabilities } = this.#queue
-    if (strategy !== 'hash' && strategy !== 'none') {
+    if (!takesKeys(strategy)) {
       throw laneError('CORELANE_INVALID_ENVELOPE', {
         field: 'key',
         received: `given to a queue of the strategy "${strategy}"`,

@@ -1,15 +1,11 @@
 // Local plan: the options of the engine of this process, checked and complete.
 // Thread: main.   Owns: nothing; data only.
 
-import { laneError } from '../base/errors.ts'
 import { checkOptions, integer, milliseconds, type OptionRules } from '../base/options.ts'
 import { portableName } from '../base/portable-name.ts'
 import { usableCores } from '../coordinator/cores.ts'
-import {
-  PARTITION_RULES,
-  type PartitionOptions,
-  type PartitionStrategy,
-} from '../model/partition-config.ts'
+import { PARTITION_COUNT_MAX, type PartitionOptions } from '../model/partition-config.ts'
+import { planPartitions, type QueuePartitions } from './queue-partitions.ts'
 
 /** Longest time that a result is kept: 7 days. */
 const RESULT_TTL_MS_MAX = 7 * 24 * 60 * 60 * 1000
@@ -52,9 +48,7 @@ export const LOCAL_QUEUE_RULES = Object.freeze({
 }) satisfies OptionRules
 
 /** How a local queue is made. */
-export interface LocalQueuePlan {
-  readonly strategy: PartitionStrategy
-  readonly numPartitions: number
+export interface LocalQueuePlan extends QueuePartitions {
   readonly workerId: string
   readonly leaseMs: number
   readonly maxDeliveries: number
@@ -76,23 +70,10 @@ export function planLocalQueue(
   partitions: PartitionOptions | undefined,
   options: LocalQueueOptions | undefined,
 ): LocalQueuePlan {
-  const { strategy, count } = checkOptions<PartitionOptions>(
-    'partitions',
-    partitions,
-    PARTITION_RULES,
-  )
-  if (strategy === 'custom') {
-    throw laneError('CORELANE_INVALID_OPTION', {
-      option: 'partitions.strategy',
-      received: '"custom"',
-      allowed: 'a strategy that every submitter can follow: balanced, roundRobin, hash, none',
-    })
-  }
   const checked = checkOptions<LocalQueueOptions>('queue', options, LOCAL_QUEUE_RULES)
   return Object.freeze({
     ...(checked as Required<LocalQueueOptions>),
-    strategy: strategy!,
-    numPartitions: strategy === 'none' ? 1 : (count ?? usableCores()),
+    ...planPartitions(partitions, () => Math.min(usableCores(), PARTITION_COUNT_MAX)),
     workerId: checked.workerId ?? `local-${crypto.randomUUID()}`,
     maxPending: checked.maxPending ?? Number.POSITIVE_INFINITY,
   }) as LocalQueuePlan

@@ -4,7 +4,9 @@
 import { nowMs } from '../base/clock.ts'
 import { laneError, show } from '../base/errors.ts'
 import { milliseconds } from '../base/options.ts'
+import { takesKeys } from '../model/partition-config.ts'
 import { RATE_ALGORITHMS } from '../model/rate-limit.ts'
+import { Dequeued } from './dequeued.ts'
 import type {
   CommandReference,
   CommandState,
@@ -39,7 +41,7 @@ export class LocalWorker implements LeasedQueue {
   /** Ends each announcement to it. */
   readonly #announcements = new Set<() => void>()
   /** What `dequeue` gave it, by id. */
-  readonly #dequeued = new Map<string, Delivery>()
+  readonly #dequeued = new Dequeued()
   /** @internal */
   protected isClosed = false
 
@@ -87,17 +89,15 @@ export class LocalWorker implements LeasedQueue {
       broker.leaseNext(this.workerId, partitionId, now),
     )
     if (delivery === undefined) return null
-    this.#forgetExpired()
-    this.#dequeued.set(delivery.envelope.id, delivery)
+    this.#dequeued.add(delivery)
     return delivery.envelope
   }
 
   async complete(result: CommandResult): Promise<void> {
     this.#checkOpen()
-    const delivery = this.#dequeued.get(result.commandId)
-    if (delivery === undefined) return
-    this.#dequeued.delete(result.commandId)
-    await this.completeMany([{ delivery, result }])
+    await this.#dequeued.end(result.commandId, (delivery) =>
+      this.completeMany([{ delivery, result }]),
+    )
   }
 
   async lease(request: LeaseRequest): Promise<Delivery[]> {
@@ -178,20 +178,11 @@ export class LocalWorker implements LeasedQueue {
   }
 
   get #takesKeys(): boolean {
-    return this.strategy === 'hash' || this.strategy === 'none'
+    return takesKeys(this.strategy)
   }
 
   #checkOpen(): void {
     if (this.isClosed) throw laneError('CORELANE_CLOSED', { state: 'closed' })
-  }
-
-  /** What was dequeued and never completed does not stay for ever. */
-  #forgetExpired(): void {
-    const now = nowMs()
-    for (const [id, { leasedUntilMs }] of this.#dequeued) {
-      if (leasedUntilMs > now) return
-      this.#dequeued.delete(id)
-    }
   }
 
   #makeDead(): DeadCommands {

@@ -4,10 +4,10 @@
 
 import { nowMs } from '../base/clock.ts'
 import { laneError, show } from '../base/errors.ts'
-import { takesKeys } from '../coordinator/partitioners.ts'
 import type { QueueManager } from '../coordinator/queue-manager.ts'
 import type { CommandOutcome } from '../model/command.ts'
 import { planLane } from '../model/lane.ts'
+import { takesKeys } from '../model/partition-config.ts'
 import { lateError, termsOf } from './command-terms.ts'
 import type { Delivery, SettleStatus } from './distributed-queue.ts'
 import type { HeldCommand } from './held-command.ts'

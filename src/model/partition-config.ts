@@ -18,6 +18,15 @@ export const STRATEGIES = Object.freeze([
 /** How a command finds its partition. */
 export type PartitionStrategy = (typeof STRATEGIES)[number]
 
+/**
+ * Whether a strategy takes keys: `balanced` and `roundRobin` could not keep them together.
+ *
+ * @param strategy - The strategy.
+ */
+export function takesKeys(strategy: PartitionStrategy): boolean {
+  return strategy !== 'balanced' && strategy !== 'roundRobin'
+}
+
 /** What a custom partitioner is told about a command. */
 export interface PartitionQuestion {
   readonly lane: string

@@ -5,6 +5,7 @@
 // meanwhile goes together in the next one, so it costs nothing to enqueue one by one.
 
 import { laneError, show } from '../../base/errors.ts'
+import { takesKeys } from '../../model/partition-config.ts'
 import type { EnqueueStatus } from '../distributed-queue.ts'
 import { type CommandEnvelope, checkEnvelope } from '../envelope.ts'
 import { checkWhole } from '../lease-request.ts'
@@ -44,7 +45,7 @@ export class Enqueuer {
   /** @param engine - The queue. */
   constructor(engine: RedisEngine) {
     this.#engine = engine
-    this.#takesKeys = engine.plan.strategy === 'hash' || engine.plan.strategy === 'none'
+    this.#takesKeys = takesKeys(engine.plan.strategy)
   }
 
   /**

@@ -14,15 +14,14 @@ import {
   oneOf,
 } from '../../base/options.ts'
 import { portableName } from '../../base/portable-name.ts'
-import {
-  PARTITION_RULES,
-  PartitionConfig,
-  type PartitionOptions,
-  type PartitionStrategy,
-} from '../../model/partition-config.ts'
+import { PartitionConfig, type PartitionOptions } from '../../model/partition-config.ts'
+import { planPartitions, type QueuePartitions } from '../queue-partitions.ts'
 import type { RedisIncident } from './incident.ts'
 
 const TIMER_MS_MAX = 2 ** 31 - 1
+
+/** The cores of one machine are no measure for a queue that many share. */
+const PARTITION_COUNT = 8
 
 /** As much of a client of node-redis as is used: it is copied, never used itself nor closed. */
 export interface RedisClientLike {
@@ -108,13 +107,11 @@ export const REDIS_QUEUE_RULES = Object.freeze({
 }) satisfies OptionRules
 
 /** How a queue is opened: the options, complete. */
-export interface RedisQueuePlan {
+export interface RedisQueuePlan extends QueuePartitions {
   readonly url: string | undefined
   readonly connection: RedisClientOptions | undefined
   readonly client: RedisClientLike | undefined
   readonly queue: string
-  readonly strategy: PartitionStrategy
-  readonly numPartitions: number
   readonly workerId: string
   readonly leaseMs: number
   readonly maxDeliveries: number
@@ -148,30 +145,16 @@ export function planRedisQueue(options: RedisQueueOptions | undefined): RedisQue
   if (ways.filter((way) => way !== undefined).length > 1) {
     refuse('RedisDistributedQueue.url', 'more than one', 'one of url, connection and client')
   }
-  const { strategy, count } = checkOptions<{ strategy: PartitionStrategy; count?: number }>(
-    'partitions',
-    checked.partitions === undefined ? PartitionConfig.roundRobin(8) : plainOf(checked.partitions),
-    PARTITION_RULES,
-  )
-  if (strategy === 'custom') {
-    refuse('partitions.strategy', show(strategy), 'balanced, roundRobin, hash, none')
-  }
-  if (strategy === 'none' && (count ?? 1) !== 1) {
-    refuse('partitions.count', show(count), '1 with the strategy none')
+  const asked = checked.partitions ?? PartitionConfig.roundRobin()
+  const partitions = planPartitions(asked, () => PARTITION_COUNT)
+  if (asked.count !== undefined && asked.count !== partitions.numPartitions) {
+    refuse('partitions.count', show(asked.count), '1 with the strategy none')
   }
   return Object.freeze({
     ...checked,
     workerId: checked.workerId ?? newWorkerId(),
-    strategy,
-    numPartitions: count ?? (strategy === 'none' ? 1 : 8),
+    ...partitions,
   })
-}
-
-/** A PartitionConfig has members that its plain form may leave out. */
-function plainOf(partitions: PartitionOptions): PartitionOptions {
-  return partitions instanceof PartitionConfig
-    ? { strategy: partitions.strategy, count: partitions.count, choose: partitions.choose }
-    : partitions
 }
 
 function refuse(option: string, received: string, allowed: string): never {

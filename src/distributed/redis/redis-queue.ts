@@ -3,7 +3,8 @@
 
 import { nowMs } from '../../base/clock.ts'
 import { laneError } from '../../base/errors.ts'
-import type { PartitionStrategy } from '../../model/partition-config.ts'
+import { type PartitionStrategy, takesKeys } from '../../model/partition-config.ts'
+import { Dequeued } from '../dequeued.ts'
 import type {
   CommandReference,
   CommandState,
@@ -58,12 +59,12 @@ export class RedisDistributedQueue implements LeasedQueue {
   readonly #desk: LeaseDesk
   readonly #registry: Registry
   /** What was taken by dequeue, by the ids that complete will name. */
-  readonly #dequeued = new Map<string, Delivery>()
+  readonly #dequeued = new Dequeued()
   #hearing: Promise<unknown> | undefined
 
   private constructor(engine: RedisEngine, link: RedisLink, maker: ClientMaker) {
     const { plan, caller } = engine
-    const isOwned = plan.strategy === 'hash' || plan.strategy === 'none'
+    const isOwned = takesKeys(plan.strategy)
     this.#engine = engine
     this.#link = link
     this.#subscriptions = new Subscriptions(maker, caller, plan, () => this.#desk.deaf())
@@ -176,15 +177,14 @@ export class RedisDistributedQueue implements LeasedQueue {
       waitMs: 0,
     })
     if (delivery === undefined) return null
-    this.#dequeued.set(delivery.envelope.id, delivery)
+    this.#dequeued.add(delivery)
     return delivery.envelope
   }
 
   async complete(result: CommandResult): Promise<void> {
-    const delivery = this.#dequeued.get(result.commandId)
-    if (delivery === undefined) return
-    await this.completeMany([{ delivery, result }])
-    if (this.#dequeued.get(result.commandId) === delivery) this.#dequeued.delete(result.commandId)
+    await this.#dequeued.end(result.commandId, (delivery) =>
+      this.completeMany([{ delivery, result }]),
+    )
   }
 
   async lease(request: LeaseRequest): Promise<Delivery[]> {

@@ -107,23 +107,18 @@ export class Settler {
       () => 0,
       (partition, positions, parts) => {
         const names = keys.partition(partition)
-        const lanes = new Numbering()
-        const words: string[] = []
-        for (const [i, position] of positions.entries()) {
-          const { entry, counter } = parts[i]!
-          words.push(String(lanes.of(deliveries[position]!.envelope.laneId)), entry, counter)
-        }
+        const { lanes, words } = placesOf(deliveries, positions, parts)
         return {
           script: RELEASE,
-          keys: lanes.names.flatMap((lane) => [names.stream(lane), names.delayed(lane)]),
+          keys: lanes.flatMap((lane) => [names.stream(lane), names.delayed(lane)]),
           args: [
             consumer,
             reason,
             String(Math.ceil(delayMs)),
             String(partition),
             keys.wakes,
-            String(lanes.names.length),
-            ...lanes.names,
+            String(lanes.length),
+            ...lanes,
             ...words,
           ],
         }
@@ -144,16 +139,10 @@ export class Settler {
       () => 0,
       (partition, positions, parts) => {
         const names = keys.partition(partition)
-        const lanes = new Numbering()
-        const words: string[] = []
-        for (const [i, position] of positions.entries()) {
-          const { entry, counter } = parts[i]!
-          const stream = names.stream(deliveries[position]!.envelope.laneId)
-          words.push(String(lanes.of(stream)), entry, counter)
-        }
+        const { lanes, words } = placesOf(deliveries, positions, parts)
         return {
           script: EXTEND,
-          keys: [names.own, ...lanes.names],
+          keys: [names.own, ...lanes.map((lane) => names.stream(lane))],
           args: [consumer, plan.workerId, String(plan.leaseMs), ...words],
         }
       },
@@ -263,6 +252,20 @@ export class Settler {
     await Promise.all(calls)
     return statuses
   }
+}
+
+/** Where deliveries are: lane, by its number among those that occur, entry and counter of each. */
+function placesOf(
+  deliveries: readonly Delivery[],
+  positions: readonly number[],
+  parts: readonly FenceParts[],
+): { readonly lanes: readonly string[]; readonly words: readonly string[] } {
+  const lanes = new Numbering()
+  const words = positions.flatMap((position, i) => {
+    const { entry, counter } = parts[i]!
+    return [String(lanes.of(deliveries[position]!.envelope.laneId)), entry, counter]
+  })
+  return { lanes: lanes.names, words }
 }
 
 /** Turns positions of what is lost, from 1, into flags of what is kept. */

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
 import { type ManagerPlan, planManager } from '../../../src/coordinator/options.ts'
-import { createPlacer, isShared, takesKeys } from '../../../src/coordinator/partitioners.ts'
+import { createPlacer, isShared } from '../../../src/coordinator/partitioners.ts'
 import { ANY_PARTITION } from '../../../src/coordinator/pending-command.ts'
-import { PartitionConfig, STRATEGIES } from '../../../src/model/partition-config.ts'
+import { PartitionConfig, STRATEGIES, takesKeys } from '../../../src/model/partition-config.ts'
 import { stableHash } from '../../../src/schedule/hash.ts'
 import { lane, typesOf } from './support/rig.ts'
 

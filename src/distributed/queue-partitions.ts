@@ -1,0 +1,40 @@
+// Queue partitions: how many partitions a queue has, and how submitters choose among them.
+// Thread: main.   Owns: nothing.
+
+import { laneError, show } from '../base/errors.ts'
+import { checkOptions } from '../base/options.ts'
+import {
+  PARTITION_RULES,
+  type PartitionOptions,
+  type PartitionStrategy,
+} from '../model/partition-config.ts'
+
+/** The partitions of a queue, complete. */
+export interface QueuePartitions {
+  readonly strategy: PartitionStrategy
+  readonly numPartitions: number
+}
+
+/**
+ * Checks what partitions a queue is to have.
+ *
+ * @param partitions - What the user gave.
+ * @param fallback - How many there are where neither the user nor the strategy says so.
+ * @throws ConfigError `CORELANE_INVALID_OPTION`, also for the strategy `custom`: submitters on
+ * other machines could not follow it.
+ */
+export function planPartitions(
+  partitions: PartitionOptions | undefined,
+  fallback: () => number,
+): QueuePartitions {
+  const checked = checkOptions<PartitionOptions>('partitions', partitions, PARTITION_RULES)
+  const strategy = checked.strategy!
+  if (strategy === 'custom') {
+    throw laneError('CORELANE_INVALID_OPTION', {
+      option: 'partitions.strategy',
+      received: show(strategy),
+      allowed: 'a strategy that every submitter can follow: balanced, roundRobin, hash, none',
+    })
+  }
+  return { strategy, numPartitions: strategy === 'none' ? 1 : (checked.count ?? fallback()) }
+}
