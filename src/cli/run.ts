@@ -153,13 +153,12 @@ function runAnywhere(
   if (handlers !== undefined) {
     throw new UsageError(`with --queue the workers have the handlers; leave out ${handlers}`)
   }
-  const workers = { '--partitions': flags.partitions, '--timeout': flags.timeout }
-  for (const [flag, value] of Object.entries({
-    ...workers,
-    '--retries': flags.retries || undefined,
-  })) {
-    if (value !== undefined)
-      throw new UsageError(`with --queue, ${flag} belongs to corelane worker`)
+  const { partitions, timeout } = flags
+  const retries = flags.retries || undefined
+  const given = { '--partitions': partitions, '--timeout': timeout, '--retries': retries }
+  for (const [flag, value] of Object.entries(given)) {
+    if (value === undefined) continue
+    throw new UsageError(`with --queue, ${flag} belongs to corelane worker`)
   }
   if (flags.strategy !== 'auto') {
     throw new UsageError('with --queue, --strategy is the queue’s: see --queue-strategy')

@@ -8,8 +8,6 @@ import { ANY_PARTITION, type PendingCommand } from './pending-command.ts'
 /** A scheduler for the commands of each partition, or one for all where any will do. */
 export class Backlog {
   readonly #places: Scheduler<PendingCommand>[]
-  /** Lanes that nothing keeps from running. */
-  readonly #openLanes: readonly number[]
   #size = 0
 
   /**
@@ -17,8 +15,6 @@ export class Backlog {
    * @param places - One per partition where commands have a home, else 1.
    */
   constructor(lanes: readonly LanePlan[], places: number) {
-    const isOpen = ({ rate, maxConcurrency }: LanePlan) => !rate && maxConcurrency === undefined
-    this.#openLanes = [...lanes.keys()].filter((index) => isOpen(lanes[index]!))
     this.#places = Array.from({ length: places }, () => new Scheduler<PendingCommand>(lanes))
   }
 
@@ -32,9 +28,13 @@ export class Backlog {
     return this.#places.length
   }
 
-  /** Whether something waits that no limit of its lane keeps from running. */
-  get hasOpen(): boolean {
-    return this.#places.some((place) => this.#openLanes.some((lane) => place.sizeOf(lane) > 0))
+  /**
+   * How many commands of one lane wait.
+   *
+   * @param laneIndex - The lane.
+   */
+  sizeOf(laneIndex: number): number {
+    return this.#places.reduce((sum, place) => sum + place.sizeOf(laneIndex), 0)
   }
 
   /**

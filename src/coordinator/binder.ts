@@ -53,7 +53,8 @@ export interface BinderParts {
   /** Whether commands may go to any partition. */
   readonly isShared: boolean
   readonly commons: CoordinatorCommons
-  readonly laneCount: number
+  /** By lane: whether its commands may have to wait though a partition is free. */
+  readonly isLimited: readonly boolean[]
 }
 
 /** Binds what can be bound. */
@@ -71,7 +72,7 @@ export class Binder implements Admission<PendingCommand> {
 
   constructor(parts: BinderParts) {
     this.#parts = parts
-    this.#allowances = new Float64Array(parts.laneCount)
+    this.#allowances = new Float64Array(parts.isLimited.length)
   }
 
   /**
@@ -149,7 +150,7 @@ export class Binder implements Admission<PendingCommand> {
    * @returns Whether it is worth looking again in a moment.
    */
   rebalance(now: number): boolean {
-    const { isShared, backlog, partitions } = this.#parts
+    const { isShared, isLimited, backlog, partitions } = this.#parts
     if (!isShared || partitions.length === 1) return false
     const stuckMs = backlog.size > 0 ? LATE_MS : STUCK_MS
     let idle = 0
@@ -163,8 +164,9 @@ export class Binder implements Admission<PendingCommand> {
       else if (!isStuck) moving++
     }
     if (moving > 0) this.#rescue(now)
+    if (idle === 0) return false
     // What waits and is not held by a limit goes first.
-    if (idle === 0 || backlog.hasOpen) return false
+    if (isLimited.some((limited, lane) => !limited && backlog.sizeOf(lane) > 0)) return false
     let isWaiting = false
     for (const partition of partitions) {
       const window = partition.window

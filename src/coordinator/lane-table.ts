@@ -2,7 +2,7 @@
 // Thread: main.   Owns: the lanes and their tallies.
 
 import { laneError, show } from '../base/errors.ts'
-import { isGated, type LaneNeeds, type LanePlan } from '../model/lane.ts'
+import { isGated, isLimited, type LaneNeeds, type LanePlan } from '../model/lane.ts'
 import type { AbortListeners } from './abort-listeners.ts'
 import type { EventHub } from './event-hub.ts'
 import type { PendingCommand } from './pending-command.ts'
@@ -68,7 +68,7 @@ export class LaneTable {
       plan,
       isGated: isGated(needs[index]!),
       slots: needs[index]!.owners,
-      isLimited: needs[index]!.owners > 0 || needs[index]!.rate !== undefined,
+      isLimited: isLimited(needs[index]!),
       isTimed: plan.deadlineMs !== undefined || plan.boostSteps.length > 0,
       ...services,
       submitted: 0,

@@ -118,7 +118,7 @@ export class Recovery {
   late(command: PendingCommand, details: ErrorDetails): void {
     const history = command.extras?.history
     const error = laneError('CORELANE_DEADLINE_EXCEEDED', details, history?.lastError)
-    if (history === undefined || history.attempt === 1) {
+    if (!history?.firstFailedAtMs) {
       command.fail(error, ANY_PARTITION)
       return
     }

@@ -115,7 +115,7 @@ export class Runtime {
       partitions: this.#partitions,
       isShared: this.#isShared,
       commons,
-      laneCount: lanes.length,
+      isLimited: this.#lanes.all.map(({ isLimited }) => isLimited),
     })
     this.intake = new Intake({
       plan,

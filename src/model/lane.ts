@@ -277,6 +277,15 @@ export function isGated({ owners, minConcurrency, rate }: LaneNeeds): boolean {
   return owners > 0 || minConcurrency > 0 || rate !== undefined
 }
 
+/**
+ * Whether commands of a lane may have to wait though a partition is free.
+ *
+ * @param needs - The lane's.
+ */
+export function isLimited({ owners, rate }: LaneNeeds): boolean {
+  return owners > 0 || rate !== undefined
+}
+
 /** The lanes a manager has when it is given none, by name, with their priorities. */
 export const DEFAULT_LANES: Readonly<Record<string, LaneOptions>> = Object.freeze({
   system: Object.freeze({ priority: 0 }),

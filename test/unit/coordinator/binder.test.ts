@@ -4,7 +4,7 @@ import { Binder } from '../../../src/coordinator/binder.ts'
 import type { BoundWindow } from '../../../src/coordinator/bound-window.ts'
 import type { PendingCommand } from '../../../src/coordinator/pending-command.ts'
 import { CoordinatorCommons } from '../../../src/memory/commons.ts'
-import { type LaneOptions, laneNeeds } from '../../../src/model/lane.ts'
+import { isLimited, type LaneOptions, laneNeeds } from '../../../src/model/lane.ts'
 import { command, LANES, laneTable, Rig } from './support/rig.ts'
 
 /** A binder over partitions; shared means that commands may go to any of them. */
@@ -19,7 +19,7 @@ function binderOver(count: number, isShared: boolean, lanes = LANES) {
       count,
       lanes.map((plan) => laneNeeds(plan, count)),
     ),
-    laneCount: lanes.length,
+    isLimited: lanes.map((plan) => isLimited(laneNeeds(plan, count))),
   })
   return { rigs, backlog, binder }
 }
