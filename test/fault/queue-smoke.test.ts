@@ -3,35 +3,18 @@
 // killed and frozen, Redis is restarted and connections are cut. Method: the same program with a
 // fixed seed, in a process of its own.
 
-import { execFile } from 'node:child_process'
-import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
+import { campaign } from '../support/campaigns.ts'
 import { describeWithRedis } from '../support/redis-server.ts'
 
-const ROOT = join(import.meta.dirname, '../..')
-const SCRIPT = join(ROOT, 'test/campaign/queue-campaign.js')
 const SEED = 20_247
 const LIMIT_MS = 120_000
-
-const run = promisify(execFile)
-
-/** Runs the campaign; a broken law is part of what it prints, and of the failure. */
-async function campaign(...words: string[]): Promise<string> {
-  const options = { cwd: ROOT, timeout: LIMIT_MS, killSignal: 'SIGKILL' } as const
-  try {
-    return (await run(process.execPath, [SCRIPT, ...words], options)).stdout
-  } catch (error) {
-    const { stdout, stderr } = error as { stdout: string; stderr: string }
-    throw new Error(`the campaign failed:\n${stdout.slice(-6_000)}\n${stderr}`, { cause: error })
-  }
-}
 
 describeWithRedis('the queue campaign', () => {
   test(
     `workers, connections and Redis fail, and no promise is broken (seed ${SEED})`,
     async () => {
-      const printed = await campaign('--seed', String(SEED), '--quick')
+      const printed = await campaign('queue', LIMIT_MS, ['--seed', String(SEED), '--quick'])
       expect(printed).toContain(`PASS: no law was broken (seed ${SEED})`)
       const counts = new Map(
         [...printed.matchAll(/^(\S.*?) +(\d+)$/gm)].map(([, what, count]) => [what, Number(count)]),
@@ -47,5 +30,7 @@ describeWithRedis('the queue campaign', () => {
 })
 
 test('a campaign refuses numbers that are none', async () => {
-  await expect(campaign('--seed', 'x')).rejects.toThrow('--seed is x; allowed: an integer from 0')
+  await expect(campaign('queue', LIMIT_MS, ['--seed', 'x'])).rejects.toThrow(
+    '--seed is x; allowed: an integer from 0',
+  )
 })

@@ -27,10 +27,7 @@ describeWithRedis('the engine on Redis, in trouble', () => {
     return () => admin.destroy()
   })
 
-  function start(options: RedisQueueOptions = {}): Promise<RedisDistributedQueue> {
-    const isElsewhere = options.client !== undefined || options.connection !== undefined
-    return queues.start({ ...(isElsewhere ? {} : { url: redis.url }), ...options })
-  }
+  const start = (options?: RedisQueueOptions) => queues.start(redis, options)
 
   test('nothing is lost or done twice while connections are killed and scripts forgotten', async () => {
     const [submitter, one, two] = [await start(), await start(), await start()]

@@ -4,7 +4,7 @@
 // nonsense.
 
 import { PartitionConfig } from 'corelane'
-import type { RedisDistributedQueue, RedisIncident, RedisQueueOptions } from 'corelane/redis'
+import type { RedisIncident, RedisQueueOptions } from 'corelane/redis'
 import { RESP_TYPES } from 'redis'
 import { afterEach, beforeAll, expect, test } from 'vitest'
 import { failure, until } from '../support/deadline.ts'
@@ -43,10 +43,7 @@ describeWithRedis('the engine on Redis, opened', () => {
     return () => admin.destroy()
   })
 
-  function start(options: RedisQueueOptions = {}): Promise<RedisDistributedQueue> {
-    const isElsewhere = options.client !== undefined || options.connection !== undefined
-    return queues.start({ ...(isElsewhere ? {} : { url: redis.url }), ...options })
-  }
+  const start = (options?: RedisQueueOptions) => queues.start(redis, options)
 
   test('a queue is what it was made as', async () => {
     await start()

@@ -4,6 +4,7 @@ import { PartitionConfig } from 'corelane'
 import { RedisDistributedQueue, type RedisQueueOptions } from 'corelane/redis'
 import { createClient } from 'redis'
 import { expect } from 'vitest'
+import type { RedisProcess } from '../../support/redis-process.js'
 
 export type Delivery = Awaited<ReturnType<RedisDistributedQueue['lease']>>[number]
 
@@ -14,9 +15,14 @@ export class RedisQueues {
   #count = 0
   readonly #open: RedisDistributedQueue[] = []
 
-  /** Opens the queue of the test. */
-  async start(options: RedisQueueOptions): Promise<RedisDistributedQueue> {
+  /** Opens the queue of the test at a Redis, unless the options lead elsewhere. */
+  async start(
+    redis: RedisProcess,
+    options: RedisQueueOptions = {},
+  ): Promise<RedisDistributedQueue> {
+    const isElsewhere = options.client !== undefined || options.connection !== undefined
     const one = await RedisDistributedQueue.open({
+      ...(isElsewhere ? {} : { url: redis.url }),
       queue: this.queue,
       partitions: PartitionConfig.roundRobin(2),
       durability: 'ignore',
