@@ -130,12 +130,12 @@ export class Holdings {
    * The queue has one back, or somebody else has it.
    *
    * @param held - The delivery. Nothing happens unless it is leaving.
-   * @param wasTold - Whether the queue was told by this worker.
    */
-  left(held: HeldCommand, wasTold: boolean): void {
+  left(held: HeldCommand): void {
     if (!held.isLeaving) return
     held.isLeaving = false
-    if (wasTold) this.#leaving--
+    // If it has not ended here, the queue took it away by itself.
+    if (held.stage === 'ended') this.#leaving--
     this.#closed.answered(held.envelope.key!)
   }
 

@@ -189,7 +189,7 @@ export class Runner {
       if (held.stage === 'ended' || !this.#lose(held)) continue
       lost.push(held)
       this.holdings.leave(held)
-      if (why === 'taken') this.holdings.left(held, false)
+      if (why === 'taken') this.holdings.left(held)
       else if (held.stage === 'waiting') this.#release(held, 'unstarted')
       for (const next of this.holdings.cut(held)) this.#return(next)
     }
@@ -205,7 +205,7 @@ export class Runner {
    * @param status - Whether it was still this worker's.
    */
   settled(held: HeldCommand, status: SettleStatus): void {
-    this.holdings.left(held, true)
+    this.holdings.left(held)
     if (!this.holdings.forget(held)) return
     if (status === 'stale') this.tally.stale++
     this.#progressed()

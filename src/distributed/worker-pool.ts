@@ -271,7 +271,7 @@ export class WorkerPool {
   }
 
   #refuseUnlessNew(): void {
-    const { state } = this.stats()
+    const state = this.#state
     if (state !== 'created') throw laneError('CORELANE_WORKER_CLOSED', { state })
   }
 
