@@ -231,6 +231,11 @@ export interface LeasedQueue extends DistributedQueue {
   /** How long a delivery is its worker's unless it is extended, in milliseconds. */
   readonly leaseMs: number
   /**
+   * How often a command is given out before it is dead, if each worker or thread that had it died.
+   * A {@link Delivery} that has reached it is run alone, so that only its own death can bury it.
+   */
+  readonly maxDeliveries: number
+  /**
    * Adds commands; one whose id is known already is a duplicate and changes nothing, so a call of
    * which the answer was lost can be repeated.
    *

@@ -9,6 +9,7 @@ import type { LaneDemand, LeasedQueue, LeaseRequest } from './distributed-queue.
 import type { LeaseKeeper } from './lease-keeper.ts'
 import type { PartitionClaims } from './partition-claims.ts'
 import { backoffMs, Pause, turn } from './pause.ts'
+import type { Quarantine, SuspectWhereabouts } from './quarantine.ts'
 import type { Runner } from './runner.ts'
 import type { WorkerLane } from './worker-lane.ts'
 
@@ -36,6 +37,7 @@ export interface LeaseLoopParts {
   readonly runner: Runner
   readonly keeper: LeaseKeeper
   readonly claims: PartitionClaims
+  readonly quarantine: Quarantine
   /** The most urgent first. */
   readonly lanes: readonly WorkerLane[]
   /** Handlers that can run at once. */
@@ -128,7 +130,7 @@ export class LeaseLoop {
   }
 
   async #run(): Promise<void> {
-    const { queue, runner, claims, failed } = this.#parts
+    const { queue, runner, claims, quarantine, failed } = this.#parts
     for (let failures = 0; !this.#isStopped; ) {
       if (this.#mustWait()) {
         await this.#pause.wait(HELD_UP_MS, false)
@@ -149,6 +151,7 @@ export class LeaseLoop {
         failures = 0
         // One that is not full may have been waited for.
         if (deliveries.length === request.max) this.#learn(nowMs() - askedAtMs)
+        if (quarantine.isOn) this.#tookSuspect(deliveries.length)
         if (deliveries.length > 0) {
           runner.take(deliveries)
           // A queue in this process answers without letting the event loop turn.
@@ -179,7 +182,13 @@ export class LeaseLoop {
 
   /** What to ask for now; undefined if there is nothing. */
   #nextRequest(): LeaseRequest | undefined {
-    const { claims, prefetchMax, runner } = this.#parts
+    const { claims, prefetchMax, quarantine, runner } = this.#parts
+    if (quarantine.isOn) {
+      if (runner.holdings.size > 0) return undefined
+      const suspect = this.#suspectRequest(quarantine.next())
+      if (suspect !== undefined) return suspect
+      quarantine.end()
+    }
     const room = prefetchMax + this.#reserveMax - runner.holdings.size
     const lanes = this.#demands()
     const wanted = lanes.reduce((sum, { max }) => sum + max, 0)
@@ -191,11 +200,34 @@ export class LeaseLoop {
     return { partitions, lanes, max, waitMs: POLL_MS, signal }
   }
 
+  /** A request for one command, if its partition is still this worker's. */
+  #suspectRequest(where: SuspectWhereabouts | undefined): LeaseRequest | undefined {
+    if (where === undefined) return undefined
+    const { claims } = this.#parts
+    const partitions = claims.next().filter((partition) => where.partitions.has(partition))
+    if (partitions.length === 0) return undefined
+    const lanes = this.#parts.lanes
+      .filter(({ plan }) => where.lanes.has(plan.name))
+      .map(({ plan: { name: laneId, priority }, boost }) => ({ laneId, priority, max: 1, boost }))
+    return { partitions, lanes, max: 1, waitMs: 0 }
+  }
+
+  #tookSuspect(count: number): void {
+    const { quarantine } = this.#parts
+    if (count > 0) quarantine.took()
+    else quarantine.end()
+  }
+
   readonly #look = (): void => {
     this.#isLookQueued = false
     const asked = this.#request?.lanes
     // While an answer is being taken on, or a failure waited for, the next call comes by itself.
     if (this.#isStopped || (asked === undefined && !this.#isContent)) return
+    const { quarantine, runner } = this.#parts
+    if (quarantine.isOn) {
+      if (runner.holdings.size === 0) this.interrupt()
+      return
+    }
     const least = Math.max(1, Math.floor(this.target * REFILL))
     const isWorthwhile = this.#demands().some(({ max }, index) => {
       const before = asked?.[index]?.max ?? 0

@@ -106,6 +106,7 @@ class LiftedQueue implements LeasedQueue {
   readonly strategy: PartitionStrategy
   readonly capabilities: QueueCapabilities = CAPABILITIES
   readonly leaseMs: number = LEASE_MS
+  readonly maxDeliveries: number = 1
   readonly dead: DeadCommands = NO_DEAD
   readonly limits: GlobalLimits = NO_LIMITS
   readonly ownership: undefined = undefined

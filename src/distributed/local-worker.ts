@@ -69,6 +69,10 @@ export class LocalWorker implements LeasedQueue {
     return this.service.plan.leaseMs
   }
 
+  get maxDeliveries(): number {
+    return this.service.plan.maxDeliveries
+  }
+
   async enqueue(envelope: CommandEnvelope): Promise<void> {
     await this.enqueueMany([envelope])
   }

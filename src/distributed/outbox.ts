@@ -2,11 +2,15 @@
 // Thread: main.   Owns: what was not sent yet.
 // One call is under way at a time: what comes meanwhile makes up the next batch.
 
+import { timers } from '../base/clock.ts'
 import { ERRORS, type ErrorCode } from '../base/errors.ts'
 import { backoffMs, Pause } from './pause.ts'
 
 /** Its reactions run at the end of the current turn. */
 const TURN_END: Promise<void> = Promise.resolve()
+
+/** With so many a call is worth it, whatever may come yet. */
+const GATHERED = 64
 
 /** What an outbox works with. */
 export interface OutboxParts<Item> {
@@ -22,6 +26,11 @@ export interface OutboxParts<Item> {
   readonly failed: (error: unknown) => void
   /** Whether an item is still to be sent. Default: all are. */
   readonly isWanted?: (item: Item) => boolean
+  /**
+   * For how many milliseconds from now an item may wait for others, so that a call carries several.
+   * Asked whenever one comes. Default: 0, until the end of the turn.
+   */
+  readonly patienceMs?: () => number
 }
 
 /**
@@ -43,6 +52,8 @@ export class Outbox<Item> {
   #waiting: Item[] = []
   #underWay = 0
   #isRunning = false
+  /** Set while items wait for others. */
+  #gathering: NodeJS.Timeout | undefined
   #isGivenUp = false
   #idleWaiters: (() => void)[] = []
 
@@ -56,20 +67,21 @@ export class Outbox<Item> {
   }
 
   /**
-   * Sends an item at the end of this turn, with all others that come until then.
+   * Sends an item at the end of this turn, with all others that come until then; or a little later,
+   * if it may wait.
    *
    * @param item - The item.
    */
   add(item: Item): void {
     this.#waiting.push(item)
-    if (this.#isRunning || this.#isGivenUp) return
+    if (this.#isRunning || this.#isGivenUp || this.#mayGather()) return
     this.#isRunning = true
     void TURN_END.then(this.#run)
   }
 
   /** Resolves once everything was answered for, or nothing is tried any more. */
   idle(): Promise<void> {
-    if (!this.#isRunning) return Promise.resolve()
+    if (this.#isIdle) return Promise.resolve()
     return new Promise((resolve) => {
       this.#idleWaiters.push(resolve)
     })
@@ -78,10 +90,36 @@ export class Outbox<Item> {
   /** Tries no more: what is under way may still arrive, the rest is left. */
   giveUp(): void {
     this.#isGivenUp = true
+    timers.clearTimeout(this.#gathering)
     this.#pause.end()
+    this.#tellIdle()
+  }
+
+  get #isIdle(): boolean {
+    return !this.#isRunning && (this.#isGivenUp || this.#waiting.length === 0)
+  }
+
+  #tellIdle(): void {
+    if (!this.#isIdle) return
+    for (const resolve of this.#idleWaiters.splice(0)) resolve()
+  }
+
+  /** Whether what waits may wait for more; it is seen to that it is sent in time. */
+  #mayGather(): boolean {
+    const ms = this.#waiting.length < GATHERED ? (this.#parts.patienceMs?.() ?? 0) : 0
+    if (ms > 0) {
+      this.#gathering ??= timers.setTimeout(() => {
+        this.#isRunning = true
+        void this.#run()
+      }, ms)
+      return true
+    }
+    timers.clearTimeout(this.#gathering)
+    return false
   }
 
   readonly #run = async (): Promise<void> => {
+    this.#gathering = undefined
     while (this.#waiting.length > 0 && !this.#isGivenUp) {
       const { batchMax } = this.#parts
       let batch = this.#waiting
@@ -93,9 +131,10 @@ export class Outbox<Item> {
       this.#underWay = batch.length
       await this.#deliver(batch)
       this.#underWay = 0
+      if (this.#waiting.length > 0 && !this.#isGivenUp && this.#mayGather()) break
     }
     this.#isRunning = false
-    for (const resolve of this.#idleWaiters.splice(0)) resolve()
+    this.#tellIdle()
   }
 
   async #deliver(items: readonly Item[]): Promise<void> {

@@ -14,34 +14,12 @@ import type { HeldCommand } from './held-command.ts'
 import { Holdings } from './holdings.ts'
 import type { LaneDesk } from './lane-desk.ts'
 import { toPortableError } from './portable-error.ts'
+import type { Quarantine } from './quarantine.ts'
 import type { Settlements } from './settlements.ts'
 import { Throughput } from './throughput.ts'
 import { codeOf, judge, mayRunOn, resultOf } from './verdict.ts'
 import { WorkerLane } from './worker-lane.ts'
-
-/** What has become of the commands of a worker. */
-export interface WorkerTally {
-  /** Deliveries taken. */
-  leased: number
-  /** Completed with what their handler gave. */
-  completed: number
-  /** Completed with a failure: they were late. */
-  failed: number
-  /** Given back to run again after a failure. */
-  retried: number
-  /** Put among the dead. */
-  buried: number
-  /** Given back because their thread died. */
-  crashed: number
-  /** Given back unstarted. */
-  returned: number
-  /** Leases that were given up or taken away. */
-  lost: number
-  /** Ends that came too late: the queue had given the command to another worker. */
-  stale: number
-  /** Ends that the queue took in no form. */
-  dropped: number
-}
+import { newTally, type WorkerTally } from './worker-tally.ts'
 
 /** What a runner works with. */
 export interface RunnerParts {
@@ -49,6 +27,8 @@ export interface RunnerParts {
   readonly workerId: string
   readonly lanes: readonly WorkerLane[]
   readonly settlements: Settlements
+  /** Has what may be a killer run alone. */
+  readonly quarantine: Quarantine
   /** Desks of the lanes of which all workers share a limit, by name of the lane. */
   readonly desks: ReadonlyMap<string, LaneDesk>
   /** Whether commands of one key run one at a time. */
@@ -76,18 +56,7 @@ export type LossCause = 'expired' | 'taken'
 export class Runner {
   readonly holdings: Holdings
   readonly throughput: Throughput = new Throughput()
-  readonly tally: WorkerTally = {
-    leased: 0,
-    completed: 0,
-    failed: 0,
-    retried: 0,
-    buried: 0,
-    crashed: 0,
-    returned: 0,
-    lost: 0,
-    stale: 0,
-    dropped: 0,
-  }
+  readonly tally: WorkerTally = newTally()
   readonly #parts: RunnerParts
   readonly #lanes: ReadonlyMap<string, WorkerLane>
   readonly #stray = new WorkerLane(planLane('stray', {}), false, undefined)
@@ -115,7 +84,7 @@ export class Runner {
    * @param deliveries - Fresh from the queue.
    */
   take(deliveries: readonly Delivery[]): void {
-    if (this.holdings.size === 0) this.throughput.resume()
+    if (this.holdings.size === 0) this.throughput.resume(nowMs())
     for (const delivery of deliveries) {
       this.tally.leased++
       const lane = this.#lanes.get(delivery.envelope.laneId) ?? this.#stray
@@ -239,14 +208,16 @@ export class Runner {
   }
 
   #start(held: HeldCommand): void {
+    const { desks, isReturning, quarantine } = this.#parts
     const { laneId, partitionId } = held.envelope
-    if (this.#parts.isReturning(partitionId) || this.holdings.isClosed(held)) this.#giveBack(held)
+    if (isReturning(partitionId) || this.holdings.isClosed(held)) this.#giveBack(held)
     else if (held.lane === this.#stray) {
       const allowed = [...this.#lanes.keys()].join(', ')
       const error = laneError('CORELANE_UNKNOWN_LANE', { received: show(laneId), allowed })
       this.#bury(held, 'unknown lane', error, 0)
-    } else {
-      const desk = this.#parts.desks.get(laneId)
+    } else if (!quarantine.admits(held.delivery, this.holdings.size === 1)) this.#giveBack(held)
+    else {
+      const desk = desks.get(laneId)
       if (desk === undefined) this.submit(held)
       else desk.add(held)
     }

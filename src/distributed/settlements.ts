@@ -42,6 +42,8 @@ export interface SettlementParts {
   readonly dropped: (held: HeldCommand, error: unknown) => void
   /** A call failed; it is repeated. */
   readonly failed: (error: unknown) => void
+  /** For how many milliseconds a completion may wait for others. */
+  readonly patienceMs: () => number
 }
 
 /** Settles deliveries. */
@@ -52,12 +54,13 @@ export class Settlements {
   readonly #burials: Outbox<Burial>
 
   constructor(parts: SettlementParts) {
-    const { queue, failed, dropped } = parts
+    const { queue, failed, dropped, patienceMs } = parts
     const common = { owner: queue.workerId, failed }
     this.#parts = parts
     this.#completions = new Outbox<Completion>({
       ...common,
       batchMax: BATCH_MAX,
+      patienceMs,
       send: (items) => this.#complete(items),
       // Too large, or of a form that the queue cannot carry: that is a failure of the command.
       refused: ({ held, result }, error) => {

@@ -18,6 +18,11 @@ export interface WorkerPoolOptions {
   readonly prefetchMs?: number | undefined
   /** Most commands that are held, but for a few that are more urgent. 1 to 4,096. Default 4,096. */
   readonly prefetchMax?: number | undefined
+  /**
+   * So long a completion waits for others at most, while more commands run whose own will come
+   * within that time: one call for several. 0 to 1,000 ms; 0: none waits. Default 4.
+   */
+  readonly gatherMs?: number | undefined
   /** Names of the lanes to take commands of. Default: all lanes of the manager. */
   readonly lanes?: readonly string[] | undefined
   /** How many commands of a lane may run at once over all workers, by lane. Default: no bound. */
@@ -56,6 +61,7 @@ export const WORKER_POOL_RULES = Object.freeze({
   allowDegraded: boolean(false),
   prefetchMs: milliseconds(35, 0, 10_000),
   prefetchMax: integer(4096, 1, 4096),
+  gatherMs: milliseconds(4, 0, 1_000),
   lanes: anything(undefined, 'an array of different lane names', isNames),
   globalConcurrency: anything(
     Object.freeze({}),

@@ -15,13 +15,18 @@ import { LeaseLoop } from './lease-loop.ts'
 import { leasedQueueOf } from './leased-queue-of.ts'
 import { PartitionClaims } from './partition-claims.ts'
 import { Pause, turn } from './pause.ts'
-import { type LossCause, Runner, type WorkerTally } from './runner.ts'
+import { Quarantine } from './quarantine.ts'
+import { type LossCause, Runner } from './runner.ts'
 import { Settlements } from './settlements.ts'
 import { chooseLanes, type WorkerLane } from './worker-lane.ts'
 import { WORKER_POOL_RULES, type WorkerPoolOptions } from './worker-pool-options.ts'
+import type { WorkerTally } from './worker-tally.ts'
 
 /** How long nothing is leased after the manager has refused a command. */
 const MANAGER_REST_MS = 250
+
+/** Part of a lease that a completion may wait for others. */
+const GATHER_OF_LEASE = 1 / 24
 
 /** How often it is looked whether threads that were ended have ended. */
 const DEATH_POLL_MS = 5
@@ -40,6 +45,8 @@ export interface WorkerPoolStats extends Readonly<WorkerTally> {
   readonly chained: number
   /** Ends that the queue has not answered for. */
   readonly unsettled: number
+  /** Commands that ran alone, since their next death would bury them. */
+  readonly isolated: number
   /** How many commands it would have at the measured rate. */
   readonly target: number
   /** Commands ended in a second, by a moving average. */
@@ -60,6 +67,7 @@ export class WorkerPool {
   readonly #lanes: readonly WorkerLane[]
   readonly #desks: ReadonlyMap<string, LaneDesk>
   readonly #settlements: Settlements
+  readonly #quarantine: Quarantine
   readonly #runner: Runner
   readonly #claims: PartitionClaims
   readonly #keeper: LeaseKeeper
@@ -101,7 +109,9 @@ export class WorkerPool {
       settled: (held, status) => this.#runner.settled(held, status),
       dropped: (held, error) => this.#dropped(held, error),
       failed: this.#failed,
+      patienceMs: this.#patienceMs,
     })
+    this.#quarantine = new Quarantine(this.#queue.maxDeliveries)
     this.#desks = this.#createDesks()
     this.#runner = this.#createRunner()
     this.#claims = new PartitionClaims({
@@ -189,6 +199,7 @@ export class WorkerPool {
       submitted,
       chained: holdings.chained,
       unsettled: this.#settlements.size,
+      isolated: this.#quarantine.admitted,
       target: this.#loop.target,
       perSecond: throughput.perMs * 1000,
       ownedPartitions: this.#claims.ownedCount,
@@ -221,6 +232,7 @@ export class WorkerPool {
       workerId,
       lanes: this.#lanes,
       settlements: this.#settlements,
+      quarantine: this.#quarantine,
       desks: this.#desks,
       keepsKeyOrder: capabilities.keyOrder,
       partitions: numPartitions,
@@ -246,6 +258,7 @@ export class WorkerPool {
       runner: this.#runner,
       keeper: this.#keeper,
       claims: this.#claims,
+      quarantine: this.#quarantine,
       lanes: this.#lanes,
       capacity: this.#capacity,
       prefetchMs: this.#options.prefetchMs!,
@@ -319,6 +332,13 @@ export class WorkerPool {
     await this.#runner.idle()
     await Promise.all([...this.#desks.values()].map((desk) => desk.close()))
     await this.#claims.leave()
+  }
+
+  /** A completion waits only while more run, and only if some of them will end meanwhile. */
+  readonly #patienceMs = (): number => {
+    const { submitted, throughput } = this.#runner
+    const ms = Math.min(this.#options.gatherMs!, this.#queue.leaseMs * GATHER_OF_LEASE)
+    return submitted > 0 && throughput.perMs * ms >= 1 ? ms : 0
   }
 
   readonly #failed = (error: unknown): void => this.#tell({ what: 'queue-failed', error })

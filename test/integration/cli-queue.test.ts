@@ -162,6 +162,34 @@ describeWithRedis('the queue from the command line', () => {
     expect(ending.stderr).toContain('21 completed, 0 failed')
   })
 
+  test('a command that takes its process down is buried alone', async () => {
+    const name = newName()
+    const sender = send(name)
+    const neighbours = Array.from({ length: 12 }, (_, id) => ({
+      id,
+      type: 'wait',
+      payload: { ms: 20, value: id },
+    }))
+    sender.child.stdin.end(toLines([...neighbours, { id: 'killer', type: 'kill' }]))
+    let isOver = false
+    let deaths = 0
+    // As whatever keeps workers running would: one that died is started again.
+    const keeping = (async () => {
+      while (!isOver) {
+        const worker = await startWorker(name, '--lease', '500', '--concurrency', '20')
+        await Promise.race([worker.end(), sender.end()])
+        if (worker.child.signalCode === 'SIGKILL') deaths++
+      }
+    })()
+    const { results } = await within(sender.end(), 'the run')
+    isOver = true
+    await keeping
+    const failed = results.filter(({ ok }) => !ok)
+    expect(failed).toMatchObject([{ id: 'killer', error: { code: 'CORELANE_POISONED' } }])
+    expect(results).toHaveLength(13)
+    expect(deaths).toBe(3)
+  })
+
   test('a second signal ends a worker whose handler never returns', async () => {
     const name = newName()
     const worker = await startWorker(name)

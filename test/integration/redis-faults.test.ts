@@ -29,6 +29,31 @@ describeWithRedis('the engine on Redis, in trouble', () => {
 
   const start = (options?: RedisQueueOptions) => queues.start(redis, options)
 
+  test('who does not wait is given what another has just enqueued, every time', async () => {
+    const [submitter, worker] = [await start(), await start()]
+    for (let round = 0; round < 100; round++) {
+      await submitter.enqueueMany(queues.envelopes(1))
+      const given = await take(worker, 10, 0)
+      expect(given, `round ${round}`).toHaveLength(1)
+      await complete(worker, given)
+      expect(await take(worker, 10, 0)).toHaveLength(0)
+    }
+  })
+
+  test('who waits is given what comes even if every announcement is lost', async () => {
+    await using proxy = await FlakyProxy.open(redis.port)
+    const [submitter, worker] = [await start(), await start({ url: proxy.url })]
+    for (let round = 0; round < 10; round++) {
+      const given = take(worker, 10, 10_000)
+      await sleep(5)
+      await admin.sendCommand(['CLIENT', 'KILL', 'TYPE', 'pubsub'])
+      await submitter.enqueueMany(queues.envelopes(1))
+      const startMs = performance.now()
+      await complete(worker, await within(given, 'a command that was not announced'))
+      expect(performance.now() - startMs).toBeLessThan(5000)
+    }
+  })
+
   test('nothing is lost or done twice while connections are killed and scripts forgotten', async () => {
     const [submitter, one, two] = [await start(), await start(), await start()]
     const all = queues.envelopes(400, { submitter: 'me' }).map((each, i) => ({

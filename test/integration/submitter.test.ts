@@ -69,6 +69,30 @@ test('enqueue tells whether the queue had the command, and one id is one command
   expect(ledger.allRuns(5)).toEqual([0, 1, 1, 1, 1])
 })
 
+test('a balanced queue gets runs of commands by turn, round robin one at a time', async () => {
+  const places = async (partitions: PartitionConfig): Promise<number[]> => {
+    const queue = openQueue(partitions)
+    const seen: number[] = []
+    const watched = withFaults<LeasedQueue>(queue, {
+      enqueueMany: (envelopes) => {
+        seen.push(...envelopes.map(({ partitionId }) => partitionId))
+        return queue.enqueueMany(envelopes)
+      },
+    })
+    const submitter = openSubmitter(watched)
+    const all = Array.from({ length: 128 }, (_, i) => submitter.enqueue('query', 'echo', i))
+    await within(Promise.all(all), 'all of them')
+    return seen
+  }
+  const runs = await places(PartitionConfig.balanced(4))
+  for (let at = 0; at < 128; at += 32) {
+    expect(new Set(runs.slice(at, at + 32)).size).toBe(1)
+  }
+  expect(new Set(runs).size).toBe(4)
+  const turns = await places(PartitionConfig.roundRobin(4))
+  for (let at = 0; at < 128; at += 4) expect(new Set(turns.slice(at, at + 4)).size).toBe(4)
+})
+
 test('wrong commands are refused one by one, and the others go through', async () => {
   const queue = await openAll()
   const refusing = withFaults<LeasedQueue>(queue, {

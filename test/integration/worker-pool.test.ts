@@ -137,6 +137,58 @@ test('a command that kills its threads is given out so often and no more', async
   expect(pool.stats()).toMatchObject({ crashed: 2, lost: 0 })
 })
 
+test('completions wait for others while more run, and never at the end of a burst', async () => {
+  const { workerData } = new Ledger(400)
+  const manager = await openWorkers(workerData, { partitions: PartitionConfig.balanced(1) })
+  const queue = openQueue(PartitionConfig.roundRobin(2))
+  const calls: number[] = []
+  const counted = withFaults<LeasedQueue>(queue, {
+    completeMany: (completions) => {
+      calls.push(completions.length)
+      return queue.completeMany(completions)
+    },
+  })
+  const pool = await openPool(counted, manager, { gatherMs: 1000 })
+  const submitter = openSubmitter(queue)
+  const burn = (index: number) => submitter.submit('query', 'burn', { index, ms: 1 })
+  await within(Promise.all(Array.from({ length: 20 }, (_, i) => burn(i))), 'the pace is learnt')
+  const startMs = performance.now()
+  await within(burn(20), 'the only one')
+  // It did not wait for the second that it might have.
+  expect(performance.now() - startMs).toBeLessThan(900)
+  calls.length = 0
+  await within(Promise.all(Array.from({ length: 200 }, (_, i) => burn(i))), 'a burst')
+  expect(calls.reduce((sum, count) => sum + count, 0)).toBe(200)
+  // One for each 64, and what was left when no more were held for a moment.
+  expect(calls.length).toBeLessThan(40)
+  await within(pool.drain(), 'drain')
+})
+
+test('what shares its thread with a killer is not buried with it', async () => {
+  const ledger = new Ledger(40)
+  const manager = await openWorkers(ledger.workerData, {
+    partitions: PartitionConfig.balanced(1),
+    concurrencyPerPartition: 50,
+  })
+  const queue = openQueue(PartitionConfig.roundRobin(2), { maxDeliveries: 3 })
+  const pool = await openPool(queue, manager)
+  const submitter = openSubmitter(queue)
+  const neighbours = Array.from({ length: 39 }, (_, i) =>
+    submitter.submit('query', 'together', { index: i + 1, ms: 30 }),
+  )
+  const killer = failure(submitter.submit('query', 'die', { index: 0, how: 'exit' }), 'the killer')
+  expect((await killer).code).toBe('CORELANE_POISONED')
+  expect(await within(Promise.all(neighbours), 'the neighbours')).toHaveLength(39)
+  expect(ledger.runs(0)).toBe(3)
+  expect(pool.stats().isolated).toBeGreaterThan(1)
+  // Afterwards it takes as many at once as ever.
+  const more = Array.from({ length: 39 }, (_, i) =>
+    submitter.submit('query', 'together', { index: i + 1, ms: 30 }),
+  )
+  await within(Promise.all(more), 'some more')
+  expect(await manager.submit('query', 'most', 0)).toBeGreaterThan(1)
+})
+
 test('what cannot be extended is stopped before its lease ends, and runs elsewhere', async () => {
   const ledger = new Ledger(2)
   const queue = openQueue(PartitionConfig.roundRobin(1), { leaseMs: 600 })

@@ -1,15 +1,23 @@
 // Backlog: what this worker believes there is to be had, so that one round trip leases from the
 // right partitions.
-// Thread: main.   Owns: the beliefs. They may be wrong either way: what they say is looked at
-// before anybody waits, and at every poll.
+// Thread: main.   Owns: the beliefs. They may be wrong either way: unless they are fresh, what they
+// say is looked at before anybody waits, and at every poll.
 
 import { nowMs } from '../../base/clock.ts'
+
+/**
+ * So long what Redis said is as good as looking again for somebody who will wait: what comes to an
+ * empty lane is announced, and one that waits is told. Announcements that are lost are what polls
+ * are for, and those are further apart.
+ */
+const FRESH_MS = 25
 
 /** Beliefs about partitions and lanes. */
 export class Backlog {
   readonly #counts = new Map<string, number>()
   readonly #dueMs = new Map<number, number>()
   readonly #reapMs = new Map<number, number>()
+  readonly #seenMs = new Map<number, number>()
 
   /** How much of a lane of a partition there is; unknown if nobody has looked. */
   get(partition: number, lane: string): number | undefined {
@@ -27,9 +35,20 @@ export class Backlog {
     if (known !== undefined) this.set(partition, lane, known + count)
   }
 
+  /** Redis said just now what there is of a partition. */
+  saw(partition: number): void {
+    this.#seenMs.set(partition, nowMs())
+  }
+
+  /** Whether Redis said a moment ago what there is of a partition. */
+  isFresh(partition: number): boolean {
+    return nowMs() - (this.#seenMs.get(partition) ?? Number.NEGATIVE_INFINITY) < FRESH_MS
+  }
+
   /** Nothing is known any more. */
   forget(): void {
     this.#counts.clear()
+    this.#seenMs.clear()
   }
 
   /** Something of the partition that is kept back is due then; `undefined`: nothing. */

@@ -142,10 +142,12 @@ export class LeaseDesk {
     await this.#recovery.look(request.partitions, lanes)
     const partitions = await this.#inOrder(request.partitions)
     const given: Delivery[] = []
-    // Believed to be empty is not empty: it is looked at before anybody waits.
+    // Believed to be empty is not empty: it is looked at before anybody waits, and at once for
+    // somebody who will not wait.
+    const isFinal = request.waitMs <= 0
     let mustLook = isPoll || this.#believed(partitions, lanes) === 0
     for (let round = 0; round < 4 && given.length === 0; round++) {
-      await this.#tend(partitions, lanes, mustLook)
+      await this.#tend(partitions, lanes, mustLook, isFinal)
       const shares = divide(this.#backlog, partitions, lanes, request.max, BATCH_MAX)
       if (shares.length === 0) {
         if (mustLook) break
@@ -186,10 +188,11 @@ export class LeaseDesk {
     partitions: readonly number[],
     lanes: readonly LaneDemand[],
     isAll: boolean,
+    isFinal: boolean,
   ): Promise<void> {
     const needy = partitions.filter(
       (partition) =>
-        isAll ||
+        (isAll && (isFinal || !this.#backlog.isFresh(partition))) ||
         this.#backlog.isStale(partition) ||
         lanes.some(({ laneId }) => this.#backlog.get(partition, laneId) === undefined),
     )
@@ -211,6 +214,7 @@ export class LeaseDesk {
         ...lanes.map(({ laneId }) => laneId),
       ],
     })) as number[]
+    this.#backlog.saw(partition)
     const dueMs = reply[0]!
     this.#backlog.setDue(partition, dueMs < 0 ? undefined : nowMs() + dueMs)
     for (let i = 0; i < lanes.length; i++) {
@@ -295,6 +299,7 @@ export class LeaseDesk {
       return []
     }
     this.#ownership?.learned(partition, reply[1] as number)
+    this.#backlog.saw(partition)
     for (let i = 0; i < lanes.length; i++) {
       this.#backlog.set(partition, lanes[i]!.laneId, reply[i + 2] as number)
     }

@@ -42,7 +42,7 @@ export interface RedisQueueOptions {
   readonly client?: RedisClientLike | undefined
   /** Name of the queue. Default `default`. */
   readonly queue?: string | undefined
-  /** Partitions and strategy, fixed when a queue is first opened. Default `roundRobin(8)`. */
+  /** Partitions and strategy, fixed when a queue is first opened. Default `balanced(8)`. */
   readonly partitions?: PartitionOptions | undefined
   /**
    * Who works through the object; unique for every start of a process. Default: host, pid, chance.
@@ -145,7 +145,7 @@ export function planRedisQueue(options: RedisQueueOptions | undefined): RedisQue
   if (ways.filter((way) => way !== undefined).length > 1) {
     refuse('RedisDistributedQueue.url', 'more than one', 'one of url, connection and client')
   }
-  const asked = checked.partitions ?? PartitionConfig.roundRobin()
+  const asked = checked.partitions ?? PartitionConfig.balanced()
   const partitions = planPartitions(asked, () => PARTITION_COUNT)
   if (asked.count !== undefined && asked.count !== partitions.numPartitions) {
     refuse('partitions.count', show(asked.count), '1 with the strategy none')

@@ -157,6 +157,10 @@ export class RedisDistributedQueue implements LeasedQueue {
     return this.#engine.plan.leaseMs
   }
 
+  get maxDeliveries(): number {
+    return this.#engine.plan.maxDeliveries
+  }
+
   async enqueue(envelope: CommandEnvelope): Promise<void> {
     await this.#enqueuer.add([envelope])
   }

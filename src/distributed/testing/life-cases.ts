@@ -8,14 +8,17 @@ import { type CaseOfContract, sentence } from './contract-case.ts'
 import { demand, failureOf, finish, idsOf, pause, refused, successOf } from './contract-stage.ts'
 
 const saying: readonly CaseOfContract[] = [
-  sentence('an engine says what it is', { leaseMs: 20_000 }, async (stage) => {
+  sentence('an engine says what it is', { leaseMs: 20_000, maxDeliveries: 7 }, async (stage) => {
     const queue = await stage.worker()
     assert.ok(isLeased(queue))
     assert.equal(queue.numPartitions, stage.settings.numPartitions)
     assert.equal(queue.workerId, stage.settings.workerId)
     assert.equal(queue.strategy, stage.settings.strategy)
     assert.ok(queue.leaseMs > 0)
-    if (queue.capabilities.delivery === 'at-least-once') assert.equal(queue.leaseMs, 20_000)
+    if (queue.capabilities.delivery === 'at-least-once') {
+      assert.equal(queue.leaseMs, 20_000)
+      assert.equal(queue.maxDeliveries, 7)
+    } else assert.equal(queue.maxDeliveries, 1)
     assert.equal(queue.ownership !== undefined, queue.capabilities.ownership)
   }),
   sentence('counts are what there is', { needs: ['leases', 'delay'] }, async (stage) => {

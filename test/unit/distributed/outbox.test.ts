@@ -7,7 +7,11 @@ import { until, within } from '../../support/deadline.ts'
 type Answer = 'yes' | 'down' | 'refused'
 
 /** An outbox of numbers, with what was sent and what became of it. */
-function world(answer: (items: readonly number[]) => Answer, batchMax = 4) {
+function world(
+  answer: (items: readonly number[]) => Answer,
+  batchMax = 4,
+  patienceMs: () => number = () => 0,
+) {
   const [calls, refused, failures]: [number[][], number[], unknown[]] = [[], [], []]
   const unwanted = new Set<number>()
   const outbox = new Outbox<number>({
@@ -24,6 +28,7 @@ function world(answer: (items: readonly number[]) => Answer, batchMax = 4) {
     refused: (item) => void refused.push(item),
     failed: (error) => void failures.push(error),
     isWanted: (item) => !unwanted.has(item),
+    patienceMs,
   })
   return { outbox, calls, refused, failures, unwanted }
 }
@@ -82,4 +87,70 @@ test('once it is given up nothing is tried any more', async () => {
   outbox.add(2)
   await within(outbox.idle(), 'the outbox')
   expect(calls).toEqual([[1]])
+})
+
+test('what may wait goes with what comes meanwhile, and at once when nothing is to be waited for', async () => {
+  let ms = 60_000
+  const { outbox, calls } = world(
+    () => 'yes',
+    100,
+    () => ms,
+  )
+  for (const item of [1, 2]) {
+    outbox.add(item)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  expect([calls.length, outbox.size]).toEqual([0, 2])
+  ms = 0
+  outbox.add(3)
+  await within(outbox.idle(), 'the outbox')
+  expect(calls).toEqual([[1, 2, 3]])
+})
+
+test('what waits goes when its time is up, or when there is a good batch of it', async () => {
+  let ms = 5
+  const { outbox, calls } = world(
+    () => 'yes',
+    100,
+    () => ms,
+  )
+  outbox.add(1)
+  await within(outbox.idle(), 'the first')
+  expect(calls).toEqual([[1]])
+  ms = 60_000
+  for (let item = 0; item < 64; item++) outbox.add(item)
+  await within(outbox.idle(), 'a batch')
+  expect(calls[1]).toHaveLength(64)
+})
+
+test('what comes while a call is under way may wait after it too', async () => {
+  const { outbox, calls } = world(
+    () => {
+      if (calls.length === 1) outbox.add(2)
+      return 'yes'
+    },
+    100,
+    () => (calls.length === 1 ? 20 : 0),
+  )
+  outbox.add(1)
+  await until(() => calls.length === 1, 'a call')
+  setTimeout(() => outbox.add(3), 5)
+  await within(outbox.idle(), 'the outbox')
+  expect(calls[0]).toEqual([1])
+  expect(calls.slice(1).flat()).toEqual([2, 3])
+})
+
+test('an outbox that is given up while something waits is idle, and sends nothing', async () => {
+  const { outbox, calls } = world(
+    () => 'yes',
+    100,
+    () => 10,
+  )
+  outbox.add(1)
+  const idle = outbox.idle()
+  outbox.giveUp()
+  await within(idle, 'the outbox')
+  await new Promise((resolve) => setTimeout(resolve, 30))
+  expect(calls).toEqual([])
+  expect(outbox.size).toBe(1)
 })

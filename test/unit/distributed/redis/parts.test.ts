@@ -57,6 +57,19 @@ test('what nobody claims goes to the first, which may have more by now', () => {
   expect(divide(backlog, [1, 2], lanes, 40, 256)).toEqual([])
 })
 
+test('what was seen is fresh for a moment, and nothing is once announcements may be lost', async () => {
+  const backlog = backlogOf([0, 'slow', 5])
+  expect(backlog.isFresh(0)).toBe(false)
+  backlog.saw(0)
+  expect([backlog.isFresh(0), backlog.isFresh(1)]).toEqual([true, false])
+  await new Promise((resolve) => setTimeout(resolve, 40))
+  expect(backlog.isFresh(0)).toBe(false)
+  backlog.saw(0)
+  backlog.forget()
+  expect(backlog.isFresh(0)).toBe(false)
+  expect(backlog.get(0, 'slow')).toBeUndefined()
+})
+
 test('what is heard counts only where something is known', () => {
   const backlog = backlogOf([0, 'fast', 1])
   backlog.add(0, 'fast', 4)
@@ -161,7 +174,7 @@ test('what expires first is known, and what has expired is taken out', () => {
 
 test('options are completed, and what makes no sense is refused without showing the URL', () => {
   const plan = planRedisQueue(undefined)
-  expect(plan).toMatchObject({ queue: 'default', strategy: 'roundRobin', numPartitions: 8 })
+  expect(plan).toMatchObject({ queue: 'default', strategy: 'balanced', numPartitions: 8 })
   expect(plan.workerId).not.toBe(planRedisQueue({}).workerId)
   expect(planRedisQueue({ partitions: PartitionConfig.none() }).numPartitions).toBe(1)
   expect(planRedisQueue({ partitions: PartitionConfig.hash() }).numPartitions).toBe(8)

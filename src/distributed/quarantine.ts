@@ -1,0 +1,79 @@
+// Quarantine: has a command run alone that is given out for the last time.
+// Thread: main.   Owns: whether the worker takes nothing, and what it comes back for.
+// A process that dies takes down all that it holds. What was lost beside a killer so often that
+// the next death would bury it is a suspect, and so is the killer: alone, each answers for itself.
+
+import type { Delivery } from './distributed-queue.ts'
+
+/** What to ask for next: one command of these. */
+export interface SuspectWhereabouts {
+  readonly partitions: ReadonlySet<number>
+  readonly lanes: ReadonlySet<string>
+}
+
+/** Isolates suspects. */
+export class Quarantine {
+  /** Suspects that were let start. */
+  admitted = 0
+  readonly #maxDeliveries: number
+  readonly #partitions = new Set<number>()
+  readonly #lanes = new Set<string>()
+  #left = 0
+  #isOn = false
+
+  /**
+   * @param maxDeliveries - How often the queue gives a command out. With 1 nobody is a suspect:
+   * each delivery is the last.
+   */
+  constructor(maxDeliveries: number) {
+    this.#maxDeliveries = maxDeliveries
+  }
+
+  /** Whether nothing is to be taken until all that is held has ended. */
+  get isOn(): boolean {
+    return this.#isOn
+  }
+
+  /**
+   * Whether a delivery may start. A suspect that may not is to be given back; the worker then comes
+   * back for it with empty hands.
+   *
+   * @param delivery - Whose turn it is.
+   * @param isAlone - Whether the worker holds nothing else.
+   */
+  admits({ deliveries, envelope }: Delivery, isAlone: boolean): boolean {
+    if (deliveries === 1 || deliveries < this.#maxDeliveries) return true
+    this.#isOn = true
+    if (isAlone) {
+      this.admitted++
+      return true
+    }
+    this.#left++
+    this.#partitions.add(envelope.partitionId)
+    this.#lanes.add(envelope.laneId)
+    return false
+  }
+
+  /**
+   * Nothing is held any more: where the next suspect is. Undefined if there is none, and then the
+   * worker takes what it likes again.
+   */
+  next(): SuspectWhereabouts | undefined {
+    if (this.#left > 0) return { partitions: this.#partitions, lanes: this.#lanes }
+    this.end()
+    return undefined
+  }
+
+  /** One command was taken to run alone. */
+  took(): void {
+    this.#left = Math.max(0, this.#left - 1)
+  }
+
+  /** There are no more suspects, or others have taken them. */
+  end(): void {
+    this.#left = 0
+    this.#isOn = false
+    this.#partitions.clear()
+    this.#lanes.clear()
+  }
+}

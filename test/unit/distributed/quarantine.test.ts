@@ -1,0 +1,68 @@
+// Goal: what is given out for the last time runs alone, and the worker comes back for it.
+
+import { expect, test } from 'vitest'
+import { Quarantine } from '../../../src/distributed/quarantine.ts'
+
+const delivery = (deliveries: number, partitionId = 0, laneId = 'lane') => ({
+  envelope: {
+    id: 'a',
+    commandType: 'work',
+    laneId,
+    partitionId,
+    payload: 0,
+    retryCount: 0,
+    createdAt: 0,
+    version: 1,
+  },
+  fence: 'f',
+  deliveries,
+  leasedUntilMs: 1000,
+})
+
+test('only the last of several deliveries must be alone', () => {
+  const quarantine = new Quarantine(3)
+  expect([1, 2].map((count) => quarantine.admits(delivery(count), false))).toEqual([true, true])
+  expect(quarantine.isOn).toBe(false)
+  expect(quarantine.admits(delivery(3), false)).toBe(false)
+  expect(quarantine.isOn).toBe(true)
+  expect(quarantine.admitted).toBe(0)
+})
+
+test('where the first delivery is the last, nobody is a suspect', () => {
+  const quarantine = new Quarantine(1)
+  expect(quarantine.admits(delivery(1), false)).toBe(true)
+  expect(quarantine.isOn).toBe(false)
+})
+
+test('one that comes alone runs at once, and nothing is taken beside it', () => {
+  const quarantine = new Quarantine(2)
+  expect(quarantine.admits(delivery(2), true)).toBe(true)
+  expect(quarantine.isOn).toBe(true)
+  expect(quarantine.next()).toBeUndefined()
+  expect(quarantine.isOn).toBe(false)
+  expect(quarantine.admitted).toBe(1)
+})
+
+test('those that were given back are asked for where they are, as many times as there were', () => {
+  const quarantine = new Quarantine(2)
+  quarantine.admits(delivery(2, 3, 'a'), false)
+  quarantine.admits(delivery(2, 5, 'b'), false)
+  const where = quarantine.next()!
+  expect([...where.partitions]).toEqual([3, 5])
+  expect([...where.lanes]).toEqual(['a', 'b'])
+  quarantine.took()
+  expect(quarantine.next()).toBeDefined()
+  quarantine.took()
+  expect(quarantine.next()).toBeUndefined()
+})
+
+test('when others have taken them it is over, and nothing of them is remembered', () => {
+  const quarantine = new Quarantine(2)
+  quarantine.admits(delivery(2, 3, 'a'), false)
+  quarantine.end()
+  expect(quarantine.isOn).toBe(false)
+  quarantine.admits(delivery(2, 1, 'b'), false)
+  const where = quarantine.next()!
+  expect([...where.partitions]).toEqual([1])
+  expect([...where.lanes]).toEqual(['b'])
+})
