@@ -201,8 +201,13 @@ test.each(['never', 'forever'])(
 test('close aborts the signals of running handlers, which may still give a result', async () => {
   const { options } = ledgerOptions(0)
   const manager = await open('life.js', { ...options, closeTimeoutMs: 15_000 })
-  const running = manager.run('untilAborted')
-  await until(() => manager.stats().active === 1, 'it runs')
+  let isReady = false
+  const onProgress = () => {
+    isReady = true
+  }
+  const running = manager.run('untilAborted', undefined, { onProgress })
+  // One that asks for its signal only after it was aborted finds no other reason than that.
+  await until(() => isReady, 'it has its signal')
   await within(manager.close(), 'close')
   expect(await within(running, 'the aborted one')).toMatchObject({ code: 'CORELANE_CLOSED' })
 })
