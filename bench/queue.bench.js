@@ -33,8 +33,7 @@ const isQuick = flags.quick === true
 const SAMPLES = isQuick ? 1 : 7
 const SAMPLE_MS = isQuick ? 200 : 2_000
 const TRIAL_MS = isQuick ? 100 : 1_000
-/** A worker pool learns how much to take ahead from what it has run. */
-const WARM_UP_MS = isQuick ? 100 : 6_000
+const WARM_UP_MS = isQuick ? 100 : 1_000
 
 /** @typedef {{ name: string, inFlight: number, load: Omit<import('./support/closed-loop.js').Load, 'ms' | 'inFlight'> }} Row */
 
