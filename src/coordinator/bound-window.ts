@@ -23,8 +23,10 @@ import {
   resultWeight,
 } from '../wire/result-record.ts'
 import type { SidePort } from '../wire/side-port.ts'
+import type { Holder } from './command-extras.ts'
 import type { ThreadPlan } from './incarnation.ts'
-import type { Holder, PendingCommand } from './pending-command.ts'
+import type { LeftBehind, PendingCommand } from './pending-command.ts'
+import { failLate } from './punctuality.ts'
 import { type RecallBounds, recall } from './recall.ts'
 import { type OverdueRun, RunWatch } from './run-watch.ts'
 import { learnDuration } from './type-table.ts'
@@ -44,13 +46,6 @@ const DRAIN_COUNT = 1024
 
 /** What a window must know of its manager. */
 export type WindowPlan = Pick<ThreadPlan, 'inlineBytesMax' | 'lanes' | 'concurrency'>
-
-/** A command that a thread left behind. */
-export interface LeftBehind {
-  readonly command: PendingCommand
-  /** Whether its handler had been entered. */
-  readonly started: boolean
-}
 
 /** Binds commands and takes their results. */
 export class BoundWindow implements RecordSink, Holder {
@@ -217,9 +212,13 @@ export class BoundWindow implements RecordSink, Holder {
     // A handler may report from a timer that outlives its run.
     const isLate = status === ResultStatus.PROGRESS && !slots.isCurrent(id)
     invariant(isLate || slots.isCurrent(id), `record ${id} is of its slot's present command`)
-    if (status === ResultStatus.REVOKED) {
-      invariant(command === undefined, `command ${id} was taken back before it was dropped`)
+    if (status === ResultStatus.REVOKED || status === ResultStatus.LATE) {
+      const isLeft = status === ResultStatus.REVOKED || slots.stateOf(id) !== SlotState.QUEUED
+      invariant(isLeft === (command === undefined), `command ${id} is dropped once, by one side`)
       slots.close(id)
+      if (command === undefined) return
+      this.#forget(slot)
+      failLate(command)
       return
     }
     let isDone = status === ResultStatus.DONE

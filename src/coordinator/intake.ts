@@ -10,10 +10,11 @@ import { rankOf } from '../model/lane.ts'
 import { takesKeys } from '../model/partition-config.ts'
 import { mayRetry, RETRY_RULES, type RetryOptions, type RetryPlan } from '../model/retry.ts'
 import type { AbortListeners } from './abort-listeners.ts'
+import type { CommandExtras, CommandWishes } from './command-extras.ts'
 import type { Lane, LaneTable } from './lane-table.ts'
 import type { ManagerPlan } from './options.ts'
 import { createPlacer, type Placer } from './partitioners.ts'
-import { type CommandExtras, type CommandWishes, PendingCommand } from './pending-command.ts'
+import { PendingCommand } from './pending-command.ts'
 import type { Room } from './room.ts'
 import type { StreamReader } from './stream-reader.ts'
 import { type CommandType, TypeTable } from './type-table.ts'
@@ -244,7 +245,8 @@ export class Intake {
         allowed: 'a key under "hash", "custom" or "none", which keep its commands together',
       })
     }
-    const isTimed = lane.isTimed || deadlineMs !== undefined
+    const isBounded = deadlineMs !== undefined || wishes?.startWithinMs !== undefined
+    const isTimed = lane.isTimed || isBounded
     const isPlain = key === undefined && transferList === undefined && !isTimed && !delayMs
     if (isPlain && !isDetailed && wishes === undefined && !room.countsBytes) return undefined
     return {
@@ -286,7 +288,7 @@ function wishesOf(
   stream: StreamReader | undefined,
 ): CommandWishes | undefined {
   const { timeoutMs, retry: given, signal, kill, onProgress, transferList } = options
-  const { id: name, attempt, onDeadline } = options
+  const { id: name, attempt, onDeadline, startWithinMs } = options
   if (signal?.aborted) {
     throw laneError('CORELANE_ABORTED', { stage: 'submitted' }, signal.reason)
   }
@@ -308,8 +310,20 @@ function wishesOf(
   const isOrdinary =
     timeoutMs === undefined && retry === undefined && signal === undefined && !onProgress
   const isNamed = name !== undefined || attempt !== undefined
-  if (isOrdinary && !isNamed && stream === undefined && onDeadline === undefined) return undefined
+  const isPatient = onDeadline === undefined && startWithinMs === undefined
+  if (isOrdinary && !isNamed && stream === undefined && isPatient) return undefined
   const rejectsLate = onDeadline === undefined ? undefined : onDeadline === 'reject'
   const kills = kill === true
-  return { name, attempt, timeoutMs, rejectsLate, retry, signal, kill: kills, onProgress, stream }
+  return {
+    name,
+    attempt,
+    timeoutMs,
+    rejectsLate,
+    startWithinMs,
+    retry,
+    signal,
+    kill: kills,
+    onProgress,
+    stream,
+  }
 }

@@ -2,7 +2,6 @@
 // Thread: main.   Owns: the promise's resolver and the payload's reference.
 // There may be a million: every field costs memory, so what few commands have sits in `extras`.
 
-import type { LaneError } from '../base/errors.ts'
 import {
   type CommandInfo,
   type CommandOptions,
@@ -13,110 +12,15 @@ import { priorityOf } from '../model/lane.ts'
 import type { RetryPlan } from '../model/retry.ts'
 import type { Schedulable } from '../schedule/scheduler.ts'
 import type { CommandFields } from '../wire/command-record.ts'
+import { type CommandExtras, type CommandHistory, noExtras } from './command-extras.ts'
 import { type Lane, openCountOf } from './lane-table.ts'
-import type { StreamReader, StreamSource } from './stream-reader.ts'
-import type { Appointment } from './timetable.ts'
+import type { StreamSource } from './stream-reader.ts'
 import type { CommandType } from './type-table.ts'
-
-/** Something a command is bound to. */
-export interface Holder {
-  /**
-   * Takes a command back.
-   *
-   * @param slot - The command's.
-   * @returns Whether it will never start. False: it has started.
-   */
-  revoke(slot: number): boolean
-  /**
-   * Waits no more for a command that has started; its handler is told.
-   *
-   * @param slot - The command's.
-   * @param reason - Why; its handler is told.
-   * @param graceMs - How long it may run on before its thread is condemned; Infinity: for ever.
-   */
-  abandon(slot: number, reason: LaneError, graceMs: number): void
-  /**
-   * Lets the producer of a stream go on.
-   *
-   * @param slot - The command's.
-   * @param credit - Units consumed so far, modulo 2^32.
-   */
-  grant(slot: number, credit: number): void
-}
-
-/** What the caller wished for a command beyond what most do. */
-export interface CommandWishes {
-  readonly name: string | undefined
-  /** Number of its first run here. */
-  readonly attempt: number | undefined
-  readonly timeoutMs: number | undefined
-  readonly rejectsLate: boolean | undefined
-  readonly retry: RetryPlan | undefined
-  readonly signal: AbortSignal | undefined
-  readonly kill: boolean
-  readonly onProgress: ((value: unknown) => void) | undefined
-  readonly stream: StreamReader | undefined
-}
-
-/** What has happened to a command that failed before. */
-export interface CommandHistory {
-  /** Number of the present run, or of the next. */
-  attempt: number
-  /** Runs that failed and used up a retry. */
-  failures: number
-  /** Runs that ended with their thread. */
-  crashes: number
-  /** Threads that it killed: it alone ran there. */
-  kills: number
-  /** Whether it may have killed a thread, so that it runs by itself until it is known. */
-  isSuspect: boolean
-  firstFailedAtMs: number
-  /** What its last run ended with. */
-  lastError: unknown
-}
-
-/** What only some commands have. */
-export interface CommandExtras {
-  readonly key: string | undefined
-  readonly transferList: readonly object[] | undefined
-  /** Whether the promise gives a {@link CommandOutcome} instead of the bare result. */
-  readonly isDetailed: boolean
-  readonly submittedAtMs: number
-  readonly deadlineMs: number | undefined
-  /** What the payload counts for where pending bytes are bounded. */
-  readonly bytes: number
-  readonly wishes: CommandWishes | undefined
-  history: CommandHistory | undefined
-  /** Whether it waits its turn; false while it is delayed. */
-  isPlaced: boolean
-  /** Its appointment to be delayed until or to be late from. */
-  appointment: Appointment | undefined
-  /** Where it is bound; undefined while it is not. */
-  holder: Holder | undefined
-  /** Its slot there. */
-  slot: number
-}
-
-/** Extras of a command that has none of its own. */
-function noExtras(): CommandExtras {
-  return {
-    key: undefined,
-    transferList: undefined,
-    isDetailed: false,
-    submittedAtMs: 0,
-    deadlineMs: undefined,
-    bytes: 0,
-    wishes: undefined,
-    history: undefined,
-    isPlaced: true,
-    appointment: undefined,
-    holder: undefined,
-    slot: 0,
-  }
-}
 
 /** A command may go to any partition. */
 export const ANY_PARTITION = -1
+
+const NO_EXTRAS = Object.freeze(noExtras())
 
 /** One submitted command. */
 export class PendingCommand implements Schedulable, CommandFields, StreamSource {
@@ -198,7 +102,8 @@ export class PendingCommand implements Schedulable, CommandFields, StreamSource 
   }
 
   get isTimed(): boolean {
-    return this.lane.isTimed || this.deadlineMs !== undefined
+    const { deadlineMs, wishes } = this.extras ?? NO_EXTRAS
+    return this.lane.isTimed || deadlineMs !== undefined || wishes?.startWithinMs !== undefined
   }
 
   get submittedAtMs(): number {
@@ -214,9 +119,19 @@ export class PendingCommand implements Schedulable, CommandFields, StreamSource 
     return this.#resolve === undefined
   }
 
-  /** Whether it rejects if it has not started by its deadline. */
-  get rejectsLate(): boolean {
-    return this.extras?.wishes?.rejectsLate ?? this.lane.plan.rejectsLate
+  /** When it is rejected if it has not started, monotonic milliseconds; Infinity if it never is. */
+  get latestStartMs(): number {
+    return this.submittedAtMs + this.patienceMs
+  }
+
+  /** How long after it was submitted it may start. */
+  get patienceMs(): number {
+    const { extras, lane } = this
+    const { plan } = lane
+    const wishes = extras?.wishes
+    const withinMs = wishes?.startWithinMs ?? Number.POSITIVE_INFINITY
+    if (!(wishes?.rejectsLate ?? plan.rejectsLate)) return withinMs
+    return Math.min(withinMs, extras?.deadlineMs ?? plan.deadlineMs ?? withinMs)
   }
 
   /** What must be moved with the payload; a command that has some cannot be sent twice. */
@@ -226,7 +141,7 @@ export class PendingCommand implements Schedulable, CommandFields, StreamSource 
 
   /** The options with which a command like it would be submitted. */
   get optionsAgain(): CommandOptions {
-    const { deadlineMs, wishes } = this.extras ?? noExtras()
+    const { deadlineMs, wishes } = this.extras ?? NO_EXTRAS
     const all = {
       id: wishes?.name,
       key: this.key,
@@ -234,6 +149,7 @@ export class PendingCommand implements Schedulable, CommandFields, StreamSource 
       deadlineMs,
       onDeadline:
         wishes?.rejectsLate === undefined ? undefined : wishes.rejectsLate ? 'reject' : 'boost',
+      startWithinMs: wishes?.startWithinMs,
       timeoutMs: wishes?.timeoutMs,
       retry: wishes?.retry,
     }
@@ -397,4 +313,11 @@ export class PendingCommand implements Schedulable, CommandFields, StreamSource 
       durationMs,
     }
   }
+}
+
+/** A command that a thread left behind. */
+export interface LeftBehind {
+  readonly command: PendingCommand
+  /** Whether its handler had been entered. */
+  readonly started: boolean
 }

@@ -36,7 +36,7 @@ export class Punctuality {
    */
   delay(command: PendingCommand, delayMs: number): void {
     command.extras!.isPlaced = false
-    this.#appoint(command, Math.min(nowMs() + delayMs, lateAtMs(command)))
+    this.#appoint(command, Math.min(nowMs() + delayMs, command.latestStartMs))
   }
 
   /**
@@ -45,7 +45,7 @@ export class Punctuality {
    * @param command - Not delayed any more.
    */
   place(command: PendingCommand): void {
-    const atMs = lateAtMs(command)
+    const atMs = command.latestStartMs
     if (atMs !== Number.POSITIVE_INFINITY) {
       if (atMs <= nowMs()) {
         failLate(command)
@@ -80,17 +80,13 @@ export class Punctuality {
   }
 }
 
-/** When a command is rejected if it has not started; Infinity if it never is. */
-function lateAtMs(command: PendingCommand): number {
-  const { lane, submittedAtMs } = command
-  const ownDeadlineMs = command.deadlineMs ?? lane.plan.deadlineMs
-  if (!command.rejectsLate || ownDeadlineMs === undefined) return Number.POSITIVE_INFINITY
-  return submittedAtMs + ownDeadlineMs
-}
-
-function failLate(command: PendingCommand): void {
-  const { lane, submittedAtMs } = command
-  const deadlineMs = command.deadlineMs ?? lane.plan.deadlineMs
+/**
+ * Rejects a command that was not started in time.
+ *
+ * @param command - It waits, or nothing is left of it on its partition.
+ */
+export function failLate(command: PendingCommand): void {
+  const { lane, submittedAtMs, patienceMs: deadlineMs } = command
   const waitedMs = Math.round(nowMs() - submittedAtMs)
   lane.recovery.late(command, { lane: lane.name, waitedMs, deadlineMs })
 }

@@ -6,10 +6,9 @@ import { timers } from '../base/clock.ts'
 import { LaneError, laneError } from '../base/errors.ts'
 import type { Broadcast, LoadReport } from '../wire/control.ts'
 import { fromSideValue } from '../wire/side-value.ts'
-import type { LeftBehind } from './bound-window.ts'
 import { Incarnation, type ThreadEvents, type ThreadPlan } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
-import type { PendingCommand } from './pending-command.ts'
+import type { LeftBehind, PendingCommand } from './pending-command.ts'
 import type { Guilt } from './recovery.ts'
 
 /** Threads in a row that may die without settling a command before the partition is given up. */

@@ -23,12 +23,14 @@ function dueAt({ deadline, createdAt }: CommandEnvelope, { deadlineMs }: LanePla
  * The options for the manager.
  *
  * @param held - The command.
+ * @param startWithinMs - How long its lease lets it start.
  * @param now - Monotonic milliseconds.
  * @param passesKeys - Whether the manager takes keys.
  * @returns `late` if it may not start any more, `permit` if its permit is over.
  */
 export function termsOf(
   held: HeldCommand,
+  startWithinMs: number,
   now: number,
   passesKeys: boolean,
 ): CommandOptions | 'late' | 'permit' {
@@ -42,6 +44,8 @@ export function termsOf(
     signal: held.signal,
     kill: true,
     retry: NO_RETRY,
+    // However long this process stands still: afterwards it may be another worker's.
+    startWithinMs,
   }
   if (key !== undefined && passesKeys) options.key = key
   if (priority !== undefined) options.priority = priority
@@ -54,10 +58,7 @@ export function termsOf(
   if (permitUntilMs === 0) return options
   const permitMs = permitUntilMs - now
   if (permitMs < 1) return 'permit'
-  if (permitMs < (options.deadlineMs ?? DEADLINE_MS_MAX) || !plan.rejectsLate) {
-    options.deadlineMs = permitMs
-    options.onDeadline = 'reject'
-  }
+  options.startWithinMs = Math.min(startWithinMs, permitMs)
   return options
 }
 

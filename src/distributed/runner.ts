@@ -21,6 +21,9 @@ import { codeOf, judge, mayRunOn, resultOf } from './verdict.ts'
 import { WorkerLane } from './worker-lane.ts'
 import { newTally, type WorkerTally } from './worker-tally.ts'
 
+/** The longest that may be waited for. */
+const TIMER_MS_MAX = 2 ** 31 - 1
+
 /** What a runner works with. */
 export interface RunnerParts {
   readonly manager: QueueManager
@@ -102,11 +105,12 @@ export class Runner {
     const { manager, marginMs, desks } = this.#parts
     const { laneId, commandType, payload } = held.envelope
     const now = nowMs()
-    if (now >= held.leasedUntilMs - marginMs) {
+    const leftMs = held.leasedUntilMs - marginMs - now
+    if (leftMs < 1) {
       this.lose([held], 'expired')
       return
     }
-    const terms = termsOf(held, now, this.#passesKeys)
+    const terms = termsOf(held, Math.min(leftMs, TIMER_MS_MAX), now, this.#passesKeys)
     if (terms === 'late') this.#endLate(held)
     else if (terms === 'permit') desks.get(laneId)!.putBack(held)
     else {
@@ -281,16 +285,13 @@ export class Runner {
 
   #failed(held: HeldCommand, { error, info }: CommandOutcome & { readonly ok: false }): void {
     const { envelope, lane } = held
-    if (held.permitUntilMs > 0 && codeOf(error) === 'CORELANE_DEADLINE_EXCEEDED') {
-      // Its permit is over. Whether it is late as well is seen when it has the next.
-      held.stage = 'waiting'
-      if (this.#parts.isReturning(envelope.partitionId)) this.#giveBack(held)
-      else this.#parts.desks.get(envelope.laneId)!.putBack(held)
+    const isUnstarted = info.startedAtMs === undefined
+    if (isUnstarted && codeOf(error) === 'CORELANE_DEADLINE_EXCEEDED') {
+      this.#tooLate(held)
       return
     }
     const verdict = judge(envelope, lane.plan, error, info)
     if (verdict.end === 'bury') this.#bury(held, verdict.reason, error, info.durationMs)
-    else if (verdict.end === 'late') this.#endLate(held)
     else if (verdict.reason === 'unstarted') this.#giveBack(held)
     else if (verdict.reason === 'crash') {
       this.tally.crashed++
@@ -302,6 +303,17 @@ export class Runner {
       this.#parts.settlements.release(held, 'retry', verdict.delayMs)
       this.#passOn(held)
     }
+  }
+
+  /** Its permit was over, or its lease was before it was extended, or it is late indeed. */
+  #tooLate(held: HeldCommand): void {
+    const { laneId, partitionId } = held.envelope
+    const desk = this.#parts.desks.get(laneId)
+    held.stage = 'waiting'
+    if (this.#parts.isReturning(partitionId)) this.#giveBack(held)
+    // What it is late for is seen when it is to start the next time.
+    else if (desk !== undefined) desk.putBack(held)
+    else this.submit(held)
   }
 
   #endLate(held: HeldCommand): void {

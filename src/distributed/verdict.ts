@@ -19,8 +19,6 @@ export type Verdict =
     }
   /** It failed for good, and is kept among the dead. */
   | { readonly end: 'bury'; readonly reason: string }
-  /** It was not started by its deadline. */
-  | { readonly end: 'late' }
 
 const UNSTARTED: Verdict = { end: 'release', reason: 'unstarted', delayMs: 0 }
 const CRASHED: Verdict = { end: 'release', reason: 'crash', delayMs: 0 }
@@ -59,8 +57,6 @@ export function judge(
       case 'CORELANE_CLOSED':
       case 'CORELANE_QUEUE_FULL':
         return UNSTARTED
-      case 'CORELANE_DEADLINE_EXCEEDED':
-        return { end: 'late' }
       case 'CORELANE_UNKNOWN_TYPE':
         return { end: 'bury', reason: 'unknown handler' }
     }

@@ -43,6 +43,11 @@ export interface CommandOptions {
   readonly deadlineMs?: number | undefined
   /** What happens at its deadline. Default: the `onDeadline` of its lane. */
   readonly onDeadline?: 'boost' | 'reject' | undefined
+  /**
+   * Rejects it with `CORELANE_DEADLINE_EXCEEDED` if it has not started so long after it was
+   * submitted: 1 to 2^31 - 1 ms. Makes nothing more urgent. Default: it may start at any time.
+   */
+  readonly startWithinMs?: number | undefined
   /** Keeps it from starting for so long, 0 to 2^31 - 1 ms. Default 0. */
   readonly delayMs?: number | undefined
   /** How long a run may take, 1 to 2^31 - 1 ms. Default: the `timeoutMs` of its lane. */
@@ -92,6 +97,7 @@ export const COMMAND_RULES = Object.freeze({
   priority: integer(128, 0, PRIORITY_MAX),
   deadlineMs: milliseconds(undefined, 1, 2 ** 31 - 1),
   onDeadline: oneOf(undefined, ['boost', 'reject']),
+  startWithinMs: milliseconds(undefined, 1, 2 ** 31 - 1),
   delayMs: milliseconds(0, 0, 2 ** 31 - 1),
   timeoutMs: milliseconds(undefined, 1, 2 ** 31 - 1),
   retry: anything(undefined, 'a RetryPolicy or its plain form', isObject),
@@ -165,6 +171,7 @@ export const NESTED_RULES = Object.freeze({
   priority: COMMAND_RULES.priority,
   deadlineMs: COMMAND_RULES.deadlineMs,
   onDeadline: COMMAND_RULES.onDeadline,
+  startWithinMs: COMMAND_RULES.startWithinMs,
   delayMs: COMMAND_RULES.delayMs,
   timeoutMs: COMMAND_RULES.timeoutMs,
   signal: COMMAND_RULES.signal,

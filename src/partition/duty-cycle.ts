@@ -162,6 +162,7 @@ export class DutyCycle implements Admission<WindowEntry> {
     if (!lanes[entry.laneIndex]!.isGated) return true
     // These do not start, so they must not take what a lane has to give.
     if (end.slots.isRevoked(entry.id)) return true
+    if (entry.latestStartMs <= this.#clockMs) return true
     if (entry.key !== undefined && window.isBusy(entry.key)) return true
     this.#hasEntered = gate.enter(entry.laneIndex)
     return this.#hasEntered
@@ -228,7 +229,7 @@ export class DutyCycle implements Admission<WindowEntry> {
     return window.next(this, this.#clockMs)
   }
 
-  /** Starts a command, unless it was taken back or another of its key runs. */
+  /** Starts a command, unless it was taken back, is too late, or another of its key runs. */
   #begin(entry: WindowEntry): void {
     const { end, gate, window, outbox, concurrency } = this.#parts
     const { id, key, laneIndex } = entry
@@ -238,10 +239,12 @@ export class DutyCycle implements Admission<WindowEntry> {
       return
     }
     const startedAtMs = hasEntered ? gate.startedAtMs : this.#clockMs
-    if (!end.slots.start(id, startedAtMs)) {
+    // The coordinator sees to it as well, unless it is busy, or the process stood still.
+    const isLate = entry.latestStartMs <= startedAtMs
+    if (isLate || !end.slots.start(id, startedAtMs)) {
       if (hasEntered) gate.leave(laneIndex, gate.slot)
       entry.payload = undefined
-      outbox.send(id, ResultStatus.REVOKED, undefined, 0, 0)
+      outbox.send(id, isLate ? ResultStatus.LATE : ResultStatus.REVOKED, undefined, 0, 0)
       return
     }
     gate.leaveWaiters()

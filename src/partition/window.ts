@@ -21,6 +21,8 @@ export interface WindowEntry extends Schedulable {
   laneIndex: number
   submittedAtMs: number
   deadlineMs: number | undefined
+  /** It must not start from then on, monotonic milliseconds. */
+  latestStartMs: number
   id: number
   typeIndex: number
   attempt: number
@@ -41,6 +43,7 @@ function emptyEntry(): WindowEntry {
     laneIndex: 0,
     submittedAtMs: 0,
     deadlineMs: undefined,
+    latestStartMs: Number.POSITIVE_INFINITY,
     id: 0,
     typeIndex: 0,
     attempt: 0,
@@ -83,6 +86,7 @@ export class Window implements RecordSink {
     entry.laneIndex = head.laneIndex
     entry.submittedAtMs = head.submittedAtMs
     entry.deadlineMs = head.deadlineMs
+    entry.latestStartMs = head.latestStartMs
     entry.id = head.id
     entry.typeIndex = head.typeIndex
     entry.attempt = head.attempt

@@ -5,14 +5,14 @@
 // ```
 //  0    4     6     7        8         16    20    24
 // +----+-----+-----+--------+---------+-----+-----+ - - - - - - +- - - -+ - - - - - +
-// | id |type |lane |attempt |sequence |rank |key, | submitted   | key,  | payload   |
-// |    |     |     |timed   |         |     |name | deadline    | name  | 8-aligned |
+// | id |type |lane |attempt |sequence |rank |key, | submitted,  | key,  | payload   |
+// |    |     |     |timed   |         |     |name | two bounds  | name  | 8-aligned |
 // +----+-----+-----+--------+---------+-----+-----+ - - - - - - +- - - -+ - - - - - +
 // ```
 //
-// Submitted and deadline, 8 bytes each, are there if the timed bit is set: NaN stands for no
-// deadline. The word at 20 holds the bytes of the key, which is UTF-16, and above 16 bits those of
-// the name, which is ASCII.
+// Submitted, deadline and latest start, 8 bytes each, are there if the timed bit is set: NaN stands
+// for no deadline, Infinity for a start at any time. The word at 20 holds the bytes of the key,
+// which is UTF-16, and above 16 bits those of the name, which is ASCII.
 
 import { align8 } from '../base/bits.ts'
 import type { Views } from '../memory/views.ts'
@@ -20,7 +20,7 @@ import { ATTEMPT_MAX } from '../model/command.ts'
 import { type PayloadKindValue, packKind, type RunModeValue } from './record-kind.ts'
 
 const FIXED_BYTES = 24
-const TIMES_BYTES = 16
+const TIMES_BYTES = 24
 
 const TIMED_BIT = 1 << 31
 const NAME_SHIFT = 16
@@ -36,10 +36,12 @@ export interface CommandFields {
   readonly key: string | undefined
   /** What its submitter calls it, in ASCII; undefined: its sequence number. */
   readonly name: string | undefined
-  /** Whether the two below matter. */
+  /** Whether the three below matter. */
   readonly isTimed: boolean
   readonly submittedAtMs: number
   readonly deadlineMs: number | undefined
+  /** It must not start from then on, monotonic milliseconds; Infinity: it may at any time. */
+  readonly latestStartMs: number
 }
 
 /**
@@ -82,6 +84,7 @@ export function writeCommandHead(
   if (isTimed) {
     floats[next >> 3] = command.submittedAtMs
     floats[(next >> 3) + 1] = command.deadlineMs ?? Number.NaN
+    floats[(next >> 3) + 2] = command.latestStartMs
     next += TIMES_BYTES
   }
   if (key !== undefined) bytes.write(key, next, 'utf16le')
@@ -101,6 +104,7 @@ export class CommandHead implements CommandFields {
   isTimed = false
   submittedAtMs = 0
   deadlineMs: number | undefined = undefined
+  latestStartMs: number = Number.POSITIVE_INFINITY
   /** Byte offset of the payload. */
   payloadOffset = 0
   /** Bytes of the payload. */
@@ -130,10 +134,12 @@ export class CommandHead implements CommandFields {
     this.isTimed = (meta & TIMED_BIT) !== 0
     this.submittedAtMs = 0
     this.deadlineMs = undefined
+    this.latestStartMs = Number.POSITIVE_INFINITY
     if (this.isTimed) {
       const deadlineMs = floats[(next >> 3) + 1]!
       this.submittedAtMs = floats[next >> 3]!
       this.deadlineMs = Number.isNaN(deadlineMs) ? undefined : deadlineMs
+      this.latestStartMs = floats[(next >> 3) + 2]!
       next += TIMES_BYTES
     }
     this.key = keyBytes === 0 ? undefined : bytes.toString('utf16le', next, next + keyBytes)

@@ -28,6 +28,8 @@ export const ResultStatus = Object.freeze({
   CHUNK: 4,
   /** What its handler reported; more follows. */
   PROGRESS: 5,
+  /** It came too late to be started; the partition has no trace of it any more. */
+  LATE: 6,
 })
 
 /** How a command runs. */

@@ -237,6 +237,21 @@ test('a worker that was frozen past its leases starts and completes nothing of t
   expect(pool.incidents.map(({ what }) => what)).toContain('leases-expired')
 })
 
+test('a thread starts nothing of a lease that is over, though nobody could tell it', async () => {
+  const ledger = new Ledger(8)
+  const queue = openQueue(PartitionConfig.roundRobin(1), { leaseMs: 400 })
+  const pool = await openPool(queue, await openWorkers(ledger.workerData, { partitions: one }))
+  const submitter = openSubmitter(queue)
+  const all = [500, 1].map((ms, index) => submitter.submit('query', 'burn', { index, ms }))
+  await ledger.waitForStarts(1)
+  await until(() => pool.stats().submitted === 2, 'the second is bound behind the first')
+  // The first ends meanwhile, after their leases.
+  block(900)
+  expect(ledger.runs(1)).toBe(0)
+  expect(await within(Promise.all(all), 'the results')).toEqual([0, 1])
+  expect(ledger.runs(1)).toBe(1)
+})
+
 test('ends that the queue does not answer for are told again, also while it drains', async () => {
   const { workerData } = new Ledger(1)
   const queue = openQueue(PartitionConfig.roundRobin(1), { resultTtlMs: 60_000 })

@@ -54,7 +54,6 @@ test('what the manager says of a command that has not ended', () => {
   expect(said('CORELANE_COMMAND_DROPPED')).toEqual(release('unstarted'))
   expect(said('CORELANE_CLOSED')).toEqual(release('unstarted'))
   expect(said('CORELANE_QUEUE_FULL')).toEqual(release('unstarted'))
-  expect(said('CORELANE_DEADLINE_EXCEEDED')).toEqual({ end: 'late' })
   expect(said('CORELANE_UNKNOWN_TYPE')).toEqual(bury('unknown handler'))
 })
 

@@ -21,6 +21,7 @@ const FIELDS: CommandFields = {
   isTimed: false,
   submittedAtMs: 0,
   deadlineMs: undefined,
+  latestStartMs: Number.POSITIVE_INFINITY,
 }
 
 /** Writes a command with a payload of 8 bytes and reads it back. */
@@ -44,6 +45,7 @@ test.each<Partial<CommandFields>>([
   { name: '!~', key: '日本', isTimed: true, submittedAtMs: 1, deadlineMs: 2 },
   { key: '日本\ud800'.repeat(99) },
   { isTimed: true, submittedAtMs: 1.25 },
+  { isTimed: true, submittedAtMs: 1.25, latestStartMs: 9.75, name: 'n' },
   { isTimed: true, submittedAtMs: 1.25, deadlineMs: 7, key: 'key' },
   { sequence: Number.MAX_SAFE_INTEGER, rank: 65_535 },
 ])('what was written is read: %o', (some) => {

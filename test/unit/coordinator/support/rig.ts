@@ -3,15 +3,11 @@
 import { MessageChannel } from 'node:worker_threads'
 import { AbortListeners } from '../../../../src/coordinator/abort-listeners.ts'
 import { BoundWindow } from '../../../../src/coordinator/bound-window.ts'
+import type { CommandExtras, CommandWishes } from '../../../../src/coordinator/command-extras.ts'
 import { EventHub } from '../../../../src/coordinator/event-hub.ts'
 import { type Lane, LaneTable } from '../../../../src/coordinator/lane-table.ts'
 import { PartitionHandle } from '../../../../src/coordinator/partition-handle.ts'
-import {
-  ANY_PARTITION,
-  type CommandExtras,
-  type CommandWishes,
-  PendingCommand,
-} from '../../../../src/coordinator/pending-command.ts'
+import { ANY_PARTITION, PendingCommand } from '../../../../src/coordinator/pending-command.ts'
 import { Recovery, type RecoveryParts } from '../../../../src/coordinator/recovery.ts'
 import { Timetable } from '../../../../src/coordinator/timetable.ts'
 import { type CommandType, TypeTable } from '../../../../src/coordinator/type-table.ts'
@@ -48,6 +44,7 @@ const NO_WISHES: CommandWishes = {
   attempt: undefined,
   timeoutMs: undefined,
   rejectsLate: undefined,
+  startWithinMs: undefined,
   retry: undefined,
   signal: undefined,
   kill: false,
@@ -180,6 +177,14 @@ export class Rig {
       }
       this.outbox.send(entry.id, ResultStatus.REVOKED, undefined, 0, 0)
     }
+  }
+
+  /** Finds the next command too late to be started. */
+  findLate(): WindowEntry {
+    this.end.commands.read(this.#window, SLOT_COUNT)
+    const entry = this.#window.next(ALL, 0)!
+    this.outbox.send(entry.id, ResultStatus.LATE, undefined, 0, 0)
+    return entry
   }
 
   /** Ends a command that was started. */
