@@ -144,6 +144,7 @@ export class LeaseLoop {
         continue
       }
       this.#request = request
+      const isForSuspect = quarantine.isOn
       runner.holdings.asking()
       try {
         const askedAtMs = nowMs()
@@ -151,7 +152,7 @@ export class LeaseLoop {
         failures = 0
         // One that is not full may have been waited for.
         if (deliveries.length === request.max) this.#learn(nowMs() - askedAtMs)
-        if (quarantine.isOn) this.#tookSuspect(deliveries.length)
+        if (isForSuspect) this.#tookSuspect(deliveries.length)
         if (deliveries.length > 0) {
           runner.take(deliveries)
           // A queue in this process answers without letting the event loop turn.
@@ -184,7 +185,10 @@ export class LeaseLoop {
   #nextRequest(): LeaseRequest | undefined {
     const { claims, prefetchMax, quarantine, runner } = this.#parts
     if (quarantine.isOn) {
-      if (runner.holdings.size > 0) return undefined
+      if (runner.holdings.size > 0) {
+        runner.giveBack(({ delivery }) => quarantine.isInTheWay(delivery))
+        return undefined
+      }
       const suspect = this.#suspectRequest(quarantine.next())
       if (suspect !== undefined) return suspect
       quarantine.end()
@@ -223,9 +227,8 @@ export class LeaseLoop {
     const asked = this.#request?.lanes
     // While an answer is being taken on, or a failure waited for, the next call comes by itself.
     if (this.#isStopped || (asked === undefined && !this.#isContent)) return
-    const { quarantine, runner } = this.#parts
-    if (quarantine.isOn) {
-      if (runner.holdings.size === 0) this.interrupt()
+    if (this.#parts.quarantine.isOn) {
+      this.interrupt()
       return
     }
     const least = Math.max(1, Math.floor(this.target * REFILL))

@@ -20,6 +20,7 @@ export class Quarantine {
   readonly #lanes = new Set<string>()
   #left = 0
   #isOn = false
+  #alone: Delivery | undefined
 
   /**
    * @param maxDeliveries - How often the queue gives a command out. With 1 nobody is a suspect:
@@ -29,25 +30,39 @@ export class Quarantine {
     this.#maxDeliveries = maxDeliveries
   }
 
-  /** Whether nothing is to be taken until all that is held has ended. */
+  /** Whether nothing is to be taken until nothing is held. */
   get isOn(): boolean {
     return this.#isOn
   }
 
   /**
-   * Whether a delivery may start. A suspect that may not is to be given back; the worker then comes
-   * back for it with empty hands.
+   * Whether a delivery is to be given back if it has not started: all are but the one that runs
+   * alone. Some may have to wait for long until they can start.
+   *
+   * @param delivery - Held.
+   */
+  isInTheWay(delivery: Delivery): boolean {
+    return this.#isOn && delivery !== this.#alone
+  }
+
+  /**
+   * Whether a delivery may start. One that may not is to be given back; for a suspect the worker
+   * comes back with empty hands.
    *
    * @param delivery - Whose turn it is.
    * @param isAlone - Whether the worker holds nothing else.
    */
-  admits({ deliveries, envelope }: Delivery, isAlone: boolean): boolean {
-    if (deliveries === 1 || deliveries < this.#maxDeliveries) return true
+  admits(delivery: Delivery, isAlone: boolean): boolean {
+    const { deliveries, envelope } = delivery
+    const isSuspect = deliveries > 1 && deliveries >= this.#maxDeliveries
+    if (!isSuspect && !this.#isOn) return true
     this.#isOn = true
     if (isAlone) {
-      this.admitted++
+      this.#alone = delivery
+      if (isSuspect) this.admitted++
       return true
     }
+    if (!isSuspect) return false
     this.#left++
     this.#partitions.add(envelope.partitionId)
     this.#lanes.add(envelope.laneId)
@@ -73,6 +88,7 @@ export class Quarantine {
   end(): void {
     this.#left = 0
     this.#isOn = false
+    this.#alone = undefined
     this.#partitions.clear()
     this.#lanes.clear()
   }

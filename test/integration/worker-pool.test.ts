@@ -189,6 +189,31 @@ test('what shares its thread with a killer is not buried with it', async () => {
   expect(await manager.submit('query', 'most', 0)).toBeGreaterThan(1)
 })
 
+test('what waits long for a permit keeps no suspect from running alone', async () => {
+  const ledger = new Ledger(10)
+  const rateLimit = { limit: 1, windowMs: 600_000 }
+  const manager = await openWorkers(ledger.workerData, {
+    partitions: PartitionConfig.balanced(1),
+    concurrencyPerPartition: 10,
+    lanes: { query: {}, rare: { rateLimit } },
+  })
+  const queue = openQueue(PartitionConfig.roundRobin(2), { maxDeliveries: 2 })
+  const pool = await openPool(queue, manager)
+  const submitter = openSubmitter(queue)
+  const rare = [1, 2, 3].map((index) => submitter.submit('rare', 'mark', index))
+  await within(Promise.race(rare), 'the first, for which there is a permit')
+  await until(() => pool.stats().held > 0, 'another waits for its own')
+  const die = (index: number) => submitter.submit('query', 'die', { index, how: 'exit' })
+  const killers = [4, 5].map((index) => failure(die(index), 'a killer'))
+  const killed = await Promise.all(killers)
+  expect(killed.map(({ code }) => code)).toEqual(['CORELANE_POISONED', 'CORELANE_POISONED'])
+  expect(await within(submitter.submit('query', 'mark', 6), 'one that comes later')).toBe(6)
+  expect(pool.stats().isolated).toBe(2)
+  const left = Promise.allSettled(rare)
+  await within(submitter.close(), 'the submitter closes')
+  expect((await left).filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+})
+
 test('what cannot be extended is stopped before its lease ends, and runs elsewhere', async () => {
   const ledger = new Ledger(2)
   const queue = openQueue(PartitionConfig.roundRobin(1), { leaseMs: 600 })

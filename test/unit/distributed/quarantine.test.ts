@@ -43,6 +43,21 @@ test('one that comes alone runs at once, and nothing is taken beside it', () => 
   expect(quarantine.admitted).toBe(1)
 })
 
+test('while it is on, what comes beside is given back, and what has not started is in the way', () => {
+  const quarantine = new Quarantine(2)
+  const [other, suspect] = [delivery(1), delivery(2)]
+  expect(quarantine.isInTheWay(other)).toBe(false)
+  quarantine.admits(suspect, false)
+  expect(quarantine.admits(other, false)).toBe(false)
+  expect(quarantine.isInTheWay(other)).toBe(true)
+  // What comes alone in its place runs alone, and counts as no suspect.
+  expect(quarantine.admits(other, true)).toBe(true)
+  expect([quarantine.isInTheWay(other), quarantine.isInTheWay(suspect)]).toEqual([false, true])
+  expect(quarantine.admitted).toBe(0)
+  quarantine.end()
+  expect(quarantine.isInTheWay(suspect)).toBe(false)
+})
+
 test('those that were given back are asked for where they are, as many times as there were', () => {
   const quarantine = new Quarantine(2)
   quarantine.admits(delivery(2, 3, 'a'), false)
