@@ -9,7 +9,8 @@ import { RetryPolicy } from '../model/retry.ts'
 import type { CommandEnvelope } from './envelope.ts'
 import type { HeldCommand } from './held-command.ts'
 
-const DEADLINE_MS_MAX = 2 ** 31 - 1
+/** The most that the manager takes. */
+const WAIT_MS_MAX = 2 ** 31 - 1
 
 /** Its failures are retried by the queue, on whatever worker. */
 const NO_RETRY = RetryPolicy.none()
@@ -23,14 +24,14 @@ function dueAt({ deadline, createdAt }: CommandEnvelope, { deadlineMs }: LanePla
  * The options for the manager.
  *
  * @param held - The command.
- * @param startWithinMs - How long its lease lets it start.
+ * @param leftMs - How long its lease lets it start.
  * @param now - Monotonic milliseconds.
  * @param passesKeys - Whether the manager takes keys.
  * @returns `late` if it may not start any more, `permit` if its permit is over.
  */
 export function termsOf(
   held: HeldCommand,
-  startWithinMs: number,
+  leftMs: number,
   now: number,
   passesKeys: boolean,
 ): CommandOptions | 'late' | 'permit' {
@@ -45,20 +46,20 @@ export function termsOf(
     kill: true,
     retry: NO_RETRY,
     // However long this process stands still: afterwards it may be another worker's.
-    startWithinMs,
+    startWithinMs: Math.min(leftMs, WAIT_MS_MAX),
   }
   if (key !== undefined && passesKeys) options.key = key
   if (priority !== undefined) options.priority = priority
   const due = dueAt(envelope, plan)
   if (due !== undefined) {
-    const leftMs = due - epochMs()
-    if (leftMs <= 0 && plan.rejectsLate) return 'late'
-    options.deadlineMs = Math.min(Math.max(leftMs, 1), DEADLINE_MS_MAX)
+    const untilDueMs = due - epochMs()
+    if (untilDueMs <= 0 && plan.rejectsLate) return 'late'
+    options.deadlineMs = Math.min(Math.max(untilDueMs, 1), WAIT_MS_MAX)
   }
   if (permitUntilMs === 0) return options
   const permitMs = permitUntilMs - now
   if (permitMs < 1) return 'permit'
-  options.startWithinMs = Math.min(startWithinMs, permitMs)
+  options.startWithinMs = Math.min(leftMs, permitMs, WAIT_MS_MAX)
   return options
 }
 

@@ -21,9 +21,6 @@ import { codeOf, judge, mayRunOn, resultOf } from './verdict.ts'
 import { WorkerLane } from './worker-lane.ts'
 import { newTally, type WorkerTally } from './worker-tally.ts'
 
-/** The longest that may be waited for. */
-const TIMER_MS_MAX = 2 ** 31 - 1
-
 /** What a runner works with. */
 export interface RunnerParts {
   readonly manager: QueueManager
@@ -110,7 +107,7 @@ export class Runner {
       this.lose([held], 'expired')
       return
     }
-    const terms = termsOf(held, Math.min(leftMs, TIMER_MS_MAX), now, this.#passesKeys)
+    const terms = termsOf(held, leftMs, now, this.#passesKeys)
     if (terms === 'late') this.#endLate(held)
     else if (terms === 'permit') desks.get(laneId)!.putBack(held)
     else {

@@ -3,7 +3,11 @@
 import { MessageChannel } from 'node:worker_threads'
 import { AbortListeners } from '../../../../src/coordinator/abort-listeners.ts'
 import { BoundWindow } from '../../../../src/coordinator/bound-window.ts'
-import type { CommandExtras, CommandWishes } from '../../../../src/coordinator/command-extras.ts'
+import {
+  type CommandExtras,
+  type CommandWishes,
+  noExtras,
+} from '../../../../src/coordinator/command-extras.ts'
 import { EventHub } from '../../../../src/coordinator/event-hub.ts'
 import { type Lane, LaneTable } from '../../../../src/coordinator/lane-table.ts'
 import { PartitionHandle } from '../../../../src/coordinator/partition-handle.ts'
@@ -97,21 +101,7 @@ export function lane(index = 0): Lane {
 
 /** Makes what only some commands have. */
 export function extras(traits: Partial<CommandExtras>): CommandExtras {
-  return {
-    key: undefined,
-    transferList: undefined,
-    isDetailed: false,
-    submittedAtMs: 0,
-    deadlineMs: undefined,
-    bytes: 0,
-    wishes: undefined,
-    history: undefined,
-    isPlaced: true,
-    appointment: undefined,
-    holder: undefined,
-    slot: 0,
-    ...traits,
-  }
+  return { ...noExtras(), ...traits }
 }
 
 /** Makes a command whose settlement goes to `settled`. */
