@@ -113,6 +113,16 @@ function isCollateral({ command, deliveries, history }) {
   )
 }
 
+/**
+ * Whether a delivery was given out after another of the same command. Their fences tell: the ledger
+ * has a delivery where its worker heard of it, and an answer may have been under way for long.
+ */
+function isLater(fence, other) {
+  const [one, two] = [fence, other].map((each) => each.split(/[/-]/).slice(-3).map(Number))
+  const at = one.findIndex((number, i) => number !== two[i])
+  return at !== -1 && one[at] > two[at]
+}
+
 /** The laws about one command. Each gives what is wrong, or nothing. */
 const commandLaws = {
   'a command ends once, as its submitter sees it': ({ command }) =>
@@ -156,8 +166,7 @@ const commandLaws = {
   'no completion is accepted from one who has lost the command': ({ completions, deliveries }) => {
     for (const { what, at, fence, status, pid } of completions) {
       if (status !== 'done') continue
-      const own = deliveries.find((one) => one.fence === fence)?.at ?? -1
-      const later = deliveries.find((one) => one.at > own && one.at < at && one.fence !== fence)
+      const later = deliveries.find((one) => one.at < at && isLater(one.fence, fence))
       if (later === undefined) continue
       return `${what} of ${pid} with ${fence}, though ${later.fence} was given out before`
     }
