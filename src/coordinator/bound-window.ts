@@ -26,7 +26,6 @@ import type { SidePort } from '../wire/side-port.ts'
 import type { Holder } from './command-extras.ts'
 import type { ThreadPlan } from './incarnation.ts'
 import type { LeftBehind, PendingCommand } from './pending-command.ts'
-import { failLate } from './punctuality.ts'
 import { type RecallBounds, recall } from './recall.ts'
 import { type OverdueRun, RunWatch } from './run-watch.ts'
 import { learnDuration } from './type-table.ts'
@@ -218,7 +217,7 @@ export class BoundWindow implements RecordSink, Holder {
       slots.close(id)
       if (command === undefined) return
       this.#forget(slot)
-      failLate(command)
+      command.lane.recovery.late(command)
       return
     }
     let isDone = status === ResultStatus.DONE

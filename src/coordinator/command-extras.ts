@@ -86,6 +86,21 @@ export interface CommandExtras {
   slot: number
 }
 
+/**
+ * Whether the clock matters to a command that waits.
+ *
+ * @param lane - Its lane.
+ * @param deadlineMs - Its own deadline, if it has one.
+ * @param wishes - What its caller wished, if anything.
+ */
+export function isTimed(
+  lane: { readonly isTimed: boolean },
+  deadlineMs: number | undefined,
+  wishes: CommandWishes | undefined,
+): boolean {
+  return lane.isTimed || deadlineMs !== undefined || wishes?.startWithinMs !== undefined
+}
+
 /** Extras of a command that has none of its own. */
 export function noExtras(): CommandExtras {
   return {

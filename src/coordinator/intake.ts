@@ -10,7 +10,7 @@ import { rankOf } from '../model/lane.ts'
 import { takesKeys } from '../model/partition-config.ts'
 import { mayRetry, RETRY_RULES, type RetryOptions, type RetryPlan } from '../model/retry.ts'
 import type { AbortListeners } from './abort-listeners.ts'
-import type { CommandExtras, CommandWishes } from './command-extras.ts'
+import { type CommandExtras, type CommandWishes, isTimed } from './command-extras.ts'
 import type { Lane, LaneTable } from './lane-table.ts'
 import type { ManagerPlan } from './options.ts'
 import { createPlacer, type Placer } from './partitioners.ts'
@@ -245,15 +245,14 @@ export class Intake {
         allowed: 'a key under "hash", "custom" or "none", which keep its commands together',
       })
     }
-    const isBounded = deadlineMs !== undefined || wishes?.startWithinMs !== undefined
-    const isTimed = lane.isTimed || isBounded
-    const isPlain = key === undefined && transferList === undefined && !isTimed && !delayMs
+    const readsClock = isTimed(lane, deadlineMs, wishes)
+    const isPlain = key === undefined && transferList === undefined && !readsClock && !delayMs
     if (isPlain && !isDetailed && wishes === undefined && !room.countsBytes) return undefined
     return {
       key,
       transferList,
       isDetailed,
-      submittedAtMs: isTimed ? nowMs() : 0,
+      submittedAtMs: readsClock ? nowMs() : 0,
       deadlineMs,
       bytes: room.bytesOf(payload),
       wishes,

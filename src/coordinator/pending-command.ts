@@ -12,7 +12,7 @@ import { priorityOf } from '../model/lane.ts'
 import type { RetryPlan } from '../model/retry.ts'
 import type { Schedulable } from '../schedule/scheduler.ts'
 import type { CommandFields } from '../wire/command-record.ts'
-import { type CommandExtras, type CommandHistory, noExtras } from './command-extras.ts'
+import { type CommandExtras, type CommandHistory, isTimed, noExtras } from './command-extras.ts'
 import { type Lane, openCountOf } from './lane-table.ts'
 import type { StreamSource } from './stream-reader.ts'
 import type { CommandType } from './type-table.ts'
@@ -103,7 +103,7 @@ export class PendingCommand implements Schedulable, CommandFields, StreamSource 
 
   get isTimed(): boolean {
     const { deadlineMs, wishes } = this.extras ?? NO_EXTRAS
-    return this.lane.isTimed || deadlineMs !== undefined || wishes?.startWithinMs !== undefined
+    return isTimed(this.lane, deadlineMs, wishes)
   }
 
   get submittedAtMs(): number {

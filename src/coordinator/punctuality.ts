@@ -48,7 +48,7 @@ export class Punctuality {
     const atMs = command.latestStartMs
     if (atMs !== Number.POSITIVE_INFINITY) {
       if (atMs <= nowMs()) {
-        failLate(command)
+        command.lane.recovery.late(command)
         return
       }
       this.#appoint(command, atMs)
@@ -74,19 +74,8 @@ export class Punctuality {
       else command.fail(laneError(refusal.code, refusal.details, refusal.cause), command.home)
     } else if (extras.holder === undefined || extras.holder.revoke(extras.slot)) {
       // One that is bound is late only if it can still be kept from starting.
-      failLate(command)
+      command.lane.recovery.late(command)
     }
     this.#parts.acted()
   }
-}
-
-/**
- * Rejects a command that was not started in time.
- *
- * @param command - It waits, or nothing is left of it on its partition.
- */
-export function failLate(command: PendingCommand): void {
-  const { lane, submittedAtMs, patienceMs: deadlineMs } = command
-  const waitedMs = Math.round(nowMs() - submittedAtMs)
-  lane.recovery.late(command, { lane: lane.name, waitedMs, deadlineMs })
 }

@@ -2,7 +2,7 @@
 // Thread: main.   Owns: the decision. A command ends exactly one way.
 
 import { nowMs } from '../base/clock.ts'
-import { type ErrorDetails, type LaneError, laneError } from '../base/errors.ts'
+import { type LaneError, laneError } from '../base/errors.ts'
 import { isWorthRetrying, mayRetry, retryDelayMs } from '../model/retry.ts'
 import { stableHash } from '../schedule/hash.ts'
 import type { DeadLetter } from './dead-letter-queue.ts'
@@ -110,13 +110,16 @@ export class Recovery {
   }
 
   /**
-   * A command was not started by its deadline. If it has run before, it has failed for good.
+   * A command was not started in time: it rejects with a DeadlineExceededError, whose cause is what
+   * its last run ended with. If it has run before, it has failed for good.
    *
-   * @param command - The command.
-   * @param details - Of the DeadlineExceededError; its cause is what the last run ended with.
+   * @param command - It waits, or nothing is left of it on its partition.
    */
-  late(command: PendingCommand, details: ErrorDetails): void {
+  late(command: PendingCommand): void {
+    const { lane, submittedAtMs, patienceMs: deadlineMs } = command
     const history = command.extras?.history
+    const waitedMs = Math.round(nowMs() - submittedAtMs)
+    const details = { lane: lane.name, waitedMs, deadlineMs }
     const error = laneError('CORELANE_DEADLINE_EXCEEDED', details, history?.lastError)
     if (!history?.firstFailedAtMs) {
       command.fail(error, ANY_PARTITION)

@@ -9,7 +9,7 @@ import type { LaneDemand, LeasedQueue, LeaseRequest } from './distributed-queue.
 import type { LeaseKeeper } from './lease-keeper.ts'
 import type { PartitionClaims } from './partition-claims.ts'
 import { backoffMs, Pause, turn } from './pause.ts'
-import type { Quarantine, SuspectWhereabouts } from './quarantine.ts'
+import type { Quarantine } from './quarantine.ts'
 import type { Runner } from './runner.ts'
 import type { WorkerLane } from './worker-lane.ts'
 
@@ -152,7 +152,7 @@ export class LeaseLoop {
         failures = 0
         // One that is not full may have been waited for.
         if (deliveries.length === request.max) this.#learn(nowMs() - askedAtMs)
-        if (isForSuspect) this.#tookSuspect(deliveries.length)
+        if (isForSuspect) quarantine.took(deliveries.length)
         if (deliveries.length > 0) {
           runner.take(deliveries)
           // A queue in this process answers without letting the event loop turn.
@@ -189,9 +189,8 @@ export class LeaseLoop {
         runner.giveBack(({ delivery }) => quarantine.isInTheWay(delivery))
         return undefined
       }
-      const suspect = this.#suspectRequest(quarantine.next())
+      const suspect = this.#suspectRequest()
       if (suspect !== undefined) return suspect
-      quarantine.end()
     }
     const room = prefetchMax + this.#reserveMax - runner.holdings.size
     const lanes = this.#demands()
@@ -204,22 +203,18 @@ export class LeaseLoop {
     return { partitions, lanes, max, waitMs: POLL_MS, signal }
   }
 
-  /** A request for one command, if its partition is still this worker's. */
-  #suspectRequest(where: SuspectWhereabouts | undefined): LeaseRequest | undefined {
+  /** A request for one suspect; undefined if there is none whose partition is this worker's. */
+  #suspectRequest(): LeaseRequest | undefined {
+    const { claims, lanes: all, quarantine } = this.#parts
+    const where = quarantine.next()
     if (where === undefined) return undefined
-    const { claims } = this.#parts
     const partitions = claims.next().filter((partition) => where.partitions.has(partition))
-    if (partitions.length === 0) return undefined
-    const lanes = this.#parts.lanes
-      .filter(({ plan }) => where.lanes.has(plan.name))
-      .map(({ plan: { name: laneId, priority }, boost }) => ({ laneId, priority, max: 1, boost }))
-    return { partitions, lanes, max: 1, waitMs: 0 }
-  }
-
-  #tookSuspect(count: number): void {
-    const { quarantine } = this.#parts
-    if (count > 0) quarantine.took()
-    else quarantine.end()
+    if (partitions.length === 0) {
+      quarantine.end()
+      return undefined
+    }
+    const lanes = all.filter(({ plan }) => where.lanes.has(plan.name))
+    return { partitions, lanes: lanes.map((lane) => demandOf(lane, 1)), max: 1, waitMs: 0 }
   }
 
   readonly #look = (): void => {
@@ -246,13 +241,13 @@ export class LeaseLoop {
     const missing = Math.max(0, target - this.#readyUpTo(PRIORITY_MAX))
     const leastUrgent = lanes.at(-1)!.plan.priority
     return lanes.map((lane) => {
-      const { name: laneId, priority } = lane.plan
+      const { priority } = lane.plan
       // However much is held, so many of a more urgent lane are taken on beyond it.
       const reserve = priority === leastUrgent ? 0 : Math.min(capacity, target)
       const max = lane.isLimited
         ? lane.worthHaving(target, capacity) - lane.ready
         : Math.max(missing, reserve - this.#readyUpTo(priority))
-      return { laneId, priority, max: Math.max(0, max), boost: lane.boost }
+      return demandOf(lane, Math.max(0, max))
     })
   }
 
@@ -265,4 +260,8 @@ export class LeaseLoop {
     }
     return count
   }
+}
+
+function demandOf({ plan, boost }: WorkerLane, max: number): LaneDemand {
+  return { laneId: plan.name, priority: plan.priority, max, boost }
 }

@@ -79,12 +79,18 @@ export class Quarantine {
     return undefined
   }
 
-  /** One command was taken to run alone. */
-  took(): void {
-    this.#left = Math.max(0, this.#left - 1)
+  /**
+   * The queue was asked for a suspect.
+   *
+   * @param count - How many commands it gave, 0 or 1; what comes in the place of a suspect runs
+   * alone too. None: others have taken what was left.
+   */
+  took(count: number): void {
+    if (count > 0) this.#left--
+    else this.end()
   }
 
-  /** There are no more suspects, or others have taken them. */
+  /** No suspect can be had any more. */
   end(): void {
     this.#left = 0
     this.#isOn = false

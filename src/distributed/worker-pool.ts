@@ -66,6 +66,8 @@ export class WorkerPool {
   readonly #tell: IncidentListener
   readonly #lanes: readonly WorkerLane[]
   readonly #desks: ReadonlyMap<string, LaneDesk>
+  /** How long a completion may wait for others. */
+  readonly #gatherMs: number
   readonly #settlements: Settlements
   readonly #quarantine: Quarantine
   readonly #runner: Runner
@@ -104,6 +106,7 @@ export class WorkerPool {
       globalConcurrency: checked.globalConcurrency!,
       allowDegraded: checked.allowDegraded!,
     })
+    this.#gatherMs = Math.min(checked.gatherMs!, this.#queue.leaseMs * GATHER_OF_LEASE)
     this.#settlements = new Settlements({
       queue: this.#queue,
       settled: (held, status) => this.#runner.settled(held, status),
@@ -337,8 +340,7 @@ export class WorkerPool {
   /** A completion waits only while more run, and only if some of them will end meanwhile. */
   readonly #patienceMs = (): number => {
     const { submitted, throughput } = this.#runner
-    const ms = Math.min(this.#options.gatherMs!, this.#queue.leaseMs * GATHER_OF_LEASE)
-    return submitted > 0 && throughput.perMs * ms >= 1 ? ms : 0
+    return submitted > 0 && throughput.perMs * this.#gatherMs >= 1 ? this.#gatherMs : 0
   }
 
   readonly #failed = (error: unknown): void => this.#tell({ what: 'queue-failed', error })

@@ -212,7 +212,7 @@ test('one of several that died together is suspected, and from then on its death
 
 test('a command that is late before its first run rejects, and there is no letter', async () => {
   const { make, recovery, letters, reasons } = world(RetryPolicy.fixed(3, 10))
-  recovery.late(make(), { lane: 'a', waitedMs: 9, deadlineMs: 5 })
+  recovery.late(make())
   expect(await reasons()).toMatchObject([{ code: 'CORELANE_DEADLINE_EXCEEDED' }])
   expect(letters).toEqual([])
 })
@@ -222,7 +222,7 @@ test('one that is late after a run that failed has failed for good, for the reas
   const one = make()
   const why = new RangeError('first')
   fail(one, why)
-  recovery.late(one, { lane: 'a', waitedMs: 9, deadlineMs: 5 })
+  recovery.late(one)
   const late = { code: 'CORELANE_DEADLINE_EXCEEDED', cause: why }
   expect(await reasons()).toMatchObject([late])
   expect(letters).toMatchObject([{ attempts: 1, error: late }])

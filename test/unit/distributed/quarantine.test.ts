@@ -65,9 +65,9 @@ test('those that were given back are asked for where they are, as many times as 
   const where = quarantine.next()!
   expect([...where.partitions]).toEqual([3, 5])
   expect([...where.lanes]).toEqual(['a', 'b'])
-  quarantine.took()
+  quarantine.took(1)
   expect(quarantine.next()).toBeDefined()
-  quarantine.took()
+  quarantine.took(1)
   expect(quarantine.next()).toBeUndefined()
 })
 
