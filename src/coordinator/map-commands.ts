@@ -1,6 +1,7 @@
 // Map commands: runs a handler over everything an iterable yields, in bounded memory.
 // Thread: main.   Owns: the commands in flight for one iteration.
 
+import { Deque } from '../base/deque.ts'
 import { boolean, integer, type OptionRules } from '../base/options.ts'
 import type { CommandOptions } from '../model/command.ts'
 
@@ -18,9 +19,10 @@ export const MAP_RULES = Object.freeze({
   ordered: boolean(true),
 }) satisfies OptionRules
 
-interface Done<R> {
-  readonly index: number
+/** A command that was submitted and whose result was not yielded. */
+interface Flight<R> {
   readonly result: Promise<R>
+  isSettled: boolean
 }
 
 /**
@@ -39,56 +41,66 @@ export async function* mapCommands<T, R>(
   submit: (item: T) => Promise<R>,
 ): AsyncGenerator<R, void, undefined> {
   const iterator = iterate(source)
-  const flights = new Map<number, Promise<Done<R>>>()
-  let submitted = 0
-  let isSourceEmpty = false
+  /** In order: every flight, as submitted. Otherwise: the settled ones, as they settled. */
+  const flights = new Deque<Flight<R>>()
+  let inFlight = 0
+  let isSourceOpen = true
   let reading: Promise<IteratorResult<T>> | undefined
+  let hasRead = false
+  // One wait at a time, ended by whatever happens first. A race of all flights would leave a
+  // reaction on each of them for every item.
+  let wake = () => {}
+  const read = () => {
+    hasRead = false
+    reading = nextOf(iterator)
+    const done = () => {
+      hasRead = true
+      wake()
+    }
+    reading.then(done, done)
+  }
+  const launch = (item: T) => {
+    const flight = { result: submit(item), isSettled: false }
+    inFlight++
+    if (ordered) flights.push(flight)
+    const settled = () => {
+      flight.isSettled = true
+      if (!ordered) flights.push(flight)
+      wake()
+    }
+    // Both ways, so that a failure counts as handled until its turn comes.
+    flight.result.then(settled, settled)
+  }
   try {
     for (;;) {
-      if (!isSourceEmpty && flights.size < concurrency) reading ??= read(iterator)
-      if (reading === undefined && flights.size === 0) return
-      // A slow source must not hold back results that are there already.
-      const first = await Promise.race(nextEvents(reading, flights, ordered))
-      if ('index' in first) {
-        flights.delete(first.index)
-        yield await first.result
-        continue
+      if (isSourceOpen && reading === undefined && inFlight < concurrency) read()
+      if (hasRead) {
+        hasRead = false
+        const step = await reading!
+        reading = undefined
+        if (step.done) isSourceOpen = false
+        else launch(step.value)
+      } else if (flights.first?.isSettled) {
+        const { result } = flights.shift()!
+        inFlight--
+        yield await result
+      } else if (reading === undefined && inFlight === 0) return
+      else {
+        await new Promise<void>((resolve) => {
+          wake = resolve
+        })
       }
-      reading = undefined
-      if (first.done) {
-        isSourceEmpty = true
-        continue
-      }
-      const index = submitted++
-      const result = submit(first.value)
-      const done = { index, result }
-      // Settles when the result does, and never rejects: the result is awaited when it is yielded.
-      const settled = () => done
-      flights.set(index, result.then(settled, settled))
     }
   } finally {
     if (reading !== undefined) {
       // A generator's `return` waits for its pending `next`, which may never come.
-      reading.catch(() => {})
       void Promise.resolve(iterator.return?.()).catch(() => {})
-    } else if (!isSourceEmpty) await iterator.return?.()
+    } else if (isSourceOpen) await iterator.return?.()
   }
 }
 
-async function read<T>(iterator: AsyncIterator<T> | Iterator<T>): Promise<IteratorResult<T>> {
+async function nextOf<T>(iterator: AsyncIterator<T> | Iterator<T>): Promise<IteratorResult<T>> {
   return iterator.next()
-}
-
-function* nextEvents<T, R>(
-  reading: Promise<IteratorResult<T>> | undefined,
-  flights: ReadonlyMap<number, Promise<Done<R>>>,
-  ordered: boolean,
-): Generator<Promise<IteratorResult<T> | Done<R>>> {
-  if (reading !== undefined) yield reading
-  for (const flight of flights.values()) {
-    yield flight
-    if (ordered) return
-  }
 }
 
 function iterate<T>(source: AsyncIterable<T> | Iterable<T>): AsyncIterator<T> | Iterator<T> {

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
 import { checkOptions } from '../../../src/base/options.ts'
 import { MAP_RULES, mapCommands } from '../../../src/coordinator/map-commands.ts'
@@ -180,4 +182,35 @@ test('concurrency is 128 unless told, from 1 to 65,536, and order is kept unless
   for (const concurrency of [0, 65_537, 1.5, Number.NaN]) {
     expect(() => check({ concurrency })).toThrow('map.concurrency is')
   }
+})
+
+test.each([true, false])(
+  'an item costs the same however many are in flight (ordered: %s)',
+  async (ordered) => {
+    const items = 4_000
+    const perItem = async (concurrency: number) => {
+      const began = performance.now()
+      for await (const _ of mapCommands(Array(items).keys(), concurrency, ordered, double));
+      return performance.now() - began
+    }
+    await perItem(8)
+    const few = Math.min(await perItem(8), await perItem(8), await perItem(8))
+    const many = Math.min(await perItem(2_000), await perItem(2_000), await perItem(2_000))
+    // With a race of all flights for every item it took 200 times as long.
+    expect(many).toBeLessThan(10 * few + 5)
+  },
+)
+
+test('a result that was taken leaves nothing behind while another is awaited', async () => {
+  setFlagsFromString('--expose-gc')
+  const collectGarbage = runInNewContext('gc') as () => void
+  const taken: WeakRef<object>[] = []
+  const submit = (item: number) =>
+    item === 0 ? new Promise<object>(() => {}) : Promise.resolve({ item })
+  const results = mapCommands(Array(200).keys(), 4, false, submit)
+  for (let i = 1; i < 200; i++) taken.push(new WeakRef((await results.next()).value as object))
+  await settle()
+  collectGarbage()
+  // The last ones may still be on the stack of this test.
+  expect(taken.filter((ref) => ref.deref() !== undefined).length).toBeLessThan(5)
 })
