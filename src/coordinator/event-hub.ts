@@ -2,6 +2,7 @@
 // Thread: main.   Owns: the subscriptions.
 
 import { nowMs } from '../base/clock.ts'
+import { Deque } from '../base/deque.ts'
 import { checkOptions } from '../base/options.ts'
 import type { EventFilter, LaneEvent, LaneEventName } from '../model/lane-event.ts'
 import { SUBSCRIBE_RULES } from '../model/lane-event.ts'
@@ -14,8 +15,8 @@ export class EventSubscription implements AsyncIterableIterator<LaneEvent> {
   readonly #filter: EventFilter
   readonly #capacity: number
   readonly #onEnd: (subscription: EventSubscription) => void
-  readonly #kept: LaneEvent[] = []
-  readonly #readers: ((result: IteratorResult<LaneEvent>) => void)[] = []
+  readonly #kept = new Deque<LaneEvent>()
+  readonly #readers = new Deque<(result: IteratorResult<LaneEvent>) => void>()
   #missed = 0
   #isEnded = false
 
@@ -63,7 +64,8 @@ export class EventSubscription implements AsyncIterableIterator<LaneEvent> {
   /** No more events come; those that are kept can still be read. */
   end(): void {
     this.#isEnded = true
-    for (const reader of this.#readers.splice(0)) reader({ value: undefined, done: true })
+    for (const reader of this.#readers) reader({ value: undefined, done: true })
+    this.#readers.clear()
   }
 
   /** The next event. */
@@ -76,7 +78,7 @@ export class EventSubscription implements AsyncIterableIterator<LaneEvent> {
 
   /** Ends the subscription. */
   return(): Promise<IteratorResult<LaneEvent>> {
-    this.#kept.length = 0
+    this.#kept.clear()
     this.end()
     this.#onEnd(this)
     return Promise.resolve({ value: undefined, done: true })
