@@ -182,11 +182,13 @@ export class PendingCommand implements Schedulable, CommandFields, StreamSource 
   }
 
   /**
-   * Ends it because its signal aborted, or because its stream was left.
+   * Ends it because its signal aborted, or because its stream was left. One that is settled stays
+   * as it is: a stream's reader learns of the end a microtask later, and may leave before that.
    *
    * @param reason - The signal's, or `LEFT`.
    */
   abort(reason: unknown): void {
+    if (this.isSettled) return
     this.lane.onAbort(this, reason)
   }
 

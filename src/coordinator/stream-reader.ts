@@ -1,6 +1,7 @@
 // Stream reader: the caller's end of a streaming command.
 // Thread: main.   Owns: the values that arrived and were not taken yet; credit bounds them.
 
+import { Deque } from '../base/deque.ts'
 import { CREDIT_MAX } from '../wire/result-record.ts'
 
 /** Units are given back to the producer in lots, each of which may cost it a wake. */
@@ -13,7 +14,7 @@ export const LEFT: unique symbol = Symbol('left early') as never
 export interface StreamSource {
   /** Lets the producer go on; units consumed so far, modulo 2^32. */
   grant(credit: number): void
-  /** Ends the generator. */
+  /** Ends the generator; does nothing if the command has ended. */
   abort(reason: unknown): void
 }
 
@@ -30,10 +31,8 @@ interface Reader {
 /** Values of a generator in another thread, in order. Leaving the loop ends the generator. */
 export class StreamReader implements AsyncGenerator<unknown, unknown, undefined> {
   readonly #submit: (reader: StreamReader) => Promise<unknown>
-  readonly #arrived: Arrived[] = []
-  /** Index of the first value that was not taken; the array is cut now and then. */
-  #first = 0
-  readonly #readers: Reader[] = []
+  readonly #arrived = new Deque<Arrived>()
+  readonly #readers = new Deque<Reader>()
   #source: StreamSource | undefined
   #isSubmitted = false
   #consumed = 0
@@ -55,7 +54,7 @@ export class StreamReader implements AsyncGenerator<unknown, unknown, undefined>
    */
   attach(source: StreamSource): void {
     this.#source = source
-    // It was left before its command was accepted.
+    // It was left before its command was accepted, or while its payload was read.
     if (this.#end !== undefined) source.abort(LEFT)
   }
 
@@ -77,14 +76,10 @@ export class StreamReader implements AsyncGenerator<unknown, unknown, undefined>
   }
 
   next(): Promise<IteratorResult<unknown>> {
-    if (this.#first < this.#arrived.length) {
-      const { value, weight } = this.#arrived[this.#first++]!
-      if (this.#first === this.#arrived.length || this.#first === CREDIT_MAX) {
-        this.#arrived.splice(0, this.#first)
-        this.#first = 0
-      }
-      this.#took(weight)
-      return Promise.resolve({ value, done: false })
+    const arrived = this.#arrived.shift()
+    if (arrived !== undefined) {
+      this.#took(arrived.weight)
+      return Promise.resolve({ value: arrived.value, done: false })
     }
     return new Promise((resolve, reject) => {
       this.#readers.push({ resolve, reject })
@@ -96,8 +91,7 @@ export class StreamReader implements AsyncGenerator<unknown, unknown, undefined>
   return(value?: unknown): Promise<IteratorResult<unknown>> {
     const wasOpen = this.#end === undefined
     this.#end = { isFailure: false, value: undefined }
-    this.#arrived.length = 0
-    this.#first = 0
+    this.#arrived.clear()
     this.#settleReaders()
     if (wasOpen) this.#source?.abort(LEFT)
     return Promise.resolve({ value, done: true })
@@ -128,7 +122,7 @@ export class StreamReader implements AsyncGenerator<unknown, unknown, undefined>
   /** What has arrived can still be taken. */
   #ended(isFailure: boolean, value: unknown): void {
     this.#end ??= { isFailure, value }
-    if (this.#first === this.#arrived.length) this.#settleReaders()
+    if (this.#arrived.length === 0) this.#settleReaders()
   }
 
   #took(weight: number): void {
@@ -140,11 +134,13 @@ export class StreamReader implements AsyncGenerator<unknown, unknown, undefined>
 
   /** The first reader is told how the stream ended; to all others it is over. */
   #settleReaders(): void {
-    for (const { resolve, reject } of this.#readers.splice(0)) {
+    for (;;) {
+      const reader = this.#readers.shift()
+      if (reader === undefined) return
       const { isFailure, value } = this.#end!
       this.#end = { isFailure: false, value: undefined }
-      if (isFailure) reject(value)
-      else resolve({ value, done: true })
+      if (isFailure) reader.reject(value)
+      else reader.resolve({ value, done: true })
     }
   }
 }

@@ -56,6 +56,18 @@ test('a process stays alive while commands are in flight, awaited or not', async
   expect(output).toBe('30\n300')
 })
 
+test('a process stays alive for a command after streams that were left', async () => {
+  const module = `data:text/javascript,${encodeURIComponent(
+    'export function* three() { yield 1; yield 2; yield 3 }',
+  )}`
+  const output = await outputOf(`
+    const manager = create(${JSON.stringify(module)}, { partitions: { strategy: 'none' } })
+    await manager.start()
+    for (let i = 0; i < 50; i++) for await (const _ of manager.stream('query', 'three')) break
+    for await (const value of manager.stream('query', 'three')) console.log(value)`)
+  expect(output).toBe('1\n2\n3')
+})
+
 test('a process stays alive for the queued commands of a thread that died', async () => {
   const output = await outputOf(`
     const manager = create(${life}, { partitions: { strategy: 'none' } })

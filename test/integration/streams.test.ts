@@ -227,3 +227,35 @@ test('a blocked main thread finds what came meanwhile, and the producer waited f
   const rest = await collect(stream)
   expect([first.value, ...rest]).toEqual([...Array(5_000).keys()])
 })
+
+test.each([1, 3, 10, 100])(
+  'leaving a generator of %i values at the first ends its command once, whenever its end comes',
+  async (count) => {
+    const manager = await open('streams.js', { partitions: one })
+    for (let round = 0; round < 100; round++) {
+      for await (const _ of manager.stream('query', 'syncNumbers', { count })) break
+    }
+    expect(manager.stats()).toMatchObject({ submitted: 100, completed: 100, failed: 0, pending: 0 })
+    let hasEnded = false
+    const last = manager.run('wait', 300).then(() => {
+      hasEnded = true
+    })
+    await within(manager.drain(), 'drain')
+    expect(hasEnded).toBe(true)
+    await last
+  },
+)
+
+test('a stream whose payload cannot cross fails once, also if it was left meanwhile', async () => {
+  const manager = await open('streams.js', { partitions: one })
+  const unfit = manager.stream('query', 'list', [() => {}])
+  expect(await failure(unfit.next(), 'unfit')).toMatchObject({ code: 'CORELANE_UNSERIALIZABLE' })
+  const left: AsyncGenerator = manager.stream('query', 'list', {
+    get values() {
+      void left.return(undefined)
+      return () => {}
+    },
+  })
+  expect(await within(left.next(), 'the one that was left')).toMatchObject({ done: true })
+  expect(manager.stats()).toMatchObject({ submitted: 2, completed: 0, failed: 2, pending: 0 })
+})

@@ -1,6 +1,7 @@
 import { expect, test, vi } from 'vitest'
 import { EventHub } from '../../../src/coordinator/event-hub.ts'
 import { PendingCommand } from '../../../src/coordinator/pending-command.ts'
+import { LEFT } from '../../../src/coordinator/stream-reader.ts'
 import { commandInfo } from '../../../src/model/command.ts'
 import { command, extras, lane, laneTable, services, typesOf } from './support/rig.ts'
 
@@ -133,4 +134,20 @@ test('subscribers learn of its start and its end', () => {
     ['queue.command.started', '4', 2],
     ['queue.command.completed', '4', 2],
   ])
+})
+
+test('aborting a settled command does nothing, whichever way it was settled', () => {
+  for (const settle of [
+    (pending: PendingCommand) => pending.complete('value', 4, 10, 2),
+    (pending: PendingCommand) => pending.fail('reason', 4),
+  ]) {
+    const pending = detailed(true, () => {})
+    const onAbort = vi.spyOn(pending.lane, 'onAbort')
+    settle(pending)
+    pending.abort(LEFT)
+    expect(onAbort).not.toHaveBeenCalled()
+    const { completed, failed } = pending.lane
+    expect(completed + failed).toBe(1)
+    onAbort.mockRestore()
+  }
 })
