@@ -1,12 +1,10 @@
 // Command terms: the options under which a manager runs a command that came through a queue.
 // Thread: main.   Owns: nothing.
 
-import { epochMs } from '../base/clock.ts'
+import { nowMs } from '../base/clock.ts'
 import { type LaneError, laneError } from '../base/errors.ts'
 import { ATTEMPT_MAX, type CommandOptions } from '../model/command.ts'
-import type { LanePlan } from '../model/lane.ts'
 import { RetryPolicy } from '../model/retry.ts'
-import type { CommandEnvelope } from './envelope.ts'
 import type { HeldCommand } from './held-command.ts'
 
 /** The most that the manager takes. */
@@ -15,9 +13,14 @@ const WAIT_MS_MAX = 2 ** 31 - 1
 /** Its failures are retried by the queue, on whatever worker. */
 const NO_RETRY = RetryPolicy.none()
 
-/** When a command should have started, milliseconds since 1970; undefined if that is not said. */
-function dueAt({ deadline, createdAt }: CommandEnvelope, { deadlineMs }: LanePlan) {
-  return deadline ?? (deadlineMs === undefined ? undefined : createdAt + deadlineMs)
+/**
+ * How long after its acceptance a command should have started; undefined if neither it nor its lane
+ * has a deadline. Both moments of the envelope are by the clock of its submitter, and only their
+ * difference counts: no two machines' clocks are compared.
+ */
+function patienceMsOf({ envelope, lane }: HeldCommand): number | undefined {
+  const { deadline, createdAt } = envelope
+  return deadline === undefined ? lane.plan.deadlineMs : Math.max(0, deadline - createdAt)
 }
 
 /**
@@ -50,9 +53,9 @@ export function termsOf(
   }
   if (key !== undefined && passesKeys) options.key = key
   if (priority !== undefined) options.priority = priority
-  const due = dueAt(envelope, plan)
-  if (due !== undefined) {
-    const untilDueMs = due - epochMs()
+  const patienceMs = patienceMsOf(held)
+  if (patienceMs !== undefined) {
+    const untilDueMs = held.delivery.acceptedAtMs + patienceMs - now
     if (untilDueMs <= 0 && plan.rejectsLate) return 'late'
     options.deadlineMs = Math.min(Math.max(untilDueMs, 1), WAIT_MS_MAX)
   }
@@ -68,9 +71,9 @@ export function termsOf(
  *
  * @param held - The command.
  */
-export function lateError({ envelope, lane }: HeldCommand): LaneError {
-  const { createdAt, laneId } = envelope
-  const waitedMs = Math.max(0, Math.round(epochMs() - createdAt))
-  const deadlineMs = (dueAt(envelope, lane.plan) ?? createdAt) - createdAt
-  return laneError('CORELANE_DEADLINE_EXCEEDED', { lane: laneId, waitedMs, deadlineMs })
+export function lateError(held: HeldCommand): LaneError {
+  const waitedMs = Math.max(0, Math.round(nowMs() - held.delivery.acceptedAtMs))
+  const deadlineMs = patienceMsOf(held) ?? 0
+  const { laneId: lane } = held.envelope
+  return laneError('CORELANE_DEADLINE_EXCEEDED', { lane, waitedMs, deadlineMs })
 }

@@ -44,6 +44,10 @@ export interface QueueCapabilities {
   readonly delay: boolean
   /** Whether submitters get results. */
   readonly results: boolean
+  /** Whether `acceptedAtMs` goes by the engine's clock. If not, deadlines compare two clocks. */
+  readonly ages: boolean
+  /** Whether workers announce their lanes, by {@link LeasedQueue.lanes}. */
+  readonly lanes: boolean
   /** Whether what was enqueued outlives the process that holds the queue. */
   readonly durable: boolean
 }
@@ -73,7 +77,10 @@ export interface LeaseRequest {
   readonly lanes: readonly LaneDemand[]
   /** Most commands in all, 1 to 4,096. */
   readonly max: number
-  /** How long to wait for the first command. 0: not at all. */
+  /**
+   * How long to wait for the first command. 0: not at all. An idle worker waits for a minute at a
+   * time, so waiting must cost the broker next to nothing, however many partitions there are.
+   */
   readonly waitMs: number
   /** Ends the waiting; it then resolves with what there is, which may be nothing. */
   readonly signal?: AbortSignal | undefined
@@ -88,6 +95,11 @@ export interface Delivery {
   readonly deliveries: number
   /** Until when it is this worker's, on the monotonic clock of this process, in milliseconds. */
   readonly leasedUntilMs: number
+  /**
+   * When the queue accepted the command, as a moment of the monotonic clock of this process: the
+   * engine measures the age with its own clock. A retry keeps it, a redrive starts it anew.
+   */
+  readonly acceptedAtMs: number
 }
 
 /** What became of the end of a delivery: `stale` if it is not this worker's any more. */
@@ -206,6 +218,44 @@ export interface GlobalLimits {
   takePlaces(laneId: string, max: number, holders: readonly string[]): Promise<string[]>
   /** Gives places back. */
   dropPlaces(laneId: string, holders: readonly string[]): Promise<void>
+  /**
+   * Calls a listener when this worker, which was refused a place, may ask again: a place was given
+   * back. A call can be lost, and places that expire cause none, so ask once a second as well.
+   *
+   * @param laneId - The lane.
+   * @param listener - Called without arguments; asks {@link GlobalLimits.takePlaces}.
+   * @returns Ends it.
+   */
+  onPlaceFree?(laneId: string, listener: () => void): () => void
+}
+
+/**
+ * What workers have announced of a lane. `served`: a live worker takes its commands. `unserved`: a
+ * worker did, or no worker has announced any lane. `unknown`: workers announced lanes, and never
+ * this one.
+ */
+export type LaneState = 'served' | 'unserved' | 'unknown'
+
+/** Which lanes the workers of a queue take. */
+export interface LaneRegistry {
+  /**
+   * Announces that this worker takes commands of these lanes, for one lease from now. To be called
+   * every third of a lease. The queue remembers the names for a week after.
+   *
+   * @param laneIds - Their names.
+   */
+  announce(laneIds: readonly string[]): Promise<void>
+  /**
+   * Looks lanes up.
+   *
+   * @param laneIds - 1 to 4,096 names.
+   * @returns Their states in that order, and up to 20 names that workers have announced.
+   */
+  look(
+    laneIds: readonly string[],
+  ): Promise<{ readonly states: readonly LaneState[]; readonly known: readonly string[] }>
+  /** Up to 20 lanes that have commands waiting and no live worker. May cost as much as `counts`. */
+  strays(): Promise<readonly string[]>
 }
 
 /** What a queue holds. */
@@ -236,8 +286,8 @@ export interface LeasedQueue extends DistributedQueue {
    */
   readonly maxDeliveries: number
   /**
-   * Adds commands; one whose id is known already is a duplicate and changes nothing, so a call of
-   * which the answer was lost can be repeated.
+   * Adds commands; one whose id its partition knows already is a duplicate and changes nothing, so
+   * a call can be repeated when its answer was lost.
    *
    * @param envelopes - 1 to 4,096.
    * @returns In their order.
@@ -278,6 +328,8 @@ export interface LeasedQueue extends DistributedQueue {
   /** Present where `capabilities.ownership`. */
   readonly ownership: PartitionOwnership | undefined
   readonly limits: GlobalLimits
+  /** Present where `capabilities.lanes`. */
+  readonly lanes?: LaneRegistry | undefined
   /**
    * Announces results of a submitter's commands as they come. An announcement can be lost: ask
    * {@link LeasedQueue.look} now and then.

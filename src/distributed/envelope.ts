@@ -29,7 +29,10 @@ export interface CommandEnvelope {
   readonly key?: string | undefined
   /** Urgency within the lane, 0 (the most urgent) to 255. */
   readonly priority?: number | undefined
-  /** When it should have started, milliseconds since 1970. */
+  /**
+   * When it should have started, on the clock of `createdAt`. Only the difference of the two
+   * counts, from the moment at which the queue accepts it.
+   */
   readonly deadline?: number | undefined
   /** Who is told the result. Absent: nobody asks, and only the completion is recorded. */
   readonly submitter?: string | undefined

@@ -64,6 +64,8 @@ const CAPABILITIES: QueueCapabilities = Object.freeze({
   globalConcurrency: false,
   delay: false,
   results: true,
+  ages: false,
+  lanes: false,
   durable: false,
 })
 
@@ -170,7 +172,9 @@ class LiftedQueue implements LeasedQueue {
     return taken.map((envelope) => {
       const fence = `${this.workerId}.${++this.#fences}`
       this.#held.set(fence, envelope)
-      return { envelope, fence, deliveries: 1, leasedUntilMs: nowMs() + LEASE_MS }
+      const acceptedAtMs = this.#submits.acceptedAtMs(envelope)
+      const leasedUntilMs = nowMs() + LEASE_MS
+      return { envelope, fence, deliveries: 1, leasedUntilMs, acceptedAtMs }
     })
   }
 

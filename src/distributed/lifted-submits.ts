@@ -1,11 +1,13 @@
 // Lifted submits: what a lifted queue knows of the commands that went through it.
 // Thread: main.   Owns: their results as far as they ended here, and who is told.
 
+import { epochMs, nowMs } from '../base/clock.ts'
 import type { CommandState } from './distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from './envelope.ts'
 
 interface Known {
   readonly submitter: string | undefined
+  readonly acceptedAtMs: number
   result: CommandResult | undefined
 }
 
@@ -41,7 +43,7 @@ export class LiftedSubmits {
   remember(envelope: CommandEnvelope): CommandEnvelope {
     const { id, submitter } = envelope
     if (this.#known.has(id)) return envelope
-    this.#known.set(id, { submitter, result: undefined })
+    this.#known.set(id, { submitter, acceptedAtMs: estimateOf(envelope), result: undefined })
     if (this.#known.size > this.#maxKnown) {
       for (const oldest of this.#known.keys()) {
         this.#known.delete(oldest)
@@ -49,6 +51,15 @@ export class LiftedSubmits {
       }
     }
     return envelope
+  }
+
+  /**
+   * When the queue accepted a command, monotonic milliseconds.
+   *
+   * @param envelope - The command.
+   */
+  acceptedAtMs(envelope: CommandEnvelope): number {
+    return this.#known.get(envelope.id)?.acceptedAtMs ?? estimateOf(envelope)
   }
 
   /**
@@ -103,4 +114,9 @@ export class LiftedSubmits {
       }
     }
   }
+}
+
+/** The least queue measures no ages: an estimate from the wall clocks of both machines. */
+function estimateOf({ createdAt }: CommandEnvelope): number {
+  return nowMs() - Math.max(0, epochMs() - createdAt)
 }

@@ -276,7 +276,7 @@ export class LocalBroker {
   }
 
   #enter(envelope: CommandEnvelope, nowMs: number): void {
-    const command = new LocalCommand(envelope)
+    const command = new LocalCommand(envelope, nowMs)
     this.#commands.set(envelope.id, command)
     this.#queueUp(command, nowMs)
   }
@@ -309,7 +309,8 @@ export class LocalBroker {
     this.#leased++
     const leasedUntilMs = nowMs + this.#plan.leaseMs
     this.#setDue(command, leasedUntilMs)
-    return { envelope: command.envelope, fence, deliveries: command.deliveries, leasedUntilMs }
+    const { envelope, deliveries, acceptedAtMs } = command
+    return { envelope, fence, deliveries, leasedUntilMs, acceptedAtMs }
   }
 
   /** The command that a delivery gave out, if that delivery is the present one. */
@@ -347,7 +348,7 @@ export class LocalBroker {
   }
 
   #queueUp(command: LocalCommand, nowMs: number): void {
-    command.queueUp(this.#sequence++, nowMs, epochMs())
+    command.queueUp(this.#sequence++, nowMs)
     this.#count(command, 1)
     this.#partitionOf(command).add(command, nowMs)
   }

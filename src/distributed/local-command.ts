@@ -12,6 +12,8 @@ const PRIORITY_DEFAULT = COMMAND_RULES.priority.default as number
 /** A command that has not ended. It is waiting, leased or delayed. */
 export class LocalCommand implements Queueable, HeapPlace {
   envelope: CommandEnvelope
+  /** When the queue accepted it, monotonic milliseconds; its deadline counts from then. */
+  readonly acceptedAtMs: number
   /** Its place among those that wait. */
   sequence = 0
   rank = 0
@@ -30,8 +32,13 @@ export class LocalCommand implements Queueable, HeapPlace {
   /** The next command with its key. */
   next: LocalCommand | undefined
 
-  constructor(envelope: CommandEnvelope) {
+  /**
+   * @param envelope - The command.
+   * @param nowMs - Monotonic milliseconds.
+   */
+  constructor(envelope: CommandEnvelope, nowMs: number) {
     this.envelope = envelope
+    this.acceptedAtMs = nowMs
   }
 
   /**
@@ -39,13 +46,13 @@ export class LocalCommand implements Queueable, HeapPlace {
    *
    * @param sequence - The place.
    * @param nowMs - Monotonic milliseconds.
-   * @param nowEpochMs - Milliseconds since 1970.
    */
-  queueUp(sequence: number, nowMs: number, nowEpochMs: number): void {
-    const { deadline } = this.envelope
+  queueUp(sequence: number, nowMs: number): void {
+    const { deadline, createdAt } = this.envelope
     this.sequence = sequence
     this.submittedAtMs = nowMs
-    this.deadlineMs = deadline === undefined ? undefined : Math.max(0, deadline - nowEpochMs)
+    const ageMs = nowMs - this.acceptedAtMs
+    this.deadlineMs = deadline === undefined ? undefined : Math.max(0, deadline - createdAt - ageMs)
   }
 
   /**

@@ -240,6 +240,8 @@ function capabilitiesOf(keyOrder: boolean): QueueCapabilities {
     globalConcurrency: true,
     delay: true,
     results: true,
+    ages: true,
+    lanes: false,
     durable: false,
   })
 }

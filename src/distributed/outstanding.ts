@@ -85,6 +85,20 @@ export class Outstanding {
   }
 
   /**
+   * The command as the queue is given it: its deadline counts from its acceptance there, so what it
+   * has waited here is taken off.
+   *
+   * @param now - Monotonic milliseconds.
+   */
+  envelopeAt(now: number): CommandEnvelope {
+    const { envelope } = this
+    const { deadline, createdAt } = envelope
+    const waitedMs = Math.floor(now - this.submittedAtMs)
+    if (deadline === undefined || waitedMs < 1) return envelope
+    return { ...envelope, deadline: Math.max(createdAt, deadline - waitedMs) }
+  }
+
+  /**
    * The queue has it.
    *
    * @param status - Whether it had it before.

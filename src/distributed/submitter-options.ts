@@ -54,7 +54,10 @@ export interface SubmitOptions {
   readonly key?: string | undefined
   /** Urgency within the lane: 0 (the most urgent) to 255. Default 128. */
   readonly priority?: number | undefined
-  /** When it should have started, counted from now: 1 to 2^31 - 1 ms. */
+  /**
+   * When it should have started, 1 to 2^31 - 1 ms from now. The queue measures it from acceptance;
+   * what the command waits here before that is taken off.
+   */
   readonly deadlineMs?: number | undefined
   /**
    * Rejects it with an AbortError. Once the queue has accepted it, it runs all the same. Default

@@ -282,7 +282,9 @@ export class Submitter<M = AnyHandlers> {
 
   async #send(items: readonly Outstanding[]): Promise<void> {
     if (items.some(({ wantsResult }) => wantsResult)) await this.#listen()
-    const statuses = await this.#queue.enqueueMany(items.map(({ envelope }) => envelope))
+    const sentMs = nowMs()
+    const envelopes = items.map((item) => item.envelopeAt(sentMs))
+    const statuses = await this.#queue.enqueueMany(envelopes)
     const now = nowMs()
     for (let i = 0; i < items.length; i++) {
       const item = items[i]!

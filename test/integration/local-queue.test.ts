@@ -108,8 +108,9 @@ test('a command past its deadline is more urgent than any other', async () => {
   const queue = new LocalDistributedQueue({ strategy: 'none' })
   await queue.enqueueMany([
     envelope('urgent', { priority: 0, laneId: 'fast' }),
-    envelope('late', { priority: 255, deadline: Date.now() - 1 }),
-    envelope('early', { priority: 255, deadline: Date.now() + 60_000 }),
+    // Deadlines count from acceptance, by the difference of two moments of one clock.
+    envelope('late', { priority: 255, createdAt: 5000, deadline: 5000 }),
+    envelope('early', { priority: 255, createdAt: 5000, deadline: 65_000 }),
   ])
   const fast = { laneId: 'fast', max: 10, priority: 1, boost: [] }
   const given = await queue.lease({ ...request, lanes: [...request.lanes, fast] })

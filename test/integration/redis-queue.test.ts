@@ -38,6 +38,8 @@ describeWithRedis('the engine on Redis', () => {
       globalConcurrency: true,
       delay: true,
       results: true,
+      ages: false,
+      lanes: false,
       durable: true,
     },
     maxBytes: MAX_BYTES * 4,
@@ -49,6 +51,6 @@ describeWithRedis('the engine on Redis', () => {
 
   test('nothing is left out but priorities of commands and what no broker carries', () => {
     const needs = leftOutOfContract(options).flatMap((one) => one.needs)
-    expect(new Set(needs)).toEqual(new Set(['commandPriority', 'commandBoost', 'clones']))
+    expect(new Set(needs)).toEqual(new Set(['commandPriority', 'commandBoost', 'clones', 'ages']))
   })
 })

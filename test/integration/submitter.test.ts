@@ -150,6 +150,33 @@ test('while the queue is down submits are kept, until their time is over', async
   expect(late.code).toBe('CORELANE_QUEUE_UNAVAILABLE')
 })
 
+test('what a command has waited for the queue is taken off its deadline', async () => {
+  const queue = openQueue(one)
+  let isDown = true
+  const sent: (number | undefined)[] = []
+  const shaky = withFaults<LeasedQueue>(queue, {
+    enqueueMany: async (envelopes) => {
+      for (const { deadline, createdAt } of envelopes) {
+        sent.push(deadline === undefined ? undefined : deadline - createdAt)
+      }
+      if (isDown) throw new Error('connection lost')
+      return queue.enqueueMany(envelopes)
+    },
+  })
+  const submitter = openSubmitter(shaky)
+  const both = submitter.enqueueMany([
+    { lane: 'query', type: 'echo', deadlineMs: 100 },
+    { lane: 'query', type: 'echo' },
+  ])
+  await until(() => sent.length >= 8, 'it is tried again')
+  isDown = false
+  await within(both, 'both')
+  expect(sent[0]).toBe(100)
+  // After pauses of at least 25, 50 and 100 ms nothing of it is left, and it is no less than that.
+  expect(sent.at(-2)).toBe(0)
+  expect(sent.at(-1)).toBeUndefined()
+})
+
 test('a result whose announcement is lost is looked up', async () => {
   const queue = await openAll()
   const silent = withFaults<LeasedQueue>(queue, { announce: async () => async () => {} })

@@ -225,3 +225,30 @@ test('under deaths, failures, time-outs and closed pools each command ends exact
   const settled = sum.reduce((all, { completed, buried }) => all + completed + buried, 0)
   expect(settled - sum.reduce((all, { stale }) => all + stale, 0)).toBe(count)
 })
+
+test('a deadline counts from acceptance, whatever the clocks of submitters say', async () => {
+  const ledger = new Ledger(6)
+  const queue = openQueue(one)
+  const boost = { deadlineMs: 10_000 }
+  const live = { onDeadline: 'reject', priorityBoost: boost } as const
+  const manager = await openWorkers(ledger.workerData, { partitions: one, lanes: { live } })
+  const ended = new Map<string, string | undefined>()
+  await queue.announce('me', ({ commandId, error }) => void ended.set(commandId, error?.code))
+  const rest = { commandType: 'mark', laneId: 'live', partitionId: 0, retryCount: 0, version: 1 }
+  const clocks = { behind: Date.now() - 30_000, ahead: Date.now() + 30_000 }
+  for (const [clock, createdAt] of Object.entries(clocks)) {
+    const command = { ...rest, createdAt, submitter: 'me', payload: 0 }
+    await queue.enqueue({ ...command, id: `${clock}-lane` })
+    await queue.enqueue({ ...command, id: `${clock}-own`, deadline: createdAt + 10_000 })
+    await queue.enqueue({ ...command, id: `${clock}-late`, deadline: createdAt + 20 })
+  }
+  const acceptedAtMs = performance.now()
+  await until(() => performance.now() > acceptedAtMs + 40, 'some are late')
+  await openPool(queue, manager)
+  await until(() => ended.size === 6, 'all have ended')
+  const late = 'CORELANE_DEADLINE_EXCEEDED'
+  for (const clock of ['behind', 'ahead']) {
+    const codes = ['lane', 'own', 'late'].map((name) => ended.get(`${clock}-${name}`))
+    expect(codes, clock).toEqual([undefined, undefined, late])
+  }
+})

@@ -13,7 +13,7 @@ export interface FenceParts {
 }
 
 /** A delivery that is past its time, as much of it as its return takes. */
-type Expired = Pick<Delivery, 'envelope' | 'fence' | 'deliveries' | 'leasedUntilMs'>
+type Expired = Delivery
 
 interface Held {
   readonly lane: string
@@ -108,7 +108,7 @@ export class Holdings {
       // Of the envelope only its place is asked for.
       const envelope = { id: entry, partitionId: partition, laneId: lane } as Delivery['envelope']
       const fence = this.fence(partition, lane, entry, counter)
-      expired.push({ envelope, fence, deliveries: 1, leasedUntilMs: untilMs })
+      expired.push({ envelope, fence, deliveries: 1, leasedUntilMs: untilMs, acceptedAtMs: 0 })
       this.drop(partition, lane, entry)
     }
     return expired

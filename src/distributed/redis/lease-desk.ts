@@ -2,7 +2,7 @@
 // Thread: main.   Owns: the turn in which leases are asked for, and the waits.
 
 import { randomInt } from 'node:crypto'
-import { nowMs, timers } from '../../base/clock.ts'
+import { epochMs, nowMs, timers } from '../../base/clock.ts'
 import { show } from '../../base/errors.ts'
 import type { Delivery, LaneDemand, LeaseRequest } from '../distributed-queue.ts'
 import { checkLeaseRequest } from '../lease-request.ts'
@@ -329,7 +329,10 @@ export class LeaseDesk {
   ): Delivery | undefined {
     try {
       const { envelope, spent } = decodeEnvelope(value, lane, partition, this.#engine.plan.maxBytes)
-      return { envelope, fence, deliveries: (counter % GIVEN_AGAIN) + spent, leasedUntilMs }
+      const deliveries = (counter % GIVEN_AGAIN) + spent
+      // By the wall clocks of two machines, until the scripts tell the age by the server's.
+      const acceptedAtMs = nowMs() - Math.max(0, epochMs() - envelope.createdAt)
+      return { envelope, fence, deliveries, leasedUntilMs, acceptedAtMs }
     } catch (error) {
       const text = error instanceof Error ? error.message : 'no error'
       this.#engine.report('undecodable', `partition ${partition}, lane ${lane}: ${show(text)}`)
@@ -354,7 +357,7 @@ export class LeaseDesk {
   ): Promise<unknown> {
     const envelope = unreadEnvelope(idOf(value), entry, partition, lane)
     const result = undecodableResult(envelope, this.#engine.plan.workerId)
-    const delivery = { envelope, fence, deliveries: 1, leasedUntilMs: 0 }
+    const delivery = { envelope, fence, deliveries: 1, leasedUntilMs: 0, acceptedAtMs: 0 }
     return this.#settler.bury(delivery, 'undecodable', result)
   }
 

@@ -66,7 +66,7 @@ export class Recovery {
       const fence = holdings.fence(partition, laneId, entry, reply[at + 2] as number)
       // Of the envelope only its place is asked for.
       const envelope = { id: entry, partitionId: partition, laneId } as Delivery['envelope']
-      unknown.push({ envelope, fence, deliveries: 1, leasedUntilMs: 0 })
+      unknown.push({ envelope, fence, deliveries: 1, leasedUntilMs: 0, acceptedAtMs: 0 })
     }
     if (unknown.length > 0) await this.#settler.release(unknown, { reason: 'unstarted' })
   }

@@ -87,6 +87,8 @@ export class RedisDistributedQueue implements LeasedQueue {
       globalConcurrency: true,
       delay: true,
       results: true,
+      ages: false,
+      lanes: false,
       durable: true,
     })
   }

@@ -2,10 +2,14 @@
 // Thread: main.   Owns: nothing.
 
 import assert from 'node:assert/strict'
-import { nowMs } from '../../base/clock.ts'
+import { epochMs, nowMs } from '../../base/clock.ts'
+import type { Delivery } from '../distributed-queue.ts'
 import type { CommandEnvelope } from '../envelope.ts'
 import { type CaseOfContract, sentence } from './contract-case.ts'
-import { failureOf, finish, idsOf, pause, successOf } from './contract-stage.ts'
+import { failureOf, finish, idsOf, pause, referenceTo, successOf } from './contract-stage.ts'
+
+/** The engine's clock counts whole milliseconds, and its answer takes a moment. */
+const AGE_SLACK_MS = 20
 
 const completing: readonly CaseOfContract[] = [
   sentence('what is completed is not given out again', {}, async (stage) => {
@@ -48,6 +52,36 @@ const completing: readonly CaseOfContract[] = [
     assert.deepEqual((await queue.extend([delivery])).lost, [delivery.fence])
     await stage.nothing(queue)
   }),
+]
+
+const ageing: readonly CaseOfContract[] = [
+  sentence(
+    'the age of a command goes by the clock of the queue, and a retry keeps it',
+    { needs: ['leases', 'ages'] },
+    async (stage) => {
+      const queue = await stage.worker()
+      // Submitters whose clocks are behind and ahead of this one.
+      const day = 86_400_000
+      const skewed = [-day, day].map((ms) => stage.envelope({ createdAt: epochMs() + ms }))
+      const beforeMs = nowMs()
+      await stage.fill(queue, skewed)
+      const afterMs = nowMs()
+      await pause(60)
+      const isFresh = ({ acceptedAtMs }: Delivery): boolean =>
+        acceptedAtMs >= beforeMs - AGE_SLACK_MS && acceptedAtMs <= afterMs + AGE_SLACK_MS
+      const given = await stage.take(queue, 2)
+      assert.deepEqual(given.map(isFresh), [true, true])
+      await queue.release([given[0]!], { reason: 'retry' })
+      await queue.release([given[1]!], { reason: 'unstarted' })
+      await pause(60)
+      const again = await stage.take(queue, 2)
+      assert.deepEqual(again.map(isFresh), [true, true])
+      await queue.bury(again[0]!, 'x', failureOf(again[0]!, queue, 'x'))
+      assert.equal(await queue.dead.redrive([referenceTo(again[0]!.envelope)]), 1)
+      const { acceptedAtMs } = await stage.takeOne(queue)
+      assert.ok(acceptedAtMs >= afterMs + 100, 'a redrive starts the age anew')
+    },
+  ),
 ]
 
 const extending: readonly CaseOfContract[] = [
@@ -238,4 +272,9 @@ const releasing: readonly CaseOfContract[] = [
 ]
 
 /** Completion, extension and giving back. */
-export const SETTLE_CASES: readonly CaseOfContract[] = [...completing, ...extending, ...releasing]
+export const SETTLE_CASES: readonly CaseOfContract[] = [
+  ...completing,
+  ...ageing,
+  ...extending,
+  ...releasing,
+]
