@@ -46,7 +46,7 @@ export const QUEUE_FLAGS: Readonly<Record<keyof QueueFlags, CliOption>> = {
   },
   queueStrategy: {
     flag: '--queue-strategy <name>',
-    summary: 'Its strategy (default: as it has; roundRobin, with --key hash, if it is new)',
+    summary: 'Its strategy (default: as it has; balanced, with --key hash, if it is new)',
     rule: oneOf(undefined, ['balanced', 'roundRobin', 'hash', 'none']),
   },
 }
@@ -91,47 +91,38 @@ export function laneNames(flag: string | undefined): string[] | undefined {
  *
  * @param url - From {@link queueUrl}.
  * @param flags - Which queue it is.
- * @param more - Other options of the queue, and the strategy that a new one has where no flag says
- * so.
+ * @param more - Other options of the queue, and the strategy of a new one where no flag says so.
  * @throws UsageError if the package that it needs is missing, or a flag's value is refused;
  * LaneError `CORELANE_QUEUE_UNAVAILABLE`, `CORELANE_QUEUE_MISMATCH`.
  */
 export async function openQueue(
   url: string,
   flags: QueueFlags,
-  more: Pick<RedisQueueOptions, 'leaseMs' | 'onIncident'> & { strategy?: PartitionStrategy },
+  more: Pick<RedisQueueOptions, 'leaseMs' | 'onIncident'> & {
+    strategy?: PartitionStrategy | undefined
+  },
 ): Promise<LeasedQueue> {
   const { RedisDistributedQueue } = await loadRedis()
-  const { name: queue, queueStrategy, queuePartitions } = flags
+  const { name: queue, queueStrategy, queuePartitions: count } = flags
   const { strategy: preferred, ...options } = more
-  let strategy = queueStrategy ?? preferred ?? 'roundRobin'
-  let count = queuePartitions
-  for (let tries = 1; ; tries++) {
-    try {
-      return await RedisDistributedQueue.open({
-        url,
-        queue,
-        partitions: { strategy, count },
-        ...options,
-      })
-    } catch (error) {
-      const made = tries > 2 ? undefined : shapeIn(error)
-      if (made?.option === 'strategy' && queueStrategy === undefined) {
-        strategy = made.expected as PartitionStrategy
-      } else if (made?.option === 'partitions' && queuePartitions === undefined) {
-        count = Number(made.expected)
-      } else {
-        throw naming(FLAGS, error)
-      }
-    }
+  const open = (strategy: PartitionStrategy | undefined): Promise<LeasedQueue> =>
+    RedisDistributedQueue.open({ url, queue, partitions: { strategy, count }, ...options })
+  try {
+    return await open(queueStrategy ?? preferred).catch((error: unknown) => {
+      if (queueStrategy === undefined && isOtherStrategy(error)) return open(undefined)
+      throw error
+    })
+  } catch (error) {
+    throw naming(FLAGS, error)
   }
 }
 
-/** What the queue was made as, if that is what it was refused for. */
-function shapeIn(error: unknown): { option: unknown; expected: unknown } | undefined {
-  if (!(error instanceof LaneError) || error.code !== 'CORELANE_QUEUE_MISMATCH') return undefined
-  const { option, expected } = error.details
-  return { option, expected }
+function isOtherStrategy(error: unknown): boolean {
+  return (
+    error instanceof LaneError &&
+    error.code === 'CORELANE_QUEUE_MISMATCH' &&
+    error.details.option === 'strategy'
+  )
 }
 
 /** A URL without what is secret in it. */

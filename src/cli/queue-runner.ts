@@ -22,8 +22,8 @@ export interface QueueRunPlan {
   readonly allowDegraded: boolean
 }
 
-/** What of the engine's incidents is told; what workers hear of as well they may tell. */
-const TOLD = ['connection-lost', 'connection-back', 'data-lost']
+/** Kinds of incidents to print; workers print the others. */
+const PRINTED = ['unreachable', 'not-ready', 'connection-lost', 'connection-back', 'data-lost']
 
 /** Runs commands on the workers of a queue. */
 export class QueueRunner implements CommandRunner {
@@ -49,9 +49,9 @@ export class QueueRunner implements CommandRunner {
   async start(say: (text: string) => void): Promise<void> {
     const { url, queue: flags, isKeyed, allowDegraded } = this.#plan
     this.#queue = await openQueue(url, flags, {
-      strategy: isKeyed ? 'hash' : 'roundRobin',
+      strategy: isKeyed ? 'hash' : undefined,
       onIncident: ({ kind, detail }) => {
-        if (TOLD.includes(kind)) say(`${kind}: ${detail}`)
+        if (PRINTED.includes(kind)) say(`${kind}: ${detail}`)
       },
     })
     if (isKeyed && !this.#queue.capabilities.keyOrder) {

@@ -1,6 +1,8 @@
 // CLI queue: `corelane worker` and `corelane run --queue` as a shell runs them, on a real Redis.
 
 import { randomUUID } from 'node:crypto'
+import { Submitter } from 'corelane'
+import { RedisDistributedQueue } from 'corelane/redis'
 import { afterEach, beforeAll, expect, test } from 'vitest'
 import { within } from '../support/deadline.ts'
 import type { RedisProcess } from '../support/redis-process.js'
@@ -257,11 +259,26 @@ describeWithRedis('the queue from the command line', () => {
     expect(degraded.results).toMatchObject([{ id: 1, ok: true, value: 2 }])
   })
 
+  test('a worker and a program that say nothing of partitions meet in one queue', async () => {
+    for (const isWorkerFirst of [true, false]) {
+      const name = newName()
+      if (isWorkerFirst) await startWorker(name)
+      await using queue = await RedisDistributedQueue.open({ url: redis.url, queue: name })
+      if (!isWorkerFirst) await startWorker(name)
+      expect([queue.strategy, queue.numPartitions]).toEqual(['balanced', 8])
+      await using submitter = new Submitter(queue)
+      expect(await within(submitter.submit('prompt', 'echo', 5), 'a result')).toBe(5)
+      expect((await run(name, [{ type: 'echo', payload: 6 }])).results).toMatchObject([
+        { value: 6 },
+      ])
+    }
+  })
+
   test('--key is refused where the queue keeps no order', async () => {
     const name = newName()
     await startWorker(name)
     const { code, stderr } = await run(name, [{ payload: { user: 1 } }], '--key', 'user')
-    expect(stderr).toContain(`--key needs a queue of strategy hash; ${name} has roundRobin`)
+    expect(stderr).toContain(`--key needs a queue of strategy hash; ${name} has balanced`)
     expect(code).toBe(2)
   })
 
@@ -280,7 +297,9 @@ describeWithRedis('the queue from the command line', () => {
       runCli(['worker', handlers, '--queue', url]),
     ])
     for (const { code, stderr, stdout } of endings) {
+      expect(stderr).toContain('unreachable: redis://127.0.0.1:1: connect ECONNREFUSED')
       expect(stderr).toContain('The queue default did not answer: connect ECONNREFUSED')
+      expect(stderr).toContain('(redis://127.0.0.1:1)')
       expect(stderr).not.toContain(PASSWORD)
       expect(stdout).toBe('')
       expect(code).toBe(2)

@@ -154,7 +154,13 @@ describeWithRedis('the engine on Redis, in trouble', () => {
 
   test('a full Redis takes no commands and can be emptied', async () => {
     const small = await startRedis({ maxMemory: '8mb' })
-    const worker = await start({ url: small.url, callTimeoutMs: 300, resultTtlMs: 1 })
+    const refusals = new Set<string>()
+    const worker = await start({
+      url: small.url,
+      callTimeoutMs: 300,
+      resultTtlMs: 1,
+      onIncident: ({ kind, detail }) => refusals.add(`${kind} ${detail.slice(0, 3)}`),
+    })
     const payload = Buffer.alloc(60_000, 1)
     let full: unknown
     let accepted = 0
@@ -171,6 +177,7 @@ describeWithRedis('the engine on Redis, in trouble', () => {
     }
     expect(full).toMatchObject({ code: 'CORELANE_QUEUE_UNAVAILABLE' })
     expect((full as Error).message).toContain('OOM')
+    expect(refusals).toEqual(new Set(['not-ready OOM']))
     for (let left = accepted; left > 0; ) {
       const given = await take(worker, 8)
       left -= given.length

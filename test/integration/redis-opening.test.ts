@@ -8,6 +8,7 @@ import type { RedisIncident, RedisQueueOptions } from 'corelane/redis'
 import { RESP_TYPES } from 'redis'
 import { afterEach, beforeAll, expect, test } from 'vitest'
 import { failure, until } from '../support/deadline.ts'
+import { FlakyProxy } from '../support/flaky-proxy.js'
 import type { RedisProcess } from '../support/redis-process.js'
 import { describeWithRedis, startRedis } from '../support/redis-server.ts'
 import {
@@ -57,6 +58,69 @@ describeWithRedis('the engine on Redis, opened', () => {
       code: 'CORELANE_QUEUE_MISMATCH',
       details: { option: 'strategy', expected: 'roundRobin', received: 'hash' },
     })
+  })
+
+  test('what is not said about partitions is taken as the queue has it', async () => {
+    const [queue, url] = [queues.queue, redis.url]
+    await start({ partitions: PartitionConfig.hash(3) })
+    const shapes = await Promise.all(
+      [undefined, {}, { count: 3 }, { strategy: 'hash' as const }].map(async (partitions) => {
+        const { strategy, numPartitions } = await start({ partitions })
+        return `${strategy} ${numPartitions}`
+      }),
+    )
+    expect(new Set(shapes)).toEqual(new Set(['hash 3']))
+    const other = await failure(start({ partitions: { count: 4 } }), 'open')
+    expect(other).toMatchObject({ details: { option: 'partitions', expected: '3' } })
+    const fresh = await start({ queue: `${queue}-new`, url, partitions: undefined })
+    expect([fresh.strategy, fresh.numPartitions]).toEqual(['balanced', 8])
+  })
+
+  test('a queue whose record is damaged is refused', async () => {
+    await start()
+    const meta = `corelane:{${queues.queue}:meta}:meta`
+    for (const record of [{ partitions: '0' }, { partitions: '2', strategy: 'custom.' }]) {
+      await admin.hSet(meta, record)
+      const error = await failure(start({ partitions: undefined }), 'open')
+      expect(error.code).toBe('CORELANE_QUEUE_REFUSED')
+    }
+  })
+
+  test('a Redis that cannot be reached is told of at once, and given up in time', async () => {
+    const incidents: RedisIncident[] = []
+    const onIncident = (incident: RedisIncident) => incidents.push(incident)
+    const url = 'redis://least:s3cret@127.0.0.1:1'
+    const startMs = performance.now()
+    const opening = failure(start({ url, openTimeoutMs: 1000, onIncident }), 'open')
+    await until(() => incidents.length > 0, 'an incident')
+    expect(performance.now() - startMs).toBeLessThan(900)
+    const { kind, detail } = incidents[0]!
+    expect(kind).toBe('unreachable')
+    expect(detail).toMatch(
+      /^redis:\/\/127\.0\.0\.1:1: connect ECONNREFUSED .*; trying for 1000 ms$/,
+    )
+    const error = await opening
+    expect(error).toMatchObject({ code: 'CORELANE_QUEUE_UNAVAILABLE', retryable: true })
+    expect(error.message).toContain('connect ECONNREFUSED')
+    expect(error.message).toContain('(redis://127.0.0.1:1)')
+    expect(performance.now() - startMs).toBeLessThan(5000)
+    expect(incidents).toHaveLength(1)
+  })
+
+  test('a Redis that does not answer is given up in time, and one that comes late is used', async () => {
+    await using proxy = await FlakyProxy.open(redis.port)
+    proxy.dropAll()
+    const startMs = performance.now()
+    const silent = await failure(start({ url: proxy.url, openTimeoutMs: 300 }), 'open')
+    expect(silent).toMatchObject({ code: 'CORELANE_QUEUE_UNAVAILABLE' })
+    expect(performance.now() - startMs).toBeLessThan(4000)
+    const kinds: string[] = []
+    proxy.refuse()
+    const late = start({ url: proxy.url, onIncident: ({ kind }) => kinds.push(kind) })
+    await until(() => kinds.length > 0, 'an incident')
+    proxy.pass()
+    await (await late).enqueueMany(queues.envelopes(1))
+    expect(kinds).toEqual(['unreachable', 'connection-back'])
   })
 
   test('a Redis that may lose the queue is reported, or refused', async () => {

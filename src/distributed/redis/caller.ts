@@ -29,26 +29,29 @@ export type Reply = number | Buffer | Reply[] | null
 export class RedisCaller {
   readonly #link: RedisLink
   readonly #queue: string
+  readonly #place: string
   readonly #callTimeoutMs: number
-  readonly #onAnswerLost: (detail: string) => void
+  readonly #report: (kind: 'answer-lost' | 'not-ready', detail: string) => void
   #isClosed = false
 
   /**
    * @param link - The connection.
-   * @param queue - Name of the queue, for errors.
+   * @param names - Name of the queue, and where Redis is, for errors.
    * @param callTimeoutMs - How long a call is repeated.
-   * @param onAnswerLost - Told when it is unknown whether something was done.
+   * @param report - Called when it is unknown whether something was done, and when Redis refuses a
+   * call for now.
    */
   constructor(
     link: RedisLink,
-    queue: string,
+    names: { readonly queue: string; readonly place: string },
     callTimeoutMs: number,
-    onAnswerLost: (detail: string) => void,
+    report: (kind: 'answer-lost' | 'not-ready', detail: string) => void,
   ) {
     this.#link = link
-    this.#queue = queue
+    this.#queue = names.queue
+    this.#place = names.place
     this.#callTimeoutMs = callTimeoutMs
-    this.#onAnswerLost = onAnswerLost
+    this.#report = report
   }
 
   /** Whether it takes no calls any more. */
@@ -89,7 +92,7 @@ export class RedisCaller {
         if (error instanceof Error && error.message.startsWith('NOSCRIPT')) isKnown = false
         if (error instanceof LinkLost && error.wasSent) {
           isRepeat = true
-          this.#onAnswerLost(`${script.name}: ${error.message}`)
+          this.#report('answer-lost', `${script.name}: ${error.message}`)
           if (call.once) throw new AskedOnce(error.message, { cause: error })
         }
         throw error
@@ -110,11 +113,14 @@ export class RedisCaller {
    * Does something that may be done again, until it goes well or the call's time is up.
    *
    * @param attempt - Asks the link.
+   * @param untilMs - When its time is up, on the monotonic clock. Default: after `callTimeoutMs`.
    * @throws LaneError `CORELANE_QUEUE_UNAVAILABLE`.
    */
-  async repeat<T>(attempt: () => Promise<T>): Promise<T> {
+  async repeat<T>(
+    attempt: () => Promise<T>,
+    untilMs: number = nowMs() + this.#callTimeoutMs,
+  ): Promise<T> {
     this.checkOpen()
-    const untilMs = nowMs() + this.#callTimeoutMs
     for (let failures = 0; ; ) {
       if (!(await this.#link.up(untilMs))) {
         this.checkOpen()
@@ -132,7 +138,9 @@ export class RedisCaller {
         // A replica answers so: the primary is elsewhere now.
         if (message.startsWith('READONLY')) this.#link.renew('it became a replica')
         if (!isTransient || nowMs() >= untilMs) throw this.unavailable(message)
-        if (!(error instanceof LinkLost)) await pause(failures++)
+        if (error instanceof LinkLost) continue
+        if (failures === 0) this.#report('not-ready', message)
+        await pause(failures++)
       }
     }
   }
@@ -143,7 +151,8 @@ export class RedisCaller {
    * @param reason - In words, without secrets.
    */
   unavailable(reason: string): LaneError {
-    return laneError('CORELANE_QUEUE_UNAVAILABLE', { queue: this.#queue, reason })
+    const queue = this.#queue
+    return laneError('CORELANE_QUEUE_UNAVAILABLE', { queue, reason: `${reason} (${this.#place})` })
   }
 }
 

@@ -12,6 +12,14 @@ export interface ClientSource {
   readonly client: RedisClientLike | undefined
 }
 
+/** Members of node-redis's `socket` that say where a server is. */
+interface SocketPlace {
+  readonly host?: string
+  readonly port?: number
+  readonly path?: string
+  readonly tls?: boolean
+}
+
 /** As much of node-redis's client as we use. */
 export interface Client {
   connect(): Promise<unknown>
@@ -66,6 +74,17 @@ export class ClientMaker {
     if (client !== undefined) return client.duplicate(overrides) as Client
     const own = { ...connection, ...(url === undefined ? {} : { url }), ...overrides }
     return createClient(own as RedisClientOptions) as unknown as Client
+  }
+
+  /** Where Redis is, without secrets. */
+  get place(): string {
+    const { url, connection, client } = this.#source
+    const given = (client?.options ?? connection ?? {}) as RedisClientOptions
+    const address = url ?? given.url
+    // Up to the last @, whatever it is that stands before it.
+    if (address !== undefined) return address.replace(/\/\/.*@/, '//').replace(/\?.*/, '')
+    const { host = 'localhost', port = 6379, path, tls } = { ...given.socket } as SocketPlace
+    return path === undefined ? `${tls ? 'rediss' : 'redis'}://${host}:${port}` : `unix://${path}`
   }
 
   /**

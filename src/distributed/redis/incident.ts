@@ -3,11 +3,14 @@
 
 /** Something that is not as it should be. `detail` is for people and holds no secrets. */
 export interface RedisIncident {
-  readonly kind:
+  readonly kind: /** `open` could not connect. It tries again until `openTimeoutMs` is up. */
+    | 'unreachable'
     | 'connection-lost'
     | 'connection-back'
     /** No answer came: whether it was done is unknown, and it is done again. */
     | 'answer-lost'
+    /** Redis refused a call for now (LOADING, BUSY, OOM, READONLY …). The call is repeated. */
+    | 'not-ready'
     /** An entry could not be decoded. It is among the dead. */
     | 'undecodable'
     /** A command was given out as often as it may be. It is among the dead. */

@@ -41,10 +41,17 @@ export class PartitionKeys {
   }
 }
 
-/** Names of everything of a queue. */
+/**
+ * Where a queue keeps what was fixed when it was first opened.
+ *
+ * @param queue - Its name, checked.
+ */
+export function metaKey(queue: string): string {
+  return `corelane:{${queue}:meta}:meta`
+}
+
+/** Names of everything of a queue but {@link metaKey}. */
 export class QueueKeys {
-  /** What was fixed when the queue was first opened. */
-  readonly meta: string
   /** Workers that share the partitions, by when they count as dead. */
   readonly members: string
   /** Channel on which workers hear of commands that came. */
@@ -58,7 +65,6 @@ export class QueueKeys {
    */
   constructor(queue: string, partitions: number) {
     this.#queue = queue
-    this.meta = `corelane:{${queue}:meta}:meta`
     this.members = `corelane:{${queue}:meta}:members`
     this.wakes = `corelane:{${queue}:meta}:wakes`
     this.#partitions = Array.from({ length: partitions }, (_, p) => new PartitionKeys(queue, p))

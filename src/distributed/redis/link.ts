@@ -31,6 +31,8 @@ export interface LinkOptions {
   readonly onUp: (client: Client) => Promise<void>
   readonly onLost: (detail: string) => void
   readonly onBack: () => void
+  /** Called when the first try of {@link RedisLink.open} has failed and another follows. */
+  readonly onUnreachable?: (reason: string) => void
   /** How long it may be silent before it is asked whether it lives. 0: never. */
   readonly pingMs: number
 }
@@ -70,13 +72,15 @@ export class RedisLink {
   async open(untilMs: number): Promise<void> {
     for (let failures = 0; ; failures++) {
       try {
-        void this.#keepUp(await this.#connect())
+        void this.#keepUp(await this.#connect(untilMs))
+        if (failures > 0) this.#options.onBack()
         return
       } catch (error) {
         const mayPass = error instanceof LinkLost && nowMs() < untilMs && !this.#isClosed
         if (!mayPass) throw error
+        if (failures === 0) this.#options.onUnreachable?.(error.message)
       }
-      await this.#pause(failures)
+      await this.#pause(failures, untilMs - nowMs())
     }
   }
 
@@ -136,16 +140,21 @@ export class RedisLink {
    *
    * @param client - Who was asked.
    * @param answer - What it promised.
+   * @param untilMs - Until when at the latest, on the monotonic clock.
    */
-  async #timed<T>(client: Client, answer: Promise<T>): Promise<T> {
-    const { commandTimeoutMs } = this.#options
+  async #timed<T>(
+    client: Client,
+    answer: Promise<T>,
+    untilMs: number = Number.POSITIVE_INFINITY,
+  ): Promise<T> {
+    const limitMs = Math.max(1, Math.min(this.#options.commandTimeoutMs, untilMs - nowMs()))
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_, reject) => {
       timer = timers.setTimeout(() => {
-        const reason = `no answer within ${commandTimeoutMs} ms`
+        const reason = `no answer within ${Math.round(limitMs)} ms`
         reject(new LinkLost(reason, { wasSent: true }))
         this.#drop(client, reason)
-      }, commandTimeoutMs)
+      }, limitMs)
     })
     try {
       return await Promise.race([answer, late])
@@ -191,15 +200,15 @@ export class RedisLink {
     this.#lostNow?.(reason)
   }
 
-  async #connect(): Promise<Client> {
+  async #connect(untilMs?: number): Promise<Client> {
     const { maker, onUp } = this.#options
     const client = maker.make()
     this.#running.add(client)
     client.on('error', (error) => this.#drop(client, maker.textOf(error)))
     client.on('end', () => this.#drop(client, 'the connection ended'))
     try {
-      await this.#timed(client, client.connect())
-      await this.#timed(client, onUp(client))
+      await this.#timed(client, client.connect(), untilMs)
+      await this.#timed(client, onUp(client), untilMs)
     } catch (error) {
       this.#drop(client, maker.textOf(error))
       throw error
@@ -257,10 +266,11 @@ export class RedisLink {
   }
 
   /** Longer after each failure, and never as long as others wait. */
-  async #pause(failures: number): Promise<void> {
+  async #pause(failures: number, maxMs: number = BACKOFF_MAX_MS): Promise<void> {
     const ceiling = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** Math.min(failures, 10))
+    const pauseMs = Math.min(randomInt(Math.ceil(ceiling / 2), ceiling + 1), Math.max(1, maxMs))
     await new Promise<void>((resolve) => {
-      const timer = timers.setTimeout(resolve, randomInt(Math.ceil(ceiling / 2), ceiling + 1))
+      const timer = timers.setTimeout(resolve, pauseMs)
       this.#endPause = () => {
         timers.clearTimeout(timer)
         resolve()

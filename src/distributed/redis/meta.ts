@@ -1,40 +1,48 @@
 // Meta: what was fixed when a queue was first opened, and must be the same for all who open it.
 // Thread: main.   Owns: nothing.
 
-import { laneError } from '../../base/errors.ts'
+import { laneError, show } from '../../base/errors.ts'
+import { PARTITION_COUNT_MAX, STRATEGIES } from '../../model/partition-config.ts'
+import type { QueuePartitions } from '../queue-partitions.ts'
 import type { RedisIncident } from './incident.ts'
-import { FORMAT_VERSION, type QueueKeys } from './keys.ts'
+import { FORMAT_VERSION, metaKey } from './keys.ts'
 import type { RedisQueuePlan } from './options.ts'
 import { META } from './side-scripts.ts'
 
 /**
- * Fixes what a queue is, or compares it with what it was made as.
+ * Makes a queue if it is new, and compares it with what it must be.
  *
  * @param send - Sends a command.
- * @param keys - Names of the queue.
- * @param plan - How it is opened.
- * @param report - Where the queue was open before: told if Redis has forgotten it.
- * @throws ConfigError `CORELANE_QUEUE_MISMATCH`.
+ * @param plan - How it is opened: its partitions are those of a new queue.
+ * @param report - Where the queue was open before: called if Redis has forgotten it.
+ * @returns The partitions that the queue has.
+ * @throws ConfigError `CORELANE_QUEUE_MISMATCH`; `CORELANE_QUEUE_REFUSED` if its record is damaged.
  */
 export async function fixMeta(
   send: (args: readonly string[]) => Promise<unknown>,
-  keys: QueueKeys,
-  plan: RedisQueuePlan,
+  plan: Pick<RedisQueuePlan, 'queue' | 'required' | keyof QueuePartitions>,
   report?: (kind: RedisIncident['kind'], detail: string) => void,
-): Promise<void> {
+): Promise<QueuePartitions> {
+  const { queue, required } = plan
   const given = [String(FORMAT_VERSION), String(plan.numPartitions), plan.strategy]
-  const [isNew, ...found] = (await send(['EVAL', META.source, '1', keys.meta, ...given])) as [
-    number,
-    ...Buffer[],
-  ]
-  for (const [i, option] of ['format', 'partitions', 'strategy'].entries()) {
-    const expected = String(found[i])
-    if (expected !== given[i]) {
-      const received = given[i]
-      throw laneError('CORELANE_QUEUE_MISMATCH', { queue: plan.queue, option, expected, received })
-    }
+  const reply = await send(['EVAL', META.source, '1', metaKey(queue), ...given])
+  const [isNew, ...found] = reply as [number, ...(Buffer | null)[]]
+  const [format, partitions, strategy] = found.map(String)
+  compare('format', format, String(FORMAT_VERSION))
+  compare('partitions', partitions, required.numPartitions?.toString())
+  compare('strategy', strategy, required.strategy)
+  const numPartitions = Number(partitions)
+  const known = STRATEGIES.find((name) => name === strategy)
+  const isWhole = Number.isInteger(numPartitions)
+  if (known === undefined || !isWhole || numPartitions < 1 || numPartitions > PARTITION_COUNT_MAX) {
+    const reason = `its record has ${show(partitions)} partitions, strategy ${show(strategy)}`
+    throw laneError('CORELANE_QUEUE_REFUSED', { queue, reason })
   }
-  if (isNew === 1 && report !== undefined) {
-    report('data-lost', `queue ${plan.queue}: Redis knew nothing of it any more`)
+  if (isNew === 1) report?.('data-lost', `queue ${queue}: Redis knew nothing of it any more`)
+  return { numPartitions, strategy: known }
+
+  function compare(option: string, expected: string | undefined, received: string | undefined) {
+    if (received === undefined || expected === received) return
+    throw laneError('CORELANE_QUEUE_MISMATCH', { queue, option, expected, received })
   }
 }

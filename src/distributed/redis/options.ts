@@ -14,7 +14,7 @@ import {
   oneOf,
 } from '../../base/options.ts'
 import { portableName } from '../../base/portable-name.ts'
-import { PartitionConfig, type PartitionOptions } from '../../model/partition-config.ts'
+import type { PartitionOptions } from '../../model/partition-config.ts'
 import { planPartitions, type QueuePartitions } from '../queue-partitions.ts'
 import type { RedisIncident } from './incident.ts'
 
@@ -42,7 +42,10 @@ export interface RedisQueueOptions {
   readonly client?: RedisClientLike | undefined
   /** Name of the queue. Default `default`. */
   readonly queue?: string | undefined
-  /** Partitions and strategy, fixed when a queue is first opened. Default `balanced(8)`. */
+  /**
+   * Partitions and strategy, fixed when a queue is first opened. What is left out is taken as the
+   * queue has it; a new queue is `balanced(8)`.
+   */
   readonly partitions?: PartitionOptions | undefined
   /**
    * Who works through the object; unique for every start of a process. Default: host, pid, chance.
@@ -66,6 +69,11 @@ export interface RedisQueueOptions {
    * How long a call is repeated before it fails with `CORELANE_QUEUE_UNAVAILABLE`. Default 15,000.
    */
   readonly callTimeoutMs?: number | undefined
+  /**
+   * How long `open` tries to reach Redis before it fails with `CORELANE_QUEUE_UNAVAILABLE`, 50 to
+   * 2^31 - 1 ms. Default 15,000. The first failure is an incident.
+   */
+  readonly openTimeoutMs?: number | undefined
   /** A worker that waits looks this often at least, whatever it is told. Default 1,000 ms. */
   readonly pollMaxMs?: number | undefined
   /** What is done about a Redis that may lose what it has. Default `warn`: an incident. */
@@ -101,6 +109,7 @@ export const REDIS_QUEUE_RULES = Object.freeze({
   maxBytes: integer(2 ** 20, 1024, 2 ** 28),
   commandTimeoutMs: milliseconds(5_000, 50, TIMER_MS_MAX),
   callTimeoutMs: milliseconds(15_000, 50, TIMER_MS_MAX),
+  openTimeoutMs: milliseconds(15_000, 50, TIMER_MS_MAX),
   pollMaxMs: milliseconds(1_000, 10, 60_000),
   durability: oneOf('warn', ['warn', 'require', 'ignore']),
   onIncident: anything(undefined, 'a function', (value) => typeof value === 'function'),
@@ -108,6 +117,8 @@ export const REDIS_QUEUE_RULES = Object.freeze({
 
 /** How a queue is opened: the options, complete. */
 export interface RedisQueuePlan extends QueuePartitions {
+  /** What the queue must be; members left out are taken as the queue has them. */
+  readonly required: Partial<QueuePartitions>
   readonly url: string | undefined
   readonly connection: RedisClientOptions | undefined
   readonly client: RedisClientLike | undefined
@@ -120,13 +131,14 @@ export interface RedisQueuePlan extends QueuePartitions {
   readonly maxBytes: number
   readonly commandTimeoutMs: number
   readonly callTimeoutMs: number
+  readonly openTimeoutMs: number
   readonly pollMaxMs: number
   readonly durability: 'warn' | 'require' | 'ignore'
   readonly onIncident: ((incident: RedisIncident) => void) | undefined
 }
 
 /**
- * Checks options and completes them.
+ * Checks options and completes them. The partitions are those of a new queue.
  *
  * @param options - What the user gave.
  * @throws ConfigError `CORELANE_INVALID_OPTION`. The URL is never part of it.
@@ -145,15 +157,22 @@ export function planRedisQueue(options: RedisQueueOptions | undefined): RedisQue
   if (ways.filter((way) => way !== undefined).length > 1) {
     refuse('RedisDistributedQueue.url', 'more than one', 'one of url, connection and client')
   }
-  const asked = checked.partitions ?? PartitionConfig.balanced()
+  const asked = checked.partitions ?? {}
   const partitions = planPartitions(asked, () => PARTITION_COUNT)
-  if (asked.count !== undefined && asked.count !== partitions.numPartitions) {
+  const { strategy, numPartitions } = partitions
+  if (asked.count !== undefined && asked.count !== numPartitions) {
     refuse('partitions.count', show(asked.count), '1 with the strategy none')
+  }
+  const hasCount = asked.count !== undefined || strategy === 'none'
+  const required = {
+    ...(asked.strategy === undefined ? {} : { strategy }),
+    ...(hasCount ? { numPartitions } : {}),
   }
   return Object.freeze({
     ...checked,
     workerId: checked.workerId ?? newWorkerId(),
     ...partitions,
+    required,
   })
 }
 

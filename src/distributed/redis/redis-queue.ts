@@ -2,7 +2,6 @@
 // Thread: main.   Owns: its two connections, and the parts that do the work.
 
 import { nowMs } from '../../base/clock.ts'
-import { laneError } from '../../base/errors.ts'
 import { type PartitionStrategy, takesKeys } from '../../model/partition-config.ts'
 import { Dequeued } from '../dequeued.ts'
 import type {
@@ -100,41 +99,44 @@ export class RedisDistributedQueue implements LeasedQueue {
    * @returns The queue, connected.
    * @throws ConfigError `CORELANE_INVALID_OPTION`; `CORELANE_QUEUE_MISMATCH` if it was made with
    * other partitions; `CORELANE_QUEUE_REFUSED` if Redis is too old, or not durable and must be.
-   * @throws LaneError `CORELANE_QUEUE_UNAVAILABLE` if Redis cannot be reached.
+   * @throws LaneError `CORELANE_QUEUE_UNAVAILABLE` if Redis cannot be reached in `openTimeoutMs`.
    */
   static async open(options?: RedisQueueOptions): Promise<RedisDistributedQueue> {
-    const plan = planRedisQueue(options)
-    const report = incidentReporter(plan.onIncident)
-    const maker = new ClientMaker(plan, plan.commandTimeoutMs)
-    const keys = new QueueKeys(plan.queue, plan.numPartitions)
+    const asked = planRedisQueue(options)
+    const { queue, commandTimeoutMs, openTimeoutMs } = asked
+    const report = incidentReporter(asked.onIncident)
+    const maker = new ClientMaker(asked, commandTimeoutMs)
+    const { place } = maker
+    let plan: RedisQueuePlan | undefined
     const link = new RedisLink({
       maker,
-      commandTimeoutMs: plan.commandTimeoutMs,
+      commandTimeoutMs,
       pingMs: 0,
       onUp: async (client) => {
-        if (isOpen) await fixMeta((args) => client.sendCommand(args), keys, plan, report)
+        // From the second connection on, the queue must be what it was on the first.
+        if (plan !== undefined) await fixMeta((args) => client.sendCommand(args), plan, report)
       },
+      onUnreachable: (reason) =>
+        report('unreachable', `${place}: ${reason}; trying for ${openTimeoutMs} ms`),
       onLost: (detail) => report('connection-lost', detail),
-      onBack: () => report('connection-back', `queue ${plan.queue}`),
+      onBack: () => report('connection-back', `queue ${queue}`),
     })
-    let isOpen = false
-    const caller = new RedisCaller(link, plan.queue, plan.callTimeoutMs, (detail) =>
-      report('answer-lost', detail),
-    )
+    const caller = new RedisCaller(link, { queue, place }, asked.callTimeoutMs, report)
+    const untilMs = nowMs() + openTimeoutMs
     try {
-      await link.open(nowMs() + plan.callTimeoutMs)
+      await link.open(untilMs)
       const send = (args: readonly string[]) => link.send(args)
-      const facts = await caller.repeat(() => factsOf(send))
-      checkServer(facts, plan.queue, plan.durability, report)
-      await caller.repeat(() => fixMeta(send, keys, plan))
-      isOpen = true
+      const facts = await caller.repeat(() => factsOf(send), untilMs)
+      checkServer(facts, queue, asked.durability, report)
+      const found = await caller.repeat(() => fixMeta(send, asked), untilMs)
+      plan = Object.freeze({ ...asked, ...found, required: found })
     } catch (error) {
       link.close()
-      throw openingError(error, plan, maker)
+      throw openingError(error, caller, maker)
     }
     const engine = Object.freeze({
       plan,
-      keys,
+      keys: new QueueKeys(queue, plan.numPartitions),
       caller,
       report,
       holdings: new Holdings(plan.workerId, plan.leaseMs),
@@ -281,11 +283,8 @@ export class RedisDistributedQueue implements LeasedQueue {
 }
 
 /** What `open` fails with: nothing of it may hold a secret. */
-function openingError(error: unknown, plan: RedisQueuePlan, maker: ClientMaker): Error {
+function openingError(error: unknown, caller: RedisCaller, maker: ClientMaker): Error {
   const { code } = error as { code?: unknown }
   if (typeof code === 'string' && code.startsWith('CORELANE_')) return error as Error
-  return laneError('CORELANE_QUEUE_UNAVAILABLE', {
-    queue: plan.queue,
-    reason: maker.textOf(error),
-  })
+  return caller.unavailable(maker.textOf(error))
 }

@@ -178,6 +178,10 @@ test('options are completed, and what makes no sense is refused without showing 
   expect(plan.workerId).not.toBe(planRedisQueue({}).workerId)
   expect(planRedisQueue({ partitions: PartitionConfig.none() }).numPartitions).toBe(1)
   expect(planRedisQueue({ partitions: PartitionConfig.hash() }).numPartitions).toBe(8)
+  expect(plan.required).toEqual({})
+  expect(planRedisQueue({ partitions: { count: 3 } }).required).toEqual({ numPartitions: 3 })
+  const single = { strategy: 'none', numPartitions: 1 }
+  expect(planRedisQueue({ partitions: { strategy: 'none' } }).required).toEqual(single)
   const refused = (options: object): string => {
     try {
       planRedisQueue(options)
@@ -204,6 +208,19 @@ test('texts of errors lose what is secret, also within an AggregateError', () =>
   const error = new AggregateError([new Error('p@ss is wrong'), new Error('redis://u:p%40ss@h')])
   expect(maker.textOf(error)).toBe('*** is wrong, ***')
   expect(maker.textOf('p@ss')).toBe('an unknown error')
+})
+
+test('where Redis is can be said without what is secret', () => {
+  const none = { url: undefined, connection: undefined, client: undefined }
+  const placeOf = (source: object) => new ClientMaker({ ...none, ...source }, 1000).place
+  expect(placeOf({})).toBe('redis://localhost:6379')
+  expect(placeOf({ url: 'redis://h' })).toBe('redis://h')
+  expect(placeOf({ url: 'rediss://u:a/b@c?d@h:7/2?x=secret' })).toBe('rediss://h:7/2')
+  expect(placeOf({ url: 'unix:///run/redis.sock' })).toBe('unix:///run/redis.sock')
+  expect(placeOf({ connection: { url: 'redis://:p@h', password: 'p' } })).toBe('redis://h')
+  expect(placeOf({ connection: { socket: { host: 'h', tls: true } } })).toBe('rediss://h:6379')
+  const client = { options: { socket: { path: '/run/redis.sock' } }, duplicate() {} }
+  expect(placeOf({ client })).toBe('unix:///run/redis.sock')
 })
 
 test('a server is judged by CONFIG, else by INFO, else not at all', async () => {
