@@ -104,7 +104,7 @@ const TEST_MODIFIER =
   /\b(?:it|test|describe|suite|bench)(?:\s*\.\s*\w+)*?\s*\.\s*(only|skip|todo)\b/g
 
 const VAGUE_NAMES = new Set(['utils', 'util', 'helpers', 'helper', 'common', 'types', 'misc'])
-const FILE_LINES_MAX = 400
+const FILE_LINES_MAX = 600
 const COLUMNS_MAX = 100
 /** Tests of these folders see the package as its users do. */
 const OUTSIDE_TESTS = /^test\/(?:integration|fault|package)\//
