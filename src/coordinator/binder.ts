@@ -69,6 +69,10 @@ export class Binder implements Admission<PendingCommand> {
   /** The most urgent command that found no room in the present refill, and how urgent it is. */
   #stranded: PendingCommand | undefined
   #strandedRank = 0
+  /** A payload is being read. Its getters may submit, but the backlog must not change meanwhile. */
+  #isBinding = false
+  /** What they submitted; placed once the command under way has its place. */
+  #submitted: PendingCommand[] = []
 
   constructor(parts: BinderParts) {
     this.#parts = parts
@@ -83,16 +87,19 @@ export class Binder implements Admission<PendingCommand> {
   place(command: PendingCommand): void {
     const { backlog } = this.#parts
     if (command.isTimed) this.#isTimed = true
-    if (backlog.isEmptyAt(command.home)) {
-      if (this.#bind(command, command.rank)) return
-      backlog.offer(command, this.#now())
-      if (!command.lane.isGated) this.#makeWay(command, command.rank)
-      return
+    if (this.#isBinding) this.#submitted.push(command)
+    else if (backlog.isEmptyAt(command.home)) {
+      if (!this.#bind(command, command.rank)) {
+        backlog.offer(command, this.#now())
+        if (!command.lane.isGated) this.#makeWay(command, command.rank)
+      }
+      this.#placeSubmitted()
+    } else {
+      const now = this.#now()
+      backlog.offer(command, now)
+      // Only a new front can be bound now; anything else waits behind one that could not be.
+      if (backlog.isFront(command, now)) this.#refill(placeOf(command.home), now)
     }
-    const now = this.#now()
-    backlog.offer(command, now)
-    // Only a new front can be bound now; anything else waits behind one that could not be.
-    if (backlog.isFront(command, now)) this.#refill(placeOf(command.home), now)
   }
 
   /**
@@ -101,6 +108,10 @@ export class Binder implements Admission<PendingCommand> {
    * @param commands - Taken back from a window.
    */
   takeBack(commands: readonly PendingCommand[]): void {
+    if (this.#isBinding) {
+      this.#submitted.push(...commands)
+      return
+    }
     const now = this.#now()
     for (const command of commands) this.#parts.backlog.offer(command, now)
   }
@@ -108,7 +119,7 @@ export class Binder implements Admission<PendingCommand> {
   /** Binds from the backlog whatever the windows have room for. */
   refill(): void {
     const { backlog } = this.#parts
-    if (backlog.size === 0) return
+    if (backlog.size === 0 || this.#isBinding) return
     this.#allowances.fill(0)
     const now = this.#now()
     for (let place = 0; place < backlog.places; place++) this.#refill(place, now)
@@ -231,6 +242,14 @@ export class Binder implements Admission<PendingCommand> {
     this.#stranded = undefined
     while (backlog.next(place, this, now) !== undefined);
     if (this.#stranded !== undefined) this.#makeWay(this.#stranded, this.#strandedRank)
+    this.#placeSubmitted()
+  }
+
+  #placeSubmitted(): void {
+    if (this.#submitted.length === 0) return
+    const submitted = this.#submitted
+    this.#submitted = []
+    for (const command of submitted) if (!command.isSettled) this.place(command)
   }
 
   /**
@@ -251,11 +270,14 @@ export class Binder implements Admission<PendingCommand> {
     const partition = this.#choose(command, rank)
     if (partition === undefined) return false
     const window = partition.window!
+    this.#isBinding = true
     try {
       if (!window.bind(command, rank)) return false
     } catch (error) {
       command.lane.recovery.failed(command, error, partition.index, 0, 0)
       return true
+    } finally {
+      this.#isBinding = false
     }
     partition.touch()
     this.#dirty.add(window)

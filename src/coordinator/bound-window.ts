@@ -23,6 +23,7 @@ import {
   resultWeight,
 } from '../wire/result-record.ts'
 import type { SidePort } from '../wire/side-port.ts'
+import { type SideValue, toSideValue } from '../wire/side-value.ts'
 import type { Holder } from './command-extras.ts'
 import type { ThreadPlan } from './incarnation.ts'
 import type { LeftBehind, PendingCommand } from './pending-command.ts'
@@ -152,6 +153,12 @@ export class BoundWindow implements RecordSink, Holder {
     const isSide = length === SPILL
     const headBytes = commandHeadBytes(command)
     const mode = command.isStream ? RunMode.STREAM : RunMode.PLAIN
+    let side: SideValue | undefined
+    if (isSide) {
+      if (!commands.hasRoomFor(headBytes)) return false
+      // Runs getters of the user's, so nothing is claimed yet.
+      side = toSideValue(command.payload, 'payload', transferList)
+    }
     const offset = commands.tryClaim(isSide ? headBytes : headBytes + length)
     if (offset === NO_ROOM) {
       if (!isSide) this.#encoder.discard()
@@ -159,9 +166,9 @@ export class BoundWindow implements RecordSink, Holder {
     }
     const id = slots.open()
     writeCommandHead(views, offset, id, command)
-    if (isSide) {
+    if (side !== undefined) {
       try {
-        this.#sidePort.post(id, 'payload', command.payload, transferList ?? [])
+        this.#sidePort.post(id, 'payload', side, transferList ?? [])
       } catch (error) {
         commands.abort()
         slots.close(id)

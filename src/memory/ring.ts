@@ -104,6 +104,17 @@ export class RingWriter {
     Atomics.store(this.#views.words, this.#place.tailWord, this.#position)
   }
 
+  /**
+   * Whether a claim of so many bytes would succeed now.
+   *
+   * @param bodyLength - Bytes of the body, 0 to {@link RingWriter.bodyBytesMax}.
+   */
+  hasRoomFor(bodyLength: number): boolean {
+    const offset = this.tryClaim(bodyLength)
+    this.abort()
+    return offset !== NO_ROOM
+  }
+
   /** Bytes that may be written now: a fresh answer, and the reader can only make it larger. */
   freeBytes(): number {
     // OBSERVE(ring-head): the reader is done with all before this position.

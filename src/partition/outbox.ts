@@ -10,6 +10,7 @@ import { PayloadEncoder, PayloadKind, SPILL } from '../wire/payload-codec.ts'
 import { packKind, ResultStatus, type ResultStatusValue } from '../wire/record-kind.ts'
 import { RESULT_HEAD_BYTES, unitsOf, writeResultHead } from '../wire/result-record.ts'
 import type { SidePort } from '../wire/side-port.ts'
+import { type SideValue, toSideValue } from '../wire/side-value.ts'
 
 interface Outcome {
   readonly id: number
@@ -91,7 +92,7 @@ export class Outbox {
     if (this.isClear && this.#write(id, ResultStatus.PROGRESS, value, 0, 0) > 0) return
     this.#reports.set(id, value)
     // A handler that runs for long may never let the duty cycle look for room.
-    if (this.#hasRoomFor(this.#bytesRefused)) this.flush()
+    if (this.#end.results.hasRoomFor(this.#bytesRefused)) this.flush()
   }
 
   /** Whether nothing is kept, and no stream's value waits for room. */
@@ -116,15 +117,8 @@ export class Outbox {
       this.#kept.shift()
     }
     if (this.#bytesAwaited === 0) return true
-    if (!this.#hasRoomFor(this.#bytesAwaited)) return false
+    if (!this.#end.results.hasRoomFor(this.#bytesAwaited)) return false
     this.#bytesAwaited = 0
-    return true
-  }
-
-  #hasRoomFor(bytes: number): boolean {
-    const { results } = this.#end
-    if (results.tryClaim(bytes) === NO_ROOM) return false
-    results.abort()
     return true
   }
 
@@ -153,14 +147,19 @@ export class Outbox {
       transferList = value.transferList
     }
     let length: number
+    let side: SideValue | undefined
     try {
       length = transferList.length > 0 ? SPILL : this.#encoder.prepare(carried)
+      // Runs getters of the user's, which may report: nothing is claimed yet.
+      if (length === SPILL && results.hasRoomFor(RESULT_HEAD_BYTES)) {
+        side = toSideValue(carried, 'result', transferList)
+      }
     } catch (error) {
       return this.#refused(id, status, error, startedAtMs, durationMs)
     }
     const isSide = length === SPILL
     const bytes = RESULT_HEAD_BYTES + (isSide ? 0 : length)
-    const offset = results.tryClaim(bytes)
+    const offset = isSide && side === undefined ? NO_ROOM : results.tryClaim(bytes)
     if (offset === NO_ROOM) {
       if (!isSide) this.#encoder.discard()
       if (status === ResultStatus.CHUNK) this.#bytesAwaited = bytes
@@ -169,9 +168,9 @@ export class Outbox {
     }
     const units = unitsOf(isSide ? undefined : length)
     writeResultHead(views, offset, id, startedAtMs, durationMs, units)
-    if (isSide) {
+    if (side !== undefined) {
       try {
-        this.#sidePort.post(id, 'result', carried, transferList)
+        this.#sidePort.post(id, 'result', side, transferList)
       } catch (error) {
         results.abort()
         return this.#refused(id, status, error, startedAtMs, durationMs)

@@ -5,7 +5,7 @@
 import type { MessagePort } from 'node:worker_threads'
 import { receiveMessageOnPort } from 'node:worker_threads'
 import { invariant } from '../base/errors.ts'
-import { fromSideValue, type SideValue, sideRefused, toSideValue } from './side-value.ts'
+import { fromSideValue, type SideValue, sideRefused } from './side-value.ts'
 
 interface SideMessage {
   readonly id: number
@@ -25,16 +25,17 @@ export class SidePort {
   }
 
   /**
-   * Sends the payload of a command or a result.
+   * Sends the payload of a command or a result. Runs no code of the user's: `toSideValue` did, so
+   * that it ran before anything was claimed for the record.
    *
    * @param id - The command's id.
    * @param role - What it is, for messages.
-   * @param value - The payload.
+   * @param side - The payload, from `toSideValue` with the same transfer list.
    * @param transferList - What to move instead of copying.
    * @throws SerializationError if it cannot be sent; then nothing was.
    */
-  post(id: number, role: string, value: unknown, transferList: readonly object[]): void {
-    const message: SideMessage = { id, side: toSideValue(value, role, transferList) }
+  post(id: number, role: string, side: SideValue, transferList: readonly object[]): void {
+    const message: SideMessage = { id, side }
     try {
       this.#port.postMessage(message, transferList as ArrayBuffer[])
     } catch (thrown) {

@@ -150,6 +150,38 @@ test.each(['give', 'giveInside'] as const)(
   },
 )
 
+test('a payload that submits when it is read comes before what it submits', async () => {
+  const manager = await open('values.js', { partitions: strategies[0]![1] })
+  const inner: Promise<unknown>[] = []
+  const payload = {
+    get read() {
+      inner.push(manager.run('echo', `inner ${inner.length}`))
+      return true
+    },
+    bytes: bytes(16),
+  }
+  const transferList = [payload.bytes.buffer]
+  const outer = manager.run('echo', payload, { transferList })
+  expect(await within(outer, 'the outer command')).toEqual({ read: true, bytes: bytes(16) })
+  const texts = await within(Promise.all(inner), 'the inner commands')
+  expect(texts.length).toBeGreaterThan(0)
+  expect(texts).toEqual(inner.map((_, i) => `inner ${i}`))
+})
+
+test('a result that reports when it is read arrives, and so does what it reports', async () => {
+  const manager = await open('values.js', { partitions: strategies[0]![1] })
+  const reports: unknown[] = []
+  const onProgress = (value: unknown) => reports.push(value)
+  const given = manager.run('giveReporting', { length: 16, fill: 7 }, { onProgress })
+  expect(await within(given, 'the result')).toEqual({
+    read: true,
+    bytes: new Uint8Array(16).fill(7),
+  })
+  expect(reports.length).toBeGreaterThan(0)
+  expect(new Set(reports)).toEqual(new Set(['read']))
+  expect(await within(manager.run('echo', 'after'), 'a later command')).toBe('after')
+})
+
 test('a MessagePort in the payload works on the other side', async () => {
   const manager = await open('values.js', { partitions: { count: 1 } })
   const { port1, port2 } = new MessageChannel()

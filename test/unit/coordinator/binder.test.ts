@@ -72,6 +72,37 @@ test('a command never passes one before it that waits for the same place', () =>
   expect(backlog.takeAll(0).map(({ sequence }) => sequence)).toEqual([3, 4])
 })
 
+test('a payload whose getter places more urgent commands costs none of them its place', () => {
+  const { rigs, backlog, binder } = binderOver(1, true)
+  const rig = rigs[0]!
+  for (const sequence of [1, 2]) binder.place(command({ sequence, ...LONG }))
+  let wasRead = false
+  const payload = {
+    get read() {
+      if (!wasRead) {
+        wasRead = true
+        for (const sequence of [4, 5]) binder.place(command({ sequence, rank: -1, ...LONG }))
+      }
+      return true
+    },
+  }
+  binder.place(command({ sequence: 3, payload, ...LONG }))
+  expect([wasRead, backlog.size]).toEqual([false, 1])
+  const ran: number[] = []
+  for (let turn = 0; turn < 10; turn++) {
+    binder.flush()
+    const entry = rig.start()
+    if (entry !== undefined) {
+      ran.push(entry.sequence)
+      rig.finish(entry.id, 0)
+    }
+    rig.bound.drain()
+    binder.refill()
+  }
+  expect(ran).toEqual([1, 4, 5, 2, 3])
+  expect([rig.bound.load.count, backlog.size]).toEqual([0, 0])
+})
+
 test('with a home a command waits for its partition though another is free', () => {
   const { rigs, backlog, binder } = binderOver(2, false)
   for (let i = 0; i < 3; i++) binder.place(command({ home: 0, ...LONG }))

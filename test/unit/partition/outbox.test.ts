@@ -4,11 +4,13 @@
 import { expect, test } from 'vitest'
 import { attachCommons, CoordinatorCommons } from '../../../src/memory/commons.ts'
 import { CoordinatorEnd, createRegion, PartitionEnd } from '../../../src/memory/region.ts'
+import { move } from '../../../src/model/handler-module.ts'
 import { Outbox } from '../../../src/partition/outbox.ts'
 import { PayloadDecoder, PayloadKind } from '../../../src/wire/payload-codec.ts'
 import { payloadKindOf, ResultStatus, resetsOf, statusOf } from '../../../src/wire/record-kind.ts'
 import { RESULT_HEAD_BYTES, resultId, resultWeight } from '../../../src/wire/result-record.ts'
 import type { SidePort } from '../../../src/wire/side-port.ts'
+import type { SideValue } from '../../../src/wire/side-value.ts'
 
 const { DONE, FAILED, CHUNK, PROGRESS } = ResultStatus
 const RING_BYTES = 1024
@@ -23,7 +25,7 @@ function world() {
   const { views } = attachCommons(commons.memory, 1, [])
   const end = new PartitionEnd(region, views, bell.word, () => {})
   const side: unknown[] = []
-  const sidePort = { post: (id: number, _: string, value: unknown) => side.push([id, value]) }
+  const sidePort = { post: (id: number, _: string, sent: SideValue) => side.push([id, sent.value]) }
   const outbox = new Outbox(end, sidePort as never as SidePort, 400)
   const decoder = new PayloadDecoder()
   /** Takes records: what each is, of which command, and its value. */
@@ -166,6 +168,24 @@ test('a value weighs by its length, and what takes the side port as much as 128 
   expect(outbox.sendChunk(1, long)).toBe(128)
   take()
   expect([weights, side]).toEqual([[1, 128], [[1, long]]])
+})
+
+test('a result that reports while it is read has its record after what it reported', () => {
+  const { outbox, take, side } = world()
+  const bytes = new Uint8Array(8)
+  const result = {
+    get read() {
+      outbox.sendProgress(1, 'read')
+      return true
+    },
+    bytes,
+  }
+  outbox.send(1, DONE, move(result, [bytes.buffer]), 0, 0)
+  expect(side).toEqual([[1, { read: true, bytes }]])
+  const records = take()
+  expect(records.pop()).toEqual([DONE, 1, 'at the side'])
+  expect(records.length).toBeGreaterThan(0)
+  for (const record of records) expect(record).toEqual([PROGRESS, 1, 'read'])
 })
 
 test('a value that cannot be sent is refused, and those after it are sent', () => {
