@@ -232,12 +232,14 @@ describeWithRedis('the engine on Redis, opened', () => {
       Buffer.from('x'),
       Buffer.from(':::'),
       Buffer.from('a:0:0:'),
-      Buffer.from('../x:0:0:\u0001'),
-      Buffer.from('a:9e9:0:\u0001\u0000'),
+      Buffer.from('a:0:0:0:'),
+      Buffer.from('../x:0:0:0:\u0001'),
+      Buffer.from('a:9e9:0:0:\u0001\u0000'),
+      Buffer.from('a:0:0:-1:\u0001\u0000'),
       Buffer.alloc(20_000, 'a'),
       value.subarray(0, value.length - 3),
       Buffer.concat([value, Buffer.alloc(12_000)]),
-      Buffer.concat([Buffer.from('id:0:0:'), Buffer.alloc(200, 255)]),
+      Buffer.concat([Buffer.from('id:0:0:0:'), Buffer.alloc(200, 255)]),
     ]
     for (const bytes of nonsense) await admin.sendCommand(['XADD', stream, '*', 'v', bytes])
     await admin.sendCommand(['XADD', stream, '*', 'other', 'field', 'and', 'more'])

@@ -38,7 +38,7 @@ describeWithRedis('the engine on Redis', () => {
       globalConcurrency: true,
       delay: true,
       results: true,
-      ages: false,
+      ages: true,
       lanes: false,
       durable: true,
     },
@@ -51,6 +51,6 @@ describeWithRedis('the engine on Redis', () => {
 
   test('nothing is left out but priorities of commands and what no broker carries', () => {
     const needs = leftOutOfContract(options).flatMap((one) => one.needs)
-    expect(new Set(needs)).toEqual(new Set(['commandPriority', 'commandBoost', 'clones', 'ages']))
+    expect(new Set(needs)).toEqual(new Set(['commandPriority', 'commandBoost', 'clones']))
   })
 })

@@ -106,11 +106,15 @@ test('an envelope comes out as it went in', () => {
       const bytes = encoded(() => encodeEnvelope(given, MAX_BYTES))
       if (bytes === undefined) return
       const { laneId, partitionId } = given
-      const { envelope: read, spent } = decodeEnvelope(bytes, laneId, partitionId, MAX_BYTES)
+      const {
+        envelope: read,
+        spent,
+        sinceMs,
+      } = decodeEnvelope(bytes, laneId, partitionId, MAX_BYTES)
       const { payload: before, ...members } = given
       const { payload: after, ...others } = read
       expect(others).toEqual(members)
-      expect(spent).toBe(0)
+      expect([spent, sinceMs]).toEqual([0, 0])
       expect(idOf(bytes)).toBe(given.id)
       if (!plainPayload(before)) return
       compared++
@@ -191,7 +195,7 @@ test('spoilt bytes and bytes of no origin end soon, in a value or an error', () 
         }
         const ended = encoded(() => encodeResult(two, true, MAX_BYTES))
         if (ended !== undefined) survives(() => decodeResult(spoilt(ended, how), MAX_BYTES))
-        const head = Buffer.from('id:0:0:')
+        const head = Buffer.from('id:0:0:0:')
         survives(() => decodeEnvelope(Buffer.concat([head, any]), 'lane', 0, MAX_BYTES))
         survives(() => decodeResult(Buffer.from(any), MAX_BYTES))
       },

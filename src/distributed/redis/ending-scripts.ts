@@ -80,15 +80,16 @@ local function giveBack(stream, entry, counter)
   redis.call('XCLAIM', stream, 'workers', '${RETURNED}', 0, entry,
     'RETRYCOUNT', string.format('%.0f', counter), 'JUSTID')
 end
-local function rewritten(value, counter)
-  local id, retries, spent, body = string.match(value, '^([^:]*):(%d+):(%d+):()')
+local function rewritten(value, entry, counter)
+  local id, retries, spent, since, body = string.match(value, '^([^:]*):(%d+):(%d+):(%d+):()')
   if not id then return value end
+  if since == '0' then since = string.match(entry, '^%d+') end
   if reason == 'retry' then
     retries, spent = retries + 1, 0
   else
     spent = spent + counter % ${GIVEN_AGAIN} - (reason == 'unstarted' and 1 or 0)
   end
-  return id .. ':' .. retries .. ':' .. spent .. ':' .. string.sub(value, body)
+  return table.concat({id, retries, spent, since, string.sub(value, body)}, ':')
 end
 for at = 7 + lanes, #ARGV, 3 do
   local lane, entry, counter = tonumber(ARGV[at]), ARGV[at + 1], tonumber(ARGV[at + 2])
@@ -103,7 +104,7 @@ for at = 7 + lanes, #ARGV, 3 do
     redis.call('XACK', stream, 'workers', entry)
     if found then
       redis.call('XDEL', stream, entry)
-      local value = rewritten(found[2][2], counter)
+      local value = rewritten(found[2][2], entry, counter)
       if delay > 0 then
         redis.call('ZADD', delayed, due, value)
       else

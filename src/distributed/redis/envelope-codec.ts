@@ -2,9 +2,9 @@
 // Thread: main.   Owns: nothing.
 // Must not: trust what it decodes. Sizes are checked first, names and numbers by checkEnvelope.
 //
-// An envelope: `<id>:<retries>:<spent>:`, which the scripts read, then version, flags, creation,
-// type, and as the flags say priority, deadline, submitter, key; then tag and body of the payload.
-// Lane and partition are those of the stream that it lies in.
+// An envelope: `<id>:<retries>:<spent>:<since>:`, which the scripts read, then version, flags,
+// creation, type, and as the flags say priority, deadline, submitter, key; then tag and body of the
+// payload. Lane and partition are those of the stream that it lies in.
 
 import { laneError } from '../../base/errors.ts'
 import {
@@ -28,6 +28,8 @@ export interface DecodedEntry {
   readonly envelope: CommandEnvelope
   /** Deliveries before the entry was made. */
   readonly spent: number
+  /** When Redis accepted the command, by its clock, milliseconds since 1970; 0: with the entry. */
+  readonly sinceMs: number
 }
 
 function checkSize(role: string, id: string, bytes: number, maxBytes: number): void {
@@ -47,7 +49,7 @@ export function encodeEnvelope(envelope: CommandEnvelope, maxBytes: number): Buf
   const { id, retryCount, commandType, priority, deadline, submitter, key } = envelope
   const { tag, body } = encodeValue(envelope.payload, 'payload')
   checkSize('payload', id, body.length, maxBytes)
-  const prefix = `${id}:${retryCount}:0:`
+  const prefix = `${id}:${retryCount}:0:0:`
   const keyBytes = key === undefined ? 0 : Buffer.byteLength(key)
   const bytes = Buffer.allocUnsafe(
     prefix.length + 12 + commandType.length + 1 + 8 + 129 + 2 + keyBytes + body.length,
@@ -157,8 +159,10 @@ export function decodeEnvelope(
   const idEnd = bytes.indexOf(COLON)
   const retriesEnd = bytes.indexOf(COLON, idEnd + 1)
   const spentEnd = bytes.indexOf(COLON, retriesEnd + 1)
-  if (idEnd < 0 || retriesEnd < 0 || spentEnd < 0) throw new RangeError('an entry without its head')
-  const reader = new Reader(bytes, spentEnd + 1)
+  const sinceEnd = bytes.indexOf(COLON, spentEnd + 1)
+  const ends = [idEnd, retriesEnd, spentEnd, sinceEnd]
+  if (ends.includes(-1)) throw new RangeError('an entry without its head')
+  const reader = new Reader(bytes, sinceEnd + 1)
   const version = reader.byte()
   if (version !== VERSION) throw new RangeError(`an entry of version ${version}`)
   const flags = reader.byte()
@@ -169,7 +173,8 @@ export function decodeEnvelope(
   const submitter = flags & Flag.SUBMITTER ? reader.name() : undefined
   const key = flags & Flag.KEY ? reader.text() : undefined
   const spent = readCount(bytes, retriesEnd + 1, spentEnd)
-  if (Number.isNaN(spent)) throw new RangeError('an entry without a count of deliveries')
+  const sinceMs = readCount(bytes, spentEnd + 1, sinceEnd)
+  if (Number.isNaN(spent + sinceMs)) throw new RangeError('an entry with a head that is no head')
   const envelope = checkEnvelope(
     {
       id: bytes.toString('latin1', 0, idEnd),
@@ -186,7 +191,7 @@ export function decodeEnvelope(
     },
     partitionId + 1,
   )
-  return { envelope, spent }
+  return { envelope, spent, sinceMs }
 }
 
 /** Members of a result besides its value, in the order in which they are written. */

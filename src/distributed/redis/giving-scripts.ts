@@ -111,8 +111,8 @@ export const LEASE: Script = script(
   `${NOW}${AVAILABLE}
 -- KEYS: own, a stream for each lane. ARGV: consumer, worker, lease, epoch ('' without ownership, '0' to
 -- take what is free), max, then for each lane: name, max, priority, steps, and for each step after, levels.
--- Returns {0, epoch} if the partition is another's, else {1, epoch, what is left of each lane, the
--- commands}. A command is a line with lane, entry, counter and length, and then its value.
+-- Returns {0, epoch} if the partition is another's, else {1, epoch, the time, what is left of each lane,
+-- the commands}. A command is a line with lane, entry, counter and length, and then its value.
 local consumer, worker, time = ARGV[1], ARGV[2], now()
 local owned, epoch = ARGV[4] ~= '', '0'
 if owned then
@@ -152,11 +152,11 @@ local function headOf(stream)
   local fresh = redis.call('XRANGE', stream, '(' .. last, '+', 'COUNT', 1)
   return fresh[1] and fresh[1][1]
 end
-local reply, lanes, at = {1, tonumber(epoch)}, {}, 5
+local reply, lanes, at = {1, tonumber(epoch), time}, {}, 5
 for lane = 1, #KEYS - 1 do
   local one = {lane = lane, stream = KEYS[1 + lane], max = tonumber(ARGV[at + 2]),
     priority = tonumber(ARGV[at + 3]), steps = tonumber(ARGV[at + 4]), at = at + 4}
-  reply[2 + lane] = 0
+  reply[3 + lane] = 0
   if redis.call('XLEN', one.stream) > 0 then
     if owned then sweep(one.stream, ARGV[at + 1]) end
     if available(one.stream) > 0 then lanes[#lanes + 1] = one end
@@ -212,11 +212,11 @@ for _, one in ipairs(lanes) do
       isEmpty = #entries < quota
     end
   end
-  if not isEmpty then reply[2 + one.lane] = available(one.stream) end
+  if not isEmpty then reply[3 + one.lane] = available(one.stream) end
 end
 -- No delivery may outlast the ownership it was given under.
 if owned and #given > 0 then redis.call('HSET', KEYS[1], 'until', time + ARGV[3]) end
-reply[2 + #KEYS] = table.concat(given)
+reply[3 + #KEYS] = table.concat(given)
 return reply
 `,
 )

@@ -3,7 +3,7 @@
 // Part of the contract between versions: whoever renames a key must raise FORMAT_VERSION.
 
 /** Version of the layout. Workers of another one refuse to open the queue. */
-export const FORMAT_VERSION = 1
+export const FORMAT_VERSION = 2
 
 /** Names of what belongs to one partition: all in one hash slot, by the part in braces. */
 export class PartitionKeys {

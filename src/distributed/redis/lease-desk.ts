@@ -2,7 +2,7 @@
 // Thread: main.   Owns: the turn in which leases are asked for, and the waits.
 
 import { randomInt } from 'node:crypto'
-import { epochMs, nowMs, timers } from '../../base/clock.ts'
+import { nowMs, timers } from '../../base/clock.ts'
 import { show } from '../../base/errors.ts'
 import type { Delivery, LaneDemand, LeaseRequest } from '../distributed-queue.ts'
 import { checkLeaseRequest } from '../lease-request.ts'
@@ -11,7 +11,7 @@ import { Backlog, divide, type Share } from './backlog.ts'
 import type { Reply } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
 import { decodeEnvelope, idOf } from './envelope-codec.ts'
-import { commandsOf } from './given-commands.ts'
+import { commandsOf, type GivenCommand } from './given-commands.ts'
 import { LEASE, TEND } from './giving-scripts.ts'
 import { LinkLost } from './link.ts'
 import type { RedisOwnership } from './ownership.ts'
@@ -300,18 +300,20 @@ export class LeaseDesk {
     }
     this.#ownership?.learned(partition, reply[1] as number)
     this.#backlog.saw(partition)
+    const timeMs = reply[2] as number
     for (let i = 0; i < lanes.length; i++) {
-      this.#backlog.set(partition, lanes[i]!.laneId, reply[i + 2] as number)
+      this.#backlog.set(partition, lanes[i]!.laneId, reply[i + 3] as number)
     }
     const leasedUntilMs = sentMs + this.#engine.plan.leaseMs
     const burials: Promise<unknown>[] = []
-    for (const { lane, entry, counter, value } of commandsOf(reply[2 + lanes.length] as Buffer)) {
-      const { laneId } = lanes[lane - 1]!
+    for (const command of commandsOf(reply[3 + lanes.length] as Buffer)) {
+      const { laneId } = lanes[command.lane - 1]!
+      const { entry, counter } = command
       this.#engine.holdings.take(partition, laneId, entry, counter, leasedUntilMs)
       const fence = this.#engine.holdings.fence(partition, laneId, entry, counter)
-      const delivery = this.#read(partition, laneId, value, counter, fence, leasedUntilMs)
+      const delivery = this.#read(partition, laneId, command, fence, leasedUntilMs, timeMs)
       if (delivery === undefined) {
-        burials.push(this.#buryUndecodable(partition, laneId, value, entry, fence))
+        burials.push(this.#buryUndecodable(partition, laneId, command.value, entry, fence))
       } else if (delivery.deliveries > this.#engine.plan.maxDeliveries) {
         burials.push(this.#buryPoisoned(delivery))
       } else given.push(delivery)
@@ -322,16 +324,18 @@ export class LeaseDesk {
   #read(
     partition: number,
     lane: string,
-    value: Buffer,
-    counter: number,
+    { entry, counter, value }: GivenCommand,
     fence: string,
     leasedUntilMs: number,
+    timeMs: number,
   ): Delivery | undefined {
     try {
-      const { envelope, spent } = decodeEnvelope(value, lane, partition, this.#engine.plan.maxBytes)
+      const { maxBytes } = this.#engine.plan
+      const { envelope, spent, sinceMs } = decodeEnvelope(value, lane, partition, maxBytes)
       const deliveries = (counter % GIVEN_AGAIN) + spent
-      // By the wall clocks of two machines, until the scripts tell the age by the server's.
-      const acceptedAtMs = nowMs() - Math.max(0, epochMs() - envelope.createdAt)
+      // Both moments are by the clock of Redis; it may have been set back in between.
+      const ageMs = timeMs - (sinceMs || Number.parseInt(entry, 10))
+      const acceptedAtMs = nowMs() - Math.max(0, ageMs)
       return { envelope, fence, deliveries, leasedUntilMs, acceptedAtMs }
     } catch (error) {
       const text = error instanceof Error ? error.message : 'no error'

@@ -86,7 +86,7 @@ export class RedisDistributedQueue implements LeasedQueue {
       globalConcurrency: true,
       delay: true,
       results: true,
-      ages: false,
+      ages: true,
       lanes: false,
       durable: true,
     })

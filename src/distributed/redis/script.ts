@@ -4,11 +4,12 @@
 // Must not: put text from users anywhere but in ARGV, touch a key that is not in KEYS, or read a
 // clock other than TIME.
 //
-// A stream entry has one field, v: `<id>:<retries>:<spent>:<body>`. `spent` are deliveries before
-// the entry was made, for entries that were kept back. The delivery counter of the pending list
-// holds two counts: by ten thousands how often the entry was given again, and below that the
-// deliveries that count. So a counter names one delivery: what is given again is never given under
-// the same counter.
+// A stream entry has one field, v: `<id>:<retries>:<spent>:<since>:<body>`. `spent` are deliveries
+// before the entry was made, for entries that were kept back. `since` is when Redis accepted the
+// command, in milliseconds of its clock; 0: when the entry was made, as its name says. The delivery
+// counter of the pending list holds two counts: by ten thousands how often the entry was given
+// again, and below that the deliveries that count. So a counter names one delivery: what is given
+// again is never given under the same counter.
 
 import { createHash } from 'node:crypto'
 

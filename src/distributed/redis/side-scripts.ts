@@ -80,8 +80,8 @@ redis.call('ZREM', KEYS[2], ARGV[1])
 if redis.call('GETRANGE', KEYS[3], 0, 0) == 'P' then return 1 end
 from = from + reason
 local entry = string.sub(record, from, from + value - 1)
-local id, body = string.match(entry, '^([^:]*):%d+:%d+:()')
-if id then entry = id .. ':0:0:' .. string.sub(entry, body) end
+local id, body = string.match(entry, '^([^:]*):%d+:%d+:%d+:()')
+if id then entry = id .. ':0:0:0:' .. string.sub(entry, body) end
 redis.call('SET', KEYS[3], 'P')
 redis.call('XADD', KEYS[4], '*', 'v', entry)
 redis.call('PUBLISH', ARGV[4], ARGV[3] .. ' ' .. lane .. ' 1')
