@@ -83,6 +83,8 @@ export interface ThreadEvents {
   submit(from: Incarnation, command: NestedSubmit): Promise<CallReport>
   /** A handler's own signal aborted one of those. */
   cancel(from: Incarnation, id: number): void
+  /** Settles once one of those that has a signal has ended. */
+  untilEnded(from: Incarnation, id: number): Promise<void>
 }
 
 /** How long a thread may take to hear of runs that were given up; nobody waits for its answer. */
@@ -128,6 +130,10 @@ function answerCalls(
       cancel: (id) => {
         const { incarnation, events } = current.conversation ?? {}
         if (incarnation) events!.cancel(incarnation, id)
+      },
+      untilEnded: (id) => {
+        const { incarnation, events } = current.conversation ?? {}
+        return incarnation ? events!.untilEnded(incarnation, id) : new Promise(() => {})
       },
     })
   })

@@ -24,11 +24,20 @@ export interface NestedParts {
   readonly held: (partition: PartitionHandle) => void
 }
 
+/** A command that its handler may cancel. */
+interface Cancellable {
+  readonly controller: AbortController
+  /** Whether it ends with the thread of its handler, which waits for it. */
+  readonly isAwaited: boolean
+  /** Settles when it has ended. */
+  readonly ended: Promise<unknown>
+}
+
 /** Serves `context.submit`. */
 export class NestedServer {
   readonly #parts: NestedParts
-  /** By thread and number: ends a command whose handler does not want it any more. */
-  readonly #controllers = new Map<Incarnation, Map<number, AbortController>>()
+  /** By thread and number. */
+  readonly #cancellables = new Map<Incarnation, Map<number, Cancellable>>()
 
   constructor(parts: NestedParts) {
     this.#parts = parts
@@ -43,7 +52,7 @@ export class NestedServer {
    */
   async submit(from: Incarnation, command: NestedSubmit): Promise<CallReport> {
     try {
-      const value = await (command.wait ? this.#run(from, command) : this.#post(command))
+      const value = await (command.wait ? this.#run(from, command) : this.#post(from, command))
       return { ok: true, side: toSideValue(value, 'result') }
     } catch (error) {
       return { ok: false, side: toSideValue(thrownValue(error), 'error') }
@@ -57,7 +66,17 @@ export class NestedServer {
    * @param id - Its number there.
    */
   cancel(from: Incarnation, id: number): void {
-    this.#controllers.get(from)?.get(id)?.abort()
+    this.#cancellables.get(from)?.get(id)?.controller.abort()
+  }
+
+  /**
+   * Waits for the end of a command that may be cancelled.
+   *
+   * @param from - The thread whose handler submitted it.
+   * @param id - Its number there.
+   */
+  async untilEnded(from: Incarnation, id: number): Promise<void> {
+    await this.#cancellables.get(from)?.get(id)?.ended
   }
 
   /** Looks again which partitions are held: cheap, and needed only after handlers have ended. */
@@ -65,11 +84,18 @@ export class NestedServer {
     for (const partition of this.#parts.graph.purge()) this.#update(partition)
   }
 
-  #post({ lane, type, payload, options }: NestedSubmit): void {
+  #post(from: Incarnation, command: NestedSubmit): void {
+    const { lane, type, id, hasSignal } = command
     const { intake } = this.#parts
-    const order = intake.order(lane, type, fromSideValue(payload), options as CommandOptions, false)
-    // Whoever does not wait does not learn how it ends; events tell everybody who listens.
-    intake.submitOrder(order).catch(() => {})
+    const controller = hasSignal ? new AbortController() : undefined
+    const options = { ...command.options, signal: controller?.signal } as CommandOptions
+    const order = intake.order(lane, type, fromSideValue(command.payload), options, false)
+    // Its handler does not learn how it ends; subscribers to events do.
+    const ended = intake.submitOrder(order).catch(() => {})
+    if (controller === undefined) return
+    const mine = this.#cancellablesOf(from)
+    mine.set(id, { controller, isAwaited: false, ended })
+    void ended.then(() => mine.delete(id))
   }
 
   async #run(from: Incarnation, command: NestedSubmit): Promise<unknown> {
@@ -99,31 +125,31 @@ export class NestedServer {
     for (const { window } of partitions) if (window !== undefined) window.reservedFor = undefined
     // Nothing else may make the binder look again: all that runs may wait.
     this.#parts.acted()
-    const controllers = this.#controllersOf(from)
-    controllers.set(command.id, controller)
+    const mine = this.#cancellablesOf(from)
     try {
       // The room that it would wait for may be its handler's own.
-      return await intake.submitOrder(order, { needsRoom: false })
+      const ended = intake.submitOrder(order, { needsRoom: false })
+      mine.set(command.id, { controller, isAwaited: true, ended })
+      return await ended
     } finally {
-      controllers.delete(command.id)
+      mine.delete(command.id)
       graph.remove(wait)
       this.#update(from.partition)
     }
   }
 
-  #controllersOf(from: Incarnation): Map<number, AbortController> {
-    let controllers = this.#controllers.get(from)
-    if (controllers === undefined) {
-      const made = new Map<number, AbortController>()
-      controllers = made
-      this.#controllers.set(from, made)
+  #cancellablesOf(from: Incarnation): Map<number, Cancellable> {
+    let mine = this.#cancellables.get(from)
+    if (mine === undefined) {
+      const made = new Map<number, Cancellable>()
+      mine = made
+      this.#cancellables.set(from, mine)
       void from.exited.then(() => {
-        this.#controllers.delete(from)
-        // Nobody waits for these any more.
-        for (const controller of made.values()) controller.abort()
+        this.#cancellables.delete(from)
+        for (const { controller, isAwaited } of made.values()) if (isAwaited) controller.abort()
       })
     }
-    return controllers
+    return mine
   }
 
   #update(partition: number): void {

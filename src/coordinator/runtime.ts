@@ -255,6 +255,7 @@ export class Runtime {
       rejected: (partition, error) => hub.partition('queue.partition.rejection', partition, error),
       submit: (from, command) => nested.submit(from, command),
       cancel: (from, id) => nested.cancel(from, id),
+      untilEnded: (from, id) => nested.untilEnded(from, id),
     }
   }
 

@@ -147,7 +147,8 @@ export interface CommandContext {
    * @param type - Name of its handler.
    * @param payload - Copied.
    * @param options - As for `submit` of a manager, but functions and a transfer list cannot cross;
-   * `wait: false` resolves once it is accepted, and its failure goes unreported.
+   * `wait: false` resolves once it is accepted, and its failure goes unreported. Until it has
+   * ended its signal aborts it, as long as this thread lives.
    * @returns Its result.
    * @throws (as a rejection) ConfigError `CORELANE_NESTED_WAIT` if it could never run because
    * everything it needs is held by handlers that wait; else as `submit` of a manager.

@@ -14,6 +14,7 @@ const ABORTED = 'CORELANE_ABORTED'
 export interface NestedServer {
   submit(command: NestedSubmit): Promise<CallReport>
   cancel(id: number): Promise<void>
+  untilEnded(id: number): Promise<void>
 }
 
 /** Submits commands from inside handlers. */
@@ -53,17 +54,23 @@ export class NestedSubmits {
     const id = ++this.#count
     const side = toSideValue(payload, 'payload')
     const cancel = () => void this.#server.cancel(id)
+    const ignore = () => signal?.removeEventListener('abort', cancel)
     signal?.addEventListener('abort', cancel, { once: true })
+    let outlives = false
     try {
-      const command = { id, parent, lane, type, payload: side, options: others, wait }
+      const hasSignal = signal !== undefined
+      const command = { id, parent, lane, type, payload: side, options: others, wait, hasSignal }
       const report = await this.#server.submit(command)
       const value = fromSideValue(report.side)
+      // Its signal counts until it has ended, not only until it was accepted.
+      outlives = report.ok && hasSignal && !wait
       if (report.ok) return value
       // The reason stayed here.
       const isAbort = signal?.aborted && value instanceof LaneError && value.code === ABORTED
       throw isAbort ? laneError(ABORTED, value.details, signal.reason) : value
     } finally {
-      signal?.removeEventListener('abort', cancel)
+      if (outlives) void this.#server.untilEnded(id).then(ignore)
+      else ignore()
     }
   }
 }

@@ -77,6 +77,8 @@ export interface NestedSubmit {
   readonly options: Readonly<Record<string, unknown>>
   /** Whether the handler waits for the result. */
   readonly wait: boolean
+  /** Whether it may be cancelled. */
+  readonly hasSignal: boolean
 }
 
 /** How a control call that runs user code ended. */
@@ -119,6 +121,8 @@ export interface CoordinatorControl {
   submit(command: NestedSubmit): Promise<CallReport>
   /** A handler's own signal aborted one of those. */
   cancel(id: number): void
+  /** Answers once one of those that has a signal has ended. */
+  untilEnded(id: number): Promise<void>
 }
 
 function endpoint(port: MessagePort): Endpoint {

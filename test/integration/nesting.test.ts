@@ -121,6 +121,41 @@ test('what a handler does not wait for runs, and may need what the handler holds
   await within(manager.drain(), 'drain')
 })
 
+test('the signal of a command that no handler waits for ends it, until it has ended', async () => {
+  const { words, options } = wordsOf()
+  const manager = await open('nesting.js', {
+    partitions: PartitionConfig.none(),
+    concurrencyPerPartition: 2,
+    lanes: { narrow: { maxConcurrency: 1 }, query: {} },
+    ...options,
+  })
+  const events = manager.subscribe({ events: ['queue.command.failed'] })
+  // One that has ended is not listened for any more, however long its signal lives.
+  await run(manager, 'leaveForLater', { type: 'mark', payload: 1 })
+  await until(() => words[0] === 1, 'it ran')
+  let listeners = 1
+  while (listeners > 0) listeners = (await run(manager, 'listenersOfLater')) as number
+  // One that runs, and one that waits behind it.
+  const call = { lane: 'narrow', type: 'wait', payload: 60_000 }
+  expect(await run(manager, 'leaveForLater', call)).toBe(1)
+  expect(await run(manager, 'leaveForLater', call)).toBe(2)
+  const abort = manager.run('abortLater')
+  const failed = [await within(events.next(), 'one'), await within(events.next(), 'the other')]
+  for (const { value } of failed) expect(value!.error).toMatchObject({ code: 'CORELANE_ABORTED' })
+  await within(abort, 'the abort')
+  await within(manager.drain(), 'drain')
+})
+
+test('what a handler does not wait for outlives its thread, with a signal and without', async () => {
+  const { words, options } = wordsOf()
+  const manager = await open('nesting.js', { partitions: PartitionConfig.none(), ...options })
+  const gate = manager.run('leaveForLater', { type: 'mark', payload: 1 })
+  const death = failure(manager.run('exit'), 'the death')
+  await within(gate, 'the submitter')
+  expect(await death).toMatchObject({ name: 'PartitionLostError' })
+  await until(() => words[0] === 1, 'it ran on the replacement')
+})
+
 test('a handler that ends without waiting holds nothing any more', async () => {
   const { words, options } = wordsOf()
   const manager = await open('nesting.js', { partitions: two, ...options })
