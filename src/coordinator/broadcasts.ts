@@ -1,27 +1,52 @@
 // Broadcasts: runs a handler once on every partition, outside lanes and windows.
-// Thread: main.   Owns: their numbering.
+// Thread: main.   Owns: their numbering, and those that are kept for threads to come.
 
+import type { Broadcast } from '../wire/control.ts'
 import { fromSideValue, sideRefused, toSideValue } from '../wire/side-value.ts'
 import type { Incarnation } from './incarnation.ts'
+import type { BroadcastOptions } from './options.ts'
 import type { PartitionHandle } from './partition-handle.ts'
-import type { Supervisor } from './supervisor.ts'
 
 /** Broadcasts. */
 export class Broadcasts {
   readonly #partitions: readonly PartitionHandle[]
-  readonly #supervisor: Supervisor
   readonly #timeoutMs: number
   #count = 0
+  /** By key, or by type without one: the latest sticky broadcast that succeeded, oldest first. */
+  readonly #kept = new Map<string, Broadcast>()
+  /** Sticky broadcasts under way, in order; each runs on a thread that was made meanwhile. */
+  readonly #underWay = new Set<(incarnation: Incarnation) => void>()
 
   /**
    * @param partitions - The manager's.
-   * @param supervisor - Replays those that are sticky.
    * @param timeoutMs - How long one may take on each partition.
    */
-  constructor(partitions: readonly PartitionHandle[], supervisor: Supervisor, timeoutMs: number) {
+  constructor(partitions: readonly PartitionHandle[], timeoutMs: number) {
     this.#partitions = partitions
-    this.#supervisor = supervisor
     this.#timeoutMs = timeoutMs
+  }
+
+  /** What a new thread runs before its first command, in order. */
+  get kept(): Broadcast[] {
+    return [...this.#kept.values()]
+  }
+
+  /**
+   * Forgets kept broadcasts whose handler is gone.
+   *
+   * @param types - Names of the handlers that there are.
+   */
+  prune(types: readonly string[]): void {
+    for (const [name, { type }] of this.#kept) if (!types.includes(type)) this.#kept.delete(name)
+  }
+
+  /**
+   * Runs the sticky broadcasts under way on a thread, which was made with the kept ones only.
+   *
+   * @param incarnation - The thread; not loaded yet.
+   */
+  join(incarnation: Incarnation): void {
+    for (const join of this.#underWay) join(incarnation)
   }
 
   /**
@@ -29,26 +54,41 @@ export class Broadcasts {
    *
    * @param type - Name of the handler.
    * @param payload - Copied to each.
-   * @param sticky - Whether replacements run it too.
+   * @param options - Checked. A sticky broadcast is kept once it has succeeded everywhere.
    * @returns The results, by partition.
    */
-  run(type: string, payload: unknown, sticky: boolean): Promise<unknown[]> {
+  async run(type: string, payload: unknown, options: BroadcastOptions): Promise<unknown[]> {
     const id = `broadcast-${++this.#count}`
     const broadcast = { id, type, payload: toSideValue(payload, 'payload') }
-    if (sticky) this.#supervisor.stick(broadcast)
-    const call = async (incarnation: Incarnation): Promise<unknown> => {
-      const report = await incarnation.call('broadcast', this.#timeoutMs, (control) =>
-        control.broadcast(broadcast).catch((error) => {
-          throw sideRefused('result', error)
-        }),
-      )
-      if (!report.ok) throw fromSideValue(report.side)
-      return fromSideValue(report.side)
-    }
     const present = this.#partitions.flatMap(({ incarnation }) => incarnation?.living ?? [])
-    const successors = this.#partitions.flatMap(({ successor }) => successor?.living ?? [])
-    // One that is about to take over was made before this was sticky; if it fails, it is replaced.
-    if (sticky) for (const one of successors) call(one).catch(() => void one.terminate())
-    return Promise.all(present.map(call))
+    const outcome = Promise.all(present.map((one) => this.#call(one, broadcast)))
+    if (options.sticky !== true) return outcome
+    const join = (one: Incarnation) => {
+      // A thread without what all others run by then is replaced.
+      const replace = () => void one.terminate()
+      this.#call(one, broadcast).catch(() => outcome.then(replace, () => {}))
+    }
+    this.#underWay.add(join)
+    for (const { successor } of this.#partitions) if (successor?.living) join(successor)
+    try {
+      const results = await outcome
+      const name = options.key === undefined ? `type ${type}` : `key ${options.key}`
+      // Its turn among the others is that of its latest run.
+      this.#kept.delete(name)
+      this.#kept.set(name, broadcast)
+      return results
+    } finally {
+      this.#underWay.delete(join)
+    }
+  }
+
+  async #call(incarnation: Incarnation, broadcast: Broadcast): Promise<unknown> {
+    const report = await incarnation.call('broadcast', this.#timeoutMs, (control) =>
+      control.broadcast(broadcast).catch((error) => {
+        throw sideRefused('result', error)
+      }),
+    )
+    if (!report.ok) throw fromSideValue(report.side)
+    return fromSideValue(report.side)
   }
 }

@@ -159,12 +159,20 @@ export const MANAGER_RULES = Object.freeze({
 
 /** Options of a broadcast. */
 export interface BroadcastOptions {
-  /** Whether replacements of dead threads run it too, before their first command. Default false. */
+  /**
+   * Whether new threads run it too, before their first command. Of several with the same type only
+   * the latest is kept. One that rejects is not kept. Default false.
+   */
   readonly sticky?: boolean | undefined
+  /** A sticky broadcast replaces the latest with its key, instead of the latest of its type. */
+  readonly key?: string | undefined
 }
 
 /** The rules of {@link BroadcastOptions}. */
-export const BROADCAST_RULES = Object.freeze({ sticky: boolean(false) }) satisfies OptionRules
+export const BROADCAST_RULES = Object.freeze({
+  sticky: boolean(false),
+  key: text(undefined),
+}) satisfies OptionRules
 
 /** The rules of the argument of `drain`; its default is the manager's `drainTimeoutMs`. */
 export const DRAIN_RULES = Object.freeze({

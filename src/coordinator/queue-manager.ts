@@ -2,7 +2,7 @@
 // Thread: main.   Owns: its rooms' instances and its own state.
 
 import { getEnvironmentData } from 'node:worker_threads'
-import { laneError } from '../base/errors.ts'
+import { laneError, show } from '../base/errors.ts'
 import { checkGiven, checkOptions } from '../base/options.ts'
 import { type CommandOptions, type CommandOutcome, PARTITION_MARKER } from '../model/command.ts'
 import type {
@@ -239,18 +239,26 @@ export class QueueManager<M = AnyHandlers> {
    *
    * @param type - Name of the handler.
    * @param payload - Copied to each.
-   * @param options - `sticky` runs it on every replacement of a dead thread too, before its first
-   * command. Default false.
+   * @param options - `sticky` runs it on every new thread too, before its first command; the latest
+   * of its type is kept, or the latest with its `key`. Default false.
    * @returns The results, by partition. One that has no thread at the moment is left out.
-   * @throws What a handler throws; PartitionLostError; LaneError `CORELANE_CONTROL_TIMEOUT`.
+   * @throws What a handler throws; PartitionLostError; LaneError `CORELANE_CONTROL_TIMEOUT`. It may
+   * have run on some partitions then, and is not kept.
    */
   async broadcast<K extends HandlerName<M>>(
     type: K,
     payload?: PayloadOf<M, K>,
     options?: BroadcastOptions,
   ): Promise<ResultOf<M, K>[]> {
-    const { sticky } = checkOptions<BroadcastOptions>('broadcast', options, BROADCAST_RULES)
-    return this.#runtime.broadcast(type, payload, sticky!) as Promise<ResultOf<M, K>[]>
+    const checked = checkOptions<BroadcastOptions>('broadcast', options, BROADCAST_RULES)
+    if (checked.key !== undefined && checked.sticky !== true) {
+      throw laneError('CORELANE_INVALID_OPTION', {
+        option: 'broadcast.key',
+        received: `${show(checked.key)} without sticky`,
+        allowed: 'a key of a sticky broadcast',
+      })
+    }
+    return this.#runtime.broadcast(type, payload, checked) as Promise<ResultOf<M, K>[]>
   }
 
   /**

@@ -20,7 +20,7 @@ import { Intake } from './intake.ts'
 import { Interruptions } from './interruptions.ts'
 import { LaneTable, openCountOf } from './lane-table.ts'
 import { NestedServer } from './nested-server.ts'
-import type { ManagerPlan } from './options.ts'
+import type { BroadcastOptions, ManagerPlan } from './options.ts'
 import { PartitionHandle } from './partition-handle.ts'
 import { isShared } from './partitioners.ts'
 import type { PendingCommand } from './pending-command.ts'
@@ -143,12 +143,12 @@ export class Runtime {
     })
     this.#threads = planThreads(plan, commons)
     const events = this.#supervisorEvents()
-    this.#supervisor = new Supervisor(this.#threads, this.#partitions, plan, events)
+    const broadcasts = new Broadcasts(this.#partitions, plan.broadcastTimeoutMs)
+    this.#broadcasts = broadcasts
+    this.#supervisor = new Supervisor(this.#threads, this.#partitions, plan, broadcasts, events)
     this.#renewal = new Renewal(this.#partitions, this.#supervisor, plan.wear, (commands) =>
       this.#requeue(commands),
     )
-    const timeoutMs = plan.broadcastTimeoutMs
-    this.#broadcasts = new Broadcasts(this.#partitions, this.#supervisor, timeoutMs)
   }
 
   /** Starts the threads; calling it again gives the same promise. */
@@ -187,11 +187,11 @@ export class Runtime {
    *
    * @param type - Name of the handler.
    * @param payload - Copied to each.
-   * @param sticky - Whether replacements run it too.
+   * @param options - Checked.
    */
-  async broadcast(type: string, payload: unknown, sticky: boolean): Promise<unknown[]> {
+  async broadcast(type: string, payload: unknown, options: BroadcastOptions): Promise<unknown[]> {
     this.#refuseUnlessRunning()
-    return this.#broadcasts.run(this.intake.types.get(type).name, payload, sticky)
+    return this.#broadcasts.run(this.intake.types.get(type).name, payload, options)
   }
 
   /**
@@ -212,6 +212,7 @@ export class Runtime {
       throw error
     }
     this.intake.types.update(this.#threads.types!, this.#supervisor.own)
+    this.#broadcasts.prune(this.#supervisor.own)
   }
 
   /**

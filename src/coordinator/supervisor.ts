@@ -4,8 +4,9 @@
 
 import { timers } from '../base/clock.ts'
 import { LaneError, laneError } from '../base/errors.ts'
-import type { Broadcast, LoadReport } from '../wire/control.ts'
+import type { LoadReport } from '../wire/control.ts'
 import { fromSideValue } from '../wire/side-value.ts'
+import type { Broadcasts } from './broadcasts.ts'
 import { Incarnation, type ThreadEvents, type ThreadPlan } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 import type { LeftBehind, PendingCommand } from './pending-command.ts'
@@ -49,7 +50,7 @@ export class Supervisor {
   readonly #partitions: readonly PartitionHandle[]
   readonly #events: SupervisorEvents & ThreadEvents
   readonly #limits: SupervisorLimits
-  readonly #sticky: Broadcast[] = []
+  readonly #broadcasts: Broadcasts
   readonly #respawns = new Set<NodeJS.Timeout>()
   /** Handlers that the module has. */
   #own: readonly string[] | undefined
@@ -59,11 +60,13 @@ export class Supervisor {
     plan: ThreadPlan,
     partitions: readonly PartitionHandle[],
     limits: SupervisorLimits,
+    broadcasts: Broadcasts,
     events: SupervisorEvents & ThreadEvents,
   ) {
     this.#plan = plan
     this.#partitions = partitions
     this.#limits = limits
+    this.#broadcasts = broadcasts
     this.#events = events
   }
 
@@ -97,15 +100,6 @@ export class Supervisor {
     }
     for (const { incarnation } of this.#partitions) this.#watch(incarnation!)
     return this.#own!
-  }
-
-  /**
-   * Remembers a broadcast for the replacements to come.
-   *
-   * @param broadcast - Already run on the present threads.
-   */
-  stick(broadcast: Broadcast): void {
-    this.#sticky.push(broadcast)
   }
 
   /**
@@ -194,7 +188,10 @@ export class Supervisor {
     partition.incarnations++
     const { index, incarnations } = partition
     try {
-      return new Incarnation(this.#plan, index, incarnations, [...this.#sticky], this.#events)
+      const { kept } = this.#broadcasts
+      const incarnation = new Incarnation(this.#plan, index, incarnations, kept, this.#events)
+      this.#broadcasts.join(incarnation)
+      return incarnation
     } catch (error) {
       throw laneError(
         'CORELANE_INVALID_OPTION',

@@ -73,6 +73,8 @@ async function boot(message: BootMessage): Promise<void> {
     table = await loadHandlers(message.handlers, message.types)
     await table.setup?.(context)
     for (const broadcast of message.sticky) {
+      // A reload may have brought a module without its handler.
+      if (!table.own.includes(broadcast.type)) continue
       await runBroadcast(table, broadcast, partition, broadcasts)
     }
   } catch (error) {

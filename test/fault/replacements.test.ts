@@ -2,11 +2,11 @@
 // when it cannot be had. Nothing hangs: attempts are bounded, and then everything rejects with the
 // cause.
 
-import { PartitionConfig } from 'corelane'
+import { PartitionConfig, type QueueManager } from 'corelane'
 import { expect, test } from 'vitest'
 import { failure, until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
-import { create, moduleOf, open } from '../support/managers.ts'
+import { create, fixture, moduleOf, open } from '../support/managers.ts'
 
 test('setup runs in every incarnation', async () => {
   const ledger = new Ledger(0)
@@ -23,21 +23,97 @@ test('setup runs in every incarnation', async () => {
   expect(ledger.teardowns).toBe(0)
 })
 
-test('sticky broadcasts are replayed on a replacement, in order, before its first command', async () => {
-  const handlers = moduleOf(`
-    const seen = []
-    export const set = (value) => { seen.push(value); return seen.length }
-    export const get = () => seen
-    export const exit = () => process.exit(2)`)
-  const manager = await open('values.js', { partitions: PartitionConfig.none(), handlers })
-  expect(await within(manager.broadcast('set', 'once'), 'broadcast')).toEqual([1])
-  for (const value of ['first', { second: new Map([[1, 2]]) }]) {
-    await within(manager.broadcast('set', value, { sticky: true }), 'sticky broadcast')
+const remembering = moduleOf(`
+  const seen = []
+  export const setup = () => new Promise((resolve) => setTimeout(resolve, 50))
+  export const set = async ({ value, ms = 0 }) => {
+    if (ms > 0) await new Promise((resolve) => setTimeout(resolve, ms))
+    if (value === undefined) throw new TypeError('no value')
+    return seen.push(value)
   }
+  export const other = ({ value }) => seen.push(value)
+  export const get = () => seen
+  export const exit = () => process.exit(2)`)
+
+/** What a replacement has run, once the present thread has been ended. */
+async function seenAfterDeath(manager: QueueManager): Promise<unknown> {
   const killer = failure(manager.run('exit'), 'exit')
   const get = manager.run('get')
   await killer
-  expect(await within(get, 'get')).toEqual(['first', { second: new Map([[1, 2]]) }])
+  return within(get, 'get')
+}
+
+test('the latest sticky broadcast of each type is replayed on a replacement, before its first command', async () => {
+  const handlers = remembering
+  const manager = await open('values.js', { partitions: PartitionConfig.none(), handlers })
+  expect(await within(manager.broadcast('set', { value: 'once' }), 'broadcast')).toEqual([1])
+  const second = { second: new Map([[1, 2]]) }
+  for (const [type, value] of [
+    ['set', 'first'],
+    ['other', 'between'],
+    ['set', second],
+  ] as const) {
+    await within(manager.broadcast(type, { value }, { sticky: true }), 'sticky broadcast')
+  }
+  for (let deaths = 1; deaths <= 2; deaths++) {
+    expect(await seenAfterDeath(manager)).toEqual(['between', second])
+  }
+})
+
+test('a sticky broadcast with a key replaces the one with that key, of whatever type', async () => {
+  const handlers = remembering
+  const manager = await open('values.js', { partitions: PartitionConfig.none(), handlers })
+  for (const [type, value, key] of [
+    ['set', 'no key', undefined],
+    ['set', 'a1', 'a'],
+    ['set', 'b1', 'b'],
+    ['other', 'a2', 'a'],
+  ] as const) {
+    await within(manager.broadcast(type, { value }, { sticky: true, key }), 'sticky broadcast')
+  }
+  expect(await seenAfterDeath(manager)).toEqual(['no key', 'b1', 'a2'])
+})
+
+test('a sticky broadcast that failed is not kept, and the one before it is', async () => {
+  const handlers = remembering
+  const manager = await open('values.js', {
+    partitions: PartitionConfig.none(),
+    broadcastTimeoutMs: 400,
+    handlers,
+  })
+  const sticky = { sticky: true }
+  await within(manager.broadcast('set', { value: 'good' }, sticky), 'the good one')
+  const bad = await failure(manager.broadcast('set', {}, sticky), 'the bad one')
+  expect(bad.message).toBe('no value')
+  const slow = manager.broadcast('other', { value: () => {} }, sticky)
+  expect((await failure(slow, 'the unfit one')).code).toBe('CORELANE_UNSERIALIZABLE')
+  const late = manager.broadcast('set', { value: 'late', ms: 800 }, sticky)
+  expect((await failure(late, 'the late one')).code).toBe('CORELANE_CONTROL_TIMEOUT')
+  expect(await seenAfterDeath(manager)).toEqual(['good'])
+  await within(manager.reload(), 'reload')
+  expect(await within(manager.run('get'), 'get')).toEqual(['good'])
+})
+
+test('a thread that is made while a sticky broadcast is under way runs it too', async () => {
+  const handlers = remembering
+  const manager = await open('values.js', { partitions: PartitionConfig.hash(2), handlers })
+  const broadcasts = [
+    manager.broadcast('set', { value: 'first', ms: 300 }, { sticky: true }),
+    manager.broadcast('other', { value: 'second' }, { sticky: true }),
+  ]
+  await within(manager.reload(), 'reload')
+  await within(Promise.all(broadcasts), 'broadcasts')
+  const seen = ['first', 'second']
+  expect(await within(manager.broadcast('get'), 'what was seen')).toEqual([seen, seen])
+})
+
+test('a reload to a module without the handler of a sticky broadcast forgets it', async () => {
+  const handlers = remembering
+  const manager = await open('values.js', { partitions: PartitionConfig.none(), handlers })
+  await within(manager.broadcast('other', { value: 1 }, { sticky: true }), 'a sticky broadcast')
+  await within(manager.reload(fixture('values.js')), 'reload')
+  await within(manager.reload(handlers), 'reload back')
+  expect(await within(manager.run('get'), 'get')).toEqual([])
 })
 
 test('a module that fails to load again and again is given up after some attempts', async () => {

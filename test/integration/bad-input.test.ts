@@ -214,7 +214,13 @@ test.each(badCommands)('a command with %s is refused', async (_, options, says) 
 
 test('bad options of a broadcast are refused', async () => {
   const manager = await open('values.js', one)
-  for (const options of [{ sticky: 1 }, { lane: 'x' }, 5]) {
+  for (const options of [
+    { sticky: 1 },
+    { lane: 'x' },
+    5,
+    { key: 'k' },
+    { sticky: true, key: '' },
+  ]) {
     const error = await failure(manager.broadcast('echo', 1, options as never), 'broadcast')
     expect(error.code).toBe('CORELANE_INVALID_OPTION')
   }
