@@ -1,6 +1,7 @@
 // Runtime: the rooms of one manager, wired together, and its life from start to close.
 // Thread: main.   Owns: the state of the manager and the instances of its rooms.
 
+import { Alarm } from '../base/alarm.ts'
 import { nowMs } from '../base/clock.ts'
 import { type LaneError, laneError } from '../base/errors.ts'
 import { AwakeThreads, awakeMemory } from '../memory/awake-threads.ts'
@@ -31,7 +32,6 @@ import { ResultPump } from './result-pump.ts'
 import { Room } from './room.ts'
 import { type ManagerState, type QueueStats, takeStats } from './stats.ts'
 import { closedError, Supervisor, type SupervisorEvents } from './supervisor.ts'
-import { UrgencyTimer } from './urgency-timer.ts'
 import { WaitGraph, waitCapacity } from './wait-graph.ts'
 
 /** Its reactions run at the end of the current turn; cheaper than `queueMicrotask`. */
@@ -62,7 +62,7 @@ export class Runtime {
   readonly #isShared: boolean
   readonly #drainage: Drainage
   #state: ManagerState = 'created'
-  readonly #urgency = new UrgencyTimer(() => this.#progressed(nowMs()))
+  readonly #urgency = new Alarm(() => this.#progressed(nowMs()))
   #isFlushQueued = false
   /** Commands were settled or given up in this turn. */
   #hasActed = false
@@ -281,7 +281,7 @@ export class Runtime {
   async #close(): Promise<void> {
     this.shutdown()
     this.#state = 'closed'
-    this.#urgency.plan(Number.POSITIVE_INFINITY)
+    this.#urgency.stop()
     this.interruptions.limits.stop()
     const waiting = this.#punctuality.timetable.takeAll()
     const unbound = [...waiting, ...this.#backlog.takeAll(0)]
@@ -345,7 +345,7 @@ export class Runtime {
     }
     this.#binder.flush()
     this.interruptions.limits.plan()
-    this.#urgency.plan(this.#binder.changesAtMs)
+    this.#urgency.set(this.#binder.changesAtMs)
     if (this.#lanes.openCount === 1 && this.#binder.workUs <= LONE_WORK_US) this.#pump.spin()
   }
 
@@ -360,7 +360,7 @@ export class Runtime {
     this.#binder.rebalance(now)
     this.#binder.flush()
     this.interruptions.flush()
-    this.#urgency.plan(this.#binder.changesAtMs)
+    this.#urgency.set(this.#binder.changesAtMs)
     this.#renewal.progressed()
     this.#settled()
   }

@@ -1,7 +1,8 @@
 // Time limits: notices commands that run longer than they may, with one timer for all of them.
 // Thread: main.   Owns: the timer.
 
-import { nowMs, timers } from '../base/clock.ts'
+import { Alarm } from '../base/alarm.ts'
+import { nowMs } from '../base/clock.ts'
 import type { BoundWindow } from './bound-window.ts'
 import type { Incarnation } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
@@ -24,8 +25,8 @@ export interface TimeLimitEvents {
 export class TimeLimits {
   readonly #partitions: readonly PartitionHandle[]
   readonly #events: TimeLimitEvents
-  #timer: NodeJS.Timeout | undefined
-  #timerAtMs = Number.POSITIVE_INFINITY
+  // Commands in flight keep the process alive; the alarm need not.
+  readonly #alarm = new Alarm(() => this.#look())
 
   constructor(partitions: readonly PartitionHandle[], events: TimeLimitEvents) {
     this.#partitions = partitions
@@ -38,21 +39,15 @@ export class TimeLimits {
     for (const { incarnation } of this.#partitions) {
       if (incarnation !== undefined) atMs = Math.min(atMs, incarnation.window.watch.checkAtMs)
     }
-    if (atMs >= this.#timerAtMs) return
-    timers.clearTimeout(this.#timer)
-    this.#timerAtMs = atMs
-    // Commands in flight keep the process alive; the timer need not.
-    this.#timer = timers.setTimeout(this.#look, Math.max(1, Math.ceil(atMs - nowMs()))).unref()
+    this.#alarm.set(atMs)
   }
 
   /** Looks no more. */
   stop(): void {
-    timers.clearTimeout(this.#timer)
-    this.#timerAtMs = Number.NEGATIVE_INFINITY
+    this.#alarm.stop()
   }
 
-  readonly #look = (): void => {
-    this.#timerAtMs = Number.POSITIVE_INFINITY
+  #look(): void {
     let hasActed = false
     for (const { incarnation } of this.#partitions) {
       if (incarnation === undefined || incarnation.window.watch.checkAtMs > nowMs()) continue

@@ -1,7 +1,8 @@
 // Timetable: calls back when commands' moments come, with one timer for all of them.
 // Thread: main.   Owns: the timer and the order of the moments.
 
-import { nowMs, timers } from '../base/clock.ts'
+import { Alarm } from '../base/alarm.ts'
+import { nowMs } from '../base/clock.ts'
 import { type HeapPlace, IndexedHeap } from '../schedule/indexed-heap.ts'
 import type { PendingCommand } from './pending-command.ts'
 
@@ -19,8 +20,8 @@ export class Timetable {
     (a, b) => a.dueMs < b.dueMs,
     (appointment) => appointment.inTimetable,
   )
-  #timer: NodeJS.Timeout | undefined
-  #timerDueMs = Number.POSITIVE_INFINITY
+  // Commands in flight keep the process alive; the alarm need not.
+  readonly #alarm = new Alarm(() => this.#wake())
 
   /**
    * @param onDue - Called for each command when its moment has come.
@@ -39,7 +40,7 @@ export class Timetable {
   add(command: PendingCommand, dueMs: number): Appointment {
     const appointment = { command, dueMs, inTimetable: { place: -1 } }
     this.#appointments.put(appointment)
-    if (dueMs < this.#timerDueMs) this.#setTimer(dueMs)
+    if (this.#appointments.peek() === appointment) this.#alarm.set(dueMs)
     return appointment
   }
 
@@ -54,8 +55,7 @@ export class Timetable {
 
   /** Cancels everything and gives back the commands, in the order of their moments. */
   takeAll(): PendingCommand[] {
-    timers.clearTimeout(this.#timer)
-    this.#timerDueMs = Number.POSITIVE_INFINITY
+    this.#alarm.clear()
     const commands: PendingCommand[] = []
     for (let next = this.#appointments.pop(); next !== undefined; ) {
       commands.push(next.command)
@@ -64,21 +64,13 @@ export class Timetable {
     return commands
   }
 
-  #setTimer(dueMs: number): void {
-    timers.clearTimeout(this.#timer)
-    this.#timerDueMs = dueMs
-    // Commands in flight keep the process alive; the timer need not.
-    this.#timer = timers.setTimeout(this.#wake, Math.max(1, Math.ceil(dueMs - nowMs()))).unref()
-  }
-
-  readonly #wake = (): void => {
-    this.#timerDueMs = Number.POSITIVE_INFINITY
+  #wake(): void {
     const now = nowMs()
     for (;;) {
       const next = this.#appointments.peek()
       if (next === undefined) return
       if (next.dueMs > now) {
-        this.#setTimer(next.dueMs)
+        this.#alarm.set(next.dueMs)
         return
       }
       this.#appointments.pop()

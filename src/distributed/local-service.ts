@@ -1,6 +1,7 @@
 // Local service: lets workers of this process wait for commands, and tells submitters of results.
 // Thread: main.   Owns: the one timer of the queue, the waits of its workers, the listeners.
 
+import { Alarm } from '../base/alarm.ts'
 import { nowMs, timers } from '../base/clock.ts'
 import type { Delivery, LeaseRequest } from './distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from './envelope.ts'
@@ -24,8 +25,8 @@ export class LocalService {
   readonly #waits = new Set<Wait>()
   readonly #listeners = new Map<string, Set<(result: CommandResult) => void>>()
   #isServing = false
-  #timer: NodeJS.Timeout | undefined
-  #timerDueMs = Number.POSITIVE_INFINITY
+  // A queue that holds something keeps no process alive; a worker that waits for it does.
+  readonly #alarm = new Alarm(() => this.with((broker, now) => broker.advance(now)))
 
   constructor(plan: LocalQueuePlan) {
     this.plan = plan
@@ -41,7 +42,7 @@ export class LocalService {
     try {
       return act(this.#broker, nowMs())
     } finally {
-      this.#arm()
+      this.#alarm.set(this.#broker.nextDueMs)
       this.#serveSoon()
     }
   }
@@ -99,8 +100,7 @@ export class LocalService {
 
   /** Stops the timer: leases and delays end no more. */
   close(): void {
-    timers.clearTimeout(this.#timer)
-    this.#timerDueMs = Number.NEGATIVE_INFINITY
+    this.#alarm.stop()
   }
 
   #tell({ submitter }: CommandEnvelope, result: CommandResult): void {
@@ -124,23 +124,7 @@ export class LocalService {
         const given = this.#broker.lease(wait.workerId, wait.request, nowMs())
         if (given.length > 0) wait.end(given)
       }
-      this.#arm()
+      this.#alarm.set(this.#broker.nextDueMs)
     })
-  }
-
-  #arm(): void {
-    const dueMs = this.#broker.nextDueMs
-    if (dueMs >= this.#timerDueMs) return
-    timers.clearTimeout(this.#timer)
-    this.#timerDueMs = dueMs
-    // Rounded up: a timer that fires a fraction early would find nothing due.
-    this.#timer = timers.setTimeout(() => this.#onDue(), Math.ceil(dueMs - nowMs()))
-    // A queue that holds something keeps no process alive; a worker that waits for it does.
-    this.#timer.unref()
-  }
-
-  #onDue(): void {
-    this.#timerDueMs = Number.POSITIVE_INFINITY
-    this.with((broker, now) => broker.advance(now))
   }
 }

@@ -2,7 +2,9 @@
 // Thread: partition.   Owns: when the thread works and when it sleeps.
 // Must not: decide the order (window), load code (handlers) or encode (outbox).
 
+import { Alarm } from '../base/alarm.ts'
 import { nowMs, timers } from '../base/clock.ts'
+import { Deque } from '../base/deque.ts'
 import { count } from '../memory/counters.ts'
 import { Bell } from '../memory/doorbell.ts'
 import type { LaneGate } from '../memory/lane-gate.ts'
@@ -71,7 +73,7 @@ export class DutyCycle implements Admission<WindowEntry> {
   readonly #signals = new RunningSignals()
   readonly #streams: StreamRuns
   /** Calls of `between` and `idle` that wait for the running commands to end. */
-  readonly #waiting: (() => void)[] = []
+  readonly #waiting = new Deque<() => void>()
   #running = 0
   /** Something else than commands runs, and no command may. */
   #isReserved = false
@@ -83,7 +85,8 @@ export class DutyCycle implements Admission<WindowEntry> {
   #clockMs = 0
   /** Whether the gate let the last admitted command in. */
   #hasEntered = false
-  #dueTimer: NodeJS.Timeout | undefined
+  /** When a lane that has no token may have one. */
+  readonly #due = new Alarm(() => this.turn())
 
   constructor(parts: DutyCycleParts) {
     this.#parts = parts
@@ -350,15 +353,10 @@ export class DutyCycle implements Admission<WindowEntry> {
       if (entry !== undefined) this.#begin(entry)
       return false
     }
-    if (dueMs !== Number.POSITIVE_INFINITY) this.#wakeAt(dueMs)
+    this.#due.set(dueMs)
     count(end.views, Counter.PARKED)
     end.bell.wait()
     return true
-  }
-
-  #wakeAt(dueMs: number): void {
-    timers.clearTimeout(this.#dueTimer)
-    this.#dueTimer = timers.setTimeout(this.turn, Math.max(1, Math.ceil(dueMs - nowMs())))
   }
 
   /** Sleeps until the result ring has room, unless it has some by now. */
