@@ -50,6 +50,28 @@ export class Deque<T> {
     return item
   }
 
+  /**
+   * Takes items from the front.
+   *
+   * @param count - How many at most. Default: all.
+   */
+  take(count: number = this.#length): T[] {
+    const taken: T[] = new Array(Math.min(count, this.#length))
+    for (let i = 0; i < taken.length; i++) taken[i] = this.shift()!
+    return taken
+  }
+
+  /**
+   * Removes the items that a test refuses; the others keep their order. It costs O(items).
+   *
+   * @param isKept - Whether an item stays.
+   */
+  filter(isKept: (item: T) => boolean): void {
+    const items = [...this].filter(isKept)
+    this.clear()
+    for (const item of items) this.push(item)
+  }
+
   /** Drops every item. */
   clear(): void {
     this.#items = new Array(CAPACITY_MIN).fill(undefined)

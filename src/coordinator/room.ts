@@ -1,6 +1,7 @@
 // Room: how much may be pending, and who waits until there is room.
 // Thread: main.   Owns: submits that were not accepted yet, first come first served in each lane.
 
+import { Deque } from '../base/deque.ts'
 import { laneError } from '../base/errors.ts'
 import { survey } from '../wire/survey.ts'
 import { type Lane, type LaneTable, openCountOf } from './lane-table.ts'
@@ -32,15 +33,32 @@ function payloadBytes(payload: unknown): number {
 }
 
 /** A submit that waits, and since when in relation to others. */
-interface Waiting extends WaitingSubmit {
+interface Waiting {
   readonly ticket: number
+  /** Undefined once it waits no more. */
+  submit: WaitingSubmit | undefined
+}
+
+/** The submits of one lane that wait, and some that left. */
+interface LaneQueue {
+  readonly entries: Deque<Waiting>
+  /** Those that wait. */
+  count: number
+}
+
+/** A queue with more that left than this, and more than that wait, lets go of them. */
+const LEFT_MAX = 64
+
+/** So the front of a queue is always one that waits. */
+function dropLeft(entries: Deque<Waiting>): void {
+  while (entries.length > 0 && entries.first!.submit === undefined) entries.shift()
 }
 
 /** Keeps what is pending within bounds. */
 export class Room {
   readonly #lanes: LaneTable
   readonly #bounds: PendingBounds
-  readonly #waiting: Waiting[][]
+  readonly #queues: LaneQueue[]
   /** Whether any bound counts bytes. */
   readonly countsBytes: boolean
   #waitingCount = 0
@@ -53,7 +71,7 @@ export class Room {
   constructor(lanes: LaneTable, bounds: PendingBounds) {
     this.#lanes = lanes
     this.#bounds = bounds
-    this.#waiting = lanes.all.map(() => [])
+    this.#queues = lanes.all.map(() => ({ entries: new Deque(), count: 0 }))
     this.countsBytes =
       bounds.maxPendingBytes !== Number.POSITIVE_INFINITY ||
       lanes.all.some(({ plan }) => plan.maxPendingBytes !== Number.POSITIVE_INFINITY)
@@ -75,7 +93,7 @@ export class Room {
    * @param lane - The lane.
    */
   waitingIn(lane: Lane): number {
-    return this.#waiting[lane.index]!.length
+    return this.#queues[lane.index]!.count
   }
 
   /**
@@ -97,8 +115,8 @@ export class Room {
    * @throws QueueFullError if the bound that is reached does not let it wait.
    */
   admits(lane: Lane, bytes: number): boolean {
-    const hasQueue = this.#waiting[lane.index]!.length > 0
-    return !hasQueue && this.#fits(lane, bytes) ? true : this.#refuse(lane, bytes)
+    if (this.waitingIn(lane) === 0 && this.#fits(lane, bytes)) return true
+    return this.#refuse(lane, bytes)
   }
 
   /**
@@ -107,7 +125,7 @@ export class Room {
    * @param lane - The lane.
    */
   isFull(lane: Lane): boolean {
-    return this.#waiting[lane.index]!.length > 0 || !this.#fits(lane, 0)
+    return this.waitingIn(lane) > 0 || !this.#fits(lane, 0)
   }
 
   /**
@@ -118,38 +136,58 @@ export class Room {
    * @returns Lets it wait no more; then it is neither accepted nor refused.
    */
   wait(lane: Lane, submit: WaitingSubmit): () => void {
-    const entry = { ...submit, ticket: this.#tickets++ }
-    const waiting = this.#waiting[lane.index]!
-    waiting.push(entry)
+    const entry: Waiting = { submit, ticket: this.#tickets++ }
+    const queue = this.#queues[lane.index]!
+    const { entries } = queue
+    entries.push(entry)
+    queue.count++
     this.#waitingCount++
     return () => {
-      const index = waiting.indexOf(entry)
-      if (index < 0) return
-      waiting.splice(index, 1)
+      if (entry.submit === undefined) return
+      entry.submit = undefined
+      queue.count--
       this.#waitingCount--
+      dropLeft(entries)
+      // A constant for each that leaves: as many leave before this happens again.
+      const left = entries.length - queue.count
+      if (left > LEFT_MAX && left > queue.count) entries.filter((one) => one.submit !== undefined)
     }
   }
 
   /** Accepts submits that wait, as far as there is room: call it after commands were settled. */
   release(): void {
     while (this.#waitingCount > 0) {
-      const waiting = this.#longestWaiting()
-      if (waiting === undefined) return
-      this.#waitingCount--
-      waiting.shift()!.accept()
+      const queue = this.#longestWaiting()
+      if (queue === undefined) return
+      this.#take(queue).accept()
     }
   }
 
   /** Of the lanes whose first submit fits now, the one whose has waited longest. */
-  #longestWaiting(): Waiting[] | undefined {
-    let longest: Waiting[] | undefined
+  #longestWaiting(): LaneQueue | undefined {
+    let longest: LaneQueue | undefined
+    let ticket = Number.POSITIVE_INFINITY
     for (const lane of this.#lanes.all) {
-      const waiting = this.#waiting[lane.index]!
-      const first = waiting[0]
-      if (first === undefined || !this.#fits(lane, first.bytes)) continue
-      if (longest === undefined || first.ticket < longest[0]!.ticket) longest = waiting
+      const queue = this.#queues[lane.index]!
+      const { first } = queue.entries
+      if (first === undefined || first.ticket >= ticket) continue
+      if (!this.#fits(lane, first.submit!.bytes)) continue
+      longest = queue
+      ticket = first.ticket
     }
     return longest
+  }
+
+  /** Takes the first of a queue, which waits, and those behind it that left. */
+  #take(queue: LaneQueue): WaitingSubmit {
+    const { entries } = queue
+    const entry = entries.shift()!
+    const submit = entry.submit!
+    entry.submit = undefined
+    queue.count--
+    this.#waitingCount--
+    dropLeft(entries)
+    return submit
   }
 
   /**
@@ -158,9 +196,8 @@ export class Room {
    * @param reason - What they reject with.
    */
   refuseAll(reason: () => unknown): void {
-    this.#waitingCount = 0
-    for (const waiting of this.#waiting) {
-      for (const { refuse } of waiting.splice(0)) refuse(reason())
+    for (const queue of this.#queues) {
+      while (queue.count > 0) this.#take(queue).refuse(reason())
     }
   }
 

@@ -3,6 +3,7 @@
 // One call is under way at a time: what comes meanwhile makes up the next batch.
 
 import { timers } from '../base/clock.ts'
+import { Deque } from '../base/deque.ts'
 import { ERRORS, type ErrorCode } from '../base/errors.ts'
 import { backoffMs, Pause } from './pause.ts'
 
@@ -49,7 +50,7 @@ export function isRefusal(error: unknown): boolean {
 export class Outbox<Item> {
   readonly #parts: OutboxParts<Item>
   readonly #pause = new Pause()
-  #waiting: Item[] = []
+  readonly #waiting = new Deque<Item>()
   #underWay = 0
   #isRunning = false
   /** Set while items wait for others. */
@@ -121,13 +122,7 @@ export class Outbox<Item> {
   readonly #run = async (): Promise<void> => {
     this.#gathering = undefined
     while (this.#waiting.length > 0 && !this.#isGivenUp) {
-      const { batchMax } = this.#parts
-      let batch = this.#waiting
-      if (batch.length <= batchMax) this.#waiting = []
-      else {
-        this.#waiting = batch.slice(batchMax)
-        batch = batch.slice(0, batchMax)
-      }
+      const batch = this.#waiting.take(this.#parts.batchMax)
       this.#underWay = batch.length
       await this.#deliver(batch)
       this.#underWay = 0

@@ -2,6 +2,7 @@
 // Thread: main.   Owns: what is outstanding, and what keeps the process alive for it.
 
 import { nowMs, timers } from '../base/clock.ts'
+import { Deque } from '../base/deque.ts'
 import { laneError } from '../base/errors.ts'
 import { checkOptions } from '../base/options.ts'
 import type { CommandOutcome } from '../model/command.ts'
@@ -65,7 +66,7 @@ export class Submitter<M = AnyHandlers> {
   /** Those that the queue has not accepted, the oldest first. */
   readonly #unaccepted = new Set<Outstanding>()
   /** Start those that wait for room, in their order. */
-  #waiting: ((refusal?: Error) => void)[] = []
+  readonly #waiting = new Deque<(refusal?: Error) => void>()
   #open = 0
   #ended = 0
   #swept = 0
@@ -197,9 +198,7 @@ export class Submitter<M = AnyHandlers> {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#outbox.giveUp()
-    const waiting = this.#waiting
-    this.#waiting = []
-    for (const start of waiting) start(this.#closedError('', 'waiting for room'))
+    for (const start of this.#waiting.take()) start(this.#closedError('', 'waiting for room'))
     for (const item of [...this.#unaccepted, ...this.#byId.values()]) {
       const stage = item.isAccepted ? 'accepted by the queue' : 'not accepted by the queue'
       item.fail(this.#closedError(item.envelope.id, stage))

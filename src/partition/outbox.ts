@@ -2,6 +2,7 @@
 // Thread: partition.   Owns: the result ring's encoder and what is kept.
 // Bounded: while something is kept the duty cycle starts nothing new, and asks for room.
 
+import { Deque } from '../base/deque.ts'
 import type { PartitionEnd } from '../memory/region.ts'
 import { NO_ROOM } from '../memory/ring.ts'
 import { isMoved } from '../model/handler-module.ts'
@@ -29,7 +30,7 @@ export class Outbox {
   readonly #end: PartitionEnd
   readonly #sidePort: SidePort
   readonly #encoder: PayloadEncoder
-  readonly #kept: Outcome[] = []
+  readonly #kept = new Deque<Outcome>()
   /** By command: the latest of what its handler reported while the ring was full. */
   readonly #reports = new Map<number, unknown>()
   /** Bytes of a stream's value that found the ring full and will be sent again; 0 if none did. */
@@ -112,7 +113,7 @@ export class Outbox {
       this.#reports.delete(id)
     }
     while (this.#kept.length > 0) {
-      const { id, status, value, startedAtMs, durationMs } = this.#kept[0]!
+      const { id, status, value, startedAtMs, durationMs } = this.#kept.first!
       if (this.#write(id, status, value, startedAtMs, durationMs) === 0) return false
       this.#kept.shift()
     }

@@ -7,11 +7,16 @@
 // that must overtake the run's end goes to a binary heap (J. W. J. Williams, 1964) beside it; the
 // next item is the better of the two fronts.
 
+import { Deque } from '../base/deque.ts'
+
 /** What decides the order: rank first (0 is the most urgent), then age. */
 export interface Ranked {
   /** Urgency, 0 the most urgent: lane priority and command priority packed together. */
   readonly rank: number
-  /** Order of submission; no two items of a heap share it. */
+  /**
+   * Order of submission. Two items of a heap share it only if both are of one command, which was
+   * taken back and came again.
+   */
   readonly sequence: number
 }
 
@@ -25,20 +30,16 @@ export function precedes(a: Ranked, b: Ranked): boolean {
   return a.rank < b.rank || (a.rank === b.rank && a.sequence < b.sequence)
 }
 
-const RUN_CAPACITY_MIN = 16
-
 /**
  * A stable priority queue. Adding and taking cost O(1) for items that come in order, else O(log n).
  */
 export class PriorityHeap<T extends Ranked> {
-  #run: (T | undefined)[] = new Array(RUN_CAPACITY_MIN).fill(undefined)
-  #runStart = 0
-  #runCount = 0
-  #heap: T[] = []
+  readonly #run = new Deque<T>()
+  readonly #heap: T[] = []
 
   /** How many items it holds. */
   get size(): number {
-    return this.#runCount + this.#heap.length
+    return this.#run.length + this.#heap.length
   }
 
   /**
@@ -47,57 +48,30 @@ export class PriorityHeap<T extends Ranked> {
    * @param item - Its rank and sequence must not change while it is here.
    */
   push(item: T): void {
-    if (this.#runCount > 0 && precedes(item, this.#runAt(this.#runCount - 1))) this.#siftIn(item)
-    else this.#append(item)
+    const { last } = this.#run
+    if (last !== undefined && precedes(item, last)) this.#siftIn(item)
+    else this.#run.push(item)
   }
 
   /** The item that runs next, left in place; undefined if there is none. */
   peek(): T | undefined {
-    if (this.#heap.length === 0) return this.#runCount === 0 ? undefined : this.#runAt(0)
-    const top = this.#heap[0]!
-    if (this.#runCount === 0) return top
-    const front = this.#runAt(0)
-    return precedes(top, front) ? top : front
+    const { first } = this.#run
+    const top = this.#heap[0]
+    if (first === undefined) return top
+    return top !== undefined && precedes(top, first) ? top : first
   }
 
   /** Takes the item that runs next; undefined if there is none. */
   pop(): T | undefined {
-    if (this.#heap.length === 0) return this.#runCount === 0 ? undefined : this.#shift()
-    if (this.#runCount === 0 || precedes(this.#heap[0]!, this.#runAt(0))) return this.#siftOut()
-    return this.#shift()
+    const item = this.peek()
+    if (item === undefined) return undefined
+    return item === this.#run.first ? this.#run.shift() : this.#siftOut()
   }
 
   /** All items, in no particular order, without taking them. */
   *[Symbol.iterator](): Generator<T> {
-    for (let i = 0; i < this.#runCount; i++) yield this.#runAt(i)
+    yield* this.#run
     yield* this.#heap
-  }
-
-  #runAt(index: number): T {
-    return this.#run[(this.#runStart + index) & (this.#run.length - 1)]!
-  }
-
-  #append(item: T): void {
-    if (this.#runCount === this.#run.length) this.#resize(this.#run.length * 2)
-    this.#run[(this.#runStart + this.#runCount++) & (this.#run.length - 1)] = item
-  }
-
-  #shift(): T {
-    const item = this.#run[this.#runStart]!
-    this.#run[this.#runStart] = undefined
-    this.#runStart = (this.#runStart + 1) & (this.#run.length - 1)
-    this.#runCount--
-    if (this.#run.length > 1024 && this.#runCount < this.#run.length >> 3) {
-      this.#resize(this.#run.length >> 1)
-    }
-    return item
-  }
-
-  #resize(capacity: number): void {
-    const run: (T | undefined)[] = new Array(capacity).fill(undefined)
-    for (let i = 0; i < this.#runCount; i++) run[i] = this.#runAt(i)
-    this.#run = run
-    this.#runStart = 0
   }
 
   #siftIn(item: T): void {

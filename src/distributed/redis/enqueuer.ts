@@ -4,6 +4,7 @@
 // One call at a time keeps the order of a partition even if a call must be repeated. What comes
 // meanwhile goes together in the next one, so it costs nothing to enqueue one by one.
 
+import { Deque } from '../../base/deque.ts'
 import { laneError, show } from '../../base/errors.ts'
 import { takesKeys } from '../../model/partition-config.ts'
 import type { EnqueueStatus } from '../distributed-queue.ts'
@@ -39,7 +40,7 @@ interface Waiting {
 export class Enqueuer {
   readonly #engine: RedisEngine
   readonly #takesKeys: boolean
-  readonly #waiting = new Map<number, Waiting[]>()
+  readonly #waiting = new Map<number, Deque<Waiting>>()
   readonly #busy = new Set<number>()
 
   /** @param engine - The queue. */
@@ -81,9 +82,9 @@ export class Enqueuer {
   }
 
   #wait(partition: number, one: Waiting): void {
-    const waiting = this.#waiting.get(partition)
-    if (waiting === undefined) this.#waiting.set(partition, [one])
-    else waiting.push(one)
+    const waiting = this.#waiting.get(partition) ?? new Deque()
+    this.#waiting.set(partition, waiting)
+    waiting.push(one)
     this.#start(partition)
   }
 
@@ -109,15 +110,15 @@ export class Enqueuer {
     this.#busy.delete(partition)
   }
 
-  #next(waiting: Waiting[]): Waiting[] {
-    let count = 0
+  #next(waiting: Deque<Waiting>): Waiting[] {
+    const batch: Waiting[] = []
     let bytes = 0
-    while (count < waiting.length && count < BATCH_MAX) {
-      bytes += waiting[count]!.value.length
-      if (count > 0 && bytes > CALL_BYTES_MAX) break
-      count++
+    while (waiting.length > 0 && batch.length < BATCH_MAX) {
+      bytes += waiting.first!.value.length
+      if (batch.length > 0 && bytes > CALL_BYTES_MAX) break
+      batch.push(waiting.shift()!)
     }
-    return waiting.splice(0, count)
+    return batch
   }
 
   async #send(partition: number, batch: readonly Waiting[]): Promise<void> {

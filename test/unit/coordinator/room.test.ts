@@ -138,3 +138,34 @@ test('all who wait are refused at the end, each with a reason of its own', () =>
   room.release()
   expect([accepted, room.waitingIn(lane('a'))]).toEqual([[], 0])
 })
+
+test('of those that wait some leave: the others are let in in their order', () => {
+  const { room, lane, wait } = roomOf({ a: { maxPending: 1 } })
+  const a = lane('a')
+  a.submitted = 1
+  const leaves = Array.from({ length: 1000 }, (_, i) => wait(a, String(i)))
+  for (const [i, leave] of leaves.entries()) if (i % 10 !== 3) leave()
+  expect(room.waitingIn(a)).toBe(100)
+  leaves[3]!()
+  leaves[3]!()
+  expect(room.waitingIn(a)).toBe(99)
+  for (; room.waitingIn(a) > 0; a.completed++) room.release()
+  room.release()
+  expect(accepted).toEqual(Array.from({ length: 99 }, (_, i) => String(i * 10 + 13)))
+  leaves[13]!()
+  expect([room.waitingIn(a), refused]).toEqual([0, []])
+})
+
+test('two hundred thousand that wait are let in, or leave in any order, in a moment', () => {
+  const { room, lane, wait } = roomOf({ a: { maxPending: 1 } })
+  const a = lane('a')
+  a.submitted = 1
+  // One by one through an array this takes more than half a minute.
+  for (let i = 0; i < 200_000; i++) wait(a, '')
+  for (; room.waitingIn(a) > 0; a.completed++) room.release()
+  expect(accepted).toHaveLength(200_000)
+  const leaves = Array.from({ length: 200_000 }, () => wait(a, ''))
+  for (const leave of leaves.slice(0, 100_000)) leave()
+  for (const leave of leaves.reverse()) leave()
+  expect(room.waitingIn(a)).toBe(0)
+}, 10_000)

@@ -72,3 +72,16 @@ test('the order holds while the run grows, wraps and shrinks', () => {
   }
   expect(heap.size).toBe(0)
 })
+
+test('what is taken is what was seen, though the same command is here twice', () => {
+  const heap = new PriorityHeap()
+  // As after a recall: the older copy is in the run, the newer one had to overtake the run's end.
+  heap.push({ rank: 1, sequence: 1 })
+  heap.push({ rank: 1, sequence: 5 })
+  heap.push({ rank: 1, sequence: 1 })
+  for (const sequence of [1, 1, 5]) {
+    const seen = heap.peek()
+    expect(heap.pop()).toBe(seen)
+    expect(seen?.sequence).toBe(sequence)
+  }
+})
