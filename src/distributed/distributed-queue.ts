@@ -91,8 +91,16 @@ export interface Delivery {
   readonly envelope: CommandEnvelope
   /** Names this delivery and no other: a later delivery of the same command has another one. */
   readonly fence: string
-  /** How often it was given out since its last orderly return, this time included. */
+  /**
+   * How often it may have been started since its last orderly return, if this time it is as well.
+   */
   readonly deliveries: number
+  /**
+   * Whether this time counts only once {@link LeasedQueue.start} was told of it. A worker that dies
+   * cannot say what it had not started, so that is said before each start; but not for the first
+   * delivery where `maxDeliveries` is 3 or more, since it alone brings no command to its last.
+   */
+  readonly countsAtStart: boolean
   /** Until when it is this worker's, on the monotonic clock of this process, in milliseconds. */
   readonly leasedUntilMs: number
   /**
@@ -109,7 +117,7 @@ export type SettleStatus = 'done' | 'stale'
 export type ReleaseReason =
   /** Its handler failed: `retryCount` grows by one, and crashes are counted anew. */
   | 'retry'
-  /** It was not started: this delivery does not count, and it keeps its place. */
+  /** It was not started after all: this delivery does not count, and it keeps its place. */
   | 'unstarted'
   /** The thread that ran it died: the delivery counts towards `maxDeliveries`. */
   | 'crash'
@@ -281,8 +289,8 @@ export interface LeasedQueue extends DistributedQueue {
   /** How long a delivery is its worker's unless it is extended, in milliseconds. */
   readonly leaseMs: number
   /**
-   * How often a command is given out before it is dead, if each worker or thread that had it died.
-   * A {@link Delivery} that has reached it is run alone, so that only its own death can bury it.
+   * How often a command is started before it is dead, if each worker or thread that had it died. A
+   * {@link Delivery} that has reached it is run alone, so that only its own death can bury it.
    */
   readonly maxDeliveries: number
   /**
@@ -295,6 +303,14 @@ export interface LeasedQueue extends DistributedQueue {
   enqueueMany(envelopes: readonly CommandEnvelope[]): Promise<EnqueueStatus[]>
   /** Gives commands to this worker. */
   lease(request: LeaseRequest): Promise<Delivery[]>
+  /**
+   * Says that deliveries are about to start: from now on they count towards `maxDeliveries`. Called
+   * for those with `countsAtStart`, and answered before they start.
+   *
+   * @param deliveries - Which. One that counts already is left as it is.
+   * @returns In their order.
+   */
+  start(deliveries: readonly Delivery[]): Promise<SettleStatus[]>
   /**
    * Keeps deliveries for another lease from now.
    *

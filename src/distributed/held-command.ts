@@ -28,6 +28,8 @@ export class HeldCommand {
   isLost = false
   /** Whether it is leaving and keeps its place in the order of its key. */
   isLeaving = false
+  /** Whether its start counts towards `maxDeliveries`, or need not. */
+  isCounted: boolean
   /** Until when it is this worker's, monotonic milliseconds. */
   leasedUntilMs: number
   /** Its place among those of its lane that run anywhere, if it has one. */
@@ -45,6 +47,7 @@ export class HeldCommand {
   constructor(delivery: Delivery, lane: WorkerLane) {
     this.delivery = delivery
     this.lane = lane
+    this.isCounted = !delivery.countsAtStart
     this.leasedUntilMs = delivery.leasedUntilMs
   }
 

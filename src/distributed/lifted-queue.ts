@@ -174,8 +174,14 @@ class LiftedQueue implements LeasedQueue {
       this.#held.set(fence, envelope)
       const acceptedAtMs = this.#submits.acceptedAtMs(envelope)
       const leasedUntilMs = nowMs() + LEASE_MS
-      return { envelope, fence, deliveries: 1, leasedUntilMs, acceptedAtMs }
+      const counts = { deliveries: 1, countsAtStart: false }
+      return { envelope, fence, ...counts, leasedUntilMs, acceptedAtMs }
     })
+  }
+
+  async start(deliveries: readonly Delivery[]): Promise<SettleStatus[]> {
+    this.#checkOpen()
+    return deliveries.map(({ fence }) => (this.#held.has(fence) ? 'done' : 'stale'))
   }
 
   async extend(

@@ -19,7 +19,7 @@ import { LocalArchive } from './local-archive.ts'
 import { LocalCommand } from './local-command.ts'
 import { LocalLanePlans, LocalPartition, type OpenDemand } from './local-partition.ts'
 import type { LocalQueuePlan } from './local-plan.ts'
-import { DELIVERIES_SPENT, poisonedResult } from './poison.ts'
+import { countsFirstAtStart, DELIVERIES_SPENT, poisonedResult } from './poison.ts'
 
 /** Told of each command that ends. */
 export type OnEnd = (envelope: CommandEnvelope, result: CommandResult) => void
@@ -134,6 +134,18 @@ export class LocalBroker {
   }
 
   /**
+   * Counts a delivery that is about to start.
+   *
+   * @param delivery - Which.
+   */
+  start(delivery: Delivery): SettleStatus {
+    const command = this.#held(delivery)
+    if (command === undefined) return 'stale'
+    countDelivery(command)
+    return 'done'
+  }
+
+  /**
    * Keeps deliveries for another lease.
    *
    * @param deliveries - Which.
@@ -176,11 +188,12 @@ export class LocalBroker {
     const command = this.#held(delivery)
     if (command === undefined) return 'stale'
     if (reason === 'crash') {
+      countDelivery(command)
       this.#crash(command, nowMs, delayMs)
       return 'done'
     }
-    command.deliveries--
     if (reason === 'unstarted') {
+      if (command.isCounted) command.deliveries--
       this.#putBack(command, nowMs, delayMs)
       return 'done'
     }
@@ -305,12 +318,15 @@ export class LocalBroker {
     const fence = String(++this.#fences)
     command.fence = fence
     command.workerId = workerId
-    command.deliveries++
     this.#leased++
     const leasedUntilMs = nowMs + this.#plan.leaseMs
     this.#setDue(command, leasedUntilMs)
-    const { envelope, deliveries, acceptedAtMs } = command
-    return { envelope, fence, deliveries, leasedUntilMs, acceptedAtMs }
+    const { envelope, acceptedAtMs } = command
+    const deliveries = command.deliveries + 1
+    const countsAtStart = deliveries > 1 || countsFirstAtStart(this.#plan.maxDeliveries)
+    command.isCounted = false
+    if (!countsAtStart) countDelivery(command)
+    return { envelope, fence, deliveries, countsAtStart, leasedUntilMs, acceptedAtMs }
   }
 
   /** The command that a delivery gave out, if that delivery is the present one. */
@@ -319,7 +335,7 @@ export class LocalBroker {
     return command?.fence === fence ? command : undefined
   }
 
-  /** The worker or its thread died: the delivery counts. */
+  /** The worker or its thread died, and it was counted if it may have started. */
   #crash(command: LocalCommand, nowMs: number, delayMs: number): void {
     const { envelope, deliveries, workerId } = command
     if (deliveries < this.#plan.maxDeliveries) this.#putBack(command, nowMs, delayMs)
@@ -390,4 +406,11 @@ export class LocalBroker {
     this.#laneCounts.set(laneId, (this.#laneCounts.get(laneId) ?? 0) + change)
     this.#partitionCounts[partitionId]! += change
   }
+}
+
+/** It may have started. */
+function countDelivery(command: LocalCommand): void {
+  if (command.isCounted) return
+  command.isCounted = true
+  command.deliveries++
 }

@@ -19,8 +19,10 @@ export class LocalCommand implements Queueable, HeapPlace {
   rank = 0
   submittedAtMs = 0
   deadlineMs: number | undefined
-  /** How often it was given out since its last orderly return. */
+  /** How often it may have been started since its last orderly return. */
   deliveries = 0
+  /** Whether the present delivery is among those. */
+  isCounted = false
   /** Names the present delivery; undefined unless it is leased. */
   fence: string | undefined
   /** Who has it, or had it last. */

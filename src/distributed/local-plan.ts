@@ -17,8 +17,8 @@ export interface LocalQueueOptions {
   /** How long a delivery is its worker's unless extended, 1 to 2^31 - 1 ms. Default 30,000. */
   readonly leaseMs?: number | undefined
   /**
-   * How often a command whose worker or thread died is given out before it is dead, 1 to 1,000.
-   * Default 3.
+   * How often a command is started, if its worker or thread dies each time, before it is dead, 1
+   * to 1,000. Default 3.
    */
   readonly maxDeliveries?: number | undefined
   /**

@@ -93,6 +93,8 @@ export class LocalWorker implements LeasedQueue {
       broker.leaseNext(this.workerId, partitionId, now),
     )
     if (delivery === undefined) return null
+    // Whoever takes commands one by one says nothing of starts.
+    this.service.with((broker) => broker.start(delivery))
     this.#dequeued.add(delivery)
     return delivery.envelope
   }
@@ -108,6 +110,11 @@ export class LocalWorker implements LeasedQueue {
     this.#checkOpen()
     checkLeaseRequest(request, this.numPartitions)
     return this.service.lease(this.workerId, request, this.#waits)
+  }
+
+  async start(deliveries: readonly Delivery[]): Promise<SettleStatus[]> {
+    this.#checkOpen()
+    return this.service.with((broker) => deliveries.map((delivery) => broker.start(delivery)))
   }
 
   async extend(

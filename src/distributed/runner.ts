@@ -16,6 +16,7 @@ import type { LaneDesk } from './lane-desk.ts'
 import { toPortableError } from './portable-error.ts'
 import type { Quarantine } from './quarantine.ts'
 import type { Settlements } from './settlements.ts'
+import type { StartGate } from './start-gate.ts'
 import { Throughput } from './throughput.ts'
 import { codeOf, judge, mayRunOn, resultOf } from './verdict.ts'
 import { WorkerLane } from './worker-lane.ts'
@@ -27,6 +28,8 @@ export interface RunnerParts {
   readonly workerId: string
   readonly lanes: readonly WorkerLane[]
   readonly settlements: Settlements
+  /** Reports starts that count only then. */
+  readonly gate: StartGate
   /** Has what may be a killer run alone. */
   readonly quarantine: Quarantine
   /** Desks of the lanes of which all workers share a limit, by name of the lane. */
@@ -110,6 +113,7 @@ export class Runner {
     const terms = termsOf(held, leftMs, now, this.#passesKeys)
     if (terms === 'late') this.#endLate(held)
     else if (terms === 'permit') desks.get(laneId)!.putBack(held)
+    else if (!held.isCounted) this.#parts.gate.add(held)
     else {
       held.stage = 'submitted'
       this.#submitted++
@@ -194,6 +198,7 @@ export class Runner {
   }
 
   #progressed(): void {
+    this.#parts.gate.progressed()
     this.#parts.progressed()
     if (!this.#isIdle) return
     for (const resolve of this.#idleWaiters.splice(0)) resolve()
@@ -355,6 +360,7 @@ export class Runner {
   #leaveWithRest(held: HeldCommand): void {
     this.#parts.desks.get(held.envelope.laneId)?.ended(held, true)
     for (const next of this.holdings.cut(held)) this.#return(next)
+    this.#parts.gate.progressed()
     this.#parts.progressed()
   }
 
@@ -363,6 +369,7 @@ export class Runner {
     this.#parts.desks.get(held.envelope.laneId)?.ended(held, true)
     const next = this.holdings.passOn(held)
     if (next !== undefined) this.#admit(next)
+    this.#parts.gate.progressed()
     this.#parts.progressed()
   }
 

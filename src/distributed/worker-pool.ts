@@ -18,6 +18,7 @@ import { Pause, turn } from './pause.ts'
 import { Quarantine } from './quarantine.ts'
 import { type LossCause, Runner } from './runner.ts'
 import { Settlements } from './settlements.ts'
+import { StartGate } from './start-gate.ts'
 import { chooseLanes, type WorkerLane } from './worker-lane.ts'
 import { WORKER_POOL_RULES, type WorkerPoolOptions } from './worker-pool-options.ts'
 import type { WorkerTally } from './worker-tally.ts'
@@ -70,6 +71,7 @@ export class WorkerPool {
   readonly #gatherMs: number
   readonly #settlements: Settlements
   readonly #quarantine: Quarantine
+  readonly #gate: StartGate
   readonly #runner: Runner
   readonly #claims: PartitionClaims
   readonly #keeper: LeaseKeeper
@@ -116,6 +118,15 @@ export class WorkerPool {
     })
     this.#quarantine = new Quarantine(this.#queue.maxDeliveries)
     this.#desks = this.#createDesks()
+    this.#gate = new StartGate({
+      queue: this.#queue,
+      lanes: this.#lanes,
+      capacity: this.#capacity,
+      startsWithin: (ms) => ms * this.#runner.throughput.perMs,
+      submit: (held) => this.#runner.submit(held),
+      lost: (held) => this.#runner.lose([held], 'taken'),
+      failed: this.#failed,
+    })
     this.#runner = this.#createRunner()
     this.#claims = new PartitionClaims({
       queue: this.#queue,
@@ -236,6 +247,7 @@ export class WorkerPool {
       lanes: this.#lanes,
       settlements: this.#settlements,
       quarantine: this.#quarantine,
+      gate: this.#gate,
       desks: this.#desks,
       keepsKeyOrder: capabilities.keyOrder,
       partitions: numPartitions,
@@ -311,6 +323,7 @@ export class WorkerPool {
     limit.end()
     this.#isOver = true
     this.#settlements.giveUp()
+    this.#gate.giveUp()
     for (const desk of this.#desks.values()) desk.giveUp()
     this.#keeper.stop()
   }

@@ -160,7 +160,7 @@ test('a poisoned command dies by itself, though nobody asks for commands', async
   const told: (string | undefined)[] = []
   await queue.announce('me', ({ error }) => told.push(error?.code))
   await queue.enqueue(envelope('a', { submitter: 'me' }))
-  await queue.lease(request)
+  expect(await queue.start(await queue.lease(request))).toEqual(['done'])
   await until(() => told.length > 0, 'the submitter is told')
   expect(told).toEqual(['CORELANE_POISONED'])
   await queue.close()

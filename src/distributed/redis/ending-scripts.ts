@@ -26,6 +26,28 @@ return lost
 `,
 )
 
+/** Counts deliveries that are about to start. Their leases stay as they are. */
+export const START: Script = script(
+  'start',
+  `${HELD}
+-- KEYS: the streams. ARGV: consumer, then stream, entry, counter of each.
+-- Returns which are not held, from 1.
+local lost, n = {}, 0
+for at = 2, #ARGV, 3 do
+  n = n + 1
+  local stream, entry, counter = KEYS[tonumber(ARGV[at])], ARGV[at + 1], tonumber(ARGV[at + 2])
+  local held = isHeld(stream, entry, ARGV[1], counter)
+  if not held then
+    lost[#lost + 1] = n
+  elseif held[4] ~= started(counter) then
+    redis.call('XCLAIM', stream, 'workers', ARGV[1], 0, entry, 'IDLE', held[3],
+      'RETRYCOUNT', string.format('%.0f', started(counter)), 'JUSTID')
+  end
+end
+return lost
+`,
+)
+
 /** Ends commands. */
 export const COMPLETE: Script = script(
   'complete',
@@ -87,7 +109,7 @@ local function rewritten(value, entry, counter)
   if reason == 'retry' then
     retries, spent = retries + 1, 0
   else
-    spent = spent + counter % ${GIVEN_AGAIN} - (reason == 'unstarted' and 1 or 0)
+    spent = spent + counter % ${GIVEN_AGAIN}
   end
   return table.concat({id, retries, spent, since, string.sub(value, body)}, ':')
 end
@@ -95,9 +117,11 @@ for at = 7 + lanes, #ARGV, 3 do
   local lane, entry, counter = tonumber(ARGV[at]), ARGV[at + 1], tonumber(ARGV[at + 2])
   local stream, delayed = KEYS[2 * lane - 1], KEYS[2 * lane]
   local held = isHeld(stream, entry, ARGV[1], counter)
+  -- Under which it goes back.
+  counter = reason == 'unstarted' and unstarted(counter) or started(counter)
   statuses[#statuses + 1] = held and 1 or 0
   if held and delay == 0 and reason ~= 'retry' then
-    giveBack(stream, entry, reason == 'unstarted' and counter - 1 or counter)
+    giveBack(stream, entry, counter)
     moved[lane] = (moved[lane] or 0) + 1
   elseif held then
     local found = redis.call('XRANGE', stream, entry, entry)[1]

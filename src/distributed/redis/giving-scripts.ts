@@ -110,7 +110,8 @@ export const LEASE: Script = script(
   'lease',
   `${NOW}${AVAILABLE}
 -- KEYS: own, a stream for each lane. ARGV: consumer, worker, lease, epoch ('' without ownership, '0' to
--- take what is free), max, then for each lane: name, max, priority, steps, and for each step after, levels.
+-- take what is free), max, whether the first delivery counts at once, then for each lane: name, max,
+-- priority, steps, and for each step after, levels.
 -- Returns {0, epoch} if the partition is another's, else {1, epoch, the time, what is left of each lane,
 -- the commands}. A command is a line with lane, entry, counter and length, and then its value.
 local consumer, worker, time = ARGV[1], ARGV[2], now()
@@ -152,7 +153,7 @@ local function headOf(stream)
   local fresh = redis.call('XRANGE', stream, '(' .. last, '+', 'COUNT', 1)
   return fresh[1] and fresh[1][1]
 end
-local reply, lanes, at = {1, tonumber(epoch), time}, {}, 5
+local reply, lanes, at = {1, tonumber(epoch), time}, {}, 6
 for lane = 1, #KEYS - 1 do
   local one = {lane = lane, stream = KEYS[1 + lane], max = tonumber(ARGV[at + 2]),
     priority = tonumber(ARGV[at + 3]), steps = tonumber(ARGV[at + 4]), at = at + 4}
@@ -198,7 +199,7 @@ for _, one in ipairs(lanes) do
     local returned =
       redis.call('XPENDING', one.stream, 'workers', '-', '+', quota, '${RETURNED}')
     for _, pending in ipairs(returned) do
-      local counter = pending[4] + ${GIVEN_AGAIN + 1}
+      local counter = pending[4] + ${GIVEN_AGAIN}
       local claimed = redis.call('XCLAIM', one.stream, 'workers', consumer, 0, pending[1],
         'RETRYCOUNT', string.format('%.0f', counter))
       if claimed[1] then give(one, pending[1], counter, claimed[1][2]) end
@@ -208,7 +209,12 @@ for _, one in ipairs(lanes) do
       local fresh = redis.call('XREADGROUP', 'GROUP', 'workers', consumer, 'COUNT', quota,
         'STREAMS', one.stream, '>')
       local entries = fresh and fresh[1][2] or {}
-      for _, entry in ipairs(entries) do give(one, entry[1], 1, entry[2]) end
+      for _, entry in ipairs(entries) do
+        if ARGV[6] == '0' then
+          redis.call('XCLAIM', one.stream, 'workers', consumer, 0, entry[1], 'RETRYCOUNT', 0, 'JUSTID')
+        end
+        give(one, entry[1], tonumber(ARGV[6]), entry[2])
+      end
       isEmpty = #entries < quota
     end
   end

@@ -12,8 +12,8 @@ export interface FenceParts {
   readonly counter: string
 }
 
-/** A delivery that is past its time, as much of it as its return takes. */
-type Expired = Delivery
+/** As much of a delivery as its return takes. */
+export type DeliveryName = Pick<Delivery, 'envelope' | 'fence'>
 
 interface Held {
   readonly lane: string
@@ -56,7 +56,7 @@ export class Holdings {
    * @param delivery - From anybody.
    * @returns Nothing if it is not one of this worker's.
    */
-  partsOf({ fence, envelope }: Pick<Delivery, 'fence' | 'envelope'>): FenceParts | undefined {
+  partsOf({ fence, envelope }: DeliveryName): FenceParts | undefined {
     const own = `${this.#workerId}/${envelope.partitionId}/${envelope.laneId}/`
     if (typeof fence !== 'string' || !fence.startsWith(own)) return undefined
     const match = /^(\d{1,20}-\d{1,20})\/(\d{1,16})$/.exec(fence.slice(own.length))
@@ -100,15 +100,15 @@ export class Holdings {
   }
 
   /** Takes out what has expired. */
-  takeExpired(partition: number): Expired[] {
-    const expired: Expired[] = []
+  takeExpired(partition: number): DeliveryName[] {
+    const expired: DeliveryName[] = []
     const now = nowMs()
     for (const { lane, entry, counter, untilMs } of this.#held.get(partition)?.values() ?? []) {
       if (untilMs > now) break
       // Of the envelope only its place is asked for.
       const envelope = { id: entry, partitionId: partition, laneId: lane } as Delivery['envelope']
       const fence = this.fence(partition, lane, entry, counter)
-      expired.push({ envelope, fence, deliveries: 1, leasedUntilMs: untilMs, acceptedAtMs: 0 })
+      expired.push({ envelope, fence })
       this.drop(partition, lane, entry)
     }
     return expired

@@ -6,7 +6,7 @@ import { nowMs, timers } from '../../base/clock.ts'
 import { show } from '../../base/errors.ts'
 import type { Delivery, LaneDemand, LeaseRequest } from '../distributed-queue.ts'
 import { checkLeaseRequest } from '../lease-request.ts'
-import { DELIVERIES_SPENT, poisonedResult } from '../poison.ts'
+import { countsFirstAtStart, DELIVERIES_SPENT, poisonedResult } from '../poison.ts'
 import { Backlog, divide, type Share } from './backlog.ts'
 import type { Reply } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
@@ -268,6 +268,7 @@ export class LeaseDesk {
           String(plan.leaseMs),
           this.#ownership?.epochOf(share.partition) ?? '',
           String(share.max),
+          countsFirstAtStart(plan.maxDeliveries) ? '0' : '1',
           ...lanes.flatMap(({ laneId, priority, boost }, i) => [
             laneId,
             String(share.lanes[i]),
@@ -332,11 +333,12 @@ export class LeaseDesk {
     try {
       const { maxBytes } = this.#engine.plan
       const { envelope, spent, sinceMs } = decodeEnvelope(value, lane, partition, maxBytes)
-      const deliveries = (counter % GIVEN_AGAIN) + spent
+      const countsAtStart = counter !== 1
+      const deliveries = (counter % GIVEN_AGAIN) + spent + (countsAtStart ? 1 : 0)
       // Both moments are by the clock of Redis; it may have been set back in between.
       const ageMs = timeMs - (sinceMs || Number.parseInt(entry, 10))
       const acceptedAtMs = nowMs() - Math.max(0, ageMs)
-      return { envelope, fence, deliveries, leasedUntilMs, acceptedAtMs }
+      return { envelope, fence, deliveries, countsAtStart, leasedUntilMs, acceptedAtMs }
     } catch (error) {
       const text = error instanceof Error ? error.message : 'no error'
       this.#engine.report('undecodable', `partition ${partition}, lane ${lane}: ${show(text)}`)
@@ -361,8 +363,7 @@ export class LeaseDesk {
   ): Promise<unknown> {
     const envelope = unreadEnvelope(idOf(value), entry, partition, lane)
     const result = undecodableResult(envelope, this.#engine.plan.workerId)
-    const delivery = { envelope, fence, deliveries: 1, leasedUntilMs: 0, acceptedAtMs: 0 }
-    return this.#settler.bury(delivery, 'undecodable', result)
+    return this.#settler.bury({ envelope, fence }, 'undecodable', result)
   }
 
   #wait(waiter: Waiter, request: LeaseRequest, leftMs: number, polls: number): Promise<void> {

@@ -53,7 +53,7 @@ export interface RedisQueueOptions {
   readonly workerId?: string | undefined
   /** How long a delivery is its worker's unless extended, 100 to 2^31 - 1 ms. Default 30,000. */
   readonly leaseMs?: number | undefined
-  /** How often a command is given out before it is dead, if its workers die. Default 3. */
+  /** How often a command is started before it is dead, if its workers die. Default 3. */
   readonly maxDeliveries?: number | undefined
   /** How long results are kept and ids known after a command ended. Default 3,600,000 ms: 1 h. */
   readonly resultTtlMs?: number | undefined

@@ -5,6 +5,7 @@ import { nowMs } from '../../base/clock.ts'
 import type { Delivery, LaneDemand } from '../distributed-queue.ts'
 import type { Reply } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
+import type { DeliveryName } from './holdings.ts'
 import type { Settler } from './settler.ts'
 import { HELD_BY } from './side-scripts.ts'
 
@@ -58,7 +59,7 @@ export class Recovery {
       keys: lanes.map(({ laneId }) => names.stream(laneId)),
       args: [consumer],
     })) as Reply[]
-    const unknown: Delivery[] = []
+    const unknown: DeliveryName[] = []
     for (let at = 0; at < reply.length; at += 3) {
       const { laneId } = lanes[(reply[at] as number) - 1]!
       const entry = (reply[at + 1] as Buffer).toString('latin1')
@@ -66,7 +67,7 @@ export class Recovery {
       const fence = holdings.fence(partition, laneId, entry, reply[at + 2] as number)
       // Of the envelope only its place is asked for.
       const envelope = { id: entry, partitionId: partition, laneId } as Delivery['envelope']
-      unknown.push({ envelope, fence, deliveries: 1, leasedUntilMs: 0, acceptedAtMs: 0 })
+      unknown.push({ envelope, fence })
     }
     if (unknown.length > 0) await this.#settler.release(unknown, { reason: 'unstarted' })
   }

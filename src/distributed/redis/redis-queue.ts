@@ -185,6 +185,8 @@ export class RedisDistributedQueue implements LeasedQueue {
       waitMs: 0,
     })
     if (delivery === undefined) return null
+    // Whoever takes commands one by one says nothing of starts.
+    if (delivery.countsAtStart) await this.start([delivery])
     this.#dequeued.add(delivery)
     return delivery.envelope
   }
@@ -198,6 +200,10 @@ export class RedisDistributedQueue implements LeasedQueue {
   async lease(request: LeaseRequest): Promise<Delivery[]> {
     if (request.waitMs > 0) this.#hear()
     return this.#desk.lease(request)
+  }
+
+  start(deliveries: readonly Delivery[]): Promise<SettleStatus[]> {
+    return this.#settler.start(deliveries)
   }
 
   async extend(

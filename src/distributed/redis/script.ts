@@ -8,8 +8,9 @@
 // before the entry was made, for entries that were kept back. `since` is when Redis accepted the
 // command, in milliseconds of its clock; 0: when the entry was made, as its name says. The delivery
 // counter of the pending list holds two counts: by ten thousands how often the entry was given
-// again, and below that the deliveries that count. So a counter names one delivery: what is given
-// again is never given under the same counter.
+// again, and below that the deliveries that count: the first if it was given as 1, each other from
+// its start on. So the counter under which an entry was given names one delivery; it is one higher
+// once that starts.
 
 import { createHash } from 'node:crypto'
 
@@ -23,7 +24,7 @@ export interface Script {
 /** Most commands that go through one call: a script keeps everybody else waiting. */
 export const BATCH_MAX = 256
 
-/** What one more giving adds to the delivery counter, besides the delivery itself. */
+/** What one more giving adds to the delivery counter. */
 export const GIVEN_AGAIN = 10_000
 
 /** Consumer that has what was given back, or was taken from those whose lease expired. */
@@ -60,12 +61,17 @@ local function available(stream)
 end
 `
 
-/** Whether a delivery is the present one: its consumer has the entry, under the same counter. */
+/**
+ * Whether a delivery is the present one: its consumer has the entry, under the counter with which
+ * it was given or, where that did not count yet, with its start counted. And those two counters.
+ */
 export const HELD = `
+local function unstarted(counter) return counter == 1 and 0 or counter end
+local function started(counter) return counter == 1 and 1 or counter + 1 end
 local function isHeld(stream, entry, consumer, counter)
   local pending = redis.pcall('XPENDING', stream, 'workers', entry, entry, 1)
-  local held = not pending.err and pending[1]
-  return held and held[2] == consumer and held[4] == tonumber(counter)
+  local held, given = not pending.err and pending[1], tonumber(counter)
+  return held and held[2] == consumer and (held[4] == given or held[4] == started(given)) and held
 end
 `
 

@@ -8,10 +8,10 @@ import type { CommandResult } from '../envelope.ts'
 import { checkName } from '../envelope.ts'
 import { checkWhole } from '../lease-request.ts'
 import type { Call, Reply } from './caller.ts'
-import { BURY, COMPLETE, EXTEND, RELEASE } from './ending-scripts.ts'
+import { BURY, COMPLETE, EXTEND, RELEASE, START } from './ending-scripts.ts'
 import { batches, byPartition, Numbering, pack, type RedisEngine } from './engine.ts'
 import { encodeResult } from './envelope-codec.ts'
-import type { FenceParts } from './holdings.ts'
+import type { DeliveryName, FenceParts } from './holdings.ts'
 import { BATCH_MAX } from './script.ts'
 
 const DELAY_MS_MAX = 2 ** 31 - 1
@@ -90,7 +90,7 @@ export class Settler {
    * @param deliveries - Any number.
    * @param options - Why, and for how long nobody may have them.
    */
-  release(deliveries: readonly Delivery[], options: ReleaseOptions): Promise<SettleStatus[]> {
+  release(deliveries: readonly DeliveryName[], options: ReleaseOptions): Promise<SettleStatus[]> {
     const { reason, delayMs = 0 } = options
     if (reason !== 'retry' && reason !== 'unstarted' && reason !== 'crash') {
       const received = String(reason)
@@ -127,6 +127,29 @@ export class Settler {
   }
 
   /**
+   * Counts deliveries that are about to start.
+   *
+   * @param deliveries - Any number.
+   */
+  start(deliveries: readonly Delivery[]): Promise<SettleStatus[]> {
+    const { keys, consumer } = this.#engine
+    return this.#settle(
+      deliveries,
+      () => 0,
+      (partition, positions, parts) => {
+        const names = keys.partition(partition)
+        const { lanes, words } = placesOf(deliveries, positions, parts)
+        return {
+          script: START,
+          keys: lanes.map((lane) => names.stream(lane)),
+          args: [consumer, ...words],
+        }
+      },
+      'start',
+    )
+  }
+
+  /**
    * Keeps deliveries for another lease.
    *
    * @param deliveries - Any number.
@@ -158,7 +181,7 @@ export class Settler {
    * @param reason - A few words.
    * @param result - A failure.
    */
-  async bury(delivery: Delivery, reason: string, result: CommandResult): Promise<SettleStatus> {
+  async bury(delivery: DeliveryName, reason: string, result: CommandResult): Promise<SettleStatus> {
     const parts = this.#engine.holdings.partsOf(delivery)
     if (parts === undefined) return 'stale'
     const { keys, caller, plan, consumer } = this.#engine
@@ -200,7 +223,7 @@ export class Settler {
     }
   }
 
-  #checkPlace({ envelope }: Delivery): void {
+  #checkPlace({ envelope }: DeliveryName): void {
     checkWhole('partitionId', envelope.partitionId, 0, this.#engine.plan.numPartitions - 1)
     checkName('id', envelope.id)
     checkName('laneId', envelope.laneId)
@@ -208,10 +231,10 @@ export class Settler {
 
   /** Sends one call for each batch of a partition; all of them at once. */
   async #settle(
-    deliveries: readonly Delivery[],
+    deliveries: readonly DeliveryName[],
     bytesAt: (position: number) => number,
     callOf: (partition: number, positions: readonly number[], parts: readonly FenceParts[]) => Call,
-    mode: 'end' | 'keep' = 'end',
+    mode: 'end' | 'keep' | 'start' = 'end',
   ): Promise<SettleStatus[]> {
     const { caller, holdings } = this.#engine
     caller.checkOpen()
@@ -232,7 +255,7 @@ export class Settler {
           batch,
           batch.map((position) => parts[position]!),
         )
-        const isKeeping = mode === 'keep'
+        const isKeeping = mode !== 'end'
         calls.push(
           caller.run(call).then((reply) => {
             const flags = isKeeping ? keptOf(reply as number[], batch.length) : (reply as Reply[])
@@ -241,7 +264,7 @@ export class Settler {
               const { entry, counter } = parts[position]!
               if (flags[i] === 1) statuses[position] = 'done'
               if (!isKeeping || flags[i] !== 1) holdings.drop(partition, laneId, entry)
-              else if (holdings.has(partition, laneId, entry)) {
+              else if (mode === 'keep' && holdings.has(partition, laneId, entry)) {
                 holdings.take(partition, laneId, entry, Number(counter), untilMs)
               }
             }
@@ -256,7 +279,7 @@ export class Settler {
 
 /** Where deliveries are: lane, by its number among those that occur, entry and counter of each. */
 function placesOf(
-  deliveries: readonly Delivery[],
+  deliveries: readonly DeliveryName[],
   positions: readonly number[],
   parts: readonly FenceParts[],
 ): { readonly lanes: readonly string[]; readonly words: readonly string[] } {

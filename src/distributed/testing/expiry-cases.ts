@@ -165,7 +165,9 @@ const poison: readonly CaseOfContract[] = [
       })
       await stage.fill(one!, [envelope])
       for (const deliveries of [1, 2]) {
-        assert.equal((await stage.takeOne(one!)).deliveries, deliveries)
+        const delivery = await stage.takeOne(one!)
+        assert.equal(delivery.deliveries, deliveries)
+        await started(one!, [delivery])
       }
       await stage.until('it is dead', async () => {
         await stage.nothing(two!)
@@ -219,5 +221,91 @@ const poison: readonly CaseOfContract[] = [
   ),
 ]
 
+const starting: readonly CaseOfContract[] = [
+  sentence(
+    'what a worker that died had not started is no nearer to its last delivery',
+    { needs: NEEDS, leaseMs: 500, maxDeliveries: 3 },
+    async (stage) => {
+      const [one, two, three] = await stage.workers('w1', 'w2', 'w3')
+      await stage.fill(one!, stage.envelopes(10))
+      await stage.take(one!, 10)
+      stage.kill(one!)
+      // The first delivery may count from the moment it is given out, but no further one.
+      const second = await stage.take(two!, 10)
+      assert.ok(second.every(({ deliveries }) => deliveries <= 2))
+      const begun = second.slice(0, 3)
+      await started(two!, begun)
+      stage.kill(two!)
+      const third = await stage.take(three!, 10)
+      const last = third.filter(({ deliveries }) => deliveries === 3)
+      assert.deepEqual(idsOf(last).toSorted(), idsOf(begun).toSorted())
+      await finish(three!, third)
+    },
+  ),
+  sentence(
+    'a start that is told twice counts once, and not at all if it is given back as unstarted',
+    { needs: NEEDS, leaseMs: 20_000, maxDeliveries: 3 },
+    async (stage) => {
+      const queue = await stage.worker()
+      await stage.fill(queue, stage.envelopes(1))
+      await queue.release([await stage.takeOne(queue)], { reason: 'crash' })
+      for (let turn = 0; turn < 3; turn++) {
+        const delivery = await stage.takeOne(queue)
+        assert.equal(delivery.deliveries, 2)
+        assert.equal(delivery.countsAtStart, true)
+        await started(queue, [delivery])
+        await started(queue, [delivery])
+        assert.deepEqual((await queue.extend([delivery])).lost, [])
+        await queue.release([delivery], { reason: 'unstarted' })
+      }
+      const second = await stage.takeOne(queue)
+      await started(queue, [second])
+      await queue.release([second], { reason: 'crash' })
+      const third = await stage.takeOne(queue)
+      assert.equal(third.deliveries, 3)
+      await queue.release([third], { reason: 'retry' })
+      assert.equal((await stage.takeOne(queue)).deliveries, 1)
+    },
+  ),
+  sentence(
+    'where two deliveries are allowed the first counts from its start on too',
+    { needs: NEEDS, leaseMs: 500, maxDeliveries: 2 },
+    async (stage) => {
+      const [one, two] = await stage.workers('w1', 'w2')
+      await stage.fill(one!, stage.envelopes(4))
+      const first = await stage.take(one!, 4)
+      assert.ok(first.every(({ countsAtStart }) => countsAtStart))
+      await started(one!, first.slice(0, 1))
+      stage.kill(one!)
+      const second = await stage.take(two!, 4)
+      const byId = new Map(second.map(({ envelope, deliveries }) => [envelope.id, deliveries]))
+      assert.deepEqual(
+        first.map(({ envelope }) => byId.get(envelope.id)),
+        [2, 1, 1, 1],
+      )
+      await finish(two!, second)
+    },
+  ),
+  sentence(
+    'a worker that has lost its lease starts nothing',
+    { needs: NEEDS, leaseMs: 500 },
+    async (stage) => {
+      const { one, two, late, fresh } = await handedOn(stage)
+      assert.deepEqual(await one.start([late]), ['stale'])
+      await started(two, [fresh])
+      await finish(two, [fresh])
+      assert.deepEqual(await two.start([fresh]), ['stale'])
+    },
+  ),
+]
+
+/** Tells that commands start, and is sure that they still may. */
+async function started(queue: LeasedQueue, deliveries: readonly Delivery[]): Promise<void> {
+  assert.deepEqual(
+    await queue.start(deliveries),
+    deliveries.map(() => 'done'),
+  )
+}
+
 /** What happens to the commands of workers that die or freeze. */
-export const EXPIRY_CASES: readonly CaseOfContract[] = [...expiring, ...poison]
+export const EXPIRY_CASES: readonly CaseOfContract[] = [...expiring, ...poison, ...starting]

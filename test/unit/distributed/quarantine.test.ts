@@ -17,6 +17,7 @@ const delivery = (deliveries: number, partitionId = 0, laneId = 'lane') => ({
   fence: 'f',
   deliveries,
   leasedUntilMs: 1000,
+  countsAtStart: false,
   acceptedAtMs: 0,
 })
 
