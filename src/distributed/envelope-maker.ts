@@ -70,7 +70,7 @@ export class EnvelopeMaker {
       id: id ?? crypto.randomUUID(),
       commandType: type,
       laneId: lane,
-      partitionId: this.#place(key, type),
+      partitionId: this.#place(id, key, type),
       payload,
       retryCount: 0,
       createdAt,
@@ -82,10 +82,12 @@ export class EnvelopeMaker {
     }
   }
 
-  #place(key: string | undefined, type: string): number {
+  #place(id: string | undefined, key: string | undefined, type: string): number {
     const { strategy, numPartitions } = this.#queue
     if (strategy === 'hash') return stableHash(key ?? type) % numPartitions
     if (strategy === 'none') return 0
+    // An engine may know ids per partition only, so an id that may come again has one of its own.
+    if (id !== undefined) return stableHash(id) % numPartitions
     // A call that carries several costs a fraction of several calls, at both ends and in between.
     if (strategy === 'balanced' && this.#count++ % RUN > 0) return this.#last
     this.#last = this.#last + 1 >= numPartitions ? 0 : this.#last + 1

@@ -13,7 +13,7 @@ import { unreadEnvelope } from './undecodable.ts'
 const LIST_MAX = 10_000
 
 /** A record of the dead, taken apart. */
-interface DeadRecord {
+export interface DeadRecord {
   readonly lane: string
   readonly diedAt: number
   readonly reason: string
@@ -21,7 +21,13 @@ interface DeadRecord {
   readonly result: Buffer
 }
 
-function partsOf(record: Buffer): DeadRecord | undefined {
+/**
+ * Takes a record of the dead apart.
+ *
+ * @param record - As it lies in Redis.
+ * @returns Nothing if it is none.
+ */
+export function partsOf(record: Buffer): DeadRecord | undefined {
   const head = /^([^:]*):(\d+):(\d+):(\d+):/.exec(record.toString('latin1', 0, 256))
   if (head === null) return undefined
   const [whole, lane, diedAt, reasonLength, valueLength] = head

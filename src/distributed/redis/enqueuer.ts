@@ -135,6 +135,7 @@ export class Enqueuer {
       script: ENQUEUE,
       keys: [
         names.lanes,
+        names.deadOrder,
         ...[...lanes.keys()].map((lane) => names.stream(lane)),
         ...ordered.map(({ id }) => names.command(id)),
       ],

@@ -9,14 +9,17 @@ import { AVAILABLE, BATCH_MAX, GIVEN_AGAIN, NOW, RETURNED, type Script, script }
 export const ENQUEUE: Script = script(
   'enqueue',
   `${AVAILABLE}
--- KEYS: lanes, a stream for each lane, the key of each command in the order of the lanes.
+-- KEYS: lanes, order of the dead, a stream for each lane, the key of each command in the order of the
+-- lanes.
 -- ARGV: lanes, partition, channel, the values one after the other, each with its length before it, then
 -- name and number of commands for each lane.
 local lanes, packed = tonumber(ARGV[1]), ARGV[4]
 local statuses = {}
-local key, at = 1 + lanes, 1
+local key, at = 2 + lanes, 1
+-- The key of a dead command may have expired; its id is known for as long as it is dead.
+local hasDead = redis.call('ZCARD', KEYS[2]) > 0
 for lane = 1, lanes do
-  local stream, name = KEYS[1 + lane], ARGV[3 + 2 * lane]
+  local stream, name = KEYS[2 + lane], ARGV[3 + 2 * lane]
   -- While something waits, workers come again without being told.
   local wasIdle = available(stream) == 0
   local added = 0
@@ -24,8 +27,10 @@ for lane = 1, lanes do
     key = key + 1
     local length = struct.unpack('>I4', packed, at)
     at = at + 4 + length
-    if redis.call('SET', KEYS[key], 'P', 'NX') then
-      redis.call('XADD', stream, '*', 'v', string.sub(packed, at - length, at - 1))
+    local value = string.sub(packed, at - length, at - 1)
+    local isDead = hasDead and redis.call('ZSCORE', KEYS[2], string.match(value, '^[^:]*'))
+    if not isDead and redis.call('SET', KEYS[key], 'P', 'NX') then
+      redis.call('XADD', stream, '*', 'v', value)
       added = added + 1
       statuses[#statuses + 1] = 1
     else

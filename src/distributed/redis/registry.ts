@@ -4,12 +4,14 @@
 import { isPortableName } from '../../base/portable-name.ts'
 import type { CommandReference, CommandState, QueueCounts } from '../distributed-queue.ts'
 import type { CommandResult } from '../envelope.ts'
+import { partsOf } from './dead-desk.ts'
 import { byPartition, type RedisEngine } from './engine.ts'
 import { decodeResult } from './envelope-codec.ts'
 import { COUNT } from './side-scripts.ts'
 import { undecodableResult } from './undecodable.ts'
 
 const PENDING = 'P'.charCodeAt(0)
+const ENDED = Buffer.from('E')
 
 /** Looks things up. */
 export class Registry {
@@ -54,16 +56,33 @@ export class Registry {
         const names = keys.partition(partition)
         const words = positions.map((at) => names.command(commands[at]!.commandId))
         const values = (await caller.send(['MGET', ...words])) as (Buffer | null)[]
+        const dead = await this.#deadAmong(
+          names.dead,
+          positions.filter((_, i) => !values[i]).map((at) => commands[at]!.commandId),
+        )
         for (const [i, at] of positions.entries()) {
-          states[at] = this.#stateOf(commands[at]!, values[i] ?? null)
+          const command = commands[at]!
+          states[at] = this.#stateOf(command, values[i] ?? dead.get(command.commandId))
         }
       }),
     )
     return states
   }
 
-  #stateOf({ commandId, partitionId }: CommandReference, value: Buffer | null): CommandState {
-    if (value === null || value.length === 0) return { state: 'unknown' }
+  /** Commands whose results have expired may be dead, and then their results are there. */
+  async #deadAmong(key: string, ids: readonly string[]): Promise<ReadonlyMap<string, Buffer>> {
+    const found = new Map<string, Buffer>()
+    if (ids.length === 0) return found
+    const records = (await this.#engine.caller.send(['HMGET', key, ...ids])) as (Buffer | null)[]
+    for (const [i, id] of ids.entries()) {
+      const result = records[i] ? partsOf(records[i])?.result : undefined
+      if (result !== undefined) found.set(id, Buffer.concat([ENDED, result]))
+    }
+    return found
+  }
+
+  #stateOf({ commandId, partitionId }: CommandReference, value: Buffer | undefined): CommandState {
+    if (value === undefined || value.length === 0) return { state: 'unknown' }
     if (value[0] === PENDING) return { state: 'pending' }
     const { maxBytes, workerId } = this.#engine.plan
     let result: CommandResult

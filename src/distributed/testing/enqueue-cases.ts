@@ -3,8 +3,18 @@
 
 import assert from 'node:assert/strict'
 import type { CommandEnvelope } from '../envelope.ts'
+import { Submitter } from '../submitter.ts'
 import { type CaseOfContract, sentence } from './contract-case.ts'
-import { demand, finish, idsOf, pause, refused, successOf } from './contract-stage.ts'
+import {
+  demand,
+  failureOf,
+  finish,
+  idsOf,
+  pause,
+  referenceTo,
+  refused,
+  successOf,
+} from './contract-stage.ts'
 
 const INVALID = 'CORELANE_INVALID_ENVELOPE'
 const TOO_LARGE = 'CORELANE_ENVELOPE_TOO_LARGE'
@@ -168,7 +178,60 @@ const idempotence: readonly CaseOfContract[] = [
       assert.deepEqual(idsOf(await stage.take(queue, 1)), [envelope.id])
     },
   ),
+  sentence(
+    'an id is known while its command is dead, though its result has expired',
+    { needs: ['leases'], resultTtlMs: 200 },
+    async (stage) => {
+      const queue = await stage.worker()
+      const envelope = stage.envelope({ partitionId: 1 })
+      await stage.fill(queue, [envelope])
+      const delivery = await stage.takeOne(queue)
+      await queue.bury(delivery, 'a reason', failureOf(delivery, queue, 'no good'))
+      await pause(300)
+      assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
+      const [known] = await queue.look([referenceTo(envelope)])
+      assert.equal(known!.state === 'ended' && known!.result.error?.message, 'no good')
+      await stage.nothing(queue)
+      assert.equal(await queue.dead.redrive([referenceTo(envelope)]), 1)
+      assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
+      const again = await stage.takeOne(queue)
+      await queue.bury(again, 'a reason', failureOf(again, queue, 'no good'))
+      assert.equal(await queue.dead.drop([referenceTo(envelope)]), 1)
+      await pause(300)
+      await stage.until(
+        'the id can be used again',
+        async () => (await queue.enqueueMany([envelope]))[0] === 'accepted',
+      )
+    },
+  ),
 ]
+
+const STRATEGIES = ['balanced', 'roundRobin', 'hash', 'none'] as const
+
+const submitting: readonly CaseOfContract[] = STRATEGIES.map((strategy) =>
+  sentence(
+    `an id that many submitters give is one command, under the strategy ${strategy}`,
+    { needs: ['leases'], strategy, numPartitions: strategy === 'none' ? 1 : 4 },
+    async (stage) => {
+      const queue = await stage.worker()
+      const { id } = stage.envelope()
+      const submit = async (): Promise<string> => {
+        const submitter = new Submitter(queue)
+        const { status } = await submitter.enqueue('lane', 'work', 1, { id })
+        await submitter.close()
+        return status
+      }
+      const statuses: string[] = []
+      for (let turn = 0; turn < 8; turn++) statuses.push(await submit())
+      assert.deepEqual(statuses, ['accepted', ...Array<string>(7).fill('duplicate')])
+      const delivery = await stage.takeOne(queue)
+      assert.equal(await submit(), 'duplicate')
+      await finish(queue, [delivery])
+      assert.equal(await submit(), 'duplicate')
+      await stage.nothing(queue)
+    },
+  ),
+)
 
 const refusals: readonly CaseOfContract[] = [
   sentence('bad envelopes are refused, and nothing is lost with them', {}, async (stage) => {
@@ -255,4 +318,9 @@ const refusals: readonly CaseOfContract[] = [
 ]
 
 /** What is accepted, what is refused, and that an id is one command. */
-export const ENQUEUE_CASES: readonly CaseOfContract[] = [...taking, ...idempotence, ...refusals]
+export const ENQUEUE_CASES: readonly CaseOfContract[] = [
+  ...taking,
+  ...idempotence,
+  ...submitting,
+  ...refusals,
+]
