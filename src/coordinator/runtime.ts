@@ -275,7 +275,7 @@ export class Runtime {
     }
     // It may have been closed or shut down meanwhile.
     if (this.#closing !== undefined) throw laneError('CORELANE_CLOSED', { state: 'closed' })
-    if (this.stats().state === 'starting') this.#state = 'running'
+    if (this.#state === 'starting') this.#state = 'running'
   }
 
   async #close(): Promise<void> {

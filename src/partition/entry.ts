@@ -51,7 +51,6 @@ async function boot(message: BootMessage): Promise<void> {
         await booted
         return cycle!.between(() => runBroadcast(table!, broadcast, partition, broadcasts))
       }),
-    ping: () => partition,
     abort: (orders) => {
       for (const { id, code, details } of orders) cycle?.abort(id, laneError(code, details))
     },

@@ -1,6 +1,6 @@
 // Control: what the two sides say to each other outside the rings, one interface per side.
 // Thread: any.   Owns: nothing.
-// Rare and slow by nature: boot, broadcast, liveness, stop. Carried by comlink.
+// Rare and slow by nature: boot, broadcast, stop. Carried by comlink.
 
 import type { MessagePort } from 'node:worker_threads'
 import { type Endpoint, expose, type Remote, releaseProxy, wrap } from 'comlink'
@@ -103,8 +103,6 @@ export type LoadReport =
 export interface PartitionControl {
   /** Runs a handler outside lanes and windows, between two commands. */
   broadcast(broadcast: Broadcast): Promise<CallReport>
-  /** Answers when the thread's event loop turns. */
-  ping(): number
   /** Aborts the signals of running commands. */
   abort(orders: readonly AbortOrder[]): void
   /** Starts no further command, aborts running signals, runs `teardown`. */

@@ -113,6 +113,18 @@ test('a process ends by itself after a partition was given up', async () => {
   expect(output).toBe('CORELANE_PARTITION_LOST')
 })
 
+test('a start and a plain command load no CommonJS package', async () => {
+  const output = await outputOf(`
+    const manager = create(${values})
+    await manager.start()
+    await manager.run('echo', { plain: [1, 'two'] })
+    const loaded = () => Object.keys(require('node:module')._cache).join()
+    console.log('before:', loaded())
+    manager.stats()
+    console.log('after:', /os-utils/.test(loaded()))`)
+  expect(output).toBe('before: \nafter: true')
+})
+
 test('an uncaught error in the main thread still ends a process with a busy manager', async () => {
   const ending = await runProgram(`${head}
     const manager = create(${life})
