@@ -365,6 +365,11 @@ export class QueueManager<M = AnyHandlers> {
     return this.#runtime.close()
   }
 
+  /** Resolves when every thread has ended, however that came about; never rejects. */
+  get closed(): Promise<void> {
+    return this.#runtime.closed
+  }
+
   /** Finishes what was submitted, at most for `drainTimeoutMs`, and closes. */
   async [Symbol.asyncDispose](): Promise<void> {
     try {

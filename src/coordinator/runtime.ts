@@ -68,6 +68,11 @@ export class Runtime {
   #hasActed = false
   #starting: Promise<void> | undefined
   #closing: Promise<void> | undefined
+  #end!: () => void
+  /** Resolves when every thread has ended, or none could be started. */
+  readonly closed = new Promise<void>((resolve) => {
+    this.#end = resolve
+  })
 
   constructor(plan: ManagerPlan) {
     const { lanes, partitionCount, concurrency } = plan
@@ -271,6 +276,7 @@ export class Runtime {
       this.#state = 'closed'
       this.#pump.stop()
       this.#hub.endAll()
+      this.#end()
       throw wasClosed ? laneError('CORELANE_CLOSED', { state: 'closed' }, error) : error
     }
     // It may have been closed or shut down meanwhile.
@@ -296,6 +302,7 @@ export class Runtime {
     this.#settled()
     this.#hub.lane('queue.shutdown.complete')
     this.#hub.endAll()
+    this.#end()
     if (failures.length > 0) {
       throw new AggregateError(failures, `teardown failed on ${failures.length} partitions`)
     }

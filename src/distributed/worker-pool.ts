@@ -82,6 +82,11 @@ export class WorkerPool {
   #starting: Promise<void> | undefined
   #draining: Promise<void> | undefined
   #closing: Promise<void> | undefined
+  #end!: () => void
+  /** Resolves when `close` has ended the pool; never rejects. */
+  readonly closed = new Promise<void>((resolve) => {
+    this.#end = resolve
+  })
 
   /**
    * @param queue - What to take commands from. One of five members is lifted: it delivers at most
@@ -191,7 +196,7 @@ export class WorkerPool {
    * promise.
    */
   close(): Promise<void> {
-    this.#closing ??= this.#close()
+    this.#closing ??= this.#close().finally(this.#end)
     return this.#closing
   }
 

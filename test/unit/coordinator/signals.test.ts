@@ -1,5 +1,5 @@
 // Signals: which handlers are installed, and that they go. That a process ends as it should is in
-// test/integration/lanes-signals.test.ts.
+// test/integration/signals.test.ts.
 
 import { expect, test } from 'vitest'
 import { closeOnSignals } from '../../../src/coordinator/signals.ts'
@@ -16,12 +16,39 @@ test('by default SIGTERM and SIGINT are handled until the handlers are taken awa
   expect(counts('SIGTERM', 'SIGINT', 'SIGHUP')).toEqual(before)
 })
 
-test('other signals can be named, and several managers can be ended together', () => {
+test('other signals can be named, and several managers share one handler for each', () => {
   const before = counts('SIGHUP')
-  const removes = [manager, manager].map((one) => closeOnSignals(one, { signals: ['SIGHUP'] }))
-  expect(counts('SIGHUP')).toEqual([before[0]! + 2])
-  for (const remove of removes) remove()
+  const [first, second] = [manager, manager].map((one) =>
+    closeOnSignals(one, { signals: ['SIGHUP'] }),
+  )
+  expect(counts('SIGHUP')).toEqual([before[0]! + 1])
+  first!()
+  expect(counts('SIGHUP')).toEqual([before[0]! + 1])
+  second!()
   expect(counts('SIGHUP')).toEqual(before)
+})
+
+test('handlers go with the block that they are used in', () => {
+  const before = counts('SIGTERM')
+  {
+    using _handlers = closeOnSignals(manager)
+    expect(counts('SIGTERM')).toEqual([before[0]! + 1])
+  }
+  expect(counts('SIGTERM')).toEqual(before)
+})
+
+test('a manager that is closed leaves no handler behind', async () => {
+  const before = counts('SIGTERM', 'SIGINT', 'newListener' as NodeJS.Signals)
+  let close!: () => void
+  const closed = new Promise<void>((resolve) => {
+    close = resolve
+  })
+  closeOnSignals({ ...manager, closed })
+  expect(counts('SIGTERM')).toEqual([before[0]! + 1])
+  close()
+  await closed
+  await null
+  expect(counts('SIGTERM', 'SIGINT', 'newListener' as NodeJS.Signals)).toEqual(before)
 })
 
 test.each([
