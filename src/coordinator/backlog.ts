@@ -3,11 +3,11 @@
 
 import type { LanePlan } from '../model/lane.ts'
 import { type Admission, Scheduler } from '../schedule/scheduler.ts'
-import { ANY_PARTITION, type PendingCommand } from './pending-command.ts'
+import { ANY_PARTITION, type Command } from './command.ts'
 
 /** A scheduler for the commands of each partition, or one for all where any will do. */
 export class Backlog {
-  readonly #places: Scheduler<PendingCommand>[]
+  readonly #places: Scheduler<Command>[]
   #size = 0
 
   /**
@@ -15,7 +15,7 @@ export class Backlog {
    * @param places - One per partition where commands have a home, else 1.
    */
   constructor(lanes: readonly LanePlan[], places: number) {
-    this.#places = Array.from({ length: places }, () => new Scheduler<PendingCommand>(lanes))
+    this.#places = Array.from({ length: places }, () => new Scheduler<Command>(lanes))
   }
 
   /** Commands that wait, with those that were settled meanwhile and not come across yet. */
@@ -52,7 +52,7 @@ export class Backlog {
    * @param command - New, or back from a partition: its old sequence puts it where it was.
    * @param nowMs - Monotonic milliseconds.
    */
-  offer(command: PendingCommand, nowMs: number): void {
+  offer(command: Command, nowMs: number): void {
     this.#places[placeOf(command.home)]!.offer(command, nowMs)
     this.#size++
   }
@@ -63,7 +63,7 @@ export class Backlog {
    * @param command - The command.
    * @param nowMs - Monotonic milliseconds.
    */
-  isFront(command: PendingCommand, nowMs: number): boolean {
+  isFront(command: Command, nowMs: number): boolean {
     return this.#places[placeOf(command.home)]!.isFront(command, nowMs)
   }
 
@@ -92,11 +92,7 @@ export class Backlog {
    * @param nowMs - Monotonic milliseconds.
    * @returns The command; undefined if none may go.
    */
-  next(
-    place: number,
-    admission: Admission<PendingCommand>,
-    nowMs: number,
-  ): PendingCommand | undefined {
+  next(place: number, admission: Admission<Command>, nowMs: number): Command | undefined {
     const command = this.#places[place]!.next(admission, nowMs)
     if (command !== undefined) this.#size--
     return command
@@ -107,7 +103,7 @@ export class Backlog {
    *
    * @param nowMs - Monotonic milliseconds.
    */
-  takeAll(nowMs: number): PendingCommand[] {
+  takeAll(nowMs: number): Command[] {
     return this.#places.flatMap((_, place) => this.takeFrom(place, nowMs))
   }
 
@@ -117,7 +113,7 @@ export class Backlog {
    * @param place - Its index.
    * @param nowMs - Monotonic milliseconds.
    */
-  takeFrom(place: number, nowMs: number): PendingCommand[] {
+  takeFrom(place: number, nowMs: number): Command[] {
     const taken = this.#places[place]!.takeAll(nowMs)
     this.#size -= taken.length
     return taken.filter((command) => !command.isSettled)

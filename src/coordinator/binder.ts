@@ -8,9 +8,9 @@ import { toNs } from '../memory/lane-gate.ts'
 import type { Admission } from '../schedule/scheduler.ts'
 import { type Backlog, placeOf } from './backlog.ts'
 import type { BoundWindow } from './bound-window.ts'
+import { ANY_PARTITION, type Command } from './command.ts'
 import type { Lane } from './lane-table.ts'
 import type { PartitionHandle } from './partition-handle.ts'
-import { ANY_PARTITION, type PendingCommand } from './pending-command.ts'
 
 /** Waking a sleeping partition costs about as much as so much work on one that is awake. */
 const WAKE_COST_US = 200
@@ -58,7 +58,7 @@ export interface BinderParts {
 }
 
 /** Binds what can be bound. */
-export class Binder implements Admission<PendingCommand> {
+export class Binder implements Admission<Command> {
   readonly #parts: BinderParts
   /** Windows with commands that their partition was not shown yet. */
   readonly #dirty = new Set<BoundWindow>()
@@ -67,12 +67,12 @@ export class Binder implements Admission<PendingCommand> {
   /** Whether the order may change with time, so that the clock must be read. */
   #isTimed = false
   /** The most urgent command that found no room in the present refill, and how urgent it is. */
-  #stranded: PendingCommand | undefined
+  #stranded: Command | undefined
   #strandedRank = 0
   /** A payload is being read. Its getters may submit, but the backlog must not change meanwhile. */
   #isBinding = false
   /** What they submitted; placed once the command under way has its place. */
-  #submitted: PendingCommand[] = []
+  #submitted: Command[] = []
 
   constructor(parts: BinderParts) {
     this.#parts = parts
@@ -84,7 +84,7 @@ export class Binder implements Admission<PendingCommand> {
    *
    * @param command - Just submitted, or no longer delayed.
    */
-  place(command: PendingCommand): void {
+  place(command: Command): void {
     const { backlog } = this.#parts
     if (command.isTimed) this.#isTimed = true
     if (this.#isBinding) this.#submitted.push(command)
@@ -107,7 +107,7 @@ export class Binder implements Admission<PendingCommand> {
    *
    * @param commands - Taken back from a window.
    */
-  takeBack(commands: readonly PendingCommand[]): void {
+  takeBack(commands: readonly Command[]): void {
     if (this.#isBinding) {
       this.#submitted.push(...commands)
       return
@@ -196,7 +196,7 @@ export class Binder implements Admission<PendingCommand> {
     return false
   }
 
-  admits(command: PendingCommand, rank: number): boolean {
+  admits(command: Command, rank: number): boolean {
     if (command.isSettled) return true
     // A limited lane is not bound past a more urgent command that found no room; what it is
     // promised is.
@@ -255,7 +255,7 @@ export class Binder implements Admission<PendingCommand> {
   /**
    * Takes back what is bound and less urgent than a command that found no room, lest it run first.
    */
-  #makeWay({ home }: PendingCommand, rank: number): void {
+  #makeWay({ home }: Command, rank: number): void {
     for (const { index, window } of this.#parts.partitions) {
       if (window === undefined || window.load.lastRank <= rank) continue
       if (home !== ANY_PARTITION && home !== index) continue
@@ -266,7 +266,7 @@ export class Binder implements Admission<PendingCommand> {
   /**
    * Binds a command; false if no window has room. One that cannot cross threads is settled here.
    */
-  #bind(command: PendingCommand, rank: number): boolean {
+  #bind(command: Command, rank: number): boolean {
     const partition = this.#choose(command, rank)
     if (partition === undefined) return false
     const window = partition.window!
@@ -274,7 +274,7 @@ export class Binder implements Admission<PendingCommand> {
     try {
       if (!window.bind(command, rank)) return false
     } catch (error) {
-      command.lane.recovery.failed(command, error, partition.index, 0, 0)
+      command.manager.recovery.failed(command, error, partition.index, 0, 0)
       return true
     } finally {
       this.#isBinding = false
@@ -284,7 +284,7 @@ export class Binder implements Admission<PendingCommand> {
     return true
   }
 
-  #choose(command: PendingCommand, rank: number): PartitionHandle | undefined {
+  #choose(command: Command, rank: number): PartitionHandle | undefined {
     const { partitions } = this.#parts
     // Where handlers wait, a partition that is kept free may be the one that they wait for.
     const mayBeAlone = command.isSuspect && !partitions.some(({ hasWaiting }) => hasWaiting)
@@ -313,7 +313,7 @@ export class Binder implements Admission<PendingCommand> {
   }
 
   /** A partition where nothing runs; the one that will be first is kept free for the command. */
-  #chooseAlone(command: PendingCommand): PartitionHandle | undefined {
+  #chooseAlone(command: Command): PartitionHandle | undefined {
     let best: PartitionHandle | undefined
     for (const partition of this.#parts.partitions) {
       const { index, window } = partition
@@ -332,7 +332,7 @@ export class Binder implements Admission<PendingCommand> {
   }
 
   /** Whether a window that it might go to is kept free for another command. */
-  #isKeptOut(command: PendingCommand): boolean {
+  #isKeptOut(command: Command): boolean {
     return this.#parts.partitions.some(
       ({ index, window }) =>
         window !== undefined &&
@@ -344,7 +344,7 @@ export class Binder implements Admission<PendingCommand> {
   #accepts(
     { hasWaiting }: PartitionHandle,
     window: BoundWindow,
-    command: PendingCommand,
+    command: Command,
     rank: number,
   ): boolean {
     if (isReserved(window, command)) return false
@@ -395,10 +395,10 @@ function hasOpenWaiting(window: BoundWindow): boolean {
  * Of a lane only the front is looked at. What is ahead of a suspect in its own lane must therefore
  * pass while the suspect waits: neither would ever be bound.
  */
-function isReserved(window: BoundWindow, command: PendingCommand): boolean {
+function isReserved(window: BoundWindow, command: Command): boolean {
   const { reservedFor } = window
   if (reservedFor === undefined || reservedFor === command) return false
-  const holder = reservedFor.extras?.holder
+  const { holder } = reservedFor
   if (reservedFor.isSettled || (holder !== undefined && holder !== window)) {
     window.reservedFor = undefined
     return false

@@ -24,9 +24,8 @@ import {
 } from '../wire/result-record.ts'
 import type { SidePort } from '../wire/side-port.ts'
 import { type SideValue, toSideValue } from '../wire/side-value.ts'
-import type { Holder } from './command-extras.ts'
+import type { Command, Holder, OrphanedCommand } from './command.ts'
 import type { ThreadPlan } from './incarnation.ts'
-import type { LeftBehind, PendingCommand } from './pending-command.ts'
 import { type RecallBounds, recall } from './recall.ts'
 import { type OverdueRun, RunWatch } from './run-watch.ts'
 import { learnDuration } from './type-table.ts'
@@ -55,14 +54,14 @@ export class BoundWindow implements RecordSink, Holder {
   readonly #sidePort: SidePort
   readonly #encoder: PayloadEncoder
   readonly #decoder: PayloadDecoder = new PayloadDecoder()
-  readonly #commands: (PendingCommand | undefined)[] = new Array(SLOT_COUNT).fill(undefined)
+  readonly #commands: (Command | undefined)[] = new Array(SLOT_COUNT).fill(undefined)
   readonly #ids = new Int32Array(SLOT_COUNT)
   /** How much is bound. */
   readonly load: WindowLoad
   /** Which of it runs too long. */
   readonly watch: RunWatch = new RunWatch()
   /** A command that must run here by itself: nothing else is bound until it has ended. */
-  reservedFor: PendingCommand | undefined = undefined
+  reservedFor: Command | undefined = undefined
   /** When its partition, which had results and no room for them, was last given some. */
   grantedAtMs = 0
   /** What handlers are to be told that run for nobody. */
@@ -129,7 +128,7 @@ export class BoundWindow implements RecordSink, Holder {
    * @param command - The next one of its place, of a lane that is not limited.
    * @param rank - How urgent it is at this moment.
    */
-  accepts(command: PendingCommand, rank: number): boolean {
+  accepts(command: Command, rank: number): boolean {
     const { load } = this
     if (this.#end.slots.freeCount === 0) return false
     if (load.openCount < this.#countMin) return true
@@ -146,7 +145,7 @@ export class BoundWindow implements RecordSink, Holder {
    * @returns False if the ring has no room now.
    * @throws SerializationError if its payload cannot cross; nothing is bound then.
    */
-  bind(command: PendingCommand, rank: number): boolean {
+  bind(command: Command, rank: number): boolean {
     const { commands, slots, views } = this.#end
     const { transferList } = command
     const length = transferList === undefined ? this.#encoder.prepare(command.payload) : SPILL
@@ -224,7 +223,7 @@ export class BoundWindow implements RecordSink, Holder {
       slots.close(id)
       if (command === undefined) return
       this.#forget(slot)
-      command.lane.recovery.late(command)
+      command.manager.recovery.late(command)
       return
     }
     let isDone = status === ResultStatus.DONE
@@ -261,7 +260,7 @@ export class BoundWindow implements RecordSink, Holder {
       command.complete(value, this.partition, startedAtMs, durationMs)
       return
     }
-    const { recovery } = command.lane
+    const { recovery } = command.manager
     recovery.failed(command, value, this.partition, startedAtMs, durationMs)
   }
 
@@ -274,10 +273,10 @@ export class BoundWindow implements RecordSink, Holder {
 
   abandon(slot: number, reason: LaneError, graceMs: number): void {
     const command = this.#commands[slot]!
-    const { lane, type, extras } = command
+    const { lane, type } = command
     const id = this.#ids[slot]!
     this.#commands[slot] = undefined
-    if (extras !== undefined) extras.holder = undefined
+    command.unbind()
     if (this.reservedFor === command) this.reservedFor = undefined
     this.#end.slots.abort(id)
     this.orders.push({ id, code: reason.code, details: reason.details })
@@ -305,7 +304,7 @@ export class BoundWindow implements RecordSink, Holder {
    *
    * @param id - An id of this window.
    */
-  commandOf(id: number): PendingCommand | undefined {
+  commandOf(id: number): Command | undefined {
     return this.#ids[slotOf(id)] === id ? this.#commands[slotOf(id)] : undefined
   }
 
@@ -332,7 +331,7 @@ export class BoundWindow implements RecordSink, Holder {
    *
    * @param bounds - Which, and how many. Default: all.
    */
-  recall(bounds: RecallBounds = {}): PendingCommand[] {
+  recall(bounds: RecallBounds = {}): Command[] {
     const { load } = this
     const recalled = recall(this.#commands, load, (slot) => this.revoke(slot), bounds)
     load.refreshLastRank((slot) => this.#commands[slot] !== undefined)
@@ -340,7 +339,7 @@ export class BoundWindow implements RecordSink, Holder {
   }
 
   /** Commands bound, with whether they run: a snapshot that may be stale at once. */
-  *snapshot(): Generator<LeftBehind> {
+  *snapshot(): Generator<OrphanedCommand> {
     for (let slot = 0; slot < SLOT_COUNT; slot++) {
       const command = this.#commands[slot]
       if (command === undefined) continue
@@ -354,9 +353,9 @@ export class BoundWindow implements RecordSink, Holder {
    *
    * @returns What is left, in order.
    */
-  takeLeftBehind(): LeftBehind[] {
+  takeLeftBehind(): OrphanedCommand[] {
     while (this.drain() > 0);
-    const left: LeftBehind[] = []
+    const left: OrphanedCommand[] = []
     for (const [slot, command] of this.#commands.entries()) {
       if (command !== undefined) left.push({ command, started: !this.revoke(slot) })
     }
@@ -379,27 +378,23 @@ export class BoundWindow implements RecordSink, Holder {
     )
   }
 
-  #open(id: number, command: PendingCommand, rank: number, bytes: number): void {
+  #open(id: number, command: Command, rank: number, bytes: number): void {
     const slot = slotOf(id)
-    const { lane, extras } = command
+    const { lane, timeoutMs } = command
     this.#commands[slot] = command
+    command.bind(this, slot)
     this.#ids[slot] = id
     this.load.add(slot, lane, rank, command.type.estimateUs, bytes)
-    const { timeoutMs } = command
     if (timeoutMs !== undefined && this.watch.isTighter(timeoutMs)) {
       this.watch.tighten(timeoutMs, nowMs())
     }
-    if (extras === undefined) return
-    extras.holder = this
-    extras.slot = slot
   }
 
   #forget(slot: number): void {
     const command = this.#commands[slot]!
-    const { lane, extras } = command
     this.#commands[slot] = undefined
-    this.load.remove(slot, lane)
-    if (extras !== undefined) extras.holder = undefined
+    this.load.remove(slot, command.lane)
+    command.unbind()
     if (this.reservedFor === command) this.reservedFor = undefined
   }
 }

@@ -1,39 +1,17 @@
-// Command extras: what only some commands have, kept apart from what every one of a million has.
+// Command extras: the fields that only some commands have, kept apart from those of a million.
 // Thread: main.   Owns: nothing.
 
-import type { LaneError } from '../base/errors.ts'
 import type { RetryPlan } from '../model/retry.ts'
+import type { HeapPlace } from '../schedule/indexed-heap.ts'
 import type { StreamReader } from './stream-reader.ts'
-import type { Appointment } from './timetable.ts'
 
-/** Something a command is bound to. */
-export interface Holder {
-  /**
-   * Takes a command back.
-   *
-   * @param slot - The command's.
-   * @returns Whether it will never start. False: it has started.
-   */
-  revoke(slot: number): boolean
-  /**
-   * Waits no more for a command that has started; its handler is told.
-   *
-   * @param slot - The command's.
-   * @param reason - Why; its handler is told.
-   * @param graceMs - How long it may run on before its thread is condemned; Infinity: for ever.
-   */
-  abandon(slot: number, reason: LaneError, graceMs: number): void
-  /**
-   * Lets the producer of a stream go on.
-   *
-   * @param slot - The command's.
-   * @param credit - Units consumed so far, modulo 2^32.
-   */
-  grant(slot: number, credit: number): void
+/** The moment at which a delayed command is due, or a waiting one late; its place in the timers. */
+export interface CommandTimer extends HeapPlace {
+  readonly dueMs: number
 }
 
-/** What the caller wished for a command beyond what most do. */
-export interface CommandWishes {
+/** The options that few callers give. */
+export interface GivenOptions {
   readonly name: string | undefined
   /** Number of its first run here. */
   readonly attempt: number | undefined
@@ -60,45 +38,36 @@ export interface CommandHistory {
   /** Whether it may have killed a thread, so that it runs by itself until it is known. */
   isSuspect: boolean
   firstFailedAtMs: number
-  /** What its last run ended with. */
+  /** The error of its last run. */
   lastError: unknown
 }
 
-/** What only some commands have. */
+/** The place of a command that waits for room. */
+export interface RoomPlace {
+  /** Gives the place up. */
+  leave(): void
+  /** Called after the command was settled there. */
+  readonly onRefused: (() => void) | undefined
+}
+
+/** Fields that only some commands have. */
 export interface CommandExtras {
   readonly key: string | undefined
   readonly transferList: readonly object[] | undefined
-  /** Whether the promise gives a {@link CommandOutcome} instead of the bare result. */
+  /** Whether the promise gives a `CommandOutcome` instead of the bare result. */
   readonly isDetailed: boolean
   readonly submittedAtMs: number
   readonly deadlineMs: number | undefined
   /** What the payload counts for where pending bytes are bounded. */
   readonly bytes: number
-  readonly wishes: CommandWishes | undefined
+  /** How long it is delayed once it is admitted. */
+  readonly delayMs: number
+  readonly options: GivenOptions | undefined
   history: CommandHistory | undefined
-  /** Whether it waits its turn; false while it is delayed. */
-  isPlaced: boolean
-  /** Its appointment to be delayed until or to be late from. */
-  appointment: Appointment | undefined
-  /** Where it is bound; undefined while it is not. */
-  holder: Holder | undefined
-  /** Its slot there. */
-  slot: number
-}
-
-/**
- * Whether the clock matters to a command that waits.
- *
- * @param lane - Its lane.
- * @param deadlineMs - Its own deadline, if it has one.
- * @param wishes - What its caller wished, if anything.
- */
-export function isTimed(
-  lane: { readonly isTimed: boolean },
-  deadlineMs: number | undefined,
-  wishes: CommandWishes | undefined,
-): boolean {
-  return lane.isTimed || deadlineMs !== undefined || wishes?.startWithinMs !== undefined
+  /** While it is delayed, or may be late. */
+  timer: CommandTimer | undefined
+  /** While it waits for room. */
+  room: RoomPlace | undefined
 }
 
 /** Extras of a command that has none of its own. */
@@ -110,11 +79,25 @@ export function noExtras(): CommandExtras {
     submittedAtMs: 0,
     deadlineMs: undefined,
     bytes: 0,
-    wishes: undefined,
+    delayMs: 0,
+    options: undefined,
     history: undefined,
-    isPlaced: true,
-    appointment: undefined,
-    holder: undefined,
-    slot: 0,
+    timer: undefined,
+    room: undefined,
   }
+}
+
+/**
+ * Whether the clock matters to a command that waits.
+ *
+ * @param lane - Its lane.
+ * @param deadlineMs - Its own deadline, if it has one.
+ * @param options - The rare options, if it has any.
+ */
+export function isTimed(
+  lane: { readonly isTimed: boolean },
+  deadlineMs: number | undefined,
+  options: GivenOptions | undefined,
+): boolean {
+  return lane.isTimed || deadlineMs !== undefined || options?.startWithinMs !== undefined
 }

@@ -6,9 +6,9 @@ import { Deque } from '../base/deque.ts'
 import { checkOptions } from '../base/options.ts'
 import type { EventFilter, LaneEvent, LaneEventName } from '../model/lane-event.ts'
 import { SUBSCRIBE_RULES } from '../model/lane-event.ts'
+import { ANY_PARTITION, type Command } from './command.ts'
 import type { DeadLetter } from './dead-letter-queue.ts'
 import { type Lane, openCountOf } from './lane-table.ts'
-import { ANY_PARTITION, type PendingCommand } from './pending-command.ts'
 
 /** Events as they come. Iterate it; leaving the loop ends it. */
 export class EventSubscription implements AsyncIterableIterator<LaneEvent> {
@@ -142,7 +142,7 @@ export class EventHub {
    */
   command(
     event: LaneEventName,
-    command: PendingCommand,
+    command: Command,
     partition?: number,
     startedAtMs?: number,
     durationMs?: number,
@@ -174,7 +174,7 @@ export class EventHub {
    * @param partition - Where it runs.
    * @param progress - The report.
    */
-  progress(command: PendingCommand, partition: number, progress: unknown): void {
+  progress(command: Command, partition: number, progress: unknown): void {
     const event = 'queue.command.progress'
     this.#emit({ ...eventOf(event, command), partition, progress })
   }
@@ -211,7 +211,7 @@ export class EventHub {
   }
 }
 
-function eventOf(event: LaneEventName, command?: PendingCommand): LaneEvent {
+function eventOf(event: LaneEventName, command?: Command): LaneEvent {
   return {
     event,
     atMs: nowMs(),

@@ -1,6 +1,6 @@
-// Intake: turns a submit into a pending command.
+// Intake: turns a submit into a command, and admits it once there is room.
 // Thread: main.   Owns: the numbering of commands.
-// Must not: choose what is bound where (binder), or wait for room (room).
+// Must not: choose what is bound where (binder), or count what is pending (room).
 
 import { nowMs } from '../base/clock.ts'
 import { laneError } from '../base/errors.ts'
@@ -10,14 +10,15 @@ import { rankOf } from '../model/lane.ts'
 import { takesKeys } from '../model/partition-config.ts'
 import { mayRetry, RETRY_RULES, type RetryOptions, type RetryPlan } from '../model/retry.ts'
 import type { AbortListeners } from './abort-listeners.ts'
-import { type CommandExtras, type CommandWishes, isTimed } from './command-extras.ts'
+import { Command, type CommandManager } from './command.ts'
+import { type CommandExtras, type GivenOptions, isTimed } from './command-extras.ts'
+import type { CommandTimers } from './command-timers.ts'
 import type { Lane, LaneTable } from './lane-table.ts'
 import type { ManagerPlan } from './options.ts'
 import { createPlacer, type Placer } from './partitioners.ts'
-import { PendingCommand } from './pending-command.ts'
 import type { Room } from './room.ts'
 import type { StreamReader } from './stream-reader.ts'
-import { type CommandType, TypeTable } from './type-table.ts'
+import { TypeTable } from './type-table.ts'
 
 const DEFAULT_PRIORITY = COMMAND_RULES.priority.default as number
 
@@ -30,35 +31,24 @@ function capture(resolve: (value: unknown) => void): void {
 /** What the intake works with. */
 export interface IntakeParts {
   readonly plan: ManagerPlan
+  readonly manager: CommandManager
   readonly lanes: LaneTable
   readonly room: Room
   readonly signals: AbortListeners
+  readonly timers: CommandTimers
   /** Throws unless commands are taken now. */
   readonly refuseUnlessRunning: () => void
   /** Throws if commands of this home can never run. */
   readonly refuseFailed: (home: number) => void
-  /** Takes a new command on. */
-  readonly accept: (command: PendingCommand, delayMs: number) => void
-}
-
-/** Everything about a command that the caller said. */
-export interface Order {
-  readonly lane: Lane
-  readonly type: CommandType
-  readonly payload: unknown
-  readonly priority: number
-  readonly home: number
-  readonly delayMs: number
-  readonly extras: CommandExtras | undefined
-  /** What was made of it; undefined until it is accepted. */
-  command: PendingCommand | undefined
+  /** Commands were admitted. */
+  readonly admitted: () => void
 }
 
 /** How a command is let in. */
-export interface OrderTerms {
+export interface AdmissionTerms {
   /** Whether it must find room, or wait for it where its lane says so. Default true. */
   readonly needsRoom?: boolean
-  /** Called if it had to wait for room and was not accepted after all. */
+  /** Called if it had to wait for room and was settled there. */
   readonly onRefused?: () => void
 }
 
@@ -102,55 +92,33 @@ export class Intake {
     stream?: StreamReader,
   ): Promise<unknown> {
     try {
-      return this.submitOrder(this.order(lane, type, payload, options, isDetailed, stream))
+      return this.admit(this.make(lane, type, payload, options, isDetailed, stream))
     } catch (error) {
       return Promise.reject(error)
     }
   }
 
   /**
-   * Submits a command that was checked.
+   * Admits a command, or lets it wait for room.
    *
-   * @param order - Everything about it.
+   * @param command - Made by {@link Intake.make}.
    * @param terms - How it is let in.
    * @returns The result.
    * @throws QueueFullError if there is no room and its lane does not let it wait.
    */
-  submitOrder(order: Order, { needsRoom = true, onRefused }: OrderTerms = {}): Promise<unknown> {
-    const bytes = order.extras?.bytes ?? 0
-    if (!this.#isBounded || !needsRoom || this.#parts.room.admits(order.lane, bytes)) {
-      return this.#accept(order)
+  admit(command: Command, { needsRoom = true, onRefused }: AdmissionTerms = {}): Promise<unknown> {
+    const { extras, lane } = command
+    const isBounded = this.#isBounded && needsRoom
+    const hasRoom = !isBounded || this.#parts.room.admits(lane, extras?.bytes ?? 0)
+    const promise = new Promise<unknown>(capture)
+    command.open(captured)
+    if (extras?.options?.signal !== undefined) {
+      this.#parts.signals.add(extras.options.signal, command)
     }
-    return new Promise<unknown>((resolve, reject) => {
-      const { room, signals } = this.#parts
-      const signal = order.extras?.wishes?.signal
-      const waiter = {
-        abort: (reason: unknown) => {
-          leave()
-          onRefused?.()
-          reject(laneError('CORELANE_ABORTED', { stage: 'waiting for room' }, reason))
-        },
-      }
-      const end = () => signal && signals.remove(signal, waiter)
-      const accept = () => {
-        end()
-        try {
-          // Its partition may have been given up while it waited.
-          this.#parts.refuseFailed(order.home)
-          resolve(this.#accept(order))
-        } catch (error) {
-          onRefused?.()
-          reject(error)
-        }
-      }
-      const refuse = (reason: unknown) => {
-        end()
-        onRefused?.()
-        reject(reason)
-      }
-      const leave = room.wait(order.lane, { bytes, accept, refuse })
-      if (signal !== undefined) signals.add(signal, waiter)
-    })
+    if (hasRoom) this.#admit(command)
+    else this.#wait(command, onRefused)
+    extras?.options?.stream?.attach(command)
+    return promise
   }
 
   /**
@@ -169,7 +137,7 @@ export class Intake {
   }
 
   /**
-   * Checks a command.
+   * Checks a submit and makes its command, which is WAITING.
    *
    * @param laneName - Name of its lane.
    * @param typeName - Name of its handler.
@@ -179,52 +147,60 @@ export class Intake {
    * @param stream - Takes the values of its handler, if it gives them one by one.
    * @throws ConfigError, ClosedError, PartitionLostError, AbortError: why it is not taken.
    */
-  order(
+  make(
     laneName: string,
     typeName: string,
     payload: unknown,
     options: CommandOptions | undefined,
     isDetailed: boolean,
     stream?: StreamReader,
-  ): Order {
+  ): Command {
     this.#parts.refuseUnlessRunning()
     const lane = this.#parts.lanes.get(laneName)
     const type = this.types.get(typeName)
     let priority = DEFAULT_PRIORITY
-    let delayMs = 0
-    let wishes: CommandWishes | undefined
+    let given: GivenOptions | undefined
     if (options !== undefined) {
       checkGiven('command', options, COMMAND_RULES)
       priority = options.priority ?? DEFAULT_PRIORITY
-      delayMs = options.delayMs ?? 0
-      wishes = wishesOf(lane, options, stream)
-    } else if (stream !== undefined) wishes = wishesOf(lane, NO_OPTIONS, stream)
-    const extras = this.#extras(lane, payload, options, isDetailed, wishes)
+      given = givenOf(lane, options, stream)
+    } else if (stream !== undefined) given = givenOf(lane, NO_OPTIONS, stream)
+    const extras = this.#extras(lane, payload, options, isDetailed, given)
     const home = this.#place(lane, type, options?.key, payload)
     this.#parts.refuseFailed(home)
-    return { lane, type, payload, priority, home, delayMs, extras, command: undefined }
+    const rank = rankOf(lane.plan.priority, priority)
+    const { manager } = this.#parts
+    return new Command(manager, rank, this.#sequence++, type, lane, payload, home, extras)
   }
 
-  #accept(order: Order): Promise<unknown> {
-    const { lane, type, payload, priority, home, delayMs, extras } = order
-    const promise = new Promise<unknown>(capture)
-    const rank = rankOf(lane.plan.priority, priority)
-    const command = new PendingCommand(
-      rank,
-      this.#sequence++,
-      type,
-      lane,
-      payload,
-      home,
-      extras,
-      captured,
-    )
-    order.command = command
-    const wishes = extras?.wishes
-    if (wishes?.signal !== undefined) this.#parts.signals.add(wishes.signal, command)
-    this.#parts.accept(command, delayMs)
-    wishes?.stream?.attach(command)
-    return promise
+  #admit(command: Command): void {
+    const { timers, admitted } = this.#parts
+    const delayMs = command.extras?.delayMs ?? 0
+    command.admit()
+    if (delayMs > 0) timers.delay(command, delayMs)
+    else timers.place(command)
+    admitted()
+  }
+
+  #wait(command: Command, onRefused: (() => void) | undefined): void {
+    const { room, timers, refuseFailed } = this.#parts
+    const { lane, home } = command
+    const leave = room.wait(lane, {
+      bytes: command.extras?.bytes ?? 0,
+      accept: () => {
+        try {
+          // Its partition may have been given up while it waited.
+          refuseFailed(home)
+        } catch (error) {
+          command.fail(error, home)
+          return
+        }
+        this.#admit(command)
+      },
+      refuse: (reason) => command.fail(reason, home),
+    })
+    command.waitForRoom({ leave, onRefused })
+    timers.watch(command)
   }
 
   #extras(
@@ -232,10 +208,10 @@ export class Intake {
     payload: unknown,
     options: CommandOptions | undefined,
     isDetailed: boolean,
-    wishes: CommandWishes | undefined,
+    given: GivenOptions | undefined,
   ): CommandExtras | undefined {
     const { room } = this.#parts
-    const isOrdinary = options === undefined && wishes === undefined
+    const isOrdinary = options === undefined && given === undefined
     if (isOrdinary && !isDetailed && !lane.isTimed && !room.countsBytes) return undefined
     const { key, transferList, deadlineMs, delayMs } = options ?? NO_OPTIONS
     if (key !== undefined && !this.#takesKeys) {
@@ -245,9 +221,9 @@ export class Intake {
         allowed: 'a key under "hash", "custom" or "none", which keep its commands together',
       })
     }
-    const readsClock = isTimed(lane, deadlineMs, wishes)
+    const readsClock = isTimed(lane, deadlineMs, given)
     const isPlain = key === undefined && transferList === undefined && !readsClock && !delayMs
-    if (isPlain && !isDetailed && wishes === undefined && !room.countsBytes) return undefined
+    if (isPlain && !isDetailed && given === undefined && !room.countsBytes) return undefined
     return {
       key,
       transferList,
@@ -255,12 +231,11 @@ export class Intake {
       submittedAtMs: readsClock ? nowMs() : 0,
       deadlineMs,
       bytes: room.bytesOf(payload),
-      wishes,
+      delayMs: delayMs ?? 0,
+      options: given,
       history: undefined,
-      isPlaced: delayMs === undefined || delayMs === 0,
-      appointment: undefined,
-      holder: undefined,
-      slot: 0,
+      timer: undefined,
+      room: undefined,
     }
   }
 }
@@ -280,12 +255,12 @@ function planRetry(retry: RetryOptions): RetryPlan {
   return plan
 }
 
-/** What the caller wishes beyond what most do; undefined if nothing. */
-function wishesOf(
+/** The options that few callers give; undefined if none was given. */
+function givenOf(
   lane: Lane,
   options: CommandOptions,
   stream: StreamReader | undefined,
-): CommandWishes | undefined {
+): GivenOptions | undefined {
   const { timeoutMs, retry: given, signal, kill, onProgress, transferList } = options
   const { id: name, attempt, onDeadline, startWithinMs } = options
   if (signal?.aborted) {

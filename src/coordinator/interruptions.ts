@@ -4,9 +4,9 @@
 import { type LaneError, laneError } from '../base/errors.ts'
 import type { AbortListeners } from './abort-listeners.ts'
 import type { BoundWindow } from './bound-window.ts'
+import { ANY_PARTITION, Command, CommandState } from './command.ts'
 import type { Incarnation } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
-import { ANY_PARTITION, PendingCommand } from './pending-command.ts'
 import type { OverdueRun } from './run-watch.ts'
 import { LEFT } from './stream-reader.ts'
 import type { Supervisor } from './supervisor.ts'
@@ -46,20 +46,21 @@ export class Interruptions {
    * @param command - Not settled.
    * @param reason - The signal's, or `LEFT`.
    */
-  readonly abort = (command: PendingCommand, reason: unknown): void => {
-    const extras = command.extras!
-    const { holder, slot, wishes } = extras
-    const hasStarted = holder !== undefined && !holder.revoke(slot)
-    const stage = hasStarted ? 'running' : 'waiting'
+  readonly abort = (command: Command, reason: unknown): void => {
+    const { holder, state } = command
+    const kills = command.extras?.options?.kill === true
+    const hasStarted = !command.revoke()
+    const isWaiting = state === CommandState.WAITING
+    const stage = hasStarted ? 'running' : isWaiting ? 'waiting for room' : 'waiting'
     const error = laneError('CORELANE_ABORTED', { stage }, reason === LEFT ? undefined : reason)
     const { partitions } = this.#parts
     const home = holder && partitions.find(({ incarnation }) => incarnation?.window === holder)
-    const index = home?.index ?? -1
-    if (hasStarted) holder.abandon(slot, error, wishes?.kill ? 0 : Number.POSITIVE_INFINITY)
+    const index = home?.index ?? ANY_PARTITION
+    const slot = hasStarted ? command.abandon(error, kills ? 0 : Number.POSITIVE_INFINITY) : 0
     if (reason === LEFT) command.complete(undefined, index, 0, 0)
     else command.fail(error, index)
     const incarnation = home?.incarnation
-    if (hasStarted && wishes?.kill && incarnation !== undefined) {
+    if (hasStarted && kills && incarnation !== undefined) {
       // At the end of the turn: the signal may have been aborted by a callback that is called while
       // results are taken, and that cannot be done twice at once.
       queueMicrotask(() => this.#kill(incarnation, slot, error))
@@ -78,15 +79,11 @@ export class Interruptions {
     const { signals } = this.#parts
     let count = 0
     for (const target of signals.targetsOf(signal)) {
-      if (target instanceof PendingCommand) {
-        const { holder, slot } = target.extras!
-        if (holder !== undefined && !holder.revoke(slot)) continue
+      if (target instanceof Command) {
+        if (!target.revoke()) continue
         target.fail(laneError('CORELANE_ABORTED', { stage: 'waiting' }, reason), ANY_PARTITION)
-      } else {
-        target.abort(reason)
-        signals.remove(signal, target)
+        count++
       }
-      count++
     }
     if (count > 0) this.#parts.acted()
     return count
@@ -107,10 +104,10 @@ export class Interruptions {
   }
 
   #timedOut(window: BoundWindow, { command, slot, startedAtMs, limitMs }: OverdueRun): void {
-    const { lane, type, attempt } = command
+    const { lane, type, attempt, manager } = command
     const details = { type: type.name, lane: lane.name, timeoutMs: limitMs, attempt }
     const error = laneError('CORELANE_TIMEOUT', details)
     window.abandon(slot, error, this.#parts.timeoutGraceMs)
-    lane.recovery.timedOut(command, error, window.partition, startedAtMs)
+    manager.recovery.timedOut(command, error, window.partition, startedAtMs)
   }
 }

@@ -3,11 +3,6 @@
 
 import { laneError, show } from '../base/errors.ts'
 import { isGated, isLimited, type LaneNeeds, type LanePlan } from '../model/lane.ts'
-import type { AbortListeners } from './abort-listeners.ts'
-import type { EventHub } from './event-hub.ts'
-import type { PendingCommand } from './pending-command.ts'
-import type { Recovery } from './recovery.ts'
-import type { Timetable } from './timetable.ts'
 
 /** A lane of one manager, with what has become of its commands. */
 export interface Lane {
@@ -22,15 +17,6 @@ export interface Lane {
   readonly slots: number
   /** Whether its commands become more urgent, or late, while they wait. */
   readonly isTimed: boolean
-  readonly hub: EventHub
-  /** Moments at which its commands may start or are late. */
-  readonly timetable: Timetable
-  /** What becomes of its commands that fail. */
-  readonly recovery: Recovery
-  /** Signals that end its commands. */
-  readonly signals: AbortListeners
-  /** Ends a command whose signal aborted. */
-  readonly onAbort: (command: PendingCommand, reason: unknown) => void
   submitted: number
   completed: number
   failed: number
@@ -55,13 +41,8 @@ export class LaneTable {
   /**
    * @param plans - Checked lanes.
    * @param needs - What threads share about each.
-   * @param services - What their commands need of their manager.
    */
-  constructor(
-    plans: readonly LanePlan[],
-    needs: readonly LaneNeeds[],
-    services: Pick<Lane, 'hub' | 'timetable' | 'recovery' | 'signals' | 'onAbort'>,
-  ) {
+  constructor(plans: readonly LanePlan[], needs: readonly LaneNeeds[]) {
     this.all = plans.map((plan, index) => ({
       name: plan.name,
       index,
@@ -70,7 +51,6 @@ export class LaneTable {
       slots: needs[index]!.owners,
       isLimited: isLimited(needs[index]!),
       isTimed: plan.deadlineMs !== undefined || plan.boostSteps.length > 0,
-      ...services,
       submitted: 0,
       completed: 0,
       failed: 0,

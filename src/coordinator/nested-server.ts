@@ -8,14 +8,12 @@ import { thrownValue } from '../wire/error-codec.ts'
 import { fromSideValue, toSideValue } from '../wire/side-value.ts'
 import type { Incarnation } from './incarnation.ts'
 import type { Intake } from './intake.ts'
-import type { LaneTable } from './lane-table.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 import type { Wait, WaitGraph } from './wait-graph.ts'
 
 /** What the server works with. */
 export interface NestedParts {
   readonly intake: Intake
-  readonly lanes: LaneTable
   readonly partitions: readonly PartitionHandle[]
   readonly graph: WaitGraph
   /** Called when more may be bound than before. */
@@ -89,9 +87,9 @@ export class NestedServer {
     const { intake } = this.#parts
     const controller = hasSignal ? new AbortController() : undefined
     const options = { ...command.options, signal: controller?.signal } as CommandOptions
-    const order = intake.order(lane, type, fromSideValue(command.payload), options, false)
+    const made = intake.make(lane, type, fromSideValue(command.payload), options, false)
     // Its handler does not learn how it ends; subscribers to events do.
-    const ended = intake.submitOrder(order).catch(() => {})
+    const ended = intake.admit(made).catch(() => {})
     if (controller === undefined) return
     const mine = this.#cancellablesOf(from)
     mine.set(id, { controller, isAwaited: false, ended })
@@ -99,7 +97,7 @@ export class NestedServer {
   }
 
   async #run(from: Incarnation, command: NestedSubmit): Promise<unknown> {
-    const { intake, lanes, graph, partitions } = this.#parts
+    const { intake, graph, partitions } = this.#parts
     const parent = from.window.commandOf(command.parent)
     // Its handler is not waited for any more, so what it waits for hinders nobody.
     if (parent === undefined) throw laneError('CORELANE_ABORTED', { stage: 'submitted' })
@@ -107,17 +105,17 @@ export class NestedServer {
     const { lane, type } = command
     const controller = new AbortController()
     const options = { ...command.options, signal: controller.signal } as CommandOptions
-    const order = intake.order(lane, type, payload, options, false)
+    const child = intake.make(lane, type, payload, options, false)
     const wait: Wait = {
       holder: parent,
-      awaited: () => order.command,
+      awaited: () => child,
       isOver: () => !from.window.isOpen(command.parent),
       holdsPartition: from.partition,
       holdsLane: parent.laneIndex,
       holdsKey: parent.key,
-      needsPartition: order.home,
-      needsLane: lanes.get(lane).index,
-      needsKey: order.extras?.key,
+      needsPartition: child.home,
+      needsLane: child.laneIndex,
+      needsKey: child.key,
     }
     if (!graph.add(wait)) throw laneError('CORELANE_NESTED_WAIT', { type, lane })
     this.#update(from.partition)
@@ -128,7 +126,7 @@ export class NestedServer {
     const mine = this.#cancellablesOf(from)
     try {
       // The room that it would wait for may be its handler's own.
-      const ended = intake.submitOrder(order, { needsRoom: false })
+      const ended = intake.admit(child, { needsRoom: false })
       mine.set(command.id, { controller, isAwaited: true, ended })
       return await ended
     } finally {

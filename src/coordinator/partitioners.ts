@@ -5,9 +5,9 @@ import { types } from 'node:util'
 import { laneError, show } from '../base/errors.ts'
 import type { PartitionStrategy } from '../model/partition-config.ts'
 import { stableHash } from '../schedule/hash.ts'
+import { ANY_PARTITION } from './command.ts'
 import type { Lane } from './lane-table.ts'
 import type { ManagerPlan } from './options.ts'
-import { ANY_PARTITION } from './pending-command.ts'
 import type { CommandType } from './type-table.ts'
 
 /** Answers the home of a command: the index of a partition or `ANY_PARTITION`. */

@@ -1,7 +1,7 @@
 // Recall: which bound commands go back to the backlog.
 // Thread: main.   Owns: nothing.
 
-import { ANY_PARTITION, type PendingCommand } from './pending-command.ts'
+import { ANY_PARTITION, type Command } from './command.ts'
 import type { WindowLoad } from './window-load.ts'
 
 /** Which commands are taken back. */
@@ -26,11 +26,11 @@ export interface RecallBounds {
  * @param bounds - Which, and how many.
  */
 export function recall(
-  commands: readonly (PendingCommand | undefined)[],
+  commands: readonly (Command | undefined)[],
   load: WindowLoad,
   revoke: (slot: number) => boolean,
   bounds: RecallBounds,
-): PendingCommand[] {
+): Command[] {
   const every = Number.POSITIVE_INFINITY
   const { workUs = every, rankMin = 0, rankMax = every, countMax = every } = bounds
   const slots: number[] = []
@@ -41,7 +41,7 @@ export function recall(
   slots.sort(
     (a, b) => load.rankOf(b) - load.rankOf(a) || commands[b]!.sequence - commands[a]!.sequence,
   )
-  const recalled: PendingCommand[] = []
+  const recalled: Command[] = []
   let taken = 0
   for (const slot of slots) {
     if (taken >= workUs || recalled.length >= countMax) break

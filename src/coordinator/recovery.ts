@@ -5,19 +5,18 @@ import { nowMs } from '../base/clock.ts'
 import { type LaneError, laneError } from '../base/errors.ts'
 import { isWorthRetrying, mayRetry, retryDelayMs } from '../model/retry.ts'
 import { stableHash } from '../schedule/hash.ts'
+import { ANY_PARTITION, type Command, type CommandEvents } from './command.ts'
 import type { DeadLetter } from './dead-letter-queue.ts'
-import type { EventHub } from './event-hub.ts'
-import { ANY_PARTITION, type PendingCommand } from './pending-command.ts'
 
 /** What recovery works with. */
 export interface RecoveryParts {
-  readonly hub: EventHub
+  readonly events: CommandEvents
   /** Whether the manager ends, so that nothing is run again. */
   readonly isClosing: () => boolean
   /** A command that has killed so many threads is not run again. */
   readonly maxCrashes: number
   /** Keeps a command from starting until its delay is over. */
-  readonly delay: (command: PendingCommand, delayMs: number) => void
+  readonly delay: (command: Command, delayMs: number) => void
   /** Keeps a command that failed for good. */
   readonly bury: (letter: DeadLetter) => void
 }
@@ -43,7 +42,7 @@ export class Recovery {
    * @param durationMs - How long it ran.
    */
   failed(
-    command: PendingCommand,
+    command: Command,
     error: unknown,
     partition: number,
     startedAtMs: number,
@@ -65,17 +64,13 @@ export class Recovery {
    * @param partition - Where it runs.
    * @param startedAtMs - When its handler was entered.
    */
-  timedOut(
-    command: PendingCommand,
-    error: LaneError,
-    partition: number,
-    startedAtMs: number,
-  ): void {
+  timedOut(command: Command, error: LaneError, partition: number, startedAtMs: number): void {
     const { lane, retry } = command
+    const { events } = this.#parts
     const durationMs = nowMs() - startedAtMs
     lane.timedOut++
-    if (lane.hub.isActive) {
-      lane.hub.command('queue.command.timeout', command, partition, startedAtMs, durationMs, error)
+    if (events.isActive) {
+      events.command('queue.command.timeout', command, partition, startedAtMs, durationMs, error)
     }
     if (retry.retryTimeouts) this.failed(command, error, partition, startedAtMs, durationMs)
     else this.#end(command, error, partition, startedAtMs, durationMs)
@@ -91,7 +86,7 @@ export class Recovery {
    * reason.
    * @returns Whether it is to be queued again.
    */
-  lost(command: PendingCommand, error: LaneError, partition: number, guilt: Guilt): boolean {
+  lost(command: Command, error: LaneError, partition: number, guilt: Guilt): boolean {
     const history = command.remember()
     history.firstFailedAtMs ||= nowMs()
     if (guilt !== 'none') history.crashes++
@@ -115,7 +110,7 @@ export class Recovery {
    *
    * @param command - It waits, or nothing is left of it on its partition.
    */
-  late(command: PendingCommand): void {
+  late(command: Command): void {
     const { lane, submittedAtMs, patienceMs: deadlineMs } = command
     const history = command.extras?.history
     const waitedMs = Math.round(nowMs() - submittedAtMs)
@@ -131,7 +126,7 @@ export class Recovery {
   }
 
   /** Lets a command run again after its delay, if it has retries left. */
-  #retried(command: PendingCommand, error: unknown, partition: number): boolean {
+  #retried(command: Command, error: unknown, partition: number): boolean {
     const { retry } = command
     const history = command.remember()
     if (history.failures >= retry.retries || this.#parts.isClosing()) return false
@@ -144,17 +139,18 @@ export class Recovery {
     return true
   }
 
-  #again(command: PendingCommand, error: unknown, partition: number): void {
-    const { hub } = this.#parts
+  #again(command: Command, error: unknown, partition: number): void {
+    const { events } = this.#parts
     command.lane.retried++
-    if (hub.isActive) hub.command('queue.command.retry', command, partition, 0, undefined, error)
+    if (events.isActive)
+      events.command('queue.command.retry', command, partition, 0, undefined, error)
     const history = command.remember()
     history.attempt++
     history.lastError = error
   }
 
   #end(
-    command: PendingCommand,
+    command: Command,
     error: unknown,
     partition: number,
     startedAtMs: number,
@@ -164,13 +160,13 @@ export class Recovery {
     command.fail(error, partition, startedAtMs, durationMs)
   }
 
-  #bury(command: PendingCommand, error: unknown, partition: number): void {
-    const { hub, bury } = this.#parts
+  #bury(command: Command, error: unknown, partition: number): void {
+    const { events, bury } = this.#parts
     const now = nowMs()
     const { crashes, firstFailedAtMs } = command.remember()
     command.lane.deadLettered++
-    if (hub.isActive) {
-      hub.command('queue.command.dead_lettered', command, partition, 0, undefined, error)
+    if (events.isActive) {
+      events.command('queue.command.dead_lettered', command, partition, 0, undefined, error)
     }
     bury({
       id: String(command.sequence),

@@ -9,9 +9,9 @@ import { nowMs } from '../base/clock.ts'
 import { laneError } from '../base/errors.ts'
 import { readCounter } from '../memory/counters.ts'
 import { Counter } from '../memory/layout.ts'
+import type { Command } from './command.ts'
 import type { Incarnation } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
-import type { PendingCommand } from './pending-command.ts'
 import type { Supervisor } from './supervisor.ts'
 
 /** So long nobody is replaced for a large heap again, or for any wear after one failed to load. */
@@ -30,7 +30,7 @@ export class Renewal {
   readonly #partitions: readonly PartitionHandle[]
   readonly #supervisor: Supervisor
   readonly #limits: WearLimits
-  readonly #takeBack: (commands: readonly PendingCommand[]) => void
+  readonly #takeBack: (commands: readonly Command[]) => void
   /** Settles when nothing is being renewed. */
   #last: Promise<void> = Promise.resolve()
   #isBusy = false
@@ -50,7 +50,7 @@ export class Renewal {
     partitions: readonly PartitionHandle[],
     supervisor: Supervisor,
     limits: WearLimits,
-    takeBack: (commands: readonly PendingCommand[]) => void,
+    takeBack: (commands: readonly Command[]) => void,
   ) {
     this.#partitions = partitions
     this.#supervisor = supervisor

@@ -8,8 +8,8 @@
 import type { LaneError } from '../base/errors.ts'
 import { SLOT_COUNT } from '../memory/layout.ts'
 import { type CoordinatorSlots, SlotState } from '../memory/slots.ts'
+import type { Command } from './command.ts'
 import type { Lane } from './lane-table.ts'
-import type { PendingCommand } from './pending-command.ts'
 import type { CommandType } from './type-table.ts'
 
 /** A run whose result nobody waits for. */
@@ -24,7 +24,7 @@ export interface AbandonedRun {
 
 /** A run that takes longer than it may. */
 export interface OverdueRun {
-  readonly command: PendingCommand
+  readonly command: Command
   readonly slot: number
   readonly startedAtMs: number
   readonly limitMs: number
@@ -107,7 +107,7 @@ export class RunWatch {
    */
   overdue(
     nowMs: number,
-    commands: readonly (PendingCommand | undefined)[],
+    commands: readonly (Command | undefined)[],
     ids: Int32Array,
     slots: CoordinatorSlots,
   ): OverdueRun[] {

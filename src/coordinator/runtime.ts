@@ -12,6 +12,8 @@ import { AbortListeners } from './abort-listeners.ts'
 import { Backlog } from './backlog.ts'
 import { Binder } from './binder.ts'
 import { Broadcasts } from './broadcasts.ts'
+import { type Command, type CommandManager, CommandState } from './command.ts'
+import { CommandTimers } from './command-timers.ts'
 import { usableCores } from './cores.ts'
 import { DeadLetterQueue } from './dead-letter-queue.ts'
 import { Drainage } from './drainage.ts'
@@ -19,13 +21,11 @@ import { EventHub, type EventSubscription } from './event-hub.ts'
 import { planThreads, type ThreadEvents, type ThreadPlan } from './incarnation.ts'
 import { Intake } from './intake.ts'
 import { Interruptions } from './interruptions.ts'
-import { LaneTable, openCountOf } from './lane-table.ts'
+import { LaneTable } from './lane-table.ts'
 import { NestedServer } from './nested-server.ts'
 import type { BroadcastOptions, ManagerPlan } from './options.ts'
 import { PartitionHandle } from './partition-handle.ts'
 import { isShared } from './partitioners.ts'
-import type { PendingCommand } from './pending-command.ts'
-import { Punctuality } from './punctuality.ts'
 import { Recovery } from './recovery.ts'
 import { Renewal } from './renewal.ts'
 import { ResultPump } from './result-pump.ts'
@@ -47,7 +47,7 @@ export class Runtime {
   readonly interruptions: Interruptions
   readonly #plan: ManagerPlan
   readonly #hub: EventHub
-  readonly #punctuality: Punctuality
+  readonly #timers: CommandTimers
   readonly #lanes: LaneTable
   readonly #room: Room
   readonly #partitions: readonly PartitionHandle[]
@@ -85,7 +85,7 @@ export class Runtime {
       { length: partitionCount },
       (_, index) => new PartitionHandle(index),
     )
-    this.#punctuality = new Punctuality({
+    this.#timers = new CommandTimers({
       place: (command) => this.#binder.place(command),
       refusal: (home) => this.#refusal(home),
       acted: () => this.#act(),
@@ -100,18 +100,14 @@ export class Runtime {
     })
     this.deadLetters = new DeadLetterQueue(plan.deadLetterCapacity, {
       submit: ({ lane, type, payload, options }, onRefused) =>
-        this.intake.submitOrder(this.intake.order(lane, type, payload, options, false), {
-          onRefused,
-        }),
+        this.intake.admit(this.intake.make(lane, type, payload, options, false), { onRefused }),
       dropped: (letter) => this.#hub.dropped(letter),
     })
-    this.#lanes = new LaneTable(lanes, needs, {
-      hub: this.#hub,
-      timetable: this.#punctuality.timetable,
-      signals,
-      onAbort: this.interruptions.abort,
-      recovery: this.#recovery(),
-    })
+    this.#lanes = new LaneTable(lanes, needs)
+    const recovery = this.#recovery()
+    const { abort } = this.interruptions
+    const timers = this.#timers
+    const manager: CommandManager = { events: this.#hub, timers, signals, abort, recovery }
     this.#drainage = new Drainage(this.#lanes)
     this.#room = new Room(this.#lanes, plan.bounds)
     this.#backlog = new Backlog(lanes, this.#isShared ? 1 : partitionCount)
@@ -124,23 +120,18 @@ export class Runtime {
     })
     this.intake = new Intake({
       plan,
+      manager,
       lanes: this.#lanes,
       room: this.#room,
       signals,
+      timers,
       refuseUnlessRunning: () => this.#refuseUnlessRunning(),
       refuseFailed: (home) => this.#refuseFailed(home),
-      accept: (command, delayMs) => this.#accept(command, delayMs),
+      admitted: () => this.#admitted(),
     })
-    const awake = new AwakeThreads(awakeMemory(), 0, usableCores())
-    this.#pump = new ResultPump(commons, awake, this.#partitions, {
-      progressed: (now) => this.#progressed(now),
-      isBusy: () => this.#lanes.openCount > 0,
-      idled: (now) => this.#binder.rebalance(now),
-      leastWorkMs: () => this.#binder.leastWorkUs / 1000,
-    })
+    this.#pump = this.#makePump(commons)
     this.#nested = new NestedServer({
       intake: this.intake,
-      lanes: this.#lanes,
       partitions: this.#partitions,
       graph: new WaitGraph(waitCapacity(plan)),
       acted: () => this.#act(),
@@ -150,7 +141,14 @@ export class Runtime {
     const events = this.#supervisorEvents()
     const broadcasts = new Broadcasts(this.#partitions, plan.broadcastTimeoutMs)
     this.#broadcasts = broadcasts
-    this.#supervisor = new Supervisor(this.#threads, this.#partitions, plan, broadcasts, events)
+    this.#supervisor = new Supervisor(
+      this.#threads,
+      this.#partitions,
+      plan,
+      recovery,
+      broadcasts,
+      events,
+    )
     this.#renewal = new Renewal(this.#partitions, this.#supervisor, plan.wear, (commands) =>
       this.#requeue(commands),
     )
@@ -236,12 +234,22 @@ export class Runtime {
     return takeStats(this.#state, strategy, this.#lanes, this.#room, this.#partitions, size)
   }
 
+  #makePump(commons: CoordinatorCommons): ResultPump {
+    const awake = new AwakeThreads(awakeMemory(), 0, usableCores())
+    return new ResultPump(commons, awake, this.#partitions, {
+      progressed: (now) => this.#progressed(now),
+      isBusy: () => this.#lanes.openCount > 0,
+      idled: (now) => this.#binder.rebalance(now),
+      leastWorkMs: () => this.#binder.leastWorkUs / 1000,
+    })
+  }
+
   #recovery(): Recovery {
     return new Recovery({
-      hub: this.#hub,
+      events: this.#hub,
       isClosing: () => this.#state === 'closed',
       maxCrashes: this.#plan.maxCrashes,
-      delay: (command, delayMs) => this.#punctuality.delay(command, delayMs),
+      delay: (command, delayMs) => this.#timers.delay(command, delayMs),
       bury: (letter) => this.deadLetters.add(letter),
     })
   }
@@ -289,13 +297,10 @@ export class Runtime {
     this.#state = 'closed'
     this.#urgency.stop()
     this.interruptions.limits.stop()
-    const waiting = this.#punctuality.timetable.takeAll()
-    const unbound = [...waiting, ...this.#backlog.takeAll(0)]
+    const unbound = [...this.#timers.takeAll(), ...this.#backlog.takeAll(0)]
     for (const command of unbound) {
-      // A command that has an appointment may be bound, or wait in the backlog as well.
-      if (!command.isSettled && command.extras?.holder === undefined) {
-        command.fail(closedError(false), command.home)
-      }
+      // A command that has a timer may be bound, or wait in the backlog as well.
+      if (command.state !== CommandState.BOUND) command.fail(closedError(false), command.home)
     }
     const failures = await this.#supervisor.stop()
     this.#pump.stop()
@@ -316,17 +321,7 @@ export class Runtime {
     throw laneError('CORELANE_CLOSED', { state: this.#state })
   }
 
-  #accept(command: PendingCommand, delayMs: number): void {
-    const { lane } = command
-    lane.submitted++
-    lane.pendingBytes += command.extras?.bytes ?? 0
-    if (this.#hub.isActive) this.#hub.command('queue.command.submitted', command)
-    if (!lane.isPressed && openCountOf(lane) >= lane.plan.pressureThreshold) {
-      lane.isPressed = true
-      this.#hub.lane('queue.lane.pressure', lane)
-    }
-    if (delayMs > 0) this.#punctuality.delay(command, delayMs)
-    else this.#punctuality.place(command)
+  #admitted(): void {
     this.#pump.expect()
     if (!this.#isFlushQueued) this.#queueFlush()
   }
@@ -356,7 +351,7 @@ export class Runtime {
     if (this.#lanes.openCount === 1 && this.#binder.workUs <= LONE_WORK_US) this.#pump.spin()
   }
 
-  #requeue(commands: readonly PendingCommand[]): void {
+  #requeue(commands: readonly Command[]): void {
     this.#binder.takeBack(commands)
     this.#progressed(nowMs())
   }

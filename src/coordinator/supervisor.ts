@@ -7,10 +7,10 @@ import { LaneError, laneError } from '../base/errors.ts'
 import type { LoadReport } from '../wire/control.ts'
 import { fromSideValue } from '../wire/side-value.ts'
 import type { Broadcasts } from './broadcasts.ts'
+import type { Command, OrphanedCommand } from './command.ts'
 import { Incarnation, type ThreadEvents, type ThreadPlan } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
-import type { LeftBehind, PendingCommand } from './pending-command.ts'
-import type { Guilt } from './recovery.ts'
+import type { Guilt, Recovery } from './recovery.ts'
 
 /** Threads in a row that may die without settling a command before the partition is given up. */
 const FAILURES_MAX = 5
@@ -25,7 +25,7 @@ export interface SupervisorEvents {
   /**
    * Commands that had not started when their thread died, in order; they run elsewhere or later.
    */
-  requeue(commands: readonly PendingCommand[]): void
+  requeue(commands: readonly Command[]): void
   /** A partition was given up. */
   failed(partition: PartitionHandle, reason: LaneError): void
   /** A partition has lost its thread, or has another. */
@@ -51,6 +51,7 @@ export class Supervisor {
   readonly #events: SupervisorEvents & ThreadEvents
   readonly #limits: SupervisorLimits
   readonly #broadcasts: Broadcasts
+  readonly #recovery: Recovery
   readonly #respawns = new Set<NodeJS.Timeout>()
   /** Handlers that the module has. */
   #own: readonly string[] | undefined
@@ -60,6 +61,7 @@ export class Supervisor {
     plan: ThreadPlan,
     partitions: readonly PartitionHandle[],
     limits: SupervisorLimits,
+    recovery: Recovery,
     broadcasts: Broadcasts,
     events: SupervisorEvents & ThreadEvents,
   ) {
@@ -67,6 +69,7 @@ export class Supervisor {
     this.#partitions = partitions
     this.#limits = limits
     this.#broadcasts = broadcasts
+    this.#recovery = recovery
     this.#events = events
   }
 
@@ -317,16 +320,16 @@ export class Supervisor {
   /** Settles what a thread left or queues it again. */
   #settle(
     partition: PartitionHandle,
-    left: readonly LeftBehind[],
+    left: readonly OrphanedCommand[],
     errorOf: (stage: string, started: boolean) => LaneError,
     guilt: Guilt | undefined,
   ): void {
-    const waiting: PendingCommand[] = []
+    const waiting: Command[] = []
     for (const { command, started } of left) {
-      const { transferList, lane } = command
+      const { transferList } = command
       if (started && guilt !== undefined) {
         const error = errorOf('running', true)
-        if (lane.recovery.lost(command, error, partition.index, guilt)) waiting.push(command)
+        if (this.#recovery.lost(command, error, partition.index, guilt)) waiting.push(command)
       } else if (started || guilt === undefined || transferList !== undefined) {
         const isGone = !started && guilt !== undefined
         const stage = isGone ? 'bound, its transferred memory gone' : 'running'

@@ -5,7 +5,7 @@
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import type { PendingCommand } from '../../src/coordinator/pending-command.ts'
+import type { Command } from '../../src/coordinator/command.ts'
 import { RunWatch } from '../../src/coordinator/run-watch.ts'
 import { RINGS_OFFSET, SLOT_COUNT } from '../../src/memory/layout.ts'
 import { CoordinatorSlots, PartitionSlots, slotOf } from '../../src/memory/slots.ts'
@@ -25,7 +25,7 @@ class World {
   readonly #views = viewsOf(new SharedArrayBuffer(RINGS_OFFSET))
   readonly #slots = new CoordinatorSlots(this.#views)
   readonly #partition = new PartitionSlots(this.#views)
-  readonly #commands = new Array<PendingCommand | undefined>(SLOT_COUNT).fill(undefined)
+  readonly #commands = new Array<Command | undefined>(SLOT_COUNT).fill(undefined)
   readonly #ids = new Int32Array(SLOT_COUNT)
   bound: Known[] = []
   readonly #graceMs: number
@@ -37,7 +37,7 @@ class World {
 
   bind(limitMs: number): void {
     const id = this.#slots.open()
-    this.#commands[slotOf(id)] = { timeoutMs: limitMs } as PendingCommand
+    this.#commands[slotOf(id)] = { timeoutMs: limitMs } as Command
     this.#ids[slotOf(id)] = id
     if (this.watch.isTighter(limitMs)) this.watch.tighten(limitMs, this.now)
     this.bound.push({ id, limitMs, startedAtMs: undefined })

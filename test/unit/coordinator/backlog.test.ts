@@ -1,12 +1,12 @@
 import { expect, test } from 'vitest'
 import { Backlog } from '../../../src/coordinator/backlog.ts'
-import type { PendingCommand } from '../../../src/coordinator/pending-command.ts'
+import type { Command } from '../../../src/coordinator/command.ts'
 import type { Admission } from '../../../src/schedule/scheduler.ts'
 import { command, LANES, lane } from './support/rig.ts'
 
-const ALL: Admission<PendingCommand> = { isUnderMin: () => false, admits: () => true }
+const ALL: Admission<Command> = { isUnderMin: () => false, admits: () => true }
 
-function sequences(commands: readonly PendingCommand[]): number[] {
+function sequences(commands: readonly Command[]): number[] {
   return commands.map(({ sequence }) => sequence)
 }
 
@@ -61,7 +61,7 @@ test('commands that may not go stay, and the next that may is taken', () => {
   backlog.offer(command({ sequence: 2, lane: lane(1) }), 0)
   const others = {
     isUnderMin: () => false,
-    admits: ({ laneIndex }: PendingCommand) => laneIndex > 0,
+    admits: ({ laneIndex }: Command) => laneIndex > 0,
   }
   expect(backlog.next(0, others, 0)!.sequence).toBe(2)
   expect(backlog.next(0, others, 0)).toBeUndefined()

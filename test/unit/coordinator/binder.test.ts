@@ -2,7 +2,7 @@ import { expect, test, vi } from 'vitest'
 import { Backlog } from '../../../src/coordinator/backlog.ts'
 import { Binder } from '../../../src/coordinator/binder.ts'
 import type { BoundWindow } from '../../../src/coordinator/bound-window.ts'
-import type { PendingCommand } from '../../../src/coordinator/pending-command.ts'
+import type { Command } from '../../../src/coordinator/command.ts'
 import { CoordinatorCommons } from '../../../src/memory/commons.ts'
 import { isLimited, type LaneOptions, laneNeeds } from '../../../src/model/lane.ts'
 import { command, LANES, laneTable, Rig } from './support/rig.ts'
@@ -38,7 +38,7 @@ function fillOneAtATime(estimateUs: number) {
   return made
 }
 
-function bind(window: BoundWindow, pending: PendingCommand): boolean {
+function bind(window: BoundWindow, pending: Command): boolean {
   return window.bind(pending, pending.rank)
 }
 

@@ -2,7 +2,7 @@
 
 import { expect, test, vi } from 'vitest'
 import { laneError } from '../../../src/base/errors.ts'
-import type { PendingCommand } from '../../../src/coordinator/pending-command.ts'
+import type { Command } from '../../../src/coordinator/command.ts'
 import type { StreamReader } from '../../../src/coordinator/stream-reader.ts'
 import { ResultStatus } from '../../../src/wire/record-kind.ts'
 import { command, Rig } from './support/rig.ts'
@@ -10,7 +10,7 @@ import { command, Rig } from './support/rig.ts'
 const ABORTED = laneError('CORELANE_ABORTED', { stage: 'running' })
 
 /** A partition that has started some commands. */
-function running(...commands: PendingCommand[]) {
+function running(...commands: Command[]) {
   const rig = new Rig()
   for (const each of commands) rig.bound.bind(each, each.rank)
   rig.bound.flush()
@@ -21,8 +21,8 @@ function running(...commands: PendingCommand[]) {
 function reporting() {
   const reports: unknown[] = []
   const settled = vi.fn()
-  const wishes = { onProgress: (value: unknown) => reports.push(value) }
-  return { reports, settled, made: command({ wishes }, settled) }
+  const options = { onProgress: (value: unknown) => reports.push(value) }
+  return { reports, settled, made: command({ options }, settled) }
 }
 
 test('reports reach the caller in order, before the result', () => {
@@ -63,7 +63,7 @@ test('what a listener of reports throws is its own and stops no other result', a
   const onProgress = () => {
     throw error
   }
-  const { rig, bound, ids } = running(command({ wishes: { onProgress } }, settled))
+  const { rig, bound, ids } = running(command({ options: { onProgress } }, settled))
   rig.outbox.sendProgress(ids[0]!, 1)
   rig.finish(ids[0]!, 'result')
   bound.drain()
@@ -76,7 +76,7 @@ test('values of a stream come with what they take of its credit', () => {
   const pushed: [unknown, number][] = []
   const push = (value: unknown, weight: number) => pushed.push([value, weight])
   const { rig, bound, ids } = running(
-    command({ wishes: { stream: { push } as never as StreamReader } }),
+    command({ options: { stream: { push } as never as StreamReader } }),
   )
   expect(rig.outbox.sendChunk(ids[0]!, 'small')).toBe(1)
   const large = 'x'.repeat(5000)
@@ -90,7 +90,7 @@ test('values of a stream come with what they take of its credit', () => {
 })
 
 test('credit reaches the partition, which is woken for it', () => {
-  const { rig, bound, ids } = running(command({ wishes: { stream: {} as StreamReader } }))
+  const { rig, bound, ids } = running(command({ options: { stream: {} as StreamReader } }))
   rig.end.bell.announce(2)
   bound.grant(ids[0]! & 1023, 512)
   expect([rig.end.slots.creditOf(ids[0]!), bound.end.bell.isAwake]).toEqual([512, true])
@@ -98,7 +98,7 @@ test('credit reaches the partition, which is woken for it', () => {
 
 test('the partition is told that a command is a stream', () => {
   const rig = new Rig()
-  rig.bound.bind(command({ wishes: { stream: {} as StreamReader } }), 0)
+  rig.bound.bind(command({ options: { stream: {} as StreamReader } }), 0)
   rig.bound.bind(command(), 1)
   rig.bound.flush()
   expect([rig.start()!.isStream, rig.start()!.isStream]).toEqual([true, false])
@@ -108,17 +108,13 @@ test('a run that is given up is told so, holds its place until it ends, and sett
   const settled = vi.fn()
   const made = command({ deadlineMs: 1e9 }, settled)
   const { rig, bound, ids } = running(made)
-  const { slot } = made.extras!
+  const { slot } = made
   bound.abandon(slot, ABORTED, 50)
   expect(rig.end.slots.isAborted(ids[0]!)).toBe(true)
   expect(bound.orders).toEqual([
     { id: ids[0], code: 'CORELANE_ABORTED', details: { stage: 'running' } },
   ])
-  expect([bound.load.count, bound.watch.abandonedCount, made.extras!.holder]).toEqual([
-    1,
-    1,
-    undefined,
-  ])
+  expect([bound.load.count, bound.watch.abandonedCount, made.holder]).toEqual([1, 1, undefined])
   expect([bound.commandOf(ids[0]!), bound.isOpen(ids[0]!)]).toEqual([undefined, true])
   rig.outbox.sendProgress(ids[0]!, 'still here')
   rig.finish(ids[0]!, 'too late')
@@ -130,7 +126,7 @@ test('a run that is given up is told so, holds its place until it ends, and sett
 test('an abandoned run is no longer among what a dead thread leaves', () => {
   const [first, second] = [command({ deadlineMs: 1e9 }), command()]
   const { bound } = running(first, second)
-  bound.abandon(first.extras!.slot, ABORTED, 50)
+  bound.abandon(first.slot, ABORTED, 50)
   expect(bound.takeLeftBehind().map((left) => left.command)).toEqual([second])
 })
 
@@ -146,7 +142,7 @@ test('all running handlers can be told that nobody waits, those that wait are no
 })
 
 test('a window finds what runs too long by the start that the partition stored', () => {
-  const made = command({ wishes: { timeoutMs: 100 } })
+  const made = command({ options: { timeoutMs: 100 } })
   const { bound } = running(made)
   expect(bound.overdue(104)).toEqual([])
   expect(bound.watch.checkAtMs).toBe(105)

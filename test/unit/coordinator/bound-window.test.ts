@@ -1,17 +1,17 @@
 import { expect, test, vi } from 'vitest'
 import type { BoundWindow } from '../../../src/coordinator/bound-window.ts'
-import type { PendingCommand } from '../../../src/coordinator/pending-command.ts'
+import type { Command } from '../../../src/coordinator/command.ts'
 import { SLOT_COUNT } from '../../../src/memory/layout.ts'
 import { command, laneTable, Rig } from './support/rig.ts'
 
 const RESERVED = 64
 
 /** Binds a command that is as urgent as when it was submitted. */
-function bind(window: BoundWindow, pending: PendingCommand): boolean {
+function bind(window: BoundWindow, pending: Command): boolean {
   return window.bind(pending, pending.rank)
 }
 
-function accepts(window: BoundWindow, pending: PendingCommand): boolean {
+function accepts(window: BoundWindow, pending: Command): boolean {
   return window.accepts(pending, pending.rank)
 }
 
@@ -354,7 +354,7 @@ test('a single command can be taken back by its slot until it starts', () => {
   const rig = new Rig()
   const pending = [1, 2].map((sequence) => command({ sequence, deadlineMs: 5 }))
   for (const each of pending) bind(rig.bound, each)
-  const [running, waiting] = pending.map((each) => each.extras!)
+  const [running, waiting] = pending
   expect([running!.holder, waiting!.holder]).toEqual([rig.bound, rig.bound])
   rig.bound.flush()
   expect(rig.start()!.sequence).toBe(1)

@@ -1,11 +1,10 @@
-// Intake: what becomes of a submit before there is a command. Method: the rooms around it are
-// stubs.
+// Intake: from a submit to a command that is admitted, waits for room or is refused.
 
 import { expect, test } from 'vitest'
+import { type Command, CommandState } from '../../../src/coordinator/command.ts'
 import { Intake } from '../../../src/coordinator/intake.ts'
 import { LaneTable } from '../../../src/coordinator/lane-table.ts'
 import { planManager, type QueueManagerOptions } from '../../../src/coordinator/options.ts'
-import type { PendingCommand } from '../../../src/coordinator/pending-command.ts'
 import { Room } from '../../../src/coordinator/room.ts'
 import type { CommandOptions } from '../../../src/model/command.ts'
 import { rankOf } from '../../../src/model/lane.ts'
@@ -18,13 +17,15 @@ function intakeOf(options: QueueManagerOptions = {}) {
     ...options,
   })
   const needs = plan.lanes.map(() => ({ owners: 0, minConcurrency: 0, rate: undefined }))
-  const given = services()
-  const lanes = new LaneTable(plan.lanes, needs, given)
+  const accepted: Command[] = []
+  const given = services(undefined, {}, (command) => accepted.push(command))
+  const lanes = new LaneTable(plan.lanes, needs)
   const room = new Room(lanes, plan.bounds)
-  const accepted: { command: PendingCommand; delayMs: number }[] = []
   const state: { stops?: Error; failed?: Error } = {}
   const intake = new Intake({
     plan,
+    manager: given,
+    timers: given.timers,
     lanes,
     room,
     signals: given.signals,
@@ -34,15 +35,12 @@ function intakeOf(options: QueueManagerOptions = {}) {
     refuseFailed: () => {
       if (state.failed) throw state.failed
     },
-    accept: (command, delayMs) => {
-      command.lane.submitted++
-      accepted.push({ command, delayMs })
-    },
+    admitted: () => {},
   })
   intake.types.update(['one', 'two'], ['one', 'two'])
   const submit = (lane: string, type: string, given?: CommandOptions) =>
     intake.submit(lane, type, undefined, given, false)
-  return { intake, submit, accepted, lanes, room, state }
+  return { intake, submit, accepted, lanes, room, state, timers: given.timers }
 }
 
 const codeOf = (promise: Promise<unknown>) =>
@@ -55,15 +53,15 @@ test('a command gets its rank from its lane and its priority, and its number in 
   const { submit, accepted } = intakeOf({ lanes: { a: { priority: 3 }, b: { priority: 9 } } })
   void submit('a', 'one')
   void submit('b', 'two', { priority: 0 })
-  expect(accepted.map(({ command }) => [command.rank, command.sequence, command.attempt])).toEqual([
+  expect(accepted.map((command) => [command.rank, command.sequence, command.attempt])).toEqual([
     [rankOf(3, 128), 0, 1],
     [rankOf(9, 0), 1, 1],
   ])
-  expect(accepted.map(({ command }) => command.extras?.deadlineMs)).toEqual([undefined, undefined])
+  expect(accepted.map((command) => command.extras?.deadlineMs)).toEqual([undefined, undefined])
 })
 
 test('a command without anything special keeps no extras: a million of them may wait', () => {
-  const { submit, accepted } = intakeOf({
+  const { submit, accepted, timers } = intakeOf({
     lanes: { a: {}, timed: { priorityBoost: { deadlineMs: 5 } } },
   })
   void submit('a', 'one')
@@ -71,14 +69,11 @@ test('a command without anything special keeps no extras: a million of them may 
   void submit('timed', 'one')
   void submit('a', 'one', { deadlineMs: 10 })
   void submit('a', 'one', { delayMs: 10 })
-  const [plain, ranked, ...others] = accepted.map(({ command }) => command.extras)
+  const [plain, ranked, ...others] = accepted.map((command) => command.extras)
   expect([plain, ranked]).toEqual([undefined, undefined])
-  expect(others.map((extras) => [extras!.submittedAtMs > 0, extras!.isPlaced])).toEqual([
-    [true, true],
-    [true, true],
-    [false, false],
-  ])
-  expect(accepted.at(-1)!.delayMs).toBe(10)
+  expect(others.map((extras) => extras!.submittedAtMs > 0)).toEqual([true, true])
+  const [delayed] = timers.takeAll()
+  expect([delayed!.state, delayed!.extras!.delayMs]).toEqual([CommandState.DELAYED, 10])
 })
 
 test('the same key and the same type without one always get the same home', () => {
@@ -87,7 +82,7 @@ test('the same key and the same type without one always get the same home', () =
     void submit('a', 'one', { key: 'k' })
     void submit('a', 'two')
   }
-  const homes = accepted.map(({ command }) => command.home)
+  const homes = accepted.map((command) => command.home)
   expect(new Set([homes[0], homes[2], homes[4]]).size).toBe(1)
   expect(new Set([homes[1], homes[3], homes[5]]).size).toBe(1)
 })
@@ -110,10 +105,10 @@ test('whatever is wrong with a submit rejects it, and no number is spent', async
   expect(await codeOf(submit('a', 'one'))).toBe('stopped')
   state.stops = undefined as never
   void submit('a', 'one')
-  expect(accepted.map(({ command }) => command.sequence)).toEqual([0])
+  expect(accepted.map((command) => command.sequence)).toEqual([0])
 })
 
-test('a submit that waits is numbered when it is accepted, and its deadline counts from the call', async () => {
+test('the age and the deadline of a submit that waits count from the call', async () => {
   const { submit, accepted, lanes, room } = intakeOf({ lanes: { a: { maxPending: 1 }, b: {} } })
   void submit('a', 'one')
   const before = performance.now()
@@ -124,8 +119,8 @@ test('a submit that waits is numbered when it is accepted, and its deadline coun
   await new Promise((resolve) => setTimeout(resolve, 5))
   lanes.get('a').completed = 1
   room.release()
-  const { sequence, submittedAtMs } = accepted[2]!.command
-  expect(sequence).toBe(2)
+  const { sequence, submittedAtMs } = accepted[2]!
+  expect(sequence).toBe(1)
   expect(submittedAtMs).toBeGreaterThanOrEqual(before)
   expect(submittedAtMs).toBeLessThanOrEqual(after)
 })
@@ -139,4 +134,16 @@ test('a submit that waits is refused if its partition was given up meanwhile', a
   room.release()
   expect(await waiting).toBe('given up')
   expect([accepted.length, room.waitingIn(lanes.get('a'))]).toEqual([1, 0])
+})
+
+test('a submit that waits is late at its latest start, and leaves the room', async () => {
+  const { submit, accepted, lanes, room } = intakeOf({ lanes: { a: { maxPending: 1 } } })
+  void submit('a', 'one')
+  const waiting = codeOf(submit('a', 'one', { startWithinMs: 5 }))
+  expect(room.waitingIn(lanes.get('a'))).toBe(1)
+  expect(await waiting).toBe('CORELANE_DEADLINE_EXCEEDED')
+  expect([room.waitingIn(lanes.get('a')), lanes.get('a').failed]).toEqual([0, 0])
+  lanes.get('a').completed = 1
+  room.release()
+  expect(accepted).toHaveLength(1)
 })

@@ -2,10 +2,10 @@
 // Method: both sides of a partition on one thread, step by step.
 
 import { expect, test, vi } from 'vitest'
-import type { PendingCommand } from '../../../src/coordinator/pending-command.ts'
+import type { Command } from '../../../src/coordinator/command.ts'
 import { command, Rig } from './support/rig.ts'
 
-function bind(rig: Rig, pending: PendingCommand): void {
+function bind(rig: Rig, pending: Command): void {
   expect(rig.bound.bind(pending, pending.rank)).toBe(true)
 }
 
@@ -34,7 +34,7 @@ test('what was taken back before the partition found it too late is dropped once
   rig.bound.flush()
   rig.findLate()
   // The record is under way: the word still says that it waits.
-  expect(rig.bound.revoke(late.extras!.slot)).toBe(true)
+  expect(rig.bound.revoke(late.slot)).toBe(true)
   expect(rig.bound.end.slots.freeCount).toBe(free - 1)
   expect(rig.bound.drain()).toBe(1)
   expect(rig.bound.end.slots.freeCount).toBe(free)

@@ -1,7 +1,7 @@
 // Recall: which bound commands go back, in which order, and which never do.
 
 import { expect, test } from 'vitest'
-import type { PendingCommand } from '../../../src/coordinator/pending-command.ts'
+import type { Command } from '../../../src/coordinator/command.ts'
 import { type RecallBounds, recall } from '../../../src/coordinator/recall.ts'
 import { WindowLoad } from '../../../src/coordinator/window-load.ts'
 import { SLOT_COUNT } from '../../../src/memory/layout.ts'
@@ -12,7 +12,7 @@ const moved = () => ({ transferList: [new ArrayBuffer(1)] })
 /** What is bound, slot by slot; those in `started` cannot be taken back. */
 function world(traits: readonly CommandTraits[], started: readonly number[] = []) {
   const load = new WindowLoad(4)
-  const commands = new Array<PendingCommand | undefined>(SLOT_COUNT).fill(undefined)
+  const commands = new Array<Command | undefined>(SLOT_COUNT).fill(undefined)
   for (const [slot, each] of traits.entries()) {
     const one = command({ sequence: slot, ...each })
     commands[slot] = one

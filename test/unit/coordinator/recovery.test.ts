@@ -3,9 +3,9 @@
 import { expect, test, vi } from 'vitest'
 import { laneError } from '../../../src/base/errors.ts'
 import { checkOptions } from '../../../src/base/options.ts'
+import type { Command } from '../../../src/coordinator/command.ts'
 import type { DeadLetter } from '../../../src/coordinator/dead-letter-queue.ts'
 import { EventHub } from '../../../src/coordinator/event-hub.ts'
-import type { PendingCommand } from '../../../src/coordinator/pending-command.ts'
 import type { StreamReader } from '../../../src/coordinator/stream-reader.ts'
 import {
   RETRY_RULES,
@@ -27,20 +27,20 @@ function world(retry: RetryOptions = {}) {
   const hub = new EventHub(() => {})
   const events: string[] = []
   hub.subscribe({ capacity: 100 }).offer = ({ event }) => {
-    events.push(event.slice('queue.command.'.length))
+    if (event !== 'queue.command.submitted') events.push(event.slice('queue.command.'.length))
   }
   const given = services(hub, {
     isClosing: () => state.isClosing,
     delay: (_, delayMs) => delays.push(delayMs),
     bury: (letter) => letters.push(letter),
   })
-  const lane = laneTable({ a: { retry } }, 1, given).all[0]!
+  const lane = laneTable({ a: { retry } }).all[0]!
   const settled = vi.fn((value: unknown) => {
     if (value instanceof Promise) value.catch(() => {})
   })
-  const make = (traits: CommandTraits = {}) => command({ lane, ...traits }, settled)
-  const { recovery } = lane
-  const fail = (one: PendingCommand, error: unknown) => recovery.failed(one, error, 0, 5, 1)
+  const make = (traits: CommandTraits = {}) => command({ lane, ...traits }, settled, given)
+  const { recovery } = given
+  const fail = (one: Command, error: unknown) => recovery.failed(one, error, 0, 5, 1)
   const reasons = () =>
     Promise.all(settled.mock.calls.map(([value]) => Promise.resolve(value).catch((error) => error)))
   return { delays, letters, state, events, lane, settled, make, recovery, fail, reasons }
@@ -91,10 +91,10 @@ test('chance in the delay differs between commands and attempts, and not between
 test('a command keeps its policy over that of its lane', () => {
   const { make, fail, delays, letters } = world(RetryPolicy.exponential(5))
   const own = checkOptions<RetryPlan>('retry', RetryPolicy.fixed(1, 7), RETRY_RULES)
-  const one = make({ wishes: { retry: own } })
+  const one = make({ options: { retry: own } })
   for (let i = 0; i < 2; i++) fail(one, new Error('no'))
   expect([delays, letters.length]).toEqual([[7], 1])
-  const none = make({ wishes: { retry: checkOptions<RetryPlan>('r', {}, RETRY_RULES) } })
+  const none = make({ options: { retry: checkOptions<RetryPlan>('r', {}, RETRY_RULES) } })
   fail(none, new Error('no'))
   expect([none.isSettled, delays.length, letters.length]).toEqual([true, 1, 1])
 })
@@ -150,9 +150,9 @@ test('a stream is neither retried nor kept, even by the policy of its lane', () 
   const { make, fail, recovery, delays, letters, lane } = world(
     RetryPolicy.fixed(3, 0).withTimeouts().withLost(),
   )
-  fail(make({ wishes: { stream } }), new Error('no'))
-  recovery.timedOut(make({ wishes: { stream } }), TIMEOUT, 0, 5)
-  expect(recovery.lost(make({ wishes: { stream } }), LOST, 0, 'none')).toBe(false)
+  fail(make({ options: { stream } }), new Error('no'))
+  recovery.timedOut(make({ options: { stream } }), TIMEOUT, 0, 5)
+  expect(recovery.lost(make({ options: { stream } }), LOST, 0, 'none')).toBe(false)
   expect([delays, letters, lane.failed, lane.deadLettered]).toEqual([[], [], 3, 0])
 })
 
@@ -239,7 +239,7 @@ test('a letter has the options with which a command like it is submitted', () =>
   const { make, fail, letters } = world()
   const retry = checkOptions<RetryPlan>('r', RetryPolicy.fixed(1, 0), RETRY_RULES)
   const traits = { key: 'k', rank: 5 * 256 + 9, deadlineMs: 50 }
-  const one = make({ ...traits, wishes: { retry, timeoutMs: 40 } })
+  const one = make({ ...traits, options: { retry, timeoutMs: 40 } })
   for (let i = 0; i < 2; i++) fail(one, new Error('no'))
   expect(letters[0]!.options).toEqual({
     key: 'k',

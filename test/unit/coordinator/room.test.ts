@@ -6,7 +6,6 @@ import { type Lane, LaneTable } from '../../../src/coordinator/lane-table.ts'
 import type { PendingBounds } from '../../../src/coordinator/options.ts'
 import { Room } from '../../../src/coordinator/room.ts'
 import { type LaneOptions, planLane } from '../../../src/model/lane.ts'
-import { services } from './support/rig.ts'
 
 const NONE: PendingBounds = { maxPending: Infinity, maxPendingBytes: Infinity, waitsWhenFull: true }
 let accepted: string[] = []
@@ -20,7 +19,7 @@ beforeEach(() => {
 function roomOf(lanes: Record<string, LaneOptions>, bounds: Partial<PendingBounds> = {}) {
   const plans = Object.entries(lanes).map(([name, options]) => planLane(name, options))
   const needs = plans.map(() => ({ owners: 0, minConcurrency: 0, rate: undefined }))
-  const table = new LaneTable(plans, needs, services())
+  const table = new LaneTable(plans, needs)
   const room = new Room(table, { ...NONE, ...bounds })
   const wait = (lane: Lane, name: string, bytes = 0) =>
     room.wait(lane, {

@@ -2,7 +2,7 @@
 // late is in test/property.
 
 import { expect, test } from 'vitest'
-import type { PendingCommand } from '../../../src/coordinator/pending-command.ts'
+import type { Command } from '../../../src/coordinator/command.ts'
 import { type AbandonedRun, RunWatch } from '../../../src/coordinator/run-watch.ts'
 import { RINGS_OFFSET, SLOT_COUNT } from '../../../src/memory/layout.ts'
 import { CoordinatorSlots, PartitionSlots, slotOf } from '../../../src/memory/slots.ts'
@@ -12,12 +12,12 @@ import { viewsOf } from '../../../src/memory/views.ts'
 function world() {
   const views = viewsOf(new SharedArrayBuffer(RINGS_OFFSET))
   const [slots, partition] = [new CoordinatorSlots(views), new PartitionSlots(views)]
-  const commands = new Array<PendingCommand | undefined>(SLOT_COUNT).fill(undefined)
+  const commands = new Array<Command | undefined>(SLOT_COUNT).fill(undefined)
   const ids = new Int32Array(SLOT_COUNT)
   const watch = new RunWatch()
   const bind = (timeoutMs: number | undefined, now: number) => {
     const id = slots.open()
-    commands[slotOf(id)] = { timeoutMs } as PendingCommand
+    commands[slotOf(id)] = { timeoutMs } as Command
     ids[slotOf(id)] = id
     if (timeoutMs !== undefined && watch.isTighter(timeoutMs)) watch.tighten(timeoutMs, now)
     return id

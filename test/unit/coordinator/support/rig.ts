@@ -3,23 +3,23 @@
 import { MessageChannel } from 'node:worker_threads'
 import { AbortListeners } from '../../../../src/coordinator/abort-listeners.ts'
 import { BoundWindow } from '../../../../src/coordinator/bound-window.ts'
+import { ANY_PARTITION, Command, type CommandManager } from '../../../../src/coordinator/command.ts'
 import {
   type CommandExtras,
-  type CommandWishes,
+  type GivenOptions,
   noExtras,
 } from '../../../../src/coordinator/command-extras.ts'
+import { CommandTimers } from '../../../../src/coordinator/command-timers.ts'
 import { EventHub } from '../../../../src/coordinator/event-hub.ts'
 import { type Lane, LaneTable } from '../../../../src/coordinator/lane-table.ts'
 import { PartitionHandle } from '../../../../src/coordinator/partition-handle.ts'
-import { ANY_PARTITION, PendingCommand } from '../../../../src/coordinator/pending-command.ts'
 import { Recovery, type RecoveryParts } from '../../../../src/coordinator/recovery.ts'
-import { Timetable } from '../../../../src/coordinator/timetable.ts'
 import { type CommandType, TypeTable } from '../../../../src/coordinator/type-table.ts'
 import { attachCommons, CoordinatorCommons } from '../../../../src/memory/commons.ts'
 import { count } from '../../../../src/memory/counters.ts'
 import { Counter, SLOT_COUNT } from '../../../../src/memory/layout.ts'
 import { createRegion, PartitionEnd } from '../../../../src/memory/region.ts'
-import { type LaneOptions, laneNeeds, planLane } from '../../../../src/model/lane.ts'
+import { type LaneOptions, type LanePlan, laneNeeds, planLane } from '../../../../src/model/lane.ts'
 import { Outbox } from '../../../../src/partition/outbox.ts'
 import { Window, type WindowEntry } from '../../../../src/partition/window.ts'
 import type { Admission } from '../../../../src/schedule/scheduler.ts'
@@ -37,13 +37,16 @@ export interface CommandTraits {
   readonly transferList?: readonly object[]
   readonly lane?: Lane
   readonly deadlineMs?: number
+  readonly submittedAtMs?: number
+  readonly bytes?: number
+  readonly type?: CommandType
   readonly isDetailed?: boolean
-  readonly wishes?: Partial<CommandWishes>
+  readonly options?: Partial<GivenOptions>
 }
 
 let sequences = 0
 
-const NO_WISHES: CommandWishes = {
+const NO_OPTIONS: GivenOptions = {
   name: undefined,
   attempt: undefined,
   timeoutMs: undefined,
@@ -56,32 +59,36 @@ const NO_WISHES: CommandWishes = {
   stream: undefined,
 }
 
-/** What the commands of a lane need of their manager; nothing is run again unless parts say so. */
+/** The services of a manager, each of them real. */
+export interface Services extends CommandManager {
+  readonly recovery: Recovery
+  readonly timers: CommandTimers
+  readonly signals: AbortListeners
+}
+
+/** What commands need of their manager; nothing is run again unless parts say so. */
 export function services(
   hub: EventHub = new EventHub(() => {}),
   parts: Partial<RecoveryParts> = {},
-): Pick<Lane, 'hub' | 'timetable' | 'recovery' | 'signals' | 'onAbort'> {
+  place: (command: Command) => void = () => {},
+): Services {
   const recovery = new Recovery({
-    hub,
+    events: hub,
     isClosing: () => false,
     maxCrashes: 2,
     delay: () => {},
     bury: () => {},
     ...parts,
   })
-  const timetable = new Timetable(() => {})
-  return { hub, timetable, recovery, signals: new AbortListeners(), onAbort: () => {} }
+  const timers = new CommandTimers({ place, refusal: () => undefined, acted: () => {} })
+  return { events: hub, timers, recovery, signals: new AbortListeners(), abort: () => {} }
 }
 
 /** Makes lanes as a manager has them, over some partitions. */
-export function laneTable(
-  lanes: Readonly<Record<string, LaneOptions>>,
-  partitions = 1,
-  given = services(),
-): LaneTable {
+export function laneTable(lanes: Readonly<Record<string, LaneOptions>>, partitions = 1): LaneTable {
   const plans = Object.entries(lanes).map(([name, options]) => planLane(name, options))
   const needs = plans.map((plan) => laneNeeds(plan, partitions))
-  return new LaneTable(plans, needs, given)
+  return new LaneTable(plans, needs)
 }
 
 /** Makes types, in the order of their indices. */
@@ -104,22 +111,45 @@ export function extras(traits: Partial<CommandExtras>): CommandExtras {
   return { ...noExtras(), ...traits }
 }
 
-/** Makes a command whose settlement goes to `settled`. */
+/** Makes a command that was admitted, and whose settlement goes to `settled`. */
 export function command(
   traits: CommandTraits = {},
   settled: (value: unknown) => void = () => {},
-): PendingCommand {
+  manager: CommandManager = services(),
+): Command {
+  const made = newCommand(traits, settled, manager)
+  made.admit()
+  return made
+}
+
+/** Makes a command that was not admitted yet. */
+export function newCommand(
+  traits: CommandTraits = {},
+  settled: (value: unknown) => void = () => {},
+  manager: CommandManager = services(),
+): Command {
   const { rank = 0, sequence = ++sequences, estimateUs = 100, payload = sequence } = traits
   const { key, transferList, deadlineMs, isDetailed = false, home = ANY_PARTITION } = traits
-  const wishes = traits.wishes && { ...NO_WISHES, ...traits.wishes }
-  const type: CommandType = { name: 'type', index: 0, hash: 0, estimateUs }
-  const hasExtras = [key, transferList, deadlineMs, wishes].some((trait) => trait !== undefined)
-  const more =
-    hasExtras || isDetailed
-      ? extras({ key, transferList, deadlineMs, isDetailed, wishes })
-      : undefined
-  const into = traits.lane ?? lane()
-  return new PendingCommand(rank, sequence, type, into, payload, home, more, settled)
+  const { submittedAtMs = 0, bytes = 0 } = traits
+  const options = traits.options && { ...NO_OPTIONS, ...traits.options }
+  const type = traits.type ?? { name: 'type', index: 0, hash: 0, estimateUs }
+  const rare = [key, transferList, deadlineMs, options, traits.submittedAtMs, traits.bytes]
+  const hasExtras = isDetailed || rare.some((trait) => trait !== undefined)
+  const more = hasExtras
+    ? extras({ key, transferList, deadlineMs, isDetailed, options, submittedAtMs, bytes })
+    : undefined
+  const made = new Command(
+    manager,
+    rank,
+    sequence,
+    type,
+    traits.lane ?? lane(),
+    payload,
+    home,
+    more,
+  )
+  made.open(settled)
+  return made
 }
 
 const ALL: Admission<WindowEntry> = { isUnderMin: () => false, admits: () => true }
@@ -137,7 +167,7 @@ export class Rig {
    * @param ringBytes - Of each ring, a power of two.
    * @param lanes - Plans of the lanes.
    */
-  constructor(index = 0, ringBytes = 65_536, lanes = LANES) {
+  constructor(index = 0, ringBytes = 65_536, lanes: readonly LanePlan[] = LANES) {
     const plan = { inlineBytesMax: ringBytes >> 3, lanes, concurrency: 1 }
     const region = createRegion(ringBytes, ringBytes)
     const { port1, port2 } = new MessageChannel()

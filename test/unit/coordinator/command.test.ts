@@ -1,14 +1,18 @@
 import { expect, test, vi } from 'vitest'
+import type { Command } from '../../../src/coordinator/command.ts'
 import { EventHub } from '../../../src/coordinator/event-hub.ts'
-import { PendingCommand } from '../../../src/coordinator/pending-command.ts'
 import { LEFT } from '../../../src/coordinator/stream-reader.ts'
 import { commandInfo } from '../../../src/model/command.ts'
-import { command, extras, lane, laneTable, services, typesOf } from './support/rig.ts'
+import { command, lane, laneTable, services, typesOf } from './support/rig.ts'
 
-function detailed(isDetailed: boolean, settled: (value: unknown) => void): PendingCommand {
-  const more = extras({ key: 'k', isDetailed })
+function detailed(
+  isDetailed: boolean,
+  settled: (value: unknown) => void,
+  manager = services(),
+): Command {
   const type = typesOf('add', 'burn').get('burn')
-  return new PendingCommand(3, 17, type, lane(2), { a: 1 }, 1, more, settled)
+  const traits = { rank: 3, sequence: 17, type, lane: lane(2), payload: { a: 1 }, home: 1 }
+  return command({ ...traits, key: 'k', isDetailed }, settled, manager)
 }
 
 const INFO = { id: '17', lane: 'lane2', type: 'burn', key: 'k', attempt: 1, partition: 4 }
@@ -106,48 +110,71 @@ test('it is timed if it or its lane has a deadline or a boost', () => {
   expect(command({ lane: all[1]! }).isTimed).toBe(true)
 })
 
-test('settling gives back what it held: its bytes and its appointment', () => {
+test('settling gives back what it held: its bytes, its timer and its signal', () => {
   const into = lane()
-  const more = extras({ bytes: 30 })
-  const type = typesOf('add').get('add')
-  const pending = new PendingCommand(0, 1, type, into, 0, -1, more, () => {})
-  into.pendingBytes = 40
-  more.appointment = into.timetable.add(pending, 1e9)
-  pending.complete(0, 0, 0, 0)
-  expect(into.pendingBytes).toBe(10)
+  const manager = services()
+  const { signal } = new AbortController()
+  const pending = command({ lane: into, bytes: 30, options: { signal } }, () => {}, manager)
+  manager.signals.add(signal, pending)
+  manager.timers.delay(pending, 1e9)
+  into.pendingBytes += 10
+  expect([into.pendingBytes, manager.signals.size]).toEqual([40, 1])
+  pending.complete('over', -1, 0, 0)
+  expect([into.pendingBytes, manager.signals.size]).toEqual([10, 0])
   expect(pending.isSettled).toBe(true)
-  expect(into.timetable.takeAll()).toEqual([])
+  expect(manager.timers.takeAll()).toEqual([])
 })
 
 test('subscribers learn of its start and its end', () => {
   const hub = new EventHub(() => {})
-  const { all } = laneTable({ a: {} }, 1, services(hub))
+  const { all } = laneTable({ a: {} })
   const events = hub.subscribe({ capacity: 10 })
   const seen: unknown[] = []
   events.offer = ({ event, id, partition }) => {
     seen.push([event, id, partition])
   }
-  const pending = command({ sequence: 4, lane: all[0]! })
+  const pending = command({ sequence: 4, lane: all[0]! }, () => {}, services(hub))
   pending.started(2, 10)
   pending.complete(0, 2, 10, 1)
   expect(seen).toEqual([
+    ['queue.command.submitted', '4', undefined],
     ['queue.command.started', '4', 2],
     ['queue.command.completed', '4', 2],
   ])
 })
 
-test('aborting a settled command does nothing, whichever way it was settled', () => {
+test('a settled command stays as it is, whichever way it was settled', () => {
   for (const settle of [
-    (pending: PendingCommand) => pending.complete('value', 4, 10, 2),
-    (pending: PendingCommand) => pending.fail('reason', 4),
+    (pending: Command) => pending.complete('value', 4, 10, 2),
+    (pending: Command) => pending.fail('reason', 4),
   ]) {
-    const pending = detailed(true, () => {})
-    const onAbort = vi.spyOn(pending.lane, 'onAbort')
+    const settled = vi.fn()
+    const manager = { ...services(), abort: vi.fn() }
+    const pending = detailed(true, settled, manager)
     settle(pending)
     pending.abort(LEFT)
-    expect(onAbort).not.toHaveBeenCalled()
+    pending.complete('other', 1, 2, 3)
+    pending.fail('other', 1)
+    expect(manager.abort).not.toHaveBeenCalled()
+    expect(settled).toHaveBeenCalledTimes(1)
     const { completed, failed } = pending.lane
     expect(completed + failed).toBe(1)
-    onAbort.mockRestore()
   }
+})
+
+test('no transition skips a state', () => {
+  const holder = { revoke: () => true, abandon: () => {}, grant: () => {} }
+  const queued = command()
+  expect(() => queued.admit()).toThrow('admitted once')
+  expect(() => queued.unbind()).toThrow('only a bound command')
+  expect(() => queued.enqueue()).toThrow('only a delayed command')
+  queued.bind(holder, 7)
+  expect([queued.holder, queued.slot]).toEqual([holder, 7])
+  expect(() => queued.bind(holder, 8)).toThrow('only a queued command')
+  expect(() => queued.delay()).toThrow('neither bound nor settled')
+  expect(() => queued.complete(0, 0, 0, 0)).toThrow('lets go of a command before it settles')
+  queued.unbind()
+  queued.complete(0, 0, 0, 0)
+  expect(() => queued.bind(holder, 7)).toThrow('only a queued command')
+  expect(() => queued.delay()).toThrow('neither bound nor settled')
 })

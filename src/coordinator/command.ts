@@ -1,0 +1,569 @@
+// Command: one submitted command, a state machine from submit to settlement.
+// Thread: main.   Owns: the promise's resolver, the payload's reference and the state.
+// Must not: choose a partition (binder), or decide whether a failed run gets another (recovery).
+//
+// ```
+//             admit                      bind
+//  WAITING ───────────► QUEUED ────────────────────► BOUND
+//     │                  ▲  ▲ ◄──────────────────────  │
+//     │ admit, delayed   │  │          unbind          │
+//     └──────► DELAYED ──┘  └── (a retry: unbind, then delay)
+//
+//  each but BOUND ── settle ──► SETTLED
+// ```
+//
+// | state | the command is in | what may happen | what leaves it |
+// |---|---|---|---|
+// | WAITING | the room of its lane, uncounted | signal, latest start, shutdown | admit, settle |
+// | DELAYED | the timers | signal, latest start, close | enqueue when due, settle |
+// | QUEUED | the backlog | signal, latest start, close | bind, delay, settle |
+// | BOUND | the window of one incarnation | all that happens to a thread | unbind |
+// | SETTLED | nothing; a run may go on detached | nothing | |
+//
+// Whether a bound command runs is not a state here: the slot word in shared memory says so, since
+// the partition makes that step. A window lets go of a command (`unbind`) before it settles, so
+// nothing keeps a settled command but lists that skip it: backlog and held keys.
+//
+// There may be a million commands: every field costs memory, so what few have sits in `extras`.
+
+import { invariant, type LaneError } from '../base/errors.ts'
+import {
+  type CommandInfo,
+  type CommandOptions,
+  type CommandOutcome,
+  commandInfo,
+} from '../model/command.ts'
+import { priorityOf } from '../model/lane.ts'
+import type { LaneEventName } from '../model/lane-event.ts'
+import type { RetryPlan } from '../model/retry.ts'
+import type { Schedulable } from '../schedule/scheduler.ts'
+import type { CommandFields } from '../wire/command-record.ts'
+import {
+  type CommandExtras,
+  type CommandHistory,
+  isTimed,
+  noExtras,
+  type RoomPlace,
+} from './command-extras.ts'
+import { type Lane, openCountOf } from './lane-table.ts'
+import type { StreamSource } from './stream-reader.ts'
+import type { CommandType } from './type-table.ts'
+
+/** A command may go to any partition. */
+export const ANY_PARTITION = -1
+
+const NO_EXTRAS = Object.freeze(noExtras())
+
+/** Where a command is; the picture is at the top of this file. */
+export const CommandState = Object.freeze({
+  WAITING: 0,
+  DELAYED: 1,
+  QUEUED: 2,
+  BOUND: 3,
+  SETTLED: 4,
+})
+
+/** One of {@link CommandState}. */
+export type CommandStateValue = (typeof CommandState)[keyof typeof CommandState]
+
+/** What a command is bound to. */
+export interface Holder {
+  /**
+   * Takes a command back and unbinds it.
+   *
+   * @param slot - The command's.
+   * @returns Whether it will never start. False: it has started, and stays bound.
+   */
+  revoke(slot: number): boolean
+  /**
+   * Detaches a run from its command, which is unbound; the handler is aborted.
+   *
+   * @param slot - The command's.
+   * @param reason - Why; its handler reads it.
+   * @param graceMs - How long it may run on before its thread is terminated; Infinity: for ever.
+   */
+  abandon(slot: number, reason: LaneError, graceMs: number): void
+  /**
+   * Lets the producer of a stream go on.
+   *
+   * @param slot - The command's.
+   * @param credit - Units consumed so far, modulo 2^32.
+   */
+  grant(slot: number, credit: number): void
+}
+
+/** Events of commands and lanes. */
+export interface CommandEvents {
+  /** Whether any subscription exists. */
+  readonly isActive: boolean
+  command(
+    event: LaneEventName,
+    command: Command,
+    partition?: number,
+    startedAtMs?: number,
+    durationMs?: number,
+    error?: unknown,
+  ): void
+  progress(command: Command, partition: number, value: unknown): void
+  lane(event: LaneEventName, lane: Lane): void
+}
+
+/** What a command needs of its manager; all its commands share one. */
+export interface CommandManager {
+  readonly events: CommandEvents
+  readonly timers: { cancel(command: Command): void }
+  readonly signals: { remove(signal: AbortSignal, command: Command): void }
+  /** Ends a command that is not settled because its signal aborted or its stream was left. */
+  abort(command: Command, reason: unknown): void
+  /** Decides what follows a run that failed: another, a dead letter, a rejection. */
+  readonly recovery: {
+    failed(
+      command: Command,
+      error: unknown,
+      partition: number,
+      startedAtMs: number,
+      durationMs: number,
+    ): void
+    timedOut(command: Command, error: LaneError, partition: number, startedAtMs: number): void
+    late(command: Command): void
+  }
+}
+
+/** One submitted command. */
+export class Command implements Schedulable, CommandFields, StreamSource {
+  readonly manager: CommandManager
+  readonly rank: number
+  readonly sequence: number
+  readonly type: CommandType
+  readonly lane: Lane
+  /** Let go once it is settled. */
+  payload: unknown
+  /** Its partition by strategy, or {@link ANY_PARTITION}. */
+  readonly home: number
+  extras: CommandExtras | undefined
+  #state: CommandStateValue = CommandState.WAITING
+  /** Its slot while it is bound. */
+  #slot = 0
+  #holder: Holder | undefined = undefined
+  #resolve: ((value: unknown) => void) | undefined = undefined
+
+  constructor(
+    manager: CommandManager,
+    rank: number,
+    sequence: number,
+    type: CommandType,
+    lane: Lane,
+    payload: unknown,
+    home: number,
+    extras: CommandExtras | undefined,
+  ) {
+    this.manager = manager
+    this.rank = rank
+    this.sequence = sequence
+    this.type = type
+    this.lane = lane
+    this.payload = payload
+    this.home = home
+    this.extras = extras
+  }
+
+  get state(): CommandStateValue {
+    return this.#state
+  }
+
+  /** Whether its promise is settled. */
+  get isSettled(): boolean {
+    return this.#state === CommandState.SETTLED
+  }
+
+  /** Where it is bound; undefined while it is not. */
+  get holder(): Holder | undefined {
+    return this.#holder
+  }
+
+  /** Its slot there; only while it is bound. */
+  get slot(): number {
+    return this.#slot
+  }
+
+  get laneIndex(): number {
+    return this.lane.index
+  }
+
+  get typeIndex(): number {
+    return this.type.index
+  }
+
+  get name(): string | undefined {
+    return this.extras?.options?.name
+  }
+
+  /** The name that handlers, events and outcomes use. */
+  get id(): string {
+    return this.name ?? String(this.sequence)
+  }
+
+  get attempt(): number {
+    return this.extras?.history?.attempt ?? this.extras?.options?.attempt ?? 1
+  }
+
+  /** How long a run of it may take; undefined: without bound. */
+  get timeoutMs(): number | undefined {
+    return this.extras?.options?.timeoutMs ?? this.lane.plan.timeoutMs
+  }
+
+  /** When it runs again. */
+  get retry(): RetryPlan {
+    return this.extras?.options?.retry ?? this.lane.plan.retry
+  }
+
+  /** Whether its handler gives values to be sent one by one. */
+  get isStream(): boolean {
+    return this.extras?.options?.stream !== undefined
+  }
+
+  /** Whether it must run by itself, since it may have killed a thread. */
+  get isSuspect(): boolean {
+    return this.extras?.history?.isSuspect === true
+  }
+
+  /** The signal that ends it, if it has one. */
+  get signal(): AbortSignal | undefined {
+    return this.extras?.options?.signal
+  }
+
+  get key(): string | undefined {
+    return this.extras?.key
+  }
+
+  get isTimed(): boolean {
+    const { deadlineMs, options } = this.extras ?? NO_EXTRAS
+    return isTimed(this.lane, deadlineMs, options)
+  }
+
+  get submittedAtMs(): number {
+    return this.extras?.submittedAtMs ?? 0
+  }
+
+  get deadlineMs(): number | undefined {
+    return this.extras?.deadlineMs
+  }
+
+  /** When it is rejected if it has not started, monotonic milliseconds; Infinity if it never is. */
+  get latestStartMs(): number {
+    return this.submittedAtMs + this.patienceMs
+  }
+
+  /** How long after it was submitted it may start. */
+  get patienceMs(): number {
+    const { extras, lane } = this
+    const { plan } = lane
+    const options = extras?.options
+    const withinMs = options?.startWithinMs ?? Number.POSITIVE_INFINITY
+    if (!(options?.rejectsLate ?? plan.rejectsLate)) return withinMs
+    return Math.min(withinMs, extras?.deadlineMs ?? plan.deadlineMs ?? withinMs)
+  }
+
+  /** Objects to move with the payload; a command that has some cannot be sent twice. */
+  get transferList(): readonly object[] | undefined {
+    return this.extras?.transferList
+  }
+
+  /** The options with which a command like it would be submitted. */
+  get optionsAgain(): CommandOptions {
+    const { deadlineMs, options } = this.extras ?? NO_EXTRAS
+    const all = {
+      id: options?.name,
+      key: this.key,
+      priority: priorityOf(this.rank),
+      deadlineMs,
+      onDeadline:
+        options?.rejectsLate === undefined ? undefined : options.rejectsLate ? 'reject' : 'boost',
+      startWithinMs: options?.startWithinMs,
+      timeoutMs: options?.timeoutMs,
+      retry: options?.retry,
+    }
+    return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))
+  }
+
+  /** Its history, made if nothing has happened to it yet. */
+  remember(): CommandHistory {
+    const { attempt } = this
+    this.extras ??= noExtras()
+    this.extras.history ??= {
+      attempt,
+      failures: 0,
+      crashes: 0,
+      kills: 0,
+      isSuspect: false,
+      firstFailedAtMs: 0,
+      lastError: undefined,
+    }
+    return this.extras.history
+  }
+
+  // ── Transitions ──────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Takes the resolver of its promise; once, before anything else.
+   *
+   * @param resolve - Of a promise that nothing else settles.
+   */
+  open(resolve: (value: unknown) => void): void {
+    this.#resolve = resolve
+  }
+
+  /**
+   * Notes that it waits for room.
+   *
+   * @param place - Its place there.
+   */
+  waitForRoom(place: RoomPlace): void {
+    invariant(this.#state === CommandState.WAITING, 'only a new command waits for room')
+    this.extras ??= noExtras()
+    this.extras.room = place
+  }
+
+  /** WAITING to QUEUED: it counts as submitted from now on. */
+  admit(): void {
+    invariant(this.#state === CommandState.WAITING, 'a command is admitted once')
+    const { lane, extras, manager } = this
+    this.#state = CommandState.QUEUED
+    lane.submitted++
+    if (extras !== undefined) {
+      extras.room = undefined
+      lane.pendingBytes += extras.bytes
+    }
+    const { events } = manager
+    if (events.isActive) events.command('queue.command.submitted', this)
+    if (!lane.isPressed && openCountOf(lane) >= lane.plan.pressureThreshold) {
+      lane.isPressed = true
+      events.lane('queue.lane.pressure', lane)
+    }
+  }
+
+  /** QUEUED to DELAYED. The timers call {@link Command.enqueue} when it is due. */
+  delay(): void {
+    invariant(this.#state === CommandState.QUEUED, 'what is delayed is neither bound nor settled')
+    this.#state = CommandState.DELAYED
+  }
+
+  /** DELAYED to QUEUED. */
+  enqueue(): void {
+    invariant(this.#state === CommandState.DELAYED, 'only a delayed command becomes due')
+    this.#state = CommandState.QUEUED
+  }
+
+  /**
+   * QUEUED to BOUND.
+   *
+   * @param holder - The window.
+   * @param slot - Its slot there.
+   */
+  bind(holder: Holder, slot: number): void {
+    invariant(this.#state === CommandState.QUEUED, 'only a queued command is bound')
+    this.#state = CommandState.BOUND
+    this.#holder = holder
+    this.#slot = slot
+  }
+
+  /** BOUND to QUEUED: its window lets go of it. */
+  unbind(): void {
+    invariant(this.#state === CommandState.BOUND, 'only a bound command is unbound')
+    this.#state = CommandState.QUEUED
+    this.#holder = undefined
+  }
+
+  /**
+   * Takes it back from its window, if it is bound and has not started.
+   *
+   * @returns Whether it is kept from starting. False: it runs or has run, and is still bound.
+   */
+  revoke(): boolean {
+    return this.#holder === undefined || this.#holder.revoke(this.#slot)
+  }
+
+  /**
+   * Detaches it from its run: BOUND to QUEUED. Only after {@link Command.revoke} has failed.
+   *
+   * @param reason - Its handler reads it.
+   * @param graceMs - How long the run may go on; Infinity: for ever.
+   * @returns The slot of the run.
+   */
+  abandon(reason: LaneError, graceMs: number): number {
+    const slot = this.#slot
+    this.#holder!.abandon(slot, reason, graceMs)
+    return slot
+  }
+
+  /**
+   * Settles its promise with a result.
+   *
+   * @param value - Decoded, so never a thenable.
+   * @param partition - Where it ran.
+   * @param startedAtMs - When its handler was entered.
+   * @param durationMs - How long it ran.
+   */
+  complete(value: unknown, partition: number, startedAtMs: number, durationMs: number): void {
+    this.#settle(true, value, partition, startedAtMs, durationMs)
+  }
+
+  /**
+   * Settles its promise with a failure.
+   *
+   * @param error - What the handler threw, or why it never ran.
+   * @param partition - Where it was; -1 if it was never bound.
+   * @param startedAtMs - When its handler was entered; 0 if it was not.
+   * @param durationMs - How long it ran.
+   */
+  fail(error: unknown, partition: number, startedAtMs = 0, durationMs = 0): void {
+    this.#settle(false, error, partition, startedAtMs, durationMs)
+  }
+
+  /**
+   * To SETTLED, from every state but BOUND; does nothing the second time. The only place that
+   * settles the promise and gives back what the command holds: its place in the room or its count
+   * in the lane, its bytes, its timer, its signal's listener.
+   */
+  #settle(
+    isOk: boolean,
+    value: unknown,
+    partition: number,
+    startedAtMs: number,
+    durationMs: number,
+  ): void {
+    const state = this.#state
+    if (state === CommandState.SETTLED) return
+    invariant(state !== CommandState.BOUND, 'a window lets go of a command before it settles')
+    this.#state = CommandState.SETTLED
+    const { lane, extras, manager } = this
+    const { events } = manager
+    this.payload = undefined
+    if (state !== CommandState.WAITING) {
+      if (isOk) lane.completed++
+      else lane.failed++
+      if (events.isActive) {
+        const event = isOk ? 'queue.command.completed' : 'queue.command.failed'
+        const error = isOk ? undefined : value
+        events.command(event, this, partition, startedAtMs, durationMs, error)
+      }
+      if (lane.isPressed && openCountOf(lane) === 0) {
+        lane.isPressed = false
+        events.lane('queue.lane.idle', lane)
+      }
+    }
+    const resolve = this.#resolve!
+    this.#resolve = undefined
+    if (extras !== undefined) this.#release(extras, state !== CommandState.WAITING)
+    if (extras?.isDetailed === true) {
+      const info = this.#info(partition, startedAtMs, durationMs)
+      const outcome = isOk ? { ok: true, value, info } : { ok: false, error: value, info }
+      resolve(outcome as CommandOutcome)
+    } else if (isOk) resolve(value)
+    else {
+      if (typeof value === 'object' && value !== null && Object.isExtensible(value)) {
+        const info = this.#info(partition, startedAtMs, durationMs)
+        Object.defineProperty(value, commandInfo, { value: info, configurable: true })
+      }
+      // The resolver alone is kept: following a rejected promise rejects, and it saves every
+      // waiting command the memory of a second function.
+      resolve(Promise.reject(value))
+    }
+  }
+
+  #release(extras: CommandExtras, wasAdmitted: boolean): void {
+    const { lane, manager } = this
+    if (wasAdmitted) lane.pendingBytes -= extras.bytes
+    if (extras.timer !== undefined) manager.timers.cancel(this)
+    const signal = extras.options?.signal
+    if (signal !== undefined) manager.signals.remove(signal, this)
+    const { room } = extras
+    if (room === undefined) return
+    extras.room = undefined
+    room.leave()
+    room.onRefused?.()
+  }
+
+  // ── What happens to it ───────────────────────────────────────────────────────────────────────
+
+  /**
+   * Lets the producer of its stream go on.
+   *
+   * @param credit - Units consumed so far, modulo 2^32.
+   */
+  grant(credit: number): void {
+    this.#holder?.grant(this.#slot, credit)
+  }
+
+  /**
+   * Ends it because its signal aborted, or because its stream was left.
+   *
+   * @param reason - The signal's, or `LEFT`.
+   */
+  abort(reason: unknown): void {
+    if (this.#state !== CommandState.SETTLED) this.manager.abort(this, reason)
+  }
+
+  /**
+   * Notes that its handler was entered.
+   *
+   * @param partition - Where.
+   * @param startedAtMs - When.
+   */
+  started(partition: number, startedAtMs: number): void {
+    const { events } = this.manager
+    if (events.isActive) events.command('queue.command.started', this, partition, startedAtMs)
+  }
+
+  /**
+   * Takes a value of its stream.
+   *
+   * @param value - The value.
+   * @param weight - What it takes of the stream's credit.
+   */
+  chunk(value: unknown, weight: number): void {
+    this.extras!.options!.stream!.push(value, weight)
+  }
+
+  /**
+   * Takes a report of its handler.
+   *
+   * @param value - The report.
+   * @param partition - Where it runs.
+   */
+  progressed(value: unknown, partition: number): void {
+    const { events } = this.manager
+    if (events.isActive) events.progress(this, partition, value)
+    const onProgress = this.extras?.options?.onProgress
+    if (onProgress === undefined) return
+    try {
+      onProgress(value)
+    } catch (error) {
+      // The caller's own error is the caller's, as if it were thrown in an event listener.
+      process.nextTick(() => {
+        throw error
+      })
+    }
+  }
+
+  #info(partition: number, startedAtMs: number, durationMs: number): CommandInfo {
+    return {
+      id: this.id,
+      lane: this.lane.name,
+      type: this.type.name,
+      key: this.key,
+      attempt: this.attempt,
+      partition,
+      startedAtMs: startedAtMs === 0 ? undefined : startedAtMs,
+      durationMs,
+    }
+  }
+}
+
+/** A command that an incarnation left. */
+export interface OrphanedCommand {
+  /** Unbound. */
+  readonly command: Command
+  /** Whether its handler had been entered. */
+  readonly started: boolean
+}

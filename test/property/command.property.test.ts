@@ -1,0 +1,316 @@
+// Command: random walks over everything that may happen to commands, in every order, through the
+// real intake, timers, binder, window and recovery. The clock stands still until a step moves it.
+// Afterwards every command has settled once, the counters agree, and nothing holds anything.
+
+import fc from 'fast-check'
+import { expect, test, vi } from 'vitest'
+import { laneError } from '../../src/base/errors.ts'
+import { AbortListeners } from '../../src/coordinator/abort-listeners.ts'
+import { Backlog } from '../../src/coordinator/backlog.ts'
+import { Binder } from '../../src/coordinator/binder.ts'
+import { type Command, type CommandManager, CommandState } from '../../src/coordinator/command.ts'
+import { CommandTimers } from '../../src/coordinator/command-timers.ts'
+import { EventHub } from '../../src/coordinator/event-hub.ts'
+import { Intake } from '../../src/coordinator/intake.ts'
+import { Interruptions } from '../../src/coordinator/interruptions.ts'
+import { LaneTable } from '../../src/coordinator/lane-table.ts'
+import { planManager } from '../../src/coordinator/options.ts'
+import { Recovery } from '../../src/coordinator/recovery.ts'
+import { Room } from '../../src/coordinator/room.ts'
+import { StreamReader } from '../../src/coordinator/stream-reader.ts'
+import { CoordinatorCommons } from '../../src/memory/commons.ts'
+import { laneNeeds } from '../../src/model/lane.ts'
+import { RetryPolicy } from '../../src/model/retry.ts'
+import { ResultStatus } from '../../src/wire/record-kind.ts'
+import { Rig } from '../unit/coordinator/support/rig.ts'
+
+const world = vi.hoisted(() => ({
+  now: 1000,
+  timer: undefined as { run: () => void; atMs: number } | undefined,
+}))
+
+vi.mock('../../src/base/clock.ts', async (load) => ({
+  ...(await load<object>()),
+  nowMs: () => world.now,
+  timers: {
+    setTimeout: (run: () => void, ms: number) => {
+      const timer = { run, atMs: world.now + ms, unref: () => timer, ref: () => timer }
+      world.timer = timer
+      return timer
+    },
+    clearTimeout: (timer: unknown) => {
+      if (timer === world.timer) world.timer = undefined
+    },
+  },
+}))
+
+/** A manager without threads: the test plays the partition. */
+function machine() {
+  Object.assign(world, { now: 1000, timer: undefined })
+  const plan = planManager({
+    handlers: 'file:///none.js',
+    partitions: { strategy: 'hash', count: 1 },
+    lanes: {
+      open: {},
+      retried: { retry: RetryPolicy.fixed(2, 10) },
+      bounded: { maxPending: 3, maxPendingBytes: 64, onDeadline: 'reject' },
+    },
+  })
+  const needs = plan.lanes.map((lane) => laneNeeds(lane, 1))
+  const lanes = new LaneTable(plan.lanes, needs)
+  const room = new Room(lanes, plan.bounds)
+  const hub = new EventHub(() => {})
+  const signals = new AbortListeners()
+  const backlog = new Backlog(plan.lanes, 1)
+  let rig = new Rig(0, 4096, plan.lanes)
+  const { handle } = rig
+  const binder = new Binder({
+    backlog,
+    partitions: [handle],
+    isShared: false,
+    commons: new CoordinatorCommons(1, needs),
+    isLimited: lanes.all.map(({ isLimited }) => isLimited),
+  })
+  const interruptions = new Interruptions({
+    partitions: [handle],
+    supervisor: () => expect.unreachable('nothing is killed here'),
+    signals,
+    timeoutGraceMs: 1e9,
+    acted: () => {},
+  })
+  const timers: CommandTimers = new CommandTimers({
+    place: (command) => binder.place(command),
+    refusal: () => undefined,
+    acted: () => {},
+  })
+  const recovery = new Recovery({
+    events: hub,
+    isClosing: () => false,
+    maxCrashes: 2,
+    delay: (command, delayMs) => timers.delay(command, delayMs),
+    bury: () => {},
+  })
+  const manager: CommandManager = {
+    events: hub,
+    timers,
+    signals,
+    recovery,
+    abort: interruptions.abort,
+  }
+  const intake = new Intake({
+    plan,
+    manager,
+    lanes,
+    room,
+    signals,
+    timers,
+    refuseUnlessRunning: () => {},
+    refuseFailed: () => {},
+    admitted: () => {},
+  })
+  intake.types.update(['work'], ['work'])
+  const running = new Map<number, Command | undefined>()
+  const settledCounts: number[] = []
+  const controllers: AbortController[] = []
+  const readers: StreamReader[] = []
+  let submits = 0
+
+  function watch(promise: Promise<unknown>): void {
+    const index = submits++
+    settledCounts[index] = 0
+    const count = () => {
+      settledCounts[index]!++
+    }
+    promise.then(count, count)
+  }
+
+  function turn(): void {
+    while (rig.bound.drain() > 0);
+    room.release()
+    binder.refill()
+    binder.flush()
+  }
+
+  const steps = {
+    submit(lane: string, key: string | undefined, late: boolean, delayMs: number): void {
+      const controller = new AbortController()
+      controllers.push(controller)
+      const options = {
+        signal: controller.signal,
+        ...(key === undefined ? {} : { key }),
+        ...(late ? { startWithinMs: 30 } : {}),
+        ...(delayMs === 0 ? {} : { delayMs }),
+      }
+      watch(intake.submit(lane, 'work', 'x'.repeat(20), options, false))
+    },
+    stream(): void {
+      const reader = new StreamReader((own) => {
+        const promise = intake.submit('open', 'work', 1, undefined, false, own)
+        watch(promise)
+        return promise
+      })
+      readers.push(reader)
+      void reader.next().catch(() => {})
+    },
+    start(): void {
+      const entry = rig.start()
+      if (entry !== undefined) running.set(entry.id, rig.bound.commandOf(entry.id))
+    },
+    end(isOk: boolean): void {
+      const [id] = running.keys()
+      if (id === undefined) return
+      running.delete(id)
+      if (isOk) rig.finish(id, 1)
+      else rig.fail(id, new Error('no'))
+    },
+    chunk(): void {
+      for (const [id, command] of running) {
+        if (command?.isStream) rig.outbox.send(id, ResultStatus.CHUNK, 1, 1, 0)
+      }
+    },
+    leave(): void {
+      void readers.pop()?.return()
+    },
+    abort(pick: number): void {
+      controllers[pick % Math.max(1, controllers.length)]?.abort()
+    },
+    wait(ms: number): void {
+      world.now += ms
+      while (world.timer !== undefined && world.timer.atMs <= world.now) {
+        const { run } = world.timer
+        world.timer = undefined
+        run()
+      }
+    },
+    recall(): void {
+      binder.takeBack(rig.bound.recall())
+    },
+    die(): void {
+      const left = rig.bound.takeLeftBehind()
+      running.clear()
+      const again = left.filter(({ command, started }) => {
+        if (!started) return true
+        return recovery.lost(command, laneError('CORELANE_PARTITION_LOST', {}), 0, 'none')
+      })
+      rig = new Rig(0, 4096, plan.lanes)
+      handle.incarnation = rig.handle.incarnation
+      binder.takeBack(again.map(({ command }) => command))
+    },
+    turn,
+  }
+
+  /** Ends everything that is left, as a manager does that drains. */
+  async function drain(): Promise<void> {
+    for (let round = 0; round < 200; round++) {
+      steps.wait(50)
+      turn()
+      steps.start()
+      steps.end(true)
+      turn()
+      await Promise.resolve()
+    }
+  }
+
+  return {
+    steps,
+    drain,
+    lanes,
+    room,
+    signals,
+    timers,
+    backlog,
+    settledCounts,
+    bound: () => rig.bound,
+  }
+}
+
+const STEP = fc.oneof(
+  fc.record({
+    step: fc.constant('submit' as const),
+    lane: fc.constantFrom('open', 'retried', 'bounded'),
+    key: fc.constantFrom(undefined, 'a', 'b'),
+    late: fc.boolean(),
+    delayMs: fc.constantFrom(0, 0, 20),
+  }),
+  fc.record({ step: fc.constant('stream' as const) }),
+  fc.record({ step: fc.constant('start' as const) }),
+  fc.record({ step: fc.constant('start' as const) }),
+  fc.record({ step: fc.constant('end' as const), isOk: fc.boolean() }),
+  fc.record({ step: fc.constant('chunk' as const) }),
+  fc.record({ step: fc.constant('leave' as const) }),
+  fc.record({ step: fc.constant('abort' as const), pick: fc.nat(50) }),
+  fc.record({ step: fc.constant('wait' as const), ms: fc.constantFrom(5, 15, 40) }),
+  fc.record({ step: fc.constant('recall' as const) }),
+  fc.record({ step: fc.constant('die' as const) }),
+  fc.record({ step: fc.constant('turn' as const) }),
+)
+
+test('whatever happens to commands, each settles once and nothing is left of it', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(STEP, { maxLength: 80 }), async (plan) => {
+      const made = machine()
+      const { steps, lanes, signals, timers, backlog, settledCounts, room } = made
+      for (const one of plan) {
+        switch (one.step) {
+          case 'submit':
+            steps.submit(one.lane, one.key, one.late, one.delayMs)
+            break
+          case 'end':
+            steps.end(one.isOk)
+            break
+          case 'abort':
+            steps.abort(one.pick)
+            break
+          case 'wait':
+            steps.wait(one.ms)
+            break
+          default:
+            steps[one.step]()
+        }
+        for (const { submitted, completed, failed, pendingBytes } of lanes.all) {
+          expect(completed + failed).toBeLessThanOrEqual(submitted)
+          expect(pendingBytes).toBeGreaterThanOrEqual(0)
+        }
+        await Promise.resolve()
+      }
+      await made.drain()
+      await new Promise((resolve) => setImmediate(resolve))
+      expect(settledCounts.every((count) => count === 1)).toBe(true)
+      for (const lane of lanes.all) {
+        expect(lane.completed + lane.failed).toBe(lane.submitted)
+        expect([lane.pendingBytes, room.waitingIn(lane)]).toEqual([0, 0])
+      }
+      expect([signals.size, timers.takeAll(), backlog.takeAll(0)]).toEqual([0, [], []])
+      const { load, watch } = made.bound()
+      expect([load.count, load.bytes, watch.abandonedCount]).toEqual([0, 0, 0])
+    }),
+    { numRuns: 300 },
+  )
+})
+
+test('every state can be reached and is left', async () => {
+  const { steps, lanes, drain } = machine()
+  const seen = new Set<number>()
+  const { make } = Intake.prototype
+  const spy = vi.spyOn(Intake.prototype, 'make').mockImplementation(function (
+    this: Intake,
+    ...args
+  ) {
+    const command = make.apply(this, args)
+    commands.push(command)
+    return command
+  })
+  const commands: Command[] = []
+  const look = () => {
+    for (const { state } of commands) seen.add(state)
+  }
+  for (let i = 0; i < 5; i++) steps.submit('bounded', undefined, false, i === 0 ? 20 : 0)
+  // More than a window holds.
+  for (let i = 0; i < 30; i++) steps.submit('open', undefined, false, 0)
+  look()
+  await drain()
+  look()
+  spy.mockRestore()
+  expect([...seen].sort()).toEqual(Object.values(CommandState))
+  expect(lanes.get('bounded').completed).toBe(5)
+})
