@@ -91,7 +91,7 @@ export class Binder implements Admission<Command> {
     else if (backlog.isEmptyAt(command.home)) {
       if (!this.#bind(command, command.rank)) {
         backlog.offer(command, this.#now())
-        if (!command.lane.isGated) this.#makeWay(command, command.rank)
+        if (!command.lane.isLimited) this.#makeWay(command, command.rank)
       }
       this.#placeSubmitted()
     } else {
@@ -205,7 +205,7 @@ export class Binder implements Admission<Command> {
     if (this.#bind(command, rank)) return true
     // One that is kept out for a suspect has not found no room: the suspect itself may be in a
     // limited lane.
-    if (!command.lane.isGated && this.#stranded === undefined && !this.#isKeptOut(command)) {
+    if (!command.lane.isLimited && this.#stranded === undefined && !this.#isKeptOut(command)) {
       this.#stranded = command
       this.#strandedRank = rank
     }

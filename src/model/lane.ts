@@ -24,7 +24,10 @@ export const CONCURRENCY_MAX = 65_536
 export interface LaneOptions {
   /** Urgency among lanes: 0 (the most urgent) to 255. Default 5. */
   readonly priority?: number | undefined
-  /** While fewer of its commands run, the lane goes before others. 0 to 65,536. Default 0. */
+  /**
+   * While fewer of its commands run, the lane goes before lanes that have their minimum. 0 to
+   * 65,536. Default 0.
+   */
   readonly minConcurrency?: number | undefined
   /** Its commands that may run at once over all partitions, 1 to 65,536. Default: no bound. */
   readonly maxConcurrency?: number | undefined
@@ -91,8 +94,8 @@ export class LaneConfig implements LaneOptions {
   declare readonly pressureThreshold: number | undefined
 
   /**
-   * @param minConcurrency - While fewer of its commands run, the lane goes before others. Default
-   * 0.
+   * @param minConcurrency - While fewer of its commands run, the lane goes before lanes that have
+   * their minimum. Default 0.
    * @param maxConcurrency - Its commands that may run at once over all partitions. Default: no
    * bound.
    * @param others - Its other options.

@@ -15,7 +15,7 @@ export interface Schedulable extends Queueable {
 /** Decides whether what is next may go. */
 export interface Admission<T> {
   /**
-   * Whether a lane runs fewer commands than it is promised, so that it goes before others.
+   * Whether a lane runs fewer commands than its minimum, so that it goes before lanes that do not.
    *
    * @param laneIndex - A lane with something waiting.
    */
@@ -115,8 +115,8 @@ export class Scheduler<T extends Schedulable> {
   }
 
   /**
-   * Takes the item that runs next: of lanes under their minimum the one that has waited longest,
-   * else the most urgent, passing over lanes whose front is not admitted.
+   * Takes the most urgent item of the lanes under their minimum, or of all if there are none,
+   * passing over lanes whose front is not admitted.
    *
    * @param admission - Decides whether it may go.
    * @param nowMs - Monotonic milliseconds.
@@ -163,21 +163,19 @@ export class Scheduler<T extends Schedulable> {
   #best(admission: Admission<T>, nowMs: number): number {
     let best = -1
     let front: Ranked | undefined
-    let oldest = -1
-    let oldestSequence = Number.POSITIVE_INFINITY
+    let isFrontPromised = false
     for (let i = 0; i < this.#active.length; i++) {
       const laneIndex = this.#active[i]!
       if (this.#passedIn[laneIndex] === this.#call) continue
       const own = this.#lanes[laneIndex]!.front(nowMs)!
-      if (front === undefined || precedes(own, front)) {
-        best = i
-        front = own
-      }
-      if (this.#hasMins && own.sequence < oldestSequence && admission.isUnderMin(laneIndex)) {
-        oldest = i
-        oldestSequence = own.sequence
-      }
+      const isBehind = front !== undefined && !precedes(own, front)
+      if (isBehind && isFrontPromised) continue
+      const isPromised = this.#hasMins && admission.isUnderMin(laneIndex)
+      if (isPromised === isFrontPromised ? isBehind : isFrontPromised) continue
+      best = i
+      front = own
+      isFrontPromised = isPromised
     }
-    return oldest >= 0 ? oldest : best
+    return best
   }
 }

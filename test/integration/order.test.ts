@@ -2,7 +2,7 @@
 // and under every strategy. Method: handlers write down in shared memory where and in which order
 // they started, so nothing depends on how fast anything was.
 
-import { PartitionConfig, type QueueManager, stableHash } from 'corelane'
+import { LaneConfig, PartitionConfig, type QueueManager, stableHash } from 'corelane'
 import { expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
@@ -136,6 +136,29 @@ test('commands of one partition run by lane priority, then command priority, the
   const expected = ranks.toSorted((a, b) => a[0] - b[0] || a[1] - b[1] || a[2] - b[2])
   expect(ledger.order(count)).toEqual(expected.map(([, , index]) => index))
 })
+
+test.each([5])(
+  'a minimum does not turn priorities round: of two lanes under theirs the more urgent goes first (%i of each)',
+  async (count) => {
+    const ledger = new Ledger(2 * count + 1)
+    const manager = await open('ledger.js', {
+      partitions: PartitionConfig.none(),
+      lanes: {
+        gate: { priority: 0 },
+        hi: new LaneConfig(1, 8).withPriority(0),
+        lo: new LaneConfig(1, 8).withPriority(9),
+      },
+      workerData: ledger.workerData,
+    })
+    const all: Promise<unknown>[] = [manager.submit('gate', 'gate', 2 * count)]
+    await ledger.waitForStarts(1)
+    for (let i = 0; i < count; i++) all.push(manager.submit('lo', 'mark', count + i))
+    for (let i = 0; i < count; i++) all.push(manager.submit('hi', 'mark', i))
+    ledger.openGate()
+    await within(Promise.all(all), 'all commands')
+    expect(ledger.order(2 * count)).toEqual(Array.from({ length: 2 * count }, (_, i) => i))
+  },
+)
 
 test('lanes of equal priority share one order: age decides between them', async () => {
   const ledger = new Ledger(301)

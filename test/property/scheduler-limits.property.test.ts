@@ -1,7 +1,7 @@
-// Goal: across lanes the choice is: of lanes under their minimum the one whose head has waited
-// longest, else (max(0, lane priority - boost), command priority, age), past its deadline before
-// all; a lane that may not go is passed over and holds up no other. Method: a list searched anew
-// for every choice.
+// Goal: across lanes the choice is: lanes under their minimum first, and among them as among the
+// others (max(0, lane priority - boost), command priority, age), past its deadline before all; a
+// lane that may not go is passed over and holds up no other. Method: a list searched anew for every
+// choice.
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
@@ -54,9 +54,11 @@ function choose(waiting: readonly Command[], gate: Gate, now: number): Command |
     return own.slice(0, 1)
   })
   const allowed = heads.filter(({ laneIndex }) => gate.allowed[laneIndex]! > 0)
-  const promised = allowed.filter(({ laneIndex }) => gate.isUnderMin(laneIndex))
-  if (promised.length > 0) return promised.toSorted((a, b) => a.sequence - b.sequence)[0]
-  return allowed.toSorted((a, b) => rankAt(a, now) - rankAt(b, now) || a.sequence - b.sequence)[0]
+  const isPromised = ({ laneIndex }: Command) => Number(gate.isUnderMin(laneIndex))
+  return allowed.toSorted(
+    (a, b) =>
+      isPromised(b) - isPromised(a) || rankAt(a, now) - rankAt(b, now) || a.sequence - b.sequence,
+  )[0]
 }
 
 const laneIndex = fc.integer({ min: 0, max: lanes.length - 1 })
