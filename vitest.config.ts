@@ -21,7 +21,7 @@ export default defineConfig({
     hookTimeout: 30_000,
     // Tests of threads import the built package by its own name. Node itself must load it, untouched
     // by vite, since what a worker runs cannot be transformed and what is tested is what ships.
-    server: { deps: { external: [/\/dist\//] } },
+    server: { deps: { external: [/\/(?:build|dist)\//] } },
     projects: [
       { extends: true, test: { name: 'pure', include: [PURE] } },
       {

@@ -1,55 +1,52 @@
-// Bundle: what users and threads load, as few large modules; node needs a millisecond or two for
-// each module of a graph, and src has two hundred.
+// Bundle: the files of the package. Node needs a millisecond or two for each module of a graph, and
+// src has two hundred, so what users and threads load is a few large files.
 // @ts-check
 
-import { resolve } from 'node:path'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import { rolldown } from 'rolldown'
+import { dts } from 'rolldown-plugin-dts'
 
-/** What a user, node or a thread names; everything else is a chunk that these share. */
-const DOORS = ['index', 'handler', 'redis', 'testing', 'cli/main', 'cli/bench-handlers']
+const manifest = JSON.parse(readFileSync('package.json', 'utf8'))
+
+/** Doors that share their classes; `handler` stands alone, since every thread loads it. */
+const MAIN_DOORS = ['index', 'redis', 'testing']
+const DOORS = [...MAIN_DOORS, 'handler']
+/** What only the bin loads. */
+const CLI = ['cli/main', 'cli/bench-handlers']
+
+/** The program of threads, and its file. */
 const ENTRY = 'partition/entry'
-const STEMS = [...DOORS, ENTRY]
+const ENTRY_FILE = 'corelane-entry.cjs'
 
-/** The chunks, each before those that import it. */
-const CHUNKS = ['handler', 'thread', 'queue']
+/** Packages that are installed beside corelane; any other is copied into the files that use it. */
+const INSTALLED = [manifest.dependencies, manifest.peerDependencies].flatMap(Object.keys)
 
-/** Node would take comlink as CommonJS, at 6 ms a thread; its ES modules come without types. */
+/** The ES modules of comlink: as CommonJS it would cost an ES module 6 ms more. */
 const COMLINK = {
   comlink: 'comlink/dist/esm/comlink.mjs',
   'comlink/dist/umd/node-adapter.js': 'comlink/dist/esm/node-adapter.mjs',
 }
 
-/** @typedef {import('rolldown').ChunkingContext} ChunkingContext */
-
-/** @param {string} stem */
-const sourceOf = (stem) => resolve(`src/${stem}.ts`)
-
 /**
- * What a door loads before it runs; not what it may import later.
- *
- * @param {string} stem
- * @param {ChunkingContext} context
+ * @typedef {{ path: string, text: string }} BuiltFile
+ * @typedef {import('rolldown').InputOptions} InputOptions
+ * @typedef {import('rolldown').OutputOptions} OutputOptions
  */
-function reachedFrom(stem, context) {
-  const reached = new Set([sourceOf(stem)])
-  for (const id of reached) {
-    for (const next of context.getModuleInfo(id)?.importedIds ?? []) reached.add(next)
-  }
-  return reached
+
+/** Folders of the packages that were copied in. */
+const copied = new Set()
+
+/** @param {string} id */
+function isInstalled(id) {
+  return (
+    id.startsWith('node:') || INSTALLED.some((name) => id === name || id.startsWith(`${name}/`))
+  )
 }
 
-/**
- * The chunk of a module that several doors share. A thread must load nothing that only a main
- * thread needs, and the door of handler modules next to nothing.
- *
- * @param {string} id
- * @param {ChunkingContext} context
- */
-function chunkOf(id, context) {
-  const reaching = STEMS.filter((stem) => reachedFrom(stem, context).has(id))
-  if (reaching.length === 1) return undefined
-  if (reaching.includes('handler')) return 'handler'
-  return reaching.includes(ENTRY) ? 'thread' : 'queue'
+/** @param {readonly string[]} stems */
+function sourcesOf(stems) {
+  return Object.fromEntries(stems.map((stem) => [stem, resolve('src', `${stem}.ts`)]))
 }
 
 /**
@@ -64,48 +61,161 @@ function ascii(code) {
 }
 
 /**
- * Bundles src.
+ * Runs rolldown.
  *
- * @returns {Promise<{ path: string, text: string }[]>} The files, each after those that it imports.
+ * @param {InputOptions} input
+ * @param {OutputOptions} output
+ * @returns {Promise<BuiltFile[]>} Each after those that it imports.
+ */
+async function roll(input, output) {
+  const build = await rolldown(input)
+  const generated = await build.generate({ dir: 'dist', minifyInternalExports: false, ...output })
+  await build.close()
+  const chunks = generated.output.flatMap((file) => (file.type === 'chunk' ? [file] : []))
+  for (const id of chunks.flatMap(({ moduleIds }) => moduleIds)) {
+    const [, folder] = /^(?:\0.*?:)?(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(id) ?? []
+    if (folder !== undefined) copied.add(folder)
+  }
+  return chunks
+    .sort((a, b) => Number(a.isEntry) - Number(b.isEntry))
+    .map(({ fileName, code }) => ({ path: `dist/${fileName}`, text: code }))
+}
+
+/** All files of code lie beside that of threads. */
+const BESIDE = {
+  name: 'beside',
+  resolveId: (/** @type {string} */ id) =>
+    id.endsWith(ENTRY_FILE)
+      ? { id: `./${ENTRY_FILE}`, external: /** @type {const} */ ('absolute') }
+      : undefined,
+}
+
+/** Local names are short: they cost disk and memory, and stacks show only those of functions. */
+const READABLE = {
+  mangle: { toplevel: false, keepNames: true },
+  compress: false,
+  codegen: { removeWhitespace: false },
+}
+
+/**
+ * Code in one format. Names of files have no hash, so a process that runs finds its chunks after
+ * the next build.
+ *
+ * @param {'es' | 'cjs'} format - Threads, and Node's own `require`, get ES modules; CommonJS is for
+ * the loaders of test runners and bundlers, and nobody reads it.
+ * @param {readonly string[]} stems
+ */
+async function code(format, stems) {
+  const suffix = format === 'es' ? 'js' : 'cjs'
+  const files = await roll(
+    {
+      input: sourcesOf(stems),
+      platform: 'node',
+      transform: { target: 'es2023' },
+      external: isInstalled,
+      plugins: [BESIDE],
+    },
+    {
+      format,
+      entryFileNames: `[name].${suffix}`,
+      chunkFileNames: `[name].${suffix}`,
+      paths: format === 'es' ? COMLINK : {},
+      codeSplitting: { groups: [{ name: 'queue', minShareCount: 2 }] },
+      minify: format === 'es' ? READABLE : true,
+      comments: { legal: true, annotation: false, jsdoc: false },
+    },
+  )
+  return files.map(({ path, text }) => ({ path, text: ascii(text) }))
+}
+
+/**
+ * The program of threads: a file that needs no other one, so that it can be copied anywhere. It
+ * holds the program as text too, for an application that is bundled without it; both are the same
+ * text, since it is much of the size of the package.
+ *
+ * @returns {Promise<BuiltFile>}
+ */
+async function entry() {
+  const alias = Object.entries(COMLINK).map(([name, path]) => [
+    `${name}$`,
+    resolve('node_modules', path),
+  ])
+  const [file] = await roll(
+    {
+      input: sourcesOf([ENTRY]),
+      platform: 'node',
+      transform: { target: 'es2023' },
+      external: /^node:/,
+      resolve: { alias: Object.fromEntries(alias) },
+    },
+    {
+      format: 'cjs',
+      entryFileNames: ENTRY_FILE,
+      codeSplitting: false,
+      minify: READABLE,
+      comments: { legal: true, annotation: false, jsdoc: false },
+    },
+  )
+  // As text it may run as an ES module, depending on Node's flags.
+  const program = `((require) => {\n${ascii(file.text)}})(process.getBuiltinModule)\n`
+  const text = `exports.ENTRY_TEXT = ${JSON.stringify(program)}
+if (require.main === module) module._compile(exports.ENTRY_TEXT, __filename)
+`
+  return { path: file.path, text }
+}
+
+/**
+ * Types: a file for each door and one that they share, from what tsc made of the modules. Those of
+ * the ES modules name those of the CommonJS ones, so that a class has one type and not two.
+ *
+ * @returns {Promise<BuiltFile[]>}
+ */
+async function types() {
+  const files = await roll(
+    {
+      input: Object.fromEntries(DOORS.map((door) => [door, `build/${door}.d.ts`])),
+      external: /^[^./]/,
+      plugins: [dts({ dtsInput: true, emitDtsOnly: true })],
+    },
+    {
+      format: 'es',
+      entryFileNames: '[name].d.cts',
+      chunkFileNames: '[name].d.cts',
+      codeSplitting: { groups: [{ name: 'shared', minShareCount: 2 }] },
+    },
+  )
+  for (const door of DOORS) {
+    files.push({ path: `dist/${door}.d.ts`, text: `export * from './${door}.cjs'\n` })
+  }
+  files.push({ path: `dist/${ENTRY_FILE.replace('.cjs', '.d.cts')}`, text: 'export {}\n' })
+  return files
+}
+
+/**
+ * The licences of the packages that were copied in.
+ *
+ * @returns {BuiltFile}
+ */
+function licences() {
+  const texts = [...copied].sort().map((folder) => {
+    const { name, version, license } = JSON.parse(
+      readFileSync(join(folder, 'package.json'), 'utf8'),
+    )
+    const file = readdirSync(folder).find((one) => /^licen[cs]e/i.test(one))
+    const text = file === undefined ? '' : readFileSync(join(folder, file), 'utf8').trim()
+    return `${name} ${version}: ${license}\n\n${text}\n`
+  })
+  return { path: 'dist/licences.txt', text: texts.join(`\n${'-'.repeat(80)}\n\n`) }
+}
+
+/**
+ * Makes the files of dist from src, and their types from build.
+ *
+ * @returns {Promise<BuiltFile[]>} Each after those that it loads.
  */
 export async function bundle() {
-  const build = await rolldown({
-    input: Object.fromEntries(STEMS.map((stem) => [stem, sourceOf(stem)])),
-    platform: 'node',
-    external: /^[^./]/,
-    transform: { target: 'es2023' },
-  })
-  const { output } = await build.generate({
-    dir: 'dist',
-    format: 'es',
-    sourcemap: true,
-    // src is in the package.
-    sourcemapExcludeSources: true,
-    entryFileNames: '[name].js',
-    // No hashes: a process that runs on goes on finding its chunks after the next build.
-    chunkFileNames: 'chunk/[name].js',
-    paths: COMLINK,
-    codeSplitting: {
-      groups: CHUNKS.map((chunk, index) => ({
-        name: (id, context) => (chunkOf(id, context) === chunk ? chunk : null),
-        debugName: chunk,
-        priority: CHUNKS.length - index,
-      })),
-    },
-    // A file of the next build may meet a loaded one, so what they export keeps its name.
-    minifyInternalExports: false,
-    comments: false,
-  })
-  await build.close()
-  const depth = (/** @type {string} */ name) => (name.startsWith('chunk/') ? 0 : 1)
-  return output
-    .map((file) => ({
-      name: file.fileName,
-      text: file.type === 'chunk' ? file.code : String(file.source),
-    }))
-    .sort((a, b) => depth(a.name) - depth(b.name))
-    .map(({ name, text }) => ({
-      path: `dist/${name}`,
-      text: name.endsWith('.js') ? ascii(text) : text,
-    }))
+  const files = [await entry()]
+  files.push(...(await code('es', [...MAIN_DOORS, ...CLI])), ...(await code('es', ['handler'])))
+  files.push(...(await code('cjs', MAIN_DOORS)), ...(await code('cjs', ['handler'])))
+  return [...files, ...(await types()), licences()]
 }

@@ -28,11 +28,12 @@ import { fromSideValue } from '../wire/side-value.ts'
 import { BoundWindow } from './bound-window.ts'
 import { usableCores } from './cores.ts'
 import type { ManagerPlan } from './options.ts'
-
-const ENTRY = new URL('../partition/entry.js', import.meta.url)
+import type { ThreadProgram } from './thread-program.ts'
 
 /** What every incarnation of a manager is made with. */
 export interface ThreadPlan {
+  /** What the threads run; found before the first of them starts. */
+  program: ThreadProgram | undefined
   readonly commons: CoordinatorCommons
   readonly partitions: number
   /** URL of the handler module; a reload may change it. */
@@ -62,6 +63,7 @@ export interface ThreadPlan {
 export function planThreads(plan: ManagerPlan, commons: CoordinatorCommons): ThreadPlan {
   const { handlers, lanes, concurrency, ringBytes, worker, reportsRejections } = plan
   return {
+    program: undefined,
     commons,
     partitions: plan.partitionCount,
     handlers,
@@ -189,7 +191,9 @@ export class Incarnation {
     this.#bell = bell
     this.#commons = plan.commons
     try {
-      this.#worker = new Worker(ENTRY, { ...plan.worker, name: `corelane-${partition}` })
+      const { source, isText } = plan.program!
+      const name = `corelane-${partition}`
+      this.#worker = new Worker(source, { ...plan.worker, eval: isText, name })
     } catch (error) {
       plan.commons.closeBell(bell)
       closeAwakeWord(awakeWord)

@@ -30,6 +30,7 @@ import {
 } from '../model/partition-config.ts'
 import { usableCores } from './cores.ts'
 import type { WearLimits } from './renewal.ts'
+import { entryPath, isEntry } from './thread-program.ts'
 
 /** Longest time a timer can wait, in milliseconds. */
 const TIMER_MS_MAX = 2 ** 31 - 1
@@ -43,6 +44,11 @@ const RING_BYTES_MAX = 2 ** 28
 export interface QueueManagerOptions {
   /** The handler module: a URL, or a path that is resolved from the working directory. */
   readonly handlers?: URL | string | undefined
+  /**
+   * The program of threads, for applications that are bundled: a copy of `corelane/entry` as a
+   * file: URL or a path. Default: the package's own.
+   */
+  readonly entry?: URL | string | undefined
   /** How many partitions, and how commands find theirs. Default: `balanced`, one per core. */
   readonly partitions?: PartitionOptions | undefined
   /** Lanes by name. Default: system, control, query, session, skill, prompt, most urgent first. */
@@ -119,6 +125,7 @@ export const MANAGER_RULES = Object.freeze({
     'a URL or a path of a module',
     (value) => value instanceof URL || (typeof value === 'string' && value.length > 0),
   ),
+  entry: anything(undefined, 'a file: URL or a path', isEntry),
   partitions: anything(undefined, 'a PartitionConfig or its plain form', isObject),
   lanes: anything(DEFAULT_LANES, 'an object of lane options by lane name', isObject),
   defaultLane: text(undefined),
@@ -195,6 +202,8 @@ export interface PendingBounds {
 export interface ManagerPlan {
   /** URL of the handler module. */
   readonly handlers: string
+  /** Absolute path of the program of threads; undefined: the package's own. */
+  readonly entry: string | undefined
   readonly strategy: PartitionStrategy
   readonly partitionCount: number
   readonly choose: Partitioner | undefined
@@ -233,6 +242,7 @@ export function planManager(options: QueueManagerOptions): ManagerPlan {
   const lanes = checkLanes(checked.lanes!)
   return Object.freeze({
     handlers: handlersUrl(checked.handlers),
+    entry: checked.entry === undefined ? undefined : entryPath(checked.entry),
     ...checkPartitions(checked.partitions),
     lanes,
     defaultLane: chooseDefaultLane(lanes, checked.defaultLane),

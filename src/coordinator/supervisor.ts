@@ -11,6 +11,7 @@ import type { Command, OrphanedCommand } from './command.ts'
 import { Incarnation, type ThreadEvents, type ThreadPlan } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 import type { Guilt, Recovery } from './recovery.ts'
+import { findThreadProgram } from './thread-program.ts'
 
 /** Threads in a row that may die without settling a command before the partition is given up. */
 const FAILURES_MAX = 5
@@ -36,6 +37,8 @@ export interface SupervisorEvents {
 
 /** How patient the supervisor is. */
 export interface SupervisorLimits {
+  /** Absolute path of the program of threads; undefined: the package's own. */
+  readonly entry: string | undefined
   /** How long loading and setting up the handler module may take. */
   readonly startTimeoutMs: number
   /** How long a thread may take to tear down. */
@@ -87,6 +90,7 @@ export class Supervisor {
    * on any of them; every thread has ended then.
    */
   async start(): Promise<readonly string[]> {
+    this.#plan.program = await findThreadProgram(this.#limits.entry)
     const results = await Promise.allSettled(
       // Asynchronous, since making a thread may throw, and then the others must be ended.
       this.#partitions.map(async (partition) => {

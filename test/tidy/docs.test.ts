@@ -101,31 +101,58 @@ test('an options document with an option or a section too many is reported', () 
   ])
 })
 
+const MANIFEST = {
+  version: '1.0.0',
+  bin: { x: './dist/cli/main.js' },
+  exports: {
+    '.': {
+      import: { types: './dist/index.d.ts', default: './dist/index.js' },
+      require: { types: './dist/index.d.cts', default: './dist/index.cjs' },
+    },
+  },
+}
+
 test('doors: named files must exist and every door must be named', () => {
-  const manifest = {
-    version: '1.0.0',
-    bin: { x: './dist/cli/main.js' },
-    exports: { '.': { types: './dist/index.d.ts', default: './dist/index.js' } },
-  }
-  expect(docs.doors(manifest, ['src/index.ts', 'src/base/a.ts'], () => true)).toEqual([])
-  expect(docs.doors(manifest, [], (path) => !path.includes('cli'))).toEqual([
-    'package.json: ./dist/cli/main.js does not exist after the build',
+  expect(docs.doors(MANIFEST, ['src/index.ts', 'src/base/a.ts'], () => true)).toEqual([])
+  expect(docs.doors(MANIFEST, [], (path) => !path.includes('cli'))).toEqual([
+    'package.json: dist/cli/main.js does not exist after the build',
   ])
-  expect(docs.doors(manifest, ['src/redis.ts'], () => true)).toEqual([
-    'package.json: the door src/redis.ts has no entry in exports',
+  expect(docs.doors(MANIFEST, ['src/redis.ts'], () => true)).toEqual([
+    'package.json: the door src/redis.ts has no entry in exports for both formats',
   ])
 })
 
 test('built files: none missing, none left over', () => {
-  const chunks = ['dist/chunk/handler.js', 'dist/chunk/thread.js', 'dist/chunk/queue.js']
-  const compiled = ['dist/a/b.js', 'dist/a/b.d.ts', 'dist/a/b.js.map']
-  expect(docs.builtFiles(['src/a/b.ts'], [...compiled, ...chunks])).toEqual([])
-  const wrong = ['dist/a/b.js', 'dist/old.d.ts.map', 'dist/chunk/old.js', ...chunks.slice(1)]
+  const compiled = ['build/a/b.js', 'build/a/b.d.ts', 'build/a/b.js.map']
+  expect(docs.builtFiles(['src/a/b.ts', 'src/a/c.d.cts'], compiled)).toEqual([])
+  const wrong = ['build/a/b.js', 'build/old.d.ts']
   expect(docs.builtFiles(['src/a/b.ts'], wrong)).toEqual([
-    'dist/a/b.d.ts: missing, run npm run build',
-    'dist/chunk/handler.js: missing, run npm run build',
-    'dist/old.d.ts.map: has no source, run npm run build',
-    'dist/chunk/old.js: has no source, run npm run build',
+    'build/a/b.d.ts: missing, run npm run build',
+    'build/old.d.ts: has no source, run npm run build',
+  ])
+})
+
+test('shipped files: what is named and what that loads', () => {
+  const shipped = [
+    { path: 'dist/cli/main.js', text: "import '../queue.js'" },
+    { path: 'dist/queue.js', text: "new URL('./entry.cjs', import.meta.url); './more.js/../../x'" },
+    { path: 'dist/entry.cjs', text: '' },
+    { path: 'dist/index.js', text: 'import("./queue.js")' },
+    { path: 'dist/index.cjs', text: 'require(`./queue.cjs`)' },
+    { path: 'dist/queue.cjs', text: '' },
+    { path: 'dist/index.d.ts', text: "export * from './index.cjs'" },
+    { path: 'dist/index.d.cts', text: "import { A } from './shared.cjs'" },
+    { path: 'dist/shared.d.cts', text: '' },
+    { path: 'dist/licences.txt', text: '' },
+  ]
+  expect(docs.shippedFiles(MANIFEST, shipped)).toEqual([])
+  const [main, queue, ...others] = shipped
+  expect(docs.shippedFiles(MANIFEST, [main!, ...others])).toEqual([
+    'dist/queue.js: missing, run npm run build',
+    'dist/entry.cjs: nothing loads it',
+  ])
+  expect(docs.shippedFiles(MANIFEST, [queue!, ...others])).toEqual([
+    'dist/cli/main.js: missing, run npm run build',
   ])
 })
 

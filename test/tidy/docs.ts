@@ -133,11 +133,24 @@ export function optionDocs(
   return problems
 }
 
+/** What an entry of `exports` leads to, under conditions if there are any. */
+export type ExportTarget = string | { readonly [condition: string]: ExportTarget }
+
 /** The parts of package.json that name files. */
 export interface Manifest {
   readonly version: string
   readonly bin?: Readonly<Record<string, string>>
-  readonly exports?: Readonly<Record<string, string | Readonly<Record<string, string>>>>
+  readonly exports?: Readonly<Record<string, ExportTarget>>
+}
+
+function filesOf(target: ExportTarget): string[] {
+  return typeof target === 'string' ? [target] : Object.values(target).flatMap(filesOf)
+}
+
+/** The files that `exports` and `bin` name, as paths from the root. */
+function namedFiles({ bin = {}, exports = {} }: Manifest): Set<string> {
+  const named = [...Object.values(bin), ...Object.values(exports)].flatMap(filesOf)
+  return new Set(named.map((path) => posix.normalize(path)))
 }
 
 /** Every file that `exports` and `bin` name exists, and every door of src has its entry. */
@@ -147,44 +160,61 @@ export function doors(
   exists: (path: string) => boolean,
 ): string[] {
   const problems: string[] = []
-  const named = new Set<string>()
-  for (const target of Object.values(manifest.bin ?? {})) named.add(target)
-  for (const target of Object.values(manifest.exports ?? {})) {
-    for (const path of typeof target === 'string' ? [target] : Object.values(target))
-      named.add(path)
-  }
+  const named = namedFiles(manifest)
   for (const path of named) {
     if (!exists(path)) problems.push(`package.json: ${path} does not exist after the build`)
   }
   for (const source of sources) {
     const built = /^src\/([^/]+)\.ts$/.exec(source)?.[1]
-    if (built && !named.has(`./dist/${built}.js`)) {
-      problems.push(`package.json: the door ${source} has no entry in exports`)
+    if (built && !['js', 'cjs'].every((suffix) => named.has(`dist/${built}.${suffix}`))) {
+      problems.push(`package.json: the door ${source} has no entry in exports for both formats`)
     }
   }
   return problems
 }
 
-/** What scripts/bundle.mjs makes for the doors to share. */
-const CHUNKS = ['handler', 'thread', 'queue']
-
-/** dist holds exactly what src compiles to, and the chunks. */
+/** build holds exactly what src compiles to. */
 export function builtFiles(sources: readonly string[], built: readonly string[]): string[] {
   const problems: string[] = []
-  const compiled = sources.filter((path) => !path.endsWith('.d.ts'))
+  const compiled = sources.filter((path) => !/\.d\.c?ts$/.test(path))
   const stems = new Set(compiled.map((path) => path.replace(/^src\/(.*)\.ts$/, '$1')))
   for (const stem of stems) {
-    const missing = ['js', 'd.ts'].find((suffix) => !built.includes(`dist/${stem}.${suffix}`))
-    if (missing) problems.push(`dist/${stem}.${missing}: missing, run npm run build`)
-  }
-  for (const chunk of CHUNKS) {
-    const path = `dist/chunk/${chunk}.js`
-    if (!built.includes(path)) problems.push(`${path}: missing, run npm run build`)
-    stems.add(`chunk/${chunk}`)
+    const missing = ['js', 'd.ts'].find((suffix) => !built.includes(`build/${stem}.${suffix}`))
+    if (missing) problems.push(`build/${stem}.${missing}: missing, run npm run build`)
   }
   for (const path of built) {
-    const stem = path.replace(/^dist\//, '').replace(/(?:\.d)?\.(?:ts|js)(?:\.map)?$/, '')
+    const stem = path.replace(/^build\//, '').replace(/(?:\.d)?\.(?:ts|js)(?:\.map)?$/, '')
     if (!stems.has(stem)) problems.push(`${path}: has no source, run npm run build`)
+  }
+  return problems
+}
+
+/** A file of dist. */
+export interface ShippedFile {
+  readonly path: string
+  readonly text: string
+}
+
+/** The licences of what is copied into dist; no code names it. */
+const LICENCES = 'dist/licences.txt'
+
+/** dist holds the files that `exports` and `bin` name, what those name, and nothing else. */
+export function shippedFiles(manifest: Manifest, shipped: readonly ShippedFile[]): string[] {
+  const texts = new Map(shipped.map(({ path, text }) => [path, text]))
+  const reached = new Set([...namedFiles(manifest)].filter((path) => path.startsWith('dist/')))
+  const problems: string[] = []
+  for (const path of reached) {
+    const text = texts.get(path)
+    if (text === undefined) problems.push(`${path}: missing, run npm run build`)
+    const code = (text ?? '').replace(/\/\*[\s\S]*?\*\//g, '')
+    for (const [, name] of code.matchAll(/["'`](\.{1,2}\/[\w./-]+)["'`]/g)) {
+      const next = posix.join(posix.dirname(path), name!)
+      const types = next.replace(/(c?)js$/, 'd.$1ts')
+      if (next.startsWith('dist/')) reached.add(/\.d\.c?ts$/.test(path) ? types : next)
+    }
+  }
+  for (const path of texts.keys()) {
+    if (path !== LICENCES && !reached.has(path)) problems.push(`${path}: nothing loads it`)
   }
   return problems
 }

@@ -124,13 +124,18 @@ test('exports and bin name files that exist, and every door has an entry', () =>
   ).toEqual([])
 })
 
-test('dist holds what src compiles to, and nothing else', () => {
+test('build holds what src compiles to, and nothing else', () => {
   expect(
     docs.builtFiles(
       sources.map(({ path }) => path),
-      filesUnder('dist'),
+      filesUnder('build'),
     ),
   ).toEqual([])
+})
+
+test('dist holds what package.json names and what that loads, and nothing else', () => {
+  const shipped = filesUnder('dist').map((path) => ({ path, text: read(path) }))
+  expect(docs.shippedFiles(manifest, shipped)).toEqual([])
 })
 
 test('the changelog has an entry for the version of the package', () => {

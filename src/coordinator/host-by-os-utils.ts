@@ -1,0 +1,16 @@
+// Host by os-utils: the machine's figures. A chunk of its own, loaded by the first call of `stats`.
+// Thread: main.   Owns: nothing.
+
+import osUtils from 'os-utils'
+import type { HostStats } from './stats.ts'
+
+/** The machine at this moment. */
+export function hostByOsUtils(): HostStats {
+  return {
+    cores: osUtils.cpuCount(),
+    loadAverage: osUtils.loadavg(1),
+    freeMemoryMb: osUtils.freemem(),
+    totalMemoryMb: osUtils.totalmem(),
+    uptimeSeconds: osUtils.sysUptime(),
+  }
+}

@@ -1,0 +1,56 @@
+// Thread program: finds what a thread runs, wherever a bundler has put this module.
+// Thread: main.   Owns: nothing.
+
+import { existsSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/** What `new Worker` runs. */
+export interface ThreadProgram {
+  /** Absolute path of a file, or the program itself. */
+  readonly source: string
+  /** Whether `source` is the program itself. */
+  readonly isText: boolean
+}
+
+/**
+ * Finds the program of threads: the file that the option `entry` names; else the file of this
+ * package; else, in an application that is bundled without that file, its text.
+ *
+ * @param entry - Absolute path; undefined if the option was not given.
+ */
+export async function findThreadProgram(entry: string | undefined): Promise<ThreadProgram> {
+  const file = entry ?? fileBeside()
+  if (file !== undefined) return { source: file, isText: false }
+  const { ENTRY_TEXT } = await import('./corelane-entry.cjs')
+  return { source: ENTRY_TEXT, isText: true }
+}
+
+/** The package's own file. It lies beside this module in dist, and only there. */
+function fileBeside(): string | undefined {
+  try {
+    // Tools that copy files recognise these very words. A path, since the global URL may not be
+    // Node's in a test runner.
+    const file = fileURLToPath(new URL('./corelane-entry.cjs', import.meta.url).href)
+    return existsSync(file) ? file : undefined
+  } catch {
+    // A bundler has put something else in place of this module's URL.
+    return undefined
+  }
+}
+
+/**
+ * The option `entry` as an absolute path.
+ *
+ * @param entry - A file: URL, or a path that is resolved from the working directory.
+ */
+export function entryPath(entry: URL | string): string {
+  const place = String(entry)
+  return place.startsWith('file:') ? fileURLToPath(place) : resolve(place)
+}
+
+/** Whether {@link entryPath} takes a value. */
+export function isEntry(value: unknown): boolean {
+  if (typeof value === 'string') return value.length > 0
+  return (value as URL | null)?.protocol === 'file:'
+}
