@@ -183,4 +183,11 @@ test('changelog, readme and links', () => {
   expect(docs.links('docs/x.md', page, (path) => path === 'docs/b.md')).toEqual([
     'docs/x.md: links to ../j.md#k, which does not exist',
   ])
+  const ours = 'https://github.com/corelane/corelane/blob/main/docs/b.md'
+  expect(docs.links('README.md', `[a](${ours}#c)`, (path) => path === 'docs/b.md')).toEqual([])
+  expect(docs.links('README.md', `[a](${ours})`, () => false)).toHaveLength(1)
+  expect(docs.absoluteLinks(`[a](${ours}) [b](#c)`)).toEqual([])
+  expect(docs.absoluteLinks('[a](docs/b.md)')).toEqual([
+    `README.md: links to docs/b.md, write ${ours}`,
+  ])
 })

@@ -269,14 +269,32 @@ export function readme(markdown: string): string[] {
     .map((script) => `README.md: does not mention ${script}`)
 }
 
-/** Relative links of a document lead to files that exist. */
+/** Where a file of the project is found by readers who have only the package. */
+const REPOSITORY = 'https://github.com/corelane/corelane/blob/main/'
+
+/** What a document links to, but for what stands in code. */
+function targets(markdown: string): string[] {
+  const prose = markdown.replace(/^```[\s\S]*?^```/gm, '').replace(/`[^`\n]*`/g, '')
+  return [...prose.matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => target!)
+}
+
+/** Links of a document to files of the project, relative ones too, lead to files that exist. */
 export function links(path: string, markdown: string, exists: (path: string) => boolean): string[] {
   const problems: string[] = []
-  const prose = markdown.replace(/^```[\s\S]*?^```/gm, '').replace(/`[^`\n]*`/g, '')
-  for (const [, target] of prose.matchAll(/\]\(([^)\s]+)\)/g) as Iterable<[string, string]>) {
-    if (/^(?:\w+:|#)/.test(target)) continue
-    const file = posix.join(posix.dirname(path), target.replace(/#.*$/, ''))
-    if (!exists(file)) problems.push(`${path}: links to ${target}, which does not exist`)
+  for (const target of targets(markdown)) {
+    const isOurs = target.startsWith(REPOSITORY)
+    if (!isOurs && /^(?:\w+:|#)/.test(target)) continue
+    const file = isOurs ? target.slice(REPOSITORY.length) : posix.join(posix.dirname(path), target)
+    if (!exists(file.replace(/#.*$/, ''))) {
+      problems.push(`${path}: links to ${target}, which does not exist`)
+    }
   }
   return problems
+}
+
+/** The readme is a registry's page too, where relative links lead nowhere. */
+export function absoluteLinks(markdown: string): string[] {
+  return targets(markdown)
+    .filter((target) => !/^(?:\w+:|#)/.test(target))
+    .map((target) => `README.md: links to ${target}, write ${REPOSITORY}${target}`)
 }

@@ -150,6 +150,10 @@ test('links between documents lead somewhere', () => {
   expect(markdown.flatMap((path) => docs.links(path, read(path), exists))).toEqual([])
 })
 
+test('links of the readme work on the page of a registry', () => {
+  expect(docs.absoluteLinks(read('README.md'))).toEqual([])
+})
+
 test('the lock file names no registry and lacks no platform', () => {
   expect(docs.lockFile(JSON.parse(read('package-lock.json')))).toEqual([])
 })
