@@ -224,13 +224,16 @@ export class QueueManager<M = AnyHandlers> {
   }
 
   /**
-   * The handlers as asynchronous functions, on the default lane unless a call names another.
+   * The handlers as asynchronous functions, on the default lane unless a call names another. Once
+   * the module is loaded, the object has one member for each of its handlers and no others.
    *
    * @typeParam T - The handler module, if the manager was not given it.
    */
   handlers<T = M>(): HandlersProxy<T> {
-    return createHandlersProxy<T>((type, payload, options) =>
-      (this as unknown as QueueManager).run(type, payload, options),
+    const { types } = this.#runtime.intake
+    return createHandlersProxy<T>(
+      (type, payload, options) => (this as unknown as QueueManager).run(type, payload, options),
+      () => types.byName,
     )
   }
 

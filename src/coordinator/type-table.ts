@@ -56,6 +56,11 @@ export class TypeTable {
     this.#byName = new Map(own.map((name) => [name, this.#all.get(name)!]))
   }
 
+  /** The types by name; another map after each update, and empty before the first. */
+  get byName(): ReadonlyMap<string, CommandType> {
+    return this.#byName
+  }
+
   /** Sorted names of all types. */
   get names(): string[] {
     return [...this.#byName.keys()]

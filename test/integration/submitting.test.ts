@@ -35,9 +35,22 @@ test('the proxy calls handlers like local functions, and is no thenable', async 
   expect(manager.stats().lanes.system!.completed).toBe(1)
   expect(api.echo).toBe(api.echo)
   expect(await Promise.resolve(api)).toBe(api)
-  expect((await failure(api.nothing!(), 'no handler')).code).toBe('CORELANE_UNKNOWN_TYPE')
+  expect(api.nothing).toBeUndefined()
+  expect(JSON.stringify({ api })).toBe('{"api":{}}')
   expect((await failure(api.throwIt!('error'), 'throwIt')).message).toBe('wrong')
   expect((await failure(api.echo!(1, { lane: 'x' }), 'lane')).code).toBe('CORELANE_UNKNOWN_LANE')
+})
+
+test('a member of the proxy that was taken before the start can be called after it', async () => {
+  const manager = QueueManager.create({ ...two, handlers: fixture('values.js') })
+  const { echo } = manager.handlers() as { echo(payload: unknown): Promise<unknown> }
+  try {
+    expect((await failure(echo(1), 'too early')).code).toBe('CORELANE_NOT_STARTED')
+    await within(manager.start(), 'start')
+    expect(await within(echo(1), 'echo')).toBe(1)
+  } finally {
+    await manager.close()
+  }
 })
 
 test('submitMany gives results in the order of the payloads', async () => {

@@ -1,3 +1,7 @@
+// Handlers proxy: what its members call, and what everything else that asks an object for members
+// gets: loggers, JSON, templates, spies. Reading and printing never runs a command.
+
+import { inspect } from 'node:util'
 import { expect, test, vi } from 'vitest'
 import { createHandlersProxy } from '../../../src/coordinator/handlers-proxy.ts'
 
@@ -6,40 +10,114 @@ interface Module {
   noop(): void
 }
 
-test('a member calls the handler of its name with payload and options', async () => {
-  const run = vi.fn(async () => 3)
-  const handlers = createHandlersProxy<Module>(run)
-  expect(await handlers.add({ a: 1 }, { lane: 'query' })).toBe(3)
-  await handlers.noop()
-  expect(run.mock.calls).toEqual([
-    ['add', { a: 1 }, { lane: 'query' }],
-    ['noop', undefined, undefined],
-  ])
-})
+type Run = Parameters<typeof createHandlersProxy>[0]
 
-test('a member is the same function each time, so it can be passed about', () => {
-  const handlers = createHandlersProxy<Module>(async () => 0)
-  expect(handlers.add).toBe(handlers.add)
+const NONE = new Map()
+const KNOWN = new Map(['add', 'noop'].map((name) => [name, name]))
+
+/** A proxy whose module is loaded when `load` is called, and has those handlers then. */
+function make<M = Module>(run: Run = async () => 0) {
+  let types: ReadonlyMap<string, unknown> = NONE
+  return {
+    handlers: createHandlersProxy<M>(run, () => types),
+    load: (...names: string[]) => {
+      types = names.length === 0 ? KNOWN : new Map(names.map((name) => [name, name]))
+    },
+  }
+}
+
+test.each(['before', 'after'])(
+  'a member read %s the module is loaded calls its handler with payload and options',
+  async (when) => {
+    const run = vi.fn(async () => 3)
+    const { handlers, load } = make(run)
+    if (when === 'after') load()
+    const { add, noop } = handlers
+    load()
+    expect(await add({ a: 1 }, { lane: 'query' })).toBe(3)
+    await noop()
+    expect(run.mock.calls).toEqual([
+      ['add', { a: 1 }, { lane: 'query' }],
+      ['noop', undefined, undefined],
+    ])
+  },
+)
+
+test('a member is the same function each time, named as its handler', () => {
+  const { handlers, load } = make()
+  const { add } = handlers
+  load()
+  expect(handlers.add).toBe(add)
   expect(handlers.add).not.toBe(handlers.noop)
+  expect(add.name).toBe('add')
 })
 
-test('a proxy is no promise: awaiting it gives itself and calls nothing', async () => {
-  const run = vi.fn(async () => 0)
-  const handlers = createHandlersProxy<Module>(run)
-  expect(await handlers).toBe(handlers)
-  expect(run).not.toHaveBeenCalled()
+test('once the module is loaded, the proxy has its handlers and nothing else', () => {
+  const { handlers, load } = make()
+  load()
+  expect(Object.keys(handlers)).toEqual(['add', 'noop'])
+  expect({ ...handlers }).toEqual({ add: handlers.add, noop: handlers.noop })
+  expect(['add' in handlers, 'sub' in handlers, 'then' in handlers]).toEqual([true, false, false])
+  expect((handlers as { sub?: unknown }).sub).toBeUndefined()
+  expect(Object.getOwnPropertyDescriptor(handlers, 'sub')).toBeUndefined()
 })
 
-test('symbols are no handlers, and nothing can be set', () => {
-  const handlers = createHandlersProxy<Module>(async () => 0)
-  expect((handlers as never)[Symbol.iterator]).toBeUndefined()
-  expect((handlers as never)[Symbol.toPrimitive]).toBeUndefined()
-  expect(() => Object.assign(handlers, { add: 1 })).toThrow(TypeError)
+test('another module after a reload brings its handlers and takes those it lacks', () => {
+  const { handlers, load } = make()
+  load('add', 'old')
+  expect(Object.keys(handlers)).toEqual(['add', 'old'])
+  load('add', 'new')
+  expect(Object.keys(handlers)).toEqual(['add', 'new'])
+  expect((handlers as { old?: unknown }).old).toBeUndefined()
 })
 
-test('names that every object inherits are calls like any other', async () => {
+test('names that every object inherits are handlers if the module has them', async () => {
   const run = vi.fn(async (type: string) => type)
-  const handlers = createHandlersProxy<Record<string, () => string>>(run)
+  const { handlers, load } = make<Record<string, () => string>>(run)
+  expect([handlers.constructor, handlers.toString]).toEqual([undefined, undefined])
+  load('constructor', 'toString')
   expect(await handlers.constructor!()).toBe('constructor')
   expect(await handlers.toString!()).toBe('toString')
+  expect(`${handlers}`).toBe('[object Handlers]')
+})
+
+test.each(['before', 'after'])(
+  'nothing that prints or compares a proxy runs a command, %s the module is loaded',
+  async (when) => {
+    const run = vi.fn(async () => 0)
+    const { handlers, load } = make(run)
+    if (when === 'after') load()
+    expect(JSON.stringify({ handlers })).toBe('{"handlers":{}}')
+    expect(`${handlers}`).toBe('[object Handlers]')
+    expect(inspect({ handlers })).toContain(when === 'after' ? '[Function: add]' : 'handlers: {}')
+    expect(Object.prototype.toString.call(handlers)).toBe('[object Handlers]')
+    expect(await handlers).toBe(handlers)
+    expect(handlers).toEqual(handlers)
+    expect({ handlers }).not.toEqual({ handlers: { other: 1 } })
+    expect((handlers as never)[Symbol.iterator]).toBeUndefined()
+    expect(() => structuredClone(handlers)).toThrow()
+    expect(run).not.toHaveBeenCalled()
+  },
+)
+
+test.each(['before', 'after'])('a member can be spied on %s the module is loaded', async (when) => {
+  const run = vi.fn(async () => 1)
+  const { handlers, load } = make(run)
+  if (when === 'after') load()
+  const spy = vi.spyOn(handlers, 'add').mockResolvedValue(7)
+  load()
+  expect(await handlers.add({ a: 1 })).toBe(7)
+  expect(spy).toHaveBeenCalledWith({ a: 1 })
+  expect(run).not.toHaveBeenCalled()
+  spy.mockRestore()
+  expect(await handlers.add({ a: 1 })).toBe(1)
+})
+
+test('a proxy that was frozen before the module is loaded has its handlers all the same', async () => {
+  const { handlers, load } = make(async () => 1)
+  Object.freeze(handlers)
+  load()
+  expect(Object.keys(handlers)).toEqual([])
+  expect(await handlers.add({ a: 1 })).toBe(1)
+  expect((handlers as { sub?: unknown }).sub).toBeUndefined()
 })
