@@ -1,7 +1,6 @@
 // Bench report: the comparison as a table, as JSON and as a page with charts.
 // Thread: main.   Owns: nothing.
 
-import { readFileSync } from 'node:fs'
 import type { StrategyFigures } from './bench-verdict.ts'
 
 /** One workload with its figures. */
@@ -53,29 +52,50 @@ export function asText({ header, workloads }: StrategyReport): string {
   return `${lines.join('\n')}\n`
 }
 
-function asset(name: string): string {
-  return readFileSync(new URL(name, import.meta.resolve('uplot')), 'utf8')
-}
-
 /** Keeps text of the user's from ending a script or a tag. */
 function safe(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
 }
 
+const CHARTS = [
+  ['Throughput, commands per second', 'perSecond', 0],
+  ['Wait of the slowest 1 %, milliseconds', 'waitP99', 2],
+  ['Busiest partition over the mean', 'imbalance', 2],
+] as const
+
+/** One figure of every strategy and workload, as bars of one scale. */
+function chart(
+  workloads: StrategyReport['workloads'],
+  [title, member, digits]: (typeof CHARTS)[number],
+) {
+  const all = workloads.flatMap(({ figures }) => Object.values(figures).map((row) => row[member]))
+  const most = Math.max(...all) || 1
+  const rows = workloads.flatMap(({ name, figures }) =>
+    Object.entries(figures).map(([strategy, row], index, entries) => {
+      const value = row[member]
+      const heading = index === 0 ? `<th rowspan="${entries.length}">${safe(name)}</th>` : ''
+      const figure = value.toLocaleString('en-US', { maximumFractionDigits: digits })
+      const width = ((value / most) * 100).toFixed(1)
+      const bar = `<td class="bar"><i class="s${index}" style="width: ${width}%"></i></td>`
+      return `<tr>${heading}<td>${safe(strategy)}</td>${bar}<td class="figure">${figure}</td></tr>`
+    }),
+  )
+  return `<h2>${title}</h2>\n<table>\n${rows.join('\n')}\n</table>`
+}
+
 /**
- * The comparison as one page that needs nothing from a network.
+ * The comparison as one page, without scripts and without a network.
  *
  * @param report - The comparison.
  */
 export function asPage(report: StrategyReport): string {
-  const data = JSON.stringify(report).replaceAll('<', '\\u003c')
   const verdicts = report.workloads.map(({ verdict }) => `<li>${safe(verdict)}</li>`).join('\n')
   return `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>corelane: partition strategies</title>
-<style>${asset('uPlot.min.css')}
+<style>
 :root { color-scheme: light dark; --text: #1b1f24; --back: #ffffff; --line: #d0d7de; }
 @media (prefers-color-scheme: dark) {
   :root { --text: #e6edf3; --back: #0d1117; --line: #30363d; }
@@ -83,56 +103,22 @@ export function asPage(report: StrategyReport): string {
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--text); background: var(--back);
   max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 pre { overflow-x: auto; border: 1px solid var(--line); padding: 1rem; font-size: 13px; }
-.chart { margin: 1rem 0 2rem; overflow-x: auto; }
+table { width: 100%; border-collapse: collapse; font-size: 14px; margin-bottom: 2rem; }
+th, td { padding: 1px 8px; text-align: left; vertical-align: top; white-space: nowrap; }
+th { border-top: 1px solid var(--line); }
+td.bar { width: 100%; vertical-align: middle; }
+td.figure { text-align: right; font-variant-numeric: tabular-nums; }
+i { display: block; height: 12px; min-width: 1px; }
+.s0 { background: #8250df; } .s1 { background: #bf8700; } .s2 { background: #1a7f37; } .s3 { background: #0969da; }
 </style>
 <h1>Partition strategies</h1>
 <p>${report.header.map(safe).join('<br>')}</p>
 <ul>
 ${verdicts}
 </ul>
-<h2>Throughput, commands per second</h2>
-<div class="chart" data-member="perSecond"></div>
-<h2>Wait of the slowest 1 %, milliseconds</h2>
-<div class="chart" data-member="waitP99"></div>
-<h2>Busiest partition over the mean</h2>
-<div class="chart" data-member="imbalance"></div>
+${CHARTS.map((one) => chart(report.workloads, one)).join('\n')}
 <h2>All figures</h2>
 <pre>${safe(asText(report))}</pre>
-<script>${asset('uPlot.iife.min.js')}</script>
-<script>
-const report = ${data}
-const strategies = [...new Set(report.workloads.flatMap((one) => Object.keys(one.figures)))]
-const colors = ['#8250df', '#bf8700', '#1a7f37', '#0969da']
-const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name)
-function draw() {
-  for (const box of document.querySelectorAll('.chart')) {
-    box.textContent = ''
-    const names = report.workloads.map((one) => one.name)
-    const wide = strategies.length + 1
-    const places = names.flatMap((_, i) => strategies.map((_, j) => i * wide + j))
-    const series = strategies.map((strategy, j) =>
-      places.map((place) =>
-        place % wide === j
-          ? report.workloads[Math.floor(place / wide)].figures[strategy]?.[box.dataset.member] ?? null
-          : null))
-    const axis = { stroke: style('--text'), grid: { stroke: style('--line') } }
-    new uPlot({
-      width: Math.max(480, box.clientWidth), height: 320,
-      scales: { x: { time: false, range: [-1, names.length * wide - 1] }, y: { range: (u, min, max) => [0, max * 1.1 || 1] } },
-      axes: [
-        { ...axis, grid: { show: false }, splits: () => names.map((_, i) => i * wide + (strategies.length - 1) / 2), values: () => names },
-        { ...axis, size: 80 },
-      ],
-      series: [{}, ...strategies.map((label, j) => ({
-        label, fill: colors[j % colors.length], stroke: colors[j % colors.length],
-        paths: uPlot.paths.bars({ size: [1, 60] }), points: { show: false },
-      }))],
-    }, [places, ...series], box)
-  }
-}
-draw()
-matchMedia('(prefers-color-scheme: dark)').addEventListener('change', draw)
-</script>
 </html>
 `
 }

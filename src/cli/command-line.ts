@@ -1,7 +1,7 @@
-// Command line: what a command of the bin declares, and how its options are read from the parser.
+// Command line: what a command of the bin declares, how its words are read, and what help prints.
 // Thread: main.   Owns: nothing.
 
-import type { CAC } from 'cac'
+import { parseArgs } from 'node:util'
 import { show } from '../base/errors.ts'
 import type { OptionRule } from '../base/options.ts'
 
@@ -14,7 +14,7 @@ export const EXIT_USAGE = 2
 
 /** An option of a command. */
 export interface CliOption {
-  /** As for cac: `--ordered`, or `--lane <name>` where it takes a value. */
+  /** `--ordered`, or `--lane <name>` where it takes a value. */
   readonly flag: string
   /** A short phrase for `--help`. */
   readonly summary: string
@@ -23,7 +23,7 @@ export interface CliOption {
 
 /** A command of the bin. Each lies in a file of its own. */
 export interface CliCommand {
-  /** As for cac: `run <handlers>`. */
+  /** Its name and what it takes: `run <handlers>`; `[handlers]` may be left out. */
   readonly usage: string
   /** A short phrase for `--help`. */
   readonly summary: string
@@ -47,58 +47,174 @@ export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
 
+/** A command line of one command, taken apart. */
+export interface CommandLine {
+  /** What stood there besides options, as many as the command's usage names. */
+  readonly args: readonly string[]
+  /** Every option, checked, with its default. */
+  readonly options: Readonly<Record<string, unknown>>
+}
+
+/** Option of every command and of the bin. */
+export const HELP_FLAGS: readonly string[] = ['-h', '--help']
+
+const takesValue = ({ flag }: CliOption): boolean => flag.includes(' ')
+const wordOf = ({ flag }: CliOption): string => flag.split(' ', 1)[0]!
+
 /**
- * Makes a command known to the parser.
+ * The name of a command, and what it takes besides options.
  *
- * @param cli - The parser.
  * @param command - The command.
  */
-export function declare(cli: CAC, command: CliCommand): void {
-  const declared = cli.command(command.usage, command.summary)
-  for (const { flag, summary, rule } of Object.values(command.options)) {
-    const fallback = rule.default
-    const isShown = fallback !== undefined && fallback !== false
-    declared.option(flag, isShown ? `${summary} (default: ${fallback})` : summary)
-  }
-  for (const example of command.examples) declared.example(`  $ ${example}`)
+export function namesOf({ usage }: CliCommand): { name: string; args: readonly string[] } {
+  const [name, ...args] = usage.split(' ')
+  return { name: name!, args }
 }
 
 /**
- * Checks the options that were parsed for a command and fills in defaults.
+ * Takes the words that follow a command's name apart, checks options and fills in defaults.
  *
  * @param command - The command.
- * @param parsed - What the parser found.
- * @param rawArgs - What it found it in.
+ * @param words - The words.
+ * @returns Undefined if they ask for help.
  * @throws UsageError naming the flag, the value and what is allowed.
  */
-export function readOptions(
+export function readCommandLine(
   command: CliCommand,
-  parsed: Readonly<Record<string, unknown>>,
-  rawArgs: readonly string[],
-): Record<string, unknown> {
-  const options: Record<string, unknown> = {}
-  for (const [name, { flag, rule }] of Object.entries(command.options)) {
-    const [word] = flag.split(' ') as [string]
-    let value = parsed[name]
-    if (value === undefined) {
-      options[name] = rule.default
-      continue
+  words: readonly string[],
+): CommandLine | undefined {
+  const options = Object.values(command.options)
+  const known = new Map(options.map((option) => [wordOf(option), option]))
+  const { tokens } = parseArgs({
+    args: joinNegativeNumbers(words, known),
+    options: Object.fromEntries(
+      options.map((option) => [
+        wordOf(option).slice(2),
+        { type: takesValue(option) ? 'string' : 'boolean' } as const,
+      ]),
+    ),
+    strict: false,
+    tokens: true,
+  })
+  const args: string[] = []
+  const given = new Map<CliOption, unknown>()
+  for (const token of tokens) {
+    if (token.kind === 'positional') {
+      args.push(token.value)
+    } else if (token.kind === 'option-terminator') {
+      if (token.index + 1 < words.length) {
+        throw new UsageError('arguments after -- mean nothing here')
+      }
+    } else if (HELP_FLAGS.includes(token.rawName)) {
+      return undefined
+    } else {
+      const option = known.get(token.rawName)
+      if (option === undefined) throw new UsageError(`Unknown option \`${token.rawName}\``)
+      if (given.has(option)) throw new UsageError(`${token.rawName} is given more than once`)
+      // The word after an option is its value, unless it is an option itself.
+      const isOption = !token.inlineValue && /^-./.test(token.value ?? '')
+      given.set(option, readValue(option, isOption ? undefined : token.value))
     }
-    if (Array.isArray(value)) throw new UsageError(`${word} is given more than once`)
-    // The parser makes a number of whatever looks like one: 1.10 would become 1.1.
-    if (typeof value === 'number' && !rule.accepts(value)) {
-      const typed = asTyped(word, rawArgs)
-      if (rule.accepts(typed)) value = typed
-    }
-    if (!rule.accepts(value)) {
-      throw new UsageError(`${word} is ${show(value)}; allowed: ${rule.allowed}`)
-    }
-    options[name] = value
   }
-  return options
+  refuseWrongCount(command, args)
+  const named = Object.entries(command.options).map(([name, option]) => [
+    name,
+    given.has(option) ? given.get(option) : option.rule.default,
+  ])
+  return { args, options: Object.fromEntries(named) }
 }
 
-function asTyped(word: string, rawArgs: readonly string[]): string | undefined {
-  const at = rawArgs.findIndex((arg) => arg === word || arg.startsWith(`${word}=`))
-  return rawArgs[at] === word ? rawArgs[at + 1] : rawArgs[at]?.slice(word.length + 1)
+/** `--timeout -5` is a value that is not allowed, not an option `-5`. */
+function joinNegativeNumbers(
+  words: readonly string[],
+  known: ReadonlyMap<string, CliOption>,
+): string[] {
+  const joined: string[] = []
+  for (const word of words) {
+    const before = known.get(joined.at(-1) ?? '')
+    if (before !== undefined && takesValue(before) && /^-[.\d]/.test(word)) {
+      joined.push(`${joined.pop()}=${word}`)
+    } else joined.push(word)
+  }
+  return joined
+}
+
+function readValue(option: CliOption, typed: string | undefined): unknown {
+  const word = wordOf(option)
+  if (!takesValue(option)) {
+    if (typed !== undefined) throw new UsageError(`${word} takes no value`)
+    return true
+  }
+  if (typed === undefined) throw new UsageError(`option \`${option.flag}\` value is missing`)
+  const { rule } = option
+  // A text that looks like a number stays as typed where texts are allowed.
+  if (rule.accepts(typed)) return typed
+  const value = typed.trim() === '' || Number.isNaN(Number(typed)) ? typed : Number(typed)
+  if (rule.accepts(value)) return value
+  throw new UsageError(`${word} is ${show(value)}; allowed: ${rule.allowed}`)
+}
+
+function refuseWrongCount(command: CliCommand, args: readonly string[]): void {
+  const { args: named } = namesOf(command)
+  if (args.length < named.filter((name) => name.startsWith('<')).length) {
+    throw new UsageError(`missing required args for command \`${command.usage}\``)
+  }
+  if (args.length > named.length) {
+    const surplus = args.slice(named.length).map((arg) => `\`${arg}\``)
+    throw new UsageError(`Unused args: ${surplus.join(', ')}`)
+  }
+}
+
+const HELP_ROW = ['-h, --help', 'Display this message'] as const
+
+/** Rows of two columns. */
+function columns(rows: readonly (readonly [string, string])[]): string[] {
+  const width = Math.max(...rows.map(([left]) => left.length))
+  return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`)
+}
+
+/**
+ * What `--help` prints for the bin.
+ *
+ * @param commands - Its commands.
+ */
+export function helpOf(commands: readonly CliCommand[]): string {
+  return [
+    'Usage:',
+    '  $ corelane <command> [options]',
+    '',
+    'Commands:',
+    ...columns(commands.map(({ usage, summary }) => [usage, summary])),
+    '',
+    'For more info, run any command with the `--help` flag:',
+    ...commands.map((command) => `  $ corelane ${namesOf(command).name} --help`),
+    '',
+    'Options:',
+    ...columns([HELP_ROW, ['--version', 'Display version number']]),
+    '',
+  ].join('\n')
+}
+
+/**
+ * What `--help` prints for a command.
+ *
+ * @param command - The command.
+ */
+export function helpOfCommand({ usage, options, examples }: CliCommand): string {
+  const rows = Object.values(options).map(({ flag, summary, rule }) => {
+    const { default: fallback } = rule
+    const isShown = fallback !== undefined && fallback !== false
+    return [flag, isShown ? `${summary} (default: ${fallback})` : summary] as const
+  })
+  return [
+    'Usage:',
+    `  $ corelane ${usage}`,
+    '',
+    'Options:',
+    ...columns([...rows, HELP_ROW]),
+    '',
+    'Examples:',
+    ...examples.map((example) => `  $ ${example}`),
+    '',
+  ].join('\n')
 }

@@ -4,15 +4,17 @@
 // Thread: main.   Owns: the exit code.
 
 import { readFileSync } from 'node:fs'
-import { type CAC, cac } from 'cac'
 import { benchCommand } from './bench.ts'
 import {
   type CliCommand,
-  declare,
   EXIT_FAILED,
   EXIT_OK,
   EXIT_USAGE,
-  readOptions,
+  HELP_FLAGS,
+  helpOf,
+  helpOfCommand,
+  namesOf,
+  readCommandLine,
   UsageError,
 } from './command-line.ts'
 import { runCommand } from './run.ts'
@@ -25,52 +27,31 @@ function version(): string {
   return JSON.parse(manifest).version
 }
 
-async function dispatch(argv: readonly string[]): Promise<number> {
-  const cli: CAC = cac('corelane')
-  for (const command of COMMANDS) declare(cli, command)
-  cli.help()
-  cli.version(version(), '--version')
-  const { args, options } = cli.parse([...argv], { run: false })
-  if (options.help || options.version) return EXIT_OK
-  const matched = cli.matchedCommand
-  if (matched === undefined) {
-    if (args[0] !== undefined) {
-      const names = cli.commands.map(({ name }) => name).join(', ')
-      throw new UsageError(`there is no command "${args[0]}"; commands: ${names}`)
-    }
-    matchNothing(cli, options)
-    cli.outputHelp()
-    return EXIT_USAGE
+async function dispatch([first, ...rest]: readonly string[]): Promise<number> {
+  if (first === '--version') {
+    console.log(`corelane/${version()} ${process.platform}-${process.arch} node-${process.version}`)
+    return EXIT_OK
   }
-  if (options['--'].length > 0) throw new UsageError('arguments after -- mean nothing here')
-  const command = COMMANDS.find(({ usage }) => usage === matched.rawName)!
-  let exitCode: Promise<number> | undefined
-  matched.action(() => {
-    const checked = readOptions(command, options, argv)
-    exitCode = command.action(args.map(String), checked)
-  })
-  // Refuses unknown options, missing and surplus arguments, then calls the action.
-  cli.runMatchedCommand()
-  return exitCode!
-}
-
-/** Without a command the parser itself has nothing to compare options with. */
-function matchNothing(cli: CAC, options: Readonly<Record<string, unknown>>): void {
-  for (const name of Object.keys(options)) {
-    if (name !== '--' && !cli.globalCommand.hasOption(name)) {
-      throw new UsageError(`there is no option --${name} without a command`)
-    }
+  if (first === undefined || HELP_FLAGS.includes(first)) {
+    console.log(`corelane/${version()}\n\n${helpOf(COMMANDS)}`)
+    return first === undefined ? EXIT_USAGE : EXIT_OK
   }
-}
-
-function isUsage(error: unknown): error is Error {
-  return error instanceof UsageError || (error instanceof Error && error.name === 'CACError')
+  if (first.startsWith('-')) throw new UsageError(`there is no option ${first} without a command`)
+  const command = COMMANDS.find((one) => namesOf(one).name === first)
+  if (command === undefined) {
+    const names = COMMANDS.map((one) => namesOf(one).name).join(', ')
+    throw new UsageError(`there is no command "${first}"; commands: ${names}`)
+  }
+  const line = readCommandLine(command, rest)
+  if (line !== undefined) return command.action(line.args, line.options)
+  console.log(`corelane/${version()}\n\n${helpOfCommand(command)}`)
+  return EXIT_OK
 }
 
 try {
-  process.exitCode = await dispatch(process.argv)
+  process.exitCode = await dispatch(process.argv.slice(2))
 } catch (error) {
-  if (isUsage(error)) {
+  if (error instanceof UsageError) {
     console.error(`corelane: ${error.message}\nTry: corelane --help`)
     process.exitCode = EXIT_USAGE
   } else {

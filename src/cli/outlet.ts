@@ -12,6 +12,7 @@ const BATCH_LENGTH_MAX = 65_536
 export class Outlet {
   readonly #stream: Writable
   readonly #broken: (error: NodeJS.ErrnoException) => void
+  readonly #prefix: string
   #batch: string[] = []
   #batchLength = 0
   #isFlushQueued = false
@@ -21,10 +22,12 @@ export class Outlet {
   /**
    * @param stream - Where to write.
    * @param broken - Told once if nothing can be written any more; what follows is dropped.
+   * @param prefix - Written before each batch.
    */
-  constructor(stream: Writable, broken: (error: NodeJS.ErrnoException) => void) {
+  constructor(stream: Writable, broken: (error: NodeJS.ErrnoException) => void, prefix = '') {
     this.#stream = stream
     this.#broken = broken
+    this.#prefix = prefix
     stream.on('error', this.#failed)
     stream.on('drain', this.#release)
   }
@@ -54,7 +57,7 @@ export class Outlet {
   /** Hands over what is batched. */
   flush(): void {
     if (this.#batch.length === 0) return
-    const text = `${this.#batch.join('\n')}\n`
+    const text = `${this.#prefix}${this.#batch.join('\n')}\n`
     this.#batch = []
     this.#batchLength = 0
     if (!this.#isBroken) this.#stream.write(text)

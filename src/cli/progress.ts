@@ -1,20 +1,20 @@
 // Progress: a bar on stderr, or a line now and then where stderr is no terminal.
-// Thread: main.   Owns: the bar and the timer that feeds it.
+// Thread: main.   Owns: the timer that draws.
 
-import cliProgress from 'cli-progress'
 import { nowMs, timers } from '../base/clock.ts'
 import type { StreamCounts } from './command-stream.ts'
 
 const BAR_MS = 100
 /** Between two lines where stderr is no terminal: a log should not fill up with them. */
 const LINE_MS = 2000
-const SAVE_CURSOR = '\x1b7'
-const BAR = '[{bar}] {percentage}% | {text} | ETA {eta_formatted}'
+const BAR_WIDTH = 40
+/** Takes what is drawn on the line away. */
+export const CLEAR_LINE = '\r\x1b[K'
 
 /** Shows how far a stream is. */
 export class Progress {
+  readonly #stream: NodeJS.WriteStream
   readonly #counts: () => StreamCounts
-  readonly #bar: cliProgress.SingleBar | undefined
   readonly #say: (text: string) => void
   readonly #totalBytes: number | undefined
   #startedAtMs = 0
@@ -32,23 +32,16 @@ export class Progress {
     counts: () => StreamCounts,
     say: (text: string) => void,
   ) {
+    this.#stream = stream
     this.#counts = counts
     this.#say = say
     this.#totalBytes = totalBytes
-    if (!stream.isTTY) return
-    const format = totalBytes === undefined ? '{text}' : BAR
-    const options = { stream, format, fps: 1000 / BAR_MS, forceRedraw: true, etaBuffer: 50 }
-    this.#bar = new cliProgress.SingleBar(options, cliProgress.Presets.rect)
-    // In the end the bar moves the cursor back to where it was saved, which is where the bar began,
-    // and what follows would be written over the lines that were printed meanwhile.
-    this.#bar.on('redraw-post', () => stream.write(SAVE_CURSOR))
   }
 
   /** Begins to show it. */
   start(): void {
     this.#startedAtMs = nowMs()
-    this.#bar?.start(this.#totalBytes ?? 0, 0, { text: this.#text() })
-    this.#timer = timers.setInterval(() => this.#show(), this.#bar ? BAR_MS : LINE_MS)
+    this.#timer = timers.setInterval(() => this.#show(), this.#stream.isTTY ? BAR_MS : LINE_MS)
   }
 
   /** Shows the last state and leaves it there. */
@@ -57,23 +50,36 @@ export class Progress {
     timers.clearInterval(this.#timer)
     this.#timer = undefined
     this.#show()
-    this.#bar?.stop()
+    if (this.#stream.isTTY) this.#stream.write('\n')
   }
 
   #show(): void {
-    if (this.#bar !== undefined) {
-      this.#bar.update(this.#counts().bytes, { text: this.#text() })
-      return
+    const { bytes, succeeded, failed, inFlight } = this.#counts()
+    const seconds = Math.max(nowMs() - this.#startedAtMs, 1) / 1000
+    const share = this.#totalBytes ? Math.min(1, bytes / this.#totalBytes) : undefined
+    const rate = Math.round((succeeded + failed) / seconds)
+    const text = `${succeeded} done, ${failed} failed, ${inFlight} in flight, ${rate}/s`
+    if (this.#stream.isTTY) {
+      const line =
+        share === undefined ? text : `${bar(share)} | ${text} | ${timeLeft(share, seconds)}`
+      // A line that wraps could not be cleared.
+      this.#stream.write(`${CLEAR_LINE}${line.slice(0, this.#stream.columns - 1)}`)
+    } else {
+      this.#say(share === undefined ? text : `${Math.floor(share * 100)}%, ${text}`)
     }
-    const { bytes } = this.#counts()
-    const share = this.#totalBytes ? `${Math.floor((bytes / this.#totalBytes) * 100)}%, ` : ''
-    this.#say(`${share}${this.#text()}`)
   }
+}
 
-  #text(): string {
-    const { succeeded, failed, inFlight } = this.#counts()
-    const seconds = (nowMs() - this.#startedAtMs) / 1000
-    const rate = seconds > 0 ? Math.round((succeeded + failed) / seconds) : 0
-    return `${succeeded} done, ${failed} failed, ${inFlight} in flight, ${rate}/s`
-  }
+function bar(share: number): string {
+  const filled = Math.floor(share * BAR_WIDTH)
+  const cells = '\u25a0'.repeat(filled).padEnd(BAR_WIDTH)
+  return `[${cells}] ${Math.floor(share * 100)}%`
+}
+
+/** At the pace so far. */
+function timeLeft(share: number, seconds: number): string {
+  if (share === 0) return 'ETA unknown'
+  const left = Math.round((seconds / share) * (1 - share))
+  const [minutes, rest] = [Math.floor(left / 60), left % 60]
+  return `ETA ${minutes > 0 ? `${minutes}m` : ''}${rest}s`
 }

@@ -8,14 +8,12 @@ import type { CommandRunner } from './command-runner.ts'
 import { CommandStream, type StreamPlan } from './command-stream.ts'
 import { failureText } from './json-value.ts'
 import { Outlet } from './outlet.ts'
-import { Progress } from './progress.ts'
+import { CLEAR_LINE, Progress } from './progress.ts'
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const
 /** What a shell reports for a process that a signal ended: this plus the signal's number. */
 const EXIT_SIGNAL = 128
 const STDIN = 0
-/** Takes what a progress bar has drawn on the line away. */
-const CLEAR_LINE = '\r\x1b[K'
 
 /** What a session is told. */
 export interface SessionPlan extends StreamPlan {
@@ -45,7 +43,9 @@ export class RunSession {
     Object.defineProperty(process, 'stdout', { configurable: true, get: () => stderr })
     this.#runner = runner
     this.#withStack = plan.withStack
-    this.#results = new Outlet(stdout, (error) => this.#lostReader(error))
+    const hasBar = plan.showsProgress && stderr.isTTY
+    const prefix = hasBar && stdout.isTTY ? CLEAR_LINE : ''
+    this.#results = new Outlet(stdout, (error) => this.#lostReader(error), prefix)
     // Without a stderr there is nobody to tell.
     this.#notices = new Outlet(stderr, () => {})
     this.#stream = new CommandStream(plan, {
@@ -58,7 +58,7 @@ export class RunSession {
       const counts = () => this.#stream.counts
       this.#progress = new Progress(stderr, inputBytes(), counts, (text) => this.#say(text))
     }
-    this.#linePrefix = plan.showsProgress && stderr.isTTY ? CLEAR_LINE : ''
+    this.#linePrefix = hasBar ? CLEAR_LINE : ''
   }
 
   /**

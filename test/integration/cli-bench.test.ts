@@ -36,8 +36,10 @@ test('every strategy runs every workload, in text, JSON and a page', async () =>
     expect(stdout).toContain(verdict)
   }
   const page = readFileSync(html, 'utf8')
-  expect(page).toContain('uPlot')
-  expect(page).not.toMatch(/(?:src|href)="?https?:/)
+  // Three charts with a bar for each strategy and workload.
+  expect(page.match(/class="bar"/g)).toHaveLength(3 * 4 * 5)
+  expect(page).toContain('width: 100.0%')
+  expect(page).not.toMatch(/<script|(?:src|href)="?https?:/)
 }, 60_000)
 
 test("the user's own handlers, keys and payloads are used", async () => {

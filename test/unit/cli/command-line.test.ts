@@ -1,9 +1,8 @@
-// Command line: how options are read from what the parser found.
+// Command line: how the words after a command's name are read.
 
-import { cac } from 'cac'
 import { expect, test } from 'vitest'
 import { boolean, integer, text } from '../../../src/base/options.ts'
-import { type CliCommand, declare, readOptions } from '../../../src/cli/command-line.ts'
+import { type CliCommand, helpOfCommand, readCommandLine } from '../../../src/cli/command-line.ts'
 
 const command: CliCommand = {
   usage: 'go <where>',
@@ -17,12 +16,8 @@ const command: CliCommand = {
   action: async () => 0,
 }
 
-function read(...words: string[]): Record<string, unknown> {
-  const argv = ['node', 'corelane', 'go', 'there', ...words]
-  const cli = cac('corelane')
-  declare(cli, command)
-  const { options } = cli.parse(argv, { run: false })
-  return readOptions(command, options, argv)
+function read(...words: string[]): Readonly<Record<string, unknown>> {
+  return readCommandLine(command, ['there', ...words])!.options
 }
 
 test('options that are not given have their defaults', () => {
@@ -46,7 +41,29 @@ test.each([
   ['out of range', ['--in-flight', '11'], '--in-flight is 11; allowed: an integer from 1 to 10'],
   ['of another kind', ['--in-flight', 'x'], '--in-flight is "x"; allowed: an integer'],
   ['given twice', ['--key', 'a', '--key', 'b'], '--key is given more than once'],
-  ['with a dot', ['--key.a', 'b'], '--key is an object; allowed: a non-empty string'],
+  ['with a negative value', ['--in-flight', '-5'], '--in-flight is -5; allowed: an integer'],
+  ['without its value', ['--key'], 'option `--key <path>` value is missing'],
+  ['whose value is an option', ['--key', '--ordered'], 'option `--key <path>` value is missing'],
+  ['with a value it does not take', ['--ordered=yes'], '--ordered takes no value'],
+  ['with a dot', ['--key.a', 'b'], 'Unknown option `--key.a`'],
+  ['of one letter', ['-k'], 'Unknown option `-k`'],
+  ['in camel case', ['--inFlight', '5'], 'Unknown option `--inFlight`'],
 ])('an option %s is refused', (_what, words, message) => {
   expect(() => read(...words)).toThrow(message)
+})
+
+test('arguments are counted', () => {
+  expect(readCommandLine(command, ['there'])?.args).toEqual(['there'])
+  expect(() => readCommandLine(command, [])).toThrow(
+    'missing required args for command `go <where>`',
+  )
+  expect(() => read('too', 'far')).toThrow('Unused args: `too`, `far`')
+  expect(() => read('--', 'far')).toThrow('arguments after -- mean nothing here')
+  expect(readCommandLine(command, ['there', '--'])?.args).toEqual(['there'])
+})
+
+test('help is given wherever it is asked for, and lists options with their defaults', () => {
+  expect(readCommandLine(command, ['--help'])).toBeUndefined()
+  expect(readCommandLine(command, ['there', '-h'])).toBeUndefined()
+  expect(helpOfCommand(command)).toContain('  --in-flight <n>  Bound (default: 5)\n')
 })
