@@ -68,7 +68,7 @@ export const ERRORS = Object.freeze({
   ),
   CORELANE_NESTED_MANAGER: row(
     'ConfigError',
-    'A queue manager may not be created inside partition {partition}: a handler module that does so would start threads without end (set allowNested: true to allow it)',
+    'A queue manager may not be created inside partition {partition}: a handler module or a preloaded module that does so would start threads without end (create it on the main thread only, or set allowNested: true)',
   ),
   CORELANE_NESTED_WAIT: row(
     'ConfigError',

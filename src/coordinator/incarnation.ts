@@ -2,7 +2,14 @@
 // Thread: main.   Owns: the worker, its control port and its region.
 // A partition that loses its thread gets a new incarnation with memory of its own.
 
-import { MessageChannel, type MessagePort, Worker, type WorkerOptions } from 'node:worker_threads'
+import {
+  getEnvironmentData,
+  MessageChannel,
+  type MessagePort,
+  setEnvironmentData,
+  Worker,
+  type WorkerOptions,
+} from 'node:worker_threads'
 import type { Remote } from 'comlink'
 import { timers } from '../base/clock.ts'
 import { type LaneError, laneError } from '../base/errors.ts'
@@ -10,6 +17,7 @@ import { awakeMemory, closeAwakeWord, openAwakeWord } from '../memory/awake-thre
 import type { CoordinatorCommons } from '../memory/commons.ts'
 import type { BellRinger } from '../memory/doorbell.ts'
 import { createRegion } from '../memory/region.ts'
+import { PARTITION_MARKER } from '../model/command.ts'
 import type { LanePlan } from '../model/lane.ts'
 import {
   type BootMessage,
@@ -97,6 +105,21 @@ export interface ExitReport {
   readonly code: number
   /** The error that ended it, if one did. */
   readonly cause: unknown
+}
+
+/**
+ * Makes a worker that knows from its first moment that it is a partition's: modules preloaded by
+ * `--import` run in it before its own program, and a manager made there would start threads without
+ * end. Threads that the user's code starts in it inherit that.
+ */
+function startWorker(partition: number, source: string, options: WorkerOptions): Worker {
+  const own = getEnvironmentData(PARTITION_MARKER)
+  setEnvironmentData(PARTITION_MARKER, partition)
+  try {
+    return new Worker(source, options)
+  } finally {
+    setEnvironmentData(PARTITION_MARKER, own)
+  }
 }
 
 /** Who asks, and who answers. */
@@ -193,7 +216,7 @@ export class Incarnation {
     try {
       const { source, isText } = plan.program!
       const name = `corelane-${partition}`
-      this.#worker = new Worker(source, { ...plan.worker, eval: isText, name })
+      this.#worker = startWorker(partition, source, { ...plan.worker, eval: isText, name })
     } catch (error) {
       plan.commons.closeBell(bell)
       closeAwakeWord(awakeWord)

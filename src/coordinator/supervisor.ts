@@ -273,8 +273,15 @@ export class Supervisor {
       const timer = timers.setTimeout(() => {
         reject(this.#loadError(new Error(`it was not ready after ${timeoutMs} ms`)))
       }, timeoutMs)
-      void incarnation.exited.then(() => {
-        reject(this.#loadError(incarnation.lostError('loading its handlers', false)))
+      void incarnation.exited.then(({ cause }) => {
+        // A preloaded module ran before the program of the thread and made a manager.
+        const isNested = (cause as LaneError | undefined)?.code === 'CORELANE_NESTED_MANAGER'
+        const { partition } = incarnation
+        reject(
+          isNested
+            ? laneError('CORELANE_NESTED_MANAGER', { partition }, cause)
+            : this.#loadError(incarnation.lostError('loading its handlers', false)),
+        )
       })
       void incarnation.loaded.then(resolve)
       void Promise.race([incarnation.exited, incarnation.loaded]).then(() =>

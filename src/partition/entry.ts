@@ -1,14 +1,14 @@
 // Entry: the program of a partition's thread. The only module here with effects on import.
 // Thread: partition.   Owns: the thread's parts and their wiring.
 
-import { parentPort, setEnvironmentData } from 'node:worker_threads'
+import { parentPort } from 'node:worker_threads'
 import { nowMs } from '../base/clock.ts'
 import { laneError } from '../base/errors.ts'
 import { AwakeThreads } from '../memory/awake-threads.ts'
 import { attachCommons } from '../memory/commons.ts'
 import { LaneGate } from '../memory/lane-gate.ts'
 import { PartitionEnd } from '../memory/region.ts'
-import { BROADCAST_LANE, PARTITION_MARKER, type PartitionContext } from '../model/command.ts'
+import { BROADCAST_LANE, type PartitionContext } from '../model/command.ts'
 import { isMoved } from '../model/handler-module.ts'
 import { isGated, laneNeeds } from '../model/lane.ts'
 import {
@@ -35,8 +35,6 @@ import { Window } from './window.ts'
 async function boot(message: BootMessage): Promise<void> {
   const { partition, incarnation, lanes } = message
   const context: PartitionContext = Object.freeze({ partition, incarnation })
-  // Threads that the user's module starts inherit it, so none of them creates a manager unawares.
-  setEnvironmentData(PARTITION_MARKER, partition)
   const coordinator = callControl<CoordinatorControl>(message.controlPort)
   let cycle: DutyCycle | undefined
   let table: HandlerTable | undefined

@@ -15,12 +15,16 @@ export interface Ending {
 
 /**
  * Runs the body of an asynchronous function in the project's folder, with `QueueManager` at hand.
- * It is killed once its time is over; the signal then tells.
+ * It is killed once its time is over; the signal then tells. `flags` are for node.
  */
-export function runProgram(body: string, timeoutMs = 20_000): Promise<Ending> {
+export function runProgram(
+  body: string,
+  timeoutMs = 20_000,
+  flags: readonly string[] = [],
+): Promise<Ending> {
   const script = `import('corelane').then(async ({ QueueManager }) => {${body}\n})`
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['--eval', script], {
+    const child = spawn(process.execPath, [...flags, '--eval', script], {
       cwd: ROOT,
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: timeoutMs,
