@@ -200,8 +200,12 @@ export class Binder implements Admission<Command> {
     if (command.isSettled) return true
     // A limited lane is not bound past a more urgent command that found no room; what it is
     // promised is.
-    const isAfter = this.#stranded !== undefined && rank > this.#strandedRank
-    if (isAfter && command.lane.isLimited && command.lane.plan.minConcurrency === 0) return false
+    if (
+      this.#isAfterStranded(command, rank) &&
+      command.lane.isLimited &&
+      command.lane.plan.minConcurrency === 0
+    )
+      return false
     if (this.#bind(command, rank)) return true
     // One that is kept out for a suspect has not found no room: the suspect itself may be in a
     // limited lane.
@@ -210,6 +214,12 @@ export class Binder implements Admission<Command> {
       this.#strandedRank = rank
     }
     return false
+  }
+
+  #isAfterStranded({ sequence }: Command, rank: number): boolean {
+    if (this.#stranded === undefined) return false
+    if (rank !== this.#strandedRank) return rank > this.#strandedRank
+    return sequence > this.#stranded.sequence
   }
 
   #now(): number {
@@ -238,7 +248,8 @@ export class Binder implements Admission<Command> {
   }
 
   #refill(place: number, now: number): void {
-    const { backlog } = this.#parts
+    const { backlog, partitions } = this.#parts
+    if (this.#isTimed) for (const { window } of partitions) window?.judge(now)
     this.#stranded = undefined
     while (backlog.next(place, this, now) !== undefined);
     if (this.#stranded !== undefined) this.#makeWay(this.#stranded, this.#strandedRank)
@@ -253,13 +264,13 @@ export class Binder implements Admission<Command> {
   }
 
   /**
-   * Takes back what is bound and less urgent than a command that found no room, lest it run first.
+   * Takes back what is bound and runs after a command that found no room, lest it run first.
    */
-  #makeWay({ home }: Command, rank: number): void {
+  #makeWay({ home, sequence }: Command, rank: number): void {
     for (const { index, window } of this.#parts.partitions) {
-      if (window === undefined || window.load.lastRank <= rank) continue
+      if (window === undefined || !window.load.hasAfter(rank, sequence)) continue
       if (home !== ANY_PARTITION && home !== index) continue
-      this.takeBack(window.recall({ rankMin: rank + 1 }))
+      this.takeBack(window.recall({ after: { rank, sequence } }))
     }
   }
 

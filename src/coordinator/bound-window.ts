@@ -11,6 +11,7 @@ import { CoordinatorEnd } from '../memory/region.ts'
 import { NO_ROOM, type RecordSink } from '../memory/ring.ts'
 import { SlotState, slotOf } from '../memory/slots.ts'
 import type { SharedMemory } from '../memory/views.ts'
+import { judge, type Urgency } from '../schedule/urgency.ts'
 import { commandHeadBytes, commandKind, writeCommandHead } from '../wire/command-record.ts'
 import type { AbortOrder } from '../wire/control.ts'
 import { PayloadDecoder, PayloadEncoder, PayloadKind, SPILL } from '../wire/payload-codec.ts'
@@ -69,6 +70,8 @@ export class BoundWindow implements RecordSink, Holder {
   readonly #bytesMax: number
   /** So many commands may be bound however long they run: as many as can run, and one at hand. */
   readonly #countMin: number
+  /** Takes what is judged. */
+  readonly #urgency: Urgency = { rank: 0, untilMs: 0 }
   #unpublished = 0
   #completed = 0
 
@@ -134,7 +137,8 @@ export class BoundWindow implements RecordSink, Holder {
     if (load.openCount < this.#countMin) return true
     const work = command.type.estimateUs
     if (this.hasRoom && load.openWorkUs + work <= WINDOW_WORK_US) return true
-    return rank < load.lastRank && load.aheadUs(rank) + work <= WINDOW_WORK_US
+    const { sequence } = command
+    return load.hasAfter(rank, sequence) && load.aheadUs(rank, sequence) + work <= WINDOW_WORK_US
   }
 
   /**
@@ -334,8 +338,30 @@ export class BoundWindow implements RecordSink, Holder {
   recall(bounds: RecallBounds = {}): Command[] {
     const { load } = this
     const recalled = recall(this.#commands, load, (slot) => this.revoke(slot), bounds)
-    load.refreshLastRank((slot) => this.#commands[slot] !== undefined)
+    load.refreshLast((slot) => this.#commands[slot] !== undefined)
     return recalled
+  }
+
+  /**
+   * Judges anew how urgent the bound commands are, if that has changed by itself.
+   *
+   * @param now - Monotonic milliseconds.
+   */
+  judge(now: number): void {
+    const { load } = this
+    if (now < load.changesAtMs) return
+    load.changesAtMs = Number.POSITIVE_INFINITY
+    for (const [slot, command] of this.#commands.entries()) {
+      if (command?.isTimed) load.raise(slot, this.#judged(command, now))
+    }
+    load.refreshLast((slot) => this.#commands[slot] !== undefined)
+  }
+
+  /** How urgent a command is; when that changes is noted. */
+  #judged(command: Command, now: number): number {
+    judge(command.lane.plan, command, now, this.#urgency)
+    this.load.changesAtMs = Math.min(this.load.changesAtMs, this.#urgency.untilMs)
+    return this.#urgency.rank
   }
 
   /** Commands bound, with whether they run: a snapshot that may be stale at once. */
@@ -384,7 +410,8 @@ export class BoundWindow implements RecordSink, Holder {
     this.#commands[slot] = command
     command.bind(this, slot)
     this.#ids[slot] = id
-    this.load.add(slot, lane, rank, command.type.estimateUs, bytes)
+    const present = command.isTimed ? this.#judged(command, nowMs()) : rank
+    this.load.add(slot, lane, present, command.sequence, command.type.estimateUs, bytes)
     if (timeoutMs !== undefined && this.watch.isTighter(timeoutMs)) {
       this.watch.tighten(timeoutMs, nowMs())
     }

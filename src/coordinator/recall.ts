@@ -1,6 +1,7 @@
 // Recall: which bound commands go back to the backlog.
 // Thread: main.   Owns: nothing.
 
+import type { Ranked } from '../schedule/priority-heap.ts'
 import { ANY_PARTITION, type Command } from './command.ts'
 import type { WindowLoad } from './window-load.ts'
 
@@ -8,8 +9,8 @@ import type { WindowLoad } from './window-load.ts'
 export interface RecallBounds {
   /** Stop when so much estimated work was taken back, in microseconds. Default: no bound. */
   readonly workUs?: number
-  /** Leave what is more urgent, and what a lane is promised. Default: take any. */
-  readonly rankMin?: number
+  /** Leave what runs before a command of this rank and sequence, and what lanes are promised. */
+  readonly after?: Ranked
   /** Leave what is less urgent. Default: take any. */
   readonly rankMax?: number
   /** At most so many. Default: any number. */
@@ -32,15 +33,13 @@ export function recall(
   bounds: RecallBounds,
 ): Command[] {
   const every = Number.POSITIVE_INFINITY
-  const { workUs = every, rankMin = 0, rankMax = every, countMax = every } = bounds
+  const { workUs = every, after, rankMax = every, countMax = every } = bounds
   const slots: number[] = []
   for (const [slot, command] of commands.entries()) {
-    const rank = load.rankOf(slot)
-    if (command !== undefined && rank >= rankMin && rank <= rankMax) slots.push(slot)
+    if (command === undefined || load.rankOf(slot) > rankMax) continue
+    if (after === undefined || load.isAfter(slot, after.rank, after.sequence)) slots.push(slot)
   }
-  slots.sort(
-    (a, b) => load.rankOf(b) - load.rankOf(a) || commands[b]!.sequence - commands[a]!.sequence,
-  )
+  slots.sort((a, b) => load.compare(b, a))
   const recalled: Command[] = []
   let taken = 0
   for (const slot of slots) {
@@ -49,7 +48,7 @@ export function recall(
     const work = load.workOf(slot)
     const { minConcurrency } = command.lane.plan
     // What a lane is promised makes way for nobody.
-    if (rankMin > 0 && load.inLane(command.laneIndex) <= minConcurrency) continue
+    if (after !== undefined && load.inLane(command.laneIndex) <= minConcurrency) continue
     if (command.transferList !== undefined && command.home !== ANY_PARTITION) break
     if (command.transferList !== undefined || !revoke(slot)) continue
     taken += work

@@ -7,6 +7,7 @@ import type { Lane } from './lane-table.ts'
 /** Tallies what is bound. Limited lanes are told apart: their commands may wait at the gate. */
 export class WindowLoad {
   readonly #ranks = new Int32Array(SLOT_COUNT)
+  readonly #sequences = new Float64Array(SLOT_COUNT)
   readonly #worksUs = new Float64Array(SLOT_COUNT)
   readonly #bytes = new Int32Array(SLOT_COUNT)
   readonly #laneCounts: Int32Array
@@ -18,10 +19,13 @@ export class WindowLoad {
   openCount = 0
   /** Estimated run time of those, in microseconds. */
   openWorkUs = 0
+  /** When a bound command becomes more urgent by itself, or before; Infinity if none does. */
+  changesAtMs = Number.POSITIVE_INFINITY
   /** Bytes of their records; what takes the side port counts for a share of the ring. */
   bytes = 0
-  /** No bound command is less urgent; may over-state. */
-  lastRank = 0
+  /** Rank and sequence of the bound command that runs last; may over-state. */
+  #lastRank = Number.NEGATIVE_INFINITY
+  #lastSequence = 0
 
   /**
    * @param laneCount - Number of lanes.
@@ -40,12 +44,46 @@ export class WindowLoad {
   }
 
   /**
-   * How urgent the command in a slot was when it was bound.
+   * How urgent the command in a slot was when that was last judged.
    *
    * @param slot - A slot that is taken.
    */
   rankOf(slot: number): number {
     return this.#ranks[slot]!
+  }
+
+  /**
+   * Orders two slots that are taken by when their commands run.
+   *
+   * @param a - A slot.
+   * @param b - Another slot.
+   * @returns Less than 0 if the command in `a` runs first.
+   */
+  compare(a: number, b: number): number {
+    return this.#ranks[a]! - this.#ranks[b]! || this.#sequences[a]! - this.#sequences[b]!
+  }
+
+  /**
+   * Whether the command in a slot runs after a command that is not bound would.
+   *
+   * @param slot - A slot that is taken.
+   * @param rank - How urgent the command is.
+   * @param sequence - Of the command.
+   */
+  isAfter(slot: number, rank: number, sequence: number): boolean {
+    const own = this.#ranks[slot]!
+    return own > rank || (own === rank && this.#sequences[slot]! > sequence)
+  }
+
+  /**
+   * Whether any bound command may run after a command that is not bound would.
+   *
+   * @param rank - How urgent the command is.
+   * @param sequence - Of the command.
+   */
+  hasAfter(rank: number, sequence: number): boolean {
+    const last = this.#lastRank
+    return last > rank || (last === rank && this.#lastSequence > sequence)
   }
 
   /**
@@ -58,15 +96,16 @@ export class WindowLoad {
   }
 
   /**
-   * Estimated work that runs before a command of a rank would.
+   * Estimated work that runs before a command that is not bound would.
    *
-   * @param rank - Of the command.
+   * @param rank - How urgent the command is.
+   * @param sequence - Of the command.
    * @returns Microseconds.
    */
-  aheadUs(rank: number): number {
+  aheadUs(rank: number, sequence: number): number {
     let sum = 0
     for (let slot = 0; slot < SLOT_COUNT; slot++) {
-      if (this.#ranks[slot]! <= rank) sum += this.#worksUs[slot]!
+      if (!this.isAfter(slot, rank, sequence)) sum += this.#worksUs[slot]!
     }
     return sum
   }
@@ -77,15 +116,24 @@ export class WindowLoad {
    * @param slot - Where it is bound.
    * @param lane - Its lane.
    * @param rank - How urgent it is.
+   * @param sequence - Its age.
    * @param workUs - How long it is estimated to run, in microseconds.
    * @param bytes - What its record counts for.
    */
-  add(slot: number, lane: Lane, rank: number, workUs: number, bytes: number): void {
+  add(
+    slot: number,
+    lane: Lane,
+    rank: number,
+    sequence: number,
+    workUs: number,
+    bytes: number,
+  ): void {
     this.#ranks[slot] = rank
+    this.#sequences[slot] = sequence
     this.#worksUs[slot] = workUs
     this.#bytes[slot] = bytes
     this.#laneCounts[lane.index]!++
-    if (this.count++ === 0 || rank > this.lastRank) this.lastRank = rank
+    if (this.count++ === 0 || !this.hasAfter(rank, sequence)) this.#setLast(slot)
     this.workUs += workUs
     this.bytes += bytes
     if (lane.isLimited) return
@@ -113,14 +161,31 @@ export class WindowLoad {
   }
 
   /**
-   * Finds out again what the least urgent rank is.
+   * Notes that the command in a slot has become more urgent. Refresh what runs last after it.
+   *
+   * @param slot - A slot that is taken.
+   * @param rank - How urgent it is now.
+   */
+  raise(slot: number, rank: number): void {
+    this.#ranks[slot] = rank
+  }
+
+  /**
+   * Finds out again which command runs last.
    *
    * @param isTaken - Whether a slot is.
    */
-  refreshLastRank(isTaken: (slot: number) => boolean): void {
-    this.lastRank = 0
+  refreshLast(isTaken: (slot: number) => boolean): void {
+    this.#lastRank = Number.NEGATIVE_INFINITY
     for (let slot = 0; slot < SLOT_COUNT; slot++) {
-      if (isTaken(slot)) this.lastRank = Math.max(this.lastRank, this.#ranks[slot]!)
+      if (isTaken(slot) && this.isAfter(slot, this.#lastRank, this.#lastSequence)) {
+        this.#setLast(slot)
+      }
     }
+  }
+
+  #setLast(slot: number): void {
+    this.#lastRank = this.#ranks[slot]!
+    this.#lastSequence = this.#sequences[slot]!
   }
 }

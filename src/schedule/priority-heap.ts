@@ -9,9 +9,9 @@
 
 import { Deque } from '../base/deque.ts'
 
-/** What decides the order: rank first (0 is the most urgent), then age. */
+/** What decides the order: rank first, then age. */
 export interface Ranked {
-  /** Urgency, 0 the most urgent: lane priority and command priority packed together. */
+  /** Urgency, less is more urgent: lane priority and command priority packed together. */
   readonly rank: number
   /**
    * Order of submission. Two items of a heap share it only if both are of one command, which was

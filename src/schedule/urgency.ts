@@ -3,8 +3,8 @@
 
 import { priorityOf, rankOf, type SharedLanePlan } from '../model/lane.ts'
 
-/** The rank of a command past its deadline: nothing is more urgent. */
-export const OVERDUE_RANK = 0
+/** The rank of a command past its deadline: less than that of any command that is not. */
+export const OVERDUE_RANK = -1
 
 /** A rank, and until when it holds. */
 export interface Urgency {

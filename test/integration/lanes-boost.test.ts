@@ -147,6 +147,33 @@ test('past their deadlines commands go before the most urgent lane, by age', asy
   expect(order).toEqual([3, 4, 5, 0, 1, 2])
 })
 
+test.each([
+  ['boosted to the same rank', { priorityBoost: { steps: [{ afterMs: 100, by: 5 }] } }, 0, {}],
+  ['past their deadlines', { priorityBoost: { deadlineMs: 150 } }, 5, { deadlineMs: 50 }],
+  ['past its deadline against the most urgent place', {}, 0, { priority: 0 }],
+] satisfies [string, LaneOptions, number, CommandOptions][])(
+  'of many commands that are %s the oldest starts first, though it had to make way before',
+  async (_, lane, priority, options) => {
+    const count = 50
+    const ledger = new Ledger(count + 1)
+    const manager = await open('ledger.js', {
+      partitions: PartitionConfig.none(),
+      lanes: { first: { priority: 0 }, old: { ...lane, priority: 5 }, young: { priority } },
+      workerData: ledger.workerData,
+    })
+    const held = manager.submit('first', 'gate', count)
+    await ledger.waitForStarts(1)
+    const own = Object.keys(lane).length > 0 ? {} : { deadlineMs: 150 }
+    const all = [held, manager.submit('old', 'mark', 0, own)]
+    for (let i = 1; i < count; i++) all.push(manager.submit('young', 'mark', i, options))
+    const agedAtMs = performance.now() + 300
+    await until(() => performance.now() > agedAtMs, 'the boost and the deadlines are past')
+    ledger.openGate()
+    await within(Promise.all(all), 'all commands')
+    expect(ledger.order(count)).toEqual(Array.from({ length: count }, (_, i) => i))
+  },
+)
+
 test('commands that wait in the backlog are boosted as those that are bound', async () => {
   const lanes = {
     p5: { priority: 5 },

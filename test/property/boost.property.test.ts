@@ -48,7 +48,7 @@ function rankAt(
   nowMs: number,
 ): number {
   const deadlineMs = ownDeadlineMs ?? boost.deadlineMs
-  if (deadlineMs !== undefined && nowMs - submittedAtMs >= deadlineMs) return 0
+  if (deadlineMs !== undefined && nowMs - submittedAtMs >= deadlineMs) return OVERDUE_RANK
   const stretch =
     ownDeadlineMs !== undefined && boost.deadlineMs !== undefined
       ? ownDeadlineMs / boost.deadlineMs
@@ -75,7 +75,7 @@ function judged(given: SettingOf<typeof setting>, nowMs: number): Urgency {
 
 const times = fc.array(fc.integer({ min: 0, max: 15_000 }), { minLength: 1, maxLength: 20 })
 
-test('the rank at any moment is that of the lane priority less the boost, or 0 past the deadline', () => {
+test('the rank at any moment is that of the lane priority less the boost, or less than any past the deadline', () => {
   const property = fc.property(setting, times, (given, waits) => {
     for (const wait of waits) {
       const now = given.submittedAtMs + wait
@@ -113,10 +113,11 @@ test('a rank holds until the moment it names, which lies ahead, and for good if 
   fc.assert(property, { numRuns: RUNS })
 })
 
-test('past its deadline a command is more urgent than any that is not in the most urgent place', () => {
+test('past its deadline a command is more urgent than the most urgent one that is not', () => {
   const property = fc.property(setting, (given) => {
     fc.pre(given.ownDeadlineMs !== undefined || given.boost.deadlineMs !== undefined)
     const now = given.submittedAtMs + (given.ownDeadlineMs ?? given.boost.deadlineMs!)
+    expect(OVERDUE_RANK).toBeLessThan(rankOf(0, 0))
     expect(judged(given, now)).toEqual({ rank: OVERDUE_RANK, untilMs: Number.POSITIVE_INFINITY })
   })
   fc.assert(property, { numRuns: RUNS })

@@ -9,7 +9,7 @@ import { PriorityBoostConfig, type PriorityBoostOptions } from '../../src/model/
 import { type LanePlan, planLane, rankOf } from '../../src/model/lane.ts'
 import { IndexedHeap } from '../../src/schedule/indexed-heap.ts'
 import { LaneQueue, type Queueable } from '../../src/schedule/lane-queue.ts'
-import { judge } from '../../src/schedule/urgency.ts'
+import { judge, OVERDUE_RANK } from '../../src/schedule/urgency.ts'
 
 const RUNS = Number(process.env.CORELANE_PROPERTY_RUNS ?? 300)
 
@@ -125,7 +125,7 @@ test('a look with an earlier clock than the last one gives a command and spoils 
   expect(queue.front(80)?.rank).toBe(rankOf(2, 128))
   expect(queue.take(20).sequence).toBe(0)
   expect(queue.front(30)?.rank).toBe(rankOf(4, 128))
-  expect(queue.front(100)?.rank).toBe(0)
+  expect(queue.front(100)?.rank).toBe(OVERDUE_RANK)
 })
 
 /** Heap places written while `run` runs: what a decision costs, as no clock could tell. */
@@ -160,7 +160,7 @@ test.each([100, 10_000, 200_000])(
     for (const [now, expected] of [
       [250, rankOf(8, 128)],
       [500, rankOf(7, 128)],
-      [1000, 0],
+      [1000, OVERDUE_RANK],
     ] as const) {
       const steps = stepsOf(() => expect(queue.front(now)?.rank).toBe(expected))
       expect(steps).toBeLessThanOrEqual(2)

@@ -8,7 +8,7 @@ import { expect, test } from 'vitest'
 import { PriorityBoostConfig } from '../../src/model/boost.ts'
 import { type LanePlan, planLane, rankOf } from '../../src/model/lane.ts'
 import { type Admission, type Schedulable, Scheduler } from '../../src/schedule/scheduler.ts'
-import { judge } from '../../src/schedule/urgency.ts'
+import { judge, OVERDUE_RANK } from '../../src/schedule/urgency.ts'
 
 const RUNS = Number(process.env.CORELANE_PROPERTY_RUNS ?? 300)
 
@@ -148,7 +148,14 @@ test('the admission is told how urgent a command is at this moment', () => {
     admits: (_: Command, rank: number) => ranks.push(rank) < 0,
   }
   for (const now of [0, 99, 100, 200, 499, 500]) scheduler.next(refuse, now)
-  expect(ranks).toEqual([rankOf(4, 7), rankOf(4, 7), rankOf(2, 7), rankOf(0, 7), rankOf(0, 7), 0])
+  expect(ranks).toEqual([
+    rankOf(4, 7),
+    rankOf(4, 7),
+    rankOf(2, 7),
+    rankOf(0, 7),
+    rankOf(0, 7),
+    OVERDUE_RANK,
+  ])
 })
 
 test('choosing looks at lanes and not at what is queued in them', () => {

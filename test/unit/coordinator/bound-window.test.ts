@@ -15,6 +15,9 @@ function accepts(window: BoundWindow, pending: Command): boolean {
   return window.accepts(pending, pending.rank)
 }
 
+/** The place before every command of a rank. */
+const after = (rank: number) => ({ rank, sequence: -1 })
+
 test('a bound command shows to the partition once it is flushed, and its result settles it', () => {
   const rig = new Rig()
   const settled = vi.fn()
@@ -91,12 +94,20 @@ test('short commands are accepted until they make 10 ms', () => {
 test('a full window accepts one that is more urgent than something bound, while little is ahead', () => {
   const rig = new Rig()
   for (let i = 0; i < 100; i++) bind(rig.bound, command({ rank: 5, estimateUs: 100 }))
-  expect(rig.bound.load.lastRank).toBe(5)
   expect(accepts(rig.bound, command({ rank: 5 }))).toBe(false)
   expect(accepts(rig.bound, command({ rank: 4 }))).toBe(true)
   for (let i = 0; i < 100; i++) bind(rig.bound, command({ rank: 4, estimateUs: 100 }))
   expect(accepts(rig.bound, command({ rank: 4 }))).toBe(false)
   expect(accepts(rig.bound, command({ rank: 3 }))).toBe(true)
+})
+
+test('a full window accepts one that is older than something as urgent that is bound', () => {
+  const rig = new Rig()
+  for (let sequence = 11; sequence <= 110; sequence++) {
+    bind(rig.bound, command({ sequence, rank: 5, estimateUs: 100 }))
+  }
+  expect(accepts(rig.bound, command({ sequence: 111, rank: 5, estimateUs: 100 }))).toBe(false)
+  expect(accepts(rig.bound, command({ sequence: 10, rank: 5, estimateUs: 100 }))).toBe(true)
 })
 
 test('the last slots are for what is more urgent, and none is given twice', () => {
@@ -217,11 +228,11 @@ test('what runs or was moved is not recalled', () => {
 test('recalling can be kept to some ranks', () => {
   const rig = new Rig()
   for (const rank of [1, 2, 3, 4]) bind(rig.bound, command({ sequence: rank, rank }))
-  const ranks = rig.bound.recall({ rankMin: 2, rankMax: 3 }).map(({ rank }) => rank)
+  const ranks = rig.bound.recall({ after: after(2), rankMax: 3 }).map(({ rank }) => rank)
   expect(ranks).toEqual([3, 2])
-  expect(rig.bound.load.lastRank).toBe(4)
-  rig.bound.recall({ rankMin: 4 })
-  expect(rig.bound.load.lastRank).toBe(1)
+  expect([3, 4].map((rank) => rig.bound.load.hasAfter(rank, 9))).toEqual([true, false])
+  rig.bound.recall({ after: after(4) })
+  expect([0, 1].map((rank) => rig.bound.load.hasAfter(rank, 9))).toEqual([true, false])
 })
 
 test('a recalled command keeps its slot until the partition has dropped it', () => {
@@ -257,7 +268,7 @@ test('it says how much work is ahead of a rank', () => {
   bind(rig.bound, command({ rank: 1, estimateUs: 10 }))
   bind(rig.bound, command({ rank: 2, estimateUs: 200 }))
   bind(rig.bound, command({ rank: 3, estimateUs: 3000 }))
-  expect([0, 1, 2, 3].map((rank) => rig.bound.load.aheadUs(rank))).toEqual([0, 10, 210, 3210])
+  expect([0, 1, 2, 3].map((rank) => rig.bound.load.aheadUs(rank, 9e9))).toEqual([0, 10, 210, 3210])
 })
 
 test('after a death finished results are delivered, and what is left is told apart by its start', () => {
@@ -314,8 +325,8 @@ test('slots and generations come round without mixing commands up', () => {
 test('a boosted command is bound by its present rank', () => {
   const rig = new Rig()
   rig.bound.bind(command({ rank: 9 }), 2)
-  expect(rig.bound.load.lastRank).toBe(2)
-  expect(rig.bound.load.aheadUs(1)).toBe(0)
+  expect([1, 2].map((rank) => rig.bound.load.hasAfter(rank, 9e9))).toEqual([true, false])
+  expect(rig.bound.load.aheadUs(1, 9e9)).toBe(0)
 })
 
 test('commands of limited lanes do not count as open work, since they may wait at the gate', () => {
@@ -346,7 +357,7 @@ test('what a lane is promised makes way for nobody', () => {
     all.map(({ plan }) => plan),
   )
   for (const sequence of [1, 2]) bind(rig.bound, command({ sequence, lane: all[0]!, rank: 9 }))
-  const recalled = rig.bound.recall({ rankMin: 1 })
+  const recalled = rig.bound.recall({ after: after(1) })
   expect(recalled.map(({ sequence }) => sequence)).toEqual([2])
 })
 

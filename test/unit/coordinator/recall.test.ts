@@ -7,6 +7,8 @@ import { WindowLoad } from '../../../src/coordinator/window-load.ts'
 import { SLOT_COUNT } from '../../../src/memory/layout.ts'
 import { type CommandTraits, command, laneTable } from './support/rig.ts'
 
+const FIRST = { rank: 0, sequence: 0 }
+
 const moved = () => ({ transferList: [new ArrayBuffer(1)] })
 
 /** What is bound, slot by slot; those in `started` cannot be taken back. */
@@ -16,7 +18,7 @@ function world(traits: readonly CommandTraits[], started: readonly number[] = []
   for (const [slot, each] of traits.entries()) {
     const one = command({ sequence: slot, ...each })
     commands[slot] = one
-    load.add(slot, one.lane, one.rank, one.type.estimateUs, 8)
+    load.add(slot, one.lane, one.rank, one.sequence, one.type.estimateUs, 8)
   }
   const asked: number[] = []
   const take = (bounds: RecallBounds) =>
@@ -53,8 +55,13 @@ test('it stops at a number, and those that had started count for neither', () =>
 test('ranks bound it on both sides, and nothing else is touched', () => {
   const traits = [1, 2, 3, 4].map((rank) => ({ rank }))
   const { take, asked } = world(traits)
-  expect(take({ rankMin: 2, rankMax: 3 })).toEqual([2, 1])
+  expect(take({ after: { rank: 1, sequence: 9 }, rankMax: 3 })).toEqual([2, 1])
   expect(asked).toEqual([2, 1])
+})
+
+test('of those as urgent as a command only the younger ones go for it', () => {
+  const { take } = world([2, 2, 2, 3].map((rank) => ({ rank })))
+  expect(take({ after: { rank: 2, sequence: 0.5 } })).toEqual([3, 2, 1])
 })
 
 test('what was moved stays, and what has no home goes past it', () => {
@@ -73,7 +80,7 @@ test('what a lane is promised stays where others want its place, and goes where 
   const lane = all[0]!
   const traits = [1, 2, 3].map(() => ({ lane, rank: 4 }))
   // The load is told of what goes by the window; here it stays as it is.
-  expect(world(traits.slice(1)).take({ rankMin: 1 })).toEqual([])
+  expect(world(traits.slice(1)).take({ after: FIRST })).toEqual([])
   expect(world(traits.slice(1)).take({})).toEqual([1, 0])
-  expect(world(traits).take({ rankMin: 1, countMax: 1 })).toEqual([2])
+  expect(world(traits).take({ after: FIRST, countMax: 1 })).toEqual([2])
 })

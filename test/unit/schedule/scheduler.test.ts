@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { type LaneOptions, planLane } from '../../../src/model/lane.ts'
 import { type Admission, type Schedulable, Scheduler } from '../../../src/schedule/scheduler.ts'
+import { OVERDUE_RANK } from '../../../src/schedule/urgency.ts'
 
 type Item = Schedulable
 
@@ -132,7 +133,7 @@ test('as time goes on an item is boosted past others, and past its deadline befo
     [0, 3 * 256, [1, 2]],
     [49, 3 * 256, [1, 2]],
     [50, 1 * 256, [2, 1]],
-    [100, 0, [2, 1]],
+    [100, OVERDUE_RANK, [2, 1]],
   ] as const) {
     fill()
     expect(scheduler.frontRank(nowMs)).toBe(rank)

@@ -186,10 +186,10 @@ export class Rig {
   }
 
   /** Takes the next command and starts it; undefined if there is none. Drops revoked ones. */
-  start(): WindowEntry | undefined {
+  start(nowMs = 0): WindowEntry | undefined {
     this.end.commands.read(this.#window, SLOT_COUNT)
     for (;;) {
-      const entry = this.#window.next(ALL, 0)
+      const entry = this.#window.next(ALL, nowMs)
       if (entry === undefined) return undefined
       if (this.end.slots.start(entry.id, 5)) {
         count(this.end.views, Counter.STARTED)

@@ -1,0 +1,125 @@
+// Goal: what a partition starts next is the first of all commands that have not started, in the
+// order of (rank at this moment, age), wherever they wait: in the backlog, in the window, or taken
+// back. Method: a binder and one partition, step by step, on a clock that the test moves, beside a
+// list that is judged and searched anew for every start.
+
+import fc from 'fast-check'
+import { expect, test, vi } from 'vitest'
+import { Backlog } from '../../src/coordinator/backlog.ts'
+import { Binder } from '../../src/coordinator/binder.ts'
+import type { Command } from '../../src/coordinator/command.ts'
+import { CoordinatorCommons } from '../../src/memory/commons.ts'
+import { PriorityBoostConfig } from '../../src/model/boost.ts'
+import { laneNeeds, rankOf } from '../../src/model/lane.ts'
+import { judge } from '../../src/schedule/urgency.ts'
+import { command, laneTable, Rig } from '../unit/coordinator/support/rig.ts'
+
+const RUNS = Number(process.env.CORELANE_PROPERTY_RUNS ?? 200)
+
+const world = vi.hoisted(() => ({ now: 0 }))
+
+vi.mock('../../src/base/clock.ts', async (original) => ({
+  ...(await original<typeof import('../../src/base/clock.ts')>()),
+  nowMs: () => world.now,
+}))
+
+const LANES = {
+  top: { priority: 0 },
+  stepped: { priority: 5, priorityBoost: { steps: [{ afterMs: 100, by: 5 }] } },
+  boosted: { priority: 4, priorityBoost: PriorityBoostConfig.aggressive(500) },
+  late: { priority: 5, priorityBoost: { deadlineMs: 150 } },
+  low: { priority: 9 },
+}
+
+const submit = fc.record({
+  kind: fc.constant('submit' as const),
+  laneIndex: fc.nat(Object.keys(LANES).length - 1),
+  priority: fc.constantFrom(0, 128, 128, 255),
+  deadlineMs: fc.constantFrom(undefined, undefined, 50, 400),
+  // From many in a window to two.
+  estimateUs: fc.constantFrom(20, 1_000, 20_000),
+  count: fc.constantFrom(1, 1, 5, 60, 1_100),
+})
+const operation = fc.oneof(
+  { weight: 3, arbitrary: submit },
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant('run' as const), count: fc.nat(70) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant('wait' as const), ms: fc.constantFrom(1, 60, 150) }),
+  },
+)
+
+test('a partition starts the most urgent of all that waits, the oldest among equals', () => {
+  const property = fc.property(fc.array(operation, { maxLength: 30 }), (operations) => {
+    world.now = 1_000
+    const { all } = laneTable(LANES)
+    const plans = all.map(({ plan }) => plan)
+    const rig = new Rig(0, 2 ** 20, plans)
+    const binder = new Binder({
+      backlog: new Backlog(plans, 1),
+      partitions: [rig.handle],
+      isShared: true,
+      commons: new CoordinatorCommons(
+        1,
+        plans.map((plan) => laneNeeds(plan, 1)),
+      ),
+      isLimited: plans.map(() => false),
+    })
+    let waiting: Command[] = []
+    let running: number | undefined
+    let sequence = 0
+    const rankAt = (one: Command): number => {
+      const answer = { rank: 0, untilMs: 0 }
+      judge(one.lane.plan, one, world.now, answer)
+      return answer.rank
+    }
+    const first = (): Command | undefined => {
+      let best: Command | undefined
+      for (const one of waiting) {
+        const difference = best === undefined ? -1 : rankAt(one) - rankAt(best)
+        if (difference < 0 || (difference === 0 && one.sequence < best!.sequence)) best = one
+      }
+      return best
+    }
+    const coordinate = (): void => {
+      while (rig.bound.drain() > 0);
+      binder.refill()
+      binder.flush()
+    }
+    for (const step of operations) {
+      if (step.kind === 'wait') world.now += step.ms
+      else if (step.kind === 'submit') {
+        const lane = all[step.laneIndex]!
+        for (let i = 0; i < step.count; i++) {
+          const one = command({
+            lane,
+            rank: rankOf(lane.plan.priority, step.priority),
+            sequence: sequence++,
+            submittedAtMs: world.now,
+            ...(step.deadlineMs === undefined ? {} : { deadlineMs: step.deadlineMs }),
+            estimateUs: step.estimateUs,
+          })
+          waiting.push(one)
+          binder.place(one)
+        }
+      } else {
+        for (let i = 0; i < step.count && waiting.length > 0; i++) {
+          if (running !== undefined) rig.finish(running, 0)
+          let entry = rig.start(world.now)
+          // Its window has run dry: the coordinator has to look first.
+          if (entry === undefined) {
+            coordinate()
+            entry = rig.start(world.now)
+          }
+          const expected = first()!
+          if (entry?.sequence !== expected.sequence) expect(entry).toBe(expected)
+          waiting = waiting.filter((one) => one !== expected)
+          running = entry!.id
+          coordinate()
+        }
+      }
+      coordinate()
+    }
+  })
+  fc.assert(property, { numRuns: RUNS })
+}, 120_000)
