@@ -9,7 +9,7 @@ const PURE = 'test/{unit,property,tidy}/**/*.test.ts'
 /** Files whose tests measure, fill all cores for long, or compare what threads do beside each other. */
 const ALONE = [
   'test/fault/{crash-smoke,memory,stress}.test.ts',
-  'test/integration/{bench-smoke,cli-bench,idle,lanes-boost,lanes-rates,lanes-slots}.test.ts',
+  'test/integration/{bench-smoke,cli-bench,handler-speed,idle,lanes-boost,lanes-rates,lanes-slots}.test.ts',
   'test/integration/{nesting-campaign,placement,streams-pressure,submitting}.test.ts',
 ]
 

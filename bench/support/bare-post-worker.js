@@ -3,7 +3,7 @@
 // @ts-check
 
 import { parentPort } from 'node:worker_threads'
-import { loadHandlers } from './handlers-url.js'
+import { callHandler, loadHandlers } from './handlers-url.js'
 
 const port = /** @type {import('node:worker_threads').MessagePort} */ (parentPort)
 const { byName } = await loadHandlers()
@@ -14,7 +14,7 @@ async function sendLater(id, promise) {
 }
 
 port.on('message', ({ id, type, payload }) => {
-  const value = /** @type {(payload: unknown) => unknown} */ (byName[type])(payload)
+  const value = callHandler(byName[type], payload)
   if (value instanceof Promise) void sendLater(id, value)
   else port.postMessage({ id, value })
 })

@@ -4,7 +4,7 @@
 
 import { parentPort, workerData } from 'node:worker_threads'
 import { Bell, loadMsgpackr, RingReader, RingWriter } from './bare-ring-memory.js'
-import { loadHandlers } from './handlers-url.js'
+import { callHandler, loadHandlers } from './handlers-url.js'
 
 /** Commands taken before their results are shown. */
 const BATCH = 256
@@ -38,7 +38,7 @@ async function sendLater(id, promise) {
 
 /** @param {number} id @param {number} type @param {unknown} payload */
 function execute(id, type, payload) {
-  const value = /** @type {(payload: unknown) => unknown} */ (handlers[type])(payload)
+  const value = callHandler(handlers[type], payload)
   if (value instanceof Promise) void sendLater(id, value)
   else send(id, value)
 }

@@ -3,15 +3,15 @@
 // @ts-check
 
 import { parentPort } from 'node:worker_threads'
-import { loadHandlers } from './handlers-url.js'
+import { callHandler, loadHandlers } from './handlers-url.js'
 
 const port = /** @type {import('node:worker_threads').MessagePort} */ (parentPort)
 const { byName } = await loadHandlers()
 
 port.on('message', ({ type, payload, count }) => {
-  const handler = /** @type {(payload: unknown) => number} */ (byName[type])
+  const handler = byName[type]
   let sum = 0
-  for (let i = 0; i < count; i++) sum = (sum + handler(payload)) | 0
+  for (let i = 0; i < count; i++) sum = (sum + callHandler(handler, payload)) | 0
   port.postMessage(sum)
 })
 port.postMessage('ready')

@@ -279,7 +279,7 @@ export class DutyCycle implements Admission<WindowEntry> {
         },
         this.services,
       )
-      let result: unknown = table.handlers[typeIndex]!(payload, context)
+      let result = table.call(typeIndex, payload, context)
       if (entry.isStream) result = this.#streams.run(run.id, table.types[typeIndex]!, result)
       if (!isThenable(result)) {
         this.#finish(run, ResultStatus.DONE, result)

@@ -58,7 +58,7 @@ async function boot(message: BootMessage): Promise<void> {
         broadcasts.signals.abortAll(reason)
         cycle?.stop(reason)
         await cycle?.idle()
-        await table?.teardown?.(context)
+        await table?.hook('teardown', context)
       }),
   })
   try {
@@ -68,7 +68,7 @@ async function boot(message: BootMessage): Promise<void> {
       })
     }
     table = await loadHandlers(message.handlers, message.types)
-    await table.setup?.(context)
+    await table.hook('setup', context)
     for (const broadcast of message.sticky) {
       // A reload may have brought a module without its handler.
       if (!table.own.includes(broadcast.type)) continue
@@ -149,10 +149,10 @@ async function runBroadcast(
     partition,
     slotId: 0,
   }
-  const handler = table.handlers[table.types.indexOf(broadcast.type)]!
   try {
     const context = new RunContext(broadcast.id, fields, services)
-    return await handler(fromSideValue(broadcast.payload), context)
+    const payload = fromSideValue(broadcast.payload)
+    return await table.call(table.types.indexOf(broadcast.type), payload, context)
   } finally {
     services.signals.end(fields.slotId)
   }

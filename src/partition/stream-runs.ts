@@ -11,6 +11,7 @@ import { laneError } from '../base/errors.ts'
 import type { PartitionSlots } from '../memory/slots.ts'
 import { describe } from '../wire/describe.ts'
 import { CREDIT_MAX } from '../wire/result-record.ts'
+import { callUser } from './handlers.ts'
 import type { Outbox } from './outbox.ts'
 
 /** After so long a stream lets the event loop turn. */
@@ -79,7 +80,7 @@ export class StreamRuns {
         const reason = 'close() was called'
         throw laneError('CORELANE_COMMAND_DROPPED', { stage: 'running', reason })
       }
-      const step = await iterator.next()
+      const step = (await callUser(iterator.next, iterator)) as IteratorResult<unknown>
       if (step.done) return step.value
       let { value } = step
       let weight: number

@@ -55,6 +55,31 @@ test('a default export made by defineHandlers serves its members, and setup amon
   expect((await failure(manager.run('setup'), 'setup')).code).toBe('CORELANE_UNKNOWN_TYPE')
 })
 
+test('the methods of an exported object have it as `this`, and handlers call each other by it', async () => {
+  const file = fixture('methods.cjs')
+  for (const handlers of [file, moduleOf(`export { default } from '${file}'`)]) {
+    const manager = await open('plain.cjs', { ...one, handlers })
+    expect(await within(manager.run('twice', 'bob'), 'twice')).toBe('hello dear bob,hello dear bob')
+    const members = ['greet', 'prefix', 'self', 'setup', 'twice']
+    expect(await within(manager.run('self'), 'self')).toEqual(members)
+    const replies = await within(manager.broadcast('greet', 'all'), 'a broadcast')
+    expect(replies).toEqual(['hello dear all'])
+  }
+})
+
+test('an exported function has no `this`, and its stack names it and nothing of the library', async () => {
+  const text = `let ofSetup = 'not called'
+    export function setup() { ofSetup = typeof this }
+    export function own() { return [typeof this, ofSetup] }
+    export function fail() { throw new Error('here') }`
+  const manager = await open('plain.cjs', { ...one, handlers: moduleOf(text) })
+  expect(await within(manager.run('own'), 'own')).toEqual(['undefined', 'undefined'])
+  const replies = await within(manager.broadcast('own'), 'a broadcast')
+  expect(replies).toEqual([['undefined', 'undefined']])
+  const { stack } = await failure(manager.run('fail'), 'fail')
+  expect(stack?.split('\n')[1]).toMatch(/^ +at fail \(/)
+})
+
 test('a module may be named by a URL, by the text of one, and by a path', async () => {
   const url = fixture('plain.cjs')
   for (const handlers of [url, url.href, url.pathname]) {
