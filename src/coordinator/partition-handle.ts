@@ -26,6 +26,8 @@ export class PartitionHandle {
   isHeld = false
   /** Whether any handler that runs here waits for another command. */
   hasWaiting = false
+  /** Why its last thread was lost, or its replacement did not load. */
+  setback: LaneError | undefined = undefined
   /** Why it has no thread and gets none, if so. */
   failure: LaneError | undefined = undefined
   /** Grows with every command bound to any partition: the greater, the more recently active. */

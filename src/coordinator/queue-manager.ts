@@ -19,6 +19,7 @@ import type { PartitionStrategy } from '../model/partition-config.ts'
 import type { DeadLetterQueue } from './dead-letter-queue.ts'
 import type { EventSubscription } from './event-hub.ts'
 import { createHandlersProxy, type HandlersProxy, type RunOptions } from './handlers-proxy.ts'
+import type { ManagerHealth } from './manager-health.ts'
 import { MAP_RULES, type MapOptions, mapCommands } from './map-commands.ts'
 import {
   BROADCAST_RULES,
@@ -34,6 +35,19 @@ import { Runtime } from './runtime.ts'
 import type { QueueStats } from './stats.ts'
 import { StreamReader } from './stream-reader.ts'
 
+let healthOf: (manager: QueueManager<never>) => ManagerHealth
+
+/**
+ * How fit a manager is, for those who submit for others.
+ *
+ * @param manager - Any.
+ * @internal
+ */
+// biome-ignore lint/suspicious/noExplicitAny: a manager of whatever handler module.
+export function managerHealth(manager: QueueManager<any>): ManagerHealth {
+  return healthOf(manager)
+}
+
 /**
  * Runs commands across partitions, one thread each, by lanes.
  *
@@ -42,6 +56,10 @@ import { StreamReader } from './stream-reader.ts'
 export class QueueManager<M = AnyHandlers> {
   readonly #plan: ManagerPlan
   readonly #runtime: Runtime
+
+  static {
+    healthOf = (manager) => manager.#runtime.health
+  }
 
   private constructor(plan: ManagerPlan) {
     this.#plan = plan

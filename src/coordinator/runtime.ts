@@ -22,6 +22,7 @@ import { planThreads, type ThreadEvents, type ThreadPlan } from './incarnation.t
 import { Intake } from './intake.ts'
 import { Interruptions } from './interruptions.ts'
 import { LaneTable } from './lane-table.ts'
+import { ManagerHealth } from './manager-health.ts'
 import { NestedServer } from './nested-server.ts'
 import type { BroadcastOptions, ManagerPlan } from './options.ts'
 import { PartitionHandle } from './partition-handle.ts'
@@ -45,6 +46,7 @@ export class Runtime {
   readonly intake: Intake
   readonly deadLetters: DeadLetterQueue
   readonly interruptions: Interruptions
+  readonly health: ManagerHealth
   readonly #plan: ManagerPlan
   readonly #hub: EventHub
   readonly #timers: CommandTimers
@@ -85,6 +87,7 @@ export class Runtime {
       { length: partitionCount },
       (_, index) => new PartitionHandle(index),
     )
+    this.health = new ManagerHealth(plan, this.#partitions, () => this.#isEnding)
     this.#timers = new CommandTimers({
       place: (command) => this.#binder.place(command),
       refusal: (home) => this.#refusal(home),
@@ -138,7 +141,6 @@ export class Runtime {
       held: ({ window }) => this.#isShared && this.#binder.takeBack(window?.recall() ?? []),
     })
     this.#threads = planThreads(plan, commons)
-    const events = this.#supervisorEvents()
     const broadcasts = new Broadcasts(this.#partitions, plan.broadcastTimeoutMs)
     this.#broadcasts = broadcasts
     this.#supervisor = new Supervisor(
@@ -147,7 +149,7 @@ export class Runtime {
       plan,
       recovery,
       broadcasts,
-      events,
+      this.#supervisorEvents(),
     )
     this.#renewal = new Renewal(this.#partitions, this.#supervisor, plan.wear, (commands) =>
       this.#requeue(commands),
@@ -162,9 +164,10 @@ export class Runtime {
 
   /** Refuses new commands from now on; what was submitted goes on. */
   shutdown(): void {
-    if (this.#state === 'shutdown' || this.#state === 'closed') return
+    if (this.#isEnding) return
     this.#state = 'shutdown'
     this.#hub.lane('queue.shutdown.started')
+    this.health.changed()
     this.#room.refuseAll(() => laneError('CORELANE_CLOSED', { state: 'shutdown' }))
   }
 
@@ -244,6 +247,10 @@ export class Runtime {
     })
   }
 
+  get #isEnding(): boolean {
+    return this.#state === 'shutdown' || this.#state === 'closed'
+  }
+
   #recovery(): Recovery {
     return new Recovery({
       events: this.#hub,
@@ -259,9 +266,13 @@ export class Runtime {
     const nested = this.#nested
     return {
       ready: () => this.#progressed(nowMs()),
+      setBack: () => this.health.changed(),
       requeue: (commands) => this.#requeue(commands),
       failed: (partition, reason) => this.#giveUp(partition, reason),
-      changed: (what, { index }, reason) => hub.partition(`queue.partition.${what}`, index, reason),
+      changed: (what, { index }, reason) => {
+        hub.partition(`queue.partition.${what}`, index, reason)
+        this.health.changed()
+      },
       ended: () => {
         this.#progressed(nowMs())
         this.#pump.look()
@@ -364,6 +375,7 @@ export class Runtime {
     this.interruptions.flush()
     this.#urgency.set(this.#binder.changesAtMs)
     this.#renewal.progressed()
+    this.health.progressed()
     this.#settled()
   }
 
@@ -389,6 +401,7 @@ export class Runtime {
   /** Settles what waits for a partition that gets no thread any more. */
   #giveUp(partition: PartitionHandle, reason: LaneError): void {
     this.#hub.partition('queue.partition.failed', partition.index, reason)
+    this.health.changed()
     if (this.#isShared && !this.#partitions.every(({ failure }) => failure !== undefined)) return
     const stranded = this.#backlog.takeFrom(this.#isShared ? 0 : partition.index, 0)
     for (const command of stranded) {

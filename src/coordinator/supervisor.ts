@@ -27,6 +27,8 @@ export interface SupervisorEvents {
    * Commands that had not started when their thread died, in order; they run elsewhere or later.
    */
   requeue(commands: readonly Command[]): void
+  /** A partition has no thread at the moment. */
+  setBack(): void
   /** A partition was given up. */
   failed(partition: PartitionHandle, reason: LaneError): void
   /** A partition has lost its thread, or has another. */
@@ -352,6 +354,8 @@ export class Supervisor {
 
   #respawn(partition: PartitionHandle, reason: LaneError): void {
     partition.incarnation = undefined
+    partition.setback = reason
+    this.#events.setBack()
     if (partition.failures > FAILURES_MAX) {
       partition.failure = reason
       this.#events.failed(partition, reason)

@@ -179,15 +179,27 @@ export interface DeadCommands {
 export interface PartitionOwnership {
   /**
    * Tells that this worker is alive, renews what it owns and takes what is free and its due. To be
-   * called every third of a lease.
+   * called every third of a lease at least, and on {@link PartitionOwnership.onChange}.
    *
+   * @param isTaking - False if the worker can run nothing now: what it owns is renewed and all of
+   * it due to others. Default true.
    * @returns The partitions that are this worker's, and those of them that it should give up.
    */
-  beat(): Promise<{ readonly owned: readonly number[]; readonly surplus: readonly number[] }>
+  beat(
+    isTaking?: boolean,
+  ): Promise<{ readonly owned: readonly number[]; readonly surplus: readonly number[] }>
   /** Gives a partition up. What it has of its commands must be settled or released before. */
   yield(partitionId: number): Promise<void>
   /** Gives everything up: the others learn at once that this worker has gone. */
   leave(): Promise<void>
+  /**
+   * Calls a listener when workers came or went, or a partition was given up: a beat may give
+   * another answer now. Without this member workers beat twelve times in a lease.
+   *
+   * @param listener - Called without arguments.
+   * @returns Ends it.
+   */
+  onChange?(listener: () => void): () => void
 }
 
 /** Permits of a lane's rate limit. */

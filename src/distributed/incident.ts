@@ -11,8 +11,17 @@ export interface QueueIncident {
     | 'leases-taken'
     /** The event loop was held up for so long that nothing is leased until it turns again. */
     | 'loop-held-up'
-    /** The queue manager takes nothing: it is closed, full, or a partition was given up. */
+    /** The queue manager is full: nothing is taken for a moment. */
     | 'manager-refused'
+    /**
+     * The manager can run nothing: it was closed, its handlers do not load, or a partition has no
+     * thread and gets none. What has not started was given back, and nothing is taken until then.
+     */
+    | 'worker-unfit'
+    /** The manager can run commands again, after a reload or by itself. */
+    | 'worker-fit'
+    /** The manager's module has no handler of this type: the commands are handed on for a while. */
+    | 'handler-unknown'
     /** The queue takes the end of a command in no form; its lease will expire. */
     | 'end-dropped'
     /** The queue knows nothing of commands it had accepted: they were enqueued again. */

@@ -14,7 +14,10 @@ import type { Runner } from './runner.ts'
 import type { WorkerLane } from './worker-lane.ts'
 
 /** How long the queue is asked to wait for the first command. */
-const POLL_MS = 1000
+const WAIT_MS = 60_000
+
+/** How long nothing is asked for at a time where nothing is wanted. */
+const CONTENT_MS = 1000
 
 /** Most commands of one call, as the contract has it. */
 const BATCH_MAX = 4096
@@ -40,8 +43,10 @@ export interface LeaseLoopParts {
   readonly quarantine: Quarantine
   /** The most urgent first. */
   readonly lanes: readonly WorkerLane[]
+  /** Whether the manager can run anything now. */
+  readonly isFit: () => boolean
   /** Handlers that can run at once. */
-  readonly capacity: number
+  readonly capacity: () => number
   readonly prefetchMs: number
   readonly prefetchMax: number
   /** A call failed; it is repeated. */
@@ -72,7 +77,7 @@ export class LeaseLoop {
   constructor(parts: LeaseLoopParts) {
     const levels = new Set(parts.lanes.map(({ plan }) => plan.priority)).size
     this.#parts = parts
-    this.#reserveMax = parts.capacity * (levels - 1)
+    this.#reserveMax = parts.capacity() * (levels - 1)
   }
 
   /** How many commands that could start are worth having, of all lanes together. */
@@ -81,7 +86,7 @@ export class LeaseLoop {
     // The next are asked for when a quarter is gone: what is left must last until they come.
     const aheadMs = prefetchMs + 2 * this.#answerMs
     const ahead = Math.max(1, Math.ceil(aheadMs * runner.throughput.perMs))
-    return Math.min(capacity + ahead, prefetchMax)
+    return Math.min(capacity() + ahead, prefetchMax)
   }
 
   /** Begins. */
@@ -132,6 +137,10 @@ export class LeaseLoop {
   async #run(): Promise<void> {
     const { queue, runner, claims, quarantine, failed } = this.#parts
     for (let failures = 0; !this.#isStopped; ) {
+      if (!this.#parts.isFit()) {
+        await this.#pause.wait(Number.POSITIVE_INFINITY)
+        continue
+      }
       if (this.#mustWait()) {
         await this.#pause.wait(HELD_UP_MS, false)
         continue
@@ -139,7 +148,7 @@ export class LeaseLoop {
       const request = this.#nextRequest()
       if (request === undefined) {
         this.#isContent = true
-        await this.#pause.wait(POLL_MS, false)
+        await this.#pause.wait(CONTENT_MS, false)
         this.#isContent = false
         continue
       }
@@ -200,7 +209,7 @@ export class LeaseLoop {
     this.#controller = new AbortController()
     const { signal } = this.#controller
     const max = Math.min(wanted, this.target, room, BATCH_MAX)
-    return { partitions, lanes, max, waitMs: POLL_MS, signal }
+    return { partitions, lanes, max, waitMs: WAIT_MS, signal }
   }
 
   /** A request for one suspect; undefined if there is none whose partition is this worker's. */
@@ -236,7 +245,8 @@ export class LeaseLoop {
   }
 
   #demands(): LaneDemand[] {
-    const { lanes, capacity } = this.#parts
+    const { lanes } = this.#parts
+    const capacity = this.#parts.capacity()
     const { target } = this
     const missing = Math.max(0, target - this.#readyUpTo(PRIORITY_MAX))
     const leastUrgent = lanes.at(-1)!.plan.priority

@@ -1,9 +1,13 @@
 // Partition claims: which partitions of a queue a worker takes commands from.
 // Thread: main.   Owns: what the queue said last about who owns what.
 
+import { nowMs } from '../base/clock.ts'
 import { stableHash } from '../schedule/hash.ts'
 import type { LeasedQueue } from './distributed-queue.ts'
 import type { Runner } from './runner.ts'
+
+/** Part of a lease after which what is owned is renewed. A look may come a little late. */
+const BEAT = 1 / 4
 
 /** What claims work with. */
 export interface PartitionClaimsParts {
@@ -25,6 +29,13 @@ export class PartitionClaims {
   #surplus: ReadonlySet<number> = new Set()
   readonly #yielding = new Set<number>()
   #isBeating = false
+  /** Whether it has to be renewed again, since something has changed meanwhile. */
+  #mustBeatAgain = false
+  #beatenAtMs = Number.NEGATIVE_INFINITY
+  /** Ends the news of changes. */
+  #unwatch: (() => void) | undefined
+  /** Whether it wants partitions. */
+  #isTaking = true
   #hasLeft = false
   #first: number
 
@@ -64,17 +75,42 @@ export class PartitionClaims {
     return !this.#owned.has(partitionId) || this.#surplus.has(partitionId)
   }
 
-  /** Renews what is owned, and learns what is to be given up; a few times in each lease. */
+  /** Renews what is owned, and learns what is to be given up. */
   async beat(): Promise<void> {
     const { queue, failed } = this.#parts
-    if (queue.ownership === undefined || this.#isBeating || this.#hasLeft) return
+    const { ownership } = queue
+    if (ownership === undefined || this.#hasLeft) return
+    this.#mustBeatAgain = this.#isBeating
+    if (this.#isBeating) return
     this.#isBeating = true
-    try {
-      this.#learn(await queue.ownership.beat())
-    } catch (error) {
-      failed(error)
-    }
+    this.#unwatch ??= ownership.onChange?.(() => void this.beat())
+    do {
+      this.#mustBeatAgain = false
+      this.#beatenAtMs = nowMs()
+      try {
+        this.#learn(await ownership.beat(this.#isTaking))
+      } catch (error) {
+        failed(error)
+      }
+    } while (this.#mustBeatAgain && !this.#hasLeft)
     this.#isBeating = false
+  }
+
+  /** Renews what is owned if it is time; to be called a few times in each lease. */
+  look(): void {
+    const isTold = this.#unwatch !== undefined
+    const everyMs = isTold ? this.#parts.queue.leaseMs * BEAT : 0
+    if (nowMs() - this.#beatenAtMs >= everyMs) void this.beat()
+  }
+
+  /**
+   * Wants partitions from now on, or gives up all that it owns as it becomes free.
+   *
+   * @param isTaking - Which of both.
+   */
+  take(isTaking: boolean): void {
+    this.#isTaking = isTaking
+    void this.beat()
   }
 
   /** Yields what is to be given up and of which nothing is left here. */
@@ -91,6 +127,7 @@ export class PartitionClaims {
     const { queue, failed } = this.#parts
     if (queue.ownership === undefined || this.#hasLeft) return
     this.#hasLeft = true
+    this.#unwatch?.()
     this.#owned = new Set()
     try {
       await queue.ownership.leave()

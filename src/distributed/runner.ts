@@ -22,6 +22,10 @@ import { codeOf, judge, mayRunOn, resultOf } from './verdict.ts'
 import { WorkerLane } from './worker-lane.ts'
 import { newTally, type WorkerTally } from './worker-tally.ts'
 
+/** How long a command that is handed on is kept back, so that it goes to another worker. */
+const HAND_ON_MS_MIN = 250
+const HAND_ON_MS_MAX = 5000
+
 /** What a runner works with. */
 export interface RunnerParts {
   readonly manager: QueueManager
@@ -40,6 +44,8 @@ export interface RunnerParts {
   readonly partitions: number
   /** So long before its end a lease is given up. */
   readonly marginMs: number
+  /** So long after its acceptance a command without a handler here is handed on. */
+  readonly unknownHandlerMs: number
   /** Whether commands of a partition are given back instead of started. */
   readonly isReturning: (partitionId: number) => boolean
   /** It holds less than before. */
@@ -50,6 +56,8 @@ export interface RunnerParts {
   readonly lost: (held: readonly HeldCommand[], why: LossCause) => void
   /** The manager takes nothing at the moment. */
   readonly refused: (error: unknown) => void
+  /** The manager's module has no such handler. */
+  readonly unknown: (held: HeldCommand, error: unknown) => void
 }
 
 /** Why a lease was lost: it could not be extended in time, or the queue says that it has ended. */
@@ -232,15 +240,12 @@ export class Runner {
   /** The manager refused it at once. */
   #notAccepted(held: HeldCommand, error: unknown): void {
     const { laneId: lane, commandType: type, key } = held.envelope
-    const code = codeOf(error)
+    const rest = { id: '', lane, type, key, attempt: 1, partition: -1, durationMs: 0 }
+    const info = { ...rest, startedAtMs: undefined }
+    const verdict = judge(held.envelope, held.lane.plan, error, info)
     // The command is in order: it is the manager that can run nothing, now or for ever.
-    const isManagers =
-      code === 'CORELANE_CLOSED' ||
-      code === 'CORELANE_QUEUE_FULL' ||
-      code === 'CORELANE_PARTITION_LOST'
-    if (isManagers) this.#parts.refused(error)
-    const info = { id: '', lane, type, key, attempt: 1, partition: -1, durationMs: 0 }
-    this.#ended(held, { ok: false, error, info: { ...info, startedAtMs: undefined } })
+    if (verdict.reason === 'unstarted') this.#parts.refused(error)
+    this.#ended(held, { ok: false, error, info })
   }
 
   #ended(held: HeldCommand, outcome: CommandOutcome): void {
@@ -293,7 +298,11 @@ export class Runner {
       return
     }
     const verdict = judge(envelope, lane.plan, error, info)
-    if (verdict.end === 'bury') this.#bury(held, verdict.reason, error, info.durationMs)
+    const isCrash = verdict.reason === 'crash'
+    const isReturning = this.#parts.isReturning(envelope.partitionId)
+    if (isUnstarted && isReturning && !isCrash) this.#giveBack(held)
+    else if (isUnstarted && this.#mayHandOn(held, error)) this.#handOn(held, error)
+    else if (verdict.end === 'bury') this.#bury(held, verdict.reason, error, info.durationMs)
     else if (verdict.reason === 'unstarted') this.#giveBack(held)
     else if (verdict.reason === 'crash') {
       this.tally.crashed++
@@ -305,6 +314,22 @@ export class Runner {
       this.#parts.settlements.release(held, 'retry', verdict.delayMs)
       this.#passOn(held)
     }
+  }
+
+  /** Whether another worker may have its handler, as while a new version is rolled out. */
+  #mayHandOn({ delivery }: HeldCommand, error: unknown): boolean {
+    const { unknownHandlerMs } = this.#parts
+    if (codeOf(error) !== 'CORELANE_UNKNOWN_TYPE') return false
+    return nowMs() - delivery.acceptedAtMs < unknownHandlerMs
+  }
+
+  #handOn(held: HeldCommand, error: unknown): void {
+    const ageMs = nowMs() - held.delivery.acceptedAtMs
+    const delayMs = Math.min(Math.max(ageMs / 2, HAND_ON_MS_MIN), HAND_ON_MS_MAX)
+    this.#parts.unknown(held, error)
+    this.tally.returned++
+    this.#parts.settlements.release(held, 'unstarted', Math.ceil(delayMs))
+    this.#passOn(held)
   }
 
   /** Its permit was over, or its lease was before it was extended, or it is late indeed. */

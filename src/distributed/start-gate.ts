@@ -21,7 +21,7 @@ export interface StartGateParts {
   /** The most urgent first. */
   readonly lanes: readonly WorkerLane[]
   /** Handlers that can run at once. */
-  readonly capacity: number
+  readonly capacity: () => number
   /** How many commands are expected to start within so many milliseconds, threads aside. */
   readonly startsWithin: (ms: number) => number
   /** Takes a command whose start counts now. */
@@ -74,7 +74,8 @@ export class StartGate {
     for (const held of this.#passed)
       if (held.stage === 'ended' || held.isLost) this.#passed.delete(held)
     this.#isIdle = this.#passed.size === 0
-    const { capacity, startsWithin } = this.#parts
+    const { startsWithin } = this.#parts
+    const capacity = this.#parts.capacity()
     const most = capacity + Math.max(capacity, Math.ceil(startsWithin(AHEAD_MS)))
     for (const [lane, waiting] of this.#waiting) {
       if (waiting.length === 0) continue

@@ -24,6 +24,17 @@ const UNSTARTED: Verdict = { end: 'release', reason: 'unstarted', delayMs: 0 }
 const CRASHED: Verdict = { end: 'release', reason: 'crash', delayMs: 0 }
 
 /**
+ * What may be wrong with a command before it starts. Everything else that keeps it from starting is
+ * its manager's: that says nothing about the command, which goes to another worker.
+ */
+const COMMAND_ERRORS: ReadonlySet<ErrorCode> = new Set([
+  'CORELANE_INVALID_COMMAND',
+  'CORELANE_INVALID_OPTION',
+  'CORELANE_INVALID_PARTITION',
+  'CORELANE_UNSERIALIZABLE',
+])
+
+/**
  * The code of an error of corelane's.
  *
  * @param error - Anything.
@@ -49,17 +60,10 @@ export function judge(
 ): Verdict {
   if (info.startedAtMs === undefined) {
     // The manager speaks, not the handler: that could at most hand on another command's failure.
-    switch (codeOf(error)) {
-      case 'CORELANE_PARTITION_LOST':
-        return isGuilty(error as LaneError) ? CRASHED : UNSTARTED
-      case 'CORELANE_ABORTED':
-      case 'CORELANE_COMMAND_DROPPED':
-      case 'CORELANE_CLOSED':
-      case 'CORELANE_QUEUE_FULL':
-        return UNSTARTED
-      case 'CORELANE_UNKNOWN_TYPE':
-        return { end: 'bury', reason: 'unknown handler' }
-    }
+    const code = codeOf(error)
+    if (code === 'CORELANE_UNKNOWN_TYPE') return { end: 'bury', reason: 'unknown handler' }
+    if (code === 'CORELANE_PARTITION_LOST' && isGuilty(error as LaneError)) return CRASHED
+    if (code !== undefined && !COMMAND_ERRORS.has(code)) return UNSTARTED
   }
   const { retry } = lane
   if (isOwnTimeout(envelope, error) && !retry.retryTimeouts) {

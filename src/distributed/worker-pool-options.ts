@@ -27,6 +27,12 @@ export interface WorkerPoolOptions {
   readonly lanes?: readonly string[] | undefined
   /** How many commands of a lane may run at once over all workers, by lane. Default: no bound. */
   readonly globalConcurrency?: Readonly<Record<string, number>> | undefined
+  /**
+   * So long after its acceptance a command that names no handler of the manager is handed on to
+   * other workers, which may have it: 0 to 2^31 - 1 ms. After that, or in a queue without delays at
+   * once, it is dead. Default 60,000.
+   */
+  readonly unknownHandlerMs?: number | undefined
   /** How long `drain` waits where it is not told, 0 to 2^31 - 1 ms. Default 30,000. */
   readonly drainTimeoutMs?: number | undefined
   /**
@@ -68,6 +74,7 @@ export const WORKER_POOL_RULES = Object.freeze({
     'an object of integers from 1 to 65536 by lane name',
     isCounts,
   ),
+  unknownHandlerMs: milliseconds(60_000, 0, 2 ** 31 - 1),
   drainTimeoutMs: milliseconds(30_000, 0, 2 ** 31 - 1),
   closeTimeoutMs: milliseconds(2_000, 0, 2 ** 31 - 1),
   onIncident: anything(undefined, 'a function', (value) => typeof value === 'function'),

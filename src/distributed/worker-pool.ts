@@ -1,11 +1,11 @@
 // Worker pool: the public face of a worker; wiring, and its life from start to close.
 // Thread: main.   Owns: the state of the pool and the instances of its parts.
 
-import { nowMs } from '../base/clock.ts'
 import { laneError } from '../base/errors.ts'
 import { checkGiven, checkOptions } from '../base/options.ts'
+import type { ManagerHealth } from '../coordinator/manager-health.ts'
 import { DRAIN_RULES } from '../coordinator/options.ts'
-import type { QueueManager } from '../coordinator/queue-manager.ts'
+import { managerHealth, type QueueManager } from '../coordinator/queue-manager.ts'
 import type { DistributedQueue, LeasedQueue } from './distributed-queue.ts'
 import type { HeldCommand } from './held-command.ts'
 import { type IncidentListener, incidentTeller } from './incident.ts'
@@ -28,9 +28,6 @@ const MANAGER_REST_MS = 250
 
 /** Part of a lease that a completion may wait for others. */
 const GATHER_OF_LEASE = 1 / 24
-
-/** How often it is looked whether threads that were ended have ended. */
-const DEATH_POLL_MS = 5
 
 /** Where a worker pool is in its life. */
 export type WorkerPoolState = 'created' | 'running' | 'draining' | 'closed'
@@ -63,6 +60,7 @@ export interface WorkerPoolStats extends Readonly<WorkerTally> {
 export class WorkerPool {
   readonly #queue: LeasedQueue
   readonly #manager: QueueManager
+  readonly #health: ManagerHealth
   readonly #options: Readonly<WorkerPoolOptions>
   readonly #tell: IncidentListener
   readonly #lanes: readonly WorkerLane[]
@@ -77,6 +75,13 @@ export class WorkerPool {
   readonly #keeper: LeaseKeeper
   readonly #loop: LeaseLoop
   #state: WorkerPoolState = 'created'
+  /** Whether the manager can run anything, as far as that has been acted upon. */
+  #isFit = true
+  #unwatch: () => void = () => {}
+  /** Waits for threads to end. */
+  readonly #deathWaits = new Set<Pause>()
+  /** Types that the manager has no handler of, and that was told. */
+  readonly #unknownTypes = new Set<string>()
   /** Whether nothing is waited for any more. */
   #isOver = false
   #starting: Promise<void> | undefined
@@ -106,6 +111,7 @@ export class WorkerPool {
     const checked = checkOptions<WorkerPoolOptions>('WorkerPool', options, WORKER_POOL_RULES)
     this.#queue = leasedQueueOf(queue)
     this.#manager = manager
+    this.#health = managerHealth(manager)
     this.#options = checked
     this.#tell = incidentTeller(checked.onIncident)
     this.#lanes = chooseLanes(this.#manager.lanes, this.#queue, {
@@ -126,7 +132,7 @@ export class WorkerPool {
     this.#gate = new StartGate({
       queue: this.#queue,
       lanes: this.#lanes,
-      capacity: this.#capacity,
+      capacity: () => this.#capacity,
       startsWithin: (ms) => ms * this.#runner.throughput.perMs,
       submit: (held) => this.#runner.submit(held),
       lost: (held) => this.#runner.lose([held], 'taken'),
@@ -143,7 +149,7 @@ export class WorkerPool {
     this.#keeper = new LeaseKeeper({
       queue: this.#queue,
       runner: this.#runner,
-      beat: () => void this.#claims.beat(),
+      beat: () => this.#claims.look(),
       renew: () => {
         for (const desk of this.#desks.values()) void desk.keep()
       },
@@ -257,8 +263,9 @@ export class WorkerPool {
       keepsKeyOrder: capabilities.keyOrder,
       partitions: numPartitions,
       marginMs: leaseMarginMs(leaseMs),
+      unknownHandlerMs: capabilities.delay ? this.#options.unknownHandlerMs! : 0,
       isReturning: (partitionId) =>
-        this.#state !== 'running' || this.#claims.isReturning(partitionId),
+        this.#state !== 'running' || !this.#isFit || this.#claims.isReturning(partitionId),
       progressed: () => {
         this.#claims.check()
         this.#loop.progressed()
@@ -266,9 +273,10 @@ export class WorkerPool {
       deaths: () => this.#deaths(),
       lost: this.#lost,
       refused: (error) => {
-        this.#tell({ what: 'manager-refused', error })
+        if (this.#isFit) this.#tell({ what: 'manager-refused', error })
         this.#loop.rest(MANAGER_REST_MS)
       },
+      unknown: this.#unknown,
     })
   }
 
@@ -280,7 +288,8 @@ export class WorkerPool {
       claims: this.#claims,
       quarantine: this.#quarantine,
       lanes: this.#lanes,
-      capacity: this.#capacity,
+      isFit: () => this.#isFit,
+      capacity: () => this.#capacity,
       prefetchMs: this.#options.prefetchMs!,
       prefetchMax: this.#options.prefetchMax!,
       failed: this.#failed,
@@ -289,8 +298,7 @@ export class WorkerPool {
 
   /** Handlers that can run at once. */
   get #capacity(): number {
-    const { count, concurrency } = this.#manager.partitioning
-    return count * concurrency
+    return Math.max(this.#health.working, 1) * this.#manager.partitioning.concurrency
   }
 
   async #start(): Promise<void> {
@@ -298,6 +306,8 @@ export class WorkerPool {
     await this.#manager.start()
     this.#refuseUnlessNew()
     this.#state = 'running'
+    this.#unwatch = this.#health.watch(this.#onHealth)
+    this.#onHealth()
     this.#keeper.start()
     await this.#claims.beat()
     if (this.#state === 'running') this.#loop.start()
@@ -317,6 +327,7 @@ export class WorkerPool {
     await this.#runner.idle()
     await this.#claims.leave()
     this.#keeper.stop()
+    this.#unwatch()
   }
 
   async #close(): Promise<void> {
@@ -327,19 +338,38 @@ export class WorkerPool {
     await Promise.race([this.#giveUpAll(), limit.wait(this.#options.closeTimeoutMs!)])
     limit.end()
     this.#isOver = true
+    this.#unwatch()
+    for (const pause of this.#deathWaits) pause.end()
     this.#settlements.giveUp()
     this.#gate.giveUp()
     for (const desk of this.#desks.values()) desk.giveUp()
     this.#keeper.stop()
   }
 
-  /** Resolves once no thread runs what nobody waits for any more, or native code holds one. */
+  /**
+   * The manager may be another than it was. One that can run nothing would lease commands only to
+   * hold them, or to let them fail for its own fault: others take them instead.
+   */
+  readonly #onHealth = (): void => {
+    const { trouble } = this.#health
+    const isFit = trouble === undefined
+    if (isFit === this.#isFit || this.#state !== 'running') return
+    this.#isFit = isFit
+    this.#tell(isFit ? { what: 'worker-fit' } : { what: 'worker-unfit', error: trouble })
+    this.#claims.take(isFit)
+    if (!isFit) this.#runner.giveBack()
+    this.#loop.interrupt()
+  }
+
+  /** Resolves once no thread runs anything that was given up, or native code holds one for long. */
   async #deaths(): Promise<void> {
+    if (this.#health.isQuiet || this.#isOver) return
     const pause = new Pause()
-    const limitMs = nowMs() + this.#options.closeTimeoutMs!
-    const isAlive = () =>
-      this.#manager.stats().partitions.some((each) => each.abandoned + each.condemned > 0)
-    while (isAlive() && nowMs() < limitMs && !this.#isOver) await pause.wait(DEATH_POLL_MS)
+    const stop = this.#health.whenQuiet(() => pause.end())
+    this.#deathWaits.add(pause)
+    await pause.wait(this.#options.closeTimeoutMs!)
+    this.#deathWaits.delete(pause)
+    stop()
   }
 
   /** Ends what runs and gives everything back; whoever waits for it may stop waiting. */
@@ -362,6 +392,13 @@ export class WorkerPool {
   }
 
   readonly #failed = (error: unknown): void => this.#tell({ what: 'queue-failed', error })
+
+  readonly #unknown = ({ envelope }: HeldCommand, error: unknown): void => {
+    const { commandType, id } = envelope
+    if (this.#unknownTypes.has(commandType)) return
+    this.#unknownTypes.add(commandType)
+    this.#tell({ what: 'handler-unknown', error, commandIds: [id] })
+  }
 
   readonly #lost = (held: readonly HeldCommand[], why: LossCause): void => {
     const commandIds = held.map(({ envelope }) => envelope.id)

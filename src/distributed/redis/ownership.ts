@@ -14,9 +14,10 @@ import { MEMBERS, OWN, YIELD } from './side-scripts.ts'
  *
  * @param members - Who lives, sorted.
  * @param partitions - How many there are.
- * @returns The worker of each.
+ * @returns The worker of each; empty if nobody lives.
  */
 export function assign(members: readonly string[], partitions: number): string[] {
+  if (members.length === 0) return []
   const most = Math.ceil(partitions / members.length)
   const counts = new Map(members.map((member) => [member, 0]))
   return Array.from({ length: partitions }, (_, partition) => {
@@ -46,13 +47,13 @@ export class RedisOwnership implements PartitionOwnership {
     this.#onLost = onLost
   }
 
-  async beat(): Promise<{
+  async beat(isTaking = true): Promise<{
     readonly owned: readonly number[]
     readonly surplus: readonly number[]
   }> {
     const { numPartitions, workerId } = this.#engine.plan
     this.#isMember = true
-    const workers = this.#workers(await this.#announce(this.#engine.plan.leaseMs))
+    const workers = this.#workers(await this.#announce(isTaking ? this.#engine.plan.leaseMs : 0))
     const owned: number[] = []
     const surplus: number[] = []
     await Promise.all(

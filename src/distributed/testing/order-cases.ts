@@ -230,6 +230,23 @@ const ownership: readonly CaseOfContract[] = [
     },
   ),
   sentence(
+    'a worker that takes nothing keeps its partitions until it yields them to others',
+    { ...OWNED, numPartitions: 4 },
+    async (stage) => {
+      const [one, two] = await stage.workers('w1', 'w2')
+      for (const queue of [one!, two!]) stage.kill(queue)
+      const before = (await one!.ownership!.beat()).owned
+      const { owned, surplus } = await one!.ownership!.beat(false)
+      assert.deepEqual([owned, surplus], [before, before])
+      for (const partition of surplus) await one!.ownership!.yield(partition)
+      assert.equal((await two!.ownership!.beat()).owned.length, 4)
+      assert.deepEqual((await one!.ownership!.beat(false)).owned, [])
+      await one!.ownership!.beat()
+      const { surplus: due } = await two!.ownership!.beat()
+      assert.ok(due.length > 0, 'it is given partitions again')
+    },
+  ),
+  sentence(
     'a partition that was given up is given no more commands',
     { ...OWNED, numPartitions: 4 },
     async (stage) => {

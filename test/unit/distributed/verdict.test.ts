@@ -1,7 +1,7 @@
 // Verdict: how each failure goes on.
 
 import { expect, test } from 'vitest'
-import { type ErrorCode, laneError } from '../../../src/base/errors.ts'
+import { ERRORS, type ErrorCode, laneError } from '../../../src/base/errors.ts'
 import type { CommandEnvelope } from '../../../src/distributed/envelope.ts'
 import { judge, type Verdict } from '../../../src/distributed/verdict.ts'
 import type { CommandInfo } from '../../../src/model/command.ts'
@@ -55,6 +55,20 @@ test('what the manager says of a command that has not ended', () => {
   expect(said('CORELANE_CLOSED')).toEqual(release('unstarted'))
   expect(said('CORELANE_QUEUE_FULL')).toEqual(release('unstarted'))
   expect(said('CORELANE_UNKNOWN_TYPE')).toEqual(bury('unknown handler'))
+  expect(said('CORELANE_UNSERIALIZABLE')).toEqual(bury('not retryable'))
+  expect(said('CORELANE_INVALID_COMMAND')).toEqual(bury('not retryable'))
+})
+
+test('whatever else the manager says before a start is not about the command', () => {
+  const codes = Object.keys(ERRORS) as ErrorCode[]
+  const buried = codes.filter((code) => said(code, { started: false }).end === 'bury')
+  expect(buried).toEqual([
+    'CORELANE_INVALID_COMMAND',
+    'CORELANE_INVALID_OPTION',
+    'CORELANE_INVALID_PARTITION',
+    'CORELANE_UNKNOWN_TYPE',
+    'CORELANE_UNSERIALIZABLE',
+  ])
 })
 
 test('the same errors out of a handler are failures like any other', () => {

@@ -1,0 +1,120 @@
+// Manager health: whether the manager's threads can run what is submitted, and news of that.
+// Thread: main.   Owns: who listens.
+// Must not: act on it. Whoever submits decides, such as a worker pool.
+
+import { type LaneError, laneError } from '../base/errors.ts'
+import type { ManagerPlan } from './options.ts'
+import type { PartitionHandle } from './partition-handle.ts'
+import { isShared } from './partitioners.ts'
+
+/** Threads in a row that died young or did not load, from which on another is not expected soon. */
+const SETBACKS = 2
+
+/** Knows how fit a manager is. */
+export class ManagerHealth {
+  readonly #partitions: readonly PartitionHandle[]
+  readonly #isEnding: () => boolean
+  /** Whether any partition may run any command. */
+  readonly #isShared: boolean
+  /** Threads of one partition that may be given up and not ended when another is started. */
+  readonly #condemnedMax: number
+  readonly #listeners = new Set<() => void>()
+  readonly #quietWaiters = new Set<() => void>()
+
+  /**
+   * @param plan - The manager's options.
+   * @param partitions - Its partitions.
+   * @param isEnding - Whether it takes no commands any more.
+   */
+  constructor(
+    plan: Pick<ManagerPlan, 'strategy' | 'condemnedMax'>,
+    partitions: readonly PartitionHandle[],
+    isEnding: () => boolean,
+  ) {
+    this.#partitions = partitions
+    this.#isEnding = isEnding
+    this.#isShared = isShared(plan.strategy)
+    this.#condemnedMax = plan.condemnedMax
+  }
+
+  /** How many partitions have a thread, or will soon. */
+  get working(): number {
+    return this.#partitions.filter((partition) => !this.#isDown(partition)).length
+  }
+
+  /**
+   * Why commands cannot run; undefined if they can. Where each has a partition of its own, one
+   * partition that is down is enough, since nobody knows beforehand which commands it would get.
+   */
+  get trouble(): LaneError | undefined {
+    if (this.#isEnding()) return laneError('CORELANE_CLOSED', { state: 'closed' })
+    const down = this.#partitions.find((partition) => this.#isDown(partition))
+    if (down === undefined || (this.#isShared && this.working > 0)) return undefined
+    if (down.failure !== undefined) return down.failure
+    return down.condemned.size > this.#condemnedMax ? hindered(down) : down.setback
+  }
+
+  /**
+   * Listens.
+   *
+   * @param listener - Called whenever the answers above may have changed.
+   * @returns Ends it.
+   */
+  watch(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
+  }
+
+  /** A thread was lost, replaced or given up, or the manager ends. */
+  changed(): void {
+    for (const listener of this.#listeners) listener()
+    this.progressed()
+  }
+
+  /**
+   * Waits until it is quiet.
+   *
+   * @param onQuiet - Called once, later.
+   * @returns Ends the waiting.
+   */
+  whenQuiet(onQuiet: () => void): () => void {
+    this.#quietWaiters.add(onQuiet)
+    return () => void this.#quietWaiters.delete(onQuiet)
+  }
+
+  /** Results were taken, or a thread has ended. Cheap. */
+  progressed(): void {
+    if (this.#quietWaiters.size === 0 || !this.isQuiet) return
+    const waiters = [...this.#quietWaiters]
+    this.#quietWaiters.clear()
+    for (const onQuiet of waiters) onQuiet()
+  }
+
+  /**
+   * Whether no thread runs anything on that was given up: after a time-out, an abort or a lost
+   * lease, until the run has ended or its thread has.
+   */
+  get isQuiet(): boolean {
+    return this.#partitions.every(
+      ({ condemned, incarnation }) =>
+        condemned.size === 0 && (incarnation?.window.watch.abandonedCount ?? 0) === 0,
+    )
+  }
+
+  #isDown(partition: PartitionHandle): boolean {
+    const { failure, failures, incarnation, condemned } = partition
+    if (failure !== undefined) return true
+    if (incarnation?.isLoaded) return false
+    return failures >= SETBACKS || condemned.size > this.#condemnedMax
+  }
+}
+
+/** Threads that do not end keep a partition from getting another. */
+function hindered({ index, condemned }: PartitionHandle): LaneError {
+  return laneError('CORELANE_PARTITION_LOST', {
+    partition: index,
+    reason: `${condemned.size} of its threads were given up and have not ended`,
+    stage: 'waiting',
+    started: false,
+  })
+}
