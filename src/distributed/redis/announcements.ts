@@ -26,9 +26,13 @@ export function resultsOf(bytes: Buffer, maxBytes: number): CommandResult[] {
   return results
 }
 
-/** What workers are told: commands came somewhere, or workers came or went. */
+/**
+ * An announcement to workers: commands came somewhere, or were kept back there for some
+ * milliseconds, or workers came or went.
+ */
 export type Wake =
   | { readonly partition: number; readonly lane: string; readonly count: number }
+  | { readonly partition: number; readonly lane: string; readonly delayMs: number }
   | 'members'
 
 /**
@@ -41,7 +45,10 @@ export function wakeOf(bytes: Buffer): Wake | undefined {
   if (bytes.length > 256) return undefined
   const text = bytes.toString('latin1')
   if (text === '!') return 'members'
-  const match = /^(\d{1,3}) ([A-Za-z0-9._-]{1,128}) (\d{1,9})$/.exec(text)
+  const match = /^(\+?)(\d{1,3}) ([A-Za-z0-9._-]{1,128}) (\d{1,10})$/.exec(text)
   if (match === null) return undefined
-  return { partition: Number(match[1]), lane: match[2]!, count: Number(match[3]) }
+  const [partition, lane, amount] = [Number(match[2]), match[3]!, Number(match[4])]
+  return match[1] === '+'
+    ? { partition, lane, delayMs: amount }
+    : { partition, lane, count: amount }
 }

@@ -1,92 +1,166 @@
 // Backlog: what this worker believes there is to be had, so that one round trip leases from the
-// right partitions.
-// Thread: main.   Owns: the beliefs. They may be wrong either way: unless they are fresh, what they
-// say is looked at before anybody waits, and at every poll.
+// right partitions, and an idle worker need not ask.
+// Thread: main.   Owns: the beliefs.
+//
+// While announcements are heard, a belief holds until the next one: commands that come to an empty
+// lane, that come back and that are kept back are announced. While they are not, it grows old.
 
 import { nowMs } from '../../base/clock.ts'
 
-/**
- * So long what Redis said is as good as looking again for somebody who will wait: what comes to an
- * empty lane is announced, and one that waits is told. Announcements that are lost are what polls
- * are for, and those are further apart.
- */
-const FRESH_MS = 25
+/** What is believed of a lane of a partition. */
+interface Belief {
+  /** How much there is; undefined if Redis was not asked. */
+  count: number | undefined
+  /** Announcements that were heard. */
+  heard: number
+  /** Whether the count is the answer to a question that was asked after the last announcement. */
+  isCurrent: boolean
+}
+
+/** What is believed of a partition. */
+interface PartitionBelief {
+  readonly lanes: Map<string, Belief>
+  /** When Redis said last what there is. */
+  seenMs: number
+  /** When something that is kept back is due. */
+  dueMs: number
+  /** When a lease may have expired. */
+  reapMs: number
+}
+
+type Lanes = readonly { readonly laneId: string }[]
 
 /** Beliefs about partitions and lanes. */
 export class Backlog {
-  readonly #counts = new Map<string, number>()
-  readonly #dueMs = new Map<number, number>()
-  readonly #reapMs = new Map<number, number>()
-  readonly #seenMs = new Map<number, number>()
+  /** Whether announcements are heard. */
+  isHearing = false
+  /** How long a belief holds while they are not, in milliseconds. */
+  holdsMs = 0
+  readonly #partitions = new Map<number, PartitionBelief>()
 
-  /** How much of a lane of a partition there is; unknown if nobody has looked. */
+  /** How much of a lane of a partition there is; unknown if Redis was not asked. */
   get(partition: number, lane: string): number | undefined {
-    return this.#counts.get(`${partition} ${lane}`)
+    return this.#partitions.get(partition)?.lanes.get(lane)?.count
   }
 
-  /** So much there is. */
-  set(partition: number, lane: string, count: number): void {
-    this.#counts.set(`${partition} ${lane}`, count)
+  /**
+   * Redis is asked about some lanes of a partition.
+   *
+   * @returns What {@link Backlog.answered} takes with the answer.
+   */
+  asking(partition: number, lanes: Lanes): number[] {
+    const one = this.#of(partition)
+    return lanes.map(({ laneId }) => {
+      const belief = one.lanes.get(laneId)
+      if (belief === undefined) {
+        one.lanes.set(laneId, { count: undefined, heard: 0, isCurrent: false })
+      }
+      return belief?.heard ?? 0
+    })
   }
 
-  /** So much came. */
-  add(partition: number, lane: string, count: number): void {
-    const known = this.get(partition, lane)
-    if (known !== undefined) this.set(partition, lane, known + count)
+  /**
+   * Redis says how much there is.
+   *
+   * @param partition - Of this partition.
+   * @param lanes - Of each of these lanes.
+   * @param counts - So much.
+   * @param asked - From {@link Backlog.asking}.
+   * @returns Whether that holds: nothing was announced meanwhile that may be missing from it.
+   */
+  answered(partition: number, lanes: Lanes, counts: readonly number[], asked: number[]): boolean {
+    const one = this.#of(partition)
+    one.seenMs = nowMs()
+    let holds = true
+    for (const [i, { laneId }] of lanes.entries()) {
+      const belief = one.lanes.get(laneId)!
+      belief.count = counts[i]!
+      belief.isCurrent = belief.heard === asked[i]
+      holds &&= belief.isCurrent
+    }
+    return holds
   }
 
-  /** Redis said just now what there is of a partition. */
-  saw(partition: number): void {
-    this.#seenMs.set(partition, nowMs())
+  /**
+   * Commands of a lane were announced: so many came; 0: some were kept back.
+   *
+   * @returns Whether anybody here asks for the lane.
+   */
+  heard(partition: number, lane: string, count: number): boolean {
+    const belief = this.#partitions.get(partition)?.lanes.get(lane)
+    if (belief === undefined) return false
+    belief.heard++
+    if (belief.count !== undefined) belief.count += count
+    return true
   }
 
-  /** Whether Redis said a moment ago what there is of a partition. */
-  isFresh(partition: number): boolean {
-    return nowMs() - (this.#seenMs.get(partition) ?? Number.NEGATIVE_INFINITY) < FRESH_MS
+  /** Whether what is believed of some lanes of a partition holds. */
+  isCurrent(partition: number, lanes: Lanes): boolean {
+    const one = this.#partitions.get(partition)
+    if (one === undefined) return false
+    if (!this.isHearing) return nowMs() - one.seenMs < this.holdsMs
+    return lanes.every(({ laneId }) => one.lanes.get(laneId)?.isCurrent)
+  }
+
+  /** Whether Redis was never asked about some lane of a partition. */
+  isUnknown(partition: number, lanes: Lanes): boolean {
+    return lanes.some(({ laneId }) => this.get(partition, laneId) === undefined)
+  }
+
+  /** A partition is to be looked after, whatever is believed of it. */
+  doubt(partition: number): void {
+    const one = this.#of(partition)
+    one.reapMs = 0
+    for (const belief of one.lanes.values()) belief.isCurrent = false
   }
 
   /** Nothing is known any more. */
   forget(): void {
-    this.#counts.clear()
-    this.#seenMs.clear()
-  }
-
-  /** Something of the partition that is kept back is due then; `undefined`: nothing. */
-  setDue(partition: number, atMs: number | undefined): void {
-    if (atMs === undefined) this.#dueMs.delete(partition)
-    else this.#dueMs.set(partition, atMs)
-  }
-
-  /** Something that is kept back is due then, perhaps before what is known of. */
-  addDue(partition: number, atMs: number): void {
-    const known = this.#dueMs.get(partition)
-    if (known === undefined || atMs < known) this.#dueMs.set(partition, atMs)
-  }
-
-  /** When something that is kept back is due, the earliest of some partitions. */
-  dueMs(partitions: readonly number[]): number {
-    let earliest = Number.POSITIVE_INFINITY
-    for (const partition of partitions) {
-      earliest = Math.min(earliest, this.#dueMs.get(partition) ?? Number.POSITIVE_INFINITY)
+    for (const one of this.#partitions.values()) {
+      for (const belief of one.lanes.values()) {
+        belief.count = undefined
+        belief.isCurrent = false
+      }
     }
-    return earliest
   }
 
-  /** Whether it is time to look for expired leases; then the next time is set. */
-  takeReap(partition: number, everyMs: number): boolean {
-    const now = nowMs()
-    if ((this.#reapMs.get(partition) ?? 0) > now) return false
-    this.#reapMs.set(partition, now + everyMs)
-    return true
+  /** Redis says when something of a partition is due, and when a lease of it may have expired. */
+  setTimes(partition: number, dueMs: number, reapMs: number): void {
+    const one = this.#of(partition)
+    one.dueMs = dueMs
+    one.reapMs = reapMs
   }
 
-  /** Whether a partition must be looked after before it is leased from. */
-  isStale(partition: number): boolean {
-    const now = nowMs()
-    return (
-      (this.#dueMs.get(partition) ?? Number.POSITIVE_INFINITY) <= now ||
-      (this.#reapMs.get(partition) ?? 0) <= now
-    )
+  /** Something that is kept back is due then, perhaps before all that is known of. */
+  addDue(partition: number, atMs: number): void {
+    const one = this.#of(partition)
+    one.dueMs = Math.min(one.dueMs, atMs)
+  }
+
+  /** A lease may have expired then, perhaps before all that are known of. */
+  addReap(partition: number, atMs: number): void {
+    const one = this.#of(partition)
+    one.reapMs = Math.min(one.reapMs, atMs)
+  }
+
+  /** When one of some partitions must be looked after next. */
+  nextMs(partitions: readonly number[]): number {
+    let next = Number.POSITIVE_INFINITY
+    for (const partition of partitions) {
+      const one = this.#partitions.get(partition)
+      if (one !== undefined) next = Math.min(next, one.dueMs, one.reapMs)
+    }
+    return next
+  }
+
+  #of(partition: number): PartitionBelief {
+    let one = this.#partitions.get(partition)
+    if (one === undefined) {
+      const never = Number.POSITIVE_INFINITY
+      one = { lanes: new Map(), seenMs: Number.NEGATIVE_INFINITY, dueMs: never, reapMs: never }
+      this.#partitions.set(partition, one)
+    }
+    return one
   }
 }
 

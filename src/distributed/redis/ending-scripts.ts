@@ -97,7 +97,7 @@ export const RELEASE: Script = script(
 -- KEYS: stream and delayed of each lane. ARGV: consumer, reason, delay, partition, channel, lanes, their
 -- names, then lane, entry, counter of each command. Returns 1 for each that was held.
 local reason, delay, lanes = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[6])
-local statuses, moved, due = {}, {}, now() + delay
+local statuses, moved, late, due = {}, {}, {}, now() + delay
 local function giveBack(stream, entry, counter)
   redis.call('XCLAIM', stream, 'workers', '${RETURNED}', 0, entry,
     'RETRYCOUNT', string.format('%.0f', counter), 'JUSTID')
@@ -131,6 +131,7 @@ for at = 7 + lanes, #ARGV, 3 do
       local value = rewritten(found[2][2], entry, counter)
       if delay > 0 then
         redis.call('ZADD', delayed, due, value)
+        late[lane] = true
       else
         redis.call('XADD', stream, '*', 'v', value)
         moved[lane] = (moved[lane] or 0) + 1
@@ -140,6 +141,9 @@ for at = 7 + lanes, #ARGV, 3 do
 end
 for lane, count in pairs(moved) do
   redis.call('PUBLISH', ARGV[5], ARGV[4] .. ' ' .. ARGV[6 + lane] .. ' ' .. count)
+end
+for lane in pairs(late) do
+  redis.call('PUBLISH', ARGV[5], '+' .. ARGV[4] .. ' ' .. ARGV[6 + lane] .. ' ' .. delay)
 end
 return statuses
 `,

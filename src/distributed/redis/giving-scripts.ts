@@ -51,26 +51,34 @@ return statuses
 export const TEND: Script = script(
   'tend',
   `${NOW}${AVAILABLE}
--- KEYS: stream and delayed of each lane. ARGV: lease of the caller, whether to look for expired
--- leases, partition, channel, names of the lanes.
--- Returns when the next is due (-1: none), then for each lane how much is to be had.
-local time = now()
-local function reap(stream)
-  local moved, from = 0, '-'
-  for _ = 1, 8 do
-    local late = redis.pcall('XPENDING', stream, 'workers', 'IDLE', ARGV[1], from, '+', ${BATCH_MAX})
-    if late.err then return moved end
-    for _, pending in ipairs(late) do
+-- KEYS: stream and delayed of each lane. ARGV: lease of the caller, partition, channel, names of the lanes.
+-- Returns after how many milliseconds the next is due and the next lease may expire (-1: none), then for
+-- each lane how much is to be had.
+local time, lease = now(), tonumber(ARGV[1])
+local reply = {-1, -1}
+local function sooner(at, ms)
+  if reply[at] < 0 or ms < reply[at] then reply[at] = ms end
+end
+local function reap(stream, held, pending)
+  local isAll, moved, from = pending <= ${BATCH_MAX}, 0, '-'
+  for _ = 1, isAll and 1 or 8 do
+    local some = isAll and redis.call('XPENDING', stream, 'workers', '-', '+', ${BATCH_MAX})
+      or redis.call('XPENDING', stream, 'workers', 'IDLE', lease, from, '+', ${BATCH_MAX})
+    for _, entry in ipairs(some) do
       -- A consumer's name ends with the length of its lease; that of others does not matter.
-      local lease = tonumber(string.match(pending[2], '~(%d+)$') or ARGV[1])
-      if pending[2] ~= '${RETURNED}' and pending[3] >= lease then
-        redis.call('XCLAIM', stream, 'workers', '${RETURNED}', 0, pending[1], 'JUSTID')
+      local left = tonumber(string.match(entry[2], '~(%d+)$') or lease) - entry[3]
+      if entry[2] ~= '${RETURNED}' and left <= 0 then
+        redis.call('XCLAIM', stream, 'workers', '${RETURNED}', 0, entry[1], 'JUSTID')
         moved = moved + 1
+      elseif entry[2] ~= '${RETURNED}' and isAll then
+        sooner(2, left)
       end
-      from = '(' .. pending[1]
+      from = '(' .. entry[1]
     end
-    if #late < ${BATCH_MAX} then break end
+    if #some < ${BATCH_MAX} then break end
   end
+  -- Too many to ask each for its end.
+  if not isAll and moved < held then sooner(2, math.ceil(lease / 4)) end
   -- Consumers of processes that ended long ago. One with something pending must never be deleted:
   -- what it has would be lost.
   for _, fields in ipairs(redis.call('XINFO', 'CONSUMERS', stream, 'workers')) do
@@ -82,7 +90,6 @@ local function reap(stream)
   end
   return moved
 end
-local reply = {-1}
 for lane = 1, #KEYS / 2 do
   local stream, delayed = KEYS[2 * lane - 1], KEYS[2 * lane]
   local due = redis.call('ZRANGE', delayed, '-inf', time, 'BYSCORE', 'LIMIT', 0, ${BATCH_MAX})
@@ -90,21 +97,18 @@ for lane = 1, #KEYS / 2 do
     redis.call('XADD', stream, '*', 'v', value)
     redis.call('ZREM', delayed, value)
   end
-  local moved = #due
-  local count = available(stream)
-  if ARGV[2] == '1' and redis.call('XLEN', stream) > 0 then
-    local expired = reap(stream)
-    moved, count = moved + expired, count + expired
+  local moved, count, length = #due, 0, redis.call('XLEN', stream)
+  if length > 0 then
+    local held, pending = leased(stream)
+    local expired = held > 0 and reap(stream, held, pending) or 0
+    moved, count = moved + expired, length - held + expired
   end
   if moved > 0 then
-    redis.call('PUBLISH', ARGV[4], ARGV[3] .. ' ' .. ARGV[4 + lane] .. ' ' .. moved)
+    redis.call('PUBLISH', ARGV[3], ARGV[2] .. ' ' .. ARGV[3 + lane] .. ' ' .. moved)
   end
   local head = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
-  if head[2] then
-    local wait = math.max(0, tonumber(head[2]) - time)
-    if reply[1] < 0 or wait < reply[1] then reply[1] = wait end
-  end
-  reply[lane + 1] = count
+  if head[2] then sooner(1, math.max(0, tonumber(head[2]) - time)) end
+  reply[lane + 2] = count
 end
 return reply
 `,

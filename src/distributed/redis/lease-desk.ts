@@ -20,12 +20,21 @@ import { BATCH_MAX, GIVEN_AGAIN } from './script.ts'
 import type { Settler } from './settler.ts'
 import { undecodableResult, unreadEnvelope } from './undecodable.ts'
 
+/** How soon is asked again at first while announcements are not heard. */
 const POLL_MIN_MS = 50
+
+/** How soon a partition is looked after again at least, where leases are about to expire. */
+const REAP_MS_MIN = 10
+
+/** How soon is looked again at partitions that could not be asked, for the sake of order. */
+const HELD_UP_MS = 50
 
 /** Somebody who waits, or will if nothing is found. */
 interface Waiter {
   readonly partitions: ReadonlySet<number>
   readonly lanes: ReadonlySet<string>
+  /** The partitions that it could ask. */
+  asked: readonly number[]
   /** Whether something came while it was looking. */
   isRung: boolean
   /** Ends its waiting, while it does wait. */
@@ -44,6 +53,10 @@ export class LeaseDesk {
   readonly #reapEveryMs: number
   readonly #recovery: Recovery
   #turn: Promise<unknown> = Promise.resolve()
+  /** When the next partition is looked at though nothing was announced. */
+  #pollMs = 0
+  /** The partition that was looked at last in this way. */
+  #polled = -1
 
   /**
    * @param engine - The queue.
@@ -54,6 +67,7 @@ export class LeaseDesk {
     this.#engine = engine
     this.#settler = settler
     this.#ownership = ownership
+    this.#backlog.holdsMs = POLL_MIN_MS
     this.#reapEveryMs = Math.max(10, engine.plan.leaseMs / 4)
     this.#recovery = new Recovery(engine, settler, this.#reapEveryMs)
   }
@@ -76,19 +90,20 @@ export class LeaseDesk {
     const waiter: Waiter = {
       partitions: new Set(request.partitions),
       lanes: new Set(lanes.map(({ laneId }) => laneId)),
+      asked: [],
       isRung: false,
       end: nothing,
     }
     this.#waiters.add(waiter)
     try {
-      for (let polls = 0, mustLook = false; ; polls++) {
+      for (;;) {
         waiter.isRung = false
-        const given = await this.#inTurn(() => this.#collect(request, lanes, mustLook))
+        this.#poll(request.partitions)
+        const given = await this.#inTurn(() => this.#collect(waiter, request, lanes))
         const leftMs = untilMs - nowMs()
         if (given.length > 0 || leftMs <= 0 || request.signal?.aborted) return given
         // What came while it looked may be among what it did not see.
-        if (!waiter.isRung) await this.#wait(waiter, request, leftMs, polls)
-        mustLook = !waiter.isRung
+        if (!waiter.isRung) await this.#wait(waiter, request, leftMs)
         if (caller.isClosed) return []
       }
     } finally {
@@ -104,26 +119,70 @@ export class LeaseDesk {
    * @param count - How many.
    */
   heard(partition: number, lane: string, count: number): void {
-    this.#backlog.add(partition, lane, count)
+    if (this.#backlog.heard(partition, lane, count)) {
+      // Who takes them may die.
+      this.#backlog.addReap(partition, nowMs() + this.#engine.plan.leaseMs)
+    }
+    this.#backlog.holdsMs = POLL_MIN_MS
     for (const waiter of this.#waiters) {
       if (waiter.partitions.has(partition) && waiter.lanes.has(lane)) ring(waiter)
     }
   }
 
-  /** Something of a partition was kept back, until a time of this process. */
-  keptBack(partition: number, untilMs: number): void {
-    this.#backlog.addDue(partition, untilMs)
+  /**
+   * Commands were kept back.
+   *
+   * @param partition - Where.
+   * @param lane - In which lane.
+   * @param delayMs - For how long.
+   */
+  keptBack(partition: number, lane: string, delayMs: number): void {
+    if (!this.#backlog.heard(partition, lane, 0)) return
+    this.#backlog.addDue(partition, nowMs() + delayMs)
+    this.#ringAt(partition)
   }
 
-  /** Announcements may have been lost. */
-  deaf(): void {
-    this.#backlog.forget()
+  /**
+   * A partition became this worker's: what others have left there is to be found.
+   *
+   * @param partition - Which.
+   */
+  gained(partition: number): void {
+    this.#backlog.doubt(partition)
+    this.#ringAt(partition)
+  }
+
+  /**
+   * Announcements are heard from now on, or are not. What was announced before may have been lost.
+   *
+   * @param isHearing - Whether they are.
+   */
+  setHearing(isHearing: boolean): void {
+    this.#backlog.isHearing = isHearing
+    this.#backlog.holdsMs = POLL_MIN_MS
+    if (isHearing) this.#backlog.forget()
     this.wakeAll()
   }
 
   /** Ends every wait. */
   wakeAll(): void {
     for (const waiter of this.#waiters) ring(waiter)
+  }
+
+  #ringAt(partition: number): void {
+    for (const waiter of this.#waiters) if (waiter.partitions.has(partition)) ring(waiter)
+  }
+
+  /** An announcement may be lost without a trace: now and then one partition is looked at. */
+  #poll(partitions: readonly number[]): void {
+    const now = nowMs()
+    if (now < this.#pollMs) return
+    const { pollMaxMs } = this.#engine.plan
+    this.#pollMs = now + roughly(pollMaxMs)
+    // By their numbers: requests name partitions in an order that changes.
+    const beyond = partitions.filter((partition) => partition > this.#polled)
+    this.#polled = Math.min(...(beyond.length > 0 ? beyond : partitions))
+    this.#backlog.doubt(this.#polled)
   }
 
   /** One after the other: what a lease in flight was given would look unknown to a recovery. */
@@ -134,18 +193,18 @@ export class LeaseDesk {
   }
 
   async #collect(
+    waiter: Waiter,
     request: LeaseRequest,
     lanes: readonly LaneDemand[],
-    isPoll: boolean,
   ): Promise<Delivery[]> {
     if (this.#engine.caller.isClosed) return []
     await this.#recovery.look(request.partitions, lanes)
     const partitions = await this.#inOrder(request.partitions)
+    waiter.asked = partitions
     const given: Delivery[] = []
-    // Believed to be empty is not empty: it is looked at before anybody waits, and at once for
-    // somebody who will not wait.
+    // A caller that waits hears of what comes. One that does not wait has Redis asked.
     const isFinal = request.waitMs <= 0
-    let mustLook = isPoll || this.#believed(partitions, lanes) === 0
+    let mustLook = this.#believed(partitions, lanes) === 0
     for (let round = 0; round < 4 && given.length === 0; round++) {
       await this.#tend(partitions, lanes, mustLook, isFinal)
       const shares = divide(this.#backlog, partitions, lanes, request.max, BATCH_MAX)
@@ -190,36 +249,44 @@ export class LeaseDesk {
     isAll: boolean,
     isFinal: boolean,
   ): Promise<void> {
+    const now = nowMs()
     const needy = partitions.filter(
       (partition) =>
-        (isAll && (isFinal || !this.#backlog.isFresh(partition))) ||
-        this.#backlog.isStale(partition) ||
-        lanes.some(({ laneId }) => this.#backlog.get(partition, laneId) === undefined),
+        (isAll && (isFinal || !this.#backlog.isCurrent(partition, lanes))) ||
+        this.#backlog.nextMs([partition]) <= now ||
+        this.#backlog.isUnknown(partition, lanes),
     )
+    if (needy.length === 0) return
+    // While nothing is found and no announcements are heard, it is asked less and less often.
+    this.#backlog.holdsMs = Math.min(this.#engine.plan.pollMaxMs, this.#backlog.holdsMs * 2)
     await Promise.all(needy.map((partition) => this.#tendOne(partition, lanes)))
   }
 
   async #tendOne(partition: number, lanes: readonly LaneDemand[]): Promise<void> {
     const { keys, caller, plan } = this.#engine
     const names = keys.partition(partition)
-    const isReaping = this.#backlog.takeReap(partition, this.#reapEveryMs)
+    const asked = this.#backlog.asking(partition, lanes)
     const reply = (await caller.run({
       script: TEND,
       keys: lanes.flatMap(({ laneId }) => [names.stream(laneId), names.delayed(laneId)]),
       args: [
         String(plan.leaseMs),
-        isReaping ? '1' : '0',
         String(partition),
         keys.wakes,
         ...lanes.map(({ laneId }) => laneId),
       ],
     })) as number[]
-    this.#backlog.saw(partition)
-    const dueMs = reply[0]!
-    this.#backlog.setDue(partition, dueMs < 0 ? undefined : nowMs() + dueMs)
-    for (let i = 0; i < lanes.length; i++) {
-      this.#backlog.set(partition, lanes[i]!.laneId, reply[i + 1]!)
-    }
+    const [dueMs, reapMs, ...counts] = reply as [number, number, ...number[]]
+    const now = nowMs()
+    const isSure = this.#backlog.answered(partition, lanes, counts, asked)
+    // All workers see the same leases expire; the first takes them back for all.
+    const laterMs = randomInt(1, Math.ceil(plan.leaseMs / 16) + 2)
+    this.#backlog.setTimes(
+      partition,
+      dueMs < 0 ? Number.POSITIVE_INFINITY : now + dueMs,
+      reapMs < 0 ? Number.POSITIVE_INFINITY : now + Math.max(reapMs, REAP_MS_MIN) + laterMs,
+    )
+    if (!isSure) this.#backlog.addReap(partition, now + plan.leaseMs)
   }
 
   async #askAll(
@@ -228,6 +295,7 @@ export class LeaseDesk {
     given: Delivery[],
   ): Promise<void> {
     const sentMs = nowMs()
+    const before = shares.map(({ partition }) => this.#backlog.asking(partition, lanes))
     const asked = await Promise.allSettled(shares.map((share) => this.#ask(share, lanes)))
     const burials: Promise<unknown>[] = []
     let failure: PromiseRejectedResult | undefined
@@ -239,7 +307,7 @@ export class LeaseDesk {
       const isLate =
         this.#ownership !== undefined && this.#engine.holdings.isAgeing(shares[i]!.partition)
       const some: Delivery[] = []
-      burials.push(...this.#unpack(shares[i]!, lanes, answer.value, sentMs, some))
+      burials.push(...this.#unpack(shares[i]!, lanes, answer.value, before[i]!, sentMs, some))
       // What it had may have been given up while it waited for this answer: see inOrder.
       if (isLate) burials.push(this.#settler.release(some, { reason: 'unstarted' }))
       else given.push(...some)
@@ -290,21 +358,21 @@ export class LeaseDesk {
     share: Share,
     lanes: readonly LaneDemand[],
     reply: readonly Reply[],
+    asked: number[],
     sentMs: number,
     given: Delivery[],
   ): Promise<unknown>[] {
     const { partition } = share
     if (reply[0] === 0) {
       this.#ownership?.lost(partition)
-      for (const { laneId } of lanes) this.#backlog.set(partition, laneId, 0)
+      const none = lanes.map(() => 0)
+      this.#backlog.answered(partition, lanes, none, asked)
       return []
     }
     this.#ownership?.learned(partition, reply[1] as number)
-    this.#backlog.saw(partition)
     const timeMs = reply[2] as number
-    for (let i = 0; i < lanes.length; i++) {
-      this.#backlog.set(partition, lanes[i]!.laneId, reply[i + 3] as number)
-    }
+    const counts = reply.slice(3, 3 + lanes.length) as number[]
+    this.#backlog.answered(partition, lanes, counts, asked)
     const leasedUntilMs = sentMs + this.#engine.plan.leaseMs
     const burials: Promise<unknown>[] = []
     for (const command of commandsOf(reply[3 + lanes.length] as Buffer)) {
@@ -318,6 +386,10 @@ export class LeaseDesk {
       } else if (delivery.deliveries > this.#engine.plan.maxDeliveries) {
         burials.push(this.#buryPoisoned(delivery))
       } else given.push(delivery)
+    }
+    if (given.length > 0) {
+      this.#backlog.holdsMs = POLL_MIN_MS
+      this.#backlog.addReap(partition, leasedUntilMs)
     }
     return burials
   }
@@ -366,16 +438,18 @@ export class LeaseDesk {
     return this.#settler.bury({ envelope, fence }, 'undecodable', result)
   }
 
-  #wait(waiter: Waiter, request: LeaseRequest, leftMs: number, polls: number): Promise<void> {
+  #wait(waiter: Waiter, request: LeaseRequest, leftMs: number): Promise<void> {
     const { partitions, signal } = request
-    const poll = Math.min(
-      this.#engine.plan.pollMaxMs,
-      this.#reapEveryMs,
-      POLL_MIN_MS * 2 ** Math.min(polls, 10),
+    const { isHearing, holdsMs } = this.#backlog
+    const now = nowMs()
+    const isHeldUp = waiter.asked.length < partitions.length
+    const untilMs = Math.min(
+      now + leftMs,
+      this.#backlog.nextMs(waiter.asked),
+      this.#recovery.nextMs,
+      isHearing ? this.#pollMs : now + roughly(holdsMs),
+      isHeldUp ? now + HELD_UP_MS : Number.POSITIVE_INFINITY,
     )
-    // Not all at once: workers that wait for the same would look in step.
-    const pollMs = randomInt(Math.ceil(poll * 0.75), Math.ceil(poll) + 1)
-    const dueMs = Math.max(1, Math.ceil(this.#backlog.dueMs(partitions) - nowMs()))
     return new Promise((resolve) => {
       const end = (): void => {
         timers.clearTimeout(timer)
@@ -383,12 +457,17 @@ export class LeaseDesk {
         signal?.removeEventListener('abort', end)
         resolve()
       }
-      const timer = timers.setTimeout(end, Math.min(leftMs, pollMs, dueMs))
+      const timer = timers.setTimeout(end, Math.max(1, Math.ceil(untilMs - now)))
       waiter.end = end
       signal?.addEventListener('abort', end)
       if (signal?.aborted) end()
     })
   }
+}
+
+/** A time or up to a quarter less: workers that wait for the same would look in step. */
+function roughly(ms: number): number {
+  return randomInt(Math.ceil(ms * 0.75), Math.ceil(ms) + 1)
 }
 
 function ring(waiter: Waiter): void {

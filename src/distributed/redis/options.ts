@@ -74,7 +74,10 @@ export interface RedisQueueOptions {
    * 2^31 - 1 ms. Default 15,000. The first failure is an incident.
    */
   readonly openTimeoutMs?: number | undefined
-  /** A worker that waits looks this often at least, whatever it is told. Default 1,000 ms. */
+  /**
+   * How often a worker looks at one partition after another though nothing was announced, 10 to
+   * 60,000 ms; and at all of them while it hears no announcements. Default 2,000.
+   */
   readonly pollMaxMs?: number | undefined
   /** What is done about a Redis that may lose what it has. Default `warn`: an incident. */
   readonly durability?: 'warn' | 'require' | 'ignore' | undefined
@@ -110,7 +113,7 @@ export const REDIS_QUEUE_RULES = Object.freeze({
   commandTimeoutMs: milliseconds(5_000, 50, TIMER_MS_MAX),
   callTimeoutMs: milliseconds(15_000, 50, TIMER_MS_MAX),
   openTimeoutMs: milliseconds(15_000, 50, TIMER_MS_MAX),
-  pollMaxMs: milliseconds(1_000, 10, 60_000),
+  pollMaxMs: milliseconds(2_000, 10, 60_000),
   durability: oneOf('warn', ['warn', 'require', 'ignore']),
   onIncident: anything(undefined, 'a function', (value) => typeof value === 'function'),
 }) satisfies OptionRules

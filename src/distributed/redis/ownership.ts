@@ -34,17 +34,17 @@ export function assign(members: readonly string[], partitions: number): string[]
 export class RedisOwnership implements PartitionOwnership {
   readonly #engine: RedisEngine
   readonly #epochs = new Map<number, number>()
-  readonly #onLost: (partition: number) => void
+  readonly #onGained: (partition: number) => void
   #isMember = false
   #assigned: { readonly members: string; readonly workers: readonly string[] } | undefined
 
   /**
    * @param engine - The queue.
-   * @param onLost - Told when a partition turns out to be another's.
+   * @param onGained - Called when a partition has become this worker's.
    */
-  constructor(engine: RedisEngine, onLost: (partition: number) => void = () => {}) {
+  constructor(engine: RedisEngine, onGained: (partition: number) => void) {
     this.#engine = engine
-    this.#onLost = onLost
+    this.#onGained = onGained
   }
 
   async beat(isTaking = true): Promise<{
@@ -54,18 +54,12 @@ export class RedisOwnership implements PartitionOwnership {
     const { numPartitions, workerId } = this.#engine.plan
     this.#isMember = true
     const workers = this.#workers(await this.#announce(isTaking ? this.#engine.plan.leaseMs : 0))
-    const owned: number[] = []
-    const surplus: number[] = []
-    await Promise.all(
-      Array.from({ length: numPartitions }, async (_, partition) => {
-        const isDue = workers[partition] === workerId
-        if (!isDue && !this.#epochs.has(partition)) return
-        if (!(await this.#renew(partition, isDue))) return
-        owned.push(partition)
-        if (!isDue) surplus.push(partition)
-      }),
+    const isDue = (partition: number): boolean => workers[partition] === workerId
+    const asked = Array.from({ length: numPartitions }, (_, partition) => partition).filter(
+      (partition) => isDue(partition) || this.#epochs.has(partition),
     )
-    return { owned: owned.sort((a, b) => a - b), surplus: surplus.sort((a, b) => a - b) }
+    const owned = await this.#renew(asked, isDue)
+    return { owned, surplus: owned.filter((partition) => !isDue(partition)) }
   }
 
   async yield(partitionId: number): Promise<void> {
@@ -100,12 +94,14 @@ export class RedisOwnership implements PartitionOwnership {
 
   /** A lease was refused: the partition is another's, or was meanwhile. */
   lost(partition: number): void {
-    if (this.#epochs.delete(partition)) this.#onLost(partition)
+    this.#epochs.delete(partition)
   }
 
   /** A lease was given under an epoch. */
   learned(partition: number, epoch: number): void {
+    if (this.#epochs.get(partition) === epoch) return
     this.#epochs.set(partition, epoch)
+    this.#onGained(partition)
   }
 
   async #announce(ttlMs: number): Promise<string[]> {
@@ -118,16 +114,25 @@ export class RedisOwnership implements PartitionOwnership {
     return reply.map((name) => (name as Buffer).toString('latin1')).sort()
   }
 
-  async #renew(partition: number, isDue: boolean): Promise<boolean> {
+  /** Renews or takes partitions; answers which are this worker's now. */
+  async #renew(asked: number[], isDue: (partition: number) => boolean): Promise<number[]> {
+    if (asked.length === 0) return []
     const { keys, caller, plan } = this.#engine
-    const [isMine, epoch] = (await caller.run({
+    const reply = (await caller.run({
       script: OWN,
-      keys: [keys.partition(partition).own],
-      args: [plan.workerId, String(plan.leaseMs), isDue ? '1' : '0'],
-    })) as [number, number]
-    if (isMine === 1) this.#epochs.set(partition, epoch)
-    else this.lost(partition)
-    return isMine === 1
+      keys: asked.map((partition) => keys.partition(partition).own),
+      args: [
+        plan.workerId,
+        String(plan.leaseMs),
+        asked.map((partition) => (isDue(partition) ? '1' : '0')).join(''),
+      ],
+    })) as number[]
+    return asked.filter((partition, i) => {
+      const isMine = reply[2 * i] === 1
+      if (isMine) this.learned(partition, reply[2 * i + 1]!)
+      else this.lost(partition)
+      return isMine
+    })
   }
 
   #workers(members: readonly string[]): readonly string[] {

@@ -28,6 +28,11 @@ export class Recovery {
     this.#everyMs = everyMs
   }
 
+  /** When it is to look next, on the monotonic clock; Infinity while it is sure. */
+  get nextMs(): number {
+    return this.#nextMs
+  }
+
   /** The answer to a lease was lost. */
   begin(): void {
     this.#nextMs = nowMs()

@@ -60,16 +60,18 @@ export class RedisDistributedQueue implements LeasedQueue {
   /** What was taken by dequeue, by the ids that complete will name. */
   readonly #dequeued = new Dequeued()
   #hearing: Promise<unknown> | undefined
+  /** Whether the channel of wakes was added. */
+  #isSubscribed = false
 
   private constructor(engine: RedisEngine, link: RedisLink, maker: ClientMaker) {
     const { plan, caller } = engine
     const isOwned = takesKeys(plan.strategy)
     this.#engine = engine
     this.#link = link
-    this.#subscriptions = new Subscriptions(maker, caller, plan, () => this.#desk.deaf())
+    this.#subscriptions = new Subscriptions(maker, caller, plan, (isUp) => this.#setHearing(isUp))
     this.#enqueuer = new Enqueuer(engine)
     this.#settler = new Settler(engine)
-    const ownership = isOwned ? new RedisOwnership(engine) : undefined
+    const ownership = isOwned ? new RedisOwnership(engine, (p) => this.#desk.gained(p)) : undefined
     this.#desk = new LeaseDesk(engine, this.#settler, ownership)
     this.#registry = new Registry(engine)
     this.ownership = ownership
@@ -225,8 +227,9 @@ export class RedisDistributedQueue implements LeasedQueue {
     const statuses = await this.#settler.release(deliveries, options)
     const { delayMs = 0 } = options
     if (delayMs > 0) {
+      // Announced as well, but whoever does not wait hears nothing.
       for (const { envelope } of deliveries) {
-        this.#desk.keptBack(envelope.partitionId, nowMs() + delayMs)
+        this.#desk.keptBack(envelope.partitionId, envelope.laneId, delayMs)
       }
     }
     return statuses
@@ -271,20 +274,29 @@ export class RedisDistributedQueue implements LeasedQueue {
     await this.close()
   }
 
-  /** Listens to wakes from now on. Without them it polls, so nobody waits for this. */
+  /** Listens to wakes from now on. Until they are heard the desk polls, so this is not awaited. */
   #hear(): void {
     this.#hearing ??= this.#subscriptions
       .add(this.#engine.keys.wakes, (bytes) => this.#onWake(bytes))
-      .then(() => this.#desk.deaf())
+      .then(() => {
+        this.#isSubscribed = true
+        this.#setHearing(this.#subscriptions.isUp)
+      })
       .catch(() => {
+        // The next lease tries again.
         this.#hearing = undefined
       })
+  }
+
+  #setHearing(isUp: boolean): void {
+    if (this.#isSubscribed) this.#desk.setHearing(isUp)
   }
 
   #onWake(bytes: Buffer): void {
     const wake = wakeOf(bytes)
     if (wake === undefined || wake === 'members') return
-    this.#desk.heard(wake.partition, wake.lane, wake.count)
+    if ('count' in wake) this.#desk.heard(wake.partition, wake.lane, wake.count)
+    else this.#desk.keptBack(wake.partition, wake.lane, wake.delayMs)
   }
 }
 

@@ -39,21 +39,22 @@ end
 `
 
 /**
- * How much of a stream can be given out. The group is made when it is first missed, and starts at
- * the beginning, so that nothing is overlooked.
+ * How much of a stream workers have, and how much is pending in all; how much can be given out. The
+ * group is made when it is first missed, and starts at the beginning, so that nothing is
+ * overlooked.
  */
 export const AVAILABLE = `
 local function leased(stream)
   local pending = redis.pcall('XPENDING', stream, 'workers')
   if pending.err then
     redis.pcall('XGROUP', 'CREATE', stream, 'workers', '0')
-    return 0
+    return 0, 0
   end
   local count = pending[1]
   for _, consumer in ipairs(pending[4] or {}) do
     if consumer[1] == '${RETURNED}' then count = count - tonumber(consumer[2]) end
   end
-  return count
+  return count, pending[1]
 end
 local function available(stream)
   local length = redis.call('XLEN', stream)

@@ -117,23 +117,26 @@ return redis.call('ZRANGE', KEYS[1], 0, -1)
 `,
 )
 
-/** Renews a partition, or takes it if it is free. */
+/** Renews partitions, or takes those that are free. One call for all: most workers are idle. */
 export const OWN: Script = script(
   'own',
   `${NOW}
--- KEYS: own. ARGV: worker, lease, whether it is to be taken if it is free.
--- Returns whether it is the worker's, and the epoch.
-local time = now()
-local own = redis.call('HMGET', KEYS[1], 'owner', 'epoch', 'until')
-local epoch = tonumber(own[2] or 0)
-if own[1] ~= ARGV[1] then
+-- KEYS: own of each partition. ARGV: worker, lease, a letter for each partition: 1 if it is to be taken if
+-- it is free. Returns for each whether it is the worker's, and the epoch.
+local time, reply = now(), {}
+for i, key in ipairs(KEYS) do
+  local own = redis.call('HMGET', key, 'owner', 'epoch', 'until')
+  local epoch = tonumber(own[2] or 0)
+  local isMine = own[1] == ARGV[1]
   local isFree = not own[1] or tonumber(own[3]) < time
-  if ARGV[3] ~= '1' or not isFree then return {0, epoch} end
-  epoch = epoch + 1
-  redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'epoch', string.format('%.0f', epoch))
+  if not isMine and isFree and string.sub(ARGV[3], i, i) == '1' then
+    isMine, epoch = true, epoch + 1
+    redis.call('HSET', key, 'owner', ARGV[1], 'epoch', string.format('%.0f', epoch))
+  end
+  if isMine then redis.call('HSET', key, 'until', time + ARGV[2]) end
+  reply[2 * i - 1], reply[2 * i] = isMine and 1 or 0, epoch
 end
-redis.call('HSET', KEYS[1], 'until', time + ARGV[2])
-return {1, epoch}
+return reply
 `,
 )
 

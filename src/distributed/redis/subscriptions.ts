@@ -22,13 +22,14 @@ export class Subscriptions {
    * @param maker - Makes the connection.
    * @param caller - Says whether the queue is open, and why not.
    * @param times - How long an answer, and a call, may take.
-   * @param onGap - Told when announcements may have been lost.
+   * @param onState - Called when announcements are heard, those of all channels, and when they are
+   * not any more.
    */
   constructor(
     maker: ClientMaker,
     caller: RedisCaller,
     times: { readonly commandTimeoutMs: number; readonly callTimeoutMs: number },
-    onGap: () => void,
+    onState: (isUp: boolean) => void,
   ) {
     this.#caller = caller
     this.#callTimeoutMs = times.callTimeoutMs
@@ -37,9 +38,14 @@ export class Subscriptions {
       commandTimeoutMs: times.commandTimeoutMs,
       pingMs: times.commandTimeoutMs,
       onUp: (client) => this.#subscribeAll(client),
-      onLost: () => {},
-      onBack: onGap,
+      onLost: () => onState(false),
+      onBack: () => onState(true),
     })
+  }
+
+  /** Whether announcements are heard, of channels that were added. */
+  get isUp(): boolean {
+    return this.#link.isUp
   }
 
   /**

@@ -19,9 +19,15 @@ const lanes = [
   { laneId: 'slow', max: 100 },
 ]
 
+/** Redis is asked for one lane, and answers. */
+function believe(backlog: Backlog, partition: number, laneId: string, count: number): boolean {
+  const asked = backlog.asking(partition, [{ laneId }])
+  return backlog.answered(partition, [{ laneId }], [count], asked)
+}
+
 function backlogOf(...counts: readonly (readonly [number, string, number])[]): Backlog {
   const backlog = new Backlog()
-  for (const [partition, lane, count] of counts) backlog.set(partition, lane, count)
+  for (const [partition, laneId, count] of counts) believe(backlog, partition, laneId, count)
   return backlog
 }
 
@@ -57,30 +63,53 @@ test('what nobody claims goes to the first, which may have more by now', () => {
   expect(divide(backlog, [1, 2], lanes, 40, 256)).toEqual([])
 })
 
-test('what was seen is fresh for a moment, and nothing is once announcements may be lost', async () => {
+test('a belief holds until the next announcement while they are heard, and else for a while', async () => {
+  const slow = [{ laneId: 'slow' }]
   const backlog = backlogOf([0, 'slow', 5])
-  expect(backlog.isFresh(0)).toBe(false)
-  backlog.saw(0)
-  expect([backlog.isFresh(0), backlog.isFresh(1)]).toEqual([true, false])
+  backlog.holdsMs = 30
+  expect([backlog.isCurrent(0, slow), backlog.isCurrent(1, slow)]).toEqual([true, false])
   await new Promise((resolve) => setTimeout(resolve, 40))
-  expect(backlog.isFresh(0)).toBe(false)
-  backlog.saw(0)
+  expect(backlog.isCurrent(0, slow)).toBe(false)
+  backlog.isHearing = true
+  expect(backlog.isCurrent(0, slow)).toBe(true)
+  expect(backlog.isCurrent(0, [...slow, { laneId: 'fast' }])).toBe(false)
+  // What is announced is counted. It makes an answer to an older question doubtful, and no other.
+  expect(backlog.heard(0, 'slow', 2)).toBe(true)
+  expect([backlog.get(0, 'slow'), backlog.isCurrent(0, slow)]).toEqual([7, true])
+  const asked = backlog.asking(0, slow)
+  backlog.heard(0, 'slow', 1)
+  expect(backlog.answered(0, slow, [0], asked)).toBe(false)
+  expect([backlog.get(0, 'slow'), backlog.isCurrent(0, slow)]).toEqual([0, false])
+  expect(believe(backlog, 0, 'slow', 1)).toBe(true)
+  expect(backlog.isCurrent(0, slow)).toBe(true)
+  backlog.doubt(0)
+  expect([backlog.isCurrent(0, slow), backlog.nextMs([0])]).toEqual([false, 0])
+  believe(backlog, 0, 'slow', 1)
   backlog.forget()
-  expect(backlog.isFresh(0)).toBe(false)
-  expect(backlog.get(0, 'slow')).toBeUndefined()
+  expect([backlog.isCurrent(0, slow), backlog.isUnknown(0, slow)]).toEqual([false, true])
 })
 
-test('what is heard counts only where something is known', () => {
-  const backlog = backlogOf([0, 'fast', 1])
-  backlog.add(0, 'fast', 4)
-  backlog.add(0, 'slow', 4)
-  expect(backlog.get(0, 'fast')).toBe(5)
+test('an announcement before the first answer makes that doubtful', () => {
+  const slow = [{ laneId: 'slow' }]
+  const backlog = new Backlog()
+  expect(backlog.heard(0, 'slow', 1)).toBe(false)
+  const asked = backlog.asking(0, slow)
+  expect(backlog.heard(0, 'slow', 1)).toBe(true)
   expect(backlog.get(0, 'slow')).toBe(undefined)
-  backlog.addDue(1, 50)
+  expect(backlog.answered(0, slow, [0], asked)).toBe(false)
+})
+
+test('a partition is looked after when the first of its times has come', () => {
+  const backlog = new Backlog()
+  const never = Number.POSITIVE_INFINITY
+  expect(backlog.nextMs([0, 1])).toBe(never)
+  backlog.setTimes(0, never, 80)
+  backlog.addReap(0, 90)
   backlog.addDue(1, 90)
-  expect(backlog.dueMs([0, 1])).toBe(50)
-  backlog.setDue(1, undefined)
-  expect(backlog.dueMs([0, 1])).toBe(Number.POSITIVE_INFINITY)
+  backlog.addDue(1, 50)
+  expect([backlog.nextMs([0]), backlog.nextMs([0, 1])]).toEqual([80, 50])
+  backlog.setTimes(1, never, never)
+  expect(backlog.nextMs([0, 1])).toBe(80)
 })
 
 test('every worker gets as many partitions as any other, or one more', () => {
@@ -253,8 +282,18 @@ test('a server is judged by CONFIG, else by INFO, else not at all', async () => 
 
 test('wakes and results are read as far as they make sense', () => {
   expect(wakeOf(Buffer.from('3 lane 12'))).toEqual({ partition: 3, lane: 'lane', count: 12 })
+  expect(wakeOf(Buffer.from('+3 lane 12'))).toEqual({ partition: 3, lane: 'lane', delayMs: 12 })
   expect(wakeOf(Buffer.from('!'))).toBe('members')
-  for (const text of ['', '3', '3 lane', '3 lane -1', '3 la ne 1', 'x'.repeat(300), '3 lane 1\n']) {
+  for (const text of [
+    '',
+    '3',
+    '+',
+    '3 lane',
+    '3 lane -1',
+    '3 la ne 1',
+    'x'.repeat(300),
+    '3 lane 1\n',
+  ]) {
     expect(wakeOf(Buffer.from(text))).toBe(undefined)
   }
   const times = { durationMs: 1, completedAt: 2 }

@@ -1,0 +1,144 @@
+// Goal: workers that have nothing to do ask Redis for next to nothing, however many partitions
+// there are, and what comes starts at once all the same.
+// Method: a real Redis that counts its scripts, whole worker pools, announcements that are lost.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { PartitionConfig, Submitter, WorkerPool } from 'corelane'
+import type { RedisQueueOptions } from 'corelane/redis'
+import { afterEach, beforeAll, expect, test } from 'vitest'
+import { until, within } from '../support/deadline.ts'
+import { open as openManager } from '../support/managers.ts'
+import type { RedisProcess } from '../support/redis-process.js'
+import { describeWithRedis, startRedis } from '../support/redis-server.ts'
+import { newClient, RedisQueues, take, takeAll } from './support/redis-moves.ts'
+
+const COUNTED_MS = 5000
+
+const queues = new RedisQueues()
+const pools: WorkerPool[] = []
+
+afterEach(async () => {
+  for (const pool of pools.splice(0)) await within(pool.close(), 'the end of a pool')
+  await queues.next()
+})
+
+describeWithRedis('idle workers on Redis', () => {
+  let redis: RedisProcess
+  let admin: ReturnType<typeof newClient>
+
+  beforeAll(async () => {
+    redis = await startRedis()
+    admin = newClient(redis.url)
+    await admin.connect()
+    return () => admin.destroy()
+  })
+
+  const start = (options?: RedisQueueOptions) => queues.start(redis, options)
+
+  const startPool = async (options: RedisQueueOptions): Promise<void> => {
+    const manager = await openManager('basic.js', { partitions: PartitionConfig.none() })
+    const pool = new WorkerPool(await start(options), manager)
+    pools.push(pool)
+    await within(pool.start(), 'the start of a pool')
+  }
+
+  /** Scripts that Redis runs in a second, and how often it does so by each name. */
+  const scriptsPerSecond = async (): Promise<number> => {
+    await admin.sendCommand(['CONFIG', 'RESETSTAT'])
+    await sleep(COUNTED_MS)
+    const stats = String(await admin.sendCommand(['INFO', 'commandstats']))
+    const calls = [...stats.matchAll(/^cmdstat_eval(?:sha)?:calls=(\d+)/gm)].map(([, n]) =>
+      Number(n),
+    )
+    return (calls.reduce((sum, n) => sum + n, 0) * 1000) / COUNTED_MS
+  }
+
+  test.each([
+    { strategy: 'balanced' as const, count: 8 },
+    { strategy: 'balanced' as const, count: 64 },
+    { strategy: 'hash' as const, count: 64 },
+  ])(
+    'an idle worker runs less than two scripts a second ($strategy, $count)',
+    async (partitions) => {
+      await startPool({ partitions })
+      await startPool({ partitions })
+      const submitter = new Submitter(await start({ partitions }))
+      // What has run here leaves nothing to be asked for.
+      await within(submitter.submit('query', 'noop', 1), 'a first result')
+      const isShared = () =>
+        pools.every((pool) =>
+          [undefined, partitions.count / 2].includes(pool.stats().ownedPartitions),
+        )
+      await until(isShared, 'partitions that have owners are shared')
+      await sleep(1500)
+      expect(await scriptsPerSecond()).toBeLessThan(2 * 2)
+      const tookMs: number[] = []
+      for (let round = 0; round < 21; round++) {
+        const startMs = performance.now()
+        await within(submitter.submit('query', 'noop', round), 'a result')
+        tookMs.push(performance.now() - startMs)
+      }
+      // It takes a few milliseconds. Whoever had to ask for it would take seconds.
+      expect(tookMs.toSorted((a, b) => a - b)[10]).toBeLessThan(150)
+      await submitter.close()
+    },
+  )
+
+  test('what was enqueued while announcements could not be heard is asked for once', async () => {
+    const [submitter, worker] = [await start(), await start({ pollMaxMs: 60_000 })]
+    for (let round = 0; round < 5; round++) {
+      const given = take(worker, 10, 20_000)
+      await sleep(20)
+      await admin.sendCommand(['CLIENT', 'KILL', 'TYPE', 'pubsub'])
+      await submitter.enqueueMany(queues.envelopes(1))
+      const startMs = performance.now()
+      const [delivery] = await within(given, 'a command that was not announced')
+      expect(performance.now() - startMs).toBeLessThan(5000)
+      await worker.release([delivery!], { reason: 'retry', delayMs: 60_000 })
+    }
+  })
+
+  test('what no announcement told of is found by a slow look at each partition in turn', async () => {
+    const found: string[] = []
+    const worker = await start({
+      partitions: PartitionConfig.balanced(4),
+      pollMaxMs: 100,
+      onIncident: ({ kind }) => found.push(kind),
+    })
+    const given = take(worker, 10, 20_000)
+    await sleep(500)
+    // Added behind the back of the engine. That it is no envelope makes no odds: it is buried.
+    const stream = `corelane:{${queues.queue}:3}:s:lane`
+    await admin.sendCommand(['XADD', stream, '*', 'v', 'nonsense'])
+    await until(() => found.includes('undecodable'), 'it is found')
+    await worker.enqueueMany(queues.envelopes(1))
+    expect(await within(given, 'a command')).toHaveLength(1)
+  })
+
+  test('a delay that another worker has set ends in time', async () => {
+    const [one, two] = [await start(), await start({ pollMaxMs: 60_000 })]
+    await one.enqueueMany(queues.envelopes(1))
+    const [delivery] = await takeAll(one, 1)
+    const given = take(two, 10, 20_000)
+    await sleep(100)
+    await one.release([delivery!], { reason: 'retry', delayMs: 300 })
+    const startMs = performance.now()
+    expect(await within(given, 'the command')).toHaveLength(1)
+    expect(performance.now() - startMs).toBeGreaterThan(250)
+    expect(performance.now() - startMs).toBeLessThan(5000)
+  })
+
+  test('a lease that another worker lets expire is found, though nothing says so', async () => {
+    const settings = { leaseMs: 1000, pollMaxMs: 60_000 }
+    const [one, two] = [await start(settings), await start(settings)]
+    const given = take(two, 1, 20_000)
+    await sleep(100)
+    const taken = take(one, 1, 20_000)
+    await one.enqueueMany(queues.envelopes(2))
+    const [first, second] = await within(Promise.all([given, taken]), 'both')
+    // Both have one. The second neither extends nor ends its own.
+    await two.release(first, { reason: 'retry', delayMs: 60_000 })
+    const [again] = await within(take(two, 1, 20_000), 'what has expired')
+    expect(again!.envelope.id).toBe(second[0]!.envelope.id)
+  })
+})
