@@ -106,7 +106,8 @@ export class BoundWindow implements RecordSink, Holder {
 
   /** Whether a handler runs; lags behind by results that were not taken yet. */
   get isRunning(): boolean {
-    return readCounter(this.#end.views, Counter.STARTED) !== this.#completed >>> 0
+    const started = readCounter(this.#end.views, Counter.STARTED)
+    return ((started - this.#completed - this.load.restingCount) | 0) !== 0
   }
 
   /** Whether a result has come that was not taken. */
@@ -133,7 +134,10 @@ export class BoundWindow implements RecordSink, Holder {
    */
   accepts(command: Command, rank: number): boolean {
     const { load } = this
-    if (this.#end.slots.freeCount === 0) return false
+    const { freeCount } = this.#end.slots
+    if (freeCount === 0) return false
+    // Streams that rest must leave slots to what can run.
+    if (command.isStream && freeCount <= RESERVED_SLOTS) return false
     if (load.openCount < this.#countMin) return true
     const work = command.type.estimateUs
     if (this.hasRoom && load.openWorkUs + work <= WINDOW_WORK_US) return true
@@ -240,7 +244,10 @@ export class BoundWindow implements RecordSink, Holder {
       value = error
     }
     if (status === ResultStatus.CHUNK) {
-      command?.chunk(value, resultWeight(views, offset))
+      if (command === undefined) return
+      const weight = resultWeight(views, offset)
+      this.load.received(slot, command.lane, weight)
+      command.chunk(value, weight)
       return
     }
     if (status === ResultStatus.PROGRESS) {
@@ -290,6 +297,7 @@ export class BoundWindow implements RecordSink, Holder {
   }
 
   grant(slot: number, credit: number): void {
+    this.load.granted(slot, credit)
     this.#end.slots.grant(this.#ids[slot]!, credit)
     this.#end.bell.ring(true)
   }

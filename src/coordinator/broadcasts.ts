@@ -1,16 +1,24 @@
 // Broadcasts: runs a handler once on every partition, outside lanes and windows.
 // Thread: main.   Owns: their numbering, and those that are kept for threads to come.
 
-import type { Broadcast } from '../wire/control.ts'
+import { LaneError } from '../base/errors.ts'
+import type { Broadcast, CallReport } from '../wire/control.ts'
 import { fromSideValue, sideRefused, toSideValue } from '../wire/side-value.ts'
 import type { Incarnation } from './incarnation.ts'
 import type { BroadcastOptions } from './options.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 
+/**
+ * A thread that does not answer a withdrawal for so long, and has begun the broadcast, is stuck in
+ * its handler.
+ */
+const WITHDRAW_TIMEOUT_MS = 1000
+
 /** Broadcasts. */
 export class Broadcasts {
   readonly #partitions: readonly PartitionHandle[]
   readonly #timeoutMs: number
+  readonly #condemn: (incarnation: Incarnation, reason: Error) => void
   #count = 0
   /** By key, or by type without one: the latest sticky broadcast that succeeded, oldest first. */
   readonly #kept = new Map<string, Broadcast>()
@@ -20,10 +28,16 @@ export class Broadcasts {
   /**
    * @param partitions - The manager's.
    * @param timeoutMs - How long one may take on each partition.
+   * @param condemn - Gives up a thread that is stuck in a broadcast.
    */
-  constructor(partitions: readonly PartitionHandle[], timeoutMs: number) {
+  constructor(
+    partitions: readonly PartitionHandle[],
+    timeoutMs: number,
+    condemn: (incarnation: Incarnation, reason: Error) => void,
+  ) {
     this.#partitions = partitions
     this.#timeoutMs = timeoutMs
+    this.#condemn = condemn
   }
 
   /** What a new thread runs before its first command, in order. */
@@ -83,12 +97,33 @@ export class Broadcasts {
   }
 
   async #call(incarnation: Incarnation, broadcast: Broadcast): Promise<unknown> {
-    const report = await incarnation.call('broadcast', this.#timeoutMs, (control) =>
-      control.broadcast(broadcast).catch((error) => {
-        throw sideRefused('result', error)
-      }),
-    )
+    let report: CallReport
+    try {
+      report = await incarnation.call('broadcast', this.#timeoutMs, (control) =>
+        control.broadcast(broadcast).catch((error) => {
+          throw sideRefused('result', error)
+        }),
+      )
+    } catch (error) {
+      if (isTimeout(error)) this.#withdraw(incarnation, broadcast.id, error)
+      throw error
+    }
     if (!report.ok) throw fromSideValue(report.side)
     return fromSideValue(report.side)
   }
+
+  /** Lets a partition go on whose time for a broadcast is up. */
+  #withdraw(incarnation: Incarnation, id: string, reason: LaneError): void {
+    const { code, details } = reason
+    incarnation
+      .call('withdraw', WITHDRAW_TIMEOUT_MS, (control) => control.withdraw(id, code, details))
+      .catch((error) => {
+        const isStuck = isTimeout(error) && incarnation.begunBroadcast === id
+        if (isStuck) this.#condemn(incarnation, reason)
+      })
+  }
+}
+
+function isTimeout(error: unknown): error is LaneError {
+  return error instanceof LaneError && error.code === 'CORELANE_CONTROL_TIMEOUT'
 }

@@ -144,6 +144,10 @@ function answerCalls(
   return new Promise((resolve) => {
     serveControl<CoordinatorControl>(port, {
       loaded: resolve,
+      begun: (id) => {
+        const { incarnation } = current.conversation ?? {}
+        if (incarnation) incarnation.begunBroadcast = id
+      },
       rejected: (error) => {
         const { incarnation, events } = current.conversation ?? {}
         if (incarnation) events!.rejected(incarnation.partition, fromSideValue(error))
@@ -177,6 +181,8 @@ export class Incarnation {
   isReady = false
   /** Whether it has loaded its handlers. */
   isLoaded = false
+  /** Id of the last broadcast that it has begun. */
+  begunBroadcast: string | undefined
   /** Whether it was given up: nothing it does counts any more. */
   isCondemned = false
   readonly #bell: BellRinger

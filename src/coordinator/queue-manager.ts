@@ -256,7 +256,8 @@ export class QueueManager<M = AnyHandlers> {
   }
 
   /**
-   * Runs a handler once on every partition, between two commands, outside lanes.
+   * Runs a handler once on every partition, outside lanes. There it waits until every handler that
+   * has started has ended, waits for a command of its own, or is a stream between two values.
    *
    * @param type - Name of the handler.
    * @param payload - Copied to each.

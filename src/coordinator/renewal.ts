@@ -159,14 +159,17 @@ export class Renewal {
     const supervisor = this.#supervisor
     const isOver = () =>
       partition.incarnation !== present || supervisor.isClosing || next.living === undefined
+    const { load, watch } = present.window
     // What runs on for nobody may never end.
-    const isIdle = () => present.window.load.count === present.window.watch.abandonedCount
+    const isIdle = () => load.count + load.restingCount === watch.abandonedCount
+    // A handler that waits may wait for a command that can run nowhere but here, and a stream that
+    // rests, for a reader that takes its time.
+    const hasWaiting = () => partition.hasWaiting || load.restingCount > 0
     do {
-      // A handler that waits may wait for a command that can run nowhere but here.
       this.#setReady(partition, present, true)
-      await this.#until(() => isOver() || !partition.hasWaiting)
+      await this.#until(() => isOver() || isIdle() || !hasWaiting())
       this.#setReady(partition, present, false)
-      await this.#until(() => isOver() || isIdle() || partition.hasWaiting)
+      await this.#until(() => isOver() || isIdle() || hasWaiting())
     } while (!isOver() && !isIdle())
     if (isOver()) {
       this.#setReady(partition, present, true)

@@ -3,7 +3,8 @@
 //
 // Nothing is done per command that ends in time: a command bound with a limit can be late at the
 // earliest that much later, so the window is looked through once in that time. The start of a run
-// is in shared memory, stored by the partition.
+// is in shared memory, stored by the partition, and so are the pauses of a stream: its time stands
+// still while it waits for its reader.
 
 import type { LaneError } from '../base/errors.ts'
 import { SLOT_COUNT } from '../memory/layout.ts'
@@ -11,6 +12,12 @@ import { type CoordinatorSlots, SlotState } from '../memory/slots.ts'
 import type { Command } from './command.ts'
 import type { Lane } from './lane-table.ts'
 import type { CommandType } from './type-table.ts'
+
+/**
+ * A stream that is paused is looked at again after so long at the earliest, however little of its
+ * time is left: it may be paused for hours.
+ */
+const PAUSED_LOOK_MS = 100
 
 /** A run whose result nobody waits for. */
 export interface AbandonedRun {
@@ -118,12 +125,16 @@ export class RunWatch {
       const command = commands[slot]
       const limitMs = command?.timeoutMs
       if (command === undefined || limitMs === undefined) continue
-      const isRunning = slots.stateOf(ids[slot]!) === SlotState.RUNNING
-      const startedAtMs = isRunning ? slots.startedAtMs(ids[slot]!) : nowMs
-      const dueMs = startedAtMs + limitMs
+      const id = ids[slot]!
+      const isRunning = slots.stateOf(id) === SlotState.RUNNING
+      const dueMs = (isRunning ? slots.runsSinceMs(id, nowMs) : nowMs) + limitMs
       if (dueMs <= nowMs) {
         // It is planned for no more, so it must not stand for others with the same limit.
-        overdue.push({ command, slot, startedAtMs, limitMs })
+        overdue.push({ command, slot, startedAtMs: slots.startedAtMs(id), limitMs })
+        continue
+      }
+      if (isRunning && slots.isPaused(id)) {
+        nextMs = Math.min(nextMs, Math.max(dueMs, nowMs + PAUSED_LOOK_MS))
         continue
       }
       leastMs = Math.min(leastMs, limitMs)

@@ -141,7 +141,7 @@ export class Runtime {
       held: ({ window }) => this.#isShared && this.#binder.takeBack(window?.recall() ?? []),
     })
     this.#threads = planThreads(plan, commons)
-    const broadcasts = new Broadcasts(this.#partitions, plan.broadcastTimeoutMs)
+    const broadcasts = this.#makeBroadcasts()
     this.#broadcasts = broadcasts
     this.#supervisor = new Supervisor(
       this.#threads,
@@ -235,6 +235,13 @@ export class Runtime {
     const { strategy } = this.#plan
     const { size } = this.deadLetters
     return takeStats(this.#state, strategy, this.#lanes, this.#room, this.#partitions, size)
+  }
+
+  #makeBroadcasts(): Broadcasts {
+    const { broadcastTimeoutMs } = this.#plan
+    return new Broadcasts(this.#partitions, broadcastTimeoutMs, (incarnation, reason) =>
+      this.#supervisor.condemn(incarnation, reason),
+    )
   }
 
   #makePump(commons: CoordinatorCommons): ResultPump {

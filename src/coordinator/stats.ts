@@ -171,7 +171,7 @@ function partitionStats(partition: PartitionHandle, state: ManagerState): Partit
     failures,
     abandoned: window?.watch.abandonedCount ?? 0,
     heapMb: views ? readCounter(views, Counter.HEAP_KIB) / 1024 : 0,
-    bound: window?.load.count ?? 0,
+    bound: window ? window.load.count + window.load.restingCount : 0,
     boundWorkUs: window?.load.workUs ?? 0,
     started: views ? readCounter(views, Counter.STARTED) : 0,
     parked: views ? readCounter(views, Counter.PARKED) : 0,

@@ -2,15 +2,29 @@
 // Thread: main.   Owns: the tallies of one window.
 
 import { SLOT_COUNT } from '../memory/layout.ts'
+import { CREDIT_MAX } from '../wire/result-record.ts'
 import type { Lane } from './lane-table.ts'
 
-/** Tallies what is bound. Limited lanes are told apart: their commands may wait at the gate. */
+/** What a stream counts for while it does not rest. */
+interface Share {
+  readonly lane: Lane
+  readonly workUs: number
+}
+
+/**
+ * Tallies what is bound. Limited lanes are told apart: their commands may wait at the gate. A
+ * stream without credit rests: it holds no run, so it counts for nothing.
+ */
 export class WindowLoad {
   readonly #ranks = new Int32Array(SLOT_COUNT)
   readonly #sequences = new Float64Array(SLOT_COUNT)
   readonly #worksUs = new Float64Array(SLOT_COUNT)
   readonly #bytes = new Int32Array(SLOT_COUNT)
   readonly #laneCounts: Int32Array
+  /** By slot of a stream: units that came, and units that its reader took, modulo 2^32. */
+  readonly #received = new Int32Array(SLOT_COUNT)
+  readonly #consumed = new Int32Array(SLOT_COUNT)
+  readonly #resting = new Map<number, Share>()
   /** Commands bound. */
   count = 0
   /** Estimated run time of those, in microseconds. */
@@ -32,6 +46,11 @@ export class WindowLoad {
    */
   constructor(laneCount: number) {
     this.#laneCounts = new Int32Array(laneCount)
+  }
+
+  /** Streams that rest. */
+  get restingCount(): number {
+    return this.#resting.size
   }
 
   /**
@@ -132,13 +151,9 @@ export class WindowLoad {
     this.#sequences[slot] = sequence
     this.#worksUs[slot] = workUs
     this.#bytes[slot] = bytes
-    this.#laneCounts[lane.index]!++
-    if (this.count++ === 0 || !this.hasAfter(rank, sequence)) this.#setLast(slot)
-    this.workUs += workUs
-    this.bytes += bytes
-    if (lane.isLimited) return
-    this.openCount++
-    this.openWorkUs += workUs
+    this.#received[slot] = 0
+    this.#consumed[slot] = 0
+    this.#count(slot, lane)
   }
 
   /**
@@ -148,6 +163,56 @@ export class WindowLoad {
    * @param lane - Its lane.
    */
   remove(slot: number, lane: Lane): void {
+    if (!this.#resting.delete(slot)) this.#discount(slot, lane)
+  }
+
+  /**
+   * Notes a value of a stream. The partition rests the stream once it has used its credit up.
+   *
+   * @param slot - Where it is bound.
+   * @param lane - Its lane.
+   * @param weight - Units that the value takes.
+   */
+  received(slot: number, lane: Lane, weight: number): void {
+    this.#received[slot]! += weight
+    if (!this.#isSpent(slot) || this.#resting.has(slot)) return
+    const workUs = this.#worksUs[slot]!
+    this.#resting.set(slot, { lane, workUs })
+    this.#discount(slot, lane)
+  }
+
+  /**
+   * Notes that the reader of a stream lets it go on.
+   *
+   * @param slot - Where it is bound.
+   * @param credit - Units that it took, modulo 2^32.
+   */
+  granted(slot: number, credit: number): void {
+    this.#consumed[slot] = credit
+    const share = this.#resting.get(slot)
+    if (share === undefined || this.#isSpent(slot)) return
+    this.#resting.delete(slot)
+    this.#worksUs[slot] = share.workUs
+    this.#count(slot, share.lane)
+  }
+
+  #isSpent(slot: number): boolean {
+    return ((this.#received[slot]! - this.#consumed[slot]!) | 0) >= CREDIT_MAX
+  }
+
+  #count(slot: number, lane: Lane): void {
+    const workUs = this.#worksUs[slot]!
+    this.#laneCounts[lane.index]!++
+    const isLast = !this.hasAfter(this.#ranks[slot]!, this.#sequences[slot]!)
+    if (this.count++ === 0 || isLast) this.#setLast(slot)
+    this.workUs += workUs
+    this.bytes += this.#bytes[slot]!
+    if (lane.isLimited) return
+    this.openCount++
+    this.openWorkUs += workUs
+  }
+
+  #discount(slot: number, lane: Lane): void {
     const workUs = this.#worksUs[slot]!
     this.#worksUs[slot] = 0
     this.#laneCounts[lane.index]!--

@@ -6,7 +6,7 @@ import { isPowerOfTwo } from '../base/bits.ts'
 import { invariant } from '../base/errors.ts'
 
 /** Grows whenever a partition built from other sources could misread the memory. */
-export const LAYOUT_VERSION = 2
+export const LAYOUT_VERSION = 3
 
 /** Words written by different threads never share a cache line. */
 export const CACHE_LINE_BYTES = 64
@@ -34,6 +34,7 @@ export const SLOT_COUNT: number = 1 << SLOT_BITS
  * | SLOTS | coordinator and partition, see slots.ts | both | never used |
  * | STARTS | partition, before it starts the command | coordinator | never started |
  * | CREDITS | coordinator | partition | nothing of the stream was consumed |
+ * | PAUSES | partition, cleared by the coordinator at open | coordinator | the run never paused |
  */
 export const Word = Object.freeze({
   VERSION: 0,
@@ -48,6 +49,7 @@ export const Word = Object.freeze({
   SLOTS: 7 * LINE_WORDS,
   STARTS: 7 * LINE_WORDS + SLOT_COUNT,
   CREDITS: 7 * LINE_WORDS + 3 * SLOT_COUNT,
+  PAUSES: 7 * LINE_WORDS + 4 * SLOT_COUNT,
 })
 
 /** Counters of a partition: Int32 indices from `Word.COUNTERS`. Each wraps at 2^32. */
@@ -66,7 +68,7 @@ export const Counter = Object.freeze({
 export type CounterIndex = (typeof Counter)[keyof typeof Counter]
 
 /** Byte offset of the command ring; the result ring follows it. */
-export const RINGS_OFFSET: number = (Word.CREDITS + SLOT_COUNT) * 4
+export const RINGS_OFFSET: number = (Word.PAUSES + SLOT_COUNT) * 4
 
 /** Smallest ring: it holds a few records of the least size. */
 export const RING_BYTES_MIN = 1024

@@ -40,6 +40,11 @@ function wordOf(id: number, state: number): number {
   return ((id >>> SLOT_BITS) << STATE_BITS) | state
 }
 
+/** Whole milliseconds as an Int32 that is not negative: 24 days at most. */
+function wholeMs(ms: number): number {
+  return Math.min(Math.max(0, ms), 2 ** 31 - 2)
+}
+
 /** The coordinator's end: hands out ids, queues, revokes. */
 export class CoordinatorSlots {
   readonly #words: Int32Array<SharedArrayBuffer>
@@ -73,6 +78,7 @@ export class CoordinatorSlots {
     // Plain stores: the tail of the command ring is published after them and carries them across.
     this.#words[Word.SLOTS + slot] = wordOf(id, SlotState.QUEUED)
     this.#words[Word.CREDITS + slot] = 0
+    this.#words[Word.PAUSES + slot] = 0
     return id
   }
 
@@ -118,6 +124,31 @@ export class CoordinatorSlots {
    */
   startedAtMs(id: number): number {
     return this.#floats[Word.STARTS / 2 + slotOf(id)]!
+  }
+
+  /**
+   * When a run would have started had it never paused. Only for one whose state is RUNNING.
+   *
+   * @param id - A command that is open.
+   * @param nowMs - Monotonic milliseconds; the time of a run that is paused stands still.
+   */
+  runsSinceMs(id: number, nowMs: number): number {
+    const pauses = this.#pausesOf(id)
+    return pauses < 0 ? nowMs + 1 + pauses : this.startedAtMs(id) + pauses
+  }
+
+  /**
+   * Whether a stream waits for its reader or for room. Stale at once.
+   *
+   * @param id - A command that is open.
+   */
+  isPaused(id: number): boolean {
+    return this.#pausesOf(id) < 0
+  }
+
+  #pausesOf(id: number): number {
+    // OBSERVE(run-pause): of the present run, since the slot was cleared when it was opened.
+    return Atomics.load(this.#words, Word.PAUSES + slotOf(id))
   }
 
   /**
@@ -212,5 +243,28 @@ export class PartitionSlots {
   creditOf(id: number): number {
     // OBSERVE(stream-credit): looked at again after the partition announced that it sleeps.
     return Atomics.load(this.#words, Word.CREDITS + slotOf(id))
+  }
+
+  /**
+   * Notes that a stream waits from now on, so that its time stands still.
+   *
+   * @param id - A command that was started.
+   * @param ranMs - How long it has run, its pauses not counted.
+   */
+  pause(id: number, ranMs: number): void {
+    // PUBLISH(run-pause): a negative word says how long a paused run has run. Rounded so that no
+    // run looks longer than it is.
+    Atomics.store(this.#words, Word.PAUSES + slotOf(id), -1 - wholeMs(Math.floor(ranMs)))
+  }
+
+  /**
+   * Notes that a stream goes on.
+   *
+   * @param id - A command that was paused.
+   * @param pausedMs - How long it has paused, in all.
+   */
+  resume(id: number, pausedMs: number): void {
+    // PUBLISH(run-pause): stored before its generator is entered again.
+    Atomics.store(this.#words, Word.PAUSES + slotOf(id), wholeMs(Math.ceil(pausedMs)))
   }
 }

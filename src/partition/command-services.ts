@@ -8,33 +8,41 @@ import type { NestedSubmits } from './nested-submits.ts'
 import type { Outbox } from './outbox.ts'
 import type { RunningSignals, RunServices } from './run-context.ts'
 
+/** What services need of the duty cycle. */
+export interface ServiceHost {
+  /** A report was kept, since the result ring is full. */
+  kept(): void
+  /** A handler waits for one more command of its own, or for one less. */
+  waits(id: number, change: 1 | -1): void
+}
+
 /** Services of commands; a broadcast has others. */
 export class CommandServices implements RunServices {
   readonly #slots: PartitionSlots
   readonly #outbox: Outbox
   readonly #nested: NestedSubmits
   readonly #signals: RunningSignals
-  readonly #onKept: () => void
+  readonly #host: ServiceHost
 
   /**
    * @param slots - The partition's.
    * @param outbox - Sends reports.
    * @param nested - Submits commands.
    * @param signals - Of what runs.
-   * @param onKept - Called when a report was kept, since the result ring is full.
+   * @param host - The duty cycle.
    */
   constructor(
     slots: PartitionSlots,
     outbox: Outbox,
     nested: NestedSubmits,
     signals: RunningSignals,
-    onKept: () => void,
+    host: ServiceHost,
   ) {
     this.#slots = slots
     this.#outbox = outbox
     this.#nested = nested
     this.#signals = signals
-    this.#onKept = onKept
+    this.#host = host
   }
 
   signalOf(id: number): AbortSignal {
@@ -52,16 +60,23 @@ export class CommandServices implements RunServices {
 
   progress(id: number, value: unknown): void {
     this.#outbox.sendProgress(id, value)
-    if (!this.#outbox.isClear) this.#onKept()
+    if (!this.#outbox.isClear) this.#host.kept()
   }
 
-  submit(
+  async submit(
     id: number,
     lane: string,
     type: string,
     payload: unknown,
     options: NestedOptions | undefined,
   ): Promise<unknown> {
-    return this.#nested.submit(id, lane, type, payload, options)
+    const submitted = this.#nested.submit(id, lane, type, payload, options)
+    if (options?.wait === false) return submitted
+    this.#host.waits(id, 1)
+    try {
+      return await submitted
+    } finally {
+      this.#host.waits(id, -1)
+    }
   }
 }

@@ -4,12 +4,12 @@
 
 import { Alarm } from '../base/alarm.ts'
 import { nowMs, timers } from '../base/clock.ts'
-import { Deque } from '../base/deque.ts'
 import { count } from '../memory/counters.ts'
 import { Bell } from '../memory/doorbell.ts'
 import type { LaneGate } from '../memory/lane-gate.ts'
 import { Counter, SLOT_COUNT } from '../memory/layout.ts'
 import type { PartitionEnd } from '../memory/region.ts'
+import { slotOf } from '../memory/slots.ts'
 import type { Admission } from '../schedule/scheduler.ts'
 import { ResultStatus } from '../wire/record-kind.ts'
 import { CommandServices } from './command-services.ts'
@@ -19,7 +19,7 @@ import type { HeapGauge } from './heap-gauge.ts'
 import type { NestedSubmits } from './nested-submits.ts'
 import type { Outbox } from './outbox.ts'
 import { RunContext, RunningSignals, type RunServices } from './run-context.ts'
-import { StreamRuns } from './stream-runs.ts'
+import { type StreamRun, StreamRuns } from './stream-runs.ts'
 import type { Window, WindowEntry } from './window.ts'
 
 /**
@@ -49,12 +49,21 @@ export interface DutyCycleParts {
 }
 
 /** A command from its start to its end. Copied: the window reuses its entries. */
-interface Run {
-  readonly id: number
+interface Run extends StreamRun {
   readonly laneIndex: number
   readonly key: string | undefined
+  /** Whether other commands of its key wait for its end. */
+  readonly holdsKey: boolean
+  /** Its place in its lane. */
   readonly slot: number
-  readonly startedAtMs: number
+  /** Commands that its handler waits for. */
+  waits: number
+}
+
+/** A broadcast that has not begun. */
+interface Request {
+  readonly begin: () => void
+  readonly refuse: (reason: unknown) => void
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
@@ -72,11 +81,22 @@ export class DutyCycle implements Admission<WindowEntry> {
   readonly #parts: DutyCycleParts
   readonly #signals = new RunningSignals()
   readonly #streams: StreamRuns
-  /** Calls of `between` and `idle` that wait for the running commands to end. */
-  readonly #waiting = new Deque<() => void>()
+  /** What has started and not ended, by the slot of its id. */
+  readonly #runs: (Run | undefined)[] = new Array(SLOT_COUNT).fill(undefined)
+  /** How many of those hold a run: asynchronous handlers, but for streams that rest. */
   #running = 0
-  /** Something else than commands runs, and no command may. */
-  #isReserved = false
+  /** How many are streams that rest. */
+  #resting = 0
+  /** A run that is free goes to a stream that may go on and to the next command in turn. */
+  #isStreamsTurn = false
+  /** Broadcasts that wait for handlers to come to rest, in order, by id. */
+  readonly #requests = new Map<string, Request>()
+  /** The broadcast that keeps commands from starting, if one does. */
+  #reservedFor: string | undefined
+  /** Broadcasts that have begun and not ended. */
+  #broadcasting = 0
+  /** Calls of `idle` that wait. */
+  readonly #idles: (() => void)[] = []
   #isStopped = false
   /** A turn is queued on the event loop, so none needs to be queued again. */
   #isTurnQueued = false
@@ -91,10 +111,24 @@ export class DutyCycle implements Admission<WindowEntry> {
   constructor(parts: DutyCycleParts) {
     this.#parts = parts
     const { end, outbox, nested } = parts
-    this.#streams = new StreamRuns(end.slots, outbox, () => this.#queueTurn())
-    this.services = new CommandServices(end.slots, outbox, nested, this.#signals, () =>
-      this.#queueTurn(),
-    )
+    this.#streams = new StreamRuns(end.slots, outbox, {
+      isRestWanted: () => this.#requests.size > 0,
+      rested: () => {
+        this.#running--
+        this.#resting++
+        this.#clockMs = nowMs()
+        this.#goOn()
+      },
+      resumed: () => {
+        this.#running++
+        this.#resting--
+      },
+      stalled: () => this.#queueTurn(),
+    })
+    this.services = new CommandServices(end.slots, outbox, nested, this.#signals, {
+      kept: () => this.#queueTurn(),
+      waits: (id, change) => this.#waits(id, change),
+    })
   }
 
   /** Looks for work now; called when the coordinator rings and after an own turn was queued. */
@@ -107,28 +141,47 @@ export class DutyCycle implements Admission<WindowEntry> {
   }
 
   /**
-   * Runs something between two commands, and no command while it runs.
+   * Runs a broadcast while no handler executes: each that has started has ended, waits for a
+   * command of its own, or is a stream that rests. No command starts, and no stream goes on, until
+   * the broadcast has ended or is withdrawn.
    *
-   * @param run - Called once no command runs.
+   * @param id - Its own.
+   * @param run - Called then.
    * @returns What `run` gives.
+   * @throws The reason it was withdrawn for, if it had not begun.
    */
-  async between<T>(run: () => Promise<T> | T): Promise<T> {
-    if (this.#running === 0 && !this.#isReserved) {
-      this.#isReserved = true
-      this.#parts.gate.leaveWaiters()
-    } else await new Promise<void>((resolve) => this.#waiting.push(resolve))
+  async between<T>(id: string, run: () => Promise<T> | T): Promise<T> {
+    await new Promise<void>((begin, refuse) => {
+      this.#requests.set(id, { begin, refuse })
+      this.#admitRequest()
+    })
     try {
       return await run()
     } finally {
-      this.#isReserved = false
+      this.#broadcasting--
+      if (this.#reservedFor === id) this.#reservedFor = undefined
+      this.#clockMs = nowMs()
       this.#goOn()
     }
   }
 
+  /**
+   * Withdraws a broadcast: one that has not begun never does, and one that runs no longer keeps
+   * commands from starting.
+   *
+   * @param id - Its own.
+   * @param reason - Why.
+   */
+  withdraw(id: string, reason: unknown): void {
+    this.#requests.get(id)?.refuse(reason)
+    this.#requests.delete(id)
+    if (this.#reservedFor === id) this.#reservedFor = undefined
+    this.#queueTurn()
+  }
+
   /** Settles once nothing runs; no command runs after it either if the cycle was stopped. */
   async idle(): Promise<void> {
-    if (this.#running === 0 && !this.#isReserved) return
-    await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    if (!this.#isIdle) await new Promise<void>((resolve) => this.#idles.push(resolve))
   }
 
   /**
@@ -140,7 +193,7 @@ export class DutyCycle implements Admission<WindowEntry> {
   abort(id: number, reason: unknown): void {
     this.#signals.abort(id, reason)
     // A stream that waits for credit ends.
-    if (this.#streams.isStalled) this.turn()
+    if (this.#streams.isWaiting) this.turn()
   }
 
   /**
@@ -151,8 +204,8 @@ export class DutyCycle implements Admission<WindowEntry> {
   stop(reason: unknown): void {
     this.#isStopped = true
     this.#signals.abortAll(reason)
-    // Nobody rings for a stream that waits for credit: it is aborted in its slot word alone.
-    if (this.#streams.isStalled) this.turn()
+    // No bell rings for a stream that waits for credit: it is aborted in its slot word alone.
+    if (this.#streams.isWaiting) this.turn()
   }
 
   isUnderMin(laneIndex: number): boolean {
@@ -174,24 +227,64 @@ export class DutyCycle implements Admission<WindowEntry> {
   #work(): void {
     const { end, gate, outbox } = this.#parts
     end.bell.stayAwake()
-    this.#streams.resume()
+    if (this.#streams.isWaiting) this.#streams.look()
+    this.#admitRequest()
     while (this.#mayStart()) {
+      if (this.#isStreamsTurn && this.#resumeStream()) continue
       const entry = this.#look()
       if (entry === undefined) {
-        if (this.#park()) return
+        if (!this.#resumeStream() && this.#park()) return
         continue
       }
+      this.#isStreamsTurn = true
       this.#begin(entry)
       if (this.#clockMs >= this.#turnEndsMs) {
         this.#queueTurn()
         return
       }
     }
+    if (this.#idles.length > 0 && this.#isIdle) for (const idle of this.#idles.splice(0)) idle()
     // Whoever does not look must not keep the wakes that it was given, nor a lane's timer.
     gate.leaveWaiters()
     // What was sent before may wait for a wake that only a parking partition gives.
     end.coordinatorBell.ring(true)
-    if (this.#streams.isStalled || !outbox.isClear) this.#awaitCoordinator()
+    if (this.#streams.isWaiting || !outbox.isClear) this.#awaitCoordinator()
+  }
+
+  /** Lets the next stream in turn have the run that is free; false if none may go on. */
+  #resumeStream(): boolean {
+    if (!this.#streams.resumeNext()) return false
+    this.#isStreamsTurn = false
+    return true
+  }
+
+  /** Begins the next broadcast, unless another runs or a handler executes. */
+  #admitRequest(): void {
+    if (this.#requests.size === 0 || this.#reservedFor !== undefined) return
+    if (this.#runs.some((run) => run !== undefined && run.waits === 0 && !run.isResting)) return
+    for (const [id, { begin }] of this.#requests) {
+      this.#requests.delete(id)
+      // No command starts between here and the microtask in which it runs.
+      this.#reservedFor = id
+      this.#broadcasting++
+      this.#parts.gate.leaveWaiters()
+      begin()
+      return
+    }
+  }
+
+  get #isIdle(): boolean {
+    const isUnused = this.#running === 0 && this.#resting === 0
+    return isUnused && this.#broadcasting === 0 && this.#requests.size === 0
+  }
+
+  /** Notes that a handler waits for a command of its own, or no longer does. */
+  #waits(id: number, change: 1 | -1): void {
+    const run = this.#runs[slotOf(id)]
+    // A context may be used after its handler's end.
+    if (run?.id !== id) return
+    run.waits += change
+    if (this.#requests.size > 0) this.#queueTurn()
   }
 
   /**
@@ -207,7 +300,7 @@ export class DutyCycle implements Admission<WindowEntry> {
       // Room that came before the wish rings nobody.
       outbox.flush()
     }
-    if (!this.#streams.resume() && outbox.isClear === wasClear) {
+    if (!this.#streams.look() && outbox.isClear === wasClear) {
       end.bell.wait()
       return
     }
@@ -218,9 +311,8 @@ export class DutyCycle implements Admission<WindowEntry> {
   /** Whether another command may start now; if not, something that is under way goes on later. */
   #mayStart(): boolean {
     const { outbox, concurrency } = this.#parts
-    if (this.#isStopped || this.#isReserved) return false
-    if (this.#running >= concurrency || (this.#running > 0 && this.#waiting.length > 0))
-      return false
+    if (this.#isStopped || this.#reservedFor !== undefined || this.#requests.size > 0) return false
+    if (this.#running >= concurrency) return false
     return outbox.flush() || this.#hasRoomNow()
   }
 
@@ -252,10 +344,15 @@ export class DutyCycle implements Admission<WindowEntry> {
     }
     gate.leaveWaiters()
     count(end.views, Counter.STARTED)
-    if (key !== undefined && concurrency > 1) window.begin(key)
+    // With one run at a time only a stream that rests lets another command start beside it.
+    const holdsKey = key !== undefined && (concurrency > 1 || entry.isStream)
+    if (holdsKey) window.begin(key)
     const slot = hasEntered ? gate.slot : NOT_ENTERED
     if (gate.hasListeners) outbox.send(id, ResultStatus.STARTED, undefined, startedAtMs, 0)
-    this.#run(entry, { id, laneIndex, key, slot, startedAtMs })
+    const progress = { pausedMs: 0, isResting: false, waits: 0 }
+    const run = { id, laneIndex, key, holdsKey, slot, startedAtMs, ...progress }
+    this.#runs[slotOf(id)] = run
+    this.#run(entry, run)
   }
 
   /** Enters the handler, and finishes the command now or when the handler's promise settles. */
@@ -280,7 +377,7 @@ export class DutyCycle implements Admission<WindowEntry> {
         this.services,
       )
       let result = table.call(typeIndex, payload, context)
-      if (entry.isStream) result = this.#streams.run(run.id, table.types[typeIndex]!, result)
+      if (entry.isStream) result = this.#streams.run(run, table.types[typeIndex]!, result)
       if (!isThenable(result)) {
         this.#finish(run, ResultStatus.DONE, result)
         return
@@ -308,29 +405,19 @@ export class DutyCycle implements Admission<WindowEntry> {
 
   /** Goes on after something asynchronous ended. */
   #goOn(): void {
-    if (this.#waiting.length > 0) {
-      if (this.#running > 0) {
-        // A handler that runs may wait for what could not be sent.
-        if (!this.#parts.outbox.isClear) this.#queueTurn()
-        return
-      }
-      // It enters before any command: nothing else runs until its microtask.
-      this.#isReserved = !this.#isStopped
-      this.#waiting.shift()!()
-      return
-    }
     if (this.#clockMs < this.#turnEndsMs) this.#work()
     else this.#queueTurn()
   }
 
   #finish(run: Run, status: 0 | 1, value: unknown): void {
-    const { outbox, gate, window, concurrency } = this.#parts
-    const { id, key, laneIndex, slot, startedAtMs } = run
+    const { outbox, gate, window } = this.#parts
+    const { id, key, laneIndex, slot, startedAtMs, pausedMs } = run
     this.#clockMs = nowMs()
     this.#signals.end(id)
-    outbox.send(id, status, value, startedAtMs, this.#clockMs - startedAtMs)
+    this.#runs[slotOf(id)] = undefined
+    outbox.send(id, status, value, startedAtMs, this.#clockMs - startedAtMs - pausedMs)
     if (slot !== NOT_ENTERED) gate.leave(laneIndex, slot)
-    if (key !== undefined && concurrency > 1) window.end(key, this.#clockMs)
+    if (run.holdsKey) window.end(key!, this.#clockMs)
   }
 
   #queueTurn(): void {
@@ -348,7 +435,8 @@ export class DutyCycle implements Admission<WindowEntry> {
     end.bell.announce(Bell.ASLEEP)
     const dueMs = gate.joinWaiters()
     const entry = this.#look()
-    if (entry !== undefined || !gate.hasJoinedAll || this.#streams.resume()) {
+    const mayGoOn = this.#streams.isWaiting && (this.#streams.look() || this.#streams.isReady)
+    if (entry !== undefined || !gate.hasJoinedAll || mayGoOn) {
       end.bell.stayAwake()
       if (entry !== undefined) this.#begin(entry)
       return false

@@ -29,7 +29,7 @@ import { type HandlerTable, loadHandlers } from './handlers.ts'
 import { HeapGauge } from './heap-gauge.ts'
 import { NestedSubmits } from './nested-submits.ts'
 import { Outbox } from './outbox.ts'
-import { RunContext, type RunFields, RunningSignals, type RunServices } from './run-context.ts'
+import { RunContext, type RunFields, type RunServices } from './run-context.ts'
 import { Window } from './window.ts'
 
 async function boot(message: BootMessage): Promise<void> {
@@ -38,24 +38,37 @@ async function boot(message: BootMessage): Promise<void> {
   const coordinator = callControl<CoordinatorControl>(message.controlPort)
   let cycle: DutyCycle | undefined
   let table: HandlerTable | undefined
-  const broadcasts = new BroadcastServices()
+  const broadcasts = new Map<string, AbortController>()
   let announceBooted!: () => void
   const booted = new Promise<void>((resolve) => {
     announceBooted = resolve
   })
   serveControl<PartitionControl>(message.controlPort, {
-    broadcast: (broadcast) =>
-      report(async () => {
+    broadcast: (broadcast) => {
+      const { id } = broadcast
+      const { signal } = open(broadcasts, id)
+      return report(async () => {
         await booted
-        return cycle!.between(() => runBroadcast(table!, broadcast, partition, broadcasts))
-      }),
+        signal.throwIfAborted()
+        return cycle!.between(id, () => {
+          // Posted before the handler runs: the manager learns of it even if that never ends.
+          void coordinator.begun(id)
+          return runBroadcast(table!, broadcast, partition, signal)
+        })
+      }).finally(() => broadcasts.delete(id))
+    },
+    withdraw: (id, code, details) => {
+      const reason = laneError(code, details)
+      broadcasts.get(id)?.abort(reason)
+      cycle?.withdraw(id, reason)
+    },
     abort: (orders) => {
       for (const { id, code, details } of orders) cycle?.abort(id, laneError(code, details))
     },
     stop: () =>
       report(async () => {
         const reason = laneError('CORELANE_CLOSED', { state: 'closed' })
-        broadcasts.signals.abortAll(reason)
+        for (const controller of broadcasts.values()) controller.abort(reason)
         cycle?.stop(reason)
         await cycle?.idle()
         await table?.hook('teardown', context)
@@ -72,7 +85,8 @@ async function boot(message: BootMessage): Promise<void> {
     for (const broadcast of message.sticky) {
       // A reload may have brought a module without its handler.
       if (!table.own.includes(broadcast.type)) continue
-      await runBroadcast(table, broadcast, partition, broadcasts)
+      await runBroadcast(table, broadcast, partition, open(broadcasts, broadcast.id).signal)
+      broadcasts.delete(broadcast.id)
     }
   } catch (error) {
     await coordinator.loaded({ ok: false, error: toSideValue(thrownValue(error), 'error') })
@@ -112,16 +126,27 @@ async function report(run: () => unknown): Promise<CallReport> {
   }
 }
 
+/** Lets a broadcast be aborted by its id. */
+function open(broadcasts: Map<string, AbortController>, id: string): AbortController {
+  const controller = new AbortController()
+  broadcasts.set(id, controller)
+  return controller
+}
+
 /** What the context of a broadcast does: it is no command, so it reports and submits nothing. */
 class BroadcastServices implements RunServices {
-  readonly signals = new RunningSignals()
+  readonly #signal: AbortSignal
 
-  signalOf(id: number): AbortSignal {
-    return this.signals.signalOf(id)
+  constructor(signal: AbortSignal) {
+    this.#signal = signal
+  }
+
+  signalOf(): AbortSignal {
+    return this.#signal
   }
 
   isAborted(): boolean {
-    return false
+    return this.#signal.aborted
   }
 
   progress(): void {}
@@ -137,7 +162,7 @@ async function runBroadcast(
   table: HandlerTable,
   broadcast: Broadcast,
   partition: number,
-  services: BroadcastServices,
+  signal: AbortSignal,
 ): Promise<unknown> {
   const fields: RunFields = {
     lane: BROADCAST_LANE,
@@ -149,13 +174,9 @@ async function runBroadcast(
     partition,
     slotId: 0,
   }
-  try {
-    const context = new RunContext(broadcast.id, fields, services)
-    const payload = fromSideValue(broadcast.payload)
-    return await table.call(table.types.indexOf(broadcast.type), payload, context)
-  } finally {
-    services.signals.end(fields.slotId)
-  }
+  const context = new RunContext(broadcast.id, fields, new BroadcastServices(signal))
+  const payload = fromSideValue(broadcast.payload)
+  return table.call(table.types.indexOf(broadcast.type), payload, context)
 }
 
 parentPort!.once('message', (message: BootMessage) => void boot(message))

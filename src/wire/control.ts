@@ -101,8 +101,13 @@ export type LoadReport =
 
 /** What the coordinator may ask of a partition. */
 export interface PartitionControl {
-  /** Runs a handler outside lanes and windows, between two commands. */
+  /** Runs a handler outside lanes and windows, while no handler executes. */
   broadcast(broadcast: Broadcast): Promise<CallReport>
+  /**
+   * Withdraws a broadcast whose time is up: it does not begin any more, or its signal aborts and
+   * it no longer keeps commands from starting. Answers when the thread's event loop turns.
+   */
+  withdraw(id: string, code: ErrorCode, details: ErrorDetails): void
   /** Aborts the signals of running commands. */
   abort(orders: readonly AbortOrder[]): void
   /** Starts no further command, aborts running signals, runs `teardown`. */
@@ -113,6 +118,8 @@ export interface PartitionControl {
 export interface CoordinatorControl {
   /** The handler module is loaded, or failed to. */
   loaded(report: LoadReport): void
+  /** The handler of a broadcast is entered. */
+  begun(id: string): void
   /** A promise was rejected and nobody handles it. */
   rejected(error: SideValue): void
   /** A handler submits a command. */

@@ -157,7 +157,7 @@ test('a generator that ends while another is stalled does not disturb it', async
 })
 
 test.each([1, 2])(
-  'a broadcast waits for a stalled stream, and both come to an end (concurrency %i)',
+  'a broadcast does not wait for a stalled stream, and both come to an end (concurrency %i)',
   async (concurrencyPerPartition) => {
     const words = new StreamWords()
     const manager = await open('streams.js', {
@@ -169,9 +169,9 @@ test.each([1, 2])(
     await stall(stream, words)
     const broadcast = manager.broadcast('echo', 'heard')
     const command = manager.run('echo', 'after')
-    expect(await collect(stream)).toHaveLength(4_999)
     expect(await within(broadcast, 'the broadcast')).toEqual(['heard'])
     expect(await within(command, 'the command')).toBe('after')
+    expect(await collect(stream)).toHaveLength(4_999)
   },
 )
 
@@ -212,7 +212,7 @@ test('a stream that waits for its own timer hears of its abort', async () => {
 test('a time-out ends a stream with what had come before it', async () => {
   const words = new StreamWords()
   const manager = await open('streams.js', { partitions: one, ...words.options })
-  const stream = manager.stream('query', 'numbers', ENDLESS, { timeoutMs: 100 })
+  const stream = manager.stream('query', 'numbers', { ...ENDLESS, pauseMs: 5 }, { timeoutMs: 200 })
   const { values, error } = await words.drain(
     (async function* slowly() {
       for await (const value of stream) {
@@ -221,7 +221,7 @@ test('a time-out ends a stream with what had come before it', async () => {
       }
     })(),
   )
-  expect(values.length).toBeLessThanOrEqual(CREDIT + 1)
+  expect(values.length).toBeLessThanOrEqual(40)
   expect(values).toEqual([...values.keys()])
   expect(error).toMatchObject({ name: 'TimeoutError', code: 'CORELANE_TIMEOUT' })
   expect(await within(manager.run('echo', 1), 'a command after it')).toBe(1)

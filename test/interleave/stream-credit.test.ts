@@ -1,5 +1,6 @@
 // Goal: a producer that has used its credit up and a consumer that gives some back never both
-// sleep, the producer never makes more than it may, and one whose stream is left learns of it.
+// sleep, the producer never makes more than it may, one whose stream is left learns of it, and no
+// moment at which it waits for credit or for its turn is taken for a part of its run.
 // Method: every interleaving of the two protocols up to a bound; broken ones must be caught.
 
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
@@ -52,6 +53,14 @@ test.each(['no second look', 'look again before announcing', 'ring before the cr
   (variant) => {
     const { violation } = explorer.explore(stream({ variant, credit: 1 }), 2)
     expect(violation).toMatch(/^thread \d sleeps for ever\nschedule of stream credit/)
+  },
+)
+
+test.each(['pause not published', 'pauses in two words', 'credit taken for a run'])(
+  'the explorer catches pauses with the mistake "%s"',
+  (variant) => {
+    const { violation } = explorer.explore(stream({ variant, credit: 1 }), 2)
+    expect(violation).toMatch(/^a run of \d+ ms is taken for one of \d+ ms/)
   },
 )
 

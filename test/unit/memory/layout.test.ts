@@ -41,12 +41,12 @@ test('the words of the commons lie on cache lines of their own', () => {
 test('no two words overlap, and what slots have fills the space up to the rings', () => {
   const starts = Object.values(Word)
   expect(new Set(starts).size).toBe(starts.length)
-  // A word of state, a moment of 64 bits and a word of credit for each slot.
-  const bySlot = [Word.SLOTS, Word.STARTS, Word.CREDITS]
-  expect([...starts].sort((a, b) => a - b).slice(-3)).toEqual(bySlot)
+  // A word of state, a moment of 64 bits, a word of credit and one of pauses for each slot.
+  const bySlot = [Word.SLOTS, Word.STARTS, Word.CREDITS, Word.PAUSES]
+  expect([...starts].sort((a, b) => a - b).slice(-4)).toEqual(bySlot)
   const bounds = [...bySlot, RINGS_OFFSET / 4]
   const sizes = bySlot.map((word, i) => bounds[i + 1]! - word)
-  expect(sizes).toEqual([SLOT_COUNT, 2 * SLOT_COUNT, SLOT_COUNT])
+  expect(sizes).toEqual([SLOT_COUNT, 2 * SLOT_COUNT, SLOT_COUNT, SLOT_COUNT])
   expect(Word.STARTS % 2).toBe(0)
 })
 

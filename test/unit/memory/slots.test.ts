@@ -167,6 +167,38 @@ test('credit goes to one stream, wraps, and starts from 0 for the next in its sl
   expect([slotOf(next), partition.creditOf(next)]).toEqual([slotOf(one), 0])
 })
 
+test("a paused run's time stands still, and goes on with what was left of it", () => {
+  const { coordinator, partition } = bothEnds()
+  const [one, other] = [coordinator.open(), coordinator.open()]
+  for (const id of [one, other]) partition.start(id, 1000)
+  expect([coordinator.runsSinceMs(one, 1100), coordinator.isPaused(one)]).toEqual([1000, false])
+  partition.pause(one, 150.7)
+  expect(coordinator.isPaused(one)).toBe(true)
+  // However long it waits it has run for 150 ms.
+  for (const now of [1151, 5000, 1e9]) expect(coordinator.runsSinceMs(one, now)).toBe(now - 150)
+  partition.resume(one, 4000.2)
+  expect([coordinator.runsSinceMs(one, 6000), coordinator.isPaused(one)]).toEqual([5001, false])
+  expect([coordinator.runsSinceMs(other, 6000), coordinator.isPaused(other)]).toEqual([1000, false])
+  expect(coordinator.startedAtMs(one)).toBe(1000)
+  partition.pause(one, 0)
+  expect([coordinator.runsSinceMs(one, 7000), coordinator.isPaused(one)]).toEqual([7000, true])
+  // The next command in its slot has never paused.
+  coordinator.close(one)
+  const next = coordinator.open()
+  partition.start(next, 8000)
+  expect([slotOf(next), coordinator.runsSinceMs(next, 9000)]).toEqual([slotOf(one), 8000])
+})
+
+test('pauses of weeks do not wrap', () => {
+  const { coordinator, partition } = bothEnds()
+  const id = coordinator.open()
+  partition.start(id, 0)
+  partition.pause(id, 2 ** 40)
+  expect(coordinator.runsSinceMs(id, 2 ** 41)).toBe(2 ** 41 - 2 ** 31 + 2)
+  partition.resume(id, 2 ** 40)
+  expect(coordinator.runsSinceMs(id, 2 ** 41)).toBe(2 ** 31 - 2)
+})
+
 test('the states of a word are told apart by its low bits', () => {
   expect(new Set(Object.values(SlotState)).size).toBe(4)
   for (const state of Object.values(SlotState)) expect(state).toBeLessThan(16)
