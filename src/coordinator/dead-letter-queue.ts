@@ -6,7 +6,7 @@ import type { CommandOptions } from '../model/command.ts'
 
 /** A command that failed for good. */
 export interface DeadLetter {
-  /** Its id as a command. */
+  /** The id of its command, as events and outcomes have it; names may be given more than once. */
   readonly id: string
   readonly lane: string
   readonly type: string
@@ -31,12 +31,17 @@ export interface DeadLetterOffice {
   dropped(letter: DeadLetter): void
 }
 
-/** Keeps dead letters; past its bound the oldest is dropped. */
+/**
+ * Keeps dead letters; past its bound the oldest is dropped. Commands may have the same id, since
+ * their callers name them: of several such letters the oldest is meant, and by purge all.
+ */
 export class DeadLetterQueue {
   /** Most letters that it keeps. */
   readonly capacity: number
   readonly #office: DeadLetterOffice
-  readonly #letters = new Map<string, DeadLetter>()
+  readonly #letters = new Set<DeadLetter>()
+  /** By id, the oldest first; never empty. */
+  readonly #byId = new Map<string, DeadLetter[]>()
 
   /**
    * @param capacity - Most letters that it keeps; 0 keeps none.
@@ -54,20 +59,20 @@ export class DeadLetterQueue {
 
   /** The letters, the oldest first. */
   list(): DeadLetter[] {
-    return [...this.#letters.values()]
+    return [...this.#letters]
   }
 
   /**
-   * One letter; undefined if there is none of that id.
+   * The oldest letter of an id; undefined if there is none.
    *
    * @param id - The command's id.
    */
   get(id: string): DeadLetter | undefined {
-    return this.#letters.get(id)
+    return this.#byId.get(id)?.[0]
   }
 
   /**
-   * Submits a letter's command anew and removes the letter.
+   * Submits the command of the oldest letter of an id anew and removes that letter.
    *
    * @param id - The command's id.
    * @returns The new command's result. If it fails for good again there is a new letter.
@@ -75,14 +80,11 @@ export class DeadLetterQueue {
    * then the letter stays if the command was not accepted.
    */
   async redrive(id: string): Promise<unknown> {
-    const letter = this.#letters.get(id)
+    const letter = this.get(id)
     if (letter === undefined) {
       throw laneError('CORELANE_UNKNOWN_DEAD_LETTER', { received: show(id) })
     }
-    // Throws if it is not accepted, before the letter is gone.
-    const result = this.#office.submit(letter, () => this.add(letter))
-    this.#letters.delete(id)
-    return result
+    return this.#redrive(letter)
   }
 
   /**
@@ -91,7 +93,7 @@ export class DeadLetterQueue {
    * @returns How each of them ended.
    */
   redriveAll(): Promise<PromiseSettledResult<unknown>[]> {
-    return Promise.allSettled([...this.#letters.keys()].map((id) => this.redrive(id)))
+    return Promise.allSettled(this.list().map((letter) => this.#redrive(letter)))
   }
 
   /**
@@ -101,10 +103,9 @@ export class DeadLetterQueue {
    * @returns How many there were.
    */
   purge(id?: string): number {
-    if (id !== undefined) return this.#letters.delete(id) ? 1 : 0
-    const { size } = this.#letters
-    this.#letters.clear()
-    return size
+    const letters = id === undefined ? this.list() : [...(this.#byId.get(id) ?? [])]
+    for (const letter of letters) this.#remove(letter)
+    return letters.length
   }
 
   /**
@@ -114,10 +115,29 @@ export class DeadLetterQueue {
    * @internal
    */
   add(letter: DeadLetter): void {
-    this.#letters.set(letter.id, letter)
+    const { id } = letter
+    this.#letters.add(letter)
+    const namesakes = this.#byId.get(id)
+    if (namesakes === undefined) this.#byId.set(id, [letter])
+    else namesakes.push(letter)
     if (this.#letters.size <= this.capacity) return
-    const [oldest] = this.#letters.values()
-    this.#letters.delete(oldest!.id)
+    const [oldest] = this.#letters
+    this.#remove(oldest!)
     this.#office.dropped(oldest!)
+  }
+
+  async #redrive(letter: DeadLetter): Promise<unknown> {
+    // Throws if it is not accepted, before the letter is gone.
+    const result = this.#office.submit(letter, () => this.add(letter))
+    this.#remove(letter)
+    return result
+  }
+
+  #remove(letter: DeadLetter): void {
+    const { id } = letter
+    this.#letters.delete(letter)
+    const namesakes = this.#byId.get(id)!
+    if (namesakes.length === 1) this.#byId.delete(id)
+    else namesakes.splice(namesakes.indexOf(letter), 1)
   }
 }

@@ -169,7 +169,7 @@ export class Recovery {
       events.command('queue.command.dead_lettered', command, partition, 0, undefined, error)
     }
     bury({
-      id: String(command.sequence),
+      id: command.id,
       lane: command.lane.name,
       type: command.type.name,
       payload: command.payload,

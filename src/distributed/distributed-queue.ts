@@ -162,17 +162,17 @@ export interface DeadCommands {
   /**
    * Enqueues them again with no failures behind them.
    *
-   * @param commands - Which.
+   * @param commands - Ids of commands, or references, which may spare a search in all partitions.
    * @returns How many there were.
    */
-  redrive(commands: readonly CommandReference[]): Promise<number>
+  redrive(commands: readonly (CommandReference | string)[]): Promise<number>
   /**
    * Forgets them.
    *
-   * @param commands - Which.
+   * @param commands - As for `redrive`.
    * @returns How many there were.
    */
-  drop(commands: readonly CommandReference[]): Promise<number>
+  drop(commands: readonly (CommandReference | string)[]): Promise<number>
 }
 
 /** Who runs which partition, where each has one worker at a time. */

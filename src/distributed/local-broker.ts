@@ -5,7 +5,6 @@ import { epochMs } from '../base/clock.ts'
 import { laneError } from '../base/errors.ts'
 import { IndexedHeap } from '../schedule/indexed-heap.ts'
 import type {
-  CommandReference,
   CommandState,
   Delivery,
   EnqueueStatus,
@@ -222,14 +221,14 @@ export class LocalBroker {
   /**
    * Enqueues dead commands again.
    *
-   * @param commands - Which.
+   * @param ids - Of which commands.
    * @param nowMs - Monotonic milliseconds.
    * @returns How many there were.
    */
-  redrive(commands: readonly CommandReference[], nowMs: number): number {
+  redrive(ids: readonly string[], nowMs: number): number {
     let count = 0
-    for (const { commandId } of commands) {
-      const envelope = this.archive.exhume(commandId)
+    for (const id of ids) {
+      const envelope = this.archive.exhume(id)
       if (envelope === undefined) continue
       this.#enter(Object.freeze({ ...envelope, retryCount: 0 }), nowMs)
       count++

@@ -204,12 +204,12 @@ export class LocalWorker implements LeasedQueue {
       },
       redrive: async (commands) => {
         this.#checkOpen()
-        return this.service.with((broker, now) => broker.redrive(commands, now))
+        return this.service.with((broker, now) => broker.redrive(commands.map(idOf), now))
       },
       drop: async (commands) => {
         this.#checkOpen()
         return this.service.with(
-          ({ archive }) => commands.filter(({ commandId }) => archive.drop(commandId)).length,
+          ({ archive }) => commands.filter((one) => archive.drop(idOf(one))).length,
         )
       },
     }
@@ -233,6 +233,10 @@ export class LocalWorker implements LeasedQueue {
       },
     }
   }
+}
+
+function idOf(command: CommandReference | string): string {
+  return typeof command === 'string' ? command : command.commandId
 }
 
 function capabilitiesOf(keyOrder: boolean): QueueCapabilities {

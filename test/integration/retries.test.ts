@@ -245,6 +245,23 @@ test('a dead letter tells what failed, and runs again with what it was submitted
   expect(manager.stats()).toMatchObject({ submitted: 2, completed: 1, failed: 1, deadLetters: 0 })
 })
 
+test('a dead letter has the id that events, outcomes and handlers have', async () => {
+  const manager = await retryManager()
+  const { seen } = await events(manager, ['queue.command.dead_lettered'], 2)
+  const submit = (payload: number, id?: string) =>
+    manager.execute('query', 'alwaysFails', payload, { retry: RetryPolicy.fixed(1, 1), id })
+  const outcomes = [await submit(1, 'order-17'), await submit(2)]
+  const ids = (await seen).map(({ id }) => id)
+  expect(ids).toEqual(outcomes.map(({ info }) => info.id))
+  expect(ids[0]).toBe('order-17')
+  for (const [index, id] of ids.entries()) {
+    expect(manager.deadLetters.get(id!)?.payload).toBe(index + 1)
+    await failure(manager.deadLetters.redrive(id!), 'a redrive')
+  }
+  // A name stays with its command.
+  expect(manager.deadLetters.list().map(({ id }) => id)[0]).toBe('order-17')
+})
+
 test('past the capacity the oldest letters are dropped; the others can be run again or removed', async () => {
   const manager = await retryManager({ deadLetterCapacity: 3 })
   const { seen } = await events(manager, ['queue.dead_letter.dropped'], 2)

@@ -345,7 +345,7 @@ class Duel {
     this.model.dead.delete(id)
     if (kind === 'drop') expect(this.broker.archive.drop(id)).toBe(wish !== undefined)
     else {
-      const count = this.broker.redrive([{ commandId: id, partitionId: 0 }], this.now)
+      const count = this.broker.redrive([id], this.now)
       expect(count).toBe(expected)
       if (wish === undefined) return
       this.model.ended.delete(id)

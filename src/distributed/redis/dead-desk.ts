@@ -76,11 +76,11 @@ export class DeadDesk implements DeadCommands {
       .slice(0, max)
   }
 
-  async redrive(commands: readonly CommandReference[]): Promise<number> {
+  async redrive(commands: readonly (CommandReference | string)[]): Promise<number> {
     return this.#each(commands, (reference) => this.#redriveOne(reference))
   }
 
-  async drop(commands: readonly CommandReference[]): Promise<number> {
+  async drop(commands: readonly (CommandReference | string)[]): Promise<number> {
     const { keys, caller } = this.#engine
     return this.#each(commands, async ({ commandId, partitionId }) => {
       const { dead, deadOrder } = keys.partition(partitionId)
@@ -93,14 +93,23 @@ export class DeadDesk implements DeadCommands {
   }
 
   async #each(
-    commands: readonly CommandReference[],
+    commands: readonly (CommandReference | string)[],
     act: (reference: CommandReference) => Promise<number>,
   ): Promise<number> {
-    for (const { commandId, partitionId } of commands) {
+    const { numPartitions } = this.#engine.plan
+    const references = commands.flatMap((command) =>
+      typeof command === 'string'
+        ? Array.from({ length: numPartitions }, (_, partitionId) => ({
+            commandId: command,
+            partitionId,
+          }))
+        : [command],
+    )
+    for (const { commandId, partitionId } of references) {
       checkName('commandId', commandId)
-      checkWhole('partitionId', partitionId, 0, this.#engine.plan.numPartitions - 1)
+      checkWhole('partitionId', partitionId, 0, numPartitions - 1)
     }
-    const counts = await Promise.all(commands.map(act))
+    const counts = await Promise.all(references.map(act))
     return counts.reduce((sum, count) => sum + count, 0)
   }
 

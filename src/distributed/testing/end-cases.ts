@@ -84,6 +84,20 @@ const dead: readonly CaseOfContract[] = [
       assert.deepEqual(idsOf(await stage.take(queue, 1)), [b!.commandId])
     },
   ),
+  sentence('a dead command is found by its id alone', { needs: DEAD }, async (stage) => {
+    const queue = await stage.worker()
+    const envelopes = [0, 2, 3].map((partitionId) => stage.envelope({ partitionId }))
+    await stage.fill(queue, envelopes)
+    for (const delivery of await stage.take(queue, 3)) {
+      await queue.bury(delivery, 'x', failureOf(delivery, queue, 'x'))
+    }
+    const [a, b, c] = envelopes.map(({ id }) => id)
+    assert.equal(await queue.dead.redrive([b!, 'nobody']), 1)
+    assert.deepEqual(idsOf(await stage.take(queue, 1)), [b])
+    assert.equal(await queue.dead.drop([a!, referenceTo(envelopes[2]!)]), 2)
+    assert.deepEqual(await queue.dead.list(), [])
+    assert.equal(await queue.dead.redrive([c!]), 0)
+  }),
   sentence('the id of a dead command is known', { needs: DEAD }, async (stage) => {
     const queue = await stage.worker()
     const envelope = stage.envelope()

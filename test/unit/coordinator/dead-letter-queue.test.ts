@@ -78,6 +78,22 @@ test('a letter whose command is not accepted stays where it was', async () => {
   expect(left()).toEqual(['a', 'b', 'c'])
 })
 
+test('of letters with one id the oldest is meant, and by purge all', async () => {
+  const { queue, submitted, left } = queueOf(4, 'aaba')
+  const [first, second] = queue.list()
+  expect(queue.get('a')).toBe(first)
+  await queue.redrive('a')
+  expect(submitted[0]).toBe(first)
+  expect(queue.get('a')).toBe(second)
+  expect([queue.purge('a'), left()]).toEqual([2, ['b']])
+  expect(queue.get('a')).toBeUndefined()
+  for (const id of 'aabc') queue.add(letter(id))
+  // The oldest of them made way.
+  expect([queue.size, left(), queue.purge('b')]).toEqual([4, ['a', 'a', 'b', 'c'], 1])
+  expect((await queue.redriveAll()).map(({ status }) => status)).toEqual(Array(3).fill('fulfilled'))
+  expect(queue.size).toBe(0)
+})
+
 test('what is no letter cannot be redriven, nor redriven twice', async () => {
   const { queue, submitted } = queueOf(10, 'a')
   await queue.redrive('a')
