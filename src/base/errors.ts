@@ -74,6 +74,10 @@ export const ERRORS = Object.freeze({
     'ConfigError',
     'A handler may not wait for a command of type "{type}" in lane "{lane}": everything that could run it is held by handlers that wait (submit it with wait: false, or give it another key, lane or partition)',
   ),
+  CORELANE_NOT_HELD: row(
+    'LaneError',
+    'The command "{id}" cannot be completed by worker {workerId}: {reason}',
+  ),
   CORELANE_NOT_STARTED: row('LaneError', 'The queue manager is not started: call start() first'),
   CORELANE_NO_STREAM: row(
     'ConfigError',

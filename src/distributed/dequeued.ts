@@ -2,11 +2,26 @@
 // Thread: main.   Owns: those deliveries.
 
 import { nowMs } from '../base/clock.ts'
-import type { Delivery } from './distributed-queue.ts'
+import { laneError } from '../base/errors.ts'
+import type { SettleStatus } from './distributed-queue.ts'
+import type { CommandEnvelope } from './envelope.ts'
+
+/** As much of a delivery as is needed here. */
+interface Taken {
+  readonly envelope: CommandEnvelope
+  /** Monotonic milliseconds. */
+  readonly leasedUntilMs: number
+}
 
 /** Deliveries that are known by the id of their command alone. */
-export class Dequeued {
+export class Dequeued<Delivery extends Taken> {
+  readonly #workerId: string
   readonly #byId = new Map<string, Delivery>()
+
+  /** @param workerId - Whose they are. */
+  constructor(workerId: string) {
+    this.#workerId = workerId
+  }
 
   /**
    * Remembers a delivery. What was never completed is forgotten: its lease is over.
@@ -26,13 +41,21 @@ export class Dequeued {
   /**
    * Ends a delivery.
    *
-   * @param id - Of its command. Nothing happens if it is not known.
+   * @param id - Of its command.
    * @param end - Tells the engine. The delivery stays known if that fails.
+   * @throws LaneError `CORELANE_NOT_HELD` if it is not known, or is another worker's by now.
    */
-  async end(id: string, end: (delivery: Delivery) => Promise<unknown>): Promise<void> {
+  async end(id: string, end: (delivery: Delivery) => Promise<SettleStatus>): Promise<void> {
     const delivery = this.#byId.get(id)
-    if (delivery === undefined) return
-    await end(delivery)
+    if (delivery === undefined) {
+      throw this.#notHeld(id, 'it was not dequeued here, or was completed, or its lease is over')
+    }
+    const status = await end(delivery)
     if (this.#byId.get(id) === delivery) this.#byId.delete(id)
+    if (status === 'stale') throw this.#notHeld(id, 'its lease is over')
+  }
+
+  #notHeld(id: string, reason: string): Error {
+    return laneError('CORELANE_NOT_HELD', { id, workerId: this.#workerId, reason })
   }
 }

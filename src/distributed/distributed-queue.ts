@@ -18,7 +18,10 @@ export interface DistributedQueue {
   enqueue(envelope: CommandEnvelope): Promise<void>
   /** Takes the next command of a partition; null if there is none. Does not wait for one. */
   dequeue(partitionId: number): Promise<CommandEnvelope | null>
-  /** Says how a command that was taken ended. */
+  /**
+   * Says how a command that was dequeued through this object ended. Engines reject with
+   * `CORELANE_NOT_HELD` if it was not, or if another worker has it by now.
+   */
   complete(result: CommandResult): Promise<void>
 }
 

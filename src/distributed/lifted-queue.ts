@@ -6,6 +6,7 @@ import { type LaneError, laneError, show } from '../base/errors.ts'
 import { checkOptions, integer, milliseconds, type OptionRules, oneOf } from '../base/options.ts'
 import { isPortableName } from '../base/portable-name.ts'
 import { PARTITION_COUNT_MAX, type PartitionStrategy } from '../model/partition-config.ts'
+import { Dequeued } from './dequeued.ts'
 import type {
   CommandReference,
   CommandState,
@@ -115,6 +116,8 @@ class LiftedQueue implements LeasedQueue {
   readonly #queue: DistributedQueue
   readonly #polls: LiftedPolls
   readonly #submits: LiftedSubmits
+  /** What `dequeue` gave, by id. */
+  readonly #dequeued: Dequeued<{ readonly envelope: CommandEnvelope; leasedUntilMs: number }>
   /** What this worker has, by fence. */
   readonly #held = new Map<string, CommandEnvelope>()
   #fences = 0
@@ -122,6 +125,7 @@ class LiftedQueue implements LeasedQueue {
 
   constructor(queue: DistributedQueue, options: Readonly<Required<LiftOptions>>) {
     this.#queue = queue
+    this.#dequeued = new Dequeued(queue.workerId)
     this.strategy = options.strategy!
     this.#submits = new LiftedSubmits(options.maxKnown!)
     this.#polls = new LiftedPolls(
@@ -157,12 +161,18 @@ class LiftedQueue implements LeasedQueue {
   async dequeue(partitionId: number): Promise<CommandEnvelope | null> {
     this.#checkOpen()
     checkWhole('partitionId', partitionId, 0, this.numPartitions - 1)
-    return (await this.#polls.takeNext(partitionId)) ?? null
+    const envelope = await this.#polls.takeNext(partitionId)
+    if (envelope === undefined) return null
+    this.#dequeued.add({ envelope, leasedUntilMs: Number.POSITIVE_INFINITY })
+    return envelope
   }
 
   async complete(result: CommandResult): Promise<void> {
     this.#checkOpen()
-    await this.#end(result)
+    await this.#dequeued.end(result.commandId, async () => {
+      await this.#end(result)
+      return 'done'
+    })
   }
 
   async lease(request: LeaseRequest): Promise<Delivery[]> {

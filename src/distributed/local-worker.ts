@@ -41,7 +41,7 @@ export class LocalWorker implements LeasedQueue {
   /** Ends each announcement to it. */
   readonly #announcements = new Set<() => void>()
   /** What `dequeue` gave it, by id. */
-  readonly #dequeued = new Dequeued()
+  readonly #dequeued: Dequeued<Delivery>
   /** @internal */
   protected isClosed = false
 
@@ -52,6 +52,7 @@ export class LocalWorker implements LeasedQueue {
   constructor(service: LocalService, workerId: string) {
     this.service = service
     this.workerId = workerId
+    this.#dequeued = new Dequeued(workerId)
     this.capabilities = capabilitiesOf(this.#takesKeys)
     this.dead = this.#makeDead()
     this.limits = this.#makeLimits()
@@ -101,9 +102,10 @@ export class LocalWorker implements LeasedQueue {
 
   async complete(result: CommandResult): Promise<void> {
     this.#checkOpen()
-    await this.#dequeued.end(result.commandId, (delivery) =>
-      this.completeMany([{ delivery, result }]),
-    )
+    await this.#dequeued.end(result.commandId, async (delivery) => {
+      const [status] = await this.completeMany([{ delivery, result }])
+      return status!
+    })
   }
 
   async lease(request: LeaseRequest): Promise<Delivery[]> {

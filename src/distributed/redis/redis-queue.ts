@@ -58,7 +58,7 @@ export class RedisDistributedQueue implements LeasedQueue {
   readonly #desk: LeaseDesk
   readonly #registry: Registry
   /** What was taken by dequeue, by the ids that complete will name. */
-  readonly #dequeued = new Dequeued()
+  readonly #dequeued: Dequeued<Delivery>
   #hearing: Promise<unknown> | undefined
   /** Whether the channel of wakes was added. */
   #isSubscribed = false
@@ -67,6 +67,7 @@ export class RedisDistributedQueue implements LeasedQueue {
     const { plan, caller } = engine
     const isOwned = takesKeys(plan.strategy)
     this.#engine = engine
+    this.#dequeued = new Dequeued(plan.workerId)
     this.#link = link
     this.#subscriptions = new Subscriptions(maker, caller, plan, (isUp) => this.#setHearing(isUp))
     this.#enqueuer = new Enqueuer(engine)
@@ -194,9 +195,10 @@ export class RedisDistributedQueue implements LeasedQueue {
   }
 
   async complete(result: CommandResult): Promise<void> {
-    await this.#dequeued.end(result.commandId, (delivery) =>
-      this.completeMany([{ delivery, result }]),
-    )
+    await this.#dequeued.end(result.commandId, async (delivery) => {
+      const [status] = await this.completeMany([{ delivery, result }])
+      return status!
+    })
   }
 
   async lease(request: LeaseRequest): Promise<Delivery[]> {

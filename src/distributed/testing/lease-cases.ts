@@ -124,7 +124,7 @@ const giving: readonly CaseOfContract[] = [
     const given = await queue.dequeue(2)
     assert.equal(given?.id, envelope.id)
     const { workerId } = queue
-    await queue.complete({
+    const result = {
       commandId: envelope.id,
       partitionId: 2,
       workerId,
@@ -133,10 +133,27 @@ const giving: readonly CaseOfContract[] = [
       retryCount: 0,
       durationMs: 1,
       completedAt: envelope.createdAt,
-    })
+    }
+    const other = { ...result, commandId: 'nobody' }
+    await refused('a result of what was not dequeued', queue.complete(other), 'CORELANE_NOT_HELD')
+    await queue.complete(result)
     assert.equal(await queue.dequeue(2), null)
+    await refused('a second result', queue.complete(result), 'CORELANE_NOT_HELD')
     await refused('dequeue of partition 4', queue.dequeue(4))
   }),
+  sentence(
+    'what was dequeued and given to another since cannot be completed',
+    { needs: ['leases'], leaseMs: 500 },
+    async (stage) => {
+      const [one, two] = await stage.workers('w1', 'w2')
+      await stage.fill(one!, stage.envelopes(1))
+      const { id, partitionId } = (await one!.dequeue(0))!
+      const given = await stage.takeOne(two!)
+      const result = { ...successOf(given, one!), commandId: id, partitionId }
+      await refused('a late result', one!.complete(result), 'CORELANE_NOT_HELD')
+      await finish(two!, [given])
+    },
+  ),
 ]
 
 const urgency: readonly CaseOfContract[] = [
