@@ -141,4 +141,66 @@ describeWithRedis('idle workers on Redis', () => {
     const [again] = await within(take(two, 1, 20_000), 'what has expired')
     expect(again!.envelope.id).toBe(second[0]!.envelope.id)
   })
+
+  test('a place that is given back is announced to those who wait, also after a gap', async () => {
+    const [one, two] = [await start(), await start()]
+    expect(await one.limits.takePlaces('lane', 1, ['a'])).toEqual(['a'])
+    let calls = 0
+    const end = two.limits.onPlaceFree!('lane', () => calls++)
+    for (let round = 1; round <= 3; round++) {
+      if (round === 3) await admin.sendCommand(['CLIENT', 'KILL', 'TYPE', 'pubsub'])
+      // Nothing says when the subscription stands, so it is given back until that is heard.
+      await until(() => {
+        void one.limits.dropPlaces('lane', ['a'])
+        void one.limits.takePlaces('lane', 1, ['a'])
+        return calls >= round
+      }, 'a call')
+    }
+    await one.limits.dropPlaces('lane', ['a'])
+    end()
+    const before = calls
+    await one.limits.takePlaces('lane', 1, ['a'])
+    await one.limits.dropPlaces('lane', ['a'])
+    await one.limits.dropPlaces('lane', ['a', 'b'])
+    await sleep(100)
+    expect(calls).toBe(before)
+  })
+
+  test('a worker hears at once that another one came or went', async () => {
+    const partitions = PartitionConfig.hash(4)
+    const [one, two] = [await start({ partitions }), await start({ partitions })]
+    const owned: number[] = []
+    const beat = async () => owned.push((await one.ownership!.beat()).owned.length)
+    one.ownership!.onChange!(() => void beat())
+    await beat()
+    await until(() => owned.length > 1, 'that it has come itself')
+    await two.ownership!.beat()
+    await until(() => owned.length > 2, 'another has come')
+    const before = owned.length
+    await two.ownership!.leave()
+    await until(() => owned.length > before && owned.at(-1) === 4, 'the other has left')
+  })
+
+  test('workers say which lanes they take, and what has none is found', async () => {
+    const worker = await start({ leaseMs: 300 })
+    expect(await worker.lanes.look(['lane', 'promt'])).toEqual({
+      states: ['unserved', 'unserved'],
+      known: [],
+    })
+    const other = await start({ leaseMs: 60_000 })
+    await worker.lanes.announce(['lane', 'other'])
+    await other.lanes.announce(['other'])
+    const { states, known } = await other.lanes.look(['promt', 'lane', 'other'])
+    expect(states).toEqual(['unknown', 'served', 'served'])
+    expect(known.toSorted()).toEqual(['lane', 'other'])
+    await worker.enqueueMany([
+      ...queues.envelopes(1),
+      ...queues.envelopes(1, { laneId: 'promt' }),
+      ...queues.envelopes(1, { laneId: 'other' }),
+    ])
+    expect(await worker.lanes.strays()).toEqual(['promt'])
+    await sleep(400)
+    expect((await worker.lanes.look(['lane', 'other'])).states).toEqual(['unserved', 'served'])
+    expect((await worker.lanes.strays()).toSorted()).toEqual(['lane', 'promt'])
+  })
 })

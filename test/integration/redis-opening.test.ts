@@ -161,6 +161,8 @@ describeWithRedis('the engine on Redis, opened', () => {
     expect(await worker.look([result])).toEqual([{ state: 'pending' }])
     expect(await worker.limits.takePlaces('lane', 1, ['x', 'y'])).toEqual(['x'])
     await worker.limits.dropPlaces('lane', ['x'])
+    await worker.lanes.announce(['lane'])
+    expect((await worker.lanes.look(['lane'])).states).toEqual(['served'])
     expect((await worker.limits.takePermits('lane', { limit: 5, windowMs: 1000 }, 2)).granted).toBe(
       2,
     )

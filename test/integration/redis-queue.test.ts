@@ -39,7 +39,7 @@ describeWithRedis('the engine on Redis', () => {
       delay: true,
       results: true,
       ages: true,
-      lanes: false,
+      lanes: true,
       durable: true,
     },
     maxBytes: MAX_BYTES * 4,

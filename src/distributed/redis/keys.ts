@@ -54,6 +54,8 @@ export function metaKey(queue: string): string {
 export class QueueKeys {
   /** Workers that share the partitions, by when they count as dead. */
   readonly members: string
+  /** Lanes that workers take, by when the last of these counts as dead. */
+  readonly lanes: string
   /** Channel on which workers hear of commands that came. */
   readonly wakes: string
   readonly #queue: string
@@ -66,6 +68,7 @@ export class QueueKeys {
   constructor(queue: string, partitions: number) {
     this.#queue = queue
     this.members = `corelane:{${queue}:meta}:members`
+    this.lanes = `corelane:{${queue}:meta}:lanes`
     this.wakes = `corelane:{${queue}:meta}:wakes`
     this.#partitions = Array.from({ length: partitions }, (_, p) => new PartitionKeys(queue, p))
   }
@@ -83,6 +86,11 @@ export class QueueKeys {
   /** When the next start of a lane would be in time, for its rate limit. */
   rate(lane: string): string {
     return `corelane:{${this.#queue}:lane:${lane}}:rate`
+  }
+
+  /** Channel on which workers hear that places of a lane were given back. */
+  freed(lane: string): string {
+    return `corelane:{${this.#queue}:lane:${lane}}:freed`
   }
 
   /** Who holds the places of a lane, by when they expire. */

@@ -1,5 +1,5 @@
 // Limits: permits and places that all workers of a lane share.
-// Thread: main.   Owns: nothing.
+// Thread: main.   Owns: who waits for a place.
 
 import { nowMs } from '../../base/clock.ts'
 import { laneError, show } from '../../base/errors.ts'
@@ -7,7 +7,8 @@ import type { GlobalLimits, Permits } from '../distributed-queue.ts'
 import { checkName } from '../envelope.ts'
 import { checkWhole } from '../lease-request.ts'
 import type { RedisEngine } from './engine.ts'
-import { PERMITS, PLACES } from './side-scripts.ts'
+import { DROP_PLACES, PERMITS, PLACES } from './side-scripts.ts'
+import type { Subscriptions } from './subscriptions.ts'
 
 const VALID_MS_MIN = 20
 const VALID_MS_MAX = 250
@@ -25,10 +26,17 @@ function validityMs(windowMs: number, stepMs: number): number {
 /** Limits over all workers. */
 export class RedisLimits implements GlobalLimits {
   readonly #engine: RedisEngine
+  readonly #subscriptions: Subscriptions
+  /** By lane. A lane that was waited for once is listened to from then on. */
+  readonly #waiting = new Map<string, Set<() => void>>()
 
-  /** @param engine - The queue. */
-  constructor(engine: RedisEngine) {
+  /**
+   * @param engine - The queue.
+   * @param subscriptions - Of the queue.
+   */
+  constructor(engine: RedisEngine, subscriptions: Subscriptions) {
     this.#engine = engine
+    this.#subscriptions = subscriptions
   }
 
   async takePermits(
@@ -80,7 +88,29 @@ export class RedisLimits implements GlobalLimits {
   async dropPlaces(laneId: string, holders: readonly string[]): Promise<void> {
     if (holders.length === 0) return
     this.#check(laneId, holders)
-    await this.#engine.caller.send(['ZREM', this.#engine.keys.places(laneId), ...holders])
+    const { caller, keys } = this.#engine
+    await caller.run({
+      script: DROP_PLACES,
+      keys: [keys.places(laneId)],
+      args: [keys.freed(laneId), ...holders],
+    })
+  }
+
+  onPlaceFree(laneId: string, listener: () => void): () => void {
+    checkName('laneId', laneId)
+    let listeners = this.#waiting.get(laneId)
+    if (listeners === undefined) {
+      const all = new Set<() => void>()
+      listeners = all
+      this.#waiting.set(laneId, all)
+      this.#subscriptions.listen(this.#engine.keys.freed(laneId), () => {
+        for (const each of [...all]) each()
+      })
+    }
+    // A function of its own for each call: the same listener may be given twice.
+    const own = (): void => listener()
+    listeners.add(own)
+    return () => listeners.delete(own)
   }
 
   #check(laneId: string, holders: readonly string[]): void {

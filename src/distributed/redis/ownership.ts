@@ -35,16 +35,33 @@ export class RedisOwnership implements PartitionOwnership {
   readonly #engine: RedisEngine
   readonly #epochs = new Map<number, number>()
   readonly #onGained: (partition: number) => void
+  readonly #hear: () => void
+  readonly #listeners = new Set<() => void>()
   #isMember = false
   #assigned: { readonly members: string; readonly workers: readonly string[] } | undefined
 
   /**
    * @param engine - The queue.
    * @param onGained - Called when a partition has become this worker's.
+   * @param hear - Sees to it that {@link RedisOwnership.changed} is called.
    */
-  constructor(engine: RedisEngine, onGained: (partition: number) => void) {
+  constructor(engine: RedisEngine, onGained: (partition: number) => void, hear: () => void) {
     this.#engine = engine
     this.#onGained = onGained
+    this.#hear = hear
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#hear()
+    // A function of its own for each call: the same listener may be given twice.
+    const own = (): void => listener()
+    this.#listeners.add(own)
+    return () => this.#listeners.delete(own)
+  }
+
+  /** Workers came or went, or partitions were given up; or that may have been missed. */
+  changed(): void {
+    for (const listener of [...this.#listeners]) listener()
   }
 
   async beat(isTaking = true): Promise<{

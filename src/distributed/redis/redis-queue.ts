@@ -11,6 +11,7 @@ import type {
   Delivery,
   EnqueueStatus,
   GlobalLimits,
+  LaneRegistry,
   LeasedQueue,
   LeaseRequest,
   PartitionOwnership,
@@ -30,6 +31,7 @@ import { Enqueuer } from './enqueuer.ts'
 import { Holdings } from './holdings.ts'
 import { incidentReporter } from './incident.ts'
 import { QueueKeys } from './keys.ts'
+import { RedisLanes } from './lanes.ts'
 import { LeaseDesk } from './lease-desk.ts'
 import { RedisLimits } from './limits.ts'
 import { RedisLink } from './link.ts'
@@ -50,7 +52,9 @@ export class RedisDistributedQueue implements LeasedQueue {
   readonly dead: DeadCommands
   readonly ownership: PartitionOwnership | undefined
   readonly limits: GlobalLimits
+  readonly lanes: LaneRegistry
   readonly #engine: RedisEngine
+  readonly #ownership: RedisOwnership | undefined
   readonly #link: RedisLink
   readonly #subscriptions: Subscriptions
   readonly #enqueuer: Enqueuer
@@ -72,11 +76,19 @@ export class RedisDistributedQueue implements LeasedQueue {
     this.#subscriptions = new Subscriptions(maker, caller, plan, (isUp) => this.#setHearing(isUp))
     this.#enqueuer = new Enqueuer(engine)
     this.#settler = new Settler(engine)
-    const ownership = isOwned ? new RedisOwnership(engine, (p) => this.#desk.gained(p)) : undefined
+    const ownership = isOwned
+      ? new RedisOwnership(
+          engine,
+          (partition) => this.#desk.gained(partition),
+          () => this.#hear(),
+        )
+      : undefined
     this.#desk = new LeaseDesk(engine, this.#settler, ownership)
     this.#registry = new Registry(engine)
     this.ownership = ownership
-    this.limits = new RedisLimits(engine)
+    this.#ownership = ownership
+    this.limits = new RedisLimits(engine, this.#subscriptions)
+    this.lanes = new RedisLanes(engine, () => this.counts())
     this.dead = new DeadDesk(engine)
     this.capabilities = Object.freeze({
       delivery: 'at-least-once',
@@ -90,7 +102,7 @@ export class RedisDistributedQueue implements LeasedQueue {
       delay: true,
       results: true,
       ages: true,
-      lanes: false,
+      lanes: true,
       durable: true,
     })
   }
@@ -291,13 +303,16 @@ export class RedisDistributedQueue implements LeasedQueue {
   }
 
   #setHearing(isUp: boolean): void {
-    if (this.#isSubscribed) this.#desk.setHearing(isUp)
+    if (!this.#isSubscribed) return
+    this.#desk.setHearing(isUp)
+    if (isUp) this.#ownership?.changed()
   }
 
   #onWake(bytes: Buffer): void {
     const wake = wakeOf(bytes)
-    if (wake === undefined || wake === 'members') return
-    if ('count' in wake) this.#desk.heard(wake.partition, wake.lane, wake.count)
+    if (wake === undefined) return
+    if (wake === 'members') this.#ownership?.changed()
+    else if ('count' in wake) this.#desk.heard(wake.partition, wake.lane, wake.count)
     else this.#desk.keptBack(wake.partition, wake.lane, wake.delayMs)
   }
 }

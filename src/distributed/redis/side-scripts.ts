@@ -200,3 +200,47 @@ redis.call('PEXPIRE', KEYS[1], 2 * ARGV[2])
 return reply
 `,
 )
+
+/** Gives places back, and tells those who wait for one. */
+export const DROP_PLACES: Script = script(
+  'drop-places',
+  `
+-- KEYS: places. ARGV: channel, the holders.
+local dropped = 0
+for i = 2, #ARGV do dropped = dropped + redis.call('ZREM', KEYS[1], ARGV[i]) end
+if dropped > 0 then redis.call('PUBLISH', ARGV[1], '') end
+return dropped
+`,
+)
+
+/** A worker says which lanes it takes. */
+export const ANNOUNCE_LANES: Script = script(
+  'announce-lanes',
+  `${NOW}
+-- KEYS: lanes. ARGV: lease, how long names are remembered, the lanes.
+local time = now()
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time - ARGV[2])
+for i = 3, #ARGV do redis.call('ZADD', KEYS[1], 'GT', time + ARGV[1], ARGV[i]) end
+return 1
+`,
+)
+
+/** Tells what workers have said of lanes. */
+export const LOOK_LANES: Script = script(
+  'look-lanes',
+  `${NOW}
+-- KEYS: lanes. ARGV: how long names are remembered, most names to tell, the lanes.
+-- Returns a letter for each lane (s: a worker that lives takes it, u: one has, ?: none ever has), then names
+-- that workers have said, the latest first.
+local time, states = now(), {}
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time - ARGV[1])
+local isNew = redis.call('ZCARD', KEYS[1]) == 0
+for i = 3, #ARGV do
+  local till = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[i]) or nil)
+  states[i - 2] = (till or isNew) and ((till or 0) >= time and 's' or 'u') or '?'
+end
+local reply = redis.call('ZRANGE', KEYS[1], 0, ARGV[2] - 1, 'REV')
+table.insert(reply, 1, table.concat(states))
+return reply
+`,
+)

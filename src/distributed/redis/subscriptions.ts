@@ -16,6 +16,8 @@ export class Subscriptions {
   readonly #caller: RedisCaller
   readonly #callTimeoutMs: number
   readonly #channels = new Map<string, Set<Listener>>()
+  /** Channels that the server knows of on the present connection, or is being told of. */
+  readonly #told = new Set<string>()
   #isStarted = false
 
   /**
@@ -39,7 +41,13 @@ export class Subscriptions {
       pingMs: times.commandTimeoutMs,
       onUp: (client) => this.#subscribeAll(client),
       onLost: () => onState(false),
-      onBack: () => onState(true),
+      onBack: () => {
+        for (const channel of this.#channels.keys()) {
+          // It was added while the connection was being made.
+          if (!this.#told.has(channel)) this.#tellSoon(channel)
+        }
+        onState(true)
+      },
     })
   }
 
@@ -57,9 +65,7 @@ export class Subscriptions {
    */
   async add(channel: string, listener: Listener): Promise<() => Promise<void>> {
     this.#caller.checkOpen()
-    const listeners = this.#channels.get(channel)
-    if (listeners !== undefined) listeners.add(listener)
-    else this.#channels.set(channel, new Set([listener]))
+    this.#register(channel, listener)
     try {
       await this.#subscribe(channel)
     } catch (error) {
@@ -69,17 +75,38 @@ export class Subscriptions {
     return async () => this.#remove(channel, listener)
   }
 
+  /**
+   * Listens to a channel as soon as the server can be told, for as long as this object is open.
+   *
+   * @param channel - Its name.
+   * @param listener - Given what is announced.
+   */
+  listen(channel: string, listener: Listener): void {
+    this.#register(channel, listener)
+    this.#begin()
+    if (this.#link.isUp) this.#tellSoon(channel)
+  }
+
   /** Ends everything. */
   close(): void {
     this.#channels.clear()
     this.#link.close()
   }
 
+  #register(channel: string, listener: Listener): void {
+    const listeners = this.#channels.get(channel)
+    if (listeners !== undefined) listeners.add(listener)
+    else this.#channels.set(channel, new Set([listener]))
+  }
+
+  #begin(): void {
+    if (this.#isStarted) return
+    this.#isStarted = true
+    this.#link.start()
+  }
+
   async #subscribe(channel: string): Promise<void> {
-    if (!this.#isStarted) {
-      this.#isStarted = true
-      this.#link.start()
-    }
+    this.#begin()
     const untilMs = nowMs() + this.#callTimeoutMs
     for (;;) {
       if (!(await this.#link.up(untilMs))) {
@@ -94,7 +121,13 @@ export class Subscriptions {
     }
   }
 
+  #tellSoon(channel: string): void {
+    // Of a connection that is lost the next is told. If a rule forbids it, callers poll.
+    this.#link.use((client) => this.#tell(client, [channel])).catch(() => {})
+  }
+
   #tell(client: Client, channels: string[]): Promise<void> {
+    for (const channel of channels) this.#told.add(channel)
     // node-redis keeps one listener of a channel once, so to subscribe twice does no harm.
     return client.subscribe(channels, this.#onBytes, true)
   }
@@ -105,6 +138,7 @@ export class Subscriptions {
 
   async #subscribeAll(client: Client): Promise<void> {
     const channels = [...this.#channels.keys()]
+    this.#told.clear()
     if (channels.length > 0) await this.#tell(client, channels)
   }
 
@@ -114,6 +148,7 @@ export class Subscriptions {
     listeners.delete(listener)
     if (listeners.size > 0) return
     this.#channels.delete(channel)
+    this.#told.delete(channel)
     // If it cannot be told now, nobody listens all the same.
     this.#link.use((client) => client.unsubscribe([channel])).catch(() => {})
   }
