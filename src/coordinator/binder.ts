@@ -69,6 +69,9 @@ export class Binder implements Admission<Command> {
   /** The most urgent command that found no room in the present refill, and how urgent it is. */
   #stranded: Command | undefined
   #strandedRank = 0
+  /** A command that its limited lane keeps out, though it has one bound that runs after it. */
+  #overtaker: Command | undefined
+  #overtakerRank = 0
   /** A payload is being read. Its getters may submit, but the backlog must not change meanwhile. */
   #isBinding = false
   /** What they submitted; placed once the command under way has its place. */
@@ -92,6 +95,9 @@ export class Binder implements Admission<Command> {
       if (!this.#bind(command, command.rank)) {
         backlog.offer(command, this.#now())
         if (!command.lane.isLimited) this.#makeWay(command, command.rank)
+        else if (this.#hasLater(command, command.rank)) {
+          this.#refill(placeOf(command.home), this.#now())
+        }
       }
       this.#placeSubmitted()
     } else {
@@ -209,7 +215,12 @@ export class Binder implements Admission<Command> {
     if (this.#bind(command, rank)) return true
     // One that is kept out for a suspect has not found no room: the suspect itself may be in a
     // limited lane.
-    if (!command.lane.isLimited && this.#stranded === undefined && !this.#isKeptOut(command)) {
+    if (command.lane.isLimited) {
+      if (this.#overtaker === undefined && this.#hasLater(command, rank)) {
+        this.#overtaker = command
+        this.#overtakerRank = rank
+      }
+    } else if (this.#stranded === undefined && !this.#isKeptOut(command)) {
       this.#stranded = command
       this.#strandedRank = rank
     }
@@ -250,8 +261,11 @@ export class Binder implements Admission<Command> {
   #refill(place: number, now: number): void {
     const { backlog, partitions } = this.#parts
     if (this.#isTimed) for (const { window } of partitions) window?.judge(now)
-    this.#stranded = undefined
-    while (backlog.next(place, this, now) !== undefined);
+    do {
+      this.#stranded = undefined
+      this.#overtaker = undefined
+      while (backlog.next(place, this, now) !== undefined);
+    } while (this.#overtaker !== undefined && this.#swap(this.#overtaker, this.#overtakerRank))
     if (this.#stranded !== undefined) this.#makeWay(this.#stranded, this.#strandedRank)
     this.#placeSubmitted()
   }
@@ -272,6 +286,23 @@ export class Binder implements Admission<Command> {
       if (home !== ANY_PARTITION && home !== index) continue
       this.takeBack(window.recall({ after: { rank, sequence } }))
     }
+  }
+
+  /** Whether a window that a command of a limited lane may go to has one of the lane after it. */
+  #hasLater(command: Command, rank: number): boolean {
+    return this.#parts.partitions.some((partition) => isLaterIn(partition, command, rank))
+  }
+
+  /** Takes back the last command of a limited lane, so that a more urgent one has its place. */
+  #swap(command: Command, rank: number): boolean {
+    for (const partition of this.#parts.partitions) {
+      if (!isLaterIn(partition, command, rank)) continue
+      const last = partition.window!.recallLast(command, rank)
+      if (last === undefined) continue
+      this.takeBack([last])
+      return true
+    }
+    return false
   }
 
   /**
@@ -365,9 +396,10 @@ export class Binder implements Admission<Command> {
     const { lane } = command
     if (!lane.isGated) return window.accepts(command, rank)
     const bound = window.load.inLane(lane.index)
-    if (bound < lane.plan.minConcurrency) return window.hasRoom
+    if (bound < lane.plan.minConcurrency) return window.hasRoomFor(command, rank)
     if (!lane.isLimited) return window.accepts(command, rank)
-    return window.hasRoom && bound < this.#allowance(lane, command.type.estimateUs)
+    if (!window.hasRoomFor(command, rank)) return false
+    return bound < this.#allowance(lane, command.type.estimateUs)
   }
 
   /** How many commands of a limited lane a partition should have bound: one waits at the gate. */
@@ -398,6 +430,18 @@ function hasOpenWaiting(window: BoundWindow): boolean {
     if (!started && !command.lane.isLimited) return true
   }
   return false
+}
+
+function isLaterIn(
+  { index, window, isHeld, isStuck }: PartitionHandle,
+  command: Command,
+  rank: number,
+): boolean {
+  const { home, lane, sequence } = command
+  if (window === undefined || (home === ANY_PARTITION ? isHeld || isStuck : home !== index)) {
+    return false
+  }
+  return !isReserved(window, command) && window.load.hasAfterIn(lane.index, rank, sequence)
 }
 
 /**

@@ -11,7 +11,7 @@ import { CoordinatorEnd } from '../memory/region.ts'
 import { NO_ROOM, type RecordSink } from '../memory/ring.ts'
 import { SlotState, slotOf } from '../memory/slots.ts'
 import type { SharedMemory } from '../memory/views.ts'
-import { judge, type Urgency } from '../schedule/urgency.ts'
+import { judge, OVERDUE_RANK, type Urgency } from '../schedule/urgency.ts'
 import { commandHeadBytes, commandKind, writeCommandHead } from '../wire/command-record.ts'
 import type { AbortOrder } from '../wire/control.ts'
 import { PayloadDecoder, PayloadEncoder, PayloadKind, SPILL } from '../wire/payload-codec.ts'
@@ -40,6 +40,9 @@ const RESERVED_SLOTS = 64
 
 /** Commands are shown to the partition after so many, or at the end of the caller's turn. */
 const FLUSH_COUNT = 64
+
+/** What has started runs before everything that has not. */
+const STARTED_RANK = OVERDUE_RANK - 1
 
 /** Results taken in one go, so that other partitions and the event loop get their turn. */
 const DRAIN_COUNT = 1024
@@ -118,6 +121,17 @@ export class BoundWindow implements RecordSink, Holder {
   /** Whether there is room for one more command, its work aside. */
   get hasRoom(): boolean {
     return this.#end.slots.freeCount > RESERVED_SLOTS && this.load.bytes <= this.#bytesMax
+  }
+
+  /**
+   * Whether there is room for a command, its work aside: the last slots are for those that must
+   * overtake something bound.
+   *
+   * @param command - The next one of its place.
+   * @param rank - How urgent it is at this moment.
+   */
+  hasRoomFor({ sequence }: Command, rank: number): boolean {
+    return this.hasRoom || (this.#end.slots.freeCount > 0 && this.load.hasAfter(rank, sequence))
   }
 
   /** Results taken so far; grows whenever the partition makes progress. */
@@ -348,6 +362,25 @@ export class BoundWindow implements RecordSink, Holder {
     const recalled = recall(this.#commands, load, (slot) => this.revoke(slot), bounds)
     load.refreshLast((slot) => this.#commands[slot] !== undefined)
     return recalled
+  }
+
+  /**
+   * Takes back the command that runs last of a lane, unless it runs before another of the lane.
+   *
+   * @param other - A command of the lane that is not bound.
+   * @param rank - How urgent the other one is.
+   * @returns Undefined if none that has not started runs after it.
+   */
+  recallLast({ lane, sequence }: Command, rank: number): Command | undefined {
+    const { load } = this
+    for (;;) {
+      const slot = load.lastIn(lane.index, (one) => this.#commands[one] !== undefined)
+      if (slot < 0 || !load.isAfter(slot, rank, sequence)) return undefined
+      const last = this.#commands[slot]!
+      if (last.transferList === undefined && this.revoke(slot)) return last
+      // It has started, or cannot be sent twice: nothing goes before it any more.
+      load.raise(slot, STARTED_RANK)
+    }
   }
 
   /**

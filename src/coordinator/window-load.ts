@@ -20,7 +20,12 @@ export class WindowLoad {
   readonly #sequences = new Float64Array(SLOT_COUNT)
   readonly #worksUs = new Float64Array(SLOT_COUNT)
   readonly #bytes = new Int32Array(SLOT_COUNT)
+  /** By slot that is taken: index of the lane. */
+  readonly #lanes = new Uint8Array(SLOT_COUNT)
   readonly #laneCounts: Int32Array
+  /** By lane: rank and sequence of its bound command that runs last; may over-state. */
+  readonly #laneRanks: Float64Array
+  readonly #laneSequences: Float64Array
   /** By slot of a stream: units that came, and units that its reader took, modulo 2^32. */
   readonly #received = new Int32Array(SLOT_COUNT)
   readonly #consumed = new Int32Array(SLOT_COUNT)
@@ -46,6 +51,8 @@ export class WindowLoad {
    */
   constructor(laneCount: number) {
     this.#laneCounts = new Int32Array(laneCount)
+    this.#laneRanks = new Float64Array(laneCount)
+    this.#laneSequences = new Float64Array(laneCount)
   }
 
   /** Streams that rest. */
@@ -115,6 +122,37 @@ export class WindowLoad {
   }
 
   /**
+   * Whether any bound command of a lane may run after one that is not bound would.
+   *
+   * @param laneIndex - The lane.
+   * @param rank - How urgent the command is.
+   * @param sequence - Of the command.
+   */
+  hasAfterIn(laneIndex: number, rank: number, sequence: number): boolean {
+    if (this.#laneCounts[laneIndex] === 0) return false
+    const last = this.#laneRanks[laneIndex]!
+    return last > rank || (last === rank && this.#laneSequences[laneIndex]! > sequence)
+  }
+
+  /**
+   * Finds the bound command of a lane that runs last.
+   *
+   * @param laneIndex - The lane.
+   * @param isTaken - Whether a slot is.
+   * @returns Its slot; -1 if there is none.
+   */
+  lastIn(laneIndex: number, isTaken: (slot: number) => boolean): number {
+    let last = -1
+    for (let slot = 0; slot < SLOT_COUNT; slot++) {
+      if (this.#lanes[slot] !== laneIndex || !isTaken(slot)) continue
+      if (last < 0 || this.compare(slot, last) > 0) last = slot
+    }
+    this.#laneRanks[laneIndex] = last < 0 ? Number.NEGATIVE_INFINITY : this.#ranks[last]!
+    this.#laneSequences[laneIndex] = last < 0 ? 0 : this.#sequences[last]!
+    return last
+  }
+
+  /**
    * Estimated work that runs before a command that is not bound would.
    *
    * @param rank - How urgent the command is.
@@ -151,6 +189,7 @@ export class WindowLoad {
     this.#sequences[slot] = sequence
     this.#worksUs[slot] = workUs
     this.#bytes[slot] = bytes
+    this.#lanes[slot] = lane.index
     this.#received[slot] = 0
     this.#consumed[slot] = 0
     this.#count(slot, lane)
@@ -202,9 +241,14 @@ export class WindowLoad {
 
   #count(slot: number, lane: Lane): void {
     const workUs = this.#worksUs[slot]!
+    const rank = this.#ranks[slot]!
+    const sequence = this.#sequences[slot]!
+    if (!this.hasAfterIn(lane.index, rank, sequence)) {
+      this.#laneRanks[lane.index] = rank
+      this.#laneSequences[lane.index] = sequence
+    }
     this.#laneCounts[lane.index]!++
-    const isLast = !this.hasAfter(this.#ranks[slot]!, this.#sequences[slot]!)
-    if (this.count++ === 0 || isLast) this.#setLast(slot)
+    if (this.count++ === 0 || !this.hasAfter(rank, sequence)) this.#setLast(slot)
     this.workUs += workUs
     this.bytes += this.#bytes[slot]!
     if (lane.isLimited) return
@@ -226,7 +270,8 @@ export class WindowLoad {
   }
 
   /**
-   * Notes that the command in a slot has become more urgent. Refresh what runs last after it.
+   * Notes that the command in a slot runs earlier than it was bound to. Refresh what runs last
+   * after it.
    *
    * @param slot - A slot that is taken.
    * @param rank - How urgent it is now.

@@ -2,7 +2,13 @@
 // and under every strategy. Method: handlers write down in shared memory where and in which order
 // they started, so nothing depends on how fast anything was.
 
-import { LaneConfig, PartitionConfig, type QueueManager, stableHash } from 'corelane'
+import {
+  LaneConfig,
+  PartitionConfig,
+  type QueueManager,
+  RateLimitConfig,
+  stableHash,
+} from 'corelane'
 import { expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
@@ -157,6 +163,34 @@ test.each([5])(
     ledger.openGate()
     await within(Promise.all(all), 'all commands')
     expect(ledger.order(2 * count)).toEqual(Array.from({ length: 2 * count }, (_, i) => i))
+  },
+)
+
+test.each([
+  ['a rate limit', { rateLimit: RateLimitConfig.perSecond(1000) }],
+  ['a high rate limit', { rateLimit: RateLimitConfig.perSecond(100_000) }],
+])(
+  'an urgent command passes the less urgent ones of its own lane where that has %s',
+  async (_, lane) => {
+    const count = 800
+    const ledger = new Ledger(count + 1)
+    const manager = await open('ledger.js', {
+      partitions: PartitionConfig.none(),
+      lanes: { gate: { priority: 0 }, limited: lane },
+      workerData: ledger.workerData,
+    })
+    const all: Promise<unknown>[] = [manager.submit('gate', 'gate', count)]
+    await ledger.waitForStarts(1)
+    for (let i = 1; i < count; i++) {
+      all.push(manager.submit('limited', 'mark', i, { priority: 200 }))
+    }
+    // What fits a window is bound.
+    await new Promise((resolve) => setImmediate(resolve))
+    all.push(manager.submit('limited', 'mark', 0, { priority: 0 }))
+    await new Promise((resolve) => setImmediate(resolve))
+    ledger.openGate()
+    await within(Promise.all(all), 'all commands')
+    expect(ledger.order(count)).toEqual(Array.from({ length: count }, (_, i) => i))
   },
 )
 

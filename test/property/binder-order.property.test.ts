@@ -14,7 +14,7 @@ import { laneNeeds, rankOf } from '../../src/model/lane.ts'
 import { judge } from '../../src/schedule/urgency.ts'
 import { command, laneTable, Rig } from '../unit/coordinator/support/rig.ts'
 
-const RUNS = Number(process.env.CORELANE_PROPERTY_RUNS ?? 200)
+const RUNS = Number(process.env.CORELANE_PROPERTY_RUNS ?? 500)
 
 const world = vi.hoisted(() => ({ now: 0 }))
 
@@ -29,6 +29,7 @@ const LANES = {
   boosted: { priority: 4, priorityBoost: PriorityBoostConfig.aggressive(500) },
   late: { priority: 5, priorityBoost: { deadlineMs: 150 } },
   low: { priority: 9 },
+  limited: { priority: 4, rateLimit: { limit: 20 } },
 }
 
 const submit = fc.record({
@@ -63,7 +64,7 @@ test('a partition starts the most urgent of all that waits, the oldest among equ
         1,
         plans.map((plan) => laneNeeds(plan, 1)),
       ),
-      isLimited: plans.map(() => false),
+      isLimited: all.map(({ isLimited }) => isLimited),
     })
     let waiting: Command[] = []
     let running: number | undefined

@@ -264,6 +264,26 @@ test('of short commands as many are bound as slots let run in a moment, and one'
   expect(rigs.map(({ bound }) => bound.load.count)).toEqual([11, 11])
 })
 
+test('a limited lane that has all it may have bound gives up its last for a more urgent command', () => {
+  const { rigs, backlog, binder, lanes } = binderOfLanes(1, {
+    limited: { rateLimit: { limit: 20 } },
+  })
+  const place = (sequence: number, rank: number) =>
+    binder.place(command({ lane: lanes[0]!, sequence, rank }))
+  for (let sequence = 1; sequence <= 60; sequence++) place(sequence, 9)
+  const { load } = rigs[0]!.bound
+  const bound = load.count
+  expect(bound).toBeLessThan(60)
+  place(61, 9)
+  place(62, 3)
+  place(63, 5)
+  expect(load.count).toBe(bound)
+  binder.flush()
+  expect(rigs[0]!.runAll()).toEqual([62, 63, ...Array.from({ length: bound - 2 }, (_, i) => i + 1)])
+  const rest = backlog.takeAll(0).map(({ sequence }) => sequence)
+  expect(rest).toEqual(Array.from({ length: 63 - bound }, (_, i) => bound - 1 + i))
+})
+
 test('when nothing changes by itself there is no moment to look again, else there is', () => {
   const { lanes, rigs, binder } = binderOfLanes(1, {
     plain: {},
