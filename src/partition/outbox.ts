@@ -143,20 +143,20 @@ export class Outbox {
     const { results, views } = this.#end
     let carried = value
     let transferList = NOTHING_TO_MOVE
-    if (isMoved(value)) {
-      carried = value.value
-      transferList = value.transferList
-    }
     let length: number
     let side: SideValue | undefined
     try {
+      if (isMoved(value)) {
+        carried = value.value
+        transferList = value.transferList
+      }
       length = transferList.length > 0 ? SPILL : this.#encoder.prepare(carried)
       // Runs getters of the user's, which may report: nothing is claimed yet.
       if (length === SPILL && results.hasRoomFor(RESULT_HEAD_BYTES)) {
         side = toSideValue(carried, 'result', transferList)
       }
     } catch (error) {
-      return this.#refused(id, status, error, startedAtMs, durationMs)
+      return this.#refused(id, status, value, error, startedAtMs, durationMs)
     }
     const isSide = length === SPILL
     const bytes = RESULT_HEAD_BYTES + (isSide ? 0 : length)
@@ -174,7 +174,7 @@ export class Outbox {
         this.#sidePort.post(id, 'result', side, transferList)
       } catch (error) {
         results.abort()
-        return this.#refused(id, status, error, startedAtMs, durationMs)
+        return this.#refused(id, status, value, error, startedAtMs, durationMs)
       }
       results.commit(offset, packKind(status, PayloadKind.SIDE, false))
     } else {
@@ -193,11 +193,15 @@ export class Outbox {
   #refused(
     id: number,
     status: ResultStatusValue,
+    value: unknown,
     error: unknown,
     startedAtMs: number,
     durationMs: number,
   ): number {
     if (status === ResultStatus.CHUNK || status === ResultStatus.PROGRESS) throw error
-    return this.#write(id, ResultStatus.FAILED, thrownValue(error), startedAtMs, durationMs)
+    // A failure stays the handler's, whatever it threw; the value may change while it is read.
+    let thrown = status === ResultStatus.FAILED ? thrownValue(value) : error
+    if (thrown === value) thrown = error
+    return this.#write(id, ResultStatus.FAILED, thrown, startedAtMs, durationMs)
   }
 }

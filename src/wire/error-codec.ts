@@ -2,6 +2,7 @@
 // Thread: any.   Owns: nothing.
 // Must not: throw while encoding. A thrown error must arrive, whatever is wrong with its members.
 
+import { inspect, types } from 'node:util'
 import { ERRORS, type ErrorCode, LaneError, laneError } from '../base/errors.ts'
 import { describe } from './describe.ts'
 import { isErrorValue } from './families.ts'
@@ -27,6 +28,8 @@ export interface ErrorRecord {
 export const ERROR_DEPTH_MAX = 8
 // Members of an error deeper than this are described instead: often they lead to half the program.
 const MEMBER_DEPTH_MAX = 32
+// So much of a thrown object is shown.
+const OUTLINE_MAX = 200
 // Levels that the record of an error and its mark add.
 const RECORD_DEPTH = 6
 
@@ -62,22 +65,37 @@ function textOf(error: object, key: string, fallback: string): string {
   return describe(value)
 }
 
-function classOf(error: object): string {
-  if (error instanceof LaneError && Object.hasOwn(ERRORS, error.code)) return 'LaneError'
-  if (error instanceof DOMException) return 'DOMException'
+/** Fills in the class to rebuild, and the name. */
+function encodeClass(error: object, record: ErrorRecord): void {
+  record.name = textOf(error, 'name', 'Error')
+  if (error instanceof LaneError && Object.hasOwn(ERRORS, error.code)) {
+    record.class = 'LaneError'
+    return
+  }
+  if (error instanceof DOMException) {
+    record.class = 'DOMException'
+    return
+  }
   // A class of the user's arrives as the nearest class that exists everywhere, under its own name.
+  let ownClass = ''
+  let hasName = Object.hasOwn(error, 'name')
   for (
     let proto: object | null = Object.getPrototypeOf(error);
     proto !== null;
     proto = Object.getPrototypeOf(proto) as object | null
   ) {
     const maker = read(proto, 'constructor')
-    if (typeof maker !== 'function') continue
+    const name = typeof maker === 'function' ? maker.name : ''
     // By name, since an error of another realm has other classes of the same names.
-    const name = maker.name
-    if (name === 'AggregateError' || Object.hasOwn(GLOBAL_CLASSES, name)) return name
+    if (name === 'AggregateError' || Object.hasOwn(GLOBAL_CLASSES, name)) {
+      record.class = name
+      // Otherwise the name that it inherits would be that of the language's class.
+      if (!hasName && ownClass !== '') record.name = ownClass
+      return
+    }
+    ownClass ||= name
+    hasName ||= Object.hasOwn(proto, 'name')
   }
-  return 'Error'
 }
 
 /**
@@ -115,8 +133,7 @@ function ownMembers(error: object): [string, unknown][] {
  */
 export function encodeError(error: object, record: ErrorRecord, depth: number): void {
   try {
-    record.class = classOf(error)
-    record.name = textOf(error, 'name', 'Error')
+    encodeClass(error, record)
     record.message = textOf(error, 'message', '')
     const stack = read(error, 'stack')
     if (typeof stack === 'string') record.stack = stack
@@ -207,7 +224,7 @@ export function finishError(error: Error, record: ErrorRecord): void {
 
 /**
  * Makes sure that something thrown can cross threads: errors always can, and what cannot is
- * replaced by an Error that describes it. Never throws.
+ * replaced by an Error that describes it and has its own members. Never throws.
  *
  * @param thrown - Anything.
  * @returns The same value, or the Error.
@@ -220,5 +237,26 @@ export function thrownValue(thrown: unknown): unknown {
   } catch (refusal) {
     if (isErrorValue(refusal)) reason = textOf(refusal, 'message', reason)
   }
-  return new Error(`The handler threw ${describe(thrown)}: ${reason}`)
+  const error = new Error(`The handler threw ${outline(thrown)}: ${reason}`)
+  try {
+    if (typeof thrown === 'object' && thrown !== null) {
+      for (const [key, member] of ownMembers(thrown)) define(error, key, member, true)
+    }
+  } catch {
+    // A trap of a proxy threw; the message says what the value is.
+  }
+  return error
+}
+
+/** An object with its members, as `util.inspect` shows it, or a few words. */
+function outline(thrown: unknown): string {
+  if (typeof thrown !== 'object' || thrown === null || types.isProxy(thrown))
+    return describe(thrown)
+  try {
+    // It passes over getters and inspect methods.
+    const text = inspect(thrown, { depth: 1, customInspect: false, breakLength: Infinity })
+    return text.length > OUTLINE_MAX ? `${text.slice(0, OUTLINE_MAX - 1)}…` : text
+  } catch {
+    return describe(thrown)
+  }
 }

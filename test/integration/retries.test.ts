@@ -14,7 +14,7 @@ import {
 import { expect, test } from 'vitest'
 import { failure, rejection, until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
-import { open } from '../support/managers.ts'
+import { moduleOf, open } from '../support/managers.ts'
 
 const one = PartitionConfig.none()
 const soon = RetryPolicy.fixed(3, 1)
@@ -119,6 +119,44 @@ test('a predicate that aborts its command ends it once', async () => {
     2,
   )
   expect(manager.stats()).toMatchObject({ submitted: 2, failed: 1, completed: 1, pending: 0 })
+})
+
+test('whatever is thrown is retried, and what cannot cross threads is described in the end', async () => {
+  const text = `let runs = 0
+    export const count = () => runs
+    const thrown = {
+      plain: () => ({ code: 'ECONNRESET' }),
+      response: () => ({ status: 503, json: async () => ({}) }),
+      symbol: () => Symbol('why'),
+      function: () => function why() {},
+      promise: () => Promise.resolve(),
+      host: () => new MessageChannel().port1,
+      proxy: () => new Proxy({}, { ownKeys() { throw new Error('no') }, has() { throw new Error('no') } }),
+    }
+    export const now = (what) => { runs++; throw thrown[what]() }
+    export const later = async (what) => { await null; runs++; throw thrown[what]() }`
+  const manager = await open('stuck.js', { partitions: one, handlers: moduleOf(text) })
+  const says: Record<string, RegExp | object> = {
+    plain: { code: 'ECONNRESET' },
+    response: {
+      status: 503,
+      message: expect.stringMatching(/threw \{ status: 503, json: .*error\.json/),
+    },
+    symbol: { message: expect.stringMatching(/threw Symbol\(why\)/) },
+    function: { message: expect.stringMatching(/threw a function \(why\)/) },
+    promise: { message: expect.stringMatching(/threw Promise/) },
+    host: { message: expect.stringMatching(/threw MessagePort/) },
+    proxy: { message: expect.stringMatching(/threw a Proxy/) },
+  }
+  for (const [what, expected] of Object.entries(says)) {
+    for (const type of ['now', 'later'] as const) {
+      const before = (await within(manager.run('count'), 'count')) as number
+      const retry = RetryPolicy.fixed(2, 1)
+      const error = await rejection(manager.run(type, what, { retry }), `${type} ${what}`)
+      expect(error, what).toMatchObject(expected)
+      expect(await within(manager.run('count'), 'count'), what).toBe(before + 3)
+    }
+  }
 })
 
 test('one that waits for its retry holds no slot, and drain waits for it', async () => {

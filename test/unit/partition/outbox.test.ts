@@ -10,7 +10,7 @@ import { PayloadDecoder, PayloadKind } from '../../../src/wire/payload-codec.ts'
 import { payloadKindOf, ResultStatus, resetsOf, statusOf } from '../../../src/wire/record-kind.ts'
 import { RESULT_HEAD_BYTES, resultId, resultWeight } from '../../../src/wire/result-record.ts'
 import type { SidePort } from '../../../src/wire/side-port.ts'
-import type { SideValue } from '../../../src/wire/side-value.ts'
+import { fromSideValue, type SideValue } from '../../../src/wire/side-value.ts'
 
 const { DONE, FAILED, CHUNK, PROGRESS } = ResultStatus
 const RING_BYTES = 1024
@@ -199,6 +199,36 @@ test('a value that cannot be sent is refused, and those after it are sent', () =
     [CHUNK, 1, { a: 1 }],
     [CHUNK, 1, { a: 2 }],
   ])
+})
+
+test('what was thrown and cannot be sent is described, and named as what the handler threw', () => {
+  const { outbox, take, side } = world()
+  let reads = 0
+  const changing = {
+    get member() {
+      return ++reads % 2 === 0 ? () => 1 : 1
+    },
+  }
+  const trapped = new Proxy(
+    {},
+    {
+      has() {
+        throw new Error('no')
+      },
+    },
+  )
+  for (const thrown of [UNSENDABLE, Symbol('s'), () => 1, trapped, changing]) {
+    outbox.send(1, FAILED, thrown, 0, 0)
+    const [record, ...others] = take()
+    expect(others).toEqual([])
+    expect(record).toMatchObject([FAILED, 1, expect.anything()])
+  }
+  outbox.send(2, FAILED, UNSENDABLE, 0, 0)
+  expect(take()).toEqual([[FAILED, 2, 'at the side']])
+  const [, sent] = side.at(-1) as [number, unknown]
+  const error = fromSideValue({ value: sent, marked: true }) as Error
+  expect(error.message).toMatch(/^The handler threw \{ f: .* error\.f is a function/)
+  expect(error).not.toHaveProperty('code')
 })
 
 test('a result that cannot be sent fails its command, also once it was kept', () => {

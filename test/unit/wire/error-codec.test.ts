@@ -35,6 +35,47 @@ test('a thrown value that cannot cross arrives as an error that describes it', (
   }
 })
 
+test('what describes a thrown object shows it and has its members', () => {
+  const response = { status: 503, json: async () => ({}), headers: { retry: 'after' } }
+  expect(arrives(response)).toMatchObject({
+    message: expect.stringMatching(/^The handler threw \{ status: 503, json: \[AsyncFunction/),
+    status: 503,
+    json: '[a function (json) that cannot cross threads]',
+    headers: { retry: 'after' },
+  })
+  const error = arrives({ message: 'own', code: 'E_OWN', f() {} }) as Error & { code: string }
+  expect(error.message).toMatch(/message: 'own'.*error\.f is a function/)
+  expect(error.code).toBe('E_OWN')
+  const long = arrives({ text: 'x'.repeat(1000), f() {} }) as Error
+  expect(long.message.length).toBeLessThan(400)
+})
+
+test('an error of a class that sets no name arrives under the name of its class', () => {
+  class Plain extends RangeError {}
+  class Further extends Plain {}
+  class Named extends Error {
+    override name = 'Chosen'
+  }
+  class FromNamed extends Named {}
+  class Shared extends Error {}
+  Shared.prototype.name = 'FromPrototype'
+  class FromShared extends Shared {}
+  const names = [Plain, Further, class extends Plain {}, Named, FromNamed, Shared, FromShared]
+  expect(names.map((Class) => (arrives(new Class('x')) as Error).name)).toEqual([
+    'Plain',
+    'Further',
+    'Plain',
+    'Chosen',
+    'Chosen',
+    'FromPrototype',
+    'FromPrototype',
+  ])
+  expect(arrives(new Further('x'))).toBeInstanceOf(RangeError)
+  expect(arrives(new Further('x'))).toMatchObject({
+    stack: expect.stringMatching(/^RangeError: x/),
+  })
+})
+
 test('an error whose members throw when read still arrives', () => {
   const error = new TypeError('seen')
   // The stack first: V8 reads the name and the message when it is redefined.
