@@ -1,6 +1,7 @@
 // Event hub: tells subscribers what happens, and costs nothing while there are none.
 // Thread: main.   Owns: the subscriptions.
 
+import { inspect } from 'node:util'
 import { nowMs } from '../base/clock.ts'
 import { Deque } from '../base/deque.ts'
 import { checkOptions } from '../base/options.ts'
@@ -89,12 +90,24 @@ export class EventSubscription implements AsyncIterableIterator<LaneEvent> {
   }
 }
 
+/** What a warning says where no subscription wants the event. */
+const WARNINGS = {
+  'queue.partition.lost': 'A thread ended while it ran no command',
+  'queue.partition.failed': 'A partition was given up: its threads ended again and again',
+  'queue.partition.rejection': 'A promise was rejected and not handled in a thread',
+} as const
+
+/** A failure that no command's caller learns of. */
+export type PartitionFailure = keyof typeof WARNINGS
+
 /** Hands events to subscriptions. */
 export class EventHub {
   /** Whether anybody listens. */
   isActive = false
   readonly #subscriptions = new Set<EventSubscription>()
   readonly #listenForStarts: (isListening: boolean) => void
+  /** What a warning was shown for. */
+  readonly #warned = new Set<LaneEventName>()
   #hasEnded = false
 
   /**
@@ -198,6 +211,23 @@ export class EventHub {
    */
   partition(event: LaneEventName, partition: number, error?: unknown): void {
     this.#emit({ ...eventOf(event), partition, error })
+  }
+
+  /**
+   * Tells of a failure that no command's caller learns of. Without a subscription that wants it, it
+   * becomes a warning of the process, the first time.
+   *
+   * @param event - What happened.
+   * @param partition - Index of the partition.
+   * @param error - Why.
+   */
+  failure(event: PartitionFailure, partition: number, error: unknown): void {
+    this.partition(event, partition, error)
+    const isSeen = [...this.#subscriptions].some((subscription) => subscription.wants(event))
+    if (isSeen || this.#hasEnded || this.#warned.has(event)) return
+    this.#warned.add(event)
+    const message = `${WARNINGS[event]} (partition ${partition}). Shown once; subscribe to ${event} to see every one`
+    process.emitWarning(message, { type: 'CorelaneWarning', detail: inspect(error) })
   }
 
   #emit(event: LaneEvent): void {

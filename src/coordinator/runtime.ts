@@ -276,15 +276,20 @@ export class Runtime {
       setBack: () => this.health.changed(),
       requeue: (commands) => this.#requeue(commands),
       failed: (partition, reason) => this.#giveUp(partition, reason),
-      changed: (what, { index }, reason) => {
-        hub.partition(`queue.partition.${what}`, index, reason)
+      lost: ({ index }, reason, isKnown) => {
+        if (isKnown) hub.partition('queue.partition.lost', index, reason)
+        else hub.failure('queue.partition.lost', index, reason)
+        this.health.changed()
+      },
+      replaced: ({ index }) => {
+        hub.partition('queue.partition.replaced', index)
         this.health.changed()
       },
       ended: () => {
         this.#progressed(nowMs())
         this.#pump.look()
       },
-      rejected: (partition, error) => hub.partition('queue.partition.rejection', partition, error),
+      rejected: (partition, error) => hub.failure('queue.partition.rejection', partition, error),
       submit: (from, command) => nested.submit(from, command),
       cancel: (from, id) => nested.cancel(from, id),
       untilEnded: (from, id) => nested.untilEnded(from, id),
@@ -407,7 +412,7 @@ export class Runtime {
 
   /** Settles what waits for a partition that gets no thread any more. */
   #giveUp(partition: PartitionHandle, reason: LaneError): void {
-    this.#hub.partition('queue.partition.failed', partition.index, reason)
+    this.#hub.failure('queue.partition.failed', partition.index, reason)
     this.health.changed()
     if (this.#isShared && !this.#partitions.every(({ failure }) => failure !== undefined)) return
     const stranded = this.#backlog.takeFrom(this.#isShared ? 0 : partition.index, 0)

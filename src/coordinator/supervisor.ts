@@ -31,8 +31,14 @@ export interface SupervisorEvents {
   setBack(): void
   /** A partition was given up. */
   failed(partition: PartitionHandle, reason: LaneError): void
-  /** A partition has lost its thread, or has another. */
-  changed(what: 'lost' | 'replaced', partition: PartitionHandle, reason?: LaneError): void
+  /**
+   * A partition has lost its thread.
+   *
+   * @param isKnown - Whether the caller of some command learns of it.
+   */
+  lost(partition: PartitionHandle, reason: LaneError, isKnown: boolean): void
+  /** A partition has another thread. */
+  replaced(partition: PartitionHandle): void
   /** A thread has ended, and what it left is settled or queued again. */
   ended(): void
 }
@@ -174,7 +180,7 @@ export class Supervisor {
     partition.condemned.add(incarnation)
     partition.failures = 0
     const lost = incarnation.lostError('running', true, reason)
-    this.#events.changed('lost', partition, lost)
+    this.#events.lost(partition, lost, true)
     const left = incarnation.window.takeLeftBehind()
     this.#settle(
       partition,
@@ -224,7 +230,7 @@ export class Supervisor {
     partition.incarnation = incarnation
     incarnation.takeOver()
     this.#watch(incarnation)
-    this.#events.changed('replaced', partition)
+    this.#events.replaced(partition)
     this.#events.ready()
   }
 
@@ -322,7 +328,7 @@ export class Supervisor {
       const hasSettled = window.completed > 0 || running > 0
       partition.failures = hasSettled ? 0 : partition.failures + 1
       const reason = incarnation.lostError('starting', false)
-      this.#events.changed('lost', partition, reason)
+      this.#events.lost(partition, reason, running > 0)
       this.#respawn(partition, reason)
     } else if (!this.#isClosing && wasHindering && partition.incarnation === undefined) {
       this.#respawn(partition, incarnation.lostError('ending', false))

@@ -2,7 +2,7 @@
 // idle, whether its manager was closed or not.
 
 import { expect, test } from 'vitest'
-import { fixture } from '../support/managers.ts'
+import { fixture, moduleOf } from '../support/managers.ts'
 import { runProgram } from '../support/programs.ts'
 
 const life = JSON.stringify(fixture('life.js').href)
@@ -98,11 +98,11 @@ test('a process ends by itself after start failed', async () => {
   expect(output).toBe('CORELANE_HANDLERS_FAILED')
 })
 
-test('a process ends by itself after a partition was given up', async () => {
+test('a process ends by itself after a partition was given up, and is warned of it', async () => {
   const module = `data:text/javascript,${encodeURIComponent(
     'setTimeout(() => process.exit(3), 1); export const echo = (payload) => payload',
   )}`
-  const output = await outputOf(`
+  const { code, stdout, stderr } = await runProgram(`${head}
     const manager = create(${JSON.stringify(module)}, { partitions: { strategy: 'none' } })
     await manager.start()
     const timer = setInterval(async () => {
@@ -110,7 +110,10 @@ test('a process ends by itself after a partition was given up', async () => {
       clearInterval(timer)
       console.log(await manager.run('echo').catch((error) => error.code))
     }, 20)`)
-  expect(output).toBe('CORELANE_PARTITION_LOST')
+  expect([code, stdout]).toEqual([0, 'CORELANE_PARTITION_LOST\n'])
+  expect(stderr.match(/CorelaneWarning: /g)).toHaveLength(2)
+  expect(stderr).toContain('subscribe to queue.partition.lost')
+  expect(stderr).toContain('subscribe to queue.partition.failed')
 })
 
 test('a start and a plain command load no CommonJS package', async () => {
@@ -157,4 +160,46 @@ test('threads start in a process that was told --input-type', async () => {
     const options = { encoding: 'utf8' }
     console.log(execFileSync('node', ['--input-type=module', '--eval', script], options).trim())`)
   expect(output).toBe('done')
+})
+
+const later = JSON.stringify(
+  moduleOf(`
+    export const timer = () => { setTimeout(() => { throw new RangeError('thrown later') }) }
+    export const floating = () => { void Promise.reject(new RangeError('thrown later')) }
+    export const ended = (ms) => new Promise((resolve) => setTimeout(resolve, ms))`),
+)
+
+test.each([
+  ['a timer of a handler throws', 'timer', 'queue.partition.lost'],
+  ['a promise of a handler floats and rejects', 'floating', 'queue.partition.rejection'],
+])('%s: a warning of the process, once', async (_, type, event) => {
+  const script = `
+    const manager = create(${later}, { partitions: { count: 1 } })
+    await manager.start()
+    for (let i = 0; i < 2; i++) {
+      await manager.run('${type}')
+      await manager.run('ended', 100).catch(() => {})
+    }
+    await manager.close()
+    console.log('closed')`
+  const { code, stdout, stderr } = await runProgram(head + script)
+  expect([code, stdout]).toEqual([0, 'closed\n'])
+  expect(stderr.match(/CorelaneWarning: /g)).toHaveLength(1)
+  expect(stderr).toContain(`subscribe to ${event}`)
+  // The stack, where node carried the error from the thread or corelane did.
+  expect(stderr).toMatch(/RangeError.*: thrown later\n +at .*data:text/)
+})
+
+test('a failure that a subscription gets is no warning, nor is one that a command rejects with', async () => {
+  const output = await outputOf(`
+    const manager = create(${later}, { partitions: { count: 1 }, concurrencyPerPartition: 2 })
+    await manager.start()
+    const events = manager.subscribe({ events: ['queue.partition.rejection'] })
+    await manager.run('floating')
+    console.log((await events.next()).value.error.message)
+    await events.return()
+    const running = manager.run('ended', 60_000).catch((error) => console.log(error.code))
+    await Promise.all([running, manager.run('timer')])
+    await manager.close()`)
+  expect(output).toBe('thrown later\nCORELANE_PARTITION_LOST')
 })
