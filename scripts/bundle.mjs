@@ -96,6 +96,8 @@ const READABLE = {
   compress: false,
   codegen: { removeWhitespace: false },
 }
+/** Errors and inspectors show the names of classes and functions. */
+const SMALL = { mangle: { keepNames: true }, compress: true, codegen: { removeWhitespace: true } }
 
 /**
  * Code in one format. Names of files have no hash, so a process that runs finds its chunks after
@@ -121,7 +123,7 @@ async function code(format, stems) {
       chunkFileNames: `[name].${suffix}`,
       paths: format === 'es' ? COMLINK : {},
       codeSplitting: { groups: [{ name: 'queue', minShareCount: 2 }] },
-      minify: format === 'es' ? READABLE : true,
+      minify: format === 'es' ? READABLE : SMALL,
       comments: { legal: true, annotation: false, jsdoc: false },
     },
   )

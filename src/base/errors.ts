@@ -1,6 +1,6 @@
 // Errors: every failure corelane reports, in one table of codes.
 // Thread: any.   Owns: nothing.
-// Users match on `code`, never on `instanceof`: two copies of the package may be loaded.
+// A process may have several copies of the package: both its formats, and the one in each thread.
 
 /** One row of the table: how the message reads and whether trying again can help. */
 export interface ErrorRow {
@@ -135,6 +135,13 @@ function fill(template: string, details: ErrorDetails): string {
   return template.replace(/\{(\w+)\}/g, (_, word: string) => String(details[word]))
 }
 
+/** Marks errors of corelane, whichever copy of the package has made them. */
+const BRAND = Symbol.for('corelane.error.1')
+
+interface Branded {
+  readonly [BRAND]?: boolean
+}
+
 /**
  * The base of every error corelane reports. Match on {@link LaneError.code}.
  * Errors that a handler throws are not wrapped: they arrive as they were thrown.
@@ -203,6 +210,17 @@ const CLASSES = {
   TimeoutError,
   AbortError,
 }
+
+/** `instanceof`: holds also for errors of the same class of another copy of the package. */
+function isInstance(this: unknown, value: unknown): boolean {
+  if (Function.prototype[Symbol.hasInstance].call(this, value)) return true
+  if ((value as Branded | null | undefined)?.[BRAND] !== true) return false
+  const { code } = value as { readonly code: ErrorCode }
+  return this === LaneError || this === CLASSES[ERRORS[code]?.name]
+}
+
+Object.defineProperty(LaneError.prototype, BRAND, { value: true })
+Object.defineProperty(LaneError, Symbol.hasInstance, { value: isInstance })
 
 /**
  * Makes the error of a code, in the class its row names.

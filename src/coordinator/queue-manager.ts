@@ -35,7 +35,8 @@ import { Runtime } from './runtime.ts'
 import type { QueueStats } from './stats.ts'
 import { StreamReader } from './stream-reader.ts'
 
-let healthOf: (manager: QueueManager<never>) => ManagerHealth
+/** A symbol, since a worker pool may be of another copy of the package than its manager. */
+const HEALTH: unique symbol = Symbol.for('corelane.manager-health.1') as never
 
 /**
  * How fit a manager is, for those who submit for others.
@@ -45,7 +46,7 @@ let healthOf: (manager: QueueManager<never>) => ManagerHealth
  */
 // biome-ignore lint/suspicious/noExplicitAny: a manager of whatever handler module.
 export function managerHealth(manager: QueueManager<any>): ManagerHealth {
-  return healthOf(manager)
+  return manager[HEALTH]
 }
 
 /**
@@ -57,13 +58,14 @@ export class QueueManager<M = AnyHandlers> {
   readonly #plan: ManagerPlan
   readonly #runtime: Runtime
 
-  static {
-    healthOf = (manager) => manager.#runtime.health
-  }
-
   private constructor(plan: ManagerPlan) {
     this.#plan = plan
     this.#runtime = new Runtime(plan)
+  }
+
+  /** @internal */
+  get [HEALTH](): ManagerHealth {
+    return this.#runtime.health
   }
 
   /**
