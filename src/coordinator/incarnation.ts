@@ -172,6 +172,8 @@ function answerCalls(
 export class Incarnation {
   readonly partition: number
   readonly number: number
+  /** URL of the handler module that it loads. */
+  readonly handlers: string
   readonly window: BoundWindow
   /** Settles when the handler module is loaded or failed to; never if the thread dies before. */
   readonly loaded: Promise<LoadReport>
@@ -212,6 +214,7 @@ export class Incarnation {
   ) {
     this.partition = partition
     this.number = number
+    this.handlers = plan.handlers
     const region = createRegion(plan.ringBytes, plan.ringBytes)
     const side = new MessageChannel()
     const control = new MessageChannel()

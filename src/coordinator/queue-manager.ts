@@ -286,12 +286,14 @@ export class QueueManager<M = AnyHandlers> {
   }
 
   /**
-   * Replaces every thread by one that loads the handler module afresh, one partition at a time and
-   * without losing or refusing a command: each new thread is ready before the old one stops.
+   * Replaces every thread by one that loads the handler module afresh, without losing a command.
+   * New threads load for all partitions first, so there are twice as many for a while; then the
+   * partitions change over one at a time.
    *
    * @param handlers - Another module from now on: a URL or a path. Default: the present one.
    * @returns When every thread is new. Handlers that the module has gained can be used then.
-   * @throws ConfigError `CORELANE_HANDLERS_FAILED`: threads that were not replaced by then go on.
+   * @throws ConfigError `CORELANE_HANDLERS_FAILED`: a new thread did not load, and nothing has
+   * changed; ClosedError `CORELANE_CLOSED`: the manager was closed meanwhile.
    */
   async reload(handlers?: URL | string): Promise<void> {
     checkGiven('reload', { handlers }, RELOAD_RULES)

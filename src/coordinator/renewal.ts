@@ -72,7 +72,7 @@ export class Renewal {
       const pauseMs = window.completed < maxCommandsPerThread ? PAUSE_MS : 0
       if (nowMs() < Math.max(this.#notBeforeMs, this.#renewedAtMs + pauseMs)) continue
       // If the next thread cannot load, the present one goes on; it is tried again later.
-      this.#queue(() => this.#renew(partition, false)).catch(() => {
+      this.#queue(() => this.#renew(partition)).catch(() => {
         this.#notBeforeMs = nowMs() + PAUSE_MS
       })
       return
@@ -80,14 +80,28 @@ export class Renewal {
   }
 
   /**
-   * Replaces every thread, one at a time.
+   * Replaces every thread by one that loads a module: on every partition or, if the module does not
+   * load on one of them, on none. All new threads have loaded before the first old one is let go;
+   * then the partitions change over one at a time.
    *
-   * @param mayChange - Whether their handlers may change.
-   * @throws ConfigError `CORELANE_HANDLERS_FAILED`; threads that were not replaced go on.
+   * @param handlers - URL of the module; undefined: the present one, loaded afresh.
+   * @param offer - Called with the names of the handlers that may be asked for from then on: those
+   * of both modules while partitions change over, then those of the new one.
+   * @throws ConfigError `CORELANE_HANDLERS_FAILED`; every old thread goes on then.
    */
-  renewAll(mayChange: boolean): Promise<void> {
+  reload(handlers: string | undefined, offer: (own: readonly string[]) => void): Promise<void> {
     return this.#queue(async () => {
-      for (const partition of this.#partitions) await this.#renew(partition, mayChange)
+      const supervisor = this.#supervisor
+      const url = handlers ?? supervisor.handlers
+      const before = supervisor.own
+      const own = await this.#loadEverywhere(url)
+      // Nothing keeps it from happening from here on.
+      supervisor.switchTo(url, own)
+      offer(own.filter((name) => before.includes(name)))
+      for (const partition of this.#partitions) {
+        await this.#changeOver(partition, partition.successor!, true)
+      }
+      offer(own)
     })
   }
 
@@ -104,29 +118,83 @@ export class Renewal {
     return done
   }
 
-  async #renew(partition: PartitionHandle, mayChange: boolean): Promise<void> {
+  /** Replaces a thread that is worn out. */
+  async #renew(partition: PartitionHandle): Promise<void> {
     const supervisor = this.#supervisor
     this.#refuseIfClosing()
     const present = partition.incarnation
-    // One that was worn out has died: its replacement is as new as can be.
-    if (!mayChange && !present?.isReady) return
+    // It has died: its replacement is as new as can be.
+    if (!present?.isReady) return
     const next = supervisor.make(partition)
     partition.successor = next
     try {
-      await supervisor.load(next, mayChange)
-      next.isReady = false
-      // What the present one gave back now would wait for ever.
-      this.#refuseIfClosing()
-      const { incarnation } = partition
-      if (!incarnation?.isReady) await this.#moveIn(partition, next)
-      else if (incarnation === present) await this.#handOver(partition, present, next)
+      await supervisor.loadAnew(next, supervisor.own)
     } catch (error) {
+      await this.#dismiss(partition)
+      throw error
+    }
+    const { incarnation } = partition
+    // The present one may have died and been replaced meanwhile.
+    if (incarnation?.isReady && incarnation !== present) await this.#dismiss(partition)
+    else await this.#changeOver(partition, next, false)
+  }
+
+  /**
+   * Makes a thread for each partition that has loaded a module.
+   *
+   * @returns Names of its handlers.
+   */
+  async #loadEverywhere(url: string): Promise<readonly string[]> {
+    const supervisor = this.#supervisor
+    const load = async (partition: PartitionHandle, expected?: readonly string[]) => {
+      const next = supervisor.make(partition, url)
+      partition.successor = next
+      return supervisor.loadAnew(next, expected)
+    }
+    try {
+      this.#refuseIfClosing()
+      const [first, ...others] = this.#partitions
+      // A module that loads nowhere costs one thread.
+      const own = await load(first!)
+      await Promise.all(others.map((partition) => load(partition, own)))
+      this.#refuseIfClosing()
+      return own
+    } catch (error) {
+      await Promise.all(this.#partitions.map((partition) => this.#dismiss(partition)))
       // A thread that close() ended while it loaded says nothing about the module.
       this.#refuseIfClosing()
       throw error
+    }
+  }
+
+  async #dismiss(partition: PartitionHandle): Promise<void> {
+    const { successor } = partition
+    partition.successor = undefined
+    await successor?.terminate()
+  }
+
+  /**
+   * Lets a thread that has loaded take a partition over.
+   *
+   * @param partition - The partition.
+   * @param next - The thread.
+   * @param isDecided - Whether the present thread must go even if the next one has died since.
+   */
+  async #changeOver(
+    partition: PartitionHandle,
+    next: Incarnation,
+    isDecided: boolean,
+  ): Promise<void> {
+    const { incarnation } = partition
+    const isLost = () => !isDecided && next.living === undefined
+    try {
+      // What the present one gave back now would wait for ever.
+      this.#refuseIfClosing()
+      if (incarnation?.isReady) await this.#handOver(partition, incarnation, next, isLost)
+      else if (!isLost()) await this.#moveIn(partition, next)
     } finally {
       partition.successor = undefined
-      // Refused, or not needed since the present one died and was replaced meanwhile.
+      // It died, or the present one did and was replaced meanwhile.
       if (partition.incarnation !== next) await next.terminate()
     }
     this.#refuseIfClosing()
@@ -145,7 +213,6 @@ export class Renewal {
     partition.failure = undefined
     partition.failures = 0
     partition.retiring = late
-    next.isReady = true
     this.#supervisor.adopt(partition, next)
     await late?.terminate()
     partition.retiring = undefined
@@ -155,10 +222,10 @@ export class Renewal {
     partition: PartitionHandle,
     present: Incarnation,
     next: Incarnation,
+    isLost: () => boolean,
   ): Promise<void> {
     const supervisor = this.#supervisor
-    const isOver = () =>
-      partition.incarnation !== present || supervisor.isClosing || next.living === undefined
+    const isOver = () => partition.incarnation !== present || supervisor.isClosing || isLost()
     const { load, watch } = present.window
     // What runs on for nobody may never end.
     const isIdle = () => load.count + load.restingCount === watch.abandonedCount
@@ -176,13 +243,13 @@ export class Renewal {
       return
     }
     partition.retiring = present
-    next.isReady = true
     supervisor.adopt(partition, next)
     // Its teardown may fail or take too long; that hinders nobody.
     await supervisor.tearDown(present).catch(() => {})
     await present.terminate()
     partition.retiring = undefined
   }
+
   /** Lets commands be bound to a thread, or takes back those that it has not started. */
   #setReady(partition: PartitionHandle, present: Incarnation, isReady: boolean): void {
     const isUseful = partition.incarnation === present && !this.#supervisor.isClosing

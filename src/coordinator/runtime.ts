@@ -201,24 +201,16 @@ export class Runtime {
   }
 
   /**
-   * Replaces every thread, one partition at a time.
+   * Replaces every thread: on every partition or, if the module does not load, on none.
    *
    * @param handlers - URL of the module that the new threads load; undefined: the present one.
    */
   async reload(handlers: string | undefined): Promise<void> {
     this.#refuseUnlessRunning()
-    const before = this.#threads.handlers
-    const { own } = this.#supervisor
-    this.#threads.handlers = handlers ?? before
-    try {
-      await this.#renewal.renewAll(true)
-    } catch (error) {
-      this.#threads.handlers = before
-      this.#supervisor.revert(own)
-      throw error
-    }
-    this.intake.types.update(this.#threads.types!, this.#supervisor.own)
-    this.#broadcasts.prune(this.#supervisor.own)
+    await this.#renewal.reload(handlers, (own) => {
+      this.intake.types.update(this.#threads.types!, own)
+      this.#broadcasts.prune(own)
+    })
   }
 
   /**

@@ -197,14 +197,16 @@ export class Supervisor {
    * Makes a thread that is not the partition's present one yet.
    *
    * @param partition - The partition.
+   * @param handlers - URL of the module that it loads. Default: that of the other threads.
    * @throws ConfigError `CORELANE_INVALID_OPTION` if `new Worker` refuses what it is given.
    */
-  make(partition: PartitionHandle): Incarnation {
+  make(partition: PartitionHandle, handlers: string = this.#plan.handlers): Incarnation {
     partition.incarnations++
     const { index, incarnations } = partition
     try {
       const { kept } = this.#broadcasts
-      const incarnation = new Incarnation(this.#plan, index, incarnations, kept, this.#events)
+      const plan = { ...this.#plan, handlers }
+      const incarnation = new Incarnation(plan, index, incarnations, kept, this.#events)
       this.#broadcasts.join(incarnation)
       return incarnation
     } catch (error) {
@@ -221,14 +223,18 @@ export class Supervisor {
   }
 
   /**
-   * Makes a thread that has loaded its handlers the partition's present one.
+   * Makes a thread that has loaded its handlers the partition's present one. If it has died since,
+   * it is replaced as a thread that dies later.
    *
    * @param partition - The partition.
    * @param incarnation - The thread.
    */
   adopt(partition: PartitionHandle, incarnation: Incarnation): void {
     partition.incarnation = incarnation
-    incarnation.takeOver()
+    if (incarnation.living) {
+      incarnation.isReady = true
+      incarnation.takeOver()
+    }
     this.#watch(incarnation)
     this.#events.replaced(partition)
     this.#events.ready()
@@ -242,23 +248,49 @@ export class Supervisor {
   }
 
   /**
-   * Waits until a thread is ready. Always settles: it races the exit and a time-out.
+   * Waits until a thread is ready.
    *
    * @param incarnation - The thread.
-   * @param mayChange - Whether its handlers may be others than those of the threads before.
    * @throws ConfigError `CORELANE_HANDLERS_FAILED`.
    */
-  async load(incarnation: Incarnation, mayChange = false): Promise<void> {
-    const report = await this.#loadReport(incarnation)
-    if (!report.ok) throw this.#loadError(fromSideValue(report.error))
+  async load(incarnation: Incarnation): Promise<void> {
+    const report = await this.#loaded(incarnation)
     this.#own ??= report.own
-    if (mayChange) this.#own = report.own
-    if (report.own.join() !== this.#own.join()) {
-      throw this.#loadError(new Error(`its handlers changed to ${report.own.join(', ')}`))
-    }
-    this.#plan.types = report.types
-    incarnation.isLoaded = true
+    this.#accept(incarnation, report, this.#own)
     incarnation.isReady = true
+  }
+
+  /**
+   * Waits until a thread has loaded the module of a reload. It is not ready before it takes over.
+   *
+   * @param incarnation - The thread.
+   * @param expected - Names of the handlers that another thread found in the module, if one did.
+   * @returns Names of the handlers that it found.
+   * @throws ConfigError `CORELANE_HANDLERS_FAILED`.
+   */
+  async loadAnew(
+    incarnation: Incarnation,
+    expected?: readonly string[],
+  ): Promise<readonly string[]> {
+    const report = await this.#loaded(incarnation)
+    this.#accept(incarnation, report, expected ?? report.own)
+    return report.own
+  }
+
+  /**
+   * Decides which module every thread loads from now on.
+   *
+   * @param handlers - Its URL.
+   * @param own - Names of its handlers.
+   */
+  switchTo(handlers: string, own: readonly string[]): void {
+    this.#plan.handlers = handlers
+    this.#own = own
+  }
+
+  /** URL of the module that threads load. */
+  get handlers(): string {
+    return this.#plan.handlers
   }
 
   /** Names of the handlers that the module has. */
@@ -266,41 +298,53 @@ export class Supervisor {
     return this.#own!
   }
 
-  /**
-   * Takes a reload back.
-   *
-   * @param own - Names of the handlers that the module had before.
-   */
-  revert(own: readonly string[]): void {
-    this.#own = own
+  /** Waits until a thread has loaded. Always settles: at its exit or a time-out at the latest. */
+  async #loaded(incarnation: Incarnation): Promise<LoadReport & { readonly ok: true }> {
+    const report = await this.#loadReport(incarnation)
+    if (report.ok) return report
+    throw this.#loadError(fromSideValue(report.error), incarnation)
+  }
+
+  #accept(
+    incarnation: Incarnation,
+    { own, types }: LoadReport & { readonly ok: true },
+    expected: readonly string[],
+  ): void {
+    if (own.join() !== expected.join()) {
+      const cause = new Error(`its handlers changed to ${own.join(', ')}`)
+      throw this.#loadError(cause, incarnation)
+    }
+    this.#plan.types = types
+    incarnation.isLoaded = true
   }
 
   #loadReport(incarnation: Incarnation): Promise<LoadReport> {
     return new Promise((resolve, reject) => {
       const timeoutMs = this.#limits.startTimeoutMs
       const timer = timers.setTimeout(() => {
-        reject(this.#loadError(new Error(`it was not ready after ${timeoutMs} ms`)))
+        reject(this.#loadError(new Error(`it was not ready after ${timeoutMs} ms`), incarnation))
       }, timeoutMs)
       void incarnation.exited.then(({ cause }) => {
+        timers.clearTimeout(timer)
         // A preloaded module ran before the program of the thread and made a manager.
         const isNested = (cause as LaneError | undefined)?.code === 'CORELANE_NESTED_MANAGER'
         const { partition } = incarnation
         reject(
           isNested
             ? laneError('CORELANE_NESTED_MANAGER', { partition }, cause)
-            : this.#loadError(incarnation.lostError('loading its handlers', false)),
+            : this.#loadError(incarnation.lostError('loading its handlers', false), incarnation),
         )
       })
-      void incarnation.loaded.then(resolve)
-      void Promise.race([incarnation.exited, incarnation.loaded]).then(() =>
-        timers.clearTimeout(timer),
-      )
+      void incarnation.loaded.then((report) => {
+        timers.clearTimeout(timer)
+        resolve(report)
+      })
     })
   }
 
-  #loadError(cause: unknown): LaneError {
+  #loadError(cause: unknown, { handlers }: { readonly handlers: string }): LaneError {
     const reason = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause)
-    return laneError('CORELANE_HANDLERS_FAILED', { module: this.#plan.handlers, reason }, cause)
+    return laneError('CORELANE_HANDLERS_FAILED', { module: handlers, reason }, cause)
   }
 
   #watch(incarnation: Incarnation): void {
@@ -386,7 +430,10 @@ export class Supervisor {
       await incarnation?.terminate()
       if (this.#isClosing || partition.incarnation !== incarnation) return
       partition.failures++
-      this.#respawn(partition, error instanceof LaneError ? error : this.#loadError(error))
+      this.#respawn(
+        partition,
+        error instanceof LaneError ? error : this.#loadError(error, this.#plan),
+      )
       return
     }
     if (partition.incarnation === incarnation) this.adopt(partition, incarnation)

@@ -139,7 +139,7 @@ test.each([
   expect(await within(manager.run('f'), 'the old handler')).toBe('old')
 })
 
-test('a reload that fails half-way leaves threads that can still be replaced', async () => {
+test('a reload that fails on one partition changes none, and all can still be replaced', async () => {
   const manager = await openModule(
     'export const die = () => process.exit(3); export const f = () => 1',
     {
@@ -153,7 +153,8 @@ test('a reload that fails half-way leaves threads that can still be replaced', a
     export const gained = () => 3`)
   expect((await failure(manager.reload(halfway), 'reload')).message).toContain('not here')
   const values = [1, 2].map(() => manager.run('f'))
-  expect(await within(Promise.all(values), 'both threads')).toEqual([2, 1])
+  expect(await within(Promise.all(values), 'both threads')).toEqual([1, 1])
+  expect((await failure(manager.run('gained'), 'of the other')).code).toBe('CORELANE_UNKNOWN_TYPE')
   const deaths = [1, 2].map(() => failure(manager.run('die'), 'a death'))
   await within(Promise.all(deaths), 'both deaths')
   const after = [1, 2].map(() => manager.run('f'))
@@ -250,6 +251,93 @@ test('a run that nobody waits for and that never ends does not hinder a reload',
   await within(manager.reload(moduleOf(mortal('new'))), 'reload')
   expect(await within(running, 'what ran')).toBe('old')
   expect(await within(manager.run('rest', 1), 'the next one')).toBe('new')
+})
+
+/** A module that lives so long after it was loaded on a partition, the second time. */
+const shortLived = (version: string, partition: number, lifeMs: number) => `
+  export const setup = (where) => {
+    if (where.partition !== ${partition} || where.incarnation !== 2) return
+    setTimeout(() => process.exit(3), ${lifeMs})
+  }
+  export const rest = (ms) => new Promise((resolve) => setTimeout(resolve, ms, '${version}'))`
+
+test('a new thread that dies before its turn is replaced by one of the new module', async () => {
+  const manager = await openModule(mortal('old'), { partitions: PartitionConfig.hash(2) })
+  const all = range(10).map((key) => manager.run('rest', 400, { key: `${key}` }))
+  await within(manager.reload(moduleOf(shortLived('new', 1, 50))), 'reload')
+  await within(Promise.all(all), 'what ran before')
+  const after = range(10).map((key) => manager.run('rest', 1, { key: `${key}` }))
+  expect(await within(Promise.all(after), 'what runs after')).toEqual(new Array(10).fill('new'))
+  expect((await failure(manager.run('die', 0, { key: 'a' }), 'gone')).code).toBe(
+    'CORELANE_UNKNOWN_TYPE',
+  )
+  expect(incarnations(manager)).toEqual([2, 3])
+})
+
+test('an old thread that dies while new ones load is replaced by the old module, and then by the new', async () => {
+  const manager = await openModule(mortal('old'), { partitions: PartitionConfig.roundRobin(2) })
+  const reload = manager.reload(moduleOf(mortal('new', 500)))
+  await until(() => incarnations(manager)[0] === 2, 'the first new thread loads')
+  await failure(manager.run('die'), 'the deadly one')
+  const during = range(4).map(() => manager.run('rest', 1))
+  expect(await within(Promise.all(during), 'commands meanwhile')).toEqual(new Array(4).fill('old'))
+  await within(reload, 'reload')
+  const after = range(4).map(() => manager.run('rest', 1))
+  expect(await within(Promise.all(after), 'commands after it')).toEqual(new Array(4).fill('new'))
+})
+
+test('handlers that only one module has are refused while partitions change over', async () => {
+  const text = (version: number, more: string) => `
+    export const rest = (ms) => new Promise((resolve) => setTimeout(resolve, ms, ${version}))
+    export const ${more} = () => '${more}'`
+  const manager = await openModule(text(1, 'lost'), { partitions: PartitionConfig.hash(2) })
+  const keys: string[][] = [[], []]
+  for (const key of 'abcdefgh') {
+    const { info } = await within(manager.execute('query', 'lost', 0, { key }), 'a key')
+    keys[info.partition]!.push(key)
+  }
+  const held = manager.run('rest', 1_000, { key: keys[1]![0] })
+  await until(() => manager.stats().active === 1, 'one runs')
+  const reload = manager.reload(moduleOf(text(2, 'gained')))
+  const [key] = keys[0] as [string]
+  let version = 1
+  while (version === 1) version = (await within(manager.run('rest', 1, { key }), 'it')) as number
+  for (const type of ['lost', 'gained']) {
+    expect((await failure(manager.run(type, 0, { key }), type)).code).toBe('CORELANE_UNKNOWN_TYPE')
+  }
+  expect(await within(held, 'the one that was held')).toBe(1)
+  await within(reload, 'reload')
+  expect(await within(manager.run('gained', 0, { key }), 'gained')).toBe('gained')
+  expect((await failure(manager.run('lost', 0, { key }), 'lost')).code).toBe(
+    'CORELANE_UNKNOWN_TYPE',
+  )
+})
+
+test('a second reload comes after the first, and the last one holds', async () => {
+  const manager = await openModule(mortal('old'), { partitions: PartitionConfig.balanced(2) })
+  const reloads = [
+    manager.reload(moduleOf(mortal('first', 100))),
+    failure(manager.reload(moduleOf("throw new Error('broken')")), 'the broken one'),
+    manager.reload(moduleOf(mortal('third'))),
+    manager.reload(),
+  ]
+  await within(Promise.all(reloads), 'reloads')
+  const all = range(10).map(() => manager.run('rest', 1))
+  expect(await within(Promise.all(all), 'commands')).toEqual(new Array(10).fill('third'))
+})
+
+test.each([20, 200, 400])('a close %i ms into a reload leaves no thread behind', async (ms) => {
+  const manager = await openModule(mortal('old', 100), { partitions: PartitionConfig.balanced(2) })
+  const all = Promise.allSettled(range(4).map(() => manager.run('rest', 300)))
+  const reload = manager.reload().then(
+    () => 'reloaded',
+    (error) => error.code,
+  )
+  await sleep(ms)
+  await within(manager.close(), 'close')
+  await within(all, 'commands')
+  expect(['reloaded', 'CORELANE_CLOSED']).toContain(await within(reload, 'reload'))
+  for (const { state } of manager.stats().partitions) expect(state).toBe('ended')
 })
 
 test('close during a reload settles everything, wherever the reload is', async () => {
