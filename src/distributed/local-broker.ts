@@ -402,7 +402,9 @@ export class LocalBroker {
 
   #count({ envelope }: LocalCommand, change: 1 | -1): void {
     const { laneId, partitionId } = envelope
-    this.#laneCounts.set(laneId, (this.#laneCounts.get(laneId) ?? 0) + change)
+    const count = (this.#laneCounts.get(laneId) ?? 0) + change
+    if (count > 0) this.#laneCounts.set(laneId, count)
+    else this.#laneCounts.delete(laneId)
     this.#partitionCounts[partitionId]! += change
   }
 }

@@ -10,6 +10,12 @@ import { precedes, type Ranked } from '../schedule/priority-heap.ts'
 import type { LaneDemand } from './distributed-queue.ts'
 import type { LocalCommand } from './local-command.ts'
 
+/** Lanes of a partition that are kept though they are empty. */
+const EMPTY_LANES_MAX = 64
+
+/** Descriptions of lanes that are kept. */
+const PLANS_MAX = 4096
+
 /** What a worker still wants of a lane. */
 export interface OpenDemand {
   readonly plan: LanePlan
@@ -32,7 +38,7 @@ export class LocalLanePlans {
     let plan = this.#plans.get(laneId)
     if (plan === undefined) {
       plan = planLane(laneId, {})
-      this.#plans.set(laneId, plan)
+      this.#keep(plan)
     }
     return plan
   }
@@ -52,8 +58,14 @@ export class LocalLanePlans {
     if (known?.priority === priority && isSameBoost(known, boost)) return known
     const steps = boost.map(({ afterMs, levels }) => ({ afterMs, by: levels }))
     const plan = planLane(laneId, { priority, priorityBoost: { steps } })
-    this.#plans.set(laneId, plan)
+    this.#keep(plan)
     return plan
+  }
+
+  #keep(plan: LanePlan): void {
+    // Workers describe their lanes with each request, so what is forgotten comes back.
+    if (this.#plans.size >= PLANS_MAX) this.#plans.clear()
+    this.#plans.set(plan.name, plan)
   }
 }
 
@@ -87,7 +99,7 @@ export class LocalPartition {
     this.#plans = plans
   }
 
-  /** Names of the lanes that ever held something. */
+  /** Names of the lanes that hold something, and of some that did. */
   get laneIds(): IterableIterator<string> {
     return this.#lanes.keys()
   }
@@ -168,7 +180,10 @@ export class LocalPartition {
     }
     if (best === undefined || wanted === undefined) return undefined
     wanted.left--
-    return best.queue.take(nowMs)
+    const command = best.queue.take(nowMs)
+    const isKept = best.queue.size > 0 || this.#lanes.size <= EMPTY_LANES_MAX
+    if (!isKept) this.#lanes.delete(best.plan.name)
+    return command
   }
 
   #offer(command: LocalCommand, nowMs: number): void {
