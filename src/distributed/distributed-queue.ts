@@ -380,6 +380,13 @@ export interface LeasedQueue extends DistributedQueue {
    * @returns In their order.
    */
   look(commands: readonly CommandReference[]): Promise<CommandState[]>
+  /**
+   * Forgets results that have reached their submitters: these ids are new afterwards. Pending
+   * commands and dead ones stay. Without this member results go when they expire.
+   *
+   * @param commands - 1 to 4,096.
+   */
+  forget?(commands: readonly CommandReference[]): Promise<void>
   /** Counts what it holds. May be old by the time it is read. */
   counts(): Promise<QueueCounts>
   /** Lets go of connections and timers. What this worker has stays leased until it expires. */

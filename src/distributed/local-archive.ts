@@ -75,6 +75,15 @@ export class LocalArchive {
   }
 
   /**
+   * Forgets a result.
+   *
+   * @param id - Of the command.
+   */
+  forget(id: string): void {
+    this.#results.delete(id)
+  }
+
+  /**
    * How a command ended; undefined if nothing is known.
    *
    * @param id - Of the command.

@@ -179,6 +179,14 @@ export class LocalWorker implements LeasedQueue {
     )
   }
 
+  async forget(commands: readonly CommandReference[]): Promise<void> {
+    this.#checkOpen()
+    checkWhole('commands', commands.length, 1, BATCH_MAX)
+    this.service.with(({ archive }) => {
+      for (const { commandId } of commands) archive.forget(commandId)
+    })
+  }
+
   async counts(): Promise<QueueCounts> {
     this.#checkOpen()
     return this.service.with((broker, now) => broker.counts(now))

@@ -23,6 +23,8 @@ export class Outstanding {
   readonly promise: Promise<unknown>
   /** Whether its promise waits for its result, and not only until the queue has it. */
   readonly wantsResult: boolean
+  /** Whether its id is the caller's, so that it may be submitted again. */
+  readonly isNamed: boolean
   isAccepted = false
   isSettled = false
   /** When it was submitted, monotonic milliseconds. */
@@ -40,18 +42,21 @@ export class Outstanding {
   /**
    * @param envelope - The command.
    * @param wantsResult - Whether its promise waits for its result.
+   * @param isNamed - Whether its id is the caller's.
    * @param now - Monotonic milliseconds.
    * @param onSettled - Called once, when its promise is settled.
    */
   constructor(
     envelope: CommandEnvelope,
     wantsResult: boolean,
+    isNamed: boolean,
     now: number,
     onSettled: (item: Outstanding) => void,
   ) {
     this.#onSettled = onSettled
     this.envelope = envelope
     this.wantsResult = wantsResult
+    this.isNamed = isNamed
     this.submittedAtMs = now
     this.promise = new Promise((resolve, reject) => {
       this.#resolve = resolve

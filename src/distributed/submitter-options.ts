@@ -1,7 +1,14 @@
 // Submitter options: what a submitter and a command for it are told, and the rules of both.
 // Thread: main.   Owns: nothing; data only.
 
-import { anything, boolean, integer, milliseconds, type OptionRules } from '../base/options.ts'
+import {
+  anything,
+  boolean,
+  integer,
+  milliseconds,
+  type OptionRules,
+  oneOf,
+} from '../base/options.ts'
 import { portableName } from '../base/portable-name.ts'
 import { COMMAND_RULES } from '../model/command.ts'
 import type { IncidentListener } from './incident.ts'
@@ -29,6 +36,12 @@ export interface SubmitterOptions {
    * takes.
    */
   readonly timeoutMs?: number | undefined
+  /**
+   * Which results the queue keeps once they have come: `all` until they expire, those of commands
+   * that were `named` by an id of the caller's, or `none`. An id whose result is gone is new: the
+   * same command submitted again runs again. Default `all`.
+   */
+  readonly keepResults?: 'all' | 'named' | 'none' | undefined
   /** Told of what goes wrong and is dealt with. Default: nobody is. */
   readonly onIncident?: IncidentListener | undefined
 }
@@ -40,6 +53,7 @@ export const SUBMITTER_RULES = Object.freeze({
   maxPending: integer(100_000, 1, 10_000_000),
   sweepMs: milliseconds(1_000, 10, 2 ** 31 - 1),
   timeoutMs: milliseconds(undefined, 1, 2 ** 31 - 1),
+  keepResults: oneOf('all', ['all', 'named', 'none']),
   onIncident: anything(undefined, 'a function', (value) => typeof value === 'function'),
 }) satisfies OptionRules
 

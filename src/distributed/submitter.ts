@@ -12,13 +12,14 @@ import type {
   PayloadArguments,
   ResultOf,
 } from '../model/handler-module.ts'
-import type { DistributedQueue, LeasedQueue } from './distributed-queue.ts'
-import type { CommandEnvelope } from './envelope.ts'
+import type { CommandReference, DistributedQueue, LeasedQueue } from './distributed-queue.ts'
+import type { CommandEnvelope, CommandResult } from './envelope.ts'
 import { EnvelopeMaker } from './envelope-maker.ts'
 import { type IncidentListener, incidentTeller } from './incident.ts'
 import { leasedQueueOf } from './leased-queue-of.ts'
 import { Outbox } from './outbox.ts'
 import { type Enqueued, Outstanding } from './outstanding.ts'
+import { Pause } from './pause.ts'
 import {
   type NewCommand,
   SUBMITTER_RULES,
@@ -28,6 +29,9 @@ import {
 
 /** Most commands of one enqueue, as the contract has it. */
 const BATCH_MAX = 4096
+
+/** How long `close` waits for the queue to forget what it need not keep. */
+const FORGET_MS = 1000
 
 /** Commands that are looked up in one call. */
 const LOOK_MAX = 1024
@@ -61,6 +65,8 @@ export class Submitter<M = AnyHandlers> {
   readonly #tell: IncidentListener
   readonly #maker: EnvelopeMaker
   readonly #outbox: Outbox<Outstanding>
+  /** Results that have come and that the queue need not keep. */
+  readonly #forgotten: Outbox<CommandReference>
   /** Those that wait for a result, by id. */
   readonly #byId = new Map<string, Outstanding>()
   /** Those that the queue has not accepted, the oldest first. */
@@ -96,6 +102,14 @@ export class Submitter<M = AnyHandlers> {
       refused: (item, error) => item.fail(error),
       failed: this.#failed,
       isWanted: ({ isSettled, isAccepted }) => !isSettled && !isAccepted,
+    })
+    this.#forgotten = new Outbox<CommandReference>({
+      owner: this.name,
+      batchMax: BATCH_MAX,
+      send: (commands) => this.#queue.forget!(commands),
+      // It expires then.
+      refused: (_, error) => this.#failed(error),
+      failed: this.#failed,
     })
   }
 
@@ -204,6 +218,10 @@ export class Submitter<M = AnyHandlers> {
       item.fail(this.#closedError(item.envelope.id, stage))
     }
     timers.clearInterval(this.#timer)
+    const limit = new Pause()
+    await Promise.race([this.#forgotten.idle(), limit.wait(FORGET_MS)])
+    limit.end()
+    this.#forgotten.giveUp()
     await this.#listening
     try {
       await this.#stopListening?.()
@@ -234,14 +252,14 @@ export class Submitter<M = AnyHandlers> {
       return Promise.reject(error)
     }
     if (this.#open < this.#options.maxPending! && this.#waiting.length === 0) {
-      return answerOf(this.#start(envelope, wantsResult, options?.signal))
+      return answerOf(this.#start(envelope, wantsResult, options))
     }
     return new Promise((resolve, reject) => {
       this.#waiting.push((refusal) => {
         try {
           if (refusal !== undefined) throw refusal
           refuseAborted(options?.signal)
-          resolve(answerOf(this.#start(envelope, wantsResult, options?.signal)))
+          resolve(answerOf(this.#start(envelope, wantsResult, options)))
         } catch (error) {
           reject(error)
         }
@@ -252,14 +270,14 @@ export class Submitter<M = AnyHandlers> {
   #start(
     envelope: CommandEnvelope,
     wantsResult: boolean,
-    signal: AbortSignal | undefined,
+    { id, signal }: SubmitOptions = {},
   ): Outstanding {
     if (wantsResult) {
       // The same id is the same command, and has one result.
       const known = this.#byId.get(envelope.id)
       if (known !== undefined) return known
     }
-    const item = new Outstanding(envelope, wantsResult, nowMs(), this.#settled)
+    const item = new Outstanding(envelope, wantsResult, id !== undefined, nowMs(), this.#settled)
     this.#open++
     this.#unaccepted.add(item)
     if (wantsResult) this.#byId.set(envelope.id, item)
@@ -297,9 +315,7 @@ export class Submitter<M = AnyHandlers> {
     this.#listening ??= this.#queue
       .announce(this.name, (result) => {
         const item = this.#byId.get(result.commandId)
-        if (item === undefined) return
-        this.#ended++
-        item.ended(result)
+        if (item !== undefined) this.#end(item, result)
       })
       .then(
         (stop) => {
@@ -311,6 +327,15 @@ export class Submitter<M = AnyHandlers> {
         },
       )
     return this.#listening
+  }
+
+  #end(item: Outstanding, result: CommandResult): void {
+    this.#ended++
+    item.ended(result)
+    const { keepResults } = this.#options
+    if (keepResults === 'all' || (keepResults === 'named' && item.isNamed)) return
+    const { id: commandId, partitionId } = item.envelope
+    if (this.#queue.forget !== undefined) this.#forgotten.add({ commandId, partitionId })
   }
 
   /** Something is outstanding: the process stays alive, and it is swept. */
@@ -367,8 +392,7 @@ export class Submitter<M = AnyHandlers> {
       if (item.isSettled) continue
       if (known.state === 'ended') {
         this.#swept++
-        this.#ended++
-        item.ended(known.result)
+        this.#end(item, known.result)
       } else if (known.state === 'pending') item.lookedUp(now, this.#options.sweepMs!)
       else {
         this.#reenqueued++

@@ -79,15 +79,6 @@ local function reap(stream, held, pending)
   end
   -- Too many to ask each for its end.
   if not isAll and moved < held then sooner(2, math.ceil(lease / 4)) end
-  -- Consumers of processes that ended long ago. One with something pending must never be deleted:
-  -- what it has would be lost.
-  for _, fields in ipairs(redis.call('XINFO', 'CONSUMERS', stream, 'workers')) do
-    local about = {}
-    for i = 1, #fields, 2 do about[fields[i]] = fields[i + 1] end
-    if about.pending == 0 and about.idle > 3600000 then
-      redis.call('XGROUP', 'DELCONSUMER', stream, 'workers', about.name)
-    end
-  end
   return moved
 end
 for lane = 1, #KEYS / 2 do

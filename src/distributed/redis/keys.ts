@@ -9,7 +9,7 @@ export const FORMAT_VERSION = 2
 export class PartitionKeys {
   /** Who owns the partition: owner, epoch, until, and the lanes that were swept since. */
   readonly own: string
-  /** The lanes that ever had a command here. */
+  /** The lanes that have keys here. */
   readonly lanes: string
   /** Dead commands by id. */
   readonly dead: string
@@ -54,6 +54,8 @@ export function metaKey(queue: string): string {
 export class QueueKeys {
   /** Workers that share the partitions, by when they count as dead. */
   readonly members: string
+  /** Who removes empty lanes in the present round; expires with it. */
+  readonly round: string
   /** Lanes that workers take, by when the last of these counts as dead. */
   readonly lanes: string
   /** Channel on which workers hear of commands that came. */
@@ -68,6 +70,7 @@ export class QueueKeys {
   constructor(queue: string, partitions: number) {
     this.#queue = queue
     this.members = `corelane:{${queue}:meta}:members`
+    this.round = `corelane:{${queue}:meta}:round`
     this.lanes = `corelane:{${queue}:meta}:lanes`
     this.wakes = `corelane:{${queue}:meta}:wakes`
     this.#partitions = Array.from({ length: partitions }, (_, p) => new PartitionKeys(queue, p))

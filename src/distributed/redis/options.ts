@@ -57,6 +57,11 @@ export interface RedisQueueOptions {
   readonly maxDeliveries?: number | undefined
   /** How long results are kept and ids known after a command ended. Default 3,600,000 ms: 1 h. */
   readonly resultTtlMs?: number | undefined
+  /**
+   * How long an empty lane keeps its keys after its last command, 100 ms to 30 days. Workers remove
+   * them. Default 3,600,000: 1 h.
+   */
+  readonly laneTtlMs?: number | undefined
   /** Most dead commands that a partition keeps; past it the oldest go. Default 10,000. */
   readonly maxDead?: number | undefined
   /** Most bytes of a payload or a result, encoded. Default 1 MiB. */
@@ -108,6 +113,7 @@ export const REDIS_QUEUE_RULES = Object.freeze({
   leaseMs: integer(30_000, 100, TIMER_MS_MAX),
   maxDeliveries: integer(3, 1, 1000),
   resultTtlMs: integer(3_600_000, 1, 30 * 24 * 60 * 60 * 1000),
+  laneTtlMs: integer(3_600_000, 100, 30 * 24 * 60 * 60 * 1000),
   maxDead: integer(10_000, 1, 1_000_000),
   maxBytes: integer(2 ** 20, 1024, 2 ** 28),
   commandTimeoutMs: milliseconds(5_000, 50, TIMER_MS_MAX),
@@ -130,6 +136,7 @@ export interface RedisQueuePlan extends QueuePartitions {
   readonly leaseMs: number
   readonly maxDeliveries: number
   readonly resultTtlMs: number
+  readonly laneTtlMs: number
   readonly maxDead: number
   readonly maxBytes: number
   readonly commandTimeoutMs: number

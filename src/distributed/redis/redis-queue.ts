@@ -30,6 +30,7 @@ import type { RedisEngine } from './engine.ts'
 import { Enqueuer } from './enqueuer.ts'
 import { Holdings } from './holdings.ts'
 import { incidentReporter } from './incident.ts'
+import { Janitor } from './janitor.ts'
 import { QueueKeys } from './keys.ts'
 import { RedisLanes } from './lanes.ts'
 import { LeaseDesk } from './lease-desk.ts'
@@ -61,6 +62,7 @@ export class RedisDistributedQueue implements LeasedQueue {
   readonly #settler: Settler
   readonly #desk: LeaseDesk
   readonly #registry: Registry
+  readonly #janitor: Janitor
   /** What was taken by dequeue, by the ids that complete will name. */
   readonly #dequeued: Dequeued<Delivery>
   #hearing: Promise<unknown> | undefined
@@ -85,6 +87,7 @@ export class RedisDistributedQueue implements LeasedQueue {
       : undefined
     this.#desk = new LeaseDesk(engine, this.#settler, ownership)
     this.#registry = new Registry(engine)
+    this.#janitor = new Janitor(engine, this.#registry)
     this.ownership = ownership
     this.#ownership = ownership
     this.limits = new RedisLimits(engine, this.#subscriptions)
@@ -214,7 +217,10 @@ export class RedisDistributedQueue implements LeasedQueue {
   }
 
   async lease(request: LeaseRequest): Promise<Delivery[]> {
-    if (request.waitMs > 0) this.#hear()
+    if (request.waitMs > 0) {
+      this.#hear()
+      this.#janitor.start()
+    }
     return this.#desk.lease(request)
   }
 
@@ -265,12 +271,13 @@ export class RedisDistributedQueue implements LeasedQueue {
   }
 
   async look(commands: readonly CommandReference[]): Promise<CommandState[]> {
-    checkWhole('commands', commands.length, 1, BATCH_MAX)
-    for (const { commandId, partitionId } of commands) {
-      checkName('commandId', commandId)
-      checkWhole('partitionId', partitionId, 0, this.numPartitions - 1)
-    }
+    this.#checkReferences(commands)
     return this.#registry.look(commands)
+  }
+
+  async forget(commands: readonly CommandReference[]): Promise<void> {
+    this.#checkReferences(commands)
+    await this.#registry.forget(commands)
   }
 
   counts(): Promise<QueueCounts> {
@@ -279,6 +286,7 @@ export class RedisDistributedQueue implements LeasedQueue {
 
   async close(): Promise<void> {
     this.#engine.caller.close()
+    this.#janitor.stop()
     this.#desk.wakeAll()
     this.#subscriptions.close()
     this.#link.close()
@@ -286,6 +294,14 @@ export class RedisDistributedQueue implements LeasedQueue {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  #checkReferences(commands: readonly CommandReference[]): void {
+    checkWhole('commands', commands.length, 1, BATCH_MAX)
+    for (const { commandId, partitionId } of commands) {
+      checkName('commandId', commandId)
+      checkWhole('partitionId', partitionId, 0, this.numPartitions - 1)
+    }
   }
 
   /** Listens to wakes from now on. Until they are heard the desk polls, so this is not awaited. */

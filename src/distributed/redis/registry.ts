@@ -5,9 +5,10 @@ import { isPortableName } from '../../base/portable-name.ts'
 import type { CommandReference, CommandState, QueueCounts } from '../distributed-queue.ts'
 import type { CommandResult } from '../envelope.ts'
 import { partsOf } from './dead-desk.ts'
-import { byPartition, type RedisEngine } from './engine.ts'
+import { batches, byPartition, type RedisEngine } from './engine.ts'
 import { decodeResult } from './envelope-codec.ts'
-import { COUNT } from './side-scripts.ts'
+import { BATCH_MAX as SCRIPT_KEYS_MAX } from './script.ts'
+import { COUNT, FORGET } from './side-scripts.ts'
 import { undecodableResult } from './undecodable.ts'
 
 const PENDING = 'P'.charCodeAt(0)
@@ -93,6 +94,24 @@ export class Registry {
       result = undecodableResult({ id: commandId, partitionId }, workerId)
     }
     return { state: 'ended', result }
+  }
+
+  /**
+   * Forgets results.
+   *
+   * @param commands - Whose, checked.
+   */
+  async forget(commands: readonly CommandReference[]): Promise<void> {
+    const { keys, caller } = this.#engine
+    const calls: Promise<unknown>[] = []
+    for (const [partition, positions] of byPartition(commands, (each) => each.partitionId)) {
+      const names = keys.partition(partition)
+      for (const batch of batches(positions, () => 0, SCRIPT_KEYS_MAX)) {
+        const words = batch.map((at) => names.command(commands[at]!.commandId))
+        calls.push(caller.run({ script: FORGET, keys: words, args: [] }))
+      }
+    }
+    await Promise.all(calls)
   }
 
   /** Counts what the queue holds. */

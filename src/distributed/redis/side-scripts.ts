@@ -4,6 +4,9 @@
 
 import { AVAILABLE, NOW, type Script, script } from './script.ts'
 
+/** How long a consumer that has nothing may be idle: its process has ended. */
+const CONSUMER_IDLE_MS = 3_600_000
+
 /** Fixes what a queue is, or tells what it was made as. */
 export const META: Script = script(
   'meta',
@@ -47,6 +50,20 @@ for i, stream in ipairs(KEYS) do
   end
 end
 return reply
+`,
+)
+
+/** Forgets results. Commands that are pending stay. */
+export const FORGET: Script = script(
+  'forget',
+  `
+-- KEYS: the key of each command. Returns how many had ended.
+local forgotten = 0
+for _, key in ipairs(KEYS) do
+  -- Removes it at once, and needs no right to DEL.
+  if redis.call('GETRANGE', key, 0, 0) == 'E' then forgotten = forgotten + redis.call('PEXPIRE', key, 0) end
+end
+return forgotten
 `,
 )
 
@@ -242,5 +259,46 @@ end
 local reply = redis.call('ZRANGE', KEYS[1], 0, ARGV[2] - 1, 'REV')
 table.insert(reply, 1, table.concat(states))
 return reply
+`,
+)
+
+/**
+ * Removes lanes of a partition that have been empty for long, and what dead processes left in the
+ * others. Commands that come later find a lane that is new. By then the names of entries, which
+ * begin with the time, are others, so no old delivery can be mistaken for a new one.
+ */
+export const TIDY: Script = script(
+  'tidy',
+  `${NOW}
+-- KEYS: lanes, own, then stream and delayed of each lane. ARGV: age in ms of the last command at which an
+-- empty lane goes, then the names. Returns how many went.
+local oldest, gone = now() - ARGV[1], 0
+for lane = 1, #ARGV - 1 do
+  local stream, delayed, name = KEYS[1 + 2 * lane], KEYS[2 + 2 * lane], ARGV[1 + lane]
+  local groups, last, pending = redis.pcall('XINFO', 'GROUPS', stream), 0, 0
+  for i = 1, groups[1] and #groups[1] or 0, 2 do
+    local field, value = groups[1][i], groups[1][i + 1]
+    if field == 'pending' then pending = value end
+    if field == 'last-delivered-id' then last = tonumber(string.match(value, '^%d+')) end
+  end
+  local isEmpty = pending == 0 and redis.call('XLEN', stream) == 0 and redis.call('ZCARD', delayed) == 0
+  if isEmpty and last < oldest then
+    -- Removes it at once, and needs no right to DEL.
+    redis.call('PEXPIRE', stream, 0)
+    redis.call('SREM', KEYS[1], name)
+    redis.call('HDEL', KEYS[2], 'swept:' .. name)
+    gone = gone + 1
+  elseif groups[1] then
+    -- One with something pending must never be deleted: what it has would be lost.
+    for _, fields in ipairs(redis.call('XINFO', 'CONSUMERS', stream, 'workers')) do
+      local about = {}
+      for i = 1, #fields, 2 do about[fields[i]] = fields[i + 1] end
+      if about.pending == 0 and about.idle > ${CONSUMER_IDLE_MS} then
+        redis.call('XGROUP', 'DELCONSUMER', stream, 'workers', about.name)
+      end
+    end
+  end
+end
+return gone
 `,
 )

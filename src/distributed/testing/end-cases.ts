@@ -2,7 +2,8 @@
 // Thread: main.   Owns: nothing.
 
 import assert from 'node:assert/strict'
-import type { CommandResult } from '../envelope.ts'
+import type { Delivery } from '../distributed-queue.ts'
+import type { CommandEnvelope, CommandResult } from '../envelope.ts'
 import { type CaseOfContract, sentence } from './contract-case.ts'
 import { failureOf, finish, idsOf, pause, referenceTo, successOf } from './contract-stage.ts'
 
@@ -253,6 +254,32 @@ const results: readonly CaseOfContract[] = [
         'it is unknown',
         async () => (await queue.look([reference]))[0]?.state === 'unknown',
       )
+    },
+  ),
+  sentence(
+    'a result that is forgotten leaves its id new; what is pending or dead stays',
+    { needs: ['leases', 'results'] },
+    async (stage) => {
+      const queue = await stage.worker()
+      if (queue.forget === undefined) return
+      const [ended, dead, pending] = [stage.envelope(), stage.envelope(), stage.envelope()]
+      await stage.fill(queue, [ended, dead, pending])
+      const given = await stage.take(queue, 3)
+      const deliveryOf = ({ id }: CommandEnvelope): Delivery =>
+        given.find(({ envelope }) => envelope.id === id)!
+      await finish(queue, [deliveryOf(ended)])
+      await queue.bury(deliveryOf(dead), 'x', failureOf(deliveryOf(dead), queue, 'no good'))
+      const references = [ended, dead, pending].map(referenceTo)
+      await queue.forget(references)
+      await queue.forget(references)
+      const states = (await queue.look(references)).map(({ state }) => state)
+      assert.deepEqual(states, ['unknown', 'ended', 'pending'])
+      assert.deepEqual(await queue.enqueueMany([ended, dead, pending]), [
+        'accepted',
+        'duplicate',
+        'duplicate',
+      ])
+      await finish(queue, [await stage.takeOne(queue), deliveryOf(pending)])
     },
   ),
 ]

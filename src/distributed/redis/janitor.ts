@@ -1,0 +1,88 @@
+// Janitor: removes what lanes leave in Redis that are not used any more.
+// Thread: main.   Owns: the time of the next round.
+//
+// Every worker that waits for commands has one; a key with an expiry lets one of them do a round.
+// What is removed is empty, so nothing depends on whether a round comes.
+
+import { randomInt } from 'node:crypto'
+import { Alarm } from '../../base/alarm.ts'
+import { nowMs } from '../../base/clock.ts'
+import type { RedisEngine } from './engine.ts'
+import type { Registry } from './registry.ts'
+import { TIDY } from './side-scripts.ts'
+
+/** Rounds in the life of an empty lane. */
+const ROUNDS = 4
+
+const ROUND_MS_MIN = 100
+const ROUND_MS_MAX = 60 * 60 * 1000
+
+/** Lanes of one call: a script keeps all others waiting. */
+const LANES_MAX = 64
+
+/** Removes empty lanes. */
+export class Janitor {
+  readonly #engine: RedisEngine
+  readonly #registry: Registry
+  readonly #roundMs: number
+  readonly #alarm: Alarm = new Alarm(() => void this.#round())
+  #isStarted = false
+
+  /**
+   * @param engine - The queue.
+   * @param registry - Knows the lanes of partitions.
+   */
+  constructor(engine: RedisEngine, registry: Registry) {
+    this.#engine = engine
+    this.#registry = registry
+    const roundMs = Math.ceil(engine.plan.laneTtlMs / ROUNDS)
+    this.#roundMs = Math.min(Math.max(roundMs, ROUND_MS_MIN), ROUND_MS_MAX)
+  }
+
+  /** Does rounds from now on. */
+  start(): void {
+    if (this.#isStarted) return
+    this.#isStarted = true
+    this.#plan()
+  }
+
+  /** Does no more. */
+  stop(): void {
+    this.#alarm.stop()
+  }
+
+  #plan(): void {
+    // Not all at once: the first takes the round from the others.
+    this.#alarm.set(nowMs() + randomInt(Math.ceil(this.#roundMs / 2), this.#roundMs + 1))
+  }
+
+  async #round(): Promise<void> {
+    const { caller, keys, plan } = this.#engine
+    try {
+      const expiry = ['PX', String(Math.ceil(this.#roundMs / 2))]
+      const isMine = await caller.send(['SET', keys.round, plan.workerId, 'NX', ...expiry])
+      for (let p = 0; isMine !== null && p < plan.numPartitions; p++) await this.#tidy(p)
+    } catch {
+      // Another round comes, here or elsewhere.
+    }
+    this.#plan()
+  }
+
+  async #tidy(partition: number): Promise<void> {
+    const { caller, keys, plan } = this.#engine
+    const names = keys.partition(partition)
+    const lanes = (await this.#registry.lanes([partition])).get(partition)!
+    for (let from = 0; from < lanes.length; from += LANES_MAX) {
+      const some = lanes.slice(from, from + LANES_MAX)
+      await caller.run({
+        script: TIDY,
+        keys: [
+          names.lanes,
+          names.own,
+          ...some.flatMap((lane) => [names.stream(lane), names.delayed(lane)]),
+        ],
+        args: [String(plan.laneTtlMs), ...some],
+      })
+    }
+  }
+}

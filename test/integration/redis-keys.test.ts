@@ -1,0 +1,133 @@
+// Goal: what lies in Redis has a stated life: empty lanes go, with all that was kept of them, and
+// results go when they have come if their submitter says so.
+// Method: a real Redis whose keys are listed after lanes were used, and are used again.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { PartitionConfig, Submitter, type SubmitterOptions, WorkerPool } from 'corelane'
+import type { RedisDistributedQueue, RedisQueueOptions } from 'corelane/redis'
+import { afterEach, beforeAll, expect, test } from 'vitest'
+import { within } from '../support/deadline.ts'
+import { open as openManager } from '../support/managers.ts'
+import type { RedisProcess } from '../support/redis-process.js'
+import { describeWithRedis, startRedis } from '../support/redis-server.ts'
+import { complete, newClient, RedisQueues } from './support/redis-moves.ts'
+
+const queues = new RedisQueues()
+const pools: WorkerPool[] = []
+
+afterEach(async () => {
+  for (const pool of pools.splice(0)) await within(pool.close(), 'the end of a pool')
+  await queues.next()
+})
+
+describeWithRedis('keys in Redis', () => {
+  let redis: RedisProcess
+  let admin: ReturnType<typeof newClient>
+
+  beforeAll(async () => {
+    redis = await startRedis()
+    admin = newClient(redis.url)
+    await admin.connect()
+    return () => admin.destroy()
+  })
+
+  const start = (options?: RedisQueueOptions) => queues.start(redis, options)
+
+  /** Keys of the queue, without the part that all have. */
+  const keysNow = async (): Promise<string[]> =>
+    (await admin.keys(`corelane:{${queues.queue}:*`))
+      .map((key) => key.replace(`corelane:{${queues.queue}:`, ''))
+      .toSorted()
+
+  /** Leases what there is of some lanes. */
+  const takeOf = (queue: RedisDistributedQueue, lanes: readonly string[], waitMs: number) =>
+    queue.lease({
+      partitions: [0, 1],
+      lanes: lanes.map((laneId) => ({ laneId, max: 10, priority: 5, boost: [] })),
+      max: 10,
+      waitMs,
+    })
+
+  const keysUntil = async (holds: (keys: string[]) => boolean): Promise<string[]> => {
+    for (const endMs = performance.now() + 15_000; ; await sleep(50)) {
+      const keys = await keysNow()
+      if (holds(keys) || performance.now() > endMs) return keys
+    }
+  }
+
+  test('a lane that is empty and not used leaves nothing behind, and comes back as new', async () => {
+    const partitions = PartitionConfig.hash(2)
+    const settings = { partitions, laneTtlMs: 400, resultTtlMs: 1 }
+    const worker = await start(settings)
+    await worker.ownership!.beat()
+    const lanes = ['tenant-1', 'tenant-2', 'tenant-3']
+    for (const laneId of lanes) {
+      await worker.enqueueMany(queues.envelopes(3, { laneId }))
+      await complete(worker, await takeOf(worker, [laneId], 5000))
+    }
+    expect(
+      (await keysNow()).filter((key) => key.includes(':s:') || key.includes('s:')),
+    ).not.toEqual([])
+    const controller = new AbortController()
+    const waiting = worker.lease({
+      partitions: [0, 1],
+      lanes: [{ laneId: 'other', max: 1, priority: 5, boost: [] }],
+      max: 1,
+      waitMs: 60_000,
+      signal: controller.signal,
+    })
+    const left = await keysUntil((keys) => !keys.some((key) => /s:tenant|lanes$/.test(key)))
+    expect(left.filter((key) => !key.startsWith('meta}'))).toEqual(['0}:own', '1}:own'])
+    expect(Object.keys(await admin.hGetAll(`corelane:{${queues.queue}:0}:own`)).toSorted()).toEqual(
+      ['epoch', 'owner', 'until'],
+    )
+    expect((await worker.counts()).lanes).toEqual({})
+    await worker.enqueueMany(queues.envelopes(2, { laneId: 'tenant-2' }))
+    const again = await takeOf(worker, lanes, 5000)
+    expect(again).toHaveLength(2)
+    expect(await complete(worker, again)).toEqual(['done', 'done'])
+    controller.abort()
+    await within(waiting, 'the end of a wait')
+  })
+
+  test('a lane with something waiting, leased or kept back stays as it is', async () => {
+    const worker = await start({ laneTtlMs: 100 })
+    const all = ['waiting', 'leased', 'delayed'].flatMap((laneId) =>
+      queues.envelopes(1, { laneId }),
+    )
+    await worker.enqueueMany(all)
+    const leased = await takeOf(worker, ['leased'], 0)
+    const delayed = await takeOf(worker, ['delayed'], 0)
+    await worker.release(delayed, { reason: 'retry', delayMs: 60_000 })
+    // Rounds go on while somebody waits.
+    expect(await takeOf(worker, ['other'], 1500)).toEqual([])
+    expect(await worker.counts()).toMatchObject({ waiting: 1, leased: 1, delayed: 1 })
+    expect(await complete(worker, leased)).toEqual(['done'])
+    expect(await takeOf(worker, ['waiting'], 0)).toHaveLength(1)
+    const left = await keysUntil((keys) => !keys.includes('0}:s:leased'))
+    expect(left).not.toContain('0}:s:leased')
+    expect(left).toEqual(expect.arrayContaining(['0}:s:waiting', '0}:d:delayed']))
+  })
+
+  test.each([
+    { keepResults: 'all' as const, kept: ['given', 'random'] },
+    { keepResults: 'named' as const, kept: ['given'] },
+    { keepResults: 'none' as const, kept: [] },
+  ])(
+    'a submitter that keeps results of $keepResults leaves those',
+    async ({ keepResults, kept }) => {
+      const queue = await start()
+      const manager = await openManager('basic.js', { partitions: PartitionConfig.none() })
+      const pool = new WorkerPool(queue, manager)
+      pools.push(pool)
+      await within(pool.start(), 'the start of a pool')
+      const options: SubmitterOptions = { keepResults }
+      const submitter = new Submitter(queue, options)
+      await within(submitter.submit('query', 'add', [1, 2], { id: 'given' }), 'a result')
+      await within(submitter.submit('query', 'add', [1, 2]), 'a result')
+      await within(submitter.close(), 'the end of a submitter')
+      const names = (await keysNow()).flatMap((key) => /c:(.*)$/.exec(key)?.[1] ?? [])
+      expect(names.map((name) => (name === 'given' ? name : 'random')).toSorted()).toEqual(kept)
+    },
+  )
+})
