@@ -3,7 +3,7 @@
 
 import { LaneError } from '../base/errors.ts'
 import type { Broadcast, CallReport } from '../wire/control.ts'
-import { fromSideValue, sideRefused, toSideValue } from '../wire/side-value.ts'
+import { fromSideValue, toCallValue } from '../wire/side-value.ts'
 import type { Incarnation } from './incarnation.ts'
 import type { BroadcastOptions } from './options.ts'
 import type { PartitionHandle } from './partition-handle.ts'
@@ -73,7 +73,7 @@ export class Broadcasts {
    */
   async run(type: string, payload: unknown, options: BroadcastOptions): Promise<unknown[]> {
     const id = `broadcast-${++this.#count}`
-    const broadcast = { id, type, payload: toSideValue(payload, 'payload') }
+    const broadcast = { id, type, payload: toCallValue(payload, 'payload') }
     const present = this.#partitions.flatMap(({ incarnation }) => incarnation?.living ?? [])
     const outcome = Promise.all(present.map((one) => this.#call(one, broadcast)))
     if (options.sticky !== true) return outcome
@@ -100,9 +100,7 @@ export class Broadcasts {
     let report: CallReport
     try {
       report = await incarnation.call('broadcast', this.#timeoutMs, (control) =>
-        control.broadcast(broadcast).catch((error) => {
-          throw sideRefused('result', error)
-        }),
+        control.broadcast(broadcast),
       )
     } catch (error) {
       if (isTimeout(error)) this.#withdraw(incarnation, broadcast.id, error)

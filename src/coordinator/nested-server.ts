@@ -5,7 +5,7 @@ import { laneError } from '../base/errors.ts'
 import type { CommandOptions } from '../model/command.ts'
 import type { CallReport, NestedSubmit } from '../wire/control.ts'
 import { thrownValue } from '../wire/error-codec.ts'
-import { fromSideValue, toSideValue } from '../wire/side-value.ts'
+import { fromSideValue, toCallValue } from '../wire/side-value.ts'
 import type { Incarnation } from './incarnation.ts'
 import type { Intake } from './intake.ts'
 import type { PartitionHandle } from './partition-handle.ts'
@@ -51,9 +51,9 @@ export class NestedServer {
   async submit(from: Incarnation, command: NestedSubmit): Promise<CallReport> {
     try {
       const value = await (command.wait ? this.#run(from, command) : this.#post(from, command))
-      return { ok: true, side: toSideValue(value, 'result') }
+      return { ok: true, side: toCallValue(value, 'result') }
     } catch (error) {
-      return { ok: false, side: toSideValue(thrownValue(error), 'error') }
+      return { ok: false, side: toCallValue(thrownValue(error), 'error') }
     }
   }
 

@@ -22,7 +22,7 @@ import {
 } from '../wire/control.ts'
 import { thrownValue } from '../wire/error-codec.ts'
 import { SidePort } from '../wire/side-port.ts'
-import { fromSideValue, toSideValue } from '../wire/side-value.ts'
+import { fromSideValue, toCallValue } from '../wire/side-value.ts'
 import { CommandSpin } from './command-spin.ts'
 import { DutyCycle } from './duty-cycle.ts'
 import { type HandlerTable, loadHandlers } from './handlers.ts'
@@ -77,7 +77,7 @@ async function boot(message: BootMessage): Promise<void> {
   try {
     if (message.reportsRejections) {
       process.on('unhandledRejection', (reason) => {
-        void coordinator.rejected(toSideValue(thrownValue(reason), 'error'))
+        void coordinator.rejected(toCallValue(thrownValue(reason), 'error'))
       })
     }
     table = await loadHandlers(message.handlers, message.types)
@@ -89,7 +89,7 @@ async function boot(message: BootMessage): Promise<void> {
       broadcasts.delete(broadcast.id)
     }
   } catch (error) {
-    await coordinator.loaded({ ok: false, error: toSideValue(thrownValue(error), 'error') })
+    await coordinator.loaded({ ok: false, error: toCallValue(thrownValue(error), 'error') })
     return
   }
   const needs = lanes.map((lane) => laneNeeds(lane, message.partitions * message.concurrency))
@@ -120,9 +120,9 @@ async function boot(message: BootMessage): Promise<void> {
 async function report(run: () => unknown): Promise<CallReport> {
   try {
     const value = await run()
-    return { ok: true, side: toSideValue(isMoved(value) ? value.value : value, 'result') }
+    return { ok: true, side: toCallValue(isMoved(value) ? value.value : value, 'result') }
   } catch (error) {
-    return { ok: false, side: toSideValue(thrownValue(error), 'error') }
+    return { ok: false, side: toCallValue(thrownValue(error), 'error') }
   }
 }
 

@@ -6,7 +6,7 @@ import { LaneError, laneError } from '../base/errors.ts'
 import { checkGiven } from '../base/options.ts'
 import { NESTED_RULES, type NestedOptions } from '../model/command.ts'
 import type { CallReport, NestedSubmit } from '../wire/control.ts'
-import { fromSideValue, toSideValue } from '../wire/side-value.ts'
+import { fromSideValue, toCallValue } from '../wire/side-value.ts'
 
 const ABORTED = 'CORELANE_ABORTED'
 
@@ -52,7 +52,7 @@ export class NestedSubmits {
       throw laneError(ABORTED, { stage: 'submitted' }, signal.reason)
     }
     const id = ++this.#count
-    const side = toSideValue(payload, 'payload')
+    const side = toCallValue(payload, 'payload')
     const cancel = () => void this.#server.cancel(id)
     const ignore = () => signal?.removeEventListener('abort', cancel)
     signal?.addEventListener('abort', cancel, { once: true })

@@ -5,7 +5,7 @@ import { laneError } from '../base/errors.ts'
 import { describe } from './describe.ts'
 import { flattenAs } from './flatten-as.ts'
 import { revive } from './marked-graph.ts'
-import { survey } from './survey.ts'
+import { Finding, survey } from './survey.ts'
 
 /** A value in the form in which it goes through a MessagePort. */
 export interface SideValue {
@@ -30,6 +30,28 @@ export function toSideValue(
 ): SideValue {
   survey(value, role)
   return flattenAs(value, role, { forPort: true, transferred: new Set(transferList) })
+}
+
+/**
+ * Makes the form of a value for a call of the other side, whose port refuses without a word of why.
+ *
+ * @param value - Anything.
+ * @param role - What the value is, for the path in an error.
+ * @returns A member of the message, with nothing to transfer.
+ * @throws SerializationError if it cannot cross.
+ */
+export function toCallValue(value: unknown, role: string): SideValue {
+  const { findings } = survey(value, role)
+  const side = flattenAs(value, role, { forPort: true })
+  // Plain data always passes, and is copied once; of the rest only the engine can tell.
+  if (findings & Finding.HOST) {
+    try {
+      structuredClone(side.value)
+    } catch (thrown) {
+      throw sideRefused(role, thrown)
+    }
+  }
+  return side
 }
 
 /**

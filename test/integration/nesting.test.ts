@@ -90,9 +90,14 @@ test.each([
   }
 })
 
-test('a payload that cannot cross is refused in the handler', async () => {
+test('a payload or a result that cannot cross is refused in the handler', async () => {
   const manager = await open('nesting.js', { partitions: two })
-  expect(await run(manager, 'tryBad')).toMatchObject({ code: 'CORELANE_UNSERIALIZABLE' })
+  const code = 'CORELANE_UNSERIALIZABLE'
+  const says = (text: string) => expect.stringContaining(text)
+  const [fails, stream, port] = ['tryBad', 'tryStream', 'tryPort'].map((type) => run(manager, type))
+  expect(await fails).toMatchObject({ code, message: says('payload.method is a function') })
+  expect(await stream).toMatchObject({ code, message: says('The payload cannot cross threads') })
+  expect(await port).toMatchObject({ code, message: says('The result cannot cross threads') })
 })
 
 test.each([true, false])(
