@@ -103,6 +103,10 @@ export const ERRORS = Object.freeze({
   ),
   CORELANE_QUEUE_REFUSED: row('ConfigError', 'The queue {queue} is not opened: {reason}'),
   CORELANE_QUEUE_UNAVAILABLE: row('LaneError', 'The queue {queue} did not answer: {reason}', true),
+  CORELANE_RESULT_EXPIRED: row(
+    'LaneError',
+    'The queue does not know the command "{id}" any more: it has ended and its result has expired after {resultTtlMs} ms, or it was lost',
+  ),
   CORELANE_SUBMITTER_CLOSED: row(
     'ClosedError',
     'The submitter was closed; the command "{id}" was {stage}',

@@ -309,6 +309,11 @@ export interface LeasedQueue extends DistributedQueue {
    */
   readonly maxDeliveries: number
   /**
+   * How long a result is kept, and its id known, after the command has ended, in milliseconds. All
+   * who open a queue must say the same. Absent: that cannot be said.
+   */
+  readonly resultTtlMs?: number | undefined
+  /**
    * Adds commands; one whose id its partition knows already is a duplicate and changes nothing, so
    * a call can be repeated when its answer was lost.
    *

@@ -7,9 +7,6 @@ import type { EnqueueStatus } from './distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from './envelope.ts'
 import { fromPortableError } from './portable-error.ts'
 
-/** Spans between two looks double up to so many times the first. */
-const LOOK_GROWTH_MAX = 32
-
 /** What `enqueue` tells. */
 export interface Enqueued {
   readonly id: string
@@ -29,6 +26,8 @@ export class Outstanding {
   isSettled = false
   /** When it was submitted, monotonic milliseconds. */
   readonly submittedAtMs: number
+  /** When the queue last knew it and it had not ended, monotonic milliseconds. */
+  pendingAtMs = Number.NEGATIVE_INFINITY
   /** When it is to be looked up next, monotonic milliseconds. */
   nextLookMs = Number.POSITIVE_INFINITY
   #onSettled: (item: Outstanding) => void
@@ -107,10 +106,11 @@ export class Outstanding {
    * The queue has it.
    *
    * @param status - Whether it had it before.
+   * @param sentMs - When it was sent, monotonic milliseconds.
    * @param now - Monotonic milliseconds.
    * @param lookMs - When to look for the result first if none is announced.
    */
-  accepted(status: EnqueueStatus, now: number, lookMs: number): void {
+  accepted(status: EnqueueStatus, sentMs: number, now: number, lookMs: number): void {
     if (this.isSettled) return
     this.isAccepted = true
     if (!this.wantsResult) {
@@ -119,6 +119,8 @@ export class Outstanding {
       return
     }
     this.#lookSpanMs = lookMs
+    // A duplicate is this command, of which an answer was lost, or an older one with the same name.
+    if (status === 'accepted' || !this.isNamed) this.pendingAtMs = sentMs
     // A duplicate may have ended long ago, and then nothing is announced any more.
     this.nextLookMs = status === 'duplicate' ? now : now + lookMs
   }
@@ -132,11 +134,13 @@ export class Outstanding {
   /**
    * It was looked up and has not ended.
    *
+   * @param askedMs - When the queue was asked, monotonic milliseconds.
    * @param now - Monotonic milliseconds.
-   * @param lookMs - The first span between two looks.
+   * @param lookMaxMs - The longest span between two looks.
    */
-  lookedUp(now: number, lookMs: number): void {
-    this.#lookSpanMs = Math.min(this.#lookSpanMs * 2, lookMs * LOOK_GROWTH_MAX)
+  lookedUp(askedMs: number, now: number, lookMaxMs: number): void {
+    this.pendingAtMs = askedMs
+    this.#lookSpanMs = Math.min(this.#lookSpanMs * 2, lookMaxMs)
     this.nextLookMs = now + this.#lookSpanMs
   }
 

@@ -30,6 +30,14 @@ import {
 /** Most commands of one enqueue, as the contract has it. */
 const BATCH_MAX = 4096
 
+/** Spans between two looks double up to so many times the first. */
+const LOOK_GROWTH_MAX = 32
+
+/** The longest of them, as a part of the time for which results are kept. */
+const LOOKS_OF_TTL = 1 / 4
+
+const LOOK_MS_MIN = 10
+
 /** How long `close` waits for the queue to forget what it need not keep. */
 const FORGET_MS = 1000
 
@@ -306,7 +314,7 @@ export class Submitter<M = AnyHandlers> {
     for (let i = 0; i < items.length; i++) {
       const item = items[i]!
       this.#unaccepted.delete(item)
-      item.accepted(statuses[i]!, now, this.#options.sweepMs!)
+      item.accepted(statuses[i]!, sentMs, now, this.#lookMs)
     }
   }
 
@@ -345,7 +353,18 @@ export class Submitter<M = AnyHandlers> {
   }
 
   get #sweepMs(): number {
-    return Math.max(5, this.#options.sweepMs! / 2)
+    return Math.max(5, this.#lookMs / 2)
+  }
+
+  /** When a command is looked up first: often enough that no result expires between two looks. */
+  get #lookMs(): number {
+    return Math.min(this.#options.sweepMs!, this.#lookMaxMs)
+  }
+
+  get #lookMaxMs(): number {
+    const { resultTtlMs = Number.POSITIVE_INFINITY } = this.#queue
+    const longestMs = this.#options.sweepMs! * LOOK_GROWTH_MAX
+    return Math.min(longestMs, Math.max(LOOK_MS_MIN, resultTtlMs * LOOKS_OF_TTL))
   }
 
   readonly #sweep = (): void => {
@@ -384,8 +403,10 @@ export class Submitter<M = AnyHandlers> {
       commandId: id,
       partitionId,
     }))
+    const askedMs = nowMs()
     const states = await this.#queue.look(references)
     const now = nowMs()
+    const { resultTtlMs } = this.#queue
     const lost: string[] = []
     for (const [i, item] of batch.entries()) {
       const known = states[i]!
@@ -393,8 +414,12 @@ export class Submitter<M = AnyHandlers> {
       if (known.state === 'ended') {
         this.#swept++
         this.#end(item, known.result)
-      } else if (known.state === 'pending') item.lookedUp(now, this.#options.sweepMs!)
-      else {
+      } else if (known.state === 'pending') item.lookedUp(askedMs, now, this.#lookMaxMs)
+      else if (resultTtlMs !== undefined && now - item.pendingAtMs >= resultTtlMs) {
+        // To enqueue it again would run it again, if it has ended.
+        const { id } = item.envelope
+        item.fail(laneError('CORELANE_RESULT_EXPIRED', { id, resultTtlMs }))
+      } else {
         this.#reenqueued++
         lost.push(item.envelope.id)
         item.lost()

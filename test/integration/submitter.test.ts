@@ -204,6 +204,66 @@ test('what the queue has accepted and lost is enqueued again', async () => {
   expect(ledger.runs(1)).toBe(1)
 })
 
+test('what may have ended long ago is not run again, and what cannot have is', async () => {
+  const ledger = new Ledger(4)
+  const queue = await openAll(ledger)
+  let isCutOff = false
+  const isLost = new Set<string>()
+  const faulty = withFaults<LeasedQueue>(queue, {
+    resultTtlMs: 400,
+    announce: async () => async () => {},
+    look: async (commands) => {
+      if (isCutOff) throw new Error('connection lost')
+      const states = await queue.look(commands)
+      return states.map((state, i) =>
+        isLost.has(commands[i]!.commandId) ? { state: 'unknown' } : state,
+      )
+    },
+  })
+  const submitter = openSubmitter(faulty, { sweepMs: 20 })
+  isLost.add('ended')
+  isCutOff = true
+  const ended = failure(submitter.submit('query', 'mark', 1, { id: 'ended' }), 'the one that ended')
+  await until(() => ledger.runs(1) === 1, 'it has run')
+  await new Promise((resolve) => setTimeout(resolve, 450))
+  isCutOff = false
+  expect(await ended).toMatchObject({
+    code: 'CORELANE_RESULT_EXPIRED',
+    details: { id: 'ended', resultTtlMs: 400 },
+  })
+  expect(submitter.stats().reenqueued).toBe(0)
+  // Looked up in time, again and again: what is unknown then was lost.
+  isLost.add('lost')
+  const lost = submitter.submit('query', 'mark', 2, { id: 'lost' })
+  await until(() => submitter.stats().reenqueued > 0, 'it is enqueued again')
+  isLost.clear()
+  expect(await within(lost, 'the one that was lost')).toBe(2)
+  expect(ledger.allRuns(3)).toEqual([0, 1, 1])
+})
+
+test('a command that takes longer than results are kept is looked up often enough', async () => {
+  const ledger = new Ledger(4)
+  const queue = await openAll(ledger)
+  const spans: number[] = []
+  let lastMs = performance.now()
+  const silent = withFaults<LeasedQueue>(queue, {
+    resultTtlMs: 200,
+    announce: async () => async () => {},
+    look: (commands) => {
+      spans.push(performance.now() - lastMs)
+      lastMs = performance.now()
+      return queue.look(commands)
+    },
+  })
+  const submitter = openSubmitter(silent, { sweepMs: 1000 })
+  const result = submitter.submit('query', 'gate', 1)
+  await until(() => spans.length > 8, 'nine looks')
+  ledger.openGate()
+  expect(await within(result, 'its result')).toBe(1)
+  // Four in the time for which results are kept; sixteen times that is left to a busy machine.
+  expect(spans.toSorted((a, b) => a - b)[4]).toBeLessThan(800)
+})
+
 test('past the bound submits wait their turn', async () => {
   const queue = await openAll()
   const submitter = openSubmitter(queue, { maxPending: 3 })

@@ -179,6 +179,10 @@ export class RedisDistributedQueue implements LeasedQueue {
     return this.#engine.plan.leaseMs
   }
 
+  get resultTtlMs(): number {
+    return this.#engine.plan.resultTtlMs
+  }
+
   get maxDeliveries(): number {
     return this.#engine.plan.maxDeliveries
   }
