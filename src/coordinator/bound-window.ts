@@ -14,8 +14,16 @@ import type { SharedMemory } from '../memory/views.ts'
 import { judge, OVERDUE_RANK, type Urgency } from '../schedule/urgency.ts'
 import { commandHeadBytes, commandKind, writeCommandHead } from '../wire/command-record.ts'
 import type { AbortOrder } from '../wire/control.ts'
+import type { OutputReader } from '../wire/output.ts'
 import { PayloadDecoder, PayloadEncoder, PayloadKind, SPILL } from '../wire/payload-codec.ts'
-import { payloadKindOf, ResultStatus, RunMode, resetsOf, statusOf } from '../wire/record-kind.ts'
+import {
+  PRINTED_BIT,
+  payloadKindOf,
+  ResultStatus,
+  RunMode,
+  resetsOf,
+  statusOf,
+} from '../wire/record-kind.ts'
 import {
   RESULT_HEAD_BYTES,
   resultDurationMs,
@@ -56,6 +64,7 @@ export class BoundWindow implements RecordSink, Holder {
   /** Index of its partition. */
   readonly partition: number
   readonly #sidePort: SidePort
+  readonly #output: OutputReader | undefined
   readonly #encoder: PayloadEncoder
   readonly #decoder: PayloadDecoder = new PayloadDecoder()
   readonly #commands: (Command | undefined)[] = new Array(SLOT_COUNT).fill(undefined)
@@ -85,6 +94,7 @@ export class BoundWindow implements RecordSink, Holder {
    * @param sidePort - For payloads that do not go through the ring.
    * @param plan - `inlineBytesMax`: longest payload that may lie in a record; `lanes`;
    * `concurrency`: handlers that may run at once.
+   * @param output - Prints what the thread has printed, before what came of it is settled.
    */
   constructor(
     region: SharedMemory,
@@ -92,10 +102,12 @@ export class BoundWindow implements RecordSink, Holder {
     partition: number,
     sidePort: SidePort,
     plan: WindowPlan,
+    output?: OutputReader,
   ) {
     this.#end = new CoordinatorEnd(region, bell)
     this.partition = partition
     this.#sidePort = sidePort
+    this.#output = output
     this.#encoder = new PayloadEncoder('payload', plan.inlineBytesMax)
     this.#bytesMax = this.#end.commands.bodyBytesMax
     this.load = new WindowLoad(plan.lanes.length)
@@ -228,6 +240,7 @@ export class BoundWindow implements RecordSink, Holder {
 
   onRecord(kind: number, offset: number, length: number): void {
     const { views, slots } = this.#end
+    if ((kind & PRINTED_BIT) !== 0) this.#output?.read()
     const id = resultId(views, offset)
     const status = statusOf(kind)
     const slot = slotOf(id)

@@ -31,6 +31,7 @@ import {
   releaseControl,
   serveControl,
 } from '../wire/control.ts'
+import { OutputReader } from '../wire/output.ts'
 import { SidePort } from '../wire/side-port.ts'
 import { fromSideValue } from '../wire/side-value.ts'
 import { BoundWindow } from './bound-window.ts'
@@ -189,6 +190,7 @@ export class Incarnation {
   isCondemned = false
   readonly #bell: BellRinger
   readonly #commons: CoordinatorCommons
+  readonly #output: OutputReader
   readonly #worker: Worker
   readonly #control: Remote<PartitionControl>
   /** Rejects the control calls that wait, when the thread exits. */
@@ -218,6 +220,7 @@ export class Incarnation {
     const region = createRegion(plan.ringBytes, plan.ringBytes)
     const side = new MessageChannel()
     const control = new MessageChannel()
+    const printed = new MessageChannel()
     const bell = plan.commons.openBell(partition)
     const awakeWord = openAwakeWord()
     this.#bell = bell
@@ -231,11 +234,14 @@ export class Incarnation {
       closeAwakeWord(awakeWord)
       throw error
     }
-    this.window = new BoundWindow(region, bell, partition, new SidePort(side.port1), plan)
+    const output = new OutputReader(printed.port1)
+    const sidePort = new SidePort(side.port1)
+    this.#output = output
+    this.window = new BoundWindow(region, bell, partition, sidePort, plan, output)
     const current: Parameters<typeof answerCalls>[1] = {
       conversation: { incarnation: this, events },
     }
-    this.loaded = answerCalls(control.port1, current)
+    this.loaded = answerCalls(control.port1, current).finally(() => output.read())
     this.#control = callControl<PartitionControl>(control.port1)
     this.exited = new Promise((resolve) => {
       this.#worker.on('error', (error) => {
@@ -243,6 +249,7 @@ export class Incarnation {
       })
       this.#worker.once('exit', (code) => {
         control.port1.close()
+        output.close()
         plan.commons.closeBell(bell)
         closeAwakeWord(awakeWord)
         this.isReady = false
@@ -266,6 +273,7 @@ export class Incarnation {
       cores: usableCores(),
       sidePort: side.port2,
       controlPort: control.port2,
+      outputPort: printed.port2,
       handlers: plan.handlers,
       lanes: plan.lanes.map(({ retry: _, ...shared }) => shared),
       types: plan.types,
@@ -274,7 +282,7 @@ export class Incarnation {
       inlineBytesMax: plan.inlineBytesMax,
       sticky,
     }
-    this.#worker.postMessage(boot, [side.port2, control.port2])
+    this.#worker.postMessage(boot, [side.port2, control.port2, printed.port2])
     // The process lives as long as commands are in flight, not as long as threads are there.
     this.#worker.unref()
     control.port1.unref()
@@ -319,6 +327,8 @@ export class Incarnation {
       this.#waiting.add(fail)
       invoke(this.#control).then((value) => {
         end()
+        // What the call printed came by a port of its own.
+        this.#output.read()
         resolve(value)
       }, fail)
     })

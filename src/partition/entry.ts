@@ -21,6 +21,7 @@ import {
   serveControl,
 } from '../wire/control.ts'
 import { thrownValue } from '../wire/error-codec.ts'
+import { OutputWriter } from '../wire/output.ts'
 import { SidePort } from '../wire/side-port.ts'
 import { fromSideValue, toCallValue } from '../wire/side-value.ts'
 import { CommandSpin } from './command-spin.ts'
@@ -35,6 +36,7 @@ import { Window } from './window.ts'
 async function boot(message: BootMessage): Promise<void> {
   const { partition, incarnation, lanes } = message
   const context: PartitionContext = Object.freeze({ partition, incarnation })
+  const output = new OutputWriter(message.outputPort)
   const coordinator = callControl<CoordinatorControl>(message.controlPort)
   let cycle: DutyCycle | undefined
   let table: HandlerTable | undefined
@@ -103,7 +105,7 @@ async function boot(message: BootMessage): Promise<void> {
     gate: new LaneGate(commons, needs, partition, incarnation),
     table,
     window: new Window(end.views, sidePort, lanes),
-    outbox: new Outbox(end, sidePort, message.inlineBytesMax),
+    outbox: new Outbox(end, sidePort, message.inlineBytesMax, output),
     nested: new NestedSubmits(coordinator),
     spin: new CommandSpin(end.commands, awake),
     heap: new HeapGauge(end.views),

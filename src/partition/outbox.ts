@@ -7,8 +7,9 @@ import type { PartitionEnd } from '../memory/region.ts'
 import { NO_ROOM } from '../memory/ring.ts'
 import { isMoved } from '../model/handler-module.ts'
 import { thrownValue } from '../wire/error-codec.ts'
+import type { OutputWriter } from '../wire/output.ts'
 import { PayloadEncoder, PayloadKind, SPILL } from '../wire/payload-codec.ts'
-import { packKind, ResultStatus, type ResultStatusValue } from '../wire/record-kind.ts'
+import { PRINTED_BIT, packKind, ResultStatus, type ResultStatusValue } from '../wire/record-kind.ts'
 import { RESULT_HEAD_BYTES, unitsOf, writeResultHead } from '../wire/result-record.ts'
 import type { SidePort } from '../wire/side-port.ts'
 import { type SideValue, toSideValue } from '../wire/side-value.ts'
@@ -30,6 +31,7 @@ export class Outbox {
   readonly #end: PartitionEnd
   readonly #sidePort: SidePort
   readonly #encoder: PayloadEncoder
+  readonly #output: OutputWriter | undefined
   readonly #kept = new Deque<Outcome>()
   /** By command: the latest of what its handler reported while the ring was full. */
   readonly #reports = new Map<number, unknown>()
@@ -42,11 +44,18 @@ export class Outbox {
    * @param end - The partition's end of its region.
    * @param sidePort - For results that do not fit a record.
    * @param inlineBytesMax - Longest payload that may lie in a record.
+   * @param output - What the thread prints; a record says whether there was something before it.
    */
-  constructor(end: PartitionEnd, sidePort: SidePort, inlineBytesMax: number) {
+  constructor(
+    end: PartitionEnd,
+    sidePort: SidePort,
+    inlineBytesMax: number,
+    output?: OutputWriter,
+  ) {
     this.#end = end
     this.#sidePort = sidePort
     this.#encoder = new PayloadEncoder('result', inlineBytesMax)
+    this.#output = output
   }
 
   /**
@@ -141,6 +150,7 @@ export class Outbox {
     durationMs: number,
   ): number {
     const { results, views } = this.#end
+    if (this.#output?.hasPrinted === true) this.#output.postAll()
     let carried = value
     let transferList = NOTHING_TO_MOVE
     let length: number
@@ -176,10 +186,10 @@ export class Outbox {
         results.abort()
         return this.#refused(id, status, value, error, startedAtMs, durationMs)
       }
-      results.commit(offset, packKind(status, PayloadKind.SIDE, false))
+      results.commit(offset, packKind(status, PayloadKind.SIDE, false) | this.#printedBit())
     } else {
       // The encoder knows whether it resets only until the prepared value is written.
-      const kind = packKind(status, this.#encoder.kind, this.#encoder.resets)
+      const kind = packKind(status, this.#encoder.kind, this.#encoder.resets) | this.#printedBit()
       this.#encoder.write(views, offset + RESULT_HEAD_BYTES)
       results.commit(offset, kind)
     }
@@ -187,6 +197,10 @@ export class Outbox {
     // For every record: the next handler may run for long.
     this.#end.coordinatorBell.ring(false)
     return units
+  }
+
+  #printedBit(): number {
+    return this.#output?.takePrinted() === true ? PRINTED_BIT : 0
   }
 
   /** What cannot be sent fails its command; before the command's end its handler is told. */

@@ -28,6 +28,8 @@ export interface BootMessage {
   readonly commons: SharedMemory
   /** For payloads that do not go through a ring. */
   readonly sidePort: MessagePort
+  /** For what the thread prints. */
+  readonly outputPort: MessagePort
   /** For the two interfaces below. */
   readonly controlPort: MessagePort
   /** URL of the handler module. */

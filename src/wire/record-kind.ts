@@ -5,6 +5,7 @@
 //  bits 0-5  kind of the payload
 //  bit  6    the payload's decoder starts afresh before it
 //  bits 7-9  what became of the command (result records), or how it runs (command records)
+//  bit  10   the thread has printed something before it wrote the record
 // ```
 
 /** How a payload is encoded: one of `PayloadKind`. */
@@ -13,6 +14,10 @@ export type PayloadKindValue = number
 const PAYLOAD_MASK = 0x3f
 const RESETS_BIT = 0x40
 const STATUS_SHIFT = 7
+const STATUS_MASK = 0x7
+
+/** Set in a result record's kind if the thread has printed something since the record before. */
+export const PRINTED_BIT = 0x400
 
 /** What became of a command. */
 export const ResultStatus = Object.freeze({
@@ -73,7 +78,7 @@ export function resetsOf(kind: number): boolean {
 
 /** What became of the command of a result record. */
 export function statusOf(kind: number): ResultStatusValue {
-  return (kind >> STATUS_SHIFT) as ResultStatusValue
+  return ((kind >> STATUS_SHIFT) & STATUS_MASK) as ResultStatusValue
 }
 
 /** How the command of a command record runs. */

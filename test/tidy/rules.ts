@@ -44,6 +44,7 @@ const THREADS = [
   'src/coordinator/',
   'src/wire/control.ts',
   'src/wire/side-port.ts',
+  'src/wire/output.ts',
   'src/handler.ts',
 ]
 const CONTROL = ['src/wire/control.ts', 'src/partition/', 'src/coordinator/']
