@@ -36,7 +36,8 @@ export function openQueue({ port, name, strategy, partitions, leaseMs }) {
 
 /** Starts a worker pool. */
 export async function openWorkerPool(queue, manager, onIncident) {
-  const pool = new WorkerPool(queue, manager, { onIncident })
+  // Handed on for a moment, so that both are seen: that others get it, and that it ends.
+  const pool = new WorkerPool(queue, manager, { onIncident, unknownHandlerMs: 500 })
   await pool.start()
   return pool
 }

@@ -101,6 +101,35 @@ test('an options document with an option or a section too many is reported', () 
   ])
 })
 
+const FLAGS = {
+  name: { flag: '--name <queue>', rule: text('default') },
+  rounds: { flag: '--rounds <n>', rule: integer(3, 1, 9) },
+  quick: { flag: '--quick', rule: { default: false } },
+  out: { flag: '--out <file>', rule: text(undefined) },
+}
+
+const FLAG_DOC = `# Commands
+
+## One
+
+| option | default | what |
+|---|---|---|
+| \`--name <queue>\` | \`default\` | Its name. |
+| \`--rounds <n>\` | 3 | How many. |
+| \`--quick\` | off | Sooner. |
+| \`--out <file>\` | standard output | Where. |
+`
+
+test.each([
+  ['nothing', '', '', []],
+  ['a default', '`default`', '`commands`', ['"One" says that --name <queue> is commands']],
+  ['a switch', 'off', 'on', ['"One" says that --quick is on, it is off']],
+  ['a row', '`--rounds <n>`', '`--rounds <m>`', ['lacks the row of --rounds <n>', 'no option']],
+])('a page of flags that differs in %s is judged', (_what, from, to, complaints) => {
+  const problems = docs.flagDocs(FLAG_DOC.replace(from, to), { One: FLAGS })
+  expect(problems).toEqual(complaints.map((complaint) => expect.stringContaining(complaint)))
+})
+
 const MANIFEST = {
   version: '1.0.0',
   bin: { x: './dist/cli/main.js' },

@@ -153,6 +153,42 @@ function namedFiles({ bin = {}, exports = {} }: Manifest): Set<string> {
   return new Set(named.map((path) => posix.normalize(path)))
 }
 
+/** A flag of the command line, as far as its row in a table says it. */
+export interface Flag {
+  readonly flag: string
+  readonly rule: { readonly default?: unknown }
+}
+
+/**
+ * Compares a page's tables of flags with the options of commands.
+ *
+ * @param markdown - The page.
+ * @param commands - The options of a command by the section that has its table.
+ */
+export function flagDocs(
+  markdown: string,
+  commands: Readonly<Record<string, Readonly<Record<string, Flag>>>>,
+  path = 'docs/cli.md',
+): string[] {
+  const problems: string[] = []
+  const sections = new Map(sectionsOf(markdown).map(({ title, body }) => [title, body]))
+  for (const [title, options] of Object.entries(commands)) {
+    const rows = (sections.get(title) ?? '').matchAll(/^\| `(--[^`]+)` \| (.*?) \|/gm)
+    const defaults = new Map(Array.from(rows, ([, flag, cell]) => [flag!, cell!]))
+    for (const { flag, rule } of Object.values(options)) {
+      const cell = defaults.get(flag)?.replaceAll('`', '')
+      const value = rule.default === false ? 'off' : String(rule.default)
+      if (cell === undefined) problems.push(`${path}: "${title}" lacks the row of ${flag}`)
+      else if (rule.default !== undefined && cell !== value) {
+        problems.push(`${path}: "${title}" says that ${flag} is ${cell}, it is ${value}`)
+      }
+      defaults.delete(flag)
+    }
+    for (const flag of defaults.keys()) problems.push(`${path}: "${title}" has no option ${flag}`)
+  }
+  return problems
+}
+
 /** Every file that `exports` and `bin` name exists, and every door of src has its entry. */
 export function doors(
   manifest: Manifest,

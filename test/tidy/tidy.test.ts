@@ -6,6 +6,9 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { ERRORS } from '../../src/base/errors.ts'
 import type { OptionRules } from '../../src/base/options.ts'
+import { benchCommand } from '../../src/cli/bench.ts'
+import { runCommand } from '../../src/cli/run.ts'
+import { workerCommand } from '../../src/cli/worker.ts'
 import * as docs from './docs.ts'
 import * as rules from './rules.ts'
 
@@ -112,6 +115,15 @@ test('error codes stand in alphabetical order', () => {
 
 test('docs/options.md has every option with its default and what is allowed, and nothing else', async () => {
   expect(docs.optionDocs(read('docs/options.md'), await ruleTables())).toEqual([])
+})
+
+test('the flags in docs/cli.md are those of the commands, with their defaults', () => {
+  const commands = {
+    Options: runCommand.options,
+    'Over many machines': workerCommand.options,
+    'Which strategy': benchCommand.options,
+  }
+  expect(docs.flagDocs(read('docs/cli.md'), commands)).toEqual([])
 })
 
 test('exports and bin name files that exist, and every door has an entry', () => {

@@ -279,8 +279,10 @@ export class LeaseDesk {
     const [dueMs, reapMs, ...counts] = reply as [number, number, ...number[]]
     const now = nowMs()
     const isSure = this.#backlog.answered(partition, lanes, counts, asked)
-    // All workers see the same leases expire; the first takes them back for all.
-    const laterMs = randomInt(1, Math.ceil(plan.leaseMs / 16) + 2)
+    // All workers see the same leases expire; the first takes them back for all. A moment of grace
+    // spares a second run to what ends in it.
+    const graceMs = Math.ceil(plan.leaseMs / 16)
+    const laterMs = randomInt(graceMs, 2 * graceMs + 1)
     this.#backlog.setTimes(
       partition,
       dueMs < 0 ? Number.POSITIVE_INFINITY : now + dueMs,
