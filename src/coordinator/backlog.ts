@@ -1,13 +1,34 @@
 // Backlog: every command that is not bound to a partition yet.
-// Thread: main.   Owns: the order of what waits.
+// Thread: main.   Owns: the order of what waits, and what is held back because its key is busy.
+//
+// A command whose key has enough bound, or runs on a thread that is being terminated, is held: it
+// waits beside the order, so that other keys of its lane are not behind it.
 
 import type { LanePlan } from '../model/lane.ts'
+import { LaneQueue } from '../schedule/lane-queue.ts'
 import { type Admission, Scheduler } from '../schedule/scheduler.ts'
 import { ANY_PARTITION, type Command } from './command.ts'
 
+/** Commands of one key and lane that wait beside the order. */
+interface HeldKey {
+  readonly laneIndex: number
+  readonly key: string
+  readonly waiting: LaneQueue<Command>
+}
+
+/** What is held at one place. */
+interface HeldPlace {
+  /** By lane and key. */
+  readonly commands: Map<string, HeldKey>
+  /** By key: its runs in threads that are being terminated. */
+  readonly detachedRuns: Map<string, number>
+}
+
 /** A scheduler for the commands of each partition, or one for all where any will do. */
 export class Backlog {
+  readonly #lanes: readonly LanePlan[]
   readonly #places: Scheduler<Command>[]
+  readonly #held: readonly HeldPlace[]
   #size = 0
 
   /**
@@ -15,10 +36,15 @@ export class Backlog {
    * @param places - One per partition where commands have a home, else 1.
    */
   constructor(lanes: readonly LanePlan[], places: number) {
+    this.#lanes = lanes
+    this.#held = Array.from({ length: places }, () => ({
+      commands: new Map(),
+      detachedRuns: new Map(),
+    }))
     this.#places = Array.from({ length: places }, () => new Scheduler<Command>(lanes))
   }
 
-  /** Commands that wait, with those that were settled meanwhile and not come across yet. */
+  /** Commands in the order, with those that were settled meanwhile and not come across yet. */
   get size(): number {
     return this.#size
   }
@@ -55,6 +81,108 @@ export class Backlog {
   offer(command: Command, nowMs: number): void {
     this.#places[placeOf(command.home)]!.offer(command, nowMs)
     this.#size++
+  }
+
+  /** Whether any command is held. */
+  get holdsAny(): boolean {
+    return this.#held.some(({ commands }) => commands.size > 0)
+  }
+
+  /**
+   * Whether others of a command's key and lane are held.
+   *
+   * @param command - With a home and a key.
+   */
+  holdsLike(command: Command): boolean {
+    const { commands } = this.#held[placeOf(command.home)]!
+    return commands.size > 0 && commands.has(heldNameOf(command))
+  }
+
+  /**
+   * Whether a run of a command's key goes on in a thread that is being terminated.
+   *
+   * @param command - With a home and a key.
+   */
+  isDetached({ home, key }: Command): boolean {
+    const { detachedRuns } = this.#held[placeOf(home)]!
+    return detachedRuns.size > 0 && detachedRuns.has(key!)
+  }
+
+  /**
+   * Holds a command until it is released.
+   *
+   * @param command - With a home and a key; not in the order.
+   * @param nowMs - Monotonic milliseconds.
+   */
+  hold(command: Command, nowMs: number): void {
+    const { commands } = this.#held[placeOf(command.home)]!
+    const name = heldNameOf(command)
+    let held = commands.get(name)
+    if (held === undefined) {
+      const { laneIndex } = command
+      const waiting = new LaneQueue<Command>(this.#lanes[laneIndex]!)
+      held = { laneIndex, key: command.key!, waiting }
+      commands.set(name, held)
+    }
+    held.waiting.offer(command, nowMs)
+  }
+
+  /**
+   * Lanes and keys of which commands are held at a place, and no detached run holds the key.
+   *
+   * @param place - Its index.
+   */
+  *heldAt(place: number): Generator<{ readonly laneIndex: number; readonly key: string }> {
+    const { commands, detachedRuns } = this.#held[place]!
+    for (const held of commands.values()) if (!detachedRuns.has(held.key)) yield held
+  }
+
+  /**
+   * Puts the most urgent held command of a key and lane into the order.
+   *
+   * @param place - Its index.
+   * @param laneIndex - The lane.
+   * @param key - The key.
+   * @param nowMs - Monotonic milliseconds.
+   * @returns False if none was left that is not settled.
+   */
+  release(place: number, laneIndex: number, key: string, nowMs: number): boolean {
+    const { commands } = this.#held[place]!
+    const name = `${laneIndex}/${key}`
+    const { waiting } = commands.get(name)!
+    let command: Command | undefined
+    while (command === undefined && waiting.front(nowMs) !== undefined) {
+      const next = waiting.take(nowMs)
+      if (!next.isSettled) command = next
+    }
+    if (waiting.size === 0) commands.delete(name)
+    if (command === undefined) return false
+    this.offer(command, nowMs)
+    return true
+  }
+
+  /**
+   * Holds a key while a run of it goes on in a thread that is being terminated.
+   *
+   * @param place - Its index.
+   * @param key - The key.
+   */
+  detach(place: number, key: string): void {
+    const { detachedRuns } = this.#held[place]!
+    detachedRuns.set(key, (detachedRuns.get(key) ?? 0) + 1)
+  }
+
+  /**
+   * Ends what {@link Backlog.detach} began.
+   *
+   * @param place - Its index.
+   * @param key - The key.
+   */
+  reattach(place: number, key: string): void {
+    const { detachedRuns } = this.#held[place]!
+    const left = detachedRuns.get(key)! - 1
+    if (left > 0) detachedRuns.set(key, left)
+    else detachedRuns.delete(key)
   }
 
   /**
@@ -116,8 +244,17 @@ export class Backlog {
   takeFrom(place: number, nowMs: number): Command[] {
     const taken = this.#places[place]!.takeAll(nowMs)
     this.#size -= taken.length
+    const { commands } = this.#held[place]!
+    for (const { waiting } of commands.values()) {
+      while (waiting.front(nowMs) !== undefined) taken.push(waiting.take(nowMs))
+    }
+    commands.clear()
     return taken.filter((command) => !command.isSettled)
   }
+}
+
+function heldNameOf({ laneIndex, key }: Command): string {
+  return `${laneIndex}/${key}`
 }
 
 /**

@@ -11,6 +11,7 @@ import type { BoundWindow } from './bound-window.ts'
 import { ANY_PARTITION, type Command } from './command.ts'
 import type { Lane } from './lane-table.ts'
 import type { PartitionHandle } from './partition-handle.ts'
+import type { DetachedRun } from './run-watch.ts'
 
 /** Waking a sleeping partition costs about as much as so much work on one that is awake. */
 const WAKE_COST_US = 200
@@ -42,9 +43,6 @@ const LATE_MS = 5
  */
 const ALLOWANCE_MS = 10
 
-/** However much a limited lane could start, so much room in a window is left to others. */
-const ALLOWANCE_MAX = 512
-
 /** What the binder works with. */
 export interface BinderParts {
   readonly backlog: Backlog
@@ -53,8 +51,8 @@ export interface BinderParts {
   /** Whether commands may go to any partition. */
   readonly isShared: boolean
   readonly commons: CoordinatorCommons
-  /** By lane: whether its commands may have to wait though a partition is free. */
-  readonly isLimited: readonly boolean[]
+  /** By index. */
+  readonly lanes: readonly Lane[]
 }
 
 /** Binds what can be bound. */
@@ -69,9 +67,17 @@ export class Binder implements Admission<Command> {
   /** The most urgent command that found no room in the present refill, and how urgent it is. */
   #stranded: Command | undefined
   #strandedRank = 0
-  /** A command that its limited lane keeps out, though it has one bound that runs after it. */
-  #overtaker: Command | undefined
-  #overtakerRank = 0
+  /** Commands that were held though less urgent ones of their key are bound, with their ranks. */
+  readonly #overtaking: { command: Command; rank: number }[] = []
+  /** The most urgent command of a limited lane that found less urgent ones of its lane bound. */
+  #outranked: Command | undefined
+  #outrankedRank = 0
+  /** Whether a limited lane had enough bound, when its command was refused last. */
+  #isOverAllowance = false
+  /** Commands bound so far. */
+  #boundCount = 0
+  /** By lane: runs that go on in threads that are being terminated. */
+  readonly #detachedRuns: Int32Array
   /** A payload is being read. Its getters may submit, but the backlog must not change meanwhile. */
   #isBinding = false
   /** What they submitted; placed once the command under way has its place. */
@@ -79,7 +85,8 @@ export class Binder implements Admission<Command> {
 
   constructor(parts: BinderParts) {
     this.#parts = parts
-    this.#allowances = new Float64Array(parts.isLimited.length)
+    this.#allowances = new Float64Array(parts.lanes.length)
+    this.#detachedRuns = new Int32Array(parts.lanes.length)
   }
 
   /**
@@ -90,22 +97,24 @@ export class Binder implements Admission<Command> {
   place(command: Command): void {
     const { backlog } = this.#parts
     if (command.isTimed) this.#isTimed = true
-    if (this.#isBinding) this.#submitted.push(command)
-    else if (backlog.isEmptyAt(command.home)) {
-      if (!this.#bind(command, command.rank)) {
-        backlog.offer(command, this.#now())
-        if (!command.lane.isLimited) this.#makeWay(command, command.rank)
-        else if (this.#hasLater(command, command.rank)) {
-          this.#refill(placeOf(command.home), this.#now())
-        }
-      }
-      this.#placeSubmitted()
+    if (this.#isBinding) {
+      this.#submitted.push(command)
+      return
+    }
+    const now = this.#now()
+    if (this.#isKeyHeld(command)) {
+      this.#hold(command, command.rank, now)
+      if (this.#overtaking.length === 0) return
     } else {
-      const now = this.#now()
+      if (backlog.isEmptyAt(command.home) && this.#admits(command, command.rank)) {
+        this.#placeSubmitted()
+        return
+      }
       backlog.offer(command, now)
       // Only a new front can be bound now; anything else waits behind one that could not be.
-      if (backlog.isFront(command, now)) this.#refill(placeOf(command.home), now)
+      if (!backlog.isFront(command, now)) return
     }
+    this.#refill(placeOf(command.home), now)
   }
 
   /**
@@ -125,8 +134,7 @@ export class Binder implements Admission<Command> {
   /** Binds from the backlog whatever the windows have room for. */
   refill(): void {
     const { backlog } = this.#parts
-    if (backlog.size === 0 || this.#isBinding) return
-    this.#allowances.fill(0)
+    if ((backlog.size === 0 && !backlog.holdsAny) || this.#isBinding) return
     const now = this.#now()
     for (let place = 0; place < backlog.places; place++) this.#refill(place, now)
   }
@@ -167,7 +175,7 @@ export class Binder implements Admission<Command> {
    * @returns Whether it is worth looking again in a moment.
    */
   rebalance(now: number): boolean {
-    const { isShared, isLimited, backlog, partitions } = this.#parts
+    const { isShared, lanes, backlog, partitions } = this.#parts
     if (!isShared || partitions.length === 1) return false
     const stuckMs = backlog.size > 0 ? LATE_MS : STUCK_MS
     let idle = 0
@@ -183,7 +191,7 @@ export class Binder implements Admission<Command> {
     if (moving > 0) this.#rescue(now)
     if (idle === 0) return false
     // What waits and is not held by a limit goes first.
-    if (isLimited.some((limited, lane) => !limited && backlog.sizeOf(lane) > 0)) return false
+    if (lanes.some(({ isLimited, index }) => !isLimited && backlog.sizeOf(index) > 0)) return false
     let isWaiting = false
     for (const partition of partitions) {
       const window = partition.window
@@ -204,23 +212,68 @@ export class Binder implements Admission<Command> {
 
   admits(command: Command, rank: number): boolean {
     if (command.isSettled) return true
+    if (command.key !== undefined && this.#isKeyBusy(command)) {
+      this.#hold(command, rank, this.#now())
+      return true
+    }
+    return this.#admits(command, rank)
+  }
+
+  /**
+   * Notes that runs go on in a thread that is being terminated: their keys are held, and they count
+   * for their lanes' maximum, until the thread has ended.
+   *
+   * @param partition - The thread's.
+   * @param runs - Their lanes and keys.
+   */
+  detach(partition: number, runs: readonly DetachedRun[]): void {
+    const { backlog, isShared, partitions } = this.#parts
+    for (const { lane, key } of runs) {
+      if (key !== undefined && !isShared) backlog.detach(partition, key)
+      this.#detachedRuns[lane.index]!++
+      if (lane.slots > 0 || lane.plan.maxConcurrency === undefined) continue
+      // Partitions keep no account of a maximum that all of them together cannot exceed; with
+      // detached runs they could.
+      for (const { window } of partitions) {
+        if (window !== undefined) this.takeBack(window.recall({ laneIndex: lane.index }))
+      }
+    }
+  }
+
+  /**
+   * Ends what {@link Binder.detach} began: the thread has ended.
+   *
+   * @param partition - The thread's.
+   * @param runs - The same.
+   */
+  reattach(partition: number, runs: readonly DetachedRun[]): void {
+    const { backlog, isShared } = this.#parts
+    for (const { lane, key } of runs) {
+      if (key !== undefined && !isShared) backlog.reattach(partition, key)
+      this.#detachedRuns[lane.index]!--
+    }
+  }
+
+  #admits(command: Command, rank: number): boolean {
+    const { lane } = command
+    if (this.#isLaneFull(lane)) return false
     // A limited lane is not bound past a more urgent command that found no room; what it is
     // promised is.
-    if (
-      this.#isAfterStranded(command, rank) &&
-      command.lane.isLimited &&
-      command.lane.plan.minConcurrency === 0
-    )
-      return false
-    if (this.#bind(command, rank)) return true
-    // One that is kept out for a suspect has not found no room: the suspect itself may be in a
-    // limited lane.
-    if (command.lane.isLimited) {
-      if (this.#overtaker === undefined && this.#hasLater(command, rank)) {
-        this.#overtaker = command
-        this.#overtakerRank = rank
+    const isPromised = !lane.isLimited || lane.plan.minConcurrency > 0
+    if (!isPromised && this.#isAfterStranded(command, rank)) return false
+    this.#isOverAllowance = false
+    if (this.#bind(command, rank)) {
+      this.#boundCount++
+      return true
+    }
+    if (lane.isLimited) {
+      if (this.#isOverAllowance && (this.#outranked === undefined || rank < this.#outrankedRank)) {
+        this.#outranked = command
+        this.#outrankedRank = rank
       }
     } else if (this.#stranded === undefined && !this.#isKeptOut(command)) {
+      // One that is kept out for a suspect has not found no room: the suspect itself may be in a
+      // limited lane.
       this.#stranded = command
       this.#strandedRank = rank
     }
@@ -231,6 +284,39 @@ export class Binder implements Admission<Command> {
     if (this.#stranded === undefined) return false
     if (rank !== this.#strandedRank) return rank > this.#strandedRank
     return sequence > this.#stranded.sequence
+  }
+
+  /** Whether a new command must wait beside the order: its key is busy, or others of it wait. */
+  #isKeyHeld(command: Command): boolean {
+    if (command.key === undefined) return false
+    return this.#parts.backlog.holdsLike(command) || this.#isKeyBusy(command)
+  }
+
+  /** Whether a command with a key could only wait behind others of its key. */
+  #isKeyBusy(command: Command): boolean {
+    const { backlog, partitions } = this.#parts
+    if (backlog.isDetached(command)) return true
+    const { window } = partitions[command.home]!
+    const { laneIndex, key, type } = command
+    return window !== undefined && !window.acceptsKey(laneIndex, key!, type.estimateUs)
+  }
+
+  #hold(command: Command, rank: number, now: number): void {
+    const { backlog, partitions } = this.#parts
+    backlog.hold(command, now)
+    const { window } = partitions[command.home]!
+    const { laneIndex, key, sequence } = command
+    if (!window?.load.hasAfterOfKey(laneIndex, key!, rank, sequence)) return
+    this.#overtaking.push({ command, rank })
+  }
+
+  /** Whether a lane runs as many as it may, counting runs of threads that are being terminated. */
+  #isLaneFull({ index, slots, plan }: Lane): boolean {
+    const detached = this.#detachedRuns[index]!
+    if (detached === 0 || slots > 0 || plan.maxConcurrency === undefined) return false
+    let bound = 0
+    for (const { window } of this.#parts.partitions) bound += window?.load.inLane(index) ?? 0
+    return bound + detached >= plan.maxConcurrency
   }
 
   #now(): number {
@@ -261,13 +347,63 @@ export class Binder implements Admission<Command> {
   #refill(place: number, now: number): void {
     const { backlog, partitions } = this.#parts
     if (this.#isTimed) for (const { window } of partitions) window?.judge(now)
-    do {
+    this.#allowances.fill(0)
+    for (;;) {
+      const bound = this.#boundCount
+      const hasReleased = this.#releaseKeys(place, now)
       this.#stranded = undefined
-      this.#overtaker = undefined
+      this.#outranked = undefined
       while (backlog.next(place, this, now) !== undefined);
-    } while (this.#overtaker !== undefined && this.#swap(this.#overtaker, this.#overtakerRank))
+      const hasSwapped = this.#swapKeys() || this.#swapInLane()
+      if (!hasSwapped && (!hasReleased || this.#boundCount === bound)) break
+    }
     if (this.#stranded !== undefined) this.#makeWay(this.#stranded, this.#strandedRank)
+    this.#stranded = undefined
     this.#placeSubmitted()
+  }
+
+  /** Puts a held command of each key that has room into the order. */
+  #releaseKeys(place: number, now: number): boolean {
+    const { backlog, partitions } = this.#parts
+    const window = partitions[place]?.window
+    if (!backlog.holdsAny || window === undefined) return false
+    let hasReleased = false
+    for (const { laneIndex, key } of backlog.heldAt(place)) {
+      if (!window.acceptsKey(laneIndex, key)) continue
+      hasReleased = backlog.release(place, laneIndex, key, now) || hasReleased
+    }
+    return hasReleased
+  }
+
+  /** Takes back a less urgent command for each that was held though its key has such bound. */
+  #swapKeys(): boolean {
+    let hasSwapped = false
+    for (const { command, rank } of this.#overtaking.splice(0)) {
+      const window = this.#parts.partitions[command.home]!.window!
+      const { laneIndex, sequence } = command
+      const key = command.key!
+      const recalled = window.recall({ laneIndex, key, after: { rank, sequence }, countMax: 1 })
+      if (recalled.length === 0) window.load.lowerLastOfKey(laneIndex, key, rank, sequence)
+      this.takeBack(recalled)
+      hasSwapped ||= recalled.length > 0
+    }
+    return hasSwapped
+  }
+
+  /** Takes back a command of a limited lane for a more urgent one of the same. */
+  #swapInLane(): boolean {
+    if (this.#outranked === undefined) return false
+    const { home, laneIndex, sequence } = this.#outranked
+    const rank = this.#outrankedRank
+    for (const { index, window } of this.#parts.partitions) {
+      if (!window?.load.hasAfterInLane(laneIndex, rank, sequence)) continue
+      if (home !== ANY_PARTITION && home !== index) continue
+      const recalled = window.recall({ laneIndex, after: { rank, sequence }, countMax: 1 })
+      this.takeBack(recalled)
+      if (recalled.length > 0) return true
+      window.load.lowerLastInLane(laneIndex, rank, sequence)
+    }
+    return false
   }
 
   #placeSubmitted(): void {
@@ -286,23 +422,6 @@ export class Binder implements Admission<Command> {
       if (home !== ANY_PARTITION && home !== index) continue
       this.takeBack(window.recall({ after: { rank, sequence } }))
     }
-  }
-
-  /** Whether a window that a command of a limited lane may go to has one of the lane after it. */
-  #hasLater(command: Command, rank: number): boolean {
-    return this.#parts.partitions.some((partition) => isLaterIn(partition, command, rank))
-  }
-
-  /** Takes back the last command of a limited lane, so that a more urgent one has its place. */
-  #swap(command: Command, rank: number): boolean {
-    for (const partition of this.#parts.partitions) {
-      if (!isLaterIn(partition, command, rank)) continue
-      const last = partition.window!.recallLast(command, rank)
-      if (last === undefined) continue
-      this.takeBack([last])
-      return true
-    }
-    return false
   }
 
   /**
@@ -390,26 +509,26 @@ export class Binder implements Admission<Command> {
     rank: number,
   ): boolean {
     if (isReserved(window, command)) return false
-    // Handlers that wait count as bound, and what else is bound may be of a key that one of them
-    // holds: the command may be what they wait for.
-    if (hasWaiting) return window.hasRoom
     const { lane } = command
-    if (!lane.isGated) return window.accepts(command, rank)
-    const bound = window.load.inLane(lane.index)
-    if (bound < lane.plan.minConcurrency) return window.hasRoomFor(command, rank)
-    if (!lane.isLimited) return window.accepts(command, rank)
-    if (!window.hasRoomFor(command, rank)) return false
-    return bound < this.#allowance(lane, command.type.estimateUs)
+    if (lane.plan.minConcurrency > window.load.inLane(lane.index)) return window.hasSlot
+    if (lane.isLimited) {
+      const allowance = this.#allowance(lane, command.type.estimateUs)
+      const isAccepted = window.acceptsLimited(lane.index, allowance)
+      this.#isOverAllowance ||= !isAccepted && window.hasSlot
+      return isAccepted
+    }
+    // Handlers that wait count as bound; the command may be what they wait for.
+    return (hasWaiting && window.hasRoom) || window.accepts(command, rank)
   }
 
-  /** How many commands of a limited lane a partition should have bound: one waits at the gate. */
+  /** How many commands of a limited lane should wait bound to a partition: one at the gate. */
   #allowance(lane: Lane, estimateUs: number): number {
     let allowance = this.#allowances[lane.index]!
     if (allowance === 0) {
       const { commons } = this.#parts
       const starts = commons.startsAhead(lane.index, toNs(nowMs()), ALLOWANCE_MS)
       const runs = lane.slots === 0 ? starts : this.#runsAhead(lane, estimateUs)
-      allowance = Math.min(starts, runs, ALLOWANCE_MAX - 1) + 1
+      allowance = Math.min(starts, runs) + 1
       this.#allowances[lane.index] = allowance
     }
     return allowance
@@ -430,18 +549,6 @@ function hasOpenWaiting(window: BoundWindow): boolean {
     if (!started && !command.lane.isLimited) return true
   }
   return false
-}
-
-function isLaterIn(
-  { index, window, isHeld, isStuck }: PartitionHandle,
-  command: Command,
-  rank: number,
-): boolean {
-  const { home, lane, sequence } = command
-  if (window === undefined || (home === ANY_PARTITION ? isHeld || isStuck : home !== index)) {
-    return false
-  }
-  return !isReserved(window, command) && window.load.hasAfterIn(lane.index, rank, sequence)
 }
 
 /**

@@ -11,7 +11,7 @@ import { CoordinatorEnd } from '../memory/region.ts'
 import { NO_ROOM, type RecordSink } from '../memory/ring.ts'
 import { SlotState, slotOf } from '../memory/slots.ts'
 import type { SharedMemory } from '../memory/views.ts'
-import { judge, OVERDUE_RANK, type Urgency } from '../schedule/urgency.ts'
+import { judge, type Urgency } from '../schedule/urgency.ts'
 import { commandHeadBytes, commandKind, writeCommandHead } from '../wire/command-record.ts'
 import type { AbortOrder } from '../wire/control.ts'
 import type { OutputReader } from '../wire/output.ts'
@@ -46,11 +46,20 @@ const WINDOW_WORK_US = 10_000
 /** Slots that only a command more urgent than something bound may take. */
 const RESERVED_SLOTS = 64
 
+/** Slots that limited lanes may fill together; a lane may fill its share in any case. */
+const LIMITED_SLOTS = 384
+
+/** Commands that may wait bound behind others of their keys. */
+const BEHIND_KEYS_MAX = 128
+
+/**
+ * The partition drops revoked commands when it comes to them, which may be never: behind a busy
+ * key, or in a lane at its limit. After so many it is asked to look for them.
+ */
+const SWEEP_COUNT = 128
+
 /** Commands are shown to the partition after so many, or at the end of the caller's turn. */
 const FLUSH_COUNT = 64
-
-/** What has started runs before everything that has not. */
-const STARTED_RANK = OVERDUE_RANK - 1
 
 /** Results taken in one go, so that other partitions and the event loop get their turn. */
 const DRAIN_COUNT = 1024
@@ -80,11 +89,15 @@ export class BoundWindow implements RecordSink, Holder {
   /** What handlers are to be told that run for nobody. */
   readonly orders: AbortOrder[] = []
   readonly #bytesMax: number
+  /** Slots that each limited lane may fill, whatever the others do. */
+  readonly #limitedShare: number
   /** So many commands may be bound however long they run: as many as can run, and one at hand. */
   readonly #countMin: number
   /** Takes what is judged. */
   readonly #urgency: Urgency = { rank: 0, untilMs: 0 }
   #unpublished = 0
+  /** Commands revoked since the partition was last asked to look for them. */
+  #unswept = 0
   #completed = 0
 
   /**
@@ -110,7 +123,8 @@ export class BoundWindow implements RecordSink, Holder {
     this.#output = output
     this.#encoder = new PayloadEncoder('payload', plan.inlineBytesMax)
     this.#bytesMax = this.#end.commands.bodyBytesMax
-    this.load = new WindowLoad(plan.lanes.length)
+    this.load = new WindowLoad(plan.lanes.length, plan.concurrency > 1)
+    this.#limitedShare = Math.ceil(LIMITED_SLOTS / plan.lanes.length)
     this.#countMin = plan.concurrency + 1
   }
 
@@ -130,20 +144,14 @@ export class BoundWindow implements RecordSink, Holder {
     return !this.#end.results.isEmpty
   }
 
-  /** Whether there is room for one more command, its work aside. */
-  get hasRoom(): boolean {
-    return this.#end.slots.freeCount > RESERVED_SLOTS && this.load.bytes <= this.#bytesMax
+  /** Whether a slot is free that is not kept for a more urgent command. */
+  get hasSlot(): boolean {
+    return this.#end.slots.freeCount > RESERVED_SLOTS
   }
 
-  /**
-   * Whether there is room for a command, its work aside: the last slots are for those that must
-   * overtake something bound.
-   *
-   * @param command - The next one of its place.
-   * @param rank - How urgent it is at this moment.
-   */
-  hasRoomFor({ sequence }: Command, rank: number): boolean {
-    return this.hasRoom || (this.#end.slots.freeCount > 0 && this.load.hasAfter(rank, sequence))
+  /** Whether there is room for one more command of a lane that is not limited, its work aside. */
+  get hasRoom(): boolean {
+    return this.hasSlot && this.load.openBytes <= this.#bytesMax
   }
 
   /** Results taken so far; grows whenever the partition makes progress. */
@@ -164,11 +172,46 @@ export class BoundWindow implements RecordSink, Holder {
     if (freeCount === 0) return false
     // Streams that rest must leave slots to what can run.
     if (command.isStream && freeCount <= RESERVED_SLOTS) return false
-    if (load.openCount < this.#countMin) return true
+    if (load.readyCount < this.#countMin) return true
     const work = command.type.estimateUs
-    if (this.hasRoom && load.openWorkUs + work <= WINDOW_WORK_US) return true
+    if (this.hasRoom && load.readyWorkUs + work <= WINDOW_WORK_US) return true
     const { sequence } = command
     return load.hasAfter(rank, sequence) && load.aheadUs(rank, sequence) + work <= WINDOW_WORK_US
+  }
+
+  /**
+   * Whether the window has room for a command of a limited lane. One of each lane always waits at
+   * the gate; more may, within slots and bytes that limited lanes do not take from others.
+   *
+   * @param laneIndex - The lane.
+   * @param allowance - How many may wait there besides those that run.
+   */
+  acceptsLimited(laneIndex: number, allowance: number): boolean {
+    const { load } = this
+    const bound = load.inLane(laneIndex)
+    if (!this.hasSlot) return false
+    if (bound === 0) return true
+    if (load.bytesIn(laneIndex) > this.#bytesMax / 4) return false
+    if (load.limitedCount >= LIMITED_SLOTS && bound >= this.#limitedShare) return false
+    return bound < allowance || this.#startableIn(laneIndex) < allowance
+  }
+
+  /**
+   * Whether another command of a key may be bound: one that runs and the next always may, more only
+   * if they are short. Lanes count apart: bound commands of one may wait at its gate for a handler
+   * that waits for a command of the same key in another.
+   *
+   * @param laneIndex - The lane.
+   * @param key - The key.
+   * @param estimateUs - Estimated run time of the command. Default: as those that are bound.
+   */
+  acceptsKey(laneIndex: number, key: string, estimateUs?: number): boolean {
+    const { load } = this
+    const count = load.ofKey(laneIndex, key)
+    if (count < 2) return true
+    const workUs = load.workOfKey(laneIndex, key)
+    const isShort = workUs + (estimateUs ?? workUs / count) <= WINDOW_WORK_US
+    return isShort && load.behindKeys < BEHIND_KEYS_MAX
   }
 
   /**
@@ -306,19 +349,20 @@ export class BoundWindow implements RecordSink, Holder {
     // The slot stays taken until the partition acknowledges that it dropped the command.
     if (!this.#end.slots.revoke(this.#ids[slot]!)) return false
     this.#forget(slot)
+    if (++this.#unswept >= SWEEP_COUNT) this.#sweep()
     return true
   }
 
   abandon(slot: number, reason: LaneError, graceMs: number): void {
     const command = this.#commands[slot]!
-    const { lane, type } = command
+    const { lane, type, key } = command
     const id = this.#ids[slot]!
     this.#commands[slot] = undefined
     command.unbind()
     if (this.reservedFor === command) this.reservedFor = undefined
     this.#end.slots.abort(id)
     this.orders.push({ id, code: reason.code, details: reason.details })
-    this.watch.abandon(slot, { lane, type, reason, graceEndsMs: nowMs() + graceMs })
+    this.watch.abandon(slot, { lane, type, key, reason, graceEndsMs: nowMs() + graceMs })
     // A stream that waits for credit looks again.
     this.#end.bell.ring(true)
   }
@@ -375,25 +419,6 @@ export class BoundWindow implements RecordSink, Holder {
     const recalled = recall(this.#commands, load, (slot) => this.revoke(slot), bounds)
     load.refreshLast((slot) => this.#commands[slot] !== undefined)
     return recalled
-  }
-
-  /**
-   * Takes back the command that runs last of a lane, unless it runs before another of the lane.
-   *
-   * @param other - A command of the lane that is not bound.
-   * @param rank - How urgent the other one is.
-   * @returns Undefined if none that has not started runs after it.
-   */
-  recallLast({ lane, sequence }: Command, rank: number): Command | undefined {
-    const { load } = this
-    for (;;) {
-      const slot = load.lastIn(lane.index, (one) => this.#commands[one] !== undefined)
-      if (slot < 0 || !load.isAfter(slot, rank, sequence)) return undefined
-      const last = this.#commands[slot]!
-      if (last.transferList === undefined && this.revoke(slot)) return last
-      // It has started, or cannot be sent twice: nothing goes before it any more.
-      load.raise(slot, STARTED_RANK)
-    }
   }
 
   /**
@@ -465,10 +490,48 @@ export class BoundWindow implements RecordSink, Holder {
     command.bind(this, slot)
     this.#ids[slot] = id
     const present = command.isTimed ? this.#judged(command, nowMs()) : rank
-    this.load.add(slot, lane, present, command.sequence, command.type.estimateUs, bytes)
+    this.load.add(
+      slot,
+      lane,
+      present,
+      command.sequence,
+      command.type.estimateUs,
+      bytes,
+      command.key,
+    )
     if (timeoutMs !== undefined && this.watch.isTighter(timeoutMs)) {
       this.watch.tighten(timeoutMs, nowMs())
     }
+  }
+
+  /** Commands of a lane that have not started and are not behind another of their key. */
+  #startableIn(laneIndex: number): number {
+    const bound = [...this.snapshot()]
+    const keys = new Set<string>()
+    for (const { command, started } of bound) {
+      if (started && command.key !== undefined) keys.add(command.key)
+    }
+    let count = 0
+    for (const { command, started } of bound) {
+      if (started || command.laneIndex !== laneIndex) continue
+      if (command.key === undefined) count++
+      else if (!keys.has(command.key)) {
+        keys.add(command.key)
+        count++
+      }
+    }
+    return count
+  }
+
+  /** Asks the partition to drop what was revoked; asked again later if the ring is full. */
+  #sweep(): void {
+    const { commands } = this.#end
+    const offset = commands.tryClaim(0)
+    if (offset === NO_ROOM) return
+    commands.commit(offset, commandKind(RunMode.SWEEP, PayloadKind.UNDEFINED, false))
+    this.#unswept = 0
+    this.#unpublished++
+    this.flush()
   }
 
   #forget(slot: number): void {

@@ -27,13 +27,13 @@ export class ManagerHealth {
    * @param isEnding - Whether it takes no commands any more.
    */
   constructor(
-    plan: Pick<ManagerPlan, 'strategy' | 'condemnedMax'>,
+    plan: Pick<ManagerPlan, 'strategy' | 'partitionCount' | 'condemnedMax'>,
     partitions: readonly PartitionHandle[],
     isEnding: () => boolean,
   ) {
     this.#partitions = partitions
     this.#isEnding = isEnding
-    this.#isShared = isShared(plan.strategy)
+    this.#isShared = isShared(plan)
     this.#condemnedMax = plan.condemnedMax
   }
 

@@ -3,7 +3,6 @@
 
 import { types } from 'node:util'
 import { laneError, show } from '../base/errors.ts'
-import type { PartitionStrategy } from '../model/partition-config.ts'
 import { stableHash } from '../schedule/hash.ts'
 import { ANY_PARTITION } from './command.ts'
 import type { Lane } from './lane-table.ts'
@@ -19,12 +18,13 @@ export type Placer = (
 ) => number
 
 /**
- * Whether commands of a strategy may go to any partition.
+ * Whether commands may go to more than one partition. With a single one each command has its home
+ * there, so that none is taken back past another.
  *
- * @param strategy - The strategy.
+ * @param plan - The manager's.
  */
-export function isShared(strategy: PartitionStrategy): boolean {
-  return strategy === 'balanced' || strategy === 'none'
+export function isShared(plan: Pick<ManagerPlan, 'strategy' | 'partitionCount'>): boolean {
+  return plan.strategy === 'balanced' && plan.partitionCount > 1
 }
 
 /**
@@ -71,7 +71,9 @@ export function createPlacer(plan: ManagerPlan): Placer {
           last: partitionCount - 1,
         })
       }
-    default:
-      return () => ANY_PARTITION
+    default: {
+      const home = isShared(plan) ? ANY_PARTITION : 0
+      return () => home
+    }
   }
 }

@@ -15,6 +15,10 @@ export interface RecallBounds {
   readonly rankMax?: number
   /** At most so many. Default: any number. */
   readonly countMax?: number
+  /** Only commands of this lane, also those that it is promised. Default: of any. */
+  readonly laneIndex?: number
+  /** Only commands of this key, also those that a lane is promised. Default: of any. */
+  readonly key?: string
 }
 
 /**
@@ -33,10 +37,13 @@ export function recall(
   bounds: RecallBounds,
 ): Command[] {
   const every = Number.POSITIVE_INFINITY
-  const { workUs = every, after, rankMax = every, countMax = every } = bounds
+  const { workUs = every, after, rankMax = every, countMax = every, laneIndex, key } = bounds
+  const isAmongEquals = laneIndex !== undefined || key !== undefined
   const slots: number[] = []
   for (const [slot, command] of commands.entries()) {
     if (command === undefined || load.rankOf(slot) > rankMax) continue
+    if (laneIndex !== undefined && command.laneIndex !== laneIndex) continue
+    if (key !== undefined && command.key !== key) continue
     if (after === undefined || load.isAfter(slot, after.rank, after.sequence)) slots.push(slot)
   }
   slots.sort((a, b) => load.compare(b, a))
@@ -47,8 +54,9 @@ export function recall(
     const command = commands[slot]!
     const work = load.workOf(slot)
     const { minConcurrency } = command.lane.plan
-    // What a lane is promised makes way for nobody.
-    if (after !== undefined && load.inLane(command.laneIndex) <= minConcurrency) continue
+    // What a lane is promised makes way for no other lane.
+    const isPromised = load.inLane(command.laneIndex) <= minConcurrency
+    if (after !== undefined && !isAmongEquals && isPromised) continue
     if (command.transferList !== undefined && command.home !== ANY_PARTITION) break
     if (command.transferList !== undefined || !revoke(slot)) continue
     taken += work

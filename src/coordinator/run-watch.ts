@@ -19,9 +19,14 @@ import type { CommandType } from './type-table.ts'
  */
 const PAUSED_LOOK_MS = 100
 
-/** A run whose result nobody waits for. */
-export interface AbandonedRun {
+/** A run that goes on though its command has settled. */
+export interface DetachedRun {
   readonly lane: Lane
+  readonly key: string | undefined
+}
+
+/** Such a run in a thread that lives. */
+export interface AbandonedRun extends DetachedRun {
   readonly type: CommandType
   /** Why nobody waits for it. */
   readonly reason: LaneError
@@ -48,6 +53,11 @@ export class RunWatch {
   /** Runs that nobody waits for and that have not ended. */
   get abandonedCount(): number {
     return this.#abandoned.size
+  }
+
+  /** Those runs. */
+  get abandoned(): Iterable<AbandonedRun> {
+    return this.#abandoned.values()
   }
 
   /**

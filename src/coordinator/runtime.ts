@@ -81,7 +81,7 @@ export class Runtime {
     const needs = lanes.map((lane) => laneNeeds(lane, partitionCount * concurrency))
     const commons = new CoordinatorCommons(partitionCount, needs)
     this.#plan = plan
-    this.#isShared = isShared(plan.strategy)
+    this.#isShared = isShared(plan)
     this.#hub = new EventHub((isListening) => commons.listen(isListening))
     this.#partitions = Array.from(
       { length: partitionCount },
@@ -119,7 +119,7 @@ export class Runtime {
       partitions: this.#partitions,
       isShared: this.#isShared,
       commons,
-      isLimited: this.#lanes.all.map(({ isLimited }) => isLimited),
+      lanes: this.#lanes.all,
     })
     this.intake = new Intake({
       plan,
@@ -267,6 +267,8 @@ export class Runtime {
       ready: () => this.#progressed(nowMs()),
       setBack: () => this.health.changed(),
       requeue: (commands) => this.#requeue(commands),
+      detached: ({ index }, runs) => this.#binder.detach(index, runs),
+      reattached: ({ index }, runs) => this.#binder.reattach(index, runs),
       failed: (partition, reason) => this.#giveUp(partition, reason),
       lost: ({ index }, reason, isKnown) => {
         if (isKnown) hub.partition('queue.partition.lost', index, reason)

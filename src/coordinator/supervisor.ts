@@ -11,6 +11,7 @@ import type { Command, OrphanedCommand } from './command.ts'
 import { Incarnation, type ThreadEvents, type ThreadPlan } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 import type { Guilt, Recovery } from './recovery.ts'
+import type { DetachedRun } from './run-watch.ts'
 import { findThreadProgram } from './thread-program.ts'
 
 /** Threads in a row that may die without settling a command before the partition is given up. */
@@ -29,6 +30,10 @@ export interface SupervisorEvents {
   requeue(commands: readonly Command[]): void
   /** A partition has no thread at the moment. */
   setBack(): void
+  /** Runs go on in a thread that is being terminated. */
+  detached(partition: PartitionHandle, runs: readonly DetachedRun[]): void
+  /** That thread has ended. */
+  reattached(partition: PartitionHandle, runs: readonly DetachedRun[]): void
   /** A partition was given up. */
   failed(partition: PartitionHandle, reason: LaneError): void
   /**
@@ -63,6 +68,8 @@ export class Supervisor {
   readonly #limits: SupervisorLimits
   readonly #broadcasts: Broadcasts
   readonly #recovery: Recovery
+  /** By thread that is being terminated. */
+  readonly #detachedRuns = new WeakMap<Incarnation, readonly DetachedRun[]>()
   readonly #respawns = new Set<NodeJS.Timeout>()
   /** Handlers that the module has. */
   #own: readonly string[] | undefined
@@ -182,6 +189,9 @@ export class Supervisor {
     const lost = incarnation.lostError('running', true, reason)
     this.#events.lost(partition, lost, true)
     const left = incarnation.window.takeLeftBehind()
+    const runs = detachedRuns(left, incarnation.window.watch.abandoned)
+    this.#detachedRuns.set(incarnation, runs)
+    this.#events.detached(partition, runs)
     this.#settle(
       partition,
       left,
@@ -355,6 +365,8 @@ export class Supervisor {
     const partition = this.#partitions[incarnation.partition]!
     const { window, number } = incarnation
     const wasPresent = partition.incarnation === incarnation
+    const runs = this.#detachedRuns.get(incarnation)
+    if (runs !== undefined) this.#events.reattached(partition, runs)
     const wasHindering = partition.condemned.size > this.#limits.condemnedMax
     partition.condemned.delete(incarnation)
     // What it finished counts, unless it was given up before.
@@ -438,6 +450,15 @@ export class Supervisor {
     }
     if (partition.incarnation === incarnation) this.adopt(partition, incarnation)
   }
+}
+
+/** The runs of a thread: those of commands that it left, and those whose commands had settled. */
+function detachedRuns(
+  left: readonly OrphanedCommand[],
+  abandoned: Iterable<DetachedRun>,
+): DetachedRun[] {
+  const runs = left.filter(({ started }) => started).map(({ command }) => command)
+  return [...runs, ...abandoned].map(({ lane, key }) => ({ lane, key }))
 }
 
 /**

@@ -1,5 +1,9 @@
-// Window load: how much is bound to one incarnation, by slot, lane and urgency.
+// Window load: how much is bound to one incarnation, by slot, lane, key and urgency.
 // Thread: main.   Owns: the tallies of one window.
+//
+// What fills a window is the work that can start soon. Two kinds of commands may be bound and not
+// be able to start, and are counted apart: those of limited lanes, which may wait at the gate, and
+// those behind another of their key, of which one runs at a time.
 
 import { SLOT_COUNT } from '../memory/layout.ts'
 import { CREDIT_MAX } from '../wire/result-record.ts'
@@ -11,6 +15,28 @@ interface Share {
   readonly workUs: number
 }
 
+/** Rank and sequence of a command. */
+interface Last {
+  rank: number
+  sequence: number
+}
+
+/** The commands of one key. One of them can run; the others wait for it. */
+interface KeyTally {
+  count: number
+  /** Those of lanes that are not limited, and their estimated run time. */
+  openCount: number
+  openWorkUs: number
+}
+
+/** The commands of one key in one lane. */
+interface LaneKeyTally {
+  count: number
+  workUs: number
+  /** The one that runs last; may over-state. */
+  readonly last: Last
+}
+
 /**
  * Tallies what is bound. Limited lanes are told apart: their commands may wait at the gate. A
  * stream without credit rests: it holds no run, so it counts for nothing.
@@ -20,12 +46,14 @@ export class WindowLoad {
   readonly #sequences = new Float64Array(SLOT_COUNT)
   readonly #worksUs = new Float64Array(SLOT_COUNT)
   readonly #bytes = new Int32Array(SLOT_COUNT)
-  /** By slot that is taken: index of the lane. */
-  readonly #lanes = new Uint8Array(SLOT_COUNT)
   readonly #laneCounts: Int32Array
-  /** By lane: rank and sequence of its bound command that runs last; may over-state. */
-  readonly #laneRanks: Float64Array
-  readonly #laneSequences: Float64Array
+  readonly #laneBytes: Float64Array
+  /** By lane: the command that runs last; may over-state. */
+  readonly #laneLasts: readonly Last[]
+  /** By slot and by key; undefined where only one command runs at a time anyway. */
+  readonly #keyOf: (string | undefined)[] | undefined
+  readonly #keys = new Map<string, KeyTally>()
+  readonly #laneKeys: readonly Map<string, LaneKeyTally>[]
   /** By slot of a stream: units that came, and units that its reader took, modulo 2^32. */
   readonly #received = new Int32Array(SLOT_COUNT)
   readonly #consumed = new Int32Array(SLOT_COUNT)
@@ -40,19 +68,44 @@ export class WindowLoad {
   openWorkUs = 0
   /** When a bound command becomes more urgent by itself, or before; Infinity if none does. */
   changesAtMs = Number.POSITIVE_INFINITY
-  /** Bytes of their records; what takes the side port counts for a share of the ring. */
-  bytes = 0
-  /** Rank and sequence of the bound command that runs last; may over-state. */
-  #lastRank = Number.NEGATIVE_INFINITY
-  #lastSequence = 0
+  /** Of the open ones, those behind another of their key, and their estimated run time. */
+  #behindCount = 0
+  #behindWorkUs = 0
+  /** Commands behind another of their key and lane. */
+  behindKeys = 0
+  /**
+   * Bytes of the records of lanes that are not limited; what takes the side port counts for a share
+   * of the ring.
+   */
+  openBytes = 0
+  /** The command that runs last; may over-state. */
+  readonly #last: Last = { rank: Number.NEGATIVE_INFINITY, sequence: 0 }
 
   /**
    * @param laneCount - Number of lanes.
+   * @param countsKeys - Whether commands of different keys may run at once.
    */
-  constructor(laneCount: number) {
+  constructor(laneCount: number, countsKeys: boolean) {
     this.#laneCounts = new Int32Array(laneCount)
-    this.#laneRanks = new Float64Array(laneCount)
-    this.#laneSequences = new Float64Array(laneCount)
+    this.#laneBytes = new Float64Array(laneCount)
+    this.#laneLasts = Array.from({ length: laneCount }, () => ({ rank: 0, sequence: 0 }))
+    this.#laneKeys = Array.from({ length: laneCount }, () => new Map())
+    this.#keyOf = countsKeys ? new Array(SLOT_COUNT).fill(undefined) : undefined
+  }
+
+  /** Commands bound that could start if a run were free, running ones included. */
+  get readyCount(): number {
+    return this.openCount - this.#behindCount
+  }
+
+  /** Estimated run time of those, in microseconds. */
+  get readyWorkUs(): number {
+    return this.openWorkUs - this.#behindWorkUs
+  }
+
+  /** Commands bound of limited lanes. */
+  get limitedCount(): number {
+    return this.count - this.openCount
   }
 
   /** Streams that rest. */
@@ -67,6 +120,83 @@ export class WindowLoad {
    */
   inLane(laneIndex: number): number {
     return this.#laneCounts[laneIndex]!
+  }
+
+  /**
+   * Bytes of the records of one limited lane.
+   *
+   * @param laneIndex - The lane.
+   */
+  bytesIn(laneIndex: number): number {
+    return this.#laneBytes[laneIndex]!
+  }
+
+  /**
+   * Commands bound of one key in one lane; 0 where keys are not counted.
+   *
+   * @param laneIndex - The lane.
+   * @param key - The key.
+   */
+  ofKey(laneIndex: number, key: string): number {
+    return this.#laneKeys[laneIndex]!.get(key)?.count ?? 0
+  }
+
+  /**
+   * Estimated run time of those, in microseconds.
+   *
+   * @param laneIndex - The lane.
+   * @param key - The key.
+   */
+  workOfKey(laneIndex: number, key: string): number {
+    return this.#laneKeys[laneIndex]!.get(key)?.workUs ?? 0
+  }
+
+  /**
+   * Whether any of those may run after a command that is not bound would.
+   *
+   * @param laneIndex - The lane.
+   * @param key - The key.
+   * @param rank - How urgent the command is.
+   * @param sequence - Of the command.
+   */
+  hasAfterOfKey(laneIndex: number, key: string, rank: number, sequence: number): boolean {
+    const tally = this.#laneKeys[laneIndex]!.get(key)
+    return tally !== undefined && isLater(tally.last, rank, sequence)
+  }
+
+  /**
+   * Corrects {@link WindowLoad.hasAfterOfKey}: none that may be taken back runs after a command.
+   *
+   * @param laneIndex - The lane.
+   * @param key - A key of which something is bound there.
+   * @param rank - How urgent the command is.
+   * @param sequence - Of the command.
+   */
+  lowerLastOfKey(laneIndex: number, key: string, rank: number, sequence: number): void {
+    setLast(this.#laneKeys[laneIndex]!.get(key)!.last, rank, sequence)
+  }
+
+  /**
+   * Whether any bound command of a lane may run after a command that is not bound would; only
+   * while some of the lane are bound.
+   *
+   * @param laneIndex - The lane.
+   * @param rank - How urgent the command is.
+   * @param sequence - Of the command.
+   */
+  hasAfterInLane(laneIndex: number, rank: number, sequence: number): boolean {
+    return isLater(this.#laneLasts[laneIndex]!, rank, sequence)
+  }
+
+  /**
+   * Corrects {@link WindowLoad.hasAfterInLane}: none that may be taken back runs after a command.
+   *
+   * @param laneIndex - The lane.
+   * @param rank - How urgent the command is.
+   * @param sequence - Of the command.
+   */
+  lowerLastInLane(laneIndex: number, rank: number, sequence: number): void {
+    setLast(this.#laneLasts[laneIndex]!, rank, sequence)
   }
 
   /**
@@ -108,8 +238,7 @@ export class WindowLoad {
    * @param sequence - Of the command.
    */
   hasAfter(rank: number, sequence: number): boolean {
-    const last = this.#lastRank
-    return last > rank || (last === rank && this.#lastSequence > sequence)
+    return isLater(this.#last, rank, sequence)
   }
 
   /**
@@ -119,37 +248,6 @@ export class WindowLoad {
    */
   workOf(slot: number): number {
     return this.#worksUs[slot]!
-  }
-
-  /**
-   * Whether any bound command of a lane may run after one that is not bound would.
-   *
-   * @param laneIndex - The lane.
-   * @param rank - How urgent the command is.
-   * @param sequence - Of the command.
-   */
-  hasAfterIn(laneIndex: number, rank: number, sequence: number): boolean {
-    if (this.#laneCounts[laneIndex] === 0) return false
-    const last = this.#laneRanks[laneIndex]!
-    return last > rank || (last === rank && this.#laneSequences[laneIndex]! > sequence)
-  }
-
-  /**
-   * Finds the bound command of a lane that runs last.
-   *
-   * @param laneIndex - The lane.
-   * @param isTaken - Whether a slot is.
-   * @returns Its slot; -1 if there is none.
-   */
-  lastIn(laneIndex: number, isTaken: (slot: number) => boolean): number {
-    let last = -1
-    for (let slot = 0; slot < SLOT_COUNT; slot++) {
-      if (this.#lanes[slot] !== laneIndex || !isTaken(slot)) continue
-      if (last < 0 || this.compare(slot, last) > 0) last = slot
-    }
-    this.#laneRanks[laneIndex] = last < 0 ? Number.NEGATIVE_INFINITY : this.#ranks[last]!
-    this.#laneSequences[laneIndex] = last < 0 ? 0 : this.#sequences[last]!
-    return last
   }
 
   /**
@@ -176,6 +274,7 @@ export class WindowLoad {
    * @param sequence - Its age.
    * @param workUs - How long it is estimated to run, in microseconds.
    * @param bytes - What its record counts for.
+   * @param key - Its key, if it has one.
    */
   add(
     slot: number,
@@ -184,15 +283,16 @@ export class WindowLoad {
     sequence: number,
     workUs: number,
     bytes: number,
+    key: string | undefined,
   ): void {
     this.#ranks[slot] = rank
     this.#sequences[slot] = sequence
     this.#worksUs[slot] = workUs
     this.#bytes[slot] = bytes
-    this.#lanes[slot] = lane.index
     this.#received[slot] = 0
     this.#consumed[slot] = 0
     this.#count(slot, lane)
+    if (key !== undefined && this.#keyOf !== undefined) this.#addKey(slot, key, lane)
   }
 
   /**
@@ -202,6 +302,10 @@ export class WindowLoad {
    * @param lane - Its lane.
    */
   remove(slot: number, lane: Lane): void {
+    // A stream that rests holds its key all the same.
+    const key = this.#keyOf?.[slot]
+    const workUs = this.#resting.get(slot)?.workUs ?? this.#worksUs[slot]!
+    if (key !== undefined) this.#removeKey(slot, key, lane, workUs)
     if (!this.#resting.delete(slot)) this.#discount(slot, lane)
   }
 
@@ -243,15 +347,17 @@ export class WindowLoad {
     const workUs = this.#worksUs[slot]!
     const rank = this.#ranks[slot]!
     const sequence = this.#sequences[slot]!
-    if (!this.hasAfterIn(lane.index, rank, sequence)) {
-      this.#laneRanks[lane.index] = rank
-      this.#laneSequences[lane.index] = sequence
+    const isFirstInLane = this.#laneCounts[lane.index]!++ === 0
+    if (isFirstInLane || !this.hasAfterInLane(lane.index, rank, sequence)) {
+      setLast(this.#laneLasts[lane.index]!, rank, sequence)
     }
-    this.#laneCounts[lane.index]!++
     if (this.count++ === 0 || !this.hasAfter(rank, sequence)) this.#setLast(slot)
     this.workUs += workUs
-    this.bytes += this.#bytes[slot]!
-    if (lane.isLimited) return
+    if (lane.isLimited) {
+      this.#laneBytes[lane.index]! += this.#bytes[slot]!
+      return
+    }
+    this.openBytes += this.#bytes[slot]!
     this.openCount++
     this.openWorkUs += workUs
   }
@@ -260,18 +366,20 @@ export class WindowLoad {
     const workUs = this.#worksUs[slot]!
     this.#worksUs[slot] = 0
     this.#laneCounts[lane.index]!--
-    this.bytes -= this.#bytes[slot]!
     // Sums of estimates drift by rounding; an empty window starts from zero again.
     if (--this.count === 0) this.workUs = 0
     else this.workUs -= workUs
-    if (lane.isLimited) return
+    if (lane.isLimited) {
+      this.#laneBytes[lane.index]! -= this.#bytes[slot]!
+      return
+    }
+    this.openBytes -= this.#bytes[slot]!
     if (--this.openCount === 0) this.openWorkUs = 0
     else this.openWorkUs -= workUs
   }
 
   /**
-   * Notes that the command in a slot runs earlier than it was bound to. Refresh what runs last
-   * after it.
+   * Notes that the command in a slot has become more urgent. Refresh what runs last after it.
    *
    * @param slot - A slot that is taken.
    * @param rank - How urgent it is now.
@@ -286,16 +394,75 @@ export class WindowLoad {
    * @param isTaken - Whether a slot is.
    */
   refreshLast(isTaken: (slot: number) => boolean): void {
-    this.#lastRank = Number.NEGATIVE_INFINITY
+    this.#last.rank = Number.NEGATIVE_INFINITY
     for (let slot = 0; slot < SLOT_COUNT; slot++) {
-      if (isTaken(slot) && this.isAfter(slot, this.#lastRank, this.#lastSequence)) {
+      if (isTaken(slot) && this.isAfter(slot, this.#last.rank, this.#last.sequence)) {
         this.#setLast(slot)
       }
     }
   }
 
   #setLast(slot: number): void {
-    this.#lastRank = this.#ranks[slot]!
-    this.#lastSequence = this.#sequences[slot]!
+    setLast(this.#last, this.#ranks[slot]!, this.#sequences[slot]!)
   }
+
+  #addKey(slot: number, key: string, lane: Lane): void {
+    const workUs = this.#worksUs[slot]!
+    const rank = this.#ranks[slot]!
+    const sequence = this.#sequences[slot]!
+    this.#keyOf![slot] = key
+    const tally = this.#keys.get(key) ?? { count: 0, openCount: 0, openWorkUs: 0 }
+    if (tally.count === 0) this.#keys.set(key, tally)
+    this.#countBehind(tally, -1)
+    tally.count++
+    if (!lane.isLimited) {
+      tally.openCount++
+      tally.openWorkUs += workUs
+    }
+    this.#countBehind(tally, 1)
+    const inLane = this.#laneKeys[lane.index]!
+    const own = inLane.get(key) ?? { count: 0, workUs: 0, last: { rank, sequence } }
+    if (own.count++ === 0) inLane.set(key, own)
+    else this.behindKeys++
+    own.workUs += workUs
+    if (!isLater(own.last, rank, sequence)) setLast(own.last, rank, sequence)
+  }
+
+  #removeKey(slot: number, key: string, lane: Lane, workUs: number): void {
+    this.#keyOf![slot] = undefined
+    const tally = this.#keys.get(key)!
+    this.#countBehind(tally, -1)
+    tally.count--
+    if (!lane.isLimited) {
+      tally.openCount--
+      tally.openWorkUs -= workUs
+    }
+    this.#countBehind(tally, 1)
+    if (tally.count === 0) this.#keys.delete(key)
+    const inLane = this.#laneKeys[lane.index]!
+    const own = inLane.get(key)!
+    own.workUs -= workUs
+    if (--own.count === 0) inLane.delete(key)
+    else this.behindKeys--
+  }
+
+  /** Adds those of a key that wait behind its first command to the tallies, or takes them away. */
+  #countBehind({ count, openCount, openWorkUs }: KeyTally, sign: 1 | -1): void {
+    // The first is one of those unless a limited lane has one, too.
+    const behind = count > openCount ? openCount : openCount - 1
+    if (behind <= 0) return
+    this.#behindCount += sign * behind
+    if (this.#behindCount === 0) this.#behindWorkUs = 0
+    else this.#behindWorkUs += (sign * openWorkUs * behind) / openCount
+  }
+}
+
+/** Whether a bound command runs after one that is not bound would. */
+function isLater(last: Last, rank: number, sequence: number): boolean {
+  return last.rank > rank || (last.rank === rank && last.sequence > sequence)
+}
+
+function setLast(last: Last, rank: number, sequence: number): void {
+  last.rank = rank
+  last.sequence = sequence
 }

@@ -319,9 +319,20 @@ export class DutyCycle implements Admission<WindowEntry> {
   /** Takes the command that runs next, if there is one. */
   #look(): WindowEntry | undefined {
     const { end, window, gate } = this.#parts
-    if (end.commands.read(window, SLOT_COUNT) > 0) this.#clockMs = nowMs()
+    if (end.commands.read(window, SLOT_COUNT) > 0) {
+      this.#clockMs = nowMs()
+      if (window.isSweepDue) this.#sweep()
+    }
     gate.beginLook()
     return window.next(this, this.#clockMs)
+  }
+
+  /** Drops the commands that were revoked, lest they keep slots that others could have. */
+  #sweep(): void {
+    const { end, outbox, window } = this.#parts
+    for (const id of window.sweep((each) => end.slots.isRevoked(each), this.#clockMs)) {
+      outbox.send(id, ResultStatus.REVOKED, undefined, 0, 0)
+    }
   }
 
   /** Starts a command, unless it was taken back, is too late, or another of its key runs. */

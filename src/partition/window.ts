@@ -66,6 +66,9 @@ export class Window implements RecordSink {
   /** By key of a running command: the commands of that key that came to be next meanwhile. */
   readonly #busyKeys = new Map<string, WindowEntry[]>()
 
+  /** Whether the coordinator wants revoked commands to be dropped now. */
+  isSweepDue = false
+
   constructor(views: Views, sidePort: SidePort, lanes: readonly SharedLanePlan[]) {
     this.#views = views
     this.#sidePort = sidePort
@@ -73,6 +76,10 @@ export class Window implements RecordSink {
   }
 
   onRecord(kind: number, offset: number, length: number): void {
+    if (runModeOf(kind) === RunMode.SWEEP) {
+      this.isSweepDue = true
+      return
+    }
     const head = this.#head
     head.read(this.#views, offset, length)
     const slot = slotOf(head.id)
@@ -150,6 +157,27 @@ export class Window implements RecordSink {
     const held = this.#busyKeys.get(key)!
     this.#busyKeys.delete(key)
     for (const entry of held) this.#scheduler.offer(entry, now)
+  }
+
+  /**
+   * Takes out every command that was revoked, wherever it waits. The others keep their places.
+   *
+   * @param isRevoked - Whether the command of an id was.
+   * @param now - Monotonic milliseconds.
+   * @returns Their ids.
+   */
+  sweep(isRevoked: (id: number) => boolean, now: number): number[] {
+    this.isSweepDue = false
+    const swept: WindowEntry[] = []
+    const stays = (entry: WindowEntry): boolean => {
+      if (!isRevoked(entry.id)) return true
+      entry.payload = undefined
+      swept.push(entry)
+      return false
+    }
+    this.#scheduler.retain(stays, now)
+    for (const [key, held] of this.#busyKeys) this.#busyKeys.set(key, held.filter(stays))
+    return swept.map(({ id }) => id)
   }
 
   #decode(kind: number, head: CommandHead): unknown {

@@ -148,6 +148,16 @@ export class Scheduler<T extends Schedulable> {
     return taken
   }
 
+  /**
+   * Removes items; the others keep their places. Costs as much as taking and offering them all.
+   *
+   * @param stays - Whether an item stays.
+   * @param nowMs - Monotonic milliseconds.
+   */
+  retain(stays: (item: T) => boolean, nowMs: number): void {
+    for (const item of this.takeAll(nowMs)) if (stays(item)) this.offer(item, nowMs)
+  }
+
   #take(index: number, nowMs: number): T {
     const lane = this.#lanes[this.#active[index]!]!
     const item = lane.take(nowMs)

@@ -43,6 +43,8 @@ export const RunMode = Object.freeze({
   PLAIN: 0,
   /** Its handler gives values to be sent one by one. */
   STREAM: 1,
+  /** No command, and no body: the partition drops all commands that were revoked. */
+  SWEEP: 2,
 })
 
 /** One of {@link RunMode}. */

@@ -1,7 +1,8 @@
-// Nesting campaign: random trees of nested commands over strategies, limits and lanes. Goal: every
-// tree settles, whatever its handlers wait for; a node either runs or is refused. Seeded.
+// Nesting campaign: random trees of nested commands over strategies, limits and lanes, in small
+// rings, while callers abort. Goal: every tree settles within a bound, whatever
+// its handlers wait for; a node either runs, is refused, or is aborted with its tree. Seeded.
 
-import { PartitionConfig } from 'corelane'
+import { PartitionConfig, RateLimitConfig } from 'corelane'
 import { expect, test } from 'vitest'
 import { within } from '../support/deadline.ts'
 import { open } from '../support/managers.ts'
@@ -14,6 +15,8 @@ const LANES = {
   two: { maxConcurrency: 2 },
   free: {},
   other: { maxPending: 3 },
+  // Its tokens never run out; it is limited all the same, so its commands wait at the gate.
+  rated: { rateLimit: RateLimitConfig.perSecond(100_000) },
 }
 
 interface Child {
@@ -116,5 +119,37 @@ test.each(cases)(
     expect(ran).toBeGreaterThanOrEqual(TREES)
     // Also what nobody waited for.
     await within(manager.drain(), 'drain')
+  },
+)
+
+/** Aborts some trees while they run or wait; a tree that was aborted counts as settled. */
+test.each(cases)(
+  `aborts hold up no tree under $name with $concurrency at a time (seed ${SEED})`,
+  async ({ name, partitions, hasKeys, concurrency }) => {
+    const seed = SEED + name.length * 37 + concurrency
+    const forest = new Forest(seed, hasKeys)
+    const chance = chanceOf(seed)
+    const manager = await open('nesting.js', {
+      partitions,
+      lanes: LANES,
+      defaultLane: 'free',
+      concurrencyPerPartition: concurrency,
+      ringBytes: 16_384,
+    })
+    const runs = Array.from({ length: TREES * 2 }, async () => {
+      const tree = forest.tree(3)
+      const { lane, options } = forest.place()
+      const controller = new AbortController()
+      const isAborted = chance() < 0.4
+      if (isAborted) setTimeout(() => controller.abort(), chance() * 20)
+      const run = manager.submit(lane, 'tree', tree, { ...options, signal: controller.signal })
+      await run.catch((error) => {
+        if (!isAborted || error.code !== 'CORELANE_ABORTED') throw error
+      })
+    })
+    await within(Promise.all(runs), 'the trees', 10_000)
+    await within(manager.drain(), 'drain')
+    const { pending, active } = manager.stats()
+    expect([pending, active]).toEqual([0, 0])
   },
 )

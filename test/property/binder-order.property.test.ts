@@ -64,7 +64,7 @@ test('a partition starts the most urgent of all that waits, the oldest among equ
         1,
         plans.map((plan) => laneNeeds(plan, 1)),
       ),
-      isLimited: all.map(({ isLimited }) => isLimited),
+      lanes: all,
     })
     let waiting: Command[] = []
     let running: number | undefined

@@ -69,7 +69,7 @@ function machine() {
     partitions: [handle],
     isShared: false,
     commons: new CoordinatorCommons(1, needs),
-    isLimited: lanes.all.map(({ isLimited }) => isLimited),
+    lanes: lanes.all,
   })
   const interruptions = new Interruptions({
     partitions: [handle],
@@ -282,7 +282,7 @@ test('whatever happens to commands, each settles once and nothing is left of it'
       }
       expect([signals.size, timers.takeAll(), backlog.takeAll(0)]).toEqual([0, [], []])
       const { load, watch } = made.bound()
-      expect([load.count, load.bytes, watch.abandonedCount]).toEqual([0, 0, 0])
+      expect([load.count, load.openBytes, watch.abandonedCount]).toEqual([0, 0, 0])
     }),
     { numRuns: 300 },
   )

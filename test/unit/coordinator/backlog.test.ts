@@ -106,3 +106,51 @@ test('all commands can be taken, of one place or of all, in their order', () => 
   expect(backlog.size).toBe(0)
   expect(backlog.takeAll(0)).toEqual([])
 })
+
+test('held commands wait beside the order, and are released the most urgent first', () => {
+  const backlog = new Backlog(LANES, 2)
+  const [late, early, urgent] = [
+    command({ home: 1, key: 'a', sequence: 7, rank: 5 }),
+    command({ home: 1, key: 'a', sequence: 3, rank: 5 }),
+    command({ home: 1, key: 'a', sequence: 9, rank: 1 }),
+  ]
+  for (const one of [late, early, urgent]) backlog.hold(one, 0)
+  expect([backlog.size, backlog.holdsAny, backlog.holdsLike(late)]).toEqual([0, true, true])
+  expect(backlog.isEmptyAt(1)).toBe(true)
+  expect(backlog.holdsLike(command({ home: 0, key: 'a' }))).toBe(false)
+  expect([...backlog.heldAt(1)].map(({ key }) => key)).toEqual(['a'])
+  early.fail('over', 1)
+  expect([1, 2, 3].map(() => backlog.holdsAny && backlog.release(1, 0, 'a', 0))).toEqual([
+    true,
+    true,
+    false,
+  ])
+  expect(backlog.holdsAny).toBe(false)
+  expect(backlog.takeFrom(1, 0)).toEqual([urgent, late])
+})
+
+test('a key with a detached run releases nothing until the run has ended', () => {
+  const backlog = new Backlog(LANES, 1)
+  const one = command({ home: 0, key: 'a' })
+  backlog.detach(0, 'a')
+  backlog.detach(0, 'a')
+  expect([backlog.isDetached(one), backlog.isDetached(command({ home: 0, key: 'b' }))]).toEqual([
+    true,
+    false,
+  ])
+  backlog.hold(one, 0)
+  backlog.reattach(0, 'a')
+  expect([...backlog.heldAt(0)]).toEqual([])
+  backlog.reattach(0, 'a')
+  expect([...backlog.heldAt(0)]).toHaveLength(1)
+  expect(backlog.isDetached(one)).toBe(false)
+})
+
+test('taking all of a place takes what is held there, too', () => {
+  const backlog = new Backlog(LANES, 1)
+  const [held, waiting] = [command({ home: 0, key: 'a' }), command({ home: 0 })]
+  backlog.hold(held, 0)
+  backlog.offer(waiting, 0)
+  expect(backlog.takeAll(0)).toEqual([waiting, held])
+  expect([backlog.size, backlog.holdsAny]).toEqual([0, false])
+})

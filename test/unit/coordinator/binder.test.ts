@@ -3,8 +3,9 @@ import { Backlog } from '../../../src/coordinator/backlog.ts'
 import { Binder } from '../../../src/coordinator/binder.ts'
 import type { BoundWindow } from '../../../src/coordinator/bound-window.ts'
 import type { Command } from '../../../src/coordinator/command.ts'
+import { LaneTable } from '../../../src/coordinator/lane-table.ts'
 import { CoordinatorCommons } from '../../../src/memory/commons.ts'
-import { isLimited, type LaneOptions, laneNeeds } from '../../../src/model/lane.ts'
+import { type LaneOptions, laneNeeds } from '../../../src/model/lane.ts'
 import { command, LANES, laneTable, Rig } from './support/rig.ts'
 
 /** A binder over partitions; shared means that commands may go to any of them. */
@@ -19,7 +20,10 @@ function binderOver(count: number, isShared: boolean, lanes = LANES) {
       count,
       lanes.map((plan) => laneNeeds(plan, count)),
     ),
-    isLimited: lanes.map((plan) => isLimited(laneNeeds(plan, count))),
+    lanes: new LaneTable(
+      lanes,
+      lanes.map((plan) => laneNeeds(plan, count)),
+    ).all,
   })
   return { rigs, backlog, binder }
 }
@@ -343,4 +347,25 @@ test('what is bound behind a command that does not end goes to a partition that 
   }
   expect(ran).toContain(urgent.sequence)
   expect(rigs[0]!.bound.end.slots.freeCount).toBe(free)
+})
+
+test('runs of a thread that is being terminated count for a maximum that cannot bind otherwise', () => {
+  const { lanes, rigs, binder, backlog } = binderOfLanes(2, {
+    few: { maxConcurrency: 2 },
+    other: {},
+  })
+  const [few, other] = lanes
+  for (let i = 0; i < 2; i++) binder.place(command({ lane: few!, ...LONG }))
+  const bound = () => rigs.reduce((sum, rig) => sum + rig.bound.load.inLane(0), 0)
+  expect([bound(), backlog.size]).toEqual([2, 0])
+  const runs = [{ lane: few!, key: undefined }]
+  binder.detach(0, runs)
+  // Neither had started, so both were taken back; one may go at once.
+  binder.refill()
+  expect([bound(), backlog.size]).toEqual([1, 1])
+  binder.place(command({ lane: other! }))
+  expect(backlog.size).toBe(1)
+  binder.reattach(0, runs)
+  binder.refill()
+  expect([bound(), backlog.size]).toEqual([2, 0])
 })

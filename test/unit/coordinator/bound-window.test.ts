@@ -396,3 +396,21 @@ test('what was moved and has a home is not run before what is ahead of it', () =
   expect(rig.bound.recall().map(({ sequence }) => sequence)).toEqual([3])
   expect(rig.runAll()).toEqual([1, 2])
 })
+
+test('after many revocations the partition is asked to drop what was revoked', () => {
+  const rig = new Rig()
+  const { bound } = rig
+  const kept = command({ rank: 1 })
+  bind(bound, kept)
+  const revoked = Array.from({ length: 150 }, () => command({ rank: 9 }))
+  for (const one of revoked) bind(bound, one)
+  bound.flush()
+  for (const one of revoked) expect(one.revoke()).toBe(true)
+  const free = bound.end.slots.freeCount
+  // The most urgent one runs and nothing else is looked at.
+  expect(rig.start()!.sequence).toBe(kept.sequence)
+  rig.sweep()
+  while (bound.drain() > 0);
+  expect(bound.end.slots.freeCount - free).toBe(150)
+  expect(bound.load.count).toBe(1)
+})

@@ -16,7 +16,7 @@ function world(strategy: PartitionStrategy, count = 2) {
   const partitions = Array.from({ length: count }, (_, index) => new PartitionHandle(index))
   for (const partition of partitions) partition.incarnation = thread()
   const state = { isEnding: false }
-  const plan = { strategy, condemnedMax: 1 }
+  const plan = { strategy, partitionCount: count, condemnedMax: 1 }
   const health = new ManagerHealth(plan, partitions, () => state.isEnding)
   const lose = (index: number, failures: number): void => {
     const partition = partitions[index]!

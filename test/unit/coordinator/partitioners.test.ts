@@ -14,15 +14,22 @@ function plan(partitions: PartitionConfig): ManagerPlan {
   return planManager({ handlers: 'handlers.js', partitions })
 }
 
-test('balanced and none leave the choice open', () => {
-  for (const config of [PartitionConfig.balanced(4), PartitionConfig.none()]) {
+test('balanced leaves the choice open', () => {
+  const place = createPlacer(plan(PartitionConfig.balanced(4)))
+  for (const key of [undefined, 'k']) expect(place(lane(), add, key, 0)).toBe(ANY_PARTITION)
+})
+
+test('a single partition is the home of every command', () => {
+  for (const config of [PartitionConfig.balanced(1), PartitionConfig.none()]) {
     const place = createPlacer(plan(config))
-    for (const key of [undefined, 'k']) expect(place(lane(), add, key, 0)).toBe(ANY_PARTITION)
+    for (const key of [undefined, 'k']) expect(place(lane(), add, key, 0)).toBe(0)
   }
 })
 
-test('exactly balanced and none share one backlog, and exactly balanced and roundRobin refuse keys', () => {
-  expect(STRATEGIES.filter(isShared)).toEqual(['balanced', 'none'])
+test('exactly balanced shares one backlog, and exactly balanced and roundRobin refuse keys', () => {
+  const shared = STRATEGIES.filter((strategy) => isShared({ strategy, partitionCount: 2 }))
+  expect(shared).toEqual(['balanced'])
+  expect(isShared({ strategy: 'balanced', partitionCount: 1 })).toBe(false)
   expect(STRATEGIES.filter((strategy) => !takesKeys(strategy))).toEqual(['balanced', 'roundRobin'])
 })
 

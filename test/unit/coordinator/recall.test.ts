@@ -13,12 +13,12 @@ const moved = () => ({ transferList: [new ArrayBuffer(1)] })
 
 /** What is bound, slot by slot; those in `started` cannot be taken back. */
 function world(traits: readonly CommandTraits[], started: readonly number[] = []) {
-  const load = new WindowLoad(4)
+  const load = new WindowLoad(4, false)
   const commands = new Array<Command | undefined>(SLOT_COUNT).fill(undefined)
   for (const [slot, each] of traits.entries()) {
     const one = command({ sequence: slot, ...each })
     commands[slot] = one
-    load.add(slot, one.lane, one.rank, one.sequence, one.type.estimateUs, 8)
+    load.add(slot, one.lane, one.rank, one.sequence, one.type.estimateUs, 8, one.key)
   }
   const asked: number[] = []
   const take = (bounds: RecallBounds) =>

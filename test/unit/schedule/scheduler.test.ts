@@ -140,3 +140,13 @@ test('as time goes on an item is boosted past others, and past its deadline befo
     expect(sequences(scheduler.takeAll(nowMs))).toEqual(order)
   }
 })
+
+test('items that are removed leave the others in their places', () => {
+  const scheduler = schedulerOf({}, {})
+  for (let sequence = 0; sequence < 6; sequence++) {
+    scheduler.offer(item(sequence % 2, 5 - (sequence % 3), sequence), 0)
+  }
+  scheduler.retain(({ sequence }) => sequence !== 2 && sequence !== 3, 0)
+  expect(scheduler.size).toBe(4)
+  expect(sequences(scheduler.takeAll(0))).toEqual([5, 1, 4, 0])
+})

@@ -199,6 +199,15 @@ export class Rig {
     }
   }
 
+  /** Drops what was revoked, if the coordinator asks for it. */
+  sweep(): void {
+    this.end.commands.read(this.#window, SLOT_COUNT)
+    if (!this.#window.isSweepDue) return
+    for (const id of this.#window.sweep((each) => this.end.slots.isRevoked(each), 0)) {
+      this.outbox.send(id, ResultStatus.REVOKED, undefined, 0, 0)
+    }
+  }
+
   /** Finds the next command too late to be started. */
   findLate(): WindowEntry {
     this.end.commands.read(this.#window, SLOT_COUNT)
