@@ -5,7 +5,7 @@ import { randomInt } from 'node:crypto'
 import { nowMs, timers } from '../../base/clock.ts'
 import { LaneError, laneError } from '../../base/errors.ts'
 import { LinkLost, type RedisLink } from './link.ts'
-import type { Script } from './script.ts'
+import type { Script } from './scripts/script.ts'
 
 /** Answers that say that it may go well later. */
 const TRANSIENT =

@@ -7,7 +7,9 @@ import { checkWhole } from '../lease-request.ts'
 import type { Reply } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
 import { decodeEnvelope, decodeResult } from './envelope-codec.ts'
-import { DROP, LIST_DEAD, REDRIVE } from './side-scripts.ts'
+import { DROP } from './scripts/drop.ts'
+import { LIST_DEAD } from './scripts/list-dead.ts'
+import { REDRIVE } from './scripts/redrive.ts'
 import { unreadEnvelope } from './undecodable.ts'
 
 const LIST_MAX = 10_000

@@ -13,8 +13,8 @@ import { checkWhole } from '../lease-request.ts'
 import type { Reply } from './caller.ts'
 import { pack, type RedisEngine } from './engine.ts'
 import { encodeEnvelope } from './envelope-codec.ts'
-import { ENQUEUE } from './giving-scripts.ts'
-import { BATCH_MAX } from './script.ts'
+import { ENQUEUE } from './scripts/enqueue.ts'
+import { BATCH_MAX } from './scripts/script.ts'
 
 const CALL_BYTES_MAX = 2 ** 22
 const CALL_COUNT_MAX = 4096

@@ -9,7 +9,7 @@ import { Alarm } from '../../base/alarm.ts'
 import { nowMs } from '../../base/clock.ts'
 import type { RedisEngine } from './engine.ts'
 import type { Registry } from './registry.ts'
-import { TIDY } from './side-scripts.ts'
+import { TIDY } from './scripts/tidy.ts'
 
 /** Rounds in the life of an empty lane. */
 const ROUNDS = 4

@@ -7,7 +7,8 @@ import { checkName } from '../envelope.ts'
 import { checkWhole } from '../lease-request.ts'
 import type { Reply } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
-import { ANNOUNCE_LANES, LOOK_LANES } from './side-scripts.ts'
+import { ANNOUNCE_LANES } from './scripts/announce-lanes.ts'
+import { LOOK_LANES } from './scripts/look-lanes.ts'
 
 /** How long a name is remembered after its last worker has gone. */
 const REMEMBERED_MS = 7 * 24 * 60 * 60 * 1000

@@ -7,7 +7,9 @@ import type { GlobalLimits, Permits } from '../distributed-queue.ts'
 import { checkName } from '../envelope.ts'
 import { checkWhole } from '../lease-request.ts'
 import type { RedisEngine } from './engine.ts'
-import { DROP_PLACES, PERMITS, PLACES } from './side-scripts.ts'
+import { DROP_PLACES } from './scripts/drop-places.ts'
+import { PERMITS } from './scripts/permits.ts'
+import { PLACES } from './scripts/places.ts'
 import type { Subscriptions } from './subscriptions.ts'
 
 const VALID_MS_MIN = 20

@@ -7,7 +7,7 @@ import type { QueuePartitions } from '../queue-partitions.ts'
 import type { RedisIncident } from './incident.ts'
 import { FORMAT_VERSION, metaKey } from './keys.ts'
 import type { RedisQueuePlan } from './options.ts'
-import { META } from './side-scripts.ts'
+import { META } from './scripts/meta.ts'
 
 /**
  * Makes a queue if it is new, and compares it with what it must be.

@@ -6,7 +6,9 @@ import type { PartitionOwnership } from '../distributed-queue.ts'
 import { checkWhole } from '../lease-request.ts'
 import type { Reply } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
-import { MEMBERS, OWN, YIELD } from './side-scripts.ts'
+import { MEMBERS } from './scripts/members.ts'
+import { OWN } from './scripts/own.ts'
+import { YIELD } from './scripts/yield.ts'
 
 /**
  * Divides partitions among workers: each gets as many as any other, or one more. By rendezvous

@@ -6,8 +6,8 @@ import type { Delivery, LaneDemand } from '../distributed-queue.ts'
 import type { Reply } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
 import type { DeliveryName } from './holdings.ts'
+import { HELD_BY } from './scripts/held-by.ts'
 import type { Settler } from './settler.ts'
-import { HELD_BY } from './side-scripts.ts'
 
 /** Recovers. To be used only while no lease is in flight: what that is given would look unknown. */
 export class Recovery {

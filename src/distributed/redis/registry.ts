@@ -7,8 +7,9 @@ import type { CommandResult } from '../envelope.ts'
 import { partsOf } from './dead-desk.ts'
 import { batches, byPartition, type RedisEngine } from './engine.ts'
 import { decodeResult } from './envelope-codec.ts'
-import { BATCH_MAX as SCRIPT_KEYS_MAX } from './script.ts'
-import { COUNT, FORGET } from './side-scripts.ts'
+import { COUNT } from './scripts/count.ts'
+import { FORGET } from './scripts/forget.ts'
+import { BATCH_MAX as SCRIPT_KEYS_MAX } from './scripts/script.ts'
 import { undecodableResult } from './undecodable.ts'
 
 const PENDING = 'P'.charCodeAt(0)

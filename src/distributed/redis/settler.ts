@@ -8,11 +8,15 @@ import type { CommandResult } from '../envelope.ts'
 import { checkName } from '../envelope.ts'
 import { checkWhole } from '../lease-request.ts'
 import type { Call, Reply } from './caller.ts'
-import { BURY, COMPLETE, EXTEND, RELEASE, START } from './ending-scripts.ts'
 import { batches, byPartition, Numbering, pack, type RedisEngine } from './engine.ts'
 import { encodeResult } from './envelope-codec.ts'
 import type { DeliveryName, FenceParts } from './holdings.ts'
-import { BATCH_MAX } from './script.ts'
+import { BURY } from './scripts/bury.ts'
+import { COMPLETE } from './scripts/complete.ts'
+import { EXTEND } from './scripts/extend.ts'
+import { RELEASE } from './scripts/release.ts'
+import { BATCH_MAX } from './scripts/script.ts'
+import { START } from './scripts/start.ts'
 
 const DELAY_MS_MAX = 2 ** 31 - 1
 

@@ -1,119 +1,25 @@
-// Giving scripts: how commands come in, are looked after and are given out.
+// Lease script: gives commands to a worker, the most urgent lane first.
 // Thread: main.   Owns: nothing; text only.
+//
+// KEYS  1   owner of the partition
+//       2…  stream of each lane
+// ARGV  1   consumer
+//       2   worker
+//       3   lease, ms
+//       4   epoch of the owner; `0` takes what is free; empty where partitions have no owners
+//       5   most commands
+//       6…  of each lane: name, most commands, priority, how many boosts; of each boost: age in ms,
+//           levels
+// Returns 0 and the epoch if the partition is another worker's. Else 1, the epoch, the time in ms,
+// for each lane how much is left, and the commands: each a line with lane, entry, counter and
+// length, and then its value.
 
 import { AVAILABLE, BATCH_MAX, GIVEN_AGAIN, NOW, RETURNED, type Script, script } from './script.ts'
 
-/**
- * Adds commands whose ids are new. The only script that a full Redis refuses, and then as a whole.
- */
-export const ENQUEUE: Script = script(
-  'enqueue',
-  `${AVAILABLE}
--- KEYS: lanes, order of the dead, a stream for each lane, the key of each command in the order of the
--- lanes.
--- ARGV: lanes, partition, channel, the values one after the other, each with its length before it, then
--- name and number of commands for each lane.
-local lanes, packed = tonumber(ARGV[1]), ARGV[4]
-local statuses = {}
-local key, at = 2 + lanes, 1
--- The key of a dead command may have expired; its id is known for as long as it is dead.
-local hasDead = redis.call('ZCARD', KEYS[2]) > 0
-for lane = 1, lanes do
-  local stream, name = KEYS[2 + lane], ARGV[3 + 2 * lane]
-  -- While something waits, workers come again without being told.
-  local wasIdle = available(stream) == 0
-  local added = 0
-  for _ = 1, tonumber(ARGV[4 + 2 * lane]) do
-    key = key + 1
-    local length = struct.unpack('>I4', packed, at)
-    at = at + 4 + length
-    local value = string.sub(packed, at - length, at - 1)
-    local isDead = hasDead and redis.call('ZSCORE', KEYS[2], string.match(value, '^[^:]*'))
-    if not isDead and redis.call('SET', KEYS[key], 'P', 'NX') then
-      redis.call('XADD', stream, '*', 'v', value)
-      added = added + 1
-      statuses[#statuses + 1] = 1
-    else
-      statuses[#statuses + 1] = 0
-    end
-  end
-  if added > 0 then
-    redis.call('SADD', KEYS[1], name)
-    if wasIdle then redis.call('PUBLISH', ARGV[3], ARGV[2] .. ' ' .. name .. ' ' .. added) end
-  end
-end
-return statuses
-`,
-  '',
-)
-
-/** Looks after lanes: brings back what is due and what has expired, and tells how much waits. */
-export const TEND: Script = script(
-  'tend',
-  `${NOW}${AVAILABLE}
--- KEYS: stream and delayed of each lane. ARGV: lease of the caller, partition, channel, names of the lanes.
--- Returns after how many milliseconds the next is due and the next lease may expire (-1: none), then for
--- each lane how much is to be had.
-local time, lease = now(), tonumber(ARGV[1])
-local reply = {-1, -1}
-local function sooner(at, ms)
-  if reply[at] < 0 or ms < reply[at] then reply[at] = ms end
-end
-local function reap(stream, held, pending)
-  local isAll, moved, from = pending <= ${BATCH_MAX}, 0, '-'
-  for _ = 1, isAll and 1 or 8 do
-    local some = isAll and redis.call('XPENDING', stream, 'workers', '-', '+', ${BATCH_MAX})
-      or redis.call('XPENDING', stream, 'workers', 'IDLE', lease, from, '+', ${BATCH_MAX})
-    for _, entry in ipairs(some) do
-      -- A consumer's name ends with the length of its lease; that of others does not matter.
-      local left = tonumber(string.match(entry[2], '~(%d+)$') or lease) - entry[3]
-      if entry[2] ~= '${RETURNED}' and left <= 0 then
-        redis.call('XCLAIM', stream, 'workers', '${RETURNED}', 0, entry[1], 'JUSTID')
-        moved = moved + 1
-      elseif entry[2] ~= '${RETURNED}' and isAll then
-        sooner(2, left)
-      end
-      from = '(' .. entry[1]
-    end
-    if #some < ${BATCH_MAX} then break end
-  end
-  -- Too many to ask each for its end.
-  if not isAll and moved < held then sooner(2, math.ceil(lease / 4)) end
-  return moved
-end
-for lane = 1, #KEYS / 2 do
-  local stream, delayed = KEYS[2 * lane - 1], KEYS[2 * lane]
-  local due = redis.call('ZRANGE', delayed, '-inf', time, 'BYSCORE', 'LIMIT', 0, ${BATCH_MAX})
-  for _, value in ipairs(due) do
-    redis.call('XADD', stream, '*', 'v', value)
-    redis.call('ZREM', delayed, value)
-  end
-  local moved, count, length = #due, 0, redis.call('XLEN', stream)
-  if length > 0 then
-    local held, pending = leased(stream)
-    local expired = held > 0 and reap(stream, held, pending) or 0
-    moved, count = moved + expired, length - held + expired
-  end
-  if moved > 0 then
-    redis.call('PUBLISH', ARGV[3], ARGV[2] .. ' ' .. ARGV[3 + lane] .. ' ' .. moved)
-  end
-  local head = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
-  if head[2] then sooner(1, math.max(0, tonumber(head[2]) - time)) end
-  reply[lane + 2] = count
-end
-return reply
-`,
-)
-
-/** Gives commands to a worker. */
+/** See the table above. */
 export const LEASE: Script = script(
   'lease',
   `${NOW}${AVAILABLE}
--- KEYS: own, a stream for each lane. ARGV: consumer, worker, lease, epoch ('' without ownership, '0' to
--- take what is free), max, whether the first delivery counts at once, then for each lane: name, max,
--- priority, steps, and for each step after, levels.
--- Returns {0, epoch} if the partition is another's, else {1, epoch, the time, what is left of each lane,
--- the commands}. A command is a line with lane, entry, counter and length, and then its value.
 local consumer, worker, time = ARGV[1], ARGV[2], now()
 local owned, epoch = ARGV[4] ~= '', '0'
 if owned then

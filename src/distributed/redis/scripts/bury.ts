@@ -1,0 +1,48 @@
+// Bury script: ends a command that failed for good, and keeps it among the dead.
+// Thread: main.   Owns: nothing; text only.
+//
+// KEYS  1  stream
+//       2  key of the command
+//       3  the dead by id
+//       4  ids of the dead, by the time of their death
+// ARGV  1   consumer
+//       2   entry
+//       3   counter
+//       4   `1` if this is asked again
+//       5   time to live of the result, ms
+//       6   id
+//       7   lane
+//       8   reason
+//       9   result
+//       10  channel of the submitter; empty: none
+//       11  most dead to keep
+// Returns 1 if this burial counts, else 0.
+
+import { HELD, NOW, type Script, script } from './script.ts'
+
+/** See the table above. */
+export const BURY: Script = script(
+  'bury',
+  `${NOW}${HELD}
+local stream, key, result = KEYS[1], KEYS[2], ARGV[9]
+if not isHeld(stream, ARGV[2], ARGV[1], ARGV[3]) then
+  return ARGV[4] == '1' and redis.call('GET', key) == 'E' .. result and 1 or 0
+end
+local found = redis.call('XRANGE', stream, ARGV[2], ARGV[2])[1]
+redis.call('XACK', stream, 'workers', ARGV[2])
+redis.call('XDEL', stream, ARGV[2])
+if redis.call('GETRANGE', key, 0, 0) == 'E' then return 0 end
+redis.call('SET', key, 'E' .. result, 'PX', ARGV[5])
+local value, time = found and found[2][2] or '', string.format('%.0f', now())
+redis.call('HSET', KEYS[3], ARGV[6], ARGV[7] .. ':' .. time .. ':' .. #ARGV[8] .. ':' .. #value .. ':'
+  .. ARGV[8] .. value .. result)
+redis.call('ZADD', KEYS[4], time, ARGV[6])
+while redis.call('ZCARD', KEYS[4]) > tonumber(ARGV[11]) do
+  redis.call('HDEL', KEYS[3], redis.call('ZPOPMIN', KEYS[4])[1])
+end
+if ARGV[10] ~= '' then
+  redis.call('PUBLISH', ARGV[10], struct.pack('>I4', #result) .. result)
+end
+return 1
+`,
+)

@@ -1,0 +1,54 @@
+// Complete script: ends commands, and keeps their results.
+// Thread: main.   Owns: nothing; text only.
+//
+// KEYS  1…    the streams
+//       then  key of each command
+// ARGV  1   consumer
+//       2   time to live of results, ms
+//       3   `1` if this is asked again
+//       4   how many streams
+//       5   of each command: number of its stream, entry, counter, number of its channel (0: none)
+//       6   the results, each with its length before it
+//       7…  the channels
+// Returns for each command 1 if this completion counts, else 0.
+
+import { HELD, type Script, script } from './script.ts'
+
+/** See the table above. */
+export const COMPLETE: Script = script(
+  'complete',
+  `${HELD}
+local consumer, ttl, isRepeat, results = ARGV[1], ARGV[2], ARGV[3] == '1', ARGV[6]
+local statuses, ended, frames = {}, {}, {}
+local i, at, first = 0, 1, tonumber(ARGV[4])
+for lane, entry, counter, to in string.gmatch(ARGV[5], '(%S+) (%S+) (%S+) (%S+)') do
+  i = i + 1
+  local stream, key, channel = KEYS[tonumber(lane)], KEYS[first + i], tonumber(to)
+  local from = at
+  at = at + 4 + struct.unpack('>I4', results, at)
+  local result = string.sub(results, from + 4, at - 1)
+  statuses[i] = 0
+  if isHeld(stream, entry, consumer, counter) then
+    ended[stream] = ended[stream] or {}
+    table.insert(ended[stream], entry)
+    redis.call('XACK', stream, 'workers', entry)
+    if redis.call('GETRANGE', key, 0, 0) ~= 'E' then
+      redis.call('SET', key, 'E' .. result, 'PX', ttl)
+      statuses[i] = 1
+      if channel > 0 then
+        frames[channel] = frames[channel] or {}
+        table.insert(frames[channel], string.sub(results, from, at - 1))
+      end
+    end
+  elseif isRepeat and redis.call('GET', key) == 'E' .. result then
+    -- The answer of the first time was lost.
+    statuses[i] = 1
+  end
+end
+for stream, entries in pairs(ended) do redis.call('XDEL', stream, unpack(entries)) end
+for channel, parts in pairs(frames) do
+  redis.call('PUBLISH', ARGV[6 + channel], table.concat(parts))
+end
+return statuses
+`,
+)

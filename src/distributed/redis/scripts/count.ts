@@ -1,0 +1,23 @@
+// Count script: counts what a partition holds.
+// Thread: main.   Owns: nothing; text only.
+//
+// KEYS  1   ids of the dead, by the time of their death
+//       2…  stream and delayed set of each lane
+// Returns how many are dead; then of each lane: waiting and leased, leased, delayed.
+
+import { AVAILABLE, type Script, script } from './script.ts'
+
+/** See the table above. */
+export const COUNT: Script = script(
+  'count',
+  `${AVAILABLE}
+local reply = {redis.call('ZCARD', KEYS[1])}
+for i = 2, #KEYS, 2 do
+  local length = redis.call('XLEN', KEYS[i])
+  reply[#reply + 1] = length
+  reply[#reply + 1] = length > 0 and leased(KEYS[i]) or 0
+  reply[#reply + 1] = redis.call('ZCARD', KEYS[i + 1])
+end
+return reply
+`,
+)

@@ -1,0 +1,24 @@
+// Held-by script: lists what a worker has.
+// Thread: main.   Owns: nothing; text only.
+//
+// KEYS  1…  the streams
+// ARGV  1  consumer
+// Returns of each delivery: number of its stream, entry, counter.
+
+import { type Script, script } from './script.ts'
+
+/** See the table above. */
+export const HELD_BY: Script = script(
+  'held-by',
+  `
+local reply = {}
+for i, stream in ipairs(KEYS) do
+  local held = redis.pcall('XPENDING', stream, 'workers', '-', '+', 10000, ARGV[1])
+  for _, pending in ipairs(held.err and {} or held) do
+    local n = #reply
+    reply[n + 1], reply[n + 2], reply[n + 3] = i, pending[1], pending[4]
+  end
+end
+return reply
+`,
+)

@@ -1,0 +1,32 @@
+// Own script: renews partitions, or takes those that are free. One call for all: most workers are
+// idle.
+// Thread: main.   Owns: nothing; text only.
+//
+// KEYS  1…  owner of each partition
+// ARGV  1  worker
+//       2  lease, ms
+//       3  a letter for each partition: `1` if it is to be taken if it is free
+// Returns of each partition: 1 if it is the worker's, else 0; and its epoch.
+
+import { NOW, type Script, script } from './script.ts'
+
+/** See the table above. */
+export const OWN: Script = script(
+  'own',
+  `${NOW}
+local time, reply = now(), {}
+for i, key in ipairs(KEYS) do
+  local own = redis.call('HMGET', key, 'owner', 'epoch', 'until')
+  local epoch = tonumber(own[2] or 0)
+  local isMine = own[1] == ARGV[1]
+  local isFree = not own[1] or tonumber(own[3]) < time
+  if not isMine and isFree and string.sub(ARGV[3], i, i) == '1' then
+    isMine, epoch = true, epoch + 1
+    redis.call('HSET', key, 'owner', ARGV[1], 'epoch', string.format('%.0f', epoch))
+  end
+  if isMine then redis.call('HSET', key, 'until', time + ARGV[2]) end
+  reply[2 * i - 1], reply[2 * i] = isMine and 1 or 0, epoch
+end
+return reply
+`,
+)

@@ -1,0 +1,31 @@
+// Places script: takes places among the runs of a lane, or keeps those that the holders have.
+// Thread: main.   Owns: nothing; text only.
+//
+// KEYS  1  holders of places, by when these expire
+// ARGV  1   how many places there are
+//       2   how long they are kept, ms
+//       3…  the holders
+// Returns for each holder 1 if it has a place now, else 0.
+
+import { NOW, type Script, script } from './script.ts'
+
+/** See the table above. */
+export const PLACES: Script = script(
+  'places',
+  `${NOW}
+local time, reply = now(), {}
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time)
+local free = ARGV[1] - redis.call('ZCARD', KEYS[1])
+for i = 3, #ARGV do
+  local has = redis.call('ZSCORE', KEYS[1], ARGV[i])
+  if not has and free > 0 then
+    free = free - 1
+    has = true
+  end
+  if has then redis.call('ZADD', KEYS[1], time + ARGV[2], ARGV[i]) end
+  reply[#reply + 1] = has and 1 or 0
+end
+redis.call('PEXPIRE', KEYS[1], 2 * ARGV[2])
+return reply
+`,
+)

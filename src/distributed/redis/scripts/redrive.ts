@@ -1,0 +1,38 @@
+// Redrive script: enqueues a dead command again.
+// Thread: main.   Owns: nothing; text only.
+//
+// KEYS  1  the dead by id
+//       2  ids of the dead, by the time of their death
+//       3  key of the command
+//       4  stream of its lane
+// ARGV  1  id
+//       2  lane
+//       3  partition
+//       4  channel of wakes
+// Returns 1 if it was dead, 0 if not, -1 if it died in another lane than the caller thinks.
+
+import { type Script, script } from './script.ts'
+
+/** See the table above. */
+export const REDRIVE: Script = script(
+  'redrive',
+  `
+local record = redis.call('HGET', KEYS[1], ARGV[1])
+if not record then return 0 end
+local lane, reason, value, from = string.match(record, '^([^:]*):%d+:(%d+):(%d+):()')
+-- It died again meanwhile, in another lane: the caller looks once more.
+if lane ~= ARGV[2] then return -1 end
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+-- Somebody has enqueued the id again meanwhile: then there it is.
+if redis.call('GETRANGE', KEYS[3], 0, 0) == 'P' then return 1 end
+from = from + reason
+local entry = string.sub(record, from, from + value - 1)
+local id, body = string.match(entry, '^([^:]*):%d+:%d+:%d+:()')
+if id then entry = id .. ':0:0:0:' .. string.sub(entry, body) end
+redis.call('SET', KEYS[3], 'P')
+redis.call('XADD', KEYS[4], '*', 'v', entry)
+redis.call('PUBLISH', ARGV[4], ARGV[3] .. ' ' .. lane .. ' 1')
+return 1
+`,
+)

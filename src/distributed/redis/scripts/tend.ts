@@ -1,0 +1,68 @@
+// Tend script: looks after lanes. Brings back what is due and what has expired, and says how much
+// waits.
+// Thread: main.   Owns: nothing; text only.
+//
+// KEYS  1…  stream and delayed set of each lane
+// ARGV  1   lease of the caller, ms
+//       2   partition
+//       3   channel of wakes
+//       4…  name of each lane
+// Returns in how many ms the next command is due, and the next lease may expire (-1: none); then
+// for each lane how much can be given out.
+
+import { AVAILABLE, BATCH_MAX, NOW, RETURNED, type Script, script } from './script.ts'
+
+/** See the table above. */
+export const TEND: Script = script(
+  'tend',
+  `${NOW}${AVAILABLE}
+local time, lease = now(), tonumber(ARGV[1])
+local reply = {-1, -1}
+local function sooner(at, ms)
+  if reply[at] < 0 or ms < reply[at] then reply[at] = ms end
+end
+local function reap(stream, held, pending)
+  local isAll, moved, from = pending <= ${BATCH_MAX}, 0, '-'
+  for _ = 1, isAll and 1 or 8 do
+    local some = isAll and redis.call('XPENDING', stream, 'workers', '-', '+', ${BATCH_MAX})
+      or redis.call('XPENDING', stream, 'workers', 'IDLE', lease, from, '+', ${BATCH_MAX})
+    for _, entry in ipairs(some) do
+      -- A consumer's name ends with the length of its lease; that of others does not matter.
+      local left = tonumber(string.match(entry[2], '~(%d+)$') or lease) - entry[3]
+      if entry[2] ~= '${RETURNED}' and left <= 0 then
+        redis.call('XCLAIM', stream, 'workers', '${RETURNED}', 0, entry[1], 'JUSTID')
+        moved = moved + 1
+      elseif entry[2] ~= '${RETURNED}' and isAll then
+        sooner(2, left)
+      end
+      from = '(' .. entry[1]
+    end
+    if #some < ${BATCH_MAX} then break end
+  end
+  -- Too many to ask each for its end.
+  if not isAll and moved < held then sooner(2, math.ceil(lease / 4)) end
+  return moved
+end
+for lane = 1, #KEYS / 2 do
+  local stream, delayed = KEYS[2 * lane - 1], KEYS[2 * lane]
+  local due = redis.call('ZRANGE', delayed, '-inf', time, 'BYSCORE', 'LIMIT', 0, ${BATCH_MAX})
+  for _, value in ipairs(due) do
+    redis.call('XADD', stream, '*', 'v', value)
+    redis.call('ZREM', delayed, value)
+  end
+  local moved, count, length = #due, 0, redis.call('XLEN', stream)
+  if length > 0 then
+    local held, pending = leased(stream)
+    local expired = held > 0 and reap(stream, held, pending) or 0
+    moved, count = moved + expired, length - held + expired
+  end
+  if moved > 0 then
+    redis.call('PUBLISH', ARGV[3], ARGV[2] .. ' ' .. ARGV[3 + lane] .. ' ' .. moved)
+  end
+  local head = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
+  if head[2] then sooner(1, math.max(0, tonumber(head[2]) - time)) end
+  reply[lane + 2] = count
+end
+return reply
+`,
+)

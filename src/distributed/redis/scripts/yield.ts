@@ -1,0 +1,20 @@
+// Yield script: gives a partition up. The epoch stays, so the next owner has a higher one.
+// Thread: main.   Owns: nothing; text only.
+//
+// KEYS  1  owner of the partition
+// ARGV  1  worker
+//       2  channel of wakes
+// Returns 1 if it was the worker's, else 0.
+
+import { type Script, script } from './script.ts'
+
+/** See the table above. */
+export const YIELD: Script = script(
+  'yield',
+  `
+if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] then return 0 end
+redis.call('HDEL', KEYS[1], 'owner', 'until')
+redis.call('PUBLISH', ARGV[2], '!')
+return 1
+`,
+)
