@@ -36,17 +36,24 @@ import type { QueueStats } from './stats.ts'
 import { StreamReader } from './stream-reader.ts'
 
 /** A symbol, since a worker pool may be of another copy of the package than its manager. */
-const HEALTH: unique symbol = Symbol.for('corelane.manager-health.1') as never
+const PORT: unique symbol = Symbol.for('corelane.manager-port.1') as never
+
+/** What a worker pool sees of a manager besides its public members. */
+export interface ManagerPort {
+  readonly health: ManagerHealth
+  /** Names of the handlers that its module has now. */
+  readonly handlers: readonly string[]
+}
 
 /**
- * How fit a manager is, for those who submit for others.
+ * The port of a manager, for worker pools.
  *
  * @param manager - Any.
  * @internal
  */
 // biome-ignore lint/suspicious/noExplicitAny: a manager of whatever handler module.
-export function managerHealth(manager: QueueManager<any>): ManagerHealth {
-  return manager[HEALTH]
+export function managerPort(manager: QueueManager<any>): ManagerPort {
+  return manager[PORT]
 }
 
 /**
@@ -64,8 +71,8 @@ export class QueueManager<M = AnyHandlers> {
   }
 
   /** @internal */
-  get [HEALTH](): ManagerHealth {
-    return this.#runtime.health
+  get [PORT](): ManagerPort {
+    return this.#runtime
   }
 
   /**

@@ -156,6 +156,11 @@ export class Runtime {
     )
   }
 
+  /** Names of the handlers that the module has now. */
+  get handlers(): readonly string[] {
+    return this.intake.types.names
+  }
+
   /** Starts the threads; calling it again gives the same promise. */
   start(): Promise<void> {
     this.#starting ??= this.#start()

@@ -49,7 +49,7 @@ export interface QueueCapabilities {
   readonly results: boolean
   /** Whether `acceptedAtMs` goes by the engine's clock. If not, deadlines compare two clocks. */
   readonly ages: boolean
-  /** Whether workers announce their lanes, by {@link LeasedQueue.lanes}. */
+  /** Whether workers announce their lanes and handlers, by {@link LeasedQueue.lanes}. */
   readonly lanes: boolean
   /** Whether what was enqueued outlives the process that holds the queue. */
   readonly durable: boolean
@@ -253,30 +253,34 @@ export interface GlobalLimits {
 }
 
 /**
- * What workers have announced of a lane. `served`: a live worker takes its commands. `unserved`: a
- * worker did, or no worker has announced any lane. `unknown`: workers announced lanes, and never
- * this one.
+ * What workers have announced of a name. `served`: a live worker has it. `unserved`: a worker had
+ * it, or no worker has announced any name. `unknown`: workers announced names, and never this one.
  */
-export type LaneState = 'served' | 'unserved' | 'unknown'
+export type NameState = 'served' | 'unserved' | 'unknown'
 
-/** Which lanes the workers of a queue take. */
-export interface LaneRegistry {
+/** Names that the workers of a queue announce, of their lanes or of their handlers. */
+export interface NameRegistry {
   /**
-   * Announces that this worker takes commands of these lanes, for one lease from now. To be called
-   * every third of a lease. The queue remembers the names for a week after.
+   * Announces that this worker has these, for one lease from now. To be called every third of a
+   * lease. The queue remembers the names for a week after.
    *
-   * @param laneIds - Their names.
+   * @param names - 0 to 4,096.
+   * @param others - 0 to 4,096 that exist and that this worker does not have. Default: none.
    */
-  announce(laneIds: readonly string[]): Promise<void>
+  announce(names: readonly string[], others?: readonly string[]): Promise<void>
   /**
-   * Looks lanes up.
+   * Looks names up.
    *
-   * @param laneIds - 1 to 4,096 names.
+   * @param names - 1 to 4,096.
    * @returns Their states in that order, and up to 20 names that workers have announced.
    */
   look(
-    laneIds: readonly string[],
-  ): Promise<{ readonly states: readonly LaneState[]; readonly known: readonly string[] }>
+    names: readonly string[],
+  ): Promise<{ readonly states: readonly NameState[]; readonly known: readonly string[] }>
+}
+
+/** Which lanes the workers of a queue take. */
+export interface LaneRegistry extends NameRegistry {
   /** Up to 20 lanes that have commands waiting and no live worker. May cost as much as `counts`. */
   strays(): Promise<readonly string[]>
 }
@@ -366,6 +370,8 @@ export interface LeasedQueue extends DistributedQueue {
   readonly limits: GlobalLimits
   /** Present where `capabilities.lanes`. */
   readonly lanes?: LaneRegistry | undefined
+  /** The handlers that workers have. Present where `capabilities.lanes`. */
+  readonly handlers?: NameRegistry | undefined
   /**
    * Announces results of a submitter's commands as they come. An announcement can be lost: ask
    * {@link LeasedQueue.look} now and then.

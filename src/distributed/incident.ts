@@ -24,12 +24,20 @@ export interface QueueIncident {
     | 'handler-unknown'
     /** The queue takes the end of a command in no form; its lease will expire. */
     | 'end-dropped'
+    /** Commands of these lanes wait, and no live worker takes them. */
+    | 'lane-unserved'
+    /** Commands wait that name these handlers, and no live worker has them. */
+    | 'handler-unserved'
     /** The queue knows nothing of commands it had accepted: they were enqueued again. */
     | 'commands-lost'
   /** What failed, if something did. */
   readonly error?: unknown
   /** Ids of the commands that are concerned, if some are. */
   readonly commandIds?: readonly string[]
+  /** Names of the lanes that are concerned, if some are. */
+  readonly laneIds?: readonly string[]
+  /** Names of the handlers that are concerned, if some are. */
+  readonly handlers?: readonly string[]
 }
 
 /** Is told of incidents. */

@@ -8,8 +8,14 @@ import { Outbox } from './outbox.ts'
 import { backoffMs, Pause } from './pause.ts'
 import type { WorkerLane } from './worker-lane.ts'
 
-/** How long it waits before it asks again for places: what frees one elsewhere does not tell. */
-const PLACE_POLL_MS = 25
+/** How long it waits before it asks again for places, if the queue tells of those that are free. */
+const PLACE_POLL_MS = 1000
+
+/** The same where the queue does not tell. */
+const UNTOLD_POLL_MS = 25
+
+/** Several that are told of places ask for the same; none asks again sooner than this. */
+const PLACE_GAP_MS = 5
 
 /** Part of a permit's time that is not used, so that a late timer does no harm. */
 const PERMIT_MARGIN = 0.2
@@ -44,6 +50,12 @@ export class LaneDesk {
   #waiting: HeldCommand[] = []
   #isServing = false
   #isClosed = false
+  /** Ends the news of places that are free, if the queue tells of them. */
+  #unlisten: (() => void) | undefined
+  /** Whether there was such news since it asked last. */
+  #hasNews = false
+  /** Whether it was given fewer places than it asked for. */
+  #isFull = false
   #places = 0
   /** How long the last permits could be used. */
   #horizonMs = 0
@@ -104,7 +116,8 @@ export class LaneDesk {
     this.#placed.delete(held)
     if (isOurs) this.#dropped.add(held.place)
     held.place = undefined
-    this.#pause.end()
+    // Where the queue tells of free places, it tells of this one too, and in turn.
+    if (this.#unlisten === undefined) this.#pause.end()
   }
 
   /** Keeps the places of what runs; to be called every third of a lease. */
@@ -121,17 +134,21 @@ export class LaneDesk {
 
   /** Lets nothing start any more. Resolves when the places were given back, or cannot be. */
   async close(): Promise<void> {
-    this.#isClosed = true
     this.#waiting = []
-    this.#pause.end()
+    this.#end()
     await this.#dropped.idle()
   }
 
   /** Tries no more. */
   giveUp(): void {
-    this.#isClosed = true
-    this.#pause.end()
+    this.#end()
     this.#dropped.giveUp()
+  }
+
+  #end(): void {
+    this.#isClosed = true
+    this.#unlisten?.()
+    this.#pause.end()
   }
 
   async #serve(): Promise<void> {
@@ -140,9 +157,11 @@ export class LaneDesk {
     await TURN_END
     for (let failures = 0; this.#waiting.length > 0 && !this.#isClosed; ) {
       try {
+        const askedAtMs = nowMs()
+        this.#hasNews = false
         const waitMs = await this.#start(await this.#place())
         failures = 0
-        if (waitMs > 0 && !this.#isClosed) await this.#pause.wait(waitMs)
+        await this.#rest(waitMs, askedAtMs)
       } catch (error) {
         this.#parts.failed(error)
         if (!this.#isClosed) await this.#pause.wait(backoffMs(++failures, this.#parts.name))
@@ -151,18 +170,40 @@ export class LaneDesk {
     this.#isServing = false
   }
 
+  /** Waits until what is left is worth another try. */
+  async #rest(permitMs: number, askedAtMs: number): Promise<void> {
+    if (!this.#isFull) {
+      if (permitMs > 0 && !this.#isClosed) await this.#pause.wait(permitMs)
+      return
+    }
+    const isTold = this.#unlisten !== undefined
+    const pollMs = isTold ? PLACE_POLL_MS : UNTOLD_POLL_MS
+    if (!this.#hasNews && !this.#isClosed) await this.#pause.wait(pollMs)
+    const gapMs = Math.ceil(PLACE_GAP_MS - (nowMs() - askedAtMs))
+    if (gapMs > 0 && !this.#isClosed) await this.#pause.wait(gapMs)
+  }
+
+  /** Places may be free. */
+  readonly #onPlaceFree = (): void => {
+    this.#hasNews = true
+    this.#pause.end()
+  }
+
   /** Those that have a place, or need none; as many as are worth a permit now. */
   async #place(): Promise<readonly HeldCommand[]> {
     const { lane, startsWithin, queue, name } = this.#parts
     const count = Math.max(1, Math.ceil(startsWithin(this.#horizonMs / 2)))
     const candidates = this.#waiting.slice(0, Math.min(count, BATCH_MAX))
+    this.#isFull = false
     if (lane.places === undefined) return candidates
+    this.#unlisten ??= queue.limits.onPlaceFree?.(lane.plan.name, this.#onPlaceFree)
     const names = new Map<string, HeldCommand>()
     for (const held of candidates) {
       if (held.place === undefined) names.set(`${name}.${this.#places++}`, held)
     }
     if (names.size > 0) {
       const taken = await queue.limits.takePlaces(lane.plan.name, lane.places, [...names.keys()])
+      this.#isFull = taken.length < names.size
       for (const place of taken) {
         const held = names.get(place)
         if (held === undefined) continue
@@ -178,7 +219,7 @@ export class LaneDesk {
   /** Starts what may start; answers how long to wait before the rest is worth a try. */
   async #start(placed: readonly HeldCommand[]): Promise<number> {
     const { lane, queue } = this.#parts
-    if (placed.length === 0) return PLACE_POLL_MS
+    if (placed.length === 0) return 0
     if (lane.rate === undefined) {
       for (const held of placed) this.#submit(held, 0)
       return 0

@@ -249,6 +249,11 @@ export class LocalBroker {
     return result === undefined ? { state: 'unknown' } : { state: 'ended', result }
   }
 
+  /** Names of lanes in which commands wait or are leased. */
+  get busyLanes(): string[] {
+    return [...this.#laneCounts].flatMap(([laneId, count]) => (count > 0 ? [laneId] : []))
+  }
+
   /**
    * Counts what there is.
    *

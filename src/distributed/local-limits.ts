@@ -22,6 +22,8 @@ export class LocalLimits {
   readonly #chargedUntilMs = new Map<string, number>()
   /** By lane: who has a place, and until when. */
   readonly #places = new Map<string, Map<string, number>>()
+  /** By lane: who is told that places were given back, the one that is told first in front. */
+  readonly #listeners = new Map<string, Set<() => void>>()
 
   /**
    * Takes permits, by the generic cell rate algorithm with a burst of `limit`. A batch is admitted
@@ -97,7 +99,41 @@ export class LocalLimits {
    */
   dropPlaces(laneId: string, holders: readonly string[]): void {
     const places = this.#places.get(laneId)
-    for (const holder of holders) places?.delete(holder)
-    if (places?.size === 0) this.#places.delete(laneId)
+    if (places === undefined) return
+    const before = places.size
+    for (const holder of holders) places.delete(holder)
+    const isFreed = places.size < before
+    if (places.size === 0) this.#places.delete(laneId)
+    if (isFreed) this.#tell(laneId)
+  }
+
+  /**
+   * Tells of places that were given back.
+   *
+   * @param laneId - The lane.
+   * @param listener - Called each time, when the call that gave them back has returned.
+   * @returns Ends it.
+   */
+  onPlaceFree(laneId: string, listener: () => void): () => void {
+    // A function of its own for each call: the same listener may be given twice.
+    const own = (): void => listener()
+    const listeners = this.#listeners.get(laneId) ?? new Set()
+    this.#listeners.set(laneId, listeners.add(own))
+    return () => {
+      listeners.delete(own)
+      if (listeners.size === 0 && this.#listeners.get(laneId) === listeners) {
+        this.#listeners.delete(laneId)
+      }
+    }
+  }
+
+  #tell(laneId: string): void {
+    const listeners = this.#listeners.get(laneId)
+    if (listeners === undefined) return
+    for (const listener of listeners) queueMicrotask(listener)
+    // Whoever is told first gets them; so the next time it is another.
+    const [first] = listeners
+    listeners.delete(first!)
+    listeners.add(first!)
   }
 }

@@ -7,6 +7,7 @@ import type { Delivery, LeaseRequest } from './distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from './envelope.ts'
 import { LocalBroker } from './local-broker.ts'
 import { LocalLimits } from './local-limits.ts'
+import { LocalNames } from './local-names.ts'
 import type { LocalQueuePlan } from './local-plan.ts'
 
 /** A worker that waits for its first command. */
@@ -20,6 +21,8 @@ interface Wait {
 export class LocalService {
   readonly plan: LocalQueuePlan
   readonly limits = new LocalLimits()
+  readonly lanes = new LocalNames()
+  readonly handlers = new LocalNames()
   readonly #broker: LocalBroker
   /** Those that wait longest are served first. */
   readonly #waits = new Set<Wait>()

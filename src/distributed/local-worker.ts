@@ -14,8 +14,10 @@ import type {
   Delivery,
   EnqueueStatus,
   GlobalLimits,
+  LaneRegistry,
   LeasedQueue,
   LeaseRequest,
+  NameRegistry,
   QueueCapabilities,
   QueueCounts,
   ReleaseOptions,
@@ -23,6 +25,7 @@ import type {
 } from './distributed-queue.ts'
 import { type CommandEnvelope, type CommandResult, checkEnvelope, checkName } from './envelope.ts'
 import { BATCH_MAX, checkLeaseRequest, checkWhole } from './lease-request.ts'
+import type { LocalNames } from './local-names.ts'
 import type { LocalService } from './local-service.ts'
 
 const DELAY = milliseconds(0, 0, 2 ** 31 - 1)
@@ -33,6 +36,8 @@ export class LocalWorker implements LeasedQueue {
   readonly capabilities: QueueCapabilities
   readonly dead: DeadCommands
   readonly limits: GlobalLimits
+  readonly lanes: LaneRegistry
+  readonly handlers: NameRegistry
   readonly ownership: undefined = undefined
   /** @internal */
   protected readonly service: LocalService
@@ -56,6 +61,8 @@ export class LocalWorker implements LeasedQueue {
     this.capabilities = capabilitiesOf(this.#takesKeys)
     this.dead = this.#makeDead()
     this.limits = this.#makeLimits()
+    this.lanes = this.#makeLanes()
+    this.handlers = this.#makeNames(service.handlers)
   }
 
   get strategy(): LeasedQueue['strategy'] {
@@ -241,6 +248,40 @@ export class LocalWorker implements LeasedQueue {
         this.#checkOpen()
         limits.dropPlaces(laneId, holders)
       },
+      onPlaceFree: (laneId, listener) => limits.onPlaceFree(laneId, listener),
+    }
+  }
+
+  #makeNames(registry: LocalNames): NameRegistry {
+    const check = (names: readonly string[], least: number): void => {
+      this.#checkOpen()
+      checkWhole('names', names.length, least, BATCH_MAX)
+      for (const name of names) checkName('name', name)
+    }
+    return {
+      announce: async (names, others = []) => {
+        check(names, 0)
+        check(others, 0)
+        const now = nowMs()
+        registry.announce(names, others, now, now + this.leaseMs)
+      },
+      look: async (names) => {
+        check(names, 1)
+        const now = nowMs()
+        const states = names.map((name) => registry.stateOf(name, now))
+        return { states, known: registry.known }
+      },
+    }
+  }
+
+  #makeLanes(): LaneRegistry {
+    const { lanes } = this.service
+    return {
+      ...this.#makeNames(lanes),
+      strays: async () => {
+        this.#checkOpen()
+        return this.service.with((broker, now) => lanes.strays(broker.busyLanes, now))
+      },
     }
   }
 }
@@ -262,7 +303,7 @@ function capabilitiesOf(keyOrder: boolean): QueueCapabilities {
     delay: true,
     results: true,
     ages: true,
-    lanes: false,
+    lanes: true,
     durable: false,
   })
 }

@@ -80,6 +80,12 @@ export class Outbox<Item> {
     void TURN_END.then(this.#run)
   }
 
+  /** Lets go of items that are not wanted any more. It costs O(items). */
+  prune(): void {
+    const { isWanted } = this.#parts
+    if (isWanted !== undefined) this.#waiting.filter(isWanted)
+  }
+
   /** Resolves once everything was answered for, or nothing is tried any more. */
   idle(): Promise<void> {
     if (this.#isIdle) return Promise.resolve()

@@ -14,6 +14,15 @@ export interface Enqueued {
   readonly status: EnqueueStatus
 }
 
+/** Where a command of a submitter's is. */
+export type OutstandingStage =
+  /** It waits for room. */
+  | 'waiting'
+  /** Another of its id is open, and its end will be the end of this one. */
+  | 'following'
+  /** It is on its way to the queue, or in it. */
+  | 'open'
+
 /** One command. */
 export class Outstanding {
   readonly envelope: CommandEnvelope
@@ -22,12 +31,17 @@ export class Outstanding {
   readonly wantsResult: boolean
   /** Whether its id is the caller's, so that it may be submitted again. */
   readonly isNamed: boolean
+  stage: OutstandingStage = 'waiting'
   isAccepted = false
   isSettled = false
+  /** Others of its id that were submitted meanwhile. */
+  followers: Outstanding[] | undefined
   /** When it was submitted, monotonic milliseconds. */
   readonly submittedAtMs: number
   /** When the queue last knew it and it had not ended, monotonic milliseconds. */
   pendingAtMs = Number.NEGATIVE_INFINITY
+  /** Since when it waits for the queue to accept it, monotonic milliseconds. */
+  unacceptedSinceMs: number
   /** When it is to be looked up next, monotonic milliseconds. */
   nextLookMs = Number.POSITIVE_INFINITY
   #onSettled: (item: Outstanding) => void
@@ -57,10 +71,16 @@ export class Outstanding {
     this.wantsResult = wantsResult
     this.isNamed = isNamed
     this.submittedAtMs = now
+    this.unacceptedSinceMs = now
     this.promise = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
     })
+  }
+
+  /** How it ended in the queue; undefined if it has not, or that is not known. */
+  get result(): CommandResult | undefined {
+    return this.#result
   }
 
   /** How and where it ended; a failure is an outcome, too. Rejects if it does not end. */
@@ -82,7 +102,9 @@ export class Outstanding {
   heed(signal: AbortSignal): void {
     this.#signal = signal
     this.#onAbort = () => {
-      const stage = this.isAccepted ? 'in the queue, where it stays' : 'on its way to the queue'
+      const isIn = this.isAccepted || this.stage === 'following'
+      const where = this.stage === 'waiting' ? 'waiting for room' : 'on its way to the queue'
+      const stage = isIn ? 'in the queue, where it stays' : where
       this.fail(laneError('CORELANE_ABORTED', { stage }, signal.reason))
     }
     signal.addEventListener('abort', this.#onAbort, { once: true })
@@ -125,9 +147,14 @@ export class Outstanding {
     this.nextLookMs = status === 'duplicate' ? now : now + lookMs
   }
 
-  /** The queue has lost it: it is to be enqueued again. */
-  lost(): void {
+  /**
+   * The queue has lost it: it is to be enqueued again.
+   *
+   * @param now - Monotonic milliseconds.
+   */
+  lost(now: number): void {
     this.isAccepted = false
+    this.unacceptedSinceMs = now
     this.nextLookMs = Number.POSITIVE_INFINITY
   }
 

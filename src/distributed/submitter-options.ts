@@ -32,8 +32,8 @@ export interface SubmitterOptions {
    */
   readonly sweepMs?: number | undefined
   /**
-   * How long the queue may take to accept a command before it rejects. Default: as long as it
-   * takes.
+   * How long the queue may take to accept a command before it rejects, counted from the call, also
+   * while it waits for room. Default: as long as it takes.
    */
   readonly timeoutMs?: number | undefined
   /**
@@ -42,6 +42,13 @@ export interface SubmitterOptions {
    * same command submitted again runs again. Default `all`.
    */
   readonly keepResults?: 'all' | 'named' | 'none' | undefined
+  /**
+   * What becomes of a command whose lane or handler no worker has ever announced, though workers
+   * have announced others: `reject` refuses it, `wait` puts it into the queue all the same. Names
+   * that a worker had once, and all names in a queue that had no worker yet, wait in any case, and
+   * an incident says so. Default `reject`.
+   */
+  readonly unknown?: 'reject' | 'wait' | undefined
   /** Told of what goes wrong and is dealt with. Default: nobody is. */
   readonly onIncident?: IncidentListener | undefined
 }
@@ -54,6 +61,7 @@ export const SUBMITTER_RULES = Object.freeze({
   sweepMs: milliseconds(1_000, 10, 2 ** 31 - 1),
   timeoutMs: milliseconds(undefined, 1, 2 ** 31 - 1),
   keepResults: oneOf('all', ['all', 'named', 'none']),
+  unknown: oneOf('reject', ['reject', 'wait']),
   onIncident: anything(undefined, 'a function', (value) => typeof value === 'function'),
 }) satisfies OptionRules
 

@@ -13,10 +13,11 @@ import type {
   ResultOf,
 } from '../model/handler-module.ts'
 import type { CommandReference, DistributedQueue, LeasedQueue } from './distributed-queue.ts'
-import type { CommandEnvelope, CommandResult } from './envelope.ts'
+import type { CommandResult } from './envelope.ts'
 import { EnvelopeMaker } from './envelope-maker.ts'
 import { type IncidentListener, incidentTeller } from './incident.ts'
 import { leasedQueueOf } from './leased-queue-of.ts'
+import { NameWatch } from './name-watch.ts'
 import { Outbox } from './outbox.ts'
 import { type Enqueued, Outstanding } from './outstanding.ts'
 import { Pause } from './pause.ts'
@@ -79,8 +80,11 @@ export class Submitter<M = AnyHandlers> {
   readonly #byId = new Map<string, Outstanding>()
   /** Those that the queue has not accepted, the oldest first. */
   readonly #unaccepted = new Set<Outstanding>()
-  /** Start those that wait for room, in their order. */
-  readonly #waiting = new Deque<(refusal?: Error) => void>()
+  readonly #lanes: NameWatch
+  readonly #handlers: NameWatch
+  /** Those that wait for room, in their order, and some that were settled meanwhile. */
+  readonly #waiting = new Deque<Outstanding>()
+  #waitingCount = 0
   #open = 0
   #ended = 0
   #swept = 0
@@ -102,6 +106,17 @@ export class Submitter<M = AnyHandlers> {
     this.#queue = leasedQueueOf(queue)
     this.#options = checked
     this.#tell = incidentTeller(checked.onIncident)
+    const rejects = checked.unknown === 'reject'
+    this.#lanes = new NameWatch({
+      registry: this.#queue.lanes,
+      refusal: rejects ? 'CORELANE_UNKNOWN_LANE' : undefined,
+      unserved: (laneIds) => this.#tell({ what: 'lane-unserved', laneIds }),
+    })
+    this.#handlers = new NameWatch({
+      registry: this.#queue.handlers,
+      refusal: rejects ? 'CORELANE_UNKNOWN_TYPE' : undefined,
+      unserved: (handlers) => this.#tell({ what: 'handler-unserved', handlers }),
+    })
     this.#maker = new EnvelopeMaker(this.#queue, this.name, checked.allowDegraded!)
     this.#outbox = new Outbox<Outstanding>({
       owner: this.name,
@@ -205,7 +220,7 @@ export class Submitter<M = AnyHandlers> {
     return {
       pending: this.#open,
       unaccepted: this.#unaccepted.size,
-      waiting: this.#waiting.length,
+      waiting: this.#waitingCount,
       ended: this.#ended,
       swept: this.#swept,
       reenqueued: this.#reenqueued,
@@ -220,7 +235,9 @@ export class Submitter<M = AnyHandlers> {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#outbox.giveUp()
-    for (const start of this.#waiting.take()) start(this.#closedError('', 'waiting for room'))
+    for (const item of [...this.#waiting]) {
+      item.fail(this.#closedError(item.envelope.id, 'waiting for room'))
+    }
     for (const item of [...this.#unaccepted, ...this.#byId.values()]) {
       const stage = item.isAccepted ? 'accepted by the queue' : 'not accepted by the queue'
       item.fail(this.#closedError(item.envelope.id, stage))
@@ -251,70 +268,95 @@ export class Submitter<M = AnyHandlers> {
     wantsResult: boolean,
     answerOf: (item: Outstanding) => Promise<unknown> = ({ promise }) => promise,
   ): Promise<unknown> {
-    let envelope: CommandEnvelope
+    let item: Outstanding
     try {
-      envelope = this.#maker.make(lane, type, payload, options, wantsResult)
+      const envelope = this.#maker.make(lane, type, payload, options, wantsResult)
       if (this.#isClosed) throw this.#closedError(envelope.id, 'not submitted')
       refuseAborted(options?.signal)
+      const isNamed = options?.id !== undefined
+      item = new Outstanding(envelope, wantsResult, isNamed, nowMs(), this.#settled)
     } catch (error) {
       return Promise.reject(error)
     }
-    if (this.#open < this.#options.maxPending! && this.#waiting.length === 0) {
-      return answerOf(this.#start(envelope, wantsResult, options))
+    if (options?.signal !== undefined) item.heed(options.signal)
+    if (this.#open < this.#options.maxPending! && this.#waiting.length === 0) this.#admit(item)
+    else {
+      this.#waiting.push(item)
+      this.#waitingCount++
     }
-    return new Promise((resolve, reject) => {
-      this.#waiting.push((refusal) => {
-        try {
-          if (refusal !== undefined) throw refusal
-          refuseAborted(options?.signal)
-          resolve(answerOf(this.#start(envelope, wantsResult, options)))
-        } catch (error) {
-          reject(error)
-        }
-      })
-    })
+    return answerOf(item)
   }
 
-  #start(
-    envelope: CommandEnvelope,
-    wantsResult: boolean,
-    { id, signal }: SubmitOptions = {},
-  ): Outstanding {
-    if (wantsResult) {
-      // The same id is the same command, and has one result.
-      const known = this.#byId.get(envelope.id)
-      if (known !== undefined) return known
+  /** There is room for it. */
+  #admit(item: Outstanding): void {
+    const { envelope, wantsResult } = item
+    // The same id is the same command, and has one result.
+    const known = wantsResult ? this.#byId.get(envelope.id) : undefined
+    if (known !== undefined) {
+      item.stage = 'following'
+      known.followers ??= []
+      known.followers.push(item)
+      return
     }
-    const item = new Outstanding(envelope, wantsResult, id !== undefined, nowMs(), this.#settled)
+    item.stage = 'open'
     this.#open++
     this.#unaccepted.add(item)
     if (wantsResult) this.#byId.set(envelope.id, item)
-    if (signal !== undefined) item.heed(signal)
     this.#hold()
     this.#outbox.add(item)
-    return item
   }
 
   readonly #settled = (item: Outstanding): void => {
+    if (item.stage === 'following') return
+    if (item.stage === 'waiting') {
+      this.#waitingCount--
+      if (isWasteful(this.#waiting.length, this.#waitingCount)) this.#waiting.filter(isUnsettled)
+      return
+    }
     this.#open--
-    this.#unaccepted.delete(item)
+    if (this.#unaccepted.delete(item) && isWasteful(this.#outbox.size, this.#unaccepted.size)) {
+      this.#outbox.prune()
+    }
     if (item.wantsResult) this.#byId.delete(item.envelope.id)
+    for (const follower of item.followers ?? []) this.#handOver(item, follower)
     while (this.#waiting.length > 0 && this.#open < this.#options.maxPending!) {
-      this.#waiting.shift()!()
+      const next = this.#waiting.shift()!
+      if (next.isSettled) continue
+      this.#waitingCount--
+      this.#admit(next)
     }
     if (this.#open === 0) this.#timer?.unref()
   }
 
+  /** One has been settled that another of its id follows: only its end in the queue is shared. */
+  #handOver({ result, envelope }: Outstanding, follower: Outstanding): void {
+    if (follower.isSettled) return
+    if (result !== undefined) follower.ended(result)
+    else if (this.#isClosed) follower.fail(this.#closedError(envelope.id, 'open'))
+    else this.#admit(follower)
+  }
+
   async #send(items: readonly Outstanding[]): Promise<void> {
-    if (items.some(({ wantsResult }) => wantsResult)) await this.#listen()
+    await Promise.all([
+      this.#lanes.look(items.map(({ envelope }) => envelope.laneId)),
+      this.#handlers.look(items.map(({ envelope }) => envelope.commandType)),
+      items.some(({ wantsResult }) => wantsResult) && this.#listen(),
+    ])
+    for (const item of items) {
+      const { laneId, commandType } = item.envelope
+      const refusal = this.#lanes.refusalOf(laneId) ?? this.#handlers.refusalOf(commandType)
+      if (refusal !== undefined) item.fail(refusal)
+    }
+    // Some may have been aborted meanwhile.
+    const wanted = items.filter(isUnsettled)
+    if (wanted.length === 0) return
     const sentMs = nowMs()
-    const envelopes = items.map((item) => item.envelopeAt(sentMs))
+    const envelopes = wanted.map((item) => item.envelopeAt(sentMs))
     const statuses = await this.#queue.enqueueMany(envelopes)
     const now = nowMs()
-    for (let i = 0; i < items.length; i++) {
-      const item = items[i]!
+    for (const [index, item] of wanted.entries()) {
       this.#unaccepted.delete(item)
-      item.accepted(statuses[i]!, sentMs, now, this.#lookMs)
+      item.accepted(statuses[index]!, sentMs, now, this.#lookMs)
     }
   }
 
@@ -375,12 +417,23 @@ export class Submitter<M = AnyHandlers> {
     }
     const now = nowMs()
     const { timeoutMs } = this.#options
-    for (const item of timeoutMs === undefined ? [] : this.#unaccepted) {
-      if (now - item.submittedAtMs < timeoutMs!) break
-      const details = { queue: `of submitter ${this.name}`, reason: `not within ${timeoutMs} ms` }
-      item.fail(laneError('CORELANE_QUEUE_UNAVAILABLE', details))
+    if (timeoutMs !== undefined) {
+      this.#expire(this.#unaccepted, now - timeoutMs)
+      this.#expire(this.#waiting, now - timeoutMs)
     }
     if (!this.#isSweeping) void this.#lookUp(now)
+  }
+
+  /** Rejects those that the queue should have accepted by now. */
+  #expire(items: Iterable<Outstanding>, beforeMs: number): void {
+    const late: Outstanding[] = []
+    for (const item of items) {
+      if (item.unacceptedSinceMs > beforeMs) break
+      late.push(item)
+    }
+    const { timeoutMs } = this.#options
+    const details = { queue: `of submitter ${this.name}`, reason: `not within ${timeoutMs} ms` }
+    for (const item of late) item.fail(laneError('CORELANE_QUEUE_UNAVAILABLE', details))
   }
 
   /** Looks up what should have ended by now, or was lost. */
@@ -422,7 +475,7 @@ export class Submitter<M = AnyHandlers> {
       } else {
         this.#reenqueued++
         lost.push(item.envelope.id)
-        item.lost()
+        item.lost(now)
         this.#unaccepted.add(item)
         this.#outbox.add(item)
       }
@@ -435,6 +488,15 @@ export class Submitter<M = AnyHandlers> {
   #closedError(id: string, stage: string): Error {
     return laneError('CORELANE_SUBMITTER_CLOSED', { id, stage })
   }
+}
+
+function isUnsettled({ isSettled }: Outstanding): boolean {
+  return !isSettled
+}
+
+/** Whether most of what is kept is of no use any more. */
+function isWasteful(kept: number, used: number): boolean {
+  return kept > 2 * used + BATCH_MAX
 }
 
 function refuseAborted(signal: AbortSignal | undefined): void {

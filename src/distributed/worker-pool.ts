@@ -5,7 +5,8 @@ import { laneError } from '../base/errors.ts'
 import { checkGiven, checkOptions } from '../base/options.ts'
 import type { ManagerHealth } from '../coordinator/manager-health.ts'
 import { DRAIN_RULES } from '../coordinator/options.ts'
-import { managerHealth, type QueueManager } from '../coordinator/queue-manager.ts'
+import { managerPort, type QueueManager } from '../coordinator/queue-manager.ts'
+import { Announcer } from './announcer.ts'
 import type { DistributedQueue, LeasedQueue } from './distributed-queue.ts'
 import type { HeldCommand } from './held-command.ts'
 import { type IncidentListener, incidentTeller } from './incident.ts'
@@ -65,6 +66,7 @@ export class WorkerPool {
   readonly #tell: IncidentListener
   readonly #lanes: readonly WorkerLane[]
   readonly #desks: ReadonlyMap<string, LaneDesk>
+  readonly #announcer: Announcer
   /** How long a completion may wait for others. */
   readonly #gatherMs: number
   readonly #settlements: Settlements
@@ -111,7 +113,7 @@ export class WorkerPool {
     const checked = checkOptions<WorkerPoolOptions>('WorkerPool', options, WORKER_POOL_RULES)
     this.#queue = leasedQueueOf(queue)
     this.#manager = manager
-    this.#health = managerHealth(manager)
+    this.#health = managerPort(manager).health
     this.#options = checked
     this.#tell = incidentTeller(checked.onIncident)
     this.#lanes = chooseLanes(this.#manager.lanes, this.#queue, {
@@ -129,6 +131,15 @@ export class WorkerPool {
     })
     this.#quarantine = new Quarantine(this.#queue.maxDeliveries)
     this.#desks = this.#createDesks()
+    const laneIds = this.#lanes.map(({ plan }) => plan.name)
+    this.#announcer = new Announcer(
+      this.#queue,
+      laneIds,
+      manager.lanes.map(({ name }) => name).filter((name) => !laneIds.includes(name)),
+      () => managerPort(manager).handlers,
+      this.#tell,
+      this.#failed,
+    )
     this.#gate = new StartGate({
       queue: this.#queue,
       lanes: this.#lanes,
@@ -152,6 +163,7 @@ export class WorkerPool {
       beat: () => this.#claims.look(),
       renew: () => {
         for (const desk of this.#desks.values()) void desk.keep()
+        if (this.#state === 'running' && this.#isFit) void this.#announcer.announce()
       },
       heldUp: () => this.#tell({ what: 'loop-held-up' }),
       failed: this.#failed,
@@ -309,6 +321,7 @@ export class WorkerPool {
     this.#unwatch = this.#health.watch(this.#onHealth)
     this.#onHealth()
     this.#keeper.start()
+    if (this.#isFit) void this.#announcer.announce()
     await this.#claims.beat()
     if (this.#state === 'running') this.#loop.start()
   }
@@ -357,7 +370,8 @@ export class WorkerPool {
     this.#isFit = isFit
     this.#tell(isFit ? { what: 'worker-fit' } : { what: 'worker-unfit', error: trouble })
     this.#claims.take(isFit)
-    if (!isFit) this.#runner.giveBack()
+    if (isFit) void this.#announcer.announce()
+    else this.#runner.giveBack()
     this.#loop.interrupt()
   }
 

@@ -44,7 +44,7 @@ export async function openWorkerPool(queue, manager, onIncident) {
 
 /** Opens a submitter. */
 export function openSubmitter(queue) {
-  return new Submitter(queue, { sweepMs: 300 })
+  return new Submitter(queue, { sweepMs: 300, unknown: 'wait' })
 }
 
 /** A client for what an operator does. It is there again when Redis is. */

@@ -272,6 +272,71 @@ test('past the bound submits wait their turn', async () => {
   expect(await within(Promise.all(results), 'all')).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
 })
 
+test('a signal and a time-out are heeded while a submit waits for room', async () => {
+  const queue = openQueue(hash)
+  const submitter = openSubmitter(queue, { maxPending: 1, timeoutMs: 60, sweepMs: 10 })
+  const open = submitter.submit('query', 'echo', 1)
+  await until(() => submitter.stats().unaccepted === 0, 'the queue has the first')
+  const controller = new AbortController()
+  const { signal } = controller
+  const aborted = failure(submitter.submit('query', 'echo', 2, { signal }), 'the aborted one')
+  const late = failure(submitter.submit('query', 'echo', 3), 'the late one')
+  expect(submitter.stats()).toMatchObject({ pending: 1, waiting: 2 })
+  controller.abort(new Error('the client went away'))
+  expect((await aborted).message).toContain('waiting for room')
+  expect(submitter.stats()).toMatchObject({ pending: 1, waiting: 1 })
+  expect((await late).code).toBe('CORELANE_QUEUE_UNAVAILABLE')
+  expect(submitter.stats()).toMatchObject({ pending: 1, waiting: 0 })
+  // Neither of the two was ever sent.
+  expect((await queue.counts()).waiting).toBe(1)
+  await openPool(queue, await openWorkers(new Ledger(1).workerData, { partitions: one }))
+  expect(await within(open, 'the first')).toBe(1)
+  expect(await within(submitter.submit('query', 'echo', 4), 'another')).toBe(4)
+  expect(submitter.stats()).toMatchObject({ ended: 2, pending: 0, waiting: 0 })
+})
+
+test('two submits of one id share its result and nothing else', async () => {
+  const queue = openQueue(hash)
+  const submitter = openSubmitter(queue)
+  const [first, second] = [new AbortController(), new AbortController()]
+  const submit = (signal?: AbortSignal) =>
+    submitter.submit('query', 'echo', 'shared', { id: 'a', signal })
+  const leader = rejection(submit(first.signal), 'the first')
+  const follower = rejection(submit(second.signal), 'the second')
+  const third = submit()
+  const outcome = submitter.execute('query', 'echo', 'shared', { id: 'a' })
+  await until(() => submitter.stats().unaccepted === 0, 'the queue has it')
+  second.abort()
+  expect(await follower).toMatchObject({ code: 'CORELANE_ABORTED' })
+  first.abort()
+  expect(await leader).toMatchObject({ code: 'CORELANE_ABORTED' })
+  await openPool(queue, await openWorkers(new Ledger(1).workerData, { partitions: one }))
+  expect(await within(third, 'the third')).toBe('shared')
+  expect(await within(outcome, 'its outcome')).toMatchObject({ ok: true, value: 'shared' })
+  const closing = failure(submitter.submit('query', 'never', 0, { id: 'b' }), 'the one')
+  const other = failure(submitter.submit('query', 'never', 0, { id: 'b' }), 'the other')
+  await submitter.close()
+  expect([(await closing).code, (await other).code]).toEqual(
+    Array(2).fill('CORELANE_SUBMITTER_CLOSED'),
+  )
+})
+
+test('what was lost has all its time again to be accepted', async () => {
+  const queue = await openAll()
+  const timeoutMs = 400
+  const startMs = performance.now()
+  const isOld = () => performance.now() - startMs > 2 * timeoutMs
+  const forgetful = withFaults<LeasedQueue>(queue, {
+    enqueueMany: async (envelopes) =>
+      isOld() ? queue.enqueueMany(envelopes) : envelopes.map(() => 'accepted' as const),
+    look: async (commands) =>
+      isOld() ? queue.look(commands) : commands.map(() => ({ state: 'pending' as const })),
+  })
+  const submitter = openSubmitter(forgetful, { sweepMs: 20, timeoutMs })
+  expect(await within(submitter.submit('query', 'echo', 1), 'it')).toBe(1)
+  expect(submitter.stats().reenqueued).toBe(1)
+})
+
 test('a signal and close reject what is open', async () => {
   const queue = openQueue(hash)
   const submitter = openSubmitter(queue, { maxPending: 2 })

@@ -61,7 +61,7 @@ function healthTests(openShared: (partitions: PartitionOptions) => Promise<OpenW
     const isKeyed = partitions.strategy === 'hash'
     const all = Array.from({ length: count }, (_, index) => {
       const options = isKeyed ? { key: `key ${index % 40}` } : {}
-      return submitter.submit('query', 'burn', { index, ms: 1 }, options)
+      return submitter.submit('query', 'burn', { index, ms: 0.2 }, options)
     })
     await until(() => pools[0]!.stats().completed > 20, 'the first has ended some')
     await breakDown(managers[0]!, ledgers[0]!, 2)
@@ -192,7 +192,7 @@ test('a command whose handler this worker lacks goes to one that has it', async 
     queue.asWorker('old'),
     await openWorkers(ledger.workerData, { partitions: one }),
   )
-  const submitter = openSubmitter(queue)
+  const submitter = openSubmitter(queue, { unknown: 'wait' })
   const fresh = submitter.submit('query', 'fresh', 7)
   await until(() => seen(old, 'handler-unknown').length > 0, 'the old one hands it on')
   const newer = `data:text/javascript,export const fresh = (value) => value * 6`
@@ -207,7 +207,7 @@ test('a command that nobody has a handler for is dead after a while', async () =
   const queue = openQueue(PartitionConfig.roundRobin(2))
   const manager = await openWorkers(new Ledger(1).workerData, { partitions: one })
   const pool = await openPool(queue, manager, { unknownHandlerMs: 300 })
-  const submitter = openSubmitter(queue)
+  const submitter = openSubmitter(queue, { unknown: 'wait' })
   const error = await failure(submitter.submit('query', 'nobody', 7), 'it')
   expect(error.code).toBe('CORELANE_UNKNOWN_TYPE')
   expect(pool.stats()).toMatchObject({ buried: 1 })

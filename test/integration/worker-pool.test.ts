@@ -61,7 +61,7 @@ test('what fails for good is told to its submitter and kept among the dead', asy
   })
   const queue = openQueue(PartitionConfig.roundRobin(2))
   const pool = await openPool(queue, manager, { unknownHandlerMs: 0 })
-  const submitter = openSubmitter(queue)
+  const submitter = openSubmitter(queue, { unknown: 'wait' })
   const submits = {
     'retries spent': ['again', 'unlucky', { index: 1, failures: 9 }],
     'not retryable': ['picky', 'unlucky', { index: 2, failures: 9 }],

@@ -58,6 +58,8 @@ export class QueueKeys {
   readonly round: string
   /** Lanes that workers take, by when the last of these counts as dead. */
   readonly lanes: string
+  /** Handlers that workers have, in the same way. */
+  readonly handlers: string
   /** Channel on which workers hear of commands that came. */
   readonly wakes: string
   readonly #queue: string
@@ -72,6 +74,7 @@ export class QueueKeys {
     this.members = `corelane:{${queue}:meta}:members`
     this.round = `corelane:{${queue}:meta}:round`
     this.lanes = `corelane:{${queue}:meta}:lanes`
+    this.handlers = `corelane:{${queue}:meta}:handlers`
     this.wakes = `corelane:{${queue}:meta}:wakes`
     this.#partitions = Array.from({ length: partitions }, (_, p) => new PartitionKeys(queue, p))
   }

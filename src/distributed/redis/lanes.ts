@@ -1,8 +1,9 @@
-// Lanes: which lanes the workers of a queue take, as they say themselves.
+// Lanes: which lanes the workers of a queue take and which handlers they have, as they say
+// themselves.
 // Thread: main.   Owns: nothing.
 
 import { isPortableName } from '../../base/portable-name.ts'
-import type { LaneRegistry, LaneState, QueueCounts } from '../distributed-queue.ts'
+import type { LaneRegistry, NameRegistry, NameState, QueueCounts } from '../distributed-queue.ts'
 import { checkName } from '../envelope.ts'
 import { checkWhole } from '../lease-request.ts'
 import type { Reply } from './caller.ts'
@@ -18,15 +19,60 @@ const LANES_MAX = 4096
 /** Most names that are told. */
 const NAMES_MAX = 20
 
-const STATES: Readonly<Record<string, LaneState>> = {
+const STATES: Readonly<Record<string, NameState>> = {
   s: 'served',
   u: 'unserved',
   '?': 'unknown',
 }
 
-/** Lanes that workers announce. */
-export class RedisLanes implements LaneRegistry {
+/** Names that workers announce. */
+export class RedisNames implements NameRegistry {
   readonly #engine: RedisEngine
+  readonly #key: string
+
+  /**
+   * @param engine - The queue.
+   * @param key - Where they are kept.
+   */
+  constructor(engine: RedisEngine, key: string) {
+    this.#engine = engine
+    this.#key = key
+  }
+
+  async announce(names: readonly string[], others: readonly string[] = []): Promise<void> {
+    check(names, 0)
+    check(others, 0)
+    const { caller, plan } = this.#engine
+    await caller.run({
+      script: ANNOUNCE_LANES,
+      keys: [this.#key],
+      args: [
+        String(plan.leaseMs),
+        String(REMEMBERED_MS),
+        String(names.length),
+        ...names,
+        ...others,
+      ],
+    })
+  }
+
+  async look(
+    names: readonly string[],
+  ): Promise<{ readonly states: readonly NameState[]; readonly known: readonly string[] }> {
+    check(names, 1)
+    const { caller } = this.#engine
+    const [letters, ...known] = (await caller.run({
+      script: LOOK_LANES,
+      keys: [this.#key],
+      args: [String(REMEMBERED_MS), String(NAMES_MAX), ...names],
+    })) as Reply[]
+    const states = Array.from(textOf(letters!), (letter) => STATES[letter]!)
+    return { states, known: known.map(textOf).filter(isPortableName) }
+  }
+}
+
+/** Lanes that workers announce. */
+export class RedisLanes extends RedisNames implements LaneRegistry {
   readonly #counts: () => Promise<QueueCounts>
 
   /**
@@ -34,32 +80,8 @@ export class RedisLanes implements LaneRegistry {
    * @param counts - Counts what it holds.
    */
   constructor(engine: RedisEngine, counts: () => Promise<QueueCounts>) {
-    this.#engine = engine
+    super(engine, engine.keys.lanes)
     this.#counts = counts
-  }
-
-  async announce(laneIds: readonly string[]): Promise<void> {
-    this.#check(laneIds)
-    const { caller, keys, plan } = this.#engine
-    await caller.run({
-      script: ANNOUNCE_LANES,
-      keys: [keys.lanes],
-      args: [String(plan.leaseMs), String(REMEMBERED_MS), ...laneIds],
-    })
-  }
-
-  async look(
-    laneIds: readonly string[],
-  ): Promise<{ readonly states: readonly LaneState[]; readonly known: readonly string[] }> {
-    this.#check(laneIds)
-    const { caller, keys } = this.#engine
-    const [letters, ...names] = (await caller.run({
-      script: LOOK_LANES,
-      keys: [keys.lanes],
-      args: [String(REMEMBERED_MS), String(NAMES_MAX), ...laneIds],
-    })) as Reply[]
-    const states = Array.from(textOf(letters!), (letter) => STATES[letter]!)
-    return { states, known: names.map(textOf).filter(isPortableName) }
   }
 
   async strays(): Promise<readonly string[]> {
@@ -73,11 +95,11 @@ export class RedisLanes implements LaneRegistry {
     }
     return strays.slice(0, NAMES_MAX)
   }
+}
 
-  #check(laneIds: readonly string[]): void {
-    checkWhole('lanes', laneIds.length, 1, LANES_MAX)
-    for (const laneId of laneIds) checkName('laneId', laneId)
-  }
+function check(names: readonly string[], least: number): void {
+  checkWhole('names', names.length, least, LANES_MAX)
+  for (const name of names) checkName('name', name)
 }
 
 function textOf(reply: Reply): string {

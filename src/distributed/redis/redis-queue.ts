@@ -14,6 +14,7 @@ import type {
   LaneRegistry,
   LeasedQueue,
   LeaseRequest,
+  NameRegistry,
   PartitionOwnership,
   QueueCapabilities,
   QueueCounts,
@@ -32,7 +33,7 @@ import { Holdings } from './holdings.ts'
 import { incidentReporter } from './incident.ts'
 import { Janitor } from './janitor.ts'
 import { QueueKeys } from './keys.ts'
-import { RedisLanes } from './lanes.ts'
+import { RedisLanes, RedisNames } from './lanes.ts'
 import { LeaseDesk } from './lease-desk.ts'
 import { RedisLimits } from './limits.ts'
 import { RedisLink } from './link.ts'
@@ -54,6 +55,7 @@ export class RedisDistributedQueue implements LeasedQueue {
   readonly ownership: PartitionOwnership | undefined
   readonly limits: GlobalLimits
   readonly lanes: LaneRegistry
+  readonly handlers: NameRegistry
   readonly #engine: RedisEngine
   readonly #ownership: RedisOwnership | undefined
   readonly #link: RedisLink
@@ -92,6 +94,7 @@ export class RedisDistributedQueue implements LeasedQueue {
     this.#ownership = ownership
     this.limits = new RedisLimits(engine, this.#subscriptions)
     this.lanes = new RedisLanes(engine, () => this.counts())
+    this.handlers = new RedisNames(engine, engine.keys.handlers)
     this.dead = new DeadDesk(engine)
     this.capabilities = Object.freeze({
       delivery: 'at-least-once',

@@ -15,6 +15,8 @@ export type ContractNeed =
   | 'commandBoost'
   | 'delay'
   | 'results'
+  /** Workers announce their lanes. */
+  | 'lanes'
   /** Measures ages of commands with its own clock. */
   | 'ages'
   | 'keyOrder'

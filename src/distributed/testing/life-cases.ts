@@ -20,6 +20,7 @@ const saying: readonly CaseOfContract[] = [
       assert.equal(queue.maxDeliveries, 7)
     } else assert.equal(queue.maxDeliveries, 1)
     assert.equal(queue.ownership !== undefined, queue.capabilities.ownership)
+    assert.equal(queue.lanes !== undefined, queue.capabilities.lanes)
   }),
   sentence('counts are what there is', { needs: ['leases', 'delay'] }, async (stage) => {
     const queue = await stage.worker()
@@ -44,6 +45,64 @@ async function countsOf(queue: Parameters<typeof finish>[0]): Promise<unknown[]>
   const filled = Object.entries(lanes).filter(([, count]) => count > 0)
   return [waiting, delayed, leased, dead, Object.fromEntries(filled.toSorted()), [...partitions]]
 }
+
+const lanes: readonly CaseOfContract[] = [
+  sentence(
+    'lanes are served while a worker announces them, and known for longer',
+    { needs: ['leases', 'lanes'], leaseMs: 500 },
+    async (stage) => {
+      const [one, two] = await stage.workers('w1', 'w2')
+      const look = async () => (await two!.lanes!.look(['a', 'b', 'c'])).states
+      // Nobody can tell yet which lanes there will be.
+      assert.deepEqual(await look(), ['unserved', 'unserved', 'unserved'])
+      await one!.lanes!.announce(['a'])
+      await two!.lanes!.announce(['b'])
+      assert.deepEqual(await look(), ['served', 'served', 'unknown'])
+      const { known } = await one!.lanes!.look(['c'])
+      assert.deepEqual(known.toSorted(), ['a', 'b'])
+      await stage.until('a is not served any more', async () => {
+        await two!.lanes!.announce(['b'])
+        return (await look())[0] === 'unserved'
+      })
+      assert.deepEqual(await look(), ['unserved', 'served', 'unknown'])
+      await one!.lanes!.announce(['d'], ['b', 'e'])
+      const { states } = await two!.lanes!.look(['b', 'd', 'e', 'f'])
+      assert.deepEqual(states, ['served', 'served', 'unserved', 'unknown'])
+      // Handlers have names of their own.
+      assert.deepEqual((await one!.handlers!.look(['a'])).states, ['unserved'])
+      await one!.handlers!.announce(['x'])
+      assert.deepEqual(await two!.handlers!.look(['x', 'a']), {
+        states: ['served', 'unknown'],
+        known: ['x'],
+      })
+    },
+  ),
+  sentence(
+    'lanes with commands and without a worker are strays',
+    { needs: ['leases', 'lanes'], leaseMs: 20_000 },
+    async (stage) => {
+      const queue = await stage.worker()
+      assert.deepEqual(await queue.lanes!.strays(), [])
+      await queue.lanes!.announce(['a'])
+      const envelopes = ['a', 'b', 'c'].map((laneId) => stage.envelope({ laneId }))
+      await stage.fill(queue, envelopes)
+      assert.deepEqual((await queue.lanes!.strays()).toSorted(), ['b', 'c'])
+      await queue.lanes!.announce(['b'])
+      assert.deepEqual(await queue.lanes!.strays(), ['c'])
+      await finish(queue, [await stage.takeOne(queue, { lanes: [demand('c')] })])
+      assert.deepEqual(await queue.lanes!.strays(), [])
+    },
+  ),
+  sentence('names of lanes are checked', { needs: ['leases', 'lanes'] }, async (stage) => {
+    const queue = await stage.worker()
+    for (const bad of [['{x}'], ['']]) {
+      await refused(`the lanes ${bad}`, queue.lanes!.announce(bad))
+      await refused(`the other lanes ${bad}`, queue.lanes!.announce([], bad))
+      await refused(`the lanes ${bad}`, queue.lanes!.look(bad))
+    }
+    await refused('no lanes', queue.lanes!.look([]))
+  }),
+]
 
 const VALUES: Readonly<Record<string, unknown>> = {
   plain: { a: [1, -2.5, 'x', null, true], 'b c': { d: {} } },
@@ -143,6 +202,7 @@ const ends: readonly CaseOfContract[] = [
 /** What a queue says of itself, what it carries, and its end. */
 export const LIFE_CASES: readonly CaseOfContract[] = [
   ...saying,
+  ...lanes,
   ...carries(VALUES, 'plain data', []),
   ...carries(CLONES, 'what a structured clone carries', ['clones']),
   ...ends,

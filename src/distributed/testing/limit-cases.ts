@@ -162,6 +162,34 @@ const places: readonly CaseOfContract[] = [
       assert.deepEqual(await two!.limits.takePlaces('lane', 2, ['c', 'd']), ['c'])
     },
   ),
+  sentence(
+    'a worker that was refused a place hears when one is given back',
+    PLACES,
+    async (stage) => {
+      const [one, two] = await stage.workers('w1', 'w2')
+      // Engines that cannot tell are asked again and again instead.
+      if (two!.limits.onPlaceFree === undefined) return
+      await one!.limits.takePlaces('lane', 2, ['a', 'b'])
+      let calls = 0
+      const stop = two!.limits.onPlaceFree('lane', () => calls++)
+      assert.deepEqual(await two!.limits.takePlaces('lane', 2, ['c']), [])
+      await stage.until('it hears of a place', async () => {
+        // An engine may have to subscribe first.
+        if (calls === 0) {
+          await one!.limits.dropPlaces('lane', ['a'])
+          await pause(20)
+          if (calls === 0) await one!.limits.takePlaces('lane', 2, ['a'])
+        }
+        return calls > 0
+      })
+      assert.deepEqual(await two!.limits.takePlaces('lane', 2, ['c']), ['c'])
+      stop()
+      const before = calls
+      await one!.limits.dropPlaces('lane', ['b'])
+      await pause(30)
+      assert.equal(calls, before)
+    },
+  ),
   sentence('workers that take places at once do not take too many', PLACES, async (stage) => {
     const queues = await stage.workers('w1', 'w2', 'w3')
     for (let turn = 0; turn < 10; turn++) {

@@ -67,6 +67,7 @@ function abilities(options: QueueContractOptions): ReadonlySet<ContractNeed> {
     commandBoost: capabilities.boost === 'command',
     delay: capabilities.delay,
     results: capabilities.results,
+    lanes: capabilities.lanes,
     ages: capabilities.ages,
     keyOrder: capabilities.keyOrder,
     ownership: capabilities.ownership,

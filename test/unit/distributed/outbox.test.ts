@@ -66,6 +66,17 @@ test('what nobody wants any more is not repeated', async () => {
   expect(calls).toEqual([[1, 2], [2]])
 })
 
+test('what nobody wants any more is let go though the queue stays down', async () => {
+  const { outbox, calls, unwanted } = world(() => 'down', 2)
+  for (const item of [1, 2, 3, 4, 5]) outbox.add(item)
+  await until(() => calls.length === 1, 'a call')
+  for (const item of [1, 3, 5]) unwanted.add(item)
+  outbox.prune()
+  // The two of the call that is repeated, and one that waits.
+  expect(outbox.size).toBe(3)
+  outbox.giveUp()
+})
+
 test('those that are refused are found, and the others are sent', async () => {
   const bad = new Set([3, 9])
   const isBad = (items: readonly number[]) => items.some((item) => bad.has(item))

@@ -1,10 +1,11 @@
-// Announce-lanes script: a worker says which lanes it takes.
+// Announce-lanes script: a worker announces which lanes it takes, or which handlers it has.
 // Thread: main.   Owns: nothing; text only.
 //
-// KEYS  1  lanes that workers take, by when their last worker counts as dead
+// KEYS  1  names that workers have, by when their last worker counts as dead
 // ARGV  1   lease, ms
 //       2   how long names are remembered, ms
-//       3…  the lanes
+//       3   how many names follow that the worker has
+//       4…  those, and then names that exist and that it does not have
 // Returns 1.
 
 import { NOW, type Script, script } from './script.ts'
@@ -13,9 +14,12 @@ import { NOW, type Script, script } from './script.ts'
 export const ANNOUNCE_LANES: Script = script(
   'announce-lanes',
   `${NOW}
-local time = now()
+local time, own = now(), tonumber(ARGV[3])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time - ARGV[2])
-for i = 3, #ARGV do redis.call('ZADD', KEYS[1], 'GT', time + ARGV[1], ARGV[i]) end
+for i = 4, #ARGV do
+  local till = i <= 3 + own and time + ARGV[1] or time - 1
+  redis.call('ZADD', KEYS[1], 'GT', till, ARGV[i])
+end
 return 1
 `,
 )

@@ -1,0 +1,77 @@
+// Local names: which lanes and handlers the workers of this process have, as they announce it.
+// Thread: main.   Owns: the announcements. Time is a parameter.
+
+import type { NameState } from './distributed-queue.ts'
+
+/** How long a name is remembered after its last worker has gone: a week. */
+const REMEMBERED_MS = 7 * 24 * 60 * 60 * 1000
+
+/** Most names that are told. */
+const NAMES_MAX = 20
+
+/** Names that workers announce. */
+export class LocalNames {
+  /** By name: until when a worker has it. */
+  readonly #untilMs = new Map<string, number>()
+
+  /**
+   * A worker has these.
+   *
+   * @param names - Of lanes or handlers.
+   * @param others - Names that exist, and that it does not have.
+   * @param nowMs - Monotonic milliseconds.
+   * @param untilMs - When that is over, unless it says so again.
+   */
+  announce(
+    names: readonly string[],
+    others: readonly string[],
+    nowMs: number,
+    untilMs: number,
+  ): void {
+    for (const [name, until] of this.#untilMs) {
+      if (until < nowMs - REMEMBERED_MS) this.#untilMs.delete(name)
+    }
+    for (const name of names) {
+      this.#untilMs.set(name, Math.max(untilMs, this.#untilMs.get(name) ?? 0))
+    }
+    for (const name of others) {
+      this.#untilMs.set(name, Math.max(nowMs - 1, this.#untilMs.get(name) ?? 0))
+    }
+  }
+
+  /** Names that workers have announced, some of them. */
+  get known(): readonly string[] {
+    const known: string[] = []
+    for (const name of this.#untilMs.keys()) {
+      if (known.push(name) === NAMES_MAX) break
+    }
+    return known
+  }
+
+  /**
+   * What workers have announced of a name.
+   *
+   * @param name - Of a lane or handler.
+   * @param nowMs - Monotonic milliseconds.
+   */
+  stateOf(name: string, nowMs: number): NameState {
+    const untilMs = this.#untilMs.get(name)
+    if (untilMs === undefined) return this.#untilMs.size === 0 ? 'unserved' : 'unknown'
+    return untilMs >= nowMs ? 'served' : 'unserved'
+  }
+
+  /**
+   * Some of these that no live worker has.
+   *
+   * @param names - Of lanes in which commands wait.
+   * @param nowMs - Monotonic milliseconds.
+   */
+  strays(names: Iterable<string>, nowMs: number): string[] {
+    const strays: string[] = []
+    for (const name of names) {
+      if (this.stateOf(name, nowMs) === 'served') continue
+      if (strays.push(name) === NAMES_MAX) break
+    }
+    return strays
+  }
+}

@@ -1,0 +1,96 @@
+// Name watch: whether any worker takes the lanes, or has the handlers, that commands name.
+// Thread: main.   Owns: the last answer of the queue about each name.
+
+import { nowMs } from '../base/clock.ts'
+import { type ErrorCode, type LaneError, laneError, show } from '../base/errors.ts'
+import type { NameRegistry, NameState } from './distributed-queue.ts'
+
+/** How long an answer is relied on. One that is bad news may be another any moment. */
+const SERVED_MS = 10_000
+const OTHER_MS = 1_000
+
+/** Past so many names all answers are dropped, and asked for again. */
+const KNOWN_MAX = 10_000
+
+interface Answer {
+  readonly state: NameState
+  readonly untilMs: number
+  /** Names that workers have, for the message. */
+  readonly known: readonly string[]
+}
+
+/** What a watch works with. */
+export interface NameWatchParts {
+  /** The queue's, if it has one. */
+  readonly registry: NameRegistry | undefined
+  /** The error for a name that no worker has ever announced; undefined: such commands wait. */
+  readonly refusal: ErrorCode | undefined
+  /** Called once with names for which commands wait without a worker. */
+  readonly unserved: (names: readonly string[]) => void
+}
+
+/** Looks names up. */
+export class NameWatch {
+  readonly #parts: NameWatchParts
+  readonly #answers = new Map<string, Answer>()
+  /** Names without a worker that were reported. */
+  readonly #reported = new Set<string>()
+
+  /** @param parts - What it works with. */
+  constructor(parts: NameWatchParts) {
+    this.#parts = parts
+  }
+
+  /**
+   * Looks names up, unless that was done lately.
+   *
+   * @param names - Any.
+   */
+  async look(names: Iterable<string>): Promise<void> {
+    const { registry } = this.#parts
+    if (registry === undefined) return
+    const now = nowMs()
+    const isOpen = (name: string): boolean => (this.#answers.get(name)?.untilMs ?? 0) <= now
+    const asked = [...new Set(names)].filter(isOpen)
+    if (asked.length === 0) return
+    let answer: Awaited<ReturnType<NameRegistry['look']>>
+    try {
+      answer = await registry.look(asked)
+    } catch {
+      // The commands go to the same queue next; its failure is reported then.
+      return
+    }
+    if (this.#answers.size + asked.length > KNOWN_MAX) this.#answers.clear()
+    const { known, states } = answer
+    for (const [index, name] of asked.entries()) {
+      const state = states[index]!
+      const untilMs = nowMs() + (state === 'served' ? SERVED_MS : OTHER_MS)
+      this.#answers.set(name, { state, untilMs, known })
+      if (state === 'served') this.#reported.delete(name)
+    }
+    this.#report(asked)
+  }
+
+  /**
+   * Why commands with a name are refused; undefined if they are not.
+   *
+   * @param name - One that was looked up.
+   */
+  refusalOf(name: string): LaneError | undefined {
+    const { refusal } = this.#parts
+    const answer = this.#answers.get(name)
+    if (refusal === undefined || answer?.state !== 'unknown') return undefined
+    return laneError(refusal, { received: show(name), allowed: answer.known.join(', ') })
+  }
+
+  #report(asked: readonly string[]): void {
+    const names = asked.filter((name) => {
+      const isServed = this.#answers.get(name)!.state === 'served'
+      return !isServed && this.refusalOf(name) === undefined && !this.#reported.has(name)
+    })
+    if (names.length === 0) return
+    if (this.#reported.size > KNOWN_MAX) this.#reported.clear()
+    for (const name of names) this.#reported.add(name)
+    this.#parts.unserved(names)
+  }
+}
