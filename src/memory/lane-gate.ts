@@ -40,8 +40,10 @@ interface GatedLane {
   isRefused: boolean
   /** Refused then by the rate limit; otherwise for want of a slot. */
   awaitsToken: boolean
-  /** Among the waiters, as far as this thread knows. */
-  isWaiting: boolean
+  /** Where its bit among the waiters is, as far as this thread knows; 0 if it does not wait. */
+  waiters: number
+  /** It was woken in the set of waiters that it was in before. */
+  hasWake: boolean
   /** Joined them to wait for a token: it has the timer, or another partition does. */
   hasJoinedForToken: boolean
 }
@@ -96,7 +98,8 @@ export class LaneGate {
         untold: 0,
         isRefused: false,
         awaitsToken: false,
-        isWaiting: false,
+        waiters: 0,
+        hasWake: false,
         hasJoinedForToken: false,
       }
     })
@@ -184,18 +187,18 @@ export class LaneGate {
    * Joins the waiters of every lane that refused in the present look, and leaves all others. Look
    * once more after it.
    *
+   * @param isBusy - Whether handlers are under way in this thread, so that it may not look for long
+   * though it is rung.
    * @returns When this thread must look again by itself; Infinity if others see to that.
    */
-  joinWaiters(): number {
+  joinWaiters(isBusy: boolean): number {
     this.#tell()
     if (this.#waitingCount > 0) this.#leave((lane) => !lane.isRefused)
     const { words } = this.#views
     let dueMs = Number.POSITIVE_INFINITY
     for (const lane of this.#refused) {
-      if (!lane.isWaiting) this.#waitingCount++
-      lane.isWaiting = true
+      this.#join(lane, isBusy ? lane.place.busyWaiters : lane.place.waiters)
       lane.hasJoinedForToken = lane.awaitsToken
-      joinWaiters(words, lane.place, this.#partition)
       // Whoever's turn it is may not take it: then nobody would ring. One that awaits a token does
       // not look at the slots, so its turn to keep off them would never be over.
       if (lane.yieldUntilMs > 0 && !lane.awaitsToken) dueMs = Math.min(dueMs, lane.yieldUntilMs)
@@ -205,10 +208,11 @@ export class LaneGate {
         if (lane.awaitsToken) dueMs = Math.min(dueMs, lane.dueMs)
         continue
       }
-      // It waits for a slot: who frees one wakes it, and whoever waits for the token needs the
-      // timer.
-      if (!lane.awaitsToken) {
+      // It waits for a slot: the thread that frees one wakes it, and those that wait for the token
+      // need the timer. A busy one may hold the timer up: it sets one of its own.
+      if (!lane.awaitsToken || isBusy) {
         if (this.#giveUpTimer(lane)) this.#handOn(lane)
+        if (lane.awaitsToken) dueMs = Math.min(dueMs, lane.dueMs)
         continue
       }
       // PUBLISH(lane-timer): one partition waits for the next token; the others it hands on to.
@@ -222,7 +226,7 @@ export class LaneGate {
   /** Whether this thread waits for what every lane that refused in the present look refused it. */
   get hasJoinedAll(): boolean {
     return this.#refused.every(
-      (lane) => lane.isWaiting && (lane.hasJoinedForToken || !lane.awaitsToken),
+      (lane) => lane.waiters !== 0 && (lane.hasJoinedForToken || !lane.awaitsToken),
     )
   }
 
@@ -234,13 +238,25 @@ export class LaneGate {
     if (this.#waitingCount > 0) this.#leave(() => true)
   }
 
+  #join(lane: GatedLane, waiters: number): void {
+    const { words } = this.#views
+    const before = lane.waiters
+    if (before === 0) this.#waitingCount++
+    lane.waiters = waiters
+    joinWaiters(words, waiters, this.#partition)
+    if (before === 0 || before === waiters) return
+    // What it was woken for in the other set it must still take or pass on.
+    if (!leaveWaiters(words, before, this.#partition)) lane.hasWake = true
+  }
+
   #leave(isLeft: (lane: GatedLane) => boolean): void {
     const { words } = this.#views
     for (const lane of this.#lanes) {
-      if (!lane.isWaiting || !isLeft(lane)) continue
-      lane.isWaiting = false
+      if (lane.waiters === 0 || !isLeft(lane)) continue
+      const wasWoken = !leaveWaiters(words, lane.waiters, this.#partition) || lane.hasWake
+      lane.waiters = 0
+      lane.hasWake = false
       this.#waitingCount--
-      const wasWoken = !leaveWaiters(words, lane.place, this.#partition)
       const held = this.#giveUpTimer(lane)
       // It may have taken another slot than the one it was woken for.
       if (held || (wasWoken && this.#isOpen(lane))) this.#handOn(lane)
@@ -309,7 +325,9 @@ export class LaneGate {
   #isYielding(lane: GatedLane): boolean {
     if (lane.yieldUntilMs === 0) return false
     const now = nowMs()
-    const isWoken = lane.isWaiting && !isWaiting(this.#views.words, lane.place, this.#partition)
+    const { words } = this.#views
+    const isWoken =
+      lane.hasWake || (lane.waiters !== 0 && !isWaiting(words, lane.waiters, this.#partition))
     if (now < lane.yieldUntilMs && !isWoken) return true
     lane.yieldUntilMs = 0
     return false
@@ -329,8 +347,7 @@ export class LaneGate {
   /** After a token was taken the next one is for whoever waits: this thread is busy now. */
   #passOnTimer(lane: GatedLane): void {
     if (lane.isOwnRate) return
-    this.#giveUpTimer(lane)
-    this.#handOn(lane)
+    if (this.#giveUpTimer(lane)) this.#handOn(lane)
   }
 
   /** Stops waiting for the next token on behalf of all; whether this thread did. */

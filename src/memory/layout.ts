@@ -163,17 +163,19 @@ export interface LaneCells {
  * | words | writer | meaning of 0 |
  * |---|---|---|
  * | timer | every partition, by compare-and-swap | no partition waits for the lane's next token |
- * | waiters | every partition, by or / and | no partition of those 32 waits for the lane |
+ * | waiters | every partition, by or / and | no idle partition of those 32 waits for the lane |
+ * | busyWaiters | every partition, by or / and | no busy partition of those 32 waits for the lane |
  * | running | the partition of that index | it runs no command of the lane |
  * | owners | every partition, by compare-and-swap | the slot is free |
  * | cursor | every partition, by compare-and-swap | the first stamp is the oldest |
  * | stamps | every partition, by compare-and-swap | never used |
  *
- * Timer, waiters, running, owners and cursor are Int32 indices; stamps is an index of 64-bit cells.
+ * Stamps is an index of 64-bit cells, the others are Int32 indices.
  */
 export interface LanePlace {
   readonly timer: number
   readonly waiters: number
+  readonly busyWaiters: number
   readonly running: number
   readonly owners: number
   readonly ownerCount: number
@@ -229,6 +231,7 @@ export function layOutCommons(partitions: number, lanes: readonly LaneCells[]): 
     return {
       timer: claim(1),
       waiters: claim(bitWords(partitions)),
+      busyWaiters: claim(bitWords(partitions)),
       running: claim(partitions),
       owners: claim(owners),
       ownerCount: owners,

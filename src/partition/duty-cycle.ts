@@ -239,7 +239,7 @@ export class DutyCycle implements Admission<WindowEntry> {
       this.#isStreamsTurn = true
       this.#begin(entry)
       if (this.#clockMs >= this.#turnEndsMs) {
-        this.#queueTurn()
+        this.#endTurn()
         return
       }
     }
@@ -417,7 +417,19 @@ export class DutyCycle implements Admission<WindowEntry> {
   /** Goes on after something asynchronous ended. */
   #goOn(): void {
     if (this.#clockMs < this.#turnEndsMs) this.#work()
-    else this.#queueTurn()
+    else this.#endTurn()
+  }
+
+  /** Lets the event loop turn, and goes on after it. */
+  #endTurn(): void {
+    // A handler that is under way may go on for long before that: it keeps nothing from others.
+    if (this.#isBusy) this.#parts.gate.leaveWaiters()
+    this.#queueTurn()
+  }
+
+  /** Whether handlers are under way, so that this thread may not look for long, rung or not. */
+  get #isBusy(): boolean {
+    return this.#running > 0 || this.#broadcasting > 0
   }
 
   #finish(run: Run, status: 0 | 1, value: unknown): void {
@@ -444,7 +456,7 @@ export class DutyCycle implements Admission<WindowEntry> {
     // Handlers that run go on in this thread's event loop.
     if (this.#running === 0 && spin.hasFound()) return false
     end.bell.announce(Bell.ASLEEP)
-    const dueMs = gate.joinWaiters()
+    const dueMs = gate.joinWaiters(this.#isBusy)
     const entry = this.#look()
     const mayGoOn = this.#streams.isWaiting && (this.#streams.look() || this.#streams.isReady)
     if (entry !== undefined || !gate.hasJoinedAll || mayGoOn) {

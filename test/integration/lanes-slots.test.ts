@@ -3,9 +3,16 @@
 // run at once in shared memory and keep the greatest count; a gate holds them until as many run as
 // may.
 
-import { LaneConfig, PartitionConfig, type QueueManagerOptions, stableHash } from 'corelane'
+import {
+  LaneConfig,
+  PartitionConfig,
+  type QueueManagerOptions,
+  RateLimitConfig,
+  stableHash,
+} from 'corelane'
 import { expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
+import { Ledger } from '../support/ledger.ts'
 import { open } from '../support/managers.ts'
 
 const GATE = 0
@@ -173,6 +180,47 @@ test.each([2, 8])(
       if (everything[i]![2] < everything[i - 1]![3]) overlaps++
     }
     expect(overlaps).toBeGreaterThan(0)
+  },
+)
+
+test.each([
+  ['a slot', { maxConcurrency: 1 }, 'secondGate'],
+  ['a token', { rateLimit: RateLimitConfig.per(1, 1000) }, 'mark'],
+])(
+  'an idle partition gets %s though one that waits before it is blocked by the rest of a handler',
+  async (_, lane, first) => {
+    const ledger = new Ledger(4)
+    const manager = await open('ledger.js', {
+      partitions: PartitionConfig.custom(3, ({ key }) => Number(key![0])),
+      concurrencyPerPartition: 2,
+      lanes: { limited: lane, other: {} },
+      workerData: ledger.workerData,
+    })
+    const parks = [0, 0, 0]
+    const untilParked = async (partition: number) => {
+      const parked = () => manager.stats().partitions[partition]!.parked
+      await until(() => parked() > parks[partition]!, `partition ${partition} sleeps`)
+      parks[partition] = parked()
+    }
+    for (const partition of [0, 1, 2]) await untilParked(partition)
+    const all: Promise<unknown>[] = []
+    const submitTo = async (partition: number, lane: string, type: string) => {
+      all.push(manager.submit(lane, type, all.length, { key: `${partition} ${all.length}` }))
+      await untilParked(partition)
+    }
+    // Partition 0 has what there is; 1, with a handler under way, and 2 wait for it in this order.
+    await submitTo(0, 'limited', first)
+    await submitTo(1, 'other', 'softGateThenBlock')
+    await submitTo(1, 'limited', 'mark')
+    await submitTo(2, 'limited', 'mark')
+    ledger.openGate()
+    await until(() => ledger.isBlocked, 'partition 1 is blocked')
+    ledger.openSecondGate()
+    // Nothing unblocks partition 1 before this.
+    await within(all[3]!, 'the command of the idle partition')
+    expect(ledger.runs(2)).toBe(0)
+    ledger.unblock()
+    await within(Promise.all(all), 'the others')
   },
 )
 

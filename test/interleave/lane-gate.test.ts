@@ -49,6 +49,41 @@ test('a lane with a slot and a rate lets everybody through, whichever it lacked 
   expect(explorer.explore(laneGate(BOTH, {}), 1).violation).toBeUndefined()
 })
 
+function withThree(name: string, lane: LaneCells, options: Record<string, unknown>): Scenario {
+  const lanes = [lane]
+  return {
+    name,
+    region: smallRegion(64, 64),
+    commons: smallCommons(lanes, 3),
+    options: { count: 1, ...options, lanes, partitions: 3 },
+  }
+}
+
+test('an idle partition gets what is freed, though a busy one that never looks waits before it', () => {
+  for (const lane of [ONE_AT_A_TIME, ONE_A_WINDOW, SLIDING, BOTH]) {
+    const scenario = withThree('busy waiter', lane, {})
+    expect(explorer.explore(scenario, 2).violation).toBeUndefined()
+  }
+})
+
+test.each([
+  ['a slot', ONE_AT_A_TIME],
+  ['a token', ONE_A_WINDOW],
+])('the explorer catches a busy partition that waits for %s as an idle one does', (_, lane) => {
+  const scenario = withThree('busy waiter', lane, { variant: 'busy as if idle' })
+  expect(explorer.explore(scenario, 2).violation).toMatch(/^thread 0 sleeps for ever\nschedule/)
+})
+
+test('a partition that is woken while it turns busy passes its wake on', () => {
+  const scenario = withThree('waiter that turns busy', ONE_AT_A_TIME, {})
+  expect(explorer.explore(scenario, 3).violation).toBeUndefined()
+})
+
+test('the explorer catches a partition that forgets its wake when it turns busy', () => {
+  const scenario = withThree('waiter that turns busy', ONE_AT_A_TIME, { variant: 'forgets a wake' })
+  expect(explorer.explore(scenario, 2).violation).toMatch(/^thread 1 sleeps for ever\nschedule/)
+})
+
 test.each(['no second look', 'free without handing on'])(
   'the explorer catches a gate with the mistake "%s"',
   (variant) => {

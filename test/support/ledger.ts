@@ -7,6 +7,9 @@ const GATE = 1
 const STARTED = 2
 const LOADS = 3
 const FLAG = 4
+const SECOND_GATE = 5
+const BLOCKED = 6
+const UNBLOCKED = 7
 const SETUPS = 8
 const TEARDOWNS = 9
 const FIRST_ENTRY = 16
@@ -93,6 +96,23 @@ export class Ledger {
   /** Makes handlers wait at the gate again. */
   closeGate(): void {
     Atomics.store(this.#words, GATE, 0)
+  }
+
+  /** Lets the handlers that wait at the second gate go on, and all that come later. */
+  openSecondGate(): void {
+    Atomics.store(this.#words, SECOND_GATE, 1)
+    Atomics.notify(this.#words, SECOND_GATE)
+  }
+
+  /** Whether `softGateThenBlock` blocks its thread, or has. */
+  get isBlocked(): boolean {
+    return Atomics.load(this.#words, BLOCKED) === 1
+  }
+
+  /** Ends that. */
+  unblock(): void {
+    Atomics.store(this.#words, UNBLOCKED, 1)
+    Atomics.notify(this.#words, UNBLOCKED)
   }
 
   /** Waits until so many handlers were entered. */

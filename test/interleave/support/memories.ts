@@ -46,12 +46,16 @@ export function smallRegion(
  * Words of fresh commons in which each partition has its first thread.
  *
  * @param lanes - What each lane needs.
+ * @param partitions - How many there are.
  */
-export function smallCommons(lanes: readonly LaneCells[] = []): Readonly<Record<number, number>> {
-  const { bellChoice, words } = layOutCommons(PARTITIONS, lanes)
+export function smallCommons(
+  lanes: readonly LaneCells[] = [],
+  partitions = PARTITIONS,
+): Readonly<Record<number, number>> {
+  const { bellChoice, words } = layOutCommons(partitions, lanes)
   if (words * 4 > COMMONS_BYTES) throw new Error(`commons of ${words * 4} bytes`)
   const initial: Record<number, number> = { [CommonsWord.VERSION]: LAYOUT_VERSION }
-  for (let partition = 0; partition < PARTITIONS; partition++) {
+  for (let partition = 0; partition < partitions; partition++) {
     initial[bellChoice + partition] = bellWord(partition, 0)
   }
   return initial

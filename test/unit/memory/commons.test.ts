@@ -151,7 +151,7 @@ test('the slot of a dead thread goes to who waits for it', () => {
   waiter.beginLook()
   expect(waiter.enter(0)).toBe(false)
   sleeper.announce(Bell.ASLEEP)
-  waiter.joinWaiters()
+  waiter.joinWaiters(false)
   coordinator.reclaim(0, 1)
   expect(bells[1]!.isAwake).toBe(true)
   waiter.beginLook()
@@ -170,7 +170,7 @@ test('a death wakes all who wait, since the dead one may have kept the wake of a
     const waiter = gate(partition)
     waiter.beginLook()
     expect(waiter.enter(0)).toBe(false)
-    waiter.joinWaiters()
+    waiter.joinWaiters(false)
   }
   coordinator.reclaim(0, 1)
   expect(bells.map(({ isAwake }) => isAwake)).toEqual([false, true, false, true])

@@ -2,7 +2,8 @@
 // partition that wants it sleeps unrung. Method: partitions are stepped by hand through what a duty
 // cycle does with its gate (look, announce sleep, join the waiters, look again, sleep; run, leave),
 // in every order of a bounded length, with a death or an unrelated command in every place; then all
-// are stepped until none can go on, and nothing may be left.
+// are stepped until none can go on, and nothing may be left. Some partitions have a handler under
+// way that goes on once they sleep: they never look again, rung or not.
 
 import { beforeEach, expect, test, vi } from 'vitest'
 import { attachCommons, CoordinatorCommons } from '../../../src/memory/commons.ts'
@@ -39,6 +40,8 @@ class Partition {
   left: number
   /** Unrelated commands that it has. */
   others = 0
+  /** Whether it has a handler under way that goes on once it sleeps. */
+  readonly isBusy: boolean
   armedMs = Number.POSITIVE_INFINITY
   gate!: LaneGate
   bell!: BellRinger
@@ -48,7 +51,8 @@ class Partition {
   #dueMs = Number.POSITIVE_INFINITY
   #slot = 0
 
-  constructor(world: World, index: number, left: number) {
+  constructor(world: World, index: number, left: number, isBusy: boolean) {
+    this.isBusy = isBusy
     this.#world = world
     this.#index = index
     this.left = left
@@ -76,13 +80,14 @@ class Partition {
   }
 
   get hasWork(): boolean {
+    if (this.isBusy && this.state === 'asleep') return false
     return this.left > 0 || this.state === 'run' || this.state === 'dead'
   }
 
   /** Whether it can do a step. */
   get canStep(): boolean {
     if (this.state !== 'asleep') return true
-    return this.isRung || this.armedMs <= clock.ms
+    return !this.isBusy && (this.isRung || this.armedMs <= clock.ms)
   }
 
   step(): void {
@@ -98,7 +103,7 @@ class Partition {
         this.state = 'join'
         break
       case 'join':
-        this.#dueMs = gate.joinWaiters()
+        this.#dueMs = gate.joinWaiters(this.isBusy)
         this.state = 'last look'
         break
       case 'last look':
@@ -157,12 +162,12 @@ class World {
   runningMost = 0
   startedCount = 0
 
-  constructor(cells: LaneCells, commands: readonly number[]) {
+  constructor(cells: LaneCells, commands: readonly number[], busy: readonly number[] = []) {
     this.cells = cells
     this.partitions = commands.length
     this.commons = new CoordinatorCommons(this.partitions, [cells])
     this.words = new Int32Array(this.commons.memory)
-    this.all = commands.map((left, index) => new Partition(this, index, left))
+    this.all = commands.map((left, index) => new Partition(this, index, left, busy.includes(index)))
   }
 
   started(): void {
@@ -180,7 +185,9 @@ class World {
 
   /** What is free although every partition that wants it sleeps and nothing will wake it. */
   get isStuck(): boolean {
-    const wanting = this.all.filter(({ left, state }) => left > 0 || state === 'run')
+    const wanting = this.all.filter(
+      ({ left, state, isBusy }) => (left > 0 && !(isBusy && state === 'asleep')) || state === 'run',
+    )
     if (!wanting.some(({ left }) => left > 0)) return false
     // The supervisor sees to what a dead one leaves, and one that is awake may still have to tell
     // of a slot that it freed: it does so before it sleeps or turns to other work.
@@ -197,7 +204,8 @@ class World {
       for (const partition of movable) partition.step()
       if (movable.length > 0) continue
       if (this.isStuck) throw new Error('a wake was lost')
-      clock.ms = Math.min(...this.all.map(({ armedMs }) => armedMs))
+      const armed = this.all.filter(({ isBusy }) => !isBusy)
+      clock.ms = Math.min(...armed.map(({ armedMs }) => armedMs))
     }
   }
 }
@@ -213,6 +221,7 @@ function exploreOrders(
   commands: readonly number[],
   depth: number,
   events: readonly Event[],
+  busy: readonly number[] = [],
 ): number {
   const total = commands.reduce((sum, count) => sum + count)
   let orders = 0
@@ -220,7 +229,7 @@ function exploreOrders(
     for (let at = 0; at < (event.name === 'nothing' ? 1 : depth); at++) {
       for (let order = 0; order < commands.length ** depth; order++) {
         clock.ms = 1000
-        const world = new World(cells, commands)
+        const world = new World(cells, commands, busy)
         let rest = order
         const done: (string | number)[] = []
         try {
@@ -238,7 +247,8 @@ function exploreOrders(
             if (world.isStuck) throw new Error('a wake was lost')
           }
           world.finish()
-          expect(world.startedCount).toBe(total)
+          const kept = world.all.reduce((sum, one) => sum + (one.isBusy ? one.left : 0), 0)
+          expect(world.startedCount).toBe(total - kept)
         } catch (error) {
           throw new Error(`after the steps ${done.join(', ')}`, { cause: error })
         }
@@ -286,6 +296,21 @@ test('three partitions with a slot and a rate run all their commands, in any ord
   const events: Event[] = [nothing, time, { name: 'death', partition: 0 }]
   exploreOrders({ ...slots(1), rate }, [1, 1, 1], 6, events)
 })
+
+test.each([
+  ['a slot', slots(1)],
+  ['two slots', slots(2)],
+  ['a rate', { ...slots(0), rate }],
+  ['a slot and a rate', { ...slots(1), rate }],
+])(
+  'with %s a busy partition that never looks again keeps nothing from the others, in any order',
+  (_, cells) => {
+    const events: Event[] = [nothing, time, { name: 'other work', partition: 2 }]
+    for (const busy of [[0], [1], [0, 1]]) exploreOrders(cells, [1, 1, 1], 6, events, busy)
+    exploreOrders(cells, [2, 1, 1], 7, [nothing], [1])
+    exploreOrders(cells, [1, 2, 1, 1], 5, [nothing], [1, 2])
+  },
+)
 
 test('partitions with limits of their own each wait for their own next token', () => {
   const own = { ...slots(0), rate: { ...rate, isPerPartition: true } }

@@ -18,13 +18,17 @@ function world(partitions: number) {
     for (const one of those) Atomics.store(views.words, bells[one]!.word, Bell.ASLEEP)
   }
   const join = (...those: number[]) => {
-    for (const one of those) joinWaiters(views.words, lane, one)
+    for (const one of those) joinWaiters(views.words, lane.waiters, one)
+    sleep(...those)
+  }
+  const joinBusy = (...those: number[]) => {
+    for (const one of those) joinWaiters(views.words, lane.busyWaiters, one)
     sleep(...those)
   }
   const isRung = (partition: number) => bells[partition]!.isAwake
   const pass = (after: number) => handOn(views, layout, lane, after)
-  const leave = (partition: number) => leaveWaiters(views.words, lane, partition)
-  return { sleep, join, isRung, pass, leave, commons, bells, views, layout, lane }
+  const leave = (partition: number) => leaveWaiters(views.words, lane.waiters, partition)
+  return { sleep, join, joinBusy, isRung, pass, leave, commons, bells, views, layout, lane }
 }
 
 test('a wake goes to the next waiter after the one that hands on, in a circle, and to one only', () => {
@@ -39,6 +43,25 @@ test('a wake goes to the next waiter after the one that hands on, in a circle, a
   sleep(1, 3)
   pass(4)
   expect(rung()).toEqual([])
+})
+
+test('busy waiters are woken with the idle one behind them, since they may not look for long', () => {
+  const { joinBusy, join, isRung, pass } = world(6)
+  joinBusy(1, 2, 4)
+  join(3, 5)
+  const rung = () => [0, 1, 2, 3, 4, 5].filter(isRung)
+  pass(0)
+  expect(rung()).toEqual([0, 1, 2, 3])
+  pass(0)
+  expect(rung()).toEqual([0, 1, 2, 3, 4, 5])
+})
+
+test('where only busy ones wait all of them are woken', () => {
+  const { joinBusy, isRung, pass, sleep } = world(5)
+  sleep(0, 1, 2, 3, 4)
+  joinBusy(0, 2, 4)
+  pass(2)
+  expect([0, 1, 2, 3, 4].filter(isRung)).toEqual([0, 4])
 })
 
 test('who hands on is never woken by it, and stays among the waiters', () => {
@@ -96,9 +119,10 @@ test('a waiter with a new thread is rung on the bell of that thread', () => {
 })
 
 test('all who wait can be woken at once, and none who does not', () => {
-  const { join, sleep, isRung, leave, views, layout, lane } = world(40)
+  const { join, joinBusy, sleep, isRung, leave, views, layout, lane } = world(40)
   sleep(...Array.from({ length: 40 }, (_, one) => one))
-  join(0, 31, 32, 39)
+  join(0, 31)
+  joinBusy(32, 39)
   wakeAll(views, layout, lane)
   const rung = Array.from({ length: 40 }, (_, one) => one).filter(isRung)
   expect(rung).toEqual([0, 31, 32, 39])
