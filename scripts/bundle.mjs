@@ -19,6 +19,9 @@ const CLI = ['cli/main', 'cli/bench-handlers']
 const ENTRY = 'partition/entry'
 const ENTRY_FILE = 'corelane-entry.cjs'
 
+/** Loads ES modules as CommonJS. */
+const COMMON_LOADER = 'commonjs.cjs'
+
 /** Packages that are installed beside corelane; any other is copied into the files that use it. */
 const INSTALLED = [manifest.dependencies, manifest.peerDependencies].flatMap(Object.keys)
 
@@ -96,19 +99,12 @@ const READABLE = {
   compress: false,
   codegen: { removeWhitespace: false },
 }
-/** Errors and inspectors show the names of classes and functions. */
-const SMALL = { mangle: { keepNames: true }, compress: true, codegen: { removeWhitespace: true } }
-
 /**
- * Code in one format. Names of files have no hash, so a process that runs finds its chunks after
- * the next build.
+ * Code. Names of files have no hash, so a process that runs finds its chunks after the next build.
  *
- * @param {'es' | 'cjs'} format - Threads, and Node's own `require`, get ES modules; CommonJS is for
- * the loaders of test runners and bundlers, and nobody reads it.
  * @param {readonly string[]} stems
  */
-async function code(format, stems) {
-  const suffix = format === 'es' ? 'js' : 'cjs'
+async function code(stems) {
   const files = await roll(
     {
       input: sourcesOf(stems),
@@ -118,16 +114,32 @@ async function code(format, stems) {
       plugins: [BESIDE],
     },
     {
-      format,
-      entryFileNames: `[name].${suffix}`,
-      chunkFileNames: `[name].${suffix}`,
-      paths: format === 'es' ? COMLINK : {},
+      format: 'es',
+      entryFileNames: '[name].js',
+      chunkFileNames: '[name].js',
+      paths: COMLINK,
       codeSplitting: { groups: [{ name: 'queue', minShareCount: 2 }] },
-      minify: format === 'es' ? READABLE : SMALL,
+      minify: READABLE,
       comments: { legal: true, annotation: false, jsdoc: false },
     },
   )
   return files.map(({ path, text }) => ({ path, text: ascii(text) }))
+}
+
+/**
+ * The doors for CommonJS: each compiles the ES modules when it is loaded.
+ *
+ * @returns {BuiltFile[]}
+ */
+function commonJs() {
+  const loader = readFileSync(`src/${COMMON_LOADER}`, 'utf8')
+  return [
+    { path: `dist/${COMMON_LOADER}`, text: loader },
+    ...DOORS.map((door) => ({
+      path: `dist/${door}.cjs`,
+      text: `'use strict'\nmodule.exports = require('./${COMMON_LOADER}')('./${door}.js')\n`,
+    })),
+  ]
 }
 
 /**
@@ -161,7 +173,7 @@ async function entry() {
   // As text it may run as an ES module, depending on Node's flags.
   const program = `((require) => {\n${ascii(file.text)}})(process.getBuiltinModule)\n`
   const text = `exports.ENTRY_TEXT = ${JSON.stringify(program)}
-if (require.main === module) module._compile(exports.ENTRY_TEXT, __filename)
+if (typeof module === 'object' && module.id === '.') module._compile(exports.ENTRY_TEXT, __filename)
 `
   return { path: file.path, text }
 }
@@ -217,7 +229,6 @@ function licences() {
  */
 export async function bundle() {
   const files = [await entry()]
-  files.push(...(await code('es', [...MAIN_DOORS, ...CLI])), ...(await code('es', ['handler'])))
-  files.push(...(await code('cjs', MAIN_DOORS)), ...(await code('cjs', ['handler'])))
-  return [...files, ...(await types()), licences()]
+  files.push(...(await code([...MAIN_DOORS, ...CLI])), ...(await code(['handler'])))
+  return [...files, ...commonJs(), ...(await types()), licences()]
 }

@@ -44,6 +44,10 @@ export const ERRORS = Object.freeze({
     'After {timeoutMs} ms commands were left unfinished: {left}',
     true,
   ),
+  CORELANE_ENTRY_FAILED: row(
+    'ConfigError',
+    'The program of threads, which is a file of corelane ({entry}), did not run: {reason}. If the application is bundled, see {help}',
+  ),
   CORELANE_ENVELOPE_TOO_LARGE: row(
     'SerializationError',
     'The {role} of command "{id}" takes {bytes} bytes; allowed: {maxBytes}',

@@ -3,7 +3,7 @@
 // exit code.
 // Thread: main.   Owns: the exit code.
 
-import { readFileSync } from 'node:fs'
+import { VERSION } from '../base/version.ts'
 import { benchCommand } from './bench.ts'
 import {
   type CliCommand,
@@ -22,18 +22,13 @@ import { workerCommand } from './worker.ts'
 
 const COMMANDS: readonly CliCommand[] = [runCommand, workerCommand, benchCommand]
 
-function version(): string {
-  const manifest = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
-  return JSON.parse(manifest).version
-}
-
 async function dispatch([first, ...rest]: readonly string[]): Promise<number> {
   if (first === '--version') {
-    console.log(`corelane/${version()} ${process.platform}-${process.arch} node-${process.version}`)
+    console.log(`corelane/${VERSION} ${process.platform}-${process.arch} node-${process.version}`)
     return EXIT_OK
   }
   if (first === undefined || HELP_FLAGS.includes(first)) {
-    console.log(`corelane/${version()}\n\n${helpOf(COMMANDS)}`)
+    console.log(`corelane/${VERSION}\n\n${helpOf(COMMANDS)}`)
     return first === undefined ? EXIT_USAGE : EXIT_OK
   }
   if (first.startsWith('-')) throw new UsageError(`there is no option ${first} without a command`)
@@ -44,7 +39,7 @@ async function dispatch([first, ...rest]: readonly string[]): Promise<number> {
   }
   const line = readCommandLine(command, rest)
   if (line !== undefined) return command.action(line.args, line.options)
-  console.log(`corelane/${version()}\n\n${helpOfCommand(command)}`)
+  console.log(`corelane/${VERSION}\n\n${helpOfCommand(command)}`)
   return EXIT_OK
 }
 

@@ -3,3 +3,7 @@
 
 /** The program of threads as text: a script that needs no file. */
 export declare const ENTRY_TEXT: string
+/** The same object, where a bundler makes an ES module of it. */
+declare const exported: { readonly ENTRY_TEXT: string } | undefined
+
+export { exported as default }

@@ -13,6 +13,7 @@ import {
 import type { Remote } from 'comlink'
 import { timers } from '../base/clock.ts'
 import { type LaneError, laneError } from '../base/errors.ts'
+import { VERSION } from '../base/version.ts'
 import { awakeMemory, closeAwakeWord, openAwakeWord } from '../memory/awake-threads.ts'
 import type { CoordinatorCommons } from '../memory/commons.ts'
 import type { BellRinger } from '../memory/doorbell.ts'
@@ -25,6 +26,7 @@ import {
   type CallReport,
   type CoordinatorControl,
   callControl,
+  type EntryGreeting,
   type LoadReport,
   type NestedSubmit,
   type PartitionControl,
@@ -188,6 +190,8 @@ export class Incarnation {
   begunBroadcast: string | undefined
   /** Whether it was given up: nothing it does counts any more. */
   isCondemned = false
+  /** Version of the program that it runs; undefined until that runs. */
+  version: string | undefined
   readonly #bell: BellRinger
   readonly #commons: CoordinatorCommons
   readonly #output: OutputReader
@@ -247,6 +251,13 @@ export class Incarnation {
       this.#worker.on('error', (error) => {
         this.#cause = error
       })
+      const onMessage = (message: Partial<EntryGreeting> | undefined) => {
+        if (message?.corelane === undefined) return
+        this.#worker.off('message', onMessage)
+        this.version = message.corelane
+        if (this.version !== VERSION) void this.terminate()
+      }
+      this.#worker.on('message', onMessage)
       this.#worker.once('exit', (code) => {
         control.port1.close()
         output.close()
@@ -262,6 +273,7 @@ export class Incarnation {
       })
     })
     const boot: BootMessage = {
+      version: VERSION,
       partition,
       incarnation: number,
       region,

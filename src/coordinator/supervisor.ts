@@ -4,6 +4,7 @@
 
 import { timers } from '../base/clock.ts'
 import { LaneError, laneError } from '../base/errors.ts'
+import { VERSION } from '../base/version.ts'
 import type { LoadReport } from '../wire/control.ts'
 import { fromSideValue } from '../wire/side-value.ts'
 import type { Broadcasts } from './broadcasts.ts'
@@ -13,6 +14,8 @@ import type { PartitionHandle } from './partition-handle.ts'
 import type { Guilt, Recovery } from './recovery.ts'
 import type { DetachedRun } from './run-watch.ts'
 import { findThreadProgram } from './thread-program.ts'
+
+const BUNDLERS_PAGE = 'https://github.com/corelane/corelane/blob/main/docs/bundlers.md'
 
 /** Threads in a row that may die without settling a command before the partition is given up. */
 const FAILURES_MAX = 5
@@ -100,9 +103,9 @@ export class Supervisor {
    * Starts every partition.
    *
    * @returns The sorted names of the handlers.
-   * @throws ConfigError `CORELANE_INVALID_OPTION` if `new Worker` refuses what it is given, or
-   * `CORELANE_HANDLERS_FAILED` if the handler module cannot be loaded or set up
-   * on any of them; every thread has ended then.
+   * @throws ConfigError `CORELANE_INVALID_OPTION` if `new Worker` refuses what it is given,
+   * `CORELANE_ENTRY_FAILED` if the program of threads does not run, or `CORELANE_HANDLERS_FAILED`
+   * if the handler module cannot be loaded or set up on any of them; every thread has ended then.
    */
   async start(): Promise<readonly string[]> {
     this.#plan.program = await findThreadProgram(this.#limits.entry)
@@ -261,7 +264,7 @@ export class Supervisor {
    * Waits until a thread is ready.
    *
    * @param incarnation - The thread.
-   * @throws ConfigError `CORELANE_HANDLERS_FAILED`.
+   * @throws ConfigError `CORELANE_HANDLERS_FAILED`, `CORELANE_ENTRY_FAILED`.
    */
   async load(incarnation: Incarnation): Promise<void> {
     const report = await this.#loaded(incarnation)
@@ -332,7 +335,10 @@ export class Supervisor {
     return new Promise((resolve, reject) => {
       const timeoutMs = this.#limits.startTimeoutMs
       const timer = timers.setTimeout(() => {
-        reject(this.#loadError(new Error(`it was not ready after ${timeoutMs} ms`), incarnation))
+        const error = new Error(`it was not ready after ${timeoutMs} ms`)
+        // Our own program starts, however slowly; a file that the user names may never run it.
+        const isOurs = this.#limits.entry === undefined
+        reject(isOurs ? this.#loadError(error, incarnation) : this.#startError(incarnation, error))
       }, timeoutMs)
       void incarnation.exited.then(({ cause }) => {
         timers.clearTimeout(timer)
@@ -342,7 +348,7 @@ export class Supervisor {
         reject(
           isNested
             ? laneError('CORELANE_NESTED_MANAGER', { partition }, cause)
-            : this.#loadError(incarnation.lostError('loading its handlers', false), incarnation),
+            : this.#startError(incarnation, incarnation.lostError('loading its handlers', false)),
         )
       })
       void incarnation.loaded.then((report) => {
@@ -350,6 +356,24 @@ export class Supervisor {
         resolve(report)
       })
     })
+  }
+
+  /** The handler module is to blame only if the thread has run corelane's own program. */
+  #startError(incarnation: Incarnation, cause: Error): LaneError {
+    const { version } = incarnation
+    if (version === VERSION) return this.#loadError(cause, incarnation)
+    const { source, isText } = this.#plan.program!
+    const { reason = cause.message } = (cause as Partial<LaneError>).details ?? {}
+    return laneError(
+      'CORELANE_ENTRY_FAILED',
+      {
+        entry: isText ? 'as text' : source,
+        reason:
+          version === undefined ? reason : `it is of corelane ${version}, which is ${VERSION} here`,
+        help: BUNDLERS_PAGE,
+      },
+      cause,
+    )
   }
 
   #loadError(cause: unknown, { handlers }: { readonly handlers: string }): LaneError {

@@ -22,8 +22,10 @@ export interface ThreadProgram {
 export async function findThreadProgram(entry: string | undefined): Promise<ThreadProgram> {
   const file = entry ?? fileBeside()
   if (file !== undefined) return { source: file, isText: false }
-  const { ENTRY_TEXT } = await import('./corelane-entry.cjs')
-  return { source: ENTRY_TEXT, isText: true }
+  const entryModule = await import('./corelane-entry.cjs')
+  // What CommonJS exports is the default export of the module that some bundlers make of it.
+  const source = entryModule.ENTRY_TEXT ?? entryModule.default?.ENTRY_TEXT
+  return { source, isText: true }
 }
 
 /** The package's own file. It lies beside this module in dist, and only there. */

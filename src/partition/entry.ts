@@ -4,6 +4,7 @@
 import { parentPort } from 'node:worker_threads'
 import { nowMs } from '../base/clock.ts'
 import { laneError } from '../base/errors.ts'
+import { VERSION } from '../base/version.ts'
 import { AwakeThreads } from '../memory/awake-threads.ts'
 import { attachCommons } from '../memory/commons.ts'
 import { LaneGate } from '../memory/lane-gate.ts'
@@ -17,6 +18,7 @@ import {
   type CallReport,
   type CoordinatorControl,
   callControl,
+  type EntryGreeting,
   type PartitionControl,
   serveControl,
 } from '../wire/control.ts'
@@ -181,4 +183,8 @@ async function runBroadcast(
   return table.call(table.types.indexOf(broadcast.type), payload, context)
 }
 
-parentPort!.once('message', (message: BootMessage) => void boot(message))
+parentPort!.postMessage({ corelane: VERSION } satisfies EntryGreeting)
+parentPort!.once('message', (message: BootMessage) => {
+  // Another version of this program would not understand the message; the manager ends it.
+  if (message.version === VERSION) void boot(message)
+})

@@ -18,8 +18,16 @@ export interface Broadcast {
   readonly payload: SideValue
 }
 
+/** The first message a thread sends: its program runs. */
+export interface EntryGreeting {
+  /** Version of the package that the program is of. */
+  readonly corelane: string
+}
+
 /** The first message a partition's thread is sent. */
 export interface BootMessage {
+  /** Version of the package that sends it. */
+  readonly version: string
   /** Index of the partition. */
   readonly partition: number
   /** 1 for the first thread of the partition. */

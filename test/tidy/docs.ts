@@ -212,7 +212,7 @@ export function doors(
 /** build holds exactly what src compiles to. */
 export function builtFiles(sources: readonly string[], built: readonly string[]): string[] {
   const problems: string[] = []
-  const compiled = sources.filter((path) => !/\.d\.c?ts$/.test(path))
+  const compiled = sources.filter((path) => /(?<!\.d)\.ts$/.test(path))
   const stems = new Set(compiled.map((path) => path.replace(/^src\/(.*)\.ts$/, '$1')))
   for (const stem of stems) {
     const missing = ['js', 'd.ts'].find((suffix) => !built.includes(`build/${stem}.${suffix}`))

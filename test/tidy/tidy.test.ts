@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { ERRORS } from '../../src/base/errors.ts'
 import type { OptionRules } from '../../src/base/options.ts'
+import { VERSION } from '../../src/base/version.ts'
 import { benchCommand } from '../../src/cli/bench.ts'
 import { runCommand } from '../../src/cli/run.ts'
 import { workerCommand } from '../../src/cli/worker.ts'
@@ -152,6 +153,10 @@ test('dist holds what package.json names and what that loads, and nothing else',
 
 test('the changelog has an entry for the version of the package', () => {
   expect(docs.changelog(read('CHANGELOG.md'), manifest.version)).toEqual([])
+})
+
+test('the code says the version of the package', () => {
+  expect(VERSION).toBe(manifest.version)
 })
 
 test('the readme names both scripts', () => {

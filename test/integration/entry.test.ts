@@ -1,0 +1,132 @@
+// Entry: where the program of threads comes from, and what an error says if it does not run.
+
+import {
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { ConfigError, QueueManager, type QueueManagerOptions } from 'corelane'
+import { afterAll, expect, test } from 'vitest'
+
+const root = join(import.meta.dirname, '../..')
+const handlers = pathToFileURL(join(root, 'test/fixtures/values.js'))
+const entry = createRequire(import.meta.url).resolve('corelane/entry')
+
+const folder = mkdtempSync(join(tmpdir(), 'corelane-entry-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+function file(name: string, text: string): string {
+  const path = join(folder, name)
+  writeFileSync(path, text)
+  return path
+}
+
+async function echo(manager: QueueManager, value: unknown): Promise<unknown> {
+  await manager.start()
+  try {
+    return await manager.run('echo', value)
+  } finally {
+    await manager.close()
+  }
+}
+
+async function failure(options: Partial<QueueManagerOptions>): Promise<ConfigError> {
+  const manager = QueueManager.create({ handlers, partitions: { count: 1 }, ...options })
+  const error: unknown = await manager.start().catch((reason: unknown) => reason)
+  await manager.close()
+  expect(error).toBeInstanceOf(ConfigError)
+  return error as ConfigError
+}
+
+test.each([
+  ['a path', entry],
+  ['a URL', pathToFileURL(entry)],
+  ['a URL as text', pathToFileURL(entry).href],
+])('the option entry may be %s of a copy', async (_what, given) => {
+  const copy = join(folder, 'copied.cjs')
+  copyFileSync(entry, copy)
+  const place = given === entry ? copy : pathToFileURL(copy)
+  const options = { handlers, partitions: { count: 1 } }
+  const value = { list: [1, 'two', null] }
+  for (const one of [given, place]) {
+    expect(await echo(QueueManager.create({ ...options, entry: one }), value)).toEqual(value)
+  }
+})
+
+test.each(['js', 'cjs'])('without its file, %s starts threads from the text', async (suffix) => {
+  // A bundle in small: what refers to the file has moved, and the file has not.
+  const place = join(folder, suffix)
+  mkdirSync(join(place, 'program'), { recursive: true })
+  cpSync(join(root, 'dist'), place, {
+    recursive: true,
+    filter: (path) => !path.endsWith('corelane-entry.cjs'),
+  })
+  copyFileSync(entry, join(place, 'program/entry.cjs'))
+  const text = readFileSync(join(place, 'queue.js'), 'utf8')
+  const moved = text.replace('import("./corelane-entry.cjs")', 'import("./program/entry.cjs")')
+  expect(moved).not.toBe(text)
+  writeFileSync(join(place, 'queue.js'), moved)
+  writeFileSync(join(place, 'package.json'), '{ "type": "module" }')
+  mkdirSync(join(place, 'node_modules'))
+  for (const dependency of ['comlink', 'os-utils', 'msgpackr']) {
+    cpSync(join(root, 'node_modules', dependency), join(place, 'node_modules', dependency), {
+      recursive: true,
+    })
+  }
+  const copy: typeof import('corelane') =
+    suffix === 'js'
+      ? await import(pathToFileURL(join(place, 'index.js')).href)
+      : createRequire(import.meta.url)(join(place, 'index.cjs'))
+  const value = new Map([[new Date(5), new Set([1])]])
+  const manager = copy.QueueManager.create({ handlers, partitions: { count: 2 } })
+  expect(await echo(manager, value)).toEqual(value)
+})
+
+test.each([
+  ['is missing', join(folder, 'missing.cjs'), /Cannot find module/],
+  ['throws', file('throws.cjs', 'throw new RangeError("bad luck")'), /RangeError: bad luck/],
+  ['ends', file('ends.cjs', ''), /exited with code 0/],
+  [
+    'is of another version',
+    file(
+      'older.cjs',
+      'require("node:worker_threads").parentPort.postMessage({ corelane: "0.0.1" })',
+    ),
+    /it is of corelane 0\.0\.1, which is \d+\.\d+\.\d+ here/,
+  ],
+])('an entry that %s is blamed, and not the handler module', async (_what, place, reason) => {
+  const error = await failure({ entry: place })
+  expect(error.code).toBe('CORELANE_ENTRY_FAILED')
+  expect(error.message).toMatch(reason)
+  expect(error.message).toContain(place)
+  expect(error.message).toMatch(/bundled.*docs\/bundlers\.md/)
+  expect(error.message).not.toContain(handlers.pathname)
+})
+
+test('an entry that never runs corelane is blamed after the time to start', async () => {
+  const place = file('waits.cjs', 'setInterval(() => {}, 1000)')
+  const { code, message } = await failure({ entry: place, startTimeoutMs: 300 })
+  expect(code).toBe('CORELANE_ENTRY_FAILED')
+  expect(message).toContain('it was not ready after 300 ms')
+})
+
+test('a module that is preloaded and fails is not blamed on the handler module either', async () => {
+  const { code, message } = await failure({ execArgv: ['--require', join(folder, 'nowhere.cjs')] })
+  expect(code).toBe('CORELANE_ENTRY_FAILED')
+  expect(message).toContain('nowhere.cjs')
+})
+
+test.each([5, '', new URL('https://x.test/'), {}])('the entry %j is refused', (given) => {
+  const options = { handlers, entry: given as string }
+  expect(() => QueueManager.create(options)).toThrow(
+    /QueueManager\.entry is .*a file: URL or a path/,
+  )
+})
