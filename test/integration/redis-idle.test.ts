@@ -7,6 +7,7 @@ import { PartitionConfig, Submitter, WorkerPool } from 'corelane'
 import type { RedisQueueOptions } from 'corelane/redis'
 import { afterEach, beforeAll, expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
+import { Ledger } from '../support/ledger.ts'
 import { open as openManager } from '../support/managers.ts'
 import type { RedisProcess } from '../support/redis-process.js'
 import { describeWithRedis, startRedis } from '../support/redis-server.ts'
@@ -140,6 +141,31 @@ describeWithRedis('idle workers on Redis', () => {
     await two.release(first, { reason: 'retry', delayMs: 60_000 })
     const [again] = await within(take(two, 1, 20_000), 'what has expired')
     expect(again!.envelope.id).toBe(second[0]!.envelope.id)
+  })
+
+  test('workers that wait for a place ask next to nothing, and start when one is free', async () => {
+    const ledger = new Ledger(4)
+    const options = { globalConcurrency: { query: 1 } }
+    const workers = { workerData: ledger.workerData, partitions: PartitionConfig.none() }
+    const queue = await start({ partitions: PartitionConfig.balanced(8) })
+    for (const _ of [1, 2, 3]) {
+      const manager = await openManager('ledger.js', workers)
+      const one = await start({ partitions: PartitionConfig.balanced(8) })
+      const pool = new WorkerPool(one, manager, options)
+      pools.push(pool)
+      await within(pool.start(), 'the start of a pool')
+    }
+    const submitter = new Submitter(queue)
+    const runs = [0, 1, 2, 3].map((index) => submitter.submit('query', 'gate', index))
+    await ledger.waitForStarts(1)
+    await sleep(1500)
+    // Each asks once a second besides, in case a place has expired.
+    expect(await scriptsPerSecond()).toBeLessThan(3 * (2 + 1))
+    const startMs = performance.now()
+    ledger.openGate()
+    await within(Promise.all(runs), 'all')
+    expect(performance.now() - startMs).toBeLessThan(2000)
+    await submitter.close()
   })
 
   test('a place that is given back is announced to those who wait, also after a gap', async () => {

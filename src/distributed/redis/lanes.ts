@@ -3,11 +3,12 @@
 // Thread: main.   Owns: nothing.
 
 import { isPortableName } from '../../base/portable-name.ts'
-import type { LaneRegistry, NameRegistry, NameState, QueueCounts } from '../distributed-queue.ts'
+import type { LaneRegistry, NameRegistry, NameState } from '../distributed-queue.ts'
 import { checkName } from '../envelope.ts'
 import { checkWhole } from '../lease-request.ts'
 import type { Reply } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
+import type { Registry } from './registry.ts'
 import { ANNOUNCE_LANES } from './scripts/announce-lanes.ts'
 import { LOOK_LANES } from './scripts/look-lanes.ts'
 
@@ -73,27 +74,36 @@ export class RedisNames implements NameRegistry {
 
 /** Lanes that workers announce. */
 export class RedisLanes extends RedisNames implements LaneRegistry {
-  readonly #counts: () => Promise<QueueCounts>
+  readonly #registry: Registry
 
   /**
    * @param engine - The queue.
-   * @param counts - Counts what it holds.
+   * @param registry - Counts what it holds.
    */
-  constructor(engine: RedisEngine, counts: () => Promise<QueueCounts>) {
+  constructor(engine: RedisEngine, registry: Registry) {
     super(engine, engine.keys.lanes)
-    this.#counts = counts
+    this.#registry = registry
   }
 
   async strays(): Promise<readonly string[]> {
-    const { lanes } = await this.#counts()
-    const busy = Object.keys(lanes).filter((lane) => lanes[lane]! > 0)
-    const strays: string[] = []
-    for (let from = 0; from < busy.length && strays.length < NAMES_MAX; from += LANES_MAX) {
-      const some = busy.slice(from, from + LANES_MAX)
+    const byPartition = await this.#registry.allLanes()
+    const names = [...new Set([...byPartition.values()].flat())]
+    const unserved = new Set<string>()
+    for (let from = 0; from < names.length; from += LANES_MAX) {
+      const some = names.slice(from, from + LANES_MAX)
       const { states } = await this.look(some)
-      strays.push(...some.filter((_, i) => states[i] !== 'served'))
+      for (const [i, name] of some.entries()) if (states[i] !== 'served') unserved.add(name)
     }
-    return strays.slice(0, NAMES_MAX)
+    // As a rule there is none, and then nothing is counted.
+    const asked = new Map<number, string[]>()
+    for (const [partition, lanes] of byPartition) {
+      const some = lanes.filter((lane) => unserved.has(lane))
+      if (some.length > 0) asked.set(partition, some)
+    }
+    const { lanes } = await this.#registry.counts(asked)
+    return Object.keys(lanes)
+      .filter((lane) => lanes[lane]! > 0)
+      .slice(0, NAMES_MAX)
   }
 }
 

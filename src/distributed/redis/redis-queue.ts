@@ -93,7 +93,7 @@ export class RedisDistributedQueue implements LeasedQueue {
     this.ownership = ownership
     this.#ownership = ownership
     this.limits = new RedisLimits(engine, this.#subscriptions)
-    this.lanes = new RedisLanes(engine, () => this.counts())
+    this.lanes = new RedisLanes(engine, this.#registry)
     this.handlers = new RedisNames(engine, engine.keys.handlers)
     this.dead = new DeadDesk(engine)
     this.capabilities = Object.freeze({

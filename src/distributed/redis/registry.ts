@@ -115,11 +115,21 @@ export class Registry {
     await Promise.all(calls)
   }
 
-  /** Counts what the queue holds. */
-  async counts(): Promise<QueueCounts> {
-    const { keys, caller, plan } = this.#engine
-    const all = Array.from({ length: plan.numPartitions }, (_, partition) => partition)
-    const known = await this.lanes(all)
+  /** Lanes that have keys, by partition. */
+  allLanes(): Promise<Map<number, string[]>> {
+    const { numPartitions } = this.#engine.plan
+    return this.lanes(Array.from({ length: numPartitions }, (_, partition) => partition))
+  }
+
+  /**
+   * Counts what the queue holds.
+   *
+   * @param known - Of these lanes. Default: of all.
+   */
+  async counts(known?: ReadonlyMap<number, readonly string[]>): Promise<QueueCounts> {
+    const { keys, caller } = this.#engine
+    const asked = known ?? (await this.allLanes())
+    const all = [...asked.keys()].sort((a, b) => a - b)
     let waiting = 0
     let leased = 0
     let delayed = 0
@@ -128,7 +138,7 @@ export class Registry {
     const partitions = await Promise.all(
       all.map(async (partition) => {
         const names = keys.partition(partition)
-        const lanes = known.get(partition)!
+        const lanes = asked.get(partition)!
         const reply = (await caller.run({
           script: COUNT,
           keys: [
