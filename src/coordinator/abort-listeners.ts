@@ -1,14 +1,21 @@
 // Abort listeners: one listener per distinct signal, whatever the number of commands.
 // Thread: main.   Owns: the listeners.
+//
+// A signal may end a million commands. Those that are bound end at once, since they could start; the
+// others are kept from being bound (`isEnding`) and end in slices, so that the event loop turns.
+
+import { inSlices } from '../base/slices.ts'
 
 /** Something that a signal can end. */
 export interface Abortable {
   /**
-   * Ends it.
+   * Ends it, unless it has ended.
    *
    * @param reason - The signal's.
    */
   abort(reason: unknown): void
+  /** Whether it may run, or start at any moment. */
+  readonly isBound: boolean
 }
 
 interface Listener {
@@ -22,6 +29,8 @@ interface Listener {
 /** Listens to signals. */
 export class AbortListeners {
   readonly #listeners = new Map<AbortSignal, Listener>()
+  /** Signals that aborted and have not ended all their commands yet. */
+  readonly #ending = new Set<AbortSignal>()
 
   /** How many signals it listens to. */
   get size(): number {
@@ -59,6 +68,7 @@ export class AbortListeners {
     if (listener.target === target) listener.target = undefined
     listener.targets?.delete(target)
     if (listener.target !== undefined || (listener.targets?.size ?? 0) > 0) return
+    if (this.isEnding(signal)) return
     signal.removeEventListener('abort', listener.onAbort)
     this.#listeners.delete(signal)
   }
@@ -73,11 +83,28 @@ export class AbortListeners {
     return target === undefined ? [...(targets ?? [])] : [target]
   }
 
+  /**
+   * Whether a signal has aborted and is about to end its commands.
+   *
+   * @param signal - Of a command.
+   */
+  isEnding(signal: AbortSignal | undefined): boolean {
+    return this.#ending.size > 0 && signal !== undefined && this.#ending.has(signal)
+  }
+
   #aborted(signal: AbortSignal): void {
     const { target, targets } = this.#listeners.get(signal)!
     target?.abort(signal.reason)
+    if (targets === undefined) {
+      this.#listeners.delete(signal)
+      return
+    }
+    this.#ending.add(signal)
     // One that ends because another did is removed, and then not ended again.
-    for (const each of targets ?? []) each.abort(signal.reason)
-    this.#listeners.delete(signal)
+    for (const each of targets) if (each.isBound) each.abort(signal.reason)
+    void inSlices(targets, (each) => each.abort(signal.reason)).then(() => {
+      this.#ending.delete(signal)
+      this.#listeners.delete(signal)
+    })
   }
 }

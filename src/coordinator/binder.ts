@@ -97,6 +97,7 @@ export class Binder implements Admission<Command> {
   place(command: Command): void {
     const { backlog } = this.#parts
     if (command.isTimed) this.#isTimed = true
+    if (command.isOver) return
     if (this.#isBinding) {
       this.#submitted.push(command)
       return
@@ -211,7 +212,7 @@ export class Binder implements Admission<Command> {
   }
 
   admits(command: Command, rank: number): boolean {
-    if (command.isSettled) return true
+    if (command.isOver) return true
     if (command.key !== undefined && this.#isKeyBusy(command)) {
       this.#hold(command, rank, this.#now())
       return true

@@ -112,7 +112,10 @@ export interface CommandEvents {
 export interface CommandManager {
   readonly events: CommandEvents
   readonly timers: { cancel(command: Command): void }
-  readonly signals: { remove(signal: AbortSignal, command: Command): void }
+  readonly signals: {
+    remove(signal: AbortSignal, command: Command): void
+    isEnding(signal: AbortSignal | undefined): boolean
+  }
   /** Ends a command that is not settled because its signal aborted or its stream was left. */
   abort(command: Command, reason: unknown): void
   /** Decides what follows a run that failed: another, a dead letter, a rejection. */
@@ -174,6 +177,16 @@ export class Command implements Schedulable, CommandFields, StreamSource {
   /** Whether its promise is settled. */
   get isSettled(): boolean {
     return this.#state === CommandState.SETTLED
+  }
+
+  /** Whether it is bound: it may run, or start at any moment. */
+  get isBound(): boolean {
+    return this.#state === CommandState.BOUND
+  }
+
+  /** Whether it must not be bound: it is settled, or its signal has aborted and will end it. */
+  get isOver(): boolean {
+    return this.isSettled || this.manager.signals.isEnding(this.signal)
   }
 
   /** Where it is bound; undefined while it is not. */
@@ -465,9 +478,9 @@ export class Command implements Schedulable, CommandFields, StreamSource {
         const info = this.#info(partition, startedAtMs, durationMs)
         Object.defineProperty(value, commandInfo, { value: info, configurable: true })
       }
-      // The resolver alone is kept: following a rejected promise rejects, and it saves every
+      // The resolver alone is kept: following a thenable that rejects rejects, and it saves every
       // waiting command the memory of a second function.
-      resolve(Promise.reject(value))
+      resolve(new Rejection(value))
     }
   }
 
@@ -557,6 +570,20 @@ export class Command implements Schedulable, CommandFields, StreamSource {
       startedAtMs: startedAtMs === 0 ? undefined : startedAtMs,
       durationMs,
     }
+  }
+}
+
+/** A thenable that rejects. A rejected promise would count as unhandled until it is followed. */
+class Rejection {
+  readonly #reason: unknown
+
+  constructor(reason: unknown) {
+    this.#reason = reason
+  }
+
+  // biome-ignore lint/suspicious/noThenProperty: promises follow it.
+  then(_: unknown, reject: (reason: unknown) => void): void {
+    reject(this.#reason)
   }
 }
 

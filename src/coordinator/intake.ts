@@ -188,6 +188,11 @@ export class Intake {
     const leave = room.wait(lane, {
       bytes: command.extras?.bytes ?? 0,
       accept: () => {
+        // Its signal has aborted and has not come to it yet.
+        if (command.isOver) {
+          command.abort(command.signal?.reason)
+          return
+        }
         try {
           // Its partition may have been given up while it waited.
           refuseFailed(home)

@@ -3,6 +3,7 @@
 
 import { Deque } from '../base/deque.ts'
 import { laneError } from '../base/errors.ts'
+import { inSlices } from '../base/slices.ts'
 import { survey } from '../wire/survey.ts'
 import { type Lane, type LaneTable, openCountOf } from './lane-table.ts'
 import type { PendingBounds } from './options.ts'
@@ -196,9 +197,11 @@ export class Room {
    * @param reason - What they reject with.
    */
   refuseAll(reason: () => unknown): void {
-    for (const queue of this.#queues) {
-      while (queue.count > 0) this.#take(queue).refuse(reason())
-    }
+    void inSlices(this.#takeAll(), ({ refuse }) => refuse(reason()))
+  }
+
+  *#takeAll(): Generator<WaitingSubmit> {
+    for (const queue of this.#queues) while (queue.count > 0) yield this.#take(queue)
   }
 
   #fits(lane: Lane, bytes: number): boolean {

@@ -4,6 +4,7 @@
 import { Alarm } from '../base/alarm.ts'
 import { nowMs } from '../base/clock.ts'
 import { type LaneError, laneError } from '../base/errors.ts'
+import { inSlices } from '../base/slices.ts'
 import { AwakeThreads, awakeMemory } from '../memory/awake-threads.ts'
 import { CoordinatorCommons } from '../memory/commons.ts'
 import { laneNeeds } from '../model/lane.ts'
@@ -12,7 +13,7 @@ import { AbortListeners } from './abort-listeners.ts'
 import { Backlog } from './backlog.ts'
 import { Binder } from './binder.ts'
 import { Broadcasts } from './broadcasts.ts'
-import { type Command, type CommandManager, CommandState } from './command.ts'
+import type { Command, CommandManager } from './command.ts'
 import { CommandTimers } from './command-timers.ts'
 import { usableCores } from './cores.ts'
 import { DeadLetterQueue } from './dead-letter-queue.ts'
@@ -320,10 +321,10 @@ export class Runtime {
     this.#urgency.stop()
     this.interruptions.limits.stop()
     const unbound = [...this.#timers.takeAll(), ...this.#backlog.takeAll(0)]
-    for (const command of unbound) {
+    await inSlices(unbound, (command) => {
       // A command that has a timer may be bound, or wait in the backlog as well.
-      if (command.state !== CommandState.BOUND) command.fail(closedError(false), command.home)
-    }
+      if (!command.isBound) command.fail(closedError(false), command.home)
+    })
     const failures = await this.#supervisor.stop()
     this.#pump.stop()
     this.#settled()
@@ -415,10 +416,9 @@ export class Runtime {
     this.health.changed()
     if (this.#isShared && !this.#partitions.every(({ failure }) => failure !== undefined)) return
     const stranded = this.#backlog.takeFrom(this.#isShared ? 0 : partition.index, 0)
-    for (const command of stranded) {
+    void inSlices(stranded, (command) => {
       // Each gets an error of its own: it carries what became of that command.
       command.fail(laneError(reason.code, reason.details, reason.cause), partition.index)
-    }
-    this.#settled()
+    }).then(() => this.#settled())
   }
 }

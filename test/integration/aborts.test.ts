@@ -287,3 +287,57 @@ test('withdrawing ends what waits, bound or not, and leaves alone what runs', as
   expect(ledger.allRuns(8)).toEqual([1, 0, 0, 0, 0, 0, 0, 1])
   expectStatsAddUp(manager)
 })
+
+test('one signal ends very many queued commands while the event loop turns, and none starts', async () => {
+  const ledger = new Ledger(2)
+  const manager = await stuckManager(ledger, { closeTimeoutMs: 100 })
+  const count = 60_000
+  const first = new AbortController()
+  const running = manager.submit(
+    'query',
+    'waitAt',
+    { index: 0, ms: 60_000 },
+    { signal: first.signal },
+  )
+  running.catch(() => {})
+  await until(() => ledger.runs(0) === 1, 'the first command')
+  const controller = new AbortController()
+  const options = { signal: controller.signal }
+  const ended = range(count).map(() =>
+    manager.submit('query', 'mark', 1, options).then(
+      () => 'ran',
+      (error) => error.code,
+    ),
+  )
+  let turns = 0
+  const turning = setInterval(() => {
+    turns++
+  }, 1)
+  controller.abort(reason)
+  // The partition could start the next command at once.
+  first.abort(reason)
+  const codes = await within(Promise.all(ended), 'the end of all')
+  clearInterval(turning)
+  expect(new Set(codes)).toEqual(new Set(['CORELANE_ABORTED']))
+  expect(turns).toBeGreaterThan(2)
+  expect(ledger.runs(1)).toBe(0)
+  expectStatsAddUp(manager)
+  expect(manager.stats().pending).toBe(0)
+})
+
+test('closing ends very many queued commands while the event loop turns', async () => {
+  const ledger = new Ledger(1)
+  const manager = await stuckManager(ledger, { closeTimeoutMs: 50 })
+  manager.submit('query', 'wait', { ms: 60_000 }).catch(() => {})
+  const ended = range(60_000).map(() =>
+    manager.submit('query', 'mark', 0).catch(({ code }) => code),
+  )
+  let turns = 0
+  const turning = setInterval(() => {
+    turns++
+  }, 1)
+  await within(Promise.all([manager.close(), ...ended]), 'close')
+  clearInterval(turning)
+  expect(new Set(await Promise.all(ended))).toEqual(new Set(['CORELANE_COMMAND_DROPPED']))
+  expect(turns).toBeGreaterThan(2)
+})

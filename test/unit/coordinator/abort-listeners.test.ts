@@ -9,8 +9,9 @@ const count = (signal: AbortSignal) => getEventListeners(signal, 'abort').length
 function world() {
   const listeners = new AbortListeners()
   const controller = new AbortController()
-  const ended: unknown[] = []
-  const target = (name: string) => ({
+  const ended: [string, unknown][] = []
+  const target = (name: string, isBound = false) => ({
+    isBound,
     abort: (reason: unknown) => {
       ended.push([name, reason])
     },
@@ -18,13 +19,41 @@ function world() {
   return { listeners, controller, signal: controller.signal, ended, target }
 }
 
-test('a thousand commands of one signal cost one listener, and each is ended once', () => {
+test('a thousand commands of one signal cost one listener, and each is ended once', async () => {
   const { listeners, controller, signal, ended, target } = world()
   for (let i = 0; i < 1000; i++) listeners.add(signal, target(`c${i}`))
   expect([listeners.size, count(signal)]).toEqual([1, 1])
   controller.abort('enough')
   expect(ended).toEqual(Array.from({ length: 1000 }, (_, i) => [`c${i}`, 'enough']))
+  await Promise.resolve()
   expect([listeners.size, count(signal)]).toEqual([0, 0])
+})
+
+test('of very many targets the bound ones end at once, the others while the event loop turns', async () => {
+  const { listeners, controller, signal, ended, target } = world()
+  const slow = (name: string, isBound: boolean) => {
+    const made = target(name, isBound)
+    return {
+      isBound,
+      abort: (reason: unknown) => {
+        const end = performance.now() + 0.1
+        while (performance.now() < end);
+        made.abort(reason)
+      },
+    }
+  }
+  for (let i = 0; i < 500; i++) listeners.add(signal, slow(`c${i}`, i > 497))
+  controller.abort('enough')
+  const atOnce = ended.length
+  expect(atOnce).toBeLessThan(400)
+  expect(ended.slice(0, 2)).toEqual([
+    ['c498', 'enough'],
+    ['c499', 'enough'],
+  ])
+  expect(listeners.isEnding(signal)).toBe(true)
+  while (listeners.isEnding(signal)) await new Promise((resolve) => setImmediate(resolve))
+  expect(new Set(ended.map(([name]) => name as string)).size).toBe(500)
+  expect(listeners.size).toBe(0)
 })
 
 test('the listener goes with the last that the signal could end, not before', () => {
@@ -74,27 +103,29 @@ test('what removes itself while it is ended is ended once, as are those behind i
   const { listeners, controller, signal, ended } = world()
   for (const name of ['a', 'b', 'c']) {
     const target = {
+      isBound: false,
       abort: () => {
-        ended.push(name)
+        ended.push([name, undefined])
         listeners.remove(signal, target)
       },
     }
     listeners.add(signal, target)
   }
   controller.abort()
-  expect(ended).toEqual(['a', 'b', 'c'])
+  expect(ended.map(([name]) => name)).toEqual(['a', 'b', 'c'])
 })
 
 test('what ends because another was ended is not ended again', () => {
   const { listeners, controller, signal, ended, target } = world()
   const second = target('second')
   const first = {
+    isBound: false,
     abort: () => {
-      ended.push('first')
+      ended.push(['first', undefined])
       listeners.remove(signal, second)
     },
   }
   for (const each of [first, second]) listeners.add(signal, each)
   controller.abort()
-  expect(ended).toEqual(['first'])
+  expect(ended.map(([name]) => name)).toEqual(['first'])
 })

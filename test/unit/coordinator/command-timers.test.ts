@@ -64,8 +64,10 @@ function laneOf(options: LaneOptions = {}): Lane {
 /** A command submitted now. */
 function command(lane: Lane, deadlineMs?: number, sequence = 7): Command {
   const settled = (value: unknown) => {
-    if (value instanceof Promise) value.catch((error) => failed.push(error.code))
-    else failed.push(value)
+    Promise.resolve(value).then(
+      (result) => failed.push(result),
+      (error) => failed.push(error.code),
+    )
   }
   const traits = { lane, sequence, submittedAtMs: world.now, deadlineMs: deadlineMs as number }
   return commandOf(traits, settled, { ...services(), timers })
@@ -185,7 +187,7 @@ test('a command that waits at its deadline is rejected then, with what it waited
   moveTo(1029)
   expect([placed, late.isSettled]).toEqual([[7], false])
   moveTo(1030)
-  await Promise.resolve()
+  await vi.waitFor(() => expect(failed).toHaveLength(1))
   expect([late.isSettled, failed, acted]).toEqual([true, ['CORELANE_DEADLINE_EXCEEDED'], 1])
 })
 
@@ -239,7 +241,7 @@ test('a command that ends leaves no moment behind', () => {
   expect(timers.takeAll()).toEqual([])
 })
 
-test('a command that runs again has one moment at a time, and none once it has ended', () => {
+test('a command that runs again has one moment at a time, and none once it has ended', async () => {
   const again = command(laneOf(REJECTS), 500)
   timers.place(again)
   // It ran and failed: it waits for another run.
@@ -248,6 +250,7 @@ test('a command that runs again has one moment at a time, and none once it has e
   expect(placed).toEqual([7, 7])
   again.complete('done', 0, 0, 0)
   moveTo(2000)
+  await vi.waitFor(() => expect(failed).toHaveLength(1))
   expect([failed, again.lane.completed, again.lane.failed]).toEqual([['done'], 1, 0])
 })
 
@@ -256,6 +259,6 @@ test('a command that runs again and is late is rejected once', async () => {
   timers.place(again)
   timers.delay(again, 50)
   moveTo(2000)
-  await Promise.resolve()
+  await vi.waitFor(() => expect(failed).toHaveLength(1))
   expect([failed, again.lane.failed]).toEqual([['CORELANE_DEADLINE_EXCEEDED'], 1])
 })
