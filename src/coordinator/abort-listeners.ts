@@ -74,16 +74,6 @@ export class AbortListeners {
   }
 
   /**
-   * What a signal would end.
-   *
-   * @param signal - Any.
-   */
-  targetsOf(signal: AbortSignal): readonly Abortable[] {
-    const { target, targets } = this.#listeners.get(signal) ?? {}
-    return target === undefined ? [...(targets ?? [])] : [target]
-  }
-
-  /**
    * Whether a signal has aborted and is about to end its commands.
    *
    * @param signal - Of a command.

@@ -4,7 +4,7 @@
 import { type LaneError, laneError } from '../base/errors.ts'
 import type { AbortListeners } from './abort-listeners.ts'
 import type { BoundWindow } from './bound-window.ts'
-import { ANY_PARTITION, Command, CommandState } from './command.ts'
+import { ANY_PARTITION, type Command, CommandState } from './command.ts'
 import type { Incarnation } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 import type { OverdueRun } from './run-watch.ts'
@@ -69,24 +69,15 @@ export class Interruptions {
   }
 
   /**
-   * Ends what a signal would end, unless it has started; the signal stays as it is.
+   * Ends a command unless it has started.
    *
-   * @param signal - Of some commands.
+   * @param command - Any.
    * @param reason - Why.
-   * @returns How many it ended.
    */
-  withdraw(signal: AbortSignal, reason: unknown): number {
-    const { signals } = this.#parts
-    let count = 0
-    for (const target of signals.targetsOf(signal)) {
-      if (target instanceof Command) {
-        if (!target.revoke()) continue
-        target.fail(laneError('CORELANE_ABORTED', { stage: 'waiting' }, reason), ANY_PARTITION)
-        count++
-      }
-    }
-    if (count > 0) this.#parts.acted()
-    return count
+  withdraw(command: Command, reason: unknown): void {
+    if (command.isSettled || !command.revoke()) return
+    command.fail(laneError('CORELANE_ABORTED', { stage: 'waiting' }, reason), ANY_PARTITION)
+    this.#parts.acted()
   }
 
   /** Tells handlers that nobody waits for them any more. */

@@ -38,18 +38,45 @@ import { StreamReader } from './stream-reader.ts'
 /** A symbol, since a worker pool may be of another copy of the package than its manager. */
 const PORT: unique symbol = Symbol.for('corelane.manager-port.1') as never
 
-/** What a worker pool sees of a manager besides its public members. */
+/** A command that a worker pool has submitted. */
+export interface PortCommand {
+  /**
+   * Ends it wherever it is, with the thread that runs it.
+   *
+   * @param reason - The `cause` of the AbortError that it ends with.
+   */
+  abort(reason: unknown): void
+}
+
+/** The members of a manager that only worker pools use. */
 export interface ManagerPort {
   readonly health: ManagerHealth
   /** Names of the handlers that its module has now. */
   readonly handlers: readonly string[]
+  /**
+   * Submits a command, as {@link QueueManager.execute} does.
+   *
+   * @throws What keeps the manager from accepting it.
+   */
+  submit(
+    lane: string,
+    type: string,
+    payload: unknown,
+    options: CommandOptions,
+  ): { readonly command: PortCommand; readonly outcome: Promise<CommandOutcome> }
+  /**
+   * Ends a command unless it has started.
+   *
+   * @param command - From `submit`.
+   * @param reason - The `cause` of the AbortError that it ends with.
+   */
+  withdraw(command: PortCommand, reason: unknown): void
 }
 
 /**
  * The port of a manager, for worker pools.
  *
  * @param manager - Any.
- * @internal
  */
 // biome-ignore lint/suspicious/noExplicitAny: a manager of whatever handler module.
 export function managerPort(manager: QueueManager<any>): ManagerPort {
@@ -323,18 +350,6 @@ export class QueueManager<M = AnyHandlers> {
   } {
     const { strategy, partitionCount, concurrency } = this.#plan
     return { strategy, count: partitionCount, concurrency }
-  }
-
-  /**
-   * Ends the commands of a signal that have not started, as if it had aborted. Those that run go on
-   * and can still be ended by the signal.
-   *
-   * @param signal - The `signal` of some commands.
-   * @param reason - The `cause` of the AbortError that they reject with.
-   * @returns How many it ended.
-   */
-  withdraw(signal: AbortSignal, reason?: unknown): number {
-    return this.#runtime.interruptions.withdraw(signal, reason)
   }
 
   /** Commands that failed for good after another run was tried: to look at, run again, or drop. */

@@ -7,6 +7,7 @@ import { type LaneError, laneError } from '../base/errors.ts'
 import { inSlices } from '../base/slices.ts'
 import { AwakeThreads, awakeMemory } from '../memory/awake-threads.ts'
 import { CoordinatorCommons } from '../memory/commons.ts'
+import type { CommandOptions, CommandOutcome } from '../model/command.ts'
 import { laneNeeds } from '../model/lane.ts'
 import type { EventFilter } from '../model/lane-event.ts'
 import { AbortListeners } from './abort-listeners.ts'
@@ -160,6 +161,35 @@ export class Runtime {
   /** Names of the handlers that the module has now. */
   get handlers(): readonly string[] {
     return this.intake.types.names
+  }
+
+  /**
+   * Submits a command for a worker pool.
+   *
+   * @param lane - Name of its lane.
+   * @param type - Name of its handler.
+   * @param payload - Its payload.
+   * @param options - Its options.
+   * @throws What keeps it from being accepted.
+   */
+  submit(
+    lane: string,
+    type: string,
+    payload: unknown,
+    options: CommandOptions,
+  ): { readonly command: Command; readonly outcome: Promise<CommandOutcome> } {
+    const command = this.intake.make(lane, type, payload, options, true)
+    return { command, outcome: this.intake.admit(command) as Promise<CommandOutcome> }
+  }
+
+  /**
+   * Ends a command unless it has started.
+   *
+   * @param command - From {@link Runtime.submit}.
+   * @param reason - Why.
+   */
+  withdraw(command: Command, reason: unknown): void {
+    this.interruptions.withdraw(command, reason)
   }
 
   /** Starts the threads; calling it again gives the same promise. */

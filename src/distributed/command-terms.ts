@@ -45,7 +45,6 @@ export function termsOf(
     // So that an effect that a run before has had can be told by it.
     id: envelope.id,
     attempt: Math.min(envelope.retryCount + 1, ATTEMPT_MAX),
-    signal: held.signal,
     kill: true,
     retry: NO_RETRY,
     // However long this process stands still: afterwards it may be another worker's.

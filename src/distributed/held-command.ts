@@ -1,7 +1,7 @@
 // Held command: a delivery from the moment a worker has it until the queue has its end.
-// Thread: main.   Owns: what the worker knows of it; and it is its own signal.
-// An AbortController costs 3 µs, and few commands are ever aborted: so this object is the signal.
+// Thread: main.   Owns: its state in this worker.
 
+import type { PortCommand } from '../coordinator/queue-manager.ts'
 import type { Delivery } from './distributed-queue.ts'
 import type { CommandEnvelope } from './envelope.ts'
 import type { WorkerLane } from './worker-lane.ts'
@@ -15,7 +15,7 @@ export type HeldStage =
   /** How it ended is on its way to the queue. */
   | 'ended'
 
-/** One delivery. Passed to the manager as the signal that ends it. */
+/** One delivery. */
 export class HeldCommand {
   readonly delivery: Delivery
   readonly lane: WorkerLane
@@ -36,9 +36,10 @@ export class HeldCommand {
   place: string | undefined
   /** Until when it may start by its permit, monotonic milliseconds; 0 if it needs none. */
   permitUntilMs = 0
-  /** Why it was aborted; as a signal has it. */
-  reason: unknown
-  #listener: (() => void) | undefined
+  /** Whether its run was aborted. */
+  isAborted = false
+  /** The manager's command, once it has been submitted. */
+  command: PortCommand | undefined
 
   /**
    * @param delivery - As it was given out.
@@ -55,33 +56,13 @@ export class HeldCommand {
     return this.delivery.envelope
   }
 
-  /** Itself, as the manager takes it: by what it can do. */
-  get signal(): AbortSignal {
-    return this as unknown as AbortSignal
-  }
-
-  /** As a signal has it. */
-  get aborted(): boolean {
-    return this.reason !== undefined
-  }
-
-  /** As a signal has it; the manager adds one listener and no more. */
-  addEventListener(_type: 'abort', listener: () => void): void {
-    this.#listener = listener
-  }
-
-  /** As a signal has it. */
-  removeEventListener(): void {
-    this.#listener = undefined
-  }
-
   /**
    * Ends it in the manager, wherever it is.
    *
    * @param reason - Why.
    */
   abort(reason: unknown): void {
-    this.reason = reason
-    this.#listener?.()
+    this.isAborted = true
+    this.command?.abort(reason)
   }
 }

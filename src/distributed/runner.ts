@@ -4,10 +4,9 @@
 
 import { nowMs } from '../base/clock.ts'
 import { laneError, show } from '../base/errors.ts'
-import type { QueueManager } from '../coordinator/queue-manager.ts'
+import type { ManagerPort } from '../coordinator/queue-manager.ts'
 import type { CommandOutcome } from '../model/command.ts'
 import { planLane } from '../model/lane.ts'
-import { takesKeys } from '../model/partition-config.ts'
 import { lateError, termsOf } from './command-terms.ts'
 import type { Delivery, SettleStatus } from './distributed-queue.ts'
 import type { HeldCommand } from './held-command.ts'
@@ -28,7 +27,10 @@ const HAND_ON_MS_MAX = 5000
 
 /** What a runner works with. */
 export interface RunnerParts {
-  readonly manager: QueueManager
+  /** The manager that runs the commands. */
+  readonly port: ManagerPort
+  /** Whether it takes keys. */
+  readonly passesKeys: boolean
   readonly workerId: string
   readonly lanes: readonly WorkerLane[]
   readonly settlements: Settlements
@@ -71,7 +73,6 @@ export class Runner {
   readonly #parts: RunnerParts
   readonly #lanes: ReadonlyMap<string, WorkerLane>
   readonly #stray = new WorkerLane(planLane('stray', {}), false, undefined)
-  readonly #passesKeys: boolean
   #submitted = 0
   /** Those whose turn has come in this moment. */
   #turns: HeldCommand[] = []
@@ -81,7 +82,6 @@ export class Runner {
     this.#parts = parts
     this.holdings = new Holdings(parts.partitions, parts.keepsKeyOrder)
     this.#lanes = new Map(parts.lanes.map((lane) => [lane.plan.name, lane]))
-    this.#passesKeys = takesKeys(parts.manager.partitioning.strategy)
   }
 
   /** Commands that the manager has, those included whose lease was given up. */
@@ -110,7 +110,7 @@ export class Runner {
    * @param held - One whose turn it is, with whatever permit and place it needs.
    */
   submit(held: HeldCommand): void {
-    const { manager, marginMs, desks } = this.#parts
+    const { port, passesKeys, marginMs, desks } = this.#parts
     const { laneId, commandType, payload } = held.envelope
     const now = nowMs()
     const leftMs = held.leasedUntilMs - marginMs - now
@@ -118,17 +118,23 @@ export class Runner {
       this.lose([held], 'expired')
       return
     }
-    const terms = termsOf(held, leftMs, now, this.#passesKeys)
+    const terms = termsOf(held, leftMs, now, passesKeys)
     if (terms === 'late') this.#endLate(held)
     else if (terms === 'permit') desks.get(laneId)!.putBack(held)
     else if (!held.isCounted) this.#parts.gate.add(held)
     else {
       held.stage = 'submitted'
       this.#submitted++
-      manager.execute(laneId, commandType, payload, terms).then(
-        (outcome) => this.#ended(held, outcome as CommandOutcome),
-        (error: unknown) => this.#notAccepted(held, error),
-      )
+      try {
+        const { command, outcome } = port.submit(laneId, commandType, payload, terms)
+        held.command = command
+        outcome.then(
+          (ended) => this.#ended(held, ended),
+          (error: unknown) => this.#notAccepted(held, error),
+        )
+      } catch (error) {
+        this.#notAccepted(held, error)
+      }
     }
   }
 
@@ -143,7 +149,7 @@ export class Runner {
       // Those behind another of their key follow when that has left, so that order is kept.
       if (held.stage === 'waiting' && !held.isChained) this.#giveBack(held)
       else if (held.stage === 'submitted') {
-        this.#parts.manager.withdraw(held.signal, 'its worker gives it back')
+        this.#parts.port.withdraw(held.command!, 'its worker gives it back')
       }
     }
   }
@@ -263,7 +269,7 @@ export class Runner {
       this.tally.completed++
       settlements.complete(held, resultOf(held.envelope, workerId, info.durationMs, { value }))
       this.#passOn(held)
-    } else if (held.aborted || mayRunOn(outcome.error)) void this.#failedLater(held, outcome)
+    } else if (held.isAborted || mayRunOn(outcome.error)) void this.#failedLater(held, outcome)
     else this.#failed(held, outcome)
   }
 
@@ -274,7 +280,7 @@ export class Runner {
   ): Promise<void> {
     await this.#parts.deaths()
     if (held.isLost) this.#leaveLost(held)
-    else if (held.aborted) this.#giveBack(held)
+    else if (held.isAborted) this.#giveBack(held)
     else this.#failed(held, outcome)
   }
 

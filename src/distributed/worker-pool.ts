@@ -3,9 +3,9 @@
 
 import { laneError } from '../base/errors.ts'
 import { checkGiven, checkOptions } from '../base/options.ts'
-import type { ManagerHealth } from '../coordinator/manager-health.ts'
 import { DRAIN_RULES } from '../coordinator/options.ts'
-import { managerPort, type QueueManager } from '../coordinator/queue-manager.ts'
+import { type ManagerPort, managerPort, type QueueManager } from '../coordinator/queue-manager.ts'
+import { takesKeys } from '../model/partition-config.ts'
 import { Announcer } from './announcer.ts'
 import type { DistributedQueue, LeasedQueue } from './distributed-queue.ts'
 import type { HeldCommand } from './held-command.ts'
@@ -61,7 +61,7 @@ export interface WorkerPoolStats extends Readonly<WorkerTally> {
 export class WorkerPool {
   readonly #queue: LeasedQueue
   readonly #manager: QueueManager
-  readonly #health: ManagerHealth
+  readonly #port: ManagerPort
   readonly #options: Readonly<WorkerPoolOptions>
   readonly #tell: IncidentListener
   readonly #lanes: readonly WorkerLane[]
@@ -113,7 +113,7 @@ export class WorkerPool {
     const checked = checkOptions<WorkerPoolOptions>('WorkerPool', options, WORKER_POOL_RULES)
     this.#queue = leasedQueueOf(queue)
     this.#manager = manager
-    this.#health = managerPort(manager).health
+    this.#port = managerPort(manager)
     this.#options = checked
     this.#tell = incidentTeller(checked.onIncident)
     this.#lanes = chooseLanes(this.#manager.lanes, this.#queue, {
@@ -136,7 +136,7 @@ export class WorkerPool {
       this.#queue,
       laneIds,
       manager.lanes.map(({ name }) => name).filter((name) => !laneIds.includes(name)),
-      () => managerPort(manager).handlers,
+      () => this.#port.handlers,
       this.#tell,
       this.#failed,
     )
@@ -265,7 +265,8 @@ export class WorkerPool {
   #createRunner(): Runner {
     const { capabilities, leaseMs, numPartitions, workerId } = this.#queue
     return new Runner({
-      manager: this.#manager,
+      port: this.#port,
+      passesKeys: takesKeys(this.#manager.partitioning.strategy),
       workerId,
       lanes: this.#lanes,
       settlements: this.#settlements,
@@ -310,7 +311,7 @@ export class WorkerPool {
 
   /** Handlers that can run at once. */
   get #capacity(): number {
-    return Math.max(this.#health.working, 1) * this.#manager.partitioning.concurrency
+    return Math.max(this.#port.health.working, 1) * this.#manager.partitioning.concurrency
   }
 
   async #start(): Promise<void> {
@@ -318,7 +319,7 @@ export class WorkerPool {
     await this.#manager.start()
     this.#refuseUnlessNew()
     this.#state = 'running'
-    this.#unwatch = this.#health.watch(this.#onHealth)
+    this.#unwatch = this.#port.health.watch(this.#onHealth)
     this.#onHealth()
     this.#keeper.start()
     if (this.#isFit) void this.#announcer.announce()
@@ -364,7 +365,7 @@ export class WorkerPool {
    * hold them, or to let them fail for its own fault: others take them instead.
    */
   readonly #onHealth = (): void => {
-    const { trouble } = this.#health
+    const { trouble } = this.#port.health
     const isFit = trouble === undefined
     if (isFit === this.#isFit || this.#state !== 'running') return
     this.#isFit = isFit
@@ -377,9 +378,9 @@ export class WorkerPool {
 
   /** Resolves once no thread runs anything that was given up, or native code holds one for long. */
   async #deaths(): Promise<void> {
-    if (this.#health.isQuiet || this.#isOver) return
+    if (this.#port.health.isQuiet || this.#isOver) return
     const pause = new Pause()
-    const stop = this.#health.whenQuiet(() => pause.end())
+    const stop = this.#port.health.whenQuiet(() => pause.end())
     this.#deathWaits.add(pause)
     await pause.wait(this.#options.closeTimeoutMs!)
     this.#deathWaits.delete(pause)

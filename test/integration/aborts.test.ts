@@ -261,33 +261,6 @@ test('close settles what a signal could still end, and lets the signal go', asyn
   expect(manager.stats()).toMatchObject({ failed: 3, pending: 0, active: 0 })
 })
 
-test('withdrawing ends what waits, bound or not, and leaves alone what runs', async () => {
-  const ledger = new Ledger(8)
-  const manager = await stuckManager(ledger, { lanes: { query: { maxPending: 6 } } })
-  const controller = new AbortController()
-  const { signal } = controller
-  const running = manager.submit('query', 'softGate', 0, { signal })
-  await ledger.waitForStarts(1)
-  const others = manager.submit('query', 'mark', 7)
-  // Two are bound, two wait, and two find no room.
-  const waiting = range(6).map((i) =>
-    failure(manager.submit('query', 'mark', i + 1, { signal }), `command ${i}`),
-  )
-  expect(manager.withdraw(signal, reason)).toBe(6)
-  for (const error of await Promise.all(waiting)) {
-    expect(error).toMatchObject({ code: 'CORELANE_ABORTED', cause: reason })
-  }
-  expect(manager.withdraw(signal)).toBe(0)
-  expect(manager.withdraw(new AbortController().signal)).toBe(0)
-  const ended = failure(running, 'the one that runs')
-  controller.abort(reason)
-  expect(await ended).toMatchObject({ code: 'CORELANE_ABORTED', cause: reason })
-  ledger.openGate()
-  expect(await within(others, 'the one of no signal')).toBe(7)
-  expect(ledger.allRuns(8)).toEqual([1, 0, 0, 0, 0, 0, 0, 1])
-  expectStatsAddUp(manager)
-})
-
 test('one signal ends very many queued commands while the event loop turns, and none starts', async () => {
   const ledger = new Ledger(2)
   const manager = await stuckManager(ledger, { closeTimeoutMs: 100 })

@@ -370,6 +370,30 @@ test('drain gives back what has not started and completes what runs', async () =
   expect(ledger.allRuns(10)).toEqual(new Array(10).fill(1))
 })
 
+test('what the manager has no room for is given back like anything else', async () => {
+  const ledger = new Ledger(12)
+  const queue = openQueue(PartitionConfig.roundRobin(2))
+  const bounded = { partitions: one, ...lanes({ query: { maxPending: 3 } }) }
+  const manager = await openWorkers(ledger.workerData, bounded)
+  const pool = await openPool(queue, manager, { prefetchMs: 10_000 })
+  const submitter = openSubmitter(queue)
+  const burn = (index: number) => submitter.submit('query', 'burn', { index, ms: 1 })
+  await within(burn(0), 'the pace is learnt')
+  const running = submitter.submit('query', 'gate', 1)
+  await ledger.waitForStarts(2)
+  const rest = Array.from({ length: 10 }, (_, i) => burn(i + 2))
+  await until(() => pool.stats().submitted > 5, 'some are bound, some wait, some find no room')
+  const late = await failure(pool.drain(30), 'a drain that is too short')
+  expect(late.code).toBe('CORELANE_DRAIN_TIMEOUT')
+  expect(await queue.counts()).toMatchObject({ leased: 1, waiting: 10 })
+  ledger.openGate()
+  await within(pool.drain(), 'the drain')
+  expect(await within(running, 'what ran')).toBe(1)
+  await openPool(queue.asWorker('other'), await openWorkers(ledger.workerData))
+  await within(Promise.all(rest), 'the rest')
+  expect(ledger.allRuns(12)).toEqual(new Array(12).fill(1))
+})
+
 test('close gives back what runs once its thread has ended, and it counts for nothing', async () => {
   const ledger = new Ledger(4)
   const queue = openQueue(PartitionConfig.roundRobin(1))
