@@ -1,8 +1,8 @@
 // Abort listeners: one listener per distinct signal, whatever the number of commands.
 // Thread: main.   Owns: the listeners.
 //
-// A signal may end a million commands. Those that are bound end at once, since they could start; the
-// others are kept from being bound (`isEnding`) and end in slices, so that the event loop turns.
+// A signal may end a million commands. Those that are bound end at once, since they could start;
+// the others are kept from being bound (`isEnding`) and end in slices: the event loop turns.
 
 import { inSlices } from '../base/slices.ts'
 
