@@ -1,27 +1,17 @@
 // Binder: moves commands from the backlog into the windows of the partitions.
-// Thread: main.   Owns: which partition a command without a home goes to.
-// Must not: start threads, settle results.
+// Thread: main.   Owns: which commands move, and when.
+// Must not: choose a partition (partition-choice), start threads, settle results.
 
 import { nowMs } from '../base/clock.ts'
 import type { CoordinatorCommons } from '../memory/commons.ts'
-import { toNs } from '../memory/lane-gate.ts'
 import type { Admission } from '../schedule/scheduler.ts'
 import { type Backlog, placeOf } from './backlog.ts'
 import type { BoundWindow } from './bound-window.ts'
 import { ANY_PARTITION, type Command } from './command.ts'
 import type { Lane } from './lane-table.ts'
+import { PartitionChoice } from './partition-choice.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 import type { DetachedRun } from './run-watch.ts'
-
-/** Waking a sleeping partition costs about as much as so much work on one that is awake. */
-const WAKE_COST_US = 200
-
-/**
- * Below so much work each, partitions that are awake count as equal, and the one used last gets the
- * command: a second one would fall asleep and be woken over and over for what the first does in
- * passing. In flight 10 and 100, no-op commands ran 1.5 times as fast with this as without.
- */
-const SMALL_WORK_US = 50
 
 /** An idle partition is not worth waking for less than this. */
 const RECALL_WORK_US = 200
@@ -37,11 +27,6 @@ const SPREAD_COUNT_MAX = 64
 
 /** The same where others have enough to do: moving commands between them has a price. */
 const LATE_MS = 5
-
-/**
- * A limited lane keeps at hand what could start within so long: the main thread may be that late.
- */
-const ALLOWANCE_MS = 10
 
 /** What the binder works with. */
 export interface BinderParts {
@@ -60,8 +45,7 @@ export class Binder implements Admission<Command> {
   readonly #parts: BinderParts
   /** Windows with commands that their partition was not shown yet. */
   readonly #dirty = new Set<BoundWindow>()
-  /** By limited lane: how many each partition may have bound; 0 where it is not known any more. */
-  readonly #allowances: Float64Array
+  readonly #choice: PartitionChoice
   /** Whether the order may change with time, so that the clock must be read. */
   #isTimed = false
   /** The most urgent command that found no room in the present refill, and how urgent it is. */
@@ -72,8 +56,6 @@ export class Binder implements Admission<Command> {
   /** The most urgent command of a limited lane that found less urgent ones of its lane bound. */
   #outranked: Command | undefined
   #outrankedRank = 0
-  /** Whether a limited lane had enough bound, when its command was refused last. */
-  #isOverAllowance = false
   /** Commands bound so far. */
   #boundCount = 0
   /** By lane: runs that go on in threads that are being terminated. */
@@ -85,7 +67,7 @@ export class Binder implements Admission<Command> {
 
   constructor(parts: BinderParts) {
     this.#parts = parts
-    this.#allowances = new Float64Array(parts.lanes.length)
+    this.#choice = new PartitionChoice(parts.partitions, parts.commons, parts.lanes.length)
     this.#detachedRuns = new Int32Array(parts.lanes.length)
   }
 
@@ -262,17 +244,19 @@ export class Binder implements Admission<Command> {
     // promised is.
     const isPromised = !lane.isLimited || lane.plan.minConcurrency > 0
     if (!isPromised && this.#isAfterStranded(command, rank)) return false
-    this.#isOverAllowance = false
     if (this.#bind(command, rank)) {
       this.#boundCount++
       return true
     }
     if (lane.isLimited) {
-      if (this.#isOverAllowance && (this.#outranked === undefined || rank < this.#outrankedRank)) {
+      if (
+        this.#choice.wasOverAllowance &&
+        (this.#outranked === undefined || rank < this.#outrankedRank)
+      ) {
         this.#outranked = command
         this.#outrankedRank = rank
       }
-    } else if (this.#stranded === undefined && !this.#isKeptOut(command)) {
+    } else if (this.#stranded === undefined && !this.#choice.isKeptOut(command)) {
       // One that is kept out for a suspect has not found no room: the suspect itself may be in a
       // limited lane.
       this.#stranded = command
@@ -348,7 +332,7 @@ export class Binder implements Admission<Command> {
   #refill(place: number, now: number): void {
     const { backlog, partitions } = this.#parts
     if (this.#isTimed) for (const { window } of partitions) window?.judge(now)
-    this.#allowances.fill(0)
+    this.#choice.refresh()
     for (;;) {
       const bound = this.#boundCount
       const hasReleased = this.#releaseKeys(place, now)
@@ -429,7 +413,7 @@ export class Binder implements Admission<Command> {
    * Binds a command; false if no window has room. One that cannot cross threads is settled here.
    */
   #bind(command: Command, rank: number): boolean {
-    const partition = this.#choose(command, rank)
+    const partition = this.#choice.of(command, rank)
     if (partition === undefined) return false
     const window = partition.window!
     this.#isBinding = true
@@ -445,102 +429,6 @@ export class Binder implements Admission<Command> {
     this.#dirty.add(window)
     return true
   }
-
-  #choose(command: Command, rank: number): PartitionHandle | undefined {
-    const { partitions } = this.#parts
-    // Where handlers wait, a partition that is kept free may be the one that they wait for.
-    const mayBeAlone = command.isSuspect && !partitions.some(({ hasWaiting }) => hasWaiting)
-    if (mayBeAlone) return this.#chooseAlone(command)
-    if (command.home !== ANY_PARTITION) {
-      const home = partitions[command.home]!
-      return home.window && this.#accepts(home, home.window, command, rank) ? home : undefined
-    }
-    let best: PartitionHandle | undefined
-    let bestCost = Number.POSITIVE_INFINITY
-    // What is bound to a stuck partition waits for its long command: better to wait for room
-    // elsewhere.
-    const isAnyMoving = partitions.some(({ window, isStuck }) => window !== undefined && !isStuck)
-    for (const partition of partitions) {
-      const window = partition.window
-      // What is bound where all handlers wait could be what they wait for.
-      if (window === undefined || partition.isHeld || (isAnyMoving && partition.isStuck)) continue
-      const workUs = Math.max(window.load.workUs, SMALL_WORK_US)
-      const cost = workUs + (window.end.bell.isAwake ? 0 : WAKE_COST_US)
-      if (cost > bestCost || (cost === bestCost && partition.touched < best!.touched)) continue
-      if (!this.#accepts(partition, window, command, rank)) continue
-      best = partition
-      bestCost = cost
-    }
-    return best
-  }
-
-  /** A partition where nothing runs; the one that will be first is kept free for the command. */
-  #chooseAlone(command: Command): PartitionHandle | undefined {
-    let best: PartitionHandle | undefined
-    for (const partition of this.#parts.partitions) {
-      const { index, window } = partition
-      if (window === undefined) continue
-      if (command.home !== ANY_PARTITION && command.home !== index) continue
-      if (window.reservedFor === command) {
-        best = partition
-        break
-      }
-      if (isReserved(window, command)) continue
-      if (best === undefined || window.load.workUs < best.window!.load.workUs) best = partition
-    }
-    if (best === undefined) return undefined
-    best.window!.reservedFor = command
-    return best.window!.load.count === 0 ? best : undefined
-  }
-
-  /** Whether a window that it might go to is kept free for another command. */
-  #isKeptOut(command: Command): boolean {
-    return this.#parts.partitions.some(
-      ({ index, window }) =>
-        window !== undefined &&
-        (command.home === ANY_PARTITION || command.home === index) &&
-        isReserved(window, command),
-    )
-  }
-
-  #accepts(
-    { hasWaiting }: PartitionHandle,
-    window: BoundWindow,
-    command: Command,
-    rank: number,
-  ): boolean {
-    if (isReserved(window, command)) return false
-    const { lane } = command
-    if (lane.plan.minConcurrency > window.load.inLane(lane.index)) return window.hasSlot
-    if (lane.isLimited) {
-      const allowance = this.#allowance(lane, command.type.estimateUs)
-      const isAccepted = window.acceptsLimited(lane.index, allowance)
-      this.#isOverAllowance ||= !isAccepted && window.hasSlot
-      return isAccepted
-    }
-    // Handlers that wait count as bound; the command may be what they wait for.
-    return (hasWaiting && window.hasRoom) || window.accepts(command, rank)
-  }
-
-  /** How many commands of a limited lane should wait bound to a partition: one at the gate. */
-  #allowance(lane: Lane, estimateUs: number): number {
-    let allowance = this.#allowances[lane.index]!
-    if (allowance === 0) {
-      const { commons } = this.#parts
-      const starts = commons.startsAhead(lane.index, toNs(nowMs()), ALLOWANCE_MS)
-      const runs = lane.slots === 0 ? starts : this.#runsAhead(lane, estimateUs)
-      allowance = Math.min(starts, runs) + 1
-      this.#allowances[lane.index] = allowance
-    }
-    return allowance
-  }
-
-  /** How many commands of a lane its slots let run within a moment. */
-  #runsAhead(lane: Lane, estimateUs: number): number {
-    const perSlot = Math.floor((ALLOWANCE_MS * 1000) / estimateUs)
-    // Short commands free their slots again and again; of long ones only those that are free count.
-    return perSlot > 1 ? lane.slots * perSlot : this.#parts.commons.freeSlots(lane.index)
-  }
 }
 
 /** Whether something has not started in a window that no limit of its lane keeps from it. */
@@ -550,21 +438,4 @@ function hasOpenWaiting(window: BoundWindow): boolean {
     if (!started && !command.lane.isLimited) return true
   }
   return false
-}
-
-/**
- * Whether a window is kept free for a command that must run by itself, and not for this one.
- *
- * Of a lane only the front is looked at. What is ahead of a suspect in its own lane must therefore
- * pass while the suspect waits: neither would ever be bound.
- */
-function isReserved(window: BoundWindow, command: Command): boolean {
-  const { reservedFor } = window
-  if (reservedFor === undefined || reservedFor === command) return false
-  const { holder } = reservedFor
-  if (reservedFor.isSettled || (holder !== undefined && holder !== window)) {
-    window.reservedFor = undefined
-    return false
-  }
-  return reservedFor.lane !== command.lane || holder === window
 }
