@@ -9,8 +9,8 @@ import { CommandStream, type StreamPlan } from './command-stream.ts'
 import { failureText } from './json-value.ts'
 import { Outlet } from './outlet.ts'
 import { CLEAR_LINE, Progress } from './progress.ts'
+import { type EndSignal, onSignals, openResults } from './results-apart.ts'
 
-const SIGNALS = ['SIGINT', 'SIGTERM'] as const
 /** What a shell reports for a process that a signal ended: this plus the signal's number. */
 const EXIT_SIGNAL = 128
 const STDIN = 0
@@ -30,7 +30,8 @@ export class RunSession {
   readonly #progress: Progress | undefined
   readonly #linePrefix: string
   readonly #withStack: boolean
-  #interruptedBy: (typeof SIGNALS)[number] | undefined
+  #interruptedBy: EndSignal | undefined
+  #ignoreSignals: () => void = () => {}
   #hasBroken = false
 
   /**
@@ -38,9 +39,8 @@ export class RunSession {
    * @param plan - What it is told.
    */
   constructor(runner: CommandRunner, plan: SessionPlan) {
-    const { stdout, stderr } = process
-    // What handlers print is piped to the process's stdout. That one is for results alone.
-    Object.defineProperty(process, 'stdout', { configurable: true, get: () => stderr })
+    const { stderr } = process
+    const stdout = openResults()
     this.#runner = runner
     this.#withStack = plan.withStack
     const hasBar = plan.showsProgress && stderr.isTTY
@@ -67,7 +67,7 @@ export class RunSession {
    * @returns The exit code.
    */
   async run(): Promise<number> {
-    for (const name of SIGNALS) process.on(name, this.#interrupt)
+    this.#ignoreSignals = onSignals((name) => this.#interrupt(name))
     let isWhole = false
     try {
       try {
@@ -105,15 +105,15 @@ export class RunSession {
       this.#broke(failureText(error, this.#withStack))
     }
     await this.#notices.finish()
-    for (const name of SIGNALS) process.off(name, this.#interrupt)
+    this.#ignoreSignals()
   }
 
-  readonly #interrupt = (name: (typeof SIGNALS)[number]): void => {
+  #interrupt(name: EndSignal): void {
     if (this.#interruptedBy !== undefined) {
       this.#progress?.stop()
-      // Without its listener the signal does what it does to every process, even if a handler is in
+      // Without a listener the signal does what it does to every process, even if a handler is in
       // native code that no thread can be taken out of.
-      process.off(name, this.#interrupt)
+      this.#ignoreSignals()
       process.kill(process.pid, name)
       return
     }

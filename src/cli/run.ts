@@ -14,6 +14,7 @@ import {
 } from './handler-flags.ts'
 import { laneNames, QUEUE_FLAGS, type QueueFlags, queueUrl } from './queue-flags.ts'
 import { QueueRunner } from './queue-runner.ts'
+import { isApart, runApart } from './results-apart.ts'
 import { RunSession } from './run-session.ts'
 
 /** Commands in flight for each partition where `--in-flight` does not say otherwise. */
@@ -118,6 +119,7 @@ async function run(handlers: string | undefined, flags: RunFlags): Promise<numbe
   const url = queueUrl(flags.queue, handlers === undefined)
   const [runner, inFlightMax] =
     url === undefined ? runHere(handlers, flags) : runAnywhere(url, handlers, flags)
+  if (url === undefined && !isApart) return runApart()
   const session = new RunSession(runner, {
     type: flags.type,
     lane: flags.lane,

@@ -107,6 +107,25 @@ test.each([
   expect(code).toBe(exitCode)
 })
 
+test('a signal of the terminal, which every process of the command gets, counts once', async () => {
+  const cli = new CliProcess(['run', handlers, '--partitions', '1'], [], {}, true)
+  cli.child.stdin.write(toLines([{ type: 'echo' }, { type: 'wait', payload: { ms: 500 } }]))
+  await cli.says('stdout', '"id":1')
+  process.kill(-cli.child.pid!, 'SIGINT')
+  const { code, results, stderr } = await cli.end()
+  expect([code, results.length]).toEqual([130, 2])
+  expect(stderr).toContain('SIGINT: finishing 1 commands')
+})
+
+test('a run ends with its process, even if that is killed', async () => {
+  const cli = new CliProcess(['run', handlers])
+  cli.child.stdin.write('{"type":"spin"}\n')
+  await cli.says('stderr', 'spinning')
+  cli.child.kill('SIGKILL')
+  // Its streams close when all processes that have them have ended.
+  expect(await cli.end()).toMatchObject({ code: null, signal: 'SIGKILL' })
+})
+
 test('a second signal ends a run whose handler never returns', async () => {
   const cli = new CliProcess(['run', handlers])
   cli.child.stdin.write('{"type":"spin"}\n')

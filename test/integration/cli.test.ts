@@ -1,14 +1,14 @@
 // CLI: the bin as a shell runs it, from its arguments to its exit code.
 
-import { readFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { fixture, runCli, toLines } from './support/cli-process.ts'
 
+const root = join(import.meta.dirname, '../..')
 const handlers = fixture('cli-handlers.js')
-const manifest = JSON.parse(
-  readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8'),
-) as { version: string }
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }
 
 function run(args: readonly string[], input?: string | Buffer | readonly object[]) {
   return runCli(['run', handlers, ...args], input)
@@ -255,12 +255,35 @@ test.each([
   )
 })
 
-test('what a handler prints goes to stderr and leaves the results alone', async () => {
-  const { code, results, stderr } = await run([], [{ type: 'print', payload: 'hello there' }])
-  expect(code).toBe(0)
-  expect(results).toHaveLength(1)
-  expect(results[0]).toMatchObject({ ok: true, value: 11 })
-  expect(stderr).toContain('hello there')
+test.each(['print', 'printDirectly', 'printByProcess'])(
+  'what a handler prints goes to stderr and leaves the results alone (%s)',
+  async (type) => {
+    const { code, results, stderr } = await run([], [{ type, payload: 'hello there' }])
+    expect(code).toBe(0)
+    expect(results).toHaveLength(1)
+    expect(results[0]).toMatchObject({ ok: true, value: 11 })
+    expect(stderr).toContain('hello there')
+  },
+)
+
+test('results go where stdout goes: after what is in a file already, and before what comes later', () => {
+  mkdirSync(join(root, '.cache'), { recursive: true })
+  const folder = mkdtempSync(join(root, '.cache/cli-'))
+  const file = join(folder, 'out')
+  const line = JSON.stringify({ type: 'printDirectly', payload: 'hello there' })
+  const bin = `"${process.execPath}" dist/cli/main.js run "${handlers}"`
+  const script = (target: string) =>
+    `echo '${line}' | (echo before; ${bin}; echo after) > "${target}"`
+  try {
+    for (const target of [file, '/dev/null']) {
+      const options = { cwd: root, encoding: 'utf8' } as const
+      const { status, stderr } = spawnSync('sh', ['-c', script(target)], options)
+      expect([status, stderr]).toEqual([0, 'hello there\n'])
+    }
+    expect(readFileSync(file, 'utf8')).toMatch(/^before\n\{.*"value":11.*\}\nafter\n$/)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
 })
 
 test('--progress ends with the counts on stderr where that is no terminal', async () => {

@@ -54,17 +54,20 @@ export class CliProcess {
    * @param args - After the name of the bin.
    * @param nodeArgs - Before it.
    * @param env - Besides this process's environment.
+   * @param leadsGroup - Whether it has a process group of its own, as in a terminal.
    */
   constructor(
     args: readonly string[],
     nodeArgs: readonly string[] = [],
     env: NodeJS.ProcessEnv = {},
+    leadsGroup = false,
   ) {
     this.child = spawn(process.execPath, [...nodeArgs, BIN, ...args], {
       cwd: root,
       env: { ...process.env, ...env },
       timeout: LIFE_MS_MAX,
       killSignal: 'SIGKILL',
+      detached: leadsGroup,
     })
     this.child.stdout.setEncoding('utf8').on('data', (text: string) => {
       this.stdout += text
