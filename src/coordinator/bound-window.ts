@@ -84,8 +84,6 @@ export class BoundWindow implements RecordSink, Holder {
   readonly watch: RunWatch = new RunWatch()
   /** A command that must run here by itself: nothing else is bound until it has ended. */
   reservedFor: Command | undefined = undefined
-  /** When its partition, which had results and no room for them, was last given some. */
-  grantedAtMs = 0
   /** What handlers are to be told that run for nobody. */
   readonly orders: AbortOrder[] = []
   readonly #bytesMax: number
@@ -277,7 +275,7 @@ export class BoundWindow implements RecordSink, Holder {
    */
   drain(): number {
     const taken = this.#end.results.read(this, DRAIN_COUNT)
-    if (taken > 0 && this.#end.grantSpace()) this.grantedAtMs = nowMs()
+    if (taken > 0) this.#end.grantSpace()
     return taken
   }
 

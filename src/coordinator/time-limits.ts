@@ -8,9 +8,6 @@ import type { Incarnation } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 import type { OverdueRun } from './run-watch.ts'
 
-/** This thread was held up if it looks later than this. */
-const LATE_MS = 10
-
 /** What is done about them. */
 export interface TimeLimitEvents {
   /** A command runs longer than it may. */
@@ -53,14 +50,8 @@ export class TimeLimits {
       if (incarnation === undefined || incarnation.window.watch.checkAtMs > nowMs()) continue
       const { window } = incarnation
       const { watch } = window
-      const dueMs = watch.checkAtMs
       // What has ended by now has ended in time, however late this thread is.
       while (window.drain() > 0) hasActed = true
-      if (nowMs() - dueMs > LATE_MS && window.grantedAtMs > dueMs) {
-        // More may have ended that only found room in the ring at this moment.
-        watch.checkAtMs = nowMs() + LATE_MS
-        continue
-      }
       for (const run of window.overdue(nowMs())) {
         hasActed = true
         this.#events.timedOut(window, run)

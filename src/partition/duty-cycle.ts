@@ -433,12 +433,15 @@ export class DutyCycle implements Admission<WindowEntry> {
   }
 
   #finish(run: Run, status: 0 | 1, value: unknown): void {
-    const { outbox, gate, window } = this.#parts
+    const { end, outbox, gate, window } = this.#parts
     const { id, key, laneIndex, slot, startedAtMs, pausedMs } = run
     this.#clockMs = nowMs()
     this.#signals.end(id)
     this.#runs[slotOf(id)] = undefined
-    outbox.send(id, status, value, startedAtMs, this.#clockMs - startedAtMs - pausedMs)
+    const durationMs = this.#clockMs - startedAtMs - pausedMs
+    const isSent = outbox.send(id, status, value, startedAtMs, durationMs)
+    // It has ended, however long its outcome waits for room.
+    if (!isSent) end.slots.pause(id, durationMs)
     if (slot !== NOT_ENTERED) gate.leave(laneIndex, slot)
     if (run.holdsKey) window.end(key!, this.#clockMs)
   }

@@ -66,6 +66,7 @@ export class Outbox {
    * @param value - The result, or what was thrown.
    * @param startedAtMs - When its handler was entered; 0 if it never was.
    * @param durationMs - How long it ran.
+   * @returns Whether it was sent; if not, it is kept until the ring has room.
    */
   send(
     id: number,
@@ -73,9 +74,10 @@ export class Outbox {
     value: unknown,
     startedAtMs: number,
     durationMs: number,
-  ): void {
-    if (this.isClear && this.#write(id, status, value, startedAtMs, durationMs) > 0) return
+  ): boolean {
+    if (this.isClear && this.#write(id, status, value, startedAtMs, durationMs) > 0) return true
     this.#kept.push({ id, status, value, startedAtMs, durationMs })
+    return false
   }
 
   /**

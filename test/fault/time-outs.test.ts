@@ -7,7 +7,7 @@ import { PartitionConfig, type QueueManager } from 'corelane'
 import { expect, test } from 'vitest'
 import { block, failure, until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
-import { open } from '../support/managers.ts'
+import { moduleOf, open } from '../support/managers.ts'
 
 const one = PartitionConfig.none()
 const timeout = { name: 'TimeoutError', code: 'CORELANE_TIMEOUT' }
@@ -136,6 +136,33 @@ test('a main thread that looks late times out nothing that ended in time', async
     const lengths = (await within(Promise.all(all), 'all of them')) as string[]
     expect(lengths.map(({ length }) => length)).toEqual(new Array(40).fill(1500))
   }
+  expect(manager.stats().timedOut).toBe(0)
+})
+
+test('a command whose outcome finds no room has ended, however long its thread cannot send it', async () => {
+  const handlers = moduleOf(`
+    export const large = (bytes) => 'x'.repeat(bytes)
+    export const burnsLater = async ({ afterMs, ms }) => {
+      await new Promise((resolve) => setTimeout(resolve, afterMs))
+      const end = performance.now() + ms
+      while (performance.now() < end);
+      return 'burnt'
+    }`)
+  const manager = await open('values.js', {
+    partitions: PartitionConfig.none(),
+    concurrencyPerPartition: 2,
+    ringBytes: 2 ** 14,
+    handlers,
+  })
+  await within(manager.run('large', 1), 'a first command')
+  // The thread is busy when the main thread looks, so what is kept cannot use the room it gets.
+  const busy = manager.run('burnsLater', { afterMs: 200, ms: 800 })
+  const all = range(40).map(() => manager.run('large', 1500, { timeoutMs: 250 }))
+  await new Promise((resolve) => setImmediate(resolve))
+  block(500)
+  const lengths = (await within(Promise.all(all), 'all of them')) as string[]
+  expect(lengths.map(({ length }) => length)).toEqual(new Array(40).fill(1500))
+  expect(await within(busy, 'the busy one')).toBe('burnt')
   expect(manager.stats().timedOut).toBe(0)
 })
 
