@@ -143,6 +143,16 @@ describeWithRedis('idle workers on Redis', () => {
     expect(again!.envelope.id).toBe(second[0]!.envelope.id)
   })
 
+  test('who never beats takes a partition that has become free', async () => {
+    const settings = { partitions: PartitionConfig.hash(1), leaseMs: 500, pollMaxMs: 200 }
+    const [owner, other] = [await start(settings), await start(settings)]
+    await owner.ownership!.beat()
+    await owner.enqueueMany(queues.envelopes(2, { key: 'k' }))
+    const [first] = await takeAll(owner, 1)
+    const given = await within(take(other, 1, 20_000), 'what the owner lets expire')
+    expect(given[0]!.envelope.id).toBe(first!.envelope.id)
+  })
+
   test('workers that wait for a place ask next to nothing, and start when one is free', async () => {
     const ledger = new Ledger(4)
     const options = { globalConcurrency: { query: 1 } }

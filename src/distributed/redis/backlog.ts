@@ -107,11 +107,15 @@ export class Backlog {
     return lanes.some(({ laneId }) => this.get(partition, laneId) === undefined)
   }
 
-  /** A partition is to be looked after, whatever is believed of it. */
+  /** What is believed of a partition does not hold: it is asked before anybody waits again. */
+  distrust(partition: number): void {
+    for (const belief of this.#of(partition).lanes.values()) belief.isCurrent = false
+  }
+
+  /** A partition is to be looked after now, whatever is believed of it. */
   doubt(partition: number): void {
-    const one = this.#of(partition)
-    one.reapMs = 0
-    for (const belief of one.lanes.values()) belief.isCurrent = false
+    this.distrust(partition)
+    this.#of(partition).reapMs = 0
   }
 
   /** Nothing is known any more. */

@@ -370,6 +370,8 @@ export class LeaseDesk {
       this.#ownership?.lost(partition)
       const none = lanes.map(() => 0)
       this.#backlog.answered(partition, lanes, none, asked)
+      // It may be free later, and then nothing is announced.
+      this.#backlog.distrust(partition)
       return []
     }
     this.#ownership?.learned(partition, reply[1] as number)
