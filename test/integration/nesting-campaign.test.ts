@@ -1,5 +1,5 @@
 // Nesting campaign: random trees of nested commands over strategies, limits and lanes, in small
-// rings, while callers abort. Goal: every tree settles within a bound, whatever
+// rings, while callers abort and broadcasts run. Goal: every tree settles within a bound, whatever
 // its handlers wait for; a node either runs, is refused, or is aborted with its tree. Seeded.
 
 import { PartitionConfig, RateLimitConfig } from 'corelane'
@@ -124,7 +124,7 @@ test.each(cases)(
 
 /** Aborts some trees while they run or wait; a tree that was aborted counts as settled. */
 test.each(cases)(
-  `aborts hold up no tree under $name with $concurrency at a time (seed ${SEED})`,
+  `aborts and broadcasts hold up no tree under $name with $concurrency at a time (seed ${SEED})`,
   async ({ name, partitions, hasKeys, concurrency }) => {
     const seed = SEED + name.length * 37 + concurrency
     const forest = new Forest(seed, hasKeys)
@@ -136,18 +136,20 @@ test.each(cases)(
       concurrencyPerPartition: concurrency,
       ringBytes: 16_384,
     })
-    const runs = Array.from({ length: TREES * 2 }, async () => {
+    const broadcasts: Promise<unknown>[] = []
+    const runs = Array.from({ length: TREES * 2 }, async (_, index) => {
       const tree = forest.tree(3)
       const { lane, options } = forest.place()
       const controller = new AbortController()
       const isAborted = chance() < 0.4
       if (isAborted) setTimeout(() => controller.abort(), chance() * 20)
+      if (index % 10 === 0) broadcasts.push(manager.broadcast('echo', index))
       const run = manager.submit(lane, 'tree', tree, { ...options, signal: controller.signal })
       await run.catch((error) => {
         if (!isAborted || error.code !== 'CORELANE_ABORTED') throw error
       })
     })
-    await within(Promise.all(runs), 'the trees', 10_000)
+    await within(Promise.all([...runs, ...broadcasts]), 'trees and broadcasts', 10_000)
     await within(manager.drain(), 'drain')
     const { pending, active } = manager.stats()
     expect([pending, active]).toEqual([0, 0])
