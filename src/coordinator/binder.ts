@@ -38,6 +38,8 @@ export interface BinderParts {
   readonly commons: CoordinatorCommons
   /** By index. */
   readonly lanes: readonly Lane[]
+  /** Handlers that can run at once in all partitions together. */
+  readonly capacity: number
 }
 
 /** Binds what can be bound. */
@@ -67,7 +69,8 @@ export class Binder implements Admission<Command> {
 
   constructor(parts: BinderParts) {
     this.#parts = parts
-    this.#choice = new PartitionChoice(parts.partitions, parts.commons, parts.lanes.length)
+    const { partitions, commons, lanes, capacity } = parts
+    this.#choice = new PartitionChoice(partitions, commons, lanes, capacity)
     this.#detachedRuns = new Int32Array(parts.lanes.length)
   }
 
@@ -242,7 +245,7 @@ export class Binder implements Admission<Command> {
     if (this.#isLaneFull(lane)) return false
     // A limited lane is not bound past a more urgent command that found no room; what it is
     // promised is.
-    const isPromised = !lane.isLimited || lane.plan.minConcurrency > 0
+    const isPromised = !lane.isLimited || this.#choice.promised[lane.index]! > 0
     if (!isPromised && this.#isAfterStranded(command, rank)) return false
     if (this.#bind(command, rank)) {
       this.#boundCount++
@@ -405,7 +408,7 @@ export class Binder implements Admission<Command> {
     for (const { index, window } of this.#parts.partitions) {
       if (window === undefined || !window.load.hasAfter(rank, sequence)) continue
       if (home !== ANY_PARTITION && home !== index) continue
-      this.takeBack(window.recall({ after: { rank, sequence } }))
+      this.takeBack(window.recall({ after: { rank, sequence }, promised: this.#choice.promised }))
     }
   }
 

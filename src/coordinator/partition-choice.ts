@@ -1,5 +1,6 @@
 // Partition choice: which partition a command goes to, if any has room for it.
-// Thread: main.   Owns: how many commands of limited lanes may wait bound.
+// Thread: main.   Owns: how many commands of limited lanes may wait bound, and of lanes with a
+// minimum must.
 // Must not: bind or take back (binder). It writes one thing: the partition that is kept free for a
 // command that must run by itself.
 
@@ -8,7 +9,7 @@ import type { CoordinatorCommons } from '../memory/commons.ts'
 import { toNs } from '../memory/lane-gate.ts'
 import type { BoundWindow } from './bound-window.ts'
 import { ANY_PARTITION, type Command } from './command.ts'
-import type { Lane } from './lane-table.ts'
+import { type Lane, openCountOf } from './lane-table.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 
 /** Waking a sleeping partition costs about as much as so much work on one that is awake. */
@@ -34,25 +35,47 @@ export class PartitionChoice {
   readonly #commons: CoordinatorCommons
   /** By limited lane: how many may wait bound to each partition; 0 where that is unknown. */
   readonly #allowances: Float64Array
+  /**
+   * By lane: commands that stay bound to each partition, so that the lane has its minimum. Where
+   * less runs at once than all minima together, only the most urgent lanes have some: those of the
+   * others would run before what waits of these, if the window of a partition ran dry.
+   */
+  readonly promised: Float64Array
+  /** Lanes with a minimum, the most urgent first. */
+  readonly #promising: readonly Lane[]
+  readonly #capacity: number
 
   /**
    * @param partitions - By index.
    * @param commons - The manager's.
-   * @param laneCount - Number of lanes.
+   * @param lanes - By index.
+   * @param capacity - Handlers that can run at once in all partitions together.
    */
   constructor(
     partitions: readonly PartitionHandle[],
     commons: CoordinatorCommons,
-    laneCount: number,
+    lanes: readonly Lane[],
+    capacity: number,
   ) {
     this.#partitions = partitions
     this.#commons = commons
-    this.#allowances = new Float64Array(laneCount)
+    this.#allowances = new Float64Array(lanes.length)
+    this.promised = new Float64Array(lanes.length)
+    this.#promising = lanes
+      .filter(({ plan }) => plan.minConcurrency > 0)
+      .sort((a, b) => a.plan.priority - b.plan.priority)
+    this.#capacity = capacity
   }
 
-  /** Forgets what limited lanes may start: time has passed, or commands have ended. */
+  /** Finds out anew what lanes may and must have bound: time has passed, or commands have ended. */
   refresh(): void {
     this.#allowances.fill(0)
+    let left = this.#capacity
+    for (const lane of this.#promising) {
+      const minimum = Math.min(lane.plan.minConcurrency, left)
+      this.promised[lane.index] = minimum
+      left -= Math.min(minimum, openCountOf(lane))
+    }
   }
 
   /**
@@ -132,7 +155,7 @@ export class PartitionChoice {
   ): boolean {
     if (isReserved(window, command)) return false
     const { lane } = command
-    if (lane.plan.minConcurrency > window.load.inLane(lane.index)) return window.hasSlot
+    if (this.promised[lane.index]! > window.load.inLane(lane.index)) return window.hasSlot
     if (lane.isLimited) {
       const allowance = this.#allowance(lane, command.type.estimateUs)
       const isAccepted = window.acceptsLimited(lane.index, allowance)

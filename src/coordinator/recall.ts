@@ -9,15 +9,17 @@ import type { WindowLoad } from './window-load.ts'
 export interface RecallBounds {
   /** Stop when so much estimated work was taken back, in microseconds. Default: no bound. */
   readonly workUs?: number
-  /** Leave what runs before a command of this rank and sequence, and what lanes are promised. */
+  /** Leave what runs before a command of this rank and sequence. Default: take any. */
   readonly after?: Ranked
+  /** By lane: leave so many. Default: none. */
+  readonly promised?: ArrayLike<number>
   /** Leave what is less urgent. Default: take any. */
   readonly rankMax?: number
   /** At most so many. Default: any number. */
   readonly countMax?: number
-  /** Only commands of this lane, also those that it is promised. Default: of any. */
+  /** Only commands of this lane. Default: of any. */
   readonly laneIndex?: number
-  /** Only commands of this key, also those that a lane is promised. Default: of any. */
+  /** Only commands of this key. Default: of any. */
   readonly key?: string
 }
 
@@ -37,8 +39,8 @@ export function recall(
   bounds: RecallBounds,
 ): Command[] {
   const every = Number.POSITIVE_INFINITY
-  const { workUs = every, after, rankMax = every, countMax = every, laneIndex, key } = bounds
-  const isAmongEquals = laneIndex !== undefined || key !== undefined
+  const { workUs = every, rankMax = every, countMax = every } = bounds
+  const { after, promised, laneIndex, key } = bounds
   const slots: number[] = []
   for (const [slot, command] of commands.entries()) {
     if (command === undefined || load.rankOf(slot) > rankMax) continue
@@ -53,10 +55,7 @@ export function recall(
     if (taken >= workUs || recalled.length >= countMax) break
     const command = commands[slot]!
     const work = load.workOf(slot)
-    const { minConcurrency } = command.lane.plan
-    // What a lane is promised makes way for no other lane.
-    const isPromised = load.inLane(command.laneIndex) <= minConcurrency
-    if (after !== undefined && !isAmongEquals && isPromised) continue
+    if (promised && load.inLane(command.laneIndex) <= promised[command.laneIndex]!) continue
     if (command.transferList !== undefined && command.home !== ANY_PARTITION) break
     if (command.transferList !== undefined || !revoke(slot)) continue
     taken += work

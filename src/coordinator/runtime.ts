@@ -85,10 +85,7 @@ export class Runtime {
     this.#plan = plan
     this.#isShared = isShared(plan)
     this.#hub = new EventHub((isListening) => commons.listen(isListening))
-    this.#partitions = Array.from(
-      { length: partitionCount },
-      (_, index) => new PartitionHandle(index),
-    )
+    this.#partitions = Array.from({ length: partitionCount }, (_, i) => new PartitionHandle(i))
     this.health = new ManagerHealth(plan, this.#partitions, () => this.#isEnding)
     this.#timers = new CommandTimers({
       place: (command) => this.#binder.place(command),
@@ -122,6 +119,7 @@ export class Runtime {
       isShared: this.#isShared,
       commons,
       lanes: this.#lanes.all,
+      capacity: partitionCount * concurrency,
     })
     this.intake = new Intake({
       plan,

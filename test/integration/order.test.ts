@@ -143,7 +143,7 @@ test('commands of one partition run by lane priority, then command priority, the
   expect(ledger.order(count)).toEqual(expected.map(([, , index]) => index))
 })
 
-test.each([5])(
+test.each([5, 50, 400, 1500])(
   'a minimum does not turn priorities round: of two lanes under theirs the more urgent goes first (%i of each)',
   async (count) => {
     const ledger = new Ledger(2 * count + 1)

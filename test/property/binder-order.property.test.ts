@@ -65,6 +65,7 @@ test('a partition starts the most urgent of all that waits, the oldest among equ
         plans.map((plan) => laneNeeds(plan, 1)),
       ),
       lanes: all,
+      capacity: 1,
     })
     let waiting: Command[] = []
     let running: number | undefined

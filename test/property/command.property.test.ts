@@ -70,6 +70,7 @@ function machine() {
     isShared: false,
     commons: new CoordinatorCommons(1, needs),
     lanes: lanes.all,
+    capacity: 1,
   })
   const interruptions = new Interruptions({
     partitions: [handle],

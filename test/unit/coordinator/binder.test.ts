@@ -15,6 +15,7 @@ function binderOver(count: number, isShared: boolean, lanes = LANES) {
   const binder = new Binder({
     backlog,
     partitions: rigs.map(({ handle }) => handle),
+    capacity: count,
     isShared,
     commons: new CoordinatorCommons(
       count,

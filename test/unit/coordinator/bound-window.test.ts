@@ -357,7 +357,7 @@ test('what a lane is promised makes way for nobody', () => {
     all.map(({ plan }) => plan),
   )
   for (const sequence of [1, 2]) bind(rig.bound, command({ sequence, lane: all[0]!, rank: 9 }))
-  const recalled = rig.bound.recall({ after: after(1) })
+  const recalled = rig.bound.recall({ after: after(1), promised: [1] })
   expect(recalled.map(({ sequence }) => sequence)).toEqual([2])
 })
 

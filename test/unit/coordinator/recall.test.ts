@@ -7,8 +7,6 @@ import { WindowLoad } from '../../../src/coordinator/window-load.ts'
 import { SLOT_COUNT } from '../../../src/memory/layout.ts'
 import { type CommandTraits, command, laneTable } from './support/rig.ts'
 
-const FIRST = { rank: 0, sequence: 0 }
-
 const moved = () => ({ transferList: [new ArrayBuffer(1)] })
 
 /** What is bound, slot by slot; those in `started` cannot be taken back. */
@@ -80,7 +78,7 @@ test('what a lane is promised stays where others want its place, and goes where 
   const lane = all[0]!
   const traits = [1, 2, 3].map(() => ({ lane, rank: 4 }))
   // The load is told of what goes by the window; here it stays as it is.
-  expect(world(traits.slice(1)).take({ after: FIRST })).toEqual([])
+  expect(world(traits.slice(1)).take({ promised: [2] })).toEqual([])
   expect(world(traits.slice(1)).take({})).toEqual([1, 0])
-  expect(world(traits).take({ after: FIRST, countMax: 1 })).toEqual([2])
+  expect(world(traits).take({ promised: [2], countMax: 1 })).toEqual([2])
 })
