@@ -17,7 +17,7 @@ const REMEMBERED_MS = 7 * 24 * 60 * 60 * 1000
 
 const LANES_MAX = 4096
 
-/** Most names that are told. */
+/** Most names of an answer. */
 const NAMES_MAX = 20
 
 const STATES: Readonly<Record<string, NameState>> = {

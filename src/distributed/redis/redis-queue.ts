@@ -254,7 +254,7 @@ export class RedisDistributedQueue implements LeasedQueue {
     const statuses = await this.#settler.release(deliveries, options)
     const { delayMs = 0 } = options
     if (delayMs > 0) {
-      // Announced as well, but whoever does not wait hears nothing.
+      // Announced as well, but a caller that does not wait hears nothing.
       for (const { envelope } of deliveries) {
         this.#desk.keptBack(envelope.partitionId, envelope.laneId, delayMs)
       }

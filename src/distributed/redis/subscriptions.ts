@@ -122,7 +122,7 @@ export class Subscriptions {
   }
 
   #tellSoon(channel: string): void {
-    // Of a connection that is lost the next is told. If a rule forbids it, callers poll.
+    // If the connection is lost, the next one subscribes. If a rule forbids it, callers poll.
     this.#link.use((client) => this.#tell(client, [channel])).catch(() => {})
   }
 
