@@ -61,9 +61,13 @@ export class QueueRunner implements CommandRunner {
     }
     this.#submitter = new Submitter(this.#queue, {
       allowDegraded,
-      onIncident: ({ what, commandIds }) => {
-        if (what !== 'commands-lost') return
-        say(`the queue has lost ${commandIds!.length} commands; they were sent again`)
+      onIncident: ({ what, commandIds, laneIds, handlers }) => {
+        if (what === 'commands-lost') {
+          say(`the queue has lost ${commandIds!.length} commands; they were sent again`)
+        } else if (what === 'lane-unserved') say(`no worker takes lane ${laneIds!.join(', ')} now`)
+        else if (what === 'handler-unserved') {
+          say(`no worker has handler ${handlers!.join(', ')} now`)
+        }
       },
     })
   }

@@ -128,8 +128,9 @@ export class WorkerSession {
     this.#say(`${completed} completed, ${failed + buried} failed, ${again}`)
   }
 
-  #hear({ what, error, commandIds }: QueueIncident): void {
-    const which = commandIds === undefined ? '' : `: ${commandIds.length} commands`
+  #hear({ what, error, commandIds, laneIds }: QueueIncident): void {
+    const count = commandIds === undefined ? '' : `: ${commandIds.length} commands`
+    const which = laneIds === undefined ? count : `: ${laneIds.join(', ')}`
     const why = error === undefined ? '' : `: ${failureText(error, this.#plan.withStack)}`
     this.#sayOnce(`${what}${which}${why}`)
   }

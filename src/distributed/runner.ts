@@ -144,12 +144,14 @@ export class Runner {
    * @param isMeant - Which. Default: everything.
    */
   giveBack(isMeant: (held: HeldCommand) => boolean = () => true): void {
+    const { port } = this.#parts
     for (const held of [...this.holdings.values()]) {
       if (!isMeant(held)) continue
       // Those behind another of their key follow when that has left, so that order is kept.
       if (held.stage === 'waiting' && !held.isChained) this.#giveBack(held)
       else if (held.stage === 'submitted') {
-        this.#parts.port.withdraw(held.command!, 'its worker gives it back')
+        // Code of the user, in a payload, may call this while the manager takes the command on.
+        if (held.command !== undefined) port.withdraw(held.command, 'its worker gives it back')
       }
     }
   }

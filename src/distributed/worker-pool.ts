@@ -36,6 +36,8 @@ export type WorkerPoolState = 'created' | 'running' | 'draining' | 'closed'
 /** A worker pool at one moment. */
 export interface WorkerPoolStats extends Readonly<WorkerTally> {
   readonly state: WorkerPoolState
+  /** Whether its manager can run commands. While it cannot, the pool takes none. */
+  readonly isFit: boolean
   /** Deliveries it has: they wait, run, or are about to be completed or given back. */
   readonly held: number
   /** Commands that the manager has. */
@@ -232,6 +234,7 @@ export class WorkerPool {
     const { holdings, submitted, tally, throughput } = this.#runner
     return {
       state: this.#state,
+      isFit: this.#isFit,
       held: holdings.size,
       submitted,
       chained: holdings.chained,

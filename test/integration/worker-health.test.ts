@@ -228,7 +228,9 @@ test('a worker that is unfit asks the queue for nothing', async () => {
   const manager = await openWorkers(ledger.workerData, { partitions: one })
   const pool = await openPool(counted, manager)
   await breakDown(manager, ledger)
+  expect(pool.stats().isFit).toBe(true)
   await until(() => unfit(pool), 'it is unfit')
+  expect(pool.stats().isFit).toBe(false)
   const before = leases
   const submitter = openSubmitter(queue)
   const never = failure(submitter.submit('query', 'mark', 1), 'it')
