@@ -3,6 +3,8 @@
 // The functions are captured when the module loads, so fake timers in a test cannot stop the
 // runtime.
 
+import { outside } from './async-context.ts'
+
 const source = globalThis.performance
 const now = source.now.bind(source)
 const date = globalThis.Date.now
@@ -24,12 +26,19 @@ export function epochMs(): number {
   return date()
 }
 
+const { setTimeout, setInterval, setImmediate } = globalThis
+
+/** A function that sets a timer, with callbacks outside of the request in which it is set. */
+function callingOutside<F extends (...given: never[]) => unknown>(set: F): F {
+  return ((...given: Parameters<F>) => outside(set, ...given)) as F
+}
+
 /** `setTimeout`, `setInterval`, `setImmediate` and their counterparts as they were at load. */
 export const timers = Object.freeze({
-  setTimeout: globalThis.setTimeout,
+  setTimeout: callingOutside(setTimeout),
   clearTimeout: globalThis.clearTimeout,
-  setInterval: globalThis.setInterval,
+  setInterval: callingOutside(setInterval),
   clearInterval: globalThis.clearInterval,
-  setImmediate: globalThis.setImmediate,
+  setImmediate: callingOutside(setImmediate),
   clearImmediate: globalThis.clearImmediate,
 })

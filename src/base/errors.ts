@@ -242,6 +242,25 @@ export function laneError(code: ErrorCode, details?: ErrorDetails, cause?: unkno
   return new CLASSES[ERRORS[code].name](code, details, cause)
 }
 
+/** Causes of causes that are looked at: a chain may be a circle. */
+const CAUSES_MAX = 10
+
+/**
+ * Lets an error that is kept let go of the calls that it was made in. V8 keeps their objects, and
+ * with them the request that they ran for, until the stack is read for the first time.
+ *
+ * @param error - The error; its causes are treated alike.
+ */
+export function releaseCalls(error: unknown): void {
+  try {
+    for (let one = error, i = 0; one instanceof Error && i < CAUSES_MAX; one = one.cause, i++) {
+      void one.stack
+    }
+  } catch {
+    // The application's Error.prepareStackTrace threw: the error is kept as it is.
+  }
+}
+
 /** A broken assumption inside corelane. Nobody catches it; report it as a bug. */
 export class InvariantError extends Error {
   override readonly name = 'InvariantError'

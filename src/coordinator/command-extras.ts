@@ -1,6 +1,7 @@
 // Command extras: the fields that only some commands have, kept apart from those of a million.
 // Thread: main.   Owns: nothing.
 
+import type { CallContext } from '../base/async-context.ts'
 import type { RetryPlan } from '../model/retry.ts'
 import type { HeapPlace } from '../schedule/indexed-heap.ts'
 import type { StreamReader } from './stream-reader.ts'
@@ -23,6 +24,8 @@ export interface GivenOptions {
   readonly kill: boolean
   readonly onProgress: ((value: unknown) => void) | undefined
   readonly stream: StreamReader | undefined
+  /** For the caller's functions; undefined if there is none to call. */
+  readonly context: CallContext | undefined
 }
 
 /** What has happened to a command that failed before. */

@@ -547,16 +547,18 @@ export class Command implements Schedulable, CommandFields, StreamSource {
   progressed(value: unknown, partition: number): void {
     const { events } = this.manager
     if (events.isActive) events.progress(this, partition, value)
-    const onProgress = this.extras?.options?.onProgress
+    const { onProgress, context } = this.extras?.options ?? {}
     if (onProgress === undefined) return
-    try {
-      onProgress(value)
-    } catch (error) {
-      // The caller's own error is the caller's, as if it were thrown in an event listener.
-      process.nextTick(() => {
-        throw error
-      })
-    }
+    context!.call((report) => {
+      try {
+        onProgress(report)
+      } catch (error) {
+        // The caller's own error is the caller's, as if it were thrown in an event listener.
+        process.nextTick(() => {
+          throw error
+        })
+      }
+    }, value)
   }
 
   #info(partition: number, startedAtMs: number, durationMs: number): CommandInfo {

@@ -1,7 +1,7 @@
 // Dead-letter queue: commands that failed for good, kept to be looked at and run again.
 // Thread: main.   Owns: the letters, the newest at the end.
 
-import { laneError, show } from '../base/errors.ts'
+import { laneError, releaseCalls, show } from '../base/errors.ts'
 import type { CommandOptions } from '../model/command.ts'
 
 /** A command that failed for good. */
@@ -116,6 +116,7 @@ export class DeadLetterQueue {
    */
   add(letter: DeadLetter): void {
     const { id } = letter
+    releaseCalls(letter.error)
     this.#letters.add(letter)
     const namesakes = this.#byId.get(id)
     if (namesakes === undefined) this.#byId.set(id, [letter])

@@ -2,6 +2,7 @@
 // Thread: main.   Owns: the numbering of commands.
 // Must not: choose what is bound where (binder), or count what is pending (room).
 
+import { CallContext } from '../base/async-context.ts'
 import { nowMs } from '../base/clock.ts'
 import { laneError } from '../base/errors.ts'
 import { checkGiven, checkOptions } from '../base/options.ts'
@@ -23,7 +24,7 @@ import { TypeTable } from './type-table.ts'
 const DEFAULT_PRIORITY = COMMAND_RULES.priority.default as number
 
 // A promise's resolver is captured without a closure per command.
-let captured: (value: unknown) => void
+let captured: ((value: unknown) => void) | undefined
 function capture(resolve: (value: unknown) => void): void {
   captured = resolve
 }
@@ -111,7 +112,9 @@ export class Intake {
     const isBounded = this.#isBounded && needsRoom
     const hasRoom = !isBounded || this.#parts.room.admits(lane, extras?.bytes ?? 0)
     const promise = new Promise<unknown>(capture)
-    command.open(captured)
+    command.open(captured!)
+    // Its promise would stay, and with it the request in which it was made.
+    captured = undefined
     if (extras?.options?.signal !== undefined) {
       this.#parts.signals.add(extras.options.signal, command)
     }
@@ -164,7 +167,9 @@ export class Intake {
       checkGiven('command', options, COMMAND_RULES)
       priority = options.priority ?? DEFAULT_PRIORITY
       given = givenOf(lane, options, stream)
-    } else if (stream !== undefined) given = givenOf(lane, NO_OPTIONS, stream)
+    } else if (stream !== undefined || lane.plan.retry.retryable !== undefined) {
+      given = givenOf(lane, NO_OPTIONS, stream)
+    }
     const extras = this.#extras(lane, payload, options, isDetailed, given)
     const home = this.#place(lane, type, options?.key, payload)
     this.#parts.refuseFailed(home)
@@ -286,11 +291,13 @@ function givenOf(
       allowed: 'none: values that were taken cannot be taken back',
     })
   }
-  const isOrdinary =
-    timeoutMs === undefined && retry === undefined && signal === undefined && !onProgress
+  const isOrdinary = timeoutMs === undefined && retry === undefined && signal === undefined
   const isNamed = name !== undefined || attempt !== undefined
   const isPatient = onDeadline === undefined && startWithinMs === undefined
-  if (isOrdinary && !isNamed && stream === undefined && isPatient) return undefined
+  const { retryable } = retry ?? lane.plan.retry
+  const isCalledBack = onProgress !== undefined || retryable !== undefined
+  const isPlain = isOrdinary && !isNamed && stream === undefined && isPatient
+  if (isPlain && !isCalledBack) return undefined
   const rejectsLate = onDeadline === undefined ? undefined : onDeadline === 'reject'
   const kills = kill === true
   return {
@@ -304,5 +311,6 @@ function givenOf(
     kill: kills,
     onProgress,
     stream,
+    context: isCalledBack ? new CallContext() : undefined,
   }
 }

@@ -2,6 +2,7 @@
 // Thread: main.   Owns: its rooms' instances and its own state.
 
 import { getEnvironmentData } from 'node:worker_threads'
+import { outside } from '../base/async-context.ts'
 import { laneError, show } from '../base/errors.ts'
 import { checkGiven, checkOptions } from '../base/options.ts'
 import { type CommandOptions, type CommandOutcome, PARTITION_MARKER } from '../model/command.ts'
@@ -94,7 +95,7 @@ export class QueueManager<M = AnyHandlers> {
 
   private constructor(plan: ManagerPlan) {
     this.#plan = plan
-    this.#runtime = new Runtime(plan)
+    this.#runtime = outside(() => new Runtime(plan))
   }
 
   /** @internal */

@@ -50,7 +50,10 @@ export class Recovery {
   ): void {
     const { retry } = command
     const isRetriable = mayRetry(retry) && !command.isStream
-    const isAgain = isRetriable && isWorthRetrying(error, retry.retryable)
+    const { retryable } = retry
+    const context = command.extras?.options?.context
+    const asked = retryable && ((reason: unknown) => context!.call(retryable, reason))
+    const isAgain = isRetriable && isWorthRetrying(error, asked)
     // The predicate is the caller's, and may have aborted the command.
     if (command.isSettled || (isAgain && this.#retried(command, error, partition))) return
     this.#end(command, error, partition, startedAtMs, durationMs)

@@ -5,6 +5,7 @@
 // commands, those it has not started go back to the backlog, and once it runs nothing the next one
 // takes over: so the order per key holds, and a lane's limits never see two threads of a partition.
 
+import { outside } from '../base/async-context.ts'
 import { nowMs } from '../base/clock.ts'
 import { laneError } from '../base/errors.ts'
 import { readCounter } from '../memory/counters.ts'
@@ -107,15 +108,17 @@ export class Renewal {
 
   #queue(run: () => Promise<void>): Promise<void> {
     this.#isBusy = true
-    const done = this.#last.then(run)
-    const settled = done
-      .catch(() => {})
-      .then(() => {
-        this.#renewedAtMs = nowMs()
-        if (this.#last === settled) this.#isBusy = false
-      })
-    this.#last = settled
-    return done
+    return outside(() => {
+      const done = this.#last.then(run)
+      const settled = done
+        .catch(() => {})
+        .then(() => {
+          this.#renewedAtMs = nowMs()
+          if (this.#last === settled) this.#isBusy = false
+        })
+      this.#last = settled
+      return done
+    })
   }
 
   /** Replaces a thread that is worn out. */

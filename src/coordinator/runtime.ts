@@ -2,6 +2,7 @@
 // Thread: main.   Owns: the state of the manager and the instances of its rooms.
 
 import { Alarm } from '../base/alarm.ts'
+import { outside } from '../base/async-context.ts'
 import { nowMs } from '../base/clock.ts'
 import { type LaneError, laneError } from '../base/errors.ts'
 import { inSlices } from '../base/slices.ts'
@@ -192,7 +193,7 @@ export class Runtime {
 
   /** Starts the threads; calling it again gives the same promise. */
   start(): Promise<void> {
-    this.#starting ??= this.#start()
+    this.#starting ??= outside(() => this.#start())
     return this.#starting
   }
 
@@ -218,7 +219,7 @@ export class Runtime {
 
   /** Ends everything; calling it again gives the same promise. */
   close(): Promise<void> {
-    this.#closing ??= this.#close()
+    this.#closing ??= outside(() => this.#close())
     return this.#closing
   }
 

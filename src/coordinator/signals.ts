@@ -3,6 +3,7 @@
 // Must not: end a process whose application ends itself.
 
 import { constants } from 'node:os'
+import { outside } from '../base/async-context.ts'
 import { nowMs, timers } from '../base/clock.ts'
 import { anything, checkOptions, milliseconds, type OptionRules } from '../base/options.ts'
 
@@ -59,13 +60,16 @@ export function closeOnSignals(
   options?: SignalOptions,
 ): (() => void) & Disposable {
   const checked = checkOptions<SignalOptions>('closeOnSignals', options, SIGNAL_RULES)
-  const remove = watchOfProcess().add({
-    manager,
-    signals: checked.signals!,
-    drainTimeoutMs: checked.drainTimeoutMs!,
+  const { signals, drainTimeoutMs } = checked as Required<SignalOptions>
+  return outside(() => {
+    const remove = watchOfProcess().add({
+      manager,
+      signals: signals!,
+      drainTimeoutMs: drainTimeoutMs!,
+    })
+    void manager.closed?.then(remove, remove)
+    return Object.assign(remove, { [Symbol.dispose]: remove })
   })
-  void manager.closed?.then(remove, remove)
-  return Object.assign(remove, { [Symbol.dispose]: remove })
 }
 
 interface Entry {
@@ -188,15 +192,19 @@ class SignalWatch {
     if (!this.#watched.has(signal) || this.#strangers(signal).length === 0) return
     replaceListeners(signal, (listener) => {
       if (listener === this.#onSignal || this.#recorded.has(listener)) return listener
-      const { listener: inner } = listener as { listener?: Listener }
-      const isOnce = inner !== undefined && listener.name === 'bound onceWrapper'
+      const name = (listener as { listener?: Listener }).listener ?? listener
       const recorder: Listener & { listener?: Listener } = (...given) => {
-        if (isOnce) process.off(signal, recorder)
-        const returned = Reflect.apply(isOnce ? inner : listener, process, given)
-        this.#returned.push(returned)
-        return returned
+        // A listener of `once` removes itself, not what it calls.
+        recorder.listener = listener
+        try {
+          const returned = Reflect.apply(listener, process, given)
+          this.#returned.push(returned)
+          return returned
+        } finally {
+          recorder.listener = name
+        }
       }
-      recorder.listener = inner ?? listener
+      recorder.listener = name
       this.#recorded.set(recorder, listener)
       return recorder
     })

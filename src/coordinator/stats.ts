@@ -2,6 +2,7 @@
 // Thread: main.   Owns: nothing.
 
 import { cpus, freemem, loadavg, totalmem, uptime } from 'node:os'
+import { outside } from '../base/async-context.ts'
 import { readCounter } from '../memory/counters.ts'
 import { Counter } from '../memory/layout.ts'
 import type { LaneTable } from './lane-table.ts'
@@ -185,17 +186,22 @@ const MEBIBYTE = 2 ** 20
 let byOsUtils: (() => HostStats) | undefined
 let isLoading = false
 
+function loadOsUtils(): void {
+  import('./host-by-os-utils.ts').then(
+    (loaded) => {
+      byOsUtils = loaded.hostByOsUtils
+    },
+    // Some bundlers cannot load CommonJS from ES modules; the figures below are the same ones.
+    () => {},
+  )
+}
+
 /** The machine's figures. Only the first call loads os-utils, since that delays a start by 2 ms. */
 function hostStats(): HostStats {
   if (!isLoading) {
     isLoading = true
-    import('./host-by-os-utils.ts').then(
-      (loaded) => {
-        byOsUtils = loaded.hostByOsUtils
-      },
-      // Some bundlers cannot load CommonJS from ES modules; the figures below are the same ones.
-      () => {},
-    )
+    // Node keeps the promises of a module that it loads.
+    outside(loadOsUtils)
   }
   if (byOsUtils !== undefined) return byOsUtils()
   return {

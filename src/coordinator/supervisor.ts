@@ -2,8 +2,9 @@
 // Thread: main.   Owns: the life of every incarnation.
 // Must not: choose what runs where; it hands back what a dead thread left.
 
+import { outside } from '../base/async-context.ts'
 import { timers } from '../base/clock.ts'
-import { LaneError, laneError } from '../base/errors.ts'
+import { LaneError, laneError, releaseCalls } from '../base/errors.ts'
 import { VERSION } from '../base/version.ts'
 import type { LoadReport } from '../wire/control.ts'
 import { fromSideValue } from '../wire/side-value.ts'
@@ -219,9 +220,12 @@ export class Supervisor {
     try {
       const { kept } = this.#broadcasts
       const plan = { ...this.#plan, handlers }
-      const incarnation = new Incarnation(plan, index, incarnations, kept, this.#events)
-      this.#broadcasts.join(incarnation)
-      return incarnation
+      // Its ports and its thread call back in the context in which they were made.
+      return outside(() => {
+        const incarnation = new Incarnation(plan, index, incarnations, kept, this.#events)
+        this.#broadcasts.join(incarnation)
+        return incarnation
+      })
     } catch (error) {
       throw laneError(
         'CORELANE_INVALID_OPTION',
@@ -382,7 +386,7 @@ export class Supervisor {
   }
 
   #watch(incarnation: Incarnation): void {
-    void incarnation.exited.then(() => this.#onExit(incarnation))
+    outside(() => void incarnation.exited.then(() => this.#onExit(incarnation)))
   }
 
   #onExit(incarnation: Incarnation): void {
@@ -440,6 +444,7 @@ export class Supervisor {
 
   #respawn(partition: PartitionHandle, reason: LaneError): void {
     partition.incarnation = undefined
+    releaseCalls(reason)
     partition.setback = reason
     this.#events.setBack()
     if (partition.failures > FAILURES_MAX) {

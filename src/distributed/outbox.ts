@@ -2,6 +2,7 @@
 // Thread: main.   Owns: what was not sent yet.
 // One call is under way at a time: what comes meanwhile makes up the next batch.
 
+import { outside } from '../base/async-context.ts'
 import { timers } from '../base/clock.ts'
 import { Deque } from '../base/deque.ts'
 import { ERRORS, type ErrorCode } from '../base/errors.ts'
@@ -77,7 +78,7 @@ export class Outbox<Item> {
     this.#waiting.push(item)
     if (this.#isRunning || this.#isGivenUp || this.#mayGather()) return
     this.#isRunning = true
-    void TURN_END.then(this.#run)
+    outside(() => void TURN_END.then(this.#run))
   }
 
   /** Lets go of items that are not wanted any more. It costs O(items). */

@@ -1,6 +1,7 @@
 // Submitter: the public face of the submitting side: commands into a queue, results out of it.
 // Thread: main.   Owns: what is outstanding, and what keeps the process alive for it.
 
+import { outside } from '../base/async-context.ts'
 import { nowMs, timers } from '../base/clock.ts'
 import { Deque } from '../base/deque.ts'
 import { laneError } from '../base/errors.ts'
@@ -362,7 +363,12 @@ export class Submitter<M = AnyHandlers> {
 
   /** Listens for results. If it cannot, it goes on without: results are looked up as well. */
   #listen(): Promise<void> {
-    this.#listening ??= this.#queue
+    this.#listening ??= outside(() => this.#announce())
+    return this.#listening
+  }
+
+  #announce(): Promise<void> {
+    return this.#queue
       .announce(this.name, (result) => {
         const item = this.#byId.get(result.commandId)
         if (item !== undefined) this.#end(item, result)
@@ -376,7 +382,6 @@ export class Submitter<M = AnyHandlers> {
           this.#failed(error)
         },
       )
-    return this.#listening
   }
 
   #end(item: Outstanding, result: CommandResult): void {

@@ -1,6 +1,7 @@
 // Worker pool: the public face of a worker; wiring, and its life from start to close.
 // Thread: main.   Owns: the state of the pool and the instances of its parts.
 
+import { outside } from '../base/async-context.ts'
 import { laneError } from '../base/errors.ts'
 import { checkGiven, checkOptions } from '../base/options.ts'
 import { DRAIN_RULES } from '../coordinator/options.ts'
@@ -93,9 +94,12 @@ export class WorkerPool {
   #closing: Promise<void> | undefined
   #end!: () => void
   /** Resolves when `close` has ended the pool; never rejects. */
-  readonly closed = new Promise<void>((resolve) => {
-    this.#end = resolve
-  })
+  readonly closed: Promise<void> = outside(
+    () =>
+      new Promise<void>((resolve) => {
+        this.#end = resolve
+      }),
+  )
 
   /**
    * @param queue - What to take commands from. One of five members is lifted: it delivers at most
@@ -182,7 +186,7 @@ export class WorkerPool {
    * `CORELANE_WORKER_CLOSED` after `drain` or `close`.
    */
   start(): Promise<void> {
-    this.#starting ??= this.#start()
+    this.#starting ??= outside(() => this.#start())
     return this.#starting
   }
 
@@ -216,7 +220,7 @@ export class WorkerPool {
    * promise.
    */
   close(): Promise<void> {
-    this.#closing ??= this.#close().finally(this.#end)
+    this.#closing ??= outside(() => this.#close()).finally(this.#end)
     return this.#closing
   }
 

@@ -2,6 +2,7 @@
 // Thread: one thread parks, any thread rings.   Owns: the bell's word and the one wait on it.
 // The protocol, the lost wake-up it prevents and why it is right are in README.md beside this file.
 
+import { outside } from '../base/async-context.ts'
 import type { AwakeThreads } from './awake-threads.ts'
 import type { CommonsViews } from './views.ts'
 
@@ -111,7 +112,8 @@ export class BellSleeper {
     }
     this.#isWaiting = true
     this.#awake?.set(false)
-    void waiting.value.then(this.#woken)
+    // A wait may last for as long as the manager, and no request may last as long.
+    outside(this.#whenWoken, waiting.value)
   }
 
   /** Ends a wait for good: one that nobody ends would keep its memory and its sleeper for ever. */
@@ -120,6 +122,10 @@ export class BellSleeper {
     Atomics.store(this.#words, this.#word, Bell.AWAKE)
     // PUBLISH(bell-wake): ends the own wait.
     Atomics.notify(this.#words, this.#word)
+  }
+
+  readonly #whenWoken = (woken: Promise<unknown>): void => {
+    void woken.then(this.#woken)
   }
 
   readonly #woken = (): void => {

@@ -97,6 +97,7 @@ const MODULES: readonly Monopoly[] = [
   module('node:timers', CLOCK, 'timers from src/base/clock.ts'),
   module('node:timers/promises', CLOCK, 'timers from src/base/clock.ts'),
   module('node:perf_hooks', CLOCK, 'nowMs from src/base/clock.ts'),
+  module('node:async_hooks', ['src/base/async-context.ts'], 'src/base/async-context.ts'),
   module('node:process', [], 'the global process'),
   module('corelane', [], 'a relative path'),
 ]

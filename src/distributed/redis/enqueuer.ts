@@ -4,6 +4,7 @@
 // One call at a time keeps the order of a partition even if a call must be repeated. What comes
 // meanwhile goes together in the next one, so it costs nothing to enqueue one by one.
 
+import { outside } from '../../base/async-context.ts'
 import { Deque } from '../../base/deque.ts'
 import { laneError, show } from '../../base/errors.ts'
 import { takesKeys } from '../../model/partition-config.ts'
@@ -92,7 +93,7 @@ export class Enqueuer {
     if (this.#busy.has(partition)) return
     this.#busy.add(partition)
     // At the end of the turn, so that those enqueued in one loop go together.
-    queueMicrotask(() => void this.#drain(partition))
+    outside(queueMicrotask, () => void this.#drain(partition))
   }
 
   async #drain(partition: number): Promise<void> {

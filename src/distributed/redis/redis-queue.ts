@@ -1,6 +1,7 @@
 // Redis queue: RedisDistributedQueue, the engine of queues on Redis Streams.
 // Thread: main.   Owns: its two connections, and the parts that do the work.
 
+import { outside } from '../../base/async-context.ts'
 import { nowMs } from '../../base/clock.ts'
 import { type PartitionStrategy, takesKeys } from '../../model/partition-config.ts'
 import { Dequeued } from '../dequeued.ts'
@@ -122,7 +123,12 @@ export class RedisDistributedQueue implements LeasedQueue {
    * other partitions; `CORELANE_QUEUE_REFUSED` if Redis is too old, or not durable and must be.
    * @throws LaneError `CORELANE_QUEUE_UNAVAILABLE` if Redis cannot be reached in `openTimeoutMs`.
    */
-  static async open(options?: RedisQueueOptions): Promise<RedisDistributedQueue> {
+  static open(options?: RedisQueueOptions): Promise<RedisDistributedQueue> {
+    // Its connections outlive the request that opens it.
+    return outside(() => RedisDistributedQueue.#open(options))
+  }
+
+  static async #open(options?: RedisQueueOptions): Promise<RedisDistributedQueue> {
     const asked = planRedisQueue(options)
     const { queue, commandTimeoutMs, openTimeoutMs } = asked
     const report = incidentReporter(asked.onIncident)

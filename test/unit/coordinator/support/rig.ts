@@ -1,6 +1,7 @@
 // Rig: a coordinator's bound window and the partition it is bound to, on one thread, step by step.
 
 import { MessageChannel } from 'node:worker_threads'
+import { CallContext } from '../../../../src/base/async-context.ts'
 import { AbortListeners } from '../../../../src/coordinator/abort-listeners.ts'
 import { BoundWindow } from '../../../../src/coordinator/bound-window.ts'
 import { ANY_PARTITION, Command, type CommandManager } from '../../../../src/coordinator/command.ts'
@@ -57,6 +58,7 @@ const NO_OPTIONS: GivenOptions = {
   kill: false,
   onProgress: undefined,
   stream: undefined,
+  context: new CallContext(),
 }
 
 /** The services of a manager, each of them real. */
@@ -131,7 +133,10 @@ export function newCommand(
   const { rank = 0, sequence = ++sequences, estimateUs = 100, payload = sequence } = traits
   const { key, transferList, deadlineMs, isDetailed = false, home = ANY_PARTITION } = traits
   const { submittedAtMs = 0, bytes = 0 } = traits
-  const options = traits.options && { ...NO_OPTIONS, ...traits.options }
+  // A lane with a predicate gives all its commands something to be called.
+  const isCalledBack = traits.lane?.plan.retry.retryable !== undefined
+  const given = traits.options ?? (isCalledBack ? {} : undefined)
+  const options = given && { ...NO_OPTIONS, ...given }
   const type = traits.type ?? { name: 'type', index: 0, hash: 0, estimateUs }
   const rare = [key, transferList, deadlineMs, options, traits.submittedAtMs, traits.bytes]
   const hasExtras = isDetailed || rare.some((trait) => trait !== undefined)
