@@ -5,9 +5,8 @@
 // fire at once. The alarm looks at the clock when its timer fires and sets it again if the moment
 // has not come.
 
+import { TIMER_MS_MAX } from './bounds.ts'
 import { nowMs, timers } from './clock.ts'
-
-const DELAY_MS_MAX = 2 ** 31 - 1
 
 /** A callback at a moment that may change. It does not keep the process alive. */
 export class Alarm {
@@ -55,7 +54,7 @@ export class Alarm {
     timers.clearTimeout(this.#timer)
     this.#timerAtMs = this.#atMs
     // Rounded up: Node.js cuts fractions off.
-    const delayMs = Math.min(Math.max(1, Math.ceil(this.#atMs - nowMs())), DELAY_MS_MAX)
+    const delayMs = Math.min(Math.max(1, Math.ceil(this.#atMs - nowMs())), TIMER_MS_MAX)
     this.#timer = timers.setTimeout(this.#fired, delayMs).unref()
   }
 

@@ -18,6 +18,15 @@ export interface OptionRule {
 export type OptionRules = Readonly<Record<string, OptionRule>>
 
 /**
+ * Whether a value may be an options object.
+ *
+ * @param value - Anything.
+ */
+export function isObject(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/**
  * A whole number.
  *
  * @param fallback - Default.

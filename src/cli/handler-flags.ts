@@ -1,6 +1,7 @@
 // Handler flags: what commands of the bin that run handlers have in common, and the manager it
 // makes. Thread: main.   Owns: nothing.
 
+import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { LaneError } from '../base/errors.ts'
 import { anything, integer, milliseconds } from '../base/options.ts'
 import {
@@ -43,7 +44,7 @@ export const RECOVERY_FLAGS: Readonly<Record<'timeout' | 'retries', CliOption>> 
   timeout: {
     flag: '--timeout <ms>',
     summary: 'How long a run of a command may take',
-    rule: milliseconds(undefined, 1, 2 ** 31 - 1),
+    rule: milliseconds(undefined, 1, TIMER_MS_MAX),
   },
   retries: {
     flag: '--retries <n>',

@@ -1,6 +1,7 @@
 // Worker: the command that runs handlers for a queue until it is told to stop.
 // Thread: main.   Owns: what its flags mean.
 
+import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { anything, boolean, milliseconds, oneOf, text } from '../base/options.ts'
 import { DEFAULT_LANES, type PartitionStrategy } from '../index.ts'
 import { type CliCommand, UsageError } from './command-line.ts'
@@ -13,9 +14,6 @@ import {
 } from './handler-flags.ts'
 import { laneNames, QUEUE_FLAGS, type QueueFlags, queueUrl } from './queue-flags.ts'
 import { WorkerSession } from './worker-session.ts'
-
-/** As the queue manager has it; `--drain 0` gives everything up at once. */
-const DRAIN_MS_MAX = 2 ** 31 - 1
 
 interface WorkerFlags extends HandlerFlags, QueueFlags {
   readonly strategy: PartitionStrategy
@@ -57,12 +55,13 @@ export const workerCommand: CliCommand = {
     lease: {
       flag: '--lease <ms>',
       summary: 'After so long without a sign of life others run its commands (default: 30000)',
-      rule: milliseconds(undefined, 100, 2 ** 31 - 1),
+      rule: milliseconds(undefined, 100, TIMER_MS_MAX),
     },
     drain: {
       flag: '--drain <ms>',
       summary: 'How long commands that run may go on after the first signal',
-      rule: milliseconds(30_000, 0, DRAIN_MS_MAX),
+      // 0 gives everything up at once.
+      rule: milliseconds(30_000, 0, TIMER_MS_MAX),
     },
     stack: {
       flag: '--stack',

@@ -3,12 +3,14 @@
 
 import { pathToFileURL } from 'node:url'
 import { isPowerOfTwo } from '../base/bits.ts'
+import { COUNT_MAX, TIMER_MS_MAX } from '../base/bounds.ts'
 import { laneError, show } from '../base/errors.ts'
 import {
   anything,
   boolean,
   checkOptions,
   integer,
+  isObject,
   milliseconds,
   type OptionRules,
   oneOf,
@@ -31,9 +33,6 @@ import {
 import { usableCores } from './cores.ts'
 import type { WearLimits } from './renewal.ts'
 import { entryPath, isEntry } from './thread-program.ts'
-
-/** Longest time a timer can wait, in milliseconds. */
-const TIMER_MS_MAX = 2 ** 31 - 1
 
 const CONCURRENCY_PER_PARTITION_MAX = 1024
 
@@ -114,10 +113,6 @@ export interface QueueManagerOptions {
   readonly allowNested?: boolean | undefined
 }
 
-function isObject(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
 /** The rules of {@link QueueManagerOptions}. */
 export const MANAGER_RULES = Object.freeze({
   handlers: anything(
@@ -130,7 +125,7 @@ export const MANAGER_RULES = Object.freeze({
   lanes: anything(DEFAULT_LANES, 'an object of lane options by lane name', isObject),
   defaultLane: text(undefined),
   concurrencyPerPartition: integer(1, 1, CONCURRENCY_PER_PARTITION_MAX),
-  maxPending: integer(undefined, 1, 2 ** 31 - 1),
+  maxPending: integer(undefined, 1, COUNT_MAX),
   maxPendingBytes: integer(undefined, 1, Number.MAX_SAFE_INTEGER),
   overflow: oneOf('wait', ['wait', 'reject']),
   workerData: anything(undefined, 'anything that structured clone takes', () => true),
@@ -159,7 +154,7 @@ export const MANAGER_RULES = Object.freeze({
   timeoutGraceMs: milliseconds(50, 0, TIMER_MS_MAX),
   condemnedMax: integer(2, 0, 4),
   floatingRejections: oneOf('event', ['event', 'end']),
-  maxCommandsPerThread: integer(undefined, 1, 2 ** 31 - 1),
+  maxCommandsPerThread: integer(undefined, 1, COUNT_MAX),
   maxHeapMb: integer(undefined, 1, 2 ** 20),
   allowNested: boolean(false),
 }) satisfies OptionRules

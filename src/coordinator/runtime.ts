@@ -3,6 +3,7 @@
 
 import { Alarm } from '../base/alarm.ts'
 import { outside } from '../base/async-context.ts'
+import { TURN_END } from '../base/bounds.ts'
 import { nowMs } from '../base/clock.ts'
 import { type LaneError, laneError } from '../base/errors.ts'
 import { inSlices } from '../base/slices.ts'
@@ -37,9 +38,6 @@ import { Room } from './room.ts'
 import { type ManagerState, type QueueStats, takeStats } from './stats.ts'
 import { closedError, Supervisor, type SupervisorEvents } from './supervisor.ts'
 import { WaitGraph, waitCapacity } from './wait-graph.ts'
-
-/** Its reactions run at the end of the current turn; cheaper than `queueMicrotask`. */
-const TURN_END: Promise<void> = Promise.resolve()
 
 /** A lone command that is estimated to run no longer is waited for without leaving the turn. */
 const LONE_WORK_US = 10

@@ -4,6 +4,7 @@
 
 import { constants } from 'node:os'
 import { outside } from '../base/async-context.ts'
+import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { nowMs, timers } from '../base/clock.ts'
 import { anything, checkOptions, milliseconds, type OptionRules } from '../base/options.ts'
 
@@ -33,7 +34,7 @@ export const SIGNAL_RULES = Object.freeze({
     'an array of signal names',
     (value) => Array.isArray(value) && value.every((name) => /^SIG[A-Z0-9]+$/.test(name)),
   ),
-  drainTimeoutMs: milliseconds(10_000, 0, 2 ** 31 - 1),
+  drainTimeoutMs: milliseconds(10_000, 0, TIMER_MS_MAX),
 }) satisfies OptionRules
 
 /**

@@ -1,14 +1,12 @@
 // Command terms: the options under which a manager runs a command that came through a queue.
 // Thread: main.   Owns: nothing.
 
+import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { nowMs } from '../base/clock.ts'
 import { type LaneError, laneError } from '../base/errors.ts'
 import { ATTEMPT_MAX, type CommandOptions } from '../model/command.ts'
 import { RetryPolicy } from '../model/retry.ts'
 import type { HeldCommand } from './held-command.ts'
-
-/** The most that the manager takes. */
-const WAIT_MS_MAX = 2 ** 31 - 1
 
 /** Its failures are retried by the queue, on whatever worker. */
 const NO_RETRY = RetryPolicy.none()
@@ -48,7 +46,7 @@ export function termsOf(
     kill: true,
     retry: NO_RETRY,
     // However long this process stands still: afterwards it may be another worker's.
-    startWithinMs: Math.min(leftMs, WAIT_MS_MAX),
+    startWithinMs: Math.min(leftMs, TIMER_MS_MAX),
   }
   if (key !== undefined && passesKeys) options.key = key
   if (priority !== undefined) options.priority = priority
@@ -56,12 +54,12 @@ export function termsOf(
   if (patienceMs !== undefined) {
     const untilDueMs = held.delivery.acceptedAtMs + patienceMs - now
     if (untilDueMs <= 0 && plan.rejectsLate) return 'late'
-    options.deadlineMs = Math.min(Math.max(untilDueMs, 1), WAIT_MS_MAX)
+    options.deadlineMs = Math.min(Math.max(untilDueMs, 1), TIMER_MS_MAX)
   }
   if (permitUntilMs === 0) return options
   const permitMs = permitUntilMs - now
   if (permitMs < 1) return 'permit'
-  options.startWithinMs = Math.min(leftMs, permitMs, WAIT_MS_MAX)
+  options.startWithinMs = Math.min(leftMs, permitMs, TIMER_MS_MAX)
   return options
 }
 

@@ -1,6 +1,7 @@
 // Lane desk: where commands of a lane wait that all workers share a limit of: permits, places.
 // Thread: main.   Owns: those that wait, and the names of its places.
 
+import { TURN_END } from '../base/bounds.ts'
 import { nowMs } from '../base/clock.ts'
 import type { LeasedQueue } from './distributed-queue.ts'
 import type { HeldCommand } from './held-command.ts'
@@ -23,9 +24,6 @@ const PERMIT_MARGIN = 0.2
 const PERMIT_MARGIN_MS_MIN = 2
 
 const BATCH_MAX = 1024
-
-/** Its reactions run at the end of the current turn. */
-const TURN_END: Promise<void> = Promise.resolve()
 
 /** What a desk works with. */
 export interface LaneDeskParts {

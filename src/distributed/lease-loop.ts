@@ -3,6 +3,7 @@
 // Little is held, so that what is more urgent elsewhere is not waited for here: what can run at
 // once and some milliseconds of work. What is less urgent never stands in the way of what is more.
 
+import { TURN_END } from '../base/bounds.ts'
 import { nowMs } from '../base/clock.ts'
 import { PRIORITY_MAX } from '../model/command.ts'
 import type { LaneDemand, LeasedQueue, LeaseRequest } from './distributed-queue.ts'
@@ -52,9 +53,6 @@ export interface LeaseLoopParts {
   /** A call failed; it is repeated. */
   readonly failed: (error: unknown) => void
 }
-
-/** Its reactions run at the end of the current turn. */
-const TURN_END: Promise<void> = Promise.resolve()
 
 /** Asks. */
 export class LeaseLoop {

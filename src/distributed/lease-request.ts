@@ -1,6 +1,7 @@
 // Lease request: checks what a worker asks an engine for.
 // Thread: main.   Owns: nothing.
 
+import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { laneError, show } from '../base/errors.ts'
 import { PRIORITY_MAX } from '../model/command.ts'
 import type { LeaseRequest } from './distributed-queue.ts'
@@ -8,8 +9,6 @@ import { checkName } from './envelope.ts'
 
 /** Most commands of one call. */
 export const BATCH_MAX = 4096
-
-const WAIT_MS_MAX = 2 ** 31 - 1
 
 /**
  * Checks that a number is whole and within bounds.
@@ -39,8 +38,8 @@ function refuse(option: string, received: unknown, allowed: string): never {
 export function checkLeaseRequest(request: LeaseRequest, numPartitions: number): void {
   const { partitions, lanes, max, waitMs } = request
   checkWhole('lease max', max, 1, BATCH_MAX)
-  if (!(waitMs >= 0 && waitMs <= WAIT_MS_MAX)) {
-    refuse('lease waitMs', waitMs, `milliseconds from 0 to ${WAIT_MS_MAX}`)
+  if (!(waitMs >= 0 && waitMs <= TIMER_MS_MAX)) {
+    refuse('lease waitMs', waitMs, `milliseconds from 0 to ${TIMER_MS_MAX}`)
   }
   for (const partition of partitions) {
     checkWhole('lease partitions', partition, 0, numPartitions - 1)

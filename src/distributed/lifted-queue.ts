@@ -1,6 +1,7 @@
 // Lifted queue: makes an engine of the five members that the least queue has.
 // Thread: main.   Owns: what this process has taken from the queue and not ended.
 
+import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { epochMs, nowMs } from '../base/clock.ts'
 import { type LaneError, laneError, show } from '../base/errors.ts'
 import { checkOptions, integer, milliseconds, type OptionRules, oneOf } from '../base/options.ts'
@@ -28,8 +29,8 @@ import { LiftedPolls } from './lifted-polls.ts'
 import { LiftedSubmits } from './lifted-submits.ts'
 import { poisonedResult } from './poison.ts'
 
-/** Nothing takes a command away from who has it: about 24 days, the most a timer can wait. */
-const LEASE_MS = 2 ** 31 - 1
+/** Nothing takes a command away from the worker that has it. */
+const LEASE_MS = TIMER_MS_MAX
 
 /** Options of `liftQueue`. */
 export interface LiftOptions {

@@ -1,6 +1,7 @@
 // Local plan: the options of the engine of this process, checked and complete.
 // Thread: main.   Owns: nothing; data only.
 
+import { COUNT_MAX, TIMER_MS_MAX } from '../base/bounds.ts'
 import { checkOptions, integer, milliseconds, type OptionRules } from '../base/options.ts'
 import { portableName } from '../base/portable-name.ts'
 import { usableCores } from '../coordinator/cores.ts'
@@ -39,12 +40,12 @@ export interface LocalQueueOptions {
 /** The rules of {@link LocalQueueOptions}. */
 export const LOCAL_QUEUE_RULES = Object.freeze({
   workerId: portableName(undefined),
-  leaseMs: milliseconds(30_000, 1, 2 ** 31 - 1),
+  leaseMs: milliseconds(30_000, 1, TIMER_MS_MAX),
   maxDeliveries: integer(3, 1, 1000),
   resultTtlMs: milliseconds(3_600_000, 0, RESULT_TTL_MS_MAX),
   maxResults: integer(10_000, 0, 10_000_000),
   maxDead: integer(10_000, 0, 10_000_000),
-  maxPending: integer(undefined, 1, 2 ** 31 - 1),
+  maxPending: integer(undefined, 1, COUNT_MAX),
 }) satisfies OptionRules
 
 /** How a local queue is made. */

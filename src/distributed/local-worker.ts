@@ -1,6 +1,7 @@
 // Local worker: a queue of this process as one worker or submitter sees it.
 // Thread: main.   Owns: what this worker has dequeued, and whether it is closed.
 
+import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { nowMs } from '../base/clock.ts'
 import { laneError, show } from '../base/errors.ts'
 import { milliseconds } from '../base/options.ts'
@@ -28,7 +29,7 @@ import { BATCH_MAX, checkLeaseRequest, checkWhole } from './lease-request.ts'
 import type { LocalNames } from './local-names.ts'
 import type { LocalService } from './local-service.ts'
 
-const DELAY = milliseconds(0, 0, 2 ** 31 - 1)
+const DELAY = milliseconds(0, 0, TIMER_MS_MAX)
 
 /** A local queue, as a worker or submitter sees it. */
 export class LocalWorker implements LeasedQueue {

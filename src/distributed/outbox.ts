@@ -3,13 +3,11 @@
 // One call is under way at a time: what comes meanwhile makes up the next batch.
 
 import { outside } from '../base/async-context.ts'
+import { TURN_END } from '../base/bounds.ts'
 import { timers } from '../base/clock.ts'
 import { Deque } from '../base/deque.ts'
 import { ERRORS, type ErrorCode } from '../base/errors.ts'
 import { backoffMs, Pause } from './pause.ts'
-
-/** Its reactions run at the end of the current turn. */
-const TURN_END: Promise<void> = Promise.resolve()
 
 /** With so many a call is worth it, whatever may come yet. */
 const GATHERED = 64

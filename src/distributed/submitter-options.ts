@@ -1,6 +1,7 @@
 // Submitter options: what a submitter and a command for it are told, and the rules of both.
 // Thread: main.   Owns: nothing; data only.
 
+import { TIMER_MS_MAX } from '../base/bounds.ts'
 import {
   anything,
   boolean,
@@ -58,8 +59,8 @@ export const SUBMITTER_RULES = Object.freeze({
   name: portableName(undefined),
   allowDegraded: boolean(false),
   maxPending: integer(100_000, 1, 10_000_000),
-  sweepMs: milliseconds(1_000, 10, 2 ** 31 - 1),
-  timeoutMs: milliseconds(undefined, 1, 2 ** 31 - 1),
+  sweepMs: milliseconds(1_000, 10, TIMER_MS_MAX),
+  timeoutMs: milliseconds(undefined, 1, TIMER_MS_MAX),
   keepResults: oneOf('all', ['all', 'named', 'none']),
   unknown: oneOf('reject', ['reject', 'wait']),
   onIncident: anything(undefined, 'a function', (value) => typeof value === 'function'),

@@ -1,6 +1,7 @@
 // Worker pool options: their rules.
 // Thread: main.   Owns: nothing; data only.
 
+import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { anything, boolean, integer, milliseconds, type OptionRules } from '../base/options.ts'
 import type { IncidentListener } from './incident.ts'
 
@@ -74,8 +75,8 @@ export const WORKER_POOL_RULES = Object.freeze({
     'an object of integers from 1 to 65536 by lane name',
     isCounts,
   ),
-  unknownHandlerMs: milliseconds(60_000, 0, 2 ** 31 - 1),
-  drainTimeoutMs: milliseconds(30_000, 0, 2 ** 31 - 1),
-  closeTimeoutMs: milliseconds(2_000, 0, 2 ** 31 - 1),
+  unknownHandlerMs: milliseconds(60_000, 0, TIMER_MS_MAX),
+  drainTimeoutMs: milliseconds(30_000, 0, TIMER_MS_MAX),
+  closeTimeoutMs: milliseconds(2_000, 0, TIMER_MS_MAX),
   onIncident: anything(undefined, 'a function', (value) => typeof value === 'function'),
 }) satisfies OptionRules

@@ -1,11 +1,9 @@
 // Boost: how a command of a lane becomes more urgent while it waits.
 // Thread: any.   Owns: nothing; data only.
 
+import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { laneError, show } from '../base/errors.ts'
 import { anything, milliseconds, type OptionRules } from '../base/options.ts'
-
-/** Longest deadline, about 24 days: what a timer can wait. */
-export const DEADLINE_MS_MAX: number = 2 ** 31 - 1
 
 /** Most steps of a boost. */
 const STEPS_MAX = 64
@@ -37,7 +35,7 @@ function isSteps(value: unknown): boolean {
 
 /** The rules of {@link PriorityBoostOptions}. */
 export const BOOST_RULES = Object.freeze({
-  deadlineMs: milliseconds(undefined, 1, DEADLINE_MS_MAX),
+  deadlineMs: milliseconds(undefined, 1, TIMER_MS_MAX),
   steps: anything(
     Object.freeze([]),
     `up to ${STEPS_MAX} steps { afterMs, by } that never descend`,
@@ -101,12 +99,12 @@ export class PriorityBoostConfig implements PriorityBoostOptions {
   static custom(deadlineMs: number, pointsMs: readonly number[]): PriorityBoostConfig {
     if (
       !Array.isArray(pointsMs) ||
-      !pointsMs.every((point) => point >= 0 && point <= DEADLINE_MS_MAX)
+      !pointsMs.every((point) => point >= 0 && point <= TIMER_MS_MAX)
     ) {
       throw laneError('CORELANE_INVALID_OPTION', {
         option: 'PriorityBoostConfig.custom points',
         received: show(pointsMs),
-        allowed: `an array of milliseconds from 0 to ${DEADLINE_MS_MAX}`,
+        allowed: `an array of milliseconds from 0 to ${TIMER_MS_MAX}`,
       })
     }
     const ascending = [...pointsMs].sort((a, b) => a - b)

@@ -1,10 +1,12 @@
 // Command: the unit of work, as callers and handlers see it.
 // Thread: any.   Owns: nothing; data only.
 
+import { TIMER_MS_MAX } from '../base/bounds.ts'
 import {
   anything,
   boolean,
   integer,
+  isObject,
   milliseconds,
   type OptionRules,
   oneOf,
@@ -67,10 +69,6 @@ export interface CommandOptions {
   readonly transferList?: readonly object[] | undefined
 }
 
-function isObject(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
 /** By what it can do: it may come from another realm, or from a package that imitates it. */
 function isSignal(value: unknown): boolean {
   return (
@@ -95,11 +93,11 @@ export const COMMAND_RULES = Object.freeze({
     (value) => typeof value === 'string' && value.length > 0 && value.length <= KEY_LENGTH_MAX,
   ),
   priority: integer(128, 0, PRIORITY_MAX),
-  deadlineMs: milliseconds(undefined, 1, 2 ** 31 - 1),
+  deadlineMs: milliseconds(undefined, 1, TIMER_MS_MAX),
   onDeadline: oneOf(undefined, ['boost', 'reject']),
-  startWithinMs: milliseconds(undefined, 1, 2 ** 31 - 1),
-  delayMs: milliseconds(0, 0, 2 ** 31 - 1),
-  timeoutMs: milliseconds(undefined, 1, 2 ** 31 - 1),
+  startWithinMs: milliseconds(undefined, 1, TIMER_MS_MAX),
+  delayMs: milliseconds(0, 0, TIMER_MS_MAX),
+  timeoutMs: milliseconds(undefined, 1, TIMER_MS_MAX),
   retry: anything(undefined, 'a RetryPolicy or its plain form', isObject),
   signal: anything(undefined, 'an AbortSignal', isSignal),
   kill: boolean(false),

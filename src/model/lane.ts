@@ -1,11 +1,13 @@
 // Lane: a named class of commands, and what it promises about urgency, rate and concurrency.
 // Thread: any.   Owns: nothing; data only.
 
+import { COUNT_MAX, TIMER_MS_MAX } from '../base/bounds.ts'
 import { laneError, show } from '../base/errors.ts'
 import {
   anything,
   checkOptions,
   integer,
+  isObject,
   milliseconds,
   type OptionRules,
   oneOf,
@@ -55,10 +57,6 @@ export interface LaneOptions {
   readonly pressureThreshold?: number | undefined
 }
 
-function isObject(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
 /** The rules of {@link LaneOptions}. */
 export const LANE_RULES = Object.freeze({
   priority: integer(5, 0, PRIORITY_MAX),
@@ -67,12 +65,12 @@ export const LANE_RULES = Object.freeze({
   rateLimit: anything(undefined, 'a RateLimitConfig or its plain form', isObject),
   priorityBoost: anything(undefined, 'a PriorityBoostConfig or its plain form', isObject),
   onDeadline: oneOf('boost', ['boost', 'reject']),
-  timeoutMs: milliseconds(undefined, 1, 2 ** 31 - 1),
+  timeoutMs: milliseconds(undefined, 1, TIMER_MS_MAX),
   retry: anything(undefined, 'a RetryPolicy or its plain form', isObject),
-  maxPending: integer(undefined, 1, 2 ** 31 - 1),
+  maxPending: integer(undefined, 1, COUNT_MAX),
   maxPendingBytes: integer(undefined, 1, Number.MAX_SAFE_INTEGER),
   overflow: oneOf('wait', ['wait', 'reject']),
-  pressureThreshold: integer(undefined, 1, 2 ** 31 - 1),
+  pressureThreshold: integer(undefined, 1, COUNT_MAX),
 }) satisfies OptionRules
 
 /**

@@ -1,6 +1,7 @@
 // Retry: when a command that failed runs again.
 // Thread: main.   Owns: nothing; data only, and the arithmetic of the delays.
 
+import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { ERRORS, type ErrorCode } from '../base/errors.ts'
 import {
   anything,
@@ -50,8 +51,8 @@ function isFraction(value: unknown): boolean {
 export const RETRY_RULES = Object.freeze({
   retries: integer(0, 0, RETRIES_MAX),
   backoff: oneOf('exponential', ['exponential', 'fixed']),
-  delayMs: milliseconds(100, 0, 2 ** 31 - 1),
-  maxDelayMs: milliseconds(30_000, 0, 2 ** 31 - 1),
+  delayMs: milliseconds(100, 0, TIMER_MS_MAX),
+  maxDelayMs: milliseconds(30_000, 0, TIMER_MS_MAX),
   jitter: anything(0, 'a number from 0 to 1', isFraction),
   retryable: anything(undefined, 'a function', (value) => typeof value === 'function'),
   retryTimeouts: boolean(false),

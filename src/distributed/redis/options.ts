@@ -4,11 +4,13 @@
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { RedisClientOptions } from 'redis'
+import { TIMER_MS_MAX } from '../../base/bounds.ts'
 import { laneError, show } from '../../base/errors.ts'
 import {
   anything,
   checkOptions,
   integer,
+  isObject,
   milliseconds,
   type OptionRules,
   oneOf,
@@ -17,8 +19,6 @@ import { portableName } from '../../base/portable-name.ts'
 import type { PartitionOptions } from '../../model/partition-config.ts'
 import { planPartitions, type QueuePartitions } from '../queue-partitions.ts'
 import type { RedisIncident } from './incident.ts'
-
-const TIMER_MS_MAX = 2 ** 31 - 1
 
 /** The cores of one machine are no measure for a queue that many share. */
 const PARTITION_COUNT = 8
@@ -88,10 +88,6 @@ export interface RedisQueueOptions {
   readonly durability?: 'warn' | 'require' | 'ignore' | undefined
   /** Told of what the engine got over by itself. Default: nobody. */
   readonly onIncident?: ((incident: RedisIncident) => void) | undefined
-}
-
-function isObject(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** The rules of {@link RedisQueueOptions}. */

@@ -1,6 +1,7 @@
 // Settler: says what became of deliveries: kept, completed, given back, buried.
 // Thread: main.   Owns: nothing.
 
+import { TIMER_MS_MAX } from '../../base/bounds.ts'
 import { nowMs } from '../../base/clock.ts'
 import { laneError } from '../../base/errors.ts'
 import type { Delivery, ReleaseOptions, SettleStatus } from '../distributed-queue.ts'
@@ -17,8 +18,6 @@ import { EXTEND } from './scripts/extend.ts'
 import { RELEASE } from './scripts/release.ts'
 import { BATCH_MAX } from './scripts/script.ts'
 import { START } from './scripts/start.ts'
-
-const DELAY_MS_MAX = 2 ** 31 - 1
 
 /** A command and how it ended. */
 export interface Completion {
@@ -104,7 +103,7 @@ export class Settler {
         allowed: 'retry, unstarted, crash',
       })
     }
-    checkWhole('release delayMs', Math.ceil(delayMs), 0, DELAY_MS_MAX)
+    checkWhole('release delayMs', Math.ceil(delayMs), 0, TIMER_MS_MAX)
     const { keys, consumer } = this.#engine
     return this.#settle(
       deliveries,
