@@ -2,7 +2,7 @@
 // rules.test.ts and docs.test.ts.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, posix } from 'node:path'
 import { expect, test } from 'vitest'
 import { ERRORS } from '../../src/base/errors.ts'
 import type { OptionRules } from '../../src/base/options.ts'
@@ -23,15 +23,16 @@ function read(path: string): string {
   return exists(path) ? readFileSync(join(root, path), 'utf8') : ''
 }
 
+const LEFT_OUT = new Set(['node_modules', '.work'])
+
 function filesUnder(folder: string): string[] {
   if (!exists(folder)) return []
-  return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && !entry.parentPath.includes('node_modules'))
-    .map((entry) =>
-      join(entry.parentPath, entry.name)
-        .slice(root.length + 1)
-        .replaceAll('\\', '/'),
-    )
+  return readdirSync(join(root, folder), { withFileTypes: true })
+    .flatMap((entry) => {
+      const path = posix.join(folder, entry.name)
+      if (entry.isDirectory()) return LEFT_OUT.has(entry.name) ? [] : filesUnder(path)
+      return entry.isFile() ? [path] : []
+    })
     .sort()
 }
 
@@ -43,6 +44,9 @@ function load(folder: string): rules.SourceFile[] {
 
 const sources = load('src')
 const tests = load('test')
+const lockFiles = ['package-lock.json', ...filesUnder('bench'), ...filesUnder('test')].filter(
+  (path) => posix.basename(path) === 'package-lock.json',
+)
 const manifest: docs.Manifest = JSON.parse(read('package.json'))
 const markdown = ['', 'docs', 'src', 'bench'].flatMap((folder) =>
   (folder === '' ? readdirSync(root) : filesUnder(folder)).filter((path) => path.endsWith('.md')),
@@ -171,6 +175,6 @@ test('links of the readme work on the page of a registry', () => {
   expect(docs.absoluteLinks(read('README.md'))).toEqual([])
 })
 
-test('the lock file names no registry and lacks no platform', () => {
-  expect(docs.lockFile(JSON.parse(read('package-lock.json')))).toEqual([])
+test.each(lockFiles)('%s names no registry and lacks no platform', (path) => {
+  expect(docs.lockFile(JSON.parse(read(path)), path)).toEqual([])
 })

@@ -1,0 +1,77 @@
+// TypeScript: the package's types are compiled by the oldest version that is named and by each one
+// since, strictly, with and without the DOM's types, under every way to resolve modules.
+
+import { spawnSync } from 'node:child_process'
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, expect, test } from 'vitest'
+import { installLocked } from '../support/locked-packages.ts'
+
+const root = join(import.meta.dirname, '../..')
+const tools = join(import.meta.dirname, 'tools/typescript')
+const work = join(tools, '.work')
+const INSTALL_MS = 300_000
+const COMPILE_MS = 120_000
+
+const OPTIONS = {
+  strict: true,
+  exactOptionalPropertyTypes: true,
+  noUncheckedIndexedAccess: true,
+  skipLibCheck: false,
+  noEmit: true,
+  target: 'es2022',
+  types: ['node'],
+}
+const WAYS = {
+  node16: { module: 'node16', lib: ['es2022'] },
+  nodenext: { module: 'nodenext', lib: ['es2022', 'dom'] },
+  bundler: { module: 'esnext', moduleResolution: 'bundler', lib: ['es2022'] },
+}
+
+const { dependencies } = JSON.parse(readFileSync(join(tools, 'package.json'), 'utf8'))
+const versions = Object.keys(dependencies).filter((name) => name.startsWith('typescript-'))
+// Between the oldest and the last two nothing has changed in how modules are resolved.
+const cases = versions.flatMap((version, index) =>
+  Object.keys(WAYS)
+    .filter((way) => way === 'nodenext' || index === 0 || index >= versions.length - 2)
+    .map((way) => ({ version, way })),
+)
+
+beforeAll(() => {
+  installLocked(tools, root)
+  rmSync(work, { recursive: true, force: true })
+  for (const [way, options] of Object.entries(WAYS)) {
+    const place = join(work, way)
+    mkdirSync(place, { recursive: true })
+    const config = { compilerOptions: { ...OPTIONS, ...options }, include: ['*'] }
+    writeFileSync(join(place, 'tsconfig.json'), JSON.stringify(config))
+    for (const suffix of ['mts', 'cts']) {
+      copyFileSync(join(import.meta.dirname, 'uses.mts'), join(place, `uses.${suffix}`))
+    }
+  }
+  copyFileSync(join(import.meta.dirname, 'uses-redis.mts'), join(work, 'nodenext/redis.mts'))
+}, INSTALL_MS)
+
+test.each(cases)(
+  '$version compiles what uses the package, with modules resolved as by $way',
+  ({ version, way }) => {
+    const compiler = join(tools, 'node_modules', version, 'bin/tsc')
+    const words = [compiler, '-p', join(work, way)]
+    const { stdout, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8' })
+    expect(stdout + stderr).toBe('')
+  },
+  COMPILE_MS,
+)
+
+test('types name no package but Node and, for its door, redis', () => {
+  const foreign = (door: string) => {
+    const text = readFileSync(join(root, 'dist', `${door}.d.cts`), 'utf8')
+    const names = [...text.matchAll(/(?:from|import\()\s*["']([^"'.][^"']*)["']/g)]
+    return [...new Set(names.map(([, name]) => name))]
+  }
+  // Examples in comments name the package itself.
+  const ours = (names: unknown[]) => names.filter((name) => !/^corelane\b/.test(String(name)))
+  expect(ours(foreign('index'))).toEqual(['node:worker_threads'])
+  expect(ours(foreign('redis'))).toEqual(['redis'])
+  for (const door of ['handler', 'testing', 'shared']) expect(ours(foreign(door))).toEqual([])
+})

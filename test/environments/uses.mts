@@ -1,0 +1,84 @@
+// Uses: what an application writes, with the doors of the package. Compiled, never run, by each
+// version of TypeScript, as an ES module and as CommonJS.
+
+import {
+  type CommandEnvelope,
+  ConfigError,
+  closeOnSignals,
+  type DistributedQueue,
+  LaneConfig,
+  LaneError,
+  LocalDistributedQueue,
+  PartitionConfig,
+  QueueManager,
+  QueueManagerBuilder,
+  RateLimitConfig,
+  RetryPolicy,
+  Submitter,
+  WorkerPool,
+} from 'corelane'
+import { type CommandContext, defineHandlers, move } from 'corelane/handler'
+import { queueContract } from 'corelane/testing'
+
+const handlers = defineHandlers({
+  double: (n: number) => n * 2,
+  later: async (at: Date, context: CommandContext) => new Map([[context.id, at]]),
+  bytes: (length: number) => move(new Uint8Array(length)),
+  async *count(to: number): AsyncGenerator<number, string> {
+    for (let i = 0; i < to; i++) yield i
+    return 'end'
+  },
+})
+type Handlers = typeof handlers
+
+export async function run(signal: AbortSignal): Promise<void> {
+  const manager = QueueManager.create<Handlers>({
+    handlers: new URL('file:///handlers.js'),
+    entry: new URL('file:///corelane-entry.cjs'),
+    partitions: PartitionConfig.hash(2),
+    env: { ...process.env, MODE: 'test' },
+    lanes: { api: new LaneConfig(0, 4).withRateLimit(RateLimitConfig.perSecond(10)), slow: {} },
+  })
+  await manager.start()
+  const doubled: number = await manager.run('double', 2, { signal, key: 'a' })
+  const later: Map<string, Date> = await manager.submit('api', 'later', new Date(doubled))
+  const bytes: Uint8Array = await manager.run('bytes', later.size)
+  for await (const i of manager.stream('slow', 'count', bytes.length)) i.toFixed()
+  for await (const event of manager.subscribe()) void event
+  // @ts-expect-error: the payload is a number.
+  await manager.run('double', 'two')
+  // @ts-expect-error: there is no such handler.
+  await manager.run('triple', 2)
+  const api = manager.handlers()
+  const again: number = await api.double(again0)
+  closeOnSignals(manager, { signals: ['SIGTERM'] })
+  await manager.drain(again)
+  await manager.close()
+}
+
+declare const again0: number
+
+export async function build(): Promise<QueueManager<Handlers>> {
+  return new QueueManagerBuilder<Handlers>()
+    .withHandlers('handlers.js')
+    .withDefaultLanes()
+    .withLane('api', new LaneConfig(1, 2).withRetryPolicy(RetryPolicy.exponential(3)), 0)
+    .build()
+}
+
+export async function distribute(manager: QueueManager<Handlers>): Promise<CommandEnvelope[]> {
+  const queue = new LocalDistributedQueue({ count: 1 })
+  const queues: DistributedQueue[] = [queue]
+  const pool = new WorkerPool(queue, manager)
+  await pool.start()
+  const submitter = new Submitter(queue)
+  await submitter.submit('api', 'double', 2)
+  queueContract({ open: async () => queue } as never)
+  await submitter[Symbol.asyncDispose]()
+  return queues.map(() => ({}) as CommandEnvelope)
+}
+
+export function codeOf(error: unknown): string {
+  if (error instanceof ConfigError) return `${error.code}: ${String(error.details.option)}`
+  return error instanceof LaneError ? error.code : 'unknown'
+}
