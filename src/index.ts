@@ -67,12 +67,12 @@ export type {
   SubmitOptions,
   SubmitterOptions,
 } from './distributed/submitter-options.ts'
+export type { WorkerPoolOptions } from './distributed/work/pool.ts'
 export {
   WorkerPool,
   type WorkerPoolState,
   type WorkerPoolStats,
-} from './distributed/worker-pool.ts'
-export type { WorkerPoolOptions } from './distributed/worker-pool-options.ts'
+} from './distributed/work/pool.ts'
 
 export { type BoostStep, PriorityBoostConfig, type PriorityBoostOptions } from './model/boost.ts'
 export {

@@ -17,6 +17,7 @@ import type { CommandReference, DistributedQueue, LeasedQueue } from './distribu
 import type { CommandResult } from './envelope.ts'
 import { EnvelopeMaker } from './envelope-maker.ts'
 import { type IncidentListener, incidentTeller } from './incident.ts'
+import { BATCH_MAX } from './lease-request.ts'
 import { leasedQueueOf } from './leased-queue-of.ts'
 import { NameWatch } from './name-watch.ts'
 import { Outbox } from './outbox.ts'
@@ -28,9 +29,6 @@ import {
   type SubmitOptions,
   type SubmitterOptions,
 } from './submitter-options.ts'
-
-/** Most commands of one enqueue, as the contract has it. */
-const BATCH_MAX = 4096
 
 /** Spans between two looks double up to so many times the first. */
 const LOOK_GROWTH_MAX = 32

@@ -2,7 +2,7 @@
 // have been given before that is in.
 
 import { expect, test } from 'vitest'
-import { ClosedKeys } from '../../../src/distributed/closed-keys.ts'
+import { ClosedKeys } from '../../../src/distributed/work/held.ts'
 
 test('a key is closed from when something of it leaves until it is back', () => {
   const keys = new ClosedKeys()

@@ -1,7 +1,7 @@
 // Key chains: one at a time and in order, whatever leaves.
 
 import { expect, test } from 'vitest'
-import { KeyChains } from '../../../src/distributed/key-chains.ts'
+import { KeyChains } from '../../../src/distributed/work/held.ts'
 
 function chain(...commands: string[]): KeyChains<string> {
   const chains = new KeyChains<string>()

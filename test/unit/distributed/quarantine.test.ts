@@ -1,7 +1,7 @@
 // Goal: what is given out for the last time runs alone, and the worker comes back for it.
 
 import { expect, test } from 'vitest'
-import { Quarantine } from '../../../src/distributed/quarantine.ts'
+import { Quarantine } from '../../../src/distributed/work/pacing.ts'
 
 const delivery = (deliveries: number, partitionId = 0, laneId = 'lane') => ({
   envelope: {

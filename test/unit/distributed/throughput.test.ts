@@ -2,7 +2,7 @@
 
 import { expect, test } from 'vitest'
 import { nowMs } from '../../../src/base/clock.ts'
-import { Throughput } from '../../../src/distributed/throughput.ts'
+import { Throughput } from '../../../src/distributed/work/pacing.ts'
 
 /** Ends so many commands, evenly, from a moment on. Gives the moment of the last. */
 function burst(throughput: Throughput, startMs: number, count: number, ms: number): number {

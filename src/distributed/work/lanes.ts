@@ -1,10 +1,10 @@
-// Worker lane: a lane as a worker pool sees it: what it asks of the queue, what it has of it.
+// Lanes: the lanes of a worker pool: what each asks of the queue, and how much of it is held.
 // Thread: main.   Owns: the lane's counts.
 
-import { laneError, show } from '../base/errors.ts'
-import type { LanePlan } from '../model/lane.ts'
-import type { LeasedQueue, QueueCapabilities } from './distributed-queue.ts'
-import { checkName } from './envelope.ts'
+import { laneError, show } from '../../base/errors.ts'
+import type { LanePlan } from '../../model/lane.ts'
+import type { LeasedQueue, QueueCapabilities } from '../distributed-queue.ts'
+import { checkName } from '../envelope.ts'
 
 /** Part of a second for which commands of a lane with a rate limit are held. */
 const RATE_AHEAD_MS = 100

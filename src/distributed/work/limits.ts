@@ -1,13 +1,13 @@
-// Lane desk: where commands of a lane wait that all workers share a limit of: permits, places.
+// Limits: where commands of a lane wait for permits and places that all workers share.
 // Thread: main.   Owns: those that wait, and the names of its places.
 
-import { TURN_END } from '../base/bounds.ts'
-import { nowMs } from '../base/clock.ts'
-import type { LeasedQueue } from './distributed-queue.ts'
-import type { HeldCommand } from './held-command.ts'
-import { Outbox } from './outbox.ts'
-import { backoffMs, Pause } from './pause.ts'
-import type { WorkerLane } from './worker-lane.ts'
+import { TURN_END } from '../../base/bounds.ts'
+import { nowMs } from '../../base/clock.ts'
+import type { LeasedQueue } from '../distributed-queue.ts'
+import { Outbox } from '../outbox.ts'
+import { backoffMs, Pause } from '../pause.ts'
+import type { HeldCommand } from './held.ts'
+import type { WorkerLane } from './lanes.ts'
 
 /** How long it waits before it asks again for places, if the queue tells of those that are free. */
 const PLACE_POLL_MS = 1000

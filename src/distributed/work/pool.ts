@@ -1,29 +1,113 @@
-// Worker pool: the public face of a worker; wiring, and its life from start to close.
+// Pool: the public face of a worker, with its options; wiring, and its life from start to close.
 // Thread: main.   Owns: the state of the pool and the instances of its parts.
 
-import { outside } from '../base/async-context.ts'
-import { laneError } from '../base/errors.ts'
-import { checkGiven, checkOptions } from '../base/options.ts'
-import { DRAIN_RULES } from '../coordinator/options.ts'
-import { type ManagerPort, managerPort, type QueueManager } from '../coordinator/queue-manager.ts'
-import { takesKeys } from '../model/partition-config.ts'
-import { Announcer } from './announcer.ts'
-import type { DistributedQueue, LeasedQueue } from './distributed-queue.ts'
-import type { HeldCommand } from './held-command.ts'
-import { type IncidentListener, incidentTeller } from './incident.ts'
-import { LaneDesk } from './lane-desk.ts'
-import { LeaseKeeper, leaseMarginMs } from './lease-keeper.ts'
-import { LeaseLoop } from './lease-loop.ts'
-import { leasedQueueOf } from './leased-queue-of.ts'
-import { PartitionClaims } from './partition-claims.ts'
-import { Pause, turn } from './pause.ts'
-import { Quarantine } from './quarantine.ts'
-import { type LossCause, Runner } from './runner.ts'
-import { Settlements } from './settlements.ts'
-import { StartGate } from './start-gate.ts'
-import { chooseLanes, type WorkerLane } from './worker-lane.ts'
-import { WORKER_POOL_RULES, type WorkerPoolOptions } from './worker-pool-options.ts'
-import type { WorkerTally } from './worker-tally.ts'
+import { outside } from '../../base/async-context.ts'
+import { TIMER_MS_MAX } from '../../base/bounds.ts'
+import { laneError } from '../../base/errors.ts'
+import {
+  anything,
+  boolean,
+  checkGiven,
+  checkOptions,
+  integer,
+  milliseconds,
+  type OptionRules,
+} from '../../base/options.ts'
+import { DRAIN_RULES } from '../../coordinator/options.ts'
+import {
+  type ManagerPort,
+  managerPort,
+  type QueueManager,
+} from '../../coordinator/queue-manager.ts'
+import { takesKeys } from '../../model/partition-config.ts'
+import type { DistributedQueue, LeasedQueue } from '../distributed-queue.ts'
+import { type IncidentListener, incidentTeller } from '../incident.ts'
+import { leasedQueueOf } from '../leased-queue-of.ts'
+import { Pause, turn } from '../pause.ts'
+import { Settlements, StartGate } from './acks.ts'
+import { LeaseLoop } from './fetch.ts'
+import type { HeldCommand } from './held.ts'
+import { chooseLanes, type WorkerLane } from './lanes.ts'
+import { Announcer, LeaseKeeper, leaseMarginMs, PartitionClaims } from './leases.ts'
+import { LaneDesk } from './limits.ts'
+import { Quarantine } from './pacing.ts'
+import { type LossCause, Runner, type WorkerTally } from './run.ts'
+
+/** Options of a worker pool. All have defaults. */
+export interface WorkerPoolOptions {
+  /**
+   * Whether the pool does without what the queue cannot do of that which lanes ask for, instead of
+   * refusing to start. Default false.
+   */
+  readonly allowDegraded?: boolean | undefined
+  /**
+   * So much work is held beyond what runs, 0 to 10,000 ms by the measured rate, and as much more as
+   * bridges the time that the queue takes to answer. Default 35.
+   */
+  readonly prefetchMs?: number | undefined
+  /** Most commands that are held, but for a few that are more urgent. 1 to 4,096. Default 4,096. */
+  readonly prefetchMax?: number | undefined
+  /**
+   * So long a completion waits for others at most, while more commands run whose own will come
+   * within that time: one call for several. 0 to 1,000 ms; 0: none waits. Default 4.
+   */
+  readonly gatherMs?: number | undefined
+  /** Names of the lanes to take commands of. Default: all lanes of the manager. */
+  readonly lanes?: readonly string[] | undefined
+  /** How many commands of a lane may run at once over all workers, by lane. Default: no bound. */
+  readonly globalConcurrency?: Readonly<Record<string, number>> | undefined
+  /**
+   * So long after its acceptance a command that names no handler of the manager is handed on to
+   * other workers, which may have it: 0 to 2^31 - 1 ms. After that, or in a queue without delays at
+   * once, it is dead. Default 60,000.
+   */
+  readonly unknownHandlerMs?: number | undefined
+  /** How long `drain` waits where it is not told, 0 to 2^31 - 1 ms. Default 30,000. */
+  readonly drainTimeoutMs?: number | undefined
+  /**
+   * How long `close` waits for threads to end that run something, and for the queue, 0 to 2^31 - 1
+   * ms. Default 2,000.
+   */
+  readonly closeTimeoutMs?: number | undefined
+  /** Told of what goes wrong and is dealt with. Default: nobody is. */
+  readonly onIncident?: IncidentListener | undefined
+}
+
+function isNames(value: unknown): boolean {
+  return (
+    Array.isArray(value) &&
+    value.length > 0 &&
+    value.every((name) => typeof name === 'string') &&
+    new Set(value).size === value.length
+  )
+}
+
+function isCounts(value: unknown): boolean {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    !Array.isArray(value) &&
+    Object.values(value).every((count) => Number.isInteger(count) && count >= 1 && count <= 65_536)
+  )
+}
+
+/** The rules of {@link WorkerPoolOptions}. */
+export const WORKER_POOL_RULES = Object.freeze({
+  allowDegraded: boolean(false),
+  prefetchMs: milliseconds(35, 0, 10_000),
+  prefetchMax: integer(4096, 1, 4096),
+  gatherMs: milliseconds(4, 0, 1_000),
+  lanes: anything(undefined, 'an array of different lane names', isNames),
+  globalConcurrency: anything(
+    Object.freeze({}),
+    'an object of integers from 1 to 65536 by lane name',
+    isCounts,
+  ),
+  unknownHandlerMs: milliseconds(60_000, 0, TIMER_MS_MAX),
+  drainTimeoutMs: milliseconds(30_000, 0, TIMER_MS_MAX),
+  closeTimeoutMs: milliseconds(2_000, 0, TIMER_MS_MAX),
+  onIncident: anything(undefined, 'a function', (value) => typeof value === 'function'),
+}) satisfies OptionRules
 
 /** How long nothing is leased after the manager has refused a command. */
 const MANAGER_REST_MS = 250

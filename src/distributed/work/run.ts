@@ -1,25 +1,60 @@
-// Runner: has the deliveries of a worker run by its queue manager, and judges how they end.
-// Thread: main.   Owns: the runs. Each delivery leaves exactly one way.
-// Must not: talk to the queue (settlements, desks) or decide what is asked of it (lease loop).
+// Run: has the deliveries of a worker run by its queue manager, and decides how they end.
+// Thread: main.   Owns: the runs, and their tally. Each delivery leaves exactly one way.
+// Must not: talk to the queue (acks, limits) or decide what is asked of it (fetch).
 
-import { nowMs } from '../base/clock.ts'
-import { laneError, show } from '../base/errors.ts'
-import type { ManagerPort } from '../coordinator/queue-manager.ts'
-import type { CommandOutcome } from '../model/command.ts'
-import { planLane } from '../model/lane.ts'
-import { lateError, termsOf } from './command-terms.ts'
-import type { Delivery, SettleStatus } from './distributed-queue.ts'
-import type { HeldCommand } from './held-command.ts'
-import { Holdings } from './holdings.ts'
-import type { LaneDesk } from './lane-desk.ts'
-import { toPortableError } from './portable-error.ts'
-import type { Quarantine } from './quarantine.ts'
-import type { Settlements } from './settlements.ts'
-import type { StartGate } from './start-gate.ts'
-import { Throughput } from './throughput.ts'
-import { codeOf, judge, mayRunOn, resultOf } from './verdict.ts'
-import { WorkerLane } from './worker-lane.ts'
-import { newTally, type WorkerTally } from './worker-tally.ts'
+import { nowMs } from '../../base/clock.ts'
+import { laneError, show } from '../../base/errors.ts'
+import type { ManagerPort } from '../../coordinator/queue-manager.ts'
+import type { CommandOutcome } from '../../model/command.ts'
+import { planLane } from '../../model/lane.ts'
+import type { Delivery, SettleStatus } from '../distributed-queue.ts'
+import { toPortableError } from '../portable-error.ts'
+import type { Settlements, StartGate } from './acks.ts'
+import { type HeldCommand, Holdings } from './held.ts'
+import { WorkerLane } from './lanes.ts'
+import type { LaneDesk } from './limits.ts'
+import { type Quarantine, Throughput } from './pacing.ts'
+import { codeOf, judge, lateError, mayRunOn, resultOf, termsOf } from './verdict.ts'
+
+/** What has become of the commands of a worker. */
+export interface WorkerTally {
+  /** Deliveries taken. */
+  leased: number
+  /** Completed with what their handler gave. */
+  completed: number
+  /** Completed with a failure: they were late. */
+  failed: number
+  /** Given back to run again after a failure. */
+  retried: number
+  /** Put among the dead. */
+  buried: number
+  /** Given back because their thread died. */
+  crashed: number
+  /** Given back unstarted. */
+  returned: number
+  /** Leases that were given up or taken away. */
+  lost: number
+  /** Ends that came too late: the queue had given the command to another worker. */
+  stale: number
+  /** Ends that the queue took in no form. */
+  dropped: number
+}
+
+/** A tally of nothing. */
+export function newTally(): WorkerTally {
+  return {
+    leased: 0,
+    completed: 0,
+    failed: 0,
+    retried: 0,
+    buried: 0,
+    crashed: 0,
+    returned: 0,
+    lost: 0,
+    stale: 0,
+    dropped: 0,
+  }
+}
 
 /** How long a command that is handed on is kept back, so that it goes to another worker. */
 const HAND_ON_MS_MIN = 250

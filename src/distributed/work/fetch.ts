@@ -1,27 +1,24 @@
-// Lease loop: asks the queue for as many commands as the worker can use soon.
+// Fetch: asks the queue for as many commands as the worker can use soon.
 // Thread: main.   Owns: the one lease call that is under way.
 // Little is held, so that what is more urgent elsewhere is not waited for here: what can run at
 // once and some milliseconds of work. What is less urgent never stands in the way of what is more.
 
-import { TURN_END } from '../base/bounds.ts'
-import { nowMs } from '../base/clock.ts'
-import { PRIORITY_MAX } from '../model/command.ts'
-import type { LaneDemand, LeasedQueue, LeaseRequest } from './distributed-queue.ts'
-import type { LeaseKeeper } from './lease-keeper.ts'
-import type { PartitionClaims } from './partition-claims.ts'
-import { backoffMs, Pause, turn } from './pause.ts'
-import type { Quarantine } from './quarantine.ts'
-import type { Runner } from './runner.ts'
-import type { WorkerLane } from './worker-lane.ts'
+import { TURN_END } from '../../base/bounds.ts'
+import { nowMs } from '../../base/clock.ts'
+import { PRIORITY_MAX } from '../../model/command.ts'
+import type { LaneDemand, LeasedQueue, LeaseRequest } from '../distributed-queue.ts'
+import { BATCH_MAX } from '../lease-request.ts'
+import { backoffMs, Pause, turn } from '../pause.ts'
+import type { WorkerLane } from './lanes.ts'
+import type { LeaseKeeper, PartitionClaims } from './leases.ts'
+import type { Quarantine } from './pacing.ts'
+import type { Runner } from './run.ts'
 
 /** How long the queue is asked to wait for the first command. */
 const WAIT_MS = 60_000
 
 /** How long nothing is asked for at a time where nothing is wanted. */
 const CONTENT_MS = 1000
-
-/** Most commands of one call, as the contract has it. */
-const BATCH_MAX = 4096
 
 /** How long to wait before it is looked again whether the event loop turns. */
 const HELD_UP_MS = 20
