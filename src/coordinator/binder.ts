@@ -206,24 +206,19 @@ export class Binder implements Admission<Command> {
   }
 
   /**
-   * Notes that runs go on in a thread that is being terminated: their keys are held, and they count
-   * for their lanes' maximum, until the thread has ended.
+   * Notes that runs go on in a thread that is being terminated: they hold their keys and their
+   * lanes' slots until the thread has ended.
    *
    * @param partition - The thread's.
    * @param runs - Their lanes and keys.
    */
   detach(partition: number, runs: readonly DetachedRun[]): void {
-    const { backlog, isShared, partitions } = this.#parts
+    const { backlog, isShared } = this.#parts
     for (const { lane, key } of runs) {
       if (key !== undefined && !isShared) backlog.detach(partition, key)
       this.#detachedRuns[lane.index]!++
-      if (lane.slots > 0 || lane.plan.maxConcurrency === undefined) continue
-      // Partitions keep no account of a maximum that all of them together cannot exceed; with
-      // detached runs they could.
-      for (const { window } of partitions) {
-        if (window !== undefined) this.takeBack(window.recall({ laneIndex: lane.index }))
-      }
     }
+    this.#clearFullLanes()
   }
 
   /**
@@ -242,7 +237,7 @@ export class Binder implements Admission<Command> {
 
   #admits(command: Command, rank: number): boolean {
     const { lane } = command
-    if (this.#isLaneFull(lane)) return false
+    if (this.#excessOf(lane) >= 0) return false
     // A limited lane is not bound past a more urgent command that found no room; what it is
     // promised is.
     const isPromised = !lane.isLimited || this.#choice.promised[lane.index]! > 0
@@ -298,13 +293,30 @@ export class Binder implements Admission<Command> {
     this.#overtaking.push({ command, rank })
   }
 
-  /** Whether a lane runs as many as it may, counting runs of threads that are being terminated. */
-  #isLaneFull({ index, slots, plan }: Lane): boolean {
-    const detached = this.#detachedRuns[index]!
-    if (detached === 0 || slots > 0 || plan.maxConcurrency === undefined) return false
+  /**
+   * By how many commands a lane has more bound than its maximum lets start, where handlers that run
+   * could not reach that: streams that rest, and runs of threads that are being terminated, hold
+   * slots as well. Without such it is less than 0, whatever is bound.
+   */
+  #excessOf({ index, isLimited, slots }: Lane): number {
+    if (isLimited || slots === 0) return -1
+    let holders = this.#detachedRuns[index]!
     let bound = 0
-    for (const { window } of this.#parts.partitions) bound += window?.load.inLane(index) ?? 0
-    return bound + detached >= plan.maxConcurrency
+    for (const { window } of this.#parts.partitions) {
+      holders += window?.load.restingIn(index) ?? 0
+      bound += window?.load.inLane(index) ?? 0
+    }
+    return holders === 0 ? -1 : bound + holders - slots
+  }
+
+  /** Takes back what cannot start since its lane has reached its maximum: others need the room. */
+  #clearFullLanes(): void {
+    for (const lane of this.#parts.lanes) {
+      if (this.#excessOf(lane) <= 0) continue
+      for (const { window } of this.#parts.partitions) {
+        if (window !== undefined) this.takeBack(window.recall({ laneIndex: lane.index }))
+      }
+    }
   }
 
   #now(): number {
@@ -336,6 +348,7 @@ export class Binder implements Admission<Command> {
     const { backlog, partitions } = this.#parts
     if (this.#isTimed) for (const { window } of partitions) window?.judge(now)
     this.#choice.refresh()
+    this.#clearFullLanes()
     for (;;) {
       const bound = this.#boundCount
       const hasReleased = this.#releaseKeys(place, now)

@@ -483,6 +483,7 @@ export class BoundWindow implements RecordSink, Holder {
 
   #open(id: number, command: Command, rank: number, bytes: number): void {
     const slot = slotOf(id)
+    if (command.isStream && command.key !== undefined) this.load.countKeys(this.#commands)
     const { lane, timeoutMs } = command
     this.#commands[slot] = command
     command.bind(this, slot)

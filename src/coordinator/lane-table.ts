@@ -13,7 +13,7 @@ export interface Lane {
   readonly isGated: boolean
   /** Whether its rate or its concurrency is limited. */
   readonly isLimited: boolean
-  /** Slots that bound its concurrency; 0 where that is not accounted. */
+  /** Slots that bound its concurrency; 0 if there is no bound. */
   readonly slots: number
   /** Whether its commands become more urgent, or late, while they wait. */
   readonly isTimed: boolean

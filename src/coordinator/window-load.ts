@@ -7,6 +7,7 @@
 
 import { SLOT_COUNT } from '../memory/layout.ts'
 import { CREDIT_MAX } from '../wire/result-record.ts'
+import type { Command } from './command.ts'
 import type { Lane } from './lane-table.ts'
 
 /** What a stream counts for while it does not rest. */
@@ -51,13 +52,14 @@ export class WindowLoad {
   /** By lane: the command that runs last; may over-state. */
   readonly #laneLasts: readonly Last[]
   /** By slot and by key; undefined where only one command runs at a time anyway. */
-  readonly #keyOf: (string | undefined)[] | undefined
+  #keyOf: (string | undefined)[] | undefined
   readonly #keys = new Map<string, KeyTally>()
   readonly #laneKeys: readonly Map<string, LaneKeyTally>[]
   /** By slot of a stream: units that came, and units that its reader took, modulo 2^32. */
   readonly #received = new Int32Array(SLOT_COUNT)
   readonly #consumed = new Int32Array(SLOT_COUNT)
   readonly #resting = new Map<number, Share>()
+  readonly #laneRestings: Int32Array
   /** Commands bound. */
   count = 0
   /** Estimated run time of those, in microseconds. */
@@ -83,10 +85,12 @@ export class WindowLoad {
 
   /**
    * @param laneCount - Number of lanes.
-   * @param countsKeys - Whether commands of different keys may run at once.
+   * @param countsKeys - Whether commands of different keys may run at once. If not, a stream with a
+   * key makes it necessary: see {@link WindowLoad.countKeys}.
    */
   constructor(laneCount: number, countsKeys: boolean) {
     this.#laneCounts = new Int32Array(laneCount)
+    this.#laneRestings = new Int32Array(laneCount)
     this.#laneBytes = new Float64Array(laneCount)
     this.#laneLasts = Array.from({ length: laneCount }, () => ({ rank: 0, sequence: 0 }))
     this.#laneKeys = Array.from({ length: laneCount }, () => new Map())
@@ -111,6 +115,28 @@ export class WindowLoad {
   /** Streams that rest. */
   get restingCount(): number {
     return this.#resting.size
+  }
+
+  /**
+   * Streams of one lane that rest.
+   *
+   * @param laneIndex - The lane.
+   */
+  restingIn(laneIndex: number): number {
+    return this.#laneRestings[laneIndex]!
+  }
+
+  /**
+   * Counts keys from now on: while a stream rests commands of other keys run.
+   *
+   * @param commands - What is bound, by slot.
+   */
+  countKeys(commands: readonly (Command | undefined)[]): void {
+    if (this.#keyOf !== undefined) return
+    this.#keyOf = new Array(SLOT_COUNT).fill(undefined)
+    for (const [slot, command] of commands.entries()) {
+      if (command?.key !== undefined) this.#addKey(slot, command.key, command.lane)
+    }
   }
 
   /**
@@ -306,7 +332,8 @@ export class WindowLoad {
     const key = this.#keyOf?.[slot]
     const workUs = this.#resting.get(slot)?.workUs ?? this.#worksUs[slot]!
     if (key !== undefined) this.#removeKey(slot, key, lane, workUs)
-    if (!this.#resting.delete(slot)) this.#discount(slot, lane)
+    if (this.#resting.delete(slot)) this.#laneRestings[lane.index]!--
+    else this.#discount(slot, lane)
   }
 
   /**
@@ -321,6 +348,7 @@ export class WindowLoad {
     if (!this.#isSpent(slot) || this.#resting.has(slot)) return
     const workUs = this.#worksUs[slot]!
     this.#resting.set(slot, { lane, workUs })
+    this.#laneRestings[lane.index]!++
     this.#discount(slot, lane)
   }
 
@@ -335,6 +363,7 @@ export class WindowLoad {
     const share = this.#resting.get(slot)
     if (share === undefined || this.#isSpent(slot)) return
     this.#resting.delete(slot)
+    this.#laneRestings[share.lane.index]!--
     this.#worksUs[slot] = share.workUs
     this.#count(slot, share.lane)
   }

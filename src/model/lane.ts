@@ -251,8 +251,10 @@ function planRate(owner: string, options: RateLimitOptions | undefined): RatePla
 
 /** What threads share about a lane. */
 export interface LaneNeeds {
-  /** Commands that may run at once; 0 where that can never bind, so it is not accounted. */
+  /** Commands that may run at once; 0: without bound. */
   readonly owners: number
+  /** Whether handlers that run can reach that; streams that rest can always. */
+  readonly isBinding: boolean
   readonly minConcurrency: number
   readonly rate: RatePlan | undefined
 }
@@ -265,8 +267,8 @@ export interface LaneNeeds {
  */
 export function laneNeeds(lane: SharedLanePlan, capacity: number): LaneNeeds {
   const { minConcurrency, maxConcurrency, rate } = lane
-  const owners = maxConcurrency !== undefined && maxConcurrency < capacity ? maxConcurrency : 0
-  return { owners, minConcurrency, rate }
+  const owners = maxConcurrency ?? 0
+  return { owners, isBinding: owners > 0 && owners < capacity, minConcurrency, rate }
 }
 
 /**
@@ -283,8 +285,8 @@ export function isGated({ owners, minConcurrency, rate }: LaneNeeds): boolean {
  *
  * @param needs - The lane's.
  */
-export function isLimited({ owners, rate }: LaneNeeds): boolean {
-  return owners > 0 || rate !== undefined
+export function isLimited({ isBinding, rate }: LaneNeeds): boolean {
+  return isBinding || rate !== undefined
 }
 
 /** The lanes a manager has when it is given none, by name, with their priorities. */

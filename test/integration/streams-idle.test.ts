@@ -137,7 +137,7 @@ test('a generator is never entered while another handler has the only run', asyn
 test('an idle stream keeps its key and its lane slot, and others go on', async () => {
   const words = new StreamWords()
   const manager = await open('streams.js', {
-    partitions: PartitionConfig.hash(2),
+    partitions: PartitionConfig.hash(1),
     lanes: { query: {}, narrow: { maxConcurrency: 1 } },
     ...words.options,
   })
@@ -154,6 +154,48 @@ test('an idle stream keeps its key and its lane slot, and others go on', async (
   await stream!.return(undefined)
   await within(Promise.all(waiting), 'those that waited')
   expect(ends).toHaveLength(2)
+})
+
+test('idle streams count for a maximum that running handlers cannot reach', async () => {
+  const words = new StreamWords()
+  const manager = await open('streams.js', {
+    partitions: PartitionConfig.balanced(2),
+    lanes: { query: {}, narrow: { maxConcurrency: 2 } },
+    ...words.options,
+  })
+  // Bound behind the streams before those come to rest, and so hard to take for short that none may
+  // stand in the way of others.
+  await within(manager.submitMany('narrow', 'burn', Array(8).fill(20)), 'long ones')
+  const streams = [1, 2].map(() => manager.stream('narrow', 'numbers', { count: 5_000 }))
+  for (const stream of streams) void stream.next()
+  let burnt = 0
+  const behind = Array.from({ length: 8 }, () =>
+    manager.submit('narrow', 'burn', 20).then(() => burnt++),
+  )
+  await until(() => words.made >= 2 * CREDIT, 'both streams rest')
+  for (let i = 0; i < 20; i++) await within(manager.submit('query', 'burn', 5), 'of another lane')
+  expect(burnt).toBe(0)
+  for (const stream of streams) await stream.return(undefined)
+  await within(Promise.all(behind), 'those of the lane')
+})
+
+test('many commands of the key of an idle stream do not stand in the way of others', async () => {
+  const words = new StreamWords()
+  const manager = await open('streams.js', {
+    partitions: PartitionConfig.hash(1),
+    ...words.options,
+  })
+  const run = (key: string) => manager.run('burn', 20, { key })
+  await within(Promise.all(Array.from({ length: 8 }, () => run('mine'))), 'long ones')
+  const stream = manager.stream('query', 'numbers', { count: 5_000 }, { key: 'mine' })
+  void stream.next()
+  let ended = 0
+  const behind = Array.from({ length: 12 }, () => run('mine').then(() => ended++))
+  await until(() => words.made >= CREDIT, 'the stream rests')
+  for (let i = 0; i < 10; i++) await within(run(`${i}`), 'of another key')
+  expect(ended).toBe(0)
+  await stream.return(undefined)
+  await within(Promise.all(behind), 'those of its key')
 })
 
 test('an idle stream that is aborted ends though a handler has the only run', async () => {

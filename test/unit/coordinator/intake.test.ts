@@ -16,7 +16,12 @@ function intakeOf(options: QueueManagerOptions = {}) {
     partitions: { strategy: 'hash', count: 4 },
     ...options,
   })
-  const needs = plan.lanes.map(() => ({ owners: 0, minConcurrency: 0, rate: undefined }))
+  const needs = plan.lanes.map(() => ({
+    owners: 0,
+    isBinding: false,
+    minConcurrency: 0,
+    rate: undefined,
+  }))
   const accepted: Command[] = []
   const given = services(undefined, {}, (command) => accepted.push(command))
   const lanes = new LaneTable(plan.lanes, needs)

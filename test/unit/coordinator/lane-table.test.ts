@@ -43,10 +43,10 @@ test('it knows what threads must be asked for, and what time does to commands', 
   const gated = table.all.filter(({ isGated }) => isGated).map(({ name }) => name)
   const limited = table.all.filter(({ isLimited }) => isLimited).map(({ name }) => name)
   const timed = table.all.filter(({ isTimed }) => isTimed).map(({ name }) => name)
-  expect(gated).toEqual(['narrow', 'promised', 'rated'])
+  expect(gated).toEqual(['wide', 'narrow', 'promised', 'rated'])
   expect(limited).toEqual(['narrow', 'rated'])
   expect(timed).toEqual(['boosted'])
-  expect(table.all.map(({ slots }) => slots)).toEqual([0, 0, 3, 0, 0, 0])
+  expect(table.all.map(({ slots }) => slots)).toEqual([0, 4, 3, 0, 0, 0])
 })
 
 test('open commands are those submitted and neither completed nor failed, over all lanes', () => {

@@ -18,7 +18,12 @@ beforeEach(() => {
 
 function roomOf(lanes: Record<string, LaneOptions>, bounds: Partial<PendingBounds> = {}) {
   const plans = Object.entries(lanes).map(([name, options]) => planLane(name, options))
-  const needs = plans.map(() => ({ owners: 0, minConcurrency: 0, rate: undefined }))
+  const needs = plans.map(() => ({
+    owners: 0,
+    isBinding: false,
+    minConcurrency: 0,
+    rate: undefined,
+  }))
   const table = new LaneTable(plans, needs)
   const room = new Room(table, { ...NONE, ...bounds })
   const wait = (lane: Lane, name: string, bytes = 0) =>

@@ -3,6 +3,7 @@ import { PriorityBoostConfig } from '../../../src/model/boost.ts'
 import {
   DEFAULT_LANES,
   isGated,
+  isLimited,
   LANE_COUNT_MAX,
   LaneConfig,
   type LaneOptions,
@@ -152,17 +153,21 @@ test('a config is not changed by what is made from it', () => {
   expect(Object.isFrozen(first) && Object.isFrozen(second)).toBe(true)
 })
 
-test('a maximum is accounted only where it can bind', () => {
-  const needs = (max: number, capacity: number) =>
-    laneNeeds(plan({ maxConcurrency: max }), capacity).owners
-  expect([needs(3, 4), needs(4, 4), needs(5, 4)]).toEqual([3, 0, 0])
-  expect(laneNeeds(plan({}), 4).owners).toBe(0)
+test('a maximum is always accounted, and limits a lane where handlers that run can reach it', () => {
+  const needs = (max: number, capacity: number) => {
+    const needed = laneNeeds(plan({ maxConcurrency: max }), capacity)
+    return [needed.owners, needed.isBinding, isLimited(needed)]
+  }
+  expect(needs(3, 4)).toEqual([3, true, true])
+  expect(needs(4, 4)).toEqual([4, false, false])
+  expect(needs(5, 4)).toEqual([5, false, false])
+  expect(laneNeeds(plan({}), 4)).toMatchObject({ owners: 0, isBinding: false })
 })
 
-test('a lane is gated if it has a binding maximum, a minimum or a rate', () => {
+test('a lane is gated if it has a maximum, a minimum or a rate', () => {
   const gated = (options: Record<string, unknown>) => isGated(laneNeeds(plan(options), 4))
   expect(gated({})).toBe(false)
-  expect(gated({ maxConcurrency: 4 })).toBe(false)
+  expect(gated({ maxConcurrency: 4 })).toBe(true)
   expect(gated({ maxConcurrency: 3 })).toBe(true)
   expect(gated({ minConcurrency: 1 })).toBe(true)
   expect(gated({ rateLimit: { limit: 5 } })).toBe(true)
