@@ -60,13 +60,13 @@ export type { IncidentListener, QueueIncident } from './distributed/incident.ts'
 export { type LiftOptions, liftQueue } from './distributed/lifted-queue.ts'
 export type { LocalQueueOptions } from './distributed/local-plan.ts'
 export { LocalDistributedQueue } from './distributed/local-queue.ts'
-export type { Enqueued } from './distributed/outstanding.ts'
-export { Submitter, type SubmitterStats } from './distributed/submitter.ts'
+export type { Enqueued } from './distributed/submit/outstanding.ts'
+export { Submitter, type SubmitterStats } from './distributed/submit/submitter.ts'
 export type {
   NewCommand,
   SubmitOptions,
   SubmitterOptions,
-} from './distributed/submitter-options.ts'
+} from './distributed/submit/submitter-options.ts'
 export type { WorkerPoolOptions } from './distributed/work/pool.ts'
 export {
   WorkerPool,

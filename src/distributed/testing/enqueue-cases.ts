@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict'
 import type { CommandEnvelope } from '../envelope.ts'
-import { Submitter } from '../submitter.ts'
+import { Submitter } from '../submit/submitter.ts'
 import { type CaseOfContract, sentence } from './contract-case.ts'
 import {
   demand,

@@ -1,9 +1,9 @@
 // Name watch: whether any worker takes the lanes, or has the handlers, that commands name.
 // Thread: main.   Owns: the last answer of the queue about each name.
 
-import { nowMs } from '../base/clock.ts'
-import { type ErrorCode, type LaneError, laneError, show } from '../base/errors.ts'
-import type { NameRegistry, NameState } from './distributed-queue.ts'
+import { nowMs } from '../../base/clock.ts'
+import { type ErrorCode, type LaneError, laneError, show } from '../../base/errors.ts'
+import type { NameRegistry, NameState } from '../distributed-queue.ts'
 
 /** How long an answer is relied on. One that is bad news may be another any moment. */
 const SERVED_MS = 10_000

@@ -1,28 +1,28 @@
 // Submitter: the public face of the submitting side: commands into a queue, results out of it.
 // Thread: main.   Owns: what is outstanding, and what keeps the process alive for it.
 
-import { outside } from '../base/async-context.ts'
-import { nowMs, timers } from '../base/clock.ts'
-import { Deque } from '../base/deque.ts'
-import { laneError } from '../base/errors.ts'
-import { checkOptions } from '../base/options.ts'
-import type { CommandOutcome } from '../model/command.ts'
+import { outside } from '../../base/async-context.ts'
+import { nowMs, timers } from '../../base/clock.ts'
+import { Deque } from '../../base/deque.ts'
+import { laneError } from '../../base/errors.ts'
+import { checkOptions } from '../../base/options.ts'
+import type { CommandOutcome } from '../../model/command.ts'
 import type {
   AnyHandlers,
   HandlerName,
   PayloadArguments,
   ResultOf,
-} from '../model/handler-module.ts'
-import type { CommandReference, DistributedQueue, LeasedQueue } from './distributed-queue.ts'
-import type { CommandResult } from './envelope.ts'
+} from '../../model/handler-module.ts'
+import type { CommandReference, DistributedQueue, LeasedQueue } from '../distributed-queue.ts'
+import type { CommandResult } from '../envelope.ts'
+import { type IncidentListener, incidentTeller } from '../incident.ts'
+import { BATCH_MAX } from '../lease-request.ts'
+import { leasedQueueOf } from '../leased-queue-of.ts'
+import { Outbox } from '../outbox.ts'
+import { Pause } from '../pause.ts'
 import { EnvelopeMaker } from './envelope-maker.ts'
-import { type IncidentListener, incidentTeller } from './incident.ts'
-import { BATCH_MAX } from './lease-request.ts'
-import { leasedQueueOf } from './leased-queue-of.ts'
 import { NameWatch } from './name-watch.ts'
-import { Outbox } from './outbox.ts'
 import { type Enqueued, Outstanding } from './outstanding.ts'
-import { Pause } from './pause.ts'
 import {
   type NewCommand,
   SUBMITTER_RULES,

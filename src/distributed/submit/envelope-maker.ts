@@ -1,13 +1,13 @@
 // Envelope maker: makes envelopes of what a caller submits, and finds their partitions.
 // Thread: main.   Owns: whose turn it is among the partitions.
 
-import { epochMs } from '../base/clock.ts'
-import { laneError, show } from '../base/errors.ts'
-import { checkGiven } from '../base/options.ts'
-import { takesKeys } from '../model/partition-config.ts'
-import { stableHash } from '../schedule/hash.ts'
-import type { LeasedQueue } from './distributed-queue.ts'
-import { type CommandEnvelope, checkName, ENVELOPE_VERSION } from './envelope.ts'
+import { epochMs } from '../../base/clock.ts'
+import { laneError, show } from '../../base/errors.ts'
+import { checkGiven } from '../../base/options.ts'
+import { takesKeys } from '../../model/partition-config.ts'
+import { stableHash } from '../../schedule/hash.ts'
+import type { LeasedQueue } from '../distributed-queue.ts'
+import { type CommandEnvelope, checkName, ENVELOPE_VERSION } from '../envelope.ts'
 import { SUBMIT_RULES, type SubmitOptions } from './submitter-options.ts'
 
 /** So many commands of a balanced queue go to one partition before the next has its turn. */

@@ -1,7 +1,7 @@
 // Submitter options: what a submitter and a command for it are told, and the rules of both.
 // Thread: main.   Owns: nothing; data only.
 
-import { TIMER_MS_MAX } from '../base/bounds.ts'
+import { TIMER_MS_MAX } from '../../base/bounds.ts'
 import {
   anything,
   boolean,
@@ -9,10 +9,10 @@ import {
   milliseconds,
   type OptionRules,
   oneOf,
-} from '../base/options.ts'
-import { portableName } from '../base/portable-name.ts'
-import { COMMAND_RULES } from '../model/command.ts'
-import type { IncidentListener } from './incident.ts'
+} from '../../base/options.ts'
+import { portableName } from '../../base/portable-name.ts'
+import { COMMAND_RULES } from '../../model/command.ts'
+import type { IncidentListener } from '../incident.ts'
 
 /** Options of a submitter. All have defaults. */
 export interface SubmitterOptions {

@@ -1,11 +1,11 @@
 // Outstanding: a command of a submitter's from submit until its promise is settled.
 // Thread: main.   Owns: the promise's resolvers.
 
-import { laneError } from '../base/errors.ts'
-import { type CommandInfo, type CommandOutcome, commandInfo } from '../model/command.ts'
-import type { EnqueueStatus } from './distributed-queue.ts'
-import type { CommandEnvelope, CommandResult } from './envelope.ts'
-import { fromPortableError } from './portable-error.ts'
+import { laneError } from '../../base/errors.ts'
+import { type CommandInfo, type CommandOutcome, commandInfo } from '../../model/command.ts'
+import type { EnqueueStatus } from '../distributed-queue.ts'
+import type { CommandEnvelope, CommandResult } from '../envelope.ts'
+import { fromPortableError } from '../portable-error.ts'
 
 /** What `enqueue` tells. */
 export interface Enqueued {
