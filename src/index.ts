@@ -57,7 +57,7 @@ export {
   type PortableError,
 } from './distributed/envelope.ts'
 export type { IncidentListener, QueueIncident } from './distributed/incident.ts'
-export { type LiftOptions, liftQueue } from './distributed/lifted-queue.ts'
+export { type LiftOptions, liftQueue } from './distributed/lift/lifted-queue.ts'
 export type { LocalQueueOptions } from './distributed/local-plan.ts'
 export { LocalDistributedQueue } from './distributed/local-queue.ts'
 export type { Enqueued } from './distributed/submit/outstanding.ts'

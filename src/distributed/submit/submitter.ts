@@ -17,7 +17,7 @@ import type { CommandReference, DistributedQueue, LeasedQueue } from '../distrib
 import type { CommandResult } from '../envelope.ts'
 import { type IncidentListener, incidentTeller } from '../incident.ts'
 import { BATCH_MAX } from '../lease-request.ts'
-import { leasedQueueOf } from '../leased-queue-of.ts'
+import { leasedQueueOf } from '../lift/leased-queue-of.ts'
 import { Outbox } from '../outbox.ts'
 import { Pause } from '../pause.ts'
 import { EnvelopeMaker } from './envelope-maker.ts'

@@ -22,7 +22,7 @@ import {
 import { takesKeys } from '../../model/partition-config.ts'
 import type { DistributedQueue, LeasedQueue } from '../distributed-queue.ts'
 import { type IncidentListener, incidentTeller } from '../incident.ts'
-import { leasedQueueOf } from '../leased-queue-of.ts'
+import { leasedQueueOf } from '../lift/leased-queue-of.ts'
 import { Pause, turn } from '../pause.ts'
 import { Settlements, StartGate } from './acks.ts'
 import { LeaseLoop } from './fetch.ts'

@@ -1,9 +1,9 @@
 // Lifted polls: waits for commands of a queue that can only be asked for the next one.
 // Thread: main.   Owns: the pauses between questions, and what was taken and not wanted yet.
 
-import { nowMs, timers } from '../base/clock.ts'
-import type { LeaseRequest } from './distributed-queue.ts'
-import type { CommandEnvelope } from './envelope.ts'
+import { nowMs, timers } from '../../base/clock.ts'
+import type { LeaseRequest } from '../distributed-queue.ts'
+import type { CommandEnvelope } from '../envelope.ts'
 
 /** Takes the next command of a partition; undefined if there is none. */
 export type TakeNext = (partitionId: number) => Promise<CommandEnvelope | undefined>

@@ -1,13 +1,13 @@
 // Lifted queue: makes an engine of the five members that the least queue has.
 // Thread: main.   Owns: what this process has taken from the queue and not ended.
 
-import { TIMER_MS_MAX } from '../base/bounds.ts'
-import { epochMs, nowMs } from '../base/clock.ts'
-import { type LaneError, laneError, show } from '../base/errors.ts'
-import { checkOptions, integer, milliseconds, type OptionRules, oneOf } from '../base/options.ts'
-import { isPortableName } from '../base/portable-name.ts'
-import { PARTITION_COUNT_MAX, type PartitionStrategy } from '../model/partition-config.ts'
-import { Dequeued } from './dequeued.ts'
+import { TIMER_MS_MAX } from '../../base/bounds.ts'
+import { epochMs, nowMs } from '../../base/clock.ts'
+import { type LaneError, laneError, show } from '../../base/errors.ts'
+import { checkOptions, integer, milliseconds, type OptionRules, oneOf } from '../../base/options.ts'
+import { isPortableName } from '../../base/portable-name.ts'
+import { PARTITION_COUNT_MAX, type PartitionStrategy } from '../../model/partition-config.ts'
+import { Dequeued } from '../dequeued.ts'
 import type {
   CommandReference,
   CommandState,
@@ -22,12 +22,12 @@ import type {
   QueueCounts,
   ReleaseOptions,
   SettleStatus,
-} from './distributed-queue.ts'
-import { type CommandEnvelope, type CommandResult, checkEnvelope, checkName } from './envelope.ts'
-import { BATCH_MAX, checkLeaseRequest, checkWhole } from './lease-request.ts'
+} from '../distributed-queue.ts'
+import { type CommandEnvelope, type CommandResult, checkEnvelope, checkName } from '../envelope.ts'
+import { BATCH_MAX, checkLeaseRequest, checkWhole } from '../lease-request.ts'
+import { poisonedResult } from '../poison.ts'
 import { LiftedPolls } from './lifted-polls.ts'
 import { LiftedSubmits } from './lifted-submits.ts'
-import { poisonedResult } from './poison.ts'
 
 /** Nothing takes a command away from the worker that has it. */
 const LEASE_MS = TIMER_MS_MAX

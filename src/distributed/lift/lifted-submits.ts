@@ -1,9 +1,9 @@
 // Lifted submits: what a lifted queue knows of the commands that went through it.
 // Thread: main.   Owns: their results as far as they ended here, and who is told.
 
-import { epochMs, nowMs } from '../base/clock.ts'
-import type { CommandState } from './distributed-queue.ts'
-import type { CommandEnvelope, CommandResult } from './envelope.ts'
+import { epochMs, nowMs } from '../../base/clock.ts'
+import type { CommandState } from '../distributed-queue.ts'
+import type { CommandEnvelope, CommandResult } from '../envelope.ts'
 
 interface Known {
   readonly submitter: string | undefined
