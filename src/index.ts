@@ -58,8 +58,8 @@ export {
 } from './distributed/envelope.ts'
 export type { IncidentListener, QueueIncident } from './distributed/incident.ts'
 export { type LiftOptions, liftQueue } from './distributed/lift/lifted-queue.ts'
-export type { LocalQueueOptions } from './distributed/local-plan.ts'
-export { LocalDistributedQueue } from './distributed/local-queue.ts'
+export type { LocalQueueOptions } from './distributed/local/local-plan.ts'
+export { LocalDistributedQueue } from './distributed/local/local-queue.ts'
 export type { Enqueued } from './distributed/submit/outstanding.ts'
 export { Submitter, type SubmitterStats } from './distributed/submit/submitter.ts'
 export type {

@@ -3,7 +3,7 @@
 
 import { expect, test } from 'vitest'
 import { checkEnvelope } from '../../../src/distributed/envelope.ts'
-import { LocalArchive } from '../../../src/distributed/local-archive.ts'
+import { LocalArchive } from '../../../src/distributed/local/local-archive.ts'
 
 const envelopeOf = (id: string, submitter?: string) =>
   checkEnvelope({ id, commandType: 't', laneId: 'l', partitionId: 0, createdAt: 0, submitter }, 1)

@@ -4,7 +4,7 @@
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { LocalLimits } from '../../../src/distributed/local-limits.ts'
+import { LocalLimits } from '../../../src/distributed/local/local-limits.ts'
 
 const RUNS = Number(process.env.CORELANE_PROPERTY_RUNS ?? 200)
 

@@ -1,8 +1,8 @@
 // Local partition: that lanes which are not used any more leave nothing, and no order is lost.
 
 import { expect, test } from 'vitest'
-import { LocalCommand } from '../../../src/distributed/local-command.ts'
-import { LocalLanePlans, LocalPartition } from '../../../src/distributed/local-partition.ts'
+import { LocalCommand } from '../../../src/distributed/local/local-command.ts'
+import { LocalLanePlans, LocalPartition } from '../../../src/distributed/local/local-partition.ts'
 
 function commandOf(laneId: string, sequence: number): LocalCommand {
   const times = { createdAt: 0, retryCount: 0, version: 1 }

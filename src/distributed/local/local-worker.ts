@@ -1,13 +1,13 @@
 // Local worker: a queue of this process as one worker or submitter sees it.
 // Thread: main.   Owns: what this worker has dequeued, and whether it is closed.
 
-import { TIMER_MS_MAX } from '../base/bounds.ts'
-import { nowMs } from '../base/clock.ts'
-import { laneError, show } from '../base/errors.ts'
-import { milliseconds } from '../base/options.ts'
-import { takesKeys } from '../model/partition-config.ts'
-import { RATE_ALGORITHMS } from '../model/rate-limit.ts'
-import { Dequeued } from './dequeued.ts'
+import { TIMER_MS_MAX } from '../../base/bounds.ts'
+import { nowMs } from '../../base/clock.ts'
+import { laneError, show } from '../../base/errors.ts'
+import { milliseconds } from '../../base/options.ts'
+import { takesKeys } from '../../model/partition-config.ts'
+import { RATE_ALGORITHMS } from '../../model/rate-limit.ts'
+import { Dequeued } from '../dequeued.ts'
 import type {
   CommandReference,
   CommandState,
@@ -23,9 +23,9 @@ import type {
   QueueCounts,
   ReleaseOptions,
   SettleStatus,
-} from './distributed-queue.ts'
-import { type CommandEnvelope, type CommandResult, checkEnvelope, checkName } from './envelope.ts'
-import { BATCH_MAX, checkLeaseRequest, checkWhole } from './lease-request.ts'
+} from '../distributed-queue.ts'
+import { type CommandEnvelope, type CommandResult, checkEnvelope, checkName } from '../envelope.ts'
+import { BATCH_MAX, checkLeaseRequest, checkWhole } from '../lease-request.ts'
 import type { LocalNames } from './local-names.ts'
 import type { LocalService } from './local-service.ts'
 

@@ -1,10 +1,10 @@
 // Local service: lets workers of this process wait for commands, and tells submitters of results.
 // Thread: main.   Owns: the one timer of the queue, the waits of its workers, the listeners.
 
-import { Alarm } from '../base/alarm.ts'
-import { nowMs, timers } from '../base/clock.ts'
-import type { Delivery, LeaseRequest } from './distributed-queue.ts'
-import type { CommandEnvelope, CommandResult } from './envelope.ts'
+import { Alarm } from '../../base/alarm.ts'
+import { nowMs, timers } from '../../base/clock.ts'
+import type { Delivery, LeaseRequest } from '../distributed-queue.ts'
+import type { CommandEnvelope, CommandResult } from '../envelope.ts'
 import { LocalBroker } from './local-broker.ts'
 import { LocalLimits } from './local-limits.ts'
 import { LocalNames } from './local-names.ts'

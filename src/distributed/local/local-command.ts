@@ -1,11 +1,11 @@
 // Local command: a command from its enqueueing until its end, in the engine of this process.
 // Thread: main.   Owns: what became of it.
 
-import { COMMAND_RULES } from '../model/command.ts'
-import { rankOf } from '../model/lane.ts'
-import type { HeapPlace } from '../schedule/indexed-heap.ts'
-import type { Queueable } from '../schedule/lane-queue.ts'
-import type { CommandEnvelope } from './envelope.ts'
+import { COMMAND_RULES } from '../../model/command.ts'
+import { rankOf } from '../../model/lane.ts'
+import type { HeapPlace } from '../../schedule/indexed-heap.ts'
+import type { Queueable } from '../../schedule/lane-queue.ts'
+import type { CommandEnvelope } from '../envelope.ts'
 
 const PRIORITY_DEFAULT = COMMAND_RULES.priority.default as number
 

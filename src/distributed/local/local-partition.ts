@@ -4,10 +4,10 @@
 // Of the commands with a key only the first is in its lane's queue, or leased: the others wait
 // behind it, so that they are run one at a time and in order, whatever their lanes and priorities.
 
-import { type LanePlan, planLane } from '../model/lane.ts'
-import { LaneQueue } from '../schedule/lane-queue.ts'
-import { precedes, type Ranked } from '../schedule/priority-heap.ts'
-import type { LaneDemand } from './distributed-queue.ts'
+import { type LanePlan, planLane } from '../../model/lane.ts'
+import { LaneQueue } from '../../schedule/lane-queue.ts'
+import { precedes, type Ranked } from '../../schedule/priority-heap.ts'
+import type { LaneDemand } from '../distributed-queue.ts'
 import type { LocalCommand } from './local-command.ts'
 
 /** Lanes of a partition that are kept though they are empty. */

@@ -1,10 +1,10 @@
 // Local queue: the distributed queue of one process, in memory: the embedded default.
 // Thread: main.   Owns: the service that all its workers share.
 
-import { laneError } from '../base/errors.ts'
-import { PartitionConfig, type PartitionOptions } from '../model/partition-config.ts'
-import type { LeasedQueue } from './distributed-queue.ts'
-import { checkName } from './envelope.ts'
+import { laneError } from '../../base/errors.ts'
+import { PartitionConfig, type PartitionOptions } from '../../model/partition-config.ts'
+import type { LeasedQueue } from '../distributed-queue.ts'
+import { checkName } from '../envelope.ts'
 import { type LocalQueueOptions, planLocalQueue } from './local-plan.ts'
 import { LocalService } from './local-service.ts'
 import { LocalWorker } from './local-worker.ts'

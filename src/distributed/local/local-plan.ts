@@ -1,12 +1,12 @@
 // Local plan: the options of the engine of this process, checked and complete.
 // Thread: main.   Owns: nothing; data only.
 
-import { COUNT_MAX, TIMER_MS_MAX } from '../base/bounds.ts'
-import { checkOptions, integer, milliseconds, type OptionRules } from '../base/options.ts'
-import { portableName } from '../base/portable-name.ts'
-import { usableCores } from '../coordinator/cores.ts'
-import { PARTITION_COUNT_MAX, type PartitionOptions } from '../model/partition-config.ts'
-import { planPartitions, type QueuePartitions } from './queue-partitions.ts'
+import { COUNT_MAX, TIMER_MS_MAX } from '../../base/bounds.ts'
+import { checkOptions, integer, milliseconds, type OptionRules } from '../../base/options.ts'
+import { portableName } from '../../base/portable-name.ts'
+import { usableCores } from '../../coordinator/cores.ts'
+import { PARTITION_COUNT_MAX, type PartitionOptions } from '../../model/partition-config.ts'
+import { planPartitions, type QueuePartitions } from '../queue-partitions.ts'
 
 /** Longest time that a result is kept: 7 days. */
 const RESULT_TTL_MS_MAX = 7 * 24 * 60 * 60 * 1000

@@ -1,10 +1,10 @@
 // Local limits: permits of a rate and places of a concurrency, shared by the workers of a process.
 // Thread: main.   Owns: what was granted. Time is a parameter.
 
-import { checkOptions } from '../base/options.ts'
-import { RATE_RULES } from '../model/rate-limit.ts'
-import type { Permits } from './distributed-queue.ts'
-import { BATCH_MAX, checkWhole } from './lease-request.ts'
+import { checkOptions } from '../../base/options.ts'
+import { RATE_RULES } from '../../model/rate-limit.ts'
+import type { Permits } from '../distributed-queue.ts'
+import { BATCH_MAX, checkWhole } from '../lease-request.ts'
 
 /** Permits live a quarter of their window, within these bounds. */
 const PERMIT_MS_MIN = 25

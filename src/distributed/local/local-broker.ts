@@ -1,9 +1,9 @@
 // Local broker: what becomes of commands in the engine of this process. Time is a parameter.
 // Thread: main.   Owns: every command from its enqueueing until it is forgotten.
 
-import { epochMs } from '../base/clock.ts'
-import { laneError } from '../base/errors.ts'
-import { IndexedHeap } from '../schedule/indexed-heap.ts'
+import { epochMs } from '../../base/clock.ts'
+import { laneError } from '../../base/errors.ts'
+import { IndexedHeap } from '../../schedule/indexed-heap.ts'
 import type {
   CommandState,
   Delivery,
@@ -12,13 +12,13 @@ import type {
   QueueCounts,
   ReleaseReason,
   SettleStatus,
-} from './distributed-queue.ts'
-import type { CommandEnvelope, CommandResult } from './envelope.ts'
+} from '../distributed-queue.ts'
+import type { CommandEnvelope, CommandResult } from '../envelope.ts'
+import { countsFirstAtStart, DELIVERIES_SPENT, poisonedResult } from '../poison.ts'
 import { LocalArchive } from './local-archive.ts'
 import { LocalCommand } from './local-command.ts'
 import { LocalLanePlans, LocalPartition, type OpenDemand } from './local-partition.ts'
 import type { LocalQueuePlan } from './local-plan.ts'
-import { countsFirstAtStart, DELIVERIES_SPENT, poisonedResult } from './poison.ts'
 
 /** Told of each command that ends. */
 export type OnEnd = (envelope: CommandEnvelope, result: CommandResult) => void
