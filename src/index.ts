@@ -49,13 +49,13 @@ export {
   type ReleaseOptions,
   type ReleaseReason,
   type SettleStatus,
-} from './distributed/distributed-queue.ts'
+} from './distributed/contract/distributed-queue.ts'
 export {
   type CommandEnvelope,
   type CommandResult,
   ENVELOPE_VERSION,
   type PortableError,
-} from './distributed/envelope.ts'
+} from './distributed/contract/envelope.ts'
 export type { IncidentListener, QueueIncident } from './distributed/incident.ts'
 export { type LiftOptions, liftQueue } from './distributed/lift/lifted-queue.ts'
 export type { LocalQueueOptions } from './distributed/local/local-plan.ts'

@@ -4,8 +4,8 @@
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import type { Delivery, LaneDemand } from '../../src/distributed/distributed-queue.ts'
-import { type CommandResult, checkEnvelope } from '../../src/distributed/envelope.ts'
+import type { Delivery, LaneDemand } from '../../src/distributed/contract/distributed-queue.ts'
+import { type CommandResult, checkEnvelope } from '../../src/distributed/contract/envelope.ts'
 import { LocalBroker } from '../../src/distributed/local/local-broker.ts'
 
 const RUNS = Number(process.env.CORELANE_PROPERTY_RUNS ?? 300)

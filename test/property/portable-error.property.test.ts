@@ -3,7 +3,10 @@
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { fromPortableError, toPortableError } from '../../src/distributed/portable-error.ts'
+import {
+  fromPortableError,
+  toPortableError,
+} from '../../src/distributed/contract/portable-error.ts'
 
 const CLASSES = [Error, TypeError, RangeError, SyntaxError, EvalError, URIError, ReferenceError]
 

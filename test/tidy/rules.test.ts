@@ -64,6 +64,9 @@ describe('the import table', () => {
     ['src/cli/a.ts', "import { b } from '../handler.ts'", 'src/index.ts'],
     ['src/cli/a.ts', "import { b } from '../../test/b.ts'", 'files of src'],
     ['src/base/a.ts', "import {\n  b,\n} from '../wire/b.ts'", 'nothing of ours'],
+    ['src/distributed/contract/a.ts', "import { b } from '../local/b.ts'", 'what PARTS allows'],
+    ['src/distributed/work/a.ts', "import { b } from '../submit/b.ts'", 'what PARTS allows'],
+    ['src/distributed/redis/scripts/a.ts', "import { b } from '../../b.ts'", 'what PARTS allows'],
   ])('in %s refuses %s', (path, text, use) => {
     expect(rules.importTable(file(path, text))).toEqual([
       expect.stringMatching(new RegExp(`^${path}:\\d+: importing .* is banned here, use .*${use}`)),
@@ -76,6 +79,8 @@ describe('the import table', () => {
     ['src/coordinator/a.ts', "import { b } from './deep/b.ts'"],
     ['src/coordinator/a.ts', "new URL('../partition/main.js', import.meta.url)"],
     ['src/cli/a.ts', "import type { B } from '../coordinator/b.ts'"],
+    ['src/distributed/redis/scripts/a.ts', "import { b } from '../../contract/b.ts'"],
+    ['src/distributed/work/a.ts', "import { b } from '../b.ts'"],
     ['src/cli/a.ts', "import { b } from '../index.ts'"],
     ['src/index.ts', "export { b } from './coordinator/b.ts'"],
     ['src/base/a.ts', "const b = Array.from('../wire/b.ts') // from '../wire/b.ts'"],

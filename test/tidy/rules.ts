@@ -23,6 +23,20 @@ const IMPORTS: Readonly<Record<string, readonly string[]>> = {
   cli: ['base'],
 }
 
+/** Parts of a room, and which others each may import; '' are the files that lie in the room. */
+const PARTS: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {
+  distributed: {
+    contract: [],
+    local: ['contract'],
+    redis: ['contract'],
+    lift: ['contract'],
+    '': ['contract'],
+    submit: ['', 'contract', 'lift'],
+    work: ['', 'contract', 'lift'],
+    testing: ['contract', 'submit'],
+  },
+}
+
 /** Rooms of which only types may be imported, and the front door for those who may use it. */
 const TYPE_IMPORTS: Readonly<Record<string, readonly string[]>> = { cli: ['coordinator'] }
 const FRONT_DOOR = 'src/index.ts'
@@ -160,9 +174,24 @@ function importsOf({ code, strings }: Scan): Import[] {
   return found
 }
 
-function mayImport(room: string, target: string, isType: boolean): boolean {
+/** The part of its room in which a file lies; '' if in none. */
+function partOf(path: string): string {
+  const parts = path.split('/')
+  return parts.length > 3 ? (parts[2] as string) : ''
+}
+
+/** Whether parts of one room may be imported by each other. */
+function isPartAllowed(path: string, target: string): boolean {
+  const parts = PARTS[roomOf(path)]
+  const part = partOf(path)
+  return parts === undefined || part === partOf(target) || !!parts[part]?.includes(partOf(target))
+}
+
+function mayImport(path: string, target: string, isType: boolean): boolean {
+  const room = roomOf(path)
   const targetRoom = roomOf(target)
-  if (room === 'door' || room === targetRoom) return true
+  if (room === 'door') return true
+  if (room === targetRoom) return isPartAllowed(path, target)
   if (targetRoom === 'door') {
     const isFront = target === FRONT_DOOR && USES_FRONT_DOOR.includes(room)
     return isFront || SIDE_DOORS[room]?.includes(target) === true
@@ -171,7 +200,8 @@ function mayImport(room: string, target: string, isType: boolean): boolean {
   return isType && TYPE_IMPORTS[room]?.includes(targetRoom) === true
 }
 
-function importedWhere(room: string): string {
+function importedWhere(path: string): string {
+  const room = roomOf(path)
   const rooms = [...(IMPORTS[room] ?? [])]
   if (USES_FRONT_DOOR.includes(room)) rooms.unshift(FRONT_DOOR)
   for (const name of TYPE_IMPORTS[room] ?? []) rooms.push(`types of ${name}`)
@@ -190,8 +220,10 @@ export function importTable({ path, text }: SourceFile): string[] {
     const target = posix.join(posix.dirname(path), from.value)
     if (!target.startsWith('src/')) {
       problems.push(banned(path, from.line, `importing ${target}`, 'files of src'))
-    } else if (!mayImport(room, target, isType)) {
-      problems.push(banned(path, from.line, `importing ${target}`, importedWhere(room)))
+    } else if (!mayImport(path, target, isType)) {
+      const isOwn = roomOf(target) === room
+      const use = isOwn ? `what PARTS allows ${partOf(path) || room}` : importedWhere(path)
+      problems.push(banned(path, from.line, `importing ${target}`, use))
     }
   }
   return problems

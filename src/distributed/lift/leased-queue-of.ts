@@ -1,7 +1,7 @@
 // Leased queue of: any queue as an engine; the least queue is lifted once, whoever asks.
 // Thread: main.   Owns: which queues were lifted.
 
-import { type DistributedQueue, isLeased, type LeasedQueue } from '../distributed-queue.ts'
+import { type DistributedQueue, isLeased, type LeasedQueue } from '../contract/distributed-queue.ts'
 import { liftQueue } from './lifted-queue.ts'
 
 /** A submitter and a worker of the same object share what was lifted: so results arrive. */

@@ -2,8 +2,8 @@
 // Thread: main.   Owns: the pauses between questions, and what was taken and not wanted yet.
 
 import { nowMs, timers } from '../../base/clock.ts'
-import type { LeaseRequest } from '../distributed-queue.ts'
-import type { CommandEnvelope } from '../envelope.ts'
+import type { LeaseRequest } from '../contract/distributed-queue.ts'
+import type { CommandEnvelope } from '../contract/envelope.ts'
 
 /** Takes the next command of a partition; undefined if there is none. */
 export type TakeNext = (partitionId: number) => Promise<CommandEnvelope | undefined>

@@ -7,7 +7,7 @@ import { type LaneError, laneError, show } from '../../base/errors.ts'
 import { checkOptions, integer, milliseconds, type OptionRules, oneOf } from '../../base/options.ts'
 import { isPortableName } from '../../base/portable-name.ts'
 import { PARTITION_COUNT_MAX, type PartitionStrategy } from '../../model/partition-config.ts'
-import { Dequeued } from '../dequeued.ts'
+import { Dequeued } from '../contract/dequeued.ts'
 import type {
   CommandReference,
   CommandState,
@@ -22,10 +22,15 @@ import type {
   QueueCounts,
   ReleaseOptions,
   SettleStatus,
-} from '../distributed-queue.ts'
-import { type CommandEnvelope, type CommandResult, checkEnvelope, checkName } from '../envelope.ts'
-import { BATCH_MAX, checkLeaseRequest, checkWhole } from '../lease-request.ts'
-import { poisonedResult } from '../poison.ts'
+} from '../contract/distributed-queue.ts'
+import {
+  type CommandEnvelope,
+  type CommandResult,
+  checkEnvelope,
+  checkName,
+} from '../contract/envelope.ts'
+import { BATCH_MAX, checkLeaseRequest, checkWhole } from '../contract/lease-request.ts'
+import { poisonedResult } from '../contract/poison.ts'
 import { LiftedPolls } from './lifted-polls.ts'
 import { LiftedSubmits } from './lifted-submits.ts'
 

@@ -2,8 +2,8 @@
 // Thread: main.   Owns: their results as far as they ended here, and who is told.
 
 import { epochMs, nowMs } from '../../base/clock.ts'
-import type { CommandState } from '../distributed-queue.ts'
-import type { CommandEnvelope, CommandResult } from '../envelope.ts'
+import type { CommandState } from '../contract/distributed-queue.ts'
+import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
 
 interface Known {
   readonly submitter: string | undefined

@@ -2,8 +2,8 @@
 // Thread: main.   Owns: results until they expire, dead commands until they are redriven or
 // dropped.
 
-import type { DeadCommand } from '../distributed-queue.ts'
-import type { CommandEnvelope, CommandResult } from '../envelope.ts'
+import type { DeadCommand } from '../contract/distributed-queue.ts'
+import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
 
 interface KeptResult {
   readonly result: CommandResult

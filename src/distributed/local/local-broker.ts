@@ -12,9 +12,9 @@ import type {
   QueueCounts,
   ReleaseReason,
   SettleStatus,
-} from '../distributed-queue.ts'
-import type { CommandEnvelope, CommandResult } from '../envelope.ts'
-import { countsFirstAtStart, DELIVERIES_SPENT, poisonedResult } from '../poison.ts'
+} from '../contract/distributed-queue.ts'
+import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
+import { countsFirstAtStart, DELIVERIES_SPENT, poisonedResult } from '../contract/poison.ts'
 import { LocalArchive } from './local-archive.ts'
 import { LocalCommand } from './local-command.ts'
 import { LocalLanePlans, LocalPartition, type OpenDemand } from './local-partition.ts'

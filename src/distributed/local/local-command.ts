@@ -5,7 +5,7 @@ import { COMMAND_RULES } from '../../model/command.ts'
 import { rankOf } from '../../model/lane.ts'
 import type { HeapPlace } from '../../schedule/indexed-heap.ts'
 import type { Queueable } from '../../schedule/lane-queue.ts'
-import type { CommandEnvelope } from '../envelope.ts'
+import type { CommandEnvelope } from '../contract/envelope.ts'
 
 const PRIORITY_DEFAULT = COMMAND_RULES.priority.default as number
 

@@ -3,8 +3,8 @@
 
 import { checkOptions } from '../../base/options.ts'
 import { RATE_RULES } from '../../model/rate-limit.ts'
-import type { Permits } from '../distributed-queue.ts'
-import { BATCH_MAX, checkWhole } from '../lease-request.ts'
+import type { Permits } from '../contract/distributed-queue.ts'
+import { BATCH_MAX, checkWhole } from '../contract/lease-request.ts'
 
 /** Permits live a quarter of their window, within these bounds. */
 const PERMIT_MS_MIN = 25

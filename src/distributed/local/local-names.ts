@@ -1,7 +1,7 @@
 // Local names: which lanes and handlers the workers of this process have, as they announce it.
 // Thread: main.   Owns: the announcements. Time is a parameter.
 
-import type { NameState } from '../distributed-queue.ts'
+import type { NameState } from '../contract/distributed-queue.ts'
 
 /** How long a name is remembered after its last worker has gone: a week. */
 const REMEMBERED_MS = 7 * 24 * 60 * 60 * 1000

@@ -7,7 +7,7 @@
 import { type LanePlan, planLane } from '../../model/lane.ts'
 import { LaneQueue } from '../../schedule/lane-queue.ts'
 import { precedes, type Ranked } from '../../schedule/priority-heap.ts'
-import type { LaneDemand } from '../distributed-queue.ts'
+import type { LaneDemand } from '../contract/distributed-queue.ts'
 import type { LocalCommand } from './local-command.ts'
 
 /** Lanes of a partition that are kept though they are empty. */

@@ -6,7 +6,7 @@ import { checkOptions, integer, milliseconds, type OptionRules } from '../../bas
 import { portableName } from '../../base/portable-name.ts'
 import { usableCores } from '../../coordinator/cores.ts'
 import { PARTITION_COUNT_MAX, type PartitionOptions } from '../../model/partition-config.ts'
-import { planPartitions, type QueuePartitions } from '../queue-partitions.ts'
+import { planPartitions, type QueuePartitions } from '../contract/queue-partitions.ts'
 
 /** Longest time that a result is kept: 7 days. */
 const RESULT_TTL_MS_MAX = 7 * 24 * 60 * 60 * 1000

@@ -3,8 +3,8 @@
 
 import { laneError } from '../../base/errors.ts'
 import { PartitionConfig, type PartitionOptions } from '../../model/partition-config.ts'
-import type { LeasedQueue } from '../distributed-queue.ts'
-import { checkName } from '../envelope.ts'
+import type { LeasedQueue } from '../contract/distributed-queue.ts'
+import { checkName } from '../contract/envelope.ts'
 import { type LocalQueueOptions, planLocalQueue } from './local-plan.ts'
 import { LocalService } from './local-service.ts'
 import { LocalWorker } from './local-worker.ts'

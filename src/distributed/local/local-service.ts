@@ -3,8 +3,8 @@
 
 import { Alarm } from '../../base/alarm.ts'
 import { nowMs, timers } from '../../base/clock.ts'
-import type { Delivery, LeaseRequest } from '../distributed-queue.ts'
-import type { CommandEnvelope, CommandResult } from '../envelope.ts'
+import type { Delivery, LeaseRequest } from '../contract/distributed-queue.ts'
+import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
 import { LocalBroker } from './local-broker.ts'
 import { LocalLimits } from './local-limits.ts'
 import { LocalNames } from './local-names.ts'

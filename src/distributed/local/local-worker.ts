@@ -7,7 +7,7 @@ import { laneError, show } from '../../base/errors.ts'
 import { milliseconds } from '../../base/options.ts'
 import { takesKeys } from '../../model/partition-config.ts'
 import { RATE_ALGORITHMS } from '../../model/rate-limit.ts'
-import { Dequeued } from '../dequeued.ts'
+import { Dequeued } from '../contract/dequeued.ts'
 import type {
   CommandReference,
   CommandState,
@@ -23,9 +23,14 @@ import type {
   QueueCounts,
   ReleaseOptions,
   SettleStatus,
-} from '../distributed-queue.ts'
-import { type CommandEnvelope, type CommandResult, checkEnvelope, checkName } from '../envelope.ts'
-import { BATCH_MAX, checkLeaseRequest, checkWhole } from '../lease-request.ts'
+} from '../contract/distributed-queue.ts'
+import {
+  type CommandEnvelope,
+  type CommandResult,
+  checkEnvelope,
+  checkName,
+} from '../contract/envelope.ts'
+import { BATCH_MAX, checkLeaseRequest, checkWhole } from '../contract/lease-request.ts'
 import type { LocalNames } from './local-names.ts'
 import type { LocalService } from './local-service.ts'
 

@@ -1,7 +1,7 @@
 // Announcements: results that are told to submitters, taken apart.
 // Thread: main.   Owns: nothing.
 
-import type { CommandResult } from '../envelope.ts'
+import type { CommandResult } from '../contract/envelope.ts'
 import { decodeResult } from './envelope-codec.ts'
 
 /**

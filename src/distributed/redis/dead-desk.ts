@@ -1,9 +1,9 @@
 // Dead desk: commands that failed for good, to be listed, redriven or dropped.
 // Thread: main.   Owns: nothing.
 
-import type { CommandReference, DeadCommand, DeadCommands } from '../distributed-queue.ts'
-import { type CommandResult, checkName } from '../envelope.ts'
-import { checkWhole } from '../lease-request.ts'
+import type { CommandReference, DeadCommand, DeadCommands } from '../contract/distributed-queue.ts'
+import { type CommandResult, checkName } from '../contract/envelope.ts'
+import { checkWhole } from '../contract/lease-request.ts'
 import type { Reply } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
 import { decodeEnvelope, decodeResult } from './envelope-codec.ts'

@@ -12,7 +12,7 @@ import {
   type CommandResult,
   checkEnvelope,
   type PortableError,
-} from '../envelope.ts'
+} from '../contract/envelope.ts'
 import { decodeValue, encodeValue } from './value-codec.ts'
 
 const VERSION = 1

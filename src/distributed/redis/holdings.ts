@@ -2,7 +2,7 @@
 // Thread: main.   Owns: the list, by which what was given in a lost answer is found.
 
 import { nowMs } from '../../base/clock.ts'
-import type { Delivery } from '../distributed-queue.ts'
+import type { Delivery } from '../contract/distributed-queue.ts'
 
 /** What a fence says. */
 export interface FenceParts {

@@ -3,9 +3,9 @@
 // Thread: main.   Owns: nothing.
 
 import { isPortableName } from '../../base/portable-name.ts'
-import type { LaneRegistry, NameRegistry, NameState } from '../distributed-queue.ts'
-import { checkName } from '../envelope.ts'
-import { checkWhole } from '../lease-request.ts'
+import type { LaneRegistry, NameRegistry, NameState } from '../contract/distributed-queue.ts'
+import { checkName } from '../contract/envelope.ts'
+import { checkWhole } from '../contract/lease-request.ts'
 import type { Reply } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
 import type { Registry } from './registry.ts'

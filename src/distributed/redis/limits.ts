@@ -3,9 +3,9 @@
 
 import { nowMs } from '../../base/clock.ts'
 import { laneError, show } from '../../base/errors.ts'
-import type { GlobalLimits, Permits } from '../distributed-queue.ts'
-import { checkName } from '../envelope.ts'
-import { checkWhole } from '../lease-request.ts'
+import type { GlobalLimits, Permits } from '../contract/distributed-queue.ts'
+import { checkName } from '../contract/envelope.ts'
+import { checkWhole } from '../contract/lease-request.ts'
 import type { RedisEngine } from './engine.ts'
 import { DROP_PLACES } from './scripts/drop-places.ts'
 import { PERMITS } from './scripts/permits.ts'

@@ -3,7 +3,7 @@
 
 import { laneError, show } from '../../base/errors.ts'
 import { PARTITION_COUNT_MAX, STRATEGIES } from '../../model/partition-config.ts'
-import type { QueuePartitions } from '../queue-partitions.ts'
+import type { QueuePartitions } from '../contract/queue-partitions.ts'
 import type { RedisIncident } from './incident.ts'
 import { FORMAT_VERSION, metaKey } from './keys.ts'
 import type { RedisQueuePlan } from './options.ts'

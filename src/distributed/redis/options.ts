@@ -17,7 +17,7 @@ import {
 } from '../../base/options.ts'
 import { portableName } from '../../base/portable-name.ts'
 import type { PartitionOptions } from '../../model/partition-config.ts'
-import { planPartitions, type QueuePartitions } from '../queue-partitions.ts'
+import { planPartitions, type QueuePartitions } from '../contract/queue-partitions.ts'
 import type { RedisIncident } from './incident.ts'
 
 /** The cores of one machine are no measure for a queue that many share. */

@@ -2,8 +2,8 @@
 // Thread: main.   Owns: what this worker believes to own, with the epochs. Redis alone decides.
 
 import { stableHash } from '../../schedule/hash.ts'
-import type { PartitionOwnership } from '../distributed-queue.ts'
-import { checkWhole } from '../lease-request.ts'
+import type { PartitionOwnership } from '../contract/distributed-queue.ts'
+import { checkWhole } from '../contract/lease-request.ts'
 import type { Reply } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
 import { MEMBERS } from './scripts/members.ts'

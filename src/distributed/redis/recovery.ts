@@ -2,7 +2,7 @@
 // Thread: main.   Owns: until when something may come to light.
 
 import { nowMs } from '../../base/clock.ts'
-import type { Delivery, LaneDemand } from '../distributed-queue.ts'
+import type { Delivery, LaneDemand } from '../contract/distributed-queue.ts'
 import type { Reply } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
 import type { DeliveryName } from './holdings.ts'

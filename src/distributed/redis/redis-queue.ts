@@ -4,7 +4,7 @@
 import { outside } from '../../base/async-context.ts'
 import { nowMs } from '../../base/clock.ts'
 import { type PartitionStrategy, takesKeys } from '../../model/partition-config.ts'
-import { Dequeued } from '../dequeued.ts'
+import { Dequeued } from '../contract/dequeued.ts'
 import type {
   CommandReference,
   CommandState,
@@ -21,9 +21,9 @@ import type {
   QueueCounts,
   ReleaseOptions,
   SettleStatus,
-} from '../distributed-queue.ts'
-import { type CommandEnvelope, type CommandResult, checkName } from '../envelope.ts'
-import { BATCH_MAX, checkWhole } from '../lease-request.ts'
+} from '../contract/distributed-queue.ts'
+import { type CommandEnvelope, type CommandResult, checkName } from '../contract/envelope.ts'
+import { BATCH_MAX, checkWhole } from '../contract/lease-request.ts'
 import { resultsOf, wakeOf } from './announcements.ts'
 import { RedisCaller } from './caller.ts'
 import { ClientMaker } from './client-maker.ts'

@@ -2,8 +2,8 @@
 // Thread: main.   Owns: nothing.
 
 import { isPortableName } from '../../base/portable-name.ts'
-import type { CommandReference, CommandState, QueueCounts } from '../distributed-queue.ts'
-import type { CommandResult } from '../envelope.ts'
+import type { CommandReference, CommandState, QueueCounts } from '../contract/distributed-queue.ts'
+import type { CommandResult } from '../contract/envelope.ts'
 import { partsOf } from './dead-desk.ts'
 import { batches, byPartition, type RedisEngine } from './engine.ts'
 import { decodeResult } from './envelope-codec.ts'

@@ -3,7 +3,7 @@
 
 import { epochMs } from '../../base/clock.ts'
 import { isPortableName } from '../../base/portable-name.ts'
-import { type CommandEnvelope, type CommandResult, ENVELOPE_VERSION } from '../envelope.ts'
+import { type CommandEnvelope, type CommandResult, ENVELOPE_VERSION } from '../contract/envelope.ts'
 
 /**
  * Stands in for the envelope that could not be read.

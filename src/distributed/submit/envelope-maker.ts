@@ -6,8 +6,8 @@ import { laneError, show } from '../../base/errors.ts'
 import { checkGiven } from '../../base/options.ts'
 import { takesKeys } from '../../model/partition-config.ts'
 import { stableHash } from '../../schedule/hash.ts'
-import type { LeasedQueue } from '../distributed-queue.ts'
-import { type CommandEnvelope, checkName, ENVELOPE_VERSION } from '../envelope.ts'
+import type { LeasedQueue } from '../contract/distributed-queue.ts'
+import { type CommandEnvelope, checkName, ENVELOPE_VERSION } from '../contract/envelope.ts'
 import { SUBMIT_RULES, type SubmitOptions } from './submitter-options.ts'
 
 /** So many commands of a balanced queue go to one partition before the next has its turn. */

@@ -3,7 +3,7 @@
 
 import { nowMs } from '../../base/clock.ts'
 import { type ErrorCode, type LaneError, laneError, show } from '../../base/errors.ts'
-import type { NameRegistry, NameState } from '../distributed-queue.ts'
+import type { NameRegistry, NameState } from '../contract/distributed-queue.ts'
 
 /** How long an answer is relied on. One that is bad news may be another any moment. */
 const SERVED_MS = 10_000

@@ -3,9 +3,9 @@
 
 import { laneError } from '../../base/errors.ts'
 import { type CommandInfo, type CommandOutcome, commandInfo } from '../../model/command.ts'
-import type { EnqueueStatus } from '../distributed-queue.ts'
-import type { CommandEnvelope, CommandResult } from '../envelope.ts'
-import { fromPortableError } from '../portable-error.ts'
+import type { EnqueueStatus } from '../contract/distributed-queue.ts'
+import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
+import { fromPortableError } from '../contract/portable-error.ts'
 
 /** What `enqueue` tells. */
 export interface Enqueued {

@@ -13,10 +13,14 @@ import type {
   PayloadArguments,
   ResultOf,
 } from '../../model/handler-module.ts'
-import type { CommandReference, DistributedQueue, LeasedQueue } from '../distributed-queue.ts'
-import type { CommandResult } from '../envelope.ts'
+import type {
+  CommandReference,
+  DistributedQueue,
+  LeasedQueue,
+} from '../contract/distributed-queue.ts'
+import type { CommandResult } from '../contract/envelope.ts'
+import { BATCH_MAX } from '../contract/lease-request.ts'
 import { type IncidentListener, incidentTeller } from '../incident.ts'
-import { BATCH_MAX } from '../lease-request.ts'
 import { leasedQueueOf } from '../lift/leased-queue-of.ts'
 import { Outbox } from '../outbox.ts'
 import { Pause } from '../pause.ts'

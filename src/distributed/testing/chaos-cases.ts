@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { randomInt } from 'node:crypto'
 import { nowMs } from '../../base/clock.ts'
-import type { Delivery, LeasedQueue } from '../distributed-queue.ts'
+import type { Delivery, LeasedQueue } from '../contract/distributed-queue.ts'
 import { type CaseOfContract, sentence } from './contract-case.ts'
 import { type ContractStage, pause, referenceTo, successOf } from './contract-stage.ts'
 

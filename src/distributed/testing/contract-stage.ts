@@ -5,8 +5,13 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { epochMs, nowMs, timers } from '../../base/clock.ts'
 import type { PartitionStrategy } from '../../model/partition-config.ts'
-import type { Delivery, LaneDemand, LeasedQueue, LeaseRequest } from '../distributed-queue.ts'
-import { type CommandEnvelope, type CommandResult, ENVELOPE_VERSION } from '../envelope.ts'
+import type {
+  Delivery,
+  LaneDemand,
+  LeasedQueue,
+  LeaseRequest,
+} from '../contract/distributed-queue.ts'
+import { type CommandEnvelope, type CommandResult, ENVELOPE_VERSION } from '../contract/envelope.ts'
 
 /** How a case wants its queue. */
 export interface ContractSettings {

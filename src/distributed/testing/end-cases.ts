@@ -2,8 +2,8 @@
 // Thread: main.   Owns: nothing.
 
 import assert from 'node:assert/strict'
-import type { Delivery } from '../distributed-queue.ts'
-import type { CommandEnvelope, CommandResult } from '../envelope.ts'
+import type { Delivery } from '../contract/distributed-queue.ts'
+import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
 import { type CaseOfContract, sentence } from './contract-case.ts'
 import { failureOf, finish, idsOf, pause, referenceTo, successOf } from './contract-stage.ts'
 

@@ -2,7 +2,7 @@
 // Thread: main.   Owns: nothing.
 
 import assert from 'node:assert/strict'
-import type { CommandEnvelope } from '../envelope.ts'
+import type { CommandEnvelope } from '../contract/envelope.ts'
 import { Submitter } from '../submit/submitter.ts'
 import { type CaseOfContract, sentence } from './contract-case.ts'
 import {

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { nowMs } from '../../base/clock.ts'
-import type { Delivery, LeasedQueue } from '../distributed-queue.ts'
+import type { Delivery, LeasedQueue } from '../contract/distributed-queue.ts'
 import { type CaseOfContract, sentence } from './contract-case.ts'
 import type { ContractStage } from './contract-stage.ts'
 import { failureOf, finish, idsOf, pause, referenceTo, successOf } from './contract-stage.ts'

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { nowMs } from '../../base/clock.ts'
-import { isLeased } from '../distributed-queue.ts'
+import { isLeased } from '../contract/distributed-queue.ts'
 import { type CaseOfContract, sentence } from './contract-case.ts'
 import { demand, failureOf, finish, idsOf, pause, refused, successOf } from './contract-stage.ts'
 

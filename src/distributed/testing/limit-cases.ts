@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { nowMs } from '../../base/clock.ts'
-import type { LeasedQueue } from '../distributed-queue.ts'
+import type { LeasedQueue } from '../contract/distributed-queue.ts'
 import { type CaseOfContract, sentence } from './contract-case.ts'
 import { pause } from './contract-stage.ts'
 

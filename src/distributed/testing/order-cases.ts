@@ -2,7 +2,7 @@
 // Thread: main.   Owns: nothing.
 
 import assert from 'node:assert/strict'
-import type { Delivery, LeasedQueue } from '../distributed-queue.ts'
+import type { Delivery, LeasedQueue } from '../contract/distributed-queue.ts'
 import { type CaseOfContract, sentence } from './contract-case.ts'
 import type { ContractStage } from './contract-stage.ts'
 import { finish, idsOf, pause, refused, successOf } from './contract-stage.ts'

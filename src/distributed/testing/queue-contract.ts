@@ -1,7 +1,7 @@
 // Queue contract: the suite that every engine passes, for any runner of tests.
 // Thread: main.   Owns: nothing; each case opens a queue of its own.
 
-import type { QueueCapabilities } from '../distributed-queue.ts'
+import type { QueueCapabilities } from '../contract/distributed-queue.ts'
 import { CHAOS_CASES } from './chaos-cases.ts'
 import type { CaseOfContract, ContractNeed } from './contract-case.ts'
 import { type ContractSettings, ContractStage, type OpenQueue } from './contract-stage.ts'

@@ -3,8 +3,8 @@
 
 import assert from 'node:assert/strict'
 import { epochMs, nowMs } from '../../base/clock.ts'
-import type { Delivery } from '../distributed-queue.ts'
-import type { CommandEnvelope } from '../envelope.ts'
+import type { Delivery } from '../contract/distributed-queue.ts'
+import type { CommandEnvelope } from '../contract/envelope.ts'
 import { type CaseOfContract, sentence } from './contract-case.ts'
 import { failureOf, finish, idsOf, pause, referenceTo, successOf } from './contract-stage.ts'
 

@@ -6,11 +6,11 @@
 // not.
 
 import { Deque } from '../../base/deque.ts'
-import type { LeasedQueue, ReleaseReason, SettleStatus } from '../distributed-queue.ts'
-import type { CommandResult } from '../envelope.ts'
-import { BATCH_MAX } from '../lease-request.ts'
+import type { LeasedQueue, ReleaseReason, SettleStatus } from '../contract/distributed-queue.ts'
+import type { CommandResult } from '../contract/envelope.ts'
+import { BATCH_MAX } from '../contract/lease-request.ts'
+import { toPortableError } from '../contract/portable-error.ts'
 import { Outbox } from '../outbox.ts'
-import { toPortableError } from '../portable-error.ts'
 import type { HeldCommand } from './held.ts'
 import type { WorkerLane } from './lanes.ts'
 

@@ -16,8 +16,8 @@
 // that left has been answered for, and until the answer that was on its way at that moment is in.
 
 import type { PortCommand } from '../../coordinator/queue-manager.ts'
-import type { Delivery } from '../distributed-queue.ts'
-import type { CommandEnvelope } from '../envelope.ts'
+import type { Delivery } from '../contract/distributed-queue.ts'
+import type { CommandEnvelope } from '../contract/envelope.ts'
 import type { WorkerLane } from './lanes.ts'
 
 /** Where a held command is. */

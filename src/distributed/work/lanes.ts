@@ -3,8 +3,8 @@
 
 import { laneError, show } from '../../base/errors.ts'
 import type { LanePlan } from '../../model/lane.ts'
-import type { LeasedQueue, QueueCapabilities } from '../distributed-queue.ts'
-import { checkName } from '../envelope.ts'
+import type { LeasedQueue, QueueCapabilities } from '../contract/distributed-queue.ts'
+import { checkName } from '../contract/envelope.ts'
 
 /** Part of a second for which commands of a lane with a rate limit are held. */
 const RATE_AHEAD_MS = 100

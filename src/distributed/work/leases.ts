@@ -6,9 +6,9 @@
 import { nowMs, timers } from '../../base/clock.ts'
 import { isPortableName } from '../../base/portable-name.ts'
 import { stableHash } from '../../schedule/hash.ts'
-import type { LeasedQueue, NameRegistry } from '../distributed-queue.ts'
+import type { LeasedQueue, NameRegistry } from '../contract/distributed-queue.ts'
+import { BATCH_MAX } from '../contract/lease-request.ts'
 import type { IncidentListener } from '../incident.ts'
-import { BATCH_MAX } from '../lease-request.ts'
 import type { HeldCommand } from './held.ts'
 import type { Runner } from './run.ts'
 

@@ -3,7 +3,7 @@
 
 import { TURN_END } from '../../base/bounds.ts'
 import { nowMs } from '../../base/clock.ts'
-import type { LeasedQueue } from '../distributed-queue.ts'
+import type { LeasedQueue } from '../contract/distributed-queue.ts'
 import { Outbox } from '../outbox.ts'
 import { backoffMs, Pause } from '../pause.ts'
 import type { HeldCommand } from './held.ts'

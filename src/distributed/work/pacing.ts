@@ -7,7 +7,7 @@
 // itself.
 
 import { nowMs } from '../../base/clock.ts'
-import type { Delivery } from '../distributed-queue.ts'
+import type { Delivery } from '../contract/distributed-queue.ts'
 
 /** Shorter spans say little; only the very first is believed, since it is better than nothing. */
 const SPAN_MS = 5

@@ -20,7 +20,7 @@ import {
   type QueueManager,
 } from '../../coordinator/queue-manager.ts'
 import { takesKeys } from '../../model/partition-config.ts'
-import type { DistributedQueue, LeasedQueue } from '../distributed-queue.ts'
+import type { DistributedQueue, LeasedQueue } from '../contract/distributed-queue.ts'
 import { type IncidentListener, incidentTeller } from '../incident.ts'
 import { leasedQueueOf } from '../lift/leased-queue-of.ts'
 import { Pause, turn } from '../pause.ts'

@@ -9,7 +9,7 @@ import { ATTEMPT_MAX, type CommandInfo, type CommandOptions } from '../../model/
 import type { LanePlan } from '../../model/lane.ts'
 import { isWorthRetrying, RetryPolicy, retryDelayMs } from '../../model/retry.ts'
 import { stableHash } from '../../schedule/hash.ts'
-import type { CommandEnvelope, CommandResult, PortableError } from '../envelope.ts'
+import type { CommandEnvelope, CommandResult, PortableError } from '../contract/envelope.ts'
 import type { HeldCommand } from './held.ts'
 
 /** Its failures are retried by the queue, on whatever worker. */

@@ -1,8 +1,8 @@
 // Dequeued: deliveries known by the id of their command, until they end or their lease is over.
 
 import { expect, test } from 'vitest'
-import { Dequeued } from '../../../src/distributed/dequeued.ts'
-import type { Delivery } from '../../../src/distributed/distributed-queue.ts'
+import { Dequeued } from '../../../src/distributed/contract/dequeued.ts'
+import type { Delivery } from '../../../src/distributed/contract/distributed-queue.ts'
 
 function delivery(id: string, leftMs: number): Delivery {
   const leasedUntilMs = performance.now() + leftMs

@@ -8,7 +8,7 @@ import {
   checkEnvelope,
   checkName,
   ENVELOPE_VERSION,
-} from '../../../src/distributed/envelope.ts'
+} from '../../../src/distributed/contract/envelope.ts'
 
 const FULL: CommandEnvelope = {
   id: 'order-17',

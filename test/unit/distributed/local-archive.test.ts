@@ -2,7 +2,7 @@
 // a clock that the test turns.
 
 import { expect, test } from 'vitest'
-import { checkEnvelope } from '../../../src/distributed/envelope.ts'
+import { checkEnvelope } from '../../../src/distributed/contract/envelope.ts'
 import { LocalArchive } from '../../../src/distributed/local/local-archive.ts'
 
 const envelopeOf = (id: string, submitter?: string) =>

@@ -2,7 +2,10 @@
 
 import { expect, test } from 'vitest'
 import { laneError, TimeoutError } from '../../../src/base/errors.ts'
-import { fromPortableError, toPortableError } from '../../../src/distributed/portable-error.ts'
+import {
+  fromPortableError,
+  toPortableError,
+} from '../../../src/distributed/contract/portable-error.ts'
 
 function travelled(thrown: unknown): Error & Record<string, unknown> {
   return fromPortableError(JSON.parse(JSON.stringify(toPortableError(thrown)))) as never

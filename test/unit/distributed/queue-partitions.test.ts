@@ -1,7 +1,7 @@
 // Queue partitions: what a queue on any engine may have.
 
 import { expect, test } from 'vitest'
-import { planPartitions } from '../../../src/distributed/queue-partitions.ts'
+import { planPartitions } from '../../../src/distributed/contract/queue-partitions.ts'
 import { PartitionConfig, type PartitionOptions } from '../../../src/model/partition-config.ts'
 
 const plan = (partitions?: PartitionOptions) => planPartitions(partitions, () => 6)

@@ -2,7 +2,7 @@
 
 import { expect, test } from 'vitest'
 import { ERRORS, type ErrorCode, laneError } from '../../../src/base/errors.ts'
-import type { CommandEnvelope } from '../../../src/distributed/envelope.ts'
+import type { CommandEnvelope } from '../../../src/distributed/contract/envelope.ts'
 import { judge, type Verdict } from '../../../src/distributed/work/verdict.ts'
 import type { CommandInfo } from '../../../src/model/command.ts'
 import { planLane } from '../../../src/model/lane.ts'

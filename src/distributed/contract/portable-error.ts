@@ -2,8 +2,8 @@
 // Thread: main.   Owns: nothing.
 // Must not: throw, whatever was thrown or came from a broker; rebuild anything but errors and data.
 
-import { ERRORS } from '../base/errors.ts'
-import { describe } from '../wire/describe.ts'
+import { ERRORS } from '../../base/errors.ts'
+import { describe } from '../../wire/describe.ts'
 import {
   ERROR_DEPTH_MAX,
   type ErrorRecord,
@@ -11,8 +11,8 @@ import {
   encodeError,
   finishError,
   startError,
-} from '../wire/error-codec.ts'
-import { isErrorValue } from '../wire/families.ts'
+} from '../../wire/error-codec.ts'
+import { isErrorValue } from '../../wire/families.ts'
 import type { PortableError } from './envelope.ts'
 
 /** Longest text of an error that travels, in UTF-16 units; what is longer is cut. */

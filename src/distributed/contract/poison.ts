@@ -1,8 +1,8 @@
 // Poison: how a command ends whose workers keep dying.
 // Thread: main.   Owns: nothing.
 
-import { epochMs } from '../base/clock.ts'
-import { laneError } from '../base/errors.ts'
+import { epochMs } from '../../base/clock.ts'
+import { laneError } from '../../base/errors.ts'
 import type { CommandEnvelope, CommandResult } from './envelope.ts'
 
 /** Why a command is dead that was given out `maxDeliveries` times. */

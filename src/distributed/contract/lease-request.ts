@@ -1,9 +1,9 @@
 // Lease request: checks what a worker asks an engine for.
 // Thread: main.   Owns: nothing.
 
-import { TIMER_MS_MAX } from '../base/bounds.ts'
-import { laneError, show } from '../base/errors.ts'
-import { PRIORITY_MAX } from '../model/command.ts'
+import { TIMER_MS_MAX } from '../../base/bounds.ts'
+import { laneError, show } from '../../base/errors.ts'
+import { PRIORITY_MAX } from '../../model/command.ts'
 import type { LeaseRequest } from './distributed-queue.ts'
 import { checkName } from './envelope.ts'
 

@@ -1,13 +1,13 @@
 // Queue partitions: how many partitions a queue has, and how submitters choose among them.
 // Thread: main.   Owns: nothing.
 
-import { laneError, show } from '../base/errors.ts'
-import { checkOptions } from '../base/options.ts'
+import { laneError, show } from '../../base/errors.ts'
+import { checkOptions } from '../../base/options.ts'
 import {
   PARTITION_RULES,
   type PartitionOptions,
   type PartitionStrategy,
-} from '../model/partition-config.ts'
+} from '../../model/partition-config.ts'
 
 /** The partitions of a queue, complete. */
 export interface QueuePartitions {

@@ -1,8 +1,8 @@
 // Dequeued: what `dequeue` of an engine gave, until `complete` names it.
 // Thread: main.   Owns: those deliveries.
 
-import { nowMs } from '../base/clock.ts'
-import { laneError } from '../base/errors.ts'
+import { nowMs } from '../../base/clock.ts'
+import { laneError } from '../../base/errors.ts'
 import type { SettleStatus } from './distributed-queue.ts'
 import type { CommandEnvelope } from './envelope.ts'
 

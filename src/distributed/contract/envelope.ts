@@ -2,10 +2,10 @@
 // Thread: main.   Owns: nothing; data only.
 // Must not: trust anything: what comes from a broker is checked here before it means something.
 
-import { laneError, show } from '../base/errors.ts'
-import { isPortableName, PORTABLE_NAME_ALLOWED } from '../base/portable-name.ts'
-import { KEY_LENGTH_MAX, PRIORITY_MAX } from '../model/command.ts'
-import { PARTITION_COUNT_MAX } from '../model/partition-config.ts'
+import { laneError, show } from '../../base/errors.ts'
+import { isPortableName, PORTABLE_NAME_ALLOWED } from '../../base/portable-name.ts'
+import { KEY_LENGTH_MAX, PRIORITY_MAX } from '../../model/command.ts'
+import { PARTITION_COUNT_MAX } from '../../model/partition-config.ts'
 
 /** Version of the envelope's shape that this build writes and the newest that it reads. */
 export const ENVELOPE_VERSION = 1
