@@ -173,7 +173,7 @@ async function entry() {
   // As text it may run as an ES module, depending on Node's flags.
   const program = `((require) => {\n${ascii(file.text)}})(process.getBuiltinModule)\n`
   const text = `exports.ENTRY_TEXT = ${JSON.stringify(program)}
-if (typeof module === 'object' && module.id === '.') module._compile(exports.ENTRY_TEXT, __filename)
+if (typeof require === 'function' && require.main === module) module._compile(exports.ENTRY_TEXT, __filename)
 `
   return { path: file.path, text }
 }
