@@ -1,7 +1,8 @@
 // Options: what a queue manager can be told, checked and completed once.
 // Thread: main.   Owns: the one table of its options.
 
-import { pathToFileURL } from 'node:url'
+import { existsSync } from 'node:fs'
+import { pathToFileURL, URL } from 'node:url'
 import { isPowerOfTwo } from '../base/bits.ts'
 import { COUNT_MAX, TIMER_MS_MAX } from '../base/bounds.ts'
 import { laneError, show } from '../base/errors.ts'
@@ -41,7 +42,10 @@ const RING_BYTES_MAX = 2 ** 28
 
 /** Options of a queue manager. All but `handlers` have defaults. */
 export interface QueueManagerOptions {
-  /** The handler module: a URL, or a path that is resolved from the working directory. */
+  /**
+   * The handler module: a URL, or a path that is resolved from the working directory. Where a `.js`
+   * does not exist, the `.ts` beside it is taken.
+   */
   readonly handlers?: URL | string | undefined
   /**
    * The program of threads, for applications that are bundled: a copy of `corelane/entry` as a
@@ -275,8 +279,19 @@ export function handlersUrl(handlers: URL | string | undefined): string {
       allowed: MANAGER_RULES.handlers.allowed,
     })
   }
-  if (handlers instanceof URL) return handlers.href
-  return /^(file|data|node):/.test(handlers) ? handlers : pathToFileURL(handlers).href
+  if (handlers instanceof URL) return sourceOf(handlers.href)
+  return sourceOf(/^(file|data|node):/.test(handlers) ? handlers : pathToFileURL(handlers).href)
+}
+
+/**
+ * The TypeScript module beside a JavaScript module that does not exist: before it is compiled, and
+ * in test runners, so that one URL is right there and in what is shipped.
+ */
+function sourceOf(url: string): string {
+  const [, stem, rest] = /^(file:[^?#]*\.[cm]?)js([?#].*)?$/.exec(url) ?? []
+  if (stem === undefined || existsSync(new URL(`${stem}js`))) return url
+  const source = `${stem}ts`
+  return existsSync(new URL(source)) ? `${source}${rest ?? ''}` : url
 }
 
 function checkPartitions(

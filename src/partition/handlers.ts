@@ -3,6 +3,7 @@
 
 import { laneError, show } from '../base/errors.ts'
 import type { PartitionContext } from '../model/command.ts'
+import { importModule } from './import-module.ts'
 
 type AnyFunction = (...args: never[]) => unknown
 
@@ -104,7 +105,7 @@ export async function loadHandlers(
   url: string,
   known: readonly string[] = [],
 ): Promise<HandlerTable> {
-  const namespace = (await import(url)) as Record<string, unknown>
+  const namespace = await importModule(url)
   const members = new Map<string, Member>()
   const add = (source: object, self: unknown) => {
     for (const [name, run] of Object.entries(source)) {

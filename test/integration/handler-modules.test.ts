@@ -8,8 +8,6 @@ import { Ledger } from '../support/ledger.ts'
 import { create, fixture, moduleOf, open } from '../support/managers.ts'
 
 const one = { partitions: { count: 1 } } as const
-const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
-const loadsTypeScript = major > 22 || (major === 22 && minor >= 18)
 
 test('a CommonJS module serves its exported functions, and its setup runs', async () => {
   const manager = await open('plain.cjs', one)
@@ -26,18 +24,11 @@ test('a CommonJS module may replace its exports as a whole', async () => {
   expect(await within(manager.run('triple', 2), 'triple')).toBe(6)
 })
 
-test('a TypeScript module loads where Node can load it, and is refused clearly where it cannot', async () => {
-  const manager = create('typed.ts', one)
-  if (loadsTypeScript) {
-    await within(manager.start(), 'start')
-    expect(await within(manager.run('twice', 21), 'twice')).toBe(42)
-    return
-  }
-  const error = await failure(manager.start(), 'start')
-  expect(error.code).toBe('CORELANE_HANDLERS_FAILED')
-  expect(error.message).toContain('typed.ts')
-  expect(error.message).toContain('Unknown file extension ".ts"')
-  expect(error.cause).toMatchObject({ code: 'ERR_UNKNOWN_FILE_EXTENSION' })
+test('a TypeScript module is found by the name of the file that it is compiled to', async () => {
+  const manager = await open('typed.js', one)
+  expect(await within(manager.run('twice', 21), 'twice')).toBe(42)
+  await within(manager.reload(fixture('typed.js')), 'reload')
+  expect(await within(manager.run('join', ['a', 'b']), 'join')).toBe('a+b')
 })
 
 test('a default export that is a function is the handler "default"', async () => {

@@ -1,0 +1,118 @@
+// Import module: loads the handler module by its URL, TypeScript by whatever can load that here.
+// Thread: partition.   Owns: the hook that finds TypeScript where JavaScript is named.
+//
+// Node.js 22.18 and newer strip types. What they cannot load, because it is older or because of
+// syntax that is more than types, tsx loads, if the project of the module has it.
+
+import { existsSync } from 'node:fs'
+import nodeModule, { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL, URL } from 'node:url'
+
+type Namespace = Record<string, unknown>
+
+type Resolve = (specifier: string, context: { readonly parentURL?: string }) => unknown
+
+/** Node.js 22.15 and newer have it. */
+const { registerHooks } = nodeModule as unknown as {
+  readonly registerHooks?: (hooks: {
+    resolve(...given: [...Parameters<Resolve>, next: Resolve]): unknown
+  }) => void
+}
+
+const TYPESCRIPT = /\.[cm]?tsx?$/
+
+/** Why Node.js does not load TypeScript, without having run any of it. */
+const REFUSALS: ReadonlySet<unknown> = new Set([
+  'ERR_NO_TYPESCRIPT',
+  'ERR_UNKNOWN_FILE_EXTENSION',
+  'ERR_UNSUPPORTED_NODE_MODULES_TYPE_STRIPPING',
+  'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX',
+])
+
+/**
+ * Loads a module.
+ *
+ * @param url - Its URL.
+ * @throws What it throws while it loads, or why it cannot be loaded and what to do about it.
+ */
+export async function importModule(url: string): Promise<Namespace> {
+  if (!isTypeScript(url)) return import(url)
+  findTypeScript()
+  try {
+    return await import(url)
+  } catch (error) {
+    if (!REFUSALS.has(codeOf(error))) throw error
+    return (await importByTsx(url)) ?? requireByHook(url) ?? refuse(error)
+  }
+}
+
+function isTypeScript(url: string | undefined): boolean {
+  return url?.startsWith('file:') === true && TYPESCRIPT.test(new URL(url).pathname)
+}
+
+function codeOf(error: unknown): unknown {
+  return (error as { readonly code?: unknown } | null | undefined)?.code
+}
+
+/** The TypeScript file for an import of TypeScript that finds nothing: `./a.js` or `./a`. */
+function sourceBeside(specifier: string, parent: string | undefined): string | undefined {
+  if (!/^\.{0,2}\/|^file:/.test(specifier) || !isTypeScript(parent)) return undefined
+  const isNamed = /\.[cm]?js$/.test(specifier)
+  const source = isNamed ? specifier.replace(/js$/, 'ts') : `${specifier}.ts`
+  return existsSync(new URL(source, parent)) ? source : undefined
+}
+
+let isFinding = false
+
+/**
+ * Lets imports in TypeScript name the JavaScript file that the imported module is compiled to, as
+ * TypeScript and its bundlers do. Only where Node.js strips types: tsx does the same by itself.
+ */
+function findTypeScript(): void {
+  if (isFinding || registerHooks === undefined) return
+  isFinding = true
+  registerHooks({
+    resolve(specifier, context, next) {
+      try {
+        return next(specifier, context)
+      } catch (error) {
+        const source = sourceBeside(specifier, context.parentURL)
+        if (source === undefined) throw error
+        return next(source, context)
+      }
+    },
+  })
+}
+
+async function importByTsx(url: string): Promise<Namespace | undefined> {
+  let folder: string
+  try {
+    folder = createRequire(url).resolve('tsx/package.json')
+  } catch {
+    return undefined
+  }
+  // Its CommonJS entry does not find its own files on Node.js 20.
+  const api = pathToFileURL(join(folder, '../dist/esm/api/index.mjs')).href
+  const { tsImport } = (await import(api)) as {
+    tsImport(url: string, parentUrl: string): Promise<Namespace>
+  }
+  return tsImport(url, url)
+}
+
+/** Loads it by `require`, if something has taught that TypeScript: ts-node, swc and others. */
+function requireByHook(url: string): Namespace | undefined {
+  const require = createRequire(url)
+  // Node.js that strips types has an entry of its own there, and has refused.
+  const isTaught = !('typescript' in process.features && process.features.typescript)
+  if (!isTaught || require.extensions['.ts'] === undefined) return undefined
+  return require(fileURLToPath(url)) as Namespace
+}
+
+function refuse(error: unknown): never {
+  const needsMore = codeOf(error) === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX'
+  const newer = needsMore ? '' : 'run it with Node.js 22.18 or newer, '
+  const advice = `${newer}install tsx (npm install --save-dev tsx), or give the compiled JavaScript`
+  const message = `Node.js ${process.version} cannot load it: ${(error as Error).message}`
+  throw new Error(`${message}; ${advice}`, { cause: error })
+}
