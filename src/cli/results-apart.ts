@@ -63,7 +63,7 @@ export async function runApart(): Promise<number> {
 }
 
 /**
- * Hears signals, once for each, until it is told to stop.
+ * Hears signals, once for each, until it is stopped.
  *
  * @param hear - Called with the name of one.
  * @returns Stops: a signal then does what it does to every process.

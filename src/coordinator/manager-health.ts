@@ -1,6 +1,6 @@
 // Manager health: whether the manager's threads can run what is submitted, and news of that.
 // Thread: main.   Owns: who listens.
-// Must not: act on it. Whoever submits decides, such as a worker pool.
+// Must not: act on it. Its listeners decide, such as a worker pool.
 
 import { type LaneError, laneError } from '../base/errors.ts'
 import type { ManagerPlan } from './options.ts'
@@ -44,7 +44,7 @@ export class ManagerHealth {
 
   /**
    * Why commands cannot run; undefined if they can. Where each has a partition of its own, one
-   * partition that is down is enough, since nobody knows beforehand which commands it would get.
+   * partition that is down is enough, since the commands that it would get are not known beforehand.
    */
   get trouble(): LaneError | undefined {
     if (this.#isEnding()) return laneError('CORELANE_CLOSED', { state: 'closed' })
