@@ -147,6 +147,17 @@ export class BoundWindow implements RecordSink, Holder {
     return this.#end.slots.freeCount > RESERVED_SLOTS
   }
 
+  /**
+   * Whether a slot is free for a command: the last ones are for those that overtake something bound.
+   *
+   * @param command - The command.
+   * @param rank - How urgent it is at this moment.
+   */
+  hasSlotFor({ sequence }: Command, rank: number): boolean {
+    if (this.hasSlot) return true
+    return this.#end.slots.freeCount > 0 && this.load.hasAfter(rank, sequence)
+  }
+
   /** Whether there is room for one more command of a lane that is not limited, its work aside. */
   get hasRoom(): boolean {
     return this.hasSlot && this.load.openBytes <= this.#bytesMax
@@ -181,13 +192,15 @@ export class BoundWindow implements RecordSink, Holder {
    * Whether the window has room for a command of a limited lane. One of each lane always waits at
    * the gate; more may, within slots and bytes that limited lanes do not take from others.
    *
-   * @param laneIndex - The lane.
-   * @param allowance - How many may wait there besides those that run.
+   * @param command - The next one of its place.
+   * @param rank - How urgent it is at this moment.
+   * @param allowance - How many of its lane may wait there besides those that run.
    */
-  acceptsLimited(laneIndex: number, allowance: number): boolean {
+  acceptsLimited(command: Command, rank: number, allowance: number): boolean {
     const { load } = this
+    const { laneIndex } = command
     const bound = load.inLane(laneIndex)
-    if (!this.hasSlot) return false
+    if (!this.hasSlotFor(command, rank)) return false
     if (bound === 0) return true
     if (load.bytesIn(laneIndex) > this.#bytesMax / 4) return false
     if (load.limitedCount >= LIMITED_SLOTS && bound >= this.#limitedShare) return false

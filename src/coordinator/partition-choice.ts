@@ -155,11 +155,12 @@ export class PartitionChoice {
   ): boolean {
     if (isReserved(window, command)) return false
     const { lane } = command
-    if (this.promised[lane.index]! > window.load.inLane(lane.index)) return window.hasSlot
+    const isPromised = this.promised[lane.index]! > window.load.inLane(lane.index)
+    if (isPromised) return window.hasSlotFor(command, rank)
     if (lane.isLimited) {
       const allowance = this.#allowance(lane, command.type.estimateUs)
-      const isAccepted = window.acceptsLimited(lane.index, allowance)
-      this.wasOverAllowance ||= !isAccepted && window.hasSlot
+      const isAccepted = window.acceptsLimited(command, rank, allowance)
+      this.wasOverAllowance ||= !isAccepted && window.hasSlotFor(command, rank)
       return isAccepted
     }
     // Handlers that wait count as bound; the command may be what they wait for.
