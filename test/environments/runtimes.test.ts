@@ -1,0 +1,59 @@
+// Runtimes: what docs/environments.md says of Bun and Deno, and the same tried with Node.
+
+import { spawnSync } from 'node:child_process'
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { installLocked } from '../support/locked-packages.ts'
+import { readRows } from '../support/tables.ts'
+
+const root = join(import.meta.dirname, '../..')
+const tools = join(import.meta.dirname, 'tools/runtimes')
+const work = join(tools, '.work')
+const INSTALL_MS = 300_000
+const RUN_MS = 60_000
+
+const page = readFileSync(join(root, 'docs/environments.md'), 'utf8')
+const rows = readRows(page, 'Bun and Deno')
+const cases = [...rows].flatMap(([ability, [bun, deno]]) =>
+  Object.entries({ Node: 'yes', Bun: bun, Deno: deno })
+    // What would fill the memory of the machine is taken on trust.
+    .filter(([, cell]) => cell === 'yes')
+    .map(([runtime]) => ({ runtime, ability })),
+)
+
+/** The words that run a file with a runtime. Both come as a package for each platform. */
+function wordsOf(runtime: string): [string, ...string[]] {
+  if (runtime === 'Node') return [process.execPath]
+  const scope = join(tools, 'node_modules', runtime === 'Bun' ? '@oven' : '@deno')
+  const files = readdirSync(scope).flatMap((name) =>
+    ['bin/bun', 'bin/bun.exe', 'deno', 'deno.exe'].map((file) => join(scope, name, file)),
+  )
+  const program = files.find((file) => existsSync(file))!
+  return runtime === 'Bun' ? [program] : [program, 'run', '-A']
+}
+
+function run(runtime: string, ...words: string[]): string {
+  const [program, ...flags] = wordsOf(runtime)
+  const { status, stdout, stderr } = spawnSync(program, [...flags, 'abilities.mjs', ...words], {
+    cwd: work,
+    encoding: 'utf8',
+    timeout: RUN_MS,
+  })
+  expect(status, `${stdout}\n${stderr}`).toBe(0)
+  return stdout
+}
+
+beforeAll(() => {
+  installLocked(tools, root)
+  rmSync(work, { recursive: true, force: true })
+  cpSync(join(import.meta.dirname, 'specs'), work, { recursive: true })
+}, INSTALL_MS)
+afterAll(() => rmSync(work, { recursive: true, force: true }))
+
+test('the page has a row for every ability, and says yes or no', () => {
+  expect([...rows.keys()]).toEqual(JSON.parse(run('Node')))
+  expect([...rows.values()].flat().filter((cell) => !/^(?:yes|no)$/.test(cell))).toEqual([])
+})
+
+test.each(cases)('$runtime: $ability', ({ runtime, ability }) => void run(runtime, ability), RUN_MS)
