@@ -6,6 +6,7 @@
 
 import type { LanePlan } from '../model/lane.ts'
 import { LaneQueue } from '../schedule/lane-queue.ts'
+import { precedes } from '../schedule/priority-heap.ts'
 import { type Admission, Scheduler } from '../schedule/scheduler.ts'
 import { ANY_PARTITION, type Command } from './command.ts'
 
@@ -96,6 +97,20 @@ export class Backlog {
   holdsLike(command: Command): boolean {
     const { commands } = this.#held[placeOf(command.home)]!
     return commands.size > 0 && commands.has(heldNameOf(command))
+  }
+
+  /**
+   * Whether a held command of the same key and lane runs before a command in the order.
+   *
+   * @param command - With a home and a key.
+   * @param rank - How urgent it is at this moment.
+   * @param nowMs - Monotonic milliseconds.
+   */
+  holdsBefore(command: Command, rank: number, nowMs: number): boolean {
+    const { commands } = this.#held[placeOf(command.home)]!
+    if (commands.size === 0) return false
+    const front = commands.get(heldNameOf(command))?.waiting.front(nowMs)
+    return front !== undefined && precedes(front, { rank, sequence: command.sequence })
   }
 
   /**

@@ -198,9 +198,13 @@ export class Binder implements Admission<Command> {
 
   admits(command: Command, rank: number): boolean {
     if (command.isOver) return true
-    if (command.key !== undefined && this.#isKeyBusy(command)) {
-      this.#hold(command, rank, this.#now())
-      return true
+    if (command.key !== undefined) {
+      const now = this.#now()
+      // An older one may be held for being long, and must not be passed by a short one.
+      if (this.#isKeyBusy(command) || this.#parts.backlog.holdsBefore(command, rank, now)) {
+        this.#hold(command, rank, now)
+        return true
+      }
     }
     return this.#admits(command, rank)
   }

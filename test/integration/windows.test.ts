@@ -250,3 +250,21 @@ test.runIf(hasDate)('a key is held until the thread of its run has ended', async
   await until(() => lines().length === 6, 'the end of the last call')
   expect(most('k')).toBe(1)
 })
+
+test('short commands of a busy key pass no long one that waits before them', async () => {
+  const manager = await open('nesting.js', {
+    partitions: PartitionConfig.hash(1),
+    concurrencyPerPartition: 8,
+  })
+  // One type is known to be long, the other to be short.
+  for (let i = 0; i < 5; i++) await within(manager.submit('query', 'wait', 20), 'a long one')
+  for (let i = 0; i < 40; i++) await within(manager.submit('query', 'echo', 1), 'a short one')
+  const order: number[] = []
+  const all = Array.from({ length: 60 }, async (_, index) => {
+    const type = index % 3 === 0 ? 'wait' : 'echo'
+    await manager.submit('query', type, 10, { key: 'k' })
+    order.push(index)
+  })
+  await within(Promise.all(all), 'all commands of the key')
+  expect(order).toEqual(Array.from({ length: 60 }, (_, index) => index))
+})

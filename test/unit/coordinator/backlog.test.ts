@@ -154,3 +154,15 @@ test('taking all of a place takes what is held there, too', () => {
   expect(backlog.takeAll(0)).toEqual([waiting, held])
   expect([backlog.size, backlog.holdsAny]).toEqual([0, false])
 })
+
+test('a held command is known to run before younger ones of its key and lane, and no others', () => {
+  const backlog = new Backlog(LANES, 1)
+  const older = command({ home: 0, key: 'a', sequence: 3, rank: 5 })
+  const younger = command({ home: 0, key: 'a', sequence: 7, rank: 5 })
+  expect(backlog.holdsBefore(younger, 5, 0)).toBe(false)
+  backlog.hold(older, 0)
+  expect(backlog.holdsBefore(younger, 5, 0)).toBe(true)
+  expect(backlog.holdsBefore(younger, 4, 0)).toBe(false)
+  expect(backlog.holdsBefore(command({ home: 0, key: 'b', sequence: 9 }), 5, 0)).toBe(false)
+  expect(backlog.holdsBefore(command({ home: 0, key: 'a', sequence: 1 }), 5, 0)).toBe(false)
+})
