@@ -148,7 +148,7 @@ export class BoundWindow implements RecordSink, Holder {
   }
 
   /**
-   * Whether a slot is free for a command: the last ones are for those that overtake something bound.
+   * Whether a slot is free for a command: the last ones are for those that overtake others.
    *
    * @param command - The command.
    * @param rank - How urgent it is at this moment.

@@ -44,7 +44,7 @@ export class ManagerHealth {
 
   /**
    * Why commands cannot run; undefined if they can. Where each has a partition of its own, one
-   * partition that is down is enough, since the commands that it would get are not known beforehand.
+   * partition that is down is enough, since the commands that it would get are unknown.
    */
   get trouble(): LaneError | undefined {
     if (this.#isEnding()) return laneError('CORELANE_CLOSED', { state: 'closed' })
