@@ -348,11 +348,13 @@ export class Runtime {
     this.#urgency.stop()
     this.interruptions.limits.stop()
     const unbound = [...this.#timers.takeAll(), ...this.#backlog.takeAll(0)]
-    await inSlices(unbound, (command) => {
+    const dropped = inSlices(unbound, (command) => {
       // A command that has a timer may be bound, or wait in the backlog as well.
       if (!command.isBound) command.fail(closedError(false), command.home)
     })
+    // Threads stop meanwhile: what is bound must not start any more.
     const failures = await this.#supervisor.stop()
+    await dropped
     this.#pump.stop()
     this.#settled()
     this.#hub.lane('queue.shutdown.complete')
