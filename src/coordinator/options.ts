@@ -2,7 +2,7 @@
 // Thread: main.   Owns: the one table of its options.
 
 import { existsSync } from 'node:fs'
-import { pathToFileURL, URL } from 'node:url'
+import { URL as NodeUrl, pathToFileURL } from 'node:url'
 import { isPowerOfTwo } from '../base/bits.ts'
 import { COUNT_MAX, TIMER_MS_MAX } from '../base/bounds.ts'
 import { laneError, show } from '../base/errors.ts'
@@ -122,7 +122,7 @@ export const MANAGER_RULES = Object.freeze({
   handlers: anything(
     undefined,
     'a URL or a path of a module',
-    (value) => value instanceof URL || (typeof value === 'string' && value.length > 0),
+    (value) => value instanceof NodeUrl || (typeof value === 'string' && value.length > 0),
   ),
   entry: anything(undefined, 'a file: URL or a path', isEntry),
   partitions: anything(undefined, 'a PartitionConfig or its plain form', isObject),
@@ -279,7 +279,7 @@ export function handlersUrl(handlers: URL | string | undefined): string {
       allowed: MANAGER_RULES.handlers.allowed,
     })
   }
-  if (handlers instanceof URL) return sourceOf(handlers.href)
+  if (handlers instanceof NodeUrl) return sourceOf(handlers.href)
   return sourceOf(/^(file|data|node):/.test(handlers) ? handlers : pathToFileURL(handlers).href)
 }
 
@@ -289,9 +289,9 @@ export function handlersUrl(handlers: URL | string | undefined): string {
  */
 function sourceOf(url: string): string {
   const [, stem, rest] = /^(file:[^?#]*\.[cm]?)js([?#].*)?$/.exec(url) ?? []
-  if (stem === undefined || existsSync(new URL(`${stem}js`))) return url
+  if (stem === undefined || existsSync(new NodeUrl(`${stem}js`))) return url
   const source = `${stem}ts`
-  return existsSync(new URL(source)) ? `${source}${rest ?? ''}` : url
+  return existsSync(new NodeUrl(source)) ? `${source}${rest ?? ''}` : url
 }
 
 function checkPartitions(
