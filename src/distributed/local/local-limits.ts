@@ -22,7 +22,7 @@ export class LocalLimits {
   readonly #chargedUntilMs = new Map<string, number>()
   /** By lane: who has a place, and until when. */
   readonly #places = new Map<string, Map<string, number>>()
-  /** By lane: who is told that places were given back, the one that is told first in front. */
+  /** By lane: listeners for places that were given back, in the order of their turns. */
   readonly #listeners = new Map<string, Set<() => void>>()
 
   /**
@@ -131,7 +131,7 @@ export class LocalLimits {
     const listeners = this.#listeners.get(laneId)
     if (listeners === undefined) return
     for (const listener of listeners) queueMicrotask(listener)
-    // Whoever is told first gets them; so the next time it is another.
+    // The first listener gets them, so the next time another is first.
     const [first] = listeners
     listeners.delete(first!)
     listeners.add(first!)

@@ -6,7 +6,7 @@ import type { NameState } from '../contract/distributed-queue.ts'
 /** How long a name is remembered after its last worker has gone: a week. */
 const REMEMBERED_MS = 7 * 24 * 60 * 60 * 1000
 
-/** Most names that are told. */
+/** Most names that an answer lists. */
 const NAMES_MAX = 20
 
 /** Names that workers announce. */

@@ -107,7 +107,7 @@ export class LocalWorker implements LeasedQueue {
       broker.leaseNext(this.workerId, partitionId, now),
     )
     if (delivery === undefined) return null
-    // Whoever takes commands one by one says nothing of starts.
+    // A worker that takes commands one by one reports no starts.
     this.service.with((broker) => broker.start(delivery))
     this.#dequeued.add(delivery)
     return delivery.envelope

@@ -203,7 +203,7 @@ export class LeaseDesk {
     const partitions = await this.#inOrder(request.partitions)
     waiter.asked = partitions
     const given: Delivery[] = []
-    // A caller that waits hears of what comes. One that does not wait has Redis asked.
+    // Announcements serve a caller that waits; one that does not wait makes Redis be asked.
     const isFinal = request.waitMs <= 0
     let mustLook = this.#believed(partitions, lanes) === 0
     for (let round = 0; round < 4 && given.length === 0; round++) {

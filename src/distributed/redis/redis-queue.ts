@@ -216,7 +216,7 @@ export class RedisDistributedQueue implements LeasedQueue {
       waitMs: 0,
     })
     if (delivery === undefined) return null
-    // Whoever takes commands one by one says nothing of starts.
+    // A worker that takes commands one by one reports no starts.
     if (delivery.countsAtStart) await this.start([delivery])
     this.#dequeued.add(delivery)
     return delivery.envelope
