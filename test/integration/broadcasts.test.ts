@@ -109,7 +109,7 @@ test.each(['untilAborted', 'never'])(
   'a broadcast that runs for too long is aborted and no longer keeps commands (%s)',
   async (type) => {
     const { words, options } = world()
-    const manager = await open('values.js', { ...options, broadcastTimeoutMs: 100 })
+    const manager = await open('values.js', { ...options, broadcastTimeoutMs: 500 })
     const broadcast = manager.broadcast(type, 2)
     expect(await failure(broadcast, 'the broadcast')).toMatchObject({
       code: 'CORELANE_CONTROL_TIMEOUT',
@@ -123,7 +123,7 @@ test.each(['untilAborted', 'never'])(
 
 test('a thread that is stuck in a broadcast is replaced', async () => {
   const { options } = world()
-  const manager = await open('values.js', { ...options, broadcastTimeoutMs: 100 })
+  const manager = await open('values.js', { ...options, broadcastTimeoutMs: 500 })
   const broadcast = failure(manager.broadcast('spin'), 'the broadcast')
   expect(await broadcast).toMatchObject({ code: 'CORELANE_CONTROL_TIMEOUT' })
   expect(await within(manager.run('echo', 'after'), 'a command after it')).toBe('after')
@@ -134,6 +134,7 @@ test('a thread that is busy with a command is not taken for stuck in a broadcast
   const { options } = world()
   const manager = await open('values.js', { ...options, broadcastTimeoutMs: 50 })
   const busy = failure(manager.run('spin', 0, { timeoutMs: 2_000 }), 'the busy one')
+  await until(() => manager.stats().partitions[0]!.started === 1, 'its start')
   const broadcast = failure(manager.broadcast('echo', 1), 'the broadcast')
   expect(await broadcast).toMatchObject({ code: 'CORELANE_CONTROL_TIMEOUT' })
   // Its own time-out ends it, and not the broadcast's.

