@@ -14,21 +14,21 @@ export {
   SerializationError,
   TimeoutError,
 } from './base/errors.ts'
-export type { DeadLetter, DeadLetterQueue } from './coordinator/dead-letter-queue.ts'
-export type { EventSubscription } from './coordinator/event-hub.ts'
 export type { HandlersProxy, RunOptions } from './coordinator/handlers-proxy.ts'
 export type { MapOptions } from './coordinator/map-commands.ts'
 export type { BroadcastOptions, QueueManagerOptions } from './coordinator/options.ts'
 export { QueueManager } from './coordinator/queue-manager.ts'
 export { QueueManagerBuilder } from './coordinator/queue-manager-builder.ts'
-export { closeOnSignals, type SignalOptions } from './coordinator/signals.ts'
+export type { DeadLetter, DeadLetterQueue } from './coordinator/results/dead-letter-queue.ts'
+export type { EventSubscription } from './coordinator/results/event-hub.ts'
 export type {
   HostStats,
   LaneStats,
   ManagerState,
   PartitionStats,
   QueueStats,
-} from './coordinator/stats.ts'
+} from './coordinator/results/stats.ts'
+export { closeOnSignals, type SignalOptions } from './coordinator/signals.ts'
 export {
   type CommandReference,
   type CommandState,

@@ -4,7 +4,7 @@
 import type { CallContext } from '../base/async-context.ts'
 import type { RetryPlan } from '../model/retry.ts'
 import type { HeapPlace } from '../schedule/indexed-heap.ts'
-import type { StreamReader } from './stream-reader.ts'
+import type { StreamReader } from './results/stream-reader.ts'
 
 /** The moment at which a delayed command is due, or a waiting one late; its place in the timers. */
 export interface CommandTimer extends HeapPlace {

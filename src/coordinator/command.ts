@@ -46,7 +46,7 @@ import {
   type RoomPlace,
 } from './command-extras.ts'
 import { type Lane, openCountOf } from './lane-table.ts'
-import type { StreamSource } from './stream-reader.ts'
+import type { StreamSource } from './results/stream-reader.ts'
 import type { CommandType } from './type-table.ts'
 
 /** A command may go to any partition. */

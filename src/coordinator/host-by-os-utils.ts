@@ -2,7 +2,7 @@
 // Thread: main.   Owns: nothing.
 
 import osUtils from 'os-utils'
-import type { HostStats } from './stats.ts'
+import type { HostStats } from './results/stats.ts'
 
 /** The machine at this moment. */
 export function hostByOsUtils(): HostStats {

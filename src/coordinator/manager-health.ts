@@ -3,9 +3,9 @@
 // Must not: act on it. Its listeners decide, such as a worker pool.
 
 import { type LaneError, laneError } from '../base/errors.ts'
+import { isShared } from './admission/partitioners.ts'
 import type { ManagerPlan } from './options.ts'
-import type { PartitionHandle } from './partition-handle.ts'
-import { isShared } from './partitioners.ts'
+import type { PartitionHandle } from './threads/partition-handle.ts'
 
 /** Threads in a row that died young or did not load, from which on another is not expected soon. */
 const SETBACKS = 2

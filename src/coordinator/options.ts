@@ -31,9 +31,9 @@ import {
   type PartitionOptions,
   type PartitionStrategy,
 } from '../model/partition-config.ts'
-import { usableCores } from './cores.ts'
-import type { WearLimits } from './renewal.ts'
-import { entryPath, isEntry } from './thread-program.ts'
+import { usableCores } from './threads/cores.ts'
+import type { WearLimits } from './threads/renewal.ts'
+import { entryPath, isEntry } from './threads/thread-program.ts'
 
 const CONCURRENCY_PER_PARTITION_MAX = 1024
 

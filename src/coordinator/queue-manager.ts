@@ -17,8 +17,6 @@ import type {
 import type { LanePlan } from '../model/lane.ts'
 import type { EventFilter } from '../model/lane-event.ts'
 import type { PartitionStrategy } from '../model/partition-config.ts'
-import type { DeadLetterQueue } from './dead-letter-queue.ts'
-import type { EventSubscription } from './event-hub.ts'
 import { createHandlersProxy, type HandlersProxy, type RunOptions } from './handlers-proxy.ts'
 import type { ManagerHealth } from './manager-health.ts'
 import { MAP_RULES, type MapOptions, mapCommands } from './map-commands.ts'
@@ -32,9 +30,11 @@ import {
   type QueueManagerOptions,
   RELOAD_RULES,
 } from './options.ts'
+import type { DeadLetterQueue } from './results/dead-letter-queue.ts'
+import type { EventSubscription } from './results/event-hub.ts'
+import type { QueueStats } from './results/stats.ts'
+import { StreamReader } from './results/stream-reader.ts'
 import { Runtime } from './runtime.ts'
-import type { QueueStats } from './stats.ts'
-import { StreamReader } from './stream-reader.ts'
 
 /** A symbol, since a worker pool may be of another copy of the package than its manager. */
 const PORT: unique symbol = Symbol.for('corelane.manager-port.1') as never

@@ -32,7 +32,10 @@ async function idle(
 }
 
 test('a slow reader is not taken for a slow handler', async () => {
-  const manager = await open('streams.js', { partitions: one, lanes: { web: { timeoutMs: 1_000 } } })
+  const manager = await open('streams.js', {
+    partitions: one,
+    lanes: { web: { timeoutMs: 1_000 } },
+  })
   const events = manager.subscribe({ events: ['queue.command.completed'] })
   for (const type of ['numbers', 'syncNumbers']) {
     let count = 0

@@ -5,9 +5,9 @@
 
 import fc from 'fast-check'
 import { expect, test, vi } from 'vitest'
-import { Backlog } from '../../src/coordinator/backlog.ts'
-import { Binder } from '../../src/coordinator/binder.ts'
 import type { Command } from '../../src/coordinator/command.ts'
+import { Backlog } from '../../src/coordinator/dispatch/backlog.ts'
+import { Binder } from '../../src/coordinator/dispatch/binder.ts'
 import { CoordinatorCommons } from '../../src/memory/commons.ts'
 import { PriorityBoostConfig } from '../../src/model/boost.ts'
 import { laneNeeds, rankOf } from '../../src/model/lane.ts'

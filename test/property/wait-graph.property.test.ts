@@ -5,7 +5,11 @@
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { type Wait, type WaitCapacity, WaitGraph } from '../../src/coordinator/wait-graph.ts'
+import {
+  type Wait,
+  type WaitCapacity,
+  WaitGraph,
+} from '../../src/coordinator/admission/wait-graph.ts'
 
 const RUNS = Number(process.env.CORELANE_PROPERTY_RUNS ?? 300)
 const TIMEOUT_MS = 30_000 + RUNS * 30

@@ -116,7 +116,7 @@ describe('word monopolies', () => {
     ['process.exit(1)', 'src/cli/a.ts'],
     ['console.log(1)', 'src/cli/a.ts'],
     ['globalThis.console.log(1)', 'src/cli/a.ts'],
-    ['process.env.HOME', 'src/coordinator/cores.ts'],
+    ['process.env.HOME', 'src/coordinator/threads/cores.ts'],
     ["import { Worker } from 'node:worker_threads'", 'src/partition/a.ts'],
     ["import { isMainThread } from 'node:worker_threads'", 'src/handler.ts'],
     ["import { wrap } from 'comlink'", 'src/wire/control.ts'],

@@ -99,7 +99,7 @@ const WORDS: readonly Monopoly[] = [
   word(
     'process.env',
     /\bprocess\s*\.\s*env\b/g,
-    ['src/cli/', 'src/coordinator/cores.ts'],
+    ['src/cli/', 'src/coordinator/threads/cores.ts'],
     'an option',
   ),
 ]

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { Backlog } from '../../../src/coordinator/backlog.ts'
 import type { Command } from '../../../src/coordinator/command.ts'
+import { Backlog } from '../../../src/coordinator/dispatch/backlog.ts'
 import type { Admission } from '../../../src/schedule/scheduler.ts'
 import { command, LANES, lane } from './support/rig.ts'
 

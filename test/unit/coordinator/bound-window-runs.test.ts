@@ -3,7 +3,7 @@
 import { expect, test, vi } from 'vitest'
 import { laneError } from '../../../src/base/errors.ts'
 import type { Command } from '../../../src/coordinator/command.ts'
-import type { StreamReader } from '../../../src/coordinator/stream-reader.ts'
+import type { StreamReader } from '../../../src/coordinator/results/stream-reader.ts'
 import { ResultStatus } from '../../../src/wire/record-kind.ts'
 import { command, Rig } from './support/rig.ts'
 

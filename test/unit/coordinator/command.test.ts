@@ -1,7 +1,7 @@
 import { expect, test, vi } from 'vitest'
 import type { Command } from '../../../src/coordinator/command.ts'
-import { EventHub } from '../../../src/coordinator/event-hub.ts'
-import { LEFT } from '../../../src/coordinator/stream-reader.ts'
+import { EventHub } from '../../../src/coordinator/results/event-hub.ts'
+import { LEFT } from '../../../src/coordinator/results/stream-reader.ts'
 import { commandInfo } from '../../../src/model/command.ts'
 import { command, lane, laneTable, services, typesOf } from './support/rig.ts'
 

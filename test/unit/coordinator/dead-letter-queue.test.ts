@@ -1,7 +1,10 @@
 // Dead-letter queue: what is kept, in which order, and how letters leave.
 
 import { expect, test } from 'vitest'
-import { type DeadLetter, DeadLetterQueue } from '../../../src/coordinator/dead-letter-queue.ts'
+import {
+  type DeadLetter,
+  DeadLetterQueue,
+} from '../../../src/coordinator/results/dead-letter-queue.ts'
 
 function letter(id: string): DeadLetter {
   return {

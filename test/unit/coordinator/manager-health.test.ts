@@ -2,9 +2,9 @@
 
 import { expect, test } from 'vitest'
 import { laneError } from '../../../src/base/errors.ts'
-import type { Incarnation } from '../../../src/coordinator/incarnation.ts'
 import { ManagerHealth } from '../../../src/coordinator/manager-health.ts'
-import { PartitionHandle } from '../../../src/coordinator/partition-handle.ts'
+import type { Incarnation } from '../../../src/coordinator/threads/incarnation.ts'
+import { PartitionHandle } from '../../../src/coordinator/threads/partition-handle.ts'
 import type { PartitionStrategy } from '../../../src/model/partition-config.ts'
 
 /** As much of a thread as health looks at. */

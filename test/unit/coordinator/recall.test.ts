@@ -2,8 +2,8 @@
 
 import { expect, test } from 'vitest'
 import type { Command } from '../../../src/coordinator/command.ts'
-import { type RecallBounds, recall } from '../../../src/coordinator/recall.ts'
-import { WindowLoad } from '../../../src/coordinator/window-load.ts'
+import { type RecallBounds, recall } from '../../../src/coordinator/threads/recall.ts'
+import { WindowLoad } from '../../../src/coordinator/threads/window-load.ts'
 import { SLOT_COUNT } from '../../../src/memory/layout.ts'
 import { type CommandTraits, command, laneTable } from './support/rig.ts'
 

@@ -4,9 +4,9 @@ import { expect, test, vi } from 'vitest'
 import { laneError } from '../../../src/base/errors.ts'
 import { checkOptions } from '../../../src/base/options.ts'
 import type { Command } from '../../../src/coordinator/command.ts'
-import type { DeadLetter } from '../../../src/coordinator/dead-letter-queue.ts'
-import { EventHub } from '../../../src/coordinator/event-hub.ts'
-import type { StreamReader } from '../../../src/coordinator/stream-reader.ts'
+import type { DeadLetter } from '../../../src/coordinator/results/dead-letter-queue.ts'
+import { EventHub } from '../../../src/coordinator/results/event-hub.ts'
+import type { StreamReader } from '../../../src/coordinator/results/stream-reader.ts'
 import {
   RETRY_RULES,
   type RetryOptions,

@@ -2,8 +2,12 @@
 // test/property.
 
 import { expect, test } from 'vitest'
+import {
+  type Wait,
+  WaitGraph,
+  waitCapacity,
+} from '../../../src/coordinator/admission/wait-graph.ts'
 import { planManager } from '../../../src/coordinator/options.ts'
-import { type Wait, WaitGraph, waitCapacity } from '../../../src/coordinator/wait-graph.ts'
 import { PartitionConfig } from '../../../src/model/partition-config.ts'
 
 const ANY = -1

@@ -3,7 +3,7 @@
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { WindowLoad } from '../../../src/coordinator/window-load.ts'
+import { WindowLoad } from '../../../src/coordinator/threads/window-load.ts'
 import { CREDIT_MAX } from '../../../src/wire/result-record.ts'
 import { laneTable } from './support/rig.ts'
 

@@ -3,7 +3,6 @@
 import { MessageChannel } from 'node:worker_threads'
 import { CallContext } from '../../../../src/base/async-context.ts'
 import { AbortListeners } from '../../../../src/coordinator/abort-listeners.ts'
-import { BoundWindow } from '../../../../src/coordinator/bound-window.ts'
 import { ANY_PARTITION, Command, type CommandManager } from '../../../../src/coordinator/command.ts'
 import {
   type CommandExtras,
@@ -11,10 +10,11 @@ import {
   noExtras,
 } from '../../../../src/coordinator/command-extras.ts'
 import { CommandTimers } from '../../../../src/coordinator/command-timers.ts'
-import { EventHub } from '../../../../src/coordinator/event-hub.ts'
 import { type Lane, LaneTable } from '../../../../src/coordinator/lane-table.ts'
-import { PartitionHandle } from '../../../../src/coordinator/partition-handle.ts'
-import { Recovery, type RecoveryParts } from '../../../../src/coordinator/recovery.ts'
+import { EventHub } from '../../../../src/coordinator/results/event-hub.ts'
+import { BoundWindow } from '../../../../src/coordinator/threads/bound-window.ts'
+import { PartitionHandle } from '../../../../src/coordinator/threads/partition-handle.ts'
+import { Recovery, type RecoveryParts } from '../../../../src/coordinator/threads/recovery.ts'
 import { type CommandType, TypeTable } from '../../../../src/coordinator/type-table.ts'
 import { attachCommons, CoordinatorCommons } from '../../../../src/memory/commons.ts'
 import { count } from '../../../../src/memory/counters.ts'

@@ -1,14 +1,14 @@
 // Nested server: submits commands on behalf of handlers.
 // Thread: main.   Owns: which of them wait.
 
-import { laneError } from '../base/errors.ts'
-import type { CommandOptions } from '../model/command.ts'
-import type { CallReport, NestedSubmit } from '../wire/control.ts'
-import { thrownValue } from '../wire/error-codec.ts'
-import { fromSideValue, toCallValue } from '../wire/side-value.ts'
-import type { Incarnation } from './incarnation.ts'
+import { laneError } from '../../base/errors.ts'
+import type { CommandOptions } from '../../model/command.ts'
+import type { CallReport, NestedSubmit } from '../../wire/control.ts'
+import { thrownValue } from '../../wire/error-codec.ts'
+import { fromSideValue, toCallValue } from '../../wire/side-value.ts'
+import type { Incarnation } from '../threads/incarnation.ts'
+import type { PartitionHandle } from '../threads/partition-handle.ts'
 import type { Intake } from './intake.ts'
-import type { PartitionHandle } from './partition-handle.ts'
 import type { Wait, WaitGraph } from './wait-graph.ts'
 
 /** What the server works with. */

@@ -22,7 +22,7 @@ export interface ThreadProgram {
 export async function findThreadProgram(entry: string | undefined): Promise<ThreadProgram> {
   const file = entry ?? fileBeside()
   if (file !== undefined) return { source: file, isText: false }
-  const entryModule = await import('./corelane-entry.cjs')
+  const entryModule = await import('../corelane-entry.cjs')
   // What CommonJS exports is the default export of the module that some bundlers make of it.
   const source = entryModule.ENTRY_TEXT ?? entryModule.default?.ENTRY_TEXT
   return { source, isText: true }
@@ -33,7 +33,7 @@ function fileBeside(): string | undefined {
   try {
     // Tools that copy files recognise these very words. A path, since the global URL may not be
     // Node's in a test runner.
-    const file = fileURLToPath(new URL('./corelane-entry.cjs', import.meta.url).href)
+    const file = fileURLToPath(new URL('../corelane-entry.cjs', import.meta.url).href)
     return existsSync(file) ? file : undefined
   } catch {
     // A bundler has put something else in place of this module's URL.

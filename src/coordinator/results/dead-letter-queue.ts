@@ -1,8 +1,8 @@
 // Dead-letter queue: commands that failed for good, kept to be looked at and run again.
 // Thread: main.   Owns: the letters, the newest at the end.
 
-import { laneError, releaseCalls, show } from '../base/errors.ts'
-import type { CommandOptions } from '../model/command.ts'
+import { laneError, releaseCalls, show } from '../../base/errors.ts'
+import type { CommandOptions } from '../../model/command.ts'
 
 /** A command that failed for good. */
 export interface DeadLetter {

@@ -2,20 +2,20 @@
 // Thread: main.   Owns: the command ring's writer, the result ring's reader, slots and their
 // commands. Must not: choose what is bound (binder), start or stop threads (incarnation).
 
-import { nowMs } from '../base/clock.ts'
-import { invariant, type LaneError } from '../base/errors.ts'
-import { readCounter } from '../memory/counters.ts'
-import type { BellRinger } from '../memory/doorbell.ts'
-import { Counter, SLOT_COUNT } from '../memory/layout.ts'
-import { CoordinatorEnd } from '../memory/region.ts'
-import { NO_ROOM, type RecordSink } from '../memory/ring.ts'
-import { SlotState, slotOf } from '../memory/slots.ts'
-import type { SharedMemory } from '../memory/views.ts'
-import { judge, type Urgency } from '../schedule/urgency.ts'
-import { commandHeadBytes, commandKind, writeCommandHead } from '../wire/command-record.ts'
-import type { AbortOrder } from '../wire/control.ts'
-import type { OutputReader } from '../wire/output.ts'
-import { PayloadDecoder, PayloadEncoder, PayloadKind, SPILL } from '../wire/payload-codec.ts'
+import { nowMs } from '../../base/clock.ts'
+import { invariant, type LaneError } from '../../base/errors.ts'
+import { readCounter } from '../../memory/counters.ts'
+import type { BellRinger } from '../../memory/doorbell.ts'
+import { Counter, SLOT_COUNT } from '../../memory/layout.ts'
+import { CoordinatorEnd } from '../../memory/region.ts'
+import { NO_ROOM, type RecordSink } from '../../memory/ring.ts'
+import { SlotState, slotOf } from '../../memory/slots.ts'
+import type { SharedMemory } from '../../memory/views.ts'
+import { judge, type Urgency } from '../../schedule/urgency.ts'
+import { commandHeadBytes, commandKind, writeCommandHead } from '../../wire/command-record.ts'
+import type { AbortOrder } from '../../wire/control.ts'
+import type { OutputReader } from '../../wire/output.ts'
+import { PayloadDecoder, PayloadEncoder, PayloadKind, SPILL } from '../../wire/payload-codec.ts'
 import {
   PRINTED_BIT,
   payloadKindOf,
@@ -23,21 +23,21 @@ import {
   RunMode,
   resetsOf,
   statusOf,
-} from '../wire/record-kind.ts'
+} from '../../wire/record-kind.ts'
 import {
   RESULT_HEAD_BYTES,
   resultDurationMs,
   resultId,
   resultStartedAtMs,
   resultWeight,
-} from '../wire/result-record.ts'
-import type { SidePort } from '../wire/side-port.ts'
-import { type SideValue, toSideValue } from '../wire/side-value.ts'
-import type { Command, Holder, OrphanedCommand } from './command.ts'
+} from '../../wire/result-record.ts'
+import type { SidePort } from '../../wire/side-port.ts'
+import { type SideValue, toSideValue } from '../../wire/side-value.ts'
+import type { Command, Holder, OrphanedCommand } from '../command.ts'
+import { learnDuration } from '../type-table.ts'
 import type { ThreadPlan } from './incarnation.ts'
 import { type RecallBounds, recall } from './recall.ts'
 import { type OverdueRun, RunWatch } from './run-watch.ts'
-import { learnDuration } from './type-table.ts'
 import { WindowLoad } from './window-load.ts'
 
 /** Work that a window should hold: it must outlast a pause of the main thread. */

@@ -1,8 +1,8 @@
 // Time limits: notices commands that run longer than they may, with one timer for all of them.
 // Thread: main.   Owns: the timer.
 
-import { Alarm } from '../base/alarm.ts'
-import { nowMs } from '../base/clock.ts'
+import { Alarm } from '../../base/alarm.ts'
+import { nowMs } from '../../base/clock.ts'
 import type { BoundWindow } from './bound-window.ts'
 import type { Incarnation } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'

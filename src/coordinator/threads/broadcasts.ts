@@ -1,11 +1,11 @@
 // Broadcasts: runs a handler once on every partition, outside lanes and windows.
 // Thread: main.   Owns: their numbering, and those that are kept for threads to come.
 
-import { LaneError } from '../base/errors.ts'
-import type { Broadcast, CallReport } from '../wire/control.ts'
-import { fromSideValue, toCallValue } from '../wire/side-value.ts'
+import { LaneError } from '../../base/errors.ts'
+import type { Broadcast, CallReport } from '../../wire/control.ts'
+import { fromSideValue, toCallValue } from '../../wire/side-value.ts'
+import type { BroadcastOptions } from '../options.ts'
 import type { Incarnation } from './incarnation.ts'
-import type { BroadcastOptions } from './options.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 
 /**

@@ -1,8 +1,8 @@
 // Stream reader: the caller's end of a streaming command.
 // Thread: main.   Owns: the values that arrived and were not taken yet; credit bounds them.
 
-import { Deque } from '../base/deque.ts'
-import { CREDIT_MAX } from '../wire/result-record.ts'
+import { Deque } from '../../base/deque.ts'
+import { CREDIT_MAX } from '../../wire/result-record.ts'
 
 /** Units are given back to the producer in lots, each of which may cost it a wake. */
 const LOT_UNITS: number = CREDIT_MAX / 2

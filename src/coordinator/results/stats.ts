@@ -2,12 +2,12 @@
 // Thread: main.   Owns: nothing.
 
 import { cpus, freemem, loadavg, totalmem, uptime } from 'node:os'
-import { outside } from '../base/async-context.ts'
-import { readCounter } from '../memory/counters.ts'
-import { Counter } from '../memory/layout.ts'
-import type { LaneTable } from './lane-table.ts'
-import type { PartitionHandle } from './partition-handle.ts'
-import type { Room } from './room.ts'
+import { outside } from '../../base/async-context.ts'
+import { readCounter } from '../../memory/counters.ts'
+import { Counter } from '../../memory/layout.ts'
+import type { Room } from '../admission/room.ts'
+import type { LaneTable } from '../lane-table.ts'
+import type { PartitionHandle } from '../threads/partition-handle.ts'
 
 /** A lane at one moment. `submitted = pending + active + completed + failed`. */
 export interface LaneStats {
@@ -187,7 +187,7 @@ let byOsUtils: (() => HostStats) | undefined
 let isLoading = false
 
 function loadOsUtils(): void {
-  import('./host-by-os-utils.ts').then(
+  import('../host-by-os-utils.ts').then(
     (loaded) => {
       byOsUtils = loaded.hostByOsUtils
     },

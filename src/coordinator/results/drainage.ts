@@ -1,9 +1,9 @@
 // Drainage: who waits until nothing is left to do.
 // Thread: main.   Owns: those who wait.
 
-import { timers } from '../base/clock.ts'
-import { laneError } from '../base/errors.ts'
-import { type LaneTable, openCountOf } from './lane-table.ts'
+import { timers } from '../../base/clock.ts'
+import { laneError } from '../../base/errors.ts'
+import { type LaneTable, openCountOf } from '../lane-table.ts'
 
 /** Waits for the end of what was submitted. */
 export class Drainage {

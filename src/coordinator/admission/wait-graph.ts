@@ -7,7 +7,7 @@
 // there is of something it needs, or a handler that has started and is blocked itself. The greatest
 // such set is what remains when every handler that can still go on is taken away step by step.
 
-import type { ManagerPlan } from './options.ts'
+import type { ManagerPlan } from '../options.ts'
 
 /** One handler that waits for one command. */
 export interface Wait {

@@ -5,10 +5,10 @@
 // States: turning (a turn is queued on the event loop), dozing (a turn comes within a moment; only
 // a partition about to park rings), asleep (every result rings).
 
-import { nowMs, timers } from '../base/clock.ts'
-import { type AwakeThreads, SpinHabit } from '../memory/awake-threads.ts'
-import type { CoordinatorCommons } from '../memory/commons.ts'
-import { Bell, type BellSleeper } from '../memory/doorbell.ts'
+import { nowMs, timers } from '../../base/clock.ts'
+import { type AwakeThreads, SpinHabit } from '../../memory/awake-threads.ts'
+import type { CoordinatorCommons } from '../../memory/commons.ts'
+import { Bell, type BellSleeper } from '../../memory/doorbell.ts'
 
 /**
  * Turns in a row that find nothing before the pump stops looking, where results come in numbers.

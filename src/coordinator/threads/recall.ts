@@ -1,8 +1,8 @@
 // Recall: which bound commands go back to the backlog.
 // Thread: main.   Owns: nothing.
 
-import type { Ranked } from '../schedule/priority-heap.ts'
-import { ANY_PARTITION, type Command } from './command.ts'
+import type { Ranked } from '../../schedule/priority-heap.ts'
+import { ANY_PARTITION, type Command } from '../command.ts'
 import type { WindowLoad } from './window-load.ts'
 
 /** Which commands are taken back. */

@@ -5,10 +5,10 @@
 // be able to start, and are counted apart: those of limited lanes, which may wait at the gate, and
 // those behind another of their key, of which one runs at a time.
 
-import { SLOT_COUNT } from '../memory/layout.ts'
-import { CREDIT_MAX } from '../wire/result-record.ts'
-import type { Command } from './command.ts'
-import type { Lane } from './lane-table.ts'
+import { SLOT_COUNT } from '../../memory/layout.ts'
+import { CREDIT_MAX } from '../../wire/result-record.ts'
+import type { Command } from '../command.ts'
+import type { Lane } from '../lane-table.ts'
 
 /** What a stream counts for while it does not rest. */
 interface Share {

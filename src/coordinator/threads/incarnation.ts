@@ -11,15 +11,15 @@ import {
   type WorkerOptions,
 } from 'node:worker_threads'
 import type { Remote } from 'comlink'
-import { timers } from '../base/clock.ts'
-import { type LaneError, laneError } from '../base/errors.ts'
-import { VERSION } from '../base/version.ts'
-import { awakeMemory, closeAwakeWord, openAwakeWord } from '../memory/awake-threads.ts'
-import type { CoordinatorCommons } from '../memory/commons.ts'
-import type { BellRinger } from '../memory/doorbell.ts'
-import { createRegion } from '../memory/region.ts'
-import { PARTITION_MARKER } from '../model/command.ts'
-import type { LanePlan } from '../model/lane.ts'
+import { timers } from '../../base/clock.ts'
+import { type LaneError, laneError } from '../../base/errors.ts'
+import { VERSION } from '../../base/version.ts'
+import { awakeMemory, closeAwakeWord, openAwakeWord } from '../../memory/awake-threads.ts'
+import type { CoordinatorCommons } from '../../memory/commons.ts'
+import type { BellRinger } from '../../memory/doorbell.ts'
+import { createRegion } from '../../memory/region.ts'
+import { PARTITION_MARKER } from '../../model/command.ts'
+import type { LanePlan } from '../../model/lane.ts'
 import {
   type BootMessage,
   type Broadcast,
@@ -32,13 +32,13 @@ import {
   type PartitionControl,
   releaseControl,
   serveControl,
-} from '../wire/control.ts'
-import { OutputReader } from '../wire/output.ts'
-import { SidePort } from '../wire/side-port.ts'
-import { fromSideValue } from '../wire/side-value.ts'
+} from '../../wire/control.ts'
+import { OutputReader } from '../../wire/output.ts'
+import { SidePort } from '../../wire/side-port.ts'
+import { fromSideValue } from '../../wire/side-value.ts'
+import type { ManagerPlan } from '../options.ts'
 import { BoundWindow } from './bound-window.ts'
 import { usableCores } from './cores.ts'
-import type { ManagerPlan } from './options.ts'
 import type { ThreadProgram } from './thread-program.ts'
 
 /** What every incarnation of a manager is made with. */

@@ -4,13 +4,13 @@
 // Must not: bind or take back (binder). It writes one thing: the partition that is kept free for a
 // command that must run by itself.
 
-import { nowMs } from '../base/clock.ts'
-import type { CoordinatorCommons } from '../memory/commons.ts'
-import { toNs } from '../memory/lane-gate.ts'
-import type { BoundWindow } from './bound-window.ts'
-import { ANY_PARTITION, type Command } from './command.ts'
-import { type Lane, openCountOf } from './lane-table.ts'
-import type { PartitionHandle } from './partition-handle.ts'
+import { nowMs } from '../../base/clock.ts'
+import type { CoordinatorCommons } from '../../memory/commons.ts'
+import { toNs } from '../../memory/lane-gate.ts'
+import { ANY_PARTITION, type Command } from '../command.ts'
+import { type Lane, openCountOf } from '../lane-table.ts'
+import type { BoundWindow } from '../threads/bound-window.ts'
+import type { PartitionHandle } from '../threads/partition-handle.ts'
 
 /** Waking a sleeping partition costs about as much as so much work on one that is awake. */
 const WAKE_COST_US = 200

@@ -5,12 +5,12 @@
 // commands, those it has not started go back to the backlog, and once it runs nothing the next one
 // takes over: so the order per key holds, and a lane's limits never see two threads of a partition.
 
-import { outside } from '../base/async-context.ts'
-import { nowMs } from '../base/clock.ts'
-import { laneError } from '../base/errors.ts'
-import { readCounter } from '../memory/counters.ts'
-import { Counter } from '../memory/layout.ts'
-import type { Command } from './command.ts'
+import { outside } from '../../base/async-context.ts'
+import { nowMs } from '../../base/clock.ts'
+import { laneError } from '../../base/errors.ts'
+import { readCounter } from '../../memory/counters.ts'
+import { Counter } from '../../memory/layout.ts'
+import type { Command } from '../command.ts'
 import type { Incarnation } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 import type { Supervisor } from './supervisor.ts'

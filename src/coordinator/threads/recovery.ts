@@ -1,12 +1,12 @@
 // Recovery: what becomes of a command whose run failed: another run, a dead letter, a rejection.
 // Thread: main.   Owns: the decision. A command ends exactly one way.
 
-import { nowMs } from '../base/clock.ts'
-import { type LaneError, laneError } from '../base/errors.ts'
-import { isWorthRetrying, mayRetry, retryDelayMs } from '../model/retry.ts'
-import { stableHash } from '../schedule/hash.ts'
-import { ANY_PARTITION, type Command, type CommandEvents } from './command.ts'
-import type { DeadLetter } from './dead-letter-queue.ts'
+import { nowMs } from '../../base/clock.ts'
+import { type LaneError, laneError } from '../../base/errors.ts'
+import { isWorthRetrying, mayRetry, retryDelayMs } from '../../model/retry.ts'
+import { stableHash } from '../../schedule/hash.ts'
+import { ANY_PARTITION, type Command, type CommandEvents } from '../command.ts'
+import type { DeadLetter } from '../results/dead-letter-queue.ts'
 
 /** What recovery works with. */
 export interface RecoveryParts {

@@ -2,14 +2,14 @@
 // Thread: main.   Owns: the subscriptions.
 
 import { inspect } from 'node:util'
-import { nowMs } from '../base/clock.ts'
-import { Deque } from '../base/deque.ts'
-import { checkOptions } from '../base/options.ts'
-import type { EventFilter, LaneEvent, LaneEventName } from '../model/lane-event.ts'
-import { SUBSCRIBE_RULES } from '../model/lane-event.ts'
-import { ANY_PARTITION, type Command } from './command.ts'
+import { nowMs } from '../../base/clock.ts'
+import { Deque } from '../../base/deque.ts'
+import { checkOptions } from '../../base/options.ts'
+import type { EventFilter, LaneEvent, LaneEventName } from '../../model/lane-event.ts'
+import { SUBSCRIBE_RULES } from '../../model/lane-event.ts'
+import { ANY_PARTITION, type Command } from '../command.ts'
+import { type Lane, openCountOf } from '../lane-table.ts'
 import type { DeadLetter } from './dead-letter-queue.ts'
-import { type Lane, openCountOf } from './lane-table.ts'
 
 /** Events as they come. Iterate it; leaving the loop ends it. */
 export class EventSubscription implements AsyncIterableIterator<LaneEvent> {

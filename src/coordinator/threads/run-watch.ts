@@ -6,12 +6,12 @@
 // is in shared memory, stored by the partition, and so are the pauses of a stream: its time stands
 // still while it waits for its reader.
 
-import type { LaneError } from '../base/errors.ts'
-import { SLOT_COUNT } from '../memory/layout.ts'
-import { type CoordinatorSlots, SlotState } from '../memory/slots.ts'
-import type { Command } from './command.ts'
-import type { Lane } from './lane-table.ts'
-import type { CommandType } from './type-table.ts'
+import type { LaneError } from '../../base/errors.ts'
+import { SLOT_COUNT } from '../../memory/layout.ts'
+import { type CoordinatorSlots, SlotState } from '../../memory/slots.ts'
+import type { Command } from '../command.ts'
+import type { Lane } from '../lane-table.ts'
+import type { CommandType } from '../type-table.ts'
 
 /**
  * A stream that is paused is looked at again after so long at the earliest, however little of its

@@ -1,7 +1,7 @@
 // Partition handle: one partition, whatever thread it has at the moment.
 // Thread: main.   Owns: which incarnation is the present one.
 
-import type { LaneError } from '../base/errors.ts'
+import type { LaneError } from '../../base/errors.ts'
 import type { BoundWindow } from './bound-window.ts'
 import type { Incarnation } from './incarnation.ts'
 

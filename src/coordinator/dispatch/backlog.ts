@@ -4,11 +4,11 @@
 // A command whose key has enough bound, or runs on a thread that is being terminated, is held: it
 // waits beside the order, so that other keys of its lane are not behind it.
 
-import type { LanePlan } from '../model/lane.ts'
-import { LaneQueue } from '../schedule/lane-queue.ts'
-import { precedes } from '../schedule/priority-heap.ts'
-import { type Admission, Scheduler } from '../schedule/scheduler.ts'
-import { ANY_PARTITION, type Command } from './command.ts'
+import type { LanePlan } from '../../model/lane.ts'
+import { LaneQueue } from '../../schedule/lane-queue.ts'
+import { precedes } from '../../schedule/priority-heap.ts'
+import { type Admission, Scheduler } from '../../schedule/scheduler.ts'
+import { ANY_PARTITION, type Command } from '../command.ts'
 
 /** Commands of one key and lane that wait beside the order. */
 interface HeldKey {

@@ -1,14 +1,14 @@
 // Interruptions: ends commands before they end by themselves: signals, time-outs, streams left.
 // Thread: main.   Owns: nothing; it decides what each of them does to a run.
 
-import { type LaneError, laneError } from '../base/errors.ts'
-import type { AbortListeners } from './abort-listeners.ts'
+import { type LaneError, laneError } from '../../base/errors.ts'
+import type { AbortListeners } from '../abort-listeners.ts'
+import { ANY_PARTITION, type Command, CommandState } from '../command.ts'
+import { LEFT } from '../results/stream-reader.ts'
 import type { BoundWindow } from './bound-window.ts'
-import { ANY_PARTITION, type Command, CommandState } from './command.ts'
 import type { Incarnation } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 import type { OverdueRun } from './run-watch.ts'
-import { LEFT } from './stream-reader.ts'
 import type { Supervisor } from './supervisor.ts'
 import { TimeLimits } from './time-limits.ts'
 

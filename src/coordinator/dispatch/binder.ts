@@ -2,16 +2,16 @@
 // Thread: main.   Owns: which commands move, and when.
 // Must not: choose a partition (partition-choice), start threads, settle results.
 
-import { nowMs } from '../base/clock.ts'
-import type { CoordinatorCommons } from '../memory/commons.ts'
-import type { Admission } from '../schedule/scheduler.ts'
+import { nowMs } from '../../base/clock.ts'
+import type { CoordinatorCommons } from '../../memory/commons.ts'
+import type { Admission } from '../../schedule/scheduler.ts'
+import { ANY_PARTITION, type Command } from '../command.ts'
+import type { Lane } from '../lane-table.ts'
+import type { BoundWindow } from '../threads/bound-window.ts'
+import type { PartitionHandle } from '../threads/partition-handle.ts'
+import type { DetachedRun } from '../threads/run-watch.ts'
 import { type Backlog, placeOf } from './backlog.ts'
-import type { BoundWindow } from './bound-window.ts'
-import { ANY_PARTITION, type Command } from './command.ts'
-import type { Lane } from './lane-table.ts'
 import { PartitionChoice } from './partition-choice.ts'
-import type { PartitionHandle } from './partition-handle.ts'
-import type { DetachedRun } from './run-watch.ts'
 
 /** An idle partition is not worth waking for less than this. */
 const RECALL_WORK_US = 200

@@ -2,12 +2,12 @@
 // Thread: main.   Owns: the round-robin counter.
 
 import { types } from 'node:util'
-import { laneError, show } from '../base/errors.ts'
-import { stableHash } from '../schedule/hash.ts'
-import { ANY_PARTITION } from './command.ts'
-import type { Lane } from './lane-table.ts'
-import type { ManagerPlan } from './options.ts'
-import type { CommandType } from './type-table.ts'
+import { laneError, show } from '../../base/errors.ts'
+import { stableHash } from '../../schedule/hash.ts'
+import { ANY_PARTITION } from '../command.ts'
+import type { Lane } from '../lane-table.ts'
+import type { ManagerPlan } from '../options.ts'
+import type { CommandType } from '../type-table.ts'
 
 /** Answers the home of a command: the index of a partition or `ANY_PARTITION`. */
 export type Placer = (

@@ -1,12 +1,12 @@
 // Room: how much may be pending, and who waits until there is room.
 // Thread: main.   Owns: submits that were not accepted yet, first come first served in each lane.
 
-import { Deque } from '../base/deque.ts'
-import { laneError } from '../base/errors.ts'
-import { inSlices } from '../base/slices.ts'
-import { survey } from '../wire/survey.ts'
-import { type Lane, type LaneTable, openCountOf } from './lane-table.ts'
-import type { PendingBounds } from './options.ts'
+import { Deque } from '../../base/deque.ts'
+import { laneError } from '../../base/errors.ts'
+import { inSlices } from '../../base/slices.ts'
+import { survey } from '../../wire/survey.ts'
+import { type Lane, type LaneTable, openCountOf } from '../lane-table.ts'
+import type { PendingBounds } from '../options.ts'
 
 /** A submit that waits. */
 interface WaitingSubmit {

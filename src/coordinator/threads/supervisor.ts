@@ -2,14 +2,14 @@
 // Thread: main.   Owns: the life of every incarnation.
 // Must not: choose what runs where; it hands back what a dead thread left.
 
-import { outside } from '../base/async-context.ts'
-import { timers } from '../base/clock.ts'
-import { LaneError, laneError, releaseCalls } from '../base/errors.ts'
-import { VERSION } from '../base/version.ts'
-import type { LoadReport } from '../wire/control.ts'
-import { fromSideValue } from '../wire/side-value.ts'
+import { outside } from '../../base/async-context.ts'
+import { timers } from '../../base/clock.ts'
+import { LaneError, laneError, releaseCalls } from '../../base/errors.ts'
+import { VERSION } from '../../base/version.ts'
+import type { LoadReport } from '../../wire/control.ts'
+import { fromSideValue } from '../../wire/side-value.ts'
+import type { Command, OrphanedCommand } from '../command.ts'
 import type { Broadcasts } from './broadcasts.ts'
-import type { Command, OrphanedCommand } from './command.ts'
 import { Incarnation, type ThreadEvents, type ThreadPlan } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 import type { Guilt, Recovery } from './recovery.ts'
