@@ -12,7 +12,7 @@ import { PayloadEncoder, PayloadKind, SPILL } from '../wire/payload-codec.ts'
 import { PRINTED_BIT, packKind, ResultStatus, type ResultStatusValue } from '../wire/record-kind.ts'
 import { RESULT_HEAD_BYTES, unitsOf, writeResultHead } from '../wire/result-record.ts'
 import type { SidePort } from '../wire/side-port.ts'
-import { type SideValue, toSideValue } from '../wire/side-value.ts'
+import { type SideParcel, toParcel } from '../wire/side-value.ts'
 
 interface Outcome {
   readonly id: number
@@ -156,7 +156,7 @@ export class Outbox {
     let carried = value
     let transferList = NOTHING_TO_MOVE
     let length: number
-    let side: SideValue | undefined
+    let parcel: SideParcel | undefined
     try {
       if (isMoved(value)) {
         carried = value.value
@@ -165,14 +165,14 @@ export class Outbox {
       length = transferList.length > 0 ? SPILL : this.#encoder.prepare(carried)
       // Runs getters of the user's, which may report: nothing is claimed yet.
       if (length === SPILL && results.hasRoomFor(RESULT_HEAD_BYTES)) {
-        side = toSideValue(carried, 'result', transferList)
+        parcel = toParcel(carried, 'result', transferList)
       }
     } catch (error) {
       return this.#refused(id, status, value, error, startedAtMs, durationMs)
     }
     const isSide = length === SPILL
     const bytes = RESULT_HEAD_BYTES + (isSide ? 0 : length)
-    const offset = isSide && side === undefined ? NO_ROOM : results.tryClaim(bytes)
+    const offset = isSide && parcel === undefined ? NO_ROOM : results.tryClaim(bytes)
     if (offset === NO_ROOM) {
       if (!isSide) this.#encoder.discard()
       if (status === ResultStatus.CHUNK) this.#bytesAwaited = bytes
@@ -181,9 +181,9 @@ export class Outbox {
     }
     const units = unitsOf(isSide ? undefined : length)
     writeResultHead(views, offset, id, startedAtMs, durationMs, units)
-    if (side !== undefined) {
+    if (parcel !== undefined) {
       try {
-        this.#sidePort.post(id, 'result', side, transferList)
+        this.#sidePort.post(id, 'result', parcel)
       } catch (error) {
         results.abort()
         return this.#refused(id, status, value, error, startedAtMs, durationMs)

@@ -1,41 +1,46 @@
-// Error codec: errors as plain records and back, with class, stack, cause and own members.
+// Error codec: errors as plain data and back, with class, stack, cause and own members.
 // Thread: any.   Owns: nothing.
 // Must not: throw while encoding. A thrown error must arrive, whatever is wrong with its members.
 
+import { atob } from 'node:buffer'
 import { inspect, types } from 'node:util'
 import { ERRORS, type ErrorCode, LaneError, laneError } from '../base/errors.ts'
 import { describe } from './describe.ts'
-import { isErrorValue } from './families.ts'
-import { DEPTH_MAX, Finding, survey } from './survey.ts'
+import { chainOf, isErrorValue } from './families.ts'
+import { survey } from './survey.ts'
 
-/** An error as plain data. Members that the error does not have are absent. */
-export interface ErrorRecord {
+/** What is needed to make an error, as plain data; what the error does not have is absent. */
+export interface ErrorHead {
   /** The class to rebuild: a global one, or `LaneError` for corelane's own. */
   class: string
   name: string
   message: string
   stack?: string
+  /** For corelane's own. */
+  code?: string
+  /** Members with a field here or in {@link ErrorRest} that are enumerable; by default none is. */
+  shown?: string[]
+}
+
+/** What may lead back to the error, as it was found. */
+export interface ErrorRest {
   cause?: unknown
   /** The members of an AggregateError. */
   errors?: unknown
   /** Own enumerable members, and `code` even where it is not enumerable. */
-  own?: [key: string, member: unknown][]
-  /** Which of the members above are enumerable; by default none is. */
-  shown?: string[]
+  own?: Record<string, unknown>
 }
 
 /** Errors within errors are followed this far; those deeper arrive without causes and members. */
 export const ERROR_DEPTH_MAX = 8
-// Members of an error deeper than this are described instead: often they lead to half the program.
-const MEMBER_DEPTH_MAX = 32
+
+/**
+ * Members of an error deeper than this are described instead: often they lead to half the program.
+ */
+export const MEMBER_DEPTH_MAX = 32
+
 // So much of a thrown object is shown.
 const OUTLINE_MAX = 200
-// Levels that the record of an error and its mark add.
-const RECORD_DEPTH = 6
-
-/** Deepest nesting of a graph in which errors became records. */
-export const MARKED_DEPTH_MAX: number =
-  DEPTH_MAX + (ERROR_DEPTH_MAX + 1) * (MEMBER_DEPTH_MAX + RECORD_DEPTH)
 
 const GLOBAL_CLASSES = {
   Error,
@@ -47,7 +52,19 @@ const GLOBAL_CLASSES = {
   URIError,
 }
 
-// These have a field of their own in the record.
+/** Node's own class, where a test environment has put another in its global place. */
+const NodeDOMException = domExceptionOf(() => atob('%'))
+
+function domExceptionOf(fails: () => unknown): typeof DOMException {
+  try {
+    fails()
+  } catch (error) {
+    return (error as DOMException).constructor as typeof DOMException
+  }
+  return DOMException
+}
+
+// These have a field of their own.
 const FIELDS = new Set(['name', 'message', 'stack', 'cause', 'errors'])
 
 function read(error: object, key: string): unknown {
@@ -66,31 +83,28 @@ function textOf(error: object, key: string, fallback: string): string {
 }
 
 /** Fills in the class to rebuild, and the name. */
-function encodeClass(error: object, record: ErrorRecord): void {
-  record.name = textOf(error, 'name', 'Error')
+function encodeClass(error: object, head: ErrorHead): void {
+  head.name = textOf(error, 'name', 'Error')
   if (error instanceof LaneError && Object.hasOwn(ERRORS, error.code)) {
-    record.class = 'LaneError'
+    head.class = 'LaneError'
+    head.code = error.code
     return
   }
-  if (error instanceof DOMException) {
-    record.class = 'DOMException'
+  if (error instanceof NodeDOMException) {
+    head.class = 'DOMException'
     return
   }
   // A class of the user's arrives as the nearest class that exists everywhere, under its own name.
   let ownClass = ''
   let hasName = Object.hasOwn(error, 'name')
-  for (
-    let proto: object | null = Object.getPrototypeOf(error);
-    proto !== null;
-    proto = Object.getPrototypeOf(proto) as object | null
-  ) {
+  for (const proto of chainOf(Object.getPrototypeOf(error))) {
     const maker = read(proto, 'constructor')
     const name = typeof maker === 'function' ? maker.name : ''
     // By name, since an error of another realm has other classes of the same names.
     if (name === 'AggregateError' || Object.hasOwn(GLOBAL_CLASSES, name)) {
-      record.class = name
+      head.class = name
       // Otherwise the name that it inherits would be that of the language's class.
-      if (!hasName && ownClass !== '') record.name = ownClass
+      if (!hasName && ownClass !== '') head.name = ownClass
       return
     }
     ownClass ||= name
@@ -99,127 +113,126 @@ function encodeClass(error: object, record: ErrorRecord): void {
 }
 
 /**
- * Prepares a member of an error: as it is if it can cross, otherwise a short description of it.
+ * Takes an error apart. Never throws; what a trap of a proxy keeps it from reading is left out.
+ *
+ * @param error - The error.
+ */
+export function headOf(error: object): ErrorHead {
+  const head: ErrorHead = { class: 'Error', name: 'Error', message: '' }
+  try {
+    encodeClass(error, head)
+    head.message = textOf(error, 'message', '')
+    const stack = read(error, 'stack')
+    if (typeof stack === 'string') head.stack = stack
+    const shown = Object.keys(error).filter((key) => FIELDS.has(key))
+    if (shown.length > 0) head.shown = shown
+  } catch (thrown) {
+    head.message ||= `[an error that cannot be read: ${describe(thrown)}]`
+  }
+  return head
+}
+
+/**
+ * Reads what an error has besides. Never throws.
+ *
+ * @param error - The error.
+ * @returns Undefined if there is nothing.
+ */
+export function restOf(error: object): ErrorRest | undefined {
+  const rest: ErrorRest = {}
+  try {
+    if (Object.hasOwn(error, 'cause')) rest.cause = read(error, 'cause')
+    if (Object.hasOwn(error, 'errors')) rest.errors = fitting(read(error, 'errors'))
+    const keys = Object.keys(error).filter((key) => !FIELDS.has(key))
+    if (Object.hasOwn(error, 'code') && !keys.includes('code')) keys.push('code')
+    for (const key of keys) {
+      rest.own ??= {}
+      define(rest.own, key, read(error, key), true)
+    }
+  } catch {
+    // A trap of a proxy threw; what was read before it still arrives.
+  }
+  return Object.keys(rest).length > 0 ? rest : undefined
+}
+
+/** The errors of an AggregateError: one that does not fit must not cost the others. */
+function fitting(errors: unknown): unknown {
+  if (!Array.isArray(errors)) return errors
+  return Array.from(errors, (member) => {
+    try {
+      if (isErrorValue(member) || !survey(member, 'member').hasHost) return member
+    } catch {
+      // Described below.
+    }
+    return describeMember(member)
+  })
+}
+
+/**
+ * Describes a member of an error that cannot cross.
  *
  * @param member - Anything.
  */
-function crossable(member: unknown): unknown {
-  if (typeof member !== 'object' && typeof member !== 'function' && typeof member !== 'symbol') {
-    return member
-  }
-  try {
-    if (isErrorValue(member)) return member
-    const { findings } = survey(member, 'member', MEMBER_DEPTH_MAX)
-    if (!(findings & Finding.HOST)) return member
-  } catch {
-    // Described below.
-  }
+export function describeMember(member: unknown): string {
   return `[${describe(member)} that cannot cross threads]`
-}
-
-function ownMembers(error: object): [string, unknown][] {
-  const keys = Object.keys(error).filter((key) => !FIELDS.has(key))
-  if (Object.hasOwn(error, 'code') && !keys.includes('code')) keys.push('code')
-  return keys.map((key) => [key, crossable(read(error, key))])
-}
-
-/**
- * Takes an error apart. Its `cause`, `errors` and `own` are as found, or descriptions where they
- * cannot cross; the caller takes apart the errors among them.
- *
- * @param error - The error.
- * @param record - Filled in; made by the caller so that a cycle can lead to it.
- * @param depth - How many errors this one is within.
- */
-export function encodeError(error: object, record: ErrorRecord, depth: number): void {
-  try {
-    encodeClass(error, record)
-    record.message = textOf(error, 'message', '')
-    const stack = read(error, 'stack')
-    if (typeof stack === 'string') record.stack = stack
-    if (depth >= ERROR_DEPTH_MAX) return
-    if (Object.hasOwn(error, 'cause')) record.cause = crossable(read(error, 'cause'))
-    if (Object.hasOwn(error, 'errors')) record.errors = fitErrors(read(error, 'errors'))
-    const own = ownMembers(error)
-    if (own.length > 0) record.own = own
-    const shown = Object.keys(error).filter((key) => FIELDS.has(key))
-    if (shown.length > 0) record.shown = shown
-  } catch (thrown) {
-    // Only a trap of a proxy gets here; what was read before it still arrives.
-    record.message ||= `[an error that cannot be read: ${describe(thrown)}]`
-  }
-}
-
-function fitErrors(errors: unknown): unknown {
-  // One unfit member must not cost the others.
-  return Array.isArray(errors) ? Array.from(errors, crossable) : crossable(errors)
-}
-
-/**
- * Makes the empty record that {@link encodeError} fills.
- */
-export function emptyRecord(): ErrorRecord {
-  return { class: 'Error', name: 'Error', message: '' }
 }
 
 function define(error: object, key: string, value: unknown, enumerable: boolean): void {
   Object.defineProperty(error, key, { value, enumerable, writable: true, configurable: true })
 }
 
-function isShown(record: ErrorRecord, key: string): boolean {
-  return record.shown?.includes(key) === true
+function isShown(head: ErrorHead, key: string): boolean {
+  return head.shown?.includes(key) === true
 }
 
 /**
- * Makes the error of a record, still without its cause, errors and own members: those may lead
- * back to it.
+ * Makes an error, still without what may lead back to it.
  *
- * @param record - As {@link encodeError} made it.
+ * @param head - As {@link headOf} made it.
  */
-export function startError(record: ErrorRecord): Error {
+export function startError(head: ErrorHead): Error {
   const limit = Error.stackTraceLimit
   // The stack of this call would be thrown away at once.
   Error.stackTraceLimit = 0
   try {
-    const error = construct(record)
-    const { name, message, stack } = record
-    if (error.name !== name || isShown(record, 'name')) {
-      define(error, 'name', name, isShown(record, 'name'))
+    const error = construct(head)
+    const { name, message, stack } = head
+    if (error.name !== name || isShown(head, 'name')) {
+      define(error, 'name', name, isShown(head, 'name'))
     }
-    if (error.message !== message || isShown(record, 'message')) {
-      define(error, 'message', message, isShown(record, 'message'))
+    if (error.message !== message || isShown(head, 'message')) {
+      define(error, 'message', message, isShown(head, 'message'))
     }
-    define(error, 'stack', stack ?? `${name}: ${message}`, isShown(record, 'stack'))
+    define(error, 'stack', stack ?? `${name}: ${message}`, isShown(head, 'stack'))
     return error
   } finally {
     Error.stackTraceLimit = limit
   }
 }
 
-function construct(record: ErrorRecord): Error {
-  const { message } = record
-  if (record.class === 'DOMException') return new DOMException(message, record.name)
-  if (record.class === 'AggregateError') return new AggregateError([], message)
-  if (record.class === 'LaneError') {
-    const code = record.own?.find(([key]) => key === 'code')?.[1]
-    // The details are still to be rebuilt, and follow with the other members.
-    if (typeof code === 'string' && Object.hasOwn(ERRORS, code)) return laneError(code as ErrorCode)
+function construct({ class: known, message, name, code }: ErrorHead): Error {
+  if (known === 'DOMException') return new NodeDOMException(message, name)
+  if (known === 'AggregateError') return new AggregateError([], message)
+  // The details are still to be rebuilt, and follow with the other members.
+  if (known === 'LaneError' && code !== undefined && Object.hasOwn(ERRORS, code)) {
+    return laneError(code as ErrorCode)
   }
-  const known = record.class as keyof typeof GLOBAL_CLASSES
-  return new (Object.hasOwn(GLOBAL_CLASSES, known) ? GLOBAL_CLASSES[known] : Error)(message)
+  const Class = GLOBAL_CLASSES[known as keyof typeof GLOBAL_CLASSES]
+  return new (Object.hasOwn(GLOBAL_CLASSES, known) ? Class : Error)(message)
 }
 
 /**
- * Gives an error its cause, errors and own members, once those are rebuilt.
+ * Gives an error what may lead back to it.
  *
  * @param error - From {@link startError}.
- * @param record - The same record, its members rebuilt.
+ * @param head - The same head.
+ * @param rest - What {@link restOf} found, rebuilt.
  */
-export function finishError(error: Error, record: ErrorRecord): void {
+export function finishError(error: Error, head: ErrorHead, rest: ErrorRest): void {
   for (const key of ['cause', 'errors'] as const) {
-    if (Object.hasOwn(record, key)) define(error, key, record[key], isShown(record, key))
+    if (Object.hasOwn(rest, key)) define(error, key, rest[key], isShown(head, key))
   }
-  for (const [key, member] of record.own ?? []) define(error, key, member, true)
+  for (const [key, member] of Object.entries(rest.own ?? {})) define(error, key, member, true)
 }
 
 /**
@@ -232,15 +245,16 @@ export function finishError(error: Error, record: ErrorRecord): void {
 export function thrownValue(thrown: unknown): unknown {
   let reason = 'it cannot cross threads'
   try {
-    const { findings } = survey(thrown, 'error')
-    if (!(findings & Finding.HOST)) return thrown
+    if (!survey(thrown, 'error').hasHost) return thrown
   } catch (refusal) {
     if (isErrorValue(refusal)) reason = textOf(refusal, 'message', reason)
   }
   const error = new Error(`The handler threw ${outline(thrown)}: ${reason}`)
   try {
     if (typeof thrown === 'object' && thrown !== null) {
-      for (const [key, member] of ownMembers(thrown)) define(error, key, member, true)
+      for (const [key, member] of Object.entries(restOf(thrown)?.own ?? {})) {
+        define(error, key, member, true)
+      }
     }
   } catch {
     // A trap of a proxy threw; the message says what the value is.

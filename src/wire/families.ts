@@ -1,6 +1,7 @@
 // Families: which kind of object a value really is, by its brand rather than by its prototype.
 // Thread: any.   Owns: a cache of what was learnt about prototypes.
-// Must not: run code of the user's, except the traps of a proxy.
+// Must not: run code of the user's, except the traps of a proxy; believe that the classes of this
+// realm are those of the value.
 
 import { types } from 'node:util'
 
@@ -17,17 +18,42 @@ export const Family = Object.freeze({
   VIEW: 6,
   /** ArrayBuffer, shared or not. */
   BUFFER: 7,
-  /** Boxed primitive: structured clone keeps it. */
-  CLONED: 8,
+  /** Boxed primitive. */
+  BOXED: 8,
   /** Backed by native code; perhaps a MessagePort carries it. */
   HOST: 9,
   /** Nothing carries it. */
   BANNED: 10,
 })
 
+const CHAIN_MAX = 100
 const NATIVE_SOURCE = /\{\s*\[native code\]\s*\}$/
 const BANNED_TAGS =
   /^(WeakRef|FinalizationRegistry|Generator|AsyncGenerator|.* Iterator|Iterator Helper)$/
+
+const BRANDS: readonly (readonly [isOf: (value: unknown) => boolean, family: number])[] = [
+  [types.isDate, Family.DATE],
+  [types.isMap, Family.MAP],
+  [types.isSet, Family.SET],
+  [ArrayBuffer.isView, Family.VIEW],
+  [types.isRegExp, Family.REGEXP],
+  [types.isAnyArrayBuffer, Family.BUFFER],
+  [types.isNativeError, Family.ERROR],
+  [types.isSymbolObject, Family.BANNED],
+  [types.isBoxedPrimitive, Family.BOXED],
+  [types.isPromise, Family.BANNED],
+  [types.isWeakMap, Family.BANNED],
+  [types.isWeakSet, Family.BANNED],
+  [types.isGeneratorObject, Family.BANNED],
+  [types.isMapIterator, Family.BANNED],
+  [types.isSetIterator, Family.BANNED],
+  [types.isExternal, Family.BANNED],
+]
+
+/** The brand that a prototype of this realm suggests, which is asked first. */
+const SUGGESTED = new Map<object | null, (typeof BRANDS)[number]>(
+  [Date, Map, Set].map((Class, i) => [Class.prototype as object, BRANDS[i]!]),
+)
 
 const familyByPrototype = new WeakMap<object, number>()
 
@@ -37,7 +63,10 @@ const familyByPrototype = new WeakMap<object, number>()
  * @param value - Anything.
  */
 export function isErrorValue(value: unknown): value is Error {
-  return types.isNativeError(value) || value instanceof Error
+  if (types.isNativeError(value)) return true
+  if (typeof value !== 'object' || value === null) return false
+  const proto = Object.getPrototypeOf(value) as object | null
+  return proto !== null && familyOfPrototype(proto) === Family.ERROR
 }
 
 /**
@@ -48,51 +77,65 @@ export function isErrorValue(value: unknown): value is Error {
  * @returns A member of {@link Family}.
  */
 export function familyOf(value: object, proto: object | null): number {
-  if (proto === Object.prototype) return Family.RECORD
-  if (types.isMap(value)) return Family.MAP
-  if (types.isSet(value)) return Family.SET
-  if (types.isDate(value)) return Family.DATE
-  if (ArrayBuffer.isView(value)) return Family.VIEW
-  if (types.isRegExp(value)) return Family.REGEXP
-  if (types.isAnyArrayBuffer(value)) return Family.BUFFER
-  if (isErrorValue(value)) return Family.ERROR
-  if (types.isBoxedPrimitive(value)) {
-    return types.isSymbolObject(value) ? Family.BANNED : Family.CLONED
-  }
-  if (
-    types.isPromise(value) ||
-    types.isWeakMap(value) ||
-    types.isWeakSet(value) ||
-    types.isGeneratorObject(value) ||
-    types.isMapIterator(value) ||
-    types.isSetIterator(value) ||
-    types.isExternal(value)
-  ) {
-    return Family.BANNED
-  }
+  const suggested = SUGGESTED.get(proto)
+  if (suggested?.[0](value)) return suggested[1]
+  for (const [isOf, family] of BRANDS) if (isOf(value)) return family
   if (proto === null) return Family.RECORD
   if (types.isKeyObject(value) || types.isCryptoKey(value)) return Family.HOST
-  let family = familyByPrototype.get(proto)
-  if (family === undefined) {
-    family = familyOfPrototype(proto)
-    familyByPrototype.set(proto, family)
-  }
+  const family = familyOfPrototype(proto)
   return family === Family.HOST && types.isProxy(value) ? Family.BANNED : family
 }
 
-function familyOfPrototype(start: object): number {
-  for (
-    let proto: object | null = start;
-    proto !== null && proto !== Object.prototype;
+function familyOfPrototype(proto: object): number {
+  let family = familyByPrototype.get(proto)
+  if (family === undefined) {
+    family = isOfError(proto) ? Family.ERROR : judge(proto)
+    familyByPrototype.set(proto, family)
+  }
+  return family
+}
+
+/**
+ * A prototype and those behind it; behind a proxy there may be any number.
+ *
+ * @param start - The first.
+ */
+export function chainOf(start: object | null): object[] {
+  const chain: object[] = []
+  for (let proto = start; proto !== null && chain.length < CHAIN_MAX; ) {
+    chain.push(proto)
     proto = Object.getPrototypeOf(proto) as object | null
-  ) {
-    const tag = Object.getOwnPropertyDescriptor(proto, Symbol.toStringTag)?.value
+  }
+  return chain
+}
+
+function ownValue(object: object, key: PropertyKey): unknown {
+  return Object.getOwnPropertyDescriptor(object, key)?.value
+}
+
+function isNative(maker: unknown): maker is { readonly name: string } {
+  return typeof maker === 'function' && NATIVE_SOURCE.test(Function.prototype.toString.call(maker))
+}
+
+/** Whether instances are errors, perhaps ones that were not made by a constructor. */
+function isOfError(start: object): boolean {
+  for (const proto of chainOf(start)) {
+    const maker = ownValue(proto, 'constructor')
+    if (isNative(maker) && maker.name === 'Error') return true
+  }
+  return false
+}
+
+function judge(start: object): number {
+  for (const proto of chainOf(start)) {
+    if (proto === Object.prototype) break
+    const tag = ownValue(proto, Symbol.toStringTag)
     if (typeof tag === 'string' && BANNED_TAGS.test(tag)) return Family.BANNED
-    const maker = Object.getOwnPropertyDescriptor(proto, 'constructor')?.value
-    if (typeof maker === 'function') {
+    const maker = ownValue(proto, 'constructor')
+    if (isNative(maker)) {
       // An Object of another realm is as plain as ours.
       if (maker.name === 'Object' && Object.getPrototypeOf(proto) === null) break
-      if (NATIVE_SOURCE.test(Function.prototype.toString.call(maker))) return Family.HOST
+      return Family.HOST
     }
     // Node marks the classes whose instances its ports carry by symbols of these names.
     for (const symbol of Object.getOwnPropertySymbols(proto)) {
@@ -100,51 +143,4 @@ function familyOfPrototype(start: object): number {
     }
   }
   return Family.RECORD
-}
-
-const PLAIN_MEMORY = new Set<object | null>(
-  [
-    ArrayBuffer,
-    DataView,
-    Buffer,
-    Int8Array,
-    Uint8Array,
-    Uint8ClampedArray,
-    Int16Array,
-    Uint16Array,
-    Int32Array,
-    Uint32Array,
-    Float32Array,
-    Float64Array,
-    BigInt64Array,
-    BigUint64Array,
-  ].map((memory) => memory.prototype as object),
-)
-
-/**
- * Whether msgpackr rebuilds this memory as what it is.
- *
- * @param value - A view or a buffer.
- */
-export function isPlainView(value: ArrayBufferView | ArrayBuffer): boolean {
-  return (
-    PLAIN_MEMORY.has(Object.getPrototypeOf(value)) &&
-    !(value instanceof ArrayBuffer && value.resizable)
-  )
-}
-
-/**
- * Whether the memory was transferred away.
- *
- * @param memory - The buffer.
- */
-export function isDetached(memory: ArrayBuffer): boolean {
-  if (memory.byteLength > 0) return false
-  try {
-    // `detached` needs Node 22; looking at a detached buffer throws everywhere.
-    new Uint8Array(memory)
-    return false
-  } catch {
-    return true
-  }
 }

@@ -3,15 +3,13 @@
 // Owns: what both ends have learnt about the shapes of objects.
 // Must not: hand out anything that aliases ring memory, or keep a value after it was written.
 
+import { Buffer } from 'node:buffer'
 import { types } from 'node:util'
-import { MARKED_DEPTH_MAX } from './error-codec.ts'
-import { flattenAs, refusedWhileRead } from './flatten-as.ts'
-import { revive } from './marked-graph.ts'
-import { ObjectDecoder, ObjectEncoder } from './object-stream.ts'
+import { extentOf } from './brands.ts'
 import { type RecordBytes, type TextMemory, TWO_BYTE } from './record-bytes.ts'
-import { Finding, survey } from './survey.ts'
-import { TreeDecoder } from './tree-decoder.ts'
-import { TreeEncoder } from './tree-encoder.ts'
+import { refusal } from './side-value.ts'
+import { ValueDecoder } from './value-decoder.ts'
+import { ValueEncoder } from './value-encoder.ts'
 
 /** What the body of a record holds. Fits in 6 bits. */
 export const PayloadKind = Object.freeze({
@@ -21,7 +19,7 @@ export const PayloadKind = Object.freeze({
   FALSE: 3,
   /** A double, so NaN and -0 too. */
   NUMBER: 4,
-  /** 64 bits, signed. Larger ones travel as OBJECT. */
+  /** 64 bits, signed. Larger ones travel as VALUE. */
   BIGINT: 5,
   /** One byte for each code unit. */
   STRING_ONE_BYTE: 6,
@@ -30,14 +28,10 @@ export const PayloadKind = Object.freeze({
   /** A Uint8Array. */
   BYTES: 8,
   BUFFER: 9,
-  /** Encoded by msgpackr, with the shapes learnt so far. */
-  OBJECT: 10,
-  /** The same, and marks in it must be turned into errors. */
-  OBJECT_MARKED: 11,
+  /** Anything else, with the shapes learnt so far. */
+  VALUE: 10,
   /** No body: the value goes by the side port. */
-  SIDE: 12,
-  /** A tree of plain objects and arrays, in corelane's own form. */
-  TREE: 13,
+  SIDE: 11,
 })
 
 /** Returned by `prepare` for a value that goes by the side port. */
@@ -57,9 +51,7 @@ export class PayloadEncoder {
   resets = false
   readonly #role: string
   readonly #inlineMax: number
-  /** Made when first needed. */
-  #objects: ObjectEncoder | undefined
-  readonly #trees: TreeEncoder
+  readonly #values: ValueEncoder
   #length = 0
   #number = 0
   #bigint = 0n
@@ -73,7 +65,7 @@ export class PayloadEncoder {
   constructor(role: string, maxInlineBytes: number) {
     this.#role = role
     this.#inlineMax = maxInlineBytes
-    this.#trees = new TreeEncoder(maxInlineBytes)
+    this.#values = new ValueEncoder(maxInlineBytes)
   }
 
   /**
@@ -99,17 +91,16 @@ export class PayloadEncoder {
       case 'string':
         return this.#prepareText(value)
       case 'bigint':
-        if (BigInt.asIntN(64, value) !== value) return this.#prepareObject(value, false)
+        if (BigInt.asIntN(64, value) !== value) return this.#prepareValue(value)
         this.kind = PayloadKind.BIGINT
         this.#bigint = value
         return 8
       case 'object':
-        if (value !== null) return this.#prepareAny(value)
+        if (value !== null) return this.#prepareObject(value)
         this.kind = PayloadKind.NULL
         return 0
       default:
-        survey(value, this.#role)
-        return SPILL
+        return this.#prepareValue(value)
     }
   }
 
@@ -124,12 +115,8 @@ export class PayloadEncoder {
       case PayloadKind.NUMBER:
         target.floats[offset >> 3] = this.#number
         return
-      case PayloadKind.TREE:
-        this.#trees.write(target, offset)
-        return
-      case PayloadKind.OBJECT:
-      case PayloadKind.OBJECT_MARKED:
-        this.#objects!.write(target, offset)
+      case PayloadKind.VALUE:
+        this.#values.write(target, offset)
         return
       case PayloadKind.STRING_ONE_BYTE:
         this.#writeOneByte(target.bytes, offset)
@@ -152,8 +139,7 @@ export class PayloadEncoder {
   discard(): void {
     this.#text = ''
     this.#memory = undefined
-    if (this.kind === PayloadKind.TREE) this.#trees.discard()
-    else this.#objects?.discard()
+    this.#values.discard()
   }
 
   #spill(): number {
@@ -181,72 +167,42 @@ export class PayloadEncoder {
     this.#text = ''
   }
 
-  #prepareAny(value: object): number {
+  #prepareObject(value: object): number {
     // Not instanceof: a proxy could throw.
-    if (!ArrayBuffer.isView(value)) return this.#prepareTree(value)
+    if (!ArrayBuffer.isView(value)) return this.#prepareValue(value)
     const proto: unknown = Object.getPrototypeOf(value)
     if (proto !== Uint8Array.prototype && proto !== Buffer.prototype) {
-      return this.#prepareObject(value, false)
+      return this.#prepareValue(value)
     }
-    const bytes = value as Uint8Array
+    const { buffer, byteLength } = extentOf(value)
     // An empty view may be a detached one, and a view of shared memory stays shared.
-    if (bytes.length === 0 || types.isSharedArrayBuffer(bytes.buffer)) {
-      return this.#prepareObject(value, false)
-    }
-    if (bytes.length > this.#inlineMax) return this.#spill()
+    if (byteLength === 0 || types.isSharedArrayBuffer(buffer)) return this.#prepareValue(value)
+    if (byteLength > this.#inlineMax) return this.#spill()
     this.kind = proto === Buffer.prototype ? PayloadKind.BUFFER : PayloadKind.BYTES
-    this.#memory = bytes
-    return bytes.length
+    this.#memory = value as Uint8Array
+    return byteLength
   }
 
-  #prepareTree(value: object): number {
-    const length = this.#trees.encode(value)
-    // Whatever is more than a tree of plain data, or unfit to cross, is looked at closely.
-    if (length < 0) return this.#prepareObject(value, false)
-    this.kind = PayloadKind.TREE
-    this.resets = this.#trees.resets
-    return length
-  }
-
-  #prepareObject(value: unknown, isFlat: boolean): number {
-    const found = survey(value, this.#role, isFlat ? MARKED_DEPTH_MAX : undefined)
-    const { findings } = found
-    if (findings & Finding.SIDE || found.bytes > this.#inlineMax) return this.#spill()
-    if (!isFlat && findings & (Finding.ERRORS | Finding.COPY)) return this.#prepareFlat(value)
-    this.#objects ??= new ObjectEncoder()
-    const objects = this.#objects
+  #prepareValue(value: unknown): number {
     let length: number
     try {
-      length = objects.encode(value, (findings & Finding.SHARED) !== 0)
-    } catch (thrown) {
-      throw refusedWhileRead(this.#role, thrown)
+      length = this.#values.encode(value)
+    } catch (reason) {
+      throw refusal(value, this.#role, reason)
     }
     if (length < 0) return this.#spill()
-    if (length > this.#inlineMax) {
-      objects.discard()
-      return this.#spill()
-    }
-    this.kind = PayloadKind.OBJECT
-    this.resets = objects.resets
-    return length
-  }
-
-  #prepareFlat(value: unknown): number {
-    const { value: plain, marked } = flattenAs(value, this.#role, { forPort: false })
-    const length = this.#prepareObject(plain, true)
-    if (length >= 0 && marked) this.kind = PayloadKind.OBJECT_MARKED
+    this.kind = PayloadKind.VALUE
+    this.resets = this.#values.resets
     return length
   }
 }
 
 /** Decodes the records of one ring, in the order in which they were written. */
 export class PayloadDecoder {
-  /** Made when first needed. */
-  #objects: ObjectDecoder | undefined
-  readonly #trees = new TreeDecoder()
+  readonly #values = new ValueDecoder()
 
   /**
-   * Reads the body of a record. One of an OBJECT kind must be decoded even if nobody wants it.
+   * Reads the body of a record. One of kind VALUE must be decoded even if its value is not wanted.
    *
    * @param kind - A member of {@link PayloadKind}.
    * @param resets - Whether the record says to forget the shapes learnt so far.
@@ -265,12 +221,8 @@ export class PayloadDecoder {
     switch (kind) {
       case PayloadKind.NUMBER:
         return source.floats[offset >> 3]
-      case PayloadKind.TREE:
-        return this.#trees.decode(source, offset, length, resets)
-      case PayloadKind.OBJECT:
-        return this.#object(source, offset, length, resets)
-      case PayloadKind.OBJECT_MARKED:
-        return revive(this.#object(source, offset, length, resets))
+      case PayloadKind.VALUE:
+        return this.#values.decode(source, offset, length, resets)
       case PayloadKind.NULL:
         return null
       case PayloadKind.TRUE:
@@ -290,11 +242,6 @@ export class PayloadDecoder {
       default:
         return undefined
     }
-  }
-
-  #object(source: RecordBytes, offset: number, length: number, resets: boolean): unknown {
-    this.#objects ??= new ObjectDecoder()
-    return this.#objects.decode(source.bytes, offset, length, resets)
   }
 }
 

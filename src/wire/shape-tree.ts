@@ -6,7 +6,7 @@
 // record uses for the first time is known to both ends once that record is written; if it never is,
 // its shapes are taken back when the next record begins.
 
-import { SHAPES_MAX } from './tree-tags.ts'
+import { SHAPES_MAX } from './value-tags.ts'
 
 /** The number of a shape that has none. */
 export const UNKNOWN = -1
@@ -101,22 +101,30 @@ export class ShapeTree {
    * object literal.
    */
   define(node: KeyNode): boolean {
-    if (this.#shapes > SHAPES_MAX || keysOf(node).includes('__proto__')) return false
+    if (this.#shapes >= SHAPES_MAX || keysOf(node).includes('__proto__')) return false
     node.shape = this.#shapes++
     this.#fresh.push(node)
     return true
   }
 
-  /**
-   * The keys of the shapes that the record uses for the first time, as JSON; '' if it uses none.
-   */
-  freshKeys(): string {
-    return this.#fresh.length === 0 ? '' : JSON.stringify(this.#fresh.map(keysOf))
+  /** Whether the record uses shapes for the first time. */
+  get hasFresh(): boolean {
+    return this.#fresh.length > 0
+  }
+
+  /** The keys of those shapes. */
+  freshKeys(): string[][] {
+    return this.#fresh.map(keysOf)
   }
 }
 
-function keysOf(node: KeyNode): string[] {
+/**
+ * A key and those before it.
+ *
+ * @param node - The key.
+ */
+export function keysOf(node: KeyNode): string[] {
   const keys: string[] = []
-  for (let one = node; one.parent !== undefined; one = one.parent) keys.unshift(one.key)
-  return keys
+  for (let one = node; one.parent !== undefined; one = one.parent) keys.push(one.key)
+  return keys.reverse()
 }

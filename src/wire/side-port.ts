@@ -5,7 +5,7 @@
 import type { MessagePort } from 'node:worker_threads'
 import { receiveMessageOnPort } from 'node:worker_threads'
 import { invariant } from '../base/errors.ts'
-import { fromSideValue, type SideValue, sideRefused } from './side-value.ts'
+import { fromSideValue, type SideParcel, type SideValue, sideRefused } from './side-value.ts'
 
 interface SideMessage {
   readonly id: number
@@ -25,16 +25,15 @@ export class SidePort {
   }
 
   /**
-   * Sends the payload of a command or a result. Runs no code of the user's: `toSideValue` did, so
-   * that it ran before anything was claimed for the record.
+   * Sends the payload of a command or a result. Runs no code of the user's: `toParcel` did, so that
+   * it ran before anything was claimed for the record.
    *
    * @param id - The command's id.
    * @param role - What it is, for messages.
-   * @param side - The payload, from `toSideValue` with the same transfer list.
-   * @param transferList - What to move instead of copying.
+   * @param parcel - The payload.
    * @throws SerializationError if it cannot be sent; then nothing was.
    */
-  post(id: number, role: string, side: SideValue, transferList: readonly object[]): void {
+  post(id: number, role: string, { side, transferList }: SideParcel): void {
     const message: SideMessage = { id, side }
     try {
       this.#port.postMessage(message, transferList as ArrayBuffer[])

@@ -1,35 +1,48 @@
-// Side value: the form of a value for the side port, in which structured clone spoils nothing.
+// Side value: the form of a value for a MessagePort: a record, and what only a port carries.
 // Thread: any.   Owns: nothing.
 
+import { MessageChannel } from 'node:worker_threads'
 import { laneError } from '../base/errors.ts'
 import { describe } from './describe.ts'
-import { flattenAs } from './flatten-as.ts'
-import { revive } from './marked-graph.ts'
-import { Finding, survey } from './survey.ts'
+import { survey } from './survey.ts'
+import { decodeAlone } from './value-decoder.ts'
+import { encodeAlone } from './value-encoder.ts'
+import type { Beside } from './value-tags.ts'
+
+/** A shorter record is copied faster than it is moved. */
+const MOVED_BYTES_MIN = 65_536
 
 /** A value in the form in which it goes through a MessagePort. */
 export interface SideValue {
-  readonly value: unknown
-  /** Whether errors and Buffers in it are marked. */
-  readonly marked: boolean
+  readonly record: Uint8Array<ArrayBuffer>
+  readonly beside: readonly unknown[]
+}
+
+/** Such a value before it goes. */
+export interface SideParcel {
+  readonly side: SideValue
+  /** What is moved instead of copied. */
+  readonly transferList: readonly object[]
 }
 
 /**
- * Makes the form of a value for the side port, in which structured clone spoils nothing.
+ * Makes the form of a value for the side port. Runs getters of the value.
  *
  * @param value - Anything.
  * @param role - What the value is, for the path in an error.
- * @param transferList - What will be transferred along; it stays as it is.
- * @returns To be posted, with the same transfer list.
+ * @param transferList - What is to be moved.
  * @throws SerializationError `CORELANE_UNSERIALIZABLE` if something in it can cross by no road.
  */
-export function toSideValue(
+export function toParcel(
   value: unknown,
   role: string,
   transferList: readonly object[] = [],
-): SideValue {
-  survey(value, role)
-  return flattenAs(value, role, { forPort: true, transferred: new Set(transferList) })
+): SideParcel {
+  const beside: Beside = { values: [], copies: [], transferred: new Set(transferList) }
+  const record = encodeFor(role, value, beside)
+  if (record.length > MOVED_BYTES_MIN) beside.copies.push(record.buffer)
+  const transferred = [...transferList, ...beside.copies]
+  return { side: { record, beside: beside.values }, transferList: transferred }
 }
 
 /**
@@ -38,29 +51,73 @@ export function toSideValue(
  * @param value - Anything.
  * @param role - What the value is, for the path in an error.
  * @returns A member of the message, with nothing to transfer.
- * @throws SerializationError if it cannot cross.
+ * @throws SerializationError `CORELANE_UNSERIALIZABLE` if it cannot cross.
  */
 export function toCallValue(value: unknown, role: string): SideValue {
-  const { findings } = survey(value, role)
-  const side = flattenAs(value, role, { forPort: true })
-  // Plain data always passes, and is copied once; of the rest only the engine can tell.
-  if (findings & Finding.HOST) {
+  const { side } = toParcel(value, role)
+  if (side.beside.some(isHost)) {
+    // Only the engine can tell whether a port carries it.
+    const { port1 } = new MessageChannel()
     try {
-      structuredClone(side.value)
+      port1.postMessage(side.beside)
     } catch (thrown) {
       throw sideRefused(role, thrown)
+    } finally {
+      port1.close()
     }
   }
   return side
 }
 
+function isHost(value: unknown): boolean {
+  return typeof value === 'object' && !(value instanceof ArrayBuffer)
+}
+
 /**
- * Turns what arrived on the side port into the value.
+ * Turns what arrived on a port into the value.
  *
- * @param side - From {@link toSideValue}, after structured clone.
+ * @param side - From {@link toParcel}, after structured clone.
  */
-export function fromSideValue(side: SideValue): unknown {
-  return side.marked ? revive(side.value) : side.value
+export function fromSideValue({ record, beside }: SideValue): unknown {
+  return decodeAlone(record, beside)
+}
+
+/**
+ * Encodes a value as a record that stands for itself, and says why if it cannot cross.
+ *
+ * @param role - What the value is, for the path in an error.
+ * @param value - Anything.
+ * @param beside - Takes what only a port can carry; undefined: it is refused.
+ * @throws SerializationError `CORELANE_UNSERIALIZABLE`.
+ */
+export function encodeFor(
+  role: string,
+  value: unknown,
+  beside: Beside | undefined,
+): Uint8Array<ArrayBuffer> {
+  try {
+    return encodeAlone(value, beside)
+  } catch (reason) {
+    throw refusal(value, role, reason)
+  }
+}
+
+/**
+ * The error for a value that could not be encoded. Looks at it once more, since only that tells the
+ * place.
+ *
+ * @param value - The value.
+ * @param role - What it is.
+ * @param reason - What ended the encoding.
+ */
+export function refusal(value: unknown, role: string, reason: unknown): Error {
+  try {
+    survey(value, role)
+  } catch (error) {
+    return error as Error
+  }
+  const received = `a value that changes while it is read (${describe(reason)})`
+  return laneError('CORELANE_UNSERIALIZABLE', { role, path: role, received }, reason)
 }
 
 /**

@@ -76,7 +76,7 @@ test.each(['js', 'cjs'])('without its file, %s starts threads from the text', as
   writeFileSync(join(place, 'queue.js'), moved)
   writeFileSync(join(place, 'package.json'), '{ "type": "module" }')
   mkdirSync(join(place, 'node_modules'))
-  for (const dependency of ['comlink', 'os-utils', 'msgpackr']) {
+  for (const dependency of ['comlink', 'os-utils']) {
     cpSync(join(root, 'node_modules', dependency), join(place, 'node_modules', dependency), {
       recursive: true,
     })

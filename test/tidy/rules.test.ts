@@ -121,8 +121,6 @@ describe('word monopolies', () => {
     ["import { isMainThread } from 'node:worker_threads'", 'src/handler.ts'],
     ["import { wrap } from 'comlink'", 'src/wire/control.ts'],
     ["import type { Remote } from 'comlink'", 'src/coordinator/a.ts'],
-    ["const m = await import('msgpackr')", 'src/wire/payload.ts'],
-    ["import { pack } from 'msgpackr/pack'", 'src/wire/payload.ts'],
   ])('%s may stand in its own place only', (text, home) => {
     expect(rules.monopolies(file('src/schedule/a.ts', text))).not.toEqual([])
     expect(rules.monopolies(file(home, text))).toEqual([])

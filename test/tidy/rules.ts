@@ -58,6 +58,7 @@ const THREADS = [
   'src/coordinator/',
   'src/wire/control.ts',
   'src/wire/side-port.ts',
+  'src/wire/side-value.ts',
   'src/wire/output.ts',
   'src/handler.ts',
 ]
@@ -107,7 +108,6 @@ const WORDS: readonly Monopoly[] = [
 const MODULES: readonly Monopoly[] = [
   module('node:worker_threads', THREADS, 'partition or coordinator'),
   module('comlink', CONTROL, 'src/wire/control.ts'),
-  module('msgpackr', ['src/wire/'], 'the codec in src/wire'),
   module('node:timers', CLOCK, 'timers from src/base/clock.ts'),
   module('node:timers/promises', CLOCK, 'timers from src/base/clock.ts'),
   module('node:perf_hooks', CLOCK, 'nowMs from src/base/clock.ts'),

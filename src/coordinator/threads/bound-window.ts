@@ -32,7 +32,7 @@ import {
   resultWeight,
 } from '../../wire/result-record.ts'
 import type { SidePort } from '../../wire/side-port.ts'
-import { type SideValue, toSideValue } from '../../wire/side-value.ts'
+import { type SideParcel, toParcel } from '../../wire/side-value.ts'
 import type { Command, Holder, OrphanedCommand } from '../command.ts'
 import { learnDuration } from '../type-table.ts'
 import type { ThreadPlan } from './incarnation.ts'
@@ -240,11 +240,11 @@ export class BoundWindow implements RecordSink, Holder {
     const isSide = length === SPILL
     const headBytes = commandHeadBytes(command)
     const mode = command.isStream ? RunMode.STREAM : RunMode.PLAIN
-    let side: SideValue | undefined
+    let parcel: SideParcel | undefined
     if (isSide) {
       if (!commands.hasRoomFor(headBytes)) return false
       // Runs getters of the user's, so nothing is claimed yet.
-      side = toSideValue(command.payload, 'payload', transferList)
+      parcel = toParcel(command.payload, 'payload', transferList)
     }
     const offset = commands.tryClaim(isSide ? headBytes : headBytes + length)
     if (offset === NO_ROOM) {
@@ -253,9 +253,9 @@ export class BoundWindow implements RecordSink, Holder {
     }
     const id = slots.open()
     writeCommandHead(views, offset, id, command)
-    if (side !== undefined) {
+    if (parcel !== undefined) {
       try {
-        this.#sidePort.post(id, 'payload', side, transferList ?? [])
+        this.#sidePort.post(id, 'payload', parcel)
       } catch (error) {
         commands.abort()
         slots.close(id)

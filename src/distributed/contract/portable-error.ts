@@ -6,10 +6,11 @@ import { ERRORS } from '../../base/errors.ts'
 import { describe } from '../../wire/describe.ts'
 import {
   ERROR_DEPTH_MAX,
-  type ErrorRecord,
-  emptyRecord,
-  encodeError,
+  type ErrorHead,
+  type ErrorRest,
   finishError,
+  headOf,
+  restOf,
   startError,
 } from '../../wire/error-codec.ts'
 import { isErrorValue } from '../../wire/families.ts'
@@ -82,9 +83,9 @@ function plainRecord(value: object, depth: number, budget: Budget): Record<strin
   return copy
 }
 
-function ownOf(record: ErrorRecord, budget: Budget): Record<string, unknown> | undefined {
+function ownOf(rest: ErrorRest, budget: Budget): Record<string, unknown> | undefined {
   const own: Record<string, unknown> = {}
-  for (const [key, member] of record.own ?? []) {
+  for (const [key, member] of Object.entries(rest.own ?? {})) {
     if (isReserved(key) && key !== 'code') continue
     if (key === 'code' && typeof member === 'string') continue
     if (--budget.left < 0) break
@@ -110,19 +111,18 @@ function portable(thrown: unknown, depth: number, budget: Budget): PortableError
     const own = { thrown: plain(thrown, 0, budget) ?? null }
     return { name: 'Error', message: `The handler threw ${describe(thrown)}`, own }
   }
-  const record = emptyRecord()
-  encodeError(thrown, record, depth)
-  const code = record.own?.find(([key]) => key === 'code')?.[1]
-  const hasCause = Object.hasOwn(record, 'cause') && depth < ERROR_DEPTH_MAX
-  const own = ownOf(record, budget)
+  const head = headOf(thrown)
+  const rest: ErrorRest = depth < ERROR_DEPTH_MAX ? (restOf(thrown) ?? {}) : {}
+  const code = rest.own?.code
+  const own = ownOf(rest, budget)
   return {
-    name: cut(record.name),
-    message: cut(record.message),
-    ...(record.class === record.name ? {} : { class: record.class }),
-    ...(record.stack === undefined ? {} : { stack: cut(record.stack) }),
+    name: cut(head.name),
+    message: cut(head.message),
+    ...(head.class === head.name ? {} : { class: head.class }),
+    ...(head.stack === undefined ? {} : { stack: cut(head.stack) }),
     ...(typeof code === 'string' ? { code: cut(code) } : {}),
     ...(own === undefined ? {} : { own }),
-    ...(hasCause ? { cause: portable(record.cause, depth + 1, budget) } : {}),
+    ...(Object.hasOwn(rest, 'cause') ? { cause: portable(rest.cause, depth + 1, budget) } : {}),
   }
 }
 
@@ -153,37 +153,34 @@ function rebuild(given: unknown, depth: number, budget: Budget): Error {
   const code = textIn(given, 'code')
   const isOurs = code !== undefined && Object.hasOwn(ERRORS, code)
   const stack = textIn(given, 'stack')
-  const record: ErrorRecord = {
+  const head: ErrorHead = {
     class: isOurs ? 'LaneError' : (textIn(given, 'class') ?? name),
     name,
     message: textIn(given, 'message') ?? '',
     ...(stack === undefined ? {} : { stack }),
-    own: ownIn(given, code, budget),
+    ...(code === undefined ? {} : { code }),
   }
+  const rest: ErrorRest = { own: ownIn(given, code, budget) }
   const cause = memberIn(given, 'cause')
   if (cause !== undefined && depth < ERROR_DEPTH_MAX) {
-    record.cause = rebuild(cause, depth + 1, budget)
+    rest.cause = rebuild(cause, depth + 1, budget)
   }
   try {
-    const error = startError(record)
-    finishError(error, record)
+    const error = startError(head)
+    finishError(error, head, rest)
     return error
   } catch (unreadable) {
-    return new Error(record.message, { cause: unreadable })
+    return new Error(head.message, { cause: unreadable })
   }
 }
 
-function ownIn(
-  given: object,
-  code: string | undefined,
-  budget: Budget,
-): [key: string, member: unknown][] {
-  const own: [string, unknown][] = code === undefined ? [] : [['code', code]]
+function ownIn(given: object, code: string | undefined, budget: Budget): Record<string, unknown> {
+  const own: Record<string, unknown> = code === undefined ? {} : { code }
   const members = plain(memberIn(given, 'own'), 0, budget)
   if (typeof members !== 'object' || members === null || Array.isArray(members)) return own
   for (const [key, member] of Object.entries(members)) {
     // What only a text may be, an engine or a person may have made a number of, as Node does.
-    if (!isReserved(key) || (key === 'code' && code === undefined)) own.push([key, member])
+    if (!isReserved(key) || (key === 'code' && code === undefined)) own[key] = member
   }
   return own
 }

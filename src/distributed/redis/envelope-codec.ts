@@ -13,7 +13,7 @@ import {
   checkEnvelope,
   type PortableError,
 } from '../contract/envelope.ts'
-import { decodeValue, encodeValue } from './value-codec.ts'
+import { decodeValue, encodeValue, RECORD } from './value-codec.ts'
 
 const VERSION = 1
 
@@ -250,7 +250,7 @@ export function decodeResult(bytes: Buffer, maxBytes: number): CommandResult {
   if (bytes.readUInt8(0) !== VERSION) throw new RangeError(`a result of version ${bytes[0]}`)
   const headEnd = 5 + bytes.readUInt32LE(1)
   if (headEnd >= bytes.length) throw new RangeError('the bytes end too soon')
-  const head = decodeValue(Buffer.concat([OBJECT_TAG, bytes.subarray(5, headEnd)]))
+  const head = decodeValue(Buffer.concat([RECORD_TAG, bytes.subarray(5, headEnd)]))
   if (!Array.isArray(head)) throw new RangeError('a result without its head')
   const [partitionId, workerId, success, retryCount, durationMs, completedAt, commandId, error] =
     head as unknown[]
@@ -283,7 +283,7 @@ export function decodeResult(bytes: Buffer, maxBytes: number): CommandResult {
 /** Errors within errors are followed this far. */
 const CAUSES_MAX = 8
 
-const OBJECT_TAG = Buffer.from([3])
+const RECORD_TAG = Buffer.from([RECORD])
 
 /** Keeps of an error what an error has, each member in its type. */
 function portable(given: unknown, depth: number): PortableError {

@@ -1,15 +1,14 @@
 // Value codec: payloads and results as bytes that another machine can read.
-// Thread: main.   Owns: one encoder and one decoder of the private msgpackr.
+// Thread: main.   Owns: nothing.
 // Must not: trust bytes: they may come from anybody who can write to the broker. Whatever they are,
 // decoding ends soon, in a value or an error.
 
+import { endianness } from 'node:os'
 import { types } from 'node:util'
 import { laneError } from '../../base/errors.ts'
-import { MARKED_DEPTH_MAX } from '../../wire/error-codec.ts'
-import { flattenAs, refusedWhileRead } from '../../wire/flatten-as.ts'
-import { revive } from '../../wire/marked-graph.ts'
-import { privateMsgpackr } from '../../wire/private-msgpackr.ts'
-import { Finding, survey } from '../../wire/survey.ts'
+import { encodeFor } from '../../wire/side-value.ts'
+import { survey } from '../../wire/survey.ts'
+import { decodeAlone } from '../../wire/value-decoder.ts'
 
 /** First byte of a value. */
 const Tag = Object.freeze({
@@ -17,39 +16,19 @@ const Tag = Object.freeze({
   /** A Uint8Array, as it is. */
   BYTES: 1,
   BUFFER: 2,
-  /** One message of msgpackr that stands for itself. */
-  OBJECT: 3,
-  /** The same, and marks in it must be turned into errors. */
-  OBJECT_MARKED: 4,
+  /** A record that stands for itself; its numbers have the byte order of the machine. */
+  LITTLE_ENDIAN: 5,
+  BIG_ENDIAN: 6,
 })
+
+/** The tag of the records that this machine writes, the only ones that it reads. */
+export const RECORD: number = endianness() === 'LE' ? Tag.LITTLE_ENDIAN : Tag.BIG_ENDIAN
 
 /** Bytes of one value, in two parts so that large ones are copied once. */
 export interface EncodedValue {
   readonly tag: number
   readonly body: Uint8Array
 }
-
-function refuseFunction(): never {
-  throw new TypeError('a getter returned a function')
-}
-
-const { Packr, Unpackr } = privateMsgpackr()
-
-// Shapes of objects are written into each message: there is no stream in which they could be
-// learnt.
-const packr = new Packr({
-  structuredClone: true,
-  moreTypes: true,
-  useToJSON: false,
-  writeFunction: refuseFunction,
-} as ConstructorParameters<typeof Packr>[0])
-
-const unpackr = new Unpackr({
-  structuredClone: true,
-  moreTypes: true,
-  mapsAsObjects: false,
-  copyBuffers: true,
-} as ConstructorParameters<typeof Unpackr>[0])
 
 const EMPTY = new Uint8Array(0)
 
@@ -61,8 +40,8 @@ function bytesTag(value: object): number | undefined {
 }
 
 /**
- * Encodes a value. What structured clone carries arrives as it was, but for -0 and lone surrogates,
- * which arrive as 0 and U+FFFD.
+ * Encodes a value. What `docs/payloads.md` says of payloads holds, but for what is bound to this
+ * process: shared memory, and what only a MessagePort carries.
  *
  * @param value - Anything.
  * @param role - What it is, for the error: `payload`, `result`.
@@ -75,25 +54,11 @@ export function encodeValue(value: unknown, role: string): EncodedValue {
     const tag = bytesTag(value)
     if (tag !== undefined) return { tag, body: value as Uint8Array }
   }
-  const { findings } = survey(value, role)
-  if (findings & Finding.HOST) {
+  if (survey(value, role).hasHost) {
     const received = 'bound to this process'
     throw laneError('CORELANE_UNSERIALIZABLE', { role, path: role, received })
   }
-  if ((findings & (Finding.ERRORS | Finding.COPY)) === 0) {
-    return { tag: Tag.OBJECT, body: pack(value, role) }
-  }
-  const { value: plain, marked } = flattenAs(value, role, { forPort: false })
-  survey(plain, role, MARKED_DEPTH_MAX)
-  return { tag: marked ? Tag.OBJECT_MARKED : Tag.OBJECT, body: pack(plain, role) }
-}
-
-function pack(value: unknown, role: string): Uint8Array {
-  try {
-    return packr.pack(value)
-  } catch (thrown) {
-    throw refusedWhileRead(role, thrown)
-  }
+  return { tag: RECORD, body: encodeFor(role, value, undefined) }
 }
 
 /**
@@ -111,10 +76,8 @@ export function decodeValue(bytes: Buffer): unknown {
       return new Uint8Array(body)
     case Tag.BUFFER:
       return Buffer.from(body)
-    case Tag.OBJECT:
-      return unpackr.unpack(body)
-    case Tag.OBJECT_MARKED:
-      return revive(unpackr.unpack(body))
+    case RECORD:
+      return decodeAlone(new Uint8Array(body))
     default:
       throw new RangeError(`a value of kind ${bytes[0]}`)
   }

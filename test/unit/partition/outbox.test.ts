@@ -10,7 +10,7 @@ import { PayloadDecoder, PayloadKind } from '../../../src/wire/payload-codec.ts'
 import { payloadKindOf, ResultStatus, resetsOf, statusOf } from '../../../src/wire/record-kind.ts'
 import { RESULT_HEAD_BYTES, resultId, resultWeight } from '../../../src/wire/result-record.ts'
 import type { SidePort } from '../../../src/wire/side-port.ts'
-import { fromSideValue, type SideValue } from '../../../src/wire/side-value.ts'
+import { fromSideValue, type SideParcel } from '../../../src/wire/side-value.ts'
 
 const { DONE, FAILED, CHUNK, PROGRESS } = ResultStatus
 const RING_BYTES = 1024
@@ -25,7 +25,10 @@ function world() {
   const { views } = attachCommons(commons.memory, 1, [])
   const end = new PartitionEnd(region, views, bell.word, () => {})
   const side: unknown[] = []
-  const sidePort = { post: (id: number, _: string, sent: SideValue) => side.push([id, sent.value]) }
+  const sidePort = {
+    post: (id: number, _: string, { side: sent }: SideParcel) =>
+      side.push([id, fromSideValue(sent)]),
+  }
   const outbox = new Outbox(end, sidePort as never as SidePort, 400)
   const decoder = new PayloadDecoder()
   /** Takes records: what each is, of which command, and its value. */
@@ -225,8 +228,7 @@ test('what was thrown and cannot be sent is described, and named as what the han
   }
   outbox.send(2, FAILED, UNSENDABLE, 0, 0)
   expect(take()).toEqual([[FAILED, 2, 'at the side']])
-  const [, sent] = side.at(-1) as [number, unknown]
-  const error = fromSideValue({ value: sent, marked: true }) as Error
+  const [, error] = side.at(-1) as [number, Error]
   expect(error.message).toMatch(/^The handler threw \{ f: .* error\.f is a function/)
   expect(error).not.toHaveProperty('code')
 })

@@ -2,7 +2,7 @@
 
 import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
 import { PayloadDecoder, PayloadEncoder, SPILL } from '../../../../src/wire/payload-codec.ts'
-import { fromSideValue, type SideValue, toSideValue } from '../../../../src/wire/side-value.ts'
+import { fromSideValue, type SideValue, toParcel } from '../../../../src/wire/side-value.ts'
 import { ringMemory } from './ring-memory.ts'
 
 const ring = ringMemory(1 << 17)
@@ -34,7 +34,8 @@ export function travel(value: unknown, transferList: readonly object[] = []): un
 export function travelAside(value: unknown, transferList: readonly object[] = []): unknown {
   const { port1, port2 } = new MessageChannel()
   try {
-    port1.postMessage(toSideValue(value, 'payload', transferList), transferList as MessagePort[])
+    const parcel = toParcel(value, 'payload', transferList)
+    port1.postMessage(parcel.side, parcel.transferList as MessagePort[])
     return fromSideValue(receiveMessageOnPort(port2)!.message as SideValue)
   } finally {
     port1.close()

@@ -1,0 +1,101 @@
+// Value encoder: values as records, of a stream in a ring or each for itself.
+// Thread: any.   Owns: whose record is in the arena, and the shapes that one stream has learnt.
+
+import { Buffer } from 'node:buffer'
+import { align8 } from '../base/bits.ts'
+import { invariant } from '../base/errors.ts'
+import type { RecordBytes } from './record-bytes.ts'
+import { ShapeTree } from './shape-tree.ts'
+import { type Beside, ONLY_BESIDE, TOO_LONG } from './value-tags.ts'
+import { copyEncoded, encodeWith, isEncoding, release, suspend } from './value-walk.ts'
+
+/** Longest record that stands for itself, without what lies beside it. */
+const ALONE_BYTES_MAX = 2 ** 30
+
+let owner: ValueEncoder | undefined
+
+/** The writing end of a stream of records in a ring. */
+export class ValueEncoder {
+  /** Whether the encoded record makes the decoder forget its shapes. */
+  resets = false
+  readonly #bytesMax: number
+  readonly #shapes = new ShapeTree()
+  #length = 0
+
+  /**
+   * @param bytesMax - Longest record.
+   */
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax
+  }
+
+  /**
+   * Encodes into the arena, where the record stays until the next one is encoded on this thread.
+   *
+   * @param value - Anything.
+   * @returns Length in bytes; -1 if it must take the side port: it is too long, or something in it
+   * is more than data, or another encoding is under way on this thread.
+   * @throws Whatever ended the walk if it cannot cross. Nothing has changed then.
+   */
+  encode(value: unknown): number {
+    // A getter of the value under way may submit another command.
+    if (isEncoding) return -1
+    this.resets = this.#shapes.begin()
+    owner = undefined
+    try {
+      this.#length = encodeWith(this.#shapes, value, this.#bytesMax, undefined)
+    } catch (reason) {
+      if (reason === TOO_LONG || reason === ONLY_BESIDE) return -1
+      throw reason
+    }
+    owner = this
+    return this.#length
+  }
+
+  /**
+   * Copies the encoded record into the ring.
+   *
+   * @param target - Memory of the ring.
+   * @param offset - Where the record starts, in bytes; a multiple of 8.
+   */
+  write(target: RecordBytes, offset: number): void {
+    invariant(owner === this, 'a record is written before another is encoded on the thread')
+    owner = undefined
+    copyEncoded(target, offset, this.#length)
+    this.#shapes.written()
+  }
+
+  /** The encoded record will not be written. */
+  discard(): void {
+    if (owner !== this) return
+    owner = undefined
+    release()
+  }
+}
+
+/**
+ * Encodes a value as a record that stands for itself.
+ *
+ * @param value - Anything.
+ * @param list - Takes what only a port can carry; undefined: such a value is refused.
+ * @returns The record, in memory of its own.
+ * @throws Whatever ended the walk if it cannot cross.
+ */
+export function encodeAlone(value: unknown, list: Beside | undefined): Uint8Array<ArrayBuffer> {
+  // A getter of a value under way may lead here.
+  const resume = isEncoding ? suspend() : undefined
+  owner = undefined
+  try {
+    const length = encodeWith(new ShapeTree(), value, ALONE_BYTES_MAX, list)
+    const memory = new ArrayBuffer(align8(length))
+    const target = {
+      words: new Int32Array(memory),
+      bytes: Buffer.from(memory),
+      floats: new Float64Array(memory),
+    }
+    copyEncoded(target, 0, length)
+    return new Uint8Array(memory, 0, length)
+  } finally {
+    resume?.()
+  }
+}
