@@ -78,7 +78,7 @@ export class AbortListeners {
    *
    * @param signal - Of a command.
    */
-  isEnding(signal: AbortSignal | undefined): boolean {
+  isEnding(signal: AbortSignal): boolean {
     return this.#ending.size > 0 && signal !== undefined && this.#ending.has(signal)
   }
 

@@ -114,7 +114,7 @@ export interface CommandManager {
   readonly timers: { cancel(command: Command): void }
   readonly signals: {
     remove(signal: AbortSignal, command: Command): void
-    isEnding(signal: AbortSignal | undefined): boolean
+    isEnding(signal: AbortSignal): boolean
   }
   /** Ends a command that is not settled because its signal aborted or its stream was left. */
   abort(command: Command, reason: unknown): void
@@ -186,7 +186,8 @@ export class Command implements Schedulable, CommandFields, StreamSource {
 
   /** Whether it must not be bound: it is settled, or its signal has aborted and will end it. */
   get isOver(): boolean {
-    return this.isSettled || this.manager.signals.isEnding(this.signal)
+    const { isSettled, signal } = this
+    return isSettled || (signal !== undefined && this.manager.signals.isEnding(signal))
   }
 
   /** Where it is bound; undefined while it is not. */
@@ -250,8 +251,8 @@ export class Command implements Schedulable, CommandFields, StreamSource {
   }
 
   get isTimed(): boolean {
-    const { deadlineMs, options } = this.extras ?? NO_EXTRAS
-    return isTimed(this.lane, deadlineMs, options)
+    const { extras, lane } = this
+    return extras === undefined ? lane.isTimed : isTimed(lane, extras.deadlineMs, extras.options)
   }
 
   get submittedAtMs(): number {
@@ -271,6 +272,7 @@ export class Command implements Schedulable, CommandFields, StreamSource {
   get patienceMs(): number {
     const { extras, lane } = this
     const { plan } = lane
+    if (extras === undefined && !plan.rejectsLate) return Number.POSITIVE_INFINITY
     const options = extras?.options
     const withinMs = options?.startWithinMs ?? Number.POSITIVE_INFINITY
     if (!(options?.rejectsLate ?? plan.rejectsLate)) return withinMs

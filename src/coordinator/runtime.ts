@@ -435,8 +435,8 @@ export class Runtime {
   /** Why a command can run nowhere; undefined if it can. */
   #refusal(home: number): LaneError | undefined {
     if (!this.#isShared) return this.#partitions[home]!.failure
-    const isLost = this.#partitions.every(({ failure }) => failure !== undefined)
-    return isLost ? this.#partitions[0]!.failure : undefined
+    for (const { failure } of this.#partitions) if (failure === undefined) return undefined
+    return this.#partitions[0]!.failure
   }
 
   /** Settles what waits for a partition that gets no thread any more. */

@@ -46,7 +46,7 @@ export interface BinderParts {
 export class Binder implements Admission<Command> {
   readonly #parts: BinderParts
   /** Windows with commands that their partition was not shown yet. */
-  readonly #dirty = new Set<BoundWindow>()
+  #dirty: BoundWindow[] = []
   readonly #choice: PartitionChoice
   /** Whether the order may change with time, so that the clock must be read. */
   #isTimed = false
@@ -149,9 +149,9 @@ export class Binder implements Admission<Command> {
 
   /** Shows the partitions what was bound. */
   flush(): void {
-    if (this.#dirty.size === 0) return
+    if (this.#dirty.length === 0) return
     for (const window of this.#dirty) window.flush()
-    this.#dirty.clear()
+    this.#dirty.length = 0
   }
 
   /**
@@ -446,7 +446,7 @@ export class Binder implements Admission<Command> {
       this.#isBinding = false
     }
     partition.touch()
-    this.#dirty.add(window)
+    if (window.unpublished === 1) this.#dirty.push(window)
     return true
   }
 }

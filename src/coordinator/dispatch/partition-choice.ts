@@ -97,13 +97,21 @@ export class PartitionChoice {
     }
     let best: PartitionHandle | undefined
     let bestCost = Number.POSITIVE_INFINITY
-    // What is bound to a stuck partition waits for its long command: better to wait for room
-    // elsewhere.
-    const isAnyMoving = partitions.some(({ window, isStuck }) => window !== undefined && !isStuck)
+    let isAnyMoving = false
     for (const partition of partitions) {
       const window = partition.window
       // What is bound where all handlers wait could be what they wait for.
-      if (window === undefined || partition.isHeld || (isAnyMoving && partition.isStuck)) continue
+      if (window === undefined || partition.isHeld) continue
+      // What is bound to a stuck partition waits for its long command: better to wait for room
+      // elsewhere.
+      if (partition.isStuck) {
+        if (isAnyMoving) continue
+      } else if (!isAnyMoving) {
+        isAnyMoving = true
+        this.wasOverAllowance = false
+        best = undefined
+        bestCost = Number.POSITIVE_INFINITY
+      }
       const workUs = Math.max(window.load.workUs, SMALL_WORK_US)
       const cost = workUs + (window.end.bell.isAwake ? 0 : WAKE_COST_US)
       if (cost > bestCost || (cost === bestCost && partition.touched < best!.touched)) continue

@@ -93,7 +93,8 @@ export class BoundWindow implements RecordSink, Holder {
   readonly #countMin: number
   /** Takes what is judged. */
   readonly #urgency: Urgency = { rank: 0, untilMs: 0 }
-  #unpublished = 0
+  /** Records that the partition was not shown yet. */
+  unpublished = 0
   /** Commands revoked since the partition was last asked to look for them. */
   #unswept = 0
   #completed = 0
@@ -269,14 +270,14 @@ export class BoundWindow implements RecordSink, Holder {
     }
     // What takes the side port is large or moved: few of them fill a window.
     this.#open(id, command, rank, isSide ? this.#bytesMax >> 3 : headBytes + length)
-    if (++this.#unpublished >= FLUSH_COUNT) this.flush()
+    if (++this.unpublished >= FLUSH_COUNT) this.flush()
     return true
   }
 
   /** Shows the partition what was bound, and wakes it. */
   flush(): void {
-    if (this.#unpublished === 0) return
-    this.#unpublished = 0
+    if (this.unpublished === 0) return
+    this.unpublished = 0
     this.#end.commands.publish()
     this.#end.bell.ring(true)
   }
@@ -305,10 +306,10 @@ export class BoundWindow implements RecordSink, Holder {
     }
     // A handler may report from a timer that outlives its run.
     const isLate = status === ResultStatus.PROGRESS && !slots.isCurrent(id)
-    invariant(isLate || slots.isCurrent(id), `record ${id} is of its slot's present command`)
+    if (!isLate) invariant(slots.isCurrent(id), "a record is of its slot's present command")
     if (status === ResultStatus.REVOKED || status === ResultStatus.LATE) {
       const isLeft = status === ResultStatus.REVOKED || slots.stateOf(id) !== SlotState.QUEUED
-      invariant(isLeft === (command === undefined), `command ${id} is dropped once, by one side`)
+      invariant(isLeft === (command === undefined), 'a command is dropped once, by one side')
       slots.close(id)
       if (command === undefined) return
       this.#forget(slot)
@@ -341,7 +342,7 @@ export class BoundWindow implements RecordSink, Holder {
     const durationMs = resultDurationMs(views, offset)
     if (command === undefined) {
       const run = this.watch.ended(slot)
-      invariant(run !== undefined, `result ${id} has a command`)
+      invariant(run !== undefined, 'a result has a command')
       this.load.remove(slot, run.lane)
       learnDuration(run.type, durationMs)
       return
@@ -542,7 +543,7 @@ export class BoundWindow implements RecordSink, Holder {
     if (offset === NO_ROOM) return
     commands.commit(offset, commandKind(RunMode.SWEEP, PayloadKind.UNDEFINED, false))
     this.#unswept = 0
-    this.#unpublished++
+    this.unpublished++
     this.flush()
   }
 

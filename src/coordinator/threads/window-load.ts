@@ -328,12 +328,15 @@ export class WindowLoad {
    * @param lane - Its lane.
    */
   remove(slot: number, lane: Lane): void {
+    const resting = this.#resting.size === 0 ? undefined : this.#resting.get(slot)
     // A stream that rests holds its key all the same.
     const key = this.#keyOf?.[slot]
-    const workUs = this.#resting.get(slot)?.workUs ?? this.#worksUs[slot]!
-    if (key !== undefined) this.#removeKey(slot, key, lane, workUs)
-    if (this.#resting.delete(slot)) this.#laneRestings[lane.index]!--
-    else this.#discount(slot, lane)
+    if (key !== undefined) this.#removeKey(slot, key, lane, resting?.workUs ?? this.#worksUs[slot]!)
+    if (resting === undefined) this.#discount(slot, lane)
+    else {
+      this.#resting.delete(slot)
+      this.#laneRestings[lane.index]!--
+    }
   }
 
   /**
