@@ -46,6 +46,14 @@ async function failure(options: Partial<QueueManagerOptions>): Promise<ConfigErr
   return error as ConfigError
 }
 
+test('without the option the file of the package runs, and not its text', async () => {
+  const stack = `data:text/javascript,export const stack = () => new Error().stack`
+  const manager = QueueManager.create({ handlers: stack, partitions: { count: 1 } })
+  await manager.start()
+  expect(await manager.run('stack')).toContain(entry)
+  await manager.close()
+})
+
 test.each([
   ['a path', entry],
   ['a URL', pathToFileURL(entry)],

@@ -33,7 +33,7 @@ function fileBeside(): string | undefined {
   try {
     // Tools that copy files recognise these very words. A path, since the global URL may not be
     // Node's in a test runner.
-    const file = fileURLToPath(new URL('../corelane-entry.cjs', import.meta.url).href)
+    const file = fileURLToPath(new URL('./corelane-entry.cjs', import.meta.url).href)
     return existsSync(file) ? file : undefined
   } catch {
     // A bundler has put something else in place of this module's URL.
