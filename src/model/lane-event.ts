@@ -39,6 +39,11 @@ export interface LaneEvent {
   /** The command's partition, once it has one. */
   readonly partition: number | undefined
   readonly attempt: number | undefined
+  /**
+   * When it was submitted; undefined if no subscription existed then and nothing else needed to
+   * know: a deadline, a boost, or metrics.
+   */
+  readonly submittedAtMs: number | undefined
   /** When its handler was entered. */
   readonly startedAtMs: number | undefined
   /** How long it ran, once it has ended. */
@@ -46,7 +51,7 @@ export interface LaneEvent {
   /** Why it failed. */
   readonly error: unknown
   /** Unsettled commands of the lane, in events of a lane. */
-  readonly pending: number | undefined
+  readonly unsettled: number | undefined
   /** What the handler reported, in events of progress. */
   readonly progress: unknown
 }

@@ -48,8 +48,8 @@ test('a command that is delayed until after its partition was given up rejects w
   const delayed = failure(manager.run('mark', 1, { delayMs: 9_000 }), 'the delayed one')
   await killer
   await until(() => manager.stats().partitions[0]!.state === 'failed', 'it is given up')
-  expect(manager.stats()).toMatchObject({ pending: 1 })
+  expect(manager.stats()).toMatchObject({ queued: 1 })
   const error = await delayed
   expect(error.code).toBe('CORELANE_HANDLERS_FAILED')
-  expect(manager.stats()).toMatchObject({ pending: 0, failed: 2 })
+  expect(manager.stats()).toMatchObject({ queued: 0, failed: 2 })
 })

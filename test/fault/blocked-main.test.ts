@@ -43,7 +43,7 @@ test.each([
   })
   expect(await within(third, 'the third')).toBe(2)
   expect(ledger.allRuns(3)).toEqual([1, 0, 1])
-  expect(manager.stats()).toMatchObject({ submitted: 3, completed: 2, failed: 1, active: 0 })
+  expect(manager.stats()).toMatchObject({ submitted: 3, completed: 2, failed: 1, running: 0 })
   // Its slot and its place at the gate are free again.
   const more = Array.from({ length: 2000 }, () => manager.submit('limited', 'mark', 2))
   await within(Promise.all(more), 'more of them')
@@ -79,5 +79,5 @@ test('a bound that is over before its delay rejects it then', async () => {
   const options = { delayMs: 5000, startWithinMs: 30 }
   const error = await failure(manager.submit('mild', 'mark', 0, options), 'it')
   expect(error.code).toBe('CORELANE_DEADLINE_EXCEEDED')
-  await until(() => manager.stats().pending === 0, 'nothing is left')
+  await until(() => manager.stats().queued === 0, 'nothing is left')
 })

@@ -184,5 +184,5 @@ test('submits that wait for room are refused when their partition is given up, a
     expect(lost).toMatchObject({ name: expect.stringMatching(/PartitionLost|Config/) })
   }
   expect(manager.stats().partitions[0]).toMatchObject({ state: 'failed' })
-  expect(manager.stats()).toMatchObject({ pending: 0, active: 0 })
+  expect(manager.stats()).toMatchObject({ queued: 0, running: 0 })
 })

@@ -144,7 +144,7 @@ test('on several partitions innocents succeed and each killer is buried, whoever
   }
   expect(await within(Promise.all(later), 'the others')).toEqual(range(20))
   expect(manager.deadLetters.list().map(({ type }) => type)).toEqual(['killer', 'killer'])
-  expect(manager.stats()).toMatchObject({ pending: 0, active: 0, failed: 2, completed: 24 })
+  expect(manager.stats()).toMatchObject({ queued: 0, running: 0, failed: 2, completed: 24 })
 })
 
 test('the order of each key holds over deaths for all that were not hit', async () => {
@@ -236,5 +236,5 @@ test('a reload while a partition backs off revives it at once, with what waits',
   await within(manager.reload(moduleOf(good)), 'reload')
   expect(await within(Promise.all(queued), 'the queued ones')).toEqual([-0, -1, -2, -3, -4])
   expect(await within(manager.run('more'), 'the new handler')).toBe(1)
-  expect(manager.stats()).toMatchObject({ failing: undefined, pending: 0 })
+  expect(manager.stats()).toMatchObject({ failing: undefined, queued: 0 })
 })

@@ -91,7 +91,7 @@ test.each([
     expect(settled).toBe(COUNT)
     const odd = ledger.allRuns(COUNT).flatMap((runs, index) => (runs === 1 ? [] : [[index, runs]]))
     expect(odd).toEqual([])
-    expect(manager.stats()).toMatchObject({ pending: 0, active: 0, submitted: COUNT })
+    expect(manager.stats()).toMatchObject({ queued: 0, running: 0, submitted: COUNT })
     await within(manager.drain(), 'drain')
   },
   LIMIT_MS,

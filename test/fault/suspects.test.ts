@@ -63,6 +63,6 @@ test.each([
     expect(await within(all, 'all but the killer', 8_000)).toEqual([INNOCENT, HELD, URGENT, OTHER])
     expect(await within(killer, 'the killer')).toBe('CORELANE_PARTITION_LOST')
     expect(ledger.allRuns(5)).toEqual([2, 3, 1, 1, 1])
-    expect(manager.stats()).toMatchObject({ pending: 0, active: 0, deadLetters: 1 })
+    expect(manager.stats()).toMatchObject({ queued: 0, running: 0, deadLetters: 1 })
   },
 )

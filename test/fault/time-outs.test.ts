@@ -31,7 +31,7 @@ test('an asynchronous handler sees its signal abort, and its thread is kept if i
   expect(error.details).toEqual({ type: 'heed', lane: 'query', timeoutMs: 40, attempt: 1 })
   expect(await within(manager.run('lookBack'), 'the next one')).toEqual(timeout)
   expect(first(manager)).toMatchObject({ incarnations: 1, abandoned: 0, condemned: 0, bound: 0 })
-  expect(manager.stats()).toMatchObject({ timedOut: 1, failed: 1, completed: 1, pending: 0 })
+  expect(manager.stats()).toMatchObject({ timedOut: 1, failed: 1, completed: 1, queued: 0 })
 })
 
 test('a loop that looks whether it is aborted ends in its grace, and its thread is kept', async () => {
@@ -205,7 +205,7 @@ test('late results settle no other command, though slots are used again', async 
     }
   }
   expect(first(manager)).toMatchObject({ incarnations: 1, bound: 0 })
-  expect(manager.stats()).toMatchObject({ pending: 0, active: 0, timedOut: 12, failed: 12 })
+  expect(manager.stats()).toMatchObject({ queued: 0, running: 0, timedOut: 12, failed: 12 })
 })
 
 test('a late command holds its slot in the lane until its thread is gone, and no longer', async () => {
@@ -251,7 +251,7 @@ test('close ends threads that are stuck, with and without a time-out that has pa
   const running = failure(manager.run('forever', 0, { timeoutMs: 60_000 }), 'the running one')
   const queued = failure(manager.run('echo', 0), 'the queued one')
   expect(await late).toMatchObject(timeout)
-  await until(() => manager.stats().active === 1, 'the running one')
+  await until(() => manager.stats().running === 1, 'the running one')
   await within(manager.close(), 'close')
   expect(await running).toMatchObject({ code: 'CORELANE_COMMAND_DROPPED' })
   expect(await queued).toMatchObject({ code: 'CORELANE_COMMAND_DROPPED' })

@@ -22,8 +22,8 @@ function stuckManager(ledger: Ledger, options: object = {}): Promise<QueueManage
 function expectStatsAddUp(manager: QueueManager): void {
   const stats = manager.stats()
   for (const each of [stats, ...Object.values(stats.lanes)]) {
-    expect(each.pending).toBeGreaterThanOrEqual(0)
-    expect(each.pending + each.active + each.completed + each.failed).toBe(each.submitted)
+    expect(each.queued).toBeGreaterThanOrEqual(0)
+    expect(each.queued + each.running + each.completed + each.failed).toBe(each.submitted)
   }
 }
 
@@ -81,14 +81,14 @@ test('commands that wait leave at once wherever they wait, and never run', async
     ...range(3000).map(() => manager.run('mark', 4, { signal })),
   ].map((promise) => failure(promise, 'one that waits'))
   const forRoom = failure(manager.submit('bounded', 'mark', 5, { signal }), 'waits for room')
-  expect(manager.stats().lanes.bounded).toMatchObject({ waiting: 1, pending: 1 })
+  expect(manager.stats().lanes.bounded).toMatchObject({ waiting: 1, queued: 1 })
   expect(manager.stats().partitions[0]!.bound).toBeGreaterThan(1)
   expectStatsAddUp(manager)
   waiting.controller.abort(reason)
   // The thread is still blocked: nobody but the main thread had a say in it.
   for (const error of await Promise.all(queued)) expect(error).toMatchObject(waiting.error)
   expect(await forRoom).toMatchObject(abortable('waiting for room').error)
-  expect(manager.stats()).toMatchObject({ pending: 0, active: 1, completed: 0 })
+  expect(manager.stats()).toMatchObject({ queued: 0, running: 1, completed: 0 })
   expectStatsAddUp(manager)
   ledger.openGate()
   expect(await within(gate, 'the gate')).toBe(1)
@@ -104,14 +104,14 @@ test.each(['heed', 'heedInLoop'])(
     const manager = await stuckManager(new Ledger(0))
     const { controller, signal, error } = abortable('running')
     const aborted = failure(manager.run(type, 0, { signal }), 'the aborted one')
-    await until(() => manager.stats().active === 1, 'it runs')
+    await until(() => manager.stats().running === 1, 'it runs')
     controller.abort(reason)
     expect(await aborted).toMatchObject(error)
     const seen = { name: 'AbortError', code: 'CORELANE_ABORTED' }
     const expected = type === 'heed' ? seen : 'out of the loop'
     expect(await within(manager.run('lookBack'), 'the next one')).toEqual(expected)
     expect(manager.stats().partitions[0]).toMatchObject({ incarnations: 1, abandoned: 0, bound: 0 })
-    expect(manager.stats()).toMatchObject({ failed: 1, completed: 1, active: 0, pending: 0 })
+    expect(manager.stats()).toMatchObject({ failed: 1, completed: 1, running: 0, queued: 0 })
   },
 )
 
@@ -126,7 +126,7 @@ test('a signal that is read only after the abort has aborted', async () => {
   const manager = await open('values.js', { partitions: one, handlers })
   const { controller, signal, error } = abortable('running')
   const aborted = failure(manager.run('late', 0, { signal }), 'the aborted one')
-  await until(() => manager.stats().active === 1, 'it runs')
+  await until(() => manager.stats().running === 1, 'it runs')
   controller.abort(reason)
   expect(await aborted).toMatchObject(error)
   expect(await within(manager.run('look'), 'the next one')).toBe('CORELANE_ABORTED')
@@ -151,7 +151,7 @@ test('ten thousand commands share one listener, and leave none behind', async ()
   expectStatsAddUp(manager)
   ledger.openGate()
   await within(Promise.all(gates), 'the gates')
-  expect(manager.stats()).toMatchObject({ completed: 5002, failed: 5000, pending: 0, active: 0 })
+  expect(manager.stats()).toMatchObject({ completed: 5002, failed: 5000, queued: 0, running: 0 })
 })
 
 test('kill ends a busy loop, and those that wait behind it run on the next thread', async () => {
@@ -179,7 +179,7 @@ test('without kill a busy loop keeps its thread, and the caller is told all the 
   controller.abort(reason)
   expect(await aborted).toMatchObject(error)
   expect(manager.stats().partitions[0]).toMatchObject({ incarnations: 1, abandoned: 1 })
-  expect(manager.stats()).toMatchObject({ active: 0, pending: 1, failed: 1 })
+  expect(manager.stats()).toMatchObject({ running: 0, queued: 1, failed: 1 })
   await within(manager.close(), 'close')
   expect(await behind).toMatchObject({
     code: 'CORELANE_COMMAND_DROPPED',
@@ -228,7 +228,7 @@ test('the info of an aborted command says where it ran, or that it was never bou
     ((await failure(promise, 'aborted')) as unknown as Record<symbol, object>)[commandInfo]
   const running = info(manager.run('heed', 0, { signal }))
   const delayed = info(manager.run('echo', 0, { signal, delayMs: 60_000 }))
-  await until(() => manager.stats().active === 1, 'it runs')
+  await until(() => manager.stats().running === 1, 'it runs')
   controller.abort(reason)
   expect(await running).toMatchObject({ type: 'heed', partition: 0 })
   expect(await delayed).toMatchObject({ type: 'echo', partition: -1, startedAtMs: undefined })
@@ -258,7 +258,7 @@ test('close settles what a signal could still end, and lets the signal go', asyn
   }
   expect(counts.present).toBe(0)
   controller.abort(reason)
-  expect(manager.stats()).toMatchObject({ failed: 3, pending: 0, active: 0 })
+  expect(manager.stats()).toMatchObject({ failed: 3, queued: 0, running: 0 })
 })
 
 test('one signal ends very many queued commands while the event loop turns, and none starts', async () => {
@@ -295,7 +295,7 @@ test('one signal ends very many queued commands while the event loop turns, and 
   expect(turns).toBeGreaterThan(2)
   expect(ledger.runs(1)).toBe(0)
   expectStatsAddUp(manager)
-  expect(manager.stats().pending).toBe(0)
+  expect(manager.stats().queued).toBe(0)
 })
 
 test('closing ends very many queued commands while the event loop turns', async () => {

@@ -283,7 +283,7 @@ test.each(unfit)(
     const broadcast = await failure(manager.broadcast('echo', payload), 'an unfit broadcast')
     expect(broadcast.code).toBe('CORELANE_UNSERIALIZABLE')
     expect(broadcast.message).toContain(says)
-    expect(manager.stats()).toMatchObject({ submitted: 3, completed: 2, failed: 1, active: 0 })
+    expect(manager.stats()).toMatchObject({ submitted: 3, completed: 2, failed: 1, running: 0 })
   },
 )
 

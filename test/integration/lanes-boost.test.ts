@@ -229,7 +229,7 @@ test('late commands of a lane that rejects them reject where they wait, bound or
   await within(manager.submit('first', 'mark', 398), 'one that comes after them')
   expect(ledger.allRuns(300)).toEqual(new Array(300).fill(0))
   const { strict } = manager.stats().lanes
-  expect(strict).toMatchObject({ submitted: 300, failed: 300, completed: 0, pending: 0, active: 0 })
+  expect(strict).toMatchObject({ submitted: 300, failed: 300, completed: 0, queued: 0, running: 0 })
 })
 
 test('a deadline of its own decides when a command is late', async () => {
@@ -237,7 +237,7 @@ test('a deadline of its own decides when a command is late', async () => {
   const soon = manager.submit('strict', 'mark', 0, { deadlineMs: 30 })
   const later = manager.submit('strict', 'mark', 1, { deadlineMs: 60_000 })
   await expectLate(soon, 30)
-  expect(manager.stats().lanes.strict).toMatchObject({ failed: 1, pending: 1 })
+  expect(manager.stats().lanes.strict).toMatchObject({ failed: 1, queued: 1 })
   ledger.openGate()
   await within(Promise.all([holder, later]), 'the others')
   expect(ledger.allRuns(2)).toEqual([0, 1])
@@ -301,7 +301,7 @@ test('a delayed command does not start early, and takes the place of its age whe
   })
   const begin = performance.now()
   const delayed = manager.submit('lane', 'where', 0, { delayMs: 200 })
-  expect(manager.stats().lanes.lane).toMatchObject({ submitted: 1, pending: 1, active: 0 })
+  expect(manager.stats().lanes.lane).toMatchObject({ submitted: 1, queued: 1, running: 0 })
   await within(manager.submit('lane', 'mark', 1), 'one without delay')
   expect(ledger.runs(0)).toBe(0)
   const { startedAt } = (await within(delayed, 'the delayed one')) as { startedAt: number }
@@ -326,7 +326,7 @@ test('delayed commands are dropped by close and waited for by drain', async () =
   const drained = await make()
   const soon = drained.submit('lane', 'stamp', 0, { delayMs: 100 })
   await within(drained.drain(), 'drain')
-  expect(drained.stats().lanes.lane).toMatchObject({ completed: 1, pending: 0 })
+  expect(drained.stats().lanes.lane).toMatchObject({ completed: 1, queued: 0 })
   await within(soon, 'the delayed one')
 })
 

@@ -52,10 +52,11 @@ const FIELDS = [
   'key',
   'lane',
   'partition',
-  'pending',
   'progress',
   'startedAtMs',
+  'submittedAtMs',
   'type',
+  'unsettled',
 ]
 
 test('a command is submitted, started and completed, each told once with all that is known of it', async () => {
@@ -81,8 +82,9 @@ test('a command is submitted, started and completed, each told once with all tha
       key: 'k',
       attempt: 1,
     })
-    expect(event).toMatchObject({ error: undefined, pending: undefined })
+    expect(event).toMatchObject({ error: undefined, unsettled: undefined })
     expect(event.atMs).toBeGreaterThanOrEqual(begin)
+    expect(event.submittedAtMs).toBe(submitted.atMs)
     expect(event.atMs).toBeLessThanOrEqual(performance.now())
   }
   expect(submitted).toMatchObject({ event: 'queue.command.submitted', partition: undefined })
@@ -258,7 +260,7 @@ test('pressure is told once when a lane reaches its threshold, and idle once whe
   await within(Promise.all([...held, ...others]), 'all commands')
   const first = await take(subscription, 2)
   expect(names(first)).toEqual(['queue.lane.pressure', 'queue.lane.idle'])
-  expect(first.map(({ lane, pending, id }) => [lane, pending, id])).toEqual([
+  expect(first.map(({ lane, unsettled, id }) => [lane, unsettled, id])).toEqual([
     ['lane', 3, undefined],
     ['lane', 0, undefined],
   ])

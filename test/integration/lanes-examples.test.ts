@@ -125,7 +125,7 @@ const checks: Record<string, Check> = {
   delays: ({ startedAt }) => expect(startedAt).toBeTypeOf('number'),
   backpressure: (_names, manager) => {
     const { import: imported, web } = manager.stats().lanes
-    expect(imported).toMatchObject({ submitted: 500, completed: 500, pending: 0 })
+    expect(imported).toMatchObject({ submitted: 500, completed: 500, queued: 0 })
     expect(web).toMatchObject({ submitted: 1 })
   },
   events: ({ ended }) => {

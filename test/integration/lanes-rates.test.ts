@@ -200,7 +200,7 @@ test('a limited lane holds up no other, also not on the partition where its comm
   await submitAll(manager, 'open', 20_000, () => ({}))
   const { limited, open: other } = manager.stats().lanes
   expect(other).toMatchObject({ completed: 20_000 })
-  expect(limited).toMatchObject({ completed: 1, pending: 999 })
+  expect(limited).toMatchObject({ completed: 1, queued: 999 })
 })
 
 test('waiting for tokens costs about one wake for each, not one for each partition', async () => {
@@ -227,7 +227,7 @@ test('a partition that waits for a slot of a limited lane sleeps until the slot 
   })
   const keys = [keyOf(0, 2), keyOf(1, 2)]
   const holder = manager.submit('limited', 'rest', 700, { key: keys[0]! })
-  await until(() => manager.stats().lanes.limited!.active === 1, 'the first command runs')
+  await until(() => manager.stats().lanes.limited!.running === 1, 'the first command runs')
   const waiter = manager.submit('limited', 'rest', 0, { key: keys[1]! })
   await within(Promise.all([holder, waiter]), 'both commands')
   for (const { parked } of manager.stats().partitions) expect(parked).toBeLessThan(30)

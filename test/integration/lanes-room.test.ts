@@ -216,7 +216,7 @@ test('a failed and a late command give their room back too', async () => {
   const { manager } = held
   await failure(manager.submit('lane', 'fail', 'x'), 'a failure')
   const gate = manager.submit('first', 'hardGate', 0)
-  await until(() => manager.stats().lanes.first!.active === 1, 'the gate is held')
+  await until(() => manager.stats().lanes.first!.running === 1, 'the gate is held')
   const late = failure(manager.submit('lane', 'echo', 0, { deadlineMs: 20 }), 'a late command')
   const next = failure(manager.submit('lane', 'echo', 1, { deadlineMs: 500 }), 'the next one')
   expect(await late).toMatchObject({ code: 'CORELANE_DEADLINE_EXCEEDED' })
@@ -239,7 +239,7 @@ test('an endless producer that awaits its submits keeps as much pending as the b
     while (!isEnded) {
       produced++
       await manager.submit('lane', 'echo', 'x'.repeat(2_000))
-      most = Math.max(most, manager.stats().lanes.lane!.pending)
+      most = Math.max(most, manager.stats().lanes.lane!.queued)
     }
   })
   await until(() => produced >= 20_000, 'twenty thousand commands', 60_000)
@@ -248,5 +248,5 @@ test('an endless producer that awaits its submits keeps as much pending as the b
   isEnded = true
   await within(Promise.all(producers), 'the producers')
   expect(most).toBeLessThanOrEqual(200)
-  expect(manager.stats()).toMatchObject({ submitted: produced, completed: produced, pending: 0 })
+  expect(manager.stats()).toMatchObject({ submitted: produced, completed: produced, queued: 0 })
 })

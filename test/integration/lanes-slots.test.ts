@@ -108,7 +108,7 @@ test('two lanes with maximums of their own fill up side by side', async () => {
   )
   await until(() => floor.running === 5, 'five commands run at once')
   const { a, b } = manager.stats().lanes
-  expect([a!.active, b!.active]).toEqual([3, 2])
+  expect([a!.running, b!.running]).toEqual([3, 2])
   floor.openGate()
   await within(Promise.all(all), 'all commands')
   expect(floor.most).toBe(5)
@@ -236,7 +236,7 @@ test('a lane under its minimum goes before more urgent lanes, and no further tha
   await until(() => floor.running === 4, 'four commands run at once')
   const { urgent, promised } = manager.stats().lanes
   // The first command of all may have started before there was another.
-  expect([urgent!.active, promised!.active]).toEqual([2, 2])
+  expect([urgent!.running, promised!.running]).toEqual([2, 2])
   floor.openGate()
   await within(Promise.all(all), 'all commands')
 })

@@ -75,8 +75,8 @@ test('drain waits for all that was submitted, and a second drain does too', asyn
   await within(manager.drain(), 'a drain with nothing left')
   expect(manager.stats()).toMatchObject({
     state: 'shutdown',
-    pending: 0,
-    active: 0,
+    queued: 0,
+    running: 0,
     completed: 200,
   })
 })
@@ -178,7 +178,7 @@ test('close with thousands queued drops them all at once and lets the running on
     }
   }
   expect(ledger.allRuns(count)).toEqual(new Array(count).fill(0))
-  expect(manager.stats()).toMatchObject({ pending: 0, active: 0, completed: 1, failed: count })
+  expect(manager.stats()).toMatchObject({ queued: 0, running: 0, completed: 1, failed: count })
 })
 
 test.each(['never', 'forever'])(
@@ -216,7 +216,7 @@ test('close waits for running asynchronous handlers and then tears down', async 
   const { ledger, options } = ledgerOptions(0)
   const manager = await open('life.js', { ...options, closeTimeoutMs: 15_000 })
   const running = manager.run('sleep', 60)
-  await until(() => manager.stats().active === 1, 'it runs')
+  await until(() => manager.stats().running === 1, 'it runs')
   await within(manager.close(), 'close')
   expect(await within(running, 'the running one')).toBe(60)
   expect(ledger.teardowns).toBe(1)

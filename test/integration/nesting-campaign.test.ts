@@ -151,7 +151,7 @@ test.each(cases)(
     })
     await within(Promise.all([...runs, ...broadcasts]), 'trees and broadcasts', 10_000)
     await within(manager.drain(), 'drain')
-    const { pending, active } = manager.stats()
-    expect([pending, active]).toEqual([0, 0])
+    const { queued, running } = manager.stats()
+    expect([queued, running]).toEqual([0, 0])
   },
 )

@@ -203,7 +203,7 @@ test('a nested command is aborted when the thread of its handler dies', async ()
   const parent = failure(manager.run('call', call, { key: here }), 'the dying handler')
   await until(() => manager.stats().lanes.query!.submitted === before + 2, 'both are submitted')
   // One that has not started is taken back, and its handler never hears of it.
-  await until(() => manager.stats().active === 2, 'both run')
+  await until(() => manager.stats().running === 2, 'both run')
   const death = failure(manager.run('exit', undefined, { key: beside }), 'the death')
   expect(await death).toMatchObject({ name: 'PartitionLostError' })
   expect(await parent).toMatchObject({ name: 'PartitionLostError' })

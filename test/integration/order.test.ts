@@ -82,7 +82,7 @@ test.each(Object.entries(settings))(
     // The one that runs, or is being entered, is all that may come before it on its partition.
     // Under balanced it moves to the other one if the machine makes its partition wait.
     expect(Math.max(...overtaken)).toBeLessThanOrEqual(name === 'balanced' ? WINDOW : 1)
-    expect(manager.stats().lanes.prompt!.pending).toBeGreaterThan(PROMPTS / 2)
+    expect(manager.stats().lanes.prompt!.queued).toBeGreaterThan(PROMPTS / 2)
   },
 )
 

@@ -207,12 +207,12 @@ test('stats add up while commands run and once all have ended', async () => {
   await ledger.waitForStarts(2)
   const waiting = [manager.submit('prompt', 'mark', 2), manager.submit('prompt', 'fail', 3)]
   waiting[1]!.catch(() => {})
-  await until(() => manager.stats().active === 2, 'two active')
-  expect(manager.stats()).toMatchObject({ pending: 2, submitted: 4, completed: 0, failed: 0 })
+  await until(() => manager.stats().running === 2, 'two active')
+  expect(manager.stats()).toMatchObject({ queued: 2, submitted: 4, completed: 0, failed: 0 })
   ledger.openGate()
   await within(Promise.allSettled([...running, ...waiting]), 'all commands')
   const { lanes, partitions, ...sum } = manager.stats()
-  expect(sum).toMatchObject({ pending: 0, active: 0, submitted: 4, completed: 3, failed: 1 })
+  expect(sum).toMatchObject({ queued: 0, running: 0, submitted: 4, completed: 3, failed: 1 })
   expect(lanes.skill).toMatchObject({ submitted: 2, completed: 2, failed: 0 })
   expect(lanes.prompt).toMatchObject({ submitted: 2, completed: 1, failed: 1 })
   expect(partitions.map(({ bound, boundWorkUs }) => [bound, boundWorkUs])).toEqual([

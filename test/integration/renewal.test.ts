@@ -41,7 +41,7 @@ function underLoad(manager: QueueManager, run: (index: number) => Promise<unknow
       await sleep(2)
     }
     await Promise.all(all)
-    expect(manager.stats()).toMatchObject({ failed: 0, pending: 0, completed: all.length })
+    expect(manager.stats()).toMatchObject({ failed: 0, queued: 0, completed: all.length })
     return all.length
   }
   const done = load()
@@ -224,7 +224,7 @@ test('a thread that dies while the next one loads is replaced, and nothing is lo
   await within(reload, 'reload')
   const all = range(10).map(() => manager.run('rest', 1))
   expect(await within(Promise.all(all), 'commands')).toEqual(new Array(10).fill('old'))
-  expect(manager.stats()).toMatchObject({ failed: 0, pending: 0 })
+  expect(manager.stats()).toMatchObject({ failed: 0, queued: 0 })
 })
 
 test('a reload while an old replacement loads wins, and what runs then is not lost', async () => {
@@ -245,7 +245,7 @@ test('a run that nobody waits for and that never ends does not hinder a reload',
   const controller = new AbortController()
   const aborted = failure(manager.run('never', 0, { signal: controller.signal }), 'the aborted one')
   const running = manager.run('rest', 50)
-  await until(() => manager.stats().active === 2, 'both run')
+  await until(() => manager.stats().running === 2, 'both run')
   controller.abort()
   await aborted
   await within(manager.reload(moduleOf(mortal('new'))), 'reload')
@@ -297,7 +297,7 @@ test('handlers that only one module has are refused while partitions change over
     keys[info.partition]!.push(key)
   }
   const held = manager.run('rest', 1_000, { key: keys[1]![0] })
-  await until(() => manager.stats().active === 1, 'one runs')
+  await until(() => manager.stats().running === 1, 'one runs')
   const reload = manager.reload(moduleOf(text(2, 'gained')))
   const [key] = keys[0] as [string]
   let version = 1
@@ -344,7 +344,7 @@ test('close during a reload settles everything, wherever the reload is', async (
   const manager = await openModule(mortal('old', 150), { closeTimeoutMs: 10_000 })
   const all = [400, 1, 1].map((ms) => manager.run('rest', ms))
   const ends = Promise.allSettled(all)
-  await until(() => manager.stats().active === 1, 'one runs')
+  await until(() => manager.stats().running === 1, 'one runs')
   const reload = failure(manager.reload(), 'reload')
   await until(() => incarnations(manager)[0] === 2, 'the next thread loads')
   await within(manager.close(), 'close')
@@ -368,7 +368,7 @@ test.each(['event', 'end'] as const)(
       floatingRejections === 'event' ? 'queue.partition.rejection' : 'queue.partition.lost'
     const events = manager.subscribe({ events: [name] })
     const running = Promise.allSettled([manager.run('rest', 200)])
-    await until(() => manager.stats().active === 1, 'one runs')
+    await until(() => manager.stats().running === 1, 'one runs')
     expect(await within(manager.run('float'), 'the handler itself')).toBe('fine')
     const { value: event } = await within(events.next(), 'the event')
     expect(event).toMatchObject({ event: name, partition: 0 })

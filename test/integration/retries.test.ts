@@ -118,7 +118,7 @@ test('a predicate that aborts its command ends it once', async () => {
   expect(await within(manager.run('flaky', { name: 'd', times: 1 }, { retry: soon }), 'next')).toBe(
     2,
   )
-  expect(manager.stats()).toMatchObject({ submitted: 2, failed: 1, completed: 1, pending: 0 })
+  expect(manager.stats()).toMatchObject({ submitted: 2, failed: 1, completed: 1, queued: 0 })
 })
 
 test('whatever is thrown is retried, and what cannot cross threads is described in the end', async () => {
@@ -170,7 +170,7 @@ test('one that waits for its retry holds no slot, and drain waits for it', async
   await until(() => manager.stats().retried === 1, 'it waits for its retry')
   const others = Array.from({ length: 20 }, (_, index) => manager.run('echo', index))
   await within(Promise.all(others), 'the others of the lane')
-  expect(manager.stats()).toMatchObject({ pending: 1, active: 0 })
+  expect(manager.stats()).toMatchObject({ queued: 1, running: 0 })
   const short = manager.run('flaky', { name: 'e', times: 3 }, { retry: RetryPolicy.fixed(3, 30) })
   const left = await failure(manager.drain(1), 'a short drain')
   expect(left.code).toBe('CORELANE_DRAIN_TIMEOUT')
@@ -188,11 +188,11 @@ test('close rejects what waits for its retry, and what fails while it closes is 
   const waiting = failure(manager.run('alwaysFails', 'x', options), 'the one that waits')
   await until(() => manager.stats().retried === 1, 'it waits for its retry')
   const failing = failure(manager.run('failOnAbort', 0, options), 'the one that runs')
-  await until(() => manager.stats().active === 1, 'one runs')
+  await until(() => manager.stats().running === 1, 'one runs')
   await within(manager.close(), 'close')
   expect(await waiting).toMatchObject({ name: 'ClosedError', code: 'CORELANE_COMMAND_DROPPED' })
   expect((await failing).message).toBe('failed on abort')
-  expect(manager.stats()).toMatchObject({ failed: 2, pending: 0, retried: 1 })
+  expect(manager.stats()).toMatchObject({ failed: 2, queued: 0, retried: 1 })
 })
 
 test('the policy of a command goes before that of its lane', async () => {
@@ -254,7 +254,7 @@ test('a retry that comes after the deadline is late, and one before it leaves no
   expect((await failure(late, 'a late one')).code).toBe('CORELANE_DEADLINE_EXCEEDED')
   // By now the deadline of the good one has passed too.
   await within(manager.run('spin', { ms: 900 }, { deadlineMs: 60_000 }), 'a moment')
-  expect(manager.stats()).toMatchObject({ completed: 2, failed: 1, pending: 0 })
+  expect(manager.stats()).toMatchObject({ completed: 2, failed: 1, queued: 0 })
 })
 
 test('a dead letter tells what failed, and runs again with what it was submitted with', async () => {

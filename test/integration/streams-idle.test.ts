@@ -81,7 +81,7 @@ test.each([1, 3])(
     expect(partitions.map(({ bound }) => bound).reduce((a, b) => a + b)).toBe(12)
     const rest = await within(Promise.all(streams.map((stream) => collect(stream))), 'streams')
     expect(rest.map((values) => values.length)).toEqual(Array(12).fill(4_999))
-    expect(manager.stats()).toMatchObject({ completed: 2_012, failed: 0, pending: 0 })
+    expect(manager.stats()).toMatchObject({ completed: 2_012, failed: 0, queued: 0 })
   },
 )
 
@@ -228,7 +228,7 @@ test('a partition works on while its reload waits for an idle stream', async () 
   for (let i = 0; i < 50; i++) expect(await within(manager.run('echo', i), 'a command')).toBe(i)
   expect(await collect(stream!)).toHaveLength(4_999)
   await within(reload, 'the reload')
-  expect(manager.stats()).toMatchObject({ failed: 0, pending: 0 })
+  expect(manager.stats()).toMatchObject({ failed: 0, queued: 0 })
 })
 
 test('a command that killed its thread runs by itself beside idle streams', async () => {

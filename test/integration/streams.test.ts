@@ -235,7 +235,7 @@ test.each([1, 3, 10, 100])(
     for (let round = 0; round < 100; round++) {
       for await (const _ of manager.stream('query', 'syncNumbers', { count })) break
     }
-    expect(manager.stats()).toMatchObject({ submitted: 100, completed: 100, failed: 0, pending: 0 })
+    expect(manager.stats()).toMatchObject({ submitted: 100, completed: 100, failed: 0, queued: 0 })
     let hasEnded = false
     const last = manager.run('wait', 300).then(() => {
       hasEnded = true
@@ -257,5 +257,5 @@ test('a stream whose payload cannot cross fails once, also if it was left meanwh
     },
   })
   expect(await within(left.next(), 'the one that was left')).toMatchObject({ done: true })
-  expect(manager.stats()).toMatchObject({ submitted: 2, completed: 0, failed: 2, pending: 0 })
+  expect(manager.stats()).toMatchObject({ submitted: 2, completed: 0, failed: 2, queued: 0 })
 })

@@ -106,6 +106,8 @@ export class EventHub {
   isActive = false
   readonly #subscriptions = new Set<EventSubscription>()
   readonly #listenForStarts: (isListening: boolean) => void
+  /** When commands were submitted that keep no time of their own. */
+  readonly #submits = new WeakMap<Command, number>()
   /** What a warning was shown for. */
   readonly #warned = new Set<LaneEventName>()
   #hasEnded = false
@@ -161,8 +163,11 @@ export class EventHub {
     durationMs?: number,
     error?: unknown,
   ): void {
+    const common = eventOf(event, command)
+    if (event === 'queue.command.submitted') this.#submits.set(command, common.atMs)
     this.#emit({
-      ...eventOf(event, command),
+      ...common,
+      submittedAtMs: common.submittedAtMs ?? this.#submits.get(command),
       partition: partition === ANY_PARTITION ? undefined : partition,
       startedAtMs: startedAtMs === 0 ? undefined : startedAtMs,
       durationMs,
@@ -177,7 +182,7 @@ export class EventHub {
    * @param lane - To which lane; undefined: to the manager.
    */
   lane(event: LaneEventName, lane?: Lane): void {
-    this.#emit({ ...eventOf(event), lane: lane?.name, pending: lane && openCountOf(lane) })
+    this.#emit({ ...eventOf(event), lane: lane?.name, unsettled: lane && openCountOf(lane) })
   }
 
   /**
@@ -251,10 +256,11 @@ function eventOf(event: LaneEventName, command?: Command): LaneEvent {
     key: command?.key,
     partition: undefined,
     attempt: command?.attempt,
+    submittedAtMs: command?.submittedAtMs || undefined,
     startedAtMs: undefined,
     durationMs: undefined,
     error: undefined,
-    pending: undefined,
+    unsettled: undefined,
     progress: undefined,
   }
 }

@@ -6,16 +6,18 @@ import { outside } from '../../base/async-context.ts'
 import { readCounter } from '../../memory/counters.ts'
 import { Counter } from '../../memory/layout.ts'
 import type { Room } from '../admission/room.ts'
-import type { LaneTable } from '../lane-table.ts'
+import { type LaneTable, openCountOf } from '../lane-table.ts'
 import type { PartitionHandle } from '../threads/partition-handle.ts'
 
-/** A lane at one moment. `submitted = pending + active + completed + failed`. */
+/** A lane at one moment. `submitted = unsettled + completed + failed`. */
 export interface LaneStats {
   readonly priority: number
-  /** Commands that wait, in the backlog or bound to a partition. */
-  readonly pending: number
+  /** Commands that wait: in the backlog, for a delay, or bound to a partition. */
+  readonly queued: number
   /** Commands whose handler runs. */
-  readonly active: number
+  readonly running: number
+  /** Commands that are submitted and not settled: `queued + running`. */
+  readonly unsettled: number
   /** Submits that wait for room; they are not among those submitted yet. */
   readonly waiting: number
   readonly submitted: number
@@ -78,8 +80,9 @@ export interface QueueStats {
   /** Why a partition was given up, if one was: the manager does not do all it should. */
   readonly failing: Error | undefined
   readonly strategy: string
-  readonly pending: number
-  readonly active: number
+  readonly queued: number
+  readonly running: number
+  readonly unsettled: number
   readonly submitted: number
   readonly completed: number
   readonly failed: number
@@ -110,25 +113,27 @@ export function takeStats(
   partitions: readonly PartitionHandle[],
   deadLetters: number,
 ): QueueStats {
-  const active = new Array<number>(lanes.all.length).fill(0)
+  const runningIn = new Array<number>(lanes.all.length).fill(0)
   for (const { incarnation } of partitions) {
     for (const { command, started } of incarnation?.window.snapshot() ?? []) {
-      if (started) active[command.lane.index]!++
+      if (started) runningIn[command.lane.index]!++
     }
   }
   const laneStats: Record<string, LaneStats> = {}
-  const sum = { pending: 0, active: 0, submitted: 0, completed: 0, failed: 0 }
+  const sum = { queued: 0, running: 0, unsettled: 0, submitted: 0, completed: 0, failed: 0 }
   const runs = { retried: 0, timedOut: 0 }
   for (const lane of lanes.all) {
     const { name, index, submitted, completed, failed, retried, timedOut, deadLettered } = lane
     const { priority } = lane.plan
     const waiting = room.waitingIn(lane)
-    const running = active[index]!
-    const pending = submitted - completed - failed - running
+    const running = runningIn[index]!
+    const unsettled = openCountOf(lane)
+    const queued = unsettled - running
     laneStats[name] = {
       priority,
-      pending,
-      active: running,
+      queued,
+      running,
+      unsettled,
       waiting,
       submitted,
       completed,
@@ -137,8 +142,9 @@ export function takeStats(
       timedOut,
       deadLettered,
     }
-    sum.pending += pending
-    sum.active += running
+    sum.queued += queued
+    sum.running += running
+    sum.unsettled += unsettled
     sum.submitted += submitted
     sum.completed += completed
     sum.failed += failed
