@@ -6,63 +6,59 @@
 // not.
 
 import { Deque } from '../../base/deque.ts'
-import type { LeasedQueue, ReleaseReason, SettleStatus } from '../contract/distributed-queue.ts'
+import type { ReleaseReason, SettleStatus } from '../contract/distributed-queue.ts'
 import type { CommandResult } from '../contract/envelope.ts'
 import { BATCH_MAX } from '../contract/lease-request.ts'
 import { toPortableError } from '../contract/portable-error.ts'
 import { Outbox } from '../outbox.ts'
-import type { HeldCommand } from './held.ts'
-import type { WorkerLane } from './lanes.ts'
+import type { HeldCommand, WorkerCore, WorkerLane } from './held.ts'
 
 /** Work that is reported ahead, so that threads need not wait for answers. */
 const AHEAD_MS = 10
 
-/** What a gate works with. */
-export interface StartGateParts {
-  readonly queue: LeasedQueue
-  /** The most urgent first. */
-  readonly lanes: readonly WorkerLane[]
-  /** Handlers that can run at once. */
-  readonly capacity: () => number
-  /** How many commands are expected to start within so many milliseconds, threads aside. */
-  readonly startsWithin: (ms: number) => number
-  /** Takes a command whose start counts now. */
-  readonly submit: (held: HeldCommand) => void
-  /** The queue says that it has another worker. */
-  readonly lost: (held: HeldCommand) => void
-  /** A call failed; it is repeated. */
-  readonly failed: (error: unknown) => void
+/** What takes the commands whose tokens, slots and reports are complete. */
+export interface Starter {
+  /** Submits a READY command, or reports its start first if that counts. */
+  submit(held: HeldCommand): void
+  /** The queue says that another worker has it. */
+  taken(held: readonly HeldCommand[]): void
 }
 
-/** Lets commands start once that counts. */
-export class StartGate {
-  readonly #parts: StartGateParts
+/** Lets commands start once their start counts. */
+export class StartReporter {
+  readonly #core: WorkerCore
+  readonly #starter: Starter
   readonly #reports: Outbox<HeldCommand>
-  /** By lane, the most urgent first. What left meanwhile is skipped. */
+  /** By lane, the most urgent first. Those that left meanwhile are skipped. */
   readonly #waiting: ReadonlyMap<WorkerLane, Deque<HeldCommand>>
   /** Reported, or about to be, and not known to have left. */
   readonly #passed = new Set<HeldCommand>()
   #isIdle = true
 
-  constructor(parts: StartGateParts) {
-    const { queue, lanes, failed } = parts
-    this.#parts = parts
+  /**
+   * @param core - Of the worker.
+   * @param starter - Takes commands whose start counts.
+   */
+  constructor(core: WorkerCore, starter: Starter) {
+    const { queue, lanes, events } = core
+    this.#core = core
+    this.#starter = starter
     this.#waiting = new Map(lanes.map((lane) => [lane, new Deque<HeldCommand>()]))
     this.#reports = new Outbox<HeldCommand>({
       owner: queue.workerId,
       batchMax: BATCH_MAX,
       send: (batch) => this.#report(batch),
       // Its lease expires.
-      refused: (_, error) => failed(error),
-      failed,
-      isWanted: isWaiting,
+      refused: (_, error) => events.failed(error),
+      failed: events.failed,
+      isWanted: isReady,
     })
   }
 
   /**
    * Lets a command wait until its start is reported.
    *
-   * @param held - The command.
+   * @param held - READY.
    */
   add(held: HeldCommand): void {
     this.#waiting.get(held.lane)!.push(held)
@@ -70,24 +66,24 @@ export class StartGate {
     this.progressed()
   }
 
-  /** Something has left: others may follow. */
+  /** Some have left: others may follow. */
   progressed(): void {
     if (this.#isIdle) return
-    for (const held of this.#passed)
-      if (held.stage === 'ended' || held.isLost) this.#passed.delete(held)
+    for (const held of this.#passed) {
+      if (!isReady(held) && held.state !== 'SUBMITTED') this.#passed.delete(held)
+    }
     this.#isIdle = this.#passed.size === 0
-    const { startsWithin } = this.#parts
-    const capacity = this.#parts.capacity()
-    const most = capacity + Math.max(capacity, Math.ceil(startsWithin(AHEAD_MS)))
+    const { capacity, perMs } = this.#core.pace
+    const most = capacity + Math.max(capacity, Math.ceil(AHEAD_MS * perMs))
     for (const [lane, waiting] of this.#waiting) {
       if (waiting.length === 0) continue
       this.#isIdle = false
-      // What is less urgent keeps nothing back.
+      // Less urgent commands keep nothing back.
       let count = 0
       for (const each of this.#passed) if (each.lane.plan.priority <= lane.plan.priority) count++
       while (count < most && waiting.length > 0) {
         const held = waiting.shift()!
-        if (!isWaiting(held)) continue
+        if (!isReady(held)) continue
         this.#passed.add(held)
         this.#reports.add(held)
         count++
@@ -101,33 +97,27 @@ export class StartGate {
   }
 
   async #report(batch: readonly HeldCommand[]): Promise<void> {
-    const { queue, submit, lost } = this.#parts
-    const statuses = await queue.start(batch.map(({ delivery }) => delivery))
+    const statuses = await this.#core.queue.start(batch.map(({ delivery }) => delivery))
     for (const [index, held] of batch.entries()) {
-      if (!isWaiting(held)) continue
+      if (!isReady(held)) continue
       if (statuses[index] === 'done') {
         held.isCounted = true
-        submit(held)
-      } else lost(held)
+        this.#starter.submit(held)
+      } else this.#starter.taken([held])
     }
   }
 }
 
 /** Whether it has not been given back or lost meanwhile. */
-function isWaiting({ stage, isLost }: HeldCommand): boolean {
-  return stage === 'waiting' && !isLost
+function isReady({ state }: HeldCommand): boolean {
+  return state === 'READY'
 }
 
-/** Burials that are under way at once; each is a call of its own. */
-const BURIALS_MAX = 64
+/** Dead letters that are under way at once; each is a call of its own. */
+const DEAD_LETTERS_MAX = 64
 
 /** Longest message of a failure that replaces one that was refused. */
 const SHORT_MAX = 200
-
-interface Completion {
-  readonly held: HeldCommand
-  readonly result: CommandResult
-}
 
 interface Release {
   readonly held: HeldCommand
@@ -135,91 +125,83 @@ interface Release {
   readonly delayMs: number
 }
 
-interface Burial extends Completion {
+interface DeadLetter {
+  readonly held: HeldCommand
+  readonly result: CommandResult
   readonly reason: string
   /** Whether it was cut to the least there is to say. */
   readonly isShort: boolean
 }
 
-/** What settlements work with. */
-export interface SettlementParts {
-  readonly queue: LeasedQueue
-  /** The queue knows how a delivery ended; stale: it was not this worker's any more. */
-  readonly settled: (held: HeldCommand, status: SettleStatus) => void
-  /** The queue takes its end in no form. */
-  readonly dropped: (held: HeldCommand, error: unknown) => void
-  /** A call failed; it is repeated. */
-  readonly failed: (error: unknown) => void
-  /** For how many milliseconds a completion may wait for others. */
-  readonly patienceMs: () => number
-}
-
-/** Settles deliveries. */
-export class Settlements {
-  readonly #parts: SettlementParts
-  readonly #completions: Outbox<Completion>
+/** Acknowledges deliveries, each with one of three ends. */
+export class Acknowledger {
+  readonly #core: WorkerCore
+  /** Each with its result. */
+  readonly #completions: Outbox<HeldCommand>
   readonly #releases: Outbox<Release>
-  readonly #burials: Outbox<Burial>
+  readonly #deadLetters: Outbox<DeadLetter>
 
-  constructor(parts: SettlementParts) {
-    const { queue, failed, dropped, patienceMs } = parts
-    const common = { owner: queue.workerId, failed }
-    this.#parts = parts
-    this.#completions = new Outbox<Completion>({
+  /** @param core - Of the worker. */
+  constructor(core: WorkerCore) {
+    const { queue, events } = core
+    const common = { owner: queue.workerId, failed: events.failed }
+    this.#core = core
+    this.#completions = new Outbox<HeldCommand>({
       ...common,
       batchMax: BATCH_MAX,
-      patienceMs,
-      send: (items) => this.#complete(items),
+      patienceMs: this.#patienceMs,
+      send: this.#sendCompletions,
       // Too large, or of a form that the queue cannot carry: that is a failure of the command.
-      refused: ({ held, result }, error) => {
-        const failure = { ...result, success: false, error: toPortableError(error) }
+      refused: (held, error) => {
+        const failure = { ...held.result!, success: false, error: toPortableError(error) }
         delete failure.value
-        this.bury(held, 'result refused', failure)
+        this.#deadLetters.add({ held, reason: 'result refused', result: failure, isShort: false })
       },
     })
     this.#releases = new Outbox<Release>({
       ...common,
       batchMax: BATCH_MAX,
-      send: (items) => this.#release(items),
-      refused: ({ held }, error) => dropped(held, error),
+      send: this.#sendReleases,
+      refused: ({ held }, error) => this.#drop(held, error),
     })
-    this.#burials = new Outbox<Burial>({
+    this.#deadLetters = new Outbox<DeadLetter>({
       ...common,
-      batchMax: BURIALS_MAX,
-      send: (items) => this.#bury(items),
-      refused: (burial, error) => {
-        if (burial.isShort) dropped(burial.held, error)
-        else this.#burials.add(shortened(burial))
+      batchMax: DEAD_LETTERS_MAX,
+      send: this.#sendDeadLetters,
+      refused: (letter, error) => {
+        if (letter.isShort) this.#drop(letter.held, error)
+        else this.#deadLetters.add(shortened(letter))
       },
     })
   }
 
   /** Deliveries whose end the queue has not answered for. */
   get size(): number {
-    return this.#completions.size + this.#releases.size + this.#burials.size
+    return this.#completions.size + this.#releases.size + this.#deadLetters.size
   }
 
   /**
-   * Ends a command.
+   * Completes a command.
    *
    * @param held - Its delivery.
    * @param result - How it ended.
    */
   complete(held: HeldCommand, result: CommandResult): void {
-    held.stage = 'ended'
-    this.#completions.add({ held, result })
+    this.#core.held.end(held)
+    held.result = result
+    this.#completions.add(held)
   }
 
   /**
-   * Gives a command back. What is given back in some order reaches the queue in that order.
+   * Gives a command back. The queue gets them in the order in which they are given back.
    *
    * @param held - Its delivery.
    * @param reason - Why.
    * @param delayMs - Keeps it from being given out for so long.
    */
   release(held: HeldCommand, reason: ReleaseReason, delayMs = 0): void {
-    held.stage = 'ended'
-    const { delay } = this.#parts.queue.capabilities
+    this.#core.held.end(held)
+    const { delay } = this.#core.queue.capabilities
     this.#releases.add({ held, reason, delayMs: delay ? delayMs : 0 })
   }
 
@@ -230,52 +212,67 @@ export class Settlements {
    * @param reason - A few words.
    * @param result - A failure.
    */
-  bury(held: HeldCommand, reason: string, result: CommandResult): void {
-    held.stage = 'ended'
-    this.#burials.add({ held, reason, result, isShort: false })
+  deadLetter(held: HeldCommand, reason: string, result: CommandResult): void {
+    this.#core.held.end(held)
+    this.#deadLetters.add({ held, reason, result, isShort: false })
   }
 
   /** Tries no more. */
   giveUp(): void {
-    for (const outbox of [this.#completions, this.#releases, this.#burials]) outbox.giveUp()
+    for (const outbox of [this.#completions, this.#releases, this.#deadLetters]) outbox.giveUp()
   }
 
-  async #complete(items: readonly Completion[]): Promise<void> {
-    const { queue, settled } = this.#parts
-    const statuses = await queue.completeMany(
-      items.map(({ held, result }) => ({ delivery: held.delivery, result })),
-    )
-    for (let i = 0; i < items.length; i++) settled(items[i]!.held, statuses[i] ?? 'stale')
+  /** A completion waits only while more run, and only if some of them will end meanwhile. */
+  readonly #patienceMs = (): number => {
+    const { gatherMs, held, pace } = this.#core
+    return held.submitted > 0 && pace.perMs * gatherMs >= 1 ? gatherMs : 0
   }
 
-  async #release(items: readonly Release[]): Promise<void> {
-    const { queue, settled } = this.#parts
+  readonly #sendCompletions = async (items: readonly HeldCommand[]): Promise<void> => {
+    const completions = items.map(({ delivery, result }) => ({ delivery, result: result! }))
+    const statuses = await this.#core.queue.completeMany(completions)
+    for (let i = 0; i < items.length; i++) this.#settled(items[i]!, statuses[i])
+  }
+
+  readonly #sendReleases = async (items: readonly Release[]): Promise<void> => {
     // One call for each run of the same kind. If a later one fails all are repeated: those that
-    // were given back are stale then, whoever has them.
+    // were given back are stale then, whichever worker has them.
     for (let from = 0; from < items.length; ) {
       const { reason, delayMs } = items[from]!
       let to = from + 1
       while (items[to]?.reason === reason && items[to]!.delayMs === delayMs) to++
       const group = items.slice(from, to)
       const deliveries = group.map(({ held }) => held.delivery)
-      const statuses = await queue.release(deliveries, { reason, delayMs })
-      for (let i = 0; i < group.length; i++) settled(group[i]!.held, statuses[i] ?? 'stale')
+      const statuses = await this.#core.queue.release(deliveries, { reason, delayMs })
+      for (let i = 0; i < group.length; i++) this.#settled(group[i]!.held, statuses[i])
       from = to
     }
   }
 
-  async #bury(items: readonly Burial[]): Promise<void> {
-    const { queue, settled } = this.#parts
+  readonly #sendDeadLetters = async (items: readonly DeadLetter[]): Promise<void> => {
+    const { queue } = this.#core
     await Promise.all(
       items.map(async ({ held, reason, result }) => {
-        settled(held, await queue.bury(held.delivery, reason, result))
+        this.#settled(held, await queue.bury(held.delivery, reason, result))
       }),
     )
   }
+
+  #settled(held: HeldCommand, status: SettleStatus = 'stale'): void {
+    this.#core.held.settled(held, status)
+  }
+
+  /** The queue takes its end in no form. */
+  #drop(held: HeldCommand, error: unknown): void {
+    const { held: all, events } = this.#core
+    all.tally.dropped++
+    events.incident({ what: 'end-dropped', error, commandIds: [held.envelope.id] })
+    all.settled(held, 'done')
+  }
 }
 
-function shortened(burial: Burial): Burial {
-  const { name, message } = burial.result.error ?? { name: 'Error', message: burial.reason }
+function shortened(letter: DeadLetter): DeadLetter {
+  const { name, message } = letter.result.error ?? { name: 'Error', message: letter.reason }
   const error = { name: name.slice(0, SHORT_MAX), message: message.slice(0, SHORT_MAX) }
-  return { ...burial, result: { ...burial.result, error }, isShort: true }
+  return { ...letter, result: { ...letter.result, error }, isShort: true }
 }

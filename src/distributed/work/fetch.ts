@@ -1,17 +1,18 @@
 // Fetch: asks the queue for as many commands as the worker can use soon.
 // Thread: main.   Owns: the one lease call that is under way.
-// Little is held, so that what is more urgent elsewhere is not waited for here: what can run at
-// once and some milliseconds of work. What is less urgent never stands in the way of what is more.
+//
+// A worker holds as many commands as can run at once and some milliseconds of work more, so that a
+// more urgent command can run elsewhere. Less urgent commands never take the room of more urgent
+// ones.
 
 import { TURN_END } from '../../base/bounds.ts'
 import { nowMs } from '../../base/clock.ts'
 import { PRIORITY_MAX } from '../../model/command.ts'
-import type { LaneDemand, LeasedQueue, LeaseRequest } from '../contract/distributed-queue.ts'
+import type { LaneDemand, LeaseRequest } from '../contract/distributed-queue.ts'
 import { BATCH_MAX } from '../contract/lease-request.ts'
 import { backoffMs, Pause, turn } from '../pause.ts'
-import type { WorkerLane } from './lanes.ts'
-import type { LeaseKeeper, PartitionClaims } from './leases.ts'
-import type { Quarantine } from './pacing.ts'
+import type { WorkerCore, WorkerLane } from './held.ts'
+import type { LeaseKeeper, PartitionAssignment } from './leases.ts'
 import type { Runner } from './run.ts'
 
 /** How long the queue is asked to wait for the first command. */
@@ -32,30 +33,16 @@ const NEWEST_WEIGHT = 1 / 8
 /** Part of the target that must be wanted before the queue is asked again. */
 const REFILL = 1 / 4
 
-/** What a lease loop works with. */
-export interface LeaseLoopParts {
-  readonly queue: LeasedQueue
-  readonly runner: Runner
-  readonly keeper: LeaseKeeper
-  readonly claims: PartitionClaims
-  readonly quarantine: Quarantine
-  /** The most urgent first. */
-  readonly lanes: readonly WorkerLane[]
-  /** Whether the manager can run anything now. */
-  readonly isFit: () => boolean
-  /** Handlers that can run at once. */
-  readonly capacity: () => number
-  readonly prefetchMs: number
-  readonly prefetchMax: number
-  /** A call failed; it is repeated. */
-  readonly failed: (error: unknown) => void
-}
-
-/** Asks. */
-export class LeaseLoop {
-  readonly #parts: LeaseLoopParts
+/** Asks the queue for commands. */
+export class LeaseFetcher {
+  readonly #core: WorkerCore
+  readonly #runner: Runner
+  readonly #keeper: LeaseKeeper
+  readonly #assignment: PartitionAssignment
+  readonly #prefetchMs: number
+  readonly #prefetchMax: number
   readonly #pause = new Pause()
-  /** Commands that may be held beyond `prefetchMax`, so that what is urgent always finds room. */
+  /** Commands that may be held beyond `prefetchMax`, so that urgent ones always find room. */
   readonly #reserveMax: number
   #running: Promise<void> | undefined
   #isStopped = false
@@ -65,23 +52,43 @@ export class LeaseLoop {
   #restUntilMs = 0
   /** How long the queue takes to answer, a moving average. */
   #answerMs = 0
-  /** What is asked for at the moment. */
+  /** The request that is under way. */
   #request: LeaseRequest | undefined
   #controller: AbortController | undefined
 
-  constructor(parts: LeaseLoopParts) {
-    const levels = new Set(parts.lanes.map(({ plan }) => plan.priority)).size
-    this.#parts = parts
-    this.#reserveMax = parts.capacity() * (levels - 1)
+  /**
+   * @param core - Of the worker.
+   * @param runner - Takes the deliveries.
+   * @param keeper - Knows whether the event loop is held up.
+   * @param assignment - Knows the partitions to ask for.
+   * @param prefetchMs - Work that is held beyond what runs, in milliseconds.
+   * @param prefetchMax - Most commands that are held.
+   */
+  constructor(
+    core: WorkerCore,
+    runner: Runner,
+    keeper: LeaseKeeper,
+    assignment: PartitionAssignment,
+    prefetchMs: number,
+    prefetchMax: number,
+  ) {
+    const levels = new Set(core.lanes.map(({ plan }) => plan.priority)).size
+    this.#core = core
+    this.#runner = runner
+    this.#keeper = keeper
+    this.#assignment = assignment
+    this.#prefetchMs = prefetchMs
+    this.#prefetchMax = prefetchMax
+    this.#reserveMax = core.pace.capacity * (levels - 1)
   }
 
   /** How many commands that could start are worth having, of all lanes together. */
   get target(): number {
-    const { capacity, prefetchMs, prefetchMax, runner } = this.#parts
-    // The next are asked for when a quarter is gone: what is left must last until they come.
-    const aheadMs = prefetchMs + 2 * this.#answerMs
-    const ahead = Math.max(1, Math.ceil(aheadMs * runner.throughput.perMs))
-    return Math.min(capacity() + ahead, prefetchMax)
+    const { capacity, perMs } = this.#core.pace
+    // The next are asked for when a quarter is gone: the rest must last until they come.
+    const aheadMs = this.#prefetchMs + 2 * this.#answerMs
+    const ahead = Math.max(1, Math.ceil(aheadMs * perMs))
+    return Math.min(capacity + ahead, this.#prefetchMax)
   }
 
   /** Begins. */
@@ -120,19 +127,10 @@ export class LeaseLoop {
     this.#controller?.abort()
   }
 
-  /**
-   * Whether commands of a partition may be on their way here.
-   *
-   * @param partitionId - Which.
-   */
-  isAskingFor(partitionId: number): boolean {
-    return this.#request?.partitions.includes(partitionId) === true
-  }
-
   async #run(): Promise<void> {
-    const { queue, runner, claims, quarantine, failed } = this.#parts
+    const { queue, held, quarantine, events } = this.#core
     for (let failures = 0; !this.#isStopped; ) {
-      if (!this.#parts.isFit()) {
+      if (!held.isAccepting) {
         await this.#pause.wait(Number.POSITIVE_INFINITY)
         continue
       }
@@ -149,7 +147,7 @@ export class LeaseLoop {
       }
       this.#request = request
       const isForSuspect = quarantine.isOn
-      runner.holdings.asking()
+      held.asking(request.partitions)
       try {
         const askedAtMs = nowMs()
         const deliveries = await queue.lease(request)
@@ -158,19 +156,19 @@ export class LeaseLoop {
         if (deliveries.length === request.max) this.#learn(nowMs() - askedAtMs)
         if (isForSuspect) quarantine.took(deliveries.length)
         if (deliveries.length > 0) {
-          runner.take(deliveries)
+          this.#runner.take(deliveries)
           // A queue in this process answers without letting the event loop turn.
           await turn()
         }
         this.#request = undefined
-        runner.holdings.asked()
+        held.asked()
       } catch (error) {
         this.#request = undefined
-        runner.holdings.asked()
-        failed(error)
+        held.asked()
+        events.failed(error)
         await this.#pause.wait(backoffMs(++failures, queue.workerId), false)
       }
-      claims.check()
+      this.#assignment.check()
     }
   }
 
@@ -180,26 +178,26 @@ export class LeaseLoop {
   }
 
   #mustWait(): boolean {
-    const { keeper, runner } = this.#parts
-    // What is asked for now would come before what is on its way back.
-    return keeper.isHeldUp || runner.holdings.isReordering || nowMs() < this.#restUntilMs
+    // Commands that are asked for now would come before those that are on their way back.
+    const isEarly = this.#core.held.isReordering || nowMs() < this.#restUntilMs
+    return isEarly || this.#keeper.isHeldUp
   }
 
   /** What to ask for now; undefined if there is nothing. */
   #nextRequest(): LeaseRequest | undefined {
-    const { claims, prefetchMax, quarantine, runner } = this.#parts
+    const { held, quarantine } = this.#core
     if (quarantine.isOn) {
-      if (runner.holdings.size > 0) {
-        runner.giveBack(({ delivery }) => quarantine.isInTheWay(delivery))
+      if (held.size > 0) {
+        this.#runner.giveBack(({ delivery }) => quarantine.isInTheWay(delivery))
         return undefined
       }
       const suspect = this.#suspectRequest()
       if (suspect !== undefined) return suspect
     }
-    const room = prefetchMax + this.#reserveMax - runner.holdings.size
+    const room = this.#prefetchMax + this.#reserveMax - held.size
     const lanes = this.#demands()
     const wanted = lanes.reduce((sum, { max }) => sum + max, 0)
-    const partitions = wanted > 0 && room > 0 ? claims.next() : []
+    const partitions = wanted > 0 && room > 0 ? this.#assignment.next() : []
     if (partitions.length === 0) return undefined
     this.#controller = new AbortController()
     const { signal } = this.#controller
@@ -209,10 +207,12 @@ export class LeaseLoop {
 
   /** A request for one suspect; undefined if there is none whose partition is this worker's. */
   #suspectRequest(): LeaseRequest | undefined {
-    const { claims, lanes: all, quarantine } = this.#parts
+    const { lanes: all, quarantine } = this.#core
     const where = quarantine.next()
     if (where === undefined) return undefined
-    const partitions = claims.next().filter((partition) => where.partitions.has(partition))
+    const partitions = this.#assignment
+      .next()
+      .filter((partition) => where.partitions.has(partition))
     if (partitions.length === 0) {
       quarantine.end()
       return undefined
@@ -226,22 +226,22 @@ export class LeaseLoop {
     const asked = this.#request?.lanes
     // While an answer is being taken on, or a failure waited for, the next call comes by itself.
     if (this.#isStopped || (asked === undefined && !this.#isContent)) return
-    if (this.#parts.quarantine.isOn) {
+    if (this.#core.quarantine.isOn) {
       this.interrupt()
       return
     }
     const least = Math.max(1, Math.floor(this.target * REFILL))
     const isWorthwhile = this.#demands().some(({ max }, index) => {
       const before = asked?.[index]?.max ?? 0
-      const { isLimited } = this.#parts.lanes[index]!
+      const { isLimited } = this.#core.lanes[index]!
       return isLimited ? before === 0 && max > 0 : max - before >= least
     })
     if (isWorthwhile) this.interrupt()
   }
 
   #demands(): LaneDemand[] {
-    const { lanes } = this.#parts
-    const capacity = this.#parts.capacity()
+    const { lanes, pace } = this.#core
+    const { capacity } = pace
     const { target } = this
     const missing = Math.max(0, target - this.#readyUpTo(PRIORITY_MAX))
     const leastUrgent = lanes.at(-1)!.plan.priority
@@ -260,7 +260,7 @@ export class LeaseLoop {
   #readyUpTo(priority: number): number {
     let count = 0
     // Those of lanes that are limited by something else have a measure of their own.
-    for (const { isLimited, plan, ready } of this.#parts.lanes) {
+    for (const { isLimited, plan, ready } of this.#core.lanes) {
       if (!isLimited && plan.priority <= priority) count += ready
     }
     return count

@@ -1,59 +1,173 @@
-// Held: the deliveries of a worker, from the moment it has them until the queue has their ends.
-// Thread: main.   Owns: which deliveries are this worker's, and the order within each key.
+// Held: every delivery of a worker, from its arrival until the queue has answered for its end.
+// Thread: main.   Owns: their states and their order, the counts of lanes and the tally.
+// Must not: call the queue or the manager.
+//
+// One map has them in the order of their arrival. Those of one key are linked besides: the first
+// may start, the others are chained behind it.
 //
 // ```
-//  waiting ──────► submitted ──────► ended ──────► forgotten
-//  (for its key,   (the manager      (its end is   (the queue has answered)
-//   a permit, a     has it)           on its way)
-//   place, or the
-//   report of its   each of the three ── the lease is given up or taken away ──► lost
-//   start)
+//  arrives ──► CHAINED ──► READY ◄──► SUBMITTED ──► ENDING ──► GONE
+//                 │          │            │           ▲
+//                 │          ├────────────┼───────────┤
+//                 └──────────┴────► LOST ◄┘───────────┘
 // ```
+//
+// | state     | entered                                 | left                                    |
+// |-----------|-----------------------------------------|-----------------------------------------|
+// | CHAINED   | it arrives behind another of its key    | READY: the one before it has ended;     |
+// |           |                                         | ENDING: that one is given back          |
+// | READY     | it is the first of its key, or has none;| SUBMITTED: the manager has it;          |
+// |           | it waits for tokens, a slot, and the    | ENDING: it is given back, or late       |
+// |           | report of its start                     |                                         |
+// | SUBMITTED | the manager took it                     | READY: the manager could not start it   |
+// |           |                                         | in time; ENDING: it ended               |
+// | ENDING    | its end is on its way to the queue      | GONE: the queue has answered            |
+// | LOST      | its lease was given up or taken away,   | ENDING: its run is over, and the queue  |
+// |           | in any state but ENDING; a run may go on| is told so for the order of its key     |
 //
 // A command that is given back, or whose lease was given up, must run before what was enqueued
 // behind it. The queue sees to that once it has the command back. Until then an answer may bring a
 // younger one: it was given before the other was back. So a key stays closed until everything of it
 // that left has been answered for, and until the answer that was on its way at that moment is in.
 
-import type { PortCommand } from '../../coordinator/queue-manager.ts'
-import type { Delivery } from '../contract/distributed-queue.ts'
-import type { CommandEnvelope } from '../contract/envelope.ts'
-import type { WorkerLane } from './lanes.ts'
+import { invariant } from '../../base/errors.ts'
+import type { ManagerPort, PortCommand } from '../../coordinator/queue-manager.ts'
+import type { LanePlan } from '../../model/lane.ts'
+import type { Delivery, LeasedQueue, SettleStatus } from '../contract/distributed-queue.ts'
+import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
+import type { QueueIncident } from '../incident.ts'
+import type { Pace, Quarantine } from './pacing.ts'
 
-/** Where a held command is. */
-export type HeldStage =
-  /** It waits here for its turn, a permit or a place. */
-  | 'waiting'
-  /** The manager has it. */
-  | 'submitted'
-  /** How it ended is on its way to the queue. */
-  | 'ended'
+/** Part of a second for which commands of a lane with a rate limit are held. */
+const RATE_AHEAD_MS = 100
+
+/** What the parts of a worker share. */
+export interface WorkerCore {
+  readonly queue: LeasedQueue
+  readonly port: ManagerPort
+  /** The most urgent first. */
+  readonly lanes: readonly WorkerLane[]
+  readonly held: HeldCommands
+  readonly pace: Pace
+  readonly quarantine: Quarantine
+  readonly events: WorkerEvents
+  /** How long a completion may wait for others, in milliseconds. */
+  readonly gatherMs: number
+  /** For how long a command without a handler here is handed on, in milliseconds. */
+  readonly unknownHandlerMs: number
+  /** How long threads that were ended may take, in milliseconds. */
+  readonly closeTimeoutMs: number
+}
+
+/** What the parts of a worker report to the pool. */
+export interface WorkerEvents {
+  /** Less is held than before. */
+  progressed(): void
+  /** The worker has other partitions than before. */
+  reassigned(): void
+  /** The manager takes nothing at the moment. */
+  refused(error: unknown): void
+  /** A call of the queue failed; it is repeated. */
+  failed(error: unknown): void
+  incident(incident: QueueIncident): void
+}
+
+/** One lane of a worker. */
+export class WorkerLane {
+  readonly plan: LanePlan
+  /** What becomes more urgent with age, in the form in which queues are asked. */
+  readonly boost: readonly { readonly afterMs: number; readonly levels: number }[]
+  /** Limit of starts over all workers, if the queue keeps it. */
+  readonly rate: { readonly limit: number; readonly windowMs: number } | undefined
+  /** Concurrency slots over all workers, if there is a bound. */
+  readonly slots: number | undefined
+  /** Whether something but free threads keeps its commands from starting. */
+  readonly isLimited: boolean
+  /** Its commands that are READY or SUBMITTED. */
+  ready = 0
+
+  /**
+   * @param plan - As the manager has it.
+   * @param isRateGlobal - Whether the queue keeps its rate limit.
+   * @param slots - How many of its commands may run anywhere at once.
+   */
+  constructor(plan: LanePlan, isRateGlobal: boolean, slots: number | undefined) {
+    this.plan = plan
+    this.boost = boostOf(plan)
+    this.rate = isRateGlobal ? plan.rate : undefined
+    this.slots = slots
+    this.isLimited =
+      plan.maxConcurrency !== undefined || plan.rate !== undefined || slots !== undefined
+  }
+
+  /**
+   * How many commands of it are worth having.
+   *
+   * @param target - How many of all lanes are.
+   * @param capacity - Handlers that can run at once.
+   */
+  worthHaving(target: number, capacity: number): number {
+    const { maxConcurrency = capacity, rate } = this.plan
+    let worth = target
+    // So many run and their successors wait; less than the whole is ahead of them.
+    if (maxConcurrency < capacity) worth = Math.ceil((target * maxConcurrency) / capacity) + 1
+    if (this.slots !== undefined) worth = Math.min(worth, Math.max(this.slots, 1))
+    if (rate !== undefined) {
+      const flow = Math.ceil((rate.limit * RATE_AHEAD_MS) / rate.windowMs)
+      worth = Math.min(worth, capacity + flow)
+    }
+    return Math.min(worth, target)
+  }
+}
+
+function boostOf({ boostSteps, deadlineMs, priority }: LanePlan): WorkerLane['boost'] {
+  const steps = boostSteps.map(({ afterMs, by }) => ({ afterMs, levels: by }))
+  if (deadlineMs === undefined) return steps
+  // Past the deadline it is most urgent of all, whatever its steps would give it.
+  const before = steps.filter(({ afterMs }) => afterMs < deadlineMs)
+  return [...before, { afterMs: deadlineMs, levels: priority }]
+}
+
+/** Where a delivery is: see the table at the top. */
+export type HeldState = 'CHAINED' | 'READY' | 'SUBMITTED' | 'ENDING' | 'LOST' | 'GONE'
+
+/** The deliveries of one key. */
+class KeyLine {
+  first: HeldCommand | undefined = undefined
+  last: HeldCommand | undefined = undefined
+  /** Those that have left and are not answered for, or may be overtaken. */
+  leaving = 0
+}
 
 /** One delivery. */
 export class HeldCommand {
   readonly delivery: Delivery
+  readonly envelope: CommandEnvelope
   readonly lane: WorkerLane
-  stage: HeldStage = 'waiting'
-  /** Whether it waits for another of its key. */
-  isChained = false
-  /** Whether it is among the ready ones of its lane. */
-  isReady = false
-  /** Whether its lease was given up: nothing about it counts any more. */
-  isLost = false
-  /** Whether it is leaving and keeps its place in the order of its key. */
-  isLeaving = false
-  /** Whether its start counts towards `maxDeliveries`, or need not. */
-  isCounted: boolean
   /** Until when it is this worker's, monotonic milliseconds. */
   leasedUntilMs: number
-  /** Its place among those of its lane that run anywhere, if it has one. */
-  place: string | undefined
-  /** Until when it may start by its permit, monotonic milliseconds; 0 if it needs none. */
-  permitUntilMs = 0
+  /** Whether its start counts towards `maxDeliveries`, or need not. */
+  isCounted: boolean
   /** Whether its run was aborted. */
   isAborted = false
+  /** Whether its lease was given up or taken away. */
+  isLost = false
+  /** The name of its concurrency slot, if it has one. */
+  slot: string | undefined = undefined
+  /** Until when it may start by its token, monotonic milliseconds; 0 if it needs none. */
+  tokenUntilMs = 0
+  /** How it ended, once that is on its way to the queue. */
+  result: CommandResult | undefined = undefined
   /** The manager's command, once it has been submitted. */
-  command: PortCommand | undefined
+  command: PortCommand | undefined = undefined
+  /** Written by {@link HeldCommands} alone. */
+  state: HeldState = 'READY'
+  /** Whether its key is closed until the queue has it back. Written by {@link HeldCommands}. */
+  isLeaving = false
+  /** The line of its key while it is in it. Written by {@link HeldCommands}. */
+  line: KeyLine | undefined = undefined
+  /** The next of its key. Written by {@link HeldCommands}. */
+  next: HeldCommand | undefined = undefined
 
   /**
    * @param delivery - As it was given out.
@@ -61,13 +175,10 @@ export class HeldCommand {
    */
   constructor(delivery: Delivery, lane: WorkerLane) {
     this.delivery = delivery
+    this.envelope = delivery.envelope
     this.lane = lane
-    this.isCounted = !delivery.countsAtStart
     this.leasedUntilMs = delivery.leasedUntilMs
-  }
-
-  get envelope(): CommandEnvelope {
-    return this.delivery.envelope
+    this.isCounted = !delivery.countsAtStart
   }
 
   /**
@@ -81,164 +192,83 @@ export class HeldCommand {
   }
 }
 
-/** Commands by key. */
-export class KeyChains<Command> {
-  /** By key: the one whose turn it is, then those that wait. */
-  readonly #chains = new Map<string, Command[]>()
-  #waiting = 0
-
-  /** Commands that wait for another of their key. */
-  get waiting(): number {
-    return this.#waiting
-  }
-
-  /**
-   * Puts a command behind the others of its key.
-   *
-   * @param key - Its key.
-   * @param command - The command.
-   * @returns Whether it is its turn at once.
-   */
-  enter(key: string, command: Command): boolean {
-    const chain = this.#chains.get(key)
-    if (chain === undefined) {
-      this.#chains.set(key, [command])
-      return true
-    }
-    chain.push(command)
-    this.#waiting++
-    return false
-  }
-
-  /**
-   * Ends the turn of a command.
-   *
-   * @param key - Its key.
-   * @param command - The command; nothing happens if it is not its turn.
-   * @returns The next, whose turn it is now.
-   */
-  leave(key: string, command: Command): Command | undefined {
-    const chain = this.#chains.get(key)
-    if (chain?.[0] !== command) return undefined
-    chain.shift()
-    if (chain.length === 0) this.#chains.delete(key)
-    else this.#waiting--
-    return chain[0]
-  }
-
-  /**
-   * Takes a command out, and all behind it.
-   *
-   * @param key - Their key.
-   * @param command - The first of them; nothing happens if it has left.
-   * @returns Those behind it, in their order.
-   */
-  cut(key: string, command: Command): Command[] {
-    const chain = this.#chains.get(key)
-    const start = chain === undefined ? -1 : chain.indexOf(command)
-    if (chain === undefined || start === -1) return []
-    const taken = chain.splice(start)
-    // The one whose turn it is does not wait.
-    this.#waiting -= start === 0 ? taken.length - 1 : taken.length
-    if (start === 0) this.#chains.delete(key)
-    return taken.slice(1)
-  }
+/** What has become of the commands of a worker. */
+export interface WorkerTally {
+  /** Deliveries taken. */
+  leased: number
+  /** Completed with what their handler gave. */
+  completed: number
+  /** Completed with a failure: they were late. */
+  failed: number
+  /** Given back to run again after a failure. */
+  retried: number
+  /** Put among the dead. */
+  buried: number
+  /** Given back because their thread died. */
+  crashed: number
+  /** Given back unstarted. */
+  returned: number
+  /** Leases that were given up or taken away. */
+  lost: number
+  /** Ends that came too late: the queue had given the command to another worker. */
+  stale: number
+  /** Ends that the queue took in no form. */
+  dropped: number
 }
 
-/** Keys that are closed. */
-export class ClosedKeys {
-  /** By key: how many of its commands have left and are not answered for, or may be overtaken. */
-  readonly #gone = new Map<string, number>()
-  /** Keys of those that were answered for while the queue was being asked. */
-  #back: string[] = []
-  #isAsking = false
-
-  /**
-   * Whether a command of a key must not start.
-   *
-   * @param key - The key.
-   */
-  has(key: string): boolean {
-    return this.#gone.has(key)
-  }
-
-  /**
-   * A command leaves.
-   *
-   * @param key - Its key.
-   */
-  close(key: string): void {
-    this.#gone.set(key, (this.#gone.get(key) ?? 0) + 1)
-  }
-
-  /**
-   * The queue has a command back, or has given it to somebody else.
-   *
-   * @param key - Its key.
-   */
-  answered(key: string): void {
-    if (this.#isAsking) this.#back.push(key)
-    else this.#open(key)
-  }
-
-  /** The queue is asked for commands. */
-  asking(): void {
-    this.#isAsking = true
-  }
-
-  /** What it answered was taken on, or it gave no answer. */
-  asked(): void {
-    this.#isAsking = false
-    for (const key of this.#back.splice(0)) this.#open(key)
-  }
-
-  #open(key: string): void {
-    const left = this.#gone.get(key)! - 1
-    if (left === 0) this.#gone.delete(key)
-    else this.#gone.set(key, left)
-  }
+function newTally(): WorkerTally {
+  const [leased, completed, failed, retried, buried] = [0, 0, 0, 0, 0]
+  const [crashed, returned, lost, stale, dropped] = [0, 0, 0, 0, 0]
+  return { leased, completed, failed, retried, buried, crashed, returned, lost, stale, dropped }
 }
 
-/** What a worker holds. */
-export class Holdings {
-  /** By fence, the oldest first. */
-  readonly #held = new Map<string, HeldCommand>()
-  readonly #chains = new KeyChains<HeldCommand>()
-  readonly #inPartition: number[]
+/** What a worker holds. Its methods refuse every transition that the table does not name. */
+export class HeldCommands {
+  readonly tally: WorkerTally = newTally()
+  /** Partitions whose commands may start here; undefined: all. */
+  partitions: ReadonlySet<number> | undefined
+  /** Whether the pool takes commands; if not, what has not started is given back. */
+  isAccepting = false
+  /** Those that wait for another of their key. */
+  chained = 0
+  readonly #events: WorkerEvents
   readonly #keepsKeyOrder: boolean
-  readonly #closed = new ClosedKeys()
-  #leaving = 0
+  /** By fence, in the order of their arrival. */
+  readonly #all = new Map<string, HeldCommand>()
+  readonly #keys = new Map<string, KeyLine>()
+  readonly #inPartition: number[]
+  /** Leaving ones of which the queue has been told. */
+  #returning = 0
+  /** The partitions that the queue is asked for at the moment. */
+  #asked: readonly number[] | undefined
+  /** Keys of those that were answered for meanwhile. */
+  #answered: string[] = []
+  #submitted = 0
+  #idleWaiters: (() => void)[] = []
 
   /**
-   * @param partitions - How many partitions the queue has.
+   * @param events - Of the pool.
+   * @param numPartitions - How many partitions the queue has.
    * @param keepsKeyOrder - Whether commands of one key go one at a time.
    */
-  constructor(partitions: number, keepsKeyOrder: boolean) {
-    this.#inPartition = new Array<number>(partitions).fill(0)
+  constructor(events: WorkerEvents, numPartitions: number, keepsKeyOrder: boolean) {
+    this.#events = events
     this.#keepsKeyOrder = keepsKeyOrder
+    this.#inPartition = new Array<number>(numPartitions).fill(0)
+  }
+
+  /** Commands that the manager has, those included whose lease was given up. */
+  get submitted(): number {
+    return this.#submitted
   }
 
   get size(): number {
-    return this.#held.size
+    return this.#all.size
   }
 
-  /** Those that wait for another of their key. */
-  get chained(): number {
-    return this.#chains.waiting
-  }
-
-  /** All of them, the oldest first. What leaves meanwhile is left out. */
+  /** All of them in the order of their arrival. What leaves meanwhile is left out. */
   values(): Iterable<HeldCommand> {
-    return this.#held.values()
-  }
-
-  /**
-   * Finds a delivery.
-   *
-   * @param fence - Its name.
-   */
-  get(fence: string): HeldCommand | undefined {
-    return this.#held.get(fence)
+    return this.#all.values()
   }
 
   /**
@@ -251,142 +281,276 @@ export class Holdings {
   }
 
   /**
-   * Takes a delivery in. Look at `isChained`: it may have to wait for another of its key.
+   * Whether a command is given back instead of started.
+   *
+   * @param partitionId - Its partition.
+   */
+  refuses(partitionId: number): boolean {
+    return !this.isAccepting || this.partitions?.has(partitionId) === false
+  }
+
+  /**
+   * Whether a command must not start, since an older one of its key has left.
+   *
+   * @param held - READY.
+   */
+  isClosed({ line }: HeldCommand): boolean {
+    return line !== undefined && line.leaving > 0
+  }
+
+  /** Whether the order of a key waits for the queue to have something back. */
+  get isReordering(): boolean {
+    return this.#returning > 0
+  }
+
+  /**
+   * The queue is asked for commands.
+   *
+   * @param partitions - Of these partitions.
+   */
+  asking(partitions: readonly number[]): void {
+    this.#asked = partitions
+  }
+
+  /** What the queue answered was taken in, or it gave no answer. */
+  asked(): void {
+    this.#asked = undefined
+    for (const key of this.#answered.splice(0)) this.#reopen(key)
+  }
+
+  /**
+   * Whether commands of a partition may be on their way here.
+   *
+   * @param partitionId - Which.
+   */
+  isAskedFor(partitionId: number): boolean {
+    return this.#asked?.includes(partitionId) === true
+  }
+
+  /** Tells that less is held, or runs, than before. */
+  progressed(): void {
+    this.#events.progressed()
+    if (!this.#isIdle) return
+    for (const resolve of this.#idleWaiters.splice(0)) resolve()
+  }
+
+  /** Resolves once nothing is held and the manager runs nothing of it. */
+  idle(): Promise<void> {
+    if (this.#isIdle) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#idleWaiters.push(resolve)
+    })
+  }
+
+  get #isIdle(): boolean {
+    return this.#all.size === 0 && this.#submitted === 0
+  }
+
+  // ── Transitions ──────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Takes a delivery in: it is READY, or CHAINED behind another of its key.
    *
    * @param delivery - Fresh from the queue.
    * @param lane - Its lane.
    */
   add(delivery: Delivery, lane: WorkerLane): HeldCommand {
     const held = new HeldCommand(delivery, lane)
-    const { key, partitionId } = delivery.envelope
-    this.#held.set(delivery.fence, held)
+    const { key, partitionId } = held.envelope
+    this.tally.leased++
+    this.#all.set(delivery.fence, held)
     this.#inPartition[partitionId]!++
-    lane.held++
-    if (!this.#isKeyed(key) || this.#chains.enter(key, held)) makeReady(held)
-    else held.isChained = true
+    if (key !== undefined && this.#keepsKeyOrder && !this.#enterLine(held, key)) {
+      held.state = 'CHAINED'
+      this.chained++
+    } else lane.ready++
     return held
   }
 
   /**
-   * Lets one go for good.
-   *
-   * @param held - The delivery.
-   * @returns Whether it was there.
-   */
-  forget(held: HeldCommand): boolean {
-    const { fence, envelope } = held.delivery
-    if (this.#held.get(fence) !== held) return false
-    this.#held.delete(fence)
-    this.#inPartition[envelope.partitionId]!--
-    held.lane.held--
-    this.ended(held)
-    return true
-  }
-
-  /** Whether the order of a key waits for the queue to have something back. */
-  get isReordering(): boolean {
-    return this.#leaving > 0
-  }
-
-  /**
-   * Whether a command must not start here, since one of its key that is older has left.
-   *
-   * @param held - One that was just added.
-   */
-  isClosed({ envelope: { key } }: HeldCommand): boolean {
-    return this.#isKeyed(key) && this.#closed.has(key)
-  }
-
-  /**
-   * One leaves and keeps its place: what is younger of its key must not start here before it.
+   * READY to SUBMITTED.
    *
    * @param held - The delivery.
    */
-  leave(held: HeldCommand): void {
-    const { key } = held.envelope
-    if (held.isLeaving || !this.#isKeyed(key)) return
-    held.isLeaving = true
-    this.#closed.close(key)
+  submit(held: HeldCommand): void {
+    invariant(held.state === 'READY', 'only a ready delivery is submitted')
+    held.state = 'SUBMITTED'
+    this.#submitted++
   }
 
   /**
-   * The queue is being told that one leaves.
-   *
-   * @param held - One that is leaving.
-   */
-  told(held: HeldCommand): void {
-    if (held.isLeaving) this.#leaving++
-  }
-
-  /**
-   * The queue has one back, or somebody else has it.
-   *
-   * @param held - The delivery. Nothing happens unless it is leaving.
-   */
-  left(held: HeldCommand): void {
-    if (!held.isLeaving) return
-    held.isLeaving = false
-    // If it has not ended here, the queue took it away by itself.
-    if (held.stage === 'ended') this.#leaving--
-    this.#closed.answered(held.envelope.key!)
-  }
-
-  /** The queue is asked for commands. */
-  asking(): void {
-    this.#closed.asking()
-  }
-
-  /** What it answered was taken on, or it gave no answer. */
-  asked(): void {
-    this.#closed.asked()
-  }
-
-  /**
-   * One needs no thread any more; it is held until the queue knows.
+   * SUBMITTED to READY: it has not started, or its lease is over and it is about to be lost.
    *
    * @param held - The delivery.
    */
-  ended(held: HeldCommand): void {
-    if (!held.isReady) return
-    held.isReady = false
-    held.lane.ready--
+  unsubmit(held: HeldCommand): void {
+    invariant(held.state === 'SUBMITTED', 'only a submitted delivery becomes ready again')
+    held.state = 'READY'
+    held.command = undefined
+  }
+
+  /** The manager runs one less. */
+  runEnded(): void {
+    this.#submitted--
   }
 
   /**
-   * One runs no more.
+   * To ENDING, from every state but ENDING and GONE. One that keeps its place in the order of its
+   * key has left its line before, by {@link HeldCommands.leave}.
    *
    * @param held - The delivery.
-   * @returns The next of its key, whose turn it is.
+   */
+  end(held: HeldCommand): void {
+    invariant(held.state !== 'ENDING' && held.state !== 'GONE', 'a delivery ends once')
+    this.#uncount(held)
+    held.state = 'ENDING'
+    if (held.isLeaving) this.#returning++
+  }
+
+  /**
+   * Lets the next of its key go on: CHAINED to READY.
+   *
+   * @param held - ENDING, and the first of its key if it has one.
+   * @returns The next.
    */
   passOn(held: HeldCommand): HeldCommand | undefined {
-    this.ended(held)
-    const { key } = held.envelope
-    const next = this.#isKeyed(key) ? this.#chains.leave(key, held) : undefined
-    if (next !== undefined) makeReady(next)
+    const { line, next } = held
+    if (line === undefined) return undefined
+    invariant(line.first === held && held.state === 'ENDING', 'the first of a key ends first')
+    held.line = undefined
+    held.next = undefined
+    line.first = next
+    if (next === undefined) {
+      line.last = undefined
+      this.#dropLine(held.envelope.key!, line)
+      return undefined
+    }
+    next.state = 'READY'
+    this.chained--
+    next.lane.ready++
     return next
   }
 
   /**
-   * One leaves, and those of its key that wait behind it may not go before it.
+   * One leaves and keeps its place in the order of its key: what is younger of the key must not
+   * start here before the queue has it back.
    *
-   * @param held - The delivery.
-   * @returns Those, in their order.
+   * @param held - Not ENDING.
+   * @returns Those of its key that were behind it, in their order. They have to leave, too.
    */
-  cut(held: HeldCommand): HeldCommand[] {
-    this.ended(held)
+  leave(held: HeldCommand): HeldCommand[] {
     const { key } = held.envelope
-    const rest = this.#isKeyed(key) ? this.#chains.cut(key, held) : []
-    for (const each of rest) each.isChained = false
-    return rest
+    if (key === undefined || !this.#keepsKeyOrder || held.isLeaving) return []
+    const line = this.#lineOf(key)
+    line.leaving++
+    held.isLeaving = true
+    return held.line === undefined ? [] : cut(line, held)
   }
 
-  #isKeyed(key: string | undefined): key is string {
-    return this.#keepsKeyOrder && key !== undefined
+  /**
+   * To LOST, from CHAINED, READY and SUBMITTED.
+   *
+   * @param held - The delivery.
+   * @param isTaken - Whether the queue has given it to another worker: its key need not wait for
+   * it.
+   * @returns Those of its key that were behind it, which have to leave; undefined if it is not held
+   * or its end is on its way.
+   */
+  lose(held: HeldCommand, isTaken: boolean): HeldCommand[] | undefined {
+    if (held.state === 'ENDING' || held.state === 'GONE' || held.isLost) return undefined
+    this.#uncount(held)
+    this.#remove(held)
+    held.state = 'LOST'
+    held.isLost = true
+    this.tally.lost++
+    const behind = this.leave(held)
+    if (isTaken) this.#answer(held)
+    return behind
+  }
+
+  /**
+   * ENDING to GONE; nothing happens the second time.
+   *
+   * @param held - The delivery.
+   * @param status - Whether it was still this worker's.
+   */
+  settled(held: HeldCommand, status: SettleStatus): void {
+    if (held.state !== 'ENDING') return
+    held.state = 'GONE'
+    if (held.isLeaving) {
+      this.#returning--
+      this.#answer(held)
+    }
+    if (held.isLost) return
+    this.#remove(held)
+    if (status === 'stale') this.tally.stale++
+    this.progressed()
+  }
+
+  #uncount({ lane, state }: HeldCommand): void {
+    if (state === 'CHAINED') this.chained--
+    else if (state === 'READY' || state === 'SUBMITTED') lane.ready--
+  }
+
+  #remove({ delivery, envelope }: HeldCommand): void {
+    this.#all.delete(delivery.fence)
+    this.#inPartition[envelope.partitionId]!--
+  }
+
+  #lineOf(key: string): KeyLine {
+    let line = this.#keys.get(key)
+    if (line === undefined) {
+      line = new KeyLine()
+      this.#keys.set(key, line)
+    }
+    return line
+  }
+
+  /** Whether it is the first. */
+  #enterLine(held: HeldCommand, key: string): boolean {
+    const line = this.#lineOf(key)
+    const { last } = line
+    held.line = line
+    line.last = held
+    if (last === undefined) line.first = held
+    else last.next = held
+    return last === undefined
+  }
+
+  /** The queue has one back, or another worker has it. */
+  #answer(held: HeldCommand): void {
+    const { key } = held.envelope
+    if (!held.isLeaving) return
+    held.isLeaving = false
+    if (this.#asked === undefined) this.#reopen(key!)
+    else this.#answered.push(key!)
+  }
+
+  #reopen(key: string): void {
+    const line = this.#keys.get(key)!
+    line.leaving--
+    this.#dropLine(key, line)
+  }
+
+  #dropLine(key: string, line: KeyLine): void {
+    if (line.first === undefined && line.leaving === 0) this.#keys.delete(key)
   }
 }
 
-function makeReady(held: HeldCommand): void {
-  held.isChained = false
-  held.isReady = true
-  held.lane.ready++
+/** Takes one out of its line and all behind it; gives those behind it. */
+function cut(line: KeyLine, held: HeldCommand): HeldCommand[] {
+  let before: HeldCommand | undefined
+  for (let each = line.first; each !== held; each = each!.next) before = each
+  if (before === undefined) line.first = undefined
+  else before.next = undefined
+  line.last = before
+  const behind: HeldCommand[] = []
+  for (let each: HeldCommand | undefined = held; each !== undefined; ) {
+    const { next }: HeldCommand = each
+    if (each !== held) behind.push(each)
+    each.line = undefined
+    each.next = undefined
+    each = next
+  }
+  return behind
 }

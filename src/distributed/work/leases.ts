@@ -1,83 +1,67 @@
 // Leases: keeps what a worker has for a time: deliveries, partitions, and its announced names.
 // Thread: main.   Owns: one timer for all of them, and the queue's last answer about partitions.
+//
 // Deliveries that cannot be extended are given up in time. A handler never blocks this: handlers
 // run on other threads.
 
 import { nowMs, timers } from '../../base/clock.ts'
 import { isPortableName } from '../../base/portable-name.ts'
 import { stableHash } from '../../schedule/hash.ts'
-import type { LeasedQueue, NameRegistry } from '../contract/distributed-queue.ts'
+import type { NameRegistry } from '../contract/distributed-queue.ts'
 import { BATCH_MAX } from '../contract/lease-request.ts'
-import type { IncidentListener } from '../incident.ts'
-import type { HeldCommand } from './held.ts'
-import type { Runner } from './run.ts'
+import type { HeldCommand, WorkerCore } from './held.ts'
+import { leaseMarginMs, type Runner } from './run.ts'
 
-/** So long between two looks for lanes without a worker, times the partitions it has to look at. */
-const STRAYS_MS = 2000
+/** The span between two looks for unserved lanes, times the partitions that the look costs. */
+const UNSERVED_MS = 2000
 
-/** Announces. */
+/** Announces a worker's lanes and handlers, and reports lanes that have no worker. */
 export class Announcer {
-  readonly #queue: LeasedQueue
+  readonly #core: WorkerCore
   readonly #laneIds: readonly string[]
-  /** Lanes of its manager that it leaves to other workers. */
   readonly #others: readonly string[]
-  readonly #handlers: () => readonly string[]
-  readonly #tell: IncidentListener
-  readonly #failed: (error: unknown) => void
-  #told: ReadonlySet<string> = new Set()
+  #known: ReadonlySet<string> = new Set()
   #nextLookMs = 0
   #isBusy = false
 
   /**
-   * @param queue - Where.
-   * @param laneIds - The lanes that this worker takes.
-   * @param others - Other lanes that its manager has.
-   * @param handlers - Names of the handlers that it has now.
-   * @param tell - Told of lanes that have commands and no worker.
-   * @param failed - Told of calls that failed; they are repeated.
+   * @param core - Of the worker.
+   * @param managed - All lanes of its manager; it leaves those that are not its own to others.
    */
-  constructor(
-    queue: LeasedQueue,
-    laneIds: readonly string[],
-    others: readonly string[],
-    handlers: () => readonly string[],
-    tell: IncidentListener,
-    failed: (error: unknown) => void,
-  ) {
-    this.#queue = queue
-    this.#laneIds = laneIds
-    this.#others = others.filter(isPortableName)
-    this.#handlers = handlers
-    this.#tell = tell
-    this.#failed = failed
+  constructor(core: WorkerCore, managed: readonly { readonly name: string }[]) {
+    this.#core = core
+    this.#laneIds = core.lanes.map(({ plan }) => plan.name)
+    const names = managed.map(({ name }) => name)
+    this.#others = names.filter((name) => !this.#laneIds.includes(name) && isPortableName(name))
   }
 
   /** Announces for another lease; to be called every third of one. */
   async announce(): Promise<void> {
-    const { lanes, handlers, leaseMs, numPartitions } = this.#queue
+    const { queue, port, events } = this.#core
+    const { lanes, handlers, leaseMs, numPartitions } = queue
     if (lanes === undefined || this.#isBusy) return
     this.#isBusy = true
     try {
       await announceAll(lanes, this.#laneIds, this.#others)
       // A command can name no others.
-      await announceAll(handlers, this.#handlers().filter(isPortableName), [])
+      await announceAll(handlers, port.handlers.filter(isPortableName), [])
       const now = nowMs()
       // Not at once: others may be about to announce theirs.
       if (this.#nextLookMs === 0) this.#nextLookMs = now + 1
       else if (now >= this.#nextLookMs) {
-        this.#nextLookMs = now + Math.max(leaseMs, STRAYS_MS * numPartitions)
-        this.#tellOf(await lanes.strays())
+        this.#nextLookMs = now + Math.max(leaseMs, UNSERVED_MS * numPartitions)
+        this.#report(await lanes.strays())
       }
     } catch (error) {
-      this.#failed(error)
+      events.failed(error)
     }
     this.#isBusy = false
   }
 
-  #tellOf(strays: readonly string[]): void {
-    const laneIds = strays.filter((laneId) => !this.#told.has(laneId))
-    this.#told = new Set(strays)
-    if (laneIds.length > 0) this.#tell({ what: 'lane-unserved', laneIds })
+  #report(unserved: readonly string[]): void {
+    const laneIds = unserved.filter((laneId) => !this.#known.has(laneId))
+    this.#known = new Set(unserved)
+    if (laneIds.length > 0) this.#core.events.incident({ what: 'lane-unserved', laneIds })
   }
 }
 
@@ -93,101 +77,85 @@ async function announceAll(
   }
 }
 
-/** Part of a lease after which what is owned is renewed. A look may come a little late. */
-const BEAT = 1 / 4
+/** Part of a lease after which ownership is renewed. A look may come a little late. */
+const HEARTBEAT = 1 / 4
 
-/** What claims work with. */
-export interface PartitionClaimsParts {
-  readonly queue: LeasedQueue
-  readonly runner: () => Runner
-  /** Whether commands of a partition may be on their way here. */
-  readonly isAskedFor: (partitionId: number) => boolean
-  /** Other partitions may be asked for. */
-  readonly changed: () => void
-  /** A call failed; it is repeated. */
-  readonly failed: (error: unknown) => void
-}
-
-/** Knows a worker's partitions. */
-export class PartitionClaims {
-  readonly #parts: PartitionClaimsParts
-  /** Present where each partition has one worker at a time. */
-  #owned: ReadonlySet<number> | undefined
+/** Knows which partitions are this worker's, where each has one worker at a time. */
+export class PartitionAssignment {
+  readonly #core: WorkerCore
+  readonly #runner: Runner
+  #owned: ReadonlySet<number> = new Set()
+  /** Those of them that another worker is to get. */
   #surplus: ReadonlySet<number> = new Set()
-  readonly #yielding = new Set<number>()
-  #isBeating = false
-  /** Whether it has to be renewed again, since something has changed meanwhile. */
-  #mustBeatAgain = false
-  #beatenAtMs = Number.NEGATIVE_INFINITY
+  readonly #releasing = new Set<number>()
+  #isBusy = false
+  /** Whether another heartbeat is due at once, since something has changed meanwhile. */
+  #mustRepeat = false
+  #heartbeatAtMs = Number.NEGATIVE_INFINITY
   /** Ends the news of changes. */
   #unwatch: (() => void) | undefined
   /** Whether it wants partitions. */
   #isTaking = true
   #hasLeft = false
+  /** The partition to look at first. */
   #first: number
 
-  constructor(parts: PartitionClaimsParts) {
-    const { queue } = parts
-    this.#parts = parts
-    this.#owned = queue.ownership === undefined ? undefined : new Set()
+  /**
+   * @param core - Of the worker.
+   * @param runner - Gives back the commands of partitions that go to another worker.
+   */
+  constructor(core: WorkerCore, runner: Runner) {
+    const { queue, held } = core
+    this.#core = core
+    this.#runner = runner
+    if (queue.ownership !== undefined) held.partitions = new Set()
     // Workers begin at different partitions, so that they do not all look at the same one first.
     this.#first = stableHash(queue.workerId) % queue.numPartitions
   }
 
   /** How many partitions are this worker's alone; undefined where partitions have no owners. */
   get ownedCount(): number | undefined {
-    return this.#owned?.size
+    return this.#core.queue.ownership === undefined ? undefined : this.#owned.size
   }
 
   /** The partitions to ask for now, in the order in which they are to be looked at. */
   next(): number[] {
-    const { numPartitions } = this.#parts.queue
+    const { queue, held } = this.#core
+    const { numPartitions } = queue
     const partitions: number[] = []
     const first = this.#first
     this.#first = first + 1 === numPartitions ? 0 : first + 1
     for (let i = 0; i < numPartitions; i++) {
       const partition = (first + i) % numPartitions
-      if (!this.isReturning(partition)) partitions.push(partition)
+      if (held.partitions?.has(partition) !== false) partitions.push(partition)
     }
     return partitions
   }
 
-  /**
-   * Whether commands of a partition are given back instead of started.
-   *
-   * @param partitionId - Which.
-   */
-  isReturning(partitionId: number): boolean {
-    if (this.#owned === undefined) return false
-    return !this.#owned.has(partitionId) || this.#surplus.has(partitionId)
-  }
-
-  /** Renews what is owned, and learns what is to be given up. */
-  async beat(): Promise<void> {
-    const { queue, failed } = this.#parts
-    const { ownership } = queue
+  /** Renews ownership, and learns which partitions are to be given up. */
+  async heartbeat(): Promise<void> {
+    const { ownership } = this.#core.queue
     if (ownership === undefined || this.#hasLeft) return
-    this.#mustBeatAgain = this.#isBeating
-    if (this.#isBeating) return
-    this.#isBeating = true
-    this.#unwatch ??= ownership.onChange?.(() => void this.beat())
+    this.#mustRepeat = this.#isBusy
+    if (this.#isBusy) return
+    this.#isBusy = true
+    this.#unwatch ??= ownership.onChange?.(() => void this.heartbeat())
     do {
-      this.#mustBeatAgain = false
-      this.#beatenAtMs = nowMs()
+      this.#mustRepeat = false
+      this.#heartbeatAtMs = nowMs()
       try {
         this.#learn(await ownership.beat(this.#isTaking))
       } catch (error) {
-        failed(error)
+        this.#core.events.failed(error)
       }
-    } while (this.#mustBeatAgain && !this.#hasLeft)
-    this.#isBeating = false
+    } while (this.#mustRepeat && !this.#hasLeft)
+    this.#isBusy = false
   }
 
-  /** Renews what is owned if it is time; to be called a few times in each lease. */
+  /** Renews ownership if it is time; to be called a few times in each lease. */
   look(): void {
-    const isTold = this.#unwatch !== undefined
-    const everyMs = isTold ? this.#parts.queue.leaseMs * BEAT : 0
-    if (nowMs() - this.#beatenAtMs >= everyMs) void this.beat()
+    const everyMs = this.#unwatch === undefined ? 0 : this.#core.queue.leaseMs * HEARTBEAT
+    if (nowMs() - this.#heartbeatAtMs >= everyMs) void this.heartbeat()
   }
 
   /**
@@ -197,103 +165,88 @@ export class PartitionClaims {
    */
   take(isTaking: boolean): void {
     this.#isTaking = isTaking
-    void this.beat()
+    void this.heartbeat()
   }
 
-  /** Yields what is to be given up and of which nothing is left here. */
+  /** Releases surplus partitions of which nothing is left here. */
   check(): void {
-    const { runner, isAskedFor } = this.#parts
+    if (this.#surplus.size === 0) return
+    const { held } = this.#core
     for (const partition of this.#surplus) {
-      const isFree = runner().holdings.countIn(partition) === 0 && !isAskedFor(partition)
-      if (isFree && !this.#yielding.has(partition)) void this.#yield(partition)
+      const isFree = held.countIn(partition) === 0 && !held.isAskedFor(partition)
+      if (isFree && !this.#releasing.has(partition)) void this.#release(partition)
     }
   }
 
   /** Gives everything up. */
   async leave(): Promise<void> {
-    const { queue, failed } = this.#parts
+    const { queue, events } = this.#core
     if (queue.ownership === undefined || this.#hasLeft) return
     this.#hasLeft = true
     this.#unwatch?.()
-    this.#owned = new Set()
+    this.#assign(new Set(), this.#surplus)
     try {
       await queue.ownership.leave()
     } catch (error) {
       // It expires then.
-      failed(error)
+      events.failed(error)
     }
+  }
+
+  #assign(owned: ReadonlySet<number>, surplus: ReadonlySet<number>): void {
+    this.#owned = owned
+    this.#surplus = surplus
+    this.#core.held.partitions = new Set([...owned].filter((each) => !surplus.has(each)))
   }
 
   #learn({ owned, surplus }: { owned: readonly number[]; surplus: readonly number[] }): void {
     if (this.#hasLeft) return
-    const before = this.#owned!
-    this.#owned = new Set(owned.filter((partition) => !this.#yielding.has(partition)))
-    this.#surplus = new Set(surplus)
-    const runner = this.#parts.runner()
-    const taken = [...runner.holdings.values()].filter(
+    const { held, events } = this.#core
+    const before = this.#owned
+    const kept = owned.filter((partition) => !this.#releasing.has(partition))
+    this.#assign(new Set(kept), new Set(surplus))
+    const taken = Array.from(held.values()).filter(
       ({ envelope }) => !owned.includes(envelope.partitionId),
     )
-    runner.lose(taken, 'taken')
+    this.#runner.taken(taken)
     if (this.#surplus.size > 0) {
-      runner.giveBack(({ envelope }) => this.#surplus.has(envelope.partitionId))
+      this.#runner.giveBack(({ envelope }) => this.#surplus.has(envelope.partitionId))
     }
-    if (this.#surplus.size > 0 || owned.length !== before.size) this.#parts.changed()
-    else if (owned.some((partition) => !before.has(partition))) this.#parts.changed()
+    const isOther =
+      owned.length !== before.size || owned.some((partition) => !before.has(partition))
+    if (this.#surplus.size > 0 || isOther) events.reassigned()
     this.check()
   }
 
-  async #yield(partition: number): Promise<void> {
-    const { queue, failed } = this.#parts
-    this.#yielding.add(partition)
+  async #release(partition: number): Promise<void> {
+    const { queue, events } = this.#core
+    this.#releasing.add(partition)
     try {
       await queue.ownership!.yield(partition)
-      this.#surplus = new Set([...this.#surplus].filter((each) => each !== partition))
-      this.#owned = new Set([...this.#owned!].filter((each) => each !== partition))
+      const others = (all: ReadonlySet<number>) =>
+        new Set([...all].filter((each) => each !== partition))
+      this.#assign(others(this.#owned), others(this.#surplus))
     } catch (error) {
-      failed(error)
+      events.failed(error)
     }
-    this.#yielding.delete(partition)
+    this.#releasing.delete(partition)
   }
 }
-
-/** Part of a lease before whose end it is given up: what runs must have stopped by then. */
-const MARGIN = 1 / 6
 
 /** Part of a lease after which it is extended, and other things are renewed. */
 const RENEWAL = 1 / 3
 
 /** Looks within a lease. */
 const LOOKS = 12
-
 const LOOK_MS_MIN = 5
 const LOOK_MS_MAX = 5_000
 
-/** What a lease keeper works with. */
-export interface LeaseKeeperParts {
-  readonly queue: LeasedQueue
-  readonly runner: Runner
-  /** Called at every look: whose partitions are whose changes as workers come and go. */
-  readonly beat: () => void
-  /** Called every third of a lease: for places that expire like leases. */
-  readonly renew: () => void
-  /** The event loop was held up for a good part of a lease. */
-  readonly heldUp: () => void
-  /** An extension failed; it is tried again soon. */
-  readonly failed: (error: unknown) => void
-}
-
-/**
- * So long before its end a lease is given up.
- *
- * @param leaseMs - Its length.
- */
-export function leaseMarginMs(leaseMs: number): number {
-  return Number.isFinite(leaseMs) ? leaseMs * MARGIN : 0
-}
-
-/** Keeps leases. */
+/** Extends the leases of deliveries. */
 export class LeaseKeeper {
-  readonly #parts: LeaseKeeperParts
+  readonly #core: WorkerCore
+  readonly #runner: Runner
+  readonly #assignment: PartitionAssignment
+  readonly #announcer: Announcer
   readonly #lookMs: number
   readonly #marginMs: number
   #timer: NodeJS.Timeout | undefined
@@ -302,9 +255,23 @@ export class LeaseKeeper {
   #renewedAtMs = 0
   #isExtending = false
 
-  constructor(parts: LeaseKeeperParts) {
-    const { leaseMs } = parts.queue
-    this.#parts = parts
+  /**
+   * @param core - Of the worker.
+   * @param runner - Gives up deliveries, and keeps their slots.
+   * @param assignment - Renewed at every look, as workers come and go.
+   * @param announcer - Renewed every third of a lease.
+   */
+  constructor(
+    core: WorkerCore,
+    runner: Runner,
+    assignment: PartitionAssignment,
+    announcer: Announcer,
+  ) {
+    const { leaseMs } = core.queue
+    this.#core = core
+    this.#runner = runner
+    this.#assignment = assignment
+    this.#announcer = announcer
     this.#lookMs = Math.min(Math.max(leaseMs / LOOKS, LOOK_MS_MIN), LOOK_MS_MAX)
     this.#marginMs = leaseMarginMs(leaseMs)
   }
@@ -333,26 +300,27 @@ export class LeaseKeeper {
   }
 
   readonly #look = (): void => {
-    const { runner, heldUp, beat, renew, queue } = this.#parts
+    const { queue, held: all, events } = this.#core
     const now = nowMs()
     const wasHeldUp = now - this.#dueMs > this.#toleranceMs
-    if (wasHeldUp && !this.#wasHeldUp) heldUp()
+    if (wasHeldUp && !this.#wasHeldUp) events.incident({ what: 'loop-held-up' })
     this.#wasHeldUp = wasHeldUp
     this.#dueMs = now + this.#lookMs
     const gone: HeldCommand[] = []
     const ageing: HeldCommand[] = []
     const freshMs = queue.leaseMs * (1 - RENEWAL)
-    for (const held of runner.holdings.values()) {
+    for (const held of all.values()) {
       const leftMs = held.leasedUntilMs - now
-      if (leftMs <= this.#marginMs && held.stage !== 'ended') gone.push(held)
+      if (leftMs <= this.#marginMs && held.state !== 'ENDING') gone.push(held)
       else if (leftMs <= freshMs) ageing.push(held)
     }
-    runner.lose(gone, 'expired')
+    this.#runner.expired(gone)
     if (ageing.length > 0 && !this.#isExtending) void this.#extend(ageing)
-    beat()
+    this.#assignment.look()
     if (now - this.#renewedAtMs < queue.leaseMs * RENEWAL) return
     this.#renewedAtMs = now
-    renew()
+    this.#runner.keepSlots()
+    if (all.isAccepting) void this.#announcer.announce()
   }
 
   async #extend(all: readonly HeldCommand[]): Promise<void> {
@@ -362,14 +330,13 @@ export class LeaseKeeper {
         await this.#extendBatch(all.slice(from, from + BATCH_MAX))
       }
     } catch (error) {
-      this.#parts.failed(error)
+      this.#core.events.failed(error)
     }
     this.#isExtending = false
   }
 
   async #extendBatch(batch: readonly HeldCommand[]): Promise<void> {
-    const { queue, runner } = this.#parts
-    const answer = await queue.extend(batch.map(({ delivery }) => delivery))
+    const answer = await this.#core.queue.extend(batch.map(({ delivery }) => delivery))
     const lost = new Set(answer.lost)
     const taken: HeldCommand[] = []
     for (const held of batch) {
@@ -377,6 +344,6 @@ export class LeaseKeeper {
       if (lost.has(held.delivery.fence)) taken.push(held)
       else held.leasedUntilMs = Math.max(held.leasedUntilMs, answer.leasedUntilMs)
     }
-    runner.lose(taken, 'taken')
+    this.#runner.taken(taken)
   }
 }

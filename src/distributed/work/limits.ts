@@ -1,80 +1,177 @@
-// Limits: where commands of a lane wait for permits and places that all workers share.
-// Thread: main.   Owns: those that wait, and the names of its places.
+// Limits: checks what lanes ask of a queue, and lets their commands wait for tokens of a rate and
+// for concurrency slots that all workers share.
+// Thread: main.   Owns: the commands that wait, and the names of their slots.
 
 import { TURN_END } from '../../base/bounds.ts'
 import { nowMs } from '../../base/clock.ts'
-import type { LeasedQueue } from '../contract/distributed-queue.ts'
+import { laneError, show } from '../../base/errors.ts'
+import type { LanePlan } from '../../model/lane.ts'
+import type { LeasedQueue, QueueCapabilities } from '../contract/distributed-queue.ts'
+import { checkName } from '../contract/envelope.ts'
 import { Outbox } from '../outbox.ts'
 import { backoffMs, Pause } from '../pause.ts'
-import type { HeldCommand } from './held.ts'
-import type { WorkerLane } from './lanes.ts'
+import type { Starter } from './acks.ts'
+import { type HeldCommand, type WorkerCore, WorkerLane } from './held.ts'
 
-/** How long it waits before it asks again for places, if the queue tells of those that are free. */
-const PLACE_POLL_MS = 1000
+/** How long it waits before it asks again for slots, if the queue tells of those that are free. */
+const SLOT_POLL_MS = 1000
 
 /** The same where the queue does not tell. */
 const UNTOLD_POLL_MS = 25
 
-/** Several that are told of places ask for the same; none asks again sooner than this. */
-const PLACE_GAP_MS = 5
+/** Several that are told of free slots ask for the same; none asks again sooner than this. */
+const SLOT_GAP_MS = 5
 
-/** Part of a permit's time that is not used, so that a late timer does no harm. */
-const PERMIT_MARGIN = 0.2
+/** Part of a token's time that is not used, so that a late timer does no harm. */
+const TOKEN_MARGIN = 0.2
 
-const PERMIT_MARGIN_MS_MIN = 2
+const TOKEN_MARGIN_MS_MIN = 2
 
 const BATCH_MAX = 1024
 
-/** What a desk works with. */
-export interface LaneDeskParts {
-  readonly queue: LeasedQueue
-  readonly lane: WorkerLane
-  /** No other desk of any worker has this name. */
-  readonly name: string
-  /** How many commands can be expected to start within so many milliseconds. */
-  readonly startsWithin: (ms: number) => number
-  /** Takes a command that may start now. */
-  readonly submit: (held: HeldCommand) => void
-  /** A call failed; it is repeated. */
-  readonly failed: (error: unknown) => void
+/** Which lanes are taken, and on what terms. */
+export interface LaneChoice {
+  /** Names of those to take. Default: all. */
+  readonly lanes: readonly string[] | undefined
+  /** Commands of a lane that may run anywhere at once. */
+  readonly globalConcurrency: Readonly<Record<string, number>>
+  /** Start even if the queue lacks a capability that a lane needs. */
+  readonly allowDegraded: boolean
 }
 
-/** Lets commands of one lane start as their limits allow. */
-export class LaneDesk {
-  readonly #parts: LaneDeskParts
+/**
+ * Chooses the lanes of a pool and checks that the queue can do what they ask.
+ *
+ * @param plans - The manager's lanes.
+ * @param queue - The queue.
+ * @param choice - Which, and what is asked beyond their options.
+ * @returns The most urgent first.
+ * @throws ConfigError `CORELANE_UNKNOWN_LANE`, `CORELANE_INVALID_ENVELOPE` for a name that cannot
+ * travel, `CORELANE_DEGRADED`.
+ */
+export function chooseLanes(
+  plans: readonly LanePlan[],
+  queue: LeasedQueue,
+  choice: LaneChoice,
+): WorkerLane[] {
+  const { globalConcurrency } = choice
+  const names = choice.lanes ?? plans.map(({ name }) => name)
+  const lanes = names.map((name) => lanePlan(plans, name))
+  for (const name of Object.keys(globalConcurrency)) lanePlan(lanes, name)
+  const { capabilities } = queue
+  if (!choice.allowDegraded) refuseDegraded(lanes, capabilities, globalConcurrency)
+  return lanes
+    .map((plan) => {
+      const isRateGlobal = plan.rate !== undefined && keepsRate(plan, capabilities)
+      const max = Object.hasOwn(globalConcurrency, plan.name)
+        ? globalConcurrency[plan.name]
+        : undefined
+      return new WorkerLane(plan, isRateGlobal, capabilities.globalConcurrency ? max : undefined)
+    })
+    .sort((a, b) => a.plan.priority - b.plan.priority)
+}
+
+function lanePlan(plans: readonly LanePlan[], name: string): LanePlan {
+  const plan = plans.find((each) => each.name === name)
+  if (plan === undefined) {
+    throw laneError('CORELANE_UNKNOWN_LANE', {
+      received: show(name),
+      allowed: plans.map((each) => each.name).join(', '),
+    })
+  }
+  checkName('laneId', name)
+  return plan
+}
+
+function algorithmOf({ rate }: LanePlan): 'sliding-window' | 'token-bucket' {
+  return rate?.isSliding ? 'sliding-window' : 'token-bucket'
+}
+
+function keepsRate(plan: LanePlan, { globalRate }: QueueCapabilities): boolean {
+  return plan.rate?.isPerPartition === false && globalRate.includes(algorithmOf(plan))
+}
+
+function degraded(option: string, received: string, allowed: string): Error {
+  return laneError('CORELANE_DEGRADED', { option, received, allowed })
+}
+
+function refuseDegraded(
+  lanes: readonly LanePlan[],
+  capabilities: QueueCapabilities,
+  globalConcurrency: Readonly<Record<string, number>>,
+): void {
+  const priorities = new Set(lanes.map(({ priority }) => priority))
+  if (priorities.size > 1 && !capabilities.lanePriority) {
+    throw degraded('priorities of lanes', [...priorities].join(', '), 'one priority for all lanes')
+  }
+  for (const lane of lanes) {
+    const owner = `lanes.${lane.name}`
+    const { rate, retry, boostSteps, deadlineMs } = lane
+    if (rate?.isPerPartition === false && !keepsRate(lane, capabilities)) {
+      const allowed = [...capabilities.globalRate, 'scope "partition"'].join(', ')
+      throw degraded(`${owner}.rateLimit`, `algorithm "${algorithmOf(lane)}"`, allowed)
+    }
+    if (retry.retries > 0 && retry.delayMs > 0 && !capabilities.delay) {
+      throw degraded(`${owner}.retry`, `delayMs ${retry.delayMs}`, 'retries without delay')
+    }
+    if ((boostSteps.length > 0 || deadlineMs !== undefined) && capabilities.boost === 'none') {
+      throw degraded(`${owner}.priorityBoost`, 'a boost', 'none')
+    }
+    if (Object.hasOwn(globalConcurrency, lane.name) && !capabilities.globalConcurrency) {
+      const received = `${globalConcurrency[lane.name]} over all workers`
+      throw degraded(`globalConcurrency.${lane.name}`, received, 'maxConcurrency of each worker')
+    }
+  }
+}
+
+/** Lets commands of one lane start as the limits that it shares with other workers allow. */
+export class LaneLimiter {
+  readonly #core: WorkerCore
+  readonly #lane: WorkerLane
+  readonly #starter: Starter
+  /** No other limiter of any worker has this name. */
+  readonly #name = crypto.randomUUID()
   readonly #pause = new Pause()
-  readonly #dropped: Outbox<string>
-  readonly #placed = new Set<HeldCommand>()
+  readonly #released: Outbox<string>
+  readonly #running = new Set<HeldCommand>()
+  /** Those that wait, in their order, and some that have left meanwhile. */
   #waiting: HeldCommand[] = []
   #isServing = false
   #isClosed = false
-  /** Ends the news of places that are free, if the queue tells of them. */
+  /** Ends the news of free slots, if the queue tells of them. */
   #unlisten: (() => void) | undefined
   /** Whether there was such news since it asked last. */
   #hasNews = false
-  /** Whether it was given fewer places than it asked for. */
+  /** Whether it was given fewer slots than it asked for. */
   #isFull = false
-  #places = 0
-  /** How long the last permits could be used. */
+  #slots = 0
+  /** How long the last tokens could be used. */
   #horizonMs = 0
 
-  constructor(parts: LaneDeskParts) {
-    const { queue, lane, name, failed } = parts
-    this.#parts = parts
-    this.#dropped = new Outbox<string>({
-      owner: name,
+  /**
+   * @param core - Of the worker.
+   * @param lane - The lane.
+   * @param starter - Takes commands that may start now.
+   */
+  constructor(core: WorkerCore, lane: WorkerLane, starter: Starter) {
+    const { queue, events } = core
+    this.#core = core
+    this.#lane = lane
+    this.#starter = starter
+    this.#released = new Outbox<string>({
+      owner: this.#name,
       batchMax: BATCH_MAX,
       send: (names) => queue.limits.dropPlaces(lane.plan.name, names),
       // It expires then.
-      refused: (_, error) => failed(error),
-      failed,
+      refused: (_, error) => events.failed(error),
+      failed: events.failed,
     })
   }
 
   /**
-   * Lets a command wait for its permit and its place.
+   * Lets a command wait for its token and its slot.
    *
-   * @param held - The command.
+   * @param held - READY.
    */
   add(held: HeldCommand): void {
     this.#waiting.push(held)
@@ -82,65 +179,55 @@ export class LaneDesk {
   }
 
   /**
-   * Takes a command back that could not start while its permit was good: it goes before the others.
+   * Takes a command back that could not start while its token was good: it goes before the others.
    *
-   * @param held - The command.
+   * @param held - READY.
    */
   putBack(held: HeldCommand): void {
-    held.permitUntilMs = 0
+    held.tokenUntilMs = 0
     this.#waiting.unshift(held)
     void this.#serve()
   }
 
   /**
-   * Lets a command wait no more.
+   * Frees the slot of a command that has left.
    *
    * @param held - The command.
+   * @param mayRunOn - Whether its run may go on for a moment, so that its slot is left to expire.
    */
-  remove(held: HeldCommand): void {
-    const index = this.#waiting.indexOf(held)
-    if (index !== -1) this.#waiting.splice(index, 1)
-  }
-
-  /**
-   * A command has ended here; its place is free.
-   *
-   * @param held - The command.
-   * @param isOurs - Whether it ended by itself. One whose lease was given up may run on for a
-   * moment: its place expires.
-   */
-  ended(held: HeldCommand, isOurs: boolean): void {
-    if (held.place === undefined) return
-    this.#placed.delete(held)
-    if (isOurs) this.#dropped.add(held.place)
-    held.place = undefined
-    // Where the queue tells of free places, it tells of this one too, and in turn.
+  left(held: HeldCommand, mayRunOn = false): void {
+    if (held.slot === undefined) return
+    this.#running.delete(held)
+    if (!mayRunOn) this.#released.add(held.slot)
+    held.slot = undefined
+    // Where the queue tells of free slots, it tells of this one too, and in turn.
     if (this.#unlisten === undefined) this.#pause.end()
   }
 
-  /** Keeps the places of what runs; to be called every third of a lease. */
+  /** Keeps the slots of running commands; to be called every third of a lease. */
   async keep(): Promise<void> {
-    const { queue, lane, failed } = this.#parts
-    if (this.#placed.size === 0 || lane.places === undefined) return
-    const names = [...this.#placed].map(({ place }) => place!)
+    const { name } = this.#lane.plan
+    const { slots } = this.#lane
+    if (this.#running.size === 0 || slots === undefined) return
+    const names = Array.from(this.#running, ({ slot }) => slot!)
     try {
-      await queue.limits.takePlaces(lane.plan.name, lane.places, names)
+      await this.#core.queue.limits.takePlaces(name, slots, names)
     } catch (error) {
-      failed(error)
+      this.#core.events.failed(error)
     }
   }
 
-  /** Lets nothing start any more. Resolves when the places were given back, or cannot be. */
+  /** Lets nothing start any more. Resolves when the slots were given back, or cannot be. */
   async close(): Promise<void> {
     this.#waiting = []
     this.#end()
-    await this.#dropped.idle()
+    await this.#released.idle()
   }
 
   /** Tries no more. */
   giveUp(): void {
     this.#end()
-    this.#dropped.giveUp()
+    this.#released.giveUp()
   }
 
   #end(): void {
@@ -153,93 +240,104 @@ export class LaneDesk {
     if (this.#isServing) return
     this.#isServing = true
     await TURN_END
-    for (let failures = 0; this.#waiting.length > 0 && !this.#isClosed; ) {
+    for (let failures = 0; this.#hasWaiting() && !this.#isClosed; ) {
       try {
         const askedAtMs = nowMs()
         this.#hasNews = false
-        const waitMs = await this.#start(await this.#place())
+        const waitMs = await this.#start(await this.#takeSlots())
         failures = 0
         await this.#rest(waitMs, askedAtMs)
       } catch (error) {
-        this.#parts.failed(error)
-        if (!this.#isClosed) await this.#pause.wait(backoffMs(++failures, this.#parts.name))
+        this.#core.events.failed(error)
+        if (!this.#isClosed) await this.#pause.wait(backoffMs(++failures, this.#name))
       }
     }
     this.#isServing = false
   }
 
-  /** Waits until what is left is worth another try. */
-  async #rest(permitMs: number, askedAtMs: number): Promise<void> {
+  #hasWaiting(): boolean {
+    this.#waiting = this.#waiting.filter(isReady)
+    return this.#waiting.length > 0
+  }
+
+  /** Waits until the commands that are left are worth another try. */
+  async #rest(tokenMs: number, askedAtMs: number): Promise<void> {
     if (!this.#isFull) {
-      if (permitMs > 0 && !this.#isClosed) await this.#pause.wait(permitMs)
+      if (tokenMs > 0 && !this.#isClosed) await this.#pause.wait(tokenMs)
       return
     }
     const isTold = this.#unlisten !== undefined
-    const pollMs = isTold ? PLACE_POLL_MS : UNTOLD_POLL_MS
+    const pollMs = isTold ? SLOT_POLL_MS : UNTOLD_POLL_MS
     if (!this.#hasNews && !this.#isClosed) await this.#pause.wait(pollMs)
-    const gapMs = Math.ceil(PLACE_GAP_MS - (nowMs() - askedAtMs))
+    const gapMs = Math.ceil(SLOT_GAP_MS - (nowMs() - askedAtMs))
     if (gapMs > 0 && !this.#isClosed) await this.#pause.wait(gapMs)
   }
 
-  /** Places may be free. */
-  readonly #onPlaceFree = (): void => {
+  /** Slots may be free. */
+  readonly #onSlotFree = (): void => {
     this.#hasNews = true
     this.#pause.end()
   }
 
-  /** Those that have a place, or need none; as many as are worth a permit now. */
-  async #place(): Promise<readonly HeldCommand[]> {
-    const { lane, startsWithin, queue, name } = this.#parts
-    const count = Math.max(1, Math.ceil(startsWithin(this.#horizonMs / 2)))
-    const candidates = this.#waiting.slice(0, Math.min(count, BATCH_MAX))
+  /** Those that have a slot, or need none; as many as are worth a token now. */
+  async #takeSlots(): Promise<readonly HeldCommand[]> {
+    const { queue, pace } = this.#core
+    const { plan, slots } = this.#lane
+    const count = Math.ceil(pace.capacity + (this.#horizonMs / 2) * pace.perMs)
+    const candidates = this.#waiting.slice(0, Math.min(Math.max(1, count), BATCH_MAX))
     this.#isFull = false
-    if (lane.places === undefined) return candidates
-    this.#unlisten ??= queue.limits.onPlaceFree?.(lane.plan.name, this.#onPlaceFree)
+    if (slots === undefined) return candidates
+    this.#unlisten ??= queue.limits.onPlaceFree?.(plan.name, this.#onSlotFree)
     const names = new Map<string, HeldCommand>()
     for (const held of candidates) {
-      if (held.place === undefined) names.set(`${name}.${this.#places++}`, held)
+      if (held.slot === undefined) names.set(`${this.#name}.${this.#slots++}`, held)
     }
     if (names.size > 0) {
-      const taken = await queue.limits.takePlaces(lane.plan.name, lane.places, [...names.keys()])
+      const taken = await queue.limits.takePlaces(plan.name, slots, [...names.keys()])
       this.#isFull = taken.length < names.size
-      for (const place of taken) {
-        const held = names.get(place)
+      for (const slot of taken) {
+        const held = names.get(slot)
         if (held === undefined) continue
-        held.place = place
-        this.#placed.add(held)
-        // It may have been taken away meanwhile.
-        if (!this.#waiting.includes(held)) this.ended(held, true)
+        held.slot = slot
+        this.#running.add(held)
+        // It may have left meanwhile.
+        if (!isReady(held)) this.left(held)
       }
     }
-    return candidates.filter(({ place }) => place !== undefined)
+    return candidates.filter(({ slot }) => slot !== undefined)
   }
 
   /** Starts what may start; answers how long to wait before the rest is worth a try. */
-  async #start(placed: readonly HeldCommand[]): Promise<number> {
-    const { lane, queue } = this.#parts
-    if (placed.length === 0) return 0
-    if (lane.rate === undefined) {
-      for (const held of placed) this.#submit(held, 0)
+  async #start(candidates: readonly HeldCommand[]): Promise<number> {
+    const { rate, plan } = this.#lane
+    if (candidates.length === 0) return 0
+    if (rate === undefined) {
+      for (const held of candidates) this.#submit(held, 0)
       return 0
     }
     const askedAtMs = nowMs()
-    const permits = await queue.limits.takePermits(lane.plan.name, lane.rate, placed.length)
-    this.#horizonMs = Math.max(0, permits.expiresAtMs - askedAtMs)
-    const marginMs = Math.max(PERMIT_MARGIN_MS_MIN, this.#horizonMs * PERMIT_MARGIN)
-    let left = permits.granted
-    for (const held of placed) {
+    const tokens = await this.#core.queue.limits.takePermits(plan.name, rate, candidates.length)
+    this.#horizonMs = Math.max(0, tokens.expiresAtMs - askedAtMs)
+    const marginMs = Math.max(TOKEN_MARGIN_MS_MIN, this.#horizonMs * TOKEN_MARGIN)
+    let left = tokens.granted
+    for (const held of candidates) {
       if (left === 0) break
-      if (this.#submit(held, permits.expiresAtMs - marginMs)) left--
+      if (this.#submit(held, tokens.expiresAtMs - marginMs)) left--
     }
-    return permits.granted >= placed.length ? 0 : Math.max(1, permits.retryAfterMs)
+    return tokens.granted >= candidates.length ? 0 : Math.max(1, tokens.retryAfterMs)
   }
 
-  #submit(held: HeldCommand, permitUntilMs: number): boolean {
-    const index = this.#waiting.indexOf(held)
+  /** Whether it was still waiting. */
+  #submit(held: HeldCommand, tokenUntilMs: number): boolean {
+    const index = isReady(held) ? this.#waiting.indexOf(held) : -1
     if (index === -1) return false
     this.#waiting.splice(index, 1)
-    held.permitUntilMs = permitUntilMs
-    this.#parts.submit(held)
+    held.tokenUntilMs = tokenUntilMs
+    this.#starter.submit(held)
     return true
   }
+}
+
+function isReady({ state }: HeldCommand): boolean {
+  return state === 'READY'
 }

@@ -1,12 +1,13 @@
 // Pacing: the measured rate of a worker, and the quarantine in which suspects run alone.
-// Thread: main.   Owns: a moving average; whether the worker takes nothing, and what it comes back
-// for.
+// Thread: main.   Owns: a moving average; whether the worker takes nothing, and which suspects it
+// comes back for.
 //
 // A process that dies takes down all that it has started. What was lost beside a killer so often
 // that the next death would bury it is a suspect, and so is the killer: alone, each answers for
 // itself.
 
 import { nowMs } from '../../base/clock.ts'
+import type { ManagerHealth } from '../../coordinator/manager-health.ts'
 import type { Delivery } from '../contract/distributed-queue.ts'
 
 /** Shorter spans say little; only the very first is believed, since it is better than nothing. */
@@ -54,6 +55,27 @@ export class Throughput {
     this.perMs = this.perMs === 0 ? newest : this.perMs + (newest - this.perMs) * NEWEST_WEIGHT
     this.#count = 0
     this.#spanMs = 0
+  }
+}
+
+/** How fast a worker starts and ends commands. */
+export class Pace extends Throughput {
+  readonly #health: ManagerHealth
+  readonly #concurrency: number
+
+  /**
+   * @param health - Of the manager.
+   * @param concurrency - Handlers of one partition that may run at once.
+   */
+  constructor(health: ManagerHealth, concurrency: number) {
+    super()
+    this.#health = health
+    this.#concurrency = concurrency
+  }
+
+  /** Handlers that can run at once. */
+  get capacity(): number {
+    return Math.max(this.#health.working, 1) * this.#concurrency
   }
 }
 

@@ -1,4 +1,5 @@
-// Pool: the public face of a worker, with its options; wiring, and its life from start to close.
+// Pool: the public face of a worker, with its options, its life from start to close, and the health
+// of its manager.
 // Thread: main.   Owns: the state of the pool and the instances of its parts.
 
 import { outside } from '../../base/async-context.ts'
@@ -14,24 +15,18 @@ import {
   type OptionRules,
 } from '../../base/options.ts'
 import { DRAIN_RULES } from '../../coordinator/options.ts'
-import {
-  type ManagerPort,
-  managerPort,
-  type QueueManager,
-} from '../../coordinator/queue-manager.ts'
+import { managerPort, type QueueManager } from '../../coordinator/queue-manager.ts'
 import { takesKeys } from '../../model/partition-config.ts'
-import type { DistributedQueue, LeasedQueue } from '../contract/distributed-queue.ts'
+import type { DistributedQueue } from '../contract/distributed-queue.ts'
 import { type IncidentListener, incidentTeller } from '../incident.ts'
 import { leasedQueueOf } from '../lift/leased-queue-of.ts'
 import { Pause, turn } from '../pause.ts'
-import { Settlements, StartGate } from './acks.ts'
-import { LeaseLoop } from './fetch.ts'
-import type { HeldCommand } from './held.ts'
-import { chooseLanes, type WorkerLane } from './lanes.ts'
-import { Announcer, LeaseKeeper, leaseMarginMs, PartitionClaims } from './leases.ts'
-import { LaneDesk } from './limits.ts'
-import { Quarantine } from './pacing.ts'
-import { type LossCause, Runner, type WorkerTally } from './run.ts'
+import { LeaseFetcher } from './fetch.ts'
+import { HeldCommands, type WorkerCore, type WorkerEvents, type WorkerTally } from './held.ts'
+import { Announcer, LeaseKeeper, PartitionAssignment } from './leases.ts'
+import { chooseLanes } from './limits.ts'
+import { Pace, Quarantine } from './pacing.ts'
+import { Runner } from './run.ts'
 
 /** Options of a worker pool. All have defaults. */
 export interface WorkerPoolOptions {
@@ -146,33 +141,19 @@ export interface WorkerPoolStats extends Readonly<WorkerTally> {
  * they ended. Any number of pools on any number of machines share a queue.
  */
 export class WorkerPool {
-  readonly #queue: LeasedQueue
+  readonly #core: WorkerCore
   readonly #manager: QueueManager
-  readonly #port: ManagerPort
   readonly #options: Readonly<WorkerPoolOptions>
   readonly #tell: IncidentListener
-  readonly #lanes: readonly WorkerLane[]
-  readonly #desks: ReadonlyMap<string, LaneDesk>
-  readonly #announcer: Announcer
-  /** How long a completion may wait for others. */
-  readonly #gatherMs: number
-  readonly #settlements: Settlements
-  readonly #quarantine: Quarantine
-  readonly #gate: StartGate
   readonly #runner: Runner
-  readonly #claims: PartitionClaims
+  readonly #assignment: PartitionAssignment
+  readonly #announcer: Announcer
   readonly #keeper: LeaseKeeper
-  readonly #loop: LeaseLoop
+  readonly #fetcher: LeaseFetcher
   #state: WorkerPoolState = 'created'
   /** Whether the manager can run anything, as far as that has been acted upon. */
   #isFit = true
   #unwatch: () => void = () => {}
-  /** Waits for threads to end. */
-  readonly #deathWaits = new Set<Pause>()
-  /** Types that the manager has no handler of, and that was told. */
-  readonly #unknownTypes = new Set<string>()
-  /** Whether nothing is waited for any more. */
-  #isOver = false
   #starting: Promise<void> | undefined
   #draining: Promise<void> | undefined
   #closing: Promise<void> | undefined
@@ -201,64 +182,43 @@ export class WorkerPool {
     options?: WorkerPoolOptions,
   ) {
     const checked = checkOptions<WorkerPoolOptions>('WorkerPool', options, WORKER_POOL_RULES)
-    this.#queue = leasedQueueOf(queue)
     this.#manager = manager
-    this.#port = managerPort(manager)
     this.#options = checked
     this.#tell = incidentTeller(checked.onIncident)
-    this.#lanes = chooseLanes(this.#manager.lanes, this.#queue, {
-      lanes: checked.lanes,
-      globalConcurrency: checked.globalConcurrency!,
-      allowDegraded: checked.allowDegraded!,
-    })
-    this.#gatherMs = Math.min(checked.gatherMs!, this.#queue.leaseMs * GATHER_OF_LEASE)
-    this.#settlements = new Settlements({
-      queue: this.#queue,
-      settled: (held, status) => this.#runner.settled(held, status),
-      dropped: (held, error) => this.#dropped(held, error),
-      failed: this.#failed,
-      patienceMs: this.#patienceMs,
-    })
-    this.#quarantine = new Quarantine(this.#queue.maxDeliveries)
-    this.#desks = this.#createDesks()
-    const laneIds = this.#lanes.map(({ plan }) => plan.name)
-    this.#announcer = new Announcer(
-      this.#queue,
-      laneIds,
-      manager.lanes.map(({ name }) => name).filter((name) => !laneIds.includes(name)),
-      () => this.#port.handlers,
-      this.#tell,
-      this.#failed,
+    const leased = leasedQueueOf(queue)
+    const { capabilities, leaseMs, maxDeliveries, numPartitions } = leased
+    const port = managerPort(manager)
+    const events = this.#events()
+    const core: WorkerCore = {
+      queue: leased,
+      port,
+      lanes: chooseLanes(manager.lanes, leased, {
+        lanes: checked.lanes,
+        globalConcurrency: checked.globalConcurrency!,
+        allowDegraded: checked.allowDegraded!,
+      }),
+      held: new HeldCommands(events, numPartitions, capabilities.keyOrder),
+      pace: new Pace(port.health, manager.partitioning.concurrency),
+      quarantine: new Quarantine(maxDeliveries),
+      events,
+      gatherMs: Math.min(checked.gatherMs!, leaseMs * GATHER_OF_LEASE),
+      unknownHandlerMs: checked.unknownHandlerMs!,
+      closeTimeoutMs: checked.closeTimeoutMs!,
+    }
+    this.#core = core
+    this.#runner = new Runner(core, takesKeys(manager.partitioning.strategy))
+    this.#assignment = new PartitionAssignment(core, this.#runner)
+    this.#announcer = new Announcer(core, manager.lanes)
+    this.#keeper = new LeaseKeeper(core, this.#runner, this.#assignment, this.#announcer)
+    const { prefetchMs, prefetchMax } = checked
+    this.#fetcher = new LeaseFetcher(
+      core,
+      this.#runner,
+      this.#keeper,
+      this.#assignment,
+      prefetchMs!,
+      prefetchMax!,
     )
-    this.#gate = new StartGate({
-      queue: this.#queue,
-      lanes: this.#lanes,
-      capacity: () => this.#capacity,
-      startsWithin: (ms) => ms * this.#runner.throughput.perMs,
-      submit: (held) => this.#runner.submit(held),
-      lost: (held) => this.#runner.lose([held], 'taken'),
-      failed: this.#failed,
-    })
-    this.#runner = this.#createRunner()
-    this.#claims = new PartitionClaims({
-      queue: this.#queue,
-      runner: () => this.#runner,
-      isAskedFor: (partitionId) => this.#loop.isAskingFor(partitionId),
-      changed: () => this.#loop.interrupt(),
-      failed: this.#failed,
-    })
-    this.#keeper = new LeaseKeeper({
-      queue: this.#queue,
-      runner: this.#runner,
-      beat: () => this.#claims.look(),
-      renew: () => {
-        for (const desk of this.#desks.values()) void desk.keep()
-        if (this.#state === 'running' && this.#isFit) void this.#announcer.announce()
-      },
-      heldUp: () => this.#tell({ what: 'loop-held-up' }),
-      failed: this.#failed,
-    })
-    this.#loop = this.#createLoop()
   }
 
   /**
@@ -319,90 +279,37 @@ export class WorkerPool {
 
   /** What it holds, and what has become of what it has taken. */
   stats(): WorkerPoolStats {
-    const { holdings, submitted, tally, throughput } = this.#runner
+    const { held, pace, quarantine } = this.#core
     return {
       state: this.#state,
       isFit: this.#isFit,
-      held: holdings.size,
-      submitted,
-      chained: holdings.chained,
-      unsettled: this.#settlements.size,
-      isolated: this.#quarantine.admitted,
-      target: this.#loop.target,
-      perSecond: throughput.perMs * 1000,
-      ownedPartitions: this.#claims.ownedCount,
-      ...tally,
+      held: held.size,
+      submitted: held.submitted,
+      chained: held.chained,
+      unsettled: this.#runner.acknowledger.size,
+      isolated: quarantine.admitted,
+      target: this.#fetcher.target,
+      perSecond: pace.perMs * 1000,
+      ownedPartitions: this.#assignment.ownedCount,
+      ...held.tally,
     }
   }
 
-  #createDesks(): Map<string, LaneDesk> {
-    const queue = this.#queue
-    const desks = new Map<string, LaneDesk>()
-    for (const lane of this.#lanes) {
-      if (lane.rate === undefined && lane.places === undefined) continue
-      const desk = new LaneDesk({
-        queue,
-        lane,
-        name: crypto.randomUUID(),
-        startsWithin: (ms) => this.#capacity + ms * this.#runner.throughput.perMs,
-        submit: (held) => this.#runner.submit(held),
-        failed: this.#failed,
-      })
-      desks.set(lane.plan.name, desk)
-    }
-    return desks
-  }
-
-  #createRunner(): Runner {
-    const { capabilities, leaseMs, numPartitions, workerId } = this.#queue
-    return new Runner({
-      port: this.#port,
-      passesKeys: takesKeys(this.#manager.partitioning.strategy),
-      workerId,
-      lanes: this.#lanes,
-      settlements: this.#settlements,
-      quarantine: this.#quarantine,
-      gate: this.#gate,
-      desks: this.#desks,
-      keepsKeyOrder: capabilities.keyOrder,
-      partitions: numPartitions,
-      marginMs: leaseMarginMs(leaseMs),
-      unknownHandlerMs: capabilities.delay ? this.#options.unknownHandlerMs! : 0,
-      isReturning: (partitionId) =>
-        this.#state !== 'running' || !this.#isFit || this.#claims.isReturning(partitionId),
+  #events(): WorkerEvents {
+    return {
       progressed: () => {
-        this.#claims.check()
-        this.#loop.progressed()
+        this.#runner.progressed()
+        this.#assignment.check()
+        this.#fetcher.progressed()
       },
-      deaths: () => this.#deaths(),
-      lost: this.#lost,
+      reassigned: () => this.#fetcher.interrupt(),
       refused: (error) => {
         if (this.#isFit) this.#tell({ what: 'manager-refused', error })
-        this.#loop.rest(MANAGER_REST_MS)
+        this.#fetcher.rest(MANAGER_REST_MS)
       },
-      unknown: this.#unknown,
-    })
-  }
-
-  #createLoop(): LeaseLoop {
-    return new LeaseLoop({
-      queue: this.#queue,
-      runner: this.#runner,
-      keeper: this.#keeper,
-      claims: this.#claims,
-      quarantine: this.#quarantine,
-      lanes: this.#lanes,
-      isFit: () => this.#isFit,
-      capacity: () => this.#capacity,
-      prefetchMs: this.#options.prefetchMs!,
-      prefetchMax: this.#options.prefetchMax!,
-      failed: this.#failed,
-    })
-  }
-
-  /** Handlers that can run at once. */
-  get #capacity(): number {
-    return Math.max(this.#port.health.working, 1) * this.#manager.partitioning.concurrency
+      failed: (error) => this.#tell({ what: 'queue-failed', error }),
+      incident: this.#tell,
+    }
   }
 
   async #start(): Promise<void> {
@@ -410,12 +317,13 @@ export class WorkerPool {
     await this.#manager.start()
     this.#refuseUnlessNew()
     this.#state = 'running'
-    this.#unwatch = this.#port.health.watch(this.#onHealth)
+    this.#core.held.isAccepting = true
+    this.#unwatch = this.#core.port.health.watch(this.#onHealth)
     this.#onHealth()
     this.#keeper.start()
     if (this.#isFit) void this.#announcer.announce()
-    await this.#claims.beat()
-    if (this.#state === 'running') this.#loop.start()
+    await this.#assignment.heartbeat()
+    if (this.#state === 'running') this.#fetcher.start()
   }
 
   #refuseUnlessNew(): void {
@@ -426,11 +334,13 @@ export class WorkerPool {
   async #drain(): Promise<void> {
     if (this.#state === 'closed') return
     this.#state = 'draining'
-    const stopped = this.#loop.stop()
+    const { held } = this.#core
+    held.isAccepting = false
+    const stopped = this.#fetcher.stop()
     this.#runner.giveBack()
     await stopped
-    await this.#runner.idle()
-    await this.#claims.leave()
+    await held.idle()
+    await this.#assignment.leave()
     this.#keeper.stop()
     this.#unwatch()
   }
@@ -438,16 +348,13 @@ export class WorkerPool {
   async #close(): Promise<void> {
     const wasRunning = this.#state === 'running' || this.#state === 'draining'
     this.#state = 'closed'
+    this.#core.held.isAccepting = false
     if (!wasRunning) return
     const limit = new Pause()
     await Promise.race([this.#giveUpAll(), limit.wait(this.#options.closeTimeoutMs!)])
     limit.end()
-    this.#isOver = true
     this.#unwatch()
-    for (const pause of this.#deathWaits) pause.end()
-    this.#settlements.giveUp()
-    this.#gate.giveUp()
-    for (const desk of this.#desks.values()) desk.giveUp()
+    this.#runner.giveUp()
     this.#keeper.stop()
   }
 
@@ -456,64 +363,29 @@ export class WorkerPool {
    * hold them, or to let them fail for its own fault: others take them instead.
    */
   readonly #onHealth = (): void => {
-    const { trouble } = this.#port.health
+    const { held, port } = this.#core
+    const { trouble } = port.health
     const isFit = trouble === undefined
     if (isFit === this.#isFit || this.#state !== 'running') return
     this.#isFit = isFit
+    held.isAccepting = isFit
     this.#tell(isFit ? { what: 'worker-fit' } : { what: 'worker-unfit', error: trouble })
-    this.#claims.take(isFit)
+    this.#assignment.take(isFit)
     if (isFit) void this.#announcer.announce()
     else this.#runner.giveBack()
-    this.#loop.interrupt()
+    this.#fetcher.interrupt()
   }
 
-  /** Resolves once no thread runs anything that was given up, or native code holds one for long. */
-  async #deaths(): Promise<void> {
-    if (this.#port.health.isQuiet || this.#isOver) return
-    const pause = new Pause()
-    const stop = this.#port.health.whenQuiet(() => pause.end())
-    this.#deathWaits.add(pause)
-    await pause.wait(this.#options.closeTimeoutMs!)
-    this.#deathWaits.delete(pause)
-    stop()
-  }
-
-  /** Ends what runs and gives everything back; whoever waits for it may stop waiting. */
+  /** Ends what runs and gives everything back; `close` may stop waiting for it. */
   async #giveUpAll(): Promise<void> {
-    const stopped = this.#loop.stop()
+    const stopped = this.#fetcher.stop()
     this.#runner.giveBack()
-    // What was given back has been told of by the end of the turn; the rest runs.
+    // By the end of the turn the queue has what was given back; the rest runs.
     await turn()
     this.#runner.abortAll('its worker was closed')
     await stopped
-    await this.#runner.idle()
-    await Promise.all([...this.#desks.values()].map((desk) => desk.close()))
-    await this.#claims.leave()
-  }
-
-  /** A completion waits only while more run, and only if some of them will end meanwhile. */
-  readonly #patienceMs = (): number => {
-    const { submitted, throughput } = this.#runner
-    return submitted > 0 && throughput.perMs * this.#gatherMs >= 1 ? this.#gatherMs : 0
-  }
-
-  readonly #failed = (error: unknown): void => this.#tell({ what: 'queue-failed', error })
-
-  readonly #unknown = ({ envelope }: HeldCommand, error: unknown): void => {
-    const { commandType, id } = envelope
-    if (this.#unknownTypes.has(commandType)) return
-    this.#unknownTypes.add(commandType)
-    this.#tell({ what: 'handler-unknown', error, commandIds: [id] })
-  }
-
-  readonly #lost = (held: readonly HeldCommand[], why: LossCause): void => {
-    const commandIds = held.map(({ envelope }) => envelope.id)
-    this.#tell({ what: why === 'expired' ? 'leases-expired' : 'leases-taken', commandIds })
-  }
-
-  #dropped(held: HeldCommand, error: unknown): void {
-    this.#runner.tally.dropped++
-    this.#tell({ what: 'end-dropped', error, commandIds: [held.envelope.id] })
-    this.#runner.settled(held, 'done')
+    await this.#core.held.idle()
+    await this.#runner.close()
+    await this.#assignment.leave()
   }
 }

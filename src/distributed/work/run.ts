@@ -1,127 +1,72 @@
 // Run: has the deliveries of a worker run by its queue manager, and decides how they end.
-// Thread: main.   Owns: the runs, and their tally. Each delivery leaves exactly one way.
+// Thread: main.   Owns: the runs. Each delivery leaves exactly one way.
 // Must not: talk to the queue (acks, limits) or decide what is asked of it (fetch).
 
 import { nowMs } from '../../base/clock.ts'
 import { laneError, show } from '../../base/errors.ts'
-import type { ManagerPort } from '../../coordinator/queue-manager.ts'
 import type { CommandOutcome } from '../../model/command.ts'
 import { planLane } from '../../model/lane.ts'
-import type { Delivery, SettleStatus } from '../contract/distributed-queue.ts'
+import type { Delivery } from '../contract/distributed-queue.ts'
 import { toPortableError } from '../contract/portable-error.ts'
-import type { Settlements, StartGate } from './acks.ts'
-import { type HeldCommand, Holdings } from './held.ts'
-import { WorkerLane } from './lanes.ts'
-import type { LaneDesk } from './limits.ts'
-import { type Quarantine, Throughput } from './pacing.ts'
-import { codeOf, judge, lateError, mayRunOn, resultOf, termsOf } from './verdict.ts'
-
-/** What has become of the commands of a worker. */
-export interface WorkerTally {
-  /** Deliveries taken. */
-  leased: number
-  /** Completed with what their handler gave. */
-  completed: number
-  /** Completed with a failure: they were late. */
-  failed: number
-  /** Given back to run again after a failure. */
-  retried: number
-  /** Put among the dead. */
-  buried: number
-  /** Given back because their thread died. */
-  crashed: number
-  /** Given back unstarted. */
-  returned: number
-  /** Leases that were given up or taken away. */
-  lost: number
-  /** Ends that came too late: the queue had given the command to another worker. */
-  stale: number
-  /** Ends that the queue took in no form. */
-  dropped: number
-}
-
-/** A tally of nothing. */
-export function newTally(): WorkerTally {
-  return {
-    leased: 0,
-    completed: 0,
-    failed: 0,
-    retried: 0,
-    buried: 0,
-    crashed: 0,
-    returned: 0,
-    lost: 0,
-    stale: 0,
-    dropped: 0,
-  }
-}
+import { Pause } from '../pause.ts'
+import { Acknowledger, type Starter, StartReporter } from './acks.ts'
+import { codeOf, judge, lateError, mayRunOn, resultOf, termsOf } from './disposition.ts'
+import { type HeldCommand, type WorkerCore, WorkerLane } from './held.ts'
+import { LaneLimiter } from './limits.ts'
 
 /** How long a command that is handed on is kept back, so that it goes to another worker. */
 const HAND_ON_MS_MIN = 250
 const HAND_ON_MS_MAX = 5000
 
-/** What a runner works with. */
-export interface RunnerParts {
-  /** The manager that runs the commands. */
-  readonly port: ManagerPort
-  /** Whether it takes keys. */
-  readonly passesKeys: boolean
-  readonly workerId: string
-  readonly lanes: readonly WorkerLane[]
-  readonly settlements: Settlements
-  /** Reports starts that count only then. */
-  readonly gate: StartGate
-  /** Has what may be a killer run alone. */
-  readonly quarantine: Quarantine
-  /** Desks of the lanes of which all workers share a limit, by name of the lane. */
-  readonly desks: ReadonlyMap<string, LaneDesk>
-  /** Whether commands of one key run one at a time. */
-  readonly keepsKeyOrder: boolean
-  /** How many partitions the queue has. */
-  readonly partitions: number
-  /** So long before its end a lease is given up. */
-  readonly marginMs: number
-  /** So long after its acceptance a command without a handler here is handed on. */
-  readonly unknownHandlerMs: number
-  /** Whether commands of a partition are given back instead of started. */
-  readonly isReturning: (partitionId: number) => boolean
-  /** It holds less than before. */
-  readonly progressed: () => void
-  /** Resolves once the threads that were ended have ended, or cannot be for too long. */
-  readonly deaths: () => Promise<void>
-  /** Leases were lost. */
-  readonly lost: (held: readonly HeldCommand[], why: LossCause) => void
-  /** The manager takes nothing at the moment. */
-  readonly refused: (error: unknown) => void
-  /** The manager's module has no such handler. */
-  readonly unknown: (held: HeldCommand, error: unknown) => void
+/** Part of a lease before whose end it is given up: its run must have stopped by then. */
+const MARGIN = 1 / 6
+
+/**
+ * So long before its end a lease is given up.
+ *
+ * @param leaseMs - Its length.
+ */
+export function leaseMarginMs(leaseMs: number): number {
+  return Number.isFinite(leaseMs) ? leaseMs * MARGIN : 0
 }
 
-/** Why a lease was lost: it could not be extended in time, or the queue says that it has ended. */
-export type LossCause = 'expired' | 'taken'
-
 /** Runs commands. */
-export class Runner {
-  readonly holdings: Holdings
-  readonly throughput: Throughput = new Throughput()
-  readonly tally: WorkerTally = newTally()
-  readonly #parts: RunnerParts
+export class Runner implements Starter {
+  readonly acknowledger: Acknowledger
+  readonly #core: WorkerCore
+  readonly #passesKeys: boolean
+  readonly #marginMs: number
+  readonly #unknownHandlerMs: number
+  readonly #reporter: StartReporter
+  /** Of lanes that share a limit with other workers. */
+  readonly #limiters = new Map<WorkerLane, LaneLimiter>()
   readonly #lanes: ReadonlyMap<string, WorkerLane>
-  readonly #stray = new WorkerLane(planLane('stray', {}), false, undefined)
-  #submitted = 0
+  readonly #unknownLane = new WorkerLane(planLane('unknown', {}), false, undefined)
+  /** Types without a handler of which the pool was told. */
+  readonly #unknownTypes = new Set<string>()
   /** Those whose turn has come in this moment. */
   #turns: HeldCommand[] = []
-  #idleWaiters: (() => void)[] = []
+  /** Waits for threads to end. */
+  readonly #threadWaits = new Set<Pause>()
+  #isOver = false
 
-  constructor(parts: RunnerParts) {
-    this.#parts = parts
-    this.holdings = new Holdings(parts.partitions, parts.keepsKeyOrder)
-    this.#lanes = new Map(parts.lanes.map((lane) => [lane.plan.name, lane]))
-  }
-
-  /** Commands that the manager has, those included whose lease was given up. */
-  get submitted(): number {
-    return this.#submitted
+  /**
+   * @param core - Of the worker.
+   * @param passesKeys - Whether the manager takes keys.
+   */
+  constructor(core: WorkerCore, passesKeys: boolean) {
+    const { queue, lanes } = core
+    this.#core = core
+    this.#passesKeys = passesKeys
+    this.#marginMs = leaseMarginMs(queue.leaseMs)
+    this.#unknownHandlerMs = queue.capabilities.delay ? core.unknownHandlerMs : 0
+    this.acknowledger = new Acknowledger(core)
+    this.#reporter = new StartReporter(core, this)
+    this.#lanes = new Map(lanes.map((lane) => [lane.plan.name, lane]))
+    for (const lane of lanes) {
+      if (lane.rate === undefined && lane.slots === undefined) continue
+      this.#limiters.set(lane, new LaneLimiter(core, lane, this))
+    }
   }
 
   /**
@@ -130,36 +75,30 @@ export class Runner {
    * @param deliveries - Fresh from the queue.
    */
   take(deliveries: readonly Delivery[]): void {
-    if (this.holdings.size === 0) this.throughput.resume(nowMs())
+    const { held: all, pace } = this.#core
+    if (all.size === 0) pace.resume(nowMs())
     for (const delivery of deliveries) {
-      this.tally.leased++
-      const lane = this.#lanes.get(delivery.envelope.laneId) ?? this.#stray
-      const held = this.holdings.add(delivery, lane)
-      if (!held.isChained) this.#admit(held)
+      const lane = this.#lanes.get(delivery.envelope.laneId) ?? this.#unknownLane
+      const held = all.add(delivery, lane)
+      if (held.state === 'READY') this.#admit(held)
     }
   }
 
-  /**
-   * Gives a command to the manager.
-   *
-   * @param held - One whose turn it is, with whatever permit and place it needs.
-   */
   submit(held: HeldCommand): void {
-    const { port, passesKeys, marginMs, desks } = this.#parts
-    const { laneId, commandType, payload } = held.envelope
+    const { port, held: all } = this.#core
     const now = nowMs()
-    const leftMs = held.leasedUntilMs - marginMs - now
+    const leftMs = held.leasedUntilMs - this.#marginMs - now
     if (leftMs < 1) {
-      this.lose([held], 'expired')
+      this.expired([held])
       return
     }
-    const terms = termsOf(held, leftMs, now, passesKeys)
+    const terms = termsOf(held, leftMs, now, this.#passesKeys)
     if (terms === 'late') this.#endLate(held)
-    else if (terms === 'permit') desks.get(laneId)!.putBack(held)
-    else if (!held.isCounted) this.#parts.gate.add(held)
+    else if (terms === 'token') this.#limiters.get(held.lane)!.putBack(held)
+    else if (!held.isCounted) this.#reporter.add(held)
     else {
-      held.stage = 'submitted'
-      this.#submitted++
+      const { laneId, commandType, payload } = held.envelope
+      all.submit(held)
       try {
         const { command, outcome } = port.submit(laneId, commandType, payload, terms)
         held.command = command
@@ -174,17 +113,17 @@ export class Runner {
   }
 
   /**
-   * Gives back what has not started.
+   * Gives back commands that have not started.
    *
-   * @param isMeant - Which. Default: everything.
+   * @param isMeant - Which. Default: all.
    */
   giveBack(isMeant: (held: HeldCommand) => boolean = () => true): void {
-    const { port } = this.#parts
-    for (const held of [...this.holdings.values()]) {
+    const { port, held: all } = this.#core
+    for (const held of [...all.values()]) {
       if (!isMeant(held)) continue
       // Those behind another of their key follow when that has left, so that order is kept.
-      if (held.stage === 'waiting' && !held.isChained) this.#giveBack(held)
-      else if (held.stage === 'submitted') {
+      if (held.state === 'READY') this.#giveBack(held)
+      else if (held.state === 'SUBMITTED') {
         // Code of the user, in a payload, may call this while the manager takes the command on.
         if (held.command !== undefined) port.withdraw(held.command, 'its worker gives it back')
       }
@@ -192,67 +131,76 @@ export class Runner {
   }
 
   /**
-   * Ends what runs, and the threads that it runs on.
+   * Ends all runs, and their threads.
    *
    * @param reason - Why.
    */
   abortAll(reason: unknown): void {
-    for (const held of [...this.holdings.values()]) {
-      if (held.stage === 'submitted') held.abort(reason)
+    for (const held of [...this.#core.held.values()]) {
+      if (held.state === 'SUBMITTED') held.abort(reason)
     }
   }
 
   /**
-   * Gives up leases.
+   * Gives up leases that could not be extended in time. Those whose end is on its way to the queue
+   * are left to its judgement.
    *
-   * @param all - Of these; those whose end is on its way to the queue are left to its judgement.
-   * @param why - Why.
+   * @param all - Of these.
    */
-  lose(all: readonly HeldCommand[], why: LossCause): void {
-    const lost: HeldCommand[] = []
+  expired(all: readonly HeldCommand[]): void {
+    this.#lose(all, false)
+  }
+
+  /**
+   * Gives up deliveries that the queue has given to other workers.
+   *
+   * @param all - Which.
+   */
+  taken(all: readonly HeldCommand[]): void {
+    this.#lose(all, true)
+  }
+
+  /** Less is held than before: other commands may be reported as started. */
+  progressed(): void {
+    this.#reporter.progressed()
+  }
+
+  /** Keeps the slots of running commands; to be called every third of a lease. */
+  keepSlots(): void {
+    for (const limiter of this.#limiters.values()) void limiter.keep()
+  }
+
+  /** Gives back all slots. */
+  async close(): Promise<void> {
+    await Promise.all(Array.from(this.#limiters.values(), (limiter) => limiter.close()))
+  }
+
+  /** Tries no more to reach the queue, and waits for no thread. */
+  giveUp(): void {
+    this.#isOver = true
+    for (const pause of this.#threadWaits) pause.end()
+    this.acknowledger.giveUp()
+    this.#reporter.giveUp()
+    for (const limiter of this.#limiters.values()) limiter.giveUp()
+  }
+
+  #lose(all: readonly HeldCommand[], isTaken: boolean): void {
+    const { held: store, events } = this.#core
+    const commandIds: string[] = []
     for (const held of all) {
-      if (held.stage === 'ended' || !this.#lose(held)) continue
-      lost.push(held)
-      this.holdings.leave(held)
-      if (why === 'taken') this.holdings.left(held)
-      else if (held.stage === 'waiting') this.#release(held, 'unstarted')
-      for (const next of this.holdings.cut(held)) this.#return(next)
+      const { state } = held
+      const behind = store.lose(held, isTaken)
+      if (behind === undefined) continue
+      commandIds.push(held.envelope.id)
+      const mayRun = state === 'SUBMITTED'
+      this.#limiters.get(held.lane)?.left(held, mayRun)
+      if (mayRun) held.abort('its lease was lost')
+      else if (!isTaken) this.acknowledger.release(held, 'unstarted')
+      this.#return(behind)
     }
-    if (lost.length === 0) return
-    this.#parts.lost(lost, why)
-    this.#progressed()
-  }
-
-  /**
-   * The queue knows how a delivery ended. May be told more than once.
-   *
-   * @param held - The delivery.
-   * @param status - Whether it was still this worker's.
-   */
-  settled(held: HeldCommand, status: SettleStatus): void {
-    this.holdings.left(held)
-    if (!this.holdings.forget(held)) return
-    if (status === 'stale') this.tally.stale++
-    this.#progressed()
-  }
-
-  /** Resolves once nothing is held and the manager runs nothing of it. */
-  idle(): Promise<void> {
-    if (this.#isIdle) return Promise.resolve()
-    return new Promise((resolve) => {
-      this.#idleWaiters.push(resolve)
-    })
-  }
-
-  get #isIdle(): boolean {
-    return this.holdings.size === 0 && this.#submitted === 0
-  }
-
-  #progressed(): void {
-    this.#parts.gate.progressed()
-    this.#parts.progressed()
-    if (!this.#isIdle) return
-    for (const resolve of this.#idleWaiters.splice(0)) resolve()
+    if (commandIds.length === 0) return
+    events.incident({ what: isTaken ? 'leases-taken' : 'leases-expired', commandIds })
+    store.progressed()
   }
 
   /** It is its turn among those of its key. */
@@ -265,18 +213,18 @@ export class Runner {
   }
 
   #start(held: HeldCommand): void {
-    const { desks, isReturning, quarantine } = this.#parts
+    const { held: all, quarantine } = this.#core
     const { laneId, partitionId } = held.envelope
-    if (isReturning(partitionId) || this.holdings.isClosed(held)) this.#giveBack(held)
-    else if (held.lane === this.#stray) {
+    if (all.refuses(partitionId) || all.isClosed(held)) this.#giveBack(held)
+    else if (held.lane === this.#unknownLane) {
       const allowed = [...this.#lanes.keys()].join(', ')
       const error = laneError('CORELANE_UNKNOWN_LANE', { received: show(laneId), allowed })
-      this.#bury(held, 'unknown lane', error, 0)
-    } else if (!quarantine.admits(held.delivery, this.holdings.size === 1)) this.#giveBack(held)
+      this.#deadLetter(held, 'unknown lane', error, 0)
+    } else if (!quarantine.admits(held.delivery, all.size === 1)) this.#giveBack(held)
     else {
-      const desk = desks.get(laneId)
-      if (desk === undefined) this.submit(held)
-      else desk.add(held)
+      const limiter = this.#limiters.size === 0 ? undefined : this.#limiters.get(held.lane)
+      if (limiter === undefined) this.submit(held)
+      else limiter.add(held)
     }
   }
 
@@ -285,171 +233,175 @@ export class Runner {
     const { laneId: lane, commandType: type, key } = held.envelope
     const rest = { id: '', lane, type, key, attempt: 1, partition: -1, durationMs: 0 }
     const info = { ...rest, startedAtMs: undefined }
-    const verdict = judge(held.envelope, held.lane.plan, error, info)
+    const next = judge(held.envelope, held.lane.plan, error, info)
     // The command is in order: it is the manager that can run nothing, now or for ever.
-    if (verdict.reason === 'unstarted') this.#parts.refused(error)
+    if (next.reason === 'unstarted') this.#core.events.refused(error)
     this.#ended(held, { ok: false, error, info })
   }
 
   #ended(held: HeldCommand, outcome: CommandOutcome): void {
+    const { held: all, pace, queue } = this.#core
     const now = nowMs()
-    this.#submitted--
-    this.throughput.ended(now)
+    all.runEnded()
+    pace.ended(now)
     if (held.isLost) void this.#lostEnded(held)
-    // After a freeze the lease may be over though nobody has looked yet.
+    // After a freeze the lease may be over though no timer has fired yet.
     else if (now >= held.leasedUntilMs) {
-      held.stage = 'waiting'
-      this.lose([held], 'expired')
+      all.unsubmit(held)
+      this.expired([held])
     } else if (outcome.ok) {
-      const { workerId, settlements } = this.#parts
       const { value, info } = outcome
-      this.tally.completed++
-      settlements.complete(held, resultOf(held.envelope, workerId, info.durationMs, { value }))
+      all.tally.completed++
+      const result = resultOf(held.envelope, queue.workerId, info.durationMs, { value })
+      this.acknowledger.complete(held, result)
       this.#passOn(held)
     } else if (held.isAborted || mayRunOn(outcome.error)) void this.#failedLater(held, outcome)
     else this.#failed(held, outcome)
   }
 
-  /** Its thread is being ended: nobody may have it, or the next of its key, while it still runs. */
+  /** Its thread is being ended: nothing of its key may start while it still runs. */
   async #failedLater(
     held: HeldCommand,
     outcome: CommandOutcome & { readonly ok: false },
   ): Promise<void> {
-    await this.#parts.deaths()
-    if (held.isLost) this.#leaveLost(held)
+    await this.#untilThreadsEnded()
+    if (held.isLost) this.#returnLost(held)
     else if (held.isAborted) this.#giveBack(held)
     else this.#failed(held, outcome)
   }
 
-  /** A run ended whose lease was given up. */
+  /** Its thread is being ended: no worker may have it while it still runs. */
   async #lostEnded(held: HeldCommand): Promise<void> {
-    // Its thread is being ended: nobody may have it while it still runs.
-    await this.#parts.deaths()
-    this.#leaveLost(held)
+    await this.#untilThreadsEnded()
+    this.#returnLost(held)
   }
 
-  #leaveLost(held: HeldCommand): void {
-    if (held.isLeaving) this.#release(held, 'crash')
-    this.#progressed()
+  #returnLost(held: HeldCommand): void {
+    if (held.isLeaving) this.acknowledger.release(held, 'crash')
+    this.#core.held.progressed()
+  }
+
+  /** Resolves once the threads that were ended have ended, or native code holds one for long. */
+  async #untilThreadsEnded(): Promise<void> {
+    const { port, closeTimeoutMs } = this.#core
+    if (port.health.isQuiet || this.#isOver) return
+    const pause = new Pause()
+    const stop = port.health.whenQuiet(() => pause.end())
+    this.#threadWaits.add(pause)
+    await pause.wait(closeTimeoutMs)
+    this.#threadWaits.delete(pause)
+    stop()
   }
 
   #failed(held: HeldCommand, { error, info }: CommandOutcome & { readonly ok: false }): void {
+    const { held: all } = this.#core
     const { envelope, lane } = held
     const isUnstarted = info.startedAtMs === undefined
     if (isUnstarted && codeOf(error) === 'CORELANE_DEADLINE_EXCEEDED') {
       this.#tooLate(held)
       return
     }
-    const verdict = judge(envelope, lane.plan, error, info)
-    const isCrash = verdict.reason === 'crash'
-    const isReturning = this.#parts.isReturning(envelope.partitionId)
-    if (isUnstarted && isReturning && !isCrash) this.#giveBack(held)
+    const next = judge(envelope, lane.plan, error, info)
+    const isCrash = next.reason === 'crash'
+    if (isUnstarted && !isCrash && all.refuses(envelope.partitionId)) this.#giveBack(held)
     else if (isUnstarted && this.#mayHandOn(held, error)) this.#handOn(held, error)
-    else if (verdict.end === 'bury') this.#bury(held, verdict.reason, error, info.durationMs)
-    else if (verdict.reason === 'unstarted') this.#giveBack(held)
-    else if (verdict.reason === 'crash') {
-      this.tally.crashed++
-      this.holdings.leave(held)
-      this.#release(held, 'crash')
-      this.#leaveWithRest(held)
+    else if (next.end === 'dead-letter') this.#deadLetter(held, next.reason, error, info.durationMs)
+    else if (next.reason === 'unstarted') this.#giveBack(held)
+    else if (isCrash) {
+      all.tally.crashed++
+      this.#leave(held, 'crash')
     } else {
-      this.tally.retried++
-      this.#parts.settlements.release(held, 'retry', verdict.delayMs)
+      all.tally.retried++
+      this.acknowledger.release(held, 'retry', next.delayMs)
       this.#passOn(held)
     }
   }
 
   /** Whether another worker may have its handler, as while a new version is rolled out. */
   #mayHandOn({ delivery }: HeldCommand, error: unknown): boolean {
-    const { unknownHandlerMs } = this.#parts
     if (codeOf(error) !== 'CORELANE_UNKNOWN_TYPE') return false
-    return nowMs() - delivery.acceptedAtMs < unknownHandlerMs
+    return nowMs() - delivery.acceptedAtMs < this.#unknownHandlerMs
   }
 
   #handOn(held: HeldCommand, error: unknown): void {
+    const { held: all, events } = this.#core
+    const { commandType, id } = held.envelope
+    if (!this.#unknownTypes.has(commandType)) {
+      this.#unknownTypes.add(commandType)
+      events.incident({ what: 'handler-unknown', error, commandIds: [id] })
+    }
     const ageMs = nowMs() - held.delivery.acceptedAtMs
     const delayMs = Math.min(Math.max(ageMs / 2, HAND_ON_MS_MIN), HAND_ON_MS_MAX)
-    this.#parts.unknown(held, error)
-    this.tally.returned++
-    this.#parts.settlements.release(held, 'unstarted', Math.ceil(delayMs))
+    all.tally.returned++
+    this.acknowledger.release(held, 'unstarted', Math.ceil(delayMs))
     this.#passOn(held)
   }
 
-  /** Its permit was over, or its lease was before it was extended, or it is late indeed. */
+  /** Its token was over, or its lease was before it was extended, or it is late indeed. */
   #tooLate(held: HeldCommand): void {
-    const { laneId, partitionId } = held.envelope
-    const desk = this.#parts.desks.get(laneId)
-    held.stage = 'waiting'
-    if (this.#parts.isReturning(partitionId)) this.#giveBack(held)
-    // What it is late for is seen when it is to start the next time.
-    else if (desk !== undefined) desk.putBack(held)
+    const { held: all } = this.#core
+    const limiter = this.#limiters.get(held.lane)
+    all.unsubmit(held)
+    if (all.refuses(held.envelope.partitionId)) this.#giveBack(held)
+    // Whether its deadline has passed is seen when it is to start the next time.
+    else if (limiter !== undefined) limiter.putBack(held)
     else this.submit(held)
   }
 
   #endLate(held: HeldCommand): void {
+    const { held: all, queue } = this.#core
     const { envelope } = held
-    const { workerId, settlements } = this.#parts
     const error = lateError(held)
     if (envelope.retryCount > 0) {
-      this.#bury(held, 'late', error, 0)
+      this.#deadLetter(held, 'late', error, 0)
       return
     }
-    this.tally.failed++
-    settlements.complete(held, resultOf(envelope, workerId, 0, { error: toPortableError(error) }))
+    all.tally.failed++
+    const result = resultOf(envelope, queue.workerId, 0, { error: toPortableError(error) })
+    this.acknowledger.complete(held, result)
     this.#passOn(held)
   }
 
-  #bury(held: HeldCommand, reason: string, error: unknown, durationMs: number): void {
-    const { workerId, settlements } = this.#parts
-    this.tally.buried++
+  #deadLetter(held: HeldCommand, reason: string, error: unknown, durationMs: number): void {
+    const { held: all, queue } = this.#core
+    all.tally.buried++
     const failure = { error: toPortableError(error) }
-    settlements.bury(held, reason, resultOf(held.envelope, workerId, durationMs, failure))
+    const result = resultOf(held.envelope, queue.workerId, durationMs, failure)
+    this.acknowledger.deadLetter(held, reason, result)
     this.#passOn(held)
   }
 
   #giveBack(held: HeldCommand): void {
-    this.#parts.desks.get(held.envelope.laneId)?.remove(held)
-    this.#return(held)
-    this.#leaveWithRest(held)
-  }
-
-  #return(held: HeldCommand): void {
-    this.tally.returned++
-    this.holdings.leave(held)
-    this.#release(held, 'unstarted')
-  }
-
-  #release(held: HeldCommand, reason: 'unstarted' | 'crash'): void {
-    this.holdings.told(held)
-    this.#parts.settlements.release(held, reason)
+    this.#core.held.tally.returned++
+    this.#leave(held, 'unstarted')
   }
 
   /** It keeps its place in the order of its key: those behind it go back behind it. */
-  #leaveWithRest(held: HeldCommand): void {
-    this.#parts.desks.get(held.envelope.laneId)?.ended(held, true)
-    for (const next of this.holdings.cut(held)) this.#return(next)
-    this.#parts.gate.progressed()
-    this.#parts.progressed()
+  #leave(held: HeldCommand, reason: 'unstarted' | 'crash'): void {
+    const { held: all } = this.#core
+    const behind = all.leave(held)
+    this.acknowledger.release(held, reason)
+    this.#limiters.get(held.lane)?.left(held)
+    this.#return(behind)
+    all.progressed()
+  }
+
+  /** Gives back commands that were behind one that has left. */
+  #return(behind: readonly HeldCommand[]): void {
+    const { held: all } = this.#core
+    for (const held of behind) {
+      all.tally.returned++
+      all.leave(held)
+      this.acknowledger.release(held, 'unstarted')
+    }
   }
 
   /** It has left its place in the order of its key: the next goes on. */
   #passOn(held: HeldCommand): void {
-    this.#parts.desks.get(held.envelope.laneId)?.ended(held, true)
-    const next = this.holdings.passOn(held)
+    const { held: all } = this.#core
+    if (this.#limiters.size > 0) this.#limiters.get(held.lane)?.left(held)
+    const next = all.passOn(held)
     if (next !== undefined) this.#admit(next)
-    this.#parts.gate.progressed()
-    this.#parts.progressed()
-  }
-
-  #lose(held: HeldCommand): boolean {
-    if (!this.holdings.forget(held)) return false
-    held.isLost = true
-    this.tally.lost++
-    const desk = this.#parts.desks.get(held.envelope.laneId)
-    desk?.remove(held)
-    // What runs may run on until its thread has ended: its place is left to expire.
-    desk?.ended(held, held.stage !== 'submitted')
-    if (held.stage === 'submitted') held.abort('its lease was lost')
-    return true
+    all.progressed()
   }
 }

@@ -1,24 +1,24 @@
-// Verdict: how each failure goes on.
+// Disposition: how each failure goes on.
 
 import { expect, test } from 'vitest'
 import { ERRORS, type ErrorCode, laneError } from '../../../src/base/errors.ts'
 import type { CommandEnvelope } from '../../../src/distributed/contract/envelope.ts'
-import { judge, type Verdict } from '../../../src/distributed/work/verdict.ts'
+import { type Disposition, judge } from '../../../src/distributed/work/disposition.ts'
 import type { CommandInfo } from '../../../src/model/command.ts'
 import { planLane } from '../../../src/model/lane.ts'
 import type { RetryOptions } from '../../../src/model/retry.ts'
 
-const release = (reason: 'retry' | 'unstarted' | 'crash', delayMs = 0): Verdict => ({
+const release = (reason: 'retry' | 'unstarted' | 'crash', delayMs = 0): Disposition => ({
   end: 'release',
   reason,
   delayMs,
 })
-const bury = (reason: string): Verdict => ({ end: 'bury', reason })
+const dead = (reason: string): Disposition => ({ end: 'dead-letter', reason })
 
 function verdict(
   error: unknown,
   { retryCount = 0, retry = {} as RetryOptions, hasStarted = true } = {},
-): Verdict {
+): Disposition {
   const envelope: CommandEnvelope = {
     id: 'id',
     commandType: 'type',
@@ -54,14 +54,14 @@ test('what the manager says of a command that has not ended', () => {
   expect(said('CORELANE_COMMAND_DROPPED')).toEqual(release('unstarted'))
   expect(said('CORELANE_CLOSED')).toEqual(release('unstarted'))
   expect(said('CORELANE_QUEUE_FULL')).toEqual(release('unstarted'))
-  expect(said('CORELANE_UNKNOWN_TYPE')).toEqual(bury('unknown handler'))
-  expect(said('CORELANE_UNSERIALIZABLE')).toEqual(bury('not retryable'))
-  expect(said('CORELANE_INVALID_COMMAND')).toEqual(bury('not retryable'))
+  expect(said('CORELANE_UNKNOWN_TYPE')).toEqual(dead('unknown handler'))
+  expect(said('CORELANE_UNSERIALIZABLE')).toEqual(dead('not retryable'))
+  expect(said('CORELANE_INVALID_COMMAND')).toEqual(dead('not retryable'))
 })
 
 test('whatever else the manager says before a start is not about the command', () => {
   const codes = Object.keys(ERRORS) as ErrorCode[]
-  const buried = codes.filter((code) => said(code, { started: false }).end === 'bury')
+  const buried = codes.filter((code) => said(code, { started: false }).end === 'dead-letter')
   expect(buried).toEqual([
     'CORELANE_INVALID_COMMAND',
     'CORELANE_INVALID_OPTION',
@@ -75,18 +75,18 @@ test('the same errors out of a handler are failures like any other', () => {
   const retry = { retries: 3, delayMs: 8 }
   const lost = laneError('CORELANE_PARTITION_LOST', { started: true })
   expect(verdict(lost, { retry })).toEqual(release('retry', 8))
-  expect(verdict(laneError('CORELANE_ABORTED'), { retry })).toEqual(bury('not retryable'))
+  expect(verdict(laneError('CORELANE_ABORTED'), { retry })).toEqual(dead('not retryable'))
 })
 
 test('failures are retried with growing delays, as often as the lane says', () => {
   const retry = { retries: 3, delayMs: 10, maxDelayMs: 25 }
   const after = (retryCount: number) => verdict(new Error('x'), { retry, retryCount })
   expect([0, 1, 2].map(after)).toEqual([10, 20, 25].map((delayMs) => release('retry', delayMs)))
-  expect(after(3)).toEqual(bury('retries spent'))
-  expect(verdict(new Error('x'))).toEqual(bury('failed'))
+  expect(after(3)).toEqual(dead('retries spent'))
+  expect(verdict(new Error('x'))).toEqual(dead('failed'))
   expect(verdict('a text', { retry })).toEqual(release('retry', 10))
   const picky = { ...retry, retryable: () => false }
-  expect(verdict(new Error('x'), { retry: picky })).toEqual(bury('not retryable'))
+  expect(verdict(new Error('x'), { retry: picky })).toEqual(dead('not retryable'))
   const jittery = verdict(new Error('x'), { retry: { ...retry, jitter: 1 } })
   expect(jittery).toEqual(verdict(new Error('x'), { retry: { ...retry, jitter: 1 } }))
   expect((jittery as { delayMs: number }).delayMs).toBeLessThan(10)
@@ -96,7 +96,7 @@ test('a time-out of its own is final unless the lane says otherwise', () => {
   const own = laneError('CORELANE_TIMEOUT', { type: 'type', lane: 'lane', timeoutMs: 5 })
   const nested = laneError('CORELANE_TIMEOUT', { type: 'other', lane: 'lane', timeoutMs: 5 })
   const retry = { retries: 1, delayMs: 4 }
-  expect(verdict(own, { retry })).toEqual(bury('timed out'))
+  expect(verdict(own, { retry })).toEqual(dead('timed out'))
   expect(verdict(nested, { retry })).toEqual(release('retry', 4))
   expect(verdict(own, { retry: { ...retry, retryTimeouts: true } })).toEqual(release('retry', 4))
 })

@@ -1,5 +1,5 @@
-// Verdict: the options under which a manager runs a command of a queue, and what becomes of the
-// command when that run does not succeed.
+// Disposition: the options under which a manager runs a command of a queue, and the way a command
+// goes when that run does not succeed.
 // Thread: main.   Owns: nothing; decisions from data.
 
 import { TIMER_MS_MAX } from '../../base/bounds.ts'
@@ -32,15 +32,15 @@ function patienceMsOf({ envelope, lane }: HeldCommand): number | undefined {
  * @param leftMs - How long its lease lets it start.
  * @param now - Monotonic milliseconds.
  * @param passesKeys - Whether the manager takes keys.
- * @returns `late` if it may not start any more, `permit` if its permit is over.
+ * @returns `late` if it may not start any more, `token` if its token is over.
  */
 export function termsOf(
   held: HeldCommand,
   leftMs: number,
   now: number,
   passesKeys: boolean,
-): CommandOptions | 'late' | 'permit' {
-  const { envelope, permitUntilMs } = held
+): CommandOptions | 'late' | 'token' {
+  const { envelope, tokenUntilMs } = held
   const { plan } = held.lane
   const { key, priority } = envelope
   const options: { -readonly [K in keyof CommandOptions]: CommandOptions[K] } = {
@@ -60,10 +60,10 @@ export function termsOf(
     if (untilDueMs <= 0 && plan.rejectsLate) return 'late'
     options.deadlineMs = Math.min(Math.max(untilDueMs, 1), TIMER_MS_MAX)
   }
-  if (permitUntilMs === 0) return options
-  const permitMs = permitUntilMs - now
-  if (permitMs < 1) return 'permit'
-  options.startWithinMs = Math.min(leftMs, permitMs, TIMER_MS_MAX)
+  if (tokenUntilMs === 0) return options
+  const tokenMs = tokenUntilMs - now
+  if (tokenMs < 1) return 'token'
+  options.startWithinMs = Math.min(leftMs, tokenMs, TIMER_MS_MAX)
   return options
 }
 
@@ -80,7 +80,7 @@ export function lateError(held: HeldCommand): LaneError {
 }
 
 /** How a command goes on. */
-export type Verdict =
+export type Disposition =
   /** It goes back to the queue. */
   | {
       readonly end: 'release'
@@ -88,10 +88,10 @@ export type Verdict =
       readonly delayMs: number
     }
   /** It failed for good, and is kept among the dead. */
-  | { readonly end: 'bury'; readonly reason: string }
+  | { readonly end: 'dead-letter'; readonly reason: string }
 
-const UNSTARTED: Verdict = { end: 'release', reason: 'unstarted', delayMs: 0 }
-const CRASHED: Verdict = { end: 'release', reason: 'crash', delayMs: 0 }
+const UNSTARTED: Disposition = { end: 'release', reason: 'unstarted', delayMs: 0 }
+const CRASHED: Disposition = { end: 'release', reason: 'crash', delayMs: 0 }
 
 /**
  * What may be wrong with a command before it starts. Everything else that keeps it from starting is
@@ -127,29 +127,30 @@ export function judge(
   lane: LanePlan,
   error: unknown,
   info: CommandInfo,
-): Verdict {
+): Disposition {
   if (info.startedAtMs === undefined) {
     // The manager speaks, not the handler: that could at most hand on another command's failure.
     const code = codeOf(error)
-    if (code === 'CORELANE_UNKNOWN_TYPE') return { end: 'bury', reason: 'unknown handler' }
-    if (code === 'CORELANE_PARTITION_LOST' && isGuilty(error as LaneError)) return CRASHED
+    if (code === 'CORELANE_UNKNOWN_TYPE') return { end: 'dead-letter', reason: 'unknown handler' }
+    if (code === 'CORELANE_PARTITION_LOST' && isToBlame(error as LaneError)) return CRASHED
     if (code !== undefined && !COMMAND_ERRORS.has(code)) return UNSTARTED
   }
   const { retry } = lane
   if (isOwnTimeout(envelope, error) && !retry.retryTimeouts) {
-    return { end: 'bury', reason: 'timed out' }
+    return { end: 'dead-letter', reason: 'timed out' }
   }
-  if (retry.retries === 0) return { end: 'bury', reason: 'failed' }
-  if (!isWorthRetrying(error, retry.retryable)) return { end: 'bury', reason: 'not retryable' }
-  if (envelope.retryCount >= retry.retries) return { end: 'bury', reason: 'retries spent' }
+  if (retry.retries === 0) return { end: 'dead-letter', reason: 'failed' }
+  if (!isWorthRetrying(error, retry.retryable))
+    return { end: 'dead-letter', reason: 'not retryable' }
+  if (envelope.retryCount >= retry.retries) return { end: 'dead-letter', reason: 'retries spent' }
   const failures = envelope.retryCount + 1
   // Chance that is the same on every worker: a hash of the command and its attempt.
   const chance = stableHash(`${envelope.id}/${failures}`) / 2 ** 32
   return { end: 'release', reason: 'retry', delayMs: retryDelayMs(retry, failures, chance) }
 }
 
-/** Whether it ran when its thread died, and nobody had the thread ended because of another. */
-function isGuilty({ details, cause }: LaneError): boolean {
+/** Whether it ran when its thread died, and its thread was not ended because of another. */
+function isToBlame({ details, cause }: LaneError): boolean {
   const why = codeOf(cause)
   return details.started === true && why !== 'CORELANE_TIMEOUT' && why !== 'CORELANE_ABORTED'
 }
