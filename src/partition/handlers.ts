@@ -64,7 +64,7 @@ export class HandlerTable {
    */
   call(index: number, payload: unknown, context: unknown): unknown {
     const { run, self } = this.#handlers[index]!
-    return callUser(run, self, payload, context)
+    return apply(run, self, [payload, context])
   }
 
   /**

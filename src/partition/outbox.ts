@@ -118,6 +118,7 @@ export class Outbox {
    * @returns Whether nothing is kept any more, and a stream's value that found no room has some.
    */
   flush(): boolean {
+    if (this.isClear) return true
     // Before the outcomes: none of them may come after its own command's.
     for (const [id, value] of this.#reports) {
       if (!this.#writeReport(id, value)) return false

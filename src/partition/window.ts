@@ -9,50 +9,18 @@ import { slotOf } from '../memory/slots.ts'
 import type { Views } from '../memory/views.ts'
 import type { SharedLanePlan } from '../model/lane.ts'
 import { type Admission, type Schedulable, Scheduler } from '../schedule/scheduler.ts'
-import { CommandHead } from '../wire/command-record.ts'
+import { CommandHead, commandId } from '../wire/command-record.ts'
 import { PayloadDecoder, PayloadKind } from '../wire/payload-codec.ts'
 import { payloadKindOf, RunMode, resetsOf, runModeOf } from '../wire/record-kind.ts'
 import type { SidePort } from '../wire/side-port.ts'
 
 /** A command on this side. Its entry is reused for the next command of the slot. */
-export interface WindowEntry extends Schedulable {
-  rank: number
-  sequence: number
-  laneIndex: number
-  submittedAtMs: number
-  deadlineMs: number | undefined
-  /** It must not start from then on, monotonic milliseconds. */
-  latestStartMs: number
-  id: number
-  typeIndex: number
-  attempt: number
+export class WindowEntry extends CommandHead implements Schedulable {
   /** Whether its handler gives values to be sent one by one. */
-  isStream: boolean
-  key: string | undefined
-  /** What its submitter calls it, if it does. */
-  name: string | undefined
-  payload: unknown
+  isStream = false
+  payload: unknown = undefined
   /** Why the payload could not be decoded, if so. */
-  problem: unknown
-}
-
-function emptyEntry(): WindowEntry {
-  return {
-    rank: 0,
-    sequence: 0,
-    laneIndex: 0,
-    submittedAtMs: 0,
-    deadlineMs: undefined,
-    latestStartMs: Number.POSITIVE_INFINITY,
-    id: 0,
-    typeIndex: 0,
-    attempt: 0,
-    isStream: false,
-    key: undefined,
-    name: undefined,
-    payload: undefined,
-    problem: undefined,
-  }
+  problem: unknown = undefined
 }
 
 /** Takes command records and says which command runs next. */
@@ -60,7 +28,6 @@ export class Window implements RecordSink {
   readonly #views: Views
   readonly #sidePort: SidePort
   readonly #decoder: PayloadDecoder = new PayloadDecoder()
-  readonly #head: CommandHead = new CommandHead()
   readonly #entries: WindowEntry[] = []
   readonly #scheduler: Scheduler<WindowEntry>
   /** By key of a running command: the commands of that key that came to be next meanwhile. */
@@ -80,33 +47,27 @@ export class Window implements RecordSink {
       this.isSweepDue = true
       return
     }
-    const head = this.#head
-    head.read(this.#views, offset, length)
-    const slot = slotOf(head.id)
+    const views = this.#views
+    const slot = slotOf(commandId(views, offset))
     let entry = this.#entries[slot]
     if (entry === undefined) {
-      entry = emptyEntry()
+      entry = new WindowEntry()
       this.#entries[slot] = entry
     }
-    entry.rank = head.rank
-    entry.sequence = head.sequence
-    entry.laneIndex = head.laneIndex
-    entry.submittedAtMs = head.submittedAtMs
-    entry.deadlineMs = head.deadlineMs
-    entry.latestStartMs = head.latestStartMs
-    entry.id = head.id
-    entry.typeIndex = head.typeIndex
-    entry.attempt = head.attempt
-    entry.key = head.key
-    entry.name = head.name
+    entry.read(views, offset, length)
     entry.isStream = runModeOf(kind) === RunMode.STREAM
     entry.problem = undefined
     try {
-      entry.payload = this.#decode(kind, head)
+      entry.payload = this.#decode(kind, entry)
     } catch (error) {
       entry.problem = error
     }
-    this.#scheduler.offer(entry, head.isTimed ? nowMs() : 0)
+    this.#scheduler.offer(entry, entry.isTimed ? nowMs() : 0)
+  }
+
+  /** Whether nothing waits here to be run, keys that are busy aside. */
+  get isEmpty(): boolean {
+    return this.#scheduler.size === 0
   }
 
   /**

@@ -142,7 +142,8 @@ export class LaneQueue<T extends Queueable> {
     const front = one.waiting.peek()!
     one.sequence = front.sequence
     judge(this.#lane, front, nowMs, one)
-    this.#order.put(one)
+    // Alone it is the first wherever it is: most lanes have one class.
+    if (this.#order.size > 1 || one.inOrder.place < 0) this.#order.put(one)
     if (one.untilMs === Number.POSITIVE_INFINITY) this.#changes.remove(one)
     else this.#changes.put(one)
   }

@@ -91,7 +91,12 @@ export function writeCommandHead(
   if (name !== undefined) bytes.write(name, next + keyBytes, 'latin1')
 }
 
-/** Reads the fields of one command after another; an instance is reused for every record. */
+/** The id in a command record. */
+export function commandId(views: Views, offset: number): number {
+  return views.words[offset >> 2]!
+}
+
+/** Reads the fields of one command after another; an instance is reused for many records. */
 export class CommandHead implements CommandFields {
   id = 0
   typeIndex = 0
