@@ -27,7 +27,7 @@ import type { Window, WindowEntry } from './window.ts'
  */
 const TURN_MS = 2
 
-/** While there is something to run the command ring is read no more often: it costs a cache miss. */
+/** While there is something to run, the command ring is read no more often: it costs a miss. */
 const READ_MS = 0.01
 
 /** The gate was not asked, or its lane keeps no account. */
