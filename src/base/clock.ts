@@ -1,12 +1,13 @@
 // Clock: the one place that reads time.
 // Thread: any.   Owns: nothing.
 // The functions are captured when the module loads, so fake timers in a test cannot stop the
-// runtime.
+// runtime, and come from Node's modules, since jsdom and its like replace the global ones.
 
+import { performance } from 'node:perf_hooks'
+import node from 'node:timers'
 import { outside } from './async-context.ts'
 
-const source = globalThis.performance
-const now = source.now.bind(source)
+const now = performance.now.bind(performance)
 const date = globalThis.Date.now
 
 /**
@@ -26,19 +27,33 @@ export function epochMs(): number {
   return date()
 }
 
-const { setTimeout, setInterval, setImmediate } = globalThis
-
 /** A function that sets a timer, with callbacks outside of the request in which it is set. */
 function callingOutside<F extends (...given: never[]) => unknown>(set: F): F {
   return ((...given: Parameters<F>) => outside(set, ...given)) as F
 }
 
-/** `setTimeout`, `setInterval`, `setImmediate` and their counterparts as they were at load. */
+/** Timers and the ends of turns as they were at load. */
 export const timers = Object.freeze({
-  setTimeout: callingOutside(setTimeout),
-  clearTimeout: globalThis.clearTimeout,
-  setInterval: callingOutside(setInterval),
-  clearInterval: globalThis.clearInterval,
-  setImmediate: callingOutside(setImmediate),
-  clearImmediate: globalThis.clearImmediate,
+  setTimeout: callingOutside(node.setTimeout),
+  clearTimeout: node.clearTimeout,
+  setInterval: callingOutside(node.setInterval),
+  clearInterval: node.clearInterval,
+  setImmediate: callingOutside(node.setImmediate),
+  clearImmediate: node.clearImmediate,
+  /** In the context of its caller. */
+  nextTick: process.nextTick,
+  /** In the context of its caller. */
+  queueMicrotask: globalThis.queueMicrotask,
 })
+
+/**
+ * Throws an error that a callback of the application's threw, in a turn of its own: there it ends
+ * the process, or meets a listener to uncaught exceptions, and not the code of ours that called.
+ *
+ * @param error - Anything.
+ */
+export function throwLater(error: unknown): void {
+  timers.nextTick(() => {
+    throw error
+  })
+}

@@ -253,9 +253,8 @@ const CAUSES_MAX = 10
  */
 export function releaseCalls(error: unknown): void {
   try {
-    for (let one = error, i = 0; one instanceof Error && i < CAUSES_MAX; one = one.cause, i++) {
-      void one.stack
-    }
+    let one = error as Error | undefined
+    for (let i = 0; one?.stack !== undefined && i < CAUSES_MAX; i++) one = one.cause as Error
   } catch {
     // The application's Error.prepareStackTrace threw: the error is kept as it is.
   }

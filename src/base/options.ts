@@ -27,6 +27,17 @@ export function isObject(value: unknown): boolean {
 }
 
 /**
+ * Whether a value is a URL, by what it can do: test environments put other classes in place of
+ * Node's.
+ *
+ * @param value - Anything.
+ */
+export function isUrl(value: unknown): value is URL {
+  const { href, protocol } = (value ?? {}) as Partial<URL>
+  return typeof href === 'string' && typeof protocol === 'string'
+}
+
+/**
  * A whole number.
  *
  * @param fallback - Default.

@@ -26,6 +26,7 @@
 //
 // There may be a million commands: every field costs memory, so what few have sits in `extras`.
 
+import { throwLater } from '../base/clock.ts'
 import { invariant, type LaneError } from '../base/errors.ts'
 import {
   type CommandInfo,
@@ -556,9 +557,7 @@ export class Command implements Schedulable, CommandFields, StreamSource {
         onProgress(report)
       } catch (error) {
         // The caller's own error is the caller's, as if it were thrown in an event listener.
-        process.nextTick(() => {
-          throw error
-        })
+        throwLater(error)
       }
     }, value)
   }

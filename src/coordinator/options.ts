@@ -12,6 +12,7 @@ import {
   checkOptions,
   integer,
   isObject,
+  isUrl,
   milliseconds,
   type OptionRules,
   oneOf,
@@ -122,7 +123,7 @@ export const MANAGER_RULES = Object.freeze({
   handlers: anything(
     undefined,
     'a URL or a path of a module',
-    (value) => value instanceof NodeUrl || (typeof value === 'string' && value.length > 0),
+    (value) => isUrl(value) || (typeof value === 'string' && value.length > 0),
   ),
   entry: anything(undefined, 'a file: URL or a path', isEntry),
   partitions: anything(undefined, 'a PartitionConfig or its plain form', isObject),
@@ -279,7 +280,7 @@ export function handlersUrl(handlers: URL | string | undefined): string {
       allowed: MANAGER_RULES.handlers.allowed,
     })
   }
-  if (handlers instanceof NodeUrl) return sourceOf(handlers.href)
+  if (isUrl(handlers)) return sourceOf(handlers.href)
   return sourceOf(/^(file|data|node):/.test(handlers) ? handlers : pathToFileURL(handlers).href)
 }
 

@@ -182,7 +182,7 @@ class SignalWatch {
 
   readonly #onNew = (event: string | symbol): void => {
     const signal = event as NodeJS.Signals
-    if (this.#watched.has(signal)) process.nextTick(() => this.#record(signal))
+    if (this.#watched.has(signal)) timers.nextTick(() => this.#record(signal))
   }
 
   /**
@@ -228,7 +228,7 @@ class SignalWatch {
     const strangers = this.#strangers(signal).length
     const atMs = nowMs()
     // The application's listeners are called after this one.
-    process.nextTick(() => void this.#end(signal, atMs, entries, strangers))
+    timers.nextTick(() => void this.#end(signal, atMs, entries, strangers))
   }
 
   async #end(

@@ -1,6 +1,8 @@
 // Incident: what a worker pool or a submitter bears and its operator may want to know.
 // Thread: main.   Owns: nothing.
 
+import { throwLater } from '../base/clock.ts'
+
 /** Something went wrong and was dealt with. */
 export interface QueueIncident {
   readonly what: /** A call of the queue failed; it is repeated. */
@@ -54,9 +56,7 @@ export function incidentTeller(listener: IncidentListener | undefined): Incident
     try {
       listener(incident)
     } catch (error) {
-      process.nextTick(() => {
-        throw error
-      })
+      throwLater(error)
     }
   }
 }

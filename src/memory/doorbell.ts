@@ -3,6 +3,7 @@
 // The protocol, the lost wake-up it prevents and why it is right are in README.md beside this file.
 
 import { outside } from '../base/async-context.ts'
+import { timers } from '../base/clock.ts'
 import type { AwakeThreads } from './awake-threads.ts'
 import type { CommonsViews } from './views.ts'
 
@@ -101,13 +102,13 @@ export class BellSleeper {
     }
     const state = Atomics.load(this.#words, this.#word)
     if (state === Bell.AWAKE) {
-      queueMicrotask(this.#onWake)
+      timers.queueMicrotask(this.#onWake)
       return
     }
     // OBSERVE(bell-wake): answers "not-equal" at once if a ringer made its swap before this.
     const waiting = Atomics.waitAsync(this.#words, this.#word, state)
     if (!waiting.async) {
-      queueMicrotask(this.#onWake)
+      timers.queueMicrotask(this.#onWake)
       return
     }
     this.#isWaiting = true

@@ -7,7 +7,7 @@
 import { existsSync } from 'node:fs'
 import nodeModule, { createRequire } from 'node:module'
 import { join } from 'node:path'
-import { fileURLToPath, pathToFileURL, URL } from 'node:url'
+import { fileURLToPath, URL as NodeUrl, pathToFileURL } from 'node:url'
 
 type Namespace = Record<string, unknown>
 
@@ -48,7 +48,7 @@ export async function importModule(url: string): Promise<Namespace> {
 }
 
 function isTypeScript(url: string | undefined): boolean {
-  return url?.startsWith('file:') === true && TYPESCRIPT.test(new URL(url).pathname)
+  return url?.startsWith('file:') === true && TYPESCRIPT.test(new NodeUrl(url).pathname)
 }
 
 function codeOf(error: unknown): unknown {
@@ -60,7 +60,7 @@ function sourceBeside(specifier: string, parent: string | undefined): string | u
   if (!/^\.{0,2}\/|^file:/.test(specifier) || !isTypeScript(parent)) return undefined
   const isNamed = /\.[cm]?js$/.test(specifier)
   const source = isNamed ? specifier.replace(/js$/, 'ts') : `${specifier}.ts`
-  return existsSync(new URL(source, parent)) ? source : undefined
+  return existsSync(new NodeUrl(source, parent)) ? source : undefined
 }
 
 let isFinding = false

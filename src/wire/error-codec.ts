@@ -90,10 +90,6 @@ function encodeClass(error: object, head: ErrorHead): void {
     head.code = error.code
     return
   }
-  if (error instanceof NodeDOMException) {
-    head.class = 'DOMException'
-    return
-  }
   // A class of the user's arrives as the nearest class that exists everywhere, under its own name.
   let ownClass = ''
   let hasName = Object.hasOwn(error, 'name')
@@ -101,6 +97,10 @@ function encodeClass(error: object, head: ErrorHead): void {
     const maker = read(proto, 'constructor')
     const name = typeof maker === 'function' ? maker.name : ''
     // By name, since an error of another realm has other classes of the same names.
+    if (name === 'DOMException') {
+      head.class = name
+      return
+    }
     if (name === 'AggregateError' || Object.hasOwn(GLOBAL_CLASSES, name)) {
       head.class = name
       // Otherwise the name that it inherits would be that of the language's class.

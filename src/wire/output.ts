@@ -7,7 +7,7 @@
 // before it settles a result that says so.
 
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
-import { timers } from '../base/clock.ts'
+import { throwLater, timers } from '../base/clock.ts'
 
 /**
  * Characters or bytes on their way, past which a stream waits for the main thread, and so does what
@@ -199,9 +199,7 @@ export class OutputReader {
       process[name].write(text, () => this.#printed(text.length))
     } catch (error) {
       // The stream is the application's, and results go on.
-      process.nextTick(() => {
-        throw error
-      })
+      throwLater(error)
     }
   }
 

@@ -1,6 +1,7 @@
 // Side value: the form of a value for a MessagePort: a record, and what only a port carries.
 // Thread: any.   Owns: nothing.
 
+import { types } from 'node:util'
 import { MessageChannel } from 'node:worker_threads'
 import { laneError } from '../base/errors.ts'
 import { describe } from './describe.ts'
@@ -70,7 +71,7 @@ export function toCallValue(value: unknown, role: string): SideValue {
 }
 
 function isHost(value: unknown): boolean {
-  return typeof value === 'object' && !(value instanceof ArrayBuffer)
+  return typeof value === 'object' && !types.isArrayBuffer(value)
 }
 
 /**

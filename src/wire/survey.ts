@@ -61,7 +61,7 @@ class Walk implements SurveyResult {
     } catch (thrown) {
       if (thrown === this.#rejection) throw thrown
       // Nothing but a getter or a proxy trap of the user's can throw in here, or the stack end.
-      const overflow = thrown instanceof RangeError && /call stack/.test(thrown.message)
+      const overflow = types.isNativeError(thrown) && /call stack/.test(thrown.message)
       throw this.#reject(overflow ? 'nested too deeply' : 'a member that throws when read', thrown)
     }
   }

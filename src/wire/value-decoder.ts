@@ -288,7 +288,8 @@ function viewOver(
 
 /** Ports make buffers of Node's own realm, which in a `node:vm` context is another one. */
 function ownMemory(value: unknown): unknown {
-  if (value instanceof ArrayBuffer || !types.isArrayBuffer(value)) return value
+  if (!types.isArrayBuffer(value)) return value
+  if (Object.getPrototypeOf(value) === ArrayBuffer.prototype) return value
   return new Uint8Array(new Uint8Array(value)).buffer
 }
 

@@ -53,6 +53,9 @@ interface Monopoly {
 }
 
 const CLOCK = ['src/base/clock.ts']
+/** The language's, Node's and the web's. */
+const FOREIGN =
+  /\binstanceof\s+(?:globalThis|Node\w+|\w*Array|\w*Buffer|\w*(?<!Lane|Usage)Error|Abort(?:Controller|Signal)|Blob|DataView|Date|DOMException|EventTarget|Map|Object|Promise|RegExp|Set|URL)\b/g
 const THREADS = [
   'src/partition/',
   'src/coordinator/',
@@ -88,6 +91,39 @@ const WORDS: readonly Monopoly[] = [
       CLOCK,
       `timers.${name} from src/base/clock.ts`,
     ),
+  ),
+  ...['nextTick', 'queueMicrotask'].map((name) =>
+    word(
+      name,
+      new RegExp(`(?<!(?<!\\w)timers\\s*\\.\\s*)\\b${name}\\b`, 'g'),
+      CLOCK,
+      `timers.${name} from src/base/clock.ts`,
+    ),
+  ),
+  word(
+    'the global performance',
+    /\bglobalThis\s*\.\s*performance\b|(?<![\w$.])performance\s*\./g,
+    CLOCK,
+    'nowMs from src/base/clock.ts',
+  ),
+  // Test environments put others in the place of Node's classes, and values come from any realm.
+  word(
+    'instanceof a class that is not ours',
+    FOREIGN,
+    ['src/cli/'],
+    "the brands of node:util's types",
+  ),
+  word(
+    'the global URL',
+    /\bnew\s+URL\b|(?<![\w$.])URL\s*\./g,
+    ['src/cli/', 'src/coordinator/threads/thread-program.ts'],
+    'URL as NodeUrl from node:url',
+  ),
+  word(
+    'a class of the web',
+    /\bnew\s+(?:Event|EventTarget|CustomEvent|TextEncoder|TextDecoder|Blob)\b|(?<![\w$.])(?:structuredClone|crypto\s*\.)(?=\s*[(.\w])/g,
+    ['src/cli/'],
+    'what a module of Node exports',
   ),
   word('Math.random', /\bMath\s*\.\s*random\b/g, [], 'a counter or a seeded generator'),
   word(

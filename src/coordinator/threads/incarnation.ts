@@ -33,6 +33,7 @@ import {
   releaseControl,
   serveControl,
 } from '../../wire/control.ts'
+import { isErrorValue } from '../../wire/families.ts'
 import { OutputReader } from '../../wire/output.ts'
 import { SidePort } from '../../wire/side-port.ts'
 import { fromSideValue } from '../../wire/side-value.ts'
@@ -374,10 +375,9 @@ export class Incarnation {
    */
   lostError(stage: string, started: boolean, given?: Error): LaneError {
     const { code, cause } = this.#exit ?? { code: -1, cause: given }
-    const reason =
-      cause instanceof Error
-        ? `${cause.name}: ${cause.message}`
-        : `its thread exited with code ${code}`
+    const reason = isErrorValue(cause)
+      ? `${cause.name}: ${cause.message}`
+      : `its thread exited with code ${code}`
     return laneError(
       'CORELANE_PARTITION_LOST',
       { partition: this.partition, reason, stage, started, exitCode: code },

@@ -1,6 +1,7 @@
 // Interruptions: ends commands before they end by themselves: signals, time-outs, streams left.
 // Thread: main.   Owns: nothing; it decides what each of them does to a run.
 
+import { timers } from '../../base/clock.ts'
 import { type LaneError, laneError } from '../../base/errors.ts'
 import type { AbortListeners } from '../abort-listeners.ts'
 import { ANY_PARTITION, type Command, CommandState } from '../command.ts'
@@ -63,7 +64,7 @@ export class Interruptions {
     if (hasStarted && kills && incarnation !== undefined) {
       // At the end of the turn: the signal may have been aborted by a callback that is called while
       // results are taken, and that cannot be done twice at once.
-      queueMicrotask(() => this.#kill(incarnation, slot, error))
+      timers.queueMicrotask(() => this.#kill(incarnation, slot, error))
     }
     this.#parts.acted()
   }

@@ -7,6 +7,7 @@ import { timers } from '../../base/clock.ts'
 import { LaneError, laneError, releaseCalls } from '../../base/errors.ts'
 import { VERSION } from '../../base/version.ts'
 import type { LoadReport } from '../../wire/control.ts'
+import { isErrorValue } from '../../wire/families.ts'
 import { fromSideValue } from '../../wire/side-value.ts'
 import type { Command, OrphanedCommand } from '../command.ts'
 import type { Broadcasts } from './broadcasts.ts'
@@ -381,7 +382,7 @@ export class Supervisor {
   }
 
   #loadError(cause: unknown, { handlers }: { readonly handlers: string }): LaneError {
-    const reason = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause)
+    const reason = isErrorValue(cause) ? `${cause.name}: ${cause.message}` : String(cause)
     return laneError('CORELANE_HANDLERS_FAILED', { module: handlers, reason }, cause)
   }
 

@@ -1,7 +1,7 @@
 // Lifted submits: what a lifted queue knows of the commands that went through it.
 // Thread: main.   Owns: their results as far as they ended here, and who is told.
 
-import { epochMs, nowMs } from '../../base/clock.ts'
+import { epochMs, nowMs, timers } from '../../base/clock.ts'
 import type { CommandState } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
 
@@ -81,7 +81,7 @@ export class LiftedSubmits {
     if (known === undefined) return
     known.result = result
     const listeners = known.submitter === undefined ? [] : this.#listeners.get(known.submitter)
-    for (const listener of listeners ?? []) queueMicrotask(() => listener(result))
+    for (const listener of listeners ?? []) timers.queueMicrotask(() => listener(result))
   }
 
   /**

@@ -1,6 +1,7 @@
 // Local limits: permits of a rate and places of a concurrency, shared by the workers of a process.
 // Thread: main.   Owns: what was granted. Time is a parameter.
 
+import { timers } from '../../base/clock.ts'
 import { checkOptions } from '../../base/options.ts'
 import { RATE_RULES } from '../../model/rate-limit.ts'
 import type { Permits } from '../contract/distributed-queue.ts'
@@ -130,7 +131,7 @@ export class LocalLimits {
   #tell(laneId: string): void {
     const listeners = this.#listeners.get(laneId)
     if (listeners === undefined) return
-    for (const listener of listeners) queueMicrotask(listener)
+    for (const listener of listeners) timers.queueMicrotask(listener)
     // The first listener gets them, so the next time another is first.
     const [first] = listeners
     listeners.delete(first!)

@@ -1,6 +1,7 @@
 // Local plan: the options of the engine of this process, checked and complete.
 // Thread: main.   Owns: nothing; data only.
 
+import { randomUUID } from 'node:crypto'
 import { COUNT_MAX, TIMER_MS_MAX } from '../../base/bounds.ts'
 import { checkOptions, integer, milliseconds, type OptionRules } from '../../base/options.ts'
 import { portableName } from '../../base/portable-name.ts'
@@ -75,7 +76,7 @@ export function planLocalQueue(
   return Object.freeze({
     ...(checked as Required<LocalQueueOptions>),
     ...planPartitions(partitions, () => Math.min(usableCores(), PARTITION_COUNT_MAX)),
-    workerId: checked.workerId ?? `local-${crypto.randomUUID()}`,
+    workerId: checked.workerId ?? `local-${randomUUID()}`,
     maxPending: checked.maxPending ?? Number.POSITIVE_INFINITY,
   }) as LocalQueuePlan
 }

@@ -111,7 +111,7 @@ export class LocalService {
     if (listeners === undefined) return
     for (const listener of listeners) {
       // By itself, so that a listener that throws harms neither the queue nor other listeners.
-      queueMicrotask(() => {
+      timers.queueMicrotask(() => {
         if (listeners.has(listener)) listener(result)
       })
     }
@@ -121,7 +121,7 @@ export class LocalService {
   #serveSoon(): void {
     if (this.#isServing || this.#waits.size === 0) return
     this.#isServing = true
-    queueMicrotask(() => {
+    timers.queueMicrotask(() => {
       this.#isServing = false
       for (const wait of this.#waits) {
         const given = this.#broker.lease(wait.workerId, wait.request, nowMs())

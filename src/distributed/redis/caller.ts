@@ -4,6 +4,7 @@
 import { randomInt } from 'node:crypto'
 import { nowMs, timers } from '../../base/clock.ts'
 import { LaneError, laneError } from '../../base/errors.ts'
+import { isErrorValue } from '../../wire/families.ts'
 import { LinkLost, type RedisLink } from './link.ts'
 import type { Script } from './scripts/script.ts'
 
@@ -89,7 +90,7 @@ export class RedisCaller {
       try {
         return (await this.#link.send(words)) as Reply
       } catch (error) {
-        if (error instanceof Error && error.message.startsWith('NOSCRIPT')) isKnown = false
+        if (isErrorValue(error) && error.message.startsWith('NOSCRIPT')) isKnown = false
         if (error instanceof LinkLost && error.wasSent) {
           isRepeat = true
           this.#report('answer-lost', `${script.name}: ${error.message}`)

@@ -3,6 +3,7 @@
 // Thread: main.   Owns: the secrets it was given, which it keeps out of all texts.
 
 import { createClient, RESP_TYPES, type RedisClientOptions } from 'redis'
+import { isErrorValue } from '../../wire/families.ts'
 import type { RedisClientLike } from './options.ts'
 
 /** Where and how to connect. */
@@ -93,9 +94,9 @@ export class ClientMaker {
    * @param error - From node-redis or Redis.
    */
   textOf(error: unknown): string {
-    const parts = error instanceof AggregateError ? error.errors : [error]
+    const parts = isErrorValue(error) && 'errors' in error ? (error.errors as unknown[]) : [error]
     let text = parts
-      .map((part: unknown) => (part instanceof Error ? part.message : 'an unknown error'))
+      .map((part: unknown) => (isErrorValue(part) ? part.message : 'an unknown error'))
       .join(', ')
     for (const secret of this.#secrets) text = text.replaceAll(secret, '***')
     return text || 'an error without a message'

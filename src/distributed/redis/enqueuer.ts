@@ -5,6 +5,7 @@
 // meanwhile goes together in the next one, so it costs nothing to enqueue one by one.
 
 import { outside } from '../../base/async-context.ts'
+import { timers } from '../../base/clock.ts'
 import { Deque } from '../../base/deque.ts'
 import { laneError, show } from '../../base/errors.ts'
 import { takesKeys } from '../../model/partition-config.ts'
@@ -93,7 +94,7 @@ export class Enqueuer {
     if (this.#busy.has(partition)) return
     this.#busy.add(partition)
     // At the end of the turn, so that those enqueued in one loop go together.
-    outside(queueMicrotask, () => void this.#drain(partition))
+    outside(timers.queueMicrotask, () => void this.#drain(partition))
   }
 
   async #drain(partition: number): Promise<void> {

@@ -1,6 +1,8 @@
 // Incident: what an engine on Redis got over by itself and somebody should know.
 // Thread: main.   Owns: nothing.
 
+import { throwLater } from '../../base/clock.ts'
+
 /** Something that is not as it should be. `detail` is for people and holds no secrets. */
 export interface RedisIncident {
   readonly kind: /** `open` could not connect. It tries again until `openTimeoutMs` is up. */
@@ -38,9 +40,7 @@ export function incidentReporter(
       listener(Object.freeze({ kind, detail }))
     } catch (error) {
       // What a listener throws is its owner's, as with an EventEmitter, but not in our midst.
-      process.nextTick(() => {
-        throw error
-      })
+      throwLater(error)
     }
   }
 }

@@ -4,6 +4,7 @@
 import { randomInt } from 'node:crypto'
 import { nowMs, timers } from '../../base/clock.ts'
 import { show } from '../../base/errors.ts'
+import { isErrorValue } from '../../wire/families.ts'
 import type { Delivery, LaneDemand, LeaseRequest } from '../contract/distributed-queue.ts'
 import { checkLeaseRequest } from '../contract/lease-request.ts'
 import { countsFirstAtStart, DELIVERIES_SPENT, poisonedResult } from '../contract/poison.ts'
@@ -417,7 +418,7 @@ export class LeaseDesk {
       const acceptedAtMs = nowMs() - Math.max(0, ageMs)
       return { envelope, fence, deliveries, countsAtStart, leasedUntilMs, acceptedAtMs }
     } catch (error) {
-      const text = error instanceof Error ? error.message : 'no error'
+      const text = isErrorValue(error) ? error.message : 'no error'
       this.#engine.report('undecodable', `partition ${partition}, lane ${lane}: ${show(text)}`)
       return undefined
     }

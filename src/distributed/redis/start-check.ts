@@ -1,6 +1,7 @@
 // Start check: whether this Redis will do, and what of the queue it may lose.
 // Thread: main.   Owns: nothing.
 
+import { types } from 'node:util'
 import { laneError } from '../../base/errors.ts'
 import type { RedisIncident } from './incident.ts'
 import { LinkLost } from './link.ts'
@@ -39,7 +40,7 @@ function infoOf(text: unknown): Map<string, string> {
 function pairsOf(reply: unknown): Map<string, string> {
   const flat = Array.isArray(reply)
     ? reply
-    : reply instanceof Map
+    : types.isMap(reply)
       ? [...reply].flat()
       : Object.entries(reply as object).flat()
   const pairs = new Map<string, string>()

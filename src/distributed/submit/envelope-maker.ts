@@ -1,6 +1,7 @@
 // Envelope maker: makes envelopes of what a caller submits, and finds their partitions.
 // Thread: main.   Owns: whose turn it is among the partitions.
 
+import { randomUUID } from 'node:crypto'
 import { epochMs } from '../../base/clock.ts'
 import { laneError, show } from '../../base/errors.ts'
 import { checkGiven } from '../../base/options.ts'
@@ -67,7 +68,7 @@ export class EnvelopeMaker {
     }
     const createdAt = epochMs()
     return {
-      id: id ?? crypto.randomUUID(),
+      id: id ?? randomUUID(),
       commandType: type,
       laneId: lane,
       partitionId: this.#place(id, key, type),

@@ -1,6 +1,7 @@
 // Submitter: the public face of the submitting side: commands into a queue, results out of it.
 // Thread: main.   Owns: what is outstanding, and what keeps the process alive for it.
 
+import { randomUUID } from 'node:crypto'
 import { outside } from '../../base/async-context.ts'
 import { nowMs, timers } from '../../base/clock.ts'
 import { Deque } from '../../base/deque.ts'
@@ -105,7 +106,7 @@ export class Submitter<M = AnyHandlers> {
    */
   constructor(queue: DistributedQueue, options?: SubmitterOptions) {
     const checked = checkOptions<SubmitterOptions>('Submitter', options, SUBMITTER_RULES)
-    this.name = checked.name ?? crypto.randomUUID()
+    this.name = checked.name ?? randomUUID()
     this.#queue = leasedQueueOf(queue)
     this.#options = checked
     this.#tell = incidentTeller(checked.onIncident)

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { epochMs, nowMs, timers } from '../../base/clock.ts'
 import type { PartitionStrategy } from '../../model/partition-config.ts'
+import { isErrorValue } from '../../wire/families.ts'
 import type {
   Delivery,
   LaneDemand,
@@ -336,7 +337,7 @@ export async function refused(
   } catch (reason) {
     error = reason
   }
-  assert.ok(error instanceof Error, `${what} was not refused`)
+  assert.ok(isErrorValue(error), `${what} was not refused`)
   const { code } = error as Error & { code?: string }
   assert.ok(
     codes.length === 0 || codes.includes(String(code)),

@@ -2,6 +2,7 @@
 // for concurrency slots that all workers share.
 // Thread: main.   Owns: the commands that wait, and the names of their slots.
 
+import { randomUUID } from 'node:crypto'
 import { TURN_END } from '../../base/bounds.ts'
 import { nowMs } from '../../base/clock.ts'
 import { laneError, show } from '../../base/errors.ts'
@@ -130,7 +131,7 @@ export class LaneLimiter {
   readonly #lane: WorkerLane
   readonly #starter: Starter
   /** No other limiter of any worker has this name. */
-  readonly #name = crypto.randomUUID()
+  readonly #name = randomUUID()
   readonly #pause = new Pause()
   readonly #released: Outbox<string>
   readonly #running = new Set<HeldCommand>()

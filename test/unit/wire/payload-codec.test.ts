@@ -8,7 +8,7 @@ import {
   SPILL,
 } from '../../../src/wire/payload-codec.ts'
 import { sideRefused, toParcel } from '../../../src/wire/side-value.ts'
-import { findDifference } from './support/difference.ts'
+import { findDifference } from '../../support/difference.ts'
 import { ringMemory } from './support/ring-memory.ts'
 
 const ring = ringMemory(1 << 20)

@@ -7,7 +7,7 @@ import { runInNewContext } from 'node:vm'
 import { MessageChannel, MessagePort } from 'node:worker_threads'
 import { expect, test } from 'vitest'
 import { ConfigError, LaneError, laneError } from '../../../src/base/errors.ts'
-import { findDifference } from './support/difference.ts'
+import { findDifference } from '../../support/difference.ts'
 import { travel, travelAside } from './support/travel.ts'
 
 /** Sends values by both roads, and expects them back exactly. */

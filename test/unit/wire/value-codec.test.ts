@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { decodeAlone, ValueDecoder } from '../../../src/wire/value-decoder.ts'
 import { encodeAlone, ValueEncoder } from '../../../src/wire/value-encoder.ts'
 import type { Beside } from '../../../src/wire/value-tags.ts'
-import { findDifference } from './support/difference.ts'
+import { findDifference } from '../../support/difference.ts'
 import { ringMemory } from './support/ring-memory.ts'
 
 const ring = ringMemory(1 << 22)

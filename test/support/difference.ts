@@ -1,5 +1,7 @@
 // Difference: compares two graphs more strictly than a test runner does: -0, holes, the order of
-// members, prototypes, and that the same object stands in the same places.
+// members, prototypes, and that the same object stands in the same places. Of any realm.
+
+import { types } from 'node:util'
 
 /**
  * Finds the first place where two graphs differ.
@@ -26,17 +28,17 @@ function compare(a: unknown, b: unknown, at: string, to: Pairs, from: Pairs): st
   from.set(b, a)
   if (a === b) return `${at}: the very same object`
   if (Object.getPrototypeOf(a) !== Object.getPrototypeOf(b)) return `${at}: another prototype`
-  if (a instanceof Date) return Object.is(+a, +(b as Date)) ? undefined : `${at}: another time`
-  if (a instanceof RegExp) return String(a) === String(b) ? undefined : `${at}: another pattern`
+  if (types.isDate(a)) return Object.is(+a, +(b as Date)) ? undefined : `${at}: another time`
+  if (types.isRegExp(a)) return String(a) === String(b) ? undefined : `${at}: another pattern`
   if (ArrayBuffer.isView(a)) return compareBytes(bytesOf(a), bytesOf(b as ArrayBufferView), at)
-  if (a instanceof ArrayBuffer) {
+  if (types.isArrayBuffer(a)) {
     return compareBytes(new Uint8Array(a), new Uint8Array(b as ArrayBuffer), at)
   }
-  if (a instanceof Map) {
+  if (types.isMap(a)) {
     return compareLists([...a].flat(), [...(b as typeof a)].flat(), `${at}.map`, to, from)
   }
-  if (a instanceof Set) return compareLists([...a], [...(b as typeof a)], `${at}.set`, to, from)
-  if (a instanceof Error) {
+  if (types.isSet(a)) return compareLists([...a], [...(b as typeof a)], `${at}.set`, to, from)
+  if (types.isNativeError(a)) {
     for (const key of ['name', 'message', 'stack', 'cause', 'errors'] as const) {
       const one = (a as unknown as Record<string, unknown>)[key]
       const other = (b as unknown as Record<string, unknown>)[key]
@@ -69,7 +71,7 @@ function bytesOf(view: ArrayBufferView): Uint8Array {
 }
 
 function compareBytes(a: Uint8Array, b: Uint8Array, at: string): string | undefined {
-  if (b.buffer instanceof SharedArrayBuffer) return `${at}: lies in shared memory`
+  if (types.isSharedArrayBuffer(b.buffer)) return `${at}: lies in shared memory`
   if (b.length !== b.buffer.byteLength) return `${at}: shares its memory with others`
   return Buffer.compare(a, b) === 0 ? undefined : `${at}: other bytes`
 }
