@@ -124,6 +124,18 @@ export function anything(
 }
 
 /**
+ * Refuses a call of a private constructor, which JavaScript allows.
+ *
+ * @param isOurs - Whether the constructor was given what only this package gives it.
+ * @param name - Of the class.
+ * @param instead - The call that makes an instance.
+ * @throws ConfigError `CORELANE_INVALID_OPTION`.
+ */
+export function refuseConstruction(isOurs: boolean, name: string, instead: string): void {
+  if (!isOurs) throw invalid(`new ${name}()`, 'a private constructor', instead)
+}
+
+/**
  * Checks that options are an object whose own members are all options of the table with values that
  * are allowed. Only own members count, so a polluted prototype adds nothing.
  *

@@ -4,7 +4,7 @@
 import { getEnvironmentData } from 'node:worker_threads'
 import { outside } from '../base/async-context.ts'
 import { laneError, show } from '../base/errors.ts'
-import { checkGiven, checkOptions } from '../base/options.ts'
+import { checkGiven, checkOptions, refuseConstruction } from '../base/options.ts'
 import { type CommandOptions, type CommandOutcome, PARTITION_MARKER } from '../model/command.ts'
 import type {
   AnyHandlers,
@@ -94,6 +94,8 @@ export class QueueManager<M = AnyHandlers> {
   readonly #runtime: Runtime
 
   private constructor(plan: ManagerPlan) {
+    const isOurs = plan?.partitionCount !== undefined
+    refuseConstruction(isOurs, 'QueueManager', 'QueueManager.create(options)')
     this.#plan = plan
     this.#runtime = outside(() => new Runtime(plan))
   }

@@ -3,7 +3,7 @@
 
 import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { laneError, show } from '../base/errors.ts'
-import { anything, milliseconds, type OptionRules } from '../base/options.ts'
+import { anything, milliseconds, type OptionRules, refuseConstruction } from '../base/options.ts'
 
 /** Most steps of a boost. */
 const STEPS_MAX = 64
@@ -65,6 +65,7 @@ export class PriorityBoostConfig implements PriorityBoostOptions {
   readonly steps: readonly BoostStep[]
 
   private constructor(deadlineMs: number | undefined, steps: readonly BoostStep[]) {
+    refuseConstruction(Array.isArray(steps), 'PriorityBoostConfig', 'its static methods')
     this.deadlineMs = deadlineMs
     this.steps = Object.freeze(steps.map((step) => Object.freeze({ ...step })))
     Object.freeze(this)

@@ -1,7 +1,8 @@
 // Bad input: what a caller or a handler may get wrong. Each mistake costs that one call, with a
 // message that says what was received and what is allowed; the manager goes on.
 
-import { PartitionConfig, QueueManager, QueueManagerBuilder } from 'corelane'
+import { PartitionConfig, PriorityBoostConfig, QueueManager, QueueManagerBuilder } from 'corelane'
+import { RedisDistributedQueue } from 'corelane/redis'
 import { expect, test } from 'vitest'
 import { failure, rejection, within } from '../support/deadline.ts'
 import { fixture, open } from '../support/managers.ts'
@@ -142,6 +143,18 @@ test('the builder refuses what create refuses, as a rejection', async () => {
   expect(error.message).toContain('PartitionConfig.count is 0')
   const missing = await failure(new QueueManagerBuilder().build(), 'build')
   expect(missing.message).toContain('QueueManager.handlers is missing')
+})
+
+test.each<[make: new (...given: never[]) => unknown, instead: string]>([
+  [QueueManager as never, 'QueueManager.create(options)'],
+  [RedisDistributedQueue as never, 'await RedisDistributedQueue.open(options)'],
+  [PriorityBoostConfig as never, 'its static methods'],
+])('a private constructor of %s says what to call', (Class, instead) => {
+  const message = `new ${Class.name}() is a private constructor; allowed: ${instead}`
+  const refused = { name: 'ConfigError', code: 'CORELANE_INVALID_OPTION', message }
+  for (const given of [[], [{ handlers, deadlineMs: 1 }]]) {
+    expect(() => new Class(...(given as never[]))).toThrow(expect.objectContaining(refused))
+  }
 })
 
 test('members of a polluted prototype are no options', () => {

@@ -3,6 +3,7 @@
 
 import { outside } from '../../base/async-context.ts'
 import { nowMs } from '../../base/clock.ts'
+import { refuseConstruction } from '../../base/options.ts'
 import { type PartitionStrategy, takesKeys } from '../../model/partition-config.ts'
 import { Dequeued } from '../contract/dequeued.ts'
 import type {
@@ -73,6 +74,8 @@ export class RedisDistributedQueue implements LeasedQueue {
   #isSubscribed = false
 
   private constructor(engine: RedisEngine, link: RedisLink, maker: ClientMaker) {
+    const instead = 'await RedisDistributedQueue.open(options)'
+    refuseConstruction(maker !== undefined, 'RedisDistributedQueue', instead)
     const { plan, caller } = engine
     const isOwned = takesKeys(plan.strategy)
     this.#engine = engine
