@@ -198,15 +198,25 @@ export interface PendingBounds {
   readonly waitsWhenFull: boolean
 }
 
+/** How many threads a manager has at which load. The most are its partitions. */
+export interface ElasticPlan {
+  /** Threads that stay. */
+  readonly min: number
+  /** How long one above `min` is idle before it ends; Infinity: for ever. */
+  readonly idleTimeoutMs: number
+}
+
 /** Options with everything filled in. */
 export interface ManagerPlan {
-  /** URL of the handler module. */
-  readonly handlers: string
+  /** URL of the handler module; undefined in a pool of Piscina's kind. */
+  readonly handlers: string | undefined
   /** Absolute path of the program of threads; undefined: the package's own. */
   readonly entry: string | undefined
   readonly strategy: PartitionStrategy
   readonly partitionCount: number
   readonly choose: Partitioner | undefined
+  /** Undefined: every partition keeps a thread. */
+  readonly elastic: ElasticPlan | undefined
   readonly lanes: readonly LanePlan[]
   readonly defaultLane: string
   readonly concurrency: number
@@ -227,7 +237,7 @@ export interface ManagerPlan {
   /** Passed on to `new Worker`. */
   readonly worker: Pick<
     import('node:worker_threads').WorkerOptions,
-    'env' | 'execArgv' | 'resourceLimits' | 'workerData'
+    'argv' | 'env' | 'execArgv' | 'resourceLimits' | 'trackUnmanagedFds' | 'workerData'
   >
 }
 
@@ -297,7 +307,7 @@ function sourceOf(url: string): string {
 
 function checkPartitions(
   partitions: PartitionOptions | undefined,
-): Pick<ManagerPlan, 'strategy' | 'partitionCount' | 'choose'> {
+): Pick<ManagerPlan, 'strategy' | 'partitionCount' | 'choose' | 'elastic'> {
   const checked = checkOptions<PartitionOptions>('PartitionConfig', partitions, PARTITION_RULES)
   const strategy = checked.strategy!
   if ((strategy === 'custom') !== (checked.choose !== undefined)) {
@@ -315,8 +325,28 @@ function checkPartitions(
     })
   }
   const cores = Math.min(usableCores(), PARTITION_COUNT_MAX)
-  const partitionCount = strategy === 'none' ? 1 : (checked.count ?? cores)
-  return { strategy, partitionCount, choose: checked.choose }
+  const { choose, min, max, idleTimeoutMs, count } = checked
+  const partitionCount = strategy === 'none' ? 1 : (max ?? count ?? Math.max(cores, min ?? 1))
+  const isElastic = min !== undefined || max !== undefined || idleTimeoutMs !== undefined
+  if (!isElastic) return { strategy, partitionCount, choose, elastic: undefined }
+  refuseUnlessElastic(checked, partitionCount)
+  const elastic = { min: min ?? partitionCount, idleTimeoutMs: idleTimeoutMs ?? 10_000 }
+  return { strategy, partitionCount, choose, elastic }
+}
+
+function refuseUnlessElastic({ strategy, count, min }: PartitionOptions, max: number): void {
+  const name = min === undefined ? 'max' : 'min'
+  const refuse = (option: string, received: string, allowed: string) => {
+    throw laneError('CORELANE_INVALID_OPTION', {
+      option: `PartitionConfig.${option}`,
+      received,
+      allowed,
+    })
+  }
+  if (strategy !== 'balanced') refuse(name, `given under "${strategy}"`, 'given under "balanced"')
+  if (count !== undefined)
+    refuse('count', `${count} beside ${name}`, 'either count, or min and max')
+  if (min !== undefined && min > max) refuse('min', show(min), `0 to ${max}, which is max`)
 }
 
 function checkLanes(lanes: Readonly<Record<string, LaneOptions>>): readonly LanePlan[] {

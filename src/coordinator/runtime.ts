@@ -10,8 +10,9 @@ import { inSlices } from '../base/slices.ts'
 import { AwakeThreads, awakeMemory } from '../memory/awake-threads.ts'
 import { CoordinatorCommons } from '../memory/commons.ts'
 import type { CommandOptions, CommandOutcome } from '../model/command.ts'
+import { FILE_TYPE, type FileHandler } from '../model/handler-module.ts'
 import { laneNeeds } from '../model/lane.ts'
-import type { EventFilter } from '../model/lane-event.ts'
+import type { EventFilter, ThreadOutput } from '../model/lane-event.ts'
 import { AbortListeners } from './abort-listeners.ts'
 import { Intake } from './admission/intake.ts'
 import { NestedServer } from './admission/nested-server.ts'
@@ -22,9 +23,9 @@ import type { Command, CommandManager } from './command.ts'
 import { CommandTimers } from './command-timers.ts'
 import { Backlog } from './dispatch/backlog.ts'
 import { Binder } from './dispatch/binder.ts'
-import { LaneTable } from './lane-table.ts'
+import { LaneTable, openCountOf } from './lane-table.ts'
 import { ManagerHealth } from './manager-health.ts'
-import type { BroadcastOptions, ManagerPlan } from './options.ts'
+import { type BroadcastOptions, handlersUrl, type ManagerPlan } from './options.ts'
 import { DeadLetterQueue } from './results/dead-letter-queue.ts'
 import { Drainage } from './results/drainage.ts'
 import { EventHub, type EventSubscription } from './results/event-hub.ts'
@@ -32,15 +33,32 @@ import { ResultPump } from './results/result-pump.ts'
 import { type ManagerState, type QueueStats, takeStats } from './results/stats.ts'
 import { Broadcasts } from './threads/broadcasts.ts'
 import { usableCores } from './threads/cores.ts'
-import { planThreads, type ThreadEvents, type ThreadPlan } from './threads/incarnation.ts'
+import { Elastic } from './threads/elastic.ts'
+import {
+  type ExitReport,
+  type Incarnation,
+  planThreads,
+  type ThreadEvents,
+  type ThreadPlan,
+} from './threads/incarnation.ts'
 import { Interruptions } from './threads/interruptions.ts'
 import { PartitionHandle } from './threads/partition-handle.ts'
 import { Recovery } from './threads/recovery.ts'
 import { Renewal } from './threads/renewal.ts'
 import { closedError, Supervisor, type SupervisorEvents } from './threads/supervisor.ts'
+import { fileProgram, findThreadProgram, type ThreadProgram } from './threads/thread-program.ts'
 
 /** A lone command that is estimated to run no longer is waited for without leaving the turn. */
 const LONE_WORK_US = 10
+
+/** Watches threads come and go. */
+export interface ThreadObserver {
+  spawned(incarnation: Incarnation): void
+  loaded(incarnation: Incarnation): void
+  exited(incarnation: Incarnation, report: ExitReport): void
+  /** Takes what a thread printed; true keeps it from the streams of the process. */
+  printed?(incarnation: Incarnation, output: ThreadOutput): boolean
+}
 
 /** What a queue manager is made of. */
 export class Runtime {
@@ -63,6 +81,8 @@ export class Runtime {
   readonly #renewal: Renewal
   readonly #broadcasts: Broadcasts
   readonly #isShared: boolean
+  readonly #elastic: Elastic | undefined
+  readonly #observer: ThreadObserver | undefined
   readonly #drainage: Drainage
   #state: ManagerState = 'created'
   readonly #urgency = new Alarm(() => this.#progressed(nowMs()))
@@ -77,7 +97,8 @@ export class Runtime {
     this.#end = resolve
   })
 
-  constructor(plan: ManagerPlan) {
+  constructor(plan: ManagerPlan, observer?: ThreadObserver) {
+    this.#observer = observer
     const { lanes, partitionCount, concurrency } = plan
     const needs = lanes.map((lane) => laneNeeds(lane, partitionCount * concurrency))
     const commons = new CoordinatorCommons(partitionCount, needs)
@@ -120,17 +141,7 @@ export class Runtime {
       lanes: this.#lanes.all,
       capacity: partitionCount * concurrency,
     })
-    this.intake = new Intake({
-      plan,
-      manager,
-      lanes: this.#lanes,
-      room: this.#room,
-      signals,
-      timers,
-      refuseUnlessRunning: () => this.#refuseUnlessRunning(),
-      refuseFailed: (home) => this.#refuseFailed(home),
-      admitted: () => this.#admitted(),
-    })
+    this.intake = this.#makeIntake(manager, signals)
     this.#pump = this.#makePump(commons)
     this.#nested = new NestedServer({
       intake: this.intake,
@@ -150,6 +161,9 @@ export class Runtime {
       broadcasts,
       this.#supervisorEvents(),
     )
+    const { elastic } = plan
+    this.#elastic =
+      elastic && new Elastic(this.#partitions, this.#supervisor, elastic, () => this.#demand())
     this.#renewal = new Renewal(this.#partitions, this.#supervisor, plan.wear, (commands) =>
       this.#requeue(commands),
     )
@@ -193,6 +207,29 @@ export class Runtime {
   start(): Promise<void> {
     this.#starting ??= outside(() => this.#start())
     return this.#starting
+  }
+
+  /**
+   * Starts at once, without a handler module: threads come with commands, each of which names its
+   * module.
+   */
+  open(): void {
+    const { entry } = this.#plan
+    const begin = (program: ThreadProgram) => {
+      if (this.#isEnding) return
+      this.#supervisor.open(program)
+      this.grow()
+    }
+    this.#state = 'running'
+    this.intake.types.update([FILE_TYPE], [])
+    const program = fileProgram(entry)
+    if (program !== undefined) begin(program)
+    else void outside(() => findThreadProgram(entry)).then(begin)
+  }
+
+  /** Starts threads that present commands need, now and not at the end of the turn. */
+  grow(): void {
+    if (!this.#isEnding && !this.#renewal.isBusy) this.#elastic?.grow()
   }
 
   /** Refuses new commands from now on; what was submitted goes on. */
@@ -269,6 +306,39 @@ export class Runtime {
     )
   }
 
+  #define(file: string, name: string): FileHandler {
+    const { files } = this.#threads
+    const handler = { id: files.length, url: handlersUrl(file), name }
+    this.#supervisor.define(handler)
+    return handler
+  }
+
+  /** Handlers that could run at once now, if there were a thread for each. */
+  #demand(): number {
+    let sum = 0
+    for (const lane of this.#lanes.all) {
+      sum += Math.min(openCountOf(lane), lane.slots === 0 ? Number.POSITIVE_INFINITY : lane.slots)
+    }
+    let bound = this.#backlog.size
+    for (const { incarnation } of this.#partitions) bound += incarnation?.window.load.count ?? 0
+    return Math.ceil(Math.min(sum, bound) / this.#plan.concurrency)
+  }
+
+  #makeIntake(manager: CommandManager, signals: AbortListeners): Intake {
+    return new Intake({
+      plan: this.#plan,
+      manager,
+      lanes: this.#lanes,
+      room: this.#room,
+      signals,
+      timers: this.#timers,
+      refuseUnlessRunning: () => this.#refuseUnlessRunning(),
+      refuseFailed: (home) => this.#refuseFailed(home),
+      define: (file, name) => this.#define(file, name),
+      admitted: () => this.#admitted(),
+    })
+  }
+
   #makePump(commons: CoordinatorCommons): ResultPump {
     const awake = new AwakeThreads(awakeMemory(), 0, usableCores())
     return new ResultPump(commons, awake, this.#partitions, {
@@ -312,6 +382,21 @@ export class Runtime {
         hub.partition('queue.partition.replaced', index)
         this.health.changed()
       },
+      spawned: (incarnation) => {
+        this.#observer?.spawned(incarnation)
+        this.#hub.thread('queue.partition.spawned', incarnation)
+      },
+      printed: (incarnation, output, run) => {
+        const { partition, threadId, window } = incarnation
+        const command = run === undefined ? undefined : window.commandOf(run)
+        hub.printed(partition, threadId, output, command)
+        return this.#observer?.printed?.(incarnation, output) ?? false
+      },
+      loaded: (incarnation) => this.#observer?.loaded(incarnation),
+      exited: (incarnation, report) => {
+        this.#observer?.exited(incarnation, report)
+        this.#hub.thread('queue.partition.exited', incarnation, report.cause)
+      },
       ended: () => {
         this.#progressed(nowMs())
         this.#pump.look()
@@ -340,12 +425,14 @@ export class Runtime {
     // It may have been closed or shut down meanwhile.
     if (this.#closing !== undefined) throw laneError('CORELANE_CLOSED', { state: 'closed' })
     if (this.#state === 'starting') this.#state = 'running'
+    this.#elastic?.progressed(nowMs())
   }
 
   async #close(): Promise<void> {
     this.shutdown()
     this.#state = 'closed'
     this.#urgency.stop()
+    this.#elastic?.stop()
     this.interruptions.limits.stop()
     const unbound = [...this.#timers.takeAll(), ...this.#backlog.takeAll(0)]
     const dropped = inSlices(unbound, (command) => {
@@ -398,6 +485,7 @@ export class Runtime {
       return
     }
     this.#binder.flush()
+    this.grow()
     this.interruptions.limits.plan()
     this.#urgency.set(this.#binder.changesAtMs)
     if (this.#lanes.openCount === 1 && this.#binder.workUs <= LONE_WORK_US) this.#pump.spin()
@@ -416,6 +504,7 @@ export class Runtime {
     this.interruptions.flush()
     this.#urgency.set(this.#binder.changesAtMs)
     this.#renewal.progressed()
+    if (this.#state === 'running' && !this.#renewal.isBusy) this.#elastic?.progressed(now)
     this.health.progressed()
     this.#settled()
   }
@@ -435,15 +524,24 @@ export class Runtime {
   /** Why a command can run nowhere; undefined if it can. */
   #refusal(home: number): LaneError | undefined {
     if (!this.#isShared) return this.#partitions[home]!.failure
-    for (const { failure } of this.#partitions) if (failure === undefined) return undefined
-    return this.#partitions[0]!.failure
+    for (const { failure, isDormant } of this.#partitions) {
+      if (failure === undefined && !isDormant) return undefined
+    }
+    return this.#partitions.find(({ failure }) => failure !== undefined)?.failure
+  }
+
+  /** Whether no partition gets a thread any more. */
+  get #isLost(): boolean {
+    const partitions = this.#partitions
+    const isFailing = partitions.some(({ failure }) => failure !== undefined)
+    return isFailing && partitions.every(({ failure, isDormant }) => failure || isDormant)
   }
 
   /** Settles what waits for a partition that gets no thread any more. */
   #giveUp(partition: PartitionHandle, reason: LaneError): void {
     this.#hub.failure('queue.partition.failed', partition.index, reason)
     this.health.changed()
-    if (this.#isShared && !this.#partitions.every(({ failure }) => failure !== undefined)) return
+    if (this.#isShared && !this.#isLost) return
     const stranded = this.#backlog.takeFrom(this.#isShared ? 0 : partition.index, 0)
     void inSlices(stranded, (command) => {
       // Each gets an error of its own: it carries what became of that command.

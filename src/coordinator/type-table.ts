@@ -2,6 +2,7 @@
 // Thread: main.   Owns: the types and their estimates.
 
 import { laneError, show } from '../base/errors.ts'
+import type { FileHandler } from '../model/handler-module.ts'
 import { stableHash } from '../schedule/hash.ts'
 
 /** Assumed run time of a type of which nothing is known yet. */
@@ -24,6 +25,21 @@ export interface CommandType {
   estimateUs: number
 }
 
+/** The type of commands that name their module. */
+export interface FileType extends CommandType {
+  /** What threads know it by; its payloads are sent behind its id. */
+  readonly file: FileHandler
+}
+
+/**
+ * The module that a command names.
+ *
+ * @param type - Its type.
+ */
+export function fileOf(type: CommandType): FileHandler | undefined {
+  return (type as Partial<FileType>).file
+}
+
 /**
  * Learns from one run.
  *
@@ -38,8 +54,40 @@ export function learnDuration(type: CommandType, durationMs: number): void {
 /** Finds types. */
 export class TypeTable {
   #byName = new Map<string, CommandType>()
+  /** By name of a module as it was given, and name of an export. */
+  readonly #files = new Map<string, Map<string, FileType>>()
+  readonly #define: (url: string, name: string) => FileHandler
   /** Every type there ever was. */
   readonly #all = new Map<string, CommandType>()
+
+  /**
+   * @param define - Makes a handler that commands name known to all threads.
+   */
+  constructor(define: (url: string, name: string) => FileHandler) {
+    this.#define = define
+  }
+
+  /**
+   * The type of commands that name their module.
+   *
+   * @param file - The module.
+   * @param name - The export.
+   */
+  ofFile(file: URL | string, name: string): FileType {
+    const url = String(file)
+    let types = this.#files.get(url)
+    if (types === undefined) {
+      types = new Map()
+      this.#files.set(url, types)
+    }
+    let type = types.get(name)
+    if (type === undefined) {
+      const hash = stableHash(name)
+      type = { name, index: 0, hash, estimateUs: FIRST_ESTIMATE_US, file: this.#define(url, name) }
+      types.set(name, type)
+    }
+    return type
+  }
 
   /**
    * Takes the handlers of a module.

@@ -7,6 +7,7 @@ import {
   boolean,
   integer,
   isObject,
+  isUrl,
   milliseconds,
   type OptionRules,
   oneOf,
@@ -34,6 +35,11 @@ export interface CommandOptions {
   readonly id?: string | undefined
   /** Number of its first run, 1 to 127, where it has run elsewhere before. Default 1. */
   readonly attempt?: number | undefined
+  /**
+   * Module whose export the type names, instead of the manager's handlers: a URL, or a path that is
+   * resolved from the working directory. Each thread loads it when it first runs it.
+   */
+  readonly file?: URL | string | undefined
   /** Commands with the same key go to the same partition, in order. Needs `hash` or `custom`. */
   readonly key?: string | undefined
   /** Urgency within the lane: 0 (the most urgent) to 255. Default 128. */
@@ -87,6 +93,11 @@ export const COMMAND_RULES = Object.freeze({
     (value) => typeof value === 'string' && COMMAND_NAME.test(value),
   ),
   attempt: integer(1, 1, ATTEMPT_MAX),
+  file: anything(
+    undefined,
+    'a URL or a path of a module',
+    (value) => isUrl(value) || (typeof value === 'string' && value.length > 0),
+  ),
   key: anything(
     undefined,
     `a string of 1 to ${KEY_LENGTH_MAX} characters`,
@@ -158,7 +169,7 @@ export interface CommandContext {
 export interface NestedOptions
   extends Omit<
     CommandOptions,
-    'id' | 'attempt' | 'transferList' | 'onProgress' | 'retry' | 'kill'
+    'id' | 'attempt' | 'file' | 'transferList' | 'onProgress' | 'retry' | 'kill'
   > {
   /** Whether the handler waits for its result. Default true. */
   readonly wait?: boolean | undefined

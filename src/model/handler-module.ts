@@ -65,6 +65,19 @@ export type PayloadArguments<M, K extends HandlerName<M>, O> =
       ? [payload?: unknown, options?: O]
       : [payload: PayloadOf<M, K>, options?: O]
 
+/** Name of the hidden type of commands that name their module; its index is 0 in every thread. */
+export const FILE_TYPE = ''
+
+/** A handler of a module that commands name, as threads know it. */
+export interface FileHandler {
+  /** Stands for it in payloads. */
+  readonly id: number
+  /** URL of the module. */
+  readonly url: string
+  /** Name of the export. */
+  readonly name: string
+}
+
 const moved: unique symbol = Symbol.for('corelane.moved') as never
 
 /** A result whose memory is moved to the caller instead of copied. Made by `move`. */

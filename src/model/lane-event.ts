@@ -14,6 +14,9 @@ export const LANE_EVENTS = Object.freeze([
   'queue.command.progress',
   'queue.command.dead_lettered',
   'queue.dead_letter.dropped',
+  'queue.partition.spawned',
+  'queue.partition.exited',
+  'queue.partition.output',
   'queue.partition.lost',
   'queue.partition.replaced',
   'queue.partition.failed',
@@ -54,6 +57,16 @@ export interface LaneEvent {
   readonly unsettled: number | undefined
   /** What the handler reported, in events of progress. */
   readonly progress: unknown
+  /** `threadId` of the thread, in events of a thread. */
+  readonly threadId: number | undefined
+  /** What the thread printed, in events of output. */
+  readonly output: ThreadOutput | undefined
+}
+
+/** What a thread printed. */
+export interface ThreadOutput {
+  readonly stream: 'stdout' | 'stderr'
+  readonly text: string | Uint8Array
 }
 
 /** Which events a subscriber wants. */

@@ -1,7 +1,8 @@
 // Partition config: how many partitions, and which one a command goes to.
 // Thread: any.   Owns: nothing; data only.
 
-import { anything, integer, type OptionRules, oneOf } from '../base/options.ts'
+import { TIMER_MS_MAX } from '../base/bounds.ts'
+import { anything, integer, milliseconds, type OptionRules, oneOf } from '../base/options.ts'
 
 /** Most partitions a manager can have. */
 export const PARTITION_COUNT_MAX = 256
@@ -50,6 +51,15 @@ export interface PartitionOptions {
   readonly strategy?: PartitionStrategy | undefined
   /** Number of partitions, 1 to 256. Default: one per core that this process may use. */
   readonly count?: number | undefined
+  /**
+   * Threads that stay when there is nothing to do, 0 to 256. Given, or `max`, threads come with
+   * load and go when they are idle; under `balanced` only. Default: as many as `max`.
+   */
+  readonly min?: number | undefined
+  /** Threads at most, 1 to 256, instead of `count`. Default: one per core. */
+  readonly max?: number | undefined
+  /** How long a thread above `min` is idle before it ends, 0 to 2^31 - 1 ms. Default 10,000 ms. */
+  readonly idleTimeoutMs?: number | undefined
   /** The partitioner of the `custom` strategy. */
   readonly choose?: Partitioner | undefined
 }
@@ -58,6 +68,9 @@ export interface PartitionOptions {
 export const PARTITION_RULES = Object.freeze({
   strategy: oneOf('balanced', STRATEGIES),
   count: integer(undefined, 1, PARTITION_COUNT_MAX),
+  min: integer(undefined, 0, PARTITION_COUNT_MAX),
+  max: integer(undefined, 1, PARTITION_COUNT_MAX),
+  idleTimeoutMs: milliseconds(undefined, 0, TIMER_MS_MAX),
   choose: anything(undefined, 'a function', (value) => typeof value === 'function'),
 }) satisfies OptionRules
 
@@ -70,10 +83,22 @@ export class PartitionConfig implements PartitionOptions {
   readonly count: number | undefined
   readonly choose: Partitioner | undefined
 
-  private constructor(strategy: PartitionStrategy, count?: number, choose?: Partitioner) {
+  readonly min: number | undefined
+  readonly max: number | undefined
+  readonly idleTimeoutMs: number | undefined
+
+  private constructor(
+    strategy: PartitionStrategy,
+    count?: number,
+    choose?: Partitioner,
+    { min, max, idleTimeoutMs }: PartitionOptions = {},
+  ) {
     this.strategy = strategy
     this.count = count
     this.choose = choose
+    this.min = min
+    this.max = max
+    this.idleTimeoutMs = idleTimeoutMs
     Object.freeze(this)
   }
 
@@ -89,6 +114,17 @@ export class PartitionConfig implements PartitionOptions {
    */
   static balanced(count?: number): PartitionConfig {
     return new PartitionConfig('balanced', count)
+  }
+
+  /**
+   * As `balanced`, with threads that come with load and go when they are idle.
+   *
+   * @param min - Threads that stay.
+   * @param max - Threads at most. Default: one per core.
+   * @param idleTimeoutMs - How long a thread above `min` is idle before it ends. Default 10,000 ms.
+   */
+  static elastic(min: number, max?: number, idleTimeoutMs?: number): PartitionConfig {
+    return new PartitionConfig('balanced', undefined, undefined, { min, max, idleTimeoutMs })
   }
 
   /**

@@ -184,6 +184,12 @@ export class DutyCycle implements Admission<WindowEntry> {
     this.#queueTurn()
   }
 
+  /** Id in its ring of the command that runs, if there is exactly one that does not rest. */
+  get soleRun(): number | undefined {
+    const [run, other] = this.#runs.filter((each) => each !== undefined && !each.isResting)
+    return other === undefined ? run?.id : undefined
+  }
+
   /** Settles once nothing runs; no command runs after it either if the cycle was stopped. */
   async idle(): Promise<void> {
     if (!this.#isIdle) await new Promise<void>((resolve) => this.#idles.push(resolve))

@@ -28,7 +28,8 @@ import { SidePort } from '../wire/side-port.ts'
 import { fromSideValue, toCallValue } from '../wire/side-value.ts'
 import { CommandSpin } from './command-spin.ts'
 import { DutyCycle } from './duty-cycle.ts'
-import { type HandlerTable, loadHandlers } from './handlers.ts'
+import { FileHandlers } from './file-handlers.ts'
+import { HandlerTable, loadHandlers } from './handlers.ts'
 import { HeapGauge } from './heap-gauge.ts'
 import { NestedSubmits } from './nested-submits.ts'
 import { Outbox } from './outbox.ts'
@@ -43,6 +44,7 @@ async function boot(message: BootMessage): Promise<void> {
   let cycle: DutyCycle | undefined
   let table: HandlerTable | undefined
   const broadcasts = new Map<string, AbortController>()
+  const files = new FileHandlers(message.files, message.isPiscina)
   let announceBooted!: () => void
   const booted = new Promise<void>((resolve) => {
     announceBooted = resolve
@@ -66,6 +68,7 @@ async function boot(message: BootMessage): Promise<void> {
       broadcasts.get(id)?.abort(reason)
       cycle?.withdraw(id, reason)
     },
+    define: (file) => files.define(file),
     abort: (orders) => {
       for (const { id, code, details } of orders) cycle?.abort(id, laneError(code, details))
     },
@@ -84,7 +87,7 @@ async function boot(message: BootMessage): Promise<void> {
         void coordinator.rejected(toCallValue(thrownValue(reason), 'error'))
       })
     }
-    table = await loadHandlers(message.handlers, message.types)
+    table = await tableOf(message, files)
     await table.hook('setup', context)
     for (const broadcast of message.sticky) {
       // A reload may have brought a module without its handler.
@@ -115,9 +118,19 @@ async function boot(message: BootMessage): Promise<void> {
     partition,
     concurrency: message.concurrency,
   })
+  output.runOf = () => cycle?.soleRun
   cycle.turn()
   announceBooted()
   await coordinator.loaded({ ok: true, types: table.types, own: table.own })
+}
+
+/** The handlers that commands name by their type alone. */
+async function tableOf(
+  { handlers, types }: BootMessage,
+  files: FileHandlers,
+): Promise<HandlerTable> {
+  if (handlers === undefined) return new HandlerTable(new Map(), types, files.run)
+  return loadHandlers(handlers, types, files.run)
 }
 
 /** Runs user code for a control call and reports how it ended; nothing it throws is lost. */

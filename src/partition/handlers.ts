@@ -3,6 +3,7 @@
 
 import { laneError, show } from '../base/errors.ts'
 import type { PartitionContext } from '../model/command.ts'
+import { FILE_TYPE } from '../model/handler-module.ts'
 import { importModule } from './import-module.ts'
 
 type AnyFunction = (...args: never[]) => unknown
@@ -38,19 +39,26 @@ export class HandlerTable {
   readonly own: readonly string[]
   readonly #members: ReadonlyMap<string, Member>
   /** By type index. */
-  readonly #handlers: readonly Member[]
+  readonly #handlers: Member[]
 
   /**
-   * @param members - The functions of the module, by name; at least one is a handler.
+   * @param members - The functions of the module, by name.
    * @param known - Names of handlers in the order of their indices, if other threads have them.
+   * @param runFile - Runs commands that name their module.
    */
-  constructor(members: ReadonlyMap<string, Member>, known: readonly string[]) {
+  constructor(
+    members: ReadonlyMap<string, Member>,
+    known: readonly string[] | undefined,
+    runFile: Member['run'],
+  ) {
     this.#members = members
     this.own = [...members.keys()].filter((name) => !HOOKS.includes(name)).sort()
-    this.types = [...known, ...this.own.filter((name) => !known.includes(name))]
+    const before = known ?? [FILE_TYPE]
+    this.types = [...before, ...this.own.filter((name) => !before.includes(name))]
     this.#handlers = this.types.map((name) =>
       this.own.includes(name) ? members.get(name)! : missing(name, this.own),
     )
+    this.#handlers[0] = { run: runFile, self: undefined }
   }
 
   /**
@@ -97,13 +105,15 @@ function missing(name: string, types: readonly string[]): Member {
  * @param url - Its URL.
  * @param known - Names of handlers in the order of their indices, if other threads have them; what
  * else the module has comes after them.
+ * @param runFile - Runs commands that name their module.
  * @returns Its handlers: exported functions, and the methods of an object exported as default. A
  * function exported as default is the handler `default`.
  * @throws Whatever the module throws while it loads, and a TypeError if it has no handler.
  */
 export async function loadHandlers(
   url: string,
-  known: readonly string[] = [],
+  known: readonly string[] | undefined,
+  runFile: Member['run'],
 ): Promise<HandlerTable> {
   const namespace = await importModule(url)
   const members = new Map<string, Member>()
@@ -120,7 +130,7 @@ export async function loadHandlers(
   members.delete('module.exports')
   const whole = namespace.default
   if (typeof whole === 'object' && whole !== null) add(whole, whole)
-  const table = new HandlerTable(members, known)
+  const table = new HandlerTable(members, known, runFile)
   if (table.own.length === 0) throw new TypeError('it exports no function')
   return table
 }

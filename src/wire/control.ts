@@ -7,6 +7,7 @@ import { type Endpoint, expose, type Remote, releaseProxy, wrap } from 'comlink'
 import nodeAdapter from 'comlink/dist/umd/node-adapter.js'
 import type { ErrorCode, ErrorDetails } from '../base/errors.ts'
 import type { SharedMemory } from '../memory/views.ts'
+import type { FileHandler } from '../model/handler-module.ts'
 import type { SharedLanePlan } from '../model/lane.ts'
 import type { SideValue } from './side-value.ts'
 
@@ -40,8 +41,12 @@ export interface BootMessage {
   readonly outputPort: MessagePort
   /** For the two interfaces below. */
   readonly controlPort: MessagePort
-  /** URL of the handler module. */
-  readonly handlers: string
+  /** URL of the handler module; undefined: there is none, every command names its own. */
+  readonly handlers: string | undefined
+  /** Handlers that commands may name by id. */
+  readonly files: readonly FileHandler[]
+  /** Whether handlers that commands name are those of Piscina: called with the payload alone. */
+  readonly isPiscina: boolean
   /** Number of partitions. */
   readonly partitions: number
   /** Int32 index in the commons of the bell of this thread. */
@@ -118,6 +123,8 @@ export interface PartitionControl {
    * it no longer keeps commands from starting. Answers when the thread's event loop turns.
    */
   withdraw(id: string, code: ErrorCode, details: ErrorDetails): void
+  /** Makes a handler known that commands name. */
+  define(file: FileHandler): void
   /** Aborts the signals of running commands. */
   abort(orders: readonly AbortOrder[]): void
   /** Starts no further command, aborts running signals, runs `teardown`. */

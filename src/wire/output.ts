@@ -25,7 +25,16 @@ interface Chunk {
 interface Printed {
   readonly name: (typeof NAMES)[number]
   readonly text: string | Uint8Array
+  /** Id in its ring of the command that printed it, if it was the only one that ran. */
+  readonly run: number | undefined
 }
+
+/** Takes what a thread printed, before the stream does; true keeps it from the stream. */
+export type OutputListener = (
+  name: Printed['name'],
+  text: string | Uint8Array,
+  run: number | undefined,
+) => boolean
 
 /** A stream that waits. */
 interface Held {
@@ -57,6 +66,8 @@ export class OutputWriter {
   #aheadLength = 0
   #isListening = false
   #hasPrinted = false
+  /** Which command prints. */
+  runOf: () => number | undefined = () => undefined
 
   /**
    * Takes over what the thread prints.
@@ -96,7 +107,7 @@ export class OutputWriter {
   }
 
   #print(name: Printed['name'], chunks: readonly Chunk[], done: () => void): void {
-    const printed: Printed = { name, text: joined(chunks) }
+    const printed: Printed = { name, text: joined(chunks), run: this.runOf() }
     this.#port.postMessage(printed)
     this.#hasPrinted = true
     this.#aheadLength += printed.text.length
@@ -138,6 +149,7 @@ export class OutputWriter {
 /** Prints what a thread has printed. */
 export class OutputReader {
   readonly #port: MessagePort
+  readonly #listener: OutputListener | undefined
   #unprinted: Printed[] = []
   #isTurnQueued = false
   /** What was printed and the thread has not heard of. */
@@ -145,9 +157,11 @@ export class OutputReader {
 
   /**
    * @param port - One end of a channel; the thread's end belongs to an {@link OutputWriter}.
+   * @param listener - Takes it first.
    */
-  constructor(port: MessagePort) {
+  constructor(port: MessagePort, listener?: OutputListener) {
     this.#port = port
+    this.#listener = listener
     port.on('message', (printed: Printed) => {
       this.#unprinted.push(printed)
       if (this.#isTurnQueued) return
@@ -166,7 +180,7 @@ export class OutputReader {
       if (received === undefined) break
       this.#unprinted.push(received.message)
     }
-    const all = this.#unprinted
+    const all = this.#unprinted.filter((printed) => this.#isLeft(printed))
     this.#unprinted = []
     for (let start = 0; start < all.length; ) {
       const { name, text } = all[start]!
@@ -185,6 +199,12 @@ export class OutputReader {
       )
       start = end
     }
+  }
+
+  #isLeft({ name, text, run }: Printed): boolean {
+    if (this.#listener?.(name, text, run) !== true) return true
+    this.#printed(text.length)
+    return false
   }
 
   /** Prints the last that a thread has posted, which has exited. */

@@ -107,6 +107,7 @@ function machine() {
     timers,
     refuseUnlessRunning: () => {},
     refuseFailed: () => {},
+    define: (url, name) => ({ id: 0, url, name }),
     admitted: () => {},
   })
   intake.types.update(['work'], ['work'])

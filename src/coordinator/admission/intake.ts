@@ -7,6 +7,7 @@ import { nowMs } from '../../base/clock.ts'
 import { laneError } from '../../base/errors.ts'
 import { checkGiven, checkOptions } from '../../base/options.ts'
 import { COMMAND_RULES, type CommandOptions } from '../../model/command.ts'
+import type { FileHandler } from '../../model/handler-module.ts'
 import { rankOf } from '../../model/lane.ts'
 import { takesKeys } from '../../model/partition-config.ts'
 import { mayRetry, RETRY_RULES, type RetryOptions, type RetryPlan } from '../../model/retry.ts'
@@ -17,7 +18,7 @@ import type { CommandTimers } from '../command-timers.ts'
 import type { Lane, LaneTable } from '../lane-table.ts'
 import type { ManagerPlan } from '../options.ts'
 import type { StreamReader } from '../results/stream-reader.ts'
-import { TypeTable } from '../type-table.ts'
+import { fileOf, TypeTable } from '../type-table.ts'
 import { createPlacer, type Placer } from './partitioners.ts'
 import type { Room } from './room.ts'
 
@@ -41,6 +42,8 @@ export interface IntakeParts {
   readonly refuseUnlessRunning: () => void
   /** Throws if commands of this home can never run. */
   readonly refuseFailed: (home: number) => void
+  /** Makes a handler that commands name known to all threads. */
+  readonly define: (url: string, name: string) => FileHandler
   /** Commands were admitted. */
   readonly admitted: () => void
 }
@@ -56,7 +59,7 @@ export interface AdmissionTerms {
 /** Checks submits and makes commands of them. */
 export class Intake {
   /** The handlers, once they are known. */
-  readonly types = new TypeTable()
+  readonly types: TypeTable
   readonly #parts: IntakeParts
   readonly #place: Placer
   readonly #takesKeys: boolean
@@ -68,6 +71,7 @@ export class Intake {
    */
   constructor(parts: IntakeParts) {
     this.#parts = parts
+    this.types = new TypeTable(parts.define)
     this.#place = createPlacer(parts.plan)
     this.#takesKeys = takesKeys(parts.plan.strategy)
     this.#isBounded = parts.room.isBounded
@@ -160,7 +164,8 @@ export class Intake {
   ): Command {
     this.#parts.refuseUnlessRunning()
     const lane = this.#parts.lanes.get(laneName)
-    const type = this.types.get(typeName)
+    const file = options?.file
+    const type = file === undefined ? this.types.get(typeName) : this.types.ofFile(file, typeName)
     let priority = DEFAULT_PRIORITY
     let given: GivenOptions | undefined
     if (options !== undefined) {
@@ -175,7 +180,8 @@ export class Intake {
     this.#parts.refuseFailed(home)
     const rank = rankOf(lane.plan.priority, priority)
     const { manager } = this.#parts
-    return new Command(manager, rank, this.#sequence++, type, lane, payload, home, extras)
+    const sent = file === undefined ? payload : [fileOf(type)!.id, payload]
+    return new Command(manager, rank, this.#sequence++, type, lane, sent, home, extras)
   }
 
   #admit(command: Command): void {

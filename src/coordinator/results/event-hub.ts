@@ -5,7 +5,7 @@ import { inspect } from 'node:util'
 import { nowMs } from '../../base/clock.ts'
 import { Deque } from '../../base/deque.ts'
 import { checkOptions } from '../../base/options.ts'
-import type { EventFilter, LaneEvent, LaneEventName } from '../../model/lane-event.ts'
+import type { EventFilter, LaneEvent, LaneEventName, ThreadOutput } from '../../model/lane-event.ts'
 import { SUBSCRIBE_RULES } from '../../model/lane-event.ts'
 import { ANY_PARTITION, type Command } from '../command.ts'
 import { type Lane, openCountOf } from '../lane-table.ts'
@@ -219,6 +219,34 @@ export class EventHub {
   }
 
   /**
+   * Tells of a thread.
+   *
+   * @param event - What happened.
+   * @param thread - To which.
+   * @param error - Why, if something failed.
+   */
+  thread(
+    event: LaneEventName,
+    { partition, threadId }: { readonly partition: number; readonly threadId: number },
+    error?: unknown,
+  ): void {
+    if (this.isActive) this.#emit({ ...eventOf(event), partition, threadId, error })
+  }
+
+  /**
+   * Tells what a thread printed.
+   *
+   * @param partition - Its partition's index.
+   * @param threadId - Its `threadId`.
+   * @param output - The chunk.
+   * @param command - The command that printed it, if it was the only one that ran.
+   */
+  printed(partition: number, threadId: number, output: ThreadOutput, command?: Command): void {
+    const event = 'queue.partition.output'
+    if (this.isActive) this.#emit({ ...eventOf(event, command), partition, threadId, output })
+  }
+
+  /**
    * Tells of a failure that no command's caller learns of. Without a subscription that wants it, it
    * becomes a warning of the process, the first time.
    *
@@ -262,5 +290,7 @@ function eventOf(event: LaneEventName, command?: Command): LaneEvent {
     error: undefined,
     unsettled: undefined,
     progress: undefined,
+    threadId: undefined,
+    output: undefined,
   }
 }

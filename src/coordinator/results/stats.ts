@@ -36,9 +36,11 @@ export interface PartitionStats {
   readonly index: number
   /**
    * `failed`: given up after its threads died again and again. `draining`: its thread finishes what
-   * it runs, then the next takes over.
+   * it runs, then the next takes over. `dormant`: it gets a thread when there is work for it.
    */
-  readonly state: 'starting' | 'ready' | 'draining' | 'failed' | 'ended'
+  readonly state: 'starting' | 'ready' | 'draining' | 'dormant' | 'failed' | 'ended'
+  /** `threadId` of its present thread; undefined while it has none. */
+  readonly threadId: number | undefined
   /** Threads it has had. */
   readonly incarnations: number
   /** Threads given up that have not ended yet: native code holds them. */
@@ -169,10 +171,12 @@ function partitionStats(partition: PartitionHandle, state: ManagerState): Partit
   const window = incarnation?.window
   const views = window?.end.views
   const unready = successor === undefined || incarnation === undefined ? 'starting' : 'draining'
-  const living = state === 'closed' ? 'ended' : incarnation?.isReady ? 'ready' : unready
+  const waiting = partition.isDormant ? 'dormant' : unready
+  const living = state === 'closed' ? 'ended' : incarnation?.isReady ? 'ready' : waiting
   return {
     index,
     state: failure === undefined ? living : 'failed',
+    threadId: incarnation?.threadId,
     incarnations,
     condemned: condemned.size,
     failures,

@@ -19,7 +19,9 @@ import type { CoordinatorCommons } from '../../memory/commons.ts'
 import type { BellRinger } from '../../memory/doorbell.ts'
 import { createRegion } from '../../memory/region.ts'
 import { PARTITION_MARKER } from '../../model/command.ts'
+import type { FileHandler } from '../../model/handler-module.ts'
 import type { LanePlan } from '../../model/lane.ts'
+import type { ThreadOutput } from '../../model/lane-event.ts'
 import {
   type BootMessage,
   type Broadcast,
@@ -48,8 +50,12 @@ export interface ThreadPlan {
   program: ThreadProgram | undefined
   readonly commons: CoordinatorCommons
   readonly partitions: number
-  /** URL of the handler module; a reload may change it. */
-  handlers: string
+  /** URL of the handler module, if there is one; a reload may change it. */
+  handlers: string | undefined
+  /** Handlers that commands name by their ids. */
+  readonly files: FileHandler[]
+  /** Whether those are called as Piscina calls its handlers. */
+  readonly isPiscina: boolean
   /** Names of handlers in the order of their indices, once they are known. */
   types: readonly string[] | undefined
   /** Whether a promise that nobody handles is reported; if not, it ends the thread. */
@@ -63,7 +69,7 @@ export interface ThreadPlan {
   /** Longest payload that may lie in a record. */
   readonly inlineBytesMax: number
   /** Passed on to the thread as they are. */
-  readonly worker: Pick<WorkerOptions, 'env' | 'execArgv' | 'resourceLimits' | 'workerData'>
+  readonly worker: ManagerPlan['worker']
 }
 
 /**
@@ -79,6 +85,8 @@ export function planThreads(plan: ManagerPlan, commons: CoordinatorCommons): Thr
     commons,
     partitions: plan.partitionCount,
     handlers,
+    files: [],
+    isPiscina: handlers === undefined,
     types: undefined,
     reportsRejections,
     lanes,
@@ -91,6 +99,12 @@ export function planThreads(plan: ManagerPlan, commons: CoordinatorCommons): Thr
 
 /** What a thread asks of its manager. */
 export interface ThreadEvents {
+  /**
+   * It has printed something.
+   *
+   * @returns Whether it must not be printed by the process.
+   */
+  printed(from: Incarnation, output: ThreadOutput, run: number | undefined): boolean
   /** A promise was rejected and nobody handles it. */
   rejected(partition: number, error: unknown): void
   /** A handler submits a command. */
@@ -176,8 +190,8 @@ function answerCalls(
 export class Incarnation {
   readonly partition: number
   readonly number: number
-  /** URL of the handler module that it loads. */
-  readonly handlers: string
+  /** URL of the handler module that it loads, if there is one. */
+  readonly handlers: string | undefined
   readonly window: BoundWindow
   /** Settles when the handler module is loaded or failed to; never if the thread dies before. */
   readonly loaded: Promise<LoadReport>
@@ -196,7 +210,9 @@ export class Incarnation {
   readonly #bell: BellRinger
   readonly #commons: CoordinatorCommons
   readonly #output: OutputReader
-  readonly #worker: Worker
+  readonly worker: Worker
+  /** Node's number of its thread. */
+  readonly threadId: number
   readonly #control: Remote<PartitionControl>
   /** Rejects the control calls that wait, when the thread exits. */
   readonly #waiting = new Set<(reason: unknown) => void>()
@@ -233,13 +249,16 @@ export class Incarnation {
     try {
       const { source, isText } = plan.program!
       const name = `corelane-${partition}`
-      this.#worker = startWorker(partition, source, { ...plan.worker, eval: isText, name })
+      this.worker = startWorker(partition, source, { ...plan.worker, eval: isText, name })
     } catch (error) {
       plan.commons.closeBell(bell)
       closeAwakeWord(awakeWord)
       throw error
     }
-    const output = new OutputReader(printed.port1)
+    this.threadId = this.worker.threadId
+    const output = new OutputReader(printed.port1, (name, text, run) =>
+      events.printed(this, { stream: name, text }, run),
+    )
     const sidePort = new SidePort(side.port1)
     this.#output = output
     this.window = new BoundWindow(region, bell, partition, sidePort, plan, output)
@@ -249,17 +268,11 @@ export class Incarnation {
     this.loaded = answerCalls(control.port1, current).finally(() => output.read())
     this.#control = callControl<PartitionControl>(control.port1)
     this.exited = new Promise((resolve) => {
-      this.#worker.on('error', (error) => {
+      this.worker.on('error', (error) => {
         this.#cause = error
       })
-      const onMessage = (message: Partial<EntryGreeting> | undefined) => {
-        if (message?.corelane === undefined) return
-        this.#worker.off('message', onMessage)
-        this.version = message.corelane
-        if (this.version !== VERSION) void this.terminate()
-      }
-      this.#worker.on('message', onMessage)
-      this.#worker.once('exit', (code) => {
+      this.#awaitGreeting()
+      this.worker.once('exit', (code) => {
         control.port1.close()
         output.close()
         plan.commons.closeBell(bell)
@@ -288,6 +301,8 @@ export class Incarnation {
       controlPort: control.port2,
       outputPort: printed.port2,
       handlers: plan.handlers,
+      files: plan.files,
+      isPiscina: plan.isPiscina,
       lanes: plan.lanes.map(({ retry: _, ...shared }) => shared),
       types: plan.types,
       reportsRejections: plan.reportsRejections,
@@ -295,15 +310,31 @@ export class Incarnation {
       inlineBytesMax: plan.inlineBytesMax,
       sticky,
     }
-    this.#worker.postMessage(boot, [side.port2, control.port2, printed.port2])
+    this.worker.postMessage(boot, [side.port2, control.port2, printed.port2])
     // The process lives as long as commands are in flight, not as long as threads are there.
-    this.#worker.unref()
+    this.worker.unref()
     control.port1.unref()
+  }
+
+  /** Control calls that wait for an answer. */
+  get calls(): number {
+    return this.#waiting.size
   }
 
   /** Itself until its thread has exited. */
   get living(): Incarnation | undefined {
     return this.#exit === undefined ? this : undefined
+  }
+
+  /** Notes the version of the program that it runs; another than this one's must not go on. */
+  #awaitGreeting(): void {
+    const onMessage = (message: Partial<EntryGreeting> | undefined) => {
+      if (message?.corelane === undefined) return
+      this.worker.off('message', onMessage)
+      this.version = message.corelane
+      if (this.version !== VERSION) void this.terminate()
+    }
+    this.worker.on('message', onMessage)
   }
 
   /**
@@ -352,6 +383,12 @@ export class Incarnation {
     this.#commons.chooseBell(this.partition, this.#bell)
   }
 
+  /** Makes a handler known that commands name. */
+  define(file: FileHandler): void {
+    // A thread that ends needs none.
+    this.call('define', ORDER_TIMEOUT_MS, (control) => control.define(file)).catch(() => {})
+  }
+
   /** Tells handlers that nobody waits for their results any more. */
   flushOrders(): void {
     const { orders } = this.window
@@ -363,7 +400,7 @@ export class Incarnation {
 
   /** Ends the thread; synchronous native code in it may keep it alive for a while. */
   async terminate(): Promise<void> {
-    await this.#worker.terminate()
+    await this.worker.terminate()
   }
 
   /**

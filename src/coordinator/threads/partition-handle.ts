@@ -22,6 +22,10 @@ export class PartitionHandle {
   successor: Incarnation | undefined = undefined
   /** The thread that the present one took over from, until it has ended. */
   retiring: Incarnation | undefined = undefined
+  /** Whether it needs no thread at present. */
+  isDormant = false
+  /** Since when it has nothing to do; undefined while it has, or that is not looked at. */
+  idleSinceMs: number | undefined = undefined
   /** Whether every handler that may run here waits for another command. */
   isHeld = false
   /** Whether any handler that runs here waits for another command. */

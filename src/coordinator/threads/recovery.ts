@@ -7,6 +7,7 @@ import { isWorthRetrying, mayRetry, retryDelayMs } from '../../model/retry.ts'
 import { stableHash } from '../../schedule/hash.ts'
 import { ANY_PARTITION, type Command, type CommandEvents } from '../command.ts'
 import type { DeadLetter } from '../results/dead-letter-queue.ts'
+import { fileOf } from '../type-table.ts'
 
 /** What recovery works with. */
 export interface RecoveryParts {
@@ -167,6 +168,8 @@ export class Recovery {
     const { events, bury } = this.#parts
     const now = nowMs()
     const { crashes, firstFailedAtMs } = command.remember()
+    const { payload, optionsAgain } = command
+    const file = fileOf(command.type)
     command.lane.deadLettered++
     if (events.isActive) {
       events.command('queue.command.dead_lettered', command, partition, 0, undefined, error)
@@ -175,13 +178,13 @@ export class Recovery {
       id: command.id,
       lane: command.lane.name,
       type: command.type.name,
-      payload: command.payload,
+      payload: file ? (payload as unknown[])[1] : payload,
       error,
       attempts: command.attempt,
       crashes,
       firstFailedAtMs: firstFailedAtMs || now,
       failedAtMs: now,
-      options: command.optionsAgain,
+      options: file ? { ...optionsAgain, file: file.url } : optionsAgain,
     })
   }
 }

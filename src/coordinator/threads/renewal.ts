@@ -59,6 +59,11 @@ export class Renewal {
     this.#takeBack = takeBack
   }
 
+  /** Whether threads are being renewed; then none is added or taken away. */
+  get isBusy(): boolean {
+    return this.#isBusy
+  }
+
   /** Call it after results were taken or a thread has ended: cheap. */
   progressed(): void {
     this.#onProgress?.()
@@ -100,7 +105,8 @@ export class Renewal {
       supervisor.switchTo(url, own)
       offer(own.filter((name) => before.includes(name)))
       for (const partition of this.#partitions) {
-        await this.#changeOver(partition, partition.successor!, true)
+        const { successor } = partition
+        if (successor !== undefined) await this.#changeOver(partition, successor, true)
       }
       offer(own)
     })
@@ -114,7 +120,10 @@ export class Renewal {
         .catch(() => {})
         .then(() => {
           this.#renewedAtMs = nowMs()
-          if (this.#last === settled) this.#isBusy = false
+          if (this.#last !== settled) return
+          this.#isBusy = false
+          // Threads that were not added meanwhile may be needed.
+          this.#takeBack([])
         })
       this.#last = settled
       return done
@@ -147,7 +156,7 @@ export class Renewal {
    *
    * @returns Names of its handlers.
    */
-  async #loadEverywhere(url: string): Promise<readonly string[]> {
+  async #loadEverywhere(url: string | undefined): Promise<readonly string[]> {
     const supervisor = this.#supervisor
     const load = async (partition: PartitionHandle, expected?: readonly string[]) => {
       const next = supervisor.make(partition, url)
@@ -156,7 +165,8 @@ export class Renewal {
     }
     try {
       this.#refuseIfClosing()
-      const [first, ...others] = this.#partitions
+      const inUse = this.#partitions.filter(({ isDormant }) => !isDormant)
+      const [first, ...others] = inUse.length > 0 ? inUse : this.#partitions.slice(0, 1)
       // A module that loads nowhere costs one thread.
       const own = await load(first!)
       await Promise.all(others.map((partition) => load(partition, own)))

@@ -6,16 +6,18 @@ import { outside } from '../../base/async-context.ts'
 import { timers } from '../../base/clock.ts'
 import { LaneError, laneError, releaseCalls } from '../../base/errors.ts'
 import { VERSION } from '../../base/version.ts'
+import { FILE_TYPE, type FileHandler } from '../../model/handler-module.ts'
 import type { LoadReport } from '../../wire/control.ts'
 import { isErrorValue } from '../../wire/families.ts'
 import { fromSideValue } from '../../wire/side-value.ts'
 import type { Command, OrphanedCommand } from '../command.ts'
+import type { ElasticPlan } from '../options.ts'
 import type { Broadcasts } from './broadcasts.ts'
-import { Incarnation, type ThreadEvents, type ThreadPlan } from './incarnation.ts'
+import { type ExitReport, Incarnation, type ThreadEvents, type ThreadPlan } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 import type { Guilt, Recovery } from './recovery.ts'
 import type { DetachedRun } from './run-watch.ts'
-import { findThreadProgram } from './thread-program.ts'
+import { findThreadProgram, type ThreadProgram } from './thread-program.ts'
 
 const BUNDLERS_PAGE = 'https://github.com/corelane/corelane/blob/main/docs/bundlers.md'
 
@@ -49,6 +51,12 @@ export interface SupervisorEvents {
   lost(partition: PartitionHandle, reason: LaneError, isKnown: boolean): void
   /** A partition has another thread. */
   replaced(partition: PartitionHandle): void
+  /** A thread was made, and will be ready. */
+  spawned(incarnation: Incarnation): void
+  /** A thread has loaded its handlers. */
+  loaded(incarnation: Incarnation): void
+  /** A thread has exited. */
+  exited(incarnation: Incarnation, report: ExitReport): void
   /** A thread has ended, and what it left is settled or queued again. */
   ended(): void
 }
@@ -63,6 +71,8 @@ export interface SupervisorLimits {
   readonly closeTimeoutMs: number
   /** Threads of one partition that may be given up and not ended when another is started. */
   readonly condemnedMax: number
+  /** Whether partitions have threads only while there is work for them. */
+  readonly elastic: ElasticPlan | undefined
 }
 
 /** Keeps partitions alive. */
@@ -111,9 +121,14 @@ export class Supervisor {
    */
   async start(): Promise<readonly string[]> {
     this.#plan.program = await findThreadProgram(this.#limits.entry)
+    if (this.#isClosing) throw laneError('CORELANE_CLOSED', { state: 'closed' })
+    // A thread finds out which handlers there are, even if none is needed yet.
+    const count = Math.max(1, this.#limits.elastic?.min ?? this.#partitions.length)
+    const first = this.#partitions.slice(0, count)
+    for (const partition of this.#partitions.slice(count)) partition.isDormant = true
     const results = await Promise.allSettled(
       // Asynchronous, since making a thread may throw, and then the others must be ended.
-      this.#partitions.map(async (partition) => {
+      first.map(async (partition) => {
         const incarnation = this.make(partition)
         partition.incarnation = incarnation
         incarnation.takeOver()
@@ -125,8 +140,59 @@ export class Supervisor {
       await this.terminate()
       throw failed.reason
     }
-    for (const { incarnation } of this.#partitions) this.#watch(incarnation!)
+    for (const { incarnation } of first) this.#watch(incarnation!)
     return this.#own!
+  }
+
+  /**
+   * Starts without a handler module and without a thread: {@link Supervisor.spawn} starts them.
+   *
+   * @param program - What they run.
+   */
+  open(program: ThreadProgram): void {
+    this.#plan.program = program
+    this.#plan.types = [FILE_TYPE]
+    this.#own = []
+  }
+
+  /**
+   * Gives a dormant partition a thread.
+   *
+   * @param partition - The partition.
+   */
+  spawn(partition: PartitionHandle): void {
+    partition.isDormant = false
+    void this.#replace(partition, false)
+  }
+
+  /**
+   * Ends the thread of a partition that has nothing to do, until there is need of it again.
+   *
+   * @param partition - Nothing is bound to it.
+   */
+  async retire(partition: PartitionHandle): Promise<void> {
+    const incarnation = partition.incarnation!
+    partition.isDormant = true
+    partition.incarnation = undefined
+    partition.retiring = incarnation
+    // A thread whose teardown fails, or takes too long, ends all the same.
+    if (incarnation.isLoaded && this.#plan.handlers !== undefined) {
+      await this.tearDown(incarnation).catch(() => {})
+    }
+    await incarnation.terminate()
+    await incarnation.exited
+    partition.retiring = undefined
+    this.#events.ended()
+  }
+
+  /**
+   * Makes a handler known that commands name.
+   *
+   * @param file - The handler.
+   */
+  define(file: FileHandler): void {
+    this.#plan.files.push(file)
+    for (const incarnation of this.#living) incarnation.define(file)
   }
 
   /**
@@ -215,7 +281,10 @@ export class Supervisor {
    * @param handlers - URL of the module that it loads. Default: that of the other threads.
    * @throws ConfigError `CORELANE_INVALID_OPTION` if `new Worker` refuses what it is given.
    */
-  make(partition: PartitionHandle, handlers: string = this.#plan.handlers): Incarnation {
+  make(
+    partition: PartitionHandle,
+    handlers: string | undefined = this.#plan.handlers,
+  ): Incarnation {
     partition.incarnations++
     const { index, incarnations } = partition
     try {
@@ -225,6 +294,8 @@ export class Supervisor {
       return outside(() => {
         const incarnation = new Incarnation(plan, index, incarnations, kept, this.#events)
         this.#broadcasts.join(incarnation)
+        this.#events.spawned(incarnation)
+        void incarnation.exited.then((report) => this.#events.exited(incarnation, report))
         return incarnation
       })
     } catch (error) {
@@ -246,15 +317,17 @@ export class Supervisor {
    *
    * @param partition - The partition.
    * @param incarnation - The thread.
+   * @param isAnother - Whether it replaces one.
    */
-  adopt(partition: PartitionHandle, incarnation: Incarnation): void {
+  adopt(partition: PartitionHandle, incarnation: Incarnation, isAnother = true): void {
     partition.incarnation = incarnation
+    partition.isDormant = false
     if (incarnation.living) {
       incarnation.isReady = true
       incarnation.takeOver()
     }
     this.#watch(incarnation)
-    this.#events.replaced(partition)
+    if (isAnother) this.#events.replaced(partition)
     this.#events.ready()
   }
 
@@ -301,13 +374,13 @@ export class Supervisor {
    * @param handlers - Its URL.
    * @param own - Names of its handlers.
    */
-  switchTo(handlers: string, own: readonly string[]): void {
+  switchTo(handlers: string | undefined, own: readonly string[]): void {
     this.#plan.handlers = handlers
     this.#own = own
   }
 
   /** URL of the module that threads load. */
-  get handlers(): string {
+  get handlers(): string | undefined {
     return this.#plan.handlers
   }
 
@@ -334,6 +407,7 @@ export class Supervisor {
     }
     this.#plan.types = types
     incarnation.isLoaded = true
+    this.#events.loaded(incarnation)
   }
 
   #loadReport(incarnation: Incarnation): Promise<LoadReport> {
@@ -381,9 +455,9 @@ export class Supervisor {
     )
   }
 
-  #loadError(cause: unknown, { handlers }: { readonly handlers: string }): LaneError {
+  #loadError(cause: unknown, { handlers }: { readonly handlers: string | undefined }): LaneError {
     const reason = isErrorValue(cause) ? `${cause.name}: ${cause.message}` : String(cause)
-    return laneError('CORELANE_HANDLERS_FAILED', { module: handlers, reason }, cause)
+    return laneError('CORELANE_HANDLERS_FAILED', { module: handlers ?? '', reason }, cause)
   }
 
   #watch(incarnation: Incarnation): void {
@@ -453,6 +527,11 @@ export class Supervisor {
       this.#events.failed(partition, reason)
       return
     }
+    if (this.#limits.elastic !== undefined && partition.failures === 0) {
+      // It gets another as soon as there is need of one.
+      partition.isDormant = true
+      return
+    }
     const delayMs = partition.failures === 0 ? 0 : BACKOFF_MS * 2 ** (partition.failures - 1)
     const timer = timers.setTimeout(() => {
       this.#respawns.delete(timer)
@@ -462,7 +541,7 @@ export class Supervisor {
     this.#respawns.add(timer)
   }
 
-  async #replace(partition: PartitionHandle): Promise<void> {
+  async #replace(partition: PartitionHandle, isAnother = true): Promise<void> {
     let incarnation: Incarnation | undefined
     try {
       incarnation = this.make(partition)
@@ -478,7 +557,7 @@ export class Supervisor {
       )
       return
     }
-    if (partition.incarnation === incarnation) this.adopt(partition, incarnation)
+    if (partition.incarnation === incarnation) this.adopt(partition, incarnation, isAnother)
   }
 }
 

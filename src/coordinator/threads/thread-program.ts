@@ -20,12 +20,22 @@ export interface ThreadProgram {
  * @param entry - Absolute path; undefined if the option was not given.
  */
 export async function findThreadProgram(entry: string | undefined): Promise<ThreadProgram> {
-  const file = entry ?? fileBeside()
-  if (file !== undefined) return { source: file, isText: false }
+  const file = fileProgram(entry)
+  if (file !== undefined) return file
   const entryModule = await import('../corelane-entry.cjs')
   // What CommonJS exports is the default export of the module that some bundlers make of it.
   const source = entryModule.ENTRY_TEXT ?? entryModule.default?.ENTRY_TEXT
   return { source, isText: true }
+}
+
+/**
+ * The program of threads, unless only its text is there.
+ *
+ * @param entry - Absolute path; undefined if the option was not given.
+ */
+export function fileProgram(entry: string | undefined): ThreadProgram | undefined {
+  const source = entry ?? fileBeside()
+  return source === undefined ? undefined : { source, isText: false }
 }
 
 /** The package's own file. It lies beside this module in dist, and only there. */

@@ -37,6 +37,7 @@ function intakeOf(options: QueueManagerOptions = {}) {
     refuseUnlessRunning: () => {
       if (state.stops) throw state.stops
     },
+    define: (url, name) => ({ id: 0, url, name }),
     refuseFailed: () => {
       if (state.failed) throw state.failed
     },

@@ -95,7 +95,7 @@ export function laneTable(lanes: Readonly<Record<string, LaneOptions>>, partitio
 
 /** Makes types, in the order of their indices. */
 export function typesOf(...names: string[]): TypeTable {
-  const types = new TypeTable()
+  const types = new TypeTable((url, name) => ({ id: 0, url, name }))
   types.update(names, names)
   return types
 }

@@ -1,0 +1,114 @@
+// Elastic: how many partitions have a thread, by load, memory and idleness.
+// Thread: main.   Owns: which partitions are dormant.
+// Must not: start or end a thread itself (supervisor), or choose what runs where.
+
+import { freemem } from 'node:os'
+import { Alarm } from '../../base/alarm.ts'
+import { nowMs } from '../../base/clock.ts'
+import type { ElasticPlan } from '../options.ts'
+import type { PartitionHandle } from './partition-handle.ts'
+import type { Supervisor } from './supervisor.ts'
+
+/** With less free memory no thread is added to those that there are. */
+const FREE_BYTES_MIN = 2 ** 27
+
+/** Free memory of the machine or of the container, in bytes. */
+function freeBytes(): number {
+  // Node.js 20.13 and newer know of containers.
+  const { availableMemory } = process as { availableMemory?: () => number }
+  return availableMemory?.() ?? freemem()
+}
+
+/** Starts threads when there is work for them, and ends those that have none. */
+export class Elastic {
+  readonly #partitions: readonly PartitionHandle[]
+  readonly #supervisor: Pick<Supervisor, 'spawn' | 'retire'>
+  readonly #plan: ElasticPlan
+  readonly #demand: () => number
+  readonly #freeBytes: () => number
+  readonly #alarm = new Alarm(() => this.progressed(nowMs()))
+
+  /**
+   * @param partitions - The manager's, as many as there may be threads.
+   * @param supervisor - Starts and ends threads.
+   * @param plan - The bounds.
+   * @param demand - How many threads have something to do.
+   * @param free - Free memory in bytes.
+   */
+  constructor(
+    partitions: readonly PartitionHandle[],
+    supervisor: Pick<Supervisor, 'spawn' | 'retire'>,
+    plan: ElasticPlan,
+    demand: () => number,
+    free: () => number = freeBytes,
+  ) {
+    this.#partitions = partitions
+    this.#supervisor = supervisor
+    this.#plan = plan
+    this.#demand = demand
+    this.#freeBytes = free
+  }
+
+  /** Starts the threads that present commands need. */
+  grow(): void {
+    let count = this.#count
+    if (count === this.#partitions.length) return
+    const wanted = Math.max(this.#plan.min, this.#demand())
+    // Threads that end again and again would not get better by being more.
+    if (count >= wanted || this.#partitions.some(({ failure }) => failure !== undefined)) return
+    for (const partition of this.#partitions) {
+      if (count >= wanted) return
+      // Until its last thread has ended, the partition is of no use to another.
+      if (!partition.isDormant || partition.retiring !== undefined) continue
+      if (count > 0 && this.#freeBytes() < FREE_BYTES_MIN) return
+      this.#supervisor.spawn(partition)
+      count++
+    }
+  }
+
+  /**
+   * Results were taken, or time has passed: ends threads that are idle for long.
+   *
+   * @param now - Monotonic milliseconds.
+   */
+  progressed(now: number): void {
+    this.grow()
+    const { min, idleTimeoutMs } = this.#plan
+    let count = this.#count
+    let dueMs = Number.POSITIVE_INFINITY
+    for (const partition of this.#partitions) {
+      if (!isIdle(partition)) {
+        partition.idleSinceMs = undefined
+        continue
+      }
+      partition.idleSinceMs ??= now
+      if (count <= min) continue
+      const atMs = partition.idleSinceMs + idleTimeoutMs
+      if (atMs > now) {
+        dueMs = Math.min(dueMs, atMs)
+        continue
+      }
+      partition.idleSinceMs = undefined
+      count--
+      void this.#supervisor.retire(partition)
+    }
+    this.#alarm.set(dueMs)
+  }
+
+  /** No more threads end for want of work. */
+  stop(): void {
+    this.#alarm.stop()
+  }
+
+  get #count(): number {
+    let count = 0
+    for (const { isDormant } of this.#partitions) if (!isDormant) count++
+    return count
+  }
+}
+
+/** Whether nothing is bound to a thread that is ready, and none is about to take over from it. */
+function isIdle({ window, incarnation, successor }: PartitionHandle): boolean {
+  if (window === undefined || successor !== undefined || incarnation!.calls > 0) return false
+  return window.load.count + window.load.restingCount + window.watch.abandonedCount === 0
+}

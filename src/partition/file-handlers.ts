@@ -1,0 +1,131 @@
+// File handlers: the modules that commands name, loaded when one of their handlers first runs.
+// Thread: partition.   Owns: which of them are loaded.
+
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+import { laneError, show } from '../base/errors.ts'
+import type { CommandContext } from '../model/command.ts'
+import { type FileHandler, move } from '../model/handler-module.ts'
+import { callUser } from './handlers.ts'
+import { importModule } from './import-module.ts'
+
+type Run = (...args: never[]) => unknown
+
+/** Marks of Piscina's `move`, which its users' own transferables carry too. */
+const MOVABLE = Symbol.for('corelane.movable')
+const TRANSFERABLE = Symbol.for('Piscina.transferable')
+const VALUE = Symbol.for('Piscina.valueOf')
+
+interface Movable {
+  readonly [MOVABLE]?: boolean
+  readonly [TRANSFERABLE]: object
+  readonly [VALUE]: unknown
+}
+
+/** Runs handlers of modules that commands name. */
+export class FileHandlers {
+  readonly #files = new Map<number, FileHandler>()
+  readonly #loaded = new Map<number, Run>()
+  /** By id: commands that came before their handler was defined. */
+  readonly #awaited = new Map<number, ((file: FileHandler) => void)[]>()
+  readonly #isPiscina: boolean
+
+  /**
+   * @param files - Those that are known.
+   * @param isPiscina - Whether handlers are called as Piscina calls them.
+   */
+  constructor(files: readonly FileHandler[], isPiscina: boolean) {
+    for (const file of files) this.define(file)
+    this.#isPiscina = isPiscina
+  }
+
+  /**
+   * Makes a handler known.
+   *
+   * @param file - The handler.
+   */
+  define(file: FileHandler): void {
+    this.#files.set(file.id, file)
+    for (const resolve of this.#awaited.get(file.id) ?? []) resolve(file)
+    this.#awaited.delete(file.id)
+  }
+
+  /**
+   * Runs a handler.
+   *
+   * @param envelope - Its id and its payload.
+   * @param context - Its context.
+   */
+  readonly run = (envelope: readonly [number, unknown], context: CommandContext): unknown => {
+    const [id, payload] = envelope
+    const run = this.#loaded.get(id)
+    if (run === undefined) {
+      return this.#load(id).then((loaded) => this.#call(id, loaded, payload, context))
+    }
+    return this.#call(id, run, payload, context)
+  }
+
+  #call(id: number, run: Run, payload: unknown, context: CommandContext): unknown {
+    if (!this.#isPiscina) {
+      Object.assign(context, { type: this.#files.get(id)!.name })
+      return callUser(run, undefined, payload, context)
+    }
+    const result = callUser(run, undefined, payload)
+    if (typeof result !== 'object' || result === null) return result
+    const { then } = result as Partial<Promise<unknown>>
+    return typeof then === 'function' ? Promise.resolve(result).then(unwrapped) : unwrapped(result)
+  }
+
+  async #load(id: number): Promise<Run> {
+    const { url, name } = this.#files.get(id) ?? (await this.#defined(id))
+    const run = await handlerOf(await load(url), name)
+    if (typeof run !== 'function') {
+      if (this.#isPiscina) throw new Error(`No handler function exported from ${pathOf(url)}`)
+      throw laneError('CORELANE_UNKNOWN_TYPE', {
+        received: show(name),
+        allowed: `an export of ${url}`,
+      })
+    }
+    this.#loaded.set(id, run as Run)
+    return run as Run
+  }
+
+  #defined(id: number): Promise<FileHandler> {
+    return new Promise((resolve) => {
+      const waiting = this.#awaited.get(id)
+      if (waiting === undefined) this.#awaited.set(id, [resolve])
+      else waiting.push(resolve)
+    })
+  }
+}
+
+function unwrapped(result: unknown): unknown {
+  const movable = result as Movable | null | undefined
+  if (typeof movable !== 'object' || movable?.[MOVABLE] !== true) return result
+  return move(movable[VALUE], [movable[TRANSFERABLE]])
+}
+
+/** The export of a name; a module that is a function is its handler whatever the name. */
+function handlerOf(module: unknown, name: string): unknown {
+  if (typeof module === 'function') return module
+  const exported = module as Record<string, unknown>
+  return exported[name] ?? (exported.default as Record<string, unknown> | undefined)?.[name]
+}
+
+function pathOf(url: string): string {
+  return url.startsWith('file:') ? fileURLToPath(url) : url
+}
+
+/** `require` gives what CommonJS exports, and the namespace of an ES module, where it can. */
+async function load(url: string): Promise<unknown> {
+  if (!url.startsWith('file:') || /\.(?:mjs|[cm]?tsx?)(?:$|[?#])|[?#]/.test(url)) {
+    return importModule(url)
+  }
+  try {
+    return createRequire(url)(fileURLToPath(url))
+  } catch (error) {
+    const code = String((error as { readonly code?: unknown } | null)?.code)
+    if (!code.startsWith('ERR_REQUIRE_')) throw error
+    return importModule(url)
+  }
+}

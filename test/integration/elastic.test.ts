@@ -1,0 +1,69 @@
+// Elastic partitions: threads come with load and go when they are idle, and nothing is lost.
+
+import { PartitionConfig, QueueManager } from 'corelane'
+import { expect, test } from 'vitest'
+import { within } from '../support/deadline.ts'
+import { fixture, open } from '../support/managers.ts'
+
+const file = fixture('file-exports.mjs')
+
+async function until(isSo: () => boolean): Promise<void> {
+  await within(
+    (async () => {
+      while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 2))
+    })(),
+    isSo.toString(),
+  )
+}
+
+test('threads come with load up to the maximum, and those above the minimum go', async () => {
+  const partitions = { min: 1, max: 3, idleTimeoutMs: 20 }
+  const manager = await open('basic.js', { partitions })
+  const states = () => manager.stats().partitions.map(({ state }) => state)
+  const dormant = () => states().filter((state) => state === 'dormant').length
+  expect(states()).toEqual(['ready', 'dormant', 'dormant'])
+  const held = Array.from({ length: 3 }, () => manager.submit('query', 'hold', 900, { file }))
+  await until(() => dormant() === 0)
+  expect(new Set(await within(Promise.all(held), 'held')).size).toBe(3)
+  await until(() => dormant() === 2)
+  expect(await manager.submit('query', 'default', 1, { file })).toEqual(['default', 1])
+})
+
+test('with a minimum of 0 no thread stays, and the next command gets one', async () => {
+  const manager = await open('basic.js', { partitions: { min: 0, max: 1, idleTimeoutMs: 1 } })
+  for (let i = 0; i < 5; i++) {
+    await until(() => manager.stats().partitions[0]!.state === 'dormant')
+    expect(await within(manager.run('add', { a: i, b: 0 }), 'add')).toBe(i)
+  }
+})
+
+test('nothing is lost while threads come and go at once', async () => {
+  const manager = await open('basic.js', { partitions: { min: 0, max: 3, idleTimeoutMs: 0 } })
+  for (let round = 0; round < 60; round++) {
+    const count = 1 + (round % 7) * 5
+    const results = Array.from({ length: count }, (_, i) => manager.run('add', { a: i, b: 0 }))
+    expect(await within(Promise.all(results), `round ${round}`)).toEqual(
+      Array.from({ length: count }, (_, i) => i),
+    )
+    if (round % 3 === 0) await new Promise((resolve) => setTimeout(resolve, round % 10))
+  }
+  const { submitted, completed } = manager.stats()
+  expect(completed).toBe(submitted)
+})
+
+test('a reload reaches the threads that there are and those that come later', async () => {
+  const manager = await open('basic.js', { partitions: { min: 1, max: 3, idleTimeoutMs: 5 } })
+  await within(manager.reload(fixture('file-exports.mjs')), 'reload')
+  const results = Array.from({ length: 30 }, () => manager.run('hold', 5))
+  const threads = new Set(await within(Promise.all(results), 'after the reload'))
+  expect(threads.size).toBeGreaterThan(0)
+})
+
+test('bounds of elastic partitions are checked, and need the strategy balanced', () => {
+  const make = (partitions: object) => () =>
+    QueueManager.create({ handlers: fixture('basic.js'), partitions })
+  expect(make({ min: 3, max: 2 })).toThrow('PartitionConfig.min')
+  expect(make({ min: 1, count: 2 })).toThrow('PartitionConfig.count')
+  expect(make({ max: 2, strategy: 'hash' })).toThrow('PartitionConfig.max')
+  expect(make(PartitionConfig.elastic(0, 2, 5))).not.toThrow()
+})

@@ -1,0 +1,82 @@
+// Commands that name their module: several modules in one manager.
+
+import { SerializationError } from 'corelane'
+import { expect, test } from 'vitest'
+import { failure, within } from '../support/deadline.ts'
+import { create, fixture, moduleOf, open } from '../support/managers.ts'
+
+const exports = fixture('file-exports.mjs')
+
+test('a command may name a module: CommonJS, ESM, default and promised exports', async () => {
+  const manager = await open('basic.js', { partitions: { count: 2 } })
+  const run = (name: string, file: URL | string, payload?: unknown) =>
+    within(manager.submit('query', name, payload, { file }), name)
+  expect(await run('any', fixture('file-default.cjs'), 1)).toEqual(['whole', 1, 'any'])
+  expect(await run('default', exports, 2)).toEqual(['default', 2])
+  expect(await run('later', exports, 3)).toEqual(['later', 3])
+  expect(await run('later', 'test/fixtures/file-exports.mjs', 4)).toEqual(['later', 4])
+  expect(await run('twice', fixture('typed.js'), 21)).toBe(42)
+})
+
+test('each thread loads a module once, however it is named by its commands', async () => {
+  const manager = await open('basic.js', { partitions: { count: 2 } })
+  const loads = await within(
+    Promise.all(
+      Array.from({ length: 200 }, () => manager.submit('query', 'count', 0, { file: exports })),
+    ),
+    'counts',
+  )
+  expect(new Set(loads)).toEqual(new Set([1]))
+})
+
+test('a module that cannot be loaded rejects its commands alone', async () => {
+  const manager = await open('basic.js', { partitions: { count: 1 } })
+  const file = moduleOf('throw new RangeError("at load")')
+  const error = await failure(manager.submit('query', 'x', 0, { file }), 'a bad module')
+  expect(error.message).toBe('at load')
+  const missing = await failure(manager.submit('query', 'no', 0, { file: exports }), 'no export')
+  expect(missing.code).toBe('CORELANE_UNKNOWN_TYPE')
+  const value = await failure(manager.submit('query', 'value', 0, { file: exports }), 'no function')
+  expect(value.code).toBe('CORELANE_UNKNOWN_TYPE')
+  const bad = await failure(
+    manager.submit('query', 'default', { f: () => 0 }, { file: exports }),
+    'a function as payload',
+  )
+  expect(bad).toBeInstanceOf(SerializationError)
+  expect(await manager.submit('query', 'default', 5, { file: exports })).toEqual(['default', 5])
+})
+
+test('a dead letter of a command that names its module is redriven', async () => {
+  const manager = await open('basic.js', { partitions: { count: 1 } })
+  const file = moduleOf(
+    'let runs = 0\nexport const flaky = (x) => { if (++runs < 3) throw new Error("no"); return x }',
+  )
+  const retry = { retries: 1 }
+  await failure(manager.submit('query', 'flaky', 9, { file, retry }), 'spent')
+  const [letter] = manager.deadLetters.list()
+  expect(letter).toMatchObject({ type: 'flaky', payload: 9 })
+  expect(await within(manager.deadLetters.redrive(letter!.id), 'redriven')).toBe(9)
+})
+
+test('what a thread prints is an event with the command that printed it', async () => {
+  const manager = create('basic.js', { partitions: { count: 1 } })
+  const events = manager.subscribe({
+    events: ['queue.partition.output', 'queue.partition.spawned', 'queue.partition.exited'],
+  })
+  await within(manager.start(), 'start')
+  const { value: spawned } = await events.next()
+  await within(manager.submit('query', 'print', 'hi', { file: exports, id: 'printer' }), 'print')
+  const both = [(await events.next()).value, (await events.next()).value]
+  expect(both).toMatchObject([
+    { partition: 0, id: 'printer', output: { stream: 'stdout', text: 'hi\n' } },
+    { partition: 0, id: 'printer', output: { stream: 'stderr', text: 'hi!\n' } },
+  ])
+  expect(both[0].threadId).toBe(spawned.threadId)
+  expect(manager.stats().partitions[0]!.threadId).toBe(spawned.threadId)
+  expect(await manager.submit('query', 'self', 0, { file: exports })).toBe(spawned.threadId)
+  await within(manager.close(), 'close')
+  expect((await events.next()).value).toMatchObject({
+    event: 'queue.partition.exited',
+    threadId: spawned.threadId,
+  })
+})

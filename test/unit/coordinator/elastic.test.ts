@@ -1,0 +1,55 @@
+// Elastic: how many threads there are by load, memory and time; no thread is started here.
+
+import { expect, test } from 'vitest'
+import { Elastic } from '../../../src/coordinator/threads/elastic.ts'
+import { PartitionHandle } from '../../../src/coordinator/threads/partition-handle.ts'
+
+function rig(count: number, min: number, free = 2 ** 40) {
+  const partitions = Array.from({ length: count }, (_, index) => new PartitionHandle(index))
+  for (const partition of partitions) partition.isDormant = true
+  const load = { demand: 0, free }
+  const supervisor = {
+    spawn: (partition: PartitionHandle) => {
+      partition.isDormant = false
+    },
+    retire: async () => {},
+  }
+  const plan = { min, idleTimeoutMs: 10 }
+  const elastic = new Elastic(
+    partitions,
+    supervisor,
+    plan,
+    () => load.demand,
+    () => load.free,
+  )
+  const awake = () => partitions.filter(({ isDormant }) => !isDormant).length
+  return { elastic, load, awake, partitions }
+}
+
+test('as many threads come as have something to do, from the minimum to the maximum', () => {
+  const { elastic, load, awake } = rig(4, 1)
+  const counts = [0, 2, 3, 9].map((demand) => {
+    load.demand = demand
+    elastic.grow()
+    return awake()
+  })
+  expect(counts).toEqual([1, 2, 3, 4])
+})
+
+test('without free memory only the first thread comes', () => {
+  const { elastic, load, awake } = rig(4, 0, 2 ** 20)
+  load.demand = 4
+  elastic.grow()
+  expect(awake()).toBe(1)
+  load.free = 2 ** 30
+  elastic.grow()
+  expect(awake()).toBe(4)
+})
+
+test('no thread is added while a partition is given up', () => {
+  const { elastic, load, awake, partitions } = rig(3, 0)
+  partitions[0]!.failure = new Error('given up') as never
+  load.demand = 3
+  elastic.grow()
+  expect(awake()).toBe(0)
+})
