@@ -15,20 +15,20 @@ export {
   TimeoutError,
 } from './base/errors.ts'
 export type { HandlersProxy, RunOptions } from './coordinator/handlers-proxy.ts'
+export type { HostStats } from './coordinator/host-by-os-utils.ts'
 export type { MapOptions } from './coordinator/map-commands.ts'
 export type { BroadcastOptions, QueueManagerOptions } from './coordinator/options.ts'
 export { QueueManager } from './coordinator/queue-manager.ts'
 export { QueueManagerBuilder } from './coordinator/queue-manager-builder.ts'
 export type { DeadLetter, DeadLetterQueue } from './coordinator/results/dead-letter-queue.ts'
 export type { EventSubscription } from './coordinator/results/event-hub.ts'
+export { closeOnSignals, type SignalOptions } from './coordinator/signals.ts'
 export type {
-  HostStats,
   LaneStats,
   ManagerState,
   PartitionStats,
   QueueStats,
-} from './coordinator/results/stats.ts'
-export { closeOnSignals, type SignalOptions } from './coordinator/signals.ts'
+} from './coordinator/stats.ts'
 export {
   type CommandReference,
   type CommandState,

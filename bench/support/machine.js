@@ -6,7 +6,7 @@ import { execFileSync } from 'node:child_process'
 import { arch, cpus, platform, release, totalmem } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import osUtils from 'os-utils'
-import { usableCores } from '../../build/coordinator/threads/cores.js'
+import { usableCores } from '../../build/coordinator/cores.js'
 import { SYSTEMS } from '../systems/table.js'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))

@@ -4,11 +4,24 @@
 import type { CallContext } from '../base/async-context.ts'
 import type { RetryPlan } from '../model/retry.ts'
 import type { HeapPlace } from '../schedule/indexed-heap.ts'
-import type { StreamReader } from './results/stream-reader.ts'
 
 /** The moment at which a delayed command is due, or a waiting one late; its place in the timers. */
 export interface CommandTimer extends HeapPlace {
   readonly dueMs: number
+}
+
+/** The producer of a stream, as its reader sees it. */
+export interface StreamSource {
+  /** Lets the producer go on; units consumed so far, modulo 2^32. */
+  grant(credit: number): void
+  /** Ends the generator; does nothing if the command has ended. */
+  abort(reason: unknown): void
+}
+
+/** The reader of a stream, as its command sees it. */
+export interface StreamSink {
+  attach(source: StreamSource): void
+  push(value: unknown, weight: number): void
 }
 
 /** The options that few callers give. */
@@ -23,7 +36,7 @@ export interface GivenOptions {
   readonly signal: AbortSignal | undefined
   readonly kill: boolean
   readonly onProgress: ((value: unknown) => void) | undefined
-  readonly stream: StreamReader | undefined
+  readonly stream: StreamSink | undefined
   /** For the caller's functions; undefined if there is none to call. */
   readonly context: CallContext | undefined
 }

@@ -45,9 +45,9 @@ import {
   isTimed,
   noExtras,
   type RoomPlace,
+  type StreamSource,
 } from './command-extras.ts'
 import { type Lane, openCountOf } from './lane-table.ts'
-import type { StreamSource } from './results/stream-reader.ts'
 import type { CommandType } from './type-table.ts'
 
 /** A command may go to any partition. */

@@ -2,7 +2,16 @@
 // Thread: main.   Owns: nothing.
 
 import osUtils from 'os-utils'
-import type { HostStats } from './results/stats.ts'
+
+/** The machine, by os-utils. */
+export interface HostStats {
+  readonly cores: number
+  /** Runnable processes over the last minute. */
+  readonly loadAverage: number
+  readonly freeMemoryMb: number
+  readonly totalMemoryMb: number
+  readonly uptimeSeconds: number
+}
 
 /** The machine at this moment. */
 export function hostByOsUtils(): HostStats {

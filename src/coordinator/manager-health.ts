@@ -3,8 +3,7 @@
 // Must not: act on it. Its listeners decide, such as a worker pool.
 
 import { type LaneError, laneError } from '../base/errors.ts'
-import { isShared } from './admission/partitioners.ts'
-import type { ManagerPlan } from './options.ts'
+import { isShared, type ManagerPlan } from './options.ts'
 import type { PartitionHandle } from './threads/partition-handle.ts'
 
 /** Threads in a row that died young or did not load, from which on another is not expected soon. */

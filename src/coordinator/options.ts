@@ -2,7 +2,8 @@
 // Thread: main.   Owns: the one table of its options.
 
 import { existsSync } from 'node:fs'
-import { URL as NodeUrl, pathToFileURL } from 'node:url'
+import { resolve } from 'node:path'
+import { fileURLToPath, URL as NodeUrl, pathToFileURL } from 'node:url'
 import { isPowerOfTwo } from '../base/bits.ts'
 import { COUNT_MAX, TIMER_MS_MAX } from '../base/bounds.ts'
 import { laneError, show } from '../base/errors.ts'
@@ -32,9 +33,7 @@ import {
   type PartitionOptions,
   type PartitionStrategy,
 } from '../model/partition-config.ts'
-import { usableCores } from './threads/cores.ts'
-import type { WearLimits } from './threads/renewal.ts'
-import { entryPath, isEntry } from './threads/thread-program.ts'
+import { usableCores } from './cores.ts'
 
 const CONCURRENCY_PER_PARTITION_MAX = 1024
 
@@ -191,6 +190,14 @@ export const RELOAD_RULES = Object.freeze({
   handlers: MANAGER_RULES.handlers,
 }) satisfies OptionRules
 
+/** When a thread is worn out. */
+export interface WearLimits {
+  /** Commands that a thread ends before it is replaced. */
+  readonly maxCommandsPerThread: number
+  /** Heap in use, in MiB, past which it is replaced. */
+  readonly maxHeapMb: number
+}
+
 /** How much may be pending. */
 export interface PendingBounds {
   readonly maxPending: number
@@ -279,6 +286,27 @@ export function planManager(options: QueueManagerOptions): ManagerPlan {
     allowNested: checked.allowNested!,
     worker: workerOptions(checked),
   })
+}
+
+/**
+ * Whether commands may go to more than one partition. With a single one each command has its home
+ * there, so that none is taken back past another.
+ *
+ * @param plan - The manager's.
+ */
+export function isShared(plan: Pick<ManagerPlan, 'strategy' | 'partitionCount'>): boolean {
+  return plan.strategy === 'balanced' && plan.partitionCount > 1
+}
+
+/** The option `entry` as an absolute path; a path is resolved from the working directory. */
+function entryPath(entry: URL | string): string {
+  const place = String(entry)
+  return place.startsWith('file:') ? fileURLToPath(place) : resolve(place)
+}
+
+function isEntry(value: unknown): boolean {
+  if (typeof value === 'string') return value.length > 0
+  return (value as URL | null)?.protocol === 'file:'
 }
 
 /** The URL of a handler module, whether it is given as one or as a path. */

@@ -32,9 +32,9 @@ import {
 } from './options.ts'
 import type { DeadLetterQueue } from './results/dead-letter-queue.ts'
 import type { EventSubscription } from './results/event-hub.ts'
-import type { QueueStats } from './results/stats.ts'
 import { StreamReader } from './results/stream-reader.ts'
 import { Runtime } from './runtime.ts'
+import type { QueueStats } from './stats.ts'
 
 /** A symbol, since a worker pool may be of another copy of the package than its manager. */
 const PORT: unique symbol = Symbol.for('corelane.manager-port.1') as never

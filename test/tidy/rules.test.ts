@@ -60,6 +60,9 @@ describe('the import table', () => {
     ['src/coordinator/a.ts', "const b = await import('../cli/b.ts')", 'base, model'],
     ['src/schedule/a.ts', "type B = typeof import('../wire/b.ts')", 'base, model'],
     ['src/cli/a.ts', "import { b } from '../coordinator/b.ts'", 'types of coordinator'],
+    ['src/coordinator/threads/a.ts', "import type { B } from '../dispatch/b.ts'", 'PARTS'],
+    ['src/coordinator/command.ts', "import type { B } from './threads/b.ts'", 'PARTS'],
+    ['src/coordinator/a.ts', "import { b } from './attic/b.ts'", 'PARTS'],
     ['src/cli/a.ts', "import { type B } from '../coordinator/b.ts'", 'types of coordinator'],
     ['src/cli/a.ts', "import { b } from '../handler.ts'", 'src/index.ts'],
     ['src/cli/a.ts', "import { b } from '../../test/b.ts'", 'files of src'],
@@ -76,7 +79,8 @@ describe('the import table', () => {
   test.each([
     ['src/partition/a.ts', "import { b } from '../memory/b.ts'"],
     ['src/coordinator/a.ts', "import { b } from '../schedule/b.ts'"],
-    ['src/coordinator/a.ts', "import { b } from './deep/b.ts'"],
+    ['src/coordinator/a.ts', "import { b } from './threads/b.ts'"],
+    ['src/coordinator/threads/a.ts', "import { b } from '../command.ts'"],
     ['src/coordinator/a.ts', "new URL('../partition/main.js', import.meta.url)"],
     ['src/cli/a.ts', "import type { B } from '../coordinator/b.ts'"],
     ['src/distributed/redis/scripts/a.ts', "import { b } from '../../contract/b.ts'"],
@@ -90,6 +94,28 @@ describe('the import table', () => {
 
   test('refuses a room it does not know', () => {
     expect(rules.importTable(file('src/attic/a.ts', CARD))).toHaveLength(1)
+  })
+})
+
+describe('circles of imports', () => {
+  const [a, b, c] = ['a', 'b', 'c'].map((name) => `src/base/${name}.ts`) as [string, string, string]
+
+  test('names the files of a circle, also one of types', () => {
+    const files = [
+      file(a, "import { b } from './b.ts'"),
+      file(b, "export type { C } from './c.ts'"),
+      file(c, "import type { A } from './a.ts'"),
+    ]
+    expect(rules.circles(files)).toEqual([`${a}:1: a circle of imports: ${a}, ${b}, ${c}`])
+  })
+
+  test('takes two ways to one file for no circle', () => {
+    const files = [
+      file(a, "import { b } from './b.ts'\nimport { c } from './c.ts'"),
+      file(b, "import { c } from './c.ts'"),
+      file(c, ''),
+    ]
+    expect(rules.circles(files)).toEqual([])
   })
 })
 
@@ -126,7 +152,7 @@ describe('word monopolies', () => {
     ['process.exit(1)', 'src/cli/a.ts'],
     ['console.log(1)', 'src/cli/a.ts'],
     ['globalThis.console.log(1)', 'src/cli/a.ts'],
-    ['process.env.HOME', 'src/coordinator/threads/cores.ts'],
+    ['process.env.HOME', 'src/coordinator/cores.ts'],
     ["import { Worker } from 'node:worker_threads'", 'src/partition/a.ts'],
     ["import { isMainThread } from 'node:worker_threads'", 'src/handler.ts'],
     ["import { wrap } from 'comlink'", 'src/wire/control.ts'],

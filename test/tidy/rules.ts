@@ -35,7 +35,30 @@ const PARTS: Readonly<Record<string, Readonly<Record<string, readonly string[]>>
     work: ['', 'contract', 'lift'],
     testing: ['contract', 'submit'],
   },
+  coordinator: {
+    commands: [],
+    results: ['commands'],
+    threads: ['commands', 'results'],
+    dispatch: ['commands', 'results', 'threads'],
+    admission: ['commands', 'results', 'threads', 'dispatch'],
+    '': ['commands', 'results', 'threads', 'dispatch', 'admission'],
+  },
 }
+
+/** Parts whose files lie in the room itself, beside those of ''. */
+const PART_FILES: Readonly<Record<string, string>> = Object.fromEntries(
+  [
+    'abort-listeners',
+    'command',
+    'command-extras',
+    'command-timers',
+    'cores',
+    'lane-table',
+    'manager-events',
+    'options',
+    'type-table',
+  ].map((name) => [`src/coordinator/${name}.ts`, 'commands']),
+)
 
 /** Rooms of which only types may be imported, and the front door for those who may use it. */
 const TYPE_IMPORTS: Readonly<Record<string, readonly string[]>> = { cli: ['coordinator'] }
@@ -136,7 +159,7 @@ const WORDS: readonly Monopoly[] = [
   word(
     'process.env',
     /\bprocess\s*\.\s*env\b/g,
-    ['src/cli/', 'src/coordinator/threads/cores.ts'],
+    ['src/cli/', 'src/coordinator/cores.ts'],
     'an option',
   ),
 ]
@@ -213,7 +236,7 @@ function importsOf({ code, strings }: Scan): Import[] {
 /** The part of its room in which a file lies; '' if in none. */
 function partOf(path: string): string {
   const parts = path.split('/')
-  return parts.length > 3 ? (parts[2] as string) : ''
+  return parts.length > 3 ? (parts[2] as string) : (PART_FILES[path] ?? '')
 }
 
 /** Whether parts of one room may be imported by each other. */
@@ -263,6 +286,41 @@ export function importTable({ path, text }: SourceFile): string[] {
     }
   }
   return problems
+}
+
+/** Circles of files that import each other, type imports included: its strongly connected parts. */
+export function circles(files: readonly SourceFile[]): string[] {
+  const imports = new Map<string, string[]>()
+  for (const { path, text } of files) {
+    const targets = importsOf(scan(text)).filter(({ from }) => from.value.startsWith('.'))
+    imports.set(
+      path,
+      targets.map(({ from }) => posix.join(posix.dirname(path), from.value)),
+    )
+  }
+  // Tarjan: a file closes a circle with all above it on the stack if it reaches none older.
+  const order = new Map<string, number>()
+  const stack: string[] = []
+  const found: string[] = []
+  const visit = (path: string): number => {
+    const own = order.size
+    let lowest = own
+    order.set(path, own)
+    stack.push(path)
+    for (const target of imports.get(path)!) {
+      if (!imports.has(target)) continue
+      const isNew = !order.has(target)
+      if (isNew || stack.includes(target)) {
+        lowest = Math.min(lowest, isNew ? visit(target) : order.get(target)!)
+      }
+    }
+    if (lowest < own) return lowest
+    const circle = stack.splice(stack.indexOf(path))
+    if (circle.length > 1) found.push(`${path}:1: a circle of imports: ${circle.join(', ')}`)
+    return Number.POSITIVE_INFINITY
+  }
+  for (const path of imports.keys()) if (!order.has(path)) visit(path)
+  return found
 }
 
 /** Integration, fault and package tests see the package from outside. */

@@ -78,6 +78,10 @@ test('rooms import only the rooms that the import table allows', () => {
   expect(sources.flatMap(rules.importTable)).toEqual([])
 })
 
+test('no files import each other in a circle, types included', () => {
+  expect(rules.circles(sources)).toEqual([])
+})
+
 test('words and modules stay in the rooms that own them', () => {
   expect(sources.flatMap(rules.monopolies)).toEqual([])
 })

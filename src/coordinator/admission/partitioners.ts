@@ -6,7 +6,7 @@ import { laneError, show } from '../../base/errors.ts'
 import { stableHash } from '../../schedule/hash.ts'
 import { ANY_PARTITION } from '../command.ts'
 import type { Lane } from '../lane-table.ts'
-import type { ManagerPlan } from '../options.ts'
+import { isShared, type ManagerPlan } from '../options.ts'
 import type { CommandType } from '../type-table.ts'
 
 /** Answers the home of a command: the index of a partition or `ANY_PARTITION`. */
@@ -16,16 +16,6 @@ export type Placer = (
   key: string | undefined,
   payload: unknown,
 ) => number
-
-/**
- * Whether commands may go to more than one partition. With a single one each command has its home
- * there, so that none is taken back past another.
- *
- * @param plan - The manager's.
- */
-export function isShared(plan: Pick<ManagerPlan, 'strategy' | 'partitionCount'>): boolean {
-  return plan.strategy === 'balanced' && plan.partitionCount > 1
-}
 
 /**
  * Makes the placer of a strategy.

@@ -3,20 +3,13 @@
 
 import { Deque } from '../../base/deque.ts'
 import { CREDIT_MAX } from '../../wire/result-record.ts'
+import type { StreamSink, StreamSource } from '../command-extras.ts'
 
 /** Units are given back to the producer in lots, each of which may cost it a wake. */
 const LOT_UNITS: number = CREDIT_MAX / 2
 
 /** Why a command ends whose reader was left: it is no failure. */
 export const LEFT: unique symbol = Symbol('left early') as never
-
-/** What a reader needs of its command. */
-export interface StreamSource {
-  /** Lets the producer go on; units consumed so far, modulo 2^32. */
-  grant(credit: number): void
-  /** Ends the generator; does nothing if the command has ended. */
-  abort(reason: unknown): void
-}
 
 interface Arrived {
   readonly value: unknown
@@ -29,7 +22,7 @@ interface Reader {
 }
 
 /** Values of a generator in another thread, in order. Leaving the loop ends the generator. */
-export class StreamReader implements AsyncGenerator<unknown, unknown, undefined> {
+export class StreamReader implements AsyncGenerator<unknown, unknown, undefined>, StreamSink {
   readonly #submit: (reader: StreamReader) => Promise<unknown>
   readonly #arrived = new Deque<Arrived>()
   readonly #readers = new Deque<Reader>()

@@ -11,6 +11,7 @@ import { CoordinatorEnd } from '../../memory/region.ts'
 import { NO_ROOM, type RecordSink } from '../../memory/ring.ts'
 import { SlotState, slotOf } from '../../memory/slots.ts'
 import type { SharedMemory } from '../../memory/views.ts'
+import type { LanePlan } from '../../model/lane.ts'
 import { judge, type Urgency } from '../../schedule/urgency.ts'
 import { commandHeadBytes, commandKind, writeCommandHead } from '../../wire/command-record.ts'
 import type { AbortOrder } from '../../wire/control.ts'
@@ -35,7 +36,6 @@ import type { SidePort } from '../../wire/side-port.ts'
 import { type SideParcel, toParcel } from '../../wire/side-value.ts'
 import type { Command, Holder, OrphanedCommand } from '../command.ts'
 import { learnDuration } from '../type-table.ts'
-import type { ThreadPlan } from './incarnation.ts'
 import { type RecallBounds, recall } from './recall.ts'
 import { type OverdueRun, RunWatch } from './run-watch.ts'
 import { WindowLoad } from './window-load.ts'
@@ -64,8 +64,15 @@ const FLUSH_COUNT = 64
 /** Results taken in one go, so that other partitions and the event loop get their turn. */
 const DRAIN_COUNT = 1024
 
-/** What a window must know of its manager. */
-export type WindowPlan = Pick<ThreadPlan, 'inlineBytesMax' | 'lanes' | 'concurrency'>
+/** Bounds of a window that its manager sets. */
+export interface WindowPlan {
+  /** Longest payload that may lie in a record. */
+  readonly inlineBytesMax: number
+  /** The lanes, by index. */
+  readonly lanes: readonly LanePlan[]
+  /** Handlers that may run at once in one partition. */
+  readonly concurrency: number
+}
 
 /** Binds commands and takes their results. */
 export class BoundWindow implements RecordSink, Holder {

@@ -20,7 +20,6 @@ import type { BellRinger } from '../../memory/doorbell.ts'
 import { createRegion } from '../../memory/region.ts'
 import { PARTITION_MARKER } from '../../model/command.ts'
 import type { FileHandler } from '../../model/handler-module.ts'
-import type { LanePlan } from '../../model/lane.ts'
 import type { ThreadOutput } from '../../model/lane-event.ts'
 import {
   type BootMessage,
@@ -39,13 +38,13 @@ import { isErrorValue } from '../../wire/families.ts'
 import { OutputReader } from '../../wire/output.ts'
 import { SidePort } from '../../wire/side-port.ts'
 import { fromSideValue } from '../../wire/side-value.ts'
+import { usableCores } from '../cores.ts'
 import type { ManagerPlan } from '../options.ts'
-import { BoundWindow } from './bound-window.ts'
-import { usableCores } from './cores.ts'
+import { BoundWindow, type WindowPlan } from './bound-window.ts'
 import type { ThreadProgram } from './thread-program.ts'
 
 /** What every incarnation of a manager is made with. */
-export interface ThreadPlan {
+export interface ThreadPlan extends WindowPlan {
   /** What the threads run; found before the first of them starts. */
   program: ThreadProgram | undefined
   readonly commons: CoordinatorCommons
@@ -60,14 +59,8 @@ export interface ThreadPlan {
   types: readonly string[] | undefined
   /** Whether a promise that nobody handles is reported; if not, it ends the thread. */
   readonly reportsRejections: boolean
-  /** The lanes, by index. */
-  readonly lanes: readonly LanePlan[]
-  /** Handlers that may run at once in one partition. */
-  readonly concurrency: number
   /** Bytes of each of the two rings. */
   readonly ringBytes: number
-  /** Longest payload that may lie in a record. */
-  readonly inlineBytesMax: number
   /** Passed on to the thread as they are. */
   readonly worker: ManagerPlan['worker']
 }

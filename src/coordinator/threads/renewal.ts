@@ -11,20 +11,13 @@ import { laneError } from '../../base/errors.ts'
 import { readCounter } from '../../memory/counters.ts'
 import { Counter } from '../../memory/layout.ts'
 import type { Command } from '../command.ts'
+import type { WearLimits } from '../options.ts'
 import type { Incarnation } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 import type { Supervisor } from './supervisor.ts'
 
 /** So long nobody is replaced for a large heap again, or for any wear after one failed to load. */
 const PAUSE_MS = 1000
-
-/** When a thread is worn out. */
-export interface WearLimits {
-  /** Commands that a thread ends before it is replaced. */
-  readonly maxCommandsPerThread: number
-  /** Heap in use, in MiB, past which it is replaced. */
-  readonly maxHeapMb: number
-}
 
 /** Renews threads. */
 export class Renewal {

@@ -2,7 +2,6 @@
 // Thread: main.   Owns: nothing.
 
 import { existsSync } from 'node:fs'
-import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /** What `new Worker` runs. */
@@ -22,7 +21,7 @@ export interface ThreadProgram {
 export async function findThreadProgram(entry: string | undefined): Promise<ThreadProgram> {
   const file = fileProgram(entry)
   if (file !== undefined) return file
-  const entryModule = await import('../corelane-entry.cjs')
+  const entryModule = await import('./corelane-entry.cjs')
   // What CommonJS exports is the default export of the module that some bundlers make of it.
   const source = entryModule.ENTRY_TEXT ?? entryModule.default?.ENTRY_TEXT
   return { source, isText: true }
@@ -49,20 +48,4 @@ function fileBeside(): string | undefined {
     // A bundler has put something else in place of this module's URL.
     return undefined
   }
-}
-
-/**
- * The option `entry` as an absolute path.
- *
- * @param entry - A file: URL, or a path that is resolved from the working directory.
- */
-export function entryPath(entry: URL | string): string {
-  const place = String(entry)
-  return place.startsWith('file:') ? fileURLToPath(place) : resolve(place)
-}
-
-/** Whether {@link entryPath} takes a value. */
-export function isEntry(value: unknown): boolean {
-  if (typeof value === 'string') return value.length > 0
-  return (value as URL | null)?.protocol === 'file:'
 }

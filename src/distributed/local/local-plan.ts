@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto'
 import { COUNT_MAX, TIMER_MS_MAX } from '../../base/bounds.ts'
 import { checkOptions, integer, milliseconds, type OptionRules } from '../../base/options.ts'
 import { portableName } from '../../base/portable-name.ts'
-import { usableCores } from '../../coordinator/threads/cores.ts'
+import { usableCores } from '../../coordinator/cores.ts'
 import { PARTITION_COUNT_MAX, type PartitionOptions } from '../../model/partition-config.ts'
 import { planPartitions, type QueuePartitions } from '../contract/queue-partitions.ts'
 

@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { afterEach, expect, test, vi } from 'vitest'
-import { CORES_VARIABLE, quotaCores, usableCores } from '../../../src/coordinator/threads/cores.ts'
+import { CORES_VARIABLE, quotaCores, usableCores } from '../../../src/coordinator/cores.ts'
 
 /** A machine whose kernel has these files only. */
 function machine(files: Record<string, string>) {

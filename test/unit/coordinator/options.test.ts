@@ -3,13 +3,13 @@ import { pathToFileURL } from 'node:url'
 import { afterEach, expect, test, vi } from 'vitest'
 import { LaneError } from '../../../src/base/errors.ts'
 import { checkOptions } from '../../../src/base/options.ts'
+import { CORES_VARIABLE, usableCores } from '../../../src/coordinator/cores.ts'
 import {
   DRAIN_RULES,
   MANAGER_RULES,
   planManager,
   type QueueManagerOptions,
 } from '../../../src/coordinator/options.ts'
-import { CORES_VARIABLE, usableCores } from '../../../src/coordinator/threads/cores.ts'
 import { DEFAULT_LANES, LANE_COUNT_MAX, planLane } from '../../../src/model/lane.ts'
 import { PartitionConfig } from '../../../src/model/partition-config.ts'
 

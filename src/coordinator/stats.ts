@@ -2,12 +2,13 @@
 // Thread: main.   Owns: nothing.
 
 import { cpus, freemem, loadavg, totalmem, uptime } from 'node:os'
-import { outside } from '../../base/async-context.ts'
-import { readCounter } from '../../memory/counters.ts'
-import { Counter } from '../../memory/layout.ts'
-import type { Room } from '../admission/room.ts'
-import { type LaneTable, openCountOf } from '../lane-table.ts'
-import type { PartitionHandle } from '../threads/partition-handle.ts'
+import { outside } from '../base/async-context.ts'
+import { readCounter } from '../memory/counters.ts'
+import { Counter } from '../memory/layout.ts'
+import type { Room } from './admission/room.ts'
+import type { HostStats } from './host-by-os-utils.ts'
+import { type LaneTable, openCountOf } from './lane-table.ts'
+import type { PartitionHandle } from './threads/partition-handle.ts'
 
 /** A lane at one moment. `submitted = unsettled + completed + failed`. */
 export interface LaneStats {
@@ -61,16 +62,6 @@ export interface PartitionStats {
   readonly parked: number
   /** Times it found the result ring full. */
   readonly stalled: number
-}
-
-/** The machine, by os-utils. */
-export interface HostStats {
-  readonly cores: number
-  /** Runnable processes over the last minute. */
-  readonly loadAverage: number
-  readonly freeMemoryMb: number
-  readonly totalMemoryMb: number
-  readonly uptimeSeconds: number
 }
 
 /** Where a queue manager is in its life. */
@@ -197,7 +188,7 @@ let byOsUtils: (() => HostStats) | undefined
 let isLoading = false
 
 function loadOsUtils(): void {
-  import('../host-by-os-utils.ts').then(
+  import('./host-by-os-utils.ts').then(
     (loaded) => {
       byOsUtils = loaded.hostByOsUtils
     },

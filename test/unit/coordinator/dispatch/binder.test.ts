@@ -1,12 +1,12 @@
 import { expect, test, vi } from 'vitest'
-import type { Command } from '../../../src/coordinator/command.ts'
-import { Backlog } from '../../../src/coordinator/dispatch/backlog.ts'
-import { Binder } from '../../../src/coordinator/dispatch/binder.ts'
-import { LaneTable } from '../../../src/coordinator/lane-table.ts'
-import type { BoundWindow } from '../../../src/coordinator/threads/bound-window.ts'
-import { CoordinatorCommons } from '../../../src/memory/commons.ts'
-import { type LaneOptions, laneNeeds } from '../../../src/model/lane.ts'
-import { command, LANES, laneTable, Rig } from './support/rig.ts'
+import type { Command } from '../../../../src/coordinator/command.ts'
+import { Backlog } from '../../../../src/coordinator/dispatch/backlog.ts'
+import { Binder } from '../../../../src/coordinator/dispatch/binder.ts'
+import { LaneTable } from '../../../../src/coordinator/lane-table.ts'
+import type { BoundWindow } from '../../../../src/coordinator/threads/bound-window.ts'
+import { CoordinatorCommons } from '../../../../src/memory/commons.ts'
+import { type LaneOptions, laneNeeds } from '../../../../src/model/lane.ts'
+import { command, LANES, laneTable, Rig } from '../support/rig.ts'
 
 /** A binder over partitions; shared means that commands may go to any of them. */
 function binderOver(count: number, isShared: boolean, lanes = LANES) {

@@ -3,8 +3,8 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
-import { LEFT, StreamReader } from '../../../src/coordinator/results/stream-reader.ts'
-import { CREDIT_MAX } from '../../../src/wire/result-record.ts'
+import { LEFT, StreamReader } from '../../../../src/coordinator/results/stream-reader.ts'
+import { CREDIT_MAX } from '../../../../src/wire/result-record.ts'
 
 const LOT = CREDIT_MAX / 2
 

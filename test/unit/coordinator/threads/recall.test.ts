@@ -1,11 +1,11 @@
 // Recall: which bound commands go back, in which order, and which never do.
 
 import { expect, test } from 'vitest'
-import type { Command } from '../../../src/coordinator/command.ts'
-import { type RecallBounds, recall } from '../../../src/coordinator/threads/recall.ts'
-import { WindowLoad } from '../../../src/coordinator/threads/window-load.ts'
-import { SLOT_COUNT } from '../../../src/memory/layout.ts'
-import { type CommandTraits, command, laneTable } from './support/rig.ts'
+import type { Command } from '../../../../src/coordinator/command.ts'
+import { type RecallBounds, recall } from '../../../../src/coordinator/threads/recall.ts'
+import { WindowLoad } from '../../../../src/coordinator/threads/window-load.ts'
+import { SLOT_COUNT } from '../../../../src/memory/layout.ts'
+import { type CommandTraits, command, laneTable } from '../support/rig.ts'
 
 const moved = () => ({ transferList: [new ArrayBuffer(1)] })
 

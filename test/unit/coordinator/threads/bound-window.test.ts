@@ -1,8 +1,8 @@
 import { expect, test, vi } from 'vitest'
-import type { Command } from '../../../src/coordinator/command.ts'
-import type { BoundWindow } from '../../../src/coordinator/threads/bound-window.ts'
-import { SLOT_COUNT } from '../../../src/memory/layout.ts'
-import { command, laneTable, Rig } from './support/rig.ts'
+import type { Command } from '../../../../src/coordinator/command.ts'
+import type { BoundWindow } from '../../../../src/coordinator/threads/bound-window.ts'
+import { SLOT_COUNT } from '../../../../src/memory/layout.ts'
+import { command, laneTable, Rig } from '../support/rig.ts'
 
 const RESERVED = 64
 

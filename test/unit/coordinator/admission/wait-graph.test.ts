@@ -6,9 +6,9 @@ import {
   type Wait,
   WaitGraph,
   waitCapacity,
-} from '../../../src/coordinator/admission/wait-graph.ts'
-import { planManager } from '../../../src/coordinator/options.ts'
-import { PartitionConfig } from '../../../src/model/partition-config.ts'
+} from '../../../../src/coordinator/admission/wait-graph.ts'
+import { planManager } from '../../../../src/coordinator/options.ts'
+import { PartitionConfig } from '../../../../src/model/partition-config.ts'
 
 const ANY = -1
 const NO_BOUND = Number.POSITIVE_INFINITY

@@ -2,8 +2,8 @@
 // Method: both sides of a partition on one thread, step by step.
 
 import { expect, test, vi } from 'vitest'
-import type { Command } from '../../../src/coordinator/command.ts'
-import { command, Rig } from './support/rig.ts'
+import type { Command } from '../../../../src/coordinator/command.ts'
+import { command, Rig } from '../support/rig.ts'
 
 function bind(rig: Rig, pending: Command): void {
   expect(rig.bound.bind(pending, pending.rank)).toBe(true)

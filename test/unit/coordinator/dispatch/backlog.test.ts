@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
-import type { Command } from '../../../src/coordinator/command.ts'
-import { Backlog } from '../../../src/coordinator/dispatch/backlog.ts'
-import type { Admission } from '../../../src/schedule/scheduler.ts'
-import { command, LANES, lane } from './support/rig.ts'
+import type { Command } from '../../../../src/coordinator/command.ts'
+import { Backlog } from '../../../../src/coordinator/dispatch/backlog.ts'
+import type { Admission } from '../../../../src/schedule/scheduler.ts'
+import { command, LANES, lane } from '../support/rig.ts'
 
 const ALL: Admission<Command> = { isUnderMin: () => false, admits: () => true }
 

@@ -1,8 +1,8 @@
 // Elastic: how many threads there are by load, memory and time; no thread is started here.
 
 import { expect, test } from 'vitest'
-import { Elastic } from '../../../src/coordinator/threads/elastic.ts'
-import { PartitionHandle } from '../../../src/coordinator/threads/partition-handle.ts'
+import { Elastic } from '../../../../src/coordinator/threads/elastic.ts'
+import { PartitionHandle } from '../../../../src/coordinator/threads/partition-handle.ts'
 
 function rig(count: number, min: number, free = 2 ** 40) {
   const partitions = Array.from({ length: count }, (_, index) => new PartitionHandle(index))

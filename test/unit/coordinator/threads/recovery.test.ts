@@ -1,19 +1,19 @@
 // Recovery: every way in which a command that failed may end, and that it ends one way only.
 
 import { expect, test, vi } from 'vitest'
-import { laneError } from '../../../src/base/errors.ts'
-import { checkOptions } from '../../../src/base/options.ts'
-import type { Command } from '../../../src/coordinator/command.ts'
-import type { DeadLetter } from '../../../src/coordinator/results/dead-letter-queue.ts'
-import { EventHub } from '../../../src/coordinator/results/event-hub.ts'
-import type { StreamReader } from '../../../src/coordinator/results/stream-reader.ts'
+import { laneError } from '../../../../src/base/errors.ts'
+import { checkOptions } from '../../../../src/base/options.ts'
+import type { Command } from '../../../../src/coordinator/command.ts'
+import type { DeadLetter } from '../../../../src/coordinator/results/dead-letter-queue.ts'
+import { EventHub } from '../../../../src/coordinator/results/event-hub.ts'
+import type { StreamReader } from '../../../../src/coordinator/results/stream-reader.ts'
 import {
   RETRY_RULES,
   type RetryOptions,
   type RetryPlan,
   RetryPolicy,
-} from '../../../src/model/retry.ts'
-import { type CommandTraits, command, laneTable, services } from './support/rig.ts'
+} from '../../../../src/model/retry.ts'
+import { type CommandTraits, command, laneTable, services } from '../support/rig.ts'
 
 const TIMEOUT = laneError('CORELANE_TIMEOUT', { type: 't', lane: 'a', timeoutMs: 5 })
 const LOST = laneError('CORELANE_PARTITION_LOST', { partition: 0 })

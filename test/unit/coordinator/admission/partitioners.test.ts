@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
-import { createPlacer, isShared } from '../../../src/coordinator/admission/partitioners.ts'
-import { ANY_PARTITION } from '../../../src/coordinator/command.ts'
-import { type ManagerPlan, planManager } from '../../../src/coordinator/options.ts'
-import { PartitionConfig, STRATEGIES, takesKeys } from '../../../src/model/partition-config.ts'
-import { stableHash } from '../../../src/schedule/hash.ts'
-import { lane, typesOf } from './support/rig.ts'
+import { createPlacer } from '../../../../src/coordinator/admission/partitioners.ts'
+import { ANY_PARTITION } from '../../../../src/coordinator/command.ts'
+import { isShared, type ManagerPlan, planManager } from '../../../../src/coordinator/options.ts'
+import { PartitionConfig, STRATEGIES, takesKeys } from '../../../../src/model/partition-config.ts'
+import { stableHash } from '../../../../src/schedule/hash.ts'
+import { lane, typesOf } from '../support/rig.ts'
 
 const types = typesOf('add', 'burn')
 const add = types.get('add')

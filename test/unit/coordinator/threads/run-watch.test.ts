@@ -2,11 +2,11 @@
 // late is in test/property.
 
 import { expect, test } from 'vitest'
-import type { Command } from '../../../src/coordinator/command.ts'
-import { type AbandonedRun, RunWatch } from '../../../src/coordinator/threads/run-watch.ts'
-import { RINGS_OFFSET, SLOT_COUNT } from '../../../src/memory/layout.ts'
-import { CoordinatorSlots, PartitionSlots, slotOf } from '../../../src/memory/slots.ts'
-import { viewsOf } from '../../../src/memory/views.ts'
+import type { Command } from '../../../../src/coordinator/command.ts'
+import { type AbandonedRun, RunWatch } from '../../../../src/coordinator/threads/run-watch.ts'
+import { RINGS_OFFSET, SLOT_COUNT } from '../../../../src/memory/layout.ts'
+import { CoordinatorSlots, PartitionSlots, slotOf } from '../../../../src/memory/slots.ts'
+import { viewsOf } from '../../../../src/memory/views.ts'
 
 /** A watch and the window that it looks at. */
 function world() {

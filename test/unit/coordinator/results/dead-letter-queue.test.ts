@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import {
   type DeadLetter,
   DeadLetterQueue,
-} from '../../../src/coordinator/results/dead-letter-queue.ts'
+} from '../../../../src/coordinator/results/dead-letter-queue.ts'
 
 function letter(id: string): DeadLetter {
   return {

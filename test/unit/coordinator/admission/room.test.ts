@@ -2,10 +2,10 @@
 // tallies the test keeps by hand.
 
 import { beforeEach, expect, test } from 'vitest'
-import { Room } from '../../../src/coordinator/admission/room.ts'
-import { type Lane, LaneTable } from '../../../src/coordinator/lane-table.ts'
-import type { PendingBounds } from '../../../src/coordinator/options.ts'
-import { type LaneOptions, planLane } from '../../../src/model/lane.ts'
+import { Room } from '../../../../src/coordinator/admission/room.ts'
+import { type Lane, LaneTable } from '../../../../src/coordinator/lane-table.ts'
+import type { PendingBounds } from '../../../../src/coordinator/options.ts'
+import { type LaneOptions, planLane } from '../../../../src/model/lane.ts'
 
 const NONE: PendingBounds = { maxPending: Infinity, maxPendingBytes: Infinity, waitsWhenFull: true }
 let accepted: string[] = []

@@ -1,11 +1,11 @@
 // Bound window, while its commands run: what they report, streams, and runs that nobody waits for.
 
 import { expect, test, vi } from 'vitest'
-import { laneError } from '../../../src/base/errors.ts'
-import type { Command } from '../../../src/coordinator/command.ts'
-import type { StreamReader } from '../../../src/coordinator/results/stream-reader.ts'
-import { ResultStatus } from '../../../src/wire/record-kind.ts'
-import { command, Rig } from './support/rig.ts'
+import { laneError } from '../../../../src/base/errors.ts'
+import type { Command } from '../../../../src/coordinator/command.ts'
+import type { StreamReader } from '../../../../src/coordinator/results/stream-reader.ts'
+import { ResultStatus } from '../../../../src/wire/record-kind.ts'
+import { command, Rig } from '../support/rig.ts'
 
 const ABORTED = laneError('CORELANE_ABORTED', { stage: 'running' })
 

@@ -1,14 +1,14 @@
 // Intake: from a submit to a command that is admitted, waits for room or is refused.
 
 import { expect, test } from 'vitest'
-import { Intake } from '../../../src/coordinator/admission/intake.ts'
-import { Room } from '../../../src/coordinator/admission/room.ts'
-import { type Command, CommandState } from '../../../src/coordinator/command.ts'
-import { LaneTable } from '../../../src/coordinator/lane-table.ts'
-import { planManager, type QueueManagerOptions } from '../../../src/coordinator/options.ts'
-import type { CommandOptions } from '../../../src/model/command.ts'
-import { rankOf } from '../../../src/model/lane.ts'
-import { services } from './support/rig.ts'
+import { Intake } from '../../../../src/coordinator/admission/intake.ts'
+import { Room } from '../../../../src/coordinator/admission/room.ts'
+import { type Command, CommandState } from '../../../../src/coordinator/command.ts'
+import { LaneTable } from '../../../../src/coordinator/lane-table.ts'
+import { planManager, type QueueManagerOptions } from '../../../../src/coordinator/options.ts'
+import type { CommandOptions } from '../../../../src/model/command.ts'
+import { rankOf } from '../../../../src/model/lane.ts'
+import { services } from '../support/rig.ts'
 
 function intakeOf(options: QueueManagerOptions = {}) {
   const plan = planManager({

@@ -3,9 +3,9 @@
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { WindowLoad } from '../../../src/coordinator/threads/window-load.ts'
-import { CREDIT_MAX } from '../../../src/wire/result-record.ts'
-import { laneTable } from './support/rig.ts'
+import { WindowLoad } from '../../../../src/coordinator/threads/window-load.ts'
+import { CREDIT_MAX } from '../../../../src/wire/result-record.ts'
+import { laneTable } from '../support/rig.ts'
 
 const { all } = laneTable({ open: {}, other: {}, limited: { maxConcurrency: 1 } }, 4)
 const [open, other, limited] = all

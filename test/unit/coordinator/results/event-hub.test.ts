@@ -1,7 +1,7 @@
 // Event hub: who is told, and whether anybody listens for starts.
 
 import { expect, test } from 'vitest'
-import { EventHub } from '../../../src/coordinator/results/event-hub.ts'
+import { EventHub } from '../../../../src/coordinator/results/event-hub.ts'
 
 function hubOf() {
   const listening: boolean[] = []
