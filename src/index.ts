@@ -16,7 +16,7 @@ export {
 } from './base/errors.ts'
 export type { HandlersProxy, RunOptions } from './coordinator/handlers-proxy.ts'
 export type { HostStats } from './coordinator/host-by-os-utils.ts'
-export type { MapOptions } from './coordinator/map-commands.ts'
+export { type MapOptions, type MapOutcome, mapInput } from './coordinator/map-commands.ts'
 export type { BroadcastOptions, QueueManagerOptions } from './coordinator/options.ts'
 export { QueueManager } from './coordinator/queue-manager.ts'
 export { QueueManagerBuilder } from './coordinator/queue-manager-builder.ts'

@@ -82,7 +82,6 @@ export const ERRORS = Object.freeze({
     'LaneError',
     'The command "{id}" cannot be completed by worker {workerId}: {reason}',
   ),
-  CORELANE_NOT_STARTED: row('LaneError', 'The queue manager is not started: call start() first'),
   CORELANE_NO_STREAM: row(
     'ConfigError',
     'The handler "{type}" was asked for a stream and gave {received}; allowed: a generator or anything that can be iterated',
@@ -96,11 +95,7 @@ export const ERRORS = Object.freeze({
     'PartitionLostError',
     'The command "{id}" was given out {deliveries} times and each time its worker died',
   ),
-  CORELANE_QUEUE_FULL: row(
-    'QueueFullError',
-    '{owner} is full: {pending} of {maxPending} commands and {pendingBytes} of {maxPendingBytes} bytes are pending',
-    true,
-  ),
+  CORELANE_QUEUE_FULL: row('QueueFullError', '{owner} is full: {reached}', true),
   CORELANE_QUEUE_MISMATCH: row(
     'ConfigError',
     'The queue "{queue}" has {option} {expected}, this was opened with {received}',
@@ -302,5 +297,5 @@ function describe(value: unknown): string {
   if (typeof value !== 'object' || value === null)
     return Object.is(value, -0) ? '-0' : String(value)
   const tag = Object.prototype.toString.call(value).slice(8, -1)
-  return tag === 'Object' ? 'an object' : `a ${tag}`
+  return tag === 'Object' ? 'an object' : `${/^[AEIOU]/.test(tag) ? 'an' : 'a'} ${tag}`
 }

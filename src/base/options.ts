@@ -12,6 +12,8 @@ export interface OptionRule {
   readonly allowed: string
   /** Whether a given value is allowed. */
   readonly accepts: (value: unknown) => boolean
+  /** Names of the same option in other libraries, for a hint where they are given. */
+  readonly aliases?: readonly string[]
 }
 
 /** The rules of one options object, by option. */
@@ -136,6 +138,58 @@ export function refuseConstruction(isOurs: boolean, name: string, instead: strin
 }
 
 /**
+ * A rule whose option has other names elsewhere.
+ *
+ * @param rule - The rule.
+ * @param aliases - Those names: each is refused with a hint.
+ */
+export function alias(rule: OptionRule, ...aliases: readonly string[]): OptionRule {
+  return { ...rule, aliases }
+}
+
+/** Edits that turn one word into another: letters added, dropped, changed. */
+function editsBetween(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, i) => i)
+  for (let i = 1; i <= from.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= to.length; j++) {
+      const change = row[j - 1]! + (from[i - 1] === to[j - 1] ? 0 : 1)
+      next.push(Math.min(change, row[j]! + 1, next[j - 1]! + 1))
+    }
+    row = next
+  }
+  return row.at(-1)!
+}
+
+/** A third of a word may be wrong; longer words are no misspellings. */
+const WORD_LENGTH_MAX = 40
+
+/**
+ * The known name that a wrong one probably means.
+ *
+ * @param given - The wrong name.
+ * @param names - The known names.
+ * @returns Undefined if none is near.
+ */
+export function nearest(given: string, names: readonly string[]): string | undefined {
+  if (given.length > WORD_LENGTH_MAX) return undefined
+  const word = given.toLowerCase()
+  let best: string | undefined
+  let least = Math.ceil(word.length / 3) + 1
+  for (const name of names) {
+    const edits = editsBetween(word, name.toLowerCase())
+    if (edits < least) [least, best] = [edits, name]
+  }
+  return best
+}
+
+function hint(key: string, rules: OptionRules): string {
+  const names = Object.keys(rules)
+  const meant = names.find((name) => rules[name]!.aliases?.includes(key)) ?? nearest(key, names)
+  return meant === undefined ? '' : ` (did you mean "${meant}"?)`
+}
+
+/**
  * Checks that options are an object whose own members are all options of the table with values that
  * are allowed. Only own members count, so a polluted prototype adds nothing.
  *
@@ -152,7 +206,11 @@ export function checkGiven(owner: string, options: unknown, rules: OptionRules):
   }
   for (const key of Object.keys(options)) {
     if (!Object.hasOwn(rules, key)) {
-      throw invalid(`${owner}.${key}`, 'not an option', Object.keys(rules).join(', '))
+      throw invalid(
+        `${owner}.${key}`,
+        `not an option${hint(key, rules)}`,
+        Object.keys(rules).join(', '),
+      )
     }
     const value = (options as Record<string, unknown>)[key]
     const { accepts, allowed } = rules[key]!

@@ -87,7 +87,7 @@ export class LaneTable {
     const lane = this.#byName.get(name)
     if (lane !== undefined) return lane
     throw laneError('CORELANE_UNKNOWN_LANE', {
-      received: show(name),
+      received: typeof name === 'string' ? show(name) : `named by ${show(name)}`,
       allowed: this.all.map((known) => known.name).join(', '),
     })
   }

@@ -11,17 +11,35 @@ export interface MapOptions extends Omit<CommandOptions, 'transferList'> {
   readonly concurrency?: number | undefined
   /** Whether results come in the order of the source, or as they are done. Default true. */
   readonly ordered?: boolean | undefined
+  /** Whether a failure is an outcome among others instead of the end. Default false. */
+  readonly settle?: boolean | undefined
 }
+
+/** {@link MapOptions} with everything filled in. */
+export type MapPlan = { readonly [K in keyof typeof MAP_RULES]-?: NonNullable<MapOptions[K]> }
+
+/** How the command of one input ended. */
+export type MapOutcome<I, R> = {
+  readonly input: I
+  /** The place of the input in the source, from 0. */
+  readonly index: number
+} & ({ readonly ok: true; readonly value: R } | { readonly ok: false; readonly error: unknown })
+
+/** Where a failure of `map` has its `input` and its `index` in the source. */
+export const mapInput: unique symbol = Symbol.for('corelane.map-input') as never
 
 /** The rules of what {@link MapOptions} adds to a command's options. */
 export const MAP_RULES = Object.freeze({
   concurrency: integer(128, 1, 65_536),
   ordered: boolean(true),
+  settle: boolean(false),
 }) satisfies OptionRules
 
 /** A command that was submitted and whose result was not yielded. */
-interface Flight<R> {
-  readonly result: Promise<R>
+interface Flight {
+  readonly input: unknown
+  readonly index: number
+  readonly result: Promise<unknown>
   isSettled: boolean
 }
 
@@ -30,20 +48,19 @@ interface Flight<R> {
  * ends the iteration with it; leaving the loop early closes the source. Commands in flight run on.
  *
  * @param source - What to iterate.
- * @param concurrency - Commands in flight at a time.
- * @param ordered - Whether results come in the order of the source.
+ * @param plan - Checked options.
  * @param submit - Submits a command for an item.
  */
-export async function* mapCommands<T, R>(
+export async function* mapCommands<T>(
   source: AsyncIterable<T> | Iterable<T>,
-  concurrency: number,
-  ordered: boolean,
-  submit: (item: T) => Promise<R>,
-): AsyncGenerator<R, void, undefined> {
+  { concurrency, ordered, settle }: MapPlan,
+  submit: (item: T) => Promise<unknown>,
+): AsyncGenerator<unknown, void, undefined> {
   const iterator = iterate(source)
   /** In order: every flight, as submitted. Otherwise: the settled ones, as they settled. */
-  const flights = new Deque<Flight<R>>()
+  const flights = new Deque<Flight>()
   let inFlight = 0
+  let count = 0
   let isSourceOpen = true
   let reading: Promise<IteratorResult<T>> | undefined
   let hasRead = false
@@ -60,7 +77,7 @@ export async function* mapCommands<T, R>(
     reading.then(done, done)
   }
   const launch = (item: T) => {
-    const flight = { result: submit(item), isSettled: false }
+    const flight = { input: item, index: count++, result: submit(item), isSettled: false }
     inFlight++
     if (ordered) flights.push(flight)
     const settled = () => {
@@ -81,9 +98,12 @@ export async function* mapCommands<T, R>(
         if (step.done) isSourceOpen = false
         else launch(step.value)
       } else if (flights.first?.isSettled) {
-        const { result } = flights.shift()!
+        const { input, index, result } = flights.shift()!
         inFlight--
-        yield await result
+        const outcome = await outcomeOf(result, input, index)
+        if (settle) yield outcome
+        else if (outcome.ok) yield outcome.value
+        else throw named(outcome.error, input, index)
       } else if (reading === undefined && inFlight === 0) return
       else {
         await new Promise<void>((resolve) => {
@@ -97,6 +117,27 @@ export async function* mapCommands<T, R>(
       void Promise.resolve(iterator.return?.()).catch(() => {})
     } else if (isSourceOpen) await iterator.return?.()
   }
+}
+
+async function outcomeOf<I>(
+  result: Promise<unknown>,
+  input: I,
+  index: number,
+): Promise<MapOutcome<I, unknown>> {
+  try {
+    return { input, index, ok: true, value: await result }
+  } catch (error) {
+    return { input, index, ok: false, error }
+  }
+}
+
+/** An error that says which input it is about. */
+function named(error: unknown, input: unknown, index: number): unknown {
+  if (typeof error === 'object' && error !== null && Object.isExtensible(error)) {
+    const value = { index, input }
+    Object.defineProperty(error, mapInput, { value, enumerable: true, configurable: true })
+  }
+  return error
 }
 
 async function nextOf<T>(iterator: AsyncIterator<T> | Iterator<T>): Promise<IteratorResult<T>> {

@@ -8,6 +8,7 @@ import { isPowerOfTwo } from '../base/bits.ts'
 import { COUNT_MAX, TIMER_MS_MAX } from '../base/bounds.ts'
 import { laneError, show } from '../base/errors.ts'
 import {
+  alias,
   anything,
   boolean,
   checkOptions,
@@ -52,8 +53,11 @@ export interface QueueManagerOptions {
    * file: URL or a path. Default: the package's own.
    */
   readonly entry?: URL | string | undefined
-  /** How many partitions, and how commands find theirs. Default: `balanced`, one per core. */
-  readonly partitions?: PartitionOptions | undefined
+  /**
+   * How many partitions, each a thread, and how commands find theirs. A number is that of
+   * `balanced`. Default: `balanced`, one per core.
+   */
+  readonly partitions?: number | PartitionOptions | undefined
   /** Lanes by name. Default: system, control, query, session, skill, prompt, most urgent first. */
   readonly lanes?: Readonly<Record<string, LaneOptions>> | undefined
   /**
@@ -119,17 +123,34 @@ export interface QueueManagerOptions {
 
 /** The rules of {@link QueueManagerOptions}. */
 export const MANAGER_RULES = Object.freeze({
-  handlers: anything(
-    undefined,
-    'a URL or a path of a module',
-    (value) => isUrl(value) || (typeof value === 'string' && value.length > 0),
+  handlers: alias(
+    anything(
+      undefined,
+      'a URL or a path of a module',
+      (value) => isUrl(value) || (typeof value === 'string' && value.length > 0),
+    ),
+    ...['filename', 'file', 'path', 'url', 'module', 'script', 'worker', 'processor'],
   ),
   entry: anything(undefined, 'a file: URL or a path', isEntry),
-  partitions: anything(undefined, 'a PartitionConfig or its plain form', isObject),
+  partitions: alias(
+    anything(
+      undefined,
+      'a number of threads, a PartitionConfig or its plain form',
+      (value) => typeof value === 'number' || isObject(value),
+    ),
+    ...['threads', 'workers', 'minThreads', 'maxThreads', 'minWorkers', 'maxWorkers'],
+    ...['numWorkers', 'poolSize', 'size', 'cores', 'count', 'strategy'],
+  ),
   lanes: anything(DEFAULT_LANES, 'an object of lane options by lane name', isObject),
   defaultLane: text(undefined),
-  concurrencyPerPartition: integer(1, 1, CONCURRENCY_PER_PARTITION_MAX),
-  maxPending: integer(undefined, 1, COUNT_MAX),
+  concurrencyPerPartition: alias(
+    integer(1, 1, CONCURRENCY_PER_PARTITION_MAX),
+    ...['concurrency', 'maxConcurrency', 'concurrentTasksPerWorker'],
+  ),
+  maxPending: alias(
+    integer(undefined, 1, COUNT_MAX),
+    ...['maxQueue', 'maxQueueSize', 'queueSize', 'limit', 'highWaterMark'],
+  ),
   maxPendingBytes: integer(undefined, 1, Number.MAX_SAFE_INTEGER),
   overflow: oneOf('wait', ['wait', 'reject']),
   workerData: anything(undefined, 'anything that structured clone takes', () => true),
@@ -334,8 +355,9 @@ function sourceOf(url: string): string {
 }
 
 function checkPartitions(
-  partitions: PartitionOptions | undefined,
+  given: number | PartitionOptions | undefined,
 ): Pick<ManagerPlan, 'strategy' | 'partitionCount' | 'choose' | 'elastic'> {
+  const partitions = typeof given === 'number' ? { count: given } : given
   const checked = checkOptions<PartitionOptions>('PartitionConfig', partitions, PARTITION_RULES)
   const strategy = checked.strategy!
   if ((strategy === 'custom') !== (checked.choose !== undefined)) {

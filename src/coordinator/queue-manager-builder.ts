@@ -35,9 +35,9 @@ export class QueueManagerBuilder<M = AnyHandlers> {
   /**
    * Says how many partitions there are and how commands find theirs.
    *
-   * @param partitions - A `PartitionConfig` or its plain form.
+   * @param partitions - A number of threads, a `PartitionConfig` or its plain form.
    */
-  withPartitions(partitions: PartitionOptions): QueueManagerBuilder<M> {
+  withPartitions(partitions: number | PartitionOptions): QueueManagerBuilder<M> {
     return this.withOptions({ partitions })
   }
 

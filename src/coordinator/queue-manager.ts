@@ -4,7 +4,7 @@
 import { getEnvironmentData } from 'node:worker_threads'
 import { outside } from '../base/async-context.ts'
 import { laneError, show } from '../base/errors.ts'
-import { checkGiven, checkOptions, refuseConstruction } from '../base/options.ts'
+import { checkGiven, checkOptions } from '../base/options.ts'
 import { type CommandOptions, type CommandOutcome, PARTITION_MARKER } from '../model/command.ts'
 import type {
   AnyHandlers,
@@ -15,11 +15,17 @@ import type {
   ResultOf,
 } from '../model/handler-module.ts'
 import type { LanePlan } from '../model/lane.ts'
-import type { EventFilter } from '../model/lane-event.ts'
+import type { EventFilter, LaneEvent, LaneEventName } from '../model/lane-event.ts'
 import type { PartitionStrategy } from '../model/partition-config.ts'
 import { createHandlersProxy, type HandlersProxy, type RunOptions } from './handlers-proxy.ts'
 import type { ManagerHealth } from './manager-health.ts'
-import { MAP_RULES, type MapOptions, mapCommands } from './map-commands.ts'
+import {
+  MAP_RULES,
+  type MapOptions,
+  type MapOutcome,
+  type MapPlan,
+  mapCommands,
+} from './map-commands.ts'
 import {
   BROADCAST_RULES,
   type BroadcastOptions,
@@ -93,9 +99,18 @@ export class QueueManager<M = AnyHandlers> {
   readonly #plan: ManagerPlan
   readonly #runtime: Runtime
 
-  private constructor(plan: ManagerPlan) {
-    const isOurs = plan?.partitionCount !== undefined
-    refuseConstruction(isOurs, 'QueueManager', 'QueueManager.create(options)')
+  /**
+   * Its threads start with {@link QueueManager.start} or the first command.
+   *
+   * @param options - All but `handlers` have defaults.
+   * @throws ConfigError `CORELANE_INVALID_OPTION`, or `CORELANE_NESTED_MANAGER` inside a partition.
+   */
+  constructor(options: QueueManagerOptions) {
+    const plan = planManager(options)
+    const partition = getEnvironmentData(PARTITION_MARKER)
+    if (partition !== undefined && !plan.allowNested) {
+      throw laneError('CORELANE_NESTED_MANAGER', { partition })
+    }
     this.#plan = plan
     this.#runtime = outside(() => new Runtime(plan))
   }
@@ -106,22 +121,18 @@ export class QueueManager<M = AnyHandlers> {
   }
 
   /**
-   * Makes a manager; its threads start with {@link QueueManager.start}.
+   * The constructor as a function.
    *
    * @param options - All but `handlers` have defaults.
-   * @throws ConfigError `CORELANE_INVALID_OPTION`, or `CORELANE_NESTED_MANAGER` inside a partition.
+   * @throws ConfigError As the constructor.
    */
   static create<M = AnyHandlers>(options: QueueManagerOptions): QueueManager<M> {
-    const plan = planManager(options)
-    const partition = getEnvironmentData(PARTITION_MARKER)
-    if (partition !== undefined && !plan.allowNested) {
-      throw laneError('CORELANE_NESTED_MANAGER', { partition })
-    }
-    return new QueueManager<M>(plan)
+    return new QueueManager<M>(options)
   }
 
   /**
-   * Starts the threads and loads the handler module in each.
+   * Starts the threads and loads the handler module in each. A command, broadcast or reload does so
+   * too if need be, and waits for it; a failure then rejects that call.
    *
    * @returns When every partition is ready. Calling it again gives the same promise.
    * @throws ConfigError `CORELANE_HANDLERS_FAILED`; the manager is closed then.
@@ -132,7 +143,7 @@ export class QueueManager<M = AnyHandlers> {
   }
 
   /**
-   * Submits a command.
+   * Submits a command: {@link QueueManager.run} with the lane first.
    *
    * @param lane - Name of its lane.
    * @param type - Name of its handler.
@@ -181,10 +192,10 @@ export class QueueManager<M = AnyHandlers> {
   }
 
   /**
-   * Submits a command to the default lane.
+   * Submits a command, to the default lane unless the options name another.
    *
    * @param type - Name of its handler.
-   * @param rest - The payload and options, which may name another lane.
+   * @param rest - The payload and options.
    * @returns As {@link QueueManager.submit}.
    */
   run<K extends HandlerName<M>>(
@@ -233,24 +244,33 @@ export class QueueManager<M = AnyHandlers> {
    * @param lane - Name of the commands' lane.
    * @param type - Name of their handler.
    * @param source - Payloads.
-   * @param options - `concurrency`, `ordered`, and options of every command.
-   * @returns The results. A failed command ends the iteration with its failure.
+   * @param options - `concurrency`, `ordered`, `settle`, and options of every command.
+   * @returns The results. A failed command ends the iteration with its failure, which has its input
+   * under the symbol {@link mapInput}. With `settle: true` every command gives a
+   * {@link MapOutcome} instead.
    * @throws ConfigError `CORELANE_INVALID_OPTION`, when the iteration starts.
    */
-  async *map<K extends HandlerName<M>>(
+  map<K extends HandlerName<M>>(
     lane: string,
     type: K,
     source: AsyncIterable<PayloadOf<M, K>> | Iterable<PayloadOf<M, K>>,
+    options: MapOptions & { readonly settle: true },
+  ): AsyncGenerator<MapOutcome<PayloadOf<M, K>, ResultOf<M, K>>, void, undefined>
+  map<K extends HandlerName<M>>(
+    lane: string,
+    type: K,
+    source: AsyncIterable<PayloadOf<M, K>> | Iterable<PayloadOf<M, K>>,
+    options?: MapOptions,
+  ): AsyncGenerator<ResultOf<M, K>, void, undefined>
+  async *map(
+    lane: string,
+    type: string,
+    source: AsyncIterable<unknown> | Iterable<unknown>,
     options: MapOptions = {},
-  ): AsyncGenerator<ResultOf<M, K>, void, undefined> {
-    const { concurrency, ordered, ...others } = options
-    const bounds = checkOptions<Required<MapOptions>>('map', { concurrency, ordered }, MAP_RULES)
-    yield* mapCommands(
-      source,
-      bounds.concurrency!,
-      bounds.ordered!,
-      (payload) => this.#submit(lane, type, payload, others) as Promise<ResultOf<M, K>>,
-    )
+  ): AsyncGenerator<unknown, void, undefined> {
+    const { concurrency, ordered, settle, ...others } = options
+    const plan = checkOptions<MapPlan>('map', { concurrency, ordered, settle }, MAP_RULES)
+    yield* mapCommands(source, plan, (payload) => this.#submit(lane, type, payload, others))
   }
 
   /**
@@ -381,7 +401,30 @@ export class QueueManager<M = AnyHandlers> {
    * @throws ConfigError `CORELANE_INVALID_OPTION`.
    */
   subscribe(filter?: EventFilter): EventSubscription {
-    return this.#runtime.subscribe(filter)
+    return this.#runtime.hub.subscribe(filter)
+  }
+
+  /**
+   * Calls a function with every event of a name, soon after it happened.
+   *
+   * @param event - Name of the event.
+   * @param listener - What it throws is an uncaught exception of the process.
+   * @throws ConfigError `CORELANE_INVALID_OPTION`.
+   */
+  on(event: LaneEventName, listener: (event: LaneEvent) => void): this {
+    this.#runtime.hub.on(event, listener)
+    return this
+  }
+
+  /**
+   * Ends what {@link QueueManager.on} began.
+   *
+   * @param event - Name of the event.
+   * @param listener - The same function.
+   */
+  off(event: LaneEventName, listener: (event: LaneEvent) => void): this {
+    this.#runtime.hub.off(event, listener)
+    return this
   }
 
   /** One consistent snapshot of lanes, partitions and host. Cheap enough for once a second. */

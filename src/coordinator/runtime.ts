@@ -2,7 +2,7 @@
 // Thread: main.   Owns: the state of the manager and the instances of its rooms.
 
 import { Alarm } from '../base/alarm.ts'
-import { outside } from '../base/async-context.ts'
+import { CallContext, outside } from '../base/async-context.ts'
 import { TURN_END } from '../base/bounds.ts'
 import { nowMs } from '../base/clock.ts'
 import { type LaneError, laneError } from '../base/errors.ts'
@@ -12,7 +12,7 @@ import { CoordinatorCommons } from '../memory/commons.ts'
 import type { CommandOptions, CommandOutcome } from '../model/command.ts'
 import { FILE_TYPE, type FileHandler } from '../model/handler-module.ts'
 import { laneNeeds } from '../model/lane.ts'
-import type { EventFilter, ThreadOutput } from '../model/lane-event.ts'
+import type { ThreadOutput } from '../model/lane-event.ts'
 import { AbortListeners } from './abort-listeners.ts'
 import { Intake } from './admission/intake.ts'
 import { NestedServer } from './admission/nested-server.ts'
@@ -28,7 +28,7 @@ import { ManagerHealth } from './manager-health.ts'
 import { type BroadcastOptions, handlersUrl, isShared, type ManagerPlan } from './options.ts'
 import { DeadLetterQueue } from './results/dead-letter-queue.ts'
 import { Drainage } from './results/drainage.ts'
-import { EventHub, type EventSubscription } from './results/event-hub.ts'
+import { EventHub } from './results/event-hub.ts'
 import { ResultPump } from './results/result-pump.ts'
 import { type ManagerState, type QueueStats, takeStats } from './stats.ts'
 import { Broadcasts } from './threads/broadcasts.ts'
@@ -59,14 +59,20 @@ export interface ThreadObserver {
   printed?(incarnation: Incarnation, output: ThreadOutput): boolean
 }
 
+/** A call that waits for the threads. */
+interface EarlyCall {
+  readonly run: () => void
+  readonly fail: (reason: unknown) => void
+}
+
 /** What a queue manager is made of. */
 export class Runtime {
+  readonly hub: EventHub
   readonly intake: Intake
   readonly deadLetters: DeadLetterQueue
   readonly interruptions: Interruptions
   readonly health: ManagerHealth
   readonly #plan: ManagerPlan
-  readonly #hub: EventHub
   readonly #timers: CommandTimers
   readonly #lanes: LaneTable
   readonly #room: Room
@@ -86,6 +92,8 @@ export class Runtime {
   #state: ManagerState = 'created'
   readonly #urgency = new Alarm(() => this.#progressed(nowMs()))
   #isFlushQueued = false
+  /** Calls that came before the threads were ready, in order. */
+  #early: EarlyCall[] = []
   /** Commands were settled or given up in this turn. */
   #hasActed = false
   #starting: Promise<void> | undefined
@@ -103,7 +111,7 @@ export class Runtime {
     const commons = new CoordinatorCommons(partitionCount, needs)
     this.#plan = plan
     this.#isShared = isShared(plan)
-    this.#hub = new EventHub((isListening) => commons.listen(isListening))
+    this.hub = new EventHub((isListening) => commons.listen(isListening))
     this.#partitions = Array.from({ length: partitionCount }, (_, i) => new PartitionHandle(i))
     this.health = new ManagerHealth(plan, this.#partitions, () => this.#isEnding)
     this.#timers = new CommandTimers({
@@ -122,14 +130,14 @@ export class Runtime {
     this.deadLetters = new DeadLetterQueue(plan.deadLetterCapacity, {
       submit: ({ lane, type, payload, options }, onRefused) =>
         this.intake.admit(this.intake.make(lane, type, payload, options, false), { onRefused }),
-      dropped: (letter) => this.#hub.dropped(letter),
+      dropped: (letter) => this.hub.dropped(letter),
     })
     this.#lanes = new LaneTable(lanes, needs)
     const recovery = this.#recovery()
     const { abort } = this.interruptions
     const timers = this.#timers
-    const manager: CommandManager = { events: this.#hub, timers, signals, abort, recovery }
-    this.#drainage = new Drainage(this.#lanes)
+    const manager: CommandManager = { events: this.hub, timers, signals, abort, recovery }
+    this.#drainage = new Drainage(this.#lanes, () => this.#early.length)
     this.#room = new Room(this.#lanes, plan.bounds)
     this.#backlog = new Backlog(lanes, this.#isShared ? 1 : partitionCount)
     this.#binder = new Binder({
@@ -235,7 +243,7 @@ export class Runtime {
   shutdown(): void {
     if (this.#isEnding) return
     this.#state = 'shutdown'
-    this.#hub.lane('queue.shutdown.started')
+    this.hub.lane('queue.shutdown.started')
     this.health.changed()
     this.#room.refuseAll(() => laneError('CORELANE_CLOSED', { state: 'shutdown' }))
   }
@@ -265,6 +273,8 @@ export class Runtime {
    * @param options - Checked.
    */
   async broadcast(type: string, payload: unknown, options: BroadcastOptions): Promise<unknown[]> {
+    const later = this.#whenStarted(() => this.broadcast(type, payload, options))
+    if (later !== undefined) return later
     this.#refuseUnlessRunning()
     return this.#broadcasts.run(this.intake.types.get(type).name, payload, options)
   }
@@ -275,20 +285,13 @@ export class Runtime {
    * @param handlers - URL of the module that the new threads load; undefined: the present one.
    */
   async reload(handlers: string | undefined): Promise<void> {
+    const later = this.#whenStarted(() => this.reload(handlers))
+    if (later !== undefined) return later
     this.#refuseUnlessRunning()
     await this.#renewal.reload(handlers, (own) => {
       this.intake.types.update(this.#threads.types!, own)
       this.#broadcasts.prune(own)
     })
-  }
-
-  /**
-   * Subscribes to events.
-   *
-   * @param filter - Which.
-   */
-  subscribe(filter: EventFilter | undefined): EventSubscription {
-    return this.#hub.subscribe(filter)
   }
 
   /** One snapshot. */
@@ -332,6 +335,7 @@ export class Runtime {
       signals,
       timers: this.#timers,
       refuseUnlessRunning: () => this.#refuseUnlessRunning(),
+      whenStarted: (call) => this.#whenStarted(call),
       refuseFailed: (home) => this.#refuseFailed(home),
       define: (file, name) => this.#define(file, name),
       admitted: () => this.#admitted(),
@@ -354,7 +358,7 @@ export class Runtime {
 
   #recovery(): Recovery {
     return new Recovery({
-      events: this.#hub,
+      events: this.hub,
       isClosing: () => this.#state === 'closed',
       maxCrashes: this.#plan.maxCrashes,
       delay: (command, delayMs) => this.#timers.delay(command, delayMs),
@@ -363,7 +367,7 @@ export class Runtime {
   }
 
   #supervisorEvents(): SupervisorEvents & ThreadEvents {
-    const hub = this.#hub
+    const hub = this.hub
     const nested = this.#nested
     return {
       ready: () => this.#progressed(nowMs()),
@@ -383,7 +387,7 @@ export class Runtime {
       },
       spawned: (incarnation) => {
         this.#observer?.spawned(incarnation)
-        this.#hub.thread('queue.partition.spawned', incarnation)
+        this.hub.thread('queue.partition.spawned', incarnation)
       },
       printed: (incarnation, output, run) => {
         const { partition, threadId, window } = incarnation
@@ -394,7 +398,7 @@ export class Runtime {
       loaded: (incarnation) => this.#observer?.loaded(incarnation),
       exited: (incarnation, report) => {
         this.#observer?.exited(incarnation, report)
-        this.#hub.thread('queue.partition.exited', incarnation, report.cause)
+        this.hub.thread('queue.partition.exited', incarnation, report.cause)
       },
       ended: () => {
         this.#progressed(nowMs())
@@ -407,6 +411,34 @@ export class Runtime {
     }
   }
 
+  /**
+   * Lets a call wait until the threads are ready, and starts them if they are not started.
+   *
+   * @param call - Made in the async context of now.
+   * @returns What the call gives; undefined if the manager has started or ends.
+   */
+  #whenStarted<T>(call: () => Promise<T>): Promise<T> | undefined {
+    if (this.#state !== 'created' && this.#state !== 'starting') return undefined
+    const context = new CallContext()
+    return new Promise<T>((resolve, reject) => {
+      this.#early.push({ run: () => resolve(context.call(call, undefined)), fail: reject })
+      // A failed start rejects the call.
+      if (this.#state === 'created') this.start().catch(() => {})
+    })
+  }
+
+  /** Makes the calls that waited for the start, even where `shutdown` came after them. */
+  #runEarly(): void {
+    const isEnding = this.#isEnding
+    this.#state = 'running'
+    for (const { run } of this.#early.splice(0)) run()
+    if (isEnding) {
+      this.#state = 'shutdown'
+      this.#room.refuseAll(() => laneError('CORELANE_CLOSED', { state: 'shutdown' }))
+    }
+    this.#settled()
+  }
+
   async #start(): Promise<void> {
     if (this.#state !== 'created') throw laneError('CORELANE_CLOSED', { state: this.#state })
     this.#state = 'starting'
@@ -417,19 +449,24 @@ export class Runtime {
       const wasClosed = this.#closing !== undefined
       this.#state = 'closed'
       this.#pump.stop()
-      this.#hub.endAll()
+      this.hub.endAll()
       this.#end()
-      throw wasClosed ? laneError('CORELANE_CLOSED', { state: 'closed' }, error) : error
+      const reason = wasClosed ? laneError('CORELANE_CLOSED', { state: 'closed' }, error) : error
+      for (const { fail } of this.#early.splice(0)) fail(reason)
+      this.#drainage.settled()
+      throw reason
     }
     // It may have been closed or shut down meanwhile.
     if (this.#closing !== undefined) throw laneError('CORELANE_CLOSED', { state: 'closed' })
-    if (this.#state === 'starting') this.#state = 'running'
+    this.#runEarly()
     this.#elastic?.progressed(nowMs())
   }
 
   async #close(): Promise<void> {
     this.shutdown()
     this.#state = 'closed'
+    for (const { fail } of this.#early.splice(0))
+      fail(laneError('CORELANE_CLOSED', { state: 'closed' }))
     this.#urgency.stop()
     this.#elastic?.stop()
     this.interruptions.limits.stop()
@@ -443,8 +480,8 @@ export class Runtime {
     await dropped
     this.#pump.stop()
     this.#settled()
-    this.#hub.lane('queue.shutdown.complete')
-    this.#hub.endAll()
+    this.hub.lane('queue.shutdown.complete')
+    this.hub.endAll()
     this.#end()
     if (failures.length > 0) {
       throw new AggregateError(failures, `teardown failed on ${failures.length} partitions`)
@@ -452,11 +489,7 @@ export class Runtime {
   }
 
   #refuseUnlessRunning(): void {
-    if (this.#state === 'running') return
-    if (this.#state === 'created' || this.#state === 'starting') {
-      throw laneError('CORELANE_NOT_STARTED')
-    }
-    throw laneError('CORELANE_CLOSED', { state: this.#state })
+    if (this.#state !== 'running') throw laneError('CORELANE_CLOSED', { state: this.#state })
   }
 
   #admitted(): void {
@@ -538,7 +571,7 @@ export class Runtime {
 
   /** Settles what waits for a partition that gets no thread any more. */
   #giveUp(partition: PartitionHandle, reason: LaneError): void {
-    this.#hub.failure('queue.partition.failed', partition.index, reason)
+    this.hub.failure('queue.partition.failed', partition.index, reason)
     this.health.changed()
     if (this.#isShared && !this.#isLost) return
     const stranded = this.#backlog.takeFrom(this.#isShared ? 0 : partition.index, 0)

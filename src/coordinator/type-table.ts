@@ -124,7 +124,7 @@ export class TypeTable {
     const type = this.#byName.get(name)
     if (type !== undefined) return type
     throw laneError('CORELANE_UNKNOWN_TYPE', {
-      received: show(name),
+      received: typeof name === 'string' ? show(name) : `named by ${show(name)}`,
       allowed: this.names.join(', '),
     })
   }

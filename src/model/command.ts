@@ -3,6 +3,7 @@
 
 import { TIMER_MS_MAX } from '../base/bounds.ts'
 import {
+  alias,
   anything,
   boolean,
   integer,
@@ -107,13 +108,19 @@ export const COMMAND_RULES = Object.freeze({
   deadlineMs: milliseconds(undefined, 1, TIMER_MS_MAX),
   onDeadline: oneOf(undefined, ['boost', 'reject']),
   startWithinMs: milliseconds(undefined, 1, TIMER_MS_MAX),
-  delayMs: milliseconds(0, 0, TIMER_MS_MAX),
-  timeoutMs: milliseconds(undefined, 1, TIMER_MS_MAX),
-  retry: anything(undefined, 'a RetryPolicy or its plain form', isObject),
-  signal: anything(undefined, 'an AbortSignal', isSignal),
+  delayMs: alias(milliseconds(0, 0, TIMER_MS_MAX), 'delay'),
+  timeoutMs: alias(milliseconds(undefined, 1, TIMER_MS_MAX), 'timeout', 'ttl'),
+  retry: alias(
+    anything(undefined, 'a RetryPolicy or its plain form', isObject),
+    ...['retries', 'attempts', 'maxAttempts', 'backoff'],
+  ),
+  signal: alias(anything(undefined, 'an AbortSignal', isSignal), 'abortSignal', 'abort'),
   kill: boolean(false),
   onProgress: anything(undefined, 'a function', (value) => typeof value === 'function'),
-  transferList: anything(undefined, 'an array of transferable objects', Array.isArray),
+  transferList: alias(
+    anything(undefined, 'an array of transferable objects', Array.isArray),
+    'transfer',
+  ),
 }) satisfies OptionRules
 
 /** What a handler learns about the command it runs. */

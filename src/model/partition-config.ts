@@ -2,7 +2,7 @@
 // Thread: any.   Owns: nothing; data only.
 
 import { TIMER_MS_MAX } from '../base/bounds.ts'
-import { anything, integer, milliseconds, type OptionRules, oneOf } from '../base/options.ts'
+import { alias, anything, integer, milliseconds, type OptionRules, oneOf } from '../base/options.ts'
 
 /** Most partitions a manager can have. */
 export const PARTITION_COUNT_MAX = 256
@@ -67,7 +67,10 @@ export interface PartitionOptions {
 /** The rules of {@link PartitionOptions}. */
 export const PARTITION_RULES = Object.freeze({
   strategy: oneOf('balanced', STRATEGIES),
-  count: integer(undefined, 1, PARTITION_COUNT_MAX),
+  count: alias(
+    integer(undefined, 1, PARTITION_COUNT_MAX),
+    ...['threads', 'workers', 'partitions', 'size'],
+  ),
   min: integer(undefined, 0, PARTITION_COUNT_MAX),
   max: integer(undefined, 1, PARTITION_COUNT_MAX),
   idleTimeoutMs: milliseconds(undefined, 0, TIMER_MS_MAX),

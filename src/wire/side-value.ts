@@ -5,6 +5,7 @@ import { types } from 'node:util'
 import { MessageChannel } from 'node:worker_threads'
 import { laneError } from '../base/errors.ts'
 import { describe } from './describe.ts'
+import { isErrorValue } from './families.ts'
 import { survey } from './survey.ts'
 import { decodeAlone } from './value-decoder.ts'
 import { encodeAlone } from './value-encoder.ts'
@@ -128,6 +129,6 @@ export function refusal(value: unknown, role: string, reason: unknown): Error {
  * @param thrown - What `postMessage` threw.
  */
 export function sideRefused(role: string, thrown: unknown): Error {
-  const received = `refused by structured clone (${describe(thrown)})`
+  const received = isErrorValue(thrown) ? `refused: ${thrown.message}` : describe(thrown)
   return laneError('CORELANE_UNSERIALIZABLE', { role, path: role, received }, thrown)
 }

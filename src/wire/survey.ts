@@ -160,8 +160,10 @@ class Walk implements SurveyResult {
       case Family.HOST:
         this.hasHost = true
         return
-      case Family.BANNED:
-        throw this.#reject(describe(value))
+      case Family.BANNED: {
+        const isStream = depth === 0 && this.#role === 'result' && 'next' in value
+        throw this.#reject(describe(value) + (isStream ? ' (take its values by stream())' : ''))
+      }
     }
   }
 

@@ -48,7 +48,12 @@ const badOptions: [what: string, options: unknown, says: RegExp][] = [
   ],
   ['"2" partitions', { handlers, partitions: { count: '2' } }, /PartitionConfig\.count is "2"/],
   ['257 partitions', { handlers, partitions: { count: 257 } }, /PartitionConfig\.count is 257/],
-  ['partitions that are a number', { handlers, partitions: 2 }, /QueueManager\.partitions is 2/],
+  ['no partitions as a number', { handlers, partitions: 0 }, /PartitionConfig\.count is 0/],
+  [
+    'partitions that are text',
+    { handlers, partitions: '2' },
+    /QueueManager\.partitions is "2"; allowed: a number of threads/,
+  ],
   [
     'an unknown strategy',
     { handlers, partitions: { strategy: 'random' } },
@@ -77,7 +82,7 @@ const badOptions: [what: string, options: unknown, says: RegExp][] = [
   [
     'an unknown partition option',
     { handlers, partitions: { size: 2 } },
-    /PartitionConfig\.size is not an option; allowed: strategy, count, choose/,
+    /PartitionConfig\.size is not an option \(did you mean "count"\?\); allowed: strategy, count/,
   ],
   ['no lanes', { handlers, lanes: {} }, /lanes is 0 lanes; allowed: 1 to 256 lanes/],
   ['lanes that are an array', { handlers, lanes: ['a'] }, /QueueManager\.lanes is an array of 1/],
@@ -143,10 +148,10 @@ test('the builder refuses what create refuses, as a rejection', async () => {
   expect(error.message).toContain('PartitionConfig.count is 0')
   const missing = await failure(new QueueManagerBuilder().build(), 'build')
   expect(missing.message).toContain('QueueManager.handlers is missing')
+  expect(() => new QueueManager(undefined as never)).toThrow('QueueManager.handlers is missing')
 })
 
 test.each<[make: new (...given: never[]) => unknown, instead: string]>([
-  [QueueManager as never, 'QueueManager.create(options)'],
   [RedisDistributedQueue as never, 'await RedisDistributedQueue.open(options)'],
   [PriorityBoostConfig as never, 'its static methods'],
 ])('a private constructor of %s says what to call', (Class, instead) => {
@@ -199,7 +204,7 @@ const badCommands: [what: string, options: unknown, says: RegExp][] = [
   [
     'a transfer list that is a buffer',
     { transferList: new ArrayBuffer(1) },
-    /command\.transferList is a ArrayBuffer/,
+    /command\.transferList is an ArrayBuffer/,
   ],
   ['a time-out of 0', { timeoutMs: 0 }, /command\.timeoutMs is 0; allowed: milliseconds from 1/],
   ['a signal that is none', { signal: {} as AbortSignal }, /command\.signal is an object/],

@@ -325,3 +325,53 @@ test('events of twenty thousand commands reach a reader that keeps up, none miss
   await within(reading, 'the end')
   expect(subscription.missed).toBe(0)
 })
+
+test('on calls a listener with every event of its name, off ends that', async () => {
+  const manager = await open('values.js', { partitions: 1 })
+  const ended: unknown[] = []
+  const count = (event: { id: string | undefined; event: string }) => ended.push(event.event)
+  expect(manager.on('queue.command.completed', count).on('queue.shutdown.complete', count)).toBe(
+    manager,
+  )
+  const many = Array.from({ length: 3_000 }, (_, i) => i)
+  await within(manager.submitMany('prompt', 'echo', many), 'many')
+  await new Promise(setImmediate)
+  expect(ended).toEqual(many.map(() => 'queue.command.completed'))
+  manager.off('queue.command.completed', count)
+  await within(manager.run('echo', 1), 'one more')
+  await within(manager.close(), 'close')
+  expect(ended.slice(3_000)).toEqual(['queue.shutdown.complete'])
+})
+
+test('a listener may call the manager, and what it throws is uncaught', async () => {
+  const manager = await open('values.js', { partitions: 1 })
+  const nested = new Promise<unknown>((resolve) => {
+    manager.on('queue.command.submitted', ({ type }) => {
+      if (type === 'look') resolve(manager.run('echo', 'nested'))
+    })
+  })
+  await within(manager.run('look'), 'look')
+  expect(await within(nested, 'nested')).toBe('nested')
+  const thrown = new Promise((resolve) => process.once('uncaughtException', resolve))
+  const before = process.listeners('uncaughtException').slice(0, -1)
+  for (const one of before) process.off('uncaughtException', one)
+  try {
+    manager.on('queue.command.completed', () => {
+      throw new Error('of the listener')
+    })
+    await within(manager.run('echo', 1), 'echo')
+    expect(await within(thrown as Promise<Error>, 'thrown')).toMatchObject({
+      message: 'of the listener',
+    })
+  } finally {
+    for (const one of before) process.on('uncaughtException', one)
+  }
+})
+
+test.each([
+  ['queue.command.done', () => {}, 'on.events is an array of 1; allowed'],
+  ['queue.command.failed', 5, 'on.listener is 5; allowed: a function'],
+])('on refuses %s and %s', async (name, listener, message) => {
+  const manager = await open('values.js', { partitions: 1 })
+  expect(() => manager.on(name as never, listener as never)).toThrow(message)
+})

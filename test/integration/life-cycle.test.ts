@@ -1,6 +1,7 @@
 // Life cycle: created, started, shut down, drained, closed; in every order that callers may think
 // of.
 
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { QueueManager } from 'corelane'
 import { expect, test } from 'vitest'
 import { failure, until, within } from '../support/deadline.ts'
@@ -14,21 +15,86 @@ function ledgerOptions(entries: number, count = 1) {
   return { ledger, options: { partitions: { count }, workerData: ledger.workerData } }
 }
 
-test('a command before start is refused, and so is a broadcast', async () => {
-  const manager = create('values.js', one)
+test('the first command starts the threads, and commands keep their order', async () => {
+  const { ledger, options } = ledgerOptions(4)
+  const manager = create('ledger.js', options)
   expect(manager.stats()).toMatchObject({ state: 'created', submitted: 0 })
-  expect((await failure(manager.run('echo', 1), 'run')).code).toBe('CORELANE_NOT_STARTED')
-  expect((await failure(manager.broadcast('echo', 1), 'broadcast')).code).toBe(
-    'CORELANE_NOT_STARTED',
-  )
-  const starting = manager.start()
+  const ended: number[] = []
+  const early = [0, 1, 2].map((id) => manager.run('mark', id).then(() => ended.push(id)))
   expect(manager.stats().state).toBe('starting')
-  expect((await failure(manager.run('echo', 1), 'while starting')).code).toBe(
-    'CORELANE_NOT_STARTED',
-  )
-  await within(starting, 'start')
+  await within(manager.start(), 'start')
+  expect(manager.stats()).toMatchObject({ state: 'running', submitted: 3 })
+  early.push(manager.run('mark', 3).then(() => ended.push(3)))
+  await within(Promise.all(early), 'early commands')
+  expect(ended.filter((id) => id < 3)).toEqual([0, 1, 2])
+  expect([0, 1, 2, 3].map((id) => ledger.runs(id))).toEqual([1, 1, 1, 1])
+})
+
+test.each<[string, (manager: QueueManager) => Promise<unknown>, unknown]>([
+  ['submit', (manager) => manager.submit('prompt', 'echo', 1), 1],
+  ['execute', (manager) => manager.execute('prompt', 'echo', 1), { ok: true, value: 1 }],
+  ['submitMany', (manager) => manager.submitMany('prompt', 'echo', [1, 2]), [1, 2]],
+  ['a stream', (manager) => manager.stream('prompt', 'echo', [7]).next(), { value: 7 }],
+  ['map', (manager) => manager.map('prompt', 'echo', [5]).next(), { value: 5 }],
+  ['broadcast', (manager) => manager.broadcast('echo', 1), [1]],
+  ['the proxy', (manager) => manager.handlers().echo!(1), 1],
+  ['room', (manager) => manager.room('prompt'), undefined],
+  ['reload', (manager) => manager.reload(), undefined],
+])('%s starts a manager that is not started', async (_, call, expected) => {
+  const manager = create('values.js', one)
+  const given = await within(call(manager), 'the call')
+  if (typeof expected === 'object') expect(given).toMatchObject(expected as object)
+  else expect(given).toBe(expected)
   expect(manager.stats().state).toBe('running')
-  expect(await within(manager.run('echo', 1), 'run')).toBe(1)
+})
+
+test('a start that fails rejects the commands that began it', async () => {
+  const manager = new QueueManager({ handlers: './no-such-module.js', partitions: 1 })
+  const calls = [manager.run('echo', 1), manager.broadcast('echo', 1), manager.room('prompt')]
+  for (const call of calls) {
+    expect((await failure(call, 'early')).code).toBe('CORELANE_HANDLERS_FAILED')
+  }
+  expect((await failure(manager.run('echo'), 'late')).code).toBe('CORELANE_CLOSED')
+})
+
+test('drain waits for commands that wait for the start, close rejects them', async () => {
+  const drained = create('values.js', one)
+  const early = drained.run('echo', 1)
+  await within(drained.drain(), 'drain')
+  expect(drained.stats()).toMatchObject({ state: 'shutdown', completed: 1 })
+  expect(await early).toBe(1)
+
+  const closed = create('values.js', one)
+  const refused = failure(closed.run('echo', 1), 'early')
+  await within(closed.close(), 'close')
+  expect((await refused).code).toBe('CORELANE_CLOSED')
+})
+
+test('an early command keeps the async context of its submit', async () => {
+  const storage = new AsyncLocalStorage<string>()
+  const manager = create('streams.js', one)
+  const seen: unknown[] = []
+  await within(
+    storage.run('request', () =>
+      manager.run('report', { count: 3 }, { onProgress: () => seen.push(storage.getStore()) }),
+    ),
+    'run',
+  )
+  expect(seen).toEqual(['request', 'request', 'request'])
+})
+
+test('new QueueManager is create, and a number of partitions is enough', async () => {
+  const manager = new QueueManager({ handlers: fixture('values.js'), partitions: 3 })
+  try {
+    expect(manager.partitioning).toMatchObject({ strategy: 'balanced', count: 3 })
+    expect(await within(manager.run('echo', 5, { lane: 'prompt' }), 'run')).toBe(5)
+  } finally {
+    await manager.close()
+  }
+  const handlers = fixture('values.js')
+  expect(() => new QueueManager({ handlers, partitions: 0 })).toThrow(
+    'PartitionConfig.count is 0; allowed: an integer from 1 to 256',
+  )
 })
 
 test('start twice starts once and gives the same promise', async () => {

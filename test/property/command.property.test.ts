@@ -105,6 +105,7 @@ function machine() {
     room,
     signals,
     timers,
+    whenStarted: () => undefined,
     refuseUnlessRunning: () => {},
     refuseFailed: () => {},
     define: (url, name) => ({ id: 0, url, name }),

@@ -40,6 +40,8 @@ export interface IntakeParts {
   readonly timers: CommandTimers
   /** Throws unless commands are taken now. */
   readonly refuseUnlessRunning: () => void
+  /** Makes a call once the manager has started; undefined if it has, or ends. */
+  readonly whenStarted: <T>(call: () => Promise<T>) => Promise<T> | undefined
   /** Throws if commands of this home can never run. */
   readonly refuseFailed: (home: number) => void
   /** Makes a handler that commands name known to all threads. */
@@ -99,7 +101,8 @@ export class Intake {
     try {
       return this.admit(this.make(lane, type, payload, options, isDetailed, stream))
     } catch (error) {
-      return Promise.reject(error)
+      const again = () => this.submit(lane, type, payload, options, isDetailed, stream)
+      return this.#parts.whenStarted(again) ?? Promise.reject(error)
     }
   }
 
@@ -134,6 +137,8 @@ export class Intake {
    * @param name - Name of the lane.
    */
   async roomIn(name: string): Promise<void> {
+    const later = this.#parts.whenStarted(() => this.roomIn(name))
+    if (later !== undefined) return later
     this.#parts.refuseUnlessRunning()
     const lane = this.#parts.lanes.get(name)
     const { room } = this.#parts

@@ -220,23 +220,20 @@ export class Room {
     const { maxPending, maxPendingBytes, waitsWhenFull } = lane.plan
     const isLaneFull = open >= maxPending || lane.pendingBytes + bytes > maxPendingBytes
     if (isLaneFull ? waitsWhenFull : this.#bounds.waitsWhenFull) return false
-    throw laneError(
-      'CORELANE_QUEUE_FULL',
-      isLaneFull
-        ? {
-            owner: `lane "${lane.name}"`,
-            pending: open,
-            maxPending,
-            pendingBytes: lane.pendingBytes,
-            maxPendingBytes,
-          }
-        : {
-            owner: 'the queue manager',
-            pending: this.#lanes.openCount,
-            maxPending: this.#bounds.maxPending,
-            pendingBytes: this.#lanes.pendingBytes,
-            maxPendingBytes: this.#bounds.maxPendingBytes,
-          },
-    )
+    const { openCount, pendingBytes } = this.#lanes
+    const full = isLaneFull
+      ? { pending: open, maxPending, pendingBytes: lane.pendingBytes, maxPendingBytes }
+      : { pending: openCount, pendingBytes, ...this.#bounds }
+    throw laneError('CORELANE_QUEUE_FULL', {
+      owner: isLaneFull ? `lane "${lane.name}"` : 'the queue manager',
+      reached:
+        full.pending >= full.maxPending
+          ? `${full.pending} of ${full.maxPending} commands are pending`
+          : `${full.pendingBytes} of ${full.maxPendingBytes} bytes are pending, and this command has ${bytes}`,
+      pending: full.pending,
+      maxPending: full.maxPending,
+      pendingBytes: full.pendingBytes,
+      maxPendingBytes: full.maxPendingBytes,
+    })
   }
 }

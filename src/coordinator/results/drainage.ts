@@ -8,13 +8,16 @@ import { type LaneTable, openCountOf } from '../lane-table.ts'
 /** Waits for the end of what was submitted. */
 export class Drainage {
   readonly #lanes: LaneTable
+  readonly #earlyCount: () => number
   readonly #waiters = new Set<() => void>()
 
   /**
    * @param lanes - The manager's.
+   * @param earlyCount - How many commands wait for the start.
    */
-  constructor(lanes: LaneTable) {
+  constructor(lanes: LaneTable, earlyCount: () => number) {
     this.#lanes = lanes
+    this.#earlyCount = earlyCount
   }
 
   /**
@@ -24,7 +27,7 @@ export class Drainage {
    * @throws LaneError `CORELANE_DRAIN_TIMEOUT`.
    */
   async wait(timeoutMs: number): Promise<void> {
-    if (this.#lanes.openCount === 0) return
+    if (this.#isDrained) return
     let finish!: () => void
     let timer!: NodeJS.Timeout
     const isDrained = await new Promise<boolean>((resolve) => {
@@ -38,12 +41,18 @@ export class Drainage {
     const left = this.#lanes.all.filter((lane) => openCountOf(lane) > 0)
     const lanes = Object.fromEntries(left.map((lane) => [lane.name, openCountOf(lane)]))
     const words = left.map((lane) => `${openCountOf(lane)} in ${lane.name}`)
+    const early = this.#earlyCount()
+    if (early > 0) words.push(`${early} before the start`)
     throw laneError('CORELANE_DRAIN_TIMEOUT', { timeoutMs, left: words.join(', '), lanes })
+  }
+
+  get #isDrained(): boolean {
+    return this.#lanes.openCount === 0 && this.#earlyCount() === 0
   }
 
   /** Commands were settled: perhaps they were the last. */
   settled(): void {
-    if (this.#waiters.size === 0 || this.#lanes.openCount > 0) return
+    if (this.#waiters.size === 0 || !this.#isDrained) return
     for (const finish of this.#waiters) finish()
   }
 }

@@ -2,9 +2,11 @@
 // Thread: main.   Owns: the subscriptions.
 
 import { inspect } from 'node:util'
-import { nowMs } from '../../base/clock.ts'
+import { CallContext } from '../../base/async-context.ts'
+import { nowMs, timers } from '../../base/clock.ts'
 import { Deque } from '../../base/deque.ts'
-import { checkOptions } from '../../base/options.ts'
+import { laneError, show } from '../../base/errors.ts'
+import { checkGiven, checkOptions } from '../../base/options.ts'
 import type { EventFilter, LaneEvent, LaneEventName, ThreadOutput } from '../../model/lane-event.ts'
 import { SUBSCRIBE_RULES } from '../../model/lane-event.ts'
 import { ANY_PARTITION, type Command } from '../command.ts'
@@ -90,6 +92,48 @@ export class EventSubscription implements AsyncIterableIterator<LaneEvent> {
   }
 }
 
+/** A function that is called with the events of a name. */
+class EventListener {
+  readonly name: LaneEventName
+  readonly listener: (event: LaneEvent) => void
+  readonly #context = new CallContext()
+  #kept: LaneEvent[] = []
+
+  constructor(name: LaneEventName, listener: (event: LaneEvent) => void) {
+    this.name = name
+    this.listener = listener
+  }
+
+  wants(event: LaneEventName): boolean {
+    return this.name === event
+  }
+
+  /** It is called after the step that the event is part of, so it may do anything. */
+  offer(event: LaneEvent): void {
+    if (event.event === this.name && this.#kept.push(event) === 1)
+      timers.queueMicrotask(this.#flush)
+  }
+
+  /** It is called with what has happened so far. */
+  end(): void {}
+
+  readonly #flush = (): void => {
+    const events = this.#kept
+    this.#kept = []
+    this.#context.call(() => {
+      for (const event of events) {
+        try {
+          this.listener(event)
+        } catch (error) {
+          timers.nextTick(() => {
+            throw error
+          })
+        }
+      }
+    }, undefined)
+  }
+}
+
 /** What a warning says where no subscription wants the event. */
 const WARNINGS = {
   'queue.partition.lost': 'A thread ended while it ran no command',
@@ -104,7 +148,7 @@ export type PartitionFailure = keyof typeof WARNINGS
 export class EventHub {
   /** Whether anybody listens. */
   isActive = false
-  readonly #subscriptions = new Set<EventSubscription>()
+  readonly #subscriptions = new Set<EventSubscription | EventListener>()
   readonly #listenForStarts: (isListening: boolean) => void
   /** When commands were submitted that keep no time of their own. */
   readonly #submits = new WeakMap<Command, number>()
@@ -135,6 +179,43 @@ export class EventHub {
     else this.#subscriptions.add(subscription)
     this.#update()
     return subscription
+  }
+
+  /**
+   * Calls a function with every event of a name.
+   *
+   * @param event - The name.
+   * @param listener - The function.
+   * @throws ConfigError `CORELANE_INVALID_OPTION`.
+   */
+  on(event: LaneEventName, listener: (event: LaneEvent) => void): void {
+    checkGiven('on', { events: [event] }, SUBSCRIBE_RULES)
+    if (typeof listener !== 'function') {
+      const received = show(listener)
+      throw laneError('CORELANE_INVALID_OPTION', {
+        option: 'on.listener',
+        received,
+        allowed: 'a function',
+      })
+    }
+    if (!this.#hasEnded) this.#subscriptions.add(new EventListener(event, listener))
+    this.#update()
+  }
+
+  /**
+   * Ends what {@link EventHub.on} began.
+   *
+   * @param event - The name.
+   * @param listener - The same function.
+   */
+  off(event: LaneEventName, listener: (event: LaneEvent) => void): void {
+    for (const one of this.#subscriptions) {
+      if (!(one instanceof EventListener) || one.name !== event || one.listener !== listener)
+        continue
+      this.#subscriptions.delete(one)
+      break
+    }
+    this.#update()
   }
 
   /** Ends every subscription, and those to come. */

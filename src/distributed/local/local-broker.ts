@@ -281,6 +281,7 @@ export class LocalBroker {
     if (fresh.size === 0 || pending + fresh.size <= maxPending) return
     throw laneError('CORELANE_QUEUE_FULL', {
       owner: 'The local queue',
+      reached: `${pending} of ${maxPending} commands are pending`,
       pending,
       maxPending,
       pendingBytes: 0,

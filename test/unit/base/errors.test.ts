@@ -67,8 +67,8 @@ test('details that look like replacement patterns or words are put in as they ar
 
 test('an error has a cause only if there was one', () => {
   const cause = new Error('why')
-  expect(laneError('CORELANE_NOT_STARTED', {}, cause).cause).toBe(cause)
-  expect('cause' in laneError('CORELANE_NOT_STARTED')).toBe(false)
+  expect(laneError('CORELANE_CLOSED', {}, cause).cause).toBe(cause)
+  expect('cause' in laneError('CORELANE_CLOSED')).toBe(false)
 })
 
 test('a lost partition tells whether the handler had been entered', () => {

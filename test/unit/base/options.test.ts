@@ -1,12 +1,14 @@
 import { expect, test } from 'vitest'
 import { LaneError } from '../../../src/base/errors.ts'
 import {
+  alias,
   anything,
   boolean,
   checkGiven,
   checkOptions,
   integer,
   milliseconds,
+  nearest,
   oneOf,
   text,
 } from '../../../src/base/options.ts'
@@ -80,7 +82,7 @@ test('an unknown option is refused by its name, with the names that are allowed'
   const error = refusal({ cuont: 2 })
   expect(error.code).toBe('CORELANE_INVALID_OPTION')
   expect(error.message).toBe(
-    'Thing.cuont is not an option; allowed: count, waitMs, isOn, mode, name, extra',
+    'Thing.cuont is not an option (did you mean "count"?); allowed: count, waitMs, isOn, mode, name, extra',
   )
 })
 
@@ -161,4 +163,22 @@ test('what is kept is what was checked, hidden members and getters included', ()
     },
   }
   expect(refusal(changing).message).toContain('count is -5')
+})
+
+test.each([
+  ['cuont', 'count'],
+  ['Count', 'count'],
+  ['waitMS', 'waitMs'],
+  ['threads', 'count'],
+  ['names', 'name'],
+])('%s is refused with a hint at %s', (given, meant) => {
+  const rules = { ...RULES, count: alias(RULES.count, 'threads', 'size') }
+  expect(() => checkGiven('Owner', { [given]: 1 }, rules)).toThrow(
+    `Owner.${given} is not an option (did you mean "${meant}"?); allowed: count,`,
+  )
+})
+
+test('a name that is like no other has no hint', () => {
+  expect(() => checkGiven('Owner', { zebra: 1 }, RULES)).toThrow('Owner.zebra is not an option;')
+  expect(nearest('x'.repeat(10_000), ['x'])).toBeUndefined()
 })

@@ -1,8 +1,19 @@
+import { inspect } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
 import { checkOptions } from '../../../src/base/options.ts'
-import { MAP_RULES, mapCommands } from '../../../src/coordinator/map-commands.ts'
+import {
+  MAP_RULES,
+  type MapPlan,
+  mapCommands,
+  mapInput,
+} from '../../../src/coordinator/map-commands.ts'
+
+/** The plan of a call. */
+function bounds(concurrency: number, ordered: boolean, settle = false): MapPlan {
+  return { concurrency, ordered, settle }
+}
 
 /** Commands that are settled by hand. */
 class Desk {
@@ -49,19 +60,19 @@ function source(count: number) {
 const double = async (item: number) => item * 2
 
 test('results come in the order of the source, for iterables of both kinds', async () => {
-  expect(await collect(mapCommands([1, 2, 3], 2, true, double))).toEqual([2, 4, 6])
-  expect(await collect(mapCommands(source(3).items, 8, true, double))).toEqual([0, 2, 4])
-  expect(await collect(mapCommands(new Set([5]), 1, false, double))).toEqual([10])
+  expect(await collect(mapCommands([1, 2, 3], bounds(2, true), double))).toEqual([2, 4, 6])
+  expect(await collect(mapCommands(source(3).items, bounds(8, true), double))).toEqual([0, 2, 4])
+  expect(await collect(mapCommands(new Set([5]), bounds(1, false), double))).toEqual([10])
 })
 
 test('an empty source gives nothing', async () => {
-  expect(await collect(mapCommands([], 4, true, double))).toEqual([])
-  expect(await collect(mapCommands(source(0).items, 4, false, double))).toEqual([])
+  expect(await collect(mapCommands([], bounds(4, true), double))).toEqual([])
+  expect(await collect(mapCommands(source(0).items, bounds(4, false), double))).toEqual([])
 })
 
 test('never more commands are in flight than were allowed', async () => {
   const desk = new Desk()
-  const results = collect(mapCommands([0, 1, 2, 3, 4], 2, true, desk.submit))
+  const results = collect(mapCommands([0, 1, 2, 3, 4], bounds(2, true), desk.submit))
   await settle()
   expect(desk.submitted).toEqual([0, 1])
   desk.complete(1)
@@ -79,7 +90,7 @@ test('never more commands are in flight than were allowed', async () => {
 
 test('out of order, each result comes when it is there', async () => {
   const desk = new Desk()
-  const results = mapCommands([0, 1, 2], 3, false, desk.submit)
+  const results = mapCommands([0, 1, 2], bounds(3, false), desk.submit)
   const first = results.next()
   await settle()
   desk.complete(2)
@@ -93,7 +104,7 @@ test('out of order, each result comes when it is there', async () => {
 
 test('the source is read only as fast as results are taken', async () => {
   const { state, items } = source(1000)
-  const results = mapCommands(items, 4, true, double)
+  const results = mapCommands(items, bounds(4, true), double)
   await settle()
   expect(state.read).toBe(0)
   await results.next()
@@ -108,7 +119,7 @@ test('a slow source does not hold back a result that is there', async () => {
     await new Promise(() => {})
   }
   for (const ordered of [true, false]) {
-    const results = mapCommands(slow(), 8, ordered, double)
+    const results = mapCommands(slow(), bounds(8, ordered), double)
     expect(await results.next()).toEqual({ done: false, value: 2 })
   }
 })
@@ -116,7 +127,7 @@ test('a slow source does not hold back a result that is there', async () => {
 test('a failure ends the iteration, closes the source, and no later result is unhandled', async () => {
   const desk = new Desk()
   const { state, items } = source(10)
-  const results = collect(mapCommands(items, 3, true, desk.submit))
+  const results = collect(mapCommands(items, bounds(3, true), desk.submit))
   const failed = expect(results).rejects.toThrow('item 1')
   await settle()
   desk.complete(0)
@@ -130,7 +141,7 @@ test('a failure ends the iteration, closes the source, and no later result is un
 
 test('an early failure is kept until its turn comes, without being unhandled', async () => {
   const desk = new Desk()
-  const results = mapCommands([0, 1], 2, true, desk.submit)
+  const results = mapCommands([0, 1], bounds(2, true), desk.submit)
   const first = results.next()
   await settle()
   desk.fail(1)
@@ -142,7 +153,7 @@ test('an early failure is kept until its turn comes, without being unhandled', a
 
 test('leaving the loop early closes the source', async () => {
   const { state, items } = source(10)
-  for await (const result of mapCommands(items, 2, true, double)) {
+  for await (const result of mapCommands(items, bounds(2, true), double)) {
     expect(result).toBe(0)
     break
   }
@@ -155,7 +166,7 @@ test('leaving the loop early does not wait for an item that may never come', asy
     yield 1
     await new Promise(() => {})
   }
-  for await (const _ of mapCommands(stuck(), 4, true, double)) break
+  for await (const _ of mapCommands(stuck(), bounds(4, true), double)) break
 })
 
 test('what the source throws ends the iteration', async () => {
@@ -163,7 +174,7 @@ test('what the source throws ends the iteration', async () => {
     yield 1
     throw new Error('source')
   }
-  await expect(collect(mapCommands(broken(), 1, true, double))).rejects.toThrow('source')
+  await expect(collect(mapCommands(broken(), bounds(1, true), double))).rejects.toThrow('source')
 })
 
 test('what submit throws ends the iteration and closes the source', async () => {
@@ -171,13 +182,13 @@ test('what submit throws ends the iteration and closes the source', async () => 
   const refuse = () => {
     throw new Error('refused')
   }
-  await expect(collect(mapCommands(items, 2, true, refuse))).rejects.toThrow('refused')
+  await expect(collect(mapCommands(items, bounds(2, true), refuse))).rejects.toThrow('refused')
   expect(state.isClosed).toBe(true)
 })
 
 test('concurrency is 128 unless told, from 1 to 65,536, and order is kept unless told', () => {
   const check = (options: object) => checkOptions('map', options, MAP_RULES)
-  expect(check({})).toEqual({ concurrency: 128, ordered: true })
+  expect(check({})).toEqual({ concurrency: 128, ordered: true, settle: false })
   check({ concurrency: 65_536, ordered: false })
   for (const concurrency of [0, 65_537, 1.5, Number.NaN]) {
     expect(() => check({ concurrency })).toThrow('map.concurrency is')
@@ -190,7 +201,7 @@ test.each([true, false])(
     const items = 4_000
     const perItem = async (concurrency: number) => {
       const began = performance.now()
-      for await (const _ of mapCommands(Array(items).keys(), concurrency, ordered, double));
+      for await (const _ of mapCommands(Array(items).keys(), bounds(concurrency, ordered), double));
       return performance.now() - began
     }
     await perItem(8)
@@ -207,10 +218,30 @@ test('a result that was taken leaves nothing behind while another is awaited', a
   const taken: WeakRef<object>[] = []
   const submit = (item: number) =>
     item === 0 ? new Promise<object>(() => {}) : Promise.resolve({ item })
-  const results = mapCommands(Array(200).keys(), 4, false, submit)
+  const results = mapCommands(Array(200).keys(), bounds(4, false), submit)
   for (let i = 1; i < 200; i++) taken.push(new WeakRef((await results.next()).value as object))
   await settle()
   collectGarbage()
   // The last ones may still be on the stack of this test.
   expect(taken.filter((ref) => ref.deref() !== undefined).length).toBeLessThan(5)
+})
+
+test('a failure says which input it was, and can be an outcome among others', async () => {
+  const odd = async (n: number) => {
+    if (n % 2 === 1) throw new RangeError(`odd ${n}`)
+    return n * 2
+  }
+  const error = await collect(mapCommands([4, 6, 7], bounds(2, true), odd)).catch((e) => e)
+  expect(error).toBeInstanceOf(RangeError)
+  expect(error[mapInput]).toEqual({ index: 2, input: 7 })
+  expect(inspect(error)).toContain('index: 2, input: 7')
+  expect(await collect(mapCommands([4, 7], bounds(1, true, true), odd))).toEqual([
+    { input: 4, index: 0, ok: true, value: 8 },
+    { input: 7, index: 1, ok: false, error: new RangeError('odd 7') },
+  ])
+})
+
+test('a failure that takes no more members is thrown as it is', async () => {
+  const refuse = () => Promise.reject(Object.freeze(new Error('frozen')))
+  await expect(collect(mapCommands([1], bounds(1, true), refuse))).rejects.toThrow('frozen')
 })

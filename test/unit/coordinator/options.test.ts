@@ -252,7 +252,7 @@ test('what is meant for the threads is passed on, and nothing else', () => {
 
 test('wrong forms of object options are refused', () => {
   for (const option of ['partitions', 'lanes', 'resourceLimits']) {
-    for (const wrong of [null, [], 'x', 5]) {
+    for (const wrong of [null, [], 'x', true]) {
       expect(refusal({ [option]: wrong }).message).toContain(`QueueManager.${option} is`)
     }
   }

@@ -34,6 +34,7 @@ function intakeOf(options: QueueManagerOptions = {}) {
     lanes,
     room,
     signals: given.signals,
+    whenStarted: () => undefined,
     refuseUnlessRunning: () => {
       if (state.stops) throw state.stops
     },
