@@ -48,6 +48,7 @@ import {
   type StreamSource,
 } from './command-extras.ts'
 import { type Lane, openCountOf } from './lane-table.ts'
+import { type Batch, Rejection } from './settlement.ts'
 import type { CommandType } from './type-table.ts'
 
 /** A command may go to any partition. */
@@ -149,7 +150,9 @@ export class Command implements Schedulable, CommandFields, StreamSource {
   /** Its slot while it is bound. */
   #slot = 0
   #holder: Holder | undefined = undefined
-  #resolve: ((value: unknown) => void) | undefined = undefined
+  #resolve: ((value: unknown) => void) | Batch | undefined = undefined
+  /** Its place in the batch with which it was submitted. */
+  #place = 0
 
   constructor(
     manager: CommandManager,
@@ -330,6 +333,16 @@ export class Command implements Schedulable, CommandFields, StreamSource {
   }
 
   /**
+   * Joins a batch, which has one promise for all its commands; once, instead of `open`.
+   *
+   * @param batch - The batch.
+   */
+  join(batch: Batch): void {
+    this.#resolve = batch
+    this.#place = batch.add()
+  }
+
+  /**
    * Notes that it waits for room.
    *
    * @param place - Its place there.
@@ -471,20 +484,21 @@ export class Command implements Schedulable, CommandFields, StreamSource {
     const resolve = this.#resolve!
     this.#resolve = undefined
     if (extras !== undefined) this.#release(extras, state !== CommandState.WAITING)
-    if (extras?.isDetailed === true) {
+    if (!isOk && extras?.isDetailed !== true)
+      this.#describe(value, partition, startedAtMs, durationMs)
+    if (typeof resolve === 'object') resolve.settled(this.#place, isOk, value)
+    else if (extras?.isDetailed === true) {
       const info = this.#info(partition, startedAtMs, durationMs)
       const outcome = isOk ? { ok: true, value, info } : { ok: false, error: value, info }
       resolve(outcome as CommandOutcome)
-    } else if (isOk) resolve(value)
-    else {
-      if (typeof value === 'object' && value !== null && Object.isExtensible(value)) {
-        const info = this.#info(partition, startedAtMs, durationMs)
-        Object.defineProperty(value, commandInfo, { value: info, configurable: true })
-      }
-      // The resolver alone is kept: following a thenable that rejects rejects, and it saves every
-      // waiting command the memory of a second function.
-      resolve(new Rejection(value))
-    }
+    } else resolve(isOk ? value : new Rejection(value))
+  }
+
+  /** Attaches what is known of the command to its error. */
+  #describe(error: unknown, partition: number, startedAtMs: number, durationMs: number): void {
+    if (typeof error !== 'object' || error === null || !Object.isExtensible(error)) return
+    const value = this.#info(partition, startedAtMs, durationMs)
+    Object.defineProperty(error, commandInfo, { value, configurable: true })
   }
 
   #release(extras: CommandExtras, wasAdmitted: boolean): void {
@@ -574,26 +588,4 @@ export class Command implements Schedulable, CommandFields, StreamSource {
       durationMs,
     }
   }
-}
-
-/** A thenable that rejects. A rejected promise would count as unhandled until it is followed. */
-class Rejection {
-  readonly #reason: unknown
-
-  constructor(reason: unknown) {
-    this.#reason = reason
-  }
-
-  // biome-ignore lint/suspicious/noThenProperty: promises follow it.
-  then(_: unknown, reject: (reason: unknown) => void): void {
-    reject(this.#reason)
-  }
-}
-
-/** A command that an incarnation left. */
-export interface OrphanedCommand {
-  /** Unbound. */
-  readonly command: Command
-  /** Whether its handler had been entered. */
-  readonly started: boolean
 }

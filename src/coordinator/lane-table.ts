@@ -37,6 +37,8 @@ export class LaneTable {
   /** All lanes, by index: in the order they were given. */
   readonly all: readonly Lane[]
   readonly #byName = new Map<string, Lane>()
+  /** The lane that was asked for last: most submits name the same. */
+  #last: Lane
 
   /**
    * @param plans - Checked lanes.
@@ -61,6 +63,7 @@ export class LaneTable {
       isPressed: false,
     }))
     for (const lane of this.all) this.#byName.set(lane.name, lane)
+    this.#last = this.all[0]!
   }
 
   /** Commands submitted and not settled. */
@@ -84,8 +87,12 @@ export class LaneTable {
    * @throws ConfigError `CORELANE_UNKNOWN_LANE`.
    */
   get(name: string): Lane {
+    if (name === this.#last.name) return this.#last
     const lane = this.#byName.get(name)
-    if (lane !== undefined) return lane
+    if (lane !== undefined) {
+      this.#last = lane
+      return lane
+    }
     throw laneError('CORELANE_UNKNOWN_LANE', {
       received: typeof name === 'string' ? show(name) : `named by ${show(name)}`,
       allowed: this.all.map((known) => known.name).join(', '),

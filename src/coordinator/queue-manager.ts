@@ -40,6 +40,7 @@ import type { DeadLetterQueue } from './results/dead-letter-queue.ts'
 import type { EventSubscription } from './results/event-hub.ts'
 import { StreamReader } from './results/stream-reader.ts'
 import { Runtime } from './runtime.ts'
+import { Batch } from './settlement.ts'
 import type { QueueStats } from './stats.ts'
 
 /** A symbol, since a worker pool may be of another copy of the package than its manager. */
@@ -226,15 +227,11 @@ export class QueueManager<M = AnyHandlers> {
     payloads: Iterable<PayloadOf<M, K>>,
     options?: CommandOptions,
   ): Promise<ResultOf<M, K>[]> {
-    const results: Promise<unknown>[] = []
-    try {
-      for (const payload of payloads) results.push(this.#submit(lane, type, payload, options))
-    } catch (error) {
-      // The source failed half-way: what was submitted runs on, and nobody learns how it ended.
-      for (const result of results) result.catch(() => {})
-      throw error
-    }
-    return Promise.all(results) as Promise<ResultOf<M, K>[]>
+    const { intake } = this.#runtime
+    const batch = new Batch()
+    // If the source fails half-way, the commands that were submitted run on.
+    for (const payload of payloads) intake.submitInto(batch, lane, type, payload, options)
+    return batch.results() as Promise<ResultOf<M, K>[]>
   }
 
   /**

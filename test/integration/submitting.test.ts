@@ -61,6 +61,28 @@ test('submitMany gives results in the order of the payloads', async () => {
   expect(await within(manager.submitMany('query', 'echo', []), 'none')).toEqual([])
 })
 
+test('a source of submitMany that throws leaves what it gave running', async () => {
+  const ledger = new Ledger(3)
+  const manager = await open('ledger.js', { ...two, workerData: ledger.workerData })
+  function* source() {
+    yield* [0, 1, 2]
+    throw new RangeError('the source broke')
+  }
+  const error = await failure(manager.submitMany('query', 'fail', source()), 'many')
+  expect(error.message).toBe('the source broke')
+  await within(manager.drain(), 'drain')
+  expect(ledger.allRuns(3)).toEqual([1, 1, 1])
+})
+
+test('submitMany rejects when the manager ends before its commands', async () => {
+  const manager = await open('values.js', { partitions: { count: 1 } })
+  const many = failure(manager.submitMany('query', 'echo', Array(20_000).fill(1)), 'many')
+  await manager.close()
+  expect((await many).code).toBe('CORELANE_COMMAND_DROPPED')
+  const late = await failure(manager.submitMany('query', 'echo', [1]), 'late')
+  expect(late.code).toBe('CORELANE_CLOSED')
+})
+
 test('submitMany rejects with the first failure while the others run on', async () => {
   const ledger = new Ledger(100)
   const manager = await open('ledger.js', { ...two, workerData: ledger.workerData })

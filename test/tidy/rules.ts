@@ -56,6 +56,7 @@ const PART_FILES: Readonly<Record<string, string>> = Object.fromEntries(
     'lane-table',
     'manager-events',
     'options',
+    'settlement',
     'type-table',
   ].map((name) => [`src/coordinator/${name}.ts`, 'commands']),
 )

@@ -18,6 +18,7 @@ import type { CommandTimers } from '../command-timers.ts'
 import type { Lane, LaneTable } from '../lane-table.ts'
 import type { ManagerPlan } from '../options.ts'
 import type { StreamReader } from '../results/stream-reader.ts'
+import type { Batch } from '../settlement.ts'
 import { fileOf, TypeTable } from '../type-table.ts'
 import { createPlacer, type Placer } from './partitioners.ts'
 import type { Room } from './room.ts'
@@ -115,20 +116,53 @@ export class Intake {
    * @throws QueueFullError if there is no room and its lane does not let it wait.
    */
   admit(command: Command, { needsRoom = true, onRefused }: AdmissionTerms = {}): Promise<unknown> {
-    const { extras, lane } = command
-    const isBounded = this.#isBounded && needsRoom
-    const hasRoom = !isBounded || this.#parts.room.admits(lane, extras?.bytes ?? 0)
+    const hasRoom = !(this.#isBounded && needsRoom) || this.#admits(command)
     const promise = new Promise<unknown>(capture)
     command.open(captured!)
     // Its promise would stay, and with it the request in which it was made.
     captured = undefined
+    this.#enter(command, hasRoom, onRefused)
+    return promise
+  }
+
+  /**
+   * Submits a command whose result goes to a batch, and so does whatever is wrong.
+   *
+   * @param batch - The batch.
+   * @param lane - Name of its lane.
+   * @param type - Name of its handler.
+   * @param payload - Its payload.
+   * @param options - Its options.
+   */
+  submitInto(
+    batch: Batch,
+    lane: string,
+    type: string,
+    payload: unknown,
+    options: CommandOptions | undefined,
+  ): void {
+    try {
+      const command = this.make(lane, type, payload, options, false)
+      const hasRoom = !this.#isBounded || this.#admits(command)
+      command.join(batch)
+      this.#enter(command, hasRoom, undefined)
+    } catch (error) {
+      batch.fail(error)
+    }
+  }
+
+  #admits({ lane, extras }: Command): boolean {
+    return this.#parts.room.admits(lane, extras?.bytes ?? 0)
+  }
+
+  #enter(command: Command, hasRoom: boolean, onRefused: (() => void) | undefined): void {
+    const { extras } = command
     if (extras?.options?.signal !== undefined) {
       this.#parts.signals.add(extras.options.signal, command)
     }
     if (hasRoom) this.#admit(command)
     else this.#wait(command, onRefused)
     extras?.options?.stream?.attach(command)
-    return promise
   }
 
   /**

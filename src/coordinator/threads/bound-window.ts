@@ -34,10 +34,10 @@ import {
 } from '../../wire/result-record.ts'
 import type { SidePort } from '../../wire/side-port.ts'
 import { type SideParcel, toParcel } from '../../wire/side-value.ts'
-import type { Command, Holder, OrphanedCommand } from '../command.ts'
+import type { Command, Holder } from '../command.ts'
 import { learnDuration } from '../type-table.ts'
 import { type RecallBounds, recall } from './recall.ts'
-import { type OverdueRun, RunWatch } from './run-watch.ts'
+import { type OrphanedCommand, type OverdueRun, RunWatch } from './run-watch.ts'
 import { WindowLoad } from './window-load.ts'
 
 /** Work that a window should hold: it must outlast a pause of the main thread. */

@@ -42,6 +42,14 @@ export interface OverdueRun {
   readonly limitMs: number
 }
 
+/** A command that an incarnation left. */
+export interface OrphanedCommand {
+  /** Unbound. */
+  readonly command: Command
+  /** Whether its handler had been entered. */
+  readonly started: boolean
+}
+
 /** Watches the runs of one incarnation. */
 export class RunWatch {
   /** When to look at the window; Infinity if nothing can be late. */
