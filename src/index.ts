@@ -14,12 +14,14 @@ export {
   SerializationError,
   TimeoutError,
 } from './base/errors.ts'
+export { Histogram, type HistogramJson } from './base/histogram.ts'
 export type { HandlersProxy, RunOptions } from './coordinator/handlers-proxy.ts'
 export type { HostStats } from './coordinator/host-by-os-utils.ts'
 export { type MapOptions, type MapOutcome, mapInput } from './coordinator/map-commands.ts'
 export type { BroadcastOptions, QueueManagerOptions } from './coordinator/options.ts'
 export { QueueManager } from './coordinator/queue-manager.ts'
 export { QueueManagerBuilder } from './coordinator/queue-manager-builder.ts'
+export { type MetricsOptions, QueueMetrics } from './coordinator/queue-metrics.ts'
 export type { DeadLetter, DeadLetterQueue } from './coordinator/results/dead-letter-queue.ts'
 export type { EventSubscription } from './coordinator/results/event-hub.ts'
 export { closeOnSignals, type SignalOptions } from './coordinator/signals.ts'
@@ -97,6 +99,15 @@ export {
   type RatePlan,
 } from './model/lane.ts'
 export type { EventFilter, LaneEvent, LaneEventName } from './model/lane-event.ts'
+export type {
+  LaneMetrics,
+  LaneShareMetrics,
+  MetricLabels,
+  MetricsBackend,
+  MetricsSnapshot,
+  PartitionMetrics,
+  RunMetrics,
+} from './model/metrics.ts'
 export {
   PartitionConfig,
   type Partitioner,

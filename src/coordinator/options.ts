@@ -35,6 +35,7 @@ import {
   type PartitionStrategy,
 } from '../model/partition-config.ts'
 import { usableCores } from './cores.ts'
+import { QueueMetrics } from './queue-metrics.ts'
 
 const CONCURRENCY_PER_PARTITION_MAX = 1024
 
@@ -119,6 +120,8 @@ export interface QueueManagerOptions {
   readonly maxHeapMb?: number | undefined
   /** Allows a manager inside a partition's thread. Default false. */
   readonly allowNested?: boolean | undefined
+  /** Takes the metrics of the manager: waits, runs and counts by lane. Default: none are kept. */
+  readonly metrics?: QueueMetrics | undefined
 }
 
 /** The rules of {@link QueueManagerOptions}. */
@@ -182,6 +185,7 @@ export const MANAGER_RULES = Object.freeze({
   maxCommandsPerThread: integer(undefined, 1, COUNT_MAX),
   maxHeapMb: integer(undefined, 1, 2 ** 20),
   allowNested: boolean(false),
+  metrics: anything(undefined, 'QueueMetrics', (value) => value instanceof QueueMetrics),
 }) satisfies OptionRules
 
 /** Options of a broadcast. */
@@ -262,6 +266,7 @@ export interface ManagerPlan {
   readonly reportsRejections: boolean
   readonly wear: WearLimits
   readonly allowNested: boolean
+  readonly metrics: QueueMetrics | undefined
   /** Passed on to `new Worker`. */
   readonly worker: Pick<
     import('node:worker_threads').WorkerOptions,
@@ -305,6 +310,7 @@ export function planManager(options: QueueManagerOptions): ManagerPlan {
       maxHeapMb: checked.maxHeapMb ?? Number.POSITIVE_INFINITY,
     }),
     allowNested: checked.allowNested!,
+    metrics: checked.metrics,
     worker: workerOptions(checked),
   })
 }

@@ -6,6 +6,7 @@ import { DEFAULT_LANES, type LaneOptions } from '../model/lane.ts'
 import type { PartitionOptions } from '../model/partition-config.ts'
 import type { QueueManagerOptions } from './options.ts'
 import { QueueManager } from './queue-manager.ts'
+import type { QueueMetrics } from './queue-metrics.ts'
 
 /**
  * Gathers options and makes a manager of them; sugar over {@link QueueManager.create}. Each call
@@ -65,6 +66,15 @@ export class QueueManagerBuilder<M = AnyHandlers> {
    */
   withDeadLetters(deadLetterCapacity: number): QueueManagerBuilder<M> {
     return this.withOptions({ deadLetterCapacity })
+  }
+
+  /**
+   * Keeps metrics.
+   *
+   * @param metrics - `QueueMetrics.local()`, or metrics with a backend.
+   */
+  withMetrics(metrics: QueueMetrics): QueueManagerBuilder<M> {
+    return this.withOptions({ metrics })
   }
 
   /**

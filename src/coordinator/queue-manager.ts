@@ -36,6 +36,7 @@ import {
   type QueueManagerOptions,
   RELOAD_RULES,
 } from './options.ts'
+import type { QueueMetrics } from './queue-metrics.ts'
 import type { DeadLetterQueue } from './results/dead-letter-queue.ts'
 import type { EventSubscription } from './results/event-hub.ts'
 import { StreamReader } from './results/stream-reader.ts'
@@ -422,6 +423,11 @@ export class QueueManager<M = AnyHandlers> {
   off(event: LaneEventName, listener: (event: LaneEvent) => void): this {
     this.#runtime.hub.off(event, listener)
     return this
+  }
+
+  /** What the option `metrics` was given. */
+  get metrics(): QueueMetrics | undefined {
+    return this.#plan.metrics
   }
 
   /** One consistent snapshot of lanes, partitions and host. Cheap enough for once a second. */

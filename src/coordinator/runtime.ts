@@ -25,6 +25,8 @@ import { Backlog } from './dispatch/backlog.ts'
 import { Binder } from './dispatch/binder.ts'
 import { LaneTable, openCountOf } from './lane-table.ts'
 import { ManagerHealth } from './manager-health.ts'
+import { endSubmitTurn } from './metered-command.ts'
+import { type MetricsSources, meter } from './metrics-reader.ts'
 import { type BroadcastOptions, handlersUrl, isShared, type ManagerPlan } from './options.ts'
 import { DeadLetterQueue } from './results/dead-letter-queue.ts'
 import { Drainage } from './results/drainage.ts'
@@ -157,7 +159,7 @@ export class Runtime {
       acted: () => this.#act(),
       held: ({ window }) => this.#isShared && this.#binder.takeBack(window?.recall() ?? []),
     })
-    this.#threads = planThreads(plan, commons)
+    this.#threads = planThreads(plan, commons, meter(plan, this.closed, this.#metricsSources()))
     const broadcasts = this.#makeBroadcasts()
     this.#broadcasts = broadcasts
     this.#supervisor = new Supervisor(
@@ -299,6 +301,17 @@ export class Runtime {
     const { strategy } = this.#plan
     const { size } = this.deadLetters
     return takeStats(this.#state, strategy, this.#lanes, this.#room, this.#partitions, size)
+  }
+
+  #metricsSources(): MetricsSources {
+    return {
+      state: () => this.#state,
+      lanes: this.#lanes,
+      room: this.#room,
+      backlog: this.#backlog,
+      partitions: this.#partitions,
+      deadLetters: this.deadLetters,
+    }
   }
 
   #makeBroadcasts(): Broadcasts {
@@ -510,6 +523,7 @@ export class Runtime {
 
   readonly #flush = (): void => {
     this.#isFlushQueued = false
+    endSubmitTurn()
     if (this.#hasActed) {
       this.#hasActed = false
       this.#progressed(nowMs())

@@ -157,16 +157,30 @@ export function takeStats(
   }
 }
 
+/**
+ * Where a partition is in its life.
+ *
+ * @param partition - The partition.
+ * @param state - The manager's.
+ */
+export function partitionState(
+  { incarnation, failure, successor, isDormant }: PartitionHandle,
+  state: ManagerState,
+): PartitionStats['state'] {
+  if (failure !== undefined) return 'failed'
+  if (state === 'closed') return 'ended'
+  if (incarnation?.isReady) return 'ready'
+  if (isDormant) return 'dormant'
+  return successor === undefined || incarnation === undefined ? 'starting' : 'draining'
+}
+
 function partitionStats(partition: PartitionHandle, state: ManagerState): PartitionStats {
-  const { index, incarnations, incarnation, failure, failures, condemned, successor } = partition
+  const { index, incarnations, incarnation, failures, condemned } = partition
   const window = incarnation?.window
   const views = window?.end.views
-  const unready = successor === undefined || incarnation === undefined ? 'starting' : 'draining'
-  const waiting = partition.isDormant ? 'dormant' : unready
-  const living = state === 'closed' ? 'ended' : incarnation?.isReady ? 'ready' : waiting
   return {
     index,
-    state: failure === undefined ? living : 'failed',
+    state: partitionState(partition, state),
     threadId: incarnation?.threadId,
     incarnations,
     condemned: condemned.size,

@@ -75,6 +75,16 @@ export class CoordinatorEnd {
     this.#resultBytes = results.bytes
   }
 
+  /** Share of the command ring that is in use, 0 to 1. */
+  get commandRingFill(): number {
+    return 1 - this.commands.freeBytes() / this.views.words[Word.COMMAND_RING_BYTES]!
+  }
+
+  /** Share of the result ring that is in use, 0 to 1. */
+  get resultRingFill(): number {
+    return this.results.waitingBytes / this.#resultBytes
+  }
+
   /**
    * Wakes a partition that waits for room for its results, once half the ring is free.
    *

@@ -6,12 +6,13 @@ import { nowMs } from '../base/clock.ts'
 import { laneError } from '../base/errors.ts'
 import { VERSION } from '../base/version.ts'
 import { AwakeThreads } from '../memory/awake-threads.ts'
-import { attachCommons } from '../memory/commons.ts'
+import { type AttachedCommons, attachCommons } from '../memory/commons.ts'
 import { LaneGate } from '../memory/lane-gate.ts'
 import { PartitionEnd } from '../memory/region.ts'
+import { Tallies } from '../memory/tallies.ts'
 import { BROADCAST_LANE, type PartitionContext } from '../model/command.ts'
 import { isMoved } from '../model/handler-module.ts'
-import { isGated, laneNeeds } from '../model/lane.ts'
+import { isGated, type LaneNeeds, laneNeeds } from '../model/lane.ts'
 import {
   type BootMessage,
   type Broadcast,
@@ -27,12 +28,13 @@ import { OutputWriter } from '../wire/output.ts'
 import { SidePort } from '../wire/side-port.ts'
 import { fromSideValue, toCallValue } from '../wire/side-value.ts'
 import { CommandSpin } from './command-spin.ts'
-import { DutyCycle } from './duty-cycle.ts'
+import { DutyCycle, type DutyCycleParts } from './duty-cycle.ts'
 import { FileHandlers } from './file-handlers.ts'
 import { HandlerTable, loadHandlers } from './handlers.ts'
 import { HeapGauge } from './heap-gauge.ts'
 import { NestedSubmits } from './nested-submits.ts'
 import { Outbox } from './outbox.ts'
+import { RecordingGate, RecordingOutbox } from './recorder.ts'
 import { RunContext, type RunFields, type RunServices } from './run-context.ts'
 import { Window } from './window.ts'
 
@@ -105,12 +107,12 @@ async function boot(message: BootMessage): Promise<void> {
   const wake = () => cycle?.turn()
   const end = new PartitionEnd(message.region, commons.views, message.bell, wake, awake)
   const sidePort = new SidePort(message.sidePort)
+  const window = new Window(end.views, sidePort, lanes)
   cycle = new DutyCycle({
     end,
-    gate: new LaneGate(commons, needs, partition, incarnation),
+    ...gateAndOutbox(message, commons, needs, end, sidePort, window, output),
     table,
-    window: new Window(end.views, sidePort, lanes),
-    outbox: new Outbox(end, sidePort, message.inlineBytesMax, output),
+    window,
     nested: new NestedSubmits(coordinator),
     spin: new CommandSpin(end.commands, awake),
     heap: new HeapGauge(end.views),
@@ -131,6 +133,29 @@ async function tableOf(
 ): Promise<HandlerTable> {
   if (handlers === undefined) return new HandlerTable(new Map(), types, files.run)
   return loadHandlers(handlers, types, files.run)
+}
+
+/** What lets commands start and sends results; while metrics are on they count as well. */
+function gateAndOutbox(
+  { lanes, partition, incarnation, inlineBytesMax, tallies }: BootMessage,
+  commons: AttachedCommons,
+  needs: readonly LaneNeeds[],
+  end: PartitionEnd,
+  sidePort: SidePort,
+  window: Window,
+  output: OutputWriter,
+): Pick<DutyCycleParts, 'gate' | 'outbox'> {
+  if (tallies === undefined) {
+    return {
+      gate: new LaneGate(commons, needs, partition, incarnation),
+      outbox: new Outbox(end, sidePort, inlineBytesMax, output),
+    }
+  }
+  const own = new Tallies(lanes.length, tallies)
+  return {
+    gate: new RecordingGate(commons, needs, partition, incarnation, own),
+    outbox: new RecordingOutbox(end, sidePort, inlineBytesMax, output, own, window),
+  }
 }
 
 /** Runs user code for a control call and reports how it ended; nothing it throws is lost. */

@@ -113,6 +113,14 @@ export class LaneQueue<T extends Queueable> {
     return item
   }
 
+  /** The oldest item of each class, in no particular order. */
+  *oldest(): Generator<T> {
+    for (const one of [...this.#plain, ...this.#dated.values()]) {
+      const item = one?.waiting.peek()
+      if (item !== undefined) yield item
+    }
+  }
+
   /** When the front may change by itself; Infinity if only by offering and taking. */
   get changesAtMs(): number {
     return this.#changes.peek()?.untilMs ?? Number.POSITIVE_INFINITY

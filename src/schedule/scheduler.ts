@@ -67,6 +67,15 @@ export class Scheduler<T extends Schedulable> {
   }
 
   /**
+   * The items of a lane among which is the oldest.
+   *
+   * @param laneIndex - A lane.
+   */
+  oldestOf(laneIndex: number): Iterable<T> {
+    return this.#lanes[laneIndex]!.oldest()
+  }
+
+  /**
    * Adds an item.
    *
    * @param item - New, or back from where it was taken: its sequence puts it where it was.

@@ -35,6 +35,8 @@ export interface BootMessage {
   readonly incarnation: number
   readonly region: SharedMemory
   readonly commons: SharedMemory
+  /** What the thread counts; undefined without metrics. */
+  readonly tallies: SharedMemory | undefined
   /** For payloads that do not go through a ring. */
   readonly sidePort: MessagePort
   /** For what the thread prints. */

@@ -15,6 +15,8 @@ interface SideMessage {
 /** One end of the side port. */
 export class SidePort {
   readonly #port: MessagePort
+  /** Payloads that were sent. */
+  posts = 0
   readonly #arrived = new Map<number, SideValue>()
 
   /**
@@ -37,6 +39,7 @@ export class SidePort {
     const message: SideMessage = { id, side }
     try {
       this.#port.postMessage(message, transferList as ArrayBuffer[])
+      this.posts++
     } catch (thrown) {
       throw sideRefused(role, thrown)
     }

@@ -61,6 +61,12 @@ test('what lanes cost is measured, and every command of the deep queue has its r
   expect(stdout).toContain('a slow reader lost nothing')
 }, 120_000)
 
+test('what metrics cost is measured as a ratio', async () => {
+  const args = [join(root, 'bench/metrics-cost.bench.js'), '--quick']
+  const { stdout } = await run(process.execPath, args, { cwd: root, timeout: 60_000 })
+  expect(stdout).toMatch(/^on : off +time [\d.]+, processor time [\d.]+$/m)
+}, 90_000)
+
 describeWithRedis('the benchmark of the queue', () => {
   test('sends commands to worker processes and checks what comes back', async () => {
     const script = join(root, 'bench/queue.bench.js')

@@ -16,6 +16,7 @@ import { Command, type CommandManager } from '../command.ts'
 import { type CommandExtras, type GivenOptions, isTimed } from '../command-extras.ts'
 import type { CommandTimers } from '../command-timers.ts'
 import type { Lane, LaneTable } from '../lane-table.ts'
+import { MeteredCommand } from '../metered-command.ts'
 import type { ManagerPlan } from '../options.ts'
 import type { StreamReader } from '../results/stream-reader.ts'
 import type { Batch } from '../settlement.ts'
@@ -67,6 +68,7 @@ export class Intake {
   readonly #place: Placer
   readonly #takesKeys: boolean
   readonly #isBounded: boolean
+  readonly #Command: typeof Command
   #sequence = 0
 
   /**
@@ -78,6 +80,7 @@ export class Intake {
     this.#place = createPlacer(parts.plan)
     this.#takesKeys = takesKeys(parts.plan.strategy)
     this.#isBounded = parts.room.isBounded
+    this.#Command = parts.plan.metrics === undefined ? Command : MeteredCommand
   }
 
   /**
@@ -220,7 +223,7 @@ export class Intake {
     const rank = rankOf(lane.plan.priority, priority)
     const { manager } = this.#parts
     const sent = file === undefined ? payload : [fileOf(type)!.id, payload]
-    return new Command(manager, rank, this.#sequence++, type, lane, sent, home, extras)
+    return new this.#Command(manager, rank, this.#sequence++, type, lane, sent, home, extras)
   }
 
   #admit(command: Command): void {

@@ -65,6 +65,20 @@ export class Backlog {
   }
 
   /**
+   * The commands of a lane among which is the oldest that waits, held ones included.
+   *
+   * @param laneIndex - The lane.
+   */
+  *oldestOf(laneIndex: number): Generator<Command> {
+    for (const place of this.#places) yield* place.oldestOf(laneIndex)
+    for (const { commands } of this.#held) {
+      for (const held of commands.values()) {
+        if (held.laneIndex === laneIndex) yield* held.waiting.oldest()
+      }
+    }
+  }
+
+  /**
    * Whether nothing waits where a command would have to.
    *
    * @param home - The command's.

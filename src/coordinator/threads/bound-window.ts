@@ -93,6 +93,8 @@ export class BoundWindow implements RecordSink, Holder {
   reservedFor: Command | undefined = undefined
   /** What handlers are to be told that run for nobody. */
   readonly orders: AbortOrder[] = []
+  /** When its commands could have started, by slot; only with metrics. */
+  queuedAtMs: Float64Array | undefined = undefined
   readonly #bytesMax: number
   /** Slots that each limited lane may fill, whatever the others do. */
   readonly #limitedShare: number
@@ -137,6 +139,20 @@ export class BoundWindow implements RecordSink, Holder {
   /** The end of the region, for counters and states. */
   get end(): CoordinatorEnd {
     return this.#end
+  }
+
+  /** Payloads that took the side port. */
+  get sidePosts(): number {
+    return this.#sidePort.posts
+  }
+
+  /**
+   * When a command was started.
+   *
+   * @param slot - Of one that has started.
+   */
+  startedAtMs(slot: number): number {
+    return this.#end.slots.startedAtMs(this.#ids[slot]!)
   }
 
   /** Whether a handler runs; lags behind by results that were not taken yet. */

@@ -18,6 +18,7 @@ import { awakeMemory, closeAwakeWord, openAwakeWord } from '../../memory/awake-t
 import type { CoordinatorCommons } from '../../memory/commons.ts'
 import type { BellRinger } from '../../memory/doorbell.ts'
 import { createRegion } from '../../memory/region.ts'
+import type { TallyBook } from '../../memory/tallies.ts'
 import { PARTITION_MARKER } from '../../model/command.ts'
 import type { FileHandler } from '../../model/handler-module.ts'
 import type { ThreadOutput } from '../../model/lane-event.ts'
@@ -48,6 +49,8 @@ export interface ThreadPlan extends WindowPlan {
   /** What the threads run; found before the first of them starts. */
   program: ThreadProgram | undefined
   readonly commons: CoordinatorCommons
+  /** Has a block for each thread; undefined without metrics. */
+  readonly tallies: TallyBook | undefined
   readonly partitions: number
   /** URL of the handler module, if there is one; a reload may change it. */
   handlers: string | undefined
@@ -70,12 +73,18 @@ export interface ThreadPlan extends WindowPlan {
  *
  * @param plan - The manager's options.
  * @param commons - Memory that all its threads share.
+ * @param tallies - What its threads count, if it has metrics.
  */
-export function planThreads(plan: ManagerPlan, commons: CoordinatorCommons): ThreadPlan {
+export function planThreads(
+  plan: ManagerPlan,
+  commons: CoordinatorCommons,
+  tallies: TallyBook | undefined,
+): ThreadPlan {
   const { handlers, lanes, concurrency, ringBytes, worker, reportsRejections } = plan
   return {
     program: undefined,
     commons,
+    tallies,
     partitions: plan.partitionCount,
     handlers,
     files: [],
@@ -179,6 +188,25 @@ function answerCalls(
   })
 }
 
+/** What is the same for all threads that start now. */
+function plannedFields(plan: ThreadPlan) {
+  return {
+    version: VERSION,
+    commons: plan.commons.memory,
+    partitions: plan.partitions,
+    awake: awakeMemory(),
+    cores: usableCores(),
+    handlers: plan.handlers,
+    files: plan.files,
+    isPiscina: plan.isPiscina,
+    lanes: plan.lanes.map(({ retry: _, ...shared }) => shared),
+    types: plan.types,
+    reportsRejections: plan.reportsRejections,
+    concurrency: plan.concurrency,
+    inlineBytesMax: plan.inlineBytesMax,
+  }
+}
+
 /** One thread. */
 export class Incarnation {
   readonly partition: number
@@ -255,6 +283,8 @@ export class Incarnation {
     const sidePort = new SidePort(side.port1)
     this.#output = output
     this.window = new BoundWindow(region, bell, partition, sidePort, plan, output)
+    const tallies = plan.tallies?.open(partition)
+    this.window.queuedAtMs = tallies?.queuedAtMs
     const current: Parameters<typeof answerCalls>[1] = {
       conversation: { incarnation: this, events },
     }
@@ -270,6 +300,7 @@ export class Incarnation {
         output.close()
         plan.commons.closeBell(bell)
         closeAwakeWord(awakeWord)
+        if (tallies !== undefined) plan.tallies!.close(partition, tallies)
         this.isReady = false
         current.conversation = undefined
         this.#exit = { code, cause: this.#cause }
@@ -280,27 +311,16 @@ export class Incarnation {
       })
     })
     const boot: BootMessage = {
-      version: VERSION,
+      ...plannedFields(plan),
       partition,
       incarnation: number,
       region,
-      commons: plan.commons.memory,
-      partitions: plan.partitions,
+      tallies: tallies?.memory,
       bell: bell.word,
-      awake: awakeMemory(),
       awakeWord,
-      cores: usableCores(),
       sidePort: side.port2,
       controlPort: control.port2,
       outputPort: printed.port2,
-      handlers: plan.handlers,
-      files: plan.files,
-      isPiscina: plan.isPiscina,
-      lanes: plan.lanes.map(({ retry: _, ...shared }) => shared),
-      types: plan.types,
-      reportsRejections: plan.reportsRejections,
-      concurrency: plan.concurrency,
-      inlineBytesMax: plan.inlineBytesMax,
       sticky,
     }
     this.worker.postMessage(boot, [side.port2, control.port2, printed.port2])
@@ -369,6 +389,11 @@ export class Incarnation {
         resolve(value)
       }, fail)
     })
+  }
+
+  /** Share of its life in which its event loop was at work, 0 to 1. */
+  get utilisation(): number {
+    return this.worker.performance.eventLoopUtilization().utilization
   }
 
   /** Lets other partitions ring it from now on: it is the present thread of its partition. */

@@ -1,0 +1,240 @@
+// Histogram: durations in log-linear buckets, 16 to each doubling.
+// Thread: any; an instance has one writer.   Owns: its cells, which may be shared memory.
+//
+// The bucket of a duration is the exponent of its 64-bit float and the four bits after it, so that
+// recording is one shift. A quantile is the middle of its bucket: at most 1/32 from the duration.
+
+/** Durations below 2^-13 ms, about 0.1 µs, share the first bucket. */
+const LEAST_MS = 2 ** -13
+/** Doublings that have buckets of their own; past them, at 37 hours, is the last bucket. */
+const DOUBLINGS = 40
+const BUCKETS = DOUBLINGS * 16 + 2
+const SUM = 0
+/** The least duration plus 1; 0 while nothing is recorded. */
+const MIN = 1
+const MAX = 2
+const FIRST = 3
+
+/** Cells that a histogram takes. */
+export const HISTOGRAM_CELLS: number = FIRST + BUCKETS
+
+const MANTISSA_SHIFT = 16
+const float = new Float64Array(1)
+const halves = new Int32Array(float.buffer)
+
+function bitsOf(ms: number): number {
+  float[0] = ms
+  return halves[1]! >> MANTISSA_SHIFT
+}
+
+const BASE = bitsOf(LEAST_MS) - 1
+
+/** Where a bucket begins, in milliseconds. */
+function lowerMs(bucket: number): number {
+  if (bucket === 0) return 0
+  halves[0] = 0
+  halves[1] = (BASE + bucket) << MANTISSA_SHIFT
+  return float[0]!
+}
+
+/**
+ * Counts a duration in a histogram that is part of a larger block.
+ *
+ * @param cells - The block. This thread is its only writer: the stores are plain, and a reader may
+ * be a moment behind.
+ * @param at - Where the histogram begins.
+ * @param ms - Milliseconds; less than 0 counts as 0.
+ */
+export function recordDuration(cells: Float64Array, at: number, ms: number): void {
+  const duration = Math.max(ms, 0)
+  float[0] = duration
+  const bucket = (halves[1]! >> MANTISSA_SHIFT) - BASE
+  const cell = at + FIRST + (bucket < 0 ? 0 : bucket >= BUCKETS ? BUCKETS - 1 : bucket)
+  cells[cell] = cells[cell]! + 1
+  cells[at + SUM] = cells[at + SUM]! + duration
+  if (duration > cells[at + MAX]!) cells[at + MAX] = duration
+  const least = cells[at + MIN]!
+  if (duration + 1 < least || least === 0) cells[at + MIN] = duration + 1
+}
+
+/** A histogram as JSON carries it between machines. Durations are milliseconds. */
+export interface HistogramJson {
+  readonly count: number
+  readonly sum: number
+  readonly min: number
+  readonly max: number
+  readonly mean: number
+  readonly p50: number
+  readonly p90: number
+  readonly p95: number
+  readonly p99: number
+  readonly p999: number
+  /** Buckets that hold something: index and count. */
+  readonly buckets: readonly (readonly [number, number])[]
+}
+
+/** Durations in milliseconds, 0.1 µs to 37 hours, each within 1/32 of its value. */
+export class Histogram {
+  readonly #cells: Float64Array
+
+  /**
+   * @param cells - {@link HISTOGRAM_CELLS} of them. Default: of its own, all 0.
+   */
+  constructor(cells: Float64Array = new Float64Array(HISTOGRAM_CELLS)) {
+    this.#cells = cells
+  }
+
+  /**
+   * The histogram that another process or machine has sent.
+   *
+   * @param json - From {@link Histogram.toJSON}.
+   */
+  static from({ sum, count, min, max, buckets }: HistogramJson): Histogram {
+    const made = new Histogram()
+    made.#cells[SUM] = sum
+    made.#cells[MIN] = count === 0 ? 0 : min + 1
+    made.#cells[MAX] = max
+    for (const [index, times] of buckets) made.#cells[FIRST + index] = times
+    return made
+  }
+
+  /**
+   * Counts a duration.
+   *
+   * @param ms - Milliseconds; less than 0 counts as 0.
+   */
+  record(ms: number): void {
+    recordDuration(this.#cells, 0, ms)
+  }
+
+  /** Durations counted. */
+  get count(): number {
+    let count = 0
+    for (let i = FIRST; i < HISTOGRAM_CELLS; i++) count += this.#cells[i]!
+    return count
+  }
+
+  /** Sum of the durations, exact. */
+  get sum(): number {
+    return this.#cells[SUM]!
+  }
+
+  /** The least; 0 if there is none. */
+  get min(): number {
+    return Math.max(0, this.#cells[MIN]! - 1)
+  }
+
+  /** The greatest; 0 if there is none. */
+  get max(): number {
+    return this.#cells[MAX]!
+  }
+
+  /** The mean; 0 if there is none. */
+  get mean(): number {
+    const { count } = this
+    return count === 0 ? 0 : this.sum / count
+  }
+
+  get p50(): number {
+    return this.quantile(0.5)
+  }
+
+  get p90(): number {
+    return this.quantile(0.9)
+  }
+
+  get p95(): number {
+    return this.quantile(0.95)
+  }
+
+  get p99(): number {
+    return this.quantile(0.99)
+  }
+
+  get p999(): number {
+    return this.quantile(0.999)
+  }
+
+  /**
+   * The duration that a share of all do not exceed.
+   *
+   * @param share - 0 to 1.
+   * @returns Milliseconds, at most 1/32 off; 0 if nothing is counted.
+   */
+  quantile(share: number): number {
+    const { count } = this
+    if (count === 0) return 0
+    const rank = Math.max(1, Math.ceil(share * count))
+    let seen = 0
+    let bucket = -1
+    while (seen < rank && bucket < BUCKETS - 1) seen += this.#cells[FIRST + ++bucket]!
+    const middle = bucket === BUCKETS - 1 ? this.max : (lowerMs(bucket) + lowerMs(bucket + 1)) / 2
+    return Math.min(Math.max(middle, this.min), this.max)
+  }
+
+  /**
+   * How many durations do not exceed a bound, which is rounded down to that of a bucket.
+   *
+   * @param ms - The bound in milliseconds.
+   */
+  countUpTo(ms: number): number {
+    const end = Math.min(Math.max(0, bitsOf(ms) - BASE), BUCKETS)
+    let count = 0
+    for (let bucket = 0; bucket < end; bucket++) count += this.#cells[FIRST + bucket]!
+    return count
+  }
+
+  /** What is counted: the middle of each bucket in milliseconds, and how often. */
+  *buckets(): Generator<readonly [ms: number, times: number]> {
+    for (const [bucket, times] of this.#filled()) {
+      yield [bucket === BUCKETS - 1 ? this.max : (lowerMs(bucket) + lowerMs(bucket + 1)) / 2, times]
+    }
+  }
+
+  /**
+   * Adds another histogram to this one.
+   *
+   * @param other - Of another thread or machine.
+   */
+  add(other: Histogram): this {
+    const [own, others] = [this.#cells, other.#cells]
+    const leasts = [own[MIN]!, others[MIN]!].filter((least) => least > 0)
+    const max = Math.max(own[MAX]!, others[MAX]!)
+    for (let i = 0; i < HISTOGRAM_CELLS; i++) own[i]! += others[i]!
+    own[MIN] = leasts.length === 0 ? 0 : Math.min(...leasts)
+    own[MAX] = max
+    return this
+  }
+
+  /**
+   * What was counted since an earlier copy. Least and greatest are those of the buckets.
+   *
+   * @param earlier - A copy of this histogram from before.
+   */
+  since(earlier: Histogram): Histogram {
+    const made = new Histogram()
+    made.#cells[SUM] = Math.max(0, this.sum - earlier.sum)
+    for (let i = FIRST; i < HISTOGRAM_CELLS; i++) {
+      const times = Math.max(0, this.#cells[i]! - earlier.#cells[i]!)
+      made.#cells[i] = times
+      if (times === 0) continue
+      const bucket = i - FIRST
+      if (made.#cells[MIN] === 0) made.#cells[MIN] = Math.max(this.min, lowerMs(bucket)) + 1
+      made.#cells[MAX] = Math.min(this.max, lowerMs(bucket + 1))
+    }
+    return made
+  }
+
+  toJSON(): HistogramJson {
+    const { count, sum, min, max, mean, p50, p90, p95, p99, p999 } = this
+    const buckets = [...this.#filled()]
+    return { count, sum, min, max, mean, p50, p90, p95, p99, p999, buckets }
+  }
+
+  *#filled(): Generator<readonly [bucket: number, times: number]> {
+    for (let bucket = 0; bucket < BUCKETS; bucket++) {
+      const times = this.#cells[FIRST + bucket]!
+      if (times > 0) yield [bucket, times]
+    }
+  }
+}

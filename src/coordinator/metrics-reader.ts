@@ -1,0 +1,179 @@
+// Metrics reader: reads what lanes, windows and threads have counted.
+// Thread: main.   Owns: nothing. It runs on demand only, so that the hot path pays nothing.
+
+import { epochMs, nowMs } from '../base/clock.ts'
+import { readCounter } from '../memory/counters.ts'
+import { Counter } from '../memory/layout.ts'
+import { LaneTally, TallyBook } from '../memory/tallies.ts'
+import type {
+  LaneMetrics,
+  LaneShareMetrics,
+  MetricsSnapshot,
+  PartitionMetrics,
+  RunMetrics,
+} from '../model/metrics.ts'
+import type { Room } from './admission/room.ts'
+import type { Command } from './command.ts'
+import type { Backlog } from './dispatch/backlog.ts'
+import { type Lane, type LaneTable, openCountOf } from './lane-table.ts'
+import { MeteredCommand } from './metered-command.ts'
+import type { ManagerPlan } from './options.ts'
+import { type ManagerState, partitionState } from './stats.ts'
+import type { PartitionHandle } from './threads/partition-handle.ts'
+
+/** What is read. */
+export interface MetricsSources {
+  readonly state: () => ManagerState
+  readonly lanes: LaneTable
+  readonly room: Room
+  readonly backlog: Backlog
+  readonly partitions: readonly PartitionHandle[]
+  readonly deadLetters: { readonly size: number }
+}
+
+/** When a command of a lane could have started first, and how many run. */
+interface Standing {
+  oldestAtMs: number
+  running: number
+}
+
+/**
+ * Keeps the metrics of a manager, if it is to have some.
+ *
+ * @param plan - The manager's options.
+ * @param closed - Resolves when it has ended.
+ * @param sources - What is read.
+ * @returns Takes what its threads count.
+ */
+export function meter(
+  { metrics, partitionCount, lanes }: ManagerPlan,
+  closed: Promise<void>,
+  sources: MetricsSources,
+): TallyBook | undefined {
+  if (metrics === undefined) return undefined
+  const tallies = new TallyBook(partitionCount, lanes.length)
+  const reader = new MetricsReader(sources, tallies)
+  metrics.attach(() => reader.read())
+  void closed.then(() => metrics.detach())
+  return tallies
+}
+
+/** Reads the metrics of one manager. */
+class MetricsReader {
+  readonly #sources: MetricsSources
+  readonly #tallies: TallyBook
+  readonly #startedAtMs = epochMs()
+
+  constructor(sources: MetricsSources, tallies: TallyBook) {
+    this.#sources = sources
+    this.#tallies = tallies
+  }
+
+  /** Everything that was counted, and how things stand. */
+  read(): MetricsSnapshot {
+    const { lanes, partitions, deadLetters } = this.#sources
+    const now = nowMs()
+    const standing = lanes.all.map((): Standing => {
+      return { oldestAtMs: Number.POSITIVE_INFINITY, running: 0 }
+    })
+    const runs = partitions.map((partition) => this.#runsOf(partition, standing, now))
+    const read = lanes.all.map((lane) => [lane.name, this.#lane(lane, standing[lane.index]!, now)])
+    const laneMetrics: Record<string, LaneMetrics> = Object.fromEntries(read)
+    const atMs = epochMs()
+    return {
+      atMs,
+      spanMs: atMs - this.#startedAtMs,
+      deadLetters: deadLetters.size,
+      lanes: laneMetrics,
+      partitions: partitions.map((partition, i) => {
+        let busyMs = 0
+        for (const { partitions: shares } of Object.values(laneMetrics))
+          busyMs += shares[i]!.run.sum
+        return this.#partition(partition, runs[i]!, busyMs)
+      }),
+    }
+  }
+
+  #lane(lane: Lane, { oldestAtMs, running }: Standing, now: number): LaneMetrics {
+    const { backlog, partitions, room } = this.#sources
+    const { submitted, completed, failed, timedOut, retried, deadLettered } = lane
+    const sum = new LaneTally()
+    const shares = partitions.map(({ index }): LaneShareMetrics => {
+      const tally = this.#tallies.read(index, lane.index)
+      sum.add(tally)
+      return shareOf(tally)
+    })
+    let oldest = oldestAtMs
+    for (const command of backlog.oldestOf(lane.index)) oldest = earlier(oldest, command)
+    const unsettled = openCountOf(lane)
+    return {
+      ...shareOf(sum),
+      submitted,
+      started: sum.run.count + running,
+      completed,
+      failed,
+      timedOut,
+      retried,
+      deadLettered,
+      queued: unsettled - running,
+      running,
+      unsettled,
+      waiting: room.waitingIn(lane),
+      oldestMs: oldest === Number.POSITIVE_INFINITY ? 0 : Math.max(0, now - oldest),
+      partitions: shares,
+    }
+  }
+
+  /** What runs in a partition; notes how its lanes stand. */
+  #runsOf(partition: PartitionHandle, standing: readonly Standing[], now: number): RunMetrics[] {
+    const runs: RunMetrics[] = []
+    const window = partition.incarnation?.window
+    for (const { command, started } of window?.snapshot() ?? []) {
+      const lane = standing[command.lane.index]!
+      if (!started) {
+        lane.oldestAtMs = earlier(lane.oldestAtMs, command)
+        continue
+      }
+      lane.running++
+      const { id, type } = command
+      const runningMs = Math.max(0, now - window!.startedAtMs(command.slot))
+      runs.push({ id, lane: command.lane.name, type: type.name, runningMs })
+    }
+    return runs
+  }
+
+  #partition(
+    partition: PartitionHandle,
+    runs: readonly RunMetrics[],
+    busyMs: number,
+  ): PartitionMetrics {
+    const { index, incarnations, incarnation } = partition
+    const window = incarnation?.window
+    const views = window?.end.views
+    return {
+      index,
+      state: partitionState(partition, this.#sources.state()),
+      restarts: Math.max(0, incarnations - 1),
+      running: runs.length,
+      bound: window === undefined ? 0 : window.load.count + window.load.restingCount,
+      busyMs,
+      utilisation: incarnation?.utilisation ?? 0,
+      parked: views ? readCounter(views, Counter.PARKED) : 0,
+      stalled: views ? readCounter(views, Counter.STALLED) : 0,
+      sidePosts: window?.sidePosts ?? 0,
+      commandRingFill: window?.end.commandRingFill ?? 0,
+      resultRingFill: window?.end.resultRingFill ?? 0,
+      heapMb: views ? readCounter(views, Counter.HEAP_KIB) / 1024 : 0,
+      runs,
+    }
+  }
+}
+
+function shareOf({ failed, limited, wait, run }: LaneTally): LaneShareMetrics {
+  return { failed, limited, wait, run }
+}
+
+function earlier(atMs: number, command: Command): number {
+  if (command.isSettled || !(command instanceof MeteredCommand)) return atMs
+  return Math.min(atMs, command.queuedAtMs)
+}

@@ -1,0 +1,125 @@
+// Queue metrics: what users hold of the metrics of one manager.
+// Thread: main.   Owns: the baseline of the last reset, and the timer of a backend.
+// Must not: count anything: partitions and lanes do.
+
+import { TIMER_MS_MAX } from '../base/bounds.ts'
+import { timers } from '../base/clock.ts'
+import { laneError } from '../base/errors.ts'
+import { checkOptions, milliseconds, type OptionRules } from '../base/options.ts'
+import {
+  type MetricsBackend,
+  type MetricsSnapshot,
+  metricsSince,
+  pushMetrics,
+} from '../model/metrics.ts'
+
+/** Options of metrics with a backend. */
+export interface MetricsOptions {
+  /** How often the backend is given what happened, 10 to 2^31 - 1 ms. Default 1,000. */
+  readonly intervalMs?: number | undefined
+}
+
+/** The rules of {@link MetricsOptions}. */
+export const METRICS_RULES = Object.freeze({
+  intervalMs: milliseconds(1000, 10, TIMER_MS_MAX),
+}) satisfies OptionRules
+
+/** The metrics of one manager; give it to the manager's option `metrics`. */
+export class QueueMetrics {
+  readonly #backend: MetricsBackend | undefined
+  readonly #intervalMs: number
+  #read: (() => MetricsSnapshot) | undefined
+  #baseline: MetricsSnapshot | undefined
+  #pushed: MetricsSnapshot | undefined
+  #timer: NodeJS.Timeout | undefined
+
+  /**
+   * @param backend - Is given what happened, besides. Default: none.
+   * @param options - How often.
+   * @throws ConfigError `CORELANE_INVALID_OPTION`.
+   */
+  constructor(backend?: MetricsBackend, options?: MetricsOptions) {
+    this.#backend = backend
+    this.#intervalMs = checkOptions<MetricsOptions>('metrics', options, METRICS_RULES).intervalMs!
+  }
+
+  /** Metrics that are kept in this process alone. */
+  static local(): QueueMetrics {
+    return new QueueMetrics()
+  }
+
+  /**
+   * Everything since the manager was made, or since the last {@link QueueMetrics.reset}.
+   *
+   * @returns A copy that no later command changes; `JSON.stringify` takes it.
+   * @throws ConfigError `CORELANE_INVALID_OPTION` if no manager was given these metrics.
+   */
+  snapshot(): MetricsSnapshot {
+    const now = this.#now()
+    return this.#baseline === undefined ? now : metricsSince(now, this.#baseline)
+  }
+
+  /**
+   * What happened between two snapshots, or since one.
+   *
+   * @param before - The earlier one.
+   * @param now - The later one. Default: taken now.
+   */
+  delta(before: MetricsSnapshot, now: MetricsSnapshot = this.snapshot()): MetricsSnapshot {
+    return metricsSince(now, before)
+  }
+
+  /** Starts all counts and histograms from 0. Gauges stay. */
+  reset(): void {
+    this.#push()
+    this.#baseline = this.#now()
+    this.#backend?.reset?.()
+  }
+
+  /**
+   * Joins a manager.
+   *
+   * @param read - Reads the manager's metrics.
+   * @internal
+   */
+  attach(read: () => MetricsSnapshot): void {
+    if (this.#read !== undefined) {
+      const received = 'metrics of another manager'
+      const allowed = 'metrics of its own for each manager'
+      throw laneError('CORELANE_INVALID_OPTION', {
+        option: 'QueueManager.metrics',
+        received,
+        allowed,
+      })
+    }
+    this.#read = read
+    if (this.#backend === undefined) return
+    this.#timer = timers.setInterval(() => this.#push(), this.#intervalMs).unref()
+  }
+
+  /**
+   * The manager has ended; what it counted can still be read.
+   *
+   * @internal
+   */
+  detach(): void {
+    timers.clearInterval(this.#timer)
+    this.#push()
+  }
+
+  #now(): MetricsSnapshot {
+    if (this.#read !== undefined) return this.#read()
+    throw laneError('CORELANE_INVALID_OPTION', {
+      option: 'QueueManager.metrics',
+      received: 'metrics that were given to no manager',
+      allowed: 'QueueManager.create({ metrics })',
+    })
+  }
+
+  #push(): void {
+    if (this.#backend === undefined) return
+    const now = this.#now()
+    pushMetrics(this.#backend, this.#pushed === undefined ? now : metricsSince(now, this.#pushed))
+    this.#pushed = now
+  }
+}

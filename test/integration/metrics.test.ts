@@ -1,0 +1,180 @@
+// Metrics: what a manager with metrics counts. Goal: every run once, in its lane and partition,
+// also of threads that have died; ages of what is stuck; nothing without the option. Method:
+// commands of known number and length, and snapshots of a manager at rest.
+
+import {
+  Histogram,
+  type MetricsSnapshot,
+  PartitionConfig,
+  QueueManagerBuilder,
+  QueueMetrics,
+  RetryPolicy,
+} from 'corelane'
+import { expect, test } from 'vitest'
+import { failure, until, within } from '../support/deadline.ts'
+import { create, fixture, open } from '../support/managers.ts'
+
+const two = PartitionConfig.roundRobin(2)
+const workerData = () => ({ words: new SharedArrayBuffer(16) })
+
+function openGate({ words }: { words: SharedArrayBuffer }): void {
+  const view = new Int32Array(words)
+  Atomics.store(view, 0, 1)
+  Atomics.notify(view, 0)
+}
+
+test('every run is counted once, by lane and partition, with its wait and its length', async () => {
+  const metrics = QueueMetrics.local()
+  const manager = await open('lanes-handlers.js', {
+    partitions: two,
+    lanes: { fast: {}, slow: {} },
+    metrics,
+    workerData: workerData(),
+  })
+  const fast = Array.from({ length: 500 }, (_, i) => manager.submit('fast', 'echo', i))
+  const slow = Array.from({ length: 4 }, () => manager.submit('slow', 'burn', 20))
+  await within(Promise.all([...fast, ...slow]), 'all commands')
+  const { lanes, partitions } = metrics.snapshot()
+  expect(lanes.fast).toMatchObject({
+    submitted: 500,
+    started: 500,
+    completed: 500,
+    failed: 0,
+    queued: 0,
+    running: 0,
+    unsettled: 0,
+    oldestMs: 0,
+  })
+  expect([lanes.fast!.wait.count, lanes.fast!.run.count]).toEqual([500, 500])
+  expect(lanes.fast!.partitions.map(({ run }) => run.count)).toEqual([250, 250])
+  expect(lanes.slow!.run.min).toBeGreaterThanOrEqual(20)
+  // Two of them wait behind two others.
+  expect(lanes.slow!.wait.max).toBeGreaterThanOrEqual(19)
+  expect(partitions[0]!.busyMs + partitions[1]!.busyMs).toBeGreaterThanOrEqual(80)
+  expect(partitions.map(({ state, restarts }) => [state, restarts])).toEqual([
+    ['ready', 0],
+    ['ready', 0],
+  ])
+  await within(manager.close(), 'close')
+  expect(metrics.snapshot().lanes.fast!.run.count).toBe(500)
+})
+
+test('the age of the oldest command grows while its lane is stuck, and what runs is named', async () => {
+  const shared = workerData()
+  const metrics = QueueMetrics.local()
+  const manager = await open('lanes-handlers.js', {
+    partitions: PartitionConfig.none(),
+    lanes: { lane: {} },
+    metrics,
+    workerData: shared,
+  })
+  const held = manager.submit('lane', 'hardGate', 1, { id: 'the-gate' })
+  const others = Array.from({ length: 5000 }, (_, i) => manager.submit('lane', 'echo', i))
+  let taken = metrics.snapshot()
+  const isOld = () => {
+    taken = metrics.snapshot()
+    return (taken.partitions[0]!.runs[0]?.runningMs ?? 0) >= 50
+  }
+  await until(isOld, 'the gate is held')
+  const { lanes, partitions } = taken
+  expect(lanes.lane!.oldestMs).toBeGreaterThan(50)
+  expect(lanes.lane).toMatchObject({ queued: 5000, running: 1, unsettled: 5001 })
+  expect(manager.stats().lanes.lane).toMatchObject({ queued: 5000, running: 1, unsettled: 5001 })
+  const [run] = partitions[0]!.runs
+  expect(run).toMatchObject({ id: 'the-gate', lane: 'lane', type: 'hardGate' })
+  openGate(shared)
+  await within(Promise.all([held, ...others]), 'all commands')
+  expect(metrics.snapshot().lanes.lane).toMatchObject({ oldestMs: 0, queued: 0 })
+})
+
+test('failures, retries, dead letters and refusals of a limit are counted', async () => {
+  const metrics = QueueMetrics.local()
+  const manager = await open('survival.js', {
+    partitions: PartitionConfig.none(),
+    lanes: {
+      retried: { retry: RetryPolicy.fixed(2, 5) },
+      limited: { rateLimit: { limit: 1, windowMs: 50 } },
+    },
+    metrics,
+  })
+  await failure(manager.submit('retried', 'alwaysFails', 1), 'the failing one')
+  await within(
+    Promise.all([1, 2, 3].map((i) => manager.submit('limited', 'echo', i))),
+    'limited ones',
+  )
+  const { lanes, deadLetters } = metrics.snapshot()
+  expect(lanes.retried).toMatchObject({ submitted: 1, failed: 1, retried: 2, deadLettered: 1 })
+  expect(lanes.retried!.partitions[0]!.failed).toBe(3)
+  expect(lanes.retried!.run.count).toBe(3)
+  expect(deadLetters).toBe(1)
+  // A run waits from the end of its delay, so no wait has a delay or a run in it.
+  expect(lanes.retried!.wait.min).toBeLessThan(5)
+  expect(lanes.limited!.limited).toBeGreaterThan(0)
+  expect(lanes.limited!.wait.max).toBeGreaterThan(50)
+})
+
+test('what a thread had counted stays when it dies', async () => {
+  const metrics = QueueMetrics.local()
+  const manager = await open('survival.js', {
+    partitions: PartitionConfig.none(),
+    lanes: { lane: {} },
+    metrics,
+  })
+  await within(manager.submit('lane', 'echo', 1), 'before')
+  await failure(manager.submit('lane', 'exit'), 'the exit')
+  await within(manager.submit('lane', 'echo', 2), 'after')
+  const { lanes, partitions } = metrics.snapshot()
+  expect(lanes.lane).toMatchObject({ submitted: 3, completed: 2, failed: 1 })
+  expect(lanes.lane!.run.count).toBe(2)
+  expect(partitions[0]!.restarts).toBe(1)
+})
+
+test('a reset starts counts from 0, a delta is what happened since, and JSON keeps histograms', async () => {
+  const metrics = QueueMetrics.local()
+  const manager = await open('basic.js', { lanes: { lane: {} }, metrics })
+  await within(manager.submit('lane', 'noop', 1), 'the first')
+  metrics.reset()
+  const before = metrics.snapshot()
+  expect([before.lanes.lane!.submitted, before.lanes.lane!.run.count]).toEqual([0, 0])
+  await within(manager.submit('lane', 'noop', 2), 'the second')
+  const delta = metrics.delta(before)
+  expect([delta.lanes.lane!.submitted, delta.lanes.lane!.run.count]).toEqual([1, 1])
+  const json: MetricsSnapshot = JSON.parse(JSON.stringify(delta))
+  expect(Histogram.from(json.lanes.lane!.run as never).count).toBe(1)
+})
+
+test('a backend of the user is given counters, gauges and durations', async () => {
+  const counters = new Map<string, number>()
+  const durations = new Map<string, number>()
+  const add = (map: Map<string, number>, name: string, value: number) =>
+    map.set(name, (map.get(name) ?? 0) + value)
+  const backend = {
+    increment: (name: string, value: number) => add(counters, name, value),
+    set: (name: string, value: number) => counters.set(name, value),
+    record: (name: string, _ms: number, times: number) => add(durations, name, times),
+  }
+  const builder = new QueueManagerBuilder()
+    .withHandlers(fixture('basic.js'))
+    .withLane('lane')
+    .withMetrics(new QueueMetrics(backend, { intervalMs: 10 }))
+  const manager = await builder.build()
+  await within(manager.start(), 'start')
+  await within(manager.submitMany('lane', 'noop', [1, 2, 3]), 'three')
+  await until(() => counters.get('lane.commands.completed') === 3, 'the interval')
+  await within(manager.submit('lane', 'noop', 4), 'one more')
+  await within(manager.close(), 'close')
+  expect(counters.get('lane.commands.completed')).toBe(4)
+  expect([...durations]).toEqual([
+    ['lane.command.wait_time', 4],
+    ['lane.command.latency', 4],
+  ])
+})
+
+test('metrics belong to one manager, and a manager without has none', async () => {
+  const metrics = QueueMetrics.local()
+  create('basic.js', { metrics })
+  expect(() => create('basic.js', { metrics })).toThrow(/metrics of its own for each manager/)
+  expect(() => QueueMetrics.local().snapshot()).toThrow(/QueueManager.create/)
+  expect(create('basic.js').metrics).toBeUndefined()
+  expect(() => create('basic.js', { metrics: {} as never })).toThrow(/QueueMetrics/)
+})

@@ -1,0 +1,52 @@
+// Goal: quantiles are within 1/32 of the durations recorded, and histograms of parts add up to that
+// of the whole. Method: random durations over the whole range against the sorted list of them.
+
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { Histogram } from '../../src/base/histogram.ts'
+
+const RUNS = Number(process.env.CORELANE_PROPERTY_RUNS ?? 300)
+const SHARES = [0, 0.01, 0.5, 0.9, 0.95, 0.99, 0.999, 1]
+
+const duration = fc
+  .tuple(fc.integer({ min: -12, max: 26 }), fc.double({ min: 1, max: 1.999, noNaN: true }))
+  .map(([exponent, mantissa]) => mantissa * 2 ** exponent)
+const durations = fc.array(duration, { minLength: 1, maxLength: 200 })
+
+function of(values: readonly number[]): Histogram {
+  const histogram = new Histogram()
+  for (const value of values) histogram.record(value)
+  return histogram
+}
+
+test('a quantile is within one part in 32 of the duration at its rank', () => {
+  fc.assert(
+    fc.property(durations, (values) => {
+      const histogram = of(values)
+      const sorted = [...values].sort((a, b) => a - b)
+      for (const share of SHARES) {
+        const exact = sorted[Math.max(1, Math.ceil(share * sorted.length)) - 1]!
+        expect(Math.abs(histogram.quantile(share) - exact) / exact).toBeLessThanOrEqual(1 / 32)
+      }
+      expect(histogram.count).toBe(values.length)
+      expect(histogram.max).toBe(sorted.at(-1))
+      expect(histogram.min).toBeCloseTo(sorted[0]!, 6)
+    }),
+    { numRuns: RUNS },
+  )
+})
+
+test('the histograms of two parts add up to that of the whole, and take away to the other', () => {
+  fc.assert(
+    fc.property(durations, durations, (first, second) => {
+      const whole = of([...first, ...second])
+      const sum = of(first).add(of(second))
+      expect([...sum.buckets()]).toEqual([...whole.buckets()])
+      expect([sum.min, sum.max]).toEqual([whole.min, whole.max])
+      const rest = whole.since(of(first))
+      expect([...rest.buckets()]).toEqual([...of(second).buckets()])
+      expect([...Histogram.from(whole.toJSON()).buckets()]).toEqual([...whole.buckets()])
+    }),
+    { numRuns: RUNS },
+  )
+})

@@ -1,0 +1,30 @@
+// Histogram: its ends, its bounds and what it says when it is empty.
+
+import { expect, test } from 'vitest'
+import { Histogram } from '../../../src/base/histogram.ts'
+
+test('an empty histogram is 0 throughout', () => {
+  const { count, sum, min, max, mean, p50, p999 } = new Histogram()
+  expect([count, sum, min, max, mean, p50, p999]).toEqual([0, 0, 0, 0, 0, 0, 0])
+})
+
+test('what is too short or too long for a bucket of its own is counted in the outermost ones', () => {
+  const histogram = new Histogram()
+  for (const ms of [-1, 0, 1e-9, 2 ** 40]) histogram.record(ms)
+  expect(histogram.count).toBe(4)
+  expect([histogram.min, histogram.max]).toEqual([0, 2 ** 40])
+  expect(histogram.quantile(1)).toBe(2 ** 40)
+})
+
+test('a duration of 0 is the least, whatever follows', () => {
+  const histogram = new Histogram()
+  histogram.record(0)
+  histogram.record(5)
+  expect(histogram.min).toBe(0)
+})
+
+test('it counts up to a bound', () => {
+  const histogram = new Histogram()
+  for (const ms of [1, 2, 3, 10, 100]) histogram.record(ms)
+  expect([0, 1, 4, 16, 1000].map((ms) => histogram.countUpTo(ms))).toEqual([0, 0, 3, 4, 5])
+})
