@@ -51,9 +51,10 @@ export class CommandTimers {
    * Queues a command, and watches its latest start.
    *
    * @param command - QUEUED, and new to the backlog.
+   * @param isWatched - False if the latest start is left to the partition, and to the caller.
    */
-  place(command: Command): void {
-    if (this.watch(command)) this.#events.place(command)
+  place(command: Command, isWatched = true): void {
+    if (!isWatched || this.watch(command)) this.#events.place(command)
   }
 
   /**
@@ -133,6 +134,7 @@ export class CommandTimers {
 
 /** Whether one command comes before another; of two at the same moment the older. */
 function isEarlier(a: Command, b: Command): boolean {
-  const [aMs, bMs] = [a.extras!.timer!.dueMs, b.extras!.timer!.dueMs]
+  const aMs = a.extras!.timer!.dueMs
+  const bMs = b.extras!.timer!.dueMs
   return aMs < bMs || (aMs === bMs && a.sequence < b.sequence)
 }

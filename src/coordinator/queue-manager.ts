@@ -63,16 +63,18 @@ export interface ManagerPort {
   /** Names of the handlers that its module has now. */
   readonly handlers: readonly string[]
   /**
-   * Submits a command, as {@link QueueManager.execute} does.
+   * Submits a command, as {@link QueueManager.execute} does, without a promise.
    *
-   * @throws What keeps the manager from accepting it.
+   * @param settle - Called once, in the middle of the manager's work, perhaps before this returns.
+   * @throws The error that keeps the manager from accepting it.
    */
   submit(
     lane: string,
     type: string,
     payload: unknown,
     options: CommandOptions,
-  ): { readonly command: PortCommand; readonly outcome: Promise<CommandOutcome> }
+    settle: (outcome: CommandOutcome) => void,
+  ): PortCommand
   /**
    * Ends a command unless it has started.
    *

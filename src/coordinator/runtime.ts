@@ -190,16 +190,19 @@ export class Runtime {
    * @param type - Name of its handler.
    * @param payload - Its payload.
    * @param options - Its options.
-   * @throws What keeps it from being accepted.
+   * @param settle - Called once.
+   * @throws The error that keeps it from being accepted.
    */
   submit(
     lane: string,
     type: string,
     payload: unknown,
     options: CommandOptions,
-  ): { readonly command: Command; readonly outcome: Promise<CommandOutcome> } {
+    settle: (outcome: CommandOutcome) => void,
+  ): Command {
     const command = this.intake.make(lane, type, payload, options, true)
-    return { command, outcome: this.intake.admit(command) as Promise<CommandOutcome> }
+    this.intake.enter(command, settle as (outcome: unknown) => void)
+    return command
   }
 
   /**

@@ -158,12 +158,30 @@ export class Intake {
     return this.#parts.room.admits(lane, extras?.bytes ?? 0)
   }
 
-  #enter(command: Command, hasRoom: boolean, onRefused: (() => void) | undefined): void {
+  /**
+   * Admits a command without a promise. Its caller ends it at its latest start: it needs no timer.
+   *
+   * @param command - Made by {@link Intake.make}.
+   * @param settle - Takes its result.
+   * @throws QueueFullError if there is no room and its lane does not let it wait.
+   */
+  enter(command: Command, settle: (value: unknown) => void): void {
+    const hasRoom = !this.#isBounded || this.#admits(command)
+    command.open(settle)
+    this.#enter(command, hasRoom, undefined, false)
+  }
+
+  #enter(
+    command: Command,
+    hasRoom: boolean,
+    onRefused: (() => void) | undefined,
+    isWatched = true,
+  ): void {
     const { extras } = command
     if (extras?.options?.signal !== undefined) {
       this.#parts.signals.add(extras.options.signal, command)
     }
-    if (hasRoom) this.#admit(command)
+    if (hasRoom) this.#admit(command, isWatched)
     else this.#wait(command, onRefused)
     extras?.options?.stream?.attach(command)
   }
@@ -226,12 +244,12 @@ export class Intake {
     return new this.#Command(manager, rank, this.#sequence++, type, lane, sent, home, extras)
   }
 
-  #admit(command: Command): void {
+  #admit(command: Command, isWatched = true): void {
     const { timers, admitted } = this.#parts
     const delayMs = command.extras?.delayMs ?? 0
     command.admit()
     if (delayMs > 0) timers.delay(command, delayMs)
-    else timers.place(command)
+    else timers.place(command, isWatched)
     admitted()
   }
 

@@ -95,6 +95,33 @@ export function checkName(field: string, value: unknown): asserts value is strin
   if (!isPortableName(value)) refuse(field, value, PORTABLE_NAME_ALLOWED)
 }
 
+/** A base class whose instances are the objects that it is given. */
+class Given {
+  constructor(given: object) {
+    // biome-ignore lint/correctness/noConstructorReturn: a private member then marks that object.
+    return given
+  }
+}
+
+/** Marks objects with a private member, which costs less than a place in a WeakSet. */
+class Mark extends Given {
+  readonly #isChecked = true
+
+  static isOn(object: object): boolean {
+    return #isChecked in object && object.#isChecked
+  }
+}
+
+/**
+ * Freezes an envelope, so that {@link checkEnvelope} need not check it again.
+ *
+ * @param envelope - A plain object of valid members and no others.
+ */
+export function sealEnvelope(envelope: CommandEnvelope): CommandEnvelope {
+  new Mark(envelope)
+  return Object.freeze(envelope)
+}
+
 /**
  * Checks everything but the payload, and keeps only what is known.
  *
@@ -110,8 +137,15 @@ export function checkEnvelope(
   takesKeys = true,
 ): CommandEnvelope {
   if (typeof value !== 'object' || value === null) refuse('the envelope', value, 'an object')
+  const last = Math.min(partitions, PARTITION_COUNT_MAX) - 1
+  if (Mark.isOn(value)) {
+    const valid = value as CommandEnvelope
+    checkNumber('partitionId', valid.partitionId, last, true)
+    if (valid.key !== undefined) checkKey(valid.key, takesKeys)
+    return valid
+  }
   const given = membersOf(value)
-  const version = given.version ?? ENVELOPE_VERSION
+  const { version, retryCount } = given
   if (!Number.isSafeInteger(version) || (version as number) < 1) {
     refuse('version', version, `an integer from 1 to ${ENVELOPE_VERSION}`)
   }
@@ -120,8 +154,6 @@ export function checkEnvelope(
   }
   for (const member of ['id', 'commandType', 'laneId'] as const) checkName(member, given[member])
   if (given.submitter !== undefined) checkName('submitter', given.submitter)
-  const retryCount = given.retryCount ?? 0
-  const last = Math.min(partitions, PARTITION_COUNT_MAX) - 1
   checkNumber('partitionId', given.partitionId, last, true)
   checkNumber('retryCount', retryCount, Number.MAX_SAFE_INTEGER, true)
   checkNumber('createdAt', given.createdAt, Number.MAX_SAFE_INTEGER, false)
@@ -130,7 +162,7 @@ export function checkEnvelope(
   if (given.deadline !== undefined) {
     checkNumber('deadline', given.deadline, Number.MAX_SAFE_INTEGER, false)
   }
-  return Object.freeze({ ...given, retryCount, version }) as CommandEnvelope
+  return sealEnvelope(given as CommandEnvelope)
 }
 
 /** The members that an envelope has, each read once: a getter may answer otherwise later. */
@@ -143,13 +175,13 @@ function membersOf(value: object): Record<keyof CommandEnvelope, unknown> {
     laneId: own('laneId'),
     partitionId: own('partitionId'),
     payload: own('payload'),
-    retryCount: own('retryCount'),
+    retryCount: own('retryCount') ?? 0,
     createdAt: own('createdAt'),
     key: own('key'),
     priority: own('priority'),
     deadline: own('deadline'),
     submitter: own('submitter'),
-    version: own('version'),
+    version: own('version') ?? ENVELOPE_VERSION,
   }
 }
 

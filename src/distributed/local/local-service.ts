@@ -2,7 +2,7 @@
 // Thread: main.   Owns: the one timer of the queue, the waits of its workers, the listeners.
 
 import { Alarm } from '../../base/alarm.ts'
-import { nowMs, timers } from '../../base/clock.ts'
+import { nowMs, throwLater, timers } from '../../base/clock.ts'
 import type { Delivery, LeaseRequest } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
 import { LocalBroker } from './local-broker.ts'
@@ -27,6 +27,9 @@ export class LocalService {
   /** Those that wait longest are served first. */
   readonly #waits = new Set<Wait>()
   readonly #listeners = new Map<string, Set<(result: CommandResult) => void>>()
+  /** Results to announce at the end of the turn, and the listeners to each. */
+  #results: CommandResult[] = []
+  #audiences: ReadonlySet<(result: CommandResult) => void>[] = []
   #isServing = false
   // A queue that holds something keeps no process alive; a worker that waits for it does.
   readonly #alarm = new Alarm(() => this.with((broker, now) => broker.advance(now)))
@@ -109,11 +112,23 @@ export class LocalService {
   #tell({ submitter }: CommandEnvelope, result: CommandResult): void {
     const listeners = submitter === undefined ? undefined : this.#listeners.get(submitter)
     if (listeners === undefined) return
-    for (const listener of listeners) {
-      // By itself, so that a listener that throws harms neither the queue nor other listeners.
-      timers.queueMicrotask(() => {
-        if (listeners.has(listener)) listener(result)
-      })
+    this.#audiences.push(listeners)
+    if (this.#results.push(result) === 1) timers.queueMicrotask(this.#announceResults)
+  }
+
+  readonly #announceResults = (): void => {
+    const [results, audiences] = [this.#results, this.#audiences]
+    this.#results = []
+    this.#audiences = []
+    for (let i = 0; i < results.length; i++) {
+      for (const listener of audiences[i]!) {
+        try {
+          listener(results[i]!)
+        } catch (error) {
+          // It harms neither the queue nor other listeners.
+          throwLater(error)
+        }
+      }
     }
   }
 

@@ -8,7 +8,12 @@ import { checkGiven } from '../../base/options.ts'
 import { takesKeys } from '../../model/partition-config.ts'
 import { stableHash } from '../../schedule/hash.ts'
 import type { LeasedQueue } from '../contract/distributed-queue.ts'
-import { type CommandEnvelope, checkName, ENVELOPE_VERSION } from '../contract/envelope.ts'
+import {
+  type CommandEnvelope,
+  checkName,
+  ENVELOPE_VERSION,
+  sealEnvelope,
+} from '../contract/envelope.ts'
 import { SUBMIT_RULES, type SubmitOptions } from './submitter-options.ts'
 
 /** So many commands of a balanced queue go to one partition before the next has its turn. */
@@ -19,9 +24,15 @@ export class EnvelopeMaker {
   readonly #queue: LeasedQueue
   readonly #submitter: string
   readonly #allowDegraded: boolean
+  /** The first half of ids, followed by a number. */
+  readonly #prefix = randomUUID()
   #last: number
   /** Commands that have gone by turn. */
   #count = 0
+  #ids = 0
+  /** The names that were checked last: most commands have the same. */
+  #lane = ''
+  #type = ''
 
   /**
    * @param queue - Where they go.
@@ -54,8 +65,10 @@ export class EnvelopeMaker {
     options: SubmitOptions | undefined,
     wantsResult: boolean,
   ): CommandEnvelope {
-    checkName('laneId', lane)
-    checkName('commandType', type)
+    if (lane !== this.#lane) checkName('laneId', lane)
+    if (type !== this.#type) checkName('commandType', type)
+    this.#lane = lane
+    this.#type = type
     if (options !== undefined) checkGiven('submit', options, SUBMIT_RULES)
     const { id, key, priority, deadlineMs } = options ?? {}
     const { capabilities } = this.#queue
@@ -67,8 +80,8 @@ export class EnvelopeMaker {
       })
     }
     const createdAt = epochMs()
-    return {
-      id: id ?? randomUUID(),
+    return sealEnvelope({
+      id: id ?? `${this.#prefix}.${this.#ids++}`,
       commandType: type,
       laneId: lane,
       partitionId: this.#place(id, key, type),
@@ -80,7 +93,7 @@ export class EnvelopeMaker {
       deadline: deadlineMs === undefined ? undefined : createdAt + deadlineMs,
       submitter: wantsResult ? this.#submitter : undefined,
       version: ENVELOPE_VERSION,
-    }
+    })
   }
 
   #place(id: string | undefined, key: string | undefined, type: string): number {

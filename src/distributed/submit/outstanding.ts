@@ -7,7 +7,17 @@ import type { EnqueueStatus } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
 import { fromPortableError } from '../contract/portable-error.ts'
 
-/** What `enqueue` tells. */
+type Settle = (value: unknown) => void
+
+// A promise's functions are captured without a closure per command.
+let capturedResolve: Settle | undefined
+let capturedReject: Settle | undefined
+function capture(resolve: Settle, reject: Settle): void {
+  capturedResolve = resolve
+  capturedReject = reject
+}
+
+/** The answer to `enqueue`. */
 export interface Enqueued {
   readonly id: string
   /** `duplicate` if the queue knew the id already: nothing was added. */
@@ -49,8 +59,8 @@ export class Outstanding {
   #onAbort: (() => void) | undefined
   #lookSpanMs = 0
   #result: CommandResult | undefined
-  #resolve!: (value: unknown) => void
-  #reject!: (error: unknown) => void
+  readonly #resolve: Settle
+  readonly #reject: Settle
 
   /**
    * @param envelope - The command.
@@ -72,10 +82,11 @@ export class Outstanding {
     this.isNamed = isNamed
     this.submittedAtMs = now
     this.unacceptedSinceMs = now
-    this.promise = new Promise((resolve, reject) => {
-      this.#resolve = resolve
-      this.#reject = reject
-    })
+    this.promise = new Promise(capture)
+    this.#resolve = capturedResolve!
+    this.#reject = capturedReject!
+    capturedResolve = undefined
+    capturedReject = undefined
   }
 
   /** How it ended in the queue; undefined if it has not, or that is not known. */

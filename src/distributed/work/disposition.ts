@@ -9,7 +9,8 @@ import { ATTEMPT_MAX, type CommandInfo, type CommandOptions } from '../../model/
 import type { LanePlan } from '../../model/lane.ts'
 import { isWorthRetrying, RetryPolicy, retryDelayMs } from '../../model/retry.ts'
 import { stableHash } from '../../schedule/hash.ts'
-import type { CommandEnvelope, CommandResult, PortableError } from '../contract/envelope.ts'
+import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
+import { toPortableError } from '../contract/portable-error.ts'
 import type { HeldCommand } from './held.ts'
 
 /** Its failures are retried by the queue, on whatever worker. */
@@ -163,26 +164,54 @@ function isOwnTimeout({ commandType, laneId }: CommandEnvelope, error: unknown):
 }
 
 /**
- * The result of a run.
+ * The result of a run that succeeded.
  *
  * @param envelope - The command.
  * @param workerId - Who ran it.
  * @param durationMs - How long it ran.
- * @param outcome - What its handler gave, or what it failed with.
+ * @param value - What its handler gave.
+ * @param completedAt - When, milliseconds since 1970.
  */
-export function resultOf(
-  envelope: CommandEnvelope,
+export function successOf(
+  { id: commandId, partitionId, retryCount }: CommandEnvelope,
   workerId: string,
   durationMs: number,
-  outcome: { readonly value: unknown } | { readonly error: PortableError },
+  value: unknown,
+  completedAt: number,
 ): CommandResult {
   return {
-    commandId: envelope.id,
-    partitionId: envelope.partitionId,
+    commandId,
+    partitionId,
     workerId,
-    success: 'value' in outcome,
-    ...outcome,
-    retryCount: envelope.retryCount,
+    success: true,
+    value,
+    retryCount,
+    durationMs,
+    completedAt,
+  }
+}
+
+/**
+ * The result of a run that failed.
+ *
+ * @param envelope - The command.
+ * @param workerId - Who ran it.
+ * @param durationMs - How long it ran.
+ * @param error - What it failed with.
+ */
+export function failureOf(
+  { id: commandId, partitionId, retryCount }: CommandEnvelope,
+  workerId: string,
+  durationMs: number,
+  error: unknown,
+): CommandResult {
+  return {
+    commandId,
+    partitionId,
+    workerId,
+    success: false,
+    error: toPortableError(error),
+    retryCount,
     durationMs,
     completedAt: epochMs(),
   }

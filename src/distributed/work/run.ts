@@ -2,21 +2,25 @@
 // Thread: main.   Owns: the runs. Each delivery leaves exactly one way.
 // Must not: talk to the queue (acks, limits) or decide what is asked of it (fetch).
 
-import { nowMs } from '../../base/clock.ts'
+import { outside } from '../../base/async-context.ts'
+import { TURN_END } from '../../base/bounds.ts'
+import { epochMs, nowMs } from '../../base/clock.ts'
 import { laneError, show } from '../../base/errors.ts'
 import type { CommandOutcome } from '../../model/command.ts'
 import { planLane } from '../../model/lane.ts'
 import type { Delivery } from '../contract/distributed-queue.ts'
-import { toPortableError } from '../contract/portable-error.ts'
 import { Pause } from '../pause.ts'
 import { Acknowledger, type Starter, StartReporter } from './acks.ts'
-import { codeOf, judge, lateError, mayRunOn, resultOf, termsOf } from './disposition.ts'
+import { codeOf, failureOf, judge, lateError, mayRunOn, successOf, termsOf } from './disposition.ts'
 import { type HeldCommand, type WorkerCore, WorkerLane } from './held.ts'
 import { LaneLimiter } from './limits.ts'
 
 /** How long a command that is handed on is kept back, so that it goes to another worker. */
 const HAND_ON_MS_MIN = 250
 const HAND_ON_MS_MAX = 5000
+
+/** Commands that are started by one reading of the clock. */
+const CLOCK_RUN = 64
 
 /** Part of a lease before whose end it is given up: its run must have stopped by then. */
 const MARGIN = 1 / 6
@@ -46,6 +50,10 @@ export class Runner implements Starter {
   readonly #unknownTypes = new Set<string>()
   /** Those whose turn has come in this moment. */
   #turns: HeldCommand[] = []
+  #isStarting = false
+  /** Those that the manager has settled in this turn, and how each ended. */
+  #settled: HeldCommand[] = []
+  #outcomes: CommandOutcome[] = []
   /** Waits for threads to end. */
   readonly #threadWaits = new Set<Pause>()
   #isOver = false
@@ -80,13 +88,17 @@ export class Runner implements Starter {
     for (const delivery of deliveries) {
       const lane = this.#lanes.get(delivery.envelope.laneId) ?? this.#unknownLane
       const held = all.add(delivery, lane)
-      if (held.state === 'READY') this.#admit(held)
+      if (held.state === 'READY') this.#turns.push(held)
     }
+    this.#startAll()
   }
 
   submit(held: HeldCommand): void {
+    this.#submit(held, nowMs())
+  }
+
+  #submit(held: HeldCommand, now: number): void {
     const { port, held: all } = this.#core
-    const now = nowMs()
     const leftMs = held.leasedUntilMs - this.#marginMs - now
     if (leftMs < 1) {
       this.expired([held])
@@ -99,13 +111,9 @@ export class Runner implements Starter {
     else {
       const { laneId, commandType, payload } = held.envelope
       all.submit(held)
+      const settle = (outcome: CommandOutcome): void => this.#settle(held, outcome)
       try {
-        const { command, outcome } = port.submit(laneId, commandType, payload, terms)
-        held.command = command
-        outcome.then(
-          (ended) => this.#ended(held, ended),
-          (error: unknown) => this.#notAccepted(held, error),
-        )
+        held.command = port.submit(laneId, commandType, payload, terms, settle)
       } catch (error) {
         this.#notAccepted(held, error)
       }
@@ -206,13 +214,23 @@ export class Runner implements Starter {
   /** It is its turn among those of its key. */
   #admit(held: HeldCommand): void {
     this.#turns.push(held)
-    if (this.#turns.length > 1) return
-    // One that ends at once lets the next of its key go on: a loop, since there may be thousands.
-    for (let i = 0; i < this.#turns.length; i++) this.#start(this.#turns[i]!)
-    this.#turns = []
+    this.#startAll()
   }
 
-  #start(held: HeldCommand): void {
+  #startAll(): void {
+    if (this.#isStarting) return
+    this.#isStarting = true
+    // One that ends at once lets the next of its key go on: a loop, since there may be thousands.
+    let now = 0
+    for (let i = 0; i < this.#turns.length; i++) {
+      if (i % CLOCK_RUN === 0) now = nowMs()
+      this.#start(this.#turns[i]!, now)
+    }
+    this.#turns = []
+    this.#isStarting = false
+  }
+
+  #start(held: HeldCommand, now: number): void {
     const { held: all, quarantine } = this.#core
     const { laneId, partitionId } = held.envelope
     if (all.refuses(partitionId) || all.isClosed(held)) this.#giveBack(held)
@@ -223,7 +241,7 @@ export class Runner implements Starter {
     } else if (!quarantine.admits(held.delivery, all.size === 1)) this.#giveBack(held)
     else {
       const limiter = this.#limiters.size === 0 ? undefined : this.#limiters.get(held.lane)
-      if (limiter === undefined) this.submit(held)
+      if (limiter === undefined) this.#submit(held, now)
       else limiter.add(held)
     }
   }
@@ -236,12 +254,28 @@ export class Runner implements Starter {
     const next = judge(held.envelope, held.lane.plan, error, info)
     // The command is in order: it is the manager that can run nothing, now or for ever.
     if (next.reason === 'unstarted') this.#core.events.refused(error)
-    this.#ended(held, { ok: false, error, info })
+    this.#ended(held, { ok: false, error, info }, nowMs(), epochMs())
   }
 
-  #ended(held: HeldCommand, outcome: CommandOutcome): void {
-    const { held: all, pace, queue } = this.#core
+  /** The manager settles it, in the middle of its own work. */
+  #settle(held: HeldCommand, outcome: CommandOutcome): void {
+    this.#outcomes.push(outcome)
+    if (this.#settled.push(held) === 1) outside(() => void TURN_END.then(this.#takeOutcomes))
+  }
+
+  readonly #takeOutcomes = (): void => {
+    const [settled, outcomes] = [this.#settled, this.#outcomes]
+    this.#settled = []
+    this.#outcomes = []
     const now = nowMs()
+    const completedAt = epochMs()
+    for (let i = 0; i < settled.length; i++) {
+      this.#ended(settled[i]!, outcomes[i]!, now, completedAt)
+    }
+  }
+
+  #ended(held: HeldCommand, outcome: CommandOutcome, now: number, completedAt: number): void {
+    const { held: all, pace, queue } = this.#core
     all.runEnded()
     pace.ended(now)
     if (held.isLost) void this.#lostEnded(held)
@@ -252,7 +286,8 @@ export class Runner implements Starter {
     } else if (outcome.ok) {
       const { value, info } = outcome
       all.tally.completed++
-      const result = resultOf(held.envelope, queue.workerId, info.durationMs, { value })
+      const { envelope } = held
+      const result = successOf(envelope, queue.workerId, info.durationMs, value, completedAt)
       this.acknowledger.complete(held, result)
       this.#passOn(held)
     } else if (held.isAborted || mayRunOn(outcome.error)) void this.#failedLater(held, outcome)
@@ -357,16 +392,14 @@ export class Runner implements Starter {
       return
     }
     all.tally.failed++
-    const result = resultOf(envelope, queue.workerId, 0, { error: toPortableError(error) })
-    this.acknowledger.complete(held, result)
+    this.acknowledger.complete(held, failureOf(envelope, queue.workerId, 0, error))
     this.#passOn(held)
   }
 
   #deadLetter(held: HeldCommand, reason: string, error: unknown, durationMs: number): void {
     const { held: all, queue } = this.#core
     all.tally.buried++
-    const failure = { error: toPortableError(error) }
-    const result = resultOf(held.envelope, queue.workerId, durationMs, failure)
+    const result = failureOf(held.envelope, queue.workerId, durationMs, error)
     this.acknowledger.deadLetter(held, reason, result)
     this.#passOn(held)
   }
