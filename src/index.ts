@@ -17,6 +17,7 @@ export {
 export { Histogram, type HistogramJson } from './base/histogram.ts'
 export type { HandlersProxy, RunOptions } from './coordinator/handlers-proxy.ts'
 export type { HostStats } from './coordinator/host-by-os-utils.ts'
+export type { ManagerState } from './coordinator/manager-events.ts'
 export { type MapOptions, type MapOutcome, mapInput } from './coordinator/map-commands.ts'
 export type { BroadcastOptions, QueueManagerOptions } from './coordinator/options.ts'
 export { QueueManager } from './coordinator/queue-manager.ts'
@@ -27,7 +28,6 @@ export type { EventSubscription } from './coordinator/results/event-hub.ts'
 export { closeOnSignals, type SignalOptions } from './coordinator/signals.ts'
 export type {
   LaneStats,
-  ManagerState,
   PartitionStats,
   QueueStats,
 } from './coordinator/stats.ts'

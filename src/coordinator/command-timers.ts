@@ -4,23 +4,16 @@
 
 import { Alarm } from '../base/alarm.ts'
 import { nowMs } from '../base/clock.ts'
-import { type LaneError, laneError } from '../base/errors.ts'
+import { laneError } from '../base/errors.ts'
 import { IndexedHeap } from '../schedule/indexed-heap.ts'
 import { type Command, CommandState } from './command.ts'
 import { noExtras } from './command-extras.ts'
+import type { ManagerEvents } from './manager-events.ts'
 
 /** So long one turn of the event loop may be spent on commands that are due together. */
 const SLICE_MS = 5
 
-/** What the timers work for. */
-export interface TimerEvents {
-  /** Queues a command that may start from now on. */
-  place(command: Command): void
-  /** Why no partition can run a command; undefined if one can. */
-  refusal(home: number): LaneError | undefined
-  /** Commands were placed or settled. */
-  acted(): void
-}
+type TimerEvents = Pick<ManagerEvents, 'place' | 'refusal' | 'acted'>
 
 /** Keeps commands' moments. */
 export class CommandTimers {
@@ -30,7 +23,7 @@ export class CommandTimers {
   readonly #alarm = new Alarm(() => this.#wake())
 
   /**
-   * @param events - What they work for.
+   * @param events - The manager's.
    */
   constructor(events: TimerEvents) {
     this.#events = events
@@ -51,10 +44,9 @@ export class CommandTimers {
    * Queues a command, and watches its latest start.
    *
    * @param command - QUEUED, and new to the backlog.
-   * @param isWatched - False if the latest start is left to the partition, and to the caller.
    */
-  place(command: Command, isWatched = true): void {
-    if (!isWatched || this.watch(command)) this.#events.place(command)
+  place(command: Command): void {
+    if (this.watch(command)) this.#events.place(command)
   }
 
   /**

@@ -3,6 +3,7 @@
 // Must not: act on it. Its listeners decide, such as a worker pool.
 
 import { type LaneError, laneError } from '../base/errors.ts'
+import type { ManagerEvents } from './manager-events.ts'
 import { isShared, type ManagerPlan } from './options.ts'
 import type { PartitionHandle } from './threads/partition-handle.ts'
 
@@ -12,7 +13,7 @@ const SETBACKS = 2
 /** Knows how fit a manager is. */
 export class ManagerHealth {
   readonly #partitions: readonly PartitionHandle[]
-  readonly #isEnding: () => boolean
+  readonly #events: Pick<ManagerEvents, 'state'>
   /** Whether any partition may run any command. */
   readonly #isShared: boolean
   /** Threads of one partition that may be given up and not ended when another is started. */
@@ -23,15 +24,15 @@ export class ManagerHealth {
   /**
    * @param plan - The manager's options.
    * @param partitions - Its partitions.
-   * @param isEnding - Whether it takes no commands any more.
+   * @param events - The manager's.
    */
   constructor(
     plan: Pick<ManagerPlan, 'strategy' | 'partitionCount' | 'condemnedMax'>,
     partitions: readonly PartitionHandle[],
-    isEnding: () => boolean,
+    events: Pick<ManagerEvents, 'state'>,
   ) {
     this.#partitions = partitions
-    this.#isEnding = isEnding
+    this.#events = events
     this.#isShared = isShared(plan)
     this.#condemnedMax = plan.condemnedMax
   }
@@ -46,7 +47,10 @@ export class ManagerHealth {
    * partition that is down is enough, since the commands that it would get are unknown.
    */
   get trouble(): LaneError | undefined {
-    if (this.#isEnding()) return laneError('CORELANE_CLOSED', { state: 'closed' })
+    const { state } = this.#events
+    if (state === 'shutdown' || state === 'closed') {
+      return laneError('CORELANE_CLOSED', { state: 'closed' })
+    }
     const down = this.#partitions.find((partition) => this.#isDown(partition))
     if (down === undefined || (this.#isShared && this.working > 0)) return undefined
     if (down.failure !== undefined) return down.failure

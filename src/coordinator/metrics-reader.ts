@@ -16,14 +16,15 @@ import type { Room } from './admission/room.ts'
 import type { Command } from './command.ts'
 import type { Backlog } from './dispatch/backlog.ts'
 import { type Lane, type LaneTable, openCountOf } from './lane-table.ts'
+import type { ManagerEvents } from './manager-events.ts'
 import { MeteredCommand } from './metered-command.ts'
 import type { ManagerPlan } from './options.ts'
-import { type ManagerState, partitionState } from './stats.ts'
+import { partitionState } from './stats.ts'
 import type { PartitionHandle } from './threads/partition-handle.ts'
 
 /** What is read. */
 export interface MetricsSources {
-  readonly state: () => ManagerState
+  readonly events: Pick<ManagerEvents, 'state'>
   readonly lanes: LaneTable
   readonly room: Room
   readonly backlog: Backlog
@@ -152,7 +153,7 @@ class MetricsReader {
     const views = window?.end.views
     return {
       index,
-      state: partitionState(partition, this.#sources.state()),
+      state: partitionState(partition, this.#sources.events.state),
       restarts: Math.max(0, incarnations - 1),
       running: runs.length,
       bound: window === undefined ? 0 : window.load.count + window.load.restingCount,

@@ -401,7 +401,7 @@ export class QueueManager<M = AnyHandlers> {
    * @throws ConfigError `CORELANE_INVALID_OPTION`.
    */
   subscribe(filter?: EventFilter): EventSubscription {
-    return this.#runtime.hub.subscribe(filter)
+    return this.#runtime.events.subscribe(filter)
   }
 
   /**
@@ -412,7 +412,7 @@ export class QueueManager<M = AnyHandlers> {
    * @throws ConfigError `CORELANE_INVALID_OPTION`.
    */
   on(event: LaneEventName, listener: (event: LaneEvent) => void): this {
-    this.#runtime.hub.on(event, listener)
+    this.#runtime.events.on(event, listener)
     return this
   }
 
@@ -423,7 +423,7 @@ export class QueueManager<M = AnyHandlers> {
    * @param listener - The same function.
    */
   off(event: LaneEventName, listener: (event: LaneEvent) => void): this {
-    this.#runtime.hub.off(event, listener)
+    this.#runtime.events.off(event, listener)
     return this
   }
 

@@ -9,10 +9,10 @@ import { type LaneError, laneError } from '../base/errors.ts'
 import { inSlices } from '../base/slices.ts'
 import { AwakeThreads, awakeMemory } from '../memory/awake-threads.ts'
 import { CoordinatorCommons } from '../memory/commons.ts'
+import type { TallyBook } from '../memory/tallies.ts'
 import type { CommandOptions, CommandOutcome } from '../model/command.ts'
 import { FILE_TYPE, type FileHandler } from '../model/handler-module.ts'
 import { laneNeeds } from '../model/lane.ts'
-import type { ThreadOutput } from '../model/lane-event.ts'
 import { AbortListeners } from './abort-listeners.ts'
 import { Intake } from './admission/intake.ts'
 import { NestedServer } from './admission/nested-server.ts'
@@ -23,43 +23,28 @@ import { CommandTimers } from './command-timers.ts'
 import { usableCores } from './cores.ts'
 import { Backlog } from './dispatch/backlog.ts'
 import { Binder } from './dispatch/binder.ts'
-import { LaneTable, openCountOf } from './lane-table.ts'
+import { LaneTable } from './lane-table.ts'
+import type { DetachedRun, ManagerEvents, ManagerState } from './manager-events.ts'
 import { ManagerHealth } from './manager-health.ts'
 import { endSubmitTurn } from './metered-command.ts'
-import { type MetricsSources, meter } from './metrics-reader.ts'
+import { meter } from './metrics-reader.ts'
 import { type BroadcastOptions, handlersUrl, isShared, type ManagerPlan } from './options.ts'
 import { DeadLetterQueue } from './results/dead-letter-queue.ts'
 import { Drainage } from './results/drainage.ts'
 import { EventHub } from './results/event-hub.ts'
 import { ResultPump } from './results/result-pump.ts'
-import { type ManagerState, type QueueStats, takeStats } from './stats.ts'
-import { Broadcasts } from './threads/broadcasts.ts'
+import { type QueueStats, takeStats } from './stats.ts'
 import { Elastic } from './threads/elastic.ts'
-import {
-  type ExitReport,
-  type Incarnation,
-  planThreads,
-  type ThreadEvents,
-  type ThreadPlan,
-} from './threads/incarnation.ts'
+import { planThreads, type ThreadObserver, type ThreadPlan } from './threads/incarnation.ts'
 import { Interruptions } from './threads/interruptions.ts'
 import { PartitionHandle } from './threads/partition-handle.ts'
 import { Recovery } from './threads/recovery.ts'
 import { Renewal } from './threads/renewal.ts'
-import { closedError, Supervisor, type SupervisorEvents } from './threads/supervisor.ts'
+import { closedError, Supervisor } from './threads/supervisor.ts'
 import { fileProgram, findThreadProgram, type ThreadProgram } from './threads/thread-program.ts'
 
 /** A lone command that is estimated to run no longer is waited for without leaving the turn. */
 const LONE_WORK_US = 10
-
-/** Watches threads come and go. */
-export interface ThreadObserver {
-  spawned(incarnation: Incarnation): void
-  loaded(incarnation: Incarnation): void
-  exited(incarnation: Incarnation, report: ExitReport): void
-  /** Takes what a thread printed; true keeps it from the streams of the process. */
-  printed?(incarnation: Incarnation, output: ThreadOutput): boolean
-}
 
 /** A call that waits for the threads. */
 interface EarlyCall {
@@ -67,15 +52,16 @@ interface EarlyCall {
   readonly fail: (reason: unknown) => void
 }
 
-/** What a queue manager is made of. */
-export class Runtime {
-  readonly hub: EventHub
+/** What a queue manager is made of, and its life. */
+export class Runtime implements CommandManager, ManagerEvents {
+  readonly events: EventHub
+  readonly timers: CommandTimers
+  readonly signals = new AbortListeners()
+  readonly recovery: Recovery
   readonly intake: Intake
   readonly deadLetters: DeadLetterQueue
-  readonly interruptions: Interruptions
   readonly health: ManagerHealth
   readonly #plan: ManagerPlan
-  readonly #timers: CommandTimers
   readonly #lanes: LaneTable
   readonly #room: Room
   readonly #partitions: readonly PartitionHandle[]
@@ -84,15 +70,13 @@ export class Runtime {
   readonly #pump: ResultPump
   readonly #threads: ThreadPlan
   readonly #supervisor: Supervisor
+  readonly #interruptions: Interruptions
   readonly #nested: NestedServer
   readonly #renewal: Renewal
-  readonly #broadcasts: Broadcasts
-  readonly #isShared: boolean
   readonly #elastic: Elastic | undefined
-  readonly #observer: ThreadObserver | undefined
   readonly #drainage: Drainage
   #state: ManagerState = 'created'
-  readonly #urgency = new Alarm(() => this.#progressed(nowMs()))
+  readonly #urgency = new Alarm(() => this.progressed(nowMs()))
   #isFlushQueued = false
   /** Calls that came before the threads were ready, in order. */
   #early: EarlyCall[] = []
@@ -107,75 +91,52 @@ export class Runtime {
   })
 
   constructor(plan: ManagerPlan, observer?: ThreadObserver) {
-    this.#observer = observer
-    const { lanes, partitionCount, concurrency } = plan
-    const needs = lanes.map((lane) => laneNeeds(lane, partitionCount * concurrency))
+    const { partitionCount, concurrency, elastic } = plan
+    const needs = plan.lanes.map((lane) => laneNeeds(lane, partitionCount * concurrency))
     const commons = new CoordinatorCommons(partitionCount, needs)
+    const partitions = Array.from({ length: partitionCount }, (_, i) => new PartitionHandle(i))
+    const lanes = new LaneTable(plan.lanes, needs)
+    const awake = new AwakeThreads(awakeMemory(), 0, usableCores())
+    const shared = isShared(plan)
     this.#plan = plan
-    this.#isShared = isShared(plan)
-    this.hub = new EventHub((isListening) => commons.listen(isListening))
-    this.#partitions = Array.from({ length: partitionCount }, (_, i) => new PartitionHandle(i))
-    this.health = new ManagerHealth(plan, this.#partitions, () => this.#isEnding)
-    this.#timers = new CommandTimers({
-      place: (command) => this.#binder.place(command),
-      refusal: (home) => this.#refusal(home),
-      acted: () => this.#act(),
-    })
-    const signals = new AbortListeners()
-    this.interruptions = new Interruptions({
-      partitions: this.#partitions,
-      supervisor: () => this.#supervisor,
-      signals,
-      timeoutGraceMs: plan.timeoutGraceMs,
-      acted: () => this.#act(),
-    })
-    this.deadLetters = new DeadLetterQueue(plan.deadLetterCapacity, {
-      submit: ({ lane, type, payload, options }, onRefused) =>
-        this.intake.admit(this.intake.make(lane, type, payload, options, false), { onRefused }),
-      dropped: (letter) => this.hub.dropped(letter),
-    })
-    this.#lanes = new LaneTable(lanes, needs)
-    const recovery = this.#recovery()
-    const { abort } = this.interruptions
-    const timers = this.#timers
-    const manager: CommandManager = { events: this.hub, timers, signals, abort, recovery }
-    this.#drainage = new Drainage(this.#lanes, () => this.#early.length)
-    this.#room = new Room(this.#lanes, plan.bounds)
-    this.#backlog = new Backlog(lanes, this.#isShared ? 1 : partitionCount)
-    this.#binder = new Binder({
-      backlog: this.#backlog,
-      partitions: this.#partitions,
-      isShared: this.#isShared,
-      commons,
-      lanes: this.#lanes.all,
-      capacity: partitionCount * concurrency,
-    })
-    this.intake = this.#makeIntake(manager, signals)
-    this.#pump = this.#makePump(commons)
-    this.#nested = new NestedServer({
-      intake: this.intake,
-      partitions: this.#partitions,
-      graph: new WaitGraph(waitCapacity(plan)),
-      acted: () => this.#act(),
-      held: ({ window }) => this.#isShared && this.#binder.takeBack(window?.recall() ?? []),
-    })
-    this.#threads = planThreads(plan, commons, meter(plan, this.closed, this.#metricsSources()))
-    const broadcasts = this.#makeBroadcasts()
-    this.#broadcasts = broadcasts
+    this.#lanes = lanes
+    this.#partitions = partitions
+    this.events = new EventHub((isListening) => commons.listen(isListening))
+    this.timers = new CommandTimers(this)
+    this.deadLetters = new DeadLetterQueue(plan.deadLetterCapacity, this.events, this)
+    this.#drainage = new Drainage(lanes, this)
+    this.#pump = new ResultPump(commons, awake, partitions, this)
+    const { events, timers, signals, deadLetters } = this
+    this.recovery = new Recovery(events, timers, deadLetters, plan.maxCrashes, this)
+    this.#backlog = new Backlog(plan.lanes, shared ? 1 : partitionCount)
+    this.#binder = new Binder(this.#backlog, partitions, lanes.all, commons, shared, concurrency)
+    const binder = this.#binder
+    this.#room = new Room(lanes, plan.bounds)
+    this.intake = new Intake(plan, this, lanes, this.#room, binder, timers, signals, this)
+    const graph = new WaitGraph(waitCapacity(plan))
+    this.#nested = new NestedServer(this.intake, partitions, graph, binder, this)
+    this.#threads = planThreads(plan, commons, this.#meter(plan))
     this.#supervisor = new Supervisor(
       this.#threads,
-      this.#partitions,
+      partitions,
       plan,
-      recovery,
-      broadcasts,
-      this.#supervisorEvents(),
+      events,
+      this.recovery,
+      this.#nested,
+      observer,
+      this,
     )
-    const { elastic } = plan
-    this.#elastic =
-      elastic && new Elastic(this.#partitions, this.#supervisor, elastic, () => this.#demand())
-    this.#renewal = new Renewal(this.#partitions, this.#supervisor, plan.wear, (commands) =>
-      this.#requeue(commands),
-    )
+    const supervisor = this.#supervisor
+    this.#interruptions = new Interruptions(partitions, supervisor, plan.timeoutGraceMs, this)
+    this.#elastic = elastic && new Elastic(partitions, supervisor, elastic, this)
+    this.#renewal = new Renewal(partitions, supervisor, plan.wear, this)
+    this.health = new ManagerHealth(plan, partitions, this)
+  }
+
+  // ── Its life ─────────────────────────────────────────────────────────────────────────────────
+
+  get state(): ManagerState {
+    return this.#state
   }
 
   /** Names of the handlers that the module has now. */
@@ -212,7 +173,7 @@ export class Runtime {
    * @param reason - Why.
    */
   withdraw(command: Command, reason: unknown): void {
-    this.interruptions.withdraw(command, reason)
+    this.#interruptions.withdraw(command, reason)
   }
 
   /** Starts the threads; calling it again gives the same promise. */
@@ -248,7 +209,7 @@ export class Runtime {
   shutdown(): void {
     if (this.#isEnding) return
     this.#state = 'shutdown'
-    this.hub.lane('queue.shutdown.started')
+    this.events.lane('queue.shutdown.started')
     this.health.changed()
     this.#room.refuseAll(() => laneError('CORELANE_CLOSED', { state: 'shutdown' }))
   }
@@ -278,10 +239,10 @@ export class Runtime {
    * @param options - Checked.
    */
   async broadcast(type: string, payload: unknown, options: BroadcastOptions): Promise<unknown[]> {
-    const later = this.#whenStarted(() => this.broadcast(type, payload, options))
+    const later = this.whenStarted(() => this.broadcast(type, payload, options))
     if (later !== undefined) return later
-    this.#refuseUnlessRunning()
-    return this.#broadcasts.run(this.intake.types.get(type).name, payload, options)
+    this.refuseUnlessRunning()
+    return this.#supervisor.broadcasts.run(this.intake.types.get(type).name, payload, options)
   }
 
   /**
@@ -290,12 +251,12 @@ export class Runtime {
    * @param handlers - URL of the module that the new threads load; undefined: the present one.
    */
   async reload(handlers: string | undefined): Promise<void> {
-    const later = this.#whenStarted(() => this.reload(handlers))
+    const later = this.whenStarted(() => this.reload(handlers))
     if (later !== undefined) return later
-    this.#refuseUnlessRunning()
+    this.refuseUnlessRunning()
     await this.#renewal.reload(handlers, (own) => {
       this.intake.types.update(this.#threads.types!, own)
-      this.#broadcasts.prune(own)
+      this.#supervisor.broadcasts.prune(own)
     })
   }
 
@@ -306,141 +267,19 @@ export class Runtime {
     return takeStats(this.#state, strategy, this.#lanes, this.#room, this.#partitions, size)
   }
 
-  #metricsSources(): MetricsSources {
-    return {
-      state: () => this.#state,
+  #meter(plan: ManagerPlan): TallyBook | undefined {
+    return meter(plan, this.closed, {
+      events: this,
       lanes: this.#lanes,
       room: this.#room,
       backlog: this.#backlog,
       partitions: this.#partitions,
       deadLetters: this.deadLetters,
-    }
-  }
-
-  #makeBroadcasts(): Broadcasts {
-    const { broadcastTimeoutMs } = this.#plan
-    return new Broadcasts(this.#partitions, broadcastTimeoutMs, (incarnation, reason) =>
-      this.#supervisor.condemn(incarnation, reason),
-    )
-  }
-
-  #define(file: string, name: string): FileHandler {
-    const { files } = this.#threads
-    const handler = { id: files.length, url: handlersUrl(file), name }
-    this.#supervisor.define(handler)
-    return handler
-  }
-
-  /** Handlers that could run at once now, if there were a thread for each. */
-  #demand(): number {
-    let sum = 0
-    for (const lane of this.#lanes.all) {
-      sum += Math.min(openCountOf(lane), lane.slots === 0 ? Number.POSITIVE_INFINITY : lane.slots)
-    }
-    let bound = this.#backlog.size
-    for (const { incarnation } of this.#partitions) bound += incarnation?.window.load.count ?? 0
-    return Math.ceil(Math.min(sum, bound) / this.#plan.concurrency)
-  }
-
-  #makeIntake(manager: CommandManager, signals: AbortListeners): Intake {
-    return new Intake({
-      plan: this.#plan,
-      manager,
-      lanes: this.#lanes,
-      room: this.#room,
-      signals,
-      timers: this.#timers,
-      refuseUnlessRunning: () => this.#refuseUnlessRunning(),
-      whenStarted: (call) => this.#whenStarted(call),
-      refuseFailed: (home) => this.#refuseFailed(home),
-      define: (file, name) => this.#define(file, name),
-      admitted: () => this.#admitted(),
-    })
-  }
-
-  #makePump(commons: CoordinatorCommons): ResultPump {
-    const awake = new AwakeThreads(awakeMemory(), 0, usableCores())
-    return new ResultPump(commons, awake, this.#partitions, {
-      progressed: (now) => this.#progressed(now),
-      isBusy: () => this.#lanes.openCount > 0,
-      idled: (now) => this.#binder.rebalance(now),
-      leastWorkMs: () => this.#binder.leastWorkUs / 1000,
     })
   }
 
   get #isEnding(): boolean {
     return this.#state === 'shutdown' || this.#state === 'closed'
-  }
-
-  #recovery(): Recovery {
-    return new Recovery({
-      events: this.hub,
-      isClosing: () => this.#state === 'closed',
-      maxCrashes: this.#plan.maxCrashes,
-      delay: (command, delayMs) => this.#timers.delay(command, delayMs),
-      bury: (letter) => this.deadLetters.add(letter),
-    })
-  }
-
-  #supervisorEvents(): SupervisorEvents & ThreadEvents {
-    const hub = this.hub
-    const nested = this.#nested
-    return {
-      ready: () => this.#progressed(nowMs()),
-      setBack: () => this.health.changed(),
-      requeue: (commands) => this.#requeue(commands),
-      detached: ({ index }, runs) => this.#binder.detach(index, runs),
-      reattached: ({ index }, runs) => this.#binder.reattach(index, runs),
-      failed: (partition, reason) => this.#giveUp(partition, reason),
-      lost: ({ index }, reason, isKnown) => {
-        if (isKnown) hub.partition('queue.partition.lost', index, reason)
-        else hub.failure('queue.partition.lost', index, reason)
-        this.health.changed()
-      },
-      replaced: ({ index }) => {
-        hub.partition('queue.partition.replaced', index)
-        this.health.changed()
-      },
-      spawned: (incarnation) => {
-        this.#observer?.spawned(incarnation)
-        this.hub.thread('queue.partition.spawned', incarnation)
-      },
-      printed: (incarnation, output, run) => {
-        const { partition, threadId, window } = incarnation
-        const command = run === undefined ? undefined : window.commandOf(run)
-        hub.printed(partition, threadId, output, command)
-        return this.#observer?.printed?.(incarnation, output) ?? false
-      },
-      loaded: (incarnation) => this.#observer?.loaded(incarnation),
-      exited: (incarnation, report) => {
-        this.#observer?.exited(incarnation, report)
-        this.hub.thread('queue.partition.exited', incarnation, report.cause)
-      },
-      ended: () => {
-        this.#progressed(nowMs())
-        this.#pump.look()
-      },
-      rejected: (partition, error) => hub.failure('queue.partition.rejection', partition, error),
-      submit: (from, command) => nested.submit(from, command),
-      cancel: (from, id) => nested.cancel(from, id),
-      untilEnded: (from, id) => nested.untilEnded(from, id),
-    }
-  }
-
-  /**
-   * Lets a call wait until the threads are ready, and starts them if they are not started.
-   *
-   * @param call - Made in the async context of now.
-   * @returns What the call gives; undefined if the manager has started or ends.
-   */
-  #whenStarted<T>(call: () => Promise<T>): Promise<T> | undefined {
-    if (this.#state !== 'created' && this.#state !== 'starting') return undefined
-    const context = new CallContext()
-    return new Promise<T>((resolve, reject) => {
-      this.#early.push({ run: () => resolve(context.call(call, undefined)), fail: reject })
-      // A failed start rejects the call.
-      if (this.#state === 'created') this.start().catch(() => {})
-    })
   }
 
   /** Makes the calls that waited for the start, even where `shutdown` came after them. */
@@ -465,7 +304,7 @@ export class Runtime {
       const wasClosed = this.#closing !== undefined
       this.#state = 'closed'
       this.#pump.stop()
-      this.hub.endAll()
+      this.events.endAll()
       this.#end()
       const reason = wasClosed ? laneError('CORELANE_CLOSED', { state: 'closed' }, error) : error
       for (const { fail } of this.#early.splice(0)) fail(reason)
@@ -485,8 +324,8 @@ export class Runtime {
       fail(laneError('CORELANE_CLOSED', { state: 'closed' }))
     this.#urgency.stop()
     this.#elastic?.stop()
-    this.interruptions.limits.stop()
-    const unbound = [...this.#timers.takeAll(), ...this.#backlog.takeAll(0)]
+    this.#interruptions.stop()
+    const unbound = [...this.timers.takeAll(), ...this.#backlog.takeAll(0)]
     const dropped = inSlices(unbound, (command) => {
       // A command that has a timer may be bound, or wait in the backlog as well.
       if (!command.isBound) command.fail(closedError(false), command.home)
@@ -496,27 +335,137 @@ export class Runtime {
     await dropped
     this.#pump.stop()
     this.#settled()
-    this.hub.lane('queue.shutdown.complete')
-    this.hub.endAll()
+    this.events.lane('queue.shutdown.complete')
+    this.events.endAll()
     this.#end()
     if (failures.length > 0) {
       throw new AggregateError(failures, `teardown failed on ${failures.length} partitions`)
     }
   }
 
-  #refuseUnlessRunning(): void {
+  // ── Events of its parts ──────────────────────────────────────────────────────────────────────
+
+  refuseUnlessRunning(): void {
     if (this.#state !== 'running') throw laneError('CORELANE_CLOSED', { state: this.#state })
   }
 
-  #admitted(): void {
+  /**
+   * Lets a call wait until the threads are ready, and starts them if they are not started.
+   *
+   * @param call - Made in the async context of now.
+   * @returns What the call gives; undefined if the manager has started or ends.
+   */
+  whenStarted<T>(call: () => Promise<T>): Promise<T> | undefined {
+    if (this.#state !== 'created' && this.#state !== 'starting') return undefined
+    const context = new CallContext()
+    return new Promise<T>((resolve, reject) => {
+      this.#early.push({ run: () => resolve(context.call(call, undefined)), fail: reject })
+      // A failed start rejects the call.
+      if (this.#state === 'created') this.start().catch(() => {})
+    })
+  }
+
+  get earlyCount(): number {
+    return this.#early.length
+  }
+
+  abort(command: Command, reason: unknown): void {
+    this.#interruptions.abort(command, reason)
+  }
+
+  define(file: string, name: string): FileHandler {
+    const { files } = this.#threads
+    const handler = { id: files.length, url: handlersUrl(file), name }
+    this.#supervisor.define(handler)
+    return handler
+  }
+
+  admitted(): void {
     this.#pump.expect()
     if (!this.#isFlushQueued) this.#queueFlush()
   }
 
-  /** Commands were settled, placed or given up outside the pump, perhaps many in this turn. */
-  #act(): void {
+  refusal(home: number): LaneError | undefined {
+    return this.#binder.refusal(home)
+  }
+
+  place(command: Command): void {
+    this.#binder.place(command)
+  }
+
+  acted(): void {
     this.#hasActed = true
     if (!this.#isFlushQueued) this.#queueFlush()
+  }
+
+  resubmit(
+    lane: string,
+    type: string,
+    payload: unknown,
+    options: CommandOptions,
+    onRefused: () => void,
+  ): Promise<unknown> {
+    return this.intake.admit(this.intake.make(lane, type, payload, options, false), { onRefused })
+  }
+
+  progressed(now: number): void {
+    this.#nested.progressed()
+    this.#binder.refill()
+    this.#binder.rebalance(now)
+    this.#binder.flush()
+    this.#interruptions.flush()
+    this.#urgency.set(this.#binder.changesAtMs)
+    this.#renewal.progressed()
+    if (this.#state === 'running' && !this.#renewal.isBusy) this.#elastic?.progressed(now)
+    this.health.progressed()
+    this.#settled()
+  }
+
+  idled(now: number): boolean {
+    return this.#binder.rebalance(now)
+  }
+
+  isBusy(): boolean {
+    return this.#lanes.openCount > 0
+  }
+
+  leastWorkMs(): number {
+    return this.#binder.leastWorkUs / 1000
+  }
+
+  demand(): number {
+    return this.#binder.demand()
+  }
+
+  requeue(commands: readonly Command[]): void {
+    this.#binder.takeBack(commands)
+    this.progressed(nowMs())
+  }
+
+  partitionChanged(): void {
+    this.health.changed()
+  }
+
+  detached(partition: number, runs: readonly DetachedRun[]): void {
+    this.#binder.detach(partition, runs)
+  }
+
+  reattached(partition: number, runs: readonly DetachedRun[]): void {
+    this.#binder.reattach(partition, runs)
+  }
+
+  gaveUp(partition: number, reason: LaneError): void {
+    this.events.failure('queue.partition.failed', partition, reason)
+    this.health.changed()
+    void inSlices(this.#binder.takeStranded(partition), (command) => {
+      // Each gets an error of its own: it carries what became of that command.
+      command.fail(laneError(reason.code, reason.details, reason.cause), partition)
+    }).then(() => this.#settled())
+  }
+
+  threadEnded(): void {
+    this.progressed(nowMs())
+    this.#pump.look()
   }
 
   #queueFlush(): void {
@@ -529,72 +478,20 @@ export class Runtime {
     endSubmitTurn()
     if (this.#hasActed) {
       this.#hasActed = false
-      this.#progressed(nowMs())
+      this.progressed(nowMs())
       this.#pump.look()
       return
     }
     this.#binder.flush()
     this.grow()
-    this.interruptions.limits.plan()
+    this.#interruptions.planCheck()
     this.#urgency.set(this.#binder.changesAtMs)
     if (this.#lanes.openCount === 1 && this.#binder.workUs <= LONE_WORK_US) this.#pump.spin()
   }
 
-  #requeue(commands: readonly Command[]): void {
-    this.#binder.takeBack(commands)
-    this.#progressed(nowMs())
-  }
-
-  #progressed(now: number): void {
-    this.#nested.progressed()
-    this.#binder.refill()
-    this.#binder.rebalance(now)
-    this.#binder.flush()
-    this.interruptions.flush()
-    this.#urgency.set(this.#binder.changesAtMs)
-    this.#renewal.progressed()
-    if (this.#state === 'running' && !this.#renewal.isBusy) this.#elastic?.progressed(now)
-    this.health.progressed()
-    this.#settled()
-  }
-
-  /** Commands were settled: somebody may have waited for that. */
+  /** Commands were settled: submits that wait for room, or `drain`, may go on. */
   #settled(): void {
     if (this.#state === 'running') this.#room.release()
     this.#drainage.settled()
-  }
-
-  /** Refuses a command whose partition was given up. */
-  #refuseFailed(home: number): void {
-    const refusal = this.#refusal(home)
-    if (refusal !== undefined) throw refusal
-  }
-
-  /** Why a command can run nowhere; undefined if it can. */
-  #refusal(home: number): LaneError | undefined {
-    if (!this.#isShared) return this.#partitions[home]!.failure
-    for (const { failure, isDormant } of this.#partitions) {
-      if (failure === undefined && !isDormant) return undefined
-    }
-    return this.#partitions.find(({ failure }) => failure !== undefined)?.failure
-  }
-
-  /** Whether no partition gets a thread any more. */
-  get #isLost(): boolean {
-    const partitions = this.#partitions
-    const isFailing = partitions.some(({ failure }) => failure !== undefined)
-    return isFailing && partitions.every(({ failure, isDormant }) => failure || isDormant)
-  }
-
-  /** Settles what waits for a partition that gets no thread any more. */
-  #giveUp(partition: PartitionHandle, reason: LaneError): void {
-    this.hub.failure('queue.partition.failed', partition.index, reason)
-    this.health.changed()
-    if (this.#isShared && !this.#isLost) return
-    const stranded = this.#backlog.takeFrom(this.#isShared ? 0 : partition.index, 0)
-    void inSlices(stranded, (command) => {
-      // Each gets an error of its own: it carries what became of that command.
-      command.fail(laneError(reason.code, reason.details, reason.cause), partition.index)
-    }).then(() => this.#settled())
   }
 }

@@ -8,6 +8,7 @@ import { Counter } from '../memory/layout.ts'
 import type { Room } from './admission/room.ts'
 import type { HostStats } from './host-by-os-utils.ts'
 import { type LaneTable, openCountOf } from './lane-table.ts'
+import type { ManagerState } from './manager-events.ts'
 import type { PartitionHandle } from './threads/partition-handle.ts'
 
 /** A lane at one moment. `submitted = unsettled + completed + failed`. */
@@ -63,9 +64,6 @@ export interface PartitionStats {
   /** Times it found the result ring full. */
   readonly stalled: number
 }
-
-/** Where a queue manager is in its life. */
-export type ManagerState = 'created' | 'starting' | 'running' | 'shutdown' | 'closed'
 
 /** A queue manager at one moment. */
 export interface QueueStats {

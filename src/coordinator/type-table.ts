@@ -51,20 +51,26 @@ export function learnDuration(type: CommandType, durationMs: number): void {
   type.estimateUs = Math.max(estimate, ESTIMATE_MIN_US)
 }
 
+/** Numbers the handlers that commands name; the manager. */
+export interface FileHandlers {
+  /** Makes a handler that commands name known to all threads. */
+  define(file: string, name: string): FileHandler
+}
+
 /** Finds types. */
 export class TypeTable {
   #byName = new Map<string, CommandType>()
   /** By name of a module as it was given, and name of an export. */
   readonly #files = new Map<string, Map<string, FileType>>()
-  readonly #define: (url: string, name: string) => FileHandler
+  readonly #events: FileHandlers
   /** Every type there ever was. */
   readonly #all = new Map<string, CommandType>()
 
   /**
-   * @param define - Makes a handler that commands name known to all threads.
+   * @param events - The manager's.
    */
-  constructor(define: (url: string, name: string) => FileHandler) {
-    this.#define = define
+  constructor(events: FileHandlers) {
+    this.#events = events
   }
 
   /**
@@ -83,7 +89,8 @@ export class TypeTable {
     let type = types.get(name)
     if (type === undefined) {
       const hash = stableHash(name)
-      type = { name, index: 0, hash, estimateUs: FIRST_ESTIMATE_US, file: this.#define(url, name) }
+      const defined = this.#events.define(url, name)
+      type = { name, index: 0, hash, estimateUs: FIRST_ESTIMATE_US, file: defined }
       types.set(name, type)
     }
     return type

@@ -79,17 +79,9 @@ test('a partition starts the most urgent of all that waits, the oldest among equ
     const { all } = laneTable(LANES)
     const plans = all.map(({ plan }) => plan)
     const rig = new Rig(0, 2 ** 20, plans)
-    const binder = new Binder({
-      backlog: new Backlog(plans, 1),
-      partitions: [rig.handle],
-      isShared: true,
-      commons: new CoordinatorCommons(
-        1,
-        plans.map((plan) => laneNeeds(plan, 1)),
-      ),
-      lanes: all,
-      capacity: 1,
-    })
+    const needs = plans.map((plan) => laneNeeds(plan, 1))
+    const commons = new CoordinatorCommons(1, needs)
+    const binder = new Binder(new Backlog(plans, 1), [rig.handle], all, commons, true, 1)
     let waiting: Command[] = []
     let running: number | undefined
     let sequence = 0

@@ -64,50 +64,26 @@ function machine() {
   const backlog = new Backlog(plan.lanes, 1)
   let rig = new Rig(0, 4096, plan.lanes)
   const { handle } = rig
-  const binder = new Binder({
-    backlog,
-    partitions: [handle],
-    isShared: false,
-    commons: new CoordinatorCommons(1, needs),
-    lanes: lanes.all,
-    capacity: 1,
-  })
-  const interruptions = new Interruptions({
-    partitions: [handle],
-    supervisor: () => expect.unreachable('nothing is killed here'),
-    signals,
-    timeoutGraceMs: 1e9,
-    acted: () => {},
-  })
-  const timers: CommandTimers = new CommandTimers({
+  const commons = new CoordinatorCommons(1, needs)
+  const binder = new Binder(backlog, [handle], lanes.all, commons, false, 1)
+  const terminator = { condemn: () => expect.unreachable('nothing is killed here') }
+  const interruptions = new Interruptions([handle], terminator, 1e9, { acted: () => {} })
+  const timers = new CommandTimers({
     place: (command) => binder.place(command),
     refusal: () => undefined,
     acted: () => {},
   })
-  const recovery = new Recovery({
-    events: hub,
-    isClosing: () => false,
-    maxCrashes: 2,
-    delay: (command, delayMs) => timers.delay(command, delayMs),
-    bury: () => {},
-  })
+  const recovery = new Recovery(hub, timers, { add: () => {} }, 2, { state: 'running' })
   const manager: CommandManager = {
     events: hub,
     timers,
     signals,
     recovery,
-    abort: interruptions.abort,
+    abort: (command, reason) => interruptions.abort(command, reason),
   }
-  const intake = new Intake({
-    plan,
-    manager,
-    lanes,
-    room,
-    signals,
-    timers,
-    whenStarted: () => undefined,
+  const intake = new Intake(plan, manager, lanes, room, binder, timers, signals, {
     refuseUnlessRunning: () => {},
-    refuseFailed: () => {},
+    whenStarted: () => undefined,
     define: (url, name) => ({ id: 0, url, name }),
     admitted: () => {},
   })

@@ -7,7 +7,6 @@ import { nowMs } from '../../base/clock.ts'
 import { laneError } from '../../base/errors.ts'
 import { checkGiven, checkOptions } from '../../base/options.ts'
 import { COMMAND_RULES, type CommandOptions } from '../../model/command.ts'
-import type { FileHandler } from '../../model/handler-module.ts'
 import { rankOf } from '../../model/lane.ts'
 import { takesKeys } from '../../model/partition-config.ts'
 import { mayRetry, RETRY_RULES, type RetryOptions, type RetryPlan } from '../../model/retry.ts'
@@ -15,7 +14,9 @@ import type { AbortListeners } from '../abort-listeners.ts'
 import { Command, type CommandManager } from '../command.ts'
 import { type CommandExtras, type GivenOptions, isTimed } from '../command-extras.ts'
 import type { CommandTimers } from '../command-timers.ts'
+import type { Binder } from '../dispatch/binder.ts'
 import type { Lane, LaneTable } from '../lane-table.ts'
+import type { ManagerEvents } from '../manager-events.ts'
 import { MeteredCommand } from '../metered-command.ts'
 import type { ManagerPlan } from '../options.ts'
 import type { StreamReader } from '../results/stream-reader.ts'
@@ -32,26 +33,6 @@ function capture(resolve: (value: unknown) => void): void {
   captured = resolve
 }
 
-/** What the intake works with. */
-export interface IntakeParts {
-  readonly plan: ManagerPlan
-  readonly manager: CommandManager
-  readonly lanes: LaneTable
-  readonly room: Room
-  readonly signals: AbortListeners
-  readonly timers: CommandTimers
-  /** Throws unless commands are taken now. */
-  readonly refuseUnlessRunning: () => void
-  /** Makes a call once the manager has started; undefined if it has, or ends. */
-  readonly whenStarted: <T>(call: () => Promise<T>) => Promise<T> | undefined
-  /** Throws if commands of this home can never run. */
-  readonly refuseFailed: (home: number) => void
-  /** Makes a handler that commands name known to all threads. */
-  readonly define: (url: string, name: string) => FileHandler
-  /** Commands were admitted. */
-  readonly admitted: () => void
-}
-
 /** How a command is let in. */
 export interface AdmissionTerms {
   /** Whether it must find room, or wait for it where its lane says so. Default true. */
@@ -60,11 +41,23 @@ export interface AdmissionTerms {
   readonly onRefused?: () => void
 }
 
+type IntakeEvents = Pick<
+  ManagerEvents,
+  'refuseUnlessRunning' | 'whenStarted' | 'define' | 'admitted'
+>
+
 /** Checks submits and makes commands of them. */
 export class Intake {
   /** The handlers, once they are known. */
   readonly types: TypeTable
-  readonly #parts: IntakeParts
+  readonly #plan: ManagerPlan
+  readonly #manager: CommandManager
+  readonly #lanes: LaneTable
+  readonly #room: Room
+  readonly #binder: Pick<Binder, 'place' | 'refusal'>
+  readonly #timers: CommandTimers
+  readonly #signals: AbortListeners
+  readonly #events: IntakeEvents
   readonly #place: Placer
   readonly #takesKeys: boolean
   readonly #isBounded: boolean
@@ -72,15 +65,38 @@ export class Intake {
   #sequence = 0
 
   /**
-   * @param parts - What it works with.
+   * @param plan - The manager's options.
+   * @param manager - The manager, as its commands see it.
+   * @param lanes - The manager's.
+   * @param room - Bounds what is pending.
+   * @param binder - Takes admitted commands.
+   * @param timers - Take delayed commands, and watch latest starts.
+   * @param signals - Listen to the signals of commands.
+   * @param events - The manager's.
    */
-  constructor(parts: IntakeParts) {
-    this.#parts = parts
-    this.types = new TypeTable(parts.define)
-    this.#place = createPlacer(parts.plan)
-    this.#takesKeys = takesKeys(parts.plan.strategy)
-    this.#isBounded = parts.room.isBounded
-    this.#Command = parts.plan.metrics === undefined ? Command : MeteredCommand
+  constructor(
+    plan: ManagerPlan,
+    manager: CommandManager,
+    lanes: LaneTable,
+    room: Room,
+    binder: Pick<Binder, 'place' | 'refusal'>,
+    timers: CommandTimers,
+    signals: AbortListeners,
+    events: IntakeEvents,
+  ) {
+    this.#plan = plan
+    this.#manager = manager
+    this.#lanes = lanes
+    this.#room = room
+    this.#binder = binder
+    this.#timers = timers
+    this.#signals = signals
+    this.#events = events
+    this.types = new TypeTable(events)
+    this.#place = createPlacer(plan)
+    this.#takesKeys = takesKeys(plan.strategy)
+    this.#isBounded = room.isBounded
+    this.#Command = plan.metrics === undefined ? Command : MeteredCommand
   }
 
   /**
@@ -106,7 +122,7 @@ export class Intake {
       return this.admit(this.make(lane, type, payload, options, isDetailed, stream))
     } catch (error) {
       const again = () => this.submit(lane, type, payload, options, isDetailed, stream)
-      return this.#parts.whenStarted(again) ?? Promise.reject(error)
+      return this.#events.whenStarted(again) ?? Promise.reject(error)
     }
   }
 
@@ -155,7 +171,7 @@ export class Intake {
   }
 
   #admits({ lane, extras }: Command): boolean {
-    return this.#parts.room.admits(lane, extras?.bytes ?? 0)
+    return this.#room.admits(lane, extras?.bytes ?? 0)
   }
 
   /**
@@ -179,7 +195,7 @@ export class Intake {
   ): void {
     const { extras } = command
     if (extras?.options?.signal !== undefined) {
-      this.#parts.signals.add(extras.options.signal, command)
+      this.#signals.add(extras.options.signal, command)
     }
     if (hasRoom) this.#admit(command, isWatched)
     else this.#wait(command, onRefused)
@@ -192,11 +208,11 @@ export class Intake {
    * @param name - Name of the lane.
    */
   async roomIn(name: string): Promise<void> {
-    const later = this.#parts.whenStarted(() => this.roomIn(name))
+    const later = this.#events.whenStarted(() => this.roomIn(name))
     if (later !== undefined) return later
-    this.#parts.refuseUnlessRunning()
-    const lane = this.#parts.lanes.get(name)
-    const { room } = this.#parts
+    this.#events.refuseUnlessRunning()
+    const lane = this.#lanes.get(name)
+    const room = this.#room
     if (!room.isFull(lane)) return
     await new Promise<void>((resolve, reject) => {
       room.wait(lane, { bytes: 0, accept: resolve, refuse: reject })
@@ -222,8 +238,8 @@ export class Intake {
     isDetailed: boolean,
     stream?: StreamReader,
   ): Command {
-    this.#parts.refuseUnlessRunning()
-    const lane = this.#parts.lanes.get(laneName)
+    this.#events.refuseUnlessRunning()
+    const lane = this.#lanes.get(laneName)
     const file = options?.file
     const type = file === undefined ? this.types.get(typeName) : this.types.ofFile(file, typeName)
     let priority = DEFAULT_PRIORITY
@@ -237,26 +253,25 @@ export class Intake {
     }
     const extras = this.#extras(lane, payload, options, isDetailed, given)
     const home = this.#place(lane, type, options?.key, payload)
-    this.#parts.refuseFailed(home)
+    const refusal = this.#binder.refusal(home)
+    if (refusal !== undefined) throw refusal
     const rank = rankOf(lane.plan.priority, priority)
-    const { manager } = this.#parts
     const sent = file === undefined ? payload : [fileOf(type)!.id, payload]
-    return new this.#Command(manager, rank, this.#sequence++, type, lane, sent, home, extras)
+    return new this.#Command(this.#manager, rank, this.#sequence++, type, lane, sent, home, extras)
   }
 
   #admit(command: Command, isWatched = true): void {
-    const { timers, admitted } = this.#parts
+    const timers = this.#timers
     const delayMs = command.extras?.delayMs ?? 0
     command.admit()
     if (delayMs > 0) timers.delay(command, delayMs)
-    else timers.place(command, isWatched)
-    admitted()
+    else if (!isWatched || timers.watch(command)) this.#binder.place(command)
+    this.#events.admitted()
   }
 
   #wait(command: Command, onRefused: (() => void) | undefined): void {
-    const { room, timers, refuseFailed } = this.#parts
     const { lane, home } = command
-    const leave = room.wait(lane, {
+    const leave = this.#room.wait(lane, {
       bytes: command.extras?.bytes ?? 0,
       accept: () => {
         // Its signal has aborted and has not come to it yet.
@@ -264,19 +279,15 @@ export class Intake {
           command.abort(command.signal?.reason)
           return
         }
-        try {
-          // Its partition may have been given up while it waited.
-          refuseFailed(home)
-        } catch (error) {
-          command.fail(error, home)
-          return
-        }
-        this.#admit(command)
+        // Its partition may have been given up while it waited.
+        const refusal = this.#binder.refusal(home)
+        if (refusal === undefined) this.#admit(command)
+        else command.fail(refusal, home)
       },
       refuse: (reason) => command.fail(reason, home),
     })
     command.waitForRoom({ leave, onRefused })
-    timers.watch(command)
+    this.#timers.watch(command)
   }
 
   #extras(
@@ -286,14 +297,14 @@ export class Intake {
     isDetailed: boolean,
     given: GivenOptions | undefined,
   ): CommandExtras | undefined {
-    const { room } = this.#parts
+    const room = this.#room
     const isOrdinary = options === undefined && given === undefined
     if (isOrdinary && !isDetailed && !lane.isTimed && !room.countsBytes) return undefined
     const { key, transferList, deadlineMs, delayMs } = options ?? NO_OPTIONS
     if (key !== undefined && !this.#takesKeys) {
       throw laneError('CORELANE_INVALID_COMMAND', {
         field: 'key',
-        received: `given under the strategy "${this.#parts.plan.strategy}"`,
+        received: `given under the strategy "${this.#plan.strategy}"`,
         allowed: 'a key under "hash", "custom" or "none", which keep its commands together',
       })
     }

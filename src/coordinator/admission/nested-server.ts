@@ -6,21 +6,12 @@ import type { CommandOptions } from '../../model/command.ts'
 import type { CallReport, NestedSubmit } from '../../wire/control.ts'
 import { thrownValue } from '../../wire/error-codec.ts'
 import { fromSideValue, toCallValue } from '../../wire/side-value.ts'
-import type { Incarnation } from '../threads/incarnation.ts'
+import type { Binder } from '../dispatch/binder.ts'
+import type { ManagerEvents } from '../manager-events.ts'
+import type { Incarnation, NestedRequests } from '../threads/incarnation.ts'
 import type { PartitionHandle } from '../threads/partition-handle.ts'
 import type { Intake } from './intake.ts'
 import type { Wait, WaitGraph } from './wait-graph.ts'
-
-/** What the server works with. */
-export interface NestedParts {
-  readonly intake: Intake
-  readonly partitions: readonly PartitionHandle[]
-  readonly graph: WaitGraph
-  /** Called when more may be bound than before. */
-  readonly acted: () => void
-  /** Called when every handler that may run in a partition waits: nothing starts there. */
-  readonly held: (partition: PartitionHandle) => void
-}
 
 /** A command that its handler may cancel. */
 interface Cancellable {
@@ -32,13 +23,34 @@ interface Cancellable {
 }
 
 /** Serves `context.submit`. */
-export class NestedServer {
-  readonly #parts: NestedParts
+export class NestedServer implements NestedRequests {
+  readonly #intake: Intake
+  readonly #partitions: readonly PartitionHandle[]
+  readonly #graph: WaitGraph
+  readonly #binder: Binder
+  readonly #events: Pick<ManagerEvents, 'acted'>
   /** By thread and number. */
   readonly #cancellables = new Map<Incarnation, Map<number, Cancellable>>()
 
-  constructor(parts: NestedParts) {
-    this.#parts = parts
+  /**
+   * @param intake - Takes the commands.
+   * @param partitions - By index.
+   * @param graph - Knows which handlers wait.
+   * @param binder - Takes back the commands of a partition where all handlers wait.
+   * @param events - The manager's.
+   */
+  constructor(
+    intake: Intake,
+    partitions: readonly PartitionHandle[],
+    graph: WaitGraph,
+    binder: Binder,
+    events: Pick<ManagerEvents, 'acted'>,
+  ) {
+    this.#intake = intake
+    this.#partitions = partitions
+    this.#graph = graph
+    this.#binder = binder
+    this.#events = events
   }
 
   /**
@@ -79,12 +91,12 @@ export class NestedServer {
 
   /** Looks again which partitions are held: cheap, and needed only after handlers have ended. */
   progressed(): void {
-    for (const partition of this.#parts.graph.purge()) this.#update(partition)
+    for (const partition of this.#graph.purge()) this.#update(partition)
   }
 
   #post(from: Incarnation, command: NestedSubmit): void {
     const { lane, type, id, hasSignal } = command
-    const { intake } = this.#parts
+    const intake = this.#intake
     const controller = hasSignal ? new AbortController() : undefined
     const options = { ...command.options, signal: controller?.signal } as CommandOptions
     const made = intake.make(lane, type, fromSideValue(command.payload), options, false)
@@ -97,7 +109,8 @@ export class NestedServer {
   }
 
   async #run(from: Incarnation, command: NestedSubmit): Promise<unknown> {
-    const { intake, graph, partitions } = this.#parts
+    const intake = this.#intake
+    const graph = this.#graph
     const parent = from.window.commandOf(command.parent)
     // Its handler is not waited for any more, so what it waits for hinders nobody.
     if (parent === undefined) throw laneError('CORELANE_ABORTED', { stage: 'submitted' })
@@ -120,9 +133,10 @@ export class NestedServer {
     if (!graph.add(wait)) throw laneError('CORELANE_NESTED_WAIT', { type, lane })
     this.#update(from.partition)
     // No command can have a partition to itself while a handler waits, perhaps for that partition.
-    for (const { window } of partitions) if (window !== undefined) window.reservedFor = undefined
+    for (const { window } of this.#partitions)
+      if (window !== undefined) window.reservedFor = undefined
     // Nothing else may make the binder look again: all that runs may wait.
-    this.#parts.acted()
+    this.#events.acted()
     const mine = this.#cancellablesOf(from)
     try {
       // The room that it would wait for may be its handler's own.
@@ -151,12 +165,12 @@ export class NestedServer {
   }
 
   #update(partition: number): void {
-    const { partitions, graph } = this.#parts
-    const handle = partitions[partition]!
+    const graph = this.#graph
+    const handle = this.#partitions[partition]!
     const wasHeld = handle.isHeld
     handle.isHeld = graph.isHeld(partition)
     handle.hasWaiting = graph.holdersAt(partition) > 0
-    if (handle.isHeld && !wasHeld) this.#parts.held(handle)
-    if (handle.isHeld !== wasHeld) this.#parts.acted()
+    if (handle.isHeld && !wasHeld) this.#binder.reclaim(handle)
+    if (handle.isHeld !== wasHeld) this.#events.acted()
   }
 }

@@ -3,13 +3,14 @@
 // Must not: choose a partition (partition-choice), start threads, settle results.
 
 import { nowMs } from '../../base/clock.ts'
+import type { LaneError } from '../../base/errors.ts'
 import type { CoordinatorCommons } from '../../memory/commons.ts'
 import type { Admission } from '../../schedule/scheduler.ts'
 import { ANY_PARTITION, type Command } from '../command.ts'
-import type { Lane } from '../lane-table.ts'
+import { type Lane, openCountOf } from '../lane-table.ts'
+import type { DetachedRun } from '../manager-events.ts'
 import type { BoundWindow } from '../threads/bound-window.ts'
 import type { PartitionHandle } from '../threads/partition-handle.ts'
-import type { DetachedRun } from '../threads/run-watch.ts'
 import { type Backlog, placeOf } from './backlog.ts'
 import { PartitionChoice } from './partition-choice.ts'
 
@@ -28,23 +29,13 @@ const SPREAD_COUNT_MAX = 64
 /** The same where others have enough to do: moving commands between them has a price. */
 const LATE_MS = 5
 
-/** What the binder works with. */
-export interface BinderParts {
-  readonly backlog: Backlog
-  /** By index. */
-  readonly partitions: readonly PartitionHandle[]
-  /** Whether commands may go to any partition. */
-  readonly isShared: boolean
-  readonly commons: CoordinatorCommons
-  /** By index. */
-  readonly lanes: readonly Lane[]
-  /** Handlers that can run at once in all partitions together. */
-  readonly capacity: number
-}
-
 /** Binds what can be bound. */
 export class Binder implements Admission<Command> {
-  readonly #parts: BinderParts
+  readonly #backlog: Backlog
+  readonly #partitions: readonly PartitionHandle[]
+  readonly #lanes: readonly Lane[]
+  readonly #isShared: boolean
+  readonly #concurrency: number
   /** Windows with commands that their partition was not shown yet. */
   #dirty: BoundWindow[] = []
   readonly #choice: PartitionChoice
@@ -67,11 +58,29 @@ export class Binder implements Admission<Command> {
   /** What they submitted; placed once the command under way has its place. */
   #submitted: Command[] = []
 
-  constructor(parts: BinderParts) {
-    this.#parts = parts
-    const { partitions, commons, lanes, capacity } = parts
-    this.#choice = new PartitionChoice(partitions, commons, lanes, capacity)
-    this.#detachedRuns = new Int32Array(parts.lanes.length)
+  /**
+   * @param backlog - Keeps what cannot be bound.
+   * @param partitions - By index.
+   * @param lanes - By index.
+   * @param commons - The manager's.
+   * @param isShared - Whether commands may go to any partition.
+   * @param concurrency - Handlers that may run at once in one partition.
+   */
+  constructor(
+    backlog: Backlog,
+    partitions: readonly PartitionHandle[],
+    lanes: readonly Lane[],
+    commons: CoordinatorCommons,
+    isShared: boolean,
+    concurrency: number,
+  ) {
+    this.#backlog = backlog
+    this.#partitions = partitions
+    this.#lanes = lanes
+    this.#isShared = isShared
+    this.#concurrency = concurrency
+    this.#choice = new PartitionChoice(partitions, commons, lanes, partitions.length * concurrency)
+    this.#detachedRuns = new Int32Array(lanes.length)
   }
 
   /**
@@ -80,7 +89,7 @@ export class Binder implements Admission<Command> {
    * @param command - Just submitted, or no longer delayed.
    */
   place(command: Command): void {
-    const { backlog } = this.#parts
+    const backlog = this.#backlog
     if (command.isTimed) this.#isTimed = true
     if (command.isOver) return
     if (this.#isBinding) {
@@ -114,21 +123,64 @@ export class Binder implements Admission<Command> {
       return
     }
     const now = this.#now()
-    for (const command of commands) this.#parts.backlog.offer(command, now)
+    for (const command of commands) this.#backlog.offer(command, now)
   }
 
   /** Binds from the backlog whatever the windows have room for. */
   refill(): void {
-    const { backlog } = this.#parts
+    const backlog = this.#backlog
     if ((backlog.size === 0 && !backlog.holdsAny) || this.#isBinding) return
     const now = this.#now()
     for (let place = 0; place < backlog.places; place++) this.#refill(place, now)
   }
 
+  /**
+   * Takes back what a partition has not started, since every handler that may run there waits.
+   *
+   * @param partition - The partition.
+   */
+  reclaim({ window }: PartitionHandle): void {
+    if (this.#isShared && window !== undefined) this.takeBack(window.recall())
+  }
+
+  /**
+   * Why no partition can run commands of a home; undefined if one can.
+   *
+   * @param home - The commands'.
+   */
+  refusal(home: number): LaneError | undefined {
+    if (!this.#isShared) return this.#partitions[home]!.failure
+    for (const { failure, isDormant } of this.#partitions) {
+      if (failure === undefined && !isDormant) return undefined
+    }
+    return this.#partitions.find(({ failure }) => failure !== undefined)?.failure
+  }
+
+  /**
+   * Takes what waits for a partition that gets no thread any more.
+   *
+   * @param partition - Its index.
+   */
+  takeStranded(partition: number): Command[] {
+    if (!this.#isShared) return this.#backlog.takeFrom(partition, 0)
+    return this.refusal(ANY_PARTITION) === undefined ? [] : this.#backlog.takeFrom(0, 0)
+  }
+
+  /** Handlers that could run at once now, if there were a thread for each. */
+  demand(): number {
+    let sum = 0
+    for (const lane of this.#lanes) {
+      sum += Math.min(openCountOf(lane), lane.slots === 0 ? Number.POSITIVE_INFINITY : lane.slots)
+    }
+    let bound = this.#backlog.size
+    for (const { incarnation } of this.#partitions) bound += incarnation?.window.load.count ?? 0
+    return Math.ceil(Math.min(sum, bound) / this.#concurrency)
+  }
+
   /** Estimated work of the partition that has the least, in microseconds. */
   get leastWorkUs(): number {
     let least = Number.POSITIVE_INFINITY
-    for (const { window } of this.#parts.partitions) {
+    for (const { window } of this.#partitions) {
       if (window !== undefined) least = Math.min(least, window.load.openWorkUs)
     }
     return least
@@ -137,13 +189,13 @@ export class Binder implements Admission<Command> {
   /** Estimated work of everything that is bound, in microseconds. */
   get workUs(): number {
     let sum = 0
-    for (const { window } of this.#parts.partitions) sum += window?.load.workUs ?? 0
+    for (const { window } of this.#partitions) sum += window?.load.workUs ?? 0
     return sum
   }
 
   /** When something that waits becomes more urgent by itself; Infinity if nothing does. */
   get changesAtMs(): number {
-    const { backlog } = this.#parts
+    const backlog = this.#backlog
     return this.#isTimed && backlog.size > 0 ? backlog.changesAtMs : Number.POSITIVE_INFINITY
   }
 
@@ -161,8 +213,9 @@ export class Binder implements Admission<Command> {
    * @returns Whether it is worth looking again in a moment.
    */
   rebalance(now: number): boolean {
-    const { isShared, lanes, backlog, partitions } = this.#parts
-    if (!isShared || partitions.length === 1) return false
+    const backlog = this.#backlog
+    const partitions = this.#partitions
+    if (!this.#isShared || partitions.length === 1) return false
     const stuckMs = backlog.size > 0 ? LATE_MS : STUCK_MS
     let idle = 0
     let moving = 0
@@ -177,7 +230,8 @@ export class Binder implements Admission<Command> {
     if (moving > 0) this.#rescue(now)
     if (idle === 0) return false
     // What waits and is not held by a limit goes first.
-    if (lanes.some(({ isLimited, index }) => !isLimited && backlog.sizeOf(index) > 0)) return false
+    if (this.#lanes.some(({ isLimited, index }) => !isLimited && backlog.sizeOf(index) > 0))
+      return false
     let isWaiting = false
     for (const partition of partitions) {
       const window = partition.window
@@ -201,7 +255,7 @@ export class Binder implements Admission<Command> {
     if (command.key !== undefined) {
       const now = this.#now()
       // An older one may be held for being long, and must not be passed by a short one.
-      if (this.#isKeyBusy(command) || this.#parts.backlog.holdsBefore(command, rank, now)) {
+      if (this.#isKeyBusy(command) || this.#backlog.holdsBefore(command, rank, now)) {
         this.#hold(command, rank, now)
         return true
       }
@@ -217,9 +271,8 @@ export class Binder implements Admission<Command> {
    * @param runs - Their lanes and keys.
    */
   detach(partition: number, runs: readonly DetachedRun[]): void {
-    const { backlog, isShared } = this.#parts
     for (const { lane, key } of runs) {
-      if (key !== undefined && !isShared) backlog.detach(partition, key)
+      if (key !== undefined && !this.#isShared) this.#backlog.detach(partition, key)
       this.#detachedRuns[lane.index]!++
     }
     this.#clearFullLanes()
@@ -232,9 +285,8 @@ export class Binder implements Admission<Command> {
    * @param runs - The same.
    */
   reattach(partition: number, runs: readonly DetachedRun[]): void {
-    const { backlog, isShared } = this.#parts
     for (const { lane, key } of runs) {
-      if (key !== undefined && !isShared) backlog.reattach(partition, key)
+      if (key !== undefined && !this.#isShared) this.#backlog.reattach(partition, key)
       this.#detachedRuns[lane.index]!--
     }
   }
@@ -276,12 +328,13 @@ export class Binder implements Admission<Command> {
   /** Whether a new command must wait beside the order: its key is busy, or others of it wait. */
   #isKeyHeld(command: Command): boolean {
     if (command.key === undefined) return false
-    return this.#parts.backlog.holdsLike(command) || this.#isKeyBusy(command)
+    return this.#backlog.holdsLike(command) || this.#isKeyBusy(command)
   }
 
   /** Whether a command with a key could only wait behind others of its key. */
   #isKeyBusy(command: Command): boolean {
-    const { backlog, partitions } = this.#parts
+    const backlog = this.#backlog
+    const partitions = this.#partitions
     if (backlog.isDetached(command)) return true
     const { window } = partitions[command.home]!
     const { laneIndex, key, type } = command
@@ -289,7 +342,8 @@ export class Binder implements Admission<Command> {
   }
 
   #hold(command: Command, rank: number, now: number): void {
-    const { backlog, partitions } = this.#parts
+    const backlog = this.#backlog
+    const partitions = this.#partitions
     backlog.hold(command, now)
     const { window } = partitions[command.home]!
     const { laneIndex, key, sequence } = command
@@ -306,7 +360,7 @@ export class Binder implements Admission<Command> {
     if (isLimited || slots === 0) return -1
     let holders = this.#detachedRuns[index]!
     let bound = 0
-    for (const { window } of this.#parts.partitions) {
+    for (const { window } of this.#partitions) {
       holders += window?.load.restingIn(index) ?? 0
       bound += window?.load.inLane(index) ?? 0
     }
@@ -315,9 +369,9 @@ export class Binder implements Admission<Command> {
 
   /** Takes back what cannot start since its lane has reached its maximum: others need the room. */
   #clearFullLanes(): void {
-    for (const lane of this.#parts.lanes) {
+    for (const lane of this.#lanes) {
       if (this.#excessOf(lane) <= 0) continue
-      for (const { window } of this.#parts.partitions) {
+      for (const { window } of this.#partitions) {
         if (window !== undefined) this.takeBack(window.recall({ laneIndex: lane.index }))
       }
     }
@@ -329,7 +383,8 @@ export class Binder implements Admission<Command> {
 
   /** Takes back what is bound behind a long command though it is more urgent than what waits. */
   #rescue(now: number): void {
-    const { backlog, partitions } = this.#parts
+    const backlog = this.#backlog
+    const partitions = this.#partitions
     for (const { isStuck, window } of partitions) {
       const rank = backlog.frontRank(0, now)
       if (rank === undefined) return
@@ -349,7 +404,8 @@ export class Binder implements Admission<Command> {
   }
 
   #refill(place: number, now: number): void {
-    const { backlog, partitions } = this.#parts
+    const backlog = this.#backlog
+    const partitions = this.#partitions
     if (this.#isTimed) for (const { window } of partitions) window?.judge(now)
     this.#choice.refresh()
     this.#clearFullLanes()
@@ -369,7 +425,8 @@ export class Binder implements Admission<Command> {
 
   /** Puts a held command of each key that has room into the order. */
   #releaseKeys(place: number, now: number): boolean {
-    const { backlog, partitions } = this.#parts
+    const backlog = this.#backlog
+    const partitions = this.#partitions
     const window = partitions[place]?.window
     if (!backlog.holdsAny || window === undefined) return false
     let hasReleased = false
@@ -384,7 +441,7 @@ export class Binder implements Admission<Command> {
   #swapKeys(): boolean {
     let hasSwapped = false
     for (const { command, rank } of this.#overtaking.splice(0)) {
-      const window = this.#parts.partitions[command.home]!.window!
+      const window = this.#partitions[command.home]!.window!
       const { laneIndex, sequence } = command
       const key = command.key!
       const recalled = window.recall({ laneIndex, key, after: { rank, sequence }, countMax: 1 })
@@ -400,7 +457,7 @@ export class Binder implements Admission<Command> {
     if (this.#outranked === undefined) return false
     const { home, laneIndex, sequence } = this.#outranked
     const rank = this.#outrankedRank
-    for (const { index, window } of this.#parts.partitions) {
+    for (const { index, window } of this.#partitions) {
       if (!window?.load.hasAfterInLane(laneIndex, rank, sequence)) continue
       if (home !== ANY_PARTITION && home !== index) continue
       const recalled = window.recall({ laneIndex, after: { rank, sequence }, countMax: 1 })
@@ -422,7 +479,7 @@ export class Binder implements Admission<Command> {
    * Takes back what is bound and runs after a command that found no room, lest it run first.
    */
   #makeWay({ home, sequence }: Command, rank: number): void {
-    for (const { index, window } of this.#parts.partitions) {
+    for (const { index, window } of this.#partitions) {
       if (window === undefined || !window.load.hasAfter(rank, sequence)) continue
       if (home !== ANY_PARTITION && home !== index) continue
       this.takeBack(window.recall({ after: { rank, sequence }, promised: this.#choice.promised }))

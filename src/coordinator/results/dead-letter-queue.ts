@@ -3,6 +3,8 @@
 
 import { laneError, releaseCalls, show } from '../../base/errors.ts'
 import type { CommandOptions } from '../../model/command.ts'
+import type { ManagerEvents } from '../manager-events.ts'
+import type { EventHub } from './event-hub.ts'
 
 /** A command that failed for good. */
 export interface DeadLetter {
@@ -25,12 +27,6 @@ export interface DeadLetter {
   readonly options: CommandOptions
 }
 
-/** Where letters go to be run again, and who hears of those that are dropped. */
-export interface DeadLetterOffice {
-  submit(letter: DeadLetter, onRefused: () => void): Promise<unknown>
-  dropped(letter: DeadLetter): void
-}
-
 /**
  * Keeps dead letters; past its bound the oldest is dropped. Commands may have the same id, since
  * their callers name them: of several such letters the oldest is meant, and by purge all.
@@ -38,18 +34,25 @@ export interface DeadLetterOffice {
 export class DeadLetterQueue {
   /** Most letters that it keeps. */
   readonly capacity: number
-  readonly #office: DeadLetterOffice
+  readonly #hub: Pick<EventHub, 'dropped'>
+  readonly #events: Pick<ManagerEvents, 'resubmit'>
   readonly #letters = new Set<DeadLetter>()
   /** By id, the oldest first; never empty. */
   readonly #byId = new Map<string, DeadLetter[]>()
 
   /**
    * @param capacity - Most letters that it keeps; 0 keeps none.
-   * @param office - Runs them again.
+   * @param hub - Takes the event of a letter that is dropped.
+   * @param events - The manager's.
    */
-  constructor(capacity: number, office: DeadLetterOffice) {
+  constructor(
+    capacity: number,
+    hub: Pick<EventHub, 'dropped'>,
+    events: Pick<ManagerEvents, 'resubmit'>,
+  ) {
     this.capacity = capacity
-    this.#office = office
+    this.#hub = hub
+    this.#events = events
   }
 
   /** How many letters it holds. */
@@ -124,12 +127,14 @@ export class DeadLetterQueue {
     if (this.#letters.size <= this.capacity) return
     const [oldest] = this.#letters
     this.#remove(oldest!)
-    this.#office.dropped(oldest!)
+    this.#hub.dropped(oldest!)
   }
 
   async #redrive(letter: DeadLetter): Promise<unknown> {
     // Throws if it is not accepted, before the letter is gone.
-    const result = this.#office.submit(letter, () => this.add(letter))
+    const { lane, type, payload, options } = letter
+    const onRefused = () => this.add(letter)
+    const result = this.#events.resubmit(lane, type, payload, options, onRefused)
     this.#remove(letter)
     return result
   }

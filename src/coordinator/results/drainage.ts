@@ -4,20 +4,21 @@
 import { timers } from '../../base/clock.ts'
 import { laneError } from '../../base/errors.ts'
 import { type LaneTable, openCountOf } from '../lane-table.ts'
+import type { ManagerEvents } from '../manager-events.ts'
 
 /** Waits for the end of what was submitted. */
 export class Drainage {
   readonly #lanes: LaneTable
-  readonly #earlyCount: () => number
+  readonly #events: Pick<ManagerEvents, 'earlyCount'>
   readonly #waiters = new Set<() => void>()
 
   /**
    * @param lanes - The manager's.
-   * @param earlyCount - How many commands wait for the start.
+   * @param events - The manager's.
    */
-  constructor(lanes: LaneTable, earlyCount: () => number) {
+  constructor(lanes: LaneTable, events: Pick<ManagerEvents, 'earlyCount'>) {
     this.#lanes = lanes
-    this.#earlyCount = earlyCount
+    this.#events = events
   }
 
   /**
@@ -41,13 +42,13 @@ export class Drainage {
     const left = this.#lanes.all.filter((lane) => openCountOf(lane) > 0)
     const lanes = Object.fromEntries(left.map((lane) => [lane.name, openCountOf(lane)]))
     const words = left.map((lane) => `${openCountOf(lane)} in ${lane.name}`)
-    const early = this.#earlyCount()
-    if (early > 0) words.push(`${early} before the start`)
+    const { earlyCount } = this.#events
+    if (earlyCount > 0) words.push(`${earlyCount} before the start`)
     throw laneError('CORELANE_DRAIN_TIMEOUT', { timeoutMs, left: words.join(', '), lanes })
   }
 
   get #isDrained(): boolean {
-    return this.#lanes.openCount === 0 && this.#earlyCount() === 0
+    return this.#lanes.openCount === 0 && this.#events.earlyCount === 0
   }
 
   /** Commands were settled: perhaps they were the last. */

@@ -11,7 +11,6 @@ import type { EventFilter, LaneEvent, LaneEventName, ThreadOutput } from '../../
 import { SUBSCRIBE_RULES } from '../../model/lane-event.ts'
 import { ANY_PARTITION, type Command } from '../command.ts'
 import { type Lane, openCountOf } from '../lane-table.ts'
-import type { DeadLetter } from './dead-letter-queue.ts'
 
 /** Events as they come. Iterate it; leaving the loop ends it. */
 export class EventSubscription implements AsyncIterableIterator<LaneEvent> {
@@ -283,7 +282,13 @@ export class EventHub {
    *
    * @param letter - The letter.
    */
-  dropped({ id, lane, type, attempts, error }: DeadLetter): void {
+  dropped({
+    id,
+    lane,
+    type,
+    attempts,
+    error,
+  }: Pick<LaneEvent, 'id' | 'lane' | 'type' | 'error'> & { readonly attempts: number }): void {
     const event = 'queue.dead_letter.dropped'
     this.#emit({ ...eventOf(event), id, lane, type, attempt: attempts, error })
   }

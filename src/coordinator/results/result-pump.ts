@@ -9,6 +9,7 @@ import { nowMs, timers } from '../../base/clock.ts'
 import { type AwakeThreads, SpinHabit } from '../../memory/awake-threads.ts'
 import type { CoordinatorCommons } from '../../memory/commons.ts'
 import { Bell, type BellSleeper } from '../../memory/doorbell.ts'
+import type { ManagerEvents } from '../manager-events.ts'
 
 /**
  * Turns in a row that find nothing before the pump stops looking, where results come in numbers.
@@ -49,24 +50,12 @@ export interface ResultSource {
   readonly results: ResultRing | undefined
 }
 
-/** What the pump works for. */
-export interface PumpWork {
-  /** Called after a turn that found records. */
-  progressed(nowMs: number): void
-  /** Whether commands are in flight: then the process must stay alive. */
-  isBusy(): boolean
-  /**
-   * Called when nothing came for a moment; whether to look again in a moment instead of sleeping.
-   */
-  idled(nowMs: number): boolean
-  /** How long the partition with the least to do is at work, in milliseconds. */
-  leastWorkMs(): number
-}
+type PumpEvents = Pick<ManagerEvents, 'progressed' | 'isBusy' | 'idled' | 'leastWorkMs'>
 
 /** The coordinator's loop. */
 export class ResultPump {
   readonly #sources: readonly ResultSource[]
-  readonly #work: PumpWork
+  readonly #events: PumpEvents
   readonly #bell: BellSleeper
   /** Ref'd while commands are in flight: a pending `waitAsync` does not keep a process alive. */
   readonly #keepAlive: NodeJS.Timeout
@@ -87,16 +76,16 @@ export class ResultPump {
    * @param commons - The manager's.
    * @param awake - Knows whether there is a core to spin on.
    * @param sources - Have the rings; undefined while there is none.
-   * @param work - What the pump works for.
+   * @param events - The manager's.
    */
   constructor(
     commons: CoordinatorCommons,
     awake: AwakeThreads,
     sources: readonly ResultSource[],
-    work: PumpWork,
+    events: PumpEvents,
   ) {
     this.#sources = sources
-    this.#work = work
+    this.#events = events
     this.#awake = awake
     this.#bell = commons.sleeper(this.#turn)
     this.#keepAlive = timers.setInterval(() => {}, 2 ** 30).unref()
@@ -157,9 +146,9 @@ export class ResultPump {
     if (count >= FLOW_COUNT) this.#queueTurn()
     else if (count > 0) this.#doze()
     if (count > 0) return
-    if (!this.#work.isBusy()) this.#release()
+    if (!this.#events.isBusy()) this.#release()
     else if (this.#quietTurns++ < QUIET_TURNS) this.#queueTurn()
-    else if (!this.#hasDozed || this.#work.idled(nowMs())) this.#doze()
+    else if (!this.#hasDozed || this.#events.idled(nowMs())) this.#doze()
     else this.#sleep(Bell.ASLEEP)
   }
 
@@ -177,7 +166,7 @@ export class ResultPump {
   #doze(): void {
     this.#hasDozed = true
     if (!this.#sleep(Bell.DOZING)) return
-    const ms = Math.floor(this.#work.leastWorkMs() / 4)
+    const ms = Math.floor(this.#events.leastWorkMs() / 4)
     timers.clearTimeout(this.#dozeTimer)
     const dozeMs = Math.min(Math.max(ms, DOZE_MS_MIN), DOZE_MS_MAX)
     this.#dozeTimer = timers.setTimeout(this.#turn, dozeMs).unref()
@@ -203,7 +192,7 @@ export class ResultPump {
     if (count === 0) return 0
     this.#quietTurns = count < FLOW_COUNT ? QUIET_TURNS : 0
     this.#hasDozed = false
-    this.#work.progressed(nowMs())
+    this.#events.progressed(nowMs())
     return count
   }
 

@@ -14,11 +14,16 @@ import type { PartitionHandle } from './partition-handle.ts'
  */
 const WITHDRAW_TIMEOUT_MS = 1000
 
+/** Gives threads up; the supervisor. */
+export interface ThreadTerminator {
+  condemn(incarnation: Incarnation, reason: Error): void
+}
+
 /** Broadcasts. */
 export class Broadcasts {
   readonly #partitions: readonly PartitionHandle[]
   readonly #timeoutMs: number
-  readonly #condemn: (incarnation: Incarnation, reason: Error) => void
+  readonly #terminator: ThreadTerminator
   #count = 0
   /** By key, or by type without one: the latest sticky broadcast that succeeded, oldest first. */
   readonly #kept = new Map<string, Broadcast>()
@@ -28,16 +33,16 @@ export class Broadcasts {
   /**
    * @param partitions - The manager's.
    * @param timeoutMs - How long one may take on each partition.
-   * @param condemn - Gives up a thread that is stuck in a broadcast.
+   * @param terminator - Gives up a thread that is stuck in a broadcast.
    */
   constructor(
     partitions: readonly PartitionHandle[],
     timeoutMs: number,
-    condemn: (incarnation: Incarnation, reason: Error) => void,
+    terminator: ThreadTerminator,
   ) {
     this.#partitions = partitions
     this.#timeoutMs = timeoutMs
-    this.#condemn = condemn
+    this.#terminator = terminator
   }
 
   /** What a new thread runs before its first command, in order. */
@@ -117,7 +122,7 @@ export class Broadcasts {
       .call('withdraw', WITHDRAW_TIMEOUT_MS, (control) => control.withdraw(id, code, details))
       .catch((error) => {
         const isStuck = isTimeout(error) && incarnation.begunBroadcast === id
-        if (isStuck) this.#condemn(incarnation, reason)
+        if (isStuck) this.#terminator.condemn(incarnation, reason)
       })
   }
 }

@@ -5,6 +5,7 @@
 import { freemem } from 'node:os'
 import { Alarm } from '../../base/alarm.ts'
 import { nowMs } from '../../base/clock.ts'
+import type { ManagerEvents } from '../manager-events.ts'
 import type { ElasticPlan } from '../options.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 import type { Supervisor } from './supervisor.ts'
@@ -24,7 +25,7 @@ export class Elastic {
   readonly #partitions: readonly PartitionHandle[]
   readonly #supervisor: Pick<Supervisor, 'spawn' | 'retire'>
   readonly #plan: ElasticPlan
-  readonly #demand: () => number
+  readonly #events: Pick<ManagerEvents, 'demand'>
   readonly #freeBytes: () => number
   readonly #alarm = new Alarm(() => this.progressed(nowMs()))
 
@@ -32,20 +33,20 @@ export class Elastic {
    * @param partitions - The manager's, as many as there may be threads.
    * @param supervisor - Starts and ends threads.
    * @param plan - The bounds.
-   * @param demand - How many threads have something to do.
+   * @param events - The manager's.
    * @param free - Free memory in bytes.
    */
   constructor(
     partitions: readonly PartitionHandle[],
     supervisor: Pick<Supervisor, 'spawn' | 'retire'>,
     plan: ElasticPlan,
-    demand: () => number,
+    events: Pick<ManagerEvents, 'demand'>,
     free: () => number = freeBytes,
   ) {
     this.#partitions = partitions
     this.#supervisor = supervisor
     this.#plan = plan
-    this.#demand = demand
+    this.#events = events
     this.#freeBytes = free
   }
 
@@ -53,7 +54,7 @@ export class Elastic {
   grow(): void {
     let count = this.#count
     if (count === this.#partitions.length) return
-    const wanted = Math.max(this.#plan.min, this.#demand())
+    const wanted = Math.max(this.#plan.min, this.#events.demand())
     // Threads that end again and again would not get better by being more.
     if (count >= wanted || this.#partitions.some(({ failure }) => failure !== undefined)) return
     for (const partition of this.#partitions) {

@@ -99,17 +99,29 @@ export function planThreads(
   }
 }
 
-/** What a thread asks of its manager. */
-export interface ThreadEvents {
+/** Watches threads come and go. */
+export interface ThreadObserver {
+  spawned(incarnation: Incarnation): void
+  loaded(incarnation: Incarnation): void
+  exited(incarnation: Incarnation, report: ExitReport): void
+  /** Takes what a thread printed; true keeps it from the streams of the process. */
+  printed?(incarnation: Incarnation, output: ThreadOutput): boolean
+}
+
+/** Takes what a thread reports of itself; the supervisor. */
+export interface ThreadReports {
   /**
    * It has printed something.
    *
    * @returns Whether it must not be printed by the process.
    */
   printed(from: Incarnation, output: ThreadOutput, run: number | undefined): boolean
-  /** A promise was rejected and nobody handles it. */
+  /** A promise was rejected, and no handler handles it. */
   rejected(partition: number, error: unknown): void
-  /** A handler submits a command. */
+}
+
+/** Serves the handlers of a thread that submit commands; the nested server. */
+export interface NestedRequests {
   submit(from: Incarnation, command: NestedSubmit): Promise<CallReport>
   /** A handler's own signal aborted one of those. */
   cancel(from: Incarnation, id: number): void
@@ -145,7 +157,8 @@ function startWorker(partition: number, source: string, options: WorkerOptions):
 /** Who asks, and who answers. */
 interface Conversation {
   readonly incarnation: Incarnation
-  readonly events: ThreadEvents
+  readonly reports: ThreadReports
+  readonly nested: NestedRequests
 }
 
 /**
@@ -169,20 +182,20 @@ function answerCalls(
         if (incarnation) incarnation.begunBroadcast = id
       },
       rejected: (error) => {
-        const { incarnation, events } = current.conversation ?? {}
-        if (incarnation) events!.rejected(incarnation.partition, fromSideValue(error))
+        const { incarnation, reports } = current.conversation ?? {}
+        if (incarnation) reports!.rejected(incarnation.partition, fromSideValue(error))
       },
       submit: (command) => {
-        const { incarnation, events } = current.conversation ?? {}
-        return incarnation ? events!.submit(incarnation, command) : new Promise(() => {})
+        const { incarnation, nested } = current.conversation ?? {}
+        return incarnation ? nested!.submit(incarnation, command) : new Promise(() => {})
       },
       cancel: (id) => {
-        const { incarnation, events } = current.conversation ?? {}
-        if (incarnation) events!.cancel(incarnation, id)
+        const { incarnation, nested } = current.conversation ?? {}
+        if (incarnation) nested!.cancel(incarnation, id)
       },
       untilEnded: (id) => {
-        const { incarnation, events } = current.conversation ?? {}
-        return incarnation ? events!.untilEnded(incarnation, id) : new Promise(() => {})
+        const { incarnation, nested } = current.conversation ?? {}
+        return incarnation ? nested!.untilEnded(incarnation, id) : new Promise(() => {})
       },
     })
   })
@@ -247,14 +260,16 @@ export class Incarnation {
    * @param partition - Its partition's index.
    * @param number - 1 for the first thread of the partition.
    * @param sticky - Broadcasts to replay before the first command.
-   * @param events - Answers what it asks.
+   * @param reports - Takes what it reports of itself.
+   * @param nested - Serves its handlers.
    */
   constructor(
     plan: ThreadPlan,
     partition: number,
     number: number,
     sticky: readonly Broadcast[],
-    events: ThreadEvents,
+    reports: ThreadReports,
+    nested: NestedRequests,
   ) {
     this.partition = partition
     this.number = number
@@ -278,7 +293,7 @@ export class Incarnation {
     }
     this.threadId = this.worker.threadId
     const output = new OutputReader(printed.port1, (name, text, run) =>
-      events.printed(this, { stream: name, text }, run),
+      reports.printed(this, { stream: name, text }, run),
     )
     const sidePort = new SidePort(side.port1)
     this.#output = output
@@ -286,7 +301,7 @@ export class Incarnation {
     const tallies = plan.tallies?.open(partition)
     this.window.queuedAtMs = tallies?.queuedAtMs
     const current: Parameters<typeof answerCalls>[1] = {
-      conversation: { incarnation: this, events },
+      conversation: { incarnation: this, reports, nested },
     }
     this.loaded = answerCalls(control.port1, current).finally(() => output.read())
     this.#control = callControl<PartitionControl>(control.port1)

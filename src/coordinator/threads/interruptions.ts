@@ -1,44 +1,44 @@
 // Interruptions: ends commands before they end by themselves: signals, time-outs, streams left.
-// Thread: main.   Owns: nothing; it decides what each of them does to a run.
+// Thread: main.   Owns: one alarm for the time limits of all runs.
+// Must not: settle a command without taking it from its window first.
 
-import { timers } from '../../base/clock.ts'
+import { Alarm } from '../../base/alarm.ts'
+import { nowMs, timers } from '../../base/clock.ts'
 import { type LaneError, laneError } from '../../base/errors.ts'
-import type { AbortListeners } from '../abort-listeners.ts'
 import { ANY_PARTITION, type Command, CommandState } from '../command.ts'
+import type { ManagerEvents } from '../manager-events.ts'
 import { LEFT } from '../results/stream-reader.ts'
 import type { BoundWindow } from './bound-window.ts'
+import type { ThreadTerminator } from './broadcasts.ts'
 import type { Incarnation } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 import type { OverdueRun } from './run-watch.ts'
-import type { Supervisor } from './supervisor.ts'
-import { TimeLimits } from './time-limits.ts'
-
-/** What interruptions work with. */
-export interface InterruptionParts {
-  readonly partitions: readonly PartitionHandle[]
-  readonly supervisor: () => Supervisor
-  readonly signals: AbortListeners
-  /** How long a handler may run on past its time-out. */
-  readonly timeoutGraceMs: number
-  /** Called when commands were settled or given up, perhaps many times in a turn. */
-  readonly acted: () => void
-}
 
 /** Interrupts. */
 export class Interruptions {
-  readonly limits: TimeLimits
-  readonly #parts: InterruptionParts
+  readonly #partitions: readonly PartitionHandle[]
+  readonly #terminator: ThreadTerminator
+  readonly #timeoutGraceMs: number
+  readonly #events: Pick<ManagerEvents, 'acted'>
+  // Commands in flight keep the process alive; the alarm need not.
+  readonly #alarm = new Alarm(() => this.#checkLimits())
 
   /**
-   * @param parts - What it works with.
+   * @param partitions - By index.
+   * @param terminator - Gives up a thread that does not stop.
+   * @param timeoutGraceMs - How long a handler may run on past its time-out.
+   * @param events - The manager's.
    */
-  constructor(parts: InterruptionParts) {
-    this.#parts = parts
-    this.limits = new TimeLimits(parts.partitions, {
-      timedOut: (window, run) => this.#timedOut(window, run),
-      stuck: (incarnation, reason) => parts.supervisor().condemn(incarnation, reason),
-      acted: parts.acted,
-    })
+  constructor(
+    partitions: readonly PartitionHandle[],
+    terminator: ThreadTerminator,
+    timeoutGraceMs: number,
+    events: Pick<ManagerEvents, 'acted'>,
+  ) {
+    this.#partitions = partitions
+    this.#terminator = terminator
+    this.#timeoutGraceMs = timeoutGraceMs
+    this.#events = events
   }
 
   /**
@@ -47,15 +47,15 @@ export class Interruptions {
    * @param command - Not settled.
    * @param reason - The signal's, or `LEFT`.
    */
-  readonly abort = (command: Command, reason: unknown): void => {
+  abort(command: Command, reason: unknown): void {
     const { holder, state } = command
     const kills = command.extras?.options?.kill === true
     const hasStarted = !command.revoke()
     const isWaiting = state === CommandState.WAITING
     const stage = hasStarted ? 'running' : isWaiting ? 'waiting for room' : 'waiting'
     const error = laneError('CORELANE_ABORTED', { stage }, reason === LEFT ? undefined : reason)
-    const { partitions } = this.#parts
-    const home = holder && partitions.find(({ incarnation }) => incarnation?.window === holder)
+    const home =
+      holder && this.#partitions.find(({ incarnation }) => incarnation?.window === holder)
     const index = home?.index ?? ANY_PARTITION
     const slot = hasStarted ? command.abandon(error, kills ? 0 : Number.POSITIVE_INFINITY) : 0
     if (reason === LEFT) command.complete(undefined, index, 0, 0)
@@ -66,7 +66,7 @@ export class Interruptions {
       // results are taken, and that cannot be done twice at once.
       timers.queueMicrotask(() => this.#kill(incarnation, slot, error))
     }
-    this.#parts.acted()
+    this.#events.acted()
   }
 
   /**
@@ -78,28 +78,62 @@ export class Interruptions {
   withdraw(command: Command, reason: unknown): void {
     if (command.isSettled || !command.revoke()) return
     command.fail(laneError('CORELANE_ABORTED', { stage: 'waiting' }, reason), ANY_PARTITION)
-    this.#parts.acted()
+    this.#events.acted()
   }
 
-  /** Tells handlers that nobody waits for them any more. */
+  /** Sends the abort orders of detached runs to their threads. */
   flush(): void {
-    for (const { incarnation } of this.#parts.partitions) incarnation?.flushOrders()
-    this.limits.plan()
+    for (const { incarnation } of this.#partitions) incarnation?.flushOrders()
+    this.planCheck()
   }
 
-  /** Ends a thread, unless what it is killed for has ended by now. */
+  /** Plans the next check of time limits. Call it after a command was bound; cheap. */
+  planCheck(): void {
+    let atMs = Number.POSITIVE_INFINITY
+    for (const { incarnation } of this.#partitions) {
+      if (incarnation !== undefined) atMs = Math.min(atMs, incarnation.window.watch.checkAtMs)
+    }
+    this.#alarm.set(atMs)
+  }
+
+  /** Checks no time limit any more. */
+  stop(): void {
+    this.#alarm.stop()
+  }
+
+  /** Ends a thread, unless the run for which it is killed has ended by now. */
   #kill(incarnation: Incarnation, slot: number, reason: LaneError): void {
     const { window } = incarnation
     while (window.drain() > 0);
-    if (window.watch.isAbandoned(slot)) this.#parts.supervisor().condemn(incarnation, reason)
-    this.#parts.acted()
+    if (window.watch.isAbandoned(slot)) this.#terminator.condemn(incarnation, reason)
+    this.#events.acted()
+  }
+
+  #checkLimits(): void {
+    let hasActed = false
+    for (const { incarnation } of this.#partitions) {
+      if (incarnation === undefined || incarnation.window.watch.checkAtMs > nowMs()) continue
+      const { window } = incarnation
+      // A run that has ended by now has ended in time, however late the main thread is.
+      while (window.drain() > 0) hasActed = true
+      for (const run of window.overdue(nowMs())) {
+        hasActed = true
+        this.#timedOut(window, run)
+      }
+      const stuck = window.watch.stuckRun(nowMs())
+      if (stuck === undefined) continue
+      hasActed = true
+      this.#terminator.condemn(incarnation, stuck.reason)
+    }
+    if (hasActed) this.#events.acted()
+    this.planCheck()
   }
 
   #timedOut(window: BoundWindow, { command, slot, startedAtMs, limitMs }: OverdueRun): void {
     const { lane, type, attempt, manager } = command
     const details = { type: type.name, lane: lane.name, timeoutMs: limitMs, attempt }
     const error = laneError('CORELANE_TIMEOUT', details)
-    window.abandon(slot, error, this.#parts.timeoutGraceMs)
+    window.abandon(slot, error, this.#timeoutGraceMs)
     manager.recovery.timedOut(command, error, window.partition, startedAtMs)
   }
 }

@@ -6,31 +6,41 @@ import { type LaneError, laneError } from '../../base/errors.ts'
 import { isWorthRetrying, mayRetry, retryDelayMs } from '../../model/retry.ts'
 import { stableHash } from '../../schedule/hash.ts'
 import { ANY_PARTITION, type Command, type CommandEvents } from '../command.ts'
-import type { DeadLetter } from '../results/dead-letter-queue.ts'
+import type { CommandTimers } from '../command-timers.ts'
+import type { ManagerEvents } from '../manager-events.ts'
+import type { DeadLetterQueue } from '../results/dead-letter-queue.ts'
 import { fileOf } from '../type-table.ts'
-
-/** What recovery works with. */
-export interface RecoveryParts {
-  readonly events: CommandEvents
-  /** Whether the manager ends, so that nothing is run again. */
-  readonly isClosing: () => boolean
-  /** A command that has killed so many threads is not run again. */
-  readonly maxCrashes: number
-  /** Keeps a command from starting until its delay is over. */
-  readonly delay: (command: Command, delayMs: number) => void
-  /** Keeps a command that failed for good. */
-  readonly bury: (letter: DeadLetter) => void
-}
 
 /** Whether the death of a thread was a command's doing. */
 export type Guilt = 'sole' | 'suspect' | 'none'
 
 /** Decides. */
 export class Recovery {
-  readonly #parts: RecoveryParts
+  readonly #hub: CommandEvents
+  readonly #timers: Pick<CommandTimers, 'delay'>
+  readonly #deadLetters: Pick<DeadLetterQueue, 'add'>
+  readonly #maxCrashes: number
+  readonly #events: Pick<ManagerEvents, 'state'>
 
-  constructor(parts: RecoveryParts) {
-    this.#parts = parts
+  /**
+   * @param hub - Takes events of commands.
+   * @param timers - Delay retries.
+   * @param deadLetters - Keep commands that failed for good.
+   * @param maxCrashes - A command that has killed so many threads is not run again.
+   * @param events - The manager's; a closed one runs nothing again.
+   */
+  constructor(
+    hub: CommandEvents,
+    timers: Pick<CommandTimers, 'delay'>,
+    deadLetters: Pick<DeadLetterQueue, 'add'>,
+    maxCrashes: number,
+    events: Pick<ManagerEvents, 'state'>,
+  ) {
+    this.#hub = hub
+    this.#timers = timers
+    this.#deadLetters = deadLetters
+    this.#maxCrashes = maxCrashes
+    this.#events = events
   }
 
   /**
@@ -70,11 +80,11 @@ export class Recovery {
    */
   timedOut(command: Command, error: LaneError, partition: number, startedAtMs: number): void {
     const { lane, retry } = command
-    const { events } = this.#parts
+    const hub = this.#hub
     const durationMs = nowMs() - startedAtMs
     lane.timedOut++
-    if (events.isActive) {
-      events.command('queue.command.timeout', command, partition, startedAtMs, durationMs, error)
+    if (hub.isActive) {
+      hub.command('queue.command.timeout', command, partition, startedAtMs, durationMs, error)
     }
     if (retry.retryTimeouts) this.failed(command, error, partition, startedAtMs, durationMs)
     else this.#end(command, error, partition, startedAtMs, durationMs)
@@ -97,7 +107,7 @@ export class Recovery {
     // A suspect ran by itself, but for what its handler waited for.
     if (guilt === 'sole' || (guilt === 'suspect' && history.isSuspect)) history.kills++
     const isReplayable = command.transferList === undefined && !command.isStream
-    const isHarmless = history.kills < this.#parts.maxCrashes
+    const isHarmless = history.kills < this.#maxCrashes
     if (command.retry.retryLost && isReplayable && isHarmless) {
       // One of several: it runs by itself next, so that it is known whose doing it was.
       if (guilt === 'suspect') history.isSuspect = true
@@ -133,21 +143,20 @@ export class Recovery {
   #retried(command: Command, error: unknown, partition: number): boolean {
     const { retry } = command
     const history = command.remember()
-    if (history.failures >= retry.retries || this.#parts.isClosing()) return false
+    if (history.failures >= retry.retries || this.#events.state === 'closed') return false
     history.failures++
     history.firstFailedAtMs ||= nowMs()
     // Chance that is the same in every run of a program: a hash of the command and its attempt.
     const chance = stableHash(`${command.sequence}/${history.failures}`) / 2 ** 32
     this.#again(command, error, partition)
-    this.#parts.delay(command, retryDelayMs(retry, history.failures, chance))
+    this.#timers.delay(command, retryDelayMs(retry, history.failures, chance))
     return true
   }
 
   #again(command: Command, error: unknown, partition: number): void {
-    const { events } = this.#parts
+    const hub = this.#hub
     command.lane.retried++
-    if (events.isActive)
-      events.command('queue.command.retry', command, partition, 0, undefined, error)
+    if (hub.isActive) hub.command('queue.command.retry', command, partition, 0, undefined, error)
     const history = command.remember()
     history.attempt++
     history.lastError = error
@@ -165,16 +174,16 @@ export class Recovery {
   }
 
   #bury(command: Command, error: unknown, partition: number): void {
-    const { events, bury } = this.#parts
+    const hub = this.#hub
     const now = nowMs()
     const { crashes, firstFailedAtMs } = command.remember()
     const { payload, optionsAgain } = command
     const file = fileOf(command.type)
     command.lane.deadLettered++
-    if (events.isActive) {
-      events.command('queue.command.dead_lettered', command, partition, 0, undefined, error)
+    if (hub.isActive) {
+      hub.command('queue.command.dead_lettered', command, partition, 0, undefined, error)
     }
-    bury({
+    this.#deadLetters.add({
       id: command.id,
       lane: command.lane.name,
       type: command.type.name,

@@ -10,7 +10,7 @@ import { nowMs } from '../../base/clock.ts'
 import { laneError } from '../../base/errors.ts'
 import { readCounter } from '../../memory/counters.ts'
 import { Counter } from '../../memory/layout.ts'
-import type { Command } from '../command.ts'
+import type { ManagerEvents } from '../manager-events.ts'
 import type { WearLimits } from '../options.ts'
 import type { Incarnation } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
@@ -24,7 +24,7 @@ export class Renewal {
   readonly #partitions: readonly PartitionHandle[]
   readonly #supervisor: Supervisor
   readonly #limits: WearLimits
-  readonly #takeBack: (commands: readonly Command[]) => void
+  readonly #events: Pick<ManagerEvents, 'requeue'>
   /** Settles when nothing is being renewed. */
   #last: Promise<void> = Promise.resolve()
   #isBusy = false
@@ -38,18 +38,18 @@ export class Renewal {
    * @param partitions - The manager's.
    * @param supervisor - Makes threads and ends them.
    * @param limits - When a thread is worn out.
-   * @param takeBack - Queues commands again.
+   * @param events - The manager's.
    */
   constructor(
     partitions: readonly PartitionHandle[],
     supervisor: Supervisor,
     limits: WearLimits,
-    takeBack: (commands: readonly Command[]) => void,
+    events: Pick<ManagerEvents, 'requeue'>,
   ) {
     this.#partitions = partitions
     this.#supervisor = supervisor
     this.#limits = limits
-    this.#takeBack = takeBack
+    this.#events = events
   }
 
   /** Whether threads are being renewed; then none is added or taken away. */
@@ -116,7 +116,7 @@ export class Renewal {
           if (this.#last !== settled) return
           this.#isBusy = false
           // Threads that were not added meanwhile may be needed.
-          this.#takeBack([])
+          this.#events.requeue([])
         })
       this.#last = settled
       return done
@@ -261,7 +261,7 @@ export class Renewal {
     const isUseful = partition.incarnation === present && !this.#supervisor.isClosing
     if (present.isReady === isReady || !isUseful) return
     present.isReady = isReady
-    this.#takeBack(isReady ? [] : present.window.recall())
+    this.#events.requeue(isReady ? [] : present.window.recall())
   }
 
   async #until(isSo: () => boolean): Promise<void> {

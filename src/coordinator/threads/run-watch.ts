@@ -10,7 +10,7 @@ import type { LaneError } from '../../base/errors.ts'
 import { SLOT_COUNT } from '../../memory/layout.ts'
 import { type CoordinatorSlots, SlotState } from '../../memory/slots.ts'
 import type { Command } from '../command.ts'
-import type { Lane } from '../lane-table.ts'
+import type { DetachedRun } from '../manager-events.ts'
 import type { CommandType } from '../type-table.ts'
 
 /**
@@ -19,13 +19,7 @@ import type { CommandType } from '../type-table.ts'
  */
 const PAUSED_LOOK_MS = 100
 
-/** A run that goes on though its command has settled. */
-export interface DetachedRun {
-  readonly lane: Lane
-  readonly key: string | undefined
-}
-
-/** Such a run in a thread that lives. */
+/** A run that goes on in a thread that lives, though its command has settled. */
 export interface AbandonedRun extends DetachedRun {
   readonly type: CommandType
   /** Why nobody waits for it. */

@@ -3,20 +3,29 @@
 // Must not: choose what runs where; it hands back what a dead thread left.
 
 import { outside } from '../../base/async-context.ts'
-import { timers } from '../../base/clock.ts'
+import { nowMs, timers } from '../../base/clock.ts'
 import { LaneError, laneError, releaseCalls } from '../../base/errors.ts'
 import { VERSION } from '../../base/version.ts'
 import { FILE_TYPE, type FileHandler } from '../../model/handler-module.ts'
+import type { ThreadOutput } from '../../model/lane-event.ts'
 import type { LoadReport } from '../../wire/control.ts'
 import { isErrorValue } from '../../wire/families.ts'
 import { fromSideValue } from '../../wire/side-value.ts'
 import type { Command } from '../command.ts'
+import type { DetachedRun, ManagerEvents } from '../manager-events.ts'
 import type { ElasticPlan } from '../options.ts'
-import type { Broadcasts } from './broadcasts.ts'
-import { type ExitReport, Incarnation, type ThreadEvents, type ThreadPlan } from './incarnation.ts'
+import type { EventHub } from '../results/event-hub.ts'
+import { Broadcasts, type ThreadTerminator } from './broadcasts.ts'
+import {
+  Incarnation,
+  type NestedRequests,
+  type ThreadObserver,
+  type ThreadPlan,
+  type ThreadReports,
+} from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 import type { Guilt, Recovery } from './recovery.ts'
-import type { DetachedRun, OrphanedCommand } from './run-watch.ts'
+import type { OrphanedCommand } from './run-watch.ts'
 import { findThreadProgram, type ThreadProgram } from './thread-program.ts'
 
 const BUNDLERS_PAGE = 'https://github.com/corelane/corelane/blob/main/docs/bundlers.md'
@@ -26,40 +35,6 @@ const FAILURES_MAX = 5
 
 /** Wait before the second replacement in a row; it doubles with each further one. */
 const BACKOFF_MS = 100
-
-/** What the supervisor tells the manager. */
-export interface SupervisorEvents {
-  /** A partition can take commands. */
-  ready(): void
-  /**
-   * Commands that had not started when their thread died, in order; they run elsewhere or later.
-   */
-  requeue(commands: readonly Command[]): void
-  /** A partition has no thread at the moment. */
-  setBack(): void
-  /** Runs go on in a thread that is being terminated. */
-  detached(partition: PartitionHandle, runs: readonly DetachedRun[]): void
-  /** That thread has ended. */
-  reattached(partition: PartitionHandle, runs: readonly DetachedRun[]): void
-  /** A partition was given up. */
-  failed(partition: PartitionHandle, reason: LaneError): void
-  /**
-   * A partition has lost its thread.
-   *
-   * @param isKnown - Whether the caller of some command learns of it.
-   */
-  lost(partition: PartitionHandle, reason: LaneError, isKnown: boolean): void
-  /** A partition has another thread. */
-  replaced(partition: PartitionHandle): void
-  /** A thread was made, and will be ready. */
-  spawned(incarnation: Incarnation): void
-  /** A thread has loaded its handlers. */
-  loaded(incarnation: Incarnation): void
-  /** A thread has exited. */
-  exited(incarnation: Incarnation, report: ExitReport): void
-  /** A thread has ended, and what it left is settled or queued again. */
-  ended(): void
-}
 
 /** How patient the supervisor is. */
 export interface SupervisorLimits {
@@ -71,17 +46,22 @@ export interface SupervisorLimits {
   readonly closeTimeoutMs: number
   /** Threads of one partition that may be given up and not ended when another is started. */
   readonly condemnedMax: number
+  /** How long a broadcast may take on each partition. */
+  readonly broadcastTimeoutMs: number
   /** Whether partitions have threads only while there is work for them. */
   readonly elastic: ElasticPlan | undefined
 }
 
 /** Keeps partitions alive. */
-export class Supervisor {
+export class Supervisor implements ThreadTerminator, ThreadReports {
+  readonly broadcasts: Broadcasts
   readonly #plan: ThreadPlan
   readonly #partitions: readonly PartitionHandle[]
-  readonly #events: SupervisorEvents & ThreadEvents
+  readonly #events: ManagerEvents
   readonly #limits: SupervisorLimits
-  readonly #broadcasts: Broadcasts
+  readonly #hub: EventHub
+  readonly #nested: NestedRequests
+  readonly #observer: ThreadObserver | undefined
   readonly #recovery: Recovery
   /** By thread that is being terminated. */
   readonly #detachedRuns = new WeakMap<Incarnation, readonly DetachedRun[]>()
@@ -90,20 +70,35 @@ export class Supervisor {
   #own: readonly string[] | undefined
   #isClosing = false
 
+  /**
+   * @param plan - What every thread is made with.
+   * @param partitions - By index.
+   * @param limits - How patient it is.
+   * @param hub - Takes events of partitions.
+   * @param recovery - Decides what follows a run that ended with its thread.
+   * @param nested - Serves handlers that submit commands.
+   * @param observer - Watches threads come and go.
+   * @param events - The manager's.
+   */
   constructor(
     plan: ThreadPlan,
     partitions: readonly PartitionHandle[],
     limits: SupervisorLimits,
+    hub: EventHub,
     recovery: Recovery,
-    broadcasts: Broadcasts,
-    events: SupervisorEvents & ThreadEvents,
+    nested: NestedRequests,
+    observer: ThreadObserver | undefined,
+    events: ManagerEvents,
   ) {
     this.#plan = plan
     this.#partitions = partitions
     this.#limits = limits
-    this.#broadcasts = broadcasts
+    this.#hub = hub
     this.#recovery = recovery
+    this.#nested = nested
+    this.#observer = observer
     this.#events = events
+    this.broadcasts = new Broadcasts(partitions, limits.broadcastTimeoutMs, this)
   }
 
   /** Whether the manager ends. */
@@ -182,7 +177,7 @@ export class Supervisor {
     await incarnation.terminate()
     await incarnation.exited
     partition.retiring = undefined
-    this.#events.ended()
+    this.#events.threadEnded()
   }
 
   /**
@@ -258,11 +253,11 @@ export class Supervisor {
     partition.condemned.add(incarnation)
     partition.failures = 0
     const lost = incarnation.lostError('running', true, reason)
-    this.#events.lost(partition, lost, true)
+    this.#lost(partition, lost, true)
     const left = incarnation.window.takeLeftBehind()
     const runs = detachedRuns(left, incarnation.window.watch.abandoned)
     this.#detachedRuns.set(incarnation, runs)
-    this.#events.detached(partition, runs)
+    this.#events.detached(partition.index, runs)
     this.#settle(
       partition,
       left,
@@ -271,7 +266,25 @@ export class Supervisor {
     )
     void incarnation.terminate()
     if (partition.condemned.size <= this.#limits.condemnedMax) this.#respawn(partition, lost)
-    this.#events.ended()
+    this.#events.threadEnded()
+  }
+
+  printed(from: Incarnation, output: ThreadOutput, run: number | undefined): boolean {
+    const { partition, threadId, window } = from
+    const command = run === undefined ? undefined : window.commandOf(run)
+    this.#hub.printed(partition, threadId, output, command)
+    return this.#observer?.printed?.(from, output) ?? false
+  }
+
+  rejected(partition: number, error: unknown): void {
+    this.#hub.failure('queue.partition.rejection', partition, error)
+  }
+
+  /** A partition has lost its thread; `isKnown`: the caller of some command learns of it. */
+  #lost({ index }: PartitionHandle, reason: LaneError, isKnown: boolean): void {
+    if (isKnown) this.#hub.partition('queue.partition.lost', index, reason)
+    else this.#hub.failure('queue.partition.lost', index, reason)
+    this.#events.partitionChanged()
   }
 
   /**
@@ -288,14 +301,18 @@ export class Supervisor {
     partition.incarnations++
     const { index, incarnations } = partition
     try {
-      const { kept } = this.#broadcasts
+      const { kept } = this.broadcasts
       const plan = { ...this.#plan, handlers }
       // Its ports and its thread call back in the context in which they were made.
       return outside(() => {
-        const incarnation = new Incarnation(plan, index, incarnations, kept, this.#events)
-        this.#broadcasts.join(incarnation)
-        this.#events.spawned(incarnation)
-        void incarnation.exited.then((report) => this.#events.exited(incarnation, report))
+        const incarnation = new Incarnation(plan, index, incarnations, kept, this, this.#nested)
+        this.broadcasts.join(incarnation)
+        this.#observer?.spawned(incarnation)
+        this.#hub.thread('queue.partition.spawned', incarnation)
+        void incarnation.exited.then((report) => {
+          this.#observer?.exited(incarnation, report)
+          this.#hub.thread('queue.partition.exited', incarnation, report.cause)
+        })
         return incarnation
       })
     } catch (error) {
@@ -327,8 +344,11 @@ export class Supervisor {
       incarnation.takeOver()
     }
     this.#watch(incarnation)
-    if (isAnother) this.#events.replaced(partition)
-    this.#events.ready()
+    if (isAnother) {
+      this.#hub.partition('queue.partition.replaced', partition.index)
+      this.#events.partitionChanged()
+    }
+    this.#events.progressed(nowMs())
   }
 
   /** Every thread that has not ended. */
@@ -407,7 +427,7 @@ export class Supervisor {
     }
     this.#plan.types = types
     incarnation.isLoaded = true
-    this.#events.loaded(incarnation)
+    this.#observer?.loaded(incarnation)
   }
 
   #loadReport(incarnation: Incarnation): Promise<LoadReport> {
@@ -469,7 +489,7 @@ export class Supervisor {
     const { window, number } = incarnation
     const wasPresent = partition.incarnation === incarnation
     const runs = this.#detachedRuns.get(incarnation)
-    if (runs !== undefined) this.#events.reattached(partition, runs)
+    if (runs !== undefined) this.#events.reattached(partition.index, runs)
     const wasHindering = partition.condemned.size > this.#limits.condemnedMax
     partition.condemned.delete(incarnation)
     // What it finished counts, unless it was given up before.
@@ -487,12 +507,12 @@ export class Supervisor {
       const hasSettled = window.completed > 0 || running > 0
       partition.failures = hasSettled ? 0 : partition.failures + 1
       const reason = incarnation.lostError('starting', false)
-      this.#events.lost(partition, reason, running > 0)
+      this.#lost(partition, reason, running > 0)
       this.#respawn(partition, reason)
     } else if (!this.#isClosing && wasHindering && partition.incarnation === undefined) {
       this.#respawn(partition, incarnation.lostError('ending', false))
     }
-    this.#events.ended()
+    this.#events.threadEnded()
   }
 
   /** Settles what a thread left or queues it again. */
@@ -521,10 +541,10 @@ export class Supervisor {
     partition.incarnation = undefined
     releaseCalls(reason)
     partition.setback = reason
-    this.#events.setBack()
+    this.#events.partitionChanged()
     if (partition.failures > FAILURES_MAX) {
       partition.failure = reason
-      this.#events.failed(partition, reason)
+      this.#events.gaveUp(partition.index, reason)
       return
     }
     if (this.#limits.elastic !== undefined && partition.failures === 0) {

@@ -17,7 +17,11 @@ function world(strategy: PartitionStrategy, count = 2) {
   for (const partition of partitions) partition.incarnation = thread()
   const state = { isEnding: false }
   const plan = { strategy, partitionCount: count, condemnedMax: 1 }
-  const health = new ManagerHealth(plan, partitions, () => state.isEnding)
+  const health = new ManagerHealth(plan, partitions, {
+    get state() {
+      return state.isEnding ? 'shutdown' : 'running'
+    },
+  })
   const lose = (index: number, failures: number): void => {
     const partition = partitions[index]!
     partition.incarnation = undefined

@@ -1,6 +1,7 @@
 // Intake: from a submit to a command that is admitted, waits for room or is refused.
 
 import { expect, test } from 'vitest'
+import { type LaneError, laneError } from '../../../../src/base/errors.ts'
 import { Intake } from '../../../../src/coordinator/admission/intake.ts'
 import { Room } from '../../../../src/coordinator/admission/room.ts'
 import { type Command, CommandState } from '../../../../src/coordinator/command.ts'
@@ -23,25 +24,20 @@ function intakeOf(options: QueueManagerOptions = {}) {
     rate: undefined,
   }))
   const accepted: Command[] = []
-  const given = services(undefined, {}, (command) => accepted.push(command))
+  const given = services(undefined, undefined, (command) => accepted.push(command))
   const lanes = new LaneTable(plan.lanes, needs)
   const room = new Room(lanes, plan.bounds)
-  const state: { stops?: Error; failed?: Error } = {}
-  const intake = new Intake({
-    plan,
-    manager: given,
-    timers: given.timers,
-    lanes,
-    room,
-    signals: given.signals,
+  const state: { stops?: Error; failed?: LaneError } = {}
+  const binder = {
+    place: (command: Command) => void accepted.push(command),
+    refusal: () => state.failed,
+  }
+  const intake = new Intake(plan, given, lanes, room, binder, given.timers, given.signals, {
     whenStarted: () => undefined,
     refuseUnlessRunning: () => {
       if (state.stops) throw state.stops
     },
     define: (url, name) => ({ id: 0, url, name }),
-    refuseFailed: () => {
-      if (state.failed) throw state.failed
-    },
     admitted: () => {},
   })
   intake.types.update(['one', 'two'], ['one', 'two'])
@@ -136,10 +132,10 @@ test('a submit that waits is refused if its partition was given up meanwhile', a
   const { submit, accepted, lanes, room, state } = intakeOf({ lanes: { a: { maxPending: 1 } } })
   void submit('a', 'one')
   const waiting = codeOf(submit('a', 'one'))
-  state.failed = new Error('given up')
+  state.failed = laneError('CORELANE_PARTITION_LOST', { partition: 0 })
   lanes.get('a').completed = 1
   room.release()
-  expect(await waiting).toBe('given up')
+  expect(await waiting).toBe('CORELANE_PARTITION_LOST')
   expect([accepted.length, room.waitingIn(lanes.get('a'))]).toEqual([1, 0])
 })
 

@@ -12,20 +12,11 @@ import { command, LANES, laneTable, Rig } from '../support/rig.ts'
 function binderOver(count: number, isShared: boolean, lanes = LANES) {
   const rigs = Array.from({ length: count }, (_, index) => new Rig(index, 65_536, lanes))
   const backlog = new Backlog(lanes, isShared ? 1 : count)
-  const binder = new Binder({
-    backlog,
-    partitions: rigs.map(({ handle }) => handle),
-    capacity: count,
-    isShared,
-    commons: new CoordinatorCommons(
-      count,
-      lanes.map((plan) => laneNeeds(plan, count)),
-    ),
-    lanes: new LaneTable(
-      lanes,
-      lanes.map((plan) => laneNeeds(plan, count)),
-    ).all,
-  })
+  const needs = lanes.map((plan) => laneNeeds(plan, count))
+  const partitions = rigs.map(({ handle }) => handle)
+  const { all } = new LaneTable(lanes, needs)
+  const commons = new CoordinatorCommons(count, needs)
+  const binder = new Binder(backlog, partitions, all, commons, isShared, 1)
   return { rigs, backlog, binder }
 }
 

@@ -11,10 +11,12 @@ import {
 } from '../../../../src/coordinator/command-extras.ts'
 import { CommandTimers } from '../../../../src/coordinator/command-timers.ts'
 import { type Lane, LaneTable } from '../../../../src/coordinator/lane-table.ts'
+import type { ManagerState } from '../../../../src/coordinator/manager-events.ts'
+import type { DeadLetter } from '../../../../src/coordinator/results/dead-letter-queue.ts'
 import { EventHub } from '../../../../src/coordinator/results/event-hub.ts'
 import { BoundWindow } from '../../../../src/coordinator/threads/bound-window.ts'
 import { PartitionHandle } from '../../../../src/coordinator/threads/partition-handle.ts'
-import { Recovery, type RecoveryParts } from '../../../../src/coordinator/threads/recovery.ts'
+import { Recovery } from '../../../../src/coordinator/threads/recovery.ts'
 import { type CommandType, TypeTable } from '../../../../src/coordinator/type-table.ts'
 import { attachCommons, CoordinatorCommons } from '../../../../src/memory/commons.ts'
 import { count } from '../../../../src/memory/counters.ts'
@@ -68,20 +70,20 @@ export interface Services extends CommandManager {
   readonly signals: AbortListeners
 }
 
-/** What commands need of their manager; nothing is run again unless parts say so. */
+/** What a test may put in place of the parts that recovery works with. */
+export interface RecoveryWorld {
+  readonly state: ManagerState
+  delay(command: Command, delayMs: number): void
+  add(letter: DeadLetter): void
+}
+
+/** The services of a manager; nothing is run again unless the world says so. */
 export function services(
   hub: EventHub = new EventHub(() => {}),
-  parts: Partial<RecoveryParts> = {},
+  world: RecoveryWorld = { state: 'running', delay: () => {}, add: () => {} },
   place: (command: Command) => void = () => {},
 ): Services {
-  const recovery = new Recovery({
-    events: hub,
-    isClosing: () => false,
-    maxCrashes: 2,
-    delay: () => {},
-    bury: () => {},
-    ...parts,
-  })
+  const recovery = new Recovery(hub, world, world, 2, world)
   const timers = new CommandTimers({ place, refusal: () => undefined, acted: () => {} })
   return { events: hub, timers, recovery, signals: new AbortListeners(), abort: () => {} }
 }
@@ -95,7 +97,7 @@ export function laneTable(lanes: Readonly<Record<string, LaneOptions>>, partitio
 
 /** Makes types, in the order of their indices. */
 export function typesOf(...names: string[]): TypeTable {
-  const types = new TypeTable((url, name) => ({ id: 0, url, name }))
+  const types = new TypeTable({ define: (url, name) => ({ id: 0, url, name }) })
   types.update(names, names)
   return types
 }

@@ -19,7 +19,7 @@ function rig(count: number, min: number, free = 2 ** 40) {
     partitions,
     supervisor,
     plan,
-    () => load.demand,
+    { demand: () => load.demand },
     () => load.free,
   )
   const awake = () => partitions.filter(({ isDormant }) => !isDormant).length

@@ -30,9 +30,11 @@ function world(retry: RetryOptions = {}) {
     if (event !== 'queue.command.submitted') events.push(event.slice('queue.command.'.length))
   }
   const given = services(hub, {
-    isClosing: () => state.isClosing,
+    get state() {
+      return state.isClosing ? 'closed' : 'running'
+    },
     delay: (_, delayMs) => delays.push(delayMs),
-    bury: (letter) => letters.push(letter),
+    add: (letter) => letters.push(letter),
   })
   const lane = laneTable({ a: { retry } }).all[0]!
   const settled = vi.fn((value: unknown) => {

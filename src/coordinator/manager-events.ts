@@ -1,0 +1,84 @@
+// Manager events: every call that a lower part of the coordinator makes to the manager as a whole.
+// Thread: main.   Owns: nothing. `Runtime` implements them; a part names those it makes by `Pick`.
+// Must not: name a part above commands, lanes and options, or everything would depend on it.
+
+import type { LaneError } from '../base/errors.ts'
+import type { CommandOptions } from '../model/command.ts'
+import type { Command } from './command.ts'
+import type { Lane } from './lane-table.ts'
+import type { FileHandlers } from './type-table.ts'
+
+/** Where a queue manager is in its life. */
+export type ManagerState = 'created' | 'starting' | 'running' | 'shutdown' | 'closed'
+
+/** A run that goes on though its command has settled. */
+export interface DetachedRun {
+  readonly lane: Lane
+  readonly key: string | undefined
+}
+
+/** Calls to the manager. */
+export interface ManagerEvents extends FileHandlers {
+  readonly state: ManagerState
+
+  /** Throws unless commands are taken now. */
+  refuseUnlessRunning(): void
+  /** Makes a call once the threads have started; undefined if they have, or the manager ends. */
+  whenStarted<T>(call: () => Promise<T>): Promise<T> | undefined
+  /** Calls that wait for the start. */
+  readonly earlyCount: number
+
+  // ── From admission ───────────────────────────────────────────────────────────────────────────
+
+  /** A command was admitted; it is bound, or waits. */
+  admitted(): void
+
+  // ── From timers, signals and dead letters ────────────────────────────────────────────────────
+
+  /** Why no partition can run commands of a home; undefined if one can. */
+  refusal(home: number): LaneError | undefined
+  /** Binds a command that may start from now on, or queues it. */
+  place(command: Command): void
+  /** Commands were placed, settled or detached; the manager acts once, at the end of the turn. */
+  acted(): void
+  /**
+   * Submits a command anew.
+   *
+   * @param onRefused - Called if it had to wait for room and was settled there.
+   */
+  resubmit(
+    lane: string,
+    type: string,
+    payload: unknown,
+    options: CommandOptions,
+    onRefused: () => void,
+  ): Promise<unknown>
+
+  // ── From the result pump ─────────────────────────────────────────────────────────────────────
+
+  /** Results were taken, or a thread has become ready or ended: more may be bound. */
+  progressed(nowMs: number): void
+  /** No result came for a moment. Answers whether to look again soon instead of sleeping. */
+  idled(nowMs: number): boolean
+  /** Whether commands are in flight: then the process must stay alive. */
+  isBusy(): boolean
+  /** Estimated work of the partition that has the least, in milliseconds. */
+  leastWorkMs(): number
+
+  // ── From threads ─────────────────────────────────────────────────────────────────────────────
+
+  /** Threads that have something to do now, if there were one for each. */
+  demand(): number
+  /** Commands that had not started were taken back; they run elsewhere or later. */
+  requeue(commands: readonly Command[]): void
+  /** A partition's thread was lost, replaced or did not load. */
+  partitionChanged(): void
+  /** Runs go on in a thread that is being terminated. */
+  detached(partition: number, runs: readonly DetachedRun[]): void
+  /** That thread has ended. */
+  reattached(partition: number, runs: readonly DetachedRun[]): void
+  /** A partition gets no thread any more. */
+  gaveUp(partition: number, reason: LaneError): void
+  /** A thread has ended, and its commands are settled or queued again. */
+  threadEnded(): void
+}
