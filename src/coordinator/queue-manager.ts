@@ -231,6 +231,9 @@ export class QueueManager<M = AnyHandlers> {
     options?: CommandOptions,
   ): Promise<ResultOf<M, K>[]> {
     const { intake } = this.#runtime
+    const again = () => this.submitMany(lane, type, payloads, options)
+    const later = this.#runtime.whenStarted(again)
+    if (later !== undefined) return later
     const batch = new Batch()
     // If the source fails half-way, the commands that were submitted run on.
     for (const payload of payloads) intake.submitInto(batch, lane, type, payload, options)

@@ -70,16 +70,6 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
   #own: readonly string[] | undefined
   #isClosing = false
 
-  /**
-   * @param plan - What every thread is made with.
-   * @param partitions - By index.
-   * @param limits - How patient it is.
-   * @param hub - Takes events of partitions.
-   * @param recovery - Decides what follows a run that ended with its thread.
-   * @param nested - Serves handlers that submit commands.
-   * @param observer - Watches threads come and go.
-   * @param events - The manager's.
-   */
   constructor(
     plan: ThreadPlan,
     partitions: readonly PartitionHandle[],
