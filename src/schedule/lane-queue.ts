@@ -27,8 +27,9 @@ class CommandClass<T extends Queueable> implements Urgency, Ranked {
   readonly inChanges: HeapPlace = { place: -1 }
   /** Rank and age of the front. */
   rank = 0
-  sequence = 0
-  untilMs = 0
+  // Doubles from the start, lest the class changes when the first comes.
+  sequence: number = Number.NaN
+  untilMs: number = Number.NaN
 
   constructor(deadlineMs: number | undefined) {
     this.deadlineMs = deadlineMs

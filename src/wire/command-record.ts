@@ -102,12 +102,14 @@ export class CommandHead implements CommandFields {
   typeIndex = 0
   laneIndex = 0
   attempt = 0
-  sequence = 0
+  // Not 0: a field that is made for small integers changes the class when a double comes, and all
+  // code that was compiled for it is thrown away.
+  sequence: number = Number.NaN
   rank = 0
   key: string | undefined = undefined
   name: string | undefined = undefined
   isTimed = false
-  submittedAtMs = 0
+  submittedAtMs: number = Number.NaN
   deadlineMs: number | undefined = undefined
   latestStartMs: number = Number.POSITIVE_INFINITY
   /** Byte offset of the payload. */
