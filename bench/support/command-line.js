@@ -25,7 +25,8 @@ const NO_BOUND = 1e9
 const FULL = {
   samples: 10,
   sampleMs: 200,
-  warmUpMs: 400,
+  warmUpMs: 250,
+  warmUpMaxMs: 6_000,
   inFlightMax: NO_BOUND,
   queuedMax: NO_BOUND,
   isThorough: true,
@@ -36,6 +37,7 @@ const QUICK = {
   samples: 1,
   sampleMs: 3,
   warmUpMs: 1,
+  warmUpMaxMs: 0,
   inFlightMax: 50,
   queuedMax: 50,
   isThorough: false,

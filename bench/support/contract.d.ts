@@ -40,6 +40,8 @@ export interface Settings {
   /** How long a sample launches commands, in milliseconds. */
   readonly sampleMs: number
   readonly warmUpMs: number
+  /** Longest warm-up of a system, in milliseconds; it ends once four samples are alike. */
+  readonly warmUpMaxMs: number
   /** Most commands in flight, and most queued at once: a smoke must not wait for slow peers. */
   readonly inFlightMax: number
   readonly queuedMax: number

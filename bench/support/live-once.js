@@ -1,4 +1,4 @@
-// Live once: starts a system in a process of its own, and hears what that cost.
+// Live once: starts a system in a process of its own, and receives what it measured.
 // Thread: main.   Owns: nothing.
 // @ts-check
 
@@ -7,7 +7,6 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
-const PROGRAM = fileURLToPath(new URL('./live-once-process.js', import.meta.url))
 const TIMEOUT_MS = 60_000
 
 /** @typedef {{ firstResultMs: number, residentMiB: number, idlePercent: number }} Life */
@@ -22,7 +21,19 @@ const TIMEOUT_MS = 60_000
  * @returns {Promise<Life>}
  */
 export async function liveOnce(system, mode, threads, idleMs) {
-  const words = [PROGRAM, system, mode, String(threads), String(idleMs)]
-  const { stdout } = await run(process.execPath, words, { timeout: TIMEOUT_MS })
+  return runAlone('live-once-process.js', system, mode, threads, idleMs)
+}
+
+/**
+ * Runs a program of this folder in a process of its own.
+ *
+ * @param {string} program - Its file.
+ * @param {...(string | number)} words - Its arguments.
+ * @returns {Promise<any>} What it prints, parsed.
+ */
+export async function runAlone(program, ...words) {
+  const file = fileURLToPath(new URL(program, import.meta.url))
+  const args = [...process.execArgv, file, ...words.map(String)]
+  const { stdout } = await run(process.execPath, args, { timeout: TIMEOUT_MS })
   return JSON.parse(stdout)
 }

@@ -1,7 +1,7 @@
 // Measure row: one row, all systems side by side, round by round.
 // Thread: main.   Owns: nothing.
 //
-// Pools are opened and warmed up before the first sample. A round takes one sample of each system,
+// Pools are opened before the first sample, and warmed up until their headline is flat. A round takes one sample of each system,
 // and each round begins with another one, so what drifts drifts for all, and none always follows the
 // same. Garbage is collected before each sample: no system pays for another's.
 // @ts-check
@@ -18,6 +18,9 @@ import { summarize } from './statistics.js'
 /** @typedef {{ system: System, mode: Mode, samples: Sample[] }} Contender */
 
 const PILOT_SAMPLES = 3
+/** A system is warm once so many samples in a row differ by less than this share. */
+const FLAT_SAMPLES = 4
+const FLAT_SHARE = 0.03
 /** What a pilot queues at most: it compares modes, and need not fill the memory for that. */
 const PILOT_QUEUED_MAX = 5_000
 /** Longest that one sample may take before its system is left out. */
@@ -104,8 +107,28 @@ async function enter(row, system, settings, shelf) {
   const mode = hasChoice
     ? await bestMode(row, system, settings, shelf)
     : /** @type {Mode} */ (system.modes[0])
-  if ('measure' in row) await sample(row, system, mode, settings.warmUpMs, settings, shelf)
+  if ('measure' in row) await warmUp(row, system, mode, settings, shelf)
   return { system, mode, samples: [] }
+}
+
+/**
+ * Takes samples until they are flat, or until the time for that is over.
+ *
+ * @param {Row} row @param {System} system @param {Mode} mode @param {Settings} settings
+ * @param {import('./shelf.js').Shelf} shelf
+ */
+async function warmUp(row, system, mode, settings, shelf) {
+  const { warmUpMs, warmUpMaxMs } = settings
+  const endsAt = performance.now() + warmUpMaxMs
+  /** @type {number[]} */
+  const last = []
+  do {
+    last.push(Math.abs(headline(row, await sample(row, system, mode, warmUpMs, settings, shelf))))
+    if (last.length > FLAT_SAMPLES) last.shift()
+    const most = Math.max(...last)
+    const isFlat = most - Math.min(...last) <= most * FLAT_SHARE
+    if (last.length === FLAT_SAMPLES && isFlat) return
+  } while (performance.now() < endsAt)
 }
 
 /**

@@ -2,6 +2,7 @@
 // Thread: main.   Owns: nothing.
 // @ts-check
 
+import * as cold from './cold.js'
 import * as completion from './completion.js'
 import * as cpu from './cpu.js'
 import * as echo from './echo.js'
@@ -18,6 +19,7 @@ export const ROWS = [
   ...echo.rows,
   ...serial.rows,
   ...cpu.rows,
+  ...cold.rows,
   ...mixed.rows,
   ...urgent.rows,
   ...waiting.rows,
