@@ -297,6 +297,7 @@ export class Runtime implements CommandManager, ManagerEvents {
   async #start(): Promise<void> {
     if (this.#state !== 'created') throw laneError('CORELANE_CLOSED', { state: this.#state })
     this.#state = 'starting'
+    this.events.look()
     try {
       const own = await this.#supervisor.start()
       this.intake.types.update(this.#threads.types!, own)
@@ -476,6 +477,7 @@ export class Runtime implements CommandManager, ManagerEvents {
   readonly #flush = (): void => {
     this.#isFlushQueued = false
     endSubmitTurn()
+    this.events.look()
     if (this.#hasActed) {
       this.#hasActed = false
       this.progressed(nowMs())

@@ -11,6 +11,7 @@ import type { EventFilter, LaneEvent, LaneEventName, ThreadOutput } from '../../
 import { SUBSCRIBE_RULES } from '../../model/lane-event.ts'
 import { ANY_PARTITION, type Command } from '../command.ts'
 import { type Lane, openCountOf } from '../lane-table.ts'
+import { ChannelRelay, listenedChannels } from './channel-relay.ts'
 
 /** Events as they come. Iterate it; leaving the loop ends it. */
 export class EventSubscription implements AsyncIterableIterator<LaneEvent> {
@@ -147,7 +148,10 @@ export type PartitionFailure = keyof typeof WARNINGS
 export class EventHub {
   /** Whether anybody listens. */
   isActive = false
-  readonly #subscriptions = new Set<EventSubscription | EventListener>()
+  readonly #subscriptions = new Set<EventSubscription | EventListener | ChannelRelay>()
+  readonly #relay = new ChannelRelay()
+  /** Which diagnostics channels had a subscriber at the last look. */
+  #channels = 0
   readonly #listenForStarts: (isListening: boolean) => void
   /** When commands were submitted that keep no time of their own. */
   readonly #submits = new WeakMap<Command, number>()
@@ -217,6 +221,16 @@ export class EventHub {
     this.#update()
   }
 
+  /** Looks whether anything listens to the diagnostics channels. Called once per turn. */
+  look(): void {
+    const channels = listenedChannels()
+    if (channels === this.#channels || this.#hasEnded) return
+    this.#channels = channels
+    if (channels === 0) this.#subscriptions.delete(this.#relay)
+    else this.#subscriptions.add(this.#relay)
+    this.#update()
+  }
+
   /** Ends every subscription, and those to come. */
   endAll(): void {
     this.#hasEnded = true
@@ -245,14 +259,17 @@ export class EventHub {
   ): void {
     const common = eventOf(event, command)
     if (event === 'queue.command.submitted') this.#submits.set(command, common.atMs)
-    this.#emit({
-      ...common,
-      submittedAtMs: common.submittedAtMs ?? this.#submits.get(command),
-      partition: partition === ANY_PARTITION ? undefined : partition,
-      startedAtMs: startedAtMs === 0 ? undefined : startedAtMs,
-      durationMs,
-      error,
-    })
+    this.#emit(
+      {
+        ...common,
+        submittedAtMs: common.submittedAtMs ?? this.#submits.get(command),
+        partition: partition === ANY_PARTITION ? undefined : partition,
+        startedAtMs: startedAtMs === 0 ? undefined : startedAtMs,
+        durationMs,
+        error,
+      },
+      command,
+    )
   }
 
   /**
@@ -349,8 +366,8 @@ export class EventHub {
     process.emitWarning(message, { type: 'CorelaneWarning', detail: inspect(error) })
   }
 
-  #emit(event: LaneEvent): void {
-    for (const subscription of this.#subscriptions) subscription.offer(event)
+  #emit(event: LaneEvent, command?: Command): void {
+    for (const subscription of this.#subscriptions) subscription.offer(event, command)
   }
 
   #update(): void {

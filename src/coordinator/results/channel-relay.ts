@@ -1,0 +1,126 @@
+// Channel relay: publishes what happens on diagnostics channels, for tracers of the whole process.
+// Thread: main.   Owns: the traces of commands and runs that have not ended.
+// Must not: cost anything while nothing listens: the hub asks once per turn, and adds it then.
+
+import { channel, type TracingChannel, tracingChannel } from 'node:diagnostics_channel'
+import type { LaneEvent, LaneEventName } from '../../model/lane-event.ts'
+import type { Command } from '../command.ts'
+
+/** What the tracing channels carry: one object from the start of a command or run to its end. */
+export interface CommandTrace {
+  readonly id: string
+  readonly lane: string
+  readonly type: string
+  readonly key: string | undefined
+  attempt: number
+  /** Monotonic milliseconds, as all times here. */
+  readonly submittedAtMs: number | undefined
+  partition: number | undefined
+  startedAtMs: number | undefined
+  durationMs: number | undefined
+  /** Why it failed, if it did. */
+  error?: unknown
+}
+
+const SUBMIT: TracingChannel<string, CommandTrace> = tracingChannel('corelane:submit')
+const RUN: TracingChannel<string, CommandTrace> = tracingChannel('corelane:run')
+const PLAIN = new Map<LaneEventName, ReturnType<typeof channel>>([
+  ['queue.partition.lost', channel('corelane:partition:lost')],
+  ['queue.command.retry', channel('corelane:command:retry')],
+  ['queue.command.dead_lettered', channel('corelane:command:dead_lettered')],
+])
+
+function hasListeners({ start, end, asyncStart, asyncEnd, error }: typeof SUBMIT): boolean {
+  for (const each of [start, end, asyncStart, asyncEnd, error]) if (each.hasSubscribers) return true
+  return false
+}
+
+/** Which channels anything listens to: 0 if none, and another number whenever that changes. */
+export function listenedChannels(): number {
+  let listened = hasListeners(SUBMIT) ? 1 : 0
+  if (hasListeners(RUN)) listened |= 2
+  for (const plain of PLAIN.values()) if (plain.hasSubscribers) listened |= 4
+  return listened
+}
+
+/** Takes the events of a hub while a channel has a subscriber. */
+export class ChannelRelay {
+  readonly #submits = new WeakMap<Command, CommandTrace>()
+  readonly #runs = new WeakMap<Command, CommandTrace>()
+
+  /**
+   * Whether it wants events of a name.
+   *
+   * @param event - The name.
+   */
+  wants(event: LaneEventName): boolean {
+    return event === 'queue.command.started' && hasListeners(RUN)
+  }
+
+  /**
+   * Publishes an event.
+   *
+   * @param event - The event.
+   * @param command - Of which command, if it is one of a command.
+   */
+  offer(event: LaneEvent, command?: Command): void {
+    PLAIN.get(event.event)?.publish(event)
+    if (command === undefined) return
+    switch (event.event) {
+      case 'queue.command.submitted':
+        begin(SUBMIT, this.#submits, event, command)
+        break
+      case 'queue.command.started':
+        begin(RUN, this.#runs, event, command)
+        break
+      case 'queue.command.retry':
+        end(RUN, this.#runs, event, command)
+        break
+      case 'queue.command.completed':
+      case 'queue.command.failed':
+        end(RUN, this.#runs, event, command)
+        end(SUBMIT, this.#submits, event, command)
+        break
+    }
+  }
+
+  /** Nothing is kept for later. */
+  end(): void {}
+}
+
+type Traces = WeakMap<Command, CommandTrace>
+
+function begin(on: typeof SUBMIT, traces: Traces, event: LaneEvent, command: Command): void {
+  const { submittedAtMs, startedAtMs, partition } = event
+  const trace: CommandTrace = {
+    id: command.id,
+    lane: command.lane.name,
+    type: command.type.name,
+    key: command.key,
+    attempt: command.attempt,
+    submittedAtMs,
+    partition,
+    startedAtMs,
+    durationMs: undefined,
+  }
+  traces.set(command, trace)
+  on.start.publish(trace)
+  on.end.publish(trace)
+}
+
+function end(on: typeof SUBMIT, traces: Traces, event: LaneEvent, command: Command): void {
+  const trace = traces.get(command)
+  // It began before anything listened.
+  if (trace === undefined) return
+  traces.delete(command)
+  trace.attempt = event.attempt ?? trace.attempt
+  trace.partition = event.partition ?? trace.partition
+  trace.startedAtMs = event.startedAtMs ?? trace.startedAtMs
+  trace.durationMs = event.durationMs
+  if (event.event !== 'queue.command.completed') {
+    trace.error = event.error
+    on.error.publish(trace)
+  }
+  on.asyncStart.publish(trace)
+  on.asyncEnd.publish(trace)
+}
