@@ -22,7 +22,7 @@ import type { Command, CommandManager } from './command.ts'
 import { CommandTimers } from './command-timers.ts'
 import { usableCores } from './cores.ts'
 import { Backlog } from './dispatch/backlog.ts'
-import { Binder } from './dispatch/binder.ts'
+import { Dispatcher } from './dispatch/dispatcher.ts'
 import { LaneTable } from './lane-table.ts'
 import type { DetachedRun, ManagerEvents, ManagerState } from './manager-events.ts'
 import { ManagerHealth } from './manager-health.ts'
@@ -66,7 +66,7 @@ export class Runtime implements CommandManager, ManagerEvents {
   readonly #room: Room
   readonly #partitions: readonly PartitionHandle[]
   readonly #backlog: Backlog
-  readonly #binder: Binder
+  readonly #dispatcher: Dispatcher
   readonly #pump: ResultPump
   readonly #threads: ThreadPlan
   readonly #supervisor: Supervisor
@@ -109,12 +109,19 @@ export class Runtime implements CommandManager, ManagerEvents {
     const { events, timers, signals, deadLetters } = this
     this.recovery = new Recovery(events, timers, deadLetters, plan.maxCrashes, this)
     this.#backlog = new Backlog(plan.lanes, shared ? 1 : partitionCount)
-    this.#binder = new Binder(this.#backlog, partitions, lanes.all, commons, shared, concurrency)
-    const binder = this.#binder
+    this.#dispatcher = new Dispatcher(
+      this.#backlog,
+      partitions,
+      lanes.all,
+      commons,
+      shared,
+      concurrency,
+    )
+    const dispatcher = this.#dispatcher
     this.#room = new Room(lanes, plan.bounds)
-    this.intake = new Intake(plan, this, lanes, this.#room, binder, timers, signals, this)
+    this.intake = new Intake(plan, this, lanes, this.#room, dispatcher, timers, signals, this)
     const graph = new WaitGraph(waitCapacity(plan))
-    this.#nested = new NestedServer(this.intake, partitions, graph, binder, this)
+    this.#nested = new NestedServer(this.intake, partitions, graph, dispatcher, this)
     this.#threads = planThreads(plan, commons, this.#meter(plan))
     this.#supervisor = new Supervisor(
       this.#threads,
@@ -387,11 +394,11 @@ export class Runtime implements CommandManager, ManagerEvents {
   }
 
   refusal(home: number): LaneError | undefined {
-    return this.#binder.refusal(home)
+    return this.#dispatcher.refusal(home)
   }
 
   place(command: Command): void {
-    this.#binder.place(command)
+    this.#dispatcher.place(command)
   }
 
   acted(): void {
@@ -411,11 +418,11 @@ export class Runtime implements CommandManager, ManagerEvents {
 
   progressed(now: number): void {
     this.#nested.progressed()
-    this.#binder.refill()
-    this.#binder.rebalance(now)
-    this.#binder.flush()
+    this.#dispatcher.refill()
+    this.#dispatcher.rebalance(now)
+    this.#dispatcher.flush()
     this.#interruptions.flush()
-    this.#urgency.set(this.#binder.changesAtMs)
+    this.#urgency.set(this.#dispatcher.changesAtMs)
     this.#renewal.progressed()
     if (this.#state === 'running' && !this.#renewal.isBusy) this.#elastic?.progressed(now)
     this.health.progressed()
@@ -423,7 +430,7 @@ export class Runtime implements CommandManager, ManagerEvents {
   }
 
   idled(now: number): boolean {
-    return this.#binder.rebalance(now)
+    return this.#dispatcher.rebalance(now)
   }
 
   isBusy(): boolean {
@@ -431,15 +438,15 @@ export class Runtime implements CommandManager, ManagerEvents {
   }
 
   leastWorkMs(): number {
-    return this.#binder.leastWorkUs / 1000
+    return this.#dispatcher.leastWorkUs / 1000
   }
 
   demand(): number {
-    return this.#binder.demand()
+    return this.#dispatcher.demand()
   }
 
   requeue(commands: readonly Command[]): void {
-    this.#binder.takeBack(commands)
+    this.#dispatcher.takeBack(commands)
     this.progressed(nowMs())
   }
 
@@ -448,17 +455,17 @@ export class Runtime implements CommandManager, ManagerEvents {
   }
 
   detached(partition: number, runs: readonly DetachedRun[]): void {
-    this.#binder.detach(partition, runs)
+    this.#dispatcher.detach(partition, runs)
   }
 
   reattached(partition: number, runs: readonly DetachedRun[]): void {
-    this.#binder.reattach(partition, runs)
+    this.#dispatcher.reattach(partition, runs)
   }
 
   gaveUp(partition: number, reason: LaneError): void {
     this.events.failure('queue.partition.failed', partition, reason)
     this.health.changed()
-    void inSlices(this.#binder.takeStranded(partition), (command) => {
+    void inSlices(this.#dispatcher.takeStranded(partition), (command) => {
       // Each gets an error of its own: it carries what became of that command.
       command.fail(laneError(reason.code, reason.details, reason.cause), partition)
     }).then(() => this.#settled())
@@ -484,11 +491,11 @@ export class Runtime implements CommandManager, ManagerEvents {
       this.#pump.look()
       return
     }
-    this.#binder.flush()
+    this.#dispatcher.flush()
     this.grow()
     this.#interruptions.planCheck()
-    this.#urgency.set(this.#binder.changesAtMs)
-    if (this.#lanes.openCount === 1 && this.#binder.workUs <= LONE_WORK_US) this.#pump.spin()
+    this.#urgency.set(this.#dispatcher.changesAtMs)
+    if (this.#lanes.openCount === 1 && this.#dispatcher.workUs <= LONE_WORK_US) this.#pump.spin()
   }
 
   /** Commands were settled: submits that wait for room, or `drain`, may go on. */

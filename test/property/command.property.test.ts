@@ -1,5 +1,5 @@
 // Command: random walks over everything that may happen to commands, in every order, through the
-// real intake, timers, binder, window and recovery. The clock stands still until a step moves it.
+// real intake, timers, dispatcher, window and recovery. The clock stands still until a step moves it.
 // Afterwards every command has settled once, the counters agree, and nothing holds anything.
 
 import fc from 'fast-check'
@@ -11,7 +11,7 @@ import { Room } from '../../src/coordinator/admission/room.ts'
 import { type Command, type CommandManager, CommandState } from '../../src/coordinator/command.ts'
 import { CommandTimers } from '../../src/coordinator/command-timers.ts'
 import { Backlog } from '../../src/coordinator/dispatch/backlog.ts'
-import { Binder } from '../../src/coordinator/dispatch/binder.ts'
+import { Dispatcher } from '../../src/coordinator/dispatch/dispatcher.ts'
 import { LaneTable } from '../../src/coordinator/lane-table.ts'
 import { planManager } from '../../src/coordinator/options.ts'
 import { EventHub } from '../../src/coordinator/results/event-hub.ts'
@@ -65,11 +65,11 @@ function machine() {
   let rig = new Rig(0, 4096, plan.lanes)
   const { handle } = rig
   const commons = new CoordinatorCommons(1, needs)
-  const binder = new Binder(backlog, [handle], lanes.all, commons, false, 1)
+  const dispatcher = new Dispatcher(backlog, [handle], lanes.all, commons, false, 1)
   const terminator = { condemn: () => expect.unreachable('nothing is killed here') }
   const interruptions = new Interruptions([handle], terminator, 1e9, { acted: () => {} })
   const timers = new CommandTimers({
-    place: (command) => binder.place(command),
+    place: (command) => dispatcher.place(command),
     refusal: () => undefined,
     acted: () => {},
   })
@@ -81,7 +81,7 @@ function machine() {
     recovery,
     abort: (command, reason) => interruptions.abort(command, reason),
   }
-  const intake = new Intake(plan, manager, lanes, room, binder, timers, signals, {
+  const intake = new Intake(plan, manager, lanes, room, dispatcher, timers, signals, {
     refuseUnlessRunning: () => {},
     whenStarted: () => undefined,
     define: (url, name) => ({ id: 0, url, name }),
@@ -106,8 +106,8 @@ function machine() {
   function turn(): void {
     while (rig.bound.drain() > 0);
     room.release()
-    binder.refill()
-    binder.flush()
+    dispatcher.refill()
+    dispatcher.flush()
   }
 
   const steps = {
@@ -162,7 +162,7 @@ function machine() {
       }
     },
     recall(): void {
-      binder.takeBack(rig.bound.recall())
+      dispatcher.takeBack(rig.bound.recall())
     },
     die(): void {
       const left = rig.bound.takeLeftBehind()
@@ -173,7 +173,7 @@ function machine() {
       })
       rig = new Rig(0, 4096, plan.lanes)
       handle.incarnation = rig.handle.incarnation
-      binder.takeBack(again.map(({ command }) => command))
+      dispatcher.takeBack(again.map(({ command }) => command))
     },
     turn,
   }

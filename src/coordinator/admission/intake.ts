@@ -1,6 +1,6 @@
 // Intake: turns a submit into a command, and admits it once there is room.
 // Thread: main.   Owns: the numbering of commands.
-// Must not: choose what is bound where (binder), or count what is pending (room).
+// Must not: choose what is bound where (dispatcher), or count what is pending (room).
 
 import { CallContext } from '../../base/async-context.ts'
 import { nowMs } from '../../base/clock.ts'
@@ -14,7 +14,7 @@ import type { AbortListeners } from '../abort-listeners.ts'
 import { Command, type CommandManager } from '../command.ts'
 import { type CommandExtras, type GivenOptions, isTimed } from '../command-extras.ts'
 import type { CommandTimers } from '../command-timers.ts'
-import type { Binder } from '../dispatch/binder.ts'
+import type { Dispatcher } from '../dispatch/dispatcher.ts'
 import type { Lane, LaneTable } from '../lane-table.ts'
 import type { ManagerEvents } from '../manager-events.ts'
 import { MeteredCommand } from '../metered-command.ts'
@@ -54,7 +54,7 @@ export class Intake {
   readonly #manager: CommandManager
   readonly #lanes: LaneTable
   readonly #room: Room
-  readonly #binder: Pick<Binder, 'place' | 'refusal'>
+  readonly #dispatcher: Pick<Dispatcher, 'place' | 'refusal'>
   readonly #timers: CommandTimers
   readonly #signals: AbortListeners
   readonly #events: IntakeEvents
@@ -69,7 +69,7 @@ export class Intake {
    * @param manager - The manager, as its commands see it.
    * @param lanes - The manager's.
    * @param room - Bounds what is pending.
-   * @param binder - Takes admitted commands.
+   * @param dispatcher - Takes admitted commands.
    * @param timers - Take delayed commands, and watch latest starts.
    * @param signals - Listen to the signals of commands.
    * @param events - The manager's.
@@ -79,7 +79,7 @@ export class Intake {
     manager: CommandManager,
     lanes: LaneTable,
     room: Room,
-    binder: Pick<Binder, 'place' | 'refusal'>,
+    dispatcher: Pick<Dispatcher, 'place' | 'refusal'>,
     timers: CommandTimers,
     signals: AbortListeners,
     events: IntakeEvents,
@@ -88,7 +88,7 @@ export class Intake {
     this.#manager = manager
     this.#lanes = lanes
     this.#room = room
-    this.#binder = binder
+    this.#dispatcher = dispatcher
     this.#timers = timers
     this.#signals = signals
     this.#events = events
@@ -253,7 +253,7 @@ export class Intake {
     }
     const extras = this.#extras(lane, payload, options, isDetailed, given)
     const home = this.#place(lane, type, options?.key, payload)
-    const refusal = this.#binder.refusal(home)
+    const refusal = this.#dispatcher.refusal(home)
     if (refusal !== undefined) throw refusal
     const rank = rankOf(lane.plan.priority, priority)
     const sent = file === undefined ? payload : [fileOf(type)!.id, payload]
@@ -265,7 +265,7 @@ export class Intake {
     const delayMs = command.extras?.delayMs ?? 0
     command.admit()
     if (delayMs > 0) timers.delay(command, delayMs)
-    else if (!isWatched || timers.watch(command)) this.#binder.place(command)
+    else if (!isWatched || timers.watch(command)) this.#dispatcher.place(command)
     this.#events.admitted()
   }
 
@@ -280,7 +280,7 @@ export class Intake {
           return
         }
         // Its partition may have been given up while it waited.
-        const refusal = this.#binder.refusal(home)
+        const refusal = this.#dispatcher.refusal(home)
         if (refusal === undefined) this.#admit(command)
         else command.fail(refusal, home)
       },

@@ -6,7 +6,7 @@ import type { CommandOptions } from '../../model/command.ts'
 import type { CallReport, NestedSubmit } from '../../wire/control.ts'
 import { thrownValue } from '../../wire/error-codec.ts'
 import { fromSideValue, toCallValue } from '../../wire/side-value.ts'
-import type { Binder } from '../dispatch/binder.ts'
+import type { Dispatcher } from '../dispatch/dispatcher.ts'
 import type { ManagerEvents } from '../manager-events.ts'
 import type { Incarnation, NestedRequests } from '../threads/incarnation.ts'
 import type { PartitionHandle } from '../threads/partition-handle.ts'
@@ -27,7 +27,7 @@ export class NestedServer implements NestedRequests {
   readonly #intake: Intake
   readonly #partitions: readonly PartitionHandle[]
   readonly #graph: WaitGraph
-  readonly #binder: Binder
+  readonly #dispatcher: Dispatcher
   readonly #events: Pick<ManagerEvents, 'acted'>
   /** By thread and number. */
   readonly #cancellables = new Map<Incarnation, Map<number, Cancellable>>()
@@ -36,20 +36,20 @@ export class NestedServer implements NestedRequests {
    * @param intake - Takes the commands.
    * @param partitions - By index.
    * @param graph - Knows which handlers wait.
-   * @param binder - Takes back the commands of a partition where all handlers wait.
+   * @param dispatcher - Takes back the commands of a partition where all handlers wait.
    * @param events - The manager's.
    */
   constructor(
     intake: Intake,
     partitions: readonly PartitionHandle[],
     graph: WaitGraph,
-    binder: Binder,
+    dispatcher: Dispatcher,
     events: Pick<ManagerEvents, 'acted'>,
   ) {
     this.#intake = intake
     this.#partitions = partitions
     this.#graph = graph
-    this.#binder = binder
+    this.#dispatcher = dispatcher
     this.#events = events
   }
 
@@ -135,7 +135,7 @@ export class NestedServer implements NestedRequests {
     // No command can have a partition to itself while a handler waits, perhaps for that partition.
     for (const { window } of this.#partitions)
       if (window !== undefined) window.reservedFor = undefined
-    // Nothing else may make the binder look again: all that runs may wait.
+    // Nothing else may make the dispatcher look again: all that runs may wait.
     this.#events.acted()
     const mine = this.#cancellablesOf(from)
     try {
@@ -170,7 +170,7 @@ export class NestedServer implements NestedRequests {
     const wasHeld = handle.isHeld
     handle.isHeld = graph.isHeld(partition)
     handle.hasWaiting = graph.holdersAt(partition) > 0
-    if (handle.isHeld && !wasHeld) this.#binder.reclaim(handle)
+    if (handle.isHeld && !wasHeld) this.#dispatcher.reclaimFrom(handle)
     if (handle.isHeld !== wasHeld) this.#events.acted()
   }
 }

@@ -1,7 +1,7 @@
 // Partition choice: which partition a command goes to, if any has room for it.
 // Thread: main.   Owns: how many commands of limited lanes may wait bound, and of lanes with a
 // minimum must.
-// Must not: bind or take back (binder). It writes one thing: the partition that is kept free for a
+// Must not: bind or take back (dispatcher). It writes one thing: the partition that is kept free for a
 // command that must run by itself.
 
 import { nowMs } from '../../base/clock.ts'
@@ -9,7 +9,7 @@ import type { CoordinatorCommons } from '../../memory/commons.ts'
 import { toNs } from '../../memory/lane-gate.ts'
 import { ANY_PARTITION, type Command } from '../command.ts'
 import { type Lane, openCountOf } from '../lane-table.ts'
-import type { BoundWindow } from '../threads/bound-window.ts'
+import type { InFlightWindow } from '../threads/in-flight-window.ts'
 import type { PartitionHandle } from '../threads/partition-handle.ts'
 
 /** Waking a sleeping partition costs about as much as so much work on one that is awake. */
@@ -157,7 +157,7 @@ export class PartitionChoice {
 
   #accepts(
     { hasWaiting }: PartitionHandle,
-    window: BoundWindow,
+    window: InFlightWindow,
     command: Command,
     rank: number,
   ): boolean {
@@ -201,7 +201,7 @@ export class PartitionChoice {
  * Of a lane only the front is looked at. What is ahead of a suspect in its own lane must therefore
  * pass while the suspect waits: neither would ever be bound.
  */
-function isReserved(window: BoundWindow, command: Command): boolean {
+function isReserved(window: InFlightWindow, command: Command): boolean {
   const { reservedFor } = window
   if (reservedFor === undefined || reservedFor === command) return false
   const { holder } = reservedFor

@@ -41,7 +41,7 @@ import { SidePort } from '../../wire/side-port.ts'
 import { fromSideValue } from '../../wire/side-value.ts'
 import { usableCores } from '../cores.ts'
 import type { ManagerPlan } from '../options.ts'
-import { BoundWindow, type WindowPlan } from './bound-window.ts'
+import { InFlightWindow, type WindowPlan } from './in-flight-window.ts'
 import type { ThreadProgram } from './thread-program.ts'
 
 /** What every incarnation of a manager is made with. */
@@ -226,7 +226,7 @@ export class Incarnation {
   readonly number: number
   /** URL of the handler module that it loads, if there is one. */
   readonly handlers: string | undefined
-  readonly window: BoundWindow
+  readonly window: InFlightWindow
   /** Settles when the handler module is loaded or failed to; never if the thread dies before. */
   readonly loaded: Promise<LoadReport>
   /** Settles when the thread has exited. */
@@ -297,7 +297,7 @@ export class Incarnation {
     )
     const sidePort = new SidePort(side.port1)
     this.#output = output
-    this.window = new BoundWindow(region, bell, partition, sidePort, plan, output)
+    this.window = new InFlightWindow(region, bell, partition, sidePort, plan, output)
     const tallies = plan.tallies?.open(partition)
     this.window.queuedAtMs = tallies?.queuedAtMs
     const current: Parameters<typeof answerCalls>[1] = {

@@ -8,8 +8,8 @@ import { type LaneError, laneError } from '../../base/errors.ts'
 import { ANY_PARTITION, type Command, CommandState } from '../command.ts'
 import type { ManagerEvents } from '../manager-events.ts'
 import { LEFT } from '../results/stream-reader.ts'
-import type { BoundWindow } from './bound-window.ts'
 import type { ThreadTerminator } from './broadcasts.ts'
+import type { InFlightWindow } from './in-flight-window.ts'
 import type { Incarnation } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 import type { OverdueRun } from './run-watch.ts'
@@ -129,7 +129,7 @@ export class Interruptions {
     this.planCheck()
   }
 
-  #timedOut(window: BoundWindow, { command, slot, startedAtMs, limitMs }: OverdueRun): void {
+  #timedOut(window: InFlightWindow, { command, slot, startedAtMs, limitMs }: OverdueRun): void {
     const { lane, type, attempt, manager } = command
     const details = { type: type.name, lane: lane.name, timeoutMs: limitMs, attempt }
     const error = laneError('CORELANE_TIMEOUT', details)

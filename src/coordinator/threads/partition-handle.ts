@@ -2,7 +2,7 @@
 // Thread: main.   Owns: which incarnation is the present one.
 
 import type { LaneError } from '../../base/errors.ts'
-import type { BoundWindow } from './bound-window.ts'
+import type { InFlightWindow } from './in-flight-window.ts'
 import type { Incarnation } from './incarnation.ts'
 
 let touches = 0
@@ -45,13 +45,13 @@ export class PartitionHandle {
   }
 
   /** Where commands can be bound; undefined while it has no thread that is ready. */
-  get window(): BoundWindow | undefined {
+  get window(): InFlightWindow | undefined {
     const incarnation = this.incarnation
     return incarnation?.isReady ? incarnation.window : undefined
   }
 
   /** Where its results come in; undefined while it has no thread. */
-  get results(): BoundWindow | undefined {
+  get results(): InFlightWindow | undefined {
     return this.incarnation?.window
   }
 

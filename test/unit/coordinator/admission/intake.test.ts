@@ -28,11 +28,11 @@ function intakeOf(options: QueueManagerOptions = {}) {
   const lanes = new LaneTable(plan.lanes, needs)
   const room = new Room(lanes, plan.bounds)
   const state: { stops?: Error; failed?: LaneError } = {}
-  const binder = {
+  const dispatcher = {
     place: (command: Command) => void accepted.push(command),
     refusal: () => state.failed,
   }
-  const intake = new Intake(plan, given, lanes, room, binder, given.timers, given.signals, {
+  const intake = new Intake(plan, given, lanes, room, dispatcher, given.timers, given.signals, {
     whenStarted: () => undefined,
     refuseUnlessRunning: () => {
       if (state.stops) throw state.stops

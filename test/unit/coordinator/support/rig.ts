@@ -1,4 +1,4 @@
-// Rig: a coordinator's bound window and the partition it is bound to, on one thread, step by step.
+// Rig: a coordinator's in-flight window and the partition it is bound to, on one thread, step by step.
 
 import { MessageChannel } from 'node:worker_threads'
 import { CallContext } from '../../../../src/base/async-context.ts'
@@ -14,7 +14,7 @@ import { type Lane, LaneTable } from '../../../../src/coordinator/lane-table.ts'
 import type { ManagerState } from '../../../../src/coordinator/manager-events.ts'
 import type { DeadLetter } from '../../../../src/coordinator/results/dead-letter-queue.ts'
 import { EventHub } from '../../../../src/coordinator/results/event-hub.ts'
-import { BoundWindow } from '../../../../src/coordinator/threads/bound-window.ts'
+import { InFlightWindow } from '../../../../src/coordinator/threads/in-flight-window.ts'
 import { PartitionHandle } from '../../../../src/coordinator/threads/partition-handle.ts'
 import { Recovery } from '../../../../src/coordinator/threads/recovery.ts'
 import { type CommandType, TypeTable } from '../../../../src/coordinator/type-table.ts'
@@ -163,7 +163,7 @@ const ALL: Admission<WindowEntry> = { isUnderMin: () => false, admits: () => tru
 
 /** Both sides of one partition. */
 export class Rig {
-  readonly bound: BoundWindow
+  readonly bound: InFlightWindow
   readonly end: PartitionEnd
   readonly handle: PartitionHandle
   readonly #window: Window
@@ -182,7 +182,7 @@ export class Rig {
     const side = new SidePort(port2)
     const commons = new CoordinatorCommons(index + 1, [])
     const bell = commons.openBell(index)
-    this.bound = new BoundWindow(region, bell, index, new SidePort(port1), plan)
+    this.bound = new InFlightWindow(region, bell, index, new SidePort(port1), plan)
     const { views } = attachCommons(commons.memory, index + 1, [])
     this.end = new PartitionEnd(region, views, bell.word, () => {})
     this.#window = new Window(this.end.views, side, lanes)

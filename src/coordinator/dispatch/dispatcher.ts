@@ -1,4 +1,4 @@
-// Binder: moves commands from the backlog into the windows of the partitions.
+// Dispatcher: moves commands from the backlog into the windows of the partitions.
 // Thread: main.   Owns: which commands move, and when.
 // Must not: choose a partition (partition-choice), start threads, settle results.
 
@@ -9,7 +9,7 @@ import type { Admission } from '../../schedule/scheduler.ts'
 import { ANY_PARTITION, type Command } from '../command.ts'
 import { type Lane, openCountOf } from '../lane-table.ts'
 import type { DetachedRun } from '../manager-events.ts'
-import type { BoundWindow } from '../threads/bound-window.ts'
+import type { InFlightWindow } from '../threads/in-flight-window.ts'
 import type { PartitionHandle } from '../threads/partition-handle.ts'
 import { type Backlog, placeOf } from './backlog.ts'
 import { PartitionChoice } from './partition-choice.ts'
@@ -24,20 +24,20 @@ const STUCK_MS = 1
  * So many commands move from a partition at a time: taking one back costs both threads more than a
  * short command does, and a thread that only lost its core for a moment looks stuck.
  */
-const SPREAD_COUNT_MAX = 64
+const MOVE_COUNT_MAX = 64
 
 /** The same where others have enough to do: moving commands between them has a price. */
 const LATE_MS = 5
 
 /** Binds what can be bound. */
-export class Binder implements Admission<Command> {
+export class Dispatcher implements Admission<Command> {
   readonly #backlog: Backlog
   readonly #partitions: readonly PartitionHandle[]
   readonly #lanes: readonly Lane[]
   readonly #isShared: boolean
   readonly #concurrency: number
   /** Windows with commands that their partition was not shown yet. */
-  #dirty: BoundWindow[] = []
+  #dirty: InFlightWindow[] = []
   readonly #choice: PartitionChoice
   /** Whether the order may change with time, so that the clock must be read. */
   #isTimed = false
@@ -139,7 +139,7 @@ export class Binder implements Admission<Command> {
    *
    * @param partition - The partition.
    */
-  reclaim({ window }: PartitionHandle): void {
+  reclaimFrom({ window }: PartitionHandle): void {
     if (this.#isShared && window !== undefined) this.takeBack(window.recall())
   }
 
@@ -227,7 +227,7 @@ export class Binder implements Admission<Command> {
       if (window.load.openCount === 0 && window.reservedFor === undefined) idle++
       else if (!isStuck) moving++
     }
-    if (moving > 0) this.#rescue(now)
+    if (moving > 0) this.#reclaim(now)
     if (idle === 0) return false
     // What waits and is not held by a limit goes first.
     if (this.#lanes.some(({ isLimited, index }) => !isLimited && backlog.sizeOf(index) > 0))
@@ -236,9 +236,9 @@ export class Binder implements Admission<Command> {
     for (const partition of partitions) {
       const window = partition.window
       if (window === undefined || window.load.count < 2) continue
-      if (partition.isStuck) this.#spread(window, Number.POSITIVE_INFINITY)
+      if (partition.isStuck) this.#moveWork(window, Number.POSITIVE_INFINITY)
       else if (window.load.openWorkUs > RECALL_WORK_US) {
-        this.#spread(window, (window.load.openWorkUs * idle) / (idle + 1))
+        this.#moveWork(window, (window.load.openWorkUs * idle) / (idle + 1))
       }
       isWaiting ||= window.load.openCount > 1 || hasOpenWaiting(window)
     }
@@ -279,7 +279,7 @@ export class Binder implements Admission<Command> {
   }
 
   /**
-   * Ends what {@link Binder.detach} began: the thread has ended.
+   * Ends what {@link Dispatcher.detach} began: the thread has ended.
    *
    * @param partition - The thread's.
    * @param runs - The same.
@@ -382,7 +382,7 @@ export class Binder implements Admission<Command> {
   }
 
   /** Takes back what is bound behind a long command though it is more urgent than what waits. */
-  #rescue(now: number): void {
+  #reclaim(now: number): void {
     const backlog = this.#backlog
     const partitions = this.#partitions
     for (const { isStuck, window } of partitions) {
@@ -395,8 +395,8 @@ export class Binder implements Admission<Command> {
     }
   }
 
-  #spread(window: BoundWindow, workUs: number): void {
-    const recalled = window.recall({ workUs, countMax: SPREAD_COUNT_MAX })
+  #moveWork(window: InFlightWindow, workUs: number): void {
+    const recalled = window.recall({ workUs, countMax: MOVE_COUNT_MAX })
     if (recalled.length === 0) return
     this.takeBack(recalled)
     this.refill()
@@ -418,7 +418,7 @@ export class Binder implements Admission<Command> {
       const hasSwapped = this.#swapKeys() || this.#swapInLane()
       if (!hasSwapped && (!hasReleased || this.#boundCount === bound)) break
     }
-    if (this.#stranded !== undefined) this.#makeWay(this.#stranded, this.#strandedRank)
+    if (this.#stranded !== undefined) this.#preempt(this.#stranded, this.#strandedRank)
     this.#stranded = undefined
     this.#placeSubmitted()
   }
@@ -478,7 +478,7 @@ export class Binder implements Admission<Command> {
   /**
    * Takes back what is bound and runs after a command that found no room, lest it run first.
    */
-  #makeWay({ home, sequence }: Command, rank: number): void {
+  #preempt({ home, sequence }: Command, rank: number): void {
     for (const { index, window } of this.#partitions) {
       if (window === undefined || !window.load.hasAfter(rank, sequence)) continue
       if (home !== ANY_PARTITION && home !== index) continue
@@ -509,7 +509,7 @@ export class Binder implements Admission<Command> {
 }
 
 /** Whether something has not started in a window that no limit of its lane keeps from it. */
-function hasOpenWaiting(window: BoundWindow): boolean {
+function hasOpenWaiting(window: InFlightWindow): boolean {
   if (window.load.openCount === 0) return false
   for (const { command, started } of window.snapshot()) {
     if (!started && !command.lane.isLimited) return true

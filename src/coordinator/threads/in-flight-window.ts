@@ -1,6 +1,6 @@
-// Bound window: the commands that one incarnation has, seen from the coordinator.
+// In-flight window: the commands that one incarnation has, seen from the coordinator.
 // Thread: main.   Owns: the command ring's writer, the result ring's reader, slots and their
-// commands. Must not: choose what is bound (binder), start or stop threads (incarnation).
+// commands. Must not: choose what is bound (dispatcher), start or stop threads (incarnation).
 
 import { nowMs } from '../../base/clock.ts'
 import { invariant, type LaneError } from '../../base/errors.ts'
@@ -75,7 +75,7 @@ export interface WindowPlan {
 }
 
 /** Binds commands and takes their results. */
-export class BoundWindow implements RecordSink, Holder {
+export class InFlightWindow implements RecordSink, Holder {
   readonly #end: CoordinatorEnd
   /** Index of its partition. */
   readonly partition: number
@@ -250,7 +250,7 @@ export class BoundWindow implements RecordSink, Holder {
   }
 
   /**
-   * Puts a command into the ring. It is shown to the partition by {@link BoundWindow.flush}.
+   * Puts a command into the ring. It is shown to the partition by {@link InFlightWindow.flush}.
    *
    * @param command - Accepted before.
    * @param rank - How urgent it is at this moment.

@@ -1,13 +1,13 @@
 // Goal: what a partition starts next is the first of all commands that have not started, in the
 // order of (rank at this moment, age), wherever they wait: in the backlog, in the window, or taken
-// back. Method: a binder and one partition, step by step, on a clock that the test moves, beside a
+// back. Method: a dispatcher and one partition, step by step, on a clock that the test moves, beside a
 // list that is judged and searched anew for every start.
 
 import fc from 'fast-check'
 import { expect, test, vi } from 'vitest'
 import type { Command } from '../../src/coordinator/command.ts'
 import { Backlog } from '../../src/coordinator/dispatch/backlog.ts'
-import { Binder } from '../../src/coordinator/dispatch/binder.ts'
+import { Dispatcher } from '../../src/coordinator/dispatch/dispatcher.ts'
 import { CoordinatorCommons } from '../../src/memory/commons.ts'
 import { PriorityBoostConfig } from '../../src/model/boost.ts'
 import { laneNeeds, rankOf } from '../../src/model/lane.ts'
@@ -81,7 +81,7 @@ test('a partition starts the most urgent of all that waits, the oldest among equ
     const rig = new Rig(0, 2 ** 20, plans)
     const needs = plans.map((plan) => laneNeeds(plan, 1))
     const commons = new CoordinatorCommons(1, needs)
-    const binder = new Binder(new Backlog(plans, 1), [rig.handle], all, commons, true, 1)
+    const dispatcher = new Dispatcher(new Backlog(plans, 1), [rig.handle], all, commons, true, 1)
     let waiting: Command[] = []
     let running: number | undefined
     let sequence = 0
@@ -100,8 +100,8 @@ test('a partition starts the most urgent of all that waits, the oldest among equ
     }
     const coordinate = (): void => {
       while (rig.bound.drain() > 0);
-      binder.refill()
-      binder.flush()
+      dispatcher.refill()
+      dispatcher.flush()
     }
     for (const step of operations) {
       if (step.kind === 'wait') world.now += step.ms
@@ -117,7 +117,7 @@ test('a partition starts the most urgent of all that waits, the oldest among equ
             estimateUs: step.estimateUs,
           })
           waiting.push(one)
-          binder.place(one)
+          dispatcher.place(one)
         }
       } else {
         for (let i = 0; i < step.count && waiting.length > 0; i++) {

@@ -1,17 +1,17 @@
 import { expect, test, vi } from 'vitest'
 import type { Command } from '../../../../src/coordinator/command.ts'
-import type { BoundWindow } from '../../../../src/coordinator/threads/bound-window.ts'
+import type { InFlightWindow } from '../../../../src/coordinator/threads/in-flight-window.ts'
 import { SLOT_COUNT } from '../../../../src/memory/layout.ts'
 import { command, laneTable, Rig } from '../support/rig.ts'
 
 const RESERVED = 64
 
 /** Binds a command that is as urgent as when it was submitted. */
-function bind(window: BoundWindow, pending: Command): boolean {
+function bind(window: InFlightWindow, pending: Command): boolean {
   return window.bind(pending, pending.rank)
 }
 
-function accepts(window: BoundWindow, pending: Command): boolean {
+function accepts(window: InFlightWindow, pending: Command): boolean {
   return window.accepts(pending, pending.rank)
 }
 
