@@ -12,7 +12,7 @@ import type {
   PartitionMetrics,
   RunMetrics,
 } from '../model/metrics.ts'
-import type { Room } from './admission/room.ts'
+import type { Backpressure } from './admission/backpressure.ts'
 import type { Command } from './command.ts'
 import type { Backlog } from './dispatch/backlog.ts'
 import { type Lane, type LaneTable, openCountOf } from './lane-table.ts'
@@ -26,7 +26,7 @@ import type { PartitionHandle } from './threads/partition-handle.ts'
 export interface MetricsSources {
   readonly events: Pick<ManagerEvents, 'state'>
   readonly lanes: LaneTable
-  readonly room: Room
+  readonly backpressure: Backpressure
   readonly backlog: Backlog
   readonly partitions: readonly PartitionHandle[]
   readonly deadLetters: { readonly size: number }
@@ -96,7 +96,7 @@ class MetricsReader {
   }
 
   #lane(lane: Lane, { oldestAtMs, running }: Standing, now: number): LaneMetrics {
-    const { backlog, partitions, room } = this.#sources
+    const { backlog, partitions, backpressure } = this.#sources
     const { submitted, completed, failed, timedOut, retried, deadLettered } = lane
     const sum = new LaneTally()
     const shares = partitions.map(({ index }): LaneShareMetrics => {
@@ -119,7 +119,7 @@ class MetricsReader {
       queued: unsettled - running,
       running,
       unsettled,
-      waiting: room.waitingIn(lane),
+      waiting: backpressure.waitingIn(lane),
       oldestMs: oldest === Number.POSITIVE_INFINITY ? 0 : Math.max(0, now - oldest),
       partitions: shares,
     }

@@ -14,9 +14,9 @@ import type { CommandOptions, CommandOutcome } from '../model/command.ts'
 import { FILE_TYPE, type FileHandler } from '../model/handler-module.ts'
 import { laneNeeds } from '../model/lane.ts'
 import { AbortListeners } from './abort-listeners.ts'
+import { Backpressure } from './admission/backpressure.ts'
 import { Intake } from './admission/intake.ts'
 import { NestedServer } from './admission/nested-server.ts'
-import { Room } from './admission/room.ts'
 import { WaitGraph, waitCapacity } from './admission/wait-graph.ts'
 import type { Command, CommandManager } from './command.ts'
 import { CommandTimers } from './command-timers.ts'
@@ -30,7 +30,7 @@ import { endSubmitTurn } from './metered-command.ts'
 import { meter } from './metrics-reader.ts'
 import { type BroadcastOptions, handlersUrl, isShared, type ManagerPlan } from './options.ts'
 import { DeadLetterQueue } from './results/dead-letter-queue.ts'
-import { Drainage } from './results/drainage.ts'
+import { DrainLatch } from './results/drain-latch.ts'
 import { EventHub } from './results/event-hub.ts'
 import { ResultPump } from './results/result-pump.ts'
 import { type QueueStats, takeStats } from './stats.ts'
@@ -63,7 +63,7 @@ export class Runtime implements CommandManager, ManagerEvents {
   readonly health: ManagerHealth
   readonly #plan: ManagerPlan
   readonly #lanes: LaneTable
-  readonly #room: Room
+  readonly #backpressure: Backpressure
   readonly #partitions: readonly PartitionHandle[]
   readonly #backlog: Backlog
   readonly #dispatcher: Dispatcher
@@ -74,7 +74,7 @@ export class Runtime implements CommandManager, ManagerEvents {
   readonly #nested: NestedServer
   readonly #renewal: Renewal
   readonly #elastic: Elastic | undefined
-  readonly #drainage: Drainage
+  readonly #drainLatch: DrainLatch
   #state: ManagerState = 'created'
   readonly #urgency = new Alarm(() => this.progressed(nowMs()))
   #isFlushQueued = false
@@ -104,7 +104,7 @@ export class Runtime implements CommandManager, ManagerEvents {
     this.events = new EventHub((isListening) => commons.listen(isListening))
     this.timers = new CommandTimers(this)
     this.deadLetters = new DeadLetterQueue(plan.deadLetterCapacity, this.events, this)
-    this.#drainage = new Drainage(lanes, this)
+    this.#drainLatch = new DrainLatch(lanes, this)
     this.#pump = new ResultPump(commons, awake, partitions, this)
     const { events, timers, signals, deadLetters } = this
     this.recovery = new Recovery(events, timers, deadLetters, plan.maxCrashes, this)
@@ -118,8 +118,17 @@ export class Runtime implements CommandManager, ManagerEvents {
       concurrency,
     )
     const dispatcher = this.#dispatcher
-    this.#room = new Room(lanes, plan.bounds)
-    this.intake = new Intake(plan, this, lanes, this.#room, dispatcher, timers, signals, this)
+    this.#backpressure = new Backpressure(lanes, plan.bounds)
+    this.intake = new Intake(
+      plan,
+      this,
+      lanes,
+      this.#backpressure,
+      dispatcher,
+      timers,
+      signals,
+      this,
+    )
     const graph = new WaitGraph(waitCapacity(plan))
     this.#nested = new NestedServer(this.intake, partitions, graph, dispatcher, this)
     this.#threads = planThreads(plan, commons, this.#meter(plan))
@@ -218,7 +227,7 @@ export class Runtime implements CommandManager, ManagerEvents {
     this.#state = 'shutdown'
     this.events.lane('queue.shutdown.started')
     this.health.changed()
-    this.#room.refuseAll(() => laneError('CORELANE_CLOSED', { state: 'shutdown' }))
+    this.#backpressure.refuseAll(() => laneError('CORELANE_CLOSED', { state: 'shutdown' }))
   }
 
   /**
@@ -229,7 +238,7 @@ export class Runtime implements CommandManager, ManagerEvents {
    */
   drain(timeoutMs: number): Promise<void> {
     this.shutdown()
-    return this.#drainage.wait(timeoutMs)
+    return this.#drainLatch.wait(timeoutMs)
   }
 
   /** Ends everything; calling it again gives the same promise. */
@@ -271,14 +280,14 @@ export class Runtime implements CommandManager, ManagerEvents {
   stats(): QueueStats {
     const { strategy } = this.#plan
     const { size } = this.deadLetters
-    return takeStats(this.#state, strategy, this.#lanes, this.#room, this.#partitions, size)
+    return takeStats(this.#state, strategy, this.#lanes, this.#backpressure, this.#partitions, size)
   }
 
   #meter(plan: ManagerPlan): TallyBook | undefined {
     return meter(plan, this.closed, {
       events: this,
       lanes: this.#lanes,
-      room: this.#room,
+      backpressure: this.#backpressure,
       backlog: this.#backlog,
       partitions: this.#partitions,
       deadLetters: this.deadLetters,
@@ -296,7 +305,7 @@ export class Runtime implements CommandManager, ManagerEvents {
     for (const { run } of this.#early.splice(0)) run()
     if (isEnding) {
       this.#state = 'shutdown'
-      this.#room.refuseAll(() => laneError('CORELANE_CLOSED', { state: 'shutdown' }))
+      this.#backpressure.refuseAll(() => laneError('CORELANE_CLOSED', { state: 'shutdown' }))
     }
     this.#settled()
   }
@@ -316,7 +325,7 @@ export class Runtime implements CommandManager, ManagerEvents {
       this.#end()
       const reason = wasClosed ? laneError('CORELANE_CLOSED', { state: 'closed' }, error) : error
       for (const { fail } of this.#early.splice(0)) fail(reason)
-      this.#drainage.settled()
+      this.#drainLatch.settled()
       throw reason
     }
     // It may have been closed or shut down meanwhile.
@@ -500,7 +509,7 @@ export class Runtime implements CommandManager, ManagerEvents {
 
   /** Commands were settled: submits that wait for room, or `drain`, may go on. */
   #settled(): void {
-    if (this.#state === 'running') this.#room.release()
-    this.#drainage.settled()
+    if (this.#state === 'running') this.#backpressure.release()
+    this.#drainLatch.settled()
   }
 }

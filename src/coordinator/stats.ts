@@ -5,7 +5,7 @@ import { cpus, freemem, loadavg, totalmem, uptime } from 'node:os'
 import { outside } from '../base/async-context.ts'
 import { readCounter } from '../memory/counters.ts'
 import { Counter } from '../memory/layout.ts'
-import type { Room } from './admission/room.ts'
+import type { Backpressure } from './admission/backpressure.ts'
 import type { HostStats } from './host-by-os-utils.ts'
 import { type LaneTable, openCountOf } from './lane-table.ts'
 import type { ManagerState } from './manager-events.ts'
@@ -92,7 +92,7 @@ export interface QueueStats {
  * @param state - The manager's.
  * @param strategy - The manager's.
  * @param lanes - Its lanes.
- * @param room - Knows which submits wait.
+ * @param backpressure - Knows which submits wait.
  * @param partitions - Its partitions.
  * @param deadLetters - How many it keeps.
  */
@@ -100,7 +100,7 @@ export function takeStats(
   state: ManagerState,
   strategy: string,
   lanes: LaneTable,
-  room: Room,
+  backpressure: Backpressure,
   partitions: readonly PartitionHandle[],
   deadLetters: number,
 ): QueueStats {
@@ -116,7 +116,7 @@ export function takeStats(
   for (const lane of lanes.all) {
     const { name, index, submitted, completed, failed, retried, timedOut, deadLettered } = lane
     const { priority } = lane.plan
-    const waiting = room.waitingIn(lane)
+    const waiting = backpressure.waitingIn(lane)
     const running = runningIn[index]!
     const unsettled = openCountOf(lane)
     const queued = unsettled - running

@@ -6,8 +6,8 @@ import fc from 'fast-check'
 import { expect, test, vi } from 'vitest'
 import { laneError } from '../../src/base/errors.ts'
 import { AbortListeners } from '../../src/coordinator/abort-listeners.ts'
+import { Backpressure } from '../../src/coordinator/admission/backpressure.ts'
 import { Intake } from '../../src/coordinator/admission/intake.ts'
-import { Room } from '../../src/coordinator/admission/room.ts'
 import { type Command, type CommandManager, CommandState } from '../../src/coordinator/command.ts'
 import { CommandTimers } from '../../src/coordinator/command-timers.ts'
 import { Backlog } from '../../src/coordinator/dispatch/backlog.ts'
@@ -58,7 +58,7 @@ function machine() {
   })
   const needs = plan.lanes.map((lane) => laneNeeds(lane, 1))
   const lanes = new LaneTable(plan.lanes, needs)
-  const room = new Room(lanes, plan.bounds)
+  const room = new Backpressure(lanes, plan.bounds)
   const hub = new EventHub(() => {})
   const signals = new AbortListeners()
   const backlog = new Backlog(plan.lanes, 1)

@@ -22,8 +22,8 @@ import type { ManagerPlan } from '../options.ts'
 import type { StreamReader } from '../results/stream-reader.ts'
 import type { Batch } from '../settlement.ts'
 import { fileOf, TypeTable } from '../type-table.ts'
+import type { Backpressure } from './backpressure.ts'
 import { createPlacer, type Placer } from './partitioners.ts'
-import type { Room } from './room.ts'
 
 const DEFAULT_PRIORITY = COMMAND_RULES.priority.default as number
 
@@ -53,7 +53,7 @@ export class Intake {
   readonly #plan: ManagerPlan
   readonly #manager: CommandManager
   readonly #lanes: LaneTable
-  readonly #room: Room
+  readonly #backpressure: Backpressure
   readonly #dispatcher: Pick<Dispatcher, 'place' | 'refusal'>
   readonly #timers: CommandTimers
   readonly #signals: AbortListeners
@@ -68,7 +68,7 @@ export class Intake {
    * @param plan - The manager's options.
    * @param manager - The manager, as its commands see it.
    * @param lanes - The manager's.
-   * @param room - Bounds what is pending.
+   * @param backpressure - Bounds what is pending.
    * @param dispatcher - Takes admitted commands.
    * @param timers - Take delayed commands, and watch latest starts.
    * @param signals - Listen to the signals of commands.
@@ -78,7 +78,7 @@ export class Intake {
     plan: ManagerPlan,
     manager: CommandManager,
     lanes: LaneTable,
-    room: Room,
+    backpressure: Backpressure,
     dispatcher: Pick<Dispatcher, 'place' | 'refusal'>,
     timers: CommandTimers,
     signals: AbortListeners,
@@ -87,7 +87,7 @@ export class Intake {
     this.#plan = plan
     this.#manager = manager
     this.#lanes = lanes
-    this.#room = room
+    this.#backpressure = backpressure
     this.#dispatcher = dispatcher
     this.#timers = timers
     this.#signals = signals
@@ -95,7 +95,7 @@ export class Intake {
     this.types = new TypeTable(events)
     this.#place = createPlacer(plan)
     this.#takesKeys = takesKeys(plan.strategy)
-    this.#isBounded = room.isBounded
+    this.#isBounded = backpressure.isBounded
     this.#Command = plan.metrics === undefined ? Command : MeteredCommand
   }
 
@@ -171,7 +171,7 @@ export class Intake {
   }
 
   #admits({ lane, extras }: Command): boolean {
-    return this.#room.admits(lane, extras?.bytes ?? 0)
+    return this.#backpressure.admits(lane, extras?.bytes ?? 0)
   }
 
   /**
@@ -212,10 +212,10 @@ export class Intake {
     if (later !== undefined) return later
     this.#events.refuseUnlessRunning()
     const lane = this.#lanes.get(name)
-    const room = this.#room
-    if (!room.isFull(lane)) return
+    const backpressure = this.#backpressure
+    if (!backpressure.isFull(lane)) return
     await new Promise<void>((resolve, reject) => {
-      room.wait(lane, { bytes: 0, accept: resolve, refuse: reject })
+      backpressure.wait(lane, { bytes: 0, accept: resolve, refuse: reject })
     })
   }
 
@@ -271,7 +271,7 @@ export class Intake {
 
   #wait(command: Command, onRefused: (() => void) | undefined): void {
     const { lane, home } = command
-    const leave = this.#room.wait(lane, {
+    const leave = this.#backpressure.wait(lane, {
       bytes: command.extras?.bytes ?? 0,
       accept: () => {
         // Its signal has aborted and has not come to it yet.
@@ -297,9 +297,9 @@ export class Intake {
     isDetailed: boolean,
     given: GivenOptions | undefined,
   ): CommandExtras | undefined {
-    const room = this.#room
+    const backpressure = this.#backpressure
     const isOrdinary = options === undefined && given === undefined
-    if (isOrdinary && !isDetailed && !lane.isTimed && !room.countsBytes) return undefined
+    if (isOrdinary && !isDetailed && !lane.isTimed && !backpressure.countsBytes) return undefined
     const { key, transferList, deadlineMs, delayMs } = options ?? NO_OPTIONS
     if (key !== undefined && !this.#takesKeys) {
       throw laneError('CORELANE_INVALID_COMMAND', {
@@ -310,14 +310,14 @@ export class Intake {
     }
     const readsClock = isTimed(lane, deadlineMs, given)
     const isPlain = key === undefined && transferList === undefined && !readsClock && !delayMs
-    if (isPlain && !isDetailed && given === undefined && !room.countsBytes) return undefined
+    if (isPlain && !isDetailed && given === undefined && !backpressure.countsBytes) return undefined
     return {
       key,
       transferList,
       isDetailed,
       submittedAtMs: readsClock ? nowMs() : 0,
       deadlineMs,
-      bytes: room.bytesOf(payload),
+      bytes: backpressure.bytesOf(payload),
       delayMs: delayMs ?? 0,
       options: given,
       history: undefined,

@@ -2,8 +2,8 @@
 
 import { expect, test } from 'vitest'
 import { type LaneError, laneError } from '../../../../src/base/errors.ts'
+import { Backpressure } from '../../../../src/coordinator/admission/backpressure.ts'
 import { Intake } from '../../../../src/coordinator/admission/intake.ts'
-import { Room } from '../../../../src/coordinator/admission/room.ts'
 import { type Command, CommandState } from '../../../../src/coordinator/command.ts'
 import { LaneTable } from '../../../../src/coordinator/lane-table.ts'
 import { planManager, type QueueManagerOptions } from '../../../../src/coordinator/options.ts'
@@ -26,7 +26,7 @@ function intakeOf(options: QueueManagerOptions = {}) {
   const accepted: Command[] = []
   const given = services(undefined, undefined, (command) => accepted.push(command))
   const lanes = new LaneTable(plan.lanes, needs)
-  const room = new Room(lanes, plan.bounds)
+  const room = new Backpressure(lanes, plan.bounds)
   const state: { stops?: Error; failed?: LaneError } = {}
   const dispatcher = {
     place: (command: Command) => void accepted.push(command),

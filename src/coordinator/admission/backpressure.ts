@@ -1,4 +1,4 @@
-// Room: how much may be pending, and who waits until there is room.
+// Backpressure: how much may be pending, and who waits until there is room.
 // Thread: main.   Owns: submits that were not accepted yet, first come first served in each lane.
 
 import { Deque } from '../../base/deque.ts'
@@ -56,7 +56,7 @@ function dropLeft(entries: Deque<Waiting>): void {
 }
 
 /** Keeps what is pending within bounds. */
-export class Room {
+export class Backpressure {
   readonly #lanes: LaneTable
   readonly #bounds: PendingBounds
   readonly #queues: LaneQueue[]

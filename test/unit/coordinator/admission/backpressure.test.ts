@@ -1,8 +1,8 @@
-// Room: what fits, who waits, and in which order those who wait are let in. Method: lanes whose
+// Backpressure: what fits, who waits, and in which order those who wait are let in. Method: lanes whose
 // tallies the test keeps by hand.
 
 import { beforeEach, expect, test } from 'vitest'
-import { Room } from '../../../../src/coordinator/admission/room.ts'
+import { Backpressure } from '../../../../src/coordinator/admission/backpressure.ts'
 import { type Lane, LaneTable } from '../../../../src/coordinator/lane-table.ts'
 import type { PendingBounds } from '../../../../src/coordinator/options.ts'
 import { type LaneOptions, planLane } from '../../../../src/model/lane.ts'
@@ -25,7 +25,7 @@ function roomOf(lanes: Record<string, LaneOptions>, bounds: Partial<PendingBound
     rate: undefined,
   }))
   const table = new LaneTable(plans, needs)
-  const room = new Room(table, { ...NONE, ...bounds })
+  const room = new Backpressure(table, { ...NONE, ...bounds })
   const wait = (lane: Lane, name: string, bytes = 0) =>
     room.wait(lane, {
       bytes,

@@ -1,4 +1,4 @@
-// Drainage: who waits until nothing is left to do.
+// Drain latch: who waits until nothing is left to do.
 // Thread: main.   Owns: those who wait.
 
 import { timers } from '../../base/clock.ts'
@@ -7,7 +7,7 @@ import { type LaneTable, openCountOf } from '../lane-table.ts'
 import type { ManagerEvents } from '../manager-events.ts'
 
 /** Waits for the end of what was submitted. */
-export class Drainage {
+export class DrainLatch {
   readonly #lanes: LaneTable
   readonly #events: Pick<ManagerEvents, 'earlyCount'>
   readonly #waiters = new Set<() => void>()
