@@ -1,6 +1,6 @@
 // Command: one submitted command, a state machine from submit to settlement.
 // Thread: main.   Owns: the promise's resolver, the payload's reference and the state.
-// Must not: choose a partition (dispatcher), or decide whether a failed run gets another (recovery).
+// Must not: choose a partition (dispatcher), or decide what follows a failed run (recovery).
 //
 // ```
 //             admit                      bind

@@ -1,6 +1,6 @@
 // Command: random walks over everything that may happen to commands, in every order, through the
-// real intake, timers, dispatcher, window and recovery. The clock stands still until a step moves it.
-// Afterwards every command has settled once, the counters agree, and nothing holds anything.
+// real intake, timers, dispatcher, window and recovery. The clock stands still until a step moves
+// it. Afterwards every command has settled once, the counters agree, and nothing is held.
 
 import fc from 'fast-check'
 import { expect, test, vi } from 'vitest'

@@ -1,7 +1,7 @@
 // Goal: what a partition starts next is the first of all commands that have not started, in the
 // order of (rank at this moment, age), wherever they wait: in the backlog, in the window, or taken
-// back. Method: a dispatcher and one partition, step by step, on a clock that the test moves, beside a
-// list that is judged and searched anew for every start.
+// back. Method: a dispatcher and one partition, step by step, on a clock that the test moves,
+// beside a list that is judged and searched anew for every start.
 
 import fc from 'fast-check'
 import { expect, test, vi } from 'vitest'

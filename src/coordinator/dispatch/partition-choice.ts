@@ -1,8 +1,8 @@
 // Partition choice: which partition a command goes to, if any has room for it.
 // Thread: main.   Owns: how many commands of limited lanes may wait bound, and of lanes with a
 // minimum must.
-// Must not: bind or take back (dispatcher). It writes one thing: the partition that is kept free for a
-// command that must run by itself.
+// Must not: bind or take back (dispatcher). It writes one thing: the partition that is kept free
+// for a command that must run by itself.
 
 import { nowMs } from '../../base/clock.ts'
 import type { CoordinatorCommons } from '../../memory/commons.ts'

@@ -1,5 +1,5 @@
-// Backpressure: what fits, who waits, and in which order those who wait are let in. Method: lanes whose
-// tallies the test keeps by hand.
+// Backpressure: what fits, who waits, and in which order those who wait are let in. Method: lanes
+// whose tallies the test keeps by hand.
 
 import { beforeEach, expect, test } from 'vitest'
 import { Backpressure } from '../../../../src/coordinator/admission/backpressure.ts'

@@ -1,4 +1,4 @@
-// Rig: a coordinator's in-flight window and the partition it is bound to, on one thread, step by step.
+// Rig: a coordinator's in-flight window and its partition, on one thread, step by step.
 
 import { MessageChannel } from 'node:worker_threads'
 import { CallContext } from '../../../../src/base/async-context.ts'
