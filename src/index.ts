@@ -45,12 +45,12 @@ export {
   type LeasedQueue,
   type LeaseRequest,
   type PartitionOwnership,
-  type Permits,
   type QueueCapabilities,
   type QueueCounts,
   type ReleaseOptions,
   type ReleaseReason,
   type SettleStatus,
+  type TokenGrant,
 } from './distributed/contract/distributed-queue.ts'
 export {
   type CommandEnvelope,

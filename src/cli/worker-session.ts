@@ -123,9 +123,9 @@ export class WorkerSession {
   }
 
   #sum(pool: WorkerPool): void {
-    const { completed, failed, retried, buried, returned, lost } = pool.stats()
+    const { completed, failed, retried, deadLettered, returned, lost } = pool.stats()
     const again = `${retried} to be run again, ${returned} given back unstarted, ${lost} leases lost`
-    this.#say(`${completed} completed, ${failed + buried} failed, ${again}`)
+    this.#say(`${completed} completed, ${failed + deadLettered} failed, ${again}`)
   }
 
   #hear({ what, error, commandIds, laneIds }: QueueIncident): void {

@@ -20,7 +20,7 @@ function watch(queue) {
   const extend = queue.extend.bind(queue)
   const completeMany = queue.completeMany.bind(queue)
   const release = queue.release.bind(queue)
-  const bury = queue.bury.bind(queue)
+  const bury = queue.deadLetter.bind(queue)
 
   queue.lease = async (request) => {
     const deliveries = await lease(request)
@@ -87,7 +87,7 @@ function watch(queue) {
     )
     return release(deliveries, options)
   }
-  queue.bury = async (delivery, reason, result) => {
+  queue.deadLetter = async (delivery, reason, result) => {
     held.delete(delivery.fence)
     const { id } = delivery.envelope
     ledger.write('bury?', id, delivery.fence)

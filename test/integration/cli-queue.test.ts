@@ -164,7 +164,7 @@ describeWithRedis('the queue from the command line', () => {
     expect(ending.stderr).toContain('21 completed, 0 failed')
   })
 
-  test('a command that takes its process down is buried alone', async () => {
+  test('a command that takes its process down is dead-lettered alone', async () => {
     const name = newName()
     const sender = send(name)
     const neighbours = Array.from({ length: 12 }, (_, id) => ({

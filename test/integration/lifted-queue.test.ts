@@ -57,7 +57,7 @@ test('what it does not claim is listed with what it would take', () => {
   const leftOut = leftOutOfContract(engine)
   expect(leftOut.length).toBeGreaterThan(40)
   expect(leftOut.filter(({ needs }) => needs.length === 0)).toEqual([])
-  expect(leftOut.find(({ name }) => name.startsWith('permits keep'))?.needs).toEqual(['rates'])
+  expect(leftOut.find(({ name }) => name.startsWith('tokens keep'))?.needs).toEqual(['rates'])
 })
 
 let count = 0
@@ -94,8 +94,8 @@ test('what it cannot do is refused', async () => {
   const refusals = {
     key: queue.enqueue(envelope({ key: 'k' })),
     delay: queue.release([delivery!], { reason: 'retry', delayMs: 5 }),
-    rate: queue.limits.takePermits('lane', { limit: 1, windowMs: 1 }, 1),
-    places: queue.limits.takePlaces('lane', 1, ['a']),
+    rate: queue.limits.takeTokens('lane', { limit: 1, windowMs: 1 }, 1),
+    slots: queue.limits.takeSlots('lane', 1, ['a']),
     list: queue.dead.list(),
     redrive: queue.dead.redrive([reference]),
     drop: queue.dead.drop([reference]),

@@ -226,8 +226,8 @@ describeWithRedis('the engine on Redis, in trouble', () => {
       }
     }
     const beat = async (worker: RedisDistributedQueue) => {
-      const { owned, surplus } = await worker.ownership!.beat()
-      for (const partition of surplus) await worker.ownership!.yield(partition)
+      const { owned, surplus } = await worker.ownership!.heartbeat()
+      for (const partition of surplus) await worker.ownership!.release(partition)
       await look()
       return owned.filter((partition) => !surplus.includes(partition))
     }

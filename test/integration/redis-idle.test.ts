@@ -108,7 +108,7 @@ describeWithRedis('idle workers on Redis', () => {
     })
     const given = take(worker, 10, 20_000)
     await sleep(500)
-    // Added behind the back of the engine. That it is no envelope makes no odds: it is buried.
+    // Added behind the back of the engine. It is no envelope, so it is dead-lettered.
     const stream = `corelane:{${queues.queue}:3}:s:lane`
     await admin.sendCommand(['XADD', stream, '*', 'v', 'nonsense'])
     await until(() => found.includes('undecodable'), 'it is found')
@@ -146,14 +146,14 @@ describeWithRedis('idle workers on Redis', () => {
   test('who never beats takes a partition that has become free', async () => {
     const settings = { partitions: PartitionConfig.hash(1), leaseMs: 500, pollMaxMs: 200 }
     const [owner, other] = [await start(settings), await start(settings)]
-    await owner.ownership!.beat()
+    await owner.ownership!.heartbeat()
     await owner.enqueueMany(queues.envelopes(2, { key: 'k' }))
     const [first] = await takeAll(owner, 1)
     const given = await within(take(other, 1, 20_000), 'what the owner lets expire')
     expect(given[0]!.envelope.id).toBe(first!.envelope.id)
   })
 
-  test('workers that wait for a place ask next to nothing, and start when one is free', async () => {
+  test('workers that wait for a slot ask next to nothing, and start when one is free', async () => {
     const ledger = new Ledger(4)
     const options = { globalConcurrency: { query: 1 } }
     const workers = { workerData: ledger.workerData, partitions: PartitionConfig.none() }
@@ -169,7 +169,7 @@ describeWithRedis('idle workers on Redis', () => {
     const runs = [0, 1, 2, 3].map((index) => submitter.submit('query', 'gate', index))
     await ledger.waitForStarts(1)
     await sleep(1500)
-    // Each asks once a second besides, in case a place has expired.
+    // Each asks once a second besides, in case a slot has expired.
     expect(await scriptsPerSecond()).toBeLessThan(3 * (2 + 1))
     const startMs = performance.now()
     ledger.openGate()
@@ -178,26 +178,26 @@ describeWithRedis('idle workers on Redis', () => {
     await submitter.close()
   })
 
-  test('a place that is given back is announced to those who wait, also after a gap', async () => {
+  test('a slot that is given back is announced to those who wait, also after a gap', async () => {
     const [one, two] = [await start(), await start()]
-    expect(await one.limits.takePlaces('lane', 1, ['a'])).toEqual(['a'])
+    expect(await one.limits.takeSlots('lane', 1, ['a'])).toEqual(['a'])
     let calls = 0
-    const end = two.limits.onPlaceFree!('lane', () => calls++)
+    const end = two.limits.onSlotFree!('lane', () => calls++)
     for (let round = 1; round <= 3; round++) {
       if (round === 3) await admin.sendCommand(['CLIENT', 'KILL', 'TYPE', 'pubsub'])
       // Nothing says when the subscription stands, so it is given back until that is heard.
       await until(() => {
-        void one.limits.dropPlaces('lane', ['a'])
-        void one.limits.takePlaces('lane', 1, ['a'])
+        void one.limits.releaseSlots('lane', ['a'])
+        void one.limits.takeSlots('lane', 1, ['a'])
         return calls >= round
       }, 'a call')
     }
-    await one.limits.dropPlaces('lane', ['a'])
+    await one.limits.releaseSlots('lane', ['a'])
     end()
     const before = calls
-    await one.limits.takePlaces('lane', 1, ['a'])
-    await one.limits.dropPlaces('lane', ['a'])
-    await one.limits.dropPlaces('lane', ['a', 'b'])
+    await one.limits.takeSlots('lane', 1, ['a'])
+    await one.limits.releaseSlots('lane', ['a'])
+    await one.limits.releaseSlots('lane', ['a', 'b'])
     await sleep(100)
     expect(calls).toBe(before)
   })
@@ -206,11 +206,11 @@ describeWithRedis('idle workers on Redis', () => {
     const partitions = PartitionConfig.hash(4)
     const [one, two] = [await start({ partitions }), await start({ partitions })]
     const owned: number[] = []
-    const beat = async () => owned.push((await one.ownership!.beat()).owned.length)
+    const beat = async () => owned.push((await one.ownership!.heartbeat()).owned.length)
     one.ownership!.onChange!(() => void beat())
     await beat()
     await until(() => owned.length > 1, 'that it has come itself')
-    await two.ownership!.beat()
+    await two.ownership!.heartbeat()
     await until(() => owned.length > 2, 'another has come')
     const before = owned.length
     await two.ownership!.leave()
@@ -234,9 +234,9 @@ describeWithRedis('idle workers on Redis', () => {
       ...queues.envelopes(1, { laneId: 'promt' }),
       ...queues.envelopes(1, { laneId: 'other' }),
     ])
-    expect(await worker.lanes.strays()).toEqual(['promt'])
+    expect(await worker.lanes.unserved()).toEqual(['promt'])
     await sleep(400)
     expect((await worker.lanes.look(['lane', 'other'])).states).toEqual(['unserved', 'served'])
-    expect((await worker.lanes.strays()).toSorted()).toEqual(['lane', 'promt'])
+    expect((await worker.lanes.unserved()).toSorted()).toEqual(['lane', 'promt'])
   })
 })

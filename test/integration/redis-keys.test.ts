@@ -59,7 +59,7 @@ describeWithRedis('keys in Redis', () => {
     const partitions = PartitionConfig.hash(2)
     const settings = { partitions, laneTtlMs: 400, resultTtlMs: 1 }
     const worker = await start(settings)
-    await worker.ownership!.beat()
+    await worker.ownership!.heartbeat()
     const lanes = ['tenant-1', 'tenant-2', 'tenant-3']
     for (const laneId of lanes) {
       await worker.enqueueMany(queues.envelopes(3, { laneId }))

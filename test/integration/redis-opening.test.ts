@@ -155,15 +155,15 @@ describeWithRedis('the engine on Redis, opened', () => {
     await worker.release([b!], { reason: 'retry', delayMs: 5 })
     await worker.release([c!], { reason: 'unstarted' })
     const { result } = completion(d!, worker)
-    await worker.bury(d!, 'no good', { ...result, success: false })
+    await worker.deadLetter(d!, 'no good', { ...result, success: false })
     expect(await worker.dead.list()).toHaveLength(1)
     expect(await worker.dead.redrive([result])).toBe(1)
     expect(await worker.look([result])).toEqual([{ state: 'pending' }])
-    expect(await worker.limits.takePlaces('lane', 1, ['x', 'y'])).toEqual(['x'])
-    await worker.limits.dropPlaces('lane', ['x'])
+    expect(await worker.limits.takeSlots('lane', 1, ['x', 'y'])).toEqual(['x'])
+    await worker.limits.releaseSlots('lane', ['x'])
     await worker.lanes.announce(['lane'])
     expect((await worker.lanes.look(['lane'])).states).toEqual(['served'])
-    expect((await worker.limits.takePermits('lane', { limit: 5, windowMs: 1000 }, 2)).granted).toBe(
+    expect((await worker.limits.takeTokens('lane', { limit: 5, windowMs: 1000 }, 2)).granted).toBe(
       2,
     )
     expect((await worker.counts()).delayed).toBeLessThan(2)
@@ -175,7 +175,7 @@ describeWithRedis('the engine on Redis, opened', () => {
       queue: `${queues.queue}-owned`,
       partitions: PartitionConfig.hash(2),
     })
-    expect((await owner.ownership!.beat()).owned).toEqual([0, 1])
+    expect((await owner.ownership!.heartbeat()).owned).toEqual([0, 1])
     await owner.enqueueMany(queues.envelopes(2, { key: 'k' }))
     await complete(owner, await takeAll(owner, 2))
     await owner.ownership!.leave()
@@ -213,7 +213,7 @@ describeWithRedis('the engine on Redis, opened', () => {
     client.destroy()
   })
 
-  test('what is no envelope is buried, whatever it is', async () => {
+  test('what is no envelope is dead-lettered, whatever it is', async () => {
     const incidents: RedisIncident[] = []
     const worker = await start({
       maxBytes: 2048,

@@ -67,7 +67,7 @@ function healthTests(openShared: (partitions: PartitionOptions) => Promise<OpenW
     await breakDown(managers[0]!, ledgers[0]!, 2)
     await within(Promise.all(all), 'all')
     expect(await queue.dead.list()).toEqual([])
-    expect(pools.map((pool) => pool.stats().buried)).toEqual([0, 0])
+    expect(pools.map((pool) => pool.stats().deadLettered)).toEqual([0, 0])
     expect(pools.map((pool) => pool.stats().held)).toEqual([0, 0])
     expect(seen(pools[0]!, 'worker-unfit')).toMatchObject([
       { error: { code: 'CORELANE_HANDLERS_FAILED' } },
@@ -113,7 +113,7 @@ function healthTests(openShared: (partitions: PartitionOptions) => Promise<OpenW
     )
     await within(Promise.all(all), 'all')
     expect(seen(pool, 'worker-unfit')).toMatchObject([{ error: { code: 'CORELANE_CLOSED' } }])
-    expect(pool.stats()).toMatchObject({ buried: 0, held: 0 })
+    expect(pool.stats()).toMatchObject({ deadLettered: 0, held: 0 })
     expect(pool.stats().completed + other.stats().completed).toBe(300)
     await within(pool.drain(), 'the pool of the closed manager drains')
   })
@@ -167,7 +167,7 @@ test.each(['hash', 'roundRobin'] as const)(
     )
     await within(Promise.all(all), 'all')
     expect(await queue.dead.list()).toEqual([])
-    expect(pool.stats()).toMatchObject({ buried: 0, held: 0 })
+    expect(pool.stats()).toMatchObject({ deadLettered: 0, held: 0 })
   },
 )
 
@@ -210,7 +210,7 @@ test('a command that nobody has a handler for is dead after a while', async () =
   const submitter = openSubmitter(queue, { unknown: 'wait' })
   const error = await failure(submitter.submit('query', 'nobody', 7), 'it')
   expect(error.code).toBe('CORELANE_UNKNOWN_TYPE')
-  expect(pool.stats()).toMatchObject({ buried: 1 })
+  expect(pool.stats()).toMatchObject({ deadLettered: 1 })
   expect(pool.stats().returned).toBeGreaterThan(0)
   expect(await queue.dead.list()).toMatchObject([{ reason: 'unknown handler' }])
 })

@@ -222,7 +222,10 @@ test('under deaths, failures, time-outs and closed pools each command ends exact
   await within(pools[2]!.drain(), 'the last drain')
   expect(await queue.counts()).toMatchObject({ waiting: 0, delayed: 0, leased: 0 })
   const sum = pools.map((pool) => pool.stats())
-  const settled = sum.reduce((all, { completed, buried }) => all + completed + buried, 0)
+  const settled = sum.reduce(
+    (all, { completed, deadLettered }) => all + completed + deadLettered,
+    0,
+  )
   expect(settled - sum.reduce((all, { stale }) => all + stale, 0)).toBe(count)
 })
 

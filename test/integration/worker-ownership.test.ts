@@ -15,9 +15,9 @@ function withOwners(queue: LocalDistributedQueue) {
   const owned = withFaults<LeasedQueue>(queue, {
     capabilities: { ...queue.capabilities, ownership: true },
     ownership: {
-      beat: async () => ({ ...state }),
-      yield: async (partition) => {
-        told.push(`yield ${partition}`)
+      heartbeat: async () => ({ ...state }),
+      release: async (partition) => {
+        told.push(`release ${partition}`)
         state.owned = state.owned.filter((each) => each !== partition)
         state.surplus = state.surplus.filter((each) => each !== partition)
       },
@@ -69,12 +69,12 @@ test('a partition is yielded once nothing of it runs, and what waits goes back',
   ledger.openGate()
   expect(await within(first, 'what ran')).toBe(0)
   await until(() => told.length === 1, 'it is yielded')
-  expect(told).toEqual(['yield 0'])
+  expect(told).toEqual(['release 0'])
   expect(ledger.allRuns(6)).toEqual([1, 0, 0, 0, 0, 0])
   state.owned = [0]
   await within(Promise.all(rest), 'the rest, once it owns it again')
   await within(pool.drain(), 'the drain')
-  expect(told).toEqual(['yield 0', 'leave'])
+  expect(told).toEqual(['release 0', 'leave'])
   expect(pool.stats()).toMatchObject({ lost: 0, crashed: 0, held: 0 })
 })
 

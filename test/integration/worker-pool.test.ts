@@ -30,7 +30,7 @@ test('a failed command is retried by the queue after its delays, and then succee
   const done = submitter.submit('a', 'unlucky', { index: 1, failures: 2 })
   expect(await within(done, 'the third run')).toBe(1)
   expect(performance.now() - begun).toBeGreaterThanOrEqual(90)
-  expect(pool.stats()).toMatchObject({ retried: 2, completed: 1, buried: 0 })
+  expect(pool.stats()).toMatchObject({ retried: 2, completed: 1, deadLettered: 0 })
   expect(manager.stats()).toMatchObject({ retried: 0, deadLetters: 0 })
 })
 
@@ -84,7 +84,7 @@ test('what fails for good is told to its submitter and kept among the dead', asy
   const dead = await queue.dead.list()
   expect(dead.map(({ reason }) => reason).sort()).toEqual(Object.keys(submits).sort())
   expect(ledger.allRuns(5)).toEqual([0, 3, 1, 1, 1])
-  expect(pool.stats()).toMatchObject({ buried: 5, retried: 2, held: 0 })
+  expect(pool.stats()).toMatchObject({ deadLettered: 5, retried: 2, held: 0 })
 })
 
 test('a result that cannot cross is a failure of its command, and the pool goes on', async () => {
@@ -164,7 +164,7 @@ test('completions wait for others while more run, and never at the end of a burs
   await within(pool.drain(), 'drain')
 })
 
-test('what shares its thread with a killer is not buried with it', async () => {
+test('what shares its thread with a killer is not dead-lettered with it', async () => {
   const ledger = new Ledger(40)
   const manager = await openWorkers(ledger.workerData, {
     partitions: PartitionConfig.balanced(1),

@@ -144,7 +144,7 @@ class Model {
 
   crash(command: ModelCommand, nowMs: number, delayMs: number): void {
     if (command.deliveries < this.#maxDeliveries) this.giveBack(command, nowMs, delayMs, true)
-    else this.bury(command, nowMs)
+    else this.deadLetter(command, nowMs)
   }
 
   count(command: ModelCommand): void {
@@ -152,7 +152,7 @@ class Model {
     command.isCounted = true
   }
 
-  bury(command: ModelCommand, nowMs: number): void {
+  deadLetter(command: ModelCommand, nowMs: number): void {
     const { id, laneId, partitionId, key, priority } = command
     this.dead.set(id, { id, laneId, partitionId, key, priority })
     this.end(command, false, nowMs)
@@ -320,8 +320,8 @@ class Duel {
       expect(broker.complete(delivery, resultOf(delivery, true), now)).toBe(expected)
       if (command !== undefined) model.end(command, true, now)
     } else if (kind === 'bury') {
-      expect(broker.bury(delivery, 'x', resultOf(delivery, false), now)).toBe(expected)
-      if (command !== undefined) model.bury(command, now)
+      expect(broker.deadLetter(delivery, 'x', resultOf(delivery, false), now)).toBe(expected)
+      if (command !== undefined) model.deadLetter(command, now)
     } else {
       const reason = kind as 'retry' | 'unstarted' | 'crash'
       expect(broker.release(delivery, reason, delayMs, now)).toBe(expected)

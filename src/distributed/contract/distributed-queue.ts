@@ -188,16 +188,16 @@ export interface PartitionOwnership {
    * it due to others. Default true.
    * @returns The partitions that are this worker's, and those of them that it should give up.
    */
-  beat(
+  heartbeat(
     isTaking?: boolean,
   ): Promise<{ readonly owned: readonly number[]; readonly surplus: readonly number[] }>
   /** Gives a partition up. What it has of its commands must be settled or released before. */
-  yield(partitionId: number): Promise<void>
+  release(partitionId: number): Promise<void>
   /** Gives everything up: the others learn at once that this worker has gone. */
   leave(): Promise<void>
   /**
-   * Calls a listener when workers came or went, or a partition was given up: a beat may give
-   * another answer now. Without this member workers beat twelve times in a lease.
+   * Calls a listener when workers came or went, or a partition was given up: a heartbeat may give
+   * another answer now. Without this member workers ask twelve times in a lease.
    *
    * @param listener - Called without arguments.
    * @returns Ends it.
@@ -205,8 +205,8 @@ export interface PartitionOwnership {
   onChange?(listener: () => void): () => void
 }
 
-/** Permits of a lane's rate limit. */
-export interface Permits {
+/** TokenGrant of a lane's rate limit. */
+export interface TokenGrant {
   readonly granted: number
   /** They must be used by then, on the monotonic clock of this process. */
   readonly expiresAtMs: number
@@ -217,39 +217,38 @@ export interface Permits {
 /** What all workers of a lane share. */
 export interface GlobalLimits {
   /**
-   * Takes permits to start commands of a lane. Unused ones expire; each is charged as if it were
+   * Takes tokens to start commands of a lane. Unused ones expire; each is charged as if it were
    * used last of all, so the bound of the algorithm holds whenever they are used.
    *
    * @param laneId - The lane.
    * @param rate - At most `limit` starts in any `windowMs` and as many more as flow in meanwhile.
    * @param count - How many are wanted.
    */
-  takePermits(
+  takeTokens(
     laneId: string,
     rate: { readonly limit: number; readonly windowMs: number },
     count: number,
-  ): Promise<Permits>
+  ): Promise<TokenGrant>
   /**
-   * Takes places among the commands of a lane that run anywhere. They expire with the lease unless
-   * kept.
+   * Takes concurrency slots of a lane over all workers. They expire with the lease unless kept.
    *
    * @param laneId - The lane.
    * @param max - How many there are.
    * @param holders - Names of those that want one; one that has one keeps it.
    * @returns Those that have one now.
    */
-  takePlaces(laneId: string, max: number, holders: readonly string[]): Promise<string[]>
-  /** Gives places back. */
-  dropPlaces(laneId: string, holders: readonly string[]): Promise<void>
+  takeSlots(laneId: string, max: number, holders: readonly string[]): Promise<string[]>
+  /** Gives slots back. */
+  releaseSlots(laneId: string, holders: readonly string[]): Promise<void>
   /**
-   * Calls a listener when this worker, which was refused a place, may ask again: a place was given
-   * back. A call can be lost, and places that expire cause none, so ask once a second as well.
+   * Calls a listener when this worker, which was refused a slot, may ask again: a slot was given
+   * back. A call can be lost, and slots that expire cause none, so ask once a second as well.
    *
    * @param laneId - The lane.
-   * @param listener - Called without arguments; asks {@link GlobalLimits.takePlaces}.
+   * @param listener - Called without arguments; asks {@link GlobalLimits.takeSlots}.
    * @returns Ends it.
    */
-  onPlaceFree?(laneId: string, listener: () => void): () => void
+  onSlotFree?(laneId: string, listener: () => void): () => void
 }
 
 /**
@@ -282,7 +281,7 @@ export interface NameRegistry {
 /** Which lanes the workers of a queue take. */
 export interface LaneRegistry extends NameRegistry {
   /** Up to 20 lanes that have commands waiting and no live worker. May cost as much as `counts`. */
-  strays(): Promise<readonly string[]>
+  unserved(): Promise<readonly string[]>
 }
 
 /** What a queue holds. */
@@ -363,7 +362,7 @@ export interface LeasedQueue extends DistributedQueue {
    * @param reason - A few words.
    * @param result - A failure.
    */
-  bury(delivery: Delivery, reason: string, result: CommandResult): Promise<SettleStatus>
+  deadLetter(delivery: Delivery, reason: string, result: CommandResult): Promise<SettleStatus>
   readonly dead: DeadCommands
   /** Present where `capabilities.ownership`. */
   readonly ownership: PartitionOwnership | undefined

@@ -104,11 +104,11 @@ const NO_DEAD: DeadCommands = Object.freeze({
 })
 
 const NO_LIMITS: GlobalLimits = Object.freeze({
-  takePermits: async (_lane: string, { limit }: { readonly limit: number }) =>
+  takeTokens: async (_lane: string, { limit }: { readonly limit: number }) =>
     refuse('a shared rate limit', limit, 'limits of each worker'),
-  takePlaces: async (_lane: string, max: number) =>
+  takeSlots: async (_lane: string, max: number) =>
     refuse('a shared concurrency', max, 'limits of each worker'),
-  dropPlaces: async () => refuse('a shared concurrency', 0, 'limits of each worker'),
+  releaseSlots: async () => refuse('a shared concurrency', 0, 'limits of each worker'),
 })
 
 class LiftedQueue implements LeasedQueue {
@@ -243,7 +243,11 @@ class LiftedQueue implements LeasedQueue {
     return statuses
   }
 
-  async bury(delivery: Delivery, _reason: string, result: CommandResult): Promise<SettleStatus> {
+  async deadLetter(
+    delivery: Delivery,
+    _reason: string,
+    result: CommandResult,
+  ): Promise<SettleStatus> {
     this.#checkOpen()
     return this.#settle(delivery, () => this.#end(result))
   }

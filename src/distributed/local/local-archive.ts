@@ -106,7 +106,7 @@ export class LocalArchive {
    *
    * @param command - Which.
    */
-  bury(command: DeadCommand): void {
+  deadLetter(command: DeadCommand): void {
     this.#dead.set(command.envelope.id, command)
     if (this.#dead.size > this.#maxDead) {
       for (const oldest of this.#dead.keys()) {
@@ -121,7 +121,7 @@ export class LocalArchive {
    *
    * @param id - Of the command.
    */
-  exhume(id: string): CommandEnvelope | undefined {
+  restore(id: string): CommandEnvelope | undefined {
     const dead = this.#dead.get(id)
     if (dead === undefined) return undefined
     this.#dead.delete(id)

@@ -211,10 +211,15 @@ export class LocalBroker {
    * @param result - A failure.
    * @param nowMs - Monotonic milliseconds.
    */
-  bury(delivery: Delivery, reason: string, result: CommandResult, nowMs: number): SettleStatus {
+  deadLetter(
+    delivery: Delivery,
+    reason: string,
+    result: CommandResult,
+    nowMs: number,
+  ): SettleStatus {
     const command = this.#held(delivery)
     if (command === undefined) return 'stale'
-    this.#bury(command, reason, result, nowMs)
+    this.#deadLetter(command, reason, result, nowMs)
     return 'done'
   }
 
@@ -228,7 +233,7 @@ export class LocalBroker {
   redrive(ids: readonly string[], nowMs: number): number {
     let count = 0
     for (const id of ids) {
-      const envelope = this.archive.exhume(id)
+      const envelope = this.archive.restore(id)
       if (envelope === undefined) continue
       this.#enter(Object.freeze({ ...envelope, retryCount: 0 }), nowMs)
       count++
@@ -346,7 +351,7 @@ export class LocalBroker {
     if (deliveries < this.#plan.maxDeliveries) this.#putBack(command, nowMs, delayMs)
     else {
       const result = poisonedResult(envelope, deliveries, workerId)
-      this.#bury(command, DELIVERIES_SPENT, result, nowMs)
+      this.#deadLetter(command, DELIVERIES_SPENT, result, nowMs)
     }
   }
 
@@ -374,9 +379,9 @@ export class LocalBroker {
     this.#partitionOf(command).add(command, nowMs)
   }
 
-  #bury(command: LocalCommand, reason: string, result: CommandResult, nowMs: number): void {
+  #deadLetter(command: LocalCommand, reason: string, result: CommandResult, nowMs: number): void {
     const { envelope } = command
-    this.archive.bury(Object.freeze({ envelope, reason, diedAt: epochMs(), result }))
+    this.archive.deadLetter(Object.freeze({ envelope, reason, diedAt: epochMs(), result }))
     this.#end(command, result, nowMs)
   }
 

@@ -1,15 +1,15 @@
-// Local limits: permits of a rate and places of a concurrency, shared by the workers of a process.
+// Local limits: tokens of a rate and slots of a concurrency, shared by the workers of a process.
 // Thread: main.   Owns: what was granted. Time is a parameter.
 
 import { timers } from '../../base/clock.ts'
 import { checkOptions } from '../../base/options.ts'
 import { RATE_RULES } from '../../model/rate-limit.ts'
-import type { Permits } from '../contract/distributed-queue.ts'
+import type { TokenGrant } from '../contract/distributed-queue.ts'
 import { BATCH_MAX, checkWhole } from '../contract/lease-request.ts'
 
-/** Permits live a quarter of their window, within these bounds. */
-const PERMIT_MS_MIN = 25
-const PERMIT_MS_MAX = 250
+/** TokenGrant live a quarter of their window, within these bounds. */
+const TOKEN_MS_MIN = 25
+const TOKEN_MS_MAX = 250
 
 /** How many starts of a lane there may be in a window of time. */
 export interface SharedRate {
@@ -21,14 +21,14 @@ export interface SharedRate {
 export class LocalLimits {
   /** By lane: the moment up to which starts are charged (theoretical arrival time of GCRA). */
   readonly #chargedUntilMs = new Map<string, number>()
-  /** By lane: who has a place, and until when. */
-  readonly #places = new Map<string, Map<string, number>>()
-  /** By lane: listeners for places that were given back, in the order of their turns. */
+  /** By lane: who has a slot, and until when. */
+  readonly #slots = new Map<string, Map<string, number>>()
+  /** By lane: listeners for slots that were given back, in the order of their turns. */
   readonly #listeners = new Map<string, Set<() => void>>()
 
   /**
-   * Takes permits, by the generic cell rate algorithm with a burst of `limit`. A batch is admitted
-   * as of now and charged as if it were used when it expires: whenever in between its permits are
+   * Takes tokens, by the generic cell rate algorithm with a burst of `limit`. A batch is admitted
+   * as of now and charged as if it were used when it expires: whenever in between its tokens are
    * used, any interval d has at most limit + limit * d / window starts.
    *
    * @param laneId - The lane.
@@ -36,20 +36,20 @@ export class LocalLimits {
    * @param count - How many are wanted.
    * @param nowMs - Monotonic milliseconds.
    */
-  takePermits(laneId: string, rate: SharedRate, count: number, nowMs: number): Permits {
+  takeTokens(laneId: string, rate: SharedRate, count: number, nowMs: number): TokenGrant {
     const { limit, windowMs } = checkOptions<SharedRate>(
       `rate of lane ${laneId}`,
       { limit: rate.limit, windowMs: rate.windowMs },
       RATE_RULES,
     )
-    checkWhole('permits', count, 1, Number.MAX_SAFE_INTEGER)
+    checkWhole('tokens', count, 1, Number.MAX_SAFE_INTEGER)
     const spacingMs = windowMs / limit
     const toleranceMs = windowMs - spacingMs
     const chargedMs = Math.max(this.#chargedUntilMs.get(laneId) ?? nowMs, nowMs)
     // A millionth of a start makes up for rounding: limit * (window / limit) may miss the window.
     const room = Math.floor((toleranceMs - (chargedMs - nowMs)) / spacingMs + 1e-6) + 1
     const granted = Math.max(0, Math.min(count, room))
-    const expiresAtMs = nowMs + Math.min(Math.max(windowMs / 4, PERMIT_MS_MIN), PERMIT_MS_MAX)
+    const expiresAtMs = nowMs + Math.min(Math.max(windowMs / 4, TOKEN_MS_MIN), TOKEN_MS_MAX)
     let untilMs = chargedMs
     if (granted > 0) {
       untilMs = Math.max(chargedMs, expiresAtMs) + granted * spacingMs
@@ -60,7 +60,7 @@ export class LocalLimits {
   }
 
   /**
-   * Takes or keeps places.
+   * Takes or keeps slots.
    *
    * @param laneId - The lane.
    * @param max - How many there are.
@@ -69,53 +69,53 @@ export class LocalLimits {
    * @param untilMs - When they expire.
    * @returns Those that have one.
    */
-  takePlaces(
+  takeSlots(
     laneId: string,
     max: number,
     holders: readonly string[],
     nowMs: number,
     untilMs: number,
   ): string[] {
-    checkWhole(`places of lane ${laneId}`, max, 1, Number.MAX_SAFE_INTEGER)
-    checkWhole('holders of places', holders.length, 0, BATCH_MAX)
-    const places = this.#places.get(laneId) ?? new Map<string, number>()
-    this.#places.set(laneId, places)
-    for (const [holder, expiresAtMs] of places) {
-      if (expiresAtMs <= nowMs) places.delete(holder)
+    checkWhole(`slots of lane ${laneId}`, max, 1, Number.MAX_SAFE_INTEGER)
+    checkWhole('holders of slots', holders.length, 0, BATCH_MAX)
+    const slots = this.#slots.get(laneId) ?? new Map<string, number>()
+    this.#slots.set(laneId, slots)
+    for (const [holder, expiresAtMs] of slots) {
+      if (expiresAtMs <= nowMs) slots.delete(holder)
     }
-    // Who has a place keeps it, even if somebody is named before who wants a new one.
-    const had = new Set(holders.filter((holder) => places.has(holder)))
+    // Who has a slot keeps it, even if somebody is named before who wants a new one.
+    const had = new Set(holders.filter((holder) => slots.has(holder)))
     return holders.filter((holder) => {
-      if (!had.has(holder) && places.size >= max) return false
-      places.set(holder, untilMs)
+      if (!had.has(holder) && slots.size >= max) return false
+      slots.set(holder, untilMs)
       return true
     })
   }
 
   /**
-   * Gives places back.
+   * Gives slots back.
    *
    * @param laneId - The lane.
    * @param holders - Whose.
    */
-  dropPlaces(laneId: string, holders: readonly string[]): void {
-    const places = this.#places.get(laneId)
-    if (places === undefined) return
-    const before = places.size
-    for (const holder of holders) places.delete(holder)
-    const isFreed = places.size < before
-    if (places.size === 0) this.#places.delete(laneId)
+  releaseSlots(laneId: string, holders: readonly string[]): void {
+    const slots = this.#slots.get(laneId)
+    if (slots === undefined) return
+    const before = slots.size
+    for (const holder of holders) slots.delete(holder)
+    const isFreed = slots.size < before
+    if (slots.size === 0) this.#slots.delete(laneId)
     if (isFreed) this.#tell(laneId)
   }
 
   /**
-   * Tells of places that were given back.
+   * Tells of slots that were given back.
    *
    * @param laneId - The lane.
    * @param listener - Called each time, when the call that gave them back has returned.
    * @returns Ends it.
    */
-  onPlaceFree(laneId: string, listener: () => void): () => void {
+  onSlotFree(laneId: string, listener: () => void): () => void {
     // A function of its own for each call: the same listener may be given twice.
     const own = (): void => listener()
     const listeners = this.#listeners.get(laneId) ?? new Set()

@@ -66,12 +66,12 @@ export class LocalNames {
    * @param names - Of lanes in which commands wait.
    * @param nowMs - Monotonic milliseconds.
    */
-  strays(names: Iterable<string>, nowMs: number): string[] {
-    const strays: string[] = []
+  unserved(names: Iterable<string>, nowMs: number): string[] {
+    const found: string[] = []
     for (const name of names) {
       if (this.stateOf(name, nowMs) === 'served') continue
-      if (strays.push(name) === NAMES_MAX) break
+      if (found.push(name) === NAMES_MAX) break
     }
-    return strays
+    return found
   }
 }

@@ -166,9 +166,13 @@ export class LocalWorker implements LeasedQueue {
     )
   }
 
-  async bury(delivery: Delivery, reason: string, result: CommandResult): Promise<SettleStatus> {
+  async deadLetter(
+    delivery: Delivery,
+    reason: string,
+    result: CommandResult,
+  ): Promise<SettleStatus> {
     this.#checkOpen()
-    return this.service.with((broker, now) => broker.bury(delivery, reason, result, now))
+    return this.service.with((broker, now) => broker.deadLetter(delivery, reason, result, now))
   }
 
   async announce(
@@ -241,20 +245,20 @@ export class LocalWorker implements LeasedQueue {
   #makeLimits(): GlobalLimits {
     const { limits } = this.service
     return {
-      takePermits: async (laneId, rate, count) => {
+      takeTokens: async (laneId, rate, count) => {
         this.#checkOpen()
-        return limits.takePermits(laneId, rate, count, nowMs())
+        return limits.takeTokens(laneId, rate, count, nowMs())
       },
-      takePlaces: async (laneId, max, holders) => {
+      takeSlots: async (laneId, max, holders) => {
         this.#checkOpen()
         const now = nowMs()
-        return limits.takePlaces(laneId, max, holders, now, now + this.leaseMs)
+        return limits.takeSlots(laneId, max, holders, now, now + this.leaseMs)
       },
-      dropPlaces: async (laneId, holders) => {
+      releaseSlots: async (laneId, holders) => {
         this.#checkOpen()
-        limits.dropPlaces(laneId, holders)
+        limits.releaseSlots(laneId, holders)
       },
-      onPlaceFree: (laneId, listener) => limits.onPlaceFree(laneId, listener),
+      onSlotFree: (laneId, listener) => limits.onSlotFree(laneId, listener),
     }
   }
 
@@ -284,9 +288,9 @@ export class LocalWorker implements LeasedQueue {
     const { lanes } = this.service
     return {
       ...this.#makeNames(lanes),
-      strays: async () => {
+      unserved: async () => {
         this.#checkOpen()
-        return this.service.with((broker, now) => lanes.strays(broker.busyLanes, now))
+        return this.service.with((broker, now) => lanes.unserved(broker.busyLanes, now))
       },
     }
   }

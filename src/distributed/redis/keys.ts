@@ -94,13 +94,13 @@ export class QueueKeys {
     return `corelane:{${this.#queue}:lane:${lane}}:rate`
   }
 
-  /** Channel on which workers hear that places of a lane were given back. */
+  /** Channel on which workers hear that slots of a lane were given back. */
   freed(lane: string): string {
     return `corelane:{${this.#queue}:lane:${lane}}:freed`
   }
 
-  /** Who holds the places of a lane, by when they expire. */
-  places(lane: string): string {
+  /** Who holds the slots of a lane, by when they expire. */
+  slots(lane: string): string {
     return `corelane:{${this.#queue}:lane:${lane}}:places`
   }
 }

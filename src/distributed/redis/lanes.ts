@@ -85,7 +85,7 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
     this.#registry = registry
   }
 
-  async strays(): Promise<readonly string[]> {
+  async unserved(): Promise<readonly string[]> {
     const byPartition = await this.#registry.allLanes()
     const names = [...new Set([...byPartition.values()].flat())]
     const unserved = new Set<string>()

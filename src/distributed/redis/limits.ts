@@ -1,15 +1,15 @@
-// Limits: permits and places that all workers of a lane share.
-// Thread: main.   Owns: who waits for a place.
+// Limits: tokens and slots that all workers of a lane share.
+// Thread: main.   Owns: who waits for a slot.
 
 import { nowMs } from '../../base/clock.ts'
 import { laneError, show } from '../../base/errors.ts'
-import type { GlobalLimits, Permits } from '../contract/distributed-queue.ts'
+import type { GlobalLimits, TokenGrant } from '../contract/distributed-queue.ts'
 import { checkName } from '../contract/envelope.ts'
 import { checkWhole } from '../contract/lease-request.ts'
 import type { RedisEngine } from './engine.ts'
-import { DROP_PLACES } from './scripts/drop-places.ts'
-import { PERMITS } from './scripts/permits.ts'
-import { PLACES } from './scripts/places.ts'
+import { RELEASE_SLOTS } from './scripts/release-slots.ts'
+import { SLOTS } from './scripts/slots.ts'
+import { TOKENS } from './scripts/tokens.ts'
 import type { Subscriptions } from './subscriptions.ts'
 
 const VALID_MS_MIN = 20
@@ -17,8 +17,8 @@ const VALID_MS_MAX = 250
 const HOLDERS_MAX = 4096
 
 /**
- * How long permits are valid. Long enough to be used over a network, and short against what it
- * costs: an idle limit loses as many permits as flow in meanwhile.
+ * How long tokens are valid. Long enough to be used over a network, and short against what it
+ * costs: an idle limit loses as many tokens as flow in meanwhile.
  */
 function validityMs(windowMs: number, stepMs: number): number {
   const affordable = Math.max(windowMs / 40, (windowMs - stepMs) / 4)
@@ -41,13 +41,13 @@ export class RedisLimits implements GlobalLimits {
     this.#subscriptions = subscriptions
   }
 
-  async takePermits(
+  async takeTokens(
     laneId: string,
     rate: { readonly limit: number; readonly windowMs: number },
     count: number,
-  ): Promise<Permits> {
+  ): Promise<TokenGrant> {
     checkName('laneId', laneId)
-    checkWhole('permits', count, 1, 1_000_000)
+    checkWhole('tokens', count, 1, 1_000_000)
     checkWhole('rate limit', rate.limit, 1, 1_000_000_000)
     if (!(rate.windowMs > 0 && rate.windowMs <= 2 ** 31)) {
       const received = show(rate.windowMs)
@@ -62,7 +62,7 @@ export class RedisLimits implements GlobalLimits {
     // From before they were asked for: so they have expired here when they have in Redis.
     const sentMs = nowMs()
     const [granted, waitUs] = (await this.#engine.caller.run({
-      script: PERMITS,
+      script: TOKENS,
       keys: [this.#engine.keys.rate(laneId)],
       args: [
         (stepMs * 1000).toFixed(3),
@@ -74,31 +74,31 @@ export class RedisLimits implements GlobalLimits {
     return { granted, expiresAtMs: sentMs + validMs, retryAfterMs: waitUs / 1000 }
   }
 
-  async takePlaces(laneId: string, max: number, holders: readonly string[]): Promise<string[]> {
+  async takeSlots(laneId: string, max: number, holders: readonly string[]): Promise<string[]> {
     if (holders.length === 0) return []
     this.#check(laneId, holders)
-    checkWhole('places', max, 1, 1_000_000)
+    checkWhole('slots', max, 1, 1_000_000)
     const { caller, keys, plan } = this.#engine
     const has = (await caller.run({
-      script: PLACES,
-      keys: [keys.places(laneId)],
+      script: SLOTS,
+      keys: [keys.slots(laneId)],
       args: [String(max), String(plan.leaseMs), ...holders],
     })) as number[]
     return holders.filter((_, i) => has[i] === 1)
   }
 
-  async dropPlaces(laneId: string, holders: readonly string[]): Promise<void> {
+  async releaseSlots(laneId: string, holders: readonly string[]): Promise<void> {
     if (holders.length === 0) return
     this.#check(laneId, holders)
     const { caller, keys } = this.#engine
     await caller.run({
-      script: DROP_PLACES,
-      keys: [keys.places(laneId)],
+      script: RELEASE_SLOTS,
+      keys: [keys.slots(laneId)],
       args: [keys.freed(laneId), ...holders],
     })
   }
 
-  onPlaceFree(laneId: string, listener: () => void): () => void {
+  onSlotFree(laneId: string, listener: () => void): () => void {
     checkName('laneId', laneId)
     let listeners = this.#waiting.get(laneId)
     if (listeners === undefined) {

@@ -8,7 +8,7 @@ import type { Reply } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
 import { MEMBERS } from './scripts/members.ts'
 import { OWN } from './scripts/own.ts'
-import { YIELD } from './scripts/yield.ts'
+import { RELEASE_PARTITION } from './scripts/release-partition.ts'
 
 /**
  * Divides partitions among workers: each gets as many as any other, or one more. By rendezvous
@@ -37,7 +37,7 @@ export class RedisOwnership implements PartitionOwnership {
   readonly #engine: RedisEngine
   readonly #epochs = new Map<number, number>()
   readonly #onGained: (partition: number) => void
-  readonly #hear: () => void
+  readonly #subscribe: () => void
   readonly #listeners = new Set<() => void>()
   #isMember = false
   #assigned: { readonly members: string; readonly workers: readonly string[] } | undefined
@@ -45,16 +45,16 @@ export class RedisOwnership implements PartitionOwnership {
   /**
    * @param engine - The queue.
    * @param onGained - Called when a partition has become this worker's.
-   * @param hear - Sees to it that {@link RedisOwnership.changed} is called.
+   * @param subscribe - Sees to it that {@link RedisOwnership.changed} is called.
    */
-  constructor(engine: RedisEngine, onGained: (partition: number) => void, hear: () => void) {
+  constructor(engine: RedisEngine, onGained: (partition: number) => void, subscribe: () => void) {
     this.#engine = engine
     this.#onGained = onGained
-    this.#hear = hear
+    this.#subscribe = subscribe
   }
 
   onChange(listener: () => void): () => void {
-    this.#hear()
+    this.#subscribe()
     // A function of its own for each call: the same listener may be given twice.
     const own = (): void => listener()
     this.#listeners.add(own)
@@ -66,7 +66,7 @@ export class RedisOwnership implements PartitionOwnership {
     for (const listener of [...this.#listeners]) listener()
   }
 
-  async beat(isTaking = true): Promise<{
+  async heartbeat(isTaking = true): Promise<{
     readonly owned: readonly number[]
     readonly surplus: readonly number[]
   }> {
@@ -81,19 +81,19 @@ export class RedisOwnership implements PartitionOwnership {
     return { owned, surplus: owned.filter((partition) => !isDue(partition)) }
   }
 
-  async yield(partitionId: number): Promise<void> {
+  async release(partitionId: number): Promise<void> {
     const { keys, caller, plan } = this.#engine
     checkWhole('partitionId', partitionId, 0, plan.numPartitions - 1)
     this.#epochs.delete(partitionId)
     await caller.run({
-      script: YIELD,
+      script: RELEASE_PARTITION,
       keys: [keys.partition(partitionId).own],
       args: [plan.workerId, keys.wakes],
     })
   }
 
   async leave(): Promise<void> {
-    await Promise.all([...this.#epochs.keys()].map((partition) => this.yield(partition)))
+    await Promise.all([...this.#epochs.keys()].map((partition) => this.release(partition)))
     await this.#announce(0)
   }
 

@@ -3,28 +3,28 @@
 
 import { nowMs } from '../../base/clock.ts'
 import type { Delivery, LaneDemand } from '../contract/distributed-queue.ts'
+import type { RedisAcknowledger } from './acknowledger.ts'
 import type { Reply } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
 import type { DeliveryName } from './holdings.ts'
 import { HELD_BY } from './scripts/held-by.ts'
-import type { Settler } from './settler.ts'
 
 /** Recovers. To be used only while no lease is in flight: what that is given would look unknown. */
 export class Recovery {
   readonly #engine: RedisEngine
-  readonly #settler: Settler
+  readonly #acknowledger: RedisAcknowledger
   readonly #everyMs: number
   #untilMs = 0
   #nextMs = Number.POSITIVE_INFINITY
 
   /**
    * @param engine - The queue.
-   * @param settler - Gives back.
+   * @param acknowledger - Gives back.
    * @param everyMs - How often it looks while it is not sure.
    */
-  constructor(engine: RedisEngine, settler: Settler, everyMs: number) {
+  constructor(engine: RedisEngine, acknowledger: RedisAcknowledger, everyMs: number) {
     this.#engine = engine
-    this.#settler = settler
+    this.#acknowledger = acknowledger
     this.#everyMs = everyMs
   }
 
@@ -74,6 +74,6 @@ export class Recovery {
       const envelope = { id: entry, partitionId: partition, laneId } as Delivery['envelope']
       unknown.push({ envelope, fence })
     }
-    if (unknown.length > 0) await this.#settler.release(unknown, { reason: 'unstarted' })
+    if (unknown.length > 0) await this.#acknowledger.release(unknown, { reason: 'unstarted' })
   }
 }

@@ -25,25 +25,25 @@ import type {
 } from '../contract/distributed-queue.ts'
 import { type CommandEnvelope, type CommandResult, checkName } from '../contract/envelope.ts'
 import { BATCH_MAX, checkWhole } from '../contract/lease-request.ts'
+import { type Completion, RedisAcknowledger } from './acknowledger.ts'
 import { resultsOf, wakeOf } from './announcements.ts'
 import { RedisCaller } from './caller.ts'
 import { ClientMaker } from './client-maker.ts'
-import { DeadDesk } from './dead-desk.ts'
+import { RedisDeadLetters } from './dead-letters.ts'
 import type { RedisEngine } from './engine.ts'
 import { Enqueuer } from './enqueuer.ts'
+import { RedisFetcher } from './fetcher.ts'
 import { Holdings } from './holdings.ts'
 import { incidentReporter } from './incident.ts'
 import { Janitor } from './janitor.ts'
 import { QueueKeys } from './keys.ts'
 import { RedisLanes, RedisNames } from './lanes.ts'
-import { LeaseDesk } from './lease-desk.ts'
 import { RedisLimits } from './limits.ts'
 import { RedisLink } from './link.ts'
 import { fixMeta } from './meta.ts'
 import { planRedisQueue, type RedisQueueOptions, type RedisQueuePlan } from './options.ts'
 import { RedisOwnership } from './ownership.ts'
 import { Registry } from './registry.ts'
-import { type Completion, Settler } from './settler.ts'
 import { checkServer, factsOf } from './start-check.ts'
 import { Subscriptions } from './subscriptions.ts'
 
@@ -63,8 +63,8 @@ export class RedisDistributedQueue implements LeasedQueue {
   readonly #link: RedisLink
   readonly #subscriptions: Subscriptions
   readonly #enqueuer: Enqueuer
-  readonly #settler: Settler
-  readonly #desk: LeaseDesk
+  readonly #acknowledger: RedisAcknowledger
+  readonly #fetcher: RedisFetcher
   readonly #registry: Registry
   readonly #janitor: Janitor
   /** What was taken by dequeue, by the ids that complete will name. */
@@ -83,15 +83,15 @@ export class RedisDistributedQueue implements LeasedQueue {
     this.#link = link
     this.#subscriptions = new Subscriptions(maker, caller, plan, (isUp) => this.#setHearing(isUp))
     this.#enqueuer = new Enqueuer(engine)
-    this.#settler = new Settler(engine)
+    this.#acknowledger = new RedisAcknowledger(engine)
     const ownership = isOwned
       ? new RedisOwnership(
           engine,
-          (partition) => this.#desk.gained(partition),
+          (partition) => this.#fetcher.gained(partition),
           () => this.#hear(),
         )
       : undefined
-    this.#desk = new LeaseDesk(engine, this.#settler, ownership)
+    this.#fetcher = new RedisFetcher(engine, this.#acknowledger, ownership)
     this.#registry = new Registry(engine)
     this.#janitor = new Janitor(engine, this.#registry)
     this.ownership = ownership
@@ -99,7 +99,7 @@ export class RedisDistributedQueue implements LeasedQueue {
     this.limits = new RedisLimits(engine, this.#subscriptions)
     this.lanes = new RedisLanes(engine, this.#registry)
     this.handlers = new RedisNames(engine, engine.keys.handlers)
-    this.dead = new DeadDesk(engine)
+    this.dead = new RedisDeadLetters(engine)
     this.capabilities = Object.freeze({
       delivery: 'at-least-once',
       keyOrder: isOwned,
@@ -212,7 +212,7 @@ export class RedisDistributedQueue implements LeasedQueue {
     checkWhole('partitionId', partitionId, 0, this.numPartitions - 1)
     const lanes = (await this.#registry.lanes([partitionId])).get(partitionId)!
     if (lanes.length === 0) return null
-    const [delivery] = await this.#desk.lease({
+    const [delivery] = await this.#fetcher.lease({
       partitions: [partitionId],
       lanes: lanes.map((laneId) => ({ laneId, max: 1, priority: 0, boost: [] })),
       max: 1,
@@ -237,18 +237,18 @@ export class RedisDistributedQueue implements LeasedQueue {
       this.#hear()
       this.#janitor.start()
     }
-    return this.#desk.lease(request)
+    return this.#fetcher.lease(request)
   }
 
   start(deliveries: readonly Delivery[]): Promise<SettleStatus[]> {
-    return this.#settler.start(deliveries)
+    return this.#acknowledger.start(deliveries)
   }
 
   async extend(
     deliveries: readonly Delivery[],
   ): Promise<{ readonly lost: readonly string[]; readonly leasedUntilMs: number }> {
     const leasedUntilMs = nowMs() + this.leaseMs
-    const isHeld = await this.#settler.extend(deliveries)
+    const isHeld = await this.#acknowledger.extend(deliveries)
     return {
       lost: deliveries.filter((_, i) => !isHeld[i]).map(({ fence }) => fence),
       leasedUntilMs,
@@ -256,23 +256,23 @@ export class RedisDistributedQueue implements LeasedQueue {
   }
 
   completeMany(completions: readonly Completion[]): Promise<SettleStatus[]> {
-    return this.#settler.complete(completions)
+    return this.#acknowledger.complete(completions)
   }
 
   async release(deliveries: readonly Delivery[], options: ReleaseOptions): Promise<SettleStatus[]> {
-    const statuses = await this.#settler.release(deliveries, options)
+    const statuses = await this.#acknowledger.release(deliveries, options)
     const { delayMs = 0 } = options
     if (delayMs > 0) {
       // Announced as well, but a caller that does not wait hears nothing.
       for (const { envelope } of deliveries) {
-        this.#desk.keptBack(envelope.partitionId, envelope.laneId, delayMs)
+        this.#fetcher.keptBack(envelope.partitionId, envelope.laneId, delayMs)
       }
     }
     return statuses
   }
 
-  bury(delivery: Delivery, reason: string, result: CommandResult): Promise<SettleStatus> {
-    return this.#settler.bury(delivery, reason, result)
+  deadLetter(delivery: Delivery, reason: string, result: CommandResult): Promise<SettleStatus> {
+    return this.#acknowledger.deadLetter(delivery, reason, result)
   }
 
   async announce(
@@ -303,7 +303,7 @@ export class RedisDistributedQueue implements LeasedQueue {
   async close(): Promise<void> {
     this.#engine.caller.close()
     this.#janitor.stop()
-    this.#desk.wakeAll()
+    this.#fetcher.wakeAll()
     this.#subscriptions.close()
     this.#link.close()
   }
@@ -336,7 +336,7 @@ export class RedisDistributedQueue implements LeasedQueue {
 
   #setHearing(isUp: boolean): void {
     if (!this.#isSubscribed) return
-    this.#desk.setHearing(isUp)
+    this.#fetcher.setHearing(isUp)
     if (isUp) this.#ownership?.changed()
   }
 
@@ -344,8 +344,8 @@ export class RedisDistributedQueue implements LeasedQueue {
     const wake = wakeOf(bytes)
     if (wake === undefined) return
     if (wake === 'members') this.#ownership?.changed()
-    else if ('count' in wake) this.#desk.heard(wake.partition, wake.lane, wake.count)
-    else this.#desk.keptBack(wake.partition, wake.lane, wake.delayMs)
+    else if ('count' in wake) this.#fetcher.heard(wake.partition, wake.lane, wake.count)
+    else this.#fetcher.keptBack(wake.partition, wake.lane, wake.delayMs)
   }
 }
 

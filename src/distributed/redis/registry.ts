@@ -4,7 +4,7 @@
 import { isPortableName } from '../../base/portable-name.ts'
 import type { CommandReference, CommandState, QueueCounts } from '../contract/distributed-queue.ts'
 import type { CommandResult } from '../contract/envelope.ts'
-import { partsOf } from './dead-desk.ts'
+import { partsOf } from './dead-letters.ts'
 import { batches, byPartition, type RedisEngine } from './engine.ts'
 import { decodeResult } from './envelope-codec.ts'
 import { COUNT } from './scripts/count.ts'

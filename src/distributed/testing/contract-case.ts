@@ -22,7 +22,7 @@ export type ContractNeed =
   | 'keyOrder'
   | 'ownership'
   | 'rates'
-  | 'places'
+  | 'slots'
   /** Payloads and results may be whatever a structured clone carries. */
   | 'clones'
   /** Refuses payloads past a size. */

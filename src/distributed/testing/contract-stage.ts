@@ -78,8 +78,8 @@ export class ContractStage {
     const queue = await this.#open({ ...this.settings, workerId })
     this.#opened.set(queue, undefined)
     if (queue.ownership !== undefined) {
-      await queue.ownership.beat()
-      this.#opened.set(queue, this.#beat(queue))
+      await queue.ownership.heartbeat()
+      this.#opened.set(queue, this.#heartbeat(queue))
     }
     return queue
   }
@@ -229,10 +229,10 @@ export class ContractStage {
     }
   }
 
-  #beat(queue: LeasedQueue): NodeJS.Timeout {
+  #heartbeat(queue: LeasedQueue): NodeJS.Timeout {
     const beat = timers.setInterval(() => {
-      // A beat that fails is seen by what the case asserts; it must not end the process.
-      queue.ownership?.beat().catch(() => {})
+      // A heartbeat that fails is seen by what the case asserts; it must not end the process.
+      queue.ownership?.heartbeat().catch(() => {})
     }, this.settings.leaseMs / 4)
     beat.unref()
     return beat

@@ -11,23 +11,27 @@ const DEAD = ['leases'] as const
 const RESULTS = ['results'] as const
 
 const dead: readonly CaseOfContract[] = [
-  sentence('a buried command is listed and not given out', { needs: DEAD }, async (stage) => {
-    const queue = await stage.worker()
-    const envelope = stage.envelope({ payload: { kept: true } })
-    await stage.fill(queue, [envelope])
-    const delivery = await stage.takeOne(queue)
-    const result = failureOf(delivery, queue, 'no good')
-    assert.equal(await queue.bury(delivery, 'retries spent', result), 'done')
-    assert.equal(await queue.bury(delivery, 'again', result), 'stale')
-    await stage.nothing(queue)
-    const [letter, ...others] = await queue.dead.list()
-    assert.equal(others.length, 0)
-    assert.equal(letter!.envelope.id, envelope.id)
-    assert.deepEqual(letter!.envelope.payload, envelope.payload)
-    assert.equal(letter!.reason, 'retries spent')
-    assert.equal(letter!.result?.error?.message, 'no good')
-    assert.ok(Math.abs(letter!.diedAt - envelope.createdAt) < 60_000)
-  }),
+  sentence(
+    'a dead-lettered command is listed and not given out',
+    { needs: DEAD },
+    async (stage) => {
+      const queue = await stage.worker()
+      const envelope = stage.envelope({ payload: { kept: true } })
+      await stage.fill(queue, [envelope])
+      const delivery = await stage.takeOne(queue)
+      const result = failureOf(delivery, queue, 'no good')
+      assert.equal(await queue.deadLetter(delivery, 'retries spent', result), 'done')
+      assert.equal(await queue.deadLetter(delivery, 'again', result), 'stale')
+      await stage.nothing(queue)
+      const [letter, ...others] = await queue.dead.list()
+      assert.equal(others.length, 0)
+      assert.equal(letter!.envelope.id, envelope.id)
+      assert.deepEqual(letter!.envelope.payload, envelope.payload)
+      assert.equal(letter!.reason, 'retries spent')
+      assert.equal(letter!.result?.error?.message, 'no good')
+      assert.ok(Math.abs(letter!.diedAt - envelope.createdAt) < 60_000)
+    },
+  ),
   sentence(
     'dead commands are listed the oldest first, as many as asked for',
     { needs: DEAD },
@@ -36,7 +40,7 @@ const dead: readonly CaseOfContract[] = [
       await stage.fill(queue, stage.envelopes(5))
       const given = await stage.take(queue, 5)
       for (const delivery of given) {
-        await queue.bury(delivery, 'x', failureOf(delivery, queue, 'x'))
+        await queue.deadLetter(delivery, 'x', failureOf(delivery, queue, 'x'))
         await pause(3)
       }
       const ids = idsOf(given)
@@ -50,7 +54,7 @@ const dead: readonly CaseOfContract[] = [
     const envelope = stage.envelope({ retryCount: 4, payload: 'same' })
     await stage.fill(queue, [envelope])
     const delivery = await stage.takeOne(queue)
-    await queue.bury(delivery, 'retries spent', failureOf(delivery, queue, 'x'))
+    await queue.deadLetter(delivery, 'retries spent', failureOf(delivery, queue, 'x'))
     const wait = queue.lease(stage.request({ waitMs: 10_000 }))
     assert.equal(await queue.dead.redrive([referenceTo(envelope)]), 1)
     const [again] = await wait
@@ -72,7 +76,7 @@ const dead: readonly CaseOfContract[] = [
       const envelopes = stage.envelopes(3)
       await stage.fill(queue, envelopes)
       for (const delivery of await stage.take(queue, 3)) {
-        await queue.bury(delivery, 'x', failureOf(delivery, queue, 'x'))
+        await queue.deadLetter(delivery, 'x', failureOf(delivery, queue, 'x'))
       }
       const [a, b, c] = envelopes.map(referenceTo)
       assert.equal(await queue.dead.drop([a!, { commandId: 'nobody', partitionId: 0 }]), 1)
@@ -90,7 +94,7 @@ const dead: readonly CaseOfContract[] = [
     const envelopes = [0, 2, 3].map((partitionId) => stage.envelope({ partitionId }))
     await stage.fill(queue, envelopes)
     for (const delivery of await stage.take(queue, 3)) {
-      await queue.bury(delivery, 'x', failureOf(delivery, queue, 'x'))
+      await queue.deadLetter(delivery, 'x', failureOf(delivery, queue, 'x'))
     }
     const [a, b, c] = envelopes.map(({ id }) => id)
     assert.equal(await queue.dead.redrive([b!, 'nobody']), 1)
@@ -104,7 +108,7 @@ const dead: readonly CaseOfContract[] = [
     const envelope = stage.envelope()
     await stage.fill(queue, [envelope])
     const delivery = await stage.takeOne(queue)
-    await queue.bury(delivery, 'x', failureOf(delivery, queue, 'x'))
+    await queue.deadLetter(delivery, 'x', failureOf(delivery, queue, 'x'))
     assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
     await stage.nothing(queue)
     assert.equal((await queue.dead.list()).length, 1)
@@ -115,7 +119,7 @@ const dead: readonly CaseOfContract[] = [
     await queue.announce('me', (result) => told.push(result))
     await stage.fill(queue, [stage.envelope({ submitter: 'me' })])
     const delivery = await stage.takeOne(queue)
-    await queue.bury(delivery, 'no use', failureOf(delivery, queue, 'broken'))
+    await queue.deadLetter(delivery, 'no use', failureOf(delivery, queue, 'broken'))
     await stage.until('it is told', () => told.length === 1)
     assert.equal(told[0]!.success, false)
     assert.equal(told[0]!.error?.message, 'broken')
@@ -268,7 +272,7 @@ const results: readonly CaseOfContract[] = [
       const deliveryOf = ({ id }: CommandEnvelope): Delivery =>
         given.find(({ envelope }) => envelope.id === id)!
       await finish(queue, [deliveryOf(ended)])
-      await queue.bury(deliveryOf(dead), 'x', failureOf(deliveryOf(dead), queue, 'no good'))
+      await queue.deadLetter(deliveryOf(dead), 'x', failureOf(deliveryOf(dead), queue, 'no good'))
       const references = [ended, dead, pending].map(referenceTo)
       await queue.forget(references)
       await queue.forget(references)

@@ -186,7 +186,7 @@ const idempotence: readonly CaseOfContract[] = [
       const envelope = stage.envelope({ partitionId: 1 })
       await stage.fill(queue, [envelope])
       const delivery = await stage.takeOne(queue)
-      await queue.bury(delivery, 'a reason', failureOf(delivery, queue, 'no good'))
+      await queue.deadLetter(delivery, 'a reason', failureOf(delivery, queue, 'no good'))
       await pause(300)
       assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
       const [known] = await queue.look([referenceTo(envelope)])
@@ -195,7 +195,7 @@ const idempotence: readonly CaseOfContract[] = [
       assert.equal(await queue.dead.redrive([referenceTo(envelope)]), 1)
       assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
       const again = await stage.takeOne(queue)
-      await queue.bury(again, 'a reason', failureOf(again, queue, 'no good'))
+      await queue.deadLetter(again, 'a reason', failureOf(again, queue, 'no good'))
       assert.equal(await queue.dead.drop([referenceTo(envelope)]), 1)
       await pause(300)
       await stage.until(

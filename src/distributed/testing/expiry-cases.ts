@@ -98,7 +98,7 @@ const expiring: readonly CaseOfContract[] = [
       for (const reason of ['retry', 'unstarted', 'crash'] as const) {
         assert.deepEqual(await one.release([late], { reason }), ['stale'])
       }
-      assert.equal(await one.bury(late, 'zombie', result), 'stale')
+      assert.equal(await one.deadLetter(late, 'zombie', result), 'stale')
       assert.deepEqual((await two.extend([fresh])).lost, [])
       await finish(two, [fresh])
       const [state] = await two.look([referenceTo(fresh.envelope)])
@@ -154,7 +154,7 @@ const expiring: readonly CaseOfContract[] = [
 
 const poison: readonly CaseOfContract[] = [
   sentence(
-    'a command whose workers keep dying is buried, and its submitter is told',
+    'a command whose workers keep dying is dead-lettered, and its submitter is told',
     { needs: [...NEEDS, 'results'], leaseMs: 250, maxDeliveries: 2 },
     async (stage) => {
       const [one, two] = await stage.workers('w1', 'w2')

@@ -32,7 +32,7 @@ const saying: readonly CaseOfContract[] = [
     const given = await stage.take(queue, 4, { lanes: [demand('a')] })
     assert.deepEqual(await countsOf(queue), [3, 0, 4, 0, { a: 4, b: 3 }, [4, 0, 3, 0]])
     await queue.release([given[0]!], { reason: 'retry', delayMs: 60_000 })
-    await queue.bury(given[1]!, 'x', failureOf(given[1]!, queue, 'x'))
+    await queue.deadLetter(given[1]!, 'x', failureOf(given[1]!, queue, 'x'))
     await finish(queue, [given[2]!])
     assert.deepEqual(await countsOf(queue), [3, 1, 1, 1, { a: 1, b: 3 }, [1, 0, 3, 0]])
     await queue.release([given[3]!], { reason: 'unstarted' })
@@ -82,15 +82,15 @@ const lanes: readonly CaseOfContract[] = [
     { needs: ['leases', 'lanes'], leaseMs: 20_000 },
     async (stage) => {
       const queue = await stage.worker()
-      assert.deepEqual(await queue.lanes!.strays(), [])
+      assert.deepEqual(await queue.lanes!.unserved(), [])
       await queue.lanes!.announce(['a'])
       const envelopes = ['a', 'b', 'c'].map((laneId) => stage.envelope({ laneId }))
       await stage.fill(queue, envelopes)
-      assert.deepEqual((await queue.lanes!.strays()).toSorted(), ['b', 'c'])
+      assert.deepEqual((await queue.lanes!.unserved()).toSorted(), ['b', 'c'])
       await queue.lanes!.announce(['b'])
-      assert.deepEqual(await queue.lanes!.strays(), ['c'])
+      assert.deepEqual(await queue.lanes!.unserved(), ['c'])
       await finish(queue, [await stage.takeOne(queue, { lanes: [demand('c')] })])
-      assert.deepEqual(await queue.lanes!.strays(), [])
+      assert.deepEqual(await queue.lanes!.unserved(), [])
     },
   ),
   sentence('names of lanes are checked', { needs: ['leases', 'lanes'] }, async (stage) => {

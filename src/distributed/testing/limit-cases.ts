@@ -1,4 +1,4 @@
-// Limit cases: permits of a rate and places of a concurrency, over all workers.
+// Limit cases: tokens of a rate and slots of a concurrency, over all workers.
 // Thread: main.   Owns: nothing.
 
 import assert from 'node:assert/strict'
@@ -8,7 +8,7 @@ import { type CaseOfContract, sentence } from './contract-case.ts'
 import { pause } from './contract-stage.ts'
 
 const RATES = { needs: ['rates'] } as const
-const PLACES = { needs: ['places'] } as const
+const SLOTS = { needs: ['slots'] } as const
 
 /** What an engine's clock and this process's may differ by in the span of a case. */
 const CLOCK_SLACK_MS = 2
@@ -18,14 +18,14 @@ interface Rate {
   readonly windowMs: number
 }
 
-/** A batch of permits: used somewhere between the answer and its expiry. */
+/** A batch of tokens: used somewhere between the answer and its expiry. */
 interface Grant {
   readonly fromMs: number
   readonly untilMs: number
   readonly count: number
 }
 
-/** Asks for permits as fast as they come. */
+/** Asks for tokens as fast as they come. */
 async function collect(
   queue: LeasedQueue,
   rate: Rate,
@@ -34,7 +34,7 @@ async function collect(
 ): Promise<Grant[]> {
   const grants: Grant[] = []
   for (let turn = 0; nowMs() < untilMs; turn++) {
-    const { granted, expiresAtMs, retryAfterMs } = await queue.limits.takePermits(
+    const { granted, expiresAtMs, retryAfterMs } = await queue.limits.takeTokens(
       'lane',
       rate,
       batch(turn),
@@ -69,7 +69,7 @@ function assertBound(grants: readonly Grant[], { limit, windowMs }: Rate): void 
 }
 
 const rates: readonly CaseOfContract[] = [
-  sentence('permits keep the bound of a limit, whenever they are used', RATES, async (stage) => {
+  sentence('tokens keep the bound of a limit, whenever they are used', RATES, async (stage) => {
     const queues = await stage.workers('w1', 'w2', 'w3')
     const rate = { limit: 50, windowMs: 500 }
     const startMs = nowMs()
@@ -82,7 +82,7 @@ const rates: readonly CaseOfContract[] = [
     assertBound(grants, rate)
     const used = grants.reduce((sum, { count }) => sum + count, 0)
     const offered = ((nowMs() - startMs) * rate.limit) / rate.windowMs
-    assert.ok(used >= 0.7 * offered, `${used} of ${offered} permits were granted`)
+    assert.ok(used >= 0.7 * offered, `${used} of ${offered} tokens were granted`)
   }),
   sentence(
     'an idle limit grants a batch at once, and tells when to ask again',
@@ -90,24 +90,24 @@ const rates: readonly CaseOfContract[] = [
     async (stage) => {
       const queue = await stage.worker()
       const rate = { limit: 20, windowMs: 2000 }
-      const first = await queue.limits.takePermits('lane', rate, 20)
+      const first = await queue.limits.takeTokens('lane', rate, 20)
       assert.equal(first.granted, 20)
       assert.ok(first.expiresAtMs > nowMs())
-      const second = await queue.limits.takePermits('lane', rate, 5)
+      const second = await queue.limits.takeTokens('lane', rate, 5)
       assert.equal(second.granted, 0)
       assert.ok(second.retryAfterMs > 0 && second.retryAfterMs <= 2000, `${second.retryAfterMs}`)
       await pause(second.retryAfterMs + 5)
-      assert.ok((await queue.limits.takePermits('lane', rate, 5)).granted >= 1)
+      assert.ok((await queue.limits.takeTokens('lane', rate, 5)).granted >= 1)
     },
   ),
   sentence(
-    'no more permits are granted than were asked for, nor than the limit',
+    'no more tokens are granted than were asked for, nor than the limit',
     RATES,
     async (stage) => {
       const queue = await stage.worker()
       const rate = { limit: 10, windowMs: 60_000 }
-      assert.equal((await queue.limits.takePermits('lane', rate, 3)).granted, 3)
-      const { granted } = await queue.limits.takePermits('lane', rate, 1000)
+      assert.equal((await queue.limits.takeTokens('lane', rate, 3)).granted, 3)
+      const { granted } = await queue.limits.takeTokens('lane', rate, 1000)
       assert.ok(granted <= 7, `${granted}`)
     },
   ),
@@ -115,8 +115,8 @@ const rates: readonly CaseOfContract[] = [
     const queue = await stage.worker()
     const rate = { limit: 1, windowMs: 60_000 }
     for (const lane of ['a', 'b']) {
-      assert.equal((await queue.limits.takePermits(lane, rate, 1)).granted, 1)
-      assert.equal((await queue.limits.takePermits(lane, rate, 1)).granted, 0)
+      assert.equal((await queue.limits.takeTokens(lane, rate, 1)).granted, 1)
+      assert.equal((await queue.limits.takeTokens(lane, rate, 1)).granted, 0)
     }
   }),
   sentence('a limit is shared by all workers', RATES, async (stage) => {
@@ -124,79 +124,79 @@ const rates: readonly CaseOfContract[] = [
     const rate = { limit: 5, windowMs: 60_000 }
     let granted = 0
     for (let turn = 0; turn < 10; turn++) {
-      granted += (await queues[turn % 2]!.limits.takePermits('lane', rate, 1)).granted
+      granted += (await queues[turn % 2]!.limits.takeTokens('lane', rate, 1)).granted
     }
     assert.ok(granted >= 1 && granted <= 5, `${granted}`)
   }),
 ]
 
-const places: readonly CaseOfContract[] = [
-  sentence('there are no more places than max', PLACES, async (stage) => {
+const slots: readonly CaseOfContract[] = [
+  sentence('there are no more slots than max', SLOTS, async (stage) => {
     const queue = await stage.worker()
     const { limits } = queue
-    assert.deepEqual(await limits.takePlaces('lane', 2, ['a', 'b', 'c']), ['a', 'b'])
-    assert.deepEqual(await limits.takePlaces('lane', 2, ['d']), [])
-    assert.deepEqual(await limits.takePlaces('other', 2, ['d']), ['d'])
+    assert.deepEqual(await limits.takeSlots('lane', 2, ['a', 'b', 'c']), ['a', 'b'])
+    assert.deepEqual(await limits.takeSlots('lane', 2, ['d']), [])
+    assert.deepEqual(await limits.takeSlots('other', 2, ['d']), ['d'])
   }),
-  sentence('who has a place keeps it', PLACES, async (stage) => {
+  sentence('who has a slot keeps it', SLOTS, async (stage) => {
     const { limits } = await stage.worker()
-    await limits.takePlaces('lane', 2, ['a', 'b'])
-    assert.deepEqual((await limits.takePlaces('lane', 2, ['c', 'b', 'a'])).toSorted(), ['a', 'b'])
+    await limits.takeSlots('lane', 2, ['a', 'b'])
+    assert.deepEqual((await limits.takeSlots('lane', 2, ['c', 'b', 'a'])).toSorted(), ['a', 'b'])
   }),
-  sentence('a place that is given back is free', PLACES, async (stage) => {
+  sentence('a slot that is given back is free', SLOTS, async (stage) => {
     const { limits } = await stage.worker()
-    await limits.takePlaces('lane', 2, ['a', 'b'])
-    await limits.dropPlaces('lane', ['a', 'nobody'])
-    assert.deepEqual(await limits.takePlaces('lane', 2, ['c', 'd']), ['c'])
+    await limits.takeSlots('lane', 2, ['a', 'b'])
+    await limits.releaseSlots('lane', ['a', 'nobody'])
+    assert.deepEqual(await limits.takeSlots('lane', 2, ['c', 'd']), ['c'])
   }),
   sentence(
-    'places expire with the lease unless they are kept',
-    { ...PLACES, leaseMs: 700 },
+    'slots expire with the lease unless they are kept',
+    { ...SLOTS, leaseMs: 700 },
     async (stage) => {
       const [one, two] = await stage.workers('w1', 'w2')
-      await one!.limits.takePlaces('lane', 2, ['a', 'b'])
+      await one!.limits.takeSlots('lane', 2, ['a', 'b'])
       for (let turn = 0; turn < 5; turn++) {
         await pause(150)
-        assert.deepEqual(await one!.limits.takePlaces('lane', 2, ['b']), ['b'])
+        assert.deepEqual(await one!.limits.takeSlots('lane', 2, ['b']), ['b'])
       }
-      assert.deepEqual(await two!.limits.takePlaces('lane', 2, ['c', 'd']), ['c'])
+      assert.deepEqual(await two!.limits.takeSlots('lane', 2, ['c', 'd']), ['c'])
     },
   ),
   sentence(
-    'a worker that was refused a place hears when one is given back',
-    PLACES,
+    'a worker that was refused a slot hears when one is given back',
+    SLOTS,
     async (stage) => {
       const [one, two] = await stage.workers('w1', 'w2')
       // Engines that cannot tell are asked again and again instead.
-      if (two!.limits.onPlaceFree === undefined) return
-      await one!.limits.takePlaces('lane', 2, ['a', 'b'])
+      if (two!.limits.onSlotFree === undefined) return
+      await one!.limits.takeSlots('lane', 2, ['a', 'b'])
       let calls = 0
-      const stop = two!.limits.onPlaceFree('lane', () => calls++)
-      assert.deepEqual(await two!.limits.takePlaces('lane', 2, ['c']), [])
-      await stage.until('it hears of a place', async () => {
+      const stop = two!.limits.onSlotFree('lane', () => calls++)
+      assert.deepEqual(await two!.limits.takeSlots('lane', 2, ['c']), [])
+      await stage.until('it hears of a slot', async () => {
         // An engine may have to subscribe first.
         if (calls === 0) {
-          await one!.limits.dropPlaces('lane', ['a'])
+          await one!.limits.releaseSlots('lane', ['a'])
           await pause(20)
-          if (calls === 0) await one!.limits.takePlaces('lane', 2, ['a'])
+          if (calls === 0) await one!.limits.takeSlots('lane', 2, ['a'])
         }
         return calls > 0
       })
-      assert.deepEqual(await two!.limits.takePlaces('lane', 2, ['c']), ['c'])
+      assert.deepEqual(await two!.limits.takeSlots('lane', 2, ['c']), ['c'])
       stop()
       const before = calls
-      await one!.limits.dropPlaces('lane', ['b'])
+      await one!.limits.releaseSlots('lane', ['b'])
       await pause(30)
       assert.equal(calls, before)
     },
   ),
-  sentence('workers that take places at once do not take too many', PLACES, async (stage) => {
+  sentence('workers that take slots at once do not take too many', SLOTS, async (stage) => {
     const queues = await stage.workers('w1', 'w2', 'w3')
     for (let turn = 0; turn < 10; turn++) {
       const lane = `lane-${turn}`
       const taken = await Promise.all(
         queues.map((queue) =>
-          queue.limits.takePlaces(
+          queue.limits.takeSlots(
             lane,
             5,
             [0, 1, 2].map((n) => `${queue.workerId}.${n}`),
@@ -208,5 +208,5 @@ const places: readonly CaseOfContract[] = [
   }),
 ]
 
-/** Permits of a rate and places of a concurrency, over all workers. */
-export const LIMIT_CASES: readonly CaseOfContract[] = [...rates, ...places]
+/** Tokens of a rate and slots of a concurrency, over all workers. */
+export const LIMIT_CASES: readonly CaseOfContract[] = [...rates, ...slots]

@@ -122,14 +122,14 @@ const keys: readonly CaseOfContract[] = [
       assert.deepEqual(ran, [b!.id, c!.id, a!.id])
     },
   ),
-  sentence('a buried command does not hold up its key', KEYS, async (stage) => {
+  sentence('a dead-lettered command does not hold up its key', KEYS, async (stage) => {
     const queue = await stage.worker()
     const [a, b] = stage.envelopes(2, { key: 'k' })
     await stage.fill(queue, [a!, b!])
     const [first, ...others] = await queue.lease(stage.request({ waitMs: 1000 }))
     await queue.release(others, { reason: 'unstarted' })
     const result = { ...successOf(first!, queue), success: false }
-    await queue.bury(first!, 'x', result)
+    await queue.deadLetter(first!, 'x', result)
     assert.deepEqual(idsOf(await stage.take(queue, 1)), [b!.id])
   }),
   sentence(
@@ -156,8 +156,8 @@ async function settle(stage: ContractStage, queues: readonly LeasedQueue[]): Pro
   await stage.until('everything has one owner, and each owner its share', async () => {
     owned = []
     for (const queue of queues) {
-      const beat = await queue.ownership!.beat()
-      for (const partition of beat.surplus) await queue.ownership!.yield(partition)
+      const beat = await queue.ownership!.heartbeat()
+      for (const partition of beat.surplus) await queue.ownership!.release(partition)
       owned.push(beat.owned.filter((partition) => !beat.surplus.includes(partition)))
     }
     const all = owned.flat()
@@ -170,7 +170,7 @@ async function settle(stage: ContractStage, queues: readonly LeasedQueue[]): Pro
 const ownership: readonly CaseOfContract[] = [
   sentence('a worker alone owns every partition', { ...OWNED, numPartitions: 8 }, async (stage) => {
     const queue = await stage.worker()
-    const { owned, surplus } = await queue.ownership!.beat()
+    const { owned, surplus } = await queue.ownership!.heartbeat()
     assert.deepEqual([...owned].toSorted(), [0, 1, 2, 3, 4, 5, 6, 7])
     assert.deepEqual(surplus, [])
   }),
@@ -204,7 +204,7 @@ const ownership: readonly CaseOfContract[] = [
       await settle(stage, queues)
       stage.kill(queues[0]!)
       await queues[0]!.ownership!.leave()
-      const { owned } = await queues[1]!.ownership!.beat()
+      const { owned } = await queues[1]!.ownership!.heartbeat()
       assert.equal(owned.length, 8)
     },
   ),
@@ -219,7 +219,7 @@ const ownership: readonly CaseOfContract[] = [
       const lost = await stage.takeOne(queues[0]!)
       stage.kill(queues[0]!)
       await stage.until('the other owns everything', async () => {
-        return (await queues[1]!.ownership!.beat()).owned.length === 8
+        return (await queues[1]!.ownership!.heartbeat()).owned.length === 8
       })
       const fresh = await stage.takeOne(queues[1]!)
       assert.equal(fresh.envelope.id, envelope.id)
@@ -235,14 +235,14 @@ const ownership: readonly CaseOfContract[] = [
     async (stage) => {
       const [one, two] = await stage.workers('w1', 'w2')
       for (const queue of [one!, two!]) stage.kill(queue)
-      const before = (await one!.ownership!.beat()).owned
-      const { owned, surplus } = await one!.ownership!.beat(false)
+      const before = (await one!.ownership!.heartbeat()).owned
+      const { owned, surplus } = await one!.ownership!.heartbeat(false)
       assert.deepEqual([owned, surplus], [before, before])
-      for (const partition of surplus) await one!.ownership!.yield(partition)
-      assert.equal((await two!.ownership!.beat()).owned.length, 4)
-      assert.deepEqual((await one!.ownership!.beat(false)).owned, [])
-      await one!.ownership!.beat()
-      const { surplus: due } = await two!.ownership!.beat()
+      for (const partition of surplus) await one!.ownership!.release(partition)
+      assert.equal((await two!.ownership!.heartbeat()).owned.length, 4)
+      assert.deepEqual((await one!.ownership!.heartbeat(false)).owned, [])
+      await one!.ownership!.heartbeat()
+      const { surplus: due } = await two!.ownership!.heartbeat()
       assert.ok(due.length > 0, 'it is given partitions again')
     },
   ),
@@ -253,9 +253,9 @@ const ownership: readonly CaseOfContract[] = [
       const queue = await stage.worker()
       stage.kill(queue)
       await stage.fill(queue, stage.envelopes(1, { partitionId: 2 }))
-      await queue.ownership!.yield(2)
+      await queue.ownership!.release(2)
       assert.deepEqual(await queue.lease(stage.request({ partitions: [2] })), [])
-      assert.ok((await queue.ownership!.beat()).owned.includes(2))
+      assert.ok((await queue.ownership!.heartbeat()).owned.includes(2))
       await stage.takeOne(queue)
     },
   ),

@@ -72,7 +72,7 @@ function abilities(options: QueueContractOptions): ReadonlySet<ContractNeed> {
     keyOrder: capabilities.keyOrder,
     ownership: capabilities.ownership,
     rates: capabilities.globalRate.length > 0,
-    places: capabilities.globalConcurrency,
+    slots: capabilities.globalConcurrency,
     clones: carriesClones === true,
     maxBytes: maxBytes !== undefined,
   }

@@ -38,7 +38,7 @@ const completing: readonly CaseOfContract[] = [
     const result = successOf(delivery, queue)
     assert.deepEqual(await queue.completeMany([{ delivery: forged, result }]), ['stale'])
     assert.deepEqual(await queue.release([forged], { reason: 'unstarted' }), ['stale'])
-    assert.equal(await queue.bury(forged, 'forged', failureOf(delivery, queue, 'x')), 'stale')
+    assert.equal(await queue.deadLetter(forged, 'forged', failureOf(delivery, queue, 'x')), 'stale')
     assert.deepEqual((await queue.extend([forged])).lost, [forged.fence])
     await finish(queue, [delivery])
   }),
@@ -48,7 +48,7 @@ const completing: readonly CaseOfContract[] = [
     const delivery = await stage.takeOne(queue)
     await finish(queue, [delivery])
     assert.deepEqual(await queue.release([delivery], { reason: 'retry' }), ['stale'])
-    assert.equal(await queue.bury(delivery, 'late', failureOf(delivery, queue, 'x')), 'stale')
+    assert.equal(await queue.deadLetter(delivery, 'late', failureOf(delivery, queue, 'x')), 'stale')
     assert.deepEqual((await queue.extend([delivery])).lost, [delivery.fence])
     await stage.nothing(queue)
   }),
@@ -83,7 +83,7 @@ const ageing: readonly CaseOfContract[] = [
       await queue.release([given[1]!], { reason: 'unstarted' })
       await pause(60)
       const again = await take()
-      await queue.bury(again[0]!, 'x', failureOf(again[0]!, queue, 'x'))
+      await queue.deadLetter(again[0]!, 'x', failureOf(again[0]!, queue, 'x'))
       assert.equal(await queue.dead.redrive([referenceTo(again[0]!.envelope)]), 1)
       const { acceptedAtMs } = await stage.takeOne(queue)
       assert.ok(acceptedAtMs >= afterMs + 100, 'a redrive starts the age anew')

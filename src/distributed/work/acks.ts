@@ -253,7 +253,7 @@ export class Acknowledger {
     const { queue } = this.#core
     await Promise.all(
       items.map(async ({ held, reason, result }) => {
-        this.#settled(held, await queue.bury(held.delivery, reason, result))
+        this.#settled(held, await queue.deadLetter(held.delivery, reason, result))
       }),
     )
   }

@@ -203,7 +203,7 @@ export interface WorkerTally {
   /** Given back to run again after a failure. */
   retried: number
   /** Put among the dead. */
-  buried: number
+  deadLettered: number
   /** Given back because their thread died. */
   crashed: number
   /** Given back unstarted. */
@@ -217,9 +217,20 @@ export interface WorkerTally {
 }
 
 function newTally(): WorkerTally {
-  const [leased, completed, failed, retried, buried] = [0, 0, 0, 0, 0]
+  const [leased, completed, failed, retried, deadLettered] = [0, 0, 0, 0, 0]
   const [crashed, returned, lost, stale, dropped] = [0, 0, 0, 0, 0]
-  return { leased, completed, failed, retried, buried, crashed, returned, lost, stale, dropped }
+  return {
+    leased,
+    completed,
+    failed,
+    retried,
+    deadLettered,
+    crashed,
+    returned,
+    lost,
+    stale,
+    dropped,
+  }
 }
 
 /** What a worker holds. Its methods refuse every transition that the table does not name. */

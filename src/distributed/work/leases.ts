@@ -50,7 +50,7 @@ export class Announcer {
       if (this.#nextLookMs === 0) this.#nextLookMs = now + 1
       else if (now >= this.#nextLookMs) {
         this.#nextLookMs = now + Math.max(leaseMs, UNSERVED_MS * numPartitions)
-        this.#report(await lanes.strays())
+        this.#report(await lanes.unserved())
       }
     } catch (error) {
       events.failed(error)
@@ -144,7 +144,7 @@ export class PartitionAssignment {
       this.#mustRepeat = false
       this.#heartbeatAtMs = nowMs()
       try {
-        this.#learn(await ownership.beat(this.#isTaking))
+        this.#learn(await ownership.heartbeat(this.#isTaking))
       } catch (error) {
         this.#core.events.failed(error)
       }
@@ -222,7 +222,7 @@ export class PartitionAssignment {
     const { queue, events } = this.#core
     this.#releasing.add(partition)
     try {
-      await queue.ownership!.yield(partition)
+      await queue.ownership!.release(partition)
       const others = (all: ReadonlySet<number>) =>
         new Set([...all].filter((each) => each !== partition))
       this.#assign(others(this.#owned), others(this.#surplus))

@@ -162,7 +162,7 @@ export class LaneLimiter {
     this.#released = new Outbox<string>({
       owner: this.#name,
       batchMax: BATCH_MAX,
-      send: (names) => queue.limits.dropPlaces(lane.plan.name, names),
+      send: (names) => queue.limits.releaseSlots(lane.plan.name, names),
       // It expires then.
       refused: (_, error) => events.failed(error),
       failed: events.failed,
@@ -212,7 +212,7 @@ export class LaneLimiter {
     if (this.#running.size === 0 || slots === undefined) return
     const names = Array.from(this.#running, ({ slot }) => slot!)
     try {
-      await this.#core.queue.limits.takePlaces(name, slots, names)
+      await this.#core.queue.limits.takeSlots(name, slots, names)
     } catch (error) {
       this.#core.events.failed(error)
     }
@@ -288,13 +288,13 @@ export class LaneLimiter {
     const candidates = this.#waiting.slice(0, Math.min(Math.max(1, count), BATCH_MAX))
     this.#isFull = false
     if (slots === undefined) return candidates
-    this.#unlisten ??= queue.limits.onPlaceFree?.(plan.name, this.#onSlotFree)
+    this.#unlisten ??= queue.limits.onSlotFree?.(plan.name, this.#onSlotFree)
     const names = new Map<string, HeldCommand>()
     for (const held of candidates) {
       if (held.slot === undefined) names.set(`${this.#name}.${this.#slots++}`, held)
     }
     if (names.size > 0) {
-      const taken = await queue.limits.takePlaces(plan.name, slots, [...names.keys()])
+      const taken = await queue.limits.takeSlots(plan.name, slots, [...names.keys()])
       this.#isFull = taken.length < names.size
       for (const slot of taken) {
         const held = names.get(slot)
@@ -317,7 +317,7 @@ export class LaneLimiter {
       return 0
     }
     const askedAtMs = nowMs()
-    const tokens = await this.#core.queue.limits.takePermits(plan.name, rate, candidates.length)
+    const tokens = await this.#core.queue.limits.takeTokens(plan.name, rate, candidates.length)
     this.#horizonMs = Math.max(0, tokens.expiresAtMs - askedAtMs)
     const marginMs = Math.max(TOKEN_MARGIN_MS_MIN, this.#horizonMs * TOKEN_MARGIN)
     let left = tokens.granted

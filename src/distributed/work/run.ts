@@ -398,7 +398,7 @@ export class Runner implements Starter {
 
   #deadLetter(held: HeldCommand, reason: string, error: unknown, durationMs: number): void {
     const { held: all, queue } = this.#core
-    all.tally.buried++
+    all.tally.deadLettered++
     const result = failureOf(held.envelope, queue.workerId, durationMs, error)
     this.acknowledger.deadLetter(held, reason, result)
     this.#passOn(held)

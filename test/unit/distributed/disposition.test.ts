@@ -61,8 +61,8 @@ test('what the manager says of a command that has not ended', () => {
 
 test('whatever else the manager says before a start is not about the command', () => {
   const codes = Object.keys(ERRORS) as ErrorCode[]
-  const buried = codes.filter((code) => said(code, { started: false }).end === 'dead-letter')
-  expect(buried).toEqual([
+  const deadLettered = codes.filter((code) => said(code, { started: false }).end === 'dead-letter')
+  expect(deadLettered).toEqual([
     'CORELANE_INVALID_COMMAND',
     'CORELANE_INVALID_OPTION',
     'CORELANE_INVALID_PARTITION',

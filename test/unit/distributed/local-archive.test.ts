@@ -19,9 +19,9 @@ const resultOf = (commandId: string, value: unknown = 'v') => ({
   completedAt: 1,
 })
 
-function bury(archive: LocalArchive, id: string): void {
+function deadLetter(archive: LocalArchive, id: string): void {
   const result = resultOf(id)
-  archive.bury({ envelope: envelopeOf(id), reason: 'x', diedAt: 1, result })
+  archive.deadLetter({ envelope: envelopeOf(id), reason: 'x', diedAt: 1, result })
 }
 
 test('results expire in their order', () => {
@@ -50,7 +50,7 @@ test('past the bound the oldest result and the oldest dead command go', () => {
   const archive = new LocalArchive(100, 2, 2)
   for (const id of ['a', 'b', 'c']) {
     archive.keep(envelopeOf(id), resultOf(id), 0)
-    bury(archive, `dead-${id}`)
+    deadLetter(archive, `dead-${id}`)
   }
   expect(['a', 'b', 'c'].map((id) => archive.knows(id))).toEqual([false, true, true])
   expect(archive.deadCount).toBe(2)
@@ -61,7 +61,7 @@ test('past the bound the oldest result and the oldest dead command go', () => {
 test('nothing is kept where nothing may be', () => {
   const archive = new LocalArchive(100, 0, 0)
   archive.keep(envelopeOf('a'), resultOf('a'), 0)
-  bury(archive, 'b')
+  deadLetter(archive, 'b')
   expect([archive.knows('a'), archive.knows('b')]).toEqual([false, false])
 })
 
@@ -76,12 +76,12 @@ test('the value of a result that nobody asks for is not kept', () => {
 test('a dead command is known after its result has expired, until it is exhumed or dropped', () => {
   const archive = new LocalArchive(100, 10, 10)
   archive.keep(envelopeOf('a'), resultOf('a'), 0)
-  bury(archive, 'a')
+  deadLetter(archive, 'a')
   archive.expire(100)
   expect(archive.knows('a')).toBe(true)
   expect(archive.resultOf('a')?.success).toBe(true)
-  expect(archive.exhume('a')?.id).toBe('a')
-  expect(archive.exhume('a')).toBe(undefined)
+  expect(archive.restore('a')?.id).toBe('a')
+  expect(archive.restore('a')).toBe(undefined)
   expect(archive.knows('a')).toBe(false)
   expect(archive.drop('a')).toBe(false)
 })

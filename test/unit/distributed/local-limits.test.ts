@@ -1,5 +1,5 @@
-// Goal: permits keep a limit's bound whenever they are used, and waste little of it; places are
-// never more than there may be. Method: limits under a clock that the test turns; for permits, both
+// Goal: tokens keep a limit's bound whenever they are used, and waste little of it; slots are
+// never more than there may be. Method: limits under a clock that the test turns; for tokens, both
 // ends of the span in which each may be used are tried.
 
 import fc from 'fast-check'
@@ -47,19 +47,19 @@ test('whatever is asked for when, the bound holds for every moment of use', () =
       let now = 12_345.678
       for (const { waitMs, count } of asks) {
         now += waitMs
-        const permits = limits.takePermits('l', { limit, windowMs }, count, now)
-        expect(permits.granted).toBeGreaterThanOrEqual(0)
-        expect(permits.granted).toBeLessThanOrEqual(Math.min(count, limit))
-        expect(permits.expiresAtMs).toBeGreaterThan(now)
-        if (permits.granted > 0) {
-          grants.push({ fromMs: now, untilMs: permits.expiresAtMs, count: permits.granted })
+        const tokens = limits.takeTokens('l', { limit, windowMs }, count, now)
+        expect(tokens.granted).toBeGreaterThanOrEqual(0)
+        expect(tokens.granted).toBeLessThanOrEqual(Math.min(count, limit))
+        expect(tokens.expiresAtMs).toBeGreaterThan(now)
+        if (tokens.granted > 0) {
+          grants.push({ fromMs: now, untilMs: tokens.expiresAtMs, count: tokens.granted })
         }
-        if (permits.granted < count) {
+        if (tokens.granted < count) {
           // Not a moment before is one granted, and at that moment one is.
-          const { retryAfterMs } = permits
+          const { retryAfterMs } = tokens
           expect(retryAfterMs).toBeGreaterThan(0)
           now += retryAfterMs + 1e-3
-          const again = limits.takePermits('l', { limit, windowMs }, 1, now)
+          const again = limits.takeTokens('l', { limit, windowMs }, 1, now)
           expect(again.granted).toBe(1)
           grants.push({ fromMs: now, untilMs: again.expiresAtMs, count: 1 })
         }
@@ -82,9 +82,9 @@ test.each([
   const endMs = startMs + 20 * windowMs
   let granted = 0
   for (let now = startMs; now < endMs; ) {
-    const permits = limits.takePermits('l', { limit, windowMs }, batch, now)
-    granted += permits.granted
-    now += Math.max(0.1, permits.retryAfterMs)
+    const tokens = limits.takeTokens('l', { limit, windowMs }, batch, now)
+    granted += tokens.granted
+    now += Math.max(0.1, tokens.retryAfterMs)
   }
   const offered = limit * 20
   expect(granted / offered).toBeGreaterThan(0.97)
@@ -95,8 +95,8 @@ test('an idle limit grants all of it at once, whatever the rounding', () => {
   for (const limit of [1, 3, 7, 9, 49, 1000, 999_999]) {
     for (const now of [0, 0.1, 98_765.432_1, 2 ** 40 + 0.3]) {
       const limits = new LocalLimits()
-      expect(limits.takePermits('l', { limit, windowMs: 1000 }, limit, now).granted).toBe(limit)
-      expect(limits.takePermits('l', { limit, windowMs: 1000 }, 1, now).granted).toBe(0)
+      expect(limits.takeTokens('l', { limit, windowMs: 1000 }, limit, now).granted).toBe(limit)
+      expect(limits.takeTokens('l', { limit, windowMs: 1000 }, 1, now).granted).toBe(0)
     }
   }
 })
@@ -109,27 +109,27 @@ test.each([
   [{ limit: 5, windowMs: 1000 }, 0],
   [{ limit: 5, windowMs: 1000 }, 2.5],
 ])('bad rates and counts are refused: %o, %d', (rate, count) => {
-  expect(() => new LocalLimits().takePermits('l', rate, count, 0)).toThrow(
+  expect(() => new LocalLimits().takeTokens('l', rate, count, 0)).toThrow(
     expect.objectContaining({ code: 'CORELANE_INVALID_OPTION' }),
   )
 })
 
-test('places: as many as there are, kept by who has one, free again when dropped or expired', () => {
+test('slots: as many as there are, kept by who has one, free again when dropped or expired', () => {
   const limits = new LocalLimits()
-  expect(limits.takePlaces('l', 2, ['a', 'b', 'c'], 0, 100)).toEqual(['a', 'b'])
-  expect(limits.takePlaces('l', 2, ['c', 'b'], 50, 150)).toEqual(['b'])
-  expect(limits.takePlaces('l', 2, ['c'], 99, 199)).toEqual([])
-  // The place of a has expired, that of b was kept.
-  expect(limits.takePlaces('l', 2, ['c', 'd'], 100, 200)).toEqual(['c'])
-  limits.dropPlaces('l', ['b', 'nobody'])
-  expect(limits.takePlaces('l', 2, ['d'], 101, 201)).toEqual(['d'])
-  expect(limits.takePlaces('other', 1, ['d'], 101, 201)).toEqual(['d'])
-  limits.dropPlaces('unknown', ['d'])
-  expect(() => limits.takePlaces('l', 0, ['a'], 0, 1)).toThrow('places of lane l')
+  expect(limits.takeSlots('l', 2, ['a', 'b', 'c'], 0, 100)).toEqual(['a', 'b'])
+  expect(limits.takeSlots('l', 2, ['c', 'b'], 50, 150)).toEqual(['b'])
+  expect(limits.takeSlots('l', 2, ['c'], 99, 199)).toEqual([])
+  // The slot of a has expired, that of b was kept.
+  expect(limits.takeSlots('l', 2, ['c', 'd'], 100, 200)).toEqual(['c'])
+  limits.releaseSlots('l', ['b', 'nobody'])
+  expect(limits.takeSlots('l', 2, ['d'], 101, 201)).toEqual(['d'])
+  expect(limits.takeSlots('other', 1, ['d'], 101, 201)).toEqual(['d'])
+  limits.releaseSlots('unknown', ['d'])
+  expect(() => limits.takeSlots('l', 0, ['a'], 0, 1)).toThrow('slots of lane l')
 })
 
-test('a maximum that has shrunk takes no place away and gives none', () => {
+test('a maximum that has shrunk takes no slot away and gives none', () => {
   const limits = new LocalLimits()
-  limits.takePlaces('l', 3, ['a', 'b', 'c'], 0, 100)
-  expect(limits.takePlaces('l', 1, ['a', 'b', 'd'], 1, 101)).toEqual(['a', 'b'])
+  limits.takeSlots('l', 3, ['a', 'b', 'c'], 0, 100)
+  expect(limits.takeSlots('l', 1, ['a', 'b', 'd'], 1, 101)).toEqual(['a', 'b'])
 })

@@ -1,4 +1,4 @@
-// Settler: says what became of deliveries: kept, completed, given back, buried.
+// Acknowledger: tells Redis the ends of deliveries: kept, completed, given back, dead-lettered.
 // Thread: main.   Owns: nothing.
 
 import { TIMER_MS_MAX } from '../../base/bounds.ts'
@@ -12,8 +12,8 @@ import type { Call, Reply } from './caller.ts'
 import { batches, byPartition, Numbering, pack, type RedisEngine } from './engine.ts'
 import { encodeResult } from './envelope-codec.ts'
 import type { DeliveryName, FenceParts } from './holdings.ts'
-import { BURY } from './scripts/bury.ts'
 import { COMPLETE } from './scripts/complete.ts'
+import { DEAD_LETTER } from './scripts/dead-letter.ts'
 import { EXTEND } from './scripts/extend.ts'
 import { RELEASE } from './scripts/release.ts'
 import { BATCH_MAX } from './scripts/script.ts'
@@ -26,7 +26,7 @@ export interface Completion {
 }
 
 /** Settles. */
-export class Settler {
+export class RedisAcknowledger {
   readonly #engine: RedisEngine
 
   /** @param engine - The queue. */
@@ -184,7 +184,11 @@ export class Settler {
    * @param reason - A few words.
    * @param result - A failure.
    */
-  async bury(delivery: DeliveryName, reason: string, result: CommandResult): Promise<SettleStatus> {
+  async deadLetter(
+    delivery: DeliveryName,
+    reason: string,
+    result: CommandResult,
+  ): Promise<SettleStatus> {
     const parts = this.#engine.holdings.partsOf(delivery)
     if (parts === undefined) return 'stale'
     const { keys, caller, plan, consumer } = this.#engine
@@ -192,7 +196,7 @@ export class Settler {
     this.#checkPlace(delivery)
     const names = keys.partition(partitionId)
     const reply = await caller.run({
-      script: BURY,
+      script: DEAD_LETTER,
       keys: [names.stream(laneId), names.command(id), names.dead, names.deadOrder],
       args: [
         consumer,

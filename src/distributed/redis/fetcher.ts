@@ -1,4 +1,4 @@
-// Lease desk: gives this worker commands, and lets it wait for them.
+// Fetcher: gives this worker commands, and lets it wait for them.
 // Thread: main.   Owns: the turn in which leases are asked for, and the waits.
 
 import { randomInt } from 'node:crypto'
@@ -8,6 +8,7 @@ import { isErrorValue } from '../../wire/families.ts'
 import type { Delivery, LaneDemand, LeaseRequest } from '../contract/distributed-queue.ts'
 import { checkLeaseRequest } from '../contract/lease-request.ts'
 import { countsFirstAtStart, DELIVERIES_SPENT, poisonedResult } from '../contract/poison.ts'
+import type { RedisAcknowledger } from './acknowledger.ts'
 import { Backlog, divide, type Share } from './backlog.ts'
 import type { Reply } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
@@ -19,7 +20,6 @@ import { Recovery } from './recovery.ts'
 import { LEASE } from './scripts/lease.ts'
 import { BATCH_MAX, GIVEN_AGAIN } from './scripts/script.ts'
 import { TEND } from './scripts/tend.ts'
-import type { Settler } from './settler.ts'
 import { undecodableResult, unreadEnvelope } from './undecodable.ts'
 
 /** How soon is asked again at first while announcements are not heard. */
@@ -46,9 +46,9 @@ interface Waiter {
 function nothing(): void {}
 
 /** Leases. */
-export class LeaseDesk {
+export class RedisFetcher {
   readonly #engine: RedisEngine
-  readonly #settler: Settler
+  readonly #acknowledger: RedisAcknowledger
   readonly #ownership: RedisOwnership | undefined
   readonly #backlog = new Backlog()
   readonly #waiters = new Set<Waiter>()
@@ -62,16 +62,20 @@ export class LeaseDesk {
 
   /**
    * @param engine - The queue.
-   * @param settler - Buries what nobody may run.
+   * @param acknowledger - Dead-letters commands that no worker may run.
    * @param ownership - Where partitions are owned.
    */
-  constructor(engine: RedisEngine, settler: Settler, ownership: RedisOwnership | undefined) {
+  constructor(
+    engine: RedisEngine,
+    acknowledger: RedisAcknowledger,
+    ownership: RedisOwnership | undefined,
+  ) {
     this.#engine = engine
-    this.#settler = settler
+    this.#acknowledger = acknowledger
     this.#ownership = ownership
     this.#backlog.holdsMs = POLL_MIN_MS
     this.#reapEveryMs = Math.max(10, engine.plan.leaseMs / 4)
-    this.#recovery = new Recovery(engine, settler, this.#reapEveryMs)
+    this.#recovery = new Recovery(engine, acknowledger, this.#reapEveryMs)
   }
 
   /**
@@ -232,7 +236,7 @@ export class LeaseDesk {
     const mine = this.#ownership.mine(partitions)
     const expired = mine.flatMap((partition) => holdings.takeExpired(partition))
     // Nobody died: it does not count towards maxDeliveries.
-    if (expired.length > 0) await this.#settler.release(expired, { reason: 'unstarted' })
+    if (expired.length > 0) await this.#acknowledger.release(expired, { reason: 'unstarted' })
     return mine.filter((partition) => !holdings.isAgeing(partition))
   }
 
@@ -301,7 +305,7 @@ export class LeaseDesk {
     const sentMs = nowMs()
     const before = shares.map(({ partition }) => this.#backlog.asking(partition, lanes))
     const asked = await Promise.allSettled(shares.map((share) => this.#ask(share, lanes)))
-    const burials: Promise<unknown>[] = []
+    const letters: Promise<unknown>[] = []
     let failure: PromiseRejectedResult | undefined
     for (const [i, answer] of asked.entries()) {
       if (answer.status === 'rejected') {
@@ -311,13 +315,13 @@ export class LeaseDesk {
       const isLate =
         this.#ownership !== undefined && this.#engine.holdings.isAgeing(shares[i]!.partition)
       const some: Delivery[] = []
-      burials.push(...this.#unpack(shares[i]!, lanes, answer.value, before[i]!, sentMs, some))
+      letters.push(...this.#unpack(shares[i]!, lanes, answer.value, before[i]!, sentMs, some))
       // What it had may have been given up while it waited for this answer: see inOrder.
-      if (isLate) burials.push(this.#settler.release(some, { reason: 'unstarted' }))
+      if (isLate) letters.push(this.#acknowledger.release(some, { reason: 'unstarted' }))
       else given.push(...some)
     }
-    // What cannot be buried now comes back when its lease has expired.
-    await Promise.allSettled(burials)
+    // What cannot be dead-lettered now comes back when its lease has expired.
+    await Promise.allSettled(letters)
     if (failure === undefined || given.length > 0) return
     if (!(failure.reason instanceof LinkLost)) throw failure.reason
     // The next round waits for the connection, and recovers first.
@@ -357,7 +361,7 @@ export class LeaseDesk {
     }
   }
 
-  /** Takes an answer apart; what nobody may run is buried. */
+  /** Takes an answer apart; what nobody may run is dead-lettered. */
   #unpack(
     share: Share,
     lanes: readonly LaneDemand[],
@@ -380,7 +384,7 @@ export class LeaseDesk {
     const counts = reply.slice(3, 3 + lanes.length) as number[]
     this.#backlog.answered(partition, lanes, counts, asked)
     const leasedUntilMs = sentMs + this.#engine.plan.leaseMs
-    const burials: Promise<unknown>[] = []
+    const letters: Promise<unknown>[] = []
     for (const command of commandsOf(reply[3 + lanes.length] as Buffer)) {
       const { laneId } = lanes[command.lane - 1]!
       const { entry, counter } = command
@@ -388,16 +392,16 @@ export class LeaseDesk {
       const fence = this.#engine.holdings.fence(partition, laneId, entry, counter)
       const delivery = this.#read(partition, laneId, command, fence, leasedUntilMs, timeMs)
       if (delivery === undefined) {
-        burials.push(this.#buryUndecodable(partition, laneId, command.value, entry, fence))
+        letters.push(this.#buryUndecodable(partition, laneId, command.value, entry, fence))
       } else if (delivery.deliveries > this.#engine.plan.maxDeliveries) {
-        burials.push(this.#buryPoisoned(delivery))
+        letters.push(this.#buryPoisoned(delivery))
       } else given.push(delivery)
     }
     if (given.length > 0) {
       this.#backlog.holdsMs = POLL_MIN_MS
       this.#backlog.addReap(partition, leasedUntilMs)
     }
-    return burials
+    return letters
   }
 
   #read(
@@ -429,7 +433,7 @@ export class LeaseDesk {
     const { workerId } = this.#engine.plan
     this.#engine.report('poisoned', `command ${envelope.id} of type ${envelope.commandType}`)
     const result = poisonedResult(envelope, deliveries - 1, workerId)
-    return this.#settler.bury(delivery, DELIVERIES_SPENT, result)
+    return this.#acknowledger.deadLetter(delivery, DELIVERIES_SPENT, result)
   }
 
   #buryUndecodable(
@@ -441,7 +445,7 @@ export class LeaseDesk {
   ): Promise<unknown> {
     const envelope = unreadEnvelope(idOf(value), entry, partition, lane)
     const result = undecodableResult(envelope, this.#engine.plan.workerId)
-    return this.#settler.bury({ envelope, fence }, 'undecodable', result)
+    return this.#acknowledger.deadLetter({ envelope, fence }, 'undecodable', result)
   }
 
   #wait(waiter: Waiter, request: LeaseRequest, leftMs: number): Promise<void> {

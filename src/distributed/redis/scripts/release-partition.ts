@@ -9,7 +9,7 @@
 import { type Script, script } from './script.ts'
 
 /** See the table above. */
-export const YIELD: Script = script(
+export const RELEASE_PARTITION: Script = script(
   'yield',
   `
 if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] then return 0 end

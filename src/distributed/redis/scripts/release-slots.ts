@@ -1,16 +1,16 @@
-// Drop-places script: gives places back, and tells the workers that wait for one.
+// Release-slots script: gives slots back, and tells the workers that wait for one.
 // Thread: main.   Owns: nothing; text only.
 //
-// KEYS  1  holders of places, by when these expire
-// ARGV  1   channel of freed places
+// KEYS  1  holders of slots, by when these expire
+// ARGV  1   channel of freed slots
 //       2…  the holders
-// Returns how many had a place.
+// Returns how many had a slot.
 
 import { type Script, script } from './script.ts'
 
 /** See the table above. */
-export const DROP_PLACES: Script = script(
-  'drop-places',
+export const RELEASE_SLOTS: Script = script(
+  'release-slots',
   `
 local dropped = 0
 for i = 2, #ARGV do dropped = dropped + redis.call('ZREM', KEYS[1], ARGV[i]) end

@@ -1,4 +1,4 @@
-// Permits script: grants permits of a rate by the generic cell rate algorithm. A batch of k is
+// Tokens script: grants tokens of a rate by the generic cell rate algorithm. A batch of k is
 // granted at t and may be used until t + E, so it is admitted as if used now and charged as if used
 // then.
 // Thread: main.   Owns: nothing; text only.
@@ -6,15 +6,15 @@
 // KEYS  1  when the next start of the lane would be in time
 // ARGV  1  µs between two starts
 //       2  µs of the window
-//       3  µs for which permits are valid
-//       4  permits wanted
+//       3  µs for which tokens are valid
+//       4  tokens wanted
 // Returns how many are granted, and after how many µs one more might be.
 
 import { type Script, script } from './script.ts'
 
 /** See the table above. */
-export const PERMITS: Script = script(
-  'permits',
+export const TOKENS: Script = script(
+  'tokens',
   `
 local clock = redis.call('TIME')
 local time = clock[1] * 1000000 + clock[2]

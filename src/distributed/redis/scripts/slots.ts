@@ -1,17 +1,17 @@
-// Places script: takes places among the runs of a lane, or keeps those that the holders have.
+// Slots script: takes slots among the runs of a lane, or keeps those that the holders have.
 // Thread: main.   Owns: nothing; text only.
 //
-// KEYS  1  holders of places, by when these expire
-// ARGV  1   how many places there are
+// KEYS  1  holders of slots, by when these expire
+// ARGV  1   how many slots there are
 //       2   how long they are kept, ms
 //       3…  the holders
-// Returns for each holder 1 if it has a place now, else 0.
+// Returns for each holder 1 if it has a slot now, else 0.
 
 import { NOW, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const PLACES: Script = script(
-  'places',
+export const SLOTS: Script = script(
+  'slots',
   `${NOW}
 local time, reply = now(), {}
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time)

@@ -21,7 +21,7 @@
 import { HELD, NOW, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const BURY: Script = script(
+export const DEAD_LETTER: Script = script(
   'bury',
   `${NOW}${HELD}
 local stream, key, result = KEYS[1], KEYS[2], ARGV[9]

@@ -1,4 +1,4 @@
-// Dead desk: commands that failed for good, to be listed, redriven or dropped.
+// Dead letters: commands that failed for good, to be listed, redriven or dropped.
 // Thread: main.   Owns: nothing.
 
 import type { CommandReference, DeadCommand, DeadCommands } from '../contract/distributed-queue.ts'
@@ -45,7 +45,7 @@ export function partsOf(record: Buffer): DeadRecord | undefined {
 }
 
 /** The dead. */
-export class DeadDesk implements DeadCommands {
+export class RedisDeadLetters implements DeadCommands {
   readonly #engine: RedisEngine
 
   /** @param engine - The queue. */
