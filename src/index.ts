@@ -8,7 +8,10 @@ export {
   DeadlineExceededError,
   ERRORS,
   type ErrorCode,
+  type ErrorDetails,
+  type ErrorDetailsOf,
   LaneError,
+  type LaneErrorOf,
   PartitionLostError,
   QueueFullError,
   SerializationError,
@@ -78,27 +81,39 @@ export {
 
 export { type BoostStep, PriorityBoostConfig, type PriorityBoostOptions } from './model/boost.ts'
 export {
+  type CommandContext,
   type CommandInfo,
   type CommandOptions,
   type CommandOutcome,
   commandInfo,
+  type NestedOptions,
+  type PartitionContext,
 } from './model/command.ts'
-export type {
-  AnyHandlers,
-  ChunkOf,
-  Handler,
-  HandlerName,
-  PayloadOf,
-  ResultOf,
+export {
+  type AnyHandlers,
+  type ChunkOf,
+  type Cloned,
+  defineHandlers,
+  type Handler,
+  type HandlerName,
+  type HandlersAt,
+  handlersAt,
+  type Moved,
+  move,
+  type PayloadOf,
+  type ResultOf,
+  type RunName,
+  type StreamName,
 } from './model/handler-module.ts'
 export {
   DEFAULT_LANES,
+  type DefaultLaneName,
   LaneConfig,
   type LaneOptions,
   type LanePlan,
   type RatePlan,
 } from './model/lane.ts'
-export type { EventFilter, LaneEvent, LaneEventName } from './model/lane-event.ts'
+export type { EventFilter, LaneEvent, LaneEventName, LaneEventOf } from './model/lane-event.ts'
 export type {
   LaneMetrics,
   LaneShareMetrics,

@@ -3,16 +3,20 @@
 // A process may have several copies of the package: both its formats, and the one in each thread.
 
 /** One row of the table: how the message reads and whether trying again can help. */
-export interface ErrorRow {
+export interface ErrorRow<T extends string = string> {
   /** Class name of the error. */
   readonly name: keyof typeof CLASSES
   /** Message; each `{word}` is replaced by that member of the error's `details`. */
-  readonly template: string
+  readonly template: T
   /** Whether the same call may succeed later without being changed. */
   readonly retryable: boolean
 }
 
-function row(name: ErrorRow['name'], template: string, retryable = false): ErrorRow {
+function row<T extends string>(
+  name: ErrorRow['name'],
+  template: T,
+  retryable = false,
+): ErrorRow<T> {
   return Object.freeze({ name, template, retryable })
 }
 
@@ -134,6 +138,42 @@ export type ErrorCode = keyof typeof ERRORS
 /** Plain data about a failure; each code fills the words of its template and may add more. */
 export type ErrorDetails = Readonly<Record<string, unknown>>
 
+/** The words of a template. */
+type WordsOf<T extends string> = T extends `${string}{${infer W}}${infer Rest}`
+  ? W | WordsOf<Rest>
+  : never
+
+/** Words that are numbers; all others are text. */
+type NumberWord = `${string}Ms` | 'bytes' | 'deliveries' | 'last' | 'maxBytes' | 'partition'
+
+/** What some codes tell beside the words of their template. */
+interface MoreDetails {
+  readonly CORELANE_DRAIN_TIMEOUT: { readonly lanes?: Readonly<Record<string, number>> }
+  readonly CORELANE_LAYOUT_MISMATCH: {
+    readonly received: number | undefined
+    readonly expected: number
+  }
+  readonly CORELANE_PARTITION_LOST: { readonly started: boolean; readonly exitCode?: number }
+  readonly CORELANE_QUEUE_FULL: {
+    readonly pending: number
+    readonly maxPending: number
+    readonly pendingBytes: number
+    readonly maxPendingBytes: number
+  }
+}
+
+type More<C extends ErrorCode> = C extends keyof MoreDetails ? MoreDetails[C] : unknown
+
+/** The details of a code: the words of its message, and for some codes more. */
+export type ErrorDetailsOf<C extends ErrorCode> = C extends C
+  ? {
+      readonly [W in Exclude<
+        WordsOf<(typeof ERRORS)[C]['template']>,
+        keyof More<C>
+      >]: W extends NumberWord ? number : string
+    } & More<C>
+  : never
+
 function fill(template: string, details: ErrorDetails): string {
   return template.replace(/\{(\w+)\}/g, (_, word: string) => String(details[word]))
 }
@@ -154,7 +194,7 @@ export class LaneError extends Error {
   readonly code: ErrorCode
   /** Whether the same call may succeed later without being changed. */
   readonly retryable: boolean
-  /** The values behind the message. */
+  /** The values behind the message; their types are known where {@link LaneError.is} holds. */
   readonly details: ErrorDetails
 
   /**
@@ -169,6 +209,21 @@ export class LaneError extends Error {
     this.retryable = ERRORS[code].retryable
     this.details = details
   }
+
+  /**
+   * Whether it is of a code, whose details then have types.
+   *
+   * @param code - The code.
+   */
+  is<C extends ErrorCode>(code: C): this is LaneErrorOf<C> {
+    return this.code === code
+  }
+}
+
+/** An error of a code. */
+export type LaneErrorOf<C extends ErrorCode> = LaneError & {
+  readonly code: C
+  readonly details: ErrorDetailsOf<C>
 }
 
 /** Something the caller passed is not allowed: an option, a lane, a type, a module. */
@@ -233,7 +288,11 @@ Object.defineProperty(LaneError, Symbol.hasInstance, { value: isInstance })
  * @param cause - What led to it, if anything.
  * @returns The error, not thrown.
  */
-export function laneError(code: ErrorCode, details?: ErrorDetails, cause?: unknown): LaneError {
+export function laneError<C extends ErrorCode>(
+  code: C,
+  details?: ErrorCode extends C ? ErrorDetails : ErrorDetails & Partial<ErrorDetailsOf<C>>,
+  cause?: unknown,
+): LaneError {
   return new CLASSES[ERRORS[code].name](code, details, cause)
 }
 

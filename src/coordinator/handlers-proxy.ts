@@ -2,18 +2,18 @@
 // Thread: main.   Owns: one function per handler.
 
 import type { CommandOptions } from '../model/command.ts'
-import type { HandlerName, PayloadArguments, ResultOf } from '../model/handler-module.ts'
+import type { PayloadArguments, ResultOf, RunName } from '../model/handler-module.ts'
 
 /** Options of a command that may name its lane. */
-export interface RunOptions extends CommandOptions {
+export interface RunOptions<L extends string = string> extends CommandOptions {
   /** Default: the manager's default lane. */
-  readonly lane?: string | undefined
+  readonly lane?: L | undefined
 }
 
 /** A module's handlers as asynchronous functions. `then` and `toJSON` are none of them. */
-export type HandlersProxy<M> = {
-  readonly [K in Exclude<HandlerName<M>, 'then' | 'toJSON'>]: (
-    ...rest: PayloadArguments<M, K, RunOptions>
+export type HandlersProxy<M, L extends string = string> = {
+  readonly [K in Exclude<RunName<M>, 'then' | 'toJSON'>]: (
+    ...rest: PayloadArguments<M, K, RunOptions<L>>
   ) => Promise<ResultOf<M, K>>
 }
 
@@ -53,10 +53,10 @@ const LOOKS = Object.freeze({
  * @param types - The handlers of the module by name, another map after each change; an empty one
  * until the module is loaded.
  */
-export function createHandlersProxy<M>(
+export function createHandlersProxy<M, L extends string = string>(
   run: (type: string, payload: unknown, options: RunOptions | undefined) => Promise<unknown>,
   types: () => ReadonlyMap<string, unknown>,
-): HandlersProxy<M> {
+): HandlersProxy<M, L> {
   const calls = new Map<string, Call>()
   const target: Record<string | symbol, unknown> = Object.create(LOOKS)
   let known: ReadonlyMap<string, unknown> = new Map()
@@ -110,5 +110,5 @@ export function createHandlersProxy<M>(
       if (call === undefined) return Reflect.getOwnPropertyDescriptor(target, name)
       return { value: call, writable: true, enumerable: true, configurable: true }
     },
-  }) as HandlersProxy<M>
+  }) as HandlersProxy<M, L>
 }

@@ -20,6 +20,7 @@ import {
   oneOf,
   text,
 } from '../base/options.ts'
+import type { AnyHandlers, HandlersAt } from '../model/handler-module.ts'
 import {
   DEFAULT_LANES,
   LANE_COUNT_MAX,
@@ -43,12 +44,12 @@ const RING_BYTES_MIN = 2 ** 14
 const RING_BYTES_MAX = 2 ** 28
 
 /** Options of a queue manager. All but `handlers` have defaults. */
-export interface QueueManagerOptions {
+export interface QueueManagerOptions<M = AnyHandlers, L extends string = string> {
   /**
    * The handler module: a URL, or a path that is resolved from the working directory. Where a `.js`
-   * does not exist, the `.ts` beside it is taken.
+   * does not exist, the `.ts` beside it is taken. `handlersAt` gives it the module's type.
    */
-  readonly handlers?: URL | string | undefined
+  readonly handlers?: URL | string | HandlersAt<M> | undefined
   /**
    * The program of threads, for applications that are bundled: a copy of `corelane/entry` as a
    * file: URL or a path. Default: the package's own.
@@ -60,7 +61,7 @@ export interface QueueManagerOptions {
    */
   readonly partitions?: number | PartitionOptions | undefined
   /** Lanes by name. Default: system, control, query, session, skill, prompt, most urgent first. */
-  readonly lanes?: Readonly<Record<string, LaneOptions>> | undefined
+  readonly lanes?: Readonly<Record<L, LaneOptions>> | undefined
   /**
    * Asynchronous handlers that may run at once in one partition, 1 to 1,024. Default 1. Commands
    * with the same key run one at a time all the same.
@@ -75,7 +76,7 @@ export interface QueueManagerOptions {
   /**
    * Lane of `run` and of the typed proxy. Default: `query` if there is one, else the first lane.
    */
-  readonly defaultLane?: string | undefined
+  readonly defaultLane?: NoInfer<L> | undefined
   /** The threads' `workerData`, as for `new Worker`. */
   readonly workerData?: unknown
   /** The threads' environment, as for `new Worker`. Default: a copy of this process's. */
@@ -280,7 +281,7 @@ export interface ManagerPlan {
  * @param options - What the caller gave.
  * @throws ConfigError `CORELANE_INVALID_OPTION`, naming the option, the value and what is allowed.
  */
-export function planManager(options: QueueManagerOptions): ManagerPlan {
+export function planManager<M, L extends string>(options: QueueManagerOptions<M, L>): ManagerPlan {
   const checked = checkOptions<QueueManagerOptions>('QueueManager', options, MANAGER_RULES)
   const lanes = checkLanes(checked.lanes!)
   return Object.freeze({

@@ -1,8 +1,8 @@
 // Queue manager builder: the options of a manager, one call each.
 // Thread: main.   Owns: the options gathered so far.
 
-import type { AnyHandlers } from '../model/handler-module.ts'
-import { DEFAULT_LANES, type LaneOptions } from '../model/lane.ts'
+import type { AnyHandlers, HandlersAt } from '../model/handler-module.ts'
+import { DEFAULT_LANES, type DefaultLaneName, type LaneOptions } from '../model/lane.ts'
 import type { PartitionOptions } from '../model/partition-config.ts'
 import type { QueueManagerOptions } from './options.ts'
 import { QueueManager } from './queue-manager.ts'
@@ -13,14 +13,15 @@ import type { QueueMetrics } from './queue-metrics.ts'
  * gives a new builder, so one can be kept and extended in several ways.
  *
  * @typeParam M - The handler module: `typeof import('./handlers.js')`.
+ * @typeParam L - Names of the lanes so far.
  */
-export class QueueManagerBuilder<M = AnyHandlers> {
-  readonly #options: QueueManagerOptions
+export class QueueManagerBuilder<M = AnyHandlers, L extends string = never> {
+  readonly #options: QueueManagerOptions<M, string>
 
   /**
    * @param options - To begin with. Default: none.
    */
-  constructor(options: QueueManagerOptions = {}) {
+  constructor(options: QueueManagerOptions<M, L> = {}) {
     this.#options = options
   }
 
@@ -29,8 +30,8 @@ export class QueueManagerBuilder<M = AnyHandlers> {
    *
    * @param handlers - A URL, or a path that is resolved from the working directory.
    */
-  withHandlers<T = M>(handlers: URL | string): QueueManagerBuilder<T> {
-    return new QueueManagerBuilder<T>({ ...this.#options, handlers })
+  withHandlers<T = M>(handlers: URL | string | HandlersAt<T>): QueueManagerBuilder<T, L> {
+    return new QueueManagerBuilder<T, string>({ ...this.#options, handlers }) as never
   }
 
   /**
@@ -38,13 +39,13 @@ export class QueueManagerBuilder<M = AnyHandlers> {
    *
    * @param partitions - A number of threads, a `PartitionConfig` or its plain form.
    */
-  withPartitions(partitions: number | PartitionOptions): QueueManagerBuilder<M> {
+  withPartitions(partitions: number | PartitionOptions): QueueManagerBuilder<M, L> {
     return this.withOptions({ partitions })
   }
 
   /** Adds the lanes system, control, query, session, skill and prompt, most urgent first. */
-  withDefaultLanes(): QueueManagerBuilder<M> {
-    return this.withOptions({ lanes: { ...this.#options.lanes, ...DEFAULT_LANES } })
+  withDefaultLanes(): QueueManagerBuilder<M, L | DefaultLaneName> {
+    return this.#with({ lanes: { ...this.#options.lanes, ...DEFAULT_LANES } })
   }
 
   /**
@@ -54,9 +55,13 @@ export class QueueManagerBuilder<M = AnyHandlers> {
    * @param options - Its options. Default: all defaults.
    * @param priority - Its urgency, 0 (the most urgent) to 255. Default: that of the options.
    */
-  withLane(name: string, options: LaneOptions = {}, priority?: number): QueueManagerBuilder<M> {
+  withLane<N extends string>(
+    name: N,
+    options: LaneOptions = {},
+    priority?: number,
+  ): QueueManagerBuilder<M, L | N> {
     const lane = priority === undefined ? options : { ...options, priority }
-    return this.withOptions({ lanes: { ...this.#options.lanes, [name]: lane } })
+    return this.#with({ lanes: { ...this.#options.lanes, [name]: lane } })
   }
 
   /**
@@ -64,7 +69,7 @@ export class QueueManagerBuilder<M = AnyHandlers> {
    *
    * @param deadLetterCapacity - 0 to 1,000,000.
    */
-  withDeadLetters(deadLetterCapacity: number): QueueManagerBuilder<M> {
+  withDeadLetters(deadLetterCapacity: number): QueueManagerBuilder<M, L> {
     return this.withOptions({ deadLetterCapacity })
   }
 
@@ -73,7 +78,7 @@ export class QueueManagerBuilder<M = AnyHandlers> {
    *
    * @param metrics - `QueueMetrics.local()`, or metrics with a backend.
    */
-  withMetrics(metrics: QueueMetrics): QueueManagerBuilder<M> {
+  withMetrics(metrics: QueueMetrics): QueueManagerBuilder<M, L> {
     return this.withOptions({ metrics })
   }
 
@@ -82,8 +87,8 @@ export class QueueManagerBuilder<M = AnyHandlers> {
    *
    * @param options - They replace those set before.
    */
-  withOptions(options: QueueManagerOptions): QueueManagerBuilder<M> {
-    return new QueueManagerBuilder<M>({ ...this.#options, ...options })
+  withOptions<N extends string = L>(options: QueueManagerOptions<M, N>): QueueManagerBuilder<M, N> {
+    return this.#with(options)
   }
 
   /**
@@ -91,7 +96,12 @@ export class QueueManagerBuilder<M = AnyHandlers> {
    *
    * @throws (as a rejection) What {@link QueueManager.create} throws.
    */
-  async build(): Promise<QueueManager<M>> {
-    return QueueManager.create<M>(this.#options)
+  async build(): Promise<QueueManager<M, [L] extends [never] ? DefaultLaneName : L>> {
+    return new QueueManager(this.#options) as never
+  }
+
+  /** The names of the lanes are in the type that its callers say. */
+  #with(options: QueueManagerOptions<M, string>): never {
+    return new QueueManagerBuilder<M, string>({ ...this.#options, ...options }) as never
   }
 }

@@ -9,13 +9,15 @@ import { type CommandOptions, type CommandOutcome, PARTITION_MARKER } from '../m
 import type {
   AnyHandlers,
   ChunkOf,
-  HandlerName,
+  Cloned,
   PayloadArguments,
   PayloadOf,
   ResultOf,
+  RunName,
+  StreamName,
 } from '../model/handler-module.ts'
-import type { LanePlan } from '../model/lane.ts'
-import type { EventFilter, LaneEvent, LaneEventName } from '../model/lane-event.ts'
+import type { DefaultLaneName, LanePlan } from '../model/lane.ts'
+import type { EventFilter, LaneEvent, LaneEventName, LaneEventOf } from '../model/lane-event.ts'
 import type { PartitionStrategy } from '../model/partition-config.ts'
 import { createHandlersProxy, type HandlersProxy, type RunOptions } from './handlers-proxy.ts'
 import type { ManagerHealth } from './manager-health.ts'
@@ -63,7 +65,7 @@ export interface ManagerPort {
   /** Names of the handlers that its module has now. */
   readonly handlers: readonly string[]
   /**
-   * Submits a command, as {@link QueueManager.execute} does, without a promise.
+   * Submits a command, as `execute` does, without a promise.
    *
    * @param settle - Called once, in the middle of the manager's work, perhaps before this returns.
    * @throws The error that keeps the manager from accepting it.
@@ -97,21 +99,19 @@ export function managerPort(manager: QueueManager<any>): ManagerPort {
 /**
  * Runs commands across partitions, one thread each, by lanes.
  *
- * @typeParam M - The handler module: `typeof import('./handlers.js')`.
+ * @typeParam M - The handler module.
+ * @typeParam L - Names of its lanes.
  */
-export class QueueManager<M = AnyHandlers> {
+class Manager<M, L extends string> {
   readonly #plan: ManagerPlan
   readonly #runtime: Runtime
 
   /**
-   * Its threads start with {@link QueueManager.start} or the first command.
-   *
    * @param options - All but `handlers` have defaults.
-   * @throws ConfigError `CORELANE_INVALID_OPTION`, or `CORELANE_NESTED_MANAGER` inside a partition.
    */
-  constructor(options: QueueManagerOptions) {
+  constructor(options: QueueManagerOptions<M, L>) {
     const plan = planManager(options)
-    const partition = getEnvironmentData(PARTITION_MARKER)
+    const partition = getEnvironmentData(PARTITION_MARKER) as number | undefined
     if (partition !== undefined && !plan.allowNested) {
       throw laneError('CORELANE_NESTED_MANAGER', { partition })
     }
@@ -128,10 +128,9 @@ export class QueueManager<M = AnyHandlers> {
    * The constructor as a function.
    *
    * @param options - All but `handlers` have defaults.
-   * @throws ConfigError As the constructor.
    */
-  static create<M = AnyHandlers>(options: QueueManagerOptions): QueueManager<M> {
-    return new QueueManager<M>(options)
+  static create<M, L extends string>(options: QueueManagerOptions<M, L>): QueueManager<M, L> {
+    return new Manager(options)
   }
 
   /**
@@ -147,7 +146,7 @@ export class QueueManager<M = AnyHandlers> {
   }
 
   /**
-   * Submits a command: {@link QueueManager.run} with the lane first.
+   * Submits a command: {@link Manager.run} with the lane first.
    *
    * @param lane - Name of its lane.
    * @param type - Name of its handler.
@@ -157,8 +156,8 @@ export class QueueManager<M = AnyHandlers> {
    * after `shutdown`; SerializationError if the payload or result cannot cross threads;
    * PartitionLostError if the thread died while the handler ran.
    */
-  submit<K extends HandlerName<M>>(
-    lane: string,
+  submit<K extends RunName<M>>(
+    lane: L,
     type: K,
     ...rest: PayloadArguments<M, K, CommandOptions>
   ): Promise<ResultOf<M, K>>
@@ -179,10 +178,10 @@ export class QueueManager<M = AnyHandlers> {
    * @param type - Name of its handler.
    * @param rest - The payload and options.
    * @returns The outcome; rejects only if the command was not accepted.
-   * @throws (as a rejection) ConfigError and ClosedError, as {@link QueueManager.submit}.
+   * @throws (as a rejection) ConfigError and ClosedError, as {@link Manager.submit}.
    */
-  execute<K extends HandlerName<M>>(
-    lane: string,
+  execute<K extends RunName<M>>(
+    lane: L,
     type: K,
     ...rest: PayloadArguments<M, K, CommandOptions>
   ): Promise<CommandOutcome<ResultOf<M, K>>>
@@ -200,11 +199,11 @@ export class QueueManager<M = AnyHandlers> {
    *
    * @param type - Name of its handler.
    * @param rest - The payload and options.
-   * @returns As {@link QueueManager.submit}.
+   * @returns As {@link Manager.submit}.
    */
-  run<K extends HandlerName<M>>(
+  run<K extends RunName<M>>(
     type: K,
-    ...rest: PayloadArguments<M, K, RunOptions>
+    ...rest: PayloadArguments<M, K, RunOptions<L>>
   ): Promise<ResultOf<M, K>>
   run(type: string, payload?: unknown, options?: RunOptions): Promise<unknown> {
     if (options?.lane === undefined) {
@@ -224,10 +223,10 @@ export class QueueManager<M = AnyHandlers> {
    * @returns The results in the order of the payloads; rejects with the first failure, while the
    * others run on.
    */
-  async submitMany<K extends HandlerName<M>>(
-    lane: string,
+  async submitMany<K extends RunName<M>>(
+    lane: L,
     type: K,
-    payloads: Iterable<PayloadOf<M, K>>,
+    payloads: Iterable<Cloned<PayloadOf<M, K>>>,
     options?: CommandOptions,
   ): Promise<ResultOf<M, K>[]> {
     const { intake } = this.#runtime
@@ -253,16 +252,16 @@ export class QueueManager<M = AnyHandlers> {
    * {@link MapOutcome} instead.
    * @throws ConfigError `CORELANE_INVALID_OPTION`, when the iteration starts.
    */
-  map<K extends HandlerName<M>>(
-    lane: string,
+  map<K extends RunName<M>>(
+    lane: L,
     type: K,
-    source: AsyncIterable<PayloadOf<M, K>> | Iterable<PayloadOf<M, K>>,
+    source: AsyncIterable<Cloned<PayloadOf<M, K>>> | Iterable<Cloned<PayloadOf<M, K>>>,
     options: MapOptions & { readonly settle: true },
-  ): AsyncGenerator<MapOutcome<PayloadOf<M, K>, ResultOf<M, K>>, void, undefined>
-  map<K extends HandlerName<M>>(
-    lane: string,
+  ): AsyncGenerator<MapOutcome<Cloned<PayloadOf<M, K>>, ResultOf<M, K>>, void, undefined>
+  map<K extends RunName<M>>(
+    lane: L,
     type: K,
-    source: AsyncIterable<PayloadOf<M, K>> | Iterable<PayloadOf<M, K>>,
+    source: AsyncIterable<Cloned<PayloadOf<M, K>>> | Iterable<Cloned<PayloadOf<M, K>>>,
     options?: MapOptions,
   ): AsyncGenerator<ResultOf<M, K>, void, undefined>
   async *map(
@@ -285,11 +284,11 @@ export class QueueManager<M = AnyHandlers> {
    * @param type - Name of its handler.
    * @param rest - The payload and options. It is never retried.
    * @returns To be iterated once. The command is submitted when the first value is asked for.
-   * @throws (when it is iterated) What {@link QueueManager.submit} rejects with, after the values
+   * @throws (when it is iterated) What {@link Manager.submit} rejects with, after the values
    * that came before; ConfigError `CORELANE_NO_STREAM` if the handler gives nothing to iterate.
    */
-  stream<K extends HandlerName<M>>(
-    lane: string,
+  stream<K extends StreamName<M>>(
+    lane: L,
     type: K,
     ...rest: PayloadArguments<M, K, CommandOptions>
   ): AsyncGenerator<ChunkOf<M, K>, unknown, undefined>
@@ -309,9 +308,9 @@ export class QueueManager<M = AnyHandlers> {
    *
    * @typeParam T - The handler module, if the manager was not given it.
    */
-  handlers<T = M>(): HandlersProxy<T> {
+  handlers<T = M>(): HandlersProxy<T, L> {
     const { types } = this.#runtime.intake
-    return createHandlersProxy<T>(
+    return createHandlersProxy<T, L>(
       (type, payload, options) => (this as unknown as QueueManager).run(type, payload, options),
       () => types.byName,
     )
@@ -329,9 +328,9 @@ export class QueueManager<M = AnyHandlers> {
    * @throws What a handler throws; PartitionLostError; LaneError `CORELANE_CONTROL_TIMEOUT`. It may
    * have run on some partitions then, and is not kept.
    */
-  async broadcast<K extends HandlerName<M>>(
+  async broadcast<K extends RunName<M>>(
     type: K,
-    payload?: PayloadOf<M, K>,
+    payload?: Cloned<PayloadOf<M, K>>,
     options?: BroadcastOptions,
   ): Promise<ResultOf<M, K>[]> {
     const checked = checkOptions<BroadcastOptions>('broadcast', options, BROADCAST_RULES)
@@ -390,7 +389,7 @@ export class QueueManager<M = AnyHandlers> {
    * @returns At once if nothing bounds the lane or its bounds are not reached.
    * @throws (as a rejection) ConfigError `CORELANE_UNKNOWN_LANE`; ClosedError after `shutdown`.
    */
-  room(lane: string): Promise<void> {
+  room(lane: L): Promise<void> {
     return this.#runtime.intake.roomIn(lane)
   }
 
@@ -403,7 +402,7 @@ export class QueueManager<M = AnyHandlers> {
    * @returns To be iterated; leaving the loop ends it. `missed` counts what a slow reader lost.
    * @throws ConfigError `CORELANE_INVALID_OPTION`.
    */
-  subscribe(filter?: EventFilter): EventSubscription {
+  subscribe(filter?: EventFilter<L>): EventSubscription {
     return this.#runtime.events.subscribe(filter)
   }
 
@@ -414,19 +413,19 @@ export class QueueManager<M = AnyHandlers> {
    * @param listener - What it throws is an uncaught exception of the process.
    * @throws ConfigError `CORELANE_INVALID_OPTION`.
    */
-  on(event: LaneEventName, listener: (event: LaneEvent) => void): this {
-    this.#runtime.events.on(event, listener)
+  on<N extends LaneEventName>(event: N, listener: (event: LaneEventOf<N>) => void): this {
+    this.#runtime.events.on(event, listener as (event: LaneEvent) => void)
     return this
   }
 
   /**
-   * Ends what {@link QueueManager.on} began.
+   * Ends what {@link Manager.on} began.
    *
    * @param event - Name of the event.
    * @param listener - The same function.
    */
-  off(event: LaneEventName, listener: (event: LaneEvent) => void): this {
-    this.#runtime.events.off(event, listener)
+  off<N extends LaneEventName>(event: N, listener: (event: LaneEventOf<N>) => void): this {
+    this.#runtime.events.off(event, listener as (event: LaneEvent) => void)
     return this
   }
 
@@ -491,3 +490,38 @@ export class QueueManager<M = AnyHandlers> {
     return this.#runtime.intake.submit(lane, type, payload, options, isDetailed)
   }
 }
+
+// A log shows the public name.
+Object.defineProperty(Manager, 'name', { value: 'QueueManager' })
+
+/**
+ * Runs commands across partitions, one thread each, by lanes.
+ *
+ * @typeParam M - The handler module: `typeof import('./handlers.js')`.
+ * @typeParam L - Names of its lanes. Default: any.
+ */
+// biome-ignore lint/suspicious/noExplicitAny: a parameter takes a manager whatever its lanes.
+export type QueueManager<M = AnyHandlers, L extends string = any> = Manager<M, L>
+
+/** Makes managers. */
+export interface QueueManagerConstructor {
+  /**
+   * Makes a manager; its threads start with `start()` or the first command.
+   *
+   * @typeParam M - The handler module: `typeof import('./handlers.js')`, or inferred from
+   * {@link handlersAt}.
+   * @typeParam L - Names of its lanes, inferred from `lanes`. Default: those of `DEFAULT_LANES`.
+   * @param options - All but `handlers` have defaults.
+   * @throws ConfigError `CORELANE_INVALID_OPTION`, or `CORELANE_NESTED_MANAGER` inside a partition.
+   */
+  new <M = AnyHandlers, L extends string = DefaultLaneName>(
+    options: QueueManagerOptions<M, L>,
+  ): QueueManager<M, L>
+  /** The constructor as a function. */
+  create<M = AnyHandlers, L extends string = DefaultLaneName>(
+    options: QueueManagerOptions<M, L>,
+  ): QueueManager<M, L>
+  readonly prototype: QueueManager
+}
+
+export const QueueManager: QueueManagerConstructor = Manager

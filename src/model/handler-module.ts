@@ -14,7 +14,95 @@ export type Handler<Payload = any, Result = any> = (
 export type AnyHandlers = Record<string, Handler>
 
 /** Exports with a meaning of their own, which are not handlers. */
-export type ReservedExport = 'setup' | 'teardown' | 'default'
+export type ReservedExport = 'setup' | 'teardown'
+
+/** A function of any kind. */
+type AnyFunction = (...args: never[]) => unknown
+
+/** Values that arrive as they are, or as the same class. */
+type Crossing =
+  | string
+  | number
+  | bigint
+  | boolean
+  | null
+  | undefined
+  | Date
+  | RegExp
+  | Error
+  | ArrayBufferLike
+  | ArrayBufferView
+  | import('node:buffer').Blob
+  | import('node:crypto').KeyObject
+  | InstanceType<typeof MessagePort>
+
+/** Values that cannot cross threads. */
+type Refused =
+  | AnyFunction
+  | symbol
+  | PromiseLike<unknown>
+  | Iterator<unknown, unknown, never>
+  | AsyncIterator<unknown, unknown, never>
+
+/** The name of a member unless it is a method or a symbol, which do not cross. */
+type CrossingName<K, V> = K extends symbol
+  ? never
+  : [NonNullable<V>] extends [never]
+    ? K
+    : NonNullable<V> extends AnyFunction
+      ? never
+      : K
+
+/**
+ * A value as it arrives in another thread: objects of classes without their methods, dates, maps,
+ * sets, errors and binary data as they were. `toJSON` is not called.
+ */
+export type Cloned<T> = unknown extends T
+  ? T
+  : T extends Crossing
+    ? T
+    : T extends Refused
+      ? never
+      : T extends Map<infer K, infer V>
+        ? Map<Cloned<K>, Cloned<V>>
+        : T extends Set<infer V>
+          ? Set<Cloned<V>>
+          : T extends ReadonlyMap<infer K, infer V>
+            ? ReadonlyMap<Cloned<K>, Cloned<V>>
+            : T extends ReadonlySet<infer V>
+              ? ReadonlySet<Cloned<V>>
+              : T extends readonly unknown[]
+                ? { [I in keyof T]: Cloned<T[I]> }
+                : T extends object
+                  ? { [K in keyof T as CrossingName<K, T[K]>]: Cloned<T[K]> }
+                  : T
+
+declare const handlersType: unique symbol
+
+/** Where a handler module is, with its type. Made by {@link handlersAt}. */
+export type HandlersAt<M> = (URL | string) & { readonly [handlersType]?: M }
+
+/**
+ * Gives the URL or path of a handler module its type, so that a manager infers the module from it,
+ * and its lanes from the other options.
+ *
+ * @typeParam M - The handler module: `typeof import('./handlers.js')`.
+ * @param handlers - A URL, or a path that is resolved from the working directory.
+ * @returns The same value.
+ */
+export function handlersAt<M>(handlers: URL | string): HandlersAt<M> {
+  return handlers
+}
+
+/**
+ * Types a module's handlers in one place; gives them back as they are.
+ *
+ * @param handlers - Handlers by type.
+ * @returns The same object, to be exported as default.
+ */
+export function defineHandlers<T extends AnyHandlers>(handlers: T): T {
+  return handlers
+}
 
 /** The handlers of a module: its own exports, and the members of an object exported as default. */
 export type Exports<M> = M extends { default: infer D }
@@ -23,7 +111,7 @@ export type Exports<M> = M extends { default: infer D }
     : Omit<M, 'default'> & D
   : M
 
-/** Names of the handlers of a module. */
+/** Names of the handlers of a module; a function that is the default export is `default`. */
 export type HandlerName<M> = {
   [K in keyof Exports<M>]: Exports<M>[K] extends (...args: never[]) => unknown
     ? K extends ReservedExport
@@ -44,26 +132,49 @@ export type PayloadOf<M, K extends HandlerName<M>> = Exports<M>[K] extends (
       : unknown
   : never
 
-/** What a handler gives, awaited and unwrapped. */
-export type ResultOf<M, K extends HandlerName<M>> = Exports<M>[K] extends (
-  ...args: never[]
-) => infer R
-  ? Awaited<R> extends Moved<infer V>
-    ? V
-    : Awaited<R>
+/** What a handler returns, awaited. */
+type Returned<M, K extends HandlerName<M>> = Exports<M>[K] extends (...args: never[]) => infer R
+  ? Awaited<R>
   : never
 
-/** What a handler that is a generator gives one by one. */
+type Unmoved<T> = T extends Moved<infer V> ? V : T
+
+/** What a handler gives, awaited and unwrapped, as it arrives. */
+export type ResultOf<M, K extends HandlerName<M>> = Cloned<Unmoved<Returned<M, K>>>
+
+/** What a handler that is a generator gives one by one, as it arrives. */
 export type ChunkOf<M, K extends HandlerName<M>> =
-  ResultOf<M, K> extends AsyncIterable<infer C> | Iterable<infer C> ? Awaited<C> : unknown
+  Returned<M, K> extends AsyncIterable<infer C> | Iterable<infer C>
+    ? Cloned<Unmoved<Awaited<C>>>
+    : unknown
+
+type RunKind<R, K> = unknown extends R
+  ? K
+  : R extends AsyncIterable<unknown> | Iterator<unknown, unknown, never>
+    ? never
+    : K
+
+type StreamKind<R, K> = unknown extends R
+  ? K
+  : R extends string
+    ? never
+    : R extends AsyncIterable<unknown> | Iterable<unknown>
+      ? K
+      : never
+
+/** Names of the handlers whose result arrives as a whole: all but generators. */
+export type RunName<M> = { [K in HandlerName<M>]: RunKind<Returned<M, K>, K> }[HandlerName<M>]
+
+/** Names of the handlers that give values one by one: generators and what can be iterated. */
+export type StreamName<M> = { [K in HandlerName<M>]: StreamKind<Returned<M, K>, K> }[HandlerName<M>]
 
 /** The arguments after the type: the payload may be left out where the handler takes none. */
 export type PayloadArguments<M, K extends HandlerName<M>, O> =
   undefined extends PayloadOf<M, K>
-    ? [payload?: PayloadOf<M, K>, options?: O]
+    ? [payload?: Cloned<PayloadOf<M, K>>, options?: O]
     : unknown extends PayloadOf<M, K>
       ? [payload?: unknown, options?: O]
-      : [payload: PayloadOf<M, K>, options?: O]
+      : [payload: Cloned<PayloadOf<M, K>>, options?: O]
 
 /** Name of the hidden type of commands that name their module; its index is 0 in every thread. */
 export const FILE_TYPE = ''

@@ -30,8 +30,8 @@ export const LANE_EVENTS = Object.freeze([
 /** Name of an event. */
 export type LaneEventName = (typeof LANE_EVENTS)[number]
 
-/** Something that happened in a manager. Times are monotonic milliseconds. */
-export interface LaneEvent {
+/** The members of every event; those that do not apply are undefined. */
+export interface AnyLaneEvent {
   readonly event: LaneEventName
   readonly atMs: number
   /** The command's id; undefined in events of a lane or of the manager. */
@@ -63,6 +63,34 @@ export interface LaneEvent {
   readonly output: ThreadOutput | undefined
 }
 
+/** What an event of a name has for certain. */
+type Certain<N extends LaneEventName> = N extends
+  | `queue.command.${string}`
+  | 'queue.dead_letter.dropped'
+  ? {
+      readonly id: string
+      readonly lane: string
+      readonly type: string
+      readonly attempt: number
+    }
+  : N extends `queue.lane.${string}`
+    ? { readonly lane: string; readonly unsettled: number }
+    : N extends 'queue.partition.output'
+      ? { readonly partition: number; readonly threadId: number; readonly output: ThreadOutput }
+      : N extends 'queue.partition.spawned' | 'queue.partition.exited'
+        ? { readonly partition: number; readonly threadId: number }
+        : N extends `queue.partition.${string}`
+          ? { readonly partition: number }
+          : unknown
+
+/** An event of a name. */
+export type LaneEventOf<N extends LaneEventName> = N extends N
+  ? AnyLaneEvent & { readonly event: N } & Certain<N>
+  : never
+
+/** Something that happened in a manager. Times are monotonic milliseconds. */
+export type LaneEvent = LaneEventOf<LaneEventName>
+
 /** What a thread printed. */
 export interface ThreadOutput {
   readonly stream: 'stdout' | 'stderr'
@@ -70,11 +98,11 @@ export interface ThreadOutput {
 }
 
 /** Which events a subscriber wants. */
-export interface EventFilter {
+export interface EventFilter<L extends string = string> {
   /** Default: all. */
   readonly events?: readonly LaneEventName[] | undefined
   /** Names of lanes; events of the manager always pass. Default: all. */
-  readonly lanes?: readonly string[] | undefined
+  readonly lanes?: readonly L[] | undefined
   /**
    * Events kept for a slow reader, 1 to 1,000,000; beyond, the oldest are dropped. Default 1,024.
    */

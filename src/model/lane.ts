@@ -289,8 +289,11 @@ export function isLimited({ isBinding, rate }: LaneNeeds): boolean {
   return isBinding || rate !== undefined
 }
 
+/** Names of the lanes that a manager has when it is given none. */
+export type DefaultLaneName = 'system' | 'control' | 'query' | 'session' | 'skill' | 'prompt'
+
 /** The lanes a manager has when it is given none, by name, with their priorities. */
-export const DEFAULT_LANES: Readonly<Record<string, LaneOptions>> = Object.freeze({
+export const DEFAULT_LANES: Readonly<Record<DefaultLaneName, LaneOptions>> = Object.freeze({
   system: Object.freeze({ priority: 0 }),
   control: Object.freeze({ priority: 1 }),
   query: Object.freeze({ priority: 2 }),

@@ -6,6 +6,7 @@ import {
   ConfigError,
   closeOnSignals,
   type DistributedQueue,
+  handlersAt,
   LaneConfig,
   LaneError,
   LocalDistributedQueue,
@@ -32,8 +33,8 @@ const handlers = defineHandlers({
 type Handlers = typeof handlers
 
 export async function run(signal: AbortSignal): Promise<void> {
-  const manager = QueueManager.create<Handlers>({
-    handlers: new URL('file:///handlers.js'),
+  const manager = new QueueManager({
+    handlers: handlersAt<Handlers>(new URL('file:///handlers.js')),
     entry: new URL('file:///corelane-entry.cjs'),
     partitions: PartitionConfig.hash(2),
     env: { ...process.env, MODE: 'test' },
@@ -47,6 +48,8 @@ export async function run(signal: AbortSignal): Promise<void> {
   for await (const event of manager.subscribe()) void event
   // @ts-expect-error: the payload is a number.
   await manager.run('double', 'two')
+  // @ts-expect-error: there is no such lane.
+  await manager.run('double', 2, { lane: 'query' })
   // @ts-expect-error: there is no such handler.
   await manager.run('triple', 2)
   const api = manager.handlers()
@@ -79,6 +82,8 @@ export async function distribute(manager: QueueManager<Handlers>): Promise<Comma
 }
 
 export function codeOf(error: unknown): string {
+  if (error instanceof LaneError && error.is('CORELANE_TIMEOUT'))
+    return error.details.timeoutMs.toFixed()
   if (error instanceof ConfigError) return `${error.code}: ${String(error.details.option)}`
   return error instanceof LaneError ? error.code : 'unknown'
 }

@@ -28,7 +28,7 @@ afterEach(async () => {
 async function logged(options: object) {
   const gate = new Int32Array(new SharedArrayBuffer(8))
   const log = new Int32Array(new SharedArrayBuffer(4 * 4096))
-  const manager = QueueManager.create({
+  const manager: QueueManager = QueueManager.create({
     handlers: LOGGED,
     partitions: PartitionConfig.none(),
     workerData: { gate: gate.buffer, log: log.buffer },

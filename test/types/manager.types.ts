@@ -3,16 +3,23 @@
 
 import {
   type ChunkOf,
+  type Cloned,
+  type CommandContext,
   type CommandOptions,
   type CommandOutcome,
   type HandlerName,
+  handlersAt,
+  LaneError,
+  type LaneEvent,
   type PayloadOf,
   QueueManager,
   QueueManagerBuilder,
   type ResultOf,
   RetryPolicy,
+  type RunName,
+  type StreamName,
 } from 'corelane'
-import { type CommandContext, defineHandlers, move } from 'corelane/handler'
+import { defineHandlers, move } from 'corelane/handler'
 
 /** A module as its own file would export it. */
 const handlers = {
@@ -266,6 +273,10 @@ async function defaults(): Promise<void> {
   const single = QueueManager.create<DefaultFunction>({ handlers: './single.js' })
   const other = await single.run('other')
   same<typeof other, boolean>(true)
+  const given1 = await single.run('default', 1)
+  same<typeof given1, string>(true)
+  // @ts-expect-error: the payload is a number
+  await single.run('default', 'one')
 }
 
 async function builders(): Promise<void> {
@@ -285,9 +296,190 @@ async function builders(): Promise<void> {
   new QueueManagerBuilder().withPartitions({ strategy: 'random' })
 }
 
+// Lanes come from the options, and a name that is none of them does not compile.
+async function lanes(): Promise<void> {
+  const handlers = handlersAt<Module>('./module.js')
+  const own = new QueueManager({
+    handlers,
+    lanes: { api: { priority: 1 }, bulk: {} },
+    defaultLane: 'bulk',
+    partitions: 4,
+  })
+  same<typeof own, QueueManager<Module, 'api' | 'bulk'>>(true)
+  const doubled = await own.run('double', 1, { lane: 'api' })
+  same<typeof doubled, number>(true)
+  await own.submit('bulk', 'double', 1)
+  await own.room('api')
+  own.subscribe({ lanes: ['api'] })
+  await own.handlers().double(1, { lane: 'api' })
+  // @ts-expect-error: no such lane
+  await own.run('double', 1, { lane: 'apo' })
+  // @ts-expect-error: no such lane
+  await own.submit('query', 'double', 1)
+  // @ts-expect-error: no such lane
+  await own.execute('apo', 'double', 1)
+  // @ts-expect-error: no such lane
+  await own.submitMany('apo', 'double', [1])
+  // @ts-expect-error: no such lane
+  own.map('apo', 'double', [1])
+  // @ts-expect-error: no such lane
+  own.stream('apo', 'chunks', 1)
+  // @ts-expect-error: no such lane
+  await own.room('apo')
+  // @ts-expect-error: no such lane
+  own.subscribe({ lanes: ['apo'] })
+  // @ts-expect-error: no such lane
+  await own.handlers().double(1, { lane: 'apo' })
+  // @ts-expect-error: no such lane
+  new QueueManager({ handlers, lanes: { api: {} }, defaultLane: 'apo' })
+  // @ts-expect-error: no such lane
+  await QueueManager.create({ handlers, lanes: { api: {} } }).room('apo')
+  // @ts-expect-error: the default lanes have no such name
+  await new QueueManager({ handlers }).room('api')
+  // @ts-expect-error: nor where the module is a type argument
+  await new QueueManager<Module>({ handlers: './module.js' }).room('api')
+  // @ts-expect-error: lanes of one's own are inferred, or named as the second type argument
+  QueueManager.create<Module>({ handlers, lanes: { api: {} } })
+  await QueueManager.create<Module, 'api'>({ handlers, lanes: { api: {} } }).room('api')
+
+  const built = await new QueueManagerBuilder()
+    .withHandlers<Module>('./module.js')
+    .withDefaultLanes()
+    .withLane('api')
+    .build()
+  await built.room('api')
+  await built.room('query')
+  // @ts-expect-error: no such lane
+  await built.room('apo')
+  const plain = await new QueueManagerBuilder().withHandlers(handlers).build()
+  await plain.run('double', 1, { lane: 'query' })
+  // @ts-expect-error: the default lanes have no such name
+  await plain.room('api')
+
+  // A parameter takes a manager whatever its lanes, and lanes that are computed are not checked.
+  const anyLane = (one: QueueManager<Module>) => one.room('whatever')
+  await anyLane(own)
+  const computed: Record<string, object> = { api: {} }
+  await new QueueManager({ handlers, lanes: computed }).room('whatever')
+}
+
+class Money {
+  readonly cents: number = 1
+  readonly at = new Date()
+  readonly parts: readonly Money[] = []
+  readonly notes?: Map<string, Money>
+  readonly #secret = 5
+  add(other: Money): number {
+    return this.cents + other.cents + this.#secret
+  }
+  toJSON(): string {
+    return `${this.cents}`
+  }
+}
+interface Plain {
+  readonly cents: number
+  readonly at: Date
+  readonly parts: readonly Plain[]
+  readonly notes?: Map<string, Plain>
+}
+const crossing = {
+  money: (given: Money): Money => given,
+  callback: (given: { id: number; done: () => void }) => given,
+  fn: (given: () => void) => given,
+  tuple: (): [Date, Buffer, Money | null] => [new Date(), Buffer.alloc(1), null],
+  error: () => new RangeError('x'),
+  record: (): Record<string, Set<Money>> => ({}),
+  nothing: () => {},
+  unknown: (given: unknown): unknown => given,
+  *chunk(): Generator<Money> {},
+}
+
+// Results are what arrives, and payloads are what can be sent.
+async function clones(): Promise<void> {
+  const crossed = new QueueManager({ handlers: handlersAt<typeof crossing>('./x.js') })
+  const money = await crossed.run('money', new Money())
+  money satisfies Plain
+  same<keyof typeof money, 'cents' | 'at' | 'parts' | 'notes'>(true)
+  money.parts[0]?.at satisfies Date | undefined
+  // @ts-expect-error: methods do not cross
+  money.add
+  // @ts-expect-error: nor those of members
+  money.notes?.get('a')?.toJSON
+  await crossed.run('money', { cents: 1, at: new Date(), parts: [] })
+  const [date, bytes, none] = await crossed.run('tuple')
+  same<typeof date, Date>(true)
+  same<typeof bytes, Buffer>(true)
+  none satisfies Plain | null
+  same<Awaited<ReturnType<typeof crossed.run<'error'>>>, RangeError>(true)
+  same<Awaited<ReturnType<typeof crossed.run<'nothing'>>>, void>(true)
+  same<Awaited<ReturnType<typeof crossed.run<'unknown'>>>, unknown>(true)
+  same<Cloned<string & { readonly brand: 1 }>, string & { readonly brand: 1 }>(true)
+  const record = await crossed.run('record')
+  same<keyof Parameters<(typeof record)[string]['add']>[0], keyof Plain>(true)
+  for await (const chunk of crossed.stream('query', 'chunk')) chunk satisfies Plain
+  // @ts-expect-error: functions do not cross
+  await crossed.run('callback', { id: 1, done: () => {} })
+  // @ts-expect-error: functions do not cross
+  await crossed.run('fn', () => {})
+}
+
+// Generators are streamed, all else is run.
+async function kinds(): Promise<void> {
+  same<Extract<'chunks' | 'syncChunks', RunName<Module>>, never>(true)
+  same<StreamName<Module>, 'chunks' | 'syncChunks' | 'list' | 'promises' | 'laterChunks'>(true)
+  // @ts-expect-error: a generator is streamed
+  await manager.run('chunks', 1)
+  // @ts-expect-error: a generator is streamed
+  await manager.handlers().chunks(1)
+  // @ts-expect-error: a number is no stream
+  manager.stream('query', 'double', 1)
+  // @ts-expect-error: text is no stream
+  manager.stream('query', 'nothing')
+}
+
+// Events are told apart by their names.
+function events(event: LaneEvent): void {
+  manager.on('queue.command.progress', ({ id, lane, attempt, progress }) => {
+    same<typeof id, string>(true)
+    same<typeof lane, string>(true)
+    same<typeof attempt, number>(true)
+    same<typeof progress, unknown>(true)
+  })
+  if (event.event === 'queue.lane.pressure') same<typeof event.unsettled, number>(true)
+  else if (event.event === 'queue.partition.output') event.output.text satisfies object | string
+  else if (event.event === 'queue.partition.lost') same<typeof event.partition, number>(true)
+  // @ts-expect-error: no such event
+  manager.on('queue.command.done', () => {})
+  // @ts-expect-error: an event of the manager has no lane
+  if (event.event === 'queue.shutdown.complete') event.lane.length
+}
+
+// Details have the types of their code.
+function details(error: unknown): void {
+  if (!(error instanceof LaneError)) return
+  if (error.is('CORELANE_TIMEOUT')) {
+    same<typeof error.details.timeoutMs, number>(true)
+    same<typeof error.details.lane, string>(true)
+    same<typeof error.code, 'CORELANE_TIMEOUT'>(true)
+  }
+  if (error.is('CORELANE_QUEUE_FULL')) same<typeof error.details.maxPending, number>(true)
+  same<typeof error.details.whatever, unknown>(true)
+  // @ts-expect-error: no such code
+  error.is('CORELANE_TIMED_OUT')
+}
+
+async function settles(): Promise<void> {
+  for await (const one of manager.map('query', 'double', [1], { settle: true })) {
+    same<typeof one.input, number>(true)
+    if (one.ok) same<typeof one.value, number>(true)
+    else same<typeof one.error, unknown>(true)
+  }
+}
+
 // Options are read-only.
 declare const options: CommandOptions
 // @ts-expect-error: a key cannot be changed after the fact
 options.key = 'other'
 
 void [submits, runs, executes, many, streams, proxies, broadcasts, modules, defaults, builders]
+void [lanes, clones, kinds, events, details, settles]

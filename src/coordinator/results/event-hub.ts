@@ -7,7 +7,13 @@ import { nowMs, timers } from '../../base/clock.ts'
 import { Deque } from '../../base/deque.ts'
 import { laneError, show } from '../../base/errors.ts'
 import { checkGiven, checkOptions } from '../../base/options.ts'
-import type { EventFilter, LaneEvent, LaneEventName, ThreadOutput } from '../../model/lane-event.ts'
+import type {
+  AnyLaneEvent,
+  EventFilter,
+  LaneEvent,
+  LaneEventName,
+  ThreadOutput,
+} from '../../model/lane-event.ts'
 import { SUBSCRIBE_RULES } from '../../model/lane-event.ts'
 import { ANY_PARTITION, type Command } from '../command.ts'
 import { type Lane, openCountOf } from '../lane-table.ts'
@@ -366,7 +372,8 @@ export class EventHub {
     process.emitWarning(message, { type: 'CorelaneWarning', detail: inspect(error) })
   }
 
-  #emit(event: LaneEvent, command?: Command): void {
+  #emit(fields: AnyLaneEvent, command?: Command): void {
+    const event = fields as LaneEvent
     for (const subscription of this.#subscriptions) subscription.offer(event, command)
   }
 
@@ -377,7 +384,7 @@ export class EventHub {
   }
 }
 
-function eventOf(event: LaneEventName, command?: Command): LaneEvent {
+function eventOf(event: LaneEventName, command?: Command): AnyLaneEvent {
   return {
     event,
     atMs: nowMs(),

@@ -458,7 +458,9 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
       {
         entry: isText ? 'as text' : source,
         reason:
-          version === undefined ? reason : `it is of corelane ${version}, which is ${VERSION} here`,
+          version === undefined
+            ? String(reason)
+            : `it is of corelane ${version}, which is ${VERSION} here`,
         help: BUNDLERS_PAGE,
       },
       cause,

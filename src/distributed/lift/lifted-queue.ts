@@ -94,7 +94,7 @@ export function liftQueue(queue: DistributedQueue, options?: LiftOptions): Lease
 }
 
 function refuse(option: string, received: unknown, allowed: string): never {
-  throw laneError('CORELANE_DEGRADED', { option, received, allowed })
+  throw laneError('CORELANE_DEGRADED', { option, received: String(received), allowed })
 }
 
 const NO_DEAD: DeadCommands = Object.freeze({

@@ -43,6 +43,11 @@ export async function fixMeta(
 
   function compare(option: string, expected: string | undefined, received: string | undefined) {
     if (received === undefined || expected === received) return
-    throw laneError('CORELANE_QUEUE_MISMATCH', { queue, option, expected, received })
+    throw laneError('CORELANE_QUEUE_MISMATCH', {
+      queue,
+      option,
+      expected: String(expected),
+      received,
+    })
   }
 }
