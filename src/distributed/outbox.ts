@@ -33,11 +33,7 @@ export interface OutboxParts<Item> {
   readonly patienceMs?: () => number
 }
 
-/**
- * Whether a call failed because of what was sent, so that the same call cannot succeed later.
- *
- * @param error - What it rejected with.
- */
+/** Whether a call failed because of what was sent, so that the same call cannot succeed later. */
 export function isRefusal(error: unknown): boolean {
   const code = (error as { readonly code?: unknown } | null | undefined)?.code
   return (
@@ -69,8 +65,6 @@ export class Outbox<Item> {
   /**
    * Sends an item at the end of this turn, with all others that come until then; or a little later,
    * if it may wait.
-   *
-   * @param item - The item.
    */
   add(item: Item): void {
     this.#waiting.push(item)

@@ -18,16 +18,11 @@ export class Dequeued<Delivery extends Taken> {
   readonly #workerId: string
   readonly #byId = new Map<string, Delivery>()
 
-  /** @param workerId - Whose they are. */
   constructor(workerId: string) {
     this.#workerId = workerId
   }
 
-  /**
-   * Remembers a delivery. What was never completed is forgotten: its lease is over.
-   *
-   * @param delivery - Just given out.
-   */
+  /** Remembers a delivery. What was never completed is forgotten: its lease is over. */
   add(delivery: Delivery): void {
     const now = nowMs()
     for (const [id, { leasedUntilMs }] of this.#byId) {
@@ -41,7 +36,6 @@ export class Dequeued<Delivery extends Taken> {
   /**
    * Ends a delivery.
    *
-   * @param id - Of its command.
    * @param end - Tells the engine. The delivery stays known if that fails.
    * @throws LaneError `CORELANE_NOT_HELD` if it is not known, or is another worker's by now.
    */

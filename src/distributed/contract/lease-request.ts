@@ -13,10 +13,6 @@ export const BATCH_MAX = 4096
 /**
  * Checks that a number is whole and within bounds.
  *
- * @param option - What it is, for the error.
- * @param value - Anything.
- * @param min - Least allowed.
- * @param max - Greatest allowed.
  * @throws ConfigError `CORELANE_INVALID_OPTION`.
  */
 export function checkWhole(option: string, value: unknown, min: number, max: number): void {
@@ -31,8 +27,6 @@ function refuse(option: string, received: unknown, allowed: string): never {
 /**
  * Checks a request.
  *
- * @param request - What a worker asks for.
- * @param numPartitions - How many partitions the queue has.
  * @throws ConfigError `CORELANE_INVALID_OPTION`, or `CORELANE_INVALID_ENVELOPE` for a lane's name.
  */
 export function checkLeaseRequest(request: LeaseRequest, numPartitions: number): void {

@@ -12,20 +12,12 @@ export const DELIVERIES_SPENT = 'deliveries spent'
  * Whether the first delivery of a command counts only once its start was reported. Where three or
  * more are allowed it counts at once, which spares a call for every command: even if it had not
  * started, the next is not its last.
- *
- * @param maxDeliveries - How many are allowed.
  */
 export function countsFirstAtStart(maxDeliveries: number): boolean {
   return maxDeliveries < 3
 }
 
-/**
- * The result of a command that an engine buries by itself.
- *
- * @param envelope - The command.
- * @param deliveries - How often it was given out.
- * @param workerId - Who had it last.
- */
+/** The result of a command that an engine buries by itself. */
 export function poisonedResult(
   envelope: CommandEnvelope,
   deliveries: number,

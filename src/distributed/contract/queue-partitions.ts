@@ -18,7 +18,6 @@ export interface QueuePartitions {
 /**
  * Checks what partitions a queue is to have.
  *
- * @param partitions - What the user gave.
  * @param fallback - How many there are where neither the user nor the strategy says so.
  * @throws ConfigError `CORELANE_INVALID_OPTION`, also for the strategy `custom`: submitters on
  * other machines could not follow it.

@@ -7,11 +7,7 @@ import { liftQueue } from './lifted-queue.ts'
 /** A submitter and a worker of the same object share what was lifted: so results arrive. */
 const lifted = new WeakMap<DistributedQueue, LeasedQueue>()
 
-/**
- * The engine that a queue is, or is made into.
- *
- * @param queue - Any.
- */
+/** The engine that a queue is, or is made into. */
 export function leasedQueueOf(queue: DistributedQueue): LeasedQueue {
   if (isLeased(queue)) return queue
   let engine = lifted.get(queue)

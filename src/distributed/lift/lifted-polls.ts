@@ -33,11 +33,6 @@ export class LiftedPolls {
   readonly #rounds = new Set<Promise<unknown>>()
   #isClosed = false
 
-  /**
-   * @param next - Asks the queue.
-   * @param minMs - First pause.
-   * @param maxMs - Longest pause.
-   */
   constructor(next: TakeNext, minMs: number, maxMs: number) {
     this.#next = next
     this.#minMs = minMs
@@ -49,11 +44,7 @@ export class LiftedPolls {
     for (const end of this.#pauses) end()
   }
 
-  /**
-   * Takes what is wanted, waiting for the first command.
-   *
-   * @param request - Checked.
-   */
+  /** Takes what is wanted, waiting for the first command. */
   async take({ partitions, lanes, max, waitMs, signal }: LeaseRequest): Promise<CommandEnvelope[]> {
     const endMs = nowMs() + waitMs
     const wanted = { lanes: new Map(lanes.map((lane) => [lane.laneId, lane.max])), left: max }
@@ -69,11 +60,7 @@ export class LiftedPolls {
     }
   }
 
-  /**
-   * Takes the next command of a partition, whatever its lane, without waiting.
-   *
-   * @param partitionId - The partition.
-   */
+  /** Takes the next command of a partition, whatever its lane, without waiting. */
   async takeNext(partitionId: number): Promise<CommandEnvelope | undefined> {
     return this.#keptOf(partitionId).shift() ?? this.#next(partitionId)
   }

@@ -25,11 +25,7 @@ export class LiftedSubmits {
     this.#maxKnown = maxKnown
   }
 
-  /**
-   * Whether a command went through here.
-   *
-   * @param id - Of the command.
-   */
+  /** Whether a command went through here. */
   knows(id: string): boolean {
     return this.#known.has(id)
   }
@@ -37,7 +33,6 @@ export class LiftedSubmits {
   /**
    * Remembers a command.
    *
-   * @param envelope - Enqueued or taken.
    * @returns The same.
    */
   remember(envelope: CommandEnvelope): CommandEnvelope {
@@ -53,29 +48,17 @@ export class LiftedSubmits {
     return envelope
   }
 
-  /**
-   * When the queue accepted a command, monotonic milliseconds.
-   *
-   * @param envelope - The command.
-   */
+  /** When the queue accepted a command, monotonic milliseconds. */
   acceptedAtMs(envelope: CommandEnvelope): number {
     return this.#known.get(envelope.id)?.acceptedAtMs ?? estimateOf(envelope)
   }
 
-  /**
-   * Forgets a command: it was not enqueued after all.
-   *
-   * @param id - Of the command.
-   */
+  /** Forgets a command: it was not enqueued after all. */
   forget(id: string): void {
     this.#known.delete(id)
   }
 
-  /**
-   * Remembers how a command ended, and tells its submitter.
-   *
-   * @param result - How.
-   */
+  /** Remembers how a command ended, and tells its submitter. */
   end(result: CommandResult): void {
     const known = this.#known.get(result.commandId)
     if (known === undefined) return
@@ -84,11 +67,7 @@ export class LiftedSubmits {
     for (const listener of listeners ?? []) timers.queueMicrotask(() => listener(result))
   }
 
-  /**
-   * What is known of a command.
-   *
-   * @param id - Of the command.
-   */
+  /** What is known of a command. */
   look(id: string): CommandState {
     const known = this.#known.get(id)
     if (known === undefined) return { state: 'unknown' }
@@ -99,7 +78,6 @@ export class LiftedSubmits {
   /**
    * Tells a submitter of results.
    *
-   * @param submitter - Whose commands.
    * @param listener - Called with each result.
    * @returns Ends it.
    */

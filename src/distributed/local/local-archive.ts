@@ -23,7 +23,6 @@ export class LocalArchive {
   readonly #dead = new Map<string, DeadCommand>()
 
   /**
-   * @param ttlMs - How long results are kept.
    * @param maxResults - Most results kept; the oldest goes first.
    * @param maxDead - Most dead commands kept; the oldest goes first.
    */
@@ -42,8 +41,6 @@ export class LocalArchive {
    * Keeps a result.
    *
    * @param envelope - Of its command; if nobody asks, the value is not kept.
-   * @param result - How it ended.
-   * @param nowMs - Monotonic milliseconds.
    */
   keep({ id, submitter }: CommandEnvelope, result: CommandResult, nowMs: number): void {
     const kept = submitter === undefined ? { ...result, value: undefined } : result
@@ -60,11 +57,7 @@ export class LocalArchive {
     }
   }
 
-  /**
-   * Forgets results that have expired.
-   *
-   * @param nowMs - Monotonic milliseconds.
-   */
+  /** Forgets results that have expired. */
   expire(nowMs: number): void {
     if (nowMs < this.#expiresMs) return
     for (const [id, { untilMs }] of this.#results) {
@@ -74,38 +67,22 @@ export class LocalArchive {
     }
   }
 
-  /**
-   * Forgets a result.
-   *
-   * @param id - Of the command.
-   */
+  /** Forgets a result. */
   forget(id: string): void {
     this.#results.delete(id)
   }
 
-  /**
-   * How a command ended; undefined if nothing is known.
-   *
-   * @param id - Of the command.
-   */
+  /** How a command ended; undefined if nothing is known. */
   resultOf(id: string): CommandResult | undefined {
     return this.#results.get(id)?.result ?? this.#dead.get(id)?.result
   }
 
-  /**
-   * Whether a command of that id has ended.
-   *
-   * @param id - Of the command.
-   */
+  /** Whether a command of that id has ended. */
   knows(id: string): boolean {
     return this.#results.has(id) || this.#dead.has(id)
   }
 
-  /**
-   * Keeps a dead command.
-   *
-   * @param command - Which.
-   */
+  /** Keeps a dead command. */
   deadLetter(command: DeadCommand): void {
     this.#dead.set(command.envelope.id, command)
     if (this.#dead.size > this.#maxDead) {
@@ -116,11 +93,7 @@ export class LocalArchive {
     }
   }
 
-  /**
-   * Takes a dead command out, so that it can live again. Its result stays until the next one.
-   *
-   * @param id - Of the command.
-   */
+  /** Takes a dead command out, so that it can live again. Its result stays until the next one. */
   restore(id: string): CommandEnvelope | undefined {
     const dead = this.#dead.get(id)
     if (dead === undefined) return undefined
@@ -131,18 +104,13 @@ export class LocalArchive {
   /**
    * Forgets a dead command; its result is kept as long as any.
    *
-   * @param id - Of the command.
    * @returns Whether there was one.
    */
   drop(id: string): boolean {
     return this.#dead.delete(id)
   }
 
-  /**
-   * Dead commands, the oldest first.
-   *
-   * @param max - Most of them.
-   */
+  /** Dead commands, the oldest first. */
   listDead(max: number): DeadCommand[] {
     const listed: DeadCommand[] = []
     for (const command of this.#dead.values()) {

@@ -48,10 +48,7 @@ export class LocalBroker {
   #sequence = 0
   #fences = 0
 
-  /**
-   * @param plan - How the queue is made.
-   * @param onEnd - Told of each end, before the call that ended it returns.
-   */
+  /** @param onEnd - Told of each end, before the call that ended it returns. */
   constructor(plan: LocalQueuePlan, onEnd: OnEnd) {
     this.#plan = plan
     this.#onEnd = onEnd
@@ -68,11 +65,7 @@ export class LocalBroker {
     return this.#due.peek()?.dueMs ?? Number.POSITIVE_INFINITY
   }
 
-  /**
-   * Ends leases, delays and results whose time has come.
-   *
-   * @param nowMs - Monotonic milliseconds.
-   */
+  /** Ends leases, delays and results whose time has come. */
   advance(nowMs: number): void {
     for (let due = this.#due.peek(); due !== undefined && due.dueMs <= nowMs; ) {
       this.#due.remove(due)
@@ -86,8 +79,6 @@ export class LocalBroker {
   /**
    * Adds commands, all or none of them.
    *
-   * @param envelopes - Checked.
-   * @param nowMs - Monotonic milliseconds.
    * @throws QueueFullError `CORELANE_QUEUE_FULL`.
    */
   enqueue(envelopes: readonly CommandEnvelope[], nowMs: number): EnqueueStatus[] {
@@ -100,13 +91,7 @@ export class LocalBroker {
     })
   }
 
-  /**
-   * Gives commands out.
-   *
-   * @param workerId - To whom.
-   * @param request - Checked.
-   * @param nowMs - Monotonic milliseconds.
-   */
+  /** Gives commands out. */
   lease(workerId: string, request: LeaseRequest, nowMs: number): Delivery[] {
     return this.#give(
       workerId,
@@ -117,13 +102,7 @@ export class LocalBroker {
     )
   }
 
-  /**
-   * Gives the next command of a partition out, whatever its lane.
-   *
-   * @param workerId - To whom.
-   * @param partitionId - The partition.
-   * @param nowMs - Monotonic milliseconds.
-   */
+  /** Gives the next command of a partition out, whatever its lane. */
   leaseNext(workerId: string, partitionId: number, nowMs: number): Delivery | undefined {
     const demands = Array.from(this.#partitions[partitionId]!.laneIds, (laneId) => ({
       plan: this.#plans.planOf(laneId),
@@ -132,11 +111,7 @@ export class LocalBroker {
     return this.#give(workerId, [partitionId], demands, 1, nowMs)[0]
   }
 
-  /**
-   * Counts a delivery that is about to start.
-   *
-   * @param delivery - Which.
-   */
+  /** Counts a delivery that is about to start. */
   start(delivery: Delivery): SettleStatus {
     const command = this.#held(delivery)
     if (command === undefined) return 'stale'
@@ -147,8 +122,6 @@ export class LocalBroker {
   /**
    * Keeps deliveries for another lease.
    *
-   * @param deliveries - Which.
-   * @param nowMs - Monotonic milliseconds.
    * @returns The fences of those that are not this worker's any more.
    */
   extend(deliveries: readonly Delivery[], nowMs: number): string[] {
@@ -161,13 +134,7 @@ export class LocalBroker {
     return lost
   }
 
-  /**
-   * Ends a command.
-   *
-   * @param delivery - What it was given out as.
-   * @param result - How it ended.
-   * @param nowMs - Monotonic milliseconds.
-   */
+  /** Ends a command. */
   complete(delivery: Delivery, result: CommandResult, nowMs: number): SettleStatus {
     const command = this.#held(delivery)
     if (command === undefined) return 'stale'
@@ -175,14 +142,7 @@ export class LocalBroker {
     return 'done'
   }
 
-  /**
-   * Takes a command back.
-   *
-   * @param delivery - What it was given out as.
-   * @param reason - Why it comes back.
-   * @param delayMs - How long it is kept back.
-   * @param nowMs - Monotonic milliseconds.
-   */
+  /** Takes a command back. */
   release(delivery: Delivery, reason: ReleaseReason, delayMs: number, nowMs: number): SettleStatus {
     const command = this.#held(delivery)
     if (command === undefined) return 'stale'
@@ -203,14 +163,7 @@ export class LocalBroker {
     return 'done'
   }
 
-  /**
-   * Ends a command that failed for good.
-   *
-   * @param delivery - What it was given out as.
-   * @param reason - Why, in a few words.
-   * @param result - A failure.
-   * @param nowMs - Monotonic milliseconds.
-   */
+  /** Ends a command that failed for good. */
   deadLetter(
     delivery: Delivery,
     reason: string,
@@ -226,8 +179,6 @@ export class LocalBroker {
   /**
    * Enqueues dead commands again.
    *
-   * @param ids - Of which commands.
-   * @param nowMs - Monotonic milliseconds.
    * @returns How many there were.
    */
   redrive(ids: readonly string[], nowMs: number): number {
@@ -241,12 +192,7 @@ export class LocalBroker {
     return count
   }
 
-  /**
-   * What is known of a command.
-   *
-   * @param id - Of the command.
-   * @param nowMs - Monotonic milliseconds.
-   */
+  /** What is known of a command. */
   look(id: string, nowMs: number): CommandState {
     this.archive.expire(nowMs)
     if (this.#commands.has(id)) return { state: 'pending' }
@@ -259,11 +205,7 @@ export class LocalBroker {
     return [...this.#laneCounts].flatMap(([laneId, count]) => (count > 0 ? [laneId] : []))
   }
 
-  /**
-   * Counts what there is.
-   *
-   * @param nowMs - Monotonic milliseconds.
-   */
+  /** Counts what there is. */
   counts(nowMs: number): QueueCounts {
     this.advance(nowMs)
     const leased = this.#leased

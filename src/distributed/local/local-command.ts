@@ -34,21 +34,12 @@ export class LocalCommand implements Queueable, HeapPlace {
   /** The next command with its key. */
   next: LocalCommand | undefined
 
-  /**
-   * @param envelope - The command.
-   * @param nowMs - Monotonic milliseconds.
-   */
   constructor(envelope: CommandEnvelope, nowMs: number) {
     this.envelope = envelope
     this.acceptedAtMs = nowMs
   }
 
-  /**
-   * Takes a place behind all others.
-   *
-   * @param sequence - The place.
-   * @param nowMs - Monotonic milliseconds.
-   */
+  /** Takes a place behind all others. */
   queueUp(sequence: number, nowMs: number): void {
     const { deadline, createdAt } = this.envelope
     this.sequence = sequence

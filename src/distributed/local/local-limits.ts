@@ -30,11 +30,6 @@ export class LocalLimits {
    * Takes tokens, by the generic cell rate algorithm with a burst of `limit`. A batch is admitted
    * as of now and charged as if it were used when it expires: whenever in between its tokens are
    * used, any interval d has at most limit + limit * d / window starts.
-   *
-   * @param laneId - The lane.
-   * @param rate - Its limit.
-   * @param count - How many are wanted.
-   * @param nowMs - Monotonic milliseconds.
    */
   takeTokens(laneId: string, rate: SharedRate, count: number, nowMs: number): TokenGrant {
     const { limit, windowMs } = checkOptions<SharedRate>(
@@ -62,11 +57,6 @@ export class LocalLimits {
   /**
    * Takes or keeps slots.
    *
-   * @param laneId - The lane.
-   * @param max - How many there are.
-   * @param holders - Who wants one.
-   * @param nowMs - Monotonic milliseconds.
-   * @param untilMs - When they expire.
    * @returns Those that have one.
    */
   takeSlots(
@@ -92,12 +82,7 @@ export class LocalLimits {
     })
   }
 
-  /**
-   * Gives slots back.
-   *
-   * @param laneId - The lane.
-   * @param holders - Whose.
-   */
+  /** Gives slots back. */
   releaseSlots(laneId: string, holders: readonly string[]): void {
     const slots = this.#slots.get(laneId)
     if (slots === undefined) return
@@ -111,7 +96,6 @@ export class LocalLimits {
   /**
    * Tells of slots that were given back.
    *
-   * @param laneId - The lane.
    * @param listener - Called each time, when the call that gave them back has returned.
    * @returns Ends it.
    */

@@ -17,9 +17,6 @@ export class LocalNames {
   /**
    * A worker has these.
    *
-   * @param names - Of lanes or handlers.
-   * @param others - Names that exist, and that it does not have.
-   * @param nowMs - Monotonic milliseconds.
    * @param untilMs - When that is over, unless it says so again.
    */
   announce(
@@ -48,24 +45,14 @@ export class LocalNames {
     return known
   }
 
-  /**
-   * What workers have announced of a name.
-   *
-   * @param name - Of a lane or handler.
-   * @param nowMs - Monotonic milliseconds.
-   */
+  /** What workers have announced of a name. */
   stateOf(name: string, nowMs: number): NameState {
     const untilMs = this.#untilMs.get(name)
     if (untilMs === undefined) return this.#untilMs.size === 0 ? 'unserved' : 'unknown'
     return untilMs >= nowMs ? 'served' : 'unserved'
   }
 
-  /**
-   * Some of these that no live worker has.
-   *
-   * @param names - Of lanes in which commands wait.
-   * @param nowMs - Monotonic milliseconds.
-   */
+  /** Some of these that no live worker has. */
   unserved(names: Iterable<string>, nowMs: number): string[] {
     const found: string[] = []
     for (const name of names) {

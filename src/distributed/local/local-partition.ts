@@ -29,11 +29,7 @@ export interface OpenDemand {
 export class LocalLanePlans {
   readonly #plans = new Map<string, LanePlan>()
 
-  /**
-   * A lane as it was described last.
-   *
-   * @param laneId - Its name.
-   */
+  /** A lane as it was described last. */
   planOf(laneId: string): LanePlan {
     let plan = this.#plans.get(laneId)
     if (plan === undefined) {
@@ -46,7 +42,6 @@ export class LocalLanePlans {
   /**
    * What is wanted of lanes.
    *
-   * @param demands - As workers state it.
    * @throws ConfigError `CORELANE_INVALID_OPTION` for a boost that is none.
    */
   open(demands: readonly LaneDemand[]): OpenDemand[] {
@@ -104,12 +99,7 @@ export class LocalPartition {
     return this.#lanes.keys()
   }
 
-  /**
-   * Adds a command that has queued up: behind those with its key.
-   *
-   * @param command - New, or back without a place.
-   * @param nowMs - Monotonic milliseconds.
-   */
+  /** Adds a command that has queued up: behind those with its key. */
   add(command: LocalCommand, nowMs: number): void {
     const { key } = command.envelope
     if (key === undefined) {
@@ -130,18 +120,12 @@ export class LocalPartition {
    * Puts a command back where it was taken from.
    *
    * @param command - Taken from here, and nothing was done about its key since.
-   * @param nowMs - Monotonic milliseconds.
    */
   restore(command: LocalCommand, nowMs: number): void {
     this.#offer(command, nowMs)
   }
 
-  /**
-   * Lets the next command with its key come forward.
-   *
-   * @param command - Taken from here; it ended or lost its place.
-   * @param nowMs - Monotonic milliseconds.
-   */
+  /** Lets the next command with its key come forward. */
   leave(command: LocalCommand, nowMs: number): void {
     const { key } = command.envelope
     if (key === undefined) return
@@ -158,8 +142,6 @@ export class LocalPartition {
   /**
    * Takes the most urgent command that is wanted.
    *
-   * @param demands - What is wanted; what is taken is counted off.
-   * @param nowMs - Monotonic milliseconds.
    * @returns Undefined if there is none.
    */
   take(demands: readonly OpenDemand[], nowMs: number): LocalCommand | undefined {

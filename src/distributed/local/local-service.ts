@@ -39,11 +39,7 @@ export class LocalService {
     this.#broker = new LocalBroker(plan, (envelope, result) => this.#tell(envelope, result))
   }
 
-  /**
-   * Does something with the commands, and then serves whoever waits for what it set free.
-   *
-   * @param act - What.
-   */
+  /** Does something with the commands, and then serves whoever waits for what it set free. */
   with<T>(act: (broker: LocalBroker, nowMs: number) => T): T {
     try {
       return act(this.#broker, nowMs())
@@ -56,8 +52,6 @@ export class LocalService {
   /**
    * Gives commands to a worker as soon as there are some.
    *
-   * @param workerId - The worker.
-   * @param request - Checked.
    * @param onClose - Ends the waiting when the worker's queue is closed.
    */
   lease(workerId: string, request: LeaseRequest, onClose: Set<() => void>): Promise<Delivery[]> {
@@ -87,7 +81,6 @@ export class LocalService {
   /**
    * Announces the results of a submitter's commands.
    *
-   * @param submitter - Whose.
    * @param listener - Called with each, after the call that ended the command.
    * @returns Ends it.
    */

@@ -56,10 +56,6 @@ export class LocalWorker implements LeasedQueue {
   /** @internal */
   protected isClosed = false
 
-  /**
-   * @param service - What all workers share.
-   * @param workerId - Who this is.
-   */
   constructor(service: LocalService, workerId: string) {
     this.service = service
     this.workerId = workerId

@@ -29,16 +29,11 @@ export interface Completion {
 export class RedisAcknowledger {
   readonly #engine: RedisEngine
 
-  /** @param engine - The queue. */
   constructor(engine: RedisEngine) {
     this.#engine = engine
   }
 
-  /**
-   * Ends commands.
-   *
-   * @param completions - Any number.
-   */
+  /** Ends commands. */
   async complete(completions: readonly Completion[]): Promise<SettleStatus[]> {
     const results = completions.map(({ delivery, result }) =>
       this.#encode(result, delivery.envelope.submitter !== undefined),
@@ -90,7 +85,6 @@ export class RedisAcknowledger {
   /**
    * Gives commands back.
    *
-   * @param deliveries - Any number.
    * @param options - Why, and for how long nobody may have them.
    */
   release(deliveries: readonly DeliveryName[], options: ReleaseOptions): Promise<SettleStatus[]> {
@@ -129,11 +123,7 @@ export class RedisAcknowledger {
     )
   }
 
-  /**
-   * Counts deliveries that are about to start.
-   *
-   * @param deliveries - Any number.
-   */
+  /** Counts deliveries that are about to start. */
   start(deliveries: readonly Delivery[]): Promise<SettleStatus[]> {
     const { keys, consumer } = this.#engine
     return this.#settle(
@@ -155,7 +145,6 @@ export class RedisAcknowledger {
   /**
    * Keeps deliveries for another lease.
    *
-   * @param deliveries - Any number.
    * @returns For each whether it is held.
    */
   async extend(deliveries: readonly Delivery[]): Promise<boolean[]> {
@@ -177,13 +166,7 @@ export class RedisAcknowledger {
     return statuses.map((status) => status === 'done')
   }
 
-  /**
-   * Ends a command that failed for good.
-   *
-   * @param delivery - The command.
-   * @param reason - A few words.
-   * @param result - A failure.
-   */
+  /** Ends a command that failed for good. */
   async deadLetter(
     delivery: DeliveryName,
     reason: string,

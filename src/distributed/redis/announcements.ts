@@ -8,7 +8,6 @@ import { decodeResult } from './envelope-codec.ts'
  * Takes an announcement apart: results, each with its length before it.
  *
  * @param bytes - From anybody who may publish.
- * @param maxBytes - Most bytes of the value of a result.
  * @returns What could be read. The rest is found when submitters look.
  */
 export function resultsOf(bytes: Buffer, maxBytes: number): CommandResult[] {

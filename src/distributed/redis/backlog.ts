@@ -62,10 +62,6 @@ export class Backlog {
   /**
    * Redis says how much there is.
    *
-   * @param partition - Of this partition.
-   * @param lanes - Of each of these lanes.
-   * @param counts - So much.
-   * @param asked - From {@link Backlog.asking}.
    * @returns Whether that holds: nothing was announced meanwhile that may be missing from it.
    */
   answered(partition: number, lanes: Lanes, counts: readonly number[], asked: number[]): boolean {
@@ -186,11 +182,7 @@ export interface LaneWish {
  * Divides a demand among partitions by what they are believed to have: the first get what they
  * have, the next what is then left.
  *
- * @param backlog - The beliefs.
  * @param partitions - In the order of preference.
- * @param wishes - Per lane.
- * @param max - In all.
- * @param batchMax - Most for one partition.
  */
 export function divide(
   backlog: Backlog,

@@ -36,9 +36,7 @@ export class RedisCaller {
   #isClosed = false
 
   /**
-   * @param link - The connection.
    * @param names - Name of the queue, and where Redis is, for errors.
-   * @param callTimeoutMs - How long a call is repeated.
    * @param report - Called when it is unknown whether something was done, and when Redis refuses a
    * call for now.
    */
@@ -73,7 +71,6 @@ export class RedisCaller {
   /**
    * Runs a script.
    *
-   * @param call - Which, on what.
    * @throws LaneError `CORELANE_QUEUE_UNAVAILABLE`; LinkLost if it is to be asked once only.
    */
   run(call: Call): Promise<Reply> {
@@ -101,11 +98,7 @@ export class RedisCaller {
     })
   }
 
-  /**
-   * Sends a command that may be sent again.
-   *
-   * @param args - The command.
-   */
+  /** Sends a command that may be sent again. */
   send(args: readonly (string | Buffer)[]): Promise<Reply> {
     return this.repeat(async () => (await this.#link.send(args)) as Reply)
   }
@@ -113,7 +106,6 @@ export class RedisCaller {
   /**
    * Does something that may be done again, until it goes well or the call's time is up.
    *
-   * @param attempt - Asks the link.
    * @param untilMs - When its time is up, on the monotonic clock. Default: after `callTimeoutMs`.
    * @throws LaneError `CORELANE_QUEUE_UNAVAILABLE`.
    */
@@ -146,11 +138,7 @@ export class RedisCaller {
     }
   }
 
-  /**
-   * Why a call failed.
-   *
-   * @param reason - In words, without secrets.
-   */
+  /** Why a call failed. */
   unavailable(reason: string): LaneError {
     const queue = this.#queue
     return laneError('CORELANE_QUEUE_UNAVAILABLE', { queue, reason: `${reason} (${this.#place})` })

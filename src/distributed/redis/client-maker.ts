@@ -41,10 +41,7 @@ export class ClientMaker {
   readonly #connectTimeoutMs: number
   readonly #secrets: readonly string[]
 
-  /**
-   * @param source - Where and how.
-   * @param connectTimeoutMs - How long a connection may take to be made.
-   */
+  /** @param connectTimeoutMs - How long a connection may take to be made. */
   constructor(source: ClientSource, connectTimeoutMs: number) {
     this.#source = source
     this.#connectTimeoutMs = connectTimeoutMs
@@ -88,11 +85,7 @@ export class ClientMaker {
     return path === undefined ? `${tls ? 'rediss' : 'redis'}://${host}:${port}` : `unix://${path}`
   }
 
-  /**
-   * Text of an error that may be shown.
-   *
-   * @param error - From node-redis or Redis.
-   */
+  /** Text of an error that may be shown. */
   textOf(error: unknown): string {
     const parts = isErrorValue(error) && 'errors' in error ? (error.errors as unknown[]) : [error]
     let text = parts

@@ -26,7 +26,6 @@ export interface DeadRecord {
 /**
  * Takes a record of the dead apart.
  *
- * @param record - As it lies in Redis.
  * @returns Nothing if it is none.
  */
 export function partsOf(record: Buffer): DeadRecord | undefined {
@@ -48,7 +47,6 @@ export function partsOf(record: Buffer): DeadRecord | undefined {
 export class RedisDeadLetters implements DeadCommands {
   readonly #engine: RedisEngine
 
-  /** @param engine - The queue. */
   constructor(engine: RedisEngine) {
     this.#engine = engine
   }

@@ -21,8 +21,6 @@ export interface RedisEngine {
 /**
  * Splits what belongs to different partitions.
  *
- * @param items - Anything.
- * @param partitionOf - Where one belongs.
  * @returns Positions in `items` by partition, in their order.
  */
 export function byPartition<T>(
@@ -42,9 +40,6 @@ export function byPartition<T>(
 /**
  * Cuts positions into batches that one call may take.
  *
- * @param positions - Of one partition.
- * @param bytesAt - Bytes of what is at a position.
- * @param countMax - Most of them in a batch.
  * @param bytesMax - Most bytes in a batch; one that is larger goes alone.
  */
 export function* batches(
@@ -73,7 +68,6 @@ export class Numbering {
   readonly names: string[] = []
   readonly #numbers = new Map<string, number>()
 
-  /** @param name - Any. */
   of(name: string): number {
     let number = this.#numbers.get(name)
     if (number === undefined) {
@@ -88,8 +82,6 @@ export class Numbering {
 /**
  * Puts bytes one after the other, each with its length before it. One piece for a call is many
  * times cheaper to send than one for each command.
- *
- * @param parts - Which bytes.
  */
 export function pack(parts: readonly Buffer[]): Buffer {
   let length = 0

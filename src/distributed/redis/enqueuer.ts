@@ -45,7 +45,6 @@ export class Enqueuer {
   readonly #waiting = new Map<number, Deque<Waiting>>()
   readonly #busy = new Set<number>()
 
-  /** @param engine - The queue. */
   constructor(engine: RedisEngine) {
     this.#engine = engine
     this.#takesKeys = takesKeys(engine.plan.strategy)

@@ -41,8 +41,6 @@ function checkSize(role: string, id: string, bytes: number, maxBytes: number): v
 /**
  * Encodes an envelope that was checked.
  *
- * @param envelope - The command.
- * @param maxBytes - Most bytes of its payload.
  * @throws SerializationError `CORELANE_ENVELOPE_TOO_LARGE`, `CORELANE_UNSERIALIZABLE`.
  */
 export function encodeEnvelope(envelope: CommandEnvelope, maxBytes: number): Buffer {
@@ -125,7 +123,6 @@ class Reader {
 /**
  * Reads the id of an entry, even if nothing else of it makes sense.
  *
- * @param bytes - The entry.
  * @returns The text before the first colon, if it is short; not checked otherwise.
  */
 export function idOf(bytes: Buffer): string | undefined {
@@ -141,10 +138,6 @@ function readCount(bytes: Buffer, start: number, end: number): number {
 /**
  * Decodes an entry.
  *
- * @param bytes - As in the stream. Not kept.
- * @param laneId - The lane of the stream.
- * @param partitionId - Its partition.
- * @param maxBytes - Most bytes of a payload.
  * @throws Error of any kind if they are no envelope.
  */
 export function decodeEnvelope(
@@ -209,9 +202,7 @@ type ResultHead = [
 /**
  * Encodes a result.
  *
- * @param result - How a command ended.
  * @param isKept - Whether anybody will want its value.
- * @param maxBytes - Most bytes of the value, or of the error.
  * @throws SerializationError `CORELANE_ENVELOPE_TOO_LARGE`, `CORELANE_UNSERIALIZABLE`.
  */
 export function encodeResult(result: CommandResult, isKept: boolean, maxBytes: number): Buffer {
@@ -242,7 +233,6 @@ export function encodeResult(result: CommandResult, isKept: boolean, maxBytes: n
  * Decodes a result.
  *
  * @param bytes - As they lie under the key of the command, or were announced. Not kept.
- * @param maxBytes - Most bytes of a value.
  * @throws Error of any kind if they are no result.
  */
 export function decodeResult(bytes: Buffer, maxBytes: number): CommandResult {

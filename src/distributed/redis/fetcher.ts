@@ -60,11 +60,7 @@ export class RedisFetcher {
   /** The partition that was looked at last in this way. */
   #polled = -1
 
-  /**
-   * @param engine - The queue.
-   * @param acknowledger - Dead-letters commands that no worker may run.
-   * @param ownership - Where partitions are owned.
-   */
+  /** @param acknowledger - Dead-letters commands that no worker may run. */
   constructor(
     engine: RedisEngine,
     acknowledger: RedisAcknowledger,
@@ -78,11 +74,7 @@ export class RedisFetcher {
     this.#recovery = new Recovery(engine, acknowledger, this.#reapEveryMs)
   }
 
-  /**
-   * Gives commands.
-   *
-   * @param request - What is wanted.
-   */
+  /** Gives commands. */
   async lease(request: LeaseRequest): Promise<Delivery[]> {
     const { caller, plan } = this.#engine
     caller.checkOpen()
@@ -117,13 +109,7 @@ export class RedisFetcher {
     }
   }
 
-  /**
-   * Commands came, or came back.
-   *
-   * @param partition - Where.
-   * @param lane - In which lane.
-   * @param count - How many.
-   */
+  /** Commands came, or came back. */
   heard(partition: number, lane: string, count: number): void {
     if (this.#backlog.heard(partition, lane, count)) {
       // Who takes them may die.
@@ -135,24 +121,14 @@ export class RedisFetcher {
     }
   }
 
-  /**
-   * Commands were kept back.
-   *
-   * @param partition - Where.
-   * @param lane - In which lane.
-   * @param delayMs - For how long.
-   */
+  /** Commands were kept back. */
   keptBack(partition: number, lane: string, delayMs: number): void {
     if (!this.#backlog.heard(partition, lane, 0)) return
     this.#backlog.addDue(partition, nowMs() + delayMs)
     this.#ringAt(partition)
   }
 
-  /**
-   * A partition became this worker's: what others have left there is to be found.
-   *
-   * @param partition - Which.
-   */
+  /** A partition became this worker's: what others have left there is to be found. */
   gained(partition: number): void {
     this.#backlog.doubt(partition)
     this.#ringAt(partition)

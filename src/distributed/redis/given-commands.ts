@@ -12,8 +12,6 @@ export interface GivenCommand {
 
 /**
  * Takes commands apart: each a line with lane, entry, counter and length, and then so many bytes.
- *
- * @param packed - What the script gave.
  */
 export function* commandsOf(packed: Buffer): Generator<GivenCommand> {
   for (let at = 0; at < packed.length; ) {

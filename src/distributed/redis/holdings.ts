@@ -29,23 +29,13 @@ export class Holdings {
   /** By partition, the one that expires first in front: leases all take the same time. */
   readonly #held = new Map<number, Map<string, Held>>()
 
-  /**
-   * @param workerId - Whose.
-   * @param leaseMs - How long one is held unless it is extended.
-   */
+  /** @param leaseMs - How long one is held unless it is extended. */
   constructor(workerId: string, leaseMs: number) {
     this.#workerId = workerId
     this.#leaseMs = leaseMs
   }
 
-  /**
-   * Names a delivery.
-   *
-   * @param partition - Where.
-   * @param lane - In which lane.
-   * @param entry - Its entry.
-   * @param counter - Its counter.
-   */
+  /** Names a delivery. */
   fence(partition: number, lane: string, entry: string, counter: number): string {
     return `${this.#workerId}/${partition}/${lane}/${entry}/${counter}`
   }
@@ -53,7 +43,6 @@ export class Holdings {
   /**
    * Reads a fence.
    *
-   * @param delivery - From anybody.
    * @returns Nothing if it is not one of this worker's.
    */
   partsOf({ fence, envelope }: DeliveryName): FenceParts | undefined {
@@ -63,15 +52,7 @@ export class Holdings {
     return match === null ? undefined : { entry: match[1]!, counter: match[2]! }
   }
 
-  /**
-   * The worker has an entry from now on.
-   *
-   * @param partition - Where.
-   * @param lane - In which lane.
-   * @param entry - Its entry.
-   * @param counter - Its counter.
-   * @param untilMs - Until when, on the monotonic clock.
-   */
+  /** The worker has an entry from now on. */
   take(partition: number, lane: string, entry: string, counter: number, untilMs: number): void {
     let held = this.#held.get(partition)
     if (held === undefined) {

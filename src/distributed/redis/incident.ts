@@ -26,11 +26,7 @@ export interface RedisIncident {
   readonly detail: string
 }
 
-/**
- * Makes a function that tells a listener, so that its errors do not come back here.
- *
- * @param listener - Of the user.
- */
+/** Makes a function that tells a listener, so that its errors do not come back here. */
 export function incidentReporter(
   listener: ((incident: RedisIncident) => void) | undefined,
 ): (kind: RedisIncident['kind'], detail: string) => void {

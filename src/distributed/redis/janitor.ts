@@ -28,10 +28,6 @@ export class Janitor {
   readonly #alarm: Alarm = new Alarm(() => void this.#round())
   #isStarted = false
 
-  /**
-   * @param engine - The queue.
-   * @param registry - Knows the lanes of partitions.
-   */
   constructor(engine: RedisEngine, registry: Registry) {
     this.#engine = engine
     this.#registry = registry

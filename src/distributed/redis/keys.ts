@@ -41,11 +41,7 @@ export class PartitionKeys {
   }
 }
 
-/**
- * Where a queue keeps what was fixed when it was first opened.
- *
- * @param queue - Its name, checked.
- */
+/** Where a queue keeps what was fixed when it was first opened. */
 export function metaKey(queue: string): string {
   return `corelane:{${queue}:meta}:meta`
 }
@@ -65,10 +61,6 @@ export class QueueKeys {
   readonly #queue: string
   readonly #partitions: readonly PartitionKeys[]
 
-  /**
-   * @param queue - Its name, checked.
-   * @param partitions - How many it has.
-   */
   constructor(queue: string, partitions: number) {
     this.#queue = queue
     this.members = `corelane:{${queue}:meta}:members`

@@ -31,10 +31,6 @@ export class RedisNames implements NameRegistry {
   readonly #engine: RedisEngine
   readonly #key: string
 
-  /**
-   * @param engine - The queue.
-   * @param key - Where they are kept.
-   */
   constructor(engine: RedisEngine, key: string) {
     this.#engine = engine
     this.#key = key
@@ -76,10 +72,6 @@ export class RedisNames implements NameRegistry {
 export class RedisLanes extends RedisNames implements LaneRegistry {
   readonly #registry: Registry
 
-  /**
-   * @param engine - The queue.
-   * @param registry - Counts what it holds.
-   */
   constructor(engine: RedisEngine, registry: Registry) {
     super(engine, engine.keys.lanes)
     this.#registry = registry

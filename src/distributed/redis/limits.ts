@@ -32,10 +32,6 @@ export class RedisLimits implements GlobalLimits {
   /** By lane. A lane that was waited for once is listened to from then on. */
   readonly #waiting = new Map<string, Set<() => void>>()
 
-  /**
-   * @param engine - The queue.
-   * @param subscriptions - Of the queue.
-   */
   constructor(engine: RedisEngine, subscriptions: Subscriptions) {
     this.#engine = engine
     this.#subscriptions = subscriptions

@@ -48,7 +48,6 @@ export class RedisLink {
   #endPause: (() => void) | undefined
   readonly #running = new Set<Client>()
 
-  /** @param options - Which server, and what to do when. */
   constructor(options: LinkOptions) {
     this.#options = options
   }
@@ -92,7 +91,6 @@ export class RedisLink {
   /**
    * Waits for a connection.
    *
-   * @param untilMs - On the monotonic clock.
    * @returns Whether there is one.
    */
   async up(untilMs: number): Promise<boolean> {
@@ -115,7 +113,6 @@ export class RedisLink {
   /**
    * Sends one command.
    *
-   * @param args - The command.
    * @returns Its answer, blobs as Buffers.
    * @throws LinkLost if none came; an error of node-redis if Redis answered with one.
    */
@@ -138,8 +135,6 @@ export class RedisLink {
   /**
    * Waits for an answer as long as one may take.
    *
-   * @param client - Who was asked.
-   * @param answer - What it promised.
    * @param untilMs - Until when at the latest, on the monotonic clock.
    */
   async #timed<T>(
@@ -166,11 +161,7 @@ export class RedisLink {
     }
   }
 
-  /**
-   * Gives the present connection up, so that another one is made: to a new primary, perhaps.
-   *
-   * @param reason - Why.
-   */
+  /** Gives the present connection up, so that another one is made: to a new primary, perhaps. */
   renew(reason: string): void {
     if (this.#client !== undefined) this.#drop(this.#client, reason)
   }

@@ -12,7 +12,6 @@ import { META } from './scripts/meta.ts'
 /**
  * Makes a queue if it is new, and compares it with what it must be.
  *
- * @param send - Sends a command.
  * @param plan - How it is opened: its partitions are those of a new queue.
  * @param report - Where the queue was open before: called if Redis has forgotten it.
  * @returns The partitions that the queue has.

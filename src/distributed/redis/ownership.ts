@@ -15,7 +15,6 @@ import { RELEASE_PARTITION } from './scripts/release-partition.ts'
  * hashing, so that few change hands when a worker comes or goes. Every worker computes the same.
  *
  * @param members - Who lives, sorted.
- * @param partitions - How many there are.
  * @returns The worker of each; empty if nobody lives.
  */
 export function assign(members: readonly string[], partitions: number): string[] {
@@ -43,7 +42,6 @@ export class RedisOwnership implements PartitionOwnership {
   #assigned: { readonly members: string; readonly workers: readonly string[] } | undefined
 
   /**
-   * @param engine - The queue.
    * @param onGained - Called when a partition has become this worker's.
    * @param subscribe - Sees to it that {@link RedisOwnership.changed} is called.
    */
@@ -97,11 +95,7 @@ export class RedisOwnership implements PartitionOwnership {
     await this.#announce(0)
   }
 
-  /**
-   * Partitions that a lease may be asked of. Who never said that it lives takes what is free.
-   *
-   * @param partitions - Those that are wanted.
-   */
+  /** Partitions that a lease may be asked of. Who never said that it lives takes what is free. */
   mine(partitions: readonly number[]): readonly number[] {
     return this.#isMember ? partitions.filter((p) => this.#epochs.has(p)) : partitions
   }

@@ -17,11 +17,6 @@ export class Recovery {
   #untilMs = 0
   #nextMs = Number.POSITIVE_INFINITY
 
-  /**
-   * @param engine - The queue.
-   * @param acknowledger - Gives back.
-   * @param everyMs - How often it looks while it is not sure.
-   */
   constructor(engine: RedisEngine, acknowledger: RedisAcknowledger, everyMs: number) {
     this.#engine = engine
     this.#acknowledger = acknowledger
@@ -39,12 +34,7 @@ export class Recovery {
     this.#untilMs = this.#nextMs + this.#engine.plan.leaseMs
   }
 
-  /**
-   * Gives back what Redis says this worker has and it knows nothing of, if it is time to look.
-   *
-   * @param partitions - Where to look.
-   * @param lanes - In which lanes.
-   */
+  /** Gives back what Redis says this worker has and it knows nothing of, if it is time to look. */
   async look(partitions: readonly number[], lanes: readonly LaneDemand[]): Promise<void> {
     const now = nowMs()
     if (now < this.#nextMs) return

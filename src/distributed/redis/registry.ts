@@ -19,16 +19,11 @@ const ENDED = Buffer.from('E')
 export class Registry {
   readonly #engine: RedisEngine
 
-  /** @param engine - The queue. */
   constructor(engine: RedisEngine) {
     this.#engine = engine
   }
 
-  /**
-   * Lanes that ever had a command in a partition.
-   *
-   * @param partitions - Which.
-   */
+  /** Lanes that ever had a command in a partition. */
   async lanes(partitions: readonly number[]): Promise<Map<number, string[]>> {
     const { keys, caller } = this.#engine
     const all = await Promise.all(
@@ -44,11 +39,7 @@ export class Registry {
     return new Map(all)
   }
 
-  /**
-   * Looks commands up.
-   *
-   * @param commands - Which, checked.
-   */
+  /** Looks commands up. */
   async look(commands: readonly CommandReference[]): Promise<CommandState[]> {
     const { keys, caller } = this.#engine
     const states = new Array<CommandState>(commands.length)
@@ -97,11 +88,7 @@ export class Registry {
     return { state: 'ended', result }
   }
 
-  /**
-   * Forgets results.
-   *
-   * @param commands - Whose, checked.
-   */
+  /** Forgets results. */
   async forget(commands: readonly CommandReference[]): Promise<void> {
     const { keys, caller } = this.#engine
     const calls: Promise<unknown>[] = []

@@ -58,11 +58,7 @@ async function attempt<T>(ask: () => Promise<T>): Promise<T | undefined> {
   }
 }
 
-/**
- * Asks a server about itself.
- *
- * @param send - Sends a command.
- */
+/** Asks a server about itself. */
 export async function factsOf(send: Send): Promise<ServerFacts> {
   const server = await attempt(async () => infoOf(await send(['INFO', 'server'])))
   const config = await attempt(async () => {
@@ -97,11 +93,7 @@ export async function factsOf(send: Send): Promise<ServerFacts> {
   }
 }
 
-/**
- * What is wrong with a server that is to keep a queue.
- *
- * @param facts - What is known of it.
- */
+/** What is wrong with a server that is to keep a queue. */
 export function findingsOf(facts: ServerFacts): Finding[] {
   const findings: Finding[] = []
   const { evictionPolicy, hasMemoryBound, appendOnly, appendSync } = facts
@@ -134,10 +126,6 @@ export function findingsOf(facts: ServerFacts): Finding[] {
 /**
  * Checks a server.
  *
- * @param facts - What is known of it.
- * @param queue - Name of the queue, for the error.
- * @param durability - What is done about what is wrong.
- * @param report - Told of it, where it is borne.
  * @throws ConfigError `CORELANE_QUEUE_REFUSED`.
  */
 export function checkServer(

@@ -21,7 +21,6 @@ export class Subscriptions {
   #isStarted = false
 
   /**
-   * @param maker - Makes the connection.
    * @param caller - Says whether the queue is open, and why not.
    * @param times - How long an answer, and a call, may take.
    * @param onState - Called when announcements are heard, those of all channels, and when they are
@@ -59,8 +58,6 @@ export class Subscriptions {
   /**
    * Listens to a channel.
    *
-   * @param channel - Its name.
-   * @param listener - Given what is announced.
    * @returns Ends it. Resolves at once; the server is told when it can be.
    */
   async add(channel: string, listener: Listener): Promise<() => Promise<void>> {
@@ -77,9 +74,6 @@ export class Subscriptions {
 
   /**
    * Listens to a channel as soon as the server can be told, for as long as this object is open.
-   *
-   * @param channel - Its name.
-   * @param listener - Given what is announced.
    */
   listen(channel: string, listener: Listener): void {
     this.#register(channel, listener)

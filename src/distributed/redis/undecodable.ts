@@ -9,9 +9,6 @@ import { type CommandEnvelope, type CommandResult, ENVELOPE_VERSION } from '../c
  * Stands in for the envelope that could not be read.
  *
  * @param id - The id, if that at least could be read.
- * @param entry - Name of the entry in its stream.
- * @param partitionId - Where it was.
- * @param laneId - In which lane.
  */
 export function unreadEnvelope(
   id: string | undefined,
@@ -30,12 +27,7 @@ export function unreadEnvelope(
   }
 }
 
-/**
- * The failure that is recorded for it.
- *
- * @param envelope - From {@link unreadEnvelope}.
- * @param workerId - Who came upon it.
- */
+/** The failure that is recorded for it. */
 export function undecodableResult(
   envelope: Pick<CommandEnvelope, 'id' | 'partitionId'>,
   workerId: string,

@@ -43,7 +43,6 @@ function bytesTag(value: object): number | undefined {
  * Encodes a value. What `docs/payloads.md` says of payloads holds, but for what is bound to this
  * process: shared memory, and what only a MessagePort carries.
  *
- * @param value - Anything.
  * @param role - What it is, for the error: `payload`, `result`.
  * @returns Bytes; a view of the value's own where it is bytes.
  * @throws SerializationError `CORELANE_UNSERIALIZABLE` if it cannot leave the process.

@@ -34,11 +34,7 @@ export class EnvelopeMaker {
   #lane = ''
   #type = ''
 
-  /**
-   * @param queue - Where they go.
-   * @param submitter - Who asks for their results.
-   * @param allowDegraded - Whether wishes that the queue cannot fulfil are dropped.
-   */
+  /** @param allowDegraded - Whether wishes that the queue cannot fulfil are dropped. */
   constructor(queue: LeasedQueue, submitter: string, allowDegraded: boolean) {
     this.#queue = queue
     this.#submitter = submitter
@@ -50,10 +46,6 @@ export class EnvelopeMaker {
   /**
    * Makes one.
    *
-   * @param lane - Name of its lane.
-   * @param type - Name of its handler.
-   * @param payload - Its payload.
-   * @param options - What the caller wishes.
    * @param wantsResult - Whether the submitter is told its result.
    * @throws ConfigError `CORELANE_INVALID_OPTION`, `CORELANE_INVALID_ENVELOPE`,
    * `CORELANE_DEGRADED`.

@@ -36,16 +36,11 @@ export class NameWatch {
   /** Names without a worker that were reported. */
   readonly #reported = new Set<string>()
 
-  /** @param parts - What it works with. */
   constructor(parts: NameWatchParts) {
     this.#parts = parts
   }
 
-  /**
-   * Looks names up, unless that was done lately.
-   *
-   * @param names - Any.
-   */
+  /** Looks names up, unless that was done lately. */
   async look(names: Iterable<string>): Promise<void> {
     const { registry } = this.#parts
     if (registry === undefined) return
@@ -71,11 +66,7 @@ export class NameWatch {
     this.#report(asked)
   }
 
-  /**
-   * Why commands with a name are refused; undefined if they are not.
-   *
-   * @param name - One that was looked up.
-   */
+  /** Why commands with a name are refused; undefined if they are not. */
   refusalOf(name: string): LaneError | undefined {
     const { refusal } = this.#parts
     const answer = this.#answers.get(name)

@@ -63,10 +63,8 @@ export class Outstanding {
   readonly #reject: Settle
 
   /**
-   * @param envelope - The command.
    * @param wantsResult - Whether its promise waits for its result.
    * @param isNamed - Whether its id is the caller's.
-   * @param now - Monotonic milliseconds.
    * @param onSettled - Called once, when its promise is settled.
    */
   constructor(
@@ -105,11 +103,7 @@ export class Outstanding {
     }
   }
 
-  /**
-   * Lets a signal reject its promise.
-   *
-   * @param signal - Not aborted.
-   */
+  /** Lets a signal reject its promise. */
   heed(signal: AbortSignal): void {
     this.#signal = signal
     this.#onAbort = () => {
@@ -124,8 +118,6 @@ export class Outstanding {
   /**
    * The command as the queue is given it: its deadline counts from its acceptance there, so what it
    * has waited here is taken off.
-   *
-   * @param now - Monotonic milliseconds.
    */
   envelopeAt(now: number): CommandEnvelope {
     const { envelope } = this
@@ -139,8 +131,6 @@ export class Outstanding {
    * The queue has it.
    *
    * @param status - Whether it had it before.
-   * @param sentMs - When it was sent, monotonic milliseconds.
-   * @param now - Monotonic milliseconds.
    * @param lookMs - When to look for the result first if none is announced.
    */
   accepted(status: EnqueueStatus, sentMs: number, now: number, lookMs: number): void {
@@ -158,11 +148,7 @@ export class Outstanding {
     this.nextLookMs = status === 'duplicate' ? now : now + lookMs
   }
 
-  /**
-   * The queue has lost it: it is to be enqueued again.
-   *
-   * @param now - Monotonic milliseconds.
-   */
+  /** The queue has lost it: it is to be enqueued again. */
   lost(now: number): void {
     this.isAccepted = false
     this.unacceptedSinceMs = now
@@ -173,8 +159,6 @@ export class Outstanding {
    * It was looked up and has not ended.
    *
    * @param askedMs - When the queue was asked, monotonic milliseconds.
-   * @param now - Monotonic milliseconds.
-   * @param lookMaxMs - The longest span between two looks.
    */
   lookedUp(askedMs: number, now: number, lookMaxMs: number): void {
     this.pendingAtMs = askedMs
@@ -182,11 +166,7 @@ export class Outstanding {
     this.nextLookMs = now + this.#lookSpanMs
   }
 
-  /**
-   * It has ended.
-   *
-   * @param result - How.
-   */
+  /** It has ended. */
   ended(result: CommandResult): void {
     if (this.isSettled) return
     this.#result = result
@@ -201,11 +181,7 @@ export class Outstanding {
     this.#reject(error)
   }
 
-  /**
-   * Its promise rejects; what becomes of it in the queue is not known.
-   *
-   * @param error - Why.
-   */
+  /** Its promise rejects; what becomes of it in the queue is not known. */
   fail(error: unknown): void {
     if (this.isSettled) return
     this.#settle()

@@ -45,8 +45,6 @@ export interface CaseOptions extends Partial<ContractSettings> {
 /**
  * States a sentence of the contract.
  *
- * @param name - The sentence.
- * @param options - What it needs.
  * @param run - Fails if an engine does not keep it.
  */
 export function sentence(

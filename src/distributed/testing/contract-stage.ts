@@ -45,11 +45,6 @@ export class ContractStage {
   readonly #opened = new Map<LeasedQueue, NodeJS.Timeout | undefined>()
   #commands = 0
 
-  /**
-   * @param open - Opens the engine.
-   * @param wishes - What the case wants otherwise than most.
-   * @param maxBytes - Bytes past which the engine refuses a payload.
-   */
   constructor(
     open: OpenQueue,
     wishes: Partial<ContractSettings>,
@@ -69,11 +64,7 @@ export class ContractStage {
     }
   }
 
-  /**
-   * Opens the queue for another worker, which beats if partitions are owned.
-   *
-   * @param workerId - Unique in the case.
-   */
+  /** Opens the queue for another worker, which beats if partitions are owned. */
   async worker(workerId = this.settings.workerId): Promise<LeasedQueue> {
     const queue = await this.#open({ ...this.settings, workerId })
     this.#opened.set(queue, undefined)
@@ -84,11 +75,7 @@ export class ContractStage {
     return queue
   }
 
-  /**
-   * Opens the queue for several workers.
-   *
-   * @param ids - Theirs.
-   */
+  /** Opens the queue for several workers. */
   async workers(...ids: string[]): Promise<LeasedQueue[]> {
     const all: LeasedQueue[] = []
     for (const id of ids) all.push(await this.worker(id))
@@ -111,11 +98,7 @@ export class ContractStage {
     await Promise.all(Array.from(this.#opened.keys(), (queue) => queue.close()))
   }
 
-  /**
-   * A command that no other case knows.
-   *
-   * @param members - What is to be otherwise than usual.
-   */
+  /** A command that no other case knows. */
   envelope(members: Partial<CommandEnvelope> = {}): CommandEnvelope {
     const number = this.#commands++
     return {
@@ -131,22 +114,12 @@ export class ContractStage {
     }
   }
 
-  /**
-   * Several commands.
-   *
-   * @param count - How many.
-   * @param members - What they have in common.
-   */
+  /** Several commands. */
   envelopes(count: number, members: Partial<CommandEnvelope> = {}): CommandEnvelope[] {
     return Array.from({ length: count }, () => this.envelope(members))
   }
 
-  /**
-   * Enqueues commands and is sure that they were accepted.
-   *
-   * @param queue - Through which.
-   * @param envelopes - Which.
-   */
+  /** Enqueues commands and is sure that they were accepted. */
   async fill(queue: LeasedQueue, envelopes: readonly CommandEnvelope[]): Promise<void> {
     const statuses = await queue.enqueueMany(envelopes)
     assert.deepEqual(
@@ -155,11 +128,7 @@ export class ContractStage {
     )
   }
 
-  /**
-   * A request for everything at once.
-   *
-   * @param changes - What is to be otherwise.
-   */
+  /** A request for everything at once. */
   request(changes: Partial<LeaseRequest> = {}): LeaseRequest {
     return {
       partitions: Array.from({ length: this.settings.numPartitions }, (_, index) => index),
@@ -170,13 +139,7 @@ export class ContractStage {
     }
   }
 
-  /**
-   * Leases until so many commands came, and not one more.
-   *
-   * @param queue - Who.
-   * @param count - How many are to come.
-   * @param changes - To the request.
-   */
+  /** Leases until so many commands came, and not one more. */
   async take(
     queue: LeasedQueue,
     count: number,
@@ -195,32 +158,17 @@ export class ContractStage {
     return all
   }
 
-  /**
-   * Leases the one command that there is.
-   *
-   * @param queue - Who.
-   * @param changes - To the request.
-   */
+  /** Leases the one command that there is. */
   async takeOne(queue: LeasedQueue, changes: Partial<LeaseRequest> = {}): Promise<Delivery> {
     return (await this.take(queue, 1, changes))[0]!
   }
 
-  /**
-   * Sees that nothing is given out.
-   *
-   * @param queue - Who asks.
-   * @param changes - To the request.
-   */
+  /** Sees that nothing is given out. */
   async nothing(queue: LeasedQueue, changes: Partial<LeaseRequest> = {}): Promise<void> {
     assert.deepEqual(idsOf(await queue.lease(this.request({ waitMs: 30, ...changes }))), [])
   }
 
-  /**
-   * Waits until something holds.
-   *
-   * @param what - What, for the message.
-   * @param holds - Asked again and again.
-   */
+  /** Waits until something holds. */
   async until(what: string, holds: () => Promise<boolean> | boolean): Promise<void> {
     const endMs = nowMs() + PATIENCE_MS
     while (!(await holds())) {
@@ -239,43 +187,24 @@ export class ContractStage {
   }
 }
 
-/**
- * Lets time pass where its passing is what a case is about.
- *
- * @param ms - How long.
- */
+/** Lets time pass where its passing is what a case is about. */
 export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => {
     timers.setTimeout(resolve, ms)
   })
 }
 
-/**
- * What a worker wants of a lane: all of it, unless said otherwise.
- *
- * @param laneId - The lane.
- * @param changes - What is to be otherwise.
- */
+/** What a worker wants of a lane: all of it, unless said otherwise. */
 export function demand(laneId: string, changes: Partial<LaneDemand> = {}): LaneDemand {
   return { laneId, max: 1000, priority: 5, boost: [], ...changes }
 }
 
-/**
- * Ids in the order in which they were given out.
- *
- * @param deliveries - What was given out.
- */
+/** Ids in the order in which they were given out. */
 export function idsOf(deliveries: readonly Delivery[]): string[] {
   return deliveries.map(({ envelope }) => envelope.id)
 }
 
-/**
- * The result of a command that succeeded.
- *
- * @param delivery - As it was given out.
- * @param queue - Who ran it.
- * @param value - What it returned.
- */
+/** The result of a command that succeeded. */
 export function successOf(delivery: Delivery, queue: LeasedQueue, value?: unknown): CommandResult {
   const { id, partitionId, retryCount } = delivery.envelope
   return {
@@ -290,24 +219,13 @@ export function successOf(delivery: Delivery, queue: LeasedQueue, value?: unknow
   }
 }
 
-/**
- * The result of a command that failed.
- *
- * @param delivery - As it was given out.
- * @param queue - Who ran it.
- * @param message - Of its error.
- */
+/** The result of a command that failed. */
 export function failureOf(delivery: Delivery, queue: LeasedQueue, message: string): CommandResult {
   const { value: _, ...others } = successOf(delivery, queue)
   return { ...others, success: false, error: { name: 'TypeError', message, code: 'E_CONTRACT' } }
 }
 
-/**
- * Completes commands, and is sure that each completion counted.
- *
- * @param queue - Who has them.
- * @param deliveries - Which.
- */
+/** Completes commands, and is sure that each completion counted. */
 export async function finish(queue: LeasedQueue, deliveries: readonly Delivery[]): Promise<void> {
   const completions = deliveries.map((delivery) => ({
     delivery,
@@ -322,8 +240,6 @@ export async function finish(queue: LeasedQueue, deliveries: readonly Delivery[]
 /**
  * Sees that something is refused, with an error of a code.
  *
- * @param what - What is refused, for the message.
- * @param promise - Is to reject.
  * @param codes - One of which its error is to have; none: any error will do.
  */
 export async function refused(
@@ -345,11 +261,7 @@ export async function refused(
   )
 }
 
-/**
- * Where a command can be looked up.
- *
- * @param envelope - The command.
- */
+/** Where a command can be looked up. */
 export function referenceTo({ id, partitionId }: CommandEnvelope): {
   readonly commandId: string
   readonly partitionId: number

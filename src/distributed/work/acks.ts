@@ -35,10 +35,6 @@ export class StartReporter {
   readonly #passed = new Set<HeldCommand>()
   #isIdle = true
 
-  /**
-   * @param core - Of the worker.
-   * @param starter - Takes commands whose start counts.
-   */
   constructor(core: WorkerCore, starter: Starter) {
     const { queue, lanes, events } = core
     this.#core = core
@@ -55,11 +51,7 @@ export class StartReporter {
     })
   }
 
-  /**
-   * Lets a command wait until its start is reported.
-   *
-   * @param held - READY.
-   */
+  /** Lets a command wait until its start is reported. */
   add(held: HeldCommand): void {
     this.#waiting.get(held.lane)!.push(held)
     this.#isIdle = false
@@ -141,7 +133,6 @@ export class Acknowledger {
   readonly #releases: Outbox<Release>
   readonly #deadLetters: Outbox<DeadLetter>
 
-  /** @param core - Of the worker. */
   constructor(core: WorkerCore) {
     const { queue, events } = core
     const common = { owner: queue.workerId, failed: events.failed }
@@ -180,38 +171,21 @@ export class Acknowledger {
     return this.#completions.size + this.#releases.size + this.#deadLetters.size
   }
 
-  /**
-   * Completes a command.
-   *
-   * @param held - Its delivery.
-   * @param result - How it ended.
-   */
+  /** Completes a command. */
   complete(held: HeldCommand, result: CommandResult): void {
     this.#core.held.end(held)
     held.result = result
     this.#completions.add(held)
   }
 
-  /**
-   * Gives a command back. The queue gets them in the order in which they are given back.
-   *
-   * @param held - Its delivery.
-   * @param reason - Why.
-   * @param delayMs - Keeps it from being given out for so long.
-   */
+  /** Gives a command back. The queue gets them in the order in which they are given back. */
   release(held: HeldCommand, reason: ReleaseReason, delayMs = 0): void {
     this.#core.held.end(held)
     const { delay } = this.#core.queue.capabilities
     this.#releases.add({ held, reason, delayMs: delay ? delayMs : 0 })
   }
 
-  /**
-   * Puts a command among the dead.
-   *
-   * @param held - Its delivery.
-   * @param reason - A few words.
-   * @param result - A failure.
-   */
+  /** Puts a command among the dead. */
   deadLetter(held: HeldCommand, reason: string, result: CommandResult): void {
     this.#core.held.end(held)
     this.#deadLetters.add({ held, reason, result, isShort: false })

@@ -29,9 +29,6 @@ function patienceMsOf({ envelope, lane }: HeldCommand): number | undefined {
 /**
  * The options for the manager.
  *
- * @param held - The command.
- * @param leftMs - How long its lease lets it start.
- * @param now - Monotonic milliseconds.
  * @param passesKeys - Whether the manager takes keys.
  * @returns `late` if it may not start any more, `token` if its token is over.
  */
@@ -68,11 +65,7 @@ export function termsOf(
   return options
 }
 
-/**
- * The failure of a command that has not started by its deadline.
- *
- * @param held - The command.
- */
+/** The failure of a command that has not started by its deadline. */
 export function lateError(held: HeldCommand): LaneError {
   const waitedMs = Math.max(0, Math.round(nowMs() - held.delivery.acceptedAtMs))
   const deadlineMs = patienceMsOf(held) ?? 0
@@ -105,24 +98,13 @@ const COMMAND_ERRORS: ReadonlySet<ErrorCode> = new Set([
   'CORELANE_UNSERIALIZABLE',
 ])
 
-/**
- * The code of an error of corelane's.
- *
- * @param error - Anything.
- */
+/** The code of an error of corelane's. */
 export function codeOf(error: unknown): ErrorCode | undefined {
   const code = (error as { readonly code?: unknown } | null | undefined)?.code
   return typeof code === 'string' && Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : undefined
 }
 
-/**
- * Judges a failure.
- *
- * @param envelope - The command.
- * @param lane - Its lane.
- * @param error - What the manager says it ended with.
- * @param info - Where and when.
- */
+/** Judges a failure. */
 export function judge(
   envelope: CommandEnvelope,
   lane: LanePlan,
@@ -166,10 +148,6 @@ function isOwnTimeout({ commandType, laneId }: CommandEnvelope, error: unknown):
 /**
  * The result of a run that succeeded.
  *
- * @param envelope - The command.
- * @param workerId - Who ran it.
- * @param durationMs - How long it ran.
- * @param value - What its handler gave.
  * @param completedAt - When, milliseconds since 1970.
  */
 export function successOf(
@@ -191,14 +169,7 @@ export function successOf(
   }
 }
 
-/**
- * The result of a run that failed.
- *
- * @param envelope - The command.
- * @param workerId - Who ran it.
- * @param durationMs - How long it ran.
- * @param error - What it failed with.
- */
+/** The result of a run that failed. */
 export function failureOf(
   { id: commandId, partitionId, retryCount }: CommandEnvelope,
   workerId: string,
@@ -217,11 +188,7 @@ export function failureOf(
   }
 }
 
-/**
- * Whether a run may go on for a moment after a failure.
- *
- * @param error - The failure.
- */
+/** Whether a run may go on for a moment after a failure. */
 export function mayRunOn(error: unknown): boolean {
   const code = codeOf(error)
   const cause = codeOf((error as { readonly cause?: unknown } | null | undefined)?.cause)

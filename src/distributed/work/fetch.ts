@@ -57,12 +57,8 @@ export class LeaseFetcher {
   #controller: AbortController | undefined
 
   /**
-   * @param core - Of the worker.
-   * @param runner - Takes the deliveries.
    * @param keeper - Knows whether the event loop is held up.
-   * @param assignment - Knows the partitions to ask for.
    * @param prefetchMs - Work that is held beyond what runs, in milliseconds.
-   * @param prefetchMax - Most commands that are held.
    */
   constructor(
     core: WorkerCore,
@@ -117,11 +113,7 @@ export class LeaseFetcher {
     void TURN_END.then(this.#look)
   }
 
-  /**
-   * Asks for nothing for a while.
-   *
-   * @param ms - How long.
-   */
+  /** Asks for nothing for a while. */
   rest(ms: number): void {
     this.#restUntilMs = nowMs() + ms
     this.#controller?.abort()

@@ -87,7 +87,6 @@ export class WorkerLane {
   ready = 0
 
   /**
-   * @param plan - As the manager has it.
    * @param isRateGlobal - Whether the queue keeps its rate limit.
    * @param slots - How many of its commands may run anywhere at once.
    */
@@ -100,12 +99,7 @@ export class WorkerLane {
       plan.maxConcurrency !== undefined || plan.rate !== undefined || slots !== undefined
   }
 
-  /**
-   * How many commands of it are worth having.
-   *
-   * @param target - How many of all lanes are.
-   * @param capacity - Handlers that can run at once.
-   */
+  /** How many commands of it are worth having. */
   worthHaving(target: number, capacity: number): number {
     const { maxConcurrency = capacity, rate } = this.plan
     let worth = target
@@ -169,10 +163,6 @@ export class HeldCommand {
   /** The next of its key. Written by {@link HeldCommands}. */
   next: HeldCommand | undefined = undefined
 
-  /**
-   * @param delivery - As it was given out.
-   * @param lane - Its lane.
-   */
   constructor(delivery: Delivery, lane: WorkerLane) {
     this.delivery = delivery
     this.envelope = delivery.envelope
@@ -181,11 +171,7 @@ export class HeldCommand {
     this.isCounted = !delivery.countsAtStart
   }
 
-  /**
-   * Ends it in the manager, wherever it is.
-   *
-   * @param reason - Why.
-   */
+  /** Ends it in the manager, wherever it is. */
   abort(reason: unknown): void {
     this.isAborted = true
     this.command?.abort(reason)
@@ -257,11 +243,7 @@ export class HeldCommands {
   #submitted = 0
   #idleWaiters: (() => void)[] = []
 
-  /**
-   * @param events - Of the pool.
-   * @param numPartitions - How many partitions the queue has.
-   * @param keepsKeyOrder - Whether commands of one key go one at a time.
-   */
+  /** @param keepsKeyOrder - Whether commands of one key go one at a time. */
   constructor(events: WorkerEvents, numPartitions: number, keepsKeyOrder: boolean) {
     this.#events = events
     this.#keepsKeyOrder = keepsKeyOrder
@@ -282,29 +264,17 @@ export class HeldCommands {
     return this.#all.values()
   }
 
-  /**
-   * How many it has of a partition of the queue.
-   *
-   * @param partitionId - Which.
-   */
+  /** How many it has of a partition of the queue. */
   countIn(partitionId: number): number {
     return this.#inPartition[partitionId]!
   }
 
-  /**
-   * Whether a command is given back instead of started.
-   *
-   * @param partitionId - Its partition.
-   */
+  /** Whether a command is given back instead of started. */
   refuses(partitionId: number): boolean {
     return !this.isAccepting || this.partitions?.has(partitionId) === false
   }
 
-  /**
-   * Whether a command must not start, since an older one of its key has left.
-   *
-   * @param held - READY.
-   */
+  /** Whether a command must not start, since an older one of its key has left. */
   isClosed({ line }: HeldCommand): boolean {
     return line !== undefined && line.leaving > 0
   }
@@ -314,11 +284,7 @@ export class HeldCommands {
     return this.#returning > 0
   }
 
-  /**
-   * The queue is asked for commands.
-   *
-   * @param partitions - Of these partitions.
-   */
+  /** The queue is asked for commands. */
   asking(partitions: readonly number[]): void {
     this.#asked = partitions
   }
@@ -329,11 +295,7 @@ export class HeldCommands {
     for (const key of this.#answered.splice(0)) this.#reopen(key)
   }
 
-  /**
-   * Whether commands of a partition may be on their way here.
-   *
-   * @param partitionId - Which.
-   */
+  /** Whether commands of a partition may be on their way here. */
   isAskedFor(partitionId: number): boolean {
     return this.#asked?.includes(partitionId) === true
   }
@@ -359,12 +321,7 @@ export class HeldCommands {
 
   // ── Transitions ──────────────────────────────────────────────────────────────────────────────
 
-  /**
-   * Takes a delivery in: it is READY, or CHAINED behind another of its key.
-   *
-   * @param delivery - Fresh from the queue.
-   * @param lane - Its lane.
-   */
+  /** Takes a delivery in: it is READY, or CHAINED behind another of its key. */
   add(delivery: Delivery, lane: WorkerLane): HeldCommand {
     const held = new HeldCommand(delivery, lane)
     const { key, partitionId } = held.envelope
@@ -378,22 +335,14 @@ export class HeldCommands {
     return held
   }
 
-  /**
-   * READY to SUBMITTED.
-   *
-   * @param held - The delivery.
-   */
+  /** READY to SUBMITTED. */
   submit(held: HeldCommand): void {
     invariant(held.state === 'READY', 'only a ready delivery is submitted')
     held.state = 'SUBMITTED'
     this.#submitted++
   }
 
-  /**
-   * SUBMITTED to READY: it has not started, or its lease is over and it is about to be lost.
-   *
-   * @param held - The delivery.
-   */
+  /** SUBMITTED to READY: it has not started, or its lease is over and it is about to be lost. */
   unsubmit(held: HeldCommand): void {
     invariant(held.state === 'SUBMITTED', 'only a submitted delivery becomes ready again')
     held.state = 'READY'
@@ -408,8 +357,6 @@ export class HeldCommands {
   /**
    * To ENDING, from every state but ENDING and GONE. One that keeps its place in the order of its
    * key has left its line before, by {@link HeldCommands.leave}.
-   *
-   * @param held - The delivery.
    */
   end(held: HeldCommand): void {
     invariant(held.state !== 'ENDING' && held.state !== 'GONE', 'a delivery ends once')
@@ -446,7 +393,6 @@ export class HeldCommands {
    * One leaves and keeps its place in the order of its key: what is younger of the key must not
    * start here before the queue has it back.
    *
-   * @param held - Not ENDING.
    * @returns Those of its key that were behind it, in their order. They have to leave, too.
    */
   leave(held: HeldCommand): HeldCommand[] {
@@ -461,7 +407,6 @@ export class HeldCommands {
   /**
    * To LOST, from CHAINED, READY and SUBMITTED.
    *
-   * @param held - The delivery.
    * @param isTaken - Whether the queue has given it to another worker: its key need not wait for
    * it.
    * @returns Those of its key that were behind it, which have to leave; undefined if it is not held
@@ -482,7 +427,6 @@ export class HeldCommands {
   /**
    * ENDING to GONE; nothing happens the second time.
    *
-   * @param held - The delivery.
    * @param status - Whether it was still this worker's.
    */
   settled(held: HeldCommand, status: SettleStatus): void {

@@ -24,10 +24,7 @@ export class Announcer {
   #nextLookMs = 0
   #isBusy = false
 
-  /**
-   * @param core - Of the worker.
-   * @param managed - All lanes of its manager; it leaves those that are not its own to others.
-   */
+  /** @param managed - All lanes of its manager; it leaves those that are not its own to others. */
   constructor(core: WorkerCore, managed: readonly { readonly name: string }[]) {
     this.#core = core
     this.#laneIds = core.lanes.map(({ plan }) => plan.name)
@@ -100,10 +97,7 @@ export class PartitionAssignment {
   /** The partition to look at first. */
   #first: number
 
-  /**
-   * @param core - Of the worker.
-   * @param runner - Gives back the commands of partitions that go to another worker.
-   */
+  /** @param runner - Gives back the commands of partitions that go to another worker. */
   constructor(core: WorkerCore, runner: Runner) {
     const { queue, held } = core
     this.#core = core
@@ -158,11 +152,7 @@ export class PartitionAssignment {
     if (nowMs() - this.#heartbeatAtMs >= everyMs) void this.heartbeat()
   }
 
-  /**
-   * Wants partitions from now on, or gives up all that it owns as it becomes free.
-   *
-   * @param isTaking - Which of both.
-   */
+  /** Wants partitions from now on, or gives up all that it owns as it becomes free. */
   take(isTaking: boolean): void {
     this.#isTaking = isTaking
     void this.heartbeat()
@@ -255,12 +245,6 @@ export class LeaseKeeper {
   #renewedAtMs = 0
   #isExtending = false
 
-  /**
-   * @param core - Of the worker.
-   * @param runner - Gives up deliveries, and keeps their slots.
-   * @param assignment - Renewed at every look, as workers come and go.
-   * @param announcer - Renewed every third of a lease.
-   */
   constructor(
     core: WorkerCore,
     runner: Runner,

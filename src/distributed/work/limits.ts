@@ -43,9 +43,6 @@ export interface LaneChoice {
 /**
  * Chooses the lanes of a pool and checks that the queue can do what they ask.
  *
- * @param plans - The manager's lanes.
- * @param queue - The queue.
- * @param choice - Which, and what is asked beyond their options.
  * @returns The most urgent first.
  * @throws ConfigError `CORELANE_UNKNOWN_LANE`, `CORELANE_INVALID_ENVELOPE` for a name that cannot
  * travel, `CORELANE_DEGRADED`.
@@ -149,11 +146,7 @@ export class LaneLimiter {
   /** How long the last tokens could be used. */
   #horizonMs = 0
 
-  /**
-   * @param core - Of the worker.
-   * @param lane - The lane.
-   * @param starter - Takes commands that may start now.
-   */
+  /** @param starter - Takes commands that may start now. */
   constructor(core: WorkerCore, lane: WorkerLane, starter: Starter) {
     const { queue, events } = core
     this.#core = core
@@ -169,11 +162,7 @@ export class LaneLimiter {
     })
   }
 
-  /**
-   * Lets a command wait for its token and its slot.
-   *
-   * @param held - READY.
-   */
+  /** Lets a command wait for its token and its slot. */
   add(held: HeldCommand): void {
     this.#waiting.push(held)
     void this.#serve()
@@ -181,8 +170,6 @@ export class LaneLimiter {
 
   /**
    * Takes a command back that could not start while its token was good: it goes before the others.
-   *
-   * @param held - READY.
    */
   putBack(held: HeldCommand): void {
     held.tokenUntilMs = 0
@@ -193,7 +180,6 @@ export class LaneLimiter {
   /**
    * Frees the slot of a command that has left.
    *
-   * @param held - The command.
    * @param mayRunOn - Whether its run may go on for a moment, so that its slot is left to expire.
    */
   left(held: HeldCommand, mayRunOn = false): void {

@@ -27,11 +27,7 @@ export class Throughput {
   #spanMs = 0
   #sinceMs = nowMs()
 
-  /**
-   * Commands have come after there were none: the time between is no measure.
-   *
-   * @param now - Monotonic milliseconds.
-   */
+  /** Commands have come after there were none: the time between is no measure. */
   resume(now: number): void {
     if (now - this.#sinceMs > FORGET_MS) {
       this.perMs /= 2
@@ -41,11 +37,7 @@ export class Throughput {
     this.#sinceMs = now
   }
 
-  /**
-   * A command has ended.
-   *
-   * @param now - Monotonic milliseconds.
-   */
+  /** A command has ended. */
   ended(now: number): void {
     this.#count++
     this.#spanMs += now - this.#sinceMs
@@ -63,10 +55,7 @@ export class Pace extends Throughput {
   readonly #health: ManagerHealth
   readonly #concurrency: number
 
-  /**
-   * @param health - Of the manager.
-   * @param concurrency - Handlers of one partition that may run at once.
-   */
+  /** @param concurrency - Handlers of one partition that may run at once. */
   constructor(health: ManagerHealth, concurrency: number) {
     super()
     this.#health = health
@@ -112,8 +101,6 @@ export class Quarantine {
   /**
    * Whether a delivery is to be given back if it has not started: all are but the one that runs
    * alone. Some may have to wait for long until they can start.
-   *
-   * @param delivery - Held.
    */
   isInTheWay(delivery: Delivery): boolean {
     return this.#isOn && delivery !== this.#alone
@@ -123,7 +110,6 @@ export class Quarantine {
    * Whether a delivery may start. One that may not is to be given back; for a suspect the worker
    * comes back with empty hands.
    *
-   * @param delivery - Whose turn it is.
    * @param isAlone - Whether the worker holds nothing else.
    */
   admits(delivery: Delivery, isAlone: boolean): boolean {

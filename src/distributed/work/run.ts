@@ -25,11 +25,7 @@ const CLOCK_RUN = 64
 /** Part of a lease before whose end it is given up: its run must have stopped by then. */
 const MARGIN = 1 / 6
 
-/**
- * So long before its end a lease is given up.
- *
- * @param leaseMs - Its length.
- */
+/** So long before its end a lease is given up. */
 export function leaseMarginMs(leaseMs: number): number {
   return Number.isFinite(leaseMs) ? leaseMs * MARGIN : 0
 }
@@ -58,10 +54,7 @@ export class Runner implements Starter {
   readonly #threadWaits = new Set<Pause>()
   #isOver = false
 
-  /**
-   * @param core - Of the worker.
-   * @param passesKeys - Whether the manager takes keys.
-   */
+  /** @param passesKeys - Whether the manager takes keys. */
   constructor(core: WorkerCore, passesKeys: boolean) {
     const { queue, lanes } = core
     this.#core = core
@@ -77,11 +70,7 @@ export class Runner implements Starter {
     }
   }
 
-  /**
-   * Takes deliveries on.
-   *
-   * @param deliveries - Fresh from the queue.
-   */
+  /** Takes deliveries on. */
   take(deliveries: readonly Delivery[]): void {
     const { held: all, pace } = this.#core
     if (all.size === 0) pace.resume(nowMs())
@@ -138,11 +127,7 @@ export class Runner implements Starter {
     }
   }
 
-  /**
-   * Ends all runs, and their threads.
-   *
-   * @param reason - Why.
-   */
+  /** Ends all runs, and their threads. */
   abortAll(reason: unknown): void {
     for (const held of [...this.#core.held.values()]) {
       if (held.state === 'SUBMITTED') held.abort(reason)
@@ -152,18 +137,12 @@ export class Runner implements Starter {
   /**
    * Gives up leases that could not be extended in time. Those whose end is on its way to the queue
    * are left to its judgement.
-   *
-   * @param all - Of these.
    */
   expired(all: readonly HeldCommand[]): void {
     this.#lose(all, false)
   }
 
-  /**
-   * Gives up deliveries that the queue has given to other workers.
-   *
-   * @param all - Which.
-   */
+  /** Gives up deliveries that the queue has given to other workers. */
   taken(all: readonly HeldCommand[]): void {
     this.#lose(all, true)
   }

@@ -76,13 +76,7 @@ local function isHeld(stream, entry, consumer, counter)
 end
 `
 
-/**
- * Makes a script. It runs when Redis is full, too, so that a full queue can be emptied.
- *
- * @param name - For those who read Redis's slow log.
- * @param source - Lua.
- * @param flags - See Redis's manual of scripts.
- */
+/** Makes a script. It runs when Redis is full, too, so that a full queue can be emptied. */
 export function script(name: string, source: string, flags = 'allow-oom'): Script {
   const whole = `#!lua${flags === '' ? '' : ` flags=${flags}`}\n-- corelane ${name}${source}`
   return Object.freeze({ name, source: whole, sha: createHash('sha1').update(whole).digest('hex') })
