@@ -78,7 +78,6 @@ export {
   type WorkerPoolState,
   type WorkerPoolStats,
 } from './distributed/work/pool.ts'
-
 export { type BoostStep, PriorityBoostConfig, type PriorityBoostOptions } from './model/boost.ts'
 export {
   type CommandContext,
@@ -137,4 +136,19 @@ export {
   type RateScope,
 } from './model/rate-limit.ts'
 export { type Backoff, type RetryOptions, type RetryPlan, RetryPolicy } from './model/retry.ts'
+export {
+  ALERT_MEASURES,
+  type Alert,
+  type AlertLevel,
+  AlertManager,
+  type AlertMeasure,
+  type AlertOptions,
+  type AlertThresholds,
+} from './operations/alert-manager.ts'
+export {
+  type MonitorOptions,
+  type MonitorWarning,
+  QueueMonitor,
+} from './operations/queue-monitor.ts'
+export type { Watched, WatchedLane, WatchedMetrics } from './operations/watched.ts'
 export { stableHash } from './schedule/hash.ts'

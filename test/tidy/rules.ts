@@ -19,6 +19,7 @@ const IMPORTS: Readonly<Record<string, readonly string[]>> = {
   schedule: ['base', 'model'],
   partition: ['base', 'model', 'memory', 'wire', 'schedule'],
   coordinator: ['base', 'model', 'memory', 'wire', 'schedule'],
+  operations: ['base', 'model'],
   distributed: ['base', 'model', 'wire', 'schedule', 'coordinator'],
   cli: ['base'],
 }

@@ -57,7 +57,7 @@ async function ruleTables(): Promise<Record<string, OptionRules>> {
   const tables: Record<string, OptionRules> = {}
   for (const { path, text } of sources) {
     if (
-      !/^src\/(?:model|coordinator|distributed)\//.test(path) ||
+      !/^src\/(?:model|coordinator|operations|distributed)\//.test(path) ||
       !/\bexport const \w+_RULES\b/.test(text)
     )
       continue

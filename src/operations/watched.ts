@@ -1,0 +1,44 @@
+// Watched: the members of a manager that operations look at and act on.
+// Thread: main.   Owns: nothing; types only. A QueueManager has this shape.
+
+import { laneError } from '../base/errors.ts'
+import type { LanePlan } from '../model/lane.ts'
+import type { MetricsSnapshot } from '../model/metrics.ts'
+
+/** Metrics as they are read. */
+export interface WatchedMetrics {
+  snapshot(): MetricsSnapshot
+  delta(before: MetricsSnapshot, now?: MetricsSnapshot): MetricsSnapshot
+}
+
+/** A lane as `stats()` has it. */
+export interface WatchedLane {
+  readonly queued: number
+  readonly running: number
+}
+
+/** What is watched of a manager. */
+export interface Watched {
+  readonly lanes: readonly LanePlan[]
+  readonly metrics: WatchedMetrics | undefined
+  stats(): {
+    readonly host: { readonly cores: number; readonly loadAverage: number }
+    readonly lanes: Readonly<Record<string, WatchedLane>>
+  }
+}
+
+/**
+ * The metrics of a manager.
+ *
+ * @param manager - The manager.
+ * @param owner - What needs them, for the message.
+ * @throws ConfigError `CORELANE_INVALID_OPTION` if it keeps none.
+ */
+export function metricsOf({ metrics }: Pick<Watched, 'metrics'>, owner: string): WatchedMetrics {
+  if (metrics !== undefined) return metrics
+  throw laneError('CORELANE_INVALID_OPTION', {
+    option: `${owner}.manager`,
+    received: 'a manager without metrics',
+    allowed: 'a manager with the option metrics: QueueMetrics.local()',
+  })
+}

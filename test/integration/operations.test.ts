@@ -1,0 +1,123 @@
+// Operations: alerts, the monitor and Prometheus on a manager that runs. Goal: what a scrape says
+// is what was counted; alerts and warnings come by themselves. Method: commands of known number, a
+// real HTTP server, and a registry of prom-client.
+
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import {
+  type Alert,
+  AlertManager,
+  type MonitorWarning,
+  PartitionConfig,
+  QueueMetrics,
+  QueueMonitor,
+} from 'corelane'
+import { prometheusHandler, prometheusText, registerWith } from 'corelane/prometheus'
+import { Registry } from 'prom-client'
+import { afterEach, expect, test } from 'vitest'
+import { until, within } from '../support/deadline.ts'
+import { create, open } from '../support/managers.ts'
+
+const undone: (() => void)[] = []
+
+afterEach(() => {
+  for (const undo of undone.splice(0)) undo()
+})
+
+/** The lines of a scrape that are samples, by series. */
+function samplesOf(text: string): Map<string, number> {
+  const lines = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
+  return new Map(
+    lines.map((line) => {
+      const at = line.lastIndexOf(' ')
+      return [line.slice(0, at), Number(line.slice(at + 1))]
+    }),
+  )
+}
+
+const lanes = { 'a "lane"\\': {}, plain: {} }
+
+async function busy() {
+  const metrics = QueueMetrics.local()
+  const manager = await open('basic.js', {
+    partitions: PartitionConfig.balanced(2),
+    lanes,
+    metrics,
+  })
+  await within(manager.submitMany('plain', 'burn', [1000, 3000, 5000]), 'three')
+  return manager
+}
+
+test('a scrape over HTTP has counters, gauges and histograms in base units', async () => {
+  const manager = await busy()
+  const server = createServer(prometheusHandler(manager))
+  undone.push(() => server.close())
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/metrics`
+  const response = await fetch(url)
+  expect(response.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8')
+  const text = await response.text()
+  const samples = samplesOf(text)
+  expect(samples.get('corelane_commands_completed_total{lane="plain"}')).toBe(3)
+  expect(samples.get('corelane_commands_completed_total{lane="a \\"lane\\"\\\\"}')).toBe(0)
+  expect(samples.get('corelane_command_run_seconds_count{lane="plain"}')).toBe(3)
+  expect(samples.get('corelane_command_run_seconds_sum{lane="plain"}')).toBeGreaterThan(0.009)
+  expect(samples.get('corelane_command_run_seconds_bucket{lane="plain",le="0.0005"}')).toBe(0)
+  expect(samples.get('corelane_command_run_seconds_bucket{lane="plain",le="+Inf"}')).toBe(3)
+  expect(samples.get('corelane_partition_up{partition="1"}')).toBe(1)
+  expect(text).toContain('# TYPE corelane_command_wait_seconds histogram\n')
+  expect((await fetch(url, { method: 'POST' })).status).toBe(405)
+})
+
+test('prom-client serves the same from its registry', async () => {
+  const manager = await busy()
+  const registry = new Registry()
+  registerWith(manager, registry)
+  const theirs = samplesOf(await registry.metrics())
+  const ours = samplesOf(prometheusText(manager))
+  expect([...theirs.keys()].sort()).toEqual([...ours.keys()].sort())
+  const series = 'corelane_commands_completed_total{lane="plain"}'
+  expect([theirs.get(series), ours.get(series)]).toEqual([3, 3])
+  await within(manager.submit('plain', 'noop', 1), 'one more')
+  expect(samplesOf(await registry.metrics()).get(series)).toBe(4)
+})
+
+test('a manager without metrics has nothing to scrape or to alert of', () => {
+  const manager = create('basic.js')
+  expect(() => prometheusText(manager)).toThrow(/QueueMetrics.local/)
+  expect(() => new AlertManager(manager)).toThrow(/QueueMetrics.local/)
+})
+
+test('alerts and the monitor look by themselves, and tell of a lane that is stuck', async () => {
+  const words = new SharedArrayBuffer(16)
+  const manager = await open('lanes-handlers.js', {
+    partitions: PartitionConfig.none(),
+    lanes: { lane: {} },
+    metrics: QueueMetrics.local(),
+    workerData: { words },
+  })
+  const told: Alert[] = []
+  const warned: MonitorWarning[] = []
+  const thresholds = { oldestMs: { warning: 30, critical: 1_000_000 } }
+  const onAlert = (alert: Alert) => told.push(alert)
+  const alerts = new AlertManager(manager, { intervalMs: 10, thresholds, onAlert }).start()
+  const onWarning = (warning: MonitorWarning) => warned.push(warning)
+  const monitor = new QueueMonitor(manager, { intervalMs: 10, queuedWarning: 3, onWarning }).start()
+  undone.push(
+    () => alerts.stop(),
+    () => monitor.stop(),
+  )
+  const stuck = [1, 2, 3, 4].map((i) => manager.submit('lane', 'hardGate', i))
+  const isOld = ({ measure, lane, level }: Alert) =>
+    measure === 'oldestMs' && lane === 'lane' && level === 'warning'
+  await until(() => told.some(isOld) && warned.length > 0, 'both')
+  expect(warned).toEqual([
+    { lane: 'lane', measure: 'queued', value: expect.any(Number), threshold: 3 },
+  ])
+  expect(monitor.stats()!.lanes.lane!.unsettled).toBe(4)
+  const view = new Int32Array(words)
+  Atomics.store(view, 0, 1)
+  Atomics.notify(view, 0)
+  await within(Promise.all(stuck), 'all')
+  await until(() => alerts.active.every(({ measure }) => measure !== 'oldestMs'), 'its end')
+})
