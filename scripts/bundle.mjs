@@ -5,6 +5,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { rolldown } from 'rolldown'
+import { minifySync } from 'rolldown/utils'
 import { dts } from 'rolldown-plugin-dts'
 
 const manifest = JSON.parse(readFileSync('package.json', 'utf8'))
@@ -18,6 +19,8 @@ const CLI = ['cli/main', 'cli/bench-handlers']
 /** The program of threads, and its file. */
 const ENTRY = 'partition/entry'
 const ENTRY_FILE = 'corelane-entry.cjs'
+/** The same program as text, for an application that is bundled without that file. */
+const ENTRY_TEXT_FILE = 'corelane-entry-text.js'
 
 /** Loads ES modules as CommonJS. */
 const COMMON_LOADER = 'commonjs.cjs'
@@ -84,12 +87,12 @@ async function roll(input, output) {
     .map(({ fileName, code }) => ({ path: `dist/${fileName}`, text: code }))
 }
 
-/** All files of code lie beside that of threads. */
+/** All files of code lie beside the text of the program of threads. */
 const BESIDE = {
   name: 'beside',
   resolveId: (/** @type {string} */ id) =>
-    id.endsWith(ENTRY_FILE)
-      ? { id: `./${ENTRY_FILE}`, external: /** @type {const} */ ('absolute') }
+    id.endsWith(ENTRY_TEXT_FILE)
+      ? { id: `./${ENTRY_TEXT_FILE}`, external: /** @type {const} */ ('absolute') }
       : undefined,
 }
 
@@ -143,11 +146,11 @@ function commonJs() {
 }
 
 /**
- * The program of threads: a file that needs no other one, so that it can be copied anywhere. It
- * holds the program as text too, for an application that is bundled without it; both are the same
- * text, since it is much of the size of the package.
+ * The program of threads: a file that needs no other one, so that it can be copied anywhere. A
+ * second file holds it as text. A thread that had to take its program out of that text would parse
+ * it twice.
  *
- * @returns {Promise<BuiltFile>}
+ * @returns {Promise<BuiltFile[]>}
  */
 async function entry() {
   const alias = Object.entries(COMLINK).map(([name, path]) => [
@@ -170,12 +173,18 @@ async function entry() {
       comments: { legal: true, annotation: false, jsdoc: false },
     },
   )
+  const code = ascii(file.text)
+  const { code: short } = minifySync(ENTRY_FILE, code, {
+    ...READABLE,
+    codegen: { removeWhitespace: true },
+  })
   // As text it may run as an ES module, depending on Node's flags.
-  const program = `((require) => {\n${ascii(file.text)}})(process.getBuiltinModule)\n`
-  const text = `exports.ENTRY_TEXT = ${JSON.stringify(program)}
-if (typeof require === 'function' && require.main === module) module._compile(exports.ENTRY_TEXT, __filename)
-`
-  return { path: file.path, text }
+  const program = `((require) => {${short}})(process.getBuiltinModule)`
+  const text = `const ENTRY_TEXT = ${JSON.stringify(program)};\nexport { ENTRY_TEXT };\n`
+  return [
+    { path: file.path, text: code },
+    { path: `dist/${ENTRY_TEXT_FILE}`, text },
+  ]
 }
 
 /**
@@ -228,7 +237,7 @@ function licences() {
  * @returns {Promise<BuiltFile[]>} Each after those that it loads.
  */
 export async function bundle() {
-  const files = [await entry()]
+  const files = await entry()
   files.push(...(await code([...MAIN_DOORS, ...CLI])), ...(await code(['handler'])))
   return [...files, ...commonJs(), ...(await types()), licences()]
 }

@@ -221,8 +221,9 @@ async function runBroadcast(
   return table.call(table.types.indexOf(broadcast.type), payload, context)
 }
 
-parentPort!.postMessage({ corelane: VERSION } satisfies EntryGreeting)
-parentPort!.once('message', (message: BootMessage) => {
+// Tools load this file on a main thread to look at it.
+parentPort?.postMessage({ corelane: VERSION } satisfies EntryGreeting)
+parentPort?.once('message', (message: BootMessage) => {
   // Another version of this program would not understand the message; the manager ends it.
   if (message.version === VERSION) void boot(message)
 })

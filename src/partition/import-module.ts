@@ -93,7 +93,7 @@ async function importByTsx(url: string): Promise<Namespace | undefined> {
     return undefined
   }
   // Its CommonJS entry does not find its own files on Node.js 20.
-  const api = pathToFileURL(join(folder, '../dist/esm/api/index.mjs')).href
+  const api = pathToFileURL(join(folder, '..', 'dist/esm/api/index.mjs')).href
   const { tsImport } = (await import(api)) as {
     tsImport(url: string, parentUrl: string): Promise<Namespace>
   }

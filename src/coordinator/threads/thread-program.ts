@@ -21,10 +21,8 @@ export interface ThreadProgram {
 export async function findThreadProgram(entry: string | undefined): Promise<ThreadProgram> {
   const file = fileProgram(entry)
   if (file !== undefined) return file
-  const entryModule = await import('./corelane-entry.cjs')
-  // What CommonJS exports is the default export of the module that some bundlers make of it.
-  const source = entryModule.ENTRY_TEXT ?? entryModule.default?.ENTRY_TEXT
-  return { source, isText: true }
+  const { ENTRY_TEXT } = await import('./corelane-entry-text.js')
+  return { source: ENTRY_TEXT, isText: true }
 }
 
 /**
