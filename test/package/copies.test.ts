@@ -18,6 +18,7 @@ test.each([
 ])('errors of %s are instances of the classes of the other copy', async (_name, one, other) => {
   expect(one.QueueManager).not.toBe(other.QueueManager)
   const manager = one.QueueManager.create({ handlers, partitions })
+  await manager.close()
   const error: unknown = await manager.run('echo').catch((reason: unknown) => reason)
   expect(error).toBeInstanceOf(one.LaneError)
   expect(error).toBeInstanceOf(other.LaneError)
@@ -28,7 +29,6 @@ test.each([
   expect(new Error('other') instanceof other.LaneError).toBe(false)
   class Own extends other.LaneError {}
   expect(error).not.toBeInstanceOf(Own)
-  await manager.close()
 })
 
 test('an object that only has the code of an error is no instance', () => {
