@@ -1,7 +1,15 @@
 // Packed: what `npm pack` makes is what users get, so it is installed and used as they would.
 
 import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -11,6 +19,8 @@ const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const INSTALL_MS = 120_000
 const PACKED_BYTES_MAX = 300 * 1024
 const PACKED_FILES_MAX = 60
+/** Of the package and what it depends on, installed. */
+const INSTALLED_BYTES_MAX = 1_500_000
 
 /** The doors as a user writes them: `corelane`, `corelane/handler`, … */
 const doors = Object.keys(manifest.exports).map((door) => manifest.name + door.slice(1))
@@ -21,6 +31,8 @@ const peers = Object.entries<string>(manifest.peerDependencies)
 
 let folder = ''
 let namesWithoutPeers: string[]
+let bytesWithoutPeers: number
+let withoutPeers: Record<string, { hasInstallScript?: boolean }>
 let packed: { filename: string; size: number; files: { path: string }[] }
 
 function run(command: string, ...args: string[]): string {
@@ -31,6 +43,12 @@ function run(command: string, ...args: string[]): string {
 function namesOf(door: string): string[] {
   const script = `console.log(JSON.stringify(Object.keys(await import('${door}'))))`
   return JSON.parse(run('node', '--input-type=module', '--eval', script))
+}
+
+function bytesIn(place: string): number {
+  return readdirSync(place, { recursive: true, withFileTypes: true })
+    .filter((file) => file.isFile())
+    .reduce((bytes, { parentPath, name }) => bytes + statSync(join(parentPath, name)).size, 0)
 }
 
 beforeAll(() => {
@@ -46,6 +64,8 @@ beforeAll(() => {
   folder = app
   run('npm', ...install, tarball)
   namesWithoutPeers = namesOf('corelane')
+  bytesWithoutPeers = bytesIn(join(app, 'node_modules'))
+  withoutPeers = JSON.parse(readFileSync(join(app, 'package-lock.json'), 'utf8')).packages
   run('npm', ...install, ...peers.map(([name, range]) => `${name}@${range}`))
 }, INSTALL_MS)
 
@@ -62,6 +82,14 @@ test('the package is small and holds dist and what npm adds', () => {
     'README.md',
     'package.json',
   ])
+})
+
+test('it brings comlink and os-utils alone, little in all, and nothing that runs at install', () => {
+  const { '': _app, ...packages } = withoutPeers
+  const names = Object.keys(packages).map((path) => path.replace('node_modules/', ''))
+  expect(names.sort()).toEqual(['comlink', manifest.name, 'os-utils'])
+  expect(Object.values(packages).filter(({ hasInstallScript }) => hasInstallScript)).toEqual([])
+  expect(bytesWithoutPeers).toBeLessThan(INSTALLED_BYTES_MAX)
 })
 
 test('a source map comes with its sources, or not at all', () => {
