@@ -4,13 +4,12 @@ import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { installLocked } from '../support/locked-packages.ts'
+import { describeWithTools } from '../support/locked-packages.ts'
 import { readRows } from '../support/tables.ts'
 
 const root = join(import.meta.dirname, '../..')
 const tools = join(import.meta.dirname, 'tools/runtimes')
 const work = join(tools, '.work')
-const INSTALL_MS = 300_000
 const RUN_MS = 60_000
 
 const page = readFileSync(join(root, 'docs/environments.md'), 'utf8')
@@ -44,16 +43,21 @@ function run(runtime: string, ...words: string[]): string {
   return stdout
 }
 
-beforeAll(() => {
-  installLocked(tools, root)
-  rmSync(work, { recursive: true, force: true })
-  cpSync(join(import.meta.dirname, 'specs'), work, { recursive: true })
-}, INSTALL_MS)
-afterAll(() => rmSync(work, { recursive: true, force: true }))
+describeWithTools(tools, () => {
+  beforeAll(() => {
+    rmSync(work, { recursive: true, force: true })
+    cpSync(join(import.meta.dirname, 'specs'), work, { recursive: true })
+  })
+  afterAll(() => rmSync(work, { recursive: true, force: true }))
 
-test('the page has a row for every ability, and says yes or no', () => {
-  expect([...rows.keys()]).toEqual(JSON.parse(run('Node')))
-  expect([...rows.values()].flat().filter((cell) => !/^(?:yes|no)$/.test(cell))).toEqual([])
+  test('the page has a row for every ability, and says yes or no', () => {
+    expect([...rows.keys()]).toEqual(JSON.parse(run('Node')))
+    expect([...rows.values()].flat().filter((cell) => !/^(?:yes|no)$/.test(cell))).toEqual([])
+  })
+
+  test.each(cases)(
+    '$runtime: $ability',
+    ({ runtime, ability }) => void run(runtime, ability),
+    RUN_MS,
+  )
 })
-
-test.each(cases)('$runtime: $ability', ({ runtime, ability }) => void run(runtime, ability), RUN_MS)

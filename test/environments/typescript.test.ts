@@ -5,12 +5,11 @@ import { spawnSync } from 'node:child_process'
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
-import { installLocked } from '../support/locked-packages.ts'
+import { describeWithTools } from '../support/locked-packages.ts'
 
 const root = join(import.meta.dirname, '../..')
 const tools = join(import.meta.dirname, 'tools/typescript')
 const work = join(tools, '.work')
-const INSTALL_MS = 300_000
 const COMPILE_MS = 120_000
 
 const OPTIONS = {
@@ -37,31 +36,32 @@ const cases = versions.flatMap((version, index) =>
     .map((way) => ({ version, way })),
 )
 
-beforeAll(() => {
-  installLocked(tools, root)
-  rmSync(work, { recursive: true, force: true })
-  for (const [way, options] of Object.entries(WAYS)) {
-    const place = join(work, way)
-    mkdirSync(place, { recursive: true })
-    const config = { compilerOptions: { ...OPTIONS, ...options }, include: ['*'] }
-    writeFileSync(join(place, 'tsconfig.json'), JSON.stringify(config))
-    for (const suffix of ['mts', 'cts']) {
-      copyFileSync(join(import.meta.dirname, 'uses.mts'), join(place, `uses.${suffix}`))
+describeWithTools(tools, () => {
+  beforeAll(() => {
+    rmSync(work, { recursive: true, force: true })
+    for (const [way, options] of Object.entries(WAYS)) {
+      const place = join(work, way)
+      mkdirSync(place, { recursive: true })
+      const config = { compilerOptions: { ...OPTIONS, ...options }, include: ['*'] }
+      writeFileSync(join(place, 'tsconfig.json'), JSON.stringify(config))
+      for (const suffix of ['mts', 'cts']) {
+        copyFileSync(join(import.meta.dirname, 'uses.mts'), join(place, `uses.${suffix}`))
+      }
     }
-  }
-  copyFileSync(join(import.meta.dirname, 'uses-redis.mts'), join(work, 'nodenext/redis.mts'))
-}, INSTALL_MS)
+    copyFileSync(join(import.meta.dirname, 'uses-redis.mts'), join(work, 'nodenext/redis.mts'))
+  })
 
-test.each(cases)(
-  '$version compiles what uses the package, with modules resolved as by $way',
-  ({ version, way }) => {
-    const compiler = join(tools, 'node_modules', version, 'bin/tsc')
-    const words = [compiler, '-p', join(work, way)]
-    const { stdout, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8' })
-    expect(stdout + stderr).toBe('')
-  },
-  COMPILE_MS,
-)
+  test.each(cases)(
+    '$version compiles what uses the package, with modules resolved as by $way',
+    ({ version, way }) => {
+      const compiler = join(tools, 'node_modules', version, 'bin/tsc')
+      const words = [compiler, '-p', join(work, way)]
+      const { stdout, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8' })
+      expect(stdout + stderr).toBe('')
+    },
+    COMPILE_MS,
+  )
+})
 
 test('types name no package but Node and, for its door, redis', () => {
   const foreign = (door: string) => {

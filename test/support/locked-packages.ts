@@ -1,38 +1,86 @@
-// Locked packages: installs what a folder's lock file names, once, and the package itself beside it
-// as its users get it.
+// Locked packages: other people's tools for tests, as lock files name them, and the package beside
+// them as its users get it. Where there is no registry to install them from, tests that need them
+// are left out with a line that says so; they fail where CI=true.
 
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { describe, test } from 'vitest'
+
+const ROOT = join(import.meta.dirname, '../..')
+
+/** What npm says if it reaches no registry. */
+const UNREACHABLE =
+  /E(?:NOTFOUND|AI_AGAIN|CONNREFUSED|CONNRESET|TIMEDOUT|NETUNREACH|HOSTUNREACH|NOTCACHED)/
 
 function isInstalled(lock: string, mark: string): boolean {
   return existsSync(mark) && readFileSync(mark, 'utf8') === readFileSync(lock, 'utf8')
 }
 
-/**
- * Installs them unless they are, and copies the package there.
- *
- * @param folder - Has the lock file, and gets `node_modules`.
- * @param root - Of the package, which is built.
- * @throws Error if npm fails.
- */
-export function installLocked(folder: string, root: string): void {
+/** Runs a program to its end, which must be a good one. */
+function run(program: string, words: readonly string[], cwd: string): string {
+  const shell = process.platform === 'win32'
+  const { status, stdout, stderr, error } = spawnSync(program, words, {
+    cwd,
+    encoding: 'utf8',
+    shell,
+  })
+  if (status === 0) return stdout
+  throw new Error(`${program} ${words[0]} failed in ${cwd}: ${error?.message ?? stderr}`)
+}
+
+/** Installs what the lock file names, unless that is there, and the package from its tarball. */
+function install(folder: string): void {
+  const modules = join(folder, 'node_modules')
   const lock = join(folder, 'package-lock.json')
   // A copy of the lock file is there only if an install of exactly that one ran to its end.
-  const mark = join(folder, 'node_modules/.corelane-installed')
+  const mark = join(modules, '.corelane-installed')
   if (!isInstalled(lock, mark)) {
     const words = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']
-    const { status, stderr, error } = spawnSync('npm', words, {
-      cwd: folder,
-      encoding: 'utf8',
-      shell: process.platform === 'win32',
-    })
-    if (status !== 0) throw new Error(`npm ci failed in ${folder}: ${error?.message ?? stderr}`)
+    run('npm', words, folder)
     copyFileSync(lock, mark)
   }
-  const place = join(folder, 'node_modules/corelane')
+  const pack = ['pack', ROOT, '--json', '--ignore-scripts', '--pack-destination', modules]
+  const [{ filename }] = JSON.parse(run('npm', pack, folder))
+  const place = join(modules, 'corelane')
   rmSync(place, { recursive: true, force: true })
-  mkdirSync(place, { recursive: true })
-  cpSync(join(root, 'dist'), join(place, 'dist'), { recursive: true })
-  copyFileSync(join(root, 'package.json'), join(place, 'package.json'))
+  mkdirSync(place)
+  run('tar', ['-xzf', filename, '-C', 'corelane', '--strip-components=1'], modules)
+}
+
+/**
+ * Whether a page of docs names the version that is tested.
+ *
+ * @param folder - Has the lock file.
+ * @param name - Of the package.
+ * @param said - The leading numbers of its version.
+ */
+export function isLockedVersion(folder: string, name: string, said: string): boolean {
+  const { packages } = JSON.parse(readFileSync(join(folder, 'package-lock.json'), 'utf8'))
+  return `${packages[`node_modules/${name}`].version}.`.startsWith(`${said}.`)
+}
+
+/**
+ * Tests that need tools.
+ *
+ * @param folder - Has the lock file, and gets `node_modules`.
+ * @param body - Defines the tests, as with vitest's `describe`.
+ */
+export function describeWithTools(folder: string, body: () => void): void {
+  const name = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')).description
+  try {
+    install(folder)
+  } catch (error) {
+    const isOffline = error instanceof Error && UNREACHABLE.test(error.message)
+    if (isOffline && process.env.CI !== 'true') {
+      console.warn(`left out: ${name}: no registry to install them from`)
+      describe.skipIf(true)(name, body)
+      return
+    }
+    test(name, () => {
+      throw error
+    })
+    return
+  }
+  describe(name, body)
 }

@@ -7,7 +7,7 @@ function check(holds, what) {
 }
 
 module.exports = async function work(
-  { QueueManager, AbortError, ConfigError, LaneError },
+  { QueueManager, AbortError, ConfigError, LaneError, TimeoutError },
   handlers,
 ) {
   const manager = QueueManager.create({ handlers, partitions: { count: 2 } })
@@ -44,6 +44,8 @@ module.exports = async function work(
   const aborted = manager.run('wait', undefined, { signal: controller.signal })
   controller.abort()
   check((await aborted.catch((error) => error)) instanceof AbortError, 'a signal aborts a command')
+  const late = await manager.run('wait', undefined, { timeoutMs: 50 }).catch((error) => error)
+  check(late instanceof TimeoutError, 'a time-out passes by real time')
   const values = []
   for await (const value of manager.stream('query', 'count', 3)) values.push(value)
   check(values.join() === '0,1,2', 'a stream arrives')
