@@ -15,6 +15,13 @@ export interface Lane {
   readonly isLimited: boolean
   /** Slots that bound its concurrency; 0 if there is no bound. */
   readonly slots: number
+  /** Whether none of its commands starts until it is resumed. */
+  isPaused: boolean
+  /**
+   * Whether it never holds commands back in the backlog: it is not paused, and what bounds it, if
+   * anything, is seen to elsewhere.
+   */
+  neverHoldsBack: boolean
   /** Whether its commands become more urgent, or late, while they wait. */
   readonly isTimed: boolean
   submitted: number
@@ -52,6 +59,8 @@ export class LaneTable {
       isGated: isGated(needs[index]!),
       slots: needs[index]!.owners,
       isLimited: isLimited(needs[index]!),
+      isPaused: false,
+      neverHoldsBack: isLimited(needs[index]!) || needs[index]!.owners === 0,
       isTimed: plan.deadlineMs !== undefined || plan.boostSteps.length > 0,
       submitted: 0,
       completed: 0,
@@ -98,6 +107,17 @@ export class LaneTable {
       allowed: this.all.map((known) => known.name).join(', '),
     })
   }
+}
+
+/**
+ * Pauses a lane, or lets it go on. Only the dispatcher calls it, which acts on it.
+ *
+ * @param lane - The lane.
+ * @param isPaused - Whether its commands are kept from starting.
+ */
+export function setPaused(lane: Lane, isPaused: boolean): void {
+  lane.isPaused = isPaused
+  lane.neverHoldsBack = !isPaused && (lane.isLimited || lane.slots === 0)
 }
 
 /**

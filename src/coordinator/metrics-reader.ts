@@ -121,6 +121,7 @@ class MetricsReader {
       unsettled,
       waiting: backpressure.waitingIn(lane),
       oldestMs: oldest === Number.POSITIVE_INFINITY ? 0 : Math.max(0, now - oldest),
+      isPaused: lane.isPaused,
       partitions: shares,
     }
   }

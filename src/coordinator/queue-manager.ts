@@ -20,6 +20,7 @@ import type { DefaultLaneName, LanePlan } from '../model/lane.ts'
 import type { EventFilter, LaneEvent, LaneEventName, LaneEventOf } from '../model/lane-event.ts'
 import type { PartitionStrategy } from '../model/partition-config.ts'
 import { createHandlersProxy, type HandlersProxy, type RunOptions } from './handlers-proxy.ts'
+import type { LaneControl } from './lane-control.ts'
 import type { ManagerHealth } from './manager-health.ts'
 import {
   MAP_RULES,
@@ -380,6 +381,16 @@ class Manager<M, L extends string> {
   /** Commands that failed for good after another run was tried: to look at, run again, or drop. */
   get deadLetters(): DeadLetterQueue {
     return this.#runtime.deadLetters
+  }
+
+  /**
+   * A lane, to be paused and resumed.
+   *
+   * @param lane - Its name.
+   * @throws ConfigError `CORELANE_UNKNOWN_LANE`.
+   */
+  lane(lane: L): LaneControl {
+    return this.#runtime.lane(lane)
   }
 
   /**

@@ -23,6 +23,7 @@ import { CommandTimers } from './command-timers.ts'
 import { usableCores } from './cores.ts'
 import { Backlog } from './dispatch/backlog.ts'
 import { Dispatcher } from './dispatch/dispatcher.ts'
+import { LaneControl } from './lane-control.ts'
 import { LaneTable } from './lane-table.ts'
 import type { DetachedRun, ManagerEvents, ManagerState } from './manager-events.ts'
 import { ManagerHealth } from './manager-health.ts'
@@ -452,6 +453,15 @@ export class Runtime implements CommandManager, ManagerEvents {
 
   demand(): number {
     return this.#dispatcher.demand()
+  }
+
+  /**
+   * What users may change of a lane.
+   *
+   * @param name - Its name.
+   */
+  lane(name: string): LaneControl {
+    return new LaneControl(this.#lanes.get(name), this.#dispatcher, this)
   }
 
   requeue(commands: readonly Command[]): void {

@@ -36,6 +36,8 @@ export interface LaneMetrics extends LaneShareMetrics {
   readonly waiting: number
   /** Age of the oldest command that could start and has not, in milliseconds; 0 without one. */
   readonly oldestMs: number
+  /** Whether it is paused. */
+  readonly isPaused: boolean
   /** By partition. */
   readonly partitions: readonly LaneShareMetrics[]
 }

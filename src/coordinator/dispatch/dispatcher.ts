@@ -7,7 +7,7 @@ import type { LaneError } from '../../base/errors.ts'
 import type { CoordinatorCommons } from '../../memory/commons.ts'
 import type { Admission } from '../../schedule/scheduler.ts'
 import { ANY_PARTITION, type Command } from '../command.ts'
-import { type Lane, openCountOf } from '../lane-table.ts'
+import { type Lane, openCountOf, setPaused } from '../lane-table.ts'
 import type { DetachedRun } from '../manager-events.ts'
 import type { InFlightWindow } from '../threads/in-flight-window.ts'
 import type { PartitionHandle } from '../threads/partition-handle.ts'
@@ -126,6 +126,33 @@ export class Dispatcher implements Admission<Command> {
     for (const command of commands) this.#backlog.offer(command, now)
   }
 
+  /**
+   * Keeps commands of a lane from starting: takes back what is bound and has not started. What was
+   * moved to its partition cannot be taken back, and starts.
+   *
+   * @param lane - The lane.
+   */
+  pause(lane: Lane): void {
+    setPaused(lane, true)
+    for (const { window } of this.#partitions) {
+      if (window === undefined) continue
+      // A window that is kept free for one of its commands serves others meanwhile.
+      if (window.reservedFor?.lane === lane && !window.reservedFor.isBound) {
+        window.reservedFor = undefined
+      }
+      this.takeBack(window.recall({ laneIndex: lane.index }))
+    }
+  }
+
+  /**
+   * Lets commands of a lane start again.
+   *
+   * @param lane - The lane.
+   */
+  resume(lane: Lane): void {
+    setPaused(lane, false)
+  }
+
   /** Binds from the backlog whatever the windows have room for. */
   refill(): void {
     const backlog = this.#backlog
@@ -230,8 +257,9 @@ export class Dispatcher implements Admission<Command> {
     if (moving > 0) this.#reclaim(now)
     if (idle === 0) return false
     // What waits and is not held by a limit goes first.
-    if (this.#lanes.some(({ isLimited, index }) => !isLimited && backlog.sizeOf(index) > 0))
-      return false
+    for (const { isLimited, isPaused, index } of this.#lanes) {
+      if (!isLimited && !isPaused && backlog.sizeOf(index) > 0) return false
+    }
     let isWaiting = false
     for (const partition of partitions) {
       const window = partition.window
@@ -354,10 +382,12 @@ export class Dispatcher implements Admission<Command> {
   /**
    * By how many commands a lane has more bound than its maximum lets start, where handlers that run
    * could not reach that: streams that rest, and runs of threads that are being terminated, hold
-   * slots as well. Without such it is less than 0, whatever is bound.
+   * slots as well. Without such it is less than 0, whatever is bound. A paused lane has nothing
+   * bound, and is full.
    */
-  #excessOf({ index, isLimited, slots }: Lane): number {
-    if (isLimited || slots === 0) return -1
+  #excessOf({ index, neverHoldsBack, isPaused, slots }: Lane): number {
+    if (neverHoldsBack) return -1
+    if (isPaused) return 0
     let holders = this.#detachedRuns[index]!
     let bound = 0
     for (const { window } of this.#partitions) {

@@ -15,7 +15,15 @@ function lane(counts: Partial<LaneMetrics>, ...waits: number[]): LaneMetrics {
   const none = { submitted: 0, started: 0, completed: 0, failed: 0, timedOut: 0, retried: 0 }
   const gauges = { queued: 0, running: 0, unsettled: 0, waiting: 0, oldestMs: 0 }
   const share = { failed: 0, limited: 0, wait, run: new Histogram() }
-  return { ...none, ...gauges, deadLettered: 0, ...share, partitions: [share], ...counts }
+  return {
+    ...none,
+    ...gauges,
+    deadLettered: 0,
+    isPaused: false,
+    ...share,
+    partitions: [share],
+    ...counts,
+  }
 }
 
 function at(atMs: number, one: LaneMetrics): MetricsSnapshot {

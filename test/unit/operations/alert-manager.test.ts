@@ -33,9 +33,16 @@ class World {
   #snapshot(): MetricsSnapshot {
     const { queued, running, oldestMs, completed, failed } = this
     const wait = new Histogram().add(this.wait)
-    const none = { submitted: 0, started: 0, timedOut: 0, retried: 0, deadLettered: 0, waiting: 0 }
+    const none = {
+      submitted: 0,
+      started: 0,
+      timedOut: 0,
+      retried: 0,
+      deadLettered: 0,
+      isPaused: false,
+    }
     const share = { failed, limited: 0, wait, run: new Histogram() }
-    const gauges = { queued, running, unsettled: queued + running, oldestMs, completed }
+    const gauges = { queued, running, unsettled: queued + running, waiting: 0, oldestMs, completed }
     const api = { ...none, ...share, ...gauges, partitions: [] }
     const partition = { restarts: this.restarts } as MetricsSnapshot['partitions'][number]
     return { atMs: 0, spanMs: 0, deadLetters: 0, lanes: { api }, partitions: [partition] }
