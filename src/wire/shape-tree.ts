@@ -70,7 +70,8 @@ export class ShapeTree {
 
   /** The record was written: both ends know its shapes. */
   written(): void {
-    this.#fresh.length = 0
+    // Setting a length is a call, even if it is 0 already.
+    if (this.#fresh.length > 0) this.#fresh.length = 0
     this.#mustReset = false
   }
 

@@ -21,6 +21,10 @@ import {
 // takes about as long to make as so many objects.
 const COMPILED_AFTER = 16
 
+// A call of a slice of memory costs as much as making so many characters one by one.
+const FEW_CODES = 24
+const CODES_AT_ONCE = 12
+
 type Read = () => unknown
 
 /** The keys of objects, and how they are read. */
@@ -66,7 +70,9 @@ let numbered: unknown[] | undefined
 let holes = 0
 let at = 0
 let end = 0
+/** The short texts of the record, one after another; empty where they are few: see FEW_CODES. */
 let text = ''
+let textFrom = 0
 let textAt = 0
 
 const NOTHING: readonly never[] = []
@@ -172,8 +178,24 @@ function numberIt<T>(object: T): T {
 }
 
 function readShortText(length: number): string {
+  const start = textAt
   textAt += length
-  return text.slice(textAt - length, textAt)
+  return text === '' ? fewCodes(textFrom + start, length) : text.slice(start, textAt)
+}
+
+function fewCodes(from: number, length: number): string {
+  if (length > CODES_AT_ONCE || from + CODES_AT_ONCE > bytes.length) {
+    return textOf(from, from + length, false)
+  }
+  const b = bytes as unknown as number[]
+  const head = String.fromCharCode(b[from]!, b[from + 1]!, b[from + 2]!, b[from + 3]!)
+  if (length <= 4) return length === 4 ? head : head.slice(0, length)
+  // biome-ignore format: one code after another
+  const codes = String.fromCharCode(
+    b[from]!, b[from + 1]!, b[from + 2]!, b[from + 3]!, b[from + 4]!, b[from + 5]!,
+    b[from + 6]!, b[from + 7]!, b[from + 8]!, b[from + 9]!, b[from + 10]!, b[from + 11]!,
+  )
+  return length === CODES_AT_ONCE ? codes : codes.slice(0, length)
 }
 
 function readLength(): number {
@@ -333,7 +355,8 @@ export class ValueDecoder {
     shapes = this.#shapes
     beside = list
     numbered = textWord < 0 ? [] : undefined
-    text = bodyEnd === textEnd ? '' : textOf(bodyEnd, textEnd, false)
+    text = textEnd - bodyEnd <= FEW_CODES ? '' : textOf(bodyEnd, textEnd, false)
+    textFrom = bodyEnd
     textAt = 0
     at = offset + HEAD_BYTES
     end = bodyEnd
