@@ -180,7 +180,9 @@ export class Outbox {
       this.#bytesRefused = bytes
       return 0
     }
-    const units = unitsOf(isSide ? undefined : length)
+    const isMeasured = transferList.length === 0
+    const bytesKnown = isMeasured ? this.#encoder.spilledBytes : Number.POSITIVE_INFINITY
+    const units = unitsOf(isSide ? bytesKnown : length)
     writeResultHead(views, offset, id, startedAtMs, durationMs, units)
     if (parcel !== undefined) {
       try {

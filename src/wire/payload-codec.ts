@@ -6,7 +6,7 @@
 import { Buffer } from 'node:buffer'
 import { types } from 'node:util'
 import { extentOf } from './brands.ts'
-import { type RecordBytes, type TextMemory, TWO_BYTE } from './record-bytes.ts'
+import { copyOut, type RecordBytes, type TextMemory, TWO_BYTE } from './record-bytes.ts'
 import { refusal } from './side-value.ts'
 import { ValueDecoder } from './value-decoder.ts'
 import { ValueEncoder } from './value-encoder.ts'
@@ -39,6 +39,8 @@ export const SPILL = -1
 
 // Creating a string from bytes costs 2 µs at 64 Ki code units and 750 µs at twice that.
 const STRING_MAX = 65_536
+// Past this length one copy that a port moves costs less than one into the ring and one out of it.
+const BYTES_MAX = 131_072
 // Below these lengths a loop beats the call into the engine's native code.
 const WRITE_LOOP_MAX = 12
 const READ_LOOP_MAX = 5
@@ -47,10 +49,13 @@ const READ_LOOP_MAX = 5
 export class PayloadEncoder {
   /** The kind of the prepared value. */
   kind: number = PayloadKind.UNDEFINED
+  /** Length of a value that goes by the side port, in bytes; Infinity if that is not known. */
+  spilledBytes: number = Number.POSITIVE_INFINITY
   /** Whether the record written next must tell the decoder to forget the shapes it has learnt. */
   resets = false
   readonly #role: string
   readonly #inlineMax: number
+  readonly #bytesMax: number
   readonly #values: ValueEncoder
   #length = 0
   #number = 0
@@ -65,6 +70,7 @@ export class PayloadEncoder {
   constructor(role: string, maxInlineBytes: number) {
     this.#role = role
     this.#inlineMax = maxInlineBytes
+    this.#bytesMax = Math.min(maxInlineBytes, BYTES_MAX)
     this.#values = new ValueEncoder(maxInlineBytes)
   }
 
@@ -142,8 +148,9 @@ export class PayloadEncoder {
     this.#values.discard()
   }
 
-  #spill(): number {
+  #spill(bytes: number): number {
     this.kind = PayloadKind.SIDE
+    this.spilledBytes = bytes
     return SPILL
   }
 
@@ -151,7 +158,7 @@ export class PayloadEncoder {
     const { length } = text
     const isTwoByte = TWO_BYTE.test(text)
     const bytes = isTwoByte ? length * 2 : length
-    if (length > STRING_MAX || bytes > this.#inlineMax) return this.#spill()
+    if (length > STRING_MAX || bytes > this.#inlineMax) return this.#spill(bytes)
     this.kind = isTwoByte ? PayloadKind.STRING_TWO_BYTE : PayloadKind.STRING_ONE_BYTE
     this.#text = text
     this.#length = bytes
@@ -169,15 +176,15 @@ export class PayloadEncoder {
 
   #prepareObject(value: object): number {
     // Not instanceof: a proxy could throw.
-    if (!ArrayBuffer.isView(value)) return this.#prepareValue(value)
+    if (!types.isTypedArray(value)) return this.#prepareValue(value)
+    const { buffer, byteLength } = extentOf(value)
+    // An empty view may be a detached one, and a view of shared memory stays shared.
+    if (byteLength === 0 || types.isSharedArrayBuffer(buffer)) return this.#prepareValue(value)
+    if (byteLength > this.#bytesMax) return this.#spill(byteLength)
     const proto: unknown = Object.getPrototypeOf(value)
     if (proto !== Uint8Array.prototype && proto !== Buffer.prototype) {
       return this.#prepareValue(value)
     }
-    const { buffer, byteLength } = extentOf(value)
-    // An empty view may be a detached one, and a view of shared memory stays shared.
-    if (byteLength === 0 || types.isSharedArrayBuffer(buffer)) return this.#prepareValue(value)
-    if (byteLength > this.#inlineMax) return this.#spill()
     this.kind = proto === Buffer.prototype ? PayloadKind.BUFFER : PayloadKind.BYTES
     this.#memory = value as Uint8Array
     return byteLength
@@ -190,7 +197,7 @@ export class PayloadEncoder {
     } catch (reason) {
       throw refusal(value, this.#role, reason)
     }
-    if (length < 0) return this.#spill()
+    if (length < 0) return this.#spill(Number.POSITIVE_INFINITY)
     this.kind = PayloadKind.VALUE
     this.resets = this.#values.resets
     return length
@@ -236,9 +243,9 @@ export class PayloadDecoder {
       case PayloadKind.STRING_TWO_BYTE:
         return (source.bytes as unknown as TextMemory).ucs2Slice(offset, offset + length)
       case PayloadKind.BYTES:
-        return bytesOf(source.bytes, offset, length)
+        return copyOut(source.bytes, offset, length)
       case PayloadKind.BUFFER:
-        return Buffer.from(bytesOf(source.bytes, offset, length).buffer)
+        return Buffer.from(copyOut(source.bytes, offset, length).buffer)
       default:
         return undefined
     }
@@ -252,10 +259,4 @@ function readOneByte(bytes: Buffer, offset: number, length: number): string {
   let text = ''
   for (let i = 0; i < length; i++) text += String.fromCharCode(bytes[offset + i]!)
   return text
-}
-
-function bytesOf(bytes: Buffer, offset: number, length: number): Uint8Array<ArrayBuffer> {
-  const copy = new Uint8Array(length)
-  copy.set(bytes.subarray(offset, offset + length))
-  return copy
 }

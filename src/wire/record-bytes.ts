@@ -1,4 +1,4 @@
-// Record bytes: the memory of a ring as codecs see it, and the fastest way to copy a record there.
+// Record bytes: the memory of a ring as codecs see it, and the fastest ways to copy to it and back.
 // Thread: any.   Owns: nothing.
 
 /** The memory of a ring, three ways. Offsets of bodies are multiples of 8. */
@@ -51,4 +51,17 @@ export function copyRecord(
   }
   // The bytes after the record may be another's.
   for (let i = whole << 2; i < length; i++) bytes[offset + i] = from[start + i]!
+}
+
+/**
+ * Copies bytes out of a ring.
+ *
+ * @param bytes - Memory of the ring.
+ * @param start - Of the first byte.
+ * @param length - In bytes.
+ * @returns Memory of their own, of this realm, and as long as they are.
+ */
+export function copyOut(bytes: Buffer, start: number, length: number): Uint8Array<ArrayBuffer> {
+  // Made from a typed array, memory is not cleared first.
+  return new Uint8Array(new Uint8Array(bytes.buffer, bytes.byteOffset + start, length))
 }

@@ -20,16 +20,16 @@ export const CREDIT_MAX = 1024
 /** Bytes of a stream's value that take one unit. */
 const UNIT_BYTES = 1024
 
-/** Units of a value that takes the side port. */
-const SIDE_UNITS = 128
+/** The most units that a value takes. */
+const UNITS_MAX = 128
 
 /**
  * Units that a stream's value takes.
  *
- * @param bytes - Length of its payload in the ring; undefined if it takes the side port.
+ * @param bytes - Length of its payload; Infinity if it is not known.
  */
-export function unitsOf(bytes: number | undefined): number {
-  return bytes === undefined ? SIDE_UNITS : 1 + Math.floor(bytes / UNIT_BYTES)
+export function unitsOf(bytes: number): number {
+  return Math.min(1 + Math.floor(bytes / UNIT_BYTES), UNITS_MAX)
 }
 
 /**

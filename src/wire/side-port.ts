@@ -7,10 +7,8 @@ import { receiveMessageOnPort } from 'node:worker_threads'
 import { invariant } from '../base/errors.ts'
 import { fromSideValue, type SideParcel, type SideValue, sideRefused } from './side-value.ts'
 
-interface SideMessage {
-  readonly id: number
-  readonly side: SideValue
-}
+/** An array costs a port less than an object with names. */
+type SideMessage = readonly [id: number, record: SideValue['record'], ...beside: unknown[]]
 
 /** One end of the side port. */
 export class SidePort {
@@ -36,7 +34,7 @@ export class SidePort {
    * @throws SerializationError if it cannot be sent; then nothing was.
    */
   post(id: number, role: string, { side, transferList }: SideParcel): void {
-    const message: SideMessage = { id, side }
+    const message: SideMessage = [id, side.record, ...side.beside]
     try {
       this.#port.postMessage(message, transferList as ArrayBuffer[])
       this.posts++
@@ -54,8 +52,8 @@ export class SidePort {
     while (!this.#arrived.has(id)) {
       const received = receiveMessageOnPort(this.#port)
       invariant(received !== undefined, `the side port holds no payload for command ${id}`)
-      const message = received.message as SideMessage
-      this.#arrived.set(message.id, message.side)
+      const [arrived, record, ...beside] = received.message as SideMessage
+      this.#arrived.set(arrived, { record, beside })
     }
     const side = this.#arrived.get(id)!
     this.#arrived.delete(id)

@@ -1,22 +1,25 @@
 // Side value: the form of a value for a MessagePort: a record, and what only a port carries.
 // Thread: any.   Owns: nothing.
+// Long memory is copied here and moved by the port: one copy, where a port that copies makes two.
 
 import { types } from 'node:util'
 import { MessageChannel } from 'node:worker_threads'
 import { laneError } from '../base/errors.ts'
+import { classOf, extentOf } from './brands.ts'
 import { describe } from './describe.ts'
 import { isErrorValue } from './families.ts'
 import { survey } from './survey.ts'
-import { decodeAlone } from './value-decoder.ts'
+import { decodeAlone, viewAlone } from './value-decoder.ts'
 import { encodeAlone } from './value-encoder.ts'
-import type { Beside } from './value-tags.ts'
+import { type Beside, BINARY_CLASSES, MOVED_BYTES_MIN } from './value-tags.ts'
 
-/** A shorter record is copied faster than it is moved. */
-const MOVED_BYTES_MIN = 65_536
+/** Stands for the record of a string. */
+const TEXT_ALONE = -1
 
 /** A value in the form in which it goes through a MessagePort. */
 export interface SideValue {
-  readonly record: Uint8Array<ArrayBuffer>
+  /** For binary data, or a string, that is all there is: the number of its class. */
+  readonly record: Uint8Array<ArrayBuffer> | number
   readonly beside: readonly unknown[]
 }
 
@@ -40,11 +43,27 @@ export function toParcel(
   role: string,
   transferList: readonly object[] = [],
 ): SideParcel {
+  const alone = transferList.length === 0 ? parcelAlone(value) : undefined
+  if (alone !== undefined) return alone
   const beside: Beside = { values: [], copies: [], transferred: new Set(transferList) }
   const record = encodeFor(role, value, beside)
-  if (record.length > MOVED_BYTES_MIN) beside.copies.push(record.buffer)
+  if (record.length >= MOVED_BYTES_MIN) beside.copies.push(record.buffer)
   const transferred = [...transferList, ...beside.copies]
   return { side: { record, beside: beside.values }, transferList: transferred }
+}
+
+/** The form of binary data or a string; undefined for any other value. */
+function parcelAlone(value: unknown): SideParcel | undefined {
+  if (typeof value === 'string') {
+    return { side: { record: TEXT_ALONE, beside: [value] }, transferList: [] }
+  }
+  if (!types.isTypedArray(value)) return undefined
+  const known = BINARY_CLASSES.indexOf(classOf(value).name as (typeof BINARY_CLASSES)[number])
+  const { buffer, byteOffset, byteLength } = extentOf(value)
+  // An empty view may be a detached one.
+  if (known < 0 || byteLength === 0 || types.isSharedArrayBuffer(buffer)) return undefined
+  const { buffer: memory } = new Uint8Array(new Uint8Array(buffer, byteOffset, byteLength))
+  return { side: { record: known, beside: [memory] }, transferList: [memory] }
 }
 
 /**
@@ -81,7 +100,8 @@ function isHost(value: unknown): boolean {
  * @param side - From {@link toParcel}, after structured clone.
  */
 export function fromSideValue({ record, beside }: SideValue): unknown {
-  return decodeAlone(record, beside)
+  if (record === TEXT_ALONE) return beside[0]
+  return typeof record === 'number' ? viewAlone(record, beside[0]) : decodeAlone(record, beside)
 }
 
 /**

@@ -6,7 +6,7 @@
 import { Buffer } from 'node:buffer'
 import { types } from 'node:util'
 import { type ErrorHead, type ErrorRest, finishError, startError } from './error-codec.ts'
-import type { RecordBytes, TextMemory } from './record-bytes.ts'
+import { copyOut, type RecordBytes, type TextMemory } from './record-bytes.ts'
 import {
   BINARY_CLASSES,
   HAS_REFERENCES,
@@ -291,8 +291,7 @@ function readError(): Error {
 function readBinary(): ArrayBufferLike | ArrayBufferView {
   const name = BINARY_CLASSES[bytes[at++]!]!
   const length = readCount(1)
-  const copy = new Uint8Array(length)
-  copy.set(bytes.subarray(at, at + length))
+  const copy = copyOut(bytes, at, length)
   at += length
   return name === 'ArrayBuffer' ? copy.buffer : viewOver(name, copy.buffer, 0, undefined)
 }
@@ -306,6 +305,16 @@ function viewOver(
   if (name === 'Buffer') return Buffer.from(memory, offset, length)
   const Class = globalThis[name as 'Uint8Array']
   return length === undefined ? new Class(memory, offset) : new Class(memory, offset, length)
+}
+
+/**
+ * Binary data that came without a record.
+ *
+ * @param known - Its class, by its place among {@link BINARY_CLASSES}.
+ * @param memory - All of it.
+ */
+export function viewAlone(known: number, memory: unknown): ArrayBufferLike | ArrayBufferView {
+  return viewOver(BINARY_CLASSES[known]!, ownMemory(memory) as ArrayBuffer, 0, undefined)
 }
 
 /** Ports make buffers of Node's own realm, which in a `node:vm` context is another one. */

@@ -119,6 +119,9 @@ export const BINARY_CLASSES = Object.freeze([
   'Float16Array',
 ] as const)
 
+/** Shorter memory is copied by a port faster than it is copied here and moved. */
+export const MOVED_BYTES_MIN = 32_768
+
 /** What lies beside a record. */
 export interface Beside {
   /** Carried by a port, in the order in which the record names them. */

@@ -24,6 +24,7 @@ import {
   HAS_REFERENCES,
   HEAD_BYTES,
   KEYS_MAX,
+  MOVED_BYTES_MIN,
   ONLY_BESIDE,
   REFUSED,
   SHORT_ARRAY_MAX,
@@ -425,11 +426,10 @@ function putView(view: ArrayBufferView): void {
 function putMemory(buffer: ArrayBuffer, goes: boolean, offset: number, length: number): number {
   if (beside === undefined) throw ONLY_BESIDE
   const isWhole = !goes && length === byteLengthOf(buffer) && maxByteLengthOf(buffer) === undefined
-  if (goes || isWhole) return beside.values.push(buffer) - 1
+  if (goes || (isWhole && length < MOVED_BYTES_MIN)) return beside.values.push(buffer) - 1
   // A port would carry all the memory under a view, for a pooled one that of strangers.
-  const { buffer: copy } = new Uint8Array(new Uint8Array(buffer, offset, length))
-  beside.copies.push(copy)
-  return beside.values.push(copy) - 1
+  beside.copies.push(new Uint8Array(new Uint8Array(buffer, offset, length)).buffer)
+  return beside.values.push(beside.copies.at(-1)) - 1
 }
 
 function putBuffer(buffer: ArrayBuffer): void {
@@ -443,7 +443,7 @@ function putBuffer(buffer: ArrayBuffer): void {
     arena[at++] = ValueTag.RESIZABLE_BUFFER
     putNumber(maxByteLength)
   } else if (beside !== undefined && byteLengthOf(buffer) >= BESIDE_BYTES_MIN) {
-    putBeside(buffer)
+    putLength(ValueTag.BESIDE, putMemory(buffer, false, 0, byteLengthOf(buffer)))
     return
   }
   putBinary(0, new Uint8Array(buffer))

@@ -291,10 +291,15 @@ export class InFlightWindow implements RecordSink, Holder {
       this.#encoder.write(views, offset + headBytes)
       commands.commit(offset, kind)
     }
-    // What takes the side port is large or moved: few of them fill a window.
-    this.#open(id, command, rank, isSide ? this.#bytesMax >> 3 : headBytes + length)
+    this.#open(id, command, rank, headBytes + (isSide ? this.#sideBytes(transferList) : length))
     if (++this.unpublished >= FLUSH_COUNT) this.flush()
     return true
+  }
+
+  /** What a payload beside the ring counts for: it is large or moved, and few fill a window. */
+  #sideBytes(transferList: readonly object[] | undefined): number {
+    const most = this.#bytesMax >> 3
+    return transferList === undefined ? Math.min(this.#encoder.spilledBytes, most) : most
   }
 
   /** Shows the partition what was bound, and wakes it. */

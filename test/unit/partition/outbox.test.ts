@@ -164,13 +164,20 @@ test('a value of a stream waits for room that is its own, and takes nothing mean
   ])
 })
 
-test('a value weighs by its length, and what takes the side port as much as 128 KiB', () => {
+test('a value weighs by its length, and 128 KiB at most or where that is not known', () => {
   const { outbox, take, side, weights } = world()
   expect(outbox.sendChunk(1, TEXT)).toBe(1)
   const long = 'y'.repeat(2000)
-  expect(outbox.sendChunk(1, long)).toBe(128)
+  expect(outbox.sendChunk(1, long)).toBe(2)
+  expect(outbox.sendChunk(1, { long })).toBe(128)
+  expect(outbox.sendChunk(1, new Uint8Array(2 ** 20))).toBe(128)
   take()
-  expect([weights, side]).toEqual([[1, 128], [[1, long]]])
+  expect(weights).toEqual([1, 2, 128, 128])
+  expect(side).toEqual([
+    [1, long],
+    [1, { long }],
+    [1, new Uint8Array(2 ** 20)],
+  ])
 })
 
 test('a result that reports while it is read has its record after what it reported', () => {

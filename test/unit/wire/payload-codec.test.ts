@@ -179,9 +179,18 @@ test('what a port refuses becomes an error with a code', () => {
   })
 })
 
-test('a large plain view goes through the port without being copied first', () => {
-  const bytes = new Uint8Array(100_000)
-  const { side, transferList } = toParcel(bytes, 'payload')
-  expect([side.beside[0], transferList]).toEqual([bytes.buffer, []])
-  expect(side.beside[0]).toBe(bytes.buffer)
+test('large memory is copied once and moved, alone or within a value', () => {
+  const bytes = new Uint8Array(100_000).fill(7)
+  for (const value of [bytes, { bytes }, { memory: bytes.buffer }]) {
+    const { side, transferList } = toParcel(value, 'payload')
+    expect(side.beside).toEqual(transferList)
+    expect((transferList as ArrayBuffer[])[0]).not.toBe(bytes.buffer)
+    expect((transferList as ArrayBuffer[])[0]!.byteLength).toBe(100_000)
+  }
+  expect(bytes.length).toBe(100_000)
+})
+
+test('a string alone goes through the port as it is', () => {
+  const text = 'x'.repeat(100_000)
+  expect(toParcel(text, 'payload').side.beside).toEqual([text])
 })
