@@ -1,6 +1,6 @@
 // CommonJS: loads the ES modules of the package where only CommonJS can be loaded, as in Jest.
 // Thread: main.   Owns: what it has loaded.
-// Node's own `require` and bundlers take the ES modules themselves. What is left are loaders that
+// Node's own `require` and bundlers take the ES modules themselves. The rest are loaders that
 // run code in a realm of their own, and a copy of the code for them would double the package.
 'use strict'
 

@@ -314,7 +314,7 @@ export function releaseCalls(error: unknown): void {
   }
 }
 
-/** A broken assumption inside corelane. Nobody catches it; report it as a bug. */
+/** A broken assumption inside corelane. No code catches it; report it as a bug. */
 export class InvariantError extends Error {
   override readonly name = 'InvariantError'
 }

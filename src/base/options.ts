@@ -243,7 +243,7 @@ export function checkOptions<T extends object>(
   const checked: Record<string, unknown> = Object.create(null)
   for (const [key, rule] of Object.entries(rules)) {
     const value = Object.hasOwn(given, key) ? given[key] : undefined
-    // What is kept is checked itself: a getter may answer otherwise, hidden members are not listed.
+    // The copy is checked: getters may answer otherwise, and hidden members are not listed.
     if (value !== undefined && !rule.accepts(value)) {
       throw invalid(`${owner}.${key}`, show(value), rule.allowed)
     }

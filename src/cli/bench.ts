@@ -119,7 +119,7 @@ async function compare(
   )
 }
 
-/** The median of each figure; of what must not happen, the sum. */
+/** The median of each figure; the sum of each count that must be 0. */
 function medians(trials: readonly TrialFigures[]): TrialFigures {
   const median = (member: Exclude<keyof TrialFigures, 'failure' | 'outOfOrder'>) =>
     trials.map((trial) => trial[member]).sort((a, b) => a - b)[trials.length >> 1]!

@@ -9,7 +9,7 @@ import type { OptionRule } from '../base/options.ts'
 export const EXIT_OK = 0
 /** A command failed, or input or output broke off. */
 export const EXIT_FAILED = 1
-/** Nothing was run, because of the command line or of what it names. */
+/** Nothing was run, because the command line or a file that it names is wrong. */
 export const EXIT_USAGE = 2
 
 /** An option of a command. */

@@ -17,10 +17,10 @@ export interface CommandRunner {
   /**
    * Gets ready.
    *
-   * @param say - Prints what whoever waits for results should know.
+   * @param log - Prints a notice for those who wait for results.
    * @throws (as a rejection) What keeps every command from running.
    */
-  start(say: (text: string) => void): Promise<void>
+  start(log: (text: string) => void): Promise<void>
   /**
    * Runs a command.
    *

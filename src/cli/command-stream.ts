@@ -7,7 +7,7 @@ import { type CommandDefaults, type ParsedCommand, parseCommand } from './comman
 import type { RunInfo, RunOutcome } from './command-runner.ts'
 import { printError, toJson } from './json-value.ts'
 import { type Line, LineSplitter } from './line-splitter.ts'
-import type { Outlet } from './outlet.ts'
+import type { LineWriter } from './line-writer.ts'
 import { type Place, ResultOrder } from './result-order.ts'
 
 /** In order, results that wait for an earlier one may be this many times the commands in flight. */
@@ -31,9 +31,9 @@ export interface StreamDoors {
   /** Runs a command; rejects if it is not accepted. */
   execute(command: ParsedCommand): Promise<RunOutcome>
   /** Where results go. */
-  readonly results: Outlet
+  readonly results: LineWriter
   /** Where complaints about lines go. */
-  readonly notices: Outlet
+  readonly notices: LineWriter
   /** Prints a complaint there. */
   complain(text: string): void
 }
@@ -106,7 +106,7 @@ export class CommandStream {
     this.#wake?.()
   }
 
-  /** Reads no further and waits for nothing: nobody wants the results any more. */
+  /** Reads no further and waits for nothing: the results are not wanted any more. */
   abandon(): void {
     this.#isAbandoned = true
     this.stop()
@@ -128,7 +128,7 @@ export class CommandStream {
       if (this.#isStopped) return false
       throw error
     }
-    // An input that was destroyed while nobody read it just ends.
+    // An input that was destroyed while it was not read just ends.
     if (this.#isStopped) return false
     const last = splitter.end()
     if (last !== undefined) this.#take(last)
@@ -241,7 +241,7 @@ export class CommandStream {
 function infoText({ partition, startedAtMs, durationMs }: RunInfo): string {
   // A command that never was on a partition, or never started, has no number to show.
   const where = partition < 0 ? '' : `,"partition":${partition}`
-  // What ran on another machine has no start on the clock of this one, but it has a length.
+  // A run on another machine has no start on the clock of this one, but it has a length.
   const hasRun = startedAtMs !== undefined || durationMs > 0
   return hasRun ? `${where},"durationMs":${round(durationMs)}` : where
 }

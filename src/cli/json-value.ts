@@ -1,6 +1,6 @@
 // JSON value: how results and errors read in a line of output.
 // Thread: main.   Owns: nothing.
-// docs/cli.md has the table of what becomes what; keep them the same.
+// docs/cli.md has the same table of conversions; keep the two alike.
 
 import { types } from 'node:util'
 import { show } from '../base/errors.ts'
@@ -21,7 +21,7 @@ export interface PrintedError {
 }
 
 /**
- * Writes a value as JSON on one line. What JSON has no word for is written as the nearest thing it
+ * Writes a value as JSON on one line. A value that JSON has no word for becomes the nearest that it
  * has: see the table in docs/cli.md.
  *
  * @param value - Anything that a handler can return.

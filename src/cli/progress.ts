@@ -15,7 +15,7 @@ export const CLEAR_LINE = '\r\x1b[K'
 export class Progress {
   readonly #stream: NodeJS.WriteStream
   readonly #counts: () => StreamCounts
-  readonly #say: (text: string) => void
+  readonly #log: (text: string) => void
   readonly #totalBytes: number | undefined
   #startedAtMs = 0
   #timer: NodeJS.Timeout | undefined
@@ -24,17 +24,17 @@ export class Progress {
    * @param stream - Where a bar is drawn, if it is a terminal.
    * @param totalBytes - Bytes of the whole input; without it there is nothing to fill a bar with.
    * @param counts - Tells how far the stream is.
-   * @param say - Prints a line where there is no terminal.
+   * @param log - Prints a line where there is no terminal.
    */
   constructor(
     stream: NodeJS.WriteStream,
     totalBytes: number | undefined,
     counts: () => StreamCounts,
-    say: (text: string) => void,
+    log: (text: string) => void,
   ) {
     this.#stream = stream
     this.#counts = counts
-    this.#say = say
+    this.#log = log
     this.#totalBytes = totalBytes
   }
 
@@ -65,7 +65,7 @@ export class Progress {
       // A line that wraps could not be cleared.
       this.#stream.write(`${CLEAR_LINE}${line.slice(0, this.#stream.columns - 1)}`)
     } else {
-      this.#say(share === undefined ? text : `${Math.floor(share * 100)}%, ${text}`)
+      this.#log(share === undefined ? text : `${Math.floor(share * 100)}%, ${text}`)
     }
   }
 }

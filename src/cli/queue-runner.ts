@@ -8,7 +8,7 @@ import type { ParsedCommand } from './command-parser.ts'
 import type { CommandRunner, RunOutcome } from './command-runner.ts'
 import { openQueue, type QueueFlags } from './queue-flags.ts'
 
-/** What a run through a queue is told. */
+/** Options of a run through a queue. */
 export interface QueueRunPlan {
   /** Where the queue is. */
   readonly url: string
@@ -34,7 +34,7 @@ export class QueueRunner implements CommandRunner {
   #submitter: Submitter | undefined
 
   /**
-   * @param plan - What it is told.
+   * @param plan - Its options.
    */
   constructor(plan: QueueRunPlan) {
     this.#plan = plan
@@ -44,14 +44,14 @@ export class QueueRunner implements CommandRunner {
   /**
    * Opens the queue.
    *
-   * @param say - Prints what happens to the connection, and to what was sent.
+   * @param log - Prints what happens to the connection, and to what was sent.
    */
-  async start(say: (text: string) => void): Promise<void> {
+  async start(log: (text: string) => void): Promise<void> {
     const { url, queue: flags, isKeyed, allowDegraded } = this.#plan
     this.#queue = await openQueue(url, flags, {
       strategy: isKeyed ? 'hash' : undefined,
       onIncident: ({ kind, detail }) => {
-        if (PRINTED.includes(kind)) say(`${kind}: ${detail}`)
+        if (PRINTED.includes(kind)) log(`${kind}: ${detail}`)
       },
     })
     if (isKeyed && !this.#queue.capabilities.keyOrder) {
@@ -63,10 +63,10 @@ export class QueueRunner implements CommandRunner {
       allowDegraded,
       onIncident: ({ what, commandIds, laneIds, handlers }) => {
         if (what === 'commands-lost') {
-          say(`the queue has lost ${commandIds!.length} commands; they were sent again`)
-        } else if (what === 'lane-unserved') say(`no worker takes lane ${laneIds!.join(', ')} now`)
+          log(`the queue has lost ${commandIds!.length} commands; they were sent again`)
+        } else if (what === 'lane-unserved') log(`no worker takes lane ${laneIds!.join(', ')} now`)
         else if (what === 'handler-unserved') {
-          say(`no worker has handler ${handlers!.join(', ')} now`)
+          log(`no worker has handler ${handlers!.join(', ')} now`)
         }
       },
     })

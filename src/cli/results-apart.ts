@@ -37,7 +37,7 @@ export function openResults(): Writable & { readonly isTTY?: boolean } {
   if (isatty(RESULTS)) return new WriteStream(RESULTS)
   const stat = fstatSync(RESULTS)
   const isPipe = stat.isFIFO() || stat.isSocket()
-  // What it waits for must not keep the process alive, as with process.stdout.
+  // Its waits must not keep the process alive, as with process.stdout.
   if (isPipe) return new Socket({ fd: RESULTS, readable: false, writable: true }).unref()
   return createWriteStream('', { fd: RESULTS, autoClose: false })
 }
@@ -76,7 +76,7 @@ export function onSignals(hear: (name: EndSignal) => void): () => void {
   }
   const onOwn = count(own, passed)
   const onPassed = count(passed, own)
-  // What ended the process in front was meant for the whole command.
+  // The signal that ended the process in front was meant for the whole command.
   const onAlone = () => process.kill(process.pid, 'SIGKILL')
   for (const name of SIGNALS) process.on(name, onOwn)
   if (isApart) process.on('message', onPassed).on('disconnect', onAlone)

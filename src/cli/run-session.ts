@@ -7,7 +7,7 @@ import { EXIT_FAILED, EXIT_OK, EXIT_USAGE } from './command-line.ts'
 import type { CommandRunner } from './command-runner.ts'
 import { CommandStream, type StreamPlan } from './command-stream.ts'
 import { failureText } from './json-value.ts'
-import { Outlet } from './outlet.ts'
+import { LineWriter } from './line-writer.ts'
 import { CLEAR_LINE, Progress } from './progress.ts'
 import { type EndSignal, onSignals, openResults } from './results-apart.ts'
 
@@ -15,7 +15,7 @@ import { type EndSignal, onSignals, openResults } from './results-apart.ts'
 const EXIT_SIGNAL = 128
 const STDIN = 0
 
-/** What a session is told. */
+/** Options of a session. */
 export interface SessionPlan extends StreamPlan {
   /** Whether a progress bar is shown on stderr. */
   readonly showsProgress: boolean
@@ -25,8 +25,8 @@ export interface SessionPlan extends StreamPlan {
 export class RunSession {
   readonly #runner: CommandRunner
   readonly #stream: CommandStream
-  readonly #results: Outlet
-  readonly #notices: Outlet
+  readonly #results: LineWriter
+  readonly #notices: LineWriter
   readonly #progress: Progress | undefined
   readonly #linePrefix: string
   readonly #withStack: boolean
@@ -36,7 +36,7 @@ export class RunSession {
 
   /**
    * @param runner - Not started yet; closed in the end.
-   * @param plan - What it is told.
+   * @param plan - Its options.
    */
   constructor(runner: CommandRunner, plan: SessionPlan) {
     const { stderr } = process
@@ -45,18 +45,18 @@ export class RunSession {
     this.#withStack = plan.withStack
     const hasBar = plan.showsProgress && stderr.isTTY
     const prefix = hasBar && stdout.isTTY ? CLEAR_LINE : ''
-    this.#results = new Outlet(stdout, (error) => this.#lostReader(error), prefix)
-    // Without a stderr there is nobody to tell.
-    this.#notices = new Outlet(stderr, () => {})
+    this.#results = new LineWriter(stdout, (error) => this.#lostReader(error), prefix)
+    // Without a stderr there is no place for notices.
+    this.#notices = new LineWriter(stderr, () => {})
     this.#stream = new CommandStream(plan, {
       execute: (command) => runner.execute(command),
       results: this.#results,
       notices: this.#notices,
-      complain: (text) => this.#say(text),
+      complain: (text) => this.#log(text),
     })
     if (plan.showsProgress) {
       const counts = () => this.#stream.counts
-      this.#progress = new Progress(stderr, inputBytes(), counts, (text) => this.#say(text))
+      this.#progress = new Progress(stderr, inputBytes(), counts, (text) => this.#log(text))
     }
     this.#linePrefix = hasBar ? CLEAR_LINE : ''
   }
@@ -71,9 +71,9 @@ export class RunSession {
     let isWhole = false
     try {
       try {
-        await this.#runner.start((text) => this.#say(text))
+        await this.#runner.start((text) => this.#log(text))
       } catch (error) {
-        this.#say(failureText(error, this.#withStack))
+        this.#log(failureText(error, this.#withStack))
         return EXIT_USAGE
       }
       this.#progress?.start()
@@ -119,7 +119,7 @@ export class RunSession {
     }
     this.#interruptedBy = name
     const { inFlight } = this.#stream.counts
-    this.#say(`${name}: finishing ${inFlight} commands in flight; a second signal ends at once`)
+    this.#log(`${name}: finishing ${inFlight} commands in flight; a second signal ends at once`)
     this.#stream.stop()
   }
 
@@ -131,10 +131,10 @@ export class RunSession {
 
   #broke(text: string): void {
     this.#hasBroken = true
-    this.#say(text)
+    this.#log(text)
   }
 
-  #say(text: string): void {
+  #log(text: string): void {
     this.#notices.write(`${this.#linePrefix}corelane: ${text}`)
   }
 }

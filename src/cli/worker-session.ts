@@ -4,12 +4,12 @@
 import { type LeasedQueue, type QueueIncident, type QueueManager, WorkerPool } from '../index.ts'
 import { EXIT_FAILED, EXIT_OK, EXIT_USAGE } from './command-line.ts'
 import { failureText } from './json-value.ts'
-import { Outlet } from './outlet.ts'
+import { LineWriter } from './line-writer.ts'
 import { openQueue, placeOf, type QueueFlags } from './queue-flags.ts'
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const
 
-/** What a session is told. */
+/** Options of a session. */
 export interface WorkerPlan {
   /** Where the queue is. */
   readonly url: string
@@ -27,7 +27,7 @@ export interface WorkerPlan {
 export class WorkerSession {
   readonly #manager: QueueManager
   readonly #plan: WorkerPlan
-  readonly #notices: Outlet
+  readonly #notices: LineWriter
   /** Resolves at the first signal. */
   readonly #stopped: Promise<void>
   #stop: () => void = () => {}
@@ -38,15 +38,15 @@ export class WorkerSession {
 
   /**
    * @param manager - Not started yet; closed in the end.
-   * @param plan - What it is told.
+   * @param plan - Its options.
    */
   constructor(manager: QueueManager, plan: WorkerPlan) {
     const { stderr } = process
-    // What handlers print is piped to the process's stdout; here it belongs among the notices.
+    // Output of handlers is piped to the process's stdout; here it belongs among the notices.
     Object.defineProperty(process, 'stdout', { configurable: true, get: () => stderr })
     this.#manager = manager
     this.#plan = plan
-    this.#notices = new Outlet(stderr, () => {})
+    this.#notices = new LineWriter(stderr, () => {})
     this.#stopped = new Promise((resolve) => {
       this.#stop = resolve
     })
@@ -64,7 +64,7 @@ export class WorkerSession {
       try {
         queue = await this.#start()
       } catch (error) {
-        this.#say(failureText(error, this.#plan.withStack))
+        this.#log(failureText(error, this.#plan.withStack))
         return EXIT_USAGE
       }
       await this.#stopped
@@ -95,7 +95,7 @@ export class WorkerSession {
     }
     const { strategy, numPartitions, workerId } = queue
     const what = `${numPartitions} partitions, ${strategy}`
-    this.#say(`${workerId} takes commands of ${flags.name} (${what}) at ${placeOf(url)}`)
+    this.#log(`${workerId} takes commands of ${flags.name} (${what}) at ${placeOf(url)}`)
     return queue
   }
 
@@ -103,8 +103,8 @@ export class WorkerSession {
     try {
       await this.#pool!.drain(this.#plan.drainMs)
     } catch (error) {
-      // What still runs is ended and given back: somebody else runs it.
-      this.#say(failureText(error, this.#plan.withStack))
+      // Commands that still run are ended and given back: other workers run them.
+      this.#log(failureText(error, this.#plan.withStack))
     }
   }
 
@@ -115,7 +115,7 @@ export class WorkerSession {
         await part?.close()
       } catch (error) {
         this.#hasFailed = true
-        this.#say(failureText(error, this.#plan.withStack))
+        this.#log(failureText(error, this.#plan.withStack))
       }
     }
     if (this.#pool !== undefined) this.#sum(this.#pool)
@@ -125,7 +125,7 @@ export class WorkerSession {
   #sum(pool: WorkerPool): void {
     const { completed, failed, retried, deadLettered, returned, lost } = pool.stats()
     const again = `${retried} to be run again, ${returned} given back unstarted, ${lost} leases lost`
-    this.#say(`${completed} completed, ${failed + deadLettered} failed, ${again}`)
+    this.#log(`${completed} completed, ${failed + deadLettered} failed, ${again}`)
   }
 
   #hear({ what, error, commandIds, laneIds }: QueueIncident): void {
@@ -139,7 +139,7 @@ export class WorkerSession {
   #sayOnce(text: string): void {
     if (text === this.#lastIncident) return
     this.#lastIncident = text
-    this.#say(text)
+    this.#log(text)
   }
 
   readonly #interrupt = (name: (typeof SIGNALS)[number]): void => {
@@ -150,11 +150,11 @@ export class WorkerSession {
       return
     }
     this.#isStopped = true
-    this.#say(`${name}: finishing what runs; a second signal ends at once`)
+    this.#log(`${name}: finishing what runs; a second signal ends at once`)
     this.#stop()
   }
 
-  #say(text: string): void {
+  #log(text: string): void {
     this.#notices.write(`corelane: ${text}`)
   }
 }

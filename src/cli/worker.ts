@@ -1,4 +1,4 @@
-// Worker: the command that runs handlers for a queue until it is told to stop.
+// Worker: the command that runs handlers for a queue until a signal stops it.
 // Thread: main.   Owns: what its flags mean.
 
 import { TIMER_MS_MAX } from '../base/bounds.ts'

@@ -71,7 +71,7 @@ export function createHandlersProxy<M, L extends string = string>(
     return call
   }
 
-  /** Gives the target the handlers of the module. What others have set on it stays. */
+  /** Gives the target the handlers of the module. Members that others have set stay. */
   const update = (): void => {
     const next = types()
     if (next === known || next.size === 0) return

@@ -28,7 +28,7 @@ export type MapOutcome<I, R> = {
 /** Where a failure of `map` has its `input` and its `index` in the source. */
 export const mapInput: unique symbol = Symbol.for('corelane.map-input') as never
 
-/** The rules of what {@link MapOptions} adds to a command's options. */
+/** The rules of the options that {@link MapOptions} adds to a command's options. */
 export const MAP_RULES = Object.freeze({
   concurrency: integer(128, 1, 65_536),
   ordered: boolean(true),

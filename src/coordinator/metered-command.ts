@@ -8,7 +8,7 @@ import type { Lane } from './lane-table.ts'
 import type { CommandType } from './type-table.ts'
 
 /**
- * So many commands of one turn share a reading, which costs as much as half of what else is added.
+ * So many commands of one turn share a reading, which costs half as much as the rest of this class.
  * Partitions are shown commands at the end of the turn or 64 at a time, so a wait is off by little.
  */
 const SHARED_READINGS = 8

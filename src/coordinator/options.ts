@@ -1,4 +1,4 @@
-// Options: what a queue manager can be told, checked and completed once.
+// Options: the options of a queue manager, checked and completed once.
 // Thread: main.   Owns: the one table of its options.
 
 import { existsSync } from 'node:fs'

@@ -471,7 +471,7 @@ class Manager<M, L extends string> {
    * Ends everything: commands that have not finished reject, threads tear down and end.
    *
    * @returns When every thread has ended. Calling it again gives the same promise.
-   * @throws AggregateError of what `teardown` threw, once every thread has ended.
+   * @throws AggregateError of the errors that `teardown` threw, once every thread has ended.
    */
   close(): Promise<void> {
     return this.#runtime.close()

@@ -285,7 +285,7 @@ async function closeAfter(
       })
     })
   }
-  // What is left after the time-out ends with the manager, and a failure of `teardown` with the
+  // Commands left after the time-out end with the manager, and a failure of `teardown` with the
   // process.
   await manager.drain(drainTimeoutMs).catch(() => {})
   await manager.close().catch(() => {})

@@ -49,7 +49,7 @@ export interface PartitionStats {
   readonly condemned: number
   /** Threads in a row that died without settling a command, or could not load the handlers. */
   readonly failures: number
-  /** Runs that go on though nobody waits for their result. */
+  /** Runs that go on though their commands have settled. */
   readonly abandoned: number
   /** Heap in use when the present thread last looked, in MiB; 0 before. */
   readonly heapMb: number
@@ -87,7 +87,7 @@ export interface QueueStats {
 }
 
 /**
- * Takes a snapshot. What partitions count may lag by a moment; what is settled never does.
+ * Takes a snapshot. Counts of partitions may lag by a moment; counts of settled commands never do.
  *
  * @param state - The manager's.
  * @param strategy - The manager's.

@@ -1,8 +1,8 @@
 // Awake threads: how many threads of this process are at work, over all its managers.
 // Thread: the main thread hands out words, each partition writes its own, all read all.
 //
-// A thread that spins takes a core from whoever it waits for, unless there is one to spare. So
-// nobody spins while as many threads are awake as there are cores.
+// A thread that spins takes a core from the thread it waits for, unless one is to spare. So
+// no thread spins while as many threads are awake as there are cores.
 
 import type { SharedMemory } from './views.ts'
 
@@ -19,7 +19,7 @@ interface Holder {
   [NAME]?: { readonly memory: SharedMemory; readonly taken: Set<number> }
 }
 
-/** The awake threads of this process, made by whoever asks first. */
+/** The awake threads of this process, made by the first caller. */
 function ofProcess(): { readonly memory: SharedMemory; readonly taken: Set<number> } {
   const holder = globalThis as Holder
   holder[NAME] ??= { memory: new SharedArrayBuffer((THREADS_MAX + 1) * 4), taken: new Set() }

@@ -94,7 +94,7 @@ export class CoordinatorCommons {
     invariant(bell < BELLS_PER_PARTITION, `partition ${partition} has a bell left`)
     const word = bellWord(partition, bell)
     this.#openBells.add(word)
-    // PUBLISH(bell-wake): nobody sleeps on it, and nobody rings it before it is chosen.
+    // PUBLISH(bell-wake): no thread sleeps on it or rings it before it is chosen.
     Atomics.store(this.#views.words, word, Bell.AWAKE)
     return new BellRinger(this.#views, word)
   }
@@ -161,7 +161,7 @@ export class CoordinatorCommons {
     if (rate === undefined) return Number.POSITIVE_INFINITY
     const refill = Math.ceil((rate.limit * aheadMs) / rate.windowMs)
     const ready = this.#rates[laneIndex]?.available(nowNs)
-    // What is ready now is shared by all partitions; what is to come any of them may get.
+    // Tokens that are ready now are shared by all partitions; any of them may get those to come.
     const share = ready === undefined ? rate.limit : Math.ceil(ready / this.#layout.partitions)
     return share + refill
   }
@@ -187,7 +187,7 @@ export class CoordinatorCommons {
       }
       // PUBLISH(lane-running): the dead thread writes no more.
       Atomics.store(words, lane.running + partition, 0)
-      // PUBLISH(lane-timer): nobody waits for the next token any more.
+      // PUBLISH(lane-timer): no thread waits for the next token any more.
       Atomics.compareExchange(words, lane.timer, owner, 0)
       // Its partition's bit among them: whether it or a replacement set it, looking again is right.
       wakeAll(this.#views, this.#layout, lane)

@@ -9,7 +9,7 @@ import type { CommonsViews } from './views.ts'
 
 /** States of a bell's word. */
 export const Bell = Object.freeze({
-  /** Will look at its rings before it sleeps: nobody needs to ring. */
+  /** Will look at its rings before it sleeps: no ring is needed. */
   AWAKE: 0,
   /** Looks again by itself within a moment; only an urgent ring wakes it sooner. */
   DOZING: 1,
@@ -67,7 +67,7 @@ export class BellSleeper {
    * @param views - Memory of the bell.
    * @param word - Int32 index of its word.
    * @param onWake - Called in a turn of its own when the bell was rung.
-   * @param awake - Is told when this thread sleeps. Default: nobody is.
+   * @param awake - Counts this thread while it is awake. Default: it is not counted.
    */
   constructor(views: CommonsViews, word: number, onWake: () => void, awake?: AwakeThreads) {
     this.#words = views.words
@@ -117,7 +117,7 @@ export class BellSleeper {
     outside(this.#whenWoken, waiting.value)
   }
 
-  /** Ends a wait for good: one that nobody ends would keep its memory and its sleeper for ever. */
+  /** Ends a wait for good: one without end would keep its memory and its sleeper for ever. */
   retire(): void {
     // PUBLISH(bell-wake): stored before the notify, so that no ringer notifies a second time.
     Atomics.store(this.#words, this.#word, Bell.AWAKE)

@@ -34,7 +34,7 @@ interface GatedLane {
   sliceEndsMs: number
   /** Until when this thread takes none, since it is another's turn; 0 if it is its own. */
   yieldUntilMs: number
-  /** Slots freed of which nobody was told, since this thread is about to take them again. */
+  /** Slots freed without waking a waiter, since this thread is about to take them again. */
   untold: number
   /** Refused in the present look. */
   isRefused: boolean
@@ -63,7 +63,7 @@ export class LaneGate {
   readonly #refused: GatedLane[] = []
   /** Lanes in which this thread is among the waiters or holds the timer. */
   #waitingCount = 0
-  /** Slots of all lanes of which nobody was told. */
+  /** Slots of all lanes that were freed without waking a waiter. */
   #untoldCount = 0
 
   /**
@@ -199,11 +199,11 @@ export class LaneGate {
     for (const lane of this.#refused) {
       this.#join(lane, isBusy ? lane.place.busyWaiters : lane.place.waiters)
       lane.hasJoinedForToken = lane.awaitsToken
-      // Whoever's turn it is may not take it: then nobody would ring. One that awaits a token does
-      // not look at the slots, so its turn to keep off them would never be over.
+      // The thread whose turn it is may not take it: then none would ring. One that awaits a token
+      // does not look at the slots, so its turn to keep off them would never be over.
       if (lane.yieldUntilMs > 0 && !lane.awaitsToken) dueMs = Math.min(dueMs, lane.yieldUntilMs)
       if (lane.rate === undefined) continue
-      // Where each partition has a limit of its own, nobody else knows when this one's token comes.
+      // Where each partition has a limit of its own, no other knows when this one's token comes.
       if (lane.isOwnRate) {
         if (lane.awaitsToken) dueMs = Math.min(dueMs, lane.dueMs)
         continue
@@ -216,7 +216,7 @@ export class LaneGate {
         continue
       }
       // PUBLISH(lane-timer): one partition waits for the next token; the others it hands on to.
-      // OBSERVE(lane-timer): 0 means that nobody does.
+      // OBSERVE(lane-timer): 0 means that none does.
       const holder = Atomics.compareExchange(words, lane.place.timer, 0, this.#owner)
       if (holder === 0 || holder === this.#owner) dueMs = Math.min(dueMs, lane.dueMs)
     }
@@ -245,7 +245,7 @@ export class LaneGate {
     lane.waiters = waiters
     joinWaiters(words, waiters, this.#partition)
     if (before === 0 || before === waiters) return
-    // What it was woken for in the other set it must still take or pass on.
+    // It must still take or pass on what the other set woke it for.
     if (!leaveWaiters(words, before, this.#partition)) lane.hasWake = true
   }
 
@@ -344,7 +344,7 @@ export class LaneGate {
     }
   }
 
-  /** After a token was taken the next one is for whoever waits: this thread is busy now. */
+  /** After a token was taken the next one is for a waiter: this thread is busy now. */
   #passOnTimer(lane: GatedLane): void {
     if (lane.isOwnRate) return
     if (this.#giveUpTimer(lane)) this.#handOn(lane)

@@ -120,7 +120,7 @@ export function regionBytes(commandRingBytes: number, resultRingBytes: number): 
  * |---|---|---|---|
  * | VERSION | creator, once | partitions | not a commons |
  * | BELL | every thread, by compare-and-swap | every thread | the coordinator is awake |
- * | LISTENERS | coordinator | partitions | nobody wants to know when handlers start |
+ * | LISTENERS | coordinator | partitions | no subscription wants starts of handlers |
  */
 export const CommonsWord = Object.freeze({
   VERSION: 0,

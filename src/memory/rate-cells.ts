@@ -113,7 +113,7 @@ export class SlidingWindow implements RateCells {
       if (oldest === 0n || oldest + this.#windowNs <= nowNs) {
         // PUBLISH(rate-stamp): a failed swap means that another thread started one.
         if (Atomics.compareExchange(stamps, this.#first + at, oldest, nowNs) !== oldest) continue
-        // PUBLISH(rate-cursor): whoever finds it not moved on moves it.
+        // PUBLISH(rate-cursor): a thread that finds it not moved on moves it.
         Atomics.compareExchange(words, this.#cursor, at, after)
         return 0n
       }

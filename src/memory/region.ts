@@ -116,7 +116,7 @@ export class PartitionEnd {
    * @param commons - The manager's.
    * @param bell - Int32 index of this thread's bell in the commons.
    * @param onWake - Called when the coordinator rings.
-   * @param awake - Is told when this thread sleeps.
+   * @param awake - Counts this thread while it is awake.
    * @throws LaneError `CORELANE_LAYOUT_MISMATCH` if another version made the memory.
    */
   constructor(

@@ -23,7 +23,7 @@ export type SlotStateValue = (typeof SlotState)[keyof typeof SlotState]
 
 const STATE_BITS = 4
 const STATE_MASK = 3
-/** Beside RUNNING: nobody waits for the result any more. */
+/** Beside RUNNING: the command has settled; its result is dropped. */
 const ABORT = 4
 const GENERATION_MASK = (1 << (32 - SLOT_BITS)) - 1
 
@@ -152,7 +152,7 @@ export class CoordinatorSlots {
   }
 
   /**
-   * Tells the handler of a running command that nobody waits for its result any more.
+   * Aborts the signal of a running command's handler.
    *
    * @param id - A command that is open.
    * @returns Whether it had been started.
@@ -225,7 +225,7 @@ export class PartitionSlots {
   }
 
   /**
-   * Whether nobody waits for the result of a running command any more.
+   * Whether a running command has settled, so that its result is dropped.
    *
    * @param id - A command that was started.
    */

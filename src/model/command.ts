@@ -46,7 +46,7 @@ export interface CommandOptions {
   /** Urgency within the lane: 0 (the most urgent) to 255. Default 128. */
   readonly priority?: number | undefined
   /**
-   * When it should have started, counted from submission: 1 to 2^31 - 1 ms. What happens then is up
+   * When it should have started, counted from submission: 1 to 2^31 - 1 ms. The effect is up
    * to its lane's `onDeadline`. Default: the deadline of its lane's boost, if any.
    */
   readonly deadlineMs?: number | undefined
@@ -144,11 +144,11 @@ export interface CommandContext {
   /** Index of the partition that runs it. */
   readonly partition: number
   /**
-   * Aborts when nobody waits for the result any more: the command timed out, was aborted, or the
+   * Aborts when the result is not wanted any more: the command timed out, was aborted, or the
    * partition stops. Made when first read. Aborts only while the thread turns its event loop.
    */
   readonly signal: AbortSignal
-  /** Whether nobody waits for the result any more: true even inside a synchronous loop. */
+  /** Whether the result is not wanted any more: true even inside a synchronous loop. */
   readonly aborted: boolean
   /**
    * Reports how far the handler has come.

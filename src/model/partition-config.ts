@@ -28,7 +28,7 @@ export function takesKeys(strategy: PartitionStrategy): boolean {
   return strategy !== 'balanced' && strategy !== 'roundRobin'
 }
 
-/** What a custom partitioner is told about a command. */
+/** The facts about a command that a custom partitioner gets. */
 export interface PartitionQuestion {
   readonly lane: string
   readonly type: string

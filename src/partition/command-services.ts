@@ -28,7 +28,7 @@ export class CommandServices implements RunServices {
    * @param slots - The partition's.
    * @param outbox - Sends reports.
    * @param nested - Submits commands.
-   * @param signals - Of what runs.
+   * @param signals - Of the commands that run.
    * @param host - The duty cycle.
    */
   constructor(

@@ -255,9 +255,9 @@ export class DutyCycle implements Admission<WindowEntry> {
       }
     }
     if (this.#idles.length > 0 && this.#isIdle) for (const idle of this.#idles.splice(0)) idle()
-    // Whoever does not look must not keep the wakes that it was given, nor a lane's timer.
+    // A thread that does not look must not keep the wakes that it was given, nor a lane's timer.
     gate.leaveWaiters()
-    // What was sent before may wait for a wake that only a parking partition gives.
+    // Records sent before may wait for a wake that only a parking partition gives.
     end.coordinatorBell.ring(true)
     if (this.#streams.isWaiting || !outbox.isClear) this.#awaitCoordinator()
   }
@@ -308,7 +308,7 @@ export class DutyCycle implements Admission<WindowEntry> {
     end.bell.announce(Bell.ASLEEP)
     if (!outbox.flush()) {
       end.wantSpace()
-      // Room that came before the wish rings nobody.
+      // Room that came before the wish rings no bell.
       outbox.flush()
     }
     if (!this.#streams.look() && outbox.isClear === wasClear) {

@@ -1,8 +1,8 @@
 // Import module: loads the handler module by its URL, TypeScript by whatever can load that here.
 // Thread: partition.   Owns: the hook that finds TypeScript where JavaScript is named.
 //
-// Node.js 22.18 and newer strip types. What they cannot load, because it is older or because of
-// syntax that is more than types, tsx loads, if the project of the module has it.
+// Node.js 22.18 and newer strip types. Modules that Node.js cannot load, because it is older or
+// because of syntax that is more than types, tsx loads, if the project of the module has it.
 
 import { existsSync } from 'node:fs'
 import nodeModule, { createRequire } from 'node:module'

@@ -33,7 +33,7 @@ export class Outbox {
   readonly #encoder: PayloadEncoder
   readonly #output: OutputWriter | undefined
   readonly #kept = new Deque<Outcome>()
-  /** By command: the latest of what its handler reported while the ring was full. */
+  /** By command: the latest report of its handler while the ring was full. */
   readonly #reports = new Map<number, unknown>()
   /** Bytes of a stream's value that found the ring full and will be sent again; 0 if none did. */
   #bytesAwaited = 0
@@ -208,7 +208,7 @@ export class Outbox {
     return this.#output?.takePrinted() === true ? PRINTED_BIT : 0
   }
 
-  /** What cannot be sent fails its command; before the command's end its handler is told. */
+  /** A value that cannot be sent fails its command; a handler that runs gets the error. */
   #refused(
     id: number,
     status: ResultStatusValue,

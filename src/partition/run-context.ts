@@ -1,4 +1,4 @@
-// Run context: what a handler is told about the command it runs.
+// Run context: what a handler can ask about the command it runs.
 // Thread: partition.   Owns: the abort controllers of running commands, made when first asked for.
 
 import type { CommandContext, NestedOptions } from '../model/command.ts'
@@ -54,7 +54,7 @@ export class RunningSignals {
 export interface RunServices {
   /** The command's signal. */
   signalOf(id: number): AbortSignal
-  /** Whether nobody waits for the command's result any more. */
+  /** Whether the command's result is not wanted any more. */
   isAborted(id: number): boolean
   /** Sends what the handler reports. */
   progress(id: number, value: unknown): void

@@ -66,13 +66,13 @@ export interface BootMessage {
   readonly inlineBytesMax: number
   /** Names of handlers, in the order of their indices; undefined in the first threads. */
   readonly types: readonly string[] | undefined
-  /** Whether a promise that nobody handles is reported; if not, it ends the thread. */
+  /** Whether an unhandled rejection is reported; if not, it ends the thread. */
   readonly reportsRejections: boolean
   /** Broadcasts to run after `setup`, before the first command. */
   readonly sticky: readonly Broadcast[]
 }
 
-/** A running command whose result nobody waits for any more. */
+/** A running command whose result is not wanted any more. */
 export interface AbortOrder {
   /** The command's id in its ring. */
   readonly id: number
@@ -139,7 +139,7 @@ export interface CoordinatorControl {
   loaded(report: LoadReport): void
   /** The handler of a broadcast is entered. */
   begun(id: string): void
-  /** A promise was rejected and nobody handles it. */
+  /** A promise was rejected, and no handler handles it. */
   rejected(error: SideValue): void
   /** A handler submits a command. */
   submit(command: NestedSubmit): Promise<CallReport>

@@ -99,7 +99,7 @@ export class OutputWriter {
   }
 
   /**
-   * Posts what streams keep because too much is on its way; whoever waits for them waits on. Calls
+   * Posts what streams keep because too much is on its way; their writers wait on. Calls
    * callbacks of the user's.
    */
   postAll(): void {
@@ -165,7 +165,7 @@ export class OutputReader {
     port.on('message', (printed: Printed) => {
       this.#unprinted.push(printed)
       if (this.#isTurnQueued) return
-      // What comes in one turn is written at once: a pipe holds few chunks, however small.
+      // Output of one turn is written at once: a pipe holds few chunks, however small.
       this.#isTurnQueued = true
       timers.setImmediate(() => this.read())
     })

@@ -16,8 +16,8 @@
 // them first, and a record brings the keys of those, as JSON: `[fresh shapes, shapes used once]`.
 //
 // Objects of every kind are numbered in a record in the order in which they begin. One that is met
-// again is its number; bit 31 of the text's length says that there are such. What only a
-// MessagePort can carry lies beside the record, in a list.
+// again is its number; bit 31 of the text's length says that there are such. A value that
+// only a MessagePort can carry lies beside the record, in a list.
 
 /** Tags below this are small integers: their value. */
 export const SMALL_INTEGERS = 0x80

@@ -43,7 +43,7 @@ const ARENA_KEPT_BYTES = 1_048_576
 const MARGIN_BYTES = 64
 // Up to here objects met before are found by comparing with each.
 const LISTED_MAX = 32
-// What is longer lies beside a record that goes through a port, which copies it natively.
+// Longer bytes lie beside a record that goes through a port, which copies them natively.
 const BESIDE_BYTES_MIN = 4_096
 
 let arena: Buffer = Buffer.allocUnsafeSlow(ARENA_BYTES)
@@ -466,7 +466,7 @@ function putError(error: object, depth: number): void {
     putValue(undefined, 0)
     return
   }
-  // What a member can only have beside the record is described, and so is what lies too deep.
+  // A member that can only lie beside the record is described, and so is one that lies too deep.
   const outer = { beside, transfers, depthMax }
   beside = undefined
   transfers = false

@@ -2,6 +2,7 @@
 // empty. The words inside strings here are never seen by the rules themselves.
 
 import { describe, expect, test } from 'vitest'
+import { prose, unreleased } from './prose.ts'
 import * as rules from './rules.ts'
 import { scan } from './scan.ts'
 
@@ -283,5 +284,38 @@ describe('atomic tags', () => {
     expect(rules.atomicTags([one, two])).toEqual([
       'src/memory/a.ts:2: the tag head has no PUBLISH(head) anywhere',
     ])
+  })
+})
+
+describe('prose', () => {
+  test('names the line, the words and the way out', () => {
+    expect(prose(file('src/base/a.ts', `${CARD}\n// It rings nobody.\n`))).toEqual([
+      'src/base/a.ts:4: "nobody" is banned here, use the noun: no caller, no thread, no subscription',
+    ])
+  })
+
+  test.each([
+    ['src/base/a.ts', '// Whoever asks first makes it.'],
+    ['src/base/a.ts', '/** Told apart. The caller is told. */'],
+    ['src/base/a.ts', "const text = 'the sum of what must not happen'"],
+    ['src/base/a.ts', '// It ends. What is left runs on.'],
+    ['docs/a.md', 'What is left goes on running.'],
+    ['docs/a.md', '| a | nobody |'],
+  ])('complains in %s about %s', (path, text) => {
+    expect(prose(file(path, text))).toHaveLength(1)
+  })
+
+  test.each([
+    ['src/base/a.ts', 'const nobody = 1 // What does it cost? Little.'],
+    ['src/base/a.ts', '/** What a handler takes. */'],
+    ['docs/a.md', '# What a command costs\n\n```\nnobody is told\n```\n\n`whoever`'],
+  ])('says nothing in %s about %s', (path, text) => {
+    expect(prose(file(path, text))).toEqual([])
+  })
+
+  test('leaves the history of a changelog alone', () => {
+    expect(unreleased('## [Unreleased]\n\nnew\n\n## [0.1.0]\n\nold\n')).toBe(
+      '## [Unreleased]\n\nnew\n\n',
+    )
   })
 })

@@ -11,6 +11,7 @@ import { benchCommand } from '../../src/cli/bench.ts'
 import { runCommand } from '../../src/cli/run.ts'
 import { workerCommand } from '../../src/cli/worker.ts'
 import * as docs from './docs.ts'
+import { prose, unreleased } from './prose.ts'
 import * as rules from './rules.ts'
 
 const root = join(import.meta.dirname, '../..')
@@ -100,6 +101,14 @@ test('files have telling names', () => {
 
 test('every source file opens with its card', () => {
   expect(sources.flatMap(rules.cards)).toEqual([])
+})
+
+test('comments, messages and documents keep to plain sentences', () => {
+  const documents = markdown.map((path) => {
+    const text = read(path)
+    return { path, text: path === 'CHANGELOG.md' ? unreleased(text) : text }
+  })
+  expect([...sources, ...documents].flatMap(prose)).toEqual([])
 })
 
 test('files and comment lines keep to their size', () => {

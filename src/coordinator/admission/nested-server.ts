@@ -112,7 +112,7 @@ export class NestedServer implements NestedRequests {
     const intake = this.#intake
     const graph = this.#graph
     const parent = from.window.commandOf(command.parent)
-    // Its handler is not waited for any more, so what it waits for hinders nobody.
+    // The caller of its handler has gone, so its wait holds up no other command.
     if (parent === undefined) throw laneError('CORELANE_ABORTED', { stage: 'submitted' })
     const payload = fromSideValue(command.payload)
     const { lane, type } = command

@@ -52,7 +52,7 @@ export function createPlacer(plan: ManagerPlan): Placer {
         ) {
           return chosen as number
         }
-        // An asynchronous function is refused; what becomes of its promise is nobody's business
+        // An asynchronous function is refused; the end of its promise does not matter
         // then.
         if (types.isPromise(chosen)) chosen.catch(() => {})
         throw laneError('CORELANE_INVALID_PARTITION', {

@@ -234,7 +234,7 @@ export class Backlog {
     return this.#places[place]!.frontRank(nowMs)
   }
 
-  /** When the order of what waits may change by itself; Infinity if it cannot. */
+  /** When the order of waiting commands may change by itself; Infinity if it cannot. */
   get changesAtMs(): number {
     let atMs = Number.POSITIVE_INFINITY
     for (const place of this.#places) atMs = Math.min(atMs, place.changesAtMs)

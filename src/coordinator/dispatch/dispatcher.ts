@@ -256,7 +256,7 @@ export class Dispatcher implements Admission<Command> {
     }
     if (moving > 0) this.#reclaim(now)
     if (idle === 0) return false
-    // What waits and is not held by a limit goes first.
+    // Commands that wait and are not held by a limit go first.
     for (const { isLimited, isPaused, index } of this.#lanes) {
       if (!isLimited && !isPaused && backlog.sizeOf(index) > 0) return false
     }

@@ -100,9 +100,9 @@ export class PartitionChoice {
     let isAnyMoving = false
     for (const partition of partitions) {
       const window = partition.window
-      // What is bound where all handlers wait could be what they wait for.
+      // A command bound where all handlers wait could be the one that they wait for.
       if (window === undefined || partition.isHeld) continue
-      // What is bound to a stuck partition waits for its long command: better to wait for room
+      // Commands bound to a stuck partition wait for its long command: better to wait for room
       // elsewhere.
       if (partition.isStuck) {
         if (isAnyMoving) continue
@@ -198,7 +198,7 @@ export class PartitionChoice {
 /**
  * Whether a window is kept free for a command that must run by itself, and not for this one.
  *
- * Of a lane only the front is looked at. What is ahead of a suspect in its own lane must therefore
+ * Only the front of a lane is looked at. Commands ahead of a suspect in its own lane must therefore
  * pass while the suspect waits: neither would ever be bound.
  */
 function isReserved(window: InFlightWindow, command: Command): boolean {

@@ -1,4 +1,4 @@
-// Drain latch: who waits until nothing is left to do.
+// Drain latch: resolves calls of `drain` once every command has settled.
 // Thread: main.   Owns: those who wait.
 
 import { timers } from '../../base/clock.ts'
@@ -6,7 +6,7 @@ import { laneError } from '../../base/errors.ts'
 import { type LaneTable, openCountOf } from '../lane-table.ts'
 import type { ManagerEvents } from '../manager-events.ts'
 
-/** Waits for the end of what was submitted. */
+/** Waits until every submitted command has settled. */
 export class DrainLatch {
   readonly #lanes: LaneTable
   readonly #events: Pick<ManagerEvents, 'earlyCount'>

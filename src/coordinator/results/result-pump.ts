@@ -94,7 +94,7 @@ export class ResultPump {
   /** Commands are in flight: stay alive until they are settled. Cheap when called again. */
   expect(): void {
     if (this.#isHeld) {
-      // What was bound behind a long command may have to move: nobody rings for that.
+      // Commands bound behind a long one may have to move, and no bell rings for that.
       if (this.#isAsleep) this.#queueTurn()
       return
     }
@@ -159,8 +159,8 @@ export class ResultPump {
   }
 
   /**
-   * Sleeps for a moment: a quarter of what the partition with the least to do has before it, so
-   * that none runs dry, and what was bound behind ten milliseconds of work is told of a little
+   * Sleeps for a moment: a quarter of the work of the partition that has the least, so
+   * that none runs dry. Results of commands behind ten milliseconds of work come a little
    * later.
    */
   #doze(): void {

@@ -125,7 +125,7 @@ export class StreamReader implements AsyncGenerator<unknown, unknown, undefined>
     this.#source!.grant(this.#consumed)
   }
 
-  /** The first reader is told how the stream ended; to all others it is over. */
+  /** The first reader gets the end or the failure of the stream; all others get `done`. */
   #settleReaders(): void {
     for (;;) {
       const reader = this.#readers.shift()

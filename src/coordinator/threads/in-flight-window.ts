@@ -91,7 +91,7 @@ export class InFlightWindow implements RecordSink, Holder {
   readonly watch: RunWatch = new RunWatch()
   /** A command that must run here by itself: nothing else is bound until it has ended. */
   reservedFor: Command | undefined = undefined
-  /** What handlers are to be told that run for nobody. */
+  /** Abort orders for runs whose commands have settled. */
   readonly orders: AbortOrder[] = []
   /** When its commands could have started, by slot; only with metrics. */
   queuedAtMs: Float64Array | undefined = undefined
@@ -347,7 +347,7 @@ export class InFlightWindow implements RecordSink, Holder {
     let isDone = status === ResultStatus.DONE
     let value: unknown
     try {
-      // Also what nobody waits for: the decoder must see all records in order.
+      // Results of detached runs too: the decoder must see all records in order.
       value = this.#decode(id, kind, offset, length)
     } catch (error) {
       isDone = false
@@ -423,7 +423,7 @@ export class InFlightWindow implements RecordSink, Holder {
   }
 
   /**
-   * The command of an id, unless its run has ended or nobody waits for it.
+   * The command of an id, unless its run has ended or is detached.
    *
    * @param id - An id of this window.
    */
@@ -442,7 +442,7 @@ export class InFlightWindow implements RecordSink, Holder {
     return this.#commands[slot] !== undefined || this.watch.isAbandoned(slot)
   }
 
-  /** Tells every handler that runs that nobody waits for its result any more. */
+  /** Aborts the signal of every handler that runs. */
   abortAll(): void {
     for (const [slot, command] of this.#commands.entries()) {
       if (command !== undefined) this.#end.slots.abort(this.#ids[slot]!)
@@ -493,8 +493,8 @@ export class InFlightWindow implements RecordSink, Holder {
   }
 
   /**
-   * Gives up the thread: takes every result that was finished, then all that is left. What has not
-   * started is taken back first, since the thread may still live.
+   * Gives up the thread: takes every result that was finished, then all that is left. Commands that
+   * have not started are taken back first, since the thread may still live.
    *
    * @returns What is left, in order.
    */

@@ -60,7 +60,7 @@ export interface ThreadPlan extends WindowPlan {
   readonly isPiscina: boolean
   /** Names of handlers in the order of their indices, once they are known. */
   types: readonly string[] | undefined
-  /** Whether a promise that nobody handles is reported; if not, it ends the thread. */
+  /** Whether an unhandled rejection is reported; if not, it ends the thread. */
   readonly reportsRejections: boolean
   /** Bytes of each of the two rings. */
   readonly ringBytes: number
@@ -129,7 +129,7 @@ export interface NestedRequests {
   untilEnded(from: Incarnation, id: number): Promise<void>
 }
 
-/** How long a thread may take to hear of runs that were given up; nobody waits for its answer. */
+/** How long a thread may take to answer an abort order; no caller waits for the answer. */
 const ORDER_TIMEOUT_MS = 1000
 
 /** How a thread ended. */
@@ -399,7 +399,7 @@ export class Incarnation {
       this.#waiting.add(fail)
       invoke(this.#control).then((value) => {
         end()
-        // What the call printed came by a port of its own.
+        // Output of the call came by a port of its own.
         this.#output.read()
         resolve(value)
       }, fail)
@@ -422,7 +422,7 @@ export class Incarnation {
     this.call('define', ORDER_TIMEOUT_MS, (control) => control.define(file)).catch(() => {})
   }
 
-  /** Tells handlers that nobody waits for their results any more. */
+  /** Sends the thread the abort orders of its detached runs. */
   flushOrders(): void {
     const { orders } = this.window
     if (orders.length === 0) return

@@ -71,7 +71,7 @@ export class Recovery {
   }
 
   /**
-   * A run took longer than it may; it may go on, but nobody waits for it.
+   * A run took longer than it may; it may go on, detached from its command.
    *
    * @param command - Whose.
    * @param error - The TimeoutError.

@@ -16,7 +16,7 @@ import type { Incarnation } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 import type { Supervisor } from './supervisor.ts'
 
-/** So long nobody is replaced for a large heap again, or for any wear after one failed to load. */
+/** So long no thread is replaced for a large heap again, nor for wear after one failed to load. */
 const PAUSE_MS = 1000
 
 /** Renews threads. */
@@ -194,7 +194,7 @@ export class Renewal {
     const { incarnation } = partition
     const isLost = () => !isDecided && next.living === undefined
     try {
-      // What the present one gave back now would wait for ever.
+      // Commands that the present one gave back now would wait for ever.
       this.#refuseIfClosing()
       if (incarnation?.isReady) await this.#handOver(partition, incarnation, next, isLost)
       else if (!isLost()) await this.#moveIn(partition, next)
@@ -233,7 +233,7 @@ export class Renewal {
     const supervisor = this.#supervisor
     const isOver = () => partition.incarnation !== present || supervisor.isClosing || isLost()
     const { load, watch } = present.window
-    // What runs on for nobody may never end.
+    // A detached run may never end.
     const isIdle = () => load.count + load.restingCount === watch.abandonedCount
     // A handler that waits may wait for a command that can run nowhere but here, and a stream that
     // rests, for a reader that takes its time.
@@ -250,7 +250,7 @@ export class Renewal {
     }
     partition.retiring = present
     supervisor.adopt(partition, next)
-    // Its teardown may fail or take too long; that hinders nobody.
+    // Its teardown may fail or take too long; that holds up no command.
     await supervisor.tearDown(present).catch(() => {})
     await present.terminate()
     partition.retiring = undefined

@@ -1,4 +1,4 @@
-// Run watch: which commands of one incarnation run too long, and which run on for nobody.
+// Run watch: which runs of one incarnation take too long, and which go on detached.
 // Thread: main.   Owns: when to look next, and the runs that were given up.
 //
 // Nothing is done per command that ends in time: a command bound with a limit can be late at the
@@ -22,7 +22,7 @@ const PAUSED_LOOK_MS = 100
 /** A run that goes on in a thread that lives, though its command has settled. */
 export interface AbandonedRun extends DetachedRun {
   readonly type: CommandType
-  /** Why nobody waits for it. */
+  /** Why it was detached. */
   readonly reason: LaneError
   /** When its thread is condemned if it still runs; Infinity if it may run on. */
   readonly graceEndsMs: number
@@ -49,10 +49,10 @@ export class RunWatch {
   /** When to look at the window; Infinity if nothing can be late. */
   checkAtMs: number = Number.POSITIVE_INFINITY
   readonly #abandoned = new Map<number, AbandonedRun>()
-  /** The least limit of what was bound since the last look. */
+  /** The least limit of the commands bound since the last look. */
   #leastLimitMs = Number.POSITIVE_INFINITY
 
-  /** Runs that nobody waits for and that have not ended. */
+  /** Detached runs that have not ended. */
   get abandonedCount(): number {
     return this.#abandoned.size
   }
@@ -63,7 +63,7 @@ export class RunWatch {
   }
 
   /**
-   * Whether nobody waits for what runs in a slot.
+   * Whether the run in a slot is detached.
    *
    * @param slot - A slot.
    */
@@ -92,7 +92,7 @@ export class RunWatch {
   }
 
   /**
-   * Notes that nobody waits for a run any more.
+   * Notes that a run is detached.
    *
    * @param slot - The command's.
    * @param run - What is left of it.

@@ -484,7 +484,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     if (runs !== undefined) this.#events.reattached(partition.index, runs)
     const wasHindering = partition.condemned.size > this.#limits.condemnedMax
     partition.condemned.delete(incarnation)
-    // What it finished counts, unless it was given up before.
+    // Results that it finished count, unless it was given up before.
     const left = incarnation.isCondemned ? [] : window.takeLeftBehind()
     this.#plan.commons.reclaim(partition.index, number)
     const running = left.filter(({ started }) => started).length + window.watch.abandonedCount

@@ -39,7 +39,7 @@ interface LaneKeyTally {
 }
 
 /**
- * Tallies what is bound. Limited lanes are told apart: their commands may wait at the gate. A
+ * Tallies what is bound. Limited lanes are counted apart: their commands may wait at the gate. A
  * stream without credit rests: it holds no run, so it counts for nothing.
  */
 export class WindowLoad {

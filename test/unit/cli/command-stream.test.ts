@@ -9,7 +9,7 @@ import {
   type StreamPlan,
   UNPRINTED_FACTOR,
 } from '../../../src/cli/command-stream.ts'
-import { Outlet } from '../../../src/cli/outlet.ts'
+import { LineWriter } from '../../../src/cli/line-writer.ts'
 import type { CommandOutcome } from '../../../src/index.ts'
 
 const PLAN: StreamPlan = {
@@ -49,8 +49,8 @@ class Bench {
           new Promise((resolve) => {
             this.#finish.set(this.started.push(command) - 1, resolve)
           }),
-        results: new Outlet(output, () => this.stream.abandon()),
-        notices: new Outlet(new PassThrough().resume(), () => {}),
+        results: new LineWriter(output, () => this.stream.abandon()),
+        notices: new LineWriter(new PassThrough().resume(), () => {}),
         complain: (text) => this.complaints.push(text),
       },
     )

@@ -1,4 +1,4 @@
-// Outlet: lines of text into a stream, batched by turn, with backpressure that can be awaited.
+// Line writer: lines of text into a stream, batched by turn, with backpressure that can be awaited.
 // Thread: main.   Owns: the text that was not given to the stream yet.
 // Must not: end the stream; stdout and stderr belong to the process.
 
@@ -9,7 +9,7 @@ import { timers } from '../base/clock.ts'
 const BATCH_LENGTH_MAX = 65_536
 
 /** Writes lines to a stream. */
-export class Outlet {
+export class LineWriter {
   readonly #stream: Writable
   readonly #broken: (error: NodeJS.ErrnoException) => void
   readonly #prefix: string
@@ -63,7 +63,7 @@ export class Outlet {
     if (!this.#isBroken) this.#stream.write(text)
   }
 
-  /** @returns When {@link Outlet.isReady} may have become true. */
+  /** @returns When {@link LineWriter.isReady} may have become true. */
   ready(): Promise<void> {
     if (this.isReady) return Promise.resolve()
     return new Promise((resolve) => this.#waiters.push(resolve))
