@@ -28,9 +28,9 @@ export class LaneControl {
   }
 
   /**
-   * Keeps its commands from starting, in all partitions, from the moment this returns. What runs
-   * goes on, submits are accepted, and what waits still becomes late or is aborted. A command with
-   * a transfer list may have been moved to its partition already; it starts.
+   * Keeps its commands from starting, in all partitions, from the moment this returns. Running
+   * ones go on, submits are accepted, and waiting ones still become late or are aborted. A command
+   * with a transfer list may have been moved to its partition already; it starts.
    */
   pause(): void {
     this.#dispatcher.pause(this.#lane)

@@ -127,8 +127,8 @@ export class Dispatcher implements Admission<Command> {
   }
 
   /**
-   * Keeps commands of a lane from starting: takes back what is bound and has not started. What was
-   * moved to its partition cannot be taken back, and starts.
+   * Keeps commands of a lane from starting: takes back those bound and not started. One whose
+   * payload was moved to its partition cannot be taken back, and starts.
    *
    * @param lane - The lane.
    */
