@@ -291,6 +291,7 @@ function readError(): Error {
 function readBinary(): ArrayBufferLike | ArrayBufferView {
   const name = BINARY_CLASSES[bytes[at++]!]!
   const length = readCount(1)
+  at = (at + 7) & ~7
   const copy = copyOut(bytes, at, length)
   at += length
   return name === 'ArrayBuffer' ? copy.buffer : viewOver(name, copy.buffer, 0, undefined)

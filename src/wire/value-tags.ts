@@ -85,7 +85,10 @@ export const ValueTag = Object.freeze({
   LONG_BIGINT: 0xe3,
   /** A primitive. */
   BOXED: 0xe4,
-  /** Class in a byte, length in 4 bytes, bytes. */
+  /**
+   * Class in a byte, length in 4 bytes, padding to a multiple of 8, bytes. From elsewhere a copy out
+   * of shared memory goes byte by byte.
+   */
   BINARY: 0xe5,
   /** A number: the most length; then BINARY. */
   RESIZABLE_BUFFER: 0xe6,

@@ -454,8 +454,9 @@ function putBinary(known: number, bytes: Uint8Array): void {
   arena[at] = ValueTag.BINARY
   arena[at + 1] = known
   arena.writeUInt32LE(bytes.length, at + 2)
-  arena.set(bytes, at + 6)
-  at += 6 + bytes.length
+  at = (at + 13) & ~7
+  arena.set(bytes, at)
+  at += bytes.length
 }
 
 function putError(error: object, depth: number): void {

@@ -344,3 +344,15 @@ test('bytes that are no record end in an error or a value, soon', () => {
   }
   expect(survived).toBeGreaterThan(0)
 })
+
+test('binary data lies at a multiple of 8, from where shared memory is copied by words', () => {
+  const { encoder, send } = stream()
+  const bytes = new Uint8Array(100).fill(0xee)
+  for (let before = 0; before < 8; before++) {
+    const value = [...new Array<boolean>(before).fill(true), bytes]
+    expect(findDifference(value, send(value))).toBeUndefined()
+    encoder.encode(value)
+    encoder.write(ring, 64)
+    expect(ring.bytes.indexOf(bytes) % 8).toBe(0)
+  }
+})
