@@ -121,9 +121,13 @@ export class Intake {
     try {
       return this.admit(this.make(lane, type, payload, options, isDetailed, stream))
     } catch (error) {
-      const again = () => this.submit(lane, type, payload, options, isDetailed, stream)
-      return this.#events.whenStarted(again) ?? Promise.reject(error)
+      return this.#refused(error, lane, type, payload, options, isDetailed, stream)
     }
+  }
+
+  /** Apart from `submit`: a function that makes a closure allocates for it at each call. */
+  #refused(error: unknown, ...submit: Parameters<Intake['submit']>): Promise<unknown> {
+    return this.#events.whenStarted(() => this.submit(...submit)) ?? Promise.reject(error)
   }
 
   /**
