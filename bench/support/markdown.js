@@ -88,8 +88,12 @@ function rowTable(row) {
   return lines
 }
 
-/** Rows of the headline, with what they are called there. */
+/** Rows of the headline in its order, with what they are called there: work first, then no-ops. */
 const HEADLINE = Object.freeze({
+  'cpu-100-us': '100 µs of work, 1,000 in flight',
+  'cpu-1-ms': '1 ms of work, 1,000 in flight',
+  'mixed-lanes': '10 µs among 10 ms, in a lane of their own',
+  'urgent-behind-500': 'an urgent command behind 500 of 1 ms',
   'echo-number': 'a number, 1,000 in flight',
   'echo-small-object': 'a small object, 1,000 in flight',
   'serial-number': 'one call at a time',
@@ -101,18 +105,18 @@ const HEADLINE = Object.freeze({
  * @param {Report} report
  */
 function headlineOf({ rows, machine }) {
-  const drawn = rows.filter(({ id }) => id in HEADLINE)
-  const echo = drawn.find(({ id }) => id === 'echo-number')
-  const systems = (echo?.entries ?? []).map(({ system }) => system)
-  const [column] = echo?.columns ?? []
+  const drawn = Object.keys(HEADLINE).flatMap((id) => rows.find((row) => row.id === id) ?? [])
+  const work = drawn.find(({ id }) => id === 'cpu-100-us')
+  const column = work?.columns.find(({ metric }) => metric === 'perSecond')
+  const systems = (work?.entries ?? []).map(({ system }) => system)
   const bars = systems.map((name) => {
-    const entry = echo?.entries.find(({ system }) => system === name)
+    const entry = work?.entries.find(({ system }) => system === name)
     return entry === undefined || column === undefined ? 0 : spreadOf(entry, column).median
   })
   const lines = [
     '```mermaid',
     'xychart-beta horizontal',
-    '  title "No-op commands with a number per second, 2 threads"',
+    '  title "Commands of 100 µs of work per second, 2 threads on 2 cores"',
     `  x-axis [${systems.map((name) => `"${systemNamed(name).title}"`).join(', ')}]`,
     `  bar [${bars.map((bar) => Math.round(bar)).join(', ')}]`,
     '```',
@@ -128,9 +132,9 @@ function headlineOf({ rows, machine }) {
       return entry === undefined ? '–' : show(spreadOf(entry, headline).median, headline.digits)
     })
     const ratio = ratioOf(row, 'corelane', 'piscina')
-    const times = show(headline.better === 'less' ? 1 / ratio : ratio, 1)
+    const times = show(headline.better === 'less' ? 1 / ratio : ratio, 2)
     const about = HEADLINE[/** @type {keyof typeof HEADLINE} */ (row.id)]
-    lines.push(`| ${about}, ${headline.title} | ${ours} | ${theirs} | ${times} × better |`)
+    lines.push(`| ${about}, ${headline.title} | ${ours} | ${theirs} | ${times} × |`)
   }
   lines.push('', `${headerLines(machine).slice(0, 3).join('; ')}.`)
   return lines.join('\n')
