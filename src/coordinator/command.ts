@@ -84,7 +84,7 @@ export interface Holder {
    * @param reason - Why; its handler reads it.
    * @param graceMs - How long it may run on before its thread is terminated; Infinity: for ever.
    */
-  abandon(slot: number, reason: LaneError, graceMs: number): void
+  detach(slot: number, reason: LaneError, graceMs: number): void
   /**
    * Lets the producer of a stream go on.
    *
@@ -419,9 +419,9 @@ export class Command implements Schedulable, CommandFields, StreamSource {
    * @param graceMs - How long the run may go on; Infinity: for ever.
    * @returns The slot of the run.
    */
-  abandon(reason: LaneError, graceMs: number): number {
+  detach(reason: LaneError, graceMs: number): number {
     const slot = this.#slot
-    this.#holder!.abandon(slot, reason, graceMs)
+    this.#holder!.detach(slot, reason, graceMs)
     return slot
   }
 

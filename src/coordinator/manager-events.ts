@@ -12,7 +12,7 @@ import type { FileHandlers } from './type-table.ts'
 export type ManagerState = 'created' | 'starting' | 'running' | 'shutdown' | 'closed'
 
 /** A run that goes on though its command has settled. */
-export interface DetachedRun {
+export interface RunClaim {
   readonly lane: Lane
   readonly key: string | undefined
 }
@@ -74,9 +74,9 @@ export interface ManagerEvents extends FileHandlers {
   /** A partition's thread was lost, replaced or did not load. */
   partitionChanged(): void
   /** Runs go on in a thread that is being terminated. */
-  detached(partition: number, runs: readonly DetachedRun[]): void
+  detached(partition: number, runs: readonly RunClaim[]): void
   /** That thread has ended. */
-  reattached(partition: number, runs: readonly DetachedRun[]): void
+  reattached(partition: number, runs: readonly RunClaim[]): void
   /** A partition gets no thread any more. */
   gaveUp(partition: number, reason: LaneError): void
   /** A thread has ended, and its commands are settled or queued again. */

@@ -54,7 +54,7 @@ export class ManagerHealth {
     const down = this.#partitions.find((partition) => this.#isDown(partition))
     if (down === undefined || (this.#isShared && this.working > 0)) return undefined
     if (down.failure !== undefined) return down.failure
-    return down.condemned.size > this.#condemnedMax ? hindered(down) : down.setback
+    return down.terminating.size > this.#condemnedMax ? hindered(down) : down.setback
   }
 
   /**
@@ -99,24 +99,24 @@ export class ManagerHealth {
    */
   get isQuiet(): boolean {
     return this.#partitions.every(
-      ({ condemned, incarnation }) =>
-        condemned.size === 0 && (incarnation?.window.watch.abandonedCount ?? 0) === 0,
+      ({ terminating, incarnation }) =>
+        terminating.size === 0 && (incarnation?.window.watch.detachedCount ?? 0) === 0,
     )
   }
 
   #isDown(partition: PartitionHandle): boolean {
-    const { failure, failures, incarnation, condemned } = partition
+    const { failure, failures, incarnation, terminating } = partition
     if (failure !== undefined) return true
     if (incarnation?.isLoaded) return false
-    return failures >= SETBACKS || condemned.size > this.#condemnedMax
+    return failures >= SETBACKS || terminating.size > this.#condemnedMax
   }
 }
 
 /** Threads that do not end keep a partition from getting another. */
-function hindered({ index, condemned }: PartitionHandle): LaneError {
+function hindered({ index, terminating }: PartitionHandle): LaneError {
   return laneError('CORELANE_PARTITION_LOST', {
     partition: index,
-    reason: `${condemned.size} of its threads were given up and have not ended`,
+    reason: `${terminating.size} of its threads were given up and have not ended`,
     stage: 'waiting',
     started: false,
   })

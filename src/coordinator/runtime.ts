@@ -25,7 +25,7 @@ import { Backlog } from './dispatch/backlog.ts'
 import { Dispatcher } from './dispatch/dispatcher.ts'
 import { LaneControl } from './lane-control.ts'
 import { LaneTable } from './lane-table.ts'
-import type { DetachedRun, ManagerEvents, ManagerState } from './manager-events.ts'
+import type { ManagerEvents, ManagerState, RunClaim } from './manager-events.ts'
 import { ManagerHealth } from './manager-health.ts'
 import { endSubmitTurn } from './metered-command.ts'
 import { meter } from './metrics-reader.ts'
@@ -473,11 +473,11 @@ export class Runtime implements CommandManager, ManagerEvents {
     this.health.changed()
   }
 
-  detached(partition: number, runs: readonly DetachedRun[]): void {
+  detached(partition: number, runs: readonly RunClaim[]): void {
     this.#dispatcher.detach(partition, runs)
   }
 
-  reattached(partition: number, runs: readonly DetachedRun[]): void {
+  reattached(partition: number, runs: readonly RunClaim[]): void {
     this.#dispatcher.reattach(partition, runs)
   }
 

@@ -173,7 +173,7 @@ export function partitionState(
 }
 
 function partitionStats(partition: PartitionHandle, state: ManagerState): PartitionStats {
-  const { index, incarnations, incarnation, failures, condemned } = partition
+  const { index, incarnations, incarnation, failures, terminating } = partition
   const window = incarnation?.window
   const views = window?.end.views
   return {
@@ -181,9 +181,9 @@ function partitionStats(partition: PartitionHandle, state: ManagerState): Partit
     state: partitionState(partition, state),
     threadId: incarnation?.threadId,
     incarnations,
-    condemned: condemned.size,
+    condemned: terminating.size,
     failures,
-    abandoned: window?.watch.abandonedCount ?? 0,
+    abandoned: window?.watch.detachedCount ?? 0,
     heapMb: views ? readCounter(views, Counter.HEAP_KIB) / 1024 : 0,
     bound: window ? window.load.count + window.load.restingCount : 0,
     boundWorkUs: window?.load.workUs ?? 0,

@@ -66,7 +66,7 @@ function machine() {
   const { handle } = rig
   const commons = new CoordinatorCommons(1, needs)
   const dispatcher = new Dispatcher(backlog, [handle], lanes.all, commons, false, 1)
-  const terminator = { condemn: () => expect.unreachable('nothing is killed here') }
+  const terminator = { giveUpThread: () => expect.unreachable('nothing is killed here') }
   const interruptions = new Interruptions([handle], terminator, 1e9, { acted: () => {} })
   const timers = new CommandTimers({
     place: (command) => dispatcher.place(command),
@@ -165,7 +165,7 @@ function machine() {
       dispatcher.takeBack(rig.bound.recall())
     },
     die(): void {
-      const left = rig.bound.takeLeftBehind()
+      const left = rig.bound.takeOrphans()
       running.clear()
       const again = left.filter(({ command, started }) => {
         if (!started) return true
@@ -261,7 +261,7 @@ test('whatever happens to commands, each settles once and nothing is left of it'
       }
       expect([signals.size, timers.takeAll(), backlog.takeAll(0)]).toEqual([0, [], []])
       const { load, watch } = made.bound()
-      expect([load.count, load.openBytes, watch.abandonedCount]).toEqual([0, 0, 0])
+      expect([load.count, load.openBytes, watch.detachedCount]).toEqual([0, 0, 0])
     }),
     { numRuns: 300 },
   )

@@ -109,7 +109,7 @@ class World {
       this.bound = this.bound.filter((other) => other !== one)
       this.#commands[slotOf(one.id)] = undefined
       const graceEndsMs = this.now + this.#graceMs
-      this.watch.abandon(slotOf(one.id), { graceEndsMs } as never)
+      this.watch.detach(slotOf(one.id), { graceEndsMs } as never)
     }
     // A run that goes on past its grace ends with its thread; here it just ends.
     for (let slot = 0; this.watch.stuckRun(this.now) !== undefined; slot++) this.watch.ended(slot)

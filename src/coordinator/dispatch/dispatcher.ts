@@ -8,7 +8,7 @@ import type { CoordinatorCommons } from '../../memory/commons.ts'
 import type { Admission } from '../../schedule/scheduler.ts'
 import { ANY_PARTITION, type Command } from '../command.ts'
 import { type Lane, openCountOf, setPaused } from '../lane-table.ts'
-import type { DetachedRun } from '../manager-events.ts'
+import type { RunClaim } from '../manager-events.ts'
 import type { InFlightWindow } from '../threads/in-flight-window.ts'
 import type { PartitionHandle } from '../threads/partition-handle.ts'
 import { type Backlog, placeOf } from './backlog.ts'
@@ -298,7 +298,7 @@ export class Dispatcher implements Admission<Command> {
    * @param partition - The thread's.
    * @param runs - Their lanes and keys.
    */
-  detach(partition: number, runs: readonly DetachedRun[]): void {
+  detach(partition: number, runs: readonly RunClaim[]): void {
     for (const { lane, key } of runs) {
       if (key !== undefined && !this.#isShared) this.#backlog.detach(partition, key)
       this.#detachedRuns[lane.index]!++
@@ -312,7 +312,7 @@ export class Dispatcher implements Admission<Command> {
    * @param partition - The thread's.
    * @param runs - The same.
    */
-  reattach(partition: number, runs: readonly DetachedRun[]): void {
+  reattach(partition: number, runs: readonly RunClaim[]): void {
     for (const { lane, key } of runs) {
       if (key !== undefined && !this.#isShared) this.#backlog.reattach(partition, key)
       this.#detachedRuns[lane.index]!--

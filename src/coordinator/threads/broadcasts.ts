@@ -16,7 +16,7 @@ const WITHDRAW_TIMEOUT_MS = 1000
 
 /** Gives threads up; the supervisor. */
 export interface ThreadTerminator {
-  condemn(incarnation: Incarnation, reason: Error): void
+  giveUpThread(incarnation: Incarnation, reason: Error): void
 }
 
 /** Broadcasts. */
@@ -122,7 +122,7 @@ export class Broadcasts {
       .call('withdraw', WITHDRAW_TIMEOUT_MS, (control) => control.withdraw(id, code, details))
       .catch((error) => {
         const isStuck = isTimeout(error) && incarnation.begunBroadcast === id
-        if (isStuck) this.#terminator.condemn(incarnation, reason)
+        if (isStuck) this.#terminator.giveUpThread(incarnation, reason)
       })
   }
 }

@@ -111,5 +111,5 @@ export class Elastic {
 /** Whether nothing is bound to a thread that is ready, and none is about to take over from it. */
 function isIdle({ window, incarnation, successor }: PartitionHandle): boolean {
   if (window === undefined || successor !== undefined || incarnation!.calls > 0) return false
-  return window.load.count + window.load.restingCount + window.watch.abandonedCount === 0
+  return window.load.count + window.load.restingCount + window.watch.detachedCount === 0
 }

@@ -393,7 +393,7 @@ export class InFlightWindow implements RecordSink, Holder {
     return true
   }
 
-  abandon(slot: number, reason: LaneError, graceMs: number): void {
+  detach(slot: number, reason: LaneError, graceMs: number): void {
     const command = this.#commands[slot]!
     const { lane, type, key } = command
     const id = this.#ids[slot]!
@@ -402,7 +402,7 @@ export class InFlightWindow implements RecordSink, Holder {
     if (this.reservedFor === command) this.reservedFor = undefined
     this.#end.slots.abort(id)
     this.orders.push({ id, code: reason.code, details: reason.details })
-    this.watch.abandon(slot, { lane, type, key, reason, graceEndsMs: nowMs() + graceMs })
+    this.watch.detach(slot, { lane, type, key, reason, graceEndsMs: nowMs() + graceMs })
     // A stream that waits for credit looks again.
     this.#end.bell.ring(true)
   }
@@ -439,7 +439,7 @@ export class InFlightWindow implements RecordSink, Holder {
   isOpen(id: number): boolean {
     const slot = slotOf(id)
     if (this.#ids[slot] !== id) return false
-    return this.#commands[slot] !== undefined || this.watch.isAbandoned(slot)
+    return this.#commands[slot] !== undefined || this.watch.isDetached(slot)
   }
 
   /** Aborts the signal of every handler that runs. */
@@ -498,7 +498,7 @@ export class InFlightWindow implements RecordSink, Holder {
    *
    * @returns What is left, in order.
    */
-  takeLeftBehind(): OrphanedCommand[] {
+  takeOrphans(): OrphanedCommand[] {
     while (this.drain() > 0);
     const left: OrphanedCommand[] = []
     for (const [slot, command] of this.#commands.entries()) {

@@ -238,7 +238,7 @@ export class Incarnation {
   /** Id of the last broadcast that it has begun. */
   begunBroadcast: string | undefined
   /** Whether it was given up: nothing it does counts any more. */
-  isCondemned = false
+  isTerminating = false
   /** Version of the program that it runs; undefined until that runs. */
   version: string | undefined
   readonly #bell: BellRinger

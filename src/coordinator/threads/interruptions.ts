@@ -57,7 +57,7 @@ export class Interruptions {
     const home =
       holder && this.#partitions.find(({ incarnation }) => incarnation?.window === holder)
     const index = home?.index ?? ANY_PARTITION
-    const slot = hasStarted ? command.abandon(error, kills ? 0 : Number.POSITIVE_INFINITY) : 0
+    const slot = hasStarted ? command.detach(error, kills ? 0 : Number.POSITIVE_INFINITY) : 0
     if (reason === LEFT) command.complete(undefined, index, 0, 0)
     else command.fail(error, index)
     const incarnation = home?.incarnation
@@ -105,7 +105,7 @@ export class Interruptions {
   #kill(incarnation: Incarnation, slot: number, reason: LaneError): void {
     const { window } = incarnation
     while (window.drain() > 0);
-    if (window.watch.isAbandoned(slot)) this.#terminator.condemn(incarnation, reason)
+    if (window.watch.isDetached(slot)) this.#terminator.giveUpThread(incarnation, reason)
     this.#events.acted()
   }
 
@@ -123,7 +123,7 @@ export class Interruptions {
       const stuck = window.watch.stuckRun(nowMs())
       if (stuck === undefined) continue
       hasActed = true
-      this.#terminator.condemn(incarnation, stuck.reason)
+      this.#terminator.giveUpThread(incarnation, stuck.reason)
     }
     if (hasActed) this.#events.acted()
     this.planCheck()
@@ -133,7 +133,7 @@ export class Interruptions {
     const { lane, type, attempt, manager } = command
     const details = { type: type.name, lane: lane.name, timeoutMs: limitMs, attempt }
     const error = laneError('CORELANE_TIMEOUT', details)
-    window.abandon(slot, error, this.#timeoutGraceMs)
+    window.detach(slot, error, this.#timeoutGraceMs)
     manager.recovery.timedOut(command, error, window.partition, startedAtMs)
   }
 }

@@ -17,7 +17,7 @@ export class PartitionHandle {
   /** Threads in a row that died without settling a command. */
   failures = 0
   /** Threads given up that have not ended yet. */
-  readonly condemned = new Set<Incarnation>()
+  readonly terminating = new Set<Incarnation>()
   /** A thread that is started to take over from the present one. */
   successor: Incarnation | undefined = undefined
   /** The thread that the present one took over from, until it has ended. */

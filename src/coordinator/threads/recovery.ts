@@ -12,7 +12,7 @@ import type { DeadLetterQueue } from '../results/dead-letter-queue.ts'
 import { fileOf } from '../type-table.ts'
 
 /** Whether the death of a thread was a command's doing. */
-export type Guilt = 'sole' | 'suspect' | 'none'
+export type Blame = 'sole' | 'suspect' | 'none'
 
 /** Decides. */
 export class Recovery {
@@ -96,21 +96,21 @@ export class Recovery {
    * @param command - The command.
    * @param error - The PartitionLostError.
    * @param partition - Where it ran.
-   * @param guilt - Whether it alone ran, was one of several, or the thread ended for another
+   * @param blame - Whether it alone ran, was one of several, or the thread ended for another
    * reason.
    * @returns Whether it is to be queued again.
    */
-  lost(command: Command, error: LaneError, partition: number, guilt: Guilt): boolean {
+  lost(command: Command, error: LaneError, partition: number, blame: Blame): boolean {
     const history = command.remember()
     history.firstFailedAtMs ||= nowMs()
-    if (guilt !== 'none') history.crashes++
+    if (blame !== 'none') history.crashes++
     // A suspect ran by itself, but for what its handler waited for.
-    if (guilt === 'sole' || (guilt === 'suspect' && history.isSuspect)) history.kills++
+    if (blame === 'sole' || (blame === 'suspect' && history.isSuspect)) history.kills++
     const isReplayable = command.transferList === undefined && !command.isStream
     const isHarmless = history.kills < this.#maxCrashes
     if (command.retry.retryLost && isReplayable && isHarmless) {
       // One of several: it runs by itself next, so that it is known whose doing it was.
-      if (guilt === 'suspect') history.isSuspect = true
+      if (blame === 'suspect') history.isSuspect = true
       this.#again(command, error, partition)
       return true
     }

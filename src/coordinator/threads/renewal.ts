@@ -234,7 +234,7 @@ export class Renewal {
     const isOver = () => partition.incarnation !== present || supervisor.isClosing || isLost()
     const { load, watch } = present.window
     // A detached run may never end.
-    const isIdle = () => load.count + load.restingCount === watch.abandonedCount
+    const isIdle = () => load.count + load.restingCount === watch.detachedCount
     // A handler that waits may wait for a command that can run nowhere but here, and a stream that
     // rests, for a reader that takes its time.
     const hasWaiting = () => partition.hasWaiting || load.restingCount > 0

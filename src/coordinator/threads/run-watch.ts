@@ -10,7 +10,7 @@ import type { LaneError } from '../../base/errors.ts'
 import { SLOT_COUNT } from '../../memory/layout.ts'
 import { type CoordinatorSlots, SlotState } from '../../memory/slots.ts'
 import type { Command } from '../command.ts'
-import type { DetachedRun } from '../manager-events.ts'
+import type { RunClaim } from '../manager-events.ts'
 import type { CommandType } from '../type-table.ts'
 
 /**
@@ -20,11 +20,11 @@ import type { CommandType } from '../type-table.ts'
 const PAUSED_LOOK_MS = 100
 
 /** A run that goes on in a thread that lives, though its command has settled. */
-export interface AbandonedRun extends DetachedRun {
+export interface DetachedRun extends RunClaim {
   readonly type: CommandType
   /** Why it was detached. */
   readonly reason: LaneError
-  /** When its thread is condemned if it still runs; Infinity if it may run on. */
+  /** When its thread is given up if it still runs; Infinity if it may run on. */
   readonly graceEndsMs: number
 }
 
@@ -48,18 +48,18 @@ export interface OrphanedCommand {
 export class RunWatch {
   /** When to look at the window; Infinity if nothing can be late. */
   checkAtMs: number = Number.POSITIVE_INFINITY
-  readonly #abandoned = new Map<number, AbandonedRun>()
+  readonly #detached = new Map<number, DetachedRun>()
   /** The least limit of the commands bound since the last look. */
   #leastLimitMs = Number.POSITIVE_INFINITY
 
   /** Detached runs that have not ended. */
-  get abandonedCount(): number {
-    return this.#abandoned.size
+  get detachedCount(): number {
+    return this.#detached.size
   }
 
   /** Those runs. */
-  get abandoned(): Iterable<AbandonedRun> {
-    return this.#abandoned.values()
+  get detached(): Iterable<DetachedRun> {
+    return this.#detached.values()
   }
 
   /**
@@ -67,8 +67,8 @@ export class RunWatch {
    *
    * @param slot - A slot.
    */
-  isAbandoned(slot: number): boolean {
-    return this.#abandoned.has(slot)
+  isDetached(slot: number): boolean {
+    return this.#detached.has(slot)
   }
 
   /**
@@ -97,8 +97,8 @@ export class RunWatch {
    * @param slot - The command's.
    * @param run - What is left of it.
    */
-  abandon(slot: number, run: AbandonedRun): void {
-    this.#abandoned.set(slot, run)
+  detach(slot: number, run: DetachedRun): void {
+    this.#detached.set(slot, run)
     this.checkAtMs = Math.min(this.checkAtMs, run.graceEndsMs)
   }
 
@@ -108,10 +108,10 @@ export class RunWatch {
    * @param slot - The command's.
    * @returns What was left of it; undefined if its slot was not given up.
    */
-  ended(slot: number): AbandonedRun | undefined {
-    if (this.#abandoned.size === 0) return undefined
-    const run = this.#abandoned.get(slot)
-    this.#abandoned.delete(slot)
+  ended(slot: number): DetachedRun | undefined {
+    if (this.#detached.size === 0) return undefined
+    const run = this.#detached.get(slot)
+    this.#detached.delete(slot)
     return run
   }
 
@@ -152,7 +152,7 @@ export class RunWatch {
       leastMs = Math.min(leastMs, limitMs)
       nextMs = Math.min(nextMs, dueMs)
     }
-    for (const { graceEndsMs } of this.#abandoned.values()) nextMs = Math.min(nextMs, graceEndsMs)
+    for (const { graceEndsMs } of this.#detached.values()) nextMs = Math.min(nextMs, graceEndsMs)
     this.#leastLimitMs = leastMs
     this.checkAtMs = nextMs
     return overdue
@@ -163,8 +163,8 @@ export class RunWatch {
    *
    * @param nowMs - Monotonic milliseconds.
    */
-  stuckRun(nowMs: number): AbandonedRun | undefined {
-    for (const run of this.#abandoned.values()) if (run.graceEndsMs <= nowMs) return run
+  stuckRun(nowMs: number): DetachedRun | undefined {
+    for (const run of this.#detached.values()) if (run.graceEndsMs <= nowMs) return run
     return undefined
   }
 }

@@ -12,7 +12,7 @@ import type { LoadReport } from '../../wire/control.ts'
 import { isErrorValue } from '../../wire/families.ts'
 import { fromSideValue } from '../../wire/side-value.ts'
 import type { Command } from '../command.ts'
-import type { DetachedRun, ManagerEvents } from '../manager-events.ts'
+import type { ManagerEvents, RunClaim } from '../manager-events.ts'
 import type { ElasticPlan } from '../options.ts'
 import type { EventHub } from '../results/event-hub.ts'
 import { Broadcasts, type ThreadTerminator } from './broadcasts.ts'
@@ -24,7 +24,7 @@ import {
   type ThreadReports,
 } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
-import type { Guilt, Recovery } from './recovery.ts'
+import type { Blame, Recovery } from './recovery.ts'
 import type { OrphanedCommand } from './run-watch.ts'
 import { findThreadProgram, type ThreadProgram } from './thread-program.ts'
 
@@ -64,7 +64,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
   readonly #observer: ThreadObserver | undefined
   readonly #recovery: Recovery
   /** By thread that is being terminated. */
-  readonly #detachedRuns = new WeakMap<Incarnation, readonly DetachedRun[]>()
+  readonly #detachedRuns = new WeakMap<Incarnation, readonly RunClaim[]>()
   readonly #respawns = new Set<NodeJS.Timeout>()
   /** Handlers that the module has. */
   #own: readonly string[] | undefined
@@ -188,8 +188,8 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
   async stop(): Promise<unknown[]> {
     this.#isClosing = true
     const stops = this.#living.map(async (incarnation) => {
-      const { isLoaded, isCondemned } = incarnation
-      return isLoaded && !isCondemned ? this.tearDown(incarnation) : undefined
+      const { isLoaded, isTerminating } = incarnation
+      return isLoaded && !isTerminating ? this.tearDown(incarnation) : undefined
     })
     const ends = await Promise.allSettled(stops)
     await this.terminate()
@@ -234,18 +234,19 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
    * @param incarnation - The thread.
    * @param reason - Why.
    */
-  condemn(incarnation: Incarnation, reason: Error): void {
+  giveUpThread(incarnation: Incarnation, reason: Error): void {
     const partition = this.#partitions[incarnation.partition]!
-    if (this.#isClosing || incarnation.isCondemned || partition.incarnation !== incarnation) return
-    incarnation.isCondemned = true
+    if (this.#isClosing || incarnation.isTerminating || partition.incarnation !== incarnation)
+      return
+    incarnation.isTerminating = true
     incarnation.isReady = false
     partition.incarnation = undefined
-    partition.condemned.add(incarnation)
+    partition.terminating.add(incarnation)
     partition.failures = 0
     const lost = incarnation.lostError('running', true, reason)
     this.#lost(partition, lost, true)
-    const left = incarnation.window.takeLeftBehind()
-    const runs = detachedRuns(left, incarnation.window.watch.abandoned)
+    const left = incarnation.window.takeOrphans()
+    const runs = detachedRuns(left, incarnation.window.watch.detached)
     this.#detachedRuns.set(incarnation, runs)
     this.#events.detached(partition.index, runs)
     this.#settle(
@@ -255,7 +256,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
       'none',
     )
     void incarnation.terminate()
-    if (partition.condemned.size <= this.#limits.condemnedMax) this.#respawn(partition, lost)
+    if (partition.terminating.size <= this.#limits.condemnedMax) this.#respawn(partition, lost)
     this.#events.threadEnded()
   }
 
@@ -343,8 +344,8 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
 
   /** Every thread that has not ended. */
   get #living(): Incarnation[] {
-    return this.#partitions.flatMap(({ incarnation, successor, retiring, condemned }) =>
-      [incarnation, successor, retiring, ...condemned].flatMap((one) => one?.living ?? []),
+    return this.#partitions.flatMap(({ incarnation, successor, retiring, terminating }) =>
+      [incarnation, successor, retiring, ...terminating].flatMap((one) => one?.living ?? []),
     )
   }
 
@@ -482,12 +483,12 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     const wasPresent = partition.incarnation === incarnation
     const runs = this.#detachedRuns.get(incarnation)
     if (runs !== undefined) this.#events.reattached(partition.index, runs)
-    const wasHindering = partition.condemned.size > this.#limits.condemnedMax
-    partition.condemned.delete(incarnation)
+    const wasHindering = partition.terminating.size > this.#limits.condemnedMax
+    partition.terminating.delete(incarnation)
     // Results that it finished count, unless it was given up before.
-    const left = incarnation.isCondemned ? [] : window.takeLeftBehind()
+    const left = incarnation.isTerminating ? [] : window.takeOrphans()
     this.#plan.commons.reclaim(partition.index, number)
-    const running = left.filter(({ started }) => started).length + window.watch.abandonedCount
+    const running = left.filter(({ started }) => started).length + window.watch.detachedCount
     this.#settle(
       partition,
       left,
@@ -512,16 +513,16 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     partition: PartitionHandle,
     left: readonly OrphanedCommand[],
     errorOf: (stage: string, started: boolean) => LaneError,
-    guilt: Guilt | undefined,
+    blame: Blame | undefined,
   ): void {
     const waiting: Command[] = []
     for (const { command, started } of left) {
       const { transferList } = command
-      if (started && guilt !== undefined) {
+      if (started && blame !== undefined) {
         const error = errorOf('running', true)
-        if (this.#recovery.lost(command, error, partition.index, guilt)) waiting.push(command)
-      } else if (started || guilt === undefined || transferList !== undefined) {
-        const isGone = !started && guilt !== undefined
+        if (this.#recovery.lost(command, error, partition.index, blame)) waiting.push(command)
+      } else if (started || blame === undefined || transferList !== undefined) {
+        const isGone = !started && blame !== undefined
         const stage = isGone ? 'bound, its transferred memory gone' : 'running'
         command.fail(errorOf(stage, started), partition.index)
       } else waiting.push(command)
@@ -574,12 +575,9 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
 }
 
 /** The runs of a thread: those of commands that it left, and those whose commands had settled. */
-function detachedRuns(
-  left: readonly OrphanedCommand[],
-  abandoned: Iterable<DetachedRun>,
-): DetachedRun[] {
+function detachedRuns(left: readonly OrphanedCommand[], detached: Iterable<RunClaim>): RunClaim[] {
   const runs = left.filter(({ started }) => started).map(({ command }) => command)
-  return [...runs, ...abandoned].map(({ lane, key }) => ({ lane, key }))
+  return [...runs, ...detached].map(({ lane, key }) => ({ lane, key }))
 }
 
 /**

@@ -8,8 +8,8 @@ import { PartitionHandle } from '../../../src/coordinator/threads/partition-hand
 import type { PartitionStrategy } from '../../../src/model/partition-config.ts'
 
 /** As much of a thread as health looks at. */
-function thread(abandonedCount = 0): Incarnation {
-  return { isLoaded: true, window: { watch: { abandonedCount } } } as unknown as Incarnation
+function thread(detachedCount = 0): Incarnation {
+  return { isLoaded: true, window: { watch: { detachedCount } } } as unknown as Incarnation
 }
 
 function world(strategy: PartitionStrategy, count = 2) {
@@ -57,9 +57,9 @@ test('threads that do not end keep a partition down', () => {
   const { health, partitions } = world('none', 1)
   const [partition] = partitions
   partition!.incarnation = undefined
-  partition!.condemned.add(thread())
+  partition!.terminating.add(thread())
   expect(health.trouble).toBeUndefined()
-  partition!.condemned.add(thread())
+  partition!.terminating.add(thread())
   expect(health.trouble).toMatchObject({ code: 'CORELANE_PARTITION_LOST' })
 })
 
@@ -86,7 +86,7 @@ test('it is quiet once nothing runs on that was given up', () => {
   const [first, second] = partitions
   first!.incarnation = thread(1)
   const condemned = thread()
-  second!.condemned.add(condemned)
+  second!.terminating.add(condemned)
   const told: string[] = []
   health.whenQuiet(() => told.push('a'))
   const stop = health.whenQuiet(() => told.push('b'))
@@ -94,7 +94,7 @@ test('it is quiet once nothing runs on that was given up', () => {
   health.progressed()
   expect(told).toEqual([])
   stop()
-  second!.condemned.delete(condemned)
+  second!.terminating.delete(condemned)
   health.progressed()
   health.progressed()
   expect(told).toEqual(['a'])

@@ -109,25 +109,25 @@ test('a run that is given up is told so, holds its place until it ends, and sett
   const made = command({ deadlineMs: 1e9 }, settled)
   const { rig, bound, ids } = running(made)
   const { slot } = made
-  bound.abandon(slot, ABORTED, 50)
+  bound.detach(slot, ABORTED, 50)
   expect(rig.end.slots.isAborted(ids[0]!)).toBe(true)
   expect(bound.orders).toEqual([
     { id: ids[0], code: 'CORELANE_ABORTED', details: { stage: 'running' } },
   ])
-  expect([bound.load.count, bound.watch.abandonedCount, made.holder]).toEqual([1, 1, undefined])
+  expect([bound.load.count, bound.watch.detachedCount, made.holder]).toEqual([1, 1, undefined])
   expect([bound.commandOf(ids[0]!), bound.isOpen(ids[0]!)]).toEqual([undefined, true])
   rig.outbox.sendProgress(ids[0]!, 'still here')
   rig.finish(ids[0]!, 'too late')
   bound.drain()
-  expect([bound.load.count, bound.load.workUs, bound.watch.abandonedCount]).toEqual([0, 0, 0])
+  expect([bound.load.count, bound.load.workUs, bound.watch.detachedCount]).toEqual([0, 0, 0])
   expect([bound.isOpen(ids[0]!), settled.mock.calls, bound.completed]).toEqual([false, [], 1])
 })
 
-test('an abandoned run is no longer among what a dead thread leaves', () => {
+test('a detached run is no longer among what a dead thread leaves', () => {
   const [first, second] = [command({ deadlineMs: 1e9 }), command()]
   const { bound } = running(first, second)
-  bound.abandon(first.slot, ABORTED, 50)
-  expect(bound.takeLeftBehind().map((left) => left.command)).toEqual([second])
+  bound.detach(first.slot, ABORTED, 50)
+  expect(bound.takeOrphans().map((left) => left.command)).toEqual([second])
 })
 
 test('all running handlers can be told that nobody waits, those that wait are not', () => {

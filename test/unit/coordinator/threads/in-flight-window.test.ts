@@ -279,7 +279,7 @@ test('after a death finished results are delivered, and what is left is told apa
   rig.finish(rig.start()!.id, 'finished')
   rig.start()
   bind(rig.bound, command({ sequence: 4 }))
-  const left = rig.bound.takeLeftBehind()
+  const left = rig.bound.takeOrphans()
   expect(left.map(({ command: { sequence }, started }) => [sequence, started])).toEqual([
     [1, true],
     [2, false],
@@ -296,7 +296,7 @@ test('a death leaves nothing behind of what was recalled before it', () => {
   bind(rig.bound, command({ sequence: 2 }))
   rig.bound.flush()
   rig.bound.recall({ workUs: 1 })
-  expect(rig.bound.takeLeftBehind().map(({ command: { sequence } }) => sequence)).toEqual([1])
+  expect(rig.bound.takeOrphans().map(({ command: { sequence } }) => sequence)).toEqual([1])
 })
 
 test('slots and generations come round without mixing commands up', () => {

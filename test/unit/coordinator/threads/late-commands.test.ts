@@ -47,5 +47,5 @@ test('a thread that dies before it could say what was too late leaves it as not 
   bind(rig, late)
   rig.bound.flush()
   // It was read, and the record lies past the tail.
-  expect(rig.bound.takeLeftBehind()).toEqual([{ command: late, started: false }])
+  expect(rig.bound.takeOrphans()).toEqual([{ command: late, started: false }])
 })

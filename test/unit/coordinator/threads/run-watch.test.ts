@@ -3,7 +3,7 @@
 
 import { expect, test } from 'vitest'
 import type { Command } from '../../../../src/coordinator/command.ts'
-import { type AbandonedRun, RunWatch } from '../../../../src/coordinator/threads/run-watch.ts'
+import { type DetachedRun, RunWatch } from '../../../../src/coordinator/threads/run-watch.ts'
 import { RINGS_OFFSET, SLOT_COUNT } from '../../../../src/memory/layout.ts'
 import { CoordinatorSlots, PartitionSlots, slotOf } from '../../../../src/memory/slots.ts'
 import { viewsOf } from '../../../../src/memory/views.ts'
@@ -30,8 +30,8 @@ function world() {
   return { watch, slots, bind, start, end, overdue }
 }
 
-function run(graceEndsMs: number): AbandonedRun {
-  return { graceEndsMs } as AbandonedRun
+function run(graceEndsMs: number): DetachedRun {
+  return { graceEndsMs } as DetachedRun
 }
 
 test('without time-outs there is never a reason to look', () => {
@@ -83,10 +83,10 @@ test('what has ended or was taken back is not late', () => {
 
 test('a run that was given up is stuck when its grace is over, and not once it has ended', () => {
   const { watch } = world()
-  watch.abandon(3, run(80))
-  watch.abandon(4, run(50))
-  watch.abandon(5, run(Infinity))
-  expect([watch.abandonedCount, watch.checkAtMs, watch.isAbandoned(3)]).toEqual([3, 50, true])
+  watch.detach(3, run(80))
+  watch.detach(4, run(50))
+  watch.detach(5, run(Infinity))
+  expect([watch.detachedCount, watch.checkAtMs, watch.isDetached(3)]).toEqual([3, 50, true])
   expect(watch.stuckRun(49)).toBeUndefined()
   expect(watch.stuckRun(50)).toEqual(run(50))
   expect(watch.ended(4)).toEqual(run(50))
@@ -95,7 +95,7 @@ test('a run that was given up is stuck when its grace is over, and not once it h
     undefined,
     run(80),
   ])
-  expect([watch.ended(3), watch.stuckRun(1e9), watch.abandonedCount]).toEqual([
+  expect([watch.ended(3), watch.stuckRun(1e9), watch.detachedCount]).toEqual([
     run(80),
     undefined,
     1,
@@ -105,7 +105,7 @@ test('a run that was given up is stuck when its grace is over, and not once it h
 test('the end of a grace is not forgotten by a look', () => {
   const { watch, bind, start, overdue } = world()
   start(bind(100, 0), 0)
-  watch.abandon(900, run(40))
+  watch.detach(900, run(40))
   expect([overdue(20), watch.checkAtMs]).toEqual([[], 40])
 })
 
@@ -115,7 +115,7 @@ test('a run that is late and given up does not hide later ones with the same lim
   start(first, 0)
   expect(overdue(10)).toHaveLength(1)
   end(first)
-  watch.abandon(slotOf(first), run(10_000))
+  watch.detach(slotOf(first), run(10_000))
   bind(10, 20)
   expect(watch.checkAtMs).toBe(30)
 })
