@@ -36,7 +36,12 @@ import { EventHub } from './results/event-hub.ts'
 import { ResultPump } from './results/result-pump.ts'
 import { type QueueStats, takeStats } from './stats.ts'
 import { Elastic } from './threads/elastic.ts'
-import { planThreads, type ThreadObserver, type ThreadPlan } from './threads/incarnation.ts'
+import {
+  type Incarnation,
+  planThreads,
+  type ThreadObserver,
+  type ThreadPlan,
+} from './threads/incarnation.ts'
 import { Interruptions } from './threads/interruptions.ts'
 import { PartitionHandle } from './threads/partition-handle.ts'
 import { Recovery } from './threads/recovery.ts'
@@ -75,6 +80,7 @@ export class Runtime implements CommandManager, ManagerEvents {
   readonly #nested: NestedServer
   readonly #renewal: Renewal
   readonly #elastic: Elastic | undefined
+  readonly #observer: ThreadObserver | undefined
   readonly #drainLatch: DrainLatch
   #state: ManagerState = 'created'
   readonly #urgency = new Alarm(() => this.progressed(nowMs()))
@@ -93,6 +99,7 @@ export class Runtime implements CommandManager, ManagerEvents {
 
   constructor(plan: ManagerPlan, observer?: ThreadObserver) {
     const { partitionCount, concurrency, elastic } = plan
+    this.#observer = observer
     const needs = plan.lanes.map((lane) => laneNeeds(lane, partitionCount * concurrency))
     const commons = new CoordinatorCommons(partitionCount, needs)
     const partitions = Array.from({ length: partitionCount }, (_, i) => new PartitionHandle(i))
@@ -215,6 +222,11 @@ export class Runtime implements CommandManager, ManagerEvents {
     const program = fileProgram(entry)
     if (program !== undefined) begin(program)
     else void outside(() => findThreadProgram(entry)).then(begin)
+  }
+
+  /** The present threads of the partitions, ready or not. */
+  get threads(): Incarnation[] {
+    return this.#partitions.flatMap(({ incarnation }) => incarnation ?? [])
   }
 
   /** Starts threads that present commands need, now and not at the end of the turn. */
@@ -452,7 +464,7 @@ export class Runtime implements CommandManager, ManagerEvents {
   }
 
   demand(): number {
-    return this.#dispatcher.demand()
+    return this.#observer?.demand?.() ?? this.#dispatcher.demand()
   }
 
   /**

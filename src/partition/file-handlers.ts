@@ -105,9 +105,9 @@ function unwrapped(result: unknown): unknown {
   return move(movable[VALUE], [movable[TRANSFERABLE]])
 }
 
-/** The export of a name; a module that is a function is its handler whatever the name. */
+/** The export of a name; a module that is a function is its default export. */
 function handlerOf(module: unknown, name: string): unknown {
-  if (typeof module === 'function') return module
+  if (typeof module === 'function' && name === 'default') return module
   const exported = module as Record<string, unknown>
   return exported[name] ?? (exported.default as Record<string, unknown> | undefined)?.[name]
 }

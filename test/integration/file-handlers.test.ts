@@ -11,7 +11,7 @@ test('a command may name a module: CommonJS, ESM, default and promised exports',
   const manager = await open('basic.js', { partitions: { count: 2 } })
   const run = (name: string, file: URL | string, payload?: unknown) =>
     within(manager.submit('query', name, payload, { file }), name)
-  expect(await run('any', fixture('file-default.cjs'), 1)).toEqual(['whole', 1, 'any'])
+  expect(await run('default', fixture('file-default.cjs'), 1)).toEqual(['whole', 1, 'default'])
   expect(await run('default', exports, 2)).toEqual(['default', 2])
   expect(await run('later', exports, 3)).toEqual(['later', 3])
   expect(await run('later', 'test/fixtures/file-exports.mjs', 4)).toEqual(['later', 4])

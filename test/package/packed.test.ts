@@ -17,7 +17,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 const root = join(import.meta.dirname, '../..')
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const INSTALL_MS = 120_000
-const PACKED_BYTES_MAX = 300 * 1024
+const PACKED_BYTES_MAX = 310 * 1024
 const PACKED_FILES_MAX = 60
 /** Of the package and what it depends on, installed. */
 const INSTALLED_BYTES_MAX = 1_500_000
@@ -123,7 +123,7 @@ test.each(modules)('%s exports the same names as an ES module and as CommonJS', 
   const { require: common } = manifest.exports[door.replace(manifest.name, '.')]
   const path = join(folder, 'node_modules', manifest.name, common.default)
   const script = `
-    const nameOf = ([name, value]) => name + ' ' + (value.name ?? typeof value)
+    const nameOf = ([name, value]) => name + ' ' + (value?.name ?? typeof value)
     const namesOf = (door) => Object.entries(door).map(nameOf).sort().join()
     import(${JSON.stringify(door)}).then((modern) => {
       console.log(namesOf(modern))

@@ -21,6 +21,7 @@ const IMPORTS: Readonly<Record<string, readonly string[]>> = {
   coordinator: ['base', 'model', 'memory', 'wire', 'schedule'],
   operations: ['base', 'model'],
   distributed: ['base', 'model', 'wire', 'schedule', 'coordinator'],
+  adapters: ['base', 'model', 'schedule', 'coordinator'],
   cli: ['base'],
 }
 
@@ -93,6 +94,7 @@ const THREADS = [
   'src/wire/side-value.ts',
   'src/wire/output.ts',
   'src/handler.ts',
+  'src/adapters/',
 ]
 const CONTROL = ['src/wire/control.ts', 'src/partition/', 'src/coordinator/']
 
@@ -175,8 +177,16 @@ const MODULES: readonly Monopoly[] = [
   module('comlink', CONTROL, 'src/wire/control.ts'),
   module('node:timers', CLOCK, 'timers from src/base/clock.ts'),
   module('node:timers/promises', CLOCK, 'timers from src/base/clock.ts'),
-  module('node:perf_hooks', CLOCK, 'nowMs from src/base/clock.ts'),
-  module('node:async_hooks', ['src/base/async-context.ts'], 'src/base/async-context.ts'),
+  module(
+    'node:perf_hooks',
+    [...CLOCK, 'src/adapters/piscina-histogram.ts', 'src/adapters/piscina-pool.ts'],
+    'nowMs from src/base/clock.ts',
+  ),
+  module(
+    'node:async_hooks',
+    ['src/base/async-context.ts', 'src/adapters/piscina-task.ts'],
+    'src/base/async-context.ts',
+  ),
   module('node:process', [], 'the global process'),
   module('corelane', [], 'a relative path'),
 ]

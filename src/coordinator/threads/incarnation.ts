@@ -104,6 +104,8 @@ export interface ThreadObserver {
   spawned(incarnation: Incarnation): void
   loaded(incarnation: Incarnation): void
   exited(incarnation: Incarnation, report: ExitReport): void
+  /** Threads that have something to do, if it is not for the manager to say. */
+  demand?(): number
   /** Takes what a thread printed; true keeps it from the streams of the process. */
   printed?(incarnation: Incarnation, output: ThreadOutput): boolean
 }

@@ -137,6 +137,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
   open(program: ThreadProgram): void {
     this.#plan.program = program
     this.#plan.types = [FILE_TYPE]
+    for (const partition of this.#partitions) partition.isDormant = true
     this.#own = []
   }
 
@@ -273,7 +274,8 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
 
   /** A partition has lost its thread; `isKnown`: the caller of some command learns of it. */
   #lost({ index }: PartitionHandle, reason: LaneError, isKnown: boolean): void {
-    if (isKnown) this.#hub.partition('queue.partition.lost', index, reason)
+    if (isKnown || this.#observer !== undefined)
+      this.#hub.partition('queue.partition.lost', index, reason)
     else this.#hub.failure('queue.partition.lost', index, reason)
     this.#events.partitionChanged()
   }

@@ -1,0 +1,2 @@
+import { Piscina } from 'corelane/piscina'
+export = Piscina

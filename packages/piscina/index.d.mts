@@ -1,0 +1,2 @@
+export * from 'corelane/piscina'
+export { Piscina as default } from 'corelane/piscina'

@@ -1,0 +1,199 @@
+// Piscina task: one call of run, what it moves, and how it settles.
+// Thread: any.   Owns: its settlement.
+
+import { AsyncResource } from 'node:async_hooks'
+import { types } from 'node:util'
+import { nowMs } from '../base/clock.ts'
+import type { Command } from '../coordinator/command.ts'
+import type { PiscinaHistogramSummary } from './piscina-histogram.ts'
+import { queueOptionsSymbol, type Task } from './piscina-queues.ts'
+
+/** Under this symbol a transferable has the object to transfer. */
+export const transferableSymbol: unique symbol = Symbol.for('Piscina.transferable') as never
+/** Under this symbol a transferable has the value to send. */
+export const valueSymbol: unique symbol = Symbol.for('Piscina.valueOf') as never
+/** On what {@link move} has returned. Threads know it. */
+const movableSymbol: unique symbol = Symbol.for('corelane.movable') as never
+
+/** An object that names the value to send and the object to transfer. */
+export interface Transferable {
+  readonly [transferableSymbol]: object
+  readonly [valueSymbol]: object
+}
+
+/** A signal of the platform or of an event emitter that emits `abort`. */
+export interface AbortSignalAny {
+  readonly aborted?: boolean
+  readonly reason?: unknown
+  addEventListener?(name: 'abort', listener: () => void, options?: { once?: boolean }): void
+  removeEventListener?(name: 'abort', listener: () => void): void
+  once?(name: 'abort', listener: () => void): unknown
+  removeListener?(name: 'abort', listener: () => void): unknown
+}
+
+/** Why a task ended that was given up. */
+export class AbortError extends Error {
+  constructor(reason?: unknown) {
+    super('The task has been aborted', { cause: reason })
+  }
+
+  override get name(): string {
+    return 'AbortError'
+  }
+}
+
+function isTransferable(value: object): value is Transferable {
+  return transferableSymbol in value && valueSymbol in value
+}
+
+/**
+ * Marks a value so that its memory is moved instead of copied, as a task or as a result.
+ *
+ * @param value - An array buffer, a view of one, a port, or a {@link Transferable}.
+ */
+export function move<T>(value: T): T {
+  if (typeof value !== 'object' || value === null) return value
+  let movable: object = value
+  if (!isTransferable(value)) {
+    const transferred = types.isArrayBufferView(value) ? value.buffer : value
+    movable = Object.create(null, {
+      [transferableSymbol]: { value: transferred },
+      [valueSymbol]: { value },
+    })
+  }
+  Object.defineProperty(movable, movableSymbol, { value: true, configurable: true, writable: true })
+  return movable as T
+}
+
+function isMovable(value: unknown): value is Transferable {
+  return typeof value === 'object' && value !== null && movableSymbol in value
+}
+
+/** A task, as balancers see it. */
+export interface PiscinaTask extends Task {
+  readonly taskId: number
+  readonly filename: string
+  readonly name: string
+  readonly created: number
+  readonly isAbortable: boolean
+}
+
+/** A thread, as balancers and events show it. */
+export interface PiscinaWorker {
+  readonly id: number
+  readonly currentUsage: number
+  readonly isRunningAbortableTask: boolean
+  readonly histogram: PiscinaHistogramSummary | null
+  readonly terminating: boolean
+  readonly destroyed: boolean
+}
+
+/** Where a task is to run and how; beyond Piscina's own options. */
+export interface LaneRunOptions {
+  /** Name of its lane. */
+  readonly lane?: string | undefined
+  /** Urgency within the lane, 0 to 255. */
+  readonly priority?: number | undefined
+  /** Tasks with the same key run one at a time, in order. */
+  readonly key?: string | undefined
+  /** When it should have started. */
+  readonly deadlineMs?: number | undefined
+  /** How long it may run. */
+  readonly timeoutMs?: number | undefined
+}
+
+let taskCount = 0
+
+/** One task. Custom queues hold these. */
+export class PoolTask extends AsyncResource implements Task {
+  task: unknown
+  transferList: readonly object[] | undefined
+  readonly filename: string
+  readonly name: string
+  readonly taskId: number = taskCount++
+  readonly abortSignal: AbortSignalAny | null
+  readonly created: number = nowMs()
+  started = 0
+  aborted = false
+  command: Command | undefined
+  /** Index of its thread's partition, where that was chosen for it. */
+  partition = -1
+  /** Ends the command of an abortable task. */
+  controller: AbortController | undefined
+  /** Takes its listener off the signal. */
+  unlisten: (() => void) | undefined
+  isDone = false
+  readonly resolve: (value: unknown) => void
+  readonly reject: (reason: unknown) => void
+  /** Options given to `run`; those of the queue are looked up. */
+  readonly lanes: LaneRunOptions | undefined
+
+  constructor(
+    fields: Pick<PoolTask, 'task' | 'transferList' | 'filename' | 'name' | 'abortSignal' | 'lanes'>,
+    triggerAsyncId: number,
+    resolve: (value: unknown) => void,
+    reject: (reason: unknown) => void,
+  ) {
+    super('Piscina.Task', { requireManualDestroy: true, triggerAsyncId })
+    const { task, transferList } = fields
+    this.task = task
+    this.transferList = transferList
+    if (isMovable(task)) {
+      this.transferList = [...(transferList ?? []), task[transferableSymbol]]
+      this.task = task[valueSymbol]
+    }
+    this.filename = fields.filename
+    this.name = fields.name
+    this.abortSignal = fields.abortSignal
+    this.lanes = fields.lanes
+    this.resolve = resolve
+    this.reject = reject
+  }
+
+  get [queueOptionsSymbol](): object | null {
+    const { task } = this
+    if (typeof task !== 'object' || task === null) return null
+    return (task as Partial<Task>)[queueOptionsSymbol] ?? null
+  }
+
+  /** What balancers see. */
+  get interface(): PiscinaTask {
+    const { taskId, filename, name, created, abortSignal } = this
+    const isAbortable = abortSignal !== null
+    const queueOptions = this[queueOptionsSymbol]
+    return { taskId, filename, name, created, isAbortable, [queueOptionsSymbol]: queueOptions }
+  }
+
+  /**
+   * Calls back when the signal aborts.
+   *
+   * @param onAbort - Called once at most.
+   */
+  listen(onAbort: () => void): void {
+    const signal = this.abortSignal!
+    if (typeof signal.addEventListener === 'function') {
+      signal.addEventListener('abort', onAbort, { once: true })
+      this.unlisten = () => signal.removeEventListener!('abort', onAbort)
+    } else {
+      signal.once!('abort', onAbort)
+      this.unlisten = () => signal.removeListener!('abort', onAbort)
+    }
+  }
+
+  /**
+   * Settles it, in the context in which it was made; does nothing the second time.
+   *
+   * @param isOk - Whether it has a result.
+   * @param value - The result, or why there is none.
+   * @returns Whether it was settled now.
+   */
+  settle(isOk: boolean, value: unknown): boolean {
+    if (this.isDone) return false
+    this.isDone = true
+    this.task = undefined
+    this.runInAsyncScope(isOk ? this.resolve : this.reject, undefined, value)
+    this.emitDestroy()
+    this.unlisten?.()
+    return true
+  }
+}

@@ -1,0 +1,153 @@
+// What differs from Piscina on purpose, with both answers, and the task queue for Piscina itself.
+
+import { Piscina as Ours } from 'corelane/piscina'
+import { Piscina as Theirs } from 'piscina'
+import { describe, expect, test } from 'vitest'
+import { fixture } from '../support/managers.ts'
+import {
+  type Case,
+  type Class,
+  flagOf,
+  reasonOf,
+  release,
+  runOn,
+  turns,
+} from '../support/piscina.ts'
+
+const DIFFERENCES: Readonly<Record<string, readonly [Case, unknown, unknown]>> = {
+  'a result that cannot be cloned ends its task alone, by a clear error': [
+    async (make) => {
+      const pool = make({ minThreads: 1, maxThreads: 1, concurrentTasksPerWorker: 2 })
+      const beside = reasonOf(pool.run({ ms: 100, value: 1 }, { name: 'sleep' }))
+      const reason = (await reasonOf(pool.run(0, { name: 'uncloneable' }))) as Error
+      const other = (await beside) as { resolved?: unknown }
+      return [typeof reason.message === 'string' && reason.message !== '', other.resolved]
+    },
+    expect.not.arrayContaining([1]),
+    [true, 1],
+  ],
+  'a module that throws at load rejects its task, and the next one runs': [
+    async (make) => {
+      const pool = make({
+        minThreads: 1,
+        maxThreads: 1,
+        filename: fixture('piscina/broken.mjs').pathname,
+      })
+      pool.on('error', () => {})
+      const runs = [1, 2].map(() =>
+        Promise.race([reasonOf(pool.run(1)), turns(1500).then(() => 'hangs')]),
+      )
+      return (await Promise.all(runs)).map((one) => (one as Error).message ?? one)
+    },
+    ['at load', 'hangs'],
+    ['at load', 'at load'],
+  ],
+  'a Buffer stays a Buffer, in tasks and results': [
+    async (make) => Buffer.isBuffer(await make().run(Buffer.from('b'))),
+    false,
+    true,
+  ],
+  'tasks of a key run one at a time, in order': [
+    async (make) => {
+      const pool = make({ minThreads: 3, maxThreads: 3, name: 'sleep' })
+      const order: unknown[] = []
+      const runs = [30, 20, 1].map((ms) =>
+        pool.run({ ms, value: ms }, { key: 'k' }).then((value) => order.push(value)),
+      )
+      await Promise.all(runs)
+      return order
+    },
+    expect.any(Array),
+    [30, 20, 1],
+  ],
+  'run options and queue options name lanes': [
+    async (make, Piscina) => {
+      const lanes = { urgent: { priority: 0 }, query: { priority: 1 } }
+      const pool = make({ minThreads: 1, maxThreads: 1, name: 'gate', lanes })
+      await pool.run(1, { name: 'default' })
+      const flag = flagOf()
+      const order: unknown[] = []
+      const run = (value: number, lane?: string, own?: object) =>
+        pool
+          .run({ flag, value, [Piscina.queueOptionsSymbol]: own ?? null }, { lane })
+          .then((result) => order.push(result))
+      const runs = [run(0), run(1), run(2, 'urgent'), run(3, undefined, { lane: 'urgent' })]
+      await turns(50)
+      release(flag)
+      await Promise.all(runs)
+      return order.at(-1)
+    },
+    expect.any(Number),
+    1,
+  ],
+  'timeoutMs ends a task that runs too long': [
+    async (make) => {
+      const pool = make({ minThreads: 1, maxThreads: 1, name: 'sleep' })
+      const run = reasonOf(pool.run({ ms: 1500, value: 1 }, { timeoutMs: 50 }))
+      return ((await run) as { name?: string }).name
+    },
+    undefined,
+    'TimeoutError',
+  ],
+  'runTask is still there': [
+    async (make) => [
+      await make().runTask?.(1, [], fixture('piscina/whole.cjs').pathname),
+      await make().runTask?.(2, { name: 'double' }),
+    ],
+    [undefined, undefined],
+    [['whole', 1], 4],
+  ],
+  'maxThreads: undefined is the default': [
+    (make) => make({ maxThreads: undefined }).maxThreads !== undefined,
+    false,
+    true,
+  ],
+}
+
+describe('cases that differ on purpose', () => {
+  for (const [name, [run, theirs, ours]] of Object.entries(DIFFERENCES)) {
+    test(name, async () => {
+      expect(await runOn(Theirs as unknown as Class, run)).toEqual(theirs)
+      expect(await runOn(Ours, run)).toEqual(ours)
+    })
+  }
+})
+
+describe('LaneTaskQueue', () => {
+  test('orders the tasks of Piscina itself by lane and priority', async () => {
+    const order = await runOn(Theirs as unknown as Class, async (make, Piscina) => {
+      const taskQueue = new Ours.LaneTaskQueue({
+        lanes: { urgent: { priority: 0 }, query: { priority: 1 } },
+      })
+      const pool = make({ minThreads: 1, maxThreads: 1, taskQueue, name: 'gate' })
+      const flag = flagOf()
+      const controller = new AbortController()
+      const seen: unknown[] = []
+      const run = (value: number, own: object | null, signal?: AbortSignal) =>
+        pool
+          .run({ flag, value, [Piscina.queueOptionsSymbol]: own }, { signal })
+          .then((result) => seen.push(result))
+      const runs = [
+        run(0, null),
+        run(1, null),
+        run(2, { priority: 200 }),
+        run(3, { lane: 'urgent' }),
+        run(4, { priority: 5 }),
+        run(5, { lane: 'urgent', priority: 0 }),
+      ]
+      const gone = reasonOf(run(6, { lane: 'urgent' }, controller.signal))
+      controller.abort()
+      const size = taskQueue.size
+      release(flag)
+      await Promise.all([...runs, gone])
+      return [size, seen]
+    })
+    expect(order).toEqual([5, [0, 5, 3, 4, 1, 2]])
+  })
+
+  test('refuses a lane that there is not', () => {
+    const queue = new Ours.LaneTaskQueue()
+    const task = { [Ours.queueOptionsSymbol]: { lane: 'none' } } as never
+    expect(() => queue.push(task)).toThrow('none')
+  })
+})

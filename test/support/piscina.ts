@@ -1,0 +1,47 @@
+// Piscina: what runs a case against Piscina itself and against ours.
+
+import type { Piscina as Ours } from 'corelane/piscina'
+import { afterEach } from 'vitest'
+import { within } from './deadline.ts'
+import { fixture } from './managers.ts'
+
+type Pool = InstanceType<typeof Ours>
+export type Class = typeof Ours
+
+export const filename = fixture('piscina/tasks.cjs').pathname
+export const opened: Pool[] = []
+
+afterEach(async () => {
+  for (const pool of opened.splice(0)) await within(pool.destroy(), 'destroy after the test')
+})
+
+export const error = (reason: unknown): unknown => {
+  if (!(reason instanceof Error)) return reason
+  const { name, message, cause } = reason
+  return cause === undefined ? { name, message } : { name, message, cause }
+}
+export const reasonOf = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then((value) => ({ resolved: value }), error)
+export const turns = (ms = 10) => new Promise((resolve) => setTimeout(resolve, ms))
+export async function until(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await turns(2)
+}
+export function flagOf(): Int32Array {
+  return new Int32Array(new SharedArrayBuffer(4))
+}
+export function release(flag: Int32Array): void {
+  Atomics.store(flag, 0, 1)
+  Atomics.notify(flag, 0)
+}
+
+export type Make = (options?: ConstructorParameters<Class>[0]) => Pool
+export type Case = (make: Make, Piscina: Class) => unknown
+
+export function runOn(Piscina: Class, run: Case): Promise<unknown> {
+  const make: Make = (options) => {
+    const pool = new Piscina({ filename, ...options })
+    opened.push(pool)
+    return pool
+  }
+  return within(Promise.resolve(run(make, Piscina)), 'case')
+}
