@@ -86,8 +86,8 @@ export const ValueTag = Object.freeze({
   /** A primitive. */
   BOXED: 0xe4,
   /**
-   * Class in a byte, length in 4 bytes, padding to a multiple of 8, bytes. From elsewhere a copy out
-   * of shared memory goes byte by byte.
+   * Class in a byte, length in 4 bytes, padding to a multiple of 8, bytes. Where they are not
+   * aligned, V8 copies out of shared memory byte by byte.
    */
   BINARY: 0xe5,
   /** A number: the most length; then BINARY. */

@@ -178,15 +178,12 @@ function putText(value: string): void {
       return
     }
   }
-  putLongText(value)
+  if (beside !== undefined && length > BESIDE_BYTES_MIN) putBeside(value)
+  else putLongText(value)
 }
 
 function putLongText(value: string): void {
   const { length } = value
-  if (beside !== undefined && length > BESIDE_BYTES_MIN) {
-    putBeside(value)
-    return
-  }
   const isTwoByte = TWO_BYTE.test(value)
   makeRoom(isTwoByte ? 2 * length : length)
   putLength(isTwoByte ? ValueTag.TWO_BYTE_TEXT : ValueTag.ONE_BYTE_TEXT, length)
@@ -378,7 +375,8 @@ function putOther(value: object, proto: object | null, depth: number): void {
       putView(value as ArrayBufferView)
       return
     case Family.BUFFER:
-      putBuffer(value as ArrayBuffer)
+      if (types.isSharedArrayBuffer(value)) putBeside(value)
+      else putBuffer(value as ArrayBuffer)
       return
     case Family.BOXED:
       arena[at++] = ValueTag.BOXED
@@ -425,18 +423,15 @@ function putView(view: ArrayBufferView): void {
 /** Puts the memory under a view beside the record; gives its number there. */
 function putMemory(buffer: ArrayBuffer, goes: boolean, offset: number, length: number): number {
   if (beside === undefined) throw ONLY_BESIDE
-  const isWhole = !goes && length === byteLengthOf(buffer) && maxByteLengthOf(buffer) === undefined
-  if (goes || (isWhole && length < MOVED_BYTES_MIN)) return beside.values.push(buffer) - 1
+  const isShort = !goes && length === byteLengthOf(buffer) && length < MOVED_BYTES_MIN
+  const isCloned = goes || (isShort && maxByteLengthOf(buffer) === undefined)
+  if (isCloned) return beside.values.push(buffer) - 1
   // A port would carry all the memory under a view, for a pooled one that of strangers.
   beside.copies.push(new Uint8Array(new Uint8Array(buffer, offset, length)).buffer)
   return beside.values.push(beside.copies.at(-1)) - 1
 }
 
 function putBuffer(buffer: ArrayBuffer): void {
-  if (types.isSharedArrayBuffer(buffer)) {
-    putBeside(buffer)
-    return
-  }
   if (isDetached(buffer)) throw REFUSED
   const maxByteLength = maxByteLengthOf(buffer)
   if (maxByteLength !== undefined) {
