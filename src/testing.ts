@@ -1,6 +1,12 @@
-// The door for people who write a queue of their own: the contract that every engine passes.
+// The door for tests: a manager without threads, and the contract that every engine of a queue
+// passes.
 // Thread: main.   Owns: nothing.
 
+export {
+  type InlineManager,
+  type InlineOptions,
+  inlineManager,
+} from './coordinator/inline-manager.ts'
 export type { ContractSettings, OpenQueue } from './distributed/testing/contract-stage.ts'
 export {
   type ContractCase,

@@ -19,6 +19,12 @@ export type ReservedExport = 'setup' | 'teardown'
 /** A function of any kind. */
 type AnyFunction = (...args: never[]) => unknown
 
+/** A `KeyObject`, without its module, which other doors of the package do not name. */
+interface KeyLike {
+  readonly type: 'secret' | 'public' | 'private'
+  export(options?: never): unknown
+}
+
 /** Values that arrive as they are, or as the same class. */
 type Crossing =
   | string
@@ -32,8 +38,8 @@ type Crossing =
   | Error
   | ArrayBufferLike
   | ArrayBufferView
-  | import('node:buffer').Blob
-  | import('node:crypto').KeyObject
+  | InstanceType<typeof Blob>
+  | KeyLike
   | InstanceType<typeof MessagePort>
 
 /** Values that cannot cross threads. */

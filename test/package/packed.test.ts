@@ -145,3 +145,20 @@ test('nothing else of the package can be imported', () => {
 test.each(Object.keys(manifest.bin))('npx %s --version prints the version', (bin) => {
   expect(run('npx', '--no-install', bin, '--version')).toContain(manifest.version)
 })
+
+test.each([
+  ['npm 10', {}],
+  ['npm 11', { type: 'commonjs' }],
+  ['an ES module project', { type: 'module' }],
+])('the first blocks of the readme run beside a package.json of %s', (name, members) => {
+  const start = join(folder, 'start', name.replaceAll(' ', '-'))
+  mkdirSync(start, { recursive: true })
+  const manifestOf = { name: 'start', version: '1.0.0', main: 'index.js', ...members }
+  writeFileSync(join(start, 'package.json'), JSON.stringify(manifestOf))
+  const readme = readFileSync(join(root, 'README.md'), 'utf8')
+  const files = [...readme.matchAll(/^```js (\S+)\n([\s\S]*?)^```$/gm)]
+  expect(files.map(([, file]) => file)).toEqual(['handlers.mjs', 'main.mjs'])
+  for (const [, file, code] of files) writeFileSync(join(start, file!), code!)
+  const options = { cwd: start, encoding: 'utf8' } as const
+  expect(execFileSync('node', ['main.mjs'], options)).toBe('[ 148933, 168 ]\n')
+})

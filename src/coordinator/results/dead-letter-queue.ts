@@ -44,6 +44,7 @@ export class DeadLetterQueue {
    * @param capacity - Most letters that it keeps; 0 keeps none.
    * @param hub - Takes the event of a letter that is dropped.
    * @param events - The manager's.
+   * @internal
    */
   constructor(
     capacity: number,

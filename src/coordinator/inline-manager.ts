@@ -1,0 +1,355 @@
+// Inline manager: runs handlers in the caller's thread, for unit tests of code that has a manager.
+// Thread: main.   Owns: its virtual clock.
+// Must not: start a thread or a real timer.
+
+import { timers } from '../base/clock.ts'
+import { laneError, show } from '../base/errors.ts'
+import { checkGiven, checkOptions } from '../base/options.ts'
+import {
+  COMMAND_RULES,
+  type CommandContext,
+  type CommandInfo,
+  type CommandOptions,
+  type CommandOutcome,
+} from '../model/command.ts'
+import { isMoved } from '../model/handler-module.ts'
+import { DEFAULT_LANES, type DefaultLaneName, type LaneOptions, planLane } from '../model/lane.ts'
+import { isWorthRetrying, RETRY_RULES, type RetryPlan, retryDelayMs } from '../model/retry.ts'
+import { fromSideValue, toCallValue } from '../wire/side-value.ts'
+import { createHandlersProxy, type HandlersProxy, type RunOptions } from './handlers-proxy.ts'
+import { MAP_RULES, type MapOptions, type MapPlan, mapCommands } from './map-commands.ts'
+import type { QueueManager } from './queue-manager.ts'
+
+/** Options of an inline manager. */
+export interface InlineOptions<M, L extends string> {
+  /** The handlers: `await import('./handlers.js')`, or an object of functions. */
+  readonly handlers: M
+  /** Lanes by name; of their options only `timeoutMs` and `retry` do anything. */
+  readonly lanes?: Readonly<Record<L, LaneOptions>> | undefined
+  /** Lane of `run`. Default: `query` if there is one, else the first lane. */
+  readonly defaultLane?: NoInfer<L> | undefined
+}
+
+/** The members of a manager that an inline one has. */
+type Shared =
+  | 'broadcast'
+  | 'close'
+  | 'drain'
+  | 'execute'
+  | 'handlers'
+  | 'map'
+  | 'room'
+  | 'run'
+  | 'shutdown'
+  | 'start'
+  | 'stream'
+  | 'submit'
+  | 'submitMany'
+
+/** A manager without threads, whose time stands still until it is advanced. */
+export interface InlineManager<M, L extends string>
+  extends Pick<QueueManager<M, L>, Shared>,
+    AsyncDisposable {
+  /**
+   * Lets time pass: delays end, time-outs strike, retries come.
+   *
+   * @param ms - Milliseconds.
+   */
+  advance(ms: number): Promise<void>
+}
+
+/**
+ * Makes a manager that runs handlers in this thread, at once and without real time, and checks
+ * names, options and payloads as a real one does. Payloads and results are copied as between
+ * threads. It has no rates, no maximum of commands at once and no events.
+ *
+ * @param options - `handlers` is the module itself.
+ */
+export function inlineManager<M extends object, L extends string = DefaultLaneName>(
+  options: InlineOptions<M, L>,
+): InlineManager<M, L> {
+  const { handlers, lanes = DEFAULT_LANES, defaultLane } = options
+  return new Inline(handlers, lanes, defaultLane) as unknown as InlineManager<M, L>
+}
+
+type Run = (payload: unknown, context: CommandContext) => unknown
+
+interface Appointment {
+  readonly atMs: number
+  readonly keep: () => void
+}
+
+class Inline {
+  readonly #handlers = new Map<string, Run>()
+  readonly #lanes: ReadonlyMap<string, ReturnType<typeof planLane>>
+  readonly #defaultLane: string
+  readonly #appointments = new Set<Appointment>()
+  readonly #open = new Set<Promise<unknown>>()
+  #nowMs = 0
+  #count = 0
+  #state: 'running' | 'shutdown' | 'closed' = 'running'
+
+  constructor(
+    module: object,
+    lanes: Readonly<Record<string, LaneOptions>>,
+    defaultLane: string | undefined,
+  ) {
+    const whole = (module as { readonly default?: unknown }).default
+    for (const source of [module, typeof whole === 'object' ? whole : null]) {
+      for (const [name, run] of Object.entries(source ?? {})) {
+        if (typeof run !== 'function' || name === 'setup' || name === 'teardown') continue
+        this.#handlers.set(name, run.bind(source === whole ? whole : undefined))
+      }
+    }
+    this.#lanes = new Map(Object.entries(lanes).map(([name, lane]) => [name, planLane(name, lane)]))
+    this.#defaultLane = defaultLane ?? ('query' in lanes ? 'query' : Object.keys(lanes)[0]!)
+  }
+
+  async start(): Promise<void> {}
+
+  async submit(lane: string, type: string, payload?: unknown, options?: CommandOptions) {
+    const outcome = await this.execute(lane, type, payload, options)
+    if (outcome.ok) return outcome.value
+    throw outcome.error
+  }
+
+  run(type: string, payload?: unknown, options: RunOptions = {}): Promise<unknown> {
+    const { lane = this.#defaultLane, ...others } = options
+    return this.submit(lane, type, payload, others)
+  }
+
+  submitMany(
+    lane: string,
+    type: string,
+    payloads: Iterable<unknown>,
+    options?: CommandOptions,
+  ): Promise<unknown[]> {
+    return Promise.all(Array.from(payloads, (one) => this.submit(lane, type, one, options)))
+  }
+
+  async *map(lane: string, type: string, source: Iterable<unknown>, options: MapOptions = {}) {
+    const { concurrency, ordered, settle, ...others } = options
+    const plan = checkOptions<MapPlan>('map', { concurrency, ordered, settle }, MAP_RULES)
+    yield* mapCommands(source, plan, (one) => this.submit(lane, type, one, others))
+  }
+
+  async *stream(lane: string, type: string, payload?: unknown, options?: CommandOptions) {
+    const given = await this.#command(lane, type, payload, options, (value) => value)
+    if (!given.ok) throw given.error
+    const source = given.value as AsyncIterable<unknown> & Iterable<unknown>
+    const iterator = source?.[Symbol.asyncIterator]?.() ?? source?.[Symbol.iterator]?.()
+    if (iterator === undefined || typeof source === 'string') {
+      throw laneError('CORELANE_NO_STREAM', { type, received: show(source) })
+    }
+    for (;;) {
+      const { done, value } = await iterator.next()
+      if (done) return value
+      yield copy(await value, 'value')
+    }
+  }
+
+  execute(lane: string, type: string, payload?: unknown, options?: CommandOptions) {
+    return this.#command(lane, type, payload, options, (value) => copy(value, 'result'))
+  }
+
+  handlers(): HandlersProxy<Record<string, Run>> {
+    const run = (type: string, payload: unknown, options?: RunOptions) =>
+      this.run(type, payload, options)
+    return createHandlersProxy(run, () => this.#handlers)
+  }
+
+  async broadcast(type: string, payload?: unknown): Promise<unknown[]> {
+    return [await this.run(type, payload)]
+  }
+
+  async room(lane: string): Promise<void> {
+    this.#laneOf(lane)
+  }
+
+  shutdown(): void {
+    if (this.#state === 'running') this.#state = 'shutdown'
+  }
+
+  async drain(): Promise<void> {
+    this.shutdown()
+    await Promise.allSettled(this.#open)
+  }
+
+  async close(): Promise<void> {
+    this.#state = 'closed'
+    this.#appointments.clear()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async advance(ms: number): Promise<void> {
+    const untilMs = this.#nowMs + ms
+    await turn()
+    for (;;) {
+      const [next] = [...this.#appointments].sort((a, b) => a.atMs - b.atMs)
+      if (next === undefined || next.atMs > untilMs) break
+      this.#appointments.delete(next)
+      this.#nowMs = next.atMs
+      next.keep()
+      await turn()
+    }
+    this.#nowMs = untilMs
+  }
+
+  async #command(
+    laneName: string,
+    type: string,
+    given: unknown,
+    options: CommandOptions = {},
+    take: (value: unknown) => unknown,
+  ): Promise<CommandOutcome> {
+    if (this.#state !== 'running') throw laneError('CORELANE_CLOSED', { state: this.#state })
+    const lane = this.#laneOf(laneName)
+    const run = this.#handlers.get(type)
+    if (run === undefined) {
+      const allowed = [...this.#handlers.keys()].sort().join(', ')
+      throw laneError('CORELANE_UNKNOWN_TYPE', { received: show(type), allowed })
+    }
+    checkGiven('command', options, COMMAND_RULES)
+    const payload = copy(given, 'payload')
+    const plan = options.retry
+      ? checkOptions<RetryPlan>('command.retry', options.retry, RETRY_RULES)
+      : lane.retry
+    const id = options.id ?? String(this.#count++)
+    const timeoutMs = options.timeoutMs ?? lane.timeoutMs
+    const ended = this.#attempts(
+      { id, lane: laneName, type, options, timeoutMs, plan },
+      (context) =>
+        Promise.resolve(run(payload, context)).then((value) =>
+          take(isMoved(value) ? value.value : value),
+        ),
+    )
+    this.#open.add(ended)
+    return ended.finally(() => this.#open.delete(ended))
+  }
+
+  async #attempts(command: Inlined, run: (context: CommandContext) => Promise<unknown>) {
+    const { id, lane, type, options, plan } = command
+    let startedAtMs: number | undefined
+    const info = (attempt: number): CommandInfo => ({
+      id,
+      lane,
+      type,
+      key: options.key,
+      attempt,
+      partition: 0,
+      startedAtMs,
+      durationMs: startedAtMs === undefined ? 0 : this.#nowMs - startedAtMs,
+    })
+    for (let attempt = options.attempt ?? 1, failures = 0; ; attempt++) {
+      try {
+        const waitMs = failures === 0 ? (options.delayMs ?? 0) : retryDelayMs(plan, failures, 0)
+        if (waitMs > 0) await this.#until(command, waitMs, undefined, new Promise<never>(() => {}))
+        startedAtMs = this.#nowMs
+        const value = await this.#once(command, attempt, run)
+        return { ok: true, value, info: info(attempt) } as const
+      } catch (error) {
+        failures++
+        const isOver = failures > plan.retries || options.signal?.aborted === true
+        if (isOver || !isWorthRetrying(error, plan.retryable)) {
+          return { ok: false, error, info: info(attempt) } as const
+        }
+      }
+    }
+  }
+
+  async #once(
+    command: Inlined,
+    attempt: number,
+    run: (context: CommandContext) => Promise<unknown>,
+  ) {
+    const { id, lane, type, options, timeoutMs } = command
+    const over = new AbortController()
+    const context: CommandContext = {
+      id,
+      lane,
+      type,
+      key: options.key,
+      attempt,
+      deadline: options.deadlineMs === undefined ? undefined : this.#nowMs + options.deadlineMs,
+      startedAt: this.#nowMs,
+      partition: 0,
+      signal: over.signal,
+      get aborted() {
+        return over.signal.aborted
+      },
+      progress: (value) => options.onProgress?.(copy(value, 'progress')),
+      submit: (nestedLane, nestedType, payload, { wait, ...nested } = {}) => {
+        const result = this.submit(nestedLane, nestedType, payload, nested)
+        if (wait !== false) return result
+        result.catch(() => {})
+        return Promise.resolve(undefined)
+      },
+    }
+    const late = timeoutMs && laneError('CORELANE_TIMEOUT', { type, lane, timeoutMs })
+    try {
+      // A handler that throws at once rejects.
+      const result = Promise.resolve(context).then(run)
+      return await this.#until(command, timeoutMs, late, result)
+    } finally {
+      over.abort()
+    }
+  }
+
+  /** Waits for a result, but no longer than some virtual time or until the command is aborted. */
+  #until<T>(
+    { options: { signal } }: Inlined,
+    ms: number | undefined,
+    late: unknown,
+    result: Promise<T>,
+  ): Promise<T | undefined> {
+    return new Promise((resolve, reject) => {
+      const end = (settle: () => void) => {
+        this.#appointments.delete(appointment)
+        signal?.removeEventListener('abort', abort)
+        settle()
+      }
+      const abort = () => {
+        const error = laneError('CORELANE_ABORTED', { stage: 'running' }, signal?.reason)
+        end(() => reject(error))
+      }
+      const keep = () => end(() => (late === undefined ? resolve(undefined) : reject(late)))
+      const appointment = { atMs: this.#nowMs + (ms ?? 0), keep }
+      if (ms !== undefined) this.#appointments.add(appointment)
+      if (signal?.aborted) return abort()
+      signal?.addEventListener('abort', abort, { once: true })
+      result.then(
+        (value) => end(() => resolve(value)),
+        (error) => end(() => reject(error)),
+      )
+    })
+  }
+
+  #laneOf(name: string): ReturnType<typeof planLane> {
+    const lane = this.#lanes.get(name)
+    if (lane !== undefined) return lane
+    const allowed = [...this.#lanes.keys()].join(', ')
+    throw laneError('CORELANE_UNKNOWN_LANE', { received: show(name), allowed })
+  }
+}
+
+interface Inlined {
+  readonly id: string
+  readonly lane: string
+  readonly type: string
+  readonly options: CommandOptions
+  readonly timeoutMs: number | undefined
+  readonly plan: RetryPlan
+}
+
+/** A value as it arrives in another thread. */
+function copy(value: unknown, role: string): unknown {
+  return fromSideValue(toCallValue(value, role))
+}
+
+/** Lets every promise settle that can. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => timers.setImmediate(resolve))
+}

@@ -1,0 +1,118 @@
+// Inline manager: the promises of a manager without threads, in virtual time.
+
+import { expect, test, vi } from 'vitest'
+import { inlineManager } from '../../../src/coordinator/inline-manager.ts'
+import type { CommandContext } from '../../../src/model/command.ts'
+
+class Point {
+  readonly x: number
+  constructor(x: number) {
+    this.x = x
+  }
+  norm(): number {
+    return Math.abs(this.x)
+  }
+}
+
+let runs = 0
+const handlers = {
+  double: (n: number) => n * 2,
+  point: (x: number) => new Point(x),
+  closure: () => ({ at: () => 1 }),
+  forever: (_: number, { signal }: CommandContext) =>
+    new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error()))),
+  flaky: () => {
+    if (++runs < 3) throw new RangeError(`run ${runs}`)
+    return runs
+  },
+  report: (to: number, context: CommandContext) => {
+    for (let i = 1; i <= to; i++) context.progress(i)
+    return context.submit('a', 'double', to)
+  },
+  *count(to: number) {
+    for (let i = 0; i < to; i++) yield i
+    return 'end'
+  },
+}
+
+const make = () => inlineManager({ handlers, lanes: { a: {}, slow: { timeoutMs: 1_000 } } })
+
+test('commands run at once, and what crosses is a copy', async () => {
+  const manager = make()
+  expect(await manager.run('double', 21)).toBe(42)
+  expect(await manager.submit('slow', 'double', 2)).toBe(4)
+  expect(await manager.handlers().double(3, { lane: 'slow' })).toBe(6)
+  expect(await manager.submitMany('a', 'double', [1, 2])).toEqual([2, 4])
+  const point = await manager.run('point', 3)
+  expect(point).toEqual({ x: 3 })
+  expect(point).not.toBeInstanceOf(Point)
+  const refused = manager.run('closure')
+  await expect(refused).rejects.toMatchObject({ code: 'CORELANE_UNSERIALIZABLE' })
+  const outcome = await manager.execute('a', 'double', 1, { id: 'mine' })
+  expect(outcome).toMatchObject({ ok: true, value: 2, info: { id: 'mine', lane: 'a', attempt: 1 } })
+  const results: unknown[] = []
+  for await (const one of manager.map('a', 'double', [1, 2])) results.push(one)
+  expect(results).toEqual([2, 4])
+})
+
+test('wrong names, options and states are refused with the codes of a real manager', async () => {
+  const manager = make()
+  const codes: [Promise<unknown>, string][] = [
+    [manager.run('double', 1, { lane: 'b' as never }), 'CORELANE_UNKNOWN_LANE'],
+    [manager.run('triple' as never), 'CORELANE_UNKNOWN_TYPE'],
+    [manager.run('double', 1, { retries: 2 } as never), 'CORELANE_INVALID_OPTION'],
+    [manager.stream('a', 'double' as never, 1).next(), 'CORELANE_NO_STREAM'],
+  ]
+  for (const [call, code] of codes) await expect(call).rejects.toMatchObject({ code })
+  await manager.drain()
+  await expect(manager.run('double', 1)).rejects.toMatchObject({ code: 'CORELANE_CLOSED' })
+})
+
+test('delays, time-outs and retries follow virtual time', async () => {
+  const manager = make()
+  const done = vi.fn()
+  manager.run('double', 1, { delayMs: 60_000 }).then(done)
+  await manager.advance(59_999)
+  expect(done).not.toHaveBeenCalled()
+  await manager.advance(1)
+  expect(done).toHaveBeenCalledWith(2)
+
+  const late = manager.submit('slow', 'forever', 1).catch((error) => error)
+  await manager.advance(1_000)
+  expect(await late).toMatchObject({ code: 'CORELANE_TIMEOUT', details: { timeoutMs: 1_000 } })
+
+  runs = 0
+  const retry = { retries: 2, delayMs: 100 }
+  const flaky = manager.execute('a', 'flaky', undefined, { retry })
+  await manager.advance(300)
+  expect(await flaky).toMatchObject({ ok: true, value: 3, info: { attempt: 3 } })
+  runs = 0
+  await expect(manager.run('flaky')).rejects.toThrow(RangeError)
+})
+
+test('signals, progress, nested commands and streams work', async () => {
+  const manager = make()
+  const leaving = new AbortController()
+  const aborted = manager.run('forever', 1, { signal: leaving.signal }).catch((error) => error)
+  await manager.advance(0)
+  leaving.abort('gone')
+  expect(await aborted).toMatchObject({ code: 'CORELANE_ABORTED', cause: 'gone' })
+  const onProgress = vi.fn()
+  expect(await manager.run('report', 2, { onProgress })).toBe(4)
+  expect(onProgress.mock.calls).toEqual([[1], [2]])
+  const stream = manager.stream('a', 'count', 2)
+  expect([await stream.next(), await stream.next(), await stream.next()]).toEqual([
+    { value: 0, done: false },
+    { value: 1, done: false },
+    { value: 'end', done: true },
+  ])
+})
+
+test('a spy holds the proxy of a manager', async () => {
+  const api = make().handlers()
+  const spy = vi.spyOn(api as { double(n: number): Promise<number> }, 'double')
+  spy.mockResolvedValue(7)
+  expect(await api.double(1)).toBe(7)
+  spy.mockRestore()
+  expect(await api.double(1)).toBe(2)
+})
