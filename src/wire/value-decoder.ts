@@ -388,10 +388,39 @@ export class ValueDecoder {
  */
 export function decodeAlone(record: Uint8Array<ArrayBuffer>, list?: readonly unknown[]): unknown {
   const { buffer, byteOffset, length } = record
-  const source = {
+  return new ValueDecoder().decode(bytesOf(buffer), byteOffset, length, false, list)
+}
+
+/** Room for a short record that stands for itself. */
+const SCRATCH_BYTES = 16_384
+let scratch: RecordBytes | undefined
+let scratchDecoder: ValueDecoder | undefined
+
+/**
+ * Decodes a record that stands for itself, wherever it lies.
+ *
+ * @param record - At any address; it is copied.
+ * @throws Error if it is no record.
+ */
+export function decodeCopied(record: Uint8Array): unknown {
+  const { length } = record
+  if (length > SCRATCH_BYTES) return decodeAlone(new Uint8Array(record))
+  scratch ??= bytesOf(new ArrayBuffer(SCRATCH_BYTES))
+  scratchDecoder ??= new ValueDecoder()
+  scratch.bytes.set(record)
+  // Bytes behind it are of other records.
+  const [bodyBytes, textWord] = scratch.words as unknown as [number, number]
+  const textEnd = bodyBytes + (textWord & ~HAS_REFERENCES)
+  if (length < HEAD_BYTES || bodyBytes < HEAD_BYTES || textEnd < bodyBytes || textEnd > length) {
+    throw new RangeError(`a record of ${length} bytes ends elsewhere`)
+  }
+  return scratchDecoder.decode(scratch, 0, length, true)
+}
+
+function bytesOf(buffer: ArrayBuffer): RecordBytes {
+  return {
     words: new Int32Array(buffer, 0, buffer.byteLength >> 2),
     bytes: Buffer.from(buffer),
     floats: new Float64Array(buffer, 0, buffer.byteLength >> 3),
   }
-  return new ValueDecoder().decode(source, byteOffset, length, false, list)
 }

@@ -14,6 +14,11 @@ const ALONE_BYTES_MAX = 2 ** 30
 
 let owner: ValueEncoder | undefined
 
+/** Room for a short record that stands for itself. */
+const SCRATCH_BYTES = 16_384
+let scratch: RecordBytes | undefined
+const scratchShapes = new ShapeTree()
+
 /** The writing end of a stream of records in a ring. */
 export class ValueEncoder {
   /** Whether the encoded record makes the decoder forget its shapes. */
@@ -87,15 +92,39 @@ export function encodeAlone(value: unknown, list: Beside | undefined): Uint8Arra
   owner = undefined
   try {
     const length = encodeWith(new ShapeTree(), value, ALONE_BYTES_MAX, list)
-    const memory = new ArrayBuffer(align8(length))
-    const target = {
-      words: new Int32Array(memory),
-      bytes: Buffer.from(memory),
-      floats: new Float64Array(memory),
-    }
+    const target = memoryOf(length)
     copyEncoded(target, 0, length)
-    return new Uint8Array(memory, 0, length)
+    return new Uint8Array(target.bytes.buffer as ArrayBuffer, 0, length)
   } finally {
     resume?.()
+  }
+}
+
+/**
+ * As {@link encodeAlone}, for a caller that copies the record at once: memory of its own for each
+ * of many short records costs more than all else about them.
+ *
+ * @param value - Anything.
+ * @returns The record, which is another after the next call.
+ * @throws Whatever ended the walk if it cannot cross.
+ */
+export function encodeBriefly(value: unknown): Uint8Array {
+  if (isEncoding) return encodeAlone(value, undefined)
+  owner = undefined
+  scratch ??= memoryOf(SCRATCH_BYTES)
+  // They are never written to a stream, so each record has all its shapes.
+  scratchShapes.begin()
+  const length = encodeWith(scratchShapes, value, ALONE_BYTES_MAX, undefined)
+  const target = length <= SCRATCH_BYTES ? scratch : memoryOf(length)
+  copyEncoded(target, 0, length)
+  return target.bytes.subarray(0, length)
+}
+
+function memoryOf(length: number): RecordBytes {
+  const memory = new ArrayBuffer(align8(length))
+  return {
+    words: new Int32Array(memory),
+    bytes: Buffer.from(memory),
+    floats: new Float64Array(memory),
   }
 }

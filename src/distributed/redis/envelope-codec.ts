@@ -217,7 +217,8 @@ export function encodeResult(result: CommandResult, isKept: boolean, maxBytes: n
     commandId,
     result.error,
   ]
-  const head = encodeValue(members, 'result').body
+  // Encoding the value takes its memory.
+  const head = Buffer.from(encodeValue(members, 'result').body)
   const { tag, body } = encodeValue(isKept ? result.value : undefined, 'result')
   checkSize('result', commandId, Math.max(head.length, body.length), maxBytes)
   const bytes = Buffer.allocUnsafe(6 + head.length + body.length)

@@ -6,9 +6,10 @@
 import { endianness } from 'node:os'
 import { types } from 'node:util'
 import { laneError } from '../../base/errors.ts'
-import { encodeFor } from '../../wire/side-value.ts'
+import { refusal } from '../../wire/side-value.ts'
 import { survey } from '../../wire/survey.ts'
-import { decodeAlone } from '../../wire/value-decoder.ts'
+import { decodeCopied } from '../../wire/value-decoder.ts'
+import { encodeBriefly } from '../../wire/value-encoder.ts'
 
 /** First byte of a value. */
 const Tag = Object.freeze({
@@ -44,7 +45,8 @@ function bytesTag(value: object): number | undefined {
  * process: shared memory, and what only a MessagePort carries.
  *
  * @param role - What it is, for the error: `payload`, `result`.
- * @returns Bytes; a view of the value's own where it is bytes.
+ * @returns Bytes to copy at once: a view of the value's own where it is bytes, else of memory that
+ * the next call uses again.
  * @throws SerializationError `CORELANE_UNSERIALIZABLE` if it cannot leave the process.
  */
 export function encodeValue(value: unknown, role: string): EncodedValue {
@@ -57,7 +59,11 @@ export function encodeValue(value: unknown, role: string): EncodedValue {
     const received = 'bound to this process'
     throw laneError('CORELANE_UNSERIALIZABLE', { role, path: role, received })
   }
-  return { tag: RECORD, body: encodeFor(role, value, undefined) }
+  try {
+    return { tag: RECORD, body: encodeBriefly(value) }
+  } catch (reason) {
+    throw refusal(value, role, reason)
+  }
 }
 
 /**
@@ -76,7 +82,7 @@ export function decodeValue(bytes: Buffer): unknown {
     case Tag.BUFFER:
       return Buffer.from(body)
     case RECORD:
-      return decodeAlone(new Uint8Array(body))
+      return decodeCopied(body)
     default:
       throw new RangeError(`a value of kind ${bytes[0]}`)
   }

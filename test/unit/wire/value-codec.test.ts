@@ -2,8 +2,8 @@
 // the same shapes whatever becomes of a record, and bytes that are no record do no harm.
 
 import { expect, test } from 'vitest'
-import { decodeAlone, ValueDecoder } from '../../../src/wire/value-decoder.ts'
-import { encodeAlone, ValueEncoder } from '../../../src/wire/value-encoder.ts'
+import { decodeAlone, decodeCopied, ValueDecoder } from '../../../src/wire/value-decoder.ts'
+import { encodeAlone, encodeBriefly, ValueEncoder } from '../../../src/wire/value-encoder.ts'
 import type { Beside } from '../../../src/wire/value-tags.ts'
 import { findDifference } from '../../support/difference.ts'
 import { ringMemory } from './support/ring-memory.ts'
@@ -227,6 +227,62 @@ test('a value that stands for itself takes what only a port carries beside it', 
   ])
   expect(Buffer.isBuffer(arrived.pooled) && arrived.pooled.equals(pooled)).toBe(true)
   expect(() => encodeAlone(value, undefined)).toThrow()
+})
+
+test('records of one scratch memory stand for themselves, whatever was there before', () => {
+  const values: unknown[] = [
+    { a: 1, b: 'two' },
+    { a: 2, b: 'three' },
+    [new Map([[1, { a: 3, b: new Uint8Array([1, 2, 3]) }]]), 'x'.repeat(30_000)],
+    new Float64Array([1.5, 2.5]),
+    { a: 4, b: { a: 5, b: 6 } },
+    'text',
+    7,
+  ]
+  const all = [...values, ...structuredClone(values)]
+  const records = all.map((value) => {
+    const record = encodeBriefly(value)
+    const moved = new Uint8Array(record.length + 3)
+    moved.set(record, 3)
+    return moved.subarray(3)
+  })
+  const arrived = records.map((record) => decodeCopied(record))
+  expect(findDifference(all, arrived)).toBeUndefined()
+  expect(findDifference(all, records.map(decodeCopied))).toBeUndefined()
+})
+
+test('a record cut short is refused, and shows nothing of the one before it', () => {
+  const secret = new Uint8Array(encodeBriefly(['secret secret', { of: 'another command' }]))
+  const record = new Uint8Array(encodeBriefly({ a: 'text', b: [1, 2, 3.5] }))
+  for (let length = 0; length < record.length; length++) {
+    decodeCopied(secret)
+    expect(() => decodeCopied(record.subarray(0, length))).toThrow()
+  }
+  for (let at = 0; at < record.length; at++) {
+    const changed = record.slice()
+    changed[at] = changed[at]! ^ 0x7f
+    decodeCopied(secret)
+    let text = ''
+    try {
+      text = JSON.stringify(decodeCopied(changed)) ?? ''
+    } catch {
+      // Refused.
+    }
+    expect(text).not.toContain('secret')
+  }
+})
+
+test('a getter of a value under way may encode another', () => {
+  let inner: unknown
+  const outer = {
+    get now(): number {
+      inner = decodeCopied(encodeBriefly({ deep: [1, 'x'] }).slice())
+      return 1
+    },
+    rest: ['y'],
+  }
+  expect(decodeCopied(encodeBriefly(outer).slice())).toEqual({ now: 1, rest: ['y'] })
+  expect(inner).toEqual({ deep: [1, 'x'] })
 })
 
 test('a polluted prototype adds nothing to what is sent', () => {

@@ -26,26 +26,31 @@ for lane, entry, counter, to in string.gmatch(ARGV[5], '(%S+) (%S+) (%S+) (%S+)'
   local stream, key, channel = KEYS[tonumber(lane)], KEYS[first + i], tonumber(to)
   local from = at
   at = at + 4 + struct.unpack('>I4', results, at)
-  local result = string.sub(results, from + 4, at - 1)
+  local result = 'E' .. string.sub(results, from + 4, at - 1)
   statuses[i] = 0
   if isHeld(stream, entry, consumer, counter) then
     ended[stream] = ended[stream] or {}
     table.insert(ended[stream], entry)
-    redis.call('XACK', stream, 'workers', entry)
-    if redis.call('GETRANGE', key, 0, 0) ~= 'E' then
-      redis.call('SET', key, 'E' .. result, 'PX', ttl)
+    local before = redis.call('SET', key, result, 'PX', ttl, 'GET')
+    if not before or string.byte(before) ~= 69 then
       statuses[i] = 1
       if channel > 0 then
         frames[channel] = frames[channel] or {}
         table.insert(frames[channel], string.sub(results, from, at - 1))
       end
+    else
+      -- The first completion counts.
+      redis.call('SET', key, before, 'KEEPTTL')
     end
-  elseif isRepeat and redis.call('GET', key) == 'E' .. result then
+  elseif isRepeat and redis.call('GET', key) == result then
     -- The answer of the first time was lost.
     statuses[i] = 1
   end
 end
-for stream, entries in pairs(ended) do redis.call('XDEL', stream, unpack(entries)) end
+for stream, entries in pairs(ended) do
+  redis.call('XACK', stream, 'workers', unpack(entries))
+  redis.call('XDEL', stream, unpack(entries))
+end
 for channel, parts in pairs(frames) do
   redis.call('PUBLISH', ARGV[6 + channel], table.concat(parts))
 end
