@@ -146,6 +146,7 @@ export {
   type AlertOptions,
   type AlertThresholds,
 } from './operations/alert-manager.ts'
+export type { Dashboard, DashboardOptions } from './operations/dashboard.ts'
 export {
   type MonitorOptions,
   type MonitorWarning,

@@ -19,6 +19,7 @@ import type {
 import type { DefaultLaneName, LanePlan } from '../model/lane.ts'
 import type { EventFilter, LaneEvent, LaneEventName, LaneEventOf } from '../model/lane-event.ts'
 import type { PartitionStrategy } from '../model/partition-config.ts'
+import type { Dashboard, DashboardManager, DashboardOptions } from '../operations/dashboard.ts'
 import { createHandlersProxy, type HandlersProxy, type RunOptions } from './handlers-proxy.ts'
 import type { LaneControl } from './lane-control.ts'
 import type { ManagerHealth } from './manager-health.ts'
@@ -443,6 +444,19 @@ class Manager<M, L extends string> {
   /** What the option `metrics` was given. */
   get metrics(): QueueMetrics | undefined {
     return this.#plan.metrics
+  }
+
+  /**
+   * Serves a page that shows lanes, partitions, waits, events and dead letters while they change,
+   * and lets those who have its token pause lanes and redrive dead letters.
+   *
+   * @param options - Port, host, token, and what may be done. Default: a free port of loopback.
+   * @returns Its `url`, with the token, and `close()`. It keeps no process alive.
+   * @throws (as a rejection) ConfigError `CORELANE_INVALID_OPTION`, also without metrics.
+   */
+  async serveDashboard(options?: DashboardOptions): Promise<Dashboard> {
+    const { Dashboard } = await import('../operations/dashboard.ts')
+    return Dashboard.serve(this as unknown as DashboardManager, options)
   }
 
   /** One consistent snapshot of lanes, partitions and host. Cheap enough for once a second. */

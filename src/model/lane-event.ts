@@ -43,8 +43,8 @@ export interface AnyLaneEvent {
   readonly partition: number | undefined
   readonly attempt: number | undefined
   /**
-   * When it was submitted; undefined if no subscription existed then and nothing else needed to
-   * know: a deadline, a boost, or metrics.
+   * When it was submitted; undefined if no subscription to the ends of commands existed then and
+   * nothing else needed to know: a deadline, a boost, or metrics.
    */
   readonly submittedAtMs: number | undefined
   /** When its handler was entered. */

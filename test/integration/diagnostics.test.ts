@@ -1,5 +1,5 @@
 // Diagnostics channels: what tracers hear. Goal: one trace per command and one per run, each from
-// its start to its end; nothing once nobody listens. Method: subscribers of the process's channels.
+// its start to its end; nothing with none. Method: subscribers of the process's channels.
 
 import { channel, tracingChannel } from 'node:diagnostics_channel'
 import { PartitionConfig, RetryPolicy } from 'corelane'

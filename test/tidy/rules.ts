@@ -18,7 +18,7 @@ const IMPORTS: Readonly<Record<string, readonly string[]>> = {
   wire: ['base', 'model', 'memory'],
   schedule: ['base', 'model'],
   partition: ['base', 'model', 'memory', 'wire', 'schedule'],
-  coordinator: ['base', 'model', 'memory', 'wire', 'schedule'],
+  coordinator: ['base', 'model', 'memory', 'wire', 'schedule', 'operations'],
   operations: ['base', 'model'],
   distributed: ['base', 'model', 'wire', 'schedule', 'coordinator'],
   adapters: ['base', 'model', 'schedule', 'coordinator'],

@@ -30,6 +30,14 @@ const PLAIN = new Map<LaneEventName, ReturnType<typeof channel>>([
   ['queue.command.dead_lettered', channel('corelane:command:dead_lettered')],
 ])
 
+const ENDS: readonly LaneEventName[] = ['queue.command.completed', 'queue.command.failed']
+const SUBMIT_EVENTS: readonly LaneEventName[] = ['queue.command.submitted', ...ENDS]
+const RUN_EVENTS: readonly LaneEventName[] = [
+  'queue.command.started',
+  'queue.command.retry',
+  ...ENDS,
+]
+
 function hasListeners({ start, end, asyncStart, asyncEnd, error }: typeof SUBMIT): boolean {
   for (const each of [start, end, asyncStart, asyncEnd, error]) if (each.hasSubscribers) return true
   return false
@@ -39,7 +47,11 @@ function hasListeners({ start, end, asyncStart, asyncEnd, error }: typeof SUBMIT
 export function listenedChannels(): number {
   let listened = hasListeners(SUBMIT) ? 1 : 0
   if (hasListeners(RUN)) listened |= 2
-  for (const plain of PLAIN.values()) if (plain.hasSubscribers) listened |= 4
+  let bit = 4
+  for (const plain of PLAIN.values()) {
+    if (plain.hasSubscribers) listened |= bit
+    bit <<= 1
+  }
   return listened
 }
 
@@ -54,7 +66,9 @@ export class ChannelRelay {
    * @param event - The name.
    */
   wants(event: LaneEventName): boolean {
-    return event === 'queue.command.started' && hasListeners(RUN)
+    if (PLAIN.get(event)?.hasSubscribers) return true
+    if (hasListeners(RUN) && RUN_EVENTS.includes(event)) return true
+    return hasListeners(SUBMIT) && SUBMIT_EVENTS.includes(event)
   }
 
   /**

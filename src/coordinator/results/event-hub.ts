@@ -14,7 +14,7 @@ import type {
   LaneEventName,
   ThreadOutput,
 } from '../../model/lane-event.ts'
-import { SUBSCRIBE_RULES } from '../../model/lane-event.ts'
+import { LANE_EVENTS, SUBSCRIBE_RULES } from '../../model/lane-event.ts'
 import { ANY_PARTITION, type Command } from '../command.ts'
 import { type Lane, openCountOf } from '../lane-table.ts'
 import { ChannelRelay, listenedChannels } from './channel-relay.ts'
@@ -140,6 +140,8 @@ class EventListener {
   }
 }
 
+const ENDS = ['queue.command.completed', 'queue.command.failed'] as const
+
 /** What a warning says where no subscription wants the event. */
 const WARNINGS = {
   'queue.partition.lost': 'A thread ended while it ran no command',
@@ -159,6 +161,10 @@ export class EventHub {
   /** Which diagnostics channels had a subscriber at the last look. */
   #channels = 0
   readonly #listenForStarts: (isListening: boolean) => void
+  /** Names that any subscription wants: events of others are not made. */
+  readonly #wanted = new Set<LaneEventName>()
+  /** Whether any wants the ends of commands, which say when they were submitted. */
+  #keepsSubmits = false
   /** When commands were submitted that keep no time of their own. */
   readonly #submits = new WeakMap<Command, number>()
   /** What a warning was shown for. */
@@ -263,8 +269,11 @@ export class EventHub {
     durationMs?: number,
     error?: unknown,
   ): void {
+    if (event === 'queue.command.submitted' && this.#keepsSubmits) {
+      this.#submits.set(command, nowMs())
+    }
+    if (!this.#wanted.has(event)) return
     const common = eventOf(event, command)
-    if (event === 'queue.command.submitted') this.#submits.set(command, common.atMs)
     this.#emit(
       {
         ...common,
@@ -379,6 +388,11 @@ export class EventHub {
 
   #update(): void {
     this.isActive = this.#subscriptions.size > 0
+    this.#wanted.clear()
+    for (const name of LANE_EVENTS) {
+      for (const one of this.#subscriptions) if (one.wants(name)) this.#wanted.add(name)
+    }
+    this.#keepsSubmits = ENDS.some((name) => this.#wanted.has(name))
     const all = [...this.#subscriptions]
     this.#listenForStarts(all.some((one) => one.wants('queue.command.started')))
   }

@@ -1,0 +1,223 @@
+// Dashboard page: the HTML of the dashboard, its style and its program. It loads nothing else.
+// Thread: none; a browser runs it.   Owns: nothing. NONCE is replaced in each answer.
+// Must not: put what comes from commands into the page as HTML: `textContent` alone is used.
+
+const STYLE = `
+:root { color-scheme: light dark; --line: light-dark(#d4d7dd, #3a3f47); --soft: light-dark(#f3f4f6, #1f2329);
+  --accent: light-dark(#1858c8, #78a9ff); --bad: light-dark(#b3261e, #ff8a80) }
+* { box-sizing: border-box }
+body { margin: 0; font: 14px/1.45 system-ui, sans-serif; background: light-dark(#fff, #16191d); color: light-dark(#1b1f24, #e4e7eb) }
+header { display: flex; flex-wrap: wrap; gap: .8em; align-items: center; padding: .7em 1em; border-bottom: 1px solid var(--line) }
+h1 { font-size: 1.1em; margin: 0 } h2 { font-size: 1em; margin: 0 0 .5em }
+.badge { padding: .1em .6em; border-radius: 1em; background: var(--accent); color: light-dark(#fff, #10131a) }
+main { display: grid; gap: 1em; padding: 1em; grid-template-columns: repeat(auto-fit, minmax(min(100%, 28em), 1fr)) }
+section { border: 1px solid var(--line); border-radius: 6px; padding: .8em; overflow-x: auto; min-width: 0 }
+.wide { grid-column: 1 / -1 }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
+th, td { text-align: right; padding: .25em .6em; white-space: nowrap; border-bottom: 1px solid var(--soft) }
+th:first-child, td:first-child, .text { text-align: left } .text { white-space: normal; overflow-wrap: anywhere }
+th { font-weight: 600 } .bad { color: var(--bad); font-weight: 600 }
+button { font: inherit; padding: .15em .7em; border: 1px solid var(--line); border-radius: 4px; background: var(--soft); color: inherit; cursor: pointer }
+:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px }
+canvas { width: 100%; height: 9em; display: block }
+input { font: inherit; padding: .15em .5em; max-width: 12em }
+#feed { margin: 0; padding: 0; list-style: none; max-height: 16em; overflow-y: auto } #feed li { border-bottom: 1px solid var(--soft); overflow-wrap: anywhere }
+.muted { opacity: .7 } #state[data-live="no"] { color: var(--bad) }`
+
+const BODY = `
+<header><h1>corelane</h1><span id="environment" class="badge" hidden></span><span id="state" role="status" data-live="no">connecting</span>
+<label>Filter lanes <input id="filter" type="search"></label><span id="host" class="muted"></span></header>
+<main>
+<section class="wide"><h2 id="h-lanes">Lanes</h2><table aria-labelledby="h-lanes"><thead><tr><th scope="col">Lane</th><th scope="col">Queued</th><th scope="col">Running</th>
+<th scope="col">Oldest</th><th scope="col">Done /s</th><th scope="col">Failed /s</th><th scope="col">Wait p50</th><th scope="col">Wait p99</th><th scope="col">Run p50</th><th scope="col">Run p99</th>
+<th scope="col">Limits</th><th scope="col">Actions</th></tr></thead><tbody id="lanes"></tbody></table></section>
+<section><h2>Commands per second</h2><canvas id="throughput" role="img" aria-label="Commands per second over the last minutes"></canvas></section>
+<section><h2>Wait p99, milliseconds</h2><canvas id="latency" role="img" aria-label="99th percentile of waits over the last minutes"></canvas></section>
+<section class="wide"><h2 id="h-partitions">Partitions</h2><table aria-labelledby="h-partitions"><thead><tr><th scope="col">Partition</th><th scope="col">State</th><th scope="col">Busy</th>
+<th scope="col">Bound</th><th scope="col">Restarts</th><th scope="col">Rings</th><th scope="col">Heap MiB</th><th scope="col" class="text">Runs now</th></tr></thead><tbody id="partitions"></tbody></table></section>
+<section><h2>Events</h2><ul id="feed"></ul></section>
+<section><h2 id="h-dead">Dead letters <span id="dead-count"></span></h2><p><button id="redrive-all" hidden>Redrive all</button> <button id="purge-all" hidden>Purge all</button></p>
+<table aria-labelledby="h-dead"><thead><tr><th scope="col">Command</th><th scope="col" class="text">Error</th><th scope="col" class="text">Payload</th><th scope="col">Actions</th></tr></thead><tbody id="dead"></tbody></table></section>
+</main>`
+
+const PROGRAM = `
+const at = (id) => document.getElementById(id)
+const token = new URLSearchParams(location.hash.slice(1)).get('token') ?? ''
+const api = (path, method = 'GET') => fetch('/api/' + path, { method, headers: { authorization: 'Bearer ' + token } })
+const ms = (value) => value < 1 ? (value * 1000).toFixed(0) + ' µs' : value < 1000 ? value.toFixed(1) + ' ms' : (value / 1000).toFixed(1) + ' s'
+const count = (value) => value.toLocaleString('en-US', { maximumFractionDigits: 1 })
+const url = new URL(location.href)
+at('filter').value = url.searchParams.get('lane') ?? ''
+at('filter').addEventListener('input', () => {
+  url.searchParams.set('lane', at('filter').value)
+  history.replaceState(undefined, '', url)
+})
+function node(name, text, kind) {
+  const made = document.createElement(name)
+  if (text !== undefined) made.textContent = text
+  if (kind) made.className = kind
+  return made
+}
+// Rows are kept, so that the focus stays where it is.
+const rows = new Map()
+function row(body, key, cells, buttons) {
+  const id = body.id + '/' + key
+  let known = rows.get(id)
+  if (!known) {
+    known = { row: node('tr'), buttons: node('td') }
+    for (const [, kind] of cells) known.row.append(node('td', '', kind))
+    for (const [label, act] of buttons) {
+      const button = node('button', label)
+      button.addEventListener('click', () => act(button))
+      known.buttons.append(button, ' ')
+    }
+    if (buttons.length > 0) known.row.append(known.buttons)
+    rows.set(id, known)
+    body.append(known.row)
+  }
+  cells.forEach(([text, kind], i) => {
+    const cell = known.row.children[i]
+    if (cell.textContent !== text) cell.textContent = text
+    if (cell.className !== (kind ?? '')) cell.className = kind ?? ''
+  })
+  return known
+}
+function keepOnly(body, keys) {
+  for (const [id, known] of rows) {
+    if (id.startsWith(body.id + '/') && !keys.has(id.slice(body.id.length + 1))) {
+      known.row.remove()
+      rows.delete(id)
+    }
+  }
+}
+async function act(path, question) {
+  if (question && !confirm(question)) return
+  const response = await api(path, 'POST')
+  if (!response.ok) alert((await response.json()).error)
+  await letters()
+}
+const history_ = { throughput: [], latency: [] }
+function draw(name, value) {
+  const values = history_[name]
+  values.push(value)
+  if (values.length > 180) values.shift()
+  const canvas = at(name)
+  const scale = devicePixelRatio
+  const width = canvas.width = canvas.clientWidth * scale
+  const height = canvas.height = canvas.clientHeight * scale
+  const pen = canvas.getContext('2d')
+  const top = Math.max(...values, 1e-9)
+  const style = getComputedStyle(document.body)
+  pen.strokeStyle = getComputedStyle(at('environment')).backgroundColor
+  pen.lineWidth = 2 * scale
+  pen.beginPath()
+  values.forEach((one, i) => pen.lineTo(width * (i + 180 - values.length) / 179, height - 4 * scale - (height - 24 * scale) * one / top))
+  pen.stroke()
+  pen.fillStyle = style.color
+  pen.font = 12 * scale + 'px system-ui'
+  pen.fillText(count(value) + ' now, ' + count(top) + ' at most', 4 * scale, 14 * scale)
+}
+let isReadOnly = true
+function show(news) {
+  isReadOnly = news.readOnly
+  at('environment').hidden = news.environment === undefined
+  at('environment').textContent = news.environment ?? ''
+  at('host').textContent = 'load ' + news.host.loadAverage.toFixed(2) + ' on ' + news.host.cores + ' cores'
+  for (const id of ['redrive-all', 'purge-all']) at(id).hidden = isReadOnly
+  const seconds = Math.max(news.spanMs, 1) / 1000
+  const filter = at('filter').value
+  const names = new Set()
+  let done = 0
+  let wait = 0
+  for (const [name, lane] of Object.entries(news.lanes)) {
+    done += lane.completed + lane.failed
+    wait = Math.max(wait, lane.wait.p99)
+    if (!name.includes(filter)) continue
+    names.add(name)
+    const limit = news.limits.find((one) => one.name === name)
+    const limits = [limit.maxConcurrency && 'max ' + limit.maxConcurrency, limit.rate].filter(Boolean).join(', ')
+    const known = row(at('lanes'), name, [
+      [name + (lane.isPaused ? ' (paused)' : '')], [count(lane.queued)], [count(lane.running)],
+      [ms(lane.oldestMs), lane.oldestMs > 10000 ? 'bad' : ''], [count(lane.completed / seconds)],
+      [count(lane.failed / seconds), lane.failed > 0 ? 'bad' : ''],
+      [ms(lane.wait.p50)], [ms(lane.wait.p99)], [ms(lane.run.p50)], [ms(lane.run.p99)], [limits],
+    ], [['Pause', (button) => button.textContent === 'Pause'
+      ? act('lanes/' + encodeURIComponent(name) + '/pause', 'Pause lane ' + name + '?')
+      : act('lanes/' + encodeURIComponent(name) + '/resume')]])
+    const button = known.buttons.firstChild
+    button.textContent = lane.isPaused ? 'Resume' : 'Pause'
+    button.setAttribute('aria-label', button.textContent + ' lane ' + name)
+    button.hidden = isReadOnly
+  }
+  keepOnly(at('lanes'), names)
+  draw('throughput', done / seconds)
+  draw('latency', wait)
+  for (const one of news.partitions) {
+    const runs = one.runs.slice(0, 4).map((run) => run.lane + '/' + run.type + ' ' + ms(run.runningMs)).join(', ')
+    row(at('partitions'), one.index, [
+      [String(one.index)], [one.state, one.state === 'failed' ? 'bad' : ''],
+      [(100 * Math.min(1, one.busyMs / 1000 / seconds)).toFixed(0) + ' %'], [count(one.bound)],
+      [count(one.restarts), one.restarts > 0 ? 'bad' : ''],
+      [(100 * Math.max(one.commandRingFill, one.resultRingFill)).toFixed(0) + ' %'], [one.heapMb.toFixed(1)], [runs, 'text'],
+    ], [])
+  }
+  for (const one of news.feed) {
+    const where = one.lane ?? (one.partition === undefined ? '' : 'partition ' + one.partition)
+    at('feed').prepend(node('li', new Date(news.atMs).toLocaleTimeString() + ' ' + [one.event, where, one.type, one.id, one.error].filter((text) => text !== undefined).join(' · ')))
+  }
+  while (at('feed').children.length > 200) at('feed').lastChild.remove()
+  if (String(news.deadLetters) !== at('dead-count').dataset.count) letters()
+  at('dead-count').dataset.count = news.deadLetters
+  at('dead-count').textContent = '(' + count(news.deadLetters) + ')'
+}
+async function letters() {
+  const response = await api('dead')
+  if (!response.ok) return
+  const list = await response.json()
+  for (const one of list) {
+    const name = encodeURIComponent(one.id)
+    row(at('dead'), one.id, [[one.id + ' ' + one.lane + '/' + one.type], [one.error, 'text bad'], [one.payload, 'text']],
+      isReadOnly ? [] : [['Redrive', () => act('dead/' + name + '/redrive')], ['Purge', () => act('dead/' + name + '/purge', 'Purge ' + one.id + '?')]])
+  }
+  keepOnly(at('dead'), new Set(list.map((one) => one.id)))
+}
+at('redrive-all').addEventListener('click', () => act('dead/*/redrive', 'Redrive all dead letters?'))
+at('purge-all').addEventListener('click', () => act('dead/*/purge', 'Purge all dead letters?'))
+function tell(text, isLive) {
+  at('state').dataset.live = isLive ? 'yes' : 'no'
+  if (at('state').textContent !== text) at('state').textContent = text
+}
+async function listen() {
+  const response = await api('events')
+  if (response.status === 401) throw new Error('The token is missing or wrong: open the address that the program printed.')
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
+  let text = ''
+  for (;;) {
+    const { value, done } = await reader.read()
+    if (done) return
+    const parts = (text + value).split('\\n\\n')
+    text = parts.pop()
+    for (const part of parts) show(JSON.parse(part.slice(6)))
+    tell('live', true)
+  }
+}
+async function run() {
+  for (;;) {
+    try {
+      await listen()
+      tell('ended, connecting', false)
+    } catch (error) {
+      tell(error.message, false)
+      if (error.message.startsWith('The token')) return
+    }
+    await new Promise((resolve) => setTimeout(resolve, 2000))
+  }
+}
+run()`
+
+/** The page. */
+export const DASHBOARD_PAGE: string = `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>corelane</title><style nonce="NONCE">${STYLE}</style></head>
+<body>${BODY}<script nonce="NONCE" type="module">${PROGRAM}</script></body></html>
+`

@@ -1,0 +1,193 @@
+// Dashboard: who may see and change what, over HTTP and in a browser. Goal: nothing without the
+// token, nothing from other pages or names, nothing changed where it is read-only; the page shows
+// what happens and acts. Method: a real server, requests with forged headers, headless Chromium.
+
+import { request } from 'node:http'
+import {
+  type Dashboard,
+  type DashboardOptions,
+  PartitionConfig,
+  type QueueManager,
+  QueueMetrics,
+  RetryPolicy,
+} from 'corelane'
+import { afterEach, expect, test } from 'vitest'
+import { Browser, describeWithBrowser } from '../support/browser.ts'
+import { failure, rejection, until, within } from '../support/deadline.ts'
+import { create, open } from '../support/managers.ts'
+
+const undone: (() => Promise<void>)[] = []
+
+afterEach(async () => {
+  for (const undo of undone.splice(0)) await undo()
+})
+
+async function start(options?: DashboardOptions): Promise<[QueueManager, Dashboard]> {
+  const manager = await open('survival.js', {
+    partitions: PartitionConfig.balanced(2),
+    lanes: { api: {}, other: { maxConcurrency: 1 } },
+    metrics: QueueMetrics.local(),
+  })
+  const dashboard = await manager.serveDashboard({ intervalMs: 100, ...options })
+  undone.push(() => dashboard.close())
+  return [manager, dashboard]
+}
+
+/** Status and body of a request whose headers are as given. */
+function ask(
+  { url, token }: Dashboard,
+  path: string,
+  method = 'GET',
+  headers: Record<string, string> = { authorization: `Bearer ${token}` },
+): Promise<{ status: number; body: string; headers: Record<string, unknown> }> {
+  const answered = new Promise<{ status: number; body: string; headers: Record<string, unknown> }>(
+    (resolve, reject) => {
+      const asked = request(new URL(path, url), { method, headers }, (response) => {
+        let body = ''
+        response.setEncoding('utf8').on('data', (chunk) => {
+          body += chunk
+        })
+        response.on('end', () =>
+          resolve({ status: response.statusCode!, body, headers: response.headers }),
+        )
+      })
+      asked.on('error', reject).end()
+    },
+  )
+  return within(answered, `${method} ${path}`)
+}
+
+async function deadLetter(manager: QueueManager, payload: unknown): Promise<void> {
+  const retry = RetryPolicy.fixed(1, 0)
+  await failure(manager.submit('api', 'alwaysFails', payload, { retry, id: 'dead-one' }), 'it')
+}
+
+test('it listens on loopback, and its page holds no data and loads nothing', async () => {
+  const [, dashboard] = await start()
+  expect(dashboard.url).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/#token=[\w-]{32}$/)
+  const { status, body, headers } = await ask(dashboard, '/', 'GET', {})
+  expect(status).toBe(200)
+  expect(headers['content-security-policy']).toContain("default-src 'none'")
+  expect(body).not.toContain('api/lanes')
+  expect(body.replaceAll('http://www.w3.org', '')).not.toMatch(/https?:\/\//)
+  expect(body).not.toContain(dashboard.token)
+})
+
+test.each([
+  ['no token', {}],
+  ['another token', { authorization: 'Bearer x' }],
+  ['a token of the same length', { authorization: `Bearer ${'x'.repeat(32)}` }],
+])('with %s nothing is told and nothing changes', async (_, headers) => {
+  const [manager, dashboard] = await start()
+  for (const [method, path] of [
+    ['GET', '/api/events'],
+    ['GET', '/api/dead'],
+    ['POST', '/api/lanes/api/pause'],
+    ['POST', '/api/dead/*/purge'],
+  ]) {
+    expect((await ask(dashboard, path!, method, headers)).status).toBe(401)
+  }
+  expect(manager.lane('api').isPaused).toBe(false)
+})
+
+test('a name that was made to point here and a page of another site are refused', async () => {
+  const [, dashboard] = await start()
+  const authorization = `Bearer ${dashboard.token}`
+  const rebound = { authorization, host: 'evil.example:80' }
+  expect((await ask(dashboard, '/', 'GET', rebound)).status).toBe(421)
+  const foreign = { authorization, origin: 'http://evil.example' }
+  expect((await ask(dashboard, '/api/lanes/api/pause', 'POST', foreign)).status).toBe(403)
+  const own = { authorization, origin: new URL(dashboard.url).origin }
+  expect((await ask(dashboard, '/api/dead', 'GET', own)).status).toBe(200)
+})
+
+test('lanes are paused and resumed, dead letters redriven and purged', async () => {
+  const [manager, dashboard] = await start()
+  expect((await ask(dashboard, '/api/lanes/api/pause', 'POST')).status).toBe(200)
+  expect(manager.lane('api').isPaused).toBe(true)
+  expect((await ask(dashboard, '/api/lanes/api/resume', 'POST')).status).toBe(200)
+  expect(manager.lane('api').isPaused).toBe(false)
+  await deadLetter(manager, { secret: 'payload' })
+  const [letter] = JSON.parse((await ask(dashboard, '/api/dead')).body)
+  expect(letter).toMatchObject({ id: 'dead-one', lane: 'api', attempts: 2 })
+  expect(letter.payload).toContain('secret')
+  expect((await ask(dashboard, '/api/dead/dead-one/redrive', 'POST')).status).toBe(200)
+  await until(() => manager.stats().submitted === 2, 'the redriven one')
+  await until(() => manager.deadLetters.size === 1, 'its second death')
+  const purged = await ask(dashboard, '/api/dead/dead-one/purge', 'POST')
+  expect(JSON.parse(purged.body)).toEqual({ purged: 1 })
+  for (const [method, path, status] of [
+    ['POST', '/api/lanes/nowhere/pause', 404],
+    ['POST', '/api/lanes/api/explode', 404],
+    ['GET', '/api/lanes/api/pause', 405],
+    ['GET', '/etc/passwd', 404],
+  ] as const) {
+    expect((await ask(dashboard, path, method)).status).toBe(status)
+  }
+})
+
+test('a dashboard that is read-only and redacts shows no payload and changes nothing', async () => {
+  const [manager, dashboard] = await start({ readOnly: true, redactPayloads: true })
+  await deadLetter(manager, { secret: 'payload' })
+  const { body } = await ask(dashboard, '/api/dead')
+  expect(body).toContain('(redacted)')
+  expect(body).not.toContain('secret')
+  expect((await ask(dashboard, '/api/lanes/api/pause', 'POST')).status).toBe(403)
+  expect(manager.lane('api').isPaused).toBe(false)
+})
+
+test('it needs a token beyond loopback, and a manager with metrics', async () => {
+  const manager = create('basic.js', { metrics: QueueMetrics.local() })
+  const open = rejection(manager.serveDashboard({ host: '0.0.0.0' }), 'a dashboard for all')
+  expect(String(await open)).toMatch(/serveDashboard.token/)
+  const bare = rejection(create('basic.js').serveDashboard(), 'a dashboard of nothing')
+  expect(String(await bare)).toMatch(/QueueMetrics.local/)
+})
+
+describeWithBrowser('in a browser', () => {
+  async function browse(dashboard: Dashboard): Promise<Browser> {
+    const browser = new Browser()
+    undone.unshift(() => browser.close())
+    await browser.open(dashboard.url)
+    await browser.until("document.getElementById('state')?.textContent === 'live'")
+    return browser
+  }
+
+  test('the page updates, filters, pauses and resumes a lane, and redrives a dead letter', async () => {
+    const [manager, dashboard] = await start({ environment: 'staging' })
+    const browser = await browse(dashboard)
+    expect(await browser.evaluate("document.getElementById('environment').textContent")).toBe(
+      'staging',
+    )
+    await within(manager.submit('api', 'spin', { ms: 5 }), 'one')
+    const cells = "[...document.querySelectorAll('#lanes tr')].map((row) => row.textContent)"
+    expect(await browser.evaluate(`${cells}.length`)).toBe(2)
+    await browser.evaluate("document.querySelector('#lanes button').click()")
+    await until(() => manager.lane('api').isPaused, 'the pause')
+    await browser.until(`${cells}[0].includes('(paused)')`)
+    const waiting = manager.submit('api', 'echo', 1)
+    await browser.until(`${cells}[0].startsWith('api (paused)10')`)
+    await browser.evaluate("document.querySelector('#lanes button').click()")
+    expect(await within(waiting, 'the waiting one')).toBe(1)
+    await deadLetter(manager, '<img src=x onerror=document.title="hacked">')
+    await browser.until("document.querySelectorAll('#dead tr').length === 1")
+    expect(await browser.evaluate("document.querySelectorAll('img').length")).toBe(0)
+    await browser.evaluate("document.querySelector('#dead button').click()")
+    await until(() => manager.stats().failed === 2, 'the redriven one')
+    await browser.until("document.getElementById('feed').textContent.includes('dead_lettered')")
+    await browser.evaluate(
+      "{ const box = document.getElementById('filter'); box.value = 'oth'; box.dispatchEvent(new Event('input')) }",
+    )
+    await browser.until(`${cells}.length === 1 && location.search === '?lane=oth'`)
+    expect(await browser.evaluate('document.title')).toBe('corelane')
+  })
+
+  test('a page without the token says so and shows nothing', async () => {
+    const [, dashboard] = await start()
+    const browser = new Browser()
+    undone.unshift(() => browser.close())
+    await browser.open(dashboard.url.replace(/#.*/, ''))
+    await browser.until("document.getElementById('state')?.textContent.startsWith('The token')")
+    expect(await browser.evaluate("document.querySelectorAll('#lanes tr').length")).toBe(0)
+  })
+})
