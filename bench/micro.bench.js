@@ -4,13 +4,13 @@
 // @ts-check
 
 import { Bench } from 'tinybench'
+import { randomFrom } from '../build/base/random.js'
 import { NO_ROOM, RingReader, RingWriter } from '../build/memory/ring.js'
 import { viewsOf } from '../build/memory/views.js'
 import { stableHash } from '../build/schedule/hash.js'
 import { PriorityHeap } from '../build/schedule/priority-heap.js'
 import { PayloadDecoder, PayloadEncoder } from '../build/wire/payload-codec.js'
 import * as payloads from './support/payloads.js'
-import { randomFrom } from './support/random.js'
 import { microLines } from './support/terminal.js'
 
 const RING_BYTES = 2 ** 20

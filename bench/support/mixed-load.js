@@ -2,7 +2,7 @@
 // Thread: main.   Owns: nothing.
 // @ts-check
 
-import { randomFrom } from './random.js'
+import { randomFrom } from '../../build/base/random.js'
 import { iterationsFor } from './spin-rate.js'
 import { percentile } from './statistics.js'
 

@@ -47,13 +47,19 @@ export const timers = Object.freeze({
 })
 
 /**
- * Throws an error that a callback of the application's threw, in a turn of its own: there it ends
- * the process, or meets a listener to uncaught exceptions, and not the code of ours that called.
+ * Calls a function of the application's. Its error is thrown in a turn of its own, as an event
+ * listener's would be: there it ends the process, or meets a listener to uncaught exceptions, and
+ * not the code of ours that called.
  *
- * @param error - Anything.
+ * @param listener - The function.
+ * @param value - Its argument.
  */
-export function throwLater(error: unknown): void {
-  timers.nextTick(() => {
-    throw error
-  })
+export function callListener<T>(listener: (value: T) => void, value: T): void {
+  try {
+    listener(value)
+  } catch (error) {
+    timers.nextTick(() => {
+      throw error
+    })
+  }
 }

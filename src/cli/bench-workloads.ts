@@ -1,6 +1,8 @@
 // Bench workloads: the sequences of commands on which partition strategies are compared.
 // Thread: main.   Owns: nothing; the same seed gives the same sequence.
 
+import { randomFrom } from '../base/random.ts'
+
 /** A command of a workload. */
 export interface TrialCommand {
   readonly key: string | undefined
@@ -35,17 +37,6 @@ const HOT_SHARE = 0.7
 
 /** Every so many commands one is long. */
 const LONG_EVERY = 20
-
-/** Numbers from 0 to below 1: Mulberry32 (T. Ettinger). */
-function randomFrom(seed: number): () => number {
-  let state = seed | 0
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
 
 /** Draws ranks from 0 up by Zipf's law: inverse of the summed weights. */
 function zipfFrom(random: () => number): () => number {

@@ -26,7 +26,7 @@
 //
 // There may be a million commands: every field costs memory, so what few have sits in `extras`.
 
-import { throwLater } from '../base/clock.ts'
+import { callListener } from '../base/clock.ts'
 import { invariant, type LaneError } from '../base/errors.ts'
 import {
   type CommandInfo,
@@ -566,14 +566,7 @@ export class Command implements Schedulable, CommandFields, StreamSource {
     if (events.isActive) events.progress(this, partition, value)
     const { onProgress, context } = this.extras?.options ?? {}
     if (onProgress === undefined) return
-    context!.call((report) => {
-      try {
-        onProgress(report)
-      } catch (error) {
-        // The caller's own error is the caller's, as if it were thrown in an event listener.
-        throwLater(error)
-      }
-    }, value)
+    context!.call((report) => callListener(onProgress, report), value)
   }
 
   #info(partition: number, startedAtMs: number, durationMs: number): CommandInfo {

@@ -1,7 +1,7 @@
 // Incident: what a worker pool or a submitter bears and its operator may want to know.
 // Thread: main.   Owns: nothing.
 
-import { throwLater } from '../base/clock.ts'
+import { callListener } from '../base/clock.ts'
 
 /** Something went wrong and was dealt with. */
 export interface QueueIncident {
@@ -52,11 +52,6 @@ export type IncidentListener = (incident: QueueIncident) => void
  */
 export function incidentTeller(listener: IncidentListener | undefined): IncidentListener {
   return (incident) => {
-    if (listener === undefined) return
-    try {
-      listener(incident)
-    } catch (error) {
-      throwLater(error)
-    }
+    if (listener !== undefined) callListener(listener, incident)
   }
 }

@@ -7,7 +7,7 @@
 // before it settles a result that says so.
 
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
-import { throwLater, timers } from '../base/clock.ts'
+import { callListener, timers } from '../base/clock.ts'
 
 /**
  * Characters or bytes on their way, past which a stream waits for the main thread, and so does what
@@ -214,13 +214,8 @@ export class OutputReader {
   }
 
   #print(name: Printed['name'], text: string | Uint8Array): void {
-    try {
-      // Looked up each time: an application may put another stream in its place.
-      process[name].write(text, () => this.#printed(text.length))
-    } catch (error) {
-      // The stream is the application's, and results go on.
-      throwLater(error)
-    }
+    // The stream is the application's; looked up each time, since it may be replaced.
+    callListener((chunk) => process[name].write(chunk, () => this.#printed(chunk.length)), text)
   }
 
   #printed(length: number): void {

@@ -1,20 +1,19 @@
 // Generator: seeded chance, so that a campaign can be run again.
 
-/** A small seeded generator (mulberry32, T. Ettinger). */
+import { randomFrom } from '../../build/base/random.js'
+
+/** A small seeded generator. */
 export class Generator {
-  #state
+  #next
 
   /** @param {number} seed - An integer. */
   constructor(seed) {
-    this.#state = seed | 0
+    this.#next = randomFrom(seed)
   }
 
   /** An integer from 0 to `below`, exclusive. */
   below(below) {
-    this.#state = (this.#state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below
+    return Math.floor(this.#next() * below)
   }
 
   /** An integer from `least` to `most`, both included. */

@@ -5,6 +5,7 @@
 
 import { PartitionConfig } from 'corelane'
 import { expect, test } from 'vitest'
+import { randomFrom } from '../../build/base/random.js'
 import { within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
 import { open } from '../support/managers.ts'
@@ -14,17 +15,6 @@ const DEATHS = 12
 const LIMIT_MS = 120_000
 const LANES = ['system', 'control', 'query', 'session', 'skill', 'prompt']
 
-/** A small seeded generator (mulberry32, T. Ettinger). */
-function generator(seed: number): (below: number) => number {
-  let state = seed
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below
-  }
-}
-
 const seed = Number(process.env.CORELANE_SEED ?? Date.now() % 1_000_000)
 
 test.each([
@@ -33,7 +23,8 @@ test.each([
 ] as const)(
   `under %s 100,000 mixed commands with threads that die run once each (seed ${seed})`,
   async (name, partitions, ringBytes) => {
-    const random = generator(seed)
+    const next = randomFrom(seed)
+    const random = (below: number) => Math.floor(next() * below)
     const ledger = new Ledger(COUNT)
     const manager = await open('ledger.js', {
       partitions,

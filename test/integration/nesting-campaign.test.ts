@@ -4,6 +4,7 @@
 
 import { PartitionConfig, RateLimitConfig } from 'corelane'
 import { expect, test } from 'vitest'
+import { randomFrom } from '../../build/base/random.js'
 import { within } from '../support/deadline.ts'
 import { open } from '../support/managers.ts'
 
@@ -37,24 +38,13 @@ interface Sum {
   readonly refused: number
 }
 
-/** Numbers from 0 to 1, the same for the same seed (mulberry32). */
-function chanceOf(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
-
 /** Makes trees. */
 class Forest {
   readonly #chance: () => number
   readonly #hasKeys: boolean
 
   constructor(seed: number, hasKeys: boolean) {
-    this.#chance = chanceOf(seed)
+    this.#chance = randomFrom(seed)
     this.#hasKeys = hasKeys
   }
 
@@ -128,7 +118,7 @@ test.each(cases)(
   async ({ name, partitions, hasKeys, concurrency }) => {
     const seed = SEED + name.length * 37 + concurrency
     const forest = new Forest(seed, hasKeys)
-    const chance = chanceOf(seed)
+    const chance = randomFrom(seed)
     const manager = await open('nesting.js', {
       partitions,
       lanes: LANES,

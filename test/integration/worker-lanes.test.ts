@@ -10,22 +10,13 @@ import {
   type WorkerPool,
 } from 'corelane'
 import { expect, test } from 'vitest'
+import { randomFrom } from '../../build/base/random.js'
 import { failure, until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
 import { openPool, openQueue, openSubmitter, openWorkers } from '../support/pools.ts'
 
 const one = PartitionConfig.none()
 const two = PartitionConfig.balanced(2)
-
-/** A generator of numbers from 0 to 1 (mulberry32). */
-function random(seed: number): () => number {
-  return () => {
-    seed = (seed + 0x6d2b79f5) | 0
-    let mixed = Math.imul(seed ^ (seed >>> 15), 1 | seed)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
 
 test.each([
   { manager: 'balanced', partitions: two },
@@ -182,7 +173,7 @@ function fatesOf(plan: { failures: number; hangs: number }): string[] {
 test('under deaths, failures, time-outs and closed pools each command ends exactly once', async () => {
   const seed = Math.floor(Date.now() % 2 ** 31)
   console.log(`seed ${seed}`)
-  const chance = random(seed)
+  const chance = randomFrom(seed)
   const count = 150
   const ledger = new Ledger(count)
   const queue = openQueue(PartitionConfig.hash(4), { leaseMs: 2000, maxDeliveries: 1000 })

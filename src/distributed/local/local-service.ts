@@ -2,7 +2,7 @@
 // Thread: main.   Owns: the one timer of the queue, the waits of its workers, the listeners.
 
 import { Alarm } from '../../base/alarm.ts'
-import { nowMs, throwLater, timers } from '../../base/clock.ts'
+import { callListener, nowMs, timers } from '../../base/clock.ts'
 import type { Delivery, LeaseRequest } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
 import { LocalBroker } from './local-broker.ts'
@@ -115,12 +115,7 @@ export class LocalService {
     this.#audiences = []
     for (let i = 0; i < results.length; i++) {
       for (const listener of audiences[i]!) {
-        try {
-          listener(results[i]!)
-        } catch (error) {
-          // It harms neither the queue nor other listeners.
-          throwLater(error)
-        }
+        callListener(listener, results[i]!)
       }
     }
   }

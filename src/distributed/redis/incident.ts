@@ -1,7 +1,7 @@
 // Incident: what an engine on Redis got over by itself and somebody should know.
 // Thread: main.   Owns: nothing.
 
-import { throwLater } from '../../base/clock.ts'
+import { callListener } from '../../base/clock.ts'
 
 /** Something that is not as it should be. `detail` is for people and holds no secrets. */
 export interface RedisIncident {
@@ -31,12 +31,6 @@ export function incidentReporter(
   listener: ((incident: RedisIncident) => void) | undefined,
 ): (kind: RedisIncident['kind'], detail: string) => void {
   return (kind, detail) => {
-    if (listener === undefined) return
-    try {
-      listener(Object.freeze({ kind, detail }))
-    } catch (error) {
-      // What a listener throws is its owner's, as with an EventEmitter, but not in our midst.
-      throwLater(error)
-    }
+    if (listener !== undefined) callListener(listener, Object.freeze({ kind, detail }))
   }
 }

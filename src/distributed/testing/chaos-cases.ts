@@ -4,23 +4,13 @@
 import assert from 'node:assert/strict'
 import { randomInt } from 'node:crypto'
 import { nowMs } from '../../base/clock.ts'
+import { randomFrom } from '../../base/random.ts'
 import type { Delivery, LeasedQueue } from '../contract/distributed-queue.ts'
 import { type CaseOfContract, sentence } from './contract-case.ts'
 import { type ContractStage, pause, referenceTo, successOf } from './contract-stage.ts'
 
 const COMMANDS = 200
 const PATIENCE_MS = 25_000
-
-/** Numbers from 0 to 1 that look random and are the same for the same seed (mulberry32). */
-function chanceOf(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
 
 /** What the workers did, for the judge. */
 class Ledger {
@@ -75,7 +65,7 @@ async function riot(stage: ContractStage, seed: number): Promise<void> {
   const endMs = nowMs() + PATIENCE_MS
   await Promise.all(
     queues.map(async (queue, index) => {
-      const chance = chanceOf(seed + index)
+      const chance = randomFrom(seed + index)
       while (ledger.done.size < COMMANDS) {
         assert.ok(nowMs() < endMs, `only ${ledger.done.size} of ${COMMANDS} commands ended`)
         const given = await queue.lease(stage.request({ max: 10, waitMs: 20 }))

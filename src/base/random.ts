@@ -1,13 +1,12 @@
-// Random: a seeded sequence, so that every system gets the same commands.
+// Random: numbers that look random and are the same for the same seed.
 // Thread: any.   Owns: nothing.
-// @ts-check
 
 /**
  * Numbers from 0 to below 1: Mulberry32 (T. Ettinger).
  *
- * @param {number} seed - Any integer.
+ * @param seed - Any integer.
  */
-export function randomFrom(seed) {
+export function randomFrom(seed: number): () => number {
   let state = seed | 0
   return () => {
     state = (state + 0x6d2b79f5) | 0
