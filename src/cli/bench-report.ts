@@ -20,6 +20,8 @@ export interface StrategyReport {
 
 const COLUMNS = [
   ['commands/s', 'perSecond', 0],
+  ['least', 'perSecondMin', 0],
+  ['most', 'perSecondMax', 0],
   ['wait p50 ms', 'waitP50', 2],
   ['wait p99 ms', 'waitP99', 2],
   ['run p50 ms', 'runP50', 3],
@@ -106,8 +108,15 @@ pre { overflow-x: auto; border: 1px solid var(--line); padding: 1rem; font-size:
 table { width: 100%; border-collapse: collapse; font-size: 14px; margin-bottom: 2rem; }
 th, td { padding: 1px 8px; text-align: left; vertical-align: top; white-space: nowrap; }
 th { border-top: 1px solid var(--line); }
-td.bar { width: 100%; vertical-align: middle; }
+td.bar { width: 100%; min-width: 3rem; vertical-align: middle; }
 td.figure { text-align: right; font-variant-numeric: tabular-nums; }
+@media (max-width: 40rem) {
+  body { font-size: 14px; padding: 0 0.5rem; }
+  table { font-size: 12px; }
+  th { white-space: normal; max-width: 6rem; overflow-wrap: anywhere; }
+  th, td { padding: 1px 4px; }
+}
+li, p { overflow-wrap: anywhere; }
 i { display: block; height: 12px; min-width: 1px; }
 .s0 { background: #8250df; } .s1 { background: #bf8700; } .s2 { background: #1a7f37; } .s3 { background: #0969da; }
 </style>

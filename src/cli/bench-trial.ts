@@ -118,7 +118,7 @@ class Trial {
     const endsMs = nowMs() + ms
     const { burst } = this.#workload
     if (burst > 0) {
-      while (nowMs() < endsMs) {
+      while (nowMs() < endsMs && this.#failure === undefined) {
         await Promise.all(Array.from({ length: burst }, () => this.#one()))
         await new Promise((resolve) => timers.setTimeout(resolve, BURST_PAUSE_MS))
       }

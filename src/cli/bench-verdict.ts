@@ -4,11 +4,18 @@
 import type { PartitionStrategy } from '../index.ts'
 import type { TrialFigures } from './bench-trial.ts'
 
-/** Figures of one workload, by strategy. */
-export type StrategyFigures = Readonly<Partial<Record<PartitionStrategy, TrialFigures>>>
+/** What the trials of one strategy with one workload gave: medians, and the range of the rate. */
+export interface StrategyRow extends TrialFigures {
+  readonly perSecondMin: number
+  readonly perSecondMax: number
+}
 
-/** Throughputs closer than this are the same: the wait decides then. */
-const SAME = 0.95
+/** Figures of one workload, by strategy. */
+export type StrategyFigures = Readonly<Partial<Record<PartitionStrategy, StrategyRow>>>
+
+/** Waits that are closer than this, and than a millisecond, are the same. */
+const SAME = 0.8
+const SAME_MS = 1
 
 /** Strategies that keep the order of a key. */
 const ORDERED: readonly PartitionStrategy[] = ['hash', 'none']
@@ -18,46 +25,70 @@ function number(value: number): string {
   return value.toLocaleString('en-US', { maximumFractionDigits: digits })
 }
 
-/** Of some strategies the fastest, or among those as fast the one whose slowest wait least. */
-function best(
+/**
+ * Of some strategies those that no other beats: as fast as the fastest, as far as trials tell, and
+ * with waits as short. The best is first.
+ */
+function leaders(
   figures: StrategyFigures,
   among: readonly PartitionStrategy[],
-): PartitionStrategy | undefined {
+): readonly PartitionStrategy[] {
   const known = among.filter((name) => figures[name] !== undefined)
-  const most = Math.max(...known.map((name) => figures[name]!.perSecond))
-  const fast = known.filter((name) => figures[name]!.perSecond >= most * SAME)
-  return fast.sort((a, b) => figures[a]!.waitP99 - figures[b]!.waitP99)[0]
+  const [fastest] = known.sort((a, b) => figures[b]!.perSecond - figures[a]!.perSecond)
+  if (fastest === undefined) return []
+  // The ranges of their trials overlap.
+  const fast = known.filter((name) => figures[name]!.perSecondMax >= figures[fastest]!.perSecondMin)
+  const least = Math.min(...fast.map((name) => figures[name]!.waitP99))
+  return fast
+    .filter((name) => {
+      const { waitP99 } = figures[name]!
+      return least >= waitP99 * SAME || waitP99 - least < SAME_MS
+    })
+    .sort((a, b) => figures[a]!.waitP99 - figures[b]!.waitP99)
 }
 
 /**
  * Says which strategy to choose and why.
  *
  * @param workload - Its name.
- * @param figures - By strategy; without a failure.
+ * @param figures - By strategy.
  * @param hasKeys - Whether commands have keys, so that their order may matter.
+ * @param rounds - Trials of each.
  */
-export function verdict(workload: string, figures: StrategyFigures, hasKeys: boolean): string {
+export function verdict(
+  workload: string,
+  figures: StrategyFigures,
+  hasKeys: boolean,
+  rounds: number,
+): string {
   const all = Object.keys(figures) as PartitionStrategy[]
-  const chosen = best(figures, all)
+  const failed = all.find((name) => figures[name]!.failure !== undefined)
+  if (failed !== undefined) {
+    return `${workload}: no advice, since a command failed under ${failed}: ${figures[failed]!.failure}`
+  }
+  if (rounds < 2)
+    return `${workload}: no advice from one round; see how far trials differ with --rounds 3.`
+  const [chosen, ...others] = leaders(figures, all)
   if (chosen === undefined) return `${workload}: no strategy could run it.`
-  const { perSecond, waitP99 } = figures[chosen]!
-  const why = `${number(perSecond)} commands/s, and 99 % of them start within ${number(waitP99)} ms`
-  const rival = best(
+  const { perSecond } = figures[chosen]!
+  const said = (name: PartitionStrategy) => {
+    const { perSecondMin, perSecondMax, waitP99 } = figures[name]!
+    return `${name} ${number(perSecondMin)} to ${number(perSecondMax)}/s, 99 % start within ${number(waitP99)} ms`
+  }
+  const [ordered] = leaders(figures, ORDERED)
+  const keeps = ordered !== undefined && [chosen, ...others].find((name) => ORDERED.includes(name))
+  if (others.length > 0) {
+    const words = `${workload}: too close to call: ${[chosen, ...others].map(said).join('; ')}`
+    if (!hasKeys || !keeps) return `${words}.`
+    return `${words}. ${keeps} also keeps the order of each key.`
+  }
+  const [rival] = leaders(
     figures,
-    all.filter((name) => name !== chosen && name !== 'none'),
+    all.filter((name) => name !== chosen),
   )
-  const compared =
-    rival === undefined
-      ? ''
-      : ` (${rival}: ${number(figures[rival]!.perSecond)}/s and ${number(figures[rival]!.waitP99)} ms)`
-  const ordered = best(figures, ORDERED)
-  if (!hasKeys || ordered === undefined) {
-    return `${workload}: choose ${chosen}: ${why}${compared}.`
-  }
-  if (ORDERED.includes(chosen)) {
-    return `${workload}: choose ${chosen}: ${why}${compared}, and the order of each key is kept.`
-  }
-  const share = figures[ordered]!.perSecond / perSecond
-  const price = `${number(share * 100)} % of that throughput`
-  return `${workload}: choose ${chosen}: ${why}${compared}; where the commands of a key must run in order, choose ${ordered}, with ${price}.`
+  const words = `${workload}: choose ${said(chosen)}${rival === undefined ? '' : ` (${said(rival)})`}`
+  if (!hasKeys || ordered === undefined) return `${words}.`
+  if (ordered === chosen) return `${words}, and the order of each key is kept.`
+  const share = number((figures[ordered]!.perSecond / perSecond) * 100)
+  return `${words}; where the commands of a key must run in order, choose ${ordered}, with ${share} % of that throughput.`
 }

@@ -14,7 +14,7 @@ import {
   type TrialFigures,
   type TrialPlan,
 } from './bench-trial.ts'
-import { type StrategyFigures, verdict } from './bench-verdict.ts'
+import { type StrategyFigures, type StrategyRow, verdict } from './bench-verdict.ts'
 import { builtInWorkloads, type Workload, workloadOf } from './bench-workloads.ts'
 import { type CliCommand, EXIT_FAILED, EXIT_OK, UsageError } from './command-line.ts'
 
@@ -35,7 +35,7 @@ interface BenchFlags {
 
 /** `corelane bench`. */
 export const benchCommand: CliCommand = {
-  usage: 'bench <subject>',
+  usage: 'bench [subject]',
   summary: 'Compare partition strategies, on your own handlers and keys if you like',
   examples: [
     'corelane bench strategies --html strategies.html',
@@ -73,7 +73,7 @@ export const benchCommand: CliCommand = {
     json: { flag: '--json <file>', summary: 'Write the figures there', rule: text(undefined) },
     html: { flag: '--html <file>', summary: 'Write a page with charts', rule: text(undefined) },
   },
-  action: ([subject], options) => bench(subject!, options as unknown as BenchFlags),
+  action: ([subject], options) => bench(subject ?? SUBJECT, options as unknown as BenchFlags),
 }
 
 async function bench(subject: string, flags: BenchFlags): Promise<number> {
@@ -83,35 +83,49 @@ async function bench(subject: string, flags: BenchFlags): Promise<number> {
   const plan = await choosePlan(flags)
   const workloads = chooseWorkloads(flags)
   const header = describeRun(plan, flags)
+  const isBusy = osUtils.loadavg(1) > osUtils.cpuCount() / 2
+  if (isBusy) {
+    const warning = 'the host is busy with other work: these figures are not those of an idle one'
+    header.push(`Note: ${warning}`)
+    process.stderr.write(`corelane: ${warning}\n`)
+  }
   const reports: WorkloadReport[] = []
   for (const workload of workloads) {
     process.stderr.write(`corelane: ${workload.name}\n`)
-    const figures = await compare(workload, plan, flags.quick ? 1 : flags.rounds)
+    const rounds = flags.quick ? 1 : flags.rounds
+    const figures = await compare(workload, plan, rounds)
     const hasKeys = workload.commands.some(({ key }) => key !== undefined)
     const { name, about } = workload
-    reports.push({ name, about, figures, verdict: verdict(name, figures, hasKeys) })
+    reports.push({ name, about, figures, verdict: verdict(name, figures, hasKeys, rounds) })
+    if (hasFailure(figures)) break
   }
   const report: StrategyReport = { header, workloads: reports }
   process.stdout.write(asText(report))
   write(flags.json, `${JSON.stringify(report, undefined, 2)}\n`)
   write(flags.html, asPage(report))
-  const hasFailed = reports.some(({ figures }) =>
-    Object.values(figures).some(({ failure }) => failure !== undefined),
-  )
-  return hasFailed ? EXIT_FAILED : EXIT_OK
+  return reports.some(({ figures }) => hasFailure(figures)) ? EXIT_FAILED : EXIT_OK
 }
 
-/** Trials of every strategy in turn, so that a machine that slows down slows all of them. */
+function hasFailure(figures: StrategyFigures): boolean {
+  return Object.values(figures).some(({ failure }) => failure !== undefined)
+}
+
+/**
+ * Trials of every strategy in turn, so that a machine that slows down slows all of them. A command
+ * that fails ends them: figures of failures mean nothing.
+ */
 async function compare(
   workload: Workload,
   plan: TrialPlan,
   rounds: number,
 ): Promise<StrategyFigures> {
   const trials: Record<string, TrialFigures[]> = {}
-  for (let round = 0; round < rounds; round++) {
+  all: for (let round = 0; round < rounds; round++) {
     for (const strategy of STRATEGIES) {
       trials[strategy] ??= []
-      trials[strategy].push(await runTrial(workload, strategy, plan))
+      const figures = await runTrial(workload, strategy, plan)
+      trials[strategy].push(figures)
+      if (figures.failure !== undefined) break all
     }
   }
   return Object.fromEntries(
@@ -120,11 +134,15 @@ async function compare(
 }
 
 /** The median of each figure; the sum of each count that must be 0. */
-function medians(trials: readonly TrialFigures[]): TrialFigures {
-  const median = (member: Exclude<keyof TrialFigures, 'failure' | 'outOfOrder'>) =>
-    trials.map((trial) => trial[member]).sort((a, b) => a - b)[trials.length >> 1]!
+function medians(trials: readonly TrialFigures[]): StrategyRow {
+  const sorted = (member: Exclude<keyof TrialFigures, 'failure' | 'outOfOrder'>) =>
+    trials.map((trial) => trial[member]).sort((a, b) => a - b)
+  const median = (member: Parameters<typeof sorted>[0]) => sorted(member)[trials.length >> 1]!
+  const rates = sorted('perSecond')
   return {
     perSecond: median('perSecond'),
+    perSecondMin: rates[0]!,
+    perSecondMax: rates.at(-1)!,
     waitP50: median('waitP50'),
     waitP99: median('waitP99'),
     runP50: median('runP50'),

@@ -23,11 +23,12 @@ import { workerCommand } from './worker.ts'
 const COMMANDS: readonly CliCommand[] = [runCommand, workerCommand, benchCommand]
 
 async function dispatch([first, ...rest]: readonly string[]): Promise<number> {
-  if (first === '--version') {
+  if (first === '--version' || first === '-v' || first === 'version') {
     console.log(`corelane/${VERSION} ${process.platform}-${process.arch} node-${process.version}`)
     return EXIT_OK
   }
-  if (first === undefined || HELP_FLAGS.includes(first)) {
+  if (first === 'help' && rest.length > 0) return dispatch([rest[0]!, '--help'])
+  if (first === undefined || first === 'help' || HELP_FLAGS.includes(first)) {
     console.log(`corelane/${VERSION}\n\n${helpOf(COMMANDS)}`)
     return first === undefined ? EXIT_USAGE : EXIT_OK
   }

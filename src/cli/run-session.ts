@@ -104,8 +104,15 @@ export class RunSession {
     } catch (error) {
       this.#broke(failureText(error, this.#withStack))
     }
+    this.#sumUp()
     await this.#notices.finish()
     this.#ignoreSignals()
+  }
+
+  /** Failures lie among the results; a bar has counted them already. */
+  #sumUp(): void {
+    const { succeeded, failed } = this.#stream.counts
+    if (failed > 0 && this.#progress === undefined) this.#log(`${succeeded} done, ${failed} failed`)
   }
 
   #interrupt(name: EndSignal): void {

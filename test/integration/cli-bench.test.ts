@@ -50,16 +50,38 @@ test("the user's own handlers, keys and payloads are used", async () => {
   const { code, stdout } = await bench('--quick', ...own, '--keys', keys, '--html', html)
   expect(code).toBe(0)
   expect(stdout).toContain('yours: 2 commands of yours with 2 keys')
-  expect(stdout).toMatch(/yours: choose \w+: /)
+  expect(stdout).toContain('yours: no advice from one round')
 })
 
 test('a handler that fails is reported, and the exit code says so', async () => {
   const keys = join(folder, 'one.txt')
   writeFileSync(keys, 'ada\n')
   const own = ['--handlers', fixture('survival.js'), '--type', 'alwaysFails', '--payload', '"<b>"']
-  const { code, stdout } = await bench('--quick', ...own, '--keys', keys)
+  const { code, stdout } = await bench('--rounds', '2', '--ms', '20', ...own, '--keys', keys)
   expect(code).toBe(1)
+  expect(stdout).toContain('yours: no advice, since a command failed under none: Error: no: <b>')
+  // The first failure ends it.
+  expect(stdout).not.toContain('roundRobin')
   expect(stdout).toContain('failed: Error: no: <b>')
+})
+
+test('trials say how far they differ, and bench alone compares strategies', async () => {
+  const keys = join(folder, 'two.txt')
+  writeFileSync(keys, 'ada\n')
+  const own = ['--handlers', fixture('survival.js'), '--type', 'echo', '--partitions', '2']
+  const { code, stdout } = await runCli([
+    'bench',
+    '--rounds',
+    '2',
+    '--ms',
+    '30',
+    ...own,
+    '--keys',
+    keys,
+  ])
+  expect(code).toBe(0)
+  expect(stdout).toMatch(/commands\/s +least +most/)
+  expect(stdout).toMatch(/yours: (choose \w+ \S+ to \S+\/s|too close to call: )/)
 })
 
 test('what makes no sense is refused by name', async () => {

@@ -85,7 +85,7 @@ test('a failed command prints its error with code and cause, and the exit code i
     [{ type: 'fail', payload: 'bad' }, { type: 'throwText' }, { type: 'echo', payload: 1 }],
   )
   expect(code).toBe(1)
-  expect(stderr).toBe('')
+  expect(stderr).toBe('corelane: 1 done, 2 failed\n')
   expect(results[0]).toMatchObject({ id: 1, ok: false })
   expect(results[0]?.error).toEqual({
     name: 'RangeError',
@@ -362,4 +362,14 @@ test('docs/cli.md lists every option of run, worker and bench as --help does', a
   }
   expect(flags[0]).toHaveLength(18)
   expect(rows).toEqual(flags.flat())
+})
+
+test('help and version can be asked for in every usual way', async () => {
+  const [help, long] = await Promise.all([runCli(['help']), runCli(['--help'])])
+  expect([help.code, help.stdout]).toEqual([0, long.stdout])
+  const [of, flag] = await Promise.all([runCli(['help', 'run']), runCli(['run', '--help'])])
+  expect([of.code, of.stdout]).toEqual([0, flag.stdout])
+  const versions = await Promise.all(['-v', 'version', '--version'].map((word) => runCli([word])))
+  expect(new Set(versions.map(({ code, stdout }) => `${code} ${stdout}`)).size).toBe(1)
+  expect(versions[0]!.stdout).toMatch(/^corelane\/\d/)
 })
