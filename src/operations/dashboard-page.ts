@@ -10,12 +10,13 @@ body { margin: 0; font: 14px/1.45 system-ui, sans-serif; background: light-dark(
 header { display: flex; flex-wrap: wrap; gap: .8em; align-items: center; padding: .7em 1em; border-bottom: 1px solid var(--line) }
 h1 { font-size: 1.1em; margin: 0 } h2 { font-size: 1em; margin: 0 0 .5em }
 .badge { padding: .1em .6em; border-radius: 1em; background: var(--accent); color: light-dark(#fff, #10131a) }
-main { display: grid; gap: 1em; padding: 1em; grid-template-columns: repeat(auto-fit, minmax(min(100%, 28em), 1fr)) }
+main { display: grid; gap: 1em; padding: 1em; grid-template-columns: 1fr 1fr }
+@media (max-width: 60em) { main { grid-template-columns: 1fr } }
 section { border: 1px solid var(--line); border-radius: 6px; padding: .8em; overflow-x: auto; min-width: 0 }
 .wide { grid-column: 1 / -1 }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
 th, td { text-align: right; padding: .25em .6em; white-space: nowrap; border-bottom: 1px solid var(--soft) }
-th:first-child, td:first-child, .text { text-align: left } .text { white-space: normal; overflow-wrap: anywhere }
+th:first-child, td:first-child, th.text, td.text { text-align: left } .text { white-space: normal; overflow-wrap: anywhere; min-width: 12em }
 th { font-weight: 600 } .bad { color: var(--bad); font-weight: 600 }
 button { font: inherit; padding: .15em .7em; border: 1px solid var(--line); border-radius: 4px; background: var(--soft); color: inherit; cursor: pointer }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px }

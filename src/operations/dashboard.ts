@@ -286,8 +286,8 @@ export class Dashboard {
       this.#streams.delete(response)
       if (this.#streams.size === 0) this.#rest()
     })
+    // It gets its first news with all others, so that rates are of a whole interval.
     if (this.#timer === undefined) this.#wake()
-    this.#tell()
   }
 
   #wake(): void {

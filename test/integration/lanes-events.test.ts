@@ -51,10 +51,12 @@ const FIELDS = [
   'id',
   'key',
   'lane',
+  'output',
   'partition',
   'progress',
   'startedAtMs',
   'submittedAtMs',
+  'threadId',
   'type',
   'unsettled',
 ]
@@ -132,9 +134,12 @@ test('a filter lets through its events of its lanes, and the events of the manag
   await within(manager.close(), 'close')
   const a = await readAll(ofA)
   const command = ['queue.command.submitted', 'queue.command.started', 'queue.command.completed']
-  const shutdown = ['queue.shutdown.started', 'queue.shutdown.complete']
+  const shutdown = ['queue.shutdown.started', 'queue.partition.exited', 'queue.shutdown.complete']
   expect(names(a)).toEqual([...command, ...command, ...shutdown])
-  expect(a.map(({ lane }) => lane)).toEqual([...new Array(6).fill('a'), undefined, undefined])
+  expect(a.map(({ lane }) => lane)).toEqual([
+    ...new Array(6).fill('a'),
+    ...new Array(3).fill(undefined),
+  ])
   for (const event of a) expect(Object.keys(event).sort()).toEqual(FIELDS)
   expect((await readAll(ends)).map(({ event, lane }) => [event, lane])).toEqual([
     ['queue.command.completed', 'b'],
@@ -216,7 +221,8 @@ test('several subscribers are told the same events, in the same order', async ()
   await within(Promise.all(all), 'all commands')
   await within(manager.close(), 'close')
   const [first, ...others] = await Promise.all(subscriptions.map(readAll))
-  expect(first).toHaveLength(302)
+  // Three for each command, two of the manager's end, and one for the end of each thread.
+  expect(first).toHaveLength(304)
   for (const other of others) expect(other).toEqual(first)
   const order = new Map<string, LaneEventName[]>()
   for (const { id, event } of first!) {

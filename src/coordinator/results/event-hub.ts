@@ -269,11 +269,12 @@ export class EventHub {
     durationMs?: number,
     error?: unknown,
   ): void {
-    if (event === 'queue.command.submitted' && this.#keepsSubmits) {
-      this.#submits.set(command, nowMs())
-    }
-    if (!this.#wanted.has(event)) return
+    const keepsNow = this.#keepsSubmits && event === 'queue.command.submitted'
+    const isWanted = this.#wanted.has(event)
+    if (!isWanted && !keepsNow) return
     const common = eventOf(event, command)
+    if (keepsNow) this.#submits.set(command, common.atMs)
+    if (!isWanted) return
     this.#emit(
       {
         ...common,
