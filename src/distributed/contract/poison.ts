@@ -1,9 +1,9 @@
-// Poison: how a command ends whose workers keep dying.
+// Poison: the results of commands that failed, and of those whose workers keep dying.
 // Thread: main.   Owns: nothing.
 
 import { epochMs } from '../../base/clock.ts'
 import { laneError } from '../../base/errors.ts'
-import type { CommandEnvelope, CommandResult } from './envelope.ts'
+import type { CommandEnvelope, CommandResult, PortableError } from './envelope.ts'
 
 /** Why a command is dead that was given out `maxDeliveries` times. */
 export const DELIVERIES_SPENT = 'deliveries spent'
@@ -17,22 +17,34 @@ export function countsFirstAtStart(maxDeliveries: number): boolean {
   return maxDeliveries < 3
 }
 
-/** The result of a command that an engine buries by itself. */
+/**
+ * The result of a command that failed.
+ *
+ * @param durationMs - How long it ran; 0 if it never did.
+ */
+export function failedResult(
+  {
+    id: commandId,
+    partitionId,
+    retryCount,
+  }: Pick<CommandEnvelope, 'id' | 'partitionId' | 'retryCount'>,
+  workerId: string,
+  error: PortableError,
+  durationMs = 0,
+): CommandResult {
+  const completedAt = epochMs()
+  const rest = { success: false, error, retryCount, durationMs, completedAt }
+  return { commandId, partitionId, workerId, ...rest }
+}
+
+/** The result of a command that an engine dead-letters by itself. */
 export function poisonedResult(
   envelope: CommandEnvelope,
   deliveries: number,
   workerId: string,
 ): CommandResult {
-  const { id, partitionId, retryCount } = envelope
+  const { id } = envelope
   const { name, message, code } = laneError('CORELANE_POISONED', { id, deliveries })
-  return {
-    commandId: id,
-    partitionId,
-    workerId,
-    success: false,
-    error: { name, message, code, own: { retryable: false, details: { id, deliveries } } },
-    retryCount,
-    durationMs: 0,
-    completedAt: epochMs(),
-  }
+  const own = { retryable: false, details: { id, deliveries } }
+  return failedResult(envelope, workerId, { name, message, code, own })
 }

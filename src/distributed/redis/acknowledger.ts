@@ -11,7 +11,7 @@ import { checkWhole } from '../contract/lease-request.ts'
 import type { Call, Reply } from './caller.ts'
 import { batches, byPartition, Numbering, pack, type RedisEngine } from './engine.ts'
 import { encodeResult } from './envelope-codec.ts'
-import type { DeliveryName, FenceParts } from './holdings.ts'
+import type { DeliveryName, Fence } from './holdings.ts'
 import { COMPLETE } from './scripts/complete.ts'
 import { DEAD_LETTER } from './scripts/dead-letter.ts'
 import { EXTEND } from './scripts/extend.ts'
@@ -49,7 +49,7 @@ export class RedisAcknowledger {
   #completeCall(
     partition: number,
     positions: readonly number[],
-    parts: readonly FenceParts[],
+    parts: readonly Fence[],
     completions: readonly Completion[],
     results: readonly Buffer[],
   ): Call {
@@ -223,7 +223,7 @@ export class RedisAcknowledger {
   async #settle(
     deliveries: readonly DeliveryName[],
     bytesAt: (position: number) => number,
-    callOf: (partition: number, positions: readonly number[], parts: readonly FenceParts[]) => Call,
+    callOf: (partition: number, positions: readonly number[], parts: readonly Fence[]) => Call,
     mode: 'end' | 'keep' | 'start' = 'end',
   ): Promise<SettleStatus[]> {
     const { caller, holdings } = this.#engine
@@ -271,7 +271,7 @@ export class RedisAcknowledger {
 function placesOf(
   deliveries: readonly DeliveryName[],
   positions: readonly number[],
-  parts: readonly FenceParts[],
+  parts: readonly Fence[],
 ): { readonly lanes: readonly string[]; readonly words: readonly string[] } {
   const lanes = new Numbering()
   const words = positions.flatMap((position, i) => {

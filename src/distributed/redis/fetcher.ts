@@ -13,7 +13,6 @@ import { Backlog, divide, type Share } from './backlog.ts'
 import type { Reply } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
 import { decodeEnvelope, idOf } from './envelope-codec.ts'
-import { commandsOf, type GivenCommand } from './given-commands.ts'
 import { LinkLost } from './link.ts'
 import type { RedisOwnership } from './ownership.ts'
 import { Recovery } from './recovery.ts'
@@ -459,4 +458,30 @@ function roughly(ms: number): number {
 function ring(waiter: Waiter): void {
   waiter.isRung = true
   waiter.end()
+}
+
+/** A command as the script gives it. */
+interface GivenCommand {
+  /** Number of its lane in the request, from 1. */
+  readonly lane: number
+  readonly entry: string
+  readonly counter: number
+  readonly value: Buffer
+}
+
+/**
+ * Takes commands apart: each a line with lane, entry, counter and length, and then so many bytes.
+ */
+function* commandsOf(packed: Buffer): Generator<GivenCommand> {
+  for (let at = 0; at < packed.length; ) {
+    const start = packed.indexOf(10, at) + 1
+    const [lane, entry, counter, length] = packed.toString('latin1', at, start - 1).split(' ')
+    at = start + Number(length)
+    yield {
+      lane: Number(lane),
+      entry: entry!,
+      counter: Number(counter),
+      value: packed.subarray(start, at),
+    }
+  }
 }

@@ -5,7 +5,7 @@ import { nowMs } from '../../base/clock.ts'
 import type { Delivery } from '../contract/distributed-queue.ts'
 
 /** What a fence says. */
-export interface FenceParts {
+export interface Fence {
   /** Id of the entry in its stream. */
   readonly entry: string
   /** Delivery counter in the list of what is pending. */
@@ -45,7 +45,7 @@ export class Holdings {
    *
    * @returns Nothing if it is not one of this worker's.
    */
-  partsOf({ fence, envelope }: DeliveryName): FenceParts | undefined {
+  partsOf({ fence, envelope }: DeliveryName): Fence | undefined {
     const own = `${this.#workerId}/${envelope.partitionId}/${envelope.laneId}/`
     if (typeof fence !== 'string' || !fence.startsWith(own)) return undefined
     const match = /^(\d{1,20}-\d{1,20})\/(\d{1,16})$/.exec(fence.slice(own.length))

@@ -26,7 +26,6 @@ import type {
 import { type CommandEnvelope, type CommandResult, checkName } from '../contract/envelope.ts'
 import { BATCH_MAX, checkWhole } from '../contract/lease-request.ts'
 import { type Completion, RedisAcknowledger } from './acknowledger.ts'
-import { resultsOf, wakeOf } from './announcements.ts'
 import { RedisCaller } from './caller.ts'
 import { ClientMaker } from './client-maker.ts'
 import { RedisDeadLetters } from './dead-letters.ts'
@@ -40,12 +39,11 @@ import { QueueKeys } from './keys.ts'
 import { RedisLanes, RedisNames } from './lanes.ts'
 import { RedisLimits } from './limits.ts'
 import { RedisLink } from './link.ts'
-import { fixMeta } from './meta.ts'
 import { planRedisQueue, type RedisQueueOptions, type RedisQueuePlan } from './options.ts'
 import { RedisOwnership } from './ownership.ts'
 import { Registry } from './registry.ts'
-import { checkServer, factsOf } from './start-check.ts'
-import { Subscriptions } from './subscriptions.ts'
+import { checkServer, factsOf, fixMeta } from './start-check.ts'
+import { resultsOf, Subscriptions, wakeOf } from './subscriptions.ts'
 
 /**
  * A queue on Redis 7.0 or newer: Streams with consumer groups, one for each partition and lane.
@@ -320,7 +318,7 @@ export class RedisDistributedQueue implements LeasedQueue {
     }
   }
 
-  /** Listens to wakes from now on. Until they are heard the desk polls, so this is not awaited. */
+  /** Listens to wakes from now on. Until they arrive the fetcher polls, so this is not awaited. */
   #hear(): void {
     this.#hearing ??= this.#subscriptions
       .add(this.#engine.keys.wakes, (bytes) => this.#onWake(bytes))

@@ -4,8 +4,10 @@
 // Must not: be relied on. What is announced while the connection is down is lost.
 
 import { nowMs } from '../../base/clock.ts'
+import type { CommandResult } from '../contract/envelope.ts'
 import type { RedisCaller } from './caller.ts'
 import type { Client, ClientMaker } from './client-maker.ts'
+import { decodeResult } from './envelope-codec.ts'
 import { LinkLost, RedisLink } from './link.ts'
 
 type Listener = (bytes: Buffer) => void
@@ -146,4 +148,52 @@ export class Subscriptions {
     // If it cannot be told now, nobody listens all the same.
     this.#link.use((client) => client.unsubscribe([channel])).catch(() => {})
   }
+}
+
+/**
+ * Takes an announcement apart: results, each with its length before it.
+ *
+ * @param bytes - From anybody who may publish.
+ * @returns What could be read. The rest is found when submitters look.
+ */
+export function resultsOf(bytes: Buffer, maxBytes: number): CommandResult[] {
+  const results: CommandResult[] = []
+  for (let at = 0; at + 4 <= bytes.length; ) {
+    const end = at + 4 + bytes.readUInt32BE(at)
+    if (end > bytes.length) break
+    try {
+      results.push(decodeResult(bytes.subarray(at + 4, end), maxBytes))
+    } catch {
+      // Not one of ours.
+    }
+    at = end
+  }
+  return results
+}
+
+/**
+ * An announcement to workers: commands came somewhere, or were kept back there for some
+ * milliseconds, or workers came or went.
+ */
+export type Wake =
+  | { readonly partition: number; readonly lane: string; readonly count: number }
+  | { readonly partition: number; readonly lane: string; readonly delayMs: number }
+  | 'members'
+
+/**
+ * Takes a wake apart.
+ *
+ * @param bytes - From anybody who may publish.
+ * @returns Nothing if it is none.
+ */
+export function wakeOf(bytes: Buffer): Wake | undefined {
+  if (bytes.length > 256) return undefined
+  const text = bytes.toString('latin1')
+  if (text === '!') return 'members'
+  const match = /^(\+?)(\d{1,3}) ([A-Za-z0-9._-]{1,128}) (\d{1,10})$/.exec(text)
+  if (match === null) return undefined
+  const [partition, lane, amount] = [Number(match[2]), match[3]!, Number(match[4])]
+  return match[1] === '+'
+    ? { partition, lane, delayMs: amount }
+    : { partition, lane, count: amount }
 }

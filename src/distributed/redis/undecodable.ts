@@ -1,9 +1,9 @@
 // Undecodable: how an entry ends that is no envelope.
 // Thread: main.   Owns: nothing.
 
-import { epochMs } from '../../base/clock.ts'
 import { isPortableName } from '../../base/portable-name.ts'
 import { type CommandEnvelope, type CommandResult, ENVELOPE_VERSION } from '../contract/envelope.ts'
+import { failedResult } from '../contract/poison.ts'
 
 /**
  * Stands in for the envelope that could not be read.
@@ -29,21 +29,12 @@ export function unreadEnvelope(
 
 /** The failure that is recorded for it. */
 export function undecodableResult(
-  envelope: Pick<CommandEnvelope, 'id' | 'partitionId'>,
+  { id, partitionId }: Pick<CommandEnvelope, 'id' | 'partitionId'>,
   workerId: string,
 ): CommandResult {
-  return {
-    commandId: envelope.id,
-    partitionId: envelope.partitionId,
-    workerId,
-    success: false,
-    error: {
-      name: 'ConfigError',
-      message: 'What lay in the queue under this id is no envelope',
-      code: 'CORELANE_INVALID_ENVELOPE',
-    },
-    retryCount: 0,
-    durationMs: 0,
-    completedAt: epochMs(),
-  }
+  return failedResult({ id, partitionId, retryCount: 0 }, workerId, {
+    name: 'ConfigError',
+    message: 'What lay in the queue under this id is no envelope',
+    code: 'CORELANE_INVALID_ENVELOPE',
+  })
 }

@@ -19,30 +19,34 @@ interface Answer {
   readonly known: readonly string[]
 }
 
-/** What a watch works with. */
-export interface NameWatchParts {
-  /** The queue's, if it has one. */
-  readonly registry: NameRegistry | undefined
-  /** The error for a name that no worker has ever announced; undefined: such commands wait. */
-  readonly refusal: ErrorCode | undefined
-  /** Called once with names for which commands wait without a worker. */
-  readonly unserved: (names: readonly string[]) => void
-}
-
 /** Looks names up. */
 export class NameWatch {
-  readonly #parts: NameWatchParts
-  readonly #answers = new Map<string, Answer>()
+  readonly #registry: NameRegistry | undefined
+  readonly #refusal: ErrorCode | undefined
   /** Names without a worker that were reported. */
   readonly #reported = new Set<string>()
+  readonly #report: (unserved: readonly string[]) => void
+  readonly #answers = new Map<string, Answer>()
 
-  constructor(parts: NameWatchParts) {
-    this.#parts = parts
+  /**
+   * @param registry - The queue's, if it has one.
+   * @param refusal - The error for a name that no worker has ever announced; undefined: such
+   * commands wait.
+   * @param report - Called once with names for which commands wait without a worker.
+   */
+  constructor(
+    registry: NameRegistry | undefined,
+    refusal: ErrorCode | undefined,
+    report: (unserved: readonly string[]) => void,
+  ) {
+    this.#registry = registry
+    this.#refusal = refusal
+    this.#report = report
   }
 
   /** Looks names up, unless that was done lately. */
   async look(names: Iterable<string>): Promise<void> {
-    const { registry } = this.#parts
+    const registry = this.#registry
     if (registry === undefined) return
     const now = nowMs()
     const isOpen = (name: string): boolean => (this.#answers.get(name)?.untilMs ?? 0) <= now
@@ -63,18 +67,18 @@ export class NameWatch {
       this.#answers.set(name, { state, untilMs, known })
       if (state === 'served') this.#reported.delete(name)
     }
-    this.#report(asked)
+    this.#reportUnserved(asked)
   }
 
   /** Why commands with a name are refused; undefined if they are not. */
   refusalOf(name: string): LaneError | undefined {
-    const { refusal } = this.#parts
+    const refusal = this.#refusal
     const answer = this.#answers.get(name)
     if (refusal === undefined || answer?.state !== 'unknown') return undefined
     return laneError(refusal, { received: show(name), allowed: answer.known.join(', ') })
   }
 
-  #report(asked: readonly string[]): void {
+  #reportUnserved(asked: readonly string[]): void {
     const names = asked.filter((name) => {
       const isServed = this.#answers.get(name)!.state === 'served'
       return !isServed && this.refusalOf(name) === undefined && !this.#reported.has(name)
@@ -82,6 +86,6 @@ export class NameWatch {
     if (names.length === 0) return
     if (this.#reported.size > KNOWN_MAX) this.#reported.clear()
     for (const name of names) this.#reported.add(name)
-    this.#parts.unserved(names)
+    this.#report(names)
   }
 }

@@ -111,16 +111,16 @@ export class Submitter<M = AnyHandlers> {
     this.#options = checked
     this.#tell = incidentTeller(checked.onIncident)
     const rejects = checked.unknown === 'reject'
-    this.#lanes = new NameWatch({
-      registry: this.#queue.lanes,
-      refusal: rejects ? 'CORELANE_UNKNOWN_LANE' : undefined,
-      unserved: (laneIds) => this.#tell({ what: 'lane-unserved', laneIds }),
-    })
-    this.#handlers = new NameWatch({
-      registry: this.#queue.handlers,
-      refusal: rejects ? 'CORELANE_UNKNOWN_TYPE' : undefined,
-      unserved: (handlers) => this.#tell({ what: 'handler-unserved', handlers }),
-    })
+    this.#lanes = new NameWatch(
+      this.#queue.lanes,
+      rejects ? 'CORELANE_UNKNOWN_LANE' : undefined,
+      (laneIds) => this.#tell({ what: 'lane-unserved', laneIds }),
+    )
+    this.#handlers = new NameWatch(
+      this.#queue.handlers,
+      rejects ? 'CORELANE_UNKNOWN_TYPE' : undefined,
+      (handlers) => this.#tell({ what: 'handler-unserved', handlers }),
+    )
     this.#maker = new EnvelopeMaker(this.#queue, this.name, checked.allowDegraded!)
     this.#outbox = new Outbox<Outstanding>({
       owner: this.name,

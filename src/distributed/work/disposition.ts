@@ -3,14 +3,13 @@
 // Thread: main.   Owns: nothing; decisions from data.
 
 import { TIMER_MS_MAX } from '../../base/bounds.ts'
-import { epochMs, nowMs } from '../../base/clock.ts'
+import { nowMs } from '../../base/clock.ts'
 import { ERRORS, type ErrorCode, type LaneError, laneError } from '../../base/errors.ts'
 import { ATTEMPT_MAX, type CommandInfo, type CommandOptions } from '../../model/command.ts'
 import type { LanePlan } from '../../model/lane.ts'
 import { isWorthRetrying, RetryPolicy, retryDelayMs } from '../../model/retry.ts'
 import { stableHash } from '../../schedule/hash.ts'
 import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
-import { toPortableError } from '../contract/portable-error.ts'
 import type { HeldCommand } from './held.ts'
 
 /** Its failures are retried by the queue, on whatever worker. */
@@ -166,25 +165,6 @@ export function successOf(
     retryCount,
     durationMs,
     completedAt,
-  }
-}
-
-/** The result of a run that failed. */
-export function failureOf(
-  { id: commandId, partitionId, retryCount }: CommandEnvelope,
-  workerId: string,
-  durationMs: number,
-  error: unknown,
-): CommandResult {
-  return {
-    commandId,
-    partitionId,
-    workerId,
-    success: false,
-    error: toPortableError(error),
-    retryCount,
-    durationMs,
-    completedAt: epochMs(),
   }
 }
 

@@ -9,9 +9,11 @@ import { laneError, show } from '../../base/errors.ts'
 import type { CommandOutcome } from '../../model/command.ts'
 import { planLane } from '../../model/lane.ts'
 import type { Delivery } from '../contract/distributed-queue.ts'
+import { failedResult } from '../contract/poison.ts'
+import { toPortableError } from '../contract/portable-error.ts'
 import { Pause } from '../pause.ts'
 import { Acknowledger, type Starter, StartReporter } from './acks.ts'
-import { codeOf, failureOf, judge, lateError, mayRunOn, successOf, termsOf } from './disposition.ts'
+import { codeOf, judge, lateError, mayRunOn, successOf, termsOf } from './disposition.ts'
 import { type HeldCommand, type WorkerCore, WorkerLane } from './held.ts'
 import { LaneLimiter } from './limits.ts'
 
@@ -371,14 +373,15 @@ export class Runner implements Starter {
       return
     }
     all.tally.failed++
-    this.acknowledger.complete(held, failureOf(envelope, queue.workerId, 0, error))
+    this.acknowledger.complete(held, failedResult(envelope, queue.workerId, toPortableError(error)))
     this.#passOn(held)
   }
 
   #deadLetter(held: HeldCommand, reason: string, error: unknown, durationMs: number): void {
     const { held: all, queue } = this.#core
     all.tally.deadLettered++
-    const result = failureOf(held.envelope, queue.workerId, durationMs, error)
+    const failure = toPortableError(error)
+    const result = failedResult(held.envelope, queue.workerId, failure, durationMs)
     this.acknowledger.deadLetter(held, reason, result)
     this.#passOn(held)
   }

@@ -2,7 +2,6 @@
 // wakes.
 
 import { expect, test } from 'vitest'
-import { resultsOf, wakeOf } from '../../../../src/distributed/redis/announcements.ts'
 import { Backlog, divide } from '../../../../src/distributed/redis/backlog.ts'
 import { ClientMaker } from '../../../../src/distributed/redis/client-maker.ts'
 import { batches, byPartition, Numbering, pack } from '../../../../src/distributed/redis/engine.ts'
@@ -12,6 +11,7 @@ import { QueueKeys } from '../../../../src/distributed/redis/keys.ts'
 import { planRedisQueue } from '../../../../src/distributed/redis/options.ts'
 import { assign } from '../../../../src/distributed/redis/ownership.ts'
 import { checkServer, factsOf, findingsOf } from '../../../../src/distributed/redis/start-check.ts'
+import { resultsOf, wakeOf } from '../../../../src/distributed/redis/subscriptions.ts'
 import { PartitionConfig } from '../../../../src/model/partition-config.ts'
 
 const lanes = [
