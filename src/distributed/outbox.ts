@@ -33,7 +33,7 @@ export interface OutboxParts<Item> {
   readonly patienceMs?: () => number
 }
 
-/** Whether a call failed because of what was sent, so that the same call cannot succeed later. */
+/** Whether a call failed for its content, so that the same call cannot succeed later. */
 export function isRefusal(error: unknown): boolean {
   const code = (error as { readonly code?: unknown } | null | undefined)?.code
   return (
@@ -153,7 +153,7 @@ export class Outbox<Item> {
     }
   }
 
-  /** One of them is refused, and nobody says which. */
+  /** One of them is refused, and the error does not say which. */
   async #divide(items: readonly Item[]): Promise<void> {
     const half = items.length >> 1
     await this.#deliver(items.slice(0, half))

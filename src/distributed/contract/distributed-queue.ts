@@ -345,7 +345,8 @@ export interface LeasedQueue extends DistributedQueue {
     deliveries: readonly Delivery[],
   ): Promise<{ readonly lost: readonly string[]; readonly leasedUntilMs: number }>
   /**
-   * Ends commands. The first completion of an id counts, from whoever has it; a later one is stale.
+   * Ends commands. The first completion of an id counts, from any worker that has it; a later one
+   * is stale.
    *
    * @param completions - Each with the delivery it ends.
    * @returns In their order.

@@ -34,7 +34,7 @@ export interface CommandEnvelope {
    * counts, from the moment at which the queue accepts it.
    */
   readonly deadline?: number | undefined
-  /** Who is told the result. Absent: nobody asks, and only the completion is recorded. */
+  /** The submitter that gets the result. Absent: only the completion is recorded. */
   readonly submitter?: string | undefined
   /** Version of this shape. */
   readonly version: number

@@ -96,7 +96,7 @@ function ownOf(rest: ErrorRest, budget: Budget): Record<string, unknown> | undef
 }
 
 /**
- * Makes plain data of what was thrown. Never throws.
+ * Makes plain data of a thrown value. Never throws.
  *
  * @param thrown - Anything; what is no error arrives as one that describes it, and as its own
  * member `thrown` where it is plain data.

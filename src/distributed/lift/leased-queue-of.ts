@@ -1,4 +1,4 @@
-// Leased queue of: any queue as an engine; the least queue is lifted once, whoever asks.
+// Leased queue of: any queue as an engine; the least queue is lifted once.
 // Thread: main.   Owns: which queues were lifted.
 
 import { type DistributedQueue, isLeased, type LeasedQueue } from '../contract/distributed-queue.ts'

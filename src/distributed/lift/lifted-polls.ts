@@ -10,7 +10,7 @@ export type TakeNext = (partitionId: number) => Promise<CommandEnvelope | undefi
 
 /**
  * Most commands of a partition that are kept here because their lane is not wanted at the moment.
- * Past it the partition is not asked: a lane that nobody wants holds up the others of its
+ * Past it the partition is not asked: a lane that no worker wants holds up the others of its
  * partition.
  */
 const KEPT_MAX = 256
@@ -96,7 +96,7 @@ export class LiftedPolls {
       if (taken.length === 0) throw error
     }
     if (!this.#isClosed) return taken
-    // Nobody can complete them any more: they go back with what was kept.
+    // They cannot be completed any more: they go back with the kept ones.
     for (const envelope of taken) this.#keptOf(envelope.partitionId).push(envelope)
     return []
   }

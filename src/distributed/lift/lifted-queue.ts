@@ -233,7 +233,7 @@ class LiftedQueue implements LeasedQueue {
       const { envelope } = delivery
       const retryCount = envelope.retryCount + (reason === 'retry' ? 1 : 0)
       const giveBack = async (): Promise<void> => {
-        // Its run began and nobody knows how far it came: at most once means not again.
+        // Its run began and may have come to any point: at most once means not again.
         if (reason === 'crash') await this.#end(poisonedResult(envelope, 1, this.workerId))
         else await this.#queue.enqueue(Object.freeze({ ...envelope, retryCount }))
       }

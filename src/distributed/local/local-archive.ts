@@ -40,7 +40,7 @@ export class LocalArchive {
   /**
    * Keeps a result.
    *
-   * @param envelope - Of its command; if nobody asks, the value is not kept.
+   * @param envelope - Of its command; without a submitter the value is not kept.
    */
   keep({ id, submitter }: CommandEnvelope, result: CommandResult, nowMs: number): void {
     const kept = submitter === undefined ? { ...result, value: undefined } : result

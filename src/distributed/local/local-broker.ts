@@ -337,7 +337,7 @@ export class LocalBroker {
     this.#onEnd(envelope, result)
   }
 
-  /** Nobody has it any more. */
+  /** No worker has it any more. */
   #takeFrom(command: LocalCommand): void {
     this.#due.remove(command)
     this.#leased--

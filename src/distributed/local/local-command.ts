@@ -29,7 +29,7 @@ export class LocalCommand implements Queueable, HeapPlace {
   workerId = ''
   /** When its lease or its delay ends, monotonic milliseconds. */
   dueMs = 0
-  /** Its place in the heap of what ends; -1 while it waits. */
+  /** Its place in the heap of leases and delays; -1 while it waits. */
   place = -1
   /** The next command with its key. */
   next: LocalCommand | undefined

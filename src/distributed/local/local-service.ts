@@ -39,7 +39,7 @@ export class LocalService {
     this.#broker = new LocalBroker(plan, (envelope, result) => this.#tell(envelope, result))
   }
 
-  /** Does something with the commands, and then serves whoever waits for what it set free. */
+  /** Does something with the commands, and then serves workers that wait. */
   with<T>(act: (broker: LocalBroker, nowMs: number) => T): T {
     try {
       return act(this.#broker, nowMs())

@@ -85,7 +85,7 @@ export class RedisAcknowledger {
   /**
    * Gives commands back.
    *
-   * @param options - Why, and for how long nobody may have them.
+   * @param options - Why, and for how long no worker may have them.
    */
   release(deliveries: readonly DeliveryName[], options: ReleaseOptions): Promise<SettleStatus[]> {
     const { reason, delayMs = 0 } = options
@@ -234,7 +234,7 @@ export class RedisAcknowledger {
       return holdings.partsOf(delivery)
     })
     const calls: Promise<void>[] = []
-    // From before it was sent, as callers are told.
+    // From before it was sent, as the contract says.
     const untilMs = nowMs() + this.#engine.plan.leaseMs
     const ours = byPartition(deliveries, ({ envelope }) => envelope.partitionId)
     for (const [partition, all] of ours) {
@@ -281,7 +281,7 @@ function placesOf(
   return { lanes: lanes.names, words }
 }
 
-/** Turns positions of what is lost, from 1, into flags of what is kept. */
+/** Turns positions of lost ones, from 1, into flags of kept ones. */
 function keptOf(lost: readonly number[], count: number): number[] {
   const flags = new Array<number>(count).fill(1)
   for (const position of lost) flags[position - 1] = 0

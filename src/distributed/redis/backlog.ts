@@ -208,7 +208,7 @@ export function divide(
     total -= quota
     for (let i = 0; i < left.length; i++) left[i]! -= Math.min(lanes[i]!, quota)
   }
-  // Beliefs lag behind: what nobody claims goes to the first, which may have more by now.
+  // Beliefs lag behind: the unclaimed rest goes to the first, which may have more by now.
   const [first] = shares
   if (first === undefined || total === 0) return shares
   const more = Math.min(total, batchMax - first.max)

@@ -210,7 +210,7 @@ export class RedisFetcher {
     const { holdings } = this.#engine
     const mine = this.#ownership.mine(partitions)
     const expired = mine.flatMap((partition) => holdings.takeExpired(partition))
-    // Nobody died: it does not count towards maxDeliveries.
+    // No worker died: it does not count towards maxDeliveries.
     if (expired.length > 0) await this.#acknowledger.release(expired, { reason: 'unstarted' })
     return mine.filter((partition) => !holdings.isAgeing(partition))
   }
@@ -336,7 +336,7 @@ export class RedisFetcher {
     }
   }
 
-  /** Takes an answer apart; what nobody may run is dead-lettered. */
+  /** Takes an answer apart; commands that no worker may run are dead-lettered. */
   #unpack(
     share: Share,
     lanes: readonly LaneDemand[],

@@ -8,7 +8,7 @@ import type { Delivery } from '../contract/distributed-queue.ts'
 export interface Fence {
   /** Id of the entry in its stream. */
   readonly entry: string
-  /** Delivery counter in the list of what is pending. */
+  /** Delivery counter in the pending list. */
   readonly counter: string
 }
 

@@ -1,11 +1,11 @@
 // Keys: what everything of a queue is called in Redis.
 // Thread: main.   Owns: nothing; names only.
-// Part of the contract between versions: whoever renames a key must raise FORMAT_VERSION.
+// Part of the contract between versions: a change of a key must raise FORMAT_VERSION.
 
 /** Version of the layout. Workers of another one refuse to open the queue. */
 export const FORMAT_VERSION = 2
 
-/** Names of what belongs to one partition: all in one hash slot, by the part in braces. */
+/** Keys of one partition: all in one hash slot, by the part in braces. */
 export class PartitionKeys {
   /** Who owns the partition: owner, epoch, until, and the lanes that were swept since. */
   readonly own: string

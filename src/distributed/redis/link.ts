@@ -22,7 +22,7 @@ export class LinkLost extends Error {
   }
 }
 
-/** What a link is told. */
+/** Options of a link. */
 export interface LinkOptions {
   readonly maker: ClientMaker
   /** How long an answer may take; then the connection counts as dead. */

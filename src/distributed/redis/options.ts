@@ -86,7 +86,7 @@ export interface RedisQueueOptions {
   readonly pollMaxMs?: number | undefined
   /** What is done about a Redis that may lose what it has. Default `warn`: an incident. */
   readonly durability?: 'warn' | 'require' | 'ignore' | undefined
-  /** Told of what the engine got over by itself. Default: nobody. */
+  /** Called with each fault that the engine got over by itself. Default: none. */
   readonly onIncident?: ((incident: RedisIncident) => void) | undefined
 }
 

@@ -15,7 +15,7 @@ import { RELEASE_PARTITION } from './scripts/release-partition.ts'
  * hashing, so that few change hands when a worker comes or goes. Every worker computes the same.
  *
  * @param members - Who lives, sorted.
- * @returns The worker of each; empty if nobody lives.
+ * @returns The worker of each; empty if no worker lives.
  */
 export function assign(members: readonly string[], partitions: number): string[] {
   if (members.length === 0) return []

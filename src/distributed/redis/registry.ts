@@ -82,7 +82,7 @@ export class Registry {
     try {
       result = decodeResult(value.subarray(1), maxBytes)
     } catch {
-      // It has ended; how, nobody can tell any more.
+      // It has ended; its result cannot be read.
       result = undecodableResult({ id: commandId, partitionId }, workerId)
     }
     return { state: 'ended', result }

@@ -1,5 +1,5 @@
-// Start check: whether this Redis will do, which data it may lose, and whether the queue is as it was
-// made.
+// Start check: whether this Redis will do, which data it may lose, and whether the queue is the one
+// that was made.
 // Thread: main.   Owns: nothing.
 
 import { types } from 'node:util'

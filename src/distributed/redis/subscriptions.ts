@@ -60,7 +60,7 @@ export class Subscriptions {
   /**
    * Listens to a channel.
    *
-   * @returns Ends it. Resolves at once; the server is told when it can be.
+   * @returns Ends it. Resolves at once; the server learns it later.
    */
   async add(channel: string, listener: Listener): Promise<() => Promise<void>> {
     this.#caller.checkOpen()
@@ -145,7 +145,7 @@ export class Subscriptions {
     if (listeners.size > 0) return
     this.#channels.delete(channel)
     this.#told.delete(channel)
-    // If it cannot be told now, nobody listens all the same.
+    // If the server cannot be reached now, its messages find no listener.
     this.#link.use((client) => client.unsubscribe([channel])).catch(() => {})
   }
 }

@@ -1,4 +1,4 @@
-// Envelope maker: makes envelopes of what a caller submits, and finds their partitions.
+// Envelope maker: makes envelopes of submitted commands, and finds their partitions.
 // Thread: main.   Owns: whose turn it is among the partitions.
 
 import { randomUUID } from 'node:crypto'
@@ -46,7 +46,7 @@ export class EnvelopeMaker {
   /**
    * Makes one.
    *
-   * @param wantsResult - Whether the submitter is told its result.
+   * @param wantsResult - Whether the submitter gets its result.
    * @throws ConfigError `CORELANE_INVALID_OPTION`, `CORELANE_INVALID_ENVELOPE`,
    * `CORELANE_DEGRADED`.
    */

@@ -1,4 +1,4 @@
-// Submitter options: what a submitter and a command for it are told, and the rules of both.
+// Submitter options: options of a submitter and of its commands, and the rules of both.
 // Thread: main.   Owns: nothing; data only.
 
 import { TIMER_MS_MAX } from '../../base/bounds.ts'
@@ -50,7 +50,7 @@ export interface SubmitterOptions {
    * an incident says so. Default `reject`.
    */
   readonly unknown?: 'reject' | 'wait' | undefined
-  /** Told of what goes wrong and is dealt with. Default: nobody is. */
+  /** Called with each fault that was dealt with. Default: none. */
   readonly onIncident?: IncidentListener | undefined
 }
 

@@ -502,7 +502,7 @@ function isUnsettled({ isSettled }: Outstanding): boolean {
   return !isSettled
 }
 
-/** Whether most of what is kept is of no use any more. */
+/** Whether most of the kept ones are of no use any more. */
 function isWasteful(kept: number, used: number): boolean {
   return kept > 2 * used + BATCH_MAX
 }

@@ -113,7 +113,7 @@ const dead: readonly CaseOfContract[] = [
     await stage.nothing(queue)
     assert.equal((await queue.dead.list()).length, 1)
   }),
-  sentence('a submitter is told of a burial', { needs: RESULTS }, async (stage) => {
+  sentence('a submitter gets the result of a dead letter', { needs: RESULTS }, async (stage) => {
     const queue = await stage.worker()
     const told: CommandResult[] = []
     await queue.announce('me', (result) => told.push(result))

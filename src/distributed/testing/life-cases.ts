@@ -53,7 +53,7 @@ const lanes: readonly CaseOfContract[] = [
     async (stage) => {
       const [one, two] = await stage.workers('w1', 'w2')
       const look = async () => (await two!.lanes!.look(['a', 'b', 'c'])).states
-      // Nobody can tell yet which lanes there will be.
+      // It is not known yet which lanes there will be.
       assert.deepEqual(await look(), ['unserved', 'unserved', 'unserved'])
       await one!.lanes!.announce(['a'])
       await two!.lanes!.announce(['b'])

@@ -26,7 +26,7 @@ const CASES: readonly CaseOfContract[] = [
   ...CHAOS_CASES,
 ]
 
-/** What the suite is told of an engine. */
+/** Options of the suite. */
 export interface QueueContractOptions {
   /**
    * Opens a queue as a worker. Called several times with the same `queue` and other workers: they

@@ -2,8 +2,7 @@
 // Thread: main.   Owns: the reports that the queue has not answered.
 //
 // Starts are reported where a delivery counts only then, and few of them ahead of the threads. If
-// this process dies, those few come nearer to their last delivery; the rest of what it held does
-// not.
+// this process dies, those few come nearer to their last delivery; the other deliveries do not.
 
 import { Deque } from '../../base/deque.ts'
 import type { ReleaseReason, SettleStatus } from '../contract/distributed-queue.ts'

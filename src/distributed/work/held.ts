@@ -23,7 +23,7 @@
 // |           |                                         | in time; ENDING: it ended               |
 // | ENDING    | its end is on its way to the queue      | GONE: the queue has answered            |
 // | LOST      | its lease was given up or taken away,   | ENDING: its run is over, and the queue  |
-// |           | in any state but ENDING; a run may go on| is told so for the order of its key     |
+// |           | in any state but ENDING; a run may go on| gets it back, for the order of its key  |
 //
 // A command that is given back, or whose lease was given up, must run before what was enqueued
 // behind it. The queue sees to that once it has the command back. Until then an answer may bring a

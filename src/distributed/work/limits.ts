@@ -20,7 +20,7 @@ const SLOT_POLL_MS = 1000
 /** The same where the queue does not tell. */
 const UNTOLD_POLL_MS = 25
 
-/** Several that are told of free slots ask for the same; none asks again sooner than this. */
+/** Several workers ask for the same free slot; none asks again sooner than this. */
 const SLOT_GAP_MS = 5
 
 /** Part of a token's time that is not used, so that a late timer does no harm. */

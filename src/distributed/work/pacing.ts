@@ -86,7 +86,7 @@ export class Quarantine {
   #alone: Delivery | undefined
 
   /**
-   * @param maxDeliveries - How often the queue gives a command out. With 1 nobody is a suspect:
+   * @param maxDeliveries - How often the queue gives a command out. With 1 no command is a suspect:
    * each delivery is the last.
    */
   constructor(maxDeliveries: number) {

@@ -31,8 +31,7 @@ import { Runner } from './run.ts'
 /** Options of a worker pool. All have defaults. */
 export interface WorkerPoolOptions {
   /**
-   * Whether the pool does without what the queue cannot do of that which lanes ask for, instead of
-   * refusing to start. Default false.
+   * Start even if the queue lacks a capability that a lane needs. Default false.
    */
   readonly allowDegraded?: boolean | undefined
   /**
@@ -57,14 +56,14 @@ export interface WorkerPoolOptions {
    * once, it is dead. Default 60,000.
    */
   readonly unknownHandlerMs?: number | undefined
-  /** How long `drain` waits where it is not told, 0 to 2^31 - 1 ms. Default 30,000. */
+  /** How long `drain` waits by default, 0 to 2^31 - 1 ms. Default 30,000. */
   readonly drainTimeoutMs?: number | undefined
   /**
    * How long `close` waits for threads to end that run something, and for the queue, 0 to 2^31 - 1
    * ms. Default 2,000.
    */
   readonly closeTimeoutMs?: number | undefined
-  /** Told of what goes wrong and is dealt with. Default: nobody is. */
+  /** Called with each fault that was dealt with. Default: none. */
   readonly onIncident?: IncidentListener | undefined
 }
 
@@ -257,8 +256,8 @@ export class WorkerPool {
   }
 
   /**
-   * Ends the pool: takes no more, ends the threads of what runs, and gives everything back. Drain
-   * it first, so that nothing has to run again. The manager and the queue stay open.
+   * Ends the pool: takes no more, ends the threads of running commands, and gives everything back.
+   * Drain it first, so that nothing has to run again. The manager and the queue stay open.
    *
    * @returns Once the queue knows, or after `closeTimeoutMs`. Calling it again gives the same
    * promise.
@@ -277,7 +276,7 @@ export class WorkerPool {
     }
   }
 
-  /** What it holds, and what has become of what it has taken. */
+  /** Counts of the commands that it holds and has taken. */
   stats(): WorkerPoolStats {
     const { held, pace, quarantine } = this.#core
     return {
