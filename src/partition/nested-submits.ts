@@ -6,7 +6,7 @@ import { LaneError, laneError } from '../base/errors.ts'
 import { checkGiven } from '../base/options.ts'
 import { NESTED_RULES, type NestedOptions } from '../model/command.ts'
 import type { CallReport, NestedSubmit } from '../wire/control.ts'
-import { fromSideValue, toCallValue } from '../wire/side-value.ts'
+import { fromSideValue, toCallValue } from '../wire/side-port.ts'
 
 const ABORTED = 'CORELANE_ABORTED'
 

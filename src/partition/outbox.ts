@@ -11,8 +11,7 @@ import type { OutputWriter } from '../wire/output.ts'
 import { PayloadEncoder, PayloadKind, SPILL } from '../wire/payload-codec.ts'
 import { PRINTED_BIT, packKind, ResultStatus, type ResultStatusValue } from '../wire/record-kind.ts'
 import { RESULT_HEAD_BYTES, unitsOf, writeResultHead } from '../wire/result-record.ts'
-import type { SidePort } from '../wire/side-port.ts'
-import { type SideParcel, toParcel } from '../wire/side-value.ts'
+import { type SideParcel, type SidePort, toParcel } from '../wire/side-port.ts'
 
 interface Outcome {
   readonly id: number

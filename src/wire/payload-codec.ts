@@ -7,9 +7,8 @@ import { Buffer } from 'node:buffer'
 import { types } from 'node:util'
 import { extentOf } from './brands.ts'
 import { copyOut, type RecordBytes, type TextMemory, TWO_BYTE } from './record-bytes.ts'
-import { refusal } from './side-value.ts'
 import { ValueDecoder } from './value-decoder.ts'
-import { ValueEncoder } from './value-encoder.ts'
+import { refusal, ValueEncoder } from './value-encoder.ts'
 
 /** What the body of a record holds. Fits in 6 bits. */
 export const PayloadKind = Object.freeze({

@@ -1,11 +1,120 @@
-// Side port: the road for payloads that do not fit a ring record or must be moved.
+// Side port: the road for payloads that do not fit a ring record or must be moved: a record, and
+// beside it what only a port carries.
 // Thread: each end belongs to one thread.   Owns: what arrived before its record was read.
-// A payload is posted before its record is published, so it is there when the record is read.
+// A payload is posted before its record is published, so it is there when the record is read. Long
+// memory is copied here and moved by the port: one copy, where a port that copies makes two.
 
-import type { MessagePort } from 'node:worker_threads'
-import { receiveMessageOnPort } from 'node:worker_threads'
-import { invariant } from '../base/errors.ts'
-import { fromSideValue, type SideParcel, type SideValue, sideRefused } from './side-value.ts'
+import { types } from 'node:util'
+import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
+import { invariant, laneError } from '../base/errors.ts'
+import { classOf, extentOf } from './brands.ts'
+import { describe } from './describe.ts'
+import { isErrorValue } from './families.ts'
+import { decodeAlone, viewAlone } from './value-decoder.ts'
+import { encodeFor } from './value-encoder.ts'
+import { type Beside, BINARY_CLASSES, MOVED_BYTES_MIN } from './value-tags.ts'
+
+/** Stands for the record of a string. */
+const TEXT_ALONE = -1
+
+/** A value in the form in which it goes through a MessagePort. */
+export interface SideValue {
+  /** For binary data, or a string, that is all there is: the number of its class. */
+  readonly record: Uint8Array<ArrayBuffer> | number
+  readonly beside: readonly unknown[]
+}
+
+/** Such a value before it goes. */
+export interface SideParcel {
+  readonly side: SideValue
+  /** What is moved instead of copied. */
+  readonly transferList: readonly object[]
+}
+
+/**
+ * Makes the form of a value for the side port. Runs getters of the value.
+ *
+ * @param value - Anything.
+ * @param role - What the value is, for the path in an error.
+ * @param transferList - What is to be moved.
+ * @throws SerializationError `CORELANE_UNSERIALIZABLE` if something in it can cross by no road.
+ */
+export function toParcel(
+  value: unknown,
+  role: string,
+  transferList: readonly object[] = [],
+): SideParcel {
+  const alone = transferList.length === 0 ? parcelAlone(value) : undefined
+  if (alone !== undefined) return alone
+  const beside: Beside = { values: [], copies: [], transferred: new Set(transferList) }
+  const record = encodeFor(role, value, beside)
+  if (record.length >= MOVED_BYTES_MIN) beside.copies.push(record.buffer)
+  const transferred = [...transferList, ...beside.copies]
+  return { side: { record, beside: beside.values }, transferList: transferred }
+}
+
+/** The form of binary data or a string; undefined for any other value. */
+function parcelAlone(value: unknown): SideParcel | undefined {
+  if (typeof value === 'string') {
+    return { side: { record: TEXT_ALONE, beside: [value] }, transferList: [] }
+  }
+  if (!types.isTypedArray(value)) return undefined
+  const known = BINARY_CLASSES.indexOf(classOf(value).name as (typeof BINARY_CLASSES)[number])
+  const { buffer, byteOffset, byteLength } = extentOf(value)
+  // An empty view may be a detached one.
+  if (known < 0 || byteLength === 0 || types.isSharedArrayBuffer(buffer)) return undefined
+  const { buffer: memory } = new Uint8Array(new Uint8Array(buffer, byteOffset, byteLength))
+  return { side: { record: known, beside: [memory] }, transferList: [memory] }
+}
+
+/**
+ * Makes the form of a value for a call of the other side, whose port refuses without a word of why.
+ *
+ * @param value - Anything.
+ * @param role - What the value is, for the path in an error.
+ * @returns A member of the message, with nothing to transfer.
+ * @throws SerializationError `CORELANE_UNSERIALIZABLE` if it cannot cross.
+ */
+export function toCallValue(value: unknown, role: string): SideValue {
+  const { side } = toParcel(value, role)
+  if (side.beside.some(isHost)) {
+    // Only the engine can tell whether a port carries it.
+    const { port1 } = new MessageChannel()
+    try {
+      port1.postMessage(side.beside)
+    } catch (thrown) {
+      throw sideRefused(role, thrown)
+    } finally {
+      port1.close()
+    }
+  }
+  return side
+}
+
+function isHost(value: unknown): boolean {
+  return typeof value === 'object' && !types.isArrayBuffer(value)
+}
+
+/**
+ * Turns what arrived on a port into the value.
+ *
+ * @param side - From {@link toParcel}, after structured clone.
+ */
+export function fromSideValue({ record, beside }: SideValue): unknown {
+  if (record === TEXT_ALONE) return beside[0]
+  return typeof record === 'number' ? viewAlone(record, beside[0]) : decodeAlone(record, beside)
+}
+
+/**
+ * The error for a value that a MessagePort refused.
+ *
+ * @param role - What the value is.
+ * @param thrown - What `postMessage` threw.
+ */
+export function sideRefused(role: string, thrown: unknown): Error {
+  const received = isErrorValue(thrown) ? `refused: ${thrown.message}` : describe(thrown)
+  return laneError('CORELANE_UNSERIALIZABLE', { role, path: role, received }, thrown)
+}
 
 /** An array costs a port less than an object with names. */
 type SideMessage = readonly [id: number, record: SideValue['record'], ...beside: unknown[]]

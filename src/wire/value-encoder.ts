@@ -1,11 +1,13 @@
-// Value encoder: values as records, of a stream in a ring or each for itself.
+// Value encoder: values as records, of a stream in a ring or each for itself, and why one is none.
 // Thread: any.   Owns: whose record is in the arena, and the shapes that one stream has learnt.
 
 import { Buffer } from 'node:buffer'
 import { align8 } from '../base/bits.ts'
-import { invariant } from '../base/errors.ts'
+import { invariant, laneError } from '../base/errors.ts'
+import { describe } from './describe.ts'
 import type { RecordBytes } from './record-bytes.ts'
 import { ShapeTree } from './shape-tree.ts'
+import { survey } from './survey.ts'
 import { type Beside, ONLY_BESIDE, TOO_LONG } from './value-tags.ts'
 import { copyEncoded, encodeWith, isEncoding, release, suspend } from './value-walk.ts'
 
@@ -127,4 +129,42 @@ function memoryOf(length: number): RecordBytes {
     bytes: Buffer.from(memory),
     floats: new Float64Array(memory),
   }
+}
+
+/**
+ * Encodes a value as a record that stands for itself, and says why if it cannot cross.
+ *
+ * @param role - What the value is, for the path in an error.
+ * @param value - Anything.
+ * @param beside - Takes what only a port can carry; undefined: it is refused.
+ * @throws SerializationError `CORELANE_UNSERIALIZABLE`.
+ */
+export function encodeFor(
+  role: string,
+  value: unknown,
+  beside: Beside | undefined,
+): Uint8Array<ArrayBuffer> {
+  try {
+    return encodeAlone(value, beside)
+  } catch (reason) {
+    throw refusal(value, role, reason)
+  }
+}
+
+/**
+ * The error for a value that could not be encoded. Looks at it once more, since only that tells the
+ * place.
+ *
+ * @param value - The value.
+ * @param role - What it is.
+ * @param reason - What ended the encoding.
+ */
+export function refusal(value: unknown, role: string, reason: unknown): Error {
+  try {
+    survey(value, role)
+  } catch (error) {
+    return error as Error
+  }
+  const received = `a value that changes while it is read (${describe(reason)})`
+  return laneError('CORELANE_UNSERIALIZABLE', { role, path: role, received }, reason)
 }

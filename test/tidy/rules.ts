@@ -91,7 +91,6 @@ const THREADS = [
   'src/coordinator/',
   'src/wire/control.ts',
   'src/wire/side-port.ts',
-  'src/wire/side-value.ts',
   'src/wire/output.ts',
   'src/handler.ts',
   'src/adapters/',

@@ -32,8 +32,7 @@ import {
   resultStartedAtMs,
   resultWeight,
 } from '../../wire/result-record.ts'
-import type { SidePort } from '../../wire/side-port.ts'
-import { type SideParcel, toParcel } from '../../wire/side-value.ts'
+import { type SideParcel, type SidePort, toParcel } from '../../wire/side-port.ts'
 import type { Command, Holder } from '../command.ts'
 import { learnDuration } from '../type-table.ts'
 import { type RecallBounds, recall } from './recall.ts'

@@ -6,10 +6,9 @@
 import { endianness } from 'node:os'
 import { types } from 'node:util'
 import { laneError } from '../../base/errors.ts'
-import { refusal } from '../../wire/side-value.ts'
 import { survey } from '../../wire/survey.ts'
 import { decodeCopied } from '../../wire/value-decoder.ts'
-import { encodeBriefly } from '../../wire/value-encoder.ts'
+import { encodeBriefly, refusal } from '../../wire/value-encoder.ts'
 
 /** First byte of a value. */
 const Tag = Object.freeze({

@@ -9,8 +9,7 @@ import { Outbox } from '../../../src/partition/outbox.ts'
 import { PayloadDecoder, PayloadKind } from '../../../src/wire/payload-codec.ts'
 import { payloadKindOf, ResultStatus, resetsOf, statusOf } from '../../../src/wire/record-kind.ts'
 import { RESULT_HEAD_BYTES, resultId, resultWeight } from '../../../src/wire/result-record.ts'
-import type { SidePort } from '../../../src/wire/side-port.ts'
-import { fromSideValue, type SideParcel } from '../../../src/wire/side-value.ts'
+import { fromSideValue, type SideParcel, type SidePort } from '../../../src/wire/side-port.ts'
 
 const { DONE, FAILED, CHUNK, PROGRESS } = ResultStatus
 const RING_BYTES = 1024

@@ -7,7 +7,7 @@ import {
   PayloadKind,
   SPILL,
 } from '../../../src/wire/payload-codec.ts'
-import { sideRefused, toParcel } from '../../../src/wire/side-value.ts'
+import { sideRefused, toParcel } from '../../../src/wire/side-port.ts'
 import { findDifference } from '../../support/difference.ts'
 import { ringMemory } from './support/ring-memory.ts'
 

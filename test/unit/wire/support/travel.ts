@@ -2,7 +2,7 @@
 
 import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
 import { PayloadDecoder, PayloadEncoder, SPILL } from '../../../../src/wire/payload-codec.ts'
-import { fromSideValue, type SideValue, toParcel } from '../../../../src/wire/side-value.ts'
+import { fromSideValue, type SideValue, toParcel } from '../../../../src/wire/side-port.ts'
 import { ringMemory } from './ring-memory.ts'
 
 const ring = ringMemory(1 << 17)
