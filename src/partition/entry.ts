@@ -13,16 +13,15 @@ import { Tallies } from '../memory/tallies.ts'
 import { BROADCAST_LANE, type PartitionContext } from '../model/command.ts'
 import { isMoved } from '../model/handler-module.ts'
 import { isGated, type LaneNeeds, laneNeeds } from '../model/lane.ts'
-import {
-  type BootMessage,
-  type Broadcast,
-  type CallReport,
-  type CoordinatorControl,
-  callControl,
-  type EntryGreeting,
-  type PartitionControl,
-  serveControl,
+import type {
+  BootMessage,
+  Broadcast,
+  CallReport,
+  CoordinatorControl,
+  EntryGreeting,
+  PartitionControl,
 } from '../wire/control.ts'
+import { callControl, serveControl } from '../wire/control-calls.ts'
 import { thrownValue } from '../wire/error-codec.ts'
 import { OutputWriter } from '../wire/output.ts'
 import { fromSideValue, SidePort, toCallValue } from '../wire/side-port.ts'

@@ -1,10 +1,8 @@
 // Control: what the two sides say to each other outside the rings, one interface per side.
 // Thread: any.   Owns: nothing.
-// Rare and slow by nature: boot, broadcast, stop. Carried by comlink.
+// Rare and slow by nature: boot, broadcast, stop. Carried by comlink: see control-calls.ts.
 
 import type { MessagePort } from 'node:worker_threads'
-import { type Endpoint, expose, type Remote, releaseProxy, wrap } from 'comlink'
-import nodeAdapter from 'comlink/dist/umd/node-adapter.js'
 import type { ErrorCode, ErrorDetails } from '../base/errors.ts'
 import type { SharedMemory } from '../memory/views.ts'
 import type { FileHandler } from '../model/handler-module.ts'
@@ -147,40 +145,4 @@ export interface CoordinatorControl {
   cancel(id: number): void
   /** Answers once one of those that has a signal has ended. */
   untilEnded(id: number): Promise<void>
-}
-
-function endpoint(port: MessagePort): Endpoint {
-  // The adapter is a UMD module: its types speak of a default member that Node does not see.
-  return (nodeAdapter as unknown as (port: MessagePort) => Endpoint)(port)
-}
-
-/**
- * Serves one side's interface on a port.
- *
- * @param port - One end of a channel; both sides' interfaces share it.
- * @param side - Answers the calls.
- */
-export function serveControl<Side extends object>(port: MessagePort, side: Side): void {
-  expose(side, endpoint(port))
-}
-
-/**
- * Calls the other side's interface.
- *
- * @param port - One end of a channel.
- * @returns A proxy. A call never settles if the other thread dies: race it against the exit.
- */
-export function callControl<Side extends object>(port: MessagePort): Remote<Side> {
-  return wrap<Side>(endpoint(port))
-}
-
-/**
- * Lets a proxy go once the other side's thread has ended. Comlink's registry holds the port of
- * every proxy that is alive, and what serves on the port may hold the proxy: that circle is never
- * collected.
- *
- * @param control - Made by {@link callControl}; it cannot be used any more.
- */
-export function releaseControl(control: Remote<object>): void {
-  control[releaseProxy]()
 }

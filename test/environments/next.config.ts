@@ -2,4 +2,6 @@
 
 import { defineConfig } from 'vitest/config'
 
-export default defineConfig({ test: { include: ['test/environments/next.ts'] } })
+export default defineConfig({
+  test: { include: ['test/environments/next.ts'], hookTimeout: 60_000 },
+})

@@ -156,7 +156,7 @@ describe('word monopolies', () => {
     ['process.env.HOME', 'src/coordinator/cores.ts'],
     ["import { Worker } from 'node:worker_threads'", 'src/partition/a.ts'],
     ["import { isMainThread } from 'node:worker_threads'", 'src/handler.ts'],
-    ["import { wrap } from 'comlink'", 'src/wire/control.ts'],
+    ["import { wrap } from 'comlink'", 'src/wire/control-calls.ts'],
     ["import type { Remote } from 'comlink'", 'src/coordinator/a.ts'],
   ])('%s may stand in its own place only', (text, home) => {
     expect(rules.monopolies(file('src/schedule/a.ts', text))).not.toEqual([])

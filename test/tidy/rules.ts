@@ -90,12 +90,13 @@ const THREADS = [
   'src/partition/',
   'src/coordinator/',
   'src/wire/control.ts',
+  'src/wire/control-calls.ts',
   'src/wire/side-port.ts',
   'src/wire/output.ts',
   'src/handler.ts',
   'src/adapters/',
 ]
-const CONTROL = ['src/wire/control.ts', 'src/partition/', 'src/coordinator/']
+const CONTROL = ['src/wire/control-calls.ts', 'src/partition/', 'src/coordinator/']
 
 const WORDS: readonly Monopoly[] = [
   word('Atomics', /(?<![\w$])Atomics\b/g, ['src/memory/'], 'an end from src/memory'),
@@ -173,7 +174,7 @@ const WORDS: readonly Monopoly[] = [
 
 const MODULES: readonly Monopoly[] = [
   module('node:worker_threads', THREADS, 'partition or coordinator'),
-  module('comlink', CONTROL, 'src/wire/control.ts'),
+  module('comlink', CONTROL, 'src/wire/control-calls.ts'),
   module('node:timers', CLOCK, 'timers from src/base/clock.ts'),
   module('node:timers/promises', CLOCK, 'timers from src/base/clock.ts'),
   module(

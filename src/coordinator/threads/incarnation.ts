@@ -22,18 +22,15 @@ import type { TallyBook } from '../../memory/tallies.ts'
 import { PARTITION_MARKER } from '../../model/command.ts'
 import type { FileHandler } from '../../model/handler-module.ts'
 import type { ThreadOutput } from '../../model/lane-event.ts'
-import {
-  type BootMessage,
-  type Broadcast,
-  type CallReport,
-  type CoordinatorControl,
-  callControl,
-  type EntryGreeting,
-  type LoadReport,
-  type NestedSubmit,
-  type PartitionControl,
-  releaseControl,
-  serveControl,
+import type {
+  BootMessage,
+  Broadcast,
+  CallReport,
+  CoordinatorControl,
+  EntryGreeting,
+  LoadReport,
+  NestedSubmit,
+  PartitionControl,
 } from '../../wire/control.ts'
 import { isErrorValue } from '../../wire/families.ts'
 import { OutputReader } from '../../wire/output.ts'
@@ -162,44 +159,54 @@ interface Conversation {
   readonly nested: NestedRequests
 }
 
+/** What carries the calls between threads: loaded once, while the first threads start. */
+let calls: Promise<typeof import('../../wire/control-calls.ts')> | undefined
+
 /**
- * Answers what a thread asks. comlink keeps the port, and with it what is given here, until the
- * proxy of the other side is collected, and the incarnation has that proxy: if anything here led to
- * the incarnation after its end, the memory of every thread and manager would stay for ever.
+ * Answers what a thread asks, and lets it be asked. comlink keeps the port, and with it what is
+ * given here, until the proxy of the other side is collected, and the incarnation has that proxy:
+ * if anything here led to the incarnation after its end, the memory of every thread and manager
+ * would stay for ever.
  *
  * @param port - The thread's.
  * @param current - Undefined once the thread has exited; then nothing is answered.
- * @returns Settles when the thread has loaded its handlers.
+ * @param onLoaded - Takes the report of the thread that it has loaded its handlers.
+ * @returns The other side's interface.
  */
-function answerCalls(
+async function converse(
   port: MessagePort,
   current: { conversation: Conversation | undefined },
-): Promise<LoadReport> {
-  return new Promise((resolve) => {
-    serveControl<CoordinatorControl>(port, {
-      loaded: resolve,
-      begun: (id) => {
-        const { incarnation } = current.conversation ?? {}
-        if (incarnation) incarnation.begunBroadcast = id
-      },
-      rejected: (error) => {
-        const { incarnation, reports } = current.conversation ?? {}
-        if (incarnation) reports!.rejected(incarnation.partition, fromSideValue(error))
-      },
-      submit: (command) => {
-        const { incarnation, nested } = current.conversation ?? {}
-        return incarnation ? nested!.submit(incarnation, command) : new Promise(() => {})
-      },
-      cancel: (id) => {
-        const { incarnation, nested } = current.conversation ?? {}
-        if (incarnation) nested!.cancel(incarnation, id)
-      },
-      untilEnded: (id) => {
-        const { incarnation, nested } = current.conversation ?? {}
-        return incarnation ? nested!.untilEnded(incarnation, id) : new Promise(() => {})
-      },
-    })
+  onLoaded: (report: LoadReport) => void,
+): Promise<Remote<PartitionControl>> {
+  calls ??= import('../../wire/control-calls.ts')
+  const { callControl, serveControl } = await calls
+  serveControl<CoordinatorControl>(port, {
+    loaded: onLoaded,
+    begun: (id) => {
+      const { incarnation } = current.conversation ?? {}
+      if (incarnation) incarnation.begunBroadcast = id
+    },
+    rejected: (error) => {
+      const { incarnation, reports } = current.conversation ?? {}
+      if (incarnation) reports!.rejected(incarnation.partition, fromSideValue(error))
+    },
+    submit: (command) => {
+      const { incarnation, nested } = current.conversation ?? {}
+      return incarnation ? nested!.submit(incarnation, command) : new Promise(() => {})
+    },
+    cancel: (id) => {
+      const { incarnation, nested } = current.conversation ?? {}
+      if (incarnation) nested!.cancel(incarnation, id)
+    },
+    untilEnded: (id) => {
+      const { incarnation, nested } = current.conversation ?? {}
+      return incarnation ? nested!.untilEnded(incarnation, id) : new Promise(() => {})
+    },
   })
+  const control = callControl<PartitionControl>(port)
+  // Its listeners would keep the process alive.
+  port.unref()
+  return control
 }
 
 /** What is the same for all threads that start now. */
@@ -248,7 +255,9 @@ export class Incarnation {
   readonly worker: Worker
   /** Node's number of its thread. */
   readonly threadId: number
-  readonly #control: Remote<PartitionControl>
+  #connecting!: Promise<Remote<PartitionControl>>
+  /** Undefined until comlink is loaded. From then on calls are posted at once. */
+  #control: Remote<PartitionControl> | undefined
   /** Rejects the control calls that wait, when the thread exits. */
   readonly #waiting = new Set<(reason: unknown) => void>()
   #exit: ExitReport | undefined
@@ -301,11 +310,10 @@ export class Incarnation {
     this.window = new InFlightWindow(region, bell, partition, sidePort, plan, output)
     const tallies = plan.tallies?.open(partition)
     this.window.queuedAtMs = tallies?.queuedAtMs
-    const current: Parameters<typeof answerCalls>[1] = {
+    const current: Parameters<typeof converse>[1] = {
       conversation: { incarnation: this, reports, nested },
     }
-    this.loaded = answerCalls(control.port1, current).finally(() => output.read())
-    this.#control = callControl<PartitionControl>(control.port1)
+    this.loaded = this.#connect(control.port1, current).finally(() => output.read())
     this.exited = new Promise((resolve) => {
       this.worker.on('error', (error) => {
         this.#cause = error
@@ -322,7 +330,10 @@ export class Incarnation {
         this.#exit = { code, cause: this.#cause }
         for (const fail of this.#waiting) fail(this.lostError('in a control call', true))
         // Else its region would stay for ever.
-        releaseControl(this.#control)
+        void Promise.all([calls, this.#connecting]).then(
+          ([comlink, proxy]) => comlink!.releaseControl(proxy),
+          () => {}, // There is no proxy, and `loaded` has the error.
+        )
         resolve(this.#exit)
       })
     })
@@ -342,7 +353,15 @@ export class Incarnation {
     this.worker.postMessage(boot, [side.port2, control.port2, printed.port2])
     // The process lives as long as commands are in flight, not as long as threads are there.
     this.worker.unref()
-    control.port1.unref()
+  }
+
+  #connect(port: MessagePort, current: Parameters<typeof converse>[1]): Promise<LoadReport> {
+    return new Promise((resolve, reject) => {
+      this.#connecting = converse(port, current, resolve)
+      this.#connecting.then((proxy) => {
+        this.#control = proxy
+      }, reject)
+    })
   }
 
   /** Control calls that wait for an answer. */
@@ -398,7 +417,8 @@ export class Incarnation {
         timeoutMs,
       )
       this.#waiting.add(fail)
-      invoke(this.#control).then((value) => {
+      const answer = this.#control ? invoke(this.#control) : this.#connecting.then(invoke)
+      answer.then((value) => {
         end()
         // Output of the call came by a port of its own.
         this.#output.read()

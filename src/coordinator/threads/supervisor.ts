@@ -443,10 +443,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
             : this.#startError(incarnation, incarnation.lostError('loading its handlers', false)),
         )
       })
-      void incarnation.loaded.then((report) => {
-        timers.clearTimeout(timer)
-        resolve(report)
-      })
+      incarnation.loaded.then(resolve, reject).finally(() => timers.clearTimeout(timer))
     })
   }
 
