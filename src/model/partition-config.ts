@@ -28,6 +28,11 @@ export function takesKeys(strategy: PartitionStrategy): boolean {
   return strategy !== 'balanced' && strategy !== 'roundRobin'
 }
 
+/** Names of those, for messages. */
+export const KEYED_STRATEGIES: string = STRATEGIES.filter(takesKeys)
+  .map((name) => JSON.stringify(name))
+  .join(', ')
+
 /** The facts about a command that a custom partitioner gets. */
 export interface PartitionQuestion {
   readonly lane: string

@@ -8,7 +8,7 @@ import { laneError } from '../../base/errors.ts'
 import { checkGiven, checkOptions } from '../../base/options.ts'
 import { COMMAND_RULES, type CommandOptions } from '../../model/command.ts'
 import { rankOf } from '../../model/lane.ts'
-import { takesKeys } from '../../model/partition-config.ts'
+import { KEYED_STRATEGIES, takesKeys } from '../../model/partition-config.ts'
 import { mayRetry, RETRY_RULES, type RetryOptions, type RetryPlan } from '../../model/retry.ts'
 import type { AbortListeners } from '../abort-listeners.ts'
 import { Command, type CommandManager } from '../command.ts'
@@ -309,7 +309,7 @@ export class Intake {
       throw laneError('CORELANE_INVALID_COMMAND', {
         field: 'key',
         received: `given under the strategy "${this.#plan.strategy}"`,
-        allowed: 'a key under "hash", "custom" or "none", which keep its commands together',
+        allowed: `a key under ${KEYED_STRATEGIES}, which keep its commands together`,
       })
     }
     const readsClock = isTimed(lane, deadlineMs, given)

@@ -52,8 +52,7 @@ export function createPlacer(plan: ManagerPlan): Placer {
         ) {
           return chosen as number
         }
-        // An asynchronous function is refused; the end of its promise does not matter
-        // then.
+        // An asynchronous function is refused; the end of its promise does not matter then.
         if (types.isPromise(chosen)) chosen.catch(() => {})
         throw laneError('CORELANE_INVALID_PARTITION', {
           received: show(chosen),
@@ -61,7 +60,8 @@ export function createPlacer(plan: ManagerPlan): Placer {
           last: partitionCount - 1,
         })
       }
-    default: {
+    case 'balanced':
+    case 'none': {
       const home = isShared(plan) ? ANY_PARTITION : 0
       return () => home
     }

@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto'
 import { epochMs } from '../../base/clock.ts'
 import { laneError, show } from '../../base/errors.ts'
 import { checkGiven } from '../../base/options.ts'
-import { takesKeys } from '../../model/partition-config.ts'
+import { KEYED_STRATEGIES, takesKeys } from '../../model/partition-config.ts'
 import { stableHash } from '../../schedule/hash.ts'
 import type { LeasedQueue } from '../contract/distributed-queue.ts'
 import {
@@ -92,6 +92,7 @@ export class EnvelopeMaker {
     const { strategy, numPartitions } = this.#queue
     if (strategy === 'hash') return stableHash(key ?? type) % numPartitions
     if (strategy === 'none') return 0
+    strategy satisfies 'balanced' | 'roundRobin' | 'custom'
     // An engine may know ids per partition only, so an id that may come again has one of its own.
     if (id !== undefined) return stableHash(id) % numPartitions
     // A call that carries several costs a fraction of several calls, at both ends and in between.
@@ -106,7 +107,7 @@ export class EnvelopeMaker {
       throw laneError('CORELANE_INVALID_ENVELOPE', {
         field: 'key',
         received: `given to a queue of the strategy "${strategy}"`,
-        allowed: 'a key under "hash" or "none", which keep its commands together',
+        allowed: `a key under ${KEYED_STRATEGIES}, which keep its commands together`,
       })
     }
     return this.#accepted(capabilities.keyOrder, 'key', key, 'commands without keys')
