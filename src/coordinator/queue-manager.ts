@@ -70,6 +70,7 @@ export interface ManagerPort {
    * Submits a command, as `execute` does, without a promise.
    *
    * @param settle - Called once, in the middle of the manager's work, perhaps before this returns.
+   * @param isWatched - False if the pool ends it at its latest start, so that it needs no timer.
    * @throws The error that keeps the manager from accepting it.
    */
   submit(
@@ -78,6 +79,7 @@ export interface ManagerPort {
     payload: unknown,
     options: CommandOptions,
     settle: (outcome: CommandOutcome) => void,
+    isWatched: boolean,
   ): PortCommand
   /**
    * Ends a command unless it has started.

@@ -176,6 +176,7 @@ export class Runtime implements CommandManager, ManagerEvents {
    * @param payload - Its payload.
    * @param options - Its options.
    * @param settle - Called once.
+   * @param isWatched - False if the pool ends it at its latest start.
    * @throws The error that keeps it from being accepted.
    */
   submit(
@@ -184,9 +185,10 @@ export class Runtime implements CommandManager, ManagerEvents {
     payload: unknown,
     options: CommandOptions,
     settle: (outcome: CommandOutcome) => void,
+    isWatched: boolean,
   ): Command {
     const command = this.intake.make(lane, type, payload, options, true)
-    this.intake.enter(command, settle as (outcome: unknown) => void)
+    this.intake.enter(command, settle as (outcome: unknown) => void, isWatched)
     return command
   }
 

@@ -179,16 +179,17 @@ export class Intake {
   }
 
   /**
-   * Admits a command without a promise. Its caller ends it at its latest start: it needs no timer.
+   * Admits a command without a promise.
    *
    * @param command - Made by {@link Intake.make}.
    * @param settle - Takes its result.
+   * @param isWatched - False if its caller ends it at its latest start. Default true.
    * @throws QueueFullError if there is no room and its lane does not let it wait.
    */
-  enter(command: Command, settle: (value: unknown) => void): void {
+  enter(command: Command, settle: (value: unknown) => void, isWatched = true): void {
     const hasRoom = !this.#isBounded || this.#admits(command)
     command.open(settle)
-    this.#enter(command, hasRoom, undefined, false)
+    this.#enter(command, hasRoom, undefined, isWatched)
   }
 
   #enter(

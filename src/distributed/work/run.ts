@@ -104,7 +104,9 @@ export class Runner implements Starter {
       all.submit(held)
       const settle = (outcome: CommandOutcome): void => this.#settle(held, outcome)
       try {
-        held.command = port.submit(laneId, commandType, payload, terms, settle)
+        // Leases are watched by their keeper; a token is not.
+        const isWatched = held.tokenUntilMs > 0
+        held.command = port.submit(laneId, commandType, payload, terms, settle, isWatched)
       } catch (error) {
         this.#notAccepted(held, error)
       }
