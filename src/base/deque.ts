@@ -28,11 +28,7 @@ export class Deque<T> {
     return this.#items[(this.#start + this.#length - 1) & (this.#items.length - 1)]
   }
 
-  /**
-   * Adds an item at the end.
-   *
-   * @param item - The item.
-   */
+  /** Adds an item at the end. */
   push(item: T): void {
     if (this.#length === this.#items.length) this.#resize(this.#length * 2)
     this.#items[(this.#start + this.#length++) & (this.#items.length - 1)] = item

@@ -333,7 +333,6 @@ export function invariant(holds: boolean, what: string): asserts holds {
 /**
  * Shows a received value in a message: short, on one line, and safe for any value.
  *
- * @param value - Anything.
  * @returns At most about 80 characters.
  */
 export function show(value: unknown): string {

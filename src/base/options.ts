@@ -19,11 +19,7 @@ export interface OptionRule {
 /** The rules of one options object, by option. */
 export type OptionRules = Readonly<Record<string, OptionRule>>
 
-/**
- * Whether a value may be an options object.
- *
- * @param value - Anything.
- */
+/** Whether a value may be an options object. */
 export function isObject(value: unknown): boolean {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
@@ -31,8 +27,6 @@ export function isObject(value: unknown): boolean {
 /**
  * Whether a value is a URL, by what it can do: test environments put other classes in place of
  * Node's.
- *
- * @param value - Anything.
  */
 export function isUrl(value: unknown): value is URL {
   const { href, protocol } = (value ?? {}) as Partial<URL>
@@ -195,7 +189,6 @@ function hint(key: string, rules: OptionRules): string {
  *
  * @param owner - What the options belong to, for messages.
  * @param options - What the caller gave; `undefined` is fine.
- * @param rules - The table.
  * @throws ConfigError `CORELANE_INVALID_OPTION` for an unknown option or a value that is not
  * allowed.
  */
@@ -229,7 +222,6 @@ function invalid(option: string, received: string, allowed: string): Error {
  *
  * @param owner - What the options belong to, for messages.
  * @param options - What the caller gave; `undefined` means all defaults.
- * @param rules - The table.
  * @returns A frozen object without a prototype, holding every option of the table.
  * @throws ConfigError `CORELANE_INVALID_OPTION`.
  */

@@ -8,11 +8,7 @@ const PORTABLE_NAME = /^[A-Za-z0-9._-]{1,128}$/
 /** What is allowed, in words, for errors. */
 export const PORTABLE_NAME_ALLOWED = '1 to 128 of A-Z a-z 0-9 . _ -'
 
-/**
- * Whether something is such a name.
- *
- * @param value - Anything.
- */
+/** Whether something is such a name. */
 export function isPortableName(value: unknown): value is string {
   return typeof value === 'string' && PORTABLE_NAME.test(value)
 }

@@ -59,7 +59,6 @@ export class AbortListeners {
   /**
    * Lets a signal go that has nothing to end any more.
    *
-   * @param signal - The signal.
    * @param target - Ended by itself.
    */
   remove(signal: AbortSignal, target: Abortable): void {

@@ -106,7 +106,6 @@ export function noExtras(): CommandExtras {
 /**
  * Whether the clock matters to a command that waits.
  *
- * @param lane - Its lane.
  * @param deadlineMs - Its own deadline, if it has one.
  * @param options - The rare options, if it has any.
  */

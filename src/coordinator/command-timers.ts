@@ -22,9 +22,6 @@ export class CommandTimers {
   // Commands in flight keep the process alive; the alarm need not.
   readonly #alarm = new Alarm(() => this.#wake())
 
-  /**
-   * @param events - The manager's.
-   */
   constructor(events: TimerEvents) {
     this.#events = events
   }
@@ -66,11 +63,7 @@ export class CommandTimers {
     return true
   }
 
-  /**
-   * Cancels the timer of a command that has one.
-   *
-   * @param command - The command.
-   */
+  /** Cancels the timer of a command that has one. */
   cancel(command: Command): void {
     this.#heap.remove(command)
     command.extras!.timer = undefined

@@ -73,14 +73,12 @@ export interface Holder {
   /**
    * Takes a command back and unbinds it.
    *
-   * @param slot - The command's.
    * @returns Whether it will never start. False: it has started, and stays bound.
    */
   revoke(slot: number): boolean
   /**
    * Detaches a run from its command, which is unbound; the handler is aborted.
    *
-   * @param slot - The command's.
    * @param reason - Why; its handler reads it.
    * @param graceMs - How long it may run on before its thread is terminated; Infinity: for ever.
    */
@@ -88,7 +86,6 @@ export interface Holder {
   /**
    * Lets the producer of a stream go on.
    *
-   * @param slot - The command's.
    * @param credit - Units consumed so far, modulo 2^32.
    */
   grant(slot: number, credit: number): void
@@ -332,11 +329,7 @@ export class Command implements Schedulable, CommandFields, StreamSource {
     this.#resolve = resolve
   }
 
-  /**
-   * Joins a batch, which has one promise for all its commands; once, instead of `open`.
-   *
-   * @param batch - The batch.
-   */
+  /** Joins a batch, which has one promise for all its commands; once, instead of `open`. */
   join(batch: Batch): void {
     this.#resolve = batch
     this.#place = batch.add()
@@ -386,7 +379,6 @@ export class Command implements Schedulable, CommandFields, StreamSource {
   /**
    * QUEUED to BOUND.
    *
-   * @param holder - The window.
    * @param slot - Its slot there.
    */
   bind(holder: Holder, slot: number): void {
@@ -534,12 +526,7 @@ export class Command implements Schedulable, CommandFields, StreamSource {
     if (this.#state !== CommandState.SETTLED) this.manager.abort(this, reason)
   }
 
-  /**
-   * Notes that its handler was entered.
-   *
-   * @param partition - Where.
-   * @param startedAtMs - When.
-   */
+  /** Notes that its handler was entered. */
   started(partition: number, startedAtMs: number): void {
     const { events } = this.manager
     if (events.isActive) events.command('queue.command.started', this, partition, startedAtMs)
@@ -548,7 +535,6 @@ export class Command implements Schedulable, CommandFields, StreamSource {
   /**
    * Takes a value of its stream.
    *
-   * @param value - The value.
    * @param weight - What it takes of the stream's credit.
    */
   chunk(value: unknown, weight: number): void {
@@ -558,7 +544,6 @@ export class Command implements Schedulable, CommandFields, StreamSource {
   /**
    * Takes a report of its handler.
    *
-   * @param value - The report.
    * @param partition - Where it runs.
    */
   progressed(value: unknown, partition: number): void {

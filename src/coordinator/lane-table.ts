@@ -112,7 +112,6 @@ export class LaneTable {
 /**
  * Pauses a lane, or lets it go on. Only the dispatcher calls it, which acts on it.
  *
- * @param lane - The lane.
  * @param isPaused - Whether its commands are kept from starting.
  */
 export function setPaused(lane: Lane, isPaused: boolean): void {
@@ -120,11 +119,7 @@ export function setPaused(lane: Lane, isPaused: boolean): void {
   lane.neverHoldsBack = !isPaused && (lane.isLimited || lane.slots === 0)
 }
 
-/**
- * Commands of a lane that are submitted and not settled.
- *
- * @param lane - The lane.
- */
+/** Commands of a lane that are submitted and not settled. */
 export function openCountOf({ submitted, completed, failed }: Lane): number {
   return submitted - completed - failed
 }

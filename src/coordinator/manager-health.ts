@@ -21,11 +21,7 @@ export class ManagerHealth {
   readonly #listeners = new Set<() => void>()
   readonly #quietWaiters = new Set<() => void>()
 
-  /**
-   * @param plan - The manager's options.
-   * @param partitions - Its partitions.
-   * @param events - The manager's.
-   */
+  /** @param partitions - Its partitions. */
   constructor(
     plan: Pick<ManagerPlan, 'strategy' | 'partitionCount' | 'condemnedMax'>,
     partitions: readonly PartitionHandle[],

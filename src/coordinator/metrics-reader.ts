@@ -41,7 +41,6 @@ interface Standing {
 /**
  * Keeps the metrics of a manager, if it is to have some.
  *
- * @param plan - The manager's options.
  * @param closed - Resolves when it has ended.
  * @param sources - What is read.
  * @returns Takes what its threads count.

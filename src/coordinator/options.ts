@@ -319,8 +319,6 @@ export function planManager<M, L extends string>(options: QueueManagerOptions<M,
 /**
  * Whether commands may go to more than one partition. With a single one each command has its home
  * there, so that none is taken back past another.
- *
- * @param plan - The manager's.
  */
 export function isShared(plan: Pick<ManagerPlan, 'strategy' | 'partitionCount'>): boolean {
   return plan.strategy === 'balanced' && plan.partitionCount > 1

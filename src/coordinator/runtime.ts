@@ -171,10 +171,6 @@ export class Runtime implements CommandManager, ManagerEvents {
   /**
    * Submits a command for a worker pool.
    *
-   * @param lane - Name of its lane.
-   * @param type - Name of its handler.
-   * @param payload - Its payload.
-   * @param options - Its options.
    * @param settle - Called once.
    * @param isWatched - False if the pool ends it at its latest start.
    * @throws The error that keeps it from being accepted.
@@ -196,7 +192,6 @@ export class Runtime implements CommandManager, ManagerEvents {
    * Ends a command unless it has started.
    *
    * @param command - From {@link Runtime.submit}.
-   * @param reason - Why.
    */
   withdraw(command: Command, reason: unknown): void {
     this.#interruptions.withdraw(command, reason)
@@ -469,11 +464,7 @@ export class Runtime implements CommandManager, ManagerEvents {
     return this.#observer?.demand?.() ?? this.#dispatcher.demand()
   }
 
-  /**
-   * What users may change of a lane.
-   *
-   * @param name - Its name.
-   */
+  /** What users may change of a lane. */
   lane(name: string): LaneControl {
     return new LaneControl(this.#lanes.get(name), this.#dispatcher, this)
   }

@@ -26,7 +26,6 @@ export class Batch {
   /**
    * Takes the end of a command.
    *
-   * @param place - The command's.
    * @param isOk - Whether it has a result.
    * @param value - Its result, or why it has none.
    */
@@ -36,11 +35,7 @@ export class Batch {
     if (--this.#left === 0) this.#resolve?.(this.#results)
   }
 
-  /**
-   * Fails the batch; the first failure counts.
-   *
-   * @param error - Why.
-   */
+  /** Fails the batch; the first failure counts. */
   fail(error: unknown): void {
     this.#failure ??= { error }
     this.#reject?.(error)

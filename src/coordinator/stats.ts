@@ -89,8 +89,6 @@ export interface QueueStats {
 /**
  * Takes a snapshot. Counts of partitions may lag by a moment; counts of settled commands never do.
  *
- * @param state - The manager's.
- * @param strategy - The manager's.
  * @param lanes - Its lanes.
  * @param backpressure - Knows which submits wait.
  * @param partitions - Its partitions.
@@ -155,12 +153,7 @@ export function takeStats(
   }
 }
 
-/**
- * Where a partition is in its life.
- *
- * @param partition - The partition.
- * @param state - The manager's.
- */
+/** Where a partition is in its life. */
 export function partitionState(
   { incarnation, failure, successor, isDormant }: PartitionHandle,
   state: ManagerState,

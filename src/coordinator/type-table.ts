@@ -31,11 +31,7 @@ export interface FileType extends CommandType {
   readonly file: FileHandler
 }
 
-/**
- * The module that a command names.
- *
- * @param type - Its type.
- */
+/** The module that a command names. */
 export function fileOf(type: CommandType): FileHandler | undefined {
   return (type as Partial<FileType>).file
 }
@@ -43,7 +39,6 @@ export function fileOf(type: CommandType): FileHandler | undefined {
 /**
  * Learns from one run.
  *
- * @param type - Its type.
  * @param durationMs - How long it ran.
  */
 export function learnDuration(type: CommandType, durationMs: number): void {
@@ -66,9 +61,6 @@ export class TypeTable {
   /** Every type there ever was. */
   readonly #all = new Map<string, CommandType>()
 
-  /**
-   * @param events - The manager's.
-   */
   constructor(events: FileHandlers) {
     this.#events = events
   }

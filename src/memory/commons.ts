@@ -83,11 +83,7 @@ export class CoordinatorCommons {
     return new BellSleeper(this.#views, CommonsWord.BELL, onWake)
   }
 
-  /**
-   * A bell for a thread that is about to start: one that no living thread of its partition has.
-   *
-   * @param partition - Its partition's index.
-   */
+  /** A bell for a thread that is about to start: one that no living thread of its partition has. */
   openBell(partition: number): BellRinger {
     let bell = 0
     while (this.#openBells.has(bellWord(partition, bell))) bell++
@@ -99,22 +95,13 @@ export class CoordinatorCommons {
     return new BellRinger(this.#views, word)
   }
 
-  /**
-   * Lets other partitions ring a thread from now on.
-   *
-   * @param partition - Its partition's index.
-   * @param bell - The thread's.
-   */
+  /** Lets other partitions ring a thread from now on. */
   chooseBell(partition: number, bell: BellRinger): void {
     // PUBLISH(bell-choice): pairs with handOn; before the thread may be among the waiters.
     Atomics.store(this.#views.words, this.#layout.bellChoice + partition, bell.word)
   }
 
-  /**
-   * Gives back the bell of a thread that has exited.
-   *
-   * @param bell - The thread's.
-   */
+  /** Gives back the bell of a thread that has exited. */
   closeBell(bell: BellRinger): void {
     this.#openBells.delete(bell.word)
   }
@@ -133,7 +120,6 @@ export class CoordinatorCommons {
   /**
    * How many slots of a lane are free. Stale at once.
    *
-   * @param laneIndex - The lane.
    * @returns Infinity if its slots are not accounted.
    */
   freeSlots(laneIndex: number): number {
@@ -151,7 +137,6 @@ export class CoordinatorCommons {
    * How many commands of a lane one partition could start within a moment, as far as its rate
    * allows.
    *
-   * @param laneIndex - The lane.
    * @param nowNs - Monotonic nanoseconds.
    * @param aheadMs - Length of that moment.
    * @returns Infinity if its rate is not limited.
@@ -173,9 +158,6 @@ export class CoordinatorCommons {
    * The number of commands that its partition runs goes back to 0. If a replacement runs some by
    * now, the lane counts as further below its minimum than it is until the next of them starts or
    * ends.
-   *
-   * @param partition - Its partition's index.
-   * @param incarnation - Its number.
    */
   reclaim(partition: number, incarnation: number): void {
     const owner = ownerOf(partition, incarnation)

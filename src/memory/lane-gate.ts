@@ -67,7 +67,6 @@ export class LaneGate {
   #untoldCount = 0
 
   /**
-   * @param commons - The manager's.
    * @param lanes - What each lane needs.
    * @param partition - Index of this partition.
    * @param incarnation - Number of this thread.
@@ -114,8 +113,6 @@ export class LaneGate {
   /**
    * Whether a lane runs fewer commands than it is promised. May be off by those that start or end
    * at this moment.
-   *
-   * @param laneIndex - The lane.
    */
   isUnderMin(laneIndex: number): boolean {
     const { min, place } = this.#lanes[laneIndex]!
@@ -139,7 +136,6 @@ export class LaneGate {
   /**
    * Takes a slot and a token of a lane.
    *
-   * @param laneIndex - The lane.
    * @returns Whether a command of it may start now; then `startedAtMs` and `slot` are set.
    */
   enter(laneIndex: number): boolean {
@@ -174,7 +170,6 @@ export class LaneGate {
   /**
    * Gives back what a command held. Call it once its result can be read.
    *
-   * @param laneIndex - The lane.
    * @param slot - As {@link LaneGate.enter} set it.
    */
   leave(laneIndex: number, slot: number): void {
@@ -368,11 +363,7 @@ export class LaneGate {
   }
 }
 
-/**
- * A clock reading in the unit of the stamps.
- *
- * @param ms - Monotonic milliseconds.
- */
+/** A clock reading in the unit of the stamps. */
 export function toNs(ms: number): bigint {
   return BigInt(Math.floor(ms * 1e6))
 }

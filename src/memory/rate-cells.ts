@@ -165,7 +165,6 @@ export interface RateTerms {
 /**
  * The cells of a lane's limit as one partition sees them.
  *
- * @param views - The commons.
  * @param place - Where the lane's cells are.
  * @param terms - What the limit allows.
  * @param partition - Index of the partition; it matters if each has a limit of its own.

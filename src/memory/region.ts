@@ -113,7 +113,6 @@ export class PartitionEnd {
 
   /**
    * @param region - Made by {@link createRegion}.
-   * @param commons - The manager's.
    * @param bell - Int32 index of this thread's bell in the commons.
    * @param onWake - Called when the coordinator rings.
    * @param awake - Counts this thread while it is awake.

@@ -126,11 +126,7 @@ export class TallyBook {
     this.#ended = Array.from({ length: partitions }, () => [])
   }
 
-  /**
-   * A block for a thread that is about to start.
-   *
-   * @param partition - Its partition's index.
-   */
+  /** A block for a thread that is about to start. */
   open(partition: number): Tallies {
     const block = new Tallies(this.#lanes)
     this.#open[partition]!.add(block)
@@ -140,7 +136,6 @@ export class TallyBook {
   /**
    * Keeps what a thread has counted; it has exited.
    *
-   * @param partition - Its partition's index.
    * @param block - Its block.
    */
   close(partition: number, block: Tallies): void {
@@ -155,7 +150,6 @@ export class TallyBook {
   /**
    * What all threads of a partition have counted of a lane.
    *
-   * @param partition - Its index.
    * @param lane - The lane's index.
    * @returns A copy.
    */

@@ -10,7 +10,6 @@ import type { CommonsViews } from './views.ts'
  * What a thread writes into words that it owns: unique among the threads of a manager, never 0.
  *
  * @param partition - Index of its partition.
- * @param incarnation - Its number.
  */
 export function ownerOf(partition: number, incarnation: number): number {
   return (incarnation * OWNER_PARTITIONS + partition + 1) | 0
@@ -34,7 +33,6 @@ export function joinWaiters(words: Int32Array, waiters: number, partition: numbe
  *
  * @param words - Of the commons.
  * @param waiters - Where the bits of the set are.
- * @param partition - The partition.
  */
 export function isWaiting(words: Int32Array, waiters: number, partition: number): boolean {
   // OBSERVE(lane-waiter): cleared by the thread that woke it.
@@ -76,7 +74,6 @@ export function hasWaiters(words: Int32Array, lane: LanePlace, partitions: numbe
  * Wakes partitions that wait for a lane: those after the one that hands on, in a circle, up to and
  * with the first idle one. A busy one may not look for long.
  *
- * @param views - The commons.
  * @param layout - Of the commons.
  * @param lane - Where the lane's cells are.
  * @param after - Index of the partition that hands on; it is never woken itself.
@@ -102,7 +99,6 @@ export function handOn(
  * Wakes every partition that waits for a lane. For the death of a thread, which may have been given
  * a wake that it did not pass on.
  *
- * @param views - The commons.
  * @param layout - Of the commons.
  * @param lane - Where the lane's cells are.
  */

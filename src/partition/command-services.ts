@@ -25,7 +25,6 @@ export class CommandServices implements RunServices {
   readonly #host: ServiceHost
 
   /**
-   * @param slots - The partition's.
    * @param outbox - Sends reports.
    * @param nested - Submits commands.
    * @param signals - Of the commands that run.

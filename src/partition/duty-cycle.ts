@@ -175,7 +175,6 @@ export class DutyCycle implements Admission<WindowEntry> {
    * commands from starting.
    *
    * @param id - Its own.
-   * @param reason - Why.
    */
   withdraw(id: string, reason: unknown): void {
     this.#requests.get(id)?.refuse(reason)

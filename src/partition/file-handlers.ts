@@ -39,11 +39,7 @@ export class FileHandlers {
     this.#isPiscina = isPiscina
   }
 
-  /**
-   * Makes a handler known.
-   *
-   * @param file - The handler.
-   */
+  /** Makes a handler known. */
   define(file: FileHandler): void {
     this.#files.set(file.id, file)
     for (const resolve of this.#awaited.get(file.id) ?? []) resolve(file)

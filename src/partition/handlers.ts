@@ -78,7 +78,6 @@ export class HandlerTable {
   /**
    * Runs `setup`, before a thread's first command, or `teardown`, when the partition stops.
    *
-   * @param name - Which.
    * @param context - Its argument.
    * @returns What it returns; undefined if the module has none.
    */

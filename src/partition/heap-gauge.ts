@@ -24,11 +24,7 @@ export class HeapGauge {
     this.#views = views
   }
 
-  /**
-   * Looks, unless it did or was made a moment ago.
-   *
-   * @param now - Monotonic milliseconds.
-   */
+  /** Looks, unless it did or was made a moment ago. */
   look(now: number): void {
     if (now - this.#lastMs < LOOK_MS) return
     this.#lastMs = now

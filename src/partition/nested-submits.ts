@@ -33,10 +33,7 @@ export class NestedSubmits {
    * Submits a command.
    *
    * @param parent - Id in its ring of the command whose handler submits it.
-   * @param lane - Name of its lane.
-   * @param type - Name of its handler.
    * @param payload - Copied.
-   * @param options - Its options.
    * @returns Its result; undefined once it is accepted if the handler does not wait.
    */
   async submit(

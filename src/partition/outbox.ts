@@ -60,7 +60,6 @@ export class Outbox {
   /**
    * Sends the outcome of a command.
    *
-   * @param id - Its id.
    * @param status - What became of it.
    * @param value - The result, or what was thrown.
    * @param startedAtMs - When its handler was entered; 0 if it never was.
@@ -83,7 +82,6 @@ export class Outbox {
    * Sends a value of a stream.
    *
    * @param id - The command's id.
-   * @param value - The value.
    * @returns Units of the stream's credit that it takes; 0 if the ring is full and it was not sent:
    * send it again once {@link Outbox.flush} finds room.
    * @throws SerializationError if it cannot be sent.
@@ -96,7 +94,6 @@ export class Outbox {
    * Sends what a handler reports; while the ring is full only the latest is kept.
    *
    * @param id - The command's id.
-   * @param value - The report.
    * @throws SerializationError if it cannot be sent.
    */
   sendProgress(id: number, value: unknown): void {

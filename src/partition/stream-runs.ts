@@ -67,7 +67,6 @@ export class StreamRuns {
   readonly #ready = new Deque<Wait>()
 
   /**
-   * @param slots - The partition's.
    * @param outbox - Sends the values.
    * @param host - The duty cycle. While streams wait it must call {@link StreamRuns.look} whenever
    * the coordinator rings.
@@ -124,7 +123,6 @@ export class StreamRuns {
   /**
    * Sends everything that a handler gives.
    *
-   * @param run - Of the command.
    * @param type - Name of the handler.
    * @param given - What it gave.
    * @returns What its generator returns in the end.

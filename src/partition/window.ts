@@ -83,18 +83,13 @@ export class Window implements RecordSink {
    * Takes the command that runs next.
    *
    * @param admission - Decides whether it may.
-   * @param now - Monotonic milliseconds.
    * @returns The command; undefined if there is none.
    */
   next(admission: Admission<WindowEntry>, now: number): WindowEntry | undefined {
     return this.#scheduler.next(admission, now)
   }
 
-  /**
-   * Whether a command of this key runs.
-   *
-   * @param key - The key.
-   */
+  /** Whether a command of this key runs. */
   isBusy(key: string): boolean {
     return this.#busyKeys.size > 0 && this.#busyKeys.has(key)
   }
@@ -121,7 +116,6 @@ export class Window implements RecordSink {
    * Notes that the command of this key has ended, and puts those set aside back in their places.
    *
    * @param key - The key; busy.
-   * @param now - Monotonic milliseconds.
    */
   end(key: string, now: number): void {
     const held = this.#busyKeys.get(key)!
@@ -133,7 +127,6 @@ export class Window implements RecordSink {
    * Takes out every command that was revoked, wherever it waits. The others keep their places.
    *
    * @param isRevoked - Whether the command of an id was.
-   * @param now - Monotonic milliseconds.
    * @returns Their ids.
    */
   sweep(isRevoked: (id: number) => boolean, now: number): number[] {

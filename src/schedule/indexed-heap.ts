@@ -31,11 +31,7 @@ export class IndexedHeap<T> {
     return this.#items[0]
   }
 
-  /**
-   * Adds an item, or moves one that is here to where it now belongs.
-   *
-   * @param item - The item.
-   */
+  /** Adds an item, or moves one that is here to where it now belongs. */
   put(item: T): void {
     const { place } = this.#placeOf(item)
     if (place < 0) {
@@ -44,11 +40,7 @@ export class IndexedHeap<T> {
     } else if (this.#up(place, item) === place) this.#down(place, item)
   }
 
-  /**
-   * Removes an item; nothing happens if it is not here.
-   *
-   * @param item - The item.
-   */
+  /** Removes an item; nothing happens if it is not here. */
   remove(item: T): void {
     const home = this.#placeOf(item)
     const { place } = home

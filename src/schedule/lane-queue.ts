@@ -63,7 +63,6 @@ export class LaneQueue<T extends Queueable> {
    * Adds an item.
    *
    * @param item - New, or back from where it was taken: its sequence puts it where it was.
-   * @param nowMs - Monotonic milliseconds.
    */
   offer(item: T, nowMs: number): void {
     const into = this.#classOf(item)
@@ -72,11 +71,7 @@ export class LaneQueue<T extends Queueable> {
     if (into.waiting.peek() === item) this.#reconsider(into, nowMs)
   }
 
-  /**
-   * The front: its rank and sequence, as an item would have them; undefined if nothing waits.
-   *
-   * @param nowMs - Monotonic milliseconds.
-   */
+  /** The front: its rank and sequence, as an item would have them; undefined if nothing waits. */
   front(nowMs: number): Ranked | undefined {
     for (let due = this.#changes.peek(); due !== undefined && due.untilMs <= nowMs; ) {
       this.#reconsider(due, nowMs)
@@ -95,11 +90,7 @@ export class LaneQueue<T extends Queueable> {
     return this.#order.peek()!.rank
   }
 
-  /**
-   * Takes the item at the front as of the last look.
-   *
-   * @param nowMs - Monotonic milliseconds.
-   */
+  /** Takes the item at the front as of the last look. */
   take(nowMs: number): T {
     const from = this.#order.peek()!
     const item = from.waiting.pop()!

@@ -43,9 +43,6 @@ export class Scheduler<T extends Schedulable> {
   #call = 0
   #size = 0
 
-  /**
-   * @param lanes - By index.
-   */
   constructor(lanes: readonly SharedLanePlan[]) {
     this.#lanes = lanes.map((lane) => new LaneQueue<T>(lane))
     this.#hasMins = lanes.some((lane) => lane.minConcurrency > 0)
@@ -57,20 +54,12 @@ export class Scheduler<T extends Schedulable> {
     return this.#size
   }
 
-  /**
-   * How many items of one lane wait.
-   *
-   * @param laneIndex - A lane.
-   */
+  /** How many items of one lane wait. */
   sizeOf(laneIndex: number): number {
     return this.#lanes[laneIndex]!.size
   }
 
-  /**
-   * The items of a lane among which is the oldest.
-   *
-   * @param laneIndex - A lane.
-   */
+  /** The items of a lane among which is the oldest. */
   oldestOf(laneIndex: number): Iterable<T> {
     return this.#lanes[laneIndex]!.oldest()
   }
@@ -79,7 +68,6 @@ export class Scheduler<T extends Schedulable> {
    * Adds an item.
    *
    * @param item - New, or back from where it was taken: its sequence puts it where it was.
-   * @param nowMs - Monotonic milliseconds.
    */
   offer(item: T, nowMs: number): void {
     const lane = this.#lanes[item.laneIndex]!
@@ -92,7 +80,6 @@ export class Scheduler<T extends Schedulable> {
    * Whether an item is the front of its lane.
    *
    * @param item - One that waits here.
-   * @param nowMs - Monotonic milliseconds.
    */
   isFront(item: T, nowMs: number): boolean {
     const lane = this.#lanes[item.laneIndex]!
@@ -100,11 +87,7 @@ export class Scheduler<T extends Schedulable> {
     return lane.peek() === item
   }
 
-  /**
-   * The rank of the most urgent item; undefined if nothing waits.
-   *
-   * @param nowMs - Monotonic milliseconds.
-   */
+  /** The rank of the most urgent item; undefined if nothing waits. */
   frontRank(nowMs: number): number | undefined {
     let rank: number | undefined
     for (const laneIndex of this.#active) {
@@ -128,7 +111,6 @@ export class Scheduler<T extends Schedulable> {
    * passing over lanes whose front is not admitted.
    *
    * @param admission - Decides whether it may go.
-   * @param nowMs - Monotonic milliseconds.
    * @returns The item; undefined if nothing waits or nothing may go.
    */
   next(admission: Admission<T>, nowMs: number): T | undefined {
@@ -147,7 +129,6 @@ export class Scheduler<T extends Schedulable> {
   /**
    * Takes everything.
    *
-   * @param nowMs - Monotonic milliseconds.
    * @returns The items in the order in which they would run.
    */
   takeAll(nowMs: number): T[] {
@@ -161,7 +142,6 @@ export class Scheduler<T extends Schedulable> {
    * Removes items; the others keep their places. Costs as much as taking and offering them all.
    *
    * @param stays - Whether an item stays.
-   * @param nowMs - Monotonic milliseconds.
    */
   retain(stays: (item: T) => boolean, nowMs: number): void {
     for (const item of this.takeAll(nowMs)) if (stays(item)) this.offer(item, nowMs)

@@ -27,8 +27,6 @@ export interface Waiting {
  * How urgent a command is. Its rank never grows while it waits.
  *
  * @param lane - Its lane: priority and boost.
- * @param command - The command.
- * @param nowMs - The moment.
  * @param answer - Takes the answer.
  */
 export function judge(

@@ -60,7 +60,6 @@ export function commandHeadBytes({ key, name, isTimed }: CommandFields): number 
  *
  * @param views - Memory of the ring.
  * @param offset - Start of the body, 8-aligned.
- * @param id - Its id.
  * @param command - Its fields.
  */
 export function writeCommandHead(

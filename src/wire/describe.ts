@@ -4,11 +4,7 @@
 import { types } from 'node:util'
 import { show } from '../base/errors.ts'
 
-/**
- * Shows any value, even one whose every trap throws.
- *
- * @param value - Anything.
- */
+/** Shows any value, even one whose every trap throws. */
 export function describe(value: unknown): string {
   try {
     return types.isProxy(value) ? 'a Proxy' : show(value)

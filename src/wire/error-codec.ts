@@ -112,11 +112,7 @@ function encodeClass(error: object, head: ErrorHead): void {
   }
 }
 
-/**
- * Takes an error apart. Never throws; what a trap of a proxy keeps it from reading is left out.
- *
- * @param error - The error.
- */
+/** Takes an error apart. Never throws; what a trap of a proxy keeps it from reading is left out. */
 export function headOf(error: object): ErrorHead {
   const head: ErrorHead = { class: 'Error', name: 'Error', message: '' }
   try {
@@ -135,7 +131,6 @@ export function headOf(error: object): ErrorHead {
 /**
  * Reads what an error has besides. Never throws.
  *
- * @param error - The error.
  * @returns Undefined if there is nothing.
  */
 export function restOf(error: object): ErrorRest | undefined {
@@ -168,11 +163,7 @@ function fitting(errors: unknown): unknown {
   })
 }
 
-/**
- * Describes a member of an error that cannot cross.
- *
- * @param member - Anything.
- */
+/** Describes a member of an error that cannot cross. */
 export function describeMember(member: unknown): string {
   return `[${describe(member)} that cannot cross threads]`
 }
@@ -239,7 +230,6 @@ export function finishError(error: Error, head: ErrorHead, rest: ErrorRest): voi
  * Makes sure that something thrown can cross threads: errors always can, and what cannot is
  * replaced by an Error that describes it and has its own members. Never throws.
  *
- * @param thrown - Anything.
  * @returns The same value, or the Error.
  */
 export function thrownValue(thrown: unknown): unknown {

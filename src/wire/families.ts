@@ -57,11 +57,7 @@ const SUGGESTED = new Map<object | null, (typeof BRANDS)[number]>(
 
 const familyByPrototype = new WeakMap<object, number>()
 
-/**
- * Whether a value is an error, in whichever realm it was made.
- *
- * @param value - Anything.
- */
+/** Whether a value is an error, in whichever realm it was made. */
 export function isErrorValue(value: unknown): value is Error {
   if (types.isNativeError(value)) return true
   if (typeof value !== 'object' || value === null) return false

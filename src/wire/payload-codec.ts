@@ -76,7 +76,6 @@ export class PayloadEncoder {
   /**
    * Chooses the kind of a value and encodes it, or finds that it goes by the side port.
    *
-   * @param value - Anything.
    * @returns Length of the body in bytes, or {@link SPILL}.
    * @throws SerializationError `CORELANE_UNSERIALIZABLE` if it can cross by no road.
    */

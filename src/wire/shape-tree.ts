@@ -26,10 +26,7 @@ export class KeyNode {
   lastNode: KeyNode | undefined = undefined
   others: Map<string, KeyNode> | undefined = undefined
 
-  /**
-   * @param key - The key.
-   * @param parent - The one before it.
-   */
+  /** @param parent - The one before it. */
   constructor(key: string, parent: KeyNode | undefined) {
     this.key = key
     this.parent = parent
@@ -79,7 +76,6 @@ export class ShapeTree {
    * The node of a key after others.
    *
    * @param node - The others.
-   * @param key - The key.
    */
   step(node: KeyNode, key: string): KeyNode {
     let next = node.others?.get(key)
@@ -119,11 +115,7 @@ export class ShapeTree {
   }
 }
 
-/**
- * A key and those before it.
- *
- * @param node - The key.
- */
+/** A key and those before it. */
 export function keysOf(node: KeyNode): string[] {
   const keys: string[] = []
   for (let one = node; one.parent !== undefined; one = one.parent) keys.push(one.key)

@@ -34,7 +34,6 @@ export interface SideParcel {
 /**
  * Makes the form of a value for the side port. Runs getters of the value.
  *
- * @param value - Anything.
  * @param role - What the value is, for the path in an error.
  * @param transferList - What is to be moved.
  * @throws SerializationError `CORELANE_UNSERIALIZABLE` if something in it can cross by no road.
@@ -70,7 +69,6 @@ function parcelAlone(value: unknown): SideParcel | undefined {
 /**
  * Makes the form of a value for a call of the other side, whose port refuses without a word of why.
  *
- * @param value - Anything.
  * @param role - What the value is, for the path in an error.
  * @returns A member of the message, with nothing to transfer.
  * @throws SerializationError `CORELANE_UNSERIALIZABLE` if it cannot cross.
@@ -139,7 +137,6 @@ export class SidePort {
    *
    * @param id - The command's id.
    * @param role - What it is, for messages.
-   * @param parcel - The payload.
    * @throws SerializationError if it cannot be sent; then nothing was.
    */
   post(id: number, role: string, { side, transferList }: SideParcel): void {

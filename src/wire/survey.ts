@@ -200,7 +200,6 @@ class Walk implements SurveyResult {
 /**
  * Looks at a value that is to cross threads.
  *
- * @param value - Anything.
  * @param role - What the value is, for the path in an error: `payload`, `result`.
  * @throws SerializationError `CORELANE_UNSERIALIZABLE` if something in it can cross by no road.
  */

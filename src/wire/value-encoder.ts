@@ -39,7 +39,6 @@ export class ValueEncoder {
   /**
    * Encodes into the arena, where the record stays until the next one is encoded on this thread.
    *
-   * @param value - Anything.
    * @returns Length in bytes; -1 if it must take the side port: it is too long, or something in it
    * is more than data, or another encoding is under way on this thread.
    * @throws Whatever ended the walk if it cannot cross. Nothing has changed then.
@@ -83,7 +82,6 @@ export class ValueEncoder {
 /**
  * Encodes a value as a record that stands for itself.
  *
- * @param value - Anything.
  * @param list - Takes what only a port can carry; undefined: such a value is refused.
  * @returns The record, in memory of its own.
  * @throws Whatever ended the walk if it cannot cross.
@@ -106,7 +104,6 @@ export function encodeAlone(value: unknown, list: Beside | undefined): Uint8Arra
  * As {@link encodeAlone}, for a caller that copies the record at once: memory of its own for each
  * of many short records costs more than all else about them.
  *
- * @param value - Anything.
  * @returns The record, which is another after the next call.
  * @throws Whatever ended the walk if it cannot cross.
  */
@@ -135,7 +132,6 @@ function memoryOf(length: number): RecordBytes {
  * Encodes a value as a record that stands for itself, and says why if it cannot cross.
  *
  * @param role - What the value is, for the path in an error.
- * @param value - Anything.
  * @param beside - Takes what only a port can carry; undefined: it is refused.
  * @throws SerializationError `CORELANE_UNSERIALIZABLE`.
  */
@@ -155,7 +151,6 @@ export function encodeFor(
  * The error for a value that could not be encoded. Looks at it once more, since only that tells the
  * place.
  *
- * @param value - The value.
  * @param role - What it is.
  * @param reason - What ended the encoding.
  */

@@ -504,7 +504,6 @@ function putMember(member: unknown, depth: number): void {
  * Encodes into the arena.
  *
  * @param stream - Where shapes are learnt.
- * @param value - Anything.
  * @param bytes - Longest record.
  * @param list - Takes what only a port can carry; undefined where there is none.
  * @returns Length of the record.

@@ -17,11 +17,7 @@ interface WaitingSubmit {
   readonly refuse: (reason: unknown) => void
 }
 
-/**
- * About how many bytes a payload takes on its way; less than it does, never more than a little.
- *
- * @param payload - Anything.
- */
+/** About how many bytes a payload takes on its way; less than it does, never more than a little. */
 function payloadBytes(payload: unknown): number {
   if (typeof payload === 'string') return payload.length
   if (typeof payload !== 'object' || payload === null) return 8
@@ -65,10 +61,7 @@ export class Backpressure {
   #waitingCount = 0
   #tickets = 0
 
-  /**
-   * @param lanes - The manager's.
-   * @param bounds - Of all lanes together.
-   */
+  /** @param bounds - Of all lanes together. */
   constructor(lanes: LaneTable, bounds: PendingBounds) {
     this.#lanes = lanes
     this.#bounds = bounds
@@ -88,11 +81,7 @@ export class Backpressure {
     )
   }
 
-  /**
-   * Submits of a lane that wait.
-   *
-   * @param lane - The lane.
-   */
+  /** Submits of a lane that wait. */
   waitingIn(lane: Lane): number {
     return this.#queues[lane.index]!.count
   }
@@ -100,7 +89,6 @@ export class Backpressure {
   /**
    * Bytes that a payload counts for.
    *
-   * @param payload - Anything.
    * @returns 0 if no bound counts bytes.
    */
   bytesOf(payload: unknown): number {
@@ -110,7 +98,6 @@ export class Backpressure {
   /**
    * Whether a command may be pending now. A lane's first command always may, however large.
    *
-   * @param lane - Its lane.
    * @param bytes - What it counts for.
    * @returns False if its submit must wait.
    * @throws QueueFullError if the bound that is reached does not let it wait.
@@ -120,11 +107,7 @@ export class Backpressure {
     return this.#refuse(lane, bytes)
   }
 
-  /**
-   * Whether the next command of a lane would have to wait or be refused.
-   *
-   * @param lane - The lane.
-   */
+  /** Whether the next command of a lane would have to wait or be refused. */
   isFull(lane: Lane): boolean {
     return this.waitingIn(lane) > 0 || !this.#fits(lane, 0)
   }
@@ -132,7 +115,6 @@ export class Backpressure {
   /**
    * Lets a submit wait.
    *
-   * @param lane - Its lane.
    * @param submit - Accepted as soon as there is room.
    * @returns Lets it wait no more; then it is neither accepted nor refused.
    */

@@ -65,14 +65,11 @@ export class Intake {
   #sequence = 0
 
   /**
-   * @param plan - The manager's options.
    * @param manager - The manager, as its commands see it.
-   * @param lanes - The manager's.
    * @param backpressure - Bounds what is pending.
    * @param dispatcher - Takes admitted commands.
    * @param timers - Take delayed commands, and watch latest starts.
    * @param signals - Listen to the signals of commands.
-   * @param events - The manager's.
    */
   constructor(
     plan: ManagerPlan,
@@ -102,10 +99,6 @@ export class Intake {
   /**
    * Submits a command.
    *
-   * @param lane - Name of its lane.
-   * @param type - Name of its handler.
-   * @param payload - Its payload.
-   * @param options - Its options.
    * @param isDetailed - Whether the promise gives an outcome instead of the bare result.
    * @param stream - Takes the values of its handler, if it gives them one by one.
    * @returns The result; rejects with whatever is wrong.
@@ -148,15 +141,7 @@ export class Intake {
     return promise
   }
 
-  /**
-   * Submits a command whose result goes to a batch, and so does whatever is wrong.
-   *
-   * @param batch - The batch.
-   * @param lane - Name of its lane.
-   * @param type - Name of its handler.
-   * @param payload - Its payload.
-   * @param options - Its options.
-   */
+  /** Submits a command whose result goes to a batch, and so does whatever is wrong. */
   submitInto(
     batch: Batch,
     lane: string,
@@ -227,10 +212,6 @@ export class Intake {
   /**
    * Checks a submit and makes its command, which is WAITING.
    *
-   * @param laneName - Name of its lane.
-   * @param typeName - Name of its handler.
-   * @param payload - Its payload.
-   * @param options - Its options.
    * @param isDetailed - Whether its promise gives an outcome.
    * @param stream - Takes the values of its handler, if it gives them one by one.
    * @throws ConfigError, ClosedError, PartitionLostError, AbortError: why it is not taken.

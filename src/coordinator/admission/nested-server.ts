@@ -34,10 +34,8 @@ export class NestedServer implements NestedRequests {
 
   /**
    * @param intake - Takes the commands.
-   * @param partitions - By index.
    * @param graph - Knows which handlers wait.
    * @param dispatcher - Takes back the commands of a partition where all handlers wait.
-   * @param events - The manager's.
    */
   constructor(
     intake: Intake,
@@ -57,7 +55,6 @@ export class NestedServer implements NestedRequests {
    * Submits a command.
    *
    * @param from - The thread whose handler submits it.
-   * @param command - The command.
    * @returns Its result, or why it has none.
    */
   async submit(from: Incarnation, command: NestedSubmit): Promise<CallReport> {

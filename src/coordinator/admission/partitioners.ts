@@ -17,11 +17,7 @@ export type Placer = (
   payload: unknown,
 ) => number
 
-/**
- * Makes the placer of a strategy.
- *
- * @param plan - The manager's.
- */
+/** Makes the placer of a strategy. */
 export function createPlacer(plan: ManagerPlan): Placer {
   const { strategy, partitionCount, choose } = plan
   switch (strategy) {

@@ -37,11 +37,7 @@ export interface WaitCapacity {
   readonly laneSlots: readonly number[]
 }
 
-/**
- * What there is to hold in a manager.
- *
- * @param plan - Its options.
- */
+/** What there is to hold in a manager. */
 export function waitCapacity({ partitionCount, concurrency, lanes }: ManagerPlan): WaitCapacity {
   const laneSlots = lanes.map(({ maxConcurrency }) => maxConcurrency ?? Number.POSITIVE_INFINITY)
   return { partitions: partitionCount, runs: concurrency, laneSlots }
@@ -94,20 +90,12 @@ export class WaitGraph {
     this.#waits.delete(wait)
   }
 
-  /**
-   * Whether every run of a partition is held by a handler that waits.
-   *
-   * @param partition - Its index.
-   */
+  /** Whether every run of a partition is held by a handler that waits. */
   isHeld(partition: number): boolean {
     return this.holdersAt(partition) >= this.#capacity.runs
   }
 
-  /**
-   * How many handlers of a partition wait.
-   *
-   * @param partition - Its index.
-   */
+  /** How many handlers of a partition wait. */
   holdersAt(partition: number): number {
     return this.#holders((wait) => wait.holdsPartition === partition).size
   }

@@ -32,10 +32,7 @@ export class Backlog {
   readonly #held: readonly HeldPlace[]
   #size = 0
 
-  /**
-   * @param lanes - By index.
-   * @param places - One per partition where commands have a home, else 1.
-   */
+  /** @param places - One per partition where commands have a home, else 1. */
   constructor(lanes: readonly LanePlan[], places: number) {
     this.#lanes = lanes
     this.#held = Array.from({ length: places }, () => ({
@@ -55,20 +52,12 @@ export class Backlog {
     return this.#places.length
   }
 
-  /**
-   * How many commands of one lane wait.
-   *
-   * @param laneIndex - The lane.
-   */
+  /** How many commands of one lane wait. */
   sizeOf(laneIndex: number): number {
     return this.#places.reduce((sum, place) => sum + place.sizeOf(laneIndex), 0)
   }
 
-  /**
-   * The commands of a lane among which is the oldest that waits, held ones included.
-   *
-   * @param laneIndex - The lane.
-   */
+  /** The commands of a lane among which is the oldest that waits, held ones included. */
   *oldestOf(laneIndex: number): Generator<Command> {
     for (const place of this.#places) yield* place.oldestOf(laneIndex)
     for (const { commands } of this.#held) {
@@ -78,11 +67,7 @@ export class Backlog {
     }
   }
 
-  /**
-   * Whether nothing waits where a command would have to.
-   *
-   * @param home - The command's.
-   */
+  /** Whether nothing waits where a command would have to. */
   isEmptyAt(home: number): boolean {
     return this.#places[placeOf(home)]!.size === 0
   }
@@ -91,7 +76,6 @@ export class Backlog {
    * Adds a command.
    *
    * @param command - New, or back from a partition: its old sequence puts it where it was.
-   * @param nowMs - Monotonic milliseconds.
    */
   offer(command: Command, nowMs: number): void {
     this.#places[placeOf(command.home)]!.offer(command, nowMs)
@@ -118,7 +102,6 @@ export class Backlog {
    *
    * @param command - With a home and a key.
    * @param rank - How urgent it is at this moment.
-   * @param nowMs - Monotonic milliseconds.
    */
   holdsBefore(command: Command, rank: number, nowMs: number): boolean {
     const { commands } = this.#held[placeOf(command.home)]!
@@ -141,7 +124,6 @@ export class Backlog {
    * Holds a command until it is released.
    *
    * @param command - With a home and a key; not in the order.
-   * @param nowMs - Monotonic milliseconds.
    */
   hold(command: Command, nowMs: number): void {
     const { commands } = this.#held[placeOf(command.home)]!
@@ -156,11 +138,7 @@ export class Backlog {
     held.waiting.offer(command, nowMs)
   }
 
-  /**
-   * Lanes and keys of which commands are held at a place, and no detached run holds the key.
-   *
-   * @param place - Its index.
-   */
+  /** Lanes and keys of which commands are held at a place, and no detached run holds the key. */
   *heldAt(place: number): Generator<{ readonly laneIndex: number; readonly key: string }> {
     const { commands, detachedRuns } = this.#held[place]!
     for (const held of commands.values()) if (!detachedRuns.has(held.key)) yield held
@@ -169,10 +147,6 @@ export class Backlog {
   /**
    * Puts the most urgent held command of a key and lane into the order.
    *
-   * @param place - Its index.
-   * @param laneIndex - The lane.
-   * @param key - The key.
-   * @param nowMs - Monotonic milliseconds.
    * @returns False if none was left that is not settled.
    */
   release(place: number, laneIndex: number, key: string, nowMs: number): boolean {
@@ -190,23 +164,13 @@ export class Backlog {
     return true
   }
 
-  /**
-   * Holds a key while a run of it goes on in a thread that is being terminated.
-   *
-   * @param place - Its index.
-   * @param key - The key.
-   */
+  /** Holds a key while a run of it goes on in a thread that is being terminated. */
   detach(place: number, key: string): void {
     const { detachedRuns } = this.#held[place]!
     detachedRuns.set(key, (detachedRuns.get(key) ?? 0) + 1)
   }
 
-  /**
-   * Ends what {@link Backlog.detach} began.
-   *
-   * @param place - Its index.
-   * @param key - The key.
-   */
+  /** Ends what {@link Backlog.detach} began. */
   reattach(place: number, key: string): void {
     const { detachedRuns } = this.#held[place]!
     const left = detachedRuns.get(key)! - 1
@@ -214,22 +178,12 @@ export class Backlog {
     else detachedRuns.delete(key)
   }
 
-  /**
-   * Whether a command that waits is the front of its lane at its place.
-   *
-   * @param command - The command.
-   * @param nowMs - Monotonic milliseconds.
-   */
+  /** Whether a command that waits is the front of its lane at its place. */
   isFront(command: Command, nowMs: number): boolean {
     return this.#places[placeOf(command.home)]!.isFront(command, nowMs)
   }
 
-  /**
-   * The rank of the most urgent command at a place; undefined if none waits there.
-   *
-   * @param place - Its index.
-   * @param nowMs - Monotonic milliseconds.
-   */
+  /** The rank of the most urgent command at a place; undefined if none waits there. */
   frontRank(place: number, nowMs: number): number | undefined {
     return this.#places[place]!.frontRank(nowMs)
   }
@@ -244,9 +198,7 @@ export class Backlog {
   /**
    * Takes the command that is next at a place.
    *
-   * @param place - Its index.
    * @param admission - Decides whether it may go.
-   * @param nowMs - Monotonic milliseconds.
    * @returns The command; undefined if none may go.
    */
   next(place: number, admission: Admission<Command>, nowMs: number): Command | undefined {
@@ -255,21 +207,12 @@ export class Backlog {
     return command
   }
 
-  /**
-   * Takes all commands, in the order they would have run at each place.
-   *
-   * @param nowMs - Monotonic milliseconds.
-   */
+  /** Takes all commands, in the order they would have run at each place. */
   takeAll(nowMs: number): Command[] {
     return this.#places.flatMap((_, place) => this.takeFrom(place, nowMs))
   }
 
-  /**
-   * Takes all commands of one place.
-   *
-   * @param place - Its index.
-   * @param nowMs - Monotonic milliseconds.
-   */
+  /** Takes all commands of one place. */
   takeFrom(place: number, nowMs: number): Command[] {
     const taken = this.#places[place]!.takeAll(nowMs)
     this.#size -= taken.length
@@ -286,11 +229,7 @@ function heldNameOf({ laneIndex, key }: Command): string {
   return `${laneIndex}/${key}`
 }
 
-/**
- * The place where a command waits.
- *
- * @param home - The command's.
- */
+/** The place where a command waits. */
 export function placeOf(home: number): number {
   return home === ANY_PARTITION ? 0 : home
 }

@@ -60,9 +60,6 @@ export class Dispatcher implements Admission<Command> {
 
   /**
    * @param backlog - Keeps what cannot be bound.
-   * @param partitions - By index.
-   * @param lanes - By index.
-   * @param commons - The manager's.
    * @param isShared - Whether commands may go to any partition.
    * @param concurrency - Handlers that may run at once in one partition.
    */
@@ -129,8 +126,6 @@ export class Dispatcher implements Admission<Command> {
   /**
    * Keeps commands of a lane from starting: takes back those bound and not started. One whose
    * payload was moved to its partition cannot be taken back, and starts.
-   *
-   * @param lane - The lane.
    */
   pause(lane: Lane): void {
     setPaused(lane, true)
@@ -144,11 +139,7 @@ export class Dispatcher implements Admission<Command> {
     }
   }
 
-  /**
-   * Lets commands of a lane start again.
-   *
-   * @param lane - The lane.
-   */
+  /** Lets commands of a lane start again. */
   resume(lane: Lane): void {
     setPaused(lane, false)
   }
@@ -161,11 +152,7 @@ export class Dispatcher implements Admission<Command> {
     for (let place = 0; place < backlog.places; place++) this.#refill(place, now)
   }
 
-  /**
-   * Takes back what a partition has not started, since every handler that may run there waits.
-   *
-   * @param partition - The partition.
-   */
+  /** Takes back what a partition has not started, since every handler that may run there waits. */
   reclaimFrom({ window }: PartitionHandle): void {
     if (this.#isShared && window !== undefined) this.takeBack(window.recall())
   }
@@ -183,11 +170,7 @@ export class Dispatcher implements Admission<Command> {
     return this.#partitions.find(({ failure }) => failure !== undefined)?.failure
   }
 
-  /**
-   * Takes what waits for a partition that gets no thread any more.
-   *
-   * @param partition - Its index.
-   */
+  /** Takes what waits for a partition that gets no thread any more. */
   takeStranded(partition: number): Command[] {
     if (!this.#isShared) return this.#backlog.takeFrom(partition, 0)
     return this.refusal(ANY_PARTITION) === undefined ? [] : this.#backlog.takeFrom(0, 0)
@@ -236,7 +219,6 @@ export class Dispatcher implements Admission<Command> {
   /**
    * Gives partitions that have nothing to do commands that others have not started.
    *
-   * @param now - Monotonic milliseconds.
    * @returns Whether it is worth looking again in a moment.
    */
   rebalance(now: number): boolean {
@@ -295,7 +277,6 @@ export class Dispatcher implements Admission<Command> {
    * Notes that runs go on in a thread that is being terminated: they hold their keys and their
    * lanes' slots until the thread has ended.
    *
-   * @param partition - The thread's.
    * @param runs - Their lanes and keys.
    */
   detach(partition: number, runs: readonly RunClaim[]): void {
@@ -306,12 +287,7 @@ export class Dispatcher implements Admission<Command> {
     this.#clearFullLanes()
   }
 
-  /**
-   * Ends what {@link Dispatcher.detach} began: the thread has ended.
-   *
-   * @param partition - The thread's.
-   * @param runs - The same.
-   */
+  /** Ends what {@link Dispatcher.detach} began: the thread has ended. */
   reattach(partition: number, runs: readonly RunClaim[]): void {
     for (const { lane, key } of runs) {
       if (key !== undefined && !this.#isShared) this.#backlog.reattach(partition, key)

@@ -45,12 +45,7 @@ export class PartitionChoice {
   readonly #promising: readonly Lane[]
   readonly #capacity: number
 
-  /**
-   * @param partitions - By index.
-   * @param commons - The manager's.
-   * @param lanes - By index.
-   * @param capacity - Handlers that can run at once in all partitions together.
-   */
+  /** @param capacity - Handlers that can run at once in all partitions together. */
   constructor(
     partitions: readonly PartitionHandle[],
     commons: CoordinatorCommons,
@@ -141,11 +136,7 @@ export class PartitionChoice {
     return best.window!.load.count === 0 ? best : undefined
   }
 
-  /**
-   * Whether a window that a command might go to is kept free for another command.
-   *
-   * @param command - The command.
-   */
+  /** Whether a window that a command might go to is kept free for another command. */
   isKeptOut(command: Command): boolean {
     return this.#partitions.some(
       ({ index, window }) =>

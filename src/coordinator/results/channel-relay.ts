@@ -60,11 +60,7 @@ export class ChannelRelay {
   readonly #submits = new WeakMap<Command, CommandTrace>()
   readonly #runs = new WeakMap<Command, CommandTrace>()
 
-  /**
-   * Whether it wants events of a name.
-   *
-   * @param event - The name.
-   */
+  /** Whether it wants events of a name. */
   wants(event: LaneEventName): boolean {
     if (PLAIN.get(event)?.hasSubscribers) return true
     if (hasListeners(RUN) && RUN_EVENTS.includes(event)) return true
@@ -74,7 +70,6 @@ export class ChannelRelay {
   /**
    * Publishes an event.
    *
-   * @param event - The event.
    * @param command - Of which command, if it is one of a command.
    */
   offer(event: LaneEvent, command?: Command): void {

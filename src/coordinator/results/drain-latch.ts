@@ -12,10 +12,6 @@ export class DrainLatch {
   readonly #events: Pick<ManagerEvents, 'earlyCount'>
   readonly #waiters = new Set<() => void>()
 
-  /**
-   * @param lanes - The manager's.
-   * @param events - The manager's.
-   */
   constructor(lanes: LaneTable, events: Pick<ManagerEvents, 'earlyCount'>) {
     this.#lanes = lanes
     this.#events = events

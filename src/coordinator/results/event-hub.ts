@@ -40,20 +40,12 @@ export class EventSubscription implements AsyncIterableIterator<LaneEvent> {
     return this.#missed
   }
 
-  /**
-   * Whether it wants events of a name.
-   *
-   * @param event - The name.
-   */
+  /** Whether it wants events of a name. */
   wants(event: LaneEventName): boolean {
     return this.#filter.events?.includes(event) ?? true
   }
 
-  /**
-   * Hands it an event that it may want.
-   *
-   * @param event - The event.
-   */
+  /** Hands it an event that it may want. */
   offer(event: LaneEvent): void {
     if (this.#isEnded || !this.wants(event.event)) return
     const { lanes } = this.#filter
@@ -199,7 +191,6 @@ export class EventHub {
   /**
    * Calls a function with every event of a name.
    *
-   * @param event - The name.
    * @param listener - The function.
    * @throws ConfigError `CORELANE_INVALID_OPTION`.
    */
@@ -220,7 +211,6 @@ export class EventHub {
   /**
    * Ends what {@link EventHub.on} began.
    *
-   * @param event - The name.
    * @param listener - The same function.
    */
   off(event: LaneEventName, listener: (event: LaneEvent) => void): void {
@@ -254,7 +244,6 @@ export class EventHub {
   /**
    * Tells of a command.
    *
-   * @param event - What happened.
    * @param command - To whom.
    * @param partition - Where, if it has a partition.
    * @param startedAtMs - When its handler was entered; 0 if it was not.
@@ -291,7 +280,6 @@ export class EventHub {
   /**
    * Tells of a lane, or of the manager.
    *
-   * @param event - What happened.
    * @param lane - To which lane; undefined: to the manager.
    */
   lane(event: LaneEventName, lane?: Lane): void {
@@ -303,18 +291,13 @@ export class EventHub {
    *
    * @param command - Of which command.
    * @param partition - Where it runs.
-   * @param progress - The report.
    */
   progress(command: Command, partition: number, progress: unknown): void {
     const event = 'queue.command.progress'
     this.#emit({ ...eventOf(event, command), partition, progress })
   }
 
-  /**
-   * Tells of a dead letter that was dropped.
-   *
-   * @param letter - The letter.
-   */
+  /** Tells of a dead letter that was dropped. */
   dropped({
     id,
     lane,
@@ -326,13 +309,7 @@ export class EventHub {
     this.#emit({ ...eventOf(event), id, lane, type, attempt: attempts, error })
   }
 
-  /**
-   * Tells of a partition.
-   *
-   * @param event - What happened.
-   * @param partition - Its index.
-   * @param error - Why, if something failed.
-   */
+  /** Tells of a partition. */
   partition(event: LaneEventName, partition: number, error?: unknown): void {
     this.#emit({ ...eventOf(event), partition, error })
   }
@@ -340,9 +317,7 @@ export class EventHub {
   /**
    * Tells of a thread.
    *
-   * @param event - What happened.
    * @param thread - To which.
-   * @param error - Why, if something failed.
    */
   thread(
     event: LaneEventName,
@@ -355,7 +330,6 @@ export class EventHub {
   /**
    * Tells what a thread printed.
    *
-   * @param partition - Its partition's index.
    * @param threadId - Its `threadId`.
    * @param output - The chunk.
    * @param command - The command that printed it, if it was the only one that ran.
@@ -369,9 +343,7 @@ export class EventHub {
    * Tells of a failure that no command's caller learns of. Without a subscription that wants it, it
    * becomes a warning of the process, the first time.
    *
-   * @param event - What happened.
    * @param partition - Index of the partition.
-   * @param error - Why.
    */
   failure(event: PartitionFailure, partition: number, error: unknown): void {
     this.partition(event, partition, error)

@@ -73,10 +73,8 @@ export class ResultPump {
   #spinningSinceMs = 0
 
   /**
-   * @param commons - The manager's.
    * @param awake - Knows whether there is a core to spin on.
    * @param sources - Have the rings; undefined while there is none.
-   * @param events - The manager's.
    */
   constructor(
     commons: CoordinatorCommons,

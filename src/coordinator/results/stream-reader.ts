@@ -42,7 +42,6 @@ export class StreamReader implements AsyncGenerator<unknown, unknown, undefined>
   /**
    * Takes the command that was submitted.
    *
-   * @param source - The command.
    * @internal
    */
   attach(source: StreamSource): void {
@@ -54,7 +53,6 @@ export class StreamReader implements AsyncGenerator<unknown, unknown, undefined>
   /**
    * Takes a value from the producer.
    *
-   * @param value - The value.
    * @param weight - Units of credit that it took.
    * @internal
    */

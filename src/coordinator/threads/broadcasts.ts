@@ -31,7 +31,6 @@ export class Broadcasts {
   readonly #underWay = new Set<(incarnation: Incarnation) => void>()
 
   /**
-   * @param partitions - The manager's.
    * @param timeoutMs - How long one may take on each partition.
    * @param terminator - Gives up a thread that is stuck in a broadcast.
    */

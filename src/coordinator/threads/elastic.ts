@@ -33,7 +33,6 @@ export class Elastic {
    * @param partitions - The manager's, as many as there may be threads.
    * @param supervisor - Starts and ends threads.
    * @param plan - The bounds.
-   * @param events - The manager's.
    * @param free - Free memory in bytes.
    */
   constructor(
@@ -67,11 +66,7 @@ export class Elastic {
     }
   }
 
-  /**
-   * Results were taken, or time has passed: ends threads that are idle for long.
-   *
-   * @param now - Monotonic milliseconds.
-   */
+  /** Results were taken, or time has passed: ends threads that are idle for long. */
   progressed(now: number): void {
     this.grow()
     const { min, idleTimeoutMs } = this.#plan

@@ -108,9 +108,7 @@ export class InFlightWindow implements RecordSink, Holder {
   #completed = 0
 
   /**
-   * @param region - The incarnation's.
    * @param bell - Of its thread.
-   * @param partition - Its partition's index.
    * @param sidePort - For payloads that do not go through the ring.
    * @param plan - `inlineBytesMax`: longest payload that may lie in a record; `lanes`;
    * `concurrency`: handlers that may run at once.
@@ -173,7 +171,6 @@ export class InFlightWindow implements RecordSink, Holder {
   /**
    * Whether a slot is free for a command: the last ones are for those that overtake others.
    *
-   * @param command - The command.
    * @param rank - How urgent it is at this moment.
    */
   hasSlotFor({ sequence }: Command, rank: number): boolean {
@@ -235,8 +232,6 @@ export class InFlightWindow implements RecordSink, Holder {
    * if they are short. Lanes count apart: bound commands of one may wait at its gate for a handler
    * that waits for a command of the same key in another.
    *
-   * @param laneIndex - The lane.
-   * @param key - The key.
    * @param estimateUs - Estimated run time of the command. Default: as those that are bound.
    */
   acceptsKey(laneIndex: number, key: string, estimateUs?: number): boolean {
@@ -412,11 +407,7 @@ export class InFlightWindow implements RecordSink, Holder {
     this.#end.bell.ring(true)
   }
 
-  /**
-   * Commands that run longer than they may. Take all results before.
-   *
-   * @param now - Monotonic milliseconds.
-   */
+  /** Commands that run longer than they may. Take all results before. */
   overdue(now: number): OverdueRun[] {
     return this.watch.overdue(now, this.#commands, this.#ids, this.#end.slots)
   }
@@ -460,11 +451,7 @@ export class InFlightWindow implements RecordSink, Holder {
     return recalled
   }
 
-  /**
-   * Judges anew how urgent the bound commands are, if that has changed by itself.
-   *
-   * @param now - Monotonic milliseconds.
-   */
+  /** Judges anew how urgent the bound commands are, if that has changed by itself. */
   judge(now: number): void {
     const { load } = this
     if (now < load.changesAtMs) return

@@ -67,7 +67,6 @@ export interface ThreadPlan extends WindowPlan {
 /**
  * What the threads of a manager are made with.
  *
- * @param plan - The manager's options.
  * @param commons - Memory that all its threads share.
  * @param tallies - What its threads count, if it has metrics.
  */
@@ -168,7 +167,6 @@ let calls: Promise<typeof import('../../wire/control-calls.ts')> | undefined
  * if anything here led to the incarnation after its end, the memory of every thread and manager
  * would stay for ever.
  *
- * @param port - The thread's.
  * @param current - Undefined once the thread has exited; then nothing is answered.
  * @param onLoaded - Takes the report of the thread that it has loaded its handlers.
  * @returns The other side's interface.
@@ -267,7 +265,6 @@ export class Incarnation {
    * Starts a thread.
    *
    * @param plan - What it is made with.
-   * @param partition - Its partition's index.
    * @param number - 1 for the first thread of the partition.
    * @param sticky - Broadcasts to replay before the first command.
    * @param reports - Takes what it reports of itself.

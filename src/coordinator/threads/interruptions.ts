@@ -24,10 +24,8 @@ export class Interruptions {
   readonly #alarm = new Alarm(() => this.#checkLimits())
 
   /**
-   * @param partitions - By index.
    * @param terminator - Gives up a thread that does not stop.
    * @param timeoutGraceMs - How long a handler may run on past its time-out.
-   * @param events - The manager's.
    */
   constructor(
     partitions: readonly PartitionHandle[],
@@ -69,12 +67,7 @@ export class Interruptions {
     this.#events.acted()
   }
 
-  /**
-   * Ends a command unless it has started.
-   *
-   * @param command - Any.
-   * @param reason - Why.
-   */
+  /** Ends a command unless it has started. */
   withdraw(command: Command, reason: unknown): void {
     if (command.isSettled || !command.revoke()) return
     command.fail(laneError('CORELANE_ABORTED', { stage: 'waiting' }, reason), ANY_PARTITION)

@@ -75,7 +75,6 @@ export class PartitionHandle {
   /**
    * Notes whether it makes progress.
    *
-   * @param nowMs - Monotonic milliseconds.
    * @param stuckMs - Without a settled command for so long it counts as stuck.
    * @returns Whether it is stuck.
    */

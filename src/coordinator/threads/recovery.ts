@@ -46,8 +46,6 @@ export class Recovery {
   /**
    * A handler failed, or gave something that cannot cross threads.
    *
-   * @param command - Whose.
-   * @param error - Why.
    * @param partition - Where it ran.
    * @param startedAtMs - When its handler was entered.
    * @param durationMs - How long it ran.
@@ -73,7 +71,6 @@ export class Recovery {
   /**
    * A run took longer than it may; it may go on, detached from its command.
    *
-   * @param command - Whose.
    * @param error - The TimeoutError.
    * @param partition - Where it runs.
    * @param startedAtMs - When its handler was entered.
@@ -93,7 +90,6 @@ export class Recovery {
   /**
    * A thread ended while the command ran there.
    *
-   * @param command - The command.
    * @param error - The PartitionLostError.
    * @param partition - Where it ran.
    * @param blame - Whether it alone ran, was one of several, or the thread ended for another

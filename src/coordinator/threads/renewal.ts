@@ -35,10 +35,8 @@ export class Renewal {
   #onProgress: (() => void) | undefined
 
   /**
-   * @param partitions - The manager's.
    * @param supervisor - Makes threads and ends them.
    * @param limits - When a thread is worn out.
-   * @param events - The manager's.
    */
   constructor(
     partitions: readonly PartitionHandle[],
@@ -182,8 +180,6 @@ export class Renewal {
   /**
    * Lets a thread that has loaded take a partition over.
    *
-   * @param partition - The partition.
-   * @param next - The thread.
    * @param isDecided - Whether the present thread must go even if the next one has died since.
    */
   async #changeOver(

@@ -62,11 +62,7 @@ export class RunWatch {
     return this.#detached.values()
   }
 
-  /**
-   * Whether the run in a slot is detached.
-   *
-   * @param slot - A slot.
-   */
+  /** Whether the run in a slot is detached. */
   isDetached(slot: number): boolean {
     return this.#detached.has(slot)
   }
@@ -84,7 +80,6 @@ export class RunWatch {
    * Plans to look earlier.
    *
    * @param limitMs - How long a run of a command bound now may take.
-   * @param nowMs - Monotonic milliseconds.
    */
   tighten(limitMs: number, nowMs: number): void {
     this.#leastLimitMs = limitMs
@@ -94,7 +89,6 @@ export class RunWatch {
   /**
    * Notes that a run is detached.
    *
-   * @param slot - The command's.
    * @param run - What is left of it.
    */
   detach(slot: number, run: DetachedRun): void {
@@ -105,7 +99,6 @@ export class RunWatch {
   /**
    * Notes that such a run has ended.
    *
-   * @param slot - The command's.
    * @returns What was left of it; undefined if its slot was not given up.
    */
   ended(slot: number): DetachedRun | undefined {
@@ -158,11 +151,7 @@ export class RunWatch {
     return overdue
   }
 
-  /**
-   * A run that goes on past its grace; undefined if none does.
-   *
-   * @param nowMs - Monotonic milliseconds.
-   */
+  /** A run that goes on past its grace; undefined if none does. */
   stuckRun(nowMs: number): DetachedRun | undefined {
     for (const run of this.#detached.values()) if (run.graceEndsMs <= nowMs) return run
     return undefined

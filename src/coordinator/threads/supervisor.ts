@@ -141,11 +141,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     this.#own = []
   }
 
-  /**
-   * Gives a dormant partition a thread.
-   *
-   * @param partition - The partition.
-   */
+  /** Gives a dormant partition a thread. */
   spawn(partition: PartitionHandle): void {
     partition.isDormant = false
     void this.#replace(partition, false)
@@ -171,11 +167,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     this.#events.threadEnded()
   }
 
-  /**
-   * Makes a handler known that commands name.
-   *
-   * @param file - The handler.
-   */
+  /** Makes a handler known that commands name. */
   define(file: FileHandler): void {
     this.#plan.files.push(file)
     for (const incarnation of this.#living) incarnation.define(file)
@@ -203,7 +195,6 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
   /**
    * Lets a thread finish what it runs and tear down. It takes no commands from now on.
    *
-   * @param incarnation - The thread.
    * @returns Why `teardown` failed, if it did.
    * @throws PartitionLostError if the thread exits; LaneError `CORELANE_CONTROL_TIMEOUT`.
    */
@@ -231,9 +222,6 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
   /**
    * Gives a thread up: what it runs is lost, what it has not started runs elsewhere, and another
    * thread is started at once, however long this one takes to end.
-   *
-   * @param incarnation - The thread.
-   * @param reason - Why.
    */
   giveUpThread(incarnation: Incarnation, reason: Error): void {
     const partition = this.#partitions[incarnation.partition]!
@@ -283,7 +271,6 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
   /**
    * Makes a thread that is not the partition's present one yet.
    *
-   * @param partition - The partition.
    * @param handlers - URL of the module that it loads. Default: that of the other threads.
    * @throws ConfigError `CORELANE_INVALID_OPTION` if `new Worker` refuses what it is given.
    */
@@ -325,8 +312,6 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
    * Makes a thread that has loaded its handlers the partition's present one. If it has died since,
    * it is replaced as a thread that dies later.
    *
-   * @param partition - The partition.
-   * @param incarnation - The thread.
    * @param isAnother - Whether it replaces one.
    */
   adopt(partition: PartitionHandle, incarnation: Incarnation, isAnother = true): void {
@@ -354,7 +339,6 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
   /**
    * Waits until a thread is ready.
    *
-   * @param incarnation - The thread.
    * @throws ConfigError `CORELANE_HANDLERS_FAILED`, `CORELANE_ENTRY_FAILED`.
    */
   async load(incarnation: Incarnation): Promise<void> {
@@ -367,7 +351,6 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
   /**
    * Waits until a thread has loaded the module of a reload. It is not ready before it takes over.
    *
-   * @param incarnation - The thread.
    * @param expected - Names of the handlers that another thread found in the module, if one did.
    * @returns Names of the handlers that it found.
    * @throws ConfigError `CORELANE_HANDLERS_FAILED`.

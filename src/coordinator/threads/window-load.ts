@@ -117,11 +117,7 @@ export class WindowLoad {
     return this.#resting.size
   }
 
-  /**
-   * Streams of one lane that rest.
-   *
-   * @param laneIndex - The lane.
-   */
+  /** Streams of one lane that rest. */
   restingIn(laneIndex: number): number {
     return this.#laneRestings[laneIndex]!
   }
@@ -139,40 +135,22 @@ export class WindowLoad {
     }
   }
 
-  /**
-   * Commands bound of one lane.
-   *
-   * @param laneIndex - The lane.
-   */
+  /** Commands bound of one lane. */
   inLane(laneIndex: number): number {
     return this.#laneCounts[laneIndex]!
   }
 
-  /**
-   * Bytes of the records of one limited lane.
-   *
-   * @param laneIndex - The lane.
-   */
+  /** Bytes of the records of one limited lane. */
   bytesIn(laneIndex: number): number {
     return this.#laneBytes[laneIndex]!
   }
 
-  /**
-   * Commands bound of one key in one lane; 0 where keys are not counted.
-   *
-   * @param laneIndex - The lane.
-   * @param key - The key.
-   */
+  /** Commands bound of one key in one lane; 0 where keys are not counted. */
   ofKey(laneIndex: number, key: string): number {
     return this.#laneKeys[laneIndex]!.get(key)?.count ?? 0
   }
 
-  /**
-   * Estimated run time of those, in microseconds.
-   *
-   * @param laneIndex - The lane.
-   * @param key - The key.
-   */
+  /** Estimated run time of those, in microseconds. */
   workOfKey(laneIndex: number, key: string): number {
     return this.#laneKeys[laneIndex]!.get(key)?.workUs ?? 0
   }
@@ -180,10 +158,7 @@ export class WindowLoad {
   /**
    * Whether any of those may run after a command that is not bound would.
    *
-   * @param laneIndex - The lane.
-   * @param key - The key.
    * @param rank - How urgent the command is.
-   * @param sequence - Of the command.
    */
   hasAfterOfKey(laneIndex: number, key: string, rank: number, sequence: number): boolean {
     const tally = this.#laneKeys[laneIndex]!.get(key)
@@ -193,10 +168,8 @@ export class WindowLoad {
   /**
    * Corrects {@link WindowLoad.hasAfterOfKey}: none that may be taken back runs after a command.
    *
-   * @param laneIndex - The lane.
    * @param key - A key of which something is bound there.
    * @param rank - How urgent the command is.
-   * @param sequence - Of the command.
    */
   lowerLastOfKey(laneIndex: number, key: string, rank: number, sequence: number): void {
     setLast(this.#laneKeys[laneIndex]!.get(key)!.last, rank, sequence)
@@ -206,9 +179,7 @@ export class WindowLoad {
    * Whether any bound command of a lane may run after a command that is not bound would; only
    * while some of the lane are bound.
    *
-   * @param laneIndex - The lane.
    * @param rank - How urgent the command is.
-   * @param sequence - Of the command.
    */
   hasAfterInLane(laneIndex: number, rank: number, sequence: number): boolean {
     return isLater(this.#laneLasts[laneIndex]!, rank, sequence)
@@ -217,9 +188,7 @@ export class WindowLoad {
   /**
    * Corrects {@link WindowLoad.hasAfterInLane}: none that may be taken back runs after a command.
    *
-   * @param laneIndex - The lane.
    * @param rank - How urgent the command is.
-   * @param sequence - Of the command.
    */
   lowerLastInLane(laneIndex: number, rank: number, sequence: number): void {
     setLast(this.#laneLasts[laneIndex]!, rank, sequence)
@@ -237,7 +206,6 @@ export class WindowLoad {
   /**
    * Orders two slots that are taken by when their commands run.
    *
-   * @param a - A slot.
    * @param b - Another slot.
    * @returns Less than 0 if the command in `a` runs first.
    */
@@ -250,7 +218,6 @@ export class WindowLoad {
    *
    * @param slot - A slot that is taken.
    * @param rank - How urgent the command is.
-   * @param sequence - Of the command.
    */
   isAfter(slot: number, rank: number, sequence: number): boolean {
     const own = this.#ranks[slot]!
@@ -261,7 +228,6 @@ export class WindowLoad {
    * Whether any bound command may run after a command that is not bound would.
    *
    * @param rank - How urgent the command is.
-   * @param sequence - Of the command.
    */
   hasAfter(rank: number, sequence: number): boolean {
     return isLater(this.#last, rank, sequence)
@@ -280,7 +246,6 @@ export class WindowLoad {
    * Estimated work that runs before a command that is not bound would.
    *
    * @param rank - How urgent the command is.
-   * @param sequence - Of the command.
    * @returns Microseconds.
    */
   aheadUs(rank: number, sequence: number): number {
@@ -295,9 +260,7 @@ export class WindowLoad {
    * Adds a command.
    *
    * @param slot - Where it is bound.
-   * @param lane - Its lane.
    * @param rank - How urgent it is.
-   * @param sequence - Its age.
    * @param workUs - How long it is estimated to run, in microseconds.
    * @param bytes - What its record counts for.
    * @param key - Its key, if it has one.
@@ -325,7 +288,6 @@ export class WindowLoad {
    * Takes a command away again.
    *
    * @param slot - Where it was bound.
-   * @param lane - Its lane.
    */
   remove(slot: number, lane: Lane): void {
     const resting = this.#resting.size === 0 ? undefined : this.#resting.get(slot)
@@ -343,7 +305,6 @@ export class WindowLoad {
    * Notes a value of a stream. The partition rests the stream once it has used its credit up.
    *
    * @param slot - Where it is bound.
-   * @param lane - Its lane.
    * @param weight - Units that the value takes.
    */
   received(slot: number, lane: Lane, weight: number): void {
