@@ -17,10 +17,11 @@ import {
   readCommandLine,
   UsageError,
 } from './command-line.ts'
+import { queueCommand } from './queue.ts'
 import { runCommand } from './run.ts'
 import { workerCommand } from './worker.ts'
 
-const COMMANDS: readonly CliCommand[] = [runCommand, workerCommand, benchCommand]
+const COMMANDS: readonly CliCommand[] = [runCommand, workerCommand, queueCommand, benchCommand]
 
 async function dispatch([first, ...rest]: readonly string[]): Promise<number> {
   if (first === '--version' || first === '-v' || first === 'version') {

@@ -86,6 +86,45 @@ describeWithRedis('the queue from the command line', () => {
     }
   })
 
+  test('dead commands of a queue are listed, run again and purged, and its counts are printed', async () => {
+    const name = newName()
+    const ask = async (...words: string[]): Promise<Ending> => {
+      const cli = new CliProcess(['queue', ...words, '--name', name], [], {
+        CORELANE_QUEUE_URL: redis.url,
+      })
+      running.push(cli)
+      cli.child.stdin.end()
+      return within(cli.end(), words.join(' '))
+    }
+    const worker = await startWorker(name, '--retries', '1')
+    const commands = ['a', 'b'].map((id) => ({ id, type: 'fail', payload: `why ${id}` }))
+    await run(name, commands)
+    const dead = (await ask('dead')).results as unknown as Record<string, unknown>[]
+    expect(dead.map(({ type, payload }) => [type, payload]).sort()).toEqual([
+      ['fail', 'why a'],
+      ['fail', 'why b'],
+    ])
+    await stop(worker)
+    const { code, results } = await ask('redrive', '--ids', String(dead[0]!.id))
+    expect([code, results]).toEqual([0, [{ redriven: 1 }]])
+    const stats = new CliProcess(['queue', 'stats', '--name', name, '--queue', redis.url])
+    running.push(stats)
+    await within(stats.says('stdout', '}\n}'), 'the counts')
+    expect(JSON.parse(stats.stdout)).toMatchObject({ waiting: 1, dead: 1, leased: 0 })
+    for (const [words, complaint] of [
+      [['purge', '--all'], 'add --yes'],
+      [['redrive'], 'needs either --ids or --all'],
+      [['shred'], 'there is no action "shred"; actions: stats, dead, redrive, purge'],
+    ] as const) {
+      const refused = await ask(...words)
+      expect([refused.code, refused.stdout]).toEqual([2, ''])
+      expect(refused.stderr).toContain(complaint)
+    }
+    const purged = await ask('purge', '--all', '--yes')
+    expect([purged.stderr, purged.results]).toEqual(['', [{ purged: 1 }]])
+    expect((await ask('dead')).stdout).toBe('')
+  })
+
   test('failures come back as they were thrown, and unknown types and lanes fail', async () => {
     const name = newName()
     await startWorker(name)
