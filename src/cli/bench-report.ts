@@ -35,8 +35,13 @@ const COLUMNS = [
  *
  * @param report - The comparison.
  */
-export function asText({ header, workloads }: StrategyReport): string {
-  const lines = [...header]
+export function asText(report: StrategyReport): string {
+  return `${report.header.join('\n')}\n${tables(report, true)}`
+}
+
+/** The figures of each workload, and what follows from them. */
+function tables({ workloads }: StrategyReport, withVerdicts: boolean): string {
+  const lines: string[] = []
   for (const { name, about, figures, verdict } of workloads) {
     lines.push('', `${name}: ${about}`)
     lines.push(`  ${'strategy'.padEnd(11)}${COLUMNS.map(([title]) => title.padStart(13)).join('')}`)
@@ -49,7 +54,7 @@ export function asText({ header, workloads }: StrategyReport): string {
       lines.push(`  ${strategy.padEnd(11)}${cells.join('')}`)
       if (row.failure !== undefined) lines.push(`    failed: ${row.failure}`)
     }
-    lines.push(`  ${verdict}`)
+    if (withVerdicts) lines.push(`  ${verdict}`)
   }
   return `${lines.join('\n')}\n`
 }
@@ -113,7 +118,7 @@ td.figure { text-align: right; font-variant-numeric: tabular-nums; }
 @media (max-width: 40rem) {
   body { font-size: 14px; padding: 0 0.5rem; }
   table { font-size: 12px; }
-  th { white-space: normal; max-width: 6rem; overflow-wrap: anywhere; }
+  th { white-space: normal; }
   th, td { padding: 1px 4px; }
 }
 li, p { overflow-wrap: anywhere; }
@@ -127,7 +132,7 @@ ${verdicts}
 </ul>
 ${CHARTS.map((one) => chart(report.workloads, one)).join('\n')}
 <h2>All figures</h2>
-<pre>${safe(asText(report))}</pre>
+<pre>${safe(tables(report, false))}</pre>
 </html>
 `
 }
