@@ -1,5 +1,5 @@
 // Piscina histogram: run and wait times in the shape that Piscina gives them.
-// Thread: main.   Owns: the recorded times.
+// Owns: the recorded times.
 
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks'
 

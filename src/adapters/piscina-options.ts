@@ -1,5 +1,5 @@
 // Piscina options: Piscina's options, its defaults and the messages of its checks.
-// Thread: main.   Owns: the defaults.
+// Owns: the defaults.
 
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'

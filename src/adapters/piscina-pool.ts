@@ -1,5 +1,5 @@
 // Piscina pool: Piscina's queue, threads and events, over a runtime.
-// Thread: main.   Owns: the tasks that are open, and the runtime they run in.
+// Owns: the tasks that are open, and the runtime they run in.
 // Must not: run anything itself. Without a queue or a balancer of the user's, the runtime's backlog
 // is the queue; with one, a task is submitted when the balancer has chosen its thread.
 

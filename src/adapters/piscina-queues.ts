@@ -1,5 +1,5 @@
 // Piscina queues: the task queues of Piscina's interface, and one that knows lanes.
-// Thread: main.   Owns: nothing beyond its queues.
+// Owns: nothing beyond its queues.
 
 import { nowMs } from '../base/clock.ts'
 import { Deque } from '../base/deque.ts'

@@ -1,5 +1,5 @@
 // Alarm: one timer that calls back at a moment, never before it.
-// Thread: any.   Owns: the timer.
+// Owns: the timer.
 //
 // A timer of Node.js may fire up to a millisecond early, and a delay beyond 2^31 - 1 ms makes it
 // fire at once. The alarm looks at the clock when its timer fires and sets it again if the moment

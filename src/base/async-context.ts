@@ -1,5 +1,5 @@
 // Async context: which request a function runs for, as AsyncLocalStorage and tracing tell it.
-// Thread: any.   Owns: the context outside of all requests.
+// Owns: the context outside of all requests.
 //
 // A timer, a promise's reaction, a port or a thread carries the context in which it was made, and
 // keeps what the application stores there. A command is submitted in the context of its request;

@@ -1,5 +1,4 @@
 // Bits: arithmetic on sizes and on positions that wrap at 2^32.
-// Thread: any.   Owns: nothing.
 
 /**
  * Whether a number is a power of two.

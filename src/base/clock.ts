@@ -1,5 +1,4 @@
 // Clock: the one place that reads time.
-// Thread: any.   Owns: nothing.
 // The functions are captured when the module loads, so fake timers in a test cannot stop the
 // runtime, and come from Node's modules, since jsdom and its like replace the global ones.
 

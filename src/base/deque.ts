@@ -1,5 +1,5 @@
 // Deque: a queue whose both ends cost O(1), in a ring buffer that grows and shrinks.
-// Thread: any.   Owns: its items' order.
+// Owns: its items' order.
 // `Array.prototype.shift` moves every element once an array has more than about 50,000.
 
 const CAPACITY_MIN = 16

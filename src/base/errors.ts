@@ -1,5 +1,4 @@
 // Errors: every failure corelane reports, in one table of codes.
-// Thread: any.   Owns: nothing.
 // A process may have several copies of the package: both its formats, and the one in each thread.
 
 /** One row of the table: how the message reads and whether trying again can help. */

@@ -1,5 +1,4 @@
 // Options: checks an options object against a table of rules and fills in the defaults.
-// Thread: any.   Owns: nothing.
 // Must not: know any particular option. A table lives beside the interface it checks.
 
 import { laneError, show } from './errors.ts'

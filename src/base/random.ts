@@ -1,5 +1,4 @@
 // Random: numbers that look random and are the same for the same seed.
-// Thread: any.   Owns: nothing.
 
 /**
  * Numbers from 0 to below 1: Mulberry32 (T. Ettinger).

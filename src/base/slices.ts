@@ -1,5 +1,4 @@
 // Slices: does one thing to very many items without holding up the event loop.
-// Thread: any.   Owns: nothing.
 
 import { nowMs, timers } from './clock.ts'
 

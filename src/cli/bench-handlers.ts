@@ -1,5 +1,5 @@
 // Bench handlers: the work that strategies are compared on where the user brings none.
-// Thread: partition.   Owns: nothing.
+// Thread: partition.
 
 /**
  * Burns a fixed amount of work, not of time: time would pass while the thread waits for a core.

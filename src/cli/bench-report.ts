@@ -1,5 +1,4 @@
 // Bench report: the comparison as a table, as JSON and as a page with charts.
-// Thread: main.   Owns: nothing.
 
 import type { StrategyFigures } from './bench-verdict.ts'
 

@@ -1,5 +1,5 @@
 // Bench trial: runs a workload under a strategy for a while and measures what its commands saw.
-// Thread: main.   Owns: the manager of the trial.
+// Owns: the manager of the trial.
 
 import { nowMs, timers } from '../base/clock.ts'
 import { type CommandOutcome, type PartitionStrategy, QueueManager } from '../index.ts'

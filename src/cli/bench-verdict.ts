@@ -1,5 +1,4 @@
 // Bench verdict: which strategy to choose, in a sentence.
-// Thread: main.   Owns: nothing.
 
 import type { PartitionStrategy } from '../index.ts'
 import type { TrialFigures } from './bench-trial.ts'

@@ -1,5 +1,5 @@
 // Bench workloads: the sequences of commands on which partition strategies are compared.
-// Thread: main.   Owns: nothing; the same seed gives the same sequence.
+// Owns: nothing; the same seed gives the same sequence.
 
 import { randomFrom } from '../base/random.ts'
 

@@ -1,5 +1,5 @@
 // Bench: the command that compares partition strategies on the user's own handlers and keys.
-// Thread: main.   Owns: what its flags mean.
+// Owns: what its flags mean.
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'

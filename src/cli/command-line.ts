@@ -1,5 +1,4 @@
 // Command line: what a command of the bin declares, how its words are read, and what help prints.
-// Thread: main.   Owns: nothing.
 
 import { parseArgs } from 'node:util'
 import { show } from '../base/errors.ts'

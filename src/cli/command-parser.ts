@@ -1,5 +1,4 @@
 // Command parser: a line of input to a command, or to the reason why it is none.
-// Thread: main.   Owns: nothing.
 
 import { type LaneError, laneError, show } from '../base/errors.ts'
 import type { Line } from './line-splitter.ts'

@@ -1,5 +1,5 @@
 // Command stream: commands from a stream of lines, through lanes, to lines of results.
-// Thread: main.   Owns: the commands in flight, and with them how far the input may be read.
+// Owns: the commands in flight, and with them how far the input may be read.
 // Must not: hold more than its bounds, however long the input is or however slow its reader.
 
 import type { Readable } from 'node:stream'

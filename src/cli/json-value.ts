@@ -1,5 +1,4 @@
 // JSON value: how results and errors read in a line of output.
-// Thread: main.   Owns: nothing.
 // docs/cli.md has the same table of conversions; keep the two alike.
 
 import { types } from 'node:util'

@@ -1,5 +1,5 @@
 // Line splitter: chunks of bytes to lines of text, in bounded memory.
-// Thread: main.   Owns: the bytes of the line that is not finished yet.
+// Owns: the bytes of the line that is not finished yet.
 // It works on bytes, since a chunk may end inside a character; a newline byte is never part of one.
 
 import { isUtf8 } from 'node:buffer'

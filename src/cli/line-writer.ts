@@ -1,5 +1,5 @@
 // Line writer: lines of text into a stream, batched by turn, with backpressure that can be awaited.
-// Thread: main.   Owns: the text that was not given to the stream yet.
+// Owns: the text that was not given to the stream yet.
 // Must not: end the stream; stdout and stderr belong to the process.
 
 import type { Writable } from 'node:stream'

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Main: the bin. Finds the command that is asked for, runs it, and turns what comes of it into an
 // exit code.
-// Thread: main.   Owns: the exit code.
+// Owns: the exit code.
 
 import { VERSION } from '../base/version.ts'
 import { benchCommand } from './bench.ts'

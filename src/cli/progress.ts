@@ -1,5 +1,5 @@
 // Progress: a bar on stderr, or a line now and then where stderr is no terminal.
-// Thread: main.   Owns: the timer that draws.
+// Owns: the timer that draws.
 
 import { nowMs, timers } from '../base/clock.ts'
 import type { StreamCounts } from './command-stream.ts'

@@ -1,5 +1,4 @@
 // Queue flags: what commands of the bin that use a queue have in common, and how they reach it.
-// Thread: main.   Owns: nothing.
 // Must not: print a URL with its password.
 
 import { LaneError, show } from '../base/errors.ts'

@@ -1,5 +1,5 @@
 // Queue runner: sends the commands of a run through a queue to workers, and hears of their results.
-// Thread: main.   Owns: the queue and its submitter.
+// Owns: the queue and its submitter.
 
 import { laneError, show } from '../base/errors.ts'
 import { DEFAULT_LANES, type LeasedQueue, Submitter } from '../index.ts'

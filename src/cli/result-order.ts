@@ -1,5 +1,5 @@
 // Result order: lets results through as they come, or holds them back into the order of the input.
-// Thread: main.   Owns: the results that are done before an earlier one.
+// Owns: the results that are done before an earlier one.
 
 /** A place in the output, taken when a line is read. */
 export type Place = number

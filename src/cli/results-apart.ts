@@ -1,6 +1,6 @@
 // Results apart: runs the bin once more with stderr as its stdout, so that whatever handlers and
 // their child processes write to descriptor 1 cannot land among the results.
-// Thread: main.   Owns: the other process, and the signals that it passes on.
+// Owns: the other process, and the signals that it passes on.
 //
 // Node has no dup2: only a new process gets its descriptors chosen. The one in front waits, passes
 // signals on and ends as the other one does. A terminal sends a signal to both of them; so the

@@ -1,5 +1,5 @@
 // Run session: one `corelane run`, from its start to its exit code.
-// Thread: main.   Owns: the process's standard streams and its signals while it runs.
+// Owns: the process's standard streams and its signals while it runs.
 
 import { fstatSync } from 'node:fs'
 import { constants } from 'node:os'

@@ -1,5 +1,5 @@
 // Run: the command that pipes commands from stdin through lanes and results to stdout.
-// Thread: main.   Owns: what its flags mean.
+// Owns: what its flags mean.
 
 import { boolean, integer, oneOf, text } from '../base/options.ts'
 import type { PartitionStrategy } from '../index.ts'

@@ -1,5 +1,5 @@
 // Worker session: one `corelane worker`, from its start to its exit code.
-// Thread: main.   Owns: the process's standard streams and its signals while it runs.
+// Owns: the process's standard streams and its signals while it runs.
 
 import { type LeasedQueue, type QueueIncident, type QueueManager, WorkerPool } from '../index.ts'
 import { EXIT_FAILED, EXIT_OK, EXIT_USAGE } from './command-line.ts'

@@ -1,5 +1,5 @@
 // Worker: the command that runs handlers for a queue until a signal stops it.
-// Thread: main.   Owns: what its flags mean.
+// Owns: what its flags mean.
 
 import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { anything, boolean, milliseconds, oneOf, text } from '../base/options.ts'

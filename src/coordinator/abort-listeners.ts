@@ -1,5 +1,5 @@
 // Abort listeners: one listener per distinct signal, whatever the number of commands.
-// Thread: main.   Owns: the listeners.
+// Owns: the listeners.
 //
 // A signal may end a million commands. Those that are bound end at once, since they could start;
 // the others are kept from being bound (`isEnding`) and end in slices: the event loop turns.

@@ -1,5 +1,4 @@
 // Command extras: the fields that only some commands have, kept apart from those of a million.
-// Thread: main.   Owns: nothing.
 
 import type { CallContext } from '../base/async-context.ts'
 import type { RetryPlan } from '../model/retry.ts'

@@ -1,5 +1,5 @@
 // Command timers: when delayed commands are due, and when waiting ones are late.
-// Thread: main.   Owns: one alarm for all commands, and the order of their moments.
+// Owns: one alarm for all commands, and the order of their moments.
 // Adding and cancelling cost O(log n). Must not: change the state of a command that is not due.
 
 import { Alarm } from '../base/alarm.ts'

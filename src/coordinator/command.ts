@@ -1,5 +1,5 @@
 // Command: one submitted command, a state machine from submit to settlement.
-// Thread: main.   Owns: the promise's resolver, the payload's reference and the state.
+// Owns: the promise's resolver, the payload's reference and the state.
 // Must not: choose a partition (dispatcher), or decide what follows a failed run (recovery).
 //
 // ```

@@ -1,5 +1,4 @@
 // Cores: how many threads this process may run at a time.
-// Thread: main.   Owns: nothing.
 // `os.cpus()` ignores containers, and Node 20's `availableParallelism()` ignores CPU quotas.
 
 import { readFileSync } from 'node:fs'

@@ -1,5 +1,5 @@
 // Handlers proxy: calls handlers as if they were local functions, in comlink's manner.
-// Thread: main.   Owns: one function per handler.
+// Owns: one function per handler.
 
 import type { CommandOptions } from '../model/command.ts'
 import type { PayloadArguments, ResultOf, RunName } from '../model/handler-module.ts'

@@ -1,5 +1,4 @@
 // Host by os-utils: the machine's figures. A chunk of its own, loaded by the first call of `stats`.
-// Thread: main.   Owns: nothing.
 
 import osUtils from 'os-utils'
 

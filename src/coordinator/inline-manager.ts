@@ -1,5 +1,5 @@
 // Inline manager: runs handlers in the caller's thread, for unit tests of code that has a manager.
-// Thread: main.   Owns: its virtual clock.
+// Owns: its virtual clock.
 // Must not: start a thread or a real timer.
 
 import { timers } from '../base/clock.ts'

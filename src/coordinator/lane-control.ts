@@ -1,5 +1,4 @@
 // Lane control: what users change of a lane while its manager runs.
-// Thread: main.   Owns: nothing.
 
 import type { Dispatcher } from './dispatch/dispatcher.ts'
 import type { Lane } from './lane-table.ts'

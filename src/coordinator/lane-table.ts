@@ -1,5 +1,5 @@
 // Lane table: the lanes of one manager, by name and by index.
-// Thread: main.   Owns: the lanes and their tallies.
+// Owns: the lanes and their tallies.
 
 import { laneError, show } from '../base/errors.ts'
 import { isGated, isLimited, type LaneNeeds, type LanePlan } from '../model/lane.ts'

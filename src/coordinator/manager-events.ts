@@ -1,5 +1,5 @@
 // Manager events: every call that a lower part of the coordinator makes to the manager as a whole.
-// Thread: main.   Owns: nothing. `Runtime` implements them; a part names those it makes by `Pick`.
+// `Runtime` implements them; a part names those it makes by `Pick`.
 // Must not: name a part above commands, lanes and options, or everything would depend on it.
 
 import type { LaneError } from '../base/errors.ts'

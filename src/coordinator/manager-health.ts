@@ -1,5 +1,5 @@
 // Manager health: whether the manager's threads can run what is submitted, and news of that.
-// Thread: main.   Owns: who listens.
+// Owns: who listens.
 // Must not: act on it. Its listeners decide, such as a worker pool.
 
 import { type LaneError, laneError } from '../base/errors.ts'

@@ -1,5 +1,5 @@
 // Map commands: runs a handler over everything an iterable yields, in bounded memory.
-// Thread: main.   Owns: the commands in flight for one iteration.
+// Owns: the commands in flight for one iteration.
 
 import { Deque } from '../base/deque.ts'
 import { boolean, integer, type OptionRules } from '../base/options.ts'

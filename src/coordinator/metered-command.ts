@@ -1,5 +1,5 @@
 // Metered command: a command that knows when it was submitted, for managers with metrics.
-// Thread: main.   Owns: that moment, and its clock. Managers without metrics make plain commands.
+// Owns: that moment, and its clock. Managers without metrics make plain commands.
 
 import { nowMs } from '../base/clock.ts'
 import { Command, type CommandManager, type Holder } from './command.ts'

@@ -1,5 +1,5 @@
 // Metrics reader: reads what lanes, windows and threads have counted.
-// Thread: main.   Owns: nothing. It runs on demand only, so that the hot path pays nothing.
+// It runs on demand only, so that the hot path pays nothing.
 
 import { epochMs, nowMs } from '../base/clock.ts'
 import { readCounter } from '../memory/counters.ts'

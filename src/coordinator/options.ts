@@ -1,5 +1,5 @@
 // Options: the options of a queue manager, checked and completed once.
-// Thread: main.   Owns: the one table of its options.
+// Owns: the one table of its options.
 
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'

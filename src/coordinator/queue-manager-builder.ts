@@ -1,5 +1,5 @@
 // Queue manager builder: the options of a manager, one call each.
-// Thread: main.   Owns: the options gathered so far.
+// Owns: the options gathered so far.
 
 import type { AnyHandlers, HandlersAt } from '../model/handler-module.ts'
 import { DEFAULT_LANES, type DefaultLaneName, type LaneOptions } from '../model/lane.ts'

@@ -1,5 +1,5 @@
 // Queue manager: the public face of the runtime; wiring only.
-// Thread: main.   Owns: its rooms' instances and its own state.
+// Owns: its rooms' instances and its own state.
 
 import { getEnvironmentData } from 'node:worker_threads'
 import { outside } from '../base/async-context.ts'

@@ -1,5 +1,5 @@
 // Queue metrics: what users hold of the metrics of one manager.
-// Thread: main.   Owns: the baseline of the last reset, and the timer of a backend.
+// Owns: the baseline of the last reset, and the timer of a backend.
 // Must not: count anything: partitions and lanes do.
 
 import { TIMER_MS_MAX } from '../base/bounds.ts'

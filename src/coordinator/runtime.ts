@@ -1,5 +1,5 @@
 // Runtime: the rooms of one manager, wired together, and its life from start to close.
-// Thread: main.   Owns: the state of the manager and the instances of its rooms.
+// Owns: the state of the manager and the instances of its rooms.
 
 import { Alarm } from '../base/alarm.ts'
 import { CallContext, outside } from '../base/async-context.ts'

@@ -1,5 +1,5 @@
 // Settlement: how commands that end settle promises.
-// Thread: main.   Owns: the results of a batch until the last has come.
+// Owns: the results of a batch until the last has come.
 
 /**
  * Commands that were submitted together and have one promise: one for each would cost the main

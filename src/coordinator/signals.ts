@@ -1,5 +1,5 @@
 // Signals: closes managers in order when the process receives a signal that ends it.
-// Thread: main.   Owns: the process's listeners for those signals, one per signal.
+// Owns: the process's listeners for those signals, one per signal.
 // Must not: end a process whose application ends itself.
 
 import { constants } from 'node:os'

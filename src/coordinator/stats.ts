@@ -1,5 +1,4 @@
 // Stats: one plain snapshot of a manager and its host.
-// Thread: main.   Owns: nothing.
 
 import { cpus, freemem, loadavg, totalmem, uptime } from 'node:os'
 import { outside } from '../base/async-context.ts'

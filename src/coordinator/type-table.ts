@@ -1,5 +1,5 @@
 // Type table: the handlers of the module, by name and by index, and how long each tends to run.
-// Thread: main.   Owns: the types and their estimates.
+// Owns: the types and their estimates.
 
 import { laneError, show } from '../base/errors.ts'
 import type { FileHandler } from '../model/handler-module.ts'

@@ -1,5 +1,4 @@
 // Incident: what a worker pool or a submitter bears and its operator may want to know.
-// Thread: main.   Owns: nothing.
 
 import { callListener } from '../base/clock.ts'
 

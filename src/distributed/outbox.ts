@@ -1,5 +1,5 @@
 // Outbox: what must reach a queue, in batches, in order, and as often as it takes.
-// Thread: main.   Owns: what was not sent yet.
+// Owns: what was not sent yet.
 // One call is under way at a time: what comes meanwhile makes up the next batch.
 
 import { outside } from '../base/async-context.ts'

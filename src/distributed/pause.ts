@@ -1,5 +1,5 @@
 // Pause: a wait that can be ended early, and how long to wait for a queue that does not answer.
-// Thread: main.   Owns: its timer.
+// Owns: its timer.
 
 import { timers } from '../base/clock.ts'
 import { type RetryPlan, retryDelayMs } from '../model/retry.ts'

@@ -1,5 +1,5 @@
 // Layout: every offset, width and writer of the shared memory. No other file adds numbers.
-// Thread: any.   Owns: nothing; it is arithmetic.
+// Owns: nothing; it is arithmetic.
 // The picture, the protocols and why they are right are in README.md beside this file.
 
 import { isPowerOfTwo } from '../base/bits.ts'

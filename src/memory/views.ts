@@ -1,5 +1,4 @@
 // Views: one stretch of memory seen as words, bytes and floats.
-// Thread: any.   Owns: nothing.
 
 /** Memory that threads share. Other rooms carry it about under this name and do not look inside. */
 export type SharedMemory = SharedArrayBuffer

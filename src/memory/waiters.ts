@@ -1,5 +1,5 @@
 // Waiters: which partitions wait for a lane, and how a wake goes from one to the next.
-// Thread: any.   Owns: the waiters' bits of every lane, a set for idle and one for busy partitions.
+// Owns: the waiters' bits of every lane, a set for idle and one for busy partitions.
 // The protocol and its lost wake-ups are in README.md beside this file.
 
 import { BellRinger } from './doorbell.ts'

@@ -1,5 +1,5 @@
 // Boost: how a command of a lane becomes more urgent while it waits.
-// Thread: any.   Owns: nothing; data only.
+// Owns: nothing; data only.
 
 import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { laneError, show } from '../base/errors.ts'

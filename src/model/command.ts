@@ -1,5 +1,5 @@
 // Command: the unit of work, as callers and handlers see it.
-// Thread: any.   Owns: nothing; data only.
+// Owns: nothing; data only.
 
 import { TIMER_MS_MAX } from '../base/bounds.ts'
 import {

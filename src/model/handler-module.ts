@@ -1,5 +1,5 @@
 // Handler module: the types that carry payloads and results from a user's module to the caller.
-// Thread: any.   Owns: nothing; types only.
+// Owns: nothing; types only.
 
 import type { CommandContext } from './command.ts'
 

@@ -1,5 +1,5 @@
 // Lane event: what a manager tells those who subscribe.
-// Thread: any.   Owns: nothing; data only.
+// Owns: nothing; data only.
 
 import { anything, integer, type OptionRules } from '../base/options.ts'
 

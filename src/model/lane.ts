@@ -1,5 +1,5 @@
 // Lane: a named class of commands, and what it promises about urgency, rate and concurrency.
-// Thread: any.   Owns: nothing; data only.
+// Owns: nothing; data only.
 
 import { COUNT_MAX, TIMER_MS_MAX } from '../base/bounds.ts'
 import { laneError, show } from '../base/errors.ts'

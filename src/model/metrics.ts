@@ -1,5 +1,5 @@
 // Metrics: what is known of lanes and partitions at one moment, and what happened between two.
-// Thread: any.   Owns: nothing; data only.
+// Owns: nothing; data only.
 
 import type { Histogram } from '../base/histogram.ts'
 

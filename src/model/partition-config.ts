@@ -1,5 +1,5 @@
 // Partition config: how many partitions, and which one a command goes to.
-// Thread: any.   Owns: nothing; data only.
+// Owns: nothing; data only.
 
 import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { alias, anything, integer, milliseconds, type OptionRules, oneOf } from '../base/options.ts'

@@ -1,5 +1,5 @@
 // Rate limit: how many commands of a lane may start in a window of time.
-// Thread: any.   Owns: nothing; data only.
+// Owns: nothing; data only.
 
 import { integer, milliseconds, type OptionRules, oneOf } from '../base/options.ts'
 

@@ -1,5 +1,5 @@
 // Alert manager: compares metrics with thresholds, and tells when a level changes.
-// Thread: main.   Owns: its timer, the level of each rule and lane. Nothing runs before `start`.
+// Owns: its timer, the level of each rule and lane. Nothing runs before `start`.
 
 import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { epochMs, timers } from '../base/clock.ts'

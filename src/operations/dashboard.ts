@@ -1,5 +1,5 @@
 // Dashboard: one page that shows a manager while it runs, and what may be done there.
-// Thread: main.   Owns: an HTTP server, its token and its event streams.
+// Owns: an HTTP server, its token and its event streams.
 // Must not: cost anything while no stream is open, or answer who cannot show the token.
 
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'

@@ -1,5 +1,5 @@
 // Prometheus: metrics as families of samples, as exposition text, and as collectors.
-// Thread: main.   Owns: the names. Seconds, bytes, `_total`; labels are lanes and partitions only.
+// Owns: the names. Seconds, bytes, `_total`; labels are lanes and partitions only.
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Histogram } from '../base/histogram.ts'

@@ -1,5 +1,5 @@
 // Queue monitor: looks at a manager's `stats()` at an interval, and warns of lanes that fill up.
-// Thread: main.   Owns: its timer and the last look. It needs no metrics.
+// Owns: its timer and the last look. It needs no metrics.
 
 import { COUNT_MAX, TIMER_MS_MAX } from '../base/bounds.ts'
 import { timers } from '../base/clock.ts'

@@ -1,5 +1,5 @@
 // Watched: the members of a manager that operations look at and act on.
-// Thread: main.   Owns: nothing; types only. A QueueManager has this shape.
+// Owns: nothing; types only. A QueueManager has this shape.
 
 import { laneError } from '../base/errors.ts'
 import type { LanePlan } from '../model/lane.ts'

@@ -1,5 +1,4 @@
 // Command services: what the contexts of commands do for their handlers.
-// Thread: partition.   Owns: nothing.
 
 import { laneError } from '../base/errors.ts'
 import type { PartitionSlots } from '../memory/slots.ts'

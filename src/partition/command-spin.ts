@@ -1,5 +1,5 @@
 // Command spin: looks for the next command for a moment before the partition sleeps.
-// Thread: partition.   Owns: whether that has paid lately.
+// Owns: whether that has paid lately.
 
 import { nowMs } from '../base/clock.ts'
 import { type AwakeThreads, SpinHabit } from '../memory/awake-threads.ts'

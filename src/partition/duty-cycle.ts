@@ -1,5 +1,5 @@
 // Duty cycle: the partition's loop: read, choose, run, send; and park when there is nothing.
-// Thread: partition.   Owns: when the thread works and when it sleeps.
+// Owns: when the thread works and when it sleeps.
 // Must not: decide the order (window), load code (handlers) or encode (outbox).
 
 import { Alarm } from '../base/alarm.ts'

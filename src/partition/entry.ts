@@ -1,5 +1,5 @@
 // Entry: the program of a partition's thread. The only module here with effects on import.
-// Thread: partition.   Owns: the thread's parts and their wiring.
+// Owns: the thread's parts and their wiring.
 
 import { parentPort } from 'node:worker_threads'
 import { nowMs } from '../base/clock.ts'

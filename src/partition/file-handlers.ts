@@ -1,5 +1,5 @@
 // File handlers: the modules that commands name, loaded when one of their handlers first runs.
-// Thread: partition.   Owns: which of them are loaded.
+// Owns: which of them are loaded.
 
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'

@@ -1,5 +1,5 @@
 // Handlers: loads the user's module, finds its handlers and calls them.
-// Thread: partition.   Owns: the loaded module.
+// Owns: the loaded module.
 
 import { laneError, show } from '../base/errors.ts'
 import type { PartitionContext } from '../model/command.ts'

@@ -1,5 +1,5 @@
 // Heap gauge: tells the coordinator how large the thread's heap is.
-// Thread: partition.   Owns: when it looked last.
+// Owns: when it looked last.
 
 import type v8 from 'node:v8'
 import { nowMs } from '../base/clock.ts'

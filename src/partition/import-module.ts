@@ -1,5 +1,5 @@
 // Import module: loads the handler module by its URL, TypeScript by whatever can load that here.
-// Thread: partition.   Owns: the hook that finds TypeScript where JavaScript is named.
+// Owns: the hook that finds TypeScript where JavaScript is named.
 //
 // Node.js 22.18 and newer strip types. Modules that Node.js cannot load, because it is older or
 // because of syntax that is more than types, tsx loads, if the project of the module has it.

@@ -1,5 +1,5 @@
 // Nested submits: commands that handlers of this partition submit.
-// Thread: partition.   Owns: their numbering.
+// Owns: their numbering.
 // Must not: judge them; the coordinator refuses one that could never run.
 
 import { LaneError, laneError } from '../base/errors.ts'

@@ -1,5 +1,5 @@
 // Outbox: puts outcomes into the result ring, and keeps those that find it full.
-// Thread: partition.   Owns: the result ring's encoder and what is kept.
+// Owns: the result ring's encoder and what is kept.
 // Bounded: while something is kept the duty cycle starts nothing new, and asks for room.
 
 import { Deque } from '../base/deque.ts'

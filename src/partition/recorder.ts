@@ -1,6 +1,6 @@
 // Recorder: counts waits and runs while metrics are on. Without metrics nothing of this file is in
 // the thread's path: the plain classes are used.
-// Thread: partition.   Owns: the tallies of its thread, but for the queued times.
+// Owns: the tallies of its thread, but for the queued times.
 
 import type { AttachedCommons } from '../memory/commons.ts'
 import { LaneGate } from '../memory/lane-gate.ts'

@@ -1,5 +1,5 @@
 // Run context: what a handler can ask about the command it runs.
-// Thread: partition.   Owns: the abort controllers of running commands, made when first asked for.
+// Owns: the abort controllers of running commands, made when first asked for.
 
 import type { CommandContext, NestedOptions } from '../model/command.ts'
 

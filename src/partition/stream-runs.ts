@@ -1,5 +1,5 @@
 // Stream runs: sends the values of generators, no faster than they are consumed.
-// Thread: partition.   Owns: the streams that wait for credit or for room in the result ring.
+// Owns: the streams that wait for credit or for room in the result ring.
 //
 // A stream has CREDIT_MAX units; a value takes some of them by its size, and the coordinator gives
 // them back as its consumer takes values. So a slow consumer stops the producer, and what it has

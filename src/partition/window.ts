@@ -1,5 +1,5 @@
 // Window: the commands bound to this partition that have not started.
-// Thread: partition.   Owns: one entry per slot, and which keys are busy.
+// Owns: one entry per slot, and which keys are busy.
 // Must not: start anything. Every record is decoded on arrival, since the payload decoder must see
 // all of them in order, also those that are revoked later.
 

@@ -1,5 +1,4 @@
 // Hash: the stable hash that places a key.
-// Thread: any.   Owns: nothing.
 // It is part of the contract: the same key goes to the same partition in every process and release.
 
 const OFFSET_BASIS = 0x811c9dc5

@@ -1,5 +1,5 @@
 // Indexed heap: a binary heap whose items know where they are, so one can be moved or removed.
-// Thread: any.   Owns: its items' order.
+// Owns: its items' order.
 
 /** Where an item is in each heap that may hold it; -1 if it is not there. */
 export interface HeapPlace {

@@ -1,5 +1,5 @@
 // Lane queue: the waiting commands of one lane, the most urgent first as time goes on.
-// Thread: any.   Owns: their order.
+// Owns: their order.
 //
 // Commands of the same priority and deadline form a class. Within one the oldest is the most urgent
 // at any time, since they become more urgent alike; so only the front of each class is judged. One

@@ -1,5 +1,5 @@
 // Priority heap: what runs next, first-in first-out within equal priority.
-// Thread: any.   Owns: its items' order.
+// Owns: its items' order.
 // Must not: know what an item is beyond its rank and sequence.
 //
 // Most commands arrive in order, so the heap keeps a run: a double-ended buffer of items that came

@@ -1,5 +1,5 @@
 // Urgency: the rank of a waiting command at a moment, and when it changes next.
-// Thread: any.   Owns: nothing. Pure: time is a parameter.
+// Pure: time is a parameter.
 
 import { priorityOf, rankOf, type SharedLanePlan } from '../model/lane.ts'
 

@@ -1,5 +1,4 @@
 // Brands: what objects of the language hold, whatever members of their own hide it, in any realm.
-// Thread: any.   Owns: nothing.
 
 import { Buffer } from 'node:buffer'
 import { types } from 'node:util'

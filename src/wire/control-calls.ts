@@ -1,5 +1,4 @@
 // Control calls: carries the interfaces of control.ts over a port, by comlink.
-// Thread: any.   Owns: nothing.
 // The main thread loads it while its first threads start.
 
 import type { MessagePort } from 'node:worker_threads'

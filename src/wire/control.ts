@@ -1,5 +1,4 @@
 // Control: what the two sides say to each other outside the rings, one interface per side.
-// Thread: any.   Owns: nothing.
 // Rare and slow by nature: boot, broadcast, stop. Carried by comlink: see control-calls.ts.
 
 import type { MessagePort } from 'node:worker_threads'

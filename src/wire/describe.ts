@@ -1,5 +1,4 @@
 // Describe: words for values and places in messages, safe for any value.
-// Thread: any.   Owns: nothing.
 
 import { types } from 'node:util'
 import { show } from '../base/errors.ts'

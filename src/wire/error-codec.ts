@@ -1,5 +1,4 @@
 // Error codec: errors as plain data and back, with class, stack, cause and own members.
-// Thread: any.   Owns: nothing.
 // Must not: throw while encoding. A thrown error must arrive, whatever is wrong with its members.
 
 import { atob } from 'node:buffer'

@@ -1,5 +1,5 @@
 // Families: which kind of object a value really is, by its brand rather than by its prototype.
-// Thread: any.   Owns: a cache of facts about prototypes.
+// Owns: a cache of facts about prototypes.
 // Must not: run code of the user's, except the traps of a proxy; believe that the classes of this
 // realm are those of the value.
 

@@ -1,5 +1,5 @@
 // Payload codec: one value as the body of a record in a ring, and back.
-// Thread: any. An encoder and its decoder serve one ring of one incarnation.
+// An encoder and its decoder serve one ring of one incarnation.
 // Owns: what both ends have learnt about the shapes of objects.
 // Must not: hand out anything that aliases ring memory, or keep a value after it was written.
 

@@ -1,5 +1,4 @@
 // Record bytes: the memory of a ring as codecs see it, and the fastest ways to copy to it and back.
-// Thread: any.   Owns: nothing.
 
 /** The memory of a ring, three ways. Offsets of bodies are multiples of 8. */
 export interface RecordBytes {

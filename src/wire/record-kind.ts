@@ -1,5 +1,4 @@
 // Record kind: what the Int32 in a record's header says.
-// Thread: any.   Owns: nothing.
 //
 // ```
 //  bits 0-5  kind of the payload

@@ -1,5 +1,5 @@
 // Shape tree: the sequences of keys that one stream of trees has used, by number.
-// Thread: any.   Owns: the nodes of one stream.
+// Owns: the nodes of one stream.
 //
 // The shape of an object is found while its members are written: every node remembers the key that
 // came next the last time, so that a known shape costs one comparison for each key. A shape that a

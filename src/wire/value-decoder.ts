@@ -1,5 +1,5 @@
 // Value decoder: what the value encoder wrote, as values again.
-// Thread: any.   Owns: the shapes that one stream has learnt.
+// Owns: the shapes that one stream has learnt.
 // Must not: be used for a ring whose records are skipped or decoded out of order; trust a length:
 // records also come from brokers.
 

@@ -1,5 +1,5 @@
 // Value encoder: values as records, of a stream in a ring or each for itself, and why one is none.
-// Thread: any.   Owns: whose record is in the arena, and the shapes that one stream has learnt.
+// Owns: whose record is in the arena, and the shapes that one stream has learnt.
 
 import { Buffer } from 'node:buffer'
 import { align8 } from '../base/bits.ts'

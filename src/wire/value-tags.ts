@@ -1,5 +1,4 @@
 // Value tags: how a value lies in a record.
-// Thread: any.   Owns: nothing.
 //
 // ```
 //  0      4       8          body end      + text length        record's end

@@ -1,5 +1,5 @@
 // Value walk: any value as a record, checked and encoded in one walk.
-// Thread: any.   Owns: the thread's arena, with one record at a time.
+// Owns: the thread's arena, with one record at a time.
 // Must not: say why a value is refused. The walk keeps no path: survey does.
 
 import { Buffer } from 'node:buffer'

@@ -223,12 +223,11 @@ describe('the smaller rules', () => {
     }
   })
 
-  test('cards: a first line that says what, then the thread', () => {
-    expect(rules.cards(file('src/base/a.ts', 'const a = 1\n'))).toHaveLength(1)
-    expect(rules.cards(file('src/base/a.ts', '\n// A: b.\n// Thread: any.\n'))).toHaveLength(1)
-    expect(rules.cards(file('src/base/a.ts', '// A: b.\n\n// Thread: any.\n'))).toHaveLength(1)
-    expect(rules.cards(file('src/base/a.ts', CARD))).toEqual([])
-    expect(rules.cards(file('src/cli/main.ts', `#!/usr/bin/env node\n${CARD}`))).toEqual([])
+  test('headers: a first line that says the job', () => {
+    expect(rules.headers(file('src/base/a.ts', 'const a = 1\n'))).toHaveLength(1)
+    expect(rules.headers(file('src/base/a.ts', '\n// A: b.\n'))).toHaveLength(1)
+    expect(rules.headers(file('src/base/a.ts', CARD))).toEqual([])
+    expect(rules.headers(file('src/cli/main.ts', `#!/usr/bin/env node\n${CARD}`))).toEqual([])
   })
 
   test('sizes: 600 lines, comments to column 100', () => {

@@ -402,19 +402,14 @@ export function names({ path }: SourceFile): string[] {
   return []
 }
 
-/** Every file of src opens with a card that names its thread. */
-export function cards({ path, text }: SourceFile): string[] {
-  const lines = text.split('\n')
-  if (lines[0]?.startsWith('#!')) lines.shift()
-  const end = lines.findIndex((line) => !line.startsWith('//'))
-  const card = lines.slice(0, end === -1 ? lines.length : end)
-  if (!/^\/\/ \S/.test(card[0] ?? '')) {
-    return [`${path}:1: a file opens with a card comment: what it is, Thread, Owns`]
-  }
-  if (!card.some((line) => /\bThread: \S/.test(line))) {
-    return [`${path}:1: the card does not say on which thread this runs ("Thread: …")`]
-  }
-  return []
+/** Every file of src opens with a header; it says its thread where that is not its room's. */
+export function headers({ path, text }: SourceFile): string[] {
+  const [first, second] = text.split('\n')
+  const opening = first?.startsWith('#!') ? second : first
+  if (/^\/\/ \S/.test(opening ?? '')) return []
+  return [
+    `${path}:1: a file opens with a header: one sentence for its job, and what it must not do`,
+  ]
 }
 
 /** Length of files and of comment lines; biome sees to functions and to code. */

@@ -100,8 +100,8 @@ test('files have telling names', () => {
   expect([...sources, ...tests].flatMap(rules.names)).toEqual([])
 })
 
-test('every source file opens with its card', () => {
-  expect(sources.flatMap(rules.cards)).toEqual([])
+test('every source file opens with its header', () => {
+  expect(sources.flatMap(rules.headers)).toEqual([])
 })
 
 test('comments, messages and documents keep to plain sentences', () => {

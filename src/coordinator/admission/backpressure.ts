@@ -1,5 +1,5 @@
 // Backpressure: how much may be pending, and who waits until there is room.
-// Thread: main.   Owns: submits that were not accepted yet, first come first served in each lane.
+// Owns: submits that were not accepted yet, first come first served in each lane.
 
 import { Deque } from '../../base/deque.ts'
 import { laneError } from '../../base/errors.ts'

@@ -1,5 +1,5 @@
 // Intake: turns a submit into a command, and admits it once there is room.
-// Thread: main.   Owns: the numbering of commands.
+// Owns: the numbering of commands.
 // Must not: choose what is bound where (dispatcher), or count what is pending (room).
 
 import { CallContext } from '../../base/async-context.ts'

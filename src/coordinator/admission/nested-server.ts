@@ -1,5 +1,5 @@
 // Nested server: submits commands on behalf of handlers.
-// Thread: main.   Owns: which of them wait.
+// Owns: which of them wait.
 
 import { laneError } from '../../base/errors.ts'
 import type { CommandOptions } from '../../model/command.ts'

@@ -1,5 +1,5 @@
 // Partitioners: which partition a command goes to under each strategy.
-// Thread: main.   Owns: the round-robin counter.
+// Owns: the round-robin counter.
 
 import { types } from 'node:util'
 import { laneError, show } from '../../base/errors.ts'

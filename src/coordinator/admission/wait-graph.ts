@@ -1,5 +1,5 @@
 // Wait graph: whether handlers that wait for commands could wait for ever.
-// Thread: main.   Owns: which handlers wait for what.
+// Owns: which handlers wait for what.
 //
 // While it waits a handler holds a run of its partition, a slot of its lane, and its key. The
 // command it waits for needs the same of its own home, or of any partition. A handler is blocked if

@@ -1,5 +1,5 @@
 // Backlog: every command that is not bound to a partition yet.
-// Thread: main.   Owns: the order of waiting commands, and those held for a busy key.
+// Owns: the order of waiting commands, and those held for a busy key.
 //
 // A command whose key has enough bound, or runs on a thread that is being terminated, is held: it
 // waits beside the order, so that other keys of its lane are not behind it.

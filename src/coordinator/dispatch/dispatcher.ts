@@ -1,5 +1,5 @@
 // Dispatcher: moves commands from the backlog into the windows of the partitions.
-// Thread: main.   Owns: which commands move, and when.
+// Owns: which commands move, and when.
 // Must not: choose a partition (partition-choice), start threads, settle results.
 
 import { nowMs } from '../../base/clock.ts'

@@ -1,5 +1,5 @@
 // Partition choice: which partition a command goes to, if any has room for it.
-// Thread: main.   Owns: how many commands of limited lanes may wait bound, and of lanes with a
+// Owns: how many commands of limited lanes may wait bound, and of lanes with a
 // minimum must.
 // Must not: bind or take back (dispatcher). It writes one thing: the partition that is kept free
 // for a command that must run by itself.

@@ -1,5 +1,5 @@
 // Channel relay: publishes what happens on diagnostics channels, for tracers of the whole process.
-// Thread: main.   Owns: the traces of commands and runs that have not ended.
+// Owns: the traces of commands and runs that have not ended.
 // Must not: cost anything while nothing listens: the hub asks once per turn, and adds it then.
 
 import { channel, type TracingChannel, tracingChannel } from 'node:diagnostics_channel'

@@ -1,5 +1,5 @@
 // Dead-letter queue: commands that failed for good, kept to be looked at and run again.
-// Thread: main.   Owns: the letters, the newest at the end.
+// Owns: the letters, the newest at the end.
 
 import { laneError, releaseCalls, show } from '../../base/errors.ts'
 import type { CommandOptions } from '../../model/command.ts'

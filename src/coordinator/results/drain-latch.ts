@@ -1,5 +1,5 @@
 // Drain latch: resolves calls of `drain` once every command has settled.
-// Thread: main.   Owns: those who wait.
+// Owns: those who wait.
 
 import { timers } from '../../base/clock.ts'
 import { laneError } from '../../base/errors.ts'

@@ -1,5 +1,5 @@
 // Event hub: tells subscribers what happens, and costs nothing while there are none.
-// Thread: main.   Owns: the subscriptions.
+// Owns: the subscriptions.
 
 import { inspect } from 'node:util'
 import { CallContext } from '../../base/async-context.ts'

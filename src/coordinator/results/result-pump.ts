@@ -1,5 +1,5 @@
 // Result pump: takes results off the rings and settles their commands, and sleeps in between.
-// Thread: main.   Owns: the coordinator's bell, its timer, and what keeps the process alive.
+// Owns: the coordinator's bell, its timer, and what keeps the process alive.
 // Must not: know lanes or partitions beyond draining them.
 //
 // States: turning (a turn is queued on the event loop), dozing (a turn comes within a moment; only

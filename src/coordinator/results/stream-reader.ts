@@ -1,5 +1,5 @@
 // Stream reader: the caller's end of a streaming command.
-// Thread: main.   Owns: the values that arrived and were not taken yet; credit bounds them.
+// Owns: the values that arrived and were not taken yet; credit bounds them.
 
 import { Deque } from '../../base/deque.ts'
 import { CREDIT_MAX } from '../../wire/result-record.ts'

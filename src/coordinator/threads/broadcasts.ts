@@ -1,5 +1,5 @@
 // Broadcasts: runs a handler once on every partition, outside lanes and windows.
-// Thread: main.   Owns: their numbering, and those that are kept for threads to come.
+// Owns: their numbering, and those that are kept for threads to come.
 
 import { LaneError } from '../../base/errors.ts'
 import type { Broadcast, CallReport } from '../../wire/control.ts'

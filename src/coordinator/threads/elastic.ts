@@ -1,5 +1,5 @@
 // Elastic: how many partitions have a thread, by load, memory and idleness.
-// Thread: main.   Owns: which partitions are dormant.
+// Owns: which partitions are dormant.
 // Must not: start or end a thread itself (supervisor), or choose what runs where.
 
 import { freemem } from 'node:os'

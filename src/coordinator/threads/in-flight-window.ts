@@ -1,5 +1,5 @@
 // In-flight window: the commands that one incarnation has, seen from the coordinator.
-// Thread: main.   Owns: the command ring's writer, the result ring's reader, slots and their
+// Owns: the command ring's writer, the result ring's reader, slots and their
 // commands. Must not: choose what is bound (dispatcher), start or stop threads (incarnation).
 
 import { nowMs } from '../../base/clock.ts'

@@ -1,5 +1,5 @@
 // Incarnation: one thread of a partition, from its start to its exit.
-// Thread: main.   Owns: the worker, its control port and its region.
+// Owns: the worker, its control port and its region.
 // A partition that loses its thread gets a new incarnation with memory of its own.
 
 import {

@@ -1,5 +1,5 @@
 // Interruptions: ends commands before they end by themselves: signals, time-outs, streams left.
-// Thread: main.   Owns: one alarm for the time limits of all runs.
+// Owns: one alarm for the time limits of all runs.
 // Must not: settle a command without taking it from its window first.
 
 import { Alarm } from '../../base/alarm.ts'

@@ -1,5 +1,5 @@
 // Partition handle: one partition, whatever thread it has at the moment.
-// Thread: main.   Owns: which incarnation is the present one.
+// Owns: which incarnation is the present one.
 
 import type { LaneError } from '../../base/errors.ts'
 import type { InFlightWindow } from './in-flight-window.ts'

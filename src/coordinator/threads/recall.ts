@@ -1,5 +1,4 @@
 // Recall: which bound commands go back to the backlog.
-// Thread: main.   Owns: nothing.
 
 import type { Ranked } from '../../schedule/priority-heap.ts'
 import { ANY_PARTITION, type Command } from '../command.ts'

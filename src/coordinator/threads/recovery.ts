@@ -1,5 +1,5 @@
 // Recovery: what becomes of a command whose run failed: another run, a dead letter, a rejection.
-// Thread: main.   Owns: the decision. A command ends exactly one way.
+// Owns: the decision. A command ends exactly one way.
 
 import { nowMs } from '../../base/clock.ts'
 import { type LaneError, laneError } from '../../base/errors.ts'

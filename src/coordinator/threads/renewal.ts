@@ -1,5 +1,5 @@
 // Renewal: replaces threads that do nothing wrong, one at a time and without losing a command.
-// Thread: main.   Owns: the order in which partitions get new threads.
+// Owns: the order in which partitions get new threads.
 //
 // The next thread loads its handlers while the present one works. Then the present one gets no more
 // commands, those it has not started go back to the backlog, and once it runs nothing the next one

@@ -1,5 +1,5 @@
 // Run watch: which runs of one incarnation take too long, and which go on detached.
-// Thread: main.   Owns: when to look next, and the runs that were given up.
+// Owns: when to look next, and the runs that were given up.
 //
 // Nothing is done per command that ends in time: a command bound with a limit can be late at the
 // earliest that much later, so the window is looked through once in that time. The start of a run

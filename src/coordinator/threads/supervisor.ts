@@ -1,5 +1,5 @@
 // Supervisor: starts the partitions' threads, replaces those that die, and ends them.
-// Thread: main.   Owns: the life of every incarnation.
+// Owns: the life of every incarnation.
 // Must not: choose what runs where; it hands back what a dead thread left.
 
 import { outside } from '../../base/async-context.ts'

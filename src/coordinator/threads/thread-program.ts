@@ -1,5 +1,4 @@
 // Thread program: finds what a thread runs, wherever a bundler has put this module.
-// Thread: main.   Owns: nothing.
 
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'

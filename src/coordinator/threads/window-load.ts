@@ -1,5 +1,5 @@
 // Window load: how much is bound to one incarnation, by slot, lane, key and urgency.
-// Thread: main.   Owns: the tallies of one window.
+// Owns: the tallies of one window.
 //
 // What fills a window is the work that can start soon. Two kinds of commands may be bound and not
 // be able to start, and are counted apart: those of limited lanes, which may wait at the gate, and

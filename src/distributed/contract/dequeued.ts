@@ -1,5 +1,5 @@
 // Dequeued: what `dequeue` of an engine gave, until `complete` names it.
-// Thread: main.   Owns: those deliveries.
+// Owns: those deliveries.
 
 import { nowMs } from '../../base/clock.ts'
 import { laneError } from '../../base/errors.ts'

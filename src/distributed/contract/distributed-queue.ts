@@ -1,5 +1,5 @@
 // Distributed queue: what an engine does for submitters and workers on one or many machines.
-// Thread: main.   Owns: nothing; the contract only. The suite behind the door testing proves it.
+// Owns: nothing; the contract only. The suite behind the door testing proves it.
 
 import type { PartitionStrategy } from '../../model/partition-config.ts'
 import type { RateAlgorithm } from '../../model/rate-limit.ts'

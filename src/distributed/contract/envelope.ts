@@ -1,5 +1,5 @@
 // Envelope: a command and its result in portable form, between processes and machines.
-// Thread: main.   Owns: nothing; data only.
+// Owns: nothing; data only.
 // Must not: trust anything: what comes from a broker is checked here before it means something.
 
 import { laneError, show } from '../../base/errors.ts'

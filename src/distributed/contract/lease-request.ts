@@ -1,5 +1,4 @@
 // Lease request: checks what a worker asks an engine for.
-// Thread: main.   Owns: nothing.
 
 import { TIMER_MS_MAX } from '../../base/bounds.ts'
 import { laneError, show } from '../../base/errors.ts'

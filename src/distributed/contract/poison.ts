@@ -1,5 +1,4 @@
 // Poison: the results of commands that failed, and of those whose workers keep dying.
-// Thread: main.   Owns: nothing.
 
 import { epochMs } from '../../base/clock.ts'
 import { laneError } from '../../base/errors.ts'

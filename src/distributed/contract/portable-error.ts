@@ -1,5 +1,4 @@
 // Portable error: errors as plain data between machines, and back.
-// Thread: main.   Owns: nothing.
 // Must not: throw, whatever was thrown or came from a broker; rebuild anything but errors and data.
 
 import { ERRORS } from '../../base/errors.ts'

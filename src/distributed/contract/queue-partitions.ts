@@ -1,5 +1,4 @@
 // Queue partitions: how many partitions a queue has, and how submitters choose among them.
-// Thread: main.   Owns: nothing.
 
 import { laneError, show } from '../../base/errors.ts'
 import { checkOptions } from '../../base/options.ts'

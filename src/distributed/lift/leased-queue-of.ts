@@ -1,5 +1,5 @@
 // Leased queue of: any queue as an engine; the least queue is lifted once.
-// Thread: main.   Owns: which queues were lifted.
+// Owns: which queues were lifted.
 
 import { type DistributedQueue, isLeased, type LeasedQueue } from '../contract/distributed-queue.ts'
 import { liftQueue } from './lifted-queue.ts'

@@ -1,5 +1,5 @@
 // Lifted polls: waits for commands of a queue that can only be asked for the next one.
-// Thread: main.   Owns: the pauses between questions, and what was taken and not wanted yet.
+// Owns: the pauses between questions, and what was taken and not wanted yet.
 
 import { nowMs, timers } from '../../base/clock.ts'
 import type { LeaseRequest } from '../contract/distributed-queue.ts'

@@ -1,5 +1,5 @@
 // Lifted queue: makes an engine of the five members that the least queue has.
-// Thread: main.   Owns: what this process has taken from the queue and not ended.
+// Owns: what this process has taken from the queue and not ended.
 
 import { TIMER_MS_MAX } from '../../base/bounds.ts'
 import { epochMs, nowMs } from '../../base/clock.ts'

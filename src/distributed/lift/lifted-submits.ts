@@ -1,5 +1,5 @@
 // Lifted submits: what a lifted queue knows of the commands that went through it.
-// Thread: main.   Owns: their results as far as they ended here, and the listeners.
+// Owns: their results as far as they ended here, and the listeners.
 
 import { epochMs, nowMs, timers } from '../../base/clock.ts'
 import type { CommandState } from '../contract/distributed-queue.ts'

@@ -1,5 +1,5 @@
 // Local archive: how commands ended, and those that failed for good, in the engine of this process.
-// Thread: main.   Owns: results until they expire, dead commands until they are redriven or
+// Owns: results until they expire, dead commands until they are redriven or
 // dropped.
 
 import type { DeadCommand } from '../contract/distributed-queue.ts'

@@ -1,5 +1,5 @@
 // Local broker: what becomes of commands in the engine of this process. Time is a parameter.
-// Thread: main.   Owns: every command from its enqueueing until it is forgotten.
+// Owns: every command from its enqueueing until it is forgotten.
 
 import { epochMs } from '../../base/clock.ts'
 import { laneError } from '../../base/errors.ts'

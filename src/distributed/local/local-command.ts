@@ -1,5 +1,5 @@
 // Local command: a command from its enqueueing until its end, in the engine of this process.
-// Thread: main.   Owns: what became of it.
+// Owns: what became of it.
 
 import { COMMAND_RULES } from '../../model/command.ts'
 import { rankOf } from '../../model/lane.ts'

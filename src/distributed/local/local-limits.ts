@@ -1,5 +1,5 @@
 // Local limits: tokens of a rate and slots of a concurrency, shared by the workers of a process.
-// Thread: main.   Owns: what was granted. Time is a parameter.
+// Owns: what was granted. Time is a parameter.
 
 import { timers } from '../../base/clock.ts'
 import { checkOptions } from '../../base/options.ts'

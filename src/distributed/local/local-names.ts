@@ -1,5 +1,5 @@
 // Local names: which lanes and handlers the workers of this process have, as they announce it.
-// Thread: main.   Owns: the announcements. Time is a parameter.
+// Owns: the announcements. Time is a parameter.
 
 import type { NameState } from '../contract/distributed-queue.ts'
 

@@ -1,5 +1,5 @@
 // Local partition: the commands of one partition that wait, by lane and by key.
-// Thread: main.   Owns: their order.
+// Owns: their order.
 //
 // Of the commands with a key only the first is in its lane's queue, or leased: the others wait
 // behind it, so that they are run one at a time and in order, whatever their lanes and priorities.

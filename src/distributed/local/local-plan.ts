@@ -1,5 +1,5 @@
 // Local plan: the options of the engine of this process, checked and complete.
-// Thread: main.   Owns: nothing; data only.
+// Owns: nothing; data only.
 
 import { randomUUID } from 'node:crypto'
 import { COUNT_MAX, TIMER_MS_MAX } from '../../base/bounds.ts'

@@ -1,5 +1,5 @@
 // Local queue: the distributed queue of one process, in memory: the embedded default.
-// Thread: main.   Owns: the service that all its workers share.
+// Owns: the service that all its workers share.
 
 import { laneError } from '../../base/errors.ts'
 import { PartitionConfig, type PartitionOptions } from '../../model/partition-config.ts'

@@ -1,5 +1,5 @@
 // Local service: lets workers of this process wait for commands, and tells submitters of results.
-// Thread: main.   Owns: the one timer of the queue, the waits of its workers, the listeners.
+// Owns: the one timer of the queue, the waits of its workers, the listeners.
 
 import { Alarm } from '../../base/alarm.ts'
 import { callListener, nowMs, timers } from '../../base/clock.ts'

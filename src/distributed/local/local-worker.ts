@@ -1,5 +1,5 @@
 // Local worker: a queue of this process as one worker or submitter sees it.
-// Thread: main.   Owns: what this worker has dequeued, and whether it is closed.
+// Owns: what this worker has dequeued, and whether it is closed.
 
 import { TIMER_MS_MAX } from '../../base/bounds.ts'
 import { nowMs } from '../../base/clock.ts'

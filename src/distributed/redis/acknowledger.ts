@@ -1,5 +1,4 @@
 // Acknowledger: tells Redis the ends of deliveries: kept, completed, given back, dead-lettered.
-// Thread: main.   Owns: nothing.
 
 import { TIMER_MS_MAX } from '../../base/bounds.ts'
 import { nowMs } from '../../base/clock.ts'

@@ -1,6 +1,6 @@
 // Backlog: what this worker believes there is to be had, so that one round trip leases from the
 // right partitions, and an idle worker need not ask.
-// Thread: main.   Owns: the beliefs.
+// Owns: the beliefs.
 //
 // While announcements are heard, a belief holds until the next one: commands that come to an empty
 // lane, that come back and that are kept back are announced. While they are not, it grows old.

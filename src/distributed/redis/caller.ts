@@ -1,5 +1,5 @@
 // Caller: runs scripts on a link, again where that is right, until the call's time is up.
-// Thread: main.   Owns: which scripts the server is not known to have.
+// Owns: which scripts the server is not known to have.
 
 import { randomInt } from 'node:crypto'
 import { nowMs, timers } from '../../base/clock.ts'

@@ -1,6 +1,6 @@
 // Client maker: makes clients of node-redis as we need them, from a URL, options or a user's
 // client.
-// Thread: main.   Owns: the secrets it was given, which it keeps out of all texts.
+// Owns: the secrets it was given, which it keeps out of all texts.
 
 import { createClient, RESP_TYPES, type RedisClientOptions } from 'redis'
 import { isErrorValue } from '../../wire/families.ts'

@@ -1,5 +1,4 @@
 // Dead letters: commands that failed for good, to be listed, redriven or dropped.
-// Thread: main.   Owns: nothing.
 
 import type { CommandReference, DeadCommand, DeadCommands } from '../contract/distributed-queue.ts'
 import { type CommandResult, checkName } from '../contract/envelope.ts'

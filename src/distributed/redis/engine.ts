@@ -1,5 +1,5 @@
 // Engine: what the parts of a queue on Redis have in common.
-// Thread: main.   Owns: nothing; data only.
+// Owns: nothing; data only.
 
 import type { RedisCaller } from './caller.ts'
 import type { Holdings } from './holdings.ts'

@@ -1,5 +1,5 @@
 // Enqueuer: puts commands into the streams, one call at a time for each partition.
-// Thread: main.   Owns: what waits for the call before it.
+// Owns: what waits for the call before it.
 //
 // One call at a time keeps the order of a partition even if a call must be repeated. What comes
 // meanwhile goes together in the next one, so it costs nothing to enqueue one by one.

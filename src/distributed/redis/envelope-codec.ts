@@ -1,5 +1,4 @@
 // Envelope codec: envelopes and results as the bytes that lie in Redis.
-// Thread: main.   Owns: nothing.
 // Must not: trust what it decodes. Sizes are checked first, names and numbers by checkEnvelope.
 //
 // An envelope: `<id>:<retries>:<spent>:<since>:`, which the scripts read, then version, flags,

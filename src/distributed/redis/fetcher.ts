@@ -1,5 +1,5 @@
 // Fetcher: gives this worker commands, and lets it wait for them.
-// Thread: main.   Owns: the turn in which leases are asked for, and the waits.
+// Owns: the turn in which leases are asked for, and the waits.
 
 import { randomInt } from 'node:crypto'
 import { nowMs, timers } from '../../base/clock.ts'

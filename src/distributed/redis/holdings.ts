@@ -1,5 +1,5 @@
 // Holdings: the deliveries that this process knows it has, and the names of deliveries.
-// Thread: main.   Owns: the list, by which what was given in a lost answer is found.
+// Owns: the list, by which what was given in a lost answer is found.
 
 import { nowMs } from '../../base/clock.ts'
 import type { Delivery } from '../contract/distributed-queue.ts'

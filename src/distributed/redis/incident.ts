@@ -1,5 +1,4 @@
 // Incident: what an engine on Redis got over by itself and somebody should know.
-// Thread: main.   Owns: nothing.
 
 import { callListener } from '../../base/clock.ts'
 

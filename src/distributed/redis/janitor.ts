@@ -1,5 +1,5 @@
 // Janitor: removes what lanes leave in Redis that are not used any more.
-// Thread: main.   Owns: the time of the next round.
+// Owns: the time of the next round.
 //
 // Every worker that waits for commands has one; a key with an expiry lets one of them do a round.
 // What is removed is empty, so nothing depends on whether a round comes.

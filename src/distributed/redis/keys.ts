@@ -1,5 +1,5 @@
 // Keys: what everything of a queue is called in Redis.
-// Thread: main.   Owns: nothing; names only.
+// Owns: nothing; names only.
 // Part of the contract between versions: a change of a key must raise FORMAT_VERSION.
 
 /** Version of the layout. Workers of another one refuse to open the queue. */

@@ -1,6 +1,5 @@
 // Lanes: which lanes the workers of a queue take and which handlers they have, as they say
 // themselves.
-// Thread: main.   Owns: nothing.
 
 import { isPortableName } from '../../base/portable-name.ts'
 import type { LaneRegistry, NameRegistry, NameState } from '../contract/distributed-queue.ts'

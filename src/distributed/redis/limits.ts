@@ -1,5 +1,5 @@
 // Limits: tokens and slots that all workers of a lane share.
-// Thread: main.   Owns: who waits for a slot.
+// Owns: who waits for a slot.
 
 import { nowMs } from '../../base/clock.ts'
 import { laneError, show } from '../../base/errors.ts'

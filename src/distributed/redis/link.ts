@@ -1,5 +1,5 @@
 // Link: one connection to Redis that is made again and again.
-// Thread: main.   Owns: the present client, its deadlines, and the waits for the next one.
+// Owns: the present client, its deadlines, and the waits for the next one.
 // Must not: repeat anything. What was sent and not answered fails with LinkLost; its caller
 // decides.
 

@@ -1,5 +1,5 @@
 // Options: what a queue on Redis can be told, checked and completed once.
-// Thread: main.   Owns: the one table of its options.
+// Owns: the one table of its options.
 
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'

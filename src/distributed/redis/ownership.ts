@@ -1,5 +1,5 @@
 // Ownership: which partitions are this worker's, where each has one worker at a time.
-// Thread: main.   Owns: what this worker believes to own, with the epochs. Redis alone decides.
+// Owns: what this worker believes to own, with the epochs. Redis alone decides.
 
 import { stableHash } from '../../schedule/hash.ts'
 import type { PartitionOwnership } from '../contract/distributed-queue.ts'

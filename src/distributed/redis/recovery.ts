@@ -1,5 +1,5 @@
 // Recovery: finds what was given in answers that were lost, and gives it back.
-// Thread: main.   Owns: until when something may come to light.
+// Owns: until when something may come to light.
 
 import { nowMs } from '../../base/clock.ts'
 import type { Delivery, LaneDemand } from '../contract/distributed-queue.ts'

@@ -1,5 +1,5 @@
 // Redis queue: RedisDistributedQueue, the engine of queues on Redis Streams.
-// Thread: main.   Owns: its two connections, and the parts that do the work.
+// Owns: its two connections, and the parts that do the work.
 
 import { outside } from '../../base/async-context.ts'
 import { nowMs } from '../../base/clock.ts'

@@ -1,5 +1,4 @@
 // Registry: looks up what the queue knows: commands, lanes, counts.
-// Thread: main.   Owns: nothing.
 
 import { isPortableName } from '../../base/portable-name.ts'
 import type { CommandReference, CommandState, QueueCounts } from '../contract/distributed-queue.ts'

@@ -1,6 +1,5 @@
 // Start check: whether this Redis will do, which data it may lose, and whether the queue is the one
 // that was made.
-// Thread: main.   Owns: nothing.
 
 import { types } from 'node:util'
 import { laneError, show } from '../../base/errors.ts'

@@ -1,6 +1,6 @@
 // Subscriptions: what Redis announces, on a connection of their own, for as long as somebody
 // listens.
-// Thread: main.   Owns: that connection and who listens to what.
+// Owns: that connection and who listens to what.
 // Must not: be relied on. What is announced while the connection is down is lost.
 
 import { nowMs } from '../../base/clock.ts'

@@ -1,5 +1,4 @@
 // Undecodable: how an entry ends that is no envelope.
-// Thread: main.   Owns: nothing.
 
 import { isPortableName } from '../../base/portable-name.ts'
 import { type CommandEnvelope, type CommandResult, ENVELOPE_VERSION } from '../contract/envelope.ts'

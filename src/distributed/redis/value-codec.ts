@@ -1,5 +1,4 @@
 // Value codec: payloads and results as bytes that another machine can read.
-// Thread: main.   Owns: nothing.
 // Must not: trust bytes: they may come from anybody who can write to the broker. Whatever they are,
 // decoding ends soon, in a value or an error.
 

@@ -1,5 +1,5 @@
 // Envelope maker: makes envelopes of submitted commands, and finds their partitions.
-// Thread: main.   Owns: whose turn it is among the partitions.
+// Owns: whose turn it is among the partitions.
 
 import { randomUUID } from 'node:crypto'
 import { epochMs } from '../../base/clock.ts'

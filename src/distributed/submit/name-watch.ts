@@ -1,5 +1,5 @@
 // Name watch: whether any worker takes the lanes, or has the handlers, that commands name.
-// Thread: main.   Owns: the last answer of the queue about each name.
+// Owns: the last answer of the queue about each name.
 
 import { nowMs } from '../../base/clock.ts'
 import { type ErrorCode, type LaneError, laneError, show } from '../../base/errors.ts'

@@ -1,5 +1,5 @@
 // Outstanding: a command of a submitter's from submit until its promise is settled.
-// Thread: main.   Owns: the promise's resolvers.
+// Owns: the promise's resolvers.
 
 import { laneError } from '../../base/errors.ts'
 import { type CommandInfo, type CommandOutcome, commandInfo } from '../../model/command.ts'

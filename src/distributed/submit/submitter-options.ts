@@ -1,5 +1,5 @@
 // Submitter options: options of a submitter and of its commands, and the rules of both.
-// Thread: main.   Owns: nothing; data only.
+// Owns: nothing; data only.
 
 import { TIMER_MS_MAX } from '../../base/bounds.ts'
 import {

@@ -1,5 +1,5 @@
 // Submitter: the public face of the submitting side: commands into a queue, results out of it.
-// Thread: main.   Owns: what is outstanding, and what keeps the process alive for it.
+// Owns: what is outstanding, and what keeps the process alive for it.
 
 import { randomUUID } from 'node:crypto'
 import { outside } from '../../base/async-context.ts'

@@ -1,5 +1,4 @@
 // Chaos cases: workers that do everything at once, by chance.
-// Thread: main.   Owns: nothing.
 
 import assert from 'node:assert/strict'
 import { randomInt } from 'node:crypto'

@@ -1,5 +1,5 @@
 // Contract case: one sentence of the contract, and what an engine must be able to do for it.
-// Thread: main.   Owns: nothing; data only.
+// Owns: nothing; data only.
 
 import type { ContractSettings, ContractStage } from './contract-stage.ts'
 

@@ -1,5 +1,5 @@
 // Contract stage: what one case of the contract plays on: workers of one queue of its own.
-// Thread: main.   Owns: the queues that it opened and their heartbeats, until it is closed.
+// Owns: the queues that it opened and their heartbeats, until it is closed.
 
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'

@@ -1,5 +1,4 @@
 // End cases: burial, dead commands, results and what a queue knows of a command.
-// Thread: main.   Owns: nothing.
 
 import assert from 'node:assert/strict'
 import type { Delivery } from '../contract/distributed-queue.ts'

@@ -1,5 +1,4 @@
 // Enqueue cases: what is accepted, what is refused, and that an id is one command.
-// Thread: main.   Owns: nothing.
 
 import assert from 'node:assert/strict'
 import type { CommandEnvelope } from '../contract/envelope.ts'

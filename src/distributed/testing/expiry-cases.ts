@@ -1,5 +1,4 @@
 // Expiry cases: what happens to the commands of workers that die or freeze.
-// Thread: main.   Owns: nothing.
 
 import assert from 'node:assert/strict'
 import { nowMs } from '../../base/clock.ts'

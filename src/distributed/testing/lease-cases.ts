@@ -1,5 +1,4 @@
 // Lease cases: who is given what, in which order, and how a worker waits.
-// Thread: main.   Owns: nothing.
 
 import assert from 'node:assert/strict'
 import { nowMs } from '../../base/clock.ts'

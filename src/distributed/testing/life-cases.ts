@@ -1,5 +1,4 @@
 // Life cases: what a queue says of itself, what it carries, and its end.
-// Thread: main.   Owns: nothing.
 
 import assert from 'node:assert/strict'
 import { nowMs } from '../../base/clock.ts'

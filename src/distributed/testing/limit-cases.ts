@@ -1,5 +1,4 @@
 // Limit cases: tokens of a rate and slots of a concurrency, over all workers.
-// Thread: main.   Owns: nothing.
 
 import assert from 'node:assert/strict'
 import { nowMs } from '../../base/clock.ts'

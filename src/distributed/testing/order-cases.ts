@@ -1,5 +1,4 @@
 // Order cases: keys in order, and partitions that have one worker at a time.
-// Thread: main.   Owns: nothing.
 
 import assert from 'node:assert/strict'
 import type { Delivery, LeasedQueue } from '../contract/distributed-queue.ts'

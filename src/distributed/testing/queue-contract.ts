@@ -1,5 +1,5 @@
 // Queue contract: the suite that every engine passes, for any runner of tests.
-// Thread: main.   Owns: nothing; each case opens a queue of its own.
+// Owns: nothing; each case opens a queue of its own.
 
 import type { QueueCapabilities } from '../contract/distributed-queue.ts'
 import { CHAOS_CASES } from './chaos-cases.ts'

@@ -1,5 +1,4 @@
 // Settle cases: completion, extension and giving back, by the one who has the command.
-// Thread: main.   Owns: nothing.
 
 import assert from 'node:assert/strict'
 import { epochMs, nowMs } from '../../base/clock.ts'

@@ -1,5 +1,5 @@
 // Acks: reports starts and ends of deliveries to the queue, as often as it takes.
-// Thread: main.   Owns: the reports that the queue has not answered.
+// Owns: the reports that the queue has not answered.
 //
 // Starts are reported where a delivery counts only then, and few of them ahead of the threads. If
 // this process dies, those few come nearer to their last delivery; the other deliveries do not.

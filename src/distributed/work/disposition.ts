@@ -1,6 +1,6 @@
 // Disposition: the options under which a manager runs a command of a queue, and the way a command
 // goes when that run does not succeed.
-// Thread: main.   Owns: nothing; decisions from data.
+// Owns: nothing; decisions from data.
 
 import { TIMER_MS_MAX } from '../../base/bounds.ts'
 import { nowMs } from '../../base/clock.ts'

@@ -1,5 +1,5 @@
 // Fetch: asks the queue for as many commands as the worker can use soon.
-// Thread: main.   Owns: the one lease call that is under way.
+// Owns: the one lease call that is under way.
 //
 // A worker holds as many commands as can run at once and some milliseconds of work more, so that a
 // more urgent command can run elsewhere. Less urgent commands never take the room of more urgent

@@ -1,5 +1,5 @@
 // Held: every delivery of a worker, from its arrival until the queue has answered for its end.
-// Thread: main.   Owns: their states and their order, the counts of lanes and the tally.
+// Owns: their states and their order, the counts of lanes and the tally.
 // Must not: call the queue or the manager.
 //
 // One map has them in the order of their arrival. Those of one key are linked besides: the first

@@ -1,5 +1,5 @@
 // Leases: keeps what a worker has for a time: deliveries, partitions, and its announced names.
-// Thread: main.   Owns: one timer for all of them, and the queue's last answer about partitions.
+// Owns: one timer for all of them, and the queue's last answer about partitions.
 //
 // Deliveries that cannot be extended are given up in time. A handler never blocks this: handlers
 // run on other threads.

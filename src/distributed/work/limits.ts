@@ -1,6 +1,6 @@
 // Limits: checks what lanes ask of a queue, and lets their commands wait for tokens of a rate and
 // for concurrency slots that all workers share.
-// Thread: main.   Owns: the commands that wait, and the names of their slots.
+// Owns: the commands that wait, and the names of their slots.
 
 import { randomUUID } from 'node:crypto'
 import { TURN_END } from '../../base/bounds.ts'

@@ -1,5 +1,5 @@
 // Pacing: the measured rate of a worker, and the quarantine in which suspects run alone.
-// Thread: main.   Owns: a moving average; whether the worker takes nothing, and which suspects it
+// Owns: a moving average; whether the worker takes nothing, and which suspects it
 // comes back for.
 //
 // A process that dies takes down all that it has started. What was lost beside a killer so often

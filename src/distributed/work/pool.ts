@@ -1,6 +1,6 @@
 // Pool: the public face of a worker, with its options, its life from start to close, and the health
 // of its manager.
-// Thread: main.   Owns: the state of the pool and the instances of its parts.
+// Owns: the state of the pool and the instances of its parts.
 
 import { outside } from '../../base/async-context.ts'
 import { TIMER_MS_MAX } from '../../base/bounds.ts'

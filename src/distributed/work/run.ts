@@ -1,5 +1,5 @@
 // Run: has the deliveries of a worker run by its queue manager, and decides how they end.
-// Thread: main.   Owns: the runs. Each delivery leaves exactly one way.
+// Owns: the runs. Each delivery leaves exactly one way.
 // Must not: talk to the queue (acks, limits) or decide what is asked of it (fetch).
 
 import { outside } from '../../base/async-context.ts'

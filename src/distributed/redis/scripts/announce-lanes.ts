@@ -1,5 +1,5 @@
 // Announce-lanes script: a worker announces which lanes it takes, or which handlers it has.
-// Thread: main.   Owns: nothing; text only.
+// Owns: nothing; text only.
 //
 // KEYS  1  names that workers have, by when their last worker counts as dead
 // ARGV  1   lease, ms

@@ -1,5 +1,5 @@
 // Complete script: ends commands, and keeps their results.
-// Thread: main.   Owns: nothing; text only.
+// Owns: nothing; text only.
 //
 // KEYS  1…    the streams
 //       then  key of each command

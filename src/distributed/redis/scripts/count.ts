@@ -1,5 +1,5 @@
 // Count script: counts what a partition holds.
-// Thread: main.   Owns: nothing; text only.
+// Owns: nothing; text only.
 //
 // KEYS  1   ids of the dead, by the time of their death
 //       2…  stream and delayed set of each lane

@@ -1,5 +1,5 @@
 // Bury script: ends a command that failed for good, and keeps it among the dead.
-// Thread: main.   Owns: nothing; text only.
+// Owns: nothing; text only.
 //
 // KEYS  1  stream
 //       2  key of the command

@@ -1,6 +1,6 @@
 // Enqueue script: adds commands whose ids are new. The only script that a full Redis refuses, and
 // then as a whole.
-// Thread: main.   Owns: nothing; text only.
+// Owns: nothing; text only.
 //
 // KEYS  1     names of the lanes of the partition
 //       2     ids of the dead, by the time of their death

@@ -1,5 +1,5 @@
 // Extend script: keeps deliveries for another lease.
-// Thread: main.   Owns: nothing; text only.
+// Owns: nothing; text only.
 //
 // KEYS  1   owner of the partition
 //       2…  the streams

@@ -1,5 +1,5 @@
 // Forget script: forgets results. Commands that are pending stay.
-// Thread: main.   Owns: nothing; text only.
+// Owns: nothing; text only.
 //
 // KEYS  1…  key of each command
 // Returns how many had ended.

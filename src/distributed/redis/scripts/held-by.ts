@@ -1,5 +1,5 @@
 // Held-by script: lists what a worker has.
-// Thread: main.   Owns: nothing; text only.
+// Owns: nothing; text only.
 //
 // KEYS  1…  the streams
 // ARGV  1  consumer

@@ -1,5 +1,5 @@
 // Lease script: gives commands to a worker, the most urgent lane first.
-// Thread: main.   Owns: nothing; text only.
+// Owns: nothing; text only.
 //
 // KEYS  1   owner of the partition
 //       2…  stream of each lane

@@ -1,5 +1,5 @@
 // List-dead script: lists the dead of a partition.
-// Thread: main.   Owns: nothing; text only.
+// Owns: nothing; text only.
 //
 // KEYS  1  the dead by id
 //       2  ids of the dead, by the time of their death

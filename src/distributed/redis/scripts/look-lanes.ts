@@ -1,5 +1,5 @@
 // Look-lanes script: says what workers have announced of lanes.
-// Thread: main.   Owns: nothing; text only.
+// Owns: nothing; text only.
 //
 // KEYS  1  lanes that workers take, by when their last worker counts as dead
 // ARGV  1   how long names are remembered, ms

@@ -1,5 +1,5 @@
 // Members script: a worker says that it lives, or that it leaves.
-// Thread: main.   Owns: nothing; text only.
+// Owns: nothing; text only.
 //
 // KEYS  1  workers that live, by when they count as dead
 // ARGV  1  worker

@@ -1,5 +1,5 @@
 // Meta script: fixes what a queue is, or says what it was made as.
-// Thread: main.   Owns: nothing; text only.
+// Owns: nothing; text only.
 //
 // KEYS  1  what was fixed
 // ARGV  1  format

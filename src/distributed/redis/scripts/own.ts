@@ -1,6 +1,6 @@
 // Own script: renews partitions, or takes those that are free. One call for all: most workers are
 // idle.
-// Thread: main.   Owns: nothing; text only.
+// Owns: nothing; text only.
 //
 // KEYS  1…  owner of each partition
 // ARGV  1  worker

@@ -1,5 +1,5 @@
 // Redrive script: enqueues a dead command again.
-// Thread: main.   Owns: nothing; text only.
+// Owns: nothing; text only.
 //
 // KEYS  1  the dead by id
 //       2  ids of the dead, by the time of their death

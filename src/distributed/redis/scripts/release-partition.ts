@@ -1,5 +1,5 @@
 // Yield script: gives a partition up. The epoch stays, so the next owner has a higher one.
-// Thread: main.   Owns: nothing; text only.
+// Owns: nothing; text only.
 //
 // KEYS  1  owner of the partition
 // ARGV  1  worker

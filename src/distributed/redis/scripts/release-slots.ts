@@ -1,5 +1,5 @@
 // Release-slots script: gives slots back, and tells the workers that wait for one.
-// Thread: main.   Owns: nothing; text only.
+// Owns: nothing; text only.
 //
 // KEYS  1  holders of slots, by when these expire
 // ARGV  1   channel of freed slots

@@ -1,5 +1,5 @@
 // Release script: gives commands back.
-// Thread: main.   Owns: nothing; text only.
+// Owns: nothing; text only.
 //
 // KEYS  1…  stream and delayed set of each lane
 // ARGV  1     consumer

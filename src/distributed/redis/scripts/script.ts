@@ -1,5 +1,5 @@
 // Script: Lua that Redis runs for us, and the pieces that several scripts are made of.
-// Thread: main.   Owns: nothing; text only. Why the scripts are right is in README.md beside this
+// Owns: nothing; text only. Why the scripts are right is in README.md beside this
 // file.
 // Must not: put text from users anywhere but in ARGV, touch a key that is not in KEYS, or read a
 // clock other than TIME.

@@ -1,5 +1,5 @@
 // Slots script: takes slots among the runs of a lane, or keeps those that the holders have.
-// Thread: main.   Owns: nothing; text only.
+// Owns: nothing; text only.
 //
 // KEYS  1  holders of slots, by when these expire
 // ARGV  1   how many slots there are

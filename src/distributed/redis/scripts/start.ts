@@ -1,5 +1,5 @@
 // Start script: counts deliveries that are about to start. Their leases stay as they are.
-// Thread: main.   Owns: nothing; text only.
+// Owns: nothing; text only.
 //
 // KEYS  1…  the streams
 // ARGV  1   consumer

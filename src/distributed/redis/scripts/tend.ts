@@ -1,6 +1,6 @@
 // Tend script: looks after lanes. Brings back what is due and what has expired, and says how much
 // waits.
-// Thread: main.   Owns: nothing; text only.
+// Owns: nothing; text only.
 //
 // KEYS  1…  stream and delayed set of each lane
 // ARGV  1   lease of the caller, ms

@@ -1,7 +1,7 @@
 // Tidy script: removes lanes of a partition that have been empty for long, and consumers of dead
 // processes from the others. Commands that come later find a lane that is new. By then the names of
 // entries, which begin with the time, are others, so no old delivery is mistaken for a new one.
-// Thread: main.   Owns: nothing; text only.
+// Owns: nothing; text only.
 //
 // KEYS  1   names of the lanes of the partition
 //       2   owner of the partition

@@ -1,7 +1,7 @@
 // Tokens script: grants tokens of a rate by the generic cell rate algorithm. A batch of k is
 // granted at t and may be used until t + E, so it is admitted as if used now and charged as if used
 // then.
-// Thread: main.   Owns: nothing; text only.
+// Owns: nothing; text only.
 //
 // KEYS  1  when the next start of the lane would be in time
 // ARGV  1  µs between two starts
