@@ -52,6 +52,9 @@ type Check = (names: Names, manager: QueueManager) => Promise<void> | void
 
 const checks: Record<string, Check> = {
   first: ({ thumbnail }) => expect(thumbnail).toEqual({ width: 320, height: 240 }),
+  'page-and-report': ({ thumbnail }) => expect(thumbnail).toMatchObject({ height: 240 }),
+  partner: ({ pages }) => expect(pages).toEqual(['page of /a', 'page of /b', 'page of /c']),
+  flood: ({ image }) => expect(image).toMatchObject({ height: 480 }),
   rates: async (names) => {
     const terms = ['perSecond', 'perMinute', 'perHour', 'anyWindow', 'unlimited'].map((name) => {
       const { limit, windowMs, algorithm } = (names[name] as LaneConfig).rateLimit!
@@ -155,8 +158,8 @@ const checks: Record<string, Check> = {
     expect(Object.keys(manager.stats().lanes)).toEqual(Object.keys(corelane.DEFAULT_LANES))
     await within(manager.run('resize', { width: 4 }), 'a command')
   },
-  throughput: ({ completed, pending, active, waiting }) => {
-    expect([completed, pending, active, waiting]).toEqual([2, 0, 0, 0])
+  throughput: ({ completed, queued, running, waiting }) => {
+    expect([completed, queued, running, waiting]).toEqual([2, 0, 0, 0])
   },
   cores: async (_names, manager) => {
     await within(manager.start(), 'start')
@@ -187,7 +190,7 @@ test.each(examples)(
 
 test('the page says what the code calls the events and their members', () => {
   const named = [...page.matchAll(/^\| `(queue\.[a-z._]+)` \|/gm)].map(([, event]) => event)
-  expect(named).toHaveLength(17)
+  expect(named).toHaveLength(20)
   for (const event of named) {
     expect(() =>
       corelane.QueueManager.create({ handlers }).subscribe({ events: [event as never] }),
