@@ -11,7 +11,7 @@ import { dts } from 'rolldown-plugin-dts'
 const manifest = JSON.parse(readFileSync('package.json', 'utf8'))
 
 /** Doors that share their classes; `handler` stands alone, since every thread loads it. */
-const MAIN_DOORS = ['index', 'piscina', 'redis', 'testing', 'prometheus']
+const MAIN_DOORS = ['index', 'jest-worker', 'piscina', 'redis', 'testing', 'prometheus']
 const DOORS = [...MAIN_DOORS, 'handler']
 /** What only the bin loads. */
 const CLI = ['cli/main', 'cli/bench-handlers']

@@ -22,7 +22,7 @@ import {
   type LaneRunOptions,
   type PiscinaTask,
   type PiscinaWorker,
-  PoolTask,
+  type PoolTask,
 } from './piscina-task.ts'
 
 /** Handlers that a thread may run at once. */
@@ -109,6 +109,7 @@ export class ThreadPool {
   /** By key: the last task, which the next one waits for. */
   readonly #keys = new Map<string, Promise<void>>()
   #chosen = 0
+  #common: CommandOptions = {}
   #isStarting = true
   #isClosing = false
   #isDestroying = false
@@ -157,6 +158,7 @@ export class ThreadPool {
     return {
       ...plan,
       handlers: undefined,
+      fileStyle: 'piscina',
       worker,
       elastic: { min, idleTimeoutMs: idleTimeout },
       drainTimeoutMs: closeTimeout,
@@ -187,42 +189,34 @@ export class ThreadPool {
   /**
    * Runs a task.
    *
-   * @param fields - What and how.
+   * @param task - Its filename and name, if it has any, go before those of the pool.
    * @returns Its result.
    */
-  run(
-    fields: Pick<PoolTask, 'task' | 'transferList' | 'abortSignal' | 'lanes'> & {
-      readonly filename: string | null
-      readonly name: string | null
-    },
-  ): Promise<unknown> {
-    const filename = fields.filename ?? this.options.filename
-    const name = fields.name ?? this.options.name
-    if (typeof filename !== 'string') {
-      return Promise.reject(new Error('filename must be provided to run() or in options object'))
-    }
-    if (this.#isClosing || this.#isDestroying) {
-      return Promise.reject(new AbortError('queue is being terminated'))
-    }
-    const { abortSignal } = fields
-    if (abortSignal?.aborted) return Promise.reject(new AbortError(abortSignal.reason))
-    return new Promise((resolve, reject) => {
-      const path = filename.startsWith('file:') ? fileURLToPath(filename) : filename
-      const triggerId = this.#host.asyncResource.asyncId()
-      const task = new PoolTask({ ...fields, filename: path, name }, triggerId, resolve, reject)
-      const refusal = this.#refusal()
-      if (refusal !== undefined) {
-        this.#drainLater()
-        reject(refusal)
-        return
-      }
-      this.#open.add(task)
-      if (abortSignal !== null) task.listen(() => this.#abort(task))
-      if (this.#queue === undefined) this.#submitInTurn(task)
-      else this.#enqueue(task, this.#queue)
-      this.#runtime!.grow()
+  run(task: PoolTask): Promise<unknown> {
+    const filename = task.filename ?? this.options.filename
+    const { abortSignal } = task
+    task.name ??= this.options.name
+    const refusal =
+      typeof filename !== 'string'
+        ? new Error('filename must be provided to run() or in options object')
+        : this.#isClosing || this.#isDestroying
+          ? new AbortError('queue is being terminated')
+          : abortSignal?.aborted
+            ? new AbortError(abortSignal.reason)
+            : this.#refusal()
+    if (refusal !== undefined) {
+      task.settle(false, refusal)
       this.#drainLater()
-    })
+      return task.promise
+    }
+    task.filename = filename!.startsWith('file:') ? fileURLToPath(filename!) : filename
+    this.#open.add(task)
+    if (abortSignal !== null) task.listen(() => this.#abort(task))
+    if (this.#queue === undefined) this.#submitInTurn(task)
+    else this.#enqueue(task, this.#queue)
+    this.#runtime!.grow()
+    this.#drainLater()
+    return task.promise
   }
 
   /** Why no further task is taken; undefined if one is. */
@@ -276,8 +270,7 @@ export class ThreadPool {
     const worker = chosen?.[back]
     if (worker === undefined || worker.destroyed) return false
     worker.tasks.add(task)
-    task.partition = worker.incarnation.partition
-    this.#chosen = task.partition
+    this.#chosen = worker.incarnation.partition
     this.#submit(task, worker)
     return true
   }
@@ -333,7 +326,8 @@ export class ThreadPool {
     const runtime = this.#runtime!
     const { filename, name, transferList, abortSignal } = task
     const lanes = this.#lanesOf(task)
-    let options: CommandOptions = { file: filename, transferList }
+    let options = this.#optionsOf(filename!)
+    if (transferList !== undefined) options = { ...options, transferList }
     if (lanes !== undefined) {
       const { priority, deadlineMs, timeoutMs } = lanes
       options = { ...options, priority, deadlineMs, timeoutMs }
@@ -349,7 +343,7 @@ export class ThreadPool {
       onEnd?.()
     }
     try {
-      const command = runtime.intake.make(lane, name, task.task, options, true)
+      const command = runtime.intake.make(lane, name!, task.task, options, true)
       task.command = command
       // A thread that may have to be ended for it runs nothing else.
       if (abortSignal !== null && this.#plan.concurrency > 1) command.remember().isSuspect = true
@@ -357,6 +351,12 @@ export class ThreadPool {
     } catch (error) {
       end({ ok: false, error, info: undefined as never })
     }
+  }
+
+  /** The options of most tasks, one object for all of a module. */
+  #optionsOf(file: string): CommandOptions {
+    if (this.#common.file !== file) this.#common = { file }
+    return this.#common
   }
 
   #ended(task: PoolTask, outcome: CommandOutcome): void {

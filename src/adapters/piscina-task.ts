@@ -104,50 +104,51 @@ export interface LaneRunOptions {
 
 let taskCount = 0
 
+// A promise's functions are taken without a closure per task.
+let resolver!: (value: unknown) => void
+let rejecter!: (reason: unknown) => void
+function capture(resolve: (value: unknown) => void, reject: (reason: unknown) => void): void {
+  resolver = resolve
+  rejecter = reject
+}
+
 /** One task. Custom queues hold these. */
 export class PoolTask extends AsyncResource implements Task {
   task: unknown
   transferList: readonly object[] | undefined
-  readonly filename: string
-  readonly name: string
+  filename: string | null = null
+  name: string | null = null
   readonly taskId: number = taskCount++
-  readonly abortSignal: AbortSignalAny | null
+  abortSignal: AbortSignalAny | null = null
   readonly created: number = nowMs()
   started = 0
   aborted = false
-  command: Command | undefined
-  /** Index of its thread's partition, where that was chosen for it. */
-  partition = -1
+  /** Its result. */
+  readonly promise: Promise<unknown> = new Promise(capture)
+  readonly #resolve = resolver
+  readonly #reject = rejecter
+  command: Command | undefined = undefined
   /** Ends the command of an abortable task. */
-  controller: AbortController | undefined
+  controller: AbortController | undefined = undefined
   /** Takes its listener off the signal. */
-  unlisten: (() => void) | undefined
+  unlisten: (() => void) | undefined = undefined
   isDone = false
-  readonly resolve: (value: unknown) => void
-  readonly reject: (reason: unknown) => void
   /** Options given to `run`; those of the queue are looked up. */
-  readonly lanes: LaneRunOptions | undefined
+  lanes: LaneRunOptions | undefined = undefined
 
-  constructor(
-    fields: Pick<PoolTask, 'task' | 'transferList' | 'filename' | 'name' | 'abortSignal' | 'lanes'>,
-    triggerAsyncId: number,
-    resolve: (value: unknown) => void,
-    reject: (reason: unknown) => void,
-  ) {
+  /**
+   * @param task - What the handler is called with.
+   * @param triggerAsyncId - Of the pool.
+   * @param transferList - Objects of it to move.
+   */
+  constructor(task: unknown, triggerAsyncId: number, transferList?: readonly object[]) {
     super('Piscina.Task', { requireManualDestroy: true, triggerAsyncId })
-    const { task, transferList } = fields
     this.task = task
     this.transferList = transferList
     if (isMovable(task)) {
       this.transferList = [...(transferList ?? []), task[transferableSymbol]]
       this.task = task[valueSymbol]
     }
-    this.filename = fields.filename
-    this.name = fields.name
-    this.abortSignal = fields.abortSignal
-    this.lanes = fields.lanes
-    this.resolve = resolve
-    this.reject = reject
   }
 
   get [queueOptionsSymbol](): object | null {
@@ -161,7 +162,14 @@ export class PoolTask extends AsyncResource implements Task {
     const { taskId, filename, name, created, abortSignal } = this
     const isAbortable = abortSignal !== null
     const queueOptions = this[queueOptionsSymbol]
-    return { taskId, filename, name, created, isAbortable, [queueOptionsSymbol]: queueOptions }
+    return {
+      taskId,
+      filename: filename!,
+      name: name!,
+      created,
+      isAbortable,
+      [queueOptionsSymbol]: queueOptions,
+    }
   }
 
   /**
@@ -191,7 +199,7 @@ export class PoolTask extends AsyncResource implements Task {
     if (this.isDone) return false
     this.isDone = true
     this.task = undefined
-    this.runInAsyncScope(isOk ? this.resolve : this.reject, undefined, value)
+    this.runInAsyncScope(isOk ? this.#resolve : this.#reject, undefined, value)
     this.emitDestroy()
     this.unlisten?.()
     return true

@@ -19,6 +19,7 @@ import {
   type AbortSignalAny,
   type LaneRunOptions,
   move,
+  PoolTask,
   transferableSymbol,
   valueSymbol,
 } from './piscina-task.ts'
@@ -53,6 +54,7 @@ const LANE_OPTIONS = ['lane', 'priority', 'key', 'deadlineMs', 'timeoutMs'] as c
 export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
   readonly #pool: ThreadPool
   readonly #histogram: PiscinaHistogram
+  readonly #triggerId: number
 
   /**
    * @param options - As Piscina's, and `lanes`.
@@ -63,6 +65,7 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
     super({ name: 'Piscina' })
     checkPoolOptions(own)
     this.#pool = new ThreadPool(this, fillPoolOptions(own), own)
+    this.#triggerId = this.asyncResource.asyncId()
     const { times } = this.#pool
     this.#histogram = times ?? {
       runTime: undefined,
@@ -79,7 +82,9 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
    * @param options - Which handler, and how.
    * @returns The handler's result.
    */
-  run(task: T, options: RunOptions = {}): Promise<R> {
+  run(task: T, options?: RunOptions): Promise<R> {
+    if (options === undefined)
+      return this.#pool.run(new PoolTask(task, this.#triggerId)) as Promise<R>
     if (options === null || typeof options !== 'object') {
       return Promise.reject(new TypeError('options must be an object'))
     }
@@ -97,9 +102,12 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
     if (signal !== null && typeof signal !== 'object') {
       return Promise.reject(new TypeError('signal argument must be an object'))
     }
-    const lanes = LANE_OPTIONS.some((one) => own[one] !== undefined) ? own : undefined
-    const fields = { task, transferList, filename, name, abortSignal: signal, lanes }
-    return this.#pool.run(fields) as Promise<R>
+    const poolTask = new PoolTask(task, this.#triggerId, transferList)
+    poolTask.filename = filename
+    poolTask.name = name
+    poolTask.abortSignal = signal
+    if (LANE_OPTIONS.some((one) => own[one] !== undefined)) poolTask.lanes = own
+    return this.#pool.run(poolTask) as Promise<R>
   }
 
   /**

@@ -185,6 +185,12 @@ export type PayloadArguments<M, K extends HandlerName<M>, O> =
 /** Name of the hidden type of commands that name their module; its index is 0 in every thread. */
 export const FILE_TYPE = ''
 
+/**
+ * How handlers of modules that commands name are called: with payload and context, with the task
+ * alone, or with arguments after `setup` of their module.
+ */
+export type FileStyle = 'corelane' | 'piscina' | 'jest'
+
 /** A handler of a module that commands name, as threads know it. */
 export interface FileHandler {
   /** Stands for it in payloads. */

@@ -44,7 +44,7 @@ async function boot(message: BootMessage): Promise<void> {
   let cycle: DutyCycle | undefined
   let table: HandlerTable | undefined
   const broadcasts = new Map<string, AbortController>()
-  const files = new FileHandlers(message.files, message.isPiscina)
+  const files = new FileHandlers(message.files, message.fileStyle)
   let announceBooted!: () => void
   const booted = new Promise<void>((resolve) => {
     announceBooted = resolve
@@ -79,6 +79,7 @@ async function boot(message: BootMessage): Promise<void> {
         cycle?.stop(reason)
         await cycle?.idle()
         await table?.hook('teardown', context)
+        await files.teardown()
       }),
   })
   try {

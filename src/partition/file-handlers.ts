@@ -5,7 +5,7 @@ import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { laneError, show } from '../base/errors.ts'
 import type { CommandContext } from '../model/command.ts'
-import { type FileHandler, move } from '../model/handler-module.ts'
+import { type FileHandler, type FileStyle, move } from '../model/handler-module.ts'
 import { callUser } from './handlers.ts'
 import { importModule } from './import-module.ts'
 
@@ -15,6 +15,12 @@ type Run = (...args: never[]) => unknown
 const MOVABLE = Symbol.for('corelane.movable')
 const TRANSFERABLE = Symbol.for('Piscina.transferable')
 const VALUE = Symbol.for('Piscina.valueOf')
+
+/** A payload of Jest's style. */
+interface JestCall {
+  readonly args: readonly unknown[]
+  readonly setupArgs: readonly unknown[]
+}
 
 interface Movable {
   readonly [MOVABLE]?: boolean
@@ -28,15 +34,17 @@ export class FileHandlers {
   readonly #loaded = new Map<number, Run>()
   /** By id: commands that came before their handler was defined. */
   readonly #awaited = new Map<number, ((file: FileHandler) => void)[]>()
-  readonly #isPiscina: boolean
+  readonly #style: FileStyle
+  /** By URL: what modules of Jest's style were set up. */
+  readonly #setUps = new Map<string, Promise<unknown>>()
 
   /**
    * @param files - Those that are known.
-   * @param isPiscina - Whether handlers are called as Piscina calls them.
+   * @param style - How handlers are called.
    */
-  constructor(files: readonly FileHandler[], isPiscina: boolean) {
+  constructor(files: readonly FileHandler[], style: FileStyle) {
     for (const file of files) this.define(file)
-    this.#isPiscina = isPiscina
+    this.#style = style
   }
 
   /** Makes a handler known. */
@@ -56,13 +64,16 @@ export class FileHandlers {
     const [id, payload] = envelope
     const run = this.#loaded.get(id)
     if (run === undefined) {
-      return this.#load(id).then((loaded) => this.#call(id, loaded, payload, context))
+      return this.#load(id, payload).then((loaded) => this.#call(id, loaded, payload, context))
     }
     return this.#call(id, run, payload, context)
   }
 
   #call(id: number, run: Run, payload: unknown, context: CommandContext): unknown {
-    if (!this.#isPiscina) {
+    if (this.#style === 'jest') {
+      return callUser(run, undefined, ...(payload as JestCall).args)
+    }
+    if (this.#style === 'corelane') {
       Object.assign(context, { type: this.#files.get(id)!.name })
       return callUser(run, undefined, payload, context)
     }
@@ -72,11 +83,35 @@ export class FileHandlers {
     return typeof then === 'function' ? Promise.resolve(result).then(unwrapped) : unwrapped(result)
   }
 
-  async #load(id: number): Promise<Run> {
+  /** Runs `teardown` of the modules that were set up. */
+  async teardown(): Promise<void> {
+    for (const url of this.#setUps.keys()) {
+      const run = handlerOf(await load(url), 'teardown')
+      if (typeof run === 'function') await callUser(run as Run, undefined)
+    }
+  }
+
+  async #setUp(url: string, module: unknown, setupArgs: readonly unknown[]): Promise<void> {
+    let setUp = this.#setUps.get(url)
+    if (setUp === undefined) {
+      const run = handlerOf(module, 'setup')
+      setUp =
+        typeof run === 'function'
+          ? (async () => callUser(run as Run, undefined, ...setupArgs))()
+          : Promise.resolve()
+      this.#setUps.set(url, setUp)
+    }
+    await setUp
+  }
+
+  async #load(id: number, payload: unknown): Promise<Run> {
     const { url, name } = this.#files.get(id) ?? (await this.#defined(id))
-    const run = await handlerOf(await load(url), name)
+    const module = await load(url)
+    if (this.#style === 'jest') await this.#setUp(url, module, (payload as JestCall).setupArgs)
+    const run = await handlerOf(module, name)
     if (typeof run !== 'function') {
-      if (this.#isPiscina) throw new Error(`No handler function exported from ${pathOf(url)}`)
+      if (this.#style === 'piscina')
+        throw new Error(`No handler function exported from ${pathOf(url)}`)
       throw laneError('CORELANE_UNKNOWN_TYPE', {
         received: show(name),
         allowed: `an export of ${url}`,

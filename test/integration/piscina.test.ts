@@ -264,10 +264,13 @@ const CASES: Readonly<Record<string, Case>> = {
     ]
   },
   'close by force rejects tasks that have not started': async (make) => {
-    const pool = make({ minThreads: 1, maxThreads: 1, name: 'sleep' })
-    const runs = [1, 2, 3].map((value) => reasonOf(pool.run({ ms: 1200, value })))
-    await turns(500)
-    await pool.close({ force: true })
+    const pool = make({ minThreads: 1, maxThreads: 1, name: 'gate' })
+    const flag = new Int32Array(new SharedArrayBuffer(8))
+    const runs = [1, 2, 3].map((value) => reasonOf(pool.run({ flag, value })))
+    await until(() => Atomics.load(flag, 1) === 1)
+    const closing = pool.close({ force: true })
+    release(flag)
+    await closing
     return Promise.all(runs)
   },
   'close gives up after closeTimeout': async (make) => {

@@ -21,7 +21,7 @@ const IMPORTS: Readonly<Record<string, readonly string[]>> = {
   coordinator: ['base', 'model', 'memory', 'wire', 'schedule', 'operations'],
   operations: ['base', 'model'],
   distributed: ['base', 'model', 'wire', 'schedule', 'coordinator'],
-  adapters: ['base', 'model', 'schedule', 'coordinator'],
+  adapters: ['base', 'model', 'wire', 'schedule', 'coordinator'],
   cli: ['base'],
 }
 

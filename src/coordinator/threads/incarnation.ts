@@ -20,7 +20,7 @@ import type { BellRinger } from '../../memory/doorbell.ts'
 import { createRegion } from '../../memory/region.ts'
 import type { TallyBook } from '../../memory/tallies.ts'
 import { PARTITION_MARKER } from '../../model/command.ts'
-import type { FileHandler } from '../../model/handler-module.ts'
+import type { FileHandler, FileStyle } from '../../model/handler-module.ts'
 import type { ThreadOutput } from '../../model/lane-event.ts'
 import type {
   BootMessage,
@@ -52,8 +52,8 @@ export interface ThreadPlan extends WindowPlan {
   handlers: string | undefined
   /** Handlers that commands name by their ids. */
   readonly files: FileHandler[]
-  /** Whether those are called as Piscina calls its handlers. */
-  readonly isPiscina: boolean
+  /** How those are called. */
+  readonly fileStyle: FileStyle
   /** Names of handlers in the order of their indices, once they are known. */
   types: readonly string[] | undefined
   /** Whether an unhandled rejection is reported; if not, it ends the thread. */
@@ -83,7 +83,7 @@ export function planThreads(
     partitions: plan.partitionCount,
     handlers,
     files: [],
-    isPiscina: handlers === undefined,
+    fileStyle: plan.fileStyle ?? 'corelane',
     types: undefined,
     reportsRejections,
     lanes,
@@ -217,7 +217,7 @@ function plannedFields(plan: ThreadPlan) {
     cores: usableCores(),
     handlers: plan.handlers,
     files: plan.files,
-    isPiscina: plan.isPiscina,
+    fileStyle: plan.fileStyle,
     lanes: plan.lanes.map(({ retry: _, ...shared }) => shared),
     types: plan.types,
     reportsRejections: plan.reportsRejections,

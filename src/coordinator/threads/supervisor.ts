@@ -158,7 +158,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     partition.incarnation = undefined
     partition.retiring = incarnation
     // A thread whose teardown fails, or takes too long, ends all the same.
-    if (incarnation.isLoaded && this.#plan.handlers !== undefined) {
+    if (incarnation.isLoaded && this.#plan.fileStyle !== 'piscina') {
       await this.tearDown(incarnation).catch(() => {})
     }
     await incarnation.terminate()

@@ -1,0 +1,1 @@
+export { Worker, Worker as default } from 'corelane/jest-worker'

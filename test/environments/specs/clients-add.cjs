@@ -1,0 +1,2 @@
+// The handler of a server.
+module.exports = ({ a, b }) => a + b
