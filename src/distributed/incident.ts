@@ -16,7 +16,7 @@ export interface QueueIncident {
     | 'manager-refused'
     /**
      * The manager can run nothing: it was closed, its handlers do not load, or a partition has no
-     * thread and gets none. What has not started was given back, and nothing is taken until then.
+     * thread and gets none. Commands not started were given back, and none is taken until then.
      */
     | 'worker-unfit'
     /** The manager can run commands again, after a reload or by itself. */
@@ -41,13 +41,13 @@ export interface QueueIncident {
   readonly handlers?: readonly string[]
 }
 
-/** Is told of incidents. */
+/** Receives incidents. */
 export type IncidentListener = (incident: QueueIncident) => void
 
 /**
  * Tells a listener of incidents.
  *
- * @param listener - The caller's. What it throws is the caller's own, as in an event listener.
+ * @param listener - The caller's. Its errors are the caller's own, as in an event listener.
  */
 export function incidentTeller(listener: IncidentListener | undefined): IncidentListener {
   return (incident) => {

@@ -22,7 +22,7 @@ export class Dequeued<Delivery extends Taken> {
     this.#workerId = workerId
   }
 
-  /** Remembers a delivery. What was never completed is forgotten: its lease is over. */
+  /** Remembers a delivery. One that was never completed is forgotten: its lease is over. */
   add(delivery: Delivery): void {
     const now = nowMs()
     for (const [id, { leasedUntilMs }] of this.#byId) {

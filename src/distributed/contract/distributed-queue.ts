@@ -99,7 +99,7 @@ export interface Delivery {
    */
   readonly deliveries: number
   /**
-   * Whether this time counts only once {@link LeasedQueue.start} was told of it. A worker that dies
+   * Whether this time counts only once {@link LeasedQueue.start} reported it. A worker that dies
    * cannot say what it had not started, so that is said before each start; but not for the first
    * delivery where `maxDeliveries` is 3 or more, since it alone brings no command to its last.
    */
@@ -191,7 +191,7 @@ export interface PartitionOwnership {
   heartbeat(
     isTaking?: boolean,
   ): Promise<{ readonly owned: readonly number[]; readonly surplus: readonly number[] }>
-  /** Gives a partition up. What it has of its commands must be settled or released before. */
+  /** Gives a partition up. Its commands must be settled or released before. */
   release(partitionId: number): Promise<void>
   /** Gives everything up: the others learn at once that this worker has gone. */
   leave(): Promise<void>
@@ -400,7 +400,7 @@ export interface LeasedQueue extends DistributedQueue {
   forget?(commands: readonly CommandReference[]): Promise<void>
   /** Counts what it holds. May be old by the time it is read. */
   counts(): Promise<QueueCounts>
-  /** Lets go of connections and timers. What this worker has stays leased until it expires. */
+  /** Lets go of connections and timers. Commands of this worker stay leased until they expire. */
   close(): Promise<void>
 }
 

@@ -178,7 +178,7 @@ function ownIn(given: object, code: string | undefined, budget: Budget): Record<
   const members = plain(memberIn(given, 'own'), 0, budget)
   if (typeof members !== 'object' || members === null || Array.isArray(members)) return own
   for (const [key, member] of Object.entries(members)) {
-    // What only a text may be, an engine or a person may have made a number of, as Node does.
+    // A member that must be text may be a number by now, as Node makes some.
     if (!isReserved(key) || (key === 'code' && code === undefined)) own[key] = member
   }
   return own

@@ -92,7 +92,7 @@ export class LiftedPolls {
         }
       }
     } catch (error) {
-      // What has come already must not be lost with the error; the next request meets it again.
+      // Commands that came must not be lost with the error; the next request meets it again.
       if (taken.length === 0) throw error
     }
     if (!this.#isClosed) return taken

@@ -79,7 +79,7 @@ const CAPABILITIES: QueueCapabilities = Object.freeze({
 /**
  * Makes a {@link LeasedQueue} of a queue with the five members. It delivers at most once: what a
  * worker has taken and not completed when its process dies is gone, and what was running when a
- * thread died is dead. Results reach submitters that use the same lifted queue. What the five
+ * thread died is dead. Results reach submitters that use the same lifted queue. All that the five
  * members cannot do is refused with `CORELANE_DEGRADED`: keys, delays, shared limits, dead
  * commands, counts.
  *

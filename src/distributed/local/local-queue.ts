@@ -53,7 +53,7 @@ export class LocalDistributedQueue extends LocalWorker {
     return worker
   }
 
-  /** Ends the queue with all its workers. What is in it is gone. */
+  /** Ends the queue with all its workers. Commands in it are gone. */
   override async close(): Promise<void> {
     await super.close()
     for (const worker of this.#workers) await worker.close()

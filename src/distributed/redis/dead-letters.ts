@@ -116,7 +116,7 @@ export class RedisDeadLetters implements DeadCommands {
     const { keys, caller } = this.#engine
     const names = keys.partition(partitionId)
     for (;;) {
-      // The lane names the stream, which the script must be told.
+      // The lane names the stream, which the script needs as a key.
       const record = (await caller.send(['HGET', names.dead, commandId])) as Reply
       const lane = Buffer.isBuffer(record) ? partsOf(record)?.lane : undefined
       if (lane === undefined) return 0

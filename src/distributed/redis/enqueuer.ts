@@ -1,8 +1,8 @@
 // Enqueuer: puts commands into the streams, one call at a time for each partition.
 // Owns: what waits for the call before it.
 //
-// One call at a time keeps the order of a partition even if a call must be repeated. What comes
-// meanwhile goes together in the next one, so it costs nothing to enqueue one by one.
+// One call at a time keeps the order of a partition even if a call must be repeated. Commands
+// that come meanwhile go together in the next one, so it costs nothing to enqueue one by one.
 
 import { outside } from '../../base/async-context.ts'
 import { timers } from '../../base/clock.ts'

@@ -99,7 +99,7 @@ export class RedisFetcher {
         const given = await this.#inTurn(() => this.#collect(waiter, request, lanes))
         const leftMs = untilMs - nowMs()
         if (given.length > 0 || leftMs <= 0 || request.signal?.aborted) return given
-        // What came while it looked may be among what it did not see.
+        // Commands that came while it looked may be among those it did not see.
         if (!waiter.isRung) await this.#wait(waiter, request, leftMs)
         if (caller.isClosed) return []
       }
@@ -134,7 +134,7 @@ export class RedisFetcher {
   }
 
   /**
-   * Announcements are heard from now on, or are not. What was announced before may have been lost.
+   * Announcements are heard from now on, or are not. Earlier announcements may have been lost.
    *
    * @param isHearing - Whether they are.
    */
@@ -202,8 +202,8 @@ export class RedisFetcher {
 
   /**
    * Partitions that may be leased from. Where they are owned, for the sake of order: a worker gives
-   * up what it could not extend in time, before Redis does. What is younger must not come until
-   * that is back in its place.
+   * up what it could not extend in time, before Redis does. Younger commands must not come until
+   * those are back in their place.
    */
   async #inOrder(partitions: readonly number[]): Promise<readonly number[]> {
     if (this.#ownership === undefined) return partitions
@@ -291,11 +291,11 @@ export class RedisFetcher {
         this.#ownership !== undefined && this.#engine.holdings.isAgeing(shares[i]!.partition)
       const some: Delivery[] = []
       letters.push(...this.#unpack(shares[i]!, lanes, answer.value, before[i]!, sentMs, some))
-      // What it had may have been given up while it waited for this answer: see inOrder.
+      // Its commands may have been given up while it waited for this answer: see inOrder.
       if (isLate) letters.push(this.#acknowledger.release(some, { reason: 'unstarted' }))
       else given.push(...some)
     }
-    // What cannot be dead-lettered now comes back when its lease has expired.
+    // A command that cannot be dead-lettered now comes back when its lease has expired.
     await Promise.allSettled(letters)
     if (failure === undefined || given.length > 0) return
     if (!(failure.reason instanceof LinkLost)) throw failure.reason

@@ -2,7 +2,7 @@
 // Owns: the time of the next round.
 //
 // Every worker that waits for commands has one; a key with an expiry lets one of them do a round.
-// What is removed is empty, so nothing depends on whether a round comes.
+// Only empty keys are removed, so nothing depends on whether a round comes.
 
 import { randomInt } from 'node:crypto'
 import { Alarm } from '../../base/alarm.ts'

@@ -30,7 +30,7 @@ export class PartitionKeys {
     return `${this.#prefix}s:${lane}`
   }
 
-  /** What of a lane is kept back, by when it is due. */
+  /** Delayed commands of a lane, by when they are due. */
   delayed(lane: string): string {
     return `${this.#prefix}d:${lane}`
   }

@@ -1,6 +1,6 @@
 // Link: one connection to Redis that is made again and again.
 // Owns: the present client, its deadlines, and the waits for the next one.
-// Must not: repeat anything. What was sent and not answered fails with LinkLost; its caller
+// Must not: repeat anything. A call that was sent and not answered fails with LinkLost; its caller
 // decides.
 
 import { randomInt } from 'node:crypto'

@@ -1,4 +1,4 @@
-// Options: what a queue on Redis can be told, checked and completed once.
+// Options: the options of a queue on Redis, checked and completed once.
 // Owns: the one table of its options.
 
 import { randomBytes } from 'node:crypto'
@@ -43,7 +43,7 @@ export interface RedisQueueOptions {
   /** Name of the queue. Default `default`. */
   readonly queue?: string | undefined
   /**
-   * Partitions and strategy, fixed when a queue is first opened. What is left out is taken as the
+   * Partitions and strategy, fixed when a queue is first opened. Members left out are taken as the
    * queue has it; a new queue is `balanced(8)`.
    */
   readonly partitions?: PartitionOptions | undefined

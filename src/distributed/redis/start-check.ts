@@ -68,7 +68,7 @@ export async function factsOf(send: Send): Promise<ServerFacts> {
   const server = await attempt(async () => infoOf(await send(['INFO', 'server'])))
   const config = await attempt(async () => {
     const reply = new Map<string, string>()
-    // One by one: servers before 7 know no lists of names, and are to be told that they are too
+    // One by one: servers before 7 know no lists of names, and must be refused as too
     // old.
     for (const name of ['maxmemory', 'maxmemory-policy', 'appendonly', 'appendfsync']) {
       for (const [key, value] of pairsOf(await send(['CONFIG', 'GET', name]))) reply.set(key, value)
@@ -111,7 +111,7 @@ export function findingsOf(facts: ServerFacts): Finding[] {
   if (appendOnly === undefined) {
     findings.push({
       kind: 'not-durable',
-      detail: 'whether appendonly is on cannot be told: INFO and CONFIG GET are denied',
+      detail: 'whether appendonly is on is unknown: INFO and CONFIG GET are denied',
     })
   } else if (!appendOnly) {
     findings.push({

@@ -1,7 +1,7 @@
 // Subscriptions: what Redis announces, on a connection of their own, for as long as somebody
 // listens.
 // Owns: that connection and who listens to what.
-// Must not: be relied on. What is announced while the connection is down is lost.
+// Must not: be relied on. Announcements are lost while the connection is down.
 
 import { nowMs } from '../../base/clock.ts'
 import type { CommandResult } from '../contract/envelope.ts'
@@ -18,7 +18,7 @@ export class Subscriptions {
   readonly #caller: RedisCaller
   readonly #callTimeoutMs: number
   readonly #channels = new Map<string, Set<Listener>>()
-  /** Channels that the server knows of on the present connection, or is being told of. */
+  /** Channels subscribed to on the present connection, or about to be. */
   readonly #told = new Set<string>()
   #isStarted = false
 
@@ -75,7 +75,7 @@ export class Subscriptions {
   }
 
   /**
-   * Listens to a channel as soon as the server can be told, for as long as this object is open.
+   * Listens to a channel as soon as there is a connection, for as long as this object is open.
    */
   listen(channel: string, listener: Listener): void {
     this.#register(channel, listener)

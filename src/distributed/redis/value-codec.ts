@@ -39,8 +39,8 @@ function bytesTag(value: object): number | undefined {
 }
 
 /**
- * Encodes a value. What `docs/payloads.md` says of payloads holds, but for what is bound to this
- * process: shared memory, and what only a MessagePort carries.
+ * Encodes a value as `docs/payloads.md` says, but for values that are bound to this process: shared
+ * memory, and those that only a MessagePort carries.
  *
  * @param role - What it is, for the error: `payload`, `result`.
  * @returns Bytes to copy at once: a view of the value's own where it is bytes, else of memory that

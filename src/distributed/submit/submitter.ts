@@ -232,8 +232,8 @@ export class Submitter<M = AnyHandlers> {
   }
 
   /**
-   * Rejects what is outstanding and asks for no more results. What the queue has accepted runs all
-   * the same. The queue stays open.
+   * Rejects what is outstanding and asks for no more results. Accepted commands run all the same.
+   * The queue stays open.
    */
   async close(): Promise<void> {
     if (this.#isClosed) return

@@ -41,7 +41,7 @@ export function termsOf(
   const { plan } = held.lane
   const { key, priority } = envelope
   const options: { -readonly [K in keyof CommandOptions]: CommandOptions[K] } = {
-    // So that an effect that a run before has had can be told by it.
+    // So that the effect of an earlier run can be recognised by it.
     id: envelope.id,
     attempt: Math.min(envelope.retryCount + 1, ATTEMPT_MAX),
     kill: true,

@@ -234,7 +234,7 @@ export class HeldCommands {
   readonly #all = new Map<string, HeldCommand>()
   readonly #keys = new Map<string, KeyLine>()
   readonly #inPartition: number[]
-  /** Leaving ones of which the queue has been told. */
+  /** Leaving ones that the queue knows of. */
   #returning = 0
   /** The partitions that the queue is asked for at the moment. */
   #asked: readonly number[] | undefined
@@ -259,7 +259,7 @@ export class HeldCommands {
     return this.#all.size
   }
 
-  /** All of them in the order of their arrival. What leaves meanwhile is left out. */
+  /** All of them in the order of their arrival. Those that leave meanwhile are left out. */
   values(): Iterable<HeldCommand> {
     return this.#all.values()
   }

@@ -2,7 +2,7 @@
 // Owns: a moving average; whether the worker takes nothing, and which suspects it
 // comes back for.
 //
-// A process that dies takes down all that it has started. What was lost beside a killer so often
+// A process that dies takes down all that it has started. A command lost beside a killer so often
 // that the next death would bury it is a suspect, and so is the killer: alone, each answers for
 // itself.
 

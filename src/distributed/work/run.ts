@@ -44,7 +44,7 @@ export class Runner implements Starter {
   readonly #limiters = new Map<WorkerLane, LaneLimiter>()
   readonly #lanes: ReadonlyMap<string, WorkerLane>
   readonly #unknownLane = new WorkerLane(planLane('unknown', {}), false, undefined)
-  /** Types without a handler of which the pool was told. */
+  /** Types without a handler that were reported to the pool. */
   readonly #unknownTypes = new Set<string>()
   /** Those whose turn has come in this moment. */
   #turns: HeldCommand[] = []

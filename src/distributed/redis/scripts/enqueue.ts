@@ -26,7 +26,7 @@ local key, at = 2 + lanes, 1
 local hasDead = redis.call('ZCARD', KEYS[2]) > 0
 for lane = 1, lanes do
   local stream, name = KEYS[2 + lane], ARGV[3 + 2 * lane]
-  -- While something waits, workers come again without being told.
+  -- While something waits, workers come again by themselves.
   local wasIdle = available(stream) == 0
   local added = 0
   for _ = 1, tonumber(ARGV[4 + 2 * lane]) do
