@@ -170,6 +170,8 @@ export function nearest(given: string, names: readonly string[]): string | undef
   let best: string | undefined
   let least = Math.ceil(word.length / 3) + 1
   for (const name of names) {
+    // Few get the first letter wrong, and words that differ in it seldom mean the same.
+    if (name[0]?.toLowerCase() !== word[0]) continue
     const edits = editsBetween(word, name.toLowerCase())
     if (edits < least) [least, best] = [edits, name]
   }

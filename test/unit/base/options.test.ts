@@ -181,4 +181,5 @@ test.each([
 test('a name that is like no other has no hint', () => {
   expect(() => checkGiven('Owner', { zebra: 1 }, RULES)).toThrow('Owner.zebra is not an option;')
   expect(nearest('x'.repeat(10_000), ['x'])).toBeUndefined()
+  expect(nearest('retries', ['metrics'])).toBeUndefined()
 })
