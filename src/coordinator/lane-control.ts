@@ -10,6 +10,7 @@ export class LaneControl {
   readonly #dispatcher: Dispatcher
   readonly #manager: Pick<ManagerEvents, 'acted'>
 
+  /** @internal */
   constructor(lane: Lane, dispatcher: Dispatcher, manager: Pick<ManagerEvents, 'acted'>) {
     this.#lane = lane
     this.#dispatcher = dispatcher

@@ -92,6 +92,16 @@ test('it brings comlink and os-utils alone, little in all, and nothing that runs
   expect(bytesWithoutPeers).toBeLessThan(INSTALLED_BYTES_MAX)
 })
 
+test('types show nothing of the machinery', () => {
+  const types = packed.files.map(({ path }) => path).filter((path) => path.endsWith('.d.cts'))
+  expect(types.length).toBeGreaterThan(4)
+  for (const path of types) {
+    const text = readFileSync(join(folder, 'node_modules', manifest.name, path), 'utf8')
+    const inner = /^declare class (?:Command|Dispatcher|Incarnation|InFlightWindow|Runtime) /m
+    expect(text, path).not.toMatch(inner)
+  }
+})
+
 test('a source map comes with its sources, or not at all', () => {
   const paths = packed.files.map(({ path }) => path)
   const hasMaps = paths.some((path) => path.endsWith('.map'))
