@@ -101,9 +101,11 @@ export class Browser {
   /** Ends it. */
   async close(): Promise<void> {
     const ended = new Promise((resolve) => this.#process.once('exit', resolve))
-    this.#process.kill('SIGKILL')
+    // In order: processes of a browser that is killed go on writing to its folder for a while.
+    this.#session = undefined
+    await this.#call('Browser.close')
     await within(ended, 'the end of the browser')
-    rmSync(this.#folder, { recursive: true, force: true, maxRetries: 5 })
+    rmSync(this.#folder, { recursive: true, force: true, maxRetries: 10 })
   }
 
   async #confirm(): Promise<void> {
