@@ -21,17 +21,28 @@ export const piscina = {
   version: () => installedVersion('piscina'),
   modes: MODES.map((options) => ({
     name: `${options.concurrentTasksPerWorker} per worker, atomics ${options.atomics}`,
-    open: (threads) => open(threads, options),
+    open: async (threads) => open(await import('piscina'), threads, options),
+  })),
+}
+
+/** The same interface over corelane. @type {import('../support/contract.js').System} */
+export const piscinaDoor = {
+  name: 'piscina-door',
+  title: 'corelane/piscina',
+  modes: [100, 1].map((concurrentTasksPerWorker) => ({
+    name: `${concurrentTasksPerWorker} per worker`,
+    open: async (threads) =>
+      open(await import('corelane/piscina'), threads, { concurrentTasksPerWorker }),
   })),
 }
 
 /**
+ * @param {{ readonly Piscina: any }} door
  * @param {number} threads
- * @param {(typeof MODES)[number]} options
+ * @param {object} options
  * @returns {Promise<import('../support/contract.js').Pool>}
  */
-async function open(threads, options) {
-  const { Piscina } = await import('piscina')
+async function open({ Piscina }, threads, options) {
   const pool = new Piscina({
     filename: HANDLERS_URL.href,
     minThreads: threads,

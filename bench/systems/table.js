@@ -6,7 +6,7 @@ import { openBarePost } from '../support/bare-post.js'
 import { BARE_RING_PAYLOAD_BYTES_MAX, openBareRing } from '../support/bare-ring.js'
 import { openIdeal } from '../support/ideal.js'
 import { corelane } from './corelane.js'
-import { piscina } from './piscina.js'
+import { piscina, piscinaDoor } from './piscina.js'
 import { poolifier } from './poolifier.js'
 import { tinypool } from './tinypool.js'
 import { workerpool } from './workerpool.js'
@@ -15,6 +15,7 @@ import { workerpool } from './workerpool.js'
 export const SYSTEMS = [
   corelane,
   piscina,
+  piscinaDoor,
   tinypool,
   workerpool,
   poolifier,
