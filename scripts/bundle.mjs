@@ -175,7 +175,8 @@ async function entry() {
   )
   const code = ascii(file.text)
   const { code: short } = minifySync(ENTRY_FILE, code, {
-    ...READABLE,
+    mangle: { toplevel: true, keepNames: true },
+    compress: true,
     codegen: { removeWhitespace: true },
   })
   // As text it may run as an ES module, depending on Node's flags.
