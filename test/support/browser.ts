@@ -42,6 +42,9 @@ export class Browser {
 
   constructor() {
     const flags = ['--headless', '--no-sandbox', '--disable-gpu', '--remote-debugging-pipe']
+    // It asks for nothing but the page.
+    const quiet = ['background-networking', 'component-update', 'quic', 'sync']
+    flags.push('--no-first-run', ...quiet.map((name) => `--disable-${name}`))
     const args = [...flags, `--user-data-dir=${this.#folder}`, 'about:blank']
     const stdio = ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] as const
     this.#process = spawn(program!, args, { stdio: [...stdio] })
