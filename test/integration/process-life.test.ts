@@ -100,7 +100,8 @@ test('a process ends by itself after start failed', async () => {
 
 test('a process ends by itself after a partition was given up, and is warned of it', async () => {
   const module = `data:text/javascript,${encodeURIComponent(
-    'setTimeout(() => process.exit(3), 1); export const echo = (payload) => payload',
+    // Later than it says that it is loaded: a module that does not load is another failure.
+    'setTimeout(() => process.exit(3), 100); export const echo = (payload) => payload',
   )}`
   const { code, stdout, stderr } = await runProgram(`${head}
     const manager = create(${JSON.stringify(module)}, { partitions: { strategy: 'none' } })

@@ -3,7 +3,7 @@
 // are left out with a line that says so; they fail where CI=true.
 
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'vitest'
 
@@ -29,6 +29,35 @@ function run(program: string, words: readonly string[], cwd: string): string {
   throw new Error(`${program} ${words[0]} failed in ${cwd}: ${error?.message ?? stderr}`)
 }
 
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+
+/** Runs work that no other test file does in the same folder at that time. */
+function exclusively(folder: string, work: () => void): void {
+  const path = join(folder, '.installing')
+  for (;;) {
+    try {
+      writeFileSync(path, String(process.pid), { flag: 'wx' })
+      break
+    } catch {
+      // The process that holds it may have been killed, or has just given it back.
+      const holder = existsSync(path) ? Number(readFileSync(path, 'utf8')) : 0
+      if (holder > 0 && !isAlive(holder)) rmSync(path, { force: true })
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50)
+    }
+  }
+  try {
+    work()
+  } finally {
+    rmSync(path, { force: true })
+  }
+}
+
 /** Installs what the lock file names, unless that is there, and the package from its tarball. */
 function install(folder: string): void {
   const modules = join(folder, 'node_modules')
@@ -41,11 +70,15 @@ function install(folder: string): void {
     copyFileSync(lock, mark)
   }
   const pack = ['pack', ROOT, '--json', '--ignore-scripts', '--pack-destination', modules]
-  const [{ filename }] = JSON.parse(run('npm', pack, folder))
+  const [{ filename, integrity }] = JSON.parse(run('npm', pack, folder))
   const place = join(modules, 'corelane')
+  const packed = join(modules, '.corelane-packed')
+  // Tests of another file may run with it.
+  if (existsSync(packed) && readFileSync(packed, 'utf8') === integrity) return
   rmSync(place, { recursive: true, force: true })
   mkdirSync(place)
   run('tar', ['-xzf', filename, '-C', 'corelane', '--strip-components=1'], modules)
+  writeFileSync(packed, integrity)
 }
 
 /**
@@ -69,7 +102,7 @@ export function isLockedVersion(folder: string, name: string, said: string): boo
 export function describeWithTools(folder: string, body: () => void): void {
   const name = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')).description
   try {
-    install(folder)
+    exclusively(folder, () => install(folder))
   } catch (error) {
     const isOffline = error instanceof Error && UNREACHABLE.test(error.message)
     if (isOffline && process.env.CI !== 'true') {

@@ -137,7 +137,10 @@ test('what waits goes when its time is up, or when there is a good batch of it',
 test('what comes while a call is under way may wait after it too', async () => {
   const { outbox, calls } = world(
     () => {
-      if (calls.length === 1) outbox.add(2)
+      if (calls.length === 1) {
+        outbox.add(2)
+        setTimeout(() => outbox.add(3), 5)
+      }
       return 'yes'
     },
     100,
@@ -145,7 +148,6 @@ test('what comes while a call is under way may wait after it too', async () => {
   )
   outbox.add(1)
   await until(() => calls.length === 1, 'a call')
-  setTimeout(() => outbox.add(3), 5)
   await within(outbox.idle(), 'the outbox')
   expect(calls[0]).toEqual([1])
   expect(calls.slice(1).flat()).toEqual([2, 3])
