@@ -132,7 +132,7 @@ export class Intake {
    * @throws QueueFullError if there is no room and its lane does not let it wait.
    */
   admit(command: Command, { needsRoom = true, onRefused }: AdmissionTerms = {}): Promise<unknown> {
-    const hasRoom = !(this.#isBounded && needsRoom) || this.#admits(command)
+    const hasRoom = !needsRoom || this.#hasRoom(command)
     const promise = new Promise<unknown>(capture)
     command.open(captured!)
     // Its promise would stay, and with it the request in which it was made.
@@ -151,7 +151,7 @@ export class Intake {
   ): void {
     try {
       const command = this.make(lane, type, payload, options, false)
-      const hasRoom = !this.#isBounded || this.#admits(command)
+      const hasRoom = this.#hasRoom(command)
       command.join(batch)
       this.#enter(command, hasRoom, undefined)
     } catch (error) {
@@ -159,8 +159,8 @@ export class Intake {
     }
   }
 
-  #admits({ lane, extras }: Command): boolean {
-    return this.#backpressure.admits(lane, extras?.bytes ?? 0)
+  #hasRoom({ lane, extras }: Command): boolean {
+    return !this.#isBounded || this.#backpressure.admits(lane, extras?.bytes ?? 0)
   }
 
   /**
@@ -172,7 +172,7 @@ export class Intake {
    * @throws QueueFullError if there is no room and its lane does not let it wait.
    */
   enter(command: Command, settle: (value: unknown) => void, isWatched = true): void {
-    const hasRoom = !this.#isBounded || this.#admits(command)
+    const hasRoom = this.#hasRoom(command)
     command.open(settle)
     this.#enter(command, hasRoom, undefined, isWatched)
   }
