@@ -284,6 +284,7 @@ class Inline {
       submit: (nestedLane, nestedType, payload, { wait, ...nested } = {}) => {
         const result = this.submit(nestedLane, nestedType, payload, nested)
         if (wait !== false) return result
+        // Its handler does not learn how it ends, as with threads.
         result.catch(() => {})
         return Promise.resolve(undefined)
       },

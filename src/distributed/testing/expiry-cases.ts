@@ -153,7 +153,7 @@ const expiring: readonly CaseOfContract[] = [
 
 const poison: readonly CaseOfContract[] = [
   sentence(
-    'a command whose workers keep dying is dead-lettered, and its submitter is told',
+    'a command whose workers keep dying is dead-lettered, and its submitter receives why',
     { needs: [...NEEDS, 'results'], leaseMs: 250, maxDeliveries: 2 },
     async (stage) => {
       const [one, two] = await stage.workers('w1', 'w2')
