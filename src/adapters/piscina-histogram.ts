@@ -22,7 +22,9 @@ export type PiscinaHistogramSummary = Record<
 export interface PiscinaHistogram {
   readonly runTime: PiscinaHistogramSummary | undefined
   readonly waitTime: PiscinaHistogramSummary | undefined
+  /** Forgets the run times. */
   resetRunTime(): void
+  /** Forgets the wait times. */
   resetWaitTime(): void
 }
 

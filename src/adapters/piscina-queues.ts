@@ -18,10 +18,15 @@ export interface Task {
 
 /** Decides which task goes next. */
 export interface TaskQueue {
+  /** Tasks that wait. */
   readonly size: number
+  /** Takes the next task; null if there is none. */
   shift(): Task | null
+  /** Takes a task out, if it is there. */
   remove(task: Task): void
+  /** Adds a task behind the others. */
   push(task: Task): void
+  /** Adds a task before the others. */
   unshift?(task: Task): void
 }
 
@@ -72,6 +77,7 @@ export class FixedQueue implements TaskQueue {
     return this.#tasks.length + this.#returned.length - this.#removed.size
   }
 
+  /** Whether no task waits. */
   isEmpty(): boolean {
     return this.size === 0
   }

@@ -149,56 +149,69 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
     return this.#pool.destroy()
   }
 
+  /** Begins {@link Piscina.close}. */
   [Symbol.dispose](): void {
     void this.close()
   }
 
+  /** {@link Piscina.close}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
 
+  /** Most threads. */
   get maxThreads(): number {
     return this.#pool.options.maxThreads
   }
 
+  /** Threads that stay when idle. */
   get minThreads(): number {
     return this.#pool.options.minThreads
   }
 
+  /** The options, with defaults. */
   get options(): FilledOptions {
     return this.#pool.options
   }
 
+  /** The threads that exist. */
   get threads(): Worker[] {
     return this.#pool.workers.map(({ incarnation }) => incarnation.worker)
   }
 
+  /** Ready threads without a task. */
   get idleThreads(): number {
     return this.#pool.workers.filter(({ isReady, count }) => isReady && count === 0).length
   }
 
+  /** Tasks that wait for a thread. */
   get queueSize(): number {
     return this.#pool.queueSize
   }
 
+  /** Tasks that have ended. */
   get completed(): number {
     return this.#pool.completed
   }
 
+  /** Run and wait times, in milliseconds. */
   get histogram(): PiscinaHistogram {
     return this.#histogram
   }
 
+  /** Share of the time of all threads that tasks took, 0 to 1. */
   get utilization(): number {
     const run = this.#pool.times?.run
     if (run === undefined || run.count === 0) return 0
     return ((run.mean / 1000 / 1000) * run.count) / (this.duration * this.maxThreads)
   }
 
+  /** Milliseconds since the pool was made. */
   get duration(): number {
     return nowMs() - this.#pool.startedAtMs
   }
 
+  /** Whether as many tasks wait as may. */
   get needsDrain(): boolean {
     return this.#pool.needsDrain
   }
@@ -211,6 +224,7 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
   // biome-ignore lint/suspicious/noExplicitAny: as Piscina's
   static readonly workerData: any = workerData
   static readonly version: string = version
+  /** Marks a value to be moved instead of copied. */
   static readonly move: typeof move = move
   static readonly transferableSymbol: typeof transferableSymbol = transferableSymbol
   static readonly valueSymbol: typeof valueSymbol = valueSymbol

@@ -78,7 +78,7 @@ export class Histogram {
   readonly #cells: Float64Array
 
   /**
-   * @param cells - {@link HISTOGRAM_CELLS} of them. Default: of its own, all 0.
+   * @param cells - `HISTOGRAM_CELLS` of them. Default: of its own, all 0.
    */
   constructor(cells: Float64Array = new Float64Array(HISTOGRAM_CELLS)) {
     this.#cells = cells
@@ -135,22 +135,27 @@ export class Histogram {
     return count === 0 ? 0 : this.sum / count
   }
 
+  /** 50th percentile. */
   get p50(): number {
     return this.quantile(0.5)
   }
 
+  /** 90th percentile. */
   get p90(): number {
     return this.quantile(0.9)
   }
 
+  /** 95th percentile. */
   get p95(): number {
     return this.quantile(0.95)
   }
 
+  /** 99th percentile. */
   get p99(): number {
     return this.quantile(0.99)
   }
 
+  /** 99.9th percentile. */
   get p999(): number {
     return this.quantile(0.999)
   }
@@ -225,6 +230,7 @@ export class Histogram {
     return made
   }
 
+  /** Its numbers and buckets, for {@link Histogram.from}. */
   toJSON(): HistogramJson {
     const { count, sum, min, max, mean, p50, p90, p95, p99, p999 } = this
     const buckets = [...this.#filled()]

@@ -9,7 +9,7 @@ import { QueueManager } from './queue-manager.ts'
 import type { QueueMetrics } from './queue-metrics.ts'
 
 /**
- * Gathers options and makes a manager of them; sugar over {@link QueueManager.create}. Each call
+ * Gathers options and makes a manager of them; sugar over `new QueueManager`. Each call
  * gives a new builder, so one can be kept and extended in several ways.
  *
  * @typeParam M - The handler module: `typeof import('./handlers.js')`.
@@ -94,7 +94,7 @@ export class QueueManagerBuilder<M = AnyHandlers, L extends string = never> {
   /**
    * Makes the manager. Its threads start with `start()`.
    *
-   * @throws (as a rejection) What {@link QueueManager.create} throws.
+   * @throws (as a rejection) What `new QueueManager` throws.
    */
   async build(): Promise<QueueManager<M, [L] extends [never] ? DefaultLaneName : L>> {
     return new QueueManager(this.#options) as never

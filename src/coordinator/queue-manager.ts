@@ -150,7 +150,7 @@ class Manager<M, L extends string> {
   }
 
   /**
-   * Submits a command: {@link Manager.run} with the lane first.
+   * Submits a command: {@link QueueManager.run} with the lane first.
    *
    * @param lane - Name of its lane.
    * @param type - Name of its handler.
@@ -182,7 +182,7 @@ class Manager<M, L extends string> {
    * @param type - Name of its handler.
    * @param rest - The payload and options.
    * @returns The outcome; rejects only if the command was not accepted.
-   * @throws (as a rejection) ConfigError and ClosedError, as {@link Manager.submit}.
+   * @throws (as a rejection) ConfigError and ClosedError, as {@link QueueManager.submit}.
    */
   execute<K extends RunName<M>>(
     lane: L,
@@ -203,7 +203,7 @@ class Manager<M, L extends string> {
    *
    * @param type - Name of its handler.
    * @param rest - The payload and options.
-   * @returns As {@link Manager.submit}.
+   * @returns As {@link QueueManager.submit}.
    */
   run<K extends RunName<M>>(
     type: K,
@@ -252,7 +252,7 @@ class Manager<M, L extends string> {
    * @param source - Payloads.
    * @param options - `concurrency`, `ordered`, `settle`, and options of every command.
    * @returns The results. A failed command ends the iteration with its failure, which has its input
-   * under the symbol {@link mapInput}. With `settle: true` every command gives a
+   * under the symbol `mapInput`. With `settle: true` every command gives a
    * {@link MapOutcome} instead.
    * @throws ConfigError `CORELANE_INVALID_OPTION`, when the iteration starts.
    */
@@ -288,7 +288,7 @@ class Manager<M, L extends string> {
    * @param type - Name of its handler.
    * @param rest - The payload and options. It is never retried.
    * @returns To be iterated once. The command is submitted when the first value is asked for.
-   * @throws (when it is iterated) What {@link Manager.submit} rejects with, after the values
+   * @throws (when it is iterated) What {@link QueueManager.submit} rejects with, after the values
    * that came before; ConfigError `CORELANE_NO_STREAM` if the handler gives nothing to iterate.
    */
   stream<K extends StreamName<M>>(
@@ -433,7 +433,7 @@ class Manager<M, L extends string> {
   }
 
   /**
-   * Ends what {@link Manager.on} began.
+   * Ends what {@link QueueManager.on} began.
    *
    * @param event - Name of the event.
    * @param listener - The same function.
@@ -528,7 +528,7 @@ Object.defineProperty(Manager, 'name', { value: 'QueueManager' })
  * @typeParam L - Names of its lanes. Default: any.
  */
 // biome-ignore lint/suspicious/noExplicitAny: a parameter takes a manager whatever its lanes.
-export type QueueManager<M = AnyHandlers, L extends string = any> = Manager<M, L>
+export interface QueueManager<M = AnyHandlers, L extends string = any> extends Manager<M, L> {}
 
 /** Makes managers. */
 export interface QueueManagerConstructor {
@@ -551,4 +551,5 @@ export interface QueueManagerConstructor {
   readonly prototype: QueueManager
 }
 
+/** Makes managers: `new QueueManager(options)`. */
 export const QueueManager: QueueManagerConstructor = Manager

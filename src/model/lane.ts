@@ -103,37 +103,63 @@ export class LaneConfig implements LaneOptions {
     Object.freeze(this)
   }
 
-  /** @param priority - Urgency among lanes, 0 (the most urgent) to 255. */
+  /**
+   * A copy with this priority.
+   *
+   * @param priority - Urgency among lanes, 0 (the most urgent) to 255.
+   */
   withPriority(priority: number): LaneConfig {
     return this.#with({ priority })
   }
 
-  /** @param rateLimit - How many commands may start in a window of time. */
+  /**
+   * A copy with this rate limit.
+   *
+   * @param rateLimit - How many commands may start in a window of time.
+   */
   withRateLimit(rateLimit: RateLimitOptions): LaneConfig {
     return this.#with({ rateLimit })
   }
 
-  /** @param priorityBoost - How commands become more urgent while they wait. */
+  /**
+   * A copy whose commands are boosted.
+   *
+   * @param priorityBoost - How commands become more urgent while they wait.
+   */
   withPriorityBoost(priorityBoost: PriorityBoostOptions): LaneConfig {
     return this.#with({ priorityBoost })
   }
 
-  /** @param onDeadline - What happens to a command that waits past its deadline. */
+  /**
+   * A copy with this answer to late commands.
+   *
+   * @param onDeadline - What happens to a command that waits past its deadline.
+   */
   withOnDeadline(onDeadline: 'boost' | 'reject'): LaneConfig {
     return this.#with({ onDeadline })
   }
 
-  /** @param timeoutMs - How long a run of a command may take. */
+  /**
+   * A copy with this time-out, in milliseconds.
+   *
+   * @param timeoutMs - How long a run of a command may take.
+   */
   withTimeout(timeoutMs: number): LaneConfig {
     return this.#with({ timeoutMs })
   }
 
-  /** @param retry - When its commands run again after a failure. */
+  /**
+   * A copy with these retries.
+   *
+   * @param retry - When its commands run again after a failure.
+   */
   withRetryPolicy(retry: RetryOptions): LaneConfig {
     return this.#with({ retry })
   }
 
   /**
+   * A copy that bounds its commands.
+   *
    * @param maxPending - Unsettled commands at once.
    * @param overflow - What `submit` does beyond. Default `wait`.
    */
@@ -142,6 +168,8 @@ export class LaneConfig implements LaneOptions {
   }
 
   /**
+   * A copy that bounds the memory of its payloads.
+   *
    * @param maxPendingBytes - Estimated bytes of the payloads of unsettled commands.
    * @param overflow - What `submit` does beyond. Default `wait`.
    */
@@ -149,7 +177,11 @@ export class LaneConfig implements LaneOptions {
     return this.#with(overflow === undefined ? { maxPendingBytes } : { maxPendingBytes, overflow })
   }
 
-  /** @param pressureThreshold - Unsettled commands at which `queue.lane.pressure` is emitted. */
+  /**
+   * A copy with this threshold.
+   *
+   * @param pressureThreshold - Unsettled commands at which `queue.lane.pressure` is emitted.
+   */
   withPressureThreshold(pressureThreshold: number): LaneConfig {
     return this.#with({ pressureThreshold })
   }

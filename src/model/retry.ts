@@ -105,12 +105,20 @@ export class RetryPolicy implements RetryOptions {
     return new RetryPolicy()
   }
 
-  /** @param jitter - Part of each delay that chance may take away, 0 to 1. */
+  /**
+   * A copy with this jitter.
+   *
+   * @param jitter - Part of each delay that chance may take away, 0 to 1.
+   */
   withJitter(jitter: number): RetryPolicy {
     return new RetryPolicy({ ...this, jitter })
   }
 
-  /** @param retryable - Whether an error is worth another try. */
+  /**
+   * A copy that retries these errors alone.
+   *
+   * @param retryable - Whether an error is worth another try.
+   */
   withRetryable(retryable: (error: unknown) => boolean): RetryPolicy {
     return new RetryPolicy({ ...this, retryable })
   }
@@ -133,6 +141,7 @@ export interface RetryPlan {
   readonly delayMs: number
   readonly maxDelayMs: number
   readonly jitter: number
+  /** Whether an error is worth another try. */
   readonly retryable: ((error: unknown) => boolean) | undefined
   readonly retryTimeouts: boolean
   readonly retryLost: boolean

@@ -189,6 +189,7 @@ export function prometheusHandler(
 
 /** The member of a `prom-client` registry that is called. */
 export interface PrometheusRegistry {
+  /** Adds a metric, whose `get` is called at each scrape. */
   // biome-ignore lint/suspicious/noExplicitAny: the classes of prom-client; this is none of them.
   registerMetric(metric: any): void
 }

@@ -7,7 +7,9 @@ import type { MetricsSnapshot } from '../model/metrics.ts'
 
 /** Metrics as they are read. */
 export interface WatchedMetrics {
+  /** All counts and histograms now. */
   snapshot(): MetricsSnapshot
+  /** What happened between two snapshots; `now` is taken by default. */
   delta(before: MetricsSnapshot, now?: MetricsSnapshot): MetricsSnapshot
 }
 
@@ -21,6 +23,7 @@ export interface WatchedLane {
 export interface Watched {
   readonly lanes: readonly LanePlan[]
   readonly metrics: WatchedMetrics | undefined
+  /** Counts of lanes, and the load of the host. */
   stats(): {
     readonly host: { readonly cores: number; readonly loadAverage: number }
     readonly lanes: Readonly<Record<string, WatchedLane>>

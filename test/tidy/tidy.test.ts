@@ -105,7 +105,9 @@ test('every source file opens with its header', () => {
 })
 
 test('comments, messages and documents keep to plain sentences', () => {
-  const documents = markdown.map((path) => {
+  // The reference repeats the comments of the sources.
+  const written = markdown.filter((path) => !path.startsWith('docs/api/'))
+  const documents = written.map((path) => {
     const text = read(path)
     return { path, text: path === 'CHANGELOG.md' ? unreleased(text) : text }
   })

@@ -85,6 +85,7 @@ export class EventSubscription implements AsyncIterableIterator<LaneEvent> {
     return Promise.resolve({ value: undefined, done: true })
   }
 
+  /** Itself. */
   [Symbol.asyncIterator](): this {
     return this
   }

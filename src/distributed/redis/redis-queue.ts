@@ -306,6 +306,7 @@ export class RedisDistributedQueue implements LeasedQueue {
     this.#link.close()
   }
 
+  /** {@link RedisDistributedQueue.close}. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }

@@ -1,0 +1,35 @@
+// Shorter: keeps the reference to what a reader needs. A name that stands for one of several texts
+// is written as these texts; a member is described in the class that declares it, and errors of the
+// project do not repeat those of `Error`.
+// @ts-check
+
+import { Converter, LiteralType, ReflectionKind, UnionType } from 'typedoc'
+
+/** @typedef {import('typedoc').DeclarationReflection} DeclarationReflection */
+
+/** @param {import('typedoc').Application} app */
+export function load(app) {
+  /** @type {Map<DeclarationReflection, string[]>} */
+  const texts = new Map()
+  app.converter.on(Converter.EVENT_CREATE_DECLARATION, (context, one) => {
+    const symbol = context.getSymbolFromReflection(one)
+    if (!one.kindOf(ReflectionKind.TypeAlias) || symbol === undefined) return
+    const type = context.checker.getDeclaredTypeOfSymbol(symbol)
+    const all = type.isUnion() ? type.types : []
+    const values = all.flatMap((text) => (text.isStringLiteral() ? [text.value] : []))
+    if (values.length > 0 && values.length === all.length) texts.set(one, values)
+  })
+  app.converter.on(Converter.EVENT_RESOLVE_BEGIN, () => {
+    for (const [alias, values] of texts) {
+      alias.type = new UnionType(values.map((value) => new LiteralType(value)))
+    }
+  })
+  app.converter.on(Converter.EVENT_RESOLVE_END, ({ project }) => {
+    for (const one of project.getReflectionsByKind(ReflectionKind.ClassMember)) {
+      const from = /** @type {DeclarationReflection} */ (one).inheritedFrom
+      if (from?.reflection !== undefined && one.parent?.kindOf(ReflectionKind.Class)) {
+        project.removeReflection(one)
+      }
+    }
+  })
+}
