@@ -62,6 +62,7 @@ export {
   type CommandEnvelope,
   type CommandResult,
   ENVELOPE_VERSION,
+  type EnvelopeOptions,
   type PortableError,
 } from './distributed/contract/envelope.ts'
 export type { IncidentListener, QueueIncident } from './distributed/incident.ts'
@@ -139,7 +140,13 @@ export {
   type RateLimitOptions,
   type RateScope,
 } from './model/rate-limit.ts'
-export { type Backoff, type RetryOptions, type RetryPlan, RetryPolicy } from './model/retry.ts'
+export {
+  type Backoff,
+  type QueuedRetry,
+  type RetryOptions,
+  type RetryPlan,
+  RetryPolicy,
+} from './model/retry.ts'
 export {
   ALERT_MEASURES,
   type Alert,

@@ -59,6 +59,24 @@ export const RETRY_RULES = Object.freeze({
   retryLost: boolean(false),
 }) satisfies OptionRules
 
+/** Options of {@link RetryOptions} for one command of a distributed queue: plain data. */
+export type QueuedRetry = Omit<RetryOptions, 'retryable' | 'retryLost'>
+
+/** The rules of {@link QueuedRetry}. */
+export const QUEUED_RETRY_RULES = Object.freeze({
+  ...RETRY_RULES,
+  retryable: anything(
+    undefined,
+    'none: a function cannot travel, and that of the lane judges',
+    isAbsent,
+  ),
+  retryLost: anything(undefined, 'none: maxDeliveries of the queue bounds lost runs', isAbsent),
+}) satisfies OptionRules
+
+function isAbsent(value: unknown): boolean {
+  return value === undefined
+}
+
 /**
  * When a command that failed runs again. Immutable; every place that takes one takes its plain form
  * {@link RetryOptions} too.

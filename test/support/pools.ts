@@ -19,7 +19,7 @@ import { open as openManager } from './managers.ts'
 const opened: { close(): Promise<void> }[] = []
 
 /** Keeps something that is closed after the test, the last opened first. */
-function keep<T extends { close(): Promise<void> }>(closeable: T): T {
+export function keep<T extends { close(): Promise<void> }>(closeable: T): T {
   opened.push(closeable)
   return closeable
 }

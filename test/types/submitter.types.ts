@@ -22,6 +22,13 @@ const submitter = new Submitter<Module>(queue, { name: 'me' })
 submitter.submit('a', 'double', 5, { key: 'k' }) satisfies Promise<number>
 submitter.submit('a', 'nothing') satisfies Promise<string>
 submitter.enqueue('a', 'double', 5) satisfies Promise<Enqueued>
+submitter.submit('a', 'double', 5, {
+  delayMs: 5,
+  timeoutMs: 5,
+  retry: { retries: 2, backoff: 'fixed' },
+}) satisfies Promise<number>
+// @ts-expect-error a function cannot travel
+submitter.submit('a', 'double', 5, { retry: { retryable: () => true } })
 // @ts-expect-error a payload of another type
 submitter.submit('a', 'double', 'five')
 // @ts-expect-error no such handler

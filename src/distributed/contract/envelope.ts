@@ -3,9 +3,11 @@
 // Must not: trust anything: what comes from a broker is checked here before it means something.
 
 import { laneError, show } from '../../base/errors.ts'
+import type { OptionRules } from '../../base/options.ts'
 import { isPortableName, PORTABLE_NAME_ALLOWED } from '../../base/portable-name.ts'
-import { KEY_LENGTH_MAX, PRIORITY_MAX } from '../../model/command.ts'
+import { COMMAND_RULES, KEY_LENGTH_MAX, PRIORITY_MAX } from '../../model/command.ts'
 import { PARTITION_COUNT_MAX } from '../../model/partition-config.ts'
+import { QUEUED_RETRY_RULES, type QueuedRetry } from '../../model/retry.ts'
 
 /** Version of the envelope's shape that this build writes and the newest that it reads. */
 export const ENVELOPE_VERSION = 1
@@ -36,8 +38,20 @@ export interface CommandEnvelope {
   readonly deadline?: number | undefined
   /** The submitter that gets the result. Absent: only the completion is recorded. */
   readonly submitter?: string | undefined
+  /** What it asks for in place of the options of its lane. Absent: nothing. */
+  readonly options?: EnvelopeOptions | undefined
   /** Version of this shape. */
   readonly version: number
+}
+
+/** What a command asks for in place of the options of its lane. */
+export interface EnvelopeOptions {
+  /** Keeps it from being given out for so long after its acceptance, 0 to 2^31 - 1 ms. */
+  readonly delayMs?: number | undefined
+  /** How long a run may take, 1 to 2^31 - 1 ms. */
+  readonly timeoutMs?: number | undefined
+  /** When it runs again after a failure. Its lane's `retryable` still judges the error. */
+  readonly retry?: QueuedRetry | undefined
 }
 
 /** A failure in portable form. */
@@ -162,8 +176,42 @@ export function checkEnvelope(
   if (given.deadline !== undefined) {
     checkNumber('deadline', given.deadline, Number.MAX_SAFE_INTEGER, false)
   }
-  return sealEnvelope(given as CommandEnvelope)
+  if (given.options !== undefined) given.options = checkedOptions(given.options)
+  return sealEnvelope(given as unknown as CommandEnvelope)
 }
+
+const OPTION_RULES = Object.freeze({
+  delayMs: COMMAND_RULES.delayMs,
+  timeoutMs: COMMAND_RULES.timeoutMs,
+  retry: COMMAND_RULES.retry,
+}) satisfies OptionRules
+
+function checkedOptions(given: unknown): EnvelopeOptions {
+  if (typeof given !== 'object' || given === null) refuse('options', given, 'an object')
+  const options = checkedMembers<Writable<EnvelopeOptions>>('options', given, OPTION_RULES)
+  const { retry } = options
+  if (retry !== undefined) {
+    options.retry = Object.freeze(
+      checkedMembers<QueuedRetry>('options.retry', retry, QUEUED_RETRY_RULES),
+    )
+  }
+  return Object.freeze(options)
+}
+
+/** Members that are given and known, each read once. */
+function checkedMembers<T extends object>(field: string, given: object, rules: OptionRules): T {
+  const checked: Record<string, unknown> = {}
+  for (const [name, { accepts, allowed }] of Object.entries(rules)) {
+    const value = Object.hasOwn(given, name) ? (given as Members)[name] : undefined
+    if (value === undefined) continue
+    if (!accepts(value)) refuse(`${field}.${name}`, value, allowed)
+    checked[name] = value
+  }
+  return checked as T
+}
+
+type Members = Readonly<Record<string, unknown>>
+type Writable<T> = { -readonly [K in keyof T]: T[K] }
 
 /** The members that an envelope has, each read once: a getter may answer otherwise later. */
 function membersOf(value: object): Record<keyof CommandEnvelope, unknown> {
@@ -181,6 +229,7 @@ function membersOf(value: object): Record<keyof CommandEnvelope, unknown> {
     priority: own('priority'),
     deadline: own('deadline'),
     submitter: own('submitter'),
+    options: own('options'),
     version: own('version') ?? ENVELOPE_VERSION,
   }
 }

@@ -157,7 +157,11 @@ class LiftedQueue implements LeasedQueue {
     this.#checkOpen()
     checkWhole('the number of envelopes', envelopes.length, 1, BATCH_MAX)
     const checked = envelopes.map((envelope) => checkEnvelope(envelope, this.numPartitions))
-    for (const { key } of checked) if (key !== undefined) refuse('a key', show(key), 'no keys')
+    for (const { key, options } of checked) {
+      if (key !== undefined) refuse('a key', show(key), 'no keys')
+      const delayMs = options?.delayMs ?? 0
+      if (delayMs > 0) refuse('delayMs', delayMs, 'no delay')
+    }
     const statuses: EnqueueStatus[] = []
     for (const envelope of checked) statuses.push(await this.#enqueueOnce(envelope))
     this.#polls.wake()

@@ -86,7 +86,7 @@ export class LocalBroker {
     this.#checkRoom(envelopes)
     return envelopes.map((envelope) => {
       if (this.#isKnown(envelope.id)) return 'duplicate'
-      this.#enter(envelope, nowMs)
+      this.#enter(envelope, envelope.options?.delayMs ?? 0, nowMs)
       return 'accepted'
     })
   }
@@ -186,7 +186,7 @@ export class LocalBroker {
     for (const id of ids) {
       const envelope = this.archive.restore(id)
       if (envelope === undefined) continue
-      this.#enter(Object.freeze({ ...envelope, retryCount: 0 }), nowMs)
+      this.#enter(Object.freeze({ ...envelope, retryCount: 0 }), 0, nowMs)
       count++
     }
     return count
@@ -240,10 +240,11 @@ export class LocalBroker {
     return this.#commands.has(id) || this.archive.knows(id)
   }
 
-  #enter(envelope: CommandEnvelope, nowMs: number): void {
+  #enter(envelope: CommandEnvelope, delayMs: number, nowMs: number): void {
     const command = new LocalCommand(envelope, nowMs)
     this.#commands.set(envelope.id, command)
-    this.#queueUp(command, nowMs)
+    if (delayMs > 0) this.#setDue(command, nowMs + delayMs)
+    else this.#queueUp(command, nowMs)
   }
 
   #give(

@@ -33,6 +33,8 @@ interface Waiting {
   readonly id: string
   readonly laneId: string
   readonly value: Buffer
+  /** How long it is kept back, in milliseconds. */
+  readonly delayMs: number
   readonly wish: Wish
   /** Its position in the wish. */
   readonly position: number
@@ -63,8 +65,10 @@ export class Enqueuer {
     const values = checked.map((each) => encodeEnvelope(each, this.#engine.plan.maxBytes))
     return new Promise((resolve, reject) => {
       const wish = { statuses: new Array(checked.length), left: checked.length, resolve, reject }
-      for (const [position, { id, laneId, partitionId }] of checked.entries()) {
-        this.#wait(partitionId, { id, laneId, value: values[position]!, wish, position })
+      for (const [position, { id, laneId, partitionId, options }] of checked.entries()) {
+        const delayMs = Math.ceil(options?.delayMs ?? 0)
+        const value = values[position]!
+        this.#wait(partitionId, { id, laneId, value, delayMs, wish, position })
       }
     })
   }
@@ -132,6 +136,7 @@ export class Enqueuer {
       else lane.push(one)
     }
     const ordered = [...lanes.values()].flat()
+    const isDelayed = batch.some(({ delayMs }) => delayMs > 0)
     const statuses = (await caller.run({
       script: ENQUEUE,
       keys: [
@@ -139,12 +144,14 @@ export class Enqueuer {
         names.deadOrder,
         ...[...lanes.keys()].map((lane) => names.stream(lane)),
         ...ordered.map(({ id }) => names.command(id)),
+        ...(isDelayed ? [...lanes.keys()].map((lane) => names.delayed(lane)) : []),
       ],
       args: [
         String(lanes.size),
         String(partition),
         keys.wakes,
         pack(ordered.map(({ value }) => value)),
+        isDelayed ? ordered.map(({ delayMs }) => delayMs).join(' ') : '',
         ...[...lanes].flatMap(([lane, ones]) => [lane, String(ones.length)]),
       ],
     })) as Reply[]

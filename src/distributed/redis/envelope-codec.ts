@@ -2,8 +2,8 @@
 // Must not: trust what it decodes. Sizes are checked first, names and numbers by checkEnvelope.
 //
 // An envelope: `<id>:<retries>:<spent>:<since>:`, which the scripts read, then version, flags,
-// creation, type, and as the flags say priority, deadline, submitter, key; then tag and body of the
-// payload. Lane and partition are those of the stream that it lies in.
+// creation, type, and as the flags say priority, deadline, submitter, key, options as JSON; then tag
+// and body of the payload. Lane and partition are those of the stream that it lies in.
 
 import { laneError } from '../../base/errors.ts'
 import {
@@ -16,7 +16,7 @@ import { decodeValue, encodeValue, RECORD } from './value-codec.ts'
 
 const VERSION = 1
 
-const Flag = Object.freeze({ PRIORITY: 1, DEADLINE: 2, SUBMITTER: 4, KEY: 8 })
+const Flag = Object.freeze({ PRIORITY: 1, DEADLINE: 2, SUBMITTER: 4, KEY: 8, OPTIONS: 16 })
 
 /** What an entry takes besides its payload, at most: names, numbers, a key of 1,024 characters. */
 const HEADER_MAX = 8192
@@ -48,8 +48,19 @@ export function encodeEnvelope(envelope: CommandEnvelope, maxBytes: number): Buf
   checkSize('payload', id, body.length, maxBytes)
   const prefix = `${id}:${retryCount}:0:0:`
   const keyBytes = key === undefined ? 0 : Buffer.byteLength(key)
+  const options = envelope.options === undefined ? '' : JSON.stringify(envelope.options)
   const bytes = Buffer.allocUnsafe(
-    prefix.length + 12 + commandType.length + 1 + 8 + 129 + 2 + keyBytes + body.length,
+    prefix.length +
+      12 +
+      commandType.length +
+      1 +
+      8 +
+      129 +
+      2 +
+      keyBytes +
+      2 +
+      options.length +
+      body.length,
   )
   let at = bytes.write(prefix, 0, 'latin1')
   bytes[at++] = VERSION
@@ -57,7 +68,8 @@ export function encodeEnvelope(envelope: CommandEnvelope, maxBytes: number): Buf
     (priority === undefined ? 0 : Flag.PRIORITY) |
     (deadline === undefined ? 0 : Flag.DEADLINE) |
     (submitter === undefined ? 0 : Flag.SUBMITTER) |
-    (key === undefined ? 0 : Flag.KEY)
+    (key === undefined ? 0 : Flag.KEY) |
+    (options === '' ? 0 : Flag.OPTIONS)
   at = bytes.writeDoubleLE(envelope.createdAt, at)
   at = writeName(bytes, commandType, at)
   if (priority !== undefined) bytes[at++] = priority
@@ -66,6 +78,10 @@ export function encodeEnvelope(envelope: CommandEnvelope, maxBytes: number): Buf
   if (key !== undefined) {
     at = bytes.writeUInt16LE(keyBytes, at)
     at += bytes.write(key, at, 'utf8')
+  }
+  if (options !== '') {
+    at = bytes.writeUInt16LE(options.length, at)
+    at += bytes.write(options, at, 'latin1')
   }
   bytes[at++] = tag
   bytes.set(body, at)
@@ -164,6 +180,7 @@ export function decodeEnvelope(
   const deadline = flags & Flag.DEADLINE ? reader.double() : undefined
   const submitter = flags & Flag.SUBMITTER ? reader.name() : undefined
   const key = flags & Flag.KEY ? reader.text() : undefined
+  const options: unknown = flags & Flag.OPTIONS ? JSON.parse(reader.text()) : undefined
   const spent = readCount(bytes, retriesEnd + 1, spentEnd)
   const sinceMs = readCount(bytes, spentEnd + 1, sinceEnd)
   if (Number.isNaN(spent + sinceMs)) throw new RangeError('an entry with a head that is no head')
@@ -179,6 +196,7 @@ export function decodeEnvelope(
       deadline,
       submitter,
       key,
+      options,
       payload: decodeValue(reader.rest()),
     },
     partitionId + 1,

@@ -4,14 +4,16 @@
 import { randomUUID } from 'node:crypto'
 import { epochMs } from '../../base/clock.ts'
 import { laneError, show } from '../../base/errors.ts'
-import { checkGiven } from '../../base/options.ts'
+import { checkGiven, checkOptions } from '../../base/options.ts'
 import { KEYED_STRATEGIES, takesKeys } from '../../model/partition-config.ts'
+import { QUEUED_RETRY_RULES, type QueuedRetry } from '../../model/retry.ts'
 import { stableHash } from '../../schedule/hash.ts'
 import type { LeasedQueue } from '../contract/distributed-queue.ts'
 import {
   type CommandEnvelope,
   checkName,
   ENVELOPE_VERSION,
+  type EnvelopeOptions,
   sealEnvelope,
 } from '../contract/envelope.ts'
 import { SUBMIT_RULES, type SubmitOptions } from './submitter-options.ts'
@@ -84,6 +86,7 @@ export class EnvelopeMaker {
       priority: priority === undefined ? undefined : this.#priorityOf(priority),
       deadline: deadlineMs === undefined ? undefined : createdAt + deadlineMs,
       submitter: wantsResult ? this.#submitter : undefined,
+      options: options === undefined ? undefined : this.#optionsOf(options),
       version: ENVELOPE_VERSION,
     })
   }
@@ -99,6 +102,19 @@ export class EnvelopeMaker {
     if (strategy === 'balanced' && this.#count++ % RUN > 0) return this.#last
     this.#last = this.#last + 1 >= numPartitions ? 0 : this.#last + 1
     return this.#last
+  }
+
+  #optionsOf({ delayMs = 0, timeoutMs, retry }: SubmitOptions): EnvelopeOptions | undefined {
+    if (delayMs === 0 && timeoutMs === undefined && retry === undefined) return undefined
+    const { delay } = this.#queue.capabilities
+    return Object.freeze({
+      delayMs: delayMs > 0 ? this.#accepted(delay, 'delayMs', delayMs, 'no delay') : undefined,
+      timeoutMs,
+      retry:
+        retry === undefined
+          ? undefined
+          : checkOptions<QueuedRetry>('submit.retry', retry, QUEUED_RETRY_RULES),
+    })
   }
 
   #keyOf(key: string): string | undefined {

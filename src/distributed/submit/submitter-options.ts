@@ -12,6 +12,7 @@ import {
 } from '../../base/options.ts'
 import { portableName } from '../../base/portable-name.ts'
 import { COMMAND_RULES } from '../../model/command.ts'
+import type { QueuedRetry } from '../../model/retry.ts'
 import type { IncidentListener } from '../incident.ts'
 
 /** Options of a submitter. All have defaults. */
@@ -82,6 +83,16 @@ export interface SubmitOptions {
    * what the command waits here before that is taken off.
    */
   readonly deadlineMs?: number | undefined
+  /** Keeps it in the queue for so long after its acceptance, 0 to 2^31 - 1 ms. Default 0. */
+  readonly delayMs?: number | undefined
+  /** How long a run may take, 1 to 2^31 - 1 ms. Default: the `timeoutMs` of its lane. */
+  readonly timeoutMs?: number | undefined
+  /**
+   * When it runs again after a failure: `retries`, `backoff`, `delayMs`, `maxDelayMs`, `jitter` and
+   * `retryTimeouts` of a RetryPolicy. The lane's `retryable` judges the error. Default: the `retry`
+   * of its lane.
+   */
+  readonly retry?: QueuedRetry | undefined
   /**
    * Rejects it with an AbortError. Once the queue has accepted it, it runs all the same. Default
    * none.
@@ -95,6 +106,9 @@ export const SUBMIT_RULES = Object.freeze({
   key: COMMAND_RULES.key,
   priority: COMMAND_RULES.priority,
   deadlineMs: COMMAND_RULES.deadlineMs,
+  delayMs: COMMAND_RULES.delayMs,
+  timeoutMs: COMMAND_RULES.timeoutMs,
+  retry: COMMAND_RULES.retry,
   signal: COMMAND_RULES.signal,
 }) satisfies OptionRules
 

@@ -11,11 +11,13 @@ import { EXPIRY_CASES } from './expiry-cases.ts'
 import { LEASE_CASES } from './lease-cases.ts'
 import { LIFE_CASES } from './life-cases.ts'
 import { LIMIT_CASES } from './limit-cases.ts'
+import { OPTION_CASES } from './option-cases.ts'
 import { ORDER_CASES } from './order-cases.ts'
 import { SETTLE_CASES } from './settle-cases.ts'
 
 const CASES: readonly CaseOfContract[] = [
   ...ENQUEUE_CASES,
+  ...OPTION_CASES,
   ...LEASE_CASES,
   ...SETTLE_CASES,
   ...EXPIRY_CASES,

@@ -5,9 +5,17 @@
 import { TIMER_MS_MAX } from '../../base/bounds.ts'
 import { nowMs } from '../../base/clock.ts'
 import { ERRORS, type ErrorCode, type LaneError, laneError } from '../../base/errors.ts'
+import { checkOptions } from '../../base/options.ts'
 import { ATTEMPT_MAX, type CommandInfo, type CommandOptions } from '../../model/command.ts'
 import type { LanePlan } from '../../model/lane.ts'
-import { isWorthRetrying, RetryPolicy, retryDelayMs } from '../../model/retry.ts'
+import {
+  isWorthRetrying,
+  type QueuedRetry,
+  RETRY_RULES,
+  type RetryPlan,
+  RetryPolicy,
+  retryDelayMs,
+} from '../../model/retry.ts'
 import { stableHash } from '../../schedule/hash.ts'
 import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
 import type { HeldCommand } from './held.ts'
@@ -49,6 +57,8 @@ export function termsOf(
     // However long this process stands still: afterwards it may be another worker's.
     startWithinMs: Math.min(leftMs, TIMER_MS_MAX),
   }
+  const timeoutMs = envelope.options?.timeoutMs
+  if (timeoutMs !== undefined) options.timeoutMs = timeoutMs
   if (key !== undefined && passesKeys) options.key = key
   if (priority !== undefined) options.priority = priority
   const patienceMs = patienceMsOf(held)
@@ -117,7 +127,8 @@ export function judge(
     if (code === 'CORELANE_PARTITION_LOST' && isToBlame(error as LaneError)) return CRASHED
     if (code !== undefined && !COMMAND_ERRORS.has(code)) return UNSTARTED
   }
-  const { retry } = lane
+  const own = envelope.options?.retry
+  const retry = own === undefined ? lane.retry : retryPlanOf(own, lane)
   if (isOwnTimeout(envelope, error) && !retry.retryTimeouts) {
     return { end: 'dead-letter', reason: 'timed out' }
   }
@@ -129,6 +140,11 @@ export function judge(
   // Chance that is the same on every worker: a hash of the command and its attempt.
   const chance = stableHash(`${envelope.id}/${failures}`) / 2 ** 32
   return { end: 'release', reason: 'retry', delayMs: retryDelayMs(retry, failures, chance) }
+}
+
+/** A retry policy of a command's own; only its lane's predicate can be here. */
+function retryPlanOf(own: QueuedRetry, { retry: { retryable } }: LanePlan): RetryPlan {
+  return { ...checkOptions<RetryPlan>('retry', own, RETRY_RULES), retryable }
 }
 
 /** Whether it ran when its thread died, and its thread was not ended because of another. */

@@ -6,7 +6,7 @@ import type { CommandEnvelope } from '../../../src/distributed/contract/envelope
 import { type Disposition, judge } from '../../../src/distributed/work/disposition.ts'
 import type { CommandInfo } from '../../../src/model/command.ts'
 import { planLane } from '../../../src/model/lane.ts'
-import type { RetryOptions } from '../../../src/model/retry.ts'
+import type { QueuedRetry, RetryOptions } from '../../../src/model/retry.ts'
 
 const release = (reason: 'retry' | 'unstarted' | 'crash', delayMs = 0): Disposition => ({
   end: 'release',
@@ -17,7 +17,12 @@ const dead = (reason: string): Disposition => ({ end: 'dead-letter', reason })
 
 function verdict(
   error: unknown,
-  { retryCount = 0, retry = {} as RetryOptions, hasStarted = true } = {},
+  {
+    retryCount = 0,
+    retry = {} as RetryOptions,
+    own = undefined as QueuedRetry | undefined,
+    hasStarted = true,
+  } = {},
 ): Disposition {
   const envelope: CommandEnvelope = {
     id: 'id',
@@ -26,6 +31,7 @@ function verdict(
     partitionId: 0,
     retryCount,
     createdAt: 1,
+    options: own === undefined ? undefined : { retry: own },
     version: 1,
   }
   const info: CommandInfo = {
@@ -99,4 +105,18 @@ test('a time-out of its own is final unless the lane says otherwise', () => {
   expect(verdict(own, { retry })).toEqual(dead('timed out'))
   expect(verdict(nested, { retry })).toEqual(release('retry', 4))
   expect(verdict(own, { retry: { ...retry, retryTimeouts: true } })).toEqual(release('retry', 4))
+})
+
+test('a retry policy of the command takes the place of that of its lane, but for its judge', () => {
+  const error = new Error('no')
+  const lane: RetryOptions = { retries: 0, retryable: () => true }
+  const own: QueuedRetry = { retries: 2, backoff: 'fixed', delayMs: 30 }
+  expect(verdict(error, { retry: lane, own })).toEqual(release('retry', 30))
+  expect(verdict(error, { retry: lane, own, retryCount: 2 })).toEqual(dead('retries spent'))
+  expect(verdict(error, { retry: { retries: 5 }, own: {} })).toEqual(dead('failed'))
+  const never: RetryOptions = { retries: 5, retryable: () => false }
+  expect(verdict(error, { retry: never, own })).toEqual(dead('not retryable'))
+  const late = laneError('CORELANE_TIMEOUT', { type: 'type', lane: 'lane', timeoutMs: 5 })
+  expect(verdict(late, { own })).toEqual(dead('timed out'))
+  expect(verdict(late, { own: { ...own, retryTimeouts: true } })).toEqual(release('retry', 30))
 })

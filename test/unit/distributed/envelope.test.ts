@@ -22,6 +22,7 @@ const FULL: CommandEnvelope = {
   priority: 0,
   deadline: 1_700_000_060_000,
   submitter: 'web_1',
+  options: { timeoutMs: 100, retry: { retries: 2 } },
   version: ENVELOPE_VERSION,
 }
 

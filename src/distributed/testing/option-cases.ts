@@ -1,0 +1,98 @@
+// Option cases: what a command asks for in its envelope, in place of the options of its lane.
+
+import assert from 'node:assert/strict'
+import { nowMs } from '../../base/clock.ts'
+import type { EnvelopeOptions } from '../contract/envelope.ts'
+import { type CaseOfContract, sentence } from './contract-case.ts'
+import { failureOf, finish, idsOf, referenceTo, refused } from './contract-stage.ts'
+
+const LATER_MS = 60_000
+
+/** Options that no engine may take. */
+const BAD_OPTIONS: readonly unknown[] = [
+  'soon',
+  null,
+  { delayMs: -1 },
+  { delayMs: 2 ** 31 },
+  { delayMs: '5' },
+  { timeoutMs: 0 },
+  { timeoutMs: Number.NaN },
+  { retry: 3 },
+  { retry: { retries: 101 } },
+  { retry: { backoff: 'linear' } },
+  { retry: { jitter: 2 } },
+  { retry: { retryable: () => true } },
+]
+
+/** What a command asks for. */
+export const OPTION_CASES: readonly CaseOfContract[] = [
+  sentence('options of a command are given out with it, and no others', {}, async (stage) => {
+    const queue = await stage.worker()
+    const options: EnvelopeOptions = {
+      timeoutMs: 1500.5,
+      retry: { retries: 4, backoff: 'fixed', delayMs: 20, maxDelayMs: 30, jitter: 0.5 },
+    }
+    const more = { ...options, retry: { ...options.retry, module: 'x' }, module: '/etc/passwd' }
+    await stage.fill(queue, [stage.envelope({ options: more })])
+    const delivery = await stage.takeOne(queue)
+    assert.deepEqual(delivery.envelope.options, options)
+    await finish(queue, [delivery])
+  }),
+  sentence('bad options of a command are refused', {}, async (stage) => {
+    const queue = await stage.worker()
+    for (const options of BAD_OPTIONS) {
+      const envelope = stage.envelope({ options: options as EnvelopeOptions })
+      await refused(JSON.stringify(options), queue.enqueue(envelope), 'CORELANE_INVALID_ENVELOPE')
+    }
+    await stage.nothing(queue)
+  }),
+  sentence(
+    'a command with a delay is kept back for it, and wakes a worker that waits',
+    { needs: ['delay'] },
+    async (stage) => {
+      const queue = await stage.worker()
+      const [late, prompt] = [
+        stage.envelope({ options: { delayMs: 250 }, submitter: 'me' }),
+        stage.envelope(),
+      ]
+      const enqueuedMs = nowMs()
+      await stage.fill(queue, [late, prompt])
+      assert.deepEqual(await queue.enqueueMany([late]), ['duplicate'])
+      assert.deepEqual(await queue.look([referenceTo(late)]), [{ state: 'pending' }])
+      assert.equal((await queue.counts()).delayed, 1)
+      assert.deepEqual(idsOf(await stage.take(queue, 1)), [prompt.id])
+      await stage.nothing(queue)
+      const [delivery] = await queue.lease(stage.request({ waitMs: 10_000 }))
+      assert.equal(delivery!.envelope.id, late.id)
+      // The engine's clock may count whole milliseconds.
+      assert.ok(nowMs() - enqueuedMs >= 245, 'it was kept back')
+      assert.ok(delivery!.acceptedAtMs < enqueuedMs + 200, 'its age counts from its acceptance')
+      assert.equal((await queue.counts()).delayed, 0)
+      await finish(queue, [delivery!])
+    },
+  ),
+  sentence(
+    'a worker that waits already is given a command with a delay when it is over',
+    { needs: ['delay'] },
+    async (stage) => {
+      const queue = await stage.worker()
+      const wait = queue.lease(stage.request({ waitMs: 10_000 }))
+      const envelope = stage.envelope({ options: { delayMs: 150 } })
+      await stage.fill(queue, [envelope])
+      assert.deepEqual(idsOf(await wait), [envelope.id])
+    },
+  ),
+  sentence(
+    'a redriven command waits for no delay',
+    { needs: ['delay', 'leases'] },
+    async (stage) => {
+      const queue = await stage.worker()
+      const envelope = stage.envelope({ options: { delayMs: 100 } })
+      await stage.fill(queue, [envelope, stage.envelope({ options: { delayMs: LATER_MS } })])
+      const delivery = await stage.takeOne(queue)
+      await queue.deadLetter(delivery, 'x', failureOf(delivery, queue, 'x'))
+      assert.equal(await queue.dead.redrive([envelope.id]), 1)
+      assert.deepEqual(idsOf(await queue.lease(stage.request())), [envelope.id])
+    },
+  ),
+]
