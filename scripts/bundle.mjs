@@ -5,7 +5,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { rolldown } from 'rolldown'
-import { minifySync } from 'rolldown/utils'
+import { parseSync, Visitor } from 'rolldown/utils'
 import { dts } from 'rolldown-plugin-dts'
 
 const manifest = JSON.parse(readFileSync('package.json', 'utf8'))
@@ -16,11 +16,9 @@ const DOORS = [...MAIN_DOORS, 'handler']
 /** What only the bin loads. */
 const CLI = ['cli/main', 'cli/bench-handlers']
 
-/** The program of threads, and its file. */
+/** The program of threads, and its file, which an application also bundles as text. */
 const ENTRY = 'partition/entry'
 const ENTRY_FILE = 'corelane-entry.cjs'
-/** The same program as text, for an application that is bundled without that file. */
-const ENTRY_TEXT_FILE = 'corelane-entry-text.js'
 
 /** Loads ES modules as CommonJS. */
 const COMMON_LOADER = 'commonjs.cjs'
@@ -56,14 +54,35 @@ function sourcesOf(stems) {
 }
 
 /**
- * V8 parses and keeps a source at a byte per character if it can. Comments are gone, and a string
- * may hold an escape wherever it holds a character.
+ * Short code with a statement a line, so that a stack names a place, in ASCII, since V8 parses and
+ * keeps a source at a byte per character if it can: a string may hold an escape wherever it holds a
+ * character. Tools that follow files look for them in quotes, which minifying makes backticks.
  *
+ * @param {string} path
  * @param {string} code
  */
-function ascii(code) {
+function lines(path, code) {
+  const quoted = code.replace(/`(\.\/[\w.-]+)`/g, '"$1"')
+  /** @type {Set<number>} */
+  const starts = new Set()
+  const note = (/** @type {readonly { start: number }[]} */ nodes) => {
+    for (const { start } of nodes) starts.add(start)
+  }
+  const body = (/** @type {{ body: readonly { start: number }[] }} */ node) => note(node.body)
+  const cases = (/** @type {{ consequent: readonly { start: number }[] }} */ node) =>
+    note(node.consequent)
+  new Visitor({
+    Program: body,
+    BlockStatement: body,
+    StaticBlock: body,
+    ClassBody: body,
+    SwitchCase: cases,
+  }).visit(parseSync(path, quoted).program)
+  starts.delete(0)
+  const ends = [0, ...[...starts].sort((a, b) => a - b), quoted.length]
+  const text = ends.slice(1).map((end, index) => quoted.slice(ends[index], end))
   const escaped = (/** @type {string} */ unit) => unit.charCodeAt(0).toString(16).padStart(4, '0')
-  return code.replace(/[^\0-\x7f]/g, (unit) => `\\u${escaped(unit)}`)
+  return text.join('\n').replace(/[^\0-\x7f]/g, (unit) => `\\u${escaped(unit)}`)
 }
 
 /**
@@ -87,21 +106,23 @@ async function roll(input, output) {
     .map(({ fileName, code }) => ({ path: `dist/${fileName}`, text: code }))
 }
 
-/** All files of code lie beside the text of the program of threads. */
+/** All files of code lie beside the program of threads. */
 const BESIDE = {
   name: 'beside',
   resolveId: (/** @type {string} */ id) =>
-    id.endsWith(ENTRY_TEXT_FILE)
-      ? { id: `./${ENTRY_TEXT_FILE}`, external: /** @type {const} */ ('absolute') }
+    id.endsWith(ENTRY_FILE)
+      ? { id: `./${ENTRY_FILE}`, external: /** @type {const} */ ('absolute') }
       : undefined,
 }
 
-/** Local names are short: they cost disk and memory, and stacks show only those of functions. */
-const READABLE = {
-  mangle: { toplevel: false, keepNames: true },
-  compress: false,
-  codegen: { removeWhitespace: false },
+/** Names of functions and classes stay, for stacks, and statements are not joined. */
+const keepNames = { function: true, class: true }
+const SHORT = {
+  mangle: { toplevel: true, keepNames },
+  compress: { sequences: false, joinVars: false, keepNames },
+  codegen: { removeWhitespace: true },
 }
+
 /**
  * Code. Names of files have no hash, so a process that runs finds its chunks after the next build.
  *
@@ -122,11 +143,11 @@ async function code(stems) {
       chunkFileNames: '[name].js',
       paths: COMLINK,
       codeSplitting: { groups: [{ name: 'queue', minShareCount: 2 }] },
-      minify: READABLE,
+      minify: SHORT,
       comments: { legal: true, annotation: false, jsdoc: false },
     },
   )
-  return files.map(({ path, text }) => ({ path, text: ascii(text) }))
+  return files.map(({ path, text }) => ({ path, text: lines(path, text) }))
 }
 
 /**
@@ -146,9 +167,10 @@ function commonJs() {
 }
 
 /**
- * The program of threads: a file that needs no other one, so that it can be copied anywhere. A
- * second file holds it as text. A thread that had to take its program out of that text would parse
- * it twice.
+ * The program of threads: a file that needs no other one, so that it can be copied anywhere, and
+ * that has the program once, as text, since an application that is bundled without it needs that.
+ * Its thread compiles the text as this file, line by line, which takes no longer than the file
+ * would. A tool that follows `require` finds none.
  *
  * @returns {Promise<BuiltFile[]>}
  */
@@ -169,23 +191,23 @@ async function entry() {
       format: 'cjs',
       entryFileNames: ENTRY_FILE,
       codeSplitting: false,
-      minify: READABLE,
+      minify: SHORT,
       comments: { legal: true, annotation: false, jsdoc: false },
     },
   )
-  const code = ascii(file.text)
-  const { code: short } = minifySync(ENTRY_FILE, code, {
-    mangle: { toplevel: true, keepNames: true },
-    compress: true,
-    codegen: { removeWhitespace: true },
-  })
-  // As text it may run as an ES module, depending on Node's flags.
-  const program = `((require) => {${short}})(process.getBuiltinModule)`
-  const text = `const ENTRY_TEXT = ${JSON.stringify(program)};\nexport { ENTRY_TEXT };\n`
-  return [
-    { path: file.path, text: code },
-    { path: `dist/${ENTRY_TEXT_FILE}`, text },
-  ]
+  const program = lines(file.path, file.text).trim()
+  const { PROGRAM_MARKER } = await import('../build/model/command.js')
+  const text = `exports.ENTRY_TEXT = \`${program.replace(/[\\`]|\$(?=\{)/g, '\\$&')}\`
+{
+const { getEnvironmentData, setEnvironmentData } = process.getBuiltinModule('node:worker_threads')
+if (getEnvironmentData('${PROGRAM_MARKER}')) {
+setEnvironmentData('${PROGRAM_MARKER}', undefined)
+const Module = process.getBuiltinModule('node:module')
+new Module(__filename)._compile(exports.ENTRY_TEXT, __filename)
+}
+}
+`
+  return [{ path: file.path, text }]
 }
 
 /**

@@ -25,27 +25,31 @@ function read(path) {
   }
 }
 
-/** The names of an export as getters: `a, b as c`. */
-function gettersOf(names) {
+/** The names of an export as getters: `a,b as c`. */
+function gettersOf(names, from = '') {
   const getters = names.split(',').map((name) => {
-    const [local, exported = local] = name.trim().split(' as ')
-    return `get ${exported}() { return ${local} }`
+    const [local, exported = local] = name.split(' as ')
+    return `get ${exported}() { return ${from}${local} }`
   })
   return `$define({ ${getters.join(', ')} })`
 }
 
 /**
  * A function that does what an ES module does. Those of the package import in their first lines
- * and export in their last one, as rolldown writes them; each line keeps its number.
+ * and export in their last one, as rolldown minifies them; each line keeps its number.
  */
 function functionOf(text) {
   const body = text
     .replace(
-      /^import \{ (.*) \} from (".*");$/gm,
+      /^import\{(.*)\}from(".*");$/gm,
       (_, names, id) => `const { ${names.replace(/ as /g, ': ')} } = $load(${id})`,
     )
-    .replace(/^import (\w+) from (".*");$/gm, 'const $1 = $$load($2)')
-    .replace(/^export \{ (.*) \};$/gm, (_, names) => gettersOf(names))
+    .replace(/^import ([\w$]+) from(".*");$/gm, 'const $1 = $$load($2)')
+    .replace(
+      /^export\{(.*)\}from(".*");$/gm,
+      (_, names, id) => `{ const $from = $load(${id}); ${gettersOf(names, '$from.')} }`,
+    )
+    .replace(/^export\{(.*)\};$/gm, (_, names) => gettersOf(names))
     .replace(/\bimport\((".*?")\)/g, 'Promise.resolve($1).then($$load)')
     .replace(/\bimport\.meta\.url\b/g, '$$url')
   return `(($load, $define, $url) => { 'use strict'; ${body}\n})`

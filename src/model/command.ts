@@ -201,6 +201,9 @@ export const BROADCAST_LANE = 'broadcast'
 /** Under this name a partition's thread keeps its index in its environment data. */
 export const PARTITION_MARKER = 'corelane.partition'
 
+/** Under this name a thread finds that its file is to run as its program, and takes that away. */
+export const PROGRAM_MARKER = 'corelane.program'
+
 /** What `setup` and `teardown` of a handler module are given. */
 export interface PartitionContext {
   /** Index of the partition. */

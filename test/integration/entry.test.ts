@@ -1,6 +1,15 @@
 // Entry: where the program of threads comes from, and what an error says if it does not run.
 
-import { copyFileSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -38,7 +47,7 @@ async function failure(options: Partial<QueueManagerOptions>): Promise<ConfigErr
   return error as ConfigError
 }
 
-test('without the option the file of the package runs, and not its text', async () => {
+test('without the option the file of the package runs', async () => {
   const stack = `data:text/javascript,export const stack = () => new Error().stack`
   const manager = QueueManager.create({ handlers: stack, partitions: { count: 1 } })
   await manager.start()
@@ -61,27 +70,61 @@ test.each([
   }
 })
 
-test.each(['js', 'cjs'])('without its file, %s starts threads from the text', async (suffix) => {
-  const place = join(folder, suffix)
-  cpSync(join(root, 'dist'), place, {
-    recursive: true,
-    filter: (path) => !path.endsWith('corelane-entry.cjs'),
-  })
-  writeFileSync(join(place, 'package.json'), '{ "type": "module" }')
-  mkdirSync(join(place, 'node_modules'))
-  for (const dependency of ['comlink', 'os-utils']) {
-    cpSync(join(root, 'node_modules', dependency), join(place, 'node_modules', dependency), {
-      recursive: true,
-    })
-  }
-  const copy: typeof import('corelane') =
-    suffix === 'js'
-      ? await import(pathToFileURL(join(place, 'index.js')).href)
-      : createRequire(import.meta.url)(join(place, 'index.cjs'))
-  const value = new Map([[new Date(5), new Set([1])]])
-  const manager = copy.QueueManager.create({ handlers, partitions: { count: 2 } })
-  expect(await echo(manager, value)).toEqual(value)
+test('a stack names the lines of the file', async () => {
+  const stack = `data:text/javascript,export const stack = () => new Error().stack`
+  const manager = QueueManager.create({ handlers: stack, partitions: { count: 1 } })
+  await manager.start()
+  const [, line, column] = /HandlerTable\.call \(.*:(\d+):(\d+)\)/.exec(await manager.run('stack'))!
+  await manager.close()
+  const text = readFileSync(entry, 'utf8').split('\n')[Number(line) - 1]!
+  expect(text.slice(0, Number(column) - 1)).toBe('return ')
 })
+
+test('a thread of another program loads the file without becoming a partition', async () => {
+  const script = `
+    const { parentPort, getEnvironmentData } = require('node:worker_threads')
+    const { ENTRY_TEXT } = require(${JSON.stringify(entry)})
+    parentPort.postMessage([typeof ENTRY_TEXT, getEnvironmentData('corelane.program')])`
+  const handlers = `data:text/javascript,
+    import { once } from 'node:events'
+    import { Worker } from 'node:worker_threads'
+    export const inner = async () => {
+      const [first] = await once(new Worker(${JSON.stringify(script)}, { eval: true }), 'message')
+      return first
+    }`.replaceAll('\n', '%0A')
+  const manager = QueueManager.create({ handlers, partitions: { count: 1 } })
+  await manager.start()
+  expect(await manager.run('inner')).toEqual(['string', undefined])
+  await manager.close()
+})
+
+test.each(['js', 'cjs'])(
+  'bundled without its file, %s starts threads from the text',
+  async (suffix) => {
+    const place = join(folder, suffix)
+    cpSync(join(root, 'dist'), place, { recursive: true })
+    // Bundlers give the text a place of their own.
+    renameSync(join(place, 'corelane-entry.cjs'), join(place, 'chunk.cjs'))
+    const code = readFileSync(join(place, 'queue.js'), 'utf8')
+    const bundled = code.replace('import("./corelane-entry.cjs")', 'import("./chunk.cjs")')
+    expect(bundled).not.toBe(code)
+    writeFileSync(join(place, 'queue.js'), bundled)
+    writeFileSync(join(place, 'package.json'), '{ "type": "module" }')
+    mkdirSync(join(place, 'node_modules'))
+    for (const dependency of ['comlink', 'os-utils']) {
+      cpSync(join(root, 'node_modules', dependency), join(place, 'node_modules', dependency), {
+        recursive: true,
+      })
+    }
+    const copy: typeof import('corelane') =
+      suffix === 'js'
+        ? await import(pathToFileURL(join(place, 'index.js')).href)
+        : createRequire(import.meta.url)(join(place, 'index.cjs'))
+    const value = new Map([[new Date(5), new Set([1])]])
+    const manager = copy.QueueManager.create({ handlers, partitions: { count: 2 } })
+    expect(await echo(manager, value)).toEqual(value)
+  },
+)
 
 test.each([
   ['is missing', join(folder, 'missing.cjs'), /Cannot find module/],

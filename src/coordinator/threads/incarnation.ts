@@ -19,7 +19,7 @@ import type { CoordinatorCommons } from '../../memory/commons.ts'
 import type { BellRinger } from '../../memory/doorbell.ts'
 import { createRegion } from '../../memory/region.ts'
 import type { TallyBook } from '../../memory/tallies.ts'
-import { PARTITION_MARKER } from '../../model/command.ts'
+import { PARTITION_MARKER, PROGRAM_MARKER } from '../../model/command.ts'
 import type { FileHandler, FileStyle } from '../../model/handler-module.ts'
 import type { ThreadOutput } from '../../model/lane-event.ts'
 import type {
@@ -144,10 +144,12 @@ export interface ExitReport {
 function startWorker(partition: number, source: string, options: WorkerOptions): Worker {
   const own = getEnvironmentData(PARTITION_MARKER)
   setEnvironmentData(PARTITION_MARKER, partition)
+  if (!options.eval) setEnvironmentData(PROGRAM_MARKER, true)
   try {
     return new Worker(source, options)
   } finally {
     setEnvironmentData(PARTITION_MARKER, own)
+    setEnvironmentData(PROGRAM_MARKER, undefined)
   }
 }
 

@@ -20,8 +20,11 @@ export interface ThreadProgram {
 export async function findThreadProgram(entry: string | undefined): Promise<ThreadProgram> {
   const file = fileProgram(entry)
   if (file !== undefined) return file
-  const { ENTRY_TEXT } = await import('./corelane-entry-text.js')
-  return { source: ENTRY_TEXT, isText: true }
+  const bundled = await import('./corelane-entry.cjs')
+  const { ENTRY_TEXT } = bundled.default ?? bundled
+  // It may run as an ES module, depending on Node's flags.
+  const source = `((require) => {${ENTRY_TEXT}\n})(process.getBuiltinModule)`
+  return { source, isText: true }
 }
 
 /**
