@@ -2,8 +2,8 @@
 // Must not: trust what it decodes. Sizes are checked first, names and numbers by checkEnvelope.
 //
 // An envelope: `<id>:<retries>:<spent>:<since>:`, which the scripts read, then version, flags,
-// creation, type, and as the flags say priority, deadline, submitter, key, options as JSON; then tag
-// and body of the payload. Lane and partition are those of the stream that it lies in.
+// creation, type, and as the flags say priority, deadline, submitter, key, options as JSON; then
+// tag and body of the payload. Lane and partition are those of the stream that it lies in.
 
 import { laneError } from '../../base/errors.ts'
 import {
