@@ -1,0 +1,90 @@
+// Clients: copies of other people's tools that find our packages instead of their dependencies.
+
+import { spawnSync } from 'node:child_process'
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { expect } from 'vitest'
+
+const PACKAGES = join(import.meta.dirname, '../../packages')
+const SPECS = join(import.meta.dirname, '../environments/specs')
+
+/** How long one client may take. */
+export const CLIENT_MS = 120_000
+
+/** A folder in which clients work. */
+export class ClientFolder {
+  readonly path: string
+  readonly #modules: string
+
+  /**
+   * Empties it.
+   *
+   * @param tools - Has the `node_modules` of the clients.
+   */
+  constructor(tools: string) {
+    this.path = join(tools, '.work')
+    this.#modules = join(tools, 'node_modules')
+    this.remove()
+    mkdirSync(this.path)
+  }
+
+  /** A path in it. */
+  at(name: string): string {
+    return join(this.path, name)
+  }
+
+  remove(): void {
+    rmSync(this.path, { recursive: true, force: true })
+  }
+
+  /**
+   * Copies a client, so that it finds one of our packages instead of its dependency.
+   *
+   * @returns Where the copy is.
+   */
+  overridden(client: string, dependency: string): string {
+    const copy = this.at(`node_modules/${client}`)
+    cpSync(join(this.#modules, client), copy, { recursive: true })
+    const place = join(copy, 'node_modules', dependency)
+    rmSync(place, { recursive: true, force: true })
+    cpSync(join(PACKAGES, dependency), place, { recursive: true })
+    return copy
+  }
+
+  /** A program's copy, where it finds the tools. */
+  spec(name: string): string {
+    const copy = this.at(name)
+    cpSync(join(SPECS, name), copy)
+    return copy
+  }
+
+  /** Writes files, by their paths in it. */
+  write(files: Readonly<Record<string, string>>): void {
+    for (const [name, text] of Object.entries(files)) {
+      const path = this.at(name)
+      mkdirSync(dirname(path), { recursive: true })
+      writeFileSync(path, text)
+    }
+  }
+
+  /** Runs a program that must end by itself. */
+  run(program: string, ...words: string[]): string {
+    const options = { cwd: this.path, encoding: 'utf8', timeout: CLIENT_MS } as const
+    const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...words], options)
+    expect(status, `${program}\n${stdout}\n${stderr}`).toBe(0)
+    return stdout
+  }
+
+  /** What is in a folder of it, by path. */
+  contents(name: string): Record<string, string> {
+    const folder = this.at(name)
+    const files = readdirSync(folder, { recursive: true, withFileTypes: true })
+    return Object.fromEntries(
+      files
+        .filter((file) => file.isFile())
+        .map((file) => join(file.parentPath, file.name))
+        .sort()
+        .map((path) => [path.slice(folder.length), readFileSync(path, 'latin1')]),
+    )
+  }
+}
