@@ -62,8 +62,10 @@ export interface ManagerEvents extends FileHandlers {
   idled(nowMs: number): boolean
   /** Whether commands are in flight: then the process must stay alive. */
   isBusy(): boolean
-  /** Estimated work of the partition that has the least, in milliseconds. */
-  leastWorkMs(): number
+  /** How long results may lie unread from now on, in milliseconds; at least 1. */
+  doze(nowMs: number): number
+  /** Whether that was too long for what was bound since. */
+  hasYounger(): boolean
 
   // ── From threads ─────────────────────────────────────────────────────────────────────────────
 

@@ -437,6 +437,7 @@ export class Runtime implements CommandManager, ManagerEvents {
 
   progressed(now: number): void {
     this.#nested.progressed()
+    this.#dispatcher.lookAhead(now, this.intake.next)
     this.#dispatcher.refill()
     this.#dispatcher.rebalance(now)
     this.#dispatcher.flush()
@@ -456,8 +457,12 @@ export class Runtime implements CommandManager, ManagerEvents {
     return this.#lanes.openCount > 0
   }
 
-  leastWorkMs(): number {
-    return this.#dispatcher.leastWorkUs / 1000
+  doze(now: number): number {
+    return this.#dispatcher.doze(now)
+  }
+
+  hasYounger(): boolean {
+    return this.#dispatcher.hasYounger
   }
 
   demand(): number {

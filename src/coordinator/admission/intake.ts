@@ -96,6 +96,11 @@ export class Intake {
     this.#Command = plan.metrics === undefined ? Command : MeteredCommand
   }
 
+  /** Number of the next command. */
+  get next(): number {
+    return this.#sequence
+  }
+
   /**
    * Submits a command.
    *

@@ -9,6 +9,7 @@ import type { Admission } from '../../schedule/scheduler.ts'
 import { ANY_PARTITION, type Command } from '../command.ts'
 import { type Lane, openCountOf, setPaused } from '../lane-table.ts'
 import type { RunClaim } from '../manager-events.ts'
+import { Horizon } from '../results/horizon.ts'
 import type { InFlightWindow } from '../threads/in-flight-window.ts'
 import type { PartitionHandle } from '../threads/partition-handle.ts'
 import { type Backlog, placeOf } from './backlog.ts'
@@ -57,6 +58,7 @@ export class Dispatcher implements Admission<Command> {
   #isBinding = false
   /** What they submitted; placed once the command under way has its place. */
   #submitted: Command[] = []
+  readonly #horizon = new Horizon()
 
   /**
    * @param backlog - Keeps what cannot be bound.
@@ -187,13 +189,29 @@ export class Dispatcher implements Admission<Command> {
     return Math.ceil(Math.min(sum, bound) / this.#concurrency)
   }
 
-  /** Estimated work of the partition that has the least, in microseconds. */
-  get leastWorkUs(): number {
+  /**
+   * Looks as far ahead as what is bound is old.
+   *
+   * @param next - Number of the next command that will be submitted.
+   */
+  lookAhead(now: number, next: number): void {
+    this.#horizon.mark(now, next)
+    const workUs = this.#horizon.workUs(now)
+    for (const { window } of this.#partitions) if (window !== undefined) window.workUsMax = workUs
+  }
+
+  /** How long results may lie unread from now on, in milliseconds: no partition runs dry. */
+  doze(now: number): number {
     let least = Number.POSITIVE_INFINITY
     for (const { window } of this.#partitions) {
       if (window !== undefined) least = Math.min(least, window.load.openWorkUs)
     }
-    return least
+    return this.#horizon.doze(now, least / 1000)
+  }
+
+  /** Whether that was too long for what was bound since. */
+  get hasYounger(): boolean {
+    return this.#horizon.hasYounger
   }
 
   /** Estimated work of everything that is bound, in microseconds. */
@@ -509,6 +527,7 @@ export class Dispatcher implements Admission<Command> {
       this.#isBinding = false
     }
     partition.touch()
+    this.#horizon.bound(command.sequence)
     if (window.unpublished === 1) this.#dirty.push(window)
     return true
   }

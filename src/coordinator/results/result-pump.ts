@@ -10,6 +10,7 @@ import { type AwakeThreads, SpinHabit } from '../../memory/awake-threads.ts'
 import type { CoordinatorCommons } from '../../memory/commons.ts'
 import { Bell, type BellSleeper } from '../../memory/doorbell.ts'
 import type { ManagerEvents } from '../manager-events.ts'
+import { DOZE_MS_YOUNG } from './horizon.ts'
 
 /**
  * Turns in a row that find nothing before the pump stops looking, where results come in numbers.
@@ -18,12 +19,6 @@ const QUIET_TURNS = 4
 
 /** Fewer results in a turn than this are not worth looking again and again for the next. */
 const FLOW_COUNT = 8
-
-/** Shortest doze: results that come meanwhile cost one wake instead of one each. */
-const DOZE_MS_MIN = 1
-
-/** Longest doze, where every partition has more than enough to do. */
-const DOZE_MS_MAX = 4
 
 /**
  * So long a lone short command's result is waited for without leaving the caller's turn: a sleeping
@@ -53,7 +48,7 @@ export interface ResultSource {
   readonly results: ResultRing | undefined
 }
 
-type PumpEvents = Pick<ManagerEvents, 'progressed' | 'isBusy' | 'idled' | 'leastWorkMs'>
+type PumpEvents = Pick<ManagerEvents, 'progressed' | 'isBusy' | 'idled' | 'doze' | 'hasYounger'>
 
 /** The coordinator's loop. */
 export class ResultPump {
@@ -68,7 +63,11 @@ export class ResultPump {
   #isAsleep = false
   #quietTurns = 0
   #hasDozed = false
+  /** Results were taken, and the manager has not acted on them. */
+  #hasProgressed = false
   #dozeTimer: NodeJS.Timeout | undefined
+  /** It dozes for longer than a young command's result may lie unread. */
+  #isLongDoze = false
   #isStopped = false
   readonly #awake: AwakeThreads
   readonly #spins = new SpinHabit(SPIN_SKIP_MAX)
@@ -95,6 +94,7 @@ export class ResultPump {
   /** Commands are in flight: stay alive until they are settled. Cheap when called again. */
   expect(): void {
     if (this.#isHeld) {
+      if (this.#isLongDoze && this.#events.hasYounger()) this.#dozeFor(DOZE_MS_YOUNG)
       // Commands bound behind a long one may have to move, and no bell rings for that.
       if (this.#isAsleep) this.#queueTurn()
       return
@@ -117,7 +117,9 @@ export class ResultPump {
       for (let i = 0; i < SPIN_LOOKS; i++) {
         if (!this.#hasResults()) continue
         this.#spins.learn(true)
-        this.#takeResults()
+        this.#drain()
+        // A lone command's end lets nothing else be bound: its caller goes on first.
+        this.#queueTurn()
         return
       }
     } while (nowMs() - startedMs < SPIN_MS)
@@ -140,6 +142,7 @@ export class ResultPump {
   readonly #turn = (): void => {
     this.#isTurnQueued = false
     this.#isAsleep = false
+    this.#isLongDoze = false
     this.#spinningSinceMs = 0
     if (this.#isStopped) return
     this.#bell.stayAwake()
@@ -159,18 +162,16 @@ export class ResultPump {
     timers.setImmediate(this.#turn)
   }
 
-  /**
-   * Sleeps for a moment: a quarter of the work of the partition that has the least, so
-   * that none runs dry. Results of commands behind ten milliseconds of work come a little
-   * later.
-   */
+  /** Sleeps for a moment: results that come meanwhile cost one wake instead of one each. */
   #doze(): void {
     this.#hasDozed = true
-    if (!this.#sleep(Bell.DOZING)) return
-    const ms = Math.floor(this.#events.leastWorkMs() / 4)
+    if (this.#sleep(Bell.DOZING)) this.#dozeFor(this.#events.doze(nowMs()))
+  }
+
+  #dozeFor(ms: number): void {
+    this.#isLongDoze = ms > DOZE_MS_YOUNG
     timers.clearTimeout(this.#dozeTimer)
-    const dozeMs = Math.min(Math.max(ms, DOZE_MS_MIN), DOZE_MS_MAX)
-    this.#dozeTimer = timers.setTimeout(this.#turn, dozeMs).unref()
+    this.#dozeTimer = timers.setTimeout(this.#turn, ms).unref()
   }
 
   /** Sleeps unless a result came in the meantime. */
@@ -186,14 +187,22 @@ export class ResultPump {
     return true
   }
 
-  /** Takes what the rings hold; answers how many records. */
+  /** Takes what the rings hold, and lets the manager go on; answers how many records. */
   #takeResults(): number {
+    const count = this.#drain()
+    if (!this.#hasProgressed) return 0
+    this.#hasProgressed = false
+    this.#events.progressed(nowMs())
+    return count
+  }
+
+  #drain(): number {
     let count = 0
     for (const { results } of this.#sources) count += results?.drain() ?? 0
     if (count === 0) return 0
     this.#quietTurns = count < FLOW_COUNT ? QUIET_TURNS : 0
     this.#hasDozed = false
-    this.#events.progressed(nowMs())
+    this.#hasProgressed = true
     return count
   }
 

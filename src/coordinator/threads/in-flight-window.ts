@@ -34,13 +34,14 @@ import {
 } from '../../wire/result-record.ts'
 import { type SideParcel, type SidePort, toParcel } from '../../wire/side-port.ts'
 import type { Command, Holder } from '../command.ts'
+import { WORK_MS_MIN } from '../results/horizon.ts'
 import { learnDuration } from '../type-table.ts'
 import { type RecallBounds, recall } from './recall.ts'
 import { type OrphanedCommand, type OverdueRun, RunWatch } from './run-watch.ts'
 import { WindowLoad } from './window-load.ts'
 
-/** Work that a window should hold: it must outlast a pause of the main thread. */
-const WINDOW_WORK_US = 10_000
+/** Work of one key that may be bound. */
+const KEY_WORK_US = 10_000
 
 /** Slots that only a command more urgent than something bound may take. */
 const RESERVED_SLOTS = 64
@@ -92,6 +93,8 @@ export class InFlightWindow implements RecordSink, Holder {
   reservedFor: Command | undefined = undefined
   /** Abort orders for runs whose commands have settled. */
   readonly orders: AbortOrder[] = []
+  /** Work that it should hold, in microseconds. */
+  workUsMax: number = WORK_MS_MIN * 1000
   /** When its commands could have started, by slot; only with metrics. */
   queuedAtMs: Float64Array | undefined = undefined
   readonly #bytesMax: number
@@ -189,7 +192,7 @@ export class InFlightWindow implements RecordSink, Holder {
   }
 
   /**
-   * Whether the window has room for a command: for about 10 ms of work, at least two commands, and
+   * Whether the window has room for a command: for its share of work, at least two commands, and
    * beyond that for one that must overtake something bound, as long as little is ahead of it.
    *
    * @param command - The next one of its place, of a lane that is not limited.
@@ -203,9 +206,9 @@ export class InFlightWindow implements RecordSink, Holder {
     if (command.isStream && freeCount <= RESERVED_SLOTS) return false
     if (load.readyCount < this.#countMin) return true
     const work = command.type.estimateUs
-    if (this.hasRoom && load.readyWorkUs + work <= WINDOW_WORK_US) return true
+    if (this.hasRoom && load.readyWorkUs + work <= this.workUsMax) return true
     const { sequence } = command
-    return load.hasAfter(rank, sequence) && load.aheadUs(rank, sequence) + work <= WINDOW_WORK_US
+    return load.hasAfter(rank, sequence) && load.aheadUs(rank, sequence) + work <= this.workUsMax
   }
 
   /**
@@ -239,7 +242,7 @@ export class InFlightWindow implements RecordSink, Holder {
     const count = load.ofKey(laneIndex, key)
     if (count < 2) return true
     const workUs = load.workOfKey(laneIndex, key)
-    const isShort = workUs + (estimateUs ?? workUs / count) <= WINDOW_WORK_US
+    const isShort = workUs + (estimateUs ?? workUs / count) <= KEY_WORK_US
     return isShort && load.behindKeys < BEHIND_KEYS_MAX
   }
 

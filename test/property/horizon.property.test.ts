@@ -1,0 +1,76 @@
+// Goal: results are late by a twentieth of their age at most, and no partition runs dry for it.
+// Method: random submits, binds and pauses; ages against those that a list remembers.
+
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { Horizon, WORK_MS_MIN } from '../../src/coordinator/results/horizon.ts'
+
+const steps = fc.array(
+  fc.record({
+    passesMs: fc.double({ min: 0, max: 60, noNaN: true }),
+    submits: fc.nat(20),
+    binds: fc.nat(20),
+    workMs: fc.oneof(fc.constant(0), fc.double({ min: 0, max: 500, noNaN: true })),
+  }),
+  { maxLength: 200 },
+)
+
+/** Submits and binds in order, as a lane of one priority does, and looks after each step. */
+function walk(
+  each: (horizon: Horizon, nowMs: number, realAgeMs: number, workMs: number) => void,
+  list: { passesMs: number; submits: number; binds: number; workMs: number }[],
+): void {
+  const horizon = new Horizon()
+  const submittedAtMs: number[] = []
+  let nowMs = 1000
+  let bound = 0
+  for (const { passesMs, submits, binds, workMs } of list) {
+    nowMs += passesMs
+    for (let i = 0; i < submits; i++) submittedAtMs.push(nowMs)
+    horizon.mark(nowMs, submittedAtMs.length)
+    for (let i = 0; i < binds && bound < submittedAtMs.length; i++) horizon.bound(bound++)
+    const realAgeMs = bound === 0 ? 0 : nowMs - submittedAtMs[bound - 1]!
+    each(horizon, nowMs, realAgeMs, workMs)
+  }
+}
+
+test('takes no bound command for older than it is', () => {
+  fc.assert(
+    fc.property(steps, (list) => {
+      walk((horizon, nowMs, realAgeMs) => {
+        expect(horizon.ageMs(nowMs)).toBeGreaterThanOrEqual(0)
+        expect(horizon.ageMs(nowMs)).toBeLessThanOrEqual(realAgeMs + 1e-6)
+      }, list)
+    }),
+  )
+})
+
+test('lets a result be late by a twentieth of its age, and lets no partition run dry', () => {
+  fc.assert(
+    fc.property(steps, (list) => {
+      walk((horizon, nowMs, realAgeMs, workMs) => {
+        const ms = horizon.doze(nowMs, workMs)
+        expect(ms).toBeGreaterThanOrEqual(1)
+        expect(ms).toBeLessThanOrEqual(Math.max(1, workMs / 4))
+        expect(ms).toBeLessThanOrEqual(Math.min(Math.max(4, realAgeMs / 20 + 1e-6), 15))
+        expect(horizon.workUs(nowMs)).toBeGreaterThanOrEqual(WORK_MS_MIN * 1000)
+        expect(horizon.workUs(nowMs)).toBeLessThanOrEqual(60_000)
+      }, list)
+    }),
+  )
+})
+
+test('dozes long where commands have waited for long, and notices a younger one', () => {
+  const horizon = new Horizon()
+  horizon.mark(0, 1000)
+  for (let ms = 5; ms <= 300; ms += 5) horizon.mark(ms, 1000)
+  horizon.bound(999)
+  expect(horizon.ageMs(300)).toBe(300)
+  expect(horizon.doze(300, 1000)).toBe(15)
+  expect(horizon.hasYounger).toBe(false)
+  horizon.bound(500)
+  expect(horizon.hasYounger).toBe(false)
+  horizon.bound(1000)
+  expect(horizon.hasYounger).toBe(true)
+  expect(horizon.doze(300, 1000)).toBe(4)
+})

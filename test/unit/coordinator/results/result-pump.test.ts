@@ -1,0 +1,61 @@
+// Result pump: when it looks at the rings. The bell and the clock are real; rings are counts.
+
+import { expect, test } from 'vitest'
+import { ResultPump } from '../../../../src/coordinator/results/result-pump.ts'
+import { AwakeThreads, awakeMemory } from '../../../../src/memory/awake-threads.ts'
+import { CoordinatorCommons } from '../../../../src/memory/commons.ts'
+import { until } from '../../../support/deadline.ts'
+
+/** A pump beside one ring that the test fills, for a doze that would outlast the test. */
+function dozing(cores: number) {
+  const state = { results: 0, taken: 0, dozes: 0, progressed: 0, hasYounger: false }
+  const results = {
+    get hasResults() {
+      return state.results > 0
+    },
+    drain() {
+      const count = state.results
+      state.results = 0
+      state.taken += count
+      return count
+    },
+  }
+  const awake = new AwakeThreads(awakeMemory(), 0, cores)
+  const pump = new ResultPump(new CoordinatorCommons(1, []), awake, [{ results }], {
+    progressed: () => state.progressed++,
+    isBusy: () => true,
+    idled: () => true,
+    doze: () => {
+      state.dozes++
+      return 3_600_000
+    },
+    hasYounger: () => state.hasYounger,
+  })
+  return { pump, state }
+}
+
+test('a long doze ends early once a young command is bound', async () => {
+  const { pump, state } = dozing(1)
+  state.results = 1
+  pump.expect()
+  await until(() => state.dozes === 1, 'the doze')
+  // No bell rings for it: the partition has more to do.
+  state.results = 1
+  pump.expect()
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  expect(state.taken, 'an old command leaves the doze as it is').toBe(1)
+  state.hasYounger = true
+  pump.expect()
+  await until(() => state.taken === 2, 'the result')
+  pump.stop()
+})
+
+test('a lone result is taken in the turn of its submit, and the manager acts in the next', async () => {
+  const { pump, state } = dozing(1024)
+  state.results = 1
+  pump.spin()
+  expect(state.taken).toBe(1)
+  expect(state.progressed).toBe(0)
+  await until(() => state.progressed === 1, 'the manager')
+  pump.stop()
+})
