@@ -29,7 +29,7 @@ export default defineConfig({
         test: {
           name: 'threads',
           include: ['test/**/*.test.ts'],
-          exclude: [PURE, ...ALONE, 'test/fixtures/**'],
+          exclude: [PURE, ...ALONE, 'test/fixtures/**', '**/node_modules/**', '**/.work/**'],
           maxWorkers: 3,
           sequence: { groupOrder: 1 },
         },

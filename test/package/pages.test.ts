@@ -3,16 +3,13 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import { get } from 'node:http'
 import { join } from 'node:path'
 import { afterAll, afterEach, expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
 import { describeWithTools } from '../support/locked-packages.ts'
-
-const ROOT = join(import.meta.dirname, '../..')
-const TOOLS = join(import.meta.dirname, 'tools/pages')
-const WORK = join(TOOLS, '.work')
+import { makeFolder, PAGE_TOOLS, writeFiles } from '../support/pages.ts'
 
 const running = new Set<ChildProcess>()
 
@@ -21,16 +18,17 @@ afterEach(() => {
   running.clear()
 })
 
-afterAll(() => rmSync(WORK, { recursive: true, force: true }))
+const folders: string[] = []
+
+afterAll(() => {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true })
+})
 
 /** Writes the files of a page into a folder of its own. */
-function filesOf(page: string, tools: string = TOOLS): string {
-  const folder = join(tools, '.work', page)
-  mkdirSync(folder, { recursive: true })
-  const text = readFileSync(join(ROOT, 'docs', `${page}.md`), 'utf8')
-  for (const [, name, code] of text.matchAll(/^```\w+ (\S+\.\w+)\n([\s\S]*?)^```$/gm)) {
-    writeFileSync(join(folder, name!), code!)
-  }
+function filesOf(page: string, tools: string = PAGE_TOOLS): string {
+  const folder = makeFolder(page, tools)
+  folders.push(folder)
+  writeFiles(`docs/${page}.md`, folder)
   return folder
 }
 
@@ -84,7 +82,7 @@ async function askUntil(url: string, status: number): Promise<Answer> {
   }
 }
 
-describeWithTools(TOOLS, () => {
+describeWithTools(PAGE_TOOLS, () => {
   test.each(['fastify', 'express'])('docs/web-server.md: the server by %s', async (name) => {
     const server = start(filesOf('web-server'), [`${name}.mjs`])
     await until(() => server.output().includes('\n'), 'it listens')
@@ -155,11 +153,9 @@ describeWithTools(RUNNERS, () => {
     ['jest', 'jest/bin/jest.js', ['--testMatch', '**/*.test.cjs'], '3 passed'],
   ])('docs/testing.md: the tests by %s', async (_, program, words, says) => {
     const folder = filesOf('testing', RUNNERS)
-    writeFileSync(join(folder, 'package.json'), '{}')
     writeFileSync(join(folder, 'vitest.config.mjs'), 'export default {}')
     const ran = start(folder, [join(RUNNERS, 'node_modules', program), ...words], { NO_COLOR: '1' })
     expect((await within(ran.exit, 'the runner'))[0], ran.output()).toBe(0)
     expect(ran.output()).toContain(says)
-    rmSync(join(RUNNERS, '.work/testing'), { recursive: true, force: true })
   })
 })

@@ -3,7 +3,16 @@
 // are left out with a line that says so; they fail where CI=true.
 
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'vitest'
 
@@ -73,6 +82,11 @@ function install(folder: string): void {
   const [{ filename, integrity }] = JSON.parse(run('npm', pack, folder))
   const place = join(modules, 'corelane')
   const packed = join(modules, '.corelane-packed')
+  const bin = join(modules, '.bin/corelane')
+  if (!lstatSync(bin, { throwIfNoEntry: false })) {
+    mkdirSync(join(modules, '.bin'), { recursive: true })
+    symlinkSync('../corelane/dist/cli/main.js', bin)
+  }
   // Tests of another file may run with it.
   if (existsSync(packed) && readFileSync(packed, 'utf8') === integrity) return
   rmSync(place, { recursive: true, force: true })

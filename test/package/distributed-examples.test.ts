@@ -1,23 +1,20 @@
 // Examples: the code blocks of docs/distributed.md that have a name do what the page says. Method:
-// they are cut out of the page, written side by side into a folder of the package, so that they
-// import 'corelane' as a user does, and run by node as they stand.
+// they are cut out of the page, written side by side into a folder with the packed package, and run
+// by node as they stand.
 
 import { execFile } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, expect, test } from 'vitest'
+import { describeWithTools } from '../support/locked-packages.ts'
+import { makeFolder, PAGE_TOOLS, writeFiles } from '../support/pages.ts'
 
-const root = join(import.meta.dirname, '../..')
-const page = readFileSync(join(root, 'docs/distributed.md'), 'utf8')
-const blocks = new Map(
-  [...page.matchAll(/^```js (\S+)\n([\s\S]*?)^```$/gm)].map(([, name, code]) => [name!, code!]),
-)
-
-mkdirSync(join(root, '.cache'), { recursive: true })
-const folder = mkdtempSync(join(root, '.cache/examples-'))
-for (const [name, code] of blocks) writeFileSync(join(folder, name), code)
+const folder = makeFolder('distributed')
+const names = writeFiles('docs/distributed.md', folder)
 afterAll(() => rmSync(folder, { recursive: true }))
+
+const codeOf = (name: string): string => readFileSync(join(folder, name), 'utf8')
 
 const runFile = promisify(execFile)
 
@@ -33,50 +30,50 @@ function printing(program: string): string[] {
 }
 
 const checks: Record<string, () => Promise<void>> = {
-  'local.js': async () => {
-    const code = `${blocks.get('local.js')}
+  'local.mjs': async () => {
+    const code = `${codeOf('local.mjs')}
       console.log(queue.strategy, queue.numPartitions > 0, eight.strategy, eight.numPartitions)`
     expect(await run(...printing(code))).toBe('balanced true roundRobin 8\n')
   },
-  'handlers.js': async () => {
-    const code = "console.log((await import('./handlers.js')).primes({ below: 10 }))"
+  'handlers.mjs': async () => {
+    const code = "console.log((await import('./handlers.mjs')).primes({ below: 10 }))"
     expect(await run(...printing(code))).toBe('4\n')
   },
-  'many-cores.js': async () => {
-    expect(await run('many-cores.js')).toBe('[ 25, 168, 1229 ]\n')
+  'many-cores.mjs': async () => {
+    expect(await run('many-cores.mjs')).toBe('[ 25, 168, 1229 ]\n')
   },
-  'worker.js': async () => {
+  'worker.mjs': async () => {
     const program = `
-      const { manager, pool } = await import('./worker.js')
+      const { manager, pool } = await import('./worker.mjs')
       console.log(pool.stats().state)
       await pool.close()
       await manager.close()`
     expect(await run(...printing(program))).toBe('running\n')
   },
-  'submitter.js': async () => {
-    expect(await run('submitter.js')).toBe('12\norder-18\n')
+  'submitter.mjs': async () => {
+    expect(await run('submitter.mjs')).toBe('12\norder-18\n')
   },
-  'by-hand.js': async () => {
-    expect(await run('by-hand.js')).toBe('order-17 12\n')
+  'by-hand.mjs': async () => {
+    expect(await run('by-hand.mjs')).toBe('order-17 12\n')
   },
-  'folder-queue.js': async () => {
-    const code = blocks.get('folder-queue.js')!
+  'folder-queue.mjs': async () => {
+    const code = codeOf('folder-queue.mjs')
     expect(code.trimEnd().split('\n').length).toBeLessThanOrEqual(45)
   },
-  'lifted.js': async () => {
+  'lifted.mjs': async () => {
     const program = `
-      const { queue } = await import('./lifted.js')
+      const { queue } = await import('./lifted.mjs')
       const envelope = { id: 'a', commandType: 't', laneId: 'l', partitionId: 3, createdAt: 1 }
       await queue.enqueue(envelope)
       const given = await queue.dequeue(3)
       console.log(given.id, queue.capabilities.delivery, queue.workerId)`
     expect(await run(...printing(program))).toBe('a at-most-once worker-1\n')
   },
-  'folder-pool.js': async () => {
-    expect(await run('folder-pool.js')).toBe('168\n')
+  'folder-pool.mjs': async () => {
+    expect(await run('folder-pool.mjs')).toBe('168\n')
   },
-  'contract.test.js': async () => {
-    const report = await run('--test', '--test-reporter=tap', 'contract.test.js')
+  'contract.test.mjs': async () => {
+    const report = await run('--test', '--test-reporter=tap', 'contract.test.mjs')
     expect(Number(/^# pass (\d+)$/m.exec(report)?.[1])).toBeGreaterThan(30)
     expect(report).toMatch(/^# fail 0$/m)
     expect(report).toMatch(/\d\d sentences are not claimed/)
@@ -84,7 +81,9 @@ const checks: Record<string, () => Promise<void>> = {
 }
 
 test('every block has a check, and every check its block', () => {
-  expect([...blocks.keys()].toSorted()).toEqual(Object.keys(checks).toSorted())
+  expect(names.toSorted()).toEqual(Object.keys(checks).toSorted())
 })
 
-for (const [name, check] of Object.entries(checks)) test.concurrent(name, check)
+describeWithTools(PAGE_TOOLS, () => {
+  for (const [name, check] of Object.entries(checks)) test.concurrent(name, check)
+})

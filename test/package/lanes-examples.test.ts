@@ -3,18 +3,23 @@
 // can drift.
 
 import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
 import type { LaneConfig, PartitionConfig, PriorityBoostConfig, QueueManager } from 'corelane'
-import * as corelane from 'corelane'
-import { expect, test } from 'vitest'
+import { beforeAll, expect, test } from 'vitest'
 import { within } from '../support/deadline.ts'
+import { describeWithTools } from '../support/locked-packages.ts'
 import { moduleOf } from '../support/managers.ts'
+import { PAGE_TOOLS } from '../support/pages.ts'
+
+let corelane: typeof import('corelane')
 
 const page = readFileSync(new URL('../../docs/lanes.md', import.meta.url), 'utf8')
 const blocks = [...page.matchAll(/^```(\w*) ?(\S*)\n([\s\S]*?)^```$/gm)].map(
   ([, language, name, code]) => ({ language: language!, name: name!, code: code! }),
 )
 const examples = blocks.filter(({ language }) => language === 'ts')
-const handlers = moduleOf(blocks.find(({ name }) => name === 'handlers.js')!.code)
+const handlers = moduleOf(blocks.find(({ name }) => name === 'handlers.mjs')!.code)
 
 type Names = Record<string, unknown>
 
@@ -25,7 +30,7 @@ async function run(code: string): Promise<Names> {
   )
   const body = code
     .replaceAll(/^import \{([^}]+)\} from 'corelane'$/gm, '')
-    .replaceAll("new URL('./handlers.js', import.meta.url)", 'handlers')
+    .replaceAll("new URL('./handlers.mjs', import.meta.url)", 'handlers')
   const AsyncFunction = (async () => {}).constructor as FunctionConstructor
   const given: Names = { ...corelane, handlers }
   const names = Object.keys(given)
@@ -175,25 +180,31 @@ test('every code block of the page has a name of its own and a check here, and e
   expect(blocks.filter(({ language }) => language !== 'ts' && language !== 'js')).toEqual([])
 })
 
-test.each(examples)(
-  'the example "$name" runs and does what the page says',
-  async ({ name, code }) => {
-    const names = await run(code)
-    const manager = names.manager as QueueManager
-    try {
-      await checks[name]!(names, manager)
-    } finally {
-      await manager?.close()
-    }
-  },
-)
+describeWithTools(PAGE_TOOLS, () => {
+  beforeAll(() => {
+    corelane = createRequire(join(PAGE_TOOLS, 'package.json'))('corelane')
+  })
 
-test('the page says what the code calls the events and their members', () => {
-  const named = [...page.matchAll(/^\| `(queue\.[a-z._]+)` \|/gm)].map(([, event]) => event)
-  expect(named).toHaveLength(20)
-  for (const event of named) {
-    expect(() =>
-      corelane.QueueManager.create({ handlers }).subscribe({ events: [event as never] }),
-    ).not.toThrow()
-  }
+  test.each(examples)(
+    'the example "$name" runs and does what the page says',
+    async ({ name, code }) => {
+      const names = await run(code)
+      const manager = names.manager as QueueManager
+      try {
+        await checks[name]!(names, manager)
+      } finally {
+        await manager?.close()
+      }
+    },
+  )
+
+  test('the page says what the code calls the events and their members', () => {
+    const named = [...page.matchAll(/^\| `(queue\.[a-z._]+)` \|/gm)].map(([, event]) => event)
+    expect(named).toHaveLength(20)
+    for (const event of named) {
+      expect(() =>
+        corelane.QueueManager.create({ handlers }).subscribe({ events: [event as never] }),
+      ).not.toThrow()
+    }
+  })
 })
