@@ -1,4 +1,24 @@
 // The door for users of jest-worker.
-// Thread: main.   Owns: nothing.
+// Thread: main; `messageParent` is for threads.   Owns: nothing.
 
-export { type FarmOptions, Worker } from './adapters/jest-worker.ts'
+export {
+  type CallRequest,
+  type ComputeTaskPriority,
+  FifoQueue,
+  type OnEnd,
+  type OnMessage,
+  type OnStart,
+  PriorityQueue,
+  type PromiseWithCustomMessage,
+  type QueueChildMessage,
+  type SendCall,
+  type StartedWorker,
+  type TaskQueue,
+} from './adapters/jest-queues.ts'
+export {
+  type FarmOptions,
+  messageParent,
+  Worker,
+  type WorkerPoolInterface,
+  type WorkerPoolOptions,
+} from './adapters/jest-worker.ts'

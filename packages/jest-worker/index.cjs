@@ -1,7 +1,7 @@
-// The class by its name, as jest-worker exports it, and as default.
+// The classes by their names, as jest-worker exports them.
 'use strict'
 
-const { Worker } = require('corelane/jest-worker')
+const { FifoQueue, messageParent, PriorityQueue, Worker } = require('corelane/jest-worker')
 
-module.exports = { Worker, default: Worker }
+module.exports = { FifoQueue, PriorityQueue, Worker, default: Worker, messageParent }
 Object.defineProperty(module.exports, '__esModule', { value: true })

@@ -1,1 +1,2 @@
-export { Worker, Worker as default } from 'corelane/jest-worker'
+export * from 'corelane/jest-worker'
+export { Worker as default } from 'corelane/jest-worker'

@@ -1,3 +1,9 @@
-// The class by its name, and as default.
+// The classes by their names, and the farm as default.
 
-export { Worker, Worker as default } from 'corelane/jest-worker'
+export {
+  FifoQueue,
+  messageParent,
+  PriorityQueue,
+  Worker,
+  Worker as default,
+} from 'corelane/jest-worker'

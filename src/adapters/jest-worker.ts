@@ -1,9 +1,10 @@
 // Jest worker: the class of jest-worker, over the runtime.
-// Thread: main.   Owns: its runtime, and the streams that carry the output of its threads.
+// Thread: main; `messageParent` is for threads.   Owns: its runtime, and the streams that carry the
+// output of its threads.
 
 import { createRequire } from 'node:module'
-import { availableParallelism } from 'node:os'
-import { join } from 'node:path'
+import { availableParallelism, totalmem } from 'node:os'
+import { isAbsolute, join } from 'node:path'
 import { PassThrough, type Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import type { ResourceLimits } from 'node:worker_threads'
@@ -11,15 +12,31 @@ import { outside } from '../base/async-context.ts'
 import { LaneError } from '../base/errors.ts'
 import { planManager } from '../coordinator/options.ts'
 import { Runtime } from '../coordinator/runtime.ts'
-import type { CommandOptions } from '../model/command.ts'
+import type { CommandContext } from '../model/command.ts'
 import { stableHash } from '../schedule/hash.ts'
 import { isErrorValue } from '../wire/families.ts'
-
-/** Threads in a row that a call may end before it rejects. */
-const CRASHES_MAX = 4
+import {
+  CustomMessages,
+  Farm,
+  FifoQueue,
+  type PromiseWithCustomMessage,
+  type SendCall,
+  type TaskQueue,
+} from './jest-queues.ts'
 
 /** How long threads may take to end. */
 const END_MS = 500
+
+/** A call that has lost its thread goes before the others. */
+const AGAIN_PRIORITY = 0
+
+const NO_RETRY = Object.freeze({ retries: 0, retryLost: false })
+
+/** Kind of a message from a process to its parent. */
+const CUSTOM_MESSAGE = 3
+
+/** The context of the call that runs in this thread; the program of threads sets it. */
+const RUNNING = Symbol.for('corelane.jestCall')
 
 /** Options of a farm, as jest-worker's. */
 export interface FarmOptions {
@@ -27,7 +44,7 @@ export interface FarmOptions {
   readonly exposedMethods?: readonly string[] | undefined
   /** Default: one less than there are cores. */
   readonly numWorkers?: number | undefined
-  /** Accepted: there are threads in any case. */
+  /** There are threads in any case; the error after the last retry is of the kind asked for. */
   readonly enableWorkerThreads?: boolean | undefined
   /** Calls with the same key run on the same thread. */
   readonly computeWorkerKey?: ((method: string, ...args: unknown[]) => string | null) | undefined
@@ -38,53 +55,92 @@ export interface FarmOptions {
     | { readonly execArgv?: string[]; readonly env?: NodeJS.ProcessEnv }
     | undefined
   readonly resourceLimits?: ResourceLimits | undefined
-  /** Accepted: a call goes where it starts soonest. */
+  /** With a queue or a pool of your own; without, a call goes where it starts soonest. */
   readonly workerSchedulingPolicy?: 'round-robin' | 'in-order' | undefined
-  /** Heap in bytes past which a thread is replaced. */
+  /**
+   * Heap past which a thread is replaced: in bytes, or up to 1 as a share of the machine's memory.
+   */
   readonly idleMemoryLimit?: number | undefined
+  /** Threads that a call may end before it rejects, less one. Default 3. */
+  readonly maxRetries?: number | undefined
+  /** How long `end` waits for threads, in milliseconds. Default 500. */
+  readonly workerGracefulExitTimeout?: number | undefined
+  /** Decides which call a thread runs next. Default: the lanes' backlog, first in, first out. */
+  readonly taskQueue?: TaskQueue | undefined
+  /** Takes the place of corelane's threads. */
+  readonly WorkerPool?:
+    | (new (
+        workerPath: string,
+        options: WorkerPoolOptions,
+      ) => WorkerPoolInterface)
+    | undefined
 }
 
-const OWN = new Set(['getStdout', 'getStderr', 'start', 'end', 'forceExit'])
+/** What a pool of the user's is made with. */
+export interface WorkerPoolOptions {
+  readonly setupArgs: readonly unknown[]
+  readonly forkOptions: object
+  readonly resourceLimits: ResourceLimits
+  readonly maxRetries: number
+  readonly numWorkers: number
+  readonly enableWorkerThreads: boolean
+  readonly idleMemoryLimit: number | undefined
+  readonly workerGracefulExitTimeout: number | undefined
+}
 
-/** A farm of threads, whose methods are the exports of a module. */
-export class Worker {
-  // biome-ignore lint/suspicious/noExplicitAny: the methods are those of the user's module
-  readonly [method: string]: any
+/** A pool of the user's. */
+export interface WorkerPoolInterface {
+  /** What its workers print. */
+  getStdout(): NodeJS.ReadableStream
+  /** The same for errors. */
+  getStderr(): NodeJS.ReadableStream
+  /** Runs a call on a worker. */
+  send: SendCall
+  /** Starts its workers. */
+  start(): Promise<void>
+  /** Ends its workers; tells whether one did not end by itself. */
+  end(): Promise<{ forceExited: boolean }>
+}
+
+/** Names that a method of the user's cannot have. */
+const OWN = new Set(['constructor', 'getStdout', 'getStderr', 'start', 'end', 'forceExit'])
+
+type ComputeKey = NonNullable<FarmOptions['computeWorkerKey']>
+
+/** Corelane's threads, as a farm sees them. */
+class FarmThreads implements WorkerPoolInterface {
+  readonly #options: WorkerPoolOptions
+  readonly #file: string
   readonly #runtime: Runtime
   readonly #lane: string
-  readonly #setupArgs: readonly unknown[]
   readonly #stdout = new PassThrough()
   readonly #stderr = new PassThrough()
   #chosen = 0
-  #isEnded = false
 
-  /**
-   * @param workerPath - Path or file: URL of the module.
-   * @param options - As jest-worker's.
-   */
-  constructor(workerPath: string | URL, options: FarmOptions = {}) {
-    const { numWorkers, computeWorkerKey, setupArgs = [], forkOptions, idleMemoryLimit } = options
-    const count = numWorkers ?? Math.max(availableParallelism() - 1, 1)
-    this.#setupArgs = setupArgs
+  /** @param isChosen - Whether each call has a thread of its own, by number. */
+  constructor(file: string, options: WorkerPoolOptions, isChosen: boolean) {
+    const { numWorkers, forkOptions, resourceLimits, workerGracefulExitTimeout } = options
+    const { execArgv, env } = forkOptions as NonNullable<FarmOptions['forkOptions']>
+    this.#file = file
+    this.#options = options
     const plan = planManager({
       handlers: 'data:,',
-      partitions: { count },
+      partitions: { count: numWorkers },
       floatingRejections: 'end',
       deadLetterCapacity: 0,
-      maxCrashes: CRASHES_MAX,
-      closeTimeoutMs: END_MS,
-      env: forkOptions?.env,
-      execArgv: forkOptions?.execArgv,
-      resourceLimits: options.resourceLimits,
-      ...(idleMemoryLimit && { maxHeapMb: Math.ceil(idleMemoryLimit / 2 ** 20) }),
+      closeTimeoutMs: workerGracefulExitTimeout ?? END_MS,
+      env,
+      execArgv,
+      resourceLimits,
+      maxHeapMb: heapMbOf(options.idleMemoryLimit),
     })
     this.#lane = plan.defaultLane
     const own = {
       ...plan,
       handlers: undefined,
       fileStyle: 'jest' as const,
-      elastic: { min: count, idleTimeoutMs: Number.POSITIVE_INFINITY },
-      ...(computeWorkerKey && { strategy: 'custom' as const, choose: () => this.#chosen }),
+      elastic: { min: numWorkers, idleTimeoutMs: Number.POSITIVE_INFINITY },
+      ...(isChosen && { strategy: 'custom' as const, choose: () => this.#chosen }),
     }
     const quiet = () => {}
     this.#runtime = outside(
@@ -101,15 +157,143 @@ export class Worker {
         }),
     )
     this.#runtime.open()
+  }
+
+  getStdout(): Readable {
+    return this.#stdout
+  }
+
+  getStderr(): Readable {
+    return this.#stderr
+  }
+
+  async start(): Promise<void> {}
+
+  async end(): Promise<{ forceExited: boolean }> {
+    const isBusy = this.#runtime.isBusy()
+    // A teardown that fails ends its thread all the same.
+    await this.#runtime.close().catch(() => {})
+    this.#stdout.end()
+    this.#stderr.end()
+    return { forceExited: isBusy }
+  }
+
+  readonly send: SendCall = (workerId, [, , method, args], onStart, onEnd, onMessage) => {
+    onStart({ getWorkerId: () => workerId })
+    const end = (error: unknown) => onEnd(error, null)
+    this.call(method, args, workerId, onMessage).then((result) => onEnd(null, result), end)
+  }
+
+  /**
+   * Runs a call.
+   *
+   * @param workerId - Where; heeded only where threads are chosen.
+   * @param onProgress - Takes what the method sends by {@link messageParent}.
+   * @param losses - Threads that it has ended.
+   */
+  call(
+    method: string,
+    args: readonly unknown[],
+    workerId: number,
+    onProgress: (message: unknown) => void,
+    losses = 0,
+  ): Promise<unknown> {
+    this.#chosen = workerId
+    const options = {
+      file: this.#file,
+      retry: NO_RETRY,
+      onProgress,
+      ...(losses > 0 && { priority: AGAIN_PRIORITY }),
+    }
+    const payload = { args, setupArgs: this.#options.setupArgs }
+    return this.#runtime.intake
+      .submit(this.#lane, method, payload, options, false)
+      .catch((error: unknown) => {
+        const isLost = error instanceof LaneError && error.code === 'CORELANE_PARTITION_LOST'
+        if (!isLost) throw typed(error)
+        const reason = this.#reasonOf(error, losses + 1)
+        if (reason !== undefined) throw reason
+        return this.call(method, args, workerId, onProgress, losses + 1)
+      })
+  }
+
+  /** Why a call rejects that has lost its thread; undefined if it runs again. */
+  #reasonOf(cause: LaneError, losses: number): Error | undefined {
+    const { maxRetries, enableWorkerThreads } = this.#options
+    const { code } = (cause.cause ?? {}) as { readonly code?: unknown }
+    if (code === 'ERR_WORKER_OUT_OF_MEMORY') {
+      return new Error('Jest worker ran out of memory and crashed', { cause })
+    }
+    if (cause.details.exitCode === 0) {
+      const message =
+        'A Jest worker thread exited unexpectedly before finishing tests for an unknown reason. One of the ways this can happen is if process.exit() was called in testing code.'
+      return new Error(message, { cause })
+    }
+    if (losses <= maxRetries) return undefined
+    const message = enableWorkerThreads
+      ? 'Call retries were exceeded'
+      : `Jest worker encountered ${losses} child process exceptions, exceeding retry limit`
+    return Object.assign(new Error(message, { cause }), { type: 'WorkerError' })
+  }
+}
+
+/** A farm of threads, whose methods are the exports of a module. */
+export class Worker {
+  // biome-ignore lint/suspicious/noExplicitAny: the methods are those of the user's module
+  readonly [method: string]: any
+  readonly #pool: WorkerPoolInterface
+  #isEnded = false
+
+  /**
+   * @param workerPath - Absolute path or file: URL of the module.
+   * @param options - As jest-worker's.
+   */
+  constructor(workerPath: string | URL, options: FarmOptions = {}) {
+    const { computeWorkerKey, taskQueue, WorkerPool, workerSchedulingPolicy } = options
     const file = pathOf(workerPath)
-    const common = Object.freeze({ file, retry: Object.freeze({ retries: 0, retryLost: true }) })
+    const workers = options.numWorkers ?? Math.max(availableParallelism() - 1, 1)
+    const poolOptions: WorkerPoolOptions = {
+      enableWorkerThreads: options.enableWorkerThreads ?? false,
+      forkOptions: options.forkOptions ?? {},
+      idleMemoryLimit: options.idleMemoryLimit,
+      maxRetries: options.maxRetries ?? 3,
+      numWorkers: workers,
+      resourceLimits: options.resourceLimits ?? {},
+      setupArgs: options.setupArgs ?? [],
+      workerGracefulExitTimeout: options.workerGracefulExitTimeout,
+    }
+    let call: (method: string, args: unknown[]) => Promise<unknown>
+    if (WorkerPool === undefined && taskQueue === undefined) {
+      const threads = new FarmThreads(file, poolOptions, computeWorkerKey !== undefined)
+      const homeOf = computeWorkerKey && homes(computeWorkerKey, workers)
+      this.#pool = threads
+      call = (method, args) => {
+        const messages = new CustomMessages()
+        const home = homeOf?.(method, args) ?? 0
+        return messages.of(threads.call(method, args, home, messages.emit))
+      }
+    } else {
+      const pool =
+        WorkerPool === undefined
+          ? new FarmThreads(file, poolOptions, true)
+          : new WorkerPool(file, poolOptions)
+      const plan = {
+        workers,
+        taskQueue: taskQueue ?? new FifoQueue(),
+        computeWorkerKey,
+        workerSchedulingPolicy,
+      }
+      const farm = new Farm(plan, pool.send.bind(pool))
+      this.#pool = pool
+      call = (method, args) => farm.call(method, args)
+    }
     for (const name of options.exposedMethods ?? methodsOf(file)) {
       if (name.startsWith('_')) continue
       if (OWN.has(name)) throw new TypeError(`Cannot define a method called ${name}`)
       Object.defineProperty(this, name, {
-        value: (...args: unknown[]) => {
-          if (computeWorkerKey !== undefined) this.#choose(computeWorkerKey(name, ...args), count)
-          return this.#call(name, args, common)
+        value: (...args: unknown[]): PromiseWithCustomMessage<unknown> => {
+          this.#refuseIfEnded()
+          return call(name, args)
         },
         enumerable: true,
         configurable: true,
@@ -119,17 +303,19 @@ export class Worker {
   }
 
   /** What the threads have printed; it is printed nowhere else. */
-  getStdout(): Readable {
-    return this.#stdout
+  getStdout(): NodeJS.ReadableStream {
+    return this.#pool.getStdout()
   }
 
   /** The same for errors. */
-  getStderr(): Readable {
-    return this.#stderr
+  getStderr(): NodeJS.ReadableStream {
+    return this.#pool.getStderr()
   }
 
   /** The threads start when the farm is made. */
-  async start(): Promise<void> {}
+  start(): Promise<void> {
+    return this.#pool.start()
+  }
 
   /**
    * Tears the threads down and ends them.
@@ -139,12 +325,7 @@ export class Worker {
   async end(): Promise<{ forceExited: boolean }> {
     this.#refuseIfEnded()
     this.#isEnded = true
-    const isBusy = this.#runtime.isBusy()
-    // A teardown that fails ends its thread all the same.
-    await this.#runtime.close().catch(() => {})
-    this.#stdout.end()
-    this.#stderr.end()
-    return { forceExited: isBusy }
+    return this.#pool.end()
   }
 
   /** Ends the threads. */
@@ -155,36 +336,50 @@ export class Worker {
   #refuseIfEnded(): void {
     if (this.#isEnded) throw new Error('Farm is ended, no more calls can be done to it')
   }
+}
 
-  #choose(key: string | null, count: number): void {
-    this.#chosen = (key === null ? this.#chosen + 1 : stableHash(key)) % count
-  }
+/**
+ * Sends a message to the listeners of the call that runs in this thread.
+ *
+ * @param message - Cloned.
+ * @param parentProcess - What sends it where there is no thread. Default: `process`.
+ * @throws TypeError outside of a method.
+ */
+export function messageParent(message: unknown, parentProcess: NodeJS.Process = process): void {
+  const { [RUNNING]: context } = globalThis as { readonly [RUNNING]?: CommandContext }
+  if (context !== undefined) context.progress(message)
+  else if (typeof parentProcess.send === 'function') parentProcess.send([CUSTOM_MESSAGE, message])
+  else throw new TypeError('"messageParent" can only be used inside a worker')
+}
 
-  #call(name: string, args: readonly unknown[], options: CommandOptions): Promise<unknown> {
-    this.#refuseIfEnded()
-    const payload = { args, setupArgs: this.#setupArgs }
-    const result = this.#runtime.intake.submit(this.#lane, name, payload, options, false)
-    return result.catch((error: unknown) => {
-      throw reasonOf(error)
-    })
+/** The thread of a call by its key; calls without one go round. */
+function homes(computeWorkerKey: ComputeKey, workers: number) {
+  let last = 0
+  return (method: string, args: readonly unknown[]): number => {
+    const key = computeWorkerKey(method, ...args)
+    last = (key === null ? last + 1 : stableHash(key)) % workers
+    return last
   }
 }
 
-/** What jest-worker would reject with. */
-function reasonOf(error: unknown): unknown {
-  if (error instanceof LaneError && error.code === 'CORELANE_PARTITION_LOST') {
-    const message = `Jest worker encountered ${CRASHES_MAX} child process exceptions, exceeding retry limit`
-    return new Error(message, { cause: error })
-  }
-  if (isErrorValue(error) && Object.isExtensible(error)) {
-    Object.assign(error, { type: error.constructor.name })
-  }
-  return error
+/** A limit in bytes, or up to 1 as a share of all memory; 0 is none. */
+function heapMbOf(limit: number | undefined): number | undefined {
+  if (!limit) return undefined
+  const bytes = limit <= 1 ? totalmem() * limit : limit
+  return Math.max(Math.floor(bytes / 2 ** 20), 1)
+}
+
+/** An error of the method has the name of its class, as jest-worker's. */
+function typed(error: unknown): unknown {
+  const isPlain = isErrorValue(error) && Object.isExtensible(error) && !('type' in error)
+  return isPlain ? Object.assign(error, { type: error.constructor.name }) : error
 }
 
 function pathOf(path: string | URL): string {
   const place = String(path)
-  return place.startsWith('file:') ? fileURLToPath(place) : place
+  if (place.startsWith('file:')) return fileURLToPath(place)
+  if (!isAbsolute(place)) throw new Error(`'workerPath' must be absolute, got '${place}'`)
+  return place
 }
 
 /** The exports of a module that are functions. */

@@ -16,6 +16,9 @@ const MOVABLE = Symbol.for('corelane.movable')
 const TRANSFERABLE = Symbol.for('Piscina.transferable')
 const VALUE = Symbol.for('Piscina.valueOf')
 
+/** Where `messageParent` finds the context of the call that runs. */
+const JEST_CALL = Symbol.for('corelane.jestCall')
+
 /** A payload of Jest's style. */
 interface JestCall {
   readonly args: readonly unknown[]
@@ -64,13 +67,16 @@ export class FileHandlers {
     const [id, payload] = envelope
     const run = this.#loaded.get(id)
     if (run === undefined) {
-      return this.#load(id, payload).then((loaded) => this.#call(id, loaded, payload, context))
+      return this.#load(id, payload, context).then((loaded) =>
+        this.#call(id, loaded, payload, context),
+      )
     }
     return this.#call(id, run, payload, context)
   }
 
   #call(id: number, run: Run, payload: unknown, context: CommandContext): unknown {
     if (this.#style === 'jest') {
+      Object.assign(globalThis, { [JEST_CALL]: context })
       return callUser(run, undefined, ...(payload as JestCall).args)
     }
     if (this.#style === 'corelane') {
@@ -97,17 +103,19 @@ export class FileHandlers {
       const run = handlerOf(module, 'setup')
       setUp =
         typeof run === 'function'
-          ? (async () => callUser(run as Run, undefined, ...setupArgs))()
+          ? setUpBy(() => callUser(run as Run, module, ...setupArgs))
           : Promise.resolve()
       this.#setUps.set(url, setUp)
     }
     await setUp
   }
 
-  async #load(id: number, payload: unknown): Promise<Run> {
+  async #load(id: number, payload: unknown, { partition }: CommandContext): Promise<Run> {
     const { url, name } = this.#files.get(id) ?? (await this.#defined(id))
+    const isJest = this.#style === 'jest'
+    if (isJest) process.env.JEST_WORKER_ID = String(partition + 1)
     const module = await load(url)
-    if (this.#style === 'jest') await this.#setUp(url, module, (payload as JestCall).setupArgs)
+    if (isJest) await this.#setUp(url, module, (payload as JestCall).setupArgs)
     const run = await handlerOf(module, name)
     if (typeof run !== 'function') {
       if (this.#style === 'piscina')
@@ -117,8 +125,9 @@ export class FileHandlers {
         allowed: `an export of ${url}`,
       })
     }
-    this.#loaded.set(id, run as Run)
-    return run as Run
+    const loaded = isJest ? run.bind(module) : run
+    this.#loaded.set(id, loaded as Run)
+    return loaded as Run
   }
 
   #defined(id: number): Promise<FileHandler> {
@@ -141,6 +150,17 @@ function handlerOf(module: unknown, name: string): unknown {
   if (typeof module === 'function' && name === 'default') return module
   const exported = module as Record<string, unknown>
   return exported[name] ?? (exported.default as Record<string, unknown> | undefined)?.[name]
+}
+
+/** Runs a module's `setup`; its error says so, as Jest's does. */
+async function setUpBy(run: () => unknown): Promise<void> {
+  try {
+    await run()
+  } catch (cause) {
+    const given = cause as Partial<Error> | null | undefined
+    const error = new Error(`Error when calling setup: ${given?.message ?? cause}`, { cause })
+    throw Object.assign(error, { type: given?.constructor?.name })
+  }
 }
 
 function pathOf(url: string): string {

@@ -76,4 +76,19 @@ export class C${i} { #a = ${i}; get a(): number { return this.#a } }\n`
     },
     CLIENT_MS,
   )
+
+  test(
+    'queues, pools, messages and limits of jest-worker give the same',
+    () => {
+      cpSync(join(root, 'packages/jest-worker'), work.at('node_modules/ours'), {
+        recursive: true,
+      })
+      const program = work.spec('clients-jest-options.cjs')
+      const modules = [work.spec('clients-farm.cjs'), work.spec('clients-farm-failing.cjs')]
+      const theirs = JSON.parse(work.run(program, 'jest-worker', ...modules))
+      expect(JSON.parse(work.run(program, 'ours', ...modules))).toEqual(theirs)
+      expect(theirs.priority).toEqual([1, 2, 3, 4, 5])
+    },
+    CLIENT_MS,
+  )
 })

@@ -15,4 +15,27 @@ exports.fail = (kind) => {
 exports.later = async (value) => value
 exports.print = (text) => console.log(text)
 exports.thread = () => threadId
+exports.rest = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
+exports.workerId = () => process.env.JEST_WORKER_ID
+exports.talk = (count) => {
+  const { messageParent } = require(process.env.FARM_PACKAGE)
+  for (let i = 0; i < count; i++) messageParent({ i })
+  return 'ended'
+}
+exports.exit = (counter, code) => {
+  Atomics.add(counter, 0, 1)
+  process.exit(code)
+}
+const kept = []
+exports.fill = (mb) => {
+  for (let i = 0; i < mb; i++) kept.push(Array.from({ length: 2 ** 17 }, (_, k) => k + i))
+  return threadId
+}
+exports.spin = (ms) => {
+  for (const until = Date.now() + ms; Date.now() < until; );
+}
+exports.ownName = function () {
+  return this.name()
+}
+exports.name = () => 'own'
 exports._hidden = () => 0
