@@ -1,4 +1,5 @@
-// Metrics cost: no-op commands with metrics on, against the same without, in turn.
+// Metrics cost: no-op commands with metrics on, and with OpenTelemetry's API and no SDK, against the
+// same without, in turn.
 // Thread: main.   Owns: a process for each, since V8 would compile one path for both in one.
 // Run: node bench/metrics-cost.bench.js
 // @ts-check
@@ -7,6 +8,7 @@ import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { PartitionConfig, QueueManager, QueueMetrics } from 'corelane'
+import { instrument } from 'corelane/opentelemetry'
 import { describeMachine, headerLines } from './support/machine.js'
 import { summarize } from './support/statistics.js'
 
@@ -38,6 +40,7 @@ async function trial(manager) {
 /** @param {string} kind */
 async function measure(kind) {
   const handlers = new URL('./support/handlers.js', import.meta.url)
+  if (kind === 'telemetry') instrument()
   const metrics = kind === 'on' ? QueueMetrics.local() : undefined
   const partitions = PartitionConfig.balanced(2)
   const manager = QueueManager.create({ handlers, partitions, metrics })
@@ -51,7 +54,7 @@ const median = (values) => summarize(values).median
 
 async function compare() {
   for (const line of headerLines(await describeMachine())) console.log(line)
-  const kinds = ['off', 'on'].map((kind) => {
+  const kinds = ['off', 'on', 'telemetry'].map((kind) => {
     const child = fork(fileURLToPath(import.meta.url), ['--child', kind, ...process.argv.slice(2)])
     return { kind, child, trials: /** @type {Trial[]} */ ([]) }
   })
@@ -68,12 +71,16 @@ async function compare() {
     const rate = Math.round((COMMANDS / median(trials.map(({ ms }) => ms))) * 1000)
     const cpuUs = median(trials.map((one) => one.cpuUs))
     const perSecond = rate.toLocaleString('en-US').padStart(11)
-    console.log(`metrics ${kind.padEnd(4)}${perSecond}/s  ${cpuUs.toFixed(2)} µs of processor time`)
+    console.log(`metrics ${kind.padEnd(9)}${perSecond}/s  ${cpuUs.toFixed(2)} µs of processor time`)
   }
-  const [off = [], on = []] = kinds.map(({ trials }) => trials)
-  const times = median(on.map(({ ms }, i) => ms / (off[i]?.ms ?? ms)))
-  const cpus = median(on.map(({ cpuUs }, i) => cpuUs / (off[i]?.cpuUs ?? cpuUs)))
-  console.log(`on : off   time ${times.toFixed(3)}, processor time ${cpus.toFixed(3)}`)
+  const [off, ...others] = kinds
+  for (const { kind, trials } of others) {
+    const bases = off?.trials ?? []
+    const times = median(trials.map(({ ms }, i) => ms / (bases[i]?.ms ?? ms)))
+    const cpus = median(trials.map(({ cpuUs }, i) => cpuUs / (bases[i]?.cpuUs ?? cpuUs)))
+    const ratios = `time ${times.toFixed(3)}, processor time ${cpus.toFixed(3)}`
+    console.log(`${kind} : off`.padEnd(17), ratios)
+  }
 }
 
 const child = process.argv.indexOf('--child')

@@ -10,9 +10,10 @@ import { dts } from 'rolldown-plugin-dts'
 
 const manifest = JSON.parse(readFileSync('package.json', 'utf8'))
 
-/** Doors that share their classes; `handler` stands alone, since every thread loads it. */
+/** Doors that share their classes; those that threads load stand alone. */
 const MAIN_DOORS = ['index', 'jest-worker', 'piscina', 'redis', 'testing', 'prometheus']
-const DOORS = [...MAIN_DOORS, 'handler']
+const THREAD_DOORS = ['handler', 'opentelemetry']
+const DOORS = [...MAIN_DOORS, ...THREAD_DOORS]
 /** What only the bin loads. */
 const CLI = ['cli/main', 'cli/bench-handlers']
 
@@ -261,6 +262,8 @@ function licences() {
  */
 export async function bundle() {
   const files = await entry()
-  files.push(...(await code([...MAIN_DOORS, ...CLI])), ...(await code(['handler'])))
+  for (const stems of [[...MAIN_DOORS, ...CLI], ...THREAD_DOORS.map((door) => [door])]) {
+    files.push(...(await code(stems)))
+  }
   return [...files, ...commonJs(), ...(await types()), licences()]
 }

@@ -26,6 +26,8 @@ export interface StreamSink {
 /** The options that few callers give. */
 export interface GivenOptions {
   readonly name: string | undefined
+  /** The trace that its handler goes on with. */
+  readonly carrier?: string | undefined
   /** Number of its first run here. */
   readonly attempt: number | undefined
   readonly timeoutMs: number | undefined
@@ -38,6 +40,23 @@ export interface GivenOptions {
   readonly stream: StreamSink | undefined
   /** For the caller's functions; undefined if there is none to call. */
   readonly context: CallContext | undefined
+}
+
+/** The options of a command that was given none of those. */
+export function noGiven(): GivenOptions {
+  return {
+    name: undefined,
+    attempt: undefined,
+    timeoutMs: undefined,
+    rejectsLate: undefined,
+    startWithinMs: undefined,
+    retry: undefined,
+    signal: undefined,
+    kill: false,
+    onProgress: undefined,
+    stream: undefined,
+    context: undefined,
+  }
 }
 
 /** What has happened to a command that failed before. */

@@ -34,6 +34,7 @@ import {
   type CommandOutcome,
   commandInfo,
 } from '../model/command.ts'
+import { withCarrier } from '../model/command-trace.ts'
 import { priorityOf } from '../model/lane.ts'
 import type { LaneEventName } from '../model/lane-event.ts'
 import type { RetryPlan } from '../model/retry.ts'
@@ -44,6 +45,7 @@ import {
   type CommandHistory,
   isTimed,
   noExtras,
+  noGiven,
   type RoomPlace,
   type StreamSource,
 } from './command-extras.ts'
@@ -70,6 +72,8 @@ export type CommandStateValue = (typeof CommandState)[keyof typeof CommandState]
 
 /** What a command is bound to. */
 export interface Holder {
+  /** Whether its thread traces what runs there. */
+  readonly isTraced?: boolean
   /**
    * Takes a command back and unbinds it.
    *
@@ -210,12 +214,29 @@ export class Command implements Schedulable, CommandFields, StreamSource {
   }
 
   get name(): string | undefined {
-    return this.extras?.options?.name
+    const options = this.extras?.options
+    const carrier = options?.carrier
+    return carrier === undefined ? options?.name : withCarrier(this.id, carrier)
   }
 
   /** The name that handlers, events and outcomes use. */
   get id(): string {
-    return this.name ?? String(this.sequence)
+    return this.extras?.options?.name ?? String(this.sequence)
+  }
+
+  /** The trace that its handler goes on with, if there is one. */
+  get carrier(): string | undefined {
+    return this.extras?.options?.carrier
+  }
+
+  /**
+   * Lets its handler go on with a trace.
+   *
+   * @param carrier - Printable ASCII.
+   */
+  carry(carrier: string): void {
+    const extras = this.extras ?? noExtras()
+    this.extras = { ...extras, options: { ...(extras.options ?? noGiven()), carrier } }
   }
 
   get attempt(): number {

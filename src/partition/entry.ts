@@ -122,7 +122,7 @@ async function boot(message: BootMessage): Promise<void> {
   output.runOf = () => cycle?.soleRun
   cycle.turn()
   announceBooted()
-  await coordinator.loaded({ ok: true, types: table.types, own: table.own })
+  await coordinator.loaded(table.open())
 }
 
 /** The handlers that commands name by their type alone. */

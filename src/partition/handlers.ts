@@ -3,7 +3,9 @@
 
 import { laneError, show } from '../base/errors.ts'
 import type { PartitionContext } from '../model/command.ts'
+import { runTracer, type TracedRun } from '../model/command-trace.ts'
 import { FILE_TYPE } from '../model/handler-module.ts'
+import type { LoadReport } from '../wire/control.ts'
 import { importModule } from './import-module.ts'
 
 type AnyFunction = (...args: never[]) => unknown
@@ -73,6 +75,21 @@ export class HandlerTable {
   call(index: number, payload: unknown, context: unknown): unknown {
     const { run, self } = this.#handlers[index]!
     return apply(run, self, [payload, context])
+  }
+
+  /**
+   * Lets the tracer of this thread, if there is one by now, call the handlers.
+   *
+   * @returns What the coordinator needs to know of them.
+   */
+  open(): LoadReport {
+    const tracer = runTracer()
+    if (tracer !== undefined) {
+      const call = this.call.bind(this)
+      this.call = (index, payload, context) =>
+        tracer.run(context as TracedRun, () => call(index, payload, context))
+    }
+    return { ok: true, types: this.types, own: this.own, isTraced: tracer !== undefined }
   }
 
   /**

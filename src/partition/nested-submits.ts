@@ -5,6 +5,7 @@
 import { LaneError, laneError } from '../base/errors.ts'
 import { checkGiven } from '../base/options.ts'
 import { NESTED_RULES, type NestedOptions } from '../model/command.ts'
+import { runTracer } from '../model/command-trace.ts'
 import type { CallReport, NestedSubmit } from '../wire/control.ts'
 import { fromSideValue, toCallValue } from '../wire/side-port.ts'
 
@@ -56,8 +57,9 @@ export class NestedSubmits {
     let outlives = false
     try {
       const hasSignal = signal !== undefined
-      const command = { id, parent, lane, type, payload: side, options: others, wait, hasSignal }
-      const report = await this.#server.submit(command)
+      const carrier = runTracer()?.carrier()
+      const said = { id, parent, lane, type, payload: side, options: others, carrier }
+      const report = await this.#server.submit({ ...said, wait, hasSignal })
       const value = fromSideValue(report.side)
       // Its signal counts until it has ended, not only until it was accepted.
       outlives = report.ok && hasSignal && !wait

@@ -2,6 +2,7 @@
 // Owns: the abort controllers of running commands, made when first asked for.
 
 import type { CommandContext, NestedOptions } from '../model/command.ts'
+import { carrierIn, idIn, type TracedRun } from '../model/command-trace.ts'
 
 /** Aborts the signals of the commands that run. */
 export class RunningSignals {
@@ -82,7 +83,7 @@ export interface RunFields {
 }
 
 /** The context of one run. */
-export class RunContext implements CommandContext {
+export class RunContext implements CommandContext, TracedRun {
   readonly lane: string
   readonly type: string
   readonly key: string | undefined
@@ -114,7 +115,12 @@ export class RunContext implements CommandContext {
   }
 
   get id(): string {
-    return String(this.#name)
+    return typeof this.#name === 'number' ? String(this.#name) : idIn(this.#name)
+  }
+
+  /** The trace that it goes on with. */
+  get carrier(): string | undefined {
+    return typeof this.#name === 'number' ? undefined : carrierIn(this.#name)
   }
 
   get signal(): AbortSignal {

@@ -89,6 +89,8 @@ export interface NestedSubmit {
   readonly payload: SideValue
   /** What `submit` takes, but for what cannot cross threads. */
   readonly options: Readonly<Record<string, unknown>>
+  /** The trace that the handler goes on with. */
+  readonly carrier: string | undefined
   /** Whether the handler waits for the result. */
   readonly wait: boolean
   /** Whether it may be cancelled. */
@@ -110,6 +112,8 @@ export type LoadReport =
       readonly types: readonly string[]
       /** Those that the module has. */
       readonly own: readonly string[]
+      /** Whether it traces what it runs. */
+      readonly isTraced: boolean
     }
   | { readonly ok: false; readonly error: SideValue }
 

@@ -197,6 +197,7 @@ const CHECKS: Record<string, readonly Check[]> = {
     { has: 'new PQueue', before: 'const square = (n) => n * n', prints: '16' },
   ],
   'docs/operations.md': [
+    { has: 'new NodeSDK()', only: 'test/integration/telemetry.test.ts' },
     { has: 'metrics.delta(before)', after: CLOSE, prints: /^[\d.]+ [\d.]+ 0 [\d.]+$/ },
     {
       has: 'MetricsBackend',

@@ -262,6 +262,8 @@ export class Intake {
 
   #wait(command: Command, onRefused: (() => void) | undefined): void {
     const { lane, home } = command
+    // Subscribers to its start are called for its caller.
+    const context = this.#manager.events.isActive ? new CallContext() : undefined
     const leave = this.#backpressure.wait(lane, {
       bytes: command.extras?.bytes ?? 0,
       accept: () => {
@@ -272,8 +274,10 @@ export class Intake {
         }
         // Its partition may have been given up while it waited.
         const refusal = this.#dispatcher.refusal(home)
-        if (refusal === undefined) this.#admit(command)
-        else command.fail(refusal, home)
+        if (refusal === undefined) {
+          if (context === undefined) this.#admit(command)
+          else context.call((admitted) => this.#admit(admitted), command)
+        } else command.fail(refusal, home)
       },
       refuse: (reason) => command.fail(reason, home),
     })

@@ -97,6 +97,7 @@ export class NestedServer implements NestedRequests {
     const controller = hasSignal ? new AbortController() : undefined
     const options = { ...command.options, signal: controller?.signal } as CommandOptions
     const made = intake.make(lane, type, fromSideValue(command.payload), options, false)
+    if (command.carrier !== undefined) made.carry(command.carrier)
     // Its handler does not learn how it ends; subscribers to events do.
     const ended = intake.admit(made).catch(() => {})
     if (controller === undefined) return
@@ -116,6 +117,7 @@ export class NestedServer implements NestedRequests {
     const controller = new AbortController()
     const options = { ...command.options, signal: controller.signal } as CommandOptions
     const child = intake.make(lane, type, payload, options, false)
+    if (command.carrier !== undefined) child.carry(command.carrier)
     const wait: Wait = {
       holder: parent,
       awaited: () => child,

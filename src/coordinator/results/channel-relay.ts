@@ -3,24 +3,9 @@
 // Must not: cost anything while nothing listens: the hub asks once per turn, and adds it then.
 
 import { channel, type TracingChannel, tracingChannel } from 'node:diagnostics_channel'
+import type { CommandTrace } from '../../model/command-trace.ts'
 import type { LaneEvent, LaneEventName } from '../../model/lane-event.ts'
 import type { Command } from '../command.ts'
-
-/** What the tracing channels carry: one object from the start of a command or run to its end. */
-export interface CommandTrace {
-  readonly id: string
-  readonly lane: string
-  readonly type: string
-  readonly key: string | undefined
-  attempt: number
-  /** Monotonic milliseconds, as all times here. */
-  readonly submittedAtMs: number | undefined
-  partition: number | undefined
-  startedAtMs: number | undefined
-  durationMs: number | undefined
-  /** Why it failed, if it did. */
-  error?: unknown
-}
 
 const SUBMIT: TracingChannel<string, CommandTrace> = tracingChannel('corelane:submit')
 const RUN: TracingChannel<string, CommandTrace> = tracingChannel('corelane:run')
@@ -111,9 +96,12 @@ function begin(on: typeof SUBMIT, traces: Traces, event: LaneEvent, command: Com
     partition,
     startedAtMs,
     durationMs: undefined,
+    carrier: command.carrier,
+    isTracedThere: command.holder?.isTraced === true,
   }
   traces.set(command, trace)
   on.start.publish(trace)
+  if (on === SUBMIT && trace.carrier !== undefined) command.carry(trace.carrier)
   on.end.publish(trace)
 }
 

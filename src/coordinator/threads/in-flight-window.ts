@@ -95,6 +95,8 @@ export class InFlightWindow implements RecordSink, Holder {
   readonly orders: AbortOrder[] = []
   /** Work that it should hold, in microseconds. */
   workUsMax: number = WORK_MS_MIN * 1000
+  /** Whether its thread traces what runs there; known once it has loaded. */
+  isTraced = false
   /** When its commands could have started, by slot; only with metrics. */
   queuedAtMs: Float64Array | undefined = undefined
   readonly #bytesMax: number

@@ -356,7 +356,10 @@ export class Incarnation {
 
   #connect(port: MessagePort, current: Parameters<typeof converse>[1]): Promise<LoadReport> {
     return new Promise((resolve, reject) => {
-      this.#connecting = converse(port, current, resolve)
+      this.#connecting = converse(port, current, (report) => {
+        this.window.isTraced = report.ok && report.isTraced
+        resolve(report)
+      })
       this.#connecting.then((proxy) => {
         this.#control = proxy
       }, reject)

@@ -1,0 +1,242 @@
+// OpenTelemetry: spans and metrics of commands. Goal: one producer span per command and one
+// consumer span per run, each in the trace of its request, and spans of handlers below it. Method:
+// the real SDK in the main thread and in the thread of the handlers.
+
+import { context, metrics, propagation, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
+import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
+import { W3CTraceContextPropagator } from '@opentelemetry/core'
+import {
+  AggregationTemporality,
+  InMemoryMetricExporter,
+  MeterProvider,
+  PeriodicExportingMetricReader,
+} from '@opentelemetry/sdk-metrics'
+import {
+  BasicTracerProvider,
+  InMemorySpanExporter,
+  type ReadableSpan,
+  SimpleSpanProcessor,
+} from '@opentelemetry/sdk-trace-base'
+import { PartitionConfig, type QueueManager, type QueueManagerOptions, RetryPolicy } from 'corelane'
+import { instrument } from 'corelane/opentelemetry'
+import { afterAll, afterEach, beforeEach, expect, test } from 'vitest'
+import { failure, within } from '../support/deadline.ts'
+import { open } from '../support/managers.ts'
+
+const options: QueueManagerOptions = { partitions: PartitionConfig.none(), lanes: { lane: {} } }
+const exporter = new InMemorySpanExporter()
+let measured: InMemoryMetricExporter
+let provider: MeterProvider
+let end: () => void
+
+/** A span of either thread. */
+interface Seen {
+  readonly name: string
+  readonly kind: SpanKind
+  readonly id: string
+  readonly traceId: string
+  readonly parent: string | undefined
+  readonly status: ReadableSpan['status']
+  readonly attributes: ReadableSpan['attributes']
+  readonly events: readonly { readonly name: string; readonly attributes?: object | undefined }[]
+}
+
+function mainSpans(): Seen[] {
+  const spans = exporter.getFinishedSpans().map((span) => ({
+    name: span.name,
+    kind: span.kind,
+    id: span.spanContext().spanId,
+    traceId: span.spanContext().traceId,
+    parent: span.parentSpanContext?.spanId,
+    status: span.status,
+    attributes: span.attributes,
+    events: span.events,
+  }))
+  exporter.reset()
+  return spans
+}
+
+async function threadSpans(manager: QueueManager): Promise<Seen[]> {
+  const spans = (await within(manager.run('spans'), 'the spans of the thread')) as Seen[]
+  return spans.filter(({ name }) => !name.includes('spans'))
+}
+
+/** Runs a function in a span. */
+function inRequest<T>(run: () => Promise<T>): Promise<T> {
+  return trace.getTracer('test').startActiveSpan('request', async (span) => {
+    try {
+      return await run()
+    } finally {
+      span.end()
+    }
+  })
+}
+
+const named = (spans: readonly Seen[], name: string) => {
+  const [found, other] = spans.filter((span) => span.name === name)
+  expect(found, `${name} in ${spans.map((span) => span.name)}`).toBeDefined()
+  expect(other).toBeUndefined()
+  return found!
+}
+
+context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
+propagation.setGlobalPropagator(new W3CTraceContextPropagator())
+
+beforeEach(() => {
+  trace.setGlobalTracerProvider(
+    new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }),
+  )
+  measured = new InMemoryMetricExporter(AggregationTemporality.DELTA)
+  provider = new MeterProvider({
+    readers: [new PeriodicExportingMetricReader({ exporter: measured })],
+  })
+  metrics.setGlobalMeterProvider(provider)
+  end = instrument()
+})
+
+afterEach(async () => {
+  end()
+  await within(provider.shutdown(), 'the metrics')
+  trace.disable()
+  metrics.disable()
+  exporter.reset()
+})
+
+afterAll(() => {
+  context.disable()
+  propagation.disable()
+})
+
+test('a command is a span in the trace of its request, and its run one below it', async () => {
+  const manager = await open('basic.js', options)
+  await inRequest(() => within(manager.submit('lane', 'noop', 1, { id: 'one' }), 'the command'))
+  const spans = mainSpans()
+  const request = named(spans, 'request')
+  const send = named(spans, 'send noop')
+  const run = named(spans, 'process noop')
+  expect(send).toMatchObject({ parent: request.id, kind: SpanKind.PRODUCER })
+  expect(run).toMatchObject({ parent: send.id, kind: SpanKind.CONSUMER, traceId: request.traceId })
+  expect(run.attributes).toEqual({
+    'messaging.system': 'corelane',
+    'messaging.operation.name': 'process',
+    'messaging.operation.type': 'process',
+    'messaging.destination.name': 'lane',
+    'messaging.destination.partition.id': '0',
+    'messaging.message.id': 'one',
+    'corelane.command.type': 'noop',
+    'corelane.attempt': 1,
+  })
+})
+
+test.each(['sync', 'later'])(
+  'a span of the handler %s is below the span of its run',
+  async (type) => {
+    const manager = await open('traced.js', options)
+    await inRequest(() => within(manager.submit('lane', type, 1), 'the command'))
+    const main = mainSpans()
+    const thread = await threadSpans(manager)
+    const run = named(thread, `process ${type}`)
+    expect(main.map(({ name }) => name)).not.toContain(`process ${type}`)
+    expect(run.parent).toBe(named(main, `send ${type}`).id)
+    expect(named(thread, 'child')).toMatchObject({ parent: run.id, traceId: run.traceId })
+    expect(run.traceId).toBe(named(main, 'request').traceId)
+  },
+)
+
+test('a handler that is traced knows its command by the id that it was given', async () => {
+  const manager = await open('traced.js', options)
+  expect(await within(manager.submit('lane', 'sync', 'x', { id: 'mine' }), 'a name')).toBe(
+    'mine: x',
+  )
+  expect(await within(manager.submit('lane', 'sync', 'x'), 'a number')).toBe('1: x')
+})
+
+test('steps of a stream run in the span of its run, which ends with it', async () => {
+  const manager = await open('traced.js', options)
+  const values: unknown[] = []
+  for await (const value of manager.stream('lane', 'several')) values.push(value)
+  expect(values).toEqual([1, 2])
+  const thread = await threadSpans(manager)
+  expect(named(thread, 'child').parent).toBe(named(thread, 'process several').id)
+})
+
+test('a stream that is left early has a span that ends', async () => {
+  const manager = await open('traced.js', options)
+  for await (const _ of manager.stream('lane', 'several')) break
+  await expect.poll(async () => (await threadSpans(manager)).length).toBeGreaterThan(0)
+})
+
+test('a command that a handler submits is below the span of that handler', async () => {
+  const manager = await open('traced.js', { ...options, concurrencyPerPartition: 2 })
+  await within(manager.submit('lane', 'nested'), 'the command')
+  const main = mainSpans()
+  const thread = await threadSpans(manager)
+  expect(named(main, 'send sync').parent).toBe(named(thread, 'process nested').id)
+  expect(named(thread, 'process sync').parent).toBe(named(main, 'send sync').id)
+})
+
+test('each run of a command that fails records its error, and so does the command', async () => {
+  const retry = RetryPolicy.fixed(1, 1)
+  for (const handlers of ['traced.js', 'survival.js']) {
+    const type = handlers === 'traced.js' ? 'breaks' : 'alwaysFails'
+    const manager = await open(handlers, options)
+    await failure(manager.submit('lane', type, 'x', { retry }), 'the command')
+    const main = mainSpans()
+    const runs = handlers === 'traced.js' ? await threadSpans(manager) : main
+    const failed = runs.filter(({ name }) => name === `process ${type}`)
+    expect(failed.map(({ attributes }) => attributes['corelane.attempt'])).toEqual([1, 2])
+    for (const span of [...failed, named(main, `send ${type}`)]) {
+      expect(span.status.code).toBe(SpanStatusCode.ERROR)
+      expect(span.events).toMatchObject([{ name: 'exception' }])
+      expect(span.attributes['error.type']).toBe(type === 'breaks' ? 'TOO_FAR' : 'Error')
+    }
+  }
+})
+
+test('a run that ends with its thread has a span, which says so', async () => {
+  const manager = await open('traced.js', options)
+  await failure(manager.submit('lane', 'exit'), 'the exit')
+  const main = mainSpans()
+  expect(named(main, 'process exit').attributes['error.type']).toBe('CORELANE_PARTITION_LOST')
+  expect(named(main, 'process exit').parent).toBe(named(main, 'send exit').id)
+})
+
+test('a command that waits for room is in the trace of its own request', async () => {
+  const manager = await open('basic.js', { ...options, lanes: { lane: { maxPending: 1 } } })
+  const submits = [1, 2].map(() => inRequest(() => manager.submit('lane', 'noop', 1)))
+  await within(Promise.all(submits), 'both')
+  const spans = mainSpans()
+  const sends = spans.filter(({ name }) => name === 'send noop')
+  const requests = spans.filter(({ name }) => name === 'request')
+  expect(new Set(sends.map(({ parent }) => parent))).toEqual(new Set(requests.map(({ id }) => id)))
+})
+
+test('run times are a histogram in seconds', async () => {
+  const manager = await open('survival.js', options)
+  await within(manager.submit('lane', 'echo', 1), 'one')
+  await failure(manager.submit('lane', 'alwaysFails', 'x'), 'another')
+  await provider.forceFlush()
+  const [{ metrics: [metric] = [] } = {}] = measured.getMetrics().at(-1)!.scopeMetrics
+  expect(metric!.descriptor).toMatchObject({ name: 'messaging.process.duration', unit: 's' })
+  const points = metric!.dataPoints.map(({ attributes }) => attributes['error.type'])
+  expect(points).toEqual([undefined, 'Error'])
+  const [done] = metric!.dataPoints as { value: { count: number; sum: number } }[]
+  expect(done!.value.count).toBe(1)
+  expect(done!.value.sum).toBeLessThan(1)
+})
+
+test('without an SDK nothing listens, and a command carries nothing', async () => {
+  end()
+  trace.disable()
+  metrics.disable()
+  const { channel } = await import('node:diagnostics_channel')
+  end = instrument()
+  for (const name of ['submit', 'run']) {
+    for (const step of ['start', 'end', 'asyncStart', 'asyncEnd', 'error']) {
+      expect(channel(`tracing:corelane:${name}:${step}`).hasSubscribers).toBe(false)
+    }
+  }
+  const manager = await open('traced.js', options)
+  await within(manager.submit('lane', 'sync'), 'the command')
+  expect(named(await threadSpans(manager), 'process sync').parent).toBeUndefined()
+})
