@@ -17,11 +17,20 @@ import {
   readCommandLine,
   UsageError,
 } from './command-line.ts'
+import { dashboardCommand } from './dashboard.ts'
 import { queueCommand } from './queue.ts'
 import { runCommand } from './run.ts'
+import { topCommand } from './top.ts'
 import { workerCommand } from './worker.ts'
 
-const COMMANDS: readonly CliCommand[] = [runCommand, workerCommand, queueCommand, benchCommand]
+const COMMANDS: readonly CliCommand[] = [
+  runCommand,
+  workerCommand,
+  queueCommand,
+  topCommand,
+  dashboardCommand,
+  benchCommand,
+]
 
 async function dispatch([first, ...rest]: readonly string[]): Promise<number> {
   if (first === '--version' || first === '-v' || first === 'version') {

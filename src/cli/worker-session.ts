@@ -1,7 +1,13 @@
 // Worker session: one `corelane worker`, from its start to its exit code.
 // Owns: the process's standard streams and its signals while it runs.
 
-import { type LeasedQueue, type QueueIncident, type QueueManager, WorkerPool } from '../index.ts'
+import {
+  type Dashboard,
+  type LeasedQueue,
+  type QueueIncident,
+  type QueueManager,
+  WorkerPool,
+} from '../index.ts'
 import { EXIT_FAILED, EXIT_OK, EXIT_USAGE } from './command-line.ts'
 import { failureText } from './json-value.ts'
 import { LineWriter } from './line-writer.ts'
@@ -19,6 +25,8 @@ export interface WorkerPlan {
   readonly leaseMs: number | undefined
   /** How long a drain may take, in milliseconds. */
   readonly drainMs: number
+  /** Where to serve a dashboard; undefined for nowhere. */
+  readonly dashboardPort: number | undefined
   /** Whether printed errors have their stacks. */
   readonly withStack: boolean
 }
@@ -34,6 +42,7 @@ export class WorkerSession {
   #isStopped = false
   #hasFailed = false
   #pool: WorkerPool | undefined
+  #dashboard: Dashboard | undefined
   #lastIncident: string | undefined
 
   /**
@@ -77,12 +86,13 @@ export class WorkerSession {
   }
 
   async #start(): Promise<LeasedQueue> {
-    const { url, queue: flags, leaseMs, lanes } = this.#plan
+    const { url, queue: flags, leaseMs, lanes, dashboardPort: port } = this.#plan
     const queue = await openQueue(url, flags, {
       leaseMs,
       onIncident: ({ kind, detail }) => this.#sayOnce(`${kind}: ${detail}`),
     })
     try {
+      if (port !== undefined) this.#dashboard = await this.#manager.serveDashboard({ port })
       const pool = new WorkerPool(queue, this.#manager, {
         lanes,
         onIncident: (incident) => this.#hear(incident),
@@ -96,6 +106,7 @@ export class WorkerSession {
     const { strategy, numPartitions, workerId } = queue
     const what = `${numPartitions} partitions, ${strategy}`
     this.#log(`${workerId} takes commands of ${flags.name} (${what}) at ${placeOf(url)}`)
+    if (this.#dashboard !== undefined) this.#log(`dashboard: ${this.#dashboard.url}`)
     return queue
   }
 
@@ -109,7 +120,7 @@ export class WorkerSession {
   }
 
   async #close(queue: LeasedQueue | undefined): Promise<void> {
-    const parts = [this.#pool, this.#manager, queue]
+    const parts = [this.#pool, this.#dashboard, this.#manager, queue]
     for (const part of parts) {
       try {
         await part?.close()

@@ -2,8 +2,8 @@
 // Owns: what its flags mean.
 
 import { TIMER_MS_MAX } from '../base/bounds.ts'
-import { anything, boolean, milliseconds, oneOf, text } from '../base/options.ts'
-import { DEFAULT_LANES, type PartitionStrategy } from '../index.ts'
+import { anything, boolean, integer, milliseconds, oneOf, text } from '../base/options.ts'
+import { DEFAULT_LANES, type PartitionStrategy, QueueMetrics } from '../index.ts'
 import { type CliCommand, UsageError } from './command-line.ts'
 import {
   type HandlerFlags,
@@ -21,6 +21,7 @@ interface WorkerFlags extends HandlerFlags, QueueFlags {
   readonly lanes: string | undefined
   readonly lease: number | undefined
   readonly drain: number
+  readonly dashboard: number | undefined
   readonly stack: boolean
 }
 
@@ -63,6 +64,11 @@ export const workerCommand: CliCommand = {
       // 0 gives everything up at once.
       rule: milliseconds(30_000, 0, TIMER_MS_MAX),
     },
+    dashboard: {
+      flag: '--dashboard <port>',
+      summary: 'Serve a dashboard on this machine and print its address; 0 takes a free port',
+      rule: integer(undefined, 0, 65_535),
+    },
     stack: {
       flag: '--stack',
       summary: 'Print the stacks of errors too',
@@ -83,6 +89,7 @@ function work(handlers: string, flags: WorkerFlags): Promise<number> {
     partitions: { strategy, count },
     concurrencyPerPartition: concurrency,
     lanes: recoveringLanes(flags),
+    metrics: flags.dashboard === undefined ? undefined : QueueMetrics.local(),
   })
   return new WorkerSession(manager, {
     url,
@@ -90,6 +97,7 @@ function work(handlers: string, flags: WorkerFlags): Promise<number> {
     lanes: chooseLanes(flags.lanes),
     leaseMs: flags.lease,
     drainMs: flags.drain,
+    dashboardPort: flags.dashboard,
     withStack: flags.stack,
   }).run()
 }

@@ -46,6 +46,12 @@ function send(name: string, ...args: string[]): CliProcess {
   return sender
 }
 
+/** What a worker has said once it serves a dashboard. */
+async function textOf(worker: CliProcess): Promise<string> {
+  await within(worker.says('stderr', '#token='), 'the address of the dashboard')
+  return worker.stderr
+}
+
 /** Ends a worker in order. */
 async function stop(worker: CliProcess, signal: NodeJS.Signals = 'SIGTERM'): Promise<Ending> {
   worker.child.kill(signal)
@@ -84,6 +90,27 @@ describeWithRedis('the queue from the command line', () => {
       expect(ending.stdout).toBe('')
       expect(ending.stderr).not.toContain(PASSWORD)
     }
+  })
+
+  test('a worker serves a dashboard, and ends in order while it is looked at', async () => {
+    const name = newName()
+    const worker = await startWorker(name, '--dashboard', '0')
+    const [url] = /http:\S+#token=\S+/.exec(await textOf(worker))!
+    const top = new CliProcess(['top', url, '--json'])
+    running.push(top)
+    await within(top.says('stdout', '"prompt"'), 'a look')
+    const { code } = await stop(worker)
+    expect(code).toBe(0)
+    expect(await within(top.end(), 'the end of top')).toMatchObject({ code: 0, stderr: '' })
+    const bound = await startWorker(name, '--dashboard', '0')
+    const [, port] = /:(\d+)\/#token/.exec(await textOf(bound))!
+    const second = new CliProcess(['worker', handlers, '--name', name, '--dashboard', port!], [], {
+      CORELANE_QUEUE_URL: redis.url,
+    })
+    running.push(second)
+    const refused = await within(second.end(), 'a second worker on that port')
+    expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining('EADDRINUSE')])
+    await stop(bound)
   })
 
   test('dead commands of a queue are listed, run again and purged, and its counts are printed', async () => {

@@ -132,6 +132,17 @@ const CHECKS: Record<string, readonly Check[]> = {
       redis: true,
       prints: /"waiting": 0[\s\S]*\{"redriven":0\}\s+\{"purged":0\}$/,
     },
+    {
+      has: 'corelane top "$URL"',
+      before: `cat > serve.mjs <<'END'\n${OPEN}
+        const { url } = await manager.serveDashboard({ intervalMs: 100 })
+        console.log(url)
+        setInterval(() => {}, 1_000)\nEND
+        exec 3< <(node serve.mjs); server=$!; read -r URL <&3`,
+      instead: [['corelane top "$URL" ', 'corelane top "$URL" --once ']],
+      after: 'kill $server',
+      prints: /^corelane [\s\S]*LANE[\s\S]*\n\{"[\s\S]*http:\S+#token=\S+$/,
+    },
     { has: 'bench strategies --html', only: 'test/integration/cli-bench.test.ts' },
   ],
   'docs/distributed.md': [

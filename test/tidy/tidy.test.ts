@@ -10,6 +10,7 @@ import { VERSION } from '../../src/base/version.ts'
 import { benchCommand } from '../../src/cli/bench.ts'
 import { queueCommand } from '../../src/cli/queue.ts'
 import { runCommand } from '../../src/cli/run.ts'
+import { topCommand } from '../../src/cli/top.ts'
 import { workerCommand } from '../../src/cli/worker.ts'
 import * as docs from './docs.ts'
 import { prose, unreleased } from './prose.ts'
@@ -143,6 +144,7 @@ test('the flags in docs/cli.md are those of the commands, with their defaults', 
     Options: runCommand.options,
     'Over many machines': workerCommand.options,
     'Look at a queue': queueCommand.options,
+    'Look at a process': topCommand.options,
     'Which strategy': benchCommand.options,
   }
   expect(docs.flagDocs(read('docs/cli.md'), commands)).toEqual([])

@@ -1,0 +1,100 @@
+// Dashboard news: the event stream of a dashboard of another process, as its page reads it.
+// Must not: print a token.
+
+import type { MetricsSnapshot } from '../index.ts'
+import { UsageError } from './command-line.ts'
+
+/** Where the address of a dashboard is looked for as well: there, its token shows in no list. */
+export const DASHBOARD_VARIABLE = 'CORELANE_DASHBOARD_URL'
+
+/** Why an address does not do. */
+const ALLOWED = 'the address that serveDashboard gives: http://127.0.0.1:9465/#token=…'
+
+/** A dashboard that another process serves. */
+export interface DashboardAddress {
+  readonly url: URL
+  readonly token: string
+}
+
+/** A part of {@link DashboardNews}. */
+export interface ShownEvent {
+  readonly event: string
+  readonly lane?: string
+  readonly type?: string
+  readonly id?: string
+  readonly partition?: number
+  readonly error?: string
+}
+
+/** What a dashboard says once per interval. */
+export interface DashboardNews extends MetricsSnapshot {
+  readonly environment?: string
+  readonly host: { readonly cores: number; readonly loadAverage: number }
+  readonly limits: readonly {
+    readonly name: string
+    readonly maxConcurrency?: number
+    readonly rate?: string
+  }[]
+  readonly feed: readonly ShownEvent[]
+}
+
+/**
+ * Finds and checks the address of a dashboard.
+ *
+ * @param given - From the command line; `CORELANE_DASHBOARD_URL` stands in for it.
+ * @param token - From the command line, where the address has none.
+ * @throws UsageError
+ */
+export function dashboardAddress(
+  given: string | undefined,
+  token: string | undefined,
+): DashboardAddress {
+  const text = given ?? process.env[DASHBOARD_VARIABLE]
+  if (!text) throw new UsageError(`give ${ALLOWED}, here or in ${DASHBOARD_VARIABLE}`)
+  if (!/^https?:\/\/./.test(text) || !URL.canParse(text)) {
+    throw new UsageError(`the address of the dashboard is no http: URL; allowed: ${ALLOWED}`)
+  }
+  const url = new URL(text)
+  const found = token ?? new URLSearchParams(url.hash.slice(1)).get('token')
+  if (!found) throw new UsageError(`the address has no token; allowed: ${ALLOWED}`)
+  return { url, token: found }
+}
+
+/**
+ * Reads what a dashboard says, until it ends or the signal aborts.
+ *
+ * @param address - From {@link dashboardAddress}.
+ * @param signal - Ends it.
+ * @throws UsageError if the dashboard cannot be reached or refuses the token.
+ */
+export async function* readNews(
+  { url, token }: DashboardAddress,
+  signal: AbortSignal,
+): AsyncGenerator<DashboardNews, void, undefined> {
+  const headers = { authorization: `Bearer ${token}` }
+  const response = await fetch(new URL('/api/events', url), { headers, signal }).catch(
+    (error: unknown) => {
+      const { cause } = error as { cause?: { code?: string } }
+      if (signal.aborted) return undefined
+      throw new UsageError(`no dashboard answers at ${url.origin}: ${cause?.code ?? error}`, {
+        cause: error,
+      })
+    },
+  )
+  if (response === undefined) return
+  if (response.status === 401) throw new UsageError(`${url.origin} refuses the token`)
+  if (!response.ok)
+    throw new UsageError(`${url.origin} is no dashboard: it says ${response.status}`)
+  const decoder = new TextDecoder()
+  let text = ''
+  try {
+    for await (const chunk of response.body!) {
+      const parts = (text + decoder.decode(chunk, { stream: true })).split('\n\n')
+      text = parts.pop()!
+      for (const part of parts) yield JSON.parse(part.slice('data: '.length)) as DashboardNews
+    }
+  } catch (error) {
+    // The process has ended in the middle of its stream, or the signal has ended ours.
+    if (error instanceof SyntaxError) throw error
+  }
+}

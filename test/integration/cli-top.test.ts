@@ -1,0 +1,144 @@
+// CLI top: `corelane top` and `corelane dashboard` beside a process that serves its dashboard.
+
+import { spawn } from 'node:child_process'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { stripVTControlCharacters } from 'node:util'
+import { type Dashboard, type QueueManager, QueueMetrics } from 'corelane'
+import { afterEach, expect, test } from 'vitest'
+import { until, within } from '../support/deadline.ts'
+import { open } from '../support/managers.ts'
+import { CliProcess, type Ending } from './support/cli-process.ts'
+
+const BIN = join(import.meta.dirname, '../../dist/cli/main.js')
+const undone: (() => unknown)[] = []
+
+afterEach(async () => {
+  for (const undo of undone.splice(0)) await undo()
+})
+
+async function serve(): Promise<[QueueManager, Dashboard]> {
+  const manager = await open('survival.js', {
+    partitions: 1,
+    lanes: { api: {}, other: { maxConcurrency: 1 } },
+    metrics: QueueMetrics.local(),
+  })
+  const dashboard = await manager.serveDashboard({ intervalMs: 100, environment: 'staging' })
+  undone.push(() => dashboard.close())
+  return [manager, dashboard]
+}
+
+function start(args: readonly string[], env: NodeJS.ProcessEnv = {}): CliProcess {
+  const cli = new CliProcess(args, [], env)
+  undone.push(() => cli.child.kill('SIGKILL'))
+  return cli
+}
+
+const end = (args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ending> =>
+  within(start(args, env).end(), args.join(' '))
+
+test('one look is a table for people, or an object for programs', async () => {
+  const [manager, { url, token }] = await serve()
+  manager.lane('other').pause()
+  const waiting = manager.submit('other', 'echo', 1)
+  const { code, stdout } = await end(['top', url, '--once'])
+  expect(code).toBe(0)
+  expect(stdout).toMatch(/^corelane [\d:]{8}, staging, /)
+  expect(stdout).toMatch(/^other \(paused\) +1 +0 /m)
+  expect(stdout).not.toContain('\x1b')
+  const address = new URL('/', url).href
+  const { results } = await end(['top', '--token', token, '--once', '--json'], {
+    CORELANE_DASHBOARD_URL: address,
+  })
+  expect(results).toMatchObject([{ lanes: { other: { queued: 1, isPaused: true } } }])
+  manager.lane('other').resume()
+  await waiting
+})
+
+test('without a terminal it prints table after table, until the process or its reader ends', async () => {
+  const [, dashboard] = await serve()
+  const top = start(['top', dashboard.url])
+  await within(
+    until(() => top.stdout.split('LANE').length > 3, 'three tables'),
+    'tables',
+  )
+  const leaving = start(['top', dashboard.url, '--json'])
+  await within(leaving.says('stdout', '\n'), 'a line')
+  leaving.child.stdout.destroy()
+  expect(await within(leaving.end(), 'an end without a reader')).toMatchObject({ code: 0 })
+  await dashboard.close()
+  expect(await within(top.end(), 'its end')).toMatchObject({ code: 0, stderr: '' })
+})
+
+test('an address that does not do is refused, by its reason and without its token', async () => {
+  const [, { url }] = await serve()
+  const server = createServer((_, response) => response.writeHead(404).end()).listen(0)
+  undone.push(() => server.close())
+  const { port } = server.address() as AddressInfo
+  for (const [words, complaint] of [
+    [[], 'CORELANE_DASHBOARD_URL'],
+    [['redis://localhost'], 'is no http: URL'],
+    [[new URL('/', url).href], 'has no token'],
+    [[url, '--token', 'wrong-secret'], 'refuses the token'],
+    [[`http://127.0.0.1:${port}/#token=wrong-secret`], 'is no dashboard: it says 404'],
+    [['http://127.0.0.1:1/#token=wrong-secret'], 'no dashboard answers at http://127.0.0.1:1'],
+  ] as const) {
+    for (const command of ['top', 'dashboard']) {
+      const { code, stdout, stderr } = await end([command, ...words], {
+        CORELANE_DASHBOARD_URL: '',
+      })
+      expect([code, stdout]).toEqual([2, ''])
+      expect(stderr).toContain(complaint)
+      expect(stderr).not.toContain('wrong-secret')
+    }
+  }
+})
+
+test('the dashboard opens in a browser, once it has answered', async () => {
+  const [, { url, token }] = await serve()
+  const page = new URL('/', url).href
+  expect(await end(['dashboard', page, '--token', token, '--print'])).toMatchObject({
+    code: 0,
+    stdout: `${url}\n`,
+  })
+  // No program that opens anything is found there.
+  const { code, stdout, stderr } = await end(['dashboard', url], { PATH: '/nowhere' })
+  expect([code, stdout]).toEqual([1, `${url}\n`])
+  expect(stderr).toContain('opened no browser: open the address above')
+})
+
+/** A terminal of 60 columns, by util-linux's `script`. */
+test.runIf(process.platform === 'linux')(
+  'in a terminal it draws in place, in colour unless that is unwanted, and q ends it',
+  async () => {
+    const [, { url }] = await serve()
+    for (const NO_COLOR of ['', '1']) {
+      const words = `stty cols 60 rows 12; '${process.execPath}' '${BIN}' top '${url}'`
+      const env = { ...process.env, NO_COLOR, TERM: 'xterm', FORCE_COLOR: undefined }
+      const child = spawn('script', ['-qec', words, '/dev/null'], { env, stdio: 'pipe' })
+      undone.push(() => child.kill('SIGKILL'))
+      let drawn = ''
+      child.stdout.setEncoding('utf8').on('data', (chunk) => {
+        drawn += chunk
+      })
+      await within(
+        until(() => drawn.split('\x1b[H').length > 2, 'two screens'),
+        'screens',
+      )
+      child.stdin.write('q')
+      const [code] = await within(
+        new Promise<[number]>((resolve) => child.once('exit', (one) => resolve([one!]))),
+        'q',
+      )
+      expect(code).toBe(0)
+      expect(drawn).toContain('\x1b[?1049h')
+      expect(drawn).toContain('\x1b[?1049l')
+      expect(drawn.includes('\x1b[1m')).toBe(NO_COLOR === '')
+      const lines = drawn
+        .split('\x1b[H')
+        .flatMap((screen) => stripVTControlCharacters(screen).split('\r\n'))
+      for (const line of lines) expect(line.length).toBeLessThanOrEqual(60)
+    }
+  },
+)
