@@ -48,6 +48,7 @@ export {
   type LaneDemand,
   type LaneRegistry,
   type LeasedQueue,
+  type LeaseExtension,
   type LeaseRequest,
   type NameRegistry,
   type PartitionOwnership,

@@ -50,7 +50,7 @@ import {
   type StreamSource,
 } from './command-extras.ts'
 import { type Lane, openCountOf } from './lane-table.ts'
-import { type Batch, Rejection } from './settlement.ts'
+import { type Batch, Rejection, type Settler } from './settlement.ts'
 import type { CommandType } from './type-table.ts'
 
 /** A command may go to any partition. */
@@ -151,7 +151,7 @@ export class Command implements Schedulable, CommandFields, StreamSource {
   /** Its slot while it is bound. */
   #slot = 0
   #holder: Holder | undefined = undefined
-  #resolve: ((value: unknown) => void) | Batch | undefined = undefined
+  #resolve: ((value: unknown) => void) | Settler | undefined = undefined
   /** Its place in the batch with which it was submitted. */
   #place = 0
 
@@ -344,9 +344,9 @@ export class Command implements Schedulable, CommandFields, StreamSource {
   /**
    * Takes the resolver of its promise; once, before anything else.
    *
-   * @param resolve - Of a promise that nothing else settles.
+   * @param resolve - Of a promise that nothing else settles; or what takes its end instead.
    */
-  open(resolve: (value: unknown) => void): void {
+  open(resolve: ((value: unknown) => void) | Settler): void {
     this.#resolve = resolve
   }
 
@@ -499,8 +499,9 @@ export class Command implements Schedulable, CommandFields, StreamSource {
     if (extras !== undefined) this.#release(extras, state !== CommandState.WAITING)
     if (!isOk && extras?.isDetailed !== true)
       this.#describe(value, partition, startedAtMs, durationMs)
-    if (typeof resolve === 'object') resolve.settled(this.#place, isOk, value)
-    else if (extras?.isDetailed === true) {
+    if (typeof resolve === 'object') {
+      resolve.settled(this.#place, isOk, value, startedAtMs, durationMs)
+    } else if (extras?.isDetailed === true) {
       const info = this.#info(partition, startedAtMs, durationMs)
       const outcome = isOk ? { ok: true, value, info } : { ok: false, error: value, info }
       resolve(outcome as CommandOutcome)

@@ -45,11 +45,11 @@ import type { DeadLetterQueue } from './results/dead-letter-queue.ts'
 import type { EventSubscription } from './results/event-hub.ts'
 import { StreamReader } from './results/stream-reader.ts'
 import { Runtime } from './runtime.ts'
-import { Batch } from './settlement.ts'
+import { Batch, type Settler } from './settlement.ts'
 import type { QueueStats } from './stats.ts'
 
 /** A symbol, since a worker pool may be of another copy of the package than its manager. */
-const PORT: unique symbol = Symbol.for('corelane.manager-port.1') as never
+const PORT: unique symbol = Symbol.for('corelane.manager-port.2') as never
 
 /** A command that a worker pool has submitted. */
 export interface PortCommand {
@@ -69,7 +69,8 @@ export interface ManagerPort {
   /**
    * Submits a command, as `execute` does, without a promise.
    *
-   * @param settle - Called once, in the middle of the manager's work, perhaps before this returns.
+   * @param options - Their values keep to `COMMAND_RULES`: they are not checked.
+   * @param settler - Takes its end once, perhaps before this returns.
    * @param isWatched - False if the pool ends it at its latest start, so that it needs no timer.
    * @throws The error that keeps the manager from accepting it.
    */
@@ -78,7 +79,7 @@ export interface ManagerPort {
     type: string,
     payload: unknown,
     options: CommandOptions,
-    settle: (outcome: CommandOutcome) => void,
+    settler: Settler,
     isWatched: boolean,
   ): PortCommand
   /**

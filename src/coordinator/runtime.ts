@@ -10,7 +10,7 @@ import { inSlices } from '../base/slices.ts'
 import { AwakeThreads, awakeMemory } from '../memory/awake-threads.ts'
 import { CoordinatorCommons } from '../memory/commons.ts'
 import type { TallyBook } from '../memory/tallies.ts'
-import type { CommandOptions, CommandOutcome } from '../model/command.ts'
+import type { CommandOptions } from '../model/command.ts'
 import { FILE_TYPE, type FileHandler } from '../model/handler-module.ts'
 import { laneNeeds } from '../model/lane.ts'
 import { AbortListeners } from './abort-listeners.ts'
@@ -34,6 +34,7 @@ import { DeadLetterQueue } from './results/dead-letter-queue.ts'
 import { DrainLatch } from './results/drain-latch.ts'
 import { EventHub } from './results/event-hub.ts'
 import { ResultPump } from './results/result-pump.ts'
+import type { Settler } from './settlement.ts'
 import { type QueueStats, takeStats } from './stats.ts'
 import { Elastic } from './threads/elastic.ts'
 import {
@@ -171,7 +172,7 @@ export class Runtime implements CommandManager, ManagerEvents {
   /**
    * Submits a command for a worker pool.
    *
-   * @param settle - Called once.
+   * @param settler - Takes its end, once.
    * @param isWatched - False if the pool ends it at its latest start.
    * @throws The error that keeps it from being accepted.
    */
@@ -180,11 +181,11 @@ export class Runtime implements CommandManager, ManagerEvents {
     type: string,
     payload: unknown,
     options: CommandOptions,
-    settle: (outcome: CommandOutcome) => void,
+    settler: Settler,
     isWatched: boolean,
   ): Command {
-    const command = this.intake.make(lane, type, payload, options, true)
-    this.intake.enter(command, settle as (outcome: unknown) => void, isWatched)
+    const command = this.intake.make(lane, type, payload, options, true, undefined, true)
+    this.intake.enter(command, settler, isWatched)
     return command
   }
 

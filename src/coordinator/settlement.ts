@@ -1,11 +1,31 @@
 // Settlement: how commands that end settle promises.
 // Owns: the results of a batch until the last has come.
 
+/** Takes the ends of commands in the place of promises. */
+export interface Settler {
+  /**
+   * Takes the end of a command, in the middle of the manager's work.
+   *
+   * @param place - Of the command, as its settler numbers them.
+   * @param isOk - Whether it has a result.
+   * @param value - Its result, or why it has none.
+   * @param startedAtMs - When its handler was entered; 0 if it was not.
+   * @param durationMs - How long it ran.
+   */
+  settled(
+    place: number,
+    isOk: boolean,
+    value: unknown,
+    startedAtMs: number,
+    durationMs: number,
+  ): void
+}
+
 /**
  * Commands that were submitted together and have one promise: one for each would cost the main
  * thread as much as all else that it does for them.
  */
-export class Batch {
+export class Batch implements Settler {
   readonly #results: unknown[] = []
   /** Commands that have not been settled. */
   #left = 0
@@ -23,12 +43,6 @@ export class Batch {
     return this.#results.push(undefined) - 1
   }
 
-  /**
-   * Takes the end of a command.
-   *
-   * @param isOk - Whether it has a result.
-   * @param value - Its result, or why it has none.
-   */
   settled(place: number, isOk: boolean, value: unknown): void {
     if (isOk) this.#results[place] = value
     else this.fail(value)

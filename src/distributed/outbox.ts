@@ -12,6 +12,8 @@ import { backoffMs, Pause } from './pause.ts'
 /** With so many a call is worth it, whatever may come yet. */
 const GATHERED = 64
 
+const NONE: readonly never[] = []
+
 /** What an outbox works with. */
 export interface OutboxParts<Item> {
   /** Whose it is: chance is drawn from this name. */
@@ -46,7 +48,8 @@ export class Outbox<Item> {
   readonly #parts: OutboxParts<Item>
   readonly #pause = new Pause()
   readonly #waiting = new Deque<Item>()
-  #underWay = 0
+  /** The items of the call that is under way. */
+  #underWay: readonly Item[] = NONE
   #isRunning = false
   /** Set while items wait for others. */
   #gathering: NodeJS.Timeout | undefined
@@ -59,7 +62,13 @@ export class Outbox<Item> {
 
   /** Items that were not answered for yet. */
   get size(): number {
-    return this.#waiting.length + this.#underWay
+    return this.#waiting.length + this.#underWay.length
+  }
+
+  /** Items that were not answered for yet, the oldest first. */
+  *[Symbol.iterator](): Generator<Item> {
+    yield* this.#underWay
+    yield* this.#waiting
   }
 
   /**
@@ -122,9 +131,9 @@ export class Outbox<Item> {
     this.#gathering = undefined
     while (this.#waiting.length > 0 && !this.#isGivenUp) {
       const batch = this.#waiting.take(this.#parts.batchMax)
-      this.#underWay = batch.length
+      this.#underWay = batch
       await this.#deliver(batch)
-      this.#underWay = 0
+      this.#underWay = NONE
       if (this.#waiting.length > 0 && !this.#isGivenUp && this.#mayGather()) break
     }
     this.#isRunning = false

@@ -46,6 +46,7 @@ class Walk {
   constructor() {
     const nothing = (): void => undefined
     const events = {
+      settled: () => undefined,
       progressed: nothing,
       reassigned: nothing,
       refused: nothing,

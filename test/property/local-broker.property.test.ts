@@ -314,7 +314,8 @@ class Duel {
       expect(broker.start(delivery)).toBe(expected)
       if (command !== undefined) model.count(command)
     } else if (kind === 'extend') {
-      expect(broker.extend([delivery], now)).toEqual(command === undefined ? [delivery.fence] : [])
+      const { lost } = broker.extend([delivery], now)
+      expect(lost).toEqual(command === undefined ? [delivery.fence] : [])
       if (command !== undefined) command.dueMs = now + LEASE_MS
     } else if (kind === 'complete') {
       expect(broker.complete(delivery, resultOf(delivery, true), now)).toBe(expected)

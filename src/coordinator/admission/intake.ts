@@ -20,7 +20,7 @@ import type { ManagerEvents } from '../manager-events.ts'
 import { MeteredCommand } from '../metered-command.ts'
 import type { ManagerPlan } from '../options.ts'
 import type { StreamReader } from '../results/stream-reader.ts'
-import type { Batch } from '../settlement.ts'
+import type { Batch, Settler } from '../settlement.ts'
 import { fileOf, TypeTable } from '../type-table.ts'
 import type { Backpressure } from './backpressure.ts'
 import { createPlacer, type Placer } from './partitioners.ts'
@@ -172,11 +172,11 @@ export class Intake {
    * Admits a command without a promise.
    *
    * @param command - Made by {@link Intake.make}.
-   * @param settle - Takes its result.
+   * @param settle - Takes its result, or its end.
    * @param isWatched - False if its caller ends it at its latest start. Default true.
    * @throws QueueFullError if there is no room and its lane does not let it wait.
    */
-  enter(command: Command, settle: (value: unknown) => void, isWatched = true): void {
+  enter(command: Command, settle: ((value: unknown) => void) | Settler, isWatched = true): void {
     const hasRoom = this.#hasRoom(command)
     command.open(settle)
     this.#enter(command, hasRoom, undefined, isWatched)
@@ -219,6 +219,7 @@ export class Intake {
    *
    * @param isDetailed - Whether its promise gives an outcome.
    * @param stream - Takes the values of its handler, if it gives them one by one.
+   * @param isChecked - Whether the options are known to keep to their rules. Default false.
    * @throws ConfigError, ClosedError, PartitionLostError, AbortError: why it is not taken.
    */
   make(
@@ -228,6 +229,7 @@ export class Intake {
     options: CommandOptions | undefined,
     isDetailed: boolean,
     stream?: StreamReader,
+    isChecked = false,
   ): Command {
     this.#events.refuseUnlessRunning()
     const lane = this.#lanes.get(laneName)
@@ -236,7 +238,7 @@ export class Intake {
     let priority = DEFAULT_PRIORITY
     let given: GivenOptions | undefined
     if (options !== undefined) {
-      checkGiven('command', options, COMMAND_RULES)
+      if (!isChecked) checkGiven('command', options, COMMAND_RULES)
       priority = options.priority ?? DEFAULT_PRIORITY
       given = givenOf(lane, options, stream)
     } else if (stream !== undefined || lane.plan.retry.retryable !== undefined) {

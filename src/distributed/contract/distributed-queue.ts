@@ -205,6 +205,14 @@ export interface PartitionOwnership {
   onChange?(listener: () => void): () => void
 }
 
+/** Which deliveries a worker keeps, and until when. */
+export interface LeaseExtension {
+  /** The fences of those that are not this worker's any more. */
+  readonly lost: readonly string[]
+  /** Until when it has the others, monotonic milliseconds. */
+  readonly leasedUntilMs: number
+}
+
 /** TokenGrant of a lane's rate limit. */
 export interface TokenGrant {
   readonly granted: number
@@ -338,12 +346,8 @@ export interface LeasedQueue extends DistributedQueue {
    * Keeps deliveries for another lease from now.
    *
    * @param deliveries - Those that are to be kept.
-   * @returns The fences of those that are not this worker's any more, and until when it has the
-   * others.
    */
-  extend(
-    deliveries: readonly Delivery[],
-  ): Promise<{ readonly lost: readonly string[]; readonly leasedUntilMs: number }>
+  extend(deliveries: readonly Delivery[]): Promise<LeaseExtension>
   /**
    * Ends commands. The first completion of an id counts, from any worker that has it; a later one
    * is stale.

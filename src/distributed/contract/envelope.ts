@@ -136,6 +136,11 @@ export function sealEnvelope(envelope: CommandEnvelope): CommandEnvelope {
   return Object.freeze(envelope)
 }
 
+/** Whether {@link sealEnvelope} froze an envelope, so that its members keep to their rules. */
+export function isSealed(envelope: CommandEnvelope): boolean {
+  return Mark.isOn(envelope)
+}
+
 /**
  * Checks everything but the payload, and keeps only what is known.
  *

@@ -17,6 +17,7 @@ import type {
   EnqueueStatus,
   GlobalLimits,
   LeasedQueue,
+  LeaseExtension,
   LeaseRequest,
   QueueCapabilities,
   QueueCounts,
@@ -204,9 +205,7 @@ class LiftedQueue implements LeasedQueue {
     return deliveries.map(({ fence }) => (this.#held.has(fence) ? 'done' : 'stale'))
   }
 
-  async extend(
-    deliveries: readonly Delivery[],
-  ): Promise<{ readonly lost: readonly string[]; readonly leasedUntilMs: number }> {
+  async extend(deliveries: readonly Delivery[]): Promise<LeaseExtension> {
     this.#checkOpen()
     const fences = deliveries.map(({ fence }) => fence)
     return {

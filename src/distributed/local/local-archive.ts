@@ -2,12 +2,25 @@
 // Owns: results until they expire, dead commands until they are redriven or
 // dropped.
 
+import { Deque } from '../../base/deque.ts'
 import type { DeadCommand } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
 
-interface KeptResult {
-  readonly result: CommandResult
+/** Results that were forgotten may take so much room more than those that are kept. */
+const FORGOTTEN_MAX = 1024
+
+/** How a command ended, until that expires. */
+export class KeptResult {
+  readonly id: string
+  /** Undefined once it is forgotten. */
+  result: CommandResult | undefined
   readonly untilMs: number
+
+  constructor(id: string, result: CommandResult, untilMs: number) {
+    this.id = id
+    this.result = result
+    this.untilMs = untilMs
+  }
 }
 
 /** What is kept of commands that ended. */
@@ -15,18 +28,25 @@ export class LocalArchive {
   readonly #ttlMs: number
   readonly #maxResults: number
   readonly #maxDead: number
-  /** In the order in which they ended, which is that in which they expire. */
-  readonly #results = new Map<string, KeptResult>()
-  #order = this.#results.keys()
-  /** No result expires before. */
-  #expiresMs = 0
+  /** By id; of commands that have not ended, too. */
+  readonly #entries: Map<string, object>
+  /** In the order in which they ended, which is that in which they expire; forgotten ones, too. */
+  readonly #results = new Deque<KeptResult>()
+  #kept = 0
   readonly #dead = new Map<string, DeadCommand>()
 
   /**
    * @param maxResults - Most results kept; the oldest goes first.
    * @param maxDead - Most dead commands kept; the oldest goes first.
+   * @param entries - Where results are kept by id, each in the place of its command.
    */
-  constructor(ttlMs: number, maxResults: number, maxDead: number) {
+  constructor(
+    ttlMs: number,
+    maxResults: number,
+    maxDead: number,
+    entries: Map<string, object> = new Map(),
+  ) {
+    this.#entries = entries
     this.#ttlMs = ttlMs
     this.#maxResults = maxResults
     this.#maxDead = maxDead
@@ -44,42 +64,48 @@ export class LocalArchive {
    */
   keep({ id, submitter }: CommandEnvelope, result: CommandResult, nowMs: number): void {
     const kept = submitter === undefined ? { ...result, value: undefined } : result
-    this.#results.delete(id)
-    this.#results.set(id, { result: kept, untilMs: nowMs + this.#ttlMs })
-    if (this.#results.size > this.#maxResults) {
-      // A fresh iterator would step over all that were deleted before.
-      let oldest = this.#order.next()
-      if (oldest.done) {
-        this.#order = this.#results.keys()
-        oldest = this.#order.next()
-      }
-      this.#results.delete(oldest.value!)
-    }
+    this.forget(id)
+    const entry = new KeptResult(id, kept, nowMs + this.#ttlMs)
+    this.#entries.set(id, entry)
+    this.#results.push(entry)
+    this.#kept++
+    while (this.#kept > this.#maxResults) this.#forgetOldest()
+    if (this.#results.length > 2 * this.#kept + FORGOTTEN_MAX) this.#results.filter(isKept)
   }
 
   /** Forgets results that have expired. */
   expire(nowMs: number): void {
-    if (nowMs < this.#expiresMs) return
-    for (const [id, { untilMs }] of this.#results) {
-      this.#expiresMs = untilMs
-      if (untilMs > nowMs) return
-      this.#results.delete(id)
+    for (;;) {
+      const oldest = this.#results.first
+      if (oldest === undefined || (isKept(oldest) && oldest.untilMs > nowMs)) return
+      this.#forgetOldest()
     }
   }
 
   /** Forgets a result. */
   forget(id: string): void {
-    this.#results.delete(id)
+    const entry = this.#entries.get(id)
+    if (!(entry instanceof KeptResult)) return
+    entry.result = undefined
+    this.#entries.delete(id)
+    this.#kept--
   }
 
   /** How a command ended; undefined if nothing is known. */
   resultOf(id: string): CommandResult | undefined {
-    return this.#results.get(id)?.result ?? this.#dead.get(id)?.result
+    const entry = this.#entries.get(id)
+    return (entry instanceof KeptResult ? entry : this.#dead.get(id))?.result
   }
 
-  /** Whether a command of that id has ended. */
+  /** Whether a command of that id has ended, or not yet. */
   knows(id: string): boolean {
-    return this.#results.has(id) || this.#dead.has(id)
+    return this.#entries.has(id) || this.#dead.has(id)
+  }
+
+  /** Forgets the oldest result, unless that is done. */
+  #forgetOldest(): void {
+    const oldest = this.#results.shift()!
+    if (isKept(oldest)) this.forget(oldest.id)
   }
 
   /** Keeps a dead command. */
@@ -119,4 +145,8 @@ export class LocalArchive {
     }
     return listed
   }
+}
+
+function isKept({ result }: KeptResult): boolean {
+  return result !== undefined
 }

@@ -8,6 +8,7 @@ import type {
   CommandState,
   Delivery,
   EnqueueStatus,
+  LeaseExtension,
   LeaseRequest,
   QueueCounts,
   ReleaseReason,
@@ -15,7 +16,7 @@ import type {
 } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
 import { countsFirstAtStart, DELIVERIES_SPENT, poisonedResult } from '../contract/poison.ts'
-import { LocalArchive } from './local-archive.ts'
+import { type KeptResult, LocalArchive } from './local-archive.ts'
 import { LocalCommand } from './local-command.ts'
 import { LocalLanePlans, LocalPartition, type OpenDemand } from './local-partition.ts'
 import type { LocalQueuePlan } from './local-plan.ts'
@@ -35,15 +36,17 @@ export class LocalBroker {
   readonly #onEnd: OnEnd
   readonly #plans = new LocalLanePlans()
   readonly #partitions: LocalPartition[]
-  readonly #commands = new Map<string, LocalCommand>()
+  /** By id: commands that have not ended, and the results of the others. */
+  readonly #entries = new Map<string, LocalCommand | KeptResult>()
   readonly #due = new IndexedHeap<LocalCommand>(
     (a, b) => a.dueMs < b.dueMs,
     (command) => command,
   )
   readonly archive: LocalArchive
   /** Waiting and leased ones by lane and by partition. */
-  readonly #laneCounts = new Map<string, number>()
+  readonly #laneCounts = new Map<string, { count: number }>()
   readonly #partitionCounts: number[]
+  #pending = 0
   #leased = 0
   #sequence = 0
   #fences = 0
@@ -57,7 +60,7 @@ export class LocalBroker {
       () => new LocalPartition(this.#plans),
     )
     this.#partitionCounts = new Array<number>(plan.numPartitions).fill(0)
-    this.archive = new LocalArchive(plan.resultTtlMs, plan.maxResults, plan.maxDead)
+    this.archive = new LocalArchive(plan.resultTtlMs, plan.maxResults, plan.maxDead, this.#entries)
   }
 
   /** When a lease or a delay ends next; Infinity if there is none. */
@@ -85,7 +88,7 @@ export class LocalBroker {
     this.archive.expire(nowMs)
     this.#checkRoom(envelopes)
     return envelopes.map((envelope) => {
-      if (this.#isKnown(envelope.id)) return 'duplicate'
+      if (this.archive.knows(envelope.id)) return 'duplicate'
       this.#enter(envelope, envelope.options?.delayMs ?? 0, nowMs)
       return 'accepted'
     })
@@ -122,16 +125,17 @@ export class LocalBroker {
   /**
    * Keeps deliveries for another lease.
    *
-   * @returns The fences of those that are not this worker's any more.
+   * @returns Until when, and the fences of those that are not this worker's any more.
    */
-  extend(deliveries: readonly Delivery[], nowMs: number): string[] {
+  extend(deliveries: readonly Delivery[], nowMs: number): LeaseExtension {
+    const leasedUntilMs = nowMs + this.#plan.leaseMs
     const lost: string[] = []
     for (const delivery of deliveries) {
       const command = this.#held(delivery)
       if (command === undefined) lost.push(delivery.fence)
-      else this.#setDue(command, nowMs + this.#plan.leaseMs)
+      else this.#setDue(command, leasedUntilMs)
     }
-    return lost
+    return { lost, leasedUntilMs }
   }
 
   /** Ends a command. */
@@ -186,6 +190,8 @@ export class LocalBroker {
     for (const id of ids) {
       const envelope = this.archive.restore(id)
       if (envelope === undefined) continue
+      // Its result is kept until now; the command takes its place.
+      this.archive.forget(id)
       this.#enter(Object.freeze({ ...envelope, retryCount: 0 }), 0, nowMs)
       count++
     }
@@ -195,14 +201,14 @@ export class LocalBroker {
   /** What is known of a command. */
   look(id: string, nowMs: number): CommandState {
     this.archive.expire(nowMs)
-    if (this.#commands.has(id)) return { state: 'pending' }
+    if (this.#entries.get(id) instanceof LocalCommand) return { state: 'pending' }
     const result = this.archive.resultOf(id)
     return result === undefined ? { state: 'unknown' } : { state: 'ended', result }
   }
 
   /** Names of lanes in which commands wait or are leased. */
   get busyLanes(): string[] {
-    return [...this.#laneCounts].flatMap(([laneId, count]) => (count > 0 ? [laneId] : []))
+    return [...this.#laneCounts.keys()]
   }
 
   /** Counts what there is. */
@@ -211,20 +217,22 @@ export class LocalBroker {
     const leased = this.#leased
     const delayed = this.#due.size - leased
     return {
-      waiting: this.#commands.size - leased - delayed,
+      waiting: this.#pending - leased - delayed,
       delayed,
       leased,
       dead: this.archive.deadCount,
-      lanes: Object.fromEntries(this.#laneCounts),
+      lanes: Object.fromEntries(
+        Array.from(this.#laneCounts, ([laneId, { count }]) => [laneId, count]),
+      ),
       partitions: [...this.#partitionCounts],
     }
   }
 
   #checkRoom(envelopes: readonly CommandEnvelope[]): void {
     const { maxPending } = this.#plan
-    const pending = this.#commands.size
+    const pending = this.#pending
     if (pending + envelopes.length <= maxPending) return
-    const fresh = new Set(envelopes.map(({ id }) => id).filter((id) => !this.#isKnown(id)))
+    const fresh = new Set(envelopes.map(({ id }) => id).filter((id) => !this.archive.knows(id)))
     if (fresh.size === 0 || pending + fresh.size <= maxPending) return
     throw laneError('CORELANE_QUEUE_FULL', {
       owner: 'The local queue',
@@ -236,13 +244,10 @@ export class LocalBroker {
     })
   }
 
-  #isKnown(id: string): boolean {
-    return this.#commands.has(id) || this.archive.knows(id)
-  }
-
   #enter(envelope: CommandEnvelope, delayMs: number, nowMs: number): void {
     const command = new LocalCommand(envelope, nowMs)
-    this.#commands.set(envelope.id, command)
+    this.#entries.set(envelope.id, command)
+    this.#pending++
     if (delayMs > 0) this.#setDue(command, nowMs + delayMs)
     else this.#queueUp(command, nowMs)
   }
@@ -284,8 +289,8 @@ export class LocalBroker {
 
   /** The command that a delivery gave out, if that delivery is the present one. */
   #held({ envelope, fence }: Delivery): LocalCommand | undefined {
-    const command = this.#commands.get(envelope.id)
-    return command?.fence === fence ? command : undefined
+    const command = this.#entries.get(envelope.id)
+    return command instanceof LocalCommand && command.fence === fence ? command : undefined
   }
 
   /** The worker or its thread died, and it was counted if it may have started. */
@@ -332,7 +337,7 @@ export class LocalBroker {
     const { envelope } = command
     this.#takeFrom(command)
     this.#count(command, -1)
-    this.#commands.delete(envelope.id)
+    this.#pending--
     this.archive.keep(envelope, result, nowMs)
     this.#partitionOf(command).leave(command, nowMs)
     this.#onEnd(envelope, result)
@@ -356,9 +361,13 @@ export class LocalBroker {
 
   #count({ envelope }: LocalCommand, change: 1 | -1): void {
     const { laneId, partitionId } = envelope
-    const count = (this.#laneCounts.get(laneId) ?? 0) + change
-    if (count > 0) this.#laneCounts.set(laneId, count)
-    else this.#laneCounts.delete(laneId)
+    let lane = this.#laneCounts.get(laneId)
+    if (lane === undefined) {
+      lane = { count: 0 }
+      this.#laneCounts.set(laneId, lane)
+    }
+    lane.count += change
+    if (lane.count === 0) this.#laneCounts.delete(laneId)
     this.#partitionCounts[partitionId]! += change
   }
 }

@@ -17,6 +17,7 @@ import type {
   GlobalLimits,
   LaneRegistry,
   LeasedQueue,
+  LeaseExtension,
   LeaseRequest,
   NameRegistry,
   QueueCapabilities,
@@ -128,14 +129,9 @@ export class LocalWorker implements LeasedQueue {
     return this.service.with((broker) => deliveries.map((delivery) => broker.start(delivery)))
   }
 
-  async extend(
-    deliveries: readonly Delivery[],
-  ): Promise<{ readonly lost: readonly string[]; readonly leasedUntilMs: number }> {
+  async extend(deliveries: readonly Delivery[]): Promise<LeaseExtension> {
     this.#checkOpen()
-    return this.service.with((broker, now) => ({
-      lost: broker.extend(deliveries, now),
-      leasedUntilMs: now + this.leaseMs,
-    }))
+    return this.service.with((broker, now) => broker.extend(deliveries, now))
   }
 
   async completeMany(

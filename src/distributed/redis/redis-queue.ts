@@ -15,6 +15,7 @@ import type {
   GlobalLimits,
   LaneRegistry,
   LeasedQueue,
+  LeaseExtension,
   LeaseRequest,
   NameRegistry,
   PartitionOwnership,
@@ -242,9 +243,7 @@ export class RedisDistributedQueue implements LeasedQueue {
     return this.#acknowledger.start(deliveries)
   }
 
-  async extend(
-    deliveries: readonly Delivery[],
-  ): Promise<{ readonly lost: readonly string[]; readonly leasedUntilMs: number }> {
+  async extend(deliveries: readonly Delivery[]): Promise<LeaseExtension> {
     const leasedUntilMs = nowMs() + this.leaseMs
     const isHeld = await this.#acknowledger.extend(deliveries)
     return {

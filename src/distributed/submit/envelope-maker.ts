@@ -1,7 +1,7 @@
 // Envelope maker: makes envelopes of submitted commands, and finds their partitions.
 // Owns: whose turn it is among the partitions.
 
-import { randomUUID } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { epochMs } from '../../base/clock.ts'
 import { laneError, show } from '../../base/errors.ts'
 import { checkGiven, checkOptions } from '../../base/options.ts'
@@ -27,7 +27,7 @@ export class EnvelopeMaker {
   readonly #submitter: string
   readonly #allowDegraded: boolean
   /** The first half of ids, followed by a number. */
-  readonly #prefix = randomUUID()
+  readonly #prefix = randomBytes(12).toString('base64url')
   #last: number
   /** Commands that have gone by turn. */
   #count = 0

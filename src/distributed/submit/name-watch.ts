@@ -44,14 +44,21 @@ export class NameWatch {
     this.#report = report
   }
 
-  /** Looks names up, unless that was done lately. */
-  async look(names: Iterable<string>): Promise<void> {
+  /** Looks up the names of commands, unless that was done lately. */
+  async look<T>(commands: readonly T[], nameOf: (command: T) => string): Promise<void> {
     const registry = this.#registry
     if (registry === undefined) return
     const now = nowMs()
-    const isOpen = (name: string): boolean => (this.#answers.get(name)?.untilMs ?? 0) <= now
-    const asked = [...new Set(names)].filter(isOpen)
-    if (asked.length === 0) return
+    const open = new Set<string>()
+    let last: string | undefined
+    for (const command of commands) {
+      const name = nameOf(command)
+      // Most commands have the same.
+      if (name !== last && (this.#answers.get(name)?.untilMs ?? 0) <= now) open.add(name)
+      last = name
+    }
+    if (open.size === 0) return
+    const asked = [...open]
     let answer: Awaited<ReturnType<NameRegistry['look']>>
     try {
       answer = await registry.look(asked)

@@ -2,6 +2,7 @@
 // Owns: the promise's resolvers.
 
 import { laneError } from '../../base/errors.ts'
+import { Rejection } from '../../coordinator/settlement.ts'
 import { type CommandInfo, type CommandOutcome, commandInfo } from '../../model/command.ts'
 import type { EnqueueStatus } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
@@ -9,12 +10,10 @@ import { fromPortableError } from '../contract/portable-error.ts'
 
 type Settle = (value: unknown) => void
 
-// A promise's functions are captured without a closure per command.
+// A promise's function is captured without a closure per command.
 let capturedResolve: Settle | undefined
-let capturedReject: Settle | undefined
-function capture(resolve: Settle, reject: Settle): void {
+function capture(resolve: Settle): void {
   capturedResolve = resolve
-  capturedReject = reject
 }
 
 /** The answer to `enqueue`. */
@@ -33,6 +32,22 @@ export type OutstandingStage =
   /** It is on its way to the queue, or in it. */
   | 'open'
 
+/** When the queue was asked for commands, and when it is to be asked again, monotonic ms. */
+export interface Sighting {
+  /** When the queue last knew them and they had not ended. */
+  readonly pendingAtMs: number
+  /** When they are to be looked up next. */
+  readonly nextLookMs: number
+  /** The time between the two last looks. */
+  readonly spanMs: number
+}
+
+const UNSEEN: Sighting = Object.freeze({
+  pendingAtMs: Number.NEGATIVE_INFINITY,
+  nextLookMs: Number.POSITIVE_INFINITY,
+  spanMs: 0,
+})
+
 /** One command. */
 export class Outstanding {
   readonly envelope: CommandEnvelope
@@ -48,19 +63,15 @@ export class Outstanding {
   followers: Outstanding[] | undefined
   /** When it was submitted, monotonic milliseconds. */
   readonly submittedAtMs: number
-  /** When the queue last knew it and it had not ended, monotonic milliseconds. */
-  pendingAtMs = Number.NEGATIVE_INFINITY
-  /** Since when it waits for the queue to accept it, monotonic milliseconds. */
-  unacceptedSinceMs: number
-  /** When it is to be looked up next, monotonic milliseconds. */
-  nextLookMs = Number.POSITIVE_INFINITY
+  /** Commands of one call share it. */
+  sighting: Sighting = UNSEEN
   #onSettled: (item: Outstanding) => void
-  #signal: AbortSignal | undefined
-  #onAbort: (() => void) | undefined
-  #lookSpanMs = 0
+  /** Lets go of its signal. */
+  #unheed: (() => void) | undefined
+  /** When the queue was found to have lost it, monotonic milliseconds. */
+  #lostAtMs: number | undefined
   #result: CommandResult | undefined
   readonly #resolve: Settle
-  readonly #reject: Settle
 
   /**
    * @param wantsResult - Whether its promise waits for its result.
@@ -79,12 +90,14 @@ export class Outstanding {
     this.wantsResult = wantsResult
     this.isNamed = isNamed
     this.submittedAtMs = now
-    this.unacceptedSinceMs = now
     this.promise = new Promise(capture)
     this.#resolve = capturedResolve!
-    this.#reject = capturedReject!
     capturedResolve = undefined
-    capturedReject = undefined
+  }
+
+  /** Since when it waits for the queue to accept it, monotonic milliseconds. */
+  get unacceptedSinceMs(): number {
+    return this.#lostAtMs ?? this.submittedAtMs
   }
 
   /** How it ended in the queue; undefined if it has not, or that is not known. */
@@ -105,14 +118,14 @@ export class Outstanding {
 
   /** Lets a signal reject its promise. */
   heed(signal: AbortSignal): void {
-    this.#signal = signal
-    this.#onAbort = () => {
+    const onAbort = (): void => {
       const isIn = this.isAccepted || this.stage === 'following'
       const where = this.stage === 'waiting' ? 'waiting for room' : 'on its way to the queue'
       const stage = isIn ? 'in the queue, where it stays' : where
       this.fail(laneError('CORELANE_ABORTED', { stage }, signal.reason))
     }
-    signal.addEventListener('abort', this.#onAbort, { once: true })
+    signal.addEventListener('abort', onAbort, { once: true })
+    this.#unheed = () => signal.removeEventListener('abort', onAbort)
   }
 
   /**
@@ -131,9 +144,9 @@ export class Outstanding {
    * The queue has it.
    *
    * @param status - Whether it had it before.
-   * @param lookMs - When to look for the result first if none is announced.
+   * @param sighting - Of those that it did not have.
    */
-  accepted(status: EnqueueStatus, sentMs: number, now: number, lookMs: number): void {
+  accepted(status: EnqueueStatus, sighting: Sighting, now: number): void {
     if (this.isSettled) return
     this.isAccepted = true
     if (!this.wantsResult) {
@@ -141,18 +154,21 @@ export class Outstanding {
       this.#resolve({ id: this.envelope.id, status } satisfies Enqueued)
       return
     }
-    this.#lookSpanMs = lookMs
-    // A duplicate is this command, of which an answer was lost, or an older one with the same name.
-    if (status === 'accepted' || !this.isNamed) this.pendingAtMs = sentMs
-    // A duplicate may have ended long ago, and then nothing is announced any more.
-    this.nextLookMs = status === 'duplicate' ? now : now + lookMs
+    if (status === 'accepted') {
+      this.sighting = sighting
+      return
+    }
+    // It is this command, of which an answer was lost, or an older one with the same name. That may
+    // have ended long ago, and then nothing is announced any more.
+    const { pendingAtMs } = this.isNamed ? this.sighting : sighting
+    this.sighting = { ...sighting, pendingAtMs, nextLookMs: now }
   }
 
   /** The queue has lost it: it is to be enqueued again. */
   lost(now: number): void {
     this.isAccepted = false
-    this.unacceptedSinceMs = now
-    this.nextLookMs = Number.POSITIVE_INFINITY
+    this.#lostAtMs = now
+    this.sighting = { ...this.sighting, nextLookMs: Number.POSITIVE_INFINITY }
   }
 
   /**
@@ -161,9 +177,8 @@ export class Outstanding {
    * @param askedMs - When the queue was asked, monotonic milliseconds.
    */
   lookedUp(askedMs: number, now: number, lookMaxMs: number): void {
-    this.pendingAtMs = askedMs
-    this.#lookSpanMs = Math.min(this.#lookSpanMs * 2, lookMaxMs)
-    this.nextLookMs = now + this.#lookSpanMs
+    const spanMs = Math.min(this.sighting.spanMs * 2, lookMaxMs)
+    this.sighting = { pendingAtMs: askedMs, nextLookMs: now + spanMs, spanMs }
   }
 
   /** It has ended. */
@@ -178,19 +193,19 @@ export class Outstanding {
     const error = fromPortableError(result.error)
     const info = this.#infoOf(result)
     Object.defineProperty(error, commandInfo, { value: info, configurable: true })
-    this.#reject(error)
+    this.#resolve(new Rejection(error))
   }
 
   /** Its promise rejects; what becomes of it in the queue is not known. */
   fail(error: unknown): void {
     if (this.isSettled) return
     this.#settle()
-    this.#reject(error)
+    this.#resolve(new Rejection(error))
   }
 
   #settle(): void {
     this.isSettled = true
-    if (this.#onAbort !== undefined) this.#signal!.removeEventListener('abort', this.#onAbort)
+    this.#unheed?.()
     this.#onSettled(this)
   }
 

@@ -82,8 +82,8 @@ export class Submitter<M = AnyHandlers> {
   readonly #forgotten: Outbox<CommandReference>
   /** Those that wait for a result, by id. */
   readonly #byId = new Map<string, Outstanding>()
-  /** Those that the queue has not accepted, the oldest first. */
-  readonly #unaccepted = new Set<Outstanding>()
+  /** Open ones that the queue has not accepted: all of them are in the outbox. */
+  #unaccepted = 0
   readonly #lanes: NameWatch
   readonly #handlers: NameWatch
   /** Those that wait for room, in their order, and some that were settled meanwhile. */
@@ -180,7 +180,7 @@ export class Submitter<M = AnyHandlers> {
     payload?: unknown,
     options?: SubmitOptions,
   ): Promise<unknown> {
-    return this.#submit(lane, type, payload, options, true, (item) => item.outcome())
+    return this.#submit(lane, type, payload, options, true, true)
   }
 
   /**
@@ -223,7 +223,7 @@ export class Submitter<M = AnyHandlers> {
   stats(): SubmitterStats {
     return {
       pending: this.#open,
-      unaccepted: this.#unaccepted.size,
+      unaccepted: this.#unaccepted,
       waiting: this.#waitingCount,
       ended: this.#ended,
       swept: this.#swept,
@@ -242,7 +242,7 @@ export class Submitter<M = AnyHandlers> {
     for (const item of [...this.#waiting]) {
       item.fail(this.#closedError(item.envelope.id, 'waiting for room'))
     }
-    for (const item of [...this.#unaccepted, ...this.#byId.values()]) {
+    for (const item of [...this.#outbox, ...this.#byId.values()]) {
       const stage = item.isAccepted ? 'accepted by the queue' : 'not accepted by the queue'
       item.fail(this.#closedError(item.envelope.id, stage))
     }
@@ -270,7 +270,7 @@ export class Submitter<M = AnyHandlers> {
     payload: unknown,
     options: SubmitOptions | undefined,
     wantsResult: boolean,
-    answerOf: (item: Outstanding) => Promise<unknown> = ({ promise }) => promise,
+    isDetailed = false,
   ): Promise<unknown> {
     let item: Outstanding
     try {
@@ -288,7 +288,7 @@ export class Submitter<M = AnyHandlers> {
       this.#waiting.push(item)
       this.#waitingCount++
     }
-    return answerOf(item)
+    return isDetailed ? item.outcome() : item.promise
   }
 
   /** There is room for it. */
@@ -304,7 +304,7 @@ export class Submitter<M = AnyHandlers> {
     }
     item.stage = 'open'
     this.#open++
-    this.#unaccepted.add(item)
+    this.#unaccepted++
     if (wantsResult) this.#byId.set(envelope.id, item)
     this.#hold()
     this.#outbox.add(item)
@@ -318,8 +318,9 @@ export class Submitter<M = AnyHandlers> {
       return
     }
     this.#open--
-    if (this.#unaccepted.delete(item) && isWasteful(this.#outbox.size, this.#unaccepted.size)) {
-      this.#outbox.prune()
+    if (!item.isAccepted) {
+      this.#unaccepted--
+      if (isWasteful(this.#outbox.size, this.#unaccepted)) this.#outbox.prune()
     }
     if (item.wantsResult) this.#byId.delete(item.envelope.id)
     for (const follower of item.followers ?? []) this.#handOver(item, follower)
@@ -342,8 +343,8 @@ export class Submitter<M = AnyHandlers> {
 
   async #send(items: readonly Outstanding[]): Promise<void> {
     await Promise.all([
-      this.#lanes.look(items.map(({ envelope }) => envelope.laneId)),
-      this.#handlers.look(items.map(({ envelope }) => envelope.commandType)),
+      this.#lanes.look(items, ({ envelope }) => envelope.laneId),
+      this.#handlers.look(items, ({ envelope }) => envelope.commandType),
       items.some(({ wantsResult }) => wantsResult) && this.#listen(),
     ])
     for (const item of items) {
@@ -358,9 +359,13 @@ export class Submitter<M = AnyHandlers> {
     const envelopes = wanted.map((item) => item.envelopeAt(sentMs))
     const statuses = await this.#queue.enqueueMany(envelopes)
     const now = nowMs()
-    for (const [index, item] of wanted.entries()) {
-      this.#unaccepted.delete(item)
-      item.accepted(statuses[index]!, sentMs, now, this.#lookMs)
+    const spanMs = this.#lookMs
+    const sighting = { pendingAtMs: sentMs, nextLookMs: now + spanMs, spanMs }
+    for (let i = 0; i < wanted.length; i++) {
+      const item = wanted[i]!
+      if (item.isSettled) continue
+      this.#unaccepted--
+      item.accepted(statuses[i]!, sighting, now)
     }
   }
 
@@ -392,8 +397,7 @@ export class Submitter<M = AnyHandlers> {
     item.ended(result)
     const { keepResults } = this.#options
     if (keepResults === 'all' || (keepResults === 'named' && item.isNamed)) return
-    const { id: commandId, partitionId } = item.envelope
-    if (this.#queue.forget !== undefined) this.#forgotten.add({ commandId, partitionId })
+    if (this.#queue.forget !== undefined) this.#forgotten.add(result)
   }
 
   /** Something is outstanding: the process stays alive, and it is swept. */
@@ -426,7 +430,7 @@ export class Submitter<M = AnyHandlers> {
     const now = nowMs()
     const { timeoutMs } = this.#options
     if (timeoutMs !== undefined) {
-      this.#expire(this.#unaccepted, now - timeoutMs)
+      this.#expire(this.#outbox, now - timeoutMs)
       this.#expire(this.#waiting, now - timeoutMs)
     }
     if (!this.#isSweeping) void this.#lookUp(now)
@@ -437,7 +441,7 @@ export class Submitter<M = AnyHandlers> {
     const late: Outstanding[] = []
     for (const item of items) {
       if (item.unacceptedSinceMs > beforeMs) break
-      late.push(item)
+      if (!item.isSettled && !item.isAccepted) late.push(item)
     }
     const { timeoutMs } = this.#options
     const details = { queue: `of submitter ${this.name}`, reason: `not within ${timeoutMs} ms` }
@@ -448,7 +452,7 @@ export class Submitter<M = AnyHandlers> {
   async #lookUp(now: number): Promise<void> {
     this.#isSweeping = true
     const due: Outstanding[] = []
-    for (const item of this.#byId.values()) if (item.nextLookMs <= now) due.push(item)
+    for (const item of this.#byId.values()) if (item.sighting.nextLookMs <= now) due.push(item)
     try {
       for (let from = 0; from < due.length && !this.#isClosed; from += LOOK_MAX) {
         await this.#lookUpBatch(due.slice(from, from + LOOK_MAX))
@@ -476,7 +480,7 @@ export class Submitter<M = AnyHandlers> {
         this.#swept++
         this.#end(item, known.result)
       } else if (known.state === 'pending') item.lookedUp(askedMs, now, this.#lookMaxMs)
-      else if (resultTtlMs !== undefined && now - item.pendingAtMs >= resultTtlMs) {
+      else if (resultTtlMs !== undefined && now - item.sighting.pendingAtMs >= resultTtlMs) {
         // To enqueue it again would run it again, if it has ended.
         const { id } = item.envelope
         item.fail(laneError('CORELANE_RESULT_EXPIRED', { id, resultTtlMs }))
@@ -484,7 +488,7 @@ export class Submitter<M = AnyHandlers> {
         this.#reenqueued++
         lost.push(item.envelope.id)
         item.lost(now)
-        this.#unaccepted.add(item)
+        this.#unaccepted++
         this.#outbox.add(item)
       }
     }

@@ -55,7 +55,8 @@ export function termsOf(
     kill: true,
     retry: NO_RETRY,
     // However long this process stands still: afterwards it may be another worker's.
-    startWithinMs: Math.min(leftMs, TIMER_MS_MAX),
+    // Whole milliseconds, since those need no object of their own.
+    startWithinMs: Math.floor(Math.min(leftMs, TIMER_MS_MAX)),
   }
   const timeoutMs = envelope.options?.timeoutMs
   if (timeoutMs !== undefined) options.timeoutMs = timeoutMs
@@ -70,7 +71,7 @@ export function termsOf(
   if (tokenUntilMs === 0) return options
   const tokenMs = tokenUntilMs - now
   if (tokenMs < 1) return 'token'
-  options.startWithinMs = Math.min(leftMs, tokenMs, TIMER_MS_MAX)
+  options.startWithinMs = Math.floor(Math.min(leftMs, tokenMs, TIMER_MS_MAX))
   return options
 }
 
@@ -118,9 +119,9 @@ export function judge(
   envelope: CommandEnvelope,
   lane: LanePlan,
   error: unknown,
-  info: CommandInfo,
+  { startedAtMs }: Pick<CommandInfo, 'startedAtMs'>,
 ): Disposition {
-  if (info.startedAtMs === undefined) {
+  if (startedAtMs === undefined) {
     // The manager speaks, not the handler: that could at most hand on another command's failure.
     const code = codeOf(error)
     if (code === 'CORELANE_UNKNOWN_TYPE') return { end: 'dead-letter', reason: 'unknown handler' }

@@ -2,7 +2,7 @@
 // Owns: their states and their order, the counts of lanes and the tally.
 // Must not: call the queue or the manager.
 //
-// One map has them in the order of their arrival. Those of one key are linked besides: the first
+// They are linked in the order of their arrival. Those of one key are linked besides: the first
 // may start, the others are chained behind it.
 //
 // ```
@@ -32,6 +32,7 @@
 
 import { invariant } from '../../base/errors.ts'
 import type { ManagerPort, PortCommand } from '../../coordinator/queue-manager.ts'
+import type { Settler } from '../../coordinator/settlement.ts'
 import type { LanePlan } from '../../model/lane.ts'
 import type { Delivery, LeasedQueue, SettleStatus } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
@@ -61,6 +62,14 @@ export interface WorkerCore {
 
 /** What the parts of a worker report to the pool. */
 export interface WorkerEvents {
+  /** The manager has settled a command, in the middle of its own work. */
+  settled(
+    held: HeldCommand,
+    isOk: boolean,
+    value: unknown,
+    startedAtMs: number,
+    durationMs: number,
+  ): void
   /** Less is held than before. */
   progressed(): void
   /** The worker has other partitions than before. */
@@ -133,8 +142,17 @@ class KeyLine {
   leaving = 0
 }
 
+/** A run without a result. */
+export interface RunFailure {
+  readonly error: unknown
+  /** When its handler was entered; undefined if it was not. */
+  readonly startedAtMs: number | undefined
+  readonly durationMs: number
+}
+
 /** One delivery. */
-export class HeldCommand {
+export class HeldCommand implements Settler {
+  readonly #events: WorkerEvents
   readonly delivery: Delivery
   readonly envelope: CommandEnvelope
   readonly lane: WorkerLane
@@ -150,8 +168,10 @@ export class HeldCommand {
   slot: string | undefined = undefined
   /** Until when it may start by its token, monotonic milliseconds; 0 if it needs none. */
   tokenUntilMs = 0
-  /** How it ended, once that is on its way to the queue. */
+  /** What its handler gave, or what is on its way to the queue as its end. */
   result: CommandResult | undefined = undefined
+  /** Why its run has no result. */
+  failure: RunFailure | undefined = undefined
   /** The manager's command, once it has been submitted. */
   command: PortCommand | undefined = undefined
   /** Written by {@link HeldCommands} alone. */
@@ -162,13 +182,27 @@ export class HeldCommand {
   line: KeyLine | undefined = undefined
   /** The next of its key. Written by {@link HeldCommands}. */
   next: HeldCommand | undefined = undefined
+  /** Those that arrived before and after it. Written by {@link HeldCommands}. */
+  older: HeldCommand | undefined = undefined
+  younger: HeldCommand | undefined = undefined
 
-  constructor(delivery: Delivery, lane: WorkerLane) {
+  constructor(events: WorkerEvents, delivery: Delivery, lane: WorkerLane) {
+    this.#events = events
     this.delivery = delivery
     this.envelope = delivery.envelope
     this.lane = lane
     this.leasedUntilMs = delivery.leasedUntilMs
     this.isCounted = !delivery.countsAtStart
+  }
+
+  settled(
+    _place: number,
+    isOk: boolean,
+    value: unknown,
+    startedAtMs: number,
+    durationMs: number,
+  ): void {
+    this.#events.settled(this, isOk, value, startedAtMs, durationMs)
   }
 
   /** Ends it in the manager, wherever it is. */
@@ -230,8 +264,9 @@ export class HeldCommands {
   chained = 0
   readonly #events: WorkerEvents
   readonly #keepsKeyOrder: boolean
-  /** By fence, in the order of their arrival. */
-  readonly #all = new Map<string, HeldCommand>()
+  #oldest: HeldCommand | undefined
+  #youngest: HeldCommand | undefined
+  #size = 0
   readonly #keys = new Map<string, KeyLine>()
   readonly #inPartition: number[]
   /** Leaving ones that the queue knows of. */
@@ -256,12 +291,14 @@ export class HeldCommands {
   }
 
   get size(): number {
-    return this.#all.size
+    return this.#size
   }
 
-  /** All of them in the order of their arrival. Those that leave meanwhile are left out. */
-  values(): Iterable<HeldCommand> {
-    return this.#all.values()
+  /** All of them in the order of their arrival. */
+  values(): HeldCommand[] {
+    const all: HeldCommand[] = []
+    for (let each = this.#oldest; each !== undefined; each = each.younger) all.push(each)
+    return all
   }
 
   /** How many it has of a partition of the queue. */
@@ -316,17 +353,21 @@ export class HeldCommands {
   }
 
   get #isIdle(): boolean {
-    return this.#all.size === 0 && this.#submitted === 0
+    return this.#size === 0 && this.#submitted === 0
   }
 
   // ── Transitions ──────────────────────────────────────────────────────────────────────────────
 
   /** Takes a delivery in: it is READY, or CHAINED behind another of its key. */
   add(delivery: Delivery, lane: WorkerLane): HeldCommand {
-    const held = new HeldCommand(delivery, lane)
+    const held = new HeldCommand(this.#events, delivery, lane)
     const { key, partitionId } = held.envelope
     this.tally.leased++
-    this.#all.set(delivery.fence, held)
+    this.#size++
+    held.older = this.#youngest
+    if (held.older === undefined) this.#oldest = held
+    else held.older.younger = held
+    this.#youngest = held
     this.#inPartition[partitionId]!++
     if (key !== undefined && this.#keepsKeyOrder && !this.#enterLine(held, key)) {
       held.state = 'CHAINED'
@@ -347,6 +388,8 @@ export class HeldCommands {
     invariant(held.state === 'SUBMITTED', 'only a submitted delivery becomes ready again')
     held.state = 'READY'
     held.command = undefined
+    held.result = undefined
+    held.failure = undefined
   }
 
   /** The manager runs one less. */
@@ -447,8 +490,15 @@ export class HeldCommands {
     else if (state === 'READY' || state === 'SUBMITTED') lane.ready--
   }
 
-  #remove({ delivery, envelope }: HeldCommand): void {
-    this.#all.delete(delivery.fence)
+  #remove(held: HeldCommand): void {
+    const { envelope, older, younger } = held
+    if (older === undefined) this.#oldest = younger
+    else older.younger = younger
+    if (younger === undefined) this.#youngest = older
+    else younger.older = older
+    held.older = undefined
+    held.younger = undefined
+    this.#size--
     this.#inPartition[envelope.partitionId]!--
   }
 

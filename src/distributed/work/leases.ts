@@ -195,9 +195,7 @@ export class PartitionAssignment {
     const before = this.#owned
     const kept = owned.filter((partition) => !this.#releasing.has(partition))
     this.#assign(new Set(kept), new Set(surplus))
-    const taken = Array.from(held.values()).filter(
-      ({ envelope }) => !owned.includes(envelope.partitionId),
-    )
+    const taken = held.values().filter(({ envelope }) => !owned.includes(envelope.partitionId))
     this.#runner.taken(taken)
     if (this.#surplus.size > 0) {
       this.#runner.giveBack(({ envelope }) => this.#surplus.has(envelope.partitionId))

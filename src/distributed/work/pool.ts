@@ -296,6 +296,9 @@ export class WorkerPool {
 
   #events(): WorkerEvents {
     return {
+      settled: (held, isOk, value, startedAtMs, durationMs) => {
+        this.#runner.settled(held, isOk, value, startedAtMs, durationMs)
+      },
       progressed: () => {
         this.#runner.progressed()
         this.#assignment.check()

@@ -6,15 +6,17 @@ import { outside } from '../../base/async-context.ts'
 import { TURN_END } from '../../base/bounds.ts'
 import { epochMs, nowMs } from '../../base/clock.ts'
 import { laneError, show } from '../../base/errors.ts'
-import type { CommandOutcome } from '../../model/command.ts'
+import { checkGiven } from '../../base/options.ts'
+import { COMMAND_RULES } from '../../model/command.ts'
 import { planLane } from '../../model/lane.ts'
 import type { Delivery } from '../contract/distributed-queue.ts'
+import { isSealed } from '../contract/envelope.ts'
 import { failedResult } from '../contract/poison.ts'
 import { toPortableError } from '../contract/portable-error.ts'
 import { Pause } from '../pause.ts'
 import { Acknowledger, type Starter, StartReporter } from './acks.ts'
 import { codeOf, judge, lateError, mayRunOn, successOf, termsOf } from './disposition.ts'
-import { type HeldCommand, type WorkerCore, WorkerLane } from './held.ts'
+import { type HeldCommand, type RunFailure, type WorkerCore, WorkerLane } from './held.ts'
 import { LaneLimiter } from './limits.ts'
 
 /** How long a command that is handed on is kept back, so that it goes to another worker. */
@@ -49,9 +51,10 @@ export class Runner implements Starter {
   /** Those whose turn has come in this moment. */
   #turns: HeldCommand[] = []
   #isStarting = false
-  /** Those that the manager has settled in this turn, and how each ended. */
+  /** Those that the manager has settled in this turn. */
   #settled: HeldCommand[] = []
-  #outcomes: CommandOutcome[] = []
+  /** When the first of them was settled, milliseconds since 1970. */
+  #settledAt = 0
   /** Waits for threads to end. */
   readonly #threadWaits = new Set<Pause>()
   #isOver = false
@@ -102,11 +105,12 @@ export class Runner implements Starter {
     else {
       const { laneId, commandType, payload } = held.envelope
       all.submit(held)
-      const settle = (outcome: CommandOutcome): void => this.#settle(held, outcome)
       try {
+        // What a queue checked need not be checked again.
+        if (!isSealed(held.envelope)) checkGiven('command', terms, COMMAND_RULES)
         // Leases are watched by their keeper; a token is not.
         const isWatched = held.tokenUntilMs > 0
-        held.command = port.submit(laneId, commandType, payload, terms, settle, isWatched)
+        held.command = port.submit(laneId, commandType, payload, terms, held, isWatched)
       } catch (error) {
         this.#notAccepted(held, error)
       }
@@ -120,7 +124,7 @@ export class Runner implements Starter {
    */
   giveBack(isMeant: (held: HeldCommand) => boolean = () => true): void {
     const { port, held: all } = this.#core
-    for (const held of [...all.values()]) {
+    for (const held of all.values()) {
       if (!isMeant(held)) continue
       // Those behind another of their key follow when that has left, so that order is kept.
       if (held.state === 'READY') this.#giveBack(held)
@@ -133,7 +137,7 @@ export class Runner implements Starter {
 
   /** Ends all runs, and their threads. */
   abortAll(reason: unknown): void {
-    for (const held of [...this.#core.held.values()]) {
+    for (const held of this.#core.held.values()) {
       if (held.state === 'SUBMITTED') held.abort(reason)
     }
   }
@@ -231,34 +235,45 @@ export class Runner implements Starter {
 
   /** The manager refused it at once. */
   #notAccepted(held: HeldCommand, error: unknown): void {
-    const { laneId: lane, commandType: type, key } = held.envelope
-    const rest = { id: '', lane, type, key, attempt: 1, partition: -1, durationMs: 0 }
-    const info = { ...rest, startedAtMs: undefined }
-    const next = judge(held.envelope, held.lane.plan, error, info)
+    const failure: RunFailure = { error, startedAtMs: undefined, durationMs: 0 }
+    const next = judge(held.envelope, held.lane.plan, error, failure)
     // The command is in order: it is the manager that can run nothing, now or for ever.
     if (next.reason === 'unstarted') this.#core.events.refused(error)
-    this.#ended(held, { ok: false, error, info }, nowMs(), epochMs())
+    held.failure = failure
+    this.#ended(held, nowMs())
   }
 
-  /** The manager settles it, in the middle of its own work. */
-  #settle(held: HeldCommand, outcome: CommandOutcome): void {
-    this.#outcomes.push(outcome)
-    if (this.#settled.push(held) === 1) outside(() => void TURN_END.then(this.#takeOutcomes))
-  }
-
-  readonly #takeOutcomes = (): void => {
-    const [settled, outcomes] = [this.#settled, this.#outcomes]
-    this.#settled = []
-    this.#outcomes = []
-    const now = nowMs()
-    const completedAt = epochMs()
-    for (let i = 0; i < settled.length; i++) {
-      this.#ended(settled[i]!, outcomes[i]!, now, completedAt)
+  /** Takes the end of a run, in the middle of the manager's work; it is dealt with soon. */
+  settled(
+    held: HeldCommand,
+    isOk: boolean,
+    value: unknown,
+    startedAtMs: number,
+    durationMs: number,
+  ): void {
+    if (this.#settled.push(held) === 1) {
+      this.#settledAt = epochMs()
+      outside(() => void TURN_END.then(this.#takeSettled))
+    }
+    if (isOk) {
+      const { workerId } = this.#core.queue
+      held.result = successOf(held.envelope, workerId, durationMs, value, this.#settledAt)
+    } else {
+      const enteredAtMs = startedAtMs === 0 ? undefined : startedAtMs
+      held.failure = { error: value, startedAtMs: enteredAtMs, durationMs }
     }
   }
 
-  #ended(held: HeldCommand, outcome: CommandOutcome, now: number, completedAt: number): void {
-    const { held: all, pace, queue } = this.#core
+  readonly #takeSettled = (): void => {
+    const settled = this.#settled
+    this.#settled = []
+    const now = nowMs()
+    for (const held of settled) this.#ended(held, now)
+  }
+
+  #ended(held: HeldCommand, now: number): void {
+    const { held: all, pace } = this.#core
+    const { result, failure } = held
     all.runEnded()
     pace.ended(now)
     if (held.isLost) void this.#lostEnded(held)
@@ -266,26 +281,20 @@ export class Runner implements Starter {
     else if (now >= held.leasedUntilMs) {
       all.unsubmit(held)
       this.expired([held])
-    } else if (outcome.ok) {
-      const { value, info } = outcome
+    } else if (result !== undefined) {
       all.tally.completed++
-      const { envelope } = held
-      const result = successOf(envelope, queue.workerId, info.durationMs, value, completedAt)
       this.acknowledger.complete(held, result)
       this.#passOn(held)
-    } else if (held.isAborted || mayRunOn(outcome.error)) void this.#failedLater(held, outcome)
-    else this.#failed(held, outcome)
+    } else if (held.isAborted || mayRunOn(failure!.error)) void this.#failedLater(held)
+    else this.#failed(held)
   }
 
   /** Its thread is being ended: nothing of its key may start while it still runs. */
-  async #failedLater(
-    held: HeldCommand,
-    outcome: CommandOutcome & { readonly ok: false },
-  ): Promise<void> {
+  async #failedLater(held: HeldCommand): Promise<void> {
     await this.#untilThreadsEnded()
     if (held.isLost) this.#returnLost(held)
     else if (held.isAborted) this.#giveBack(held)
-    else this.#failed(held, outcome)
+    else this.#failed(held)
   }
 
   /** Its thread is being ended: no worker may have it while it still runs. */
@@ -311,19 +320,20 @@ export class Runner implements Starter {
     stop()
   }
 
-  #failed(held: HeldCommand, { error, info }: CommandOutcome & { readonly ok: false }): void {
+  #failed(held: HeldCommand): void {
     const { held: all } = this.#core
-    const { envelope, lane } = held
-    const isUnstarted = info.startedAtMs === undefined
+    const { envelope, lane, failure } = held
+    const { error, startedAtMs, durationMs } = failure!
+    const isUnstarted = startedAtMs === undefined
     if (isUnstarted && codeOf(error) === 'CORELANE_DEADLINE_EXCEEDED') {
       this.#tooLate(held)
       return
     }
-    const next = judge(envelope, lane.plan, error, info)
+    const next = judge(envelope, lane.plan, error, failure!)
     const isCrash = next.reason === 'crash'
     if (isUnstarted && !isCrash && all.refuses(envelope.partitionId)) this.#giveBack(held)
     else if (isUnstarted && this.#mayHandOn(held, error)) this.#handOn(held, error)
-    else if (next.end === 'dead-letter') this.#deadLetter(held, next.reason, error, info.durationMs)
+    else if (next.end === 'dead-letter') this.#deadLetter(held, next.reason, error, durationMs)
     else if (next.reason === 'unstarted') this.#giveBack(held)
     else if (isCrash) {
       all.tally.crashed++

@@ -19,6 +19,7 @@ class World {
 
   constructor(keepsKeyOrder = true) {
     const events = {
+      settled: () => undefined,
       progressed: () => void this.progressed++,
       reassigned: () => undefined,
       refused: () => undefined,
