@@ -6,7 +6,7 @@
 import { Buffer } from 'node:buffer'
 import { types } from 'node:util'
 import { extentOf } from './brands.ts'
-import { copyOut, type RecordBytes, type TextMemory, TWO_BYTE } from './record-bytes.ts'
+import { copyIn, copyOut, type RecordBytes, type TextMemory, TWO_BYTE } from './record-bytes.ts'
 import { ValueDecoder } from './value-decoder.ts'
 import { refusal, ValueEncoder } from './value-encoder.ts'
 
@@ -134,7 +134,7 @@ export class PayloadEncoder {
         return
       case PayloadKind.BYTES:
       case PayloadKind.BUFFER:
-        target.bytes.set(this.#memory!, offset)
+        copyIn(target.bytes, offset, this.#memory!, this.#length)
         this.#memory = undefined
     }
   }
@@ -185,6 +185,7 @@ export class PayloadEncoder {
     }
     this.kind = proto === Buffer.prototype ? PayloadKind.BUFFER : PayloadKind.BYTES
     this.#memory = value as Uint8Array
+    this.#length = byteLength
     return byteLength
   }
 
