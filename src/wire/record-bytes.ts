@@ -56,7 +56,7 @@ export function copyRecord(
 const IS_OWN_REALM =
   Object.getPrototypeOf(Buffer.allocUnsafeSlow(1).buffer) === ArrayBuffer.prototype
 
-/** From so many bytes on, native code copies to and from shared memory faster than the compiler's. */
+/** From so many bytes on, native code copies to and from shared memory faster than V8. */
 const NATIVE_BYTES_MIN = 4096
 
 /**
