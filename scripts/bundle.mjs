@@ -87,6 +87,20 @@ function lines(path, code) {
 }
 
 /**
+ * Takes Node's modules as they are: for an import Node makes a facade with each export of the
+ * module, a seventh of the time in which the front door loads.
+ *
+ * @param {string} code - As {@link lines} makes it.
+ */
+function withoutFacades(code) {
+  return code.replace(
+    /^import(?:\{(.*)\}| (\w+) )from"(node:.*)";$/gm,
+    (_, names, all, id) =>
+      `const ${names ? `{${names.replaceAll(' as ', ':')}}` : all}=process.getBuiltinModule("${id}");`,
+  )
+}
+
+/**
  * Runs rolldown.
  *
  * @param {InputOptions} input
@@ -148,7 +162,7 @@ async function code(stems) {
       comments: { legal: true, annotation: false, jsdoc: false },
     },
   )
-  return files.map(({ path, text }) => ({ path, text: lines(path, text) }))
+  return files.map(({ path, text }) => ({ path, text: withoutFacades(lines(path, text)) }))
 }
 
 /**
@@ -203,8 +217,7 @@ async function entry() {
 const { getEnvironmentData, setEnvironmentData } = process.getBuiltinModule('node:worker_threads')
 if (getEnvironmentData('${PROGRAM_MARKER}')) {
 setEnvironmentData('${PROGRAM_MARKER}', undefined)
-const Module = process.getBuiltinModule('node:module')
-new Module(__filename)._compile(exports.ENTRY_TEXT, __filename)
+module._compile(exports.ENTRY_TEXT, __filename)
 }
 }
 `

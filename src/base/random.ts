@@ -1,4 +1,4 @@
-// Random: numbers that look random and are the same for the same seed.
+// Random: numbers that are the same for the same seed, and names that are never the same.
 
 /**
  * Numbers from 0 to below 1: Mulberry32 (T. Ettinger).
@@ -13,4 +13,12 @@ export function randomFrom(seed: number): () => number {
     mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
   }
+}
+
+/**
+ * A name that nothing else has: 96 random bits as 16 portable characters. Node loads its module
+ * when the first is made, since that takes a millisecond of a start.
+ */
+export function uniqueName(): string {
+  return process.getBuiltinModule('node:crypto').randomBytes(12).toString('base64url')
 }

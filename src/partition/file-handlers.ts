@@ -1,13 +1,12 @@
 // File handlers: the modules that commands name, loaded when one of their handlers first runs.
 // Owns: which of them are loaded.
 
-import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { laneError, show } from '../base/errors.ts'
 import type { CommandContext } from '../model/command.ts'
 import { type FileHandler, type FileStyle, move } from '../model/handler-module.ts'
 import { callUser } from './handlers.ts'
-import { importModule } from './import-module.ts'
+import { importModule, nodeModule } from './import-module.ts'
 
 type Run = (...args: never[]) => unknown
 
@@ -173,7 +172,7 @@ async function load(url: string): Promise<unknown> {
     return importModule(url)
   }
   try {
-    return createRequire(url)(fileURLToPath(url))
+    return nodeModule().createRequire(url)(fileURLToPath(url))
   } catch (error) {
     const code = String((error as { readonly code?: unknown } | null)?.code)
     if (!code.startsWith('ERR_REQUIRE_')) throw error

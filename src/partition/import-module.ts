@@ -5,7 +5,6 @@
 // because of syntax that is more than types, tsx loads, if the project of the module has it.
 
 import { existsSync } from 'node:fs'
-import nodeModule, { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { fileURLToPath, URL as NodeUrl, pathToFileURL } from 'node:url'
 
@@ -13,11 +12,17 @@ type Namespace = Record<string, unknown>
 
 type Resolve = (specifier: string, context: { readonly parentURL?: string }) => unknown
 
-/** Node.js 22.15 and newer have it. */
-const { registerHooks } = nodeModule as unknown as {
+/** Node.js 22.15 and newer have `registerHooks`. */
+export interface NodeModule {
+  readonly createRequire: (url: string | NodeUrl) => NodeJS.Require
   readonly registerHooks?: (hooks: {
     resolve(...given: [...Parameters<Resolve>, next: Resolve]): unknown
   }) => void
+}
+
+/** Node.js loads it when it is first asked for, which most threads do not. */
+export function nodeModule(): NodeModule {
+  return process.getBuiltinModule('node:module')
 }
 
 const TYPESCRIPT = /\.[cm]?tsx?$/
@@ -70,6 +75,7 @@ let isFinding = false
  * TypeScript and its bundlers do. Only where Node.js strips types: tsx does the same by itself.
  */
 function findTypeScript(): void {
+  const { registerHooks } = nodeModule()
   if (isFinding || registerHooks === undefined) return
   isFinding = true
   registerHooks({
@@ -88,7 +94,7 @@ function findTypeScript(): void {
 async function importByTsx(url: string): Promise<Namespace | undefined> {
   let folder: string
   try {
-    folder = createRequire(url).resolve('tsx/package.json')
+    folder = nodeModule().createRequire(url).resolve('tsx/package.json')
   } catch {
     return undefined
   }
@@ -102,7 +108,7 @@ async function importByTsx(url: string): Promise<Namespace | undefined> {
 
 /** Loads it by `require`, if something has taught that TypeScript: ts-node, swc and others. */
 function requireByHook(url: string): Namespace | undefined {
-  const require = createRequire(url)
+  const require = nodeModule().createRequire(url)
   // Node.js that strips types has an entry of its own there, and has refused.
   const isTaught = !('typescript' in process.features && process.features.typescript)
   if (!isTaught || require.extensions['.ts'] === undefined) return undefined

@@ -283,6 +283,10 @@ export class Incarnation {
     this.partition = partition
     this.number = number
     this.handlers = plan.handlers
+    const { source, isText } = plan.program!
+    const name = `corelane-${partition}`
+    // First, since Node starts in it while the rest is made.
+    this.worker = startWorker(partition, source, { ...plan.worker, eval: isText, name })
     const region = createRegion(plan.ringBytes, plan.ringBytes)
     const side = new MessageChannel()
     const control = new MessageChannel()
@@ -291,15 +295,6 @@ export class Incarnation {
     const awakeWord = openAwakeWord()
     this.#bell = bell
     this.#commons = plan.commons
-    try {
-      const { source, isText } = plan.program!
-      const name = `corelane-${partition}`
-      this.worker = startWorker(partition, source, { ...plan.worker, eval: isText, name })
-    } catch (error) {
-      plan.commons.closeBell(bell)
-      closeAwakeWord(awakeWord)
-      throw error
-    }
     this.threadId = this.worker.threadId
     const output = new OutputReader(printed.port1, (name, text, run) =>
       reports.printed(this, { stream: name, text }, run),

@@ -1,10 +1,10 @@
 // Local plan: the options of the engine of this process, checked and complete.
 // Owns: nothing; data only.
 
-import { randomUUID } from 'node:crypto'
 import { COUNT_MAX, TIMER_MS_MAX } from '../../base/bounds.ts'
 import { checkOptions, integer, milliseconds, type OptionRules } from '../../base/options.ts'
 import { portableName } from '../../base/portable-name.ts'
+import { uniqueName } from '../../base/random.ts'
 import { usableCores } from '../../coordinator/cores.ts'
 import { PARTITION_COUNT_MAX, type PartitionOptions } from '../../model/partition-config.ts'
 import { planPartitions, type QueuePartitions } from '../contract/queue-partitions.ts'
@@ -76,7 +76,7 @@ export function planLocalQueue(
   return Object.freeze({
     ...(checked as Required<LocalQueueOptions>),
     ...planPartitions(partitions, () => Math.min(usableCores(), PARTITION_COUNT_MAX)),
-    workerId: checked.workerId ?? `local-${randomUUID()}`,
+    workerId: checked.workerId ?? `local-${uniqueName()}`,
     maxPending: checked.maxPending ?? Number.POSITIVE_INFINITY,
   }) as LocalQueuePlan
 }

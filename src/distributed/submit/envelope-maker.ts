@@ -1,10 +1,10 @@
 // Envelope maker: makes envelopes of submitted commands, and finds their partitions.
 // Owns: whose turn it is among the partitions.
 
-import { randomBytes } from 'node:crypto'
 import { epochMs } from '../../base/clock.ts'
 import { laneError, show } from '../../base/errors.ts'
 import { checkGiven, checkOptions } from '../../base/options.ts'
+import { uniqueName } from '../../base/random.ts'
 import { KEYED_STRATEGIES, takesKeys } from '../../model/partition-config.ts'
 import { QUEUED_RETRY_RULES, type QueuedRetry } from '../../model/retry.ts'
 import { stableHash } from '../../schedule/hash.ts'
@@ -27,7 +27,7 @@ export class EnvelopeMaker {
   readonly #submitter: string
   readonly #allowDegraded: boolean
   /** The first half of ids, followed by a number. */
-  readonly #prefix = randomBytes(12).toString('base64url')
+  readonly #prefix = uniqueName()
   #last: number
   /** Commands that have gone by turn. */
   #count = 0

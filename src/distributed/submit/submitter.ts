@@ -1,12 +1,12 @@
 // Submitter: the public face of the submitting side: commands into a queue, results out of it.
 // Owns: what is outstanding, and what keeps the process alive for it.
 
-import { randomUUID } from 'node:crypto'
 import { outside } from '../../base/async-context.ts'
 import { nowMs, timers } from '../../base/clock.ts'
 import { Deque } from '../../base/deque.ts'
 import { laneError } from '../../base/errors.ts'
 import { checkOptions } from '../../base/options.ts'
+import { uniqueName } from '../../base/random.ts'
 import type { CommandOutcome } from '../../model/command.ts'
 import type {
   AnyHandlers,
@@ -106,7 +106,7 @@ export class Submitter<M = AnyHandlers> {
    */
   constructor(queue: DistributedQueue, options?: SubmitterOptions) {
     const checked = checkOptions<SubmitterOptions>('Submitter', options, SUBMITTER_RULES)
-    this.name = checked.name ?? randomUUID()
+    this.name = checked.name ?? uniqueName()
     this.#queue = leasedQueueOf(queue)
     this.#options = checked
     this.#tell = incidentTeller(checked.onIncident)

@@ -2,10 +2,10 @@
 // for concurrency slots that all workers share.
 // Owns: the commands that wait, and the names of their slots.
 
-import { randomUUID } from 'node:crypto'
 import { TURN_END } from '../../base/bounds.ts'
 import { nowMs } from '../../base/clock.ts'
 import { laneError, show } from '../../base/errors.ts'
+import { uniqueName } from '../../base/random.ts'
 import type { LanePlan } from '../../model/lane.ts'
 import type { LeasedQueue, QueueCapabilities } from '../contract/distributed-queue.ts'
 import { checkName } from '../contract/envelope.ts'
@@ -128,7 +128,7 @@ export class LaneLimiter {
   readonly #lane: WorkerLane
   readonly #starter: Starter
   /** No other limiter of any worker has this name. */
-  readonly #name = randomUUID()
+  readonly #name = uniqueName()
   readonly #pause = new Pause()
   readonly #released: Outbox<string>
   readonly #running = new Set<HeldCommand>()
