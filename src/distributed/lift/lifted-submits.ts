@@ -4,6 +4,7 @@
 import { epochMs, nowMs, timers } from '../../base/clock.ts'
 import type { CommandState } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
+import { Listeners } from '../contract/listeners.ts'
 
 interface Known {
   readonly submitter: string | undefined
@@ -16,7 +17,8 @@ export class LiftedSubmits {
   readonly #maxKnown: number
   /** By id, the oldest first. */
   readonly #known = new Map<string, Known>()
-  readonly #listeners = new Map<string, Set<(result: CommandResult) => void>>()
+  /** By submitter. */
+  readonly #listeners = new Listeners<[CommandResult]>()
 
   /**
    * @param maxKnown - Most that are remembered; the oldest goes first.
@@ -82,15 +84,8 @@ export class LiftedSubmits {
    * @returns Ends it.
    */
   listen(submitter: string, listener: (result: CommandResult) => void): () => Promise<void> {
-    const own = (result: CommandResult): void => listener(result)
-    const listeners = this.#listeners.get(submitter) ?? new Set()
-    this.#listeners.set(submitter, listeners.add(own))
-    return async () => {
-      listeners.delete(own)
-      if (listeners.size === 0 && this.#listeners.get(submitter) === listeners) {
-        this.#listeners.delete(submitter)
-      }
-    }
+    const end = this.#listeners.add(submitter, listener)
+    return async () => end()
   }
 }
 

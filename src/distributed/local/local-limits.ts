@@ -6,6 +6,7 @@ import { checkOptions } from '../../base/options.ts'
 import { RATE_RULES } from '../../model/rate-limit.ts'
 import type { TokenGrant } from '../contract/distributed-queue.ts'
 import { BATCH_MAX, checkWhole } from '../contract/lease-request.ts'
+import { Listeners } from '../contract/listeners.ts'
 
 /** TokenGrant live a quarter of their window, within these bounds. */
 const TOKEN_MS_MIN = 25
@@ -24,7 +25,7 @@ export class LocalLimits {
   /** By lane: who has a slot, and until when. */
   readonly #slots = new Map<string, Map<string, number>>()
   /** By lane: listeners for slots that were given back, in the order of their turns. */
-  readonly #listeners = new Map<string, Set<() => void>>()
+  readonly #listeners = new Listeners<[]>()
 
   /**
    * Takes tokens, by the generic cell rate algorithm with a burst of `limit`. A batch is admitted
@@ -100,16 +101,7 @@ export class LocalLimits {
    * @returns Ends it.
    */
   onSlotFree(laneId: string, listener: () => void): () => void {
-    // A function of its own for each call: the same listener may be given twice.
-    const own = (): void => listener()
-    const listeners = this.#listeners.get(laneId) ?? new Set()
-    this.#listeners.set(laneId, listeners.add(own))
-    return () => {
-      listeners.delete(own)
-      if (listeners.size === 0 && this.#listeners.get(laneId) === listeners) {
-        this.#listeners.delete(laneId)
-      }
-    }
+    return this.#listeners.add(laneId, listener)
   }
 
   #tell(laneId: string): void {

@@ -5,6 +5,7 @@ import { Alarm } from '../../base/alarm.ts'
 import { callListener, nowMs, timers } from '../../base/clock.ts'
 import type { Delivery, LeaseRequest } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
+import { Listeners } from '../contract/listeners.ts'
 import { LocalBroker } from './local-broker.ts'
 import { LocalLimits } from './local-limits.ts'
 import { LocalNames } from './local-names.ts'
@@ -26,7 +27,8 @@ export class LocalService {
   readonly #broker: LocalBroker
   /** Those that wait longest are served first. */
   readonly #waits = new Set<Wait>()
-  readonly #listeners = new Map<string, Set<(result: CommandResult) => void>>()
+  /** By submitter. */
+  readonly #listeners = new Listeners<[CommandResult]>()
   /** Results to announce at the end of the turn, and the listeners to each. */
   #results: CommandResult[] = []
   #audiences: ReadonlySet<(result: CommandResult) => void>[] = []
@@ -85,16 +87,7 @@ export class LocalService {
    * @returns Ends it.
    */
   announce(submitter: string, listener: (result: CommandResult) => void): () => void {
-    // A function of its own for each call: the same listener may be given twice.
-    const own = (result: CommandResult): void => listener(result)
-    const listeners = this.#listeners.get(submitter) ?? new Set()
-    this.#listeners.set(submitter, listeners.add(own))
-    return () => {
-      listeners.delete(own)
-      if (listeners.size === 0 && this.#listeners.get(submitter) === listeners) {
-        this.#listeners.delete(submitter)
-      }
-    }
+    return this.#listeners.add(submitter, listener)
   }
 
   /** Stops the timer: leases and delays end no more. */

@@ -55,3 +55,19 @@ export function sentence(
   const { needs = [], ...settings } = options
   return { name, needs, settings, run }
 }
+
+/** A way to state sentences that differ from most in the same way. */
+export function sentencesWith(
+  options: CaseOptions,
+): (name: string, run: (stage: ContractStage) => Promise<void>) => CaseOfContract {
+  return (name, run) => sentence(name, options, run)
+}
+
+/** Sentences for every engine. */
+export const always = sentencesWith({})
+
+/** Sentences for engines that deliver at least once. */
+export const leased = sentencesWith({ needs: ['leases'] })
+
+/** Sentences for engines that can keep commands back. */
+export const delaying = sentencesWith({ needs: ['delay'] })

@@ -3,52 +3,44 @@
 import assert from 'node:assert/strict'
 import type { Delivery } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
-import { type CaseOfContract, sentence } from './contract-case.ts'
+import { type CaseOfContract, leased, sentence, sentencesWith } from './contract-case.ts'
 import { failureOf, finish, idsOf, pause, referenceTo, successOf } from './contract-stage.ts'
 
-const DEAD = ['leases'] as const
+const answered = sentencesWith({ needs: ['results'] })
 const RESULTS = ['results'] as const
 
 const dead: readonly CaseOfContract[] = [
-  sentence(
-    'a dead-lettered command is listed and not given out',
-    { needs: DEAD },
-    async (stage) => {
-      const queue = await stage.worker()
-      const envelope = stage.envelope({ payload: { kept: true } })
-      await stage.fill(queue, [envelope])
-      const delivery = await stage.takeOne(queue)
-      const result = failureOf(delivery, queue, 'no good')
-      assert.equal(await queue.deadLetter(delivery, 'retries spent', result), 'done')
-      assert.equal(await queue.deadLetter(delivery, 'again', result), 'stale')
-      await stage.nothing(queue)
-      const [letter, ...others] = await queue.dead.list()
-      assert.equal(others.length, 0)
-      assert.equal(letter!.envelope.id, envelope.id)
-      assert.deepEqual(letter!.envelope.payload, envelope.payload)
-      assert.equal(letter!.reason, 'retries spent')
-      assert.equal(letter!.result?.error?.message, 'no good')
-      assert.ok(Math.abs(letter!.diedAt - envelope.createdAt) < 60_000)
-    },
-  ),
-  sentence(
-    'dead commands are listed the oldest first, as many as asked for',
-    { needs: DEAD },
-    async (stage) => {
-      const queue = await stage.worker()
-      await stage.fill(queue, stage.envelopes(5))
-      const given = await stage.take(queue, 5)
-      for (const delivery of given) {
-        await queue.deadLetter(delivery, 'x', failureOf(delivery, queue, 'x'))
-        await pause(3)
-      }
-      const ids = idsOf(given)
-      const listed = async (max?: number) => (await queue.dead.list(max)).map((d) => d.envelope.id)
-      assert.deepEqual(await listed(), ids)
-      assert.deepEqual(await listed(2), ids.slice(0, 2))
-    },
-  ),
-  sentence('a redriven command starts as if nothing had been', { needs: DEAD }, async (stage) => {
+  leased('a dead-lettered command is listed and not given out', async (stage) => {
+    const queue = await stage.worker()
+    const envelope = stage.envelope({ payload: { kept: true } })
+    await stage.fill(queue, [envelope])
+    const delivery = await stage.takeOne(queue)
+    const result = failureOf(delivery, queue, 'no good')
+    assert.equal(await queue.deadLetter(delivery, 'retries spent', result), 'done')
+    assert.equal(await queue.deadLetter(delivery, 'again', result), 'stale')
+    await stage.nothing(queue)
+    const [letter, ...others] = await queue.dead.list()
+    assert.equal(others.length, 0)
+    assert.equal(letter!.envelope.id, envelope.id)
+    assert.deepEqual(letter!.envelope.payload, envelope.payload)
+    assert.equal(letter!.reason, 'retries spent')
+    assert.equal(letter!.result?.error?.message, 'no good')
+    assert.ok(Math.abs(letter!.diedAt - envelope.createdAt) < 60_000)
+  }),
+  leased('dead commands are listed the oldest first, as many as asked for', async (stage) => {
+    const queue = await stage.worker()
+    await stage.fill(queue, stage.envelopes(5))
+    const given = await stage.take(queue, 5)
+    for (const delivery of given) {
+      await queue.deadLetter(delivery, 'x', failureOf(delivery, queue, 'x'))
+      await pause(3)
+    }
+    const ids = idsOf(given)
+    const listed = async (max?: number) => (await queue.dead.list(max)).map((d) => d.envelope.id)
+    assert.deepEqual(await listed(), ids)
+    assert.deepEqual(await listed(2), ids.slice(0, 2))
+  }),
+  leased('a redriven command starts as if nothing had been', async (stage) => {
     const queue = await stage.worker()
     const envelope = stage.envelope({ retryCount: 4, payload: 'same' })
     await stage.fill(queue, [envelope])
@@ -67,28 +59,24 @@ const dead: readonly CaseOfContract[] = [
     const [state] = await queue.look([referenceTo(envelope)])
     assert.ok(state?.state === 'ended' && state.result.success)
   }),
-  sentence(
-    'dropped commands are forgotten, unknown ones not counted',
-    { needs: DEAD },
-    async (stage) => {
-      const queue = await stage.worker()
-      const envelopes = stage.envelopes(3)
-      await stage.fill(queue, envelopes)
-      for (const delivery of await stage.take(queue, 3)) {
-        await queue.deadLetter(delivery, 'x', failureOf(delivery, queue, 'x'))
-      }
-      const [a, b, c] = envelopes.map(referenceTo)
-      assert.equal(await queue.dead.drop([a!, { commandId: 'nobody', partitionId: 0 }]), 1)
-      assert.equal(await queue.dead.redrive([a!, b!, { commandId: 'nobody', partitionId: 0 }]), 1)
-      assert.equal(await queue.dead.drop([b!]), 0)
-      assert.deepEqual(
-        (await queue.dead.list()).map(({ envelope }) => envelope.id),
-        [c!.commandId],
-      )
-      assert.deepEqual(idsOf(await stage.take(queue, 1)), [b!.commandId])
-    },
-  ),
-  sentence('a dead command is found by its id alone', { needs: DEAD }, async (stage) => {
+  leased('dropped commands are forgotten, unknown ones not counted', async (stage) => {
+    const queue = await stage.worker()
+    const envelopes = stage.envelopes(3)
+    await stage.fill(queue, envelopes)
+    for (const delivery of await stage.take(queue, 3)) {
+      await queue.deadLetter(delivery, 'x', failureOf(delivery, queue, 'x'))
+    }
+    const [a, b, c] = envelopes.map(referenceTo)
+    assert.equal(await queue.dead.drop([a!, { commandId: 'nobody', partitionId: 0 }]), 1)
+    assert.equal(await queue.dead.redrive([a!, b!, { commandId: 'nobody', partitionId: 0 }]), 1)
+    assert.equal(await queue.dead.drop([b!]), 0)
+    assert.deepEqual(
+      (await queue.dead.list()).map(({ envelope }) => envelope.id),
+      [c!.commandId],
+    )
+    assert.deepEqual(idsOf(await stage.take(queue, 1)), [b!.commandId])
+  }),
+  leased('a dead command is found by its id alone', async (stage) => {
     const queue = await stage.worker()
     const envelopes = [0, 2, 3].map((partitionId) => stage.envelope({ partitionId }))
     await stage.fill(queue, envelopes)
@@ -102,7 +90,7 @@ const dead: readonly CaseOfContract[] = [
     assert.deepEqual(await queue.dead.list(), [])
     assert.equal(await queue.dead.redrive([c!]), 0)
   }),
-  sentence('the id of a dead command is known', { needs: DEAD }, async (stage) => {
+  leased('the id of a dead command is known', async (stage) => {
     const queue = await stage.worker()
     const envelope = stage.envelope()
     await stage.fill(queue, [envelope])
@@ -112,7 +100,7 @@ const dead: readonly CaseOfContract[] = [
     await stage.nothing(queue)
     assert.equal((await queue.dead.list()).length, 1)
   }),
-  sentence('a submitter gets the result of a dead letter', { needs: RESULTS }, async (stage) => {
+  answered('a submitter gets the result of a dead letter', async (stage) => {
     const queue = await stage.worker()
     const told: CommandResult[] = []
     await queue.announce('me', (result) => told.push(result))
@@ -128,7 +116,7 @@ const dead: readonly CaseOfContract[] = [
 ]
 
 const results: readonly CaseOfContract[] = [
-  sentence('a result reaches its submitter, and nobody else', { needs: RESULTS }, async (stage) => {
+  answered('a result reaches its submitter, and nobody else', async (stage) => {
     const queue = await stage.worker()
     const told: CommandResult[] = []
     const others: CommandResult[] = []
@@ -144,7 +132,7 @@ const results: readonly CaseOfContract[] = [
     assert.deepEqual({ ...expected[0]! }, { ...expected[0]!, ...told[0]! })
     assert.deepEqual(others, [])
   }),
-  sentence('a failure keeps its error', { needs: RESULTS }, async (stage) => {
+  answered('a failure keeps its error', async (stage) => {
     const queue = await stage.worker()
     const told: CommandResult[] = []
     await queue.announce('me', (result) => told.push(result))
@@ -163,25 +151,21 @@ const results: readonly CaseOfContract[] = [
     await stage.until('it is told', () => told.length === 1)
     assert.deepEqual(plain(told[0]!.error), error)
   }),
-  sentence(
-    'every listener of a submitter is told, until it is ended',
-    { needs: RESULTS },
-    async (stage) => {
-      const queue = await stage.worker()
-      const first: string[] = []
-      const second: string[] = []
-      const end = await queue.announce('me', ({ commandId }) => first.push(commandId))
-      await queue.announce('me', ({ commandId }) => second.push(commandId))
-      await stage.fill(queue, stage.envelopes(2, { submitter: 'me' }))
-      const [a, b] = await stage.take(queue, 2)
-      await finish(queue, [a!])
-      await stage.until('both are told', () => first.length === 1 && second.length === 1)
-      await end()
-      await finish(queue, [b!])
-      await stage.until('the second is told', () => second.length === 2)
-      assert.deepEqual(first, [a!.envelope.id])
-    },
-  ),
+  answered('every listener of a submitter is told, until it is ended', async (stage) => {
+    const queue = await stage.worker()
+    const first: string[] = []
+    const second: string[] = []
+    const end = await queue.announce('me', ({ commandId }) => first.push(commandId))
+    await queue.announce('me', ({ commandId }) => second.push(commandId))
+    await stage.fill(queue, stage.envelopes(2, { submitter: 'me' }))
+    const [a, b] = await stage.take(queue, 2)
+    await finish(queue, [a!])
+    await stage.until('both are told', () => first.length === 1 && second.length === 1)
+    await end()
+    await finish(queue, [b!])
+    await stage.until('the second is told', () => second.length === 2)
+    assert.deepEqual(first, [a!.envelope.id])
+  }),
   sentence(
     'results cross from one object of the queue to another',
     { needs: [...RESULTS, 'leases'] },
@@ -197,28 +181,24 @@ const results: readonly CaseOfContract[] = [
       await stage.until('all are told', () => new Set(told).size === 100)
     },
   ),
-  sentence(
-    'what a queue knows of a command: pending, ended, unknown',
-    { needs: RESULTS },
-    async (stage) => {
-      const queue = await stage.worker()
-      const envelope = stage.envelope({ submitter: 'me' })
-      const missing = referenceTo(stage.envelope())
-      assert.deepEqual(await queue.look([referenceTo(envelope)]), [{ state: 'unknown' }])
-      await stage.fill(queue, [envelope])
-      const look = () => queue.look([missing, referenceTo(envelope)])
-      assert.deepEqual(await look(), [{ state: 'unknown' }, { state: 'pending' }])
-      const delivery = await stage.takeOne(queue)
-      assert.deepEqual(await look(), [{ state: 'unknown' }, { state: 'pending' }])
-      await queue.completeMany([{ delivery, result: successOf(delivery, queue, [1, 'two']) }])
-      const [unknown, ended] = await look()
-      assert.deepEqual(unknown, { state: 'unknown' })
-      assert.ok(ended?.state === 'ended')
-      assert.equal(ended.result.success, true)
-      assert.deepEqual(ended.result.value, [1, 'two'])
-      assert.equal(ended.result.durationMs, 1.5)
-    },
-  ),
+  answered('what a queue knows of a command: pending, ended, unknown', async (stage) => {
+    const queue = await stage.worker()
+    const envelope = stage.envelope({ submitter: 'me' })
+    const missing = referenceTo(stage.envelope())
+    assert.deepEqual(await queue.look([referenceTo(envelope)]), [{ state: 'unknown' }])
+    await stage.fill(queue, [envelope])
+    const look = () => queue.look([missing, referenceTo(envelope)])
+    assert.deepEqual(await look(), [{ state: 'unknown' }, { state: 'pending' }])
+    const delivery = await stage.takeOne(queue)
+    assert.deepEqual(await look(), [{ state: 'unknown' }, { state: 'pending' }])
+    await queue.completeMany([{ delivery, result: successOf(delivery, queue, [1, 'two']) }])
+    const [unknown, ended] = await look()
+    assert.deepEqual(unknown, { state: 'unknown' })
+    assert.ok(ended?.state === 'ended')
+    assert.equal(ended.result.success, true)
+    assert.deepEqual(ended.result.value, [1, 'two'])
+    assert.equal(ended.result.durationMs, 1.5)
+  }),
   sentence(
     'a command that is kept back is pending',
     { needs: [...RESULTS, 'delay'] },
@@ -230,18 +210,14 @@ const results: readonly CaseOfContract[] = [
       assert.deepEqual(await queue.look([referenceTo(envelope)]), [{ state: 'pending' }])
     },
   ),
-  sentence(
-    'a command without a submitter is known to have ended',
-    { needs: ['leases'] },
-    async (stage) => {
-      const queue = await stage.worker()
-      await stage.fill(queue, stage.envelopes(1))
-      const given = await stage.take(queue, 1)
-      await finish(queue, given)
-      const [state] = await queue.look([referenceTo(given[0]!.envelope)])
-      assert.ok(state?.state === 'ended' && state.result.success)
-    },
-  ),
+  leased('a command without a submitter is known to have ended', async (stage) => {
+    const queue = await stage.worker()
+    await stage.fill(queue, stage.envelopes(1))
+    const given = await stage.take(queue, 1)
+    await finish(queue, given)
+    const [state] = await queue.look([referenceTo(given[0]!.envelope)])
+    assert.ok(state?.state === 'ended' && state.result.success)
+  }),
   sentence(
     'a result is forgotten when it has expired',
     { needs: ['leases'], resultTtlMs: 800 },

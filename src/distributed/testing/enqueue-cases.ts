@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import type { CommandEnvelope } from '../contract/envelope.ts'
 import { Submitter } from '../submit/submitter.ts'
-import { type CaseOfContract, sentence } from './contract-case.ts'
+import { always, type CaseOfContract, leased, sentence } from './contract-case.ts'
 import {
   demand,
   failureOf,
@@ -55,7 +55,7 @@ const BAD_MEMBERS: readonly Readonly<Record<string, unknown>>[] = [
 ]
 
 const taking: readonly CaseOfContract[] = [
-  sentence('what is given out is what was enqueued', {}, async (stage) => {
+  always('what is given out is what was enqueued', async (stage) => {
     const queue = await stage.worker()
     const envelope = stage.envelope({
       payload: { text: 'grün', list: [1, 2, { deep: null }] },
@@ -71,13 +71,13 @@ const taking: readonly CaseOfContract[] = [
       assert.deepEqual(given[member as keyof CommandEnvelope], value, member)
     }
   }),
-  sentence('members that no envelope has are not carried on', {}, async (stage) => {
+  always('members that no envelope has are not carried on', async (stage) => {
     const queue = await stage.worker()
     await queue.enqueue({ ...stage.envelope(), module: '/etc/passwd' } as CommandEnvelope)
     const { envelope } = await stage.takeOne(queue)
     assert.equal(Object.hasOwn(envelope, 'module'), false)
   }),
-  sentence('many commands are accepted at once, and each is given out once', {}, async (stage) => {
+  always('many commands are accepted at once, and each is given out once', async (stage) => {
     const queue = await stage.worker()
     const envelopes = stage.envelopes(500)
     await stage.fill(queue, envelopes)
@@ -85,43 +85,35 @@ const taking: readonly CaseOfContract[] = [
     assert.deepEqual(given.toSorted(), envelopes.map(({ id }) => id).toSorted())
     await stage.nothing(queue)
   }),
-  sentence('a batch of none or of more than 4,096 is refused', {}, async (stage) => {
+  always('a batch of none or of more than 4,096 is refused', async (stage) => {
     const queue = await stage.worker()
     await refused('no command', queue.enqueueMany([]))
     await refused('4,097 commands', queue.enqueueMany(stage.envelopes(4097)))
     await stage.nothing(queue)
   }),
-  sentence(
-    'what another object of the queue enqueued is given out',
-    { needs: ['leases'] },
-    async (stage) => {
-      const [one, two] = await stage.workers('w1', 'w2')
-      const envelope = stage.envelope()
-      await stage.fill(one!, [envelope])
-      assert.deepEqual(idsOf(await stage.take(two!, 1)), [envelope.id])
-      assert.equal(one!.workerId, 'w1')
-      assert.equal(two!.workerId, 'w2')
-    },
-  ),
+  leased('what another object of the queue enqueued is given out', async (stage) => {
+    const [one, two] = await stage.workers('w1', 'w2')
+    const envelope = stage.envelope()
+    await stage.fill(one!, [envelope])
+    assert.deepEqual(idsOf(await stage.take(two!, 1)), [envelope.id])
+    assert.equal(one!.workerId, 'w1')
+    assert.equal(two!.workerId, 'w2')
+  }),
 ]
 
 const idempotence: readonly CaseOfContract[] = [
-  sentence(
-    'an id that is known is a duplicate and changes nothing',
-    { needs: ['leases'] },
-    async (stage) => {
-      const queue = await stage.worker()
-      const envelope = stage.envelope({ payload: 'first' })
-      await stage.fill(queue, [envelope])
-      const again = await queue.enqueueMany([{ ...envelope, payload: 'second' }])
-      assert.deepEqual(again, ['duplicate'])
-      await queue.enqueue({ ...envelope, payload: 'third' })
-      const { envelope: given } = await stage.takeOne(queue)
-      assert.equal(given.payload, 'first')
-      await stage.nothing(queue)
-    },
-  ),
-  sentence('an id twice in one batch is accepted once', { needs: ['leases'] }, async (stage) => {
+  leased('an id that is known is a duplicate and changes nothing', async (stage) => {
+    const queue = await stage.worker()
+    const envelope = stage.envelope({ payload: 'first' })
+    await stage.fill(queue, [envelope])
+    const again = await queue.enqueueMany([{ ...envelope, payload: 'second' }])
+    assert.deepEqual(again, ['duplicate'])
+    await queue.enqueue({ ...envelope, payload: 'third' })
+    const { envelope: given } = await stage.takeOne(queue)
+    assert.equal(given.payload, 'first')
+    await stage.nothing(queue)
+  }),
+  leased('an id twice in one batch is accepted once', async (stage) => {
     const queue = await stage.worker()
     const envelope = stage.envelope()
     assert.deepEqual(await queue.enqueueMany([envelope, stage.envelope(), envelope]), [
@@ -132,35 +124,27 @@ const idempotence: readonly CaseOfContract[] = [
     await stage.take(queue, 2)
     await stage.nothing(queue)
   }),
-  sentence(
-    'an id is known while a worker has it and after it ended',
-    { needs: ['leases'] },
-    async (stage) => {
-      const queue = await stage.worker()
-      const envelope = stage.envelope()
-      await stage.fill(queue, [envelope])
-      const delivery = await stage.takeOne(queue)
-      assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
-      await finish(queue, [delivery])
-      assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
-      await stage.nothing(queue)
-    },
-  ),
-  sentence(
-    'of many that enqueue one id at once, one is accepted',
-    { needs: ['leases'] },
-    async (stage) => {
-      const queues = await stage.workers('w1', 'w2', 'w3')
-      const envelopes = stage.envelopes(50)
-      const statuses = await Promise.all(queues.map((queue) => queue.enqueueMany(envelopes)))
-      for (const index of envelopes.keys()) {
-        const accepted = statuses.filter((each) => each[index] === 'accepted')
-        assert.equal(accepted.length, 1, `command ${index}`)
-      }
-      await stage.take(queues[0]!, 50)
-      await stage.nothing(queues[1]!)
-    },
-  ),
+  leased('an id is known while a worker has it and after it ended', async (stage) => {
+    const queue = await stage.worker()
+    const envelope = stage.envelope()
+    await stage.fill(queue, [envelope])
+    const delivery = await stage.takeOne(queue)
+    assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
+    await finish(queue, [delivery])
+    assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
+    await stage.nothing(queue)
+  }),
+  leased('of many that enqueue one id at once, one is accepted', async (stage) => {
+    const queues = await stage.workers('w1', 'w2', 'w3')
+    const envelopes = stage.envelopes(50)
+    const statuses = await Promise.all(queues.map((queue) => queue.enqueueMany(envelopes)))
+    for (const index of envelopes.keys()) {
+      const accepted = statuses.filter((each) => each[index] === 'accepted')
+      assert.equal(accepted.length, 1, `command ${index}`)
+    }
+    await stage.take(queues[0]!, 50)
+    await stage.nothing(queues[1]!)
+  }),
   sentence(
     'an id is forgotten once its result has expired',
     { needs: ['leases'], resultTtlMs: 200 },
@@ -233,7 +217,7 @@ const submitting: readonly CaseOfContract[] = STRATEGIES.map((strategy) =>
 )
 
 const refusals: readonly CaseOfContract[] = [
-  sentence('bad envelopes are refused, and nothing is lost with them', {}, async (stage) => {
+  always('bad envelopes are refused, and nothing is lost with them', async (stage) => {
     const queue = await stage.worker()
     for (const bad of BAD_MEMBERS) {
       const what = JSON.stringify(bad)
@@ -249,12 +233,12 @@ const refusals: readonly CaseOfContract[] = [
     await stage.fill(queue, [good])
     assert.deepEqual(idsOf(await stage.take(queue, 1)), [good.id])
   }),
-  sentence('members that an envelope inherits do not count', {}, async (stage) => {
+  always('members that an envelope inherits do not count', async (stage) => {
     const queue = await stage.worker()
     const inherited = Object.create(stage.envelope()) as CommandEnvelope
     await refused('an envelope that has nothing of its own', queue.enqueue(inherited), INVALID)
   }),
-  sentence('names that mean something in JavaScript are names like any', {}, async (stage) => {
+  always('names that mean something in JavaScript are names like any', async (stage) => {
     const queue = await stage.worker()
     const names = ['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'then']
     const lanes = names.map((name) => demand(name))
@@ -277,13 +261,13 @@ const refusals: readonly CaseOfContract[] = [
     await finish(queue, given)
     await stage.nothing(queue, { lanes })
   }),
-  sentence('keys are refused where the strategy takes none', {}, async (stage) => {
+  always('keys are refused where the strategy takes none', async (stage) => {
     const queue = await stage.worker()
     const envelope = stage.envelope({ key: 'k' })
     await refused('a key', queue.enqueueMany([envelope]), INVALID, 'CORELANE_DEGRADED')
     await stage.nothing(queue)
   }),
-  sentence('a payload named __proto__ harms nobody', {}, async (stage) => {
+  always('a payload named __proto__ harms nobody', async (stage) => {
     const queue = await stage.worker()
     const payload: unknown = JSON.parse(
       '{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":2}},"kept":true}',

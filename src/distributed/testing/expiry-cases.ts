@@ -3,10 +3,11 @@
 import assert from 'node:assert/strict'
 import { nowMs } from '../../base/clock.ts'
 import type { Delivery, LeasedQueue } from '../contract/distributed-queue.ts'
-import { type CaseOfContract, sentence } from './contract-case.ts'
+import { type CaseOfContract, sentence, sentencesWith } from './contract-case.ts'
 import type { ContractStage } from './contract-stage.ts'
 import { failureOf, finish, idsOf, pause, referenceTo, successOf } from './contract-stage.ts'
 
+const brieflyLeased = sentencesWith({ needs: ['leases'], leaseMs: 500 })
 const NEEDS = ['leases'] as const
 
 /** One worker takes a command and freezes; another is given it. */
@@ -22,9 +23,8 @@ async function handedOn(
 }
 
 const expiring: readonly CaseOfContract[] = [
-  sentence(
+  brieflyLeased(
     'a command whose lease has expired is given out again, under another fence',
-    { needs: NEEDS, leaseMs: 500 },
     async (stage) => {
       const { late, fresh, two } = await handedOn(stage)
       assert.notEqual(fresh.fence, late.fence)
@@ -34,9 +34,8 @@ const expiring: readonly CaseOfContract[] = [
       await finish(two, [fresh])
     },
   ),
-  sentence(
+  brieflyLeased(
     'the same worker is given its expired command under another fence too',
-    { needs: NEEDS, leaseMs: 500 },
     async (stage) => {
       const queue = await stage.worker()
       await stage.fill(queue, stage.envelopes(1))
@@ -48,19 +47,15 @@ const expiring: readonly CaseOfContract[] = [
       await finish(queue, [fresh])
     },
   ),
-  sentence(
-    'a worker that waits is given what expires meanwhile',
-    { needs: NEEDS, leaseMs: 500 },
-    async (stage) => {
-      const [one, two] = await stage.workers('w1', 'w2')
-      await stage.fill(one!, stage.envelopes(1))
-      const late = await stage.takeOne(one!)
-      const startMs = nowMs()
-      const [fresh] = await two!.lease(stage.request({ waitMs: 10_000 }))
-      assert.equal(fresh?.envelope.id, late.envelope.id)
-      assert.ok(nowMs() - startMs < 5000)
-    },
-  ),
+  brieflyLeased('a worker that waits is given what expires meanwhile', async (stage) => {
+    const [one, two] = await stage.workers('w1', 'w2')
+    await stage.fill(one!, stage.envelopes(1))
+    const late = await stage.takeOne(one!)
+    const startMs = nowMs()
+    const [fresh] = await two!.lease(stage.request({ waitMs: 10_000 }))
+    assert.equal(fresh?.envelope.id, late.envelope.id)
+    assert.ok(nowMs() - startMs < 5000)
+  }),
   sentence('no lease expires before its time', { needs: NEEDS, leaseMs: 800 }, async (stage) => {
     const [one, two] = await stage.workers('w1', 'w2')
     await stage.fill(one!, stage.envelopes(1))
@@ -68,27 +63,22 @@ const expiring: readonly CaseOfContract[] = [
     assert.deepEqual(await two!.lease(stage.request({ waitMs: 200 })), [])
     await finish(one!, [given])
   }),
-  sentence(
-    'expired commands come before younger ones, in their order',
-    { needs: NEEDS, leaseMs: 500 },
-    async (stage) => {
-      const [one, two] = await stage.workers('w1', 'w2')
-      const old = stage.envelopes(5)
-      await stage.fill(one!, old)
-      await stage.take(one!, 5)
-      const young = stage.envelopes(5)
-      await stage.fill(one!, young)
-      await pause(550)
-      const given = await stage.take(two!, 10)
-      assert.deepEqual(
-        idsOf(given),
-        [...old, ...young].map(({ id }) => id),
-      )
-    },
-  ),
-  sentence(
+  brieflyLeased('expired commands come before younger ones, in their order', async (stage) => {
+    const [one, two] = await stage.workers('w1', 'w2')
+    const old = stage.envelopes(5)
+    await stage.fill(one!, old)
+    await stage.take(one!, 5)
+    const young = stage.envelopes(5)
+    await stage.fill(one!, young)
+    await pause(550)
+    const given = await stage.take(two!, 10)
+    assert.deepEqual(
+      idsOf(given),
+      [...old, ...young].map(({ id }) => id),
+    )
+  }),
+  brieflyLeased(
     'a worker that has lost its lease cannot extend, complete, release or bury',
-    { needs: NEEDS, leaseMs: 500 },
     async (stage) => {
       const { one, two, late, fresh } = await handedOn(stage)
       assert.deepEqual((await one.extend([late])).lost, [late.fence])
@@ -105,9 +95,8 @@ const expiring: readonly CaseOfContract[] = [
       assert.deepEqual(await two.dead.list(), [])
     },
   ),
-  sentence(
+  brieflyLeased(
     'a zombie that completes after the second worker changes nothing',
-    { needs: NEEDS, leaseMs: 500 },
     async (stage) => {
       const { one, two, late, fresh } = await handedOn(stage)
       await finish(two, [fresh])
@@ -118,9 +107,8 @@ const expiring: readonly CaseOfContract[] = [
       assert.equal(state.result.workerId, two.workerId)
     },
   ),
-  sentence(
+  brieflyLeased(
     'a failed run after an expiry begins the count of deliveries again',
-    { needs: NEEDS, leaseMs: 500 },
     async (stage) => {
       const { two, fresh } = await handedOn(stage)
       await two.release([fresh], { reason: 'retry' })
@@ -285,17 +273,13 @@ const starting: readonly CaseOfContract[] = [
       await finish(two!, second)
     },
   ),
-  sentence(
-    'a worker that has lost its lease starts nothing',
-    { needs: NEEDS, leaseMs: 500 },
-    async (stage) => {
-      const { one, two, late, fresh } = await handedOn(stage)
-      assert.deepEqual(await one.start([late]), ['stale'])
-      await started(two, [fresh])
-      await finish(two, [fresh])
-      assert.deepEqual(await two.start([fresh]), ['stale'])
-    },
-  ),
+  brieflyLeased('a worker that has lost its lease starts nothing', async (stage) => {
+    const { one, two, late, fresh } = await handedOn(stage)
+    assert.deepEqual(await one.start([late]), ['stale'])
+    await started(two, [fresh])
+    await finish(two, [fresh])
+    assert.deepEqual(await two.start([fresh]), ['stale'])
+  }),
 ]
 
 /** Tells that commands start, and is sure that they still may. */

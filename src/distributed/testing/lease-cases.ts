@@ -2,11 +2,12 @@
 
 import assert from 'node:assert/strict'
 import { nowMs } from '../../base/clock.ts'
-import { type CaseOfContract, sentence } from './contract-case.ts'
+import { always, type CaseOfContract, leased, sentence, sentencesWith } from './contract-case.ts'
 import { demand, finish, idsOf, pause, refused, successOf } from './contract-stage.ts'
 
+const ranked = sentencesWith({ needs: ['lanePriority'] })
 const giving: readonly CaseOfContract[] = [
-  sentence('an empty queue gives nothing, at once', {}, async (stage) => {
+  always('an empty queue gives nothing, at once', async (stage) => {
     const queue = await stage.worker()
     const startMs = nowMs()
     assert.deepEqual(await queue.lease(stage.request()), [])
@@ -31,29 +32,25 @@ const giving: readonly CaseOfContract[] = [
       }
     },
   ),
-  sentence('no more than max are given', {}, async (stage) => {
+  always('no more than max are given', async (stage) => {
     const queue = await stage.worker()
     await stage.fill(queue, stage.envelopes(10))
     assert.equal((await queue.lease(stage.request({ max: 3 }))).length, 3)
     assert.equal((await stage.take(queue, 7)).length, 7)
   }),
-  sentence(
-    'no more of a lane are given than its max, and none of a lane with 0',
-    {},
-    async (stage) => {
-      const queue = await stage.worker()
-      for (const laneId of ['a', 'b', 'c']) await stage.fill(queue, stage.envelopes(5, { laneId }))
-      const lanes = [demand('a', { max: 2 }), demand('b', { max: 0 })]
-      const given = await queue.lease(stage.request({ lanes, waitMs: 1000 }))
-      assert.deepEqual(
-        given.map(({ envelope }) => envelope.laneId),
-        ['a', 'a'],
-      )
-      const rest = await stage.take(queue, 13, { lanes: ['a', 'b', 'c'].map((id) => demand(id)) })
-      assert.equal(rest.filter(({ envelope }) => envelope.laneId === 'a').length, 3)
-    },
-  ),
-  sentence('only partitions that are asked for are taken from', {}, async (stage) => {
+  always('no more of a lane are given than its max, and none of a lane with 0', async (stage) => {
+    const queue = await stage.worker()
+    for (const laneId of ['a', 'b', 'c']) await stage.fill(queue, stage.envelopes(5, { laneId }))
+    const lanes = [demand('a', { max: 2 }), demand('b', { max: 0 })]
+    const given = await queue.lease(stage.request({ lanes, waitMs: 1000 }))
+    assert.deepEqual(
+      given.map(({ envelope }) => envelope.laneId),
+      ['a', 'a'],
+    )
+    const rest = await stage.take(queue, 13, { lanes: ['a', 'b', 'c'].map((id) => demand(id)) })
+    assert.equal(rest.filter(({ envelope }) => envelope.laneId === 'a').length, 3)
+  }),
+  always('only partitions that are asked for are taken from', async (stage) => {
     const queue = await stage.worker()
     for (const partitionId of [0, 1, 2]) {
       await stage.fill(queue, stage.envelopes(3, { partitionId }))
@@ -74,19 +71,15 @@ const giving: readonly CaseOfContract[] = [
     assert.equal((await stage.take(queue, 3)).length, 3)
     await stage.nothing(queue)
   }),
-  sentence(
-    'partitions that are named first are taken from first',
-    { needs: ['leases'] },
-    async (stage) => {
-      const queue = await stage.worker()
-      for (const partitionId of [0, 1, 2]) {
-        await stage.fill(queue, stage.envelopes(2, { partitionId }))
-      }
-      const given = await stage.take(queue, 4, { partitions: [1, 2, 0], max: 4 })
-      assert.deepEqual(given.map(({ envelope }) => envelope.partitionId).toSorted(), [1, 1, 2, 2])
-    },
-  ),
-  sentence('bad requests are refused', { needs: ['leases'] }, async (stage) => {
+  leased('partitions that are named first are taken from first', async (stage) => {
+    const queue = await stage.worker()
+    for (const partitionId of [0, 1, 2]) {
+      await stage.fill(queue, stage.envelopes(2, { partitionId }))
+    }
+    const given = await stage.take(queue, 4, { partitions: [1, 2, 0], max: 4 })
+    assert.deepEqual(given.map(({ envelope }) => envelope.partitionId).toSorted(), [1, 1, 2, 2])
+  }),
+  leased('bad requests are refused', async (stage) => {
     const queue = await stage.worker()
     await refused('max 0', queue.lease(stage.request({ max: 0 })))
     await refused('max 4,097', queue.lease(stage.request({ max: 4097 })))
@@ -94,7 +87,7 @@ const giving: readonly CaseOfContract[] = [
     await refused('partition -1', queue.lease(stage.request({ partitions: [-1] })))
     await refused('a lane {x}', queue.lease(stage.request({ lanes: [demand('{x}')] })))
   }),
-  sentence('workers that lease at once share without giving anything twice', {}, async (stage) => {
+  always('workers that lease at once share without giving anything twice', async (stage) => {
     const queues = await stage.workers('w1', 'w2', 'w3')
     const envelopes = [0, 1, 2, 3].flatMap((partitionId) => stage.envelopes(100, { partitionId }))
     await stage.fill(queues[0]!, envelopes)
@@ -114,7 +107,7 @@ const giving: readonly CaseOfContract[] = [
     assert.deepEqual(given.toSorted(), envelopes.map(({ id }) => id).toSorted())
     assert.equal(fences.size, 400)
   }),
-  sentence('the five members alone do: enqueue, dequeue, complete', {}, async (stage) => {
+  always('the five members alone do: enqueue, dequeue, complete', async (stage) => {
     const queue = await stage.worker()
     assert.equal(queue.numPartitions, 4)
     const envelope = stage.envelope({ partitionId: 2, laneId: 'any-lane' })
@@ -156,7 +149,7 @@ const giving: readonly CaseOfContract[] = [
 ]
 
 const urgency: readonly CaseOfContract[] = [
-  sentence('within a lane and partition the oldest goes first', {}, async (stage) => {
+  always('within a lane and partition the oldest goes first', async (stage) => {
     const queue = await stage.worker()
     const envelopes = stage.envelopes(200)
     await stage.fill(queue, envelopes)
@@ -165,7 +158,7 @@ const urgency: readonly CaseOfContract[] = [
       envelopes.map(({ id }) => id),
     )
   }),
-  sentence('the most urgent lane goes first', { needs: ['lanePriority'] }, async (stage) => {
+  ranked('the most urgent lane goes first', async (stage) => {
     const queue = await stage.worker()
     for (const laneId of ['slow', 'fast', 'usual']) {
       await stage.fill(queue, stage.envelopes(3, { laneId }))
@@ -184,9 +177,8 @@ const urgency: readonly CaseOfContract[] = [
       ...['slow', 'slow', 'slow'],
     ])
   }),
-  sentence(
+  ranked(
     'of lanes that are as urgent as each other the older command goes first',
-    { needs: ['lanePriority'] },
     async (stage) => {
       const queue = await stage.worker()
       const envelopes = ['b', 'a', 'a', 'b', 'a'].map((laneId) => stage.envelope({ laneId }))
@@ -201,19 +193,15 @@ const urgency: readonly CaseOfContract[] = [
       )
     },
   ),
-  sentence(
-    'a command that comes later in a more urgent lane goes first',
-    { needs: ['lanePriority'] },
-    async (stage) => {
-      const queue = await stage.worker()
-      await stage.fill(queue, stage.envelopes(4, { laneId: 'slow' }))
-      const lanes = [demand('slow', { priority: 9 }), demand('fast', { priority: 1 })]
-      assert.equal((await stage.takeOne(queue, { lanes })).envelope.laneId, 'slow')
-      await stage.fill(queue, stage.envelopes(1, { laneId: 'fast' }))
-      assert.equal((await stage.takeOne(queue, { lanes })).envelope.laneId, 'fast')
-      assert.equal((await stage.takeOne(queue, { lanes })).envelope.laneId, 'slow')
-    },
-  ),
+  ranked('a command that comes later in a more urgent lane goes first', async (stage) => {
+    const queue = await stage.worker()
+    await stage.fill(queue, stage.envelopes(4, { laneId: 'slow' }))
+    const lanes = [demand('slow', { priority: 9 }), demand('fast', { priority: 1 })]
+    assert.equal((await stage.takeOne(queue, { lanes })).envelope.laneId, 'slow')
+    await stage.fill(queue, stage.envelopes(1, { laneId: 'fast' }))
+    assert.equal((await stage.takeOne(queue, { lanes })).envelope.laneId, 'fast')
+    assert.equal((await stage.takeOne(queue, { lanes })).envelope.laneId, 'slow')
+  }),
   sentence(
     'the more urgent command of a lane goes first',
     { needs: ['commandPriority'] },
@@ -263,7 +251,7 @@ const urgency: readonly CaseOfContract[] = [
 ]
 
 const waiting: readonly CaseOfContract[] = [
-  sentence('a worker that waits is woken by a command', {}, async (stage) => {
+  always('a worker that waits is woken by a command', async (stage) => {
     const queue = await stage.worker()
     const startMs = nowMs()
     const given = queue.lease(stage.request({ waitMs: 10_000 }))
@@ -273,21 +261,17 @@ const waiting: readonly CaseOfContract[] = [
     assert.deepEqual(idsOf(await given), [envelope.id])
     assert.ok(nowMs() - startMs < 5000)
   }),
-  sentence(
-    'a worker that waits is woken by what another enqueues',
-    { needs: ['leases'] },
-    async (stage) => {
-      const [one, two] = await stage.workers('w1', 'w2')
-      const startMs = nowMs()
-      const given = one!.lease(stage.request({ waitMs: 10_000 }))
-      await pause(50)
-      const envelope = stage.envelope({ partitionId: 3 })
-      await stage.fill(two!, [envelope])
-      assert.deepEqual(idsOf(await given), [envelope.id])
-      assert.ok(nowMs() - startMs < 5000)
-    },
-  ),
-  sentence('a worker does not wait for lanes and partitions of others', {}, async (stage) => {
+  leased('a worker that waits is woken by what another enqueues', async (stage) => {
+    const [one, two] = await stage.workers('w1', 'w2')
+    const startMs = nowMs()
+    const given = one!.lease(stage.request({ waitMs: 10_000 }))
+    await pause(50)
+    const envelope = stage.envelope({ partitionId: 3 })
+    await stage.fill(two!, [envelope])
+    assert.deepEqual(idsOf(await given), [envelope.id])
+    assert.ok(nowMs() - startMs < 5000)
+  }),
+  always('a worker does not wait for lanes and partitions of others', async (stage) => {
     const queue = await stage.worker()
     const given = queue.lease(stage.request({ partitions: [1], waitMs: 400 }))
     const lanes = [demand('other')]
@@ -297,14 +281,14 @@ const waiting: readonly CaseOfContract[] = [
     assert.deepEqual(await others, [])
     await stage.take(queue, 2)
   }),
-  sentence('waiting ends after waitMs', {}, async (stage) => {
+  always('waiting ends after waitMs', async (stage) => {
     const queue = await stage.worker()
     const startMs = nowMs()
     assert.deepEqual(await queue.lease(stage.request({ waitMs: 120 })), [])
     const waitedMs = nowMs() - startMs
     assert.ok(waitedMs >= 110 && waitedMs < 3000, `${waitedMs} ms`)
   }),
-  sentence('a signal ends the waiting', {}, async (stage) => {
+  always('a signal ends the waiting', async (stage) => {
     const queue = await stage.worker()
     const controller = new AbortController()
     const startMs = nowMs()
@@ -318,7 +302,7 @@ const waiting: readonly CaseOfContract[] = [
     await stage.fill(queue, stage.envelopes(1))
     await stage.takeOne(queue)
   }),
-  sentence('of several that wait, one is given a command', {}, async (stage) => {
+  always('of several that wait, one is given a command', async (stage) => {
     const queue = await stage.worker()
     const waits = Array.from({ length: 4 }, () => queue.lease(stage.request({ waitMs: 500 })))
     await pause(30)
@@ -326,7 +310,7 @@ const waiting: readonly CaseOfContract[] = [
     const given = (await Promise.all(waits)).flat()
     assert.equal(given.length, 1)
   }),
-  sentence('commands of many short waits are each given once', {}, async (stage) => {
+  always('commands of many short waits are each given once', async (stage) => {
     const queue = await stage.worker()
     let given = 0
     for (let round = 0; round < 30; round++) {

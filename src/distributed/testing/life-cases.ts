@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { nowMs } from '../../base/clock.ts'
 import { isLeased } from '../contract/distributed-queue.ts'
-import { type CaseOfContract, sentence } from './contract-case.ts'
+import { always, type CaseOfContract, sentence } from './contract-case.ts'
 import { demand, failureOf, finish, idsOf, pause, refused, successOf } from './contract-stage.ts'
 
 const saying: readonly CaseOfContract[] = [
@@ -169,7 +169,7 @@ function unbuffered(value: unknown): unknown {
 }
 
 const ends: readonly CaseOfContract[] = [
-  sentence('close ends what waits, and nothing can be done after it', {}, async (stage) => {
+  always('close ends what waits, and nothing can be done after it', async (stage) => {
     const queue = await stage.worker()
     const startMs = nowMs()
     // What becomes of a wait is the engine's choice: nothing, or an error that says that it ended.

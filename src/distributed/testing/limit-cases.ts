@@ -3,11 +3,12 @@
 import assert from 'node:assert/strict'
 import { nowMs } from '../../base/clock.ts'
 import type { LeasedQueue } from '../contract/distributed-queue.ts'
-import { type CaseOfContract, sentence } from './contract-case.ts'
+import { type CaseOfContract, sentence, sentencesWith } from './contract-case.ts'
 import { pause } from './contract-stage.ts'
 
-const RATES = { needs: ['rates'] } as const
+const rated = sentencesWith({ needs: ['rates'] })
 const SLOTS = { needs: ['slots'] } as const
+const slotted = sentencesWith(SLOTS)
 
 /** What an engine's clock and this process's may differ by in the span of a case. */
 const CLOCK_SLACK_MS = 2
@@ -68,7 +69,7 @@ function assertBound(grants: readonly Grant[], { limit, windowMs }: Rate): void 
 }
 
 const rates: readonly CaseOfContract[] = [
-  sentence('tokens keep the bound of a limit, whenever they are used', RATES, async (stage) => {
+  rated('tokens keep the bound of a limit, whenever they are used', async (stage) => {
     const queues = await stage.workers('w1', 'w2', 'w3')
     const rate = { limit: 50, windowMs: 500 }
     const startMs = nowMs()
@@ -83,34 +84,26 @@ const rates: readonly CaseOfContract[] = [
     const offered = ((nowMs() - startMs) * rate.limit) / rate.windowMs
     assert.ok(used >= 0.7 * offered, `${used} of ${offered} tokens were granted`)
   }),
-  sentence(
-    'an idle limit grants a batch at once, and tells when to ask again',
-    RATES,
-    async (stage) => {
-      const queue = await stage.worker()
-      const rate = { limit: 20, windowMs: 2000 }
-      const first = await queue.limits.takeTokens('lane', rate, 20)
-      assert.equal(first.granted, 20)
-      assert.ok(first.expiresAtMs > nowMs())
-      const second = await queue.limits.takeTokens('lane', rate, 5)
-      assert.equal(second.granted, 0)
-      assert.ok(second.retryAfterMs > 0 && second.retryAfterMs <= 2000, `${second.retryAfterMs}`)
-      await pause(second.retryAfterMs + 5)
-      assert.ok((await queue.limits.takeTokens('lane', rate, 5)).granted >= 1)
-    },
-  ),
-  sentence(
-    'no more tokens are granted than were asked for, nor than the limit',
-    RATES,
-    async (stage) => {
-      const queue = await stage.worker()
-      const rate = { limit: 10, windowMs: 60_000 }
-      assert.equal((await queue.limits.takeTokens('lane', rate, 3)).granted, 3)
-      const { granted } = await queue.limits.takeTokens('lane', rate, 1000)
-      assert.ok(granted <= 7, `${granted}`)
-    },
-  ),
-  sentence('each lane has a limit of its own', RATES, async (stage) => {
+  rated('an idle limit grants a batch at once, and tells when to ask again', async (stage) => {
+    const queue = await stage.worker()
+    const rate = { limit: 20, windowMs: 2000 }
+    const first = await queue.limits.takeTokens('lane', rate, 20)
+    assert.equal(first.granted, 20)
+    assert.ok(first.expiresAtMs > nowMs())
+    const second = await queue.limits.takeTokens('lane', rate, 5)
+    assert.equal(second.granted, 0)
+    assert.ok(second.retryAfterMs > 0 && second.retryAfterMs <= 2000, `${second.retryAfterMs}`)
+    await pause(second.retryAfterMs + 5)
+    assert.ok((await queue.limits.takeTokens('lane', rate, 5)).granted >= 1)
+  }),
+  rated('no more tokens are granted than were asked for, nor than the limit', async (stage) => {
+    const queue = await stage.worker()
+    const rate = { limit: 10, windowMs: 60_000 }
+    assert.equal((await queue.limits.takeTokens('lane', rate, 3)).granted, 3)
+    const { granted } = await queue.limits.takeTokens('lane', rate, 1000)
+    assert.ok(granted <= 7, `${granted}`)
+  }),
+  rated('each lane has a limit of its own', async (stage) => {
     const queue = await stage.worker()
     const rate = { limit: 1, windowMs: 60_000 }
     for (const lane of ['a', 'b']) {
@@ -118,7 +111,7 @@ const rates: readonly CaseOfContract[] = [
       assert.equal((await queue.limits.takeTokens(lane, rate, 1)).granted, 0)
     }
   }),
-  sentence('a limit is shared by all workers', RATES, async (stage) => {
+  rated('a limit is shared by all workers', async (stage) => {
     const queues = await stage.workers('w1', 'w2')
     const rate = { limit: 5, windowMs: 60_000 }
     let granted = 0
@@ -130,19 +123,19 @@ const rates: readonly CaseOfContract[] = [
 ]
 
 const slots: readonly CaseOfContract[] = [
-  sentence('there are no more slots than max', SLOTS, async (stage) => {
+  slotted('there are no more slots than max', async (stage) => {
     const queue = await stage.worker()
     const { limits } = queue
     assert.deepEqual(await limits.takeSlots('lane', 2, ['a', 'b', 'c']), ['a', 'b'])
     assert.deepEqual(await limits.takeSlots('lane', 2, ['d']), [])
     assert.deepEqual(await limits.takeSlots('other', 2, ['d']), ['d'])
   }),
-  sentence('who has a slot keeps it', SLOTS, async (stage) => {
+  slotted('who has a slot keeps it', async (stage) => {
     const { limits } = await stage.worker()
     await limits.takeSlots('lane', 2, ['a', 'b'])
     assert.deepEqual((await limits.takeSlots('lane', 2, ['c', 'b', 'a'])).toSorted(), ['a', 'b'])
   }),
-  sentence('a slot that is given back is free', SLOTS, async (stage) => {
+  slotted('a slot that is given back is free', async (stage) => {
     const { limits } = await stage.worker()
     await limits.takeSlots('lane', 2, ['a', 'b'])
     await limits.releaseSlots('lane', ['a', 'nobody'])
@@ -161,35 +154,31 @@ const slots: readonly CaseOfContract[] = [
       assert.deepEqual(await two!.limits.takeSlots('lane', 2, ['c', 'd']), ['c'])
     },
   ),
-  sentence(
-    'a worker that was refused a slot hears when one is given back',
-    SLOTS,
-    async (stage) => {
-      const [one, two] = await stage.workers('w1', 'w2')
-      // Engines that cannot tell are asked again and again instead.
-      if (two!.limits.onSlotFree === undefined) return
-      await one!.limits.takeSlots('lane', 2, ['a', 'b'])
-      let calls = 0
-      const stop = two!.limits.onSlotFree('lane', () => calls++)
-      assert.deepEqual(await two!.limits.takeSlots('lane', 2, ['c']), [])
-      await stage.until('it hears of a slot', async () => {
-        // An engine may have to subscribe first.
-        if (calls === 0) {
-          await one!.limits.releaseSlots('lane', ['a'])
-          await pause(20)
-          if (calls === 0) await one!.limits.takeSlots('lane', 2, ['a'])
-        }
-        return calls > 0
-      })
-      assert.deepEqual(await two!.limits.takeSlots('lane', 2, ['c']), ['c'])
-      stop()
-      const before = calls
-      await one!.limits.releaseSlots('lane', ['b'])
-      await pause(30)
-      assert.equal(calls, before)
-    },
-  ),
-  sentence('workers that take slots at once do not take too many', SLOTS, async (stage) => {
+  slotted('a worker that was refused a slot hears when one is given back', async (stage) => {
+    const [one, two] = await stage.workers('w1', 'w2')
+    // Engines that cannot tell are asked again and again instead.
+    if (two!.limits.onSlotFree === undefined) return
+    await one!.limits.takeSlots('lane', 2, ['a', 'b'])
+    let calls = 0
+    const stop = two!.limits.onSlotFree('lane', () => calls++)
+    assert.deepEqual(await two!.limits.takeSlots('lane', 2, ['c']), [])
+    await stage.until('it hears of a slot', async () => {
+      // An engine may have to subscribe first.
+      if (calls === 0) {
+        await one!.limits.releaseSlots('lane', ['a'])
+        await pause(20)
+        if (calls === 0) await one!.limits.takeSlots('lane', 2, ['a'])
+      }
+      return calls > 0
+    })
+    assert.deepEqual(await two!.limits.takeSlots('lane', 2, ['c']), ['c'])
+    stop()
+    const before = calls
+    await one!.limits.releaseSlots('lane', ['b'])
+    await pause(30)
+    assert.equal(calls, before)
+  }),
+  slotted('workers that take slots at once do not take too many', async (stage) => {
     const queues = await stage.workers('w1', 'w2', 'w3')
     for (let turn = 0; turn < 10; turn++) {
       const lane = `lane-${turn}`

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { nowMs } from '../../base/clock.ts'
 import type { EnvelopeOptions } from '../contract/envelope.ts'
-import { type CaseOfContract, sentence } from './contract-case.ts'
+import { always, type CaseOfContract, delaying, sentence } from './contract-case.ts'
 import { failureOf, finish, idsOf, referenceTo, refused } from './contract-stage.ts'
 
 const LATER_MS = 60_000
@@ -26,7 +26,7 @@ const BAD_OPTIONS: readonly unknown[] = [
 
 /** What a command asks for. */
 export const OPTION_CASES: readonly CaseOfContract[] = [
-  sentence('options of a command are given out with it, and no others', {}, async (stage) => {
+  always('options of a command are given out with it, and no others', async (stage) => {
     const queue = await stage.worker()
     const options: EnvelopeOptions = {
       timeoutMs: 1500.5,
@@ -38,7 +38,7 @@ export const OPTION_CASES: readonly CaseOfContract[] = [
     assert.deepEqual(delivery.envelope.options, options)
     await finish(queue, [delivery])
   }),
-  sentence('bad options of a command are refused', {}, async (stage) => {
+  always('bad options of a command are refused', async (stage) => {
     const queue = await stage.worker()
     for (const options of BAD_OPTIONS) {
       const envelope = stage.envelope({ options: options as EnvelopeOptions })
@@ -46,9 +46,8 @@ export const OPTION_CASES: readonly CaseOfContract[] = [
     }
     await stage.nothing(queue)
   }),
-  sentence(
+  delaying(
     'a command with a delay is kept back for it, and wakes a worker that waits',
-    { needs: ['delay'] },
     async (stage) => {
       const queue = await stage.worker()
       const [late, prompt] = [
@@ -71,9 +70,8 @@ export const OPTION_CASES: readonly CaseOfContract[] = [
       await finish(queue, [delivery!])
     },
   ),
-  sentence(
+  delaying(
     'a worker that waits already is given a command with a delay when it is over',
-    { needs: ['delay'] },
     async (stage) => {
       const queue = await stage.worker()
       const wait = queue.lease(stage.request({ waitMs: 10_000 }))

@@ -2,11 +2,12 @@
 
 import assert from 'node:assert/strict'
 import type { Delivery, LeasedQueue } from '../contract/distributed-queue.ts'
-import { type CaseOfContract, sentence } from './contract-case.ts'
+import { type CaseOfContract, leased, sentence, sentencesWith } from './contract-case.ts'
 import type { ContractStage } from './contract-stage.ts'
 import { finish, idsOf, pause, refused, successOf } from './contract-stage.ts'
 
 const KEYS = { needs: ['leases', 'keyOrder'], strategy: 'hash' } as const
+const keyed = sentencesWith(KEYS)
 const OWNED = { needs: ['leases', 'ownership'], strategy: 'hash' } as const
 
 /** A worker that runs what it is given one by one, and gives the rest of a batch back unstarted. */
@@ -27,36 +28,32 @@ async function drain(
 }
 
 const keys: readonly CaseOfContract[] = [
-  sentence(
-    'commands of a key are run one at a time and in order, over two workers',
-    KEYS,
-    async (stage) => {
-      const queues = await stage.workers('w1', 'w2')
-      const expected = new Map<string, string[]>()
-      const envelopes = Array.from({ length: 60 }, (_, index) => {
-        const key = `k${index % 5}`
-        const envelope = stage.envelope({ key, partitionId: (index % 5) % 4 })
-        expected.set(key, [...(expected.get(key) ?? []), envelope.id])
-        return envelope
-      })
-      await stage.fill(queues[0]!, envelopes)
-      const ran = new Map<string, string[]>()
-      const running = new Set<string>()
-      let left = envelopes.length
-      const run = async ({ envelope }: Delivery): Promise<void> => {
-        const key = envelope.key!
-        assert.ok(!running.has(key), `two commands of ${key} at once`)
-        running.add(key)
-        ran.set(key, [...(ran.get(key) ?? []), envelope.id])
-        await pause(1)
-        running.delete(key)
-        left--
-      }
-      await Promise.all(queues.map((queue) => drain(stage, queue, run, () => left === 0)))
-      assert.deepEqual([...ran].toSorted(), [...expected].toSorted())
-    },
-  ),
-  sentence('commands of different keys are given out side by side', KEYS, async (stage) => {
+  keyed('commands of a key are run one at a time and in order, over two workers', async (stage) => {
+    const queues = await stage.workers('w1', 'w2')
+    const expected = new Map<string, string[]>()
+    const envelopes = Array.from({ length: 60 }, (_, index) => {
+      const key = `k${index % 5}`
+      const envelope = stage.envelope({ key, partitionId: (index % 5) % 4 })
+      expected.set(key, [...(expected.get(key) ?? []), envelope.id])
+      return envelope
+    })
+    await stage.fill(queues[0]!, envelopes)
+    const ran = new Map<string, string[]>()
+    const running = new Set<string>()
+    let left = envelopes.length
+    const run = async ({ envelope }: Delivery): Promise<void> => {
+      const key = envelope.key!
+      assert.ok(!running.has(key), `two commands of ${key} at once`)
+      running.add(key)
+      ran.set(key, [...(ran.get(key) ?? []), envelope.id])
+      await pause(1)
+      running.delete(key)
+      left--
+    }
+    await Promise.all(queues.map((queue) => drain(stage, queue, run, () => left === 0)))
+    assert.deepEqual([...ran].toSorted(), [...expected].toSorted())
+  }),
+  keyed('commands of different keys are given out side by side', async (stage) => {
     const queue = await stage.worker()
     const envelopes = ['a', 'b', 'c'].map((key) => stage.envelope({ key }))
     await stage.fill(queue, envelopes)
@@ -86,7 +83,7 @@ const keys: readonly CaseOfContract[] = [
     const result = successOf(lost, one)
     assert.deepEqual(await one.completeMany([{ delivery: lost, result }]), ['stale'])
   }),
-  sentence('what was not started keeps its place among its key', KEYS, async (stage) => {
+  keyed('what was not started keeps its place among its key', async (stage) => {
     const queue = await stage.worker()
     const envelopes = stage.envelopes(3, { key: 'k' })
     await stage.fill(queue, envelopes)
@@ -121,7 +118,7 @@ const keys: readonly CaseOfContract[] = [
       assert.deepEqual(ran, [b!.id, c!.id, a!.id])
     },
   ),
-  sentence('a dead-lettered command does not hold up its key', KEYS, async (stage) => {
+  keyed('a dead-lettered command does not hold up its key', async (stage) => {
     const queue = await stage.worker()
     const [a, b] = stage.envelopes(2, { key: 'k' })
     await stage.fill(queue, [a!, b!])
@@ -258,17 +255,13 @@ const ownership: readonly CaseOfContract[] = [
       await stage.takeOne(queue)
     },
   ),
-  sentence(
-    'where partitions are not owned, nobody has to ask',
-    { needs: ['leases'] },
-    async (stage) => {
-      const queue = await stage.worker()
-      assert.equal(queue.ownership, undefined)
-      await stage.fill(queue, stage.envelopes(1, { partitionId: 3 }))
-      await stage.takeOne(queue)
-      await refused('partition 9', queue.lease(stage.request({ partitions: [9] })))
-    },
-  ),
+  leased('where partitions are not owned, nobody has to ask', async (stage) => {
+    const queue = await stage.worker()
+    assert.equal(queue.ownership, undefined)
+    await stage.fill(queue, stage.envelopes(1, { partitionId: 3 }))
+    await stage.takeOne(queue)
+    await refused('partition 9', queue.lease(stage.request({ partitions: [9] })))
+  }),
 ]
 
 /** Keys in order, and partitions that have one worker at a time. */

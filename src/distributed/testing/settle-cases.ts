@@ -4,20 +4,20 @@ import assert from 'node:assert/strict'
 import { epochMs, nowMs } from '../../base/clock.ts'
 import type { Delivery } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope } from '../contract/envelope.ts'
-import { type CaseOfContract, sentence } from './contract-case.ts'
+import { always, type CaseOfContract, delaying, leased, sentence } from './contract-case.ts'
 import { failureOf, finish, idsOf, pause, referenceTo, successOf } from './contract-stage.ts'
 
 /** The engine's clock may count whole milliseconds. */
 const AGE_SLACK_MS = 20
 
 const completing: readonly CaseOfContract[] = [
-  sentence('what is completed is not given out again', {}, async (stage) => {
+  always('what is completed is not given out again', async (stage) => {
     const queue = await stage.worker()
     await stage.fill(queue, stage.envelopes(10))
     await finish(queue, await stage.take(queue, 10))
     await stage.nothing(queue)
   }),
-  sentence('a second completion is stale', {}, async (stage) => {
+  always('a second completion is stale', async (stage) => {
     const queue = await stage.worker()
     await stage.fill(queue, stage.envelopes(2))
     const [first, second] = await stage.take(queue, 2)
@@ -29,7 +29,7 @@ const completing: readonly CaseOfContract[] = [
     ])
     assert.deepEqual(statuses, ['stale', 'done', 'stale'])
   }),
-  sentence('a fence that nobody was given is stale, and the command stays', {}, async (stage) => {
+  always('a fence that nobody was given is stale, and the command stays', async (stage) => {
     const queue = await stage.worker()
     await stage.fill(queue, stage.envelopes(1))
     const delivery = await stage.takeOne(queue)
@@ -41,7 +41,7 @@ const completing: readonly CaseOfContract[] = [
     assert.deepEqual((await queue.extend([forged])).lost, [forged.fence])
     await finish(queue, [delivery])
   }),
-  sentence('nothing can be done with a command that has ended', {}, async (stage) => {
+  always('nothing can be done with a command that has ended', async (stage) => {
     const queue = await stage.worker()
     await stage.fill(queue, stage.envelopes(1))
     const delivery = await stage.takeOne(queue)
@@ -109,49 +109,41 @@ const extending: readonly CaseOfContract[] = [
       await finish(one!, given)
     },
   ),
-  sentence(
-    'extension names those that are lost and keeps the others',
-    { needs: ['leases'] },
-    async (stage) => {
-      const queue = await stage.worker()
-      await stage.fill(queue, stage.envelopes(3))
-      const given = await stage.take(queue, 3)
-      await finish(queue, [given[1]!])
-      const { lost } = await queue.extend(given)
-      assert.deepEqual(lost, [given[1]!.fence])
-      await finish(queue, [given[0]!, given[2]!])
-    },
-  ),
+  leased('extension names those that are lost and keeps the others', async (stage) => {
+    const queue = await stage.worker()
+    await stage.fill(queue, stage.envelopes(3))
+    const given = await stage.take(queue, 3)
+    await finish(queue, [given[1]!])
+    const { lost } = await queue.extend(given)
+    assert.deepEqual(lost, [given[1]!.fence])
+    await finish(queue, [given[0]!, given[2]!])
+  }),
 ]
 
 const releasing: readonly CaseOfContract[] = [
-  sentence(
-    'what was not started keeps its place and does not count',
-    { needs: ['leases'] },
-    async (stage) => {
-      const queue = await stage.worker()
-      const envelopes = stage.envelopes(6)
-      await stage.fill(queue, envelopes)
-      for (let turn = 0; turn < 5; turn++) {
-        const given = await stage.take(queue, 3)
-        assert.deepEqual(
-          idsOf(given),
-          envelopes.slice(0, 3).map(({ id }) => id),
-        )
-        for (const { deliveries, envelope } of given) {
-          assert.equal(deliveries, 1)
-          assert.equal(envelope.retryCount, 0)
-        }
-        const statuses = await queue.release(given, { reason: 'unstarted' })
-        assert.deepEqual(statuses, ['done', 'done', 'done'])
-      }
+  leased('what was not started keeps its place and does not count', async (stage) => {
+    const queue = await stage.worker()
+    const envelopes = stage.envelopes(6)
+    await stage.fill(queue, envelopes)
+    for (let turn = 0; turn < 5; turn++) {
+      const given = await stage.take(queue, 3)
       assert.deepEqual(
-        idsOf(await stage.take(queue, 6)),
-        envelopes.map(({ id }) => id),
+        idsOf(given),
+        envelopes.slice(0, 3).map(({ id }) => id),
       )
-    },
-  ),
-  sentence('what was not started is given to anybody', { needs: ['leases'] }, async (stage) => {
+      for (const { deliveries, envelope } of given) {
+        assert.equal(deliveries, 1)
+        assert.equal(envelope.retryCount, 0)
+      }
+      const statuses = await queue.release(given, { reason: 'unstarted' })
+      assert.deepEqual(statuses, ['done', 'done', 'done'])
+    }
+    assert.deepEqual(
+      idsOf(await stage.take(queue, 6)),
+      envelopes.map(({ id }) => id),
+    )
+  }),
+  leased('what was not started is given to anybody', async (stage) => {
     const [one, two] = await stage.workers('w1', 'w2')
     await stage.fill(one!, stage.envelopes(5))
     const given = await stage.take(one!, 5)
@@ -165,7 +157,7 @@ const releasing: readonly CaseOfContract[] = [
     assert.deepEqual(new Set(stale), new Set(['stale']))
     await finish(two!, again)
   }),
-  sentence('a retry counts a failure', {}, async (stage) => {
+  always('a retry counts a failure', async (stage) => {
     const queue = await stage.worker()
     await stage.fill(queue, [stage.envelope({ retryCount: 1 })])
     for (const retryCount of [1, 2, 3, 4, 5]) {
@@ -179,7 +171,7 @@ const releasing: readonly CaseOfContract[] = [
     assert.equal(last.envelope.retryCount, 6)
     await finish(queue, [last])
   }),
-  sentence('a retry leaves the rest of a command as it was', {}, async (stage) => {
+  always('a retry leaves the rest of a command as it was', async (stage) => {
     const queue = await stage.worker()
     const envelope = stage.envelope({ priority: 7, submitter: 'me', payload: [1, 'two'] })
     await stage.fill(queue, [envelope])
@@ -208,21 +200,17 @@ const releasing: readonly CaseOfContract[] = [
       assert.ok(waitedMs >= 240 && waitedMs < 5000, `${waitedMs} ms`)
     },
   ),
-  sentence(
-    'a worker that waits is given what was kept back meanwhile',
-    { needs: ['delay'] },
-    async (stage) => {
-      const queue = await stage.worker()
-      await stage.fill(queue, stage.envelopes(1))
-      const [delivery] = await stage.take(queue, 1)
-      await queue.release([delivery!], { reason: 'retry', delayMs: 100 })
-      const startMs = nowMs()
-      const [again] = await queue.lease(stage.request({ waitMs: 10_000 }))
-      assert.equal(again?.envelope.id, delivery!.envelope.id)
-      assert.ok(nowMs() - startMs < 5000)
-    },
-  ),
-  sentence('what was kept back has lost its place', { needs: ['delay'] }, async (stage) => {
+  delaying('a worker that waits is given what was kept back meanwhile', async (stage) => {
+    const queue = await stage.worker()
+    await stage.fill(queue, stage.envelopes(1))
+    const [delivery] = await stage.take(queue, 1)
+    await queue.release([delivery!], { reason: 'retry', delayMs: 100 })
+    const startMs = nowMs()
+    const [again] = await queue.lease(stage.request({ waitMs: 10_000 }))
+    assert.equal(again?.envelope.id, delivery!.envelope.id)
+    assert.ok(nowMs() - startMs < 5000)
+  }),
+  delaying('what was kept back has lost its place', async (stage) => {
     const queue = await stage.worker()
     const envelopes = stage.envelopes(3)
     await stage.fill(queue, envelopes)
@@ -248,7 +236,7 @@ const releasing: readonly CaseOfContract[] = [
       [1, 2, 1],
     )
   }),
-  sentence('a crash counts a delivery and no failure', { needs: ['leases'] }, async (stage) => {
+  leased('a crash counts a delivery and no failure', async (stage) => {
     const queue = await stage.worker()
     await stage.fill(queue, stage.envelopes(1))
     const first = await stage.takeOne(queue)
@@ -258,7 +246,7 @@ const releasing: readonly CaseOfContract[] = [
     assert.equal(second.envelope.retryCount, 0)
     assert.notEqual(second.fence, first.fence)
   }),
-  sentence('crashes are counted anew after a failure', { needs: ['leases'] }, async (stage) => {
+  leased('crashes are counted anew after a failure', async (stage) => {
     const queue = await stage.worker()
     await stage.fill(queue, stage.envelopes(1))
     for (let turn = 0; turn < 3; turn++) {

@@ -28,7 +28,8 @@ const TOKEN_MARGIN = 0.2
 
 const TOKEN_MARGIN_MS_MIN = 2
 
-const BATCH_MAX = 1024
+/** Most slots that are given back in one call. */
+const SLOTS_MAX = 1024
 
 /** Which lanes are taken, and on what terms. */
 export interface LaneChoice {
@@ -154,7 +155,7 @@ export class LaneLimiter {
     this.#starter = starter
     this.#released = new Outbox<string>({
       owner: this.#name,
-      batchMax: BATCH_MAX,
+      batchMax: SLOTS_MAX,
       send: (names) => queue.limits.releaseSlots(lane.plan.name, names),
       // It expires then.
       refused: (_, error) => events.failed(error),
@@ -271,7 +272,7 @@ export class LaneLimiter {
     const { queue, pace } = this.#core
     const { plan, slots } = this.#lane
     const count = Math.ceil(pace.capacity + (this.#horizonMs / 2) * pace.perMs)
-    const candidates = this.#waiting.slice(0, Math.min(Math.max(1, count), BATCH_MAX))
+    const candidates = this.#waiting.slice(0, Math.min(Math.max(1, count), SLOTS_MAX))
     this.#isFull = false
     if (slots === undefined) return candidates
     this.#unlisten ??= queue.limits.onSlotFree?.(plan.name, this.#onSlotFree)
