@@ -141,8 +141,8 @@ export class DutyCycle implements Admission<WindowEntry> {
     this.#isTurnQueued = false
     this.#clockMs = nowMs()
     this.#turnEndsMs = this.#clockMs + TURN_MS
-    this.#parts.heap.look(this.#clockMs)
     this.#work()
+    this.#parts.heap.look(this.#clockMs)
   }
 
   /**

@@ -140,12 +140,18 @@ export class ResultPump {
   }
 
   readonly #turn = (): void => {
+    const wasAsleep = this.#isAsleep
     this.#isTurnQueued = false
     this.#isAsleep = false
     this.#isLongDoze = false
     this.#spinningSinceMs = 0
     if (this.#isStopped) return
     this.#bell.stayAwake()
+    if (wasAsleep && this.#drain() > 0) {
+      // Their callers go on before the manager does: all of it is cold after a sleep.
+      this.#queueTurn()
+      return
+    }
     const count = this.#takeResults()
     if (count >= FLOW_COUNT) this.#queueTurn()
     else if (count > 0) this.#doze()

@@ -3,12 +3,22 @@
 import { expect, test } from 'vitest'
 import { ResultPump } from '../../../../src/coordinator/results/result-pump.ts'
 import { AwakeThreads, awakeMemory } from '../../../../src/memory/awake-threads.ts'
-import { CoordinatorCommons } from '../../../../src/memory/commons.ts'
+import { attachCommons, CoordinatorCommons } from '../../../../src/memory/commons.ts'
+import { Bell, BellRinger } from '../../../../src/memory/doorbell.ts'
+import { CommonsWord } from '../../../../src/memory/layout.ts'
 import { until } from '../../../support/deadline.ts'
 
 /** A pump beside one ring that the test fills, for a doze that would outlast the test. */
 function dozing(cores: number) {
-  const state = { results: 0, taken: 0, dozes: 0, progressed: 0, hasYounger: false }
+  const state = {
+    results: 0,
+    taken: 0,
+    dozes: 0,
+    progressed: 0,
+    hasYounger: false,
+    isWorthLooking: true,
+    onTaken: () => {},
+  }
   const results = {
     get hasResults() {
       return state.results > 0
@@ -17,21 +27,24 @@ function dozing(cores: number) {
       const count = state.results
       state.results = 0
       state.taken += count
+      if (count > 0) state.onTaken()
       return count
     },
   }
   const awake = new AwakeThreads(awakeMemory(), 0, cores)
-  const pump = new ResultPump(new CoordinatorCommons(1, []), awake, [{ results }], {
+  const commons = new CoordinatorCommons(1, [])
+  const pump = new ResultPump(commons, awake, [{ results }], {
     progressed: () => state.progressed++,
     isBusy: () => true,
-    idled: () => true,
+    idled: () => state.isWorthLooking,
     doze: () => {
       state.dozes++
       return 3_600_000
     },
     hasYounger: () => state.hasYounger,
   })
-  return { pump, state }
+  const { views } = attachCommons(commons.memory, 1, [])
+  return { pump, state, words: views.words, bell: new BellRinger(views, CommonsWord.BELL) }
 }
 
 test('a long doze ends early once a young command is bound', async () => {
@@ -57,5 +70,25 @@ test('a lone result is taken in the turn of its submit, and the manager acts in 
   expect(state.taken).toBe(1)
   expect(state.progressed).toBe(0)
   await until(() => state.progressed === 1, 'the manager')
+  pump.stop()
+})
+
+test('a result that wakes the pump reaches its caller before the manager acts', async () => {
+  const { pump, state, words, bell } = dozing(1)
+  const order: string[] = []
+  state.isWorthLooking = false
+  state.results = 1
+  pump.expect()
+  await until(() => state.dozes === 1, 'the doze')
+  // The doze ends by an urgent ring; nothing has come, so the pump sleeps.
+  bell.ring(true)
+  await until(() => Atomics.load(words, CommonsWord.BELL) === Bell.ASLEEP, 'sleep')
+  const progressed = state.progressed
+  state.onTaken = () =>
+    void Promise.resolve().then(() => order.push(`${state.progressed - progressed}`))
+  state.results = 1
+  bell.ring(false)
+  await until(() => state.progressed > progressed, 'the manager')
+  expect(order).toEqual(['0'])
   pump.stop()
 })
