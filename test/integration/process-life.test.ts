@@ -130,6 +130,38 @@ test('a start and a plain command load no CommonJS package', async () => {
   expect(output).toBe('before: \nafter: os-utils')
 })
 
+test('comlink is loaded with the first thread, os-utils by the first stats, and neither before', async () => {
+  const url = (code: string) => `data:text/javascript,${encodeURIComponent(code)}`
+  const hooks = url(`
+    import { writeSync } from 'node:fs'
+    export async function resolve(specifier, context, next) {
+      const [name] = /^(?:comlink|os-utils)\\b/.exec(specifier) ?? []
+      if (name !== undefined) writeSync(1, name + '\\n')
+      return next(specifier, context)
+    }`)
+  const preload = url(`
+    import { register } from 'node:module'
+    import { isMainThread } from 'node:worker_threads'
+    if (isMainThread) register(${JSON.stringify(hooks)})`)
+  const script = `${head}
+    const say = (line) => require('node:fs').writeSync(1, line + '\\n')
+    for (const door of ['handler', 'jest-worker', 'piscina', 'prometheus', 'testing']) {
+      await import('corelane/' + door)
+    }
+    const manager = create(${values})
+    say('created')
+    await manager.start()
+    await manager.run('echo', 1)
+    say('ran')
+    manager.stats()
+    await manager.close()`
+  const ending = await runProgram(script, undefined, ['--import', preload])
+  expect(ending).toMatchObject({ code: 0, signal: null })
+  const lines = ending.stdout.trim().split('\n')
+  // comlink is two modules.
+  expect(lines).toEqual(['created', 'comlink', 'comlink', 'ran', 'os-utils'])
+})
+
 test('an uncaught error in the main thread still ends a process with a busy manager', async () => {
   const ending = await runProgram(`${head}
     const manager = create(${life})
