@@ -8,6 +8,8 @@ export interface Pool {
   runUrgent?(type: string, payload: unknown): Promise<unknown>
   /** Runs it with a signal that could abort it, if the system takes one. */
   runAbortable?(type: string, payload: unknown, signal: AbortSignal): Promise<unknown>
+  /** A pool, closed with this one, whose `run` leaves a thread to what `runUrgent` runs. */
+  withReserve?(): Promise<Pool>
   /** Runs `count` times the same command, split evenly, without a command crossing threads. */
   split?(type: string, payload: unknown, count: number): Promise<unknown[]>
   /** Ends its threads. */

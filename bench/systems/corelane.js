@@ -28,10 +28,35 @@ async function open(threads, concurrencyPerPartition) {
     concurrencyPerPartition,
   })
   await manager.start()
+  /** @type {Promise<import('../support/contract.js').Pool & { close(): Promise<void> }> | undefined} */
+  let reserve
   return {
     run: (type, payload) => manager.submit('query', type, payload),
     runUrgent: (type, payload) => manager.submit('system', type, payload),
     runAbortable: (type, payload, signal) => manager.submit('query', type, payload, { signal }),
+    withReserve: () => {
+      reserve ??= openReserve(threads)
+      return reserve
+    },
+    close: () => Promise.all([manager.close(), reserve?.then((pool) => pool.close())]),
+  }
+}
+
+/**
+ * @param {number} threads
+ * @returns {Promise<import('../support/contract.js').Pool & { close(): Promise<void> }>}
+ */
+async function openReserve(threads) {
+  const { QueueManager } = await import('corelane')
+  const manager = QueueManager.create({
+    handlers: HANDLERS_URL,
+    partitions: threads,
+    lanes: { short: { priority: 0 }, long: { priority: 9, maxConcurrency: threads - 1 } },
+  })
+  await manager.start()
+  return {
+    run: (type, payload) => manager.submit('long', type, payload),
+    runUrgent: (type, payload) => manager.submit('short', type, payload),
     close: () => manager.close(),
   }
 }

@@ -37,6 +37,16 @@ export const rows = [
     measure: (pool, ms) => costed(() => mixedClosed(pool, IN_FLIGHT, ms * SPAN, true), ms * SPAN),
   },
   {
+    id: 'mixed-reserved',
+    title: 'the same, and the long ones leave a thread to the short ones where there are lanes',
+    threads: THREADS,
+    columns: COLUMNS,
+    async measure(pool, ms) {
+      const open = (await pool.withReserve?.()) ?? pool
+      return costed(() => mixedClosed(open, IN_FLIGHT, ms * SPAN, true), ms * SPAN)
+    },
+  },
+  {
     id: 'mixed-paced',
     title: `the same mix at ${PACED_LOAD * 100} % load, submitted every ms: wait of the short ones`,
     threads: THREADS,
