@@ -36,6 +36,7 @@ export type {
   QueueStats,
 } from './coordinator/stats.ts'
 export {
+  type CancelStatus,
   type CommandReference,
   type CommandState,
   type DeadCommand,
@@ -43,6 +44,7 @@ export {
   type Delivery,
   type DistributedQueue,
   type EnqueueStatus,
+  type FoundCommand,
   type GlobalLimits,
   isLeased,
   type LaneDemand,
@@ -54,6 +56,7 @@ export {
   type PartitionOwnership,
   type QueueCapabilities,
   type QueueCounts,
+  type QueuedCommands,
   type ReleaseOptions,
   type ReleaseReason,
   type SettleStatus,

@@ -2,15 +2,18 @@
 // Thread: main.   Owns: what its flags mean.
 
 import { boolean, integer, text } from '../base/options.ts'
-import type { DeadCommand, LeasedQueue } from '../index.ts'
+import type { FoundCommand, LeasedQueue } from '../index.ts'
 import { type CliCommand, EXIT_OK, UsageError } from './command-line.ts'
+import { toJson } from './json-value.ts'
 import { openQueue, QUEUE_FLAGS, type QueueFlags, queueUrl } from './queue-flags.ts'
 
 interface Flags extends QueueFlags {
   readonly ids: string | undefined
   readonly all: boolean
   readonly yes: boolean
-  readonly max: number
+  readonly max: number | undefined
+  readonly lane: string | undefined
+  readonly redact: boolean
 }
 
 const { queue, name } = QUEUE_FLAGS
@@ -21,7 +24,8 @@ const DEAD_MAX = 10_000
 /** `corelane queue`. */
 export const queueCommand: CliCommand = {
   usage: 'queue <action>',
-  summary: 'Look at a queue: stats, dead; run dead commands again or drop them: redrive, purge',
+  summary:
+    'Look at a queue: stats, peek, show, dead; end commands: cancel; run dead ones again or drop them: redrive, purge',
   examples: [
     'corelane queue stats --queue redis://localhost --name images',
     'corelane queue redrive --ids 7,9 --queue redis://localhost --name images',
@@ -31,24 +35,45 @@ export const queueCommand: CliCommand = {
     name,
     ids: {
       flag: '--ids <ids>',
-      summary: 'Dead commands to redrive or purge, with commas between them',
+      summary: 'Commands to show, cancel, redrive or purge, with commas between them',
       rule: text(undefined),
     },
     all: { flag: '--all', summary: 'All dead commands', rule: boolean(false) },
     yes: { flag: '--yes', summary: 'Confirms purge --all', rule: boolean(false) },
     max: {
       flag: '--max <n>',
-      summary: 'Most dead commands to list (default: 100)',
-      rule: integer(100, 1, DEAD_MAX),
+      summary: 'Most commands to list: dead ones (default: 100), or of each lane (10)',
+      rule: integer(undefined, 1, DEAD_MAX),
     },
+    lane: { flag: '--lane <name>', summary: 'The lane to peek into', rule: text(undefined) },
+    redact: { flag: '--redact', summary: 'Leaves payloads and results out', rule: boolean(false) },
   },
   action: ([action], options) => look(action!, options as unknown as Flags),
 }
 
 const ACTIONS: Readonly<Record<string, (queue: LeasedQueue, flags: Flags) => Promise<void>>> = {
   stats: async (opened) => console.log(JSON.stringify(await opened.counts(), undefined, 2)),
-  dead: async ({ dead }, { max }) => {
-    for (const one of await dead.list(max)) console.log(JSON.stringify(lineOf(one)))
+  peek: async ({ commands }, { lane, max, redact }) => {
+    for (const one of await commands!.peek(lane, max)) print(one, redact)
+  },
+  show: async ({ commands }, { ids, redact }) => {
+    for (const id of idsOf(ids, 'show')) {
+      const found = await commands!.find(id)
+      if (found === undefined) console.log(JSON.stringify({ id, state: 'unknown' }))
+      else print(found, redact)
+    }
+  },
+  cancel: async ({ commands }, { ids }) => {
+    for (const id of idsOf(ids, 'cancel')) {
+      const [status] = await commands!.cancel([id])
+      console.log(JSON.stringify({ id, status }))
+    }
+  },
+  dead: async ({ dead }, { max, redact }) => {
+    for (const one of await dead.list(max)) {
+      const { id: commandId, partitionId } = one.envelope
+      print({ state: 'dead', commandId, partitionId, ...one }, redact)
+    }
   },
   redrive: async ({ dead }, flags) => {
     const redriven = await dead.redrive(await chosen(dead, flags, 'redrive'))
@@ -60,10 +85,38 @@ const ACTIONS: Readonly<Record<string, (queue: LeasedQueue, flags: Flags) => Pro
   },
 }
 
-function lineOf({ envelope, reason, diedAt, result }: DeadCommand): object {
-  const { id, commandType: type, laneId: lane, partitionId: partition, payload } = envelope
-  const at = new Date(diedAt).toISOString()
-  return { id, type, lane, partition, reason, diedAt: at, error: result?.error, payload }
+/** Prints a command on a line. Absent members are left out. */
+function print(command: FoundCommand, isRedacted: boolean): void {
+  const { state, commandId: id, partitionId: partition, envelope, result, reason } = command
+  const { deliveries, acceptedAt, dueAt, diedAt, workerId: worker } = command
+  const line = {
+    id,
+    type: envelope?.commandType,
+    lane: envelope?.laneId,
+    partition,
+    state,
+    reason,
+    retries: envelope?.retryCount ?? result?.retryCount,
+    deliveries,
+    worker: worker ?? result?.workerId,
+    acceptedAt: dateOf(acceptedAt),
+    dueAt: dateOf(dueAt),
+    diedAt: dateOf(diedAt),
+    endedAt: state === 'ended' ? dateOf(result?.completedAt) : undefined,
+    error: result?.error,
+    value: isRedacted ? undefined : result?.value,
+    payload: isRedacted ? undefined : envelope?.payload,
+  }
+  console.log(toJson(line))
+}
+
+function dateOf(ms: number | undefined): string | undefined {
+  return ms === undefined ? undefined : new Date(ms).toISOString()
+}
+
+function idsOf(ids: string | undefined, action: string): string[] {
+  if (ids === undefined) throw new UsageError(`${action} needs --ids`)
+  return ids.split(',')
 }
 
 async function chosen(

@@ -89,6 +89,14 @@ export interface ManagerPort {
    * @param reason - The `cause` of the AbortError that it ends with.
    */
   withdraw(command: PortCommand, reason: unknown): void
+  /**
+   * Ends a command wherever it is. Its handler is aborted and has `timeoutGraceMs` to return,
+   * before its thread ends, as after a time-out.
+   *
+   * @param command - From `submit`.
+   * @param reason - The `cause` of the AbortError that it ends with.
+   */
+  stop(command: PortCommand, reason: unknown): void
 }
 
 /**

@@ -198,6 +198,15 @@ export class Runtime implements CommandManager, ManagerEvents {
     this.#interruptions.withdraw(command, reason)
   }
 
+  /**
+   * Ends a command as its time-out would.
+   *
+   * @param command - From {@link Runtime.submit}.
+   */
+  stop(command: Command, reason: unknown): void {
+    if (!command.isSettled) this.#interruptions.stopRun(command, reason)
+  }
+
   /** Starts the threads; calling it again gives the same promise. */
   start(): Promise<void> {
     this.#starting ??= outside(() => this.#start())

@@ -141,12 +141,28 @@ describeWithRedis('the queue from the command line', () => {
     for (const [words, complaint] of [
       [['purge', '--all'], 'add --yes'],
       [['redrive'], 'needs either --ids or --all'],
-      [['shred'], 'there is no action "shred"; actions: stats, dead, redrive, purge'],
+      [['show'], 'show needs --ids'],
+      [['shred'], 'there is no action "shred"; actions: stats, peek, show, cancel, dead, redrive'],
     ] as const) {
       const refused = await ask(...words)
       expect([refused.code, refused.stdout]).toEqual([2, ''])
       expect(refused.stderr).toContain(complaint)
     }
+    const [waiting] = (await ask('peek', '--max', '5')).results
+    expect(waiting).toMatchObject({ id: dead[0]!.id, state: 'waiting', type: 'fail', retries: 0 })
+    expect(waiting).toHaveProperty('payload')
+    const shown = await ask('show', '--ids', `${waiting!.id},${dead[1]!.id},nobody`, '--redact')
+    expect(shown.results).toMatchObject([
+      { id: waiting!.id, state: 'waiting' },
+      { id: dead[1]!.id, state: 'dead', error: { code: 'E_TEST' } },
+      { id: 'nobody', state: 'unknown' },
+    ])
+    expect(shown.stdout).not.toContain('"payload":')
+    expect((await ask('cancel', '--ids', `${waiting!.id},nobody`)).results).toEqual([
+      { id: waiting!.id, status: 'cancelled' },
+      { id: 'nobody', status: 'unknown' },
+    ])
+    expect((await ask('peek', '--lane', 'prompt')).stdout).toBe('')
     const purged = await ask('purge', '--all', '--yes')
     expect([purged.stderr, purged.results]).toEqual(['', [{ purged: 1 }]])
     expect((await ask('dead')).stdout).toBe('')

@@ -1,12 +1,27 @@
 // Goal: what a submitter asks for one command holds on every engine, from its call to the handler's
 // thread and back. Method: real workers on the engine of this process and on a real Redis.
 
-import { type LeasedQueue, PartitionConfig, type Submitter, type WorkerPool } from 'corelane'
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  type FoundCommand,
+  type LeasedQueue,
+  PartitionConfig,
+  type QueuedCommands,
+  type Submitter,
+  type WorkerPool,
+} from 'corelane'
 import { RedisDistributedQueue } from 'corelane/redis'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { failure, within } from '../support/deadline.ts'
+import { failure, rejection, until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
-import { keep, openPool, openQueue, openSubmitter, openWorkers } from '../support/pools.ts'
+import {
+  keep,
+  openPool,
+  openQueue,
+  openSubmitter,
+  openWorkers,
+  withFaults,
+} from '../support/pools.ts'
 import type { RedisProcess } from '../support/redis-process.js'
 import { describeWithRedis, startRedis } from '../support/redis-server.ts'
 
@@ -17,12 +32,36 @@ interface Stage {
   readonly ledger: Ledger
 }
 
-function commandsOn(open: () => Promise<LeasedQueue>): void {
+/** Its members, bound. */
+function commandsOf({ commands }: LeasedQueue): QueuedCommands {
+  return {
+    find: (command) => commands!.find(command),
+    peek: (laneId, max) => commands!.peek(laneId, max),
+    cancel: (all) => commands!.cancel(all),
+    onCancel: (listener) => commands!.onCancel(listener),
+  }
+}
+
+/** Waits until a command is in one of some states. */
+async function found(
+  queue: LeasedQueue,
+  id: string,
+  states: readonly (FoundCommand['state'] | undefined)[],
+): Promise<void> {
+  for (let tries = 0; tries < 400; tries++) {
+    if (states.includes((await queue.commands!.find(id))?.state)) return
+    await sleep(10)
+  }
+  throw new Error(`${id} comes to none of ${states.join(', ')}`)
+}
+
+function commandsOn(open: (leaseMs?: number) => Promise<LeasedQueue>): void {
   async function openAll(): Promise<Stage> {
     const ledger = new Ledger(20)
     const queue = await open()
     const manager = await openWorkers(ledger.workerData, {
-      partitions: PartitionConfig.none(),
+      partitions: PartitionConfig.roundRobin(2),
+      timeoutGraceMs: 50,
       lanes: { prompt: {}, once: { retry: { retries: 5, delayMs: 1 } } },
     })
     const pool = await openPool(queue, manager)
@@ -54,6 +93,114 @@ function commandsOn(open: () => Promise<LeasedQueue>): void {
     expect(ledger.allRuns(5)).toEqual([0, 1, 3, 1, 1])
   })
 
+  test('a command that is cancelled waits or runs no more, and rejects as aborted', async () => {
+    const { submitter, ledger, pool, queue } = await openAll()
+    const running = rejection(
+      submitter.submit('prompt', 'untilAborted', { index: 1, noticed: 2 }, { id: 'running' }),
+      'the running one',
+    )
+    const blocker = submitter.submit('prompt', 'gate', 3, { key: 'a' })
+    await ledger.waitForStarts(2)
+    const waiting = rejection(submitter.submit('once', 'mark', 4, { id: 'waiting' }), 'the waiting')
+    const behind = rejection(
+      submitter.submit('prompt', 'mark', 5, { id: 'behind', key: 'a' }),
+      'the one behind',
+    )
+    const last = submitter.submit('prompt', 'mark', 6, { key: 'a' })
+    await found(queue, 'behind', ['waiting', 'leased'])
+    await found(queue, 'waiting', ['waiting', 'leased'])
+    const other = openSubmitter(queue)
+    expect(await within(other.cancel('behind'), 'the cancel')).toMatch(/cancelled|stopping/)
+    expect(await within(other.cancel('waiting'), 'the cancel')).toMatch(/cancelled|stopping/)
+    ledger.openGate()
+    expect(await within(blocker, 'the blocker')).toBe(3)
+    expect(await within(submitter.cancel('running'), 'the cancel')).toBe('stopping')
+    for (const end of [running, waiting, behind]) {
+      expect(await end).toMatchObject({ code: 'CORELANE_ABORTED', name: 'AbortError' })
+    }
+    expect(await within(last, 'what follows in the key')).toBe(6)
+    await until(() => ledger.runs(2) === 1, 'the handler notices')
+    expect(ledger.allRuns(7)).toEqual([0, 1, 1, 1, 0, 0, 1])
+    await until(() => pool.stats().held === 0, 'the worker lets go of all')
+    expect(pool.stats()).toMatchObject({ stale: 0, lost: 0, deadLettered: 0 })
+    expect(await within(submitter.cancel('running'), 'the second')).toBe('ended')
+    expect(await within(submitter.cancel('nobody'), 'the third')).toBe('unknown')
+  })
+
+  test('a handler that does not heed its signal is ended with its thread', async () => {
+    const { submitter, ledger, pool } = await openAll()
+    const hog = rejection(
+      submitter.submit('prompt', 'unlucky', { index: 1, hangs: 99 }, { id: 'hog', key: 'a' }),
+      'the hog',
+    )
+    const next = submitter.submit('prompt', 'mark', 2, { key: 'a' })
+    await ledger.waitForStarts(1)
+    expect(await within(submitter.cancel('hog'), 'the cancel')).toBe('stopping')
+    expect(await hog).toMatchObject({ code: 'CORELANE_ABORTED' })
+    expect(await within(next, 'the next of its key, on a new thread')).toBe(2)
+    expect(ledger.allRuns(3)).toEqual([0, 1, 1])
+    await until(() => pool.stats().held === 0, 'the worker lets go of all')
+  })
+
+  test('a signal cancels in the queue what no other submit waits for', async () => {
+    const { submitter, ledger, queue } = await openAll()
+    const controllers = [1, 2, 3, 4].map(() => new AbortController())
+    const signals = controllers.map(({ signal }) => signal)
+    const options = (id: string, which: number) => ({ id, signal: signals[which] })
+    const payload = { index: 1, noticed: 2 }
+    const running = rejection(
+      submitter.submit('prompt', 'untilAborted', payload, options('running', 0)),
+      'the running one',
+    )
+    await ledger.waitForStarts(1)
+    controllers[0]!.abort(new Error('enough'))
+    expect(await running).toMatchObject({ code: 'CORELANE_ABORTED', cause: new Error('enough') })
+    await until(() => ledger.runs(2) === 1, 'its handler notices')
+
+    const shared = [1, 2].map((which) =>
+      submitter.submit('prompt', 'softGate', 3, options('shared', which)),
+    )
+    const leader = rejection(shared[0]!, 'the leader')
+    await ledger.waitForStarts(3)
+    controllers[1]!.abort()
+    expect(await leader).toMatchObject({ code: 'CORELANE_ABORTED' })
+
+    // Aborted on its way: it is cancelled once the queue may have it.
+    const early = rejection(
+      submitter.submit('prompt', 'untilAborted', { index: 4, noticed: 5 }, options('early', 3)),
+      'the early one',
+    )
+    await new Promise((resolve) => setImmediate(resolve))
+    controllers[3]!.abort()
+    expect(await early).toMatchObject({ code: 'CORELANE_ABORTED' })
+    await found(queue, 'early', [undefined, 'ended'])
+    await until(() => ledger.runs(4) === ledger.runs(5), 'its handler notices, if it ran')
+
+    ledger.openGate()
+    expect(await within(shared[1]!, 'the follower')).toBe(3)
+  })
+
+  test('a cancel that its worker does not hear of reaches it when it extends its lease', async () => {
+    const ledger = new Ledger(5)
+    const queue = await open(1000)
+    const deaf = withFaults(queue, {
+      commands: { ...commandsOf(queue), onCancel: () => () => {} },
+    })
+    const manager = await openWorkers(ledger.workerData, { partitions: PartitionConfig.none() })
+    const pool = await openPool(deaf, manager)
+    const submitter = openSubmitter(queue)
+    const hog = rejection(
+      submitter.submit('prompt', 'unlucky', { index: 1, hangs: 99 }, { id: 'hog' }),
+      'the hog',
+    )
+    await ledger.waitForStarts(1)
+    expect(await within(submitter.cancel('hog'), 'the cancel')).toBe('stopping')
+    expect(await hog).toMatchObject({ code: 'CORELANE_ABORTED' })
+    expect(await within(submitter.submit('prompt', 'mark', 2), 'a new thread')).toBe(2)
+    await until(() => pool.stats().lost === 1, 'the lease is lost')
+    expect(ledger.runs(1)).toBe(1)
+  })
+
   test('an option that cannot travel is refused before anything is sent', async () => {
     const { submitter } = await openAll()
     const bad: readonly object[] = [
@@ -75,7 +222,7 @@ function commandsOn(open: () => Promise<LeasedQueue>): void {
 }
 
 describe('the engine of this process', () => {
-  commandsOn(async () => openQueue(PartitionConfig.hash(2)))
+  commandsOn(async (leaseMs) => openQueue(PartitionConfig.hash(2), { leaseMs }))
 })
 
 describeWithRedis('the engine on Redis', () => {
@@ -84,13 +231,14 @@ describeWithRedis('the engine on Redis', () => {
   beforeAll(async () => {
     redis = await startRedis()
   })
-  commandsOn(async () =>
+  commandsOn(async (leaseMs) =>
     keep(
       await RedisDistributedQueue.open({
         url: redis.url,
         queue: `commands-${++queues}`,
         partitions: PartitionConfig.hash(2),
         durability: 'ignore',
+        leaseMs,
       }),
     ),
   )

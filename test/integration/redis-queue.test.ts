@@ -40,6 +40,7 @@ describeWithRedis('the engine on Redis', () => {
       results: true,
       ages: true,
       lanes: true,
+      commands: true,
       durable: true,
     },
     maxBytes: MAX_BYTES * 4,

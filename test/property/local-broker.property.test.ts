@@ -76,6 +76,13 @@ const operation = fc.oneof(
   {
     weight: 2,
     arbitrary: fc.record({
+      kind: fc.constant('cancel' as const),
+      id: fc.integer({ min: 0, max: 15 }).map((n) => `c${n}`),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
       kind: fc.constantFrom('redrive' as const, 'redrive' as const, 'drop' as const),
       which: fc.nat(40),
     }),
@@ -94,6 +101,7 @@ interface ModelCommand extends Wish {
   fence: string
   deliveries: number
   isCounted: boolean
+  isCancelled: boolean
   retryCount: number
 }
 
@@ -111,11 +119,16 @@ class Model {
   }
 
   knows(id: string): boolean {
-    return this.commands.some((one) => one.id === id) || this.ended.has(id) || this.dead.has(id)
+    return (
+      this.commands.some((one) => one.id === id && !one.isCancelled) ||
+      this.ended.has(id) ||
+      this.dead.has(id)
+    )
   }
 
   enqueue(wish: Wish, nowMs: number): void {
-    const rest = { dueMs: 0, fence: '', deliveries: 0, isCounted: false, retryCount: 0 }
+    const counts = { deliveries: 0, isCounted: false, retryCount: 0 }
+    const rest = { dueMs: 0, fence: '', isCancelled: false, ...counts }
     const place = this.#places++
     this.commands.push({ ...wish, ...rest, state: 'waiting', place, sinceMs: nowMs })
   }
@@ -126,7 +139,8 @@ class Model {
         .filter(({ state, dueMs }) => state !== 'waiting' && dueMs <= nowMs)
         .toSorted((a, b) => a.dueMs - b.dueMs)
       if (next === undefined) break
-      if (next.state === 'leased') this.crash(next, nowMs, 0)
+      if (next.isCancelled) this.remove(next)
+      else if (next.state === 'leased') this.crash(next, nowMs, 0)
       else this.queueUp(next, nowMs)
     }
     for (const [id, { untilMs }] of this.ended) if (untilMs <= nowMs) this.ended.delete(id)
@@ -158,8 +172,25 @@ class Model {
     this.end(command, false, nowMs)
   }
 
-  end(command: ModelCommand, success: boolean, nowMs: number): void {
+  remove(command: ModelCommand): void {
     this.commands = this.commands.filter((one) => one !== command)
+  }
+
+  cancel(id: string, nowMs: number): string {
+    const command = this.commands.find((one) => one.id === id && !one.isCancelled)
+    if (command === undefined) return this.knows(id) ? 'ended' : 'unknown'
+    if (command.state !== 'leased') {
+      this.end(command, false, nowMs)
+      return 'cancelled'
+    }
+    command.isCancelled = true
+    this.ended.set(id, { untilMs: nowMs + TTL_MS, success: false })
+    this.ends.push(`${id} false`)
+    return 'stopping'
+  }
+
+  end(command: ModelCommand, success: boolean, nowMs: number): void {
+    this.remove(command)
     this.ended.set(command.id, { untilMs: nowMs + TTL_MS, success })
     this.ends.push(`${command.id} ${success}`)
   }
@@ -234,6 +265,7 @@ class Duel {
   readonly model: Model
   readonly ends: string[] = []
   readonly given: Delivery[] = []
+  readonly stopped: string[] = []
   now = 1000
   readonly broker: LocalBroker
 
@@ -250,7 +282,10 @@ class Duel {
       maxPending: 12,
     } as const
     this.model = new Model(maxDeliveries)
-    this.broker = new LocalBroker(plan, ({ id }, { success }) => this.ends.push(`${id} ${success}`))
+    this.broker = new LocalBroker(plan, {
+      ended: ({ id }, { success }) => this.ends.push(`${id} ${success}`),
+      cancelled: (_, fence) => this.stopped.push(fence),
+    })
   }
 
   play(step: Operation): void {
@@ -261,6 +296,7 @@ class Duel {
     if (step.kind === 'enqueue') this.#enqueue(step.commands)
     else if (step.kind === 'lease') this.#lease(step)
     else if (step.kind === 'wait') this.broker.advance(this.now)
+    else if (step.kind === 'cancel') this.#cancel(step.id)
     else if (step.kind === 'redrive' || step.kind === 'drop') this.#dead(step.kind, step.which)
     else if (this.given.length > 0) {
       const { kind, which, delayMs } = step as Extract<Operation, { delayMs: number }>
@@ -306,9 +342,11 @@ class Duel {
 
   #settle(kind: string, delivery: Delivery, delayMs: number): void {
     const { model, broker, now } = this
-    const command = model.commands.find(
+    const held = model.commands.find(
       (one) => one.state === 'leased' && one.fence === delivery.fence,
     )
+    const command = held?.isCancelled ? undefined : held
+    if (held?.isCancelled && kind !== 'start' && kind !== 'extend') model.remove(held)
     const expected = command === undefined ? 'stale' : 'done'
     if (kind === 'start') {
       expect(broker.start(delivery)).toBe(expected)
@@ -336,6 +374,15 @@ class Duel {
         model.giveBack(command, now, delayMs, reason === 'unstarted')
       }
     }
+  }
+
+  #cancel(id: string): void {
+    const { model, broker, now } = this
+    const held = model.commands.find((one) => one.id === id && !one.isCancelled)
+    const count = this.stopped.length
+    const expected = model.cancel(id, now)
+    expect(broker.cancel(id, 'me', now)).toBe(expected)
+    expect(this.stopped.slice(count)).toEqual(expected === 'stopping' ? [held!.fence] : [])
   }
 
   #dead(kind: 'redrive' | 'drop', which: number): void {
@@ -374,8 +421,8 @@ class Duel {
       ends: model.ends.toSorted(),
       dead: [...model.dead.keys()].toSorted(),
       states: ids.map((id) => {
-        if (model.commands.some((one) => one.id === id)) return 'pending'
-        return model.knows(id) ? 'ended' : 'unknown'
+        if (model.commands.some((one) => one.id === id && !one.isCancelled)) return 'pending'
+        return model.ended.has(id) || model.dead.has(id) ? 'ended' : 'unknown'
       }),
       nextDueMs: Math.min(Number.POSITIVE_INFINITY, ...dues),
     })

@@ -3,6 +3,7 @@
 
 import {
   type Enqueued,
+  type FoundCommand,
   LocalDistributedQueue,
   QueueManager,
   Submitter,
@@ -27,6 +28,8 @@ submitter.submit('a', 'double', 5, {
   timeoutMs: 5,
   retry: { retries: 2, backoff: 'fixed' },
 }) satisfies Promise<number>
+submitter.cancel('id') satisfies Promise<'cancelled' | 'stopping' | 'ended' | 'unknown'>
+queue.commands.find('id') satisfies Promise<FoundCommand | undefined>
 // @ts-expect-error a function cannot travel
 submitter.submit('a', 'double', 5, { retry: { retryable: () => true } })
 // @ts-expect-error a payload of another type

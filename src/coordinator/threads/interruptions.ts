@@ -46,8 +46,23 @@ export class Interruptions {
    * @param reason - The signal's, or `LEFT`.
    */
   abort(command: Command, reason: unknown): void {
-    const { holder, state } = command
     const kills = command.extras?.options?.kill === true
+    this.#interrupt(command, reason, kills ? 0 : Number.POSITIVE_INFINITY)
+  }
+
+  /**
+   * Ends a command; its handler has as long to return as after a time-out.
+   *
+   * @param command - Not settled.
+   * @param reason - Why.
+   */
+  stopRun(command: Command, reason: unknown): void {
+    this.#interrupt(command, reason, this.#timeoutGraceMs)
+  }
+
+  /** @param graceMs - How long its handler may run on before its thread ends. */
+  #interrupt(command: Command, reason: unknown, graceMs: number): void {
+    const { holder, state } = command
     const hasStarted = !command.revoke()
     const isWaiting = state === CommandState.WAITING
     const stage = hasStarted ? 'running' : isWaiting ? 'waiting for room' : 'waiting'
@@ -55,11 +70,11 @@ export class Interruptions {
     const home =
       holder && this.#partitions.find(({ incarnation }) => incarnation?.window === holder)
     const index = home?.index ?? ANY_PARTITION
-    const slot = hasStarted ? command.detach(error, kills ? 0 : Number.POSITIVE_INFINITY) : 0
+    const slot = hasStarted ? command.detach(error, graceMs) : 0
     if (reason === LEFT) command.complete(undefined, index, 0, 0)
     else command.fail(error, index)
     const incarnation = home?.incarnation
-    if (hasStarted && kills && incarnation !== undefined) {
+    if (hasStarted && graceMs === 0 && incarnation !== undefined) {
       // At the end of the turn: the signal may have been aborted by a callback that is called while
       // results are taken, and that cannot be done twice at once.
       timers.queueMicrotask(() => this.#kill(incarnation, slot, error))

@@ -51,6 +51,8 @@ export interface QueueCapabilities {
   readonly ages: boolean
   /** Whether workers announce their lanes and handlers, by {@link LeasedQueue.lanes}. */
   readonly lanes: boolean
+  /** Whether commands are found and cancelled by their ids, by {@link LeasedQueue.commands}. */
+  readonly commands: boolean
   /** Whether what was enqueued outlives the process that holds the queue. */
   readonly durable: boolean
 }
@@ -292,6 +294,72 @@ export interface LaneRegistry extends NameRegistry {
   unserved(): Promise<readonly string[]>
 }
 
+/** A command as its queue has it. */
+export interface FoundCommand {
+  /** `waiting` to be given out, kept back (`delayed`), with a worker (`leased`), or at its end. */
+  readonly state: 'waiting' | 'delayed' | 'leased' | 'ended' | 'dead'
+  readonly commandId: string
+  readonly partitionId: number
+  /** Absent where it has `ended`: then only its result is kept. */
+  readonly envelope?: CommandEnvelope | undefined
+  /** How often it may have been started since its last orderly return. Absent at its end. */
+  readonly deliveries?: number | undefined
+  /** When the queue accepted it, milliseconds since 1970 on its clock. Absent at its end. */
+  readonly acceptedAt?: number | undefined
+  /** When a `delayed` one is due, milliseconds since 1970 on that clock. */
+  readonly dueAt?: number | undefined
+  /** Which worker has a `leased` one. */
+  readonly workerId?: string | undefined
+  /** How it ended. */
+  readonly result?: CommandResult | undefined
+  /** Why and when a `dead` one died, as in {@link DeadCommand}. */
+  readonly reason?: string | undefined
+  readonly diedAt?: number | undefined
+}
+
+/**
+ * What a request to cancel has come to. `cancelled`: it waited, and no worker gets it. `stopping`:
+ * a worker has it and was asked to stop it. Both have ended with `CORELANE_ABORTED`. `ended`: it
+ * had ended before.
+ */
+export type CancelStatus = 'cancelled' | 'stopping' | 'ended' | 'unknown'
+
+/** Commands by their ids, whatever their states. */
+export interface QueuedCommands {
+  /**
+   * Finds a command.
+   *
+   * @param command - Its id, or a reference, which may spare a search in all partitions.
+   * @returns Undefined if the queue knows nothing of it.
+   */
+  find(command: CommandReference | string): Promise<FoundCommand | undefined>
+  /**
+   * Lists commands that wait, the next of each lane first. Boosts by age are left aside.
+   *
+   * @param laneId - Which lane. Default: all of them.
+   * @param max - Most of each lane, 1 to 1,000. Default 10.
+   * @returns Lane by lane.
+   */
+  peek(laneId?: string, max?: number): Promise<FoundCommand[]>
+  /**
+   * Ends commands that are not wanted any more: a failure with `CORELANE_ABORTED` becomes their
+   * result. The first end of an id counts: a command that ends meanwhile has its own result.
+   *
+   * @param commands - 1 to 4,096, as for `find`.
+   * @returns In their order.
+   */
+  cancel(commands: readonly (CommandReference | string)[]): Promise<CancelStatus[]>
+  /**
+   * Calls a listener when commands that this worker has are cancelled. A call can be lost:
+   * {@link LeasedQueue.extend} names them among the lost as well. The worker stops each, and
+   * completes it then, which is stale.
+   *
+   * @param listener - Called with the fences of their deliveries.
+   * @returns Ends it.
+   */
+  onCancel(listener: (fences: readonly string[]) => void): () => void
+}
+
 /** What a queue holds. */
 export interface QueueCounts {
   /** Commands that wait to be given out. */
@@ -372,6 +440,8 @@ export interface LeasedQueue extends DistributedQueue {
   /** Present where `capabilities.ownership`. */
   readonly ownership: PartitionOwnership | undefined
   readonly limits: GlobalLimits
+  /** Present where `capabilities.commands`. */
+  readonly commands?: QueuedCommands | undefined
   /** Present where `capabilities.lanes`. */
   readonly lanes?: LaneRegistry | undefined
   /** The handlers that workers have. Present where `capabilities.lanes`. */

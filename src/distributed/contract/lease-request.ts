@@ -6,6 +6,9 @@ import { PRIORITY_MAX } from '../../model/command.ts'
 import type { LeaseRequest } from './distributed-queue.ts'
 import { checkName } from './envelope.ts'
 
+/** Most commands of a lane that one look lists. */
+export const PEEK_MAX = 1000
+
 /** Most commands of one call. */
 export const BATCH_MAX = 4096
 

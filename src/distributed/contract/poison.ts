@@ -36,6 +36,17 @@ export function failedResult(
   return { commandId, partitionId, workerId, ...rest }
 }
 
+/** The result of a command that is cancelled. */
+export function cancelledResult(
+  command: Pick<CommandEnvelope, 'id' | 'partitionId' | 'retryCount'>,
+  workerId: string,
+  stage: 'waiting' | 'running',
+): CommandResult {
+  const { name, message, code } = laneError('CORELANE_ABORTED', { stage })
+  const own = { retryable: false, details: { stage } }
+  return failedResult(command, workerId, { name, message, code, own })
+}
+
 /** The result of a command that an engine dead-letters by itself. */
 export function poisonedResult(
   envelope: CommandEnvelope,

@@ -74,6 +74,7 @@ const CAPABILITIES: QueueCapabilities = Object.freeze({
   results: true,
   ages: false,
   lanes: false,
+  commands: false,
   durable: false,
 })
 

@@ -97,6 +97,11 @@ export class LocalArchive {
     return (entry instanceof KeptResult ? entry : this.#dead.get(id))?.result
   }
 
+  /** A dead command. */
+  deadOf(id: string): DeadCommand | undefined {
+    return this.#dead.get(id)
+  }
+
   /** Whether a command of that id has ended, or not yet. */
   knows(id: string): boolean {
     return this.#entries.has(id) || this.#dead.has(id)

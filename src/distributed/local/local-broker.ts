@@ -4,10 +4,13 @@
 import { epochMs } from '../../base/clock.ts'
 import { laneError } from '../../base/errors.ts'
 import { IndexedHeap } from '../../schedule/indexed-heap.ts'
+import { precedes } from '../../schedule/priority-heap.ts'
 import type {
+  CancelStatus,
   CommandState,
   Delivery,
   EnqueueStatus,
+  FoundCommand,
   LeaseExtension,
   LeaseRequest,
   QueueCounts,
@@ -15,14 +18,24 @@ import type {
   SettleStatus,
 } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
-import { countsFirstAtStart, DELIVERIES_SPENT, poisonedResult } from '../contract/poison.ts'
+import {
+  cancelledResult,
+  countsFirstAtStart,
+  DELIVERIES_SPENT,
+  poisonedResult,
+} from '../contract/poison.ts'
 import { type KeptResult, LocalArchive } from './local-archive.ts'
 import { LocalCommand } from './local-command.ts'
 import { LocalLanePlans, LocalPartition, type OpenDemand } from './local-partition.ts'
 import type { LocalQueuePlan } from './local-plan.ts'
 
-/** Told of each command that ends. */
-export type OnEnd = (envelope: CommandEnvelope, result: CommandResult) => void
+/** What a broker reports. */
+export interface LocalBrokerEvents {
+  /** A command has ended; called before the call that ended it returns. */
+  ended(envelope: CommandEnvelope, result: CommandResult): void
+  /** A command that a worker has was cancelled. */
+  cancelled(workerId: string, fence: string): void
+}
 
 /**
  * Commands and their states. A command is **waiting** in its partition, **leased** under a fence,
@@ -33,7 +46,7 @@ export type OnEnd = (envelope: CommandEnvelope, result: CommandResult) => void
  */
 export class LocalBroker {
   readonly #plan: LocalQueuePlan
-  readonly #onEnd: OnEnd
+  readonly #events: LocalBrokerEvents
   readonly #plans = new LocalLanePlans()
   readonly #partitions: LocalPartition[]
   /** By id: commands that have not ended, and the results of the others. */
@@ -46,15 +59,16 @@ export class LocalBroker {
   /** Waiting and leased ones by lane and by partition. */
   readonly #laneCounts = new Map<string, { count: number }>()
   readonly #partitionCounts: number[]
+  /** Cancelled ones by their fences: they have ended, and keep their keys closed. */
+  readonly #cancelled = new Map<string, LocalCommand>()
   #pending = 0
   #leased = 0
   #sequence = 0
   #fences = 0
 
-  /** @param onEnd - Told of each end, before the call that ended it returns. */
-  constructor(plan: LocalQueuePlan, onEnd: OnEnd) {
+  constructor(plan: LocalQueuePlan, events: LocalBrokerEvents) {
     this.#plan = plan
-    this.#onEnd = onEnd
+    this.#events = events
     this.#partitions = Array.from(
       { length: plan.numPartitions },
       () => new LocalPartition(this.#plans),
@@ -73,6 +87,7 @@ export class LocalBroker {
     for (let due = this.#due.peek(); due !== undefined && due.dueMs <= nowMs; ) {
       this.#due.remove(due)
       if (due.fence === undefined) this.#queueUp(due, nowMs)
+      else if (this.#cancelled.has(due.fence)) this.#remove(due, nowMs)
       else this.#crash(due, nowMs, 0)
       due = this.#due.peek()
     }
@@ -140,7 +155,7 @@ export class LocalBroker {
 
   /** Ends a command. */
   complete(delivery: Delivery, result: CommandResult, nowMs: number): SettleStatus {
-    const command = this.#held(delivery)
+    const command = this.#ending(delivery, nowMs)
     if (command === undefined) return 'stale'
     this.#end(command, result, nowMs)
     return 'done'
@@ -148,7 +163,7 @@ export class LocalBroker {
 
   /** Takes a command back. */
   release(delivery: Delivery, reason: ReleaseReason, delayMs: number, nowMs: number): SettleStatus {
-    const command = this.#held(delivery)
+    const command = this.#ending(delivery, nowMs)
     if (command === undefined) return 'stale'
     if (reason === 'crash') {
       countDelivery(command)
@@ -174,7 +189,7 @@ export class LocalBroker {
     result: CommandResult,
     nowMs: number,
   ): SettleStatus {
-    const command = this.#held(delivery)
+    const command = this.#ending(delivery, nowMs)
     if (command === undefined) return 'stale'
     this.#deadLetter(command, reason, result, nowMs)
     return 'done'
@@ -204,6 +219,75 @@ export class LocalBroker {
     if (this.#entries.get(id) instanceof LocalCommand) return { state: 'pending' }
     const result = this.archive.resultOf(id)
     return result === undefined ? { state: 'unknown' } : { state: 'ended', result }
+  }
+
+  /**
+   * Ends a command that is not wanted any more.
+   *
+   * @param canceller - Who asks.
+   */
+  cancel(id: string, canceller: string, nowMs: number): CancelStatus {
+    this.advance(nowMs)
+    const command = this.#entries.get(id)
+    if (!(command instanceof LocalCommand)) return this.archive.knows(id) ? 'ended' : 'unknown'
+    const { envelope, fence, workerId } = command
+    if (fence !== undefined) {
+      // Its key stays closed until its worker has stopped it.
+      this.#cancelled.set(fence, command)
+      const result = cancelledResult(envelope, canceller, 'running')
+      this.archive.keep(envelope, result, nowMs)
+      this.#events.ended(envelope, result)
+      this.#events.cancelled(workerId, fence)
+      return 'stopping'
+    }
+    this.#pending--
+    const result = cancelledResult(envelope, canceller, 'waiting')
+    this.archive.keep(envelope, result, nowMs)
+    if (command.place >= 0) this.#due.remove(command)
+    else {
+      this.#count(command, -1)
+      this.#partitionOf(command).drop(command, nowMs)
+    }
+    this.#events.ended(envelope, result)
+    return 'cancelled'
+  }
+
+  /** What is known of a command, all of it. */
+  find(id: string, nowMs: number): FoundCommand | undefined {
+    this.advance(nowMs)
+    const command = this.#entries.get(id)
+    if (command instanceof LocalCommand) return foundOf(command, nowMs)
+    const dead = this.archive.deadOf(id)
+    if (dead !== undefined) {
+      const { envelope, reason, diedAt, result } = dead
+      const { partitionId } = envelope
+      return { state: 'dead', commandId: id, partitionId, envelope, reason, diedAt, result }
+    }
+    const result = this.archive.resultOf(id)
+    if (result === undefined) return undefined
+    return { state: 'ended', commandId: id, partitionId: result.partitionId, result }
+  }
+
+  /** Commands that wait, the next of each lane first. It costs O(commands). */
+  peek(laneId: string | undefined, max: number, nowMs: number): FoundCommand[] {
+    this.advance(nowMs)
+    const lanes = new Map<string, LocalCommand[]>()
+    for (const command of this.#entries.values()) {
+      if (!(command instanceof LocalCommand)) continue
+      const { laneId: lane } = command.envelope
+      if (command.fence !== undefined || command.place >= 0) continue
+      if (laneId !== undefined && lane !== laneId) continue
+      const waiting = lanes.get(lane)
+      if (waiting === undefined) lanes.set(lane, [command])
+      else waiting.push(command)
+    }
+    return [...lanes.keys()].sort().flatMap((lane) =>
+      lanes
+        .get(lane)!
+        .sort((a, b) => (precedes(a, b) ? -1 : 1))
+        .slice(0, max)
+        .map((command) => foundOf(command, nowMs)),
+    )
   }
 
   /** Names of lanes in which commands wait or are leased. */
@@ -293,6 +377,15 @@ export class LocalBroker {
     return command instanceof LocalCommand && command.fence === fence ? command : undefined
   }
 
+  /** As {@link LocalBroker.#held}, for its end; one that was cancelled is removed. */
+  #ending(delivery: Delivery, nowMs: number): LocalCommand | undefined {
+    const command = this.#held(delivery)
+    if (command !== undefined || this.#cancelled.size === 0) return command
+    const cancelled = this.#cancelled.get(delivery.fence)
+    if (cancelled !== undefined) this.#remove(cancelled, nowMs)
+    return undefined
+  }
+
   /** The worker or its thread died, and it was counted if it may have started. */
   #crash(command: LocalCommand, nowMs: number, delayMs: number): void {
     const { envelope, deliveries, workerId } = command
@@ -335,12 +428,18 @@ export class LocalBroker {
 
   #end(command: LocalCommand, result: CommandResult, nowMs: number): void {
     const { envelope } = command
+    this.archive.keep(envelope, result, nowMs)
+    this.#remove(command, nowMs)
+    this.#events.ended(envelope, result)
+  }
+
+  /** A leased one has left. */
+  #remove(command: LocalCommand, nowMs: number): void {
+    if (this.#cancelled.size > 0) this.#cancelled.delete(command.fence!)
     this.#takeFrom(command)
     this.#count(command, -1)
     this.#pending--
-    this.archive.keep(envelope, result, nowMs)
     this.#partitionOf(command).leave(command, nowMs)
-    this.#onEnd(envelope, result)
   }
 
   /** No worker has it any more. */
@@ -370,6 +469,17 @@ export class LocalBroker {
     if (lane.count === 0) this.#laneCounts.delete(laneId)
     this.#partitionCounts[partitionId]! += change
   }
+}
+
+function foundOf(command: LocalCommand, nowMs: number): FoundCommand {
+  const { envelope, fence, place, deliveries, acceptedAtMs, dueMs, workerId } = command
+  const { id: commandId, partitionId } = envelope
+  const dateOf = (ms: number): number => Math.round(epochMs() + ms - nowMs)
+  const acceptedAt = dateOf(acceptedAtMs)
+  const found = { commandId, partitionId, envelope, deliveries, acceptedAt }
+  if (fence !== undefined) return { state: 'leased', ...found, workerId }
+  if (place >= 0) return { state: 'delayed', ...found, dueAt: dateOf(dueMs) }
+  return { state: 'waiting', ...found }
 }
 
 /** It may have started. */

@@ -9,6 +9,9 @@ import type { CommandEnvelope } from '../contract/envelope.ts'
 
 const PRIORITY_DEFAULT = COMMAND_RULES.priority.default as number
 
+/** The fence of a command that was cancelled while it waited: who meets it there passes it over. */
+export const DROPPED = ''
+
 /** A command that has not ended. It is waiting, leased or delayed. */
 export class LocalCommand implements Queueable, HeapPlace {
   envelope: CommandEnvelope
@@ -23,7 +26,7 @@ export class LocalCommand implements Queueable, HeapPlace {
   deliveries = 0
   /** Whether the present delivery is among those. */
   isCounted = false
-  /** Names the present delivery; undefined unless it is leased. */
+  /** Names the present delivery; undefined unless it is leased, {@link DROPPED} at its end. */
   fence: string | undefined
   /** Who has it, or had it last. */
   workerId = ''

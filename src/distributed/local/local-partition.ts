@@ -8,7 +8,7 @@ import { type LanePlan, planLane } from '../../model/lane.ts'
 import { LaneQueue } from '../../schedule/lane-queue.ts'
 import { precedes, type Ranked } from '../../schedule/priority-heap.ts'
 import type { LaneDemand } from '../contract/distributed-queue.ts'
-import type { LocalCommand } from './local-command.ts'
+import { DROPPED, type LocalCommand } from './local-command.ts'
 
 /** Lanes of a partition that are kept though they are empty. */
 const EMPTY_LANES_MAX = 64
@@ -129,8 +129,9 @@ export class LocalPartition {
   leave(command: LocalCommand, nowMs: number): void {
     const { key } = command.envelope
     if (key === undefined) return
-    const { next } = command
+    let { next } = command
     command.next = undefined
+    while (next?.fence === DROPPED) next = next.next
     if (next === undefined) {
       this.#keys.delete(key)
       return
@@ -139,12 +140,28 @@ export class LocalPartition {
     this.#offer(next, nowMs)
   }
 
+  /** Passes over a command that waits and is dropped; its lane meets it later. */
+  drop(command: LocalCommand, nowMs: number): void {
+    const { key, ...others } = command.envelope
+    command.fence = DROPPED
+    if (key !== undefined && this.#keys.get(key)?.head === command) this.leave(command, nowMs)
+    // Until then it keeps no memory.
+    command.envelope = { ...others, payload: undefined }
+  }
+
   /**
    * Takes the most urgent command that is wanted.
    *
    * @returns Undefined if there is none.
    */
   take(demands: readonly OpenDemand[], nowMs: number): LocalCommand | undefined {
+    for (;;) {
+      const command = this.#take(demands, nowMs)
+      if (command?.fence !== DROPPED) return command
+    }
+  }
+
+  #take(demands: readonly OpenDemand[], nowMs: number): LocalCommand | undefined {
     let best: LocalLane | undefined
     let wanted: OpenDemand | undefined
     let front: Ranked | undefined
@@ -161,8 +178,8 @@ export class LocalPartition {
       }
     }
     if (best === undefined || wanted === undefined) return undefined
-    wanted.left--
     const command = best.queue.take(nowMs)
+    if (command.fence !== DROPPED) wanted.left--
     const isKept = best.queue.size > 0 || this.#lanes.size <= EMPTY_LANES_MAX
     if (!isKept) this.#lanes.delete(best.plan.name)
     return command

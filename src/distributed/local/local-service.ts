@@ -29,6 +29,8 @@ export class LocalService {
   readonly #waits = new Set<Wait>()
   /** By submitter. */
   readonly #listeners = new Listeners<[CommandResult]>()
+  /** Of cancelled commands, by worker. */
+  readonly #cancels = new Listeners<[readonly string[]]>()
   /** Results to announce at the end of the turn, and the listeners to each. */
   #results: CommandResult[] = []
   #audiences: ReadonlySet<(result: CommandResult) => void>[] = []
@@ -38,7 +40,15 @@ export class LocalService {
 
   constructor(plan: LocalQueuePlan) {
     this.plan = plan
-    this.#broker = new LocalBroker(plan, (envelope, result) => this.#tell(envelope, result))
+    this.#broker = new LocalBroker(plan, {
+      ended: (envelope, result) => this.#tell(envelope, result),
+      cancelled: (workerId, fence) => {
+        // Later than a worker takes in what it was given in this turn.
+        timers.setImmediate(() => {
+          for (const own of this.#cancels.get(workerId) ?? []) callListener(own, [fence])
+        })
+      },
+    })
   }
 
   /** Does something with the commands, and then serves workers that wait. */
@@ -88,6 +98,15 @@ export class LocalService {
    */
   announce(submitter: string, listener: (result: CommandResult) => void): () => void {
     return this.#listeners.add(submitter, listener)
+  }
+
+  /**
+   * Calls a listener when commands that a worker has are cancelled.
+   *
+   * @returns Ends it.
+   */
+  onCancel(workerId: string, listener: (fences: readonly string[]) => void): () => void {
+    return this.#cancels.add(workerId, listener)
   }
 
   /** Stops the timer: leases and delays end no more. */

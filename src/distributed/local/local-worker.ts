@@ -22,6 +22,7 @@ import type {
   NameRegistry,
   QueueCapabilities,
   QueueCounts,
+  QueuedCommands,
   ReleaseOptions,
   SettleStatus,
 } from '../contract/distributed-queue.ts'
@@ -31,7 +32,7 @@ import {
   checkEnvelope,
   checkName,
 } from '../contract/envelope.ts'
-import { BATCH_MAX, checkLeaseRequest, checkWhole } from '../contract/lease-request.ts'
+import { BATCH_MAX, checkLeaseRequest, checkWhole, PEEK_MAX } from '../contract/lease-request.ts'
 import type { LocalNames } from './local-names.ts'
 import type { LocalService } from './local-service.ts'
 
@@ -45,6 +46,7 @@ export class LocalWorker implements LeasedQueue {
   readonly limits: GlobalLimits
   readonly lanes: LaneRegistry
   readonly handlers: NameRegistry
+  readonly commands: QueuedCommands
   readonly ownership: undefined = undefined
   /** @internal */
   protected readonly service: LocalService
@@ -64,6 +66,7 @@ export class LocalWorker implements LeasedQueue {
     this.capabilities = capabilitiesOf(this.#takesKeys)
     this.dead = this.#makeDead()
     this.limits = this.#makeLimits()
+    this.commands = this.#makeCommands()
     this.lanes = this.#makeLanes()
     this.handlers = this.#makeNames(service.handlers)
   }
@@ -234,6 +237,30 @@ export class LocalWorker implements LeasedQueue {
     }
   }
 
+  #makeCommands(): QueuedCommands {
+    return {
+      find: async (command) => {
+        this.#checkOpen()
+        const id = idOf(command)
+        checkName('commandId', id)
+        return this.service.with((broker, now) => broker.find(id, now))
+      },
+      peek: async (laneId, max = 10) => {
+        this.#checkOpen()
+        checkWhole('max', max, 1, PEEK_MAX)
+        return this.service.with((broker, now) => broker.peek(laneId, max, now))
+      },
+      cancel: async (commands) => {
+        this.#checkOpen()
+        checkWhole('commands', commands.length, 1, BATCH_MAX)
+        return this.service.with((broker, now) =>
+          commands.map((command) => broker.cancel(idOf(command), this.workerId, now)),
+        )
+      },
+      onCancel: (listener) => this.service.onCancel(this.workerId, listener),
+    }
+  }
+
   #makeLimits(): GlobalLimits {
     const { limits } = this.service
     return {
@@ -306,6 +333,7 @@ function capabilitiesOf(keyOrder: boolean): QueueCapabilities {
     results: true,
     ages: true,
     lanes: true,
+    commands: true,
     durable: false,
   })
 }

@@ -98,15 +98,20 @@ export class RedisAcknowledger {
     }
     checkWhole('release delayMs', Math.ceil(delayMs), 0, TIMER_MS_MAX)
     const { keys, consumer } = this.#engine
+    const moves = reason === 'retry' || delayMs > 0
     return this.#settle(
       deliveries,
       () => 0,
       (partition, positions, parts) => {
         const names = keys.partition(partition)
         const { lanes, words } = placesOf(deliveries, positions, parts)
+        const idOf = (position: number): string => deliveries[position]!.envelope.id
         return {
           script: RELEASE,
-          keys: lanes.flatMap((lane) => [names.stream(lane), names.delayed(lane)]),
+          keys: [
+            ...lanes.flatMap((lane) => [names.stream(lane), names.delayed(lane)]),
+            ...(moves ? positions.map((position) => names.command(idOf(position))) : []),
+          ],
           args: [
             consumer,
             reason,

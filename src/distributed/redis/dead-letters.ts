@@ -6,6 +6,7 @@ import { checkWhole } from '../contract/lease-request.ts'
 import type { Reply } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
 import { decodeEnvelope, decodeResult } from './envelope-codec.ts'
+import type { RedisQueuePlan } from './options.ts'
 import { DROP } from './scripts/drop.ts'
 import { LIST_DEAD } from './scripts/list-dead.ts'
 import { REDRIVE } from './scripts/redrive.ts'
@@ -63,7 +64,7 @@ export class RedisDeadLetters implements DeadCommands {
         })) as Buffer[]
         const found: DeadCommand[] = []
         for (let i = 0; i < reply.length; i += 2) {
-          const command = this.#read(partition, reply[i]!.toString('latin1'), reply[i + 1]!)
+          const command = readDead(plan, partition, reply[i]!.toString('latin1'), reply[i + 1]!)
           if (command !== undefined) found.push(command)
         }
         return found
@@ -128,24 +129,33 @@ export class RedisDeadLetters implements DeadCommands {
       if (count >= 0) return count
     }
   }
+}
 
-  #read(partition: number, id: string, record: Buffer): DeadCommand | undefined {
-    const parts = partsOf(record)
-    if (parts === undefined) return undefined
-    const { lane, diedAt, reason, value } = parts
-    const { maxBytes } = this.#engine.plan
-    let envelope = unreadEnvelope(id, `${diedAt}-0`, partition, lane)
-    let result: CommandResult | undefined
-    try {
-      envelope = decodeEnvelope(value, lane, partition, maxBytes).envelope
-    } catch {
-      // That is what it died of.
-    }
-    try {
-      result = decodeResult(parts.result, maxBytes)
-    } catch {
-      // It is listed without.
-    }
-    return { envelope, reason, diedAt, result }
+/**
+ * Reads a record of the dead.
+ *
+ * @returns Nothing if it is none.
+ */
+export function readDead(
+  { maxBytes }: RedisQueuePlan,
+  partition: number,
+  id: string,
+  record: Buffer,
+): DeadCommand | undefined {
+  const parts = partsOf(record)
+  if (parts === undefined) return undefined
+  const { lane, diedAt, reason, value } = parts
+  let envelope = unreadEnvelope(id, `${diedAt}-0`, partition, lane)
+  let result: CommandResult | undefined
+  try {
+    envelope = decodeEnvelope(value, lane, partition, maxBytes).envelope
+  } catch {
+    // That is what it died of.
   }
+  try {
+    result = decodeResult(parts.result, maxBytes)
+  } catch {
+    // It is listed without.
+  }
+  return { envelope, reason, diedAt, result }
 }

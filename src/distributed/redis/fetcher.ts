@@ -11,6 +11,7 @@ import { countsFirstAtStart, DELIVERIES_SPENT, poisonedResult } from '../contrac
 import type { RedisAcknowledger } from './acknowledger.ts'
 import { Backlog, divide, type Share } from './backlog.ts'
 import type { Reply } from './caller.ts'
+import type { RedisCommands } from './commands.ts'
 import type { RedisEngine } from './engine.ts'
 import { decodeEnvelope, idOf } from './envelope-codec.ts'
 import { LinkLost } from './link.ts'
@@ -49,6 +50,7 @@ export class RedisFetcher {
   readonly #engine: RedisEngine
   readonly #acknowledger: RedisAcknowledger
   readonly #ownership: RedisOwnership | undefined
+  readonly #commands: RedisCommands
   readonly #backlog = new Backlog()
   readonly #waiters = new Set<Waiter>()
   readonly #reapEveryMs: number
@@ -59,12 +61,17 @@ export class RedisFetcher {
   /** The partition that was looked at last in this way. */
   #polled = -1
 
-  /** @param acknowledger - Dead-letters commands that no worker may run. */
+  /**
+   * @param acknowledger - Dead-letters commands that no worker may run.
+   * @param commands - Knows which were cancelled on their way here.
+   */
   constructor(
     engine: RedisEngine,
     acknowledger: RedisAcknowledger,
     ownership: RedisOwnership | undefined,
+    commands: RedisCommands,
   ) {
+    this.#commands = commands
     this.#engine = engine
     this.#acknowledger = acknowledger
     this.#ownership = ownership
@@ -363,6 +370,7 @@ export class RedisFetcher {
     for (const command of commandsOf(reply[3 + lanes.length] as Buffer)) {
       const { laneId } = lanes[command.lane - 1]!
       const { entry, counter } = command
+      if (this.#commands.isStray(partition, laneId, entry)) continue
       this.#engine.holdings.take(partition, laneId, entry, counter, leasedUntilMs)
       const fence = this.#engine.holdings.fence(partition, laneId, entry, counter)
       const delivery = this.#read(partition, laneId, command, fence, leasedUntilMs, timeMs)

@@ -69,6 +69,12 @@ export class Holdings {
     this.#held.get(partition)?.delete(`${lane}/${entry}`)
   }
 
+  /** Names the delivery of an entry, if it knows that it has it. */
+  fenceOf(partition: number, lane: string, entry: string): string | undefined {
+    const held = this.#held.get(partition)?.get(`${lane}/${entry}`)
+    return held && this.fence(partition, lane, entry, held.counter)
+  }
+
   /** Whether it knows that it has it. */
   has(partition: number, lane: string, entry: string): boolean {
     return this.#held.get(partition)?.has(`${lane}/${entry}`) === true

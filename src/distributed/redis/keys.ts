@@ -35,7 +35,10 @@ export class PartitionKeys {
     return `${this.#prefix}d:${lane}`
   }
 
-  /** A command: `P` while it is pending, then `E` and its result until that expires. */
+  /**
+   * A command: `P` while it is pending, with its entry or `+` and when it is due; then `E` and its
+   * result until that expires.
+   */
   command(id: string): string {
     return `${this.#prefix}c:${id}`
   }

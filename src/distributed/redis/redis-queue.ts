@@ -21,6 +21,7 @@ import type {
   PartitionOwnership,
   QueueCapabilities,
   QueueCounts,
+  QueuedCommands,
   ReleaseOptions,
   SettleStatus,
 } from '../contract/distributed-queue.ts'
@@ -29,6 +30,7 @@ import { BATCH_MAX, checkWhole } from '../contract/lease-request.ts'
 import { type Completion, RedisAcknowledger } from './acknowledger.ts'
 import { RedisCaller } from './caller.ts'
 import { ClientMaker } from './client-maker.ts'
+import { RedisCommands } from './commands.ts'
 import { RedisDeadLetters } from './dead-letters.ts'
 import type { RedisEngine } from './engine.ts'
 import { Enqueuer } from './enqueuer.ts'
@@ -55,6 +57,7 @@ export class RedisDistributedQueue implements LeasedQueue {
   readonly dead: DeadCommands
   readonly ownership: PartitionOwnership | undefined
   readonly limits: GlobalLimits
+  readonly commands: QueuedCommands
   readonly lanes: LaneRegistry
   readonly handlers: NameRegistry
   readonly #engine: RedisEngine
@@ -65,6 +68,7 @@ export class RedisDistributedQueue implements LeasedQueue {
   readonly #acknowledger: RedisAcknowledger
   readonly #fetcher: RedisFetcher
   readonly #registry: Registry
+  readonly #commands: RedisCommands
   readonly #janitor: Janitor
   /** What was taken by dequeue, by the ids that complete will name. */
   readonly #dequeued: Dequeued<Delivery>
@@ -90,8 +94,10 @@ export class RedisDistributedQueue implements LeasedQueue {
           () => this.#hear(),
         )
       : undefined
-    this.#fetcher = new RedisFetcher(engine, this.#acknowledger, ownership)
     this.#registry = new Registry(engine)
+    this.#commands = new RedisCommands(engine, this.#registry, () => this.#hear())
+    this.commands = this.#commands
+    this.#fetcher = new RedisFetcher(engine, this.#acknowledger, ownership, this.#commands)
     this.#janitor = new Janitor(engine, this.#registry)
     this.ownership = ownership
     this.#ownership = ownership
@@ -112,6 +118,7 @@ export class RedisDistributedQueue implements LeasedQueue {
       results: true,
       ages: true,
       lanes: true,
+      commands: true,
       durable: true,
     })
   }
@@ -342,7 +349,9 @@ export class RedisDistributedQueue implements LeasedQueue {
     const wake = wakeOf(bytes)
     if (wake === undefined) return
     if (wake === 'members') this.#ownership?.changed()
-    else if ('count' in wake) this.#fetcher.heard(wake.partition, wake.lane, wake.count)
+    else if ('cancelled' in wake) {
+      this.#commands.heard(wake.partition, wake.lane, wake.cancelled)
+    } else if ('count' in wake) this.#fetcher.heard(wake.partition, wake.lane, wake.count)
     else this.#fetcher.keptBack(wake.partition, wake.lane, wake.delayMs)
   }
 }

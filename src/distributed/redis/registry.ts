@@ -1,9 +1,14 @@
 // Registry: looks up what the queue knows: commands, lanes, counts.
 
 import { isPortableName } from '../../base/portable-name.ts'
-import type { CommandReference, CommandState, QueueCounts } from '../contract/distributed-queue.ts'
+import type {
+  CommandReference,
+  CommandState,
+  FoundCommand,
+  QueueCounts,
+} from '../contract/distributed-queue.ts'
 import type { CommandResult } from '../contract/envelope.ts'
-import { partsOf } from './dead-letters.ts'
+import { partsOf, readDead } from './dead-letters.ts'
 import { batches, byPartition, type RedisEngine } from './engine.ts'
 import { decodeResult } from './envelope-codec.ts'
 import { COUNT } from './scripts/count.ts'
@@ -71,6 +76,19 @@ export class Registry {
       if (result !== undefined) found.set(id, Buffer.concat([ENDED, result]))
     }
     return found
+  }
+
+  /** A command that has ended or is dead; undefined if it is neither. */
+  async ended(command: CommandReference): Promise<FoundCommand | undefined> {
+    const { commandId, partitionId } = command
+    const { keys, caller, plan } = this.#engine
+    const { dead } = keys.partition(partitionId)
+    const record = (await caller.send(['HGET', dead, commandId])) as Buffer | null
+    const letter = record === null ? undefined : readDead(plan, partitionId, commandId, record)
+    if (letter !== undefined) return { state: 'dead', commandId, partitionId, ...letter }
+    const [known] = await this.look([command])
+    if (known?.state !== 'ended') return undefined
+    return { state: 'ended', commandId, partitionId, result: known.result }
   }
 
   #stateOf({ commandId, partitionId }: CommandReference, value: Buffer | undefined): CommandState {

@@ -58,6 +58,8 @@ export class Outstanding {
   readonly isNamed: boolean
   stage: OutstandingStage = 'waiting'
   isAccepted = false
+  /** Whether its id was the queue's already, by a command that others may wait for. */
+  isDuplicate = false
   isSettled = false
   /** Others of its id that were submitted meanwhile. */
   followers: Outstanding[] | undefined
@@ -116,13 +118,19 @@ export class Outstanding {
     }
   }
 
-  /** Lets a signal reject its promise. */
-  heed(signal: AbortSignal): void {
+  /**
+   * Lets a signal reject its promise.
+   *
+   * @param onAborted - Called once that has happened.
+   */
+  heed(signal: AbortSignal, onAborted: (item: Outstanding) => void): void {
     const onAbort = (): void => {
       const isIn = this.isAccepted || this.stage === 'following'
       const where = this.stage === 'waiting' ? 'waiting for room' : 'on its way to the queue'
-      const stage = isIn ? 'in the queue, where it stays' : where
-      this.fail(laneError('CORELANE_ABORTED', { stage }, signal.reason))
+      this.fail(
+        laneError('CORELANE_ABORTED', { stage: isIn ? 'in the queue' : where }, signal.reason),
+      )
+      onAborted(this)
     }
     signal.addEventListener('abort', onAbort, { once: true })
     this.#unheed = () => signal.removeEventListener('abort', onAbort)
@@ -149,6 +157,7 @@ export class Outstanding {
   accepted(status: EnqueueStatus, sighting: Sighting, now: number): void {
     if (this.isSettled) return
     this.isAccepted = true
+    this.isDuplicate = status === 'duplicate' && this.isNamed
     if (!this.wantsResult) {
       this.#settle()
       this.#resolve({ id: this.envelope.id, status } satisfies Enqueued)

@@ -94,8 +94,8 @@ export interface SubmitOptions {
    */
   readonly retry?: QueuedRetry | undefined
   /**
-   * Rejects it with an AbortError. Once the queue has accepted it, it runs all the same. Default
-   * none.
+   * Rejects it with an AbortError, and cancels it in the queue, unless others wait for the same id.
+   * Where a queue cannot cancel, it runs all the same. Default none.
    */
   readonly signal?: AbortSignal | undefined
 }

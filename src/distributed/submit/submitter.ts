@@ -4,7 +4,7 @@
 import { outside } from '../../base/async-context.ts'
 import { nowMs, timers } from '../../base/clock.ts'
 import { Deque } from '../../base/deque.ts'
-import { laneError } from '../../base/errors.ts'
+import { laneError, show } from '../../base/errors.ts'
 import { checkOptions } from '../../base/options.ts'
 import { uniqueName } from '../../base/random.ts'
 import type { CommandOutcome } from '../../model/command.ts'
@@ -15,8 +15,10 @@ import type {
   ResultOf,
 } from '../../model/handler-module.ts'
 import type {
+  CancelStatus,
   CommandReference,
   DistributedQueue,
+  EnqueueStatus,
   LeasedQueue,
 } from '../contract/distributed-queue.ts'
 import type { CommandResult } from '../contract/envelope.ts'
@@ -43,7 +45,7 @@ const LOOKS_OF_TTL = 1 / 4
 
 const LOOK_MS_MIN = 10
 
-/** How long `close` waits for the queue to forget what it need not keep. */
+/** How long `close` waits for the queue to forget and to cancel what is not wanted any more. */
 const FORGET_MS = 1000
 
 /** Commands that are looked up in one call. */
@@ -80,6 +82,10 @@ export class Submitter<M = AnyHandlers> {
   readonly #outbox: Outbox<Outstanding>
   /** Results that have come and that the queue need not keep. */
   readonly #forgotten: Outbox<CommandReference>
+  readonly #cancelled: Outbox<CommandReference>
+  /** On their way to the queue in the present call; those of them that were aborted meanwhile. */
+  #sending: readonly Outstanding[] = []
+  readonly #aborted = new Set<Outstanding>()
   /** Those that wait for a result, by id. */
   readonly #byId = new Map<string, Outstanding>()
   /** Open ones that the queue has not accepted: all of them are in the outbox. */
@@ -135,6 +141,14 @@ export class Submitter<M = AnyHandlers> {
       batchMax: BATCH_MAX,
       send: (commands) => this.#queue.forget!(commands),
       // It expires then.
+      refused: (_, error) => this.#failed(error),
+      failed: this.#failed,
+    })
+    this.#cancelled = new Outbox<CommandReference>({
+      owner: this.name,
+      batchMax: BATCH_MAX,
+      send: async (commands) => void (await this.#queue.commands!.cancel(commands)),
+      // It runs then.
       refused: (_, error) => this.#failed(error),
       failed: this.#failed,
     })
@@ -219,6 +233,41 @@ export class Submitter<M = AnyHandlers> {
     return Promise.all(all) as Promise<Enqueued[]>
   }
 
+  /**
+   * Ends a command that is not wanted any more, of this submitter or another: it rejects with an
+   * AbortError, wherever it is waited for. One that waits is removed, one that runs is aborted in
+   * its worker. One that ends meanwhile has its own result.
+   *
+   * @param id - Its id.
+   * @returns `cancelled`, `stopping` if a worker had it, `ended` if it had ended, or `unknown`.
+   * @throws (as a rejection) ConfigError `CORELANE_DEGRADED` if the queue cannot cancel;
+   * `CORELANE_INVALID_ENVELOPE` for a bad id; LaneError `CORELANE_QUEUE_UNAVAILABLE`; ClosedError
+   * `CORELANE_SUBMITTER_CLOSED`.
+   */
+  async cancel(id: string): Promise<CancelStatus> {
+    const { commands } = this.#queue
+    if (commands === undefined) {
+      throw laneError('CORELANE_DEGRADED', {
+        option: 'cancel',
+        received: show(id),
+        allowed: 'a queue that cancels commands',
+      })
+    }
+    if (this.#isClosed) throw this.#closedError(id, 'not cancelled')
+    const own = [...this.#waiting, ...this.#outbox].filter(
+      ({ envelope, isSettled, isAccepted }) => envelope.id === id && !isSettled && !isAccepted,
+    )
+    for (const item of own) {
+      item.fail(laneError('CORELANE_ABORTED', { stage: 'on its way to the queue' }))
+      this.#onAborted(item)
+    }
+    const partitionId = this.#byId.get(id)?.envelope.partitionId
+    const [status] = await commands.cancel([
+      partitionId === undefined ? id : { commandId: id, partitionId },
+    ])
+    return status === 'unknown' && own.length > 0 ? 'cancelled' : status!
+  }
+
   /** What is outstanding and what has become of the rest. */
   stats(): SubmitterStats {
     return {
@@ -248,9 +297,11 @@ export class Submitter<M = AnyHandlers> {
     }
     timers.clearInterval(this.#timer)
     const limit = new Pause()
-    await Promise.race([this.#forgotten.idle(), limit.wait(FORGET_MS)])
+    const isTold = Promise.all([this.#forgotten.idle(), this.#cancelled.idle()])
+    await Promise.race([isTold, limit.wait(FORGET_MS)])
     limit.end()
     this.#forgotten.giveUp()
+    this.#cancelled.giveUp()
     await this.#listening
     try {
       await this.#stopListening?.()
@@ -282,7 +333,7 @@ export class Submitter<M = AnyHandlers> {
     } catch (error) {
       return Promise.reject(error)
     }
-    if (options?.signal !== undefined) item.heed(options.signal)
+    if (options?.signal !== undefined) item.heed(options.signal, this.#onAborted)
     if (this.#open < this.#options.maxPending! && this.#waiting.length === 0) this.#admit(item)
     else {
       this.#waiting.push(item)
@@ -341,6 +392,16 @@ export class Submitter<M = AnyHandlers> {
     else this.#admit(follower)
   }
 
+  /** One is not wanted any more, and has been settled. */
+  readonly #onAborted = (item: Outstanding): void => {
+    if (this.#queue.commands === undefined) return
+    // Another that waits for the same command may go on to do so.
+    if (item.stage !== 'open' || item.isDuplicate || item.followers?.some(isUnsettled)) return
+    if (item.isAccepted) this.#cancelled.add(referenceTo(item))
+    // It is cancelled when the queue may have it.
+    else if (this.#sending.includes(item)) this.#aborted.add(item)
+  }
+
   async #send(items: readonly Outstanding[]): Promise<void> {
     await Promise.all([
       this.#lanes.look(items, ({ envelope }) => envelope.laneId),
@@ -357,7 +418,14 @@ export class Submitter<M = AnyHandlers> {
     if (wanted.length === 0) return
     const sentMs = nowMs()
     const envelopes = wanted.map((item) => item.envelopeAt(sentMs))
-    const statuses = await this.#queue.enqueueMany(envelopes)
+    this.#sending = wanted
+    let statuses: readonly EnqueueStatus[] | undefined
+    try {
+      statuses = await this.#queue.enqueueMany(envelopes)
+    } finally {
+      this.#sending = []
+      if (this.#aborted.size > 0) this.#cancelAborted(wanted, statuses)
+    }
     const now = nowMs()
     const spanMs = this.#lookMs
     const sighting = { pendingAtMs: sentMs, nextLookMs: now + spanMs, spanMs }
@@ -366,6 +434,17 @@ export class Submitter<M = AnyHandlers> {
       if (item.isSettled) continue
       this.#unaccepted--
       item.accepted(statuses[i]!, sighting, now)
+    }
+  }
+
+  /** @param statuses - Undefined if there was no answer: the queue may have them all the same. */
+  #cancelAborted(
+    wanted: readonly Outstanding[],
+    statuses: readonly EnqueueStatus[] | undefined,
+  ): void {
+    for (const [index, item] of wanted.entries()) {
+      const isOther = statuses?.[index] === 'duplicate' && item.isNamed
+      if (this.#aborted.delete(item) && !isOther) this.#cancelled.add(referenceTo(item))
     }
   }
 
@@ -464,10 +543,7 @@ export class Submitter<M = AnyHandlers> {
   }
 
   async #lookUpBatch(batch: readonly Outstanding[]): Promise<void> {
-    const references = batch.map(({ envelope: { id, partitionId } }) => ({
-      commandId: id,
-      partitionId,
-    }))
+    const references = batch.map(referenceTo)
     const askedMs = nowMs()
     const states = await this.#queue.look(references)
     const now = nowMs()
@@ -500,6 +576,10 @@ export class Submitter<M = AnyHandlers> {
   #closedError(id: string, stage: string): Error {
     return laneError('CORELANE_SUBMITTER_CLOSED', { id, stage })
   }
+}
+
+function referenceTo({ envelope: { id: commandId, partitionId } }: Outstanding): CommandReference {
+  return { commandId, partitionId }
 }
 
 function isUnsettled({ isSettled }: Outstanding): boolean {

@@ -17,6 +17,8 @@ export type ContractNeed =
   | 'results'
   /** Workers announce their lanes. */
   | 'lanes'
+  /** Commands are found and cancelled by their ids. */
+  | 'commands'
   /** Measures ages of commands with its own clock. */
   | 'ages'
   | 'keyOrder'

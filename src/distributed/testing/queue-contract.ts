@@ -3,6 +3,7 @@
 
 import type { QueueCapabilities } from '../contract/distributed-queue.ts'
 import { CHAOS_CASES } from './chaos-cases.ts'
+import { COMMAND_CASES } from './command-cases.ts'
 import type { CaseOfContract, ContractNeed } from './contract-case.ts'
 import { type ContractSettings, ContractStage, type OpenQueue } from './contract-stage.ts'
 import { END_CASES } from './end-cases.ts'
@@ -22,6 +23,7 @@ const CASES: readonly CaseOfContract[] = [
   ...SETTLE_CASES,
   ...EXPIRY_CASES,
   ...END_CASES,
+  ...COMMAND_CASES,
   ...ORDER_CASES,
   ...LIMIT_CASES,
   ...LIFE_CASES,
@@ -70,6 +72,7 @@ function abilities(options: QueueContractOptions): ReadonlySet<ContractNeed> {
     delay: capabilities.delay,
     results: capabilities.results,
     lanes: capabilities.lanes,
+    commands: capabilities.commands,
     ages: capabilities.ages,
     keyOrder: capabilities.keyOrder,
     ownership: capabilities.ownership,

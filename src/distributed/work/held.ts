@@ -160,7 +160,7 @@ export class HeldCommand implements Settler {
   leasedUntilMs: number
   /** Whether its start counts towards `maxDeliveries`, or need not. */
   isCounted: boolean
-  /** Whether its run was aborted. */
+  /** Whether its run was aborted, or it was cancelled. */
   isAborted = false
   /** Whether its lease was given up or taken away. */
   isLost = false
@@ -481,7 +481,7 @@ export class HeldCommands {
     }
     if (held.isLost) return
     this.#remove(held)
-    if (status === 'stale') this.tally.stale++
+    if (status === 'stale' && !held.isAborted) this.tally.stale++
     this.progressed()
   }
 

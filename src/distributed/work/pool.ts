@@ -320,7 +320,12 @@ export class WorkerPool {
     this.#refuseUnlessNew()
     this.#state = 'running'
     this.#core.held.isAccepting = true
-    this.#unwatch = this.#core.port.health.watch(this.#onHealth)
+    const unwatch = this.#core.port.health.watch(this.#onHealth)
+    const end = this.#core.queue.commands?.onCancel((fences) => this.#runner.cancelled(fences))
+    this.#unwatch = () => {
+      unwatch()
+      end?.()
+    }
     this.#onHealth()
     this.#keeper.start()
     if (this.#isFit) void this.#announcer.announce()

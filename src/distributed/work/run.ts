@@ -155,6 +155,20 @@ export class Runner implements Starter {
     this.#lose(all, true)
   }
 
+  /**
+   * Stops deliveries whose commands were cancelled. The queue gets them back, for what follows in
+   * their keys, once their runs are over; for it they have ended.
+   */
+  cancelled(fences: readonly string[]): void {
+    const { port, held: all } = this.#core
+    for (const held of all.values()) {
+      if (held.state === 'ENDING' || !fences.includes(held.delivery.fence)) continue
+      held.isAborted = true
+      if (held.state !== 'SUBMITTED') this.#giveBack(held)
+      else if (held.command !== undefined) port.stop(held.command, 'it was cancelled')
+    }
+  }
+
   /** Less is held than before: other commands may be reported as started. */
   progressed(): void {
     this.#reporter.progressed()

@@ -13,6 +13,7 @@
 //       4   the entries, lane by lane, each with its length before it
 //       5   delay of each command in ms; empty: none has one
 //       6…  name of each lane, and how many commands it gets
+// The key of a command says where it is: `P<entry>`, or `P+<due>` while it is kept back.
 // Returns for each command 1 if it was added, 0 if its id was known.
 
 import { AVAILABLE, NOW, type Script, script } from './script.ts'
@@ -41,21 +42,24 @@ for lane = 1, lanes do
     at = at + 4 + length
     local value = string.sub(packed, at - length, at - 1)
     local isDead = hasDead and redis.call('ZSCORE', KEYS[2], string.match(value, '^[^:]*'))
-    if isDead or not redis.call('SET', KEYS[key], 'P', 'NX') then
-      statuses[#statuses + 1] = 0
-    else
-      local delay = delays[#statuses + 1] or 0
-      statuses[#statuses + 1] = 1
-      if delay > 0 then
+    local delay = delays[#statuses + 1] or 0
+    local isNew = false
+    if isDead then
+      isNew = false
+    elseif delay > 0 then
+      isNew = redis.call('SET', KEYS[key], string.format('P+%.0f', time + delay), 'NX')
+      if isNew then
         local id, retries, body = string.match(value, '^([^:]*):(%d+):0:0:()')
         value = string.format('%s:%s:0:%.0f:', id, retries, time) .. string.sub(value, body)
         redis.call('ZADD', KEYS[#KEYS - lanes + lane], time + delay, value)
         late = math.min(late or delay, delay)
-      else
-        redis.call('XADD', stream, '*', 'v', value)
-        added = added + 1
       end
+    else
+      local entry = redis.call('XADD', stream, '*', 'v', value)
+      isNew = redis.call('SET', KEYS[key], 'P' .. entry, 'NX')
+      if isNew then added = added + 1 else redis.call('XDEL', stream, entry) end
     end
+    statuses[#statuses + 1] = isNew and 1 or 0
   end
   if added > 0 or late then redis.call('SADD', KEYS[1], name) end
   if added > 0 and wasIdle then

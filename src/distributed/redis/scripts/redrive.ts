@@ -30,8 +30,7 @@ from = from + reason
 local entry = string.sub(record, from, from + value - 1)
 local id, body = string.match(entry, '^([^:]*):%d+:%d+:%d+:()')
 if id then entry = id .. ':0:0:0:' .. string.sub(entry, body) end
-redis.call('SET', KEYS[3], 'P')
-redis.call('XADD', KEYS[4], '*', 'v', entry)
+redis.call('SET', KEYS[3], 'P' .. redis.call('XADD', KEYS[4], '*', 'v', entry))
 redis.call('PUBLISH', ARGV[4], ARGV[3] .. ' ' .. lane .. ' 1')
 return 1
 `,

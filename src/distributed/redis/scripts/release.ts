@@ -1,7 +1,8 @@
 // Release script: gives commands back.
 // Owns: nothing; text only.
 //
-// KEYS  1…  stream and delayed set of each lane
+// KEYS  1…    stream and delayed set of each lane
+//       then  key of each command, if they move: on a retry, or with a delay
 // ARGV  1     consumer
 //       2     `retry`, `unstarted` or `crash`
 //       3     delay, ms
@@ -35,6 +36,9 @@ local function rewritten(value, entry, counter)
   end
   return table.concat({id, retries, spent, since, string.sub(value, body)}, ':')
 end
+local function placeIs(key, place)
+  if key then redis.call('SET', key, 'P' .. place, 'XX') end
+end
 for at = 7 + lanes, #ARGV, 3 do
   local lane, entry, counter = tonumber(ARGV[at]), ARGV[at + 1], tonumber(ARGV[at + 2])
   local stream, delayed = KEYS[2 * lane - 1], KEYS[2 * lane]
@@ -53,9 +57,10 @@ for at = 7 + lanes, #ARGV, 3 do
       local value = rewritten(found[2][2], entry, counter)
       if delay > 0 then
         redis.call('ZADD', delayed, due, value)
+        placeIs(KEYS[2 * lanes + #statuses], string.format('+%.0f', due))
         late[lane] = true
       else
-        redis.call('XADD', stream, '*', 'v', value)
+        placeIs(KEYS[2 * lanes + #statuses], redis.call('XADD', stream, '*', 'v', value))
         moved[lane] = (moved[lane] or 0) + 1
       end
     end

@@ -1,0 +1,262 @@
+// Commands: finds, lists and cancels commands by their ids, whatever their states.
+// Owns: who hears of cancelled ones, and what was cancelled while it was on its way here.
+
+import { callListener } from '../../base/clock.ts'
+import type {
+  CancelStatus,
+  CommandReference,
+  FoundCommand,
+  QueuedCommands,
+} from '../contract/distributed-queue.ts'
+import { type CommandEnvelope, checkName } from '../contract/envelope.ts'
+import { BATCH_MAX, checkWhole, PEEK_MAX } from '../contract/lease-request.ts'
+import { cancelledResult } from '../contract/poison.ts'
+import type { Reply } from './caller.ts'
+import type { RedisEngine } from './engine.ts'
+import { decodeEnvelope, encodeResult } from './envelope-codec.ts'
+import type { Registry } from './registry.ts'
+import { CANCEL } from './scripts/cancel.ts'
+import { FIND } from './scripts/find.ts'
+import { PEEK } from './scripts/peek.ts'
+import { GIVEN_AGAIN } from './scripts/script.ts'
+import { unreadEnvelope } from './undecodable.ts'
+
+/** Cancelled entries that this worker did not know and may still be given. */
+const STRAYS_MAX = 1024
+
+/** How often a command is looked for that moves meanwhile, or has left a key and nothing else. */
+const ROUNDS_MAX = 8
+
+/** A command that has not ended, and where it is. */
+interface Place {
+  readonly found: FoundCommand & { readonly envelope: CommandEnvelope }
+  readonly lane: string
+  /** Absent while it is kept back. */
+  readonly entry: string | undefined
+}
+
+/** Commands of a queue on Redis. */
+export class RedisCommands implements QueuedCommands {
+  readonly #engine: RedisEngine
+  readonly #registry: Registry
+  readonly #hear: () => void
+  readonly #listeners = new Set<(fences: readonly string[]) => void>()
+  readonly #strays = new Set<string>()
+
+  /** @param hear - Lets announcements be heard. */
+  constructor(engine: RedisEngine, registry: Registry, hear: () => void) {
+    this.#engine = engine
+    this.#registry = registry
+    this.#hear = hear
+  }
+
+  async find(command: CommandReference | string): Promise<FoundCommand | undefined> {
+    const reference = await this.#resolve(command)
+    if (reference === undefined) return undefined
+    const place = await this.#placeOf(reference)
+    return place?.found ?? this.#registry.ended(reference)
+  }
+
+  async peek(laneId?: string, max = 10): Promise<FoundCommand[]> {
+    checkWhole('max', max, 1, PEEK_MAX)
+    if (laneId !== undefined) checkName('laneId', laneId)
+    const { keys, caller } = this.#engine
+    const byLane = new Map<string, { readonly entry: string; readonly found: FoundCommand }[]>()
+    const all = await this.#registry.allLanes()
+    await Promise.all(
+      Array.from(all, async ([partition, names]) => {
+        const lanes = names.filter((name) => laneId === undefined || name === laneId)
+        if (lanes.length === 0) return
+        const streams = lanes.map((lane) => keys.partition(partition).stream(lane))
+        const reply = (await caller.run({
+          script: PEEK,
+          keys: streams,
+          args: [String(max)],
+        })) as Reply[]
+        for (let at = 0; at < reply.length; at += 4) {
+          const lane = lanes[(reply[at] as number) - 1]!
+          const entry = textOf(reply[at + 1]!)
+          const value = reply[at + 3] as Buffer
+          const found = this.#read(
+            'waiting',
+            partition,
+            lane,
+            entry,
+            value,
+            reply[at + 2] as number,
+          )
+          byLane.set(lane, [...(byLane.get(lane) ?? []), { entry, found }])
+        }
+      }),
+    )
+    return [...byLane.keys()].sort().flatMap((lane) =>
+      byLane
+        .get(lane)!
+        .sort((a, b) => orderOf(a.entry, b.entry))
+        .slice(0, max)
+        .map(({ found }) => found),
+    )
+  }
+
+  async cancel(commands: readonly (CommandReference | string)[]): Promise<CancelStatus[]> {
+    checkWhole('commands', commands.length, 1, BATCH_MAX)
+    return Promise.all(commands.map((command) => this.#cancel(command)))
+  }
+
+  onCancel(listener: (fences: readonly string[]) => void): () => void {
+    const own = (fences: readonly string[]): void => callListener(listener, fences)
+    this.#listeners.add(own)
+    this.#hear()
+    return () => this.#listeners.delete(own)
+  }
+
+  /** A worker had an entry that was cancelled: this one, or another. */
+  heard(partition: number, lane: string, entry: string): void {
+    if (this.#listeners.size === 0) return
+    const fence = this.#engine.holdings.fenceOf(partition, lane, entry)
+    if (fence !== undefined) {
+      for (const own of this.#listeners) own([fence])
+      return
+    }
+    this.#strays.add(`${partition}/${lane}/${entry}`)
+    if (this.#strays.size <= STRAYS_MAX) return
+    for (const oldest of this.#strays) {
+      this.#strays.delete(oldest)
+      break
+    }
+  }
+
+  /** Whether an entry that was just given was cancelled on its way here. */
+  isStray(partition: number, lane: string, entry: string): boolean {
+    return this.#strays.size > 0 && this.#strays.delete(`${partition}/${lane}/${entry}`)
+  }
+
+  async #cancel(command: CommandReference | string): Promise<CancelStatus> {
+    const reference = await this.#resolve(command)
+    if (reference === undefined) return 'unknown'
+    const { keys, caller, plan } = this.#engine
+    const { commandId: id, partitionId } = reference
+    const names = keys.partition(partitionId)
+    for (let round = 1; ; round++) {
+      const place = await this.#placeOf(reference)
+      if (place === undefined || round > ROUNDS_MAX) {
+        const [known] = await this.#registry.look([reference])
+        return known!.state === 'ended' ? 'ended' : 'unknown'
+      }
+      const { found, lane, entry } = place
+      const { envelope, state, dueAt } = found
+      const { retryCount, submitter } = envelope
+      const stage = state === 'leased' ? 'running' : 'waiting'
+      const result = cancelledResult({ id, partitionId, retryCount }, plan.workerId, stage)
+      const answer = await caller.run({
+        script: CANCEL,
+        keys: [names.command(id), names.stream(lane), names.delayed(lane)],
+        args: [
+          id,
+          entry ?? '',
+          String(dueAt ?? ''),
+          encodeResult(result, false, plan.maxBytes),
+          String(plan.resultTtlMs),
+          submitter === undefined ? '' : keys.results(submitter),
+          keys.wakes,
+          String(partitionId),
+          lane,
+        ],
+      })
+      if (answer !== 0) return answer === 2 ? 'stopping' : 'cancelled'
+      // It has moved meanwhile, or ended.
+    }
+  }
+
+  /** Where a command is; undefined if it has ended, or is not known. */
+  async #placeOf({ commandId, partitionId }: CommandReference): Promise<Place | undefined> {
+    const { keys, caller } = this.#engine
+    const names = keys.partition(partitionId)
+    const lanes = (await this.#registry.lanes([partitionId])).get(partitionId)!
+    for (let from = '', rounds = 0; rounds < ROUNDS_MAX; ) {
+      if (from === '') rounds++
+      const reply = (await caller.run({
+        script: FIND,
+        keys: [
+          names.command(commandId),
+          ...lanes.flatMap((lane) => [names.stream(lane), names.delayed(lane)]),
+        ],
+        args: [commandId, from],
+      })) as Reply[]
+      const word = reply.length === 0 ? 'E' : textOf(reply[0]!)
+      if (word === 'E') return undefined
+      if (word === 'S') {
+        from = textOf(reply[1]!)
+        continue
+      }
+      const lane = lanes[(reply[1] as number) - 1]!
+      const at = textOf(reply[2]!)
+      const value = reply[3] as Buffer
+      if (word === 'D') {
+        const found = this.#read('delayed', partitionId, lane, at, value, 0)
+        return { found: { ...found, dueAt: Number(at) }, lane, entry: undefined }
+      }
+      const isLeased = word === 'L'
+      const state = isLeased ? 'leased' : 'waiting'
+      const found = this.#read(state, partitionId, lane, at, value, reply[5] as number)
+      // A consumer's name ends with the length of its lease.
+      const workerId = isLeased ? textOf(reply[4]!).replace(/~\d+$/, '') : undefined
+      return { found: { ...found, workerId }, lane, entry: at }
+    }
+    return undefined
+  }
+
+  #read(
+    state: FoundCommand['state'],
+    partition: number,
+    lane: string,
+    entry: string,
+    value: Buffer,
+    counter: number,
+  ): Place['found'] {
+    const { maxBytes } = this.#engine.plan
+    try {
+      const { envelope, spent, sinceMs } = decodeEnvelope(value, lane, partition, maxBytes)
+      return {
+        state,
+        commandId: envelope.id,
+        partitionId: partition,
+        envelope,
+        deliveries: (counter % GIVEN_AGAIN) + spent,
+        acceptedAt: sinceMs || Number.parseInt(entry, 10),
+      }
+    } catch {
+      // A worker will put it among the dead.
+      const envelope = unreadEnvelope(undefined, entry, partition, lane)
+      return { state, commandId: envelope.id, partitionId: partition, envelope }
+    }
+  }
+
+  /** In which partition a command is. */
+  async #resolve(command: CommandReference | string): Promise<CommandReference | undefined> {
+    const { numPartitions } = this.#engine.plan
+    const commandId = typeof command === 'string' ? command : command.commandId
+    checkName('commandId', commandId)
+    if (typeof command !== 'string') {
+      checkWhole('partitionId', command.partitionId, 0, numPartitions - 1)
+      return command
+    }
+    const all = Array.from({ length: numPartitions }, (_, partitionId) => ({
+      commandId,
+      partitionId,
+    }))
+    const states = await this.#registry.look(all)
+    return all.find((_, i) => states[i]!.state !== 'unknown')
+  }
+}
+
+function textOf(reply: Reply): string {
+  return Buffer.isBuffer(reply) ? reply.toString('latin1') : String(reply)
+}
+
+/** Orders entries by their ids. */
+function orderOf(a: string, b: string): number {
+  const [aMs, aSeq] = a.split('-').map(Number) as [number, number]
+  const [bMs, bSeq] = b.split('-').map(Number) as [number, number]
+  return aMs - bMs || aSeq - bSeq
+}

@@ -1,0 +1,49 @@
+// Cancel script: ends a command that is not wanted any more, with a failure as its result.
+// Owns: nothing; text only.
+//
+// KEYS  1  key of the command
+//       2  stream of its lane
+//       3  delayed set of its lane
+// ARGV  1  id
+//       2  its entry; empty if it is kept back
+//       3  when it is due; empty if it is not kept back
+//       4  the result
+//       5  time to live of the result, ms
+//       6  channel of the submitter; empty: none
+//       7  channel of wakes
+//       8  partition
+//       9  lane
+// Returns 0 if it is not there any more, 1 if it waited, 2 if a worker had it.
+
+import { RETURNED, type Script, script } from './script.ts'
+
+/** See the table above. */
+export const CANCEL: Script = script(
+  'cancel',
+  `
+if redis.call('GETRANGE', KEYS[1], 0, 0) ~= 'P' then return 0 end
+local entry, result, wasLeased, isGone = ARGV[2], ARGV[4], false, false
+if entry == '' then
+  for _, value in ipairs(redis.call('ZRANGE', KEYS[3], ARGV[3], ARGV[3], 'BYSCORE')) do
+    if string.sub(value, 1, #ARGV[1] + 1) == ARGV[1] .. ':' then
+      isGone = redis.call('ZREM', KEYS[3], value) == 1
+    end
+  end
+else
+  local pending = redis.pcall('XPENDING', KEYS[2], 'workers', entry, entry, 1)
+  local held = not pending.err and pending[1]
+  wasLeased = held and held[2] ~= '${RETURNED}'
+  if held then redis.call('XACK', KEYS[2], 'workers', entry) end
+  isGone = redis.call('XDEL', KEYS[2], entry) == 1
+end
+if not isGone then return 0 end
+redis.call('SET', KEYS[1], 'E' .. result, 'PX', ARGV[5])
+if ARGV[6] ~= '' then
+  redis.call('PUBLISH', ARGV[6], struct.pack('>I4', #result) .. result)
+end
+if wasLeased then
+  redis.call('PUBLISH', ARGV[7], 'x' .. ARGV[8] .. ' ' .. ARGV[9] .. ' ' .. entry)
+end
+return wasLeased and 2 or 1
+`,
+)

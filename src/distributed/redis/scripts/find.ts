@@ -1,0 +1,53 @@
+// Find script: finds a command and says what it is like.
+// Owns: nothing; text only.
+//
+// KEYS  1   key of the command
+//       2…  stream and delayed set of each lane of its partition
+// ARGV  1   id
+//       2   where to go on: number of a lane and entry, with a blank between them; empty at first
+// Returns nothing if the key is not there; `E` and the value of the key of one that has ended; `S`
+// and where to go on. Else `W`, `L` or `D`, the number of its lane, its entry or when it is due,
+// and its value; for an entry its consumer and its counter, empty and 0 if it was never given.
+//
+// Its key says where it was put. One that was kept back and has come into its stream is looked for
+// from when it was due.
+
+import { BATCH_MAX, RETURNED, type Script, script } from './script.ts'
+
+/** See the table above. */
+export const FIND: Script = script(
+  'find',
+  `
+local place, id = redis.call('GET', KEYS[1]), ARGV[1] .. ':'
+if not place then return {} end
+if string.byte(place) ~= 80 then return {'E', place} end
+local function isIt(value) return value and string.sub(value, 1, #id) == id end
+local function stand(lane, entry, value)
+  local pending = redis.pcall('XPENDING', KEYS[2 * lane], 'workers', entry, entry, 1)
+  local held = not pending.err and pending[1] or {entry, '', 0, 0}
+  local isFree = held[2] == '' or held[2] == '${RETURNED}'
+  return {isFree and 'W' or 'L', lane, entry, value, held[2], held[4]}
+end
+local lanes, due = (#KEYS - 1) / 2, string.match(place, '^P%+(%d+)$')
+local entry = string.match(place, '^P(%d+%-%d+)$')
+for lane = 1, lanes do
+  if due then
+    for _, value in ipairs(redis.call('ZRANGE', KEYS[2 * lane + 1], due, due, 'BYSCORE')) do
+      if isIt(value) then return {'D', lane, due, value} end
+    end
+  elseif entry then
+    local found = redis.call('XRANGE', KEYS[2 * lane], entry, entry)[1]
+    if found and isIt(found[2][2]) then return stand(lane, entry, found[2][2]) end
+  end
+end
+local lane, from = string.match(ARGV[2], '^(%d+) (%S+)$')
+lane, from = tonumber(lane or 1), from or due or '-'
+if lane > lanes then return {'S', ''} end
+local some = redis.call('XRANGE', KEYS[2 * lane], from, '+', 'COUNT', ${BATCH_MAX})
+for _, found in ipairs(some) do
+  if isIt(found[2][2]) then return stand(lane, found[1], found[2][2]) end
+end
+if #some == ${BATCH_MAX} then return {'S', lane .. ' (' .. some[#some][1]} end
+return {'S', lane + 1 .. ' ' .. (due or '-')}
+`,
+)

@@ -1,0 +1,322 @@
+// Command cases: commands that are found, listed and cancelled by their ids, and the races of that.
+
+import assert from 'node:assert/strict'
+import { epochMs } from '../../base/clock.ts'
+import type { CancelStatus, FoundCommand, LeasedQueue } from '../contract/distributed-queue.ts'
+import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
+import { type CaseOfContract, sentence } from './contract-case.ts'
+import {
+  demand,
+  failureOf,
+  finish,
+  idsOf,
+  pause,
+  referenceTo,
+  refused,
+  successOf,
+} from './contract-stage.ts'
+
+const COMMANDS = { needs: ['leases', 'commands'] } as const
+const DELAYED = { needs: ['leases', 'commands', 'delay'] } as const
+
+async function cancel(queue: LeasedQueue, { id }: CommandEnvelope): Promise<CancelStatus> {
+  return (await queue.commands!.cancel([id]))[0]!
+}
+
+async function errorOf(queue: LeasedQueue, envelope: CommandEnvelope): Promise<unknown> {
+  const [known] = await queue.look([referenceTo(envelope)])
+  return known!.state === 'ended' ? known!.result.error?.code : known!.state
+}
+
+async function found(queue: LeasedQueue, envelope: CommandEnvelope): Promise<FoundCommand> {
+  const command = await queue.commands!.find(envelope.id)
+  assert.ok(command !== undefined, `${envelope.id} is found`)
+  const same = await queue.commands!.find(referenceTo(envelope))
+  assert.equal(same?.state, command.state)
+  assert.equal(command.commandId, envelope.id)
+  assert.equal(command.partitionId, envelope.partitionId)
+  return command
+}
+
+const ABORTED = 'CORELANE_ABORTED'
+
+const cancelling: readonly CaseOfContract[] = [
+  sentence('a command that waits and is cancelled is not given out', COMMANDS, async (stage) => {
+    const queue = await stage.worker()
+    const told: CommandResult[] = []
+    await queue.announce('me', (result) => told.push(result))
+    const all = [0, 3, 3].map((partitionId) => stage.envelope({ partitionId, submitter: 'me' }))
+    await stage.fill(queue, all)
+    const [first, second, third] = all
+    assert.deepEqual(await queue.commands!.cancel([second!.id, referenceTo(first!), 'nobody']), [
+      'cancelled',
+      'cancelled',
+      'unknown',
+    ])
+    assert.deepEqual(idsOf(await stage.take(queue, 1)), [third!.id])
+    await stage.nothing(queue)
+    await stage.until('its submitter receives the end', () => told.length === 2)
+    for (const { success, error } of told)
+      assert.deepEqual([success, error?.code], [false, ABORTED])
+    assert.equal(await errorOf(queue, first!), ABORTED)
+    assert.equal(await cancel(queue, first!), 'ended')
+    assert.deepEqual(await queue.enqueueMany([first!]), ['duplicate'])
+    const { waiting, leased, dead } = await queue.counts()
+    assert.deepEqual([waiting, leased, dead], [0, 1, 0])
+  }),
+  sentence('a command that is kept back can be cancelled', DELAYED, async (stage) => {
+    const queue = await stage.worker()
+    const late = stage.envelope({ options: { delayMs: 120 } })
+    const retried = stage.envelope()
+    await stage.fill(queue, [late, retried])
+    await queue.release(await stage.take(queue, 1), { reason: 'retry', delayMs: 120 })
+    assert.equal((await queue.counts()).delayed, 2)
+    assert.equal(await cancel(queue, late), 'cancelled')
+    assert.equal(await cancel(queue, retried), 'cancelled')
+    assert.equal((await queue.counts()).delayed, 0)
+    await stage.nothing(queue, { waitMs: 200 })
+    assert.equal(await errorOf(queue, retried), ABORTED)
+  }),
+  sentence(
+    'a command that came back, at once or after a while, can be cancelled',
+    DELAYED,
+    async (stage) => {
+      const queue = await stage.worker()
+      const all = stage.envelopes(5)
+      await stage.fill(queue, all)
+      const [a, b, c, d] = await stage.take(queue, 5)
+      await queue.release([a!], { reason: 'retry' })
+      await queue.release([b!], { reason: 'unstarted' })
+      await queue.release([c!], { reason: 'crash' })
+      await queue.release([d!], { reason: 'retry', delayMs: 20 })
+      await pause(40)
+      // What is due comes into its place.
+      await queue.lease(stage.request({ lanes: [demand('lane', { max: 1 })] }))
+      const statuses = await queue.commands!.cancel(all.map(({ id }) => id))
+      assert.equal(statuses.filter((status) => status === 'cancelled').length, 3)
+      assert.equal(statuses.filter((status) => status === 'stopping').length, 2)
+      await stage.nothing(queue)
+      for (const envelope of all) assert.equal(await errorOf(queue, envelope), ABORTED)
+    },
+  ),
+  sentence(
+    'a worker learns that a command it has is cancelled, and nothing of it counts any more',
+    COMMANDS,
+    async (stage) => {
+      const [one, two] = await stage.workers('w1', 'w2')
+      const heard: string[] = []
+      const others: string[] = []
+      one!.commands!.onCancel((fences) => heard.push(...fences))
+      two!.commands!.onCancel((fences) => others.push(...fences))
+      await stage.fill(one!, stage.envelopes(4))
+      const given = await stage.take(one!, 4)
+      const [a, b, c, d] = given
+      // Announcements are heard from some moment on; without one the extension says it.
+      await stage.nothing(one!)
+      await pause(100)
+      for (const { envelope } of given) assert.equal(await cancel(two!, envelope), 'stopping')
+      await stage.until('the worker hears of all', () => heard.length === 4)
+      assert.deepEqual(heard.toSorted(), given.map(({ fence }) => fence).toSorted())
+      assert.deepEqual(others, [])
+      assert.deepEqual((await one!.extend([a!])).lost, [a!.fence])
+      assert.deepEqual(await one!.start([a!]), ['stale'])
+      const result = successOf(a!, one!, 'too late')
+      assert.deepEqual(await one!.completeMany([{ delivery: a!, result }]), ['stale'])
+      assert.deepEqual(await one!.release([b!], { reason: 'retry' }), ['stale'])
+      assert.deepEqual(await one!.release([c!], { reason: 'crash' }), ['stale'])
+      assert.equal(await one!.deadLetter(d!, 'x', failureOf(d!, one!, 'x')), 'stale')
+      await stage.nothing(one!)
+      for (const { envelope } of given) assert.equal(await errorOf(two!, envelope), ABORTED)
+      assert.deepEqual(await one!.dead.list(), [])
+      assert.equal((await one!.counts()).leased, 0)
+    },
+  ),
+  sentence('the first end of an id counts: completed or cancelled', COMMANDS, async (stage) => {
+    const queue = await stage.worker()
+    const all = stage.envelopes(40)
+    await stage.fill(queue, all)
+    const given = await stage.take(queue, 40)
+    const ends = given.map(async (delivery, index) => {
+      const complete = () =>
+        queue.completeMany([{ delivery, result: successOf(delivery, queue, 'done') }])
+      const early = index % 2 === 0 ? complete() : undefined
+      const cancelled = cancel(queue, delivery.envelope)
+      const [status] = await (early ?? complete())
+      return [status, await cancelled, await errorOf(queue, delivery.envelope)].join(' ')
+    })
+    for (const end of await Promise.all(ends)) {
+      assert.ok(end === 'done ended ' || end === `stale stopping ${ABORTED}`, end)
+    }
+    assert.equal((await queue.counts()).leased, 0)
+  }),
+  sentence('what is cancelled while it is given out ends once', COMMANDS, async (stage) => {
+    const queue = await stage.worker()
+    for (let round = 0; round < 20; round++) {
+      const all = stage.envelopes(4)
+      const wait = queue.lease(stage.request({ waitMs: 100 }))
+      await stage.fill(queue, all)
+      const [given, ...statuses] = await Promise.all([
+        wait,
+        ...all.slice(0, 2).map((envelope) => cancel(queue, envelope)),
+      ])
+      const rest = await queue.lease(stage.request())
+      const ids = idsOf([...given, ...rest])
+      for (const [index, status] of statuses.entries()) {
+        if (status === 'cancelled') assert.equal(ids.includes(all[index]!.id), false)
+        else assert.equal(status, 'stopping')
+        assert.equal(await errorOf(queue, all[index]!), ABORTED)
+      }
+      for (const delivery of [...given, ...rest]) {
+        const isCancelled = all.slice(0, 2).some(({ id }) => id === delivery.envelope.id)
+        const result = successOf(delivery, queue)
+        const ended = await queue.completeMany([{ delivery, result }])
+        assert.deepEqual(ended, [isCancelled ? 'stale' : 'done'])
+      }
+    }
+    const { waiting, leased } = await queue.counts()
+    assert.deepEqual([waiting, leased], [0, 0])
+  }),
+  sentence('a dead command has ended, and can be redriven', COMMANDS, async (stage) => {
+    const queue = await stage.worker()
+    const envelope = stage.envelope()
+    await stage.fill(queue, [envelope])
+    const delivery = await stage.takeOne(queue)
+    await queue.deadLetter(delivery, 'x', failureOf(delivery, queue, 'x'))
+    assert.equal(await cancel(queue, envelope), 'ended')
+    assert.equal(await queue.dead.redrive([envelope.id]), 1)
+    assert.equal(await cancel(queue, envelope), 'cancelled')
+    await stage.nothing(queue)
+    assert.deepEqual(await queue.dead.list(), [])
+  }),
+  sentence(
+    'a command whose worker died is cancelled, before its lease has expired and after',
+    { ...COMMANDS, leaseMs: 500 },
+    async (stage) => {
+      const [one, two] = await stage.workers('w1', 'w2')
+      const [before, after] = stage.envelopes(2)
+      await stage.fill(one!, [before!, after!])
+      await stage.take(one!, 2)
+      stage.kill(one!)
+      assert.equal(await cancel(two!, before!), 'stopping')
+      await pause(600)
+      const [again] = await stage.take(two!, 1)
+      assert.equal(again!.envelope.id, after!.id)
+      await two!.release([again!], { reason: 'unstarted' })
+      assert.equal(await cancel(two!, after!), 'cancelled')
+      await stage.nothing(two!)
+      assert.equal((await two!.counts()).leased, 0)
+    },
+  ),
+  sentence(
+    'a cancelled command keeps back nothing of its key, and none overtakes another',
+    { needs: ['leases', 'commands', 'keyOrder'], strategy: 'hash' },
+    async (stage) => {
+      const queue = await stage.worker()
+      const all = stage.envelopes(6, { key: 'k' })
+      await stage.fill(queue, all)
+      const [a, b, c, d, e, f] = all
+      const first = await stage.take(queue, 1)
+      assert.deepEqual(idsOf(first), [a!.id])
+      assert.equal(await cancel(queue, c!), 'cancelled')
+      assert.equal(await cancel(queue, b!), 'cancelled')
+      assert.equal(await cancel(queue, f!), 'cancelled')
+      assert.equal(await cancel(queue, a!), 'stopping')
+      await queue.release(first, { reason: 'unstarted' })
+      const taken: string[] = []
+      for (let i = 0; i < 2; i++) {
+        const [delivery] = await stage.take(queue, 1)
+        taken.push(delivery!.envelope.id)
+        await finish(queue, [delivery!])
+      }
+      assert.deepEqual(taken, [d!.id, e!.id])
+      await stage.nothing(queue)
+      const last = stage.envelope({ key: 'k' })
+      await stage.fill(queue, [last])
+      await finish(queue, await stage.take(queue, 1))
+    },
+  ),
+  sentence(
+    'a cancelled id is new once its result has expired',
+    { ...COMMANDS, resultTtlMs: 200 },
+    async (stage) => {
+      const queue = await stage.worker()
+      const envelope = stage.envelope()
+      await stage.fill(queue, [envelope])
+      await cancel(queue, envelope)
+      await pause(250)
+      assert.equal(await cancel(queue, envelope), 'unknown')
+      await stage.fill(queue, [envelope])
+      assert.deepEqual(idsOf(await stage.take(queue, 1)), [envelope.id])
+      await stage.nothing(queue)
+    },
+  ),
+]
+
+const finding: readonly CaseOfContract[] = [
+  sentence('a command is found in each of its states', DELAYED, async (stage) => {
+    const queue = await stage.worker()
+    const envelope = stage.envelope({ partitionId: 2, payload: { a: 1 }, submitter: 'me' })
+    assert.equal(await queue.commands!.find(envelope.id), undefined)
+    assert.equal(await queue.commands!.find(referenceTo(envelope)), undefined)
+    await stage.fill(queue, [...stage.envelopes(300, { partitionId: 2 }), envelope])
+    const waiting = await found(queue, envelope)
+    assert.equal(waiting.state, 'waiting')
+    assert.deepEqual(waiting.envelope!.payload, { a: 1 })
+    assert.equal(waiting.deliveries, 0)
+    assert.ok(Math.abs(waiting.acceptedAt! - epochMs()) < 60_000)
+    await finish(queue, await stage.take(queue, 300))
+    const delivery = await stage.takeOne(queue)
+    if (delivery.countsAtStart) await queue.start([delivery])
+    const leased = await found(queue, envelope)
+    assert.deepEqual([leased.state, leased.workerId, leased.deliveries], ['leased', 'w1', 1])
+    await queue.release([delivery], { reason: 'retry', delayMs: 150 })
+    const delayed = await found(queue, envelope)
+    assert.deepEqual([delayed.state, delayed.envelope!.retryCount], ['delayed', 1])
+    assert.ok(delayed.dueAt! >= delayed.acceptedAt! + 100)
+    const again = await stage.takeOne(queue)
+    assert.equal((await found(queue, envelope)).state, 'leased')
+    await queue.release([again], { reason: 'crash' })
+    const back = await found(queue, envelope)
+    assert.deepEqual([back.state, back.deliveries, back.workerId], ['waiting', 1, undefined])
+    // An engine may reckon it anew from a clock that counts otherwise.
+    assert.ok(Math.abs(back.acceptedAt! - waiting.acceptedAt!) < 20)
+    const last = await stage.takeOne(queue)
+    await queue.deadLetter(last, 'no use', failureOf(last, queue, 'broken'))
+    const dead = await found(queue, envelope)
+    assert.deepEqual([dead.state, dead.reason], ['dead', 'no use'])
+    assert.equal(dead.result?.error?.message, 'broken')
+    assert.ok(Math.abs(dead.diedAt! - epochMs()) < 60_000)
+    await queue.dead.redrive([envelope.id])
+    assert.equal((await found(queue, envelope)).state, 'waiting')
+    const final = await stage.takeOne(queue)
+    const result = successOf(final, queue, 'the value')
+    await queue.completeMany([{ delivery: final, result }])
+    const ended = await found(queue, envelope)
+    assert.deepEqual([ended.state, ended.result?.value], ['ended', 'the value'])
+  }),
+  sentence('what waits is listed lane by lane, the next first', COMMANDS, async (stage) => {
+    const queue = await stage.worker()
+    const peek = async (laneId?: string, max?: number): Promise<string[]> =>
+      (await queue.commands!.peek(laneId, max)).map(({ commandId }) => commandId)
+    assert.deepEqual(await peek(), [])
+    const [a, b] = [stage.envelopes(3), stage.envelopes(12, { laneId: 'b' })]
+    for (const envelope of [...b, ...a]) {
+      await stage.fill(queue, [{ ...envelope, partitionId: b.indexOf(envelope) % 2 === 0 ? 1 : 0 }])
+      await pause(2)
+    }
+    const ids = (all: readonly CommandEnvelope[]): string[] => all.map(({ id }) => id)
+    assert.deepEqual(await peek(), ids([...b.slice(0, 10), ...a]))
+    assert.deepEqual(await peek('lane', 2), ids(a.slice(0, 2)))
+    assert.deepEqual(await peek('none'), [])
+    const [first, second] = await stage.take(queue, 2)
+    await queue.release([first!], { reason: 'unstarted' })
+    assert.deepEqual(await peek('lane'), ids(a.filter(({ id }) => id !== second!.envelope.id)))
+    await refused('no command', queue.commands!.peek('lane', 0))
+    await refused('too many', queue.commands!.peek('lane', 1001))
+    await refused('no names', queue.commands!.cancel([]))
+    await refused('no name', queue.commands!.find('a:b'))
+  }),
+]
+
+/** Commands that are found, listed and cancelled by their ids. */
+export const COMMAND_CASES: readonly CaseOfContract[] = [...cancelling, ...finding]
