@@ -329,8 +329,8 @@ export class ThreadPool {
     let options = this.#optionsOf(filename!)
     if (transferList !== undefined) options = { ...options, transferList }
     if (lanes !== undefined) {
-      const { priority, deadlineMs, timeoutMs } = lanes
-      options = { ...options, priority, deadlineMs, timeoutMs }
+      const { priority, group, deadlineMs, timeoutMs } = lanes
+      options = { ...options, priority, group, deadlineMs, timeoutMs }
     }
     if (abortSignal !== null) {
       task.controller = new AbortController()

@@ -96,6 +96,8 @@ export interface LaneRunOptions {
   readonly priority?: number | undefined
   /** Tasks with the same key run one at a time, in order. */
   readonly key?: string | undefined
+  /** Groups of a lane take fair turns, within the limits that the lane sets for each. */
+  readonly group?: string | undefined
   /** When it should have started. */
   readonly deadlineMs?: number | undefined
   /** How long it may run. */

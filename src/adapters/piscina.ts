@@ -47,7 +47,7 @@ export interface CloseOptions {
   force?: boolean | undefined
 }
 
-const LANE_OPTIONS = ['lane', 'priority', 'key', 'deadlineMs', 'timeoutMs'] as const
+const LANE_OPTIONS = ['lane', 'priority', 'key', 'group', 'deadlineMs', 'timeoutMs'] as const
 
 /** A pool of threads with the interface of Piscina 5. */
 // biome-ignore lint/suspicious/noExplicitAny: as Piscina's

@@ -46,6 +46,15 @@ export class Deque<T> {
     return item
   }
 
+  /** Takes the last item; undefined if there is none. */
+  pop(): T | undefined {
+    const item = this.last
+    if (this.#length === 0) return undefined
+    this.#length--
+    this.#items[(this.#start + this.#length) & (this.#items.length - 1)] = undefined
+    return item
+  }
+
   /**
    * Takes items from the front.
    *

@@ -85,7 +85,7 @@ export class CommandTimers {
     const { extras } = command
     // One that failed and runs again may have a timer for its latest start.
     if (extras.timer !== undefined) this.cancel(command)
-    extras.timer = { dueMs, place: -1 }
+    extras.timer = { dueMs, sequence: command.sequence, place: -1 }
     this.#heap.put(command)
     if (this.#heap.peek() === command) this.#alarm.set(dueMs)
   }
@@ -119,7 +119,7 @@ export class CommandTimers {
 
 /** Whether one command comes before another; of two at the same moment the older. */
 function isEarlier(a: Command, b: Command): boolean {
-  const aMs = a.extras!.timer!.dueMs
-  const bMs = b.extras!.timer!.dueMs
-  return aMs < bMs || (aMs === bMs && a.sequence < b.sequence)
+  const one = a.extras!.timer!
+  const other = b.extras!.timer!
+  return one.dueMs < other.dueMs || (one.dueMs === other.dueMs && one.sequence < other.sequence)
 }

@@ -28,16 +28,11 @@
 
 import { callListener } from '../base/clock.ts'
 import { invariant, type LaneError } from '../base/errors.ts'
-import {
-  type CommandInfo,
-  type CommandOptions,
-  type CommandOutcome,
-  commandInfo,
-} from '../model/command.ts'
+import { type CommandInfo, type CommandOutcome, commandInfo } from '../model/command.ts'
 import { withCarrier } from '../model/command-trace.ts'
-import { priorityOf } from '../model/lane.ts'
 import type { LaneEventName } from '../model/lane-event.ts'
 import type { RetryPlan } from '../model/retry.ts'
+import type { GroupItem, GroupSeat } from '../schedule/group-ring.ts'
 import type { Schedulable } from '../schedule/scheduler.ts'
 import type { CommandFields } from '../wire/command-record.ts'
 import {
@@ -55,8 +50,6 @@ import type { CommandType } from './type-table.ts'
 
 /** A command may go to any partition. */
 export const ANY_PARTITION = -1
-
-const NO_EXTRAS = Object.freeze(noExtras())
 
 /** Where a command is; the picture is at the top of this file. */
 export const CommandState = Object.freeze({
@@ -93,6 +86,8 @@ export interface Holder {
    * @param credit - Units consumed so far, modulo 2^32.
    */
   grant(slot: number, credit: number): void
+  /** When a command has started, monotonic milliseconds; 0 if it has not. */
+  startOf(slot: number): number
 }
 
 /** Events of commands and lanes. */
@@ -136,10 +131,11 @@ export interface CommandManager {
 }
 
 /** One submitted command. */
-export class Command implements Schedulable, CommandFields, StreamSource {
+export class Command implements Schedulable, GroupItem, CommandFields, StreamSource {
   readonly manager: CommandManager
-  readonly rank: number
-  readonly sequence: number
+  /** With a group it is another while the command has its turn, and so is the sequence. */
+  rank: number
+  sequence: number
   readonly type: CommandType
   readonly lane: Lane
   /** Let go once it is settled. */
@@ -213,15 +209,22 @@ export class Command implements Schedulable, CommandFields, StreamSource {
     return this.type.index
   }
 
-  get name(): string | undefined {
-    const options = this.extras?.options
+  get name(): string | number | undefined {
+    const { extras } = this
+    if (extras === undefined) return undefined
+    const { options, group } = extras
     const carrier = options?.carrier
-    return carrier === undefined ? options?.name : withCarrier(this.id, carrier)
+    return carrier === undefined ? (options?.name ?? group?.number) : withCarrier(this.id, carrier)
   }
 
   /** The name that handlers, events and outcomes use. */
   get id(): string {
-    return this.extras?.options?.name ?? String(this.sequence)
+    return this.extras?.options?.name ?? String(this.number)
+  }
+
+  /** Its number among all commands of its manager: the later, the higher. */
+  get number(): number {
+    return this.extras?.group?.number ?? this.sequence
   }
 
   /** The trace that its handler goes on with, if there is one. */
@@ -272,6 +275,11 @@ export class Command implements Schedulable, CommandFields, StreamSource {
     return this.extras?.key
   }
 
+  /** Its place in its group; only if it has a group. */
+  get seat(): GroupSeat {
+    return this.extras!.group!
+  }
+
   get isTimed(): boolean {
     const { extras, lane } = this
     return extras === undefined ? lane.isTimed : isTimed(lane, extras.deadlineMs, extras.options)
@@ -304,23 +312,6 @@ export class Command implements Schedulable, CommandFields, StreamSource {
   /** Objects to move with the payload; a command that has some cannot be sent twice. */
   get transferList(): readonly object[] | undefined {
     return this.extras?.transferList
-  }
-
-  /** The options with which a command like it would be submitted. */
-  get optionsAgain(): CommandOptions {
-    const { deadlineMs, options } = this.extras ?? NO_EXTRAS
-    const all = {
-      id: options?.name,
-      key: this.key,
-      priority: priorityOf(this.rank),
-      deadlineMs,
-      onDeadline:
-        options?.rejectsLate === undefined ? undefined : options.rejectsLate ? 'reject' : 'boost',
-      startWithinMs: options?.startWithinMs,
-      timeoutMs: options?.timeoutMs,
-      retry: options?.retry,
-    }
-    return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))
   }
 
   /** Its history, made if nothing has happened to it yet. */
@@ -389,6 +380,7 @@ export class Command implements Schedulable, CommandFields, StreamSource {
   delay(): void {
     invariant(this.#state === CommandState.QUEUED, 'what is delayed is neither bound nor settled')
     this.#state = CommandState.DELAYED
+    this.extras?.group?.leave()
   }
 
   /** DELAYED to QUEUED. */
@@ -496,7 +488,7 @@ export class Command implements Schedulable, CommandFields, StreamSource {
     }
     const resolve = this.#resolve!
     this.#resolve = undefined
-    if (extras !== undefined) this.#release(extras, state !== CommandState.WAITING)
+    if (extras !== undefined) this.#release(extras, state !== CommandState.WAITING, startedAtMs)
     if (!isOk && extras?.isDetailed !== true)
       this.#describe(value, partition, startedAtMs, durationMs)
     if (typeof resolve === 'object') {
@@ -515,8 +507,9 @@ export class Command implements Schedulable, CommandFields, StreamSource {
     Object.defineProperty(error, commandInfo, { value, configurable: true })
   }
 
-  #release(extras: CommandExtras, wasAdmitted: boolean): void {
+  #release(extras: CommandExtras, wasAdmitted: boolean, startedAtMs: number): void {
     const { lane, manager } = this
+    extras.group?.leave(startedAtMs)
     if (wasAdmitted) lane.pendingBytes -= extras.bytes
     if (extras.timer !== undefined) manager.timers.cancel(this)
     const signal = extras.options?.signal

@@ -4,6 +4,7 @@
 
 import type { LaneError } from '../base/errors.ts'
 import type { CommandOptions } from '../model/command.ts'
+import type { GroupSeat } from '../schedule/group-ring.ts'
 import type { Command } from './command.ts'
 import type { Lane } from './lane-table.ts'
 import type { FileHandlers } from './type-table.ts'
@@ -15,6 +16,8 @@ export type ManagerState = 'created' | 'starting' | 'running' | 'shutdown' | 'cl
 export interface RunClaim {
   readonly lane: Lane
   readonly key: string | undefined
+  /** What it holds of its command's group. */
+  readonly group: GroupSeat | undefined
 }
 
 /** Calls to the manager. */

@@ -43,6 +43,11 @@ export interface CommandOptions {
   readonly file?: URL | string | undefined
   /** Commands with the same key go to the same partition, in order. Needs `hash` or `custom`. */
   readonly key?: string | undefined
+  /**
+   * Its tenant, user or job: commands of one group of a lane wait together, and groups take fair
+   * turns; the lane may limit each. A string of 1 to 1,024 characters. Default: none, no turns.
+   */
+  readonly group?: string | undefined
   /** Urgency within the lane: 0 (the most urgent) to 255. Default 128. */
   readonly priority?: number | undefined
   /**
@@ -103,6 +108,14 @@ export const COMMAND_RULES = Object.freeze({
     undefined,
     `a string of 1 to ${KEY_LENGTH_MAX} characters`,
     (value) => typeof value === 'string' && value.length > 0 && value.length <= KEY_LENGTH_MAX,
+  ),
+  group: alias(
+    anything(
+      undefined,
+      `a string of 1 to ${KEY_LENGTH_MAX} characters`,
+      (value) => typeof value === 'string' && value.length > 0 && value.length <= KEY_LENGTH_MAX,
+    ),
+    ...['tenant', 'groupId'],
   ),
   priority: integer(128, 0, PRIORITY_MAX),
   deadlineMs: milliseconds(undefined, 1, TIMER_MS_MAX),
@@ -185,6 +198,7 @@ export interface NestedOptions
 /** The rules of {@link NestedOptions}. */
 export const NESTED_RULES = Object.freeze({
   key: COMMAND_RULES.key,
+  group: COMMAND_RULES.group,
   priority: COMMAND_RULES.priority,
   deadlineMs: COMMAND_RULES.deadlineMs,
   onDeadline: COMMAND_RULES.onDeadline,

@@ -55,6 +55,22 @@ export interface LaneOptions {
   readonly overflow?: 'wait' | 'reject' | undefined
   /** Unsettled commands at which `queue.lane.pressure` is emitted. Default: never. */
   readonly pressureThreshold?: number | undefined
+  /**
+   * Its commands of one group that may run at once over all partitions, 1 to 65,536. Default: no
+   * bound.
+   */
+  readonly groupConcurrency?: number | undefined
+  /** How many of its commands of one group may start in a window of time. Default: unlimited. */
+  readonly groupRateLimit?: RateLimitOptions | undefined
+  /** Shares of groups in the turns, by group: 1 to 1,000. Default of a group: 1. */
+  readonly groupWeights?: Readonly<Record<string, number>> | undefined
+}
+
+/** Greatest share of a group. */
+const GROUP_WEIGHT_MAX = 1000
+
+function isWeight(value: unknown): boolean {
+  return Number.isInteger(value) && (value as number) >= 1 && (value as number) <= GROUP_WEIGHT_MAX
 }
 
 /** The rules of {@link LaneOptions}. */
@@ -71,6 +87,13 @@ export const LANE_RULES = Object.freeze({
   maxPendingBytes: integer(undefined, 1, Number.MAX_SAFE_INTEGER),
   overflow: oneOf('wait', ['wait', 'reject']),
   pressureThreshold: integer(undefined, 1, COUNT_MAX),
+  groupConcurrency: integer(undefined, 1, CONCURRENCY_MAX),
+  groupRateLimit: anything(undefined, 'a RateLimitConfig or its plain form', isObject),
+  groupWeights: anything(
+    undefined,
+    `an object with integers from 1 to ${GROUP_WEIGHT_MAX} by group`,
+    (value) => isObject(value) && Object.values(value as object).every(isWeight),
+  ),
 }) satisfies OptionRules
 
 /**
@@ -90,6 +113,9 @@ export class LaneConfig implements LaneOptions {
   declare readonly maxPendingBytes: number | undefined
   declare readonly overflow: 'wait' | 'reject' | undefined
   declare readonly pressureThreshold: number | undefined
+  declare readonly groupConcurrency: number | undefined
+  declare readonly groupRateLimit: RateLimitOptions | undefined
+  declare readonly groupWeights: Readonly<Record<string, number>> | undefined
 
   /**
    * @param minConcurrency - While fewer of its commands run, the lane goes before lanes that have
@@ -186,6 +212,21 @@ export class LaneConfig implements LaneOptions {
     return this.#with({ pressureThreshold })
   }
 
+  /** @param groupConcurrency - Its commands of one group that may run at once. */
+  withGroupConcurrency(groupConcurrency: number): LaneConfig {
+    return this.#with({ groupConcurrency })
+  }
+
+  /** @param groupRateLimit - How many of its commands of one group may start in a window. */
+  withGroupRateLimit(groupRateLimit: RateLimitOptions): LaneConfig {
+    return this.#with({ groupRateLimit })
+  }
+
+  /** @param groupWeights - Shares of groups in the turns, by group. */
+  withGroupWeights(groupWeights: Readonly<Record<string, number>>): LaneConfig {
+    return this.#with({ groupWeights })
+  }
+
   #with(changes: LaneOptions): LaneConfig {
     return new LaneConfig(this.minConcurrency, this.maxConcurrency, { ...this, ...changes })
   }
@@ -199,8 +240,16 @@ export interface RatePlan {
   readonly isPerPartition: boolean
 }
 
+/** What a lane promises each of its groups, checked. */
+export interface GroupPlan {
+  /** Infinity: without bound. */
+  readonly concurrency: number
+  readonly rate: RatePlan | undefined
+  readonly weights: ReadonlyMap<string, number>
+}
+
 /** What partitions know of a lane: data only, so that it crosses threads. */
-export type SharedLanePlan = Omit<LanePlan, 'retry'>
+export type SharedLanePlan = Omit<LanePlan, 'retry' | 'groups'>
 
 /** A lane, checked. */
 export interface LanePlan {
@@ -219,6 +268,7 @@ export interface LanePlan {
   readonly maxPendingBytes: number
   readonly waitsWhenFull: boolean
   readonly pressureThreshold: number
+  readonly groups: GroupPlan
 }
 
 /**
@@ -259,6 +309,21 @@ export function planLane(name: string, options: LaneOptions): LanePlan {
     maxPendingBytes: checked.maxPendingBytes ?? Number.POSITIVE_INFINITY,
     waitsWhenFull: checked.overflow === 'wait',
     pressureThreshold: checked.pressureThreshold ?? Number.POSITIVE_INFINITY,
+    groups: {
+      concurrency: checked.groupConcurrency ?? Number.POSITIVE_INFINITY,
+      rate: planGroupRate(`${owner}.groupRateLimit`, checked.groupRateLimit),
+      weights: new Map(Object.entries(checked.groupWeights ?? {})),
+    },
+  })
+}
+
+function planGroupRate(owner: string, options: RateLimitOptions | undefined): RatePlan | undefined {
+  const rate = planRate(owner, options)
+  if (!rate?.isPerPartition) return rate
+  throw laneError('CORELANE_INVALID_OPTION', {
+    option: `${owner}.scope`,
+    received: '"partition"',
+    allowed: '"global"',
   })
 }
 

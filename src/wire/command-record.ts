@@ -12,7 +12,8 @@
 //
 // Submitted, deadline and latest start, 8 bytes each, are there if the timed bit is set: NaN stands
 // for no deadline, Infinity for a start at any time. The word at 20 holds the bytes of the key,
-// which is UTF-16, and above 16 bits those of the name, which is ASCII.
+// which is UTF-16, and above 16 bits those of the name, which is ASCII. Where those are NUMBERED
+// the name is a number of 8 bytes in front of the key.
 
 import { align8 } from '../base/bits.ts'
 import type { Views } from '../memory/views.ts'
@@ -25,6 +26,9 @@ const TIMES_BYTES = 24
 const TIMED_BIT = 1 << 31
 const NAME_SHIFT = 16
 
+/** Stands for the length of a name that is a number. */
+const NUMBERED = 255
+
 /** The fields of a command that its record carries. */
 export interface CommandFields {
   readonly typeIndex: number
@@ -34,8 +38,8 @@ export interface CommandFields {
   readonly sequence: number
   readonly rank: number
   readonly key: string | undefined
-  /** What its submitter calls it, in ASCII; undefined: its sequence number. */
-  readonly name: string | undefined
+  /** What its submitter calls it, in ASCII, or its number; undefined: its sequence number. */
+  readonly name: string | number | undefined
   /** Whether the three below matter. */
   readonly isTimed: boolean
   readonly submittedAtMs: number
@@ -52,7 +56,9 @@ export interface CommandFields {
 export function commandHeadBytes({ key, name, isTimed }: CommandFields): number {
   const fixed = isTimed ? FIXED_BYTES + TIMES_BYTES : FIXED_BYTES
   if (key === undefined && name === undefined) return fixed
-  return fixed + align8((key?.length ?? 0) * 2 + (name?.length ?? 0))
+  const keyBytes = (key?.length ?? 0) * 2
+  if (typeof name === 'number') return fixed + 8 + align8(keyBytes)
+  return fixed + align8(keyBytes + (name?.length ?? 0))
 }
 
 /**
@@ -78,7 +84,9 @@ export function writeCommandHead(
   words[word + 1] = isTimed ? meta | TIMED_BIT : meta
   floats[(offset >> 3) + 1] = command.sequence
   words[word + 4] = command.rank
-  words[word + 5] = name === undefined ? keyBytes : keyBytes | (name.length << NAME_SHIFT)
+  const isNumbered = typeof name === 'number'
+  const nameBytes = isNumbered ? NUMBERED : name === undefined ? 0 : name.length
+  words[word + 5] = keyBytes | (nameBytes << NAME_SHIFT)
   let next = offset + FIXED_BYTES
   if (isTimed) {
     floats[next >> 3] = command.submittedAtMs
@@ -86,8 +94,12 @@ export function writeCommandHead(
     floats[(next >> 3) + 2] = command.latestStartMs
     next += TIMES_BYTES
   }
+  if (isNumbered) {
+    floats[next >> 3] = name
+    next += 8
+  }
   if (key !== undefined) bytes.write(key, next, 'utf16le')
-  if (name !== undefined) bytes.write(name, next + keyBytes, 'latin1')
+  if (name !== undefined && !isNumbered) bytes.write(name, next + keyBytes, 'latin1')
 }
 
 /** The id in a command record. */
@@ -106,7 +118,7 @@ export class CommandHead implements CommandFields {
   sequence: number = Number.NaN
   rank = 0
   key: string | undefined = undefined
-  name: string | undefined = undefined
+  name: string | number | undefined = undefined
   isTimed = false
   submittedAtMs: number = Number.NaN
   deadlineMs: number | undefined = undefined
@@ -129,7 +141,7 @@ export class CommandHead implements CommandFields {
     const meta = words[word + 1]!
     const texts = words[word + 5]!
     const keyBytes = texts & 0xffff
-    const nameBytes = texts >>> NAME_SHIFT
+    let nameBytes = texts >>> NAME_SHIFT
     let next = offset + FIXED_BYTES
     this.id = words[word]!
     this.typeIndex = meta & 0xffff
@@ -148,9 +160,15 @@ export class CommandHead implements CommandFields {
       this.latestStartMs = floats[(next >> 3) + 2]!
       next += TIMES_BYTES
     }
+    this.name = undefined
+    if (nameBytes === NUMBERED) {
+      this.name = floats[next >> 3]!
+      nameBytes = 0
+      next += 8
+    }
     this.key = keyBytes === 0 ? undefined : bytes.toString('utf16le', next, next + keyBytes)
     const nameAt = next + keyBytes
-    this.name = nameBytes === 0 ? undefined : bytes.toString('latin1', nameAt, nameAt + nameBytes)
+    if (nameBytes > 0) this.name = bytes.toString('latin1', nameAt, nameAt + nameBytes)
     this.payloadOffset = next + align8(keyBytes + nameBytes)
     this.payloadLength = offset + length - this.payloadOffset
   }

@@ -439,6 +439,10 @@ test('a pool refuses lanes that the queue cannot serve, unless it may do without
   expect(code(() => new WorkerPool(queue, manager))).toBe('CORELANE_DEGRADED')
   expect(code(() => new WorkerPool(queue, manager, { allowDegraded: true }))).toBe('none')
   expect(code(() => new WorkerPool(queue, manager, { lanes: ['b'] }))).toBe('CORELANE_UNKNOWN_LANE')
+  for (const groups of [{ groupConcurrency: 1 }, { groupRateLimit: rateLimit }]) {
+    const grouped = await openWorkers(workerData, lanes({ a: groups }))
+    expect(code(() => new WorkerPool(queue, grouped))).toBe('CORELANE_DEGRADED')
+  }
   const wrong = { prefetchMs: -1 }
   expect(code(() => new WorkerPool(queue, manager, wrong))).toBe('CORELANE_INVALID_OPTION')
 })

@@ -59,6 +59,10 @@ const checks: Record<string, Check> = {
   first: ({ thumbnail }) => expect(thumbnail).toEqual({ width: 320, height: 240 }),
   'page-and-report': ({ thumbnail }) => expect(thumbnail).toMatchObject({ height: 240 }),
   partner: ({ pages }) => expect(pages).toEqual(['page of /a', 'page of /b', 'page of /c']),
+  tenants: async ({ flood, soon }) => {
+    expect(soon).toEqual({ width: 320, height: 240 })
+    expect(await flood).toHaveLength(2)
+  },
   flood: ({ image }) => expect(image).toMatchObject({ height: 480 }),
   rates: async (names) => {
     const terms = ['perSecond', 'perMinute', 'perHour', 'anyWindow', 'unlimited'].map((name) => {

@@ -160,6 +160,7 @@ const capacities: fc.Arbitrary<WaitCapacity> = fc.record({
     minLength: 1,
     maxLength: 3,
   }),
+  groupSlots: fc.constant([]),
 })
 
 const steps = fc.array(

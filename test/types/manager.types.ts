@@ -123,7 +123,9 @@ async function submits(): Promise<void> {
 }
 
 async function runs(): Promise<void> {
-  const doubled = await manager.run('double', 21, { lane: 'skill', priority: 1 })
+  const doubled = await manager.run('double', 21, { lane: 'skill', priority: 1, group: 'tenant' })
+  // @ts-expect-error: a group is a string
+  await manager.run('double', 21, { group: 7 })
   same<typeof doubled, number>(true)
   same<Awaited<ReturnType<typeof manager.run<'movedLater'>>>, { bytes: Uint8Array<ArrayBuffer> }>(
     true,

@@ -10,6 +10,7 @@ import { COMMAND_RULES, type CommandOptions } from '../../model/command.ts'
 import { rankOf } from '../../model/lane.ts'
 import { KEYED_STRATEGIES, takesKeys } from '../../model/partition-config.ts'
 import { mayRetry, RETRY_RULES, type RetryOptions, type RetryPlan } from '../../model/retry.ts'
+import { GroupSeat } from '../../schedule/group-ring.ts'
 import type { AbortListeners } from '../abort-listeners.ts'
 import { Command, type CommandManager } from '../command.ts'
 import { type CommandExtras, type GivenOptions, isTimed } from '../command-extras.ts'
@@ -297,7 +298,7 @@ export class Intake {
     const backpressure = this.#backpressure
     const isOrdinary = options === undefined && given === undefined
     if (isOrdinary && !isDetailed && !lane.isTimed && !backpressure.countsBytes) return undefined
-    const { key, transferList, deadlineMs, delayMs } = options ?? NO_OPTIONS
+    const { key, group, transferList, deadlineMs, delayMs } = options ?? NO_OPTIONS
     if (key !== undefined && !this.#takesKeys) {
       throw laneError('CORELANE_INVALID_COMMAND', {
         field: 'key',
@@ -307,7 +308,14 @@ export class Intake {
     }
     const readsClock = isTimed(lane, deadlineMs, given)
     const isPlain = key === undefined && transferList === undefined && !readsClock && !delayMs
-    if (isPlain && !isDetailed && given === undefined && !backpressure.countsBytes) return undefined
+    if (
+      isPlain &&
+      group === undefined &&
+      !isDetailed &&
+      given === undefined &&
+      !backpressure.countsBytes
+    )
+      return undefined
     return {
       key,
       transferList,
@@ -316,6 +324,7 @@ export class Intake {
       deadlineMs,
       bytes: backpressure.bytesOf(payload),
       delayMs: delayMs ?? 0,
+      group: group === undefined ? undefined : new GroupSeat(group),
       options: given,
       history: undefined,
       timer: undefined,

@@ -125,12 +125,15 @@ export class NestedServer implements NestedRequests {
       holdsPartition: from.partition,
       holdsLane: parent.laneIndex,
       holdsKey: parent.key,
+      holdsGroup: parent.extras?.group?.group,
       needsPartition: child.home,
       needsLane: child.laneIndex,
       needsKey: child.key,
+      needsGroup: child.extras?.group?.group,
     }
     if (!graph.add(wait)) throw laneError('CORELANE_NESTED_WAIT', { type, lane })
     this.#update(from.partition)
+    this.#dispatcher.returnTurns(this.#partitions[from.partition]!)
     // No command can have a partition to itself while a handler waits, perhaps for that partition.
     for (const { window } of this.#partitions)
       if (window !== undefined) window.reservedFor = undefined

@@ -1,11 +1,12 @@
 // Wait graph: whether handlers that wait for commands could wait for ever.
 // Owns: which handlers wait for what.
 //
-// While it waits a handler holds a run of its partition, a slot of its lane, and its key. The
-// command it waits for needs the same of its own home, or of any partition. A handler is blocked if
-// something that it waits for is: a command that cannot start, since blocked handlers hold all that
-// there is of something it needs, or a handler that has started and is blocked itself. The greatest
-// such set is what remains when every handler that can still go on is taken away step by step.
+// While it waits a handler holds a run of its partition, slots of its lane and group, and its key.
+// The command it waits for needs the same of its own home, or of any partition. A handler is
+// blocked if something that it waits for is: a command that cannot start, since blocked handlers
+// hold all that there is of something it needs, or a handler that has started and is blocked
+// itself. The greatest such set is what remains when every handler that can still go on is taken
+// away step by step.
 
 import type { ManagerPlan } from '../options.ts'
 
@@ -16,6 +17,8 @@ export interface Wait {
   readonly holdsLane: number
   /** Key that it holds in that partition; undefined if it has none. */
   readonly holdsKey: string | undefined
+  /** Group of its command in its lane. */
+  readonly holdsGroup?: string | undefined
   /** Tells apart handlers: one that waits for several commands holds one run. */
   readonly holder: unknown
   /** What it waits for, which is a holder too once it has started and waits. */
@@ -26,6 +29,7 @@ export interface Wait {
   readonly needsPartition: number
   readonly needsLane: number
   readonly needsKey: string | undefined
+  readonly needsGroup?: string | undefined
 }
 
 /** What there is to hold. */
@@ -35,12 +39,15 @@ export interface WaitCapacity {
   readonly runs: number
   /** Commands of each lane that may run at once; Infinity where there is no bound. */
   readonly laneSlots: readonly number[]
+  /** The same of each of its groups. */
+  readonly groupSlots: readonly number[]
 }
 
 /** What there is to hold in a manager. */
 export function waitCapacity({ partitionCount, concurrency, lanes }: ManagerPlan): WaitCapacity {
   const laneSlots = lanes.map(({ maxConcurrency }) => maxConcurrency ?? Number.POSITIVE_INFINITY)
-  return { partitions: partitionCount, runs: concurrency, laneSlots }
+  const groupSlots = lanes.map(({ groups }) => groups.concurrency)
+  return { partitions: partitionCount, runs: concurrency, laneSlots, groupSlots }
 }
 
 /** Keeps handlers from waiting for each other in a circle. */
@@ -107,8 +114,9 @@ export class WaitGraph {
     const blocked = new Set(holders)
     let stuck: ReadonlySet<string> = new Set()
     const hasRun = (partition: number) => !stuck.has(runOf(partition))
-    const cannotStart = ({ needsPartition, needsLane, needsKey }: Wait) =>
+    const cannotStart = ({ needsPartition, needsLane, needsKey, needsGroup }: Wait) =>
       stuck.has(slotOf(needsLane)) ||
+      (needsGroup !== undefined && stuck.has(groupOf(needsLane, needsGroup))) ||
       (needsKey !== undefined && stuck.has(keyOf(needsPartition, needsKey))) ||
       !(needsPartition < 0 ? upTo(partitions).some(hasRun) : hasRun(needsPartition))
     const cannotEnd = (other: Wait) => {
@@ -127,16 +135,19 @@ export class WaitGraph {
 
   /** What handlers that wait hold, by name. */
   #things(): Map<string, Thing> {
-    const { runs, laneSlots } = this.#capacity
+    const { runs, laneSlots, groupSlots } = this.#capacity
     const things = new Map<string, Thing>()
     const hold = (name: string, count: number, holder: unknown) => {
       const thing = things.get(name) ?? { count, holders: new Set() }
       thing.holders.add(holder)
       things.set(name, thing)
     }
-    for (const { holder, holdsPartition, holdsLane, holdsKey } of this.#waits) {
+    for (const { holder, holdsPartition, holdsLane, holdsKey, holdsGroup } of this.#waits) {
       hold(runOf(holdsPartition), runs, holder)
       hold(slotOf(holdsLane), laneSlots[holdsLane]!, holder)
+      if (holdsGroup !== undefined) {
+        hold(groupOf(holdsLane, holdsGroup), groupSlots[holdsLane]!, holder)
+      }
       if (holdsKey !== undefined) hold(keyOf(holdsPartition, holdsKey), 1, holder)
     }
     return things
@@ -172,6 +183,10 @@ function runOf(partition: number): string {
 
 function slotOf(lane: number): string {
   return `slot ${lane}`
+}
+
+function groupOf(lane: number, group: string): string {
+  return `group ${lane} ${group}`
 }
 
 /** A command with a key that may go anywhere has one partition to go to. */

@@ -1,14 +1,17 @@
 // Backlog: every command that is not bound to a partition yet.
-// Owns: the order of waiting commands, and those held for a busy key.
+// Owns: the order of waiting commands, those held for a busy key, and those of groups.
 //
 // A command whose key has enough bound, or runs on a thread that is being terminated, is held: it
-// waits beside the order, so that other keys of its lane are not behind it.
+// waits beside the order, so that other keys of its lane are not behind it. A command that has a
+// group comes into the order when its turn has come.
 
 import type { LanePlan } from '../../model/lane.ts'
 import { LaneQueue } from '../../schedule/lane-queue.ts'
 import { precedes } from '../../schedule/priority-heap.ts'
 import { type Admission, Scheduler } from '../../schedule/scheduler.ts'
-import { ANY_PARTITION, type Command } from '../command.ts'
+import { judge } from '../../schedule/urgency.ts'
+import type { Command } from '../command.ts'
+import { GroupTurns, isBeforeTurn, placeOf } from './group-turns.ts'
 
 /** Commands of one key and lane that wait beside the order. */
 interface HeldKey {
@@ -30,11 +33,14 @@ export class Backlog {
   readonly #lanes: readonly LanePlan[]
   readonly #places: Scheduler<Command>[]
   readonly #held: readonly HeldPlace[]
+  /** Commands that wait for the turns of their groups. */
+  readonly turns: GroupTurns
   #size = 0
 
   /** @param places - One per partition where commands have a home, else 1. */
   constructor(lanes: readonly LanePlan[], places: number) {
     this.#lanes = lanes
+    this.turns = new GroupTurns(lanes, places)
     this.#held = Array.from({ length: places }, () => ({
       commands: new Map(),
       detachedRuns: new Map(),
@@ -57,8 +63,14 @@ export class Backlog {
     return this.#places.reduce((sum, place) => sum + place.sizeOf(laneIndex), 0)
   }
 
-  /** The commands of a lane among which is the oldest that waits, held ones included. */
+  /** Whether a command of a lane is in the order of a place. */
+  hasIn(laneIndex: number, place: number): boolean {
+    return this.#places[place]!.sizeOf(laneIndex) > 0
+  }
+
+  /** The commands of a lane among which is the oldest that waits, wherever it does. */
   *oldestOf(laneIndex: number): Generator<Command> {
+    yield* this.turns.oldestOf(laneIndex)
     for (const place of this.#places) yield* place.oldestOf(laneIndex)
     for (const { commands } of this.#held) {
       for (const held of commands.values()) {
@@ -80,6 +92,12 @@ export class Backlog {
   offer(command: Command, nowMs: number): void {
     this.#places[placeOf(command.home)]!.offer(command, nowMs)
     this.#size++
+  }
+
+  /** Adds a command to the order, or to its group if that has not had its turn. */
+  takeBack(command: Command, nowMs: number): void {
+    if (isBeforeTurn(command)) this.turns.offer(command, nowMs)
+    else this.offer(command, nowMs)
   }
 
   /** Whether any command is held. */
@@ -107,7 +125,15 @@ export class Backlog {
     const { commands } = this.#held[placeOf(command.home)]!
     if (commands.size === 0) return false
     const front = commands.get(heldNameOf(command))?.waiting.front(nowMs)
-    return front !== undefined && precedes(front, { rank, sequence: command.sequence })
+    if (front === undefined) return false
+    const { sequence, submittedAtMs, deadlineMs, extras } = command
+    const { number, rank: ownRank } = extras?.group ?? {}
+    if (number === undefined) return precedes(front, { rank, sequence })
+    // Its turn gave it another place; held ones have that of their submits.
+    const own = { rank: ownRank!, submittedAtMs, deadlineMs }
+    const urgency = { rank, untilMs: 0 }
+    judge(this.#lanes[command.laneIndex]!, own, nowMs, urgency)
+    return precedes(front, { rank: urgency.rank, sequence: number })
   }
 
   /**
@@ -145,7 +171,7 @@ export class Backlog {
   }
 
   /**
-   * Puts the most urgent held command of a key and lane into the order.
+   * Puts the most urgent held command of a key and lane into the order, or back into its group.
    *
    * @returns False if none was left that is not settled.
    */
@@ -160,7 +186,7 @@ export class Backlog {
     }
     if (waiting.size === 0) commands.delete(name)
     if (command === undefined) return false
-    this.offer(command, nowMs)
+    this.takeBack(command, nowMs)
     return true
   }
 
@@ -216,6 +242,7 @@ export class Backlog {
   takeFrom(place: number, nowMs: number): Command[] {
     const taken = this.#places[place]!.takeAll(nowMs)
     this.#size -= taken.length
+    for (const command of this.turns.takeFrom(place, nowMs)) taken.push(command)
     const { commands } = this.#held[place]!
     for (const { waiting } of commands.values()) {
       while (waiting.front(nowMs) !== undefined) taken.push(waiting.take(nowMs))
@@ -227,9 +254,4 @@ export class Backlog {
 
 function heldNameOf({ laneIndex, key }: Command): string {
   return `${laneIndex}/${key}`
-}
-
-/** The place where a command waits. */
-export function placeOf(home: number): number {
-  return home === ANY_PARTITION ? 0 : home
 }

@@ -12,7 +12,8 @@ import type { RunClaim } from '../manager-events.ts'
 import { Horizon } from '../results/horizon.ts'
 import type { InFlightWindow } from '../threads/in-flight-window.ts'
 import type { PartitionHandle } from '../threads/partition-handle.ts'
-import { type Backlog, placeOf } from './backlog.ts'
+import type { Backlog } from './backlog.ts'
+import { hasGroupSlots, isBeforeTurn, placeOf } from './group-turns.ts'
 import { PartitionChoice } from './partition-choice.ts'
 
 /** An idle partition is not worth waking for less than this. */
@@ -52,8 +53,6 @@ export class Dispatcher implements Admission<Command> {
   #outrankedRank = 0
   /** Commands bound so far. */
   #boundCount = 0
-  /** By lane: runs that go on in threads that are being terminated. */
-  readonly #detachedRuns: Int32Array
   /** A payload is being read. Its getters may submit, but the backlog must not change meanwhile. */
   #isBinding = false
   /** What they submitted; placed once the command under way has its place. */
@@ -79,7 +78,6 @@ export class Dispatcher implements Admission<Command> {
     this.#isShared = isShared
     this.#concurrency = concurrency
     this.#choice = new PartitionChoice(partitions, commons, lanes, partitions.length * concurrency)
-    this.#detachedRuns = new Int32Array(lanes.length)
   }
 
   /**
@@ -93,6 +91,10 @@ export class Dispatcher implements Admission<Command> {
     if (command.isOver) return
     if (this.#isBinding) {
       this.#submitted.push(command)
+      return
+    }
+    if (isBeforeTurn(command)) {
+      this.#awaitTurn(command)
       return
     }
     const now = this.#now()
@@ -122,7 +124,7 @@ export class Dispatcher implements Admission<Command> {
       return
     }
     const now = this.#now()
-    for (const command of commands) this.#backlog.offer(command, now)
+    for (const command of commands) this.#backlog.takeBack(command, now)
   }
 
   /**
@@ -149,7 +151,10 @@ export class Dispatcher implements Admission<Command> {
   /** Binds from the backlog whatever the windows have room for. */
   refill(): void {
     const backlog = this.#backlog
-    if ((backlog.size === 0 && !backlog.holdsAny) || this.#isBinding) return
+    const { turns } = backlog
+    if (this.#isBinding) return
+    turns.advance()
+    if (backlog.size === 0 && !backlog.holdsAny && !turns.hasWaiting) return
     const now = this.#now()
     for (let place = 0; place < backlog.places; place++) this.#refill(place, now)
   }
@@ -157,6 +162,15 @@ export class Dispatcher implements Admission<Command> {
   /** Takes back what a partition has not started, since every handler that may run there waits. */
   reclaimFrom({ window }: PartitionHandle): void {
     if (this.#isShared && window !== undefined) this.takeBack(window.recall())
+  }
+
+  /** A handler of a partition waits, perhaps for a slot that a command bound there has. */
+  returnTurns({ window }: PartitionHandle): void {
+    const { turns } = this.#backlog
+    for (const laneIndex of turns.lanes) {
+      if (window === undefined || !hasGroupSlots(this.#lanes[laneIndex]!)) continue
+      this.takeBack(turns.giveBack(window.recall({ laneIndex })))
+    }
   }
 
   /**
@@ -184,7 +198,7 @@ export class Dispatcher implements Admission<Command> {
     for (const lane of this.#lanes) {
       sum += Math.min(openCountOf(lane), lane.slots === 0 ? Number.POSITIVE_INFINITY : lane.slots)
     }
-    let bound = this.#backlog.size
+    let bound = this.#backlog.size + this.#backlog.turns.readyCount
     for (const { incarnation } of this.#partitions) bound += incarnation?.window.load.count ?? 0
     return Math.ceil(Math.min(sum, bound) / this.#concurrency)
   }
@@ -221,10 +235,11 @@ export class Dispatcher implements Admission<Command> {
     return sum
   }
 
-  /** When something that waits becomes more urgent by itself; Infinity if nothing does. */
+  /** When the order of waiting commands changes by itself; Infinity if it does not. */
   get changesAtMs(): number {
     const backlog = this.#backlog
-    return this.#isTimed && backlog.size > 0 ? backlog.changesAtMs : Number.POSITIVE_INFINITY
+    const atMs = backlog.turns.changesAtMs
+    return this.#isTimed && backlog.size > 0 ? Math.min(atMs, backlog.changesAtMs) : atMs
   }
 
   /** Shows the partitions what was bound. */
@@ -268,7 +283,7 @@ export class Dispatcher implements Admission<Command> {
       else if (window.load.openWorkUs > RECALL_WORK_US) {
         this.#moveWork(window, (window.load.openWorkUs * idle) / (idle + 1))
       }
-      isWaiting ||= window.load.openCount > 1 || hasOpenWaiting(window)
+      isWaiting ||= window.load.openCount > 1 || window.hasOpenWaiting
     }
     return isWaiting
   }
@@ -282,8 +297,7 @@ export class Dispatcher implements Admission<Command> {
     if (command.isOver) return true
     if (command.key !== undefined) {
       const now = this.#now()
-      // An older one may be held for being long, and must not be passed by a short one.
-      if (this.#isKeyBusy(command) || this.#backlog.holdsBefore(command, rank, now)) {
+      if (this.#mustHold(command, rank, now)) {
         this.#hold(command, rank, now)
         return true
       }
@@ -300,22 +314,23 @@ export class Dispatcher implements Admission<Command> {
   detach(partition: number, runs: readonly RunClaim[]): void {
     for (const { lane, key } of runs) {
       if (key !== undefined && !this.#isShared) this.#backlog.detach(partition, key)
-      this.#detachedRuns[lane.index]!++
+      this.#choice.detachedRuns[lane.index]!++
     }
     this.#clearFullLanes()
   }
 
   /** Ends what {@link Dispatcher.detach} began: the thread has ended. */
   reattach(partition: number, runs: readonly RunClaim[]): void {
-    for (const { lane, key } of runs) {
+    for (const { lane, key, group } of runs) {
+      group?.leave()
       if (key !== undefined && !this.#isShared) this.#backlog.reattach(partition, key)
-      this.#detachedRuns[lane.index]!--
+      this.#choice.detachedRuns[lane.index]!--
     }
   }
 
   #admits(command: Command, rank: number): boolean {
     const { lane } = command
-    if (this.#excessOf(lane) >= 0) return false
+    if (this.#choice.excessOf(lane) >= 0) return false
     // A limited lane is not bound past a more urgent command that found no room; what it is
     // promised is.
     const isPromised = !lane.isLimited || this.#choice.promised[lane.index]! > 0
@@ -353,6 +368,14 @@ export class Dispatcher implements Admission<Command> {
     return this.#backlog.holdsLike(command) || this.#isKeyBusy(command)
   }
 
+  /** Whether a command in the order, or whose turn has come, must wait for its key beside it. */
+  #mustHold(command: Command, rank: number, now: number): boolean {
+    if (command.key === undefined) return false
+    if (this.#isKeyBusy(command)) return true
+    // An older one may be held for being long, and must not be passed by a short one.
+    return this.#backlog.holdsBefore(command, rank, now)
+  }
+
   /** Whether a command with a key could only wait behind others of its key. */
   #isKeyBusy(command: Command): boolean {
     const backlog = this.#backlog
@@ -360,12 +383,22 @@ export class Dispatcher implements Admission<Command> {
     if (backlog.isDetached(command)) return true
     const { window } = partitions[command.home]!
     const { laneIndex, key, type } = command
-    return window !== undefined && !window.acceptsKey(laneIndex, key!, type.estimateUs)
+    return window !== undefined && !this.#acceptsKey(window, laneIndex, key!, type.estimateUs)
+  }
+
+  /** Whether another command of a key may be bound; where groups have slots, only if none is. */
+  #acceptsKey(window: InFlightWindow, laneIndex: number, key: string, estimateUs?: number) {
+    if (!hasGroupSlots(this.#lanes[laneIndex]!))
+      return window.acceptsKey(laneIndex, key, estimateUs)
+    // Behind another of its key it would hold a slot, and a handler may wait for just that.
+    return this.#lanes.every(({ index }) => window.load.ofKey(index, key) === 0)
   }
 
   #hold(command: Command, rank: number, now: number): void {
     const backlog = this.#backlog
     const partitions = this.#partitions
+    // A turn is for what may start: others of its group go on meanwhile.
+    backlog.turns.giveBack([command])
     backlog.hold(command, now)
     const { window } = partitions[command.home]!
     const { laneIndex, key, sequence } = command
@@ -373,28 +406,59 @@ export class Dispatcher implements Admission<Command> {
     this.#overtaking.push({ command, rank })
   }
 
-  /**
-   * By how many commands a lane has more bound than its maximum lets start, where handlers that run
-   * could not reach that: streams that rest, and runs of threads that are being terminated, hold
-   * slots as well. Without such it is less than 0, whatever is bound. A paused lane has nothing
-   * bound, and is full.
-   */
-  #excessOf({ index, neverHoldsBack, isPaused, slots }: Lane): number {
-    if (neverHoldsBack) return -1
-    if (isPaused) return 0
-    let holders = this.#detachedRuns[index]!
-    let bound = 0
-    for (const { window } of this.#partitions) {
-      holders += window?.load.restingIn(index) ?? 0
-      bound += window?.load.inLane(index) ?? 0
+  /** Lets a command wait for its turn, or binds it if that has come. */
+  #awaitTurn(command: Command): void {
+    const backlog = this.#backlog
+    const { lane, laneIndex, home } = command
+    // The clock decides when a group may go on.
+    if (lane.plan.groups.rate !== undefined) this.#isTimed = true
+    const now = this.#now()
+    const place = placeOf(home)
+    backlog.turns.offer(command, now)
+    if (lane.isPaused || !backlog.turns.isReady(laneIndex, place)) return
+    if (home === ANY_PARTITION && backlog.isEmptyAt(home)) {
+      this.#takeTurn(laneIndex, place, now)
+      this.#placeSubmitted()
+    } else if (!backlog.hasIn(laneIndex, place)) this.#refill(place, now)
+  }
+
+  /** Takes a turn in each lane that has nothing in the order: as late as partitions allow. */
+  #takeTurns(place: number, now: number): boolean {
+    const backlog = this.#backlog
+    const { lanes } = backlog.turns
+    let hasTaken = false
+    for (const laneIndex of lanes) {
+      const lane = this.#lanes[laneIndex]!
+      if (lane.isPaused || backlog.hasIn(laneIndex, place)) continue
+      // What cannot start must not hold a slot of its group.
+      const isHeld = !this.#isShared && this.#partitions[place]!.isHeld
+      if (isHeld && hasGroupSlots(lane)) continue
+      if (this.#takeTurn(laneIndex, place, now, lanes.length > 1)) hasTaken = true
     }
-    return holders === 0 ? -1 : bound + holders - slots
+    return hasTaken
+  }
+
+  /** Binds the command of a lane whose turn it is or puts it into the order; false if none is. */
+  #takeTurn(laneIndex: number, place: number, now: number, isOneOfMany = false): boolean {
+    const backlog = this.#backlog
+    for (;;) {
+      const command = backlog.turns.next(laneIndex, place, now)
+      if (command === undefined) return false
+      const { rank } = command
+      if (!this.#mustHold(command, rank, now)) {
+        const mayGo = !isOneOfMany && !command.isTimed && backlog.isEmptyAt(command.home)
+        const isGone = mayGo && (command.isOver || this.#admits(command, rank))
+        if (!isGone) backlog.offer(command, now)
+        return true
+      }
+      this.#hold(command, rank, now)
+    }
   }
 
   /** Takes back what cannot start since its lane has reached its maximum: others need the room. */
   #clearFullLanes(): void {
     for (const lane of this.#lanes) {
-      if (this.#excessOf(lane) <= 0) continue
+      if (this.#choice.excessOf(lane) <= 0) continue
       for (const { window } of this.#partitions) {
         if (window !== undefined) this.takeBack(window.recall({ laneIndex: lane.index }))
       }
@@ -438,7 +502,7 @@ export class Dispatcher implements Admission<Command> {
       const hasReleased = this.#releaseKeys(place, now)
       this.#stranded = undefined
       this.#outranked = undefined
-      while (backlog.next(place, this, now) !== undefined);
+      while (backlog.next(place, this, now) !== undefined || this.#takeTurns(place, now));
       const hasSwapped = this.#swapKeys() || this.#swapInLane()
       if (!hasSwapped && (!hasReleased || this.#boundCount === bound)) break
     }
@@ -455,7 +519,7 @@ export class Dispatcher implements Admission<Command> {
     if (!backlog.holdsAny || window === undefined) return false
     let hasReleased = false
     for (const { laneIndex, key } of backlog.heldAt(place)) {
-      if (!window.acceptsKey(laneIndex, key)) continue
+      if (!this.#acceptsKey(window, laneIndex, key)) continue
       hasReleased = backlog.release(place, laneIndex, key, now) || hasReleased
     }
     return hasReleased
@@ -527,17 +591,8 @@ export class Dispatcher implements Admission<Command> {
       this.#isBinding = false
     }
     partition.touch()
-    this.#horizon.bound(command.sequence)
+    this.#horizon.bound(command.number)
     if (window.unpublished === 1) this.#dirty.push(window)
     return true
   }
-}
-
-/** Whether something has not started in a window that no limit of its lane keeps from it. */
-function hasOpenWaiting(window: InFlightWindow): boolean {
-  if (window.load.openCount === 0) return false
-  for (const { command, started } of window.snapshot()) {
-    if (!started && !command.lane.isLimited) return true
-  }
-  return false
 }

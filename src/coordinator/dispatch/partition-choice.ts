@@ -41,6 +41,8 @@ export class PartitionChoice {
    * others would run before what waits of these, if the window of a partition ran dry.
    */
   readonly promised: Float64Array
+  /** By lane: runs that go on in threads that are being terminated; kept by the dispatcher. */
+  readonly detachedRuns: Int32Array
   /** Lanes with a minimum, the most urgent first. */
   readonly #promising: readonly Lane[]
   readonly #capacity: number
@@ -56,6 +58,7 @@ export class PartitionChoice {
     this.#commons = commons
     this.#allowances = new Float64Array(lanes.length)
     this.promised = new Float64Array(lanes.length)
+    this.detachedRuns = new Int32Array(lanes.length)
     this.#promising = lanes
       .filter(({ plan }) => plan.minConcurrency > 0)
       .sort((a, b) => a.plan.priority - b.plan.priority)
@@ -115,6 +118,24 @@ export class PartitionChoice {
       bestCost = cost
     }
     return best
+  }
+
+  /**
+   * By how many commands a lane has more bound than its maximum lets start, where handlers that run
+   * could not reach that: streams that rest, and runs of threads that are being terminated, hold
+   * slots as well. Without such it is less than 0, whatever is bound. A paused lane has nothing
+   * bound, and is full.
+   */
+  excessOf({ index, neverHoldsBack, isPaused, slots }: Lane): number {
+    if (neverHoldsBack) return -1
+    if (isPaused) return 0
+    let holders = this.detachedRuns[index]!
+    let bound = 0
+    for (const { window } of this.#partitions) {
+      holders += window?.load.restingIn(index) ?? 0
+      bound += window?.load.inLane(index) ?? 0
+    }
+    return holders === 0 ? -1 : bound + holders - slots
   }
 
   /** A partition where nothing runs; the one that will be first is kept free for the command. */

@@ -157,6 +157,11 @@ export class InFlightWindow implements RecordSink, Holder {
     return this.#end.slots.startedAtMs(this.#ids[slot]!)
   }
 
+  startOf(slot: number): number {
+    const isRunning = this.#end.slots.stateOf(this.#ids[slot]!) === SlotState.RUNNING
+    return isRunning ? this.startedAtMs(slot) : 0
+  }
+
   /** Whether a handler runs; lags behind by results that were not taken yet. */
   get isRunning(): boolean {
     const started = readCounter(this.#end.views, Counter.STARTED)
@@ -371,6 +376,7 @@ export class InFlightWindow implements RecordSink, Holder {
       const run = this.watch.ended(slot)
       invariant(run !== undefined, 'a result has a command')
       this.load.remove(slot, run.lane)
+      run.group?.leave()
       learnDuration(run.type, durationMs)
       return
     }
@@ -396,12 +402,13 @@ export class InFlightWindow implements RecordSink, Holder {
     const command = this.#commands[slot]!
     const { lane, type, key } = command
     const id = this.#ids[slot]!
+    const group = command.extras?.group?.split(this.startedAtMs(slot))
     this.#commands[slot] = undefined
     command.unbind()
     if (this.reservedFor === command) this.reservedFor = undefined
     this.#end.slots.abort(id)
     this.orders.push({ id, code: reason.code, details: reason.details })
-    this.watch.detach(slot, { lane, type, key, reason, graceEndsMs: nowMs() + graceMs })
+    this.watch.detach(slot, { lane, type, key, group, reason, graceEndsMs: nowMs() + graceMs })
     // A stream that waits for credit looks again.
     this.#end.bell.ring(true)
   }
@@ -481,6 +488,15 @@ export class InFlightWindow implements RecordSink, Holder {
       if (command === undefined) continue
       yield { command, started: this.#end.slots.stateOf(this.#ids[slot]!) !== SlotState.QUEUED }
     }
+  }
+
+  /** Whether something has not started that no limit of its lane keeps from it. */
+  get hasOpenWaiting(): boolean {
+    if (this.load.openCount === 0) return false
+    for (const { command, started } of this.snapshot()) {
+      if (!started && !command.lane.isLimited) return true
+    }
+    return false
   }
 
   /**

@@ -220,7 +220,7 @@ function plannedFields(plan: ThreadPlan) {
     handlers: plan.handlers,
     files: plan.files,
     fileStyle: plan.fileStyle,
-    lanes: plan.lanes.map(({ retry: _, ...shared }) => shared),
+    lanes: plan.lanes.map(({ retry: _, groups: __, ...shared }) => shared),
     types: plan.types,
     reportsRejections: plan.reportsRejections,
     concurrency: plan.concurrency,

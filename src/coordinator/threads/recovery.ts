@@ -3,6 +3,8 @@
 
 import { nowMs } from '../../base/clock.ts'
 import { type LaneError, laneError } from '../../base/errors.ts'
+import type { CommandOptions } from '../../model/command.ts'
+import { priorityOf } from '../../model/lane.ts'
 import { isWorthRetrying, mayRetry, retryDelayMs } from '../../model/retry.ts'
 import { stableHash } from '../../schedule/hash.ts'
 import { ANY_PARTITION, type Command, type CommandEvents } from '../command.ts'
@@ -58,6 +60,7 @@ export class Recovery {
     durationMs: number,
   ): void {
     const { retry } = command
+    if (startedAtMs > 0) command.extras?.group?.started(startedAtMs)
     const isRetriable = mayRetry(retry) && !command.isStream
     const { retryable } = retry
     const context = command.extras?.options?.context
@@ -99,6 +102,8 @@ export class Recovery {
   lost(command: Command, error: LaneError, partition: number, blame: Blame): boolean {
     const history = command.remember()
     history.firstFailedAtMs ||= nowMs()
+    // Its start was not read before its thread had gone; another run needs another turn.
+    command.extras!.group?.leave(nowMs())
     if (blame !== 'none') history.crashes++
     // A suspect ran by itself, but for what its handler waited for.
     if (blame === 'sole' || (blame === 'suspect' && history.isSuspect)) history.kills++
@@ -173,7 +178,8 @@ export class Recovery {
     const hub = this.#hub
     const now = nowMs()
     const { crashes, firstFailedAtMs } = command.remember()
-    const { payload, optionsAgain } = command
+    const { payload } = command
+    const options = optionsAgain(command)
     const file = fileOf(command.type)
     command.lane.deadLettered++
     if (hub.isActive) {
@@ -189,7 +195,25 @@ export class Recovery {
       crashes,
       firstFailedAtMs: firstFailedAtMs || now,
       failedAtMs: now,
-      options: file ? { ...optionsAgain, file: file.url } : optionsAgain,
+      options: file ? { ...options, file: file.url } : options,
     })
   }
+}
+
+/** The options with which a command like one would be submitted. */
+function optionsAgain({ extras, rank, key }: Command): CommandOptions {
+  const { deadlineMs, group, options } = extras!
+  const all = {
+    id: options?.name,
+    key,
+    group: group?.group,
+    priority: priorityOf(group?.number === undefined ? rank : group.rank),
+    deadlineMs,
+    onDeadline:
+      options?.rejectsLate === undefined ? undefined : options.rejectsLate ? 'reject' : 'boost',
+    startWithinMs: options?.startWithinMs,
+    timeoutMs: options?.timeoutMs,
+    retry: options?.retry,
+  }
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))
 }

@@ -465,6 +465,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     const wasPresent = partition.incarnation === incarnation
     const runs = this.#detachedRuns.get(incarnation)
     if (runs !== undefined) this.#events.reattached(partition.index, runs)
+    else for (const { group } of window.watch.detached) group?.leave()
     const wasHindering = partition.terminating.size > this.#limits.condemnedMax
     partition.terminating.delete(incarnation)
     // Results that it finished count, unless it was given up before.
@@ -558,8 +559,12 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
 
 /** The runs of a thread: those of commands that it left, and those whose commands had settled. */
 function detachedRuns(left: readonly OrphanedCommand[], detached: Iterable<RunClaim>): RunClaim[] {
-  const runs = left.filter(({ started }) => started).map(({ command }) => command)
-  return [...runs, ...detached].map(({ lane, key }) => ({ lane, key }))
+  const runs = left
+    .filter(({ started }) => started)
+    .map(({ command: { lane, key, extras } }) => ({ lane, key, group: extras?.group }))
+  // Their starts were not read before they were let go of.
+  for (const run of runs) run.group = run.group?.split(nowMs())
+  return [...runs, ...detached].map(({ lane, key, group }) => ({ lane, key, group }))
 }
 
 /**

@@ -105,7 +105,16 @@ function refuseDegraded(
   }
   for (const lane of lanes) {
     const owner = `lanes.${lane.name}`
-    const { rate, retry, boostSteps, deadlineMs } = lane
+    const { rate, retry, boostSteps, deadlineMs, groups } = lane
+    // A queue knows no groups, so each worker would hold its limits by itself, or not at all.
+    if (groups.concurrency !== Number.POSITIVE_INFINITY || groups.rate !== undefined) {
+      const option = groups.rate === undefined ? 'groupConcurrency' : 'groupRateLimit'
+      throw degraded(
+        `${owner}.${option}`,
+        'a limit of groups',
+        'none, since its commands have no group',
+      )
+    }
     if (rate?.isPerPartition === false && !keepsRate(lane, capabilities)) {
       const allowed = [...capabilities.globalRate, 'scope "partition"'].join(', ')
       throw degraded(`${owner}.rateLimit`, `algorithm "${algorithmOf(lane)}"`, allowed)

@@ -225,7 +225,7 @@ test('a bound command is late only if it can be kept from starting', () => {
       if (of === 1) each.unbind()
       return of === 1
     }
-    each.bind({ revoke, detach: () => {}, grant: () => {} }, slot)
+    each.bind({ revoke, detach: () => {}, grant: () => {}, startOf: () => 0 }, slot)
   }
   moveTo(1030)
   expect(asked).toEqual([0, 1])

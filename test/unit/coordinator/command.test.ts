@@ -163,7 +163,7 @@ test('a settled command stays as it is, whichever way it was settled', () => {
 })
 
 test('no transition skips a state', () => {
-  const holder = { revoke: () => true, detach: () => {}, grant: () => {} }
+  const holder = { revoke: () => true, detach: () => {}, grant: () => {}, startOf: () => 0 }
   const queued = command()
   expect(() => queued.admit()).toThrow('admitted once')
   expect(() => queued.unbind()).toThrow('only a bound command')

@@ -77,6 +77,7 @@ test('a lane that is told nothing has priority 5 and no limits', () => {
     maxPendingBytes: Number.POSITIVE_INFINITY,
     waitsWhenFull: true,
     pressureThreshold: Number.POSITIVE_INFINITY,
+    groups: { concurrency: Number.POSITIVE_INFINITY, rate: undefined, weights: new Map() },
   })
   expect(Object.isFrozen(plan({}))).toBe(true)
 })
@@ -127,8 +128,14 @@ test('a config class plans like its plain form', () => {
     .withMaxPending(7, 'reject')
     .withMaxPendingBytes(1000)
     .withPressureThreshold(3)
+    .withGroupConcurrency(5)
+    .withGroupRateLimit(RateLimitConfig.perSecond(9))
+    .withGroupWeights({ gold: 4 })
   expect(planLane('x', config)).toEqual(
     plan({
+      groupConcurrency: 5,
+      groupRateLimit: { limit: 9 },
+      groupWeights: { gold: 4 },
       minConcurrency: 1,
       maxConcurrency: 4,
       priority: 2,

@@ -47,6 +47,8 @@ test.each<Partial<CommandFields>>([
   { isTimed: true, submittedAtMs: 1.25 },
   { isTimed: true, submittedAtMs: 1.25, latestStartMs: 9.75, name: 'n' },
   { isTimed: true, submittedAtMs: 1.25, deadlineMs: 7, key: 'key' },
+  { name: 2 ** 40 },
+  { name: 5, key: 'key', isTimed: true, submittedAtMs: 1.25 },
   { sequence: Number.MAX_SAFE_INTEGER, rank: 65_535 },
 ])('what was written is read: %o', (some) => {
   expect(travel(some)).toMatchObject({ ...FIELDS, ...some, id: -5 })

@@ -30,7 +30,8 @@ function wait(holder: string, rest: Partial<Wait> = {}): Wait {
 }
 
 function graphOf(partitions: number, runs: number, ...laneSlots: number[]): WaitGraph {
-  return new WaitGraph({ partitions, runs, laneSlots })
+  const groupSlots = laneSlots.map(() => 2)
+  return new WaitGraph({ partitions, runs, laneSlots, groupSlots })
 }
 
 test('what there is to hold is what the options allow', () => {
@@ -40,7 +41,12 @@ test('what there is to hold is what the options allow', () => {
     concurrencyPerPartition: 2,
     lanes: { a: { maxConcurrency: 4 }, b: {} },
   })
-  expect(waitCapacity(plan)).toEqual({ partitions: 3, runs: 2, laneSlots: [4, NO_BOUND] })
+  expect(waitCapacity(plan)).toEqual({
+    partitions: 3,
+    runs: 2,
+    laneSlots: [4, NO_BOUND],
+    groupSlots: [NO_BOUND, NO_BOUND],
+  })
 })
 
 test('in the only run there is nobody may wait', () => {
@@ -78,6 +84,15 @@ test('a lane whose slots are held by those who wait for it is stuck', () => {
   expect(graph.add(wait('a'))).toBe(true)
   expect(graph.add(wait('b'))).toBe(false)
   expect(graph.add(wait('b', { needsLane: 1 }))).toBe(true)
+})
+
+test('a group whose slots are held by those who wait for it is stuck, in its lane alone', () => {
+  const graph = graphOf(2, 4, NO_BOUND, NO_BOUND)
+  const mine = { holdsGroup: 'g', needsGroup: 'g' }
+  expect(graph.add(wait('a', mine))).toBe(true)
+  expect(graph.add(wait('b', mine))).toBe(false)
+  expect(graph.add(wait('b', { ...mine, needsGroup: 'h' }))).toBe(true)
+  expect(graph.add(wait('c', { ...mine, needsLane: 1 }))).toBe(true)
 })
 
 test('a handler that waits for one that waits for its slot is stuck, though others are free', () => {

@@ -350,7 +350,7 @@ test('runs of a thread that is being terminated count for a maximum that cannot 
   for (let i = 0; i < 2; i++) dispatcher.place(command({ lane: few!, ...LONG }))
   const bound = () => rigs.reduce((sum, rig) => sum + rig.bound.load.inLane(0), 0)
   expect([bound(), backlog.size]).toEqual([2, 0])
-  const runs = [{ lane: few!, key: undefined }]
+  const runs = [{ lane: few!, key: undefined, group: undefined }]
   dispatcher.detach(0, runs)
   // Neither had started, so both were taken back; one may go at once.
   dispatcher.refill()

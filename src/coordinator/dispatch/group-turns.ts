@@ -1,0 +1,147 @@
+// Group turns: the waiting commands that have a group, by lane, until their turn comes.
+// Owns: a group queue for each lane to which such a command has come; lanes without have none.
+// Must not: bind (dispatcher). Partitions know nothing of groups: all commands come through here.
+
+import { nowMs } from '../../base/clock.ts'
+import type { LanePlan } from '../../model/lane.ts'
+import { GroupQueue, type WaitingGroup } from '../../schedule/group-queue.ts'
+import { ANY_PARTITION, type Command } from '../command.ts'
+import type { Lane } from '../lane-table.ts'
+
+/** So many commands share a reading of the clock. */
+const SHARED_READINGS = 64
+
+/** A command costs its estimated run time in milliseconds; short ones cost the same. */
+function costOf({ type }: Command): number {
+  return Math.max(1, Math.round(type.estimateUs / 1000))
+}
+
+function startOf({ holder, slot }: Command): number {
+  return holder === undefined ? 0 : holder.startOf(slot)
+}
+
+/** Keeps commands until the turns of their groups. */
+export class GroupTurns {
+  readonly #lanes: readonly LanePlan[]
+  readonly #places: number
+  /** By lane. */
+  readonly #queues: (GroupQueue<Command> | undefined)[]
+  /** Lanes that have one. */
+  readonly #used: number[] = []
+  #readingsLeft = 0
+  #readMs = 0
+
+  /** @param places - As the backlog has. */
+  constructor(lanes: readonly LanePlan[], places: number) {
+    this.#lanes = lanes
+    this.#places = places
+    this.#queues = lanes.map(() => undefined)
+  }
+
+  /** Lanes of which commands with a group have come, by index. */
+  get lanes(): readonly number[] {
+    return this.#used
+  }
+
+  /** Whether any command waits for its turn. */
+  get hasWaiting(): boolean {
+    for (const laneIndex of this.#used) if (this.#queues[laneIndex]!.size > 0) return true
+    return false
+  }
+
+  /** How many commands could be released now, at most. */
+  get readyCount(): number {
+    let count = 0
+    for (const laneIndex of this.#used) count += this.#queues[laneIndex]!.readyCount
+    return count
+  }
+
+  /** When a group may release a command by the clock alone. */
+  get changesAtMs(): number {
+    let atMs = Number.POSITIVE_INFINITY
+    for (const laneIndex of this.#used) {
+      atMs = Math.min(atMs, this.#queues[laneIndex]!.changesAtMs)
+    }
+    return atMs
+  }
+
+  /** Whether some group of a lane may release a command at a place. */
+  isReady(laneIndex: number, place: number): boolean {
+    return this.#queues[laneIndex]!.isReady(place)
+  }
+
+  /** Adds a command that has a group. */
+  offer(command: Command, now: number): void {
+    const { laneIndex, home, seat } = command
+    let queue = this.#queues[laneIndex]
+    if (queue === undefined) {
+      const plan = this.#lanes[laneIndex]!
+      queue = new GroupQueue(plan, plan.groups, this.#places, costOf, startOf)
+      this.#queues[laneIndex] = queue
+      this.#used.push(laneIndex)
+    }
+    if (--this.#readingsLeft < 0) {
+      this.#readingsLeft = SHARED_READINGS - 1
+      this.#readMs = Math.floor(nowMs())
+    }
+    seat.sinceMs = this.#readMs
+    queue.offer(command, placeOf(home), now)
+  }
+
+  /** Looks at groups whose moment has come. */
+  advance(): void {
+    if (this.#used.length === 0) return
+    const now = nowMs()
+    this.#readingsLeft = 0
+    for (const laneIndex of this.#used) this.#queues[laneIndex]!.advance(now)
+  }
+
+  /** Releases the command of a lane whose turn it is at a place; undefined if there is none. */
+  next(laneIndex: number, place: number, now: number): Command | undefined {
+    return this.#queues[laneIndex]!.next(place, now)
+  }
+
+  /**
+   * Takes back the turns of commands that had them and have not started.
+   *
+   * @returns All the commands.
+   */
+  giveBack(commands: Command[]): Command[] {
+    for (const command of commands) {
+      if (command.extras?.group?.isReleased) {
+        this.#queues[command.laneIndex]!.giveBack(command, costOf(command))
+      }
+    }
+    return commands
+  }
+
+  /** Takes all commands of one place. */
+  takeFrom(place: number, now: number): Command[] {
+    return this.#used.flatMap((laneIndex) => this.#queues[laneIndex]!.takeAll(place, now))
+  }
+
+  /** The commands of a lane among which is the oldest that waits. */
+  oldestOf(laneIndex: number): Iterable<Command> {
+    return this.#queues[laneIndex]?.oldest() ?? []
+  }
+
+  /** The groups of a lane that have waited longest, that one first. */
+  longestWaiting(laneIndex: number, count: number): WaitingGroup[] {
+    return this.#queues[laneIndex]?.longestWaiting(count, nowMs()) ?? []
+  }
+}
+
+/** Whether commands that run keep others of their group from starting. */
+export function hasGroupSlots({ plan }: Lane): boolean {
+  return plan.groups.concurrency !== Number.POSITIVE_INFINITY
+}
+
+/** Whether a command has a group, and its turn has not come. */
+export function isBeforeTurn({ extras }: Command): boolean {
+  return extras?.group !== undefined && !extras.group.isReleased
+}
+
+/** The place where a command waits. */
+export function placeOf(home: number): number {
+  return home === ANY_PARTITION ? 0 : home
+}

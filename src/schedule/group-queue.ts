@@ -1,0 +1,406 @@
+// Group queue: the waiting commands of one lane that have a group, in fair turns between groups.
+// Owns: the turns, the order within each group, and what groups hold of their limits.
+// Must not: read a clock, know threads.
+//
+// Turns are a deficit round robin (M. Shreedhar and G. Varghese, "Efficient fair queueing using
+// deficit round robin", SIGCOMM 1995). In each round a group gets a quantum, times its weight, and
+// releases commands while it has as much left as the next one costs. The quantum is the greatest
+// cost that was met in the round before, so a turn costs O(1) on the average. While two groups wait
+// all the time, what they have got differs, by weight, by less than a quantum and two commands.
+//
+// A released command gets the most usual priority and an age, so that it keeps its place everywhere
+// behind those that were released before it: the ages of all that wait are handed out in the order
+// of turns, and other lanes see a lane as old as it is.
+//
+// A group at a limit is in no ring. One that waits for its rate, or whose starts must still be
+// remembered, is in a heap by the moment at which that ends. One that holds nothing is forgotten
+// soon: at once if many are idle, since it mostly comes again.
+
+import { COMMAND_RULES } from '../model/command.ts'
+import { type GroupPlan, rankOf, type SharedLanePlan } from '../model/lane.ts'
+import { groupRateOf } from './group-rate.ts'
+import {
+  type Flow,
+  Group,
+  type GroupItem,
+  type GroupSeat,
+  Ring,
+  restore,
+  SeatState,
+} from './group-ring.ts'
+import { IndexedHeap } from './indexed-heap.ts'
+import { LaneQueue } from './lane-queue.ts'
+
+const PRIORITY = COMMAND_RULES.priority.default as number
+
+/** Groups that hold nothing are forgotten after so long, twice that at most. */
+const IDLE_MS = 1000
+
+/** So many of them are kept until then. */
+const IDLE_MAX = 16_384
+
+/** More commands that left than this, and than wait, are let go of. */
+const LEFT_MAX = 64
+
+/** A group at one moment. */
+export interface WaitingGroup {
+  readonly group: string
+  /** Its commands that wait for their turn. */
+  readonly queued: number
+  /** Its commands that have had their turn and not ended. */
+  readonly released: number
+  /** How long the oldest that waits has waited. */
+  readonly oldestMs: number
+}
+
+/** The waiting commands of one lane that have a group. */
+export class GroupQueue<T extends GroupItem> {
+  readonly #lane: SharedLanePlan
+  readonly #plan: GroupPlan
+  /** Of released commands. */
+  readonly #rank: number
+  readonly #rings: readonly Ring<T>[]
+  readonly #costOf: (item: T) => number
+  readonly #startOf: (item: T) => number
+  readonly #groups = new Map<string, Group<T>>()
+  readonly #wakes = new IndexedHeap<Group<T>>(
+    (a, b) => a.wakeAtMs < b.wakeAtMs,
+    (group) => group.inHeap!,
+  )
+  #size = 0
+  /** Groups that hold nothing. */
+  #idleCount = 0
+  /** When to forget some of those; 0: to be decided at the next look. */
+  #sweepAtMs = Number.POSITIVE_INFINITY
+
+  /**
+   * @param plan - What its lane promises each group.
+   * @param places - Where commands may wait; each place has turns of its own, the limits are one.
+   * @param costOf - What an item takes of its group's turn; more than 0.
+   * @param startOf - When a released item has started; 0 if it has not.
+   */
+  constructor(
+    lane: SharedLanePlan,
+    plan: GroupPlan,
+    places: number,
+    costOf: (item: T) => number,
+    startOf: (item: T) => number,
+  ) {
+    this.#lane = lane
+    this.#plan = plan
+    this.#rank = rankOf(lane.priority, PRIORITY)
+    this.#rings = Array.from({ length: places }, () => new Ring<T>())
+    this.#costOf = costOf
+    this.#startOf = startOf
+  }
+
+  /** How many items wait. */
+  get size(): number {
+    return this.#size
+  }
+
+  /** How many groups are known. */
+  get groupCount(): number {
+    return this.#groups.size
+  }
+
+  /** Whether a group may release something at a place. */
+  isReady(place: number): boolean {
+    return this.#rings[place]!.count > 0
+  }
+
+  /** How many items could be released now, at most. */
+  get readyCount(): number {
+    let flows = 0
+    for (const { count } of this.#rings) flows += count
+    return flows === 0 ? 0 : Math.min(this.#size, flows * this.#plan.concurrency)
+  }
+
+  /** When a group may release something, or be forgotten, by the clock alone. */
+  get changesAtMs(): number {
+    return Math.min(this.#wakes.peek()?.wakeAtMs ?? Number.POSITIVE_INFINITY, this.#sweepAtMs)
+  }
+
+  /**
+   * Adds an item.
+   *
+   * @param item - New, or back from where it was: its sequence puts it where it was in its group.
+   * @param place - Where it waits.
+   * @param nowMs - Monotonic milliseconds; any number where no rate, deadline or boost matters.
+   */
+  offer(item: T, place: number, nowMs: number): void {
+    const { seat } = item
+    let group = this.#groups.get(seat.group)
+    if (group === undefined) {
+      const { rate, weights } = this.#plan
+      const weight = weights.get(seat.group) ?? 1
+      group = new Group(this, seat.group, place, weight, rate && groupRateOf(rate))
+      this.#groups.set(seat.group, group)
+    } else if (group.isIdle) {
+      group.isIdle = false
+      this.#idleCount--
+    }
+    const flow = group.flowAt(place)
+    restore(item)
+    this.#rings[place]!.arrive(item.sequence)
+    seat.keeper = flow
+    seat.state = SeatState.WAITING
+    this.#size++
+    group.waiting++
+    flow.live++
+    this.#store(flow, item, nowMs)
+    if (flow.live === 1) this.#reconsider(group, nowMs)
+  }
+
+  /** Looks at groups whose moment has come. Call it before {@link GroupQueue.next}. */
+  advance(nowMs: number): void {
+    if (this.#sweepAtMs <= nowMs) this.#sweep(nowMs)
+    for (let group = this.#wakes.peek(); group !== undefined; group = this.#wakes.peek()) {
+      if (group.wakeAtMs > nowMs) return
+      for (const [seat, item] of group.pending) {
+        const startedAtMs = this.#startOf(item)
+        if (startedAtMs > 0) seat.started(startedAtMs)
+      }
+      this.#reconsider(group, nowMs)
+    }
+  }
+
+  /**
+   * Releases the item whose turn it is: it counts as one that runs until its seat is left.
+   *
+   * @returns Undefined if no group may release anything there.
+   */
+  next(place: number, nowMs: number): T | undefined {
+    const ring = this.#rings[place]!
+    for (;;) {
+      const flow = ring.first
+      if (flow === undefined) return undefined
+      if (!flow.hasTurn) ring.begin(flow)
+      const cost = this.#costOf(this.#peek(flow, nowMs))
+      ring.dearest = Math.max(ring.dearest, cost)
+      if (cost <= flow.deficit) {
+        flow.deficit -= cost
+        return this.#release(flow, nowMs)
+      }
+      ring.pass(flow)
+    }
+  }
+
+  /**
+   * Takes back the turn of a released item that has not started, as if it had never been released.
+   * It is here no more.
+   */
+  giveBack(item: T, cost: number): void {
+    const { seat } = item
+    const flow = seat.keeper as Flow<T>
+    if (flow.hasTurn) flow.deficit += cost
+    seat.leave()
+    restore(item)
+  }
+
+  /** Takes all items that wait at a place, those of each group in order. */
+  takeAll(place: number, nowMs: number): T[] {
+    const taken: T[] = []
+    for (const group of this.#groups.values()) {
+      const flow = group.flowAt(place)
+      const hadSome = flow.live > 0
+      while (flow.live > 0) {
+        const item = this.#take(flow, nowMs)
+        this.#rings[place]!.depart()
+        item.seat.state = SeatState.FREE
+        item.seat.keeper = undefined
+        taken.push(item)
+      }
+      if (hadSome) this.#reconsider(group, nowMs)
+    }
+    return taken
+  }
+
+  /** The oldest item of each group at least, in no particular order. */
+  *oldest(): Generator<T> {
+    for (const group of this.#groups.values()) {
+      for (const { only, queue } of [group, ...(group.others ?? [])]) {
+        if (only !== undefined) yield only
+        if (queue !== undefined) yield* queue.oldest()
+      }
+    }
+  }
+
+  /**
+   * The groups whose oldest item has waited longest, that one first. It costs O(groups).
+   *
+   * @param count - How many at most.
+   */
+  longestWaiting(count: number, nowMs: number): WaitingGroup[] {
+    const found: { group: Group<T>; sinceMs: number }[] = []
+    for (const group of this.#groups.values()) {
+      if (group.waiting === 0) continue
+      let sinceMs = Number.POSITIVE_INFINITY
+      group.eachFlow(({ only, queue }) => {
+        if (only !== undefined) sinceMs = Math.min(sinceMs, only.seat.sinceMs)
+        for (const { seat } of queue?.oldest() ?? []) {
+          if (seat.state === SeatState.WAITING) sinceMs = Math.min(sinceMs, seat.sinceMs)
+        }
+      })
+      if (found.length === count && sinceMs >= found[count - 1]!.sinceMs) continue
+      const at = found.findIndex((other) => sinceMs < other.sinceMs)
+      found.splice(at < 0 ? found.length : at, 0, { group, sinceMs })
+      found.length = Math.min(found.length, count)
+    }
+    return found.map(({ group: { name, waiting, released }, sinceMs }) => {
+      const oldestMs = sinceMs === Number.POSITIVE_INFINITY ? 0 : Math.max(0, nowMs - sinceMs)
+      return { group: name, queued: waiting, released, oldestMs }
+    })
+  }
+
+  /** @internal */
+  leave(flow: Flow<T>, seat: GroupSeat, startedAtMs: number): void {
+    const { group } = flow
+    if (seat.state === SeatState.WAITING) {
+      seat.state = SeatState.FREE
+      this.#size--
+      group.waiting--
+      this.#rings[flow.place]!.depart()
+      if (--flow.live === 0) this.#clear(flow)
+      else this.#purge(flow)
+    } else {
+      if (startedAtMs > 0) seat.started(startedAtMs)
+      group.pending.delete(seat)
+      group.released--
+      seat.state = SeatState.FREE
+    }
+    seat.keeper = undefined
+    if (group.rate === undefined) {
+      this.#reconsider(group, 0)
+      return
+    }
+    // Where the clock matters it is looked at next time.
+    group.wakeAtMs = Number.NEGATIVE_INFINITY
+    this.#wakes.put(group)
+  }
+
+  #store(flow: Flow<T>, item: T, nowMs: number): void {
+    if (flow.queue !== undefined) flow.queue.offer(item, nowMs)
+    else if (flow.only === undefined) flow.only = item
+    else {
+      flow.queue = new LaneQueue<T>(this.#lane)
+      flow.queue.offer(flow.only, nowMs)
+      flow.queue.offer(item, nowMs)
+      flow.only = undefined
+    }
+  }
+
+  /** The next item of a flow that has one. */
+  #peek({ only, queue }: Flow<T>, nowMs: number): T {
+    if (only !== undefined) return only
+    for (;;) {
+      queue!.front(nowMs)
+      const item = queue!.peek()!
+      if (item.seat.state === SeatState.WAITING) return item
+      queue!.take(nowMs)
+    }
+  }
+
+  #take(flow: Flow<T>, nowMs: number): T {
+    const item = this.#peek(flow, nowMs)
+    if (flow.only === undefined) flow.queue!.take(nowMs)
+    this.#size--
+    flow.group.waiting--
+    if (--flow.live === 0) this.#clear(flow)
+    return item
+  }
+
+  #release(flow: Flow<T>, nowMs: number): T {
+    const { group } = flow
+    const item = this.#take(flow, nowMs)
+    const { seat } = item
+    seat.state = SeatState.RELEASED
+    seat.number = item.sequence
+    seat.rank = item.rank
+    item.sequence = this.#rings[flow.place]!.release()
+    item.rank = this.#rank
+    group.released++
+    if (group.rate !== undefined) group.pending.set(seat, item)
+    if (group.rate !== undefined || group.released >= this.#plan.concurrency) {
+      this.#reconsider(group, nowMs)
+    }
+    return item
+  }
+
+  /** Lets go of a flow's store, in which nothing waits any more. */
+  #clear(flow: Flow<T>): void {
+    flow.only = undefined
+    flow.queue = undefined
+    this.#rings[flow.place]!.remove(flow)
+  }
+
+  /** Lets go of items that have left, once they are more than those that wait. */
+  #purge(flow: Flow<T>): void {
+    const { live, queue } = flow
+    if (queue === undefined || queue.size - live <= Math.max(LEFT_MAX, live)) return
+    flow.queue = new LaneQueue<T>(this.#lane)
+    for (let left = live; left > 0; ) {
+      queue.front(0)
+      const item = queue.take(0)
+      if (item.seat.state !== SeatState.WAITING) continue
+      flow.queue.offer(item, 0)
+      left--
+    }
+  }
+
+  /** Decides what a group waits for: its turn, a slot, a moment, or nothing. */
+  #reconsider(group: Group<T>, nowMs: number): void {
+    const { rate, waiting, released } = group
+    if (rate !== undefined) this.#wakes.remove(group)
+    if (waiting === 0) {
+      if (released > 0) return
+      if (rate === undefined || rate.idleAtMs <= nowMs) this.#idle(group)
+      else this.#wake(group, rate.idleAtMs)
+      return
+    }
+    let isReady = released < this.#plan.concurrency
+    if (isReady && rate !== undefined) {
+      const atMs = rate.nextAtMs(nowMs, group.pending.size)
+      isReady = atMs <= nowMs
+      if (!isReady) this.#wake(group, atMs)
+    }
+    this.#turn(group, isReady)
+    if (group.others !== undefined) for (const flow of group.others) this.#turn(flow, isReady)
+  }
+
+  #turn(flow: Flow<T>, isReady: boolean): void {
+    const ring = this.#rings[flow.place]!
+    if (!isReady) ring.remove(flow)
+    else if (flow.live > 0 && flow.next === undefined) ring.add(flow)
+  }
+
+  #idle(group: Group<T>): void {
+    if (this.#idleCount >= IDLE_MAX) {
+      this.#groups.delete(group.name)
+      return
+    }
+    group.isIdle = true
+    group.hasRested = false
+    this.#idleCount++
+    if (this.#sweepAtMs === Number.POSITIVE_INFINITY) this.#sweepAtMs = 0
+  }
+
+  /** Forgets groups that have been idle since the last sweep. */
+  #sweep(nowMs: number): void {
+    if (this.#sweepAtMs > 0) {
+      for (const group of this.#groups.values()) {
+        if (group.isIdle && group.hasRested) {
+          this.#groups.delete(group.name)
+          this.#idleCount--
+        }
+        group.hasRested = true
+      }
+    }
+    this.#sweepAtMs = this.#idleCount === 0 ? Number.POSITIVE_INFINITY : nowMs + IDLE_MS
+  }
+
+  #wake(group: Group<T>, atMs: number): void {
+    group.wakeAtMs = atMs
+    this.#wakes.put(group)
+  }
+}

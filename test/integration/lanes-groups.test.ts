@@ -1,0 +1,258 @@
+// Groups: tenants share a lane. Goal: each gets its turns while another floods the lane, limits of
+// a group hold over all partitions by the stamps, and all else that lanes promise holds in groups.
+// Method: floods beside trickles, gates that count what runs at once, and every way to leave.
+
+import { type LaneOptions, PartitionConfig } from 'corelane'
+import { expect, test } from 'vitest'
+import { failure, until, within } from '../support/deadline.ts'
+import { create, open } from '../support/managers.ts'
+
+const [GATE, RUNNING, MOST] = [0, 1, 2]
+
+const wordsOf = () => new Int32Array(new SharedArrayBuffer(16))
+
+function openGate(words: Int32Array): void {
+  Atomics.store(words, GATE, 1)
+  Atomics.notify(words, GATE)
+}
+
+type Stamped = [payload: unknown, partition: number, startedAtMs: number, endedAtMs: number]
+
+test('a group that comes late has its turns beside one that floods the lane', async () => {
+  const manager = await open('lanes-handlers.js', {
+    partitions: PartitionConfig.none(),
+    lanes: { api: { groupWeights: { gold: 3 } } },
+    workerData: { words: wordsOf().buffer },
+  })
+  const flood = 300
+  const starts: { group: string; at: number }[] = []
+  const run = async (group: string) => {
+    const [, , at] = (await manager.submit('api', 'burn', 1, { group })) as Stamped
+    starts.push({ group, at })
+  }
+  const runs = Array.from({ length: flood }, () => run('flood'))
+  for (let i = 0; i < 30; i++) runs.push(run('late'))
+  for (let i = 0; i < 60; i++) runs.push(run('gold'))
+  await within(Promise.all(runs), 'all', 30_000)
+  const order = starts.toSorted((a, b) => a.at - b.at).map(({ group }) => group)
+  const lastOf = (group: string) => order.lastIndexOf(group)
+  // A window of work was bound before they came; then 1 of each group and 3 of gold by turn.
+  const gold = order.slice(order.indexOf('gold'), lastOf('gold') + 1)
+  const share = (group: string) => gold.filter((one) => one === group).length
+  expect(share('flood')).toBeLessThan(40)
+  expect(share('late')).toBeGreaterThan(10)
+  expect(lastOf('late')).toBeLessThan(flood / 2)
+  expect(lastOf('gold')).toBeLessThan(flood / 2)
+})
+
+test.each(['balanced', 'roundRobin', 'hash'] as const)(
+  'no more of a group run at once than its maximum, and as many do: %s',
+  async (strategy) => {
+    const words = wordsOf()
+    const manager = await open('lanes-handlers.js', {
+      partitions: PartitionConfig[strategy](2),
+      concurrencyPerPartition: 4,
+      lanes: { api: { groupConcurrency: 3 }, other: {} },
+      workerData: { words: words.buffer },
+    })
+    const held = Array.from({ length: 40 }, (_, i) =>
+      manager.submit('api', 'gate', i, {
+        group: 'a',
+        ...(strategy === 'hash' ? { key: `k${i}` } : {}),
+      }),
+    )
+    await until(() => Atomics.load(words, RUNNING) === 3, 'three run')
+    // Another group, no group and another lane go on beside it.
+    const others = [{ group: 'b' }, {}].map((options) => manager.submit('api', 'place', 0, options))
+    await within(Promise.all(others), 'others')
+    await within(manager.submit('other', 'place', 0, { group: 'a' }), 'the other lane')
+    openGate(words)
+    await within(Promise.all(held), 'all')
+    expect(Atomics.load(words, MOST)).toBe(3)
+  },
+)
+
+test.each([
+  ['a token bucket', 'token-bucket'],
+  ['a sliding window', 'sliding-window'],
+] as const)('starts of a group keep its rate over all partitions: %s', async (_, algorithm) => {
+  const groupRateLimit = { limit: 5, windowMs: 200, algorithm }
+  const manager = await open('lanes-handlers.js', {
+    partitions: PartitionConfig.balanced(2),
+    concurrencyPerPartition: 20,
+    lanes: { api: { groupRateLimit } },
+    workerData: { words: wordsOf().buffer },
+  })
+  const groups = ['a', 'b']
+  const runs = groups.map(async (group) => {
+    // Handlers run for longer than a window: what runs must not keep others from starting.
+    const all = Array.from({ length: 16 }, () => manager.submit('api', 'rest', 500, { group }))
+    const results = (await Promise.all(all)) as Stamped[]
+    return results.map(([, , at]) => at).sort((x, y) => x - y)
+  })
+  for (const starts of await within(Promise.all(runs), 'all', 15_000)) {
+    for (const [i, from] of starts.entries()) {
+      for (let j = i; j < starts.length; j++) {
+        const ms = starts[j]! - from
+        const refill = algorithm === 'token-bucket' ? (5 * ms) / 200 : ms < 200 ? 0 : Infinity
+        expect(j - i + 1).toBeLessThanOrEqual(5 + refill + 1e-6)
+      }
+    }
+    // 11 of 16 come after the first 5, so at their full rate they take 440 ms, or 600.
+    expect(starts.at(-1)! - starts[0]!).toBeLessThan(2000)
+  }
+})
+
+test('within a group the most urgent goes first, and so does one past its deadline', async () => {
+  const words = wordsOf()
+  const manager = await open('lanes-handlers.js', {
+    partitions: PartitionConfig.none(),
+    lanes: { api: { groupConcurrency: 1 } },
+    workerData: { words: words.buffer },
+  })
+  const held = manager.submit('api', 'hardGate', 0, { group: 'a' })
+  await until(() => Atomics.load(words, RUNNING) === 1, 'the gate')
+  const options = [{ priority: 200 }, { priority: 10 }, { priority: 200, deadlineMs: 1 }, {}]
+  const results = options.map((own) =>
+    manager.submit('api', 'startedAt', 0, { group: 'a', ...own }),
+  )
+  await new Promise((resolve) => setTimeout(resolve, 5))
+  openGate(words)
+  await held
+  const starts = (await within(Promise.all(results), 'all')) as number[]
+  const order = [...starts.keys()].sort((a, b) => starts[a]! - starts[b]!)
+  expect(order).toEqual([2, 1, 3, 0])
+})
+
+test('commands of groups leave from wherever they wait, and their slots and turns go on', async () => {
+  const words = wordsOf()
+  const manager = await open('lanes-handlers.js', {
+    partitions: PartitionConfig.none(),
+    concurrencyPerPartition: 8,
+    lanes: { api: { groupConcurrency: 2 } },
+    workerData: { words: words.buffer },
+  })
+  const group = 'a'
+  const aborts = Array.from({ length: 6 }, () => new AbortController())
+  const started = [0, 1].map((i) =>
+    manager.submit('api', 'gate', i, { group, signal: aborts[i]!.signal }),
+  )
+  await until(() => Atomics.load(words, RUNNING) === 2, 'two run')
+  const waiting = [2, 3, 4, 5].map((i) =>
+    manager.submit('api', 'gate', i, { group, signal: aborts[i]!.signal }),
+  )
+  const late = failure(
+    manager.submit('api', 'gate', 6, { group, startWithinMs: 20 }),
+    'the late one',
+  )
+  aborts[3]!.abort()
+  expect(await failure(waiting[1]!, 'a waiting one')).toMatchObject({ name: 'AbortError' })
+  expect(await late).toMatchObject({ code: 'CORELANE_DEADLINE_EXCEEDED' })
+  // A run that is aborted holds its slot until it has ended.
+  aborts[0]!.abort()
+  expect(await failure(started[0]!, 'a running one')).toMatchObject({ name: 'AbortError' })
+  await within(manager.submit('api', 'place', 0, { group: 'b' }), 'another group')
+  expect(Atomics.load(words, RUNNING)).toBe(2)
+  openGate(words)
+  const rest = [started[1]!, waiting[0]!, waiting[2]!, waiting[3]!]
+  await within(Promise.all(rest), 'the others')
+  expect(Atomics.load(words, MOST)).toBe(2)
+})
+
+test('a command keeps its id through its turns, and a retry takes another turn', async () => {
+  const manager = create('lanes-handlers.js', {
+    partitions: PartitionConfig.none(),
+    lanes: { api: { groupConcurrency: 1, retry: { retries: 2, delayMs: 1 } } },
+  })
+  const seen = new Map<string, string[]>()
+  for (const event of ['submitted', 'started', 'retry', 'failed', 'completed'] as const) {
+    manager.on(`queue.command.${event}`, ({ id }) => {
+      seen.set(id!, [...(seen.get(id!) ?? []), event].sort())
+    })
+  }
+  await manager.start()
+  const flood = Array.from({ length: 20 }, () => manager.submit('api', 'idOf', 0, { group: 'b' }))
+  const failing = [0, 1].map(() =>
+    failure(manager.submit('api', 'fail', 'x', { group: 'a' }), 'it'),
+  )
+  const named = manager.submit('api', 'idOf', 0, { group: 'a', id: 'mine' })
+  await within(Promise.all([...flood, ...failing]), 'all')
+  expect(await within(named, 'a named one')).toBe('mine')
+  expect(await within(Promise.all(flood), 'the flood')).toEqual(flood.map((_, i) => String(i)))
+  const ran = ['completed', 'started', 'submitted']
+  const failed = ['failed', 'retry', 'retry', 'started', 'started', 'started', 'submitted']
+  await until(() => seen.get('21')?.length === failed.length, 'events')
+  expect(Object.fromEntries(seen)).toEqual({
+    ...Object.fromEntries(flood.map((_, i) => [i, ran])),
+    20: failed,
+    21: failed,
+    mine: ran,
+  })
+})
+
+test('a lane that is paused gives no turns, and close leaves nothing behind', async () => {
+  const manager = await open('lanes-handlers.js', {
+    partitions: PartitionConfig.balanced(2),
+    lanes: { api: { groupConcurrency: 2 } },
+  })
+  manager.lane('api').pause()
+  const results = ['a', 'b', 'a', 'c', 'a', 'a'].map((group) =>
+    manager.submit('api', 'startedAt', 0, { group }),
+  )
+  const first = results.slice(0, 3)
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  expect(manager.stats().lanes.api).toMatchObject({ queued: 6, running: 0 })
+  manager.lane('api').resume()
+  await within(Promise.all(first), 'the first')
+  await within(Promise.all(results), 'all')
+  manager.lane('api').pause()
+  const dropped = ['a', 'b', 'a'].map((group) =>
+    failure(manager.submit('api', 'startedAt', 0, { group }), 'a dropped one'),
+  )
+  await manager.close()
+  for (const error of await Promise.all(dropped)) {
+    expect(error).toMatchObject({ code: 'CORELANE_COMMAND_DROPPED' })
+  }
+})
+
+test('a key that is busy holds no slot of its group', async () => {
+  const words = wordsOf()
+  const manager = await open('lanes-handlers.js', {
+    partitions: PartitionConfig.hash(2),
+    concurrencyPerPartition: 8,
+    lanes: { api: { groupConcurrency: 4 } },
+    workerData: { words: words.buffer },
+  })
+  const group = 'a'
+  const held = Array.from({ length: 20 }, (_, i) =>
+    manager.submit('api', 'gate', i, { group, key: 'busy' }),
+  )
+  await until(() => Atomics.load(words, RUNNING) === 1, 'one runs')
+  const others = ['x', 'y', 'z'].map((key) => manager.submit('api', 'place', 0, { group, key }))
+  await within(Promise.all(others), 'other keys')
+  openGate(words)
+  const results = (await within(Promise.all(held), 'the busy key')) as Stamped[]
+  const starts = results.map(([, , at]) => at)
+  expect(starts).toEqual(starts.toSorted((a, b) => a - b))
+})
+
+test('bad groups are refused by name', async () => {
+  const manager = await open('lanes-handlers.js', { lanes: { api: {} } })
+  for (const group of ['', 7, 'x'.repeat(1025)] as string[]) {
+    const error = await failure(manager.submit('api', 'place', 0, { group }), 'a bad group')
+    expect(error).toMatchObject({ details: { option: 'command.group' } })
+  }
+  const tenant = { tenant: 'a' } as object
+  const hinted = await failure(manager.submit('api', 'place', 0, tenant), 'another name')
+  expect((hinted as Error).message).toContain('did you mean "group"')
+  const lanes: [LaneOptions, string][] = [
+    [{ groupConcurrency: 0 }, 'lanes.api.groupConcurrency'],
+    [{ groupRateLimit: { limit: 1, scope: 'partition' } }, 'lanes.api.groupRateLimit.scope'],
+    [{ groupWeights: { a: 0 } }, 'lanes.api.groupWeights'],
+  ]
+  for (const [lane, option] of lanes) {
+    expect(() => create('lanes-handlers.js', { lanes: { api: lane } })).toThrow(
+      expect.objectContaining({ details: expect.objectContaining({ option }) }),
+    )
+  }
+})
