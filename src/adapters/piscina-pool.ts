@@ -12,7 +12,7 @@ import { LaneError } from '../base/errors.ts'
 import { type ManagerPlan, planManager } from '../coordinator/options.ts'
 import { Runtime } from '../coordinator/runtime.ts'
 import type { ExitReport, Incarnation } from '../coordinator/threads/incarnation.ts'
-import type { CommandOptions, CommandOutcome } from '../model/command.ts'
+import type { CommandOptions } from '../model/command.ts'
 import { PARTITION_COUNT_MAX } from '../model/partition-config.ts'
 import { type PiscinaHistogramSummary, record, summaryOf, Times } from './piscina-histogram.ts'
 import type { FilledOptions, Options } from './piscina-options.ts'
@@ -23,6 +23,7 @@ import {
   type PiscinaTask,
   type PiscinaWorker,
   type PoolTask,
+  type TaskOwner,
 } from './piscina-task.ts'
 
 /** Handlers that a thread may run at once. */
@@ -91,7 +92,7 @@ function leastBusy(maximum: number) {
 }
 
 /** The pool behind the class. */
-export class ThreadPool {
+export class ThreadPool implements TaskOwner {
   readonly options: FilledOptions
   readonly times: Times | undefined
   readonly startedAtMs: number = nowMs()
@@ -270,8 +271,9 @@ export class ThreadPool {
     const worker = chosen?.[back]
     if (worker === undefined || worker.destroyed) return false
     worker.tasks.add(task)
+    task.worker = worker
     this.#chosen = worker.incarnation.partition
-    this.#submit(task, worker)
+    this.#submit(task)
     return true
   }
 
@@ -306,8 +308,9 @@ export class ThreadPool {
     const before = this.#keys.get(key)
     const turn = new Promise<void>((resolve) => {
       const start = () => {
-        if (!task.isDone) this.#submit(task, undefined, resolve)
-        else resolve()
+        if (task.isDone) return resolve()
+        task.onEnd = resolve
+        this.#submit(task)
       }
       if (before === undefined) start()
       else void before.then(start)
@@ -322,9 +325,9 @@ export class ThreadPool {
     return (task[queueOptionsSymbol] as LaneRunOptions | null) ?? undefined
   }
 
-  #submit(task: PoolTask, worker?: PoolWorker, onEnd?: () => void): void {
-    const runtime = this.#runtime!
-    const { filename, name, transferList, abortSignal } = task
+  #submit(task: PoolTask): void {
+    const { intake } = this.#runtime!
+    const { filename, name, transferList } = task
     const lanes = this.#lanesOf(task)
     let options = this.#optionsOf(filename!)
     if (transferList !== undefined) options = { ...options, transferList }
@@ -332,24 +335,13 @@ export class ThreadPool {
       const { priority, group, deadlineMs, timeoutMs } = lanes
       options = { ...options, priority, group, deadlineMs, timeoutMs }
     }
-    if (abortSignal !== null) {
-      task.controller = new AbortController()
-      options = { ...options, signal: task.controller.signal, kill: true }
-    }
     const lane = lanes?.lane ?? this.#plan.defaultLane
-    const end = (outcome: CommandOutcome) => {
-      worker?.tasks.delete(task)
-      this.#ended(task, outcome)
-      onEnd?.()
-    }
+    task.owner = this
     try {
-      const command = runtime.intake.make(lane, name!, task.task, options, true)
-      task.command = command
-      // A thread that may have to be ended for it runs nothing else.
-      if (abortSignal !== null && this.#plan.concurrency > 1) command.remember().isSuspect = true
-      runtime.intake.enter(command, end as (outcome: unknown) => void)
+      task.command = intake.make(lane, name!, task.task, options, false)
+      intake.enter(task.command, task)
     } catch (error) {
-      end({ ok: false, error, info: undefined as never })
+      this.ended(task, false, error)
     }
   }
 
@@ -359,34 +351,47 @@ export class ThreadPool {
     return this.#common
   }
 
-  #ended(task: PoolTask, outcome: CommandOutcome): void {
+  ended(
+    task: PoolTask,
+    isOk: boolean,
+    value: unknown,
+    startedAtMs = 0,
+    durationMs = 0,
+    partition = -1,
+  ): void {
+    task.worker?.tasks.delete(task)
     if (task.isDone) {
       this.#open.delete(task)
-    } else if (outcome.ok) {
-      this.#finish(task, true, outcome.value, outcome)
+    } else if (isOk) {
+      if (startedAtMs > 0) this.#record(task, partition, startedAtMs, durationMs)
+      this.#finish(task, true, value)
+    } else if (isBystander(value, task)) {
+      this.#submit(task)
+      return
     } else {
-      this.#finish(task, false, reasonOf(outcome.error, task), outcome)
+      if (startedAtMs > 0) this.#record(task, partition, startedAtMs, durationMs)
+      this.#finish(task, false, reasonOf(value, task))
     }
+    task.onEnd?.()
     // Queues and balancers are the user's: they may call anything.
     if (this.#queue !== undefined) timers.queueMicrotask(() => this.#dispatch())
   }
 
-  #finish(task: PoolTask, isOk: boolean, value: unknown, outcome?: CommandOutcome): void {
+  #record(task: PoolTask, partition: number, startedAtMs: number, durationMs: number): void {
+    const { times } = this
+    if (times !== undefined) {
+      record(times.wait, startedAtMs - task.created)
+      record(times.run, durationMs)
+    }
+    if (!this.options.workerHistogram) return
+    for (const { incarnation, times: own } of this.#workers.values()) {
+      if (incarnation.partition === partition && own !== undefined) record(own, durationMs)
+    }
+  }
+
+  #finish(task: PoolTask, isOk: boolean, value: unknown): void {
     this.#open.delete(task)
     this.completed++
-    const { startedAtMs = 0, durationMs = 0, partition = -1 } = outcome?.info ?? {}
-    if (startedAtMs > 0) {
-      const { times } = this
-      if (times !== undefined) {
-        record(times.wait, startedAtMs - task.created)
-        record(times.run, durationMs)
-      }
-      if (this.options.workerHistogram) {
-        for (const { incarnation, times: own } of this.#workers.values()) {
-          if (incarnation.partition === partition && own !== undefined) record(own, durationMs)
-        }
-      }
-    }
     task.settle(isOk, value)
     this.#drainLater()
     this.#onDone?.()
@@ -395,12 +400,15 @@ export class ThreadPool {
   #abort(task: PoolTask): void {
     if (task.isDone) return
     task.aborted = true
-    const isWaiting = task.command === undefined
-    if (isWaiting) this.#queue?.remove(task)
+    const { command, abortSignal } = task
+    const { reason } = abortSignal!
+    if (command === undefined) this.#queue?.remove(task)
     this.#open.delete(task)
-    task.settle(false, new AbortError(task.abortSignal!.reason))
-    task.controller?.abort(task.abortSignal!.reason)
-    if (!isWaiting && task.command!.holder === undefined) this.completed++
+    task.settle(false, new AbortError(reason))
+    if (command !== undefined) {
+      this.#runtime?.kill(command, reason)
+      if (command.holder === undefined) this.completed++
+    }
     this.#drainLater()
     this.#onDone?.()
   }
@@ -521,6 +529,14 @@ export class ThreadPool {
     this.#finish(task, false, new AbortError('pool is closed'))
     if (command !== undefined) this.#runtime!.withdraw(command, undefined)
   }
+}
+
+/** Whether a task was lost only because another was aborted that ran beside it. */
+function isBystander(error: unknown, task: PoolTask): boolean {
+  if (!(error instanceof LaneError) || error.code !== 'CORELANE_PARTITION_LOST') return false
+  const { cause } = error
+  const isAborted = cause instanceof LaneError && cause.code === 'CORELANE_ABORTED'
+  return isAborted && task.transferList === undefined
 }
 
 /** What Piscina would reject with. */

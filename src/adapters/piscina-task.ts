@@ -5,6 +5,7 @@ import { AsyncResource } from 'node:async_hooks'
 import { types } from 'node:util'
 import { nowMs } from '../base/clock.ts'
 import type { Command } from '../coordinator/command.ts'
+import type { Settler } from '../coordinator/settlement.ts'
 import type { PiscinaHistogramSummary } from './piscina-histogram.ts'
 import { queueOptionsSymbol, type Task } from './piscina-queues.ts'
 
@@ -114,8 +115,20 @@ function capture(resolve: (value: unknown) => void, reject: (reason: unknown) =>
   rejecter = reject
 }
 
+/** Takes the ends of the commands of tasks. */
+export interface TaskOwner {
+  ended(
+    task: PoolTask,
+    isOk: boolean,
+    value: unknown,
+    startedAtMs: number,
+    durationMs: number,
+    partition: number,
+  ): void
+}
+
 /** One task. Custom queues hold these. */
-export class PoolTask extends AsyncResource implements Task {
+export class PoolTask extends AsyncResource implements Task, Settler {
   task: unknown
   transferList: readonly object[] | undefined
   filename: string | null = null
@@ -130,8 +143,11 @@ export class PoolTask extends AsyncResource implements Task {
   readonly #resolve = resolver
   readonly #reject = rejecter
   command: Command | undefined = undefined
-  /** Ends the command of an abortable task. */
-  controller: AbortController | undefined = undefined
+  owner: TaskOwner | undefined = undefined
+  /** Where it was given by name. */
+  worker: { readonly tasks: Set<PoolTask> } | undefined = undefined
+  /** Lets the next task of its key go. */
+  onEnd: (() => void) | undefined = undefined
   /** Takes its listener off the signal. */
   unlisten: (() => void) | undefined = undefined
   isDone = false
@@ -188,6 +204,17 @@ export class PoolTask extends AsyncResource implements Task {
       signal.once!('abort', onAbort)
       this.unlisten = () => signal.removeListener!('abort', onAbort)
     }
+  }
+
+  settled(
+    _: number,
+    isOk: boolean,
+    value: unknown,
+    startedAtMs: number,
+    durationMs: number,
+    partition: number,
+  ): void {
+    this.owner!.ended(this, isOk, value, startedAtMs, durationMs, partition)
   }
 
   /**

@@ -492,7 +492,7 @@ export class Command implements Schedulable, GroupItem, CommandFields, StreamSou
     if (!isOk && extras?.isDetailed !== true)
       this.#describe(value, partition, startedAtMs, durationMs)
     if (typeof resolve === 'object') {
-      resolve.settled(this.#place, isOk, value, startedAtMs, durationMs)
+      resolve.settled(this.#place, isOk, value, startedAtMs, durationMs, partition)
     } else if (extras?.isDetailed === true) {
       const info = this.#info(partition, startedAtMs, durationMs)
       const outcome = isOk ? { ok: true, value, info } : { ok: false, error: value, info }

@@ -5,13 +5,13 @@ import { Alarm } from '../base/alarm.ts'
 import { CallContext, outside } from '../base/async-context.ts'
 import { TURN_END } from '../base/bounds.ts'
 import { nowMs } from '../base/clock.ts'
-import { type LaneError, laneError } from '../base/errors.ts'
+import { invariant, type LaneError, laneError } from '../base/errors.ts'
 import { inSlices } from '../base/slices.ts'
 import { AwakeThreads, awakeMemory } from '../memory/awake-threads.ts'
 import { CoordinatorCommons } from '../memory/commons.ts'
 import type { TallyBook } from '../memory/tallies.ts'
 import type { CommandOptions } from '../model/command.ts'
-import { FILE_TYPE, type FileHandler } from '../model/handler-module.ts'
+import { FILE_COUNT_MAX, FILE_INDEX, type FileHandler } from '../model/handler-module.ts'
 import { laneNeeds } from '../model/lane.ts'
 import { AbortListeners } from './abort-listeners.ts'
 import { Backpressure } from './admission/backpressure.ts'
@@ -225,7 +225,6 @@ export class Runtime implements CommandManager, ManagerEvents {
       this.grow()
     }
     this.#state = 'running'
-    this.intake.types.update([FILE_TYPE], [])
     const program = fileProgram(entry)
     if (program !== undefined) begin(program)
     else void outside(() => findThreadProgram(entry)).then(begin)
@@ -410,9 +409,15 @@ export class Runtime implements CommandManager, ManagerEvents {
     this.#interruptions.abort(command, reason)
   }
 
+  /** Ends a command, and the thread where it runs: see the option `kill` of commands. */
+  kill(command: Command, reason: unknown): void {
+    if (!command.isSettled) this.#interruptions.abort(command, reason, true)
+  }
+
   define(file: string, name: string): FileHandler {
     const { files } = this.#threads
-    const handler = { id: files.length, url: handlersUrl(file), name }
+    invariant(files.length < FILE_COUNT_MAX, 'commands name so many handlers at most')
+    const handler = { id: FILE_INDEX - files.length, url: handlersUrl(file), name }
     this.#supervisor.define(handler)
     return handler
   }

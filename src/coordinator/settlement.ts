@@ -11,6 +11,7 @@ export interface Settler {
    * @param value - Its result, or why it has none.
    * @param startedAtMs - When its handler was entered; 0 if it was not.
    * @param durationMs - How long it ran.
+   * @param partition - Where it was; -1 if it was never bound.
    */
   settled(
     place: number,
@@ -18,6 +19,7 @@ export interface Settler {
     value: unknown,
     startedAtMs: number,
     durationMs: number,
+    partition: number,
   ): void
 }
 

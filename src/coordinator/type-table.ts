@@ -26,8 +26,8 @@ export interface CommandType {
 }
 
 /** The type of commands that name their module. */
-export interface FileType extends CommandType {
-  /** What threads know it by; its payloads are sent behind its id. */
+interface FileType extends CommandType {
+  /** What threads know it by. */
   readonly file: FileHandler
 }
 
@@ -82,7 +82,7 @@ export class TypeTable {
     if (type === undefined) {
       const hash = stableHash(name)
       const defined = this.#events.define(url, name)
-      type = { name, index: 0, hash, estimateUs: FIRST_ESTIMATE_US, file: defined }
+      type = { name, index: defined.id, hash, estimateUs: FIRST_ESTIMATE_US, file: defined }
       types.set(name, type)
     }
     return type

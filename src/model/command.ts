@@ -71,8 +71,8 @@ export interface CommandOptions {
   /** Rejects it with an AbortError, and asks its handler to stop. Default none. */
   readonly signal?: AbortSignal | undefined
   /**
-   * Whether that signal also ends the thread of a handler that runs: other commands that run there
-   * are lost, those that wait are not. Default false.
+   * Whether that signal also ends the thread of a handler that runs, as soon as it runs nothing
+   * else, and in a second at most: commands that run there still are lost then. Default false.
    */
   readonly kill?: boolean | undefined
   /** Called with each value that the handler passes to `context.progress`. Default none. */

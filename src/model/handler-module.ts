@@ -182,8 +182,11 @@ export type PayloadArguments<M, K extends HandlerName<M>, O> =
       ? [payload?: unknown, options?: O]
       : [payload: Cloned<PayloadOf<M, K>>, options?: O]
 
-/** Name of the hidden type of commands that name their module; its index is 0 in every thread. */
-export const FILE_TYPE = ''
+/** Index of the type of the first handler that a command names by its module; others go down. */
+export const FILE_INDEX = 2 ** 16 - 1
+
+/** Handlers that commands of one manager may name by their modules. */
+export const FILE_COUNT_MAX: number = 2 ** 15
 
 /**
  * How handlers of modules that commands name are called: with payload and context, with the task
@@ -193,7 +196,7 @@ export type FileStyle = 'corelane' | 'piscina' | 'jest'
 
 /** A handler of a module that commands name, as threads know it. */
 export interface FileHandler {
-  /** Stands for it in payloads. */
+  /** Index of its type, from {@link FILE_INDEX} down. */
   readonly id: number
   /** URL of the module. */
   readonly url: string

@@ -398,7 +398,8 @@ export class DutyCycle implements Admission<WindowEntry> {
         entry.name ?? entry.sequence,
         {
           lane: lanes[run.laneIndex]!.name,
-          type: table.types[typeIndex]!,
+          // One of a module that commands name sets it when it is called.
+          type: table.types[typeIndex] ?? '',
           key: run.key,
           attempt: entry.attempt,
           deadlineAtMs:
@@ -410,7 +411,7 @@ export class DutyCycle implements Admission<WindowEntry> {
         this.services,
       )
       let result = table.call(typeIndex, payload, context)
-      if (entry.isStream) result = this.#streams.run(run, table.types[typeIndex]!, result)
+      if (entry.isStream) result = this.#streams.run(run, context.type, result)
       if (!isThenable(result)) {
         this.#finish(run, ResultStatus.DONE, result)
         return

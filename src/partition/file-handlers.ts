@@ -59,11 +59,10 @@ export class FileHandlers {
   /**
    * Runs a handler.
    *
-   * @param envelope - Its id and its payload.
+   * @param id - Index of its type.
    * @param context - Its context.
    */
-  readonly run = (envelope: readonly [number, unknown], context: CommandContext): unknown => {
-    const [id, payload] = envelope
+  readonly run = (id: number, payload: unknown, context: CommandContext): unknown => {
     const run = this.#loaded.get(id)
     if (run === undefined) {
       return this.#load(id, payload, context).then((loaded) =>

@@ -2,9 +2,8 @@
 // Owns: the loaded module.
 
 import { laneError, show } from '../base/errors.ts'
-import type { PartitionContext } from '../model/command.ts'
+import type { CommandContext, PartitionContext } from '../model/command.ts'
 import { runTracer, type TracedRun } from '../model/command-trace.ts'
-import { FILE_TYPE } from '../model/handler-module.ts'
 import type { LoadReport } from '../wire/control.ts'
 import { importModule } from './import-module.ts'
 
@@ -33,6 +32,9 @@ interface Member {
   readonly self: unknown
 }
 
+/** Runs the handler of a type that is none of the module's. */
+type RunFile = (index: number, payload: unknown, context: CommandContext) => unknown
+
 /** The user's module, taken apart. */
 export class HandlerTable {
   /** Names of the handlers: a type's index is its place here, in every partition. */
@@ -41,7 +43,8 @@ export class HandlerTable {
   readonly own: readonly string[]
   readonly #members: ReadonlyMap<string, Member>
   /** By type index. */
-  readonly #handlers: Member[]
+  readonly #handlers: readonly Member[]
+  readonly #runFile: RunFile
 
   /**
    * @param members - The functions of the module, by name.
@@ -51,16 +54,16 @@ export class HandlerTable {
   constructor(
     members: ReadonlyMap<string, Member>,
     known: readonly string[] | undefined,
-    runFile: Member['run'],
+    runFile: RunFile,
   ) {
     this.#members = members
     this.own = [...members.keys()].filter((name) => !HOOKS.includes(name)).sort()
-    const before = known ?? [FILE_TYPE]
+    const before = known ?? []
     this.types = [...before, ...this.own.filter((name) => !before.includes(name))]
     this.#handlers = this.types.map((name) =>
       this.own.includes(name) ? members.get(name)! : missing(name, this.own),
     )
-    this.#handlers[0] = { run: runFile, self: undefined }
+    this.#runFile = runFile
   }
 
   /**
@@ -73,8 +76,9 @@ export class HandlerTable {
    * @throws What it throws; ConfigError `CORELANE_UNKNOWN_TYPE` if only other threads have it.
    */
   call(index: number, payload: unknown, context: unknown): unknown {
-    const { run, self } = this.#handlers[index]!
-    return apply(run, self, [payload, context])
+    const member = this.#handlers[index]
+    if (member === undefined) return this.#runFile(index, payload, context as CommandContext)
+    return apply(member.run, member.self, [payload, context])
   }
 
   /**
@@ -129,7 +133,7 @@ function missing(name: string, types: readonly string[]): Member {
 export async function loadHandlers(
   url: string,
   known: readonly string[] | undefined,
-  runFile: Member['run'],
+  runFile: RunFile,
 ): Promise<HandlerTable> {
   const namespace = await importModule(url)
   const members = new Map<string, Member>()

@@ -209,6 +209,53 @@ test('a kill from within onProgress loses none of what waits', async () => {
   }
 })
 
+test('a kill lets what runs beside it end first, and what waits runs on the next thread', async () => {
+  const handlers = moduleOf(`
+    import { threadId } from 'node:worker_threads'
+    export const rest = async (ms) => {
+      await new Promise((resolve) => setTimeout(resolve, ms))
+      return threadId
+    }
+    export const echo = () => threadId`)
+  const options = { partitions: one, handlers, concurrencyPerPartition: 3 }
+  const manager = await open('values.js', options)
+  const thread = await manager.run('echo')
+  const { controller, signal, error } = abortable('running')
+  const beside = [manager.run('rest', 150), manager.run('rest', 250)]
+  const killed = failure(manager.run('rest', 60_000, { signal, kill: true }), 'the killed one')
+  const waiting = manager.run('rest', 1)
+  await until(() => manager.stats().running === 3, 'three run')
+  controller.abort(reason)
+  expect(await killed).toMatchObject(error)
+  expect(await within(Promise.all(beside), 'those beside it')).toEqual([thread, thread])
+  expect(await within(waiting, 'the one that waits')).not.toBe(thread)
+  expect(manager.stats().partitions[0]).toMatchObject({ incarnations: 2, failures: 0 })
+  expect(manager.stats()).toMatchObject({ completed: 4, failed: 1 })
+})
+
+test('a kill of a run that holds its thread up costs what runs beside it after a second', async () => {
+  const handlers = moduleOf(`
+    export const rest = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
+    export const spin = () => { for (;;); }`)
+  const options = { partitions: one, handlers, concurrencyPerPartition: 2 }
+  const manager = await open('values.js', options)
+  const { controller, signal, error } = abortable('running')
+  const beside = failure(manager.run('rest', 60_000), 'the one beside it')
+  await until(() => manager.stats().running === 1, 'one runs')
+  const killed = failure(manager.run('spin', 0, { signal, kill: true }), 'the killed one')
+  await until(() => manager.stats().running === 2, 'two run')
+  const since = performance.now()
+  controller.abort(reason)
+  expect(await killed).toMatchObject(error)
+  expect(performance.now() - since).toBeLessThan(900)
+  expect(await beside).toMatchObject({
+    code: 'CORELANE_PARTITION_LOST',
+    details: { started: true },
+  })
+  expect(performance.now() - since).toBeGreaterThan(900)
+  expect(await within(manager.run('rest', 1), 'the next')).toBeUndefined()
+})
+
 test('an abort after the end changes nothing, and kills no thread', async () => {
   const manager = await stuckManager(new Ledger(0))
   const { controller, signal } = abortable('running')

@@ -89,6 +89,41 @@ const DIFFERENCES: Readonly<Record<string, readonly [Case, unknown, unknown]>> =
     undefined,
     'TimeoutError',
   ],
+  'a task with a signal shares its thread, and its abort lets the others end': [
+    async (make) => {
+      const pool = make({ minThreads: 1, maxThreads: 1, concurrentTasksPerWorker: 3 })
+      const { signal, abort } = controllerOf()
+      const aborted = reasonOf(pool.run({ ms: 60_000 }, { name: 'sleep', signal }))
+      const beside = pool.run({ ms: 400, value: 'beside' }, { name: 'sleep' })
+      await turns(200)
+      const isShared = pool.queueSize === 0
+      abort()
+      const { name } = (await aborted) as Error
+      const [thread] = pool.threads
+      const ended = await beside
+      await turns(100)
+      return [isShared, name, ended, pool.threads.includes(thread!)]
+    },
+    [false, 'AbortError', 'beside', expect.any(Boolean)],
+    [true, 'AbortError', 'beside', false],
+  ],
+  'a task beside an aborted one that holds their thread up runs again': [
+    async (make) => {
+      const pool = make({ minThreads: 1, maxThreads: 1, concurrentTasksPerWorker: 2 })
+      const runs = new Int32Array(new SharedArrayBuffer(4))
+      const { signal, abort } = controllerOf()
+      const beside = pool.run({ runs, ms: 300 }, { name: 'counts' })
+      await turns(100)
+      const flag = flagOf()
+      const aborted = reasonOf(pool.run({ flag }, { name: 'gate', signal }))
+      await turns(100)
+      abort()
+      const { name } = (await aborted) as Error
+      return [name, await beside, runs[0]]
+    },
+    ['AbortError', 'counted', 1],
+    ['AbortError', 'counted', 2],
+  ],
   'runTask is still there': [
     async (make) => [
       await make().runTask?.(1, [], fixture('piscina/whole.cjs').pathname),
@@ -102,6 +137,11 @@ const DIFFERENCES: Readonly<Record<string, readonly [Case, unknown, unknown]>> =
     false,
     true,
   ],
+}
+
+function controllerOf() {
+  const controller = new AbortController()
+  return { signal: controller.signal, abort: () => controller.abort() }
 }
 
 describe('cases that differ on purpose', () => {

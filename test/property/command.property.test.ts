@@ -67,7 +67,10 @@ function machine() {
   const commons = new CoordinatorCommons(1, needs)
   const dispatcher = new Dispatcher(backlog, [handle], lanes.all, commons, false, 1)
   const terminator = { giveUpThread: () => expect.unreachable('nothing is killed here') }
-  const interruptions = new Interruptions([handle], terminator, 1e9, { acted: () => {} })
+  const interruptions = new Interruptions([handle], terminator, 1e9, {
+    acted: () => {},
+    requeue: () => {},
+  })
   const timers = new CommandTimers({
     place: (command) => dispatcher.place(command),
     refusal: () => undefined,

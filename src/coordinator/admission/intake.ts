@@ -22,7 +22,7 @@ import { MeteredCommand } from '../metered-command.ts'
 import type { ManagerPlan } from '../options.ts'
 import type { StreamReader } from '../results/stream-reader.ts'
 import type { Batch, Settler } from '../settlement.ts'
-import { fileOf, TypeTable } from '../type-table.ts'
+import { TypeTable } from '../type-table.ts'
 import type { Backpressure } from './backpressure.ts'
 import { createPlacer, type Placer } from './partitioners.ts'
 
@@ -250,8 +250,8 @@ export class Intake {
     const refusal = this.#dispatcher.refusal(home)
     if (refusal !== undefined) throw refusal
     const rank = rankOf(lane.plan.priority, priority)
-    const sent = file === undefined ? payload : [fileOf(type)!.id, payload]
-    return new this.#Command(this.#manager, rank, this.#sequence++, type, lane, sent, home, extras)
+    const sequence = this.#sequence++
+    return new this.#Command(this.#manager, rank, sequence, type, lane, payload, home, extras)
   }
 
   #admit(command: Command, isWatched = true): void {

@@ -245,6 +245,8 @@ export class Incarnation {
   isLoaded = false
   /** Id of the last broadcast that it has begun. */
   begunBroadcast: string | undefined
+  /** Whether it ends once what it runs has ended: nothing more is bound to it. */
+  isEnding = false
   /** Whether it was given up: nothing it does counts any more. */
   isTerminating = false
   /** Version of the program that it runs; undefined until that runs. */

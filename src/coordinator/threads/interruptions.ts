@@ -14,14 +14,19 @@ import type { Incarnation } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 import type { OverdueRun } from './run-watch.ts'
 
+/** How long a thread that is to be ended may go on for what else it runs. */
+const LAST_MS = 1000
+
 /** Interrupts. */
 export class Interruptions {
   readonly #partitions: readonly PartitionHandle[]
   readonly #terminator: ThreadTerminator
   readonly #timeoutGraceMs: number
-  readonly #events: Pick<ManagerEvents, 'acted'>
+  readonly #events: Pick<ManagerEvents, 'acted' | 'requeue'>
   // Commands in flight keep the process alive; the alarm need not.
   readonly #alarm = new Alarm(() => this.#checkLimits())
+  /** Threads that end once they run nothing but what they are ended for, and why. */
+  readonly #ending = new Map<Incarnation, LaneError>()
 
   /**
    * @param terminator - Gives up a thread that does not stop.
@@ -31,7 +36,7 @@ export class Interruptions {
     partitions: readonly PartitionHandle[],
     terminator: ThreadTerminator,
     timeoutGraceMs: number,
-    events: Pick<ManagerEvents, 'acted'>,
+    events: Pick<ManagerEvents, 'acted' | 'requeue'>,
   ) {
     this.#partitions = partitions
     this.#terminator = terminator
@@ -44,10 +49,10 @@ export class Interruptions {
    *
    * @param command - Not settled.
    * @param reason - The signal's, or `LEFT`.
+   * @param kills - Whether the thread ends, if it has started. Default: the command's option.
    */
-  abort(command: Command, reason: unknown): void {
-    const kills = command.extras?.options?.kill === true
-    this.#interrupt(command, reason, kills ? 0 : Number.POSITIVE_INFINITY)
+  abort(command: Command, reason: unknown, kills = command.extras?.options?.kill === true): void {
+    this.#interrupt(command, reason, kills ? LAST_MS : Number.POSITIVE_INFINITY, kills)
   }
 
   /**
@@ -57,11 +62,11 @@ export class Interruptions {
    * @param reason - Why.
    */
   stopRun(command: Command, reason: unknown): void {
-    this.#interrupt(command, reason, this.#timeoutGraceMs)
+    this.#interrupt(command, reason, this.#timeoutGraceMs, false)
   }
 
   /** @param graceMs - How long its handler may run on before its thread ends. */
-  #interrupt(command: Command, reason: unknown, graceMs: number): void {
+  #interrupt(command: Command, reason: unknown, graceMs: number, kills: boolean): void {
     const { holder, state } = command
     const hasStarted = !command.revoke()
     const isWaiting = state === CommandState.WAITING
@@ -74,7 +79,7 @@ export class Interruptions {
     if (reason === LEFT) command.complete(undefined, index, 0, 0)
     else command.fail(error, index)
     const incarnation = home?.incarnation
-    if (hasStarted && graceMs === 0 && incarnation !== undefined) {
+    if (hasStarted && kills && incarnation !== undefined) {
       // At the end of the turn: the signal may have been aborted by a callback that is called while
       // results are taken, and that cannot be done twice at once.
       timers.queueMicrotask(() => this.#kill(incarnation, slot, error))
@@ -92,6 +97,7 @@ export class Interruptions {
   /** Sends the abort orders of detached runs to their threads. */
   flush(): void {
     for (const { incarnation } of this.#partitions) incarnation?.flushOrders()
+    if (this.#ending.size > 0) this.#endAlone()
     this.planCheck()
   }
 
@@ -109,12 +115,31 @@ export class Interruptions {
     this.#alarm.stop()
   }
 
-  /** Ends a thread, unless the run for which it is killed has ended by now. */
+  /**
+   * Ends a thread, unless the run for which it is killed has ended by now. Other runs may end
+   * before it does, and commands that it has not started run elsewhere.
+   */
   #kill(incarnation: Incarnation, slot: number, reason: LaneError): void {
     const { window } = incarnation
     while (window.drain() > 0);
-    if (window.watch.isDetached(slot)) this.#terminator.giveUpThread(incarnation, reason)
+    if (window.watch.isDetached(slot)) {
+      const others = [...window.snapshot()].some(({ started }) => started)
+      if (others && incarnation.living) {
+        incarnation.isEnding = true
+        this.#ending.set(incarnation, reason)
+        this.#events.requeue(window.recall())
+      } else this.#terminator.giveUpThread(incarnation, reason)
+    }
     this.#events.acted()
+  }
+
+  #endAlone(): void {
+    for (const [incarnation, reason] of this.#ending) {
+      const { load, watch } = incarnation.window
+      if (incarnation.living && load.count + load.restingCount > watch.detachedCount) continue
+      this.#ending.delete(incarnation)
+      timers.queueMicrotask(() => this.#terminator.giveUpThread(incarnation, reason))
+    }
   }
 
   #checkLimits(): void {

@@ -47,7 +47,7 @@ export class PartitionHandle {
   /** Where commands can be bound; undefined while it has no thread that is ready. */
   get window(): InFlightWindow | undefined {
     const incarnation = this.incarnation
-    return incarnation?.isReady ? incarnation.window : undefined
+    return incarnation?.isReady && !incarnation.isEnding ? incarnation.window : undefined
   }
 
   /** Where its results come in; undefined while it has no thread. */

@@ -189,7 +189,7 @@ export class Recovery {
       id: command.id,
       lane: command.lane.name,
       type: command.type.name,
-      payload: file ? (payload as unknown[])[1] : payload,
+      payload,
       error,
       attempts: command.attempt,
       crashes,

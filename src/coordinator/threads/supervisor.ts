@@ -6,7 +6,7 @@ import { outside } from '../../base/async-context.ts'
 import { nowMs, timers } from '../../base/clock.ts'
 import { LaneError, laneError, releaseCalls } from '../../base/errors.ts'
 import { VERSION } from '../../base/version.ts'
-import { FILE_TYPE, type FileHandler } from '../../model/handler-module.ts'
+import type { FileHandler } from '../../model/handler-module.ts'
 import type { ThreadOutput } from '../../model/lane-event.ts'
 import type { LoadReport } from '../../wire/control.ts'
 import { isErrorValue } from '../../wire/families.ts'
@@ -136,7 +136,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
    */
   open(program: ThreadProgram): void {
     this.#plan.program = program
-    this.#plan.types = [FILE_TYPE]
+    this.#plan.types = []
     for (const partition of this.#partitions) partition.isDormant = true
     this.#own = []
   }
