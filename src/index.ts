@@ -88,6 +88,8 @@ export {
 } from './distributed/work/pool.ts'
 export { type BoostStep, PriorityBoostConfig, type PriorityBoostOptions } from './model/boost.ts'
 export {
+  type AnyArguments,
+  type AnyPayload,
   type CommandContext,
   type CommandInfo,
   type CommandOptions,
@@ -108,6 +110,7 @@ export {
   type Moved,
   move,
   type PayloadArguments,
+  type PayloadGiven,
   type PayloadOf,
   type ResultOf,
   type RunName,

@@ -3,7 +3,7 @@
 // @ts-check
 
 import { spawnSync } from 'node:child_process'
-import { existsSync, rmSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 
 const here = import.meta.dirname
@@ -21,5 +21,4 @@ function run(program, words) {
 if (!existsSync(join(here, 'node_modules/typedoc'))) {
   run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'])
 }
-rmSync(out, { recursive: true, force: true })
 run(process.execPath, ['node_modules/typedoc/bin/typedoc', '--out', out, '--logLevel', 'Warn'])

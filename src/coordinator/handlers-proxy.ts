@@ -12,8 +12,8 @@ export interface RunOptions<L extends string = string> extends CommandOptions {
 
 /** A module's handlers as asynchronous functions. `then` and `toJSON` are none of them. */
 export type HandlersProxy<M, L extends string = string> = {
-  readonly [K in Exclude<RunName<M>, 'then' | 'toJSON'>]: (
-    ...rest: PayloadArguments<M, K, RunOptions<L>>
+  readonly [K in Exclude<RunName<M>, 'then' | 'toJSON'>]: <P = unknown>(
+    ...rest: PayloadArguments<M, K, RunOptions<L>, P>
   ) => Promise<ResultOf<M, K>>
 }
 

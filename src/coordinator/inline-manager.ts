@@ -11,6 +11,7 @@ import {
   type CommandInfo,
   type CommandOptions,
   type CommandOutcome,
+  type NestedOptions,
 } from '../model/command.ts'
 import { isMoved } from '../model/handler-module.ts'
 import { DEFAULT_LANES, type DefaultLaneName, type LaneOptions, planLane } from '../model/lane.ts'
@@ -281,7 +282,12 @@ class Inline {
         return over.signal.aborted
       },
       progress: (value) => options.onProgress?.(copy(value, 'progress')),
-      submit: (nestedLane, nestedType, payload, { wait, ...nested } = {}) => {
+      submit: (
+        nestedLane,
+        nestedType,
+        payload?: unknown,
+        { wait, ...nested }: NestedOptions = {},
+      ) => {
         const result = this.submit(nestedLane, nestedType, payload, nested)
         if (wait !== false) return result
         // Its handler does not learn how it ends, as with threads.

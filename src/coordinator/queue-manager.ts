@@ -11,6 +11,7 @@ import type {
   ChunkOf,
   Cloned,
   PayloadArguments,
+  PayloadGiven,
   PayloadOf,
   ResultOf,
   RunName,
@@ -169,10 +170,10 @@ class Manager<M, L extends string> {
    * after `shutdown`; SerializationError if the payload or result cannot cross threads;
    * PartitionLostError if the thread died while the handler ran.
    */
-  submit<K extends RunName<M>>(
+  submit<K extends RunName<M>, P = unknown>(
     lane: L,
     type: K,
-    ...rest: PayloadArguments<M, K, CommandOptions>
+    ...rest: PayloadArguments<M, K, CommandOptions, P>
   ): Promise<ResultOf<M, K>>
   submit(
     lane: string,
@@ -193,10 +194,10 @@ class Manager<M, L extends string> {
    * @returns The outcome; rejects only if the command was not accepted.
    * @throws (as a rejection) ConfigError and ClosedError, as {@link QueueManager.submit}.
    */
-  execute<K extends RunName<M>>(
+  execute<K extends RunName<M>, P = unknown>(
     lane: L,
     type: K,
-    ...rest: PayloadArguments<M, K, CommandOptions>
+    ...rest: PayloadArguments<M, K, CommandOptions, P>
   ): Promise<CommandOutcome<ResultOf<M, K>>>
   execute(
     lane: string,
@@ -214,9 +215,9 @@ class Manager<M, L extends string> {
    * @param rest - The payload and options.
    * @returns As {@link QueueManager.submit}.
    */
-  run<K extends RunName<M>>(
+  run<K extends RunName<M>, P = unknown>(
     type: K,
-    ...rest: PayloadArguments<M, K, RunOptions<L>>
+    ...rest: PayloadArguments<M, K, RunOptions<L>, P>
   ): Promise<ResultOf<M, K>>
   run(type: string, payload?: unknown, options?: RunOptions): Promise<unknown> {
     if (options?.lane === undefined) {
@@ -236,10 +237,10 @@ class Manager<M, L extends string> {
    * @returns The results in the order of the payloads; rejects with the first failure, while the
    * others run on.
    */
-  async submitMany<K extends RunName<M>>(
+  async submitMany<K extends RunName<M>, P = unknown>(
     lane: L,
     type: K,
-    payloads: Iterable<Cloned<PayloadOf<M, K>>>,
+    payloads: Iterable<PayloadGiven<M, K, P>>,
     options?: CommandOptions,
   ): Promise<ResultOf<M, K>[]> {
     const { intake } = this.#runtime
@@ -265,16 +266,16 @@ class Manager<M, L extends string> {
    * {@link MapOutcome} instead.
    * @throws ConfigError `CORELANE_INVALID_OPTION`, when the iteration starts.
    */
-  map<K extends RunName<M>>(
+  map<K extends RunName<M>, P = unknown>(
     lane: L,
     type: K,
-    source: AsyncIterable<Cloned<PayloadOf<M, K>>> | Iterable<Cloned<PayloadOf<M, K>>>,
+    source: AsyncIterable<PayloadGiven<M, K, P>> | Iterable<PayloadGiven<M, K, P>>,
     options: MapOptions & { readonly settle: true },
   ): AsyncGenerator<MapOutcome<Cloned<PayloadOf<M, K>>, ResultOf<M, K>>, void, undefined>
-  map<K extends RunName<M>>(
+  map<K extends RunName<M>, P = unknown>(
     lane: L,
     type: K,
-    source: AsyncIterable<Cloned<PayloadOf<M, K>>> | Iterable<Cloned<PayloadOf<M, K>>>,
+    source: AsyncIterable<PayloadGiven<M, K, P>> | Iterable<PayloadGiven<M, K, P>>,
     options?: MapOptions,
   ): AsyncGenerator<ResultOf<M, K>, void, undefined>
   async *map(
@@ -300,10 +301,10 @@ class Manager<M, L extends string> {
    * @throws (when it is iterated) What {@link QueueManager.submit} rejects with, after the values
    * that came before; ConfigError `CORELANE_NO_STREAM` if the handler gives nothing to iterate.
    */
-  stream<K extends StreamName<M>>(
+  stream<K extends StreamName<M>, P = unknown>(
     lane: L,
     type: K,
-    ...rest: PayloadArguments<M, K, CommandOptions>
+    ...rest: PayloadArguments<M, K, CommandOptions, P>
   ): AsyncGenerator<ChunkOf<M, K>, unknown, undefined>
   stream(
     lane: string,
@@ -334,18 +335,18 @@ class Manager<M, L extends string> {
    * has started has ended, waits for a command of its own, or is a stream between two values.
    *
    * @param type - Name of the handler.
-   * @param payload - Copied to each.
-   * @param options - `sticky` runs it on every new thread too, before its first command; the latest
-   * of its type is kept, or the latest with its `key`. Default false.
+   * @param rest - The payload, copied to each, and options: `sticky` runs it on every new thread
+   * too, before its first command; the latest of its type is kept, or the latest with its `key`.
+   * Default false.
    * @returns The results, by partition. One that has no thread at the moment is left out.
    * @throws What a handler throws; PartitionLostError; LaneError `CORELANE_CONTROL_TIMEOUT`. It may
    * have run on some partitions then, and is not kept.
    */
-  async broadcast<K extends RunName<M>>(
+  broadcast<K extends RunName<M>, P = unknown>(
     type: K,
-    payload?: Cloned<PayloadOf<M, K>>,
-    options?: BroadcastOptions,
-  ): Promise<ResultOf<M, K>[]> {
+    ...rest: PayloadArguments<M, K, BroadcastOptions, P>
+  ): Promise<ResultOf<M, K>[]>
+  async broadcast(type: string, payload?: unknown, options?: BroadcastOptions): Promise<unknown[]> {
     const checked = checkOptions<BroadcastOptions>('broadcast', options, BROADCAST_RULES)
     if (checked.key !== undefined && checked.sticky !== true) {
       throw laneError('CORELANE_INVALID_OPTION', {
@@ -354,7 +355,7 @@ class Manager<M, L extends string> {
         allowed: 'a key of a sticky broadcast',
       })
     }
-    return this.#runtime.broadcast(type, payload, checked) as Promise<ResultOf<M, K>[]>
+    return this.#runtime.broadcast(type, payload, checked)
   }
 
   /**

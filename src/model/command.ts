@@ -15,6 +15,23 @@ import {
 } from '../base/options.ts'
 import type { RetryOptions } from './retry.ts'
 
+/** A function of any kind. */
+export type AnyFunction = (...args: never[]) => unknown
+
+/** Values that cannot cross threads. */
+export type Refused =
+  | AnyFunction
+  | symbol
+  | PromiseLike<unknown>
+  | Iterator<unknown, unknown, never>
+  | AsyncIterator<unknown, unknown, never>
+
+/** A payload of a handler of which nothing is known: all but functions, symbols and promises. */
+export type AnyPayload<P> = unknown extends P ? P : P extends Refused ? never : P
+
+/** A payload of such a handler, and options. Without an optional member, unions are inferred. */
+export type AnyArguments<P, O> = [] | [payload: AnyPayload<P>, options?: O | undefined]
+
 /** Command priorities run from 0, the most urgent, to this. */
 export const PRIORITY_MAX = 255
 
@@ -174,15 +191,18 @@ export interface CommandContext {
    *
    * @param lane - Name of its lane.
    * @param type - Name of its handler.
-   * @param payload - Copied.
-   * @param options - As for `submit` of a manager, but functions and a transfer list cannot cross;
-   * `wait: false` resolves once it is accepted, and its failure goes unreported. Until it has
-   * ended its signal aborts it, as long as this thread lives.
+   * @param rest - The payload, copied, and options: as for `submit` of a manager, but functions and
+   * a transfer list cannot cross; `wait: false` resolves once it is accepted, and its failure goes
+   * unreported. Until it has ended its signal aborts it, as long as this thread lives.
    * @returns Its result.
    * @throws (as a rejection) ConfigError `CORELANE_NESTED_WAIT` if it could never run because
    * everything it needs is held by handlers that wait; else as `submit` of a manager.
    */
-  submit(lane: string, type: string, payload?: unknown, options?: NestedOptions): Promise<unknown>
+  submit<P = unknown>(
+    lane: string,
+    type: string,
+    ...rest: AnyArguments<P, NestedOptions>
+  ): Promise<unknown>
 }
 
 /** Options of a command that a handler submits. */

@@ -1,7 +1,7 @@
 // Handler module: the types that carry payloads and results from a user's module to the caller.
 // Owns: nothing; types only.
 
-import type { CommandContext } from './command.ts'
+import type { AnyArguments, AnyFunction, AnyPayload, CommandContext, Refused } from './command.ts'
 
 /** A function that runs commands of one type. */
 // biome-ignore lint/suspicious/noExplicitAny: the user's own types take its place
@@ -15,9 +15,6 @@ export type AnyHandlers = Record<string, Handler>
 
 /** Exports with a meaning of their own, which are not handlers. */
 export type ReservedExport = 'setup' | 'teardown'
-
-/** A function of any kind. */
-type AnyFunction = (...args: never[]) => unknown
 
 /** A `KeyObject`, without its module, which other doors of the package do not name. */
 interface KeyLike {
@@ -41,14 +38,6 @@ type Crossing =
   | InstanceType<typeof Blob>
   | KeyLike
   | InstanceType<typeof MessagePort>
-
-/** Values that cannot cross threads. */
-type Refused =
-  | AnyFunction
-  | symbol
-  | PromiseLike<unknown>
-  | Iterator<unknown, unknown, never>
-  | AsyncIterator<unknown, unknown, never>
 
 /** The name of a member unless it is a method or a symbol, which do not cross. */
 type CrossingName<K, V> = K extends symbol
@@ -174,12 +163,16 @@ export type RunName<M> = { [K in HandlerName<M>]: RunKind<Returned<M, K>, K> }[H
 /** Names of the handlers that give values one by one: generators and what can be iterated. */
 export type StreamName<M> = { [K in HandlerName<M>]: StreamKind<Returned<M, K>, K> }[HandlerName<M>]
 
+/** The payload that a caller of type `P` gives a handler. */
+export type PayloadGiven<M, K extends HandlerName<M>, P> =
+  unknown extends PayloadOf<M, K> ? AnyPayload<P> : Cloned<PayloadOf<M, K>>
+
 /** The arguments after the type: the payload may be left out where the handler takes none. */
-export type PayloadArguments<M, K extends HandlerName<M>, O> =
-  undefined extends PayloadOf<M, K>
-    ? [payload?: Cloned<PayloadOf<M, K>>, options?: O]
-    : unknown extends PayloadOf<M, K>
-      ? [payload?: unknown, options?: O]
+export type PayloadArguments<M, K extends HandlerName<M>, O, P = unknown> =
+  unknown extends PayloadOf<M, K>
+    ? AnyArguments<P, O>
+    : undefined extends PayloadOf<M, K>
+      ? [payload?: Cloned<PayloadOf<M, K>>, options?: O]
       : [payload: Cloned<PayloadOf<M, K>>, options?: O]
 
 /** Index of the type of the first handler that a command names by its module; others go down. */

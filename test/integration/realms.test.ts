@@ -250,10 +250,7 @@ test('errors of classes of its own, and those of the package', async () => {
   })
   const stopped = await within(manager.run('echo', new DOMException('no', 'AbortError')), 'echo')
   expect(stopped).toMatchObject({ name: 'AbortError', code: 20 })
-  const late = await rejection(
-    manager.run('echo', () => 1),
-    'echo',
-  )
+  const late = await rejection(manager.run('echo', (() => 1) as unknown), 'echo')
   const again = await within(manager.run('echo', late), 'echo')
   expect(again).toBeInstanceOf((library as { SerializationError: typeof Error }).SerializationError)
 })

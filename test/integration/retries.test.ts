@@ -221,7 +221,7 @@ test('what cannot be sent twice, or ever, is not retried', async () => {
   const given = { transferList: [buffer], retry: RetryPolicy.none() }
   await within(manager.submit('tough', 'echo', buffer, given), 'with RetryPolicy.none()')
   const payload = await failure(
-    manager.submit('tough', 'echo', () => {}),
+    manager.submit('tough', 'echo', (() => {}) as unknown),
     'a bad payload',
   )
   expect(payload.code).toBe('CORELANE_UNSERIALIZABLE')

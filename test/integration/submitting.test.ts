@@ -43,7 +43,7 @@ test('the proxy calls handlers like local functions, and is no thenable', async 
 
 test('a member of the proxy that was taken before the start can be called', async () => {
   const manager = QueueManager.create({ ...two, handlers: fixture('values.js') })
-  const { echo } = manager.handlers() as { echo(payload: unknown): Promise<unknown> }
+  const { echo } = manager.handlers() as unknown as { echo(payload: unknown): Promise<unknown> }
   try {
     expect(await within(echo(1), 'echo')).toBe(1)
   } finally {
@@ -331,7 +331,7 @@ test('execute tells how a command ended, where and when, and does not reject for
   expect(failed.info.id).not.toBe(done.info.id)
 
   const unfit = await within(
-    manager.execute('query', 'mark', () => {}),
+    manager.execute('query', 'mark', (() => {}) as unknown),
     'an unfit payload',
   )
   expect(unfit).toMatchObject({ ok: false, error: { code: 'CORELANE_UNSERIALIZABLE' } })

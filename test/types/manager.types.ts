@@ -225,6 +225,10 @@ async function broadcasts(): Promise<void> {
   await manager.broadcast('triple')
 }
 
+function* source(): Generator<number> {
+  yield 1
+}
+
 // A module in a file of its own, named by typeof import.
 async function modules(): Promise<void> {
   const typed = QueueManager.create<typeof import('../fixtures/typed.ts')>({
@@ -239,6 +243,40 @@ async function modules(): Promise<void> {
   await untyped.run('anything', { at: 'all' })
   await untyped.run('anything')
   const later = untyped.handlers<Module>()
+  const given: unknown = 1
+  const anything = JSON.parse('1')
+  const optional = given as { a: number } | undefined
+  await untyped.run('anything', given, { lane: 'query' })
+  await untyped.run('anything', anything)
+  await untyped.run('anything', optional)
+  await untyped.submit('query', 'anything', [1, { a: new Map([[1, new Date()]]) }], { key: 'a' })
+  await untyped.submitMany('query', 'anything', [1, 'a', given])
+  await untyped.submitMany('query', 'anything', new Set([1]))
+  untyped.map('query', 'anything', [1, 2], { settle: true })
+  untyped.stream('query', 'anything', 'a', { timeoutMs: 1 })
+  await untyped.broadcast('anything', { level: 'debug' }, { sticky: true })
+  // @ts-expect-error: a function does not cross
+  await untyped.run('anything', () => 1)
+  // @ts-expect-error: nor may it be one
+  await untyped.run('anything', given as string | (() => number))
+  // @ts-expect-error: a promise that is not awaited
+  await untyped.run('anything', Promise.resolve(1))
+  // @ts-expect-error: a symbol
+  await untyped.submit('query', 'anything', Symbol('a'))
+  // @ts-expect-error: a generator
+  await untyped.execute('query', 'anything', source())
+  // @ts-expect-error: functions
+  await untyped.submitMany('query', 'anything', [() => 1])
+  // @ts-expect-error: functions
+  untyped.map('query', 'anything', [() => 1])
+  // @ts-expect-error: a function
+  untyped.stream('query', 'anything', () => 1)
+  // @ts-expect-error: a function
+  await untyped.broadcast('anything', () => 1)
+  // @ts-expect-error: an unknown option all the same
+  await untyped.run('anything', 1, { lanes: 'query' })
+  // @ts-expect-error: a function, by the proxy
+  await untyped.handlers().anything?.(() => 1)
   same<Awaited<ReturnType<typeof later.double>>, number>(true)
 }
 

@@ -41,6 +41,9 @@ submitter.submit('a', 'double', 5, { kill: true })
 
 // Without a module everything goes, and results are unknown.
 new Submitter(queue).submit('a', 'whatever', { at: 5 }) satisfies Promise<unknown>
+new Submitter(queue).submit('a', 'whatever', queue as unknown) satisfies Promise<unknown>
+// @ts-expect-error a function cannot travel
+new Submitter(queue).submit('a', 'whatever', () => 5)
 
 // A manager of any module will do.
 const typed = QueueManager.create<Module>({ handlers: './module.js' })

@@ -165,10 +165,10 @@ export class Submitter<M = AnyHandlers> {
    * `CORELANE_DEGRADED`; LaneError `CORELANE_QUEUE_UNAVAILABLE` after `timeoutMs`; ClosedError
    * `CORELANE_SUBMITTER_CLOSED`; AbortError; whatever else the command ended with.
    */
-  submit<K extends HandlerName<M>>(
+  submit<K extends HandlerName<M>, P = unknown>(
     lane: string,
     type: K,
-    ...rest: PayloadArguments<M, K, SubmitOptions>
+    ...rest: PayloadArguments<M, K, SubmitOptions, P>
   ): Promise<ResultOf<M, K>>
   submit(lane: string, type: string, payload?: unknown, options?: SubmitOptions): Promise<unknown> {
     return this.#submit(lane, type, payload, options, true)
@@ -183,10 +183,10 @@ export class Submitter<M = AnyHandlers> {
    * @returns How it ended; its partition is the queue's. A handler's failure is an outcome, too.
    * @throws (as a rejection) As {@link Submitter.submit}, but for what the command ends with.
    */
-  execute<K extends HandlerName<M>>(
+  execute<K extends HandlerName<M>, P = unknown>(
     lane: string,
     type: K,
-    ...rest: PayloadArguments<M, K, SubmitOptions>
+    ...rest: PayloadArguments<M, K, SubmitOptions, P>
   ): Promise<CommandOutcome<ResultOf<M, K>>>
   execute(
     lane: string,
@@ -206,10 +206,10 @@ export class Submitter<M = AnyHandlers> {
    * @returns Its id, once the queue has it, and whether it had it before.
    * @throws (as a rejection) As {@link Submitter.submit}, but for what the command ends with.
    */
-  enqueue<K extends HandlerName<M>>(
+  enqueue<K extends HandlerName<M>, P = unknown>(
     lane: string,
     type: K,
-    ...rest: PayloadArguments<M, K, SubmitOptions>
+    ...rest: PayloadArguments<M, K, SubmitOptions, P>
   ): Promise<Enqueued>
   enqueue(
     lane: string,
