@@ -119,6 +119,7 @@ export {
 export {
   DEFAULT_LANES,
   type DefaultLaneName,
+  type GroupPlan,
   LaneConfig,
   type LaneOptions,
   type LanePlan,

@@ -212,17 +212,29 @@ export class LaneConfig implements LaneOptions {
     return this.#with({ pressureThreshold })
   }
 
-  /** @param groupConcurrency - Its commands of one group that may run at once. */
+  /**
+   * A copy that bounds what each group runs at once.
+   *
+   * @param groupConcurrency - Its commands of one group that may run at once.
+   */
   withGroupConcurrency(groupConcurrency: number): LaneConfig {
     return this.#with({ groupConcurrency })
   }
 
-  /** @param groupRateLimit - How many of its commands of one group may start in a window. */
+  /**
+   * A copy that bounds the starts of each group.
+   *
+   * @param groupRateLimit - How many of its commands of one group may start in a window.
+   */
   withGroupRateLimit(groupRateLimit: RateLimitOptions): LaneConfig {
     return this.#with({ groupRateLimit })
   }
 
-  /** @param groupWeights - Shares of groups in the turns, by group. */
+  /**
+   * A copy whose groups have these shares.
+   *
+   * @param groupWeights - Shares of groups in the turns, by group.
+   */
   withGroupWeights(groupWeights: Readonly<Record<string, number>>): LaneConfig {
     return this.#with({ groupWeights })
   }
