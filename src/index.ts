@@ -54,6 +54,7 @@ export {
   type LeaseRequest,
   type NameRegistry,
   type PartitionOwnership,
+  type ProgressReport,
   type QueueCapabilities,
   type QueueCounts,
   type QueuedCommands,

@@ -39,6 +39,8 @@ function commandsOf({ commands }: LeasedQueue): QueuedCommands {
     peek: (laneId, max) => commands!.peek(laneId, max),
     cancel: (all) => commands!.cancel(all),
     onCancel: (listener) => commands!.onCancel(listener),
+    report: (reports) => commands!.report(reports),
+    onProgress: (submitter, listener) => commands!.onProgress(submitter, listener),
   }
 }
 
@@ -199,6 +201,30 @@ function commandsOn(open: (leaseMs?: number) => Promise<LeasedQueue>): void {
     expect(await within(submitter.submit('prompt', 'mark', 2), 'a new thread')).toBe(2)
     await until(() => pool.stats().lost === 1, 'the lease is lost')
     expect(ledger.runs(1)).toBe(1)
+  })
+
+  test('progress comes as it goes on, the latest of it, and to each that wants it', async () => {
+    const { submitter, ledger } = await openAll()
+    const heard: { done: number; to: number }[] = []
+    const followed: unknown[] = []
+    const payload = { index: 1, to: 5000 }
+    const onProgress = (value: unknown) => heard.push(value as { done: number; to: number })
+    const first = submitter.submit('prompt', 'counting', payload, { id: 'a', onProgress })
+    const second = submitter.submit('prompt', 'counting', payload, {
+      id: 'a',
+      onProgress: (value) => followed.push(value),
+    })
+    await until(() => heard.at(-1)?.done === 5000, 'the last report')
+    expect(heard.length).toBeGreaterThan(1)
+    expect(heard.length).toBeLessThan(500)
+    expect(heard.map(({ done }) => done)).toEqual(
+      heard.map(({ done }) => done).toSorted((a, b) => a - b),
+    )
+    expect(followed.at(-1)).toEqual({ done: 5000, to: 5000 })
+    ledger.openGate()
+    expect(await within(Promise.all([first, second]), 'both results')).toEqual([1, 1])
+    const refused = submitter.enqueue('prompt', 'counting', payload, { onProgress })
+    expect((await failure(refused, 'a refusal')).message).toContain('enqueue.onProgress')
   })
 
   test('an option that cannot travel is refused before anything is sent', async () => {

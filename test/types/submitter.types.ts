@@ -28,6 +28,7 @@ submitter.submit('a', 'double', 5, {
   timeoutMs: 5,
   retry: { retries: 2, backoff: 'fixed' },
 }) satisfies Promise<number>
+submitter.submit('a', 'double', 5, { onProgress: (value) => value satisfies unknown })
 submitter.cancel('id') satisfies Promise<'cancelled' | 'stopping' | 'ended' | 'unknown'>
 queue.commands.find('id') satisfies Promise<FoundCommand | undefined>
 // @ts-expect-error a function cannot travel

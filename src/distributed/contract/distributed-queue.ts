@@ -324,6 +324,14 @@ export interface FoundCommand {
  */
 export type CancelStatus = 'cancelled' | 'stopping' | 'ended' | 'unknown'
 
+/** How far a command has come, as its handler says. */
+export interface ProgressReport {
+  readonly commandId: string
+  /** The submitter of its envelope. */
+  readonly submitter: string
+  readonly value: unknown
+}
+
 /** Commands by their ids, whatever their states. */
 export interface QueuedCommands {
   /**
@@ -358,6 +366,24 @@ export interface QueuedCommands {
    * @returns Ends it.
    */
   onCancel(listener: (fences: readonly string[]) => void): () => void
+  /**
+   * Tells submitters how far commands have come. A report can be lost, and one whose value cannot
+   * travel is; the end of its command may overtake it.
+   *
+   * @param reports - 1 to 4,096, one for a command.
+   */
+  report(reports: readonly ProgressReport[]): Promise<void>
+  /**
+   * Announces reports of a submitter's commands as they come.
+   *
+   * @param submitter - As in the envelopes.
+   * @param listener - Called with each.
+   * @returns Ends it.
+   */
+  onProgress(
+    submitter: string,
+    listener: (commandId: string, value: unknown) => void,
+  ): Promise<() => Promise<void>>
 }
 
 /** What a queue holds. */

@@ -3,7 +3,7 @@
 // Must not: trust anything: what comes from a broker is checked here before it means something.
 
 import { laneError, show } from '../../base/errors.ts'
-import type { OptionRules } from '../../base/options.ts'
+import { boolean, type OptionRules } from '../../base/options.ts'
 import { isPortableName, PORTABLE_NAME_ALLOWED } from '../../base/portable-name.ts'
 import { COMMAND_RULES, KEY_LENGTH_MAX, PRIORITY_MAX } from '../../model/command.ts'
 import { PARTITION_COUNT_MAX } from '../../model/partition-config.ts'
@@ -52,6 +52,8 @@ export interface EnvelopeOptions {
   readonly timeoutMs?: number | undefined
   /** When it runs again after a failure. Its lane's `retryable` still judges the error. */
   readonly retry?: QueuedRetry | undefined
+  /** Whether its submitter wants to know how far it has come. */
+  readonly progress?: boolean | undefined
 }
 
 /** A failure in portable form. */
@@ -189,6 +191,7 @@ const OPTION_RULES = Object.freeze({
   delayMs: COMMAND_RULES.delayMs,
   timeoutMs: COMMAND_RULES.timeoutMs,
   retry: COMMAND_RULES.retry,
+  progress: boolean(false),
 }) satisfies OptionRules
 
 function checkedOptions(given: unknown): EnvelopeOptions {

@@ -29,6 +29,8 @@ export class LocalService {
   readonly #waits = new Set<Wait>()
   /** By submitter. */
   readonly #listeners = new Listeners<[CommandResult]>()
+  /** Of reports, by submitter. */
+  readonly progress = new Listeners<[string, unknown]>()
   /** Of cancelled commands, by worker. */
   readonly #cancels = new Listeners<[readonly string[]]>()
   /** Results to announce at the end of the turn, and the listeners to each. */

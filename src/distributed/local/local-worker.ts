@@ -2,7 +2,7 @@
 // Owns: what this worker has dequeued, and whether it is closed.
 
 import { TIMER_MS_MAX } from '../../base/bounds.ts'
-import { nowMs } from '../../base/clock.ts'
+import { callListener, nowMs } from '../../base/clock.ts'
 import { laneError, show } from '../../base/errors.ts'
 import { milliseconds } from '../../base/options.ts'
 import { takesKeys } from '../../model/partition-config.ts'
@@ -258,6 +258,25 @@ export class LocalWorker implements LeasedQueue {
         )
       },
       onCancel: (listener) => this.service.onCancel(this.workerId, listener),
+      report: async (reports) => {
+        this.#checkOpen()
+        checkWhole('reports', reports.length, 1, BATCH_MAX)
+        for (const { commandId, submitter, value } of reports) {
+          for (const listener of this.service.progress.get(submitter) ?? []) {
+            callListener((given: unknown) => listener(commandId, given), value)
+          }
+        }
+      },
+      onProgress: async (submitter, listener) => {
+        this.#checkOpen()
+        checkName('submitter', submitter)
+        const end = this.service.progress.add(submitter, listener)
+        this.#announcements.add(end)
+        return async () => {
+          this.#announcements.delete(end)
+          end()
+        }
+      },
     }
   }
 

@@ -6,19 +6,21 @@ import type {
   CancelStatus,
   CommandReference,
   FoundCommand,
+  ProgressReport,
   QueuedCommands,
 } from '../contract/distributed-queue.ts'
 import { type CommandEnvelope, checkName } from '../contract/envelope.ts'
 import { BATCH_MAX, checkWhole, PEEK_MAX } from '../contract/lease-request.ts'
 import { cancelledResult } from '../contract/poison.ts'
 import type { Reply } from './caller.ts'
-import type { RedisEngine } from './engine.ts'
-import { decodeEnvelope, encodeResult } from './envelope-codec.ts'
+import { pack, type RedisEngine } from './engine.ts'
+import { decodeEnvelope, decodeProgress, encodeProgress, encodeResult } from './envelope-codec.ts'
 import type { Registry } from './registry.ts'
 import { CANCEL } from './scripts/cancel.ts'
 import { FIND } from './scripts/find.ts'
 import { PEEK } from './scripts/peek.ts'
 import { GIVEN_AGAIN } from './scripts/script.ts'
+import { framesOf, type Subscriptions } from './subscriptions.ts'
 import { unreadEnvelope } from './undecodable.ts'
 
 /** Cancelled entries that this worker did not know and may still be given. */
@@ -39,12 +41,19 @@ interface Place {
 export class RedisCommands implements QueuedCommands {
   readonly #engine: RedisEngine
   readonly #registry: Registry
+  readonly #subscriptions: Subscriptions
   readonly #hear: () => void
   readonly #listeners = new Set<(fences: readonly string[]) => void>()
   readonly #strays = new Set<string>()
 
   /** @param hear - Lets announcements be heard. */
-  constructor(engine: RedisEngine, registry: Registry, hear: () => void) {
+  constructor(
+    engine: RedisEngine,
+    registry: Registry,
+    subscriptions: Subscriptions,
+    hear: () => void,
+  ) {
+    this.#subscriptions = subscriptions
     this.#engine = engine
     this.#registry = registry
     this.#hear = hear
@@ -108,6 +117,35 @@ export class RedisCommands implements QueuedCommands {
     this.#listeners.add(own)
     this.#hear()
     return () => this.#listeners.delete(own)
+  }
+
+  async report(reports: readonly ProgressReport[]): Promise<void> {
+    checkWhole('reports', reports.length, 1, BATCH_MAX)
+    const { keys, caller, plan } = this.#engine
+    const channels = new Map<string, Buffer[]>()
+    for (const { commandId, submitter, value } of reports) {
+      checkName('submitter', submitter)
+      const bytes = encodeProgress(commandId, value, plan.maxBytes)
+      if (bytes === undefined) continue
+      const channel = keys.progress(submitter)
+      channels.set(channel, [...(channels.get(channel) ?? []), bytes])
+    }
+    await Promise.all(
+      Array.from(channels, ([channel, parts]) => caller.send(['PUBLISH', channel, pack(parts)])),
+    )
+  }
+
+  onProgress(
+    submitter: string,
+    listener: (commandId: string, value: unknown) => void,
+  ): Promise<() => Promise<void>> {
+    checkName('submitter', submitter)
+    const { keys, plan } = this.#engine
+    return this.#subscriptions.add(keys.progress(submitter), (bytes) => {
+      for (const [id, value] of framesOf(bytes, (frame) => decodeProgress(frame, plan.maxBytes))) {
+        callListener((given: unknown) => listener(id, given), value)
+      }
+    })
   }
 
   /** A worker had an entry that was cancelled: this one, or another. */

@@ -288,6 +288,39 @@ export function decodeResult(bytes: Buffer, maxBytes: number): CommandResult {
   }
 }
 
+/**
+ * Encodes how far a command has come.
+ *
+ * @returns Nothing if that cannot travel.
+ */
+export function encodeProgress(
+  commandId: string,
+  value: unknown,
+  maxBytes: number,
+): Buffer | undefined {
+  try {
+    const { tag, body } = encodeValue(value, 'progress')
+    if (body.length > maxBytes) return undefined
+    const head = Buffer.from(`${commandId}:\0`, 'latin1')
+    head[head.length - 1] = tag
+    return Buffer.concat([head, body])
+  } catch {
+    // Reports can be lost: the command goes on.
+    return undefined
+  }
+}
+
+/**
+ * Decodes how far a command has come.
+ *
+ * @throws Error of any kind if the bytes are no report.
+ */
+export function decodeProgress(bytes: Buffer, maxBytes: number): readonly [string, unknown] {
+  const id = idOf(bytes)
+  if (id === undefined || bytes.length > maxBytes + HEADER_MAX) throw new RangeError('no report')
+  return [id, decodeValue(bytes.subarray(id.length + 1))]
+}
+
 /** Errors within errors are followed this far. */
 const CAUSES_MAX = 8
 

@@ -84,6 +84,11 @@ export class QueueKeys {
     return `corelane:{${this.#queue}:meta}:results:${submitter}`
   }
 
+  /** Channel on which a submitter hears how far its commands have come. */
+  progress(submitter: string): string {
+    return `corelane:{${this.#queue}:meta}:progress:${submitter}`
+  }
+
   /** When the next start of a lane would be in time, for its rate limit. */
   rate(lane: string): string {
     return `corelane:{${this.#queue}:lane:${lane}}:rate`

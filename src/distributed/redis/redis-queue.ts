@@ -95,7 +95,9 @@ export class RedisDistributedQueue implements LeasedQueue {
         )
       : undefined
     this.#registry = new Registry(engine)
-    this.#commands = new RedisCommands(engine, this.#registry, () => this.#hear())
+    this.#commands = new RedisCommands(engine, this.#registry, this.#subscriptions, () =>
+      this.#hear(),
+    )
     this.commands = this.#commands
     this.#fetcher = new RedisFetcher(engine, this.#acknowledger, ownership, this.#commands)
     this.#janitor = new Janitor(engine, this.#registry)

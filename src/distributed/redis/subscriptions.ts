@@ -151,24 +151,29 @@ export class Subscriptions {
 }
 
 /**
- * Takes an announcement apart: results, each with its length before it.
+ * Takes an announcement apart: frames, each with its length before it.
  *
  * @param bytes - From anybody who may publish.
  * @returns What could be read. The rest is found when submitters look.
  */
-export function resultsOf(bytes: Buffer, maxBytes: number): CommandResult[] {
-  const results: CommandResult[] = []
+export function framesOf<T>(bytes: Buffer, decode: (frame: Buffer) => T): T[] {
+  const frames: T[] = []
   for (let at = 0; at + 4 <= bytes.length; ) {
     const end = at + 4 + bytes.readUInt32BE(at)
     if (end > bytes.length) break
     try {
-      results.push(decodeResult(bytes.subarray(at + 4, end), maxBytes))
+      frames.push(decode(bytes.subarray(at + 4, end)))
     } catch {
       // Not one of ours.
     }
     at = end
   }
-  return results
+  return frames
+}
+
+/** Takes an announcement of results apart, as {@link framesOf}. */
+export function resultsOf(bytes: Buffer, maxBytes: number): CommandResult[] {
+  return framesOf(bytes, (frame) => decodeResult(frame, maxBytes))
 }
 
 /**

@@ -86,7 +86,7 @@ export class EnvelopeMaker {
       priority: priority === undefined ? undefined : this.#priorityOf(priority),
       deadline: deadlineMs === undefined ? undefined : createdAt + deadlineMs,
       submitter: wantsResult ? this.#submitter : undefined,
-      options: options === undefined ? undefined : this.#optionsOf(options),
+      options: options === undefined ? undefined : this.#optionsOf(options, wantsResult),
       version: ENVELOPE_VERSION,
     })
   }
@@ -104,9 +104,22 @@ export class EnvelopeMaker {
     return this.#last
   }
 
-  #optionsOf({ delayMs = 0, timeoutMs, retry }: SubmitOptions): EnvelopeOptions | undefined {
-    if (delayMs === 0 && timeoutMs === undefined && retry === undefined) return undefined
-    const { delay } = this.#queue.capabilities
+  #optionsOf(
+    { delayMs = 0, timeoutMs, retry, onProgress }: SubmitOptions,
+    wantsResult: boolean,
+  ): EnvelopeOptions | undefined {
+    const wantsProgress = onProgress !== undefined
+    if (delayMs === 0 && timeoutMs === undefined && retry === undefined && !wantsProgress) {
+      return undefined
+    }
+    if (wantsProgress && !wantsResult) {
+      throw laneError('CORELANE_INVALID_OPTION', {
+        option: 'enqueue.onProgress',
+        received: 'a function',
+        allowed: 'none: submit and execute wait for a command, and hear of its progress',
+      })
+    }
+    const { delay, commands } = this.#queue.capabilities
     return Object.freeze({
       delayMs: delayMs > 0 ? this.#accepted(delay, 'delayMs', delayMs, 'no delay') : undefined,
       timeoutMs,
@@ -114,6 +127,9 @@ export class EnvelopeMaker {
         retry === undefined
           ? undefined
           : checkOptions<QueuedRetry>('submit.retry', retry, QUEUED_RETRY_RULES),
+      progress: wantsProgress
+        ? this.#accepted(commands, 'onProgress', true, 'no progress')
+        : undefined,
     })
   }
 

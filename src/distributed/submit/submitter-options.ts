@@ -94,6 +94,11 @@ export interface SubmitOptions {
    */
   readonly retry?: QueuedRetry | undefined
   /**
+   * Called with how far its handler says it has come, every 50 ms at most: the latest value counts,
+   * values can be lost, and the result may overtake the last. Not with `enqueue`. Default none.
+   */
+  readonly onProgress?: ((value: unknown) => void) | undefined
+  /**
    * Rejects it with an AbortError, and cancels it in the queue, unless others wait for the same id.
    * Where a queue cannot cancel, it runs all the same. Default none.
    */
@@ -109,11 +114,12 @@ export const SUBMIT_RULES = Object.freeze({
   delayMs: COMMAND_RULES.delayMs,
   timeoutMs: COMMAND_RULES.timeoutMs,
   retry: COMMAND_RULES.retry,
+  onProgress: COMMAND_RULES.onProgress,
   signal: COMMAND_RULES.signal,
 }) satisfies OptionRules
 
 /** A command for `enqueueMany`. */
-export interface NewCommand extends Omit<SubmitOptions, 'signal'> {
+export interface NewCommand extends Omit<SubmitOptions, 'signal' | 'onProgress'> {
   readonly lane: string
   readonly type: string
   readonly payload?: unknown

@@ -2,7 +2,7 @@
 // Owns: what is outstanding, and what keeps the process alive for it.
 
 import { outside } from '../../base/async-context.ts'
-import { nowMs, timers } from '../../base/clock.ts'
+import { callListener, nowMs, timers } from '../../base/clock.ts'
 import { Deque } from '../../base/deque.ts'
 import { laneError, show } from '../../base/errors.ts'
 import { checkOptions } from '../../base/options.ts'
@@ -18,7 +18,6 @@ import type {
   CancelStatus,
   CommandReference,
   DistributedQueue,
-  EnqueueStatus,
   LeasedQueue,
 } from '../contract/distributed-queue.ts'
 import type { CommandResult } from '../contract/envelope.ts'
@@ -36,6 +35,7 @@ import {
   type SubmitOptions,
   type SubmitterOptions,
 } from './submitter-options.ts'
+import { referenceTo, Unwanted } from './unwanted.ts'
 
 /** Spans between two looks double up to so many times the first. */
 const LOOK_GROWTH_MAX = 32
@@ -82,10 +82,10 @@ export class Submitter<M = AnyHandlers> {
   readonly #outbox: Outbox<Outstanding>
   /** Results that have come and that the queue need not keep. */
   readonly #forgotten: Outbox<CommandReference>
-  readonly #cancelled: Outbox<CommandReference>
-  /** On their way to the queue in the present call; those of them that were aborted meanwhile. */
-  #sending: readonly Outstanding[] = []
-  readonly #aborted = new Set<Outstanding>()
+  readonly #unwanted: Unwanted
+  /** Listeners of commands whose progress is wanted. */
+  readonly #progress = new Map<Outstanding, (value: unknown) => void>()
+  #hearing: Promise<(() => Promise<void>) | undefined> | undefined
   /** Those that wait for a result, by id. */
   readonly #byId = new Map<string, Outstanding>()
   /** Open ones that the queue has not accepted: all of them are in the outbox. */
@@ -144,14 +144,7 @@ export class Submitter<M = AnyHandlers> {
       refused: (_, error) => this.#failed(error),
       failed: this.#failed,
     })
-    this.#cancelled = new Outbox<CommandReference>({
-      owner: this.name,
-      batchMax: BATCH_MAX,
-      send: async (commands) => void (await this.#queue.commands!.cancel(commands)),
-      // It runs then.
-      refused: (_, error) => this.#failed(error),
-      failed: this.#failed,
-    })
+    this.#unwanted = new Unwanted(this.#queue, this.name, this.#failed)
   }
 
   /**
@@ -259,7 +252,7 @@ export class Submitter<M = AnyHandlers> {
     )
     for (const item of own) {
       item.fail(laneError('CORELANE_ABORTED', { stage: 'on its way to the queue' }))
-      this.#onAborted(item)
+      this.#unwanted.add(item)
     }
     const partitionId = this.#byId.get(id)?.envelope.partitionId
     const [status] = await commands.cancel([
@@ -297,14 +290,15 @@ export class Submitter<M = AnyHandlers> {
     }
     timers.clearInterval(this.#timer)
     const limit = new Pause()
-    const isTold = Promise.all([this.#forgotten.idle(), this.#cancelled.idle()])
+    const isTold = Promise.all([this.#forgotten.idle(), this.#unwanted.idle()])
     await Promise.race([isTold, limit.wait(FORGET_MS)])
     limit.end()
     this.#forgotten.giveUp()
-    this.#cancelled.giveUp()
+    this.#unwanted.giveUp()
     await this.#listening
     try {
       await this.#stopListening?.()
+      await (await this.#hearing)?.()
     } catch (error) {
       this.#failed(error)
     }
@@ -333,7 +327,11 @@ export class Submitter<M = AnyHandlers> {
     } catch (error) {
       return Promise.reject(error)
     }
-    if (options?.signal !== undefined) item.heed(options.signal, this.#onAborted)
+    if (item.envelope.options?.progress === true) {
+      this.#progress.set(item, options!.onProgress!)
+      this.#hearing ??= outside(() => this.#hearProgress())
+    }
+    if (options?.signal !== undefined) item.heed(options.signal, this.#unwanted.add)
     if (this.#open < this.#options.maxPending! && this.#waiting.length === 0) this.#admit(item)
     else {
       this.#waiting.push(item)
@@ -362,6 +360,7 @@ export class Submitter<M = AnyHandlers> {
   }
 
   readonly #settled = (item: Outstanding): void => {
+    if (this.#progress.size > 0) this.#progress.delete(item)
     if (item.stage === 'following') return
     if (item.stage === 'waiting') {
       this.#waitingCount--
@@ -392,16 +391,6 @@ export class Submitter<M = AnyHandlers> {
     else this.#admit(follower)
   }
 
-  /** One is not wanted any more, and has been settled. */
-  readonly #onAborted = (item: Outstanding): void => {
-    if (this.#queue.commands === undefined) return
-    // Another that waits for the same command may go on to do so.
-    if (item.stage !== 'open' || item.isDuplicate || item.followers?.some(isUnsettled)) return
-    if (item.isAccepted) this.#cancelled.add(referenceTo(item))
-    // It is cancelled when the queue may have it.
-    else if (this.#sending.includes(item)) this.#aborted.add(item)
-  }
-
   async #send(items: readonly Outstanding[]): Promise<void> {
     await Promise.all([
       this.#lanes.look(items, ({ envelope }) => envelope.laneId),
@@ -418,14 +407,7 @@ export class Submitter<M = AnyHandlers> {
     if (wanted.length === 0) return
     const sentMs = nowMs()
     const envelopes = wanted.map((item) => item.envelopeAt(sentMs))
-    this.#sending = wanted
-    let statuses: readonly EnqueueStatus[] | undefined
-    try {
-      statuses = await this.#queue.enqueueMany(envelopes)
-    } finally {
-      this.#sending = []
-      if (this.#aborted.size > 0) this.#cancelAborted(wanted, statuses)
-    }
+    const statuses = await this.#unwanted.sending(wanted, () => this.#queue.enqueueMany(envelopes))
     const now = nowMs()
     const spanMs = this.#lookMs
     const sighting = { pendingAtMs: sentMs, nextLookMs: now + spanMs, spanMs }
@@ -437,21 +419,28 @@ export class Submitter<M = AnyHandlers> {
     }
   }
 
-  /** @param statuses - Undefined if there was no answer: the queue may have them all the same. */
-  #cancelAborted(
-    wanted: readonly Outstanding[],
-    statuses: readonly EnqueueStatus[] | undefined,
-  ): void {
-    for (const [index, item] of wanted.entries()) {
-      const isOther = statuses?.[index] === 'duplicate' && item.isNamed
-      if (this.#aborted.delete(item) && !isOther) this.#cancelled.add(referenceTo(item))
-    }
-  }
-
   /** Listens for results. If it cannot, it goes on without: results are looked up as well. */
   #listen(): Promise<void> {
     this.#listening ??= outside(() => this.#announce())
     return this.#listening
+  }
+
+  /** Listens to progress. If it cannot, it tries again with the next that wants it. */
+  async #hearProgress(): Promise<(() => Promise<void>) | undefined> {
+    try {
+      return await this.#queue.commands!.onProgress(this.name, (commandId, value) => {
+        const item = this.#byId.get(commandId)
+        if (item === undefined) return
+        for (const each of [item, ...(item.followers ?? [])]) {
+          const listener = this.#progress.get(each)
+          if (listener !== undefined) callListener(listener, value)
+        }
+      })
+    } catch (error) {
+      this.#hearing = undefined
+      this.#failed(error)
+      return undefined
+    }
   }
 
   #announce(): Promise<void> {
@@ -576,10 +565,6 @@ export class Submitter<M = AnyHandlers> {
   #closedError(id: string, stage: string): Error {
     return laneError('CORELANE_SUBMITTER_CLOSED', { id, stage })
   }
-}
-
-function referenceTo({ envelope: { id: commandId, partitionId } }: Outstanding): CommandReference {
-  return { commandId, partitionId }
 }
 
 function isUnsettled({ isSettled }: Outstanding): boolean {

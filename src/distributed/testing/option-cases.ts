@@ -17,6 +17,7 @@ const BAD_OPTIONS: readonly unknown[] = [
   { delayMs: '5' },
   { timeoutMs: 0 },
   { timeoutMs: Number.NaN },
+  { progress: 'often' },
   { retry: 3 },
   { retry: { retries: 101 } },
   { retry: { backoff: 'linear' } },
@@ -30,6 +31,7 @@ export const OPTION_CASES: readonly CaseOfContract[] = [
     const queue = await stage.worker()
     const options: EnvelopeOptions = {
       timeoutMs: 1500.5,
+      progress: true,
       retry: { retries: 4, backoff: 'fixed', delayMs: 20, maxDelayMs: 30, jitter: 0.5 },
     }
     const more = { ...options, retry: { ...options.retry, module: 'x' }, module: '/etc/passwd' }
@@ -38,6 +40,34 @@ export const OPTION_CASES: readonly CaseOfContract[] = [
     assert.deepEqual(delivery.envelope.options, options)
     await finish(queue, [delivery])
   }),
+  sentence(
+    'reports of progress reach their submitter, and no other',
+    { needs: ['commands'] },
+    async (stage) => {
+      const [one, two] = await stage.workers('w1', 'w2')
+      const heard: unknown[] = []
+      const others: unknown[] = []
+      const end = await one!.commands!.onProgress('me', (id, value) => heard.push([id, value]))
+      await one!.commands!.onProgress('you', (...report) => others.push(report))
+      await two!.commands!.report([
+        { commandId: 'a', submitter: 'me', value: { done: 0.5, of: [1, null] } },
+        { commandId: 'b', submitter: 'nobody', value: 1 },
+        { commandId: 'c', submitter: 'me', value: undefined },
+      ])
+      await stage.until('both have come', () => heard.length === 2)
+      assert.deepEqual(heard, [
+        ['a', { done: 0.5, of: [1, null] }],
+        ['c', undefined],
+      ])
+      await end()
+      await two!.commands!.report([{ commandId: 'a', submitter: 'me', value: 'late' }])
+      await two!.commands!.report([{ commandId: 'd', submitter: 'you', value: 'last' }])
+      await stage.until('the last has come', () => others.length === 1)
+      assert.equal(heard.length, 2)
+      assert.deepEqual(others, [['d', 'last']])
+      await refused('no report', one!.commands!.report([]))
+    },
+  ),
   always('bad options of a command are refused', async (stage) => {
     const queue = await stage.worker()
     for (const options of BAD_OPTIONS) {

@@ -4,8 +4,9 @@
 // Starts are reported where a delivery counts only then, and few of them ahead of the threads. If
 // this process dies, those few come nearer to their last delivery; the other deliveries do not.
 
+import { timers } from '../../base/clock.ts'
 import { Deque } from '../../base/deque.ts'
-import type { ReleaseReason, SettleStatus } from '../contract/distributed-queue.ts'
+import type { ProgressReport, ReleaseReason, SettleStatus } from '../contract/distributed-queue.ts'
 import type { CommandResult } from '../contract/envelope.ts'
 import { BATCH_MAX } from '../contract/lease-request.ts'
 import { toPortableError } from '../contract/portable-error.ts'
@@ -102,6 +103,55 @@ export class StartReporter {
 /** Whether it has not been given back or lost meanwhile. */
 function isReady({ state }: HeldCommand): boolean {
   return state === 'READY'
+}
+
+/** How long reports of progress wait for later ones, which replace them. */
+const PROGRESS_MS = 50
+
+/** Reports how far commands have come: of each the latest, a few times a second. */
+export class ProgressReporter {
+  readonly #core: WorkerCore
+  readonly #latest = new Map<HeldCommand, unknown>()
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(core: WorkerCore) {
+    this.#core = core
+  }
+
+  /** A handler says how far it has come. */
+  add(held: HeldCommand, value: unknown): void {
+    this.#latest.set(held, value)
+    this.#timer ??= timers.setTimeout(() => void this.#flush(), PROGRESS_MS)
+  }
+
+  /** Reports no more. */
+  giveUp(): void {
+    timers.clearTimeout(this.#timer)
+    this.#latest.clear()
+  }
+
+  async #flush(): Promise<void> {
+    const { queue, events } = this.#core
+    const reports: ProgressReport[] = []
+    for (const [held, value] of this.#latest) {
+      const { id: commandId, submitter } = held.envelope
+      if (held.state !== 'SUBMITTED' || held.isAborted || submitter === undefined) continue
+      reports.push({ commandId, submitter, value })
+    }
+    this.#latest.clear()
+    try {
+      // The next comes with a later report.
+      for (let from = 0; from < reports.length; from += BATCH_MAX) {
+        await queue.commands!.report(reports.slice(from, from + BATCH_MAX))
+      }
+    } catch (error) {
+      events.failed(error)
+    }
+    this.#timer = undefined
+    if (this.#latest.size > 0) {
+      this.#timer = timers.setTimeout(() => void this.#flush(), PROGRESS_MS)
+    }
+  }
 }
 
 /** Dead letters that are under way at once; each is a call of its own. */

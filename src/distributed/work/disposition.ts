@@ -33,6 +33,8 @@ function patienceMsOf({ envelope, lane }: HeldCommand): number | undefined {
   return deadline === undefined ? lane.plan.deadlineMs : Math.max(0, deadline - createdAt)
 }
 
+type Writable<T> = { -readonly [K in keyof T]: T[K] }
+
 /**
  * The options for the manager.
  *
@@ -44,11 +46,11 @@ export function termsOf(
   leftMs: number,
   now: number,
   passesKeys: boolean,
-): CommandOptions | 'late' | 'token' {
+): Writable<CommandOptions> | 'late' | 'token' {
   const { envelope, tokenUntilMs } = held
   const { plan } = held.lane
   const { key, priority } = envelope
-  const options: { -readonly [K in keyof CommandOptions]: CommandOptions[K] } = {
+  const options: Writable<CommandOptions> = {
     // So that the effect of an earlier run can be recognised by it.
     id: envelope.id,
     attempt: Math.min(envelope.retryCount + 1, ATTEMPT_MAX),

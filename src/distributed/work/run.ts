@@ -14,7 +14,7 @@ import { isSealed } from '../contract/envelope.ts'
 import { failedResult } from '../contract/poison.ts'
 import { toPortableError } from '../contract/portable-error.ts'
 import { Pause } from '../pause.ts'
-import { Acknowledger, type Starter, StartReporter } from './acks.ts'
+import { Acknowledger, ProgressReporter, type Starter, StartReporter } from './acks.ts'
 import { codeOf, judge, lateError, mayRunOn, successOf, termsOf } from './disposition.ts'
 import { type HeldCommand, type RunFailure, type WorkerCore, WorkerLane } from './held.ts'
 import { LaneLimiter } from './limits.ts'
@@ -42,6 +42,7 @@ export class Runner implements Starter {
   readonly #marginMs: number
   readonly #unknownHandlerMs: number
   readonly #reporter: StartReporter
+  readonly #progress: ProgressReporter
   /** Of lanes that share a limit with other workers. */
   readonly #limiters = new Map<WorkerLane, LaneLimiter>()
   readonly #lanes: ReadonlyMap<string, WorkerLane>
@@ -68,6 +69,7 @@ export class Runner implements Starter {
     this.#unknownHandlerMs = queue.capabilities.delay ? core.unknownHandlerMs : 0
     this.acknowledger = new Acknowledger(core)
     this.#reporter = new StartReporter(core, this)
+    this.#progress = new ProgressReporter(core)
     this.#lanes = new Map(lanes.map((lane) => [lane.plan.name, lane]))
     for (const lane of lanes) {
       if (lane.rate === undefined && lane.slots === undefined) continue
@@ -108,6 +110,9 @@ export class Runner implements Starter {
       try {
         // What a queue checked need not be checked again.
         if (!isSealed(held.envelope)) checkGiven('command', terms, COMMAND_RULES)
+        if (held.envelope.options?.progress === true) {
+          terms.onProgress = (value) => this.#progress.add(held, value)
+        }
         // Leases are watched by their keeper; a token is not.
         const isWatched = held.tokenUntilMs > 0
         held.command = port.submit(laneId, commandType, payload, terms, held, isWatched)
@@ -190,6 +195,7 @@ export class Runner implements Starter {
     for (const pause of this.#threadWaits) pause.end()
     this.acknowledger.giveUp()
     this.#reporter.giveUp()
+    this.#progress.giveUp()
     for (const limiter of this.#limiters.values()) limiter.giveUp()
   }
 
