@@ -1,6 +1,7 @@
 // Worker session: one `corelane worker`, from its start to its exit code.
 // Owns: the process's standard streams and its signals while it runs.
 
+import { timers } from '../base/clock.ts'
 import {
   type Dashboard,
   type LeasedQueue,
@@ -14,6 +15,9 @@ import { LineWriter } from './line-writer.ts'
 import { openQueue, placeOf, type QueueFlags } from './queue-flags.ts'
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const
+
+/** How often a worker that npx started looks whether its parent is still there. */
+const PARENT_CHECK_MS = 500
 
 /** Options of a session. */
 export interface WorkerPlan {
@@ -68,6 +72,7 @@ export class WorkerSession {
    */
   async run(): Promise<number> {
     for (const name of SIGNALS) process.on(name, this.#interrupt)
+    const unwatch = this.#watchNpx()
     let queue: LeasedQueue | undefined
     try {
       try {
@@ -81,6 +86,7 @@ export class WorkerSession {
     } finally {
       await this.#close(queue)
       for (const name of SIGNALS) process.off(name, this.#interrupt)
+      unwatch()
     }
     return this.#hasFailed ? EXIT_FAILED : EXIT_OK
   }
@@ -160,8 +166,29 @@ export class WorkerSession {
       process.kill(process.pid, name)
       return
     }
+    this.#finishAfter(name)
+  }
+
+  /**
+   * npx ends at a signal, and passes it to the shell between, but not to this process: that gets
+   * another parent. It is the first signal then.
+   *
+   * @returns Ends it.
+   */
+  #watchNpx(): () => void {
+    if (process.env.npm_command !== 'exec') return () => {}
+    const parent = process.ppid
+    const timer = timers.setInterval(() => {
+      if (process.ppid === parent) return
+      timers.clearInterval(timer)
+      if (!this.#isStopped) this.#finishAfter('npx has ended')
+    }, PARENT_CHECK_MS)
+    return () => timers.clearInterval(timer)
+  }
+
+  #finishAfter(reason: string): void {
     this.#isStopped = true
-    this.#log(`${name}: finishing what runs; a second signal ends at once`)
+    this.#log(`${reason}: finishing what runs; a second signal ends at once`)
     this.#stop()
   }
 

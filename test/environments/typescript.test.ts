@@ -63,6 +63,16 @@ describeWithTools(tools, () => {
   )
 })
 
+test('the uses are of every door', () => {
+  const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  const doors = Object.keys(exports).filter((door) => !/\.json$|\/entry$/.test(door))
+  const uses = ['uses.mts', 'uses-redis.mts'].map((name) =>
+    readFileSync(join(import.meta.dirname, name), 'utf8'),
+  )
+  const used = [...uses.join().matchAll(/ from 'corelane(.*)'/g)].map(([, door]) => `.${door}`)
+  expect([...new Set(used)].sort()).toEqual(doors.sort())
+})
+
 test('types name no package but Node and, for its door, redis', () => {
   const foreign = (door: string) => {
     const text = readFileSync(join(root, 'dist', `${door}.d.cts`), 'utf8')
@@ -74,5 +84,7 @@ test('types name no package but Node and, for its door, redis', () => {
   // The types of a manager are shared since `corelane/testing` has them too.
   expect(ours(foreign('shared'))).toEqual(['node:worker_threads'])
   expect(ours(foreign('redis'))).toEqual(['redis'])
-  for (const door of ['index', 'handler', 'testing']) expect(ours(foreign(door))).toEqual([])
+  for (const door of ['index', 'handler', 'testing', 'jest-worker', 'opentelemetry']) {
+    expect(ours(foreign(door)).filter((name) => !/^node:/.test(String(name)))).toEqual([])
+  }
 })

@@ -2,6 +2,7 @@
 // version of TypeScript, as an ES module and as CommonJS.
 
 import {
+  AlertManager,
   type CommandEnvelope,
   ConfigError,
   closeOnSignals,
@@ -13,13 +14,19 @@ import {
   PartitionConfig,
   QueueManager,
   QueueManagerBuilder,
+  QueueMetrics,
+  QueueMonitor,
   RateLimitConfig,
   RetryPolicy,
   Submitter,
   WorkerPool,
 } from 'corelane'
 import { type CommandContext, defineHandlers, move } from 'corelane/handler'
-import { queueContract } from 'corelane/testing'
+import { Worker as Farm } from 'corelane/jest-worker'
+import { instrument } from 'corelane/opentelemetry'
+import { LaneTaskQueue, move as moved, Piscina, type Transferable } from 'corelane/piscina'
+import { prometheusHandler, prometheusText } from 'corelane/prometheus'
+import { inlineManager, queueContract } from 'corelane/testing'
 
 const handlers = defineHandlers({
   double: (n: number) => n * 2,
@@ -79,6 +86,31 @@ export async function distribute(manager: QueueManager<Handlers>): Promise<Comma
   queueContract({ open: async () => queue } as never)
   await submitter[Symbol.asyncDispose]()
   return queues.map(() => ({}) as CommandEnvelope)
+}
+
+export async function watch(manager: QueueManager<Handlers>): Promise<number> {
+  const metrics: QueueMetrics = QueueMetrics.local()
+  const alerts = new AlertManager(manager).start()
+  const monitor = new QueueMonitor(manager)
+  const end: () => void = instrument()
+  const handle = prometheusHandler(manager)
+  handle satisfies (...given: never[]) => void
+  end()
+  monitor.stop()
+  alerts.stop()
+  return prometheusText(manager).length + Object.keys(metrics.snapshot().lanes).length
+}
+
+export async function otherDoors(bytes: Uint8Array): Promise<unknown> {
+  const pool = new Piscina({ filename: '/worker.js', taskQueue: new LaneTaskQueue() })
+  const transferable: Transferable = moved(bytes as never) as never
+  const result: unknown = await pool.run({ transferable }, { name: 'double' })
+  await pool.close()
+  const farm = new Farm('/farm.js', { numWorkers: 2 })
+  const { forceExited }: { forceExited: boolean } = await farm.end()
+  const inline = inlineManager({ handlers: { double: (n: number) => n * 2 } })
+  const doubled: number = await inline.run('double', 2)
+  return [result, forceExited, doubled]
 }
 
 export function codeOf(error: unknown): string {

@@ -113,6 +113,25 @@ describeWithRedis('the queue from the command line', () => {
     await stop(bound)
   })
 
+  test('a worker ends in order when npx, which passes no signal on, has ended', async () => {
+    const name = newName()
+    const words = ['worker', handlers, '--name', name, '--partitions', '1']
+    // As npx does, this parent ends at the signal and leaves its child alone.
+    const parent = `require('node:child_process').spawn(process.execPath, process.argv.slice(1), {
+      stdio: 'inherit',
+    })`
+    const env = { CORELANE_QUEUE_URL: redis.url, npm_command: 'exec' }
+    const worker = new CliProcess(words, ['--eval', parent], env)
+    running.push(worker)
+    await within(worker.says('stderr', TAKES), 'a worker that takes commands')
+    const { results } = await run(name, [{ id: 1, type: 'echo', payload: 'before' }])
+    expect(results).toMatchObject([{ ok: true, value: 'before' }])
+    const { signal, stderr } = await stop(worker)
+    expect(signal).toBe('SIGTERM')
+    expect(stderr).toContain('corelane: npx has ended: finishing what runs')
+    expect(stderr).toMatch(/corelane: 1 completed, 0 failed, .*\n$/)
+  })
+
   test('dead commands of a queue are listed, run again and purged, and its counts are printed', async () => {
     const name = newName()
     const ask = async (...words: string[]): Promise<Ending> => {
