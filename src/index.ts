@@ -128,6 +128,7 @@ export {
 } from './model/lane.ts'
 export type { EventFilter, LaneEvent, LaneEventName, LaneEventOf } from './model/lane-event.ts'
 export type {
+  GroupMetrics,
   LaneMetrics,
   LaneShareMetrics,
   MetricLabels,

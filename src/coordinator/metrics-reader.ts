@@ -121,6 +121,7 @@ class MetricsReader {
       waiting: backpressure.waitingIn(lane),
       oldestMs: oldest === Number.POSITIVE_INFINITY ? 0 : Math.max(0, now - oldest),
       isPaused: lane.isPaused,
+      groups: backlog.turns.longestWaiting(lane.index),
       partitions: shares,
     }
   }

@@ -299,7 +299,15 @@ export class Runtime implements CommandManager, ManagerEvents {
   stats(): QueueStats {
     const { strategy } = this.#plan
     const { size } = this.deadLetters
-    return takeStats(this.#state, strategy, this.#lanes, this.#backpressure, this.#partitions, size)
+    return takeStats(
+      this.#state,
+      strategy,
+      this.#lanes,
+      this.#backpressure,
+      this.#backlog.turns,
+      this.#partitions,
+      size,
+    )
   }
 
   #meter(plan: ManagerPlan): TallyBook | undefined {

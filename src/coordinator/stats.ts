@@ -4,7 +4,9 @@ import { cpus, freemem, loadavg, totalmem, uptime } from 'node:os'
 import { outside } from '../base/async-context.ts'
 import { readCounter } from '../memory/counters.ts'
 import { Counter } from '../memory/layout.ts'
+import type { GroupMetrics } from '../model/metrics.ts'
 import type { Backpressure } from './admission/backpressure.ts'
+import type { GroupTurns } from './dispatch/group-turns.ts'
 import type { HostStats } from './host-by-os-utils.ts'
 import { type LaneTable, openCountOf } from './lane-table.ts'
 import type { ManagerState } from './manager-events.ts'
@@ -30,6 +32,8 @@ export interface LaneStats {
   readonly timedOut: number
   /** Commands that became dead letters; they are among the failed ones. */
   readonly deadLettered: number
+  /** The groups that have waited longest for a turn: ten at most, that one first. */
+  readonly groups: readonly GroupMetrics[]
 }
 
 /** A partition at one moment. */
@@ -90,6 +94,7 @@ export interface QueueStats {
  *
  * @param lanes - Its lanes.
  * @param backpressure - Knows which submits wait.
+ * @param turns - Knows which groups wait.
  * @param partitions - Its partitions.
  * @param deadLetters - How many it keeps.
  */
@@ -98,6 +103,7 @@ export function takeStats(
   strategy: string,
   lanes: LaneTable,
   backpressure: Backpressure,
+  turns: GroupTurns,
   partitions: readonly PartitionHandle[],
   deadLetters: number,
 ): QueueStats {
@@ -129,6 +135,7 @@ export function takeStats(
       retried,
       timedOut,
       deadLettered,
+      groups: turns.longestWaiting(index),
     }
     sum.queued += queued
     sum.running += running

@@ -15,6 +15,20 @@ export interface LaneShareMetrics {
   readonly run: Histogram
 }
 
+/** Groups of a lane that are listed: those that have waited longest. */
+export const GROUPS_LISTED = 10
+
+/** A group of a lane at one moment. */
+export interface GroupMetrics {
+  readonly group: string
+  /** Its commands that wait for their turn. */
+  readonly queued: number
+  /** Its commands that have had their turn and not ended. */
+  readonly released: number
+  /** How long the oldest that waits has waited, in milliseconds. */
+  readonly oldestMs: number
+}
+
 /** A lane. */
 export interface LaneMetrics extends LaneShareMetrics {
   readonly submitted: number
@@ -38,6 +52,8 @@ export interface LaneMetrics extends LaneShareMetrics {
   readonly oldestMs: number
   /** Whether it is paused. */
   readonly isPaused: boolean
+  /** The groups that have waited longest for a turn: ten at most, that one first. */
+  readonly groups: readonly GroupMetrics[]
   /** By partition. */
   readonly partitions: readonly LaneShareMetrics[]
 }

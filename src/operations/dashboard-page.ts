@@ -32,6 +32,7 @@ const BODY = `
 <section class="wide"><h2 id="h-lanes">Lanes</h2><table aria-labelledby="h-lanes"><thead><tr><th scope="col">Lane</th><th scope="col">Queued</th><th scope="col">Running</th>
 <th scope="col">Oldest</th><th scope="col">Done /s</th><th scope="col">Failed /s</th><th scope="col">Wait p50</th><th scope="col">Wait p99</th><th scope="col">Run p50</th><th scope="col">Run p99</th>
 <th scope="col">Limits</th><th scope="col">Actions</th></tr></thead><tbody id="lanes"></tbody></table></section>
+<section class="wide" id="waiting" hidden><h2 id="h-groups">Groups that wait longest</h2><table aria-labelledby="h-groups"><thead><tr><th scope="col">Lane</th><th scope="col" class="text">Group</th><th scope="col">Oldest</th><th scope="col">Queued</th><th scope="col">Released</th></tr></thead><tbody id="groups"></tbody></table></section>
 <section><h2>Commands per second</h2><canvas id="throughput" role="img" aria-label="Commands per second over the last minutes"></canvas></section>
 <section><h2>Wait p99, milliseconds</h2><canvas id="latency" role="img" aria-label="99th percentile of waits over the last minutes"></canvas></section>
 <section class="wide"><h2 id="h-partitions">Partitions</h2><table aria-labelledby="h-partitions"><thead><tr><th scope="col">Partition</th><th scope="col">State</th><th scope="col">Busy</th>
@@ -151,6 +152,15 @@ function show(news) {
     button.hidden = isReadOnly
   }
   keepOnly(at('lanes'), names)
+  const waiting = Object.entries(news.lanes).flatMap(([lane, { groups }]) => names.has(lane) ? groups.map((one) => ({ lane, ...one })) : [])
+  const longest = waiting.sort((a, b) => b.oldestMs - a.oldestMs).slice(0, 10)
+  at('waiting').hidden = longest.length === 0
+  keepOnly(at('groups'), new Set())
+  for (const one of longest) {
+    row(at('groups'), one.lane + '/' + one.group, [
+      [one.lane], [one.group, 'text'], [ms(one.oldestMs), one.oldestMs > 10000 ? 'bad' : ''], [count(one.queued)], [count(one.released)],
+    ], [])
+  }
   draw('throughput', done / seconds)
   draw('latency', wait)
   for (const one of news.partitions) {

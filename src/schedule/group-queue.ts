@@ -18,6 +18,7 @@
 
 import { COMMAND_RULES } from '../model/command.ts'
 import { type GroupPlan, rankOf, type SharedLanePlan } from '../model/lane.ts'
+import type { GroupMetrics } from '../model/metrics.ts'
 import { groupRateOf } from './group-rate.ts'
 import {
   type Flow,
@@ -41,17 +42,6 @@ const IDLE_MAX = 16_384
 
 /** More commands that left than this, and than wait, are let go of. */
 const LEFT_MAX = 64
-
-/** A group at one moment. */
-export interface WaitingGroup {
-  readonly group: string
-  /** Its commands that wait for their turn. */
-  readonly queued: number
-  /** Its commands that have had their turn and not ended. */
-  readonly released: number
-  /** How long the oldest that waits has waited. */
-  readonly oldestMs: number
-}
 
 /** The waiting commands of one lane that have a group. */
 export class GroupQueue<T extends GroupItem> {
@@ -231,7 +221,7 @@ export class GroupQueue<T extends GroupItem> {
    *
    * @param count - How many at most.
    */
-  longestWaiting(count: number, nowMs: number): WaitingGroup[] {
+  longestWaiting(count: number, nowMs: number): GroupMetrics[] {
     const found: { group: Group<T>; sinceMs: number }[] = []
     for (const group of this.#groups.values()) {
       if (group.waiting === 0) continue

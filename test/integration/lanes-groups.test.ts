@@ -2,7 +2,7 @@
 // a group hold over all partitions by the stamps, and all else that lanes promise holds in groups.
 // Method: floods beside trickles, gates that count what runs at once, and every way to leave.
 
-import { type LaneOptions, PartitionConfig } from 'corelane'
+import { type LaneOptions, PartitionConfig, QueueMetrics } from 'corelane'
 import { expect, test } from 'vitest'
 import { failure, until, within } from '../support/deadline.ts'
 import { create, open } from '../support/managers.ts'
@@ -213,6 +213,35 @@ test('a lane that is paused gives no turns, and close leaves nothing behind', as
   for (const error of await Promise.all(dropped)) {
     expect(error).toMatchObject({ code: 'CORELANE_COMMAND_DROPPED' })
   }
+})
+
+test('statistics and metrics name the ten groups that have waited longest, and then none', async () => {
+  const words = wordsOf()
+  const manager = await open('lanes-handlers.js', {
+    partitions: PartitionConfig.none(),
+    concurrencyPerPartition: 40,
+    lanes: { api: { groupConcurrency: 1 }, other: {} },
+    metrics: QueueMetrics.local(),
+    workerData: { words: words.buffer },
+  })
+  const results: Promise<unknown>[] = []
+  for (let i = 0; i < 15; i++) {
+    for (const _ of [1, 2, 3]) {
+      results.push(manager.submit('api', 'gate', 0, { group: `g${i}` }))
+    }
+    await new Promise((resolve) => setTimeout(resolve, 3))
+  }
+  await until(() => Atomics.load(words, RUNNING) === 15, 'one of each runs')
+  const { groups } = manager.stats().lanes.api!
+  expect(groups.map(({ group }) => group)).toEqual([...Array(10).keys()].map((i) => `g${i}`))
+  for (const one of groups) expect(one).toMatchObject({ queued: 2, released: 1 })
+  expect(groups[0]!.oldestMs).toBeGreaterThan(groups[9]!.oldestMs + 20)
+  const metrics = manager.metrics!.snapshot().lanes
+  expect(metrics.api!.groups.map(({ group }) => group)).toEqual(groups.map(({ group }) => group))
+  expect(metrics.other!.groups).toEqual([])
+  openGate(words)
+  await within(Promise.all(results), 'all')
+  expect(manager.stats().lanes.api!.groups).toEqual([])
 })
 
 test('a key that is busy holds no slot of its group', async () => {

@@ -244,6 +244,7 @@ export class Dispatcher implements Admission<Command> {
 
   /** Shows the partitions what was bound. */
   flush(): void {
+    this.#backlog.turns.endTurn()
     if (this.#dirty.length === 0) return
     for (const window of this.#dirty) window.flush()
     this.#dirty.length = 0

@@ -4,11 +4,12 @@
 
 import { nowMs } from '../../base/clock.ts'
 import type { LanePlan } from '../../model/lane.ts'
-import { GroupQueue, type WaitingGroup } from '../../schedule/group-queue.ts'
+import { GROUPS_LISTED, type GroupMetrics } from '../../model/metrics.ts'
+import { GroupQueue } from '../../schedule/group-queue.ts'
 import { ANY_PARTITION, type Command } from '../command.ts'
 import type { Lane } from '../lane-table.ts'
 
-/** So many commands share a reading of the clock. */
+/** So many commands of one turn of the event loop share a reading of the clock. */
 const SHARED_READINGS = 64
 
 /** A command costs its estimated run time in milliseconds; short ones cost the same. */
@@ -88,11 +89,15 @@ export class GroupTurns {
     queue.offer(command, placeOf(home), now)
   }
 
+  /** The turn of the event loop has ended: the next command reads the clock. */
+  endTurn(): void {
+    this.#readingsLeft = 0
+  }
+
   /** Looks at groups whose moment has come. */
   advance(): void {
     if (this.#used.length === 0) return
     const now = nowMs()
-    this.#readingsLeft = 0
     for (const laneIndex of this.#used) this.#queues[laneIndex]!.advance(now)
   }
 
@@ -126,8 +131,8 @@ export class GroupTurns {
   }
 
   /** The groups of a lane that have waited longest, that one first. */
-  longestWaiting(laneIndex: number, count: number): WaitingGroup[] {
-    return this.#queues[laneIndex]?.longestWaiting(count, nowMs()) ?? []
+  longestWaiting(laneIndex: number): readonly GroupMetrics[] {
+    return this.#queues[laneIndex]?.longestWaiting(GROUPS_LISTED, nowMs()) ?? []
   }
 }
 

@@ -38,7 +38,7 @@ function newsOf({ lane = 'api', error, failed = 0, oldestMs = 0, runs = 0 }: Giv
     host: { cores: 2, loadAverage: 0.5 },
     limits: [{ name: lane, maxConcurrency: 8 }],
     feed: error === undefined ? [] : [{ event: 'queue.command.timeout', lane, error }],
-    lanes: { [lane]: { ...share, ...counts, ...now, deadLettered: 0, partitions: [] } },
+    lanes: { [lane]: { ...share, ...counts, ...now, deadLettered: 0, groups: [], partitions: [] } },
     partitions: [
       {
         ...{ index: 0, state: 'ready', restarts: 0, running: 1, bound: 3, busyMs: 1_000 },

@@ -20,6 +20,7 @@ function lane(counts: Partial<LaneMetrics>, ...waits: number[]): LaneMetrics {
     ...gauges,
     deadLettered: 0,
     isPaused: false,
+    groups: [],
     ...share,
     partitions: [share],
     ...counts,

@@ -40,6 +40,7 @@ class World {
       retried: 0,
       deadLettered: 0,
       isPaused: false,
+      groups: [],
     }
     const share = { failed, limited: 0, wait, run: new Histogram() }
     const gauges = { queued, running, unsettled: queued + running, waiting: 0, oldestMs, completed }
