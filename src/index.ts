@@ -5,6 +5,7 @@ export {
   AbortError,
   ClosedError,
   ConfigError,
+  type CrashRecord,
   DeadlineExceededError,
   ERRORS,
   type ErrorCode,

@@ -145,6 +145,25 @@ type WordsOf<T extends string> = T extends `${string}{${infer W}}${infer Rest}`
 /** Words that are numbers; all others are text. */
 type NumberWord = `${string}Ms` | 'bytes' | 'deliveries' | 'last' | 'maxBytes' | 'partition'
 
+/** The death of a thread that ended by itself. */
+export interface CrashRecord {
+  /** Node's number of the thread. */
+  readonly threadId: number
+  readonly exitCode: number
+  /** Stack of the error that ended it; undefined if it exited without one. */
+  readonly stack: string | undefined
+  /** Commands whose handlers had been entered and had not ended. */
+  readonly commands: readonly {
+    readonly id: string
+    readonly type: string
+    readonly lane: string
+  }[]
+  /** The last lines that it printed: 20 at most, from the last 4,096 characters. */
+  readonly output: readonly string[]
+  /** Heap in use when it was last looked at, between handlers, in MiB; 0 if it never was. */
+  readonly heapMb: number
+}
+
 /** What some codes tell beside the words of their template. */
 interface MoreDetails {
   readonly CORELANE_DRAIN_TIMEOUT: { readonly lanes?: Readonly<Record<string, number>> }
@@ -152,7 +171,11 @@ interface MoreDetails {
     readonly received: number | undefined
     readonly expected: number
   }
-  readonly CORELANE_PARTITION_LOST: { readonly started: boolean; readonly exitCode?: number }
+  readonly CORELANE_PARTITION_LOST: {
+    readonly started: boolean
+    readonly exitCode?: number
+    readonly crash?: CrashRecord | undefined
+  }
   readonly CORELANE_QUEUE_FULL: {
     readonly pending: number
     readonly maxPending: number
@@ -235,6 +258,11 @@ export class PartitionLostError extends LaneError {
   /** Whether the handler had been entered. */
   get started(): boolean {
     return this.details.started === true
+  }
+
+  /** How its thread died; undefined where the manager ended it, as after a time-out. */
+  get crash(): CrashRecord | undefined {
+    return this.details.crash as CrashRecord | undefined
   }
 }
 

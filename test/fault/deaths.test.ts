@@ -2,7 +2,7 @@
 // running commands reject, queued ones run on the replacement in order, and every command runs
 // exactly once. Method: handlers keep a ledger in shared memory that outlives their threads.
 
-import { PartitionConfig } from 'corelane'
+import { PartitionConfig, type PartitionLostError } from 'corelane'
 import { expect, test } from 'vitest'
 import { block, failure, rejection, until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
@@ -70,6 +70,64 @@ test.each(runningDeaths)(
     expect(manager.stats().partitions[0]).toMatchObject({ state: 'ready', incarnations: 2 })
   },
 )
+
+test('the record of a crash has what ran, the stack, the exit code, the last output and the heap', async () => {
+  const handlers = moduleOf(`
+    export const rest = () => new Promise(() => {})
+    export const echo = (payload) => payload
+    export const crash = async () => {
+      for (let i = 0; i < 30; i++) console.log('line', i)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      console.error('the last words')
+      setTimeout(function inATimer() { throw new TypeError('of the crash') })
+      return new Promise(() => {})
+    }
+    export const leave = (code) => process.exit(code)`)
+  const manager = await open('values.js', { partitions: one, handlers, concurrencyPerPartition: 2 })
+  const lost: unknown[] = []
+  const events = manager.subscribe({ events: ['queue.partition.lost'] })
+  const collecting = (async () => {
+    for await (const { error } of events) if (lost.push(error) === 2) break
+  })()
+  await manager.run('echo', 1)
+  // The heap is looked at when work comes a moment after the start.
+  await new Promise((resolve) => setTimeout(resolve, 150))
+  await manager.run('echo', 2)
+  const beside = failure(manager.submit('query', 'rest', 0, { id: 'beside' }), 'the one beside it')
+  const killer = failure(manager.submit('control', 'crash', 0, { id: 'killer' }), 'the killer')
+  const { crash } = (await killer) as PartitionLostError
+  expect(crash).toMatchObject({
+    exitCode: 1,
+    stack: expect.stringMatching(/TypeError: of the crash\n.*inATimer/),
+    commands: expect.arrayContaining([
+      { id: 'beside', type: 'rest', lane: 'query' },
+      { id: 'killer', type: 'crash', lane: 'control' },
+    ]),
+    output: [...Array.from({ length: 19 }, (_, i) => `line ${i + 11}`), 'the last words'],
+  })
+  expect(crash!.threadId).toBeGreaterThan(0)
+  expect(crash!.heapMb).toBeGreaterThan(1)
+  expect(JSON.parse(JSON.stringify(crash))).toEqual(crash)
+  expect(((await beside) as PartitionLostError).crash).toEqual(crash)
+  const left = ((await failure(manager.run('leave', 5), 'exit')) as PartitionLostError).crash
+  expect(left).toMatchObject({ exitCode: 5, commands: [{ type: 'leave' }], output: [] })
+  expect(left!.stack).toBeUndefined()
+  await within(collecting, 'events')
+  expect(lost).toMatchObject([{ crash }, { crash: left }])
+})
+
+test('a thread that the manager ends has no record of a crash', async () => {
+  const handlers = moduleOf('export const spin = () => { for (;;); }')
+  const manager = await open('values.js', { partitions: one, handlers })
+  const events = manager.subscribe({ events: ['queue.partition.lost'] })
+  const error = await failure(manager.run('spin', 0, { timeoutMs: 50 }), 'the late one')
+  expect(error).toMatchObject({ code: 'CORELANE_TIMEOUT' })
+  for await (const event of events) {
+    expect((event.error as PartitionLostError).crash).toBeUndefined()
+    expect((event.error as PartitionLostError).cause).toMatchObject({ code: 'CORELANE_TIMEOUT' })
+    break
+  }
+})
 
 test.each(['throw in a timer', 'exit soon'])(
   'a thread that dies after its command ended (%s) loses nothing',

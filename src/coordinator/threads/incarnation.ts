@@ -12,11 +12,13 @@ import {
 } from 'node:worker_threads'
 import type { Remote } from 'comlink'
 import { timers } from '../../base/clock.ts'
-import { type LaneError, laneError } from '../../base/errors.ts'
+import { type CrashRecord, type LaneError, laneError } from '../../base/errors.ts'
 import { VERSION } from '../../base/version.ts'
 import { awakeMemory, closeAwakeWord, openAwakeWord } from '../../memory/awake-threads.ts'
 import type { CoordinatorCommons } from '../../memory/commons.ts'
+import { readCounter } from '../../memory/counters.ts'
 import type { BellRinger } from '../../memory/doorbell.ts'
+import { Counter } from '../../memory/layout.ts'
 import { createRegion } from '../../memory/region.ts'
 import type { TallyBook } from '../../memory/tallies.ts'
 import { PARTITION_MARKER, PROGRAM_MARKER } from '../../model/command.ts'
@@ -35,6 +37,7 @@ import type {
 import { isErrorValue } from '../../wire/families.ts'
 import { OutputReader } from '../../wire/output.ts'
 import { fromSideValue, SidePort } from '../../wire/side-port.ts'
+import type { Command } from '../command.ts'
 import { usableCores } from '../cores.ts'
 import type { ManagerPlan } from '../options.ts'
 import { InFlightWindow, type WindowPlan } from './in-flight-window.ts'
@@ -128,6 +131,10 @@ export interface NestedRequests {
 
 /** How long a thread may take to answer an abort order; no caller waits for the answer. */
 const ORDER_TIMEOUT_MS = 1000
+
+/** Characters and lines of its output that the record of a crash has. */
+const TAIL_LENGTH = 4096
+const TAIL_LINES = 20
 
 /** How a thread ended. */
 export interface ExitReport {
@@ -263,6 +270,10 @@ export class Incarnation {
   /** Rejects the control calls that wait, when the thread exits. */
   readonly #waiting = new Set<(reason: unknown) => void>()
   #exit: ExitReport | undefined
+  /** The last that it has printed. */
+  #tail = ''
+  /** How it died, once that is known. */
+  #crash: CrashRecord | undefined
   #cause: unknown
 
   /**
@@ -298,9 +309,11 @@ export class Incarnation {
     this.#bell = bell
     this.#commons = plan.commons
     this.threadId = this.worker.threadId
-    const output = new OutputReader(printed.port1, (name, text, run) =>
-      reports.printed(this, { stream: name, text }, run),
-    )
+    const output = new OutputReader(printed.port1, (name, text, run) => {
+      const last = typeof text === 'string' ? text : Buffer.from(text).toString()
+      this.#tail = `${this.#tail}${last.slice(-TAIL_LENGTH)}`.slice(-TAIL_LENGTH)
+      return reports.printed(this, { stream: name, text }, run)
+    })
     const sidePort = new SidePort(side.port1)
     this.#output = output
     this.window = new InFlightWindow(region, bell, partition, sidePort, plan, output)
@@ -457,6 +470,23 @@ export class Incarnation {
   }
 
   /**
+   * Notes how it died, by itself.
+   *
+   * @param commands - Those that ran.
+   */
+  crashed(commands: readonly Command[]): void {
+    const { code, cause } = this.#exit!
+    this.#crash = Object.freeze({
+      threadId: this.threadId,
+      exitCode: code,
+      stack: isErrorValue(cause) ? cause.stack : undefined,
+      commands: commands.map(({ id, type, lane }) => ({ id, type: type.name, lane: lane.name })),
+      output: this.#tail.split('\n').filter(Boolean).slice(-TAIL_LINES),
+      heapMb: readCounter(this.window.end.views, Counter.HEAP_KIB) / 1024,
+    })
+  }
+
+  /**
    * The error of a command that this thread's death cost.
    *
    * @param stage - What the command was doing.
@@ -470,7 +500,7 @@ export class Incarnation {
       : `its thread exited with code ${code}`
     return laneError(
       'CORELANE_PARTITION_LOST',
-      { partition: this.partition, reason, stage, started, exitCode: code },
+      { partition: this.partition, reason, stage, started, exitCode: code, crash: this.#crash },
       cause,
     )
   }

@@ -471,7 +471,9 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     // Results that it finished count, unless it was given up before.
     const left = incarnation.isTerminating ? [] : window.takeOrphans()
     this.#plan.commons.reclaim(partition.index, number)
-    const running = left.filter(({ started }) => started).length + window.watch.detachedCount
+    const ran = left.filter(({ started }) => started).map(({ command }) => command)
+    const running = ran.length + window.watch.detachedCount
+    if (!this.#isClosing && !incarnation.isTerminating) incarnation.crashed(ran)
     this.#settle(
       partition,
       left,
