@@ -227,6 +227,25 @@ function commandsOn(open: (leaseMs?: number) => Promise<LeasedQueue>): void {
     expect((await failure(refused, 'a refusal')).message).toContain('enqueue.onProgress')
   })
 
+  test('a result that is not to be kept is forgotten once it has come, or at once', async () => {
+    const { submitter, queue } = await openAll()
+    const state = async (id: string) => (await queue.commands!.find(id))?.state
+    const submit = (id: string, keepResult?: boolean) =>
+      within(submitter.submit('prompt', 'mark', 1, { id, keepResult }), 'a result')
+    expect(await Promise.all([submit('kept'), submit('gone', false)])).toEqual([1, 1])
+    await submitter.enqueue('prompt', 'mark', 2, { id: 'silent', keepResult: false })
+    await found(queue, 'gone', [undefined])
+    await found(queue, 'silent', [undefined])
+    expect(await state('kept')).toBe('ended')
+    const frugal = openSubmitter(queue, { keepResults: 'named' })
+    const { id } = await frugal.enqueue('prompt', 'mark', 3)
+    await frugal.enqueue('prompt', 'mark', 3, { id: 'named' })
+    const kept = await frugal.enqueue('prompt', 'mark', 3, { keepResult: true })
+    await found(queue, id, [undefined])
+    await found(queue, 'named', ['ended'])
+    await found(queue, kept.id, ['ended'])
+  })
+
   test('an option that cannot travel is refused before anything is sent', async () => {
     const { submitter } = await openAll()
     const bad: readonly object[] = [

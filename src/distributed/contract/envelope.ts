@@ -52,8 +52,18 @@ export interface EnvelopeOptions {
   readonly timeoutMs?: number | undefined
   /** When it runs again after a failure. Its lane's `retryable` still judges the error. */
   readonly retry?: QueuedRetry | undefined
+  /**
+   * Whether the queue keeps its result, and with that knows its id. If not, its submitter has it
+   * forgotten; without a submitter the queue keeps nothing of it at its end, unless it is dead.
+   */
+  readonly keepResult?: boolean | undefined
   /** Whether its submitter wants to know how far it has come. */
   readonly progress?: boolean | undefined
+}
+
+/** Whether the queue keeps nothing of a command that ends. */
+export function leavesNothing({ options, submitter }: CommandEnvelope): boolean {
+  return options?.keepResult === false && submitter === undefined
 }
 
 /** A failure in portable form. */
@@ -191,6 +201,7 @@ const OPTION_RULES = Object.freeze({
   delayMs: COMMAND_RULES.delayMs,
   timeoutMs: COMMAND_RULES.timeoutMs,
   retry: COMMAND_RULES.retry,
+  keepResult: boolean(true),
   progress: boolean(false),
 }) satisfies OptionRules
 

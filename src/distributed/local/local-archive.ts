@@ -4,7 +4,7 @@
 
 import { Deque } from '../../base/deque.ts'
 import type { DeadCommand } from '../contract/distributed-queue.ts'
-import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
+import { type CommandEnvelope, type CommandResult, leavesNothing } from '../contract/envelope.ts'
 
 /** Results that were forgotten may take so much room more than those that are kept. */
 const FORGOTTEN_MAX = 1024
@@ -62,9 +62,14 @@ export class LocalArchive {
    *
    * @param envelope - Of its command; without a submitter the value is not kept.
    */
-  keep({ id, submitter }: CommandEnvelope, result: CommandResult, nowMs: number): void {
+  keep(envelope: CommandEnvelope, result: CommandResult, nowMs: number): void {
+    const { id, submitter } = envelope
     const kept = submitter === undefined ? { ...result, value: undefined } : result
     this.forget(id)
+    if (leavesNothing(envelope)) {
+      this.#entries.delete(id)
+      return
+    }
     const entry = new KeptResult(id, kept, nowMs + this.#ttlMs)
     this.#entries.set(id, entry)
     this.#results.push(entry)

@@ -4,8 +4,7 @@ import { TIMER_MS_MAX } from '../../base/bounds.ts'
 import { nowMs } from '../../base/clock.ts'
 import { laneError } from '../../base/errors.ts'
 import type { Delivery, ReleaseOptions, SettleStatus } from '../contract/distributed-queue.ts'
-import type { CommandResult } from '../contract/envelope.ts'
-import { checkName } from '../contract/envelope.ts'
+import { type CommandResult, checkName, leavesNothing } from '../contract/envelope.ts'
 import { checkWhole } from '../contract/lease-request.ts'
 import type { Call, Reply } from './caller.ts'
 import { batches, byPartition, Numbering, pack, type RedisEngine } from './engine.ts'
@@ -59,9 +58,11 @@ export class RedisAcknowledger {
     const lines: string[] = []
     const commands: string[] = []
     for (const [i, position] of positions.entries()) {
-      const { id, laneId, submitter } = completions[position]!.delivery.envelope
+      const { envelope } = completions[position]!.delivery
+      const { id, laneId, submitter } = envelope
       const { entry, counter } = parts[i]!
-      const channel = submitter === undefined ? 0 : channels.of(keys.results(submitter))
+      const silent = leavesNothing(envelope) ? -1 : 0
+      const channel = submitter === undefined ? silent : channels.of(keys.results(submitter))
       lines.push(`${lanes.of(names.stream(laneId))} ${entry} ${counter} ${channel}`)
       commands.push(names.command(id))
     }

@@ -9,7 +9,7 @@ import type {
   ProgressReport,
   QueuedCommands,
 } from '../contract/distributed-queue.ts'
-import { type CommandEnvelope, checkName } from '../contract/envelope.ts'
+import { type CommandEnvelope, checkName, leavesNothing } from '../contract/envelope.ts'
 import { BATCH_MAX, checkWhole, PEEK_MAX } from '../contract/lease-request.ts'
 import { cancelledResult } from '../contract/poison.ts'
 import type { Reply } from './caller.ts'
@@ -194,7 +194,7 @@ export class RedisCommands implements QueuedCommands {
           entry ?? '',
           String(dueAt ?? ''),
           encodeResult(result, false, plan.maxBytes),
-          String(plan.resultTtlMs),
+          String(leavesNothing(envelope) ? 1 : plan.resultTtlMs),
           submitter === undefined ? '' : keys.results(submitter),
           keys.wakes,
           String(partitionId),

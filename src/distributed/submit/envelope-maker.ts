@@ -16,16 +16,19 @@ import {
   type EnvelopeOptions,
   sealEnvelope,
 } from '../contract/envelope.ts'
-import { SUBMIT_RULES, type SubmitOptions } from './submitter-options.ts'
+import { SUBMIT_RULES, type SubmitOptions, type SubmitterOptions } from './submitter-options.ts'
 
 /** So many commands of a balanced queue go to one partition before the next has its turn. */
 const RUN = 32
+
+const KEPT_NOT: EnvelopeOptions = Object.freeze({ keepResult: false })
 
 /** Makes envelopes. */
 export class EnvelopeMaker {
   readonly #queue: LeasedQueue
   readonly #submitter: string
   readonly #allowDegraded: boolean
+  readonly #keepResults: 'all' | 'named' | 'none'
   /** The first half of ids, followed by a number. */
   readonly #prefix = uniqueName()
   #last: number
@@ -36,11 +39,16 @@ export class EnvelopeMaker {
   #lane = ''
   #type = ''
 
-  /** @param allowDegraded - Whether wishes that the queue cannot fulfil are dropped. */
-  constructor(queue: LeasedQueue, submitter: string, allowDegraded: boolean) {
+  /** @param options - Of the submitter, checked and complete. */
+  constructor(
+    queue: LeasedQueue,
+    submitter: string,
+    { allowDegraded, keepResults }: SubmitterOptions,
+  ) {
+    this.#keepResults = keepResults!
     this.#queue = queue
     this.#submitter = submitter
-    this.#allowDegraded = allowDegraded
+    this.#allowDegraded = allowDegraded!
     // Submitters begin at different partitions.
     this.#last = stableHash(submitter) % queue.numPartitions
   }
@@ -86,7 +94,7 @@ export class EnvelopeMaker {
       priority: priority === undefined ? undefined : this.#priorityOf(priority),
       deadline: deadlineMs === undefined ? undefined : createdAt + deadlineMs,
       submitter: wantsResult ? this.#submitter : undefined,
-      options: options === undefined ? undefined : this.#optionsOf(options, wantsResult),
+      options: this.#optionsOf(options, wantsResult),
       version: ENVELOPE_VERSION,
     })
   }
@@ -104,14 +112,16 @@ export class EnvelopeMaker {
     return this.#last
   }
 
-  #optionsOf(
-    { delayMs = 0, timeoutMs, retry, onProgress }: SubmitOptions,
-    wantsResult: boolean,
-  ): EnvelopeOptions | undefined {
+  #optionsOf(given: SubmitOptions | undefined, wantsResult: boolean): EnvelopeOptions | undefined {
+    const isNamed = given?.id !== undefined
+    const keeps = this.#keepResults === 'all' || (this.#keepResults === 'named' && isNamed)
+    // The submitter itself has results forgotten that come to it.
+    const common = keeps || wantsResult ? undefined : KEPT_NOT
+    if (given === undefined) return common
+    const { delayMs = 0, timeoutMs, retry, keepResult, onProgress } = given
     const wantsProgress = onProgress !== undefined
-    if (delayMs === 0 && timeoutMs === undefined && retry === undefined && !wantsProgress) {
-      return undefined
-    }
+    const isPlain = delayMs === 0 && timeoutMs === undefined && retry === undefined
+    if (isPlain && keepResult === undefined && !wantsProgress) return common
     if (wantsProgress && !wantsResult) {
       throw laneError('CORELANE_INVALID_OPTION', {
         option: 'enqueue.onProgress',
@@ -127,6 +137,7 @@ export class EnvelopeMaker {
         retry === undefined
           ? undefined
           : checkOptions<QueuedRetry>('submit.retry', retry, QUEUED_RETRY_RULES),
+      keepResult: keepResult ?? common?.keepResult,
       progress: wantsProgress
         ? this.#accepted(commands, 'onProgress', true, 'no progress')
         : undefined,

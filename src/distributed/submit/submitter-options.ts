@@ -40,8 +40,9 @@ export interface SubmitterOptions {
   readonly timeoutMs?: number | undefined
   /**
    * Which results the queue keeps once they have come: `all` until they expire, those of commands
-   * that were `named` by an id of the caller's, or `none`. An id whose result is gone is new: the
-   * same command submitted again runs again. Default `all`.
+   * that were `named` by an id of the caller's, or `none`. Of commands that are only enqueued, the
+   * others leave nothing at their end. An id whose result is gone is new: the same command
+   * submitted again runs again. Default `all`.
    */
   readonly keepResults?: 'all' | 'named' | 'none' | undefined
   /**
@@ -93,6 +94,8 @@ export interface SubmitOptions {
    * of its lane.
    */
   readonly retry?: QueuedRetry | undefined
+  /** Whether the queue keeps its result. Default: as `keepResults` of its submitter says. */
+  readonly keepResult?: boolean | undefined
   /**
    * Called with how far its handler says it has come, every 50 ms at most: the latest value counts,
    * values can be lost, and the result may overtake the last. Not with `enqueue`. Default none.
@@ -114,6 +117,7 @@ export const SUBMIT_RULES = Object.freeze({
   delayMs: COMMAND_RULES.delayMs,
   timeoutMs: COMMAND_RULES.timeoutMs,
   retry: COMMAND_RULES.retry,
+  keepResult: anything(undefined, 'true or false', (value) => typeof value === 'boolean'),
   onProgress: COMMAND_RULES.onProgress,
   signal: COMMAND_RULES.signal,
 }) satisfies OptionRules

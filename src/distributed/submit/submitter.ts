@@ -127,7 +127,7 @@ export class Submitter<M = AnyHandlers> {
       rejects ? 'CORELANE_UNKNOWN_TYPE' : undefined,
       (handlers) => this.#tell({ what: 'handler-unserved', handlers }),
     )
-    this.#maker = new EnvelopeMaker(this.#queue, this.name, checked.allowDegraded!)
+    this.#maker = new EnvelopeMaker(this.#queue, this.name, checked)
     this.#outbox = new Outbox<Outstanding>({
       owner: this.name,
       batchMax: BATCH_MAX,
@@ -464,7 +464,8 @@ export class Submitter<M = AnyHandlers> {
     this.#ended++
     item.ended(result)
     const { keepResults } = this.#options
-    if (keepResults === 'all' || (keepResults === 'named' && item.isNamed)) return
+    const isKept = keepResults === 'all' || (keepResults === 'named' && item.isNamed)
+    if (item.envelope.options?.keepResult ?? isKept) return
     if (this.#queue.forget !== undefined) this.#forgotten.add(result)
   }
 

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { nowMs } from '../../base/clock.ts'
 import type { EnvelopeOptions } from '../contract/envelope.ts'
-import { always, type CaseOfContract, delaying, sentence } from './contract-case.ts'
+import { always, type CaseOfContract, delaying, leased, sentence } from './contract-case.ts'
 import { failureOf, finish, idsOf, referenceTo, refused } from './contract-stage.ts'
 
 const LATER_MS = 60_000
@@ -18,6 +18,7 @@ const BAD_OPTIONS: readonly unknown[] = [
   { timeoutMs: 0 },
   { timeoutMs: Number.NaN },
   { progress: 'often' },
+  { keepResult: 'none' },
   { retry: 3 },
   { retry: { retries: 101 } },
   { retry: { backoff: 'linear' } },
@@ -66,6 +67,37 @@ export const OPTION_CASES: readonly CaseOfContract[] = [
       assert.equal(heard.length, 2)
       assert.deepEqual(others, [['d', 'last']])
       await refused('no report', one!.commands!.report([]))
+    },
+  ),
+  leased(
+    'a command without a submitter leaves nothing where its result is not to be kept',
+    async (stage) => {
+      const queue = await stage.worker()
+      const options = { keepResult: false }
+      const all = [
+        stage.envelope({ options }),
+        stage.envelope({ options, submitter: 'me' }),
+        stage.envelope({ options }),
+        stage.envelope({ options: { keepResult: true } }),
+      ]
+      await stage.fill(queue, all)
+      const given = await stage.take(queue, 4)
+      const [ended, wanted, dead, kept] = all.map(
+        ({ id }) => given.find(({ envelope }) => envelope.id === id)!,
+      )
+      await finish(queue, [ended!, wanted!, kept!])
+      await queue.deadLetter(dead!, 'x', failureOf(dead!, queue, 'x'))
+      const states = async (): Promise<string[]> =>
+        (await queue.look(all.map(referenceTo))).map(({ state }) => state)
+      await stage.until('the first is forgotten', async () => (await states())[0] === 'unknown')
+      assert.deepEqual(await states(), ['unknown', 'ended', 'ended', 'ended'])
+      assert.deepEqual(await queue.enqueueMany(all), [
+        'accepted',
+        'duplicate',
+        'duplicate',
+        'duplicate',
+      ])
+      await finish(queue, await stage.take(queue, 1))
     },
   ),
   always('bad options of a command are refused', async (stage) => {

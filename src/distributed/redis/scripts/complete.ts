@@ -7,7 +7,8 @@
 //       2   time to live of results, ms
 //       3   `1` if this is asked again
 //       4   how many streams
-//       5   of each command: number of its stream, entry, counter, number of its channel (0: none)
+//       5   of each command: number of its stream, entry, counter, number of its channel (0: none;
+//           -1: none, and nothing of it is kept)
 //       6   the results, each with its length before it
 //       7…  the channels
 // Returns for each command 1 if this completion counts, else 0.
@@ -31,7 +32,7 @@ for lane, entry, counter, to in string.gmatch(ARGV[5], '(%S+) (%S+) (%S+) (%S+)'
   if isHeld(stream, entry, consumer, counter) then
     ended[stream] = ended[stream] or {}
     table.insert(ended[stream], entry)
-    local before = redis.call('SET', key, result, 'PX', ttl, 'GET')
+    local before = redis.call('SET', key, result, 'PX', channel < 0 and 1 or ttl, 'GET')
     if not before or string.byte(before) ~= 69 then
       statuses[i] = 1
       if channel > 0 then
