@@ -2,6 +2,7 @@
 // is what was counted; alerts and warnings come by themselves. Method: commands of known number, a
 // real HTTP server, and a registry of prom-client.
 
+import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import {
@@ -120,4 +121,21 @@ test('alerts and the monitor look by themselves, and tell of a lane that is stuc
   Atomics.notify(view, 0)
   await within(Promise.all(stuck), 'all')
   await until(() => alerts.active.every(({ measure }) => measure !== 'oldestMs'), 'its end')
+})
+
+test('the board of docs/grafana.json asks for series that a scrape has, by labels that they have', async () => {
+  const text = prometheusText(await busy())
+  const board = readFileSync(new URL('../../docs/grafana.json', import.meta.url), 'utf8')
+  const { panels } = JSON.parse(board) as { panels: { targets: { expr: string }[] }[] }
+  const series = new Set([...samplesOf(text).keys()].map((name) => name.split('{', 1)[0]))
+  const asked = [...board.matchAll(/corelane_\w+/g)].map(([name]) => name)
+  expect(asked.length).toBeGreaterThan(panels.length)
+  expect(asked.filter((name) => !series.has(name))).toEqual([])
+  for (const { expr } of panels.flatMap(({ targets }) => targets)) {
+    const [name] = /corelane_\w+/.exec(expr)!
+    const labels = /^corelane_commands?_|_age_/.test(name) ? ['lane', 'le'] : ['instance']
+    for (const [, by] of expr.matchAll(/by \(([^)]+)\)/g)) {
+      expect(labels, expr).toEqual(expect.arrayContaining(by!.split(', ')))
+    }
+  }
 })

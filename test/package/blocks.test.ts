@@ -147,6 +147,18 @@ const CHECKS: Record<string, readonly Check[]> = {
   ],
   'docs/distributed.md': [
     {
+      has: "submitter.cancel('order-18')",
+      before: `import { LocalDistributedQueue, Submitter } from 'corelane'
+        const queue = LocalDistributedQueue.auto()
+        const submitter = new Submitter(queue)
+        const order = submitter.submit('orders', 'price', 18, { id: 'order-18' })
+        order.catch(({ code }) => console.log(code))
+        await new Promise((resolve) => setTimeout(resolve, 100))`,
+      instead: [['await queue.commands.peek', 'const next = await queue.commands.peek']],
+      after: 'console.log(next.length)\nawait submitter.close()\nawait queue.close()',
+      prints: /^CORELANE_ABORTED\n0$/,
+    },
+    {
       has: 'globalConcurrency: { reports: 4 }',
       before: `${OPEN.replace('skill', 'reports')}
         import { LocalDistributedQueue, WorkerPool } from 'corelane'
@@ -242,6 +254,10 @@ const CHECKS: Record<string, readonly Check[]> = {
         alerts.check()
         alerts.stop()${CLOSE}`,
       prints: 'critical critical: errorRate of lane api is 1',
+    },
+    {
+      has: 'commands that wait: ',
+      prints: /^a thread: [\d.]+ MiB\n100,000 commands that wait: \d+ MiB$/,
     },
     { has: 'new QueueMonitor', before: OPEN, after: `monitor.stop()${CLOSE}` },
     {

@@ -101,6 +101,14 @@ export class Browser {
     }, expression)
   }
 
+  /** A picture of the page, as PNG, on a screen of that size. */
+  async picture(width: number, height: number): Promise<Buffer> {
+    const screen = { width, height, deviceScaleFactor: 1, mobile: width < 600 }
+    await this.#call('Emulation.setDeviceMetricsOverride', screen)
+    const { data } = await this.#call('Page.captureScreenshot', { format: 'png' })
+    return Buffer.from(data as string, 'base64')
+  }
+
   /** Ends it. */
   async close(): Promise<void> {
     const ended = new Promise((resolve) => this.#process.once('exit', resolve))
