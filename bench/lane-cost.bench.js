@@ -5,7 +5,8 @@
 //
 // No-op commands, 1,000 in flight, two partitions of four: the same commands through a bare lane,
 // through one with a single promise each, and through one with all of them, in turn. The maximum of
-// 4 is below what could run, so every start takes a slot; it never has to wait for one.
+// 4 is below what could run, so every start takes a slot; it never has to wait for one. Two more
+// lanes get commands of 10,000 groups in turn, the second with a maximum for each.
 
 import {
   LaneConfig,
@@ -35,13 +36,17 @@ const LANES = {
   boost: new LaneConfig().withPriorityBoost(BOOST),
   recovery: new LaneConfig().withTimeout(60_000).withRetryPolicy(RetryPolicy.exponential(3)),
   bound: new LaneConfig().withMaxPending(1_000_000),
+  groups: new LaneConfig(),
+  'groups-max': new LaneConfig().withGroupConcurrency(4),
   all: new LaneConfig(1, 4).withRateLimit(RATE).withPriorityBoost(BOOST).withMaxPending(1_000_000),
 }
+
+const GROUPS = Array.from({ length: 10_000 }, (_, i) => ({ group: `tenant-${i}` }))
 
 const PAYLOADS = { number: 1, object: { id: 1, name: 'abc', tags: [1, 2, 3] } }
 
 /**
- * Commands per second with so many in flight.
+ * Commands per second with so many in flight, and processor time of each.
  *
  * @param {import('corelane').QueueManager} manager - Started.
  * @param {string} lane - Name of the lane.
@@ -50,11 +55,15 @@ const PAYLOADS = { number: 1, object: { id: 1, name: 'abc', tags: [1, 2, 3] } }
 async function throughput(manager, lane, payload) {
   let left = COMMANDS
   const startedMs = performance.now()
+  const startedCpu = process.cpuUsage()
+  const options = lane.startsWith('groups') ? GROUPS : [undefined]
   const loop = async () => {
-    while (left-- > 0) await manager.submit(lane, 'echo', payload)
+    while (left-- > 0) await manager.submit(lane, 'echo', payload, options[left % options.length])
   }
   await Promise.all(Array.from({ length: 1000 }, loop))
-  return (COMMANDS / (performance.now() - startedMs)) * 1000
+  const { user, system } = process.cpuUsage(startedCpu)
+  const rate = (COMMANDS / (performance.now() - startedMs)) * 1000
+  return { rate, cpuUs: (user + system) / COMMANDS }
 }
 
 /** Makes a manager for the fixtures of the benchmark. */
@@ -74,21 +83,25 @@ async function open() {
 async function compareLanes() {
   const manager = await open()
   for (const [kind, payload] of Object.entries(PAYLOADS)) {
-    /** @type {Record<string, number[]>} */
-    const rates = Object.fromEntries(Object.keys(LANES).map((lane) => [lane, []]))
+    /** @type {Record<string, { rate: number, cpuUs: number }[]>} */
+    const samples = Object.fromEntries(Object.keys(LANES).map((lane) => [lane, []]))
     // The first two rounds warm up.
     for (let round = -2; round < ROUNDS; round++) {
-      for (const [lane, measured] of Object.entries(rates)) {
-        const rate = await throughput(manager, lane, payload)
-        if (round >= 0) measured.push(rate)
+      for (const [lane, measured] of Object.entries(samples)) {
+        const sample = await throughput(manager, lane, payload)
+        if (round >= 0) measured.push(sample)
       }
     }
-    const bare = summarize(rates.bare ?? []).median
-    for (const [lane, measured] of Object.entries(rates)) {
-      const { median } = summarize(measured)
+    /** @param {string} lane @param {'rate' | 'cpuUs'} figure */
+    const median = (lane, figure) =>
+      summarize((samples[lane] ?? []).map((sample) => sample[figure])).median
+    for (const lane of Object.keys(LANES)) {
+      const rate = Math.round(median(lane, 'rate')).toLocaleString('en-US')
+      const share = (median(lane, 'rate') / median('bare', 'rate')).toFixed(2)
+      const cpu = (median(lane, 'cpuUs') / median('bare', 'cpuUs')).toFixed(2)
       console.log(
-        `${kind.padEnd(7)} ${lane.padEnd(8)} ${Math.round(median).toLocaleString('en-US').padStart(11)}/s`,
-        ` ${(median / bare).toFixed(2)} of bare`,
+        `${kind.padEnd(7)} ${lane.padEnd(10)} ${rate.padStart(11)}/s  ${share} of bare,`,
+        `${cpu} times its processor time`,
       )
     }
   }

@@ -190,6 +190,22 @@ test('a command keeps its id through its turns, and a retry takes another turn',
   })
 })
 
+test('a command that waits for its next run holds no slot of its group', async () => {
+  const manager = await open('lanes-handlers.js', {
+    partitions: PartitionConfig.none(),
+    lanes: { api: { groupConcurrency: 1 } },
+  })
+  const retry = { retries: 1, delayMs: 10_000 }
+  const signal = AbortSignal.timeout(200)
+  const failing = manager.submit('api', 'fail', 'x', { group: 'a', retry, signal })
+  const delayed = manager.submit('api', 'place', 0, { group: 'a', delayMs: 10_000, signal })
+  const next = manager.submit('api', 'place', 0, { group: 'a' })
+  const ends = Promise.allSettled([failing, delayed])
+  expect(await within(next, 'the next')).toHaveLength(2)
+  expect(manager.stats().lanes.api).toMatchObject({ retried: 1, unsettled: 2 })
+  await within(ends, 'both')
+})
+
 test('a lane that is paused gives no turns, and close leaves nothing behind', async () => {
   const manager = await open('lanes-handlers.js', {
     partitions: PartitionConfig.balanced(2),

@@ -53,6 +53,11 @@ function machine() {
     lanes: {
       open: {},
       retried: { retry: RetryPolicy.fixed(2, 10) },
+      grouped: {
+        groupConcurrency: 2,
+        groupRateLimit: { limit: 4, windowMs: 20 },
+        retry: RetryPolicy.fixed(2, 10).withLost(),
+      },
       bounded: { maxPending: 3, maxPendingBytes: 64, onDeadline: 'reject' },
     },
   })
@@ -114,12 +119,19 @@ function machine() {
   }
 
   const steps = {
-    submit(lane: string, key: string | undefined, late: boolean, delayMs: number): void {
+    submit(
+      lane: string,
+      key: string | undefined,
+      late: boolean,
+      delayMs: number,
+      group?: string,
+    ): void {
       const controller = new AbortController()
       controllers.push(controller)
       const options = {
         signal: controller.signal,
         ...(key === undefined ? {} : { key }),
+        ...(group === undefined ? {} : { group }),
         ...(late ? { startWithinMs: 30 } : {}),
         ...(delayMs === 0 ? {} : { delayMs }),
       }
@@ -203,13 +215,15 @@ function machine() {
     backlog,
     settledCounts,
     bound: () => rig.bound,
+    runs: () => [...running.values()].filter((command) => command?.isBound === true) as Command[],
   }
 }
 
 const STEP = fc.oneof(
   fc.record({
     step: fc.constant('submit' as const),
-    lane: fc.constantFrom('open', 'retried', 'bounded'),
+    lane: fc.constantFrom('open', 'retried', 'bounded', 'grouped'),
+    group: fc.constantFrom(undefined, 'g', 'h'),
     key: fc.constantFrom(undefined, 'a', 'b'),
     late: fc.boolean(),
     delayMs: fc.constantFrom(0, 0, 20),
@@ -235,7 +249,7 @@ test('whatever happens to commands, each settles once and nothing is left of it'
       for (const one of plan) {
         switch (one.step) {
           case 'submit':
-            steps.submit(one.lane, one.key, one.late, one.delayMs)
+            steps.submit(one.lane, one.key, one.late, one.delayMs, one.group)
             break
           case 'end':
             steps.end(one.isOk)
@@ -253,6 +267,11 @@ test('whatever happens to commands, each settles once and nothing is left of it'
           expect(completed + failed).toBeLessThanOrEqual(submitted)
           expect(pendingBytes).toBeGreaterThanOrEqual(0)
         }
+        for (const group of ['g', 'h']) {
+          const mine = made.runs().filter((command) => command.extras?.group?.group === group)
+          const limited = mine.filter(({ lane }) => lane.name === 'grouped')
+          expect(limited.length).toBeLessThanOrEqual(2)
+        }
         await Promise.resolve()
       }
       await made.drain()
@@ -265,6 +284,12 @@ test('whatever happens to commands, each settles once and nothing is left of it'
       expect([signals.size, timers.takeAll(), backlog.takeAll(0)]).toEqual([0, [], []])
       const { load, watch } = made.bound()
       expect([load.count, load.openBytes, watch.detachedCount]).toEqual([0, 0, 0])
+      // Groups are forgotten once their tokens are full.
+      for (let i = 0; i < 4; i++) {
+        steps.wait(5000)
+        steps.turn()
+      }
+      expect(backlog.turns.groupCount).toBe(0)
     }),
     { numRuns: 300 },
   )

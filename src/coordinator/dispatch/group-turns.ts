@@ -50,6 +50,13 @@ export class GroupTurns {
     return false
   }
 
+  /** Groups that are known. */
+  get groupCount(): number {
+    let count = 0
+    for (const laneIndex of this.#used) count += this.#queues[laneIndex]!.groupCount
+    return count
+  }
+
   /** How many commands could be released now, at most. */
   get readyCount(): number {
     let count = 0
