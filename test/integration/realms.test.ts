@@ -178,7 +178,10 @@ const transplant = runInContext(
     if (isArray) copy.length = value.length
     for (const [key, property] of Object.entries(Object.getOwnPropertyDescriptors(value))) {
       if (isArray && key === 'length') continue
-      Object.defineProperty(copy, key, { ...property, value: inner(property.value) })
+      // Newer versions of V8 have the stack of an error behind a getter.
+      const { configurable, enumerable, writable = true } = property
+      const own = { configurable, enumerable, writable, value: inner(value[key]) }
+      Object.defineProperty(copy, key, own)
     }
     return copy
   })`,

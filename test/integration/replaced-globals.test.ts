@@ -41,6 +41,8 @@ const REPLACED = `import { isMainThread } from 'node:worker_threads'
     'Event', 'EventTarget', 'CustomEvent', 'MessageChannel', 'MessagePort', 'MessageEvent', 'Blob',
     'DOMException', 'Worker', 'crypto']
   if (isMainThread) {
+    // Node loads some when they are first looked at, with the others as they were.
+    for (const name of names) void globalThis[name]
     for (const name of names) define(name, never(name))
     define('performance', { now: never('performance.now') })
     define('URL', URL)
