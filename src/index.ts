@@ -144,6 +144,7 @@ export {
   type PartitionOptions,
   type PartitionQuestion,
   type PartitionStrategy,
+  type PartitionStrategyName,
 } from './model/partition-config.ts'
 export {
   type RateAlgorithm,

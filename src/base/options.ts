@@ -11,6 +11,8 @@ export interface OptionRule {
   readonly allowed: string
   /** Whether a given value is allowed. */
   readonly accepts: (value: unknown) => boolean
+  /** The word that a given value stands for, where a word has synonyms. */
+  readonly meaning?: (value: unknown) => unknown
   /** Names of the same option in other libraries, for a hint where they are given. */
   readonly aliases?: readonly string[]
 }
@@ -81,12 +83,20 @@ export function boolean(fallback: boolean): OptionRule {
  *
  * @param fallback - Default.
  * @param words - What is allowed.
+ * @param synonyms - Other names of some of them, which messages do not list.
  */
-export function oneOf(fallback: string | undefined, words: readonly string[]): OptionRule {
+export function oneOf(
+  fallback: string | undefined,
+  words: readonly string[],
+  synonyms: Readonly<Record<string, string>> = {},
+): OptionRule {
+  const wordOf = (value: unknown): unknown =>
+    typeof value === 'string' && Object.hasOwn(synonyms, value) ? synonyms[value] : value
   return {
     default: fallback,
     allowed: words.map((word) => `"${word}"`).join(', '),
-    accepts: (value) => typeof value === 'string' && words.includes(value),
+    accepts: (value) => words.includes(wordOf(value) as string),
+    meaning: wordOf,
   }
 }
 
@@ -240,7 +250,7 @@ export function checkOptions<T extends object>(
     if (value !== undefined && !rule.accepts(value)) {
       throw invalid(`${owner}.${key}`, show(value), rule.allowed)
     }
-    checked[key] = value === undefined ? rule.default : value
+    checked[key] = value === undefined ? rule.default : (rule.meaning?.(value) ?? value)
   }
   return Object.freeze(checked) as Readonly<T>
 }

@@ -6,9 +6,9 @@ import { type CommandOutcome, type PartitionStrategy, QueueManager } from '../in
 import type { TrialCommand, Workload } from './bench-workloads.ts'
 
 /** The strategies that are compared. */
-export const STRATEGIES: readonly PartitionStrategy[] = ['none', 'roundRobin', 'hash', 'balanced']
+export const STRATEGIES: readonly PartitionStrategy[] = ['single', 'roundRobin', 'hash', 'balanced']
 
-/** Commands in flight for each partition; as many in all under `none`. */
+/** Commands in flight for each partition; as many in all under `single`. */
 export const IN_FLIGHT = 16
 
 const BURST_PAUSE_MS = 5
@@ -45,7 +45,7 @@ interface Sample {
 
 /** Whether a strategy takes keys. */
 function takesKeys(strategy: PartitionStrategy): boolean {
-  return strategy === 'hash' || strategy === 'none'
+  return strategy === 'hash' || strategy === 'single'
 }
 
 /**
@@ -60,7 +60,7 @@ export async function runTrial(
   strategy: PartitionStrategy,
   plan: TrialPlan,
 ): Promise<TrialFigures> {
-  const count = strategy === 'none' ? 1 : plan.partitions
+  const count = strategy === 'single' ? 1 : plan.partitions
   const manager = QueueManager.create({
     handlers: plan.handlers,
     partitions: { strategy, count },

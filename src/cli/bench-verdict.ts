@@ -17,7 +17,7 @@ const SAME = 0.8
 const SAME_MS = 1
 
 /** Strategies that keep the order of a key. */
-const ORDERED: readonly PartitionStrategy[] = ['hash', 'none']
+const ORDERED: readonly PartitionStrategy[] = ['hash', 'single']
 
 function number(value: number): string {
   const digits = value < 10 ? 2 : value < 100 ? 1 : 0

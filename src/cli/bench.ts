@@ -171,7 +171,7 @@ async function choosePlan(flags: BenchFlags): Promise<TrialPlan> {
   }
 }
 
-/** As many as a manager makes where it is not told. */
+/** As many as a manager makes where no number is given. */
 function defaultPartitions(handlers: URL | string): number {
   return QueueManager.create({ handlers }).stats().partitions.length
 }

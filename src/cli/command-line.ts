@@ -147,7 +147,7 @@ function readValue(option: CliOption, typed: string | undefined): unknown {
   if (typed === undefined) throw new UsageError(`option \`${option.flag}\` value is missing`)
   const { rule } = option
   // A text that looks like a number stays as typed where texts are allowed.
-  if (rule.accepts(typed)) return typed
+  if (rule.accepts(typed)) return rule.meaning?.(typed) ?? typed
   const value = typed.trim() === '' || Number.isNaN(Number(typed)) ? typed : Number(typed)
   if (rule.accepts(value)) return value
   throw new UsageError(`${word} is ${show(value)}; allowed: ${rule.allowed}`)

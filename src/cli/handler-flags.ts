@@ -31,6 +31,9 @@ export interface HandlerFlags {
   readonly retries: number
 }
 
+/** Other names of strategies. */
+export const STRATEGY_SYNONYMS: Readonly<Record<string, string>> = { none: 'single' }
+
 /** `--partitions`. */
 export const PARTITIONS_FLAG: CliOption = {
   flag: '--partitions <n>',

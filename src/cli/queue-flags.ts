@@ -7,7 +7,7 @@ import { isPortableName, PORTABLE_NAME_ALLOWED } from '../base/portable-name.ts'
 import type { LeasedQueue, PartitionStrategy } from '../index.ts'
 import type { RedisQueueOptions } from '../redis.ts'
 import { type CliOption, UsageError } from './command-line.ts'
-import { naming } from './handler-flags.ts'
+import { naming, STRATEGY_SYNONYMS } from './handler-flags.ts'
 
 /** Where the URL is looked for as well: there, a password does not show in a list of processes. */
 const URL_VARIABLE = 'CORELANE_QUEUE_URL'
@@ -46,7 +46,7 @@ export const QUEUE_FLAGS: Readonly<Record<keyof QueueFlags, CliOption>> = {
   queueStrategy: {
     flag: '--queue-strategy <name>',
     summary: 'Its strategy (default: as it has; balanced, with --key hash, if it is new)',
-    rule: oneOf(undefined, ['balanced', 'roundRobin', 'hash', 'none']),
+    rule: oneOf(undefined, ['balanced', 'roundRobin', 'hash', 'single'], STRATEGY_SYNONYMS),
   },
 }
 

@@ -11,6 +11,7 @@ import {
   PARTITIONS_FLAG,
   RECOVERY_FLAGS,
   recoveringLanes,
+  STRATEGY_SYNONYMS,
 } from './handler-flags.ts'
 import { laneNames, QUEUE_FLAGS, type QueueFlags, queueUrl } from './queue-flags.ts'
 import { QueueRunner } from './queue-runner.ts'
@@ -22,10 +23,10 @@ const IN_FLIGHT_PER_PARTITION = 64
 /** The same with `--queue`, for all workers: a round trip's worth of commands for a few of them. */
 const IN_FLIGHT_QUEUE = 1_000
 
-const STRATEGIES = ['auto', 'balanced', 'roundRobin', 'hash', 'none']
+const STRATEGIES = ['auto', 'balanced', 'roundRobin', 'hash', 'single']
 
 /** What `--key` makes sense with: the strategies that keep the commands of a key in order. */
-const KEY_STRATEGIES = ['hash', 'none']
+const KEY_STRATEGIES = ['hash', 'single']
 
 const MEBIBYTE = 2 ** 20
 
@@ -67,7 +68,7 @@ export const runCommand: CliCommand = {
     strategy: {
       flag: '--strategy <name>',
       summary: `How a command finds its partition: ${STRATEGIES.join(', ')}`,
-      rule: oneOf('auto', STRATEGIES),
+      rule: oneOf('auto', STRATEGIES, STRATEGY_SYNONYMS),
     },
     key: {
       flag: '--key <path>',

@@ -17,20 +17,20 @@ export class ManagerHealth {
   /** Whether any partition may run any command. */
   readonly #isShared: boolean
   /** Threads of one partition that may be given up and not ended when another is started. */
-  readonly #condemnedMax: number
+  readonly #terminatingMax: number
   readonly #listeners = new Set<() => void>()
   readonly #quietWaiters = new Set<() => void>()
 
   /** @param partitions - Its partitions. */
   constructor(
-    plan: Pick<ManagerPlan, 'strategy' | 'partitionCount' | 'condemnedMax'>,
+    plan: Pick<ManagerPlan, 'strategy' | 'partitionCount' | 'terminatingMax'>,
     partitions: readonly PartitionHandle[],
     events: Pick<ManagerEvents, 'state'>,
   ) {
     this.#partitions = partitions
     this.#events = events
     this.#isShared = isShared(plan)
-    this.#condemnedMax = plan.condemnedMax
+    this.#terminatingMax = plan.terminatingMax
   }
 
   /** How many partitions have a thread, or will soon. */
@@ -50,7 +50,7 @@ export class ManagerHealth {
     const down = this.#partitions.find((partition) => this.#isDown(partition))
     if (down === undefined || (this.#isShared && this.working > 0)) return undefined
     if (down.failure !== undefined) return down.failure
-    return down.terminating.size > this.#condemnedMax ? hindered(down) : down.setback
+    return down.terminating.size > this.#terminatingMax ? hindered(down) : down.setback
   }
 
   /**
@@ -104,7 +104,7 @@ export class ManagerHealth {
     const { failure, failures, incarnation, terminating } = partition
     if (failure !== undefined) return true
     if (incarnation?.isLoaded) return false
-    return failures >= SETBACKS || terminating.size > this.#condemnedMax
+    return failures >= SETBACKS || terminating.size > this.#terminatingMax
   }
 }
 

@@ -29,6 +29,7 @@ import {
   planLane,
 } from '../model/lane.ts'
 import {
+  type CheckedPartitions,
   PARTITION_COUNT_MAX,
   PARTITION_RULES,
   type Partitioner,
@@ -94,8 +95,7 @@ export interface QueueManagerOptions<M = AnyHandlers, L extends string = string>
   /** How long `close` waits for running handlers and `teardown`. Default 1,000 ms. */
   readonly closeTimeoutMs?: number | undefined
   /**
-   * How long `drain` waits where it is not told, and leaving an `await using` block. Default 30,000
-   * ms.
+   * How long `drain` waits without a time, and leaving an `await using` block. Default 30,000 ms.
    */
   readonly drainTimeoutMs?: number | undefined
   /** Threads that a command may kill before it is a dead letter, 1 to 10. Default 2. */
@@ -110,7 +110,7 @@ export interface QueueManagerOptions<M = AnyHandlers, L extends string = string>
    * Threads of one partition that may be given up and not ended, held by native code, when another
    * is started: 0 to 4. Default 2.
    */
-  readonly condemnedMax?: number | undefined
+  readonly terminatingMax?: number | undefined
   /**
    * Whether a rejection that no handler handles is an event or ends the thread. Default `event`.
    */
@@ -181,7 +181,7 @@ export const MANAGER_RULES = Object.freeze({
   maxCrashes: integer(2, 1, 10),
   deadLetterCapacity: integer(1000, 0, 1_000_000),
   timeoutGraceMs: milliseconds(50, 0, TIMER_MS_MAX),
-  condemnedMax: integer(2, 0, 4),
+  terminatingMax: integer(2, 0, 4),
   floatingRejections: oneOf('event', ['event', 'end']),
   maxCommandsPerThread: integer(undefined, 1, COUNT_MAX),
   maxHeapMb: integer(undefined, 1, 2 ** 20),
@@ -265,7 +265,7 @@ export interface ManagerPlan {
   readonly maxCrashes: number
   readonly deadLetterCapacity: number
   readonly timeoutGraceMs: number
-  readonly condemnedMax: number
+  readonly terminatingMax: number
   readonly reportsRejections: boolean
   readonly wear: WearLimits
   readonly allowNested: boolean
@@ -306,7 +306,7 @@ export function planManager<M, L extends string>(options: QueueManagerOptions<M,
     maxCrashes: checked.maxCrashes!,
     deadLetterCapacity: checked.deadLetterCapacity!,
     timeoutGraceMs: checked.timeoutGraceMs!,
-    condemnedMax: checked.condemnedMax!,
+    terminatingMax: checked.terminatingMax!,
     reportsRejections: checked.floatingRejections === 'event',
     wear: Object.freeze({
       maxCommandsPerThread: checked.maxCommandsPerThread ?? Number.POSITIVE_INFINITY,
@@ -365,8 +365,8 @@ function checkPartitions(
   given: number | PartitionOptions | undefined,
 ): Pick<ManagerPlan, 'strategy' | 'partitionCount' | 'choose' | 'elastic'> {
   const partitions = typeof given === 'number' ? { count: given } : given
-  const checked = checkOptions<PartitionOptions>('PartitionConfig', partitions, PARTITION_RULES)
-  const strategy = checked.strategy!
+  const checked = checkOptions<CheckedPartitions>('PartitionConfig', partitions, PARTITION_RULES)
+  const { strategy } = checked
   if ((strategy === 'custom') !== (checked.choose !== undefined)) {
     throw laneError('CORELANE_INVALID_OPTION', {
       option: 'PartitionConfig.choose',
@@ -374,16 +374,16 @@ function checkPartitions(
       allowed: strategy === 'custom' ? 'a function' : 'nothing unless the strategy is "custom"',
     })
   }
-  if (strategy === 'none' && (checked.count ?? 1) !== 1) {
+  if (strategy === 'single' && (checked.count ?? 1) !== 1) {
     throw laneError('CORELANE_INVALID_OPTION', {
       option: 'PartitionConfig.count',
       received: show(checked.count),
-      allowed: '1 where the strategy is "none"',
+      allowed: '1 where the strategy is "single"',
     })
   }
   const cores = Math.min(usableCores(), PARTITION_COUNT_MAX)
   const { choose, min, max, idleTimeoutMs, count } = checked
-  const partitionCount = strategy === 'none' ? 1 : (max ?? count ?? Math.max(cores, min ?? 1))
+  const partitionCount = strategy === 'single' ? 1 : (max ?? count ?? Math.max(cores, min ?? 1))
   const isElastic = min !== undefined || max !== undefined || idleTimeoutMs !== undefined
   if (!isElastic) return { strategy, partitionCount, choose, elastic: undefined }
   refuseUnlessElastic(checked, partitionCount)

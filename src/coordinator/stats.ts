@@ -49,11 +49,11 @@ export interface PartitionStats {
   /** Threads it has had. */
   readonly incarnations: number
   /** Threads given up that have not ended yet: native code holds them. */
-  readonly condemned: number
+  readonly terminating: number
   /** Threads in a row that died without settling a command, or could not load the handlers. */
   readonly failures: number
   /** Runs that go on though their commands have settled. */
-  readonly abandoned: number
+  readonly detached: number
   /** Heap in use when the present thread last looked, in MiB; 0 before. */
   readonly heapMb: number
   /** Commands bound to it, running ones included. */
@@ -180,9 +180,9 @@ function partitionStats(partition: PartitionHandle, state: ManagerState): Partit
     state: partitionState(partition, state),
     threadId: incarnation?.threadId,
     incarnations,
-    condemned: terminating.size,
+    terminating: terminating.size,
     failures,
-    abandoned: window?.watch.detachedCount ?? 0,
+    detached: window?.watch.detachedCount ?? 0,
     heapMb: views ? readCounter(views, Counter.HEAP_KIB) / 1024 : 0,
     bound: window ? window.load.count + window.load.restingCount : 0,
     boundWorkUs: window?.load.workUs ?? 0,

@@ -130,8 +130,8 @@ export const CommonsWord = Object.freeze({
 })
 
 /**
- * Bells of a partition, one for each of its threads that live at a time: one that is condemned and
- * not yet gone must not touch the bell of its successor.
+ * Bells of a partition, one for each of its threads that live at a time: one that is being
+ * terminated must not touch the bell of its successor.
  */
 export const BELLS_PER_PARTITION = 8
 

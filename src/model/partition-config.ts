@@ -12,12 +12,20 @@ export const STRATEGIES = Object.freeze([
   'balanced',
   'roundRobin',
   'hash',
-  'none',
+  'single',
   'custom',
 ] as const)
 
 /** How a command finds its partition. */
 export type PartitionStrategy = (typeof STRATEGIES)[number]
+
+/** A strategy as callers may name it: `none` is another name of `single`. */
+export type PartitionStrategyName = PartitionStrategy | 'none'
+
+/** Other names of strategies. */
+export const STRATEGY_SYNONYMS: Readonly<Record<string, PartitionStrategy>> = Object.freeze({
+  none: 'single',
+})
 
 /**
  * Whether a strategy takes keys: `balanced` and `roundRobin` could not keep them together.
@@ -52,8 +60,8 @@ export type Partitioner = (question: PartitionQuestion) => number
 
 /** The plain form of {@link PartitionConfig}. */
 export interface PartitionOptions {
-  /** Default `balanced`. */
-  readonly strategy?: PartitionStrategy | undefined
+  /** How a command finds its partition. Default `balanced`. */
+  readonly strategy?: PartitionStrategyName | undefined
   /** Number of partitions, 1 to 256. Default: one per core that this process may use. */
   readonly count?: number | undefined
   /**
@@ -69,9 +77,14 @@ export interface PartitionOptions {
   readonly choose?: Partitioner | undefined
 }
 
+/** Options that were checked, with the name that the strategy has here. */
+export interface CheckedPartitions extends PartitionOptions {
+  readonly strategy: PartitionStrategy
+}
+
 /** The rules of {@link PartitionOptions}. */
 export const PARTITION_RULES = Object.freeze({
-  strategy: oneOf('balanced', STRATEGIES),
+  strategy: oneOf('balanced', STRATEGIES, STRATEGY_SYNONYMS),
   count: alias(
     integer(undefined, 1, PARTITION_COUNT_MAX),
     ...['threads', 'workers', 'partitions', 'size'],
@@ -155,8 +168,13 @@ export class PartitionConfig implements PartitionOptions {
   }
 
   /** A single partition: one thread, strict order. */
+  static single(): PartitionConfig {
+    return new PartitionConfig('single', 1)
+  }
+
+  /** Another name of {@link PartitionConfig.single}. */
   static none(): PartitionConfig {
-    return new PartitionConfig('none', 1)
+    return PartitionConfig.single()
   }
 
   /**

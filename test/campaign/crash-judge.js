@@ -214,8 +214,9 @@ function statsAddUp({ stats, records, letters, deaths }, { commands }) {
   const wrong = Object.entries(expected)
     .filter(([name, value]) => stats[name] !== value)
     .map(([name, value]) => `${name} is ${stats[name]}, counted ${value}`)
-  const condemned = stats.partitions.filter((partition) => partition.condemned > 0)
-  if (condemned.length > 0) wrong.push(`${condemned.length} partitions have condemned threads`)
+  const terminating = stats.partitions.filter((partition) => partition.terminating > 0)
+  if (terminating.length > 0)
+    wrong.push(`${terminating.length} partitions have terminating threads`)
   const incarnations = stats.partitions.reduce((sum, one) => sum + one.incarnations, 0)
   // Every death but one that the end forestalled was followed by another thread.
   if (incarnations < deaths.length) wrong.push(`${incarnations} threads, ${deaths.length} deaths`)

@@ -65,7 +65,7 @@ export function planRound(seed, setting, count, deaths, deal) {
     floatingRejections: 'end',
     timeoutGraceMs: GRACE_MS,
     maxCrashes,
-    condemnedMax: random.between(0, 2),
+    terminatingMax: random.between(0, 2),
     deadLetterCapacity: 1_000_000,
     closeTimeoutMs: 500,
     ...(random.percent(30) ? { maxCommandsPerThread: random.between(200, 800) } : {}),

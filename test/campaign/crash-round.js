@@ -134,7 +134,7 @@ export class CrashRound {
     const manager = this.#manager
     await this.#until(() => this.#open === 0)
     await within(manager.drain(STUCK_MS), 'drain', STUCK_MS)
-    const areGone = () => manager.stats().partitions.every(({ condemned }) => condemned === 0)
+    const areGone = () => manager.stats().partitions.every(({ terminating }) => terminating === 0)
     if (!(await comesTrue(areGone, CONDEMNED_MS))) {
       this.failures.push('threads that were given up did not end')
     }

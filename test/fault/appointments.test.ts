@@ -16,7 +16,7 @@ const handlers = moduleOf(`
 
 const options = {
   handlers,
-  partitions: PartitionConfig.none(),
+  partitions: PartitionConfig.single(),
   lanes: { strict: { onDeadline: 'reject', retry: { retries: 3, delayMs: 20 } } },
 } as const
 
@@ -40,7 +40,7 @@ test('a command whose second attempt waits past its deadline is late once', asyn
 test('a command that is delayed until after its partition was given up rejects with the cause', async () => {
   const ledger = new Ledger(2)
   const manager = await open('ledger.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     workerData: ledger.workerData,
   })
   ledger.failsToLoad = true

@@ -15,7 +15,7 @@ const lanes = {
 
 async function start(ledger: Ledger) {
   return open('ledger.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     workerData: ledger.workerData,
     lanes,
   })

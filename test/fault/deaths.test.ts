@@ -8,7 +8,7 @@ import { block, failure, rejection, until, within } from '../support/deadline.ts
 import { Ledger } from '../support/ledger.ts'
 import { moduleOf, open } from '../support/managers.ts'
 
-const one = PartitionConfig.none()
+const one = PartitionConfig.single()
 
 interface Death {
   readonly how: string

@@ -11,7 +11,7 @@ const SMALL = 2 ** 14
 const BLOCK_MS = 2_000
 
 test.each([
-  ['none', PartitionConfig.none()],
+  ['single', PartitionConfig.single()],
   ['balanced', PartitionConfig.balanced(2)],
   ['hash', PartitionConfig.hash(2)],
 ] as const)(
@@ -36,7 +36,7 @@ test.each([
     expect((await within(Promise.all(all), 'all results')).every(Boolean)).toBe(true)
     expect(ledger.allRuns(count)).toEqual(new Array(count).fill(1))
     expect(seen.length).toBe(count)
-    if (name === 'none') expect(seen).toEqual([...Array(count).keys()])
+    if (name === 'single') expect(seen).toEqual([...Array(count).keys()])
   },
 )
 
@@ -87,7 +87,7 @@ test('a partition that stalled on a full ring goes on as soon as there is room',
   const count = 400
   const ledger = new Ledger(count)
   const manager = await open('ledger.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     ringBytes: SMALL,
     workerData: ledger.workerData,
   })
@@ -104,7 +104,7 @@ test('a partition that stalled on a full ring goes on as soon as there is room',
 test('asynchronous handlers get their results through a full ring too', async () => {
   const count = 500
   const manager = await open('values.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     ringBytes: SMALL,
   })
   const payloads = Array.from({ length: count }, (_, index) => `${index} ${'a'.repeat(1_500)}`)

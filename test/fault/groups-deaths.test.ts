@@ -87,7 +87,7 @@ test('a run that outlives its command holds the slot of its group until it has e
 test('the slot of a thread that is given up comes back once it has exited', async () => {
   const words = wordsOf()
   const manager = await open('lanes-handlers.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     lanes: { api: { groupConcurrency: 1 } },
     timeoutGraceMs: 1,
     workerData: { words: words.buffer },

@@ -149,7 +149,7 @@ test('the partition that waits for the next token dies, and another waits for it
 
 test('a command that died with its thread names where it ran and that it had started', async () => {
   const manager = await open('lanes-handlers.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     lanes: { limited: { maxConcurrency: 1, rateLimit: RateLimitConfig.perSecond(1000) } },
     workerData: { words: new SharedArrayBuffer(16) },
     concurrencyPerPartition: 2,

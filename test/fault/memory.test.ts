@@ -82,7 +82,7 @@ test('managers that were closed leave no memory behind', async () => {
 
 test('the memory of threads that died goes with them', async () => {
   const manager = await open('values.js', {
-    partitions: { strategy: 'none' },
+    partitions: { strategy: 'single' },
     handlers: 'data:text/javascript,export const die = () => process.exit(1)',
     ringBytes: 2 ** 22,
   })

@@ -9,7 +9,7 @@ import { failure, until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
 import { moduleOf, open } from '../support/managers.ts'
 
-const one = PartitionConfig.none()
+const one = PartitionConfig.single()
 const lost = { name: 'PartitionLostError', code: 'CORELANE_PARTITION_LOST', started: true }
 const retryLost = { retry: { retryLost: true } }
 const RUNS = 4

@@ -11,7 +11,7 @@ import { create, fixture, moduleOf, open } from '../support/managers.ts'
 test('setup runs in every incarnation', async () => {
   const ledger = new Ledger(0)
   const manager = await open('life.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     workerData: ledger.workerData,
   })
   for (let deaths = 1; deaths <= 3; deaths++) {
@@ -45,7 +45,7 @@ async function seenAfterDeath(manager: QueueManager): Promise<unknown> {
 
 test('the latest sticky broadcast of each type is replayed on a replacement, before its first command', async () => {
   const handlers = remembering
-  const manager = await open('values.js', { partitions: PartitionConfig.none(), handlers })
+  const manager = await open('values.js', { partitions: PartitionConfig.single(), handlers })
   expect(await within(manager.broadcast('set', { value: 'once' }), 'broadcast')).toEqual([1])
   const second = { second: new Map([[1, 2]]) }
   for (const [type, value] of [
@@ -62,7 +62,7 @@ test('the latest sticky broadcast of each type is replayed on a replacement, bef
 
 test('a sticky broadcast with a key replaces the one with that key, of whatever type', async () => {
   const handlers = remembering
-  const manager = await open('values.js', { partitions: PartitionConfig.none(), handlers })
+  const manager = await open('values.js', { partitions: PartitionConfig.single(), handlers })
   for (const [type, value, key] of [
     ['set', 'no key', undefined],
     ['set', 'a1', 'a'],
@@ -77,7 +77,7 @@ test('a sticky broadcast with a key replaces the one with that key, of whatever 
 test('a sticky broadcast that failed is not kept, and the one before it is', async () => {
   const handlers = remembering
   const manager = await open('values.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     broadcastTimeoutMs: 400,
     handlers,
   })
@@ -109,7 +109,7 @@ test('a thread that is made while a sticky broadcast is under way runs it too', 
 
 test('a reload to a module without the handler of a sticky broadcast forgets it', async () => {
   const handlers = remembering
-  const manager = await open('values.js', { partitions: PartitionConfig.none(), handlers })
+  const manager = await open('values.js', { partitions: PartitionConfig.single(), handlers })
   await within(manager.broadcast('other', { value: 1 }, { sticky: true }), 'a sticky broadcast')
   await within(manager.reload(fixture('values.js')), 'reload')
   await within(manager.reload(handlers), 'reload back')
@@ -119,7 +119,7 @@ test('a reload to a module without the handler of a sticky broadcast forgets it'
 test('a module that fails to load again and again is given up after some attempts', async () => {
   const ledger = new Ledger(20)
   const manager = await open('ledger.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     workerData: ledger.workerData,
   })
   ledger.failsToLoad = true
@@ -142,7 +142,7 @@ test('a module that fails to load again and again is given up after some attempt
 test('commands that wait for a module to load again run once it does', async () => {
   const ledger = new Ledger(3)
   const manager = await open('ledger.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     workerData: ledger.workerData,
   })
   ledger.failsToLoad = true
@@ -193,7 +193,7 @@ test('a module whose thread dies soon after each start, with no command run, is 
   const handlers = moduleOf(`
     setTimeout(() => { throw new RangeError('it cannot live') }, 20)
     export const echo = (payload) => payload`)
-  const manager = create('values.js', { partitions: PartitionConfig.none(), handlers })
+  const manager = create('values.js', { partitions: PartitionConfig.single(), handlers })
   await within(manager.start(), 'start')
   await until(() => manager.stats().partitions[0]!.state === 'failed', 'it is given up')
   expect(manager.stats().partitions[0]!.incarnations).toBeLessThan(20)
@@ -205,7 +205,7 @@ test('a module whose thread dies soon after each start, with no command run, is 
 test('a thread that cannot even be made is given up like one that cannot load', async () => {
   const ledger = new Ledger(3)
   const workerData: Record<string, unknown> = { ...ledger.workerData }
-  const manager = await open('ledger.js', { partitions: PartitionConfig.none(), workerData })
+  const manager = await open('ledger.js', { partitions: PartitionConfig.single(), workerData })
   workerData.unfit = () => {}
   const killer = failure(manager.run('die', { index: 0, how: 'exit' }), 'the deadly command')
   const queued = failure(manager.run('mark', 1), 'a queued one')
@@ -218,7 +218,7 @@ test('close while a replacement backs off or loads is clean, and drops what wait
   const ledger = new Ledger(3)
   for (const loads of [2, 3, 4]) {
     const manager = await open('ledger.js', {
-      partitions: PartitionConfig.none(),
+      partitions: PartitionConfig.single(),
       workerData: ledger.workerData,
     })
     const before = ledger.loads

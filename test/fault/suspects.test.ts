@@ -36,7 +36,7 @@ test.each([
     const ledger = new Ledger(5)
     const manager = await open('ledger.js', {
       handlers,
-      partitions: PartitionConfig.none(),
+      partitions: PartitionConfig.single(),
       concurrencyPerPartition: 2,
       lanes: {
         above: { priority: 1 },

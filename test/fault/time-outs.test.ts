@@ -9,7 +9,7 @@ import { block, failure, until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
 import { moduleOf, open } from '../support/managers.ts'
 
-const one = PartitionConfig.none()
+const one = PartitionConfig.single()
 const timeout = { name: 'TimeoutError', code: 'CORELANE_TIMEOUT' }
 
 function range(count: number): number[] {
@@ -30,7 +30,7 @@ test('an asynchronous handler sees its signal abort, and its thread is kept if i
   expect(error).toMatchObject(timeout)
   expect(error.details).toEqual({ type: 'heed', lane: 'query', timeoutMs: 40, attempt: 1 })
   expect(await within(manager.run('lookBack'), 'the next one')).toEqual(timeout)
-  expect(first(manager)).toMatchObject({ incarnations: 1, abandoned: 0, condemned: 0, bound: 0 })
+  expect(first(manager)).toMatchObject({ incarnations: 1, detached: 0, terminating: 0, bound: 0 })
   expect(manager.stats()).toMatchObject({ timedOut: 1, failed: 1, completed: 1, queued: 0 })
 })
 
@@ -45,7 +45,7 @@ const kinds = ['loop', 'regexp', 'blocked']
 const placings = [
   { strategy: 'balanced', partitions: PartitionConfig.balanced(2), options: {} },
   { strategy: 'hash', partitions: PartitionConfig.hash(2), options: { key: 'the same' } },
-  { strategy: 'none', partitions: one, options: {} },
+  { strategy: 'single', partitions: one, options: {} },
 ]
 
 test.each(placings.flatMap((placing) => kinds.map((kind) => ({ ...placing, kind }))))(
@@ -62,7 +62,7 @@ test.each(placings.flatMap((placing) => kinds.map((kind) => ({ ...placing, kind 
     // Under balanced the other partition may have run all of them before the grace was over.
     const lost = () => manager.stats().partitions.filter((partition) => partition.incarnations > 1)
     await until(() => lost().length === 1, 'its partition has another thread')
-    await until(() => lost()[0]!.condemned === 0, 'the thread has ended')
+    await until(() => lost()[0]!.terminating === 0, 'the thread has ended')
     expect(lost()[0]).toMatchObject({ incarnations: 2, failures: 0 })
   },
 )
@@ -81,26 +81,27 @@ test.each(natives)(
     const late = failure(manager.run(kind, payload, { timeoutMs: 40 }), 'the late one')
     const others = Promise.all(range(10).map((index) => manager.run('mark', index)))
     expect(await late).toMatchObject(timeout)
-    await until(() => first(manager).condemned === 1, 'its thread is given up')
+    await until(() => first(manager).terminating === 1, 'its thread is given up')
     expect(await within(others, 'the neighbours')).toEqual(range(10))
     // The others take long enough too, but how long depends on the machine.
-    if (kind === 'sleeping') expect(first(manager)).toMatchObject({ condemned: 1, state: 'ready' })
-    await until(() => first(manager).condemned === 0, 'the native code ends')
+    if (kind === 'sleeping')
+      expect(first(manager)).toMatchObject({ terminating: 1, state: 'ready' })
+    await until(() => first(manager).terminating === 0, 'the native code ends')
     expect(first(manager)).toMatchObject({ incarnations: 2, state: 'ready', bound: 0 })
     expect(ledger.order(10)).toEqual(range(10))
   },
 )
 
-test('with condemnedMax 0 a partition waits for the end of native code, and then goes on', async () => {
+test('with terminatingMax 0 a partition waits for the end of native code, and then goes on', async () => {
   const ledger = new Ledger(5)
-  const manager = await stuckManager(ledger, { condemnedMax: 0 })
+  const manager = await stuckManager(ledger, { terminatingMax: 0 })
   const late = failure(manager.run('sleeping', 1, { timeoutMs: 40 }), 'the late one')
   const others = Promise.all(range(5).map((index) => manager.run('mark', index)))
   await late
   await until(() => {
     const { started } = ledger
-    const { condemned, incarnations } = first(manager)
-    if (condemned > 0) expect({ started, incarnations }).toEqual({ started: 0, incarnations: 1 })
+    const { terminating, incarnations } = first(manager)
+    if (terminating > 0) expect({ started, incarnations }).toEqual({ started: 0, incarnations: 1 })
     return incarnations === 2
   }, 'another thread')
   expect(await within(others, 'the neighbours')).toEqual(range(5))
@@ -149,7 +150,7 @@ test('a command whose outcome finds no room has ended, however long its thread c
       return 'burnt'
     }`)
   const manager = await open('values.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     concurrencyPerPartition: 2,
     ringBytes: 2 ** 14,
     handlers,
@@ -198,7 +199,7 @@ test('late results settle no other command, though slots are used again', async 
     const late = range(6).map(() => failure(manager.run('wait', deaf, { timeoutMs: 20 }), 'late'))
     await within(Promise.all(late), 'the late ones')
     let value = 0
-    while (first(manager).abandoned > 0) {
+    while (first(manager).detached > 0) {
       const values = range(50).map(() => value++)
       const echoes = Promise.all(values.map((each) => manager.run('echo', each)))
       expect(await within(echoes, 'the others')).toEqual(values)
@@ -222,11 +223,12 @@ test('a late command holds its slot in the lane until its thread is gone, and no
   await ledger.waitForStarts(1)
   const next = manager.submit('limited', 'mark', 1)
   await late
-  const condemned = () => manager.stats().partitions.some((partition) => partition.condemned > 0)
-  await until(condemned, 'its thread is given up')
+  const terminating = () =>
+    manager.stats().partitions.some((partition) => partition.terminating > 0)
+  await until(terminating, 'its thread is given up')
   await until(() => {
     const runs = ledger.runs(1)
-    const isHeld = condemned()
+    const isHeld = terminating()
     if (isHeld) expect(runs).toBe(0)
     return !isHeld
   }, 'its thread is gone')

@@ -8,7 +8,7 @@ import { failure, until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
 import { moduleOf, open } from '../support/managers.ts'
 
-const one = PartitionConfig.none()
+const one = PartitionConfig.single()
 const reason = new Error('the caller has gone')
 
 function range(count: number): number[] {
@@ -110,7 +110,7 @@ test.each(['heed', 'heedInLoop'])(
     const seen = { name: 'AbortError', code: 'CORELANE_ABORTED' }
     const expected = type === 'heed' ? seen : 'out of the loop'
     expect(await within(manager.run('lookBack'), 'the next one')).toEqual(expected)
-    expect(manager.stats().partitions[0]).toMatchObject({ incarnations: 1, abandoned: 0, bound: 0 })
+    expect(manager.stats().partitions[0]).toMatchObject({ incarnations: 1, detached: 0, bound: 0 })
     expect(manager.stats()).toMatchObject({ failed: 1, completed: 1, running: 0, queued: 0 })
   },
 )
@@ -178,7 +178,7 @@ test('without kill a busy loop keeps its thread, and the caller is told all the 
   const behind = failure(manager.run('echo', 1), 'the one behind it')
   controller.abort(reason)
   expect(await aborted).toMatchObject(error)
-  expect(manager.stats().partitions[0]).toMatchObject({ incarnations: 1, abandoned: 1 })
+  expect(manager.stats().partitions[0]).toMatchObject({ incarnations: 1, detached: 1 })
   expect(manager.stats()).toMatchObject({ running: 0, queued: 1, failed: 1 })
   await within(manager.close(), 'close')
   expect(await behind).toMatchObject({

@@ -61,7 +61,7 @@ const badOptions: [what: string, options: unknown, says: RegExp][] = [
   ],
   [
     'none with 2 partitions',
-    { handlers, partitions: { strategy: 'none', count: 2 } },
+    { handlers, partitions: { strategy: 'single', count: 2 } },
     /PartitionConfig\.count is 2; allowed: 1/,
   ],
   [
@@ -128,7 +128,7 @@ const badOptions: [what: string, options: unknown, says: RegExp][] = [
     /lanes\.api\.retry\.retries is 101; allowed: an integer from 0 to 100/,
   ],
   ['maxCrashes of 0', { handlers, maxCrashes: 0 }, /maxCrashes is 0; allowed: an integer from 1/],
-  ['condemnedMax of 5', { handlers, condemnedMax: 5 }, /condemnedMax is 5/],
+  ['terminatingMax of 5', { handlers, terminatingMax: 5 }, /terminatingMax is 5/],
   [
     'allowNested that is a string',
     { handlers, allowNested: 'yes' },

@@ -6,7 +6,7 @@ import { expect, test } from 'vitest'
 import { failure, until, within } from '../support/deadline.ts'
 import { moduleOf, open } from '../support/managers.ts'
 
-const one = PartitionConfig.none()
+const one = PartitionConfig.single()
 
 const handlers = moduleOf(`
   import { workerData } from 'node:worker_threads'
@@ -117,7 +117,7 @@ test.each(['untilAborted', 'never'])(
     expect(await within(manager.run('echo', 'after'), 'a command')).toBe('after')
     expect(await within(manager.broadcast('echo', 1), 'the next broadcast')).toEqual([1])
     if (type === 'untilAborted') expect([words[2], words[3]]).toEqual([1, 1])
-    expect(manager.stats().partitions[0]).toMatchObject({ incarnations: 1, condemned: 0 })
+    expect(manager.stats().partitions[0]).toMatchObject({ incarnations: 1, terminating: 0 })
   },
 )
 

@@ -24,7 +24,7 @@ test('every strategy runs every workload, in text, JSON and a page', async () =>
     'bursts',
   ])
   for (const { figures, verdict } of report.workloads) {
-    expect(Object.keys(figures)).toEqual(['none', 'roundRobin', 'hash', 'balanced'])
+    expect(Object.keys(figures)).toEqual(['single', 'roundRobin', 'hash', 'balanced'])
     for (const { perSecond, failure } of Object.values<{ perSecond: number; failure: unknown }>(
       figures,
     )) {
@@ -32,7 +32,7 @@ test('every strategy runs every workload, in text, JSON and a page', async () =>
       expect(failure).toBeUndefined()
     }
     // One key runs on one thread, in order.
-    expect(figures.none.outOfOrder + figures.hash.outOfOrder).toBe(0)
+    expect(figures.single.outOfOrder + figures.hash.outOfOrder).toBe(0)
     expect(stdout).toContain(verdict)
   }
   const page = readFileSync(html, 'utf8')
@@ -59,7 +59,7 @@ test('a handler that fails is reported, and the exit code says so', async () => 
   const own = ['--handlers', fixture('survival.js'), '--type', 'alwaysFails', '--payload', '"<b>"']
   const { code, stdout } = await bench('--rounds', '2', '--ms', '20', ...own, '--keys', keys)
   expect(code).toBe(1)
-  expect(stdout).toContain('yours: no advice, since a command failed under none: Error: no: <b>')
+  expect(stdout).toContain('yours: no advice, since a command failed under single: Error: no: <b>')
   // The first failure ends it.
   expect(stdout).not.toContain('roundRobin')
   expect(stdout).toContain('failed: Error: no: <b>')

@@ -241,6 +241,7 @@ test('a line in which --key finds nothing is refused', async () => {
 })
 
 test.each([
+  ['single', ['--strategy', 'single']],
   ['none', ['--strategy', 'none']],
   ['hash', ['--strategy', 'hash', '--partitions', '2']],
   ['roundRobin', ['--strategy', 'roundRobin', '--partitions', '2']],

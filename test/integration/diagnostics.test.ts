@@ -7,7 +7,7 @@ import { afterEach, expect, test } from 'vitest'
 import { failure, within } from '../support/deadline.ts'
 import { open } from '../support/managers.ts'
 
-const options = { partitions: PartitionConfig.none(), lanes: { lane: {} } }
+const options = { partitions: PartitionConfig.single(), lanes: { lane: {} } }
 const STEPS = ['start', 'end', 'error', 'asyncStart', 'asyncEnd'] as const
 const undone: (() => void)[] = []
 

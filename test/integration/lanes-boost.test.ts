@@ -35,7 +35,7 @@ async function orderAfter(
 ): Promise<{ order: number[]; agedMs: number }> {
   const ledger = new Ledger(pieces.length + 1)
   const manager = await open('ledger.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     lanes: { first: { priority: 0 }, ...lanes },
     workerData: ledger.workerData,
   })
@@ -157,7 +157,7 @@ test.each([
     const count = 50
     const ledger = new Ledger(count + 1)
     const manager = await open('ledger.js', {
-      partitions: PartitionConfig.none(),
+      partitions: PartitionConfig.single(),
       lanes: { first: { priority: 0 }, old: { ...lane, priority: 5 }, young: { priority } },
       workerData: ledger.workerData,
     })
@@ -191,7 +191,7 @@ test('commands that wait in the backlog are boosted as those that are bound', as
 async function held(concurrencyPerPartition = 1) {
   const ledger = new Ledger(400)
   const manager = await open('ledger.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     lanes: {
       first: { priority: 0 },
       strict: { priority: 5, onDeadline: 'reject', priorityBoost: { deadlineMs: 100 } },
@@ -295,7 +295,7 @@ test('onDeadline "reject" without any deadline rejects nothing', async () => {
 test('a delayed command does not start early, and takes the place of its age when it comes', async () => {
   const ledger = new Ledger(4)
   const manager = await open('ledger.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     lanes: { lane: {} },
     workerData: ledger.workerData,
   })
@@ -332,7 +332,7 @@ test('delayed commands are dropped by close and waited for by drain', async () =
 
 test('under permanent higher load a boosted lane starts once its deadline has passed, whatever else is queued', async () => {
   const manager = await open('stamps.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     lanes: {
       urgent: { priority: 0 },
       boosted: { priority: 200, priorityBoost: PriorityBoostConfig.standard(300) },

@@ -13,7 +13,7 @@ import { expect, test } from 'vitest'
 import { failure, rejection, until, within } from '../support/deadline.ts'
 import { create, moduleOf, open } from '../support/managers.ts'
 
-const none = PartitionConfig.none()
+const none = PartitionConfig.single()
 const workerData = () => ({ words: new SharedArrayBuffer(16) })
 
 /** The next so many events. */

@@ -20,7 +20,7 @@ type Stamped = [payload: unknown, partition: number, startedAtMs: number, endedA
 
 test('a group that comes late has its turns beside one that floods the lane', async () => {
   const manager = await open('lanes-handlers.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     lanes: { api: { groupWeights: { gold: 3 } } },
     workerData: { words: wordsOf().buffer },
   })
@@ -106,7 +106,7 @@ test.each([
 test('within a group the most urgent goes first, and so does one past its deadline', async () => {
   const words = wordsOf()
   const manager = await open('lanes-handlers.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     lanes: { api: { groupConcurrency: 1 } },
     workerData: { words: words.buffer },
   })
@@ -127,7 +127,7 @@ test('within a group the most urgent goes first, and so does one past its deadli
 test('commands of groups leave from wherever they wait, and their slots and turns go on', async () => {
   const words = wordsOf()
   const manager = await open('lanes-handlers.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     concurrencyPerPartition: 8,
     lanes: { api: { groupConcurrency: 2 } },
     workerData: { words: words.buffer },
@@ -161,7 +161,7 @@ test('commands of groups leave from wherever they wait, and their slots and turn
 
 test('a command keeps its id through its turns, and a retry takes another turn', async () => {
   const manager = create('lanes-handlers.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     lanes: { api: { groupConcurrency: 1, retry: { retries: 2, delayMs: 1 } } },
   })
   const seen = new Map<string, string[]>()
@@ -234,7 +234,7 @@ test('a lane that is paused gives no turns, and close leaves nothing behind', as
 test('statistics and metrics name the ten groups that have waited longest, and then none', async () => {
   const words = wordsOf()
   const manager = await open('lanes-handlers.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     concurrencyPerPartition: 40,
     lanes: { api: { groupConcurrency: 1 }, other: {} },
     metrics: QueueMetrics.local(),

@@ -18,7 +18,7 @@ function openGate({ words }: { words: SharedArrayBuffer }): void {
 test('what is bound does not start once its lane is paused, and other lanes go on', async () => {
   const shared = workerData()
   const manager = await open('lanes-handlers.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     lanes: { paused: { priority: 0 }, other: {} },
     metrics: QueueMetrics.local(),
     workerData: shared,

@@ -109,7 +109,7 @@ const skewed = (count: number): Spread => ({
   to: (i) => ({ key: keyOf(i % 10 === 0 ? 1 + ((i / 10) % (count - 1)) : 0, count) }),
 })
 const spreads: readonly Spread[] = [
-  { name: '1 partition', partitions: PartitionConfig.none(), to: () => ({}) },
+  { name: '1 partition', partitions: PartitionConfig.single(), to: () => ({}) },
   { name: '2 partitions, balanced', partitions: PartitionConfig.balanced(2), to: () => ({}) },
   { name: '4 partitions, balanced', partitions: PartitionConfig.balanced(4), to: () => ({}) },
   skewed(2),

@@ -21,7 +21,7 @@ class Held {
   static async open(options: QueueManagerOptions): Promise<Held> {
     const held = new Held()
     held.manager = await open('lanes-handlers.js', {
-      partitions: PartitionConfig.none(),
+      partitions: PartitionConfig.single(),
       ...options,
       workerData: { words: held.words.buffer },
     })

@@ -226,7 +226,7 @@ test.each([
 
 test('a lane under its minimum goes before more urgent lanes, and no further than its minimum', async () => {
   const { floor, manager } = await openFloor({
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     concurrencyPerPartition: 4,
     lanes: { urgent: { priority: 0 }, promised: new LaneConfig(2, 4).withPriority(200) },
   })
@@ -255,7 +255,7 @@ test('a minimum keeps no slot idle: without work of its lane others take all', a
 
 test('under permanent higher load a lane with a minimum of 1 starts at the next decision of a partition', async () => {
   const { manager } = await openFloor({
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     lanes: { urgent: { priority: 0 }, promised: { priority: 255, minConcurrency: 1 } },
   })
   let isLoaded = true

@@ -55,7 +55,7 @@ test('auto has a partition for each usable core and the strategy balanced', () =
 })
 
 test('none has one partition, whatever is asked for', () => {
-  expect(new LocalDistributedQueue({ strategy: 'none', count: 7 }).numPartitions).toBe(1)
+  expect(new LocalDistributedQueue({ strategy: 'single', count: 7 }).numPartitions).toBe(1)
   expect(new LocalDistributedQueue(PartitionConfig.roundRobin(8)).numPartitions).toBe(8)
 })
 
@@ -77,7 +77,7 @@ test.each([
 })
 
 test('past maxPending nothing of a batch is taken; duplicates always are', async () => {
-  const queue = new LocalDistributedQueue({ strategy: 'none' }, { maxPending: 3 })
+  const queue = new LocalDistributedQueue({ strategy: 'single' }, { maxPending: 3 })
   await queue.enqueueMany([envelope('a'), envelope('b')])
   const refusal = await failure(queue.enqueueMany([envelope('c'), envelope('d')]), 'too many')
   expect(refusal).toMatchObject({ name: 'QueueFullError', code: 'CORELANE_QUEUE_FULL' })
@@ -96,7 +96,7 @@ test('past maxPending nothing of a batch is taken; duplicates always are', async
 })
 
 test('commands enqueued one by one in a turn wake a worker once, with all of them', async () => {
-  const queue = new LocalDistributedQueue({ strategy: 'none' })
+  const queue = new LocalDistributedQueue({ strategy: 'single' })
   const waiting = queue.lease({ ...request, waitMs: 10_000 })
   for (const id of ['a', 'b', 'c']) void queue.enqueue(envelope(id))
   const given = await within(waiting, 'the commands')
@@ -105,7 +105,7 @@ test('commands enqueued one by one in a turn wake a worker once, with all of the
 })
 
 test('a command past its deadline is more urgent than any other', async () => {
-  const queue = new LocalDistributedQueue({ strategy: 'none' })
+  const queue = new LocalDistributedQueue({ strategy: 'single' })
   await queue.enqueueMany([
     envelope('urgent', { priority: 0, laneId: 'fast' }),
     // Deadlines count from acceptance, by the difference of two moments of one clock.
@@ -119,7 +119,7 @@ test('a command past its deadline is more urgent than any other', async () => {
 })
 
 test('closing a worker ends its waits and no others; closing the queue ends everything', async () => {
-  const queue = new LocalDistributedQueue({ strategy: 'none' })
+  const queue = new LocalDistributedQueue({ strategy: 'single' })
   const [one, two] = [queue.asWorker('one'), queue.asWorker('two')]
   const waits = [one, two].map((worker) => worker.lease({ ...request, waitMs: 20_000 }))
   await one.close()
@@ -134,7 +134,7 @@ test('closing a worker ends its waits and no others; closing the queue ends ever
 })
 
 test('a listener is not called after its announcement was ended, though a result was on its way', async () => {
-  const queue = new LocalDistributedQueue({ strategy: 'none' })
+  const queue = new LocalDistributedQueue({ strategy: 'single' })
   const told: string[] = []
   const end = await queue.announce('me', ({ commandId }) => told.push(commandId))
   await queue.enqueue(envelope('a', { submitter: 'me' }))
@@ -156,7 +156,7 @@ test('a listener is not called after its announcement was ended, though a result
 })
 
 test('a poisoned command dies by itself, though nobody asks for commands', async () => {
-  const queue = new LocalDistributedQueue({ strategy: 'none' }, { leaseMs: 50, maxDeliveries: 1 })
+  const queue = new LocalDistributedQueue({ strategy: 'single' }, { leaseMs: 50, maxDeliveries: 1 })
   const told: (string | undefined)[] = []
   await queue.announce('me', ({ error }) => told.push(error?.code))
   await queue.enqueue(envelope('a', { submitter: 'me' }))
@@ -167,7 +167,7 @@ test('a poisoned command dies by itself, though nobody asks for commands', async
 })
 
 test('a worker that was held up with everybody else still has its commands', async () => {
-  const queue = new LocalDistributedQueue({ strategy: 'none' }, { leaseMs: 50 })
+  const queue = new LocalDistributedQueue({ strategy: 'single' }, { leaseMs: 50 })
   await queue.enqueueMany([envelope('a'), envelope('b')])
   const given = await queue.lease(request)
   block(120)
@@ -179,7 +179,7 @@ test('a worker that was held up with everybody else still has its commands', asy
 })
 
 test('what is dequeued and not completed is given out again', async () => {
-  const queue = new LocalDistributedQueue({ strategy: 'none' }, { leaseMs: 50 })
+  const queue = new LocalDistributedQueue({ strategy: 'single' }, { leaseMs: 50 })
   await queue.enqueue(envelope('a'))
   expect((await queue.dequeue(0))?.id).toBe('a')
   expect(await queue.dequeue(0)).toBe(null)
@@ -191,7 +191,7 @@ test('what is dequeued and not completed is given out again', async () => {
 test('a queue with leases and delays keeps no process alive', async () => {
   const program = `
     import { LocalDistributedQueue } from 'corelane'
-    const queue = new LocalDistributedQueue({ strategy: 'none' })
+    const queue = new LocalDistributedQueue({ strategy: 'single' })
     const envelope = { id: 'a', commandType: 't', laneId: 'lane', partitionId: 0, createdAt: 1 }
     await queue.enqueue(envelope)
     await queue.lease({ partitions: [0], lanes: [{ laneId: 'lane', max: 1, priority: 5, boost: [] }],

@@ -63,7 +63,7 @@ test('the age of the oldest command grows while its lane is stuck, and what runs
   const shared = workerData()
   const metrics = QueueMetrics.local()
   const manager = await open('lanes-handlers.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     lanes: { lane: {} },
     metrics,
     workerData: shared,
@@ -90,7 +90,7 @@ test('the age of the oldest command grows while its lane is stuck, and what runs
 test('failures, retries, dead letters and refusals of a limit are counted', async () => {
   const metrics = QueueMetrics.local()
   const manager = await open('survival.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     lanes: {
       retried: { retry: RetryPolicy.fixed(2, 5) },
       limited: { rateLimit: { limit: 1, windowMs: 50 } },
@@ -116,7 +116,7 @@ test('failures, retries, dead letters and refusals of a limit are counted', asyn
 test('what a thread had counted stays when it dies', async () => {
   const metrics = QueueMetrics.local()
   const manager = await open('survival.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     lanes: { lane: {} },
     metrics,
   })

@@ -76,7 +76,7 @@ function sizeOf({ children }: Tree): number {
 }
 
 const strategies = [
-  ['none', PartitionConfig.none(), true],
+  ['single', PartitionConfig.single(), true],
   ['balanced', PartitionConfig.balanced(2), false],
   ['roundRobin', PartitionConfig.roundRobin(2), false],
   ['hash', PartitionConfig.hash(2), true],

@@ -14,7 +14,7 @@ function run(manager: QueueManager, type: string, payload?: unknown, options = {
 }
 
 test.each([
-  ['none', PartitionConfig.none()],
+  ['single', PartitionConfig.single()],
   ['balanced over one', PartitionConfig.balanced(1)],
   ['roundRobin over one', PartitionConfig.roundRobin(1)],
 ])(
@@ -58,7 +58,7 @@ test('two handlers on two partitions may not wait for each other', async () => {
 })
 
 test('deep recursion works where many handlers may run at once', async () => {
-  for (const partitions of [PartitionConfig.none(), two]) {
+  for (const partitions of [PartitionConfig.single(), two]) {
     const manager = await open('nesting.js', { partitions, concurrencyPerPartition: 100 })
     expect(await run(manager, 'fibonacci', 10)).toBe(55)
   }
@@ -117,7 +117,7 @@ test('a handler that runs by itself after a death may still wait for another com
   const { options } = wordsOf()
   const lanes = { query: { retry: RetryPolicy.fixed(5, 1).withLost() } }
   const manager = await open('nesting.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     lanes,
     concurrencyPerPartition: 3,
     ...options,
@@ -128,7 +128,7 @@ test('a handler that runs by itself after a death may still wait for another com
 })
 
 test.each([
-  ['none', PartitionConfig.none()],
+  ['single', PartitionConfig.single()],
   ['hash', PartitionConfig.hash(2)],
   ['balanced', two],
 ])('a reload waits for handlers that are still to wait themselves (%s)', async (_, partitions) => {
@@ -143,7 +143,7 @@ test.each([
 })
 
 test.each([
-  ['none', PartitionConfig.none()],
+  ['single', PartitionConfig.single()],
   ['hash', PartitionConfig.hash(2)],
 ])(
   'a handler may not wait for a command of its own key, of which one runs at a time (%s)',

@@ -117,7 +117,7 @@ test.each([true, false])(
 
 test('what a handler does not wait for runs, and may need what the handler holds', async () => {
   const { words, options } = wordsOf()
-  const manager = await open('nesting.js', { partitions: PartitionConfig.none(), ...options })
+  const manager = await open('nesting.js', { partitions: PartitionConfig.single(), ...options })
   const call = { type: 'mark', payload: 3, options: { wait: false } }
   expect(await run(manager, 'call', call)).toBeUndefined()
   await until(() => words[0] === 3, 'the command ran')
@@ -129,7 +129,7 @@ test('what a handler does not wait for runs, and may need what the handler holds
 test('the signal of a command that no handler waits for ends it, until it has ended', async () => {
   const { words, options } = wordsOf()
   const manager = await open('nesting.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     concurrencyPerPartition: 2,
     lanes: { narrow: { maxConcurrency: 1 }, query: {} },
     ...options,
@@ -153,7 +153,7 @@ test('the signal of a command that no handler waits for ends it, until it has en
 
 test('what a handler does not wait for outlives its thread, with a signal and without', async () => {
   const { words, options } = wordsOf()
-  const manager = await open('nesting.js', { partitions: PartitionConfig.none(), ...options })
+  const manager = await open('nesting.js', { partitions: PartitionConfig.single(), ...options })
   const gate = manager.run('leaveForLater', { type: 'mark', payload: 1 })
   const death = failure(manager.run('exit'), 'the death')
   await within(gate, 'the submitter')

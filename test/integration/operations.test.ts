@@ -92,7 +92,7 @@ test('a manager without metrics has nothing to scrape or to alert of', () => {
 test('alerts and the monitor look by themselves, and tell of a lane that is stuck', async () => {
   const words = new SharedArrayBuffer(16)
   const manager = await open('lanes-handlers.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     lanes: { lane: {} },
     metrics: QueueMetrics.local(),
     workerData: { words },

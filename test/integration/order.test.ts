@@ -36,7 +36,7 @@ const settings: Record<string, Setting> = {
   balanced: { partitions: PartitionConfig.balanced(PARTITIONS), to: free },
   roundRobin: { partitions: PartitionConfig.roundRobin(PARTITIONS), to: free },
   hash: { partitions: PartitionConfig.hash(PARTITIONS), to: (p) => ({ key: keys[p]! }) },
-  none: { partitions: PartitionConfig.none(), to: free },
+  single: { partitions: PartitionConfig.single(), to: free },
   custom: {
     partitions: PartitionConfig.custom(PARTITIONS, ({ key }) => Number(key)),
     to: (partition) => ({ key: String(partition) }),
@@ -89,7 +89,7 @@ test.each(Object.entries(settings))(
 test.each(Object.entries(settings))(
   'many urgent commands all start before any that is less urgent under %s',
   async (name, setting) => {
-    const gates = name === 'none' ? 1 : PARTITIONS
+    const gates = name === 'single' ? 1 : PARTITIONS
     const each = 150
     const ledger = new Ledger(gates + 2 * each)
     const manager = await open('ledger.js', {
@@ -125,7 +125,7 @@ test('commands of one partition run by lane priority, then command priority, the
   const count = 400
   const ledger = new Ledger(count + 1)
   const manager = await open('ledger.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     workerData: ledger.workerData,
   })
   const all: Promise<unknown>[] = [manager.submit('system', 'gate', count, { priority: 0 })]
@@ -148,7 +148,7 @@ test.each([5, 50, 400, 1500])(
   async (count) => {
     const ledger = new Ledger(2 * count + 1)
     const manager = await open('ledger.js', {
-      partitions: PartitionConfig.none(),
+      partitions: PartitionConfig.single(),
       lanes: {
         gate: { priority: 0 },
         hi: new LaneConfig(1, 8).withPriority(0),
@@ -175,7 +175,7 @@ test.each([
     const count = 800
     const ledger = new Ledger(count + 1)
     const manager = await open('ledger.js', {
-      partitions: PartitionConfig.none(),
+      partitions: PartitionConfig.single(),
       lanes: { gate: { priority: 0 }, limited: lane },
       workerData: ledger.workerData,
     })
@@ -197,7 +197,7 @@ test.each([
 test('lanes of equal priority share one order: age decides between them', async () => {
   const ledger = new Ledger(301)
   const manager = await open('ledger.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     lanes: { left: { priority: 3 }, right: { priority: 3 }, last: { priority: 4 } },
     workerData: ledger.workerData,
   })
@@ -211,7 +211,7 @@ test('lanes of equal priority share one order: age decides between them', async 
   expect(ledger.order(300)).toEqual(Array.from({ length: 300 }, (_, index) => index))
 })
 
-test.each(Object.entries(settings).filter(([name]) => ['hash', 'none', 'custom'].includes(name)))(
+test.each(Object.entries(settings).filter(([name]) => ['hash', 'single', 'custom'].includes(name)))(
   'commands with one key run on one partition in the order of submission under %s',
   async (name, setting) => {
     const count = 6_000
@@ -246,7 +246,7 @@ test('the promises of one partition settle in the order in which its commands ra
   const count = 3_000
   const ledger = new Ledger(count)
   const manager = await open('ledger.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     workerData: ledger.workerData,
   })
   const settled: number[] = []

@@ -129,7 +129,7 @@ test.each(['balanced', 'roundRobin'] as const)('a key under %s is refused', asyn
 test('none has a single partition', async () => {
   const ledger = new Ledger(1)
   const manager = await open('ledger.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     workerData: ledger.workerData,
   })
   expect(manager.stats().partitions.length).toBe(1)

@@ -61,7 +61,7 @@ test('a process stays alive for a command after streams that were left', async (
     'export function* three() { yield 1; yield 2; yield 3 }',
   )}`
   const output = await outputOf(`
-    const manager = create(${JSON.stringify(module)}, { partitions: { strategy: 'none' } })
+    const manager = create(${JSON.stringify(module)}, { partitions: { strategy: 'single' } })
     await manager.start()
     for (let i = 0; i < 50; i++) for await (const _ of manager.stream('query', 'three')) break
     for await (const value of manager.stream('query', 'three')) console.log(value)`)
@@ -70,7 +70,7 @@ test('a process stays alive for a command after streams that were left', async (
 
 test('a process stays alive for the queued commands of a thread that died', async () => {
   const output = await outputOf(`
-    const manager = create(${life}, { partitions: { strategy: 'none' } })
+    const manager = create(${life}, { partitions: { strategy: 'single' } })
     await manager.start()
     manager.run('exit').catch((error) => console.log(error.code))
     manager.run('sleep', 20).then((slept) => console.log(slept))`)
@@ -104,7 +104,7 @@ test('a process ends by itself after a partition was given up, and is warned of 
     'setTimeout(() => process.exit(3), 100); export const echo = (payload) => payload',
   )}`
   const { code, stdout, stderr } = await runProgram(`${head}
-    const manager = create(${JSON.stringify(module)}, { partitions: { strategy: 'none' } })
+    const manager = create(${JSON.stringify(module)}, { partitions: { strategy: 'single' } })
     await manager.start()
     const timer = setInterval(async () => {
       if (manager.stats().partitions[0].state !== 'failed') return

@@ -8,7 +8,7 @@ import { open } from '../support/managers.ts'
 import { runProgram } from '../support/programs.ts'
 import { StreamWords } from './support/streams.ts'
 
-const one = PartitionConfig.none()
+const one = PartitionConfig.single()
 const SMALL = 2 ** 14
 /** Reports of a number that fit a small ring. */
 const FIT = SMALL / 40
@@ -158,7 +158,7 @@ test('a callback that throws is an uncaught exception, and nothing else is lost'
   const { code, stdout, stderr } = await runProgram(`
     const manager = QueueManager.create({
       handlers: './test/fixtures/streams.js',
-      partitions: { strategy: 'none', count: 1 },
+      partitions: { strategy: 'single', count: 1 },
     })
     await manager.start()
     const thrown = []

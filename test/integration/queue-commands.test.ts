@@ -188,7 +188,7 @@ function commandsOn(open: (leaseMs?: number) => Promise<LeasedQueue>): void {
     const deaf = withFaults(queue, {
       commands: { ...commandsOf(queue), onCancel: () => () => {} },
     })
-    const manager = await openWorkers(ledger.workerData, { partitions: PartitionConfig.none() })
+    const manager = await openWorkers(ledger.workerData, { partitions: PartitionConfig.single() })
     const pool = await openPool(deaf, manager)
     const submitter = openSubmitter(queue)
     const hog = rejection(

@@ -37,7 +37,7 @@ describeWithRedis('idle workers on Redis', () => {
   const start = (options?: RedisQueueOptions) => queues.start(redis, options)
 
   const startPool = async (options: RedisQueueOptions): Promise<void> => {
-    const manager = await openManager('basic.js', { partitions: PartitionConfig.none() })
+    const manager = await openManager('basic.js', { partitions: PartitionConfig.single() })
     const pool = new WorkerPool(await start(options), manager)
     pools.push(pool)
     await within(pool.start(), 'the start of a pool')
@@ -156,7 +156,7 @@ describeWithRedis('idle workers on Redis', () => {
   test('workers that wait for a slot ask next to nothing, and start when one is free', async () => {
     const ledger = new Ledger(4)
     const options = { globalConcurrency: { query: 1 } }
-    const workers = { workerData: ledger.workerData, partitions: PartitionConfig.none() }
+    const workers = { workerData: ledger.workerData, partitions: PartitionConfig.single() }
     const queue = await start({ partitions: PartitionConfig.balanced(8) })
     for (const _ of [1, 2, 3]) {
       const manager = await openManager('ledger.js', workers)

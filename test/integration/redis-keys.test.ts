@@ -117,7 +117,7 @@ describeWithRedis('keys in Redis', () => {
     'a submitter that keeps results of $keepResults leaves those',
     async ({ keepResults, kept }) => {
       const queue = await start()
-      const manager = await openManager('basic.js', { partitions: PartitionConfig.none() })
+      const manager = await openManager('basic.js', { partitions: PartitionConfig.single() })
       const pool = new WorkerPool(queue, manager)
       pools.push(pool)
       await within(pool.start(), 'the start of a pool')

@@ -23,7 +23,7 @@ describeWithRedis('the engine on Redis', () => {
         ...settings,
         url: redis.url,
         partitions:
-          strategy === 'none' ? PartitionConfig.none() : { strategy, count: numPartitions },
+          strategy === 'single' ? PartitionConfig.single() : { strategy, count: numPartitions },
         maxBytes: MAX_BYTES * 4,
         durability: 'ignore',
       }),

@@ -13,7 +13,7 @@ import { failure, until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
 import { moduleOf, open } from '../support/managers.ts'
 
-const one = PartitionConfig.none()
+const one = PartitionConfig.single()
 const folder = mkdtempSync(join(tmpdir(), 'corelane-renewal-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
@@ -58,7 +58,7 @@ function underLoad(manager: QueueManager, run: (index: number) => Promise<unknow
 test.each([
   ['hash', PartitionConfig.hash(2), (index: number) => ({ key: `key ${index % 7}` })],
   ['balanced', PartitionConfig.balanced(2), () => ({})],
-  ['none', one, () => ({})],
+  ['single', one, () => ({})],
 ])(
   'threads that have ended enough commands are replaced, and nothing is lost (%s)',
   async (strategy, partitions, options) => {
@@ -95,7 +95,7 @@ test('a thread whose heap has grown too large is replaced', async () => {
   }
   await until(() => incarnations(manager)[0]! >= 2, 'a replacement')
   expect(manager.stats()).toMatchObject({ completed: commands, failed: 0 })
-  expect(manager.stats().partitions[0]).toMatchObject({ condemned: 0, failures: 0 })
+  expect(manager.stats().partitions[0]).toMatchObject({ terminating: 0, failures: 0 })
 })
 
 test('a reload picks up a changed file, with handlers gained and lost', async () => {

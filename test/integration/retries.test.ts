@@ -16,7 +16,7 @@ import { failure, rejection, until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
 import { moduleOf, open } from '../support/managers.ts'
 
-const one = PartitionConfig.none()
+const one = PartitionConfig.single()
 const soon = RetryPolicy.fixed(3, 1)
 const never = RetryPolicy.fixed(3, 60_000)
 

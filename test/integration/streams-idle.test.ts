@@ -7,7 +7,7 @@ import { failure, until, within } from '../support/deadline.ts'
 import { moduleOf, open } from '../support/managers.ts'
 import { collect, StreamWords } from './support/streams.ts'
 
-const one = PartitionConfig.none()
+const one = PartitionConfig.single()
 const CREDIT = 1024
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))

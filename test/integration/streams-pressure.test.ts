@@ -7,7 +7,7 @@ import { block, failure, until, within } from '../support/deadline.ts'
 import { create, open } from '../support/managers.ts'
 import { collect, StreamWords } from './support/streams.ts'
 
-const one = PartitionConfig.none()
+const one = PartitionConfig.single()
 const SMALL = 2 ** 14
 /** What a stream may have on its way, and what it may exceed that by: half of it is given back. */
 const CREDIT = 1024

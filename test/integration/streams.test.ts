@@ -7,7 +7,7 @@ import { block, failure, until, within } from '../support/deadline.ts'
 import { open } from '../support/managers.ts'
 import { collect, StreamWords } from './support/streams.ts'
 
-const one = PartitionConfig.none()
+const one = PartitionConfig.single()
 
 test.each(['numbers', 'syncNumbers'])(
   '200,000 values of %s come once each, in order, and then what it returns',

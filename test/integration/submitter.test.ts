@@ -17,7 +17,7 @@ import { Ledger } from '../support/ledger.ts'
 import { openPool, openQueue, openSubmitter, openWorkers, withFaults } from '../support/pools.ts'
 import { runProgram } from '../support/programs.ts'
 
-const one = PartitionConfig.none()
+const one = PartitionConfig.single()
 const hash = PartitionConfig.hash(4)
 
 async function openAll(ledger = new Ledger(10)): Promise<LocalDistributedQueue> {

@@ -23,7 +23,7 @@ import { afterAll, afterEach, beforeEach, expect, test } from 'vitest'
 import { failure, within } from '../support/deadline.ts'
 import { open } from '../support/managers.ts'
 
-const options: QueueManagerOptions = { partitions: PartitionConfig.none(), lanes: { lane: {} } }
+const options: QueueManagerOptions = { partitions: PartitionConfig.single(), lanes: { lane: {} } }
 const exporter = new InMemorySpanExporter()
 let measured: InMemoryMetricExporter
 let provider: MeterProvider

@@ -15,7 +15,7 @@ import { moduleOf } from '../support/managers.ts'
 import { openPool, openQueue, openSubmitter, openWorkers, withFaults } from '../support/pools.ts'
 import { describeWithRedis, startRedis } from '../support/redis-server.ts'
 
-const one = PartitionConfig.none()
+const one = PartitionConfig.single()
 
 function openTold(queue: LeasedQueue, options: SubmitterOptions = {}) {
   const incidents: QueueIncident[] = []

@@ -30,7 +30,7 @@ async function logged(options: object) {
   const log = new Int32Array(new SharedArrayBuffer(4 * 4096))
   const manager: QueueManager = QueueManager.create({
     handlers: LOGGED,
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     workerData: { gate: gate.buffer, log: log.buffer },
     ...options,
   })
@@ -81,7 +81,7 @@ test('commands of a busy key that were aborted keep no slot from other keys', as
 
 test('commands of a lane at its maximum that were aborted keep no slot from other lanes', async () => {
   const manager = await open('nesting.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     concurrencyPerPartition: 4,
     closeTimeoutMs: 50,
     lanes: {
@@ -114,7 +114,7 @@ test.each([1, 10, 500])(
 
 test('large payloads of a lane at its maximum keep no other limited lane waiting', async () => {
   const manager = await open('nesting.js', {
-    partitions: PartitionConfig.none(),
+    partitions: PartitionConfig.single(),
     concurrencyPerPartition: 4,
     closeTimeoutMs: 50,
     lanes: {
@@ -164,7 +164,7 @@ test('an urgent command of a busy key starts before others of that key', async (
 })
 
 test('with one partition a reload keeps the order around a command that cannot be sent again', async () => {
-  for (const partitions of [PartitionConfig.none(), PartitionConfig.balanced(1)]) {
+  for (const partitions of [PartitionConfig.single(), PartitionConfig.balanced(1)]) {
     const { manager, hold, release, order } = await logged({ partitions })
     const all = [(await hold('query')).ended]
     all.push(manager.submit('query', 'work', 1))
@@ -223,7 +223,10 @@ test.runIf(hasDate)('a maximum holds beside threads that native code keeps', asy
   await within(manager.start(), 'start')
   const runs = Array.from({ length: 5 }, () => manager.submit('a', 'native', { file, tag: 'a' }))
   runs.forEach(forgotten)
-  await until(() => manager.stats().partitions.some(({ condemned }) => condemned > 0), 'a time-out')
+  await until(
+    () => manager.stats().partitions.some(({ terminating }) => terminating > 0),
+    'a time-out',
+  )
   // Other lanes run on the replacements meanwhile.
   expect(await within(manager.submit('b', 'echo', 1), 'the other lane')).toBe(1)
   await within(Promise.allSettled(runs), 'all runs')
@@ -244,7 +247,7 @@ test.runIf(hasDate)('a key is held until the thread of its run has ended', async
     manager.submit('query', 'native', { file, tag: 'k' }, { key: 'k', timeoutMs: 100 }),
   )
   calls.forEach(forgotten)
-  await until(() => manager.stats().partitions[0]!.condemned === 1, 'the time-out')
+  await until(() => manager.stats().partitions[0]!.terminating === 1, 'the time-out')
   expect(await within(manager.submit('query', 'echo', 2, { key: 'other' }), 'other key')).toBe(2)
   await within(Promise.allSettled(calls), 'all calls')
   await until(() => lines().length === 6, 'the end of the last call')

@@ -21,7 +21,7 @@ import { describeWithRedis, startRedis } from '../support/redis-server.ts'
 type OpenWorker = (name: string) => Promise<LeasedQueue>
 type Pool = WorkerPool & { readonly incidents: QueueIncident[] }
 
-const one = PartitionConfig.none()
+const one = PartitionConfig.single()
 const two = PartitionConfig.balanced(2)
 const hash = PartitionConfig.hash(4)
 

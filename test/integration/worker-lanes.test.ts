@@ -15,7 +15,7 @@ import { failure, until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
 import { openPool, openQueue, openSubmitter, openWorkers } from '../support/pools.ts'
 
-const one = PartitionConfig.none()
+const one = PartitionConfig.single()
 const two = PartitionConfig.balanced(2)
 
 test.each([
@@ -56,7 +56,7 @@ test('the next of a key waits until one that timed out has really ended', async 
   const next = submitter.submit('query', 'mark', 1, { key: 'a' })
   expect((await failure(stuck, 'the stuck one')).code).toBe('CORELANE_TIMEOUT')
   await within(next, 'the next')
-  expect(manager.stats().partitions.every(({ abandoned }) => abandoned === 0)).toBe(true)
+  expect(manager.stats().partitions.every(({ detached }) => detached === 0)).toBe(true)
   expect(performance.now() - began).toBeGreaterThan(300)
 })
 

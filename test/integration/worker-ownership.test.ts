@@ -28,7 +28,7 @@ function withOwners(queue: LocalDistributedQueue) {
 }
 
 const hash = PartitionConfig.hash(4)
-const one = PartitionConfig.none()
+const one = PartitionConfig.single()
 
 test('a worker takes commands of its own partitions only', async () => {
   const ledger = new Ledger(40)

@@ -15,7 +15,7 @@ import { block, failure, until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
 import { openPool, openQueue, openSubmitter, openWorkers, withFaults } from '../support/pools.ts'
 
-const one = PartitionConfig.none()
+const one = PartitionConfig.single()
 const two = PartitionConfig.balanced(2)
 const lanes = (options: QueueManagerOptions['lanes']): QueueManagerOptions => ({ lanes: options })
 
@@ -404,7 +404,7 @@ test('close gives back what runs once its thread has ended, and it counts for no
   await ledger.waitForStarts(2)
   await within(pool.close(), 'close')
   expect(await queue.counts()).toMatchObject({ leased: 0, waiting: 2 })
-  expect(manager.stats().partitions.every(({ condemned }) => condemned === 0)).toBe(true)
+  expect(manager.stats().partitions.every(({ terminating }) => terminating === 0)).toBe(true)
   ledger.openGate()
   const next = { laneId: 'query', priority: 0, boost: [], max: 1 }
   const [again] = await queue

@@ -151,7 +151,7 @@ const checks: Record<string, Check> = {
   },
   strategies: async ({ automatic, roundRobin, hash, single }) => {
     const all = [automatic, roundRobin, hash, single] as PartitionConfig[]
-    const expected = ['balanced', 'roundRobin', 'hash', 'none']
+    const expected = ['balanced', 'roundRobin', 'hash', 'single']
     expect(all.map(({ strategy }) => strategy)).toEqual(expected)
     for (const partitions of all) {
       const manager = corelane.QueueManager.create({ handlers, partitions })

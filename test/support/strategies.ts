@@ -8,6 +8,6 @@ export const strategies: readonly (readonly [name: string, partitions: Partition
   ['balanced', PartitionConfig.balanced(2)],
   ['roundRobin', PartitionConfig.roundRobin(2)],
   ['hash', PartitionConfig.hash(2)],
-  ['none', PartitionConfig.none()],
+  ['single', PartitionConfig.single()],
   ['custom', PartitionConfig.custom(2, ({ payload }) => (payload === undefined ? 1 : 0))],
 ]

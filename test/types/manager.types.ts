@@ -332,6 +332,7 @@ async function builders(): Promise<void> {
   new QueueManagerBuilder().withLane('api', { timeoutMs: '5' })
   // @ts-expect-error: no such option
   new QueueManagerBuilder().withOptions({ threads: 2 })
+  new QueueManagerBuilder().withPartitions({ strategy: 'none' })
   // @ts-expect-error: no such strategy
   new QueueManagerBuilder().withPartitions({ strategy: 'random' })
 }

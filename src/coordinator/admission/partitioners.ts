@@ -57,7 +57,7 @@ export function createPlacer(plan: ManagerPlan): Placer {
         })
       }
     case 'balanced':
-    case 'none': {
+    case 'single': {
       const home = isShared(plan) ? ANY_PARTITION : 0
       return () => home
     }

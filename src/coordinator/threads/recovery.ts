@@ -170,11 +170,11 @@ export class Recovery {
     startedAtMs: number,
     durationMs: number,
   ): void {
-    if (mayRetry(command.retry) && !command.isStream) this.#bury(command, error, partition)
+    if (mayRetry(command.retry) && !command.isStream) this.#deadLetter(command, error, partition)
     command.fail(error, partition, startedAtMs, durationMs)
   }
 
-  #bury(command: Command, error: unknown, partition: number): void {
+  #deadLetter(command: Command, error: unknown, partition: number): void {
     const hub = this.#hub
     const now = nowMs()
     const { crashes, firstFailedAtMs } = command.remember()

@@ -45,7 +45,7 @@ export interface SupervisorLimits {
   /** How long a thread may take to tear down. */
   readonly closeTimeoutMs: number
   /** Threads of one partition that may be given up and not ended when another is started. */
-  readonly condemnedMax: number
+  readonly terminatingMax: number
   /** How long a broadcast may take on each partition. */
   readonly broadcastTimeoutMs: number
   /** Whether partitions have threads only while there is work for them. */
@@ -245,7 +245,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
       'none',
     )
     void incarnation.terminate()
-    if (partition.terminating.size <= this.#limits.condemnedMax) this.#respawn(partition, lost)
+    if (partition.terminating.size <= this.#limits.terminatingMax) this.#respawn(partition, lost)
     this.#events.threadEnded()
   }
 
@@ -466,7 +466,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     const runs = this.#detachedRuns.get(incarnation)
     if (runs !== undefined) this.#events.reattached(partition.index, runs)
     else for (const { group } of window.watch.detached) group?.leave()
-    const wasHindering = partition.terminating.size > this.#limits.condemnedMax
+    const wasHindering = partition.terminating.size > this.#limits.terminatingMax
     partition.terminating.delete(incarnation)
     // Results that it finished count, unless it was given up before.
     const left = incarnation.isTerminating ? [] : window.takeOrphans()

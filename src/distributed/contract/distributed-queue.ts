@@ -403,7 +403,7 @@ export interface QueueCounts {
 
 /** What engines do: at-least-once delivery by leases, with exactly one completion for each id. */
 export interface LeasedQueue extends DistributedQueue {
-  /** How an envelope finds its partition. Only `hash` and `none` take keys. */
+  /** How an envelope finds its partition. Only `hash` and `single` take keys. */
   readonly strategy: PartitionStrategy
   readonly capabilities: QueueCapabilities
   /** How long a delivery is its worker's unless it is extended, in milliseconds. */

@@ -158,7 +158,7 @@ export function isSealed(envelope: CommandEnvelope): boolean {
  *
  * @param value - Anything; from a broker or a user.
  * @param partitions - How many partitions the queue has.
- * @param takesKeys - Whether its strategy takes keys: `hash` and `none` do. Default true.
+ * @param takesKeys - Whether its strategy takes keys: `hash` and `single` do. Default true.
  * @returns A frozen envelope of the members above and no others.
  * @throws ConfigError `CORELANE_INVALID_ENVELOPE`.
  */
@@ -257,5 +257,5 @@ function checkKey(key: unknown, takesKeys: boolean): void {
   if (!(typeof key === 'string' && key.length > 0 && key.length <= KEY_LENGTH_MAX)) {
     refuse('key', key, `a string of 1 to ${KEY_LENGTH_MAX} characters`)
   }
-  if (!takesKeys) refuse('key', key, 'none, unless the strategy of the queue is "hash" or "none"')
+  if (!takesKeys) refuse('key', key, 'none, unless the strategy of the queue is "hash" or "single"')
 }

@@ -3,6 +3,7 @@
 import { laneError, show } from '../../base/errors.ts'
 import { checkOptions } from '../../base/options.ts'
 import {
+  type CheckedPartitions,
   PARTITION_RULES,
   type PartitionOptions,
   type PartitionStrategy,
@@ -25,14 +26,14 @@ export function planPartitions(
   partitions: PartitionOptions | undefined,
   fallback: () => number,
 ): QueuePartitions {
-  const checked = checkOptions<PartitionOptions>('partitions', partitions, PARTITION_RULES)
-  const strategy = checked.strategy!
+  const checked = checkOptions<CheckedPartitions>('partitions', partitions, PARTITION_RULES)
+  const { strategy } = checked
   if (strategy === 'custom') {
     throw laneError('CORELANE_INVALID_OPTION', {
       option: 'partitions.strategy',
       received: show(strategy),
-      allowed: 'a strategy that every submitter can follow: balanced, roundRobin, hash, none',
+      allowed: 'a strategy that every submitter can follow: balanced, roundRobin, hash, single',
     })
   }
-  return { strategy, numPartitions: strategy === 'none' ? 1 : (checked.count ?? fallback()) }
+  return { strategy, numPartitions: strategy === 'single' ? 1 : (checked.count ?? fallback()) }
 }

@@ -6,7 +6,13 @@ import { epochMs, nowMs } from '../../base/clock.ts'
 import { type LaneError, laneError, show } from '../../base/errors.ts'
 import { checkOptions, integer, milliseconds, type OptionRules, oneOf } from '../../base/options.ts'
 import { isPortableName } from '../../base/portable-name.ts'
-import { PARTITION_COUNT_MAX, type PartitionStrategy } from '../../model/partition-config.ts'
+import {
+  PARTITION_COUNT_MAX,
+  type PartitionStrategy,
+  type PartitionStrategyName,
+  STRATEGIES,
+  STRATEGY_SYNONYMS,
+} from '../../model/partition-config.ts'
 import { Dequeued } from '../contract/dequeued.ts'
 import type {
   CommandReference,
@@ -41,7 +47,7 @@ const LEASE_MS = TIMER_MS_MAX
 /** Options of `liftQueue`. */
 export interface LiftOptions {
   /** How submitters choose partitions; no strategy takes keys here. Default `roundRobin`. */
-  readonly strategy?: PartitionStrategy | undefined
+  readonly strategy?: PartitionStrategyName | undefined
   /** How soon an empty queue is asked again, 1 to 60,000 ms; doubles each time. Default 5. */
   readonly pollMs?: number | undefined
   /** How seldom an empty queue is asked at least, 1 to 60,000 ms. Default 500. */
@@ -55,7 +61,11 @@ export interface LiftOptions {
 
 /** The rules of {@link LiftOptions}. */
 export const LIFT_RULES = Object.freeze({
-  strategy: oneOf('roundRobin', ['balanced', 'roundRobin', 'hash', 'none']),
+  strategy: oneOf(
+    'roundRobin',
+    STRATEGIES.filter((name) => name !== 'custom'),
+    STRATEGY_SYNONYMS,
+  ),
   pollMs: milliseconds(5, 1, 60_000),
   maxPollMs: milliseconds(500, 1, 60_000),
   maxKnown: integer(100_000, 0, 10_000_000),
@@ -134,7 +144,7 @@ class LiftedQueue implements LeasedQueue {
   constructor(queue: DistributedQueue, options: Readonly<Required<LiftOptions>>) {
     this.#queue = queue
     this.#dequeued = new Dequeued(queue.workerId)
-    this.strategy = options.strategy!
+    this.strategy = options.strategy as PartitionStrategy
     this.#submits = new LiftedSubmits(options.maxKnown!)
     this.#polls = new LiftedPolls(
       (partition) => this.#take(partition),

@@ -2,8 +2,8 @@
 // right partitions, and an idle worker need not ask.
 // Owns: the beliefs.
 //
-// While announcements are heard, a belief holds until the next one: commands that come to an empty
-// lane, that come back and that are kept back are announced. While they are not, it grows old.
+// While announcements are received, a belief holds until the next one: commands that come to an
+// empty lane, that come back and that are kept back are announced. Else it grows old.
 
 import { nowMs } from '../../base/clock.ts'
 
@@ -11,8 +11,8 @@ import { nowMs } from '../../base/clock.ts'
 interface Belief {
   /** How much there is; undefined if Redis was not asked. */
   count: number | undefined
-  /** Announcements that were heard. */
-  heard: number
+  /** Announcements that were received. */
+  announced: number
   /** Whether the count is the answer to a question that was asked after the last announcement. */
   isCurrent: boolean
 }
@@ -32,8 +32,8 @@ type Lanes = readonly { readonly laneId: string }[]
 
 /** Beliefs about partitions and lanes. */
 export class Backlog {
-  /** Whether announcements are heard. */
-  isHearing = false
+  /** Whether announcements are received. */
+  isReceiving = false
   /** How long a belief holds while they are not, in milliseconds. */
   holdsMs = 0
   readonly #partitions = new Map<number, PartitionBelief>()
@@ -53,9 +53,9 @@ export class Backlog {
     return lanes.map(({ laneId }) => {
       const belief = one.lanes.get(laneId)
       if (belief === undefined) {
-        one.lanes.set(laneId, { count: undefined, heard: 0, isCurrent: false })
+        one.lanes.set(laneId, { count: undefined, announced: 0, isCurrent: false })
       }
-      return belief?.heard ?? 0
+      return belief?.announced ?? 0
     })
   }
 
@@ -71,7 +71,7 @@ export class Backlog {
     for (const [i, { laneId }] of lanes.entries()) {
       const belief = one.lanes.get(laneId)!
       belief.count = counts[i]!
-      belief.isCurrent = belief.heard === asked[i]
+      belief.isCurrent = belief.announced === asked[i]
       holds &&= belief.isCurrent
     }
     return holds
@@ -82,10 +82,10 @@ export class Backlog {
    *
    * @returns Whether anybody here asks for the lane.
    */
-  heard(partition: number, lane: string, count: number): boolean {
+  announced(partition: number, lane: string, count: number): boolean {
     const belief = this.#partitions.get(partition)?.lanes.get(lane)
     if (belief === undefined) return false
-    belief.heard++
+    belief.announced++
     if (belief.count !== undefined) belief.count += count
     return true
   }
@@ -94,7 +94,7 @@ export class Backlog {
   isCurrent(partition: number, lanes: Lanes): boolean {
     const one = this.#partitions.get(partition)
     if (one === undefined) return false
-    if (!this.isHearing) return nowMs() - one.seenMs < this.holdsMs
+    if (!this.isReceiving) return nowMs() - one.seenMs < this.holdsMs
     return lanes.every(({ laneId }) => one.lanes.get(laneId)?.isCurrent)
   }
 

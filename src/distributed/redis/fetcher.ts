@@ -22,7 +22,7 @@ import { BATCH_MAX, GIVEN_AGAIN } from './scripts/script.ts'
 import { TEND } from './scripts/tend.ts'
 import { undecodableResult, unreadEnvelope } from './undecodable.ts'
 
-/** How soon is asked again at first while announcements are not heard. */
+/** How soon is asked again at first while announcements are not received. */
 const POLL_MIN_MS = 50
 
 /** How soon a partition is looked after again at least, where leases are about to expire. */
@@ -116,8 +116,8 @@ export class RedisFetcher {
   }
 
   /** Commands came, or came back. */
-  heard(partition: number, lane: string, count: number): void {
-    if (this.#backlog.heard(partition, lane, count)) {
+  announced(partition: number, lane: string, count: number): void {
+    if (this.#backlog.announced(partition, lane, count)) {
       // Who takes them may die.
       this.#backlog.addReap(partition, nowMs() + this.#engine.plan.leaseMs)
     }
@@ -129,7 +129,7 @@ export class RedisFetcher {
 
   /** Commands were kept back. */
   keptBack(partition: number, lane: string, delayMs: number): void {
-    if (!this.#backlog.heard(partition, lane, 0)) return
+    if (!this.#backlog.announced(partition, lane, 0)) return
     this.#backlog.addDue(partition, nowMs() + delayMs)
     this.#ringAt(partition)
   }
@@ -141,14 +141,14 @@ export class RedisFetcher {
   }
 
   /**
-   * Announcements are heard from now on, or are not. Earlier announcements may have been lost.
+   * Announcements are received from now on, or are not. Earlier announcements may have been lost.
    *
-   * @param isHearing - Whether they are.
+   * @param isReceiving - Whether they are.
    */
-  setHearing(isHearing: boolean): void {
-    this.#backlog.isHearing = isHearing
+  setReceiving(isReceiving: boolean): void {
+    this.#backlog.isReceiving = isReceiving
     this.#backlog.holdsMs = POLL_MIN_MS
-    if (isHearing) this.#backlog.forget()
+    if (isReceiving) this.#backlog.forget()
     this.wakeAll()
   }
 
@@ -245,7 +245,7 @@ export class RedisFetcher {
         this.#backlog.isUnknown(partition, lanes),
     )
     if (needy.length === 0) return
-    // While nothing is found and no announcements are heard, it is asked less and less often.
+    // While nothing is found and no announcements are received, it is asked less and less often.
     this.#backlog.holdsMs = Math.min(this.#engine.plan.pollMaxMs, this.#backlog.holdsMs * 2)
     await Promise.all(needy.map((partition) => this.#tendOne(partition, lanes)))
   }
@@ -433,14 +433,14 @@ export class RedisFetcher {
 
   #wait(waiter: Waiter, request: LeaseRequest, leftMs: number): Promise<void> {
     const { partitions, signal } = request
-    const { isHearing, holdsMs } = this.#backlog
+    const { isReceiving, holdsMs } = this.#backlog
     const now = nowMs()
     const isHeldUp = waiter.asked.length < partitions.length
     const untilMs = Math.min(
       now + leftMs,
       this.#backlog.nextMs(waiter.asked),
       this.#recovery.nextMs,
-      isHearing ? this.#pollMs : now + roughly(holdsMs),
+      isReceiving ? this.#pollMs : now + roughly(holdsMs),
       isHeldUp ? now + HELD_UP_MS : Number.POSITIVE_INFINITY,
     )
     return new Promise((resolve) => {

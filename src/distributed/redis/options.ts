@@ -168,9 +168,9 @@ export function planRedisQueue(options: RedisQueueOptions | undefined): RedisQue
   const partitions = planPartitions(asked, () => PARTITION_COUNT)
   const { strategy, numPartitions } = partitions
   if (asked.count !== undefined && asked.count !== numPartitions) {
-    refuse('partitions.count', show(asked.count), '1 with the strategy none')
+    refuse('partitions.count', show(asked.count), '1 with the strategy single')
   }
-  const hasCount = asked.count !== undefined || strategy === 'none'
+  const hasCount = asked.count !== undefined || strategy === 'single'
   const required = {
     ...(asked.strategy === undefined ? {} : { strategy }),
     ...(hasCount ? { numPartitions } : {}),

@@ -84,7 +84,7 @@ export class RedisDistributedQueue implements LeasedQueue {
     this.#engine = engine
     this.#dequeued = new Dequeued(plan.workerId)
     this.#link = link
-    this.#subscriptions = new Subscriptions(maker, caller, plan, (isUp) => this.#setHearing(isUp))
+    this.#subscriptions = new Subscriptions(maker, caller, plan, (isUp) => this.#setReceiving(isUp))
     this.#enqueuer = new Enqueuer(engine)
     this.#acknowledger = new RedisAcknowledger(engine)
     const ownership = isOwned
@@ -333,7 +333,7 @@ export class RedisDistributedQueue implements LeasedQueue {
       .add(this.#engine.keys.wakes, (bytes) => this.#onWake(bytes))
       .then(() => {
         this.#isSubscribed = true
-        this.#setHearing(this.#subscriptions.isUp)
+        this.#setReceiving(this.#subscriptions.isUp)
       })
       .catch(() => {
         // The next lease tries again.
@@ -341,9 +341,9 @@ export class RedisDistributedQueue implements LeasedQueue {
       })
   }
 
-  #setHearing(isUp: boolean): void {
+  #setReceiving(isUp: boolean): void {
     if (!this.#isSubscribed) return
-    this.#fetcher.setHearing(isUp)
+    this.#fetcher.setReceiving(isUp)
     if (isUp) this.#ownership?.changed()
   }
 
@@ -353,7 +353,7 @@ export class RedisDistributedQueue implements LeasedQueue {
     if (wake === 'members') this.#ownership?.changed()
     else if ('cancelled' in wake) {
       this.#commands.heard(wake.partition, wake.lane, wake.cancelled)
-    } else if ('count' in wake) this.#fetcher.heard(wake.partition, wake.lane, wake.count)
+    } else if ('count' in wake) this.#fetcher.announced(wake.partition, wake.lane, wake.count)
     else this.#fetcher.keptBack(wake.partition, wake.lane, wake.delayMs)
   }
 }

@@ -3,7 +3,7 @@
 
 import { types } from 'node:util'
 import { laneError, show } from '../../base/errors.ts'
-import { PARTITION_COUNT_MAX, STRATEGIES } from '../../model/partition-config.ts'
+import { PARTITION_COUNT_MAX, STRATEGIES, STRATEGY_SYNONYMS } from '../../model/partition-config.ts'
 import type { QueuePartitions } from '../contract/queue-partitions.ts'
 import type { RedisIncident } from './incident.ts'
 import { FORMAT_VERSION, metaKey } from './keys.ts'
@@ -172,7 +172,8 @@ export async function fixMeta(
   const given = [String(FORMAT_VERSION), String(plan.numPartitions), plan.strategy]
   const reply = await send(['EVAL', META.source, '1', metaKey(queue), ...given])
   const [isNew, ...found] = reply as [number, ...(Buffer | null)[]]
-  const [format, partitions, strategy] = found.map(String)
+  const [format, partitions, recorded] = found.map(String)
+  const strategy = STRATEGY_SYNONYMS[recorded!] ?? recorded
   compare('format', format, String(FORMAT_VERSION))
   compare('partitions', partitions, required.numPartitions?.toString())
   compare('strategy', strategy, required.strategy)

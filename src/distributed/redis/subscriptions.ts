@@ -19,14 +19,14 @@ export class Subscriptions {
   readonly #callTimeoutMs: number
   readonly #channels = new Map<string, Set<Listener>>()
   /** Channels subscribed to on the present connection, or about to be. */
-  readonly #told = new Set<string>()
+  readonly #subscribed = new Set<string>()
   #isStarted = false
 
   /**
    * @param caller - Says whether the queue is open, and why not.
    * @param times - How long an answer, and a call, may take.
-   * @param onState - Called when announcements are heard, those of all channels, and when they are
-   * not any more.
+   * @param onState - Called when announcements of all channels begin to be received, and when that
+   * ends.
    */
   constructor(
     maker: ClientMaker,
@@ -45,14 +45,14 @@ export class Subscriptions {
       onBack: () => {
         for (const channel of this.#channels.keys()) {
           // It was added while the connection was being made.
-          if (!this.#told.has(channel)) this.#tellSoon(channel)
+          if (!this.#subscribed.has(channel)) this.#tellSoon(channel)
         }
         onState(true)
       },
     })
   }
 
-  /** Whether announcements are heard, of channels that were added. */
+  /** Whether announcements are received, of channels that were added. */
   get isUp(): boolean {
     return this.#link.isUp
   }
@@ -123,7 +123,7 @@ export class Subscriptions {
   }
 
   #tell(client: Client, channels: string[]): Promise<void> {
-    for (const channel of channels) this.#told.add(channel)
+    for (const channel of channels) this.#subscribed.add(channel)
     // node-redis keeps one listener of a channel once, so to subscribe twice does no harm.
     return client.subscribe(channels, this.#onBytes, true)
   }
@@ -134,7 +134,7 @@ export class Subscriptions {
 
   async #subscribeAll(client: Client): Promise<void> {
     const channels = [...this.#channels.keys()]
-    this.#told.clear()
+    this.#subscribed.clear()
     if (channels.length > 0) await this.#tell(client, channels)
   }
 
@@ -144,7 +144,7 @@ export class Subscriptions {
     listeners.delete(listener)
     if (listeners.size > 0) return
     this.#channels.delete(channel)
-    this.#told.delete(channel)
+    this.#subscribed.delete(channel)
     // If the server cannot be reached now, its messages find no listener.
     this.#link.use((client) => client.unsubscribe([channel])).catch(() => {})
   }

@@ -102,7 +102,7 @@ export class EnvelopeMaker {
   #place(id: string | undefined, key: string | undefined, type: string): number {
     const { strategy, numPartitions } = this.#queue
     if (strategy === 'hash') return stableHash(key ?? type) % numPartitions
-    if (strategy === 'none') return 0
+    if (strategy === 'single') return 0
     strategy satisfies 'balanced' | 'roundRobin' | 'custom'
     // An engine may know ids per partition only, so an id that may come again has one of its own.
     if (id !== undefined) return stableHash(id) % numPartitions

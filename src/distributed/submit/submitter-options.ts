@@ -74,7 +74,7 @@ export interface SubmitOptions {
   readonly id?: string | undefined
   /**
    * Commands with the same key run one at a time, in the order they were enqueued. Needs a queue
-   * whose strategy is `hash` or `none`.
+   * whose strategy is `hash` or `single`.
    */
   readonly key?: string | undefined
   /** Urgency within the lane: 0 (the most urgent) to 255. Default 128. */

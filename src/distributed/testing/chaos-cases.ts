@@ -52,9 +52,9 @@ async function meddle(
 
 async function riot(stage: ContractStage, seed: number): Promise<void> {
   const queues = await stage.workers('w1', 'w2', 'w3')
-  const told = new Set<string>()
+  const received = new Set<string>()
   if (queues[0]!.capabilities.results) {
-    await queues[0]!.announce('me', ({ commandId }) => told.add(commandId))
+    await queues[0]!.announce('me', ({ commandId }) => received.add(commandId))
   }
   const envelopes = Array.from({ length: COMMANDS }, (_, index) =>
     stage.envelope({ partitionId: index % 4, submitter: 'me' }),
@@ -83,7 +83,7 @@ async function riot(stage: ContractStage, seed: number): Promise<void> {
   const { waiting, leased, delayed, dead } = await queues[1]!.counts()
   assert.deepEqual([waiting, leased, delayed, dead], [0, 0, 0, 0])
   if (queues[0]!.capabilities.results) {
-    await stage.until('the submitter is told of all', () => told.size === COMMANDS)
+    await stage.until('all results arrive', () => received.size === COMMANDS)
   }
 }
 

@@ -1,4 +1,4 @@
-// End cases: burial, dead commands, results and what a queue knows of a command.
+// End cases: dead-lettering, dead commands, results and what a queue knows of a command.
 
 import assert from 'node:assert/strict'
 import type { Delivery } from '../contract/distributed-queue.ts'
@@ -102,40 +102,40 @@ const dead: readonly CaseOfContract[] = [
   }),
   answered('a submitter gets the result of a dead letter', async (stage) => {
     const queue = await stage.worker()
-    const told: CommandResult[] = []
-    await queue.announce('me', (result) => told.push(result))
+    const received: CommandResult[] = []
+    await queue.announce('me', (result) => received.push(result))
     await stage.fill(queue, [stage.envelope({ submitter: 'me' })])
     const delivery = await stage.takeOne(queue)
     await queue.deadLetter(delivery, 'no use', failureOf(delivery, queue, 'broken'))
-    await stage.until('it is told', () => told.length === 1)
-    assert.equal(told[0]!.success, false)
-    assert.equal(told[0]!.error?.message, 'broken')
+    await stage.until('the result arrives', () => received.length === 1)
+    assert.equal(received[0]!.success, false)
+    assert.equal(received[0]!.error?.message, 'broken')
     const [state] = await queue.look([referenceTo(delivery.envelope)])
     assert.equal(state?.state, 'ended')
   }),
 ]
 
 const results: readonly CaseOfContract[] = [
-  answered('a result reaches its submitter, and nobody else', async (stage) => {
+  answered('a result reaches its submitter, and no other', async (stage) => {
     const queue = await stage.worker()
-    const told: CommandResult[] = []
+    const received: CommandResult[] = []
     const others: CommandResult[] = []
-    await queue.announce('me', (result) => told.push(result))
+    await queue.announce('me', (result) => received.push(result))
     await queue.announce('you', (result) => others.push(result))
     await stage.fill(queue, [stage.envelope({ submitter: 'me' }), stage.envelope()])
     const given = await stage.take(queue, 2)
     const expected = given.map((delivery) => successOf(delivery, queue, { sum: 42 }))
     await queue.completeMany(given.map((delivery, i) => ({ delivery, result: expected[i]! })))
-    await stage.until('it is told', () => told.length > 0)
+    await stage.until('the result arrives', () => received.length > 0)
     await pause(30)
-    assert.equal(told.length, 1)
-    assert.deepEqual({ ...expected[0]! }, { ...expected[0]!, ...told[0]! })
+    assert.equal(received.length, 1)
+    assert.deepEqual({ ...expected[0]! }, { ...expected[0]!, ...received[0]! })
     assert.deepEqual(others, [])
   }),
   answered('a failure keeps its error', async (stage) => {
     const queue = await stage.worker()
-    const told: CommandResult[] = []
-    await queue.announce('me', (result) => told.push(result))
+    const received: CommandResult[] = []
+    await queue.announce('me', (result) => received.push(result))
     await stage.fill(queue, [stage.envelope({ submitter: 'me' })])
     const delivery = await stage.takeOne(queue)
     const error = {
@@ -148,10 +148,10 @@ const results: readonly CaseOfContract[] = [
     }
     const result = { ...failureOf(delivery, queue, ''), error }
     await queue.completeMany([{ delivery, result }])
-    await stage.until('it is told', () => told.length === 1)
-    assert.deepEqual(plain(told[0]!.error), error)
+    await stage.until('the result arrives', () => received.length === 1)
+    assert.deepEqual(plain(received[0]!.error), error)
   }),
-  answered('every listener of a submitter is told, until it is ended', async (stage) => {
+  answered('every listener of a submitter receives results, until it ends', async (stage) => {
     const queue = await stage.worker()
     const first: string[] = []
     const second: string[] = []
@@ -160,10 +160,10 @@ const results: readonly CaseOfContract[] = [
     await stage.fill(queue, stage.envelopes(2, { submitter: 'me' }))
     const [a, b] = await stage.take(queue, 2)
     await finish(queue, [a!])
-    await stage.until('both are told', () => first.length === 1 && second.length === 1)
+    await stage.until('both receive it', () => first.length === 1 && second.length === 1)
     await end()
     await finish(queue, [b!])
-    await stage.until('the second is told', () => second.length === 2)
+    await stage.until('the second receives it', () => second.length === 2)
     assert.deepEqual(first, [a!.envelope.id])
   }),
   sentence(
@@ -171,14 +171,14 @@ const results: readonly CaseOfContract[] = [
     { needs: [...RESULTS, 'leases'] },
     async (stage) => {
       const [one, two] = await stage.workers('w1', 'w2')
-      const told: string[] = []
-      await one!.announce('me', ({ commandId }) => told.push(commandId))
+      const received: string[] = []
+      await one!.announce('me', ({ commandId }) => received.push(commandId))
       const envelopes = [0, 1, 2, 3].flatMap((partitionId) =>
         stage.envelopes(25, { partitionId, submitter: 'me' }),
       )
       await stage.fill(one!, envelopes)
       await finish(two!, await stage.take(two!, 100))
-      await stage.until('all are told', () => new Set(told).size === 100)
+      await stage.until('all results arrive', () => new Set(received).size === 100)
     },
   ),
   answered('what a queue knows of a command: pending, ended, unknown', async (stage) => {

@@ -189,12 +189,12 @@ const idempotence: readonly CaseOfContract[] = [
   ),
 ]
 
-const STRATEGIES = ['balanced', 'roundRobin', 'hash', 'none'] as const
+const STRATEGIES = ['balanced', 'roundRobin', 'hash', 'single'] as const
 
 const submitting: readonly CaseOfContract[] = STRATEGIES.map((strategy) =>
   sentence(
     `an id that many submitters give is one command, under the strategy ${strategy}`,
-    { needs: ['leases'], strategy, numPartitions: strategy === 'none' ? 1 : 4 },
+    { needs: ['leases'], strategy, numPartitions: strategy === 'single' ? 1 : 4 },
     async (stage) => {
       const queue = await stage.worker()
       const { id } = stage.envelope()
@@ -267,7 +267,7 @@ const refusals: readonly CaseOfContract[] = [
     await refused('a key', queue.enqueueMany([envelope]), INVALID, 'CORELANE_DEGRADED')
     await stage.nothing(queue)
   }),
-  always('a payload named __proto__ harms nobody', async (stage) => {
+  always('a payload named __proto__ does no harm', async (stage) => {
     const queue = await stage.worker()
     const payload: unknown = JSON.parse(
       '{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":2}},"kept":true}',

@@ -78,7 +78,7 @@ const expiring: readonly CaseOfContract[] = [
     )
   }),
   brieflyLeased(
-    'a worker that has lost its lease cannot extend, complete, release or bury',
+    'a worker that has lost its lease cannot extend, complete, release or dead-letter',
     async (stage) => {
       const { one, two, late, fresh } = await handedOn(stage)
       assert.deepEqual((await one.extend([late])).lost, [late.fence])
@@ -146,9 +146,9 @@ const poison: readonly CaseOfContract[] = [
     async (stage) => {
       const [one, two] = await stage.workers('w1', 'w2')
       const envelope = stage.envelope({ submitter: 'me' })
-      const told: string[] = []
+      const received: string[] = []
       await two!.announce('me', ({ commandId, success, error }) => {
-        told.push(`${commandId} ${success} ${error?.code}`)
+        received.push(`${commandId} ${success} ${error?.code}`)
       })
       await stage.fill(one!, [envelope])
       for (const deliveries of [1, 2]) {
@@ -163,8 +163,8 @@ const poison: readonly CaseOfContract[] = [
       const [dead] = await two!.dead.list()
       assert.equal(dead!.envelope.id, envelope.id)
       assert.equal(dead!.reason, 'deliveries spent')
-      await stage.until('the submitter is told', () => told.length > 0)
-      assert.equal(told[0], `${envelope.id} false CORELANE_POISONED`)
+      await stage.until('the result arrives', () => received.length > 0)
+      assert.equal(received[0], `${envelope.id} false CORELANE_POISONED`)
       const [state] = await one!.look([referenceTo(envelope)])
       assert.ok(state?.state === 'ended')
       assert.equal(state.result.error?.code, 'CORELANE_POISONED')
@@ -230,7 +230,7 @@ const starting: readonly CaseOfContract[] = [
     },
   ),
   sentence(
-    'a start that is told twice counts once, and not at all if it is given back as unstarted',
+    'a start that is reported twice counts once, and not at all if it is given back as unstarted',
     { needs: NEEDS, leaseMs: 20_000, maxDeliveries: 3 },
     async (stage) => {
       const queue = await stage.worker()

@@ -77,7 +77,7 @@ const lanes: readonly CaseOfContract[] = [
     },
   ),
   sentence(
-    'lanes with commands and without a worker are strays',
+    'lanes with commands and without a worker are unserved',
     { needs: ['leases', 'lanes'], leaseMs: 20_000 },
     async (stage) => {
       const queue = await stage.worker()
@@ -148,15 +148,15 @@ function carries(
       { needs: ['results', ...needs] },
       async (stage) => {
         const queue = await stage.worker()
-        const told: unknown[] = []
-        await queue.announce('me', ({ value }) => told.push(value))
+        const received: unknown[] = []
+        await queue.announce('me', ({ value }) => received.push(value))
         for (const [what, value] of Object.entries(values)) {
-          told.length = 0
+          received.length = 0
           await stage.fill(queue, [stage.envelope({ submitter: 'me' })])
           const delivery = await stage.takeOne(queue)
           await queue.completeMany([{ delivery, result: successOf(delivery, queue, value) }])
-          await stage.until(`the result ${what} is told`, () => told.length > 0)
-          assert.deepEqual(unbuffered(told[0]), value, what)
+          await stage.until(`the result ${what} arrives`, () => received.length > 0)
+          assert.deepEqual(unbuffered(received[0]), value, what)
         }
       },
     ),

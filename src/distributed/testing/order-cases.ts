@@ -130,10 +130,10 @@ const keys: readonly CaseOfContract[] = [
   }),
   sentence(
     'with one partition and no strategy everything comes in order',
-    { needs: ['leases'], strategy: 'none', numPartitions: 1 },
+    { needs: ['leases'], strategy: 'single', numPartitions: 1 },
     async (stage) => {
       const queue = await stage.worker()
-      assert.equal(queue.strategy, 'none')
+      assert.equal(queue.strategy, 'single')
       assert.equal(queue.numPartitions, 1)
       const envelopes = stage.envelopes(50)
       await stage.fill(queue, envelopes)
@@ -255,7 +255,7 @@ const ownership: readonly CaseOfContract[] = [
       await stage.takeOne(queue)
     },
   ),
-  leased('where partitions are not owned, nobody has to ask', async (stage) => {
+  leased('where partitions are not owned, a worker need not claim one', async (stage) => {
     const queue = await stage.worker()
     assert.equal(queue.ownership, undefined)
     await stage.fill(queue, stage.envelopes(1, { partitionId: 3 }))

@@ -29,7 +29,7 @@ const completing: readonly CaseOfContract[] = [
     ])
     assert.deepEqual(statuses, ['stale', 'done', 'stale'])
   }),
-  always('a fence that nobody was given is stale, and the command stays', async (stage) => {
+  always('a fence that was never given out is stale, and the command stays', async (stage) => {
     const queue = await stage.worker()
     await stage.fill(queue, stage.envelopes(1))
     const delivery = await stage.takeOne(queue)

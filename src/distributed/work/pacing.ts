@@ -3,8 +3,8 @@
 // comes back for.
 //
 // A process that dies takes down all that it has started. A command lost beside a killer so often
-// that the next death would bury it is a suspect, and so is the killer: alone, each answers for
-// itself.
+// that the next death would dead-letter it is a suspect, and so is the killer: alone, each answers
+// for itself.
 
 import { nowMs } from '../../base/clock.ts'
 import type { ManagerHealth } from '../../coordinator/manager-health.ts'

@@ -125,7 +125,7 @@ export interface WorkerPoolStats extends Readonly<WorkerTally> {
   readonly chained: number
   /** Ends that the queue has not answered for. */
   readonly unsettled: number
-  /** Commands that ran alone, since their next death would bury them. */
+  /** Commands that ran alone, since their next death would dead-letter them. */
   readonly isolated: number
   /** How many commands it would have at the measured rate. */
   readonly target: number

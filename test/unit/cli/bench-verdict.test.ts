@@ -21,7 +21,7 @@ function figures(perSecond: number, waitP99: number, spread = 0.01): StrategyRow
 test('the fastest is chosen, and what the order of keys costs is said', () => {
   const said = verdict(
     'zipf',
-    { none: figures(100, 5), hash: figures(150, 9), balanced: figures(200, 4) },
+    { single: figures(100, 5), hash: figures(150, 9), balanced: figures(200, 4) },
     true,
     3,
   )
@@ -52,21 +52,21 @@ test('where neither rate nor wait differs by more than trials do, nothing is cho
 })
 
 test('failures and one round are no evidence', () => {
-  const failed = { none: { ...figures(5, 1), failure: 'Error: no' }, balanced: figures(9, 1) }
+  const failed = { single: { ...figures(5, 1), failure: 'Error: no' }, balanced: figures(9, 1) }
   expect(verdict('x', failed, true, 3)).toBe(
-    'x: no advice, since a command failed under none: Error: no',
+    'x: no advice, since a command failed under single: Error: no',
   )
-  expect(verdict('x', { none: figures(5, 1) }, true, 1)).toContain('no advice from one round')
+  expect(verdict('x', { single: figures(5, 1) }, true, 1)).toContain('no advice from one round')
 })
 
 test('without keys nothing is said of their order', () => {
-  const said = verdict('x', { none: figures(10, 1), balanced: figures(20, 1) }, false, 3)
+  const said = verdict('x', { single: figures(10, 1), balanced: figures(20, 1) }, false, 3)
   expect(said).not.toContain('key')
 })
 
 test('one thread alone is compared with nothing', () => {
-  expect(verdict('x', { none: figures(0.5, 0.25, 0) }, false, 3)).toBe(
-    'x: choose none 0.5 to 0.5/s, 99 % start within 0.25 ms.',
+  expect(verdict('x', { single: figures(0.5, 0.25, 0) }, false, 3)).toBe(
+    'x: choose single 0.5 to 0.5/s, 99 % start within 0.25 ms.',
   )
   expect(verdict('x', {}, false, 3)).toBe('x: no strategy could run it.')
 })

@@ -16,7 +16,7 @@ function world(strategy: PartitionStrategy, count = 2) {
   const partitions = Array.from({ length: count }, (_, index) => new PartitionHandle(index))
   for (const partition of partitions) partition.incarnation = thread()
   const state = { isEnding: false }
-  const plan = { strategy, partitionCount: count, condemnedMax: 1 }
+  const plan = { strategy, partitionCount: count, terminatingMax: 1 }
   const health = new ManagerHealth(plan, partitions, {
     get state() {
       return state.isEnding ? 'shutdown' : 'running'
@@ -54,7 +54,7 @@ test('where any partition will do, all must be down', () => {
 })
 
 test('threads that do not end keep a partition down', () => {
-  const { health, partitions } = world('none', 1)
+  const { health, partitions } = world('single', 1)
   const [partition] = partitions
   partition!.incarnation = undefined
   partition!.terminating.add(thread())
@@ -85,8 +85,8 @@ test('it is quiet once nothing runs on that was given up', () => {
   expect(health.isQuiet).toBe(true)
   const [first, second] = partitions
   first!.incarnation = thread(1)
-  const condemned = thread()
-  second!.terminating.add(condemned)
+  const old = thread()
+  second!.terminating.add(old)
   const told: string[] = []
   health.whenQuiet(() => told.push('a'))
   const stop = health.whenQuiet(() => told.push('b'))
@@ -94,7 +94,7 @@ test('it is quiet once nothing runs on that was given up', () => {
   health.progressed()
   expect(told).toEqual([])
   stop()
-  second!.terminating.delete(condemned)
+  second!.terminating.delete(old)
   health.progressed()
   health.progressed()
   expect(told).toEqual(['a'])

@@ -57,7 +57,7 @@ test('all but the handlers have defaults', () => {
     maxCrashes: 2,
     deadLetterCapacity: 1000,
     timeoutGraceMs: 50,
-    condemnedMax: 2,
+    terminatingMax: 2,
     reportsRejections: true,
     wear: {
       maxCommandsPerThread: Number.POSITIVE_INFINITY,
@@ -135,11 +135,12 @@ test.each([0, -1, 1.5, Number.NaN, 257])('%d partitions are refused', (count) =>
   )
 })
 
-test('the strategy none has one partition and no other count', () => {
-  expect(plan({ partitions: PartitionConfig.none() }).partitionCount).toBe(1)
-  expect(plan({ partitions: { strategy: 'none' } }).partitionCount).toBe(1)
-  expect(refusal({ partitions: { strategy: 'none', count: 2 } }).message).toBe(
-    'PartitionConfig.count is 2; allowed: 1 where the strategy is "none"',
+test('the strategy single has one partition and no other count', () => {
+  expect(plan({ partitions: PartitionConfig.single() }).partitionCount).toBe(1)
+  expect(plan({ partitions: { strategy: 'single' } }).partitionCount).toBe(1)
+  expect(plan({ partitions: { strategy: 'none' } }).strategy).toBe('single')
+  expect(refusal({ partitions: { strategy: 'single', count: 2 } }).message).toBe(
+    'PartitionConfig.count is 2; allowed: 1 where the strategy is "single"',
   )
 })
 

@@ -156,7 +156,7 @@ test('a getter cannot answer otherwise the second time', () => {
 })
 
 test('keys are refused where the strategy takes none', () => {
-  expect(() => checkEnvelope(FULL, 4, false)).toThrow('"hash" or "none"')
+  expect(() => checkEnvelope(FULL, 4, false)).toThrow('"hash" or "single"')
   expect(checkEnvelope(LEAST, 4, false).key).toBe(undefined)
 })
 

@@ -10,8 +10,9 @@ test('a count that is not given is that of the engine, and one with the strategy
   expect(plan()).toEqual({ strategy: 'balanced', numPartitions: 6 })
   expect(plan(PartitionConfig.hash())).toEqual({ strategy: 'hash', numPartitions: 6 })
   expect(plan(PartitionConfig.roundRobin(3))).toEqual({ strategy: 'roundRobin', numPartitions: 3 })
-  expect(plan({ strategy: 'none' })).toEqual({ strategy: 'none', numPartitions: 1 })
-  expect(plan(PartitionConfig.none())).toEqual({ strategy: 'none', numPartitions: 1 })
+  expect(plan({ strategy: 'single' })).toEqual({ strategy: 'single', numPartitions: 1 })
+  expect(plan({ strategy: 'none' })).toEqual({ strategy: 'single', numPartitions: 1 })
+  expect(plan(PartitionConfig.single())).toEqual({ strategy: 'single', numPartitions: 1 })
 })
 
 test.each([

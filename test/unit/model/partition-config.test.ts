@@ -23,7 +23,8 @@ test('each factory makes a config of its strategy', () => {
     [PartitionConfig.roundRobin(), 'roundRobin', undefined],
     [PartitionConfig.hash(4), 'hash', 4],
     [PartitionConfig.hash(), 'hash', undefined],
-    [PartitionConfig.none(), 'none', 1],
+    [PartitionConfig.single(), 'single', 1],
+    [PartitionConfig.none(), 'single', 1],
     [PartitionConfig.custom(5, first), 'custom', 5],
   ] as const
   for (const [config, strategy, count] of made) {

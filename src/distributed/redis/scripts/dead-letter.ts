@@ -16,7 +16,7 @@
 //       9   result
 //       10  channel of the submitter; empty: none
 //       11  most dead to keep
-// Returns 1 if this burial counts, else 0.
+// Returns 1 if this call ended the command, else 0.
 
 import { HELD, NOW, type Script, script } from './script.ts'
 

@@ -20,7 +20,7 @@ test('balanced leaves the choice open', () => {
 })
 
 test('a single partition is the home of every command', () => {
-  for (const config of [PartitionConfig.balanced(1), PartitionConfig.none()]) {
+  for (const config of [PartitionConfig.balanced(1), PartitionConfig.single()]) {
     const place = createPlacer(plan(config))
     for (const key of [undefined, 'k']) expect(place(lane(), add, key, 0)).toBe(0)
   }

@@ -70,14 +70,14 @@ test('a belief holds until the next announcement while they are heard, and else 
   expect([backlog.isCurrent(0, slow), backlog.isCurrent(1, slow)]).toEqual([true, false])
   await new Promise((resolve) => setTimeout(resolve, 40))
   expect(backlog.isCurrent(0, slow)).toBe(false)
-  backlog.isHearing = true
+  backlog.isReceiving = true
   expect(backlog.isCurrent(0, slow)).toBe(true)
   expect(backlog.isCurrent(0, [...slow, { laneId: 'fast' }])).toBe(false)
   // What is announced is counted. It makes an answer to an older question doubtful, and no other.
-  expect(backlog.heard(0, 'slow', 2)).toBe(true)
+  expect(backlog.announced(0, 'slow', 2)).toBe(true)
   expect([backlog.get(0, 'slow'), backlog.isCurrent(0, slow)]).toEqual([7, true])
   const asked = backlog.asking(0, slow)
-  backlog.heard(0, 'slow', 1)
+  backlog.announced(0, 'slow', 1)
   expect(backlog.answered(0, slow, [0], asked)).toBe(false)
   expect([backlog.get(0, 'slow'), backlog.isCurrent(0, slow)]).toEqual([0, false])
   expect(believe(backlog, 0, 'slow', 1)).toBe(true)
@@ -92,9 +92,9 @@ test('a belief holds until the next announcement while they are heard, and else 
 test('an announcement before the first answer makes that doubtful', () => {
   const slow = [{ laneId: 'slow' }]
   const backlog = new Backlog()
-  expect(backlog.heard(0, 'slow', 1)).toBe(false)
+  expect(backlog.announced(0, 'slow', 1)).toBe(false)
   const asked = backlog.asking(0, slow)
-  expect(backlog.heard(0, 'slow', 1)).toBe(true)
+  expect(backlog.announced(0, 'slow', 1)).toBe(true)
   expect(backlog.get(0, 'slow')).toBe(undefined)
   expect(backlog.answered(0, slow, [0], asked)).toBe(false)
 })
@@ -205,12 +205,12 @@ test('options are completed, and what makes no sense is refused without showing 
   const plan = planRedisQueue(undefined)
   expect(plan).toMatchObject({ queue: 'default', strategy: 'balanced', numPartitions: 8 })
   expect(plan.workerId).not.toBe(planRedisQueue({}).workerId)
-  expect(planRedisQueue({ partitions: PartitionConfig.none() }).numPartitions).toBe(1)
+  expect(planRedisQueue({ partitions: PartitionConfig.single() }).numPartitions).toBe(1)
   expect(planRedisQueue({ partitions: PartitionConfig.hash() }).numPartitions).toBe(8)
   expect(plan.required).toEqual({})
   expect(planRedisQueue({ partitions: { count: 3 } }).required).toEqual({ numPartitions: 3 })
-  const single = { strategy: 'none', numPartitions: 1 }
-  expect(planRedisQueue({ partitions: { strategy: 'none' } }).required).toEqual(single)
+  const single = { strategy: 'single', numPartitions: 1 }
+  expect(planRedisQueue({ partitions: { strategy: 'single' } }).required).toEqual(single)
   const refused = (options: object): string => {
     try {
       planRedisQueue(options)
@@ -222,7 +222,7 @@ test('options are completed, and what makes no sense is refused without showing 
   }
   refused({ queue: 'a:b' })
   refused({ partitions: PartitionConfig.custom(2, () => 0) })
-  refused({ partitions: { strategy: 'none', count: 2 } })
+  refused({ partitions: { strategy: 'single', count: 2 } })
   refused({ url: 'redis://x', connection: {} })
   refused({ client: {} })
   refused({ maxDeliveries: 0 })
