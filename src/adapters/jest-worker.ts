@@ -138,7 +138,7 @@ class FarmThreads implements WorkerPoolInterface {
     const own = {
       ...plan,
       handlers: undefined,
-      fileStyle: 'jest' as const,
+      fileCall: 'arguments' as const,
       elastic: { min: numWorkers, idleTimeoutMs: Number.POSITIVE_INFINITY },
       ...(isChosen && { strategy: 'custom' as const, choose: () => this.#chosen }),
     }

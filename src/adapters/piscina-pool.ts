@@ -159,7 +159,7 @@ export class ThreadPool implements TaskOwner {
     return {
       ...plan,
       handlers: undefined,
-      fileStyle: 'piscina',
+      fileCall: 'payload',
       worker,
       elastic: { min, idleTimeoutMs: idleTimeout },
       drainTimeoutMs: closeTimeout,

@@ -20,7 +20,7 @@ import {
   oneOf,
   text,
 } from '../base/options.ts'
-import type { AnyHandlers, FileStyle, HandlersAt } from '../model/handler-module.ts'
+import type { AnyHandlers, FileCall, HandlersAt } from '../model/handler-module.ts'
 import {
   DEFAULT_LANES,
   LANE_COUNT_MAX,
@@ -243,8 +243,8 @@ export interface ElasticPlan {
 export interface ManagerPlan {
   /** URL of the handler module; undefined in a pool of Piscina's kind. */
   readonly handlers: string | undefined
-  /** How handlers of modules that commands name are called. Default `corelane`. */
-  readonly fileStyle?: FileStyle
+  /** How handlers of modules that commands name are called. Default `context`. */
+  readonly fileCall?: FileCall
   /** Absolute path of the program of threads; undefined: the package's own. */
   readonly entry: string | undefined
   readonly strategy: PartitionStrategy

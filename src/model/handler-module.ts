@@ -182,10 +182,10 @@ export const FILE_INDEX = 2 ** 16 - 1
 export const FILE_COUNT_MAX: number = 2 ** 15
 
 /**
- * How handlers of modules that commands name are called: with payload and context, with the task
- * alone, or with arguments after `setup` of their module.
+ * How handlers of modules that commands name are called: with payload and `context`, with the
+ * `payload` alone, or with `arguments` after `setup` of their module.
  */
-export type FileStyle = 'corelane' | 'piscina' | 'jest'
+export type FileCall = 'context' | 'payload' | 'arguments'
 
 /** A handler of a module that commands name, as threads know it. */
 export interface FileHandler {

@@ -44,7 +44,7 @@ async function boot(message: BootMessage): Promise<void> {
   let cycle: DutyCycle | undefined
   let table: HandlerTable | undefined
   const broadcasts = new Map<string, AbortController>()
-  const files = new FileHandlers(message.files, message.fileStyle)
+  const files = new FileHandlers(message.files, message.fileCall)
   let announceBooted!: () => void
   const booted = new Promise<void>((resolve) => {
     announceBooted = resolve

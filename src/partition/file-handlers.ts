@@ -4,7 +4,7 @@
 import { fileURLToPath } from 'node:url'
 import { laneError, show } from '../base/errors.ts'
 import type { CommandContext } from '../model/command.ts'
-import { type FileHandler, type FileStyle, move } from '../model/handler-module.ts'
+import { type FileHandler, type FileCall, move } from '../model/handler-module.ts'
 import { callUser } from './handlers.ts'
 import { importModule, nodeModule } from './import-module.ts'
 
@@ -18,7 +18,7 @@ const VALUE = Symbol.for('Piscina.valueOf')
 /** Where `messageParent` finds the context of the call that runs. */
 const JEST_CALL = Symbol.for('corelane.jestCall')
 
-/** A payload of Jest's style. */
+/** A payload of handlers that take arguments. */
 interface JestCall {
   readonly args: readonly unknown[]
   readonly setupArgs: readonly unknown[]
@@ -36,17 +36,17 @@ export class FileHandlers {
   readonly #loaded = new Map<number, Run>()
   /** By id: commands that came before their handler was defined. */
   readonly #awaited = new Map<number, ((file: FileHandler) => void)[]>()
-  readonly #style: FileStyle
-  /** By URL: what modules of Jest's style were set up. */
+  readonly #takes: FileCall
+  /** By URL: the modules that were set up. */
   readonly #setUps = new Map<string, Promise<unknown>>()
 
   /**
    * @param files - Those that are known.
-   * @param style - How handlers are called.
+   * @param takes - How handlers are called.
    */
-  constructor(files: readonly FileHandler[], style: FileStyle) {
+  constructor(files: readonly FileHandler[], takes: FileCall) {
     for (const file of files) this.define(file)
-    this.#style = style
+    this.#takes = takes
   }
 
   /** Makes a handler known. */
@@ -73,11 +73,11 @@ export class FileHandlers {
   }
 
   #call(id: number, run: Run, payload: unknown, context: CommandContext): unknown {
-    if (this.#style === 'jest') {
+    if (this.#takes === 'arguments') {
       Object.assign(globalThis, { [JEST_CALL]: context })
       return callUser(run, undefined, ...(payload as JestCall).args)
     }
-    if (this.#style === 'corelane') {
+    if (this.#takes === 'context') {
       Object.assign(context, { type: this.#files.get(id)!.name })
       return callUser(run, undefined, payload, context)
     }
@@ -110,20 +110,20 @@ export class FileHandlers {
 
   async #load(id: number, payload: unknown, { partition }: CommandContext): Promise<Run> {
     const { url, name } = this.#files.get(id) ?? (await this.#defined(id))
-    const isJest = this.#style === 'jest'
-    if (isJest) process.env.JEST_WORKER_ID = String(partition + 1)
+    const hasSetUp = this.#takes === 'arguments'
+    if (hasSetUp) process.env.JEST_WORKER_ID = String(partition + 1)
     const module = await load(url)
-    if (isJest) await this.#setUp(url, module, (payload as JestCall).setupArgs)
+    if (hasSetUp) await this.#setUp(url, module, (payload as JestCall).setupArgs)
     const run = await handlerOf(module, name)
     if (typeof run !== 'function') {
-      if (this.#style === 'piscina')
+      if (this.#takes === 'payload')
         throw new Error(`No handler function exported from ${pathOf(url)}`)
       throw laneError('CORELANE_UNKNOWN_TYPE', {
         received: show(name),
         allowed: `an export of ${url}`,
       })
     }
-    const loaded = isJest ? run.bind(module) : run
+    const loaded = hasSetUp ? run.bind(module) : run
     this.#loaded.set(id, loaded as Run)
     return loaded as Run
   }

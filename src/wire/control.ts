@@ -4,7 +4,7 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { ErrorCode, ErrorDetails } from '../base/errors.ts'
 import type { SharedMemory } from '../memory/views.ts'
-import type { FileHandler, FileStyle } from '../model/handler-module.ts'
+import type { FileHandler, FileCall } from '../model/handler-module.ts'
 import type { SharedLanePlan } from '../model/lane.ts'
 import type { SideValue } from './side-port.ts'
 
@@ -45,7 +45,7 @@ export interface BootMessage {
   /** Handlers that commands may name by id. */
   readonly files: readonly FileHandler[]
   /** How handlers that commands name are called. */
-  readonly fileStyle: FileStyle
+  readonly fileCall: FileCall
   /** Number of partitions. */
   readonly partitions: number
   /** Int32 index in the commons of the bell of this thread. */

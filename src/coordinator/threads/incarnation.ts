@@ -22,7 +22,7 @@ import { Counter } from '../../memory/layout.ts'
 import { createRegion } from '../../memory/region.ts'
 import type { TallyBook } from '../../memory/tallies.ts'
 import { PARTITION_MARKER, PROGRAM_MARKER } from '../../model/command.ts'
-import type { FileHandler, FileStyle } from '../../model/handler-module.ts'
+import type { FileHandler, FileCall } from '../../model/handler-module.ts'
 import type { ThreadOutput } from '../../model/lane-event.ts'
 import type {
   BootMessage,
@@ -56,7 +56,7 @@ export interface ThreadPlan extends WindowPlan {
   /** Handlers that commands name by their ids. */
   readonly files: FileHandler[]
   /** How those are called. */
-  readonly fileStyle: FileStyle
+  readonly fileCall: FileCall
   /** Names of handlers in the order of their indices, once they are known. */
   types: readonly string[] | undefined
   /** Whether an unhandled rejection is reported; if not, it ends the thread. */
@@ -86,7 +86,7 @@ export function planThreads(
     partitions: plan.partitionCount,
     handlers,
     files: [],
-    fileStyle: plan.fileStyle ?? 'corelane',
+    fileCall: plan.fileCall ?? 'context',
     types: undefined,
     reportsRejections,
     lanes,
@@ -226,7 +226,7 @@ function plannedFields(plan: ThreadPlan) {
     cores: usableCores(),
     handlers: plan.handlers,
     files: plan.files,
-    fileStyle: plan.fileStyle,
+    fileCall: plan.fileCall,
     lanes: plan.lanes.map(({ retry: _, groups: __, ...shared }) => shared),
     types: plan.types,
     reportsRejections: plan.reportsRejections,

@@ -157,8 +157,9 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     partition.isDormant = true
     partition.incarnation = undefined
     partition.retiring = incarnation
-    // A thread whose teardown fails, or takes too long, ends all the same.
-    if (incarnation.isLoaded && this.#plan.fileStyle !== 'piscina') {
+    // A thread whose teardown fails, or takes too long, ends all the same. Modules whose handlers
+    // take the payload alone have none.
+    if (incarnation.isLoaded && this.#plan.fileCall !== 'payload') {
       await this.tearDown(incarnation).catch(() => {})
     }
     await incarnation.terminate()
