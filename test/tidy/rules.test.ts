@@ -247,6 +247,23 @@ describe('the smaller rules', () => {
     ])
     expect(rules.testsFromOutside(file('test/unit/a.test.ts', text))).toEqual([])
   })
+
+  test('tested rooms: no room above, and no support of another', () => {
+    const importing = (...targets: string[]): string =>
+      targets.map((target) => `import { a } from '../../../${target}'\n`).join('')
+    const unit = (...targets: string[]) =>
+      rules.testedRooms(file('test/unit/wire/a.test.ts', importing(...targets)))
+    expect(unit('src/wire/a.ts', 'src/memory/a.ts', 'test/support/a.ts')).toEqual([])
+    expect(unit('src/schedule/a.ts', 'test/unit/memory/support/a.ts')).toHaveLength(2)
+    expect(unit('src/index.ts')).toHaveLength(1)
+    const property = (...targets: string[]) =>
+      rules.testedRooms(
+        file('test/property/a.test.ts', importing(...targets).replaceAll('../../../', '../../')),
+      )
+    expect(property('src/wire/a.ts', 'src/memory/a.ts')).toEqual([])
+    expect(property('src/wire/a.ts', 'src/schedule/a.ts', 'src/partition/a.ts')).toEqual([])
+    expect(property('src/operations/a.ts', 'src/schedule/a.ts', 'src/cli/a.ts')).not.toEqual([])
+  })
 })
 
 describe('atomic tags', () => {

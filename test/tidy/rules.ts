@@ -348,6 +348,37 @@ export function testsFromOutside({ path, text }: SourceFile): string[] {
     .map(({ from }) => banned(path, from.line, `importing ${from.value}`, "a door of 'corelane'"))
 }
 
+/** Rooms that play the other end in the tests of a room; their programs never import each other. */
+const TEST_PEERS: Readonly<Record<string, readonly string[]>> = { coordinator: ['partition'] }
+
+/** Whether tests of a room may import a file. */
+function mayTest(room: string, target: string): boolean {
+  if (target.startsWith('test/unit/')) return target.startsWith(`test/unit/${room}/`)
+  if (!target.startsWith('src/')) return true
+  const other = roomOf(target)
+  if (other === 'door') return USES_FRONT_DOOR.includes(room)
+  const lower = [room, ...(IMPORTS[room] ?? []), ...(TEST_PEERS[room] ?? [])]
+  return lower.includes(other)
+}
+
+/**
+ * Unit tests import the room that their folder names, and rooms that it may import. All that one
+ * property imports is within the reach of one room in the same way.
+ */
+export function testedRooms({ path, text }: SourceFile): string[] {
+  const [, folder, named] = path.split('/')
+  if (folder !== 'unit' && folder !== 'property') return []
+  const imports = importsOf(scan(text))
+    .filter(({ from }) => from.value.startsWith('.'))
+    .map(({ from }) => ({ from, target: posix.join(posix.dirname(path), from.value) }))
+  const misplaced = (room: string) => imports.filter(({ target }) => !mayTest(room, target))
+  const choices = folder === 'unit' ? [misplaced(named!)] : Object.keys(IMPORTS).map(misplaced)
+  const fewest = choices.reduce((a, b) => (b.length < a.length ? b : a))
+  return fewest.map(({ from, target }) =>
+    banned(path, from.line, `importing ${target}`, 'the room that it tests and lower ones'),
+  )
+}
+
 function findWords(file: SourceFile, code: string, rules: readonly Monopoly[]): string[] {
   const problems: string[] = []
   for (const rule of rules) {

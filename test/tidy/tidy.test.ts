@@ -127,6 +127,10 @@ test('integration, fault and package tests use the doors only', () => {
   expect(tests.flatMap(rules.testsFromOutside)).toEqual([])
 })
 
+test('unit and property tests import the room that they test and lower ones only', () => {
+  expect(tests.flatMap(rules.testedRooms)).toEqual([])
+})
+
 test('docs/errors.md has every error code as it is in the code, and nothing else', () => {
   expect(docs.errorDocs(read('docs/errors.md'), ERRORS)).toEqual([])
 })
