@@ -4,7 +4,7 @@
 import { fileURLToPath } from 'node:url'
 import { laneError, show } from '../base/errors.ts'
 import type { CommandContext } from '../model/command.ts'
-import { type FileHandler, type FileCall, move } from '../model/handler-module.ts'
+import { type FileCall, type FileHandler, move } from '../model/handler-module.ts'
 import { callUser } from './handlers.ts'
 import { importModule, nodeModule } from './import-module.ts'
 

@@ -4,7 +4,7 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { ErrorCode, ErrorDetails } from '../base/errors.ts'
 import type { SharedMemory } from '../memory/views.ts'
-import type { FileHandler, FileCall } from '../model/handler-module.ts'
+import type { FileCall, FileHandler } from '../model/handler-module.ts'
 import type { SharedLanePlan } from '../model/lane.ts'
 import type { SideValue } from './side-port.ts'
 

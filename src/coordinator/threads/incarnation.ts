@@ -22,7 +22,7 @@ import { Counter } from '../../memory/layout.ts'
 import { createRegion } from '../../memory/region.ts'
 import type { TallyBook } from '../../memory/tallies.ts'
 import { PARTITION_MARKER, PROGRAM_MARKER } from '../../model/command.ts'
-import type { FileHandler, FileCall } from '../../model/handler-module.ts'
+import type { FileCall, FileHandler } from '../../model/handler-module.ts'
 import type { ThreadOutput } from '../../model/lane-event.ts'
 import type {
   BootMessage,
