@@ -8,13 +8,13 @@ import { isGated, isLimited, type LaneNeeds, type LanePlan } from '../model/lane
 export interface Lane {
   readonly name: string
   readonly index: number
-  readonly plan: LanePlan
+  plan: LanePlan
   /** Whether partitions ask the gate before they start a command of it. */
   readonly isGated: boolean
   /** Whether its rate or its concurrency is limited. */
-  readonly isLimited: boolean
+  isLimited: boolean
   /** Slots that bound its concurrency; 0 if there is no bound. */
-  readonly slots: number
+  slots: number
   /** Whether none of its commands starts until it is resumed. */
   isPaused: boolean
   /**
@@ -122,4 +122,16 @@ export function setPaused(lane: Lane, isPaused: boolean): void {
 /** Commands of a lane that are submitted and not settled. */
 export function openCountOf({ submitted, completed, failed }: Lane): number {
   return submitted - completed - failed
+}
+
+/**
+ * Changes what limits a lane, while it is paused.
+ *
+ * @param plan - Its new one.
+ * @param isLimited - Whether that holds commands back.
+ */
+export function setLimits(lane: Lane, plan: LanePlan, isLimited: boolean): void {
+  lane.plan = plan
+  lane.slots = plan.maxConcurrency ?? 0
+  lane.isLimited = isLimited
 }

@@ -373,9 +373,9 @@ class Manager<M, L extends string> {
     return this.#runtime.reload(handlers && handlersUrl(handlers))
   }
 
-  /** The lanes, as checked, in the order they were given. */
+  /** The lanes, as checked, with their present limits, in the order they were given. */
   get lanes(): readonly LanePlan[] {
-    return this.#plan.lanes
+    return this.#runtime.lanePlans
   }
 
   /**
@@ -397,7 +397,7 @@ class Manager<M, L extends string> {
   }
 
   /**
-   * A lane, to be paused and resumed.
+   * A lane, to be paused and resumed, and to have its limits changed.
    *
    * @param lane - Its name.
    * @throws ConfigError `CORELANE_UNKNOWN_LANE`.

@@ -12,7 +12,7 @@ import { CoordinatorCommons } from '../memory/commons.ts'
 import type { TallyBook } from '../memory/tallies.ts'
 import type { CommandOptions } from '../model/command.ts'
 import { FILE_COUNT_MAX, FILE_INDEX, type FileHandler } from '../model/handler-module.ts'
-import { laneNeeds } from '../model/lane.ts'
+import { type LanePlan, laneNeeds } from '../model/lane.ts'
 import { AbortListeners } from './abort-listeners.ts'
 import { Backpressure } from './admission/backpressure.ts'
 import { Intake } from './admission/intake.ts'
@@ -23,7 +23,7 @@ import { CommandTimers } from './command-timers.ts'
 import { usableCores } from './cores.ts'
 import { Backlog } from './dispatch/backlog.ts'
 import { Dispatcher } from './dispatch/dispatcher.ts'
-import { LaneControl } from './lane-control.ts'
+import { type LaneChanges, LaneControl } from './lane-control.ts'
 import { LaneTable } from './lane-table.ts'
 import type { ManagerEvents, ManagerState, RunClaim } from './manager-events.ts'
 import { ManagerHealth } from './manager-health.ts'
@@ -74,6 +74,7 @@ export class Runtime implements CommandManager, ManagerEvents {
   readonly #partitions: readonly PartitionHandle[]
   readonly #backlog: Backlog
   readonly #dispatcher: Dispatcher
+  readonly #laneChanges: LaneChanges
   readonly #pump: ResultPump
   readonly #threads: ThreadPlan
   readonly #supervisor: Supervisor
@@ -138,8 +139,18 @@ export class Runtime implements CommandManager, ManagerEvents {
       signals,
       this,
     )
-    const graph = new WaitGraph(waitCapacity(plan))
+    const waits = waitCapacity(plan)
+    const graph = new WaitGraph(waits)
     this.#nested = new NestedServer(this.intake, partitions, graph, dispatcher, this)
+    this.#laneChanges = {
+      dispatcher,
+      commons,
+      events,
+      manager: this,
+      capacity: partitionCount * concurrency,
+      laneSlots: waits.laneSlots,
+      plans: plan.lanes,
+    }
     this.#threads = planThreads(plan, commons, this.#meter(plan))
     this.#supervisor = new Supervisor(
       this.#threads,
@@ -492,9 +503,14 @@ export class Runtime implements CommandManager, ManagerEvents {
     return this.#observer?.demand?.() ?? this.#dispatcher.demand()
   }
 
+  /** The lanes with their present limits, in the order they were given. */
+  get lanePlans(): readonly LanePlan[] {
+    return this.#lanes.all.map(({ plan }) => plan)
+  }
+
   /** What users may change of a lane. */
   lane(name: string): LaneControl {
-    return new LaneControl(this.#lanes.get(name), this.#dispatcher, this)
+    return new LaneControl(this.#lanes.get(name), this.#laneChanges)
   }
 
   requeue(commands: readonly Command[]): void {

@@ -15,6 +15,9 @@ import type { PartitionHandle } from './threads/partition-handle.ts'
 /** A lane at one moment. `submitted = unsettled + completed + failed`. */
 export interface LaneStats {
   readonly priority: number
+  /** Its present limits, if it has any. */
+  readonly maxConcurrency: number | undefined
+  readonly rateLimit: { readonly limit: number; readonly windowMs: number } | undefined
   /** Commands that wait: in the backlog, for a delay, or bound to a partition. */
   readonly queued: number
   /** Commands whose handler runs. */
@@ -118,13 +121,15 @@ export function takeStats(
   const runs = { retried: 0, timedOut: 0 }
   for (const lane of lanes.all) {
     const { name, index, submitted, completed, failed, retried, timedOut, deadLettered } = lane
-    const { priority } = lane.plan
+    const { priority, maxConcurrency, rate } = lane.plan
     const waiting = backpressure.waitingIn(lane)
     const running = runningIn[index]!
     const unsettled = openCountOf(lane)
     const queued = unsettled - running
     laneStats[name] = {
       priority,
+      maxConcurrency,
+      rateLimit: rate && { limit: rate.limit, windowMs: rate.windowMs },
       queued,
       running,
       unsettled,

@@ -13,7 +13,7 @@ import {
   type LaneCells,
   layOutCommons,
 } from './layout.ts'
-import { type RateCells, rateCells } from './rate-cells.ts'
+import { type LaneTerms, type RateCells, rateCells, TokenBucket, writeTerms } from './rate-cells.ts'
 import type { CommonsViews, SharedMemory } from './views.ts'
 import { ownerOf, wakeAll } from './waiters.ts'
 
@@ -44,17 +44,37 @@ export function attachCommons(
   return { views, layout: layOutCommons(partitions, lanes) }
 }
 
+/**
+ * Lets a lane go by other limits, and partitions that wait for it look again.
+ *
+ * @param terms - The limits.
+ */
+export function publishTerms(
+  { views, layout }: AttachedCommons,
+  laneIndex: number,
+  terms: LaneTerms,
+): void {
+  const place = layout.lanes[laneIndex]!
+  const version = (views.words[place.version]! + 1) | 0 || 2
+  writeTerms(views, place, version, terms)
+  // PUBLISH(lane-limits): after the terms, and before the waiters are looked at; pairs with
+  // joinWaiters.
+  Atomics.store(views.words, place.version, version)
+  wakeAll(views, layout, place)
+}
+
 /** What the coordinator does with the commons. */
 export class CoordinatorCommons {
   /** To be sent to the threads. */
   readonly memory: SharedMemory
   readonly #views: CommonsViews
   readonly #layout: CommonsLayout
-  readonly #lanes: readonly LaneCells[]
+  /** What each lane needs, with its present limits. */
+  readonly #lanes: LaneCells[]
   /** Words of the bells of living threads. */
   readonly #openBells = new Set<number>()
   /** Global limits, by lane; undefined where there is none or each partition has its own. */
-  readonly #rates: readonly (RateCells | undefined)[]
+  readonly #rates: (RateCells | undefined)[]
 
   /**
    * @param partitions - How many there are.
@@ -66,12 +86,8 @@ export class CoordinatorCommons {
     const { views, layout } = attachCommons(this.memory, partitions, lanes)
     this.#views = views
     this.#layout = layout
-    this.#lanes = lanes
-    this.#rates = lanes.map(({ rate }, index) =>
-      rate === undefined || rate.isPerPartition
-        ? undefined
-        : rateCells(views, layout.lanes[index]!, rate, 0, CURSOR_WORDS),
-    )
+    this.#lanes = [...lanes]
+    this.#rates = lanes.map((_, index) => this.#rateOf(index))
   }
 
   /**
@@ -125,12 +141,47 @@ export class CoordinatorCommons {
   freeSlots(laneIndex: number): number {
     const { owners, ownerCount } = this.#layout.lanes[laneIndex]!
     if (ownerCount === 0) return Number.POSITIVE_INFINITY
-    let free = 0
+    let free = this.#lanes[laneIndex]!.owners
     for (let i = 0; i < ownerCount; i++) {
       // OBSERVE(lane-slot): taken or freed at any moment.
-      if (Atomics.load(this.#views.words, owners + i) === 0) free++
+      if (Atomics.load(this.#views.words, owners + i) !== 0) free--
     }
-    return free
+    return Math.max(0, free)
+  }
+
+  /**
+   * Changes the limits of a lane: from the moment this returns no command starts by the old ones.
+   * Partitions that wait for the lane look again.
+   *
+   * @param terms - Those to come; where the lane has no slots or no rate, theirs do not matter.
+   * @param nowNs - Monotonic nanoseconds.
+   */
+  setLimits(laneIndex: number, terms: LaneTerms, nowNs: bigint): void {
+    const { owners, ownersMax = owners, minConcurrency, rate } = this.#lanes[laneIndex]!
+    const scopes = rate === undefined ? 0 : rate.isPerPartition ? this.#layout.partitions : 1
+    const before = Array.from({ length: scopes }, (_, scope) => this.#cellsOf(laneIndex, scope))
+    this.#lanes[laneIndex] = {
+      owners: terms.slots,
+      ownersMax,
+      minConcurrency,
+      rate: rate && { ...rate, limit: terms.limit, windowMs: terms.windowMs },
+    }
+    this.#rates[laneIndex] = this.#rateOf(laneIndex)
+    for (const [scope, cells] of before.entries()) {
+      const after = this.#cellsOf(laneIndex, scope)
+      if (cells instanceof TokenBucket) cells.hasten(nowNs, after as TokenBucket)
+    }
+    publishTerms({ views: this.#views, layout: this.#layout }, laneIndex, terms)
+  }
+
+  #cellsOf(laneIndex: number, scope: number): RateCells {
+    const { rate } = this.#lanes[laneIndex]!
+    return rateCells(this.#views, this.#layout.lanes[laneIndex]!, rate!, scope, CURSOR_WORDS)
+  }
+
+  #rateOf(laneIndex: number): RateCells | undefined {
+    const { rate } = this.#lanes[laneIndex]!
+    return rate === undefined || rate.isPerPartition ? undefined : this.#cellsOf(laneIndex, 0)
   }
 
   /**

@@ -5,7 +5,7 @@
 import { nowMs } from '../base/clock.ts'
 import type { AttachedCommons } from './commons.ts'
 import { CommonsWord, CURSOR_WORDS, type LaneCells, type LanePlace } from './layout.ts'
-import { type RateCells, rateCells } from './rate-cells.ts'
+import { type RateCells, type RateTerms, rateCells, readTerms } from './rate-cells.ts'
 import type { CommonsViews } from './views.ts'
 import { handOn, hasWaiters, isWaiting, joinWaiters, leaveWaiters, ownerOf } from './waiters.ts'
 
@@ -22,7 +22,14 @@ const SLICE_MS = 1
 interface GatedLane {
   readonly place: LanePlace
   readonly min: number
-  readonly rate: RateCells | undefined
+  /** Version of its limits as this thread knows them. */
+  version: number
+  /** Slots that may be taken: the first ones. */
+  limit: number
+  /** Whether no slot beyond those was held when this thread looked, under the present version. */
+  isSettled: boolean
+  rate: RateCells | undefined
+  readonly terms: RateTerms | undefined
   /** Whether each partition has a limit of its own. */
   readonly isOwnRate: boolean
   /** Before this moment the limit refuses, others can only make it later; 0 if it let one in. */
@@ -83,10 +90,14 @@ export class LaneGate {
     this.#owner = ownerOf(partition, incarnation)
     this.#lanes = lanes.map((cells, index) => {
       const place = commons.layout.lanes[index]!
-      const { rate, minConcurrency } = cells
+      const { owners, rate, minConcurrency } = cells
       return {
         place,
         min: minConcurrency,
+        version: 0,
+        limit: owners,
+        isSettled: true,
+        terms: rate,
         rate: rate && rateCells(commons.views, place, rate, partition, CURSOR_WORDS),
         isOwnRate: rate?.isPerPartition === true,
         dueMs: 0,
@@ -140,31 +151,41 @@ export class LaneGate {
    */
   enter(laneIndex: number): boolean {
     const lane = this.#lanes[laneIndex]!
-    const { rate, place } = lane
-    if (lane.dueMs > 0 && nowMs() < lane.dueMs) return this.#refuse(lane, true)
-    let slot = NO_SLOT
-    if (place.ownerCount > 0) {
-      if (this.#isYielding(lane)) return this.#refuse(lane, false)
-      slot = this.#takeSlot(lane)
-      if (slot === NO_SLOT) return this.#refuse(lane, false)
-    }
-    // Read once the slot is held: by its stamp, too, no command starts before another has ended.
-    const now = nowMs()
-    if (rate !== undefined) {
-      const dueNs = rate.take(toNs(now))
-      if (dueNs > 0n) {
-        lane.dueMs = Number(dueNs) / 1e6
-        if (slot !== NO_SLOT) this.#giveBackUnused(lane, slot)
-        return this.#refuse(lane, true)
+    for (;;) {
+      if (!this.#isCurrent(lane)) this.#refresh(lane)
+      if (lane.dueMs > 0 && nowMs() < lane.dueMs) return this.#refuse(lane, true)
+      let slot = NO_SLOT
+      if (lane.place.ownerCount > 0) {
+        if (this.#isYielding(lane)) return this.#refuse(lane, false)
+        slot = this.#takeSlot(lane)
+        if (slot === NO_SLOT) return this.#refuse(lane, false)
       }
-      lane.dueMs = 0
+      // Read once the slot is held: by its stamp, too, no command starts before another has ended.
+      const now = nowMs()
+      const { rate } = lane
+      if (rate !== undefined) {
+        const dueNs = rate.take(toNs(now))
+        lane.dueMs = Number(dueNs) / 1e6
+        if (dueNs > 0n) {
+          if (slot !== NO_SLOT) this.#giveBackUnused(lane, slot)
+          return this.#refuse(lane, true)
+        }
+      }
+      if (this.#isCurrent(lane)) {
+        this.#enter(lane, slot, now)
+        return true
+      }
+      // Taken by limits that do not hold any more; a token that was taken is lost.
+      if (slot !== NO_SLOT) this.#giveBackUnused(lane, slot)
     }
+  }
+
+  #enter(lane: GatedLane, slot: number, now: number): void {
     if (slot !== NO_SLOT && lane.sliceEndsMs === 0) lane.sliceEndsMs = now + SLICE_MS
     this.slot = slot
     this.startedAtMs = now
     if (lane.min > 0) this.#countRunning(lane, 1)
-    if (rate !== undefined) this.#passOnTimer(lane)
-    return true
+    if (lane.rate !== undefined) this.#passOnTimer(lane)
   }
 
   /**
@@ -259,9 +280,12 @@ export class LaneGate {
   }
 
   /** Whether another partition could take something of the lane. */
-  #isOpen({ place }: GatedLane): boolean {
+  #isOpen(lane: GatedLane): boolean {
+    const { place } = lane
     if (place.ownerCount === 0) return true
-    for (let slot = 0; slot < place.ownerCount; slot++) {
+    if (!this.#isCurrent(lane)) this.#refresh(lane)
+    const usable = this.#usable(lane)
+    for (let slot = 0; slot < usable; slot++) {
       // OBSERVE(lane-slot): freed before this thread's bit was cleared, so it is seen free here.
       if (Atomics.load(this.#views.words, place.owners + slot) === 0) return true
     }
@@ -275,11 +299,56 @@ export class LaneGate {
     return false
   }
 
+  /** Whether the limits of a lane are those that this thread knows. */
+  #isCurrent({ place, version }: GatedLane): boolean {
+    // OBSERVE(lane-limits): loaded after what was taken, so that a start by limits that are gone
+    // was before them.
+    return Atomics.load(this.#views.words, place.version) === version
+  }
+
+  /** Learns the present limits of a lane. */
+  #refresh(lane: GatedLane): void {
+    const { place, terms } = lane
+    do {
+      lane.version = Atomics.load(this.#views.words, place.version)
+      const { slots, limit, windowMs } = readTerms(this.#views, place, lane.version)
+      lane.limit = slots
+      if (terms !== undefined && this.#isCurrent(lane)) {
+        const changed = { ...terms, limit, windowMs }
+        lane.rate = rateCells(this.#views, place, changed, this.#partition, CURSOR_WORDS)
+      }
+    } while (!this.#isCurrent(lane))
+    lane.isSettled = false
+    lane.dueMs = 0
+    lane.hint = 0
+  }
+
+  /**
+   * How many of the first slots may be taken: so many that they and those that are held beyond are
+   * within the limit. It only grows while a limit holds, since those beyond are not taken.
+   */
+  #usable(lane: GatedLane): number {
+    const { limit, place } = lane
+    if (lane.isSettled) return limit
+    let held = 0
+    for (let slot = place.ownerCount - 1; slot >= 0; slot--) {
+      if (slot < limit - held) {
+        lane.isSettled = held === 0
+        return slot + 1
+      }
+      // OBSERVE(lane-slot): 0 means that its owner gave it back.
+      if (Atomics.load(this.#views.words, place.owners + slot) !== 0) held++
+    }
+    return 0
+  }
+
   #takeSlot(lane: GatedLane): number {
-    const { owners, ownerCount } = lane.place
+    const { owners } = lane.place
     const { words } = this.#views
-    for (let step = 0; step < ownerCount; step++) {
-      const slot = lane.hint + step < ownerCount ? lane.hint + step : lane.hint + step - ownerCount
+    const usable = this.#usable(lane)
+    if (lane.hint >= usable) lane.hint = 0
+    for (let step = 0; step < usable; step++) {
+      const slot = lane.hint + step < usable ? lane.hint + step : lane.hint + step - usable
       if (Atomics.load(words, owners + slot) !== 0) continue
       // OBSERVE(lane-slot): 0 means that its owner gave it back.
       if (Atomics.compareExchange(words, owners + slot, 0, this.#owner) !== 0) continue

@@ -6,7 +6,7 @@ import { isPowerOfTwo } from '../base/bits.ts'
 import { invariant } from '../base/errors.ts'
 
 /** Grows whenever a partition built from other sources could misread the memory. */
-export const LAYOUT_VERSION = 3
+export const LAYOUT_VERSION = 4
 
 /** Words written by different threads never share a cache line. */
 export const CACHE_LINE_BYTES = 64
@@ -138,6 +138,9 @@ export const BELLS_PER_PARTITION = 8
 /** Int32 words from one cursor of a sliding window to the next. */
 export const CURSOR_WORDS: number = LINE_WORDS
 
+/** 64-bit cells of the limits of a lane. */
+export const TERM_CELLS = 3
+
 /** Partitions that an owner's word can tell apart. */
 export const OWNER_PARTITIONS = 512
 
@@ -145,6 +148,8 @@ export const OWNER_PARTITIONS = 512
 export interface LaneCells {
   /** Commands that may run at once, if that is accounted; 0 if it is not. */
   readonly owners: number
+  /** The most that may be allowed later. Default: `owners`. */
+  readonly ownersMax?: number
   /** Commands that it is promised. */
   readonly minConcurrency: number
   readonly rate:
@@ -169,8 +174,11 @@ export interface LaneCells {
  * | owners | every partition, by compare-and-swap | the slot is free |
  * | cursor | every partition, by compare-and-swap | the first stamp is the oldest |
  * | stamps | every partition, by compare-and-swap | never used |
+ * | version | coordinator | the limits are those that the lane was made with |
+ * | terms | coordinator | |
  *
- * Stamps is an index of 64-bit cells, the others are Int32 indices.
+ * Stamps and terms are indices of 64-bit cells, the others are Int32 indices. Terms of an even and
+ * of an odd version lie side by side: slots, starts in a window, and its nanoseconds.
  */
 export interface LanePlace {
   readonly timer: number
@@ -179,6 +187,8 @@ export interface LanePlace {
   readonly running: number
   readonly owners: number
   readonly ownerCount: number
+  readonly version: number
+  readonly terms: number
   /** One cursor per scope: one for all partitions, or one for each. */
   readonly cursor: number
   readonly stamps: number
@@ -225,7 +235,7 @@ export function layOutCommons(partitions: number, lanes: readonly LaneCells[]): 
     return at
   }
   const bellChoice = claim(partitions)
-  const places = lanes.map(({ owners, rate }): LanePlace => {
+  const places = lanes.map(({ owners, ownersMax = owners, rate }): LanePlace => {
     const scopes = rate === undefined ? 0 : rate.isPerPartition ? partitions : 1
     const stampCount = rate === undefined ? 0 : rate.isSliding ? rate.limit : 1
     return {
@@ -233,8 +243,10 @@ export function layOutCommons(partitions: number, lanes: readonly LaneCells[]): 
       waiters: claim(bitWords(partitions)),
       busyWaiters: claim(bitWords(partitions)),
       running: claim(partitions),
-      owners: claim(owners),
-      ownerCount: owners,
+      owners: claim(ownersMax),
+      ownerCount: ownersMax,
+      version: claim(1),
+      terms: claim(2 * TERM_CELLS * 2) / 2,
       cursor: claim(scopes * CURSOR_WORDS),
       stamps: claim(scopes * stampCount * 2) / 2,
       stampCount,

@@ -4,7 +4,7 @@
 // dies.
 
 import { invariant } from '../base/errors.ts'
-import type { LanePlace } from './layout.ts'
+import { type LanePlace, TERM_CELLS } from './layout.ts'
 import type { CommonsViews } from './views.ts'
 
 /** A rate limit in shared memory. */
@@ -65,6 +65,23 @@ export class TokenBucket implements RateCells {
     }
   }
 
+  /**
+   * Counts the tokens that are taken in the intervals of terms that give more, before those hold.
+   *
+   * @param terms - Those to come.
+   */
+  hasten(nowNs: bigint, terms: TokenBucket): void {
+    if (terms.#intervalNs >= this.#intervalNs) return
+    for (;;) {
+      const arrival = Atomics.load(this.#stamps, this.#cell)
+      if (arrival <= nowNs) return
+      const taken = (arrival - nowNs + this.#intervalNs - 1n) / this.#intervalNs
+      const next = nowNs + taken * terms.#intervalNs
+      // PUBLISH(rate-stamp): starts by the present terms move it on by more than those to come.
+      if (Atomics.compareExchange(this.#stamps, this.#cell, arrival, next) === arrival) return
+    }
+  }
+
   available(nowNs: bigint): number {
     const lead = Atomics.load(this.#stamps, this.#cell) - nowNs
     if (lead <= 0n) return this.#limit
@@ -76,7 +93,10 @@ export class TokenBucket implements RateCells {
 /**
  * A sliding window: a cell per start that the limit allows. A start swaps a stamp that is a window
  * old for its own. If limit + 1 starts lay in one window, two of them would share a cell, and the
- * later would have found the earlier less than a window old.
+ * later would have found the earlier less than a window old. Where there are more cells than the
+ * limit allows starts, since it was lowered, the stamp of the start that lies `limit` starts back
+ * must be a window old as well. A start in between changes the cell at the cursor, and the swap
+ * fails.
  *
  * The cells are a ring; the cursor is at the oldest. Stamps ascend around the ring, but for the
  * moments by which threads' clock readings and swaps cross. A thread may die between its two swaps:
@@ -88,19 +108,30 @@ export class SlidingWindow implements RateCells {
   readonly #first: number
   readonly #count: number
   readonly #windowNs: bigint
+  /** Cells that more starts would need than the limit allows. */
+  readonly #spare: number
 
   /**
    * @param views - Shared memory.
    * @param cursor - Int32 index of the cursor.
    * @param first - Index of the first cell.
-   * @param limit - Starts in a window, and number of cells.
+   * @param limit - Starts in a window.
    * @param windowMs - Length of the window.
+   * @param count - Number of cells, at least `limit`.
    */
-  constructor(views: CommonsViews, cursor: number, first: number, limit: number, windowMs: number) {
+  constructor(
+    views: CommonsViews,
+    cursor: number,
+    first: number,
+    limit: number,
+    windowMs: number,
+    count = limit,
+  ) {
     this.#views = views
     this.#cursor = cursor
     this.#first = first
-    this.#count = limit
+    this.#count = count
+    this.#spare = count - limit
     this.#windowNs = BigInt(Math.ceil(windowMs * 1e6))
   }
 
@@ -110,17 +141,31 @@ export class SlidingWindow implements RateCells {
       const at = Atomics.load(words, this.#cursor)
       const after = at + 1 === this.#count ? 0 : at + 1
       const oldest = Atomics.load(stamps, this.#first + at)
-      if (oldest === 0n || oldest + this.#windowNs <= nowNs) {
+      const dueNs = this.#dueNs(at, oldest)
+      if (dueNs <= nowNs) {
         // PUBLISH(rate-stamp): a failed swap means that another thread started one.
         if (Atomics.compareExchange(stamps, this.#first + at, oldest, nowNs) !== oldest) continue
         // PUBLISH(rate-cursor): a thread that finds it not moved on moves it.
         Atomics.compareExchange(words, this.#cursor, at, after)
         return 0n
       }
-      if (!this.#isBehind(at, after, oldest)) return oldest + this.#windowNs
+      if (!this.#isBehind(at, after, oldest)) return dueNs
       // OBSERVE(rate-cursor): the thread that stamped this cell has not moved the cursor yet.
       Atomics.compareExchange(words, this.#cursor, at, after)
     }
+  }
+
+  /** When one may start, if the cell at the cursor is the oldest; 0n if it was never used. */
+  #dueNs(at: number, oldest: bigint): bigint {
+    let newest = oldest
+    if (this.#spare > 0) {
+      const stamp = Atomics.load(
+        this.#views.stamps,
+        this.#first + ((at + this.#spare) % this.#count),
+      )
+      if (stamp > newest) newest = stamp
+    }
+    return newest === 0n ? 0n : newest + this.#windowNs
   }
 
   /**
@@ -150,7 +195,7 @@ export class SlidingWindow implements RateCells {
       if (isFree(middle)) free = middle + 1
       else taken = middle
     }
-    return free
+    return Math.max(0, free - this.#spare)
   }
 }
 
@@ -182,5 +227,50 @@ export function rateCells(
   const { limit, windowMs } = terms
   invariant(first + place.stampCount <= views.stamps.length, 'the stamps lie in the commons')
   if (!terms.isSliding) return new TokenBucket(views.stamps, first, limit, windowMs)
-  return new SlidingWindow(views, place.cursor + scope * cursorWords, first, limit, windowMs)
+  const cursor = place.cursor + scope * cursorWords
+  return new SlidingWindow(views, cursor, first, limit, windowMs, place.stampCount)
+}
+
+/** What a lane allows. */
+export interface LaneTerms {
+  /** Commands that may run at once, if that is accounted. */
+  readonly slots: number
+  readonly limit: number
+  readonly windowMs: number
+}
+
+/** The cells of the limits of a version. */
+function termsAt({ terms }: LanePlace, version: number): number {
+  return terms + (version & 1) * TERM_CELLS
+}
+
+/**
+ * Writes what a lane allows under its next version, which holds once it is stored.
+ *
+ * @param place - Where the lane's cells are.
+ * @param version - The next one.
+ */
+export function writeTerms(
+  { stamps }: CommonsViews,
+  place: LanePlace,
+  version: number,
+  { slots, limit, windowMs }: LaneTerms,
+): void {
+  const at = termsAt(place, version)
+  const cells = [slots, limit, Math.round(windowMs * 1e6)]
+  // PUBLISH(lane-terms): before the version, so that who sees that sees these.
+  for (const [i, value] of cells.entries()) Atomics.store(stamps, at + i, BigInt(value))
+}
+
+/**
+ * Reads what a lane allows. Load the version once more after it: if it has changed, this is torn.
+ *
+ * @param place - Where the lane's cells are.
+ * @param version - The present one, not 0.
+ */
+export function readTerms({ stamps }: CommonsViews, place: LanePlace, version: number): LaneTerms {
+  const at = termsAt(place, version)
+  // OBSERVE(lane-terms): those of this version, unless the one after the next is being written.
+  const cell = (index: number): number => Number(Atomics.load(stamps, at + index))
+  return { slots: cell(0), limit: cell(1), windowMs: cell(2) / 1e6 }
 }

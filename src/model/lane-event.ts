@@ -23,6 +23,7 @@ export const LANE_EVENTS = Object.freeze([
   'queue.partition.rejection',
   'queue.lane.pressure',
   'queue.lane.idle',
+  'queue.lane.changed',
   'queue.shutdown.started',
   'queue.shutdown.complete',
 ] as const)

@@ -339,7 +339,11 @@ function planGroupRate(owner: string, options: RateLimitOptions | undefined): Ra
   })
 }
 
-function planRate(owner: string, options: RateLimitOptions | undefined): RatePlan | undefined {
+/** Checks a rate limit. */
+export function planRate(
+  owner: string,
+  options: RateLimitOptions | undefined,
+): RatePlan | undefined {
   const checked = checkOptions<RateLimitOptions>(owner, options, RATE_RULES)
   if (checked.limit === undefined) return undefined
   const isSliding = checked.algorithm === 'sliding-window'
@@ -362,6 +366,8 @@ function planRate(owner: string, options: RateLimitOptions | undefined): RatePla
 export interface LaneNeeds {
   /** Commands that may run at once; 0: without bound. */
   readonly owners: number
+  /** The most that may be allowed later: as many as can run, or more if they are now. */
+  readonly ownersMax?: number
   /** Whether handlers that run can reach that; streams that rest can always. */
   readonly isBinding: boolean
   readonly minConcurrency: number
@@ -377,7 +383,18 @@ export interface LaneNeeds {
 export function laneNeeds(lane: SharedLanePlan, capacity: number): LaneNeeds {
   const { minConcurrency, maxConcurrency, rate } = lane
   const owners = maxConcurrency ?? 0
-  return { owners, isBinding: owners > 0 && owners < capacity, minConcurrency, rate }
+  const ownersMax = owners === 0 ? 0 : Math.max(owners, Math.min(capacity, CONCURRENCY_MAX))
+  return { owners, ownersMax, isBinding: isBinding(owners, capacity), minConcurrency, rate }
+}
+
+/**
+ * Whether handlers that run can reach a bound on the concurrency of a lane.
+ *
+ * @param owners - The bound; 0: there is none.
+ * @param capacity - Handlers that can run at once in all partitions together.
+ */
+export function isBinding(owners: number, capacity: number): boolean {
+  return owners > 0 && owners < capacity
 }
 
 /**

@@ -119,6 +119,22 @@ function draw(name, value) {
   pen.font = 12 * scale + 'px system-ui'
   pen.fillText(count(value) + ' now, ' + count(top) + ' at most', 4 * scale, 14 * scale)
 }
+function changeLimit(name) {
+  const { maxConcurrency, rate } = rows.get('lanes/' + name).limit
+  const path = 'lanes/' + encodeURIComponent(name)
+  if (maxConcurrency) {
+    const max = prompt('Commands of lane ' + name + ' that may run at once', maxConcurrency)
+    if (max !== null && max !== String(maxConcurrency)) {
+      act(path + '/concurrency?max=' + encodeURIComponent(max), 'Let ' + max + ' commands of lane ' + name + ' run at once?')
+    }
+  }
+  if (rate) {
+    const limit = prompt('Commands of lane ' + name + ' that may start in ' + rate.windowMs + ' ms', rate.limit)
+    if (limit !== null && limit !== String(rate.limit)) {
+      act(path + '/rate?windowMs=' + rate.windowMs + '&limit=' + encodeURIComponent(limit), 'Let ' + limit + ' commands of lane ' + name + ' start in ' + rate.windowMs + ' ms?')
+    }
+  }
+}
 let isReadOnly = true
 function show(news) {
   isReadOnly = news.readOnly
@@ -137,7 +153,8 @@ function show(news) {
     if (!name.includes(filter)) continue
     names.add(name)
     const limit = news.limits.find((one) => one.name === name)
-    const limits = [limit.maxConcurrency && 'max ' + limit.maxConcurrency, limit.rate].filter(Boolean).join(', ')
+    const rate = limit.rate && limit.rate.limit + ' in ' + limit.rate.windowMs + ' ms'
+    const limits = [limit.maxConcurrency && 'max ' + limit.maxConcurrency, rate].filter(Boolean).join(', ')
     const known = row(at('lanes'), name, [
       [name + (lane.isPaused ? ' (paused)' : '')], [count(lane.queued)], [count(lane.running)],
       [ms(lane.oldestMs), lane.oldestMs > 10000 ? 'bad' : ''], [count(lane.completed / seconds)],
@@ -145,8 +162,13 @@ function show(news) {
       [ms(lane.wait.p50)], [ms(lane.wait.p99)], [ms(lane.run.p50)], [ms(lane.run.p99)], [limits],
     ], [['Pause', (button) => button.textContent === 'Pause'
       ? act('lanes/' + encodeURIComponent(name) + '/pause', 'Pause lane ' + name + '?')
-      : act('lanes/' + encodeURIComponent(name) + '/resume')]])
+      : act('lanes/' + encodeURIComponent(name) + '/resume')],
+      ['Limit', () => changeLimit(name)]])
+    known.limit = limit
     const button = known.buttons.firstChild
+    const change = known.buttons.children[1]
+    change.setAttribute('aria-label', 'Change the limits of lane ' + name)
+    change.hidden = isReadOnly || limits === ''
     button.textContent = lane.isPaused ? 'Resume' : 'Pause'
     button.setAttribute('aria-label', button.textContent + ' lane ' + name)
     button.hidden = isReadOnly

@@ -9,7 +9,7 @@ import { URL as NodeUrl } from 'node:url'
 import { inspect, types } from 'node:util'
 import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { timers } from '../base/clock.ts'
-import { laneError, show } from '../base/errors.ts'
+import { LaneError, laneError, show } from '../base/errors.ts'
 import type { HistogramJson } from '../base/histogram.ts'
 import {
   anything,
@@ -22,6 +22,7 @@ import {
 } from '../base/options.ts'
 import type { EventFilter, LaneEvent } from '../model/lane-event.ts'
 import type { MetricsSnapshot } from '../model/metrics.ts'
+import type { RateLimitOptions } from '../model/rate-limit.ts'
 import { DASHBOARD_PAGE } from './dashboard-page.ts'
 import { metricsOf, type Watched } from './watched.ts'
 
@@ -67,6 +68,14 @@ interface ShownLetter {
   readonly attempts: number
 }
 
+/** A lane that may be acted on. */
+interface ShownLane {
+  pause(): void
+  resume(): void
+  setConcurrency(maxConcurrency: number): void
+  setRateLimit(rateLimit: RateLimitOptions): void
+}
+
 /** What a dashboard shows of a manager, and does there. */
 export interface DashboardManager extends Watched {
   readonly deadLetters: {
@@ -75,7 +84,7 @@ export interface DashboardManager extends Watched {
     redriveAll(): Promise<unknown>
     purge(id?: string): number
   }
-  lane(name: string): { pause(): void; resume(): void }
+  lane(name: string): ShownLane
   subscribe(filter: EventFilter): AsyncIterableIterator<LaneEvent>
 }
 
@@ -88,6 +97,7 @@ const EVENTS_SHOWN: EventFilter['events'] = [
   'queue.partition.failed',
   'queue.lane.pressure',
   'queue.lane.idle',
+  'queue.lane.changed',
 ]
 const LETTERS_SHOWN = 100
 const TEXT_SHOWN = 2_000
@@ -189,7 +199,7 @@ export class Dashboard {
     response.setHeader('cache-control', 'no-store')
     try {
       this.#checkOrigin(request)
-      const path = new NodeUrl(request.url ?? '/', 'http://dashboard').pathname
+      const { pathname: path, searchParams } = new NodeUrl(request.url ?? '/', 'http://dashboard')
       if (path === '/' && request.method === 'GET') {
         this.#sendPage(response)
         return
@@ -198,10 +208,10 @@ export class Dashboard {
       if (request.method === 'GET' && path === '/api/events') this.#stream(response)
       else if (request.method === 'GET' && path === '/api/dead')
         this.#send(response, this.#letters())
-      else this.#send(response, await this.#act(request.method, path))
+      else this.#send(response, await this.#act(request.method, path, searchParams))
     } catch (error) {
-      const status = error instanceof Refusal ? error.status : 500
-      response.statusCode = status
+      const isInvalid = error instanceof LaneError && error.code === 'CORELANE_INVALID_OPTION'
+      response.statusCode = error instanceof Refusal ? error.status : isInvalid ? 400 : 500
       this.#send(response, { error: shown(error) })
     }
   }
@@ -246,7 +256,7 @@ export class Dashboard {
     })
   }
 
-  async #act(method: string | undefined, path: string): Promise<unknown> {
+  async #act(method: string | undefined, path: string, query: URLSearchParams): Promise<unknown> {
     const [, what, name, act] = /^\/api\/(lanes|dead)\/([^/]+)\/(\w+)$/.exec(path) ?? []
     if (name === undefined) throw new Refusal(404, 'nothing is here')
     if (method !== 'POST') throw new Refusal(405, 'POST only')
@@ -259,6 +269,15 @@ export class Dashboard {
         break
       case 'lanes resume':
         this.#lane(subject).resume()
+        break
+      case 'lanes concurrency':
+        this.#lane(subject).setConcurrency(Number(query.get('max')))
+        break
+      case 'lanes rate':
+        this.#lane(subject).setRateLimit({
+          limit: Number(query.get('limit')),
+          windowMs: Number(query.get('windowMs')),
+        })
         break
       case 'dead redrive':
         // It answers once the command is accepted again; how it ends is seen on the page.
@@ -273,7 +292,7 @@ export class Dashboard {
     return { done: true }
   }
 
-  #lane(name: string): { pause(): void; resume(): void } {
+  #lane(name: string): ShownLane {
     if (this.#manager.lanes.some((lane) => lane.name === name)) return this.#manager.lane(name)
     throw new Refusal(404, 'no such lane')
   }
@@ -324,7 +343,7 @@ export class Dashboard {
       return { event, lane, type, id, partition, error: why }
     })
     const limits = this.#manager.lanes.map(({ name, maxConcurrency, rate }) => {
-      return { name, maxConcurrency, rate: rate && `${rate.limit} in ${rate.windowMs} ms` }
+      return { name, maxConcurrency, rate: rate && { limit: rate.limit, windowMs: rate.windowMs } }
     })
     const news = { environment, readOnly, host, limits, feed, ...delta }
     const data = `data: ${JSON.stringify(news, withoutBuckets)}\n\n`

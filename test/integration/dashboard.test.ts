@@ -101,6 +101,18 @@ test('a name that was made to point here and a page of another site are refused'
   expect((await ask(dashboard, '/api/dead', 'GET', own)).status).toBe(200)
 })
 
+test('the limits of a lane are changed, and those that it cannot have are refused', async () => {
+  const [manager, dashboard] = await start()
+  const path = '/api/lanes/other/concurrency?max='
+  expect((await ask(dashboard, `${path}2`, 'POST')).status).toBe(200)
+  expect(manager.stats().lanes.other!.maxConcurrency).toBe(2)
+  for (const max of ['3', '', 'x']) {
+    const { status, body } = await ask(dashboard, path + max, 'POST')
+    expect([status, body.includes('an integer from 1 to 2')]).toEqual([400, true])
+  }
+  expect((await ask(dashboard, '/api/lanes/other/rate?limit=1', 'POST')).status).toBe(400)
+})
+
 test('lanes are paused and resumed, dead letters redriven and purged', async () => {
   const [manager, dashboard] = await start()
   expect((await ask(dashboard, '/api/lanes/api/pause', 'POST')).status).toBe(200)
@@ -172,6 +184,10 @@ describeWithBrowser('in a browser', () => {
     await browser.evaluate("document.querySelector('#lanes button').click()")
     expect(await within(waiting, 'the waiting one')).toBe(1)
     await browser.until("document.getElementById('waiting').hidden")
+    const limit = '[aria-label="Change the limits of lane other"]'
+    await browser.evaluate(`window.prompt = () => '2', document.querySelector('${limit}').click()`)
+    await until(() => manager.lanes[1]!.maxConcurrency === 2, 'the limit')
+    await browser.until(`${cells}[1].includes('max 2')`)
     await deadLetter(manager, '<img src=x onerror=document.title="hacked">')
     await browser.until("document.querySelectorAll('#dead tr').length === 1")
     expect(await browser.evaluate("document.querySelectorAll('img').length")).toBe(0)

@@ -84,6 +84,25 @@ test('the explorer catches a partition that forgets its wake when it turns busy'
   expect(explorer.explore(scenario, 2).violation).toMatch(/^thread 1 sleeps for ever\nschedule/)
 })
 
+function changed(before: number, limit: number, options: Record<string, unknown>): Scenario {
+  const lane = { owners: before, ownersMax: 2, minConcurrency: 0, rate: undefined }
+  return { ...laneGate(lane, { count: 1, limit, ...options }), name: 'changed limit' }
+}
+
+test('a limit that is raised lets a partition in that waits, though no slot is given back', () => {
+  expect(explorer.explore(changed(1, 2, { keeps: true }), 3).violation).toBeUndefined()
+})
+
+test('once a limit was lowered none starts beside as many as it allows, and all start', () => {
+  expect(explorer.explore(changed(2, 1, { count: 2 }), 3).violation).toBeUndefined()
+  expect(explorer.explore(changed(2, 1, { count: 1 }), 4).violation).toBeUndefined()
+})
+
+test('the explorer catches a limit that is raised without a wake', () => {
+  const scenario = changed(1, 2, { keeps: true, variant: 'change without a wake' })
+  expect(explorer.explore(scenario, 2).violation).toMatch(/^thread 1 sleeps for ever\nschedule/)
+})
+
 test.each(['no second look', 'free without handing on'])(
   'the explorer catches a gate with the mistake "%s"',
   (variant) => {

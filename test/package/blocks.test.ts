@@ -267,6 +267,15 @@ const CHECKS: Record<string, readonly Check[]> = {
       prints: 'mended',
     },
     {
+      has: 'setConcurrency(2)',
+      before: OPEN.replace(
+        'skill: {}',
+        'partner: { maxConcurrency: 1, rateLimit: { limit: 1 } }',
+      ).replace('partitions: 1', 'partitions: 2'),
+      after: `console.log(JSON.stringify(manager.stats().lanes.partner?.rateLimit))${CLOSE}`,
+      prints: '{"limit":100,"windowMs":1000}',
+    },
+    {
       has: 'serveDashboard',
       before: OPEN,
       instead: [['9465', '0']],

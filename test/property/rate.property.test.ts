@@ -327,3 +327,74 @@ test('cells beside those of a limit are never touched', () => {
   expect([...views.stamps.slice(0, FIRST)]).toEqual([0n, 0n])
   expect([...views.words].filter((word, index) => index !== CURSOR && word !== 0)).toEqual([])
 })
+
+test(
+  'a sliding window whose limit changes grants at most the present limit in the window that ends now',
+  () => {
+    const change = fc.record({ gap: steps, limit: fc.option(fc.integer({ min: 1, max: 8 })) })
+    const property = fc.property(
+      windows,
+      fc.array(change, { maxLength: 80 }),
+      (windowMs, changes) => {
+        const most = 8
+        const views = memory(most)
+        const cellsOf = (limit: number) =>
+          new SlidingWindow(views, CURSOR, FIRST, limit, windowMs, most)
+        const windowNs = BigInt(windowMs * 1e6)
+        const granted: bigint[] = []
+        let limit = most
+        let now = 5_000n * MS
+        for (const { gap, limit: changed } of changes) {
+          now += (BigInt(gap) * windowNs) / 1000n
+          limit = changed ?? limit
+          const window = cellsOf(limit)
+          const recent = granted.filter((stamp) => stamp + windowNs > now)
+          expect(window.available(now)).toBe(Math.max(0, limit - recent.length))
+          const due = window.take(now)
+          expect(due === 0n).toBe(recent.length < limit)
+          if (due === 0n) granted.push(now)
+          else expect(due).toBe(recent.at(-limit)! + windowNs)
+        }
+      },
+    )
+    fc.assert(property, { numRuns: RUNS })
+  },
+  TIMEOUT_MS,
+)
+
+test(
+  'a token bucket whose limit changes grants no more than the present one from the change on, and raising it keeps the tokens that are taken',
+  () => {
+    const change = fc.record({ gap: steps, limit: fc.option(limits) })
+    const property = fc.property(
+      windows,
+      fc.array(change, { maxLength: 80 }),
+      (windowMs, changes) => {
+        const { stamps } = memory(1)
+        const bucketOf = (limit: number) => new TokenBucket(stamps, FIRST, limit, windowMs)
+        const intervalOf = (limit: number) => BigInt(Math.ceil((windowMs * 1e6) / limit))
+        let limit = 3
+        let bucket = bucketOf(limit)
+        let granted: bigint[] = []
+        let now = 5_000n * MS
+        for (const { gap, limit: changed } of changes) {
+          now += (BigInt(gap) * BigInt(windowMs * 1e6)) / 1000n
+          if (changed !== null && changed !== limit) {
+            expectBucketBound(granted, limit, intervalOf(limit))
+            const next = bucketOf(changed)
+            const taken = limit - bucket.available(now)
+            bucket.hasten(now, next)
+            if (changed > limit) expect(next.available(now)).toBe(changed - taken)
+            bucket = next
+            limit = changed
+            granted = []
+          }
+          if (bucket.take(now) === 0n) granted.push(now)
+        }
+        expectBucketBound(granted, limit, intervalOf(limit))
+      },
+    )
+    fc.assert(property, { numRuns: RUNS })
+  },
+  TIMEOUT_MS,
+)

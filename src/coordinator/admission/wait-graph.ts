@@ -38,7 +38,7 @@ export interface WaitCapacity {
   /** Handlers that may run at once in a partition. */
   readonly runs: number
   /** Commands of each lane that may run at once; Infinity where there is no bound. */
-  readonly laneSlots: readonly number[]
+  readonly laneSlots: number[]
   /** The same of each of its groups. */
   readonly groupSlots: readonly number[]
 }

@@ -46,6 +46,7 @@ export class WindowLoad {
   readonly #ranks = new Int32Array(SLOT_COUNT)
   readonly #sequences = new Float64Array(SLOT_COUNT)
   readonly #worksUs = new Float64Array(SLOT_COUNT)
+  /** Of its record; those of a limited lane inverted. */
   readonly #bytes = new Int32Array(SLOT_COUNT)
   readonly #laneCounts: Int32Array
   readonly #laneBytes: Float64Array
@@ -277,7 +278,8 @@ export class WindowLoad {
     this.#ranks[slot] = rank
     this.#sequences[slot] = sequence
     this.#worksUs[slot] = workUs
-    this.#bytes[slot] = bytes
+    // The lane's limits may change before it is removed.
+    this.#bytes[slot] = lane.isLimited ? ~bytes : bytes
     this.#received[slot] = 0
     this.#consumed[slot] = 0
     this.#count(slot, lane)
@@ -346,11 +348,12 @@ export class WindowLoad {
     }
     if (this.count++ === 0 || !this.hasAfter(rank, sequence)) this.#setLast(slot)
     this.workUs += workUs
-    if (lane.isLimited) {
-      this.#laneBytes[lane.index]! += this.#bytes[slot]!
+    const bytes = this.#bytes[slot]!
+    if (bytes < 0) {
+      this.#laneBytes[lane.index]! += ~bytes
       return
     }
-    this.openBytes += this.#bytes[slot]!
+    this.openBytes += bytes
     this.openCount++
     this.openWorkUs += workUs
   }
@@ -362,11 +365,12 @@ export class WindowLoad {
     // Sums of estimates drift by rounding; an empty window starts from zero again.
     if (--this.count === 0) this.workUs = 0
     else this.workUs -= workUs
-    if (lane.isLimited) {
-      this.#laneBytes[lane.index]! -= this.#bytes[slot]!
+    const bytes = this.#bytes[slot]!
+    if (bytes < 0) {
+      this.#laneBytes[lane.index]! -= ~bytes
       return
     }
-    this.openBytes -= this.#bytes[slot]!
+    this.openBytes -= bytes
     if (--this.openCount === 0) this.openWorkUs = 0
     else this.openWorkUs -= workUs
   }
@@ -408,7 +412,7 @@ export class WindowLoad {
     if (tally.count === 0) this.#keys.set(key, tally)
     this.#countBehind(tally, -1)
     tally.count++
-    if (!lane.isLimited) {
+    if (this.#bytes[slot]! >= 0) {
       tally.openCount++
       tally.openWorkUs += workUs
     }
@@ -426,7 +430,7 @@ export class WindowLoad {
     const tally = this.#keys.get(key)!
     this.#countBehind(tally, -1)
     tally.count--
-    if (!lane.isLimited) {
+    if (this.#bytes[slot]! >= 0) {
       tally.openCount--
       tally.openWorkUs -= workUs
     }
