@@ -25,7 +25,7 @@ const DEAD_MAX = 10_000
 export const queueCommand: CliCommand = {
   usage: 'queue <action>',
   summary:
-    'Look at a queue: stats, peek, show, dead; end commands: cancel; run dead ones again or drop them: redrive, purge',
+    'Look at a queue: stats, peek, show, dead; pause or resume a lane; cancel commands; redrive or purge dead ones',
   examples: [
     'corelane queue stats --queue redis://localhost --name images',
     'corelane queue redrive --ids 7,9 --queue redis://localhost --name images',
@@ -45,14 +45,23 @@ export const queueCommand: CliCommand = {
       summary: 'Most commands to list: dead ones (default: 100), or of each lane (10)',
       rule: integer(undefined, 1, DEAD_MAX),
     },
-    lane: { flag: '--lane <name>', summary: 'The lane to peek into', rule: text(undefined) },
+    lane: {
+      flag: '--lane <name>',
+      summary: 'The lane to peek into, pause or resume',
+      rule: text(undefined),
+    },
     redact: { flag: '--redact', summary: 'Leaves payloads and results out', rule: boolean(false) },
   },
   action: ([action], options) => look(action!, options as unknown as Flags),
 }
 
 const ACTIONS: Readonly<Record<string, (queue: LeasedQueue, flags: Flags) => Promise<void>>> = {
-  stats: async (opened) => console.log(JSON.stringify(await opened.counts(), undefined, 2)),
+  stats: async (opened) => {
+    const [counts, paused] = await Promise.all([opened.counts(), opened.lanes!.paused()])
+    console.log(JSON.stringify({ ...counts, paused }, undefined, 2))
+  },
+  pause: ({ lanes }, { lane }) => lanes!.pause(laneOf(lane, 'pause')),
+  resume: ({ lanes }, { lane }) => lanes!.resume(laneOf(lane, 'resume')),
   peek: async ({ commands }, { lane, max, redact }) => {
     for (const one of await commands!.peek(lane, max)) print(one, redact)
   },
@@ -112,6 +121,11 @@ function print(command: FoundCommand, isRedacted: boolean): void {
 
 function dateOf(ms: number | undefined): string | undefined {
   return ms === undefined ? undefined : new Date(ms).toISOString()
+}
+
+function laneOf(lane: string | undefined, action: string): string {
+  if (lane === undefined) throw new UsageError(`${action} needs --lane`)
+  return lane
 }
 
 function idsOf(ids: string | undefined, action: string): string[] {

@@ -155,13 +155,13 @@ describeWithRedis('the queue from the command line', () => {
     expect([code, results]).toEqual([0, [{ redriven: 1 }]])
     const stats = new CliProcess(['queue', 'stats', '--name', name, '--queue', redis.url])
     running.push(stats)
-    await within(stats.says('stdout', '}\n}'), 'the counts')
+    await within(stats.says('stdout', '\n}'), 'the counts')
     expect(JSON.parse(stats.stdout)).toMatchObject({ waiting: 1, dead: 1, leased: 0 })
     for (const [words, complaint] of [
       [['purge', '--all'], 'add --yes'],
       [['redrive'], 'needs either --ids or --all'],
       [['show'], 'show needs --ids'],
-      [['shred'], 'there is no action "shred"; actions: stats, peek, show, cancel, dead, redrive'],
+      [['shred'], 'there is no action "shred"; actions: stats, pause, resume, peek, show'],
     ] as const) {
       const refused = await ask(...words)
       expect([refused.code, refused.stdout]).toEqual([2, ''])
@@ -182,6 +182,16 @@ describeWithRedis('the queue from the command line', () => {
       { id: 'nobody', status: 'unknown' },
     ])
     expect((await ask('peek', '--lane', 'prompt')).stdout).toBe('')
+    for (const [action, paused] of [
+      ['pause', ['slow']],
+      ['resume', []],
+    ] as const) {
+      expect((await ask(action, '--lane', 'slow')).stderr).toBe('')
+      const again = new CliProcess(['queue', 'stats', '--name', name, '--queue', redis.url])
+      running.push(again)
+      await within(again.says('stdout', '\n}'), 'the end of the counts')
+      expect(JSON.parse(again.stdout)).toMatchObject({ paused })
+    }
     const purged = await ask('purge', '--all', '--yes')
     expect([purged.stderr, purged.results]).toEqual(['', [{ purged: 1 }]])
     expect((await ask('dead')).stdout).toBe('')

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type FoundCommand,
   type LeasedQueue,
+  LocalDistributedQueue,
   PartitionConfig,
   type QueuedCommands,
   type Submitter,
@@ -42,6 +43,11 @@ function commandsOf({ commands }: LeasedQueue): QueuedCommands {
     report: (reports) => commands!.report(reports),
     onProgress: (submitter, listener) => commands!.onProgress(submitter, listener),
   }
+}
+
+/** The same queue for another worker, where several share one object. */
+function sibling(queue: LeasedQueue): LeasedQueue {
+  return queue instanceof LocalDistributedQueue ? queue.asWorker('sibling') : queue
 }
 
 /** Waits until a command is in one of some states. */
@@ -244,6 +250,30 @@ function commandsOn(open: (leaseMs?: number) => Promise<LeasedQueue>): void {
     await found(queue, id, [undefined])
     await found(queue, 'named', ['ended'])
     await found(queue, kept.id, ['ended'])
+  })
+
+  test('a paused lane starts nothing on any worker, and goes on when it is resumed', async () => {
+    const { submitter, queue, ledger, pool } = await openAll()
+    const second = await openWorkers(ledger.workerData, { partitions: PartitionConfig.none() })
+    await openPool(sibling(queue), second)
+    const gates = [1, 2, 3].map((index) => submitter.submit('prompt', 'gate', index))
+    const behind = [4, 5, 6, 7].map((index) => submitter.submit('prompt', 'mark', index))
+    await ledger.waitForStarts(1)
+    await queue.lanes!.pause('prompt')
+    // Those that workers had and had not started come back.
+    await until(() => pool.stats().held <= 3, 'the worker gives back the others')
+    await sleep(150)
+    const { started } = ledger
+    ledger.openGate()
+    await until(() => ledger.started === started && pool.stats().held === 0, 'what ran ends')
+    await sleep(150)
+    expect(ledger.started).toBe(started)
+    expect(await within(submitter.submit('once', 'mark', 8), 'another lane')).toBe(8)
+    await queue.lanes!.resume('prompt')
+    expect(await within(Promise.all([...gates, ...behind]), 'all of them')).toEqual([
+      1, 2, 3, 4, 5, 6, 7,
+    ])
+    expect(ledger.allRuns(9)).toEqual([0, 1, 1, 1, 1, 1, 1, 1, 1])
   })
 
   test('an option that cannot travel is refused before anything is sent', async () => {

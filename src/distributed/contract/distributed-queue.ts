@@ -292,6 +292,25 @@ export interface NameRegistry {
 export interface LaneRegistry extends NameRegistry {
   /** Up to 20 lanes that have commands waiting and no live worker. May cost as much as `counts`. */
   unserved(): Promise<readonly string[]>
+  /**
+   * Keeps the commands of a lane from being given out to any worker, until it is resumed. Commands
+   * are taken on meanwhile, and what runs goes on.
+   *
+   * @param laneId - Any; it need not have commands.
+   */
+  pause(laneId: string): Promise<void>
+  /** Lets the commands of a lane be given out again. */
+  resume(laneId: string): Promise<void>
+  /** The lanes that are paused. */
+  paused(): Promise<readonly string[]>
+  /**
+   * Calls a listener when a lane was paused, so that a worker gives back what it has not started. A
+   * call can be lost.
+   *
+   * @param listener - Called with the lane.
+   * @returns Ends it.
+   */
+  onPause(listener: (laneId: string) => void): () => void
 }
 
 /** A command as its queue has it. */

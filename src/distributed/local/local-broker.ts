@@ -56,6 +56,8 @@ export class LocalBroker {
     (command) => command,
   )
   readonly archive: LocalArchive
+  /** Lanes of which nothing is given out. */
+  readonly paused = new Set<string>()
   /** Waiting and leased ones by lane and by partition. */
   readonly #laneCounts = new Map<string, { count: number }>()
   readonly #partitionCounts: number[]
@@ -114,7 +116,7 @@ export class LocalBroker {
     return this.#give(
       workerId,
       request.partitions,
-      this.#plans.open(request.lanes),
+      this.#open(this.#plans.open(request.lanes)),
       request.max,
       nowMs,
     )
@@ -126,7 +128,12 @@ export class LocalBroker {
       plan: this.#plans.planOf(laneId),
       left: 1,
     }))
-    return this.#give(workerId, [partitionId], demands, 1, nowMs)[0]
+    return this.#give(workerId, [partitionId], this.#open(demands), 1, nowMs)[0]
+  }
+
+  #open(demands: OpenDemand[]): OpenDemand[] {
+    if (this.paused.size === 0) return demands
+    return demands.filter(({ plan }) => !this.paused.has(plan.name))
   }
 
   /** Counts a delivery that is about to start. */

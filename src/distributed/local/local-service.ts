@@ -31,6 +31,8 @@ export class LocalService {
   readonly #listeners = new Listeners<[CommandResult]>()
   /** Of reports, by submitter. */
   readonly progress = new Listeners<[string, unknown]>()
+  /** Of paused lanes. */
+  readonly pauses = new Listeners<[string]>()
   /** Of cancelled commands, by worker. */
   readonly #cancels = new Listeners<[readonly string[]]>()
   /** Results to announce at the end of the turn, and the listeners to each. */

@@ -330,6 +330,22 @@ export class LocalWorker implements LeasedQueue {
         this.#checkOpen()
         return this.service.with((broker, now) => lanes.unserved(broker.busyLanes, now))
       },
+      pause: async (laneId) => {
+        this.#checkOpen()
+        checkName('laneId', laneId)
+        this.service.with(({ paused }) => paused.add(laneId))
+        for (const listener of this.service.pauses.get('') ?? []) callListener(listener, laneId)
+      },
+      resume: async (laneId) => {
+        this.#checkOpen()
+        checkName('laneId', laneId)
+        this.service.with(({ paused }) => paused.delete(laneId))
+      },
+      paused: async () => {
+        this.#checkOpen()
+        return this.service.with(({ paused }) => [...paused].sort())
+      },
+      onPause: (listener) => this.service.pauses.add('', listener),
     }
   }
 }

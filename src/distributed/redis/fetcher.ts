@@ -256,7 +256,10 @@ export class RedisFetcher {
     const asked = this.#backlog.asking(partition, lanes)
     const reply = (await caller.run({
       script: TEND,
-      keys: lanes.flatMap(({ laneId }) => [names.stream(laneId), names.delayed(laneId)]),
+      keys: [
+        ...lanes.flatMap(({ laneId }) => [names.stream(laneId), names.delayed(laneId)]),
+        names.own,
+      ],
       args: [
         String(plan.leaseMs),
         String(partition),

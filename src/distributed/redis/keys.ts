@@ -7,7 +7,10 @@ export const FORMAT_VERSION = 2
 
 /** Keys of one partition: all in one hash slot, by the part in braces. */
 export class PartitionKeys {
-  /** Who owns the partition: owner, epoch, until, and the lanes that were swept since. */
+  /**
+   * Who owns the partition: owner, epoch, until, and the lanes that were swept since; and the lanes
+   * that are paused.
+   */
   readonly own: string
   /** The lanes that have keys here. */
   readonly lanes: string

@@ -1,6 +1,7 @@
 // Lanes: which lanes the workers of a queue take and which handlers they have, as they say
 // themselves.
 
+import { callListener } from '../../base/clock.ts'
 import { isPortableName } from '../../base/portable-name.ts'
 import type { LaneRegistry, NameRegistry, NameState } from '../contract/distributed-queue.ts'
 import { checkName } from '../contract/envelope.ts'
@@ -10,6 +11,7 @@ import type { RedisEngine } from './engine.ts'
 import type { Registry } from './registry.ts'
 import { ANNOUNCE_LANES } from './scripts/announce-lanes.ts'
 import { LOOK_LANES } from './scripts/look-lanes.ts'
+import { PAUSE_LANE } from './scripts/pause-lane.ts'
 
 /** How long a name is remembered after its last worker has gone. */
 const REMEMBERED_MS = 7 * 24 * 60 * 60 * 1000
@@ -69,11 +71,59 @@ export class RedisNames implements NameRegistry {
 
 /** Lanes that workers announce. */
 export class RedisLanes extends RedisNames implements LaneRegistry {
+  readonly #engine: RedisEngine
   readonly #registry: Registry
+  readonly #hear: () => void
+  readonly #listeners = new Set<(laneId: string) => void>()
 
-  constructor(engine: RedisEngine, registry: Registry) {
+  /** @param hear - Lets announcements be heard. */
+  constructor(engine: RedisEngine, registry: Registry, hear: () => void) {
     super(engine, engine.keys.lanes)
+    this.#engine = engine
     this.#registry = registry
+    this.#hear = hear
+  }
+
+  pause(laneId: string): Promise<void> {
+    return this.#setPaused(laneId, true)
+  }
+
+  resume(laneId: string): Promise<void> {
+    return this.#setPaused(laneId, false)
+  }
+
+  async paused(): Promise<readonly string[]> {
+    const { caller, keys } = this.#engine
+    const names = await caller.send(['HGET', keys.partition(0).own, 'paused'])
+    if (names === null) return []
+    return textOf(names).split(' ').filter(isPortableName).sort()
+  }
+
+  onPause(listener: (laneId: string) => void): () => void {
+    const own = (laneId: string): void => callListener(listener, laneId)
+    this.#listeners.add(own)
+    this.#hear()
+    return () => this.#listeners.delete(own)
+  }
+
+  /** A lane was paused. */
+  heardPause(laneId: string): void {
+    for (const own of this.#listeners) own(laneId)
+  }
+
+  async #setPaused(laneId: string, isPaused: boolean): Promise<void> {
+    checkName('laneId', laneId)
+    const { caller, keys, plan } = this.#engine
+    await Promise.all(
+      Array.from({ length: plan.numPartitions }, (_, partition) => {
+        const names = keys.partition(partition)
+        return caller.run({
+          script: PAUSE_LANE,
+          keys: [names.own, names.stream(laneId)],
+          args: [laneId, isPaused ? '1' : '0', String(partition), keys.wakes],
+        })
+      }),
+    )
   }
 
   async unserved(): Promise<readonly string[]> {

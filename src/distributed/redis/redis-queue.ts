@@ -13,7 +13,6 @@ import type {
   Delivery,
   EnqueueStatus,
   GlobalLimits,
-  LaneRegistry,
   LeasedQueue,
   LeaseExtension,
   LeaseRequest,
@@ -58,7 +57,7 @@ export class RedisDistributedQueue implements LeasedQueue {
   readonly ownership: PartitionOwnership | undefined
   readonly limits: GlobalLimits
   readonly commands: QueuedCommands
-  readonly lanes: LaneRegistry
+  readonly lanes: RedisLanes
   readonly handlers: NameRegistry
   readonly #engine: RedisEngine
   readonly #ownership: RedisOwnership | undefined
@@ -104,7 +103,7 @@ export class RedisDistributedQueue implements LeasedQueue {
     this.ownership = ownership
     this.#ownership = ownership
     this.limits = new RedisLimits(engine, this.#subscriptions)
-    this.lanes = new RedisLanes(engine, this.#registry)
+    this.lanes = new RedisLanes(engine, this.#registry, () => this.#hear())
     this.handlers = new RedisNames(engine, engine.keys.handlers)
     this.dead = new RedisDeadLetters(engine)
     this.capabilities = Object.freeze({
@@ -351,6 +350,7 @@ export class RedisDistributedQueue implements LeasedQueue {
     const wake = wakeOf(bytes)
     if (wake === undefined) return
     if (wake === 'members') this.#ownership?.changed()
+    else if ('isPaused' in wake) this.lanes.heardPause(wake.lane)
     else if ('cancelled' in wake) {
       this.#commands.heard(wake.partition, wake.lane, wake.cancelled)
     } else if ('count' in wake) this.#fetcher.announced(wake.partition, wake.lane, wake.count)

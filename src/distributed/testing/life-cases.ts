@@ -198,10 +198,66 @@ const ends: readonly CaseOfContract[] = [
   ),
 ]
 
+const PAUSES = { needs: ['leases', 'lanes', 'delay'] } as const
+
+const pauses: readonly CaseOfContract[] = [
+  sentence('nothing of a paused lane is given out until it is resumed', PAUSES, async (stage) => {
+    const [one, two] = await stage.workers('w1', 'w2')
+    const heard: string[] = []
+    const end = two!.lanes!.onPause((laneId) => heard.push(laneId))
+    const both = { lanes: [demand('lane'), demand('other')] }
+    const [running, waiting] = [stage.envelope(), stage.envelope({ partitionId: 1 })]
+    await stage.fill(one!, [running])
+    const [delivery] = await stage.take(one!, 1)
+    await stage.nothing(two!, both)
+    await pause(100)
+    assert.deepEqual(await one!.lanes!.paused(), [])
+    await one!.lanes!.pause('lane')
+    await one!.lanes!.pause('lane')
+    await one!.lanes!.pause('empty')
+    assert.deepEqual(await two!.lanes!.paused(), ['empty', 'lane'])
+    await stage.until('the other worker hears of it', () => heard.includes('empty'))
+    assert.deepEqual(new Set(heard), new Set(['lane', 'empty']))
+    const late = stage.envelope({ options: { delayMs: 20 } })
+    const other = stage.envelope({ laneId: 'other', partitionId: 1 })
+    const wait = two!.lease(stage.request({ ...both, waitMs: 10_000 }))
+    await stage.fill(one!, [waiting, late, other])
+    assert.deepEqual(idsOf(await wait), [other.id])
+    await pause(40)
+    await stage.nothing(two!, both)
+    await stage.nothing(one!, { ...both, waitMs: 0 })
+    assert.equal(await one!.dequeue(0), null)
+    assert.deepEqual(await one!.release([delivery!], { reason: 'unstarted' }), ['done'])
+    await stage.nothing(one!, both)
+    const again = one!.lease(stage.request({ ...both, waitMs: 10_000 }))
+    end()
+    await two!.lanes!.resume('lane')
+    await two!.lanes!.resume('lane')
+    assert.deepEqual(await one!.lanes!.paused(), ['empty'])
+    const given = await again
+    given.push(...(await stage.take(one!, 3 - given.length, both)))
+    assert.deepEqual(new Set(idsOf(given)), new Set([running.id, waiting.id, late.id]))
+    await finish(one!, given)
+    await refused('no name', one!.lanes!.pause('a b'))
+  }),
+  sentence('what a worker has of a paused lane can be completed', PAUSES, async (stage) => {
+    const queue = await stage.worker()
+    await stage.fill(queue, stage.envelopes(2))
+    const given = await stage.take(queue, 1)
+    await queue.lanes!.pause('lane')
+    assert.deepEqual((await queue.extend(given)).lost, [])
+    await finish(queue, given)
+    await stage.nothing(queue)
+    await queue.lanes!.resume('lane')
+    await finish(queue, await stage.take(queue, 1))
+  }),
+]
+
 /** What a queue says of itself, what it carries, and its end. */
 export const LIFE_CASES: readonly CaseOfContract[] = [
   ...saying,
   ...lanes,
+  ...pauses,
   ...carries(VALUES, 'plain data', []),
   ...carries(CLONES, 'what a structured clone carries', ['clones']),
   ...ends,

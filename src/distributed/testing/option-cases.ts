@@ -122,7 +122,6 @@ export const OPTION_CASES: readonly CaseOfContract[] = [
       assert.deepEqual(await queue.look([referenceTo(late)]), [{ state: 'pending' }])
       assert.equal((await queue.counts()).delayed, 1)
       assert.deepEqual(idsOf(await stage.take(queue, 1)), [prompt.id])
-      await stage.nothing(queue)
       const [delivery] = await queue.lease(stage.request({ waitMs: 10_000 }))
       assert.equal(delivery!.envelope.id, late.id)
       // The engine's clock may count whole milliseconds.

@@ -322,9 +322,13 @@ export class WorkerPool {
     this.#core.held.isAccepting = true
     const unwatch = this.#core.port.health.watch(this.#onHealth)
     const end = this.#core.queue.commands?.onCancel((fences) => this.#runner.cancelled(fences))
+    const resumed = this.#core.queue.lanes?.onPause((laneId) => {
+      this.#runner.giveBack(({ envelope }) => envelope.laneId === laneId)
+    })
     this.#unwatch = () => {
       unwatch()
       end?.()
+      resumed?.()
     }
     this.#onHealth()
     this.#keeper.start()

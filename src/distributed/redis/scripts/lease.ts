@@ -1,14 +1,15 @@
 // Lease script: gives commands to a worker, the most urgent lane first.
 // Owns: nothing; text only.
 //
-// KEYS  1   owner of the partition
+// KEYS  1   owner of the partition, with the lanes that are paused
 //       2…  stream of each lane
 // ARGV  1   consumer
 //       2   worker
 //       3   lease, ms
 //       4   epoch of the owner; `0` takes what is free; empty where partitions have no owners
 //       5   most commands
-//       6…  of each lane: name, most commands, priority, how many boosts; of each boost: age in ms,
+//       6   counter of the first giving, 0 or 1
+//       7…  of each lane: name, most commands, priority, how many boosts; of each boost: age in ms,
 //           levels
 // Returns 0 and the epoch if the partition is another worker's. Else 1, the epoch, the time in ms,
 // for each lane how much is left, and the commands: each a line with lane, entry, counter and
@@ -59,12 +60,14 @@ local function headOf(stream)
   local fresh = redis.call('XRANGE', stream, '(' .. last, '+', 'COUNT', 1)
   return fresh[1] and fresh[1][1]
 end
+local paused = redis.call('HGET', KEYS[1], 'paused')
+local function isPaused(name) return paused and string.find(paused, ' ' .. name .. ' ', 1, true) end
 local reply, lanes, at = {1, tonumber(epoch), time}, {}, 6
 for lane = 1, #KEYS - 1 do
   local one = {lane = lane, stream = KEYS[1 + lane], max = tonumber(ARGV[at + 2]),
     priority = tonumber(ARGV[at + 3]), steps = tonumber(ARGV[at + 4]), at = at + 4}
   reply[3 + lane] = 0
-  if redis.call('XLEN', one.stream) > 0 then
+  if not isPaused(ARGV[at + 1]) and redis.call('XLEN', one.stream) > 0 then
     if owned then sweep(one.stream, ARGV[at + 1]) end
     if available(one.stream) > 0 then lanes[#lanes + 1] = one end
   end

@@ -2,7 +2,8 @@
 // waits.
 // Owns: nothing; text only.
 //
-// KEYS  1…  stream and delayed set of each lane
+// KEYS  1…    stream and delayed set of each lane
+//       then  owner of the partition, with the lanes that are paused
 // ARGV  1   lease of the caller, ms
 //       2   partition
 //       3   channel of wakes
@@ -17,7 +18,7 @@ export const TEND: Script = script(
   'tend',
   `${NOW}${AVAILABLE}
 local time, lease = now(), tonumber(ARGV[1])
-local reply = {-1, -1}
+local reply, paused = {-1, -1}, redis.call('HGET', KEYS[#KEYS], 'paused')
 local function sooner(at, ms)
   if reply[at] < 0 or ms < reply[at] then reply[at] = ms end
 end
@@ -43,7 +44,7 @@ local function reap(stream, held, pending)
   if not isAll and moved < held then sooner(2, math.ceil(lease / 4)) end
   return moved
 end
-for lane = 1, #KEYS / 2 do
+for lane = 1, (#KEYS - 1) / 2 do
   local stream, delayed = KEYS[2 * lane - 1], KEYS[2 * lane]
   local due = redis.call('ZRANGE', delayed, '-inf', time, 'BYSCORE', 'LIMIT', 0, ${BATCH_MAX})
   for _, value in ipairs(due) do
@@ -56,6 +57,8 @@ for lane = 1, #KEYS / 2 do
     local expired = held > 0 and reap(stream, held, pending) or 0
     moved, count = moved + expired, length - held + expired
   end
+  -- Nothing of a paused lane is given out.
+  if paused and string.find(paused, ' ' .. ARGV[3 + lane] .. ' ', 1, true) then moved, count = 0, 0 end
   if moved > 0 then
     redis.call('PUBLISH', ARGV[3], ARGV[2] .. ' ' .. ARGV[3 + lane] .. ' ' .. moved)
   end
