@@ -137,9 +137,17 @@ export class FileHandlers {
   }
 }
 
+/** A module that stays on Piscina marks by a symbol of that copy. */
+function isMovedByPiscina(result: object): boolean {
+  if (!(TRANSFERABLE in result)) return false
+  const marks = Object.getOwnPropertySymbols(result)
+  return marks.some(({ description }) => description === 'Piscina.kMovable')
+}
+
 function unwrapped(result: unknown): unknown {
   const movable = result as Movable | null | undefined
-  if (typeof movable !== 'object' || movable?.[MOVABLE] !== true) return result
+  if (typeof movable !== 'object' || movable === null) return result
+  if (movable[MOVABLE] !== true && !isMovedByPiscina(movable)) return result
   return move(movable[VALUE], [movable[TRANSFERABLE]])
 }
 

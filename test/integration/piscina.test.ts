@@ -346,6 +346,9 @@ const CASES: Readonly<Record<string, Case>> = {
     const third = await pool.run(Piscina.move(own))
     return [first, second, third, a.byteLength, b.byteLength, c.byteLength, Piscina.move(5)]
   },
+  'a handler may move by a Piscina of its own': async (make) => {
+    return make({ name: 'movedByPiscina' }).run(4)
+  },
   'ports, Blobs and shared memory cross as they are': async (make) => {
     const pool = make()
     const { port1, port2 } = new MessageChannel()
