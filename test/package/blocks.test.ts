@@ -361,6 +361,14 @@ const CHECKS: Record<string, readonly Check[]> = {
     },
   ],
   'docs/typescript.md': [
+    {
+      has: "filesIn('in')",
+      before: `import { mkdirSync, writeFileSync } from 'node:fs'
+        mkdirSync('in', { recursive: true })
+        for (let n = 0; n < 100; n++) writeFileSync('in/' + n, 'x'.repeat(n))`,
+      prints: /^\d{4}$/,
+    },
+    { has: 'export const pack', prints: '' },
     { has: 'lanes: { web', after: `console.log(count)${CLOSE}`, prints: '100' },
     {
       has: "handlers: handlersAt<typeof import('./handlers.js')>(new URL('./handlers.js', import.meta.url)),\n})",
@@ -378,6 +386,8 @@ const folder = makeFolder('blocks')
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 writeFileSync(join(folder, 'handlers.mjs'), HANDLERS)
+const [pack] = blocksOf('docs/typescript.md').filter(({ name }) => name === 'pack.ts')
+writeFileSync(join(folder, 'pack.ts'), pack!.code)
 writeFileSync(
   join(folder, 'handlers.ts'),
   'export const primes = ({ below }: { below: number }): number => below / 10\n',
