@@ -7,6 +7,7 @@ import { createHistogram, type RecordableHistogram } from 'node:perf_hooks'
 import { fileURLToPath } from 'node:url'
 import { MessageChannel } from 'node:worker_threads'
 import { outside } from '../base/async-context.ts'
+import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { nowMs, timers } from '../base/clock.ts'
 import { LaneError } from '../base/errors.ts'
 import { type ManagerPlan, planManager } from '../coordinator/options.ts'
@@ -505,7 +506,7 @@ export class ThreadPool implements TaskOwner {
     }
     const { closeTimeout } = this.options
     const isLate = await new Promise<boolean>((resolve) => {
-      const timer = timers.setTimeout(() => resolve(true), Math.min(closeTimeout, 2 ** 31 - 1))
+      const timer = timers.setTimeout(() => resolve(true), Math.min(closeTimeout, TIMER_MS_MAX))
       timer.unref()
       this.#onDone = () => {
         if (this.#open.size > 0) return

@@ -65,12 +65,13 @@ export class LocalArchive {
   keep(envelope: CommandEnvelope, result: CommandResult, nowMs: number): void {
     const { id, submitter } = envelope
     const kept = submitter === undefined ? { ...result, value: undefined } : result
-    this.forget(id)
     if (leavesNothing(envelope)) {
+      this.forget(id)
       this.#entries.delete(id)
       return
     }
     const entry = new KeptResult(id, kept, nowMs + this.#ttlMs)
+    // It takes the place of its command, or of an older result, which is still in the order.
     this.#entries.set(id, entry)
     this.#results.push(entry)
     this.#kept++
@@ -115,7 +116,9 @@ export class LocalArchive {
   /** Forgets the oldest result, unless that is done. */
   #forgetOldest(): void {
     const oldest = this.#results.shift()!
-    if (isKept(oldest)) this.forget(oldest.id)
+    if (!isKept(oldest)) return
+    this.#kept--
+    if (this.#entries.get(oldest.id) === oldest) this.#entries.delete(oldest.id)
   }
 
   /** Keeps a dead command. */

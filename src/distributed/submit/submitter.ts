@@ -343,8 +343,8 @@ export class Submitter<M = AnyHandlers> {
   /** There is room for it. */
   #admit(item: Outstanding): void {
     const { envelope, wantsResult } = item
-    // The same id is the same command, and has one result.
-    const known = wantsResult ? this.#byId.get(envelope.id) : undefined
+    // The same id is the same command, and has one result. Only ids of callers come again.
+    const known = wantsResult && item.isNamed ? this.#byId.get(envelope.id) : undefined
     if (known !== undefined) {
       item.stage = 'following'
       known.followers ??= []
