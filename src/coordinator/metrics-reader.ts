@@ -166,6 +166,7 @@ class MetricsReader {
       commandRingFill: window?.end.commandRingFill ?? 0,
       resultRingFill: window?.end.resultRingFill ?? 0,
       heapMb: views ? readCounter(views, Counter.HEAP_KIB) / 1024 : 0,
+      loopDelay: this.#tallies.delay(index),
       runs,
     }
   }

@@ -3,6 +3,7 @@
 // coordinator writes; the coordinator reads all.   Owns: the layout of a block.
 // A replacement thread gets a new block, so that a dying one never writes to its successor's.
 
+import { nowMs, timers } from '../base/clock.ts'
 import { HISTOGRAM_CELLS, Histogram, recordDuration } from '../base/histogram.ts'
 import { SLOT_COUNT } from './layout.ts'
 import type { SharedMemory } from './views.ts'
@@ -13,7 +14,7 @@ const LANE_CELLS = COUNTER_CELLS + 2 * HISTOGRAM_CELLS
 
 /** Allocates a block. */
 function tallyMemory(lanes: number): SharedMemory {
-  return new SharedArrayBuffer((SLOT_COUNT + lanes * LANE_CELLS) * 8)
+  return new SharedArrayBuffer((SLOT_COUNT + lanes * LANE_CELLS + HISTOGRAM_CELLS) * 8)
 }
 
 /** What is counted of one lane. */
@@ -65,6 +66,8 @@ export class Tallies {
   readonly queuedAtMs: Float64Array
   /** By index. */
   readonly lanes: readonly LaneTally[]
+  /** How late the event loop of the thread has come to a timer. */
+  readonly delay: Histogram
   readonly #cells: Float64Array
 
   /**
@@ -81,6 +84,7 @@ export class Tallies {
       { length: lanes },
       (_, lane) => new LaneTally(cells.subarray(lane * LANE_CELLS, (lane + 1) * LANE_CELLS)),
     )
+    this.delay = new Histogram(cells.subarray(lanes * LANE_CELLS))
   }
 
   /**
@@ -108,6 +112,25 @@ export class Tallies {
   }
 }
 
+/** How often the delay of an event loop is measured. */
+const DELAY_SAMPLE_MS = 100
+
+/**
+ * Measures from now on how late the event loop of this thread comes to a timer. A thread that
+ * sleeps until its bell rings has an event loop that is idle, and is not late.
+ */
+export function measureDelay({ memory, lanes }: Tallies): void {
+  const cells = new Float64Array(memory, SLOT_COUNT * 8)
+  const at = lanes.length * LANE_CELLS
+  let dueMs = nowMs() + DELAY_SAMPLE_MS
+  const sample = () => {
+    const now = nowMs()
+    recordDuration(cells, at, Math.max(0, now - dueMs))
+    dueMs = now + DELAY_SAMPLE_MS
+  }
+  timers.setInterval(sample, DELAY_SAMPLE_MS).unref()
+}
+
 /** The blocks of all threads of a manager. */
 export class TallyBook {
   readonly #lanes: number
@@ -115,6 +138,8 @@ export class TallyBook {
   readonly #open: readonly Set<Tallies>[]
   /** By partition and lane: the sum of those whose threads have ended. */
   readonly #ended: readonly LaneTally[][]
+  /** By partition: the delays of those. */
+  readonly #delays: readonly Histogram[]
 
   /**
    * @param partitions - How many there are.
@@ -124,6 +149,7 @@ export class TallyBook {
     this.#lanes = lanes
     this.#open = Array.from({ length: partitions }, () => new Set())
     this.#ended = Array.from({ length: partitions }, () => [])
+    this.#delays = Array.from({ length: partitions }, () => new Histogram())
   }
 
   /** A block for a thread that is about to start. */
@@ -141,10 +167,18 @@ export class TallyBook {
   close(partition: number, block: Tallies): void {
     if (!this.#open[partition]!.delete(block)) return
     const ended = this.#ended[partition]!
+    this.#delays[partition]!.add(block.delay)
     for (const [lane, tally] of block.lanes.entries()) {
       ended[lane] ??= new LaneTally()
       ended[lane].add(tally)
     }
+  }
+
+  /** How late the event loops of a partition's threads have come to timers; a copy. */
+  delay(partition: number): Histogram {
+    const sum = new Histogram().add(this.#delays[partition]!)
+    for (const { delay } of this.#open[partition]!) sum.add(delay)
+    return sum
   }
 
   /**

@@ -91,6 +91,8 @@ export interface PartitionMetrics {
   readonly resultRingFill: number
   /** Heap in use when its thread last looked, in MiB. */
   readonly heapMb: number
+  /** How late its event loops have come to a timer that is set ten times a second. */
+  readonly loopDelay: Histogram
   /** The handlers that run. */
   readonly runs: readonly RunMetrics[]
 }
@@ -142,10 +144,13 @@ export function metricsSince(now: MetricsSnapshot, before: MetricsSnapshot): Met
     const earlier = before.lanes[name]
     return [name, earlier === undefined ? lane : laneSince(lane, earlier)] as const
   })
-  const partitions = now.partitions.map((partition, i) => ({
-    ...partition,
-    busyMs: partition.busyMs - (before.partitions[i]?.busyMs ?? 0),
-  }))
+  const partitions = now.partitions.map((partition, i) => {
+    const earlier = before.partitions[i]
+    if (earlier === undefined) return partition
+    const { busyMs, loopDelay } = partition
+    const delay = loopDelay.since(earlier.loopDelay)
+    return { ...partition, busyMs: busyMs - earlier.busyMs, loopDelay: delay }
+  })
   const spanMs = now.atMs - before.atMs
   return { ...now, spanMs, lanes: Object.fromEntries(lanes), partitions }
 }

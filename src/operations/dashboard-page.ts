@@ -36,7 +36,7 @@ const BODY = `
 <section><h2>Commands per second</h2><canvas id="throughput" role="img" aria-label="Commands per second over the last minutes"></canvas></section>
 <section><h2>Wait p99, milliseconds</h2><canvas id="latency" role="img" aria-label="99th percentile of waits over the last minutes"></canvas></section>
 <section class="wide"><h2 id="h-partitions">Partitions</h2><table aria-labelledby="h-partitions"><thead><tr><th scope="col">Partition</th><th scope="col">State</th><th scope="col">Busy</th>
-<th scope="col">Bound</th><th scope="col">Restarts</th><th scope="col">Rings</th><th scope="col">Heap MiB</th><th scope="col" class="text">Runs now</th></tr></thead><tbody id="partitions"></tbody></table></section>
+<th scope="col">Bound</th><th scope="col">Restarts</th><th scope="col">Rings</th><th scope="col">Heap MiB</th><th scope="col">Loop delay p99</th><th scope="col" class="text">Runs now</th></tr></thead><tbody id="partitions"></tbody></table></section>
 <section><h2>Events</h2><ul id="feed"></ul></section>
 <section><h2 id="h-dead">Dead letters <span id="dead-count"></span></h2><p><button id="redrive-all" hidden>Redrive all</button> <button id="purge-all" hidden>Purge all</button></p>
 <table aria-labelledby="h-dead"><thead><tr><th scope="col">Command</th><th scope="col" class="text">Error</th><th scope="col" class="text">Payload</th><th scope="col">Actions</th></tr></thead><tbody id="dead"></tbody></table></section>
@@ -191,7 +191,7 @@ function show(news) {
       [String(one.index)], [one.state, one.state === 'failed' ? 'bad' : ''],
       [(100 * Math.min(1, one.busyMs / 1000 / seconds)).toFixed(0) + ' %'], [count(one.bound)],
       [count(one.restarts), one.restarts > 0 ? 'bad' : ''],
-      [(100 * Math.max(one.commandRingFill, one.resultRingFill)).toFixed(0) + ' %'], [one.heapMb.toFixed(1)], [runs, 'text'],
+      [(100 * Math.max(one.commandRingFill, one.resultRingFill)).toFixed(0) + ' %'], [one.heapMb.toFixed(1)], [ms(one.loopDelay.p99)], [runs, 'text'],
     ], [])
   }
   for (const one of news.feed) {

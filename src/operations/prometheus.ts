@@ -95,6 +95,8 @@ function laneFamilies(lanes: Readonly<Record<string, LaneMetrics>>): PrometheusF
   ]
 }
 
+const LOOP_DELAY = 'corelane_partition_loop_delay_seconds'
+
 function partitionFamilies(partitions: readonly PartitionMetrics[]): PrometheusFamily[] {
   const family = (
     name: string,
@@ -114,6 +116,14 @@ function partitionFamilies(partitions: readonly PartitionMetrics[]): PrometheusF
     family('busy_seconds_total', 'Time in handlers', 'counter', ({ busyMs }) => busyMs / 1000),
     family('utilisation_ratio', 'Event loop at work', 'gauge', ({ utilisation }) => utilisation),
     family('heap_bytes', 'Heap in use', 'gauge', ({ heapMb }) => heapMb * 2 ** 20),
+    {
+      name: LOOP_DELAY,
+      help: 'How late its event loop comes to a timer',
+      type: 'histogram',
+      values: partitions.flatMap(({ index: partition, loopDelay }) =>
+        histogramOf(LOOP_DELAY, { partition }, loopDelay),
+      ),
+    },
     {
       name: 'corelane_partition_ring_fill_ratio',
       help: 'Share of a ring that is in use',

@@ -9,7 +9,7 @@ import { AwakeThreads } from '../memory/awake-threads.ts'
 import { type AttachedCommons, attachCommons } from '../memory/commons.ts'
 import { LaneGate } from '../memory/lane-gate.ts'
 import { PartitionEnd } from '../memory/region.ts'
-import { Tallies } from '../memory/tallies.ts'
+import { measureDelay, Tallies } from '../memory/tallies.ts'
 import { BROADCAST_LANE, type PartitionContext } from '../model/command.ts'
 import { isMoved } from '../model/handler-module.ts'
 import { isGated, type LaneNeeds, laneNeeds } from '../model/lane.ts'
@@ -151,6 +151,7 @@ function gateAndOutbox(
     }
   }
   const own = new Tallies(lanes.length, tallies)
+  measureDelay(own)
   return {
     gate: new RecordingGate(commons, needs, partition, incarnation, own),
     outbox: new RecordingOutbox(end, sidePort, inlineBytesMax, output, own, window),

@@ -178,3 +178,18 @@ test('metrics belong to one manager, and a manager without has none', async () =
   expect(create('basic.js').metrics).toBeUndefined()
   expect(() => create('basic.js', { metrics: {} as never })).toThrow(/QueueMetrics/)
 })
+
+test('a handler that blocks its event loop shows as its delay, a thread that sleeps does not', async () => {
+  const metrics = QueueMetrics.local()
+  const options = { partitions: two, lanes: { lane: {} }, metrics, workerData: workerData() }
+  const manager = await open('lanes-handlers.js', options)
+  const before = metrics.snapshot()
+  await within(manager.submit('lane', 'burn', 1_000), 'the block')
+  const delays = () => metrics.delta(before).partitions.map(({ loopDelay }) => loopDelay)
+  await until(() => delays().every(({ count }) => count >= 3), 'samples of both threads')
+  const [blocked, asleep] = delays().sort((a, b) => b.max - a.max)
+  expect(blocked!.max).toBeGreaterThan(700)
+  expect(asleep!.p50).toBeLessThan(100)
+  await within(manager.reload(), 'new threads')
+  expect(delays().some(({ max }) => max > 700)).toBe(true)
+})

@@ -42,7 +42,15 @@ function newsOf({ lane = 'api', error, failed = 0, oldestMs = 0, runs = 0 }: Giv
     partitions: [
       {
         ...{ index: 0, state: 'ready', restarts: 0, running: 1, bound: 3, busyMs: 1_000 },
-        ...{ utilisation: 0.5, parked: 0, stalled: 0, sidePosts: 0, heapMb: 7.25, ...rings },
+        ...{
+          utilisation: 0.5,
+          parked: 0,
+          stalled: 0,
+          sidePosts: 0,
+          heapMb: 7.25,
+          ...rings,
+          loopDelay: new Histogram(),
+        },
         runs: Array.from({ length: runs }, () => ({ id: '1', lane, type: 't', runningMs: 5 })),
       },
     ],

@@ -45,7 +45,12 @@ class World {
     const share = { failed, limited: 0, wait, run: new Histogram() }
     const gauges = { queued, running, unsettled: queued + running, waiting: 0, oldestMs, completed }
     const api = { ...none, ...share, ...gauges, partitions: [] }
-    const partition = { restarts: this.restarts } as MetricsSnapshot['partitions'][number]
+    const loopDelay = new Histogram()
+    const counts: Partial<MetricsSnapshot['partitions'][number]> = {
+      restarts: this.restarts,
+      loopDelay,
+    }
+    const partition = counts as MetricsSnapshot['partitions'][number]
     return { atMs: 0, spanMs: 0, deadLetters: 0, lanes: { api }, partitions: [partition] }
   }
 }
