@@ -13,6 +13,7 @@ import type {
   Delivery,
   EnqueueStatus,
   GlobalLimits,
+  LaneRegistry,
   LeasedQueue,
   LeaseExtension,
   LeaseRequest,
@@ -57,7 +58,7 @@ export class RedisDistributedQueue implements LeasedQueue {
   readonly ownership: PartitionOwnership | undefined
   readonly limits: GlobalLimits
   readonly commands: QueuedCommands
-  readonly lanes: RedisLanes
+  readonly lanes: LaneRegistry
   readonly handlers: NameRegistry
   readonly #engine: RedisEngine
   readonly #ownership: RedisOwnership | undefined
@@ -68,6 +69,7 @@ export class RedisDistributedQueue implements LeasedQueue {
   readonly #fetcher: RedisFetcher
   readonly #registry: Registry
   readonly #commands: RedisCommands
+  readonly #lanes: RedisLanes
   readonly #janitor: Janitor
   /** What was taken by dequeue, by the ids that complete will name. */
   readonly #dequeued: Dequeued<Delivery>
@@ -103,7 +105,8 @@ export class RedisDistributedQueue implements LeasedQueue {
     this.ownership = ownership
     this.#ownership = ownership
     this.limits = new RedisLimits(engine, this.#subscriptions)
-    this.lanes = new RedisLanes(engine, this.#registry, () => this.#hear())
+    this.#lanes = new RedisLanes(engine, this.#registry, () => this.#hear())
+    this.lanes = this.#lanes
     this.handlers = new RedisNames(engine, engine.keys.handlers)
     this.dead = new RedisDeadLetters(engine)
     this.capabilities = Object.freeze({
@@ -350,7 +353,7 @@ export class RedisDistributedQueue implements LeasedQueue {
     const wake = wakeOf(bytes)
     if (wake === undefined) return
     if (wake === 'members') this.#ownership?.changed()
-    else if ('isPaused' in wake) this.lanes.heardPause(wake.lane)
+    else if ('isPaused' in wake) this.#lanes.heardPause(wake.lane)
     else if ('cancelled' in wake) {
       this.#commands.heard(wake.partition, wake.lane, wake.cancelled)
     } else if ('count' in wake) this.#fetcher.announced(wake.partition, wake.lane, wake.count)
