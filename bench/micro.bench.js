@@ -9,7 +9,7 @@ import { NO_ROOM, RingReader, RingWriter } from '../build/memory/ring.js'
 import { viewsOf } from '../build/memory/views.js'
 import { stableHash } from '../build/schedule/hash.js'
 import { PriorityHeap } from '../build/schedule/priority-heap.js'
-import { PayloadDecoder, PayloadEncoder } from '../build/wire/payload-codec.js'
+import { PayloadDecoder, PayloadEncoder } from '../build/wire/ring-payload.js'
 import * as payloads from './support/payloads.js'
 import { microLines } from './support/terminal.js'
 

@@ -11,8 +11,8 @@ import { createContext, runInContext } from 'node:vm'
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads'
 import { Packr, Unpackr } from 'msgpackr'
 import { viewsOf } from '../build/memory/views.js'
-import { PayloadDecoder, PayloadEncoder, SPILL } from '../build/wire/payload-codec.js'
-import { fromSideValue, toParcel } from '../build/wire/side-port.js'
+import { PayloadDecoder, PayloadEncoder, SPILL } from '../build/wire/ring-payload.js'
+import { fromSideValue, toParcel } from '../build/wire/side-payload.js'
 
 const RING_BYTES = 2 ** 20
 const ROUNDS = 15

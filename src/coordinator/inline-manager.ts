@@ -16,7 +16,7 @@ import {
 import { isMoved } from '../model/handler-module.ts'
 import { DEFAULT_LANES, type DefaultLaneName, type LaneOptions, planLane } from '../model/lane.ts'
 import { isWorthRetrying, RETRY_RULES, type RetryPlan, retryDelayMs } from '../model/retry.ts'
-import { fromSideValue, toCallValue } from '../wire/side-port.ts'
+import { fromSideValue, toCallValue } from '../wire/side-payload.ts'
 import { createHandlersProxy, type HandlersProxy, type RunOptions } from './handlers-proxy.ts'
 import { MAP_RULES, type MapOptions, type MapPlan, mapCommands } from './map-commands.ts'
 import type { QueueManager } from './queue-manager.ts'

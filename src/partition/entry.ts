@@ -24,7 +24,7 @@ import type {
 import { callControl, serveControl } from '../wire/control-calls.ts'
 import { thrownValue } from '../wire/error-codec.ts'
 import { OutputWriter } from '../wire/output.ts'
-import { fromSideValue, SidePort, toCallValue } from '../wire/side-port.ts'
+import { fromSideValue, SidePort, toCallValue } from '../wire/side-payload.ts'
 import { CommandSpin } from './command-spin.ts'
 import { DutyCycle, type DutyCycleParts } from './duty-cycle.ts'
 import { FileHandlers } from './file-handlers.ts'

@@ -7,7 +7,7 @@ import { checkGiven } from '../base/options.ts'
 import { NESTED_RULES, type NestedOptions } from '../model/command.ts'
 import { runTracer } from '../model/command-trace.ts'
 import type { CallReport, NestedSubmit } from '../wire/control.ts'
-import { fromSideValue, toCallValue } from '../wire/side-port.ts'
+import { fromSideValue, toCallValue } from '../wire/side-payload.ts'
 
 const ABORTED = 'CORELANE_ABORTED'
 

@@ -8,10 +8,10 @@ import { NO_ROOM } from '../memory/ring.ts'
 import { isMoved } from '../model/handler-module.ts'
 import { thrownValue } from '../wire/error-codec.ts'
 import type { OutputWriter } from '../wire/output.ts'
-import { PayloadEncoder, PayloadKind, SPILL } from '../wire/payload-codec.ts'
 import { PRINTED_BIT, packKind, ResultStatus, type ResultStatusValue } from '../wire/record-kind.ts'
 import { RESULT_HEAD_BYTES, unitsOf, writeResultHead } from '../wire/result-record.ts'
-import { type SideParcel, type SidePort, toParcel } from '../wire/side-port.ts'
+import { PayloadEncoder, PayloadKind, SPILL } from '../wire/ring-payload.ts'
+import { type SideParcel, type SidePort, toParcel } from '../wire/side-payload.ts'
 
 interface Outcome {
   readonly id: number

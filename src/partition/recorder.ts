@@ -10,7 +10,7 @@ import { slotOf } from '../memory/slots.ts'
 import type { Tallies } from '../memory/tallies.ts'
 import type { OutputWriter } from '../wire/output.ts'
 import { ResultStatus, type ResultStatusValue } from '../wire/record-kind.ts'
-import type { SidePort } from '../wire/side-port.ts'
+import type { SidePort } from '../wire/side-payload.ts'
 import { Outbox } from './outbox.ts'
 import type { Window } from './window.ts'
 

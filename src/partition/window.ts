@@ -10,9 +10,9 @@ import type { Views } from '../memory/views.ts'
 import type { SharedLanePlan } from '../model/lane.ts'
 import { type Admission, type Schedulable, Scheduler } from '../schedule/scheduler.ts'
 import { CommandHead, commandId } from '../wire/command-record.ts'
-import { PayloadDecoder, PayloadKind } from '../wire/payload-codec.ts'
 import { payloadKindOf, RunMode, resetsOf, runModeOf } from '../wire/record-kind.ts'
-import type { SidePort } from '../wire/side-port.ts'
+import { PayloadDecoder, PayloadKind } from '../wire/ring-payload.ts'
+import type { SidePort } from '../wire/side-payload.ts'
 
 /** A command on this side. Its entry is reused for the next command of the slot. */
 export class WindowEntry extends CommandHead implements Schedulable {

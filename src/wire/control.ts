@@ -6,7 +6,7 @@ import type { ErrorCode, ErrorDetails } from '../base/errors.ts'
 import type { SharedMemory } from '../memory/views.ts'
 import type { FileCall, FileHandler } from '../model/handler-module.ts'
 import type { SharedLanePlan } from '../model/lane.ts'
-import type { SideValue } from './side-port.ts'
+import type { SideValue } from './side-payload.ts'
 
 /** A command that runs on every partition. */
 export interface Broadcast {

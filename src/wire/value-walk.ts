@@ -1,4 +1,4 @@
-// Value walk: any value as a record, checked and encoded in one walk.
+// Value walk: any value as a record, for both roads, checked and encoded in one walk.
 // Owns: the thread's arena, with one record at a time.
 // Must not: say why a value is refused. The walk keeps no path: survey does.
 

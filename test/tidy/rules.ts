@@ -91,7 +91,7 @@ const THREADS = [
   'src/coordinator/',
   'src/wire/control.ts',
   'src/wire/control-calls.ts',
-  'src/wire/side-port.ts',
+  'src/wire/side-payload.ts',
   'src/wire/output.ts',
   'src/handler.ts',
   'src/adapters/',

@@ -3,7 +3,7 @@
 
 import { LaneError } from '../../base/errors.ts'
 import type { Broadcast, CallReport } from '../../wire/control.ts'
-import { fromSideValue, toCallValue } from '../../wire/side-port.ts'
+import { fromSideValue, toCallValue } from '../../wire/side-payload.ts'
 import type { BroadcastOptions } from '../options.ts'
 import type { Incarnation } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'

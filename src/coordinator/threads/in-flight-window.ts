@@ -16,7 +16,6 @@ import { judge, type Urgency } from '../../schedule/urgency.ts'
 import { commandHeadBytes, commandKind, writeCommandHead } from '../../wire/command-record.ts'
 import type { AbortOrder } from '../../wire/control.ts'
 import type { OutputReader } from '../../wire/output.ts'
-import { PayloadDecoder, PayloadEncoder, PayloadKind, SPILL } from '../../wire/payload-codec.ts'
 import {
   PRINTED_BIT,
   payloadKindOf,
@@ -32,7 +31,8 @@ import {
   resultStartedAtMs,
   resultWeight,
 } from '../../wire/result-record.ts'
-import { type SideParcel, type SidePort, toParcel } from '../../wire/side-port.ts'
+import { PayloadDecoder, PayloadEncoder, PayloadKind, SPILL } from '../../wire/ring-payload.ts'
+import { type SideParcel, type SidePort, toParcel } from '../../wire/side-payload.ts'
 import type { Command, Holder } from '../command.ts'
 import { WORK_MS_MIN } from '../results/horizon.ts'
 import { learnDuration } from '../type-table.ts'

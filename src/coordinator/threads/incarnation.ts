@@ -36,7 +36,7 @@ import type {
 } from '../../wire/control.ts'
 import { isErrorValue } from '../../wire/families.ts'
 import { OutputReader } from '../../wire/output.ts'
-import { fromSideValue, SidePort } from '../../wire/side-port.ts'
+import { fromSideValue, SidePort } from '../../wire/side-payload.ts'
 import type { Command } from '../command.ts'
 import { usableCores } from '../cores.ts'
 import type { ManagerPlan } from '../options.ts'

@@ -6,10 +6,10 @@ import { attachCommons, CoordinatorCommons } from '../../../src/memory/commons.t
 import { CoordinatorEnd, createRegion, PartitionEnd } from '../../../src/memory/region.ts'
 import { move } from '../../../src/model/handler-module.ts'
 import { Outbox } from '../../../src/partition/outbox.ts'
-import { PayloadDecoder, PayloadKind } from '../../../src/wire/payload-codec.ts'
 import { payloadKindOf, ResultStatus, resetsOf, statusOf } from '../../../src/wire/record-kind.ts'
 import { RESULT_HEAD_BYTES, resultId, resultWeight } from '../../../src/wire/result-record.ts'
-import { fromSideValue, type SideParcel, type SidePort } from '../../../src/wire/side-port.ts'
+import { PayloadDecoder, PayloadKind } from '../../../src/wire/ring-payload.ts'
+import { fromSideValue, type SideParcel, type SidePort } from '../../../src/wire/side-payload.ts'
 
 const { DONE, FAILED, CHUNK, PROGRESS } = ResultStatus
 const RING_BYTES = 1024

@@ -2,7 +2,7 @@
 
 import { expect, test } from 'vitest'
 import { thrownValue } from '../../../src/wire/error-codec.ts'
-import { PayloadEncoder } from '../../../src/wire/payload-codec.ts'
+import { PayloadEncoder } from '../../../src/wire/ring-payload.ts'
 import { findDifference } from '../../support/difference.ts'
 import { travel, travelAside } from './support/travel.ts'
 

@@ -27,7 +27,7 @@ import { Outbox } from '../../../../src/partition/outbox.ts'
 import { Window, type WindowEntry } from '../../../../src/partition/window.ts'
 import type { Admission } from '../../../../src/schedule/scheduler.ts'
 import { ResultStatus } from '../../../../src/wire/record-kind.ts'
-import { SidePort } from '../../../../src/wire/side-port.ts'
+import { SidePort } from '../../../../src/wire/side-payload.ts'
 
 /** What a test may say of a command; the rest is filled in. */
 export interface CommandTraits {

@@ -1,8 +1,8 @@
 // Travel: takes a value from an encoder to a decoder as the rooms around the codec do.
 
 import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
-import { PayloadDecoder, PayloadEncoder, SPILL } from '../../../../src/wire/payload-codec.ts'
-import { fromSideValue, type SideValue, toParcel } from '../../../../src/wire/side-port.ts'
+import { PayloadDecoder, PayloadEncoder, SPILL } from '../../../../src/wire/ring-payload.ts'
+import { fromSideValue, type SideValue, toParcel } from '../../../../src/wire/side-payload.ts'
 import { ringMemory } from './ring-memory.ts'
 
 const ring = ringMemory(1 << 17)

@@ -1,4 +1,4 @@
-// Payload codec: one value as the body of a record in a ring, and back.
+// Ring payload: the road through a ring, one value as the body of a record, and back.
 // An encoder and its decoder serve one ring of one incarnation.
 // Owns: what both ends have learnt about the shapes of objects.
 // Must not: hand out anything that aliases ring memory, or keep a value after it was written.

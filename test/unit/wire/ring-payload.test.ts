@@ -6,8 +6,8 @@ import {
   PayloadEncoder,
   PayloadKind,
   SPILL,
-} from '../../../src/wire/payload-codec.ts'
-import { sideRefused, toParcel } from '../../../src/wire/side-port.ts'
+} from '../../../src/wire/ring-payload.ts'
+import { sideRefused, toParcel } from '../../../src/wire/side-payload.ts'
 import { findDifference } from '../../support/difference.ts'
 import { ringMemory } from './support/ring-memory.ts'
 

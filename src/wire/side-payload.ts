@@ -1,5 +1,5 @@
-// Side port: the road for payloads that do not fit a ring record or must be moved: a record, and
-// beside it what only a port carries.
+// Side payload: the road beside the ring, for payloads that do not fit a ring record or must be
+// moved: a record, and beside it the values that only a port carries.
 // Thread: each end belongs to one thread.   Owns: what arrived before its record was read.
 // A payload is posted before its record is published, so it is there when the record is read. Long
 // memory is copied here and moved by the port: one copy, where a port that copies makes two.

@@ -4,8 +4,8 @@
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { PayloadDecoder, PayloadEncoder, SPILL } from '../../src/wire/payload-codec.ts'
-import { fromSideValue, toParcel } from '../../src/wire/side-port.ts'
+import { PayloadDecoder, PayloadEncoder, SPILL } from '../../src/wire/ring-payload.ts'
+import { fromSideValue, toParcel } from '../../src/wire/side-payload.ts'
 import { findDifference } from '../support/difference.ts'
 import { graph, record } from '../support/graphs.ts'
 import { ringMemory } from '../unit/wire/support/ring-memory.ts'
