@@ -5,7 +5,11 @@ import { expect, test } from 'vitest'
 import { Backlog, divide } from '../../../../src/distributed/redis/backlog.ts'
 import { ClientMaker } from '../../../../src/distributed/redis/client-maker.ts'
 import { batches, byPartition, Numbering, pack } from '../../../../src/distributed/redis/engine.ts'
-import { encodeResult } from '../../../../src/distributed/redis/envelope-codec.ts'
+import {
+  decodeProgress,
+  encodeProgress,
+  encodeResult,
+} from '../../../../src/distributed/redis/envelope-codec.ts'
 import { Holdings } from '../../../../src/distributed/redis/holdings.ts'
 import { QueueKeys } from '../../../../src/distributed/redis/keys.ts'
 import { planRedisQueue } from '../../../../src/distributed/redis/options.ts'
@@ -284,6 +288,10 @@ test('wakes and results are read as far as they make sense', () => {
   expect(wakeOf(Buffer.from('3 lane 12'))).toEqual({ partition: 3, lane: 'lane', count: 12 })
   expect(wakeOf(Buffer.from('+3 lane 12'))).toEqual({ partition: 3, lane: 'lane', delayMs: 12 })
   expect(wakeOf(Buffer.from('!'))).toBe('members')
+  expect(wakeOf(Buffer.from('p3 lane 0'))).toEqual({ lane: 'lane', isPaused: true })
+  const place = { partition: 3, lane: 'lane' }
+  const cancelled = '1795749433049-12'
+  expect(wakeOf(Buffer.from(`x3 lane ${cancelled}`))).toEqual({ ...place, cancelled })
   for (const text of [
     '',
     '3',
@@ -293,6 +301,9 @@ test('wakes and results are read as far as they make sense', () => {
     '3 la ne 1',
     'x'.repeat(300),
     '3 lane 1\n',
+    '3 lane 5-1',
+    '3 lane 10000000000',
+    'y3 lane 1',
   ]) {
     expect(wakeOf(Buffer.from(text))).toBe(undefined)
   }
@@ -310,4 +321,13 @@ test('wakes and results are read as far as they make sense', () => {
   expect(resultsOf(whole, 1024)).toEqual([result, result])
   expect(resultsOf(whole.subarray(0, -1), 1024)).toEqual([result])
   expect(resultsOf(Buffer.from('xy'), 1024)).toEqual([])
+})
+
+test('progress travels with the id of its command, or not at all', () => {
+  const value = { done: 3, list: ['a', null] }
+  const bytes = encodeProgress('a.b-1', value, 1024)!
+  expect(decodeProgress(bytes, 1024)).toEqual(['a.b-1', value])
+  expect(encodeProgress('a', 'x'.repeat(2000), 1024)).toBe(undefined)
+  expect(encodeProgress('a', new SharedArrayBuffer(1), 1024)).toBe(undefined)
+  expect(() => decodeProgress(Buffer.from('no report'), 1024)).toThrow(RangeError)
 })
