@@ -147,6 +147,14 @@ const CHECKS: Record<string, readonly Check[]> = {
   ],
   'docs/distributed.md': [
     {
+      has: "queue.lanes.pause('reports')",
+      before: `import { LocalDistributedQueue } from 'corelane'
+        const queue = LocalDistributedQueue.auto()`,
+      instead: [['await queue.lanes.paused()', 'console.log(await queue.lanes.paused())']],
+      after: 'console.log(await queue.lanes.paused())\nawait queue.close()',
+      prints: "[ 'reports' ]\n[]",
+    },
+    {
       has: "submitter.cancel('order-18')",
       before: `import { LocalDistributedQueue, Submitter } from 'corelane'
         const queue = LocalDistributedQueue.auto()
