@@ -24,7 +24,11 @@ export type { HostStats } from './coordinator/host-by-os-utils.ts'
 export type { LaneControl } from './coordinator/lane-control.ts'
 export type { ManagerState } from './coordinator/manager-events.ts'
 export { type MapOptions, type MapOutcome, mapInput } from './coordinator/map-commands.ts'
-export type { BroadcastOptions, QueueManagerOptions } from './coordinator/options.ts'
+export type {
+  BroadcastOptions,
+  ProfileOptions,
+  QueueManagerOptions,
+} from './coordinator/options.ts'
 export { QueueManager } from './coordinator/queue-manager.ts'
 export { QueueManagerBuilder } from './coordinator/queue-manager-builder.ts'
 export { type MetricsOptions, QueueMetrics } from './coordinator/queue-metrics.ts'

@@ -206,6 +206,17 @@ export const BROADCAST_RULES = Object.freeze({
   key: text(undefined),
 }) satisfies OptionRules
 
+/** Options of a CPU profile. */
+export interface ProfileOptions {
+  /** How long it lasts, 10 to 60,000 ms. Default 1,000. */
+  readonly durationMs?: number | undefined
+}
+
+/** The rules of {@link ProfileOptions}. */
+export const PROFILE_RULES = Object.freeze({
+  durationMs: milliseconds(1_000, 10, 60_000),
+}) satisfies OptionRules
+
 /** The rules of the argument of `drain`; its default is the manager's `drainTimeoutMs`. */
 export const DRAIN_RULES = Object.freeze({
   timeoutMs: milliseconds(undefined, 0, TIMER_MS_MAX),

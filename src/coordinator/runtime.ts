@@ -5,7 +5,7 @@ import { Alarm } from '../base/alarm.ts'
 import { CallContext, outside } from '../base/async-context.ts'
 import { TURN_END } from '../base/bounds.ts'
 import { nowMs } from '../base/clock.ts'
-import { invariant, type LaneError, laneError } from '../base/errors.ts'
+import { invariant, type LaneError, laneError, show } from '../base/errors.ts'
 import { inSlices } from '../base/slices.ts'
 import { AwakeThreads, awakeMemory } from '../memory/awake-threads.ts'
 import { CoordinatorCommons } from '../memory/commons.ts'
@@ -289,6 +289,25 @@ export class Runtime implements CommandManager, ManagerEvents {
     if (later !== undefined) return later
     this.refuseUnlessRunning()
     return this.#supervisor.broadcasts.run(this.intake.types.get(type).name, payload, options)
+  }
+
+  /**
+   * Takes a CPU profile of a partition's thread.
+   *
+   * @param index - Of the partition.
+   * @param durationMs - Checked.
+   */
+  async profile(index: number, durationMs: number): Promise<string> {
+    const later = this.whenStarted(() => this.profile(index, durationMs))
+    if (later !== undefined) return later
+    this.refuseUnlessRunning()
+    const living = this.#partitions[index]?.incarnation?.living
+    if (living !== undefined) return living.profile(durationMs)
+    throw laneError('CORELANE_INVALID_OPTION', {
+      option: 'profilePartition.index',
+      received: show(index),
+      allowed: 'the index of a partition that has a thread',
+    })
   }
 
   /**

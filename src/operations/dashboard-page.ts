@@ -36,7 +36,10 @@ const BODY = `
 <section><h2>Commands per second</h2><canvas id="throughput" role="img" aria-label="Commands per second over the last minutes"></canvas></section>
 <section><h2>Wait p99, milliseconds</h2><canvas id="latency" role="img" aria-label="99th percentile of waits over the last minutes"></canvas></section>
 <section class="wide"><h2 id="h-partitions">Partitions</h2><table aria-labelledby="h-partitions"><thead><tr><th scope="col">Partition</th><th scope="col">State</th><th scope="col">Busy</th>
-<th scope="col">Bound</th><th scope="col">Restarts</th><th scope="col">Rings</th><th scope="col">Heap MiB</th><th scope="col">Loop delay p99</th><th scope="col" class="text">Runs now</th></tr></thead><tbody id="partitions"></tbody></table></section>
+<th scope="col">Bound</th><th scope="col">Restarts</th><th scope="col">Rings</th><th scope="col">Heap MiB</th><th scope="col">Loop delay p99</th><th scope="col" class="text">Runs now</th><th scope="col">Actions</th></tr></thead><tbody id="partitions"></tbody></table></section>
+<section class="wide" id="profile" hidden><h2 id="h-profile">CPU profile</h2><p><a id="profile-file">Save as a file</a> <span id="profile-at" class="muted"></span></p>
+<canvas id="flames" role="img" aria-label="Flame chart of the profile; the table below has its heaviest functions"></canvas>
+<table aria-labelledby="h-profile"><thead><tr><th scope="col" class="text">Function</th><th scope="col" class="text">Where</th><th scope="col">Self</th><th scope="col">Total</th></tr></thead><tbody id="functions"></tbody></table></section>
 <section><h2>Events</h2><ul id="feed"></ul></section>
 <section><h2 id="h-dead">Dead letters <span id="dead-count"></span></h2><p><button id="redrive-all" hidden>Redrive all</button> <button id="purge-all" hidden>Purge all</button></p>
 <table aria-labelledby="h-dead"><thead><tr><th scope="col">Command</th><th scope="col" class="text">Error</th><th scope="col" class="text">Payload</th><th scope="col">Actions</th></tr></thead><tbody id="dead"></tbody></table></section>
@@ -135,6 +138,83 @@ function changeLimit(name) {
     }
   }
 }
+// A profile is a tree of calls; each sample names the node that ran.
+async function profile(index, button) {
+  button.disabled = true
+  at('profile').hidden = false
+  at('profile-at').textContent = 'partition ' + index + ', 2 seconds …'
+  const response = await api('partitions/' + index + '/profile?ms=2000', 'POST')
+  button.disabled = false
+  const taken = await response.json()
+  if (!response.ok) {
+    at('profile-at').textContent = taken.error
+    return
+  }
+  at('profile-at').textContent = 'partition ' + index + ', ' + new Date().toLocaleTimeString()
+  URL.revokeObjectURL(at('profile-file').href)
+  at('profile-file').href = URL.createObjectURL(new Blob([JSON.stringify(taken)], { type: 'application/json' }))
+  at('profile-file').download = 'partition-' + index + '.cpuprofile'
+  showProfile(taken)
+}
+function showProfile({ nodes, samples, timeDeltas }) {
+  const byId = new Map(nodes.map((one) => [one.id, { ...one, self: 0, total: 0, below: [] }]))
+  samples.forEach((id, i) => { byId.get(id).self += Math.max(0, timeDeltas[i]) / 1000 })
+  for (const one of byId.values()) one.below = (one.children ?? []).map((id) => byId.get(id))
+  const root = byId.get(nodes[0].id)
+  const functions = new Map()
+  const isWork = ({ callFrame }) => !['(root)', '(idle)', '(program)'].includes(callFrame.functionName)
+  function add(one, above) {
+    const { functionName, url, lineNumber } = one.callFrame
+    const key = functionName + ' ' + url + ':' + lineNumber
+    const isOuter = !above.has(key)
+    above.add(key)
+    one.total = one.self
+    for (const each of one.below) one.total += add(each, above)
+    if (isOuter) above.delete(key)
+    const sum = functions.get(key) ?? { key, name: functionName || '(anonymous)', where: url && url.split('/').pop() + ':' + (lineNumber + 1), self: 0, total: 0 }
+    sum.self += one.self
+    if (isOuter) sum.total += one.total
+    if (isWork(one)) functions.set(key, sum)
+    return one.total
+  }
+  add(root, new Set())
+  keepOnly(at('functions'), new Set())
+  for (const one of [...functions.values()].sort((a, b) => b.self - a.self).slice(0, 12)) {
+    row(at('functions'), one.key, [[one.name, 'text'], [one.where, 'text'], [ms(one.self)], [ms(one.total)]], [])
+  }
+  const shown = root.below.filter(isWork)
+  const depth = (one) => 1 + Math.max(0, ...one.below.map(depth))
+  const deep = Math.min(40, Math.max(1, ...shown.map(depth)))
+  const canvas = at('flames')
+  canvas.style.height = deep * 18 + 'px'
+  const scale = devicePixelRatio
+  const width = canvas.width = canvas.clientWidth * scale
+  canvas.height = deep * 18 * scale
+  const pen = canvas.getContext('2d')
+  pen.font = 11 * scale + 'px system-ui'
+  const whole = shown.reduce((sum, one) => sum + one.total, 0) || 1
+  function drawFlame(one, left, level) {
+    const wide = width * one.total / whole
+    if (level >= deep || wide < 1) return
+    const name = one.callFrame.functionName || '(anonymous)'
+    let hue = 0
+    for (const char of name) hue = (hue * 31 + char.charCodeAt(0)) % 60
+    pen.fillStyle = 'hsl(' + hue + ' 75% 68%)'
+    pen.fillRect(left, level * 18 * scale, Math.max(1, wide - 1), 17 * scale)
+    pen.fillStyle = '#16191d'
+    if (wide > 40 * scale) pen.fillText(name.slice(0, wide / (6.5 * scale)), left + 3 * scale, (level * 18 + 12) * scale)
+    let x = left
+    for (const each of [...one.below].sort((a, b) => b.total - a.total)) {
+      drawFlame(each, x, level + 1)
+      x += width * each.total / whole
+    }
+  }
+  let x = 0
+  for (const one of shown.sort((a, b) => b.total - a.total)) {
+    drawFlame(one, x, 0)
+    x += width * one.total / whole
+  }
+}
 let isReadOnly = true
 function show(news) {
   isReadOnly = news.readOnly
@@ -187,12 +267,14 @@ function show(news) {
   draw('latency', wait)
   for (const one of news.partitions) {
     const runs = one.runs.slice(0, 4).map((run) => run.lane + '/' + run.type + ' ' + ms(run.runningMs)).join(', ')
-    row(at('partitions'), one.index, [
+    const known = row(at('partitions'), one.index, [
       [String(one.index)], [one.state, one.state === 'failed' ? 'bad' : ''],
       [(100 * Math.min(1, one.busyMs / 1000 / seconds)).toFixed(0) + ' %'], [count(one.bound)],
       [count(one.restarts), one.restarts > 0 ? 'bad' : ''],
       [(100 * Math.max(one.commandRingFill, one.resultRingFill)).toFixed(0) + ' %'], [one.heapMb.toFixed(1)], [ms(one.loopDelay.p99)], [runs, 'text'],
-    ], [])
+    ], [['Profile', (button) => profile(one.index, button)]])
+    known.buttons.firstChild.hidden = isReadOnly || one.state !== 'ready'
+    known.buttons.firstChild.setAttribute('aria-label', 'Profile partition ' + one.index)
   }
   for (const one of news.feed) {
     const where = one.lane ?? (one.partition === undefined ? '' : 'partition ' + one.partition)

@@ -85,6 +85,7 @@ export interface DashboardManager extends Watched {
     purge(id?: string): number
   }
   lane(name: string): ShownLane
+  profilePartition(index: number, options: { readonly durationMs: number }): Promise<string>
   subscribe(filter: EventFilter): AsyncIterableIterator<LaneEvent>
 }
 
@@ -101,6 +102,7 @@ const EVENTS_SHOWN: EventFilter['events'] = [
 ]
 const LETTERS_SHOWN = 100
 const TEXT_SHOWN = 2_000
+const PROFILE_MS = 2_000
 
 function digest(given: string): Buffer {
   return createHash('sha256').update(given).digest()
@@ -257,7 +259,7 @@ export class Dashboard {
   }
 
   async #act(method: string | undefined, path: string, query: URLSearchParams): Promise<unknown> {
-    const [, what, name, act] = /^\/api\/(lanes|dead)\/([^/]+)\/(\w+)$/.exec(path) ?? []
+    const [, what, name, act] = /^\/api\/(lanes|dead|partitions)\/([^/]+)\/(\w+)$/.exec(path) ?? []
     if (name === undefined) throw new Refusal(404, 'nothing is here')
     if (method !== 'POST') throw new Refusal(405, 'POST only')
     if (this.#options.readOnly) throw new Refusal(403, 'this dashboard is read-only')
@@ -279,6 +281,10 @@ export class Dashboard {
           windowMs: Number(query.get('windowMs')),
         })
         break
+      case 'partitions profile': {
+        const durationMs = Number(query.get('ms') ?? PROFILE_MS)
+        return JSON.parse(await this.#manager.profilePartition(Number(subject), { durationMs }))
+      }
       case 'dead redrive':
         // It answers once the command is accepted again; how it ends is seen on the page.
         if (subject === '*') void deadLetters.redriveAll()

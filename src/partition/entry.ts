@@ -2,7 +2,7 @@
 // Owns: the thread's parts and their wiring.
 
 import { parentPort } from 'node:worker_threads'
-import { nowMs } from '../base/clock.ts'
+import { nowMs, timers } from '../base/clock.ts'
 import { laneError } from '../base/errors.ts'
 import { VERSION } from '../base/version.ts'
 import { AwakeThreads } from '../memory/awake-threads.ts'
@@ -37,7 +37,7 @@ import { RunContext, type RunFields, type RunServices } from './run-context.ts'
 import { Window } from './window.ts'
 
 async function boot(message: BootMessage): Promise<void> {
-  const { partition, incarnation, lanes } = message
+  const { partition, incarnation, lanes, bell } = message
   const context: PartitionContext = Object.freeze({ partition, incarnation })
   const output = new OutputWriter(message.outputPort)
   const coordinator = callControl<CoordinatorControl>(message.controlPort)
@@ -69,6 +69,7 @@ async function boot(message: BootMessage): Promise<void> {
       cycle?.withdraw(id, reason)
     },
     define: (file) => files.define(file),
+    profile: takeProfile,
     abort: (orders) => {
       for (const { id, code, details } of orders) cycle?.abort(id, laneError(code, details))
     },
@@ -103,8 +104,7 @@ async function boot(message: BootMessage): Promise<void> {
   const needs = lanes.map((lane) => laneNeeds(lane, message.partitions * message.concurrency))
   const commons = attachCommons(message.commons, message.partitions, needs)
   const awake = new AwakeThreads(message.awake, message.awakeWord, message.cores)
-  const wake = () => cycle?.turn()
-  const end = new PartitionEnd(message.region, commons.views, message.bell, wake, awake)
+  const end = new PartitionEnd(message.region, commons.views, bell, () => cycle?.turn(), awake)
   const sidePort = new SidePort(message.sidePort)
   const window = new Window(end.views, sidePort, lanes)
   cycle = new DutyCycle({
@@ -165,6 +165,21 @@ async function report(run: () => unknown): Promise<CallReport> {
     return { ok: true, side: toCallValue(isMoved(value) ? value.value : value, 'result') }
   } catch (error) {
     return { ok: false, side: toCallValue(thrownValue(error), 'error') }
+  }
+}
+
+/** Profiles this thread, where the main thread cannot start that. */
+async function takeProfile(durationMs: number): Promise<string> {
+  const { Session } = process.getBuiltinModule('node:inspector/promises')
+  const session = new Session()
+  session.connect()
+  try {
+    await session.post('Profiler.enable')
+    await session.post('Profiler.start')
+    await new Promise((resolve) => timers.setTimeout(resolve, durationMs))
+    return JSON.stringify((await session.post('Profiler.stop')).profile)
+  } finally {
+    session.disconnect()
   }
 }
 

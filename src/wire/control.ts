@@ -128,6 +128,8 @@ export interface PartitionControl {
   withdraw(id: string, code: ErrorCode, details: ErrorDetails): void
   /** Makes a handler known that commands name. */
   define(file: FileHandler): void
+  /** Profiles the thread for a while; it begins when the thread's event loop turns. */
+  profile(durationMs: number): Promise<string>
   /** Aborts the signals of running commands. */
   abort(orders: readonly AbortOrder[]): void
   /** Starts no further command, aborts running signals, runs `teardown`. */

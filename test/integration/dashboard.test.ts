@@ -138,6 +138,19 @@ test('lanes are paused and resumed, dead letters redriven and purged', async () 
   }
 })
 
+test('a partition is profiled, and one that is not there is refused', async () => {
+  const [manager, dashboard] = await start()
+  const spinning = manager.submit('api', 'spin', { ms: 300 })
+  const { status, body } = await ask(dashboard, '/api/partitions/0/profile?ms=50', 'POST')
+  expect(status).toBe(200)
+  const { nodes, samples, timeDeltas } = JSON.parse(body)
+  expect([nodes.length > 0, samples.length]).toEqual([true, timeDeltas.length])
+  for (const path of ['9/profile', 'x/profile', '0/profile?ms=5']) {
+    expect((await ask(dashboard, `/api/partitions/${path}`, 'POST')).status).toBe(400)
+  }
+  await spinning
+})
+
 test('a dashboard that is read-only and redacts shows no payload and changes nothing', async () => {
   const [manager, dashboard] = await start({ readOnly: true, redactPayloads: true })
   await deadLetter(manager, { secret: 'payload' })
@@ -146,6 +159,7 @@ test('a dashboard that is read-only and redacts shows no payload and changes not
   expect(body).not.toContain('secret')
   expect((await ask(dashboard, '/api/lanes/api/pause', 'POST')).status).toBe(403)
   expect(manager.lane('api').isPaused).toBe(false)
+  expect((await ask(dashboard, '/api/partitions/0/profile', 'POST')).status).toBe(403)
 })
 
 test('it needs a token beyond loopback, and a manager with metrics', async () => {
@@ -199,6 +213,32 @@ describeWithBrowser('in a browser', () => {
     )
     await browser.until(`${cells}.length === 1 && location.search === '?lane=oth'`)
     expect(await browser.evaluate('document.title')).toBe('corelane')
+  })
+
+  test('the page profiles a partition, and draws what took its time', async () => {
+    const [manager, dashboard] = await start()
+    const browser = await browse(dashboard)
+    let isOver = false
+    const work = Promise.all(
+      [1, 2, 3, 4].map(async () => {
+        while (!isOver) await manager.submit('api', 'spin', { ms: 20 })
+      }),
+    )
+    await browser.until("document.querySelector('#partitions button')?.hidden === false")
+    await browser.evaluate("document.querySelector('#partitions button').click()")
+    await browser.until("document.querySelectorAll('#functions tr').length > 0")
+    isOver = true
+    await work
+    const names =
+      "[...document.querySelectorAll('#functions tr')].map((row) => row.children[0].textContent)"
+    expect(await browser.evaluate(names)).toContain('spin')
+    const pixels =
+      "document.getElementById('flames').getContext('2d').getImageData(2, 2, 1, 1).data[3]"
+    expect(await browser.evaluate(pixels)).toBe(255)
+    const file = "document.getElementById('profile-file')"
+    expect(await browser.evaluate(`[${file}.download, ${file}.href.slice(0, 5)].join()`)).toBe(
+      'partition-0.cpuprofile,blob:',
+    )
   })
 
   test('a page without the token says so and shows nothing', async () => {

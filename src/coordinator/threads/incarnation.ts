@@ -43,6 +43,11 @@ import type { ManagerPlan } from '../options.ts'
 import { InFlightWindow, type WindowPlan } from './in-flight-window.ts'
 import type { ThreadProgram } from './thread-program.ts'
 
+/** A worker of Node 24.8 or later. */
+interface ProfiledWorker {
+  startCpuProfile?(): Promise<{ stop(): Promise<string> }>
+}
+
 /** What every incarnation of a manager is made with. */
 export interface ThreadPlan extends WindowPlan {
   /** What the threads run; found before the first of them starts. */
@@ -128,6 +133,9 @@ export interface NestedRequests {
   /** Settles once one of those that has a signal has ended. */
   untilEnded(from: Incarnation, id: number): Promise<void>
 }
+
+/** Longer than it lasts, a profile takes to begin behind a running handler and to be written. */
+const PROFILE_GRACE_MS = 10_000
 
 /** How long a thread may take to answer an abort order; no caller waits for the answer. */
 const ORDER_TIMEOUT_MS = 1000
@@ -261,7 +269,7 @@ export class Incarnation {
   readonly #bell: BellRinger
   readonly #commons: CoordinatorCommons
   readonly #output: OutputReader
-  readonly worker: Worker
+  readonly worker: Worker & ProfiledWorker
   /** Node's number of its thread. */
   readonly threadId: number
   #connecting!: Promise<Remote<PartitionControl>>
@@ -462,6 +470,23 @@ export class Incarnation {
     const batch = orders.splice(0)
     // A thread that is busy hears of it late, one that has died never: the grace is for both.
     this.call('abort', ORDER_TIMEOUT_MS, (control) => control.abort(batch)).catch(() => {})
+  }
+
+  /**
+   * Profiles the thread, which goes on with its work.
+   *
+   * @param durationMs - For how long.
+   * @returns The profile, as JSON.
+   */
+  profile(durationMs: number): Promise<string> {
+    return this.call('profile', durationMs + PROFILE_GRACE_MS, async (control) => {
+      const { startCpuProfile } = this.worker
+      // Node 20 and 22: the thread does it, and a handler that never ends keeps it from that.
+      if (startCpuProfile === undefined) return control.profile(durationMs)
+      const handle = await startCpuProfile.call(this.worker)
+      await new Promise((resolve) => timers.setTimeout(resolve, durationMs))
+      return handle.stop()
+    })
   }
 
   /** Ends the thread; synchronous native code in it may keep it alive for a while. */

@@ -1,0 +1,81 @@
+// Profiles: what takes a thread's time, through the public door, with real threads.
+
+import { QueueManager } from 'corelane'
+import { afterEach, expect, test } from 'vitest'
+import { within } from '../support/deadline.ts'
+import { moduleOf } from '../support/managers.ts'
+
+const HANDLERS = moduleOf(`
+  export function burn(ms) { const end = performance.now() + ms; while (performance.now() < end); }
+  export function die(ms) { burn(ms); process.exit(3) }
+  export const echo = (x) => x`)
+
+const closing: QueueManager[] = []
+
+afterEach(async () => {
+  for (const manager of closing.splice(0)) await manager.close().catch(() => {})
+})
+
+function open(partitions: number): QueueManager {
+  const manager: QueueManager = new QueueManager({ handlers: HANDLERS, partitions })
+  closing.push(manager)
+  return manager
+}
+
+/** A profile, in part. */
+interface Profile {
+  readonly nodes: { readonly id: number; readonly callFrame: { readonly functionName: string } }[]
+  readonly samples: number[]
+}
+
+/** Names of the functions that samples fell into. */
+function sampled(json: string): (string | undefined)[] {
+  const { nodes, samples }: Profile = JSON.parse(json)
+  const names = new Map(nodes.map(({ id, callFrame }) => [id, callFrame.functionName]))
+  return samples.map((id) => names.get(id))
+}
+
+test('a profile names the handler that runs, and its results come meanwhile', async () => {
+  const manager = open(1)
+  let isOver = false
+  const work = (async () => {
+    while (!isOver) await manager.run('burn', 5)
+  })()
+  const profile = await within(manager.profilePartition(0, { durationMs: 200 }), 'the profile')
+  isOver = true
+  await work
+  expect(sampled(profile)).toContain('burn')
+})
+
+test('threads that do nothing are profiled, two at once and one twice', async () => {
+  const manager = open(2)
+  const options = { durationMs: 50 }
+  const profiles = await within(
+    Promise.all([0, 1, 1].map((index) => manager.profilePartition(index, options))),
+    'the profiles',
+  )
+  for (const profile of profiles) expect(JSON.parse(profile).samples.length).toBeGreaterThan(0)
+  expect(await manager.run('echo', 1)).toBe(1)
+})
+
+test('a thread that dies meanwhile rejects its profile', async () => {
+  const manager = open(1)
+  await manager.start()
+  const profile = manager.profilePartition(0, { durationMs: 20_000 })
+  const dying = manager.run('die', 50).catch((error) => error)
+  await expect(within(profile, 'the profile')).rejects.toMatchObject({
+    code: 'CORELANE_PARTITION_LOST',
+  })
+  expect(await dying).toMatchObject({ code: 'CORELANE_PARTITION_LOST' })
+  expect(await manager.run('echo', 2)).toBe(2)
+})
+
+test('a profile of no partition, and one without an end, are refused', async () => {
+  const manager = open(1)
+  for (const index of [1, -1, 0.5, Number.NaN, 'x' as unknown as number]) {
+    await expect(manager.profilePartition(index)).rejects.toThrow(/index of a partition that has/)
+  }
+  for (const durationMs of [0, 60_001, Number.NaN]) {
+    await expect(manager.profilePartition(0, { durationMs })).rejects.toThrow(/durationMs/)
+  }
+})
