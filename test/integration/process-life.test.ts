@@ -230,8 +230,11 @@ test('a failure that a subscription gets is no warning, nor is one that a comman
     const manager = create(${later}, { partitions: { count: 1 }, concurrencyPerPartition: 2 })
     await manager.start()
     const events = manager.subscribe({ events: ['queue.partition.rejection'] })
+    // The news comes after the result, and nothing that is in flight keeps the process alive.
+    const alive = setInterval(() => {}, 1_000)
     await manager.run('floating')
     console.log((await events.next()).value.error.message)
+    clearInterval(alive)
     await events.return()
     const running = manager.run('ended', 60_000).catch((error) => console.log(error.code))
     await Promise.all([running, manager.run('timer')])
