@@ -55,16 +55,18 @@ test('300,000 commands leave nothing on the heap of the main thread or of a part
   expect(partition).toBeLessThan(3 * MIB)
 }, 90_000)
 
+/** The life of a manager. */
+async function cycle(): Promise<void> {
+  const manager = QueueManager.create({
+    handlers: fixture('values.js'),
+    partitions: { count: 2 },
+  })
+  await within(manager.start(), 'start')
+  await within(manager.run('echo', 1), 'echo')
+  await within(manager.close(), 'close')
+}
+
 test('managers that were closed leave no memory behind', async () => {
-  const cycle = async () => {
-    const manager = QueueManager.create({
-      handlers: fixture('values.js'),
-      partitions: { count: 2 },
-    })
-    await within(manager.start(), 'start')
-    await within(manager.run('echo', 1), 'echo')
-    await within(manager.close(), 'close')
-  }
   const settle = async () => {
     for (let i = 0; i < 5; i++) {
       await new Promise((resolve) => setImmediate(resolve))
@@ -78,6 +80,18 @@ test('managers that were closed leave no memory behind', async () => {
   for (let i = 0; i < 15; i++) await cycle()
   // Each has 8 MiB of rings.
   expect((await settle()) - before).toBeLessThan(30 * MIB)
+})
+
+test('one collection frees them: nothing waits until comlink lets its proxies go', async () => {
+  const collect = await collector()
+  await cycle()
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  for (let i = 0; i < 2; i++) collect()
+  const before = process.memoryUsage().arrayBuffers
+  for (let i = 0; i < 15; i++) await cycle()
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  collect()
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(10 * MIB)
 })
 
 test('the memory of threads that died goes with them', async () => {

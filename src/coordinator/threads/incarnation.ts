@@ -330,7 +330,12 @@ export class Incarnation {
     const current: Parameters<typeof converse>[1] = {
       conversation: { incarnation: this, reports, nested },
     }
-    this.loaded = this.#connect(control.port1, current).finally(() => output.read())
+    this.loaded = this.#connect(control.port1, current)
+      .then((report) => {
+        this.window.isTraced = report.ok && report.isTraced
+        return report
+      })
+      .finally(() => output.read())
     this.exited = new Promise((resolve) => {
       this.worker.on('error', (error) => {
         this.#cause = error
@@ -374,10 +379,7 @@ export class Incarnation {
 
   #connect(port: MessagePort, current: Parameters<typeof converse>[1]): Promise<LoadReport> {
     return new Promise((resolve, reject) => {
-      this.#connecting = converse(port, current, (report) => {
-        this.window.isTraced = report.ok && report.isTraced
-        resolve(report)
-      })
+      this.#connecting = converse(port, current, resolve)
       this.#connecting.then((proxy) => {
         this.#control = proxy
       }, reject)
