@@ -1,11 +1,19 @@
 // Dashboard news: the event stream of a dashboard of another process, as its page reads it.
 // Must not: print a token.
 
+import { text } from '../base/options.ts'
 import type { MetricsSnapshot } from '../index.ts'
 import { UsageError } from './command-line.ts'
 
 /** Where the address of a dashboard is looked for as well: there, its token shows in no list. */
 export const DASHBOARD_VARIABLE = 'CORELANE_DASHBOARD_URL'
+
+/** The option of commands that look at a dashboard. */
+export const TOKEN_OPTION = Object.freeze({
+  flag: '--token <token>',
+  summary: `Its token, if the address has none (address: ${DASHBOARD_VARIABLE})`,
+  rule: text(undefined),
+})
 
 /** Why an address does not do. */
 const ALLOWED = 'the address that serveDashboard gives: http://127.0.0.1:9465/#token=…'

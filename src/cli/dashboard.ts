@@ -2,9 +2,9 @@
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { boolean, text } from '../base/options.ts'
+import { boolean } from '../base/options.ts'
 import { type CliCommand, EXIT_FAILED, EXIT_OK } from './command-line.ts'
-import { DASHBOARD_VARIABLE, dashboardAddress, readNews } from './dashboard-news.ts'
+import { dashboardAddress, readNews, TOKEN_OPTION } from './dashboard-news.ts'
 
 interface Flags {
   readonly token: string | undefined
@@ -26,11 +26,7 @@ export const dashboardCommand: CliCommand = {
     'corelane worker ./handlers.js --queue redis://localhost --dashboard 9465',
   ],
   options: {
-    token: {
-      flag: '--token <token>',
-      summary: `Its token, if the address has none (address: ${DASHBOARD_VARIABLE})`,
-      rule: text(undefined),
-    },
+    token: TOKEN_OPTION,
     print: { flag: '--print', summary: 'Print the address, open nothing', rule: boolean(false) },
   },
   action: ([url], options) => open(url, options as unknown as Flags),

@@ -1,13 +1,13 @@
 // Top: the command that shows the lanes and partitions of a running process in a terminal.
 // Owns: the terminal's screen and keys while it runs.
 
-import { boolean, text } from '../base/options.ts'
+import { boolean } from '../base/options.ts'
 import { type CliCommand, EXIT_OK } from './command-line.ts'
 import {
-  DASHBOARD_VARIABLE,
   type DashboardAddress,
   dashboardAddress,
   readNews,
+  TOKEN_OPTION,
 } from './dashboard-news.ts'
 import { type Screen, TopScreen } from './top-screen.ts'
 
@@ -33,11 +33,7 @@ export const topCommand: CliCommand = {
     'corelane top --once --json | jq .lanes.api.queued',
   ],
   options: {
-    token: {
-      flag: '--token <token>',
-      summary: `Its token, if the address has none (address: ${DASHBOARD_VARIABLE})`,
-      rule: text(undefined),
-    },
+    token: TOKEN_OPTION,
     once: { flag: '--once', summary: 'One look, of one interval', rule: boolean(false) },
     json: { flag: '--json', summary: 'One JSON object a line', rule: boolean(false) },
   },

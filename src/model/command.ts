@@ -250,7 +250,7 @@ export interface PartitionContext {
 export const commandInfo: unique symbol = Symbol.for('corelane.command') as never
 
 /**
- * What became of a command and where: part of an outcome, and on errors under {@link commandInfo}.
+ * How a command ended and where: part of an outcome, and on errors under {@link commandInfo}.
  */
 export interface CommandInfo {
   readonly id: string

@@ -143,7 +143,7 @@ async function profile(index, button) {
   button.disabled = true
   at('profile').hidden = false
   at('profile-at').textContent = 'partition ' + index + ', 2 seconds …'
-  const response = await api('partitions/' + index + '/profile?ms=2000', 'POST')
+  const response = await api('partitions/' + index + '/profile', 'POST')
   button.disabled = false
   const taken = await response.json()
   if (!response.ok) {

@@ -136,7 +136,7 @@ function submitSubscribers(tracer: Tracer) {
   }
 }
 
-/** What became of runs; spans of those in threads that make none themselves. */
+/** How runs ended; spans of those in threads that make none themselves. */
 function runSubscribers(tracer: Tracer | undefined, histogram: Histogram | undefined) {
   const failed = new WeakSet<object>()
   return {

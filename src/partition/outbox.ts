@@ -60,7 +60,7 @@ export class Outbox {
   /**
    * Sends the outcome of a command.
    *
-   * @param status - What became of it.
+   * @param status - The meaning of the record.
    * @param value - The result, or what was thrown.
    * @param startedAtMs - When its handler was entered; 0 if it never was.
    * @param durationMs - How long it ran.

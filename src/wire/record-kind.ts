@@ -18,7 +18,7 @@ const STATUS_MASK = 0x7
 /** Set in a result record's kind if the thread has printed something since the record before. */
 export const PRINTED_BIT = 0x400
 
-/** What became of a command. */
+/** Result records by their meaning. */
 export const ResultStatus = Object.freeze({
   /** The handler gave a result. */
   DONE: 0,
@@ -55,7 +55,7 @@ export type ResultStatusValue = (typeof ResultStatus)[keyof typeof ResultStatus]
 /**
  * Packs a record's kind.
  *
- * @param status - What became of the command, or in command records how it runs.
+ * @param status - The meaning of the result, or in command records how it runs.
  * @param payloadKind - How the payload is encoded.
  * @param resets - Whether the payload's decoder must start afresh before it.
  */
@@ -77,7 +77,7 @@ export function resetsOf(kind: number): boolean {
   return (kind & RESETS_BIT) !== 0
 }
 
-/** What became of the command of a result record. */
+/** The meaning of a result record. */
 export function statusOf(kind: number): ResultStatusValue {
   return ((kind >> STATUS_SHIFT) & STATUS_MASK) as ResultStatusValue
 }

@@ -115,7 +115,7 @@ export interface Delivery {
   readonly acceptedAtMs: number
 }
 
-/** What became of the end of a delivery: `stale` if it is not this worker's any more. */
+/** The answer to the end of a delivery: `stale` if this worker no longer holds the command. */
 export type SettleStatus = 'done' | 'stale'
 
 /** Why a command is given back. */

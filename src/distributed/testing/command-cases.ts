@@ -48,7 +48,7 @@ const cancelling: readonly CaseOfContract[] = [
     const all = [0, 3, 3].map((partitionId) => stage.envelope({ partitionId, submitter: 'me' }))
     await stage.fill(queue, all)
     const [first, second, third] = all
-    assert.deepEqual(await queue.commands!.cancel([second!.id, referenceTo(first!), 'nobody']), [
+    assert.deepEqual(await queue.commands!.cancel([second!.id, referenceTo(first!), 'unknown']), [
       'cancelled',
       'cancelled',
       'unknown',

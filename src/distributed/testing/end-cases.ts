@@ -67,8 +67,8 @@ const dead: readonly CaseOfContract[] = [
       await queue.deadLetter(delivery, 'x', failureOf(delivery, queue, 'x'))
     }
     const [a, b, c] = envelopes.map(referenceTo)
-    assert.equal(await queue.dead.drop([a!, { commandId: 'nobody', partitionId: 0 }]), 1)
-    assert.equal(await queue.dead.redrive([a!, b!, { commandId: 'nobody', partitionId: 0 }]), 1)
+    assert.equal(await queue.dead.drop([a!, { commandId: 'unknown', partitionId: 0 }]), 1)
+    assert.equal(await queue.dead.redrive([a!, b!, { commandId: 'unknown', partitionId: 0 }]), 1)
     assert.equal(await queue.dead.drop([b!]), 0)
     assert.deepEqual(
       (await queue.dead.list()).map(({ envelope }) => envelope.id),
@@ -84,7 +84,7 @@ const dead: readonly CaseOfContract[] = [
       await queue.deadLetter(delivery, 'x', failureOf(delivery, queue, 'x'))
     }
     const [a, b, c] = envelopes.map(({ id }) => id)
-    assert.equal(await queue.dead.redrive([b!, 'nobody']), 1)
+    assert.equal(await queue.dead.redrive([b!, 'unknown']), 1)
     assert.deepEqual(idsOf(await stage.take(queue, 1)), [b])
     assert.equal(await queue.dead.drop([a!, referenceTo(envelopes[2]!)]), 2)
     assert.deepEqual(await queue.dead.list(), [])

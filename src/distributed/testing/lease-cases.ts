@@ -126,7 +126,7 @@ const giving: readonly CaseOfContract[] = [
       durationMs: 1,
       completedAt: envelope.createdAt,
     }
-    const other = { ...result, commandId: 'nobody' }
+    const other = { ...result, commandId: 'unknown' }
     await refused('a result of what was not dequeued', queue.complete(other), 'CORELANE_NOT_HELD')
     await queue.complete(result)
     assert.equal(await queue.dequeue(2), null)

@@ -52,7 +52,7 @@ export const OPTION_CASES: readonly CaseOfContract[] = [
       await one!.commands!.onProgress('you', (...report) => others.push(report))
       await two!.commands!.report([
         { commandId: 'a', submitter: 'me', value: { done: 0.5, of: [1, null] } },
-        { commandId: 'b', submitter: 'nobody', value: 1 },
+        { commandId: 'b', submitter: 'unknown', value: 1 },
         { commandId: 'c', submitter: 'me', value: undefined },
       ])
       await stage.until('both have come', () => heard.length === 2)

@@ -8,6 +8,7 @@ import {
   type CommandExtras,
   type GivenOptions,
   noExtras,
+  noGiven,
 } from '../../../../src/coordinator/command-extras.ts'
 import { CommandTimers } from '../../../../src/coordinator/command-timers.ts'
 import { type Lane, LaneTable } from '../../../../src/coordinator/lane-table.ts'
@@ -49,19 +50,7 @@ export interface CommandTraits {
 
 let sequences = 0
 
-const NO_OPTIONS: GivenOptions = {
-  name: undefined,
-  attempt: undefined,
-  timeoutMs: undefined,
-  rejectsLate: undefined,
-  startWithinMs: undefined,
-  retry: undefined,
-  signal: undefined,
-  kill: false,
-  onProgress: undefined,
-  stream: undefined,
-  context: new CallContext(),
-}
+const NO_OPTIONS: GivenOptions = { ...noGiven(), context: new CallContext() }
 
 /** The services of a manager, each of them real. */
 export interface Services extends CommandManager {
