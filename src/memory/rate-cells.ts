@@ -75,8 +75,7 @@ export class TokenBucket implements RateCells {
     for (;;) {
       const arrival = Atomics.load(this.#stamps, this.#cell)
       if (arrival <= nowNs) return
-      const taken = (arrival - nowNs + this.#intervalNs - 1n) / this.#intervalNs
-      const next = nowNs + taken * terms.#intervalNs
+      const next = nowNs + BigInt(this.#taken(arrival - nowNs)) * terms.#intervalNs
       // PUBLISH(rate-stamp): starts by the present terms move it on by more than those to come.
       if (Atomics.compareExchange(this.#stamps, this.#cell, arrival, next) === arrival) return
     }
@@ -84,9 +83,12 @@ export class TokenBucket implements RateCells {
 
   available(nowNs: bigint): number {
     const lead = Atomics.load(this.#stamps, this.#cell) - nowNs
-    if (lead <= 0n) return this.#limit
-    const taken = Number((lead + this.#intervalNs - 1n) / this.#intervalNs)
-    return Math.max(0, this.#limit - taken)
+    return lead <= 0n ? this.#limit : this.#limit - this.#taken(lead)
+  }
+
+  /** Tokens that are taken: never more than there are, though a lower limit's intervals say so. */
+  #taken(leadNs: bigint): number {
+    return Math.min(this.#limit, Number((leadNs + this.#intervalNs - 1n) / this.#intervalNs))
   }
 }
 
