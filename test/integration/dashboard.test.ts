@@ -221,7 +221,7 @@ describeWithBrowser('in a browser', () => {
     let isOver = false
     const work = Promise.all(
       [1, 2, 3, 4].map(async () => {
-        while (!isOver) await manager.submit('api', 'spin', { ms: 20 })
+        while (!isOver) await manager.submit('api', 'churn', { ms: 20 })
       }),
     )
     await browser.until("document.querySelector('#partitions button')?.hidden === false")
@@ -231,7 +231,7 @@ describeWithBrowser('in a browser', () => {
     await work
     const names =
       "[...document.querySelectorAll('#functions tr')].map((row) => row.children[0].textContent)"
-    expect(await browser.evaluate(names)).toContain('spin')
+    expect(await browser.evaluate(names)).toContain('fib')
     const pixels =
       "document.getElementById('flames').getContext('2d').getImageData(2, 2, 1, 1).data[3]"
     expect(await browser.evaluate(pixels)).toBe(255)
