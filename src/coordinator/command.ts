@@ -227,6 +227,12 @@ export class Command implements Schedulable, GroupItem, CommandFields, StreamSou
     return this.extras?.group?.number ?? this.sequence
   }
 
+  /** Whether a distributed queue gave it out; known until it is settled. */
+  get isOfQueue(): boolean {
+    const settler = this.#resolve
+    return typeof settler === 'object' && settler.isOfQueue === true
+  }
+
   /** The trace that its handler goes on with, if there is one. */
   get carrier(): string | undefined {
     return this.extras?.options?.carrier

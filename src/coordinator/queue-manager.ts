@@ -75,6 +75,7 @@ export interface ManagerPort {
    * @param options - Their values keep to `COMMAND_RULES`: they are not checked.
    * @param settler - Takes its end once, perhaps before this returns.
    * @param isWatched - False if the pool ends it at its latest start, so that it needs no timer.
+   * @param carrier - The trace that its handler goes on with, as printable ASCII.
    * @throws The error that keeps the manager from accepting it.
    */
   submit(
@@ -84,6 +85,7 @@ export interface ManagerPort {
     options: CommandOptions,
     settler: Settler,
     isWatched: boolean,
+    carrier?: string,
   ): PortCommand
   /**
    * Ends a command unless it has started.

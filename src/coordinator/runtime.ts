@@ -185,6 +185,7 @@ export class Runtime implements CommandManager, ManagerEvents {
    *
    * @param settler - Takes its end, once.
    * @param isWatched - False if the pool ends it at its latest start.
+   * @param carrier - The trace that its handler goes on with.
    * @throws The error that keeps it from being accepted.
    */
   submit(
@@ -194,8 +195,10 @@ export class Runtime implements CommandManager, ManagerEvents {
     options: CommandOptions,
     settler: Settler,
     isWatched: boolean,
+    carrier?: string,
   ): Command {
     const command = this.intake.make(lane, type, payload, options, true, undefined, true)
+    if (carrier !== undefined) command.carry(carrier)
     this.intake.enter(command, settler, isWatched)
     return command
   }

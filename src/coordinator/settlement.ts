@@ -3,6 +3,8 @@
 
 /** Takes the ends of commands in the place of promises. */
 export interface Settler {
+  /** Whether a distributed queue gave its commands out, so that others traced their submits. */
+  readonly isOfQueue?: boolean
   /**
    * Takes the end of a command, in the middle of the manager's work.
    *

@@ -1,6 +1,9 @@
 // Command trace: a command or a run as tracers see it, and how its trace goes on in a thread.
 // Owns: how the name of a command carries a trace through the ring.
 
+/** A longer trace loses its last fields, such as baggage: it must fit a small ring beside a key. */
+export const CARRIER_CHARS_MAX = 2048
+
 /** What the tracing channels carry: one object from the start of a command or run to its end. */
 export interface CommandTrace {
   readonly id: string
@@ -20,6 +23,8 @@ export interface CommandTrace {
    * subscriber to the start of a submit may set it, for the thread and for the traces of its runs.
    */
   carrier: string | undefined
+  /** Whether a distributed queue gave it out, whose submitter has a trace of its own. */
+  readonly isOfQueue: boolean
   /** Whether the thread of a run traces it by itself. */
   readonly isTracedThere: boolean
 }

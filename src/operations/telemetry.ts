@@ -24,6 +24,7 @@ import { epochMs, nowMs } from '../base/clock.ts'
 import { VERSION } from '../base/version.ts'
 import { BROADCAST_LANE } from '../model/command.ts'
 import {
+  CARRIER_CHARS_MAX,
   type CommandTrace,
   type RunTracer,
   runTracer,
@@ -32,9 +33,6 @@ import {
 } from '../model/command-trace.ts'
 
 const SCOPE = 'corelane'
-
-/** A longer trace loses its last fields, such as baggage: it must fit a small ring beside a key. */
-const CARRIER_CHARS_MAX = 2048
 
 /** Of the conventions for `messaging.process.duration`, in seconds. */
 const DURATION_BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
@@ -119,6 +117,7 @@ function submitSubscribers(tracer: Tracer) {
   const spans = new WeakMap<object, Span>()
   return {
     start(command: CommandTrace): void {
+      if (command.isOfQueue) return
       const parent = command.carrier === undefined ? context.active() : unpack(command.carrier)
       const attributes = attributesOf('send', command)
       const kind = SpanKind.PRODUCER
@@ -263,7 +262,9 @@ export function instrument(): () => void {
     undone.push(() => channel.unsubscribe(subscribers as never))
   }
   if (tracer !== undefined) {
-    subscribe('corelane:submit', submitSubscribers(tracer))
+    for (const name of ['submit', 'enqueue']) {
+      subscribe(`corelane:${name}`, submitSubscribers(tracer))
+    }
     const own = new ThreadTracer(tracer)
     setRunTracer(own)
     undone.push(() => runTracer() === own && setRunTracer(undefined))

@@ -1,6 +1,7 @@
 // OpenTelemetry: spans and metrics of commands. Goal: one producer span per command and one
 // consumer span per run, each in the trace of its request, and spans of handlers below it. Method:
-// the real SDK in the main thread and in the thread of the handlers.
+// the real SDK in the main thread and in the thread of the handlers; for queues, in the process of
+// the submitter and in that of the worker.
 
 import { context, metrics, propagation, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
@@ -19,9 +20,13 @@ import {
 } from '@opentelemetry/sdk-trace-base'
 import { PartitionConfig, type QueueManager, type QueueManagerOptions, RetryPolicy } from 'corelane'
 import { instrument } from 'corelane/opentelemetry'
+import { RedisDistributedQueue } from 'corelane/redis'
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest'
 import { failure, within } from '../support/deadline.ts'
 import { open } from '../support/managers.ts'
+import { keep, openPool, openQueue, openSubmitter } from '../support/pools.ts'
+import { runProgram } from '../support/programs.ts'
+import { describeWithRedis, startRedis } from '../support/redis-server.ts'
 
 const options: QueueManagerOptions = { partitions: PartitionConfig.single(), lanes: { lane: {} } }
 const exporter = new InMemorySpanExporter()
@@ -231,7 +236,7 @@ test('without an SDK nothing listens, and a command carries nothing', async () =
   metrics.disable()
   const { channel } = await import('node:diagnostics_channel')
   end = instrument()
-  for (const name of ['submit', 'run']) {
+  for (const name of ['submit', 'run', 'enqueue']) {
     for (const step of ['start', 'end', 'asyncStart', 'asyncEnd', 'error']) {
       expect(channel(`tracing:corelane:${name}:${step}`).hasSubscribers).toBe(false)
     }
@@ -239,4 +244,110 @@ test('without an SDK nothing listens, and a command carries nothing', async () =
   const manager = await open('traced.js', options)
   await within(manager.submit('lane', 'sync'), 'the command')
   expect(named(await threadSpans(manager), 'process sync').parent).toBeUndefined()
+  const queue = openQueue(PartitionConfig.single())
+  await within(openSubmitter(queue).enqueue('lane', 'sync', 1), 'a command in a queue')
+  expect((await queue.dequeue(0))!.options?.trace).toBeUndefined()
+})
+
+test.each(['basic.js', 'traced.js'])(
+  'a run of a queue is below the submit of its submitter, with handlers of %s',
+  async (handlers) => {
+    const [type, worker] = handlers === 'basic.js' ? ['noop', 'main'] : ['sync', 'thread']
+    const manager = await open(handlers, options)
+    const queue = openQueue(PartitionConfig.single())
+    await openPool(queue, manager)
+    const submitter = openSubmitter(queue)
+    if (worker === 'thread') await failure(submitter.submit('lane', 'breaks'), 'a failure')
+    await inRequest(() => within(submitter.submit('lane', type!, 1, { id: 'one' }), 'the command'))
+    const main = mainSpans()
+    const runs = worker === 'main' ? main : await threadSpans(manager)
+    const request = named(main, 'request')
+    const send = named(main, `send ${type}`)
+    expect(send).toMatchObject({ parent: request.id, kind: SpanKind.PRODUCER })
+    expect(send.attributes['messaging.message.id']).toBe('one')
+    const run = named(runs, `process ${type}`)
+    expect(run).toMatchObject({ parent: send.id, kind: SpanKind.CONSUMER, traceId: send.traceId })
+    expect(run.attributes['messaging.message.id']).toBe('one')
+    if (worker === 'main') return
+    const failed = named(main, 'send breaks')
+    expect(failed.status.code).toBe(SpanStatusCode.ERROR)
+    expect(named(runs, 'process breaks').parent).toBe(failed.id)
+  },
+)
+
+test('a rejection of a traced submit that its caller ignores is unhandled, once', async () => {
+  const { stdout } = await runProgram(`
+    const { LocalDistributedQueue, Submitter } = await import('corelane')
+    const heard = []
+    require('node:diagnostics_channel').tracingChannel('corelane:enqueue').subscribe({
+      error: ({ error }) => heard.push(error.code),
+      asyncEnd: ({ type }) => heard.push(type),
+    })
+    process.on('unhandledRejection', ({ code }) => heard.push('unhandled ' + code))
+    const submitter = new Submitter(LocalDistributedQueue.auto())
+    const ignored = submitter.submit('lane', 'noop', 1)
+    await submitter.close()
+    await new Promise((resolve) => setImmediate(resolve))
+    console.log(heard.join())`)
+  const code = 'CORELANE_SUBMITTER_CLOSED'
+  expect(stdout.trim()).toBe(`${code},noop,unhandled ${code}`)
+})
+
+test('a trace that is no JSON stays in its process', async () => {
+  end()
+  const { channel } = await import('node:diagnostics_channel')
+  const start = channel('tracing:corelane:enqueue:start')
+  const mark = (command: unknown) => Object.assign(command as object, { carrier: 'mine' })
+  start.subscribe(mark)
+  const queue = openQueue(PartitionConfig.single())
+  await within(openSubmitter(queue).enqueue('lane', 'noop', 1), 'the command')
+  start.unsubscribe(mark)
+  expect((await queue.dequeue(0))!.options?.trace).toBeUndefined()
+})
+
+describeWithRedis('a queue on Redis', () => {
+  test('carries the trace of a submitter to a worker in another process', async () => {
+    const redis = await startRedis()
+    const place = { url: redis.url, queue: 'traced', durability: 'ignore' } as const
+    const worker = runProgram(
+      `
+      const { PartitionConfig, QueueManager: Manager, WorkerPool } = await import('corelane')
+      const { RedisDistributedQueue } = await import('corelane/redis')
+      const { trace } = await import('@opentelemetry/api')
+      const sdk = await import('@opentelemetry/sdk-trace-base')
+      const exporter = new sdk.InMemorySpanExporter()
+      const spanProcessors = [new sdk.SimpleSpanProcessor(exporter)]
+      trace.setGlobalTracerProvider(new sdk.BasicTracerProvider({ spanProcessors }))
+      ;(await import('corelane/opentelemetry')).instrument()
+      const manager = Manager.create({
+        handlers: new URL('file://' + process.cwd() + '/test/fixtures/traced.js'),
+        partitions: PartitionConfig.single(),
+        lanes: { lane: {} },
+      })
+      const queue = await RedisDistributedQueue.open({
+        ...${JSON.stringify(place)}, partitions: PartitionConfig.single(),
+      })
+      const pool = new WorkerPool(queue, manager)
+      await pool.start()
+      while (pool.stats().completed < 2) await new Promise((resolve) => setTimeout(resolve, 10))
+      await pool.drain()
+      await manager.close()
+      await queue.close()
+      console.log(JSON.stringify(exporter.getFinishedSpans().map(({ name }) => name)))`,
+      60_000,
+    )
+    const partitions = PartitionConfig.single()
+    const queue = keep(await RedisDistributedQueue.open({ ...place, partitions }))
+    const submitter = openSubmitter(queue)
+    await inRequest(() => within(submitter.submit('lane', 'sync', 1), 'the command', 60_000))
+    const send = named(mainSpans(), 'send sync')
+    const thread = (await within(submitter.submit('lane', 'spans'), 'the spans', 60_000)) as Seen[]
+    const run = named(thread, 'process sync')
+    expect(run).toMatchObject({ parent: send.id, kind: SpanKind.CONSUMER, traceId: send.traceId })
+    expect(named(thread, 'child').parent).toBe(run.id)
+    const { code, stdout, stderr } = await worker
+    expect([code, stderr]).toEqual([0, ''])
+    // The worker submits nothing: its spans are those of runs.
+    expect(JSON.parse(stdout)).toEqual([])
+  })
 })

@@ -51,6 +51,15 @@ const envelope = fc.record({
   priority: maybe(fc.nat(255)),
   deadline: maybe(time),
   submitter: maybe(name),
+  options: maybe(
+    fc.record(
+      {
+        timeoutMs: fc.integer({ min: 1, max: 1e6 }),
+        trace: fc.dictionary(name, fc.string({ maxLength: 200 }), { maxKeys: 5 }),
+      },
+      { requiredKeys: [] },
+    ),
+  ),
   version: fc.constant(1),
 })
 

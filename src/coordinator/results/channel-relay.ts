@@ -23,7 +23,8 @@ const RUN_EVENTS: readonly LaneEventName[] = [
   ...ENDS,
 ]
 
-function hasListeners({ start, end, asyncStart, asyncEnd, error }: typeof SUBMIT): boolean {
+/** Whether anything listens to a tracing channel. */
+export function hasListeners({ start, end, asyncStart, asyncEnd, error }: typeof SUBMIT): boolean {
   for (const each of [start, end, asyncStart, asyncEnd, error]) if (each.hasSubscribers) return true
   return false
 }
@@ -97,6 +98,7 @@ function begin(on: typeof SUBMIT, traces: Traces, event: LaneEvent, command: Com
     startedAtMs,
     durationMs: undefined,
     carrier: command.carrier,
+    isOfQueue: command.isOfQueue,
     isTracedThere: command.holder?.isTraced === true,
   }
   traces.set(command, trace)

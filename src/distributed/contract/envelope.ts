@@ -6,6 +6,7 @@ import { laneError, show } from '../../base/errors.ts'
 import { boolean, type OptionRules } from '../../base/options.ts'
 import { isPortableName, PORTABLE_NAME_ALLOWED } from '../../base/portable-name.ts'
 import { COMMAND_RULES, KEY_LENGTH_MAX, PRIORITY_MAX } from '../../model/command.ts'
+import { CARRIER_CHARS_MAX } from '../../model/command-trace.ts'
 import { PARTITION_COUNT_MAX } from '../../model/partition-config.ts'
 import { QUEUED_RETRY_RULES, type QueuedRetry } from '../../model/retry.ts'
 
@@ -59,7 +60,16 @@ export interface EnvelopeOptions {
   readonly keepResult?: boolean | undefined
   /** Whether its submitter wants to know how far it has come. */
   readonly progress?: boolean | undefined
+  /**
+   * The trace that it belongs to, as fields of W3C trace context: `traceparent`, `tracestate`, and
+   * what else the propagator of its submitter writes. Printable ASCII, as JSON up to 2,048
+   * characters. Here, since workers of all versions read past options that they do not know.
+   */
+  readonly trace?: TraceFields | undefined
 }
+
+/** A trace on its way between processes, as a propagator of OpenTelemetry writes it. */
+export type TraceFields = Readonly<Record<string, string>>
 
 /** Whether the queue keeps nothing of a command that ends. */
 export function leavesNothing({ options, submitter }: CommandEnvelope): boolean {
@@ -197,6 +207,8 @@ export function checkEnvelope(
   return sealEnvelope(given as unknown as CommandEnvelope)
 }
 
+const TRACE_ALLOWED = `an object of printable ASCII, up to ${CARRIER_CHARS_MAX} characters as JSON`
+
 const OPTION_RULES = Object.freeze({
   delayMs: COMMAND_RULES.delayMs,
   timeoutMs: COMMAND_RULES.timeoutMs,
@@ -205,10 +217,25 @@ const OPTION_RULES = Object.freeze({
   progress: boolean(false),
 }) satisfies OptionRules
 
+/** Copies the fields of a trace, each read once; undefined if they are none. */
+export function traceFieldsOf(given: unknown): TraceFields | undefined {
+  if (typeof given !== 'object' || given === null) return undefined
+  const fields = Object.entries(given)
+  const isText = fields.every(
+    ([name, value]) => typeof value === 'string' && /^[ -~]*$/.test(name + value),
+  )
+  const trace = Object.freeze(Object.fromEntries(fields))
+  return isText && JSON.stringify(trace).length <= CARRIER_CHARS_MAX ? trace : undefined
+}
+
 function checkedOptions(given: unknown): EnvelopeOptions {
   if (typeof given !== 'object' || given === null) refuse('options', given, 'an object')
   const options = checkedMembers<Writable<EnvelopeOptions>>('options', given, OPTION_RULES)
   const { retry } = options
+  const trace = Object.hasOwn(given, 'trace') ? (given as EnvelopeOptions).trace : undefined
+  if (trace !== undefined) {
+    options.trace = traceFieldsOf(trace) ?? refuse('options.trace', trace, TRACE_ALLOWED)
+  }
   if (retry !== undefined) {
     options.retry = Object.freeze(
       checkedMembers<QueuedRetry>('options.retry', retry, QUEUED_RETRY_RULES),

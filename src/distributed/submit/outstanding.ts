@@ -51,7 +51,7 @@ const UNSEEN: Sighting = Object.freeze({
 /** One command. */
 export class Outstanding {
   readonly envelope: CommandEnvelope
-  readonly promise: Promise<unknown>
+  promise: Promise<unknown>
   /** Whether its promise waits for its result, and not only until the queue has it. */
   readonly wantsResult: boolean
   /** Whether its id is the caller's, so that it may be submitted again. */

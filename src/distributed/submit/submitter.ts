@@ -29,6 +29,7 @@ import { Pause } from '../pause.ts'
 import { EnvelopeMaker } from './envelope-maker.ts'
 import { NameWatch } from './name-watch.ts'
 import { type Enqueued, Outstanding } from './outstanding.ts'
+import { followTrace, isFollowed, startTrace, withTrace } from './submit-trace.ts'
 import {
   type NewCommand,
   SUBMITTER_RULES,
@@ -323,7 +324,10 @@ export class Submitter<M = AnyHandlers> {
       if (this.#isClosed) throw this.#closedError(envelope.id, 'not submitted')
       refuseAborted(options?.signal)
       const isNamed = options?.id !== undefined
-      item = new Outstanding(envelope, wantsResult, isNamed, nowMs(), this.#settled)
+      const trace = isFollowed() ? startTrace(envelope) : undefined
+      const traced = trace === undefined ? envelope : withTrace(envelope, trace)
+      item = new Outstanding(traced, wantsResult, isNamed, nowMs(), this.#settled)
+      if (trace !== undefined) followTrace(trace, item)
     } catch (error) {
       return Promise.reject(error)
     }

@@ -19,6 +19,8 @@ const BAD_OPTIONS: readonly unknown[] = [
   { timeoutMs: Number.NaN },
   { progress: 'often' },
   { keepResult: 'none' },
+  { trace: '00-a-b-01' },
+  { trace: { traceparent: 1 } },
   { retry: 3 },
   { retry: { retries: 101 } },
   { retry: { backoff: 'linear' } },
@@ -33,6 +35,7 @@ export const OPTION_CASES: readonly CaseOfContract[] = [
     const options: EnvelopeOptions = {
       timeoutMs: 1500.5,
       progress: true,
+      trace: { traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`, tracestate: 'k="v"' },
       retry: { retries: 4, backoff: 'fixed', delayMs: 20, maxDelayMs: 30, jitter: 0.5 },
     }
     const more = { ...options, retry: { ...options.retry, module: 'x' }, module: '/etc/passwd' }

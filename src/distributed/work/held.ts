@@ -195,6 +195,10 @@ export class HeldCommand implements Settler {
     this.isCounted = !delivery.countsAtStart
   }
 
+  get isOfQueue(): boolean {
+    return true
+  }
+
   settled(
     _place: number,
     isOk: boolean,

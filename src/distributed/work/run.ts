@@ -105,17 +105,18 @@ export class Runner implements Starter {
     else if (terms === 'token') this.#limiters.get(held.lane)!.putBack(held)
     else if (!held.isCounted) this.#reporter.add(held)
     else {
-      const { laneId, commandType, payload } = held.envelope
+      const { laneId, commandType, payload, options } = held.envelope
       all.submit(held)
       try {
         // What a queue checked need not be checked again.
         if (!isSealed(held.envelope)) checkGiven('command', terms, COMMAND_RULES)
-        if (held.envelope.options?.progress === true) {
+        if (options?.progress === true) {
           terms.onProgress = (value) => this.#progress.add(held, value)
         }
         // Leases are watched by their keeper; a token is not.
         const isWatched = held.tokenUntilMs > 0
-        held.command = port.submit(laneId, commandType, payload, terms, held, isWatched)
+        const carrier = options?.trace && JSON.stringify(options.trace)
+        held.command = port.submit(laneId, commandType, payload, terms, held, isWatched, carrier)
       } catch (error) {
         this.#notAccepted(held, error)
       }

@@ -22,7 +22,11 @@ const FULL: CommandEnvelope = {
   priority: 0,
   deadline: 1_700_000_060_000,
   submitter: 'web_1',
-  options: { timeoutMs: 100, retry: { retries: 2 } },
+  options: {
+    timeoutMs: 100,
+    retry: { retries: 2 },
+    trace: { traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`, tracestate: 'k=v' },
+  },
   version: ENVELOPE_VERSION,
 }
 
@@ -153,6 +157,33 @@ test('a getter cannot answer otherwise the second time', () => {
   })
   const checked = checkEnvelope(sly, 4)
   expect(checked.id).toBe('good')
+})
+
+test.each([
+  ['text'],
+  [null],
+  [7],
+  [{ a: 1 }],
+  [{ a: 'ä' }],
+  [{ 'a\n': 'b' }],
+  [{ a: 'x'.repeat(2048) }],
+])('%o is no trace', (trace: unknown) => {
+  const check = () => checkEnvelope({ ...LEAST, options: { trace } }, 4)
+  expect(check).toThrow('In an envelope options.trace is')
+  expect(check).toThrow(expect.objectContaining({ code: 'CORELANE_INVALID_ENVELOPE' }))
+})
+
+test('a trace is copied, and one that is inherited is none', () => {
+  const trace = { traceparent: 'a' }
+  const { options } = checkEnvelope({ ...LEAST, options: { trace } }, 4)
+  trace.traceparent = 'b'
+  expect(options?.trace).toEqual({ traceparent: 'a' })
+  expect(checkEnvelope({ ...LEAST, options: Object.create({ trace }) }, 4).options).toEqual({})
+})
+
+test('options that this version does not know are dropped, as older ones drop a trace', () => {
+  const options = { timeoutMs: 5, later: { a: 'b' } }
+  expect(checkEnvelope({ ...LEAST, options }, 4).options).toEqual({ timeoutMs: 5 })
 })
 
 test('keys are refused where the strategy takes none', () => {
