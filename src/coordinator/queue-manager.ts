@@ -477,8 +477,8 @@ class Manager<M, L extends string> {
 
   /**
    * Takes a CPU profile of a partition's thread, which goes on with its work, a little slower. On
-   * Node 24.8 and later a handler that never ends is profiled too; before, the profile begins when
-   * the thread's event loop turns.
+   * Node 22.20, 24.8 and later a handler that never ends is profiled too; before, the profile
+   * begins when the thread's event loop turns.
    *
    * @param index - Of the partition.
    * @param options - `durationMs`: how long it lasts. Default 1,000.

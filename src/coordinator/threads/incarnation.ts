@@ -43,9 +43,21 @@ import type { ManagerPlan } from '../options.ts'
 import { InFlightWindow, type WindowPlan } from './in-flight-window.ts'
 import type { ThreadProgram } from './thread-program.ts'
 
-/** A worker of Node 24.8 or later. */
+/** A worker of Node 22.20, 24.8 or later. */
 interface ProfiledWorker {
-  startCpuProfile?(): Promise<{ stop(): Promise<string> }>
+  startCpuProfile?(name?: string): Promise<{ stop(): Promise<string> }>
+}
+
+let profileCount = 0
+
+/** Node 22 and 24.8 want a name, and later ones none. */
+async function startProfile(start: NonNullable<ProfiledWorker['startCpuProfile']>) {
+  try {
+    return await start()
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_INVALID_ARG_TYPE') throw error
+    return start(`corelane ${++profileCount}`)
+  }
 }
 
 /** What every incarnation of a manager is made with. */
@@ -482,10 +494,10 @@ export class Incarnation {
    */
   profile(durationMs: number): Promise<string> {
     return this.call('profile', durationMs + PROFILE_GRACE_MS, async (control) => {
-      const { startCpuProfile } = this.worker
-      // Node 20 and 22: the thread does it, and a handler that never ends keeps it from that.
-      if (startCpuProfile === undefined) return control.profile(durationMs)
-      const handle = await startCpuProfile.call(this.worker)
+      const start = this.worker.startCpuProfile?.bind(this.worker)
+      // Older Node: the thread does it, and a handler that never ends keeps it from that.
+      if (start === undefined) return control.profile(durationMs)
+      const handle = await startProfile(start)
       await new Promise((resolve) => timers.setTimeout(resolve, durationMs))
       return handle.stop()
     })
