@@ -402,6 +402,8 @@ export class Runtime implements CommandManager, ManagerEvents {
     this.#urgency.stop()
     this.#elastic?.stop()
     this.#interruptions.stop()
+    // A getter of a payload has called it: the backlog is being looked through.
+    if (this.#dispatcher.isBinding) await TURN_END
     const unbound = [...this.timers.takeAll(), ...this.#backlog.takeAll(0)]
     const dropped = inSlices(unbound, (command) => {
       // A command that has a timer may be bound, or wait in the backlog as well.

@@ -3,7 +3,7 @@
 
 import { PartitionConfig, PriorityBoostConfig, QueueManager, QueueManagerBuilder } from 'corelane'
 import { RedisDistributedQueue } from 'corelane/redis'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { failure, rejection, within } from '../support/deadline.ts'
 import { fixture, open } from '../support/managers.ts'
 
@@ -320,6 +320,57 @@ test('unfit payloads among many fit ones cost only themselves', async () => {
       expect(outcome).toEqual({ status: 'fulfilled', value: { index, shape } })
     }
   }
+})
+
+const deeds: [what: string, act: (manager: QueueManager, own: AbortController) => unknown][] = [
+  ['aborts its own command', (_, own) => own.abort()],
+  [
+    'aborts it and throws',
+    (_, own) => {
+      own.abort()
+      throw new Error('no')
+    },
+  ],
+  ['closes the manager', (manager) => manager.close()],
+  [
+    'closes it and throws',
+    (manager) => {
+      void manager.close()
+      throw new Error('no')
+    },
+  ],
+  ['shuts it down', (manager) => manager.shutdown()],
+  [
+    'pauses and resumes the lane',
+    (manager) => {
+      manager.lane('prompt').pause()
+      manager.lane('prompt').resume()
+    },
+  ],
+]
+
+describe.each([
+  ['binds at once', 0],
+  ['looks through the backlog', 2_000],
+])('where the manager %s', (_, before) => {
+  test.each(deeds)('a getter of a payload that %s leaves every command one end', async (_, act) => {
+    const manager = await open('values.js', { partitions: { count: 1 } })
+    const own = new AbortController()
+    // One signal for all: those that are bound end at once, the others in slices.
+    const { signal } = before === 0 ? new AbortController() : own
+    const payload = {
+      get member() {
+        return act(manager, own) === undefined
+      },
+    }
+    const all: Promise<unknown>[] = []
+    for (let i = 0; i < before; i++) all.push(manager.submit('prompt', 'echo', i, { signal }))
+    all.push(manager.submit('prompt', 'echo', payload, { signal: own.signal }))
+    for (let i = 0; i < 20; i++) all.push(manager.submit('prompt', 'echo', i, { signal }))
+    await within(Promise.allSettled(all), 'all commands')
+    expect(manager.stats()).toMatchObject({ unsettled: 0, queued: 0, running: 0 })
+    await within(manager.close(), 'close')
+  })
 })
 
 test('a transfer list that cannot be moved rejects that one command', async () => {

@@ -353,3 +353,24 @@ test('a letter stays if it is not accepted: after close, in a full lane, and whi
   controller.abort()
   await within(Promise.all(held), 'those that filled the lanes')
 })
+
+test('a predicate of retries may abort commands whose time-outs are over, too', async () => {
+  const manager = await retryManager({ concurrencyPerPartition: 4 })
+  const controllers = Array.from({ length: 4 }, () => new AbortController())
+  const codes = controllers.map(async (own) => {
+    const retryable = () => {
+      for (const other of controllers) if (other !== own) other.abort()
+      return false
+    }
+    const retry = { retries: 1, retryTimeouts: true, retryable }
+    const options = { timeoutMs: 50, retry, signal: own.signal }
+    return (await failure(manager.submit('query', 'heed', 0, options), 'an end')).code
+  })
+  expect((await Promise.all(codes)).sort()).toEqual([
+    'CORELANE_ABORTED',
+    'CORELANE_ABORTED',
+    'CORELANE_ABORTED',
+    'CORELANE_TIMEOUT',
+  ])
+  expect(manager.stats()).toMatchObject({ unsettled: 0, failed: 4 })
+})

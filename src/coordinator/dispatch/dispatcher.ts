@@ -53,8 +53,8 @@ export class Dispatcher implements Admission<Command> {
   #outrankedRank = 0
   /** Commands bound so far. */
   #boundCount = 0
-  /** A payload is being read. Its getters may submit, but the backlog must not change meanwhile. */
-  #isBinding = false
+  /** A payload is being read. Its getters may do anything, but the backlog must not change. */
+  isBinding = false
   /** What they submitted; placed once the command under way has its place. */
   #submitted: Command[] = []
   readonly #horizon = new Horizon()
@@ -89,7 +89,7 @@ export class Dispatcher implements Admission<Command> {
     const backlog = this.#backlog
     if (command.isTimed) this.#isTimed = true
     if (command.isOver) return
-    if (this.#isBinding) {
+    if (this.isBinding) {
       this.#submitted.push(command)
       return
     }
@@ -119,7 +119,7 @@ export class Dispatcher implements Admission<Command> {
    * @param commands - Taken back from a window.
    */
   takeBack(commands: readonly Command[]): void {
-    if (this.#isBinding) {
+    if (this.isBinding) {
       this.#submitted.push(...commands)
       return
     }
@@ -152,7 +152,7 @@ export class Dispatcher implements Admission<Command> {
   refill(): void {
     const backlog = this.#backlog
     const { turns } = backlog
-    if (this.#isBinding) return
+    if (this.isBinding) return
     turns.advance()
     if (backlog.size === 0 && !backlog.holdsAny && !turns.hasWaiting) return
     const now = this.#now()
@@ -576,20 +576,21 @@ export class Dispatcher implements Admission<Command> {
   }
 
   /**
-   * Binds a command; false if no window has room. One that cannot cross threads is settled here.
+   * Binds a command; false if no window has room. One that cannot cross threads is settled here,
+   * and a getter of its payload may have settled it.
    */
   #bind(command: Command, rank: number): boolean {
     const partition = this.#choice.of(command, rank)
     if (partition === undefined) return false
     const window = partition.window!
-    this.#isBinding = true
+    this.isBinding = true
     try {
-      if (!window.bind(command, rank)) return false
+      if (!window.bind(command, rank)) return command.isOver
     } catch (error) {
       command.manager.recovery.failed(command, error, partition.index, 0, 0)
       return true
     } finally {
-      this.#isBinding = false
+      this.isBinding = false
     }
     partition.touch()
     this.#horizon.bound(command.number)

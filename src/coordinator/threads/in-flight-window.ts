@@ -258,7 +258,7 @@ export class InFlightWindow implements RecordSink, Holder {
    *
    * @param command - Accepted before.
    * @param rank - How urgent it is at this moment.
-   * @returns False if the ring has no room now.
+   * @returns False if the ring has no room now, or if a getter of its payload ended the command.
    * @throws SerializationError if its payload cannot cross; nothing is bound then.
    */
   bind(command: Command, rank: number): boolean {
@@ -274,7 +274,8 @@ export class InFlightWindow implements RecordSink, Holder {
       // Runs getters of the user's, so nothing is claimed yet.
       parcel = toParcel(command.payload, 'payload', transferList)
     }
-    const offset = commands.tryClaim(isSide ? headBytes : headBytes + length)
+    const isOver = command.isOver
+    const offset = isOver ? NO_ROOM : commands.tryClaim(isSide ? headBytes : headBytes + length)
     if (offset === NO_ROOM) {
       if (!isSide) this.#encoder.discard()
       return false

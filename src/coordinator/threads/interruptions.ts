@@ -151,7 +151,8 @@ export class Interruptions {
       while (window.drain() > 0) hasActed = true
       for (const run of window.overdue(nowMs())) {
         hasActed = true
-        this.#timedOut(window, run)
+        // The predicate of the retries of one is the caller's, and may have aborted another.
+        if (run.command.holder === window) this.#timedOut(window, run)
       }
       const stuck = window.watch.stuckRun(nowMs())
       if (stuck === undefined) continue
