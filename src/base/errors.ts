@@ -218,6 +218,9 @@ export class LaneError extends Error {
   readonly retryable: boolean
   /** The values behind the message; their types are known where {@link LaneError.is} holds. */
   readonly details: ErrorDetails
+  // Declared, since a frozen Error.prototype keeps it from being assigned.
+  /** Name of its class. */
+  override name: string
 
   /**
    * @param code - Which row of {@link ERRORS} this is.

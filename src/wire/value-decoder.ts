@@ -30,18 +30,20 @@ type Read = () => unknown
 /** The keys of objects, and how they are read. */
 class Shape {
   readonly keys: readonly string[]
+  readonly #isPlain: boolean
   #uses = 0
   /** Set once it is worth it, and where code may be made from strings. */
   make: ((read: Read) => object) | undefined
 
   constructor(keys: readonly string[]) {
     this.keys = keys
+    this.#isPlain = keys.every((key) => !(key in Object.prototype))
   }
 
   /** Reads an object the slow way, and sees to it that later ones are not. */
   read(): object {
     if (++this.#uses === COMPILED_AFTER) this.make = compile(this.keys)
-    return readMembers(this.keys)
+    return readMembers(this.keys, this.#isPlain)
   }
 }
 
@@ -89,7 +91,7 @@ function read(): unknown {
   switch (tag) {
     case ValueTag.OBJECT: {
       const number = bytes[at++]!
-      if (number === USED_ONCE) return readMembers(once[onceAt++]!)
+      if (number === USED_ONCE) return readMembers(once[onceAt++]!, false)
       const { make } = shapes[number]!
       return make === undefined || numbered !== undefined ? shapes[number]!.read() : make(read)
     }
@@ -210,11 +212,13 @@ function readCount(size: number): number {
   return count
 }
 
-function readMembers(keys: readonly string[]): object {
+/** @param isPlain - Whether it is known that no object inherits a member of such a name. */
+function readMembers(keys: readonly string[], isPlain: boolean): object {
   const object: Record<string, unknown> = numberIt({})
   for (const key of keys) {
     const value = read()
-    if (key !== '__proto__') object[key] = value
+    // Where Object.prototype is frozen, `constructor` and such can be defined, not assigned.
+    if (isPlain || !(key in object)) object[key] = value
     else {
       const own = { value, enumerable: true, writable: true, configurable: true }
       Object.defineProperty(object, key, own)

@@ -61,6 +61,7 @@ const HANDLERS = moduleOf(`
   })
   export function* three() { yield 1; yield 2; yield 3 }
   export const failOnce = (_, { attempt }) => { if (attempt === 1) throw new RangeError('once') }
+  export const exit = () => process.exit(3)
   export const refused = () => { throw new DOMException('no', 'DataCloneError') }
   export const nested = (value, context) => context.submit('query', 'echo', value)
   export const given = async (_, context) => {
@@ -141,4 +142,39 @@ test('handlers are found by a path, by a URL of Node and by one of the environme
   )
   expect(stderr).toBe('')
   expect(stdout).toBe('3\n3\n3\n')
+})
+
+test('a manager works where the prototypes of the language are frozen', async () => {
+  const freeze = `for (const name of ['Object', 'Array', 'Function', 'Error', 'TypeError', 'RangeError',
+      'Promise', 'Map', 'Set', 'Date', 'RegExp', 'ArrayBuffer', 'Uint8Array', 'AbortSignal', 'EventTarget'])
+    Object.freeze(globalThis[name].prototype)`
+  const { code, stdout, stderr } = await runProgram(
+    `const payload = { constructor: 1, toString: [{ valueOf: 2 }], error: new Error('sent') }
+     const handlers = ${JSON.stringify(HANDLERS)}
+     const manager = QueueManager.create({ handlers, partitions: { count: 1 } })
+     // Also past the point from where code is made to read objects, and with references.
+     for (let i = 0; i < 40; i++) await manager.run('echo', payload)
+     const { self, ...arrived } = await manager.run('echo', Object.assign(payload, { self: payload }))
+     const codes = []
+     for (const type of ['missing', 'exit']) {
+       await manager.run(type).catch(({ name, code }) => codes.push(name, code))
+     }
+     await manager.close()
+     console.log(JSON.stringify({ ...arrived, error: arrived.error.message, codes }))`,
+    20_000,
+    ['--import', moduleOf(freeze)],
+  )
+  expect(stderr).toBe('')
+  expect(JSON.parse(stdout)).toEqual({
+    constructor: 1,
+    toString: [{ valueOf: 2 }],
+    error: 'sent',
+    codes: [
+      'ConfigError',
+      'CORELANE_UNKNOWN_TYPE',
+      'PartitionLostError',
+      'CORELANE_PARTITION_LOST',
+    ],
+  })
+  expect(code).toBe(0)
 })

@@ -67,7 +67,8 @@ function plain(value: unknown, depth: number, budget: Budget): unknown {
 }
 
 function plainRecord(value: object, depth: number, budget: Budget): Record<string, unknown> {
-  const copy: Record<string, unknown> = {}
+  // Entries: where Object.prototype is frozen, a member such as `constructor` cannot be assigned.
+  const copy: [string, unknown][] = []
   for (const key of Object.keys(value)) {
     if (--budget.left < 0) break
     let member: unknown
@@ -77,9 +78,9 @@ function plainRecord(value: object, depth: number, budget: Budget): Record<strin
       member = '[a getter that throws]'
     }
     if (member === undefined || key === '__proto__') continue
-    copy[key] = member
+    copy.push([key, member])
   }
-  return copy
+  return Object.fromEntries(copy)
 }
 
 function ownOf(rest: ErrorRest, budget: Budget): Record<string, unknown> | undefined {
