@@ -160,6 +160,7 @@ export function refusal(value: unknown, role: string, reason: unknown): Error {
   } catch (error) {
     return error as Error
   }
-  const received = `a value that changes while it is read (${describe(reason)})`
+  const changes = `a value that changes while it is read (${describe(reason)})`
+  const received = reason === TOO_LONG ? 'longer than 1 GiB' : changes
   return laneError('CORELANE_UNSERIALIZABLE', { role, path: role, received }, reason)
 }

@@ -43,6 +43,8 @@ const ARENA_KEPT_BYTES = 1_048_576
 const MARGIN_BYTES = 64
 // Up to here objects met before are found by comparing with each.
 const LISTED_MAX = 32
+// Longer arrays are looked at before they get room: a sparse one has few of so many numbers.
+const NUMBERS_AT_ONCE = 4_096
 // Longer bytes lie beside a record that goes through a port, which copies them natively.
 const BESIDE_BYTES_MIN = 4_096
 
@@ -277,6 +279,9 @@ function putSparse(value: readonly unknown[], from: number, depth: number): void
 /** Writes an array of nothing but numbers as they are; false, and nothing, if it is another. */
 function putNumbers(value: readonly unknown[]): boolean {
   const { length } = value
+  if (length > NUMBERS_AT_ONCE) {
+    for (let i = 0; i < length; i++) if (typeof value[i] !== 'number') return false
+  }
   makeRoom(8 * length)
   let to = (at + 12) >> 3
   for (let i = 0; i < length; i++) {

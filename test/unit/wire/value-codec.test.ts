@@ -3,8 +3,13 @@
 
 import { expect, test } from 'vitest'
 import { decodeAlone, decodeCopied, ValueDecoder } from '../../../src/wire/value-decoder.ts'
-import { encodeAlone, encodeBriefly, ValueEncoder } from '../../../src/wire/value-encoder.ts'
-import type { Beside } from '../../../src/wire/value-tags.ts'
+import {
+  encodeAlone,
+  encodeBriefly,
+  refusal,
+  ValueEncoder,
+} from '../../../src/wire/value-encoder.ts'
+import { type Beside, TOO_LONG } from '../../../src/wire/value-tags.ts'
 import { findDifference } from '../../support/difference.ts'
 import { ringMemory } from './support/ring-memory.ts'
 
@@ -151,6 +156,8 @@ test('an array costs as much as it has members, however long it is', () => {
     expect(arrived.after).toBe('after')
     expect(arrived.sparse.length).toBe(length)
     expect(Object.entries(arrived.sparse)).toEqual(Object.entries(sparse))
+    const few: unknown[] = Object.assign([], { 0: 1, [length - 1]: 2 })
+    expect(Object.entries(send(few) as unknown[])).toEqual(Object.entries(few))
     const empty: unknown[] = []
     empty.length = length
     expect((send([empty]) as unknown[][])[0]!.length).toBe(length)
@@ -370,6 +377,10 @@ test('where no code may be made from strings, objects are read key by key', () =
   } finally {
     globalThis.Function = real
   }
+})
+
+test('a record that is too long is refused as that', () => {
+  expect(refusal([1], 'payload', TOO_LONG).message).toMatch(/payload is longer than 1 GiB$/)
 })
 
 test('bytes that are no record end in an error or a value, soon', () => {
