@@ -41,31 +41,33 @@ async function found(queue: LeasedQueue, envelope: CommandEnvelope): Promise<Fou
 const ABORTED = 'CORELANE_ABORTED'
 
 const cancelling: readonly CaseOfContract[] = [
-  sentence('a command that waits and is cancelled is not given out', COMMANDS, async (stage) => {
-    const queue = await stage.worker()
-    const told: CommandResult[] = []
-    await queue.announce('me', (result) => told.push(result))
-    const all = [0, 3, 3].map((partitionId) => stage.envelope({ partitionId, submitter: 'me' }))
-    await stage.fill(queue, all)
-    const [first, second, third] = all
-    assert.deepEqual(await queue.commands!.cancel([second!.id, referenceTo(first!), 'unknown']), [
-      'cancelled',
-      'cancelled',
-      'unknown',
-    ])
-    assert.deepEqual(idsOf(await stage.take(queue, 1)), [third!.id])
-    await stage.nothing(queue)
-    await stage.until('its submitter receives the end', () => told.length === 2)
-    for (const { success, error } of told)
-      assert.deepEqual([success, error?.code], [false, ABORTED])
-    assert.equal(await errorOf(queue, first!), ABORTED)
-    assert.equal(await cancel(queue, first!), 'ended')
-    assert.deepEqual(await queue.enqueueMany([first!]), ['duplicate'])
-    const { waiting, leased, dead } = await queue.counts()
-    assert.deepEqual([waiting, leased, dead], [0, 1, 0])
-  }),
-  sentence('a command that is kept back can be cancelled', DELAYED, async (stage) => {
-    const queue = await stage.worker()
+  sentence(
+    'a command that waits and is cancelled is not given out',
+    COMMANDS,
+    async (stage, queue) => {
+      const told: CommandResult[] = []
+      await queue.announce('me', (result) => told.push(result))
+      const all = [0, 3, 3].map((partitionId) => stage.envelope({ partitionId, submitter: 'me' }))
+      await stage.fill(queue, all)
+      const [first, second, third] = all
+      assert.deepEqual(await queue.commands!.cancel([second!.id, referenceTo(first!), 'unknown']), [
+        'cancelled',
+        'cancelled',
+        'unknown',
+      ])
+      assert.deepEqual(idsOf(await stage.take(queue, 1)), [third!.id])
+      await stage.nothing(queue)
+      await stage.until('its submitter receives the end', () => told.length === 2)
+      for (const { success, error } of told)
+        assert.deepEqual([success, error?.code], [false, ABORTED])
+      assert.equal(await errorOf(queue, first!), ABORTED)
+      assert.equal(await cancel(queue, first!), 'ended')
+      assert.deepEqual(await queue.enqueueMany([first!]), ['duplicate'])
+      const { waiting, leased, dead } = await queue.counts()
+      assert.deepEqual([waiting, leased, dead], [0, 1, 0])
+    },
+  ),
+  sentence('a command that is kept back can be cancelled', DELAYED, async (stage, queue) => {
     const late = stage.envelope({ options: { delayMs: 120 } })
     const retried = stage.envelope()
     await stage.fill(queue, [late, retried])
@@ -80,8 +82,7 @@ const cancelling: readonly CaseOfContract[] = [
   sentence(
     'a command that came back, at once or after a while, can be cancelled',
     DELAYED,
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       const all = stage.envelopes(5)
       await stage.fill(queue, all)
       const [a, b, c, d] = await stage.take(queue, 5)
@@ -102,55 +103,56 @@ const cancelling: readonly CaseOfContract[] = [
   sentence(
     'a worker learns that a command it has is cancelled, and nothing of it counts any more',
     COMMANDS,
-    async (stage) => {
-      const [one, two] = await stage.workers('w1', 'w2')
+    async (stage, one, two) => {
       const heard: string[] = []
       const others: string[] = []
-      one!.commands!.onCancel((fences) => heard.push(...fences))
-      two!.commands!.onCancel((fences) => others.push(...fences))
-      await stage.fill(one!, stage.envelopes(4))
-      const given = await stage.take(one!, 4)
+      one.commands!.onCancel((fences) => heard.push(...fences))
+      two.commands!.onCancel((fences) => others.push(...fences))
+      await stage.fill(one, stage.envelopes(4))
+      const given = await stage.take(one, 4)
       const [a, b, c, d] = given
       // Announcements are heard from some moment on; without one the extension says it.
-      await stage.nothing(one!)
+      await stage.nothing(one)
       await pause(100)
-      for (const { envelope } of given) assert.equal(await cancel(two!, envelope), 'stopping')
+      for (const { envelope } of given) assert.equal(await cancel(two, envelope), 'stopping')
       await stage.until('the worker hears of all', () => heard.length === 4)
       assert.deepEqual(heard.toSorted(), given.map(({ fence }) => fence).toSorted())
       assert.deepEqual(others, [])
-      assert.deepEqual((await one!.extend([a!])).lost, [a!.fence])
-      assert.deepEqual(await one!.start([a!]), ['stale'])
-      const result = successOf(a!, one!, 'too late')
-      assert.deepEqual(await one!.completeMany([{ delivery: a!, result }]), ['stale'])
-      assert.deepEqual(await one!.release([b!], { reason: 'retry' }), ['stale'])
-      assert.deepEqual(await one!.release([c!], { reason: 'crash' }), ['stale'])
-      assert.equal(await one!.deadLetter(d!, 'x', failureOf(d!, one!, 'x')), 'stale')
-      await stage.nothing(one!)
-      for (const { envelope } of given) assert.equal(await errorOf(two!, envelope), ABORTED)
-      assert.deepEqual(await one!.dead.list(), [])
-      assert.equal((await one!.counts()).leased, 0)
+      assert.deepEqual((await one.extend([a!])).lost, [a!.fence])
+      assert.deepEqual(await one.start([a!]), ['stale'])
+      const result = successOf(a!, one, 'too late')
+      assert.deepEqual(await one.completeMany([{ delivery: a!, result }]), ['stale'])
+      assert.deepEqual(await one.release([b!], { reason: 'retry' }), ['stale'])
+      assert.deepEqual(await one.release([c!], { reason: 'crash' }), ['stale'])
+      assert.equal(await one.deadLetter(d!, 'x', failureOf(d!, one, 'x')), 'stale')
+      await stage.nothing(one)
+      for (const { envelope } of given) assert.equal(await errorOf(two, envelope), ABORTED)
+      assert.deepEqual(await one.dead.list(), [])
+      assert.equal((await one.counts()).leased, 0)
     },
   ),
-  sentence('the first end of an id counts: completed or cancelled', COMMANDS, async (stage) => {
-    const queue = await stage.worker()
-    const all = stage.envelopes(40)
-    await stage.fill(queue, all)
-    const given = await stage.take(queue, 40)
-    const ends = given.map(async (delivery, index) => {
-      const complete = () =>
-        queue.completeMany([{ delivery, result: successOf(delivery, queue, 'done') }])
-      const early = index % 2 === 0 ? complete() : undefined
-      const cancelled = cancel(queue, delivery.envelope)
-      const [status] = await (early ?? complete())
-      return [status, await cancelled, await errorOf(queue, delivery.envelope)].join(' ')
-    })
-    for (const end of await Promise.all(ends)) {
-      assert.ok(end === 'done ended ' || end === `stale stopping ${ABORTED}`, end)
-    }
-    assert.equal((await queue.counts()).leased, 0)
-  }),
-  sentence('what is cancelled while it is given out ends once', COMMANDS, async (stage) => {
-    const queue = await stage.worker()
+  sentence(
+    'the first end of an id counts: completed or cancelled',
+    COMMANDS,
+    async (stage, queue) => {
+      const all = stage.envelopes(40)
+      await stage.fill(queue, all)
+      const given = await stage.take(queue, 40)
+      const ends = given.map(async (delivery, index) => {
+        const complete = () =>
+          queue.completeMany([{ delivery, result: successOf(delivery, queue, 'done') }])
+        const early = index % 2 === 0 ? complete() : undefined
+        const cancelled = cancel(queue, delivery.envelope)
+        const [status] = await (early ?? complete())
+        return [status, await cancelled, await errorOf(queue, delivery.envelope)].join(' ')
+      })
+      for (const end of await Promise.all(ends)) {
+        assert.ok(end === 'done ended ' || end === `stale stopping ${ABORTED}`, end)
+      }
+      assert.equal((await queue.counts()).leased, 0)
+    },
+  ),
+  sentence('what is cancelled while it is given out ends once', COMMANDS, async (stage, queue) => {
     for (let round = 0; round < 20; round++) {
       const all = stage.envelopes(4)
       const wait = queue.lease(stage.request({ waitMs: 100 }))
@@ -176,8 +178,7 @@ const cancelling: readonly CaseOfContract[] = [
     const { waiting, leased } = await queue.counts()
     assert.deepEqual([waiting, leased], [0, 0])
   }),
-  sentence('a dead command has ended, and can be redriven', COMMANDS, async (stage) => {
-    const queue = await stage.worker()
+  sentence('a dead command has ended, and can be redriven', COMMANDS, async (stage, queue) => {
     const envelope = stage.envelope()
     await stage.fill(queue, [envelope])
     const delivery = await stage.takeOne(queue)
@@ -191,27 +192,25 @@ const cancelling: readonly CaseOfContract[] = [
   sentence(
     'a command whose worker died is cancelled, before its lease has expired and after',
     { ...COMMANDS, leaseMs: 500 },
-    async (stage) => {
-      const [one, two] = await stage.workers('w1', 'w2')
+    async (stage, one, two) => {
       const [before, after] = stage.envelopes(2)
-      await stage.fill(one!, [before!, after!])
-      await stage.take(one!, 2)
-      stage.kill(one!)
-      assert.equal(await cancel(two!, before!), 'stopping')
+      await stage.fill(one, [before!, after!])
+      await stage.take(one, 2)
+      stage.kill(one)
+      assert.equal(await cancel(two, before!), 'stopping')
       await pause(600)
-      const [again] = await stage.take(two!, 1)
+      const [again] = await stage.take(two, 1)
       assert.equal(again!.envelope.id, after!.id)
-      await two!.release([again!], { reason: 'unstarted' })
-      assert.equal(await cancel(two!, after!), 'cancelled')
-      await stage.nothing(two!)
-      assert.equal((await two!.counts()).leased, 0)
+      await two.release([again!], { reason: 'unstarted' })
+      assert.equal(await cancel(two, after!), 'cancelled')
+      await stage.nothing(two)
+      assert.equal((await two.counts()).leased, 0)
     },
   ),
   sentence(
     'a cancelled command keeps back nothing of its key, and none overtakes another',
     { needs: ['leases', 'commands', 'keyOrder'], strategy: 'hash' },
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       const all = stage.envelopes(6, { key: 'k' })
       await stage.fill(queue, all)
       const [a, b, c, d, e, f] = all
@@ -238,8 +237,7 @@ const cancelling: readonly CaseOfContract[] = [
   sentence(
     'a cancelled id is new once its result has expired',
     { ...COMMANDS, resultTtlMs: 200 },
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       const envelope = stage.envelope()
       await stage.fill(queue, [envelope])
       await cancel(queue, envelope)
@@ -253,8 +251,7 @@ const cancelling: readonly CaseOfContract[] = [
 ]
 
 const finding: readonly CaseOfContract[] = [
-  sentence('a command is found in each of its states', DELAYED, async (stage) => {
-    const queue = await stage.worker()
+  sentence('a command is found in each of its states', DELAYED, async (stage, queue) => {
     const envelope = stage.envelope({ partitionId: 2, payload: { a: 1 }, submitter: 'me' })
     assert.equal(await queue.commands!.find(envelope.id), undefined)
     assert.equal(await queue.commands!.find(referenceTo(envelope)), undefined)
@@ -294,8 +291,7 @@ const finding: readonly CaseOfContract[] = [
     const ended = await found(queue, envelope)
     assert.deepEqual([ended.state, ended.result?.value], ['ended', 'the value'])
   }),
-  sentence('what waits is listed lane by lane, the next first', COMMANDS, async (stage) => {
-    const queue = await stage.worker()
+  sentence('what waits is listed lane by lane, the next first', COMMANDS, async (stage, queue) => {
     const peek = async (laneId?: string, max?: number): Promise<string[]> =>
       (await queue.commands!.peek(laneId, max)).map(({ commandId }) => commandId)
     assert.deepEqual(await peek(), [])

@@ -1,6 +1,7 @@
 // Contract case: one sentence of the contract, and what an engine must be able to do for it.
 // Owns: nothing; data only.
 
+import type { LeasedQueue } from '../contract/distributed-queue.ts'
 import type { ContractSettings, ContractStage } from './contract-stage.ts'
 
 /** What an engine needs for a case; which ones it has follows from its capabilities. */
@@ -30,13 +31,16 @@ export type ContractNeed =
   /** Refuses payloads past a size. */
   | 'maxBytes'
 
+/** Plays a sentence. For each parameter after the stage it is given a queue: of w1, of w2 … */
+type Play = (stage: ContractStage, ...queues: LeasedQueue[]) => Promise<void>
+
 /** One sentence of the contract. */
 export interface CaseOfContract {
   /** The sentence. */
   readonly name: string
   readonly needs: readonly ContractNeed[]
   readonly settings: Partial<ContractSettings>
-  readonly run: (stage: ContractStage) => Promise<void>
+  readonly run: Play
 }
 
 /** How a case differs from most. */
@@ -49,19 +53,13 @@ export interface CaseOptions extends Partial<ContractSettings> {
  *
  * @param run - Fails if an engine does not keep it.
  */
-export function sentence(
-  name: string,
-  options: CaseOptions,
-  run: (stage: ContractStage) => Promise<void>,
-): CaseOfContract {
+export function sentence(name: string, options: CaseOptions, run: Play): CaseOfContract {
   const { needs = [], ...settings } = options
   return { name, needs, settings, run }
 }
 
 /** A way to state sentences that differ from most in the same way. */
-export function sentencesWith(
-  options: CaseOptions,
-): (name: string, run: (stage: ContractStage) => Promise<void>) => CaseOfContract {
+export function sentencesWith(options: CaseOptions): (name: string, run: Play) => CaseOfContract {
   return (name, run) => sentence(name, options, run)
 }
 

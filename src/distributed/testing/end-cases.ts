@@ -10,8 +10,7 @@ const answered = sentencesWith({ needs: ['results'] })
 const RESULTS = ['results'] as const
 
 const dead: readonly CaseOfContract[] = [
-  leased('a dead-lettered command is listed and not given out', async (stage) => {
-    const queue = await stage.worker()
+  leased('a dead-lettered command is listed and not given out', async (stage, queue) => {
     const envelope = stage.envelope({ payload: { kept: true } })
     await stage.fill(queue, [envelope])
     const delivery = await stage.takeOne(queue)
@@ -27,21 +26,22 @@ const dead: readonly CaseOfContract[] = [
     assert.equal(letter!.result?.error?.message, 'no good')
     assert.ok(Math.abs(letter!.diedAt - envelope.createdAt) < 60_000)
   }),
-  leased('dead commands are listed the oldest first, as many as asked for', async (stage) => {
-    const queue = await stage.worker()
-    await stage.fill(queue, stage.envelopes(5))
-    const given = await stage.take(queue, 5)
-    for (const delivery of given) {
-      await queue.deadLetter(delivery, 'x', failureOf(delivery, queue, 'x'))
-      await pause(3)
-    }
-    const ids = idsOf(given)
-    const listed = async (max?: number) => (await queue.dead.list(max)).map((d) => d.envelope.id)
-    assert.deepEqual(await listed(), ids)
-    assert.deepEqual(await listed(2), ids.slice(0, 2))
-  }),
-  leased('a redriven command starts as if nothing had been', async (stage) => {
-    const queue = await stage.worker()
+  leased(
+    'dead commands are listed the oldest first, as many as asked for',
+    async (stage, queue) => {
+      await stage.fill(queue, stage.envelopes(5))
+      const given = await stage.take(queue, 5)
+      for (const delivery of given) {
+        await queue.deadLetter(delivery, 'x', failureOf(delivery, queue, 'x'))
+        await pause(3)
+      }
+      const ids = idsOf(given)
+      const listed = async (max?: number) => (await queue.dead.list(max)).map((d) => d.envelope.id)
+      assert.deepEqual(await listed(), ids)
+      assert.deepEqual(await listed(2), ids.slice(0, 2))
+    },
+  ),
+  leased('a redriven command starts as if nothing had been', async (stage, queue) => {
     const envelope = stage.envelope({ retryCount: 4, payload: 'same' })
     await stage.fill(queue, [envelope])
     const delivery = await stage.takeOne(queue)
@@ -59,8 +59,7 @@ const dead: readonly CaseOfContract[] = [
     const [state] = await queue.look([referenceTo(envelope)])
     assert.ok(state?.state === 'ended' && state.result.success)
   }),
-  leased('dropped commands are forgotten, unknown ones not counted', async (stage) => {
-    const queue = await stage.worker()
+  leased('dropped commands are forgotten, unknown ones not counted', async (stage, queue) => {
     const envelopes = stage.envelopes(3)
     await stage.fill(queue, envelopes)
     for (const delivery of await stage.take(queue, 3)) {
@@ -76,8 +75,7 @@ const dead: readonly CaseOfContract[] = [
     )
     assert.deepEqual(idsOf(await stage.take(queue, 1)), [b!.commandId])
   }),
-  leased('a dead command is found by its id alone', async (stage) => {
-    const queue = await stage.worker()
+  leased('a dead command is found by its id alone', async (stage, queue) => {
     const envelopes = [0, 2, 3].map((partitionId) => stage.envelope({ partitionId }))
     await stage.fill(queue, envelopes)
     for (const delivery of await stage.take(queue, 3)) {
@@ -90,8 +88,7 @@ const dead: readonly CaseOfContract[] = [
     assert.deepEqual(await queue.dead.list(), [])
     assert.equal(await queue.dead.redrive([c!]), 0)
   }),
-  leased('the id of a dead command is known', async (stage) => {
-    const queue = await stage.worker()
+  leased('the id of a dead command is known', async (stage, queue) => {
     const envelope = stage.envelope()
     await stage.fill(queue, [envelope])
     const delivery = await stage.takeOne(queue)
@@ -100,8 +97,7 @@ const dead: readonly CaseOfContract[] = [
     await stage.nothing(queue)
     assert.equal((await queue.dead.list()).length, 1)
   }),
-  answered('a submitter gets the result of a dead letter', async (stage) => {
-    const queue = await stage.worker()
+  answered('a submitter gets the result of a dead letter', async (stage, queue) => {
     const received: CommandResult[] = []
     await queue.announce('me', (result) => received.push(result))
     await stage.fill(queue, [stage.envelope({ submitter: 'me' })])
@@ -116,8 +112,7 @@ const dead: readonly CaseOfContract[] = [
 ]
 
 const results: readonly CaseOfContract[] = [
-  answered('a result reaches its submitter, and no other', async (stage) => {
-    const queue = await stage.worker()
+  answered('a result reaches its submitter, and no other', async (stage, queue) => {
     const received: CommandResult[] = []
     const others: CommandResult[] = []
     await queue.announce('me', (result) => received.push(result))
@@ -132,8 +127,7 @@ const results: readonly CaseOfContract[] = [
     assert.deepEqual({ ...expected[0]! }, { ...expected[0]!, ...received[0]! })
     assert.deepEqual(others, [])
   }),
-  answered('a failure keeps its error', async (stage) => {
-    const queue = await stage.worker()
+  answered('a failure keeps its error', async (stage, queue) => {
     const received: CommandResult[] = []
     await queue.announce('me', (result) => received.push(result))
     await stage.fill(queue, [stage.envelope({ submitter: 'me' })])
@@ -151,38 +145,38 @@ const results: readonly CaseOfContract[] = [
     await stage.until('the result arrives', () => received.length === 1)
     assert.deepEqual(plain(received[0]!.error), error)
   }),
-  answered('every listener of a submitter receives results, until it ends', async (stage) => {
-    const queue = await stage.worker()
-    const first: string[] = []
-    const second: string[] = []
-    const end = await queue.announce('me', ({ commandId }) => first.push(commandId))
-    await queue.announce('me', ({ commandId }) => second.push(commandId))
-    await stage.fill(queue, stage.envelopes(2, { submitter: 'me' }))
-    const [a, b] = await stage.take(queue, 2)
-    await finish(queue, [a!])
-    await stage.until('both receive it', () => first.length === 1 && second.length === 1)
-    await end()
-    await finish(queue, [b!])
-    await stage.until('the second receives it', () => second.length === 2)
-    assert.deepEqual(first, [a!.envelope.id])
-  }),
+  answered(
+    'every listener of a submitter receives results, until it ends',
+    async (stage, queue) => {
+      const first: string[] = []
+      const second: string[] = []
+      const end = await queue.announce('me', ({ commandId }) => first.push(commandId))
+      await queue.announce('me', ({ commandId }) => second.push(commandId))
+      await stage.fill(queue, stage.envelopes(2, { submitter: 'me' }))
+      const [a, b] = await stage.take(queue, 2)
+      await finish(queue, [a!])
+      await stage.until('both receive it', () => first.length === 1 && second.length === 1)
+      await end()
+      await finish(queue, [b!])
+      await stage.until('the second receives it', () => second.length === 2)
+      assert.deepEqual(first, [a!.envelope.id])
+    },
+  ),
   sentence(
     'results cross from one object of the queue to another',
     { needs: [...RESULTS, 'leases'] },
-    async (stage) => {
-      const [one, two] = await stage.workers('w1', 'w2')
+    async (stage, one, two) => {
       const received: string[] = []
-      await one!.announce('me', ({ commandId }) => received.push(commandId))
+      await one.announce('me', ({ commandId }) => received.push(commandId))
       const envelopes = [0, 1, 2, 3].flatMap((partitionId) =>
         stage.envelopes(25, { partitionId, submitter: 'me' }),
       )
-      await stage.fill(one!, envelopes)
-      await finish(two!, await stage.take(two!, 100))
+      await stage.fill(one, envelopes)
+      await finish(two, await stage.take(two, 100))
       await stage.until('all results arrive', () => new Set(received).size === 100)
     },
   ),
-  answered('what a queue knows of a command: pending, ended, unknown', async (stage) => {
-    const queue = await stage.worker()
+  answered('what a queue knows of a command: pending, ended, unknown', async (stage, queue) => {
     const envelope = stage.envelope({ submitter: 'me' })
     const missing = referenceTo(stage.envelope())
     assert.deepEqual(await queue.look([referenceTo(envelope)]), [{ state: 'unknown' }])
@@ -202,16 +196,14 @@ const results: readonly CaseOfContract[] = [
   sentence(
     'a command that is kept back is pending',
     { needs: [...RESULTS, 'delay'] },
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       const envelope = stage.envelope({ submitter: 'me' })
       await stage.fill(queue, [envelope])
       await queue.release(await stage.take(queue, 1), { reason: 'retry', delayMs: 60_000 })
       assert.deepEqual(await queue.look([referenceTo(envelope)]), [{ state: 'pending' }])
     },
   ),
-  leased('a command without a submitter is known to have ended', async (stage) => {
-    const queue = await stage.worker()
+  leased('a command without a submitter is known to have ended', async (stage, queue) => {
     await stage.fill(queue, stage.envelopes(1))
     const given = await stage.take(queue, 1)
     await finish(queue, given)
@@ -221,8 +213,7 @@ const results: readonly CaseOfContract[] = [
   sentence(
     'a result is forgotten when it has expired',
     { needs: ['leases'], resultTtlMs: 800 },
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       await stage.fill(queue, [stage.envelope({ submitter: 'me' })])
       const given = await stage.take(queue, 1)
       await finish(queue, given)
@@ -238,8 +229,7 @@ const results: readonly CaseOfContract[] = [
   sentence(
     'a result that is forgotten leaves its id new; what is pending or dead stays',
     { needs: ['leases', 'results'] },
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       if (queue.forget === undefined) return
       const [ended, dead, pending] = [stage.envelope(), stage.envelope(), stage.envelope()]
       await stage.fill(queue, [ended, dead, pending])
@@ -268,5 +258,5 @@ function plain(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value))
 }
 
-/** Burial, dead commands, results and what a queue knows of a command. */
+/** Dead-lettering, dead commands, results and what a queue knows of a command. */
 export const END_CASES: readonly CaseOfContract[] = [...dead, ...results]

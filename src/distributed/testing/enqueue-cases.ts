@@ -55,8 +55,7 @@ const BAD_MEMBERS: readonly Readonly<Record<string, unknown>>[] = [
 ]
 
 const taking: readonly CaseOfContract[] = [
-  always('what is given out is what was enqueued', async (stage) => {
-    const queue = await stage.worker()
+  always('what is given out is what was enqueued', async (stage, queue) => {
     const envelope = stage.envelope({
       payload: { text: 'grün', list: [1, 2, { deep: null }] },
       partitionId: 3,
@@ -71,39 +70,34 @@ const taking: readonly CaseOfContract[] = [
       assert.deepEqual(given[member as keyof CommandEnvelope], value, member)
     }
   }),
-  always('members that no envelope has are not carried on', async (stage) => {
-    const queue = await stage.worker()
+  always('members that no envelope has are not carried on', async (stage, queue) => {
     await queue.enqueue({ ...stage.envelope(), module: '/etc/passwd' } as CommandEnvelope)
     const { envelope } = await stage.takeOne(queue)
     assert.equal(Object.hasOwn(envelope, 'module'), false)
   }),
-  always('many commands are accepted at once, and each is given out once', async (stage) => {
-    const queue = await stage.worker()
+  always('many commands are accepted at once, and each is given out once', async (stage, queue) => {
     const envelopes = stage.envelopes(500)
     await stage.fill(queue, envelopes)
     const given = idsOf(await stage.take(queue, 500))
     assert.deepEqual(given.toSorted(), envelopes.map(({ id }) => id).toSorted())
     await stage.nothing(queue)
   }),
-  always('a batch of none or of more than 4,096 is refused', async (stage) => {
-    const queue = await stage.worker()
+  always('a batch of none or of more than 4,096 is refused', async (stage, queue) => {
     await refused('no command', queue.enqueueMany([]))
     await refused('4,097 commands', queue.enqueueMany(stage.envelopes(4097)))
     await stage.nothing(queue)
   }),
-  leased('what another object of the queue enqueued is given out', async (stage) => {
-    const [one, two] = await stage.workers('w1', 'w2')
+  leased('what another object of the queue enqueued is given out', async (stage, one, two) => {
     const envelope = stage.envelope()
-    await stage.fill(one!, [envelope])
-    assert.deepEqual(idsOf(await stage.take(two!, 1)), [envelope.id])
-    assert.equal(one!.workerId, 'w1')
-    assert.equal(two!.workerId, 'w2')
+    await stage.fill(one, [envelope])
+    assert.deepEqual(idsOf(await stage.take(two, 1)), [envelope.id])
+    assert.equal(one.workerId, 'w1')
+    assert.equal(two.workerId, 'w2')
   }),
 ]
 
 const idempotence: readonly CaseOfContract[] = [
-  leased('an id that is known is a duplicate and changes nothing', async (stage) => {
-    const queue = await stage.worker()
+  leased('an id that is known is a duplicate and changes nothing', async (stage, queue) => {
     const envelope = stage.envelope({ payload: 'first' })
     await stage.fill(queue, [envelope])
     const again = await queue.enqueueMany([{ ...envelope, payload: 'second' }])
@@ -113,8 +107,7 @@ const idempotence: readonly CaseOfContract[] = [
     assert.equal(given.payload, 'first')
     await stage.nothing(queue)
   }),
-  leased('an id twice in one batch is accepted once', async (stage) => {
-    const queue = await stage.worker()
+  leased('an id twice in one batch is accepted once', async (stage, queue) => {
     const envelope = stage.envelope()
     assert.deepEqual(await queue.enqueueMany([envelope, stage.envelope(), envelope]), [
       'accepted',
@@ -124,8 +117,7 @@ const idempotence: readonly CaseOfContract[] = [
     await stage.take(queue, 2)
     await stage.nothing(queue)
   }),
-  leased('an id is known while a worker has it and after it ended', async (stage) => {
-    const queue = await stage.worker()
+  leased('an id is known while a worker has it and after it ended', async (stage, queue) => {
     const envelope = stage.envelope()
     await stage.fill(queue, [envelope])
     const delivery = await stage.takeOne(queue)
@@ -148,8 +140,7 @@ const idempotence: readonly CaseOfContract[] = [
   sentence(
     'an id is forgotten once its result has expired',
     { needs: ['leases'], resultTtlMs: 200 },
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       const envelope = stage.envelope()
       await stage.fill(queue, [envelope])
       await finish(queue, await stage.take(queue, 1))
@@ -164,8 +155,7 @@ const idempotence: readonly CaseOfContract[] = [
   sentence(
     'an id is known while its command is dead, though its result has expired',
     { needs: ['leases'], resultTtlMs: 200 },
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       const envelope = stage.envelope({ partitionId: 1 })
       await stage.fill(queue, [envelope])
       const delivery = await stage.takeOne(queue)
@@ -195,8 +185,7 @@ const submitting: readonly CaseOfContract[] = STRATEGIES.map((strategy) =>
   sentence(
     `an id that many submitters give is one command, under the strategy ${strategy}`,
     { needs: ['leases'], strategy, numPartitions: strategy === 'single' ? 1 : 4 },
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       const { id } = stage.envelope()
       const submit = async (): Promise<string> => {
         const submitter = new Submitter(queue)
@@ -217,8 +206,7 @@ const submitting: readonly CaseOfContract[] = STRATEGIES.map((strategy) =>
 )
 
 const refusals: readonly CaseOfContract[] = [
-  always('bad envelopes are refused, and nothing is lost with them', async (stage) => {
-    const queue = await stage.worker()
+  always('bad envelopes are refused, and nothing is lost with them', async (stage, queue) => {
     for (const bad of BAD_MEMBERS) {
       const what = JSON.stringify(bad)
       const envelope = { ...stage.envelope(), ...bad } as unknown as CommandEnvelope
@@ -233,13 +221,11 @@ const refusals: readonly CaseOfContract[] = [
     await stage.fill(queue, [good])
     assert.deepEqual(idsOf(await stage.take(queue, 1)), [good.id])
   }),
-  always('members that an envelope inherits do not count', async (stage) => {
-    const queue = await stage.worker()
+  always('members that an envelope inherits do not count', async (stage, queue) => {
     const inherited = Object.create(stage.envelope()) as CommandEnvelope
     await refused('an envelope that has nothing of its own', queue.enqueue(inherited), INVALID)
   }),
-  always('names that mean something in JavaScript are names like any', async (stage) => {
-    const queue = await stage.worker()
+  always('names that mean something in JavaScript are names like any', async (stage, queue) => {
     const names = ['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'then']
     const lanes = names.map((name) => demand(name))
     await stage.fill(
@@ -261,14 +247,12 @@ const refusals: readonly CaseOfContract[] = [
     await finish(queue, given)
     await stage.nothing(queue, { lanes })
   }),
-  always('keys are refused where the strategy takes none', async (stage) => {
-    const queue = await stage.worker()
+  always('keys are refused where the strategy takes none', async (stage, queue) => {
     const envelope = stage.envelope({ key: 'k' })
     await refused('a key', queue.enqueueMany([envelope]), INVALID, 'CORELANE_DEGRADED')
     await stage.nothing(queue)
   }),
-  always('a payload named __proto__ does no harm', async (stage) => {
-    const queue = await stage.worker()
+  always('a payload named __proto__ does no harm', async (stage, queue) => {
     const payload: unknown = JSON.parse(
       '{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":2}},"kept":true}',
     )
@@ -281,8 +265,7 @@ const refusals: readonly CaseOfContract[] = [
   sentence(
     'a payload that is too large is refused and hurts no other',
     { needs: ['maxBytes'] },
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       const payload = 'x'.repeat(stage.maxBytes + 1)
       await refused('a large payload', queue.enqueueMany([stage.envelope({ payload })]), TOO_LARGE)
       const bytes = new Uint8Array(stage.maxBytes + 1)

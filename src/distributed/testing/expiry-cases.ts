@@ -36,8 +36,7 @@ const expiring: readonly CaseOfContract[] = [
   ),
   brieflyLeased(
     'the same worker is given its expired command under another fence too',
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       await stage.fill(queue, stage.envelopes(1))
       const late = await stage.takeOne(queue)
       const fresh = await stage.takeOne(queue)
@@ -47,36 +46,40 @@ const expiring: readonly CaseOfContract[] = [
       await finish(queue, [fresh])
     },
   ),
-  brieflyLeased('a worker that waits is given what expires meanwhile', async (stage) => {
-    const [one, two] = await stage.workers('w1', 'w2')
-    await stage.fill(one!, stage.envelopes(1))
-    const late = await stage.takeOne(one!)
+  brieflyLeased('a worker that waits is given what expires meanwhile', async (stage, one, two) => {
+    await stage.fill(one, stage.envelopes(1))
+    const late = await stage.takeOne(one)
     const startMs = nowMs()
-    const [fresh] = await two!.lease(stage.request({ waitMs: 10_000 }))
+    const [fresh] = await two.lease(stage.request({ waitMs: 10_000 }))
     assert.equal(fresh?.envelope.id, late.envelope.id)
     assert.ok(nowMs() - startMs < 5000)
   }),
-  sentence('no lease expires before its time', { needs: NEEDS, leaseMs: 800 }, async (stage) => {
-    const [one, two] = await stage.workers('w1', 'w2')
-    await stage.fill(one!, stage.envelopes(1))
-    const given = await stage.takeOne(one!)
-    assert.deepEqual(await two!.lease(stage.request({ waitMs: 200 })), [])
-    await finish(one!, [given])
-  }),
-  brieflyLeased('expired commands come before younger ones, in their order', async (stage) => {
-    const [one, two] = await stage.workers('w1', 'w2')
-    const old = stage.envelopes(5)
-    await stage.fill(one!, old)
-    await stage.take(one!, 5)
-    const young = stage.envelopes(5)
-    await stage.fill(one!, young)
-    await pause(550)
-    const given = await stage.take(two!, 10)
-    assert.deepEqual(
-      idsOf(given),
-      [...old, ...young].map(({ id }) => id),
-    )
-  }),
+  sentence(
+    'no lease expires before its time',
+    { needs: NEEDS, leaseMs: 800 },
+    async (stage, one, two) => {
+      await stage.fill(one, stage.envelopes(1))
+      const given = await stage.takeOne(one)
+      assert.deepEqual(await two.lease(stage.request({ waitMs: 200 })), [])
+      await finish(one, [given])
+    },
+  ),
+  brieflyLeased(
+    'expired commands come before younger ones, in their order',
+    async (stage, one, two) => {
+      const old = stage.envelopes(5)
+      await stage.fill(one, old)
+      await stage.take(one, 5)
+      const young = stage.envelopes(5)
+      await stage.fill(one, young)
+      await pause(550)
+      const given = await stage.take(two, 10)
+      assert.deepEqual(
+        idsOf(given),
+        [...old, ...young].map(({ id }) => id),
+      )
+    },
+  ),
   brieflyLeased(
     'a worker that has lost its lease cannot extend, complete, release or dead-letter',
     async (stage) => {
@@ -120,21 +123,20 @@ const expiring: readonly CaseOfContract[] = [
   sentence(
     'many leases that expire together are all given out again',
     { needs: NEEDS, leaseMs: 800 },
-    async (stage) => {
-      const [one, two] = await stage.workers('w1', 'w2')
+    async (stage, one, two) => {
       const envelopes = [0, 1, 2, 3].flatMap((partitionId) => stage.envelopes(100, { partitionId }))
-      await stage.fill(one!, envelopes)
-      const kept = (await stage.take(one!, 400)).slice(0, 100)
-      await finish(one!, kept)
-      stage.kill(one!)
+      await stage.fill(one, envelopes)
+      const kept = (await stage.take(one, 400)).slice(0, 100)
+      await finish(one, kept)
+      stage.kill(one)
       const again: Delivery[] = []
       while (again.length < 300) {
-        const some = await stage.take(two!, Math.min(50, 300 - again.length))
-        await finish(two!, some)
+        const some = await stage.take(two, Math.min(50, 300 - again.length))
+        await finish(two, some)
         again.push(...some)
       }
       assert.equal(new Set([...idsOf(kept), ...idsOf(again)]).size, 400)
-      await stage.nothing(two!)
+      await stage.nothing(two)
     },
   ),
 ]
@@ -143,29 +145,28 @@ const poison: readonly CaseOfContract[] = [
   sentence(
     'a command whose workers keep dying is dead-lettered, and its submitter receives why',
     { needs: [...NEEDS, 'results'], leaseMs: 250, maxDeliveries: 2 },
-    async (stage) => {
-      const [one, two] = await stage.workers('w1', 'w2')
+    async (stage, one, two) => {
       const envelope = stage.envelope({ submitter: 'me' })
       const received: string[] = []
-      await two!.announce('me', ({ commandId, success, error }) => {
+      await two.announce('me', ({ commandId, success, error }) => {
         received.push(`${commandId} ${success} ${error?.code}`)
       })
-      await stage.fill(one!, [envelope])
+      await stage.fill(one, [envelope])
       for (const deliveries of [1, 2]) {
-        const delivery = await stage.takeOne(one!)
+        const delivery = await stage.takeOne(one)
         assert.equal(delivery.deliveries, deliveries)
-        await started(one!, [delivery])
+        await started(one, [delivery])
       }
       await stage.until('it is dead', async () => {
-        await stage.nothing(two!)
-        return (await two!.dead.list()).length === 1
+        await stage.nothing(two)
+        return (await two.dead.list()).length === 1
       })
-      const [dead] = await two!.dead.list()
+      const [dead] = await two.dead.list()
       assert.equal(dead!.envelope.id, envelope.id)
       assert.equal(dead!.reason, 'deliveries spent')
       await stage.until('the result arrives', () => received.length > 0)
       assert.equal(received[0], `${envelope.id} false CORELANE_POISONED`)
-      const [state] = await one!.look([referenceTo(envelope)])
+      const [state] = await one.look([referenceTo(envelope)])
       assert.ok(state?.state === 'ended')
       assert.equal(state.result.error?.code, 'CORELANE_POISONED')
     },
@@ -173,8 +174,7 @@ const poison: readonly CaseOfContract[] = [
   sentence(
     'crashes of threads count towards the same end',
     { needs: NEEDS, maxDeliveries: 3 },
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       await stage.fill(queue, stage.envelopes(2))
       for (const deliveries of [1, 2, 3]) {
         const [delivery] = await queue.lease(stage.request({ max: 1 }))
@@ -191,8 +191,7 @@ const poison: readonly CaseOfContract[] = [
   sentence(
     'a poisoned command that is redriven may die as often again',
     { needs: NEEDS, maxDeliveries: 1 },
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       const envelope = stage.envelope()
       await stage.fill(queue, [envelope])
       for (let turn = 0; turn < 2; turn++) {
@@ -212,28 +211,26 @@ const starting: readonly CaseOfContract[] = [
   sentence(
     'what a worker that died had not started is no nearer to its last delivery',
     { needs: NEEDS, leaseMs: 500, maxDeliveries: 3 },
-    async (stage) => {
-      const [one, two, three] = await stage.workers('w1', 'w2', 'w3')
-      await stage.fill(one!, stage.envelopes(10))
-      await stage.take(one!, 10)
-      stage.kill(one!)
+    async (stage, one, two, three) => {
+      await stage.fill(one, stage.envelopes(10))
+      await stage.take(one, 10)
+      stage.kill(one)
       // The first delivery may count from the moment it is given out, but no further one.
-      const second = await stage.take(two!, 10)
+      const second = await stage.take(two, 10)
       assert.ok(second.every(({ deliveries }) => deliveries <= 2))
       const begun = second.slice(0, 3)
-      await started(two!, begun)
-      stage.kill(two!)
-      const third = await stage.take(three!, 10)
+      await started(two, begun)
+      stage.kill(two)
+      const third = await stage.take(three, 10)
       const last = third.filter(({ deliveries }) => deliveries === 3)
       assert.deepEqual(idsOf(last).toSorted(), idsOf(begun).toSorted())
-      await finish(three!, third)
+      await finish(three, third)
     },
   ),
   sentence(
     'a start that is reported twice counts once, and not at all if it is given back as unstarted',
     { needs: NEEDS, leaseMs: 20_000, maxDeliveries: 3 },
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       await stage.fill(queue, stage.envelopes(1))
       await queue.release([await stage.takeOne(queue)], { reason: 'crash' })
       for (let turn = 0; turn < 3; turn++) {
@@ -257,20 +254,19 @@ const starting: readonly CaseOfContract[] = [
   sentence(
     'where two deliveries are allowed the first counts from its start on too',
     { needs: NEEDS, leaseMs: 500, maxDeliveries: 2 },
-    async (stage) => {
-      const [one, two] = await stage.workers('w1', 'w2')
-      await stage.fill(one!, stage.envelopes(4))
-      const first = await stage.take(one!, 4)
+    async (stage, one, two) => {
+      await stage.fill(one, stage.envelopes(4))
+      const first = await stage.take(one, 4)
       assert.ok(first.every(({ countsAtStart }) => countsAtStart))
-      await started(one!, first.slice(0, 1))
-      stage.kill(one!)
-      const second = await stage.take(two!, 4)
+      await started(one, first.slice(0, 1))
+      stage.kill(one)
+      const second = await stage.take(two, 4)
       const byId = new Map(second.map(({ envelope, deliveries }) => [envelope.id, deliveries]))
       assert.deepEqual(
         first.map(({ envelope }) => byId.get(envelope.id)),
         [2, 1, 1, 1],
       )
-      await finish(two!, second)
+      await finish(two, second)
     },
   ),
   brieflyLeased('a worker that has lost its lease starts nothing', async (stage) => {

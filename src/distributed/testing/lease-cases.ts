@@ -7,8 +7,7 @@ import { demand, finish, idsOf, pause, refused, successOf } from './contract-sta
 
 const ranked = sentencesWith({ needs: ['lanePriority'] })
 const giving: readonly CaseOfContract[] = [
-  always('an empty queue gives nothing, at once', async (stage) => {
-    const queue = await stage.worker()
+  always('an empty queue gives nothing, at once', async (stage, queue) => {
     const startMs = nowMs()
     assert.deepEqual(await queue.lease(stage.request()), [])
     assert.ok(nowMs() - startMs < 2000)
@@ -17,8 +16,7 @@ const giving: readonly CaseOfContract[] = [
   sentence(
     'a delivery has a fence, a first count and a lease',
     { leaseMs: 20_000 },
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       await stage.fill(queue, stage.envelopes(20))
       const beforeMs = nowMs()
       const given = await stage.take(queue, 20)
@@ -32,26 +30,26 @@ const giving: readonly CaseOfContract[] = [
       }
     },
   ),
-  always('no more than max are given', async (stage) => {
-    const queue = await stage.worker()
+  always('no more than max are given', async (stage, queue) => {
     await stage.fill(queue, stage.envelopes(10))
     assert.equal((await queue.lease(stage.request({ max: 3 }))).length, 3)
     assert.equal((await stage.take(queue, 7)).length, 7)
   }),
-  always('no more of a lane are given than its max, and none of a lane with 0', async (stage) => {
-    const queue = await stage.worker()
-    for (const laneId of ['a', 'b', 'c']) await stage.fill(queue, stage.envelopes(5, { laneId }))
-    const lanes = [demand('a', { max: 2 }), demand('b', { max: 0 })]
-    const given = await queue.lease(stage.request({ lanes, waitMs: 1000 }))
-    assert.deepEqual(
-      given.map(({ envelope }) => envelope.laneId),
-      ['a', 'a'],
-    )
-    const rest = await stage.take(queue, 13, { lanes: ['a', 'b', 'c'].map((id) => demand(id)) })
-    assert.equal(rest.filter(({ envelope }) => envelope.laneId === 'a').length, 3)
-  }),
-  always('only partitions that are asked for are taken from', async (stage) => {
-    const queue = await stage.worker()
+  always(
+    'no more of a lane are given than its max, and none of a lane with 0',
+    async (stage, queue) => {
+      for (const laneId of ['a', 'b', 'c']) await stage.fill(queue, stage.envelopes(5, { laneId }))
+      const lanes = [demand('a', { max: 2 }), demand('b', { max: 0 })]
+      const given = await queue.lease(stage.request({ lanes, waitMs: 1000 }))
+      assert.deepEqual(
+        given.map(({ envelope }) => envelope.laneId),
+        ['a', 'a'],
+      )
+      const rest = await stage.take(queue, 13, { lanes: ['a', 'b', 'c'].map((id) => demand(id)) })
+      assert.equal(rest.filter(({ envelope }) => envelope.laneId === 'a').length, 3)
+    },
+  ),
+  always('only partitions that are asked for are taken from', async (stage, queue) => {
     for (const partitionId of [0, 1, 2]) {
       await stage.fill(queue, stage.envelopes(3, { partitionId }))
     }
@@ -63,24 +61,21 @@ const giving: readonly CaseOfContract[] = [
     await stage.nothing(queue, { partitions: [2, 0, 3] })
     await stage.take(queue, 3, { partitions: [1] })
   }),
-  sentence('there may be 256 partitions', { numPartitions: 256 }, async (stage) => {
-    const queue = await stage.worker()
+  sentence('there may be 256 partitions', { numPartitions: 256 }, async (stage, queue) => {
     assert.equal(queue.numPartitions, 256)
     const envelopes = [255, 0, 128].map((partitionId) => stage.envelope({ partitionId }))
     await stage.fill(queue, envelopes)
     assert.equal((await stage.take(queue, 3)).length, 3)
     await stage.nothing(queue)
   }),
-  leased('partitions that are named first are taken from first', async (stage) => {
-    const queue = await stage.worker()
+  leased('partitions that are named first are taken from first', async (stage, queue) => {
     for (const partitionId of [0, 1, 2]) {
       await stage.fill(queue, stage.envelopes(2, { partitionId }))
     }
     const given = await stage.take(queue, 4, { partitions: [1, 2, 0], max: 4 })
     assert.deepEqual(given.map(({ envelope }) => envelope.partitionId).toSorted(), [1, 1, 2, 2])
   }),
-  leased('bad requests are refused', async (stage) => {
-    const queue = await stage.worker()
+  leased('bad requests are refused', async (stage, queue) => {
     await refused('max 0', queue.lease(stage.request({ max: 0 })))
     await refused('max 4,097', queue.lease(stage.request({ max: 4097 })))
     await refused('partition 4', queue.lease(stage.request({ partitions: [4] })))
@@ -107,8 +102,7 @@ const giving: readonly CaseOfContract[] = [
     assert.deepEqual(given.toSorted(), envelopes.map(({ id }) => id).toSorted())
     assert.equal(fences.size, 400)
   }),
-  always('the five members alone do: enqueue, dequeue, complete', async (stage) => {
-    const queue = await stage.worker()
+  always('the five members alone do: enqueue, dequeue, complete', async (stage, queue) => {
     assert.equal(queue.numPartitions, 4)
     const envelope = stage.envelope({ partitionId: 2, laneId: 'any-lane' })
     await queue.enqueue(envelope)
@@ -136,21 +130,19 @@ const giving: readonly CaseOfContract[] = [
   sentence(
     'what was dequeued and given to another since cannot be completed',
     { needs: ['leases'], leaseMs: 500 },
-    async (stage) => {
-      const [one, two] = await stage.workers('w1', 'w2')
-      await stage.fill(one!, stage.envelopes(1))
-      const { id, partitionId } = (await one!.dequeue(0))!
-      const given = await stage.takeOne(two!)
-      const result = { ...successOf(given, one!), commandId: id, partitionId }
-      await refused('a late result', one!.complete(result), 'CORELANE_NOT_HELD')
-      await finish(two!, [given])
+    async (stage, one, two) => {
+      await stage.fill(one, stage.envelopes(1))
+      const { id, partitionId } = (await one.dequeue(0))!
+      const given = await stage.takeOne(two)
+      const result = { ...successOf(given, one), commandId: id, partitionId }
+      await refused('a late result', one.complete(result), 'CORELANE_NOT_HELD')
+      await finish(two, [given])
     },
   ),
 ]
 
 const urgency: readonly CaseOfContract[] = [
-  always('within a lane and partition the oldest goes first', async (stage) => {
-    const queue = await stage.worker()
+  always('within a lane and partition the oldest goes first', async (stage, queue) => {
     const envelopes = stage.envelopes(200)
     await stage.fill(queue, envelopes)
     assert.deepEqual(
@@ -158,8 +150,7 @@ const urgency: readonly CaseOfContract[] = [
       envelopes.map(({ id }) => id),
     )
   }),
-  ranked('the most urgent lane goes first', async (stage) => {
-    const queue = await stage.worker()
+  ranked('the most urgent lane goes first', async (stage, queue) => {
     for (const laneId of ['slow', 'fast', 'usual']) {
       await stage.fill(queue, stage.envelopes(3, { laneId }))
     }
@@ -179,8 +170,7 @@ const urgency: readonly CaseOfContract[] = [
   }),
   ranked(
     'of lanes that are as urgent as each other the older command goes first',
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       const envelopes = ['b', 'a', 'a', 'b', 'a'].map((laneId) => stage.envelope({ laneId }))
       for (const envelope of envelopes) {
         await stage.fill(queue, [envelope])
@@ -193,8 +183,7 @@ const urgency: readonly CaseOfContract[] = [
       )
     },
   ),
-  ranked('a command that comes later in a more urgent lane goes first', async (stage) => {
-    const queue = await stage.worker()
+  ranked('a command that comes later in a more urgent lane goes first', async (stage, queue) => {
     await stage.fill(queue, stage.envelopes(4, { laneId: 'slow' }))
     const lanes = [demand('slow', { priority: 9 }), demand('fast', { priority: 1 })]
     assert.equal((await stage.takeOne(queue, { lanes })).envelope.laneId, 'slow')
@@ -205,8 +194,7 @@ const urgency: readonly CaseOfContract[] = [
   sentence(
     'the more urgent command of a lane goes first',
     { needs: ['commandPriority'] },
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       const priorities = [200, undefined, 3, 200, 0, 128, 255]
       const envelopes = priorities.map((priority) => stage.envelope({ priority }))
       await stage.fill(queue, envelopes)
@@ -220,8 +208,7 @@ const urgency: readonly CaseOfContract[] = [
   sentence(
     'a lane whose head has waited becomes more urgent',
     { needs: ['boost'] },
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       await stage.fill(queue, stage.envelopes(1, { laneId: 'slow' }))
       await pause(150)
       await stage.fill(queue, stage.envelopes(2, { laneId: 'usual' }))
@@ -237,8 +224,7 @@ const urgency: readonly CaseOfContract[] = [
   sentence(
     'a command that has waited overtakes those of its lane',
     { needs: ['commandBoost'] },
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       const old = stage.envelope({ priority: 200 })
       await stage.fill(queue, [old])
       await pause(520)
@@ -251,8 +237,7 @@ const urgency: readonly CaseOfContract[] = [
 ]
 
 const waiting: readonly CaseOfContract[] = [
-  always('a worker that waits is woken by a command', async (stage) => {
-    const queue = await stage.worker()
+  always('a worker that waits is woken by a command', async (stage, queue) => {
     const startMs = nowMs()
     const given = queue.lease(stage.request({ waitMs: 10_000 }))
     await pause(50)
@@ -261,18 +246,16 @@ const waiting: readonly CaseOfContract[] = [
     assert.deepEqual(idsOf(await given), [envelope.id])
     assert.ok(nowMs() - startMs < 5000)
   }),
-  leased('a worker that waits is woken by what another enqueues', async (stage) => {
-    const [one, two] = await stage.workers('w1', 'w2')
+  leased('a worker that waits is woken by what another enqueues', async (stage, one, two) => {
     const startMs = nowMs()
-    const given = one!.lease(stage.request({ waitMs: 10_000 }))
+    const given = one.lease(stage.request({ waitMs: 10_000 }))
     await pause(50)
     const envelope = stage.envelope({ partitionId: 3 })
-    await stage.fill(two!, [envelope])
+    await stage.fill(two, [envelope])
     assert.deepEqual(idsOf(await given), [envelope.id])
     assert.ok(nowMs() - startMs < 5000)
   }),
-  always('a worker does not wait for lanes and partitions of others', async (stage) => {
-    const queue = await stage.worker()
+  always('a worker does not wait for lanes and partitions of others', async (stage, queue) => {
     const given = queue.lease(stage.request({ partitions: [1], waitMs: 400 }))
     const lanes = [demand('other')]
     const others = queue.lease(stage.request({ lanes, waitMs: 400 }))
@@ -281,15 +264,13 @@ const waiting: readonly CaseOfContract[] = [
     assert.deepEqual(await others, [])
     await stage.take(queue, 2)
   }),
-  always('waiting ends after waitMs', async (stage) => {
-    const queue = await stage.worker()
+  always('waiting ends after waitMs', async (stage, queue) => {
     const startMs = nowMs()
     assert.deepEqual(await queue.lease(stage.request({ waitMs: 120 })), [])
     const waitedMs = nowMs() - startMs
     assert.ok(waitedMs >= 110 && waitedMs < 3000, `${waitedMs} ms`)
   }),
-  always('a signal ends the waiting', async (stage) => {
-    const queue = await stage.worker()
+  always('a signal ends the waiting', async (stage, queue) => {
     const controller = new AbortController()
     const startMs = nowMs()
     const given = queue.lease(stage.request({ waitMs: 10_000, signal: controller.signal }))
@@ -302,16 +283,14 @@ const waiting: readonly CaseOfContract[] = [
     await stage.fill(queue, stage.envelopes(1))
     await stage.takeOne(queue)
   }),
-  always('of several that wait, one is given a command', async (stage) => {
-    const queue = await stage.worker()
+  always('of several that wait, one is given a command', async (stage, queue) => {
     const waits = Array.from({ length: 4 }, () => queue.lease(stage.request({ waitMs: 500 })))
     await pause(30)
     await stage.fill(queue, stage.envelopes(1))
     const given = (await Promise.all(waits)).flat()
     assert.equal(given.length, 1)
   }),
-  always('commands of many short waits are each given once', async (stage) => {
-    const queue = await stage.worker()
+  always('commands of many short waits are each given once', async (stage, queue) => {
     let given = 0
     for (let round = 0; round < 30; round++) {
       const wait = queue.lease(stage.request({ waitMs: 5 }))

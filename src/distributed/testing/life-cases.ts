@@ -7,22 +7,24 @@ import { always, type CaseOfContract, sentence } from './contract-case.ts'
 import { demand, failureOf, finish, idsOf, pause, refused, successOf } from './contract-stage.ts'
 
 const saying: readonly CaseOfContract[] = [
-  sentence('an engine says what it is', { leaseMs: 20_000, maxDeliveries: 7 }, async (stage) => {
-    const queue = await stage.worker()
-    assert.ok(isLeased(queue))
-    assert.equal(queue.numPartitions, stage.settings.numPartitions)
-    assert.equal(queue.workerId, stage.settings.workerId)
-    assert.equal(queue.strategy, stage.settings.strategy)
-    assert.ok(queue.leaseMs > 0)
-    if (queue.capabilities.delivery === 'at-least-once') {
-      assert.equal(queue.leaseMs, 20_000)
-      assert.equal(queue.maxDeliveries, 7)
-    } else assert.equal(queue.maxDeliveries, 1)
-    assert.equal(queue.ownership !== undefined, queue.capabilities.ownership)
-    assert.equal(queue.lanes !== undefined, queue.capabilities.lanes)
-  }),
-  sentence('counts are what there is', { needs: ['leases', 'delay'] }, async (stage) => {
-    const queue = await stage.worker()
+  sentence(
+    'an engine says what it is',
+    { leaseMs: 20_000, maxDeliveries: 7 },
+    async (stage, queue) => {
+      assert.ok(isLeased(queue))
+      assert.equal(queue.numPartitions, stage.settings.numPartitions)
+      assert.equal(queue.workerId, stage.settings.workerId)
+      assert.equal(queue.strategy, stage.settings.strategy)
+      assert.ok(queue.leaseMs > 0)
+      if (queue.capabilities.delivery === 'at-least-once') {
+        assert.equal(queue.leaseMs, 20_000)
+        assert.equal(queue.maxDeliveries, 7)
+      } else assert.equal(queue.maxDeliveries, 1)
+      assert.equal(queue.ownership !== undefined, queue.capabilities.ownership)
+      assert.equal(queue.lanes !== undefined, queue.capabilities.lanes)
+    },
+  ),
+  sentence('counts are what there is', { needs: ['leases', 'delay'] }, async (stage, queue) => {
     await stage.fill(queue, [
       ...stage.envelopes(4, { laneId: 'a', partitionId: 0 }),
       ...stage.envelopes(3, { laneId: 'b', partitionId: 2 }),
@@ -49,28 +51,27 @@ const lanes: readonly CaseOfContract[] = [
   sentence(
     'lanes are served while a worker announces them, and known for longer',
     { needs: ['leases', 'lanes'], leaseMs: 500 },
-    async (stage) => {
-      const [one, two] = await stage.workers('w1', 'w2')
-      const look = async () => (await two!.lanes!.look(['a', 'b', 'c'])).states
+    async (stage, one, two) => {
+      const look = async () => (await two.lanes!.look(['a', 'b', 'c'])).states
       // It is not known yet which lanes there will be.
       assert.deepEqual(await look(), ['unserved', 'unserved', 'unserved'])
-      await one!.lanes!.announce(['a'])
-      await two!.lanes!.announce(['b'])
+      await one.lanes!.announce(['a'])
+      await two.lanes!.announce(['b'])
       assert.deepEqual(await look(), ['served', 'served', 'unknown'])
-      const { known } = await one!.lanes!.look(['c'])
+      const { known } = await one.lanes!.look(['c'])
       assert.deepEqual(known.toSorted(), ['a', 'b'])
       await stage.until('a is not served any more', async () => {
-        await two!.lanes!.announce(['b'])
+        await two.lanes!.announce(['b'])
         return (await look())[0] === 'unserved'
       })
       assert.deepEqual(await look(), ['unserved', 'served', 'unknown'])
-      await one!.lanes!.announce(['d'], ['b', 'e'])
-      const { states } = await two!.lanes!.look(['b', 'd', 'e', 'f'])
+      await one.lanes!.announce(['d'], ['b', 'e'])
+      const { states } = await two.lanes!.look(['b', 'd', 'e', 'f'])
       assert.deepEqual(states, ['served', 'served', 'unserved', 'unknown'])
       // Handlers have names of their own.
-      assert.deepEqual((await one!.handlers!.look(['a'])).states, ['unserved'])
-      await one!.handlers!.announce(['x'])
-      assert.deepEqual(await two!.handlers!.look(['x', 'a']), {
+      assert.deepEqual((await one.handlers!.look(['a'])).states, ['unserved'])
+      await one.handlers!.announce(['x'])
+      assert.deepEqual(await two.handlers!.look(['x', 'a']), {
         states: ['served', 'unknown'],
         known: ['x'],
       })
@@ -79,8 +80,7 @@ const lanes: readonly CaseOfContract[] = [
   sentence(
     'lanes with commands and without a worker are unserved',
     { needs: ['leases', 'lanes'], leaseMs: 20_000 },
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       assert.deepEqual(await queue.lanes!.unserved(), [])
       await queue.lanes!.announce(['a'])
       const envelopes = ['a', 'b', 'c'].map((laneId) => stage.envelope({ laneId }))
@@ -92,8 +92,7 @@ const lanes: readonly CaseOfContract[] = [
       assert.deepEqual(await queue.lanes!.unserved(), [])
     },
   ),
-  sentence('names of lanes are checked', { needs: ['leases', 'lanes'] }, async (stage) => {
-    const queue = await stage.worker()
+  sentence('names of lanes are checked', { needs: ['leases', 'lanes'] }, async (_, queue) => {
     for (const bad of [['{x}'], ['']]) {
       await refused(`the lanes ${bad}`, queue.lanes!.announce(bad))
       await refused(`the other lanes ${bad}`, queue.lanes!.announce([], bad))
@@ -134,8 +133,7 @@ function carries(
   needs: readonly 'clones'[],
 ): CaseOfContract[] {
   return [
-    sentence(`payloads arrive as they were sent: ${name}`, { needs }, async (stage) => {
-      const queue = await stage.worker()
+    sentence(`payloads arrive as they were sent: ${name}`, { needs }, async (stage, queue) => {
       for (const [what, payload] of Object.entries(values)) {
         await stage.fill(queue, [stage.envelope({ payload })])
         const delivery = await stage.takeOne(queue)
@@ -146,8 +144,7 @@ function carries(
     sentence(
       `results arrive as they were sent: ${name}`,
       { needs: ['results', ...needs] },
-      async (stage) => {
-        const queue = await stage.worker()
+      async (stage, queue) => {
         const received: unknown[] = []
         await queue.announce('me', ({ value }) => received.push(value))
         for (const [what, value] of Object.entries(values)) {
@@ -169,8 +166,7 @@ function unbuffered(value: unknown): unknown {
 }
 
 const ends: readonly CaseOfContract[] = [
-  always('close ends what waits, and nothing can be done after it', async (stage) => {
-    const queue = await stage.worker()
+  always('close ends what waits, and nothing can be done after it', async (stage, queue) => {
     const startMs = nowMs()
     // What becomes of a wait is the engine's choice: nothing, or an error that says that it ended.
     const wait = queue.lease(stage.request({ waitMs: 10_000 })).catch(() => [])
@@ -185,15 +181,14 @@ const ends: readonly CaseOfContract[] = [
   sentence(
     'what a closed worker had comes back when its lease has expired',
     { needs: ['leases'], leaseMs: 800 },
-    async (stage) => {
-      const [one, two] = await stage.workers('w1', 'w2')
+    async (stage, one, two) => {
       const [envelope] = stage.envelopes(1)
-      await stage.fill(one!, [envelope!])
-      await stage.takeOne(one!)
-      stage.kill(one!)
-      await one!.close()
-      assert.deepEqual(await two!.lease(stage.request()), [])
-      assert.deepEqual(idsOf(await stage.take(two!, 1)), [envelope!.id])
+      await stage.fill(one, [envelope!])
+      await stage.takeOne(one)
+      stage.kill(one)
+      await one.close()
+      assert.deepEqual(await two.lease(stage.request()), [])
+      assert.deepEqual(idsOf(await stage.take(two, 1)), [envelope!.id])
     },
   ),
 ]
@@ -201,47 +196,49 @@ const ends: readonly CaseOfContract[] = [
 const PAUSES = { needs: ['leases', 'lanes', 'delay'] } as const
 
 const pauses: readonly CaseOfContract[] = [
-  sentence('nothing of a paused lane is given out until it is resumed', PAUSES, async (stage) => {
-    const [one, two] = await stage.workers('w1', 'w2')
-    const heard: string[] = []
-    const end = two!.lanes!.onPause((laneId) => heard.push(laneId))
-    const both = { lanes: [demand('lane'), demand('other')] }
-    const [running, waiting] = [stage.envelope(), stage.envelope({ partitionId: 1 })]
-    await stage.fill(one!, [running])
-    const [delivery] = await stage.take(one!, 1)
-    await stage.nothing(two!, both)
-    await pause(100)
-    assert.deepEqual(await one!.lanes!.paused(), [])
-    await one!.lanes!.pause('lane')
-    await one!.lanes!.pause('lane')
-    await one!.lanes!.pause('empty')
-    assert.deepEqual(await two!.lanes!.paused(), ['empty', 'lane'])
-    await stage.until('the other worker hears of it', () => heard.includes('empty'))
-    assert.deepEqual(new Set(heard), new Set(['lane', 'empty']))
-    const late = stage.envelope({ options: { delayMs: 20 } })
-    const other = stage.envelope({ laneId: 'other', partitionId: 1 })
-    const wait = two!.lease(stage.request({ ...both, waitMs: 10_000 }))
-    await stage.fill(one!, [waiting, late, other])
-    assert.deepEqual(idsOf(await wait), [other.id])
-    await pause(40)
-    await stage.nothing(two!, both)
-    await stage.nothing(one!, { ...both, waitMs: 0 })
-    assert.equal(await one!.dequeue(0), null)
-    assert.deepEqual(await one!.release([delivery!], { reason: 'unstarted' }), ['done'])
-    await stage.nothing(one!, both)
-    const again = one!.lease(stage.request({ ...both, waitMs: 10_000 }))
-    end()
-    await two!.lanes!.resume('lane')
-    await two!.lanes!.resume('lane')
-    assert.deepEqual(await one!.lanes!.paused(), ['empty'])
-    const given = await again
-    given.push(...(await stage.take(one!, 3 - given.length, both)))
-    assert.deepEqual(new Set(idsOf(given)), new Set([running.id, waiting.id, late.id]))
-    await finish(one!, given)
-    await refused('no name', one!.lanes!.pause('a b'))
-  }),
-  sentence('what a worker has of a paused lane can be completed', PAUSES, async (stage) => {
-    const queue = await stage.worker()
+  sentence(
+    'nothing of a paused lane is given out until it is resumed',
+    PAUSES,
+    async (stage, one, two) => {
+      const heard: string[] = []
+      const end = two.lanes!.onPause((laneId) => heard.push(laneId))
+      const both = { lanes: [demand('lane'), demand('other')] }
+      const [running, waiting] = [stage.envelope(), stage.envelope({ partitionId: 1 })]
+      await stage.fill(one, [running])
+      const [delivery] = await stage.take(one, 1)
+      await stage.nothing(two, both)
+      await pause(100)
+      assert.deepEqual(await one.lanes!.paused(), [])
+      await one.lanes!.pause('lane')
+      await one.lanes!.pause('lane')
+      await one.lanes!.pause('empty')
+      assert.deepEqual(await two.lanes!.paused(), ['empty', 'lane'])
+      await stage.until('the other worker hears of it', () => heard.includes('empty'))
+      assert.deepEqual(new Set(heard), new Set(['lane', 'empty']))
+      const late = stage.envelope({ options: { delayMs: 20 } })
+      const other = stage.envelope({ laneId: 'other', partitionId: 1 })
+      const wait = two.lease(stage.request({ ...both, waitMs: 10_000 }))
+      await stage.fill(one, [waiting, late, other])
+      assert.deepEqual(idsOf(await wait), [other.id])
+      await pause(40)
+      await stage.nothing(two, both)
+      await stage.nothing(one, { ...both, waitMs: 0 })
+      assert.equal(await one.dequeue(0), null)
+      assert.deepEqual(await one.release([delivery!], { reason: 'unstarted' }), ['done'])
+      await stage.nothing(one, both)
+      const again = one.lease(stage.request({ ...both, waitMs: 10_000 }))
+      end()
+      await two.lanes!.resume('lane')
+      await two.lanes!.resume('lane')
+      assert.deepEqual(await one.lanes!.paused(), ['empty'])
+      const given = await again
+      given.push(...(await stage.take(one, 3 - given.length, both)))
+      assert.deepEqual(new Set(idsOf(given)), new Set([running.id, waiting.id, late.id]))
+      await finish(one, given)
+      await refused('no name', one.lanes!.pause('a b'))
+    },
+  ),
+  sentence('what a worker has of a paused lane can be completed', PAUSES, async (stage, queue) => {
     await stage.fill(queue, stage.envelopes(2))
     const given = await stage.take(queue, 1)
     await queue.lanes!.pause('lane')

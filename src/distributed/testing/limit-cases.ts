@@ -84,8 +84,7 @@ const rates: readonly CaseOfContract[] = [
     const offered = ((nowMs() - startMs) * rate.limit) / rate.windowMs
     assert.ok(used >= 0.7 * offered, `${used} of ${offered} tokens were granted`)
   }),
-  rated('an idle limit grants a batch at once, and tells when to ask again', async (stage) => {
-    const queue = await stage.worker()
+  rated('an idle limit grants a batch at once, and tells when to ask again', async (_, queue) => {
     const rate = { limit: 20, windowMs: 2000 }
     const first = await queue.limits.takeTokens('lane', rate, 20)
     assert.equal(first.granted, 20)
@@ -96,15 +95,13 @@ const rates: readonly CaseOfContract[] = [
     await pause(second.retryAfterMs + 5)
     assert.ok((await queue.limits.takeTokens('lane', rate, 5)).granted >= 1)
   }),
-  rated('no more tokens are granted than were asked for, nor than the limit', async (stage) => {
-    const queue = await stage.worker()
+  rated('no more tokens are granted than were asked for, nor than the limit', async (_, queue) => {
     const rate = { limit: 10, windowMs: 60_000 }
     assert.equal((await queue.limits.takeTokens('lane', rate, 3)).granted, 3)
     const { granted } = await queue.limits.takeTokens('lane', rate, 1000)
     assert.ok(granted <= 7, `${granted}`)
   }),
-  rated('each lane has a limit of its own', async (stage) => {
-    const queue = await stage.worker()
+  rated('each lane has a limit of its own', async (_, queue) => {
     const rate = { limit: 1, windowMs: 60_000 }
     for (const lane of ['a', 'b']) {
       assert.equal((await queue.limits.takeTokens(lane, rate, 1)).granted, 1)
@@ -123,20 +120,16 @@ const rates: readonly CaseOfContract[] = [
 ]
 
 const slots: readonly CaseOfContract[] = [
-  slotted('there are no more slots than max', async (stage) => {
-    const queue = await stage.worker()
-    const { limits } = queue
+  slotted('there are no more slots than max', async (_, { limits }) => {
     assert.deepEqual(await limits.takeSlots('lane', 2, ['a', 'b', 'c']), ['a', 'b'])
     assert.deepEqual(await limits.takeSlots('lane', 2, ['d']), [])
     assert.deepEqual(await limits.takeSlots('other', 2, ['d']), ['d'])
   }),
-  slotted('who has a slot keeps it', async (stage) => {
-    const { limits } = await stage.worker()
+  slotted('who has a slot keeps it', async (_, { limits }) => {
     await limits.takeSlots('lane', 2, ['a', 'b'])
     assert.deepEqual((await limits.takeSlots('lane', 2, ['c', 'b', 'a'])).toSorted(), ['a', 'b'])
   }),
-  slotted('a slot that is given back is free', async (stage) => {
-    const { limits } = await stage.worker()
+  slotted('a slot that is given back is free', async (_, { limits }) => {
     await limits.takeSlots('lane', 2, ['a', 'b'])
     await limits.releaseSlots('lane', ['a', 'unknown'])
     assert.deepEqual(await limits.takeSlots('lane', 2, ['c', 'd']), ['c'])
@@ -144,40 +137,41 @@ const slots: readonly CaseOfContract[] = [
   sentence(
     'slots expire with the lease unless they are kept',
     { ...SLOTS, leaseMs: 700 },
-    async (stage) => {
-      const [one, two] = await stage.workers('w1', 'w2')
-      await one!.limits.takeSlots('lane', 2, ['a', 'b'])
+    async (_, one, two) => {
+      await one.limits.takeSlots('lane', 2, ['a', 'b'])
       for (let turn = 0; turn < 5; turn++) {
         await pause(150)
-        assert.deepEqual(await one!.limits.takeSlots('lane', 2, ['b']), ['b'])
+        assert.deepEqual(await one.limits.takeSlots('lane', 2, ['b']), ['b'])
       }
-      assert.deepEqual(await two!.limits.takeSlots('lane', 2, ['c', 'd']), ['c'])
+      assert.deepEqual(await two.limits.takeSlots('lane', 2, ['c', 'd']), ['c'])
     },
   ),
-  slotted('a worker that was refused a slot hears when one is given back', async (stage) => {
-    const [one, two] = await stage.workers('w1', 'w2')
-    // Engines that cannot tell are asked again and again instead.
-    if (two!.limits.onSlotFree === undefined) return
-    await one!.limits.takeSlots('lane', 2, ['a', 'b'])
-    let calls = 0
-    const stop = two!.limits.onSlotFree('lane', () => calls++)
-    assert.deepEqual(await two!.limits.takeSlots('lane', 2, ['c']), [])
-    await stage.until('it hears of a slot', async () => {
-      // An engine may have to subscribe first.
-      if (calls === 0) {
-        await one!.limits.releaseSlots('lane', ['a'])
-        await pause(20)
-        if (calls === 0) await one!.limits.takeSlots('lane', 2, ['a'])
-      }
-      return calls > 0
-    })
-    assert.deepEqual(await two!.limits.takeSlots('lane', 2, ['c']), ['c'])
-    stop()
-    const before = calls
-    await one!.limits.releaseSlots('lane', ['b'])
-    await pause(30)
-    assert.equal(calls, before)
-  }),
+  slotted(
+    'a worker that was refused a slot hears when one is given back',
+    async (stage, one, two) => {
+      // Engines that cannot tell are asked again and again instead.
+      if (two.limits.onSlotFree === undefined) return
+      await one.limits.takeSlots('lane', 2, ['a', 'b'])
+      let calls = 0
+      const stop = two.limits.onSlotFree('lane', () => calls++)
+      assert.deepEqual(await two.limits.takeSlots('lane', 2, ['c']), [])
+      await stage.until('it hears of a slot', async () => {
+        // An engine may have to subscribe first.
+        if (calls === 0) {
+          await one.limits.releaseSlots('lane', ['a'])
+          await pause(20)
+          if (calls === 0) await one.limits.takeSlots('lane', 2, ['a'])
+        }
+        return calls > 0
+      })
+      assert.deepEqual(await two.limits.takeSlots('lane', 2, ['c']), ['c'])
+      stop()
+      const before = calls
+      await one.limits.releaseSlots('lane', ['b'])
+      await pause(30)
+      assert.equal(calls, before)
+    },
+  ),
   slotted('workers that take slots at once do not take too many', async (stage) => {
     const queues = await stage.workers('w1', 'w2', 'w3')
     for (let turn = 0; turn < 10; turn++) {

@@ -30,8 +30,7 @@ const BAD_OPTIONS: readonly unknown[] = [
 
 /** What a command asks for. */
 export const OPTION_CASES: readonly CaseOfContract[] = [
-  always('options of a command are given out with it, and no others', async (stage) => {
-    const queue = await stage.worker()
+  always('options of a command are given out with it, and no others', async (stage, queue) => {
     const options: EnvelopeOptions = {
       timeoutMs: 1500.5,
       progress: true,
@@ -47,13 +46,12 @@ export const OPTION_CASES: readonly CaseOfContract[] = [
   sentence(
     'reports of progress reach their submitter, and no other',
     { needs: ['commands'] },
-    async (stage) => {
-      const [one, two] = await stage.workers('w1', 'w2')
+    async (stage, one, two) => {
       const heard: unknown[] = []
       const others: unknown[] = []
-      const end = await one!.commands!.onProgress('me', (id, value) => heard.push([id, value]))
-      await one!.commands!.onProgress('you', (...report) => others.push(report))
-      await two!.commands!.report([
+      const end = await one.commands!.onProgress('me', (id, value) => heard.push([id, value]))
+      await one.commands!.onProgress('you', (...report) => others.push(report))
+      await two.commands!.report([
         { commandId: 'a', submitter: 'me', value: { done: 0.5, of: [1, null] } },
         { commandId: 'b', submitter: 'unknown', value: 1 },
         { commandId: 'c', submitter: 'me', value: undefined },
@@ -64,18 +62,17 @@ export const OPTION_CASES: readonly CaseOfContract[] = [
         ['c', undefined],
       ])
       await end()
-      await two!.commands!.report([{ commandId: 'a', submitter: 'me', value: 'late' }])
-      await two!.commands!.report([{ commandId: 'd', submitter: 'you', value: 'last' }])
+      await two.commands!.report([{ commandId: 'a', submitter: 'me', value: 'late' }])
+      await two.commands!.report([{ commandId: 'd', submitter: 'you', value: 'last' }])
       await stage.until('the last has come', () => others.length === 1)
       assert.equal(heard.length, 2)
       assert.deepEqual(others, [['d', 'last']])
-      await refused('no report', one!.commands!.report([]))
+      await refused('no report', one.commands!.report([]))
     },
   ),
   leased(
     'a command without a submitter leaves nothing where its result is not to be kept',
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       const options = { keepResult: false }
       const all = [
         stage.envelope({ options }),
@@ -103,8 +100,7 @@ export const OPTION_CASES: readonly CaseOfContract[] = [
       await finish(queue, await stage.take(queue, 1))
     },
   ),
-  always('bad options of a command are refused', async (stage) => {
-    const queue = await stage.worker()
+  always('bad options of a command are refused', async (stage, queue) => {
     for (const options of BAD_OPTIONS) {
       const envelope = stage.envelope({ options: options as EnvelopeOptions })
       await refused(JSON.stringify(options), queue.enqueue(envelope), 'CORELANE_INVALID_ENVELOPE')
@@ -113,8 +109,7 @@ export const OPTION_CASES: readonly CaseOfContract[] = [
   }),
   delaying(
     'a command with a delay is kept back for it, and wakes a worker that waits',
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       const [late, prompt] = [
         stage.envelope({ options: { delayMs: 250 }, submitter: 'me' }),
         stage.envelope(),
@@ -136,8 +131,7 @@ export const OPTION_CASES: readonly CaseOfContract[] = [
   ),
   delaying(
     'a worker that waits already is given a command with a delay when it is over',
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       const wait = queue.lease(stage.request({ waitMs: 10_000 }))
       const envelope = stage.envelope({ options: { delayMs: 150 } })
       await stage.fill(queue, [envelope])
@@ -147,8 +141,7 @@ export const OPTION_CASES: readonly CaseOfContract[] = [
   sentence(
     'a redriven command waits for no delay',
     { needs: ['delay', 'leases'] },
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       const envelope = stage.envelope({ options: { delayMs: 100 } })
       await stage.fill(queue, [envelope, stage.envelope({ options: { delayMs: LATER_MS } })])
       const delivery = await stage.takeOne(queue)

@@ -53,8 +53,7 @@ const keys: readonly CaseOfContract[] = [
     await Promise.all(queues.map((queue) => drain(stage, queue, run, () => left === 0)))
     assert.deepEqual([...ran].toSorted(), [...expected].toSorted())
   }),
-  keyed('commands of different keys are given out side by side', async (stage) => {
-    const queue = await stage.worker()
+  keyed('commands of different keys are given out side by side', async (stage, queue) => {
     const envelopes = ['a', 'b', 'c'].map((key) => stage.envelope({ key }))
     await stage.fill(queue, envelopes)
     const given = await stage.take(queue, 3)
@@ -63,28 +62,30 @@ const keys: readonly CaseOfContract[] = [
       ['a', 'b', 'c'],
     )
   }),
-  sentence('the order of a key outlives a worker', { ...KEYS, leaseMs: 600 }, async (stage) => {
-    const one = await stage.worker('w1')
-    const envelopes = stage.envelopes(4, { key: 'k' })
-    await stage.fill(one, envelopes)
-    const lost = await stage.takeOne(one)
-    assert.equal(lost.envelope.id, envelopes[0]!.id)
-    stage.kill(one)
-    const two = await stage.worker('w2')
-    const ran: string[] = []
-    const run = async ({ envelope }: Delivery) => {
-      ran.push(envelope.id)
-    }
-    await drain(stage, two, run, () => ran.length === 4)
-    assert.deepEqual(
-      ran,
-      envelopes.map(({ id }) => id),
-    )
-    const result = successOf(lost, one)
-    assert.deepEqual(await one.completeMany([{ delivery: lost, result }]), ['stale'])
-  }),
-  keyed('what was not started keeps its place among its key', async (stage) => {
-    const queue = await stage.worker()
+  sentence(
+    'the order of a key outlives a worker',
+    { ...KEYS, leaseMs: 600 },
+    async (stage, one) => {
+      const envelopes = stage.envelopes(4, { key: 'k' })
+      await stage.fill(one, envelopes)
+      const lost = await stage.takeOne(one)
+      assert.equal(lost.envelope.id, envelopes[0]!.id)
+      stage.kill(one)
+      const two = await stage.worker('w2')
+      const ran: string[] = []
+      const run = async ({ envelope }: Delivery) => {
+        ran.push(envelope.id)
+      }
+      await drain(stage, two, run, () => ran.length === 4)
+      assert.deepEqual(
+        ran,
+        envelopes.map(({ id }) => id),
+      )
+      const result = successOf(lost, one)
+      assert.deepEqual(await one.completeMany([{ delivery: lost, result }]), ['stale'])
+    },
+  ),
+  keyed('what was not started keeps its place among its key', async (stage, queue) => {
     const envelopes = stage.envelopes(3, { key: 'k' })
     await stage.fill(queue, envelopes)
     const first = await queue.lease(stage.request({ waitMs: 1000 }))
@@ -102,8 +103,7 @@ const keys: readonly CaseOfContract[] = [
   sentence(
     'a retry leaves its place: others of its key go on',
     { ...KEYS, needs: [...KEYS.needs, 'delay'] },
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       const [a, b, c] = stage.envelopes(3, { key: 'k' })
       await stage.fill(queue, [a!, b!, c!])
       const [first, ...others] = await queue.lease(stage.request({ waitMs: 1000 }))
@@ -118,8 +118,7 @@ const keys: readonly CaseOfContract[] = [
       assert.deepEqual(ran, [b!.id, c!.id, a!.id])
     },
   ),
-  keyed('a dead-lettered command does not hold up its key', async (stage) => {
-    const queue = await stage.worker()
+  keyed('a dead-lettered command does not hold up its key', async (stage, queue) => {
     const [a, b] = stage.envelopes(2, { key: 'k' })
     await stage.fill(queue, [a!, b!])
     const [first, ...others] = await queue.lease(stage.request({ waitMs: 1000 }))
@@ -131,8 +130,7 @@ const keys: readonly CaseOfContract[] = [
   sentence(
     'with one partition and no strategy everything comes in order',
     { needs: ['leases'], strategy: 'single', numPartitions: 1 },
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       assert.equal(queue.strategy, 'single')
       assert.equal(queue.numPartitions, 1)
       const envelopes = stage.envelopes(50)
@@ -164,18 +162,20 @@ async function settle(stage: ContractStage, queues: readonly LeasedQueue[]): Pro
 }
 
 const ownership: readonly CaseOfContract[] = [
-  sentence('a worker alone owns every partition', { ...OWNED, numPartitions: 8 }, async (stage) => {
-    const queue = await stage.worker()
-    const { owned, surplus } = await queue.ownership!.heartbeat()
-    assert.deepEqual([...owned].toSorted(), [0, 1, 2, 3, 4, 5, 6, 7])
-    assert.deepEqual(surplus, [])
-  }),
+  sentence(
+    'a worker alone owns every partition',
+    { ...OWNED, numPartitions: 8 },
+    async (_, queue) => {
+      const { owned, surplus } = await queue.ownership!.heartbeat()
+      assert.deepEqual([...owned].toSorted(), [0, 1, 2, 3, 4, 5, 6, 7])
+      assert.deepEqual(surplus, [])
+    },
+  ),
   sentence(
     'a second worker gets its share, and no partition has two owners',
     { ...OWNED, numPartitions: 16 },
-    async (stage) => {
-      const queues = await stage.workers('w1', 'w2')
-      await settle(stage, queues)
+    async (stage, one, two) => {
+      await settle(stage, [one, two])
     },
   ),
   sentence(
@@ -226,27 +226,25 @@ const ownership: readonly CaseOfContract[] = [
     },
   ),
   sentence(
-    'a worker that takes nothing keeps its partitions until it yields them to others',
+    'a worker that takes nothing keeps its partitions until it gives them up',
     { ...OWNED, numPartitions: 4 },
-    async (stage) => {
-      const [one, two] = await stage.workers('w1', 'w2')
-      for (const queue of [one!, two!]) stage.kill(queue)
-      const before = (await one!.ownership!.heartbeat()).owned
-      const { owned, surplus } = await one!.ownership!.heartbeat(false)
+    async (stage, one, two) => {
+      for (const queue of [one, two]) stage.kill(queue)
+      const before = (await one.ownership!.heartbeat()).owned
+      const { owned, surplus } = await one.ownership!.heartbeat(false)
       assert.deepEqual([owned, surplus], [before, before])
-      for (const partition of surplus) await one!.ownership!.release(partition)
-      assert.equal((await two!.ownership!.heartbeat()).owned.length, 4)
-      assert.deepEqual((await one!.ownership!.heartbeat(false)).owned, [])
-      await one!.ownership!.heartbeat()
-      const { surplus: due } = await two!.ownership!.heartbeat()
+      for (const partition of surplus) await one.ownership!.release(partition)
+      assert.equal((await two.ownership!.heartbeat()).owned.length, 4)
+      assert.deepEqual((await one.ownership!.heartbeat(false)).owned, [])
+      await one.ownership!.heartbeat()
+      const { surplus: due } = await two.ownership!.heartbeat()
       assert.ok(due.length > 0, 'it is given partitions again')
     },
   ),
   sentence(
     'a partition that was given up is given no more commands',
     { ...OWNED, numPartitions: 4 },
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       stage.kill(queue)
       await stage.fill(queue, stage.envelopes(1, { partitionId: 2 }))
       await queue.ownership!.release(2)
@@ -255,8 +253,7 @@ const ownership: readonly CaseOfContract[] = [
       await stage.takeOne(queue)
     },
   ),
-  leased('where partitions are not owned, a worker need not claim one', async (stage) => {
-    const queue = await stage.worker()
+  leased('where partitions are not owned, a worker need not claim one', async (stage, queue) => {
     assert.equal(queue.ownership, undefined)
     await stage.fill(queue, stage.envelopes(1, { partitionId: 3 }))
     await stage.takeOne(queue)

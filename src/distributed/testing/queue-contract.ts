@@ -88,7 +88,8 @@ async function play(one: CaseOfContract, options: QueueContractOptions): Promise
   const { open, settings, maxBytes } = options
   const stage = new ContractStage(open, { ...settings, ...one.settings }, maxBytes)
   try {
-    await one.run(stage)
+    const names = Array.from({ length: one.run.length - 1 }, (_, index) => `w${index + 1}`)
+    await one.run(stage, ...(await stage.workers(...names)))
   } finally {
     await stage.close()
   }

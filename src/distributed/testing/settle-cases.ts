@@ -11,14 +11,12 @@ import { failureOf, finish, idsOf, pause, referenceTo, successOf } from './contr
 const AGE_SLACK_MS = 20
 
 const completing: readonly CaseOfContract[] = [
-  always('what is completed is not given out again', async (stage) => {
-    const queue = await stage.worker()
+  always('what is completed is not given out again', async (stage, queue) => {
     await stage.fill(queue, stage.envelopes(10))
     await finish(queue, await stage.take(queue, 10))
     await stage.nothing(queue)
   }),
-  always('a second completion is stale', async (stage) => {
-    const queue = await stage.worker()
+  always('a second completion is stale', async (stage, queue) => {
     await stage.fill(queue, stage.envelopes(2))
     const [first, second] = await stage.take(queue, 2)
     await finish(queue, [first!])
@@ -29,20 +27,24 @@ const completing: readonly CaseOfContract[] = [
     ])
     assert.deepEqual(statuses, ['stale', 'done', 'stale'])
   }),
-  always('a fence that was never given out is stale, and the command stays', async (stage) => {
-    const queue = await stage.worker()
-    await stage.fill(queue, stage.envelopes(1))
-    const delivery = await stage.takeOne(queue)
-    const forged = { ...delivery, fence: `${delivery.fence}0` }
-    const result = successOf(delivery, queue)
-    assert.deepEqual(await queue.completeMany([{ delivery: forged, result }]), ['stale'])
-    assert.deepEqual(await queue.release([forged], { reason: 'unstarted' }), ['stale'])
-    assert.equal(await queue.deadLetter(forged, 'forged', failureOf(delivery, queue, 'x')), 'stale')
-    assert.deepEqual((await queue.extend([forged])).lost, [forged.fence])
-    await finish(queue, [delivery])
-  }),
-  always('nothing can be done with a command that has ended', async (stage) => {
-    const queue = await stage.worker()
+  always(
+    'a fence that was never given out is stale, and the command stays',
+    async (stage, queue) => {
+      await stage.fill(queue, stage.envelopes(1))
+      const delivery = await stage.takeOne(queue)
+      const forged = { ...delivery, fence: `${delivery.fence}0` }
+      const result = successOf(delivery, queue)
+      assert.deepEqual(await queue.completeMany([{ delivery: forged, result }]), ['stale'])
+      assert.deepEqual(await queue.release([forged], { reason: 'unstarted' }), ['stale'])
+      assert.equal(
+        await queue.deadLetter(forged, 'forged', failureOf(delivery, queue, 'x')),
+        'stale',
+      )
+      assert.deepEqual((await queue.extend([forged])).lost, [forged.fence])
+      await finish(queue, [delivery])
+    },
+  ),
+  always('nothing can be done with a command that has ended', async (stage, queue) => {
     await stage.fill(queue, stage.envelopes(1))
     const delivery = await stage.takeOne(queue)
     await finish(queue, [delivery])
@@ -57,8 +59,7 @@ const ageing: readonly CaseOfContract[] = [
   sentence(
     'the age of a command goes by the clock of the queue, and a retry keeps it',
     { needs: ['leases', 'ages'] },
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       // Submitters whose clocks are behind and ahead of this one.
       const day = 86_400_000
       const skewed = [-day, day].map((ms) => stage.envelope({ createdAt: epochMs() + ms }))
@@ -94,23 +95,21 @@ const extending: readonly CaseOfContract[] = [
   sentence(
     'a lease that is extended does not expire',
     { needs: ['leases'], leaseMs: 800 },
-    async (stage) => {
-      const [one, two] = await stage.workers('w1', 'w2')
-      await stage.fill(one!, stage.envelopes(3))
-      const given = await stage.take(one!, 3)
+    async (stage, one, two) => {
+      await stage.fill(one, stage.envelopes(3))
+      const given = await stage.take(one, 3)
       for (let turn = 0; turn < 7; turn++) {
         await pause(150)
         const beforeMs = nowMs()
-        const { lost, leasedUntilMs } = await one!.extend(given)
+        const { lost, leasedUntilMs } = await one.extend(given)
         assert.deepEqual(lost, [])
         assert.ok(leasedUntilMs >= beforeMs + 800 && leasedUntilMs <= nowMs() + 800)
-        assert.deepEqual(await two!.lease(stage.request()), [])
+        assert.deepEqual(await two.lease(stage.request()), [])
       }
-      await finish(one!, given)
+      await finish(one, given)
     },
   ),
-  leased('extension names those that are lost and keeps the others', async (stage) => {
-    const queue = await stage.worker()
+  leased('extension names those that are lost and keeps the others', async (stage, queue) => {
     await stage.fill(queue, stage.envelopes(3))
     const given = await stage.take(queue, 3)
     await finish(queue, [given[1]!])
@@ -121,8 +120,7 @@ const extending: readonly CaseOfContract[] = [
 ]
 
 const releasing: readonly CaseOfContract[] = [
-  leased('what was not started keeps its place and does not count', async (stage) => {
-    const queue = await stage.worker()
+  leased('what was not started keeps its place and does not count', async (stage, queue) => {
     const envelopes = stage.envelopes(6)
     await stage.fill(queue, envelopes)
     for (let turn = 0; turn < 5; turn++) {
@@ -143,22 +141,20 @@ const releasing: readonly CaseOfContract[] = [
       envelopes.map(({ id }) => id),
     )
   }),
-  leased('what was not started is given to anybody', async (stage) => {
-    const [one, two] = await stage.workers('w1', 'w2')
-    await stage.fill(one!, stage.envelopes(5))
-    const given = await stage.take(one!, 5)
-    const wait = two!.lease(stage.request({ waitMs: 10_000 }))
-    await one!.release(given, { reason: 'unstarted' })
+  leased('what was not started is given to anybody', async (stage, one, two) => {
+    await stage.fill(one, stage.envelopes(5))
+    const given = await stage.take(one, 5)
+    const wait = two.lease(stage.request({ waitMs: 10_000 }))
+    await one.release(given, { reason: 'unstarted' })
     const again = await wait
-    again.push(...(await stage.take(two!, 5 - again.length)))
+    again.push(...(await stage.take(two, 5 - again.length)))
     assert.deepEqual(idsOf(again), idsOf(given))
-    const results = given.map((delivery) => ({ delivery, result: successOf(delivery, one!) }))
-    const stale = await one!.completeMany(results)
+    const results = given.map((delivery) => ({ delivery, result: successOf(delivery, one) }))
+    const stale = await one.completeMany(results)
     assert.deepEqual(new Set(stale), new Set(['stale']))
-    await finish(two!, again)
+    await finish(two, again)
   }),
-  always('a retry counts a failure', async (stage) => {
-    const queue = await stage.worker()
+  always('a retry counts a failure', async (stage, queue) => {
     await stage.fill(queue, [stage.envelope({ retryCount: 1 })])
     for (const retryCount of [1, 2, 3, 4, 5]) {
       const delivery = await stage.takeOne(queue)
@@ -171,8 +167,7 @@ const releasing: readonly CaseOfContract[] = [
     assert.equal(last.envelope.retryCount, 6)
     await finish(queue, [last])
   }),
-  always('a retry leaves the rest of a command as it was', async (stage) => {
-    const queue = await stage.worker()
+  always('a retry leaves the rest of a command as it was', async (stage, queue) => {
     const envelope = stage.envelope({ priority: 7, submitter: 'me', payload: [1, 'two'] })
     await stage.fill(queue, [envelope])
     await queue.release(await stage.take(queue, 1), { reason: 'retry' })
@@ -184,8 +179,7 @@ const releasing: readonly CaseOfContract[] = [
   sentence(
     'a released command is kept back for its delay',
     { needs: ['delay', 'leases'] },
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       const envelope = stage.envelope()
       await stage.fill(queue, [envelope, stage.envelope()])
       const [late, other] = await stage.take(queue, 2)
@@ -200,8 +194,7 @@ const releasing: readonly CaseOfContract[] = [
       assert.ok(waitedMs >= 240 && waitedMs < 5000, `${waitedMs} ms`)
     },
   ),
-  delaying('a worker that waits is given what was kept back meanwhile', async (stage) => {
-    const queue = await stage.worker()
+  delaying('a worker that waits is given what was kept back meanwhile', async (stage, queue) => {
     await stage.fill(queue, stage.envelopes(1))
     const [delivery] = await stage.take(queue, 1)
     await queue.release([delivery!], { reason: 'retry', delayMs: 100 })
@@ -210,8 +203,7 @@ const releasing: readonly CaseOfContract[] = [
     assert.equal(again?.envelope.id, delivery!.envelope.id)
     assert.ok(nowMs() - startMs < 5000)
   }),
-  delaying('what was kept back has lost its place', async (stage) => {
-    const queue = await stage.worker()
+  delaying('what was kept back has lost its place', async (stage, queue) => {
     const envelopes = stage.envelopes(3)
     await stage.fill(queue, envelopes)
     await queue.release(await stage.take(queue, 1), { reason: 'unstarted', delayMs: 50 })
@@ -222,22 +214,24 @@ const releasing: readonly CaseOfContract[] = [
       [1, 2, 0].map((index) => envelopes[index]!.id),
     )
   }),
-  sentence('of delays the shorter ends first', { needs: ['delay', 'leases'] }, async (stage) => {
-    const queue = await stage.worker()
-    await stage.fill(queue, stage.envelopes(3))
-    const given = await stage.take(queue, 3)
-    await queue.release([given[0]!], { reason: 'unstarted', delayMs: 300 })
-    await queue.release([given[1]!], { reason: 'crash', delayMs: 200 })
-    await queue.release([given[2]!], { reason: 'retry', delayMs: 100 })
-    const again = await stage.take(queue, 3, { max: 1 })
-    assert.deepEqual(idsOf(again), idsOf(given).toReversed())
-    assert.deepEqual(
-      again.map(({ deliveries }) => deliveries),
-      [1, 2, 1],
-    )
-  }),
-  leased('a crash counts a delivery and no failure', async (stage) => {
-    const queue = await stage.worker()
+  sentence(
+    'of delays the shorter ends first',
+    { needs: ['delay', 'leases'] },
+    async (stage, queue) => {
+      await stage.fill(queue, stage.envelopes(3))
+      const given = await stage.take(queue, 3)
+      await queue.release([given[0]!], { reason: 'unstarted', delayMs: 300 })
+      await queue.release([given[1]!], { reason: 'crash', delayMs: 200 })
+      await queue.release([given[2]!], { reason: 'retry', delayMs: 100 })
+      const again = await stage.take(queue, 3, { max: 1 })
+      assert.deepEqual(idsOf(again), idsOf(given).toReversed())
+      assert.deepEqual(
+        again.map(({ deliveries }) => deliveries),
+        [1, 2, 1],
+      )
+    },
+  ),
+  leased('a crash counts a delivery and no failure', async (stage, queue) => {
     await stage.fill(queue, stage.envelopes(1))
     const first = await stage.takeOne(queue)
     assert.deepEqual(await queue.release([first], { reason: 'crash' }), ['done'])
@@ -246,8 +240,7 @@ const releasing: readonly CaseOfContract[] = [
     assert.equal(second.envelope.retryCount, 0)
     assert.notEqual(second.fence, first.fence)
   }),
-  leased('crashes are counted anew after a failure', async (stage) => {
-    const queue = await stage.worker()
+  leased('crashes are counted anew after a failure', async (stage, queue) => {
     await stage.fill(queue, stage.envelopes(1))
     for (let turn = 0; turn < 3; turn++) {
       for (const deliveries of [1, 2]) {
