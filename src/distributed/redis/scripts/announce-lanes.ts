@@ -1,5 +1,4 @@
 // Announce-lanes script: a worker announces which lanes it takes, or which handlers it has.
-// Owns: nothing; text only.
 //
 // KEYS  1  names that workers have, by when their last worker counts as dead
 // ARGV  1   lease, ms
@@ -11,9 +10,7 @@
 import { NOW, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const ANNOUNCE_LANES: Script = script(
-  'announce-lanes',
-  `${NOW}
+export const ANNOUNCE_LANES: Script = script('announce-lanes')`${NOW}
 local time, own = now(), tonumber(ARGV[3])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time - ARGV[2])
 for i = 4, #ARGV do
@@ -21,5 +18,4 @@ for i = 4, #ARGV do
   redis.call('ZADD', KEYS[1], 'GT', till, ARGV[i])
 end
 return 1
-`,
-)
+`

@@ -1,5 +1,4 @@
 // Cancel script: ends a command that is not wanted any more, with a failure as its result.
-// Owns: nothing; text only.
 //
 // KEYS  1  key of the command
 //       2  stream of its lane
@@ -18,9 +17,7 @@
 import { RETURNED, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const CANCEL: Script = script(
-  'cancel',
-  `
+export const CANCEL: Script = script('cancel')`
 if redis.call('GETRANGE', KEYS[1], 0, 0) ~= 'P' then return 0 end
 local entry, result, wasLeased, isGone = ARGV[2], ARGV[4], false, false
 if entry == '' then
@@ -45,5 +42,4 @@ if wasLeased then
   redis.call('PUBLISH', ARGV[7], 'x' .. ARGV[8] .. ' ' .. ARGV[9] .. ' ' .. entry)
 end
 return wasLeased and 2 or 1
-`,
-)
+`

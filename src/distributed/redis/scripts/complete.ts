@@ -1,5 +1,4 @@
 // Complete script: ends commands, and keeps their results.
-// Owns: nothing; text only.
 //
 // KEYS  1…    the streams
 //       then  key of each command
@@ -16,9 +15,7 @@
 import { HELD, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const COMPLETE: Script = script(
-  'complete',
-  `${HELD}
+export const COMPLETE: Script = script('complete')`${HELD}
 local consumer, ttl, isRepeat, results = ARGV[1], ARGV[2], ARGV[3] == '1', ARGV[6]
 local statuses, ended, frames = {}, {}, {}
 local i, at, first = 0, 1, tonumber(ARGV[4])
@@ -56,5 +53,4 @@ for channel, parts in pairs(frames) do
   redis.call('PUBLISH', ARGV[6 + channel], table.concat(parts))
 end
 return statuses
-`,
-)
+`

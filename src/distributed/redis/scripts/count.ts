@@ -1,5 +1,4 @@
 // Count script: counts what a partition holds.
-// Owns: nothing; text only.
 //
 // KEYS  1   ids of the dead, by the time of their death
 //       2…  stream and delayed set of each lane
@@ -8,9 +7,7 @@
 import { AVAILABLE, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const COUNT: Script = script(
-  'count',
-  `${AVAILABLE}
+export const COUNT: Script = script('count')`${AVAILABLE}
 local reply = {redis.call('ZCARD', KEYS[1])}
 for i = 2, #KEYS, 2 do
   local length = redis.call('XLEN', KEYS[i])
@@ -19,5 +16,4 @@ for i = 2, #KEYS, 2 do
   reply[#reply + 1] = redis.call('ZCARD', KEYS[i + 1])
 end
 return reply
-`,
-)
+`

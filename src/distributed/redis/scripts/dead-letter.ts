@@ -1,5 +1,4 @@
-// Bury script: ends a command that failed for good, and keeps it among the dead.
-// Owns: nothing; text only.
+// Dead-letter script: ends a command that failed for good, and keeps it among the dead.
 //
 // KEYS  1  stream
 //       2  key of the command
@@ -21,9 +20,7 @@
 import { HELD, NOW, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const DEAD_LETTER: Script = script(
-  'bury',
-  `${NOW}${HELD}
+export const DEAD_LETTER: Script = script('dead-letter')`${NOW}${HELD}
 local stream, key, result = KEYS[1], KEYS[2], ARGV[9]
 if not isHeld(stream, ARGV[2], ARGV[1], ARGV[3]) then
   return ARGV[4] == '1' and redis.call('GET', key) == 'E' .. result and 1 or 0
@@ -44,5 +41,4 @@ if ARGV[10] ~= '' then
   redis.call('PUBLISH', ARGV[10], struct.pack('>I4', #result) .. result)
 end
 return 1
-`,
-)
+`

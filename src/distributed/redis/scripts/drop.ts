@@ -1,5 +1,4 @@
 // Drop script: forgets a dead command.
-// Owns: nothing; text only.
 //
 // KEYS  1  the dead by id
 //       2  ids of the dead, by the time of their death
@@ -9,10 +8,7 @@
 import { type Script, script } from './script.ts'
 
 /** See the table above. */
-export const DROP: Script = script(
-  'drop',
-  `
+export const DROP: Script = script('drop')`
 redis.call('ZREM', KEYS[2], ARGV[1])
 return redis.call('HDEL', KEYS[1], ARGV[1])
-`,
-)
+`

@@ -1,6 +1,5 @@
 // Enqueue script: adds commands whose ids are new. The only script that a full Redis refuses, and
 // then as a whole.
-// Owns: nothing; text only.
 //
 // KEYS  1     names of the lanes of the partition
 //       2     ids of the dead, by the time of their death
@@ -19,9 +18,7 @@
 import { AVAILABLE, NOW, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const ENQUEUE: Script = script(
-  'enqueue',
-  `${AVAILABLE}${NOW}
+export const ENQUEUE: Script = script('enqueue', '')`${AVAILABLE}${NOW}
 local lanes, packed = tonumber(ARGV[1]), ARGV[4]
 local statuses, delays, time = {}, {}, 0
 local key, at = 2 + lanes, 1
@@ -68,6 +65,4 @@ for lane = 1, lanes do
   if late then redis.call('PUBLISH', ARGV[3], '+' .. ARGV[2] .. ' ' .. name .. ' ' .. late) end
 end
 return statuses
-`,
-  '',
-)
+`

@@ -1,5 +1,4 @@
 // Extend script: keeps deliveries for another lease.
-// Owns: nothing; text only.
 //
 // KEYS  1   owner of the partition
 //       2…  the streams
@@ -12,9 +11,7 @@
 import { HELD, NOW, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const EXTEND: Script = script(
-  'extend',
-  `${NOW}${HELD}
+export const EXTEND: Script = script('extend')`${NOW}${HELD}
 local lost, n = {}, 0
 for at = 4, #ARGV, 3 do
   n = n + 1
@@ -29,5 +26,4 @@ if #lost < n and redis.call('HGET', KEYS[1], 'owner') == ARGV[2] then
   redis.call('HSET', KEYS[1], 'until', now() + ARGV[3])
 end
 return lost
-`,
-)
+`

@@ -1,5 +1,4 @@
 // Find script: finds a command and says what it is like.
-// Owns: nothing; text only.
 //
 // KEYS  1   key of the command
 //       2…  stream and delayed set of each lane of its partition
@@ -15,9 +14,7 @@
 import { BATCH_MAX, RETURNED, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const FIND: Script = script(
-  'find',
-  `
+export const FIND: Script = script('find')`
 local place, id = redis.call('GET', KEYS[1]), ARGV[1] .. ':'
 if not place then return {} end
 if string.byte(place) ~= 80 then return {'E', place} end
@@ -49,5 +46,4 @@ for _, found in ipairs(some) do
 end
 if #some == ${BATCH_MAX} then return {'S', lane .. ' (' .. some[#some][1]} end
 return {'S', lane + 1 .. ' ' .. (due or '-')}
-`,
-)
+`

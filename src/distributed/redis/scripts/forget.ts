@@ -1,5 +1,4 @@
 // Forget script: forgets results. Commands that are pending stay.
-// Owns: nothing; text only.
 //
 // KEYS  1…  key of each command
 // Returns how many had ended.
@@ -7,14 +6,11 @@
 import { type Script, script } from './script.ts'
 
 /** See the table above. */
-export const FORGET: Script = script(
-  'forget',
-  `
+export const FORGET: Script = script('forget')`
 local forgotten = 0
 for _, key in ipairs(KEYS) do
   -- Removes it at once, and needs no right to DEL.
   if redis.call('GETRANGE', key, 0, 0) == 'E' then forgotten = forgotten + redis.call('PEXPIRE', key, 0) end
 end
 return forgotten
-`,
-)
+`

@@ -1,5 +1,4 @@
 // Held-by script: lists what a worker has.
-// Owns: nothing; text only.
 //
 // KEYS  1…  the streams
 // ARGV  1  consumer
@@ -8,9 +7,7 @@
 import { type Script, script } from './script.ts'
 
 /** See the table above. */
-export const HELD_BY: Script = script(
-  'held-by',
-  `
+export const HELD_BY: Script = script('held-by')`
 local reply = {}
 for i, stream in ipairs(KEYS) do
   local held = redis.pcall('XPENDING', stream, 'workers', '-', '+', 10000, ARGV[1])
@@ -20,5 +17,4 @@ for i, stream in ipairs(KEYS) do
   end
 end
 return reply
-`,
-)
+`

@@ -1,5 +1,4 @@
 // Lease script: gives commands to a worker, the most urgent lane first.
-// Owns: nothing; text only.
 //
 // KEYS  1   owner of the partition, with the lanes that are paused
 //       2…  stream of each lane
@@ -18,9 +17,7 @@
 import { AVAILABLE, BATCH_MAX, GIVEN_AGAIN, NOW, RETURNED, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const LEASE: Script = script(
-  'lease',
-  `${NOW}${AVAILABLE}
+export const LEASE: Script = script('lease')`${NOW}${AVAILABLE}
 local consumer, worker, time = ARGV[1], ARGV[2], now()
 local owned, epoch = ARGV[4] ~= '', '0'
 if owned then
@@ -133,5 +130,4 @@ end
 if owned and #given > 0 then redis.call('HSET', KEYS[1], 'until', time + ARGV[3]) end
 reply[3 + #KEYS] = table.concat(given)
 return reply
-`,
-)
+`

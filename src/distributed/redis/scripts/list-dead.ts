@@ -1,5 +1,4 @@
 // List-dead script: lists the dead of a partition.
-// Owns: nothing; text only.
 //
 // KEYS  1  the dead by id
 //       2  ids of the dead, by the time of their death
@@ -9,14 +8,11 @@
 import { type Script, script } from './script.ts'
 
 /** See the table above. */
-export const LIST_DEAD: Script = script(
-  'list-dead',
-  `
+export const LIST_DEAD: Script = script('list-dead')`
 local reply = {}
 for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, ARGV[1] - 1)) do
   reply[#reply + 1] = id
   reply[#reply + 1] = redis.call('HGET', KEYS[1], id) or ''
 end
 return reply
-`,
-)
+`

@@ -1,5 +1,4 @@
 // Look-lanes script: says what workers have announced of lanes.
-// Owns: nothing; text only.
 //
 // KEYS  1  lanes that workers take, by when their last worker counts as dead
 // ARGV  1   how long names are remembered, ms
@@ -11,9 +10,7 @@
 import { NOW, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const LOOK_LANES: Script = script(
-  'look-lanes',
-  `${NOW}
+export const LOOK_LANES: Script = script('look-lanes')`${NOW}
 local time, states = now(), {}
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time - ARGV[1])
 local isNew = redis.call('ZCARD', KEYS[1]) == 0
@@ -24,5 +21,4 @@ end
 local reply = redis.call('ZRANGE', KEYS[1], 0, ARGV[2] - 1, 'REV')
 table.insert(reply, 1, table.concat(states))
 return reply
-`,
-)
+`

@@ -1,5 +1,4 @@
 // Members script: a worker says that it lives, or that it leaves.
-// Owns: nothing; text only.
 //
 // KEYS  1  workers that live, by when they count as dead
 // ARGV  1  worker
@@ -10,9 +9,7 @@
 import { NOW, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const MEMBERS: Script = script(
-  'members',
-  `${NOW}
+export const MEMBERS: Script = script('members')`${NOW}
 local time, ttl = now(), tonumber(ARGV[2])
 local changed = redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time)
 if ttl > 0 then
@@ -22,5 +19,4 @@ else
 end
 if changed > 0 then redis.call('PUBLISH', ARGV[3], '!') end
 return redis.call('ZRANGE', KEYS[1], 0, -1)
-`,
-)
+`

@@ -1,5 +1,4 @@
 // Meta script: fixes what a queue is, or says what it was made as.
-// Owns: nothing; text only.
 //
 // KEYS  1  what was fixed
 // ARGV  1  format
@@ -10,12 +9,9 @@
 import { type Script, script } from './script.ts'
 
 /** See the table above. */
-export const META: Script = script(
-  'meta',
-  `
+export const META: Script = script('meta')`
 local found = redis.call('HMGET', KEYS[1], 'format', 'partitions', 'strategy')
 if found[1] then return {0, found[1], found[2], found[3]} end
 redis.call('HSET', KEYS[1], 'format', ARGV[1], 'partitions', ARGV[2], 'strategy', ARGV[3])
 return {1, ARGV[1], ARGV[2], ARGV[3]}
-`,
-)
+`

@@ -1,6 +1,5 @@
 // Own script: renews partitions, or takes those that are free. One call for all: most workers are
 // idle.
-// Owns: nothing; text only.
 //
 // KEYS  1…  owner of each partition
 // ARGV  1  worker
@@ -11,9 +10,7 @@
 import { NOW, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const OWN: Script = script(
-  'own',
-  `${NOW}
+export const OWN: Script = script('own')`${NOW}
 local time, reply = now(), {}
 for i, key in ipairs(KEYS) do
   local own = redis.call('HMGET', key, 'owner', 'epoch', 'until')
@@ -28,5 +25,4 @@ for i, key in ipairs(KEYS) do
   reply[2 * i - 1], reply[2 * i] = isMine and 1 or 0, epoch
 end
 return reply
-`,
-)
+`

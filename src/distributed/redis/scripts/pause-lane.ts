@@ -1,5 +1,4 @@
 // Pause-lane script: keeps the commands of a lane of a partition from being given out, or no more.
-// Owns: nothing; text only.
 //
 // KEYS  1  owner of the partition, with the lanes that are paused: a blank, and each with one
 //       2  stream of the lane
@@ -12,9 +11,7 @@
 import { AVAILABLE, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const PAUSE_LANE: Script = script(
-  'pause-lane',
-  `${AVAILABLE}
+export const PAUSE_LANE: Script = script('pause-lane')`${AVAILABLE}
 local paused, word = redis.call('HGET', KEYS[1], 'paused') or ' ', ' ' .. ARGV[1] .. ' '
 local from, to = string.find(paused, word, 1, true)
 if (from ~= nil) == (ARGV[2] == '1') then return 0 end
@@ -35,5 +32,4 @@ elseif count > 0 then
   redis.call('PUBLISH', ARGV[4], ARGV[3] .. ' ' .. ARGV[1] .. ' ' .. count)
 end
 return 1
-`,
-)
+`

@@ -1,5 +1,4 @@
 // Peek script: lists the commands of lanes that would be given out next.
-// Owns: nothing; text only.
 //
 // KEYS  1…  the streams
 // ARGV  1   most commands of each
@@ -8,9 +7,7 @@
 import { RETURNED, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const PEEK: Script = script(
-  'peek',
-  `
+export const PEEK: Script = script('peek')`
 local reply, max = {}, tonumber(ARGV[1])
 for lane, stream in ipairs(KEYS) do
   local function add(entry, counter)
@@ -35,5 +32,4 @@ for lane, stream in ipairs(KEYS) do
   end
 end
 return reply
-`,
-)
+`

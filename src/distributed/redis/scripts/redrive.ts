@@ -1,5 +1,4 @@
 // Redrive script: enqueues a dead command again.
-// Owns: nothing; text only.
 //
 // KEYS  1  the dead by id
 //       2  ids of the dead, by the time of their death
@@ -14,9 +13,7 @@
 import { type Script, script } from './script.ts'
 
 /** See the table above. */
-export const REDRIVE: Script = script(
-  'redrive',
-  `
+export const REDRIVE: Script = script('redrive')`
 local record = redis.call('HGET', KEYS[1], ARGV[1])
 if not record then return 0 end
 local lane, reason, value, from = string.match(record, '^([^:]*):%d+:(%d+):(%d+):()')
@@ -33,5 +30,4 @@ if id then entry = id .. ':0:0:0:' .. string.sub(entry, body) end
 redis.call('SET', KEYS[3], 'P' .. redis.call('XADD', KEYS[4], '*', 'v', entry))
 redis.call('PUBLISH', ARGV[4], ARGV[3] .. ' ' .. lane .. ' 1')
 return 1
-`,
-)
+`

@@ -1,5 +1,5 @@
-// Yield script: gives a partition up. The epoch stays, so the next owner has a higher one.
-// Owns: nothing; text only.
+// Release-partition script: gives a partition up. The epoch stays, so that of the next owner is
+// higher.
 //
 // KEYS  1  owner of the partition
 // ARGV  1  worker
@@ -9,12 +9,9 @@
 import { type Script, script } from './script.ts'
 
 /** See the table above. */
-export const RELEASE_PARTITION: Script = script(
-  'yield',
-  `
+export const RELEASE_PARTITION: Script = script('release-partition')`
 if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] then return 0 end
 redis.call('HDEL', KEYS[1], 'owner', 'until')
 redis.call('PUBLISH', ARGV[2], '!')
 return 1
-`,
-)
+`

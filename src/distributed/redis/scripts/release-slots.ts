@@ -1,5 +1,4 @@
 // Release-slots script: gives slots back, and tells the workers that wait for one.
-// Owns: nothing; text only.
 //
 // KEYS  1  holders of slots, by when these expire
 // ARGV  1   channel of freed slots
@@ -9,12 +8,9 @@
 import { type Script, script } from './script.ts'
 
 /** See the table above. */
-export const RELEASE_SLOTS: Script = script(
-  'release-slots',
-  `
+export const RELEASE_SLOTS: Script = script('release-slots')`
 local dropped = 0
 for i = 2, #ARGV do dropped = dropped + redis.call('ZREM', KEYS[1], ARGV[i]) end
 if dropped > 0 then redis.call('PUBLISH', ARGV[1], '') end
 return dropped
-`,
-)
+`

@@ -1,5 +1,4 @@
 // Release script: gives commands back.
-// Owns: nothing; text only.
 //
 // KEYS  1…    stream and delayed set of each lane
 //       then  key of each command, if they move: on a retry, or with a delay
@@ -16,9 +15,7 @@
 import { GIVEN_AGAIN, HELD, NOW, RETURNED, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const RELEASE: Script = script(
-  'release',
-  `${NOW}${HELD}
+export const RELEASE: Script = script('release')`${NOW}${HELD}
 local reason, delay, lanes = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[6])
 local statuses, moved, late, due = {}, {}, {}, now() + delay
 local function giveBack(stream, entry, counter)
@@ -73,5 +70,4 @@ for lane in pairs(late) do
   redis.call('PUBLISH', ARGV[5], '+' .. ARGV[4] .. ' ' .. ARGV[6 + lane] .. ' ' .. delay)
 end
 return statuses
-`,
-)
+`

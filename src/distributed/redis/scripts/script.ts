@@ -76,8 +76,17 @@ local function isHeld(stream, entry, consumer, counter)
 end
 `
 
-/** Makes a script. It runs when Redis is full, too, so that a full queue can be emptied. */
-export function script(name: string, source: string, flags = 'allow-oom'): Script {
-  const whole = `#!lua${flags === '' ? '' : ` flags=${flags}`}\n-- corelane ${name}${source}`
-  return Object.freeze({ name, source: whole, sha: createHash('sha1').update(whole).digest('hex') })
+/**
+ * Makes a script of the template that follows. It runs when Redis is full, too, so that a full
+ * queue can be emptied.
+ */
+export function script(
+  name: string,
+  flags = 'allow-oom',
+): (texts: TemplateStringsArray, ...pieces: readonly (string | number)[]) => Script {
+  return (texts, ...pieces) => {
+    const head = `#!lua${flags === '' ? '' : ` flags=${flags}`}\n-- corelane ${name}`
+    const source = head + String.raw({ raw: texts }, ...pieces)
+    return Object.freeze({ name, source, sha: createHash('sha1').update(source).digest('hex') })
+  }
 }

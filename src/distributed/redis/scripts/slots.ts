@@ -1,5 +1,4 @@
 // Slots script: takes slots among the runs of a lane, or keeps those that the holders have.
-// Owns: nothing; text only.
 //
 // KEYS  1  holders of slots, by when these expire
 // ARGV  1   how many slots there are
@@ -10,9 +9,7 @@
 import { NOW, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const SLOTS: Script = script(
-  'slots',
-  `${NOW}
+export const SLOTS: Script = script('slots')`${NOW}
 local time, reply = now(), {}
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time)
 local free = ARGV[1] - redis.call('ZCARD', KEYS[1])
@@ -27,5 +24,4 @@ for i = 3, #ARGV do
 end
 redis.call('PEXPIRE', KEYS[1], 2 * ARGV[2])
 return reply
-`,
-)
+`

@@ -1,5 +1,4 @@
 // Start script: counts deliveries that are about to start. Their leases stay as they are.
-// Owns: nothing; text only.
 //
 // KEYS  1…  the streams
 // ARGV  1   consumer
@@ -9,9 +8,7 @@
 import { HELD, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const START: Script = script(
-  'start',
-  `${HELD}
+export const START: Script = script('start')`${HELD}
 local lost, n = {}, 0
 for at = 2, #ARGV, 3 do
   n = n + 1
@@ -25,5 +22,4 @@ for at = 2, #ARGV, 3 do
   end
 end
 return lost
-`,
-)
+`

@@ -1,6 +1,5 @@
 // Tend script: looks after lanes. Brings back what is due and what has expired, and says how much
 // waits.
-// Owns: nothing; text only.
 //
 // KEYS  1…    stream and delayed set of each lane
 //       then  owner of the partition, with the lanes that are paused
@@ -14,9 +13,7 @@
 import { AVAILABLE, BATCH_MAX, NOW, RETURNED, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const TEND: Script = script(
-  'tend',
-  `${NOW}${AVAILABLE}
+export const TEND: Script = script('tend')`${NOW}${AVAILABLE}
 local time, lease = now(), tonumber(ARGV[1])
 local reply, paused = {-1, -1}, redis.call('HGET', KEYS[#KEYS], 'paused')
 local function sooner(at, ms)
@@ -67,5 +64,4 @@ for lane = 1, (#KEYS - 1) / 2 do
   reply[lane + 2] = count
 end
 return reply
-`,
-)
+`

@@ -1,7 +1,6 @@
 // Tidy script: removes lanes of a partition that have been empty for long, and consumers of dead
 // processes from the others. Commands that come later find a lane that is new. By then the names of
 // entries, which begin with the time, are others, so no old delivery is mistaken for a new one.
-// Owns: nothing; text only.
 //
 // KEYS  1   names of the lanes of the partition
 //       2   owner of the partition
@@ -16,9 +15,7 @@ import { NOW, type Script, script } from './script.ts'
 const CONSUMER_IDLE_MS = 3_600_000
 
 /** See the table above. */
-export const TIDY: Script = script(
-  'tidy',
-  `${NOW}
+export const TIDY: Script = script('tidy')`${NOW}
 local oldest, gone = now() - ARGV[1], 0
 for lane = 1, #ARGV - 1 do
   local stream, delayed, name = KEYS[1 + 2 * lane], KEYS[2 + 2 * lane], ARGV[1 + lane]
@@ -47,5 +44,4 @@ for lane = 1, #ARGV - 1 do
   end
 end
 return gone
-`,
-)
+`

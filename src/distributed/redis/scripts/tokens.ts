@@ -1,7 +1,6 @@
 // Tokens script: grants tokens of a rate by the generic cell rate algorithm. A batch of k is
 // granted at t and may be used until t + E, so it is admitted as if used now and charged as if used
 // then.
-// Owns: nothing; text only.
 //
 // KEYS  1  when the next start of the lane would be in time
 // ARGV  1  µs between two starts
@@ -13,9 +12,7 @@
 import { type Script, script } from './script.ts'
 
 /** See the table above. */
-export const TOKENS: Script = script(
-  'tokens',
-  `
+export const TOKENS: Script = script('tokens')`
 local clock = redis.call('TIME')
 local time = clock[1] * 1000000 + clock[2]
 local step, window, validity = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -30,5 +27,4 @@ if granted > 0 then
   redis.call('SET', KEYS[1], string.format('%.3f', due), 'PX', math.ceil((due - time + window) / 1000))
 end
 return {granted, math.ceil(math.max(0, due - tolerance - time))}
-`,
-)
+`
