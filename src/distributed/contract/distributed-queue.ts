@@ -429,7 +429,7 @@ export interface LeasedQueue extends DistributedQueue {
   readonly leaseMs: number
   /**
    * How often a command is started before it is dead, if each worker or thread that had it died. A
-   * {@link Delivery} that has reached it is run alone, so that only its own death can bury it.
+   * {@link Delivery} that has reached it is run alone, so that only its own death counts.
    */
   readonly maxDeliveries: number
   /**

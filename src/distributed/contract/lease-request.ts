@@ -9,8 +9,8 @@ import { checkName } from './envelope.ts'
 /** Most commands of a lane that one look lists. */
 export const PEEK_MAX = 1000
 
-/** Most commands of one call. */
-export const BATCH_MAX = 4096
+/** Most commands, reports or names of one call of a queue. */
+export const CALL_MAX = 4096
 
 /**
  * Checks that a number is whole and within bounds.
@@ -33,7 +33,7 @@ function refuse(option: string, received: unknown, allowed: string): never {
  */
 export function checkLeaseRequest(request: LeaseRequest, numPartitions: number): void {
   const { partitions, lanes, max, waitMs } = request
-  checkWhole('lease max', max, 1, BATCH_MAX)
+  checkWhole('lease max', max, 1, CALL_MAX)
   if (!(waitMs >= 0 && waitMs <= TIMER_MS_MAX)) {
     refuse('lease waitMs', waitMs, `milliseconds from 0 to ${TIMER_MS_MAX}`)
   }

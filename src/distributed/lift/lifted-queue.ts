@@ -36,7 +36,7 @@ import {
   checkEnvelope,
   checkName,
 } from '../contract/envelope.ts'
-import { BATCH_MAX, checkLeaseRequest, checkWhole } from '../contract/lease-request.ts'
+import { CALL_MAX, checkLeaseRequest, checkWhole } from '../contract/lease-request.ts'
 import { poisonedResult } from '../contract/poison.ts'
 import { LiftedPolls } from './lifted-polls.ts'
 import { LiftedSubmits } from './lifted-submits.ts'
@@ -167,7 +167,7 @@ class LiftedQueue implements LeasedQueue {
 
   async enqueueMany(envelopes: readonly CommandEnvelope[]): Promise<EnqueueStatus[]> {
     this.#checkOpen()
-    checkWhole('the number of envelopes', envelopes.length, 1, BATCH_MAX)
+    checkWhole('the number of envelopes', envelopes.length, 1, CALL_MAX)
     const checked = envelopes.map((envelope) => checkEnvelope(envelope, this.numPartitions))
     for (const { key, options } of checked) {
       if (key !== undefined) refuse('a key', show(key), 'no keys')

@@ -5,7 +5,7 @@ import { timers } from '../../base/clock.ts'
 import { checkOptions } from '../../base/options.ts'
 import { RATE_RULES } from '../../model/rate-limit.ts'
 import type { TokenGrant } from '../contract/distributed-queue.ts'
-import { BATCH_MAX, checkWhole } from '../contract/lease-request.ts'
+import { CALL_MAX, checkWhole } from '../contract/lease-request.ts'
 import { Listeners } from '../contract/listeners.ts'
 
 /** TokenGrant live a quarter of their window, within these bounds. */
@@ -68,7 +68,7 @@ export class LocalLimits {
     untilMs: number,
   ): string[] {
     checkWhole(`slots of lane ${laneId}`, max, 1, Number.MAX_SAFE_INTEGER)
-    checkWhole('holders of slots', holders.length, 0, BATCH_MAX)
+    checkWhole('holders of slots', holders.length, 0, CALL_MAX)
     const slots = this.#slots.get(laneId) ?? new Map<string, number>()
     this.#slots.set(laneId, slots)
     for (const [holder, expiresAtMs] of slots) {

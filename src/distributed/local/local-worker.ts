@@ -32,7 +32,7 @@ import {
   checkEnvelope,
   checkName,
 } from '../contract/envelope.ts'
-import { BATCH_MAX, checkLeaseRequest, checkWhole, PEEK_MAX } from '../contract/lease-request.ts'
+import { CALL_MAX, checkLeaseRequest, checkWhole, PEEK_MAX } from '../contract/lease-request.ts'
 import type { LocalNames } from './local-names.ts'
 import type { LocalService } from './local-service.ts'
 
@@ -93,7 +93,7 @@ export class LocalWorker implements LeasedQueue {
 
   async enqueueMany(envelopes: readonly CommandEnvelope[]): Promise<EnqueueStatus[]> {
     this.#checkOpen()
-    checkWhole('the number of envelopes', envelopes.length, 1, BATCH_MAX)
+    checkWhole('the number of envelopes', envelopes.length, 1, CALL_MAX)
     const { numPartitions } = this
     const takesKeys = this.#takesKeys
     const checked = envelopes.map((envelope) => checkEnvelope(envelope, numPartitions, takesKeys))
@@ -193,7 +193,7 @@ export class LocalWorker implements LeasedQueue {
 
   async forget(commands: readonly CommandReference[]): Promise<void> {
     this.#checkOpen()
-    checkWhole('commands', commands.length, 1, BATCH_MAX)
+    checkWhole('commands', commands.length, 1, CALL_MAX)
     this.service.with(({ archive }) => {
       for (const { commandId } of commands) archive.forget(commandId)
     })
@@ -252,7 +252,7 @@ export class LocalWorker implements LeasedQueue {
       },
       cancel: async (commands) => {
         this.#checkOpen()
-        checkWhole('commands', commands.length, 1, BATCH_MAX)
+        checkWhole('commands', commands.length, 1, CALL_MAX)
         return this.service.with((broker, now) =>
           commands.map((command) => broker.cancel(idOf(command), this.workerId, now)),
         )
@@ -260,7 +260,7 @@ export class LocalWorker implements LeasedQueue {
       onCancel: (listener) => this.service.onCancel(this.workerId, listener),
       report: async (reports) => {
         this.#checkOpen()
-        checkWhole('reports', reports.length, 1, BATCH_MAX)
+        checkWhole('reports', reports.length, 1, CALL_MAX)
         for (const { commandId, submitter, value } of reports) {
           for (const listener of this.service.progress.get(submitter) ?? []) {
             callListener((given: unknown) => listener(commandId, given), value)
@@ -303,7 +303,7 @@ export class LocalWorker implements LeasedQueue {
   #makeNames(registry: LocalNames): NameRegistry {
     const check = (names: readonly string[], least: number): void => {
       this.#checkOpen()
-      checkWhole('names', names.length, least, BATCH_MAX)
+      checkWhole('names', names.length, least, CALL_MAX)
       for (const name of names) checkName('name', name)
     }
     return {

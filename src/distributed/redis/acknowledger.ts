@@ -14,7 +14,7 @@ import { COMPLETE } from './scripts/complete.ts'
 import { DEAD_LETTER } from './scripts/dead-letter.ts'
 import { EXTEND } from './scripts/extend.ts'
 import { RELEASE } from './scripts/release.ts'
-import { BATCH_MAX } from './scripts/script.ts'
+import { SCRIPT_MAX } from './scripts/script.ts'
 import { START } from './scripts/start.ts'
 
 /** A command and how it ended. */
@@ -244,7 +244,7 @@ export class RedisAcknowledger {
     const ours = byPartition(deliveries, ({ envelope }) => envelope.partitionId)
     for (const [partition, all] of ours) {
       const known = all.filter((position) => parts[position] !== undefined)
-      for (const batch of batches(known, bytesAt, BATCH_MAX)) {
+      for (const batch of batches(known, bytesAt, SCRIPT_MAX)) {
         const call = callOf(
           partition,
           batch,

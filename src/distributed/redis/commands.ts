@@ -1,5 +1,5 @@
 // Commands: finds, lists and cancels commands by their ids, whatever their states.
-// Owns: who hears of cancelled ones, and what was cancelled while it was on its way here.
+// Owns: who listens to cancellations, and what was cancelled while it was on its way here.
 
 import { callListener } from '../../base/clock.ts'
 import type {
@@ -10,7 +10,7 @@ import type {
   QueuedCommands,
 } from '../contract/distributed-queue.ts'
 import { type CommandEnvelope, checkName, leavesNothing } from '../contract/envelope.ts'
-import { BATCH_MAX, checkWhole, PEEK_MAX } from '../contract/lease-request.ts'
+import { CALL_MAX, checkWhole, PEEK_MAX } from '../contract/lease-request.ts'
 import { cancelledResult } from '../contract/poison.ts'
 import type { Reply } from './caller.ts'
 import { pack, type RedisEngine } from './engine.ts'
@@ -42,21 +42,21 @@ export class RedisCommands implements QueuedCommands {
   readonly #engine: RedisEngine
   readonly #registry: Registry
   readonly #subscriptions: Subscriptions
-  readonly #hear: () => void
+  readonly #receive: () => void
   readonly #listeners = new Set<(fences: readonly string[]) => void>()
   readonly #strays = new Set<string>()
 
-  /** @param hear - Lets announcements be heard. */
+  /** @param receive - Lets announcements be received. */
   constructor(
     engine: RedisEngine,
     registry: Registry,
     subscriptions: Subscriptions,
-    hear: () => void,
+    receive: () => void,
   ) {
     this.#subscriptions = subscriptions
     this.#engine = engine
     this.#registry = registry
-    this.#hear = hear
+    this.#receive = receive
   }
 
   async find(command: CommandReference | string): Promise<FoundCommand | undefined> {
@@ -108,19 +108,19 @@ export class RedisCommands implements QueuedCommands {
   }
 
   async cancel(commands: readonly (CommandReference | string)[]): Promise<CancelStatus[]> {
-    checkWhole('commands', commands.length, 1, BATCH_MAX)
+    checkWhole('commands', commands.length, 1, CALL_MAX)
     return Promise.all(commands.map((command) => this.#cancel(command)))
   }
 
   onCancel(listener: (fences: readonly string[]) => void): () => void {
     const own = (fences: readonly string[]): void => callListener(listener, fences)
     this.#listeners.add(own)
-    this.#hear()
+    this.#receive()
     return () => this.#listeners.delete(own)
   }
 
   async report(reports: readonly ProgressReport[]): Promise<void> {
-    checkWhole('reports', reports.length, 1, BATCH_MAX)
+    checkWhole('reports', reports.length, 1, CALL_MAX)
     const { keys, caller, plan } = this.#engine
     const channels = new Map<string, Buffer[]>()
     for (const { commandId, submitter, value } of reports) {
@@ -149,7 +149,7 @@ export class RedisCommands implements QueuedCommands {
   }
 
   /** A worker had an entry that was cancelled: this one, or another. */
-  heard(partition: number, lane: string, entry: string): void {
+  received(partition: number, lane: string, entry: string): void {
     if (this.#listeners.size === 0) return
     const fence = this.#engine.holdings.fenceOf(partition, lane, entry)
     if (fence !== undefined) {

@@ -11,15 +11,14 @@ import { laneError, show } from '../../base/errors.ts'
 import { takesKeys } from '../../model/partition-config.ts'
 import type { EnqueueStatus } from '../contract/distributed-queue.ts'
 import { type CommandEnvelope, checkEnvelope } from '../contract/envelope.ts'
-import { checkWhole } from '../contract/lease-request.ts'
+import { CALL_MAX, checkWhole } from '../contract/lease-request.ts'
 import type { Reply } from './caller.ts'
 import { pack, type RedisEngine } from './engine.ts'
 import { encodeEnvelope } from './envelope-codec.ts'
 import { ENQUEUE } from './scripts/enqueue.ts'
-import { BATCH_MAX } from './scripts/script.ts'
+import { SCRIPT_MAX } from './scripts/script.ts'
 
-const CALL_BYTES_MAX = 2 ** 22
-const CALL_COUNT_MAX = 4096
+const SCRIPT_BYTES_MAX = 2 ** 22
 
 /** What one caller waits for. */
 interface Wish {
@@ -59,7 +58,7 @@ export class Enqueuer {
    */
   async add(envelopes: readonly CommandEnvelope[]): Promise<EnqueueStatus[]> {
     this.#engine.caller.checkOpen()
-    checkWhole('envelopes', envelopes.length, 1, CALL_COUNT_MAX)
+    checkWhole('envelopes', envelopes.length, 1, CALL_MAX)
     // All are checked and encoded before the first is sent: a bad one takes no others with it.
     const checked = envelopes.map((envelope) => this.#check(envelope))
     const values = checked.map((each) => encodeEnvelope(each, this.#engine.plan.maxBytes))
@@ -118,9 +117,9 @@ export class Enqueuer {
   #next(waiting: Deque<Waiting>): Waiting[] {
     const batch: Waiting[] = []
     let bytes = 0
-    while (waiting.length > 0 && batch.length < BATCH_MAX) {
+    while (waiting.length > 0 && batch.length < SCRIPT_MAX) {
       bytes += waiting.first!.value.length
-      if (batch.length > 0 && bytes > CALL_BYTES_MAX) break
+      if (batch.length > 0 && bytes > SCRIPT_BYTES_MAX) break
       batch.push(waiting.shift()!)
     }
     return batch

@@ -18,7 +18,7 @@ import { LinkLost } from './link.ts'
 import type { RedisOwnership } from './ownership.ts'
 import { Recovery } from './recovery.ts'
 import { LEASE } from './scripts/lease.ts'
-import { BATCH_MAX, GIVEN_AGAIN } from './scripts/script.ts'
+import { GIVEN_AGAIN, SCRIPT_MAX } from './scripts/script.ts'
 import { TEND } from './scripts/tend.ts'
 import { undecodableResult, unreadEnvelope } from './undecodable.ts'
 
@@ -195,7 +195,7 @@ export class RedisFetcher {
     let mustLook = this.#believed(partitions, lanes) === 0
     for (let round = 0; round < 4 && given.length === 0; round++) {
       await this.#tend(partitions, lanes, mustLook, isFinal)
-      const shares = divide(this.#backlog, partitions, lanes, request.max, BATCH_MAX)
+      const shares = divide(this.#backlog, partitions, lanes, request.max, SCRIPT_MAX)
       if (shares.length === 0) {
         if (mustLook) break
         mustLook = true
@@ -378,9 +378,9 @@ export class RedisFetcher {
       const fence = this.#engine.holdings.fence(partition, laneId, entry, counter)
       const delivery = this.#read(partition, laneId, command, fence, leasedUntilMs, timeMs)
       if (delivery === undefined) {
-        letters.push(this.#buryUndecodable(partition, laneId, command.value, entry, fence))
+        letters.push(this.#deadLetterUndecodable(partition, laneId, command.value, entry, fence))
       } else if (delivery.deliveries > this.#engine.plan.maxDeliveries) {
-        letters.push(this.#buryPoisoned(delivery))
+        letters.push(this.#deadLetterPoisoned(delivery))
       } else given.push(delivery)
     }
     if (given.length > 0) {
@@ -414,7 +414,7 @@ export class RedisFetcher {
     }
   }
 
-  #buryPoisoned(delivery: Delivery): Promise<unknown> {
+  #deadLetterPoisoned(delivery: Delivery): Promise<unknown> {
     const { envelope, deliveries } = delivery
     const { workerId } = this.#engine.plan
     this.#engine.report('poisoned', `command ${envelope.id} of type ${envelope.commandType}`)
@@ -422,7 +422,7 @@ export class RedisFetcher {
     return this.#acknowledger.deadLetter(delivery, DELIVERIES_SPENT, result)
   }
 
-  #buryUndecodable(
+  #deadLetterUndecodable(
     partition: number,
     lane: string,
     value: Buffer,

@@ -5,7 +5,7 @@ import { callListener } from '../../base/clock.ts'
 import { isPortableName } from '../../base/portable-name.ts'
 import type { LaneRegistry, NameRegistry, NameState } from '../contract/distributed-queue.ts'
 import { checkName } from '../contract/envelope.ts'
-import { checkWhole } from '../contract/lease-request.ts'
+import { CALL_MAX, checkWhole } from '../contract/lease-request.ts'
 import type { Reply } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
 import type { Registry } from './registry.ts'
@@ -15,8 +15,6 @@ import { PAUSE_LANE } from './scripts/pause-lane.ts'
 
 /** How long a name is remembered after its last worker has gone. */
 const REMEMBERED_MS = 7 * 24 * 60 * 60 * 1000
-
-const LANES_MAX = 4096
 
 /** Most names of an answer. */
 const NAMES_MAX = 20
@@ -73,15 +71,15 @@ export class RedisNames implements NameRegistry {
 export class RedisLanes extends RedisNames implements LaneRegistry {
   readonly #engine: RedisEngine
   readonly #registry: Registry
-  readonly #hear: () => void
+  readonly #receive: () => void
   readonly #listeners = new Set<(laneId: string) => void>()
 
-  /** @param hear - Lets announcements be heard. */
-  constructor(engine: RedisEngine, registry: Registry, hear: () => void) {
+  /** @param receive - Lets announcements be received. */
+  constructor(engine: RedisEngine, registry: Registry, receive: () => void) {
     super(engine, engine.keys.lanes)
     this.#engine = engine
     this.#registry = registry
-    this.#hear = hear
+    this.#receive = receive
   }
 
   pause(laneId: string): Promise<void> {
@@ -102,12 +100,12 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
   onPause(listener: (laneId: string) => void): () => void {
     const own = (laneId: string): void => callListener(listener, laneId)
     this.#listeners.add(own)
-    this.#hear()
+    this.#receive()
     return () => this.#listeners.delete(own)
   }
 
   /** A lane was paused. */
-  heardPause(laneId: string): void {
+  receivedPause(laneId: string): void {
     for (const own of this.#listeners) own(laneId)
   }
 
@@ -130,8 +128,8 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
     const byPartition = await this.#registry.allLanes()
     const names = [...new Set([...byPartition.values()].flat())]
     const unserved = new Set<string>()
-    for (let from = 0; from < names.length; from += LANES_MAX) {
-      const some = names.slice(from, from + LANES_MAX)
+    for (let from = 0; from < names.length; from += CALL_MAX) {
+      const some = names.slice(from, from + CALL_MAX)
       const { states } = await this.look(some)
       for (const [i, name] of some.entries()) if (states[i] !== 'served') unserved.add(name)
     }
@@ -149,7 +147,7 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
 }
 
 function check(names: readonly string[], least: number): void {
-  checkWhole('names', names.length, least, LANES_MAX)
+  checkWhole('names', names.length, least, CALL_MAX)
   for (const name of names) checkName('name', name)
 }
 

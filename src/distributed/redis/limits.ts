@@ -5,7 +5,7 @@ import { nowMs } from '../../base/clock.ts'
 import { laneError, show } from '../../base/errors.ts'
 import type { GlobalLimits, TokenGrant } from '../contract/distributed-queue.ts'
 import { checkName } from '../contract/envelope.ts'
-import { checkWhole } from '../contract/lease-request.ts'
+import { CALL_MAX, checkWhole } from '../contract/lease-request.ts'
 import type { RedisEngine } from './engine.ts'
 import { RELEASE_SLOTS } from './scripts/release-slots.ts'
 import { SLOTS } from './scripts/slots.ts'
@@ -14,7 +14,6 @@ import type { Subscriptions } from './subscriptions.ts'
 
 const VALID_MS_MIN = 20
 const VALID_MS_MAX = 250
-const HOLDERS_MAX = 4096
 
 /**
  * How long tokens are valid. Long enough to be used over a network, and short against what it
@@ -113,6 +112,6 @@ export class RedisLimits implements GlobalLimits {
 
   #check(laneId: string, holders: readonly string[]): void {
     checkName('laneId', laneId)
-    checkWhole('holders', holders.length, 1, HOLDERS_MAX)
+    checkWhole('holders', holders.length, 1, CALL_MAX)
   }
 }

@@ -26,7 +26,7 @@ import type {
   SettleStatus,
 } from '../contract/distributed-queue.ts'
 import { type CommandEnvelope, type CommandResult, checkName } from '../contract/envelope.ts'
-import { BATCH_MAX, checkWhole } from '../contract/lease-request.ts'
+import { CALL_MAX, checkWhole } from '../contract/lease-request.ts'
 import { type Completion, RedisAcknowledger } from './acknowledger.ts'
 import { RedisCaller } from './caller.ts'
 import { ClientMaker } from './client-maker.ts'
@@ -73,7 +73,7 @@ export class RedisDistributedQueue implements LeasedQueue {
   readonly #janitor: Janitor
   /** What was taken by dequeue, by the ids that complete will name. */
   readonly #dequeued: Dequeued<Delivery>
-  #hearing: Promise<unknown> | undefined
+  #receiving: Promise<unknown> | undefined
   /** Whether the channel of wakes was added. */
   #isSubscribed = false
 
@@ -92,12 +92,12 @@ export class RedisDistributedQueue implements LeasedQueue {
       ? new RedisOwnership(
           engine,
           (partition) => this.#fetcher.gained(partition),
-          () => this.#hear(),
+          () => this.#receive(),
         )
       : undefined
     this.#registry = new Registry(engine)
     this.#commands = new RedisCommands(engine, this.#registry, this.#subscriptions, () =>
-      this.#hear(),
+      this.#receive(),
     )
     this.commands = this.#commands
     this.#fetcher = new RedisFetcher(engine, this.#acknowledger, ownership, this.#commands)
@@ -105,7 +105,7 @@ export class RedisDistributedQueue implements LeasedQueue {
     this.ownership = ownership
     this.#ownership = ownership
     this.limits = new RedisLimits(engine, this.#subscriptions)
-    this.#lanes = new RedisLanes(engine, this.#registry, () => this.#hear())
+    this.#lanes = new RedisLanes(engine, this.#registry, () => this.#receive())
     this.lanes = this.#lanes
     this.handlers = new RedisNames(engine, engine.keys.handlers)
     this.dead = new RedisDeadLetters(engine)
@@ -244,7 +244,7 @@ export class RedisDistributedQueue implements LeasedQueue {
 
   async lease(request: LeaseRequest): Promise<Delivery[]> {
     if (request.waitMs > 0) {
-      this.#hear()
+      this.#receive()
       this.#janitor.start()
     }
     return this.#fetcher.lease(request)
@@ -271,7 +271,7 @@ export class RedisDistributedQueue implements LeasedQueue {
     const statuses = await this.#acknowledger.release(deliveries, options)
     const { delayMs = 0 } = options
     if (delayMs > 0) {
-      // Announced as well, but a caller that does not wait hears nothing.
+      // Announced as well, but a caller that does not wait receives nothing.
       for (const { envelope } of deliveries) {
         this.#fetcher.keptBack(envelope.partitionId, envelope.laneId, delayMs)
       }
@@ -322,7 +322,7 @@ export class RedisDistributedQueue implements LeasedQueue {
   }
 
   #checkReferences(commands: readonly CommandReference[]): void {
-    checkWhole('commands', commands.length, 1, BATCH_MAX)
+    checkWhole('commands', commands.length, 1, CALL_MAX)
     for (const { commandId, partitionId } of commands) {
       checkName('commandId', commandId)
       checkWhole('partitionId', partitionId, 0, this.numPartitions - 1)
@@ -330,8 +330,8 @@ export class RedisDistributedQueue implements LeasedQueue {
   }
 
   /** Listens to wakes from now on. Until they arrive the fetcher polls, so this is not awaited. */
-  #hear(): void {
-    this.#hearing ??= this.#subscriptions
+  #receive(): void {
+    this.#receiving ??= this.#subscriptions
       .add(this.#engine.keys.wakes, (bytes) => this.#onWake(bytes))
       .then(() => {
         this.#isSubscribed = true
@@ -339,7 +339,7 @@ export class RedisDistributedQueue implements LeasedQueue {
       })
       .catch(() => {
         // The next lease tries again.
-        this.#hearing = undefined
+        this.#receiving = undefined
       })
   }
 
@@ -353,9 +353,9 @@ export class RedisDistributedQueue implements LeasedQueue {
     const wake = wakeOf(bytes)
     if (wake === undefined) return
     if (wake === 'members') this.#ownership?.changed()
-    else if ('isPaused' in wake) this.#lanes.heardPause(wake.lane)
+    else if ('isPaused' in wake) this.#lanes.receivedPause(wake.lane)
     else if ('cancelled' in wake) {
-      this.#commands.heard(wake.partition, wake.lane, wake.cancelled)
+      this.#commands.received(wake.partition, wake.lane, wake.cancelled)
     } else if ('count' in wake) this.#fetcher.announced(wake.partition, wake.lane, wake.count)
     else this.#fetcher.keptBack(wake.partition, wake.lane, wake.delayMs)
   }

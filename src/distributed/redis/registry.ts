@@ -13,7 +13,7 @@ import { batches, byPartition, type RedisEngine } from './engine.ts'
 import { decodeResult } from './envelope-codec.ts'
 import { COUNT } from './scripts/count.ts'
 import { FORGET } from './scripts/forget.ts'
-import { BATCH_MAX as SCRIPT_KEYS_MAX } from './scripts/script.ts'
+import { SCRIPT_MAX } from './scripts/script.ts'
 import { undecodableResult } from './undecodable.ts'
 
 const PENDING = 'P'.charCodeAt(0)
@@ -111,7 +111,7 @@ export class Registry {
     const calls: Promise<unknown>[] = []
     for (const [partition, positions] of byPartition(commands, (each) => each.partitionId)) {
       const names = keys.partition(partition)
-      for (const batch of batches(positions, () => 0, SCRIPT_KEYS_MAX)) {
+      for (const batch of batches(positions, () => 0, SCRIPT_MAX)) {
         const words = batch.map((at) => names.command(commands[at]!.commandId))
         calls.push(caller.run({ script: FORGET, keys: words, args: [] }))
       }

@@ -21,7 +21,7 @@ import type {
   LeasedQueue,
 } from '../contract/distributed-queue.ts'
 import type { CommandResult } from '../contract/envelope.ts'
-import { BATCH_MAX } from '../contract/lease-request.ts'
+import { CALL_MAX } from '../contract/lease-request.ts'
 import { type IncidentListener, incidentTeller } from '../incident.ts'
 import { leasedQueueOf } from '../lift/leased-queue-of.ts'
 import { Outbox } from '../outbox.ts'
@@ -86,7 +86,7 @@ export class Submitter<M = AnyHandlers> {
   readonly #unwanted: Unwanted
   /** Listeners of commands whose progress is wanted. */
   readonly #progress = new Map<Outstanding, (value: unknown) => void>()
-  #hearing: Promise<(() => Promise<void>) | undefined> | undefined
+  #receivingProgress: Promise<(() => Promise<void>) | undefined> | undefined
   /** Those that wait for a result, by id. */
   readonly #byId = new Map<string, Outstanding>()
   /** Open ones that the queue has not accepted: all of them are in the outbox. */
@@ -131,7 +131,7 @@ export class Submitter<M = AnyHandlers> {
     this.#maker = new EnvelopeMaker(this.#queue, this.name, checked)
     this.#outbox = new Outbox<Outstanding>({
       owner: this.name,
-      batchMax: BATCH_MAX,
+      batchMax: CALL_MAX,
       send: (items) => this.#send(items),
       refused: (item, error) => item.fail(error),
       failed: this.#failed,
@@ -139,7 +139,7 @@ export class Submitter<M = AnyHandlers> {
     })
     this.#forgotten = new Outbox<CommandReference>({
       owner: this.name,
-      batchMax: BATCH_MAX,
+      batchMax: CALL_MAX,
       send: (commands) => this.#queue.forget!(commands),
       // It expires then.
       refused: (_, error) => this.#failed(error),
@@ -299,7 +299,7 @@ export class Submitter<M = AnyHandlers> {
     await this.#listening
     try {
       await this.#stopListening?.()
-      await (await this.#hearing)?.()
+      await (await this.#receivingProgress)?.()
     } catch (error) {
       this.#failed(error)
     }
@@ -333,7 +333,7 @@ export class Submitter<M = AnyHandlers> {
     }
     if (item.envelope.options?.progress === true) {
       this.#progress.set(item, options!.onProgress!)
-      this.#hearing ??= outside(() => this.#hearProgress())
+      this.#receivingProgress ??= outside(() => this.#receiveProgress())
     }
     if (options?.signal !== undefined) item.heed(options.signal, this.#unwanted.add)
     if (this.#open < this.#options.maxPending! && this.#waiting.length === 0) this.#admit(item)
@@ -430,7 +430,7 @@ export class Submitter<M = AnyHandlers> {
   }
 
   /** Listens to progress. If it cannot, it tries again with the next that wants it. */
-  async #hearProgress(): Promise<(() => Promise<void>) | undefined> {
+  async #receiveProgress(): Promise<(() => Promise<void>) | undefined> {
     try {
       return await this.#queue.commands!.onProgress(this.name, (commandId, value) => {
         const item = this.#byId.get(commandId)
@@ -441,7 +441,7 @@ export class Submitter<M = AnyHandlers> {
         }
       })
     } catch (error) {
-      this.#hearing = undefined
+      this.#receivingProgress = undefined
       this.#failed(error)
       return undefined
     }
@@ -578,7 +578,7 @@ function isUnsettled({ isSettled }: Outstanding): boolean {
 
 /** Whether most of the kept ones are of no use any more. */
 function isWasteful(kept: number, used: number): boolean {
-  return kept > 2 * used + BATCH_MAX
+  return kept > 2 * used + CALL_MAX
 }
 
 function refuseAborted(signal: AbortSignal | undefined): void {

@@ -8,7 +8,7 @@ import { timers } from '../../base/clock.ts'
 import { Deque } from '../../base/deque.ts'
 import type { ProgressReport, ReleaseReason, SettleStatus } from '../contract/distributed-queue.ts'
 import type { CommandResult } from '../contract/envelope.ts'
-import { BATCH_MAX } from '../contract/lease-request.ts'
+import { CALL_MAX } from '../contract/lease-request.ts'
 import { toPortableError } from '../contract/portable-error.ts'
 import { Outbox } from '../outbox.ts'
 import type { HeldCommand, WorkerCore, WorkerLane } from './held.ts'
@@ -42,7 +42,7 @@ export class StartReporter {
     this.#waiting = new Map(lanes.map((lane) => [lane, new Deque<HeldCommand>()]))
     this.#reports = new Outbox<HeldCommand>({
       owner: queue.workerId,
-      batchMax: BATCH_MAX,
+      batchMax: CALL_MAX,
       send: (batch) => this.#report(batch),
       // Its lease expires.
       refused: (_, error) => events.failed(error),
@@ -141,8 +141,8 @@ export class ProgressReporter {
     this.#latest.clear()
     try {
       // The next comes with a later report.
-      for (let from = 0; from < reports.length; from += BATCH_MAX) {
-        await queue.commands!.report(reports.slice(from, from + BATCH_MAX))
+      for (let from = 0; from < reports.length; from += CALL_MAX) {
+        await queue.commands!.report(reports.slice(from, from + CALL_MAX))
       }
     } catch (error) {
       events.failed(error)
@@ -188,7 +188,7 @@ export class Acknowledger {
     this.#core = core
     this.#completions = new Outbox<HeldCommand>({
       ...common,
-      batchMax: BATCH_MAX,
+      batchMax: CALL_MAX,
       patienceMs: this.#patienceMs,
       send: this.#sendCompletions,
       // Too large, or of a form that the queue cannot carry: that is a failure of the command.
@@ -200,7 +200,7 @@ export class Acknowledger {
     })
     this.#releases = new Outbox<Release>({
       ...common,
-      batchMax: BATCH_MAX,
+      batchMax: CALL_MAX,
       send: this.#sendReleases,
       refused: ({ held }, error) => this.#drop(held, error),
     })

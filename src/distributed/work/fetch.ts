@@ -9,7 +9,7 @@ import { TURN_END } from '../../base/bounds.ts'
 import { nowMs } from '../../base/clock.ts'
 import { PRIORITY_MAX } from '../../model/command.ts'
 import type { LaneDemand, LeaseRequest } from '../contract/distributed-queue.ts'
-import { BATCH_MAX } from '../contract/lease-request.ts'
+import { CALL_MAX } from '../contract/lease-request.ts'
 import { backoffMs, Pause, turn } from '../pause.ts'
 import type { WorkerCore, WorkerLane } from './held.ts'
 import type { LeaseKeeper, PartitionAssignment } from './leases.ts'
@@ -193,7 +193,7 @@ export class LeaseFetcher {
     if (partitions.length === 0) return undefined
     this.#controller = new AbortController()
     const { signal } = this.#controller
-    const max = Math.min(wanted, this.target, room, BATCH_MAX)
+    const max = Math.min(wanted, this.target, room, CALL_MAX)
     return { partitions, lanes, max, waitMs: WAIT_MS, signal }
   }
 

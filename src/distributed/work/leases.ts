@@ -8,7 +8,7 @@ import { nowMs, timers } from '../../base/clock.ts'
 import { isPortableName } from '../../base/portable-name.ts'
 import { stableHash } from '../../schedule/hash.ts'
 import type { NameRegistry } from '../contract/distributed-queue.ts'
-import { BATCH_MAX } from '../contract/lease-request.ts'
+import { CALL_MAX } from '../contract/lease-request.ts'
 import type { HeldCommand, WorkerCore } from './held.ts'
 import { leaseMarginMs, type Runner } from './run.ts'
 
@@ -68,8 +68,8 @@ async function announceAll(
   others: readonly string[],
 ): Promise<void> {
   const count = Math.max(names.length, others.length)
-  for (let from = 0; from < count; from += BATCH_MAX) {
-    const to = from + BATCH_MAX
+  for (let from = 0; from < count; from += CALL_MAX) {
+    const to = from + CALL_MAX
     await registry?.announce(names.slice(from, to), others.slice(from, to))
   }
 }
@@ -308,8 +308,8 @@ export class LeaseKeeper {
   async #extend(all: readonly HeldCommand[]): Promise<void> {
     this.#isExtending = true
     try {
-      for (let from = 0; from < all.length; from += BATCH_MAX) {
-        await this.#extendBatch(all.slice(from, from + BATCH_MAX))
+      for (let from = 0; from < all.length; from += CALL_MAX) {
+        await this.#extendBatch(all.slice(from, from + CALL_MAX))
       }
     } catch (error) {
       this.#core.events.failed(error)

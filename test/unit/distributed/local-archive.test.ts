@@ -73,7 +73,7 @@ test('the value of a result that nobody asks for is not kept', () => {
   expect(archive.resultOf('b')?.value).toBe('v')
 })
 
-test('a dead command is known after its result has expired, until it is exhumed or dropped', () => {
+test('a dead command is known after its result has expired, until it is restored or dropped', () => {
   const archive = new LocalArchive(100, 10, 10)
   archive.keep(envelopeOf('a'), resultOf('a'), 0)
   deadLetter(archive, 'a')

@@ -11,7 +11,7 @@
 // Its key says where it was put. One that was kept back and has come into its stream is looked for
 // from when it was due.
 
-import { BATCH_MAX, RETURNED, type Script, script } from './script.ts'
+import { RETURNED, SCRIPT_MAX, type Script, script } from './script.ts'
 
 /** See the table above. */
 export const FIND: Script = script('find')`
@@ -40,10 +40,10 @@ end
 local lane, from = string.match(ARGV[2], '^(%d+) (%S+)$')
 lane, from = tonumber(lane or 1), from or due or '-'
 if lane > lanes then return {'S', ''} end
-local some = redis.call('XRANGE', KEYS[2 * lane], from, '+', 'COUNT', ${BATCH_MAX})
+local some = redis.call('XRANGE', KEYS[2 * lane], from, '+', 'COUNT', ${SCRIPT_MAX})
 for _, found in ipairs(some) do
   if isIt(found[2][2]) then return stand(lane, found[1], found[2][2]) end
 end
-if #some == ${BATCH_MAX} then return {'S', lane .. ' (' .. some[#some][1]} end
+if #some == ${SCRIPT_MAX} then return {'S', lane .. ' (' .. some[#some][1]} end
 return {'S', lane + 1 .. ' ' .. (due or '-')}
 `

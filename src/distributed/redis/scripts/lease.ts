@@ -14,7 +14,7 @@
 // for each lane how much is left, and the commands: each a line with lane, entry, counter and
 // length, and then its value.
 
-import { AVAILABLE, BATCH_MAX, GIVEN_AGAIN, NOW, RETURNED, type Script, script } from './script.ts'
+import { AVAILABLE, GIVEN_AGAIN, NOW, RETURNED, SCRIPT_MAX, type Script, script } from './script.ts'
 
 /** See the table above. */
 export const LEASE: Script = script('lease')`${NOW}${AVAILABLE}
@@ -37,7 +37,7 @@ local function sweep(stream, name)
   if redis.call('HGET', KEYS[1], 'swept:' .. name) == epoch then return end
   local from = '-'
   while from do
-    local pending = redis.pcall('XPENDING', stream, 'workers', from, '+', ${BATCH_MAX})
+    local pending = redis.pcall('XPENDING', stream, 'workers', from, '+', ${SCRIPT_MAX})
     from = nil
     for _, held in ipairs(pending.err and {} or pending) do
       if held[2] ~= consumer and held[2] ~= '${RETURNED}' then

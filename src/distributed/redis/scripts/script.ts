@@ -21,8 +21,8 @@ export interface Script {
   readonly sha: string
 }
 
-/** Most commands that go through one call: a script keeps everybody else waiting. */
-export const BATCH_MAX = 256
+/** Most commands that one run of a script handles: it keeps every other client waiting. */
+export const SCRIPT_MAX = 256
 
 /** What one more giving adds to the delivery counter. */
 export const GIVEN_AGAIN = 10_000

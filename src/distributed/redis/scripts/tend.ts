@@ -10,7 +10,7 @@
 // Returns in how many ms the next command is due, and the next lease may expire (-1: none); then
 // for each lane how much can be given out.
 
-import { AVAILABLE, BATCH_MAX, NOW, RETURNED, type Script, script } from './script.ts'
+import { AVAILABLE, NOW, RETURNED, SCRIPT_MAX, type Script, script } from './script.ts'
 
 /** See the table above. */
 export const TEND: Script = script('tend')`${NOW}${AVAILABLE}
@@ -20,10 +20,10 @@ local function sooner(at, ms)
   if reply[at] < 0 or ms < reply[at] then reply[at] = ms end
 end
 local function reap(stream, held, pending)
-  local isAll, moved, from = pending <= ${BATCH_MAX}, 0, '-'
+  local isAll, moved, from = pending <= ${SCRIPT_MAX}, 0, '-'
   for _ = 1, isAll and 1 or 8 do
-    local some = isAll and redis.call('XPENDING', stream, 'workers', '-', '+', ${BATCH_MAX})
-      or redis.call('XPENDING', stream, 'workers', 'IDLE', lease, from, '+', ${BATCH_MAX})
+    local some = isAll and redis.call('XPENDING', stream, 'workers', '-', '+', ${SCRIPT_MAX})
+      or redis.call('XPENDING', stream, 'workers', 'IDLE', lease, from, '+', ${SCRIPT_MAX})
     for _, entry in ipairs(some) do
       -- A consumer's name ends with the length of its lease; that of others does not matter.
       local left = tonumber(string.match(entry[2], '~(%d+)$') or lease) - entry[3]
@@ -35,7 +35,7 @@ local function reap(stream, held, pending)
       end
       from = '(' .. entry[1]
     end
-    if #some < ${BATCH_MAX} then break end
+    if #some < ${SCRIPT_MAX} then break end
   end
   -- Too many to ask each for its end.
   if not isAll and moved < held then sooner(2, math.ceil(lease / 4)) end
@@ -43,7 +43,7 @@ local function reap(stream, held, pending)
 end
 for lane = 1, (#KEYS - 1) / 2 do
   local stream, delayed = KEYS[2 * lane - 1], KEYS[2 * lane]
-  local due = redis.call('ZRANGE', delayed, '-inf', time, 'BYSCORE', 'LIMIT', 0, ${BATCH_MAX})
+  local due = redis.call('ZRANGE', delayed, '-inf', time, 'BYSCORE', 'LIMIT', 0, ${SCRIPT_MAX})
   for _, value in ipairs(due) do
     redis.call('XADD', stream, '*', 'v', value)
     redis.call('ZREM', delayed, value)
