@@ -2,6 +2,7 @@
 
 import { nowMs } from '../base/clock.ts'
 import { laneError, show } from '../base/errors.ts'
+import { isObject } from '../base/options.ts'
 import type { CoordinatorCommons } from '../memory/commons.ts'
 import { toNs } from '../memory/lane-gate.ts'
 import { isBinding, type LanePlan, laneNeeds, planRate } from '../model/lane.ts'
@@ -77,8 +78,8 @@ export class LaneControl {
     const { plans, capacity, laneSlots } = this.#changes
     const { ownersMax = 0 } = laneNeeds(plans[index]!, capacity)
     const least = Math.max(1, plan.minConcurrency)
-    const isAllowed = maxConcurrency >= least && maxConcurrency <= ownersMax
-    if (!Number.isInteger(maxConcurrency) || !isAllowed) {
+    const isInteger = Number.isInteger(maxConcurrency)
+    if (!isInteger || maxConcurrency < least || maxConcurrency > ownersMax) {
       throw laneError('CORELANE_INVALID_OPTION', {
         option,
         received: show(maxConcurrency),
@@ -108,10 +109,11 @@ export class LaneControl {
     const refuse = (received: string, allowed: string) =>
       laneError('CORELANE_INVALID_OPTION', { option, received, allowed })
     if (rate === undefined) throw refuse(show(rateLimit), 'a lane that was made with rateLimit')
+    if (!isObject(rateLimit)) throw refuse(show(rateLimit), 'a RateLimitConfig or its plain form')
     const { limit, windowMs, isSliding, isPerPartition } = rate
     const algorithm = isSliding ? 'sliding-window' : 'token-bucket'
     const scope = isPerPartition ? 'partition' : 'global'
-    const given = Object.entries(rateLimit ?? {}).filter(([, value]) => value !== undefined)
+    const given = Object.entries(rateLimit).filter(([, value]) => value !== undefined)
     const known = { limit, windowMs, algorithm, scope } as const
     const changed = planRate(option, { ...known, ...Object.fromEntries(given) })!
     if (changed.isSliding !== isSliding || changed.isPerPartition !== isPerPartition) {
