@@ -20,6 +20,11 @@ export interface OptionRule {
 /** The rules of one options object, by option. */
 export type OptionRules = Readonly<Record<string, OptionRule>>
 
+/** Options of which {@link checkOptions} filled in all but the `Open`, which have no default. */
+export type Complete<T, Open extends keyof T = never> = {
+  readonly [K in keyof T]-?: K extends Open ? T[K] | undefined : Exclude<T[K], undefined>
+}
+
 /** Whether a value may be an options object. */
 export function isObject(value: unknown): boolean {
   return typeof value === 'object' && value !== null && !Array.isArray(value)

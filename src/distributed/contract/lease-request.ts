@@ -1,16 +1,26 @@
-// Lease request: checks what a worker asks an engine for.
+// Lease request: checks what a worker asks an engine for, and the bounds of its calls.
 
 import { TIMER_MS_MAX } from '../../base/bounds.ts'
 import { laneError, show } from '../../base/errors.ts'
+import { checkOptions } from '../../base/options.ts'
 import { PRIORITY_MAX } from '../../model/command.ts'
-import type { LeaseRequest } from './distributed-queue.ts'
+import { RATE_RULES } from '../../model/rate-limit.ts'
+import type { LeaseRequest, ReleaseOptions, ReleaseReason } from './distributed-queue.ts'
 import { checkName } from './envelope.ts'
+
+/** A rate that workers share: at most `limit` starts in any `windowMs`. */
+export interface SharedRate {
+  readonly limit: number
+  readonly windowMs: number
+}
 
 /** Most commands of a lane that one look lists. */
 export const PEEK_MAX = 1000
 
 /** Most commands, reports or names of one call of a queue. */
 export const CALL_MAX = 4096
+
+const RELEASE_REASONS: readonly ReleaseReason[] = ['retry', 'unstarted', 'crash']
 
 /**
  * Checks that a number is whole and within bounds.
@@ -24,6 +34,27 @@ export function checkWhole(option: string, value: unknown, min: number, max: num
 
 function refuse(option: string, received: unknown, allowed: string): never {
   throw laneError('CORELANE_INVALID_OPTION', { option, received: show(received), allowed })
+}
+
+/**
+ * Checks and copies the rate of a lane.
+ *
+ * @throws ConfigError `CORELANE_INVALID_OPTION`.
+ */
+export function checkRate(laneId: string, { limit, windowMs }: SharedRate): SharedRate {
+  return checkOptions(`rate of lane ${laneId}`, { limit, windowMs }, RATE_RULES)
+}
+
+/**
+ * Checks how commands are given back.
+ *
+ * @throws ConfigError `CORELANE_INVALID_OPTION`.
+ */
+export function checkRelease({ reason, delayMs = 0 }: ReleaseOptions): void {
+  if (!RELEASE_REASONS.includes(reason)) {
+    refuse('release reason', reason, RELEASE_REASONS.join(', '))
+  }
+  checkWhole('release delayMs', Math.ceil(delayMs), 0, TIMER_MS_MAX)
 }
 
 /**

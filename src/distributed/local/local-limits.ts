@@ -2,21 +2,13 @@
 // Owns: what was granted. Time is a parameter.
 
 import { timers } from '../../base/clock.ts'
-import { checkOptions } from '../../base/options.ts'
-import { RATE_RULES } from '../../model/rate-limit.ts'
 import type { TokenGrant } from '../contract/distributed-queue.ts'
-import { CALL_MAX, checkWhole } from '../contract/lease-request.ts'
+import { CALL_MAX, checkRate, checkWhole, type SharedRate } from '../contract/lease-request.ts'
 import { Listeners } from '../contract/listeners.ts'
 
 /** TokenGrant live a quarter of their window, within these bounds. */
 const TOKEN_MS_MIN = 25
 const TOKEN_MS_MAX = 250
-
-/** How many starts of a lane there may be in a window of time. */
-export interface SharedRate {
-  readonly limit: number
-  readonly windowMs: number
-}
 
 /** What the workers of a process share about their lanes. */
 export class LocalLimits {
@@ -24,8 +16,11 @@ export class LocalLimits {
   readonly #chargedUntilMs = new Map<string, number>()
   /** By lane: who has a slot, and until when. */
   readonly #slots = new Map<string, Map<string, number>>()
-  /** By lane: listeners for slots that were given back, in the order of their turns. */
-  readonly #listeners = new Listeners<[]>()
+  /**
+   * By lane: listeners for slots that were given back, in the order of their turns; each is called
+   * when the call that gave them back has returned.
+   */
+  readonly freed = new Listeners<[]>()
 
   /**
    * Takes tokens, by the generic cell rate algorithm with a burst of `limit`. A batch is admitted
@@ -33,11 +28,7 @@ export class LocalLimits {
    * used, any interval d has at most limit + limit * d / window starts.
    */
   takeTokens(laneId: string, rate: SharedRate, count: number, nowMs: number): TokenGrant {
-    const { limit, windowMs } = checkOptions<SharedRate>(
-      `rate of lane ${laneId}`,
-      { limit: rate.limit, windowMs: rate.windowMs },
-      RATE_RULES,
-    )
+    const { limit, windowMs } = checkRate(laneId, rate)
     checkWhole('tokens', count, 1, Number.MAX_SAFE_INTEGER)
     const spacingMs = windowMs / limit
     const toleranceMs = windowMs - spacingMs
@@ -94,18 +85,8 @@ export class LocalLimits {
     if (isFreed) this.#tell(laneId)
   }
 
-  /**
-   * Tells of slots that were given back.
-   *
-   * @param listener - Called each time, when the call that gave them back has returned.
-   * @returns Ends it.
-   */
-  onSlotFree(laneId: string, listener: () => void): () => void {
-    return this.#listeners.add(laneId, listener)
-  }
-
   #tell(laneId: string): void {
-    const listeners = this.#listeners.get(laneId)
+    const listeners = this.freed.get(laneId)
     if (listeners === undefined) return
     for (const listener of listeners) timers.queueMicrotask(listener)
     // The first listener gets them, so the next time another is first.

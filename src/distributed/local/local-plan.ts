@@ -2,7 +2,13 @@
 // Owns: nothing; data only.
 
 import { COUNT_MAX, TIMER_MS_MAX } from '../../base/bounds.ts'
-import { checkOptions, integer, milliseconds, type OptionRules } from '../../base/options.ts'
+import {
+  type Complete,
+  checkOptions,
+  integer,
+  milliseconds,
+  type OptionRules,
+} from '../../base/options.ts'
 import { portableName } from '../../base/portable-name.ts'
 import { uniqueName } from '../../base/random.ts'
 import { usableCores } from '../../coordinator/cores.ts'
@@ -49,17 +55,8 @@ export const LOCAL_QUEUE_RULES = Object.freeze({
   maxPending: integer(undefined, 1, COUNT_MAX),
 }) satisfies OptionRules
 
-/** How a local queue is made. */
-export interface LocalQueuePlan extends QueuePartitions {
-  readonly workerId: string
-  readonly leaseMs: number
-  readonly maxDeliveries: number
-  readonly resultTtlMs: number
-  readonly maxResults: number
-  readonly maxDead: number
-  /** Infinity: no bound. */
-  readonly maxPending: number
-}
+/** How a local queue is made. `maxPending` is Infinity where there is no bound. */
+export type LocalQueuePlan = QueuePartitions & Complete<LocalQueueOptions>
 
 /**
  * Checks what a local queue is to be.
@@ -72,11 +69,15 @@ export function planLocalQueue(
   partitions: PartitionOptions | undefined,
   options: LocalQueueOptions | undefined,
 ): LocalQueuePlan {
-  const checked = checkOptions<LocalQueueOptions>('queue', options, LOCAL_QUEUE_RULES)
+  const checked = checkOptions<Complete<LocalQueueOptions, 'workerId' | 'maxPending'>>(
+    'queue',
+    options,
+    LOCAL_QUEUE_RULES,
+  )
   return Object.freeze({
-    ...(checked as Required<LocalQueueOptions>),
+    ...checked,
     ...planPartitions(partitions, () => Math.min(usableCores(), PARTITION_COUNT_MAX)),
     workerId: checked.workerId ?? `local-${uniqueName()}`,
     maxPending: checked.maxPending ?? Number.POSITIVE_INFINITY,
-  }) as LocalQueuePlan
+  })
 }

@@ -27,14 +27,14 @@ export class LocalService {
   readonly #broker: LocalBroker
   /** Those that wait longest are served first. */
   readonly #waits = new Set<Wait>()
-  /** By submitter. */
-  readonly #listeners = new Listeners<[CommandResult]>()
+  /** Of results, by submitter; called after the call that ended the command. */
+  readonly results = new Listeners<[CommandResult]>()
   /** Of reports, by submitter. */
   readonly progress = new Listeners<[string, unknown]>()
   /** Of paused lanes. */
   readonly pauses = new Listeners<[string]>()
   /** Of cancelled commands, by worker. */
-  readonly #cancels = new Listeners<[readonly string[]]>()
+  readonly cancels = new Listeners<[readonly string[]]>()
   /** Results to announce at the end of the turn, and the listeners to each. */
   #results: CommandResult[] = []
   #audiences: ReadonlySet<(result: CommandResult) => void>[] = []
@@ -49,7 +49,7 @@ export class LocalService {
       cancelled: (workerId, fence) => {
         // Later than a worker takes in what it was given in this turn.
         timers.setImmediate(() => {
-          for (const own of this.#cancels.get(workerId) ?? []) callListener(own, [fence])
+          for (const own of this.cancels.get(workerId) ?? []) callListener(own, [fence])
         })
       },
     })
@@ -94,32 +94,13 @@ export class LocalService {
     })
   }
 
-  /**
-   * Announces the results of a submitter's commands.
-   *
-   * @param listener - Called with each, after the call that ended the command.
-   * @returns Ends it.
-   */
-  announce(submitter: string, listener: (result: CommandResult) => void): () => void {
-    return this.#listeners.add(submitter, listener)
-  }
-
-  /**
-   * Calls a listener when commands that a worker has are cancelled.
-   *
-   * @returns Ends it.
-   */
-  onCancel(workerId: string, listener: (fences: readonly string[]) => void): () => void {
-    return this.#cancels.add(workerId, listener)
-  }
-
   /** Stops the timer: leases and delays end no more. */
   close(): void {
     this.#alarm.stop()
   }
 
   #tell({ submitter }: CommandEnvelope, result: CommandResult): void {
-    const listeners = submitter === undefined ? undefined : this.#listeners.get(submitter)
+    const listeners = submitter === undefined ? undefined : this.results.get(submitter)
     if (listeners === undefined) return
     this.#audiences.push(listeners)
     if (this.#results.push(result) === 1) timers.queueMicrotask(this.#announceResults)

@@ -1,10 +1,8 @@
 // Local worker: a queue of this process as one worker or submitter sees it.
 // Owns: what this worker has dequeued, and whether it is closed.
 
-import { TIMER_MS_MAX } from '../../base/bounds.ts'
-import { callListener, nowMs } from '../../base/clock.ts'
-import { laneError, show } from '../../base/errors.ts'
-import { milliseconds } from '../../base/options.ts'
+import { callListener } from '../../base/clock.ts'
+import { laneError } from '../../base/errors.ts'
 import { takesKeys } from '../../model/partition-config.ts'
 import { RATE_ALGORITHMS } from '../../model/rate-limit.ts'
 import { Dequeued } from '../contract/dequeued.ts'
@@ -32,11 +30,17 @@ import {
   checkEnvelope,
   checkName,
 } from '../contract/envelope.ts'
-import { CALL_MAX, checkLeaseRequest, checkWhole, PEEK_MAX } from '../contract/lease-request.ts'
+import {
+  CALL_MAX,
+  checkLeaseRequest,
+  checkRelease,
+  checkWhole,
+  PEEK_MAX,
+} from '../contract/lease-request.ts'
+import type { Listeners } from '../contract/listeners.ts'
+import type { LocalBroker } from './local-broker.ts'
 import type { LocalNames } from './local-names.ts'
 import type { LocalService } from './local-service.ts'
-
-const DELAY = milliseconds(0, 0, TIMER_MS_MAX)
 
 /** A local queue, as a worker or submitter sees it. */
 export class LocalWorker implements LeasedQueue {
@@ -92,20 +96,16 @@ export class LocalWorker implements LeasedQueue {
   }
 
   async enqueueMany(envelopes: readonly CommandEnvelope[]): Promise<EnqueueStatus[]> {
-    this.#checkOpen()
     checkWhole('the number of envelopes', envelopes.length, 1, CALL_MAX)
     const { numPartitions } = this
     const takesKeys = this.#takesKeys
     const checked = envelopes.map((envelope) => checkEnvelope(envelope, numPartitions, takesKeys))
-    return this.service.with((broker, now) => broker.enqueue(checked, now))
+    return this.#with((broker, now) => broker.enqueue(checked, now))
   }
 
   async dequeue(partitionId: number): Promise<CommandEnvelope | null> {
-    this.#checkOpen()
     checkWhole('partitionId', partitionId, 0, this.numPartitions - 1)
-    const delivery = this.service.with((broker, now) =>
-      broker.leaseNext(this.workerId, partitionId, now),
-    )
+    const delivery = this.#with((broker, now) => broker.leaseNext(this.workerId, partitionId, now))
     if (delivery === undefined) return null
     // A worker that takes commands one by one reports no starts.
     this.service.with((broker) => broker.start(delivery))
@@ -128,35 +128,25 @@ export class LocalWorker implements LeasedQueue {
   }
 
   async start(deliveries: readonly Delivery[]): Promise<SettleStatus[]> {
-    this.#checkOpen()
-    return this.service.with((broker) => deliveries.map((delivery) => broker.start(delivery)))
+    return this.#with((broker) => deliveries.map((delivery) => broker.start(delivery)))
   }
 
   async extend(deliveries: readonly Delivery[]): Promise<LeaseExtension> {
-    this.#checkOpen()
-    return this.service.with((broker, now) => broker.extend(deliveries, now))
+    return this.#with((broker, now) => broker.extend(deliveries, now))
   }
 
   async completeMany(
     completions: readonly { readonly delivery: Delivery; readonly result: CommandResult }[],
   ): Promise<SettleStatus[]> {
-    this.#checkOpen()
-    return this.service.with((broker, now) =>
+    return this.#with((broker, now) =>
       completions.map(({ delivery, result }) => broker.complete(delivery, result, now)),
     )
   }
 
-  async release(
-    deliveries: readonly Delivery[],
-    { reason, delayMs = 0 }: ReleaseOptions,
-  ): Promise<SettleStatus[]> {
-    this.#checkOpen()
-    if (!DELAY.accepts(delayMs)) {
-      const { allowed } = DELAY
-      const received = show(delayMs)
-      throw laneError('CORELANE_INVALID_OPTION', { option: 'delayMs', received, allowed })
-    }
-    return this.service.with((broker, now) =>
+  async release(deliveries: readonly Delivery[], options: ReleaseOptions): Promise<SettleStatus[]> {
+    checkRelease(options)
+    const { reason, delayMs = 0 } = options
+    return this.#with((broker, now) =>
       deliveries.map((delivery) => broker.release(delivery, reason, delayMs, now)),
     )
   }
@@ -166,42 +156,29 @@ export class LocalWorker implements LeasedQueue {
     reason: string,
     result: CommandResult,
   ): Promise<SettleStatus> {
-    this.#checkOpen()
-    return this.service.with((broker, now) => broker.deadLetter(delivery, reason, result, now))
+    return this.#with((broker, now) => broker.deadLetter(delivery, reason, result, now))
   }
 
   async announce(
     submitter: string,
     listener: (result: CommandResult) => void,
   ): Promise<() => Promise<void>> {
-    this.#checkOpen()
-    checkName('submitter', submitter)
-    const end = this.service.announce(submitter, listener)
-    this.#announcements.add(end)
-    return async () => {
-      this.#announcements.delete(end)
-      end()
-    }
+    return this.#listen(this.service.results, submitter, listener)
   }
 
   async look(commands: readonly CommandReference[]): Promise<CommandState[]> {
-    this.#checkOpen()
-    return this.service.with((broker, now) =>
-      commands.map(({ commandId }) => broker.look(commandId, now)),
-    )
+    return this.#with((broker, now) => commands.map(({ commandId }) => broker.look(commandId, now)))
   }
 
   async forget(commands: readonly CommandReference[]): Promise<void> {
-    this.#checkOpen()
     checkWhole('commands', commands.length, 1, CALL_MAX)
-    this.service.with(({ archive }) => {
+    this.#with(({ archive }) => {
       for (const { commandId } of commands) archive.forget(commandId)
     })
   }
 
   async counts(): Promise<QueueCounts> {
-    this.#checkOpen()
-    return this.service.with((broker, now) => broker.counts(now))
+    return this.#with((broker, now) => broker.counts(now))
   }
 
   async close(): Promise<void> {
@@ -218,46 +195,56 @@ export class LocalWorker implements LeasedQueue {
     if (this.isClosed) throw laneError('CORELANE_CLOSED', { state: 'closed' })
   }
 
+  /** Does something with the commands of the queue, which must be open. */
+  #with<T>(act: (broker: LocalBroker, nowMs: number) => T): T {
+    this.#checkOpen()
+    return this.service.with(act)
+  }
+
+  /** Adds a listener that closing ends. */
+  #listen<Given extends unknown[]>(
+    listeners: Listeners<Given>,
+    submitter: string,
+    listener: (...given: Given) => void,
+  ): () => Promise<void> {
+    this.#checkOpen()
+    checkName('submitter', submitter)
+    const end = listeners.add(submitter, listener)
+    this.#announcements.add(end)
+    return async () => {
+      this.#announcements.delete(end)
+      end()
+    }
+  }
+
   #makeDead(): DeadCommands {
     return {
-      list: async (max = 100) => {
-        this.#checkOpen()
-        return this.service.with((broker) => broker.archive.listDead(max))
-      },
-      redrive: async (commands) => {
-        this.#checkOpen()
-        return this.service.with((broker, now) => broker.redrive(commands.map(idOf), now))
-      },
-      drop: async (commands) => {
-        this.#checkOpen()
-        return this.service.with(
-          ({ archive }) => commands.filter((one) => archive.drop(idOf(one))).length,
-        )
-      },
+      list: async (max = 100) => this.#with((broker) => broker.archive.listDead(max)),
+      redrive: async (commands) =>
+        this.#with((broker, now) => broker.redrive(commands.map(idOf), now)),
+      drop: async (commands) =>
+        this.#with(({ archive }) => commands.filter((one) => archive.drop(idOf(one))).length),
     }
   }
 
   #makeCommands(): QueuedCommands {
     return {
       find: async (command) => {
-        this.#checkOpen()
         const id = idOf(command)
         checkName('commandId', id)
-        return this.service.with((broker, now) => broker.find(id, now))
+        return this.#with((broker, now) => broker.find(id, now))
       },
       peek: async (laneId, max = 10) => {
-        this.#checkOpen()
         checkWhole('max', max, 1, PEEK_MAX)
-        return this.service.with((broker, now) => broker.peek(laneId, max, now))
+        return this.#with((broker, now) => broker.peek(laneId, max, now))
       },
       cancel: async (commands) => {
-        this.#checkOpen()
         checkWhole('commands', commands.length, 1, CALL_MAX)
-        return this.service.with((broker, now) =>
+        return this.#with((broker, now) =>
           commands.map((command) => broker.cancel(idOf(command), this.workerId, now)),
         )
       },
-      onCancel: (listener) => this.service.onCancel(this.workerId, listener),
+      onCancel: (listener) => this.service.cancels.add(this.workerId, listener),
       report: async (reports) => {
         this.#checkOpen()
         checkWhole('reports', reports.length, 1, CALL_MAX)
@@ -267,42 +254,26 @@ export class LocalWorker implements LeasedQueue {
           }
         }
       },
-      onProgress: async (submitter, listener) => {
-        this.#checkOpen()
-        checkName('submitter', submitter)
-        const end = this.service.progress.add(submitter, listener)
-        this.#announcements.add(end)
-        return async () => {
-          this.#announcements.delete(end)
-          end()
-        }
-      },
+      onProgress: async (submitter, listener) =>
+        this.#listen(this.service.progress, submitter, listener),
     }
   }
 
   #makeLimits(): GlobalLimits {
     const { limits } = this.service
     return {
-      takeTokens: async (laneId, rate, count) => {
-        this.#checkOpen()
-        return limits.takeTokens(laneId, rate, count, nowMs())
-      },
-      takeSlots: async (laneId, max, holders) => {
-        this.#checkOpen()
-        const now = nowMs()
-        return limits.takeSlots(laneId, max, holders, now, now + this.leaseMs)
-      },
-      releaseSlots: async (laneId, holders) => {
-        this.#checkOpen()
-        limits.releaseSlots(laneId, holders)
-      },
-      onSlotFree: (laneId, listener) => limits.onSlotFree(laneId, listener),
+      takeTokens: async (laneId, rate, count) =>
+        this.#with((_, now) => limits.takeTokens(laneId, rate, count, now)),
+      takeSlots: async (laneId, max, holders) =>
+        this.#with((_, now) => limits.takeSlots(laneId, max, holders, now, now + this.leaseMs)),
+      releaseSlots: async (laneId, holders) =>
+        this.#with(() => limits.releaseSlots(laneId, holders)),
+      onSlotFree: (laneId, listener) => limits.freed.add(laneId, listener),
     }
   }
 
   #makeNames(registry: LocalNames): NameRegistry {
     const check = (names: readonly string[], least: number): void => {
-      this.#checkOpen()
       checkWhole('names', names.length, least, CALL_MAX)
       for (const name of names) checkName('name', name)
     }
@@ -310,13 +281,11 @@ export class LocalWorker implements LeasedQueue {
       announce: async (names, others = []) => {
         check(names, 0)
         check(others, 0)
-        const now = nowMs()
-        registry.announce(names, others, now, now + this.leaseMs)
+        this.#with((_, now) => registry.announce(names, others, now, now + this.leaseMs))
       },
       look: async (names) => {
         check(names, 1)
-        const now = nowMs()
-        const states = names.map((name) => registry.stateOf(name, now))
+        const states = this.#with((_, now) => names.map((name) => registry.stateOf(name, now)))
         return { states, known: registry.known }
       },
     }
@@ -326,25 +295,17 @@ export class LocalWorker implements LeasedQueue {
     const { lanes } = this.service
     return {
       ...this.#makeNames(lanes),
-      unserved: async () => {
-        this.#checkOpen()
-        return this.service.with((broker, now) => lanes.unserved(broker.busyLanes, now))
-      },
+      unserved: async () => this.#with((broker, now) => lanes.unserved(broker.busyLanes, now)),
       pause: async (laneId) => {
-        this.#checkOpen()
         checkName('laneId', laneId)
-        this.service.with(({ paused }) => paused.add(laneId))
+        this.#with(({ paused }) => paused.add(laneId))
         for (const listener of this.service.pauses.get('') ?? []) callListener(listener, laneId)
       },
       resume: async (laneId) => {
-        this.#checkOpen()
         checkName('laneId', laneId)
-        this.service.with(({ paused }) => paused.delete(laneId))
+        this.#with(({ paused }) => paused.delete(laneId))
       },
-      paused: async () => {
-        this.#checkOpen()
-        return this.service.with(({ paused }) => [...paused].sort())
-      },
+      paused: async () => this.#with(({ paused }) => [...paused].sort()),
       onPause: (listener) => this.service.pauses.add('', listener),
     }
   }

@@ -1,11 +1,9 @@
 // Acknowledger: tells Redis the ends of deliveries: kept, completed, given back, dead-lettered.
 
-import { TIMER_MS_MAX } from '../../base/bounds.ts'
 import { nowMs } from '../../base/clock.ts'
-import { laneError } from '../../base/errors.ts'
 import type { Delivery, ReleaseOptions, SettleStatus } from '../contract/distributed-queue.ts'
 import { type CommandResult, checkName, leavesNothing } from '../contract/envelope.ts'
-import { checkWhole } from '../contract/lease-request.ts'
+import { checkRelease, checkWhole } from '../contract/lease-request.ts'
 import type { Call, Reply } from './caller.ts'
 import { batches, byPartition, Numbering, pack, type RedisEngine } from './engine.ts'
 import { encodeResult } from './envelope-codec.ts'
@@ -89,15 +87,7 @@ export class RedisAcknowledger {
    */
   release(deliveries: readonly DeliveryName[], options: ReleaseOptions): Promise<SettleStatus[]> {
     const { reason, delayMs = 0 } = options
-    if (reason !== 'retry' && reason !== 'unstarted' && reason !== 'crash') {
-      const received = String(reason)
-      throw laneError('CORELANE_INVALID_OPTION', {
-        option: 'release reason',
-        received,
-        allowed: 'retry, unstarted, crash',
-      })
-    }
-    checkWhole('release delayMs', Math.ceil(delayMs), 0, TIMER_MS_MAX)
+    checkRelease(options)
     const { keys, consumer } = this.#engine
     const moves = reason === 'retry' || delayMs > 0
     return this.#settle(

@@ -7,7 +7,6 @@
 import { outside } from '../../base/async-context.ts'
 import { timers } from '../../base/clock.ts'
 import { Deque } from '../../base/deque.ts'
-import { laneError, show } from '../../base/errors.ts'
 import { takesKeys } from '../../model/partition-config.ts'
 import type { EnqueueStatus } from '../contract/distributed-queue.ts'
 import { type CommandEnvelope, checkEnvelope } from '../contract/envelope.ts'
@@ -60,8 +59,9 @@ export class Enqueuer {
     this.#engine.caller.checkOpen()
     checkWhole('envelopes', envelopes.length, 1, CALL_MAX)
     // All are checked and encoded before the first is sent: a bad one takes no others with it.
-    const checked = envelopes.map((envelope) => this.#check(envelope))
-    const values = checked.map((each) => encodeEnvelope(each, this.#engine.plan.maxBytes))
+    const { numPartitions, maxBytes } = this.#engine.plan
+    const checked = envelopes.map((each) => checkEnvelope(each, numPartitions, this.#takesKeys))
+    const values = checked.map((each) => encodeEnvelope(each, maxBytes))
     return new Promise((resolve, reject) => {
       const wish = { statuses: new Array(checked.length), left: checked.length, resolve, reject }
       for (const [position, { id, laneId, partitionId, options }] of checked.entries()) {
@@ -70,19 +70,6 @@ export class Enqueuer {
         this.#wait(partitionId, { id, laneId, value, delayMs, wish, position })
       }
     })
-  }
-
-  #check(given: CommandEnvelope): CommandEnvelope {
-    const envelope = checkEnvelope(given, this.#engine.plan.numPartitions)
-    if (envelope.key !== undefined && !this.#takesKeys) {
-      const allowed = 'none: only queues with the strategy hash or none take keys'
-      throw laneError('CORELANE_INVALID_ENVELOPE', {
-        field: 'key',
-        received: show(envelope.key),
-        allowed,
-      })
-    }
-    return envelope
   }
 
   #wait(partition: number, one: Waiting): void {

@@ -2,10 +2,9 @@
 // Owns: who waits for a slot.
 
 import { nowMs } from '../../base/clock.ts'
-import { laneError, show } from '../../base/errors.ts'
 import type { GlobalLimits, TokenGrant } from '../contract/distributed-queue.ts'
 import { checkName } from '../contract/envelope.ts'
-import { CALL_MAX, checkWhole } from '../contract/lease-request.ts'
+import { CALL_MAX, checkRate, checkWhole, type SharedRate } from '../contract/lease-request.ts'
 import type { RedisEngine } from './engine.ts'
 import { RELEASE_SLOTS } from './scripts/release-slots.ts'
 import { SLOTS } from './scripts/slots.ts'
@@ -36,24 +35,12 @@ export class RedisLimits implements GlobalLimits {
     this.#subscriptions = subscriptions
   }
 
-  async takeTokens(
-    laneId: string,
-    rate: { readonly limit: number; readonly windowMs: number },
-    count: number,
-  ): Promise<TokenGrant> {
+  async takeTokens(laneId: string, rate: SharedRate, count: number): Promise<TokenGrant> {
     checkName('laneId', laneId)
     checkWhole('tokens', count, 1, 1_000_000)
-    checkWhole('rate limit', rate.limit, 1, 1_000_000_000)
-    if (!(rate.windowMs > 0 && rate.windowMs <= 2 ** 31)) {
-      const received = show(rate.windowMs)
-      throw laneError('CORELANE_INVALID_OPTION', {
-        option: 'rate windowMs',
-        received,
-        allowed: 'milliseconds from 1 to 2147483648',
-      })
-    }
-    const stepMs = rate.windowMs / rate.limit
-    const validMs = validityMs(rate.windowMs, stepMs)
+    const { limit, windowMs } = checkRate(laneId, rate)
+    const stepMs = windowMs / limit
+    const validMs = validityMs(windowMs, stepMs)
     // From before they were asked for: so they have expired here when they have in Redis.
     const sentMs = nowMs()
     const [granted, waitUs] = (await this.#engine.caller.run({
@@ -61,7 +48,7 @@ export class RedisLimits implements GlobalLimits {
       keys: [this.#engine.keys.rate(laneId)],
       args: [
         (stepMs * 1000).toFixed(3),
-        (rate.windowMs * 1000).toFixed(3),
+        (windowMs * 1000).toFixed(3),
         (validMs * 1000).toFixed(0),
         String(count),
       ],

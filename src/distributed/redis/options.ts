@@ -8,6 +8,7 @@ import { TIMER_MS_MAX } from '../../base/bounds.ts'
 import { laneError, show } from '../../base/errors.ts'
 import {
   anything,
+  type Complete,
   checkOptions,
   integer,
   isObject,
@@ -121,27 +122,13 @@ export const REDIS_QUEUE_RULES = Object.freeze({
   onIncident: anything(undefined, 'a function', (value) => typeof value === 'function'),
 }) satisfies OptionRules
 
+/** Options that may be left out, with a meaning of its own. */
+type Open = 'url' | 'connection' | 'client' | 'partitions' | 'onIncident'
+
 /** How a queue is opened: the options, complete. */
-export interface RedisQueuePlan extends QueuePartitions {
+export interface RedisQueuePlan extends QueuePartitions, Complete<RedisQueueOptions, Open> {
   /** What the queue must be; members left out are taken as the queue has them. */
   readonly required: Partial<QueuePartitions>
-  readonly url: string | undefined
-  readonly connection: RedisClientOptions | undefined
-  readonly client: RedisClientLike | undefined
-  readonly queue: string
-  readonly workerId: string
-  readonly leaseMs: number
-  readonly maxDeliveries: number
-  readonly resultTtlMs: number
-  readonly laneTtlMs: number
-  readonly maxDead: number
-  readonly maxBytes: number
-  readonly commandTimeoutMs: number
-  readonly callTimeoutMs: number
-  readonly openTimeoutMs: number
-  readonly pollMaxMs: number
-  readonly durability: 'warn' | 'require' | 'ignore'
-  readonly onIncident: ((incident: RedisIncident) => void) | undefined
 }
 
 /**
@@ -155,7 +142,7 @@ export function planRedisQueue(options: RedisQueueOptions | undefined): RedisQue
     // It may hold a password, so it is not shown.
     refuse('RedisDistributedQueue.url', 'not such a URL', REDIS_QUEUE_RULES.url.allowed)
   }
-  const checked = checkOptions<Omit<RedisQueuePlan, 'workerId'> & RedisQueueOptions>(
+  const checked = checkOptions<Complete<RedisQueueOptions, Open | 'workerId'>>(
     'RedisDistributedQueue',
     options,
     REDIS_QUEUE_RULES,
