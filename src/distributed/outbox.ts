@@ -7,6 +7,7 @@ import { TURN_END } from '../base/bounds.ts'
 import { timers } from '../base/clock.ts'
 import { Deque } from '../base/deque.ts'
 import { ERRORS, type ErrorCode } from '../base/errors.ts'
+import { CALL_MAX } from './contract/lease-request.ts'
 import { backoffMs, Pause } from './pause.ts'
 
 /** With so many a call is worth it, whatever may come yet. */
@@ -18,12 +19,15 @@ const NONE: readonly never[] = []
 export interface OutboxParts<Item> {
   /** Whose it is: chance is drawn from this name. */
   readonly owner: string
-  /** Most items of one call. */
-  readonly batchMax: number
+  /** Most items of one call. Default: as many as a call of a queue takes. */
+  readonly batchMax?: number
   /** Sends items, of which the answer to an earlier call may have been lost. */
   readonly send: (items: readonly Item[]) => Promise<void>
-  /** An item was refused for what it is: to send it again would not help. */
-  readonly refused: (item: Item, error: unknown) => void
+  /**
+   * An item was refused for what it is: to send it again would not help. Default: that is a failure
+   * like others, and the item is left, for the queue forgets or gives out by itself in time.
+   */
+  readonly refused?: (item: Item, error: unknown) => void
   /** A call failed; it is repeated after a while. */
   readonly failed: (error: unknown) => void
   /** Whether an item is still to be sent. Default: all are. */
@@ -130,7 +134,7 @@ export class Outbox<Item> {
   readonly #run = async (): Promise<void> => {
     this.#gathering = undefined
     while (this.#waiting.length > 0 && !this.#isGivenUp) {
-      const batch = this.#waiting.take(this.#parts.batchMax)
+      const batch = this.#waiting.take(this.#parts.batchMax ?? CALL_MAX)
       this.#underWay = batch
       await this.#deliver(batch)
       this.#underWay = NONE
@@ -150,8 +154,9 @@ export class Outbox<Item> {
         return
       } catch (error) {
         if (isRefusal(error)) {
-          if (items.length === 1) refused(items[0]!, error)
-          else await this.#divide(items)
+          if (items.length > 1) await this.#divide(items)
+          else if (refused === undefined) failed(error)
+          else refused(items[0]!, error)
           return
         }
         failed(error)

@@ -1,10 +1,17 @@
 // Lifted queue: makes an engine of the five members that the least queue has.
-// Owns: what this process has taken from the queue and not ended.
+// Owns: what this process has taken from the queue and not ended; which queues were lifted.
 
 import { TIMER_MS_MAX } from '../../base/bounds.ts'
 import { epochMs, nowMs } from '../../base/clock.ts'
 import { type LaneError, laneError, show } from '../../base/errors.ts'
-import { checkOptions, integer, milliseconds, type OptionRules, oneOf } from '../../base/options.ts'
+import {
+  type Complete,
+  checkOptions,
+  integer,
+  milliseconds,
+  type OptionRules,
+  oneOf,
+} from '../../base/options.ts'
 import { isPortableName } from '../../base/portable-name.ts'
 import {
   PARTITION_COUNT_MAX,
@@ -14,21 +21,22 @@ import {
   STRATEGY_SYNONYMS,
 } from '../../model/partition-config.ts'
 import { Dequeued } from '../contract/dequeued.ts'
-import type {
-  CommandReference,
-  CommandState,
-  DeadCommands,
-  Delivery,
-  DistributedQueue,
-  EnqueueStatus,
-  GlobalLimits,
-  LeasedQueue,
-  LeaseExtension,
-  LeaseRequest,
-  QueueCapabilities,
-  QueueCounts,
-  ReleaseOptions,
-  SettleStatus,
+import {
+  type CommandReference,
+  type CommandState,
+  type DeadCommands,
+  type Delivery,
+  type DistributedQueue,
+  type EnqueueStatus,
+  type GlobalLimits,
+  isLeased,
+  type LeasedQueue,
+  type LeaseExtension,
+  type LeaseRequest,
+  type QueueCapabilities,
+  type QueueCounts,
+  type ReleaseOptions,
+  type SettleStatus,
 } from '../contract/distributed-queue.ts'
 import {
   type CommandEnvelope,
@@ -102,7 +110,18 @@ const CAPABILITIES: QueueCapabilities = Object.freeze({
 export function liftQueue(queue: DistributedQueue, options?: LiftOptions): LeasedQueue {
   checkWhole('numPartitions', queue.numPartitions, 1, PARTITION_COUNT_MAX)
   checkName('workerId', queue.workerId)
-  return new LiftedQueue(queue, checkOptions<Required<LiftOptions>>('queue', options, LIFT_RULES))
+  return new LiftedQueue(queue, checkOptions<Complete<LiftOptions>>('queue', options, LIFT_RULES))
+}
+
+/** A submitter and a worker of the same object share what was lifted: so results arrive. */
+const lifted = new WeakMap<DistributedQueue, LeasedQueue>()
+
+/** The engine that a queue is, or is made into. */
+export function leasedQueueOf(queue: DistributedQueue): LeasedQueue {
+  if (isLeased(queue)) return queue
+  const engine = lifted.get(queue) ?? liftQueue(queue)
+  lifted.set(queue, engine)
+  return engine
 }
 
 function refuse(option: string, received: unknown, allowed: string): never {
@@ -141,15 +160,15 @@ class LiftedQueue implements LeasedQueue {
   #fences = 0
   #isClosed = false
 
-  constructor(queue: DistributedQueue, options: Readonly<Required<LiftOptions>>) {
+  constructor(queue: DistributedQueue, options: Complete<LiftOptions>) {
     this.#queue = queue
     this.#dequeued = new Dequeued(queue.workerId)
     this.strategy = options.strategy as PartitionStrategy
-    this.#submits = new LiftedSubmits(options.maxKnown!)
+    this.#submits = new LiftedSubmits(options.maxKnown)
     this.#polls = new LiftedPolls(
       (partition) => this.#take(partition),
-      options.pollMs!,
-      Math.max(options.pollMs!, options.maxPollMs!),
+      options.pollMs,
+      Math.max(options.pollMs, options.maxPollMs),
     )
   }
 

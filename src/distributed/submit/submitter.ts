@@ -23,7 +23,7 @@ import type {
 import type { CommandResult } from '../contract/envelope.ts'
 import { CALL_MAX } from '../contract/lease-request.ts'
 import { type IncidentListener, incidentTeller } from '../incident.ts'
-import { leasedQueueOf } from '../lift/leased-queue-of.ts'
+import { leasedQueueOf } from '../lift/lifted-queue.ts'
 import { Outbox } from '../outbox.ts'
 import { Pause } from '../pause.ts'
 import { EnvelopeMaker } from './envelope-maker.ts'
@@ -131,7 +131,6 @@ export class Submitter<M = AnyHandlers> {
     this.#maker = new EnvelopeMaker(this.#queue, this.name, checked)
     this.#outbox = new Outbox<Outstanding>({
       owner: this.name,
-      batchMax: CALL_MAX,
       send: (items) => this.#send(items),
       refused: (item, error) => item.fail(error),
       failed: this.#failed,
@@ -139,10 +138,7 @@ export class Submitter<M = AnyHandlers> {
     })
     this.#forgotten = new Outbox<CommandReference>({
       owner: this.name,
-      batchMax: CALL_MAX,
       send: (commands) => this.#queue.forget!(commands),
-      // It expires then.
-      refused: (_, error) => this.#failed(error),
       failed: this.#failed,
     })
     this.#unwanted = new Unwanted(this.#queue, this.name, this.#failed)

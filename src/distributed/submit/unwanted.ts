@@ -2,7 +2,6 @@
 // Owns: what is to be cancelled, and what was aborted on its way to the queue.
 
 import type { CommandReference, EnqueueStatus, LeasedQueue } from '../contract/distributed-queue.ts'
-import { CALL_MAX } from '../contract/lease-request.ts'
 import { Outbox } from '../outbox.ts'
 import type { Outstanding } from './outstanding.ts'
 
@@ -22,10 +21,7 @@ export class Unwanted {
     this.#canCancel = commands !== undefined
     this.#outbox = new Outbox<CommandReference>({
       owner,
-      batchMax: CALL_MAX,
       send: async (all) => void (await commands!.cancel(all)),
-      // It runs then.
-      refused: (_, error) => failed(error),
       failed,
     })
   }

@@ -42,12 +42,9 @@ export class StartReporter {
     this.#waiting = new Map(lanes.map((lane) => [lane, new Deque<HeldCommand>()]))
     this.#reports = new Outbox<HeldCommand>({
       owner: queue.workerId,
-      batchMax: CALL_MAX,
       send: (batch) => this.#report(batch),
-      // Its lease expires.
-      refused: (_, error) => events.failed(error),
       failed: events.failed,
-      isWanted: isReady,
+      isWanted: ({ isReady }) => isReady,
     })
   }
 
@@ -62,7 +59,7 @@ export class StartReporter {
   progressed(): void {
     if (this.#isIdle) return
     for (const held of this.#passed) {
-      if (!isReady(held) && held.state !== 'SUBMITTED') this.#passed.delete(held)
+      if (!held.isReady && held.state !== 'SUBMITTED') this.#passed.delete(held)
     }
     this.#isIdle = this.#passed.size === 0
     const { capacity, perMs } = this.#core.pace
@@ -75,7 +72,7 @@ export class StartReporter {
       for (const each of this.#passed) if (each.lane.plan.priority <= lane.plan.priority) count++
       while (count < most && waiting.length > 0) {
         const held = waiting.shift()!
-        if (!isReady(held)) continue
+        if (!held.isReady) continue
         this.#passed.add(held)
         this.#reports.add(held)
         count++
@@ -91,18 +88,13 @@ export class StartReporter {
   async #report(batch: readonly HeldCommand[]): Promise<void> {
     const statuses = await this.#core.queue.start(batch.map(({ delivery }) => delivery))
     for (const [index, held] of batch.entries()) {
-      if (!isReady(held)) continue
+      if (!held.isReady) continue
       if (statuses[index] === 'done') {
         held.isCounted = true
         this.#starter.submit(held)
       } else this.#starter.taken([held])
     }
   }
-}
-
-/** Whether it has not been given back or lost meanwhile. */
-function isReady({ state }: HeldCommand): boolean {
-  return state === 'READY'
 }
 
 /** How long reports of progress wait for later ones, which replace them. */
@@ -188,7 +180,6 @@ export class Acknowledger {
     this.#core = core
     this.#completions = new Outbox<HeldCommand>({
       ...common,
-      batchMax: CALL_MAX,
       patienceMs: this.#patienceMs,
       send: this.#sendCompletions,
       // Too large, or of a form that the queue cannot carry: that is a failure of the command.
@@ -200,7 +191,6 @@ export class Acknowledger {
     })
     this.#releases = new Outbox<Release>({
       ...common,
-      batchMax: CALL_MAX,
       send: this.#sendReleases,
       refused: ({ held }, error) => this.#drop(held, error),
     })

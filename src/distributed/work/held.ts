@@ -209,6 +209,11 @@ export class HeldCommand implements Settler {
     this.#events.settled(this, isOk, value, startedAtMs, durationMs)
   }
 
+  /** Whether it may be submitted: it has not been given back or lost meanwhile. */
+  get isReady(): boolean {
+    return this.state === 'READY'
+  }
+
   /** Ends it in the manager, wherever it is. */
   abort(reason: unknown): void {
     this.isAborted = true
@@ -217,49 +222,32 @@ export class HeldCommand implements Settler {
 }
 
 /** What has become of the commands of a worker. */
-export interface WorkerTally {
+export class WorkerTally {
   /** Deliveries taken. */
-  leased: number
+  leased = 0
   /** Completed with what their handler gave. */
-  completed: number
+  completed = 0
   /** Completed with a failure: they were late. */
-  failed: number
+  failed = 0
   /** Given back to run again after a failure. */
-  retried: number
+  retried = 0
   /** Put among the dead. */
-  deadLettered: number
+  deadLettered = 0
   /** Given back because their thread died. */
-  crashed: number
+  crashed = 0
   /** Given back unstarted. */
-  returned: number
+  returned = 0
   /** Leases that were given up or taken away. */
-  lost: number
+  lost = 0
   /** Ends that came too late: the queue had given the command to another worker. */
-  stale: number
+  stale = 0
   /** Ends that the queue took in no form. */
-  dropped: number
-}
-
-function newTally(): WorkerTally {
-  const [leased, completed, failed, retried, deadLettered] = [0, 0, 0, 0, 0]
-  const [crashed, returned, lost, stale, dropped] = [0, 0, 0, 0, 0]
-  return {
-    leased,
-    completed,
-    failed,
-    retried,
-    deadLettered,
-    crashed,
-    returned,
-    lost,
-    stale,
-    dropped,
-  }
+  dropped = 0
 }
 
 /** What a worker holds. Its methods refuse every transition that the table does not name. */
 export class HeldCommands {
-  readonly tally: WorkerTally = newTally()
+  readonly tally = new WorkerTally()
   /** Partitions whose commands may start here; undefined: all. */
   partitions: ReadonlySet<number> | undefined
   /** Whether the pool takes commands; if not, what has not started is given back. */

@@ -166,8 +166,6 @@ export class LaneLimiter {
       owner: this.#name,
       batchMax: SLOTS_MAX,
       send: (names) => queue.limits.releaseSlots(lane.plan.name, names),
-      // It expires then.
-      refused: (_, error) => events.failed(error),
       failed: events.failed,
     })
   }
@@ -253,7 +251,7 @@ export class LaneLimiter {
   }
 
   #hasWaiting(): boolean {
-    this.#waiting = this.#waiting.filter(isReady)
+    this.#waiting = this.#waiting.filter((held) => held.isReady)
     return this.#waiting.length > 0
   }
 
@@ -298,7 +296,7 @@ export class LaneLimiter {
         held.slot = slot
         this.#running.add(held)
         // It may have left meanwhile.
-        if (!isReady(held)) this.left(held)
+        if (!held.isReady) this.left(held)
       }
     }
     return candidates.filter(({ slot }) => slot !== undefined)
@@ -326,15 +324,11 @@ export class LaneLimiter {
 
   /** Whether it was still waiting. */
   #submit(held: HeldCommand, tokenUntilMs: number): boolean {
-    const index = isReady(held) ? this.#waiting.indexOf(held) : -1
+    const index = held.isReady ? this.#waiting.indexOf(held) : -1
     if (index === -1) return false
     this.#waiting.splice(index, 1)
     held.tokenUntilMs = tokenUntilMs
     this.#starter.submit(held)
     return true
   }
-}
-
-function isReady({ state }: HeldCommand): boolean {
-  return state === 'READY'
 }

@@ -19,7 +19,7 @@ import { managerPort, type QueueManager } from '../../coordinator/queue-manager.
 import { takesKeys } from '../../model/partition-config.ts'
 import type { DistributedQueue } from '../contract/distributed-queue.ts'
 import { type IncidentListener, incidentTeller } from '../incident.ts'
-import { leasedQueueOf } from '../lift/leased-queue-of.ts'
+import { leasedQueueOf } from '../lift/lifted-queue.ts'
 import { Pause, turn } from '../pause.ts'
 import { LeaseFetcher } from './fetch.ts'
 import { HeldCommands, type WorkerCore, type WorkerEvents, type WorkerTally } from './held.ts'
