@@ -209,6 +209,34 @@ function commandsOn(open: (leaseMs?: number) => Promise<LeasedQueue>): void {
     expect(ledger.runs(1)).toBe(1)
   })
 
+  test('the next of a key starts once a run has stopped whose cancel was not heard', async () => {
+    const ledger = new Ledger(5)
+    const queue = await open(1500)
+    const deaf = withFaults(queue, {
+      commands: { ...commandsOf(queue), onCancel: () => () => {} },
+    })
+    const manager = await openWorkers(ledger.workerData, {
+      partitions: PartitionConfig.roundRobin(2),
+      concurrencyPerPartition: 2,
+    })
+    await openPool(deaf, manager)
+    const submitter = openSubmitter(queue)
+    // A thread that is killed has a second for what else it runs.
+    const neighbours = [0, 1].map((index) => submitter.submit('prompt', 'softGate', index))
+    await ledger.waitForStarts(2)
+    const stubborn = rejection(
+      submitter.submit('prompt', 'beats', 2, { id: 'stubborn', key: 'a' }),
+      'the stubborn one',
+    )
+    const next = submitter.submit('prompt', 'listen', 3, { key: 'a' })
+    await ledger.waitForStarts(3)
+    expect(await within(submitter.cancel('stubborn'), 'the cancel')).toBe('stopping')
+    expect(await stubborn).toMatchObject({ code: 'CORELANE_ABORTED' })
+    expect(await within(next, 'the next of its key')).toBe(0)
+    ledger.openGate()
+    expect(await within(Promise.all(neighbours), 'the neighbours')).toEqual([0, 1])
+  })
+
   test('progress comes as it goes on, the latest of it, and to each that wants it', async () => {
     const { submitter, ledger } = await openAll()
     const heard: { done: number; to: number }[] = []

@@ -354,7 +354,8 @@ class Duel {
     } else if (kind === 'extend') {
       const { lost } = broker.extend([delivery], now)
       expect(lost).toEqual(command === undefined ? [delivery.fence] : [])
-      if (command !== undefined) command.dueMs = now + LEASE_MS
+      // A cancelled one keeps its key closed meanwhile.
+      if (held !== undefined) held.dueMs = now + LEASE_MS
     } else if (kind === 'complete') {
       expect(broker.complete(delivery, resultOf(delivery, true), now)).toBe(expected)
       if (command !== undefined) model.end(command, true, now)

@@ -153,9 +153,12 @@ export class LocalBroker {
     const leasedUntilMs = nowMs + this.#plan.leaseMs
     const lost: string[] = []
     for (const delivery of deliveries) {
+      const { fence } = delivery
       const command = this.#held(delivery)
-      if (command === undefined) lost.push(delivery.fence)
-      else this.#setDue(command, leasedUntilMs)
+      if (command === undefined) lost.push(fence)
+      // A cancelled one keeps its key closed for another lease.
+      const kept = command ?? this.#cancelled.get(fence)
+      if (kept !== undefined) this.#setDue(kept, leasedUntilMs)
     }
     return { lost, leasedUntilMs }
   }

@@ -293,7 +293,7 @@ export class HeldCommands {
     return all
   }
 
-  /** How many it has of a partition of the queue. */
+  /** How many it has of a partition of the queue, lost ones included that keep a key closed. */
   countIn(partitionId: number): number {
     return this.#inPartition[partitionId]!
   }
@@ -450,12 +450,14 @@ export class HeldCommands {
   lose(held: HeldCommand, isTaken: boolean): HeldCommand[] | undefined {
     if (held.state === 'ENDING' || held.state === 'GONE' || held.isLost) return undefined
     this.#uncount(held)
-    this.#remove(held)
+    this.#unlink(held)
     held.state = 'LOST'
     held.isLost = true
     this.tally.lost++
     const behind = this.leave(held)
     if (isTaken) this.#answer(held)
+    // Its partition is not released before its key is open.
+    if (!held.isLeaving) this.#inPartition[held.envelope.partitionId]!--
     return behind
   }
 
@@ -467,13 +469,16 @@ export class HeldCommands {
   settled(held: HeldCommand, status: SettleStatus): void {
     if (held.state !== 'ENDING') return
     held.state = 'GONE'
-    if (held.isLeaving) {
+    const wasLeaving = held.isLeaving
+    if (wasLeaving) {
       this.#returning--
       this.#answer(held)
     }
-    if (held.isLost) return
-    this.#remove(held)
-    if (status === 'stale' && !held.isAborted) this.tally.stale++
+    if (wasLeaving || !held.isLost) this.#inPartition[held.envelope.partitionId]!--
+    if (!held.isLost) {
+      this.#unlink(held)
+      if (status === 'stale' && !held.isAborted) this.tally.stale++
+    }
     this.progressed()
   }
 
@@ -482,8 +487,8 @@ export class HeldCommands {
     else if (state === 'READY' || state === 'SUBMITTED') lane.ready--
   }
 
-  #remove(held: HeldCommand): void {
-    const { envelope, older, younger } = held
+  #unlink(held: HeldCommand): void {
+    const { older, younger } = held
     if (older === undefined) this.#oldest = younger
     else older.younger = younger
     if (younger === undefined) this.#youngest = older
@@ -491,7 +496,6 @@ export class HeldCommands {
     held.older = undefined
     held.younger = undefined
     this.#size--
-    this.#inPartition[envelope.partitionId]!--
   }
 
   #lineOf(key: string): KeyLine {

@@ -156,7 +156,10 @@ export class Runner implements Starter {
     this.#lose(all, false)
   }
 
-  /** Gives up deliveries that the queue has given to other workers. */
+  /**
+   * Gives up deliveries that are not this worker's any more: another worker has them, or they were
+   * cancelled. Their ends are stale.
+   */
   taken(all: readonly HeldCommand[]): void {
     this.#lose(all, true)
   }
@@ -204,11 +207,18 @@ export class Runner implements Starter {
     const { held: store, events } = this.#core
     const commandIds: string[] = []
     for (const held of all) {
-      const { state } = held
+      const mayRun = held.state === 'SUBMITTED'
+      if (isTaken && mayRun) {
+        // It keeps its place until its thread has let go of it: its key is closed until then.
+        if (held.isAborted) continue
+        store.tally.lost++
+        commandIds.push(held.envelope.id)
+        held.abort('its lease was lost')
+        continue
+      }
       const behind = store.lose(held, isTaken)
       if (behind === undefined) continue
       commandIds.push(held.envelope.id)
-      const mayRun = state === 'SUBMITTED'
       this.#limiters.get(held.lane)?.left(held, mayRun)
       if (mayRun) held.abort('its lease was lost')
       else if (!isTaken) this.acknowledger.release(held, 'unstarted')
@@ -298,6 +308,9 @@ export class Runner implements Starter {
     all.runEnded()
     pace.ended(now)
     if (held.isLost) void this.#lostEnded(held)
+    else if (result === undefined && (held.isAborted || mayRunOn(failure!.error))) {
+      void this.#failedLater(held)
+    }
     // After a freeze the lease may be over though no timer has fired yet.
     else if (now >= held.leasedUntilMs) {
       all.unsubmit(held)
@@ -306,8 +319,7 @@ export class Runner implements Starter {
       all.tally.completed++
       this.acknowledger.complete(held, result)
       this.#passOn(held)
-    } else if (held.isAborted || mayRunOn(failure!.error)) void this.#failedLater(held)
-    else this.#failed(held)
+    } else this.#failed(held)
   }
 
   /** Its thread is being ended: nothing of its key may start while it still runs. */

@@ -172,13 +172,14 @@ test('a lease that is lost while its command runs is given back once the run is 
   all.held.end(a)
   all.settle('b')
   expect([all.held.size, all.isClosed('key')]).toEqual([0, true])
+  // Another worker must not get the partition before.
+  expect(all.held.countIn(0)).toBe(1)
   all.settle('a')
-  expect([all.isClosed('key'), a.state]).toEqual([false, 'GONE'])
+  expect([all.isClosed('key'), a.state, all.held.countIn(0)]).toEqual([false, 'GONE', 0])
 })
 
 test('a lease that another worker has closes no key', () => {
   const all = world('a')
-  all.held.submit(all.get('a'))
   expect(all.held.lose(all.get('a'), true)).toEqual([])
   expect([all.isClosed('key'), all.held.isReordering]).toEqual([false, false])
   expect(all.held.tally.lost).toBe(1)
