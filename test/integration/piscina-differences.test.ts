@@ -12,6 +12,7 @@ import {
   release,
   runOn,
   turns,
+  until,
 } from '../support/piscina.ts'
 
 const DIFFERENCES: Readonly<Record<string, readonly [Case, unknown, unknown]>> = {
@@ -90,33 +91,35 @@ const DIFFERENCES: Readonly<Record<string, readonly [Case, unknown, unknown]>> =
     'TimeoutError',
   ],
   'a task with a signal shares its thread, and its abort lets the others end': [
-    async (make) => {
+    async (make, Piscina) => {
       const pool = make({ minThreads: 1, maxThreads: 1, concurrentTasksPerWorker: 3 })
+      const runs = new Int32Array(new SharedArrayBuffer(4))
       const { signal, abort } = controllerOf()
-      const aborted = reasonOf(pool.run({ ms: 60_000 }, { name: 'sleep', signal }))
-      const beside = pool.run({ ms: 400, value: 'beside' }, { name: 'sleep' })
-      await turns(200)
+      const aborted = reasonOf(pool.run({ runs, ms: 60_000 }, { name: 'counts', signal }))
+      const beside = pool.run({ runs, ms: 400 }, { name: 'counts' })
+      await until(() => Atomics.load(runs, 0) === (Piscina === Ours ? 2 : 1))
       const isShared = pool.queueSize === 0
+      const [thread] = pool.threads
       abort()
       const { name } = (await aborted) as Error
-      const [thread] = pool.threads
       const ended = await beside
-      await turns(100)
-      return [isShared, name, ended, pool.threads.includes(thread!)]
+      await until(() => !pool.threads.includes(thread!))
+      return [isShared, name, ended]
     },
-    [false, 'AbortError', 'beside', expect.any(Boolean)],
-    [true, 'AbortError', 'beside', false],
+    [false, 'AbortError', 'counted'],
+    [true, 'AbortError', 'counted'],
   ],
   'a task beside an aborted one that holds their thread up runs again': [
-    async (make) => {
+    async (make, Piscina) => {
       const pool = make({ minThreads: 1, maxThreads: 1, concurrentTasksPerWorker: 2 })
       const runs = new Int32Array(new SharedArrayBuffer(4))
       const { signal, abort } = controllerOf()
-      const beside = pool.run({ runs, ms: 300 }, { name: 'counts' })
-      await turns(100)
-      const flag = flagOf()
+      const beside = pool.run({ runs, ms: 800 }, { name: 'counts' })
+      await until(() => Atomics.load(runs, 0) === 1)
+      const flag = new Int32Array(new SharedArrayBuffer(8))
       const aborted = reasonOf(pool.run({ flag }, { name: 'gate', signal }))
-      await turns(100)
+      // Piscina lets it wait for a thread of its own.
+      if (Piscina === Ours) await until(() => Atomics.load(flag, 1) === 1)
       abort()
       const { name } = (await aborted) as Error
       return [name, await beside, runs[0]]
