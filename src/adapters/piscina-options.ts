@@ -4,9 +4,11 @@
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import type { ResourceLimits, SHARE_ENV } from 'node:worker_threads'
+import { anything, type OptionRule, type OptionRules } from '../base/options.ts'
 import type { LaneOptions } from '../model/lane.ts'
 import { ArrayTaskQueue, isTaskQueue, type TaskQueue } from './piscina-queues.ts'
-import type { PiscinaTask, PiscinaWorker } from './piscina-task.ts'
+import type { PiscinaTask } from './piscina-task.ts'
+import type { PiscinaWorker } from './piscina-worker.ts'
 
 /** Chooses the thread of a task, or none. */
 export type PiscinaLoadBalancer = (
@@ -62,108 +64,105 @@ export interface FilledOptions extends Options {
 }
 
 const PARALLELISM = availableParallelism()
+const LEAST_NICE = process.platform === 'win32' ? Number.NEGATIVE_INFINITY : 0
 
-const DEFAULTS: FilledOptions = {
-  filename: null,
-  name: 'default',
-  minThreads: Math.max(Math.floor(PARALLELISM / 2), 1),
-  maxThreads: PARALLELISM * 1.5,
-  idleTimeout: 0,
-  maxQueue: Number.POSITIVE_INFINITY,
-  concurrentTasksPerWorker: 1,
-  atomics: 'sync',
-  taskQueue: new ArrayTaskQueue(),
-  niceIncrement: 0,
-  trackUnmanagedFds: true,
-  closeTimeout: 30_000,
-  recordTiming: true,
-  stricterFIFO: false,
-  workerHistogram: false,
+/** In the order in which Piscina checks them. */
+const POOL_RULES: OptionRules = {
+  filename: anything(null, 'must be a string or null', isTextOrNull),
+  name: anything('default', 'must be a string or null', isTextOrNull),
+  minThreads: atLeast(0, Math.max(Math.floor(PARALLELISM / 2), 1)),
+  maxThreads: atLeast(1, PARALLELISM * 1.5),
+  idleTimeout: atLeast(0, 0),
+  maxQueue: atLeast(0, Number.POSITIVE_INFINITY, 'auto'),
+  concurrentTasksPerWorker: atLeast(1, 1),
+  atomics: anything('sync', 'should be a value of sync, sync or disabled.', (value) =>
+    ['sync', 'async', 'disabled', null].includes(value as string),
+  ),
+  resourceLimits: anything(
+    undefined,
+    'must be an object',
+    (value) => typeof value === 'object' && value !== null,
+  ),
+  taskQueue: anything(new ArrayTaskQueue(), 'must be a TaskQueue object', isTaskQueue),
+  niceIncrement: anything(
+    0,
+    'must be a non-negative integer on Unix systems',
+    (value) => typeof value === 'number' && !(value < LEAST_NICE),
+  ),
+  trackUnmanagedFds: flag(true, ' value'),
+  closeTimeout: atLeast(0, 30_000),
+  recordTiming: anything(true, '', () => true),
+  loadBalancer: anything(
+    undefined,
+    'must be a function with at least two args',
+    (value) => typeof value === 'function' && value.length >= 1,
+  ),
+  workerHistogram: flag(false),
+  stricterFIFO: flag(false),
 }
 
-/** By option that may be undefined: whether a value fits, and what is said of one that does not. */
-const CHECKS: Readonly<Record<string, readonly [(value: never) => boolean, string]>> = {
-  minThreads: [atLeast(0), 'a non-negative integer'],
-  maxThreads: [atLeast(1), 'a positive integer'],
-  idleTimeout: [atLeast(0), 'a non-negative integer'],
-  maxQueue: [(value) => value === 'auto' || atLeast(0)(value), 'a non-negative integer'],
-  concurrentTasksPerWorker: [atLeast(1), 'a positive integer'],
-  resourceLimits: [(value) => typeof value === 'object' && value !== null, 'an object'],
-  taskQueue: [isTaskQueue, 'a TaskQueue object'],
-  niceIncrement: [
-    (value) => atLeast(process.platform === 'win32' ? Number.NEGATIVE_INFINITY : 0)(value),
-    'a non-negative integer on Unix systems',
-  ],
-  trackUnmanagedFds: [isBoolean, 'a boolean value'],
-  closeTimeout: [atLeast(0), 'a non-negative integer'],
-  loadBalancer: [
-    (value: unknown) => typeof value === 'function' && value.length >= 1,
-    'a function with at least two args',
-  ],
-  workerHistogram: [isBoolean, 'a boolean'],
-  stricterFIFO: [isBoolean, 'a boolean'],
+/** Of `run`. */
+export const RUN_RULES: OptionRules = {
+  transferList: anything(undefined, 'argument must be an Array', Array.isArray),
+  filename: anything(null, 'argument must be a string', isTextOrNull),
+  name: anything(null, 'argument must be a string', isTextOrNull),
+  signal: anything(null, 'argument must be an object', (value) => typeof value === 'object'),
 }
 
-function atLeast(least: number) {
-  return (value: unknown): boolean => typeof value === 'number' && !(value < least)
+function isTextOrNull(value: unknown): boolean {
+  return typeof value === 'string' || value === null
 }
 
-function isBoolean(value: unknown): boolean {
-  return typeof value === 'boolean'
+function atLeast(least: 0 | 1, fallback: number, word?: string): OptionRule {
+  const kind = least === 0 ? 'non-negative' : 'positive'
+  const fits = (value: unknown) => typeof value === 'number' && !(value < least)
+  const accepts = (value: unknown) => fits(value) || value === word
+  return anything(fallback, `must be a ${kind} integer`, accepts)
+}
+
+function flag(fallback: boolean, noun = ''): OptionRule {
+  return anything(fallback, `must be a boolean${noun}`, (value) => typeof value === 'boolean')
 }
 
 /**
- * Own members alone, so that nothing comes from a polluted prototype.
- *
- * @param options - The user's.
- */
-export function ownOf<T extends object>(options: T): T {
-  return Object.assign(Object.create(null), options)
-}
-
-/**
- * Checks options as Piscina does.
+ * What Piscina says of the first option that does not fit.
  *
  * @param options - Own members alone.
- * @throws TypeError or RangeError with Piscina's message.
+ * @param prefix - Of names.
+ * @returns Undefined if all fit.
  */
-export function checkPoolOptions(options: Options): void {
-  for (const name of ['filename', 'name'] as const) {
-    if (options[name] != null && typeof options[name] !== 'string') {
-      throw new TypeError(`options.${name} must be a string or null`)
+export function misfit(options: object, rules: OptionRules, prefix = ''): TypeError | undefined {
+  for (const name in rules) {
+    const value = (options as Record<string, unknown>)[name]
+    const { accepts, allowed } = rules[name]!
+    if (value !== undefined && !accepts(value)) {
+      return new TypeError(`${prefix}${name} ${allowed}`)
     }
   }
-  for (const [name, [fits, allowed]] of Object.entries(CHECKS)) {
-    const value = options[name as keyof Options] as never
-    if (value !== undefined && !fits(value)) {
-      throw new TypeError(`options.${name} must be ${allowed}`)
-    }
-    const { minThreads, maxThreads } = options
-    if (name === 'maxThreads' && maxThreads !== undefined && minThreads! > maxThreads) {
-      throw new RangeError('options.minThreads and options.maxThreads must not conflict')
-    }
-  }
-  if (options.atomics != null && !['sync', 'async', 'disabled'].includes(options.atomics)) {
-    throw new TypeError('options.atomics should be a value of sync, sync or disabled.')
-  }
+  return undefined
 }
 
 /**
- * Fills options in.
+ * Checks options as Piscina does, and fills them in.
  *
- * @param options - Checked.
+ * @param given - Own members alone.
+ * @throws TypeError or RangeError with Piscina's message.
  */
-export function fillPoolOptions(options: Options): FilledOptions {
-  const { filename, maxQueue } = options
-  const path = filename?.startsWith('file:') ? fileURLToPath(filename) : (filename ?? null)
-  const given = Object.fromEntries(Object.entries(options).filter(([, one]) => one !== undefined))
-  const filled = ownOf({ ...DEFAULTS, ...given, filename: path }) as FilledOptions
-  if (options.maxThreads !== undefined && filled.minThreads >= filled.maxThreads) {
-    filled.minThreads = filled.maxThreads
+export function fillPoolOptions(given: Options): FilledOptions {
+  const { minThreads, maxThreads, maxQueue } = given
+  const wrong = misfit(given, POOL_RULES, 'options.')
+  if (wrong !== undefined) throw wrong
+  if (minThreads !== undefined && maxThreads !== undefined && minThreads > maxThreads) {
+    throw new RangeError('options.minThreads and options.maxThreads must not conflict')
   }
-  if (options.minThreads !== undefined && filled.maxThreads <= filled.minThreads) {
-    filled.maxThreads = filled.minThreads
+  const filled = Object.create(null)
+  for (const name in POOL_RULES) filled[name] = POOL_RULES[name]!.default
+  for (const [name, value] of Object.entries(given)) {
+    if (value !== undefined) filled[name] = value
   }
-  filled.maxQueue = maxQueue === 'auto' ? filled.maxThreads ** 2 : (maxQueue ?? DEFAULTS.maxQueue)
+  if (filled.filename?.startsWith('file:')) filled.filename = fileURLToPath(filled.filename)
+  if (maxThreads !== undefined) filled.minThreads = Math.min(filled.minThreads, maxThreads)
+  if (minThreads !== undefined) filled.maxThreads = Math.max(filled.maxThreads, minThreads)
+  if (maxQueue === 'auto') filled.maxQueue = filled.maxThreads ** 2
   return filled
 }

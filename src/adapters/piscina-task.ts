@@ -3,10 +3,12 @@
 
 import { AsyncResource } from 'node:async_hooks'
 import { types } from 'node:util'
+import { MessageChannel } from 'node:worker_threads'
 import { nowMs } from '../base/clock.ts'
+import { LaneError } from '../base/errors.ts'
 import type { Command } from '../coordinator/command.ts'
-import type { Settler } from '../coordinator/settlement.ts'
-import type { PiscinaHistogramSummary } from './piscina-histogram.ts'
+import { Rejection, type Settler } from '../coordinator/settlement.ts'
+import type { CommandOptions } from '../model/command.ts'
 import { queueOptionsSymbol, type Task } from './piscina-queues.ts'
 
 /** Under this symbol a transferable has the object to transfer. */
@@ -28,7 +30,7 @@ export interface AbortSignalAny {
   readonly reason?: unknown
   addEventListener?(name: 'abort', listener: () => void, options?: { once?: boolean }): void
   removeEventListener?(name: 'abort', listener: () => void): void
-  once?(name: 'abort', listener: () => void): unknown
+  once?(name: 'abort', listener: () => void, options?: object): unknown
   removeListener?(name: 'abort', listener: () => void): unknown
 }
 
@@ -66,10 +68,6 @@ export function move<T>(value: T): T {
   return movable as T
 }
 
-function isMovable(value: unknown): value is Transferable {
-  return typeof value === 'object' && value !== null && movableSymbol in value
-}
-
 /** A task, as balancers see it. */
 export interface PiscinaTask extends Task {
   readonly taskId: number
@@ -79,94 +77,106 @@ export interface PiscinaTask extends Task {
   readonly isAbortable: boolean
 }
 
-/** A thread, as balancers and events show it. */
-export interface PiscinaWorker {
-  readonly id: number
-  readonly currentUsage: number
-  readonly isRunningAbortableTask: boolean
-  readonly histogram: PiscinaHistogramSummary | null
-  readonly terminating: boolean
-  readonly destroyed: boolean
-}
-
 /** Where a task is to run and how; beyond Piscina's own options. */
-export interface LaneRunOptions {
+export interface LaneRunOptions
+  extends Pick<CommandOptions, 'priority' | 'group' | 'deadlineMs' | 'timeoutMs'> {
   /** Name of its lane. */
   readonly lane?: string | undefined
-  /** Urgency within the lane, 0 to 255. */
-  readonly priority?: number | undefined
   /** Tasks with the same key run one at a time, in order. */
   readonly key?: string | undefined
-  /** Groups of a lane take fair turns, within the limits that the lane sets for each. */
-  readonly group?: string | undefined
-  /** When it should have started. */
-  readonly deadlineMs?: number | undefined
-  /** How long it may run. */
-  readonly timeoutMs?: number | undefined
+}
+
+/** Options of one task: Piscina's, and where it is to run. */
+export interface RunOptions extends LaneRunOptions {
+  transferList?: readonly object[] | undefined
+  filename?: string | null | undefined
+  signal?: AbortSignalAny | null | undefined
+  name?: string | null | undefined
+}
+
+const LANE_OPTIONS = ['lane', 'priority', 'key', 'group', 'deadlineMs', 'timeoutMs'] as const
+
+/** Own members alone, so that nothing comes from a polluted prototype. */
+export function ownOptions(options: RunOptions | undefined): RunOptions {
+  // A spread of frozen defaults takes Node 20 five times as long as a literal.
+  return {
+    transferList: undefined,
+    filename: null,
+    signal: null,
+    name: null,
+    lane: undefined,
+    priority: undefined,
+    key: undefined,
+    group: undefined,
+    deadlineMs: undefined,
+    timeoutMs: undefined,
+    ...options,
+  }
 }
 
 let taskCount = 0
 
-// A promise's functions are taken without a closure per task.
+// A promise's resolver is taken without a closure per task.
 let resolver!: (value: unknown) => void
-let rejecter!: (reason: unknown) => void
-function capture(resolve: (value: unknown) => void, reject: (reason: unknown) => void): void {
+function capture(resolve: (value: unknown) => void): void {
   resolver = resolve
-  rejecter = reject
 }
 
-/** Takes the ends of the commands of tasks. */
+/** Takes the ends of the commands of tasks; the pool. */
 export interface TaskOwner {
-  ended(
-    task: PoolTask,
-    isOk: boolean,
-    value: unknown,
-    startedAtMs: number,
-    durationMs: number,
-    partition: number,
-  ): void
+  ended(task: PoolTask, ...end: Parameters<Settler['settled']>): void
 }
 
 /** One task. Custom queues hold these. */
 export class PoolTask extends AsyncResource implements Task, Settler {
   task: unknown
   transferList: readonly object[] | undefined
-  filename: string | null = null
-  name: string | null = null
+  readonly filename: string
+  readonly name: string
   readonly taskId: number = taskCount++
-  abortSignal: AbortSignalAny | null = null
+  readonly abortSignal: AbortSignalAny | null
   readonly created: number = nowMs()
   started = 0
   aborted = false
-  /** Its result. */
-  readonly promise: Promise<unknown> = new Promise(capture)
-  readonly #resolve = resolver
-  readonly #reject = rejecter
+  /** Options given to `run` that say where it is to run; those of the task are looked up. */
+  readonly #lanes: LaneRunOptions | undefined
+  readonly #owner: TaskOwner
+  #resolve: ((value: unknown) => void) | undefined = undefined
+  /** Takes its listener off the signal. */
+  #unlisten: (() => void) | undefined = undefined
   command: Command | undefined = undefined
-  owner: TaskOwner | undefined = undefined
   /** Where it was given by name. */
   worker: { readonly tasks: Set<PoolTask> } | undefined = undefined
-  /** Lets the next task of its key go. */
-  onEnd: (() => void) | undefined = undefined
-  /** Takes its listener off the signal. */
-  unlisten: (() => void) | undefined = undefined
-  isDone = false
-  /** Options given to `run`; those of the queue are looked up. */
-  lanes: LaneRunOptions | undefined = undefined
+  /** Its place among the open tasks of the pool. */
+  place = 0
 
   /**
    * @param task - What the handler is called with.
+   * @param options - Of the task, each a member.
    * @param triggerAsyncId - Of the pool.
-   * @param transferList - Objects of it to move.
    */
-  constructor(task: unknown, triggerAsyncId: number, transferList?: readonly object[]) {
+  constructor(
+    owner: TaskOwner,
+    task: unknown,
+    filename: string,
+    name: string,
+    options: RunOptions,
+    triggerAsyncId: number,
+  ) {
     super('Piscina.Task', { requireManualDestroy: true, triggerAsyncId })
-    this.task = task
-    this.transferList = transferList
-    if (isMovable(task)) {
-      this.transferList = [...(transferList ?? []), task[transferableSymbol]]
-      this.task = task[valueSymbol]
-    }
+    const { transferList, signal } = options
+    const moved =
+      typeof task === 'object' && task !== null && movableSymbol in task
+        ? (task as object as Transferable)
+        : undefined
+    this.#owner = owner
+    this.task = moved === undefined ? task : moved[valueSymbol]
+    this.transferList =
+      moved === undefined ? transferList : [...(transferList ?? []), moved[transferableSymbol]]
+    this.filename = filename
+    this.name = name
+    this.abortSignal = signal ?? null
+    this.#lanes = LANE_OPTIONS.some((one) => options[one] !== undefined) ? options : undefined
   }
 
   get [queueOptionsSymbol](): object | null {
@@ -175,19 +185,29 @@ export class PoolTask extends AsyncResource implements Task, Settler {
     return (task as Partial<Task>)[queueOptionsSymbol] ?? null
   }
 
+  /** Where it is to run, if it says so. */
+  get lanes(): LaneRunOptions | undefined {
+    return this.#lanes ?? (this[queueOptionsSymbol] as LaneRunOptions | null) ?? undefined
+  }
+
+  /** Whether its promise is settled. */
+  get isDone(): boolean {
+    return this.#resolve === undefined
+  }
+
   /** What balancers see. */
   get interface(): PiscinaTask {
     const { taskId, filename, name, created, abortSignal } = this
     const isAbortable = abortSignal !== null
-    const queueOptions = this[queueOptionsSymbol]
-    return {
-      taskId,
-      filename: filename!,
-      name: name!,
-      created,
-      isAbortable,
-      [queueOptionsSymbol]: queueOptions,
-    }
+    const own = { [queueOptionsSymbol]: this[queueOptionsSymbol] }
+    return { taskId, filename, name, created, isAbortable, ...own }
+  }
+
+  /** The promise of its result; once. */
+  open(): Promise<unknown> {
+    const promise = new Promise(capture)
+    this.#resolve = resolver
+    return promise
   }
 
   /**
@@ -197,40 +217,65 @@ export class PoolTask extends AsyncResource implements Task, Settler {
    */
   listen(onAbort: () => void): void {
     const signal = this.abortSignal!
-    if (typeof signal.addEventListener === 'function') {
-      signal.addEventListener('abort', onAbort, { once: true })
-      this.unlisten = () => signal.removeEventListener!('abort', onAbort)
-    } else {
-      signal.once!('abort', onAbort)
-      this.unlisten = () => signal.removeListener!('abort', onAbort)
-    }
+    const isTarget = typeof signal.addEventListener === 'function'
+    signal[isTarget ? 'addEventListener' : 'once']!('abort', onAbort, { once: true })
+    const off = isTarget ? 'removeEventListener' : 'removeListener'
+    this.#unlisten = () => signal[off]!('abort', onAbort)
   }
 
-  settled(
-    _: number,
-    isOk: boolean,
-    value: unknown,
-    startedAtMs: number,
-    durationMs: number,
-    partition: number,
-  ): void {
-    this.owner!.ended(this, isOk, value, startedAtMs, durationMs, partition)
+  settled(...end: Parameters<Settler['settled']>): void {
+    this.#owner.ended(this, ...end)
   }
 
   /**
-   * Settles it, in the context in which it was made; does nothing the second time.
+   * Settles its promise, in the context in which it was made; once.
    *
    * @param isOk - Whether it has a result.
    * @param value - The result, or why there is none.
-   * @returns Whether it was settled now.
    */
-  settle(isOk: boolean, value: unknown): boolean {
-    if (this.isDone) return false
-    this.isDone = true
+  settle(isOk: boolean, value: unknown): void {
+    const resolve = this.#resolve!
+    this.#resolve = undefined
     this.task = undefined
-    this.runInAsyncScope(isOk ? this.#resolve : this.#reject, undefined, value)
+    this.runInAsyncScope(resolve, undefined, isOk ? value : new Rejection(value))
     this.emitDestroy()
-    this.unlisten?.()
-    return true
+    this.#unlisten?.()
   }
+}
+
+/**
+ * Whether a task was lost only because another was aborted that ran beside it.
+ *
+ * @param error - Of its command.
+ */
+export function isBystander(error: unknown, task: PoolTask): boolean {
+  if (!(error instanceof LaneError) || error.code !== 'CORELANE_PARTITION_LOST') return false
+  const { cause } = error
+  const isAborted = cause instanceof LaneError && cause.code === 'CORELANE_ABORTED'
+  return isAborted && task.transferList === undefined
+}
+
+/**
+ * The reason that Piscina would reject with.
+ *
+ * @param error - Of its command.
+ */
+export function reasonOf(error: unknown, task: PoolTask): unknown {
+  if (!(error instanceof LaneError)) return error
+  const { code, cause, details } = error
+  if (code === 'CORELANE_PARTITION_LOST') {
+    return cause ?? new Error(`worker exited with code: ${details.exitCode}`)
+  }
+  if (code === 'CORELANE_UNSERIALIZABLE' && details.role === 'payload') {
+    // The very error that a port gives.
+    const { port1 } = new MessageChannel()
+    try {
+      port1.postMessage(task.task, [...(task.transferList ?? [])] as ArrayBuffer[])
+    } catch (refusal) {
+      return refusal
+    } finally {
+      port1.close()
+    }
+  }
+  return error
 }

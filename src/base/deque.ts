@@ -34,6 +34,14 @@ export class Deque<T> {
     this.#items[(this.#start + this.#length++) & (this.#items.length - 1)] = item
   }
 
+  /** Adds an item before the first. */
+  unshift(item: T): void {
+    if (this.#length === this.#items.length) this.#resize(this.#length * 2)
+    this.#start = (this.#start - 1) & (this.#items.length - 1)
+    this.#items[this.#start] = item
+    this.#length++
+  }
+
   /** Takes the first item; undefined if there is none. */
   shift(): T | undefined {
     if (this.#length === 0) return undefined

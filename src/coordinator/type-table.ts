@@ -57,6 +57,8 @@ export class TypeTable {
   #byName = new Map<string, CommandType>()
   /** By name of a module as it was given, and name of an export. */
   readonly #files = new Map<string, Map<string, FileType>>()
+  /** What was asked for last: most commands name the same. */
+  #last: { readonly file: URL | string; readonly type: FileType } | undefined
   readonly #events: FileHandlers
   /** Every type there ever was. */
   readonly #all = new Map<string, CommandType>()
@@ -72,6 +74,8 @@ export class TypeTable {
    * @param name - The export.
    */
   ofFile(file: URL | string, name: string): FileType {
+    const last = this.#last
+    if (last?.file === file && last.type.name === name && typeof file === 'string') return last.type
     const url = String(file)
     let types = this.#files.get(url)
     if (types === undefined) {
@@ -85,6 +89,7 @@ export class TypeTable {
       type = { name, index: defined.id, hash, estimateUs: FIRST_ESTIMATE_US, file: defined }
       types.set(name, type)
     }
+    this.#last = { file, type }
     return type
   }
 

@@ -11,7 +11,7 @@ test('items come out in the order in which they went in', () => {
   expect([deque.length, deque.first, deque.last, deque.shift()]).toEqual([0, ...Array(3)])
 })
 
-test('it behaves as an array does, whatever is pushed and shifted in turn', () => {
+test('it behaves as an array does, whatever goes in and out at either end in turn', () => {
   const deque = new Deque<number>()
   const array: number[] = []
   let seed = 1
@@ -19,7 +19,10 @@ test('it behaves as an array does, whatever is pushed and shifted in turn', () =
     seed = (seed * 48_271) % 2_147_483_647
     // Long phases of growth and of decline, so that the buffer wraps, grows and shrinks.
     const isPush = seed % 10 < (step % 8_000 < 4_000 ? 7 : 3)
-    if (seed % 97 === 0) expect(deque.pop()).toBe(array.pop())
+    if (seed % 89 === 0) {
+      deque.unshift(step)
+      array.unshift(step)
+    } else if (seed % 97 === 0) expect(deque.pop()).toBe(array.pop())
     else if (isPush) {
       deque.push(step)
       array.push(step)

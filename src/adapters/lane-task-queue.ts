@@ -1,0 +1,96 @@
+// Lane task queue: lanes for a pool that stays on Piscina itself.
+// Owns: the tasks that wait.
+
+import { nowMs } from '../base/clock.ts'
+import { laneError, show } from '../base/errors.ts'
+import { isObject } from '../base/options.ts'
+import { DEFAULT_LANES, type LaneOptions, type LanePlan, planLane, rankOf } from '../model/lane.ts'
+import { type Schedulable, Scheduler } from '../schedule/scheduler.ts'
+import { queueOptionsSymbol, type Task, type TaskQueue } from './piscina-queues.ts'
+
+/** Options of a {@link LaneTaskQueue}. */
+export interface LaneTaskQueueOptions {
+  /** Lanes by name. Default: those of a queue manager. */
+  readonly lanes?: Readonly<Record<string, LaneOptions>>
+  /** Lane of tasks that name none. Default: `query` if there is one, else the first. */
+  readonly defaultLane?: string
+}
+
+interface LaneTask extends Schedulable {
+  readonly task: Task
+}
+
+/**
+ * A task queue with lanes for Piscina itself: `new Piscina({ taskQueue: new LaneTaskQueue() })`.
+ * Tasks name `lane`, `priority` and `deadlineMs` under `Piscina.queueOptionsSymbol`. It orders what
+ * waits, deadlines included; it does not count what runs, so rates and maxima have no effect.
+ */
+export class LaneTaskQueue implements TaskQueue {
+  readonly #plans: readonly LanePlan[]
+  readonly #defaultLane: string
+  readonly #scheduler: Scheduler<LaneTask>
+  readonly #removed = new Set<Task>()
+  readonly #all = { isUnderMin: () => false, admits: () => true }
+  #sequence = 0
+  #returnedSequence = 0
+
+  /**
+   * @param options - The lanes.
+   * @throws ConfigError `CORELANE_INVALID_OPTION`.
+   */
+  constructor({ lanes = DEFAULT_LANES, defaultLane }: LaneTaskQueueOptions = {}) {
+    this.#plans = Object.entries(lanes).map(([name, options]) => planLane(name, options))
+    const names = this.#plans.map(({ name }) => name)
+    this.#defaultLane = defaultLane ?? (names.includes('query') ? 'query' : names[0]!)
+    this.#scheduler = new Scheduler(this.#plans)
+  }
+
+  get size(): number {
+    return this.#scheduler.size - this.#removed.size
+  }
+
+  shift(): Task | null {
+    for (;;) {
+      const next = this.#scheduler.next(this.#all, nowMs())
+      if (next === undefined) return null
+      if (!this.#removed.delete(next.task)) return next.task
+    }
+  }
+
+  push(task: Task): void {
+    this.#offer(task, this.#sequence++)
+  }
+
+  unshift(task: Task): void {
+    this.#offer(task, --this.#returnedSequence)
+  }
+
+  remove(task: Task): void {
+    this.#removed.add(task)
+  }
+
+  #offer(task: Task, sequence: number): void {
+    const given = task[queueOptionsSymbol]
+    const { lane, priority, deadlineMs } = (isObject(given) ? given : {}) as Partial<
+      Record<string, unknown>
+    >
+    const laneIndex = this.#plans.findIndex(({ name }) => name === (lane ?? this.#defaultLane))
+    if (laneIndex < 0) {
+      const allowed = this.#plans.map(({ name }) => name).join(', ')
+      throw laneError('CORELANE_UNKNOWN_LANE', { received: show(lane), allowed })
+    }
+    const plan = this.#plans[laneIndex]!
+    const now = nowMs()
+    this.#scheduler.offer(
+      {
+        task,
+        laneIndex,
+        rank: rankOf(plan.priority, (priority as number | undefined) ?? 128),
+        sequence,
+        submittedAtMs: now,
+        deadlineMs: deadlineMs as number | undefined,
+      },
+      now,
+    )
+  }
+}
