@@ -5,7 +5,12 @@ import { laneError, show } from '../../base/errors.ts'
 import { checkOptions } from '../../base/options.ts'
 import { PRIORITY_MAX } from '../../model/command.ts'
 import { RATE_RULES } from '../../model/rate-limit.ts'
-import type { LeaseRequest, ReleaseOptions, ReleaseReason } from './distributed-queue.ts'
+import type {
+  CommandReference,
+  LeaseRequest,
+  ReleaseOptions,
+  ReleaseReason,
+} from './distributed-queue.ts'
 import { checkName } from './envelope.ts'
 
 /** A rate that workers share: at most `limit` starts in any `windowMs`. */
@@ -34,6 +39,16 @@ export function checkWhole(option: string, value: unknown, min: number, max: num
 
 function refuse(option: string, received: unknown, allowed: string): never {
   throw laneError('CORELANE_INVALID_OPTION', { option, received: show(received), allowed })
+}
+
+/**
+ * Checks where a command is looked for.
+ *
+ * @throws ConfigError `CORELANE_INVALID_OPTION`, or `CORELANE_INVALID_ENVELOPE` for its id.
+ */
+export function checkReference(command: CommandReference, numPartitions: number): void {
+  checkName('commandId', command.commandId)
+  checkWhole('partitionId', command.partitionId, 0, numPartitions - 1)
 }
 
 /**

@@ -3,7 +3,7 @@
 import { nowMs } from '../../base/clock.ts'
 import type { Delivery, ReleaseOptions, SettleStatus } from '../contract/distributed-queue.ts'
 import { type CommandResult, checkName, leavesNothing } from '../contract/envelope.ts'
-import { checkRelease, checkWhole } from '../contract/lease-request.ts'
+import { checkReference, checkRelease } from '../contract/lease-request.ts'
 import type { Call, Reply } from './caller.ts'
 import { batches, byPartition, Numbering, pack, type RedisEngine } from './engine.ts'
 import { encodeResult } from './envelope-codec.ts'
@@ -100,7 +100,7 @@ export class RedisAcknowledger {
         return {
           script: RELEASE,
           keys: [
-            ...lanes.flatMap((lane) => [names.stream(lane), names.delayed(lane)]),
+            ...names.pairs(lanes),
             ...(moves ? positions.map((position) => names.command(idOf(position))) : []),
           ],
           args: [
@@ -209,8 +209,8 @@ export class RedisAcknowledger {
   }
 
   #checkPlace({ envelope }: DeliveryName): void {
-    checkWhole('partitionId', envelope.partitionId, 0, this.#engine.plan.numPartitions - 1)
-    checkName('id', envelope.id)
+    const { id, partitionId } = envelope
+    checkReference({ commandId: id, partitionId }, this.#engine.plan.numPartitions)
     checkName('laneId', envelope.laneId)
   }
 

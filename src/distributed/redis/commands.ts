@@ -10,10 +10,10 @@ import type {
   QueuedCommands,
 } from '../contract/distributed-queue.ts'
 import { type CommandEnvelope, checkName, leavesNothing } from '../contract/envelope.ts'
-import { CALL_MAX, checkWhole, PEEK_MAX } from '../contract/lease-request.ts'
+import { CALL_MAX, checkReference, checkWhole, PEEK_MAX } from '../contract/lease-request.ts'
 import { cancelledResult } from '../contract/poison.ts'
 import type { Reply } from './caller.ts'
-import { pack, type RedisEngine } from './engine.ts'
+import { pack, type RedisEngine, referencesTo } from './engine.ts'
 import { decodeEnvelope, decodeProgress, encodeProgress, encodeResult } from './envelope-codec.ts'
 import type { Registry } from './registry.ts'
 import { CANCEL } from './scripts/cancel.ts'
@@ -215,10 +215,7 @@ export class RedisCommands implements QueuedCommands {
       if (from === '') rounds++
       const reply = (await caller.run({
         script: FIND,
-        keys: [
-          names.command(commandId),
-          ...lanes.flatMap((lane) => [names.stream(lane), names.delayed(lane)]),
-        ],
+        keys: [names.command(commandId), ...names.pairs(lanes)],
         args: [commandId, from],
       })) as Reply[]
       const word = reply.length === 0 ? 'E' : textOf(reply[0]!)
@@ -273,16 +270,12 @@ export class RedisCommands implements QueuedCommands {
   /** In which partition a command is. */
   async #resolve(command: CommandReference | string): Promise<CommandReference | undefined> {
     const { numPartitions } = this.#engine.plan
-    const commandId = typeof command === 'string' ? command : command.commandId
-    checkName('commandId', commandId)
     if (typeof command !== 'string') {
-      checkWhole('partitionId', command.partitionId, 0, numPartitions - 1)
+      checkReference(command, numPartitions)
       return command
     }
-    const all = Array.from({ length: numPartitions }, (_, partitionId) => ({
-      commandId,
-      partitionId,
-    }))
+    checkName('commandId', command)
+    const all = referencesTo(command, numPartitions)
     const states = await this.#registry.look(all)
     return all.find((_, i) => states[i]!.state !== 'unknown')
   }

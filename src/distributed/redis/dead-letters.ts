@@ -1,10 +1,10 @@
 // Dead letters: commands that failed for good, to be listed, redriven or dropped.
 
 import type { CommandReference, DeadCommand, DeadCommands } from '../contract/distributed-queue.ts'
-import { type CommandResult, checkName } from '../contract/envelope.ts'
-import { checkWhole } from '../contract/lease-request.ts'
+import type { CommandResult } from '../contract/envelope.ts'
+import { checkReference, checkWhole } from '../contract/lease-request.ts'
 import type { Reply } from './caller.ts'
-import type { RedisEngine } from './engine.ts'
+import { type RedisEngine, referencesTo } from './engine.ts'
 import { decodeEnvelope, decodeResult } from './envelope-codec.ts'
 import type { RedisQueuePlan } from './options.ts'
 import { DROP } from './scripts/drop.ts'
@@ -98,17 +98,9 @@ export class RedisDeadLetters implements DeadCommands {
   ): Promise<number> {
     const { numPartitions } = this.#engine.plan
     const references = commands.flatMap((command) =>
-      typeof command === 'string'
-        ? Array.from({ length: numPartitions }, (_, partitionId) => ({
-            commandId: command,
-            partitionId,
-          }))
-        : [command],
+      typeof command === 'string' ? referencesTo(command, numPartitions) : [command],
     )
-    for (const { commandId, partitionId } of references) {
-      checkName('commandId', commandId)
-      checkWhole('partitionId', partitionId, 0, numPartitions - 1)
-    }
+    for (const reference of references) checkReference(reference, numPartitions)
     const counts = await Promise.all(references.map(act))
     return counts.reduce((sum, count) => sum + count, 0)
   }

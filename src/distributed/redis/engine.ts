@@ -1,6 +1,7 @@
 // Engine: what the parts of a queue on Redis have in common.
 // Owns: nothing; data only.
 
+import type { CommandReference } from '../contract/distributed-queue.ts'
 import type { RedisCaller } from './caller.ts'
 import type { Holdings } from './holdings.ts'
 import type { RedisIncident } from './incident.ts'
@@ -35,6 +36,11 @@ export function byPartition<T>(
     else positions.push(i)
   }
   return split
+}
+
+/** A command in each partition in which it may be. */
+export function referencesTo(commandId: string, numPartitions: number): CommandReference[] {
+  return Array.from({ length: numPartitions }, (_, partitionId) => ({ commandId, partitionId }))
 }
 
 /**

@@ -253,19 +253,12 @@ export class RedisFetcher {
   async #tendOne(partition: number, lanes: readonly LaneDemand[]): Promise<void> {
     const { keys, caller, plan } = this.#engine
     const names = keys.partition(partition)
+    const laneIds = lanes.map(({ laneId }) => laneId)
     const asked = this.#backlog.asking(partition, lanes)
     const reply = (await caller.run({
       script: TEND,
-      keys: [
-        ...lanes.flatMap(({ laneId }) => [names.stream(laneId), names.delayed(laneId)]),
-        names.own,
-      ],
-      args: [
-        String(plan.leaseMs),
-        String(partition),
-        keys.wakes,
-        ...lanes.map(({ laneId }) => laneId),
-      ],
+      keys: [...names.pairs(laneIds), names.own],
+      args: [String(plan.leaseMs), String(partition), keys.wakes, ...laneIds],
     })) as number[]
     const [dueMs, reapMs, ...counts] = reply as [number, number, ...number[]]
     const now = nowMs()

@@ -72,11 +72,7 @@ export class Janitor {
       const some = lanes.slice(from, from + LANES_MAX)
       await caller.run({
         script: TIDY,
-        keys: [
-          names.lanes,
-          names.own,
-          ...some.flatMap((lane) => [names.stream(lane), names.delayed(lane)]),
-        ],
+        keys: [names.lanes, names.own, ...names.pairs(some)],
         args: [String(plan.laneTtlMs), ...some],
       })
     }

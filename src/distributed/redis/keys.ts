@@ -38,6 +38,11 @@ export class PartitionKeys {
     return `${this.#prefix}d:${lane}`
   }
 
+  /** Stream and delayed set of each lane. */
+  pairs(lanes: readonly string[]): string[] {
+    return lanes.flatMap((lane) => [this.stream(lane), this.delayed(lane)])
+  }
+
   /**
    * A command: `P` while it is pending, with its entry or `+` and when it is due; then `E` and its
    * result until that expires.

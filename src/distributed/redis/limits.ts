@@ -5,6 +5,7 @@ import { nowMs } from '../../base/clock.ts'
 import type { GlobalLimits, TokenGrant } from '../contract/distributed-queue.ts'
 import { checkName } from '../contract/envelope.ts'
 import { CALL_MAX, checkRate, checkWhole, type SharedRate } from '../contract/lease-request.ts'
+import { Listeners } from '../contract/listeners.ts'
 import type { RedisEngine } from './engine.ts'
 import { RELEASE_SLOTS } from './scripts/release-slots.ts'
 import { SLOTS } from './scripts/slots.ts'
@@ -27,8 +28,10 @@ function validityMs(windowMs: number, stepMs: number): number {
 export class RedisLimits implements GlobalLimits {
   readonly #engine: RedisEngine
   readonly #subscriptions: Subscriptions
-  /** By lane. A lane that was waited for once is listened to from then on. */
-  readonly #waiting = new Map<string, Set<() => void>>()
+  /** By lane. */
+  readonly #waiting = new Listeners<[]>()
+  /** A lane that was waited for once is listened to from then on. */
+  readonly #listened = new Set<string>()
 
   constructor(engine: RedisEngine, subscriptions: Subscriptions) {
     this.#engine = engine
@@ -82,19 +85,14 @@ export class RedisLimits implements GlobalLimits {
 
   onSlotFree(laneId: string, listener: () => void): () => void {
     checkName('laneId', laneId)
-    let listeners = this.#waiting.get(laneId)
-    if (listeners === undefined) {
-      const all = new Set<() => void>()
-      listeners = all
-      this.#waiting.set(laneId, all)
+    const end = this.#waiting.add(laneId, listener)
+    if (!this.#listened.has(laneId)) {
+      this.#listened.add(laneId)
       this.#subscriptions.listen(this.#engine.keys.freed(laneId), () => {
-        for (const each of [...all]) each()
+        for (const each of [...(this.#waiting.get(laneId) ?? [])]) each()
       })
     }
-    // A function of its own for each call: the same listener may be given twice.
-    const own = (): void => listener()
-    listeners.add(own)
-    return () => listeners.delete(own)
+    return end
   }
 
   #check(laneId: string, holders: readonly string[]): void {

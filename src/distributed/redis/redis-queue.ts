@@ -26,7 +26,7 @@ import type {
   SettleStatus,
 } from '../contract/distributed-queue.ts'
 import { type CommandEnvelope, type CommandResult, checkName } from '../contract/envelope.ts'
-import { CALL_MAX, checkWhole } from '../contract/lease-request.ts'
+import { CALL_MAX, checkReference, checkWhole } from '../contract/lease-request.ts'
 import { type Completion, RedisAcknowledger } from './acknowledger.ts'
 import { RedisCaller } from './caller.ts'
 import { ClientMaker } from './client-maker.ts'
@@ -323,10 +323,7 @@ export class RedisDistributedQueue implements LeasedQueue {
 
   #checkReferences(commands: readonly CommandReference[]): void {
     checkWhole('commands', commands.length, 1, CALL_MAX)
-    for (const { commandId, partitionId } of commands) {
-      checkName('commandId', commandId)
-      checkWhole('partitionId', partitionId, 0, this.numPartitions - 1)
-    }
+    for (const command of commands) checkReference(command, this.numPartitions)
   }
 
   /** Listens to wakes from now on. Until they arrive the fetcher polls, so this is not awaited. */

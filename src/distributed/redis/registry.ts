@@ -145,10 +145,7 @@ export class Registry {
         const lanes = asked.get(partition)!
         const reply = (await caller.run({
           script: COUNT,
-          keys: [
-            names.deadOrder,
-            ...lanes.flatMap((lane) => [names.stream(lane), names.delayed(lane)]),
-          ],
+          keys: [names.deadOrder, ...names.pairs(lanes)],
           args: [],
         })) as number[]
         let here = 0
