@@ -15,6 +15,7 @@ import {
 } from './brands.ts'
 import { describeMember, ERROR_DEPTH_MAX, headOf, MEMBER_DEPTH_MAX, restOf } from './error-codec.ts'
 import { Family, familyOf } from './families.ts'
+import { countMet, forgetMet, forgetMetAfter, indexOf, suspendMet } from './met-objects.ts'
 import { copyRecord, type RecordBytes, type TextMemory, TWO_BYTE } from './record-bytes.ts'
 import { keysOf, type ShapeTree, UNKNOWN } from './shape-tree.ts'
 import { DEPTH_MAX, HOLES_MAX, indicesOf } from './survey.ts'
@@ -41,8 +42,6 @@ const ARENA_BYTES = 16_384
 const ARENA_KEPT_BYTES = 1_048_576
 // The most that one value takes besides long text, numbers and bytes, which see to their own room.
 const MARGIN_BYTES = 64
-// Up to here objects met before are found by comparing with each.
-const LISTED_MAX = 32
 // Longer arrays are looked at before they get room: a sparse one has few of so many numbers.
 const NUMBERS_AT_ONCE = 4_096
 // Longer bytes lie beside a record that goes through a port, which copies them natively.
@@ -63,9 +62,6 @@ let beside: Beside | undefined
 let transfers = false
 let at = 0
 let textAt = 0
-let met = 0
-const listed: (object | undefined)[] = new Array(LISTED_MAX).fill(undefined)
-let remembered: Map<object, number> | undefined
 let hasReferences = false
 /** Whether for…in lists more than own members. */
 let isPolluted = false
@@ -93,11 +89,8 @@ function makeRoom(bytes: number): void {
 function takeBack(start: number, textStart: number, metStart: number, onceStart: number): void {
   at = start
   textAt = textStart
-  met = metStart
   once.length = onceStart
-  for (let i = met; i < LISTED_MAX; i++) listed[i] = undefined
-  if (remembered === undefined) return
-  for (const [object, index] of remembered) if (index >= met) remembered.delete(object)
+  forgetMetAfter(metStart)
 }
 
 function putLength(tag: number, length: number): void {
@@ -216,25 +209,6 @@ function putObject(value: object, depth: number): void {
     if (proto === Object.prototype && !isPolluted) putMembers(value, depth)
     else putOther(value, proto, depth)
   }
-}
-
-/** The number of an object if it was met before; if not it gets one, and this is -1. */
-function indexOf(value: object): number {
-  const count = met
-  if (count < LISTED_MAX) {
-    for (let i = 0; i < count; i++) if (listed[i] === value) return i
-    listed[count] = value
-    met = count + 1
-    return -1
-  }
-  if (remembered === undefined) {
-    remembered = new Map()
-    for (let i = 0; i < LISTED_MAX; i++) remembered.set(listed[i]!, i)
-  }
-  const index = remembered.get(value)
-  if (index !== undefined) return index
-  remembered.set(value, met++)
-  return -1
 }
 
 function putArray(value: readonly unknown[], depth: number): void {
@@ -494,7 +468,7 @@ function putError(error: object, depth: number): void {
 function putMember(member: unknown, depth: number): void {
   const start = at
   const textStart = textAt
-  const metStart = met
+  const metStart = countMet()
   const onceStart = once.length
   try {
     putValue(member, depth)
@@ -527,7 +501,6 @@ export function encodeWith(
   transfers = list !== undefined && list.transferred.size > 0
   at = HEAD_BYTES
   textAt = 0
-  met = 0
   hasReferences = false
   isPolluted = false
   for (const _key in Object.prototype) isPolluted = true
@@ -537,10 +510,8 @@ export function encodeWith(
   } finally {
     isEncoding = false
     beside = undefined
-    remembered = undefined
+    forgetMet()
     if (once.length > 0) once.length = 0
-    // Whatever stays in this list would be kept alive until the next record.
-    for (let i = Math.min(met, LISTED_MAX) - 1; i >= 0; i--) listed[i] = undefined
   }
 }
 
@@ -579,22 +550,22 @@ export function release(): void {
 
 /** Makes way for another encoding while one is under way; gives what brings that one back. */
 export function suspend(): () => void {
-  const buffers = { arena, words, floats, remembered, beside, transfers, shapes, bytesMax }
-  const state = { at, textAt, met, hasReferences, isPolluted, depthMax, errorDepth }
-  const lists = { text: Buffer.from(text), listed: [...listed], once: [...once] }
+  const buffers = { arena, words, floats, beside, transfers, shapes, bytesMax }
+  const state = { at, textAt, hasReferences, isPolluted, depthMax, errorDepth }
+  const lists = { text: Buffer.from(text), once: [...once] }
+  const resumeMet = suspendMet()
   arena = Buffer.allocUnsafeSlow(ARENA_BYTES)
   words = new Int32Array(arena.buffer)
   floats = new Float64Array(arena.buffer)
-  remembered = undefined
   once.length = 0
   depthMax = DEPTH_MAX
   errorDepth = 0
   return () => {
     isEncoding = true
-    ;({ arena, words, floats, remembered, beside, transfers, shapes, bytesMax } = buffers)
-    ;({ at, textAt, met, hasReferences, isPolluted, depthMax, errorDepth } = state)
+    ;({ arena, words, floats, beside, transfers, shapes, bytesMax } = buffers)
+    ;({ at, textAt, hasReferences, isPolluted, depthMax, errorDepth } = state)
     text.set(lists.text)
-    for (const [i, object] of lists.listed.entries()) listed[i] = object
+    resumeMet()
     once.push(...lists.once)
   }
 }
