@@ -126,6 +126,7 @@ class System {
       needsKey: command.key,
     }
     holder.waitsFor.push(command)
+    this.graph.purge()
     const isAccepted = this.graph.add(wait)
     expect(isAccepted).toBe(this.canEnd(command))
     if (!isAccepted) {

@@ -131,6 +131,8 @@ export class NestedServer implements NestedRequests {
       needsKey: child.key,
       needsGroup: child.extras?.group?.group,
     }
+    // Partitions of handlers that have ended meanwhile are held no more, and have to be told so.
+    this.progressed()
     if (!graph.add(wait)) throw laneError('CORELANE_NESTED_WAIT', { type, lane })
     this.#update(from.partition)
     this.#dispatcher.returnTurns(this.#partitions[from.partition]!)

@@ -63,13 +63,13 @@ export class WaitGraph {
   }
 
   /**
-   * Lets a handler wait, unless its command could never run.
+   * Lets a handler wait, unless its command could never run. Purge before: handlers that have ended
+   * count until then.
    *
    * @param wait - Who waits for what.
    * @returns Whether it waits now; false if it would wait for ever.
    */
   add(wait: Wait): boolean {
-    this.purge()
     this.#waits.add(wait)
     if (!this.#isStuck(wait)) return true
     this.#waits.delete(wait)

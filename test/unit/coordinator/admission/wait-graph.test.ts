@@ -118,5 +118,6 @@ test('what handlers hold that have ended counts no more', () => {
   expect(graph.add(wait('a', { isOver: () => isOver }))).toBe(true)
   expect(graph.add(wait('b'))).toBe(false)
   isOver = true
+  expect(graph.purge()).toEqual([0])
   expect(graph.add(wait('b'))).toBe(true)
 })

@@ -1,0 +1,63 @@
+// Nested server: which partitions count as held while handlers come, wait and end.
+
+import { expect, test } from 'vitest'
+import { NestedServer } from '../../../../src/coordinator/admission/nested-server.ts'
+import { WaitGraph } from '../../../../src/coordinator/admission/wait-graph.ts'
+import type { Incarnation } from '../../../../src/coordinator/threads/incarnation.ts'
+import type { NestedSubmit } from '../../../../src/wire/control.ts'
+import { toCallValue } from '../../../../src/wire/side-payload.ts'
+
+/** Two partitions with one run each, in which every command that is submitted waits for ever. */
+function serverOfTwo() {
+  const handles = [0, 1].map((index) => ({
+    index,
+    isHeld: false,
+    hasWaiting: false,
+    window: undefined,
+  }))
+  const ended = new Set<number>()
+  const made = { home: -1, laneIndex: 0, key: undefined, extras: undefined }
+  let acts = 0
+  const server = new NestedServer(
+    { make: () => ({ ...made }), admit: () => new Promise(() => {}) } as never,
+    handles as never,
+    new WaitGraph({ partitions: 2, runs: 1, laneSlots: [9], groupSlots: [9] }),
+    { returnTurns: () => {}, reclaimFrom: () => {} } as never,
+    { acted: () => acts++ },
+  )
+  /** A handler of a partition, named by a number, submits a command. */
+  const submit = (partition: number, parent: number) => {
+    const window = {
+      commandOf: (id: number) => ({ laneIndex: 0, key: undefined, extras: undefined, id }),
+      isOpen: (id: number) => !ended.has(id),
+    }
+    const from = { partition, window, exited: new Promise(() => {}) } as never as Incarnation
+    const payload = toCallValue(1, 'payload')
+    const command = { id: parent, parent, lane: 'lane', type: 'type', payload, options: {} }
+    const rest = { carrier: undefined, wait: true, hasSignal: false }
+    return server.submit(from, { ...command, ...rest } as NestedSubmit)
+  }
+  const held = () => handles.map(({ isHeld }) => isHeld)
+  return { server, submit, held, end: (parent: number) => ended.add(parent), acts: () => acts }
+}
+
+test('the last run of all is held by no handler that waits, and its submit is refused', async () => {
+  const { submit, held } = serverOfTwo()
+  void submit(0, 1)
+  expect(held()).toEqual([true, false])
+  expect(await submit(1, 2)).toMatchObject({ ok: false })
+  expect(held()).toEqual([true, false])
+})
+
+test('the partition of a handler that ended without waiting is held no more by the next submit', () => {
+  const { server, submit, held, end, acts } = serverOfTwo()
+  void submit(0, 1)
+  end(1)
+  // The manager has not acted on that end when a handler of another partition comes.
+  const before = acts()
+  void submit(1, 2)
+  expect(held()).toEqual([false, true])
+  expect(acts()).toBeGreaterThan(before)
+  server.progressed()
+  expect(held()).toEqual([false, true])
+})
