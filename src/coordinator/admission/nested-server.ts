@@ -131,7 +131,7 @@ export class NestedServer implements NestedRequests {
       needsKey: child.key,
       needsGroup: child.extras?.group?.group,
     }
-    // Partitions of handlers that have ended meanwhile are held no more, and have to be told so.
+    // Partitions whose handlers have ended meanwhile are held no more.
     this.progressed()
     if (!graph.add(wait)) throw laneError('CORELANE_NESTED_WAIT', { type, lane })
     this.#update(from.partition)
