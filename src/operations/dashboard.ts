@@ -9,7 +9,7 @@ import { URL as NodeUrl } from 'node:url'
 import { inspect, types } from 'node:util'
 import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { timers } from '../base/clock.ts'
-import { LaneError, laneError, show } from '../base/errors.ts'
+import { laneError, show } from '../base/errors.ts'
 import type { HistogramJson } from '../base/histogram.ts'
 import {
   anything,
@@ -100,6 +100,8 @@ const EVENTS_SHOWN: EventFilter['events'] = [
   'queue.lane.idle',
   'queue.lane.changed',
 ]
+/** Codes of errors that a request is to blame for. */
+const INVALID = new Set<unknown>(['CORELANE_INVALID_OPTION', 'ERR_INVALID_URL'])
 const LETTERS_SHOWN = 100
 const TEXT_SHOWN = 2_000
 const PROFILE_MS = 2_000
@@ -113,7 +115,9 @@ function isLoopback(host: string): boolean {
 }
 
 function shown(value: unknown): string {
-  const all = types.isNativeError(value) ? `${value.name}: ${value.message}` : inspect(value)
+  // Runs no code of the value's, which might throw.
+  const isError = types.isNativeError(value)
+  const all = isError ? `${value.name}: ${value.message}` : inspect(value, { customInspect: false })
   return all.length > TEXT_SHOWN ? `${all.slice(0, TEXT_SHOWN)}…` : all
 }
 
@@ -183,6 +187,8 @@ export class Dashboard {
       server.listen(checked.port, host, resolve)
     })
     server.unref()
+    // A page that is open holds a connection.
+    server.on('connection', (socket) => socket.unref())
     const token = checked.token ?? randomBytes(24).toString('base64url')
     return new Dashboard(manager, checked, server, token)
   }
@@ -212,7 +218,7 @@ export class Dashboard {
         this.#send(response, this.#letters())
       else this.#send(response, await this.#act(request.method, path, searchParams))
     } catch (error) {
-      const isInvalid = error instanceof LaneError && error.code === 'CORELANE_INVALID_OPTION'
+      const isInvalid = error instanceof URIError || INVALID.has((error as { code: unknown }).code)
       response.statusCode = error instanceof Refusal ? error.status : isInvalid ? 400 : 500
       this.#send(response, { error: shown(error) })
     }

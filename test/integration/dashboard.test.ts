@@ -3,6 +3,7 @@
 // what happens and acts. Method: a real server, requests with forged headers, headless Chromium.
 
 import { request } from 'node:http'
+import { inspect } from 'node:util'
 import {
   type Dashboard,
   type DashboardOptions,
@@ -14,7 +15,8 @@ import {
 import { afterEach, expect, test } from 'vitest'
 import { Browser, describeWithBrowser } from '../support/browser.ts'
 import { failure, rejection, until, within } from '../support/deadline.ts'
-import { create, open } from '../support/managers.ts'
+import { create, moduleOf, open } from '../support/managers.ts'
+import { runProgram } from '../support/programs.ts'
 
 const undone: (() => Promise<void>)[] = []
 
@@ -133,9 +135,47 @@ test('lanes are paused and resumed, dead letters redriven and purged', async () 
     ['POST', '/api/lanes/api/explode', 404],
     ['GET', '/api/lanes/api/pause', 405],
     ['GET', '/etc/passwd', 404],
+    ['POST', '/api/lanes/%/pause', 400],
   ] as const) {
     expect((await ask(dashboard, path, method)).status).toBe(status)
   }
+})
+
+test('a dead letter that cannot be shown by itself keeps no other from being shown', async () => {
+  const [manager, dashboard] = await start()
+  const refuses = () => {
+    throw new Error('not shown')
+  }
+  await deadLetter(manager, Object.assign(Object.create({ [inspect.custom]: refuses }), { own: 1 }))
+  await deadLetter(manager, 'another')
+  const { status, body } = await ask(dashboard, '/api/dead')
+  expect(status).toBe(200)
+  expect(JSON.parse(body).map(({ payload }: { payload: string }) => payload)).toEqual([
+    expect.stringContaining('own: 1'),
+    "'another'",
+  ])
+})
+
+test('a page that is open keeps no process alive', async () => {
+  const { code, signal, stdout, stderr } = await runProgram(
+    `const { QueueMetrics } = await import('corelane')
+     const { connect } = await import('node:net')
+     const handlers = ${JSON.stringify(moduleOf('export const echo = (value) => value'))}
+     const manager = QueueManager.create({ handlers, partitions: 1, metrics: QueueMetrics.local() })
+     const { url, token } = await manager.serveDashboard({ intervalMs: 100 })
+     const page = connect(Number(new URL(url).port), '127.0.0.1').unref()
+     page.write('GET /api/events HTTP/1.1\\r\\nHost: localhost\\r\\n' +
+       'Authorization: Bearer ' + token + '\\r\\n\\r\\n')
+     const news = new Promise((resolve) => page.on('data', (text) => /data:/.test(text) && resolve()))
+     await manager.run('echo', 1)
+     const awake = setInterval(() => {}, 1000)
+     await news
+     clearInterval(awake)
+     await manager.close()
+     console.log('closed')`,
+  )
+  expect(stderr).toBe('')
+  expect({ code, signal, stdout }).toEqual({ code: 0, signal: null, stdout: 'closed\n' })
 })
 
 test('a partition is profiled, and one that is not there is refused', async () => {
