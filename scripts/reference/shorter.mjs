@@ -1,9 +1,10 @@
 // Shorter: keeps the reference to what a reader needs. A name that stands for one of several texts
 // is written as these texts; a member is described in the class that declares it, and errors of the
-// project do not repeat those of `Error`.
+// project do not repeat those of `Error`. A property that is a number or may be absent says its unit
+// and what its absence means; the names of others may be enough.
 // @ts-check
 
-import { Converter, LiteralType, ReflectionKind, UnionType } from 'typedoc'
+import { Application, Converter, LiteralType, ReflectionKind, UnionType } from 'typedoc'
 
 /** @typedef {import('typedoc').DeclarationReflection} DeclarationReflection */
 
@@ -29,6 +30,16 @@ export function load(app) {
       const from = /** @type {DeclarationReflection} */ (one).inheritedFrom
       if (from?.reflection !== undefined && one.parent?.kindOf(ReflectionKind.Class)) {
         project.removeReflection(one)
+      }
+    }
+  })
+  app.on(Application.EVENT_VALIDATE_PROJECT, (project) => {
+    for (const each of project.getReflectionsByKind(ReflectionKind.Property)) {
+      const one = /** @type {DeclarationReflection} */ (each)
+      const isNamed = one.parent?.kindOf([ReflectionKind.Interface, ReflectionKind.Class])
+      if (!isNamed || one.hasComment() || one.overwrites !== undefined) continue
+      if (one.flags.isOptional || /\b(number|undefined)\b/.test(`${one.type}`)) {
+        app.logger.warn(`${one.getFullName()} needs its unit, default or absence in a comment`)
       }
     }
   })

@@ -54,6 +54,7 @@ export interface FarmOptions {
   readonly forkOptions?:
     | { readonly execArgv?: string[]; readonly env?: NodeJS.ProcessEnv }
     | undefined
+  /** Limits of a thread, as those of `Worker`. Default: none. */
   readonly resourceLimits?: ResourceLimits | undefined
   /** With a queue or a pool of your own; without, a call goes where it starts soonest. */
   readonly workerSchedulingPolicy?: 'round-robin' | 'in-order' | undefined
@@ -81,10 +82,14 @@ export interface WorkerPoolOptions {
   readonly setupArgs: readonly unknown[]
   readonly forkOptions: object
   readonly resourceLimits: ResourceLimits
+  /** As in {@link FarmOptions}, filled in. */
   readonly maxRetries: number
+  /** How many workers to start. */
   readonly numWorkers: number
   readonly enableWorkerThreads: boolean
+  /** In bytes, or up to 1 as a share; undefined: none. */
   readonly idleMemoryLimit: number | undefined
+  /** In milliseconds; undefined: 500. */
   readonly workerGracefulExitTimeout: number | undefined
 }
 

@@ -18,29 +18,51 @@ export type PiscinaLoadBalancer = (
 
 /** Options of a pool, as Piscina's. */
 export interface Options {
+  /** Path or file: URL of the module. Default: none, each call names its own. */
   filename?: string | null | undefined
+  /** Export that runs. Default `'default'`. */
   name?: string | undefined
+  /** Threads that stay. Default: half as many as there are cores, at least 1. */
   minThreads?: number | undefined
+  /** Most threads. Default: 1.5 for each core. */
   maxThreads?: number | undefined
+  /**
+   * How long a thread above `minThreads` stays idle, in milliseconds. Default 0; Infinity: for
+   * ever.
+   */
   idleTimeout?: number | undefined
+  /** Tasks that may wait. Default: no bound; `'auto'`: the square of `maxThreads`. */
   maxQueue?: number | 'auto' | undefined
+  /** Tasks that may run at once in a thread. Default 1. */
   concurrentTasksPerWorker?: number | undefined
   /** Accepted; threads wait in one way. */
   atomics?: 'sync' | 'async' | 'disabled' | undefined
+  /** Limits of a thread, as those of `Worker`. Default: none. */
   resourceLimits?: ResourceLimits | undefined
+  /** Added to `process.argv` of threads. Default: nothing. */
   argv?: string[] | undefined
+  /** Options of Node for threads. Default: those of the process. */
   execArgv?: string[] | undefined
+  /** Environment of threads. Default: a copy of `process.env`. */
   env?: NodeJS.ProcessEnv | typeof SHARE_ENV | undefined
+  /** What `Piscina.workerData` gives in threads. Default: undefined. */
   // biome-ignore lint/suspicious/noExplicitAny: as Piscina's
   workerData?: any
+  /** Decides which task is next. Default: first in, first out. */
   taskQueue?: TaskQueue | undefined
   /** Accepted; threads keep the priority of the process. */
   niceIncrement?: number | undefined
+  /** Whether files that a thread leaves open are closed at its end. Default true. */
   trackUnmanagedFds?: boolean | undefined
+  /** How long `close` waits for tasks, in milliseconds. Default 30,000. */
   closeTimeout?: number | undefined
+  /** Whether waits and runs are counted in `histogram`. Default true. */
   recordTiming?: boolean | undefined
+  /** Whether a task that found no thread keeps its place in a `taskQueue`. Default false. */
   stricterFIFO?: boolean | undefined
+  /** Chooses the thread of a task. Default: the least busy one. */
   loadBalancer?: PiscinaLoadBalancer | undefined
+  /** Whether each thread has a histogram of its own. Default false. */
   workerHistogram?: boolean | undefined
   /** Lanes that tasks may name. Default: those of a queue manager. */
   lanes?: Readonly<Record<string, LaneOptions>> | undefined

@@ -70,9 +70,11 @@ export function move<T>(value: T): T {
 
 /** A task, as balancers see it. */
 export interface PiscinaTask extends Task {
+  /** Its number in the process. */
   readonly taskId: number
   readonly filename: string
   readonly name: string
+  /** When it was submitted, milliseconds of `performance.now()`. */
   readonly created: number
   readonly isAbortable: boolean
 }
@@ -88,9 +90,13 @@ export interface LaneRunOptions
 
 /** Options of one task: Piscina's, and where it is to run. */
 export interface RunOptions extends LaneRunOptions {
+  /** Objects to move instead of copy. Default: none. */
   transferList?: readonly object[] | undefined
+  /** Module of this task. Default: that of the pool. */
   filename?: string | null | undefined
+  /** Its abort ends the task, and its thread if it runs. Default: none. */
   signal?: AbortSignalAny | null | undefined
+  /** Export that runs. Default: that of the pool. */
   name?: string | null | undefined
 }
 

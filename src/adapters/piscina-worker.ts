@@ -22,7 +22,9 @@ export type PiscinaHistogramSummary = Record<
 
 /** What a pool shows of its times. */
 export interface PiscinaHistogram {
+  /** How long tasks ran, in milliseconds; undefined without the option `recordTiming`. */
   readonly runTime: PiscinaHistogramSummary | undefined
+  /** How long tasks waited, as `runTime`. */
   readonly waitTime: PiscinaHistogramSummary | undefined
   /** Forgets the run times. */
   resetRunTime(): void
@@ -74,7 +76,9 @@ export function histogramOf(
 
 /** A thread, as balancers and events show it. */
 export interface PiscinaWorker {
+  /** Its number in the pool. */
   readonly id: number
+  /** Tasks that it runs. */
   readonly currentUsage: number
   readonly isRunningAbortableTask: boolean
   readonly histogram: PiscinaHistogramSummary | null

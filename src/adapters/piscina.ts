@@ -63,6 +63,7 @@ export const workerData: any = isWorkerThread ? threadData : undefined
 
 /** Options of `close`. */
 export interface CloseOptions {
+  /** Whether tasks that wait are rejected. Default false. */
   force?: boolean | undefined
 }
 

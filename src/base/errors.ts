@@ -149,6 +149,7 @@ type NumberWord = `${string}Ms` | 'bytes' | 'deliveries' | 'last' | 'maxBytes' |
 export interface CrashRecord {
   /** Node's number of the thread. */
   readonly threadId: number
+  /** As Node reports it; 1 after an uncaught error. */
   readonly exitCode: number
   /** Stack of the error that ended it; undefined if it exited without one. */
   readonly stack: string | undefined

@@ -59,15 +59,25 @@ export function recordDuration(cells: Float64Array, at: number, ms: number): voi
 
 /** A histogram as JSON carries it between machines. Durations are milliseconds. */
 export interface HistogramJson {
+  /** How many durations. */
   readonly count: number
+  /** All of them added up. */
   readonly sum: number
+  /** The shortest; 0 if there is none. */
   readonly min: number
+  /** The longest; 0 if there is none. */
   readonly max: number
+  /** Their average; 0 if there is none. */
   readonly mean: number
+  /** The median, within 1/32 of its value, as all percentiles are; 0 if there is none. */
   readonly p50: number
+  /** 90th percentile. */
   readonly p90: number
+  /** 95th percentile. */
   readonly p95: number
+  /** 99th percentile. */
   readonly p99: number
+  /** 99.9th percentile. */
   readonly p999: number
   /** Buckets that hold something: index and count. */
   readonly buckets: readonly (readonly [number, number])[]

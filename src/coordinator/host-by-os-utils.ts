@@ -4,11 +4,15 @@ import osUtils from 'os-utils'
 
 /** The machine, by os-utils. */
 export interface HostStats {
+  /** Cores of the machine, not of the container. */
   readonly cores: number
   /** Runnable processes over the last minute. */
   readonly loadAverage: number
+  /** Free memory, in MiB. */
   readonly freeMemoryMb: number
+  /** All memory, in MiB. */
   readonly totalMemoryMb: number
+  /** Seconds since the machine started. */
   readonly uptimeSeconds: number
 }
 

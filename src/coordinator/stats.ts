@@ -14,9 +14,11 @@ import type { PartitionHandle } from './threads/partition-handle.ts'
 
 /** A lane at one moment. `submitted = unsettled + completed + failed`. */
 export interface LaneStats {
+  /** Urgency, 0 (the most urgent) to 255. */
   readonly priority: number
-  /** Its present limits, if it has any. */
+  /** Its present bound of commands that run at once; undefined: none. */
   readonly maxConcurrency: number | undefined
+  /** Starts within a window; undefined: no limit. */
   readonly rateLimit: { readonly limit: number; readonly windowMs: number } | undefined
   /** Commands that wait: in the backlog, for a delay, or bound to a partition. */
   readonly queued: number
@@ -26,8 +28,11 @@ export interface LaneStats {
   readonly unsettled: number
   /** Submits that wait for room; they are not among those submitted yet. */
   readonly waiting: number
+  /** Commands submitted since the start of the manager. */
   readonly submitted: number
+  /** Commands whose handler gave a result. */
   readonly completed: number
+  /** Commands that rejected for good, aborted and late ones included. */
   readonly failed: number
   /** Runs that were followed by another. */
   readonly retried: number
@@ -41,6 +46,7 @@ export interface LaneStats {
 
 /** A partition at one moment. */
 export interface PartitionStats {
+  /** Its number, from 0. */
   readonly index: number
   /**
    * `failed`: given up after its threads died again and again. `draining`: its thread finishes what
@@ -77,13 +83,21 @@ export interface QueueStats {
   /** Why a partition was given up, if one was: the manager does not do all it should. */
   readonly failing: Error | undefined
   readonly strategy: string
+  /** Commands of all lanes that wait. */
   readonly queued: number
+  /** Commands of all lanes whose handler runs. */
   readonly running: number
+  /** `queued + running`. */
   readonly unsettled: number
+  /** Commands submitted since the start of the manager. */
   readonly submitted: number
+  /** Commands whose handler gave a result. */
   readonly completed: number
+  /** Commands that rejected for good. */
   readonly failed: number
+  /** Runs that were followed by another of the same command. */
   readonly retried: number
+  /** Runs that took longer than they may. */
   readonly timedOut: number
   /** Dead letters that are kept. */
   readonly deadLetters: number

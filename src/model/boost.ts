@@ -10,7 +10,9 @@ const STEPS_MAX = 64
 
 /** From `afterMs` after submission the lane's priority counts as lower by `by` in all. */
 export interface BoostStep {
+  /** Milliseconds since the submit; at least those of the step before. */
   readonly afterMs: number
+  /** Levels of priority in all, an integer; at least those of the step before. */
   readonly by: number
 }
 

@@ -256,7 +256,9 @@ export interface CommandInfo {
   readonly id: string
   readonly lane: string
   readonly type: string
+  /** Undefined if it has none. */
   readonly key: string | undefined
+  /** Which run this was, from 1. */
   readonly attempt: number
   /** Index of its partition; -1 if it was never bound to one. */
   readonly partition: number

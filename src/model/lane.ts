@@ -246,7 +246,9 @@ export class LaneConfig implements LaneOptions {
 
 /** The rate limit of a lane, checked. Crosses threads. */
 export interface RatePlan {
+  /** Starts within the window, at least 1. */
   readonly limit: number
+  /** Length of the window, in milliseconds. */
   readonly windowMs: number
   readonly isSliding: boolean
   readonly isPerPartition: boolean
@@ -256,7 +258,9 @@ export interface RatePlan {
 export interface GroupPlan {
   /** Infinity: without bound. */
   readonly concurrency: number
+  /** Undefined: no limit. */
   readonly rate: RatePlan | undefined
+  /** Shares of groups by name; a group that is not named has 1. */
   readonly weights: ReadonlyMap<string, number>
 }
 
@@ -266,19 +270,27 @@ export type SharedLanePlan = Omit<LanePlan, 'retry' | 'groups'>
 /** A lane, checked. */
 export interface LanePlan {
   readonly name: string
+  /** Urgency, 0 (the most urgent) to 255. */
   readonly priority: number
+  /** While fewer of its commands run, it goes before lanes that have their minimum. */
   readonly minConcurrency: number
+  /** Commands of it that run at once over all partitions; undefined: no bound. */
   readonly maxConcurrency: number | undefined
+  /** Undefined: no limit. */
   readonly rate: RatePlan | undefined
   readonly boostSteps: readonly BoostStep[]
   /** Deadline of a command that has none of its own. */
   readonly deadlineMs: number | undefined
   readonly rejectsLate: boolean
+  /** Time limit of a run, in milliseconds; undefined: none. */
   readonly timeoutMs: number | undefined
   readonly retry: RetryPlan
+  /** Commands that may be submitted and not settled; Infinity: no bound. */
   readonly maxPending: number
+  /** The same for the bytes of their payloads. */
   readonly maxPendingBytes: number
   readonly waitsWhenFull: boolean
+  /** Unsettled commands at which `queue.lane.pressure` is emitted; Infinity: never. */
   readonly pressureThreshold: number
   readonly groups: GroupPlan
 }

@@ -31,14 +31,19 @@ export interface GroupMetrics {
 
 /** A lane. */
 export interface LaneMetrics extends LaneShareMetrics {
+  /** Commands submitted since the start of the manager. */
   readonly submitted: number
   /** Handlers entered; those that a thread's death cut short are left out. */
   readonly started: number
+  /** Commands whose handler gave a result. */
   readonly completed: number
   /** Commands that failed for good. */
   readonly failed: number
+  /** Runs that took longer than they may; retried ones count each time. */
   readonly timedOut: number
+  /** Runs that were followed by another of the same command. */
   readonly retried: number
+  /** Failed commands that were kept as dead letters. */
   readonly deadLettered: number
   /** Commands that wait: in the backlog, for a delay, or bound to a partition. */
   readonly queued: number
@@ -63,11 +68,13 @@ export interface RunMetrics {
   readonly id: string
   readonly lane: string
   readonly type: string
+  /** Milliseconds since its handler was entered. */
   readonly runningMs: number
 }
 
 /** A partition. */
 export interface PartitionMetrics {
+  /** Its number, from 0. */
   readonly index: number
   readonly state: 'starting' | 'ready' | 'draining' | 'dormant' | 'failed' | 'ended'
   /** Threads that followed its first one. */
@@ -86,8 +93,9 @@ export interface PartitionMetrics {
   readonly stalled: number
   /** Payloads that took the side port to its present thread. */
   readonly sidePosts: number
-  /** Share of its rings that is in use, 0 to 1. */
+  /** Share of its command ring that is in use, 0 to 1. */
   readonly commandRingFill: number
+  /** The same share of its result ring. */
   readonly resultRingFill: number
   /** Heap in use when its thread last looked, in MiB. */
   readonly heapMb: number

@@ -45,6 +45,7 @@ export const KEYED_STRATEGIES: string = STRATEGIES.filter(takesKeys)
 export interface PartitionQuestion {
   readonly lane: string
   readonly type: string
+  /** Undefined if the command has none. */
   readonly key: string | undefined
   readonly payload: unknown
   /** How many partitions there are. */

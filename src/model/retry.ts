@@ -154,10 +154,14 @@ export class RetryPolicy implements RetryOptions {
 
 /** A retry policy, checked and complete. */
 export interface RetryPlan {
+  /** Runs after the first, 0 or more. */
   readonly retries: number
   readonly backoff: Backoff
+  /** The first delay, in milliseconds. */
   readonly delayMs: number
+  /** The longest delay, in milliseconds. */
   readonly maxDelayMs: number
+  /** Share of a delay that is random, 0 to 1. */
   readonly jitter: number
   /** Whether an error is worth another try. */
   readonly retryable: ((error: unknown) => boolean) | undefined

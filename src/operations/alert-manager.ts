@@ -40,7 +40,9 @@ export type AlertLevel = 'ok' | 'warning' | 'critical'
 
 /** The values at which a measure becomes a warning, and critical. */
 export interface AlertThresholds {
+  /** Least value of a warning, in the unit of the measure. */
   readonly warning: number
+  /** Least value that is critical, in the same unit; at least `warning`. */
   readonly critical: number
 }
 
@@ -50,6 +52,7 @@ export interface Alert {
   /** Undefined for measures of the whole manager. */
   readonly lane: string | undefined
   readonly level: AlertLevel
+  /** The measured value, in the unit of the measure. */
   readonly value: number
   readonly message: string
   /** Milliseconds since 1970. */

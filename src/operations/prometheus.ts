@@ -12,6 +12,7 @@ export type PrometheusLabels = Readonly<Record<string, string | number>>
 /** One sample of a family. */
 export interface PrometheusSample {
   readonly labels: PrometheusLabels
+  /** In the unit at the end of the name: seconds, bytes, a ratio from 0 to 1, or a count. */
   readonly value: number
   /** Name of the series, where a family has several. */
   readonly metricName?: string

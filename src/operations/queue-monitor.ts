@@ -10,7 +10,9 @@ import type { Watched, WatchedLane } from './watched.ts'
 export interface MonitorWarning {
   readonly lane: string
   readonly measure: 'queued' | 'running'
+  /** Commands of the lane that wait or run. */
   readonly value: number
+  /** The option that this has reached: `queuedWarning` or `runningWarning`. */
   readonly threshold: number
 }
 

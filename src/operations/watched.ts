@@ -15,13 +15,16 @@ export interface WatchedMetrics {
 
 /** A lane as `stats()` has it. */
 export interface WatchedLane {
+  /** Commands that wait. */
   readonly queued: number
+  /** Commands whose handler runs. */
   readonly running: number
 }
 
 /** What is watched of a manager. */
 export interface Watched {
   readonly lanes: readonly LanePlan[]
+  /** Undefined unless the manager has the option `metrics`. */
   readonly metrics: WatchedMetrics | undefined
   /** Counts of lanes, and the load of the host. */
   stats(): {

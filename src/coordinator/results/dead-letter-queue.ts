@@ -20,8 +20,9 @@ export interface DeadLetter {
   readonly attempts: number
   /** Threads that it killed or may have killed. */
   readonly crashes: number
-  /** When it failed for the first and for the last time, monotonic milliseconds. */
+  /** The first failure, monotonic milliseconds. */
   readonly firstFailedAtMs: number
+  /** The last failure, monotonic milliseconds. */
   readonly failedAtMs: number
   /** The options with which it is run again. */
   readonly options: CommandOptions

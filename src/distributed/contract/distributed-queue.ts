@@ -137,6 +137,7 @@ export interface ReleaseOptions {
 /** Names a command from outside. */
 export interface CommandReference {
   readonly commandId: string
+  /** Its partition of the queue, from 0. */
   readonly partitionId: number
 }
 
@@ -154,6 +155,7 @@ export interface DeadCommand {
   readonly reason: string
   /** When, milliseconds since 1970. */
   readonly diedAt: number
+  /** Its last failure. Undefined if it died without one. */
   readonly result: CommandResult | undefined
 }
 
@@ -215,8 +217,9 @@ export interface LeaseExtension {
   readonly leasedUntilMs: number
 }
 
-/** TokenGrant of a lane's rate limit. */
+/** Tokens of a lane's rate limit that a queue grants. */
 export interface TokenGrant {
+  /** How many tokens, 0 or more. */
   readonly granted: number
   /** They must be used by then, on the monotonic clock of this process. */
   readonly expiresAtMs: number
@@ -318,6 +321,7 @@ export interface FoundCommand {
   /** `waiting` to be given out, kept back (`delayed`), with a worker (`leased`), or at its end. */
   readonly state: 'waiting' | 'delayed' | 'leased' | 'ended' | 'dead'
   readonly commandId: string
+  /** Its partition of the queue, from 0. */
   readonly partitionId: number
   /** Absent where it has `ended`: then only its result is kept. */
   readonly envelope?: CommandEnvelope | undefined
@@ -331,8 +335,9 @@ export interface FoundCommand {
   readonly workerId?: string | undefined
   /** How it ended. */
   readonly result?: CommandResult | undefined
-  /** Why and when a `dead` one died, as in {@link DeadCommand}. */
+  /** Why a `dead` one died, as in {@link DeadCommand}. */
   readonly reason?: string | undefined
+  /** When it died, milliseconds since 1970. Only of a `dead` one. */
   readonly diedAt?: number | undefined
 }
 
@@ -413,6 +418,7 @@ export interface QueueCounts {
   readonly delayed: number
   /** Commands that a worker has. */
   readonly leased: number
+  /** Commands that failed for good and are kept. */
   readonly dead: number
   /** Waiting and leased ones by lane. */
   readonly lanes: Readonly<Record<string, number>>

@@ -23,6 +23,7 @@ export interface CommandEnvelope {
   readonly laneId: string
   /** The partition of the queue that it goes through, from 0. */
   readonly partitionId: number
+  /** What its handler gets. Absent: undefined. */
   readonly payload?: unknown
   /** How often its handler has failed and it was put back. */
   readonly retryCount: number
@@ -82,10 +83,13 @@ export interface PortableError {
   readonly message: string
   /** The nearest class that exists everywhere, where that is not the one of the name. */
   readonly class?: string | undefined
+  /** Absent if the error had none. */
   readonly stack?: string | undefined
+  /** Its `code`, if that is a text. */
   readonly code?: string | undefined
   /** Other members of the error, where they are plain data. */
   readonly own?: Readonly<Record<string, unknown>> | undefined
+  /** Its `cause`, if that is an error. */
   readonly cause?: PortableError | undefined
 }
 
@@ -93,6 +97,7 @@ export interface PortableError {
 export interface CommandResult {
   /** Id of its envelope. */
   readonly commandId: string
+  /** The partition of the queue that it went through, from 0. */
   readonly partitionId: number
   /** Who ran it. */
   readonly workerId: string

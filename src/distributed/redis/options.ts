@@ -26,6 +26,7 @@ const PARTITION_COUNT = 8
 
 /** As much of a client of node-redis as is used: it is copied, never used itself nor closed. */
 export interface RedisClientLike {
+  /** As `createClient` took them. Absent: its defaults. */
   readonly options?: object | undefined
   /** A client with the same options, for a connection of its own. */
   duplicate(overrides?: object): unknown

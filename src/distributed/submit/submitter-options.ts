@@ -126,5 +126,6 @@ export const SUBMIT_RULES = Object.freeze({
 export interface NewCommand extends Omit<SubmitOptions, 'signal' | 'onProgress'> {
   readonly lane: string
   readonly type: string
+  /** What its handler gets. Default: undefined. */
   readonly payload?: unknown
 }

@@ -20,10 +20,13 @@ export interface ContractSettings {
   readonly queue: string
   /** Who works through the object that is opened: the same queue is opened for several. */
   readonly workerId: string
+  /** How long a delivery is leased, in milliseconds. */
   readonly leaseMs: number
+  /** Starts after which a command is poison. */
   readonly maxDeliveries: number
   /** How long results are kept, in milliseconds. */
   readonly resultTtlMs: number
+  /** Partitions of the queue. */
   readonly numPartitions: number
   readonly strategy: PartitionStrategy
 }
