@@ -131,6 +131,14 @@ class Refusal extends Error {
   }
 }
 
+function decoded(name: string): string {
+  try {
+    return decodeURIComponent(name)
+  } catch {
+    throw new Refusal(400, 'an address that cannot be decoded')
+  }
+}
+
 /** A dashboard that is served. */
 export class Dashboard {
   /** Where it is, with the token after `#`, which browsers do not send. */
@@ -218,7 +226,7 @@ export class Dashboard {
         this.#send(response, this.#letters())
       else this.#send(response, await this.#act(request.method, path, searchParams))
     } catch (error) {
-      const isInvalid = error instanceof URIError || INVALID.has((error as { code: unknown }).code)
+      const isInvalid = INVALID.has((error as { code: unknown }).code)
       response.statusCode = error instanceof Refusal ? error.status : isInvalid ? 400 : 500
       this.#send(response, { error: shown(error) })
     }
@@ -269,7 +277,7 @@ export class Dashboard {
     if (name === undefined) throw new Refusal(404, 'nothing is here')
     if (method !== 'POST') throw new Refusal(405, 'POST only')
     if (this.#options.readOnly) throw new Refusal(403, 'this dashboard is read-only')
-    const subject = decodeURIComponent(name)
+    const subject = decoded(name)
     const { deadLetters } = this.#manager
     switch (`${what} ${act}`) {
       case 'lanes pause':
