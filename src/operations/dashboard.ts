@@ -125,8 +125,8 @@ function shown(value: unknown): string {
 class Refusal extends Error {
   readonly status: number
 
-  constructor(status: number, message: string) {
-    super(message)
+  constructor(status: number, message: string, cause?: unknown) {
+    super(message, { cause })
     this.status = status
   }
 }
@@ -134,8 +134,8 @@ class Refusal extends Error {
 function decoded(name: string): string {
   try {
     return decodeURIComponent(name)
-  } catch {
-    throw new Refusal(400, 'an address that cannot be decoded')
+  } catch (error) {
+    throw new Refusal(400, 'an address that cannot be decoded', error)
   }
 }
 
