@@ -19,6 +19,11 @@ export const STRATEGIES = Object.freeze([
 /** How a command finds its partition. */
 export type PartitionStrategy = (typeof STRATEGIES)[number]
 
+/** Those that every submitter of a queue can follow, on whatever machine: all but `custom`. */
+export const PORTABLE_STRATEGIES: readonly PartitionStrategy[] = STRATEGIES.filter(
+  (name) => name !== 'custom',
+)
+
 /** A strategy as callers may name it: `none` is another name of `single`. */
 export type PartitionStrategyName = PartitionStrategy | 'none'
 

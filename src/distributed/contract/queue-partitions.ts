@@ -7,6 +7,7 @@ import {
   PARTITION_RULES,
   type PartitionOptions,
   type PartitionStrategy,
+  PORTABLE_STRATEGIES,
 } from '../../model/partition-config.ts'
 
 /** The partitions of a queue, complete. */
@@ -28,11 +29,11 @@ export function planPartitions(
 ): QueuePartitions {
   const checked = checkOptions<CheckedPartitions>('partitions', partitions, PARTITION_RULES)
   const { strategy } = checked
-  if (strategy === 'custom') {
+  if (!PORTABLE_STRATEGIES.includes(strategy)) {
     throw laneError('CORELANE_INVALID_OPTION', {
       option: 'partitions.strategy',
       received: show(strategy),
-      allowed: 'a strategy that every submitter can follow: balanced, roundRobin, hash, single',
+      allowed: `a strategy that every submitter can follow: ${PORTABLE_STRATEGIES.join(', ')}`,
     })
   }
   return { strategy, numPartitions: strategy === 'single' ? 1 : (checked.count ?? fallback()) }

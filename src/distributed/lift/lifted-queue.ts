@@ -17,7 +17,7 @@ import {
   PARTITION_COUNT_MAX,
   type PartitionStrategy,
   type PartitionStrategyName,
-  STRATEGIES,
+  PORTABLE_STRATEGIES,
   STRATEGY_SYNONYMS,
 } from '../../model/partition-config.ts'
 import { Dequeued } from '../contract/dequeued.ts'
@@ -69,11 +69,7 @@ export interface LiftOptions {
 
 /** The rules of {@link LiftOptions}. */
 export const LIFT_RULES = Object.freeze({
-  strategy: oneOf(
-    'roundRobin',
-    STRATEGIES.filter((name) => name !== 'custom'),
-    STRATEGY_SYNONYMS,
-  ),
+  strategy: oneOf('roundRobin', PORTABLE_STRATEGIES, STRATEGY_SYNONYMS),
   pollMs: milliseconds(5, 1, 60_000),
   maxPollMs: milliseconds(500, 1, 60_000),
   maxKnown: integer(100_000, 0, 10_000_000),

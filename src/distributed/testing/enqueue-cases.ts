@@ -1,6 +1,7 @@
 // Enqueue cases: what is accepted, what is refused, and that an id is one command.
 
 import assert from 'node:assert/strict'
+import { PORTABLE_STRATEGIES } from '../../model/partition-config.ts'
 import type { CommandEnvelope } from '../contract/envelope.ts'
 import { Submitter } from '../submit/submitter.ts'
 import { always, type CaseOfContract, leased, sentence } from './contract-case.ts'
@@ -179,9 +180,7 @@ const idempotence: readonly CaseOfContract[] = [
   ),
 ]
 
-const STRATEGIES = ['balanced', 'roundRobin', 'hash', 'single'] as const
-
-const submitting: readonly CaseOfContract[] = STRATEGIES.map((strategy) =>
+const submitting: readonly CaseOfContract[] = PORTABLE_STRATEGIES.map((strategy) =>
   sentence(
     `an id that many submitters give is one command, under the strategy ${strategy}`,
     { needs: ['leases'], strategy, numPartitions: strategy === 'single' ? 1 : 4 },
