@@ -125,17 +125,18 @@ function shown(value: unknown): string {
 class Refusal extends Error {
   readonly status: number
 
-  constructor(status: number, message: string, cause?: unknown) {
-    super(message, { cause })
+  constructor(status: number, message: string) {
+    super(message)
     this.status = status
   }
 }
 
-function decoded(name: string): string {
+/** What an address names; undefined if it cannot be decoded. */
+function decoded(name: string): string | undefined {
   try {
     return decodeURIComponent(name)
-  } catch (error) {
-    throw new Refusal(400, 'an address that cannot be decoded', error)
+  } catch {
+    return undefined
   }
 }
 
@@ -278,6 +279,7 @@ export class Dashboard {
     if (method !== 'POST') throw new Refusal(405, 'POST only')
     if (this.#options.readOnly) throw new Refusal(403, 'this dashboard is read-only')
     const subject = decoded(name)
+    if (subject === undefined) throw new Refusal(400, 'the address cannot be decoded')
     const { deadLetters } = this.#manager
     switch (`${what} ${act}`) {
       case 'lanes pause':
