@@ -75,6 +75,7 @@ export {
   type EnvelopeOptions,
   type PortableError,
 } from './distributed/contract/envelope.ts'
+export type { LaneLimits, SharedRate } from './distributed/contract/live-limits.ts'
 export type { IncidentListener, QueueIncident } from './distributed/incident.ts'
 export { type LiftOptions, liftQueue } from './distributed/lift/lifted-queue.ts'
 export type { LocalQueueOptions } from './distributed/local/local-plan.ts'

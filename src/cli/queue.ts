@@ -1,7 +1,7 @@
 // Queue: the command that looks at a queue, and at the commands in it that failed for good.
 // Thread: main.   Owns: what its flags mean.
 
-import { boolean, integer, text } from '../base/options.ts'
+import { boolean, integer, milliseconds, text } from '../base/options.ts'
 import type { FoundCommand, LeasedQueue } from '../index.ts'
 import { type CliCommand, EXIT_OK, UsageError } from './command-line.ts'
 import { toJson } from './json-value.ts'
@@ -14,6 +14,10 @@ interface Flags extends QueueFlags {
   readonly max: number | undefined
   readonly lane: string | undefined
   readonly redact: boolean
+  readonly concurrency: number | undefined
+  readonly rate: number | undefined
+  readonly window: number | undefined
+  readonly reset: boolean
 }
 
 const { queue, name } = QUEUE_FLAGS
@@ -25,7 +29,7 @@ const DEAD_MAX = 10_000
 export const queueCommand: CliCommand = {
   usage: 'queue <action>',
   summary:
-    'Look at a queue: stats, peek, show, dead; pause or resume a lane; cancel commands; redrive or purge dead ones',
+    'Look at a queue: stats, peek, show, dead; pause, resume or limit a lane; cancel commands; redrive or purge dead ones',
   examples: [
     'corelane queue stats --queue redis://localhost --name images',
     'corelane queue redrive --ids 7,9 --queue redis://localhost --name images',
@@ -47,8 +51,28 @@ export const queueCommand: CliCommand = {
     },
     lane: {
       flag: '--lane <name>',
-      summary: 'The lane to peek into, pause or resume',
+      summary: 'The lane to peek into, pause, resume or limit',
       rule: text(undefined),
+    },
+    concurrency: {
+      flag: '--concurrency <n>',
+      summary: 'Limit: commands of the lane that may run at once over all workers',
+      rule: integer(undefined, 1, 65_536),
+    },
+    rate: {
+      flag: '--rate <n>',
+      summary: 'Limit: commands of the lane that may start in a window of time over all workers',
+      rule: integer(undefined, 1, 1_000_000_000),
+    },
+    window: {
+      flag: '--window <ms>',
+      summary: 'Length of the window of --rate (default: 1000)',
+      rule: milliseconds(undefined, 1, 604_800_000),
+    },
+    reset: {
+      flag: '--reset',
+      summary: 'Limit: forgets the limits of the lane that are not given',
+      rule: boolean(false),
     },
     redact: { flag: '--redact', summary: 'Leaves payloads and results out', rule: boolean(false) },
   },
@@ -57,11 +81,23 @@ export const queueCommand: CliCommand = {
 
 const ACTIONS: Readonly<Record<string, (queue: LeasedQueue, flags: Flags) => Promise<void>>> = {
   stats: async (opened) => {
-    const [counts, paused] = await Promise.all([opened.counts(), opened.lanes!.paused()])
-    console.log(JSON.stringify({ ...counts, paused }, undefined, 2))
+    const lanes = opened.lanes!
+    const all = [opened.counts(), lanes.paused(), lanes.limits()] as const
+    const [counts, paused, limits] = await Promise.all(all)
+    console.log(JSON.stringify({ ...counts, paused, limits }, undefined, 2))
   },
   pause: ({ lanes }, { lane }) => lanes!.pause(laneOf(lane, 'pause')),
   resume: ({ lanes }, { lane }) => lanes!.resume(laneOf(lane, 'resume')),
+  limit: async ({ lanes }, { lane, concurrency, rate, window: windowMs, reset }) => {
+    const name = laneOf(lane, 'limit')
+    if (concurrency === undefined && rate === undefined && !reset) {
+      throw new UsageError('limit needs --concurrency, --rate or --reset')
+    }
+    if (windowMs !== undefined && rate === undefined) throw new UsageError('--window needs --rate')
+    if (concurrency !== undefined || reset) await lanes!.setConcurrency(name, concurrency)
+    const limit = rate === undefined ? undefined : { limit: rate, windowMs }
+    if (rate !== undefined || reset) await lanes!.setRateLimit(name, limit)
+  },
   peek: async ({ commands }, { lane, max, redact }) => {
     for (const one of await commands!.peek(lane, max)) print(one, redact)
   },

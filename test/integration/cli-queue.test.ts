@@ -46,6 +46,15 @@ function send(name: string, ...args: string[]): CliProcess {
   return sender
 }
 
+/** Runs `corelane queue`. */
+function askQueue(name: string, ...words: string[]): Promise<Ending> {
+  const env = { CORELANE_QUEUE_URL: redis.url }
+  const cli = new CliProcess(['queue', ...words, '--name', name], [], env)
+  running.push(cli)
+  cli.child.stdin.end()
+  return within(cli.end(), words.join(' '))
+}
+
 /** What a worker has said once it serves a dashboard. */
 async function textOf(worker: CliProcess): Promise<string> {
   await within(worker.says('stderr', '#token='), 'the address of the dashboard')
@@ -134,14 +143,7 @@ describeWithRedis('the queue from the command line', () => {
 
   test('dead commands of a queue are listed, run again and purged, and its counts are printed', async () => {
     const name = newName()
-    const ask = async (...words: string[]): Promise<Ending> => {
-      const cli = new CliProcess(['queue', ...words, '--name', name], [], {
-        CORELANE_QUEUE_URL: redis.url,
-      })
-      running.push(cli)
-      cli.child.stdin.end()
-      return within(cli.end(), words.join(' '))
-    }
+    const ask = (...words: string[]) => askQueue(name, ...words)
     const worker = await startWorker(name, '--retries', '1')
     const commands = ['a', 'b'].map((id) => ({ id, type: 'fail', payload: `why ${id}` }))
     await run(name, commands)
@@ -161,7 +163,7 @@ describeWithRedis('the queue from the command line', () => {
       [['purge', '--all'], 'add --yes'],
       [['redrive'], 'needs either --ids or --all'],
       [['show'], 'show needs --ids'],
-      [['shred'], 'there is no action "shred"; actions: stats, pause, resume, peek, show'],
+      [['shred'], 'there is no action "shred"; actions: stats, pause, resume, limit, peek'],
     ] as const) {
       const refused = await ask(...words)
       expect([refused.code, refused.stdout]).toEqual([2, ''])
@@ -182,19 +184,28 @@ describeWithRedis('the queue from the command line', () => {
       { id: 'nobody', status: 'unknown' },
     ])
     expect((await ask('peek', '--lane', 'prompt')).stdout).toBe('')
-    for (const [action, paused] of [
-      ['pause', ['slow']],
-      ['resume', []],
-    ] as const) {
-      expect((await ask(action, '--lane', 'slow')).stderr).toBe('')
-      const again = new CliProcess(['queue', 'stats', '--name', name, '--queue', redis.url])
-      running.push(again)
-      await within(again.says('stdout', '\n}'), 'the end of the counts')
-      expect(JSON.parse(again.stdout)).toMatchObject({ paused })
-    }
     const purged = await ask('purge', '--all', '--yes')
     expect([purged.stderr, purged.results]).toEqual(['', [{ purged: 1 }]])
     expect((await ask('dead')).stdout).toBe('')
+  })
+
+  test('a lane is paused and limited over all workers', async () => {
+    const name = newName()
+    const ask = (...words: string[]) => askQueue(name, ...words)
+    const set = ['--concurrency', '3', '--rate', '5', '--window', '200']
+    const limit = { laneId: 'slow', concurrency: 3, rate: { limit: 5, windowMs: 200 } }
+    for (const [action, paused, words, limits] of [
+      ['pause', ['slow'], set, [limit]],
+      ['resume', [], ['--reset'], []],
+    ] as const) {
+      expect((await ask(action, '--lane', 'slow')).stderr).toBe('')
+      expect((await ask('limit', '--lane', 'slow', ...words)).stderr).toBe('')
+      const { stdout } = await ask('stats')
+      expect(JSON.parse(stdout)).toMatchObject({ paused, limits })
+    }
+    const refused = await ask('limit', '--lane', 'slow', '--window', '5')
+    expect([refused.code, refused.stdout]).toEqual([2, ''])
+    expect(refused.stderr).toContain('limit needs --concurrency, --rate or --reset')
   })
 
   test('failures come back as they were thrown, and unknown types and lanes fail', async () => {

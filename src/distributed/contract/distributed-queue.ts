@@ -2,8 +2,9 @@
 // Owns: nothing; the contract only. The suite behind the door testing proves it.
 
 import type { PartitionStrategy } from '../../model/partition-config.ts'
-import type { RateAlgorithm } from '../../model/rate-limit.ts'
+import type { RateAlgorithm, RateLimitOptions } from '../../model/rate-limit.ts'
 import type { CommandEnvelope, CommandResult } from './envelope.ts'
+import type { LaneLimits, SharedRate } from './live-limits.ts'
 
 /**
  * The least a queue must do. `liftQueue` makes a {@link LeasedQueue} of it that delivers at most
@@ -237,11 +238,7 @@ export interface GlobalLimits {
    * @param rate - At most `limit` starts in any `windowMs` and as many more as flow in meanwhile.
    * @param count - How many are wanted.
    */
-  takeTokens(
-    laneId: string,
-    rate: { readonly limit: number; readonly windowMs: number },
-    count: number,
-  ): Promise<TokenGrant>
+  takeTokens(laneId: string, rate: SharedRate, count: number): Promise<TokenGrant>
   /**
    * Takes concurrency slots of a lane over all workers. They expire with the lease unless kept.
    *
@@ -314,6 +311,37 @@ export interface LaneRegistry extends NameRegistry {
    * @returns Ends it.
    */
   onPause(listener: (laneId: string) => void): () => void
+  /**
+   * Sets how many commands of a lane may run at once over all workers, until it is reset; it takes
+   * the place of their own options. Workers learn it at once, as a rule, and within a third of a
+   * lease; one that starts later knows it before it takes anything. Running commands go on and
+   * count: none starts while as many run as may.
+   *
+   * @param laneId - Any.
+   * @param concurrency - 1 to 65,536; undefined resets it.
+   * @throws (as a rejection) ConfigError `CORELANE_INVALID_OPTION`.
+   */
+  setConcurrency(laneId: string, concurrency: number | undefined): Promise<void>
+  /**
+   * Sets how many commands of a lane may start in a window of time, by a token bucket over all
+   * workers, as {@link LaneRegistry.setConcurrency} does. Starts before it count where the lane had
+   * such a limit.
+   *
+   * @param laneId - Any.
+   * @param rateLimit - Its `limit` and `windowMs`; undefined resets it.
+   * @throws (as a rejection) ConfigError `CORELANE_INVALID_OPTION`; also for another algorithm or
+   * scope.
+   */
+  setRateLimit(laneId: string, rateLimit: RateLimitOptions | undefined): Promise<void>
+  /** The limits that are set, by name of their lanes. */
+  limits(): Promise<readonly LaneLimits[]>
+  /**
+   * Calls a listener when limits may have changed. A call can be lost.
+   *
+   * @param listener - Called without arguments; asks {@link LaneRegistry.limits}.
+   * @returns Ends it.
+   */
+  onLimits(listener: () => void): () => void
 }
 
 /** A command as its queue has it. */

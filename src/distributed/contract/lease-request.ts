@@ -12,12 +12,7 @@ import type {
   ReleaseReason,
 } from './distributed-queue.ts'
 import { checkName } from './envelope.ts'
-
-/** A rate that workers share: at most `limit` starts in any `windowMs`. */
-export interface SharedRate {
-  readonly limit: number
-  readonly windowMs: number
-}
+import type { SharedRate } from './live-limits.ts'
 
 /** Most commands of a lane that one look lists. */
 export const PEEK_MAX = 1000

@@ -3,8 +3,9 @@
 
 import { timers } from '../../base/clock.ts'
 import type { TokenGrant } from '../contract/distributed-queue.ts'
-import { CALL_MAX, checkRate, checkWhole, type SharedRate } from '../contract/lease-request.ts'
+import { CALL_MAX, checkRate, checkWhole } from '../contract/lease-request.ts'
 import { Listeners } from '../contract/listeners.ts'
+import type { LaneLimits, SharedRate } from '../contract/live-limits.ts'
 
 /** TokenGrant live a quarter of their window, within these bounds. */
 const TOKEN_MS_MIN = 25
@@ -12,6 +13,8 @@ const TOKEN_MS_MAX = 250
 
 /** What the workers of a process share about their lanes. */
 export class LocalLimits {
+  /** By lane: what was set while workers run. */
+  readonly live = new Map<string, LaneLimits>()
   /** By lane: the moment up to which starts are charged (theoretical arrival time of GCRA). */
   readonly #chargedUntilMs = new Map<string, number>()
   /** By lane: who has a slot, and until when. */
@@ -32,16 +35,16 @@ export class LocalLimits {
     checkWhole('tokens', count, 1, Number.MAX_SAFE_INTEGER)
     const spacingMs = windowMs / limit
     const toleranceMs = windowMs - spacingMs
-    const chargedMs = Math.max(this.#chargedUntilMs.get(laneId) ?? nowMs, nowMs)
+    const validMs = Math.min(Math.max(windowMs / 4, TOKEN_MS_MIN), TOKEN_MS_MAX)
+    const knownMs = Math.max(this.#chargedUntilMs.get(laneId) ?? nowMs, nowMs)
+    // Only a limit that was less before can have charged more than a whole window of this one.
+    const chargedMs = Math.min(knownMs, nowMs + validMs + windowMs)
     // A millionth of a start makes up for rounding: limit * (window / limit) may miss the window.
     const room = Math.floor((toleranceMs - (chargedMs - nowMs)) / spacingMs + 1e-6) + 1
     const granted = Math.max(0, Math.min(count, room))
-    const expiresAtMs = nowMs + Math.min(Math.max(windowMs / 4, TOKEN_MS_MIN), TOKEN_MS_MAX)
-    let untilMs = chargedMs
-    if (granted > 0) {
-      untilMs = Math.max(chargedMs, expiresAtMs) + granted * spacingMs
-      this.#chargedUntilMs.set(laneId, untilMs)
-    }
+    const expiresAtMs = nowMs + validMs
+    const untilMs = granted > 0 ? Math.max(chargedMs, expiresAtMs) + granted * spacingMs : chargedMs
+    this.#chargedUntilMs.set(laneId, untilMs)
     const retryAfterMs = granted === count ? 0 : Math.max(0, untilMs - toleranceMs - nowMs)
     return { granted, expiresAtMs, retryAfterMs }
   }

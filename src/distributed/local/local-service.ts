@@ -31,8 +31,9 @@ export class LocalService {
   readonly results = new Listeners<[CommandResult]>()
   /** Of reports, by submitter. */
   readonly progress = new Listeners<[string, unknown]>()
-  /** Of paused lanes. */
+  /** Of paused lanes, and of limits that were set. */
   readonly pauses = new Listeners<[string]>()
+  readonly limitChanges = new Listeners<[]>()
   /** Of cancelled commands, by worker. */
   readonly cancels = new Listeners<[readonly string[]]>()
   /** Results to announce at the end of the turn, and the listeners to each. */

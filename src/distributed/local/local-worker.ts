@@ -38,6 +38,7 @@ import {
   PEEK_MAX,
 } from '../contract/lease-request.ts'
 import type { Listeners } from '../contract/listeners.ts'
+import { checkConcurrency, checkLiveRate, type LaneLimits } from '../contract/live-limits.ts'
 import type { LocalBroker } from './local-broker.ts'
 import type { LocalNames } from './local-names.ts'
 import type { LocalService } from './local-service.ts'
@@ -307,7 +308,30 @@ export class LocalWorker implements LeasedQueue {
       },
       paused: async () => this.#with(({ paused }) => [...paused].sort()),
       onPause: (listener) => this.service.pauses.add('', listener),
+      setConcurrency: async (laneId, concurrency) => {
+        checkConcurrency(laneId, concurrency)
+        this.#setLimits(laneId, { concurrency })
+      },
+      setRateLimit: async (laneId, rateLimit) => {
+        this.#setLimits(laneId, { rate: checkLiveRate(laneId, rateLimit) })
+      },
+      limits: async () => {
+        this.#checkOpen()
+        const { live } = this.service.limits
+        return [...live.values()].sort((a, b) => (a.laneId < b.laneId ? -1 : 1))
+      },
+      onLimits: (listener) => this.service.limitChanges.add('', listener),
     }
+  }
+
+  #setLimits(laneId: string, changed: Omit<LaneLimits, 'laneId'>): void {
+    this.#checkOpen()
+    const { live } = this.service.limits
+    const limits = { ...live.get(laneId), ...changed }
+    const { concurrency, rate } = limits
+    if (concurrency === undefined && rate === undefined) live.delete(laneId)
+    else live.set(laneId, { laneId, ...(concurrency && { concurrency }), ...(rate && { rate }) })
+    for (const own of this.service.limitChanges.get('') ?? []) callListener(own, undefined)
   }
 }
 

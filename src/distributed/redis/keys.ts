@@ -67,6 +67,8 @@ export class QueueKeys {
   readonly lanes: string
   /** Handlers that workers have, in the same way. */
   readonly handlers: string
+  /** Limits that were set for all workers: `c` or `r`, a blank and the lane. */
+  readonly limits: string
   /** Channel on which workers hear of commands that came. */
   readonly wakes: string
   readonly #queue: string
@@ -78,6 +80,7 @@ export class QueueKeys {
     this.round = `corelane:{${queue}:meta}:round`
     this.lanes = `corelane:{${queue}:meta}:lanes`
     this.handlers = `corelane:{${queue}:meta}:handlers`
+    this.limits = `corelane:{${queue}:meta}:limits`
     this.wakes = `corelane:{${queue}:meta}:wakes`
     this.#partitions = Array.from({ length: partitions }, (_, p) => new PartitionKeys(queue, p))
   }

@@ -1,17 +1,21 @@
 // Lanes: which lanes the workers of a queue take and which handlers they have, as they say
-// themselves.
+// themselves; and what is paused and limited over all of them.
 
 import { callListener } from '../../base/clock.ts'
 import { isPortableName } from '../../base/portable-name.ts'
+import type { RateLimitOptions } from '../../model/rate-limit.ts'
 import type { LaneRegistry, NameRegistry, NameState } from '../contract/distributed-queue.ts'
 import { checkName } from '../contract/envelope.ts'
 import { CALL_MAX, checkWhole } from '../contract/lease-request.ts'
+import { checkConcurrency, checkLiveRate, type LaneLimits } from '../contract/live-limits.ts'
 import type { Reply } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
 import type { Registry } from './registry.ts'
 import { ANNOUNCE_LANES } from './scripts/announce-lanes.ts'
+import { LIMIT_LANE } from './scripts/limit-lane.ts'
 import { LOOK_LANES } from './scripts/look-lanes.ts'
 import { PAUSE_LANE } from './scripts/pause-lane.ts'
+import { pairsOf } from './start-check.ts'
 
 /** How long a name is remembered after its last worker has gone. */
 const REMEMBERED_MS = 7 * 24 * 60 * 60 * 1000
@@ -73,6 +77,7 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
   readonly #registry: Registry
   readonly #receive: () => void
   readonly #listeners = new Set<(laneId: string) => void>()
+  readonly #limitListeners = new Set<() => void>()
 
   /** @param receive - Lets announcements be received. */
   constructor(engine: RedisEngine, registry: Registry, receive: () => void) {
@@ -109,6 +114,52 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
     for (const own of this.#listeners) own(laneId)
   }
 
+  async setConcurrency(laneId: string, concurrency: number | undefined): Promise<void> {
+    checkConcurrency(laneId, concurrency)
+    await this.#setLimit('c', laneId, concurrency === undefined ? '' : String(concurrency))
+  }
+
+  async setRateLimit(laneId: string, rateLimit: RateLimitOptions | undefined): Promise<void> {
+    const rate = checkLiveRate(laneId, rateLimit)
+    await this.#setLimit('r', laneId, rate === undefined ? '' : `${rate.limit} ${rate.windowMs}`)
+  }
+
+  async limits(): Promise<readonly LaneLimits[]> {
+    const { caller, keys } = this.#engine
+    const all = pairsOf(await caller.send(['HGETALL', keys.limits]))
+    const byLane = new Map<string, LaneLimits>()
+    for (const [name, value] of all) {
+      const [kind, laneId = ''] = name.split(' ')
+      const [limit = 0, windowMs = 0] = value.split(' ').map(Number)
+      const known = { ...byLane.get(laneId), laneId }
+      const limits: LaneLimits =
+        kind === 'c' ? { ...known, concurrency: limit } : { ...known, rate: { limit, windowMs } }
+      if (isLimits(limits)) byLane.set(laneId, limits)
+    }
+    return [...byLane.values()].sort((a, b) => (a.laneId < b.laneId ? -1 : 1))
+  }
+
+  onLimits(listener: () => void): () => void {
+    const own = (): void => callListener(listener, undefined)
+    this.#limitListeners.add(own)
+    this.#receive()
+    return () => this.#limitListeners.delete(own)
+  }
+
+  /** Limits may have changed. */
+  receivedLimits(): void {
+    for (const own of this.#limitListeners) own()
+  }
+
+  async #setLimit(kind: 'c' | 'r', laneId: string, limit: string): Promise<void> {
+    const { caller, keys } = this.#engine
+    await caller.run({
+      script: LIMIT_LANE,
+      keys: [keys.limits],
+      args: [`${kind} ${laneId}`, limit, keys.wakes, laneId],
+    })
+  }
+
   async #setPaused(laneId: string, isPaused: boolean): Promise<void> {
     checkName('laneId', laneId)
     const { caller, keys, plan } = this.#engine
@@ -143,6 +194,18 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
     return Object.keys(lanes)
       .filter((lane) => lanes[lane]! > 0)
       .slice(0, NAMES_MAX)
+  }
+}
+
+/** Whether they are: anything may have written them. */
+function isLimits({ laneId, concurrency, rate }: LaneLimits): boolean {
+  try {
+    checkConcurrency(laneId, concurrency)
+    checkLiveRate(laneId, rate)
+    return true
+  } catch {
+    // Workers go on by what they are configured with.
+    return false
   }
 }
 

@@ -343,7 +343,9 @@ export class RedisDistributedQueue implements LeasedQueue {
   #setReceiving(isUp: boolean): void {
     if (!this.#isSubscribed) return
     this.#fetcher.setReceiving(isUp)
-    if (isUp) this.#ownership?.changed()
+    if (!isUp) return
+    this.#ownership?.changed()
+    this.#lanes.receivedLimits()
   }
 
   #onWake(bytes: Buffer): void {
@@ -351,6 +353,7 @@ export class RedisDistributedQueue implements LeasedQueue {
     if (wake === undefined) return
     if (wake === 'members') this.#ownership?.changed()
     else if ('isPaused' in wake) this.#lanes.receivedPause(wake.lane)
+    else if ('isLimited' in wake) this.#lanes.receivedLimits()
     else if ('cancelled' in wake) {
       this.#commands.received(wake.partition, wake.lane, wake.cancelled)
     } else if ('count' in wake) this.#fetcher.announced(wake.partition, wake.lane, wake.count)

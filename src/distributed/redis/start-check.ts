@@ -41,8 +41,8 @@ function infoOf(text: unknown): Map<string, string> {
   )
 }
 
-/** A reply of CONFIG GET: a map, or a flat list. */
-function pairsOf(reply: unknown): Map<string, string> {
+/** A reply of pairs: a map, or a flat list. */
+export function pairsOf(reply: unknown): Map<string, string> {
   const flat = Array.isArray(reply)
     ? reply
     : types.isMap(reply)

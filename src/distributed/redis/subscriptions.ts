@@ -183,8 +183,9 @@ export function resultsOf(bytes: Buffer, maxBytes: number): CommandResult[] {
 export type Wake =
   | { readonly partition: number; readonly lane: string; readonly count: number }
   | { readonly partition: number; readonly lane: string; readonly delayMs: number }
-  /** A lane was paused. */
+  /** A lane was paused, or its limits were set. */
   | { readonly lane: string; readonly isPaused: true }
+  | { readonly lane: string; readonly isLimited: true }
   /** A worker had a command that was cancelled. */
   | { readonly partition: number; readonly lane: string; readonly cancelled: string }
   | 'members'
@@ -199,11 +200,12 @@ export function wakeOf(bytes: Buffer): Wake | undefined {
   if (bytes.length > 256) return undefined
   const text = bytes.toString('latin1')
   if (text === '!') return 'members'
-  const match = /^([+px]?)(\d{1,3}) ([A-Za-z0-9._-]{1,128}) (\d{1,20}(?:-\d{1,20})?)$/.exec(text)
+  const match = /^([+lpx]?)(\d{1,3}) ([A-Za-z0-9._-]{1,128}) (\d{1,20}(?:-\d{1,20})?)$/.exec(text)
   if (match === null) return undefined
   const [partition, lane, amount] = [Number(match[2]), match[3]!, Number(match[4])]
   if (match[1] === 'x') return { partition, lane, cancelled: match[4]! }
   if (match[1] === 'p') return { lane, isPaused: true }
+  if (match[1] === 'l') return { lane, isLimited: true }
   if (!(amount < 1e10)) return undefined
   return match[1] === '+'
     ? { partition, lane, delayMs: amount }

@@ -2,9 +2,10 @@
 
 import assert from 'node:assert/strict'
 import { nowMs } from '../../base/clock.ts'
+import { show } from '../../base/errors.ts'
 import type { LeasedQueue } from '../contract/distributed-queue.ts'
 import { type CaseOfContract, sentence, sentencesWith } from './contract-case.ts'
-import { pause } from './contract-stage.ts'
+import { pause, refused } from './contract-stage.ts'
 
 const rated = sentencesWith({ needs: ['rates'] })
 const SLOTS = { needs: ['slots'] } as const
@@ -190,5 +191,69 @@ const slots: readonly CaseOfContract[] = [
   }),
 ]
 
+const LIVE = { needs: ['lanes'] } as const
+
+const live: readonly CaseOfContract[] = [
+  sentence('limits that are set on a lane are known until they are reset', LIVE, async (stage) => {
+    const [one, two] = await stage.workers('w1', 'w2')
+    let calls = 0
+    const end = two!.lanes!.onLimits(() => calls++)
+    assert.deepEqual(await one!.lanes!.limits(), [])
+    await one!.lanes!.setConcurrency('b', 3)
+    await one!.lanes!.setRateLimit('b', { limit: 5, windowMs: 100 })
+    await one!.lanes!.setRateLimit('a', { limit: 1 })
+    await one!.lanes!.setConcurrency('b', 4)
+    await stage.until('the other worker hears of it', async () => {
+      // An engine may have to subscribe first.
+      if (calls === 0) await one!.lanes!.setConcurrency('b', 4)
+      await pause(10)
+      return calls > 0
+    })
+    const rate = { limit: 5, windowMs: 100 }
+    const [a, b] = [
+      { laneId: 'a', rate: { limit: 1, windowMs: 1000 } },
+      { laneId: 'b', concurrency: 4, rate },
+    ]
+    assert.deepEqual(await two!.lanes!.limits(), [a, b])
+    await two!.lanes!.setRateLimit('a', undefined)
+    await two!.lanes!.setConcurrency('a', undefined)
+    await two!.lanes!.setConcurrency('b', undefined)
+    assert.deepEqual(await one!.lanes!.limits(), [{ laneId: 'b', rate }])
+    end()
+    const later = await stage.worker('w3')
+    await later.lanes!.setRateLimit('b', undefined)
+    assert.deepEqual(await one!.lanes!.limits(), [])
+  }),
+  sentence('limits that no lane can have are refused', LIVE, async (stage) => {
+    const { lanes } = await stage.worker()
+    for (const concurrency of [0, -1, 1.5, 65_537, Number.NaN, '3']) {
+      await refused(`${concurrency}`, lanes!.setConcurrency('lane', concurrency as number))
+    }
+    const sliding = { limit: 1, algorithm: 'sliding-window' } as const
+    const own = { limit: 1, scope: 'partition' } as const
+    for (const rate of [{}, { limit: 0 }, { limit: 1, windowMs: 0 }, sliding, own, 'fast']) {
+      await refused(show(rate), lanes!.setRateLimit('lane', rate as { limit: number }))
+    }
+    await refused('no name', lanes!.setConcurrency('a b', 1))
+    await refused('no name', lanes!.setRateLimit('', { limit: 1 }))
+    assert.deepEqual(await lanes!.limits(), [])
+  }),
+  rated(
+    'a limit that was far less before holds back no longer than its own window',
+    async (stage) => {
+      const queue = await stage.worker()
+      const before = { limit: 1, windowMs: 3_600_000 }
+      assert.equal((await queue.limits.takeTokens('lane', before, 1)).granted, 1)
+      const rate = { limit: 5, windowMs: 50 }
+      await stage.until('a token by the new limit', async () => {
+        const { granted, retryAfterMs } = await queue.limits.takeTokens('lane', rate, 1)
+        assert.ok(retryAfterMs <= 400, `${retryAfterMs}`)
+        await pause(retryAfterMs)
+        return granted === 1
+      })
+    },
+  ),
+]
+
 /** Tokens of a rate and slots of a concurrency, over all workers. */
-export const LIMIT_CASES: readonly CaseOfContract[] = [...rates, ...slots]
+export const LIMIT_CASES: readonly CaseOfContract[] = [...rates, ...slots, ...live]

@@ -36,6 +36,7 @@ import type { Settler } from '../../coordinator/settlement.ts'
 import type { LanePlan } from '../../model/lane.ts'
 import type { Delivery, LeasedQueue, SettleStatus } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
+import type { LaneLimits, SharedRate } from '../contract/live-limits.ts'
 import type { QueueIncident } from '../incident.ts'
 import type { Pace, Quarantine } from './pacing.ts'
 
@@ -87,11 +88,15 @@ export class WorkerLane {
   /** What becomes more urgent with age, in the form in which queues are asked. */
   readonly boost: readonly { readonly afterMs: number; readonly levels: number }[]
   /** Limit of starts over all workers, if the queue keeps it. */
-  readonly rate: { readonly limit: number; readonly windowMs: number } | undefined
+  rate: SharedRate | undefined
   /** Concurrency slots over all workers, if there is a bound. */
-  readonly slots: number | undefined
+  slots: number | undefined
   /** Whether something but free threads keeps its commands from starting. */
-  readonly isLimited: boolean
+  isLimited = false
+  readonly #configured: {
+    readonly rate: SharedRate | undefined
+    readonly slots: number | undefined
+  }
   /** Its commands that are READY or SUBMITTED. */
   ready = 0
 
@@ -102,15 +107,41 @@ export class WorkerLane {
   constructor(plan: LanePlan, isRateGlobal: boolean, slots: number | undefined) {
     this.plan = plan
     this.boost = boostOf(plan)
-    this.rate = isRateGlobal ? plan.rate : undefined
-    this.slots = slots
-    this.isLimited =
-      plan.maxConcurrency !== undefined || plan.rate !== undefined || slots !== undefined
+    const { limit = 0, windowMs = 0 } = plan.rate ?? {}
+    this.#configured = { rate: isRateGlobal ? { limit, windowMs } : undefined, slots }
+    this.limit(undefined)
+  }
+
+  /** Whether it shares a limit with other workers. */
+  get isShared(): boolean {
+    return this.rate !== undefined || this.slots !== undefined
+  }
+
+  /** Whether its manager holds the rate limit too, which the queue keeps. */
+  get isRateOfManager(): boolean {
+    return this.#configured.rate !== undefined
+  }
+
+  /**
+   * Takes the limits that are set on the queue.
+   *
+   * @param live - Undefined: none, so those that are configured hold.
+   * @returns Whether that changes any.
+   */
+  limit(live: LaneLimits | undefined): boolean {
+    const { rate, slots } = this
+    this.rate = live?.rate ?? this.#configured.rate
+    this.slots = live?.concurrency ?? this.#configured.slots
+    const { maxConcurrency, rate: own } = this.plan
+    this.isLimited = maxConcurrency !== undefined || own !== undefined || this.isShared
+    const isSameRate = this.rate?.limit === rate?.limit && this.rate?.windowMs === rate?.windowMs
+    return !isSameRate || this.slots !== slots
   }
 
   /** How many commands of it are worth having. */
   worthHaving(target: number, capacity: number): number {
-    const { maxConcurrency = capacity, rate } = this.plan
+    const { maxConcurrency = capacity } = this.plan
+    const rate = this.rate ?? this.plan.rate
     let worth = target
     // So many run and their successors wait; less than the whole is ahead of them.
     if (maxConcurrency < capacity) worth = Math.ceil((target * maxConcurrency) / capacity) + 1

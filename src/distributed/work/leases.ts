@@ -10,6 +10,7 @@ import { stableHash } from '../../schedule/hash.ts'
 import type { NameRegistry } from '../contract/distributed-queue.ts'
 import { CALL_MAX } from '../contract/lease-request.ts'
 import type { HeldCommand, WorkerCore } from './held.ts'
+import type { LimitWatch } from './limits.ts'
 import { leaseMarginMs, type Runner } from './run.ts'
 
 /** The span between two looks for unserved lanes, times the partitions that the look costs. */
@@ -235,6 +236,7 @@ export class LeaseKeeper {
   readonly #runner: Runner
   readonly #assignment: PartitionAssignment
   readonly #announcer: Announcer
+  readonly #limits: LimitWatch
   readonly #lookMs: number
   readonly #marginMs: number
   #timer: NodeJS.Timeout | undefined
@@ -248,12 +250,14 @@ export class LeaseKeeper {
     runner: Runner,
     assignment: PartitionAssignment,
     announcer: Announcer,
+    limits: LimitWatch,
   ) {
     const { leaseMs } = core.queue
     this.#core = core
     this.#runner = runner
     this.#assignment = assignment
     this.#announcer = announcer
+    this.#limits = limits
     this.#lookMs = Math.min(Math.max(leaseMs / LOOKS, LOOK_MS_MIN), LOOK_MS_MAX)
     this.#marginMs = leaseMarginMs(leaseMs)
   }
@@ -302,6 +306,7 @@ export class LeaseKeeper {
     if (now - this.#renewedAtMs < queue.leaseMs * RENEWAL) return
     this.#renewedAtMs = now
     this.#runner.keepSlots()
+    void this.#limits.read()
     if (all.isAccepting) void this.#announcer.announce()
   }
 

@@ -31,6 +31,9 @@ const TOKEN_MARGIN_MS_MIN = 2
 /** Most slots that are given back in one call. */
 const SLOTS_MAX = 1024
 
+/** As many slots as a queue takes, for commands that run without one. */
+const SLOTS_UNBOUNDED = 1_000_000
+
 /** Which lanes are taken, and on what terms. */
 export interface LaneChoice {
   /** Names of those to take. Default: all. */
@@ -199,6 +202,24 @@ export class LaneLimiter {
     if (this.#unlisten === undefined) this.#pause.end()
   }
 
+  /** The limits of its lane are others. Running commands have slots from now on, all of them. */
+  async changed(): Promise<void> {
+    const { plan, slots } = this.#lane
+    const { held: all, queue, events } = this.#core
+    const isRunning = ({ lane, state }: HeldCommand) => lane === this.#lane && state === 'SUBMITTED'
+    const unnamed = all.values().filter((held) => isRunning(held) && held.slot === undefined)
+    if (slots !== undefined && unnamed.length > 0) {
+      const names = unnamed.map((held) => this.#run(held, this.#newName()))
+      try {
+        await queue.limits.takeSlots(plan.name, SLOTS_UNBOUNDED, names)
+      } catch (error) {
+        events.failed(error)
+      }
+    }
+    this.#onSlotFree()
+    void this.#serve()
+  }
+
   /** Keeps the slots of running commands; to be called every third of a lease. */
   async keep(): Promise<void> {
     const { name } = this.#lane.plan
@@ -285,7 +306,7 @@ export class LaneLimiter {
     this.#unlisten ??= queue.limits.onSlotFree?.(plan.name, this.#onSlotFree)
     const names = new Map<string, HeldCommand>()
     for (const held of candidates) {
-      if (held.slot === undefined) names.set(`${this.#name}.${this.#slots++}`, held)
+      if (held.slot === undefined) names.set(this.#newName(), held)
     }
     if (names.size > 0) {
       const taken = await queue.limits.takeSlots(plan.name, slots, [...names.keys()])
@@ -293,13 +314,22 @@ export class LaneLimiter {
       for (const slot of taken) {
         const held = names.get(slot)
         if (held === undefined) continue
-        held.slot = slot
-        this.#running.add(held)
+        this.#run(held, slot)
         // It may have left meanwhile.
         if (!held.isReady) this.left(held)
       }
     }
     return candidates.filter(({ slot }) => slot !== undefined)
+  }
+
+  #newName(): string {
+    return `${this.#name}.${this.#slots++}`
+  }
+
+  #run(held: HeldCommand, slot: string): string {
+    held.slot = slot
+    this.#running.add(held)
+    return slot
   }
 
   /** Starts what may start; answers how long to wait before the rest is worth a try. */
@@ -330,5 +360,65 @@ export class LaneLimiter {
     held.tokenUntilMs = tokenUntilMs
     this.#starter.submit(held)
     return true
+  }
+}
+
+/** Lets the limits hold that are set on the queue while its workers run. */
+export class LimitWatch {
+  readonly #core: WorkerCore
+  readonly #changed: (lane: WorkerLane) => void
+  readonly #pause = new Pause()
+  #unlisten: (() => void) | undefined
+  #isReading = false
+  /** Whether they are to be read again, since they may have changed meanwhile. */
+  #isDue = false
+  #isOver = false
+
+  /** @param changed - Acts on a lane that has other limits than before. */
+  constructor(core: WorkerCore, changed: (lane: WorkerLane) => void) {
+    this.#core = core
+    this.#changed = changed
+  }
+
+  /** Begins. Resolves once they are known: until then nothing may be taken. */
+  async start(): Promise<void> {
+    const { queue } = this.#core
+    this.#unlisten = queue.lanes?.onLimits(() => void this.read())
+    for (let failures = 0; !this.#isOver && !(await this.read()); ) {
+      await this.#pause.wait(backoffMs(++failures, queue.workerId))
+    }
+  }
+
+  /**
+   * Reads them: when they may have changed, and every third of a lease, since news can be lost.
+   *
+   * @returns Whether they are known now.
+   */
+  async read(): Promise<boolean> {
+    const { queue, lanes, events } = this.#core
+    if (queue.lanes === undefined) return true
+    this.#isDue = true
+    if (this.#isReading) return false
+    this.#isReading = true
+    try {
+      while (this.#isDue && !this.#isOver) {
+        this.#isDue = false
+        const all = new Map((await queue.lanes.limits()).map((each) => [each.laneId, each]))
+        for (const lane of lanes) if (lane.limit(all.get(lane.plan.name))) this.#changed(lane)
+      }
+      return true
+    } catch (error) {
+      events.failed(error)
+      return false
+    } finally {
+      this.#isReading = false
+    }
+  }
+
+  /** Ends. */
+  stop(): void {
+    this.#isOver = true
+    this.#unlisten?.()
+    this.#pause.end()
   }
 }

@@ -22,9 +22,15 @@ import { type IncidentListener, incidentTeller } from '../incident.ts'
 import { leasedQueueOf } from '../lift/lifted-queue.ts'
 import { Pause, turn } from '../pause.ts'
 import { LeaseFetcher } from './fetch.ts'
-import { HeldCommands, type WorkerCore, type WorkerEvents, type WorkerTally } from './held.ts'
+import {
+  HeldCommands,
+  type WorkerCore,
+  type WorkerEvents,
+  type WorkerLane,
+  type WorkerTally,
+} from './held.ts'
 import { Announcer, LeaseKeeper, PartitionAssignment } from './leases.ts'
-import { chooseLanes } from './limits.ts'
+import { chooseLanes, LimitWatch } from './limits.ts'
 import { Pace, Quarantine } from './pacing.ts'
 import { Runner } from './run.ts'
 
@@ -149,6 +155,7 @@ export class WorkerPool {
   readonly #announcer: Announcer
   readonly #keeper: LeaseKeeper
   readonly #fetcher: LeaseFetcher
+  readonly #limits: LimitWatch
   #state: WorkerPoolState = 'created'
   /** Whether the manager can run anything, as far as that has been acted upon. */
   #isFit = true
@@ -208,7 +215,14 @@ export class WorkerPool {
     this.#runner = new Runner(core, takesKeys(manager.partitioning.strategy))
     this.#assignment = new PartitionAssignment(core, this.#runner)
     this.#announcer = new Announcer(core, manager.lanes)
-    this.#keeper = new LeaseKeeper(core, this.#runner, this.#assignment, this.#announcer)
+    this.#limits = new LimitWatch(core, (lane) => this.#limited(lane))
+    this.#keeper = new LeaseKeeper(
+      core,
+      this.#runner,
+      this.#assignment,
+      this.#announcer,
+      this.#limits,
+    )
     const { prefetchMs, prefetchMax } = checked
     this.#fetcher = new LeaseFetcher(
       core,
@@ -329,12 +343,23 @@ export class WorkerPool {
       unwatch()
       end?.()
       resumed?.()
+      this.#limits.stop()
     }
     this.#onHealth()
     this.#keeper.start()
     if (this.#isFit) void this.#announcer.announce()
     await this.#assignment.heartbeat()
-    if (this.#state === 'running') this.#fetcher.start()
+    void this.#limits.start().then(() => {
+      if (this.#state === 'running') this.#fetcher.start()
+    })
+  }
+
+  /** A lane has other limits than before, over all workers. */
+  #limited(lane: WorkerLane): void {
+    // Its own limit would hold back what the queue lets start.
+    if (lane.isRateOfManager) this.#manager.lane(lane.plan.name).setRateLimit(lane.rate!)
+    this.#runner.limited(lane)
+    this.#fetcher.interrupt()
   }
 
   #refuseUnlessNew(): void {

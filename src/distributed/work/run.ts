@@ -72,8 +72,7 @@ export class Runner implements Starter {
     this.#progress = new ProgressReporter(core)
     this.#lanes = new Map(lanes.map((lane) => [lane.plan.name, lane]))
     for (const lane of lanes) {
-      if (lane.rate === undefined && lane.slots === undefined) continue
-      this.#limiters.set(lane, new LaneLimiter(core, lane, this))
+      if (lane.isShared) this.#limiters.set(lane, new LaneLimiter(core, lane, this))
     }
   }
 
@@ -139,6 +138,14 @@ export class Runner implements Starter {
         if (held.command !== undefined) port.withdraw(held.command, 'its worker gives it back')
       }
     }
+  }
+
+  /** The limits of a lane are others: nothing of it starts by the old ones. */
+  limited(lane: WorkerLane): void {
+    this.giveBack((held) => held.lane === lane)
+    const limiter = this.#limiters.get(lane) ?? new LaneLimiter(this.#core, lane, this)
+    this.#limiters.set(lane, limiter)
+    void limiter.changed()
   }
 
   /** Ends all runs, and their threads. */
@@ -259,7 +266,7 @@ export class Runner implements Starter {
     } else if (!quarantine.admits(held.delivery, all.size === 1)) this.#giveBack(held)
     else {
       const limiter = this.#limiters.size === 0 ? undefined : this.#limiters.get(held.lane)
-      if (limiter === undefined) this.#submit(held, now)
+      if (limiter === undefined || !held.lane.isShared) this.#submit(held, now)
       else limiter.add(held)
     }
   }

@@ -17,13 +17,13 @@ local clock = redis.call('TIME')
 local time = clock[1] * 1000000 + clock[2]
 local step, window, validity = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local tolerance = window - step
-local due = math.max(time, tonumber(redis.call('GET', KEYS[1]) or 0))
--- Only a clock that was set back can make it later than this.
-due = math.min(due, time + validity + window)
+local known = math.max(time, tonumber(redis.call('GET', KEYS[1]) or 0))
+-- Only a limit that was less before, or a clock that was set back, can make it later than this.
+local due = math.min(known, time + validity + window)
 local granted = math.floor((time + tolerance - due) / step) + 1
 granted = math.max(0, math.min(granted, tonumber(ARGV[4])))
-if granted > 0 then
-  due = math.max(due, time + validity) + granted * step
+if granted > 0 then due = math.max(due, time + validity) + granted * step end
+if granted > 0 or due < known then
   redis.call('SET', KEYS[1], string.format('%.3f', due), 'PX', math.ceil((due - time + window) / 1000))
 end
 return {granted, math.ceil(math.max(0, due - tolerance - time))}

@@ -1,0 +1,173 @@
+// Goal: limits that are set on a queue hold over all its workers as those that are configured, for
+// workers that start later too, whatever happens to workers and to Redis, until they are reset.
+// Method: two real worker pools on the engine of this process and on a real Redis, whose handlers
+// count in shared memory how many of them run at once.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  type LeasedQueue,
+  LocalDistributedQueue,
+  PartitionConfig,
+  type QueueManager,
+  type RateLimitOptions,
+  type WorkerPool,
+} from 'corelane'
+import { RedisDistributedQueue } from 'corelane/redis'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { until, within } from '../support/deadline.ts'
+import { Ledger } from '../support/ledger.ts'
+import { keep, openPool, openQueue, openSubmitter, openWorkers } from '../support/pools.ts'
+import type { RedisProcess } from '../support/redis-process.js'
+import { describeWithRedis, startRedis } from '../support/redis-server.ts'
+
+const HOUR_MS = 3_600_000
+const MOST = 11
+const PACE: RateLimitOptions = { limit: 1, windowMs: HOUR_MS }
+
+class Stage {
+  readonly ledger = new Ledger(100)
+  readonly managers: QueueManager[] = []
+  readonly queue: LeasedQueue
+  #index = 0
+  #news = 1
+
+  constructor(queue: LeasedQueue) {
+    this.queue = queue
+  }
+
+  async openPool(): Promise<WorkerPool> {
+    const { queue } = this
+    const manager = await openWorkers(this.ledger.workerData, {
+      partitions: PartitionConfig.balanced(2),
+      concurrencyPerPartition: 4,
+      lanes: { free: {}, paced: { rateLimit: PACE }, news: { rateLimit: PACE } },
+    })
+    const name = `worker-${this.managers.push(manager)}`
+    return openPool(queue instanceof LocalDistributedQueue ? queue.asWorker(name) : queue, manager)
+  }
+
+  /** Resolves once all workers have learnt what was set before. */
+  async learned(): Promise<void> {
+    const limit = ++this.#news
+    await this.queue.lanes!.setRateLimit('news', { limit, windowMs: HOUR_MS })
+    const hasLearnt = (manager: QueueManager) =>
+      manager.stats().lanes.news!.rateLimit?.limit === limit
+    await until(() => this.managers.every(hasLearnt), 'all workers know the limits')
+  }
+
+  /** Runs commands and answers how many ran at once at most. */
+  async most(count: number, submitter = openSubmitter(this.queue)): Promise<number> {
+    const words = new Int32Array(this.ledger.workerData.words)
+    Atomics.store(words, MOST, 0)
+    const all = Array.from({ length: count }, () =>
+      submitter.submit('free', 'together', { index: this.#index++, ms: 10 }),
+    )
+    await within(Promise.all(all), 'all of them')
+    return Atomics.load(words, MOST)
+  }
+}
+
+function limitsOn(open: () => Promise<LeasedQueue>): void {
+  test('no more commands of a lane run at once than its queue says, until that is reset', async () => {
+    const stage = new Stage(await open())
+    const lanes = stage.queue.lanes!
+    await lanes.setConcurrency('free', 2)
+    // Workers that start later know it.
+    await Promise.all([stage.openPool(), stage.openPool()])
+    expect(await stage.most(12)).toBe(2)
+    await lanes.setConcurrency('free', 1)
+    await stage.learned()
+    expect(await stage.most(6)).toBe(1)
+    expect(await lanes.limits()).toContainEqual({ laneId: 'free', concurrency: 1 })
+    await lanes.setConcurrency('free', undefined)
+    await stage.learned()
+    await expect.poll(() => stage.most(12), { timeout: 20_000 }).toBeGreaterThan(2)
+    expect((await lanes.limits()).map(({ laneId }) => laneId)).toEqual(['news'])
+  })
+
+  test('what runs when a concurrency is set counts, and what waits in workers does not start', async () => {
+    const stage = new Stage(await open())
+    await Promise.all([stage.openPool(), stage.openPool()])
+    const submitter = openSubmitter(stage.queue)
+    const running = [1, 2, 3].map((index) => submitter.submit('free', 'softGate', index))
+    await stage.ledger.waitForStarts(3)
+    await stage.queue.lanes!.setConcurrency('free', 3)
+    await stage.learned()
+    const later = [4, 5, 6, 7].map((index) => submitter.submit('free', 'mark', index))
+    expect(await within(submitter.submit('paced', 'mark', 8), 'another lane')).toBe(8)
+    await sleep(100)
+    expect(stage.ledger.started).toBe(4)
+    stage.ledger.openGate()
+    await within(Promise.all([...running, ...later]), 'all of them')
+    expect(stage.ledger.allRuns(9)).toEqual([0, 1, 1, 1, 1, 1, 1, 1, 1])
+  })
+
+  test('no more commands of a lane start than its queue says, and more than its managers say', async () => {
+    const stage = new Stage(await open())
+    const lanes = stage.queue.lanes!
+    await lanes.setRateLimit('free', { limit: 2, windowMs: HOUR_MS })
+    await Promise.all([stage.openPool(), stage.openPool()])
+    const submitter = openSubmitter(stage.queue)
+    const free = [0, 1, 2, 3, 4].map((index) => submitter.submit('free', 'mark', index))
+    await stage.ledger.waitForStarts(2)
+    const paced = [5, 6, 7, 8].map((index) => submitter.submit('paced', 'mark', index))
+    await stage.ledger.waitForStarts(3)
+    await sleep(200)
+    expect(stage.ledger.started).toBe(3)
+    await lanes.setRateLimit('paced', { limit: 1000 })
+    await within(Promise.all(paced), 'those whose limit was raised')
+    expect(stage.ledger.started).toBe(6)
+    for (const manager of stage.managers) {
+      expect(manager.stats().lanes.paced!.rateLimit).toEqual({ limit: 1000, windowMs: 1000 })
+    }
+    await lanes.setRateLimit('free', undefined)
+    await lanes.setRateLimit('paced', undefined)
+    await within(Promise.all(free), 'those whose limit was reset')
+    await stage.learned()
+    for (const manager of stage.managers) {
+      expect(manager.stats().lanes.paced!.rateLimit).toEqual(PACE)
+    }
+    expect(stage.ledger.allRuns(9)).toEqual([1, 1, 1, 1, 1, 1, 1, 1, 1])
+  })
+}
+
+describe('the engine of this process', () => {
+  limitsOn(async () => openQueue(PartitionConfig.roundRobin(2)))
+})
+
+describeWithRedis('the engine on Redis', () => {
+  let redis: RedisProcess
+  let queues = 0
+  beforeAll(async () => {
+    redis = await startRedis({ persistence: 'always' })
+  })
+  const open = async (queue = `limits-${++queues}`) =>
+    keep(
+      await RedisDistributedQueue.open({
+        url: redis.url,
+        queue,
+        partitions: PartitionConfig.roundRobin(2),
+        durability: 'ignore',
+      }),
+    )
+  limitsOn(open)
+
+  test('a limit outlives workers, and Redis, which is away while another worker starts', async () => {
+    const name = `limits-${++queues}`
+    const stage = new Stage(await open(name))
+    await stage.queue.lanes!.setConcurrency('free', 1)
+    const first = await stage.openPool()
+    expect(await stage.most(3)).toBe(1)
+    await within(first.close(), 'the end of the first worker')
+    const other = new Stage(await open(name))
+    const submitter = openSubmitter(other.queue)
+    await redis.shutdown()
+    // It starts without Redis, and takes nothing before it knows.
+    await other.openPool()
+    const most = other.most(6, submitter)
+    await redis.restart()
+    expect(await most).toBe(1)
+    // News that were lost while Redis was away are made up for.
+    expect(await other.queue.lanes!.limits()).toEqual([{ laneId: 'free', concurrency: 1 }])
+  })
+})
