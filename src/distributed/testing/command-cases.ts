@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { epochMs } from '../../base/clock.ts'
 import type { CancelStatus, FoundCommand, LeasedQueue } from '../contract/distributed-queue.ts'
-import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
+import type { CommandEnvelope } from '../contract/envelope.ts'
 import { type CaseOfContract, sentence } from './contract-case.ts'
 import {
   demand,
@@ -45,8 +45,7 @@ const cancelling: readonly CaseOfContract[] = [
     'a command that waits and is cancelled is not given out',
     COMMANDS,
     async (stage, queue) => {
-      const told: CommandResult[] = []
-      await queue.announce('me', (result) => told.push(result))
+      const told = await stage.resultsOf(queue)
       const all = [0, 3, 3].map((partitionId) => stage.envelope({ partitionId, submitter: 'me' }))
       await stage.fill(queue, all)
       const [first, second, third] = all
@@ -93,7 +92,7 @@ const cancelling: readonly CaseOfContract[] = [
       await pause(40)
       // What is due comes into its place.
       await queue.lease(stage.request({ lanes: [demand('lane', { max: 1 })] }))
-      const statuses = await queue.commands!.cancel(all.map(({ id }) => id))
+      const statuses = await queue.commands!.cancel(idsOf(all))
       assert.equal(statuses.filter((status) => status === 'cancelled').length, 3)
       assert.equal(statuses.filter((status) => status === 'stopping').length, 2)
       await stage.nothing(queue)
@@ -179,9 +178,8 @@ const cancelling: readonly CaseOfContract[] = [
     assert.deepEqual([waiting, leased], [0, 0])
   }),
   sentence('a dead command has ended, and can be redriven', COMMANDS, async (stage, queue) => {
-    const envelope = stage.envelope()
-    await stage.fill(queue, [envelope])
-    const delivery = await stage.takeOne(queue)
+    const delivery = await stage.give(queue)
+    const { envelope } = delivery
     await queue.deadLetter(delivery, 'x', failureOf(delivery, queue, 'x'))
     assert.equal(await cancel(queue, envelope), 'ended')
     assert.equal(await queue.dead.redrive([envelope.id]), 1)
@@ -300,7 +298,7 @@ const finding: readonly CaseOfContract[] = [
       await stage.fill(queue, [{ ...envelope, partitionId: b.indexOf(envelope) % 2 === 0 ? 1 : 0 }])
       await pause(2)
     }
-    const ids = (all: readonly CommandEnvelope[]): string[] => all.map(({ id }) => id)
+    const ids = (all: readonly CommandEnvelope[]): string[] => idsOf(all)
     assert.deepEqual(await peek(), ids([...b.slice(0, 10), ...a]))
     assert.deepEqual(await peek('lane', 2), ids(a.slice(0, 2)))
     assert.deepEqual(await peek('none'), [])

@@ -166,6 +166,19 @@ export class ContractStage {
     return (await this.take(queue, 1, changes))[0]!
   }
 
+  /** Enqueues a command of members, and leases it. */
+  async give(queue: LeasedQueue, members: Partial<CommandEnvelope> = {}): Promise<Delivery> {
+    await this.fill(queue, [this.envelope(members)])
+    return this.takeOne(queue)
+  }
+
+  /** Results that are announced to a submitter from now on, as they come. */
+  async resultsOf(queue: LeasedQueue, submitter = 'me'): Promise<readonly CommandResult[]> {
+    const received: CommandResult[] = []
+    await queue.announce(submitter, (result) => received.push(result))
+    return received
+  }
+
   /** Sees that nothing is given out. */
   async nothing(queue: LeasedQueue, changes: Partial<LeaseRequest> = {}): Promise<void> {
     assert.deepEqual(idsOf(await queue.lease(this.request({ waitMs: 30, ...changes }))), [])
@@ -202,9 +215,9 @@ export function demand(laneId: string, changes: Partial<LaneDemand> = {}): LaneD
   return { laneId, max: 1000, priority: 5, boost: [], ...changes }
 }
 
-/** Ids in the order in which they were given out. */
-export function idsOf(deliveries: readonly Delivery[]): string[] {
-  return deliveries.map(({ envelope }) => envelope.id)
+/** Ids of commands or of deliveries, in their order. */
+export function idsOf(all: readonly (CommandEnvelope | Delivery)[]): string[] {
+  return all.map((each) => ('envelope' in each ? each.envelope : each).id)
 }
 
 /** The result of a command that succeeded. */

@@ -11,9 +11,8 @@ const RESULTS = ['results'] as const
 
 const dead: readonly CaseOfContract[] = [
   leased('a dead-lettered command is listed and not given out', async (stage, queue) => {
-    const envelope = stage.envelope({ payload: { kept: true } })
-    await stage.fill(queue, [envelope])
-    const delivery = await stage.takeOne(queue)
+    const delivery = await stage.give(queue, { payload: { kept: true } })
+    const { envelope } = delivery
     const result = failureOf(delivery, queue, 'no good')
     assert.equal(await queue.deadLetter(delivery, 'retries spent', result), 'done')
     assert.equal(await queue.deadLetter(delivery, 'again', result), 'stale')
@@ -42,9 +41,8 @@ const dead: readonly CaseOfContract[] = [
     },
   ),
   leased('a redriven command starts as if nothing had been', async (stage, queue) => {
-    const envelope = stage.envelope({ retryCount: 4, payload: 'same' })
-    await stage.fill(queue, [envelope])
-    const delivery = await stage.takeOne(queue)
+    const delivery = await stage.give(queue, { retryCount: 4, payload: 'same' })
+    const { envelope } = delivery
     await queue.deadLetter(delivery, 'retries spent', failureOf(delivery, queue, 'x'))
     const wait = queue.lease(stage.request({ waitMs: 10_000 }))
     assert.equal(await queue.dead.redrive([referenceTo(envelope)]), 1)
@@ -81,7 +79,7 @@ const dead: readonly CaseOfContract[] = [
     for (const delivery of await stage.take(queue, 3)) {
       await queue.deadLetter(delivery, 'x', failureOf(delivery, queue, 'x'))
     }
-    const [a, b, c] = envelopes.map(({ id }) => id)
+    const [a, b, c] = idsOf(envelopes)
     assert.equal(await queue.dead.redrive([b!, 'unknown']), 1)
     assert.deepEqual(idsOf(await stage.take(queue, 1)), [b])
     assert.equal(await queue.dead.drop([a!, referenceTo(envelopes[2]!)]), 2)
@@ -89,19 +87,16 @@ const dead: readonly CaseOfContract[] = [
     assert.equal(await queue.dead.redrive([c!]), 0)
   }),
   leased('the id of a dead command is known', async (stage, queue) => {
-    const envelope = stage.envelope()
-    await stage.fill(queue, [envelope])
-    const delivery = await stage.takeOne(queue)
+    const delivery = await stage.give(queue)
+    const { envelope } = delivery
     await queue.deadLetter(delivery, 'x', failureOf(delivery, queue, 'x'))
     assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
     await stage.nothing(queue)
     assert.equal((await queue.dead.list()).length, 1)
   }),
   answered('a submitter gets the result of a dead letter', async (stage, queue) => {
-    const received: CommandResult[] = []
-    await queue.announce('me', (result) => received.push(result))
-    await stage.fill(queue, [stage.envelope({ submitter: 'me' })])
-    const delivery = await stage.takeOne(queue)
+    const received = await stage.resultsOf(queue)
+    const delivery = await stage.give(queue, { submitter: 'me' })
     await queue.deadLetter(delivery, 'no use', failureOf(delivery, queue, 'broken'))
     await stage.until('the result arrives', () => received.length === 1)
     assert.equal(received[0]!.success, false)
@@ -128,10 +123,8 @@ const results: readonly CaseOfContract[] = [
     assert.deepEqual(others, [])
   }),
   answered('a failure keeps its error', async (stage, queue) => {
-    const received: CommandResult[] = []
-    await queue.announce('me', (result) => received.push(result))
-    await stage.fill(queue, [stage.envelope({ submitter: 'me' })])
-    const delivery = await stage.takeOne(queue)
+    const received = await stage.resultsOf(queue)
+    const delivery = await stage.give(queue, { submitter: 'me' })
     const error = {
       name: 'RangeError',
       message: 'außer Rand',

@@ -80,7 +80,7 @@ const taking: readonly CaseOfContract[] = [
     const envelopes = stage.envelopes(500)
     await stage.fill(queue, envelopes)
     const given = idsOf(await stage.take(queue, 500))
-    assert.deepEqual(given.toSorted(), envelopes.map(({ id }) => id).toSorted())
+    assert.deepEqual(given.toSorted(), idsOf(envelopes).toSorted())
     await stage.nothing(queue)
   }),
   always('a batch of none or of more than 4,096 is refused', async (stage, queue) => {
@@ -119,9 +119,8 @@ const idempotence: readonly CaseOfContract[] = [
     await stage.nothing(queue)
   }),
   leased('an id is known while a worker has it and after it ended', async (stage, queue) => {
-    const envelope = stage.envelope()
-    await stage.fill(queue, [envelope])
-    const delivery = await stage.takeOne(queue)
+    const delivery = await stage.give(queue)
+    const { envelope } = delivery
     assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
     await finish(queue, [delivery])
     assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
@@ -157,9 +156,8 @@ const idempotence: readonly CaseOfContract[] = [
     'an id is known while its command is dead, though its result has expired',
     { needs: ['leases'], resultTtlMs: 200 },
     async (stage, queue) => {
-      const envelope = stage.envelope({ partitionId: 1 })
-      await stage.fill(queue, [envelope])
-      const delivery = await stage.takeOne(queue)
+      const delivery = await stage.give(queue, { partitionId: 1 })
+      const { envelope } = delivery
       await queue.deadLetter(delivery, 'a reason', failureOf(delivery, queue, 'no good'))
       await pause(300)
       assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
@@ -255,8 +253,7 @@ const refusals: readonly CaseOfContract[] = [
     const payload: unknown = JSON.parse(
       '{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":2}},"kept":true}',
     )
-    await stage.fill(queue, [stage.envelope({ payload })])
-    const delivery = await stage.takeOne(queue)
+    const delivery = await stage.give(queue, { payload })
     assert.equal((delivery.envelope.payload as { kept: unknown }).kept, true)
     await queue.completeMany([{ delivery, result: successOf(delivery, queue, payload) }])
     assert.equal(({} as { polluted?: unknown }).polluted, undefined)

@@ -37,8 +37,7 @@ const expiring: readonly CaseOfContract[] = [
   brieflyLeased(
     'the same worker is given its expired command under another fence too',
     async (stage, queue) => {
-      await stage.fill(queue, stage.envelopes(1))
-      const late = await stage.takeOne(queue)
+      const late = await stage.give(queue)
       const fresh = await stage.takeOne(queue)
       assert.notEqual(fresh.fence, late.fence)
       const result = successOf(late, queue)
@@ -47,8 +46,7 @@ const expiring: readonly CaseOfContract[] = [
     },
   ),
   brieflyLeased('a worker that waits is given what expires meanwhile', async (stage, one, two) => {
-    await stage.fill(one, stage.envelopes(1))
-    const late = await stage.takeOne(one)
+    const late = await stage.give(one)
     const startMs = nowMs()
     const [fresh] = await two.lease(stage.request({ waitMs: 10_000 }))
     assert.equal(fresh?.envelope.id, late.envelope.id)
@@ -58,8 +56,7 @@ const expiring: readonly CaseOfContract[] = [
     'no lease expires before its time',
     { needs: NEEDS, leaseMs: 800 },
     async (stage, one, two) => {
-      await stage.fill(one, stage.envelopes(1))
-      const given = await stage.takeOne(one)
+      const given = await stage.give(one)
       assert.deepEqual(await two.lease(stage.request({ waitMs: 200 })), [])
       await finish(one, [given])
     },
@@ -74,10 +71,7 @@ const expiring: readonly CaseOfContract[] = [
       await stage.fill(one, young)
       await pause(550)
       const given = await stage.take(two, 10)
-      assert.deepEqual(
-        idsOf(given),
-        [...old, ...young].map(({ id }) => id),
-      )
+      assert.deepEqual(idsOf(given), idsOf([...old, ...young]))
     },
   ),
   brieflyLeased(

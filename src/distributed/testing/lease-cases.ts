@@ -99,7 +99,7 @@ const giving: readonly CaseOfContract[] = [
       }
     }
     await Promise.all(queues.map(work))
-    assert.deepEqual(given.toSorted(), envelopes.map(({ id }) => id).toSorted())
+    assert.deepEqual(given.toSorted(), idsOf(envelopes).toSorted())
     assert.equal(fences.size, 400)
   }),
   always('the five members alone do: enqueue, dequeue, complete', async (stage, queue) => {
@@ -145,10 +145,7 @@ const urgency: readonly CaseOfContract[] = [
   always('within a lane and partition the oldest goes first', async (stage, queue) => {
     const envelopes = stage.envelopes(200)
     await stage.fill(queue, envelopes)
-    assert.deepEqual(
-      idsOf(await stage.take(queue, 200, { max: 7 })),
-      envelopes.map(({ id }) => id),
-    )
+    assert.deepEqual(idsOf(await stage.take(queue, 200, { max: 7 })), idsOf(envelopes))
   }),
   ranked('the most urgent lane goes first', async (stage, queue) => {
     for (const laneId of ['slow', 'fast', 'usual']) {
@@ -177,10 +174,7 @@ const urgency: readonly CaseOfContract[] = [
         await pause(5)
       }
       const lanes = [demand('a'), demand('b')]
-      assert.deepEqual(
-        idsOf(await stage.take(queue, 5, { lanes, max: 1 })),
-        envelopes.map(({ id }) => id),
-      )
+      assert.deepEqual(idsOf(await stage.take(queue, 5, { lanes, max: 1 })), idsOf(envelopes))
     },
   ),
   ranked('a command that comes later in a more urgent lane goes first', async (stage, queue) => {

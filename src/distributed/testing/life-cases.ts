@@ -135,8 +135,7 @@ function carries(
   return [
     sentence(`payloads arrive as they were sent: ${name}`, { needs }, async (stage, queue) => {
       for (const [what, payload] of Object.entries(values)) {
-        await stage.fill(queue, [stage.envelope({ payload })])
-        const delivery = await stage.takeOne(queue)
+        const delivery = await stage.give(queue, { payload })
         assert.deepEqual(unbuffered(delivery.envelope.payload), payload, what)
         await finish(queue, [delivery])
       }
@@ -149,8 +148,7 @@ function carries(
         await queue.announce('me', ({ value }) => received.push(value))
         for (const [what, value] of Object.entries(values)) {
           received.length = 0
-          await stage.fill(queue, [stage.envelope({ submitter: 'me' })])
-          const delivery = await stage.takeOne(queue)
+          const delivery = await stage.give(queue, { submitter: 'me' })
           await queue.completeMany([{ delivery, result: successOf(delivery, queue, value) }])
           await stage.until(`the result ${what} arrives`, () => received.length > 0)
           assert.deepEqual(unbuffered(received[0]), value, what)

@@ -38,8 +38,7 @@ export const OPTION_CASES: readonly CaseOfContract[] = [
       retry: { retries: 4, backoff: 'fixed', delayMs: 20, maxDelayMs: 30, jitter: 0.5 },
     }
     const more = { ...options, retry: { ...options.retry, module: 'x' }, module: '/etc/passwd' }
-    await stage.fill(queue, [stage.envelope({ options: more })])
-    const delivery = await stage.takeOne(queue)
+    const delivery = await stage.give(queue, { options: more })
     assert.deepEqual(delivery.envelope.options, options)
     await finish(queue, [delivery])
   }),

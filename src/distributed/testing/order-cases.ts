@@ -77,10 +77,7 @@ const keys: readonly CaseOfContract[] = [
         ran.push(envelope.id)
       }
       await drain(stage, two, run, () => ran.length === 4)
-      assert.deepEqual(
-        ran,
-        envelopes.map(({ id }) => id),
-      )
+      assert.deepEqual(ran, idsOf(envelopes))
       const result = successOf(lost, one)
       assert.deepEqual(await one.completeMany([{ delivery: lost, result }]), ['stale'])
     },
@@ -95,10 +92,7 @@ const keys: readonly CaseOfContract[] = [
       ran.push(envelope.id)
     }
     await drain(stage, queue, run, () => ran.length === 3)
-    assert.deepEqual(
-      ran,
-      envelopes.map(({ id }) => id),
-    )
+    assert.deepEqual(ran, idsOf(envelopes))
   }),
   sentence(
     'a retry leaves its place: others of its key go on',
@@ -136,10 +130,7 @@ const keys: readonly CaseOfContract[] = [
       const envelopes = stage.envelopes(50)
       await stage.fill(queue, envelopes)
       const given = await stage.take(queue, 50, { max: 9 })
-      assert.deepEqual(
-        idsOf(given),
-        envelopes.map(({ id }) => id),
-      )
+      assert.deepEqual(idsOf(given), idsOf(envelopes))
     },
   ),
 ]

@@ -30,8 +30,7 @@ const completing: readonly CaseOfContract[] = [
   always(
     'a fence that was never given out is stale, and the command stays',
     async (stage, queue) => {
-      await stage.fill(queue, stage.envelopes(1))
-      const delivery = await stage.takeOne(queue)
+      const delivery = await stage.give(queue)
       const forged = { ...delivery, fence: `${delivery.fence}0` }
       const result = successOf(delivery, queue)
       assert.deepEqual(await queue.completeMany([{ delivery: forged, result }]), ['stale'])
@@ -45,8 +44,7 @@ const completing: readonly CaseOfContract[] = [
     },
   ),
   always('nothing can be done with a command that has ended', async (stage, queue) => {
-    await stage.fill(queue, stage.envelopes(1))
-    const delivery = await stage.takeOne(queue)
+    const delivery = await stage.give(queue)
     await finish(queue, [delivery])
     assert.deepEqual(await queue.release([delivery], { reason: 'retry' }), ['stale'])
     assert.equal(await queue.deadLetter(delivery, 'late', failureOf(delivery, queue, 'x')), 'stale')
@@ -125,10 +123,7 @@ const releasing: readonly CaseOfContract[] = [
     await stage.fill(queue, envelopes)
     for (let turn = 0; turn < 5; turn++) {
       const given = await stage.take(queue, 3)
-      assert.deepEqual(
-        idsOf(given),
-        envelopes.slice(0, 3).map(({ id }) => id),
-      )
+      assert.deepEqual(idsOf(given), idsOf(envelopes.slice(0, 3)))
       for (const { deliveries, envelope } of given) {
         assert.equal(deliveries, 1)
         assert.equal(envelope.retryCount, 0)
@@ -136,10 +131,7 @@ const releasing: readonly CaseOfContract[] = [
       const statuses = await queue.release(given, { reason: 'unstarted' })
       assert.deepEqual(statuses, ['done', 'done', 'done'])
     }
-    assert.deepEqual(
-      idsOf(await stage.take(queue, 6)),
-      envelopes.map(({ id }) => id),
-    )
+    assert.deepEqual(idsOf(await stage.take(queue, 6)), idsOf(envelopes))
   }),
   leased('what was not started is given to anybody', async (stage, one, two) => {
     await stage.fill(one, stage.envelopes(5))
@@ -232,8 +224,7 @@ const releasing: readonly CaseOfContract[] = [
     },
   ),
   leased('a crash counts a delivery and no failure', async (stage, queue) => {
-    await stage.fill(queue, stage.envelopes(1))
-    const first = await stage.takeOne(queue)
+    const first = await stage.give(queue)
     assert.deepEqual(await queue.release([first], { reason: 'crash' }), ['done'])
     const second = await stage.takeOne(queue)
     assert.equal(second.deliveries, 2)
