@@ -178,10 +178,13 @@ export function fillPoolOptions(given: Options): FilledOptions {
     throw new RangeError('options.minThreads and options.maxThreads must not conflict')
   }
   const filled = Object.create(null)
-  for (const name in POOL_RULES) filled[name] = POOL_RULES[name]!.default
+  for (const [name, { default: value }] of Object.entries(POOL_RULES)) {
+    if (value !== undefined) filled[name] = value
+  }
   for (const [name, value] of Object.entries(given)) {
     if (value !== undefined) filled[name] = value
   }
+  filled.filename ||= null
   if (filled.filename?.startsWith('file:')) filled.filename = fileURLToPath(filled.filename)
   if (maxThreads !== undefined) filled.minThreads = Math.min(filled.minThreads, maxThreads)
   if (minThreads !== undefined) filled.maxThreads = Math.max(filled.maxThreads, minThreads)

@@ -167,12 +167,12 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
       this.#drainLater()
       return Promise.reject(refusal)
     }
-    const name = own.name ?? this.#options.name
+    const name = own.name ?? this.#options.name ?? 'default'
     const file = filename!.startsWith('file:') ? fileURLToPath(filename!) : filename!
     const poolTask = new PoolTask(this.#owner, task, file, name, own, this.#triggerId)
     const result = poolTask.open()
-    poolTask.place = this.#open.push(poolTask) - 1
     if (poolTask.abortSignal !== null) poolTask.listen(() => this.#abort(poolTask))
+    poolTask.place = this.#open.push(poolTask) - 1
     if (this.#queue !== undefined) this.#enqueue(poolTask, this.#queue)
     else {
       const key = poolTask.lanes?.key
@@ -352,8 +352,9 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
     task.aborted = true
     const { command, abortSignal } = task
     const { reason } = abortSignal!
+    const hasStarted = command !== undefined && !command.revoke()
     if (command === undefined) this.#queue?.remove(task)
-    this.#finish(task, false, new AbortError(reason), command !== undefined)
+    this.#finish(task, false, new AbortError(reason), hasStarted)
     if (command !== undefined) this.#runtime?.kill(command, reason)
   }
 
@@ -399,6 +400,7 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
     }
     // It takes commands once it is the present one of its partition.
     void TURN_END.then(this.#dispatch)
+    this.#drainLater()
   }
 
   #exited(incarnation: Incarnation, { cause }: ExitReport): void {

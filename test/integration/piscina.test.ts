@@ -385,6 +385,46 @@ const CASES: Readonly<Record<string, Case>> = {
     await off.run(1)
     return [shown, pool.histogram.runTime!.max, off.histogram.runTime, off.utilization]
   },
+  'options and histogram have the members of Piscina': (make) => [
+    Object.keys(make({ argv: ['a'] }).options).sort(),
+    Object.keys(make().histogram).sort(),
+    make({ filename: '' }).options.filename,
+  ],
+  'an aborted task counts as completed if it ran': async (make) => {
+    const pool = make({ minThreads: 1, maxThreads: 1, name: 'gate' })
+    const flag = new Int32Array(new SharedArrayBuffer(8))
+    const [running, waiting] = [new AbortController(), new AbortController()]
+    const runs = [running, waiting].map(({ signal }) => reasonOf(pool.run({ flag }, { signal })))
+    await until(() => Atomics.load(flag, 1) === 1)
+    waiting.abort()
+    await runs[1]
+    const counts = [pool.completed]
+    running.abort()
+    await runs[0]
+    return [...counts, pool.completed]
+  },
+  'a pool that grows to its last thread needs to drain': async (make) => {
+    const pool = make({ minThreads: 0, maxThreads: 1 })
+    const events: string[] = []
+    for (const event of ['workerCreate', 'needsDrain', 'drain', 'workerDestroy', 'close']) {
+      pool.once(event, () => events.push(event))
+    }
+    await pool.run(1)
+    await until(() => pool.threads.length === 0)
+    await pool.close()
+    return events
+  },
+  'a signal that cannot be listened to throws, and nothing stays open': async (make) => {
+    const pool = make()
+    let name: unknown
+    try {
+      await pool.run(1, { signal: {} })
+    } catch (reason) {
+      name = (reason as Error).name
+    }
+    await pool.close()
+    return name
+  },
   'a queue of the user sees live tasks': async (make, Piscina) => {
     const seen: unknown[] = []
     class Last extends Piscina.ArrayTaskQueue {
