@@ -32,7 +32,7 @@ export const piscinaDoor = {
   modes: [100, 1].map((concurrentTasksPerWorker) => ({
     name: `${concurrentTasksPerWorker} per worker`,
     open: async (threads) =>
-      open(await import('corelane/piscina'), threads, { concurrentTasksPerWorker }),
+      open(await import('corelane/piscina'), threads, { concurrentTasksPerWorker }, 'system'),
   })),
 }
 
@@ -40,9 +40,10 @@ export const piscinaDoor = {
  * @param {{ readonly Piscina: any }} door
  * @param {number} threads
  * @param {object} options
+ * @param {string} [lane] - Of urgent tasks, where there are lanes.
  * @returns {Promise<import('../support/contract.js').Pool>}
  */
-async function open({ Piscina }, threads, options) {
+async function open({ Piscina }, threads, options, lane) {
   const pool = new Piscina({
     filename: HANDLERS_URL.href,
     minThreads: threads,
@@ -53,6 +54,7 @@ async function open({ Piscina }, threads, options) {
   })
   return {
     run: (type, payload) => pool.run(payload, { name: type }),
+    ...(lane && { runUrgent: (type, payload) => pool.run(payload, { name: type, lane }) }),
     runAbortable: (type, payload, signal) => pool.run(payload, { name: type, signal }),
     close: () => pool.destroy(),
   }

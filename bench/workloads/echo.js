@@ -88,7 +88,7 @@ const abortable = {
   title: 'a number and a signal of its own, 1,000 in flight',
   threads: 2,
   columns: RATE_COLUMNS,
-  systems: ['corelane', 'piscina', 'tinypool'],
+  systems: ['corelane', 'piscina', 'piscina-door', 'tinypool'],
   measure(pool, ms, { inFlightMax }) {
     const { runAbortable } = pool
     if (runAbortable === undefined) throw new Error('this system takes no signal')
