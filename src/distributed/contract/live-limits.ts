@@ -8,7 +8,9 @@ import { checkName } from './envelope.ts'
 
 /** A rate that workers share: at most `limit` starts in any `windowMs`. */
 export interface SharedRate {
+  /** Starts in a window, 1 to 10^9. */
   readonly limit: number
+  /** Length of the window, 1 ms to 7 days. */
   readonly windowMs: number
 }
 
