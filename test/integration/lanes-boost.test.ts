@@ -25,14 +25,13 @@ interface Piece {
 
 /**
  * Queues commands behind a blocked partition, lets them age, and gives the order in which they
- * start.
- * All of them together fit a window, or not, by `before`: so many commands are queued ahead.
+ * start. The threads decided it when these had waited for `agedMs` at least and `endMs` at most.
  */
 async function orderAfter(
   lanes: Record<string, LaneOptions>,
   pieces: readonly Piece[],
   ageMs: number,
-): Promise<{ order: number[]; agedMs: number }> {
+): Promise<{ order: number[]; agedMs: number; endMs: number }> {
   const ledger = new Ledger(pieces.length + 1)
   const manager = await open('ledger.js', {
     partitions: PartitionConfig.single(),
@@ -49,7 +48,7 @@ async function orderAfter(
   const agedMs = performance.now() - begin
   ledger.openGate()
   await within(Promise.all([held, ...all]), 'all commands')
-  return { order: ledger.order(pieces.length), agedMs }
+  return { order: ledger.order(pieces.length), agedMs, endMs: performance.now() - begin }
 }
 
 const rest = (count: number, piece: Piece): Piece[] => new Array(count).fill(piece)
@@ -79,13 +78,18 @@ test.each(cases)(
     for (const priority of others) lanes[`p${priority}`] = { priority }
     // Equal priority goes by age, and the boosted one is the oldest.
     const pieces = [{ lane: 'boosted' }, ...others.map((priority) => ({ lane: `p${priority}` }))]
-    const { order, agedMs } = await orderAfter(lanes, pieces, ageMs)
-    const by = Math.max(0, ...steps.map(([afterMs, step]) => (afterMs <= agedMs ? step : 0)))
+    const { order, agedMs, endMs } = await orderAfter(lanes, pieces, ageMs)
     const before = order.slice(0, order.indexOf(0)).map((index) => others[index - 1]!)
-    // A machine that stopped for long may have taken it past its deadline.
-    const expected =
-      agedMs >= 2000 && name !== 'custom' && by > 0 ? [] : others.filter((p) => p < 9 - by)
-    expect(before).toEqual(expected)
+    const expectedAt = (waitedMs: number) => {
+      const by = Math.max(0, ...steps.map(([afterMs, step]) => (afterMs <= waitedMs ? step : 0)))
+      // A machine that stopped for long may have taken it past its deadline.
+      const isLate = waitedMs >= 2000 && name !== 'custom' && by > 0
+      return isLate ? [] : others.filter((p) => p < 9 - by)
+    }
+    // Between the two moments it may have taken a step, and only then it has a choice.
+    const most = expectedAt(agedMs)
+    expect(before).toEqual(most.slice(0, before.length))
+    expect(before.length).toBeGreaterThanOrEqual(expectedAt(endMs).length)
   },
 )
 
@@ -94,7 +98,7 @@ test('a command with a deadline of its own is boosted on the scale of that deadl
     boosted: { priority: 9, priorityBoost: PriorityBoostConfig.standard(100_000) },
     p7: { priority: 7 },
   }
-  const { order } = await orderAfter(
+  const { order, endMs } = await orderAfter(
     lanes,
     [
       { lane: 'p7' },
@@ -104,7 +108,9 @@ test('a command with a deadline of its own is boosted on the scale of that deadl
     // 53 % of 1,500 ms: two steps, so it is as urgent as p7 and younger.
     800,
   )
-  expect(order).toEqual([0, 1, 2])
+  // On a machine that stops for long it may be past 75 %, which is a third step.
+  const isLonger = endMs >= 0.75 * 1500
+  expect(isLonger ? [[0, 1, 2].join(), [1, 0, 2].join()] : ['0,1,2']).toContain(order.join())
   const { order: younger } = await orderAfter(
     lanes,
     [
@@ -258,9 +264,9 @@ test('a command that runs already is left alone past its deadline', async () => 
   ledger.openGate()
   await within(holder, 'the holder')
   ledger.closeGate()
-  const running = manager.submit('strict', 'softGate', 0)
+  const running = manager.submit('strict', 'softGate', 0, { deadlineMs: 600 })
   await ledger.waitForStarts(2)
-  block(300)
+  block(700)
   await new Promise((resolve) => setTimeout(resolve, 50))
   ledger.openGate()
   expect(await within(running, 'the running command')).toBe(0)
@@ -303,7 +309,6 @@ test('a delayed command does not start early, and takes the place of its age whe
   const delayed = manager.submit('lane', 'where', 0, { delayMs: 200 })
   expect(manager.stats().lanes.lane).toMatchObject({ submitted: 1, queued: 1, running: 0 })
   await within(manager.submit('lane', 'mark', 1), 'one without delay')
-  expect(ledger.runs(0)).toBe(0)
   const { startedAt } = (await within(delayed, 'the delayed one')) as { startedAt: number }
   expect(startedAt - begin).toBeGreaterThanOrEqual(200)
   // Behind a blocked partition the delayed one, submitted first, starts first.

@@ -185,7 +185,7 @@ test.each([2, 8])(
 
 test.each([
   ['a slot', { maxConcurrency: 1 }, 'secondGate'],
-  ['a token', { rateLimit: RateLimitConfig.per(1, 1000) }, 'mark'],
+  ['a token', { rateLimit: RateLimitConfig.per(1, 2500) }, 'mark'],
 ])(
   'an idle partition gets %s though one that waits before it is blocked by the rest of a handler',
   async (_, lane, first) => {

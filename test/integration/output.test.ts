@@ -157,7 +157,7 @@ test('what a handler prints is seen while it runs, even if its event loop does n
 test.each([
   ['exit', {}],
   ['fall', {}],
-  ['hang', { timeoutMs: 200 }],
+  ['hang', { timeoutMs: 1_000 }],
 ])('the last lines of a thread that ends by "%s" are printed', async (type, options) => {
   const screen = new Screen()
   const manager = await open('values.js', { ...one, handlers: printing, timeoutGraceMs: 0 })
@@ -209,11 +209,11 @@ test('a stream of the process that throws loses no result', async () => {
   const { code, stdout, stderr } = await runProgram(`
     const manager = QueueManager.create({ handlers: ${JSON.stringify(printing)}, partitions: { count: 1 } })
     await manager.start()
-    process.on('uncaughtException', (error) => console.error(error.message))
+    const thrown = new Promise((resolve) =>
+      process.on('uncaughtException', (error) => resolve(console.error(error.message))))
     process.stdout.write = () => { throw new Error('no stream') }
-    manager.run('steps', 1).then(() => console.error('done'))
-    manager.run('steps', 0).then(() => console.error('done'))
-    await new Promise((resolve) => setTimeout(resolve, 500))
+    const run = (count) => manager.run('steps', count).then(() => console.error('done'))
+    await Promise.all([run(1), run(0), thrown])
     process.exit(4)`)
   expect({ code, stdout }).toEqual({ code: 4, stdout: 'set up\n' })
   expect(stderr.split('\n').filter((line) => line === 'done')).toHaveLength(2)

@@ -471,7 +471,9 @@ const CASES: Readonly<Record<string, Case>> = {
         return workers.find(({ currentUsage }) => currentUsage === 0) ?? null
       },
     })
-    await turns(200)
+    // A thread that has run a task is ready.
+    await Promise.all([1, 2].map((i) => pool.run(i)))
+    asked.length = 0
     const values = await Promise.all([1, 2, 3, 4, 5].map((i) => pool.run(i)))
     return [values, asked[0]]
   },

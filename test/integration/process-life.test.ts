@@ -210,11 +210,14 @@ test.each([
   const script = `
     const manager = create(${later}, { partitions: { count: 1 } })
     await manager.start()
-    for (let i = 0; i < 2; i++) {
-      await manager.run('${type}')
-      // A command that ran meanwhile would reject with the loss, and that would be no news.
-      await new Promise((resolve) => setTimeout(resolve, 250))
-    }
+    const warned = new Promise((resolve) => process.once('warning', resolve))
+    const alive = setInterval(() => {}, 1_000)
+    await manager.run('${type}')
+    // A command that ran meanwhile would reject with the loss, and that would be no news.
+    await warned
+    await manager.run('${type}')
+    await new Promise((resolve) => setTimeout(resolve, 250))
+    clearInterval(alive)
     await manager.close()
     console.log('closed')`
   const { code, stdout, stderr } = await runProgram(head + script)

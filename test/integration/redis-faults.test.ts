@@ -157,7 +157,7 @@ describeWithRedis('the engine on Redis, in trouble', () => {
     const refusals = new Set<string>()
     const worker = await start({
       url: small.url,
-      callTimeoutMs: 300,
+      callTimeoutMs: 1000,
       resultTtlMs: 1,
       onIncident: ({ kind, detail }) => refusals.add(`${kind} ${detail.slice(0, 3)}`),
     })
@@ -233,10 +233,12 @@ describeWithRedis('the engine on Redis, in trouble', () => {
     }
     for (let round = 0; round < 12; round++) {
       const guest = await start({ ...settings, workerId: `guest-${round}` })
-      let shares: number[][] = []
-      for (let turn = 0; turn < 3; turn++) shares = [await beat(keeper), await beat(guest)]
-      shares = [await beat(keeper), shares[1]!]
-      expect(shares.flat().toSorted()).toEqual([0, 1, 2, 3])
+      // On a busy machine a lease may end between two beats; then the next ones share anew.
+      for (let shares: number[][] = [], turn = 0; ; turn++) {
+        shares = [await beat(keeper), await beat(guest)]
+        if (turn > 2 && shares.flat().toSorted().join() === '0,1,2,3') break
+        expect(turn, `shares ${JSON.stringify(shares)}`).toBeLessThan(100)
+      }
       // Half of them say farewell, the others die.
       if (round % 2 === 0) await guest.ownership!.leave()
       await guest.close()

@@ -218,7 +218,7 @@ describeWithRedis('idle workers on Redis', () => {
   })
 
   test('workers say which lanes they take, and what has none is found', async () => {
-    const worker = await start({ leaseMs: 300 })
+    const worker = await start({ leaseMs: 1500 })
     expect(await worker.lanes.look(['lane', 'promt'])).toEqual({
       states: ['unserved', 'unserved'],
       known: [],
@@ -235,8 +235,8 @@ describeWithRedis('idle workers on Redis', () => {
       ...queues.envelopes(1, { laneId: 'other' }),
     ])
     expect(await worker.lanes.unserved()).toEqual(['promt'])
-    await sleep(400)
-    expect((await worker.lanes.look(['lane', 'other'])).states).toEqual(['unserved', 'served'])
+    const looked = async () => (await worker.lanes.look(['lane', 'other'])).states
+    await expect.poll(looked, { timeout: 20_000 }).toEqual(['unserved', 'served'])
     expect((await worker.lanes.unserved()).toSorted()).toEqual(['lane', 'promt'])
   })
 })

@@ -52,12 +52,12 @@ test('a slow reader is not taken for a slow handler', async () => {
 test('the time that a stream has run counts on after its reader let it wait', async () => {
   const manager = await open('streams.js', { partitions: one })
   const payload = { count: 1_500, ms: 60_000 }
-  const stream = manager.stream('query', 'burnsAfter', payload, { timeoutMs: 300 })
+  const stream = manager.stream('query', 'burnsAfter', payload, { timeoutMs: 700 })
   await within(stream.next(), 'the first value')
-  await sleep(800)
+  await sleep(900)
   const beganAt = performance.now()
   const error = await failure(collect(stream), 'the rest')
-  expect(error).toMatchObject({ name: 'TimeoutError', details: { timeoutMs: 300 } })
+  expect(error).toMatchObject({ name: 'TimeoutError', details: { timeoutMs: 700 } })
   expect(performance.now() - beganAt).toBeGreaterThan(150)
   expect(await within(manager.run('echo', 1), 'a command after it')).toBe(1)
 })
