@@ -16,6 +16,7 @@ import {
 import { isMoved } from '../model/handler-module.ts'
 import { DEFAULT_LANES, type DefaultLaneName, type LaneOptions, planLane } from '../model/lane.ts'
 import { isWorthRetrying, RETRY_RULES, type RetryPlan, retryDelayMs } from '../model/retry.ts'
+import { thrownValue } from '../wire/error-codec.ts'
 import { fromSideValue, toCallValue } from '../wire/side-payload.ts'
 import { createHandlersProxy, type HandlersProxy, type RunOptions } from './handlers-proxy.ts'
 import { MAP_RULES, type MapOptions, type MapPlan, mapCommands } from './map-commands.ts'
@@ -114,18 +115,19 @@ class Inline {
     throw outcome.error
   }
 
-  run(type: string, payload?: unknown, options: RunOptions = {}): Promise<unknown> {
-    const { lane = this.#defaultLane, ...others } = options
+  run(type: string, payload?: unknown, options?: RunOptions): Promise<unknown> {
+    if (options?.lane === undefined) return this.submit(this.#defaultLane, type, payload, options)
+    const { lane, ...others } = options
     return this.submit(lane, type, payload, others)
   }
 
-  submitMany(
+  async submitMany(
     lane: string,
     type: string,
     payloads: Iterable<unknown>,
     options?: CommandOptions,
   ): Promise<unknown[]> {
-    return Promise.all(Array.from(payloads, (one) => this.submit(lane, type, one, options)))
+    return Promise.all([...payloads].map((one) => this.submit(lane, type, one, options)))
   }
 
   async *map(lane: string, type: string, source: Iterable<unknown>, options: MapOptions = {}) {
@@ -143,8 +145,9 @@ class Inline {
       throw laneError('CORELANE_NO_STREAM', { type, received: show(source) })
     }
     for (;;) {
-      const { done, value } = await iterator.next()
-      if (done) return value
+      const next = Promise.resolve(iterator).then((source) => source.next())
+      const { done, value } = await next.catch(arrives)
+      if (done) return copy(value, 'result')
       yield copy(await value, 'value')
     }
   }
@@ -298,7 +301,7 @@ class Inline {
     const late = timeoutMs && laneError('CORELANE_TIMEOUT', { type, lane, timeoutMs })
     try {
       // A handler that throws at once rejects.
-      const result = Promise.resolve(context).then(run)
+      const result = Promise.resolve(context).then(run).catch(arrives)
       return await this.#until(command, timeoutMs, late, result)
     } finally {
       over.abort()
@@ -354,6 +357,11 @@ interface Inlined {
 /** A value as it arrives in another thread. */
 function copy(value: unknown, role: string): unknown {
   return fromSideValue(toCallValue(value, role))
+}
+
+/** Throws what a handler threw as it arrives in another thread. */
+function arrives(thrown: unknown): never {
+  throw copy(thrownValue(thrown), 'error')
 }
 
 /** Lets every promise settle that can. */

@@ -55,7 +55,37 @@ test('commands run at once, and what crosses is a copy', async () => {
   expect(results).toEqual([2, 4])
 })
 
+class Refused extends TypeError {
+  readonly at = new Point(3)
+}
+
+test('what a handler throws arrives as from another thread', async () => {
+  const thrown = new Refused('no')
+  const throws = (): number => {
+    throw thrown
+  }
+  async function* throwsLater() {
+    yield 1
+    throw thrown
+  }
+  const giveSymbol = (): Promise<number> => Promise.reject(Symbol('s'))
+  const manager = inlineManager({ handlers: { throws, throwsLater, giveSymbol }, lanes: { a: {} } })
+  const error = await manager.run('throws').catch((reason) => reason)
+  expect(error).toMatchObject({ name: 'Refused', message: 'no', at: { x: 3 }, stack: thrown.stack })
+  expect([error instanceof TypeError, error instanceof Refused]).toEqual([true, false])
+  const values = manager.stream('a', 'throwsLater')
+  expect(await values.next()).toMatchObject({ value: 1 })
+  const later = await values.next().catch((reason) => reason)
+  expect([later.name, later instanceof Refused]).toEqual(['Refused', false])
+  await expect(manager.run('giveSymbol')).rejects.toThrow(/threw Symbol\(s\)/)
+})
+
 test('wrong names, options and states are refused with the codes of a real manager', async () => {
+  for (const bad of [null, 5, 'a']) {
+    const code = 'CORELANE_INVALID_OPTION'
+    await expect(make().run('double', 1, bad as never)).rejects.toMatchObject({ code })
+  }
+  await expect(make().submitMany('a', 'double', 5 as never)).rejects.toThrow('iterable')
   const manager = make()
   const codes: [Promise<unknown>, string][] = [
     [manager.run('double', 1, { lane: 'b' as never }), 'CORELANE_UNKNOWN_LANE'],
