@@ -23,7 +23,7 @@ import type { PartitionStrategy } from '../model/partition-config.ts'
 import type { Dashboard, DashboardManager, DashboardOptions } from '../operations/dashboard.ts'
 import { createHandlersProxy, type HandlersProxy, type RunOptions } from './handlers-proxy.ts'
 import type { LaneControl } from './lane-control.ts'
-import type { ManagerHealth } from './manager-health.ts'
+import type { ManagerPort } from './manager-port.ts'
 import {
   MAP_RULES,
   type MapOptions,
@@ -48,61 +48,11 @@ import type { DeadLetterQueue } from './results/dead-letter-queue.ts'
 import type { EventSubscription } from './results/event-hub.ts'
 import { StreamReader } from './results/stream-reader.ts'
 import { Runtime } from './runtime.ts'
-import { Batch, type Settler } from './settlement.ts'
+import { Batch } from './settlement.ts'
 import type { QueueStats } from './stats.ts'
 
 /** A symbol, since a worker pool may be of another copy of the package than its manager. */
 const PORT: unique symbol = Symbol.for('corelane.manager-port.2') as never
-
-/** A command that a worker pool has submitted. */
-export interface PortCommand {
-  /**
-   * Ends it wherever it is, with the thread that runs it.
-   *
-   * @param reason - The `cause` of the AbortError that it ends with.
-   */
-  abort(reason: unknown): void
-}
-
-/** The members of a manager that only worker pools use. */
-export interface ManagerPort {
-  readonly health: ManagerHealth
-  /** Names of the handlers that its module has now. */
-  readonly handlers: readonly string[]
-  /**
-   * Submits a command, as `execute` does, without a promise.
-   *
-   * @param options - Their values keep to `COMMAND_RULES`: they are not checked.
-   * @param settler - Takes its end once, perhaps before this returns.
-   * @param isWatched - False if the pool ends it at its latest start, so that it needs no timer.
-   * @param carrier - The trace that its handler goes on with, as printable ASCII.
-   * @throws The error that keeps the manager from accepting it.
-   */
-  submit(
-    lane: string,
-    type: string,
-    payload: unknown,
-    options: CommandOptions,
-    settler: Settler,
-    isWatched: boolean,
-    carrier?: string,
-  ): PortCommand
-  /**
-   * Ends a command unless it has started.
-   *
-   * @param command - From `submit`.
-   * @param reason - The `cause` of the AbortError that it ends with.
-   */
-  withdraw(command: PortCommand, reason: unknown): void
-  /**
-   * Ends a command wherever it is. Its handler is aborted and has `timeoutGraceMs` to return,
-   * before its thread ends, as after a time-out.
-   *
-   * @param command - From `submit`.
-   * @param reason - The `cause` of the AbortError that it ends with.
-   */
-  stop(command: PortCommand, reason: unknown): void
-}
 
 /**
  * The port of a manager, for worker pools.

@@ -27,6 +27,7 @@ import { type LaneChanges, LaneControl } from './lane-control.ts'
 import { LaneTable } from './lane-table.ts'
 import type { ManagerEvents, ManagerState, RunClaim } from './manager-events.ts'
 import { ManagerHealth } from './manager-health.ts'
+import type { ManagerPort } from './manager-port.ts'
 import { endSubmitTurn } from './metered-command.ts'
 import { meter } from './metrics-reader.ts'
 import { type BroadcastOptions, handlersUrl, isShared, type ManagerPlan } from './options.ts'
@@ -60,7 +61,7 @@ interface EarlyCall {
 }
 
 /** What a queue manager is made of, and its life. */
-export class Runtime implements CommandManager, ManagerEvents {
+export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
   readonly events: EventHub
   readonly timers: CommandTimers
   readonly signals = new AbortListeners()
@@ -175,19 +176,10 @@ export class Runtime implements CommandManager, ManagerEvents {
     return this.#state
   }
 
-  /** Names of the handlers that the module has now. */
   get handlers(): readonly string[] {
     return this.intake.types.names
   }
 
-  /**
-   * Submits a command for a worker pool.
-   *
-   * @param settler - Takes its end, once.
-   * @param isWatched - False if the pool ends it at its latest start.
-   * @param carrier - The trace that its handler goes on with.
-   * @throws The error that keeps it from being accepted.
-   */
   submit(
     lane: string,
     type: string,
@@ -203,20 +195,10 @@ export class Runtime implements CommandManager, ManagerEvents {
     return command
   }
 
-  /**
-   * Ends a command unless it has started.
-   *
-   * @param command - From {@link Runtime.submit}.
-   */
   withdraw(command: Command, reason: unknown): void {
     this.#interruptions.withdraw(command, reason)
   }
 
-  /**
-   * Ends a command as its time-out would.
-   *
-   * @param command - From {@link Runtime.submit}.
-   */
   stop(command: Command, reason: unknown): void {
     if (!command.isSettled) this.#interruptions.stopRun(command, reason)
   }

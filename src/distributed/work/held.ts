@@ -31,7 +31,7 @@
 // that left has been answered for, and until the answer that was on its way at that moment is in.
 
 import { invariant } from '../../base/errors.ts'
-import type { ManagerPort, PortCommand } from '../../coordinator/queue-manager.ts'
+import type { ManagerPort, PortCommand } from '../../coordinator/manager-port.ts'
 import type { Settler } from '../../coordinator/settlement.ts'
 import type { LanePlan } from '../../model/lane.ts'
 import type { Delivery, LeasedQueue, SettleStatus } from '../contract/distributed-queue.ts'
