@@ -220,7 +220,7 @@ const CHECKS: Record<string, readonly Check[]> = {
     },
     {
       has: 'nodeEndpoint(new Worker',
-      before: `${SQUARE}import { parentPort, Worker } from 'node:worker_threads'
+      before: `${SQUARE}import { parentPort } from 'node:worker_threads'
         writeFileSync('worker.mjs', "import { expose } from 'comlink'; import { parentPort } from 'node:worker_threads'; import adapt from 'comlink/dist/umd/node-adapter.js'; expose({ square: (n) => n * n }, adapt(parentPort))")`,
       after: 'process.exit()',
       prints: '16',
