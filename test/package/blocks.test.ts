@@ -89,8 +89,6 @@ const CHECKS: Record<string, readonly Check[]> = {
     {
       has: 'new WorkerPool(queue, manager)',
       redis: true,
-      after:
-        'await submitter.close()\nawait pool.close()\nawait manager.close()\nawait queue.close()',
       prints: '100',
     },
     {
@@ -369,6 +367,8 @@ const CHECKS: Record<string, readonly Check[]> = {
     },
   ],
   'docs/typescript.md': [
+    { has: 'npm install --save-dev typescript', only: 'test/environments/typescript.test.ts' },
+    { has: '"types": ["node"]', only: 'json' },
     {
       has: "filesIn('in')",
       before: `import { mkdirSync, writeFileSync } from 'node:fs'

@@ -208,13 +208,18 @@ test('changelog, readme and links', () => {
   expect(docs.changelog('## [0.1.0]\n', '0.2.0')).toHaveLength(1)
   expect(docs.readme('run ./scripts/demo and ./scripts/test')).toEqual([])
   expect(docs.readme('run ./scripts/test')).toEqual(['README.md: does not mention ./scripts/demo'])
-  const page = '[a](b.md) [c](https://d) [e](#f) `[g](h.md)` [i](../j.md#k)'
-  expect(docs.links('docs/x.md', page, (path) => path === 'docs/b.md')).toEqual([
+  const page = '[a](b.md) [c](https://d) [e](#f) `[g](h.md)` [i](../j.md#k) [l](b.md#a-b-1)\n# F'
+  const read = (path: string) => (path === 'docs/b.md' ? '# A `b`\n## A, b\n# C' : undefined)
+  expect(docs.links('docs/x.md', page, read)).toEqual([
     'docs/x.md: links to ../j.md#k, which does not exist',
   ])
+  expect(docs.links('docs/x.md', '[a](b.md#d) [b](#c)', read)).toEqual([
+    'docs/x.md: links to b.md#d, a heading that does not exist',
+    'docs/x.md: links to #c, a heading that does not exist',
+  ])
   const ours = 'https://github.com/corelane/corelane/blob/main/docs/b.md'
-  expect(docs.links('README.md', `[a](${ours}#c)`, (path) => path === 'docs/b.md')).toEqual([])
-  expect(docs.links('README.md', `[a](${ours})`, () => false)).toHaveLength(1)
+  expect(docs.links('README.md', `[a](${ours}#c)`, read)).toEqual([])
+  expect(docs.links('README.md', `[a](${ours})`, () => undefined)).toHaveLength(1)
   expect(docs.absoluteLinks(`[a](${ours}) [b](#c)`)).toEqual([])
   expect(docs.absoluteLinks('[a](docs/b.md)')).toEqual([
     `README.md: links to docs/b.md, write ${ours}`,

@@ -314,15 +314,44 @@ function targets(markdown: string): string[] {
   return [...prose.matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => target!)
 }
 
-/** Links of a document to files of the project, relative ones too, lead to files that exist. */
-export function links(path: string, markdown: string, exists: (path: string) => boolean): string[] {
+/** The anchors of a page, as its host makes them of headings. */
+function anchorsOf(markdown: string): Set<string> {
+  const anchors = new Set<string>()
+  const times = new Map<string, number>()
+  for (const [, title] of markdown.replace(/^```[\s\S]*?^```/gm, '').matchAll(/^#+ +(.+)$/gm)) {
+    const text = title!.replace(/\[([^\]]*)\]\([^)]*\)/g, '$1').toLowerCase()
+    const anchor = text.replace(/[^\p{L}\p{N} _-]/gu, '').replaceAll(' ', '-')
+    const count = times.get(anchor) ?? 0
+    times.set(anchor, count + 1)
+    anchors.add(count === 0 ? anchor : `${anchor}-${count}`)
+  }
+  return anchors
+}
+
+/**
+ * Links of a document to files of the project, relative ones too, lead to files that exist, and to
+ * headings of theirs.
+ *
+ * @param read - Gives a file, empty for a folder; undefined if there is none.
+ */
+export function links(
+  path: string,
+  markdown: string,
+  read: (path: string) => string | undefined,
+): string[] {
   const problems: string[] = []
+  // Anchors between pages of the reference are its generator's.
+  const isReference = path.startsWith('docs/api/')
   for (const target of targets(markdown)) {
     const isOurs = target.startsWith(REPOSITORY)
-    if (!isOurs && /^(?:\w+:|#)/.test(target)) continue
-    const file = isOurs ? target.slice(REPOSITORY.length) : posix.join(posix.dirname(path), target)
-    if (!exists(file.replace(/#.*$/, ''))) {
-      problems.push(`${path}: links to ${target}, which does not exist`)
+    if (!isOurs && /^\w+:/.test(target)) continue
+    const [place, anchor] = (isOurs ? target.slice(REPOSITORY.length) : target).split('#')
+    const file = isOurs ? place! : place === '' ? path : posix.join(posix.dirname(path), place!)
+    const page = file === path ? markdown : read(file)
+    if (page === undefined) problems.push(`${path}: links to ${target}, which does not exist`)
+    else if (isReference || anchor === undefined || !file.endsWith('.md')) continue
+    else if (!anchorsOf(page).has(anchor)) {
+      problems.push(`${path}: links to ${target}, a heading that does not exist`)
     }
   }
   return problems
