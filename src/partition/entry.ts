@@ -18,7 +18,8 @@ import type {
   Broadcast,
   CallReport,
   CoordinatorControl,
-  EntryGreeting,
+  EntryMessage,
+  LoadReport,
   PartitionControl,
 } from '../wire/control.ts'
 import { callControl, serveControl } from '../wire/control-calls.ts'
@@ -98,7 +99,7 @@ async function boot(message: BootMessage): Promise<void> {
       broadcasts.delete(broadcast.id)
     }
   } catch (error) {
-    await coordinator.loaded({ ok: false, error: toCallValue(thrownValue(error), 'error') })
+    say({ ok: false, error: toCallValue(thrownValue(error), 'error') })
     return
   }
   const needs = lanes.map((lane) => laneNeeds(lane, message.partitions * message.concurrency))
@@ -122,7 +123,7 @@ async function boot(message: BootMessage): Promise<void> {
   output.runOf = () => cycle?.soleRun
   cycle.turn()
   announceBooted()
-  await coordinator.loaded(table.open())
+  say(table.open())
 }
 
 /** The handlers that commands name by their type alone. */
@@ -236,8 +237,12 @@ async function runBroadcast(
   return table.call(table.types.indexOf(broadcast.type), payload, context)
 }
 
-// Tools load this file on a main thread to look at it.
-parentPort?.postMessage({ corelane: VERSION } satisfies EntryGreeting)
+function say(loaded?: LoadReport): void {
+  // Tools load this file on a main thread to look at it.
+  parentPort?.postMessage({ corelane: VERSION, loaded } satisfies EntryMessage)
+}
+
+say()
 parentPort?.once('message', (message: BootMessage) => {
   // Another version of this program would not understand the message; the manager ends it.
   if (message.version === VERSION) void boot(message)

@@ -1,5 +1,5 @@
 // Control calls: carries the interfaces of control.ts over a port, by comlink.
-// The main thread loads it while its first threads start.
+// The main thread loads it for the first call.
 
 import type { MessagePort } from 'node:worker_threads'
 import { type Endpoint, expose, type Remote, releaseProxy, wrap } from 'comlink'

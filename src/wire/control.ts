@@ -1,5 +1,6 @@
 // Control: what the two sides say to each other outside the rings, one interface per side.
-// Rare and slow by nature: boot, broadcast, stop. Carried by comlink: see control-calls.ts.
+// Rare and slow by nature: broadcast, stop. Carried by comlink: see control-calls.ts. A thread
+// boots without it, by messages.
 
 import type { MessagePort } from 'node:worker_threads'
 import type { ErrorCode, ErrorDetails } from '../base/errors.ts'
@@ -16,10 +17,12 @@ export interface Broadcast {
   readonly payload: SideValue
 }
 
-/** The first message a thread sends: its program runs. */
-export interface EntryGreeting {
+/** The first two messages of a thread: its program runs, and it has loaded its handlers. */
+export interface EntryMessage {
   /** Version of the package that the program is of. */
   readonly corelane: string
+  /** The second message has it. */
+  readonly loaded?: LoadReport | undefined
 }
 
 /** The first message a partition's thread is sent. */
@@ -138,8 +141,6 @@ export interface PartitionControl {
 
 /** What a partition tells the coordinator. */
 export interface CoordinatorControl {
-  /** The handler module is loaded, or failed to. */
-  loaded(report: LoadReport): void
   /** The handler of a broadcast is entered. */
   begun(id: string): void
   /** A promise was rejected, and no handler handles it. */

@@ -3,7 +3,7 @@
 
 import { QueueManager } from 'corelane'
 import { expect, test } from 'vitest'
-import { within } from '../support/deadline.ts'
+import { until, within } from '../support/deadline.ts'
 import { fixture, open } from '../support/managers.ts'
 import { runProgram } from '../support/programs.ts'
 
@@ -91,7 +91,8 @@ test('one collection frees them: nothing waits until comlink lets its proxies go
   for (let i = 0; i < 15; i++) await cycle()
   await new Promise((resolve) => setTimeout(resolve, 200))
   collect()
-  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(10 * MIB)
+  // Another thread of V8's frees them afterwards.
+  await until(() => process.memoryUsage().arrayBuffers - before < 10 * MIB, 'less memory')
 })
 
 test('the memory of threads that died goes with them', async () => {

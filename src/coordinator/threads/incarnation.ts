@@ -29,7 +29,7 @@ import type {
   Broadcast,
   CallReport,
   CoordinatorControl,
-  EntryGreeting,
+  EntryMessage,
   LoadReport,
   NestedSubmit,
   PartitionControl,
@@ -187,7 +187,7 @@ interface Conversation {
   readonly nested: NestedRequests
 }
 
-/** What carries the calls between threads: loaded once, while the first threads start. */
+/** What carries the calls between threads, once there was one. */
 let calls: Promise<typeof import('../../wire/control-calls.ts')> | undefined
 
 /**
@@ -197,18 +197,18 @@ let calls: Promise<typeof import('../../wire/control-calls.ts')> | undefined
  * would stay for ever.
  *
  * @param current - Undefined once the thread has exited; then nothing is answered.
- * @param onLoaded - Takes the report of the thread that it has loaded its handlers.
+ * @param early - What the thread has asked already.
  * @returns The other side's interface.
  */
 async function converse(
   port: MessagePort,
   current: { conversation: Conversation | undefined },
-  onLoaded: (report: LoadReport) => void,
+  early: readonly unknown[],
 ): Promise<Remote<PartitionControl>> {
   calls ??= import('../../wire/control-calls.ts')
   const { callControl, serveControl } = await calls
+  port.removeAllListeners('message')
   serveControl<CoordinatorControl>(port, {
-    loaded: onLoaded,
     begun: (id) => {
       const { incarnation } = current.conversation ?? {}
       if (incarnation) incarnation.begunBroadcast = id
@@ -233,7 +233,35 @@ async function converse(
   const control = callControl<PartitionControl>(port)
   // Its listeners would keep the process alive.
   port.unref()
+  for (const message of early) port.emit('message', message)
   return control
+}
+
+/**
+ * Connects at the first call from either side, since most managers make none before they end.
+ *
+ * @param onConnected - Takes the other side's interface, which the function that is returned gives.
+ */
+function connector(
+  port: MessagePort,
+  current: Parameters<typeof converse>[1],
+  onConnected: (control: Remote<PartitionControl>) => void,
+): () => Promise<Remote<PartitionControl>> {
+  const early: unknown[] = []
+  let connecting: Promise<Remote<PartitionControl>> | undefined
+  const connect = () => {
+    connecting ??= converse(port, current, early).then((control) => {
+      onConnected(control)
+      return control
+    })
+    return connecting
+  }
+  port.on('message', (message) => {
+    early.push(message)
+    void connect()
+  })
+  port.unref()
+  return connect
 }
 
 /** What is the same for all threads that start now. */
@@ -284,8 +312,8 @@ export class Incarnation {
   readonly worker: Worker & ProfiledWorker
   /** Node's number of its thread. */
   readonly threadId: number
-  #connecting!: Promise<Remote<PartitionControl>>
-  /** Undefined until comlink is loaded. From then on calls are posted at once. */
+  readonly #connect: () => Promise<Remote<PartitionControl>>
+  /** Undefined until the first call from either side. From then on calls are posted at once. */
   #control: Remote<PartitionControl> | undefined
   /** Rejects the control calls that wait, when the thread exits. */
   readonly #waiting = new Set<(reason: unknown) => void>()
@@ -342,17 +370,19 @@ export class Incarnation {
     const current: Parameters<typeof converse>[1] = {
       conversation: { incarnation: this, reports, nested },
     }
-    this.loaded = this.#connect(control.port1, current)
-      .then((report) => {
-        this.window.isTraced = report.ok && report.isTraced
-        return report
-      })
-      .finally(() => output.read())
+    this.#connect = connector(control.port1, current, (proxy) => {
+      this.#control = proxy
+      this.#release()
+    })
+    this.loaded = this.#untilLoaded().then((report) => {
+      this.window.isTraced = report.ok && report.isTraced
+      output.read()
+      return report
+    })
     this.exited = new Promise((resolve) => {
       this.worker.on('error', (error) => {
         this.#cause = error
       })
-      this.#awaitGreeting()
       this.worker.once('exit', (code) => {
         control.port1.close()
         output.close()
@@ -363,11 +393,7 @@ export class Incarnation {
         current.conversation = undefined
         this.#exit = { code, cause: this.#cause }
         for (const fail of this.#waiting) fail(this.lostError('in a control call', true))
-        // Else its region would stay for ever.
-        void Promise.all([calls, this.#connecting]).then(
-          ([comlink, proxy]) => comlink!.releaseControl(proxy),
-          () => {}, // There is no proxy, and `loaded` has the error.
-        )
+        this.#release()
         resolve(this.#exit)
       })
     })
@@ -389,13 +415,11 @@ export class Incarnation {
     this.worker.unref()
   }
 
-  #connect(port: MessagePort, current: Parameters<typeof converse>[1]): Promise<LoadReport> {
-    return new Promise((resolve, reject) => {
-      this.#connecting = converse(port, current, resolve)
-      this.#connecting.then((proxy) => {
-        this.#control = proxy
-      }, reject)
-    })
+  /** Lets the proxy of a thread that has exited go, or its region would stay for ever. */
+  #release(): void {
+    const control = this.#control
+    if (control === undefined || this.#exit === undefined) return
+    void calls!.then(({ releaseControl }) => releaseControl(control))
   }
 
   /** Control calls that wait for an answer. */
@@ -408,15 +432,20 @@ export class Incarnation {
     return this.#exit === undefined ? this : undefined
   }
 
-  /** Notes the version of the program that it runs; another than this one's must not go on. */
-  #awaitGreeting(): void {
-    const onMessage = (message: Partial<EntryGreeting> | undefined) => {
-      if (message?.corelane === undefined) return
-      this.worker.off('message', onMessage)
-      this.version = message.corelane
-      if (this.version !== VERSION) void this.terminate()
-    }
-    this.worker.on('message', onMessage)
+  /** Notes the version of the program that it runs, which must be this one's, and its report. */
+  #untilLoaded(): Promise<LoadReport> {
+    return new Promise((resolve) => {
+      const onMessage = (message: Partial<EntryMessage> | undefined) => {
+        if (message?.corelane === undefined) return
+        this.version = message.corelane
+        if (this.version !== VERSION) void this.terminate()
+        else if (message.loaded !== undefined) {
+          this.worker.off('message', onMessage)
+          resolve(message.loaded)
+        }
+      }
+      this.worker.on('message', onMessage)
+    })
   }
 
   /**
@@ -451,7 +480,7 @@ export class Incarnation {
         timeoutMs,
       )
       this.#waiting.add(fail)
-      const answer = this.#control ? invoke(this.#control) : this.#connecting.then(invoke)
+      const answer = this.#control ? invoke(this.#control) : this.#connect().then(invoke)
       answer.then((value) => {
         end()
         // Output of the call came by a port of its own.
