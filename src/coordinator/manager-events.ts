@@ -26,8 +26,11 @@ export interface ManagerEvents extends FileHandlers {
 
   /** Throws unless commands are taken now. */
   refuseUnlessRunning(): void
-  /** Makes a call once the threads have started; undefined if they have, or the manager ends. */
-  whenStarted<T>(call: () => Promise<T>): Promise<T> | undefined
+  /**
+   * Makes a call once the threads have started; undefined if they have, or the manager ends. A call
+   * that submits one command is made as soon as a thread can run it.
+   */
+  whenStarted<T>(call: () => Promise<T>, isOne?: boolean): Promise<T> | undefined
   /** Calls that wait for the start. */
   readonly earlyCount: number
 
@@ -78,6 +81,8 @@ export interface ManagerEvents extends FileHandlers {
   requeue(commands: readonly Command[]): void
   /** A partition's thread was lost, replaced or did not load. */
   partitionChanged(): void
+  /** The first thread of a partition is ready; it has these handlers. */
+  opened(own: readonly string[]): void
   /** Runs go on in a thread that is being terminated. */
   detached(partition: number, runs: readonly RunClaim[]): void
   /** That thread has ended. */

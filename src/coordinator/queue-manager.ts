@@ -103,7 +103,8 @@ class Manager<M, L extends string> {
 
   /**
    * Starts the threads and loads the handler module in each. A command, broadcast or reload does so
-   * too if need be, and waits for it; a failure then rejects that call.
+   * too if need be: a command waits for one thread that is ready, the others for all. A failure
+   * rejects what waits, with its error, and what runs, with `CORELANE_COMMAND_DROPPED`.
    *
    * @returns When every partition is ready. Calling it again gives the same promise.
    * @throws ConfigError `CORELANE_HANDLERS_FAILED`; the manager is closed then.

@@ -2,14 +2,13 @@
 // Owns: the state of the manager and the instances of its rooms.
 
 import { Alarm } from '../base/alarm.ts'
-import { CallContext, outside } from '../base/async-context.ts'
+import { outside } from '../base/async-context.ts'
 import { TURN_END } from '../base/bounds.ts'
 import { nowMs } from '../base/clock.ts'
 import { invariant, type LaneError, laneError, show } from '../base/errors.ts'
 import { inSlices } from '../base/slices.ts'
 import { AwakeThreads, awakeMemory } from '../memory/awake-threads.ts'
 import { CoordinatorCommons } from '../memory/commons.ts'
-import type { TallyBook } from '../memory/tallies.ts'
 import type { CommandOptions } from '../model/command.ts'
 import { FILE_COUNT_MAX, FILE_INDEX, type FileHandler } from '../model/handler-module.ts'
 import { type LanePlan, laneNeeds } from '../model/lane.ts'
@@ -23,6 +22,7 @@ import { CommandTimers } from './command-timers.ts'
 import { usableCores } from './cores.ts'
 import { Backlog } from './dispatch/backlog.ts'
 import { Dispatcher } from './dispatch/dispatcher.ts'
+import { EarlyCalls } from './early-calls.ts'
 import { type LaneChanges, LaneControl } from './lane-control.ts'
 import { LaneTable } from './lane-table.ts'
 import type { ManagerEvents, ManagerState, RunClaim } from './manager-events.ts'
@@ -54,12 +54,6 @@ import { fileProgram, findThreadProgram, type ThreadProgram } from './threads/th
 /** A lone command that is estimated to run no longer is waited for without leaving the turn. */
 const LONE_WORK_US = 10
 
-/** A call that waits for the threads. */
-interface EarlyCall {
-  readonly run: () => void
-  readonly fail: (reason: unknown) => void
-}
-
 /** What a queue manager is made of, and its life. */
 export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
   readonly events: EventHub
@@ -89,7 +83,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
   readonly #urgency = new Alarm(() => this.progressed(nowMs()))
   #isFlushQueued = false
   /** Calls that came before the threads were ready, in order. */
-  #early: EarlyCall[] = []
+  readonly #early: EarlyCalls
   /** Commands were settled or given up in this turn. */
   #hasActed = false
   #starting: Promise<void> | undefined
@@ -112,6 +106,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     this.#plan = plan
     this.#lanes = lanes
     this.#partitions = partitions
+    this.#early = new EarlyCalls(partitions, concurrency)
     this.events = new EventHub((isListening) => commons.listen(isListening))
     this.timers = new CommandTimers(this)
     this.deadLetters = new DeadLetterQueue(plan.deadLetterCapacity, this.events, this)
@@ -152,7 +147,9 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
       laneSlots: waits.laneSlots,
       plans: plan.lanes,
     }
-    this.#threads = planThreads(plan, commons, this.#meter(plan))
+    const parts = { events: this, lanes, backpressure: this.#backpressure, backlog: this.#backlog }
+    const tallies = meter(plan, this.closed, { ...parts, partitions, deadLetters })
+    this.#threads = planThreads(plan, commons, tallies)
     this.#supervisor = new Supervisor(
       this.#threads,
       partitions,
@@ -312,28 +309,15 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
 
   /** One snapshot. */
   stats(): QueueStats {
-    const { strategy } = this.#plan
-    const { size } = this.deadLetters
     return takeStats(
       this.#state,
-      strategy,
+      this.#plan.strategy,
       this.#lanes,
       this.#backpressure,
       this.#backlog.turns,
       this.#partitions,
-      size,
+      this.deadLetters.size,
     )
-  }
-
-  #meter(plan: ManagerPlan): TallyBook | undefined {
-    return meter(plan, this.closed, {
-      events: this,
-      lanes: this.#lanes,
-      backpressure: this.#backpressure,
-      backlog: this.#backlog,
-      partitions: this.#partitions,
-      deadLetters: this.deadLetters,
-    })
   }
 
   get #isEnding(): boolean {
@@ -344,7 +328,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
   #runEarly(): void {
     const isEnding = this.#isEnding
     this.#state = 'running'
-    for (const { run } of this.#early.splice(0)) run()
+    this.#early.runAll()
     if (isEnding) {
       this.#state = 'shutdown'
       this.#backpressure.refuseAll(() => laneError('CORELANE_CLOSED', { state: 'shutdown' }))
@@ -357,18 +341,15 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     this.#state = 'starting'
     this.events.look()
     try {
-      const own = await this.#supervisor.start()
-      this.intake.types.update(this.#threads.types!, own)
+      await this.#supervisor.start()
     } catch (error) {
-      const wasClosed = this.#closing !== undefined
+      if (this.#closing !== undefined)
+        throw laneError('CORELANE_CLOSED', { state: 'closed' }, error)
       this.#state = 'closed'
-      this.#pump.stop()
-      this.events.endAll()
-      this.#end()
-      const reason = wasClosed ? laneError('CORELANE_CLOSED', { state: 'closed' }, error) : error
-      for (const { fail } of this.#early.splice(0)) fail(reason)
-      this.#drainLatch.settled()
-      throw reason
+      this.#early.failAll(error)
+      await this.#dropUnbound(() => closedError(false, error as LaneError))
+      this.#ended()
+      throw error
     }
     // It may have been closed or shut down meanwhile.
     if (this.#closing !== undefined) throw laneError('CORELANE_CLOSED', { state: 'closed' })
@@ -379,29 +360,40 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
   async #close(): Promise<void> {
     this.shutdown()
     this.#state = 'closed'
-    for (const { fail } of this.#early.splice(0))
-      fail(laneError('CORELANE_CLOSED', { state: 'closed' }))
-    this.#urgency.stop()
-    this.#elastic?.stop()
-    this.#interruptions.stop()
+    this.#early.failAll(laneError('CORELANE_CLOSED', { state: 'closed' }))
     // A getter of a payload has called it: the backlog is being looked through.
     if (this.#dispatcher.isBinding) await TURN_END
-    const unbound = [...this.timers.takeAll(), ...this.#backlog.takeAll(0)]
-    const dropped = inSlices(unbound, (command) => {
-      // A command that has a timer may be bound, or wait in the backlog as well.
-      if (!command.isBound) command.fail(closedError(false), command.home)
-    })
+    const dropped = this.#dropUnbound(() => closedError(false))
     // Threads stop meanwhile: what is bound must not start any more.
     const failures = await this.#supervisor.stop()
     await dropped
-    this.#pump.stop()
-    this.#settled()
     this.events.lane('queue.shutdown.complete')
-    this.events.endAll()
-    this.#end()
+    this.#ended()
     if (failures.length > 0) {
       throw new AggregateError(failures, `teardown failed on ${failures.length} partitions`)
     }
+  }
+
+  /** Ends the commands that have not started. */
+  #dropUnbound(errorOf: () => LaneError): Promise<void> {
+    this.#urgency.stop()
+    this.#elastic?.stop()
+    this.#interruptions.stop()
+    this.#backpressure.refuseAll(errorOf)
+    for (const { window } of this.#partitions) this.#dispatcher.takeBack(window?.recall() ?? [])
+    const unbound = [...this.timers.takeAll(), ...this.#backlog.takeAll(0)]
+    return inSlices(unbound, (command) => {
+      // A command that has a timer may be bound, or wait in the backlog as well.
+      if (!command.isBound) command.fail(errorOf(), command.home)
+    })
+  }
+
+  /** Every thread and every command has ended. */
+  #ended(): void {
+    this.#pump.stop()
+    this.#settled()
+    this.events.endAll()
+    this.#end()
   }
 
   // ── Events of its parts ──────────────────────────────────────────────────────────────────────
@@ -410,24 +402,32 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     if (this.#state !== 'running') throw laneError('CORELANE_CLOSED', { state: this.#state })
   }
 
-  /**
-   * Lets a call wait until the threads are ready, and starts them if they are not started.
-   *
-   * @param call - Made in the async context of now.
-   * @returns What the call gives; undefined if the manager has started or ends.
-   */
-  whenStarted<T>(call: () => Promise<T>): Promise<T> | undefined {
+  whenStarted<T>(call: () => Promise<T>, isOne = false): Promise<T> | undefined {
     if (this.#state !== 'created' && this.#state !== 'starting') return undefined
-    const context = new CallContext()
-    return new Promise<T>((resolve, reject) => {
-      this.#early.push({ run: () => resolve(context.call(call, undefined)), fail: reject })
-      // A failed start rejects the call.
-      if (this.#state === 'created') this.start().catch(() => {})
-    })
+    const later = this.#early.add(call, isOne)
+    // A failed start rejects the call.
+    if (this.#state === 'created') this.start().catch(() => {})
+    else this.#runFirst()
+    return later
+  }
+
+  opened(own: readonly string[]): void {
+    this.intake.types.update(this.#threads.types!, own)
+    this.#runFirst()
+    this.progressed(nowMs())
+  }
+
+  /** Gives threads that are ready something to run while others start. */
+  #runFirst(): void {
+    while (this.#state === 'starting' && this.#early.mayRunNext) {
+      this.#state = 'running'
+      this.#early.runNext()
+      if (this.#state === 'running') this.#state = 'starting'
+    }
   }
 
   get earlyCount(): number {
-    return this.#early.length
+    return this.#early.count
   }
 
   abort(command: Command, reason: unknown): void {
@@ -477,6 +477,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
 
   progressed(now: number): void {
     this.#nested.progressed()
+    this.#runFirst()
     this.#dispatcher.lookAhead(now, this.intake.next)
     this.#dispatcher.refill()
     this.#dispatcher.rebalance(now)

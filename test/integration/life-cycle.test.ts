@@ -57,6 +57,82 @@ test('a start that fails rejects the commands that began it', async () => {
   expect((await failure(manager.run('echo'), 'late')).code).toBe('CORELANE_CLOSED')
 })
 
+/** A manager whose second partition is not ready before a gate is open. */
+function lateSecond(strategy: 'balanced' | 'hash' = 'balanced') {
+  const ledger = new Ledger(0)
+  const manager = create('life.js', {
+    partitions: { strategy, count: 2 },
+    workerData: { ...ledger.workerData, setup: 'waits' },
+  })
+  return { ledger, manager, states: () => manager.stats().partitions.map(({ state }) => state) }
+}
+
+test('commands run as soon as one thread is ready, and start waits for all', async () => {
+  const { ledger, manager, states } = lateSecond()
+  const started = manager.start()
+  for (let i = 0; i < 3; i++) expect(await within(manager.run('where'), 'a command')).toBe(0)
+  expect(states()).toEqual(['ready', 'starting'])
+  expect(manager.stats()).toMatchObject({ state: 'starting', completed: 3 })
+  const all = manager.broadcast('where')
+  ledger.openGate()
+  await within(started, 'start')
+  expect(manager.stats().state).toBe('running')
+  expect(await within(all, 'the broadcast')).toEqual([0, 1])
+})
+
+test('a thread gets no more than it can run while others start', async () => {
+  const { ledger, manager } = lateSecond()
+  const memory = new ArrayBuffer(8)
+  const held = manager.run('untilAborted')
+  const next = manager.run('where', memory, { transferList: [memory] })
+  await until(() => manager.stats().submitted === 1, 'the first command')
+  expect(memory.byteLength).toBe(8)
+  ledger.openGate()
+  // From partition 0, where the first one never ends, it could not be taken back.
+  expect(await within(next, 'the next command')).toBe(1)
+  await within(manager.close(), 'close')
+  expect(await within(held, 'the first command')).toMatchObject({ code: 'CORELANE_CLOSED' })
+})
+
+test('a command does not pass an earlier call that needs every thread', async () => {
+  const { ledger, manager, states } = lateSecond()
+  const all = manager.broadcast('where')
+  const one = manager.run('where')
+  await until(() => states()[0] === 'ready', 'one thread')
+  expect(manager.stats().submitted).toBe(0)
+  ledger.openGate()
+  expect(await within(all, 'the broadcast')).toEqual([0, 1])
+  await within(one, 'the command')
+})
+
+test('a thread that fails to start ends the commands of those that are ready', async () => {
+  const { ledger, manager } = lateSecond('hash')
+  const started = failure(manager.start(), 'start')
+  const keys = Array.from({ length: 8 }, (_, i) => `key ${i}`)
+  const short = keys.map((key) => manager.run('where', 0, { key }))
+  await within(Promise.any(short), 'a short command')
+  const long = keys.map((key) => failure(manager.run('untilAborted', 0, { key }), key))
+  await until(() => manager.stats().running > 0, 'a long command')
+  ledger.failsToLoad = true
+  ledger.openGate()
+  expect((await started).code).toBe('CORELANE_HANDLERS_FAILED')
+  const ends = await within(Promise.allSettled(short), 'the short commands')
+  for (const end of ends) {
+    if (end.status === 'fulfilled') expect(end.value).toBe(0)
+    else expect(end.reason.code).toBe('CORELANE_HANDLERS_FAILED')
+  }
+  expect(new Set(ends.map(({ status }) => status)).size).toBe(2)
+  const [running, ...waiting] = (await within(Promise.all(long), 'the long commands')).sort(
+    (a, b) => a.code!.localeCompare(b.code!),
+  )
+  expect(running).toMatchObject({
+    code: 'CORELANE_COMMAND_DROPPED',
+    cause: { code: 'CORELANE_HANDLERS_FAILED' },
+  })
+  for (const { code } of waiting) expect(code).toBe('CORELANE_HANDLERS_FAILED')
+  expect((await failure(manager.run('where'), 'late')).code).toBe('CORELANE_CLOSED')
+})
+
 test('drain waits for commands that wait for the start, close rejects them', async () => {
   const drained = create('values.js', one)
   const early = drained.run('echo', 1)

@@ -126,7 +126,7 @@ export class Intake {
 
   /** Apart from `submit`: a function that makes a closure allocates for it at each call. */
   #refused(error: unknown, ...submit: Parameters<Intake['submit']>): Promise<unknown> {
-    return this.#events.whenStarted(() => this.submit(...submit)) ?? Promise.reject(error)
+    return this.#events.whenStarted(() => this.submit(...submit), true) ?? Promise.reject(error)
   }
 
   /**

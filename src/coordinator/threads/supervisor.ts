@@ -69,6 +69,8 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
   /** Handlers that the module has. */
   #own: readonly string[] | undefined
   #isClosing = false
+  /** Why the start failed. */
+  #failure: LaneError | undefined
 
   constructor(
     plan: ThreadPlan,
@@ -97,7 +99,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
   }
 
   /**
-   * Starts every partition.
+   * Starts every partition. Each may run commands as soon as it is ready.
    *
    * @returns The sorted names of the handlers.
    * @throws ConfigError `CORELANE_INVALID_OPTION` if `new Worker` refuses what it is given,
@@ -118,14 +120,16 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
         partition.incarnation = incarnation
         incarnation.takeOver()
         await this.load(incarnation)
+        this.#watch(incarnation)
+        if (!this.#isClosing) this.#events.opened(this.#own!)
       }),
     )
     const failed = results.find((result) => result.status === 'rejected')
     if (failed !== undefined) {
+      this.#failure = failed.reason
       await this.terminate()
       throw failed.reason
     }
-    for (const { incarnation } of first) this.#watch(incarnation!)
     return this.#own!
   }
 
@@ -479,7 +483,9 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
       partition,
       left,
       (stage, started) =>
-        this.#isClosing ? closedError(started) : incarnation.lostError(stage, started),
+        this.#isClosing
+          ? closedError(started, this.#failure)
+          : incarnation.lostError(stage, started),
       this.#isClosing ? undefined : running === 1 ? 'sole' : 'suspect',
     )
     if (!this.#isClosing && wasPresent) {
@@ -574,8 +580,13 @@ function detachedRuns(left: readonly OrphanedCommand[], detached: Iterable<RunCl
  * Why a command ended with its manager.
  *
  * @param started - Whether its handler had been entered.
+ * @param failure - Why the manager could not start; undefined: it was closed.
  */
-export function closedError(started: boolean): LaneError {
+export function closedError(started: boolean, failure?: LaneError): LaneError {
+  if (failure !== undefined && !started) {
+    return laneError(failure.code, failure.details, failure.cause)
+  }
   const stage = started ? 'running' : 'waiting'
-  return laneError('CORELANE_COMMAND_DROPPED', { stage, reason: 'close() was called' })
+  const reason = failure === undefined ? 'close() was called' : 'another of its threads failed'
+  return laneError('CORELANE_COMMAND_DROPPED', { stage, reason }, failure)
 }
