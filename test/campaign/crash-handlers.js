@@ -83,7 +83,7 @@ const meanwhile = {
   },
   'heap limit': () => {
     const kept = []
-    for (;;) kept.push(new Array(2_000).fill(kept.length))
+    for (;;) kept.push(Array.from({ length: 2_000 }, () => kept.length))
   },
   'exit, then a stillborn': ({ kind }) => {
     ledger.addStillborn(1)

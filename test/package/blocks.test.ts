@@ -203,11 +203,17 @@ const CHECKS: Record<string, readonly Check[]> = {
     {
       has: 'workerpool.pool',
       before: `${SQUARE}writeFileSync('worker.mjs', "import w from 'workerpool'; w.worker({ square: (n) => n * n })")`,
+      // On newer Nodes its promise need not settle.
+      instead: [
+        ['await pool.terminate()', 'process.exit()'],
+        ['timeout(1_000)', 'timeout(60_000)'],
+      ],
       prints: '16',
     },
     {
       has: 'new DynamicThreadPool',
       before: `${SQUARE}writeFileSync('worker.mjs', "import { ThreadWorker } from 'poolifier'; export default new ThreadWorker({ square: (n) => n * n })")`,
+      instead: [['await pool.destroy()', 'process.exit()']],
       prints: '16',
     },
     {

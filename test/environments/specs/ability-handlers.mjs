@@ -10,7 +10,7 @@ export const exit = () => process.exit(3)
 
 export function hoard() {
   const kept = []
-  for (;;) kept.push({ more: Array(1000).fill(kept.length) })
+  for (;;) kept.push({ more: Array.from({ length: 1000 }, () => kept.length) })
 }
 
 export async function interval(ms) {
