@@ -153,6 +153,17 @@ const CHECKS: Record<string, readonly Check[]> = {
       prints: "[ 'reports' ]\n[]",
     },
     {
+      has: "queue.lanes.setRateLimit('reports'",
+      before: `import { LocalDistributedQueue } from 'corelane'
+        const queue = LocalDistributedQueue.auto()`,
+      instead: [
+        ['await queue.lanes.limits()', 'console.log(JSON.stringify(await queue.lanes.limits()))'],
+      ],
+      after: 'console.log(JSON.stringify(await queue.lanes.limits()))\nawait queue.close()',
+      prints: `[{"laneId":"reports","concurrency":4,"rate":{"limit":100,"windowMs":1000}}]
+[{"laneId":"reports","rate":{"limit":100,"windowMs":1000}}]`,
+    },
+    {
       has: "submitter.cancel('order-18')",
       before: `import { LocalDistributedQueue, Submitter } from 'corelane'
         const queue = LocalDistributedQueue.auto()
@@ -303,7 +314,8 @@ const CHECKS: Record<string, readonly Check[]> = {
     },
   ],
   'docs/piscina.md': [
-    { has: '"piscina": "npm:', only: 'json' },
+    { has: '{ "overrides": { "piscina"', only: 'json' },
+    { has: '$piscina', only: 'json' },
     {
       has: 'LaneTaskQueue',
       before: `const filename = new URL('./handlers.mjs', import.meta.url).href
