@@ -44,7 +44,7 @@ import {
   checkEnvelope,
   checkName,
 } from '../contract/envelope.ts'
-import { CALL_MAX, checkLeaseRequest, checkWhole } from '../contract/lease-request.ts'
+import { CALL_MAX, checkLeaseRequest, checkRelease, checkWhole } from '../contract/lease-request.ts'
 import { poisonedResult } from '../contract/poison.ts'
 import { LiftedPolls } from './lifted-polls.ts'
 import { LiftedSubmits } from './lifted-submits.ts'
@@ -251,11 +251,10 @@ class LiftedQueue implements LeasedQueue {
     return statuses
   }
 
-  async release(
-    deliveries: readonly Delivery[],
-    { reason, delayMs = 0 }: ReleaseOptions,
-  ): Promise<SettleStatus[]> {
+  async release(deliveries: readonly Delivery[], options: ReleaseOptions): Promise<SettleStatus[]> {
     this.#checkOpen()
+    checkRelease(options)
+    const { reason, delayMs = 0 } = options
     if (delayMs > 0) refuse('a delay', `${delayMs} ms`, 'no delay')
     const statuses: SettleStatus[] = []
     for (const delivery of deliveries) {

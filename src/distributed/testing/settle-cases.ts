@@ -5,7 +5,15 @@ import { epochMs, nowMs } from '../../base/clock.ts'
 import type { Delivery } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope } from '../contract/envelope.ts'
 import { always, type CaseOfContract, delaying, leased, sentence } from './contract-case.ts'
-import { failureOf, finish, idsOf, pause, referenceTo, successOf } from './contract-stage.ts'
+import {
+  failureOf,
+  finish,
+  idsOf,
+  pause,
+  referenceTo,
+  refused,
+  successOf,
+} from './contract-stage.ts'
 
 /** The engine's clock may count whole milliseconds. */
 const AGE_SLACK_MS = 20
@@ -146,6 +154,16 @@ const releasing: readonly CaseOfContract[] = [
     assert.deepEqual(new Set(stale), new Set(['stale']))
     await finish(two, again)
   }),
+  always(
+    'a release for no known reason is refused, and the command stays',
+    async (stage, queue) => {
+      const delivery = await stage.give(queue)
+      for (const reason of ['RETRY', '', undefined] as unknown as 'retry'[]) {
+        await refused(`the reason ${reason}`, queue.release([delivery], { reason }))
+      }
+      await finish(queue, [delivery])
+    },
+  ),
   always('a retry counts a failure', async (stage, queue) => {
     await stage.fill(queue, [stage.envelope({ retryCount: 1 })])
     for (const retryCount of [1, 2, 3, 4, 5]) {
