@@ -51,6 +51,7 @@ export {
   type EnqueueStatus,
   type FoundCommand,
   type GlobalLimits,
+  type GroupTerms,
   isLeased,
   type LaneDemand,
   type LaneRegistry,

@@ -45,10 +45,10 @@ const LEFT_MAX = 64
 
 /** The waiting commands of one lane that have a group. */
 export class GroupQueue<T extends GroupItem> {
-  readonly #lane: SharedLanePlan
-  readonly #plan: GroupPlan
+  #lane: SharedLanePlan
+  #plan: GroupPlan
   /** Of released commands. */
-  readonly #rank: number
+  #rank: number
   readonly #rings: readonly Ring<T>[]
   readonly #costOf: (item: T) => number
   readonly #startOf: (item: T) => number
@@ -140,6 +140,27 @@ export class GroupQueue<T extends GroupItem> {
     flow.live++
     this.#store(flow, item, nowMs)
     if (flow.live === 1) this.#reconsider(group, nowMs)
+  }
+
+  /** Takes other terms from now on. Starts that count for a rate are forgotten if that changes. */
+  replan(lane: SharedLanePlan, plan: GroupPlan, nowMs: number): void {
+    const waiting = this.#rings.map((_, place) => this.takeAll(place, nowMs))
+    const { rate } = plan
+    const isSameRate = isSame(rate, this.#plan.rate)
+    this.#lane = lane
+    this.#plan = plan
+    this.#rank = rankOf(lane.priority, PRIORITY)
+    for (const group of this.#groups.values()) {
+      group.weight = plan.weights.get(group.name) ?? 1
+      if (isSameRate) continue
+      if (group.inHeap !== undefined) this.#wakes.remove(group)
+      group.limit(rate && groupRateOf(rate))
+      if (!group.isIdle) this.#reconsider(group, nowMs)
+    }
+    for (const [place, items] of waiting.entries()) {
+      items.sort((a, b) => a.sequence - b.sequence)
+      for (const item of items) this.offer(item, place, nowMs)
+    }
   }
 
   /** Looks at groups whose moment has come. Call it before {@link GroupQueue.next}. */
@@ -393,4 +414,8 @@ export class GroupQueue<T extends GroupItem> {
     group.wakeAtMs = atMs
     this.#wakes.put(group)
   }
+}
+
+function isSame(a: GroupPlan['rate'], b: GroupPlan['rate']): boolean {
+  return a?.limit === b?.limit && a?.windowMs === b?.windowMs && a?.isSliding === b?.isSliding
 }

@@ -120,17 +120,20 @@ export abstract class Flow<T extends GroupItem> implements SeatKeeper {
   }
 }
 
+// Without a rate nothing is ever put there.
+const NONE = new Map()
+
 /** A group, which is its flow at the place where it was first seen. */
 export class Group<T extends GroupItem> extends Flow<T> {
   readonly group = this
   readonly owner: GroupOwner<T>
   readonly name: string
-  readonly weight: number
-  readonly rate: GroupRate | undefined
+  weight: number
+  rate: GroupRate | undefined
   /** At other places. */
   others: Flow<T>[] | undefined = undefined
   /** Released commands whose start is not known; kept where it matters. */
-  readonly pending: Map<GroupSeat, T>
+  pending: Map<GroupSeat, T> = NONE
   waiting = 0
   released = 0
   /** Whether it holds nothing. */
@@ -139,7 +142,7 @@ export class Group<T extends GroupItem> extends Flow<T> {
   hasRested = false
   /** When to look at it again. */
   wakeAtMs = 0
-  readonly inHeap: HeapPlace | undefined
+  inHeap: HeapPlace | undefined
 
   constructor(
     owner: GroupOwner<T>,
@@ -152,9 +155,15 @@ export class Group<T extends GroupItem> extends Flow<T> {
     this.owner = owner
     this.name = name
     this.weight = weight
+    this.limit(rate)
+  }
+
+  /** Takes a rate in place of the one it had. */
+  limit(rate: GroupRate | undefined): void {
     this.rate = rate
-    this.pending = rate === undefined ? (NONE as Map<GroupSeat, T>) : new Map()
-    this.inHeap = rate === undefined ? undefined : { place: -1 }
+    if (rate === undefined || this.inHeap !== undefined) return
+    this.pending = new Map()
+    this.inHeap = { place: -1 }
   }
 
   flowAt(place: number): Flow<T> {
@@ -182,9 +191,6 @@ class OtherFlow<T extends GroupItem> extends Flow<T> {
     this.group = group
   }
 }
-
-// Without a rate nothing is ever put there.
-const NONE = new Map()
 
 /** The flows of one place that may release something, in a circle. */
 export class Ring<T extends GroupItem> {

@@ -36,6 +36,7 @@ describeWithRedis('the engine on Redis', () => {
       boost: 'lane',
       globalRate: ['token-bucket'],
       globalConcurrency: true,
+      groups: true,
       delay: true,
       results: true,
       ages: true,

@@ -107,6 +107,45 @@ test('no more commands of a lane run at once over two pools than it has places',
   expect(await managers[0]!.run('most')).toBe(3)
 })
 
+test('no more commands of a group run at once over two pools than its lane allows', async () => {
+  const count = 40
+  const ledger = new Ledger(count)
+  const queue = openQueue(PartitionConfig.roundRobin(2))
+  const managers: QueueManager[] = []
+  const lanes = { narrow: { groupConcurrency: 3, groupWeights: { b: 2 } } }
+  for (const name of ['a', 'b']) {
+    const options: QueueManagerOptions = { partitions: two, concurrencyPerPartition: 4, lanes }
+    const manager = await openWorkers(ledger.workerData, options)
+    managers.push(manager)
+    await openPool(queue.asWorker(name), manager)
+  }
+  const submitter = openSubmitter(queue)
+  const runs = Array.from({ length: count }, (_, index) =>
+    submitter.submit('narrow', 'together', { index, ms: 5 }, { group: 'a' }),
+  )
+  await within(Promise.all(runs), 'all')
+  expect(await managers[0]!.run('most')).toBe(3)
+})
+
+test('a group starts no more often over two pools than its lane allows', async () => {
+  const count = 14
+  const ledger = new Ledger(count)
+  const queue = openQueue(PartitionConfig.roundRobin(2))
+  const lanes = { metered: { groupRateLimit: { limit: 4, windowMs: 200 } } }
+  for (const name of ['a', 'b']) {
+    const manager = await openWorkers(ledger.workerData, { partitions: two, lanes })
+    await openPool(queue.asWorker(name), manager)
+  }
+  const submitter = openSubmitter(queue)
+  const began = performance.now()
+  const runs = Array.from({ length: count }, (_, index) =>
+    submitter.submit('metered', 'mark', index, { group: 'a' }),
+  )
+  await within(Promise.all(runs), 'all')
+  // Four at once, and 20 a second from then on.
+  expect(performance.now() - began).toBeGreaterThan(450)
+})
+
 test('little is held, and what is urgent overtakes what is', async () => {
   const count = 300
   const ledger = new Ledger(count + 1)

@@ -4,10 +4,12 @@
 
 import {
   type LeasedQueue,
+  liftQueue,
   PartitionConfig,
   type QueueManagerOptions,
   RateLimitConfig,
   RetryPolicy,
+  Submitter,
   WorkerPool,
 } from 'corelane'
 import { expect, test } from 'vitest'
@@ -423,6 +425,14 @@ test('a pool that was closed cannot be started', async () => {
   expect(pool.stats().state).toBe('closed')
 })
 
+/** A queue that does the least, and has nothing. */
+const LEAST = {
+  workerId: 'least',
+  enqueue: async () => {},
+  dequeue: async () => null,
+  complete: async () => {},
+}
+
 test('a pool refuses lanes that the queue cannot serve, unless it may do without', async () => {
   const { workerData } = new Ledger(1)
   const rateLimit = RateLimitConfig.perSecond(5, { algorithm: 'sliding-window' })
@@ -439,10 +449,23 @@ test('a pool refuses lanes that the queue cannot serve, unless it may do without
   expect(code(() => new WorkerPool(queue, manager))).toBe('CORELANE_DEGRADED')
   expect(code(() => new WorkerPool(queue, manager, { allowDegraded: true }))).toBe('none')
   expect(code(() => new WorkerPool(queue, manager, { lanes: ['b'] }))).toBe('CORELANE_UNKNOWN_LANE')
-  for (const groups of [{ groupConcurrency: 1 }, { groupRateLimit: rateLimit }]) {
+  const sliding = await openWorkers(workerData, lanes({ a: { groupRateLimit: rateLimit } }))
+  expect(code(() => new WorkerPool(queue, sliding))).toBe('CORELANE_DEGRADED')
+  const lifted = liftQueue({ ...LEAST, numPartitions: 1 })
+  const perSecond = RateLimitConfig.perSecond(5)
+  for (const groups of [
+    { groupConcurrency: 1 },
+    { groupRateLimit: perSecond },
+    { groupWeights: { x: 2 } },
+  ]) {
     const grouped = await openWorkers(workerData, lanes({ a: groups }))
-    expect(code(() => new WorkerPool(queue, grouped))).toBe('CORELANE_DEGRADED')
+    expect(code(() => new WorkerPool(queue, grouped))).toBe('none')
+    expect(code(() => new WorkerPool(lifted, grouped))).toBe('CORELANE_DEGRADED')
+    expect(code(() => new WorkerPool(lifted, grouped, { allowDegraded: true }))).toBe('none')
   }
+  await expect(new Submitter(lifted).submit('a', 'echo', 1, { group: 'x' })).rejects.toMatchObject({
+    code: 'CORELANE_DEGRADED',
+  })
   const wrong = { prefetchMs: -1 }
   expect(code(() => new WorkerPool(queue, manager, wrong))).toBe('CORELANE_INVALID_OPTION')
 })

@@ -3,7 +3,8 @@
 
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { type HeldCommand, HeldCommands, WorkerLane } from '../../src/distributed/work/held.ts'
+import { type HeldCommand, HeldCommands } from '../../src/distributed/work/held.ts'
+import { WorkerLane } from '../../src/distributed/work/lane.ts'
 import { planLane } from '../../src/model/lane.ts'
 
 type Kind =

@@ -20,7 +20,7 @@ type Module = typeof handlers
 const queue = LocalDistributedQueue.auto()
 const submitter = new Submitter<Module>(queue, { name: 'me' })
 
-submitter.submit('a', 'double', 5, { key: 'k' }) satisfies Promise<number>
+submitter.submit('a', 'double', 5, { key: 'k', group: 'tenant' }) satisfies Promise<number>
 submitter.submit('a', 'nothing') satisfies Promise<string>
 submitter.enqueue('a', 'double', 5) satisfies Promise<Enqueued>
 submitter.submit('a', 'double', 5, {

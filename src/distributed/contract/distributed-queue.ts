@@ -44,6 +44,10 @@ export interface QueueCapabilities {
   readonly globalRate: readonly RateAlgorithm[]
   /** Whether a lane's concurrency can be bounded over all workers. */
   readonly globalConcurrency: boolean
+  /**
+   * Whether groups of a lane take fair turns within {@link LaneDemand.groups}, over all workers.
+   */
+  readonly groups: boolean
   /** Whether a released command can be kept back for a while. */
   readonly delay: boolean
   /** Whether submitters get results. */
@@ -61,6 +65,16 @@ export interface QueueCapabilities {
 /** Whether a command was added. */
 export type EnqueueStatus = 'accepted' | 'duplicate'
 
+/** What a lane promises each of its groups, over all workers. */
+export interface GroupTerms {
+  /** Commands of one group that workers may have at once. Absent: no bound. */
+  readonly concurrency?: number | undefined
+  /** Starts of one group: `limit` at most, and as many more as flow in meanwhile. */
+  readonly rate?: { readonly limit: number; readonly windowMs: number } | undefined
+  /** Shares in the turns, 1 to 1,000 by group. Of those that are not listed: 1. */
+  readonly weights?: ReadonlyMap<string, number> | undefined
+}
+
 /** What a worker wants of one lane. */
 export interface LaneDemand {
   readonly laneId: string
@@ -73,6 +87,8 @@ export interface LaneDemand {
    * the priority once it has waited `afterMs`. Sorted by age.
    */
   readonly boost: readonly { readonly afterMs: number; readonly levels: number }[]
+  /** Terms of its groups. Absent: turns of equal shares, and no limits. */
+  readonly groups?: GroupTerms | undefined
 }
 
 /** What a worker asks for. */
@@ -114,6 +130,11 @@ export interface Delivery {
    * engine measures the age with its own clock. A retry keeps it, a redrive starts it anew.
    */
   readonly acceptedAtMs: number
+  /**
+   * Present where the rate of its group is limited: it starts by then, on the monotonic clock of
+   * this process, or is given back as unstarted.
+   */
+  readonly startByMs?: number | undefined
 }
 
 /** The answer to the end of a delivery: `stale` if this worker no longer holds the command. */

@@ -9,6 +9,7 @@ import { COMMAND_RULES, KEY_LENGTH_MAX, PRIORITY_MAX } from '../../model/command
 import { CARRIER_CHARS_MAX } from '../../model/command-trace.ts'
 import { PARTITION_COUNT_MAX } from '../../model/partition-config.ts'
 import { QUEUED_RETRY_RULES, type QueuedRetry } from '../../model/retry.ts'
+import { stableHash } from '../../schedule/hash.ts'
 
 /** Version of the envelope's shape that this build writes and the newest that it reads. */
 export const ENVELOPE_VERSION = 1
@@ -31,7 +32,12 @@ export interface CommandEnvelope {
   readonly createdAt: number
   /** Commands with the same key run one at a time, in the order they were enqueued. */
   readonly key?: string | undefined
-  /** Urgency within the lane, 0 (the most urgent) to 255. */
+  /**
+   * Its tenant, user or job: groups of a lane take fair turns. All commands of a group are in the
+   * partition `stableHash(group) % numPartitions`.
+   */
+  readonly group?: string | undefined
+  /** Urgency within the lane, or within its group, 0 (the most urgent) to 255. */
   readonly priority?: number | undefined
   /**
    * When it should have started, on the clock of `createdAt`. Only the difference of the two
@@ -204,6 +210,9 @@ export function checkEnvelope(
   checkNumber('retryCount', retryCount, Number.MAX_SAFE_INTEGER, true)
   checkNumber('createdAt', given.createdAt, Number.MAX_SAFE_INTEGER, false)
   if (given.key !== undefined) checkKey(given.key, takesKeys)
+  if (given.group !== undefined && !COMMAND_RULES.group.accepts(given.group)) {
+    refuse('group', given.group, COMMAND_RULES.group.allowed)
+  }
   if (given.priority !== undefined) checkNumber('priority', given.priority, PRIORITY_MAX, true)
   if (given.deadline !== undefined) {
     checkNumber('deadline', given.deadline, Number.MAX_SAFE_INTEGER, false)
@@ -277,11 +286,38 @@ function membersOf(value: object): Record<keyof CommandEnvelope, unknown> {
     retryCount: own('retryCount') ?? 0,
     createdAt: own('createdAt'),
     key: own('key'),
+    group: own('group'),
     priority: own('priority'),
     deadline: own('deadline'),
     submitter: own('submitter'),
     options: own('options'),
     version: own('version') ?? ENVELOPE_VERSION,
+  }
+}
+
+/**
+ * The partition of a group: all its commands go through one, so that its limits are exact.
+ *
+ * @param group - Its name.
+ * @param numPartitions - Of the queue.
+ */
+export function groupPartition(group: string, numPartitions: number): number {
+  return stableHash(group) % numPartitions
+}
+
+/**
+ * Checks that a command that has a group is in the partition of its group.
+ *
+ * @throws ConfigError `CORELANE_INVALID_ENVELOPE`.
+ */
+export function checkGroupPlace(
+  { group, partitionId }: CommandEnvelope,
+  numPartitions: number,
+): void {
+  if (group === undefined) return
+  const home = groupPartition(group, numPartitions)
+  if (partitionId !== home) {
+    refuse('partitionId', partitionId, `${home}, the partition of its group`)
   }
 }
 

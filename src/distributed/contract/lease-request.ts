@@ -4,6 +4,7 @@ import { TIMER_MS_MAX } from '../../base/bounds.ts'
 import { laneError, show } from '../../base/errors.ts'
 import { checkOptions } from '../../base/options.ts'
 import { PRIORITY_MAX } from '../../model/command.ts'
+import { CONCURRENCY_MAX } from '../../model/lane.ts'
 import { RATE_RULES } from '../../model/rate-limit.ts'
 import type {
   CommandReference,
@@ -85,5 +86,10 @@ export function checkLeaseRequest(request: LeaseRequest, numPartitions: number):
     checkName('a lane', lane.laneId)
     checkWhole(`max of lane ${lane.laneId}`, lane.max, 0, Number.MAX_SAFE_INTEGER)
     checkWhole(`priority of lane ${lane.laneId}`, lane.priority, 0, PRIORITY_MAX)
+    const { concurrency, rate } = lane.groups ?? {}
+    if (concurrency !== undefined) {
+      checkWhole(`group concurrency of lane ${lane.laneId}`, concurrency, 1, CONCURRENCY_MAX)
+    }
+    if (rate !== undefined) checkRate(lane.laneId, rate)
   }
 }

@@ -84,6 +84,7 @@ const CAPABILITIES: QueueCapabilities = Object.freeze({
   boost: 'none',
   globalRate: Object.freeze([]),
   globalConcurrency: false,
+  groups: false,
   delay: false,
   results: true,
   ages: false,
@@ -184,8 +185,9 @@ class LiftedQueue implements LeasedQueue {
     this.#checkOpen()
     checkWhole('the number of envelopes', envelopes.length, 1, CALL_MAX)
     const checked = envelopes.map((envelope) => checkEnvelope(envelope, this.numPartitions))
-    for (const { key, options } of checked) {
+    for (const { key, group, options } of checked) {
       if (key !== undefined) refuse('a key', show(key), 'no keys')
+      if (group !== undefined) refuse('a group', show(group), 'no groups')
       const delayMs = options?.delayMs ?? 0
       if (delayMs > 0) refuse('delayMs', delayMs, 'no delay')
     }

@@ -26,7 +26,12 @@ import {
 } from '../contract/poison.ts'
 import { type KeptResult, LocalArchive } from './local-archive.ts'
 import { LocalCommand } from './local-command.ts'
-import { LocalLanePlans, LocalPartition, type OpenDemand } from './local-partition.ts'
+import {
+  type LocalLane,
+  LocalLanePlans,
+  LocalPartition,
+  type OpenDemand,
+} from './local-partition.ts'
 import type { LocalQueuePlan } from './local-plan.ts'
 
 /** What a broker reports. */
@@ -49,6 +54,8 @@ export class LocalBroker {
   readonly #events: LocalBrokerEvents
   readonly #plans = new LocalLanePlans()
   readonly #partitions: LocalPartition[]
+  /** Lanes that know groups, in each partition. */
+  readonly #grouped = new Set<LocalLane>()
   /** By id: commands that have not ended, and the results of the others. */
   readonly #entries = new Map<string, LocalCommand | KeptResult>()
   readonly #due = new IndexedHeap<LocalCommand>(
@@ -73,15 +80,17 @@ export class LocalBroker {
     this.#events = events
     this.#partitions = Array.from(
       { length: plan.numPartitions },
-      () => new LocalPartition(this.#plans),
+      () => new LocalPartition(this.#plans, this.#grouped),
     )
     this.#partitionCounts = new Array<number>(plan.numPartitions).fill(0)
     this.archive = new LocalArchive(plan.resultTtlMs, plan.maxResults, plan.maxDead, this.#entries)
   }
 
-  /** When a lease or a delay ends next; Infinity if there is none. */
+  /** When a lease or a delay ends next, or a group may go on; Infinity if there is none. */
   get nextDueMs(): number {
-    return this.#due.peek()?.dueMs ?? Number.POSITIVE_INFINITY
+    let nextMs = this.#due.peek()?.dueMs ?? Number.POSITIVE_INFINITY
+    for (const { groups } of this.#grouped) nextMs = Math.min(nextMs, groups!.changesAtMs)
+    return nextMs
   }
 
   /** Ends leases, delays and results whose time has come. */
@@ -92,6 +101,13 @@ export class LocalBroker {
       else if (this.#cancelled.has(due.fence)) this.#remove(due, nowMs)
       else this.#crash(due, nowMs, 0)
       due = this.#due.peek()
+    }
+    for (const lane of this.#grouped) {
+      const groups = lane.groups!
+      if (groups.changesAtMs <= nowMs) groups.advance(nowMs)
+      if (groups.groupCount > 0) continue
+      lane.groups = undefined
+      this.#grouped.delete(lane)
     }
     this.archive.expire(nowMs)
   }
@@ -378,7 +394,9 @@ export class LocalBroker {
     const countsAtStart = deliveries > 1 || countsFirstAtStart(this.#plan.maxDeliveries)
     command.isCounted = false
     if (!countsAtStart) countDelivery(command)
-    return { envelope, fence, deliveries, countsAtStart, leasedUntilMs, acceptedAtMs }
+    const given = { envelope, fence, deliveries, countsAtStart, leasedUntilMs, acceptedAtMs }
+    const { startByMs } = command
+    return startByMs === undefined ? given : { ...given, startByMs }
   }
 
   /** The command that a delivery gave out, if that delivery is the present one. */

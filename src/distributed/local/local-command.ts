@@ -3,6 +3,7 @@
 
 import { COMMAND_RULES } from '../../model/command.ts'
 import { rankOf } from '../../model/lane.ts'
+import { GroupSeat } from '../../schedule/group-ring.ts'
 import type { HeapPlace } from '../../schedule/indexed-heap.ts'
 import type { Queueable } from '../../schedule/lane-queue.ts'
 import type { CommandEnvelope } from '../contract/envelope.ts'
@@ -34,6 +35,10 @@ export class LocalCommand implements Queueable, HeapPlace {
   dueMs = 0
   /** Its place in the heap of leases and delays; -1 while it waits. */
   place = -1
+  /** What it holds of its group, if it has one. */
+  seat: GroupSeat | undefined
+  /** By when it may start, as the rate of its group says, monotonic milliseconds. */
+  startByMs: number | undefined
   /** The next command with its key. */
   next: LocalCommand | undefined
 
@@ -44,9 +49,10 @@ export class LocalCommand implements Queueable, HeapPlace {
 
   /** Takes a place behind all others. */
   queueUp(sequence: number, nowMs: number): void {
-    const { deadline, createdAt } = this.envelope
+    const { deadline, createdAt, group } = this.envelope
     this.sequence = sequence
     this.submittedAtMs = nowMs
+    if (group !== undefined) this.seat = new GroupSeat(group)
     const ageMs = nowMs - this.acceptedAtMs
     this.deadlineMs = deadline === undefined ? undefined : Math.max(0, deadline - createdAt - ageMs)
   }
@@ -59,4 +65,12 @@ export class LocalCommand implements Queueable, HeapPlace {
   rankIn(lanePriority: number): void {
     this.rank = rankOf(lanePriority, this.envelope.priority ?? PRIORITY_DEFAULT)
   }
+}
+
+/** A command that has a group. */
+export type GroupedCommand = LocalCommand & { readonly seat: GroupSeat }
+
+/** Whether a command has a group. */
+export function isGrouped(command: LocalCommand): command is GroupedCommand {
+  return command.seat !== undefined
 }

@@ -11,6 +11,11 @@ import type { LaneLimits, SharedRate } from '../contract/live-limits.ts'
 const TOKEN_MS_MIN = 25
 const TOKEN_MS_MAX = 250
 
+/** How long a token may be used, in milliseconds. */
+export function tokenMs(windowMs: number): number {
+  return Math.min(Math.max(windowMs / 4, TOKEN_MS_MIN), TOKEN_MS_MAX)
+}
+
 /** What the workers of a process share about their lanes. */
 export class LocalLimits {
   /** By lane: what was set while workers run. */
@@ -35,7 +40,7 @@ export class LocalLimits {
     checkWhole('tokens', count, 1, Number.MAX_SAFE_INTEGER)
     const spacingMs = windowMs / limit
     const toleranceMs = windowMs - spacingMs
-    const validMs = Math.min(Math.max(windowMs / 4, TOKEN_MS_MIN), TOKEN_MS_MAX)
+    const validMs = tokenMs(windowMs)
     const knownMs = Math.max(this.#chargedUntilMs.get(laneId) ?? nowMs, nowMs)
     // Only a limit that was less before can have charged more than a whole window of this one.
     const chargedMs = Math.min(knownMs, nowMs + validMs + windowMs)

@@ -5,10 +5,12 @@
 // behind it, so that they are run one at a time and in order, whatever their lanes and priorities.
 
 import { type LanePlan, planLane } from '../../model/lane.ts'
+import { GroupQueue } from '../../schedule/group-queue.ts'
 import { LaneQueue } from '../../schedule/lane-queue.ts'
 import { precedes, type Ranked } from '../../schedule/priority-heap.ts'
-import type { LaneDemand } from '../contract/distributed-queue.ts'
-import { DROPPED, type LocalCommand } from './local-command.ts'
+import type { GroupTerms, LaneDemand } from '../contract/distributed-queue.ts'
+import { DROPPED, type GroupedCommand, isGrouped, type LocalCommand } from './local-command.ts'
+import { tokenMs } from './local-limits.ts'
 
 /** Lanes of a partition that are kept though they are empty. */
 const EMPTY_LANES_MAX = 64
@@ -28,6 +30,8 @@ export interface OpenDemand {
  */
 export class LocalLanePlans {
   readonly #plans = new Map<string, LanePlan>()
+  /** Terms of groups as they were given with the plans. */
+  readonly #terms = new WeakMap<LanePlan, GroupTerms>()
 
   /** A lane as it was described last. */
   planOf(laneId: string): LanePlan {
@@ -48,11 +52,20 @@ export class LocalLanePlans {
     return demands.map((demand) => ({ plan: this.#adapted(demand), left: demand.max }))
   }
 
-  #adapted({ laneId, priority, boost }: LaneDemand): LanePlan {
+  #adapted({ laneId, priority, boost, groups }: LaneDemand): LanePlan {
     const known = this.#plans.get(laneId)
-    if (known?.priority === priority && isSameBoost(known, boost)) return known
+    if (known?.priority === priority && isSameBoost(known, boost)) {
+      if (this.#terms.get(known) === groups || isSameTerms(known, groups)) return known
+    }
     const steps = boost.map(({ afterMs, levels }) => ({ afterMs, by: levels }))
-    const plan = planLane(laneId, { priority, priorityBoost: { steps } })
+    const plan = planLane(laneId, {
+      priority,
+      priorityBoost: { steps },
+      groupConcurrency: groups?.concurrency,
+      groupRateLimit: groups?.rate,
+      groupWeights: Object.fromEntries(groups?.weights ?? []),
+    })
+    if (groups !== undefined) this.#terms.set(plan, groups)
     this.#keep(plan)
     return plan
   }
@@ -72,10 +85,25 @@ function isSameBoost({ boostSteps }: LanePlan, boost: LaneDemand['boost']): bool
   })
 }
 
+function isSameTerms({ groups }: LanePlan, terms: GroupTerms = {}): boolean {
+  const { concurrency = Number.POSITIVE_INFINITY, rate, weights = NO_WEIGHTS } = terms
+  if (groups.concurrency !== concurrency || groups.weights.size !== weights.size) return false
+  if (groups.rate?.limit !== rate?.limit || groups.rate?.windowMs !== rate?.windowMs) return false
+  for (const [group, weight] of weights) if (groups.weights.get(group) !== weight) return false
+  return true
+}
+
+const NO_WEIGHTS: ReadonlyMap<string, number> = new Map()
+
 /** The waiting commands of one lane in one partition. */
-interface LocalLane {
+export interface LocalLane {
   plan: LanePlan
+  /** Those without a group. */
   queue: LaneQueue<LocalCommand>
+  /** Those with a group; undefined while the lane knows none. */
+  groups: GroupQueue<GroupedCommand> | undefined
+  /** The one of them whose turn it is. */
+  next: GroupedCommand | undefined
 }
 
 /** Commands with the same key, linked in their order. */
@@ -89,9 +117,12 @@ export class LocalPartition {
   readonly #plans: LocalLanePlans
   readonly #lanes = new Map<string, LocalLane>()
   readonly #keys = new Map<string, KeyChain>()
+  readonly #grouped: Set<LocalLane>
 
-  constructor(plans: LocalLanePlans) {
+  /** @param grouped - Lanes that know groups, of all partitions; kept here. */
+  constructor(plans: LocalLanePlans, grouped: Set<LocalLane> = new Set()) {
     this.#plans = plans
+    this.#grouped = grouped
   }
 
   /** Names of the lanes that hold something, and of some that did. */
@@ -122,12 +153,14 @@ export class LocalPartition {
    * @param command - Taken from here, and nothing was done about its key since.
    */
   restore(command: LocalCommand, nowMs: number): void {
+    if (isGrouped(command)) this.#lanes.get(command.envelope.laneId)!.groups!.giveBack(command, 1)
     this.#offer(command, nowMs)
   }
 
   /** Lets the next command with its key come forward. */
   leave(command: LocalCommand, nowMs: number): void {
     const { key } = command.envelope
+    command.seat?.leave()
     if (key === undefined) return
     let { next } = command
     command.next = undefined
@@ -144,6 +177,9 @@ export class LocalPartition {
   drop(command: LocalCommand, nowMs: number): void {
     const { key, ...others } = command.envelope
     command.fence = DROPPED
+    const lane = this.#lanes.get(others.laneId)
+    if (lane !== undefined && lane.next === command) lane.next = undefined
+    command.seat?.leave()
     if (key !== undefined && this.#keys.get(key)?.head === command) this.leave(command, nowMs)
     // Until then it keeps no memory.
     command.envelope = { ...others, payload: undefined }
@@ -168,9 +204,11 @@ export class LocalPartition {
     for (const demand of demands) {
       if (demand.left <= 0) continue
       const lane = this.#lanes.get(demand.plan.name)
-      if (lane === undefined || lane.queue.size === 0) continue
+      if (lane === undefined) continue
+      if (lane.queue.size === 0 && lane.groups === undefined) continue
       if (lane.plan !== demand.plan) resort(lane, demand.plan, nowMs)
-      const own = lane.queue.front(nowMs)!
+      const own = lane.groups === undefined ? lane.queue.front(nowMs)! : frontOf(lane, nowMs)
+      if (own === undefined) continue
       if (front === undefined || precedes(own, front)) {
         best = lane
         wanted = demand
@@ -178,10 +216,14 @@ export class LocalPartition {
       }
     }
     if (best === undefined || wanted === undefined) return undefined
+    if (front === best.next) {
+      wanted.left--
+      return takeNext(best, nowMs)
+    }
     const command = best.queue.take(nowMs)
     if (command.fence !== DROPPED) wanted.left--
-    const isKept = best.queue.size > 0 || this.#lanes.size <= EMPTY_LANES_MAX
-    if (!isKept) this.#lanes.delete(best.plan.name)
+    const isEmpty = best.queue.size === 0 && best.groups === undefined
+    if (isEmpty && this.#lanes.size > EMPTY_LANES_MAX) this.#lanes.delete(best.plan.name)
     return command
   }
 
@@ -190,12 +232,51 @@ export class LocalPartition {
     let lane = this.#lanes.get(laneId)
     if (lane === undefined) {
       const plan = this.#plans.planOf(laneId)
-      lane = { plan, queue: new LaneQueue(plan) }
+      lane = { plan, queue: new LaneQueue(plan), groups: undefined, next: undefined }
       this.#lanes.set(laneId, lane)
     }
     command.rankIn(lane.plan.priority)
-    lane.queue.offer(command, nowMs)
+    if (!isGrouped(command)) {
+      lane.queue.offer(command, nowMs)
+      return
+    }
+    const { plan } = lane
+    lane.groups ??= new GroupQueue<GroupedCommand>(plan, plan.groups, 1, costOf, startOf)
+    lane.groups.offer(command, 0, nowMs)
+    this.#grouped.add(lane)
   }
+}
+
+/** Nothing is known of how long it runs. */
+function costOf(): number {
+  return 1
+}
+
+/** It counts as started when it is given out. */
+function startOf(): number {
+  return 0
+}
+
+/** The most urgent of a lane that knows groups. */
+function frontOf(lane: LocalLane, nowMs: number): Ranked | undefined {
+  const { queue } = lane
+  const groups = lane.groups!
+  if (groups.changesAtMs <= nowMs) groups.advance(nowMs)
+  lane.next ??= groups.next(0, nowMs)
+  const own = queue.size === 0 ? undefined : queue.front(nowMs)
+  if (lane.next === undefined) return own
+  return own === undefined || precedes(lane.next, own) ? lane.next : own
+}
+
+/** Takes the command whose turn it is. */
+function takeNext(lane: LocalLane, nowMs: number): LocalCommand {
+  const command = lane.next!
+  const { rate } = lane.plan.groups
+  lane.next = undefined
+  command.startByMs = rate && nowMs + tokenMs(rate.windowMs)
+  // It is charged as if it started last of all.
+  if (rate !== undefined) command.seat.started(command.startByMs!)
+  return command
 }
 
 /** Sorts what waits by what a lane promises now. */
@@ -208,4 +289,12 @@ function resort(lane: LocalLane, plan: LanePlan, nowMs: number): void {
   }
   lane.plan = plan
   lane.queue = queue
+  const { groups, next } = lane
+  if (groups === undefined) return
+  if (next !== undefined) {
+    groups.giveBack(next, 1)
+    groups.offer(next, 0, nowMs)
+    lane.next = undefined
+  }
+  groups.replan(plan, plan.groups, nowMs)
 }

@@ -28,6 +28,7 @@ import {
   type CommandEnvelope,
   type CommandResult,
   checkEnvelope,
+  checkGroupPlace,
   checkName,
 } from '../contract/envelope.ts'
 import {
@@ -101,6 +102,7 @@ export class LocalWorker implements LeasedQueue {
     const { numPartitions } = this
     const takesKeys = this.#takesKeys
     const checked = envelopes.map((envelope) => checkEnvelope(envelope, numPartitions, takesKeys))
+    for (const envelope of checked) checkGroupPlace(envelope, numPartitions)
     return this.#with((broker, now) => broker.enqueue(checked, now))
   }
 
@@ -349,6 +351,7 @@ function capabilitiesOf(keyOrder: boolean): QueueCapabilities {
     boost: 'command',
     globalRate: Object.freeze([RATE_ALGORITHMS[0]]),
     globalConcurrency: true,
+    groups: true,
     delay: true,
     results: true,
     ages: true,

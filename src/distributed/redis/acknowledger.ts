@@ -57,16 +57,20 @@ export class RedisAcknowledger {
     const commands: string[] = []
     for (const [i, position] of positions.entries()) {
       const { envelope } = completions[position]!.delivery
-      const { id, laneId, submitter } = envelope
-      const { entry, counter } = parts[i]!
+      const { id, submitter } = envelope
+      const { lane, entry, counter } = parts[i]!
       const silent = leavesNothing(envelope) ? -1 : 0
       const channel = submitter === undefined ? silent : channels.of(keys.results(submitter))
-      lines.push(`${lanes.of(names.stream(laneId))} ${entry} ${counter} ${channel}`)
+      lines.push(`${lanes.of(lane)} ${entry} ${counter} ${channel}`)
       commands.push(names.command(id))
     }
     return {
       script: COMPLETE,
-      keys: [...lanes.names, ...commands],
+      keys: [
+        ...lanes.names.map((lane) => names.stream(lane)),
+        ...commands,
+        ...names.groups(...lanes.names),
+      ],
       args: [
         consumer,
         String(plan.resultTtlMs),
@@ -95,13 +99,14 @@ export class RedisAcknowledger {
       () => 0,
       (partition, positions, parts) => {
         const names = keys.partition(partition)
-        const { lanes, words } = placesOf(deliveries, positions, parts)
+        const { lanes, words } = placesOf(parts)
         const idOf = (position: number): string => deliveries[position]!.envelope.id
         return {
           script: RELEASE,
           keys: [
             ...names.pairs(lanes),
             ...(moves ? positions.map((position) => names.command(idOf(position))) : []),
+            ...names.groups(...lanes),
           ],
           args: [
             consumer,
@@ -124,9 +129,9 @@ export class RedisAcknowledger {
     return this.#settle(
       deliveries,
       () => 0,
-      (partition, positions, parts) => {
+      (partition, _, parts) => {
         const names = keys.partition(partition)
-        const { lanes, words } = placesOf(deliveries, positions, parts)
+        const { lanes, words } = placesOf(parts)
         return {
           script: START,
           keys: lanes.map((lane) => names.stream(lane)),
@@ -147,9 +152,9 @@ export class RedisAcknowledger {
     const statuses = await this.#settle(
       deliveries,
       () => 0,
-      (partition, positions, parts) => {
+      (partition, _, parts) => {
         const names = keys.partition(partition)
-        const { lanes, words } = placesOf(deliveries, positions, parts)
+        const { lanes, words } = placesOf(parts)
         return {
           script: EXTEND,
           keys: [names.own, ...lanes.map((lane) => names.stream(lane))],
@@ -175,7 +180,13 @@ export class RedisAcknowledger {
     const names = keys.partition(partitionId)
     const reply = await caller.run({
       script: DEAD_LETTER,
-      keys: [names.stream(laneId), names.command(id), names.dead, names.deadOrder],
+      keys: [
+        names.stream(parts.lane),
+        names.command(id),
+        names.dead,
+        names.deadOrder,
+        ...names.groups(parts.lane),
+      ],
       args: [
         consumer,
         parts.entry,
@@ -191,7 +202,7 @@ export class RedisAcknowledger {
       ],
       repeatMark: 3,
     })
-    this.#engine.holdings.drop(partitionId, laneId, parts.entry)
+    this.#engine.holdings.drop(partitionId, parts.lane, parts.entry)
     return reply === 1 ? 'done' : 'stale'
   }
 
@@ -245,12 +256,11 @@ export class RedisAcknowledger {
           caller.run(call).then((reply) => {
             const flags = isKeeping ? keptOf(reply as number[], batch.length) : (reply as Reply[])
             for (const [i, position] of batch.entries()) {
-              const { laneId } = deliveries[position]!.envelope
-              const { entry, counter } = parts[position]!
+              const { lane, entry, counter } = parts[position]!
               if (flags[i] === 1) statuses[position] = 'done'
-              if (!isKeeping || flags[i] !== 1) holdings.drop(partition, laneId, entry)
-              else if (mode === 'keep' && holdings.has(partition, laneId, entry)) {
-                holdings.take(partition, laneId, entry, Number(counter), untilMs)
+              if (!isKeeping || flags[i] !== 1) holdings.drop(partition, lane, entry)
+              else if (mode === 'keep' && holdings.has(partition, lane, entry)) {
+                holdings.take(partition, lane, entry, Number(counter), untilMs)
               }
             }
           }),
@@ -263,16 +273,16 @@ export class RedisAcknowledger {
 }
 
 /** Where deliveries are: lane, by its number among those that occur, entry and counter of each. */
-function placesOf(
-  deliveries: readonly DeliveryName[],
-  positions: readonly number[],
-  parts: readonly Fence[],
-): { readonly lanes: readonly string[]; readonly words: readonly string[] } {
+function placesOf(parts: readonly Fence[]): {
+  readonly lanes: readonly string[]
+  readonly words: readonly string[]
+} {
   const lanes = new Numbering()
-  const words = positions.flatMap((position, i) => {
-    const { entry, counter } = parts[i]!
-    return [String(lanes.of(deliveries[position]!.envelope.laneId)), entry, counter]
-  })
+  const words = parts.flatMap(({ lane, entry, counter }) => [
+    String(lanes.of(lane)),
+    entry,
+    counter,
+  ])
   return { lanes: lanes.names, words }
 }
 

@@ -6,6 +6,7 @@
 // empty lane, that come back and that are kept back are announced. Else it grows old.
 
 import { nowMs } from '../../base/clock.ts'
+import { isGroupedLane } from './keys.ts'
 
 /** What is believed of a lane of a partition. */
 interface Belief {
@@ -191,31 +192,39 @@ export function divide(
   max: number,
   batchMax: number,
 ): Share[] {
+  // Commands of a lane with and without groups stand side by side, and share its most.
+  const owner = wishes.map(({ laneId }, i) => (isGroupedLane(laneId) ? i - 1 : i))
   const left = wishes.map((wish) => wish.max)
   let total = max
   const shares: Share[] = []
   for (const partition of partitions) {
     if (total === 0) break
-    const has = wishes.map(({ laneId }, i) =>
-      Math.min(backlog.get(partition, laneId) ?? 0, left[i]!),
-    )
+    const has = left.map(() => 0)
+    for (const [i, { laneId }] of wishes.entries()) {
+      const of = owner[i]!
+      has[of] = Math.min(has[of]! + (backlog.get(partition, laneId) ?? 0), left[of]!)
+    }
     const sum = has.reduce((a, b) => a + b, 0)
     if (sum === 0) continue
     const quota = Math.min(sum, total, batchMax)
     // One that takes all that is left may choose freely, by urgency, among its lanes.
-    const lanes = quota === total ? [...left] : has
+    const lanes = (quota === total ? left : has).slice()
     shares.push({ partition, max: quota, lanes })
     total -= quota
-    for (let i = 0; i < left.length; i++) left[i]! -= Math.min(lanes[i]!, quota)
+    for (let i = 0; i < left.length; i++) {
+      if (owner[i] === i) left[i]! -= Math.min(lanes[i]!, quota)
+    }
   }
   // Beliefs lag behind: the unclaimed rest goes to the first, which may have more by now.
   const [first] = shares
-  if (first === undefined || total === 0) return shares
-  const more = Math.min(total, batchMax - first.max)
-  shares[0] = {
-    partition: first.partition,
-    max: first.max + more,
-    lanes: first.lanes.map((count, i) => count + Math.max(0, left[i]!)),
+  if (first !== undefined && total > 0) {
+    const more = Math.min(total, batchMax - first.max)
+    shares[0] = {
+      partition: first.partition,
+      max: first.max + more,
+      lanes: first.lanes.map((count, i) => count + Math.max(0, left[i]!)),
+    }
   }
+  for (const { lanes } of shares) for (const i of owner.keys()) lanes[i] = lanes[owner[i]!]!
   return shares
 }

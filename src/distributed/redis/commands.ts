@@ -15,6 +15,7 @@ import { cancelledResult } from '../contract/poison.ts'
 import type { Reply } from './caller.ts'
 import { pack, type RedisEngine, referencesTo } from './engine.ts'
 import { decodeEnvelope, decodeProgress, encodeProgress, encodeResult } from './envelope-codec.ts'
+import { userLane } from './keys.ts'
 import type { Registry } from './registry.ts'
 import { CANCEL } from './scripts/cancel.ts'
 import { FIND } from './scripts/find.ts'
@@ -29,12 +30,17 @@ const STRAYS_MAX = 1024
 /** How often a command is looked for that moves meanwhile, or has left a key and nothing else. */
 const ROUNDS_MAX = 8
 
+/** The entry of a command that waits for the turn of its group. */
+const TURN = '0-0'
+
+const NONE = Buffer.alloc(0)
+
 /** A command that has not ended, and where it is. */
 interface Place {
   readonly found: FoundCommand & { readonly envelope: CommandEnvelope }
   readonly lane: string
-  /** Absent while it is kept back. */
-  readonly entry: string | undefined
+  /** Absent while it is kept back. Of one that waits for its turn it is `@`, group and order. */
+  readonly entry: Buffer | undefined
 }
 
 /** Commands of a queue on Redis. */
@@ -70,38 +76,36 @@ export class RedisCommands implements QueuedCommands {
     checkWhole('max', max, 1, PEEK_MAX)
     if (laneId !== undefined) checkName('laneId', laneId)
     const { keys, caller } = this.#engine
-    const byLane = new Map<string, { readonly entry: string; readonly found: FoundCommand }[]>()
+    const byLane = new Map<string, { readonly entry: string; readonly found: FoundCommand }[][]>()
     const all = await this.#registry.allLanes()
     await Promise.all(
       Array.from(all, async ([partition, names]) => {
-        const lanes = names.filter((name) => laneId === undefined || name === laneId)
+        const lanes = names.filter((name) => laneId === undefined || userLane(name) === laneId)
         if (lanes.length === 0) return
-        const streams = lanes.map((lane) => keys.partition(partition).stream(lane))
+        const own = keys.partition(partition)
         const reply = (await caller.run({
           script: PEEK,
-          keys: streams,
-          args: [String(max)],
+          keys: [...lanes.map((lane) => own.stream(lane)), ...own.groups(...lanes)],
+          args: [String(max), String(lanes.length)],
         })) as Reply[]
+        const lists = lanes.map((): { entry: string; found: FoundCommand }[] => [])
         for (let at = 0; at < reply.length; at += 4) {
-          const lane = lanes[(reply[at] as number) - 1]!
+          const index = (reply[at] as number) - 1
+          const lane = userLane(lanes[index]!)
           const entry = textOf(reply[at + 1]!)
           const value = reply[at + 3] as Buffer
-          const found = this.#read(
-            'waiting',
-            partition,
-            lane,
-            entry,
-            value,
-            reply[at + 2] as number,
-          )
-          byLane.set(lane, [...(byLane.get(lane) ?? []), { entry, found }])
+          const counter = reply[at + 2] as number
+          const found = this.#read('waiting', partition, lane, entry, value, counter)
+          lists[index]!.push({ entry, found })
+        }
+        for (const [i, list] of lists.entries()) {
+          const lane = userLane(lanes[i]!)
+          byLane.set(lane, [...(byLane.get(lane) ?? []), list])
         }
       }),
     )
     return [...byLane.keys()].sort().flatMap((lane) =>
-      byLane
-        .get(lane)!
-        .sort((a, b) => orderOf(a.entry, b.entry))
+      oldestFirst(byLane.get(lane)!)
         .slice(0, max)
         .map(({ found }) => found),
     )
@@ -188,7 +192,7 @@ export class RedisCommands implements QueuedCommands {
       const result = cancelledResult({ id, partitionId, retryCount }, plan.workerId, stage)
       const answer = await caller.run({
         script: CANCEL,
-        keys: [names.command(id), names.stream(lane), names.delayed(lane)],
+        keys: [names.command(id), ...names.pairs([lane]), ...names.groups(lane)],
         args: [
           id,
           entry ?? '',
@@ -211,32 +215,33 @@ export class RedisCommands implements QueuedCommands {
     const { keys, caller } = this.#engine
     const names = keys.partition(partitionId)
     const lanes = (await this.#registry.lanes([partitionId])).get(partitionId)!
-    for (let from = '', rounds = 0; rounds < ROUNDS_MAX; ) {
-      if (from === '') rounds++
+    for (let from: Buffer = NONE, rounds = 0; rounds < ROUNDS_MAX; ) {
+      if (from.length === 0) rounds++
       const reply = (await caller.run({
         script: FIND,
-        keys: [names.command(commandId), ...names.pairs(lanes)],
-        args: [commandId, from],
+        keys: [names.command(commandId), ...names.pairs(lanes), ...names.groups(...lanes)],
+        args: [commandId, from, String(lanes.length)],
       })) as Reply[]
       const word = reply.length === 0 ? 'E' : textOf(reply[0]!)
       if (word === 'E') return undefined
       if (word === 'S') {
-        from = textOf(reply[1]!)
+        from = reply[1] as Buffer
         continue
       }
       const lane = lanes[(reply[1] as number) - 1]!
-      const at = textOf(reply[2]!)
+      const entry = reply[2] as Buffer
+      const at = textOf(entry)
       const value = reply[3] as Buffer
       if (word === 'D') {
-        const found = this.#read('delayed', partitionId, lane, at, value, 0)
+        const found = this.#read('delayed', partitionId, userLane(lane), at, value, 0)
         return { found: { ...found, dueAt: Number(at) }, lane, entry: undefined }
       }
       const isLeased = word === 'L'
       const state = isLeased ? 'leased' : 'waiting'
-      const found = this.#read(state, partitionId, lane, at, value, reply[5] as number)
+      const found = this.#read(state, partitionId, userLane(lane), at, value, reply[5] as number)
       // A consumer's name ends with the length of its lease.
       const workerId = isLeased ? textOf(reply[4]!).replace(/~\d+$/, '') : undefined
-      return { found: { ...found, workerId }, lane, entry: at }
+      return { found: { ...found, workerId }, lane, entry }
     }
     return undefined
   }
@@ -283,6 +288,31 @@ export class RedisCommands implements QueuedCommands {
 
 function textOf(reply: Reply): string {
   return Buffer.isBuffer(reply) ? reply.toString('latin1') : String(reply)
+}
+
+type Listed = { readonly entry: string; readonly found: FoundCommand }
+
+/**
+ * Merges lists of a lane: those of commands without groups by their entries, the others in their
+ * order; of two lists the one whose first command is older goes on.
+ */
+function oldestFirst(lists: readonly (readonly Listed[])[]): Listed[] {
+  const ages = ({ found }: Listed): number => found.acceptedAt ?? 0
+  const merged: Listed[] = []
+  const ats = lists.map(() => 0)
+  for (;;) {
+    let next: number | undefined
+    for (const [i, list] of lists.entries()) {
+      const one = list[ats[i]!]
+      if (one === undefined) continue
+      const best = next === undefined ? undefined : lists[next]![ats[next]!]!
+      const isPair = best !== undefined && one.entry !== TURN && best.entry !== TURN
+      const by = isPair ? orderOf(one.entry, best.entry) : ages(one) - (best ? ages(best) : 0)
+      if (best === undefined || by < 0) next = i
+    }
+    if (next === undefined) return merged
+    merged.push(lists[next]![ats[next]!++]!)
+  }
 }
 
 /** Orders entries by their ids. */

@@ -6,6 +6,7 @@ import { checkReference, checkWhole } from '../contract/lease-request.ts'
 import type { Reply } from './caller.ts'
 import { type RedisEngine, referencesTo } from './engine.ts'
 import { decodeEnvelope, decodeResult } from './envelope-codec.ts'
+import { laneOf } from './keys.ts'
 import type { RedisQueuePlan } from './options.ts'
 import { DROP } from './scripts/drop.ts'
 import { LIST_DEAD } from './scripts/list-dead.ts'
@@ -106,20 +107,43 @@ export class RedisDeadLetters implements DeadCommands {
   }
 
   async #redriveOne({ commandId, partitionId }: CommandReference): Promise<number> {
-    const { keys, caller } = this.#engine
+    const { keys, caller, plan } = this.#engine
     const names = keys.partition(partitionId)
     for (;;) {
       // The lane names the stream, which the script needs as a key.
       const record = (await caller.send(['HGET', names.dead, commandId])) as Reply
-      const lane = Buffer.isBuffer(record) ? partsOf(record)?.lane : undefined
-      if (lane === undefined) return 0
+      const parts = Buffer.isBuffer(record) ? partsOf(record) : undefined
+      if (parts === undefined) return 0
+      const { lane } = parts
+      const group = groupIn(parts, partitionId, plan)
+      const place = laneOf({ laneId: lane, group })
       const count = (await caller.run({
         script: REDRIVE,
-        keys: [names.dead, names.deadOrder, names.command(commandId), names.stream(lane)],
-        args: [commandId, lane, String(partitionId), keys.wakes],
+        keys: [
+          names.dead,
+          names.deadOrder,
+          names.command(commandId),
+          names.stream(place),
+          ...names.groups(place),
+        ],
+        args: [commandId, lane, String(partitionId), keys.wakes, group ?? ''],
       })) as number
       if (count >= 0) return count
     }
+  }
+}
+
+/** The group of a dead command; undefined if it has none, or is no command. */
+function groupIn(
+  { value, lane }: DeadRecord,
+  partition: number,
+  { maxBytes }: RedisQueuePlan,
+): string | undefined {
+  try {
+    return decodeEnvelope(value, lane, partition, maxBytes).envelope.group
+  } catch {
+    // It lies among those without a group, as whatever cannot be read.
+    return undefined
   }
 }
 

@@ -9,11 +9,12 @@ import { timers } from '../../base/clock.ts'
 import { Deque } from '../../base/deque.ts'
 import { takesKeys } from '../../model/partition-config.ts'
 import type { EnqueueStatus } from '../contract/distributed-queue.ts'
-import { type CommandEnvelope, checkEnvelope } from '../contract/envelope.ts'
+import { type CommandEnvelope, checkEnvelope, checkGroupPlace } from '../contract/envelope.ts'
 import { CALL_MAX, checkWhole } from '../contract/lease-request.ts'
 import type { Reply } from './caller.ts'
 import { pack, type RedisEngine } from './engine.ts'
 import { encodeEnvelope } from './envelope-codec.ts'
+import { laneOf } from './keys.ts'
 import { ENQUEUE } from './scripts/enqueue.ts'
 import { SCRIPT_MAX } from './scripts/script.ts'
 
@@ -29,7 +30,9 @@ interface Wish {
 
 interface Waiting {
   readonly id: string
-  readonly laneId: string
+  /** The lane in Redis. */
+  readonly lane: string
+  readonly group: string | undefined
   readonly value: Buffer
   /** How long it is kept back, in milliseconds. */
   readonly delayMs: number
@@ -61,13 +64,16 @@ export class Enqueuer {
     // All are checked and encoded before the first is sent: a bad one takes no others with it.
     const { numPartitions, maxBytes } = this.#engine.plan
     const checked = envelopes.map((each) => checkEnvelope(each, numPartitions, this.#takesKeys))
+    for (const envelope of checked) checkGroupPlace(envelope, numPartitions)
     const values = checked.map((each) => encodeEnvelope(each, maxBytes))
     return new Promise((resolve, reject) => {
       const wish = { statuses: new Array(checked.length), left: checked.length, resolve, reject }
-      for (const [position, { id, laneId, partitionId, options }] of checked.entries()) {
+      for (const [position, envelope] of checked.entries()) {
+        const { id, group, options } = envelope
         const delayMs = Math.ceil(options?.delayMs ?? 0)
         const value = values[position]!
-        this.#wait(partitionId, { id, laneId, value, delayMs, wish, position })
+        const lane = laneOf(envelope)
+        this.#wait(envelope.partitionId, { id, lane, group, value, delayMs, wish, position })
       }
     })
   }
@@ -117,12 +123,14 @@ export class Enqueuer {
     const names = keys.partition(partition)
     const lanes = new Map<string, Waiting[]>()
     for (const one of batch) {
-      const lane = lanes.get(one.laneId)
-      if (lane === undefined) lanes.set(one.laneId, [one])
+      const lane = lanes.get(one.lane)
+      if (lane === undefined) lanes.set(one.lane, [one])
       else lane.push(one)
     }
     const ordered = [...lanes.values()].flat()
     const isDelayed = batch.some(({ delayMs }) => delayMs > 0)
+    const groups = ordered.flatMap(({ group }) => (group === undefined ? [] : [Buffer.from(group)]))
+    const isGrouped = groups.length > 0
     const statuses = (await caller.run({
       script: ENQUEUE,
       keys: [
@@ -131,6 +139,7 @@ export class Enqueuer {
         ...[...lanes.keys()].map((lane) => names.stream(lane)),
         ...ordered.map(({ id }) => names.command(id)),
         ...(isDelayed ? [...lanes.keys()].map((lane) => names.delayed(lane)) : []),
+        ...(isGrouped ? [...names.groups(...lanes.keys()), names.own] : []),
       ],
       args: [
         String(lanes.size),
@@ -139,6 +148,7 @@ export class Enqueuer {
         pack(ordered.map(({ value }) => value)),
         isDelayed ? ordered.map(({ delayMs }) => delayMs).join(' ') : '',
         ...[...lanes].flatMap(([lane, ones]) => [lane, String(ones.length)]),
+        ...(isGrouped ? [pack(groups)] : []),
       ],
     })) as Reply[]
     for (const [i, { wish, position }] of ordered.entries()) {

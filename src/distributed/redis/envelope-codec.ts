@@ -2,8 +2,9 @@
 // Must not: trust what it decodes. Sizes are checked first, names and numbers by checkEnvelope.
 //
 // An envelope: `<id>:<retries>:<spent>:<since>:`, which the scripts read, then version, flags,
-// creation, type, and as the flags say priority, deadline, submitter, key, options as JSON; then
-// tag and body of the payload. Lane and partition are those of the stream that it lies in.
+// creation, type, and as the flags say priority, deadline, submitter, key, options and group as
+// JSON; then tag and body of the payload. Lane and partition are those of the stream that it lies
+// in.
 
 import { laneError } from '../../base/errors.ts'
 import {
@@ -18,8 +19,8 @@ const VERSION = 1
 
 const Flag = Object.freeze({ PRIORITY: 1, DEADLINE: 2, SUBMITTER: 4, KEY: 8, OPTIONS: 16 })
 
-/** What an entry takes besides its payload, at most: names, numbers, a key of 1,024 characters. */
-const HEADER_MAX = 8192
+/** What an entry takes besides its payload, at most: names, numbers, and a key and a group. */
+const HEADER_MAX = 16_384
 const COLON = 0x3a
 
 /** An envelope as it came out of Redis. */
@@ -48,7 +49,8 @@ export function encodeEnvelope(envelope: CommandEnvelope, maxBytes: number): Buf
   checkSize('payload', id, body.length, maxBytes)
   const prefix = `${id}:${retryCount}:0:0:`
   const keyBytes = key === undefined ? 0 : Buffer.byteLength(key)
-  const options = envelope.options === undefined ? '' : JSON.stringify(envelope.options)
+  const options = optionsOf(envelope)
+  const optionBytes = options === '' ? 0 : Buffer.byteLength(options)
   const bytes = Buffer.allocUnsafe(
     prefix.length +
       12 +
@@ -59,7 +61,7 @@ export function encodeEnvelope(envelope: CommandEnvelope, maxBytes: number): Buf
       2 +
       keyBytes +
       2 +
-      options.length +
+      optionBytes +
       body.length,
   )
   let at = bytes.write(prefix, 0, 'latin1')
@@ -80,12 +82,18 @@ export function encodeEnvelope(envelope: CommandEnvelope, maxBytes: number): Buf
     at += bytes.write(key, at, 'utf8')
   }
   if (options !== '') {
-    at = bytes.writeUInt16LE(options.length, at)
-    at += bytes.write(options, at, 'latin1')
+    at = bytes.writeUInt16LE(optionBytes, at)
+    at += bytes.write(options, at, 'utf8')
   }
   bytes[at++] = tag
   bytes.set(body, at)
   return bytes.subarray(0, at + body.length)
+}
+
+/** Versions that know no groups read past one. */
+function optionsOf({ options, group }: CommandEnvelope): string {
+  if (group !== undefined) return JSON.stringify({ ...options, group })
+  return options === undefined ? '' : JSON.stringify(options)
 }
 
 function writeName(bytes: Buffer, name: string, at: number): number {
@@ -196,6 +204,7 @@ export function decodeEnvelope(
       deadline,
       submitter,
       key,
+      group: (options as { readonly group?: unknown } | undefined)?.group,
       options,
       payload: decodeValue(reader.rest()),
     },

@@ -1,11 +1,16 @@
 // Fetcher: gives this worker commands, and lets it wait for them.
 // Owns: the turn in which leases are asked for, and the waits.
 
-import { randomInt } from 'node:crypto'
+import { createHash, randomInt } from 'node:crypto'
 import { nowMs, timers } from '../../base/clock.ts'
 import { show } from '../../base/errors.ts'
 import { isErrorValue } from '../../wire/families.ts'
-import type { Delivery, LaneDemand, LeaseRequest } from '../contract/distributed-queue.ts'
+import type {
+  Delivery,
+  GroupTerms,
+  LaneDemand,
+  LeaseRequest,
+} from '../contract/distributed-queue.ts'
 import { checkLeaseRequest } from '../contract/lease-request.ts'
 import { countsFirstAtStart, DELIVERIES_SPENT, poisonedResult } from '../contract/poison.ts'
 import type { RedisAcknowledger } from './acknowledger.ts'
@@ -14,12 +19,15 @@ import type { Reply } from './caller.ts'
 import type { RedisCommands } from './commands.ts'
 import type { RedisEngine } from './engine.ts'
 import { decodeEnvelope, idOf } from './envelope-codec.ts'
+import { groupedLane, isGroupedLane, userLane } from './keys.ts'
+import { validityOf } from './limits.ts'
 import { LinkLost } from './link.ts'
 import type { RedisOwnership } from './ownership.ts'
 import { Recovery } from './recovery.ts'
 import { LEASE } from './scripts/lease.ts'
 import { GIVEN_AGAIN, SCRIPT_MAX } from './scripts/script.ts'
 import { TEND } from './scripts/tend.ts'
+import { WEIGHTS } from './scripts/weights.ts'
 import { undecodableResult, unreadEnvelope } from './undecodable.ts'
 
 /** How soon is asked again at first while announcements are not received. */
@@ -56,6 +64,8 @@ export class RedisFetcher {
   readonly #reapEveryMs: number
   readonly #recovery: Recovery
   #turn: Promise<unknown> = Promise.resolve()
+  /** Lanes that have, or had, commands with groups: those are asked for as well. */
+  readonly #grouped = new Set<string>()
   /** When the next partition is looked at though nothing was announced. */
   #pollMs = 0
   /** The partition that was looked at last in this way. */
@@ -117,19 +127,22 @@ export class RedisFetcher {
 
   /** Commands came, or came back. */
   announced(partition: number, lane: string, count: number): void {
+    if (isGroupedLane(lane)) this.#grouped.add(userLane(lane))
     if (this.#backlog.announced(partition, lane, count)) {
       // Who takes them may die.
       this.#backlog.addReap(partition, nowMs() + this.#engine.plan.leaseMs)
     }
     this.#backlog.holdsMs = POLL_MIN_MS
     for (const waiter of this.#waiters) {
-      if (waiter.partitions.has(partition) && waiter.lanes.has(lane)) ring(waiter)
+      if (waiter.partitions.has(partition) && waiter.lanes.has(userLane(lane))) ring(waiter)
     }
   }
 
   /** Commands were kept back. */
   keptBack(partition: number, lane: string, delayMs: number): void {
-    if (!this.#backlog.announced(partition, lane, 0)) return
+    const isNew = isGroupedLane(lane) && !this.#grouped.has(userLane(lane))
+    if (isNew) this.#grouped.add(userLane(lane))
+    if (!this.#backlog.announced(partition, lane, 0) && !isNew) return
     this.#backlog.addDue(partition, nowMs() + delayMs)
     this.#ringAt(partition)
   }
@@ -183,9 +196,10 @@ export class RedisFetcher {
   async #collect(
     waiter: Waiter,
     request: LeaseRequest,
-    lanes: readonly LaneDemand[],
+    demands: readonly LaneDemand[],
   ): Promise<Delivery[]> {
     if (this.#engine.caller.isClosed) return []
+    let lanes = this.#expanded(demands)
     await this.#recovery.look(request.partitions, lanes)
     const partitions = await this.#inOrder(request.partitions)
     waiter.asked = partitions
@@ -194,7 +208,13 @@ export class RedisFetcher {
     const isFinal = request.waitMs <= 0
     let mustLook = this.#believed(partitions, lanes) === 0
     for (let round = 0; round < 4 && given.length === 0; round++) {
+      const known = this.#grouped.size
       await this.#tend(partitions, lanes, mustLook, isFinal)
+      if (this.#grouped.size > known) {
+        // Commands with groups came to light.
+        lanes = this.#expanded(demands)
+        await this.#tend(partitions, lanes, true, isFinal)
+      }
       const shares = divide(this.#backlog, partitions, lanes, request.max, SCRIPT_MAX)
       if (shares.length === 0) {
         if (mustLook) break
@@ -220,6 +240,16 @@ export class RedisFetcher {
     // No worker died: it does not count towards maxDeliveries.
     if (expired.length > 0) await this.#acknowledger.release(expired, { reason: 'unstarted' })
     return mine.filter((partition) => !holdings.isAgeing(partition))
+  }
+
+  /** With a lane for the commands of each that have groups, where there are such. */
+  #expanded(demands: readonly LaneDemand[]): readonly LaneDemand[] {
+    if (this.#grouped.size === 0) return demands
+    return demands.flatMap((demand) =>
+      this.#grouped.has(demand.laneId)
+        ? [demand, { ...demand, laneId: groupedLane(demand.laneId) }]
+        : [demand],
+    )
   }
 
   #believed(partitions: readonly number[], lanes: readonly LaneDemand[]): number {
@@ -257,10 +287,15 @@ export class RedisFetcher {
     const asked = this.#backlog.asking(partition, lanes)
     const reply = (await caller.run({
       script: TEND,
-      keys: [...names.pairs(laneIds), names.own],
+      keys: [...names.pairs(laneIds), names.own, ...names.groups(...laneIds)],
       args: [String(plan.leaseMs), String(partition), keys.wakes, ...laneIds],
-    })) as number[]
-    const [dueMs, reapMs, ...counts] = reply as [number, number, ...number[]]
+    })) as Reply[]
+    const [dueMs, reapMs] = reply as [number, number]
+    const counts = reply.slice(2, 2 + lanes.length) as number[]
+    const grouped = reply[2 + lanes.length]
+    for (const name of Buffer.isBuffer(grouped) ? grouped.toString('latin1').split(' ') : []) {
+      if (isGroupedLane(name)) this.#grouped.add(userLane(name))
+    }
     const now = nowMs()
     const isSure = this.#backlog.answered(partition, lanes, counts, asked)
     // All workers see the same leases expire; the first takes them back for all. A moment of grace
@@ -292,6 +327,8 @@ export class RedisFetcher {
       }
       const isLate =
         this.#ownership !== undefined && this.#engine.holdings.isAgeing(shares[i]!.partition)
+      const unweighed = String(answer.value[5 + lanes.length] ?? '').trim()
+      if (unweighed !== '') letters.push(this.#weigh(shares[i]!, lanes, unweighed.split(' ')))
       const some: Delivery[] = []
       letters.push(...this.#unpack(shares[i]!, lanes, answer.value, before[i]!, sentMs, some))
       // Its commands may have been given up while it waited for this answer: see inOrder.
@@ -315,7 +352,11 @@ export class RedisFetcher {
     try {
       return (await caller.run({
         script: LEASE,
-        keys: [names.own, ...lanes.map(({ laneId }) => names.stream(laneId))],
+        keys: [
+          names.own,
+          ...lanes.map(({ laneId }) => names.stream(laneId)),
+          ...names.groups(...lanes.map(({ laneId }) => laneId)),
+        ],
         args: [
           consumer,
           plan.workerId,
@@ -323,12 +364,13 @@ export class RedisFetcher {
           this.#ownership?.epochOf(share.partition) ?? '',
           String(share.max),
           countsFirstAtStart(plan.maxDeliveries) ? '0' : '1',
-          ...lanes.flatMap(({ laneId, priority, boost }, i) => [
+          ...lanes.flatMap(({ laneId, priority, boost, groups }, i) => [
             laneId,
             String(share.lanes[i]),
             String(priority),
             String(boost.length),
             ...boost.flatMap(({ afterMs, levels }) => [String(afterMs), String(levels)]),
+            ...(isGroupedLane(laneId) ? wordsOf(groups) : []),
           ]),
         ],
         once: true,
@@ -336,6 +378,26 @@ export class RedisFetcher {
     } catch (error) {
       if (error instanceof LinkLost) this.#recovery.begin()
       throw error
+    }
+  }
+
+  /** Says the weights of the groups of lanes, so that the next lease may give some of them. */
+  async #weigh(
+    { partition }: Share,
+    lanes: readonly LaneDemand[],
+    numbers: readonly string[],
+  ): Promise<void> {
+    const { keys, caller } = this.#engine
+    for (const number of numbers) {
+      const { laneId, groups } = lanes[Number(number) - 1]!
+      const weights = groups!.weights!
+      const words = Array.from(weights, ([group, weight]) => [group, String(weight)]).flat()
+      await caller.run({
+        script: WEIGHTS,
+        keys: [keys.partition(partition).weights(userLane(laneId))],
+        args: [digestOf(weights), String(WEIGHTS_MS), ...words],
+      })
+      this.#backlog.distrust(partition)
     }
   }
 
@@ -361,17 +423,22 @@ export class RedisFetcher {
     const timeMs = reply[2] as number
     const counts = reply.slice(3, 3 + lanes.length) as number[]
     this.#backlog.answered(partition, lanes, counts, asked)
+    const ripeMs = (reply[4 + lanes.length] as number | undefined) ?? -1
+    if (ripeMs >= 0) this.#backlog.addDue(partition, nowMs() + ripeMs)
     const leasedUntilMs = sentMs + this.#engine.plan.leaseMs
     const letters: Promise<unknown>[] = []
     for (const command of commandsOf(reply[3 + lanes.length] as Buffer)) {
-      const { laneId } = lanes[command.lane - 1]!
+      const { laneId, groups } = lanes[command.lane - 1]!
       const { entry, counter } = command
       if (this.#commands.isStray(partition, laneId, entry)) continue
       this.#engine.holdings.take(partition, laneId, entry, counter, leasedUntilMs)
       const fence = this.#engine.holdings.fence(partition, laneId, entry, counter)
-      const delivery = this.#read(partition, laneId, command, fence, leasedUntilMs, timeMs)
+      const rate = isGroupedLane(laneId) ? groups?.rate : undefined
+      const lane = userLane(laneId)
+      const read = this.#read(partition, lane, command, fence, leasedUntilMs, timeMs)
+      const delivery = read && rate ? { ...read, startByMs: sentMs + validityOf(rate) } : read
       if (delivery === undefined) {
-        letters.push(this.#deadLetterUndecodable(partition, laneId, command.value, entry, fence))
+        letters.push(this.#deadLetterUndecodable(partition, lane, command.value, entry, fence))
       } else if (delivery.deliveries > this.#engine.plan.maxDeliveries) {
         letters.push(this.#deadLetterPoisoned(delivery))
       } else given.push(delivery)
@@ -452,6 +519,32 @@ export class RedisFetcher {
       if (signal?.aborted) end()
     })
   }
+}
+
+/** How long Redis keeps the weights of groups; they are said again then. */
+const WEIGHTS_MS = 3_600_000
+
+const DIGESTS = new WeakMap<ReadonlyMap<string, number>, string>()
+
+/** Names weights, so that they need not be said with each lease. */
+function digestOf(weights: ReadonlyMap<string, number>): string {
+  let digest = DIGESTS.get(weights)
+  if (digest === undefined) {
+    const all = JSON.stringify([...weights].sort(([a], [b]) => (a < b ? -1 : 1)))
+    digest = createHash('sha1').update(all).digest('hex')
+    DIGESTS.set(weights, digest)
+  }
+  return digest
+}
+
+/** Terms of groups, as the lease script takes them. */
+function wordsOf({ concurrency, rate, weights }: GroupTerms = {}): string[] {
+  const rateWords =
+    rate === undefined
+      ? ['', '', '']
+      : [rate.windowMs / rate.limit, rate.windowMs, validityOf(rate)].map(String)
+  const hasWeights = weights !== undefined && weights.size > 0
+  return [String(concurrency ?? ''), ...rateWords, hasWeights ? digestOf(weights) : '']
 }
 
 /** A time or up to a quarter less: workers that wait for the same would look in step. */

@@ -3,9 +3,12 @@
 
 import { nowMs } from '../../base/clock.ts'
 import type { Delivery } from '../contract/distributed-queue.ts'
+import { userLane } from './keys.ts'
 
 /** What a fence says. */
 export interface Fence {
+  /** The lane in Redis. */
+  readonly lane: string
   /** Id of the entry in its stream. */
   readonly entry: string
   /** Delivery counter in the pending list. */
@@ -40,16 +43,26 @@ export class Holdings {
     return `${this.#workerId}/${partition}/${lane}/${entry}/${counter}`
   }
 
+  /** A delivery of whose envelope only the place is known. */
+  name(partition: number, lane: string, entry: string, counter: number): DeliveryName {
+    const place = { id: entry, partitionId: partition, laneId: userLane(lane) }
+    return {
+      envelope: place as Delivery['envelope'],
+      fence: this.fence(partition, lane, entry, counter),
+    }
+  }
+
   /**
    * Reads a fence.
    *
    * @returns Nothing if it is not one of this worker's.
    */
   partsOf({ fence, envelope }: DeliveryName): Fence | undefined {
-    const own = `${this.#workerId}/${envelope.partitionId}/${envelope.laneId}/`
+    const own = `${this.#workerId}/${envelope.partitionId}/`
     if (typeof fence !== 'string' || !fence.startsWith(own)) return undefined
-    const match = /^(\d{1,20}-\d{1,20})\/(\d{1,16})$/.exec(fence.slice(own.length))
-    return match === null ? undefined : { entry: match[1]!, counter: match[2]! }
+    const match = /^([^/]+)\/(\d{1,20}-\d{1,20})\/(\d{1,16})$/.exec(fence.slice(own.length))
+    if (match === null || userLane(match[1]!) !== envelope.laneId) return undefined
+    return { lane: match[1]!, entry: match[2]!, counter: match[3]! }
   }
 
   /** The worker has an entry from now on. */
@@ -92,10 +105,7 @@ export class Holdings {
     const now = nowMs()
     for (const { lane, entry, counter, untilMs } of this.#held.get(partition)?.values() ?? []) {
       if (untilMs > now) break
-      // Of the envelope only its place is asked for.
-      const envelope = { id: entry, partitionId: partition, laneId: lane } as Delivery['envelope']
-      const fence = this.fence(partition, lane, entry, counter)
-      expired.push({ envelope, fence })
+      expired.push(this.name(partition, lane, entry, counter))
       this.drop(partition, lane, entry)
     }
     return expired

@@ -72,7 +72,7 @@ export class Janitor {
       const some = lanes.slice(from, from + LANES_MAX)
       await caller.run({
         script: TIDY,
-        keys: [names.lanes, names.own, ...names.pairs(some)],
+        keys: [names.lanes, names.own, ...names.pairs(some), ...names.groups(...some)],
         args: [String(plan.laneTtlMs), ...some],
       })
     }

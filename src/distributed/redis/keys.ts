@@ -2,14 +2,42 @@
 // Owns: nothing; names only.
 // Part of the contract between versions: a change of a key must raise FORMAT_VERSION.
 
+import type { CommandEnvelope } from '../contract/envelope.ts'
+
 /** Version of the layout. Workers of another one refuse to open the queue. */
 export const FORMAT_VERSION = 2
+
+/** The commands of a lane that have a group are a lane of their own, whose name begins so. */
+const GROUPED = '@'
+
+/** Kinds of keys that only such a lane has; `scripts/groups.ts` says for what. */
+const GROUP_KINDS = ['w', 't', 'g', 'x', 'p', 'r']
+
+/** The lane for commands of a lane that have a group. */
+export function groupedLane(lane: string): string {
+  return `${GROUPED}${lane}`
+}
+
+/** Whether a lane is for commands that have a group. */
+export function isGroupedLane(lane: string): boolean {
+  return lane.startsWith(GROUPED)
+}
+
+/** The lane as its users call it. */
+export function userLane(lane: string): string {
+  return isGroupedLane(lane) ? lane.slice(GROUPED.length) : lane
+}
+
+/** The lane in which a command is. */
+export function laneOf(envelope: Pick<CommandEnvelope, 'laneId' | 'group'>): string {
+  return envelope.group === undefined ? envelope.laneId : groupedLane(envelope.laneId)
+}
 
 /** Keys of one partition: all in one hash slot, by the part in braces. */
 export class PartitionKeys {
   /**
    * Who owns the partition: owner, epoch, until, and the lanes that were swept since; and the lanes
-   * that are paused.
+   * that are paused, and those whose commands have groups.
    */
   readonly own: string
   /** The lanes that have keys here. */
@@ -38,7 +66,19 @@ export class PartitionKeys {
     return `${this.#prefix}d:${lane}`
   }
 
-  /** Stream and delayed set of each lane. */
+  /** What else there is of some lanes: of those whose commands have groups. */
+  groups(...lanes: string[]): string[] {
+    return lanes
+      .filter(isGroupedLane)
+      .flatMap((lane) => GROUP_KINDS.map((kind) => `${this.#prefix}${kind}:${lane}`))
+  }
+
+  /** Weights of the groups of a lane. */
+  weights(lane: string): string {
+    return `${this.#prefix}x:${groupedLane(lane)}`
+  }
+
+  /** Stream and delayed set of some lanes. */
   pairs(lanes: readonly string[]): string[] {
     return lanes.flatMap((lane) => [this.stream(lane), this.delayed(lane)])
   }

@@ -10,6 +10,7 @@ import { CALL_MAX, checkWhole } from '../contract/lease-request.ts'
 import { checkConcurrency, checkLiveRate, type LaneLimits } from '../contract/live-limits.ts'
 import type { Reply } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
+import { groupedLane, userLane } from './keys.ts'
 import type { Registry } from './registry.ts'
 import { ANNOUNCE_LANES } from './scripts/announce-lanes.ts'
 import { LIMIT_LANE } from './scripts/limit-lane.ts'
@@ -166,9 +167,10 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
     await Promise.all(
       Array.from({ length: plan.numPartitions }, (_, partition) => {
         const names = keys.partition(partition)
+        const grouped = groupedLane(laneId)
         return caller.run({
           script: PAUSE_LANE,
-          keys: [names.own, names.stream(laneId)],
+          keys: [names.own, names.stream(laneId), names.stream(grouped), ...names.groups(grouped)],
           args: [laneId, isPaused ? '1' : '0', String(partition), keys.wakes],
         })
       }),
@@ -177,7 +179,7 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
 
   async unserved(): Promise<readonly string[]> {
     const byPartition = await this.#registry.allLanes()
-    const names = [...new Set([...byPartition.values()].flat())]
+    const names = [...new Set([...byPartition.values()].flat().map(userLane))]
     const unserved = new Set<string>()
     for (let from = 0; from < names.length; from += CALL_MAX) {
       const some = names.slice(from, from + CALL_MAX)
@@ -187,7 +189,7 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
     // As a rule there is none, and then nothing is counted.
     const asked = new Map<number, string[]>()
     for (const [partition, lanes] of byPartition) {
-      const some = lanes.filter((lane) => unserved.has(lane))
+      const some = lanes.filter((lane) => unserved.has(userLane(lane)))
       if (some.length > 0) asked.set(partition, some)
     }
     const { lanes } = await this.#registry.counts(asked)

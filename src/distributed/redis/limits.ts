@@ -25,6 +25,11 @@ function validityMs(windowMs: number, stepMs: number): number {
   return Math.min(VALID_MS_MAX, Math.max(VALID_MS_MIN, affordable))
 }
 
+/** How long a token of a rate is valid, in milliseconds. */
+export function validityOf({ limit, windowMs }: SharedRate): number {
+  return validityMs(windowMs, windowMs / limit)
+}
+
 /** Limits over all workers. */
 export class RedisLimits implements GlobalLimits {
   readonly #engine: RedisEngine

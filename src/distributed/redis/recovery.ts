@@ -2,7 +2,7 @@
 // Owns: until when something may come to light.
 
 import { nowMs } from '../../base/clock.ts'
-import type { Delivery, LaneDemand } from '../contract/distributed-queue.ts'
+import type { LaneDemand } from '../contract/distributed-queue.ts'
 import type { RedisAcknowledger } from './acknowledger.ts'
 import type { Reply } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
@@ -59,10 +59,7 @@ export class Recovery {
       const { laneId } = lanes[(reply[at] as number) - 1]!
       const entry = (reply[at + 1] as Buffer).toString('latin1')
       if (holdings.has(partition, laneId, entry)) continue
-      const fence = holdings.fence(partition, laneId, entry, reply[at + 2] as number)
-      // Of the envelope only its place is asked for.
-      const envelope = { id: entry, partitionId: partition, laneId } as Delivery['envelope']
-      unknown.push({ envelope, fence })
+      unknown.push(holdings.name(partition, laneId, entry, reply[at + 2] as number))
     }
     if (unknown.length > 0) await this.#acknowledger.release(unknown, { reason: 'unstarted' })
   }

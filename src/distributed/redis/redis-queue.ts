@@ -38,7 +38,7 @@ import { RedisFetcher } from './fetcher.ts'
 import { Holdings } from './holdings.ts'
 import { incidentReporter } from './incident.ts'
 import { Janitor } from './janitor.ts'
-import { QueueKeys } from './keys.ts'
+import { laneOf, QueueKeys, userLane } from './keys.ts'
 import { RedisLanes, RedisNames } from './lanes.ts'
 import { RedisLimits } from './limits.ts'
 import { RedisLink } from './link.ts'
@@ -118,6 +118,7 @@ export class RedisDistributedQueue implements LeasedQueue {
       boost: 'lane',
       globalRate: Object.freeze(['token-bucket'] as const),
       globalConcurrency: true,
+      groups: true,
       delay: true,
       results: true,
       ages: true,
@@ -224,7 +225,12 @@ export class RedisDistributedQueue implements LeasedQueue {
     if (lanes.length === 0) return null
     const [delivery] = await this.#fetcher.lease({
       partitions: [partitionId],
-      lanes: lanes.map((laneId) => ({ laneId, max: 1, priority: 0, boost: [] })),
+      lanes: [...new Set(lanes.map(userLane))].map((laneId) => ({
+        laneId,
+        max: 1,
+        priority: 0,
+        boost: [],
+      })),
       max: 1,
       waitMs: 0,
     })
@@ -273,7 +279,7 @@ export class RedisDistributedQueue implements LeasedQueue {
     if (delayMs > 0) {
       // Announced as well, but a caller that does not wait receives nothing.
       for (const { envelope } of deliveries) {
-        this.#fetcher.keptBack(envelope.partitionId, envelope.laneId, delayMs)
+        this.#fetcher.keptBack(envelope.partitionId, laneOf(envelope), delayMs)
       }
     }
     return statuses

@@ -11,6 +11,7 @@ import type { CommandResult } from '../contract/envelope.ts'
 import { partsOf, readDead } from './dead-letters.ts'
 import { batches, byPartition, type RedisEngine } from './engine.ts'
 import { decodeResult } from './envelope-codec.ts'
+import { userLane } from './keys.ts'
 import { COUNT } from './scripts/count.ts'
 import { FORGET } from './scripts/forget.ts'
 import { SCRIPT_MAX } from './scripts/script.ts'
@@ -27,7 +28,7 @@ export class Registry {
     this.#engine = engine
   }
 
-  /** Lanes that ever had a command in a partition. */
+  /** Lanes in Redis that ever had a command in a partition. */
   async lanes(partitions: readonly number[]): Promise<Map<number, string[]>> {
     const { keys, caller } = this.#engine
     const all = await Promise.all(
@@ -37,7 +38,7 @@ export class Registry {
         const names = [...(reply as unknown as Iterable<Buffer>)].map((name) =>
           name.toString('latin1'),
         )
-        return [partition, names.filter(isPortableName).sort()] as const
+        return [partition, names.filter((name) => isPortableName(userLane(name))).sort()] as const
       }),
     )
     return new Map(all)
@@ -145,8 +146,8 @@ export class Registry {
         const lanes = asked.get(partition)!
         const reply = (await caller.run({
           script: COUNT,
-          keys: [names.deadOrder, ...names.pairs(lanes)],
-          args: [],
+          keys: [names.deadOrder, ...names.pairs(lanes), ...names.groups(...lanes)],
+          args: [String(lanes.length)],
         })) as number[]
         let here = 0
         dead += reply[0]!
@@ -156,7 +157,7 @@ export class Registry {
           leased += held
           delayed += late
           here += length
-          byLane.set(lane, (byLane.get(lane) ?? 0) + length)
+          byLane.set(userLane(lane), (byLane.get(userLane(lane)) ?? 0) + length)
         }
         return here
       }),

@@ -200,7 +200,7 @@ export function wakeOf(bytes: Buffer): Wake | undefined {
   if (bytes.length > 256) return undefined
   const text = bytes.toString('latin1')
   if (text === '!') return 'members'
-  const match = /^([+lpx]?)(\d{1,3}) ([A-Za-z0-9._-]{1,128}) (\d{1,20}(?:-\d{1,20})?)$/.exec(text)
+  const match = /^([+lpx]?)(\d{1,3}) (@?[A-Za-z0-9._-]{1,128}) (\d{1,20}(?:-\d{1,20})?)$/.exec(text)
   if (match === null) return undefined
   const [partition, lane, amount] = [Number(match[2]), match[3]!, Number(match[4])]
   if (match[1] === 'x') return { partition, lane, cancelled: match[4]! }

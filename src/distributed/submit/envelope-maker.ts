@@ -14,6 +14,7 @@ import {
   checkName,
   ENVELOPE_VERSION,
   type EnvelopeOptions,
+  groupPartition,
   sealEnvelope,
 } from '../contract/envelope.ts'
 import { SUBMIT_RULES, type SubmitOptions, type SubmitterOptions } from './submitter-options.ts'
@@ -73,6 +74,7 @@ export class EnvelopeMaker {
     this.#type = type
     if (options !== undefined) checkGiven('submit', options, SUBMIT_RULES)
     const { id, key, priority, deadlineMs } = options ?? {}
+    const group = options?.group === undefined ? undefined : this.#groupOf(options.group)
     const { capabilities } = this.#queue
     if (wantsResult && !capabilities.results) {
       throw laneError('CORELANE_DEGRADED', {
@@ -86,11 +88,12 @@ export class EnvelopeMaker {
       id: id ?? `${this.#prefix}.${this.#ids++}`,
       commandType: type,
       laneId: lane,
-      partitionId: this.#place(id, key, type),
+      partitionId: this.#place(id, group, key, type),
       payload,
       retryCount: 0,
       createdAt,
       key: key === undefined ? undefined : this.#keyOf(key),
+      group,
       priority: priority === undefined ? undefined : this.#priorityOf(priority),
       deadline: deadlineMs === undefined ? undefined : createdAt + deadlineMs,
       submitter: wantsResult ? this.#submitter : undefined,
@@ -99,8 +102,14 @@ export class EnvelopeMaker {
     })
   }
 
-  #place(id: string | undefined, key: string | undefined, type: string): number {
+  #place(
+    id: string | undefined,
+    group: string | undefined,
+    key: string | undefined,
+    type: string,
+  ): number {
     const { strategy, numPartitions } = this.#queue
+    if (group !== undefined) return groupPartition(group, numPartitions)
     if (strategy === 'hash') return stableHash(key ?? type) % numPartitions
     if (strategy === 'single') return 0
     strategy satisfies 'balanced' | 'roundRobin' | 'custom'
@@ -154,6 +163,15 @@ export class EnvelopeMaker {
       })
     }
     return this.#accepted(capabilities.keyOrder, 'key', key, 'commands without keys')
+  }
+
+  #groupOf(group: string): string | undefined {
+    return this.#accepted(
+      this.#queue.capabilities.groups,
+      'group',
+      group,
+      'commands without groups',
+    )
   }
 
   #priorityOf(priority: number): number | undefined {

@@ -77,7 +77,13 @@ export interface SubmitOptions {
    * whose strategy is `hash` or `single`.
    */
   readonly key?: string | undefined
-  /** Urgency within the lane: 0 (the most urgent) to 255. Default 128. */
+  /**
+   * Its tenant, user or job, 1 to 1,024 characters: groups of a lane take fair turns, over all
+   * workers. All commands of a group go through one partition of the queue, whatever its strategy,
+   * so an id that you give must come with the same group. Default: none.
+   */
+  readonly group?: string | undefined
+  /** Urgency within the lane, or within its group: 0 (the most urgent) to 255. Default 128. */
   readonly priority?: number | undefined
   /**
    * When it should have started, 1 to 2^31 - 1 ms from now. The queue measures it from acceptance;
@@ -112,6 +118,7 @@ export interface SubmitOptions {
 export const SUBMIT_RULES = Object.freeze({
   id: portableName(undefined),
   key: COMMAND_RULES.key,
+  group: COMMAND_RULES.group,
   priority: COMMAND_RULES.priority,
   deadlineMs: COMMAND_RULES.deadlineMs,
   delayMs: COMMAND_RULES.delayMs,

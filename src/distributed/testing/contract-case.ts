@@ -26,6 +26,8 @@ export type ContractNeed =
   | 'ownership'
   | 'rates'
   | 'slots'
+  /** Groups of a lane take turns, within limits. */
+  | 'groups'
   /** Payloads and results may be whatever a structured clone carries. */
   | 'clones'
   /** Refuses payloads past a size. */

@@ -9,6 +9,7 @@ import { type ContractSettings, ContractStage, type OpenQueue } from './contract
 import { END_CASES } from './end-cases.ts'
 import { ENQUEUE_CASES } from './enqueue-cases.ts'
 import { EXPIRY_CASES } from './expiry-cases.ts'
+import { GROUP_CASES } from './group-cases.ts'
 import { LEASE_CASES } from './lease-cases.ts'
 import { LIFE_CASES } from './life-cases.ts'
 import { LIMIT_CASES } from './limit-cases.ts'
@@ -26,6 +27,7 @@ const CASES: readonly CaseOfContract[] = [
   ...COMMAND_CASES,
   ...ORDER_CASES,
   ...LIMIT_CASES,
+  ...GROUP_CASES,
   ...LIFE_CASES,
   ...CHAOS_CASES,
 ]
@@ -78,6 +80,7 @@ function abilities(options: QueueContractOptions): ReadonlySet<ContractNeed> {
     ownership: capabilities.ownership,
     rates: capabilities.globalRate.length > 0,
     slots: capabilities.globalConcurrency,
+    groups: capabilities.groups,
     clones: carriesClones === true,
     maxBytes: maxBytes !== undefined,
   }

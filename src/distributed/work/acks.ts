@@ -11,7 +11,8 @@ import type { CommandResult } from '../contract/envelope.ts'
 import { CALL_MAX } from '../contract/lease-request.ts'
 import { toPortableError } from '../contract/portable-error.ts'
 import { Outbox } from '../outbox.ts'
-import type { HeldCommand, WorkerCore, WorkerLane } from './held.ts'
+import type { HeldCommand, WorkerCore } from './held.ts'
+import type { WorkerLane } from './lane.ts'
 
 /** Work that is reported ahead, so that threads need not wait for answers. */
 const AHEAD_MS = 10

@@ -39,15 +39,16 @@ type Writable<T> = { -readonly [K in keyof T]: T[K] }
  * The options for the manager.
  *
  * @param passesKeys - Whether the manager takes keys.
- * @returns `late` if it may not start any more, `token` if its token is over.
+ * @returns `late` if it may not start any more, `token` if its token is over, `turn` if that of its
+ * group is.
  */
 export function termsOf(
   held: HeldCommand,
   leftMs: number,
   now: number,
   passesKeys: boolean,
-): Writable<CommandOptions> | 'late' | 'token' {
-  const { envelope, tokenUntilMs } = held
+): Writable<CommandOptions> | 'late' | 'token' | 'turn' {
+  const { envelope, tokenUntilMs, startByMs } = held
   const { plan } = held.lane
   const { key, priority } = envelope
   const options: Writable<CommandOptions> = {
@@ -70,11 +71,17 @@ export function termsOf(
     if (untilDueMs <= 0 && plan.rejectsLate) return 'late'
     options.deadlineMs = Math.min(Math.max(untilDueMs, 1), TIMER_MS_MAX)
   }
-  if (tokenUntilMs === 0) return options
-  const tokenMs = tokenUntilMs - now
+  if (tokenUntilMs === 0 && startByMs === Number.POSITIVE_INFINITY) return options
+  if (isTurnOver(held, now)) return 'turn'
+  const tokenMs = (tokenUntilMs === 0 ? startByMs : Math.min(tokenUntilMs, startByMs)) - now
   if (tokenMs < 1) return 'token'
   options.startWithinMs = Math.floor(Math.min(leftMs, tokenMs, TIMER_MS_MAX))
   return options
+}
+
+/** Whether a command may not start before the queue has given it out again. */
+export function isTurnOver({ startByMs }: HeldCommand, now: number): boolean {
+  return startByMs - now < 1
 }
 
 /** The failure of a command that has not started by its deadline. */

@@ -11,7 +11,8 @@ import { PRIORITY_MAX } from '../../model/command.ts'
 import type { LaneDemand, LeaseRequest } from '../contract/distributed-queue.ts'
 import { CALL_MAX } from '../contract/lease-request.ts'
 import { backoffMs, Pause, turn } from '../pause.ts'
-import type { WorkerCore, WorkerLane } from './held.ts'
+import type { WorkerCore } from './held.ts'
+import type { WorkerLane } from './lane.ts'
 import type { LeaseKeeper, PartitionAssignment } from './leases.ts'
 import type { Runner } from './run.ts'
 
@@ -259,6 +260,6 @@ export class LeaseFetcher {
   }
 }
 
-function demandOf({ plan, boost }: WorkerLane, max: number): LaneDemand {
-  return { laneId: plan.name, priority: plan.priority, max, boost }
+function demandOf({ plan, boost, groups }: WorkerLane, max: number): LaneDemand {
+  return { laneId: plan.name, priority: plan.priority, max, boost, groups }
 }

@@ -30,18 +30,15 @@
 // younger one: it was given before the other was back. So a key stays closed until everything of it
 // that left has been answered for, and until the answer that was on its way at that moment is in.
 
+import { nowMs } from '../../base/clock.ts'
 import { invariant } from '../../base/errors.ts'
 import type { ManagerPort, PortCommand } from '../../coordinator/manager-port.ts'
 import type { Settler } from '../../coordinator/settlement.ts'
-import type { LanePlan } from '../../model/lane.ts'
 import type { Delivery, LeasedQueue, SettleStatus } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
-import type { LaneLimits, SharedRate } from '../contract/live-limits.ts'
 import type { QueueIncident } from '../incident.ts'
+import type { WorkerLane } from './lane.ts'
 import type { Pace, Quarantine } from './pacing.ts'
-
-/** Part of a second for which commands of a lane with a rate limit are held. */
-const RATE_AHEAD_MS = 100
 
 /** What the parts of a worker share. */
 export interface WorkerCore {
@@ -82,86 +79,6 @@ export interface WorkerEvents {
   incident(incident: QueueIncident): void
 }
 
-/** One lane of a worker. */
-export class WorkerLane {
-  readonly plan: LanePlan
-  /** What becomes more urgent with age, in the form in which queues are asked. */
-  readonly boost: readonly { readonly afterMs: number; readonly levels: number }[]
-  /** Limit of starts over all workers, if the queue keeps it. */
-  rate: SharedRate | undefined
-  /** Concurrency slots over all workers, if there is a bound. */
-  slots: number | undefined
-  /** Whether something but free threads keeps its commands from starting. */
-  isLimited = false
-  readonly #configured: {
-    readonly rate: SharedRate | undefined
-    readonly slots: number | undefined
-  }
-  /** Its commands that are READY or SUBMITTED. */
-  ready = 0
-
-  /**
-   * @param isRateGlobal - Whether the queue keeps its rate limit.
-   * @param slots - How many of its commands may run anywhere at once.
-   */
-  constructor(plan: LanePlan, isRateGlobal: boolean, slots: number | undefined) {
-    this.plan = plan
-    this.boost = boostOf(plan)
-    const { limit = 0, windowMs = 0 } = plan.rate ?? {}
-    this.#configured = { rate: isRateGlobal ? { limit, windowMs } : undefined, slots }
-    this.limit(undefined)
-  }
-
-  /** Whether it shares a limit with other workers. */
-  get isShared(): boolean {
-    return this.rate !== undefined || this.slots !== undefined
-  }
-
-  /** Whether its manager holds the rate limit too, which the queue keeps. */
-  get isRateOfManager(): boolean {
-    return this.#configured.rate !== undefined
-  }
-
-  /**
-   * Takes the limits that are set on the queue.
-   *
-   * @param live - Undefined: none, so those that are configured hold.
-   * @returns Whether that changes any.
-   */
-  limit(live: LaneLimits | undefined): boolean {
-    const { rate, slots } = this
-    this.rate = live?.rate ?? this.#configured.rate
-    this.slots = live?.concurrency ?? this.#configured.slots
-    const { maxConcurrency, rate: own } = this.plan
-    this.isLimited = maxConcurrency !== undefined || own !== undefined || this.isShared
-    const isSameRate = this.rate?.limit === rate?.limit && this.rate?.windowMs === rate?.windowMs
-    return !isSameRate || this.slots !== slots
-  }
-
-  /** How many commands of it are worth having. */
-  worthHaving(target: number, capacity: number): number {
-    const { maxConcurrency = capacity } = this.plan
-    const rate = this.rate ?? this.plan.rate
-    let worth = target
-    // So many run and their successors wait; less than the whole is ahead of them.
-    if (maxConcurrency < capacity) worth = Math.ceil((target * maxConcurrency) / capacity) + 1
-    if (this.slots !== undefined) worth = Math.min(worth, Math.max(this.slots, 1))
-    if (rate !== undefined) {
-      const flow = Math.ceil((rate.limit * RATE_AHEAD_MS) / rate.windowMs)
-      worth = Math.min(worth, capacity + flow)
-    }
-    return Math.min(worth, target)
-  }
-}
-
-function boostOf({ boostSteps, deadlineMs, priority }: LanePlan): WorkerLane['boost'] {
-  const steps = boostSteps.map(({ afterMs, by }) => ({ afterMs, levels: by }))
-  if (deadlineMs === undefined) return steps
-  // Past the deadline it is most urgent of all, whatever its steps would give it.
-  const before = steps.filter(({ afterMs }) => afterMs < deadlineMs)
-  return [...before, { afterMs: deadlineMs, levels: priority }]
-}
-
 /** Where a delivery is: see the table at the top. */
 export type HeldState = 'CHAINED' | 'READY' | 'SUBMITTED' | 'ENDING' | 'LOST' | 'GONE'
 
@@ -171,6 +88,16 @@ class KeyLine {
   last: HeldCommand | undefined = undefined
   /** Those that have left and are not answered for, or may be overtaken. */
   leaving = 0
+}
+
+/** Part of a token's time that is not used, so that a late timer does no harm. */
+const TOKEN_MARGIN = 0.2
+
+const TOKEN_MARGIN_MS_MIN = 2
+
+/** Until when a token is used that is good until a moment. */
+export function usableUntilMs(untilMs: number, now: number = nowMs()): number {
+  return untilMs - Math.max(TOKEN_MARGIN_MS_MIN, (untilMs - now) * TOKEN_MARGIN)
 }
 
 /** A run without a result. */
@@ -199,6 +126,8 @@ export class HeldCommand implements Settler {
   slot: string | undefined = undefined
   /** Until when it may start by its token, monotonic milliseconds; 0 if it needs none. */
   tokenUntilMs = 0
+  /** Until when it may start by the rate of its group; Infinity where that has none. */
+  readonly startByMs: number
   /** What its handler gave, or what is on its way to the queue as its end. */
   result: CommandResult | undefined = undefined
   /** Why its run has no result. */
@@ -224,6 +153,8 @@ export class HeldCommand implements Settler {
     this.lane = lane
     this.leasedUntilMs = delivery.leasedUntilMs
     this.isCounted = !delivery.countsAtStart
+    const { startByMs } = delivery
+    this.startByMs = startByMs === undefined ? Number.POSITIVE_INFINITY : usableUntilMs(startByMs)
   }
 
   get isOfQueue(): boolean {

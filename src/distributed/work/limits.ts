@@ -12,7 +12,8 @@ import { checkName } from '../contract/envelope.ts'
 import { Outbox } from '../outbox.ts'
 import { backoffMs, Pause } from '../pause.ts'
 import type { Starter } from './acks.ts'
-import { type HeldCommand, type WorkerCore, WorkerLane } from './held.ts'
+import { type HeldCommand, usableUntilMs, type WorkerCore } from './held.ts'
+import { WorkerLane } from './lane.ts'
 
 /** How long it waits before it asks again for slots, if the queue tells of those that are free. */
 const SLOT_POLL_MS = 1000
@@ -22,11 +23,6 @@ const UNTOLD_POLL_MS = 25
 
 /** Several workers ask for the same free slot; none asks again sooner than this. */
 const SLOT_GAP_MS = 5
-
-/** Part of a token's time that is not used, so that a late timer does no harm. */
-const TOKEN_MARGIN = 0.2
-
-const TOKEN_MARGIN_MS_MIN = 2
 
 /** Most slots that are given back in one call. */
 const SLOTS_MAX = 1024
@@ -85,12 +81,19 @@ function lanePlan(plans: readonly LanePlan[], name: string): LanePlan {
   return plan
 }
 
-function algorithmOf({ rate }: LanePlan): 'sliding-window' | 'token-bucket' {
+function algorithmOf({ rate }: Pick<LanePlan, 'rate'>): 'sliding-window' | 'token-bucket' {
   return rate?.isSliding ? 'sliding-window' : 'token-bucket'
 }
 
 function keepsRate(plan: LanePlan, { globalRate }: QueueCapabilities): boolean {
   return plan.rate?.isPerPartition === false && globalRate.includes(algorithmOf(plan))
+}
+
+/** The option that speaks of groups. */
+function askedOf({ concurrency, rate, weights }: LanePlan['groups']): string | undefined {
+  if (rate !== undefined) return 'groupRateLimit'
+  if (concurrency !== Number.POSITIVE_INFINITY) return 'groupConcurrency'
+  return weights.size > 0 ? 'groupWeights' : undefined
 }
 
 function degraded(option: string, received: string, allowed: string): Error {
@@ -109,14 +112,11 @@ function refuseDegraded(
   for (const lane of lanes) {
     const owner = `lanes.${lane.name}`
     const { rate, retry, boostSteps, deadlineMs, groups } = lane
-    // A queue knows no groups, so each worker would hold its limits by itself, or not at all.
-    if (groups.concurrency !== Number.POSITIVE_INFINITY || groups.rate !== undefined) {
-      const option = groups.rate === undefined ? 'groupConcurrency' : 'groupRateLimit'
-      throw degraded(
-        `${owner}.${option}`,
-        'a limit of groups',
-        'none, since its commands have no group',
-      )
+    const asked = capabilities.groups ? undefined : askedOf(groups)
+    if (asked !== undefined) throw degraded(`${owner}.${asked}`, 'terms of groups', 'none')
+    if (groups.rate !== undefined && !capabilities.globalRate.includes(algorithmOf(groups))) {
+      const allowed = capabilities.globalRate.join(', ')
+      throw degraded(`${owner}.groupRateLimit`, `algorithm "${algorithmOf(groups)}"`, allowed)
     }
     if (rate?.isPerPartition === false && !keepsRate(lane, capabilities)) {
       const allowed = [...capabilities.globalRate, 'scope "partition"'].join(', ')
@@ -343,11 +343,11 @@ export class LaneLimiter {
     const askedAtMs = nowMs()
     const tokens = await this.#core.queue.limits.takeTokens(plan.name, rate, candidates.length)
     this.#horizonMs = Math.max(0, tokens.expiresAtMs - askedAtMs)
-    const marginMs = Math.max(TOKEN_MARGIN_MS_MIN, this.#horizonMs * TOKEN_MARGIN)
+    const untilMs = usableUntilMs(tokens.expiresAtMs, askedAtMs)
     let left = tokens.granted
     for (const held of candidates) {
       if (left === 0) break
-      if (this.#submit(held, tokens.expiresAtMs - marginMs)) left--
+      if (this.#submit(held, untilMs)) left--
     }
     return tokens.granted >= candidates.length ? 0 : Math.max(1, tokens.retryAfterMs)
   }

@@ -22,13 +22,8 @@ import { type IncidentListener, incidentTeller } from '../incident.ts'
 import { leasedQueueOf } from '../lift/lifted-queue.ts'
 import { Pause, turn } from '../pause.ts'
 import { LeaseFetcher } from './fetch.ts'
-import {
-  HeldCommands,
-  type WorkerCore,
-  type WorkerEvents,
-  type WorkerLane,
-  type WorkerTally,
-} from './held.ts'
+import { HeldCommands, type WorkerCore, type WorkerEvents, type WorkerTally } from './held.ts'
+import type { WorkerLane } from './lane.ts'
 import { Announcer, LeaseKeeper, PartitionAssignment } from './leases.ts'
 import { chooseLanes, LimitWatch } from './limits.ts'
 import { Pace, Quarantine } from './pacing.ts'

@@ -15,8 +15,17 @@ import { failedResult } from '../contract/poison.ts'
 import { toPortableError } from '../contract/portable-error.ts'
 import { Pause } from '../pause.ts'
 import { Acknowledger, ProgressReporter, type Starter, StartReporter } from './acks.ts'
-import { codeOf, judge, lateError, mayRunOn, successOf, termsOf } from './disposition.ts'
-import { type HeldCommand, type RunFailure, type WorkerCore, WorkerLane } from './held.ts'
+import {
+  codeOf,
+  isTurnOver,
+  judge,
+  lateError,
+  mayRunOn,
+  successOf,
+  termsOf,
+} from './disposition.ts'
+import type { HeldCommand, RunFailure, WorkerCore } from './held.ts'
+import { WorkerLane } from './lane.ts'
 import { LaneLimiter } from './limits.ts'
 
 /** How long a command that is handed on is kept back, so that it goes to another worker. */
@@ -101,6 +110,7 @@ export class Runner implements Starter {
     }
     const terms = termsOf(held, leftMs, now, this.#passesKeys)
     if (terms === 'late') this.#endLate(held)
+    else if (terms === 'turn') this.#giveBack(held)
     else if (terms === 'token') this.#limiters.get(held.lane)!.putBack(held)
     else if (!held.isCounted) this.#reporter.add(held)
     else {
@@ -113,7 +123,7 @@ export class Runner implements Starter {
           terms.onProgress = (value) => this.#progress.add(held, value)
         }
         // Leases are watched by their keeper; a token is not.
-        const isWatched = held.tokenUntilMs > 0
+        const isWatched = held.tokenUntilMs > 0 || held.startByMs !== Number.POSITIVE_INFINITY
         const carrier = options?.trace && JSON.stringify(options.trace)
         held.command = port.submit(laneId, commandType, payload, terms, held, isWatched, carrier)
       } catch (error) {
@@ -410,7 +420,8 @@ export class Runner implements Starter {
     const { held: all } = this.#core
     const limiter = this.#limiters.get(held.lane)
     all.unsubmit(held)
-    if (all.refuses(held.envelope.partitionId)) this.#giveBack(held)
+    const isOver = isTurnOver(held, nowMs())
+    if (isOver || all.refuses(held.envelope.partitionId)) this.#giveBack(held)
     // Whether its deadline has passed is seen when it is to start the next time.
     else if (limiter !== undefined) limiter.putBack(held)
     else this.submit(held)

@@ -19,6 +19,7 @@ const FULL: CommandEnvelope = {
   retryCount: 2,
   createdAt: 1_700_000_000_000.5,
   key: 'customer 5 / ä',
+  group: 'tenant "7" / ü',
   priority: 0,
   deadline: 1_700_000_060_000,
   submitter: 'web_1',

@@ -6,8 +6,8 @@ import {
   type HeldCommand,
   HeldCommands,
   type HeldState,
-  WorkerLane,
 } from '../../../src/distributed/work/held.ts'
+import { WorkerLane } from '../../../src/distributed/work/lane.ts'
 import { planLane } from '../../../src/model/lane.ts'
 
 /** Deliveries of one lane, by name: the name is the fence, too. */

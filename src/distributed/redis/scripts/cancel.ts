@@ -3,8 +3,10 @@
 // KEYS  1  key of the command
 //       2  stream of its lane
 //       3  delayed set of its lane
+//       4…  keys of groups, if the command has one
 // ARGV  1  id
-//       2  its entry; empty if it is kept back
+//       2  its entry, or `@` and group and order while it waits for its turn; empty if it is kept
+//          back
 //       3  when it is due; empty if it is not kept back
 //       4  the result
 //       5  time to live of the result, ms
@@ -14,15 +16,30 @@
 //       9  lane
 // Returns 0 if it is not there any more, 1 if it waited, 2 if a worker had it.
 
+import { GROUPS } from './groups.ts'
 import { RETURNED, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const CANCEL: Script = script('cancel')`
+export const CANCEL: Script = script('cancel')`${GROUPS}
 if redis.call('GETRANGE', KEYS[1], 0, 0) ~= 'P' then return 0 end
 local entry, result, wasLeased, isGone = ARGV[2], ARGV[4], false, false
-if entry == '' then
+local of = groupsOf(KEYS[2])
+if string.sub(entry, 1, 1) == '@' then
+  local from = string.sub(entry, 2)
+  local value = redis.call('ZRANGE', of.waiting, '[' .. from .. ':', '(' .. from .. ';', 'BYLEX')[1]
+  isGone = value and redis.call('ZREM', of.waiting, value) == 1
+  if isGone then
+    local _, group = G.keptBack(value)
+    if not G.firstOf(of, group) then
+      redis.call('ZREM', of.turns, group)
+      redis.call('ZREM', of.parked, group)
+    end
+    G.forget(of)
+  end
+elseif entry == '' then
   for _, value in ipairs(redis.call('ZRANGE', KEYS[3], ARGV[3], ARGV[3], 'BYSCORE')) do
-    if string.sub(value, 1, #ARGV[1] + 1) == ARGV[1] .. ':' then
+    local bare = of and G.keptBack(value) or value
+    if string.sub(bare, 1, #ARGV[1] + 1) == ARGV[1] .. ':' then
       isGone = redis.call('ZREM', KEYS[3], value) == 1
     end
   end
@@ -32,6 +49,7 @@ else
   wasLeased = held and held[2] ~= '${RETURNED}'
   if held then redis.call('XACK', KEYS[2], 'workers', entry) end
   isGone = redis.call('XDEL', KEYS[2], entry) == 1
+  if of and G.leave(of, entry) > 0 then G.announce(of, 1) end
 end
 if not isGone then return 0 end
 redis.call('SET', KEYS[1], 'E' .. result, 'PX', ARGV[5])

@@ -2,6 +2,7 @@
 //
 // KEYS  1…    the streams
 //       then  key of each command
+//       then  keys of groups, of streams whose commands have some
 // ARGV  1   consumer
 //       2   time to live of results, ms
 //       3   `1` if this is asked again
@@ -12,10 +13,11 @@
 //       7…  the channels
 // Returns for each command 1 if this completion counts, else 0.
 
+import { GROUPS } from './groups.ts'
 import { HELD, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const COMPLETE: Script = script('complete')`${HELD}
+export const COMPLETE: Script = script('complete')`${HELD}${GROUPS}
 local consumer, ttl, isRepeat, results = ARGV[1], ARGV[2], ARGV[3] == '1', ARGV[6]
 local statuses, ended, frames = {}, {}, {}
 local i, at, first = 0, 1, tonumber(ARGV[4])
@@ -48,6 +50,11 @@ end
 for stream, entries in pairs(ended) do
   redis.call('XACK', stream, 'workers', unpack(entries))
   redis.call('XDEL', stream, unpack(entries))
+  local of, entered = groupsOf(stream), 0
+  if of then
+    for _, entry in ipairs(entries) do entered = entered + G.leave(of, entry) end
+    if entered > 0 then G.announce(of, entered) end
+  end
 end
 for channel, parts in pairs(frames) do
   redis.call('PUBLISH', ARGV[6 + channel], table.concat(parts))

@@ -4,6 +4,7 @@
 //       2  key of the command
 //       3  the dead by id
 //       4  ids of the dead, by the time of their death
+//       5…  keys of groups, if the command has one
 // ARGV  1   consumer
 //       2   entry
 //       3   counter
@@ -17,10 +18,11 @@
 //       11  most dead to keep
 // Returns 1 if this call ended the command, else 0.
 
+import { GROUPS } from './groups.ts'
 import { HELD, NOW, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const DEAD_LETTER: Script = script('dead-letter')`${NOW}${HELD}
+export const DEAD_LETTER: Script = script('dead-letter')`${NOW}${HELD}${GROUPS}
 local stream, key, result = KEYS[1], KEYS[2], ARGV[9]
 if not isHeld(stream, ARGV[2], ARGV[1], ARGV[3]) then
   return ARGV[4] == '1' and redis.call('GET', key) == 'E' .. result and 1 or 0
@@ -28,6 +30,8 @@ end
 local found = redis.call('XRANGE', stream, ARGV[2], ARGV[2])[1]
 redis.call('XACK', stream, 'workers', ARGV[2])
 redis.call('XDEL', stream, ARGV[2])
+local of = groupsOf(stream)
+if of and G.leave(of, ARGV[2]) > 0 then G.announce(of, 1) end
 if redis.call('GETRANGE', key, 0, 0) == 'E' then return 0 end
 redis.call('SET', key, 'E' .. result, 'PX', ARGV[5])
 local value, time = found and found[2][2] or '', string.format('%.0f', now())

@@ -6,24 +6,29 @@
 //       3…    stream of each lane
 //       then  key of each command, lane by lane
 //       then  delayed set of each lane, if there are delays
+//       then  keys of groups of each lane whose commands have some, and the owner of the partition
 // ARGV  1   how many lanes
 //       2   partition
 //       3   channel of wakes
 //       4   the entries, lane by lane, each with its length before it
 //       5   delay of each command in ms; empty: none has one
 //       6…  name of each lane, and how many commands it gets
-// The key of a command says where it is: `P<entry>`, or `P+<due>` while it is kept back.
+//       then  the groups, each with its length before it, if there are some
+// The key of a command says where it is: `P<entry>`, or `P+<due>` while it is kept back. With a
+// group it says `P@<group and order>` from then on, or `P+<due>@<group>`.
 // Returns for each command 1 if it was added, 0 if its id was known.
 
+import { DATED, GROUPS } from './groups.ts'
 import { AVAILABLE, NOW, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const ENQUEUE: Script = script('enqueue', '')`${AVAILABLE}${NOW}
+export const ENQUEUE: Script = script('enqueue', '')`${AVAILABLE}${NOW}${GROUPS}${DATED}
 local lanes, packed = tonumber(ARGV[1]), ARGV[4]
 local statuses, delays, time = {}, {}, 0
-local key, at = 2 + lanes, 1
+local key, at, first, grouped, from = 2 + lanes, 1, 2 + lanes, ARGV[6 + 2 * lanes], 1
+for lane = 1, lanes do first = first + ARGV[5 + 2 * lane] end
+if ARGV[5] ~= '' or grouped then time = now() end
 if ARGV[5] ~= '' then
-  time = now()
   for delay in string.gmatch(ARGV[5], '%d+') do delays[#delays + 1] = tonumber(delay) end
 end
 -- The key of a dead command may have expired; its id is known for as long as it is dead.
@@ -31,7 +36,8 @@ local hasDead = redis.call('ZCARD', KEYS[2]) > 0
 for lane = 1, lanes do
   local stream, name = KEYS[2 + lane], ARGV[4 + 2 * lane]
   -- While something waits, workers come again by themselves.
-  local wasIdle = available(stream) == 0
+  local of = groupsOf(stream)
+  local wasIdle = (of and G.readyIn(of) or available(stream)) == 0
   local added, late = 0, nil
   for _ = 1, tonumber(ARGV[5 + 2 * lane]) do
     key = key + 1
@@ -40,16 +46,28 @@ for lane = 1, lanes do
     local value = string.sub(packed, at - length, at - 1)
     local isDead = hasDead and redis.call('ZSCORE', KEYS[2], string.match(value, '^[^:]*'))
     local delay = delays[#statuses + 1] or 0
-    local isNew = false
+    local isNew, group = false, nil
+    if of then
+      local size = struct.unpack('>I4', grouped, from)
+      group = string.sub(grouped, from + 4, from + 3 + size)
+      from = from + 4 + size
+    end
     if isDead then
       isNew = false
     elseif delay > 0 then
-      isNew = redis.call('SET', KEYS[key], string.format('P+%.0f', time + delay), 'NX')
+      local place = string.format('P+%.0f', time + delay) .. (of and '@' .. G.mark(group) or '')
+      isNew = redis.call('SET', KEYS[key], place, 'NX')
       if isNew then
-        local id, retries, body = string.match(value, '^([^:]*):(%d+):0:0:()')
-        value = string.format('%s:%s:0:%.0f:', id, retries, time) .. string.sub(value, body)
-        redis.call('ZADD', KEYS[#KEYS - lanes + lane], time + delay, value)
+        value = (of and G.mark(group) or '') .. dated(value, time)
+        redis.call('ZADD', KEYS[first + lane], time + delay, value)
         late = math.min(late or delay, delay)
+      end
+    elseif of then
+      local order = G.nextOrder(of)
+      isNew = redis.call('SET', KEYS[key], 'P@' .. G.mark(group) .. order, 'NX')
+      if isNew then
+        G.wait(of, group, order, dated(value, time))
+        added = added + 1
       end
     else
       local entry = redis.call('XADD', stream, '*', 'v', value)
@@ -58,7 +76,14 @@ for lane = 1, lanes do
     end
     statuses[#statuses + 1] = isNew and 1 or 0
   end
-  if added > 0 or late then redis.call('SADD', KEYS[1], name) end
+  if added > 0 or late then
+    redis.call('SADD', KEYS[1], name)
+    local known = of and (redis.call('HGET', KEYS[#KEYS], 'groups') or ' ')
+    if of and not string.find(known, ' ' .. name .. ' ', 1, true) then
+      redis.call('HSET', KEYS[#KEYS], 'groups', known .. name .. ' ')
+    end
+  end
+  if of then G.forget(of) end
   if added > 0 and wasIdle then
     redis.call('PUBLISH', ARGV[3], ARGV[2] .. ' ' .. name .. ' ' .. added)
   end

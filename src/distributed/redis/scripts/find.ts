@@ -2,19 +2,23 @@
 //
 // KEYS  1   key of the command
 //       2…  stream and delayed set of each lane of its partition
+//       then  keys of groups of each lane whose commands have some
 // ARGV  1   id
 //       2   where to go on: number of a lane and entry, with a blank between them; empty at first
+//       3   how many lanes
 // Returns nothing if the key is not there; `E` and the value of the key of one that has ended; `S`
 // and where to go on. Else `W`, `L` or `D`, the number of its lane, its entry or when it is due,
-// and its value; for an entry its consumer and its counter, empty and 0 if it was never given.
+// and its value; for an entry its consumer and its counter, empty and 0 if it was never given. The
+// entry of a command that waits for the turn of its group is `@` and its group and order.
 //
 // Its key says where it was put. One that was kept back and has come into its stream is looked for
 // from when it was due.
 
+import { GROUPS } from './groups.ts'
 import { RETURNED, SCRIPT_MAX, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const FIND: Script = script('find')`
+export const FIND: Script = script('find')`${GROUPS}
 local place, id = redis.call('GET', KEYS[1]), ARGV[1] .. ':'
 if not place then return {} end
 if string.byte(place) ~= 80 then return {'E', place} end
@@ -25,8 +29,41 @@ local function stand(lane, entry, value)
   local isFree = held[2] == '' or held[2] == '${RETURNED}'
   return {isFree and 'W' or 'L', lane, entry, value, held[2], held[4]}
 end
-local lanes, due = (#KEYS - 1) / 2, string.match(place, '^P%+(%d+)$')
+local lanes, due = tonumber(ARGV[3]), string.match(place, '^P%+(%d+)$')
 local entry = string.match(place, '^P(%d+%-%d+)$')
+local function findInTurns(lane, of, lateAt, spot, from)
+  for _, value in ipairs(lateAt == '' and {} or redis.call('ZRANGE', KEYS[2 * lane + 1], lateAt, lateAt, 'BYSCORE')) do
+    local bare = G.keptBack(value)
+    if isIt(bare) then return {'D', lane, lateAt, bare} end
+  end
+  local _, group = G.keptBack(spot)
+  local head = G.mark(group)
+  local to = '(' .. string.sub(head, 1, -2) .. ';'
+  local some = redis.call('ZRANGE', of.waiting, '[' .. from, to, 'BYLEX', 'LIMIT', 0, ${SCRIPT_MAX})
+  for _, value in ipairs(some) do
+    local bare = G.keptBack(value)
+    if isIt(string.sub(bare, 17)) then
+      return {'W', lane, '@' .. head .. string.sub(bare, 1, 15), string.sub(bare, 17), '', 0}
+    end
+  end
+  for _, found in ipairs(redis.call('XRANGE', KEYS[2 * lane], '-', '+')) do
+    if isIt(found[2][2]) then return stand(lane, found[1], found[2][2]) end
+  end
+  if #some == ${SCRIPT_MAX} then
+    return {'S', lane .. ' ' .. string.sub(some[#some], 1, #head + 15) .. ';'}
+  end
+end
+local lateAt, spot = string.match(place, '^P%+?(%d*)@(.*)$')
+if spot then
+  local first, from = string.match(ARGV[2], '^(%d+) (.*)$')
+  for lane = tonumber(first or 1), lanes do
+    local of = groupsOf(KEYS[2 * lane])
+    local answer = of and findInTurns(lane, of, lateAt, spot, from or spot)
+    if answer then return answer end
+    from = nil
+  end
+  return {'S', ''}
+end
 for lane = 1, lanes do
   if due then
     for _, value in ipairs(redis.call('ZRANGE', KEYS[2 * lane + 1], due, due, 'BYSCORE')) do

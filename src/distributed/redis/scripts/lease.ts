@@ -1,7 +1,8 @@
 // Lease script: gives commands to a worker, the most urgent lane first.
 //
 // KEYS  1   owner of the partition, with the lanes that are paused
-//       2…  stream of each lane
+//       2…  stream of each lane; that of its commands with groups follows that of those without
+//       then  keys of groups of each lane whose commands have some
 // ARGV  1   consumer
 //       2   worker
 //       3   lease, ms
@@ -9,15 +10,19 @@
 //       5   most commands
 //       6   counter of the first giving, 0 or 1
 //       7…  of each lane: name, most commands, priority, how many boosts; of each boost: age in ms,
-//           levels
+//           levels. For commands with groups then: most of a group, ms between two starts of one,
+//           ms of the window, ms for which a start is allowed, name of the weights; or empty
 // Returns 0 and the epoch if the partition is another worker's. Else 1, the epoch, the time in ms,
 // for each lane how much is left, and the commands: each a line with lane, entry, counter and
-// length, and then its value.
+// length, and then its value. Where there are lanes of commands with groups then: in how many ms
+// the rate of a group allows a start (-1: unknown), and numbers of lanes whose weights must be said
+// first.
 
+import { GROUPS, PASSED_MAX } from './groups.ts'
 import { AVAILABLE, GIVEN_AGAIN, NOW, RETURNED, SCRIPT_MAX, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const LEASE: Script = script('lease')`${NOW}${AVAILABLE}
+export const LEASE: Script = script('lease')`${NOW}${AVAILABLE}${GROUPS}
 local consumer, worker, time = ARGV[1], ARGV[2], now()
 local owned, epoch = ARGV[4] ~= '', '0'
 if owned then
@@ -59,20 +64,69 @@ local function headOf(stream)
 end
 local paused = redis.call('HGET', KEYS[1], 'paused')
 local function isPaused(name) return paused and string.find(paused, ' ' .. name .. ' ', 1, true) end
-local reply, lanes, at = {1, tonumber(epoch), time}, {}, 6
-for lane = 1, #KEYS - 1 do
-  local one = {lane = lane, stream = KEYS[1 + lane], max = tonumber(ARGV[at + 2]),
-    priority = tonumber(ARGV[at + 3]), steps = tonumber(ARGV[at + 4]), at = at + 4}
-  reply[3 + lane] = 0
-  if not isPaused(ARGV[at + 1]) and redis.call('XLEN', one.stream) > 0 then
-    if owned then sweep(one.stream, ARGV[at + 1]) end
-    if available(one.stream) > 0 then lanes[#lanes + 1] = one end
+local reply, asked, lanes, at, room = {1, tonumber(epoch), time}, {}, {}, 6, nil
+local clock, ripeIn, unweighed = time, -1, ''
+local function isReady(one)
+  if not one.of then
+    if redis.call('XLEN', one.stream) == 0 then return false end
+    if owned then sweep(one.stream, one.name) end
+    return available(one.stream) > 0
   end
-  at = at + 4 + 2 * one.steps
+  if redis.call('XLEN', one.stream) > 0 then
+    if owned then sweep(one.stream, one.name) end
+    G.comeBack(one)
+  end
+  local fine = redis.call('TIME')
+  clock = fine[1] * 1000 + fine[2] / 1000
+  local ripeAt = G.ripen(one.of, clock)
+  if ripeAt then ripeIn = math.max(1, math.ceil(ripeAt - clock)) end
+  local weights = ARGV[one.terms + 4]
+  if weights ~= '' and redis.call('HGET', one.of.weights, '') ~= weights then
+    unweighed = unweighed .. one.lane .. ' '
+    return false
+  end
+  return G.readyIn(one.of) > 0
+end
+while at < #ARGV do
+  local lane = #asked + 1
+  local one = {lane = lane, stream = KEYS[1 + lane], name = ARGV[at + 1], at = at + 4,
+    priority = tonumber(ARGV[at + 3]), steps = tonumber(ARGV[at + 4]), of = groupsOf(KEYS[1 + lane])}
+  -- Commands with and without groups share the most of their lane.
+  if not one.of then room = {left = tonumber(ARGV[at + 2])} end
+  one.room, one.terms = room, at + 5 + 2 * one.steps
+  at = at + 4 + 2 * one.steps + (one.of and 5 or 0)
+  asked[lane], reply[3 + lane] = one, 0
+end
+if G then
+  -- What was given back takes its place in its group again, and its slot with it.
+  function G.comeBack(one)
+    local pending = redis.pcall('XPENDING', one.stream, 'workers', '-', '+', ${SCRIPT_MAX}, '${RETURNED}')
+    for _, returned in ipairs(pending.err and {} or pending) do
+      local found = redis.call('XRANGE', one.stream, returned[1], returned[1])[1]
+      redis.call('XACK', one.stream, 'workers', returned[1])
+      redis.call('XDEL', one.stream, returned[1])
+      if found then
+        local fields = found[2]
+        G.wait(one.of, fields[4], fields[6], G.respent(fields[2], returned[4] % ${GIVEN_AGAIN}))
+      end
+      G.leave(one.of, returned[1])
+    end
+  end
+  function G.headOf(of)
+    local group = redis.call('ZRANGE', of.turns, 0, 0)[1]
+    local first = group and G.firstOf(of, group)
+    local since = first and string.match(first, '^[^:]*:%d+:%d+:(%d+):', #G.mark(group) + 17)
+    return (since or '0') .. '-0'
+  end
+end
+for _, one in ipairs(asked) do
+  if not isPaused(one.of and string.sub(one.name, 2) or one.name) and isReady(one) then
+    lanes[#lanes + 1] = one
+  end
 end
 if #lanes > 1 then
   for _, one in ipairs(lanes) do
-    local head = headOf(one.stream) or '0-0'
+    local head = one.of and G.headOf(one.of) or headOf(one.stream) or '0-0'
     local ms, order = string.match(head, '^(%d+)-(%d+)$')
     one.since, one.order = tonumber(ms), tonumber(order)
     local levels = 0
@@ -95,12 +149,75 @@ local function give(one, entry, counter, fields)
   local n = #given
   given[n + 1] = string.format('%d %s %.0f %d\\n', one.lane, entry, counter, #value)
   given[n + 2] = value
-  left = left - 1
+  left, one.room.left = left - 1, one.room.left - 1
+end
+if G then
+  -- Lets groups take turns, and gives what they release.
+  function G.takeTurns(one, quota)
+    local of, terms, released = one.of, one.terms, {}
+    local most, step = tonumber(ARGV[terms]), tonumber(ARGV[terms + 1])
+    local window, validity = tonumber(ARGV[terms + 2]), tonumber(ARGV[terms + 3])
+    local virtual, outs = G.number(of, 'at'), G.number(of, 'out')
+    if step then redis.call('ZREMRANGEBYSCORE', of.rates, '-inf', clock) end
+    for _ = 1, quota + ${PASSED_MAX} do
+      local head = redis.call('ZRANGE', of.turns, 0, 0, 'WITHSCORES')
+      local group = head[1]
+      if #released == quota or not group then break end
+      local first, out = G.firstOf(of, group), G.number(of, '.' .. group)
+      local due = step and math.max(clock, tonumber(redis.call('ZSCORE', of.rates, group) or 0))
+      -- Only a clock that was set back can make it later than this.
+      if due then due = math.min(due, clock + validity + window) end
+      local isSpent = due and due - window + step > clock
+      if not first or most and out >= most then
+        redis.call('ZREM', of.turns, group)
+      elseif isSpent then
+        redis.call('ZREM', of.turns, group)
+        redis.call('ZADD', of.parked, G.tag(due - window + step), group)
+        local soon = math.max(1, math.ceil(due - window + step - clock))
+        if ripeIn < 0 or soon < ripeIn then ripeIn = soon end
+      else
+        virtual = tonumber(head[2])
+        redis.call('ZREM', of.waiting, first)
+        local from = #G.mark(group)
+        local value = string.sub(first, from + 17)
+        local entry = redis.call('XADD', one.stream, '*', 'v', value, 'g', group, 'o',
+          string.sub(first, from + 1, from + 15))
+        outs = outs + 1
+        redis.call('HSET', of.state, '@' .. entry, group, '.' .. group, out + 1)
+        if step then
+          -- Charged as if it started last of all.
+          redis.call('ZADD', of.rates, G.tag(math.max(due, clock + validity) + step), group)
+          redis.call('PEXPIRE', of.rates, math.ceil(2 * (validity + window)))
+        end
+        if G.firstOf(of, group) then
+          redis.call('ZADD', of.turns, G.tag(virtual + G.share(of, group)), group)
+        else
+          redis.call('ZREM', of.turns, group)
+        end
+        released[#released + 1] = value
+      end
+    end
+    if #released == 0 then return end
+    redis.call('HSET', of.state, 'at', G.tag(virtual), 'out', outs)
+    leased(one.stream)
+    local fresh = redis.call('XREADGROUP', 'GROUP', 'workers', consumer, 'COUNT', #released,
+      'STREAMS', one.stream, '>')
+    for i, entry in ipairs(fresh[1][2]) do
+      local spent = string.match(released[i], '^[^:]*:%d+:(%d+):')
+      local isUncounted = ARGV[6] == '0' or spent ~= '0'
+      if isUncounted then
+        redis.call('XCLAIM', one.stream, 'workers', consumer, 0, entry[1], 'RETRYCOUNT', 0, 'JUSTID')
+      end
+      give(one, entry[1], isUncounted and 0 or 1, entry[2])
+    end
+  end
 end
 for _, one in ipairs(lanes) do
-  local quota = math.min(one.max, left)
+  local quota = math.min(one.room.left, left)
   local isEmpty = false
-  if quota > 0 then
+  if one.of then
+    if quota > 0 then G.takeTurns(one, quota) end
+  elseif quota > 0 then
     -- Everything that was given back is older than what was never given.
     local returned =
       redis.call('XPENDING', one.stream, 'workers', '-', '+', quota, '${RETURNED}')
@@ -124,10 +241,16 @@ for _, one in ipairs(lanes) do
       isEmpty = #entries < quota
     end
   end
-  if not isEmpty then reply[3 + one.lane] = available(one.stream) end
+  if one.of then
+    reply[3 + one.lane] = G.readyIn(one.of)
+    G.forget(one.of)
+  elseif not isEmpty then
+    reply[3 + one.lane] = available(one.stream)
+  end
 end
 -- No delivery may outlast the ownership it was given under.
 if owned and #given > 0 then redis.call('HSET', KEYS[1], 'until', time + ARGV[3]) end
-reply[3 + #KEYS] = table.concat(given)
+reply[4 + #asked] = table.concat(given)
+if G then reply[5 + #asked], reply[6 + #asked] = ripeIn, unweighed end
 return reply
 `

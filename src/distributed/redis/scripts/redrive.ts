@@ -4,16 +4,19 @@
 //       2  ids of the dead, by the time of their death
 //       3  key of the command
 //       4  stream of its lane
+//       5…  keys of groups, if it has one
 // ARGV  1  id
 //       2  lane
 //       3  partition
 //       4  channel of wakes
+//       5  its group; empty if it has none
 // Returns 1 if it was dead, 0 if not, -1 if it died in another lane than the caller thinks.
 
-import { type Script, script } from './script.ts'
+import { DATED, GROUPS } from './groups.ts'
+import { NOW, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const REDRIVE: Script = script('redrive')`
+export const REDRIVE: Script = script('redrive')`${NOW}${GROUPS}${DATED}
 local record = redis.call('HGET', KEYS[1], ARGV[1])
 if not record then return 0 end
 local lane, reason, value, from = string.match(record, '^([^:]*):%d+:(%d+):(%d+):()')
@@ -27,6 +30,14 @@ from = from + reason
 local entry = string.sub(record, from, from + value - 1)
 local id, body = string.match(entry, '^([^:]*):%d+:%d+:%d+:()')
 if id then entry = id .. ':0:0:0:' .. string.sub(entry, body) end
+local of, group = groupsOf(KEYS[4]), ARGV[5]
+if of then
+  local order = G.nextOrder(of)
+  redis.call('SET', KEYS[3], 'P@' .. G.mark(group) .. order)
+  G.wait(of, group, order, dated(entry, now()))
+  G.announce(of, 1)
+  return 1
+end
 redis.call('SET', KEYS[3], 'P' .. redis.call('XADD', KEYS[4], '*', 'v', entry))
 redis.call('PUBLISH', ARGV[4], ARGV[3] .. ' ' .. lane .. ' 1')
 return 1

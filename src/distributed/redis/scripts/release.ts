@@ -2,6 +2,7 @@
 //
 // KEYS  1…    stream and delayed set of each lane
 //       then  key of each command, if they move: on a retry, or with a delay
+//       then  keys of groups of each lane whose commands have some
 // ARGV  1     consumer
 //       2     `retry`, `unstarted` or `crash`
 //       3     delay, ms
@@ -12,10 +13,11 @@
 //       then  of each command: number of its lane, entry, counter
 // Returns for each command 1 if it was held, else 0.
 
+import { GROUPS } from './groups.ts'
 import { GIVEN_AGAIN, HELD, NOW, RETURNED, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const RELEASE: Script = script('release')`${NOW}${HELD}
+export const RELEASE: Script = script('release')`${NOW}${HELD}${GROUPS}
 local reason, delay, lanes = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[6])
 local statuses, moved, late, due = {}, {}, {}, now() + delay
 local function giveBack(stream, entry, counter)
@@ -43,7 +45,29 @@ for at = 7 + lanes, #ARGV, 3 do
   -- Under which it goes back.
   counter = reason == 'unstarted' and unstarted(counter) or started(counter)
   statuses[#statuses + 1] = held and 1 or 0
-  if held and delay == 0 and reason ~= 'retry' then
+  local of = held and groupsOf(stream)
+  if of then
+    local found = redis.call('XRANGE', stream, entry, entry)[1]
+    redis.call('XACK', stream, 'workers', entry)
+    redis.call('XDEL', stream, entry)
+    if found then
+      local fields, key = found[2], KEYS[2 * lanes + #statuses]
+      local value, group, order = rewritten(fields[2], entry, counter), fields[4], fields[6]
+      if delay > 0 then
+        redis.call('ZADD', delayed, due, G.mark(group) .. value)
+        placeIs(key, string.format('+%.0f@', due) .. G.mark(group))
+        late[lane] = true
+      else
+        if reason == 'retry' then
+          order = G.nextOrder(of)
+          placeIs(key, '@' .. G.mark(group) .. order)
+        end
+        G.wait(of, group, order, value)
+        moved[lane] = (moved[lane] or 0) + 1
+      end
+    end
+    if G.leave(of, entry) > 0 then moved[lane] = (moved[lane] or 0) + 1 end
+  elseif held and delay == 0 and reason ~= 'retry' then
     giveBack(stream, entry, counter)
     moved[lane] = (moved[lane] or 0) + 1
   elseif held then

@@ -2,20 +2,25 @@
 // waits.
 //
 // KEYS  1…    stream and delayed set of each lane
-//       then  owner of the partition, with the lanes that are paused
+//       then  owner of the partition, with the lanes that are paused and those with groups
+//       then  keys of groups of each lane whose commands have some
 // ARGV  1   lease of the caller, ms
 //       2   partition
 //       3   channel of wakes
 //       4…  name of each lane
 // Returns in how many ms the next command is due, and the next lease may expire (-1: none); then
-// for each lane how much can be given out.
+// for each lane how much can be given out; and the lanes whose commands have groups, if there are
+// some.
 
+import { GROUPS } from './groups.ts'
 import { AVAILABLE, NOW, RETURNED, SCRIPT_MAX, type Script, script } from './script.ts'
 
 /** See the table above. */
-export const TEND: Script = script('tend')`${NOW}${AVAILABLE}
+export const TEND: Script = script('tend')`${NOW}${AVAILABLE}${GROUPS}
 local time, lease = now(), tonumber(ARGV[1])
-local reply, paused = {-1, -1}, redis.call('HGET', KEYS[#KEYS], 'paused')
+local lanes = #ARGV - 3
+local own = redis.call('HMGET', KEYS[2 * lanes + 1], 'paused', 'groups')
+local reply, paused = {-1, -1}, own[1]
 local function sooner(at, ms)
   if reply[at] < 0 or ms < reply[at] then reply[at] = ms end
 end
@@ -41,11 +46,17 @@ local function reap(stream, held, pending)
   if not isAll and moved < held then sooner(2, math.ceil(lease / 4)) end
   return moved
 end
-for lane = 1, (#KEYS - 1) / 2 do
+for lane = 1, lanes do
   local stream, delayed = KEYS[2 * lane - 1], KEYS[2 * lane]
+  local of, name = groupsOf(stream), ARGV[3 + lane]
   local due = redis.call('ZRANGE', delayed, '-inf', time, 'BYSCORE', 'LIMIT', 0, ${SCRIPT_MAX})
   for _, value in ipairs(due) do
-    redis.call('XADD', stream, '*', 'v', value)
+    if of then
+      local bare, group = G.keptBack(value)
+      G.wait(of, group, G.nextOrder(of), bare)
+    else
+      redis.call('XADD', stream, '*', 'v', value)
+    end
     redis.call('ZREM', delayed, value)
   end
   local moved, count, length = #due, 0, redis.call('XLEN', stream)
@@ -54,8 +65,14 @@ for lane = 1, (#KEYS - 1) / 2 do
     local expired = held > 0 and reap(stream, held, pending) or 0
     moved, count = moved + expired, length - held + expired
   end
+  if of then
+    local ripeAt = G.ripen(of, time)
+    if ripeAt then sooner(1, math.max(1, math.ceil(ripeAt - time))) end
+    count = count + G.readyIn(of)
+    name = string.sub(name, 2)
+  end
   -- Nothing of a paused lane is given out.
-  if paused and string.find(paused, ' ' .. ARGV[3 + lane] .. ' ', 1, true) then moved, count = 0, 0 end
+  if paused and string.find(paused, ' ' .. name .. ' ', 1, true) then moved, count = 0, 0 end
   if moved > 0 then
     redis.call('PUBLISH', ARGV[3], ARGV[2] .. ' ' .. ARGV[3 + lane] .. ' ' .. moved)
   end
@@ -63,5 +80,6 @@ for lane = 1, (#KEYS - 1) / 2 do
   if head[2] then sooner(1, math.max(0, tonumber(head[2]) - time)) end
   reply[lane + 2] = count
 end
+if own[2] then reply[lanes + 3] = own[2] end
 return reply
 `

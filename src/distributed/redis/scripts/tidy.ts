@@ -5,17 +5,19 @@
 // KEYS  1   names of the lanes of the partition
 //       2   owner of the partition
 //       3…  stream and delayed set of each lane
+//       then  keys of groups of each lane whose commands have some
 // ARGV  1   age in ms of its last command at which an empty lane goes
 //       2…  name of each lane
 // Returns how many went.
 
+import { GROUPS } from './groups.ts'
 import { NOW, type Script, script } from './script.ts'
 
 /** How long a consumer that has nothing may be idle: its process has ended. */
 const CONSUMER_IDLE_MS = 3_600_000
 
 /** See the table above. */
-export const TIDY: Script = script('tidy')`${NOW}
+export const TIDY: Script = script('tidy')`${NOW}${GROUPS}
 local oldest, gone = now() - ARGV[1], 0
 for lane = 1, #ARGV - 1 do
   local stream, delayed, name = KEYS[1 + 2 * lane], KEYS[2 + 2 * lane], ARGV[1 + lane]
@@ -25,12 +27,23 @@ for lane = 1, #ARGV - 1 do
     if field == 'pending' then pending = value end
     if field == 'last-delivered-id' then last = tonumber(string.match(value, '^%d+')) end
   end
-  local isEmpty = pending == 0 and redis.call('XLEN', stream) == 0 and redis.call('ZCARD', delayed) == 0
+  local of = groupsOf(stream)
+  local isEmpty = not (of and redis.call('ZCARD', of.waiting) > 0) and pending == 0 and redis.call('XLEN', stream) == 0 and redis.call('ZCARD', delayed) == 0
   if isEmpty and last < oldest then
     -- Removes it at once, and needs no right to DEL.
     redis.call('PEXPIRE', stream, 0)
     redis.call('SREM', KEYS[1], name)
     redis.call('HDEL', KEYS[2], 'swept:' .. name)
+    local known = of and redis.call('HGET', KEYS[2], 'groups')
+    local first, till = string.find(known or '', ' ' .. name .. ' ', 1, true)
+    if first then
+      known = string.sub(known, 1, first) .. string.sub(known, till + 1)
+      if known == ' ' then
+        redis.call('HDEL', KEYS[2], 'groups')
+      else
+        redis.call('HSET', KEYS[2], 'groups', known)
+      end
+    end
     gone = gone + 1
   elseif groups[1] then
     -- One with something pending must never be deleted: what it has would be lost.

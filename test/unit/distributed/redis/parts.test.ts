@@ -170,7 +170,11 @@ test('a fence is that of one worker, place, entry and counter', () => {
   const holdings = new Holdings('w', 1000)
   const envelope = { partitionId: 3, laneId: 'lane' } as never
   const fence = holdings.fence(3, 'lane', '17-0', 10_001)
-  expect(holdings.partsOf({ fence, envelope })).toEqual({ entry: '17-0', counter: '10001' })
+  expect(holdings.partsOf({ fence, envelope })).toEqual({
+    lane: 'lane',
+    entry: '17-0',
+    counter: '10001',
+  })
   const other = { partitionId: 4, laneId: 'lane' } as never
   expect(holdings.partsOf({ fence, envelope: other })).toBe(undefined)
   expect(new Holdings('v', 1000).partsOf({ fence, envelope })).toBe(undefined)
@@ -199,7 +203,7 @@ test('what expires first is known, and what has expired is taken out', () => {
   holdings.take(1, 'b', '3-0', 10_001, now - 1)
   const [expired, ...others] = holdings.takeExpired(1)
   expect(others).toEqual([])
-  expect(holdings.partsOf(expired!)).toEqual({ entry: '3-0', counter: '10001' })
+  expect(holdings.partsOf(expired!)).toEqual({ lane: 'b', entry: '3-0', counter: '10001' })
   expect(holdings.has(1, 'b', '3-0')).toBe(false)
   holdings.drop(0, 'a', '1-0')
   expect(holdings.has(0, 'a', '1-0')).toBe(false)
