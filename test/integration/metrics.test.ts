@@ -13,6 +13,7 @@ import {
 import { expect, test } from 'vitest'
 import { failure, until, within } from '../support/deadline.ts'
 import { create, fixture, open } from '../support/managers.ts'
+import { describeOnNodes } from '../support/nodes.ts'
 
 const two = PartitionConfig.roundRobin(2)
 const workerData = () => ({ words: new SharedArrayBuffer(16) })
@@ -192,4 +193,10 @@ test('a handler that blocks its event loop shows as its delay, a thread that sle
   expect(asleep!.p50).toBeLessThan(100)
   await within(manager.reload(), 'new threads')
   expect(delays().some(({ max }) => max > 700)).toBe(true)
+})
+
+describeOnNodes((run) => {
+  test('a histogram goes through the bytes of Node where Node has them', async () => {
+    expect(await run('native-histogram.mjs', 20_000)).toMatch(/^4,4,(true|false)\n$/)
+  })
 })

@@ -28,3 +28,27 @@ test('it counts up to a bound', () => {
   for (const ms of [1, 2, 3, 10, 100]) histogram.record(ms)
   expect([0, 1, 4, 16, 1000].map((ms) => histogram.countUpTo(ms))).toEqual([0, 0, 3, 4, 5])
 })
+
+test('as a histogram of Node it has the same counts, and percentiles within its bound', () => {
+  const histogram = new Histogram()
+  for (let n = 1; n <= 10_000; n++) histogram.record(n / 7)
+  const native = histogram.toNative()
+  expect(native.count).toBe(10_000)
+  for (const [percentile, ms] of [
+    [50, histogram.p50],
+    [99, histogram.p99],
+  ] as const) {
+    const ratio = native.percentile(percentile) / 1e6 / ms
+    expect(Math.abs(ratio - 1)).toBeLessThan(1 / 32)
+  }
+  expect(new Histogram().toNative().count).toBe(0)
+})
+
+test('as a histogram of Node it takes no longer for a billion of durations', () => {
+  const buckets = [
+    [100, 1_000_000_007],
+    [300, 1],
+  ] as const
+  const histogram = Histogram.from({ ...new Histogram().toJSON(), count: 1, buckets })
+  expect(histogram.toNative().count).toBe(1_000_000_008)
+})
