@@ -53,6 +53,9 @@ const checks: Record<string, () => Promise<void>> = {
   'submitter.mjs': async () => {
     expect(await run('submitter.mjs')).toBe('12\norder-18\n')
   },
+  'tenants.mjs': async () => {
+    expect(await run('tenants.mjs')).toBe('15\n')
+  },
   'by-hand.mjs': async () => {
     expect(await run('by-hand.mjs')).toBe('order-17 12\n')
   },
