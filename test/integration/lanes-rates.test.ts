@@ -129,8 +129,8 @@ function submitAll(
 }
 
 /**
- * Rounds of starts until one window was used as it may be: what costs starts by design costs them in
- * every window, and what a busy machine costs does not.
+ * Rounds of starts until one window was used as it may be: a fault of the design costs starts in
+ * every window, and a busy machine does not.
  */
 async function startsOf(
   submit: (count: number) => Promise<unknown[]>,
