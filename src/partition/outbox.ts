@@ -38,6 +38,8 @@ export class Outbox {
   #bytesAwaited = 0
   /** Bytes of the last record that found no room. */
   #bytesRefused = 0
+  /** What is kept is being sent: a getter of a result may report meanwhile. */
+  #isFlushing = false
 
   /**
    * @param end - The partition's end of its region.
@@ -115,6 +117,16 @@ export class Outbox {
    */
   flush(): boolean {
     if (this.isClear) return true
+    if (this.#isFlushing) return false
+    this.#isFlushing = true
+    try {
+      return this.#sendKept()
+    } finally {
+      this.#isFlushing = false
+    }
+  }
+
+  #sendKept(): boolean {
     // Before the outcomes: none of them may come after its own command's.
     for (const [id, value] of this.#reports) {
       if (!this.#writeReport(id, value)) return false

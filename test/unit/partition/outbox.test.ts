@@ -197,6 +197,30 @@ test('a result that reports while it is read has its record after what it report
   for (const record of records) expect(record).toEqual([PROGRESS, 1, 'read'])
 })
 
+test('a kept result that reports while it is read is sent once', () => {
+  const { outbox, take, fill } = world()
+  fill()
+  outbox.send(99, DONE, TEXT, 0, 0)
+  let reads = 0
+  const result = {
+    get member() {
+      if (++reads > 20) throw new Error('read again and again')
+      outbox.sendProgress(1, 'late')
+      return 5
+    },
+  }
+  outbox.send(1, DONE, result, 0, 0)
+  take()
+  outbox.flush()
+  outbox.flush()
+  const records = take().filter(([, id]) => id === 1)
+  expect(records).toEqual([
+    [DONE, 1, { member: 5 }],
+    [PROGRESS, 1, 'late'],
+  ])
+  expect([reads, outbox.isClear]).toEqual([1, true])
+})
+
 test('a value that cannot be sent is refused, and those after it are sent', () => {
   const { outbox, take } = world()
   outbox.sendChunk(1, { a: 1 })
