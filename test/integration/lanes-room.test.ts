@@ -64,9 +64,9 @@ test('a lane that rejects at its bound says how much is pending and what the bou
     name: 'QueueFullError',
     code: 'CORELANE_QUEUE_FULL',
     retryable: true,
-    details: { owner: 'lane "lane"', pending: 2, maxPending: 2 },
+    details: { owner: 'Lane "lane"', pending: 2, maxPending: 2 },
   })
-  expect(error.message).toMatch(/^lane "lane" is full: 2 of 2 commands/)
+  expect(error.message).toMatch(/^Lane "lane" is full: 2 of 2 commands/)
   // Another lane is not concerned, and a refused command was never submitted.
   const other = manager.submit('other', 'echo', 1)
   held.release()
@@ -114,7 +114,7 @@ test('the bounds of the manager hold over all lanes together, and say so', async
   const error = await failure(manager.submit('b', 'gate', 0), 'one too many')
   expect(error).toMatchObject({
     code: 'CORELANE_QUEUE_FULL',
-    details: { owner: 'the queue manager', pending: 3, maxPending: 3 },
+    details: { owner: 'The queue manager', pending: 3, maxPending: 3 },
   })
   held.release()
   await within(Promise.all(accepted), 'the others')

@@ -207,7 +207,7 @@ export class Backpressure {
       ? { pending: open, maxPending, pendingBytes: lane.pendingBytes, maxPendingBytes }
       : { pending: openCount, pendingBytes, ...this.#bounds }
     throw laneError('CORELANE_QUEUE_FULL', {
-      owner: isLaneFull ? `lane "${lane.name}"` : 'the queue manager',
+      owner: isLaneFull ? `Lane "${lane.name}"` : 'The queue manager',
       reached:
         full.pending >= full.maxPending
           ? `${full.pending} of ${full.maxPending} commands are pending`

@@ -81,15 +81,15 @@ test('the refusal of a lane tells its numbers, that of the manager those of all 
     { maxPending: 5, maxPendingBytes: 1000, waitsWhenFull: false },
   )
   Object.assign(lane('a'), { submitted: 2, pendingBytes: 100 })
-  expect(() => room.admits(lane('a'), 10)).toThrow('lane "a" is full: 2 of 2 commands are pending')
+  expect(() => room.admits(lane('a'), 10)).toThrow('Lane "a" is full: 2 of 2 commands are pending')
   Object.assign(lane('a'), { submitted: 1, pendingBytes: 495 })
   expect(() => room.admits(lane('a'), 10)).toThrow(
-    'lane "a" is full: 495 of 500 bytes are pending, and this command has 10',
+    'Lane "a" is full: 495 of 500 bytes are pending, and this command has 10',
   )
   Object.assign(lane('a'), { submitted: 2, pendingBytes: 100 })
   Object.assign(lane('b'), { submitted: 3, pendingBytes: 700 })
   expect(() => room.admits(lane('b'), 10)).toThrow(
-    'the queue manager is full: 5 of 5 commands are pending',
+    'The queue manager is full: 5 of 5 commands are pending',
   )
 })
 
