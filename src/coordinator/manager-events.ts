@@ -24,8 +24,8 @@ export interface RunClaim {
 export interface ManagerEvents extends FileHandlers {
   readonly state: ManagerState
 
-  /** Throws unless commands are taken now. */
-  refuseUnlessRunning(): void
+  /** Throws unless commands are taken now; those of handlers are while other threads start, too. */
+  refuseUnlessRunning(isOfHandler?: boolean): void
   /**
    * Makes a call once the threads have started; undefined if they have, or the manager ends. A call
    * that submits one command is made as soon as a thread can run it.

@@ -186,6 +186,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     isWatched: boolean,
     carrier?: string,
   ): Command {
+    this.refuseUnlessRunning()
     const command = this.intake.make(lane, type, payload, options, true, undefined, true)
     if (carrier !== undefined) command.carry(carrier)
     this.intake.enter(command, settler, isWatched)
@@ -398,8 +399,10 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
 
   // ── Events of its parts ──────────────────────────────────────────────────────────────────────
 
-  refuseUnlessRunning(): void {
-    if (this.#state !== 'running') throw laneError('CORELANE_CLOSED', { state: this.#state })
+  refuseUnlessRunning(isOfHandler = false): void {
+    // The first handlers run while other threads start.
+    if (this.#state !== 'running' && !(isOfHandler && this.#state === 'starting'))
+      throw laneError('CORELANE_CLOSED', { state: this.#state })
   }
 
   whenStarted<T>(call: () => Promise<T>, isOne = false): Promise<T> | undefined {
@@ -472,6 +475,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     options: CommandOptions,
     onRefused: () => void,
   ): Promise<unknown> {
+    this.refuseUnlessRunning()
     return this.intake.admit(this.intake.make(lane, type, payload, options, false), { onRefused })
   }
 

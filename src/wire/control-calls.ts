@@ -15,9 +15,22 @@ function endpoint(port: MessagePort): Endpoint {
  *
  * @param port - One end of a channel; both sides' interfaces share it.
  * @param side - Answers the calls.
+ * @param early - Messages that came before. Default: none.
  */
-export function serveControl<Side extends object>(port: MessagePort, side: Side): void {
-  expose(side, endpoint(port))
+export function serveControl<Side extends object>(
+  port: MessagePort,
+  side: Side,
+  early: readonly unknown[] = [],
+): void {
+  const served = endpoint(port)
+  expose(side, {
+    ...served,
+    addEventListener: (type, listener) => {
+      served.addEventListener(type, listener)
+      const serve = listener as (event: { readonly data: unknown }) => void
+      for (const data of early) serve({ data })
+    },
+  })
 }
 
 /**

@@ -83,7 +83,7 @@ test('types name no package but Node and, for its door, redis', () => {
   // Examples in comments name the package itself.
   const ours = (names: unknown[]) => names.filter((name) => !/^corelane\b/.test(String(name)))
   // The types of a manager are shared since `corelane/testing` has them too.
-  expect(ours(foreign('shared'))).toEqual(['node:worker_threads'])
+  expect(ours(foreign('shared'))).toEqual(['node:perf_hooks', 'node:worker_threads'])
   expect(ours(foreign('redis'))).toEqual(['redis'])
   for (const door of ['index', 'handler', 'testing', 'jest-worker', 'opentelemetry']) {
     expect(ours(foreign(door)).filter((name) => !/^node:/.test(String(name)))).toEqual([])

@@ -80,6 +80,15 @@ test('commands run as soon as one thread is ready, and start waits for all', asy
   expect(await within(all, 'the broadcast')).toEqual([0, 1])
 })
 
+test('a handler submits commands of its own while other threads start', async () => {
+  const { ledger, manager, states } = lateSecond()
+  const asked = manager.run('asks')
+  await until(() => manager.stats().submitted === 2, 'its command')
+  expect(states()).toEqual(['ready', 'starting'])
+  ledger.openGate()
+  expect(await within(asked, 'its result')).toBe(1)
+})
+
 test('a thread gets no more than it can run while others start', async () => {
   const { ledger, manager } = lateSecond()
   const memory = new ArrayBuffer(8)

@@ -118,6 +118,7 @@ export class Intake {
     stream?: StreamReader,
   ): Promise<unknown> {
     try {
+      this.#events.refuseUnlessRunning()
       return this.admit(this.make(lane, type, payload, options, isDetailed, stream))
     } catch (error) {
       return this.#refused(error, lane, type, payload, options, isDetailed, stream)
@@ -156,6 +157,7 @@ export class Intake {
     options: CommandOptions | undefined,
   ): void {
     try {
+      this.#events.refuseUnlessRunning()
       const command = this.make(lane, type, payload, options, false)
       const hasRoom = this.#hasRoom(command)
       command.join(batch)
@@ -216,12 +218,12 @@ export class Intake {
   }
 
   /**
-   * Checks a submit and makes its command, which is WAITING.
+   * Checks a submit and makes its command, which is WAITING. The manager runs, as callers know.
    *
    * @param isDetailed - Whether its promise gives an outcome.
    * @param stream - Takes the values of its handler, if it gives them one by one.
    * @param isChecked - Whether the options are known to keep to their rules. Default false.
-   * @throws ConfigError, ClosedError, PartitionLostError, AbortError: why it is not taken.
+   * @throws ConfigError, PartitionLostError, AbortError: why it is not taken.
    */
   make(
     laneName: string,
@@ -232,7 +234,6 @@ export class Intake {
     stream?: StreamReader,
     isChecked = false,
   ): Command {
-    this.#events.refuseUnlessRunning()
     const lane = this.#lanes.get(laneName)
     const file = options?.file
     const type = file === undefined ? this.types.get(typeName) : this.types.ofFile(file, typeName)

@@ -28,7 +28,7 @@ export class NestedServer implements NestedRequests {
   readonly #partitions: readonly PartitionHandle[]
   readonly #graph: WaitGraph
   readonly #dispatcher: Dispatcher
-  readonly #events: Pick<ManagerEvents, 'acted'>
+  readonly #events: Pick<ManagerEvents, 'acted' | 'refuseUnlessRunning'>
   /** By thread and number. */
   readonly #cancellables = new Map<Incarnation, Map<number, Cancellable>>()
 
@@ -42,7 +42,7 @@ export class NestedServer implements NestedRequests {
     partitions: readonly PartitionHandle[],
     graph: WaitGraph,
     dispatcher: Dispatcher,
-    events: Pick<ManagerEvents, 'acted'>,
+    events: Pick<ManagerEvents, 'acted' | 'refuseUnlessRunning'>,
   ) {
     this.#intake = intake
     this.#partitions = partitions
@@ -59,6 +59,7 @@ export class NestedServer implements NestedRequests {
    */
   async submit(from: Incarnation, command: NestedSubmit): Promise<CallReport> {
     try {
+      this.#events.refuseUnlessRunning(true)
       const value = await (command.wait ? this.#run(from, command) : this.#post(from, command))
       return { ok: true, side: toCallValue(value, 'result') }
     } catch (error) {

@@ -197,18 +197,17 @@ let calls: Promise<typeof import('../../wire/control-calls.ts')> | undefined
  * would stay for ever.
  *
  * @param current - Undefined once the thread has exited; then nothing is answered.
- * @param early - What the thread has asked already.
+ * @param takeEarly - Gives what the thread has asked already, and takes no more of it.
  * @returns The other side's interface.
  */
 async function converse(
   port: MessagePort,
   current: { conversation: Conversation | undefined },
-  early: readonly unknown[],
+  takeEarly: () => readonly unknown[],
 ): Promise<Remote<PartitionControl>> {
   calls ??= import('../../wire/control-calls.ts')
   const { callControl, serveControl } = await calls
-  port.removeAllListeners('message')
-  serveControl<CoordinatorControl>(port, {
+  const side: CoordinatorControl = {
     begun: (id) => {
       const { incarnation } = current.conversation ?? {}
       if (incarnation) incarnation.begunBroadcast = id
@@ -229,11 +228,11 @@ async function converse(
       const { incarnation, nested } = current.conversation ?? {}
       return incarnation ? nested!.untilEnded(incarnation, id) : new Promise(() => {})
     },
-  })
+  }
+  serveControl(port, side, takeEarly())
   const control = callControl<PartitionControl>(port)
   // Its listeners would keep the process alive.
   port.unref()
-  for (const message of early) port.emit('message', message)
   return control
 }
 
@@ -250,16 +249,21 @@ function connector(
   const early: unknown[] = []
   let connecting: Promise<Remote<PartitionControl>> | undefined
   const connect = () => {
-    connecting ??= converse(port, current, early).then((control) => {
+    connecting ??= converse(port, current, takeEarly).then((control) => {
       onConnected(control)
       return control
     })
     return connecting
   }
-  port.on('message', (message) => {
+  const ask = (message: unknown) => {
     early.push(message)
     void connect()
-  })
+  }
+  const takeEarly = () => {
+    port.off('message', ask)
+    return early
+  }
+  port.on('message', ask)
   port.unref()
   return connect
 }

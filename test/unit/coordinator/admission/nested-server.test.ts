@@ -23,7 +23,7 @@ function serverOfTwo() {
     handles as never,
     new WaitGraph({ partitions: 2, runs: 1, laneSlots: [9], groupSlots: [9] }),
     { returnTurns: () => {}, reclaimFrom: () => {} } as never,
-    { acted: () => acts++ },
+    { acted: () => acts++, refuseUnlessRunning: () => {} },
   )
   /** A handler of a partition, named by a number, submits a command. */
   const submit = (partition: number, parent: number) => {
