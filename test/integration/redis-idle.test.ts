@@ -79,8 +79,8 @@ describeWithRedis('idle workers on Redis', () => {
         await within(submitter.submit('query', 'noop', round), 'a result')
         tookMs.push(performance.now() - startMs)
       }
-      // It takes a few milliseconds. Whoever had to ask for it would take seconds.
-      expect(tookMs.toSorted((a, b) => a - b)[10]).toBeLessThan(150)
+      // It takes milliseconds, a hundred on a busy machine; one that is asked for takes seconds.
+      expect(tookMs.toSorted((a, b) => a - b)[10]).toBeLessThan(1000)
       await submitter.close()
     },
   )
