@@ -3,6 +3,7 @@
 
 import { laneError, show } from '../../base/errors.ts'
 import { checkOptions, integer } from '../../base/options.ts'
+import { CONCURRENCY_MAX } from '../../model/lane.ts'
 import { RATE_RULES, type RateLimitOptions } from '../../model/rate-limit.ts'
 import { checkName } from './envelope.ts'
 
@@ -23,7 +24,7 @@ export interface LaneLimits {
   readonly rate?: SharedRate | undefined
 }
 
-const CONCURRENCY_RULES = { concurrency: integer(undefined, 1, 65_536) }
+const CONCURRENCY_RULES = { concurrency: integer(undefined, 1, CONCURRENCY_MAX) }
 
 /**
  * Checks a concurrency of a lane.

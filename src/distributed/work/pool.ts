@@ -11,13 +11,16 @@ import {
   checkGiven,
   checkOptions,
   integer,
+  isObject,
   milliseconds,
   type OptionRules,
 } from '../../base/options.ts'
 import { DRAIN_RULES } from '../../coordinator/options.ts'
 import { managerPort, type QueueManager } from '../../coordinator/queue-manager.ts'
+import { CONCURRENCY_MAX } from '../../model/lane.ts'
 import { takesKeys } from '../../model/partition-config.ts'
 import type { DistributedQueue } from '../contract/distributed-queue.ts'
+import { CALL_MAX } from '../contract/lease-request.ts'
 import { type IncidentListener, incidentTeller } from '../incident.ts'
 import { leasedQueueOf } from '../lift/lifted-queue.ts'
 import { Pause, turn } from '../pause.ts'
@@ -79,10 +82,10 @@ function isNames(value: unknown): boolean {
 
 function isCounts(value: unknown): boolean {
   return (
-    typeof value === 'object' &&
-    value !== null &&
-    !Array.isArray(value) &&
-    Object.values(value).every((count) => Number.isInteger(count) && count >= 1 && count <= 65_536)
+    isObject(value) &&
+    Object.values(value as object).every(
+      (count) => Number.isInteger(count) && count >= 1 && count <= CONCURRENCY_MAX,
+    )
   )
 }
 
@@ -90,7 +93,7 @@ function isCounts(value: unknown): boolean {
 export const WORKER_POOL_RULES = Object.freeze({
   allowDegraded: boolean(false),
   prefetchMs: milliseconds(35, 0, 10_000),
-  prefetchMax: integer(4096, 1, 4096),
+  prefetchMax: integer(CALL_MAX, 1, CALL_MAX),
   gatherMs: milliseconds(4, 0, 1_000),
   lanes: anything(undefined, 'an array of different lane names', isNames),
   globalConcurrency: anything(
