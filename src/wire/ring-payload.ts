@@ -6,7 +6,7 @@
 import { Buffer } from 'node:buffer'
 import { types } from 'node:util'
 import { extentOf } from './brands.ts'
-import { copyIn, copyOut, type RecordBytes, type TextMemory, TWO_BYTE } from './record-bytes.ts'
+import { copyIn, copyOut, type RecordBytes, readText, TWO_BYTE, writeText } from './record-bytes.ts'
 import { ValueDecoder } from './value-decoder.ts'
 import { refusal, ValueEncoder } from './value-encoder.ts'
 
@@ -36,8 +36,6 @@ export const PayloadKind = Object.freeze({
 /** Returned by `prepare` for a value that goes by the side port. */
 export const SPILL = -1
 
-// Creating a string from bytes costs 2 µs at 64 Ki code units and 750 µs at twice that.
-const STRING_MAX = 65_536
 // Past this length one copy that a port moves costs less than one into the ring and one out of it.
 const BYTES_MAX = 131_072
 // Below these lengths a loop beats the call into the engine's native code.
@@ -126,7 +124,7 @@ export class PayloadEncoder {
         this.#writeOneByte(target.bytes, offset)
         return
       case PayloadKind.STRING_TWO_BYTE:
-        ;(target.bytes as unknown as TextMemory).ucs2Write(this.#text, offset, this.#length)
+        writeText(target.bytes, offset, this.#text, true)
         this.#text = ''
         return
       case PayloadKind.BIGINT:
@@ -156,7 +154,7 @@ export class PayloadEncoder {
     const { length } = text
     const isTwoByte = TWO_BYTE.test(text)
     const bytes = isTwoByte ? length * 2 : length
-    if (length > STRING_MAX || bytes > this.#inlineMax) return this.#spill(bytes)
+    if (bytes > this.#inlineMax) return this.#spill(bytes)
     this.kind = isTwoByte ? PayloadKind.STRING_TWO_BYTE : PayloadKind.STRING_ONE_BYTE
     this.#text = text
     this.#length = bytes
@@ -168,7 +166,7 @@ export class PayloadEncoder {
     const { length } = text
     if (length <= WRITE_LOOP_MAX) {
       for (let i = 0; i < length; i++) bytes[offset + i] = text.charCodeAt(i)
-    } else (bytes as unknown as TextMemory).latin1Write(text, offset, length)
+    } else writeText(bytes, offset, text, false)
     this.#text = ''
   }
 
@@ -240,7 +238,7 @@ export class PayloadDecoder {
       case PayloadKind.STRING_ONE_BYTE:
         return readOneByte(source.bytes, offset, length)
       case PayloadKind.STRING_TWO_BYTE:
-        return (source.bytes as unknown as TextMemory).ucs2Slice(offset, offset + length)
+        return readText(source.bytes, offset, offset + length, true)
       case PayloadKind.BYTES:
         return copyOut(source.bytes, offset, length)
       case PayloadKind.BUFFER:
@@ -253,7 +251,7 @@ export class PayloadDecoder {
 
 function readOneByte(bytes: Buffer, offset: number, length: number): string {
   if (length > READ_LOOP_MAX) {
-    return (bytes as unknown as TextMemory).latin1Slice(offset, offset + length)
+    return readText(bytes, offset, offset + length, false)
   }
   let text = ''
   for (let i = 0; i < length; i++) text += String.fromCharCode(bytes[offset + i]!)

@@ -6,7 +6,7 @@
 import { Buffer } from 'node:buffer'
 import { types } from 'node:util'
 import { type ErrorHead, type ErrorRest, finishError, startError } from './error-codec.ts'
-import { copyOut, type RecordBytes, type TextMemory } from './record-bytes.ts'
+import { copyOut, type RecordBytes, readText } from './record-bytes.ts'
 import {
   BINARY_CLASSES,
   HAS_REFERENCES,
@@ -187,7 +187,7 @@ function readShortText(length: number): string {
 
 function fewCodes(from: number, length: number): string {
   if (length > CODES_AT_ONCE || from + CODES_AT_ONCE > bytes.length) {
-    return textOf(from, from + length, false)
+    return readText(bytes, from, from + length, false)
   }
   const b = bytes as unknown as number[]
   const head = String.fromCharCode(b[from]!, b[from + 1]!, b[from + 2]!, b[from + 3]!)
@@ -259,12 +259,7 @@ function readNumbers(length: number): number[] {
 function readLongText(length: number, isTwoByte: boolean): string {
   const start = at
   at += isTwoByte ? 2 * length : length
-  return textOf(start, at, isTwoByte)
-}
-
-function textOf(from: number, to: number, isTwoByte: boolean): string {
-  const memory = bytes as unknown as TextMemory
-  return isTwoByte ? memory.ucs2Slice(from, to) : memory.latin1Slice(from, to)
+  return readText(bytes, start, at, isTwoByte)
 }
 
 function readMap(): Map<unknown, unknown> {
@@ -369,7 +364,7 @@ export class ValueDecoder {
     shapes = this.#shapes
     beside = list
     numbered = textWord < 0 ? [] : undefined
-    text = textEnd - bodyEnd <= FEW_CODES ? '' : textOf(bodyEnd, textEnd, false)
+    text = textEnd - bodyEnd <= FEW_CODES ? '' : readText(bytes, bodyEnd, textEnd, false)
     textFrom = bodyEnd
     textAt = 0
     at = offset + HEAD_BYTES

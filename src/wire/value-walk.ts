@@ -16,7 +16,7 @@ import {
 import { describeMember, ERROR_DEPTH_MAX, headOf, MEMBER_DEPTH_MAX, restOf } from './error-codec.ts'
 import { Family, familyOf } from './families.ts'
 import { countMet, forgetMet, forgetMetAfter, indexOf, suspendMet } from './met-objects.ts'
-import { copyRecord, type RecordBytes, type TextMemory, TWO_BYTE } from './record-bytes.ts'
+import { copyRecord, type RecordBytes, TWO_BYTE, writeText } from './record-bytes.ts'
 import { keysOf, type ShapeTree, UNKNOWN } from './shape-tree.ts'
 import { DEPTH_MAX, HOLES_MAX, indicesOf } from './survey.ts'
 import {
@@ -182,9 +182,7 @@ function putLongText(value: string): void {
   const isTwoByte = TWO_BYTE.test(value)
   makeRoom(isTwoByte ? 2 * length : length)
   putLength(isTwoByte ? ValueTag.TWO_BYTE_TEXT : ValueTag.ONE_BYTE_TEXT, length)
-  const memory = arena as unknown as TextMemory
-  if (isTwoByte) at += memory.ucs2Write(value, at, 2 * length)
-  else at += memory.latin1Write(value, at, length)
+  at += writeText(arena, at, value, isTwoByte)
 }
 
 function putBeside(value: unknown): void {

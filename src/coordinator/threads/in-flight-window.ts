@@ -301,9 +301,9 @@ export class InFlightWindow implements RecordSink, Holder {
     return true
   }
 
-  /** What a payload beside the ring counts for: it is large or moved, and few fill a window. */
+  /** What a payload beside the ring counts for: it is large or moved, and 32 fill a window. */
   #sideBytes(transferList: readonly object[] | undefined): number {
-    const most = this.#bytesMax >> 3
+    const most = this.#bytesMax >> 5
     return transferList === undefined ? Math.min(this.#encoder.spilledBytes, most) : most
   }
 

@@ -7,7 +7,7 @@ import {
   PayloadKind,
   SPILL,
 } from '../../../src/wire/ring-payload.ts'
-import { sideRefused, toParcel } from '../../../src/wire/side-payload.ts'
+import { fromSideValue, sideRefused, toParcel } from '../../../src/wire/side-payload.ts'
 import { findDifference } from '../../support/difference.ts'
 import { ringMemory } from './support/ring-memory.ts'
 
@@ -74,10 +74,25 @@ test('a body of exactly the inline limit stays in the ring, and one byte more sp
   }
 })
 
-test('a long string spills even where the ring would take it, since it is slow to build from bytes', () => {
-  const encoder = new PayloadEncoder('payload', 1_000_000)
-  expect(encoder.prepare('x'.repeat(65_536))).toBe(65_536)
-  expect(encoder.prepare('x'.repeat(65_537))).toBe(SPILL)
+test('a long string is read in pieces and arrives whole, whatever lies at their edges', () => {
+  const decoder = new PayloadDecoder()
+  const encoder = new PayloadEncoder('payload', 500_000)
+  const memory = ringMemory(1 << 19)
+  for (const unit of ['a', 'é', 'x😀', '\udc00\ud83d']) {
+    for (const units of [65_535, 65_536, 131_000, 131_001, 131_072, 147_384]) {
+      const text = unit.repeat(Math.ceil(units / unit.length)).slice(0, units)
+      for (const value of [text, { text }]) {
+        const length = encoder.prepare(value)
+        expect(length).toBeGreaterThanOrEqual(units)
+        const { kind, resets } = encoder
+        encoder.write(memory, 0)
+        const arrived = decoder.decode(kind, resets, memory, 0, length)
+        memory.bytes.fill(0x55)
+        expect(arrived).toEqual(value)
+        expect(fromSideValue(structuredClone(toParcel(value, 'payload').side))).toEqual(value)
+      }
+    }
+  }
 })
 
 test('a shape is sent once: the second record of it is shorter', () => {
