@@ -32,7 +32,7 @@ function print(...lines) {
  */
 function chooseSystems({ systems, isQuick }) {
   const usual = isQuick ? SMOKE_SYSTEMS : SYSTEMS.map(({ name }) => name)
-  const wanted = systems.length > 0 ? [...systems, 'ideal'] : usual
+  const wanted = systems.length > 0 ? [...new Set([...systems, 'ideal'])] : usual
   if (!isQuick) installPeers((line) => print(line))
   return wanted.filter((name) => {
     const reason = systemNamed(name).missing?.()

@@ -9,8 +9,8 @@ export const USAGE = `npm run bench -- [options]
 
   --only <pattern>    rows whose id has this in it (a regular expression; "micro" for the parts)
   --systems <names>   compare only these, divided by commas
-  --samples <n>       samples of each system in each row, 10 by default
-  --sample-ms <n>     how long a sample launches commands, 200 by default
+  --samples <n>       samples of each system in each row, 5 by default
+  --sample-ms <n>     how long a sample launches commands, 1000 by default
   --quick             a smoke of every row in seconds; its figures mean nothing
   --json <file>       write the results there; a full run writes into bench/results by itself
   --html <file>       write a page with charts; a full run writes it beside its results by itself
@@ -23,8 +23,8 @@ const NO_BOUND = 1e9
 
 /** @type {import('./contract.js').Settings} */
 const FULL = {
-  samples: 10,
-  sampleMs: 200,
+  samples: 5,
+  sampleMs: 1_000,
   warmUpMs: 250,
   warmUpMaxMs: 6_000,
   inFlightMax: NO_BOUND,

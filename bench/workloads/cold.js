@@ -18,7 +18,6 @@ export const rows = LENGTHS.map(({ us, id, title }) => ({
   title: `the first second of a fresh process, ${title} each, 1,000 in flight`,
   threads: THREADS,
   columns: RATE_COLUMNS,
-  // A sample of a warm row takes a fifth of that.
   measureAlone: (system, mode, ms) =>
-    runAlone('cold-process.js', system.name, mode.name, THREADS, us, ms * 5),
+    runAlone('cold-process.js', system.name, mode.name, THREADS, us, ms),
 }))
