@@ -52,7 +52,9 @@ export function spin(iterations) {
  */
 export function short(iterations) {
   const startedAt = absoluteNow()
-  spin(iterations)
+  // Spread, so that Maglev does not inline it: a loop inlined there is never compiled by TurboFan, and
+  // took 2.5 times as long on Node 24.
+  spin(...[iterations])
   return startedAt
 }
 

@@ -56,6 +56,7 @@ class Mix {
       waitP99Ms: percentile(sorted, 0.99),
       waitP50Ms: percentile(sorted, 0.5),
       perSecond: (this.settled / tookMs) * 1000,
+      commands: this.settled,
     }
   }
 }

@@ -27,14 +27,14 @@ export const rows = [
     title: `99 % of 10 µs and 1 % of 10 ms, ${IN_FLIGHT} in flight: wait of the short ones`,
     threads: THREADS,
     columns: COLUMNS,
-    measure: (pool, ms) => costed(() => mixedClosed(pool, IN_FLIGHT, ms * SPAN), ms * SPAN),
+    measure: (pool, ms) => costed(() => mixedClosed(pool, IN_FLIGHT, ms * SPAN)),
   },
   {
     id: 'mixed-lanes',
     title: 'the same, the short ones in a lane of their own where there are lanes',
     threads: THREADS,
     columns: COLUMNS,
-    measure: (pool, ms) => costed(() => mixedClosed(pool, IN_FLIGHT, ms * SPAN, true), ms * SPAN),
+    measure: (pool, ms) => costed(() => mixedClosed(pool, IN_FLIGHT, ms * SPAN, true)),
   },
   {
     id: 'mixed-reserved',
@@ -43,7 +43,7 @@ export const rows = [
     columns: COLUMNS,
     async measure(pool, ms) {
       const open = (await pool.withReserve?.()) ?? pool
-      return costed(() => mixedClosed(open, IN_FLIGHT, ms * SPAN, true), ms * SPAN)
+      return costed(() => mixedClosed(open, IN_FLIGHT, ms * SPAN, true))
     },
   },
   {
@@ -53,19 +53,18 @@ export const rows = [
     columns: COLUMNS,
     measure(pool, ms) {
       const perSecond = (PACED_LOAD * THREADS * 1e6) / MIX_MEAN_US
-      return costed(() => mixedPaced(pool, perSecond, ms * SPAN), ms * SPAN)
+      return costed(() => mixedPaced(pool, perSecond, ms * SPAN))
     },
   },
 ]
 
 /**
- * @param {() => Promise<import('../support/contract.js').Sample>} run @param {number} ms
+ * @param {() => Promise<{ waitP99Ms: number, waitP50Ms: number, perSecond: number, commands: number }>} run
  * @returns {Promise<import('../support/contract.js').Sample>}
  */
-async function costed(run, ms) {
+async function costed(run) {
   const before = readCpu()
-  const sample = await run()
+  const { commands, ...sample } = await run()
   const { processUs, mainUs } = cpuSince(before)
-  const commands = ((sample.perSecond ?? 0) * ms) / 1000
   return { ...sample, cpuUs: processUs / commands, mainUs: mainUs / commands }
 }
