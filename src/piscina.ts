@@ -5,23 +5,17 @@ export { LaneTaskQueue, type LaneTaskQueueOptions } from './adapters/lane-task-q
 export type { CloseOptions } from './adapters/piscina.ts'
 export { isWorkerThread, Piscina, version, workerData } from './adapters/piscina.ts'
 export type { FilledOptions, Options, PiscinaLoadBalancer } from './adapters/piscina-options.ts'
+export type { PiscinaTask, RunOptions } from './adapters/piscina-task.ts'
+export type {
+  PiscinaHistogram,
+  PiscinaHistogramSummary,
+  PiscinaWorker,
+} from './adapters/piscina-worker.ts'
 export {
   ArrayTaskQueue,
   FixedQueue,
   queueOptionsSymbol,
   type Task,
   type TaskQueue,
-} from './adapters/piscina-queues.ts'
-export {
-  move,
-  type PiscinaTask,
-  type RunOptions,
-  type Transferable,
-  transferableSymbol,
-  valueSymbol,
-} from './adapters/piscina-task.ts'
-export type {
-  PiscinaHistogram,
-  PiscinaHistogramSummary,
-  PiscinaWorker,
-} from './adapters/piscina-worker.ts'
+} from './adapters/task-queues.ts'
+export { move, type Transferable, transferableSymbol, valueSymbol } from './model/transferable.ts'

@@ -8,10 +8,8 @@ import { isAbsolute, join } from 'node:path'
 import { PassThrough, type Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import type { ResourceLimits } from 'node:worker_threads'
-import { outside } from '../base/async-context.ts'
 import { LaneError } from '../base/errors.ts'
-import { planManager } from '../coordinator/options.ts'
-import { Runtime } from '../coordinator/runtime.ts'
+import type { Runtime } from '../coordinator/runtime.ts'
 import type { CommandContext } from '../model/command.ts'
 import { stableHash } from '../schedule/hash.ts'
 import { isErrorValue } from '../wire/families.ts'
@@ -23,6 +21,7 @@ import {
   type SendCall,
   type TaskQueue,
 } from './jest-queues.ts'
+import { openPool, planPool } from './pool-runtime.ts'
 
 /** How long threads may take to end. */
 const END_MS = 500
@@ -128,40 +127,27 @@ class FarmThreads implements WorkerPoolInterface {
     const { execArgv, env } = forkOptions as NonNullable<FarmOptions['forkOptions']>
     this.#file = file
     this.#options = options
-    const plan = planManager({
-      handlers: 'data:,',
-      partitions: { count: numWorkers },
-      floatingRejections: 'end',
-      deadLetterCapacity: 0,
-      closeTimeoutMs: workerGracefulExitTimeout ?? END_MS,
-      env,
-      execArgv,
-      resourceLimits,
-      maxHeapMb: heapMbOf(options.idleMemoryLimit),
-    })
-    this.#lane = plan.defaultLane
-    const own = {
-      ...plan,
-      handlers: undefined,
-      fileCall: 'arguments' as const,
-      elastic: { min: numWorkers, idleTimeoutMs: Number.POSITIVE_INFINITY },
-      ...(isChosen && { strategy: 'custom' as const, choose: () => this.#chosen }),
-    }
-    const quiet = () => {}
-    this.#runtime = outside(
-      () =>
-        new Runtime(own, {
-          spawned: quiet,
-          loaded: quiet,
-          exited: quiet,
-          printed: (_, { stream, text }) => {
-            const to = stream === 'stdout' ? this.#stdout : this.#stderr
-            to.write(text)
-            return true
-          },
-        }),
+    const plan = planPool(
+      {
+        partitions: { count: numWorkers },
+        closeTimeoutMs: workerGracefulExitTimeout ?? END_MS,
+        env,
+        execArgv,
+        resourceLimits,
+        maxHeapMb: heapMbOf(options.idleMemoryLimit),
+      },
+      'arguments',
+      { min: numWorkers, idleTimeoutMs: Number.POSITIVE_INFINITY },
+      isChosen ? () => this.#chosen : undefined,
     )
-    this.#runtime.open()
+    this.#lane = plan.defaultLane
+    this.#runtime = openPool(plan, {
+      printed: (_, { stream, text }) => {
+        const to = stream === 'stdout' ? this.#stdout : this.#stderr
+        to.write(text)
+        return true
+      },
+    })
   }
 
   getStdout(): Readable {

@@ -4,9 +4,10 @@
 import { nowMs } from '../base/clock.ts'
 import { laneError, show } from '../base/errors.ts'
 import { isObject } from '../base/options.ts'
-import { DEFAULT_LANES, type LaneOptions, type LanePlan, planLane, rankOf } from '../model/lane.ts'
+import { planManager } from '../coordinator/options.ts'
+import { type LaneOptions, type LanePlan, rankOf } from '../model/lane.ts'
 import { type Schedulable, Scheduler } from '../schedule/scheduler.ts'
-import { queueOptionsSymbol, type Task, type TaskQueue } from './piscina-queues.ts'
+import { queueOptionsSymbol, type Task, type TaskQueue } from './task-queues.ts'
 
 /** Options of a {@link LaneTaskQueue}. */
 export interface LaneTaskQueueOptions {
@@ -38,11 +39,11 @@ export class LaneTaskQueue implements TaskQueue {
    * @param options - The lanes.
    * @throws ConfigError `CORELANE_INVALID_OPTION`.
    */
-  constructor({ lanes = DEFAULT_LANES, defaultLane }: LaneTaskQueueOptions = {}) {
-    this.#plans = Object.entries(lanes).map(([name, options]) => planLane(name, options))
-    const names = this.#plans.map(({ name }) => name)
-    this.#defaultLane = defaultLane ?? (names.includes('query') ? 'query' : names[0]!)
-    this.#scheduler = new Scheduler(this.#plans)
+  constructor(options: LaneTaskQueueOptions = {}) {
+    const { lanes, defaultLane } = planManager({ handlers: 'data:,', ...options })
+    this.#plans = lanes
+    this.#defaultLane = defaultLane
+    this.#scheduler = new Scheduler(lanes)
   }
 
   get size(): number {

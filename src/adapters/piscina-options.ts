@@ -3,12 +3,11 @@
 
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import type { ResourceLimits, SHARE_ENV } from 'node:worker_threads'
-import { anything, type OptionRule, type OptionRules } from '../base/options.ts'
-import type { LaneOptions } from '../model/lane.ts'
-import { ArrayTaskQueue, isTaskQueue, type TaskQueue } from './piscina-queues.ts'
-import type { PiscinaTask } from './piscina-task.ts'
+import { anything, isObject, type OptionRule, type OptionRules } from '../base/options.ts'
+import type { QueueManagerOptions } from '../coordinator/options.ts'
+import type { PiscinaTask, RunOptions } from './piscina-task.ts'
 import type { PiscinaWorker } from './piscina-worker.ts'
+import { ArrayTaskQueue, isTaskQueue, type TaskQueue } from './task-queues.ts'
 
 /** Chooses the thread of a task, or none. */
 export type PiscinaLoadBalancer = (
@@ -16,8 +15,11 @@ export type PiscinaLoadBalancer = (
   workers: PiscinaWorker[],
 ) => PiscinaWorker | null
 
-/** Options of a pool, as Piscina's. */
-export interface Options {
+type Shared = Pick<QueueManagerOptions, 'env' | 'execArgv' | 'lanes' | 'resourceLimits'>
+type ThreadOptions = { -readonly [K in keyof Shared]: Shared[K] }
+
+/** Options of a pool: Piscina's, and lanes that tasks may name. */
+export interface Options extends ThreadOptions {
   /** Path or file: URL of the module. Default: none, each call names its own. */
   filename?: string | null | undefined
   /** Export that runs. Default `'default'`. */
@@ -37,14 +39,8 @@ export interface Options {
   concurrentTasksPerWorker?: number | undefined
   /** Accepted; threads wait in one way. */
   atomics?: 'sync' | 'async' | 'disabled' | undefined
-  /** Limits of a thread, as those of `Worker`. Default: none. */
-  resourceLimits?: ResourceLimits | undefined
   /** Added to `process.argv` of threads. Default: nothing. */
   argv?: string[] | undefined
-  /** Options of Node for threads. Default: those of the process. */
-  execArgv?: string[] | undefined
-  /** Environment of threads. Default: a copy of `process.env`. */
-  env?: NodeJS.ProcessEnv | typeof SHARE_ENV | undefined
   /** What `Piscina.workerData` gives in threads. Default: undefined. */
   // biome-ignore lint/suspicious/noExplicitAny: as Piscina's
   workerData?: any
@@ -64,25 +60,13 @@ export interface Options {
   loadBalancer?: PiscinaLoadBalancer | undefined
   /** Whether each thread has a histogram of its own. Default false. */
   workerHistogram?: boolean | undefined
-  /** Lanes that tasks may name. Default: those of a queue manager. */
-  lanes?: Readonly<Record<string, LaneOptions>> | undefined
 }
 
+type Optional = keyof ThreadOptions | 'argv' | 'loadBalancer' | 'workerData'
+
 /** Options with everything filled in. */
-export interface FilledOptions extends Options {
-  filename: string | null
-  name: string
-  minThreads: number
-  maxThreads: number
-  idleTimeout: number
-  maxQueue: number
-  concurrentTasksPerWorker: number
-  taskQueue: TaskQueue
-  niceIncrement: number
-  closeTimeout: number
-  recordTiming: boolean
-  stricterFIFO: boolean
-  workerHistogram: boolean
+export type FilledOptions = Pick<Options, Optional> & {
+  [K in Exclude<keyof Options, Optional>]: Exclude<Options[K], undefined | 'auto'>
 }
 
 const PARALLELISM = availableParallelism()
@@ -100,11 +84,7 @@ const POOL_RULES: OptionRules = {
   atomics: anything('sync', 'should be a value of sync, sync or disabled.', (value) =>
     ['sync', 'async', 'disabled', null].includes(value as string),
   ),
-  resourceLimits: anything(
-    undefined,
-    'must be an object',
-    (value) => typeof value === 'object' && value !== null,
-  ),
+  resourceLimits: anything(undefined, 'must be an object', isObject),
   taskQueue: anything(new ArrayTaskQueue(), 'must be a TaskQueue object', isTaskQueue),
   niceIncrement: anything(
     0,
@@ -123,14 +103,6 @@ const POOL_RULES: OptionRules = {
   stricterFIFO: flag(false),
 }
 
-/** Of `run`. */
-export const RUN_RULES: OptionRules = {
-  transferList: anything(undefined, 'argument must be an Array', Array.isArray),
-  filename: anything(null, 'argument must be a string', isTextOrNull),
-  name: anything(null, 'argument must be a string', isTextOrNull),
-  signal: anything(null, 'argument must be an object', (value) => typeof value === 'object'),
-}
-
 function isTextOrNull(value: unknown): boolean {
   return typeof value === 'string' || value === null
 }
@@ -147,24 +119,6 @@ function flag(fallback: boolean, noun = ''): OptionRule {
 }
 
 /**
- * What Piscina says of the first option that does not fit.
- *
- * @param options - Own members alone.
- * @param prefix - Of names.
- * @returns Undefined if all fit.
- */
-export function misfit(options: object, rules: OptionRules, prefix = ''): TypeError | undefined {
-  for (const name in rules) {
-    const value = (options as Record<string, unknown>)[name]
-    const { accepts, allowed } = rules[name]!
-    if (value !== undefined && !accepts(value)) {
-      return new TypeError(`${prefix}${name} ${allowed}`)
-    }
-  }
-  return undefined
-}
-
-/**
  * Checks options as Piscina does, and fills them in.
  *
  * @param given - Own members alone.
@@ -172,22 +126,36 @@ export function misfit(options: object, rules: OptionRules, prefix = ''): TypeEr
  */
 export function fillPoolOptions(given: Options): FilledOptions {
   const { minThreads, maxThreads, maxQueue } = given
-  const wrong = misfit(given, POOL_RULES, 'options.')
-  if (wrong !== undefined) throw wrong
+  const filled = Object.create(null)
+  for (const [name, { accepts, allowed, default: fallback }] of Object.entries(POOL_RULES)) {
+    const value = given[name as keyof Options]
+    if (value !== undefined && !accepts(value)) throw new TypeError(`options.${name} ${allowed}`)
+    if (fallback !== undefined) filled[name] = fallback
+  }
   if (minThreads !== undefined && maxThreads !== undefined && minThreads > maxThreads) {
     throw new RangeError('options.minThreads and options.maxThreads must not conflict')
-  }
-  const filled = Object.create(null)
-  for (const [name, { default: value }] of Object.entries(POOL_RULES)) {
-    if (value !== undefined) filled[name] = value
   }
   for (const [name, value] of Object.entries(given)) {
     if (value !== undefined) filled[name] = value
   }
-  filled.filename ||= null
-  if (filled.filename?.startsWith('file:')) filled.filename = fileURLToPath(filled.filename)
+  filled.filename = filled.filename ? pathOf(filled.filename) : null
   if (maxThreads !== undefined) filled.minThreads = Math.min(filled.minThreads, maxThreads)
   if (minThreads !== undefined) filled.maxThreads = Math.max(filled.maxThreads, minThreads)
   if (maxQueue === 'auto') filled.maxQueue = filled.maxThreads ** 2
   return filled
+}
+
+/** The path of a module that is named by its path or its file: URL. */
+export function pathOf(filename: string): string {
+  return filename.startsWith('file:') ? fileURLToPath(filename) : filename
+}
+
+/** What Piscina says of the options of a task; undefined if they fit. */
+export function runMisfit(options: RunOptions): string | undefined {
+  const { transferList, filename, name, signal } = options
+  const isList = transferList === undefined || Array.isArray(transferList)
+  if (!isList) return 'transferList argument must be an Array'
+  if (typeof (filename ?? '') !== 'string') return 'filename argument must be a string'
+  if (typeof (name ?? '') !== 'string') return 'name argument must be a string'
+  return typeof (signal ?? null) === 'object' ? undefined : 'signal argument must be an object'
 }

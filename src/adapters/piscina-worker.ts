@@ -6,17 +6,13 @@ import type { Incarnation } from '../coordinator/threads/incarnation.ts'
 import type { PiscinaTask, PoolTask } from './piscina-task.ts'
 
 const PERCENTILES = [
-  0.001, 0.01, 0.1, 1, 2.5, 10, 25, 50, 75, 90, 97.5, 99, 99.9, 99.99, 99.999,
+  ...(['p0_001', 'p0_01', 'p0_1', 'p1', 'p2_5', 'p10', 'p25', 'p50'] as const),
+  ...(['p75', 'p90', 'p97_5', 'p99', 'p99_9', 'p99_99', 'p99_999'] as const),
 ] as const
-
-type PercentileName =
-  | `p0_${'001' | '01' | '1'}`
-  | `p${'1' | '2_5' | '10' | '25' | '50' | '75' | '90' | '97_5'}`
-  | `p99${'' | '_9' | '_99' | '_999'}`
 
 /** Times of many tasks, in milliseconds. */
 export type PiscinaHistogramSummary = Record<
-  'average' | 'mean' | 'stddev' | 'min' | 'max' | PercentileName,
+  'average' | 'mean' | 'stddev' | 'min' | 'max' | (typeof PERCENTILES)[number],
   number
 >
 
@@ -32,45 +28,38 @@ export interface PiscinaHistogram {
   resetWaitTime(): void
 }
 
-/** The figures of a histogram, which has microseconds. */
-function summaryOf(histogram: RecordableHistogram): PiscinaHistogramSummary {
-  const { mean, stddev, min, max } = histogram
-  const figures: Record<string, number> = { average: mean, mean, stddev, min, max }
-  for (const percent of PERCENTILES) {
-    figures[`p${String(percent).replace('.', '_')}`] = histogram.percentile(percent)
+/** Times of a pool or a thread. */
+export class Times {
+  /** In microseconds. */
+  readonly native: RecordableHistogram = createHistogram()
+
+  /** @param ms - Milliseconds. */
+  record(ms: number): void {
+    this.native.record(Math.max(1, Math.trunc(ms * 1000)))
   }
-  for (const name of Object.keys(figures)) figures[name]! /= 1000
-  return figures as PiscinaHistogramSummary
+
+  get summary(): PiscinaHistogramSummary {
+    const { mean, stddev, min, max } = this.native
+    const figures: Record<string, number> = { average: mean, mean, stddev, min, max }
+    for (const name of PERCENTILES) {
+      figures[name] = this.native.percentile(Number(name.slice(1).replace('_', '.')))
+    }
+    for (const name of Object.keys(figures)) figures[name]! /= 1000
+    return figures as PiscinaHistogramSummary
+  }
 }
 
-/**
- * Records a time.
- *
- * @param histogram - Where.
- * @param ms - The time in milliseconds.
- */
-export function record(histogram: RecordableHistogram, ms: number): void {
-  histogram.record(Math.max(1, Math.trunc(ms * 1000)))
-}
-
-/**
- * The histogram of a pool.
- *
- * @param run - Undefined, like the other, in a pool that records no times.
- */
-export function histogramOf(
-  run?: RecordableHistogram,
-  wait?: RecordableHistogram,
-): PiscinaHistogram {
+/** The histogram of a pool; without arguments, of one that records no times. */
+export function histogramOf(run?: Times, wait?: Times): PiscinaHistogram {
   return {
     get runTime() {
-      return run && summaryOf(run)
+      return run?.summary
     },
     get waitTime() {
-      return wait && summaryOf(wait)
+      return wait?.summary
     },
-    resetRunTime: () => run?.reset(),
-    resetWaitTime: () => wait?.reset(),
+    resetRunTime: () => run?.native.reset(),
+    resetWaitTime: () => wait?.native.reset(),
   }
 }
 
@@ -86,14 +75,11 @@ export interface PiscinaWorker {
   readonly destroyed: boolean
 }
 
-const back: unique symbol = Symbol('Piscina.kWorkerData')
-
 /** One thread. */
 export class PoolWorker implements PiscinaWorker {
-  readonly [back]: this = this
   readonly incarnation: Incarnation
   readonly id: number
-  readonly times: RecordableHistogram | undefined
+  readonly times: Times | undefined
   /** Whether tasks may be given to it: Piscina does not wait for its first threads. */
   isReady: boolean
   destroyed = false
@@ -105,7 +91,7 @@ export class PoolWorker implements PiscinaWorker {
     this.incarnation = incarnation
     this.id = incarnation.threadId
     this.isReady = isReady
-    this.times = hasHistogram ? createHistogram() : undefined
+    this.times = hasHistogram ? new Times() : undefined
   }
 
   /** Handlers that run; Infinity while an abortable task does. */
@@ -119,30 +105,19 @@ export class PoolWorker implements PiscinaWorker {
 
   get isRunningAbortableTask(): boolean {
     const [task] = this.tasks
-    return this.tasks.size === 1 && task!.abortSignal !== null
+    return this.tasks.size === 1 && task!.isAbortable
   }
 
   get histogram(): PiscinaHistogramSummary | null {
-    return this.times === undefined ? null : summaryOf(this.times)
+    return this.times?.summary ?? null
   }
-}
-
-/** The thread that a balancer has chosen; undefined if that is none of the pool's. */
-export function chosenBy(choice: PiscinaWorker | null): PoolWorker | undefined {
-  return (choice as Partial<PoolWorker> | null)?.[back]
 }
 
 /** Chooses the thread with the fewest tasks. */
 export function leastBusy(maximum: number) {
-  return (task: PiscinaTask, workers: readonly PiscinaWorker[]): PiscinaWorker | null => {
-    let best: PiscinaWorker | null = null
-    let bound = maximum
-    for (const worker of workers) {
-      if (worker.currentUsage === 0) return worker
-      if (task.isAbortable || worker.currentUsage >= bound) continue
-      best = worker
-      bound = worker.currentUsage
-    }
-    return best
+  return ({ isAbortable }: PiscinaTask, workers: readonly PiscinaWorker[]) => {
+    const bound = isAbortable ? 1 : maximum
+    const usage = Math.min(...workers.map(({ currentUsage }) => currentUsage))
+    return usage < bound ? workers.find(({ currentUsage }) => currentUsage === usage)! : null
   }
 }

@@ -5,48 +5,34 @@
 // is the queue; with one, a task is submitted when the balancer has chosen its thread.
 
 import { EventEmitterAsyncResource } from 'node:events'
-import { createHistogram } from 'node:perf_hooks'
-import { fileURLToPath } from 'node:url'
 import { getEnvironmentData, workerData as threadData, type Worker } from 'node:worker_threads'
-import { outside } from '../base/async-context.ts'
 import { TIMER_MS_MAX, TURN_END } from '../base/bounds.ts'
 import { nowMs, timers } from '../base/clock.ts'
-import { type ManagerPlan, planManager } from '../coordinator/options.ts'
-import { Runtime } from '../coordinator/runtime.ts'
-import type { ExitReport, Incarnation } from '../coordinator/threads/incarnation.ts'
+import type { ManagerPlan } from '../coordinator/options.ts'
+import type { Runtime } from '../coordinator/runtime.ts'
+import type { Incarnation } from '../coordinator/threads/incarnation.ts'
 import { type CommandOptions, PARTITION_MARKER } from '../model/command.ts'
 import { PARTITION_COUNT_MAX } from '../model/partition-config.ts'
+import { move, transferableSymbol, valueSymbol } from '../model/transferable.ts'
 import { LaneTaskQueue } from './lane-task-queue.ts'
 import {
   type FilledOptions,
   fillPoolOptions,
-  misfit,
   type Options,
   type PiscinaLoadBalancer,
-  RUN_RULES,
+  pathOf,
+  runMisfit,
 } from './piscina-options.ts'
-import { ArrayTaskQueue, FixedQueue, queueOptionsSymbol, type TaskQueue } from './piscina-queues.ts'
+import { AbortError, ownOptions, PoolTask, type RunOptions, type TaskEnd } from './piscina-task.ts'
 import {
-  AbortError,
-  type AbortSignalAny,
-  isBystander,
-  move,
-  ownOptions,
-  PoolTask,
-  type RunOptions,
-  reasonOf,
-  type TaskOwner,
-  transferableSymbol,
-  valueSymbol,
-} from './piscina-task.ts'
-import {
-  chosenBy,
   histogramOf,
   leastBusy,
   type PiscinaHistogram,
   PoolWorker,
-  record,
+  Times,
 } from './piscina-worker.ts'
+import { openPool, planPool } from './pool-runtime.ts'
+import { ArrayTaskQueue, FixedQueue, queueOptionsSymbol, type TaskQueue } from './task-queues.ts'
 
 /** Handlers that a thread may run at once. */
 const CONCURRENCY_MAX = 1024
@@ -71,16 +57,20 @@ export interface CloseOptions {
 // biome-ignore lint/suspicious/noExplicitAny: as Piscina's
 export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
   readonly #options: FilledOptions
+  // Each task reads these; an object without a prototype takes longer.
+  readonly #filename: string | null
+  readonly #name: string
+  readonly #isBounded: boolean
+  readonly #hasThreadTimes: boolean
   readonly #plan: ManagerPlan
   /** The queue, if it is not the runtime's backlog. */
   readonly #queue: TaskQueue | undefined
   readonly #balance: PiscinaLoadBalancer
-  readonly #run = createHistogram()
-  readonly #wait = createHistogram()
+  readonly #run: Times | undefined
+  readonly #wait: Times | undefined
   readonly #histogram: PiscinaHistogram
   readonly #triggerId: number
   readonly #startedAtMs: number = nowMs()
-  readonly #owner: TaskOwner = { ended: (...end) => this.#ended(...end) }
   #runtime: Runtime | undefined
   readonly #workers = new Map<Incarnation, PoolWorker>()
   /** Tasks that have not ended, in no order. */
@@ -97,7 +87,8 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
   #isDestroying = false
   #isDrainQueued = false
   #needsDrain = false
-  #onDone: (() => void) | undefined
+  /** Called when no task is open any more. */
+  #onEmpty: (() => void) | undefined
 
   /**
    * @param options - As Piscina's, and `lanes`.
@@ -110,43 +101,43 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
     this.#options = fillPoolOptions(given)
     const { loadBalancer, taskQueue } = given
     const isHeld = taskQueue !== undefined || loadBalancer !== undefined
-    const { recordTiming, concurrentTasksPerWorker } = this.#options
+    const { filename, name, maxQueue, recordTiming, concurrentTasksPerWorker } = this.#options
+    this.#filename = filename
+    this.#name = name ?? 'default'
+    this.#isBounded = maxQueue !== Number.POSITIVE_INFINITY
+    this.#hasThreadTimes = this.#options.workerHistogram
     const concurrency = Math.min(concurrentTasksPerWorker, CONCURRENCY_MAX)
     this.#queue = isHeld ? (taskQueue ?? new FixedQueue()) : undefined
     this.#balance = loadBalancer ?? leastBusy(concurrency)
-    this.#histogram = recordTiming ? histogramOf(this.#run, this.#wait) : histogramOf()
+    this.#run = recordTiming ? new Times() : undefined
+    this.#wait = recordTiming ? new Times() : undefined
+    this.#histogram = histogramOf(this.#run, this.#wait)
     this.#triggerId = this.asyncResource.asyncId()
-    this.#plan = this.#planOf(given, Math.floor(concurrency))
+    this.#plan = this.#planOf(Math.floor(concurrency), isHeld)
     this.#begin()
     this.#isStarting = false
   }
 
-  #planOf(given: Options, concurrencyPerPartition: number): ManagerPlan {
-    const { minThreads, maxThreads, idleTimeout } = this.#options
-    const { workerData, env, execArgv, resourceLimits, lanes, argv, trackUnmanagedFds } = given
+  #planOf(concurrencyPerPartition: number, isHeld: boolean): ManagerPlan {
+    const { minThreads, maxThreads, idleTimeout, argv, trackUnmanagedFds } = this.#options
+    const { workerData, env, execArgv, resourceLimits, lanes } = this.#options
     const count = Math.min(Math.ceil(maxThreads), PARTITION_COUNT_MAX)
-    const plan = planManager({
-      handlers: 'data:,',
-      partitions: { count },
-      concurrencyPerPartition,
-      floatingRejections: 'end',
-      deadLetterCapacity: 0,
-      closeTimeoutMs: 0,
-      workerData,
-      env,
-      execArgv,
-      resourceLimits,
-      lanes,
-    })
-    const isTracked = trackUnmanagedFds ?? true
-    return {
-      ...plan,
-      handlers: undefined,
-      fileCall: 'payload',
-      worker: { ...plan.worker, trackUnmanagedFds: isTracked, ...(argv && { argv }) },
-      elastic: { min: Math.min(Math.ceil(minThreads), count), idleTimeoutMs: idleTimeout },
-      ...(this.#queue && { strategy: 'custom', choose: () => this.#chosen }),
-    }
+    const plan = planPool(
+      {
+        partitions: count,
+        concurrencyPerPartition,
+        closeTimeoutMs: 0,
+        workerData,
+        env,
+        execArgv,
+        resourceLimits,
+        lanes,
+      },
+      'payload',
+      { min: Math.min(Math.ceil(minThreads), count), idleTimeoutMs: idleTimeout },
+      isHeld ? () => this.#chosen : undefined,
+    )
+    return { ...plan, worker: { ...plan.worker, trackUnmanagedFds, ...(argv && { argv }) } }
   }
 
   /**
@@ -161,27 +152,31 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
       return Promise.reject(new TypeError('options must be an object'))
     }
     const own = ownOptions(options)
-    const filename = own.filename ?? this.#options.filename
-    const refusal = misfit(own, RUN_RULES) ?? this.#refusal(filename, own.signal)
+    const misfit = runMisfit(own)
+    if (misfit !== undefined) return Promise.reject(new TypeError(misfit))
+    const file = own.filename == null ? this.#filename : pathOf(own.filename)
+    const refusal = this.#refusal(file, own)
     if (refusal !== undefined) {
       this.#drainLater()
       return Promise.reject(refusal)
     }
-    const name = own.name ?? this.#options.name ?? 'default'
-    const file = filename!.startsWith('file:') ? fileURLToPath(filename!) : filename!
-    const poolTask = new PoolTask(this.#owner, task, file, name, own, this.#triggerId)
-    const result = poolTask.open()
-    if (poolTask.abortSignal !== null) poolTask.listen(() => this.#abort(poolTask))
+    const name = own.name ?? this.#name
+    const queue = this.#queue
+    const created = queue === undefined && this.#wait === undefined ? 0 : nowMs()
+    const poolTask = new PoolTask(this.#ended, task, file!, name, own, created, this.#triggerId)
+    if (poolTask.isAbortable) this.#listen(poolTask)
     poolTask.place = this.#open.push(poolTask) - 1
-    if (this.#queue !== undefined) this.#enqueue(poolTask, this.#queue)
-    else {
-      const key = poolTask.lanes?.key
-      if (key === undefined) this.#submit(poolTask)
-      else this.#submitInTurn(poolTask, key, result)
+    const key = poolTask.lanes?.key
+    if (queue !== undefined) {
+      if (queue.size > 0 || !this.#give(poolTask, this.#ready)) queue.push(poolTask)
+    } else if (key === undefined) this.#submit(poolTask)
+    else this.#submitInTurn(poolTask, key)
+    // The runtime grows at the end of the turn in any case; the user may look before.
+    if (queue !== undefined || this.#workers.size < this.#plan.partitionCount) {
+      this.#runtime!.grow()
     }
-    this.#runtime!.grow()
     this.#drainLater()
-    return result as Promise<R>
+    return poolTask.result as Promise<R>
   }
 
   /**
@@ -196,7 +191,7 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
     task: T,
     transferList?: readonly object[] | RunOptions,
     filename?: string | null,
-    signal?: AbortSignalAny | null,
+    signal?: RunOptions['signal'],
   ): Promise<R> {
     const isList = transferList === undefined || Array.isArray(transferList)
     const options = isList ? { transferList, filename, signal } : transferList
@@ -204,15 +199,15 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
   }
 
   /** Why a task is not taken; undefined if it is. */
-  #refusal(filename: string | null, signal?: AbortSignalAny | null): Error | undefined {
+  #refusal(filename: string | null, { signal }: RunOptions): Error | undefined {
     if (typeof filename !== 'string') {
       return new Error('filename must be provided to run() or in options object')
     }
     if (this.#isClosing || this.#isDestroying) return new AbortError('queue is being terminated')
     if (signal?.aborted) return new AbortError(signal.reason)
     if (this.#runtime === undefined) this.#begin()
+    if (!this.#isBounded) return undefined
     const { maxQueue, concurrentTasksPerWorker, maxThreads } = this.#options
-    if (maxQueue === Number.POSITIVE_INFINITY) return undefined
     const { waiting, coming, count } = this.#load
     const capacity = count * concurrentTasksPerWorker
     const isBusy = coming === 0 && count >= maxThreads && this.#open.length >= capacity
@@ -229,20 +224,11 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
     const count = this.#present.length
     const ready = this.#ready.length
     const waiting = this.#queue?.size ?? this.#open.length - ready * concurrentTasksPerWorker
-    return {
-      waiting: Math.max(waiting, 0),
-      coming: (count - ready) * concurrentTasksPerWorker,
-      count,
-    }
+    const coming = (count - ready) * concurrentTasksPerWorker
+    return { waiting: Math.max(waiting, 0), coming, count }
   }
 
-  // ── The user's queue and balancer ────────────────────────────────────────────────────────────
-
-  #enqueue(task: PoolTask, queue: TaskQueue): void {
-    if (queue.size > 0 || !this.#give(task, this.#ready)) queue.push(task)
-  }
-
-  /** Gives waiting tasks to threads as long as the balancer finds one for the next. */
+  /** Gives what waits in the user's queue to threads as long as the balancer finds one. */
   readonly #dispatch = (): void => {
     const queue = this.#queue
     if (queue === undefined || this.#runtime === undefined) return
@@ -258,9 +244,11 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
     this.#runtime.grow()
   }
 
+  /** Gives a task to the thread that the balancer chooses; false if it chooses none of these. */
   #give(task: PoolTask, workers: PoolWorker[]): boolean {
-    const worker = chosenBy(this.#balance(task.interface, workers))
-    if (worker === undefined || worker.destroyed) return false
+    const choice = this.#balance(task, workers)
+    const worker = choice && workers.find(({ id }) => id === choice.id)
+    if (!worker || worker.destroyed) return false
     worker.tasks.add(task)
     task.worker = worker
     this.#chosen = worker.incarnation.partition
@@ -268,13 +256,11 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
     return true
   }
 
-  // ── Commands ─────────────────────────────────────────────────────────────────────────────────
-
   /** Submits a task once those of its key have ended. */
-  #submitInTurn(task: PoolTask, key: string, result: Promise<unknown>): void {
+  #submitInTurn(task: PoolTask, key: string): void {
     const start = () => {
       if (!task.isDone) this.#submit(task)
-      return result
+      return task.result
     }
     const end = () => {
       if (this.#keys.get(key) === turn) this.#keys.delete(key)
@@ -298,77 +284,67 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
       task.command = intake.make(lane, name, task.task, options, false, undefined, isChecked)
       intake.enter(task.command, task)
     } catch (error) {
-      this.#ended(task, 0, false, error)
+      this.#ended(task, false, error)
     }
   }
 
-  #ended(
-    task: PoolTask,
-    _: number,
-    isOk: boolean,
-    value: unknown,
-    startedAtMs = 0,
-    durationMs = 0,
-    partition = -1,
-  ): void {
+  readonly #ended: TaskEnd = (task, isOk, value, startedAtMs = 0, durationMs = 0, partition) => {
     task.worker?.tasks.delete(task)
     if (!task.isDone) {
-      if (!isOk && isBystander(value, task)) {
+      if (!isOk && task.isBystander(value)) {
         this.#submit(task)
         return
       }
-      if (startedAtMs > 0) this.#record(task, partition, startedAtMs, durationMs)
-      this.#finish(task, isOk, isOk ? value : reasonOf(value, task))
+      if (startedAtMs > 0) {
+        this.#wait?.record(startedAtMs - task.created)
+        this.#run?.record(durationMs)
+        if (this.#hasThreadTimes) this.#timesOf(partition)?.record(durationMs)
+      }
+      this.#finish(task, isOk, isOk ? value : task.reasonOf(value))
     }
     // Queues and balancers are the user's: they may call anything.
     if (this.#queue !== undefined) void TURN_END.then(this.#dispatch)
   }
 
-  #record(task: PoolTask, partition: number, startedAtMs: number, durationMs: number): void {
-    const { recordTiming, workerHistogram } = this.#options
-    if (recordTiming) {
-      record(this.#wait, startedAtMs - task.created)
-      record(this.#run, durationMs)
-    }
-    if (!workerHistogram) return
-    for (const { incarnation, times } of this.#workers.values()) {
-      if (incarnation.partition === partition) record(times!, durationMs)
-    }
+  #timesOf(partition: number | undefined): Times | undefined {
+    return this.#present.find(({ incarnation }) => incarnation.partition === partition)?.times
   }
 
   #finish(task: PoolTask, isOk: boolean, value: unknown, isCounted = true): void {
     const last = this.#open.pop()!
-    this.#open[task.place] = last
-    last.place = task.place
-    if (task === last) this.#open.length = task.place
+    if (task !== last) {
+      this.#open[task.place] = last
+      last.place = task.place
+    }
     if (isCounted) this.#completed++
     task.settle(isOk, value)
     this.#drainLater()
-    this.#onDone?.()
+    if (this.#open.length === 0) this.#onEmpty?.()
   }
 
-  #abort(task: PoolTask): void {
+  /** Apart from `run`: a function that makes a closure allocates for it at each call. */
+  #listen(task: PoolTask): void {
+    task.listen(() => this.#giveUp(task, task.abortSignal!.reason, true))
+  }
+
+  /** Rejects a task; one that has started, only if its thread may end for that. */
+  #giveUp(task: PoolTask, reason: unknown, endsThread: boolean): void {
     if (task.isDone) return
-    task.aborted = true
-    const { command, abortSignal } = task
-    const { reason } = abortSignal!
+    const { command } = task
     const hasStarted = command !== undefined && !command.revoke()
+    if (hasStarted && !endsThread) return
     if (command === undefined) this.#queue?.remove(task)
-    this.#finish(task, false, new AbortError(reason), hasStarted)
+    this.#finish(task, false, new AbortError(reason), hasStarted || !endsThread)
     if (command !== undefined) this.#runtime?.kill(command, reason)
   }
 
-  // ── Threads ──────────────────────────────────────────────────────────────────────────────────
-
   #begin(): void {
-    const observer = {
-      spawned: (incarnation: Incarnation) => this.#spawned(incarnation),
-      loaded: (incarnation: Incarnation) => this.#loaded(incarnation),
-      exited: (incarnation: Incarnation, report: ExitReport) => this.#exited(incarnation, report),
+    this.#runtime = openPool(this.#plan, {
+      spawned: (incarnation) => this.#spawned(incarnation),
+      loaded: (incarnation) => this.#loaded(incarnation),
+      exited: (incarnation, { cause }) => this.#exited(incarnation, cause),
       demand: () => Math.ceil(this.#open.length / this.#options.concurrentTasksPerWorker),
-    }
-    this.#runtime = outside(() => new Runtime(this.#plan, observer))
-    this.#runtime.open()
+    })
   }
 
   /** The threads that there are. */
@@ -382,7 +358,7 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
 
   #spawned(incarnation: Incarnation): void {
     const isFirst = this.#isStarting
-    const worker = new PoolWorker(incarnation, isFirst, this.#options.workerHistogram)
+    const worker = new PoolWorker(incarnation, isFirst, this.#hasThreadTimes)
     this.#workers.set(incarnation, worker)
     incarnation.worker.on('message', (message: { readonly corelane?: unknown } | null) => {
       // What its program says first is not the user's.
@@ -403,7 +379,7 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
     this.#drainLater()
   }
 
-  #exited(incarnation: Incarnation, { cause }: ExitReport): void {
+  #exited(incarnation: Incarnation, cause: unknown): void {
     const worker = this.#workers.get(incarnation)!
     this.#workers.delete(incarnation)
     while (incarnation.window.drain() > 0);
@@ -442,8 +418,6 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
     }
   }
 
-  // ── The end ──────────────────────────────────────────────────────────────────────────────────
-
   /**
    * Takes no further task, waits for those that it has, and ends the threads.
    *
@@ -456,32 +430,21 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
     const { force = false } = { force: undefined, ...options }
     if (typeof force !== 'boolean') throw new TypeError('force argument must be a boolean')
     this.#isClosing = true
-    if (force) for (const task of this.#inOrder) this.#giveUp(task)
+    if (force) for (const task of this.#inOrder) this.#giveUp(task, 'pool is closed', false)
     const timeoutMs = Math.min(this.#options.closeTimeout, TIMER_MS_MAX)
     const isLate = await new Promise<boolean>((resolve) => {
-      const timer = timers.setTimeout(resolve, timeoutMs, true)
-      timer.unref()
-      this.#onDone = () => {
-        if (this.#open.length > 0) return
+      const timer = timers.setTimeout(resolve, timeoutMs, true).unref()
+      this.#onEmpty = () => {
         timers.clearTimeout(timer)
         resolve(false)
       }
-      this.#onDone()
+      if (this.#open.length === 0) this.#onEmpty()
     })
-    this.#onDone = undefined
+    this.#onEmpty = undefined
     if (isLate) this.emit('error', new Error('Close operation timed out'))
     await this.destroy()
     this.emit('close')
     this.#isClosing = false
-  }
-
-  /** Rejects a task unless it has started. */
-  #giveUp(task: PoolTask): void {
-    const { command } = task
-    if (command !== undefined && !command.revoke()) return
-    this.#queue?.remove(task)
-    this.#finish(task, false, new AbortError('pool is closed'))
-    if (command !== undefined) this.#runtime!.withdraw(command, undefined)
   }
 
   /** Ends the threads at once; tasks that have not ended are rejected. */
@@ -512,8 +475,6 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
-
-  // ── Properties ───────────────────────────────────────────────────────────────────────────────
 
   /** Most threads. */
   get maxThreads(): number {
@@ -558,7 +519,7 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
 
   /** Share of the time of all threads that tasks took, 0 to 1. */
   get utilization(): number {
-    const { count, mean } = this.#run
+    const { count, mean } = this.#run?.native ?? { count: 0, mean: 0 }
     return count === 0 ? 0 : ((mean / 1e6) * count) / (this.duration * this.maxThreads)
   }
 

@@ -5,15 +5,11 @@ import { fileURLToPath } from 'node:url'
 import { laneError, show } from '../base/errors.ts'
 import type { CommandContext } from '../model/command.ts'
 import { type FileCall, type FileHandler, move } from '../model/handler-module.ts'
+import { movedBy, transferableSymbol, valueSymbol } from '../model/transferable.ts'
 import { callUser } from './handlers.ts'
 import { importModule, nodeModule } from './import-module.ts'
 
 type Run = (...args: never[]) => unknown
-
-/** Marks of Piscina's `move`, which its users' own transferables carry too. */
-const MOVABLE = Symbol.for('corelane.movable')
-const TRANSFERABLE = Symbol.for('Piscina.transferable')
-const VALUE = Symbol.for('Piscina.valueOf')
 
 /** Where `messageParent` finds the context of the call that runs. */
 const JEST_CALL = Symbol.for('corelane.jestCall')
@@ -22,12 +18,6 @@ const JEST_CALL = Symbol.for('corelane.jestCall')
 interface JestCall {
   readonly args: readonly unknown[]
   readonly setupArgs: readonly unknown[]
-}
-
-interface Movable {
-  readonly [MOVABLE]?: boolean
-  readonly [TRANSFERABLE]: object
-  readonly [VALUE]: unknown
 }
 
 /** Runs handlers of modules that commands name. */
@@ -137,18 +127,9 @@ export class FileHandlers {
   }
 }
 
-/** A module that stays on Piscina marks by a symbol of that copy. */
-function isMovedByPiscina(result: object): boolean {
-  if (!(TRANSFERABLE in result)) return false
-  const marks = Object.getOwnPropertySymbols(result)
-  return marks.some(({ description }) => description === 'Piscina.kMovable')
-}
-
 function unwrapped(result: unknown): unknown {
-  const movable = result as Movable | null | undefined
-  if (typeof movable !== 'object' || movable === null) return result
-  if (movable[MOVABLE] !== true && !isMovedByPiscina(movable)) return result
-  return move(movable[VALUE], [movable[TRANSFERABLE]])
+  const moved = movedBy(result)
+  return moved === undefined ? result : move(moved[valueSymbol], [moved[transferableSymbol]])
 }
 
 /** The export of a name; a module that is a function is its default export. */

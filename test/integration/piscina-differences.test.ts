@@ -197,5 +197,7 @@ describe('LaneTaskQueue', () => {
     const queue = new Ours.LaneTaskQueue()
     const task = { [Ours.queueOptionsSymbol]: { lane: 'none' } } as never
     expect(() => queue.push(task)).toThrow('none')
+    expect(() => new Ours.LaneTaskQueue({ defaultLane: 'none' })).toThrow('none')
+    expect(() => new Ours.LaneTaskQueue({ lanes: {} })).toThrow('1 to 256 lanes')
   })
 })

@@ -1,6 +1,7 @@
 // Piscina's interface: every case runs against Piscina itself and against ours, and gives the same.
 // What differs on purpose is in docs/piscina.md and in piscina-differences.test.ts.
 
+import { createHook } from 'node:async_hooks'
 import { EventEmitter, once } from 'node:events'
 import { MessageChannel } from 'node:worker_threads'
 import { Piscina as Ours } from 'corelane/piscina'
@@ -331,7 +332,7 @@ const CASES: Readonly<Record<string, Case>> = {
   },
   'transfer lists move, and so does move': async (make, Piscina) => {
     const pool = make({ name: 'buffer' })
-    const [a, b] = [new ArrayBuffer(8), new Uint8Array(16)]
+    const [a, b, d] = [new ArrayBuffer(8), new Uint8Array(16), new ArrayBuffer(2)]
     const first = await pool.run(a, { transferList: [a] })
     const second = await pool.run(Piscina.move(b.buffer))
     const own = {
@@ -344,7 +345,9 @@ const CASES: Readonly<Record<string, Case>> = {
     }
     const c = new ArrayBuffer(4)
     const third = await pool.run(Piscina.move(own))
-    return [first, second, third, a.byteLength, b.byteLength, c.byteLength, Piscina.move(5)]
+    const byPiscina = await pool.run(Theirs.move(d))
+    const lengths = [a, b, c, d].map(({ byteLength }) => byteLength)
+    return [first, second, third, byPiscina, lengths, Piscina.move(5)]
   },
   'a handler may move by a Piscina of its own': async (make) => {
     return make({ name: 'movedByPiscina' }).run(4)
@@ -476,6 +479,29 @@ const CASES: Readonly<Record<string, Case>> = {
     asked.length = 0
     const values = await Promise.all([1, 2, 3, 4, 5].map((i) => pool.run(i)))
     return [values, asked[0]]
+  },
+  'a balancer may give a copy of a thread': (make) =>
+    make({ loadBalancer: (_task, [worker]) => (worker ? { ...worker } : null) }).run(1),
+  'a task is an async resource, which its pool triggers': async (make) => {
+    const pool = make()
+    const ids = new Set<number>()
+    const seen: unknown[] = []
+    const note = (event: string) => (id: number) => ids.has(id) && seen.push(event)
+    const hook = createHook({
+      init(id, type, triggerId) {
+        if (type !== 'Piscina.Task') return
+        ids.add(id)
+        seen.push(triggerId === pool.asyncResource.asyncId())
+      },
+      before: note('before'),
+      after: note('after'),
+      destroy: note('destroy'),
+    })
+    hook.enable()
+    await pool.run(1)
+    await until(() => seen.length >= 4)
+    hook.disable()
+    return seen
   },
   subclasses: async (_make, Piscina) => {
     class Own extends Piscina {

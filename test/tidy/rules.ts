@@ -180,12 +180,7 @@ const MODULES: readonly Monopoly[] = [
   module('node:timers/promises', CLOCK, 'timers from src/base/clock.ts'),
   module(
     'node:perf_hooks',
-    [
-      ...CLOCK,
-      'src/base/histogram.ts',
-      'src/adapters/piscina.ts',
-      'src/adapters/piscina-worker.ts',
-    ],
+    [...CLOCK, 'src/base/histogram.ts', 'src/adapters/piscina-worker.ts'],
     'nowMs from src/base/clock.ts',
   ),
   module(

@@ -116,9 +116,9 @@ export function planThreads(
 
 /** Watches threads come and go. */
 export interface ThreadObserver {
-  spawned(incarnation: Incarnation): void
-  loaded(incarnation: Incarnation): void
-  exited(incarnation: Incarnation, report: ExitReport): void
+  spawned?(incarnation: Incarnation): void
+  loaded?(incarnation: Incarnation): void
+  exited?(incarnation: Incarnation, report: ExitReport): void
   /** Threads that have something to do, if it is not for the manager to say. */
   demand?(): number
   /** Takes what a thread printed; true keeps it from the streams of the process. */

@@ -292,10 +292,10 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
       return outside(() => {
         const incarnation = new Incarnation(plan, index, incarnations, kept, this, this.#nested)
         this.broadcasts.join(incarnation)
-        this.#observer?.spawned(incarnation)
+        this.#observer?.spawned?.(incarnation)
         this.#hub.thread('queue.partition.spawned', incarnation)
         void incarnation.exited.then((report) => {
-          this.#observer?.exited(incarnation, report)
+          this.#observer?.exited?.(incarnation, report)
           this.#hub.thread('queue.partition.exited', incarnation, report.cause)
         })
         return incarnation
@@ -408,7 +408,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     }
     this.#plan.types = types
     incarnation.isLoaded = true
-    this.#observer?.loaded(incarnation)
+    this.#observer?.loaded?.(incarnation)
   }
 
   #loadReport(incarnation: Incarnation): Promise<LoadReport> {

@@ -1,5 +1,5 @@
-// Piscina queues: the task queues of Piscina's interface.
-// Owns: nothing beyond its queues.
+// Task queues: the interface of task queues, as Piscina has it, and its two classes.
+// Owns: the order of their tasks.
 
 import { Deque } from '../base/deque.ts'
 
