@@ -2,6 +2,7 @@
 // Owns: its virtual clock.
 // Must not: start a thread or a real timer.
 
+import { MessageChannel } from 'node:worker_threads'
 import { timers } from '../base/clock.ts'
 import { laneError, show } from '../base/errors.ts'
 import { checkGiven, checkOptions } from '../base/options.ts'
@@ -14,12 +15,15 @@ import {
   type NestedOptions,
 } from '../model/command.ts'
 import { isMoved } from '../model/handler-module.ts'
-import { DEFAULT_LANES, type DefaultLaneName, type LaneOptions, planLane } from '../model/lane.ts'
-import { isWorthRetrying, RETRY_RULES, type RetryPlan, retryDelayMs } from '../model/retry.ts'
+import type { DefaultLaneName, LaneOptions, LanePlan } from '../model/lane.ts'
+import { type PartitionOptions, takesKeys } from '../model/partition-config.ts'
+import { isWorthRetrying, type RetryPlan, retryDelayMs } from '../model/retry.ts'
 import { thrownValue } from '../wire/error-codec.ts'
-import { fromSideValue, toCallValue } from '../wire/side-payload.ts'
+import { fromSideValue, SidePort, toCallValue, toParcel } from '../wire/side-payload.ts'
+import { givenOf, keyRefused } from './admission/intake.ts'
 import { createHandlersProxy, type HandlersProxy, type RunOptions } from './handlers-proxy.ts'
 import { MAP_RULES, type MapOptions, type MapPlan, mapCommands } from './map-commands.ts'
+import { type ManagerPlan, planManager, type QueueManagerOptions } from './options.ts'
 import type { QueueManager } from './queue-manager.ts'
 
 /** Options of an inline manager. */
@@ -30,6 +34,8 @@ export interface InlineOptions<M, L extends string> {
   readonly lanes?: Readonly<Record<L, LaneOptions>> | undefined
   /** Lane of `run`. Default: `query` if there is one, else the first lane. */
   readonly defaultLane?: NoInfer<L> | undefined
+  /** The strategy decides whether commands may have keys. Default: `balanced`, which takes none. */
+  readonly partitions?: number | PartitionOptions | undefined
 }
 
 /** The members of a manager that an inline one has. */
@@ -70,8 +76,9 @@ export interface InlineManager<M, L extends string>
 export function inlineManager<M extends object, L extends string = DefaultLaneName>(
   options: InlineOptions<M, L>,
 ): InlineManager<M, L> {
-  const { handlers, lanes = DEFAULT_LANES, defaultLane } = options
-  return new Inline(handlers, lanes, defaultLane) as unknown as InlineManager<M, L>
+  const { handlers, ...others } = options
+  const plan = planManager({ handlers: 'data:,', ...(others as QueueManagerOptions) })
+  return new Inline(handlers, plan) as unknown as InlineManager<M, L>
 }
 
 type Run = (payload: unknown, context: CommandContext) => unknown
@@ -83,19 +90,15 @@ interface Appointment {
 
 class Inline {
   readonly #handlers = new Map<string, Run>()
-  readonly #lanes: ReadonlyMap<string, ReturnType<typeof planLane>>
-  readonly #defaultLane: string
+  readonly #plan: ManagerPlan
   readonly #appointments = new Set<Appointment>()
   readonly #open = new Set<Promise<unknown>>()
   #nowMs = 0
   #count = 0
   #state: 'running' | 'shutdown' | 'closed' = 'running'
 
-  constructor(
-    module: object,
-    lanes: Readonly<Record<string, LaneOptions>>,
-    defaultLane: string | undefined,
-  ) {
+  constructor(module: object, plan: ManagerPlan) {
+    this.#plan = plan
     const whole = (module as { readonly default?: unknown }).default
     for (const source of [module, typeof whole === 'object' ? whole : null]) {
       for (const [name, run] of Object.entries(source ?? {})) {
@@ -103,8 +106,6 @@ class Inline {
         this.#handlers.set(name, run.bind(source === whole ? whole : undefined))
       }
     }
-    this.#lanes = new Map(Object.entries(lanes).map(([name, lane]) => [name, planLane(name, lane)]))
-    this.#defaultLane = defaultLane ?? ('query' in lanes ? 'query' : Object.keys(lanes)[0]!)
   }
 
   async start(): Promise<void> {}
@@ -116,7 +117,8 @@ class Inline {
   }
 
   run(type: string, payload?: unknown, options?: RunOptions): Promise<unknown> {
-    if (options?.lane === undefined) return this.submit(this.#defaultLane, type, payload, options)
+    const { defaultLane } = this.#plan
+    if (options?.lane === undefined) return this.submit(defaultLane, type, payload, options)
     const { lane, ...others } = options
     return this.submit(lane, type, payload, others)
   }
@@ -147,13 +149,13 @@ class Inline {
     for (;;) {
       const next = Promise.resolve(iterator).then((source) => source.next())
       const { done, value } = await next.catch(arrives)
-      if (done) return copy(value, 'result')
-      yield copy(await value, 'value')
+      if (done) return sent(value, 'result')
+      yield sent(await value, 'value')
     }
   }
 
   execute(lane: string, type: string, payload?: unknown, options?: CommandOptions) {
-    return this.#command(lane, type, payload, options, (value) => copy(value, 'result'))
+    return this.#command(lane, type, payload, options, (value) => sent(value, 'result'))
   }
 
   handlers(): HandlersProxy<Record<string, Run>> {
@@ -217,18 +219,16 @@ class Inline {
       throw laneError('CORELANE_UNKNOWN_TYPE', { received: show(type), allowed })
     }
     checkGiven('command', options, COMMAND_RULES)
-    const payload = copy(given, 'payload')
-    const plan = options.retry
-      ? checkOptions<RetryPlan>('command.retry', options.retry, RETRY_RULES)
-      : lane.retry
+    const { key, transferList } = options
+    const { strategy } = this.#plan
+    if (key !== undefined && !takesKeys(strategy)) throw keyRefused(strategy)
+    const plan = givenOf({ plan: lane }, options, undefined)?.retry ?? lane.retry
+    const payload = copy(given, 'payload', transferList)
     const id = options.id ?? String(this.#count++)
     const timeoutMs = options.timeoutMs ?? lane.timeoutMs
     const ended = this.#attempts(
       { id, lane: laneName, type, options, timeoutMs, plan },
-      (context) =>
-        Promise.resolve(run(payload, context)).then((value) =>
-          take(isMoved(value) ? value.value : value),
-        ),
+      (context) => Promise.resolve(run(payload, context)).then(take),
     )
     this.#open.add(ended)
     return ended.finally(() => this.#open.delete(ended))
@@ -284,7 +284,7 @@ class Inline {
       get aborted() {
         return over.signal.aborted
       },
-      progress: (value) => options.onProgress?.(copy(value, 'progress')),
+      progress: (value) => options.onProgress?.(sent(value, 'progress')),
       submit: (
         nestedLane,
         nestedType,
@@ -337,10 +337,11 @@ class Inline {
     })
   }
 
-  #laneOf(name: string): ReturnType<typeof planLane> {
-    const lane = this.#lanes.get(name)
+  #laneOf(name: string): LanePlan {
+    const { lanes } = this.#plan
+    const lane = lanes.find((one) => one.name === name)
     if (lane !== undefined) return lane
-    const allowed = [...this.#lanes.keys()].join(', ')
+    const allowed = lanes.map((one) => one.name).join(', ')
     throw laneError('CORELANE_UNKNOWN_LANE', { received: show(name), allowed })
   }
 }
@@ -354,9 +355,21 @@ interface Inlined {
   readonly plan: RetryPlan
 }
 
-/** A value as it arrives in another thread. */
-function copy(value: unknown, role: string): unknown {
-  return fromSideValue(toCallValue(value, role))
+/** A value as it arrives in another thread; what is in the list is moved. */
+function copy(value: unknown, role: string, transferList: readonly object[] = []): unknown {
+  if (transferList.length === 0) return fromSideValue(toCallValue(value, role))
+  const { port1, port2 } = new MessageChannel()
+  try {
+    new SidePort(port1).post(0, role, toParcel(value, role, transferList))
+    return new SidePort(port2).take(0)
+  } finally {
+    port1.close()
+  }
+}
+
+/** What a handler gives as it arrives in another thread. */
+function sent(value: unknown, role: string): unknown {
+  return isMoved(value) ? copy(value.value, role, value.transferList) : copy(value, role)
 }
 
 /** Throws what a handler threw as it arrives in another thread. */

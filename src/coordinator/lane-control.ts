@@ -1,7 +1,7 @@
 // Lane control: what users change of a lane while its manager runs.
 
 import { nowMs } from '../base/clock.ts'
-import { laneError, show } from '../base/errors.ts'
+import { type LaneError, laneError, show } from '../base/errors.ts'
 import { isObject } from '../base/options.ts'
 import type { CoordinatorCommons } from '../memory/commons.ts'
 import { toNs } from '../memory/lane-gate.ts'
@@ -77,16 +77,14 @@ export class LaneControl {
     const { plan, index } = this.#lane
     const { plans, capacity, laneSlots } = this.#changes
     const { ownersMax = 0 } = laneNeeds(plans[index]!, capacity)
+    if (ownersMax === 0) throw unbounded(option, 'maxConcurrency')
     const least = Math.max(1, plan.minConcurrency)
     const isInteger = Number.isInteger(maxConcurrency)
     if (!isInteger || maxConcurrency < least || maxConcurrency > ownersMax) {
       throw laneError('CORELANE_INVALID_OPTION', {
         option,
         received: show(maxConcurrency),
-        allowed:
-          ownersMax === 0
-            ? 'a lane that was made with maxConcurrency'
-            : `an integer from ${least} to ${ownersMax}`,
+        allowed: `an integer from ${least} to ${ownersMax}`,
       })
     }
     laneSlots[index] = maxConcurrency
@@ -108,7 +106,7 @@ export class LaneControl {
     const { rate } = plan
     const refuse = (received: string, allowed: string) =>
       laneError('CORELANE_INVALID_OPTION', { option, received, allowed })
-    if (rate === undefined) throw refuse(show(rateLimit), 'a lane that was made with rateLimit')
+    if (rate === undefined) throw unbounded(option, 'rateLimit')
     if (!isObject(rateLimit)) throw refuse(show(rateLimit), 'a RateLimitConfig or its plain form')
     const { limit, windowMs, isSliding, isPerPartition } = rate
     const algorithm = isSliding ? 'sliding-window' : 'token-bucket'
@@ -141,4 +139,11 @@ export class LaneControl {
     events.lane('queue.lane.changed', lane)
     manager.acted()
   }
+}
+
+/** Why a limit that a lane was made without cannot be changed. */
+function unbounded(option: string, limit: 'maxConcurrency' | 'rateLimit'): LaneError {
+  const received = `called on a lane without ${limit}`
+  const allowed = `a lane that was made with ${limit}`
+  return laneError('CORELANE_INVALID_OPTION', { option, received, allowed })
 }

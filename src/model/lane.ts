@@ -304,6 +304,13 @@ export interface LanePlan {
  */
 export function planLane(name: string, options: LaneOptions): LanePlan {
   const owner = `lanes.${name}`
+  if (name === '') {
+    throw laneError('CORELANE_INVALID_OPTION', {
+      option: 'lanes',
+      received: 'an object with a lane named ""',
+      allowed: 'names that are not empty',
+    })
+  }
   const checked = checkOptions<LaneOptions>(owner, options, LANE_RULES)
   const boost = checkOptions<PriorityBoostOptions>(
     `${owner}.priorityBoost`,

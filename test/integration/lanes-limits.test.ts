@@ -105,8 +105,9 @@ test('a limit that the lane cannot have is refused, and nothing changes', async 
   const bare = manager.lane('bare')
   const both = manager.lane('both')
   for (const [change, allowed] of [
-    [() => bare.setConcurrency(1), 'maxConcurrency'],
-    [() => bare.setRateLimit({ limit: 1 }), 'rateLimit'],
+    [() => bare.setConcurrency(1), 'called on a lane without maxConcurrency'],
+    [() => bare.setConcurrency(0), 'called on a lane without maxConcurrency'],
+    [() => bare.setRateLimit({ limit: 1 }), 'called on a lane without rateLimit'],
     [() => both.setConcurrency(0), 'an integer from 1 to 2'],
     [() => both.setConcurrency(3), 'an integer from 1 to 2'],
     [() => both.setConcurrency(1.5), 'an integer from 1 to 2'],

@@ -4,11 +4,15 @@
 
 import { CallContext } from '../../base/async-context.ts'
 import { nowMs } from '../../base/clock.ts'
-import { laneError } from '../../base/errors.ts'
+import { type LaneError, laneError } from '../../base/errors.ts'
 import { checkGiven, checkOptions } from '../../base/options.ts'
 import { COMMAND_RULES, type CommandOptions } from '../../model/command.ts'
 import { rankOf } from '../../model/lane.ts'
-import { KEYED_STRATEGIES, takesKeys } from '../../model/partition-config.ts'
+import {
+  KEYED_STRATEGIES,
+  type PartitionStrategy,
+  takesKeys,
+} from '../../model/partition-config.ts'
 import { mayRetry, RETRY_RULES, type RetryOptions, type RetryPlan } from '../../model/retry.ts'
 import { GroupSeat } from '../../schedule/group-ring.ts'
 import type { AbortListeners } from '../abort-listeners.ts'
@@ -300,13 +304,7 @@ export class Intake {
     const isOrdinary = options === undefined && given === undefined
     if (isOrdinary && !isDetailed && !lane.isTimed && !backpressure.countsBytes) return undefined
     const { key, group, transferList, deadlineMs, delayMs } = options ?? NO_OPTIONS
-    if (key !== undefined && !this.#takesKeys) {
-      throw laneError('CORELANE_INVALID_COMMAND', {
-        field: 'key',
-        received: `given under the strategy "${this.#plan.strategy}"`,
-        allowed: `a key under ${KEYED_STRATEGIES}, which keep its commands together`,
-      })
-    }
+    if (key !== undefined && !this.#takesKeys) throw keyRefused(this.#plan.strategy)
     const readsClock = isTimed(lane, deadlineMs, given)
     const isPlain = key === undefined && transferList === undefined && !readsClock && !delayMs
     if (
@@ -336,6 +334,19 @@ export class Intake {
 
 const NO_OPTIONS: CommandOptions = Object.freeze({})
 
+/**
+ * The error of a key under a strategy that takes none.
+ *
+ * @param strategy - Of the partitions.
+ */
+export function keyRefused(strategy: PartitionStrategy): LaneError {
+  return laneError('CORELANE_INVALID_COMMAND', {
+    field: 'key',
+    received: `given under the strategy "${strategy}"`,
+    allowed: `a key under ${KEYED_STRATEGIES}, which keep its commands together`,
+  })
+}
+
 /** Policies that were checked: they are used again and again. */
 const PLANS = new WeakMap<RetryOptions, RetryPlan>()
 
@@ -349,9 +360,16 @@ function planRetry(retry: RetryOptions): RetryPlan {
   return plan
 }
 
-/** The options that few callers give; undefined if none was given. */
-function givenOf(
-  lane: Lane,
+/**
+ * The options that few callers give.
+ *
+ * @param options - Each fits its rule.
+ * @param stream - Takes the values of the handler, if it gives them one by one.
+ * @returns Undefined if none was given.
+ * @throws ConfigError for options that do not go together, AbortError.
+ */
+export function givenOf(
+  lane: Pick<Lane, 'plan'>,
   options: CommandOptions,
   stream: StreamReader | undefined,
 ): GivenOptions | undefined {

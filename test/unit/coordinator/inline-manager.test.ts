@@ -1,8 +1,11 @@
 // Inline manager: the promises of a manager without threads, in virtual time.
 
+import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import { expect, test, vi } from 'vitest'
 import { inlineManager } from '../../../src/coordinator/inline-manager.ts'
 import type { CommandContext } from '../../../src/model/command.ts'
+import { move } from '../../../src/model/handler-module.ts'
+import { PartitionConfig } from '../../../src/model/partition-config.ts'
 
 class Point {
   readonly x: number
@@ -96,6 +99,52 @@ test('wrong names, options and states are refused with the codes of a real manag
   for (const [call, code] of codes) await expect(call).rejects.toMatchObject({ code })
   await manager.drain()
   await expect(manager.run('double', 1)).rejects.toMatchObject({ code: 'CORELANE_CLOSED' })
+})
+
+test('a key is refused where a manager of the strategy refuses it', async () => {
+  const keyOf = (_: unknown, { key }: CommandContext) => key
+  const code = 'CORELANE_INVALID_COMMAND'
+  const options = { key: 'k' }
+  for (const partitions of [undefined, 2, PartitionConfig.roundRobin()]) {
+    const manager = inlineManager({ handlers: { keyOf }, partitions })
+    await expect(manager.run('keyOf', 0, options)).rejects.toMatchObject({ code })
+  }
+  for (const partitions of [PartitionConfig.hash(), PartitionConfig.single()]) {
+    expect(await inlineManager({ handlers: { keyOf }, partitions }).run('keyOf', 0, options)).toBe(
+      'k',
+    )
+  }
+})
+
+test('transfer lists move, and so does move', async () => {
+  const lengthOf = (bytes: Uint8Array) => bytes.length
+  const made: ArrayBuffer[] = []
+  const moves = () => {
+    made.push(new ArrayBuffer(4))
+    return move(made[0]!)
+  }
+  async function* chunks() {
+    made.push(new ArrayBuffer(2))
+    yield move(made[1]!)
+  }
+  const answers = (port: MessagePort) => port.postMessage('here')
+  const manager = inlineManager({ handlers: { lengthOf, moves, chunks, answers } })
+  const bytes = new Uint8Array(8)
+  expect(await manager.run('lengthOf', bytes, { transferList: [bytes.buffer] })).toBe(8)
+  expect(bytes.length).toBe(0)
+  expect(await manager.run('moves')).toEqual(new ArrayBuffer(4))
+  for await (const chunk of manager.stream('query', 'chunks')) {
+    expect(chunk).toEqual(new ArrayBuffer(2))
+  }
+  expect(made.map(({ byteLength }) => byteLength)).toEqual([0, 0])
+  const { port1, port2 } = new MessageChannel()
+  const message = new Promise((resolve) => port1.once('message', resolve))
+  await manager.run('answers', port2, { transferList: [port2] })
+  expect(await message).toBe('here')
+  port1.close()
+  const again = { transferList: [new ArrayBuffer(1)], retry: { retries: 1 } }
+  const refused = manager.run('lengthOf', bytes, again)
+  await expect(refused).rejects.toMatchObject({ details: { field: 'transferList' } })
 })
 
 test('delays, time-outs and retries follow virtual time', async () => {

@@ -52,6 +52,10 @@ function plan(options: Record<string, unknown>) {
   return planLane('x', options as LaneOptions)
 }
 
+test('a lane has a name', () => {
+  expect(() => planLane('', {})).toThrow('names that are not empty')
+})
+
 test('a lane that is told nothing has priority 5 and no limits', () => {
   expect(plan({})).toEqual({
     name: 'x',
