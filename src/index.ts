@@ -62,12 +62,12 @@ export {
   type PartitionOwnership,
   type ProgressReport,
   type QueueCapabilities,
-  type QueueCounts,
   type QueuedCommands,
   type ReleaseOptions,
   type ReleaseReason,
   type SettleStatus,
   type TokenGrant,
+  type WorkerRegistry,
 } from './distributed/contract/distributed-queue.ts'
 export {
   type CommandEnvelope,
@@ -152,6 +152,12 @@ export {
   type PartitionStrategy,
   type PartitionStrategyName,
 } from './model/partition-config.ts'
+export type {
+  LaneCounts,
+  QueueCounts,
+  QueueWorker,
+  WorkerStanding,
+} from './model/queue-standing.ts'
 export {
   type RateAlgorithm,
   RateLimitConfig,

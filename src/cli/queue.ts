@@ -29,7 +29,7 @@ const DEAD_MAX = 10_000
 export const queueCommand: CliCommand = {
   usage: 'queue <action>',
   summary:
-    'Look at a queue: stats, peek, show, dead; pause, resume or limit a lane; cancel commands; redrive or purge dead ones',
+    'Look at a queue: stats, workers, peek, show, dead; pause, resume or limit a lane; cancel commands; redrive or purge dead ones',
   examples: [
     'corelane queue stats --queue redis://localhost --name images',
     'corelane queue redrive --ids 7,9 --queue redis://localhost --name images',
@@ -85,6 +85,11 @@ const ACTIONS: Readonly<Record<string, (queue: LeasedQueue, flags: Flags) => Pro
     const all = [opened.counts(), lanes.paused(), lanes.limits()] as const
     const [counts, paused, limits] = await Promise.all(all)
     console.log(JSON.stringify({ ...counts, paused, limits }, undefined, 2))
+  },
+  workers: async ({ workers }) => {
+    for (const { workerId: id, startedAt, ...worker } of await workers!.list()) {
+      console.log(JSON.stringify({ id, startedAt: dateOf(startedAt), ...worker }))
+    }
   },
   pause: ({ lanes }, { lane }) => lanes!.pause(laneOf(lane, 'pause')),
   resume: ({ lanes }, { lane }) => lanes!.resume(laneOf(lane, 'resume')),

@@ -26,6 +26,11 @@ export class IndexedHeap<T> {
     return this.#items.length
   }
 
+  /** All items, in no order. */
+  values(): IterableIterator<T> {
+    return this.#items.values()
+  }
+
   /** The first item, left in place; undefined if there is none. */
   peek(): T | undefined {
     return this.#items[0]

@@ -57,6 +57,7 @@ test('puts, moves, removals and pops leave the heap with the first of what a pla
         }
       }
       expect(heap.size).toBe(held.length)
+      expect(new Set(heap.values())).toEqual(new Set(held))
       expect(heap.peek()).toBe(first())
       const places = held.map((item) => item.home.place).sort((a, b) => a - b)
       expect(places).toEqual(held.map((_, place) => place))

@@ -231,13 +231,23 @@ class Model {
   }
 
   counts(): unknown {
-    const of = (state: string) => this.commands.filter((one) => one.state === state).length
+    const of = (state: string, among = this.commands) =>
+      among.filter((one) => one.state === state).length
     const present = this.commands.filter(({ state }) => state !== 'delayed')
+    const dead = [...this.dead.values()]
     return {
       waiting: of('waiting'),
       delayed: of('delayed'),
       leased: of('leased'),
-      dead: this.dead.size,
+      dead: dead.length,
+      byLane: Object.fromEntries(
+        LANES.map((lane) => {
+          const own = this.commands.filter(({ laneId }) => laneId === lane)
+          const died = dead.filter(({ laneId }) => laneId === lane).length
+          const [waiting, delayed] = [of('waiting', own), of('delayed', own)]
+          return [lane, { waiting, delayed, leased: of('leased', own), dead: died }]
+        }),
+      ),
       lanes: Object.fromEntries(
         LANES.map((lane) => [lane, present.filter(({ laneId }) => laneId === lane).length]),
       ),
@@ -405,9 +415,11 @@ class Duel {
   #compare(): void {
     const { model, broker, now } = this
     const ids = Array.from({ length: 16 }, (_, n) => `c${n}`)
-    const { lanes, ...counts } = broker.counts(now)
+    const { lanes, byLane, ...counts } = broker.counts(now)
+    const none = { waiting: 0, delayed: 0, leased: 0, dead: 0 }
+    const lanesOfAll = { lanes: { a: 0, b: 0, ...lanes }, byLane: { a: none, b: none, ...byLane } }
     const seen = {
-      counts: { ...counts, lanes: { a: 0, b: 0, ...lanes } },
+      counts: { ...counts, ...lanesOfAll },
       ends: this.ends.toSorted(),
       dead: broker.archive
         .listDead(1000)

@@ -2,6 +2,7 @@
 // Owns: nothing; the contract only. The suite behind the door testing proves it.
 
 import type { PartitionStrategy } from '../../model/partition-config.ts'
+import type { QueueCounts, QueueWorker, WorkerStanding } from '../../model/queue-standing.ts'
 import type { RateAlgorithm, RateLimitOptions } from '../../model/rate-limit.ts'
 import type { CommandEnvelope, CommandResult } from './envelope.ts'
 import type { LaneLimits, SharedRate } from './live-limits.ts'
@@ -54,7 +55,7 @@ export interface QueueCapabilities {
   readonly results: boolean
   /** Whether `acceptedAtMs` goes by the engine's clock. If not, deadlines compare two clocks. */
   readonly ages: boolean
-  /** Whether workers announce their lanes and handlers, by {@link LeasedQueue.lanes}. */
+  /** Whether workers announce themselves, their lanes and handlers: {@link LeasedQueue.workers}. */
   readonly lanes: boolean
   /** Whether commands are found and cancelled by their ids, by {@link LeasedQueue.commands}. */
   readonly commands: boolean
@@ -459,20 +460,19 @@ export interface QueuedCommands {
   ): Promise<() => Promise<void>>
 }
 
-/** What a queue holds. */
-export interface QueueCounts {
-  /** Commands that wait to be given out. */
-  readonly waiting: number
-  /** Commands that are kept back for a while. */
-  readonly delayed: number
-  /** Commands that a worker has. */
-  readonly leased: number
-  /** Commands that failed for good and are kept. */
-  readonly dead: number
-  /** Waiting and leased ones by lane. */
-  readonly lanes: Readonly<Record<string, number>>
-  /** Waiting and leased ones by partition. */
-  readonly partitions: readonly number[]
+/** The workers of a queue that live, as they say themselves. */
+export interface WorkerRegistry {
+  /**
+   * Announces this worker for one lease from now. To be called every third of a lease.
+   *
+   * @param standing - Takes the place of the one before.
+   * @throws (as a rejection) ConfigError `CORELANE_INVALID_OPTION`.
+   */
+  announce(standing: WorkerStanding): Promise<void>
+  /** This worker lives no more. */
+  leave(): Promise<void>
+  /** Those that live, by their ids. */
+  list(): Promise<readonly QueueWorker[]>
 }
 
 /** What engines do: at-least-once delivery by leases, with exactly one completion for each id. */
@@ -546,6 +546,8 @@ export interface LeasedQueue extends DistributedQueue {
   readonly lanes?: LaneRegistry | undefined
   /** The handlers that workers have. Present where `capabilities.lanes`. */
   readonly handlers?: NameRegistry | undefined
+  /** The workers that live. Present where `capabilities.lanes`. */
+  readonly workers?: WorkerRegistry | undefined
   /**
    * Announces results of a submitter's commands as they come. An announcement can be lost: ask
    * {@link LeasedQueue.look} now and then.

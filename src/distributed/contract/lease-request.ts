@@ -5,6 +5,7 @@ import { laneError, show } from '../../base/errors.ts'
 import { checkOptions } from '../../base/options.ts'
 import { PRIORITY_MAX } from '../../model/command.ts'
 import { CONCURRENCY_MAX } from '../../model/lane.ts'
+import { standingOf, type WorkerStanding } from '../../model/queue-standing.ts'
 import { RATE_RULES } from '../../model/rate-limit.ts'
 import type {
   CommandReference,
@@ -54,6 +55,15 @@ export function checkReference(command: CommandReference, numPartitions: number)
  */
 export function checkRate(laneId: string, { limit, windowMs }: SharedRate): SharedRate {
   return checkOptions(`rate of lane ${laneId}`, { limit, windowMs }, RATE_RULES)
+}
+
+/**
+ * Checks and copies what a worker says of itself.
+ *
+ * @throws ConfigError `CORELANE_INVALID_OPTION`.
+ */
+export function checkStanding(given: unknown): WorkerStanding {
+  return standingOf(given) ?? refuse('standing', given, 'a WorkerStanding')
 }
 
 /**

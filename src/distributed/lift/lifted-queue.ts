@@ -20,6 +20,7 @@ import {
   PORTABLE_STRATEGIES,
   STRATEGY_SYNONYMS,
 } from '../../model/partition-config.ts'
+import type { QueueCounts } from '../../model/queue-standing.ts'
 import { Dequeued } from '../contract/dequeued.ts'
 import {
   type CommandReference,
@@ -34,7 +35,6 @@ import {
   type LeaseExtension,
   type LeaseRequest,
   type QueueCapabilities,
-  type QueueCounts,
   type ReleaseOptions,
   type SettleStatus,
 } from '../contract/distributed-queue.ts'

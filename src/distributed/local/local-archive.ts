@@ -149,10 +149,15 @@ export class LocalArchive {
     return this.#dead.delete(id)
   }
 
+  /** All dead commands, the oldest first. */
+  dead(): IterableIterator<DeadCommand> {
+    return this.#dead.values()
+  }
+
   /** Dead commands, the oldest first. */
   listDead(max: number): DeadCommand[] {
     const listed: DeadCommand[] = []
-    for (const command of this.#dead.values()) {
+    for (const command of this.dead()) {
       if (listed.length >= max) break
       listed.push(command)
     }

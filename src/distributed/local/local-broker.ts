@@ -3,6 +3,7 @@
 
 import { epochMs } from '../../base/clock.ts'
 import { laneError } from '../../base/errors.ts'
+import { addCounts, type LaneCounts, type QueueCounts } from '../../model/queue-standing.ts'
 import { IndexedHeap } from '../../schedule/indexed-heap.ts'
 import { precedes } from '../../schedule/priority-heap.ts'
 import type {
@@ -13,7 +14,6 @@ import type {
   FoundCommand,
   LeaseExtension,
   LeaseRequest,
-  QueueCounts,
   ReleaseReason,
   SettleStatus,
 } from '../contract/distributed-queue.ts'
@@ -334,8 +334,21 @@ export class LocalBroker {
       lanes: Object.fromEntries(
         Array.from(this.#laneCounts, ([laneId, { count }]) => [laneId, count]),
       ),
+      byLane: Object.fromEntries(this.#countsByLane()),
       partitions: [...this.#partitionCounts],
     }
+  }
+
+  /** It costs O(leased, delayed and dead commands), and none of them costs more for it. */
+  #countsByLane(): Map<string, LaneCounts> {
+    const byLane = new Map<string, LaneCounts>()
+    for (const [laneId, { count }] of this.#laneCounts) addCounts(byLane, laneId, count)
+    for (const { envelope, fence } of this.#due.values()) {
+      if (fence === undefined) addCounts(byLane, envelope.laneId, 0, 1)
+      else addCounts(byLane, envelope.laneId, -1, 0, 1)
+    }
+    for (const { envelope } of this.archive.dead()) addCounts(byLane, envelope.laneId, 0, 0, 0, 1)
+    return byLane
   }
 
   #checkRoom(envelopes: readonly CommandEnvelope[]): void {

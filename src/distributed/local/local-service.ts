@@ -3,6 +3,7 @@
 
 import { Alarm } from '../../base/alarm.ts'
 import { callListener, nowMs, timers } from '../../base/clock.ts'
+import type { WorkerStanding } from '../../model/queue-standing.ts'
 import type { Delivery, LeaseRequest } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
 import { Listeners } from '../contract/listeners.ts'
@@ -24,6 +25,8 @@ export class LocalService {
   readonly limits = new LocalLimits()
   readonly lanes = new LocalNames()
   readonly handlers = new LocalNames()
+  /** By id: what each worker says of itself, and when it said so. */
+  readonly workers = new Map<string, { readonly atMs: number; readonly standing: WorkerStanding }>()
   readonly #broker: LocalBroker
   /** Those that wait longest are served first. */
   readonly #waits = new Set<Wait>()

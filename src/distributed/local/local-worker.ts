@@ -4,6 +4,7 @@
 import { callListener } from '../../base/clock.ts'
 import { laneError } from '../../base/errors.ts'
 import { takesKeys } from '../../model/partition-config.ts'
+import type { QueueCounts } from '../../model/queue-standing.ts'
 import { RATE_ALGORITHMS } from '../../model/rate-limit.ts'
 import { Dequeued } from '../contract/dequeued.ts'
 import type {
@@ -19,10 +20,10 @@ import type {
   LeaseRequest,
   NameRegistry,
   QueueCapabilities,
-  QueueCounts,
   QueuedCommands,
   ReleaseOptions,
   SettleStatus,
+  WorkerRegistry,
 } from '../contract/distributed-queue.ts'
 import {
   type CommandEnvelope,
@@ -35,6 +36,7 @@ import {
   CALL_MAX,
   checkLeaseRequest,
   checkRelease,
+  checkStanding,
   checkWhole,
   PEEK_MAX,
 } from '../contract/lease-request.ts'
@@ -52,6 +54,7 @@ export class LocalWorker implements LeasedQueue {
   readonly limits: GlobalLimits
   readonly lanes: LaneRegistry
   readonly handlers: NameRegistry
+  readonly workers: WorkerRegistry
   readonly commands: QueuedCommands
   readonly ownership: undefined = undefined
   /** @internal */
@@ -75,6 +78,7 @@ export class LocalWorker implements LeasedQueue {
     this.commands = this.#makeCommands()
     this.lanes = this.#makeLanes()
     this.handlers = this.#makeNames(service.handlers)
+    this.workers = this.#makeWorkers()
   }
 
   get strategy(): LeasedQueue['strategy'] {
@@ -291,6 +295,33 @@ export class LocalWorker implements LeasedQueue {
         const states = this.#with((_, now) => names.map((name) => registry.stateOf(name, now)))
         return { states, known: registry.known }
       },
+    }
+  }
+
+  #makeWorkers(): WorkerRegistry {
+    const { workers } = this.service
+    const forget = (now: number): void => {
+      for (const [id, { atMs }] of workers) if (now - atMs >= this.leaseMs) workers.delete(id)
+    }
+    return {
+      announce: async (given) => {
+        const standing = checkStanding(given)
+        this.#with((_, now) => {
+          forget(now)
+          workers.set(this.workerId, { atMs: now, standing })
+        })
+      },
+      leave: async () => void this.#with(() => workers.delete(this.workerId)),
+      list: async () =>
+        this.#with((_, now) => {
+          forget(now)
+          return Array.from(workers.keys())
+            .sort()
+            .map((workerId) => {
+              const { atMs, standing } = workers.get(workerId)!
+              return { workerId, ageMs: now - atMs, ...standing }
+            })
+        }),
     }
   }
 

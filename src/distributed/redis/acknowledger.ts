@@ -185,6 +185,7 @@ export class RedisAcknowledger {
         names.command(id),
         names.dead,
         names.deadOrder,
+        names.deadLanes,
         ...names.groups(parts.lane),
       ],
       args: [

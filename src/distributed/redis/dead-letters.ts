@@ -84,10 +84,10 @@ export class RedisDeadLetters implements DeadCommands {
   async drop(commands: readonly (CommandReference | string)[]): Promise<number> {
     const { keys, caller } = this.#engine
     return this.#each(commands, async ({ commandId, partitionId }) => {
-      const { dead, deadOrder } = keys.partition(partitionId)
+      const { dead, deadOrder, deadLanes } = keys.partition(partitionId)
       return (await caller.run({
         script: DROP,
-        keys: [dead, deadOrder],
+        keys: [dead, deadOrder, deadLanes],
         args: [commandId],
       })) as number
     })
@@ -122,6 +122,7 @@ export class RedisDeadLetters implements DeadCommands {
         keys: [
           names.dead,
           names.deadOrder,
+          names.deadLanes,
           names.command(commandId),
           names.stream(place),
           ...names.groups(place),

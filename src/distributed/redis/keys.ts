@@ -46,6 +46,8 @@ export class PartitionKeys {
   readonly dead: string
   /** Ids of dead commands by the time of their death. */
   readonly deadOrder: string
+  /** How many commands of each lane are dead. */
+  readonly deadLanes: string
   readonly #prefix: string
 
   constructor(queue: string, partition: number) {
@@ -54,6 +56,7 @@ export class PartitionKeys {
     this.lanes = `${this.#prefix}lanes`
     this.dead = `${this.#prefix}dead`
     this.deadOrder = `${this.#prefix}dead-order`
+    this.deadLanes = `${this.#prefix}dead-lanes`
   }
 
   /** The stream of a lane: what waits and what is leased. */
@@ -107,6 +110,10 @@ export class QueueKeys {
   readonly lanes: string
   /** Handlers that workers have, in the same way. */
   readonly handlers: string
+  /** Workers of any kind that live, by when they count as dead. */
+  readonly workers: string
+  /** What each of them says of itself. */
+  readonly standings: string
   /** Limits that were set for all workers: `c` or `r`, a blank and the lane. */
   readonly limits: string
   /** Channel on which workers hear of commands that came. */
@@ -120,6 +127,8 @@ export class QueueKeys {
     this.round = `corelane:{${queue}:meta}:round`
     this.lanes = `corelane:{${queue}:meta}:lanes`
     this.handlers = `corelane:{${queue}:meta}:handlers`
+    this.workers = `corelane:{${queue}:meta}:workers`
+    this.standings = `corelane:{${queue}:meta}:standings`
     this.limits = `corelane:{${queue}:meta}:limits`
     this.wakes = `corelane:{${queue}:meta}:wakes`
     this.#partitions = Array.from({ length: partitions }, (_, p) => new PartitionKeys(queue, p))

@@ -1,19 +1,27 @@
-// Lanes: which lanes the workers of a queue take and which handlers they have, as they say
+// Lanes: which workers a queue has, which lanes they take and which handlers they have, as they say
 // themselves; and what is paused and limited over all of them.
 
 import { callListener } from '../../base/clock.ts'
 import { isPortableName } from '../../base/portable-name.ts'
+import { type QueueWorker, standingOf, type WorkerStanding } from '../../model/queue-standing.ts'
 import type { RateLimitOptions } from '../../model/rate-limit.ts'
-import type { LaneRegistry, NameRegistry, NameState } from '../contract/distributed-queue.ts'
+import type {
+  LaneRegistry,
+  NameRegistry,
+  NameState,
+  WorkerRegistry,
+} from '../contract/distributed-queue.ts'
 import { checkName } from '../contract/envelope.ts'
-import { CALL_MAX, checkWhole } from '../contract/lease-request.ts'
+import { CALL_MAX, checkStanding, checkWhole } from '../contract/lease-request.ts'
 import { checkConcurrency, checkLiveRate, type LaneLimits } from '../contract/live-limits.ts'
 import type { Reply } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
 import { groupedLane, userLane } from './keys.ts'
 import type { Registry } from './registry.ts'
 import { ANNOUNCE_LANES } from './scripts/announce-lanes.ts'
+import { ANNOUNCE_WORKER } from './scripts/announce-worker.ts'
 import { LIMIT_LANE } from './scripts/limit-lane.ts'
+import { LIST_WORKERS } from './scripts/list-workers.ts'
 import { LOOK_LANES } from './scripts/look-lanes.ts'
 import { PAUSE_LANE } from './scripts/pause-lane.ts'
 import { pairsOf } from './start-check.ts'
@@ -69,6 +77,45 @@ export class RedisNames implements NameRegistry {
     })) as Reply[]
     const states = Array.from(textOf(letters!), (letter) => STATES[letter]!)
     return { states, known: known.map(textOf).filter(isPortableName) }
+  }
+}
+
+/** Workers that announce themselves. */
+export class RedisWorkers implements WorkerRegistry {
+  readonly #engine: RedisEngine
+
+  constructor(engine: RedisEngine) {
+    this.#engine = engine
+  }
+
+  async announce(standing: WorkerStanding): Promise<void> {
+    const { leaseMs } = this.#engine.plan
+    await this.#say(leaseMs, JSON.stringify({ leaseMs, ...checkStanding(standing) }))
+  }
+
+  leave(): Promise<void> {
+    return this.#say(0, '')
+  }
+
+  async list(): Promise<readonly QueueWorker[]> {
+    const { caller, keys } = this.#engine
+    const asked = { script: LIST_WORKERS, keys: [keys.workers, keys.standings], args: [] }
+    const reply = (await caller.run(asked)) as Reply[]
+    const workers: QueueWorker[] = []
+    for (let i = 0; i + 2 < reply.length; i += 3) {
+      const worker = workerOf(textOf(reply[i]!), Number(reply[i + 1]), String(reply[i + 2]))
+      if (worker !== undefined) workers.push(worker)
+    }
+    return workers.sort((a, b) => (a.workerId < b.workerId ? -1 : 1))
+  }
+
+  async #say(ttlMs: number, standing: string): Promise<void> {
+    const { caller, keys, plan } = this.#engine
+    await caller.run({
+      script: ANNOUNCE_WORKER,
+      keys: [keys.workers, keys.standings],
+      args: [plan.workerId, String(ttlMs), standing],
+    })
   }
 }
 
@@ -196,6 +243,19 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
     return Object.keys(lanes)
       .filter((lane) => lanes[lane]! > 0)
       .slice(0, NAMES_MAX)
+  }
+}
+
+/** A worker that was announced; undefined if it is none: anything may have written it. */
+function workerOf(workerId: string, leftMs: number, text: string): QueueWorker | undefined {
+  try {
+    const said = JSON.parse(text) as { leaseMs?: unknown }
+    const standing = standingOf(said)
+    if (standing === undefined || !isPortableName(workerId)) return undefined
+    return { workerId, ageMs: Math.max(0, Number(said.leaseMs) - leftMs || 0), ...standing }
+  } catch {
+    // Others are listed.
+    return undefined
   }
 }
 

@@ -5,6 +5,7 @@ import { outside } from '../../base/async-context.ts'
 import { nowMs } from '../../base/clock.ts'
 import { refuseConstruction } from '../../base/options.ts'
 import { type PartitionStrategy, takesKeys } from '../../model/partition-config.ts'
+import type { QueueCounts } from '../../model/queue-standing.ts'
 import { Dequeued } from '../contract/dequeued.ts'
 import type {
   CommandReference,
@@ -20,10 +21,10 @@ import type {
   NameRegistry,
   PartitionOwnership,
   QueueCapabilities,
-  QueueCounts,
   QueuedCommands,
   ReleaseOptions,
   SettleStatus,
+  WorkerRegistry,
 } from '../contract/distributed-queue.ts'
 import { type CommandEnvelope, type CommandResult, checkName } from '../contract/envelope.ts'
 import { CALL_MAX, checkReference, checkWhole } from '../contract/lease-request.ts'
@@ -39,7 +40,7 @@ import { Holdings } from './holdings.ts'
 import { incidentReporter } from './incident.ts'
 import { Janitor } from './janitor.ts'
 import { laneOf, QueueKeys, userLane } from './keys.ts'
-import { RedisLanes, RedisNames } from './lanes.ts'
+import { RedisLanes, RedisNames, RedisWorkers } from './lanes.ts'
 import { RedisLimits } from './limits.ts'
 import { RedisLink } from './link.ts'
 import { planRedisQueue, type RedisQueueOptions, type RedisQueuePlan } from './options.ts'
@@ -60,6 +61,7 @@ export class RedisDistributedQueue implements LeasedQueue {
   readonly commands: QueuedCommands
   readonly lanes: LaneRegistry
   readonly handlers: NameRegistry
+  readonly workers: WorkerRegistry
   readonly #engine: RedisEngine
   readonly #ownership: RedisOwnership | undefined
   readonly #link: RedisLink
@@ -108,6 +110,7 @@ export class RedisDistributedQueue implements LeasedQueue {
     this.#lanes = new RedisLanes(engine, this.#registry, () => this.#receive())
     this.lanes = this.#lanes
     this.handlers = new RedisNames(engine, engine.keys.handlers)
+    this.workers = new RedisWorkers(engine)
     this.dead = new RedisDeadLetters(engine)
     this.capabilities = Object.freeze({
       delivery: 'at-least-once',

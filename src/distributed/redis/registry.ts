@@ -1,13 +1,10 @@
 // Registry: looks up what the queue knows: commands, lanes, counts.
 
 import { isPortableName } from '../../base/portable-name.ts'
-import type {
-  CommandReference,
-  CommandState,
-  FoundCommand,
-  QueueCounts,
-} from '../contract/distributed-queue.ts'
+import { addCounts, type LaneCounts, type QueueCounts } from '../../model/queue-standing.ts'
+import type { CommandReference, CommandState, FoundCommand } from '../contract/distributed-queue.ts'
 import type { CommandResult } from '../contract/envelope.ts'
+import type { Reply } from './caller.ts'
 import { partsOf, readDead } from './dead-letters.ts'
 import { batches, byPartition, type RedisEngine } from './engine.ts'
 import { decodeResult } from './envelope-codec.ts'
@@ -15,6 +12,7 @@ import { userLane } from './keys.ts'
 import { COUNT } from './scripts/count.ts'
 import { FORGET } from './scripts/forget.ts'
 import { SCRIPT_MAX } from './scripts/script.ts'
+import { pairsOf } from './start-check.ts'
 import { undecodableResult } from './undecodable.ts'
 
 const PENDING = 'P'.charCodeAt(0)
@@ -134,34 +132,50 @@ export class Registry {
   async counts(known?: ReadonlyMap<number, readonly string[]>): Promise<QueueCounts> {
     const { keys, caller } = this.#engine
     const asked = known ?? (await this.allLanes())
-    const all = [...asked.keys()].sort((a, b) => a - b)
-    let waiting = 0
-    let leased = 0
-    let delayed = 0
+    const inOrder = [...asked.keys()].sort((a, b) => a - b)
+    const byLane = new Map<string, LaneCounts>()
     let dead = 0
-    const byLane = new Map<string, number>()
     const partitions = await Promise.all(
-      all.map(async (partition) => {
+      inOrder.map(async (partition) => {
         const names = keys.partition(partition)
         const lanes = asked.get(partition)!
         const reply = (await caller.run({
           script: COUNT,
-          keys: [names.deadOrder, ...names.pairs(lanes), ...names.groups(...lanes)],
+          keys: [
+            names.deadOrder,
+            names.dead,
+            names.deadLanes,
+            ...names.pairs(lanes),
+            ...names.groups(...lanes),
+          ],
           args: [String(lanes.length)],
-        })) as number[]
+        })) as [number, Reply, ...number[]]
+        const [deadHere, deadLanes, ...counts] = reply
         let here = 0
-        dead += reply[0]!
+        dead += deadHere
         for (const [i, lane] of lanes.entries()) {
-          const [length, held, late] = reply.slice(1 + 3 * i, 4 + 3 * i) as [number, number, number]
-          waiting += length - held
-          leased += held
-          delayed += late
+          const [length, held, late] = counts.slice(3 * i, 3 * i + 3) as [number, number, number]
+          addCounts(byLane, userLane(lane), length - held, late, held)
           here += length
-          byLane.set(userLane(lane), (byLane.get(userLane(lane)) ?? 0) + length)
+        }
+        for (const [lane, count] of pairsOf(deadLanes)) {
+          if (isPortableName(lane)) addCounts(byLane, lane, 0, 0, 0, Number(count))
         }
         return here
       }),
     )
-    return { waiting, delayed, leased, dead, lanes: Object.fromEntries(byLane), partitions }
+    const all = [...byLane.values()]
+    const sum = (of: (counts: LaneCounts) => number) => all.reduce((n, each) => n + of(each), 0)
+    return {
+      waiting: sum(({ waiting }) => waiting),
+      delayed: sum(({ delayed }) => delayed),
+      leased: sum(({ leased }) => leased),
+      dead,
+      lanes: Object.fromEntries(
+        Array.from(byLane, ([lane, { waiting, leased }]) => [lane, waiting + leased]),
+      ),
+      byLane: Object.fromEntries(byLane),
+      partitions,
+    }
   }
 }

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { nowMs } from '../../base/clock.ts'
+import type { WorkerStanding } from '../../model/queue-standing.ts'
 import { isLeased } from '../contract/distributed-queue.ts'
 import { always, type CaseOfContract, sentence } from './contract-case.ts'
 import { demand, failureOf, finish, idsOf, pause, refused, successOf } from './contract-stage.ts'
@@ -40,6 +41,89 @@ const saying: readonly CaseOfContract[] = [
     assert.deepEqual(await countsOf(queue), [4, 1, 0, 1, { a: 1, b: 3 }, [1, 0, 3, 0]])
   }),
 ]
+
+const standings: readonly CaseOfContract[] = [
+  sentence(
+    'counts by lane add up, also when dead commands live again',
+    { needs: ['leases', 'delay'] },
+    async (stage, queue) => {
+      const byLane = async () => {
+        const lanes = Object.entries((await queue.counts()).byLane)
+        return Object.fromEntries(lanes.filter(([, counts]) => Object.values(counts).some(Boolean)))
+      }
+      const none = { waiting: 0, delayed: 0, leased: 0, dead: 0 }
+      await stage.fill(queue, [
+        ...stage.envelopes(4, { laneId: 'a', partitionId: 0 }),
+        ...stage.envelopes(3, { laneId: 'b', partitionId: 2 }),
+      ])
+      const given = await stage.take(queue, 3, { lanes: [demand('a')] })
+      const b = { ...none, waiting: 3 }
+      assert.deepEqual(await byLane(), { a: { ...none, waiting: 1, leased: 3 }, b })
+      await queue.release([given[0]!], { reason: 'retry', delayMs: 60_000 })
+      for (const one of given.slice(1)) {
+        await queue.deadLetter(one, 'x', failureOf(one, queue, 'x'))
+      }
+      assert.deepEqual(await byLane(), { a: { ...none, waiting: 1, delayed: 1, dead: 2 }, b })
+      await queue.dead.redrive([given[1]!.envelope.id])
+      assert.deepEqual(await byLane(), { a: { ...none, waiting: 2, delayed: 1, dead: 1 }, b })
+      await queue.dead.drop([given[2]!.envelope.id])
+      await queue.dead.drop([given[2]!.envelope.id])
+      assert.deepEqual(await byLane(), { a: { ...none, waiting: 2, delayed: 1 }, b })
+    },
+  ),
+  sentence(
+    'workers are listed as they last said, until they leave',
+    { needs: ['leases', 'lanes'], leaseMs: 20_000 },
+    async (stage, one, two) => {
+      const list = async () =>
+        (await two.workers!.list()).map(({ ageMs, ...worker }) => {
+          assert.ok(ageMs >= 0 && ageMs < stage.settings.leaseMs, `${ageMs}`)
+          return worker
+        })
+      assert.deepEqual(await list(), [])
+      const other: WorkerStanding = { ...STANDING, state: 'draining', lanes: [], held: 3 }
+      await two.workers!.announce({ ...other, ownedPartitions: 2 })
+      await one.workers!.announce(STANDING)
+      const [w1, w2] = [{ workerId: 'w1' }, { workerId: 'w2', ownedPartitions: 2 }]
+      assert.deepEqual(await list(), [
+        { ...w1, ...STANDING },
+        { ...w2, ...other },
+      ])
+      await one.workers!.announce({ ...STANDING, state: 'unfit' })
+      assert.deepEqual((await list())[0], { ...w1, ...STANDING, state: 'unfit' })
+      await two.workers!.leave()
+      await two.workers!.leave()
+      assert.deepEqual(await list(), [{ ...w1, ...STANDING, state: 'unfit' }])
+      for (const bad of [{ pid: -1 }, { lanes: 'a' }, { state: 'idle' }, { host: 5 }]) {
+        const standing = { ...STANDING, ...bad } as WorkerStanding
+        await refused(`${Object.keys(bad)}`, one.workers!.announce(standing))
+      }
+    },
+  ),
+  sentence(
+    'a worker that says nothing more lives as long as its lease',
+    { needs: ['leases', 'lanes'], leaseMs: 500 },
+    async (stage, one, two) => {
+      await one.workers!.announce(STANDING)
+      await stage.until('one of them is left', async () => {
+        await two.workers!.announce(STANDING)
+        const all = await two.workers!.list()
+        return all.length === 1 && all[0]!.workerId === 'w2'
+      })
+    },
+  ),
+]
+
+const STANDING: WorkerStanding = {
+  host: 'machine',
+  pid: 17,
+  startedAt: 1_700_000_000_000,
+  state: 'running',
+  partitions: 4,
+  lanes: ['a', 'b'],
+  held: 0,
+  running: 0,
+}
 
 async function countsOf(queue: Parameters<typeof finish>[0]): Promise<unknown[]> {
   const { waiting, delayed, leased, dead, lanes, partitions } = await queue.counts()
@@ -251,6 +335,7 @@ const pauses: readonly CaseOfContract[] = [
 /** What a queue says of itself, what it carries, and its end. */
 export const LIFE_CASES: readonly CaseOfContract[] = [
   ...saying,
+  ...standings,
   ...lanes,
   ...pauses,
   ...carries(VALUES, 'plain data', []),

@@ -6,8 +6,9 @@
 
 import { nowMs, timers } from '../../base/clock.ts'
 import { isPortableName } from '../../base/portable-name.ts'
+import type { WorkerStanding } from '../../model/queue-standing.ts'
 import { stableHash } from '../../schedule/hash.ts'
-import type { NameRegistry } from '../contract/distributed-queue.ts'
+import type { LaneRegistry, NameRegistry } from '../contract/distributed-queue.ts'
 import { CALL_MAX } from '../contract/lease-request.ts'
 import type { HeldCommand, WorkerCore } from './held.ts'
 import type { LimitWatch } from './limits.ts'
@@ -16,18 +17,28 @@ import { leaseMarginMs, type Runner } from './run.ts'
 /** The span between two looks for unserved lanes, times the partitions that the look costs. */
 const UNSERVED_MS = 2000
 
-/** Announces a worker's lanes and handlers, and reports lanes that have no worker. */
+/** Announces a worker, its lanes and its handlers, and reports lanes that have no worker. */
 export class Announcer {
   readonly #core: WorkerCore
   readonly #laneIds: readonly string[]
   readonly #others: readonly string[]
+  readonly #standing: () => WorkerStanding
+  #leaving: Promise<void> | undefined
   #known: ReadonlySet<string> = new Set()
   #nextLookMs = 0
   #isBusy = false
 
-  /** @param managed - All lanes of its manager; it leaves those that are not its own to others. */
-  constructor(core: WorkerCore, managed: readonly { readonly name: string }[]) {
+  /**
+   * @param managed - All lanes of its manager; it leaves those that are not its own to others.
+   * @param standing - Says how the worker stands.
+   */
+  constructor(
+    core: WorkerCore,
+    managed: readonly { readonly name: string }[],
+    standing: () => WorkerStanding,
+  ) {
     this.#core = core
+    this.#standing = standing
     this.#laneIds = core.lanes.map(({ plan }) => plan.name)
     const names = managed.map(({ name }) => name)
     this.#others = names.filter((name) => !this.#laneIds.includes(name) && isPortableName(name))
@@ -35,25 +46,39 @@ export class Announcer {
 
   /** Announces for another lease; to be called every third of one. */
   async announce(): Promise<void> {
-    const { queue, port, events } = this.#core
-    const { lanes, handlers, leaseMs, numPartitions } = queue
-    if (lanes === undefined || this.#isBusy) return
+    const { queue, events } = this.#core
+    if (queue.lanes === undefined || this.#isBusy) return
     this.#isBusy = true
     try {
-      await announceAll(lanes, this.#laneIds, this.#others)
-      // A command can name no others.
-      await announceAll(handlers, port.handlers.filter(isPortableName), [])
-      const now = nowMs()
-      // Not at once: others may be about to announce theirs.
-      if (this.#nextLookMs === 0) this.#nextLookMs = now + 1
-      else if (now >= this.#nextLookMs) {
-        this.#nextLookMs = now + Math.max(leaseMs, UNSERVED_MS * numPartitions)
-        this.#report(await lanes.unserved())
-      }
+      // One that takes nothing at the moment leaves its lanes to others.
+      if (this.#core.held.isAccepting) await this.#announceNames(queue.lanes)
+      if (this.#leaving === undefined) await queue.workers?.announce(this.#standing())
     } catch (error) {
       events.failed(error)
     }
     this.#isBusy = false
+  }
+
+  /** Lives no more, as far as the queue knows. */
+  leave(): Promise<void> {
+    // Where the queue does not learn it now, that is when the lease has ended.
+    this.#leaving ??= Promise.resolve(this.#core.queue.workers?.leave()).catch(() => {})
+    return this.#leaving
+  }
+
+  async #announceNames(lanes: LaneRegistry): Promise<void> {
+    const { queue, port } = this.#core
+    const { handlers, leaseMs, numPartitions } = queue
+    await announceAll(lanes, this.#laneIds, this.#others)
+    // A command can name no others.
+    await announceAll(handlers, port.handlers.filter(isPortableName), [])
+    const now = nowMs()
+    // Not at once: others may be about to announce theirs.
+    if (this.#nextLookMs === 0) this.#nextLookMs = now + 1
+    else if (now >= this.#nextLookMs) {
+      this.#nextLookMs = now + Math.max(leaseMs, UNSERVED_MS * numPartitions)
+      this.#report(await lanes.unserved())
+    }
   }
 
   #report(unserved: readonly string[]): void {
@@ -307,7 +332,7 @@ export class LeaseKeeper {
     this.#renewedAtMs = now
     this.#runner.keepSlots()
     void this.#limits.read()
-    if (all.isAccepting) void this.#announcer.announce()
+    void this.#announcer.announce()
   }
 
   async #extend(all: readonly HeldCommand[]): Promise<void> {

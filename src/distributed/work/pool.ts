@@ -2,8 +2,10 @@
 // of its manager.
 // Owns: the state of the pool and the instances of its parts.
 
+import { hostname } from 'node:os'
 import { outside } from '../../base/async-context.ts'
 import { TIMER_MS_MAX } from '../../base/bounds.ts'
+import { epochMs } from '../../base/clock.ts'
 import { laneError } from '../../base/errors.ts'
 import {
   anything,
@@ -19,6 +21,7 @@ import { DRAIN_RULES } from '../../coordinator/options.ts'
 import { managerPort, type QueueManager } from '../../coordinator/queue-manager.ts'
 import { CONCURRENCY_MAX } from '../../model/lane.ts'
 import { takesKeys } from '../../model/partition-config.ts'
+import type { WorkerStanding } from '../../model/queue-standing.ts'
 import type { DistributedQueue } from '../contract/distributed-queue.ts'
 import { CALL_MAX } from '../contract/lease-request.ts'
 import { type IncidentListener, incidentTeller } from '../incident.ts'
@@ -155,6 +158,7 @@ export class WorkerPool {
   readonly #fetcher: LeaseFetcher
   readonly #limits: LimitWatch
   #state: WorkerPoolState = 'created'
+  #startedAt = 0
   /** Whether the manager can run anything, as far as that has been acted upon. */
   #isFit = true
   #unwatch: () => void = () => {}
@@ -212,7 +216,7 @@ export class WorkerPool {
     this.#core = core
     this.#runner = new Runner(core, takesKeys(manager.partitioning.strategy))
     this.#assignment = new PartitionAssignment(core, this.#runner)
-    this.#announcer = new Announcer(core, manager.lanes)
+    this.#announcer = new Announcer(core, manager.lanes, () => this.#standing())
     this.#limits = new LimitWatch(core, (lane) => this.#limited(lane))
     this.#keeper = new LeaseKeeper(
       core,
@@ -306,6 +310,23 @@ export class WorkerPool {
     }
   }
 
+  #standing(): WorkerStanding {
+    const { held, lanes: own, port } = this.#core
+    const { lanes } = this.#manager.stats()
+    const names = own.map(({ plan }) => plan.name)
+    return {
+      host: hostname(),
+      pid: process.pid,
+      startedAt: this.#startedAt,
+      state: this.#state === 'draining' ? 'draining' : this.#isFit ? 'running' : 'unfit',
+      partitions: port.health.working,
+      ownedPartitions: this.#assignment.ownedCount,
+      lanes: names,
+      held: held.size,
+      running: names.reduce((sum, name) => sum + lanes[name]!.running, 0),
+    }
+  }
+
   #events(): WorkerEvents {
     return {
       settled: (held, isOk, value, startedAtMs, durationMs) => {
@@ -331,6 +352,7 @@ export class WorkerPool {
     await this.#manager.start()
     this.#refuseUnlessNew()
     this.#state = 'running'
+    this.#startedAt = Math.round(epochMs())
     this.#core.held.isAccepting = true
     const unwatch = this.#core.port.health.watch(this.#onHealth)
     const end = this.#core.queue.commands?.onCancel((fences) => this.#runner.cancelled(fences))
@@ -345,7 +367,7 @@ export class WorkerPool {
     }
     this.#onHealth()
     this.#keeper.start()
-    if (this.#isFit) void this.#announcer.announce()
+    void this.#announcer.announce()
     await this.#assignment.heartbeat()
     void this.#limits.start().then(() => {
       if (this.#state === 'running') this.#fetcher.start()
@@ -366,14 +388,18 @@ export class WorkerPool {
   }
 
   async #drain(): Promise<void> {
-    if (this.#state === 'closed') return
+    const state = this.#state
+    if (state === 'closed') return
     this.#state = 'draining'
     const { held } = this.#core
     held.isAccepting = false
+    if (state === 'running') void this.#announcer.announce()
     const stopped = this.#fetcher.stop()
     this.#runner.giveBack()
     await stopped
     await held.idle()
+    // Not awaited: a queue that does not answer keeps an idle worker no longer than before.
+    if (state === 'running') void this.#announcer.leave()
     await this.#assignment.leave()
     this.#keeper.stop()
     this.#unwatch()
@@ -405,13 +431,14 @@ export class WorkerPool {
     held.isAccepting = isFit
     this.#tell(isFit ? { what: 'worker-fit' } : { what: 'worker-unfit', error: trouble })
     this.#assignment.take(isFit)
-    if (isFit) void this.#announcer.announce()
-    else this.#runner.giveBack()
+    void this.#announcer.announce()
+    if (!isFit) this.#runner.giveBack()
     this.#fetcher.interrupt()
   }
 
   /** Ends what runs and gives everything back; `close` may stop waiting for it. */
   async #giveUpAll(): Promise<void> {
+    const left = this.#announcer.leave()
     const stopped = this.#fetcher.stop()
     this.#runner.giveBack()
     // By the end of the turn the queue has what was given back; the rest runs.
@@ -420,6 +447,6 @@ export class WorkerPool {
     await stopped
     await this.#core.held.idle()
     await this.#runner.close()
-    await this.#assignment.leave()
+    await Promise.all([this.#assignment.leave(), left])
   }
 }

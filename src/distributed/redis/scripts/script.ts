@@ -76,6 +76,15 @@ local function isHeld(stream, entry, consumer, counter)
 end
 `
 
+/** Counts a dead command more, or less, in its lane, with which its record begins. */
+export const COUNT_DEAD = `
+local function countDead(lanes, record, change)
+  local lane = string.match(record, '^[^:]*')
+  local count = (redis.call('HGET', lanes, lane) or 0) + change
+  if count > 0 then redis.call('HSET', lanes, lane, count) else redis.call('HDEL', lanes, lane) end
+end
+`
+
 /**
  * Makes a script of the template that follows. It runs when Redis is full, too, so that a full
  * queue can be emptied.

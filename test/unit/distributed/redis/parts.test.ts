@@ -1,6 +1,8 @@
 // The small pure parts of the engine on Redis: shares, assignments, options, checks of the server,
 // wakes.
 
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { Backlog, divide } from '../../../../src/distributed/redis/backlog.ts'
 import { ClientMaker } from '../../../../src/distributed/redis/client-maker.ts'
@@ -159,9 +161,38 @@ test('names are numbered from 1, and bytes packed with their lengths', () => {
   expect(pack([Buffer.from('ab'), Buffer.alloc(0)]).toString('hex')).toBe('00000002616200000000')
 })
 
+test('the rule for a user of Redis names every command that the engine runs', () => {
+  const root = join(import.meta.dirname, '../../../..')
+  const [, rule] = /^user corelane on ([\s\S]+?)\n```/m.exec(
+    readFileSync(join(root, 'docs/distributed.md'), 'utf8'),
+  )!
+  const rights = new Set(rule!.split(/\s+/))
+  const folder = join(root, 'src/distributed/redis')
+  const used = new Set<string>()
+  for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
+    if (!name.endsWith('.ts')) continue
+    const text = readFileSync(join(folder, name), 'utf8')
+    const calls = /(?:\.p?call\(|send(?:Command)?\(\[)'([A-Z]+)'(?:, '([A-Z]+)')?/g
+    for (const [, command, sub] of text.matchAll(calls)) {
+      const isParent = ['XGROUP', 'XINFO', 'CONFIG'].includes(command!)
+      used.add(`+${isParent ? `${command}|${sub}` : command}`.toLowerCase())
+    }
+  }
+  expect(used.size).toBeGreaterThan(30)
+  expect([...used].filter((right) => !rights.has(right))).toEqual([])
+})
+
 test('all keys of a partition are in one slot', () => {
   const keys = new QueueKeys('jobs', 2).partition(1)
-  const all = [keys.own, keys.lanes, keys.dead, keys.deadOrder, keys.stream('a'), keys.command('b')]
+  const all = [
+    keys.own,
+    keys.lanes,
+    keys.dead,
+    keys.deadOrder,
+    keys.deadLanes,
+    keys.stream('a'),
+    keys.command('b'),
+  ]
   for (const key of [...all, keys.delayed('a')]) expect(key).toMatch(/^corelane:\{jobs:1\}:/)
   expect(new Set(all).size).toBe(all.length)
 })
