@@ -181,10 +181,12 @@ export {
   type AlertThresholds,
 } from './operations/alert-manager.ts'
 export type { Dashboard, DashboardOptions } from './operations/dashboard.ts'
+export type { DashboardQueue } from './operations/dashboard-queue.ts'
 export {
   type MonitorOptions,
   type MonitorWarning,
   QueueMonitor,
 } from './operations/queue-monitor.ts'
+export { serveDashboard } from './operations/serve-dashboard.ts'
 export type { Watched, WatchedLane, WatchedMetrics } from './operations/watched.ts'
 export { stableHash } from './schedule/hash.ts'

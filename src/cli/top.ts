@@ -2,7 +2,7 @@
 // Owns: the terminal's screen and keys while it runs.
 
 import { boolean } from '../base/options.ts'
-import { type CliCommand, EXIT_OK } from './command-line.ts'
+import { type CliCommand, EXIT_OK, UsageError } from './command-line.ts'
 import {
   type DashboardAddress,
   dashboardAddress,
@@ -59,6 +59,9 @@ async function show(address: DashboardAddress, { once, json }: Flags): Promise<n
   let isEntered = false
   try {
     for await (const news of readNews(address, ended.signal)) {
+      if (news.lanes === undefined) {
+        throw new UsageError('that dashboard shows a queue alone: try corelane queue stats')
+      }
       if (isLive && !isEntered) {
         isEntered = true
         stdout.write(ENTER)

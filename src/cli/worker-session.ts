@@ -98,7 +98,7 @@ export class WorkerSession {
       onIncident: ({ kind, detail }) => this.#sayOnce(`${kind}: ${detail}`),
     })
     try {
-      if (port !== undefined) this.#dashboard = await this.#manager.serveDashboard({ port })
+      if (port !== undefined) this.#dashboard = await this.#manager.serveDashboard({ port, queue })
       const pool = new WorkerPool(queue, this.#manager, {
         lanes,
         onIncident: (incident) => this.#hear(incident),

@@ -21,6 +21,7 @@ import type { DefaultLaneName, LanePlan } from '../model/lane.ts'
 import type { EventFilter, LaneEvent, LaneEventName, LaneEventOf } from '../model/lane-event.ts'
 import type { PartitionStrategy } from '../model/partition-config.ts'
 import type { Dashboard, DashboardManager, DashboardOptions } from '../operations/dashboard.ts'
+import { serveDashboardOf } from '../operations/serve-dashboard.ts'
 import { createHandlersProxy, type HandlersProxy, type RunOptions } from './handlers-proxy.ts'
 import type { LaneControl } from './lane-control.ts'
 import type { ManagerPort } from './manager-port.ts'
@@ -415,15 +416,15 @@ class Manager<M, L extends string> {
 
   /**
    * Serves a page that shows lanes, partitions, waits, events and dead letters while they change,
-   * and lets those who have its token pause lanes and redrive dead letters.
+   * and lets those who have its token pause lanes and redrive dead letters. With the option
+   * `queue` it does the same for a queue and its workers.
    *
    * @param options - Port, host, token, and what may be done. Default: a free port of loopback.
    * @returns Its `url`, with the token, and `close()`. It keeps no process alive.
    * @throws (as a rejection) ConfigError `CORELANE_INVALID_OPTION`, also without metrics.
    */
-  async serveDashboard(options?: DashboardOptions): Promise<Dashboard> {
-    const { Dashboard } = await import('../operations/dashboard.ts')
-    return Dashboard.serve(this as unknown as DashboardManager, options)
+  serveDashboard(options?: DashboardOptions): Promise<Dashboard> {
+    return serveDashboardOf(this as unknown as DashboardManager, options)
   }
 
   /**

@@ -29,27 +29,34 @@ const BODY = `
 <header><h1>corelane</h1><span id="environment" class="badge" hidden></span><span id="state" role="status" data-live="no">connecting</span>
 <label>Filter lanes <input id="filter" type="search"></label><span id="host" class="muted"></span></header>
 <main>
-<section class="wide"><h2 id="h-lanes">Lanes</h2><table aria-labelledby="h-lanes"><thead><tr><th scope="col">Lane</th><th scope="col">Queued</th><th scope="col">Running</th>
+<section class="wide" data-of="lanes"><h2 id="h-lanes">Lanes</h2><table aria-labelledby="h-lanes"><thead><tr><th scope="col">Lane</th><th scope="col">Queued</th><th scope="col">Running</th>
 <th scope="col">Oldest</th><th scope="col">Done /s</th><th scope="col">Failed /s</th><th scope="col">Wait p50</th><th scope="col">Wait p99</th><th scope="col">Run p50</th><th scope="col">Run p99</th>
 <th scope="col">Limits</th><th scope="col">Actions</th></tr></thead><tbody id="lanes"></tbody></table></section>
 <section class="wide" id="waiting" hidden><h2 id="h-groups">Groups that wait longest</h2><table aria-labelledby="h-groups"><thead><tr><th scope="col">Lane</th><th scope="col" class="text">Group</th><th scope="col">Oldest</th><th scope="col">Queued</th><th scope="col">Released</th></tr></thead><tbody id="groups"></tbody></table></section>
-<section><h2>Commands per second</h2><canvas id="throughput" role="img" aria-label="Commands per second over the last minutes"></canvas></section>
-<section><h2>Wait p99, milliseconds</h2><canvas id="latency" role="img" aria-label="99th percentile of waits over the last minutes"></canvas></section>
-<section class="wide"><h2 id="h-partitions">Partitions</h2><table aria-labelledby="h-partitions"><thead><tr><th scope="col">Partition</th><th scope="col">State</th><th scope="col">Busy</th>
+<section data-of="lanes"><h2>Commands per second</h2><canvas id="throughput" role="img" aria-label="Commands per second over the last minutes"></canvas></section>
+<section data-of="lanes"><h2>Wait p99, milliseconds</h2><canvas id="latency" role="img" aria-label="99th percentile of waits over the last minutes"></canvas></section>
+<section class="wide" data-of="lanes"><h2 id="h-partitions">Partitions</h2><table aria-labelledby="h-partitions"><thead><tr><th scope="col">Partition</th><th scope="col">State</th><th scope="col">Busy</th>
 <th scope="col">Bound</th><th scope="col">Restarts</th><th scope="col">Rings</th><th scope="col">Heap MiB</th><th scope="col">Loop delay p99</th><th scope="col" class="text">Runs now</th><th scope="col">Actions</th></tr></thead><tbody id="partitions"></tbody></table></section>
 <section class="wide" id="profile" hidden><h2 id="h-profile">CPU profile</h2><p><a id="profile-file">Save as a file</a> <span id="profile-at" class="muted"></span></p>
 <canvas id="flames" role="img" aria-label="Flame chart of the profile; the table below has its heaviest functions"></canvas>
 <table aria-labelledby="h-profile"><thead><tr><th scope="col" class="text">Function</th><th scope="col" class="text">Where</th><th scope="col">Self</th><th scope="col">Total</th></tr></thead><tbody id="functions"></tbody></table></section>
-<section><h2>Events</h2><ul id="feed"></ul></section>
-<section><h2 id="h-dead">Dead letters <span id="dead-count"></span></h2><p><button id="redrive-all" hidden>Redrive all</button> <button id="purge-all" hidden>Purge all</button></p>
+<section data-of="lanes"><h2>Events</h2><ul id="feed"></ul></section>
+<section data-of="lanes"><h2 id="h-dead">Dead letters <span id="dead-count"></span></h2><p><button id="redrive-all" hidden>Redrive all</button> <button id="purge-all" hidden>Purge all</button></p>
 <table aria-labelledby="h-dead"><thead><tr><th scope="col">Command</th><th scope="col" class="text">Error</th><th scope="col" class="text">Payload</th><th scope="col">Actions</th></tr></thead><tbody id="dead"></tbody></table></section>
+<section class="wide" data-of="queue" hidden><h2 id="h-queue">Queue <span id="queue-counts" class="muted"></span></h2><p id="queue-error" class="bad" role="status" hidden></p>
+<table aria-labelledby="h-queue"><thead><tr><th scope="col">Lane</th><th scope="col">Waiting</th><th scope="col">Leased</th><th scope="col">Delayed</th><th scope="col">Dead</th><th scope="col">Workers</th>
+<th scope="col">Limits over all workers</th><th scope="col">Actions</th></tr></thead><tbody id="queue-lanes"></tbody></table></section>
+<section class="wide" data-of="queue" hidden><h2 id="h-workers">Workers of the queue <span id="queue-workers-count"></span></h2><table aria-labelledby="h-workers"><thead><tr><th scope="col">Worker</th><th scope="col">State</th>
+<th scope="col">Host</th><th scope="col">Process</th><th scope="col">Up</th><th scope="col">Heard</th><th scope="col">Threads</th><th scope="col">Held</th><th scope="col">Running</th><th scope="col" class="text">Lanes</th></tr></thead><tbody id="queue-workers"></tbody></table></section>
+<section class="wide" data-of="queue" hidden><h2 id="h-queue-dead">Dead letters of the queue <span id="queue-dead-count"></span></h2><p><button id="queue-redrive-all" hidden>Redrive all</button> <button id="queue-purge-all" hidden>Purge all</button></p>
+<table aria-labelledby="h-queue-dead"><thead><tr><th scope="col">Command</th><th scope="col" class="text">Error</th><th scope="col" class="text">Payload</th><th scope="col">Actions</th></tr></thead><tbody id="queue-dead"></tbody></table></section>
 </main>`
 
 const PROGRAM = `
 const at = (id) => document.getElementById(id)
 const token = new URLSearchParams(location.hash.slice(1)).get('token') ?? ''
 const api = (path, method = 'GET') => fetch('/api/' + path, { method, headers: { authorization: 'Bearer ' + token } })
-const ms = (value) => value < 1 ? (value * 1000).toFixed(0) + ' µs' : value < 1000 ? value.toFixed(1) + ' ms' : (value / 1000).toFixed(1) + ' s'
+const ms = (value) => value < 1 ? (value * 1000).toFixed(0) + ' µs' : value < 1000 ? value.toFixed(1) + ' ms' : value < 120000 ? (value / 1000).toFixed(1) + ' s' : value < 7200000 ? (value / 60000).toFixed(0) + ' min' : (value / 3600000).toFixed(0) + ' h'
 const count = (value) => value.toLocaleString('en-US', { maximumFractionDigits: 1 })
 const url = new URL(location.href)
 at('filter').value = url.searchParams.get('lane') ?? ''
@@ -99,7 +106,7 @@ async function act(path, question) {
   if (question && !confirm(question)) return
   const response = await api(path, 'POST')
   if (!response.ok) alert((await response.json()).error)
-  await letters()
+  await letters(path.startsWith('queue/') ? 'queue' : '')
 }
 const history_ = { throughput: [], latency: [] }
 function draw(name, value) {
@@ -136,6 +143,22 @@ function changeLimit(name) {
     if (limit !== null && limit !== String(rate.limit)) {
       act(path + '/rate?windowMs=' + rate.windowMs + '&limit=' + encodeURIComponent(limit), 'Let ' + limit + ' commands of lane ' + name + ' start in ' + rate.windowMs + ' ms?')
     }
+  }
+}
+// Limits over all workers need not be there before, and an empty answer resets one.
+function changeQueueLimit(name) {
+  const { concurrency, rate } = rows.get('queue-lanes/' + name).limit
+  const path = 'queue/lanes/' + encodeURIComponent(name)
+  const known = concurrency === undefined ? '' : String(concurrency)
+  const max = prompt('Commands of lane ' + name + ' that may run at once over all workers; empty: as workers are configured', known)
+  if (max !== null && max !== known) {
+    act(path + '/concurrency?max=' + encodeURIComponent(max), max === '' ? 'Reset the concurrency of lane ' + name + '?' : 'Let ' + max + ' commands of lane ' + name + ' run at once over all workers?')
+  }
+  const windowMs = rate?.windowMs ?? 1000
+  const knownRate = rate === undefined ? '' : String(rate.limit)
+  const limit = prompt('Commands of lane ' + name + ' that may start in ' + windowMs + ' ms over all workers; empty: as workers are configured', knownRate)
+  if (limit !== null && limit !== knownRate) {
+    act(path + '/rate?windowMs=' + windowMs + '&limit=' + encodeURIComponent(limit), limit === '' ? 'Reset the rate of lane ' + name + '?' : 'Let ' + limit + ' commands of lane ' + name + ' start in ' + windowMs + ' ms over all workers?')
   }
 }
 // A profile is a tree of calls; each sample names the node that ran.
@@ -220,8 +243,64 @@ function show(news) {
   isReadOnly = news.readOnly
   at('environment').hidden = news.environment === undefined
   at('environment').textContent = news.environment ?? ''
+  for (const section of document.querySelectorAll('[data-of]')) section.hidden = news[section.dataset.of] === undefined
+  for (const id of ['redrive-all', 'purge-all', 'queue-redrive-all', 'queue-purge-all']) at(id).hidden = isReadOnly
+  if (news.lanes) showManager(news)
+  if (news.queue) showQueue(news.queue)
+}
+// Buttons of a row of a lane: to pause it, and to change its limits.
+function laneButtons(path, where, change) {
+  return [['Pause', (button) => button.textContent === 'Pause' ? act(path + '/pause', 'Pause ' + where + '?') : act(path + '/resume')], ['Limit', change]]
+}
+function labelLane({ buttons }, where, isPaused, isLimitable) {
+  const [pause, change] = buttons.children
+  pause.textContent = isPaused ? 'Resume' : 'Pause'
+  pause.setAttribute('aria-label', pause.textContent + ' ' + where)
+  pause.hidden = isReadOnly
+  change.setAttribute('aria-label', 'Change the limits of ' + where)
+  change.hidden = isReadOnly || !isLimitable
+}
+// A command that is redriven and dies again within an interval leaves the count as it was.
+function showCount(id, value, of) {
+  const { length } = at(of ? of + '-dead' : 'dead').children
+  if (String(value) !== at(id).dataset.count || length !== Math.min(value, 100)) letters(of)
+  at(id).dataset.count = value
+  at(id).textContent = '(' + count(value) + ')'
+}
+function showQueue(queue) {
+  at('queue-error').hidden = queue.error === undefined
+  if (at('queue-error').textContent !== (queue.error ?? '')) at('queue-error').textContent = queue.error ?? ''
+  if (queue.lanes === undefined) return
+  const more = queue.laneCount > queue.lanes.length ? ', the first ' + queue.lanes.length + ' of ' + queue.laneCount + ' lanes' : ''
+  at('queue-counts').textContent = count(queue.waiting) + ' waiting, ' + count(queue.leased) + ' leased, ' + count(queue.delayed) + ' delayed' + more
+  const filter = at('filter').value
+  const names = new Set()
+  for (const lane of queue.lanes) {
+    const { name, concurrency, rate } = lane
+    if (!name.includes(filter)) continue
+    names.add(name)
+    const limits = [concurrency && 'max ' + concurrency, rate && rate.limit + ' in ' + rate.windowMs + ' ms'].filter(Boolean).join(', ')
+    const where = 'lane ' + name + ' on all workers'
+    const known = row(at('queue-lanes'), name, [
+      [name + (lane.isPaused ? ' (paused)' : '')], [count(lane.waiting)], [count(lane.leased)], [count(lane.delayed)],
+      [count(lane.dead), lane.dead > 0 ? 'bad' : ''], [count(lane.workers), lane.workers === 0 && lane.waiting > 0 ? 'bad' : ''], [limits],
+    ], laneButtons('queue/lanes/' + encodeURIComponent(name), where, () => changeQueueLimit(name)))
+    known.limit = { concurrency, rate }
+    labelLane(known, where, lane.isPaused, true)
+  }
+  keepOnly(at('queue-lanes'), names)
+  at('queue-workers-count').textContent = '(' + count(queue.workerCount) + ')'
+  for (const one of queue.workers) {
+    row(at('queue-workers'), one.workerId, [
+      [one.workerId], [one.state, one.state === 'running' ? '' : 'bad'], [one.host], [String(one.pid)], [ms(Math.max(0, Date.now() - one.startedAt))],
+      [ms(one.ageMs) + ' ago'], [count(one.partitions)], [count(one.held)], [count(one.running)], [one.lanes.join(', '), 'text'],
+    ], [])
+  }
+  keepOnly(at('queue-workers'), new Set(queue.workers.map((one) => one.workerId)))
+  showCount('queue-dead-count', queue.dead, 'queue')
+}
+function showManager(news) {
   at('host').textContent = 'load ' + news.host.loadAverage.toFixed(2) + ' on ' + news.host.cores + ' cores'
-  for (const id of ['redrive-all', 'purge-all']) at(id).hidden = isReadOnly
   const seconds = Math.max(news.spanMs, 1) / 1000
   const filter = at('filter').value
   const names = new Set()
@@ -240,18 +319,9 @@ function show(news) {
       [ms(lane.oldestMs), lane.oldestMs > 10000 ? 'bad' : ''], [count(lane.completed / seconds)],
       [count(lane.failed / seconds), lane.failed > 0 ? 'bad' : ''],
       [ms(lane.wait.p50)], [ms(lane.wait.p99)], [ms(lane.run.p50)], [ms(lane.run.p99)], [limits],
-    ], [['Pause', (button) => button.textContent === 'Pause'
-      ? act('lanes/' + encodeURIComponent(name) + '/pause', 'Pause lane ' + name + '?')
-      : act('lanes/' + encodeURIComponent(name) + '/resume')],
-      ['Limit', () => changeLimit(name)]])
+    ], laneButtons('lanes/' + encodeURIComponent(name), 'lane ' + name, () => changeLimit(name)))
     known.limit = limit
-    const button = known.buttons.firstChild
-    const change = known.buttons.children[1]
-    change.setAttribute('aria-label', 'Change the limits of lane ' + name)
-    change.hidden = isReadOnly || limits === ''
-    button.textContent = lane.isPaused ? 'Resume' : 'Pause'
-    button.setAttribute('aria-label', button.textContent + ' lane ' + name)
-    button.hidden = isReadOnly
+    labelLane(known, 'lane ' + name, lane.isPaused, limits !== '')
   }
   keepOnly(at('lanes'), names)
   const waiting = Object.entries(news.lanes).flatMap(([lane, { groups }]) => names.has(lane) ? groups.map((one) => ({ lane, ...one })) : [])
@@ -281,23 +351,26 @@ function show(news) {
     at('feed').prepend(node('li', new Date(news.atMs).toLocaleTimeString() + ' ' + [one.event, where, one.type, one.id, one.error].filter((text) => text !== undefined).join(' · ')))
   }
   while (at('feed').children.length > 200) at('feed').lastChild.remove()
-  if (String(news.deadLetters) !== at('dead-count').dataset.count) letters()
-  at('dead-count').dataset.count = news.deadLetters
-  at('dead-count').textContent = '(' + count(news.deadLetters) + ')'
+  showCount('dead-count', news.deadLetters, '')
 }
-async function letters() {
-  const response = await api('dead')
+// Dead letters of the manager, or of the queue.
+async function letters(of) {
+  const path = of && of + '/'
+  const response = await api(path + 'dead')
   if (!response.ok) return
   const list = await response.json()
+  const body = at(of ? of + '-dead' : 'dead')
   for (const one of list) {
     const name = encodeURIComponent(one.id)
-    row(at('dead'), one.id, [[one.id + ' ' + one.lane + '/' + one.type], [one.error, 'text bad'], [one.payload, 'text']],
-      isReadOnly ? [] : [['Redrive', () => act('dead/' + name + '/redrive')], ['Purge', () => act('dead/' + name + '/purge', 'Purge ' + one.id + '?')]])
+    row(body, one.id, [[one.id + ' ' + one.lane + '/' + one.type], [one.error, 'text bad'], [one.payload, 'text']],
+      isReadOnly ? [] : [['Redrive', () => act(path + 'dead/' + name + '/redrive')], ['Purge', () => act(path + 'dead/' + name + '/purge', 'Purge ' + one.id + '?')]])
   }
-  keepOnly(at('dead'), new Set(list.map((one) => one.id)))
+  keepOnly(body, new Set(list.map((one) => one.id)))
 }
 at('redrive-all').addEventListener('click', () => act('dead/*/redrive', 'Redrive all dead letters?'))
 at('purge-all').addEventListener('click', () => act('dead/*/purge', 'Purge all dead letters?'))
+at('queue-redrive-all').addEventListener('click', () => act('queue/dead/*/redrive', 'Redrive the dead letters of the queue, the oldest 1,000 at most?'))
+at('queue-purge-all').addEventListener('click', () => act('queue/dead/*/purge', 'Purge the dead letters of the queue, the oldest 1,000 at most?'))
 function tell(text, isLive) {
   at('state').dataset.live = isLive ? 'yes' : 'no'
   if (at('state').textContent !== text) at('state').textContent = text

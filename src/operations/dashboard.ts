@@ -1,4 +1,5 @@
-// Dashboard: one page that shows a manager while it runs, and what may be done there.
+// Dashboard: one page that shows a manager, a queue or both while they run, and what may be done
+// there.
 // Owns: an HTTP server, its token and its event streams.
 // Must not: cost anything while no stream is open, or answer who cannot show the token.
 
@@ -6,7 +7,6 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { URL as NodeUrl } from 'node:url'
-import { inspect, types } from 'node:util'
 import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { timers } from '../base/clock.ts'
 import { laneError, show } from '../base/errors.ts'
@@ -16,6 +16,7 @@ import {
   boolean,
   checkOptions,
   integer,
+  isObject,
   milliseconds,
   type OptionRules,
   text,
@@ -24,6 +25,13 @@ import type { EventFilter, LaneEvent } from '../model/lane-event.ts'
 import type { MetricsSnapshot } from '../model/metrics.ts'
 import type { RateLimitOptions } from '../model/rate-limit.ts'
 import { DASHBOARD_PAGE } from './dashboard-page.ts'
+import {
+  type DashboardQueue,
+  LETTERS_SHOWN,
+  QueueView,
+  type ShownLetter,
+  shown,
+} from './dashboard-queue.ts'
 import { metricsOf, type Watched } from './watched.ts'
 
 /** Options of a dashboard. */
@@ -44,6 +52,8 @@ export interface DashboardOptions {
   readonly environment?: string | undefined
   /** How often open pages get news, 100 to 2^31 - 1 ms. Default 1,000. */
   readonly intervalMs?: number | undefined
+  /** A queue that workers share, to be shown and acted on as well. Default: none. */
+  readonly queue?: DashboardQueue | undefined
 }
 
 /** The rules of {@link DashboardOptions}. */
@@ -56,17 +66,12 @@ export const DASHBOARD_RULES = Object.freeze({
   redactPayloads: boolean(false),
   environment: text(undefined),
   intervalMs: milliseconds(1_000, 100, TIMER_MS_MAX),
+  queue: anything(
+    undefined,
+    'a queue that workers share',
+    (value) => isObject(value) && typeof (value as DashboardQueue).counts === 'function',
+  ),
 }) satisfies OptionRules
-
-/** A dead letter as the dashboard shows it. */
-interface ShownLetter {
-  readonly id: string
-  readonly lane: string
-  readonly type: string
-  readonly payload: unknown
-  readonly error: unknown
-  readonly attempts: number
-}
 
 /** A lane that may be acted on. */
 interface ShownLane {
@@ -101,10 +106,13 @@ const EVENTS_SHOWN: EventFilter['events'] = [
   'queue.lane.changed',
 ]
 /** Codes of errors that a request is to blame for. */
-const INVALID = new Set<unknown>(['CORELANE_INVALID_OPTION', 'ERR_INVALID_URL'])
-const LETTERS_SHOWN = 100
-const TEXT_SHOWN = 2_000
+const INVALID = new Set<unknown>([
+  'CORELANE_INVALID_OPTION',
+  'CORELANE_INVALID_ENVELOPE',
+  'ERR_INVALID_URL',
+])
 const PROFILE_MS = 2_000
+const ROUTE = /^\/api\/(queue\/)?(lanes|dead|partitions)\/([^/]+)\/(\w+)$/
 
 function digest(given: string): Buffer {
   return createHash('sha256').update(given).digest()
@@ -112,13 +120,6 @@ function digest(given: string): Buffer {
 
 function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
-}
-
-function shown(value: unknown): string {
-  // Runs no code of the value's, which might throw.
-  const isError = types.isNativeError(value)
-  const all = isError ? `${value.name}: ${value.message}` : inspect(value, { customInspect: false })
-  return all.length > TEXT_SHOWN ? `${all.slice(0, TEXT_SHOWN)}…` : all
 }
 
 /** A request that is answered with a status and a reason. */
@@ -140,12 +141,19 @@ function decoded(name: string): string | undefined {
   }
 }
 
+function laneOf(manager: DashboardManager, name: string): ShownLane {
+  if (manager.lanes.some((lane) => lane.name === name)) return manager.lane(name)
+  throw new Refusal(404, 'no such lane')
+}
+
 /** A dashboard that is served. */
 export class Dashboard {
   /** Where it is, with the token after `#`, which browsers do not send. */
   readonly url: string
   readonly token: string
-  readonly #manager: DashboardManager
+  /** Undefined where only a queue is shown. */
+  readonly #manager: DashboardManager | undefined
+  readonly #queue: QueueView | undefined
   readonly #options: DashboardOptions
   readonly #server: Server
   readonly #digest: Buffer
@@ -156,12 +164,13 @@ export class Dashboard {
   #events: AsyncIterableIterator<LaneEvent> | undefined
 
   private constructor(
-    manager: DashboardManager,
+    manager: DashboardManager | undefined,
     options: DashboardOptions,
     server: Server,
     token: string,
   ) {
     this.#manager = manager
+    this.#queue = options.queue && new QueueView(options.queue)
     this.#options = options
     this.#server = server
     this.token = token
@@ -175,13 +184,21 @@ export class Dashboard {
   /**
    * Serves a dashboard.
    *
-   * @param manager - With metrics.
+   * @param manager - With metrics; undefined where only a queue is shown.
    * @param options - Where, and what may be done.
    * @throws ConfigError `CORELANE_INVALID_OPTION`; what listening throws.
    */
-  static async serve(manager: DashboardManager, options?: DashboardOptions): Promise<Dashboard> {
+  static async serve(
+    manager: DashboardManager | undefined,
+    options?: DashboardOptions,
+  ): Promise<Dashboard> {
     const checked = checkOptions<DashboardOptions>('serveDashboard', options, DASHBOARD_RULES)
-    metricsOf(manager, 'serveDashboard')
+    if (manager !== undefined) metricsOf(manager, 'serveDashboard')
+    else if (checked.queue === undefined) {
+      const { allowed } = DASHBOARD_RULES.queue
+      const given = { option: 'serveDashboard.queue', received: 'undefined', allowed }
+      throw laneError('CORELANE_INVALID_OPTION', given)
+    }
     const host = checked.host!
     if (!isLoopback(host) && checked.token === undefined) {
       throw laneError('CORELANE_INVALID_OPTION', {
@@ -223,8 +240,8 @@ export class Dashboard {
       }
       this.#checkToken(request)
       if (request.method === 'GET' && path === '/api/events') this.#stream(response)
-      else if (request.method === 'GET' && path === '/api/dead')
-        this.#send(response, this.#letters())
+      else if (request.method === 'GET' && /^\/api\/(?:queue\/)?dead$/.test(path))
+        this.#send(response, await this.#letters(path.includes('queue')))
       else this.#send(response, await this.#act(request.method, path, searchParams))
     } catch (error) {
       const isInvalid = INVALID.has((error as { code: unknown }).code)
@@ -264,42 +281,56 @@ export class Dashboard {
     response.end(JSON.stringify(value))
   }
 
-  #letters(): unknown {
+  async #letters(isOfQueue: boolean): Promise<unknown> {
     const { redactPayloads } = this.#options
-    const letters = this.#manager.deadLetters.list()
-    return letters.slice(-LETTERS_SHOWN).map(({ id, lane, type, payload, error, attempts }) => {
+    const letters = isOfQueue
+      ? await this.#queue?.letters()
+      : this.#manager?.deadLetters.list().slice(-LETTERS_SHOWN)
+    if (letters === undefined) throw new Refusal(404, 'nothing is here')
+    return letters.map(({ id, lane, type, payload, error, attempts }) => {
       const shownPayload = redactPayloads ? '(redacted)' : shown(payload)
-      return { id, lane, type, attempts, error: shown(error), payload: shownPayload }
+      const shownError = isOfQueue ? error : shown(error)
+      return { id, lane, type, attempts, error: shownError, payload: shownPayload }
     })
   }
 
   async #act(method: string | undefined, path: string, query: URLSearchParams): Promise<unknown> {
-    const [, what, name, act] = /^\/api\/(lanes|dead|partitions)\/([^/]+)\/(\w+)$/.exec(path) ?? []
+    const [, isOfQueue, what, name, act] = ROUTE.exec(path) ?? []
     if (name === undefined) throw new Refusal(404, 'nothing is here')
     if (method !== 'POST') throw new Refusal(405, 'POST only')
     if (this.#options.readOnly) throw new Refusal(403, 'this dashboard is read-only')
     const subject = decoded(name)
     if (subject === undefined) throw new Refusal(400, 'the address cannot be decoded')
-    const { deadLetters } = this.#manager
-    switch (`${what} ${act}`) {
+    const answer = isOfQueue
+      ? await this.#queue?.act(`${what} ${act}`, subject, query)
+      : await this.#actOnManager(`${what} ${act}`, subject, query)
+    if (answer === undefined) throw new Refusal(404, 'nothing is here')
+    return answer
+  }
+
+  async #actOnManager(act: string, subject: string, query: URLSearchParams): Promise<unknown> {
+    const manager = this.#manager
+    if (manager === undefined) return undefined
+    const { deadLetters } = manager
+    switch (act) {
       case 'lanes pause':
-        this.#lane(subject).pause()
+        laneOf(manager, subject).pause()
         break
       case 'lanes resume':
-        this.#lane(subject).resume()
+        laneOf(manager, subject).resume()
         break
       case 'lanes concurrency':
-        this.#lane(subject).setConcurrency(Number(query.get('max')))
+        laneOf(manager, subject).setConcurrency(Number(query.get('max')))
         break
       case 'lanes rate':
-        this.#lane(subject).setRateLimit({
+        laneOf(manager, subject).setRateLimit({
           limit: Number(query.get('limit')),
           windowMs: Number(query.get('windowMs')),
         })
         break
       case 'partitions profile': {
         const durationMs = Number(query.get('ms') ?? PROFILE_MS)
-        return JSON.parse(await this.#manager.profilePartition(Number(subject), { durationMs }))
+        return JSON.parse(await manager.profilePartition(Number(subject), { durationMs }))
       }
       case 'dead redrive':
         // It answers once the command is accepted again; how it ends is seen on the page.
@@ -309,14 +340,9 @@ export class Dashboard {
       case 'dead purge':
         return { purged: deadLetters.purge(subject === '*' ? undefined : subject) }
       default:
-        throw new Refusal(404, 'nothing is here')
+        return undefined
     }
     return { done: true }
-  }
-
-  #lane(name: string): ShownLane {
-    if (this.#manager.lanes.some((lane) => lane.name === name)) return this.#manager.lane(name)
-    throw new Refusal(404, 'no such lane')
   }
 
   #stream(response: ServerResponse): void {
@@ -332,9 +358,12 @@ export class Dashboard {
   }
 
   #wake(): void {
-    this.#before = this.#manager.metrics!.snapshot()
     this.#timer = timers.setInterval(() => this.#tell(), this.#options.intervalMs!).unref()
-    const events = this.#manager.subscribe({ events: EVENTS_SHOWN, capacity: 1_000 })
+    this.#queue?.start()
+    const manager = this.#manager
+    if (manager === undefined) return
+    this.#before = manager.metrics!.snapshot()
+    const events = manager.subscribe({ events: EVENTS_SHOWN, capacity: 1_000 })
     this.#events = events
     void (async () => {
       for await (const event of events) {
@@ -347,6 +376,7 @@ export class Dashboard {
   #rest(): void {
     timers.clearInterval(this.#timer)
     this.#timer = undefined
+    this.#queue?.stop()
     void this.#events?.return?.()
     this.#events = undefined
     this.#feed.length = 0
@@ -354,22 +384,27 @@ export class Dashboard {
 
   /** Sends every page the news since the last time; one that reads slowly misses some. */
   #tell(): void {
-    const { metrics } = this.#manager
-    const now = metrics!.snapshot()
-    const delta = metrics!.delta(this.#before!, now)
-    this.#before = now
     const { environment, readOnly } = this.#options
-    const { host } = this.#manager.stats()
+    const queue = this.#queue?.news
+    const news = { environment, readOnly, queue, ...this.#newsOfManager(this.#manager) }
+    const data = `data: ${JSON.stringify(news, withoutBuckets)}\n\n`
+    for (const stream of this.#streams) if (!stream.writableNeedDrain) stream.write(data)
+  }
+
+  #newsOfManager(manager: DashboardManager | undefined): object | undefined {
+    if (manager === undefined) return undefined
+    const metrics = manager.metrics!
+    const now = metrics.snapshot()
+    const delta = metrics.delta(this.#before!, now)
+    this.#before = now
     const feed = this.#feed.splice(0).map(({ event, lane, type, id, partition, error }) => {
       const why = error === undefined ? undefined : shown(error)
       return { event, lane, type, id, partition, error: why }
     })
-    const limits = this.#manager.lanes.map(({ name, maxConcurrency, rate }) => {
+    const limits = manager.lanes.map(({ name, maxConcurrency, rate }) => {
       return { name, maxConcurrency, rate: rate && { limit: rate.limit, windowMs: rate.windowMs } }
     })
-    const news = { environment, readOnly, host, limits, feed, ...delta }
-    const data = `data: ${JSON.stringify(news, withoutBuckets)}\n\n`
-    for (const stream of this.#streams) if (!stream.writableNeedDrain) stream.write(data)
+    return { host: manager.stats().host, limits, feed, ...delta }
   }
 }
 

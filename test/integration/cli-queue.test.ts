@@ -108,6 +108,7 @@ describeWithRedis('the queue from the command line', () => {
     const top = new CliProcess(['top', url, '--json'])
     running.push(top)
     await within(top.says('stdout', '"prompt"'), 'a look')
+    await within(top.says('stdout', '"workerCount":1'), 'a look at the queue')
     const { code } = await stop(worker)
     expect(code).toBe(0)
     expect(await within(top.end(), 'the end of top')).toMatchObject({ code: 0, stderr: '' })
@@ -120,6 +121,35 @@ describeWithRedis('the queue from the command line', () => {
     const refused = await within(second.end(), 'a second worker on that port')
     expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining('EADDRINUSE')])
     await stop(bound)
+  })
+
+  test('a dashboard of a queue is served until a signal comes', async () => {
+    const name = newName()
+    const words = ['--queue', redis.url, '--name', name]
+    const served = new CliProcess(['dashboard', ...words, '--read-only', '--print'])
+    running.push(served)
+    await within(served.says('stdout', '#token='), 'its address')
+    const url = new URL(served.stdout.trim())
+    const authorization = `Bearer ${url.hash.slice('#token='.length)}`
+    const news = await fetch(new URL('/api/events', url), { headers: { authorization } })
+    let text = ''
+    const decoder = new TextDecoder()
+    for await (const chunk of news.body!) {
+      text += decoder.decode(chunk, { stream: true })
+      if (/"queue":\{"waiting":0,.*\n/.test(text)) break
+    }
+    expect(text).not.toContain('"lanes":{')
+    const post = { method: 'POST', headers: { authorization } }
+    expect((await fetch(new URL('/api/queue/lanes/a/pause', url), post)).status).toBe(403)
+    const top = new CliProcess(['top', url.href, '--once'])
+    running.push(top)
+    expect((await within(top.end(), 'top')).stderr).toContain('shows a queue alone')
+    const { code, stderr } = await stop(served)
+    expect([code, stderr]).toEqual([0, expect.stringContaining(`the queue ${name} at redis://`)])
+    expect(stderr).not.toContain(PASSWORD)
+    const both = new CliProcess(['dashboard', url.href, ...words])
+    running.push(both)
+    expect((await within(both.end(), 'both')).stderr).toContain('or --queue')
   })
 
   test('a worker ends in order when npx, which passes no signal on, has ended', async () => {
@@ -152,18 +182,27 @@ describeWithRedis('the queue from the command line', () => {
       ['fail', 'why a'],
       ['fail', 'why b'],
     ])
+    const said = { state: 'running', partitions: 1, held: 0, running: 0, pid: worker.child.pid }
+    expect((await ask('workers')).results).toMatchObject([said])
     await stop(worker)
+    expect((await ask('workers')).stdout).toBe('')
     const { code, results } = await ask('redrive', '--ids', String(dead[0]!.id))
     expect([code, results]).toEqual([0, [{ redriven: 1 }]])
     const stats = new CliProcess(['queue', 'stats', '--name', name, '--queue', redis.url])
     running.push(stats)
     await within(stats.says('stdout', '\n}'), 'the counts')
     expect(JSON.parse(stats.stdout)).toMatchObject({ waiting: 1, dead: 1, leased: 0 })
+    expect(JSON.parse(stats.stdout).byLane).toEqual({
+      query: { waiting: 1, delayed: 0, leased: 0, dead: 1 },
+    })
     for (const [words, complaint] of [
       [['purge', '--all'], 'add --yes'],
       [['redrive'], 'needs either --ids or --all'],
       [['show'], 'show needs --ids'],
-      [['shred'], 'there is no action "shred"; actions: stats, pause, resume, limit, peek'],
+      [
+        ['shred'],
+        'there is no action "shred"; actions: stats, workers, pause, resume, limit, peek',
+      ],
     ] as const) {
       const refused = await ask(...words)
       expect([refused.code, refused.stdout]).toEqual([2, ''])

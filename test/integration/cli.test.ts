@@ -356,8 +356,7 @@ test('docs/cli.md lists every option of every command as --help does', async () 
   const page = readFileSync(join(import.meta.dirname, '../../docs/cli.md'), 'utf8')
   const rows = [...page.matchAll(/^\| `(--[\w-]+(?: <\w+>)?)` \|/gm)].map(([, flag]) => flag)
   const flags: string[][] = []
-  // Those of `dashboard` stand in a sentence.
-  for (const command of ['run', 'worker', 'queue', 'top', 'bench']) {
+  for (const command of ['run', 'worker', 'queue', 'top', 'dashboard', 'bench']) {
     const { code, stdout } = await runCli([command, '--help'])
     expect(code).toBe(0)
     flags.push([...stdout.matchAll(/^ {2}(--[\w-]+(?: <\w+>)?)/gm)].map(([, flag]) => flag!))

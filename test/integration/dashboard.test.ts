@@ -7,15 +7,18 @@ import { inspect } from 'node:util'
 import {
   type Dashboard,
   type DashboardOptions,
+  type LocalDistributedQueue,
   PartitionConfig,
   type QueueManager,
   QueueMetrics,
   RetryPolicy,
+  serveDashboard,
 } from 'corelane'
 import { afterEach, expect, test } from 'vitest'
 import { Browser, describeWithBrowser } from '../support/browser.ts'
 import { failure, rejection, until, within } from '../support/deadline.ts'
 import { create, moduleOf, open } from '../support/managers.ts'
+import { openPool, openQueue, openSubmitter, withFaults } from '../support/pools.ts'
 import { runProgram } from '../support/programs.ts'
 
 const undone: (() => Promise<void>)[] = []
@@ -210,6 +213,171 @@ test('it needs a token beyond loopback, and a manager with metrics', async () =>
   expect(String(await bare)).toMatch(/QueueMetrics.local/)
 })
 
+/** A queue with a dead command and one that waits, and its dashboard. */
+async function startQueue(): Promise<[LocalDistributedQueue, Dashboard]> {
+  const queue = openQueue(PartitionConfig.roundRobin(2))
+  const manager = await open('survival.js', { partitions: 1, lanes: { api: {} } })
+  await openPool(queue, manager)
+  const submitter = openSubmitter(queue)
+  const bad = { secret: '<img src=x onerror=document.title="hacked">' }
+  await failure(submitter.submit('api', 'alwaysFails', bad, { id: 'dead-one' }), 'a death')
+  await queue.lanes.pause('api')
+  await submitter.enqueue('api', 'echo', 1)
+  const dashboard = await serveDashboard({ queue, intervalMs: 100 })
+  undone.push(() => dashboard.close())
+  return [queue, dashboard]
+}
+
+const ACTS = [
+  'lanes/api/resume',
+  'lanes/other/pause',
+  'lanes/api/concurrency?max=2',
+  'lanes/api/rate?limit=5',
+  'dead/dead-one/redrive',
+  'dead/*/purge',
+].map((act) => `/api/queue/${act}`)
+
+async function isUntouched(queue: LocalDistributedQueue): Promise<void> {
+  expect(await queue.lanes.paused()).toEqual(['api'])
+  expect(await queue.lanes.limits()).toEqual([])
+  expect(await queue.counts()).toMatchObject({ waiting: 1, dead: 1 })
+}
+
+test('nothing of a queue changes without the token, by other pages or where it is read-only', async () => {
+  const [queue, dashboard] = await startQueue()
+  const authorization = `Bearer ${dashboard.token}`
+  for (const act of ACTS) {
+    expect((await ask(dashboard, act, 'POST', {})).status).toBe(401)
+    expect((await ask(dashboard, act, 'POST', { authorization: 'Bearer x' })).status).toBe(401)
+    for (const [headers, status] of [
+      [{ origin: 'http://evil.example' }, 403],
+      [{ host: 'evil.example:80' }, 421],
+    ] as const) {
+      const all = { authorization, ...headers }
+      expect((await ask(dashboard, act, 'POST', all)).status).toBe(status)
+    }
+    expect((await ask(dashboard, act)).status).toBe(405)
+  }
+  expect((await ask(dashboard, '/api/queue/dead', 'GET', {})).status).toBe(401)
+  await isUntouched(queue)
+  const readOnly = await serveDashboard({ queue, readOnly: true, redactPayloads: true })
+  undone.push(() => readOnly.close())
+  for (const act of ACTS) expect((await ask(readOnly, act, 'POST')).status).toBe(403)
+  const { body } = await ask(readOnly, '/api/queue/dead')
+  expect([body.includes('(redacted)'), body.includes('img')]).toEqual([true, false])
+  await isUntouched(queue)
+})
+
+test('lanes of a queue are paused and limited, its dead letters redriven and purged', async () => {
+  const [queue, dashboard] = await startQueue()
+  const post = async (act: string) => (await ask(dashboard, `/api/queue/${act}`, 'POST')).status
+  expect(await post('lanes/other/pause')).toBe(200)
+  expect(await queue.lanes.paused()).toEqual(['api', 'other'])
+  expect(await post('lanes/other/resume')).toBe(200)
+  expect(await queue.lanes.paused()).toEqual(['api'])
+  expect(await post('lanes/api/concurrency?max=2')).toBe(200)
+  expect(await post('lanes/api/rate?limit=5&windowMs=50')).toBe(200)
+  const rate = { limit: 5, windowMs: 50 }
+  expect(await queue.lanes.limits()).toEqual([{ laneId: 'api', concurrency: 2, rate }])
+  expect(await post('lanes/api/concurrency?max=')).toBe(200)
+  expect(await post('lanes/api/rate?limit=')).toBe(200)
+  expect(await queue.lanes.limits()).toEqual([])
+  for (const [act, status] of [
+    ['lanes/api/concurrency?max=0', 400],
+    ['lanes/api/concurrency', 400],
+    ['lanes/api/rate?limit=x', 400],
+    ['lanes/api/rate', 400],
+    ['lanes/%7Bx%7D/pause', 400],
+    ['lanes/api/explode', 404],
+    ['partitions/0/profile', 404],
+  ] as const) {
+    expect([act, await post(act)]).toEqual([act, status])
+  }
+  const [letter] = JSON.parse((await ask(dashboard, '/api/queue/dead')).body)
+  expect(letter).toMatchObject({ id: 'dead-one', lane: 'api', type: 'alwaysFails', attempts: 1 })
+  expect(letter.error).toMatch(/^failed: /)
+  expect(letter.payload).toContain('secret')
+  expect(await post('dead/dead-one/redrive')).toBe(200)
+  expect(await queue.counts()).toMatchObject({ waiting: 2, dead: 0 })
+  // A list from before it is not given again.
+  expect((await ask(dashboard, '/api/queue/dead')).body).toBe('[]')
+  await queue.lanes.resume('api')
+  await expect.poll(async () => (await queue.counts()).dead, { timeout: 20_000 }).toBe(1)
+  const purged = await ask(dashboard, '/api/queue/dead/*/purge', 'POST')
+  expect(JSON.parse(purged.body)).toEqual({ purged: 1 })
+  const [, other] = await start()
+  expect((await ask(other, '/api/queue/lanes/api/pause', 'POST')).status).toBe(404)
+  expect((await ask(other, '/api/queue/dead')).status).toBe(404)
+  expect((await ask(dashboard, '/api/lanes/api/pause', 'POST')).status).toBe(404)
+  expect((await ask(dashboard, '/api/dead')).status).toBe(404)
+})
+
+/** Follows a page's news until something holds of one. */
+async function news(
+  { url, token }: Dashboard,
+  holds: (news: { readonly queue?: Record<string, unknown> }) => boolean,
+): Promise<void> {
+  const left = new AbortController()
+  const headers = { authorization: `Bearer ${token}` }
+  const { body } = await fetch(new URL('/api/events', url), { headers, signal: left.signal })
+  let text = ''
+  const decoder = new TextDecoder()
+  for await (const chunk of body!) {
+    const parts = (text + decoder.decode(chunk, { stream: true })).split('\n\n')
+    text = parts.pop()!
+    if (parts.some((part) => holds(JSON.parse(part.slice(6))))) break
+  }
+  left.abort()
+}
+
+test('a queue is read once a second however many pages are open, and goes on after a fault', async () => {
+  const queue = openQueue(PartitionConfig.roundRobin(2))
+  let reads = 0
+  let lists = 0
+  let fault: Error | undefined = new Error('the broker is away')
+  const counted = withFaults(queue, {
+    counts: async () => {
+      reads++
+      if (fault !== undefined) throw fault
+      return queue.counts()
+    },
+    dead: {
+      ...queue.dead,
+      list: (max) => {
+        lists++
+        return queue.dead.list(max)
+      },
+    },
+  })
+  const dashboard = await serveDashboard({ queue: counted, intervalMs: 100 })
+  undone.push(() => dashboard.close())
+  expect(reads).toBe(0)
+  const begun = performance.now()
+  const failing = (all: { readonly queue?: Record<string, unknown> }) =>
+    String(all.queue?.error).includes('the broker is away')
+  await within(Promise.all([1, 2, 3, 4].map(() => news(dashboard, failing))), 'the fault')
+  fault = undefined
+  const working = (all: { readonly queue?: Record<string, unknown> }) =>
+    all.queue?.error === undefined && all.queue?.waiting === 0
+  for (let n = 0; n < 3; n++) {
+    await within(Promise.all([1, 2, 3, 4].map(() => news(dashboard, working))), 'its end')
+  }
+  await Promise.all(Array.from({ length: 8 }, () => ask(dashboard, '/api/queue/dead')))
+  // A timer may be early by a part of a millisecond.
+  const most = Math.ceil((performance.now() - begun) / 999) + 1
+  expect(reads).toBeGreaterThanOrEqual(2)
+  expect(reads).toBeLessThanOrEqual(most)
+  expect(lists).toBeLessThanOrEqual(most)
+})
+
+test('a dashboard shows a manager or a queue, and no other thing', async () => {
+  const nothing = rejection(serveDashboard({} as never), 'a dashboard of nothing')
+  expect(await nothing).toMatchObject({ code: 'CORELANE_INVALID_OPTION' })
+  const least = { numPartitions: 1, workerId: 'w' }
+  const five = rejection(serveDashboard({ queue: least as never }), 'a dashboard of five members')
+  expect(String(await five)).toMatch(/a queue that workers share/)
+})
+
 describeWithBrowser('in a browser', () => {
   async function browse(dashboard: Dashboard): Promise<Browser> {
     const browser = new Browser()
@@ -253,6 +421,39 @@ describeWithBrowser('in a browser', () => {
     )
     await browser.until(`${cells}.length === 1 && location.search === '?lane=oth'`)
     expect(await browser.evaluate('document.title')).toBe('corelane')
+  })
+
+  test('the page shows a queue and its workers, pauses, limits and redrives', async () => {
+    const [queue, dashboard] = await startQueue()
+    const browser = await browse(dashboard)
+    const text = (id: string) => `document.getElementById('${id}').textContent`
+    await browser.until("document.querySelectorAll('#queue-lanes tr').length === 1")
+    expect(await browser.evaluate(text('queue-lanes'))).toMatch(/^api \(paused\)10011Resume/)
+    expect(await browser.evaluate(text('queue-counts'))).toBe('1 waiting, 0 leased, 0 delayed')
+    expect(await browser.evaluate(text('queue-workers'))).toContain('running')
+    expect(await browser.evaluate(text('queue-workers-count'))).toBe('(1)')
+    const isShown = (of: string) =>
+      `[...document.querySelectorAll('[data-of=${of}]')].map(({ hidden }) => !hidden).join()`
+    expect(await browser.evaluate(isShown('lanes'))).not.toContain('true')
+    expect(await browser.evaluate(isShown('queue'))).not.toContain('false')
+    await browser.until("document.querySelectorAll('#queue-dead tr').length === 1")
+    expect(await browser.evaluate("document.querySelectorAll('img').length")).toBe(0)
+    expect(await browser.evaluate('document.title')).toBe('corelane')
+    // Answers are for the concurrency, then for the rate.
+    const limit = '[aria-label="Change the limits of lane api on all workers"]'
+    const prompt = "const given = ['2', '7']; window.prompt = () => given.shift()"
+    await browser.evaluate(`{ ${prompt}; document.querySelector('${limit}').click() }`)
+    await browser.until(`${text('queue-lanes')}.includes('max 2, 7 in 1000 ms')`)
+    await browser.evaluate("document.querySelector('#queue-dead button').click()")
+    await browser.until("document.querySelectorAll('#queue-dead tr').length === 0")
+    await browser.evaluate("document.querySelector('#queue-lanes button').click()")
+    await browser.until(`!${text('queue-lanes')}.includes('(paused)')`)
+    expect(await queue.lanes.paused()).toEqual([])
+    // It dies again.
+    await browser.until("document.querySelectorAll('#queue-dead tr').length === 1")
+    await browser.evaluate("document.getElementById('queue-purge-all').click()")
+    await browser.until(`${text('queue-dead-count')} === '(0)'`)
+    expect((await queue.counts()).dead).toBe(0)
   })
 
   test('the page profiles a partition, and draws what took its time', async () => {

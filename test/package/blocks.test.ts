@@ -145,6 +145,14 @@ const CHECKS: Record<string, readonly Check[]> = {
   ],
   'docs/distributed.md': [
     {
+      has: 'queue.workers.list()',
+      before: `import { LocalDistributedQueue } from 'corelane'
+        const queue = LocalDistributedQueue.auto()`,
+      instead: [['await queue.workers.list()', 'console.log(await queue.workers.list())']],
+      after: 'console.log(byLane)\nawait queue.close()',
+      prints: '[]\n{}',
+    },
+    {
       has: "queue.lanes.pause('reports')",
       before: `import { LocalDistributedQueue } from 'corelane'
         const queue = LocalDistributedQueue.auto()`,
@@ -299,10 +307,18 @@ const CHECKS: Record<string, readonly Check[]> = {
       prints: '{"limit":100,"windowMs":1000}',
     },
     {
-      has: 'serveDashboard',
+      has: 'serveDashboard({ port: 9465',
       before: OPEN,
       instead: [['9465', '0']],
       after: `await dashboard.close()${CLOSE}`,
+      prints: /^http:\/\/127\.0\.0\.1:\d+\/#token=\S+$/,
+    },
+    {
+      has: 'readOnly: true',
+      before: `import { LocalDistributedQueue } from 'corelane'
+        const queue = LocalDistributedQueue.auto()`,
+      instead: [['9466', '0']],
+      after: 'console.log(dashboard.url)\nawait dashboard.close()\nawait queue.close()',
       prints: /^http:\/\/127\.0\.0\.1:\d+\/#token=\S+$/,
     },
     {

@@ -8,6 +8,7 @@ import { ERRORS } from '../../src/base/errors.ts'
 import type { OptionRules } from '../../src/base/options.ts'
 import { VERSION } from '../../src/base/version.ts'
 import { benchCommand } from '../../src/cli/bench.ts'
+import { dashboardCommand } from '../../src/cli/dashboard.ts'
 import { queueCommand } from '../../src/cli/queue.ts'
 import { runCommand } from '../../src/cli/run.ts'
 import { topCommand } from '../../src/cli/top.ts'
@@ -148,7 +149,7 @@ test('the flags in docs/cli.md are those of the commands, with their defaults', 
     Options: runCommand.options,
     'Over many machines': workerCommand.options,
     'Look at a queue': queueCommand.options,
-    'Look at a process': topCommand.options,
+    'Look at a process': { ...topCommand.options, ...dashboardCommand.options },
     'Which strategy': benchCommand.options,
   }
   expect(docs.flagDocs(read('docs/cli.md'), commands)).toEqual([])

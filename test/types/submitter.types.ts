@@ -2,11 +2,18 @@
 // fail to compile, and tsc complains if it does not.
 
 import {
+  type CommandEnvelope,
+  type Dashboard,
   type Enqueued,
   type FoundCommand,
+  type LaneLimits,
+  type LeasedQueue,
   LocalDistributedQueue,
+  type QueueCounts,
   QueueManager,
+  type QueueWorker,
   Submitter,
+  serveDashboard,
   WorkerPool,
   type WorkerPoolStats,
 } from 'corelane'
@@ -52,3 +59,32 @@ const pool = new WorkerPool(queue, typed, { globalConcurrency: { a: 2 } })
 pool.stats() satisfies WorkerPoolStats
 // @ts-expect-error an option of another kind
 new WorkerPool(queue, typed, { lanes: 'a' })
+
+// Limits of lanes over all workers.
+queue.lanes.setConcurrency('a', 2) satisfies Promise<void>
+queue.lanes.setConcurrency('a', undefined) satisfies Promise<void>
+queue.lanes.setRateLimit('a', { limit: 5, windowMs: 100 }) satisfies Promise<void>
+queue.lanes.setRateLimit('a', undefined) satisfies Promise<void>
+queue.lanes.limits() satisfies Promise<readonly LaneLimits[]>
+// @ts-expect-error a limit that is no number
+queue.lanes.setConcurrency('a', '2')
+// @ts-expect-error a rate without a limit is none, and has no such member
+queue.lanes.setRateLimit('a', { perSecond: 5 })
+
+// A trace goes with its envelope.
+declare const envelope: CommandEnvelope
+envelope.options?.trace satisfies Readonly<Record<string, string>> | undefined
+queue.enqueue({ ...envelope, options: { trace: { traceparent: '00-1-2-01' } } })
+// @ts-expect-error fields of a trace are texts
+queue.enqueue({ ...envelope, options: { trace: { traceparent: 5 } } })
+
+// Any engine is shown on a dashboard, beside a manager or alone.
+declare const engine: LeasedQueue
+queue.workers.list() satisfies Promise<readonly QueueWorker[]>
+queue.counts() satisfies Promise<QueueCounts>
+serveDashboard({ queue: engine, readOnly: true }) satisfies Promise<Dashboard>
+typed.serveDashboard({ queue }) satisfies Promise<Dashboard>
+// @ts-expect-error a dashboard of nothing
+serveDashboard({ port: 0 })
+// @ts-expect-error a queue without counts
+serveDashboard({ queue: { numPartitions: 1, workerId: 'w' } })
