@@ -134,9 +134,16 @@ export interface Beside {
   readonly transferred: ReadonlySet<unknown>
 }
 
+/** An error to be thrown often. The frames of its stack would keep the text of the program. */
+function ending(message: string): Error {
+  const error = new Error(message)
+  error.stack = message
+  return error
+}
+
 /** Ends an encoding: the record would be too long. */
-export const TOO_LONG: Error = new Error('the record is too long')
+export const TOO_LONG: Error = ending('the record is too long')
 /** Ends an encoding: something can only lie beside the record, which is not possible here. */
-export const ONLY_BESIDE: Error = new Error('only a port carries it')
+export const ONLY_BESIDE: Error = ending('only a port carries it')
 /** Ends an encoding, or that of an error's member. */
-export const REFUSED: Error = new Error('it cannot cross threads')
+export const REFUSED: Error = ending('it cannot cross threads')

@@ -4,7 +4,7 @@
 import { QueueManager } from 'corelane'
 import { expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
-import { fixture, open } from '../support/managers.ts'
+import { fixture, moduleOf, open } from '../support/managers.ts'
 import { runProgram } from '../support/programs.ts'
 
 const MIB = 2 ** 20
@@ -119,6 +119,26 @@ test('the memory of threads that died goes with them', async () => {
   for (let i = 0; i < 15; i++) await die()
   // Each has 8 MiB of rings.
   expect((await settle()) - before).toBeLessThan(30 * MIB)
+})
+
+test('a thread keeps the text of its program once', async () => {
+  const handlers = moduleOf(`
+    import { json } from 'node:stream/consumers'
+    import { getHeapSnapshot } from 'node:v8'
+    export async function longStrings() {
+      const { snapshot, nodes, strings } = await json(getHeapSnapshot())
+      const { node_fields: fields, node_types: [types] } = snapshot.meta
+      const [type, name, size] = ['type', 'name', 'self_size'].map((one) => fields.indexOf(one))
+      const found = []
+      for (let i = 0; i < nodes.length; i += fields.length) {
+        const isLong = types[nodes[i + type]] === 'string' && nodes[i + size] > 50_000
+        if (isLong) found.push(strings[nodes[i + name]].slice(0, 60))
+      }
+      return found
+    }
+  `)
+  const manager = await open('values.js', { handlers, partitions: 1 })
+  expect(await within(manager.run('longStrings'), 'the strings')).toHaveLength(1)
 })
 
 async function collector(): Promise<() => void> {
