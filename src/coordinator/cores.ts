@@ -59,6 +59,9 @@ function quotaOfVersion1(read: ReadText, folder: string): number {
   return quota > 0 ? quota / period : Number.POSITIVE_INFINITY
 }
 
+/** Read once: it takes up to a millisecond, and a manager asks for itself and for each thread. */
+let quota: number | undefined
+
 /**
  * Number of partitions that keep every core this process may use busy: what the operating system
  * offers, bounded by the control group's CPU quota rounded down, at least 1. The environment
@@ -67,5 +70,6 @@ function quotaOfVersion1(read: ReadText, folder: string): number {
 export function usableCores(): number {
   const override = Number(process.env[CORES_VARIABLE])
   if (Number.isInteger(override) && override > 0) return override
-  return Math.max(1, Math.floor(Math.min(availableParallelism(), quotaCores(readText))))
+  quota ??= quotaCores(readText)
+  return Math.max(1, Math.floor(Math.min(availableParallelism(), quota)))
 }
