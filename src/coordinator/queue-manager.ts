@@ -104,8 +104,10 @@ class Manager<M, L extends string> {
 
   /**
    * Starts the threads and loads the handler module in each. A command, broadcast or reload does so
-   * too if need be: a command waits for one thread that is ready, the others for all. A failure
-   * rejects what waits, with its error, and what runs, with `CORELANE_COMMAND_DROPPED`.
+   * too if need be: a command waits for one thread that is ready, the others for all. With
+   * `balanced` one command starts one thread, and the others follow once that is ready or another
+   * call waits. A failure rejects what waits, with its error, and what runs, with
+   * `CORELANE_COMMAND_DROPPED`.
    *
    * @returns When every partition is ready. Calling it again gives the same promise.
    * @throws ConfigError `CORELANE_HANDLERS_FAILED`; the manager is closed then.

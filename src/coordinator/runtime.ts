@@ -46,9 +46,9 @@ import {
 } from './threads/incarnation.ts'
 import { Interruptions } from './threads/interruptions.ts'
 import { PartitionHandle } from './threads/partition-handle.ts'
-import { Recovery } from './threads/recovery.ts'
+import { closedError, Recovery } from './threads/recovery.ts'
 import { Renewal } from './threads/renewal.ts'
-import { closedError, Supervisor } from './threads/supervisor.ts'
+import { Supervisor } from './threads/supervisor.ts'
 import { fileProgram, findThreadProgram, type ThreadProgram } from './threads/thread-program.ts'
 
 /** A lone command that is estimated to run no longer is waited for without leaving the turn. */
@@ -201,10 +201,10 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     if (!command.isSettled) this.#interruptions.stopRun(command, reason)
   }
 
-  /** Starts the threads; calling it again gives the same promise. */
+  /** Starts all threads; calling it again gives the same promise. */
   start(): Promise<void> {
-    this.#starting ??= outside(() => this.#start())
-    return this.#starting
+    this.#supervisor.startRest()
+    return this.#begin()
   }
 
   /**
@@ -337,6 +337,11 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     this.#settled()
   }
 
+  #begin(): Promise<void> {
+    this.#starting ??= outside(() => this.#start())
+    return this.#starting
+  }
+
   async #start(): Promise<void> {
     if (this.#state !== 'created') throw laneError('CORELANE_CLOSED', { state: this.#state })
     this.#state = 'starting'
@@ -407,10 +412,14 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
 
   whenStarted<T>(call: () => Promise<T>, isOne = false): Promise<T> | undefined {
     if (this.#state !== 'created' && this.#state !== 'starting') return undefined
+    const isFirst = this.#state === 'created'
     const later = this.#early.add(call, isOne)
     // A failed start rejects the call.
-    if (this.#state === 'created') this.start().catch(() => {})
+    if (isFirst) this.#begin().catch(() => {})
     else this.#runFirst()
+    // One command needs one thread; others would take their start from it.
+    const isServed = isFirst ? isOne : this.earlyCount === 0
+    if (!isServed || !isShared(this.#plan)) this.#supervisor.startRest()
     return later
   }
 

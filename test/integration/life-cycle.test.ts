@@ -114,6 +114,63 @@ test('a command does not pass an earlier call that needs every thread', async ()
   await within(one, 'the command')
 })
 
+/** The state of the first partition each time that a thread is made. */
+function firstStates(manager: QueueManager): string[] {
+  const states: string[] = []
+  manager.on('queue.partition.spawned', () => states.push(manager.stats().partitions[0]!.state))
+  return states
+}
+
+test.each<[string, string, (manager: QueueManager) => Promise<unknown>, 'balanced' | 'hash']>([
+  ['one command', 'ready', (manager) => manager.run('where'), 'balanced'],
+  ['one command that has a thread', 'starting', (manager) => manager.run('where'), 'hash'],
+  ['two', 'starting', (manager) => manager.submitMany('query', 'where', [1, 2]), 'balanced'],
+  [
+    'a command and another',
+    'starting',
+    (manager) => Promise.all([manager.run('where'), manager.run('where')]),
+    'balanced',
+  ],
+  [
+    'a command and start',
+    'starting',
+    (manager) => Promise.all([manager.run('where'), manager.start()]),
+    'balanced',
+  ],
+])('for %s the second thread is made while the first is %s', async (_, state, call, strategy) => {
+  const { workerData } = new Ledger(0)
+  const manager = create('life.js', { partitions: { strategy, count: 2 }, workerData })
+  const states = firstStates(manager)
+  await within(call(manager), 'the call')
+  await until(() => manager.stats().state === 'running', 'every thread')
+  expect(states).toEqual(['starting', state])
+})
+
+test('a module that does not load costs one command one thread', async () => {
+  const { workerData } = new Ledger(0)
+  const options = { partitions: 2, workerData: { ...workerData, setup: 'throws' } }
+  const manager = create('life.js', options)
+  const states = firstStates(manager)
+  expect((await failure(manager.run('where'), 'run')).code).toBe('CORELANE_HANDLERS_FAILED')
+  expect(states).toEqual(['starting'])
+})
+
+test('close lets the only thread tear down, and no other starts meanwhile', async () => {
+  const { workerData } = new Ledger(0)
+  const manager = create('life.js', {
+    partitions: 2,
+    closeTimeoutMs: 100,
+    workerData: { ...workerData, teardown: 'never settles' },
+  })
+  const states = firstStates(manager)
+  await within(manager.run('where'), 'the command')
+  const made = states.length
+  const closedAt = performance.now()
+  await within(manager.close(), 'close')
+  expect(performance.now() - closedAt).toBeGreaterThan(90)
+  expect(states).toHaveLength(made)
+})
+
 test('a thread that fails to start ends the commands of those that are ready', async () => {
   const { ledger, manager } = lateSecond('hash')
   const started = failure(manager.start(), 'start')

@@ -217,3 +217,18 @@ function optionsAgain({ extras, rank, key }: Command): CommandOptions {
   }
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))
 }
+
+/**
+ * Why a command ended with its manager.
+ *
+ * @param started - Whether its handler had been entered.
+ * @param failure - Why the manager could not start; undefined: it was closed.
+ */
+export function closedError(started: boolean, failure?: LaneError): LaneError {
+  if (failure !== undefined && !started) {
+    return laneError(failure.code, failure.details, failure.cause)
+  }
+  const stage = started ? 'running' : 'waiting'
+  const reason = failure === undefined ? 'close() was called' : 'another of its threads failed'
+  return laneError('CORELANE_COMMAND_DROPPED', { stage, reason }, failure)
+}

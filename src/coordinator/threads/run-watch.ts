@@ -6,6 +6,7 @@
 // is in shared memory, stored by the partition, and so are the pauses of a stream: its time stands
 // still while it waits for its reader.
 
+import { nowMs } from '../../base/clock.ts'
 import type { LaneError } from '../../base/errors.ts'
 import { SLOT_COUNT } from '../../memory/layout.ts'
 import { type CoordinatorSlots, SlotState } from '../../memory/slots.ts'
@@ -156,4 +157,17 @@ export class RunWatch {
     for (const run of this.#detached.values()) if (run.graceEndsMs <= nowMs) return run
     return undefined
   }
+}
+
+/** The runs of a thread: those of commands that it left, and those whose commands had settled. */
+export function detachedRuns(
+  left: readonly OrphanedCommand[],
+  detached: Iterable<RunClaim>,
+): RunClaim[] {
+  const runs = left
+    .filter(({ started }) => started)
+    .map(({ command: { lane, key, extras } }) => ({ lane, key, group: extras?.group }))
+  // Their starts were not read before they were let go of.
+  for (const run of runs) run.group = run.group?.split(nowMs())
+  return [...runs, ...detached].map(({ lane, key, group }) => ({ lane, key, group }))
 }

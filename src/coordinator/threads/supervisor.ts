@@ -24,14 +24,17 @@ import {
   type ThreadReports,
 } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
-import type { Blame, Recovery } from './recovery.ts'
-import type { OrphanedCommand } from './run-watch.ts'
+import { type Blame, closedError, type Recovery } from './recovery.ts'
+import { detachedRuns, type OrphanedCommand } from './run-watch.ts'
 import { findThreadProgram, type ThreadProgram } from './thread-program.ts'
 
 const BUNDLERS_PAGE = 'https://github.com/corelane/corelane/blob/main/docs/bundlers.md'
 
 /** Threads in a row that may die without settling a command before the partition is given up. */
 const FAILURES_MAX = 5
+
+/** So long after the first thread is ready others start: to make one keeps its result waiting. */
+const REST_DELAY_MS = 10
 
 /** Wait before the second replacement in a row; it doubles with each further one. */
 const BACKOFF_MS = 100
@@ -69,6 +72,11 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
   /** Handlers that the module has. */
   #own: readonly string[] | undefined
   #isClosing = false
+  #endRestDelay!: () => void
+  /** Until then a start makes one thread only. */
+  readonly #restDelay = new Promise<void>((resolve) => {
+    this.#endRestDelay = resolve
+  })
   /** Why the start failed. */
   #failure: LaneError | undefined
 
@@ -99,7 +107,8 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
   }
 
   /**
-   * Starts every partition. Each may run commands as soon as it is ready.
+   * Starts every partition: the first at once, the others with {@link Supervisor.startRest} or soon
+   * after the first is ready. Each may run commands as soon as it is ready.
    *
    * @returns The sorted names of the handlers.
    * @throws ConfigError `CORELANE_INVALID_OPTION` if `new Worker` refuses what it is given,
@@ -113,24 +122,42 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     const count = Math.max(1, this.#limits.elastic?.min ?? this.#partitions.length)
     const first = this.#partitions.slice(0, count)
     for (const partition of this.#partitions.slice(count)) partition.isDormant = true
-    const results = await Promise.allSettled(
-      // Asynchronous, since making a thread may throw, and then the others must be ended.
-      first.map(async (partition) => {
-        const incarnation = this.make(partition)
-        partition.incarnation = incarnation
-        incarnation.takeOver()
-        await this.load(incarnation)
-        this.#watch(incarnation)
-        if (!this.#isClosing) this.#events.opened(this.#own!)
-      }),
-    )
-    const failed = results.find((result) => result.status === 'rejected')
-    if (failed !== undefined) {
-      this.#failure = failed.reason
+    const failures: LaneError[] = []
+    const starts = first.map(async (partition, index) => {
+      if (index > 0) await this.#restDelay
+      try {
+        if (failures.length === 0) await this.#startFirst(partition)
+        if (index === 0) timers.setTimeout(() => this.startRest(), REST_DELAY_MS).unref()
+      } catch (error) {
+        failures.push(error as LaneError)
+        this.startRest()
+      }
+    })
+    await Promise.all(starts)
+    const [failure] = failures
+    if (failure !== undefined) {
+      if (!this.#isClosing) this.#failure = failure
       await this.terminate()
-      throw failed.reason
+      throw failure
     }
     return this.#own!
+  }
+
+  /** Lets a start make all its threads, if it has made one only. */
+  startRest(): void {
+    // What ends lets its threads tear down first.
+    if (!this.#isClosing) this.#endRestDelay()
+  }
+
+  /** Starts the first thread of a partition. */
+  async #startFirst(partition: PartitionHandle): Promise<void> {
+    if (this.#isClosing) throw laneError('CORELANE_CLOSED', { state: 'closed' })
+    const incarnation = this.make(partition)
+    partition.incarnation = incarnation
+    incarnation.takeOver()
+    await this.load(incarnation)
+    this.#watch(incarnation)
+    if (!this.#isClosing) this.#events.opened(this.#own!)
   }
 
   /**
@@ -214,6 +241,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
   /** Ends every thread at once. */
   async terminate(): Promise<void> {
     this.#isClosing = true
+    this.#endRestDelay()
     for (const timer of this.#respawns) timers.clearTimeout(timer)
     this.#respawns.clear()
     await Promise.all(
@@ -564,29 +592,4 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     }
     if (partition.incarnation === incarnation) this.adopt(partition, incarnation, isAnother)
   }
-}
-
-/** The runs of a thread: those of commands that it left, and those whose commands had settled. */
-function detachedRuns(left: readonly OrphanedCommand[], detached: Iterable<RunClaim>): RunClaim[] {
-  const runs = left
-    .filter(({ started }) => started)
-    .map(({ command: { lane, key, extras } }) => ({ lane, key, group: extras?.group }))
-  // Their starts were not read before they were let go of.
-  for (const run of runs) run.group = run.group?.split(nowMs())
-  return [...runs, ...detached].map(({ lane, key, group }) => ({ lane, key, group }))
-}
-
-/**
- * Why a command ended with its manager.
- *
- * @param started - Whether its handler had been entered.
- * @param failure - Why the manager could not start; undefined: it was closed.
- */
-export function closedError(started: boolean, failure?: LaneError): LaneError {
-  if (failure !== undefined && !started) {
-    return laneError(failure.code, failure.details, failure.cause)
-  }
-  const stage = started ? 'running' : 'waiting'
-  const reason = failure === undefined ? 'close() was called' : 'another of its threads failed'
-  return laneError('CORELANE_COMMAND_DROPPED', { stage, reason }, failure)
 }
