@@ -16,6 +16,7 @@ if (mode === undefined) throw new RangeError(`${name} has no mode "${modeName}"`
 const us = Number(work)
 const iterations = us === 0 ? 1 : iterationsFor(us)
 const pool = await mode.open(Number(threads))
+await pool.start?.()
 await pool.run('echo', 1)
 const result = spin(iterations)
 const sample = await metered(() =>

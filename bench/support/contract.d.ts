@@ -2,6 +2,8 @@
 
 /** A pool of threads that runs handlers; opened by a mode, ready to take commands. */
 export interface Pool {
+  /** Starts all its threads, where opening it does not. */
+  start?(): Promise<unknown>
   /** Runs a handler of `handlers.js`; resolves to what it returns. */
   run(type: string, payload: unknown): Promise<unknown>
   /** Runs it before all that waits, if the system can. */

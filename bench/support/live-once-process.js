@@ -18,10 +18,13 @@ if (mode === undefined) throw new RangeError(`${name} has no mode "${modeName}"`
 /** @param {number} ms */
 const rest = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
+const before = readCpu()
 const startedAt = performance.now()
 const pool = await mode.open(Number(threads))
 await pool.run('echo', 1)
 const firstResultMs = performance.now() - startedAt
+const firstResultCpuMs = cpuSince(before).processUs / 1000
+await pool.start?.()
 
 await Promise.all(Array.from({ length: COMMANDS }, (_, id) => pool.run('echo', smallObject(id))))
 await rest(SETTLE_MS)
@@ -30,10 +33,10 @@ const residentMiB = process.memoryUsage.rss() / 2 ** 20
 
 let idlePercent = 0
 if (Number(idle) > 0) {
-  const before = readCpu()
+  const resting = readCpu()
   const idleAt = performance.now()
   await rest(Number(idle))
-  idlePercent = cpuSince(before).processUs / 10 / (performance.now() - idleAt)
+  idlePercent = cpuSince(resting).processUs / 10 / (performance.now() - idleAt)
 }
 await pool.close()
-console.log(JSON.stringify({ firstResultMs, residentMiB, idlePercent }))
+console.log(JSON.stringify({ firstResultMs, firstResultCpuMs, residentMiB, idlePercent }))

@@ -9,7 +9,13 @@ import { promisify } from 'node:util'
 const run = promisify(execFile)
 const TIMEOUT_MS = 60_000
 
-/** @typedef {{ firstResultMs: number, residentMiB: number, idlePercent: number }} Life */
+/**
+ * @typedef {object} Life
+ * @property {number} firstResultMs
+ * @property {number} firstResultCpuMs
+ * @property {number} residentMiB
+ * @property {number} idlePercent
+ */
 
 /**
  * Lives one life.

@@ -19,7 +19,7 @@ export class Shelf {
    */
   open(system, mode, threads) {
     const key = keyOf(system, mode, threads)
-    const pool = this.#pools.get(key) ?? mode.open(threads)
+    const pool = this.#pools.get(key) ?? started(mode.open(threads))
     this.#pools.set(key, pool)
     return pool
   }
@@ -44,6 +44,13 @@ export class Shelf {
     this.#pools.clear()
     await Promise.all(pools.map(async (pool) => (await pool).close()))
   }
+}
+
+/** @param {Promise<Pool>} opening */
+async function started(opening) {
+  const pool = await opening
+  await pool.start?.()
+  return pool
 }
 
 /** @param {System} system @param {Mode} mode @param {number} threads */

@@ -27,10 +27,10 @@ async function open(threads, concurrencyPerPartition) {
     partitions: PartitionConfig.balanced(threads),
     concurrencyPerPartition,
   })
-  await manager.start()
   /** @type {Promise<import('../support/contract.js').Pool & { close(): Promise<void> }> | undefined} */
   let reserve
   return {
+    start: () => manager.start(),
     run: (type, payload) => manager.submit('query', type, payload),
     runUrgent: (type, payload) => manager.submit('system', type, payload),
     runAbortable: (type, payload, signal) => manager.submit('query', type, payload, { signal }),
