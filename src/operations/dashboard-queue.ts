@@ -111,6 +111,8 @@ interface QueueNews extends LaneCounts {
 /** The span between two reads of the queue at least. */
 const READ_MS = 1_000
 const ROWS_SHOWN = 200
+/** Lanes of a worker that are shown. */
+const LANES_SHOWN = 20
 /** Dead letters that are shown. */
 export const LETTERS_SHOWN = 100
 /** Dead commands that one act on all of them takes. */
@@ -152,7 +154,11 @@ export function newsOf(
   }))
   return {
     ...{ waiting, delayed, leased, dead, lanes, laneCount: names.length },
-    ...{ workers: workers.slice(0, ROWS_SHOWN), workerCount: workers.length },
+    workers: workers.slice(0, ROWS_SHOWN).map((worker) => {
+      const some = worker.lanes.slice(0, LANES_SHOWN)
+      return some.length === worker.lanes.length ? worker : { ...worker, lanes: [...some, '…'] }
+    }),
+    workerCount: workers.length,
   }
 }
 

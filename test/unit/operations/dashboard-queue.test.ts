@@ -35,9 +35,12 @@ test('a lane is shown that is counted, served, paused or limited', () => {
 test('of many lanes and workers the first are shown, and how many there are', () => {
   const names = Array.from({ length: 1000 }, (_, n) => `n${String(n).padStart(4, '0')}`)
   const byLane = Object.fromEntries(names.map((name) => [name, none]))
-  const workers = names.map((name) => worker(name, ['n0000']))
+  const workers = names.map((name, n) => worker(name, n === 1 ? names : ['n0000']))
   const news = newsOf({ ...none, lanes: {}, byLane, partitions: [] }, [], [], workers)
   expect([news.lanes.length, news.laneCount]).toEqual([200, 1000])
   expect([news.workers.length, news.workerCount]).toEqual([200, 1000])
+  expect(news.workers[0]!.lanes).toEqual(['n0000'])
+  expect(news.workers[1]!.lanes).toEqual([...names.slice(0, 20), '…'])
+  expect(news.lanes[1]).toMatchObject({ name: 'n0001', workers: 1 })
   expect(news.lanes[0]).toMatchObject({ name: 'n0000', workers: 1000 })
 })
