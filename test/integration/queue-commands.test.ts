@@ -7,7 +7,6 @@ import {
   type LeasedQueue,
   LocalDistributedQueue,
   PartitionConfig,
-  type QueuedCommands,
   type Submitter,
   type WorkerPool,
 } from 'corelane'
@@ -33,15 +32,26 @@ interface Stage {
   readonly ledger: Ledger
 }
 
-/** Its members, bound. */
-function commandsOf({ commands }: LeasedQueue): QueuedCommands {
+/** The same queue for a worker that hears of no cancel. */
+function deaf(queue: LeasedQueue): LeasedQueue {
+  return withFaults(queue, { commands: withFaults(queue.commands!, { onCancel: () => () => {} }) })
+}
+
+/** The same queue for a worker that hears of a pause when the test says so. */
+function withEar(queue: LeasedQueue): { readonly queue: LeasedQueue; pause(): Promise<void> } {
+  let hear = (_laneId: string): void => {}
+  const lanes = withFaults(queue.lanes!, {
+    onPause: (listener) => {
+      hear = listener
+      return () => {}
+    },
+  })
   return {
-    find: (command) => commands!.find(command),
-    peek: (laneId, max) => commands!.peek(laneId, max),
-    cancel: (all) => commands!.cancel(all),
-    onCancel: (listener) => commands!.onCancel(listener),
-    report: (reports) => commands!.report(reports),
-    onProgress: (submitter, listener) => commands!.onProgress(submitter, listener),
+    queue: withFaults(queue, { lanes }),
+    pause: async () => {
+      await queue.lanes!.pause('prompt')
+      hear('prompt')
+    },
   }
 }
 
@@ -191,11 +201,8 @@ function commandsOn(open: (leaseMs?: number) => Promise<LeasedQueue>): void {
   test('a cancel that its worker does not hear of reaches it when it extends its lease', async () => {
     const ledger = new Ledger(5)
     const queue = await open(1000)
-    const deaf = withFaults(queue, {
-      commands: { ...commandsOf(queue), onCancel: () => () => {} },
-    })
     const manager = await openWorkers(ledger.workerData, { partitions: PartitionConfig.single() })
-    const pool = await openPool(deaf, manager)
+    const pool = await openPool(deaf(queue), manager)
     const submitter = openSubmitter(queue)
     const hog = rejection(
       submitter.submit('prompt', 'unlucky', { index: 1, hangs: 99 }, { id: 'hog' }),
@@ -212,14 +219,11 @@ function commandsOn(open: (leaseMs?: number) => Promise<LeasedQueue>): void {
   test('the next of a key starts once a run has stopped whose cancel was not heard', async () => {
     const ledger = new Ledger(5)
     const queue = await open(1500)
-    const deaf = withFaults(queue, {
-      commands: { ...commandsOf(queue), onCancel: () => () => {} },
-    })
     const manager = await openWorkers(ledger.workerData, {
       partitions: PartitionConfig.roundRobin(2),
       concurrencyPerPartition: 2,
     })
-    await openPool(deaf, manager)
+    await openPool(deaf(queue), manager)
     const submitter = openSubmitter(queue)
     // A thread that is killed has a second for what else it runs.
     const neighbours = [0, 1].map((index) => submitter.submit('prompt', 'softGate', index))
@@ -283,17 +287,19 @@ function commandsOn(open: (leaseMs?: number) => Promise<LeasedQueue>): void {
   test('a paused lane starts nothing on any worker, and goes on when it is resumed', async () => {
     const { submitter, queue, ledger, pool } = await openAll()
     const second = await openWorkers(ledger.workerData, { partitions: PartitionConfig.none() })
-    await openPool(sibling(queue), second)
+    const other = await openPool(sibling(queue), second)
     const gates = [1, 2, 3].map((index) => submitter.submit('prompt', 'gate', index))
     const behind = [4, 5, 6, 7].map((index) => submitter.submit('prompt', 'mark', index))
     await ledger.waitForStarts(1)
     await queue.lanes!.pause('prompt')
     // Those that workers had and had not started come back.
-    await until(() => pool.stats().held <= 3, 'the worker gives back the others')
+    const held = () => pool.stats().held + other.stats().held
+    const running = () => [1, 2, 3].filter((index) => ledger.runs(index) > 0).length
+    await until(() => held() === running(), 'workers have what runs, and nothing else')
     await sleep(150)
     const { started } = ledger
     ledger.openGate()
-    await until(() => ledger.started === started && pool.stats().held === 0, 'what ran ends')
+    await until(() => held() === 0, 'what ran ends')
     await sleep(150)
     expect(ledger.started).toBe(started)
     expect(await within(submitter.submit('once', 'mark', 8), 'another lane')).toBe(8)
@@ -302,6 +308,48 @@ function commandsOn(open: (leaseMs?: number) => Promise<LeasedQueue>): void {
       1, 2, 3, 4, 5, 6, 7,
     ])
     expect(ledger.allRuns(9)).toEqual([0, 1, 1, 1, 1, 1, 1, 1, 1])
+  })
+
+  test('a pause that no announcement told of reaches a worker all the same', async () => {
+    const ledger = new Ledger(4)
+    const queue = await open(3000)
+    const lanes = withFaults(queue.lanes!, { onPause: () => () => {} })
+    const manager = await openWorkers(ledger.workerData, { partitions: PartitionConfig.single() })
+    const pool = await openPool(withFaults(queue, { lanes }), manager)
+    const submitter = openSubmitter(queue)
+    const runs = [submitter.submit('prompt', 'gate', 0)]
+    await ledger.waitForStarts(1)
+    for (const index of [1, 2, 3]) runs.push(submitter.submit('prompt', 'mark', index))
+    await until(() => pool.stats().held > 1, 'the worker has more than what runs')
+    await queue.lanes!.pause('prompt')
+    await until(() => pool.stats().held <= 1, 'the worker gives back the others')
+    ledger.openGate()
+    await until(() => pool.stats().held === 0, 'what ran ends')
+    expect(ledger.allRuns(4).slice(1)).toEqual([0, 0, 0])
+    await queue.lanes!.resume('prompt')
+    expect(await within(Promise.all(runs), 'all of them')).toEqual([0, 1, 2, 3])
+  })
+
+  test('a command on its way to a worker does not start once its lane is paused', async () => {
+    const ledger = new Ledger(1)
+    const queue = await open()
+    const ear = withEar(queue)
+    let leases = 0
+    const late = withFaults(ear.queue, {
+      lease: async (request) => {
+        const deliveries = await queue.lease(request)
+        if (deliveries.length > 0 && ++leases === 1) await ear.pause()
+        return deliveries
+      },
+    })
+    const manager = await openWorkers(ledger.workerData, { partitions: PartitionConfig.single() })
+    const pool = await openPool(late, manager)
+    const run = openSubmitter(queue).submit('prompt', 'mark', 0)
+    await until(() => pool.stats().returned === 1, 'it is given back')
+    await until(() => pool.stats().held === 0, 'the queue has it')
+    expect(ledger.started).toBe(0)
+    await queue.lanes!.resume('prompt')
+    expect(await within(run, 'its run')).toBe(0)
   })
 
   test('an option that cannot travel is refused before anything is sent', async () => {
@@ -334,7 +382,7 @@ describeWithRedis('the engine on Redis', () => {
   beforeAll(async () => {
     redis = await startRedis()
   })
-  commandsOn(async (leaseMs) =>
+  const open = async (leaseMs?: number) =>
     keep(
       await RedisDistributedQueue.open({
         url: redis.url,
@@ -343,6 +391,26 @@ describeWithRedis('the engine on Redis', () => {
         durability: 'ignore',
         leaseMs,
       }),
-    ),
-  )
+    )
+  commandsOn(open)
+
+  test('a command that waits for another of its key does not start once its lane is paused', async () => {
+    const ledger = new Ledger(4)
+    const queue = await open()
+    const ear = withEar(queue)
+    const manager = await openWorkers(ledger.workerData, { partitions: PartitionConfig.single() })
+    const pool = await openPool(ear.queue, manager)
+    const submitter = openSubmitter(queue)
+    const runs = [submitter.submit('prompt', 'gate', 0, { key: 'a' })]
+    await ledger.waitForStarts(1)
+    for (const index of [1, 2]) runs.push(submitter.submit('prompt', 'mark', index, { key: 'a' }))
+    await until(() => pool.stats().chained > 0, 'the next of the key is at the worker')
+    await ear.pause()
+    ledger.openGate()
+    await until(() => pool.stats().held === 0, 'what ran ends')
+    expect(ledger.started).toBe(1)
+    await queue.lanes!.resume('prompt')
+    expect(await within(Promise.all(runs), 'all of them')).toEqual([0, 1, 2])
+    expect(ledger.order(3)).toEqual([0, 1, 2])
+  })
 })

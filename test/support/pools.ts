@@ -58,8 +58,8 @@ export function openWorkers(
   return openManager('distributed.js', { workerData, ...options })
 }
 
-/** The same queue, some of whose members do otherwise. */
-export function withFaults<Q extends DistributedQueue>(queue: Q, faults: Partial<Q>): Q {
+/** The same queue, or part of one, some of whose members do otherwise. */
+export function withFaults<Q extends object>(queue: Q, faults: Partial<Q>): Q {
   return new Proxy(queue, {
     get(target, name) {
       if (Object.hasOwn(faults, name)) return faults[name as keyof Q]

@@ -327,7 +327,7 @@ export interface LaneRegistry extends NameRegistry {
   paused(): Promise<readonly string[]>
   /**
    * Calls a listener when a lane was paused, so that a worker gives back what it has not started. A
-   * call can be lost.
+   * call can be lost: workers read `paused` as well, with the limits.
    *
    * @param listener - Called with the lane.
    * @returns Ends it.

@@ -56,6 +56,8 @@ export class LeaseFetcher {
   /** The request that is under way. */
   #request: LeaseRequest | undefined
   #controller: AbortController | undefined
+  /** Lanes that were paused while it is under way: its answer may be older than that. */
+  readonly #paused = new Set<string>()
 
   /**
    * @param keeper - Knows whether the event loop is held up.
@@ -106,6 +108,13 @@ export class LeaseFetcher {
     this.#pause.end()
   }
 
+  /** A lane was paused. */
+  paused(laneId: string): void {
+    if (this.#request === undefined) return
+    this.#paused.add(laneId)
+    this.interrupt()
+  }
+
   /** The worker holds less than before: if that is worth a call, the next one is made. */
   progressed(): void {
     if (this.#isLookQueued) return
@@ -139,6 +148,7 @@ export class LeaseFetcher {
         continue
       }
       this.#request = request
+      this.#paused.clear()
       const isForSuspect = quarantine.isOn
       held.asking(request.partitions)
       try {
@@ -149,7 +159,7 @@ export class LeaseFetcher {
         if (deliveries.length === request.max) this.#learn(nowMs() - askedAtMs)
         if (isForSuspect) quarantine.took(deliveries.length)
         if (deliveries.length > 0) {
-          this.#runner.take(deliveries)
+          this.#runner.take(deliveries, this.#paused)
           // A queue in this process answers without letting the event loop turn.
           await turn()
         }

@@ -126,8 +126,11 @@ export class HeldCommand implements Settler {
   slot: string | undefined = undefined
   /** Until when it may start by its token, monotonic milliseconds; 0 if it needs none. */
   tokenUntilMs = 0
-  /** Until when it may start by the rate of its group; Infinity where that has none. */
-  readonly startByMs: number
+  /**
+   * Until when it may start by the rate of its group, Infinity where that has none; 0 once its lane
+   * was paused.
+   */
+  startByMs: number
   /** What its handler gave, or what is on its way to the queue as its end. */
   result: CommandResult | undefined = undefined
   /** Why its run has no result. */

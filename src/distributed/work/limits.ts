@@ -363,27 +363,39 @@ export class LaneLimiter {
   }
 }
 
-/** Lets the limits hold that are set on the queue while its workers run. */
+/** Lets the limits and pauses hold that are set on the queue while its workers run. */
 export class LimitWatch {
   readonly #core: WorkerCore
   readonly #changed: (lane: WorkerLane) => void
+  readonly #paused: (laneId: string) => void
   readonly #pause = new Pause()
-  #unlisten: (() => void) | undefined
+  #unlisten: () => void = () => {}
   #isReading = false
   /** Whether they are to be read again, since they may have changed meanwhile. */
   #isDue = false
   #isOver = false
 
-  /** @param changed - Acts on a lane that has other limits than before. */
-  constructor(core: WorkerCore, changed: (lane: WorkerLane) => void) {
+  /**
+   * @param changed - Acts on a lane that has other limits than before.
+   * @param paused - Acts on a lane that is paused, again and again while it is.
+   */
+  constructor(
+    core: WorkerCore,
+    changed: (lane: WorkerLane) => void,
+    paused: (laneId: string) => void,
+  ) {
     this.#core = core
     this.#changed = changed
+    this.#paused = paused
   }
 
   /** Begins. Resolves once they are known: until then nothing may be taken. */
   async start(): Promise<void> {
     const { queue } = this.#core
-    this.#unlisten = queue.lanes?.onLimits(() => void this.read())
+    const ends = [queue.lanes?.onLimits(() => void this.read()), queue.lanes?.onPause(this.#paused)]
+    this.#unlisten = () => {
+      for (const end of ends) end?.()
+    }
     for (let failures = 0; !this.#isOver && !(await this.read()); ) {
       await this.#pause.wait(backoffMs(++failures, queue.workerId))
     }
@@ -403,8 +415,10 @@ export class LimitWatch {
     try {
       while (this.#isDue && !this.#isOver) {
         this.#isDue = false
-        const all = new Map((await queue.lanes.limits()).map((each) => [each.laneId, each]))
+        const [limits, paused] = await Promise.all([queue.lanes.limits(), queue.lanes.paused()])
+        const all = new Map(limits.map((each) => [each.laneId, each]))
         for (const lane of lanes) if (lane.limit(all.get(lane.plan.name))) this.#changed(lane)
+        for (const laneId of paused) this.#paused(laneId)
       }
       return true
     } catch (error) {
@@ -418,7 +432,7 @@ export class LimitWatch {
   /** Ends. */
   stop(): void {
     this.#isOver = true
-    this.#unlisten?.()
+    this.#unlisten()
     this.#pause.end()
   }
 }

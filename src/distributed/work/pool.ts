@@ -217,7 +217,14 @@ export class WorkerPool {
     this.#runner = new Runner(core, takesKeys(manager.partitioning.strategy))
     this.#assignment = new PartitionAssignment(core, this.#runner)
     this.#announcer = new Announcer(core, manager.lanes, () => this.#standing())
-    this.#limits = new LimitWatch(core, (lane) => this.#limited(lane))
+    this.#limits = new LimitWatch(
+      core,
+      (lane) => this.#limited(lane),
+      (laneId) => {
+        this.#runner.paused(laneId)
+        this.#fetcher.paused(laneId)
+      },
+    )
     this.#keeper = new LeaseKeeper(
       core,
       this.#runner,
@@ -356,13 +363,9 @@ export class WorkerPool {
     this.#core.held.isAccepting = true
     const unwatch = this.#core.port.health.watch(this.#onHealth)
     const end = this.#core.queue.commands?.onCancel((fences) => this.#runner.cancelled(fences))
-    const resumed = this.#core.queue.lanes?.onPause((laneId) => {
-      this.#runner.giveBack(({ envelope }) => envelope.laneId === laneId)
-    })
     this.#unwatch = () => {
       unwatch()
       end?.()
-      resumed?.()
       this.#limits.stop()
     }
     this.#onHealth()

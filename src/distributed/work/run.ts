@@ -85,13 +85,18 @@ export class Runner implements Starter {
     }
   }
 
-  /** Takes deliveries on. */
-  take(deliveries: readonly Delivery[]): void {
+  /**
+   * Takes deliveries on.
+   *
+   * @param paused - Lanes that were paused while these were on their way.
+   */
+  take(deliveries: readonly Delivery[], paused: ReadonlySet<string>): void {
     const { held: all, pace } = this.#core
     if (all.size === 0) pace.resume(nowMs())
     for (const delivery of deliveries) {
       const lane = this.#lanes.get(delivery.envelope.laneId) ?? this.#unknownLane
       const held = all.add(delivery, lane)
+      if (paused.has(delivery.envelope.laneId)) held.startByMs = 0
       if (held.state === 'READY') this.#turns.push(held)
     }
     this.#startAll()
@@ -148,6 +153,13 @@ export class Runner implements Starter {
         if (held.command !== undefined) port.withdraw(held.command, 'its worker gives it back')
       }
     }
+  }
+
+  /** A lane was paused: nothing of it starts that has not, also once it is its turn in its key. */
+  paused(laneId: string): void {
+    const isOfLane = ({ envelope }: HeldCommand) => envelope.laneId === laneId
+    for (const held of this.#core.held.values()) if (isOfLane(held)) held.startByMs = 0
+    this.giveBack(isOfLane)
   }
 
   /** The limits of a lane are others: nothing of it starts by the old ones. */
@@ -268,7 +280,8 @@ export class Runner implements Starter {
   #start(held: HeldCommand, now: number): void {
     const { held: all, quarantine } = this.#core
     const { laneId, partitionId } = held.envelope
-    if (all.refuses(partitionId) || all.isClosed(held)) this.#giveBack(held)
+    const mayStart = !all.refuses(partitionId) && !all.isClosed(held) && !isTurnOver(held, now)
+    if (!mayStart) this.#giveBack(held)
     else if (held.lane === this.#unknownLane) {
       const allowed = [...this.#lanes.keys()].join(', ')
       const error = laneError('CORELANE_UNKNOWN_LANE', { received: show(laneId), allowed })
