@@ -92,9 +92,14 @@ test('a handler submits commands of its own while other threads start', async ()
 test('a thread gets no more than it can run while others start', async () => {
   const { ledger, manager } = lateSecond()
   const memory = new ArrayBuffer(8)
-  const held = manager.run('untilAborted')
+  let isHeld = false
+  const onProgress = () => {
+    isHeld = true
+  }
+  const held = manager.run('untilAborted', 0, { onProgress })
   const next = manager.run('where', memory, { transferList: [memory] })
-  await until(() => manager.stats().submitted === 1, 'the first command')
+  await until(() => isHeld, 'the first command runs')
+  expect(manager.stats().submitted).toBe(1)
   expect(memory.byteLength).toBe(8)
   ledger.openGate()
   // From partition 0, where the first one never ends, it could not be taken back.
@@ -177,8 +182,10 @@ test('a thread that fails to start ends the commands of those that are ready', a
   const keys = Array.from({ length: 8 }, (_, i) => `key ${i}`)
   const short = keys.map((key) => manager.run('where', 0, { key }))
   await within(Promise.any(short), 'a short command')
-  const long = keys.map((key) => failure(manager.run('untilAborted', 0, { key }), key))
-  await until(() => manager.stats().running > 0, 'a long command')
+  let runs = 0
+  const onProgress = () => runs++
+  const long = keys.map((key) => failure(manager.run('untilAborted', 0, { key, onProgress }), key))
+  await until(() => runs > 0, 'a long command')
   ledger.failsToLoad = true
   ledger.openGate()
   expect((await started).code).toBe('CORELANE_HANDLERS_FAILED')
