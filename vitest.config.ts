@@ -1,10 +1,20 @@
-// Vitest: pure tests run file by file in parallel. Tests that start threads or processes come after
-// them: most wait more than they compute, so three files run at a time; then those that must not be
-// disturbed, one after the other.
+// Vitest: pure tests run file by file in parallel, in processes that go on to the next file, so that
+// each loads what is tested once. Tests that start threads or processes come after them: most wait
+// more than they compute, so three files run at a time; then those that must not be disturbed, one
+// after the other. Each of these files has a process of its own.
 
+import { readdirSync, readFileSync } from 'node:fs'
 import { defineConfig } from 'vitest/config'
 
-const PURE = 'test/{unit,property,tidy}/**/*.test.ts'
+const FOLDERS = ['unit', 'property', 'tidy']
+const PURE = `test/{${FOLDERS}}/**/*.test.ts`
+
+/** Pure tests that put another module in the place of one: others must not get that. */
+const MOCKING = FOLDERS.flatMap((folder) =>
+  readdirSync(`test/${folder}`, { recursive: true, encoding: 'utf8' })
+    .map((name) => `test/${folder}/${name}`)
+    .filter((path) => path.endsWith('.test.ts') && /^vi\.mock\(/m.test(readFileSync(path, 'utf8'))),
+)
 
 /** Files whose tests measure, fill all cores for long, or compare what threads do beside each other. */
 const ALONE = [
@@ -24,7 +34,11 @@ export default defineConfig({
     // by vite, since what a worker runs cannot be transformed and what is tested is what ships.
     server: { deps: { external: [/\/(?:build|dist)\//] } },
     projects: [
-      { extends: true, test: { name: 'pure', include: [PURE] } },
+      {
+        extends: true,
+        test: { name: 'pure', include: [PURE], exclude: MOCKING, isolate: false },
+      },
+      { extends: true, test: { name: 'mocking', include: MOCKING } },
       {
         extends: true,
         test: {

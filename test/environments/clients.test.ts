@@ -20,13 +20,23 @@ export class C${i} { #a = ${i}; get a(): number { return this.#a } }\n`
     work.write({ [`src/file-${i}.ts`]: text })
   }
 
+  /** What a program prints with jest-worker, and with ours. */
+  const fromBoth = (program: string, ...words: string[]) =>
+    Promise.all(
+      ['jest-worker', 'ours'].map(async (tool) =>
+        JSON.parse(await work.run(program, tool, ...words)),
+      ),
+    )
+
   test(
     '@swc/cli compiles a tree, and its process ends by itself',
-    () => {
+    async () => {
       const ours = work.overridden('@swc/cli', 'piscina')
       const words = ['src', '--workers', '2', '--source-maps', '-d']
-      work.run(join(modules, '@swc/cli/bin/swc.js'), ...words, 'swc-theirs')
-      work.run(join(ours, 'bin/swc.js'), ...words, 'swc-ours')
+      await Promise.all([
+        work.run(join(modules, '@swc/cli/bin/swc.js'), ...words, 'swc-theirs'),
+        work.run(join(ours, 'bin/swc.js'), ...words, 'swc-ours'),
+      ])
       const made = work.contents('swc-ours')
       expect(Object.keys(made)).toHaveLength(120)
       expect(made).toEqual(work.contents('swc-theirs'))
@@ -36,12 +46,14 @@ export class C${i} { #a = ${i}; get a(): number { return this.#a } }\n`
 
   test(
     'terser-webpack-plugin minifies on our jest-worker',
-    () => {
+    async () => {
       const ours = work.overridden('terser-webpack-plugin', 'jest-worker')
       const program = work.spec('clients-webpack.cjs')
       const entry = work.spec('clients-farm.cjs')
-      work.run(program, 'webpack', 'terser-webpack-plugin', entry, work.at('webpack-theirs'))
-      work.run(program, 'webpack', ours, entry, work.at('webpack-ours'))
+      await Promise.all([
+        work.run(program, 'webpack', 'terser-webpack-plugin', entry, work.at('webpack-theirs')),
+        work.run(program, 'webpack', ours, entry, work.at('webpack-ours')),
+      ])
       const made = work.contents('webpack-ours')
       expect(Object.keys(made)).toHaveLength(4)
       expect(made).toEqual(work.contents('webpack-theirs'))
@@ -51,27 +63,30 @@ export class C${i} { #a = ${i}; get a(): number { return this.#a } }\n`
 
   test(
     'fastify-piscina answers requests from our pool',
-    () => {
+    async () => {
       const ours = work.overridden('fastify-piscina', 'piscina')
       const program = work.spec('clients-fastify.cjs')
       const handler = work.spec('clients-add.cjs')
-      const answer = work.run(program, 'fastify', ours, handler)
+      const [answer, theirs] = await Promise.all([
+        work.run(program, 'fastify', ours, handler),
+        work.run(program, 'fastify', 'fastify-piscina', handler),
+      ])
       expect(JSON.parse(answer)[0]).toHaveLength(5)
-      expect(answer).toBe(work.run(program, 'fastify', 'fastify-piscina', handler))
+      expect(answer).toBe(theirs)
     },
     CLIENT_MS,
   )
 
   test(
     'a farm of jest-worker and ours give the same',
-    () => {
+    async () => {
       cpSync(join(root, 'packages/jest-worker'), work.at('node_modules/ours'), {
         recursive: true,
       })
       const program = work.spec('clients-jest-worker.cjs')
       const farm = work.spec('clients-farm.cjs')
-      const theirs = JSON.parse(work.run(program, 'jest-worker', farm))
-      expect(JSON.parse(work.run(program, 'ours', farm))).toEqual(theirs)
+      const [theirs, ours] = await fromBoth(program, farm)
+      expect(ours).toEqual(theirs)
       expect(theirs.sum).toBe(3)
     },
     CLIENT_MS,
@@ -79,14 +94,14 @@ export class C${i} { #a = ${i}; get a(): number { return this.#a } }\n`
 
   test(
     'queues, pools, messages and limits of jest-worker give the same',
-    () => {
+    async () => {
       cpSync(join(root, 'packages/jest-worker'), work.at('node_modules/ours'), {
         recursive: true,
       })
       const program = work.spec('clients-jest-options.cjs')
       const modules = [work.spec('clients-farm.cjs'), work.spec('clients-farm-failing.cjs')]
-      const theirs = JSON.parse(work.run(program, 'jest-worker', ...modules))
-      expect(JSON.parse(work.run(program, 'ours', ...modules))).toEqual(theirs)
+      const [theirs, ours] = await fromBoth(program, ...modules)
+      expect(ours).toEqual(theirs)
       expect(theirs.priority).toEqual([1, 2, 3, 4, 5])
     },
     CLIENT_MS,

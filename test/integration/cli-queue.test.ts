@@ -1,13 +1,20 @@
 // CLI queue: `corelane worker` and `corelane run --queue` as a shell runs them, on a real Redis.
 
 import { randomUUID } from 'node:crypto'
-import { Submitter } from 'corelane'
+import { PartitionConfig, Submitter } from 'corelane'
 import { RedisDistributedQueue } from 'corelane/redis'
 import { afterEach, beforeAll, expect, test } from 'vitest'
 import { within } from '../support/deadline.ts'
 import type { RedisProcess } from '../support/redis-process.js'
 import { describeWithRedis, startRedis } from '../support/redis-server.ts'
-import { CliProcess, type Ending, fixture, runCli, toLines } from './support/cli-process.ts'
+import {
+  CliProcess,
+  CliSession,
+  type Ending,
+  fixture,
+  runCli,
+  toLines,
+} from './support/cli-process.ts'
 
 const handlers = fixture('cli-handlers.js')
 const PASSWORD = 'do-not-show-me'
@@ -15,6 +22,7 @@ const TAKES = 'takes commands of'
 
 const running: CliProcess[] = []
 let redis: RedisProcess
+let session: CliSession
 
 afterEach(() => {
   for (const { child } of running.splice(0)) child.kill('SIGKILL')
@@ -22,6 +30,14 @@ afterEach(() => {
 
 /** A name of a queue that no other test uses. */
 const newName = (): string => `queue-${randomUUID().slice(0, 8)}`
+
+/** Makes a queue that no other test uses. */
+async function newQueue(partitions: PartitionConfig): Promise<string> {
+  const queue = newName()
+  const made = await RedisDistributedQueue.open({ url: redis.url, queue, partitions })
+  await made.close()
+  return queue
+}
 
 /** Starts a worker and waits until it takes commands. */
 async function startWorker(name: string, ...args: string[]): Promise<CliProcess> {
@@ -48,11 +64,7 @@ function send(name: string, ...args: string[]): CliProcess {
 
 /** Runs `corelane queue`. */
 function askQueue(name: string, ...words: string[]): Promise<Ending> {
-  const env = { CORELANE_QUEUE_URL: redis.url }
-  const cli = new CliProcess(['queue', ...words, '--name', name], [], env)
-  running.push(cli)
-  cli.child.stdin.end()
-  return within(cli.end(), words.join(' '))
+  return within(session.run(['queue', ...words, '--name', name]), words.join(' '))
 }
 
 /** What a worker has said once it serves a dashboard. */
@@ -68,8 +80,18 @@ async function stop(worker: CliProcess, signal: NodeJS.Signals = 'SIGTERM'): Pro
 }
 
 describeWithRedis('the queue from the command line', () => {
+  const absentUrl = `redis://:${PASSWORD}@127.0.0.1:1`
+  /** Given up only after a while: the other tests run meanwhile. */
+  let absent: Promise<Ending[]>
+
   beforeAll(async () => {
+    absent = Promise.all([
+      runCli(['run', '--queue', absentUrl], [{}]),
+      runCli(['worker', handlers, '--queue', absentUrl]),
+    ])
     redis = await startRedis({ password: PASSWORD })
+    session = new CliSession({ CORELANE_QUEUE_URL: redis.url })
+    return () => session.child.kill('SIGKILL')
   })
 
   test('two workers run what a run sends, and it prints each result under its id', async () => {
@@ -436,28 +458,21 @@ describeWithRedis('the queue from the command line', () => {
   })
 
   test('--key is refused where the queue keeps no order', async () => {
-    const name = newName()
-    await startWorker(name)
+    const name = await newQueue(PartitionConfig.balanced(8))
     const { code, stderr } = await run(name, [{ payload: { user: 1 } }], '--key', 'user')
     expect(stderr).toContain(`--key needs a queue of strategy hash; ${name} has balanced`)
     expect(code).toBe(2)
   })
 
   test('a queue of another shape is refused by name', async () => {
-    const name = newName()
-    await startWorker(name, '--queue-partitions', '3')
+    const name = await newQueue(PartitionConfig.balanced(3))
     const { code, stderr } = await run(name, [{}], '--queue-partitions', '5')
     expect(stderr).toContain('has partitions 3, this was opened with 5')
     expect(code).toBe(2)
   })
 
   test('a Redis that is not there ends a run and a worker, and no password is shown', async () => {
-    const url = `redis://:${PASSWORD}@127.0.0.1:1`
-    const endings = await Promise.all([
-      runCli(['run', '--queue', url], [{}]),
-      runCli(['worker', handlers, '--queue', url]),
-    ])
-    for (const { code, stderr, stdout } of endings) {
+    for (const { code, stderr, stdout } of await absent) {
       expect(stderr).toContain('unreachable: redis://127.0.0.1:1: connect ECONNREFUSED')
       expect(stderr).toContain('The queue default did not answer: connect ECONNREFUSED')
       expect(stderr).toContain('(redis://127.0.0.1:1)')

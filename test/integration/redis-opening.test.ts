@@ -200,7 +200,8 @@ describeWithRedis('the engine on Redis, opened', () => {
       `redis://least:${secret}@127.0.0.1:${redis.port}/database`,
       `http://least:${secret}@127.0.0.1`,
     ]) {
-      tell(await failure(start({ url, commandTimeoutMs: 500, callTimeoutMs: 500 }), url))
+      const times = { openTimeoutMs: 1000, commandTimeoutMs: 500, callTimeoutMs: 500 }
+      tell(await failure(start({ url, ...times }), url))
     }
     const connection = { username: 'least', password: secret, socket: { port: redis.port } }
     tell(await failure(start({ connection }), 'connection'))

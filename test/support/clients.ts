@@ -1,9 +1,11 @@
 // Clients: copies of other people's tools that find our packages instead of their dependencies.
 
-import { spawnSync } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { expect } from 'vitest'
+import { promisify } from 'node:util'
+
+const execute = promisify(execFile)
 
 const PACKAGES = join(import.meta.dirname, '../../packages')
 const SPECS = join(import.meta.dirname, '../environments/specs')
@@ -68,11 +70,14 @@ export class ClientFolder {
   }
 
   /** Runs a program that must end by itself. */
-  run(program: string, ...words: string[]): string {
-    const options = { cwd: this.path, encoding: 'utf8', timeout: CLIENT_MS } as const
-    const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...words], options)
-    expect(status, `${program}\n${stdout}\n${stderr}`).toBe(0)
-    return stdout
+  async run(program: string, ...words: string[]): Promise<string> {
+    const options = { cwd: this.path, timeout: CLIENT_MS }
+    try {
+      return (await execute(process.execPath, [program, ...words], options)).stdout
+    } catch (error) {
+      const { stdout, stderr } = error as { stdout: string; stderr: string }
+      throw new Error(`${program} failed:\n${stdout}\n${stderr}`, { cause: error })
+    }
   }
 
   /** What is in a folder of it, by path. */

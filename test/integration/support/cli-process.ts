@@ -3,6 +3,7 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 
 const root = join(import.meta.dirname, '../../..')
 const BIN = join(root, 'dist/cli/main.js')
@@ -104,16 +105,37 @@ export class CliProcess {
   async end(): Promise<Ending> {
     const [code, signal] = (await this.#ended) as [number | null, NodeJS.Signals | null]
     const { stdout, stderr } = this
-    return {
-      code,
-      signal,
-      stdout,
-      stderr,
-      get results() {
-        const lines = stdout.split('\n').filter((line) => line !== '')
-        return lines.map((line) => JSON.parse(line))
-      },
-    }
+    return endingOf({ code, signal, stdout, stderr })
+  }
+}
+
+function endingOf(ended: Omit<Ending, 'results'>): Ending {
+  return {
+    ...ended,
+    get results() {
+      const lines = ended.stdout.split('\n').filter((line) => line !== '')
+      return lines.map((line) => JSON.parse(line))
+    },
+  }
+}
+
+/** One process in which the bin runs again and again, for what only the command matters in. */
+export class CliSession {
+  readonly child: ChildProcessWithoutNullStreams
+  readonly #lines: AsyncIterator<string>
+
+  /** @param env - Besides this process's environment. */
+  constructor(env: NodeJS.ProcessEnv) {
+    const words = [fixture('cli-session.js')]
+    this.child = spawn(process.execPath, words, { cwd: root, env: { ...process.env, ...env } })
+    this.#lines = createInterface({ input: this.child.stdout })[Symbol.asyncIterator]()
+  }
+
+  /** Runs the bin; one call at a time. */
+  async run(args: readonly string[]): Promise<Ending> {
+    this.child.stdin.write(`${JSON.stringify(args)}\n`)
+    const { value } = await this.#lines.next()
+    return endingOf({ signal: null, ...JSON.parse(value) })
   }
 }
 
