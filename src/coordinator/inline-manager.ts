@@ -118,8 +118,10 @@ class Inline {
 
   run(type: string, payload?: unknown, options?: RunOptions): Promise<unknown> {
     const { defaultLane } = this.#plan
-    if (options?.lane === undefined) return this.submit(defaultLane, type, payload, options)
-    const { lane, ...others } = options
+    if (options == null || !Object.hasOwn(options, 'lane')) {
+      return this.submit(defaultLane, type, payload, options)
+    }
+    const { lane = defaultLane, ...others } = options
     return this.submit(lane, type, payload, others)
   }
 

@@ -178,10 +178,11 @@ class Manager<M, L extends string> {
     ...rest: PayloadArguments<M, K, RunOptions<L>, P>
   ): Promise<ResultOf<M, K>>
   run(type: string, payload?: unknown, options?: RunOptions): Promise<unknown> {
-    if (options?.lane === undefined) {
-      return this.#submit(this.#plan.defaultLane, type, payload, options)
+    const { defaultLane } = this.#plan
+    if (options == null || !Object.hasOwn(options, 'lane')) {
+      return this.#submit(defaultLane, type, payload, options)
     }
-    const { lane, ...others } = options
+    const { lane = defaultLane, ...others } = options
     return this.#submit(lane, type, payload, others)
   }
 

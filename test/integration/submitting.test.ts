@@ -18,6 +18,8 @@ async function gather<T>(source: AsyncIterable<T>): Promise<T[]> {
 test('run uses the default lane unless it is told another', async () => {
   const manager = await open('surroundings.js', two)
   expect(await within(manager.run('context'), 'run')).toMatchObject({ lane: 'query' })
+  const untold = manager.run('context', null, { lane: undefined, priority: 3 })
+  expect(await within(untold, 'run')).toMatchObject({ lane: 'query' })
   const told = manager.run('context', null, { lane: 'skill', priority: 3 })
   expect(await within(told, 'run')).toMatchObject({ lane: 'skill' })
   const named = await open('surroundings.js', { ...two, defaultLane: 'prompt' })

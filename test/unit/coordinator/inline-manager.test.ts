@@ -45,6 +45,7 @@ test('commands run at once, and what crosses is a copy', async () => {
   expect(await manager.run('double', 21)).toBe(42)
   expect(await manager.submit('slow', 'double', 2)).toBe(4)
   expect(await manager.handlers().double(3, { lane: 'slow' })).toBe(6)
+  expect(await manager.handlers().double(3, { lane: undefined })).toBe(6)
   expect(await manager.submitMany('a', 'double', [1, 2])).toEqual([2, 4])
   const point = await manager.run('point', 3)
   expect(point).toEqual({ x: 3 })
