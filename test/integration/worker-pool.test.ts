@@ -166,6 +166,32 @@ test('completions wait for others while more run, and never at the end of a burs
   await within(pool.drain(), 'drain')
 })
 
+test('a worker that holds most of what it wants asks for no more', async () => {
+  const { workerData } = new Ledger(1)
+  const manager = await openWorkers(workerData, { partitions: one, ...lanes({ a: {} }) })
+  const queue = openQueue(PartitionConfig.single())
+  const asked: { max: number; target: number }[] = []
+  let pool: WorkerPool | undefined
+  const watched = withFaults<LeasedQueue>(queue, {
+    lease: (request) => {
+      asked.push({ max: request.max, target: pool?.stats().target ?? 0 })
+      return queue.lease(request)
+    },
+  })
+  pool = await openPool(watched, manager)
+  const submitter = openSubmitter(queue)
+  const many = (count: number) =>
+    Array.from({ length: count }, (_, i) => submitter.submit('a', 'echo', i))
+  await within(Promise.all(many(2000)), 'the pace is learnt')
+  const { target } = pool.stats()
+  expect(target).toBeGreaterThan(8)
+  // So many that all but two are there, behind one that is not over soon.
+  const long = submitter.submit('a', 'burn', { index: 0, ms: 100 })
+  await within(Promise.all([long, ...many(target - 2)]), 'the others')
+  const tooFew = asked.filter((each) => each.max < Math.floor(each.target / 4))
+  expect(tooFew).toEqual([])
+})
+
 test('what shares its thread with a killer is not dead-lettered with it', async () => {
   const ledger = new Ledger(40)
   const manager = await openWorkers(ledger.workerData, {

@@ -233,11 +233,11 @@ export class LeaseFetcher {
       this.interrupt()
       return
     }
-    const least = Math.max(1, Math.floor(this.target * REFILL))
+    const least = leastOf(this.target)
     const isWorthwhile = this.#demands().some(({ max }, index) => {
       const before = asked?.[index]?.max ?? 0
       const { isLimited } = this.#core.lanes[index]!
-      return isLimited ? before === 0 && max > 0 : max - before >= least
+      return before === 0 ? max > 0 : !isLimited && max - before >= least
     })
     if (isWorthwhile) this.interrupt()
   }
@@ -246,7 +246,10 @@ export class LeaseFetcher {
     const { lanes, pace } = this.#core
     const { capacity } = pace
     const { target } = this
-    const missing = Math.max(0, target - this.#readyUpTo(PRIORITY_MAX))
+    const ready = this.#readyUpTo(PRIORITY_MAX)
+    // While every thread has something, fewer are not worth a call.
+    const isEnough = ready >= capacity && target - ready < leastOf(target)
+    const missing = isEnough ? 0 : Math.max(0, target - ready)
     const leastUrgent = lanes.at(-1)!.plan.priority
     return lanes.map((lane) => {
       const { priority } = lane.plan
@@ -268,6 +271,10 @@ export class LeaseFetcher {
     }
     return count
   }
+}
+
+function leastOf(target: number): number {
+  return Math.max(1, Math.floor(target * REFILL))
 }
 
 function demandOf({ plan, boost, groups }: WorkerLane, max: number): LaneDemand {
