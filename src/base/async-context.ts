@@ -6,6 +6,7 @@
 // what the runtime does for all commands belongs to none.
 
 import { AsyncResource } from 'node:async_hooks'
+import { TURN_END } from './bounds.ts'
 
 /** The context in which this module was loaded. */
 const OUTSIDE = new AsyncResource('corelane')
@@ -19,6 +20,16 @@ const OUTSIDE = new AsyncResource('corelane')
  */
 export function outside<A extends unknown[], R>(run: (...given: A) => R, ...given: A): R {
   return OUTSIDE.runInAsyncScope(run, undefined, ...given)
+}
+
+/**
+ * Runs a function at the end of this turn, outside of every request. A function of its own, since
+ * one that makes a closure allocates for it at each call.
+ *
+ * @param run - The function.
+ */
+export function atTurnEnd(run: () => unknown): void {
+  outside(() => void TURN_END.then(run))
 }
 
 /** The context in which it was made. */

@@ -4,6 +4,7 @@
 // A signal may end a million commands. Those that are bound end at once, since they could start;
 // the others are kept from being bound (`isEnding`) and end in slices: the event loop turns.
 
+import { RenewedMap } from '../base/renewed-map.ts'
 import { inSlices } from '../base/slices.ts'
 
 /** Something that a signal can end. */
@@ -28,7 +29,7 @@ interface Listener {
 
 /** Listens to signals. */
 export class AbortListeners {
-  readonly #listeners = new Map<AbortSignal, Listener>()
+  readonly #listeners = new RenewedMap<AbortSignal, Listener>()
   /** Signals that aborted and have not ended all their commands yet. */
   readonly #ending = new Set<AbortSignal>()
 

@@ -26,9 +26,8 @@ export interface StreamSink {
   push(value: unknown, weight: number): void
 }
 
-/** The options that few callers give. */
+/** The options that few callers give. Commands may share them. */
 export interface GivenOptions {
-  readonly name: string | undefined
   /** The trace that its handler goes on with. */
   readonly carrier?: string | undefined
   /** Number of its first run here. */
@@ -48,7 +47,6 @@ export interface GivenOptions {
 /** The options of a command that was given none of those. */
 export function noGiven(): GivenOptions {
   return {
-    name: undefined,
     attempt: undefined,
     timeoutMs: undefined,
     rejectsLate: undefined,
@@ -89,6 +87,8 @@ export interface RoomPlace {
 
 /** Fields that only some commands have. */
 export interface CommandExtras {
+  /** What its submitter calls it. */
+  readonly name: string | undefined
   readonly key: string | undefined
   readonly transferList: readonly object[] | undefined
   /** Whether the promise gives a `CommandOutcome` instead of the bare result. */
@@ -112,6 +112,7 @@ export interface CommandExtras {
 /** Extras of a command that has none of its own. */
 export function noExtras(): CommandExtras {
   return {
+    name: undefined,
     key: undefined,
     transferList: undefined,
     isDetailed: false,

@@ -212,14 +212,14 @@ export class Command implements Schedulable, GroupItem, CommandFields, StreamSou
   get name(): string | number | undefined {
     const { extras } = this
     if (extras === undefined) return undefined
-    const { options, group } = extras
+    const { name, options, group } = extras
     const carrier = options?.carrier
-    return carrier === undefined ? (options?.name ?? group?.number) : withCarrier(this.id, carrier)
+    return carrier === undefined ? (name ?? group?.number) : withCarrier(this.id, carrier)
   }
 
   /** The name that handlers, events and outcomes use. */
   get id(): string {
-    return this.extras?.options?.name ?? String(this.number)
+    return this.extras?.name ?? String(this.number)
   }
 
   /** Its number among all commands of its manager: the later, the higher. */

@@ -23,10 +23,12 @@ export interface ManagerPort {
   /**
    * Submits a command, as `execute` does, without a promise.
    *
-   * @param options - Their values keep to `COMMAND_RULES`: they are not checked.
-   * @param settler - Takes its end once, perhaps before this returns.
+   * @param options - Their values keep to `COMMAND_RULES`: they are not checked. Commands of a
+   * lane may share one object, which does not change then.
+   * @param settler - Names the command, and takes its end once, perhaps before this returns.
    * @param isWatched - False if the pool ends it at its latest start, so that it needs no timer.
    * @param carrier - The trace that its handler goes on with, as printable ASCII.
+   * @param now - The present moment, monotonic milliseconds. Default: the clock is read.
    * @throws The error that keeps the manager from accepting it.
    */
   submit(
@@ -37,6 +39,7 @@ export interface ManagerPort {
     settler: Settler,
     isWatched: boolean,
     carrier?: string,
+    now?: number,
   ): PortCommand
   /**
    * Ends a command unless it has started.

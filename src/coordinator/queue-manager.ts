@@ -53,7 +53,7 @@ import { Batch } from './settlement.ts'
 import type { QueueStats } from './stats.ts'
 
 /** A symbol, since a worker pool may be of another copy of the package than its manager. */
-const PORT: unique symbol = Symbol.for('corelane.manager-port.2') as never
+const PORT: unique symbol = Symbol.for('corelane.manager-port.3') as never
 
 /**
  * The port of a manager, for worker pools.

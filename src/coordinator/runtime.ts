@@ -185,9 +185,12 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     settler: Settler,
     isWatched: boolean,
     carrier?: string,
+    now: number = nowMs(),
   ): Command {
     this.refuseUnlessRunning()
-    const command = this.intake.make(lane, type, payload, options, true, undefined, true)
+    const { intake } = this
+    const name = settler.commandId
+    const command = intake.make(lane, type, payload, options, true, undefined, true, now, name)
     if (carrier !== undefined) command.carry(carrier)
     this.intake.enter(command, settler, isWatched)
     return command

@@ -5,6 +5,8 @@
 export interface Settler {
   /** Whether a distributed queue gave its commands out, so that others traced their submits. */
   readonly isOfQueue?: boolean
+  /** What its one command is called; undefined: as its options say. */
+  readonly commandId?: string
   /**
    * Takes the end of a command, in the middle of the manager's work.
    *

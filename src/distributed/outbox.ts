@@ -2,8 +2,7 @@
 // Owns: what was not sent yet.
 // One call is under way at a time: what comes meanwhile makes up the next batch.
 
-import { outside } from '../base/async-context.ts'
-import { TURN_END } from '../base/bounds.ts'
+import { atTurnEnd } from '../base/async-context.ts'
 import { timers } from '../base/clock.ts'
 import { Deque } from '../base/deque.ts'
 import { ERRORS, type ErrorCode } from '../base/errors.ts'
@@ -33,10 +32,10 @@ export interface OutboxParts<Item> {
   /** Whether an item is still to be sent. Default: all are. */
   readonly isWanted?: (item: Item) => boolean
   /**
-   * For how many milliseconds from now an item may wait for others, so that a call carries several.
-   * Asked whenever one comes. Default: 0, until the end of the turn.
+   * For how many milliseconds from now items may wait for others, so that a call carries several.
+   * Asked whenever one comes, of the one that waits longest. Default: 0, until the end of the turn.
    */
-  readonly patienceMs?: () => number
+  readonly patienceMs?: (oldest: Item) => number
 }
 
 /** Whether a call failed for its content, so that the same call cannot succeed later. */
@@ -83,7 +82,7 @@ export class Outbox<Item> {
     this.#waiting.push(item)
     if (this.#isRunning || this.#isGivenUp || this.#mayGather()) return
     this.#isRunning = true
-    outside(() => void TURN_END.then(this.#run))
+    atTurnEnd(this.#run)
   }
 
   /** Lets go of items that are not wanted any more. It costs O(items). */
@@ -119,7 +118,9 @@ export class Outbox<Item> {
 
   /** Whether what waits may wait for more; it is seen to that it is sent in time. */
   #mayGather(): boolean {
-    const ms = this.#waiting.length < GATHERED ? (this.#parts.patienceMs?.() ?? 0) : 0
+    const waiting = this.#waiting
+    const mayWait = waiting.length < GATHERED
+    const ms = mayWait ? (this.#parts.patienceMs?.(waiting.first!) ?? 0) : 0
     if (ms > 0) {
       this.#gathering ??= timers.setTimeout(() => {
         this.#isRunning = true

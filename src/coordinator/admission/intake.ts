@@ -68,6 +68,10 @@ export class Intake {
   readonly #isBounded: boolean
   readonly #Command: typeof Command
   #sequence = 0
+  /** Checked options of the last command that had such, its lane, and what was made of them. */
+  #lastOptions: CommandOptions | undefined
+  #lastLane: Lane | undefined
+  #lastGiven: GivenOptions | undefined
 
   /**
    * @param manager - The manager, as its commands see it.
@@ -226,7 +230,10 @@ export class Intake {
    *
    * @param isDetailed - Whether its promise gives an outcome.
    * @param stream - Takes the values of its handler, if it gives them one by one.
-   * @param isChecked - Whether the options are known to keep to their rules. Default false.
+   * @param isChecked - Whether the options keep to their rules and do not change, so that commands
+   * of a lane may share them. Default false.
+   * @param now - The present moment, monotonic milliseconds. Default: the clock is read.
+   * @param name - What the caller calls it. Default: the id of its options.
    * @throws ConfigError, PartitionLostError, AbortError: why it is not taken.
    */
   make(
@@ -237,6 +244,8 @@ export class Intake {
     isDetailed: boolean,
     stream?: StreamReader,
     isChecked = false,
+    now?: number,
+    name: string | undefined = options?.id,
   ): Command {
     const lane = this.#lanes.get(laneName)
     const file = options?.file
@@ -244,19 +253,33 @@ export class Intake {
     let priority = DEFAULT_PRIORITY
     let given: GivenOptions | undefined
     if (options !== undefined) {
-      if (!isChecked) checkGiven('command', options, COMMAND_RULES)
+      if (isChecked) given = this.#givenAgain(lane, options)
+      else {
+        checkGiven('command', options, COMMAND_RULES)
+        given = givenOf(lane, options, stream)
+      }
       priority = options.priority ?? DEFAULT_PRIORITY
-      given = givenOf(lane, options, stream)
     } else if (stream !== undefined || lane.plan.retry.retryable !== undefined) {
       given = givenOf(lane, NO_OPTIONS, stream)
     }
-    const extras = this.#extras(lane, payload, options, isDetailed, given)
+    const extras = this.#extras(lane, payload, options, isDetailed, given, now, name)
     const home = this.#place(lane, type, options?.key, payload)
     const refusal = this.#dispatcher.refusal(home)
     if (refusal !== undefined) throw refusal
     const rank = rankOf(lane.plan.priority, priority)
     const sequence = this.#sequence++
     return new this.#Command(this.#manager, rank, sequence, type, lane, payload, home, extras)
+  }
+
+  /** Options that commands of a lane may share. */
+  #givenAgain(lane: Lane, options: CommandOptions): GivenOptions | undefined {
+    if (options === this.#lastOptions && lane === this.#lastLane) return this.#lastGiven
+    const given = givenOf(lane, options, undefined)
+    // The context in which functions of the caller's are called is that of one command.
+    this.#lastOptions = given?.context === undefined ? options : undefined
+    this.#lastLane = lane
+    this.#lastGiven = given
+    return given
   }
 
   #admit(command: Command, isWatched = true): void {
@@ -299,6 +322,8 @@ export class Intake {
     options: CommandOptions | undefined,
     isDetailed: boolean,
     given: GivenOptions | undefined,
+    now: number | undefined,
+    name: string | undefined,
   ): CommandExtras | undefined {
     const backpressure = this.#backpressure
     const isOrdinary = options === undefined && given === undefined
@@ -309,6 +334,7 @@ export class Intake {
     const isPlain = key === undefined && transferList === undefined && !readsClock && !delayMs
     if (
       isPlain &&
+      name === undefined &&
       group === undefined &&
       !isDetailed &&
       given === undefined &&
@@ -316,10 +342,11 @@ export class Intake {
     )
       return undefined
     return {
+      name,
       key,
       transferList,
       isDetailed,
-      submittedAtMs: readsClock ? nowMs() : 0,
+      submittedAtMs: readsClock ? (now ?? nowMs()) : 0,
       deadlineMs,
       bytes: backpressure.bytesOf(payload),
       delayMs: delayMs ?? 0,
@@ -374,7 +401,7 @@ export function givenOf(
   stream: StreamReader | undefined,
 ): GivenOptions | undefined {
   const { timeoutMs, retry: given, signal, kill, onProgress, transferList } = options
-  const { id: name, attempt, onDeadline, startWithinMs } = options
+  const { attempt, onDeadline, startWithinMs } = options
   if (signal?.aborted) {
     throw laneError('CORELANE_ABORTED', { stage: 'submitted' }, signal.reason)
   }
@@ -394,16 +421,14 @@ export function givenOf(
     })
   }
   const isOrdinary = timeoutMs === undefined && retry === undefined && signal === undefined
-  const isNamed = name !== undefined || attempt !== undefined
   const isPatient = onDeadline === undefined && startWithinMs === undefined
   const { retryable } = retry ?? lane.plan.retry
   const isCalledBack = onProgress !== undefined || retryable !== undefined
-  const isPlain = isOrdinary && !isNamed && stream === undefined && isPatient
+  const isPlain = isOrdinary && attempt === undefined && stream === undefined && isPatient
   if (isPlain && !isCalledBack) return undefined
   const rejectsLate = onDeadline === undefined ? undefined : onDeadline === 'reject'
   const kills = kill === true
   return {
-    name,
     attempt,
     timeoutMs,
     rejectsLate,

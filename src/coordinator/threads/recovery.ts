@@ -202,9 +202,9 @@ export class Recovery {
 
 /** The options with which a command like one would be submitted. */
 function optionsAgain({ extras, rank, key }: Command): CommandOptions {
-  const { deadlineMs, group, options } = extras!
+  const { name, deadlineMs, group, options } = extras!
   const all = {
-    id: options?.name,
+    id: name,
     key,
     group: group?.group,
     priority: priorityOf(group?.number === undefined ? rank : group.rank),

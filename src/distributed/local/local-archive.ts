@@ -3,23 +3,25 @@
 // dropped.
 
 import { Deque } from '../../base/deque.ts'
+import { RenewedMap } from '../../base/renewed-map.ts'
 import type { DeadCommand } from '../contract/distributed-queue.ts'
 import { type CommandEnvelope, type CommandResult, leavesNothing } from '../contract/envelope.ts'
 
 /** Results that were forgotten may take so much room more than those that are kept. */
 const FORGOTTEN_MAX = 1024
 
-/** How a command ended, until that expires. */
-export class KeptResult {
+/** What is known of an id: a command that has not ended, or how it ended, until that expires. */
+export class LocalEntry<Command = unknown> {
   readonly id: string
-  /** Undefined once it is forgotten. */
-  result: CommandResult | undefined
-  readonly untilMs: number
+  /** Undefined once it has ended. */
+  command: Command | undefined
+  /** Undefined before, and once it is forgotten. */
+  result: CommandResult | undefined = undefined
+  untilMs: number = Number.NaN
 
-  constructor(id: string, result: CommandResult, untilMs: number) {
+  constructor(id: string, command: Command | undefined) {
     this.id = id
-    this.result = result
-    this.untilMs = untilMs
+    this.command = command
   }
 }
 
@@ -29,22 +31,22 @@ export class LocalArchive {
   readonly #maxResults: number
   readonly #maxDead: number
   /** By id; of commands that have not ended, too. */
-  readonly #entries: Map<string, object>
+  readonly #entries: RenewedMap<string, LocalEntry>
   /** In the order in which they ended, which is that in which they expire; forgotten ones, too. */
-  readonly #results = new Deque<KeptResult>()
+  readonly #results = new Deque<LocalEntry>()
   #kept = 0
   readonly #dead = new Map<string, DeadCommand>()
 
   /**
    * @param maxResults - Most results kept; the oldest goes first.
    * @param maxDead - Most dead commands kept; the oldest goes first.
-   * @param entries - Where results are kept by id, each in the place of its command.
+   * @param entries - Where results are kept by id, and commands before they end.
    */
   constructor(
     ttlMs: number,
     maxResults: number,
     maxDead: number,
-    entries: Map<string, object> = new Map(),
+    entries: RenewedMap<string, LocalEntry> = new RenewedMap(),
   ) {
     this.#entries = entries
     this.#ttlMs = ttlMs
@@ -61,18 +63,22 @@ export class LocalArchive {
    * Keeps a result.
    *
    * @param envelope - Of its command; without a submitter the value is not kept.
+   * @param entry - Of its id. Default: a new one.
    */
-  keep(envelope: CommandEnvelope, result: CommandResult, nowMs: number): void {
+  keep(
+    envelope: CommandEnvelope,
+    result: CommandResult,
+    nowMs: number,
+    entry: LocalEntry = this.#renew(envelope.id),
+  ): void {
     const { id, submitter } = envelope
-    const kept = submitter === undefined ? { ...result, value: undefined } : result
+    entry.command = undefined
     if (leavesNothing(envelope)) {
-      this.forget(id)
       this.#entries.delete(id)
       return
     }
-    const entry = new KeptResult(id, kept, nowMs + this.#ttlMs)
-    // It takes the place of its command, or of an older result, which is still in the order.
-    this.#entries.set(id, entry)
+    entry.result = submitter === undefined ? { ...result, value: undefined } : result
+    entry.untilMs = nowMs + this.#ttlMs
     this.#results.push(entry)
     this.#kept++
     while (this.#kept > this.#maxResults) this.#forgetOldest()
@@ -91,7 +97,7 @@ export class LocalArchive {
   /** Forgets a result. */
   forget(id: string): void {
     const entry = this.#entries.get(id)
-    if (!(entry instanceof KeptResult)) return
+    if (entry?.result === undefined) return
     entry.result = undefined
     this.#entries.delete(id)
     this.#kept--
@@ -99,8 +105,7 @@ export class LocalArchive {
 
   /** How a command ended; undefined if nothing is known. */
   resultOf(id: string): CommandResult | undefined {
-    const entry = this.#entries.get(id)
-    return (entry instanceof KeptResult ? entry : this.#dead.get(id))?.result
+    return this.#entries.get(id)?.result ?? this.#dead.get(id)?.result
   }
 
   /** A dead command. */
@@ -110,7 +115,15 @@ export class LocalArchive {
 
   /** Whether a command of that id has ended, or not yet. */
   knows(id: string): boolean {
-    return this.#entries.has(id) || this.#dead.has(id)
+    return this.#entries.has(id) || (this.#dead.size > 0 && this.#dead.has(id))
+  }
+
+  /** A new entry for an id, whose older result is still in the order. */
+  #renew(id: string): LocalEntry {
+    this.forget(id)
+    const entry = new LocalEntry(id, undefined)
+    this.#entries.set(id, entry)
+    return entry
   }
 
   /** Forgets the oldest result, unless that is done. */
@@ -118,7 +131,7 @@ export class LocalArchive {
     const oldest = this.#results.shift()!
     if (!isKept(oldest)) return
     this.#kept--
-    if (this.#entries.get(oldest.id) === oldest) this.#entries.delete(oldest.id)
+    this.#entries.delete(oldest.id)
   }
 
   /** Keeps a dead command. */
@@ -165,6 +178,6 @@ export class LocalArchive {
   }
 }
 
-function isKept({ result }: KeptResult): boolean {
+function isKept({ result }: LocalEntry): boolean {
   return result !== undefined
 }

@@ -1,8 +1,10 @@
 // Local broker: what becomes of commands in the engine of this process. Time is a parameter.
 // Owns: every command from its enqueueing until it is forgotten.
 
+import { Chain } from '../../base/chain.ts'
 import { epochMs } from '../../base/clock.ts'
 import { laneError } from '../../base/errors.ts'
+import { RenewedMap } from '../../base/renewed-map.ts'
 import { addCounts, type LaneCounts, type QueueCounts } from '../../model/queue-standing.ts'
 import { IndexedHeap } from '../../schedule/indexed-heap.ts'
 import { precedes } from '../../schedule/priority-heap.ts'
@@ -24,7 +26,7 @@ import {
   DELIVERIES_SPENT,
   poisonedResult,
 } from '../contract/poison.ts'
-import { type KeptResult, LocalArchive } from './local-archive.ts'
+import { LocalArchive, type LocalEntry } from './local-archive.ts'
 import { LocalCommand } from './local-command.ts'
 import {
   type LocalLane,
@@ -44,7 +46,8 @@ export interface LocalBrokerEvents {
 
 /**
  * Commands and their states. A command is **waiting** in its partition, **leased** under a fence,
- * or **delayed**; the last two have an end, and one heap knows which comes first.
+ * or **delayed**; the last two have an end. Leases all last the same, so the one that was given or
+ * extended first ends first; a heap knows which delay does.
  *
  * A lease ends when its end is noticed, by {@link LocalBroker.advance}: a worker that is late
  * because the event loop of both was held up still has its commands.
@@ -57,11 +60,12 @@ export class LocalBroker {
   /** Lanes that know groups, in each partition. */
   readonly #grouped = new Set<LocalLane>()
   /** By id: commands that have not ended, and the results of the others. */
-  readonly #entries = new Map<string, LocalCommand | KeptResult>()
-  readonly #due = new IndexedHeap<LocalCommand>(
+  readonly #entries = new RenewedMap<string, LocalEntry<LocalCommand>>()
+  readonly #delayed = new IndexedHeap<LocalCommand>(
     (a, b) => a.dueMs < b.dueMs,
     (command) => command,
   )
+  readonly #leased = new Chain<LocalCommand>()
   readonly archive: LocalArchive
   /** Lanes of which nothing is given out. */
   readonly paused = new Set<string>()
@@ -71,7 +75,6 @@ export class LocalBroker {
   /** Cancelled ones by their fences: they have ended, and keep their keys closed. */
   readonly #cancelled = new Map<string, LocalCommand>()
   #pending = 0
-  #leased = 0
   #sequence = 0
   #fences = 0
 
@@ -88,19 +91,19 @@ export class LocalBroker {
 
   /** When a lease or a delay ends next, or a group may go on; Infinity if there is none. */
   get nextDueMs(): number {
-    let nextMs = this.#due.peek()?.dueMs ?? Number.POSITIVE_INFINITY
+    let nextMs = this.#nextDue?.dueMs ?? Number.POSITIVE_INFINITY
     for (const { groups } of this.#grouped) nextMs = Math.min(nextMs, groups!.changesAtMs)
     return nextMs
   }
 
   /** Ends leases, delays and results whose time has come. */
   advance(nowMs: number): void {
-    for (let due = this.#due.peek(); due !== undefined && due.dueMs <= nowMs; ) {
-      this.#due.remove(due)
-      if (due.fence === undefined) this.#queueUp(due, nowMs)
-      else if (this.#cancelled.has(due.fence)) this.#remove(due, nowMs)
+    for (let due = this.#nextDue; due !== undefined && due.dueMs <= nowMs; due = this.#nextDue) {
+      if (due.fence === undefined) {
+        this.#delayed.remove(due)
+        this.#queueUp(due, nowMs)
+      } else if (this.#cancelled.has(due.fence)) this.#remove(due, nowMs)
       else this.#crash(due, nowMs, 0)
-      due = this.#due.peek()
     }
     for (const lane of this.#grouped) {
       const groups = lane.groups!
@@ -174,7 +177,9 @@ export class LocalBroker {
       if (command === undefined) lost.push(fence)
       // A cancelled one keeps its key closed for another lease.
       const kept = command ?? this.#cancelled.get(fence)
-      if (kept !== undefined) this.#setDue(kept, leasedUntilMs)
+      if (kept === undefined) continue
+      this.#leased.remove(kept)
+      this.#lend(kept, leasedUntilMs)
     }
     return { lost, leasedUntilMs }
   }
@@ -242,7 +247,7 @@ export class LocalBroker {
   /** What is known of a command. */
   look(id: string, nowMs: number): CommandState {
     this.archive.expire(nowMs)
-    if (this.#entries.get(id) instanceof LocalCommand) return { state: 'pending' }
+    if (this.#entries.get(id)?.command !== undefined) return { state: 'pending' }
     const result = this.archive.resultOf(id)
     return result === undefined ? { state: 'unknown' } : { state: 'ended', result }
   }
@@ -254,22 +259,22 @@ export class LocalBroker {
    */
   cancel(id: string, canceller: string, nowMs: number): CancelStatus {
     this.advance(nowMs)
-    const command = this.#entries.get(id)
-    if (!(command instanceof LocalCommand)) return this.archive.knows(id) ? 'ended' : 'unknown'
+    const command = this.#entries.get(id)?.command
+    if (command === undefined) return this.archive.knows(id) ? 'ended' : 'unknown'
     const { envelope, fence, workerId } = command
     if (fence !== undefined) {
       // Its key stays closed until its worker has stopped it.
       this.#cancelled.set(fence, command)
       const result = cancelledResult(envelope, canceller, 'running')
-      this.archive.keep(envelope, result, nowMs)
+      this.archive.keep(envelope, result, nowMs, command.entry)
       this.#events.ended(envelope, result)
       this.#events.cancelled(workerId, fence)
       return 'stopping'
     }
     this.#pending--
     const result = cancelledResult(envelope, canceller, 'waiting')
-    this.archive.keep(envelope, result, nowMs)
-    if (command.place >= 0) this.#due.remove(command)
+    this.archive.keep(envelope, result, nowMs, command.entry)
+    if (command.place >= 0) this.#delayed.remove(command)
     else {
       this.#count(command, -1)
       this.#partitionOf(command).drop(command, nowMs)
@@ -281,8 +286,8 @@ export class LocalBroker {
   /** What is known of a command, all of it. */
   find(id: string, nowMs: number): FoundCommand | undefined {
     this.advance(nowMs)
-    const command = this.#entries.get(id)
-    if (command instanceof LocalCommand) return foundOf(command, nowMs)
+    const command = this.#entries.get(id)?.command
+    if (command !== undefined) return foundOf(command, nowMs)
     const dead = this.archive.deadOf(id)
     if (dead !== undefined) {
       const { envelope, reason, diedAt, result } = dead
@@ -298,8 +303,8 @@ export class LocalBroker {
   peek(laneId: string | undefined, max: number, nowMs: number): FoundCommand[] {
     this.advance(nowMs)
     const lanes = new Map<string, LocalCommand[]>()
-    for (const command of this.#entries.values()) {
-      if (!(command instanceof LocalCommand)) continue
+    for (const { command } of this.#entries.values()) {
+      if (command === undefined) continue
       const { laneId: lane } = command.envelope
       if (command.fence !== undefined || command.place >= 0) continue
       if (laneId !== undefined && lane !== laneId) continue
@@ -324,8 +329,8 @@ export class LocalBroker {
   /** Counts what there is. */
   counts(nowMs: number): QueueCounts {
     this.advance(nowMs)
-    const leased = this.#leased
-    const delayed = this.#due.size - leased
+    const leased = this.#leased.size
+    const delayed = this.#delayed.size
     return {
       waiting: this.#pending - leased - delayed,
       delayed,
@@ -343,10 +348,8 @@ export class LocalBroker {
   #countsByLane(): Map<string, LaneCounts> {
     const byLane = new Map<string, LaneCounts>()
     for (const [laneId, { count }] of this.#laneCounts) addCounts(byLane, laneId, count)
-    for (const { envelope, fence } of this.#due.values()) {
-      if (fence === undefined) addCounts(byLane, envelope.laneId, 0, 1)
-      else addCounts(byLane, envelope.laneId, -1, 0, 1)
-    }
+    for (const { envelope } of this.#delayed.values()) addCounts(byLane, envelope.laneId, 0, 1)
+    for (const { envelope } of this.#leased.values()) addCounts(byLane, envelope.laneId, -1, 0, 1)
     for (const { envelope } of this.archive.dead()) addCounts(byLane, envelope.laneId, 0, 0, 0, 1)
     return byLane
   }
@@ -369,9 +372,9 @@ export class LocalBroker {
 
   #enter(envelope: CommandEnvelope, delayMs: number, nowMs: number): void {
     const command = new LocalCommand(envelope, nowMs)
-    this.#entries.set(envelope.id, command)
+    this.#entries.set(envelope.id, command.entry)
     this.#pending++
-    if (delayMs > 0) this.#setDue(command, nowMs + delayMs)
+    if (delayMs > 0) this.#delay(command, nowMs + delayMs)
     else this.#queueUp(command, nowMs)
   }
 
@@ -386,8 +389,9 @@ export class LocalBroker {
     const given: Delivery[] = []
     for (const partitionId of partitions) {
       const partition = this.#partitions[partitionId]!
+      const wanted = partition.served(demands)
       while (given.length < max) {
-        const command = partition.take(demands, nowMs)
+        const command = partition.take(wanted, nowMs)
         if (command === undefined) break
         given.push(this.#grant(command, workerId, nowMs))
       }
@@ -399,9 +403,8 @@ export class LocalBroker {
     const fence = String(++this.#fences)
     command.fence = fence
     command.workerId = workerId
-    this.#leased++
     const leasedUntilMs = nowMs + this.#plan.leaseMs
-    this.#setDue(command, leasedUntilMs)
+    this.#lend(command, leasedUntilMs)
     const { envelope, acceptedAtMs } = command
     const deliveries = command.deliveries + 1
     const countsAtStart = deliveries > 1 || countsFirstAtStart(this.#plan.maxDeliveries)
@@ -414,8 +417,8 @@ export class LocalBroker {
 
   /** The command that a delivery gave out, if that delivery is the present one. */
   #held({ envelope, fence }: Delivery): LocalCommand | undefined {
-    const command = this.#entries.get(envelope.id)
-    return command instanceof LocalCommand && command.fence === fence ? command : undefined
+    const command = this.#entries.get(envelope.id)?.command
+    return command?.fence === fence ? command : undefined
   }
 
   /** As {@link LocalBroker.#held}, for its end; one that was cancelled is removed. */
@@ -451,7 +454,7 @@ export class LocalBroker {
     this.#takeFrom(command)
     this.#count(command, -1)
     this.#partitionOf(command).leave(command, nowMs)
-    if (delayMs > 0) this.#setDue(command, nowMs + delayMs)
+    if (delayMs > 0) this.#delay(command, nowMs + delayMs)
     else this.#queueUp(command, nowMs)
   }
 
@@ -469,7 +472,7 @@ export class LocalBroker {
 
   #end(command: LocalCommand, result: CommandResult, nowMs: number): void {
     const { envelope } = command
-    this.archive.keep(envelope, result, nowMs)
+    this.archive.keep(envelope, result, nowMs, command.entry)
     this.#remove(command, nowMs)
     this.#events.ended(envelope, result)
   }
@@ -485,14 +488,27 @@ export class LocalBroker {
 
   /** No worker has it any more. */
   #takeFrom(command: LocalCommand): void {
-    this.#due.remove(command)
-    this.#leased--
+    this.#leased.remove(command)
     command.fence = undefined
   }
 
-  #setDue(command: LocalCommand, dueMs: number): void {
-    command.dueMs = dueMs
-    this.#due.put(command)
+  /** What ends first, a lease or a delay. */
+  get #nextDue(): LocalCommand | undefined {
+    const lease = this.#leased.oldest
+    const delay = this.#delayed.peek()
+    return delay === undefined || (lease !== undefined && lease.dueMs <= delay.dueMs)
+      ? lease
+      : delay
+  }
+
+  #lend(command: LocalCommand, untilMs: number): void {
+    command.dueMs = untilMs
+    this.#leased.add(command)
+  }
+
+  #delay(command: LocalCommand, untilMs: number): void {
+    command.dueMs = untilMs
+    this.#delayed.put(command)
   }
 
   #partitionOf({ envelope }: LocalCommand): LocalPartition {

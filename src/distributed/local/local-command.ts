@@ -1,12 +1,14 @@
 // Local command: a command from its enqueueing until its end, in the engine of this process.
 // Owns: what became of it.
 
+import type { Linked } from '../../base/chain.ts'
 import { COMMAND_RULES } from '../../model/command.ts'
 import { rankOf } from '../../model/lane.ts'
 import { GroupSeat } from '../../schedule/group-ring.ts'
 import type { HeapPlace } from '../../schedule/indexed-heap.ts'
 import type { Queueable } from '../../schedule/lane-queue.ts'
 import type { CommandEnvelope } from '../contract/envelope.ts'
+import { LocalEntry } from './local-archive.ts'
 
 const PRIORITY_DEFAULT = COMMAND_RULES.priority.default as number
 
@@ -14,8 +16,10 @@ const PRIORITY_DEFAULT = COMMAND_RULES.priority.default as number
 export const DROPPED = ''
 
 /** A command that has not ended. It is waiting, leased or delayed. */
-export class LocalCommand implements Queueable, HeapPlace {
+export class LocalCommand implements Queueable, HeapPlace, Linked<LocalCommand> {
   envelope: CommandEnvelope
+  /** What is known of its id. */
+  readonly entry: LocalEntry<LocalCommand>
   /** When the queue accepted it, monotonic milliseconds; its deadline counts from then. */
   readonly acceptedAtMs: number
   /** Its place among those that wait. */
@@ -33,8 +37,10 @@ export class LocalCommand implements Queueable, HeapPlace {
   workerId = ''
   /** When its lease or its delay ends, monotonic milliseconds. */
   dueMs = 0
-  /** Its place in the heap of leases and delays; -1 while it waits. */
+  /** Its place in the heap of delays; -1 unless it is delayed. */
   place = -1
+  older: LocalCommand | undefined = undefined
+  younger: LocalCommand | undefined = undefined
   /** What it holds of its group, if it has one. */
   seat: GroupSeat | undefined
   /** By when it may start, as the rate of its group says, monotonic milliseconds. */
@@ -44,6 +50,7 @@ export class LocalCommand implements Queueable, HeapPlace {
 
   constructor(envelope: CommandEnvelope, nowMs: number) {
     this.envelope = envelope
+    this.entry = new LocalEntry(envelope.id, this)
     this.acceptedAtMs = nowMs
   }
 

@@ -4,6 +4,7 @@
 // Of the commands with a key only the first is in its lane's queue, or leased: the others wait
 // behind it, so that they are run one at a time and in order, whatever their lanes and priorities.
 
+import { RenewedMap } from '../../base/renewed-map.ts'
 import { type LanePlan, planLane } from '../../model/lane.ts'
 import { GroupQueue } from '../../schedule/group-queue.ts'
 import { LaneQueue } from '../../schedule/lane-queue.ts'
@@ -116,7 +117,7 @@ interface KeyChain {
 export class LocalPartition {
   readonly #plans: LocalLanePlans
   readonly #lanes = new Map<string, LocalLane>()
-  readonly #keys = new Map<string, KeyChain>()
+  readonly #keys = new RenewedMap<string, KeyChain>()
   readonly #grouped: Set<LocalLane>
 
   /** @param grouped - Lanes that know groups, of all partitions; kept here. */
@@ -183,6 +184,14 @@ export class LocalPartition {
     if (key !== undefined && this.#keys.get(key)?.head === command) this.leave(command, nowMs)
     // Until then it keeps no memory.
     command.envelope = { ...others, payload: undefined }
+  }
+
+  /** Those of demands whose lanes hold something here. */
+  served(demands: readonly OpenDemand[]): readonly OpenDemand[] {
+    return demands.filter(({ plan }) => {
+      const lane = this.#lanes.get(plan.name)
+      return lane !== undefined && (lane.queue.size > 0 || lane.groups !== undefined)
+    })
   }
 
   /**

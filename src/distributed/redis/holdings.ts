@@ -2,6 +2,7 @@
 // Owns: the list, by which what was given in a lost answer is found.
 
 import { nowMs } from '../../base/clock.ts'
+import { RenewedMap } from '../../base/renewed-map.ts'
 import type { Delivery } from '../contract/distributed-queue.ts'
 import { userLane } from './keys.ts'
 
@@ -30,7 +31,7 @@ export class Holdings {
   readonly #workerId: string
   readonly #leaseMs: number
   /** By partition, the one that expires first in front: leases all take the same time. */
-  readonly #held = new Map<number, Map<string, Held>>()
+  readonly #held = new Map<number, RenewedMap<string, Held>>()
 
   /** @param leaseMs - How long one is held unless it is extended. */
   constructor(workerId: string, leaseMs: number) {
@@ -69,7 +70,7 @@ export class Holdings {
   take(partition: number, lane: string, entry: string, counter: number, untilMs: number): void {
     let held = this.#held.get(partition)
     if (held === undefined) {
-      held = new Map()
+      held = new RenewedMap()
       this.#held.set(partition, held)
     }
     // To the end, behind those that expire before it.

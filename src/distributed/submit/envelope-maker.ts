@@ -24,6 +24,8 @@ const RUN = 32
 
 const KEPT_NOT: EnvelopeOptions = Object.freeze({ keepResult: false })
 
+const NO_OPTIONS: SubmitOptions = Object.freeze({})
+
 /** Makes envelopes. */
 export class EnvelopeMaker {
   readonly #queue: LeasedQueue
@@ -31,7 +33,7 @@ export class EnvelopeMaker {
   readonly #allowDegraded: boolean
   readonly #keepResults: 'all' | 'named' | 'none'
   /** The first half of ids, followed by a number. */
-  readonly #prefix = uniqueName()
+  readonly #prefix = `${uniqueName()}.`
   #last: number
   /** Commands that have gone by turn. */
   #count = 0
@@ -73,7 +75,7 @@ export class EnvelopeMaker {
     this.#lane = lane
     this.#type = type
     if (options !== undefined) checkGiven('submit', options, SUBMIT_RULES)
-    const { id, key, priority, deadlineMs } = options ?? {}
+    const { id, key, priority, deadlineMs } = options ?? NO_OPTIONS
     const group = options?.group === undefined ? undefined : this.#groupOf(options.group)
     const { capabilities } = this.#queue
     if (wantsResult && !capabilities.results) {
@@ -85,7 +87,7 @@ export class EnvelopeMaker {
     }
     const createdAt = epochMs()
     return sealEnvelope({
-      id: id ?? `${this.#prefix}.${this.#ids++}`,
+      id: id ?? `${this.#prefix}${this.#ids++}`,
       commandType: type,
       laneId: lane,
       partitionId: this.#place(id, group, key, type),

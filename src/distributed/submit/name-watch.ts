@@ -27,6 +27,8 @@ export class NameWatch {
   readonly #reported = new Set<string>()
   readonly #report: (unserved: readonly string[]) => void
   readonly #answers = new Map<string, Answer>()
+  /** Whether a name is unknown, by these answers. */
+  #refuses = false
 
   /**
    * @param registry - The queue's, if it has one.
@@ -74,15 +76,17 @@ export class NameWatch {
       this.#answers.set(name, { state, untilMs, known })
       if (state === 'served') this.#reported.delete(name)
     }
+    this.#refuses =
+      this.#refusal !== undefined &&
+      [...this.#answers.values()].some(({ state }) => state === 'unknown')
     this.#reportUnserved(asked)
   }
 
   /** Why commands with a name are refused; undefined if they are not. */
   refusalOf(name: string): LaneError | undefined {
-    const refusal = this.#refusal
-    const answer = this.#answers.get(name)
-    if (refusal === undefined || answer?.state !== 'unknown') return undefined
-    return laneError(refusal, { received: show(name), allowed: answer.known.join(', ') })
+    const answer = this.#refuses ? this.#answers.get(name) : undefined
+    if (answer?.state !== 'unknown') return undefined
+    return laneError(this.#refusal!, { received: show(name), allowed: answer.known.join(', ') })
   }
 
   #reportUnserved(asked: readonly string[]): void {

@@ -7,6 +7,7 @@ import { Deque } from '../../base/deque.ts'
 import { laneError, show } from '../../base/errors.ts'
 import { checkOptions } from '../../base/options.ts'
 import { uniqueName } from '../../base/random.ts'
+import { RenewedMap } from '../../base/renewed-map.ts'
 import type { CommandOutcome } from '../../model/command.ts'
 import type {
   AnyHandlers,
@@ -88,7 +89,7 @@ export class Submitter<M = AnyHandlers> {
   readonly #progress = new Map<Outstanding, (value: unknown) => void>()
   #receivingProgress: Promise<(() => Promise<void>) | undefined> | undefined
   /** Those that wait for a result, by id. */
-  readonly #byId = new Map<string, Outstanding>()
+  readonly #byId = new RenewedMap<string, Outstanding>()
   /** Open ones that the queue has not accepted: all of them are in the outbox. */
   #unaccepted = 0
   readonly #lanes: NameWatch
@@ -327,10 +328,7 @@ export class Submitter<M = AnyHandlers> {
     } catch (error) {
       return Promise.reject(error)
     }
-    if (item.envelope.options?.progress === true) {
-      this.#progress.set(item, options!.onProgress!)
-      this.#receivingProgress ??= outside(() => this.#receiveProgress())
-    }
+    if (item.envelope.options?.progress === true) this.#follow(item, options!.onProgress!)
     if (options?.signal !== undefined) item.heed(options.signal, this.#unwanted.add)
     if (this.#open < this.#options.maxPending! && this.#waiting.length === 0) this.#admit(item)
     else {
@@ -338,6 +336,12 @@ export class Submitter<M = AnyHandlers> {
       this.#waitingCount++
     }
     return isDetailed ? item.outcome() : item.promise
+  }
+
+  /** Apart from `submit`: a function that makes a closure allocates for it at each call. */
+  #follow(item: Outstanding, onProgress: (value: unknown) => void): void {
+    this.#progress.set(item, onProgress)
+    this.#receivingProgress ??= outside(() => this.#receiveProgress())
   }
 
   /** There is room for it. */
@@ -373,7 +377,8 @@ export class Submitter<M = AnyHandlers> {
       if (isWasteful(this.#outbox.size, this.#unaccepted)) this.#outbox.prune()
     }
     if (item.wantsResult) this.#byId.delete(item.envelope.id)
-    for (const follower of item.followers ?? []) this.#handOver(item, follower)
+    const { followers } = item
+    if (followers !== undefined) for (const each of followers) this.#handOver(item, each)
     while (this.#waiting.length > 0 && this.#open < this.#options.maxPending!) {
       const next = this.#waiting.shift()!
       if (next.isSettled) continue

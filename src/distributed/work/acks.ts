@@ -111,10 +111,12 @@ export class ProgressReporter {
     this.#core = core
   }
 
-  /** A handler says how far it has come. */
-  add(held: HeldCommand, value: unknown): void {
-    this.#latest.set(held, value)
-    this.#timer ??= timers.setTimeout(() => void this.#flush(), PROGRESS_MS)
+  /** What the handler of a command tells how far it has come. */
+  of(held: HeldCommand): (value: unknown) => void {
+    return (value) => {
+      this.#latest.set(held, value)
+      this.#timer ??= timers.setTimeout(() => void this.#flush(), PROGRESS_MS)
+    }
   }
 
   /** Reports no more. */
@@ -146,6 +148,9 @@ export class ProgressReporter {
     }
   }
 }
+
+/** Part of the time since a command was accepted that its completion may wait for others. */
+const GATHER_OF_AGE = 1 / 20
 
 /** Dead letters that are under way at once; each is a call of its own. */
 const DEAD_LETTERS_MAX = 64
@@ -237,9 +242,11 @@ export class Acknowledger {
   }
 
   /** A completion waits only while more run, and only if some of them will end meanwhile. */
-  readonly #patienceMs = (): number => {
-    const { gatherMs, held, pace } = this.#core
-    return held.submitted > 0 && pace.perMs * gatherMs >= 1 ? gatherMs : 0
+  readonly #patienceMs = ({ delivery }: HeldCommand): number => {
+    const { gatherMs, gatherMsMax, held, pace } = this.#core
+    const shareMs = (pace.sinceMs - delivery.acceptedAtMs) * GATHER_OF_AGE
+    const ms = Math.max(gatherMs, Math.min(shareMs, gatherMsMax))
+    return held.submitted > 0 && pace.perMs * ms >= 1 ? ms : 0
   }
 
   readonly #sendCompletions = async (items: readonly HeldCommand[]): Promise<void> => {

@@ -39,8 +39,8 @@ type Writable<T> = { -readonly [K in keyof T]: T[K] }
  * The options for the manager.
  *
  * @param passesKeys - Whether the manager takes keys.
- * @returns `late` if it may not start any more, `token` if its token is over, `turn` if that of its
- * group is.
+ * @returns Options that others of its lane share if it asks for none of its own; `late` if it may
+ * not start any more, `token` if its token is over, `turn` if that of its group is.
  */
 export function termsOf(
   held: HeldCommand,
@@ -48,30 +48,33 @@ export function termsOf(
   now: number,
   passesKeys: boolean,
 ): Writable<CommandOptions> | 'late' | 'token' | 'turn' {
-  const { envelope, tokenUntilMs, startByMs } = held
-  const { plan } = held.lane
+  const { envelope, tokenUntilMs, startByMs, lane } = held
+  const { plan } = lane
   const { key, priority } = envelope
-  const options: Writable<CommandOptions> = {
-    // So that the effect of an earlier run can be recognised by it.
-    id: envelope.id,
-    attempt: Math.min(envelope.retryCount + 1, ATTEMPT_MAX),
-    kill: true,
-    retry: NO_RETRY,
-    // However long this process stands still: afterwards it may be another worker's.
-    // Whole milliseconds, since those need no object of their own.
-    startWithinMs: Math.floor(Math.min(leftMs, TIMER_MS_MAX)),
+  const attempt = Math.min(envelope.retryCount + 1, ATTEMPT_MAX)
+  // However long this process stands still: afterwards it may be another worker's. Whole
+  // milliseconds, so that those that were given out together have the same.
+  const startWithinMs = Math.floor(Math.min(leftMs, TIMER_MS_MAX))
+  const patienceMs = patienceMsOf(held)
+  const isFree = tokenUntilMs === 0 && startByMs === Number.POSITIVE_INFINITY
+  const isBare = envelope.options === undefined && key === undefined && priority === undefined
+  if (isBare && isFree && patienceMs === undefined) {
+    const { terms } = lane
+    if (terms?.startWithinMs === startWithinMs && terms.attempt === attempt) return terms
+    lane.terms = { attempt, kill: true, retry: NO_RETRY, startWithinMs }
+    return lane.terms
   }
+  const options: Writable<CommandOptions> = { attempt, kill: true, retry: NO_RETRY, startWithinMs }
   const timeoutMs = envelope.options?.timeoutMs
   if (timeoutMs !== undefined) options.timeoutMs = timeoutMs
   if (key !== undefined && passesKeys) options.key = key
   if (priority !== undefined) options.priority = priority
-  const patienceMs = patienceMsOf(held)
   if (patienceMs !== undefined) {
     const untilDueMs = held.delivery.acceptedAtMs + patienceMs - now
     if (untilDueMs <= 0 && plan.rejectsLate) return 'late'
     options.deadlineMs = Math.min(Math.max(untilDueMs, 1), TIMER_MS_MAX)
   }
-  if (tokenUntilMs === 0 && startByMs === Number.POSITIVE_INFINITY) return options
+  if (isFree) return options
   if (isTurnOver(held, now)) return 'turn'
   const tokenMs = (tokenUntilMs === 0 ? startByMs : Math.min(tokenUntilMs, startByMs)) - now
   if (tokenMs < 1) return 'token'

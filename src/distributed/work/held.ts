@@ -30,6 +30,7 @@
 // younger one: it was given before the other was back. So a key stays closed until everything of it
 // that left has been answered for, and until the answer that was on its way at that moment is in.
 
+import { Chain, type Linked } from '../../base/chain.ts'
 import { nowMs } from '../../base/clock.ts'
 import { invariant } from '../../base/errors.ts'
 import type { ManagerPort, PortCommand } from '../../coordinator/manager-port.ts'
@@ -50,8 +51,9 @@ export interface WorkerCore {
   readonly pace: Pace
   readonly quarantine: Quarantine
   readonly events: WorkerEvents
-  /** How long a completion may wait for others, in milliseconds. */
+  /** How long a completion may wait for others, in milliseconds: at least, and at most. */
   readonly gatherMs: number
+  readonly gatherMsMax: number
   /** For how long a command without a handler here is handed on, in milliseconds. */
   readonly unknownHandlerMs: number
   /** How long threads that were ended may take, in milliseconds. */
@@ -109,7 +111,7 @@ export interface RunFailure {
 }
 
 /** One delivery. */
-export class HeldCommand implements Settler {
+export class HeldCommand implements Settler, Linked<HeldCommand> {
   readonly #events: WorkerEvents
   readonly delivery: Delivery
   readonly envelope: CommandEnvelope
@@ -145,7 +147,6 @@ export class HeldCommand implements Settler {
   line: KeyLine | undefined = undefined
   /** The next of its key. Written by {@link HeldCommands}. */
   next: HeldCommand | undefined = undefined
-  /** Those that arrived before and after it. Written by {@link HeldCommands}. */
   older: HeldCommand | undefined = undefined
   younger: HeldCommand | undefined = undefined
 
@@ -162,6 +163,10 @@ export class HeldCommand implements Settler {
 
   get isOfQueue(): boolean {
     return true
+  }
+
+  get commandId(): string {
+    return this.envelope.id
   }
 
   settled(
@@ -221,9 +226,7 @@ export class HeldCommands {
   chained = 0
   readonly #events: WorkerEvents
   readonly #keepsKeyOrder: boolean
-  #oldest: HeldCommand | undefined
-  #youngest: HeldCommand | undefined
-  #size = 0
+  readonly #all = new Chain<HeldCommand>()
   readonly #keys = new Map<string, KeyLine>()
   readonly #inPartition: number[]
   /** Leaving ones that the queue knows of. */
@@ -248,14 +251,12 @@ export class HeldCommands {
   }
 
   get size(): number {
-    return this.#size
+    return this.#all.size
   }
 
   /** All of them in the order of their arrival. */
   values(): HeldCommand[] {
-    const all: HeldCommand[] = []
-    for (let each = this.#oldest; each !== undefined; each = each.younger) all.push(each)
-    return all
+    return this.#all.values()
   }
 
   /** How many it has of a partition of the queue, lost ones included that keep a key closed. */
@@ -310,7 +311,7 @@ export class HeldCommands {
   }
 
   get #isIdle(): boolean {
-    return this.#size === 0 && this.#submitted === 0
+    return this.#all.size === 0 && this.#submitted === 0
   }
 
   // ── Transitions ──────────────────────────────────────────────────────────────────────────────
@@ -320,11 +321,7 @@ export class HeldCommands {
     const held = new HeldCommand(this.#events, delivery, lane)
     const { key, partitionId } = held.envelope
     this.tally.leased++
-    this.#size++
-    held.older = this.#youngest
-    if (held.older === undefined) this.#oldest = held
-    else held.older.younger = held
-    this.#youngest = held
+    this.#all.add(held)
     this.#inPartition[partitionId]!++
     if (key !== undefined && this.#keepsKeyOrder && !this.#enterLine(held, key)) {
       held.state = 'CHAINED'
@@ -415,7 +412,7 @@ export class HeldCommands {
   lose(held: HeldCommand, isTaken: boolean): HeldCommand[] | undefined {
     if (held.state === 'ENDING' || held.state === 'GONE' || held.isLost) return undefined
     this.#uncount(held)
-    this.#unlink(held)
+    this.#all.remove(held)
     held.state = 'LOST'
     held.isLost = true
     this.tally.lost++
@@ -441,7 +438,7 @@ export class HeldCommands {
     }
     if (wasLeaving || !held.isLost) this.#inPartition[held.envelope.partitionId]!--
     if (!held.isLost) {
-      this.#unlink(held)
+      this.#all.remove(held)
       if (status === 'stale' && !held.isAborted) this.tally.stale++
     }
     this.progressed()
@@ -450,17 +447,6 @@ export class HeldCommands {
   #uncount({ lane, state }: HeldCommand): void {
     if (state === 'CHAINED') this.chained--
     else if (state === 'READY' || state === 'SUBMITTED') lane.ready--
-  }
-
-  #unlink(held: HeldCommand): void {
-    const { older, younger } = held
-    if (older === undefined) this.#oldest = younger
-    else older.younger = younger
-    if (younger === undefined) this.#youngest = older
-    else younger.older = older
-    held.older = undefined
-    held.younger = undefined
-    this.#size--
   }
 
   #lineOf(key: string): KeyLine {

@@ -1,6 +1,7 @@
 // Lane: one lane of a worker, as its manager has it, and its limits over all workers.
 // Owns: the limits that hold now, and how much of the lane is ready.
 
+import type { CommandOptions } from '../../model/command.ts'
 import type { LanePlan } from '../../model/lane.ts'
 import type { GroupTerms } from '../contract/distributed-queue.ts'
 import type { LaneLimits, SharedRate } from '../contract/live-limits.ts'
@@ -27,6 +28,8 @@ export class WorkerLane {
   }
   /** Its commands that are READY or SUBMITTED. */
   ready = 0
+  /** Options of its last run that had none of its command's own. */
+  terms: CommandOptions | undefined
 
   /**
    * @param isRateGlobal - Whether the queue keeps its rate limit.

@@ -25,23 +25,24 @@ export class Throughput {
   perMs = 0
   #count = 0
   #spanMs = 0
-  #sinceMs = nowMs()
+  /** When the last command ended, or came after there were none, monotonic milliseconds. */
+  sinceMs: number = nowMs()
 
   /** Commands have come after there were none: the time between is no measure. */
   resume(now: number): void {
-    if (now - this.#sinceMs > FORGET_MS) {
+    if (now - this.sinceMs > FORGET_MS) {
       this.perMs /= 2
       this.#count = 0
       this.#spanMs = 0
     }
-    this.#sinceMs = now
+    this.sinceMs = now
   }
 
   /** A command has ended. */
   ended(now: number): void {
     this.#count++
-    this.#spanMs += now - this.#sinceMs
-    this.#sinceMs = now
+    this.#spanMs += now - this.sinceMs
+    this.sinceMs = now
     if (this.#spanMs < SPAN_MS && this.perMs > 0) return
     const newest = this.#count / Math.max(this.#spanMs, 1)
     this.perMs = this.perMs === 0 ? newest : this.perMs + (newest - this.perMs) * NEWEST_WEIGHT

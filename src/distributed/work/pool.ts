@@ -50,7 +50,8 @@ export interface WorkerPoolOptions {
   readonly prefetchMax?: number | undefined
   /**
    * So long a completion waits for others at most, while more commands run whose own will come
-   * within that time: one call for several. 0 to 1,000 ms; 0: none waits. Default 4.
+   * within that time: one call for several. 0 to 1,000 ms; 0: none waits. Default: a twentieth of
+   * the time since the queue accepted the command, from 4 to 25.
    */
   readonly gatherMs?: number | undefined
   /** Names of the lanes to take commands of. Default: all lanes of the manager. */
@@ -97,7 +98,7 @@ export const WORKER_POOL_RULES = Object.freeze({
   allowDegraded: boolean(false),
   prefetchMs: milliseconds(35, 0, 10_000),
   prefetchMax: integer(CALL_MAX, 1, CALL_MAX),
-  gatherMs: milliseconds(4, 0, 1_000),
+  gatherMs: milliseconds(undefined, 0, 1_000),
   lanes: anything(undefined, 'an array of different lane names', isNames),
   globalConcurrency: anything(
     Object.freeze({}),
@@ -112,6 +113,10 @@ export const WORKER_POOL_RULES = Object.freeze({
 
 /** How long nothing is leased after the manager has refused a command. */
 const MANAGER_REST_MS = 250
+
+/** How long a completion may wait for others where the pool does not say so. */
+const GATHER_MS_MIN = 4
+const GATHER_MS_MAX = 25
 
 /** Part of a lease that a completion may wait for others. */
 const GATHER_OF_LEASE = 1 / 24
@@ -209,7 +214,8 @@ export class WorkerPool {
       pace: new Pace(port.health, manager.partitioning.concurrency),
       quarantine: new Quarantine(maxDeliveries),
       events,
-      gatherMs: Math.min(checked.gatherMs!, leaseMs * GATHER_OF_LEASE),
+      gatherMs: Math.min(checked.gatherMs ?? GATHER_MS_MIN, leaseMs * GATHER_OF_LEASE),
+      gatherMsMax: Math.min(checked.gatherMs ?? GATHER_MS_MAX, leaseMs * GATHER_OF_LEASE),
       unknownHandlerMs: checked.unknownHandlerMs!,
       closeTimeoutMs: checked.closeTimeoutMs!,
     }

@@ -2,8 +2,7 @@
 // Owns: the runs. Each delivery leaves exactly one way.
 // Must not: talk to the queue (acks, limits) or decide what is asked of it (fetch).
 
-import { outside } from '../../base/async-context.ts'
-import { TURN_END } from '../../base/bounds.ts'
+import { atTurnEnd } from '../../base/async-context.ts'
 import { epochMs, nowMs } from '../../base/clock.ts'
 import { laneError, show } from '../../base/errors.ts'
 import { checkGiven } from '../../base/options.ts'
@@ -124,13 +123,20 @@ export class Runner implements Starter {
       try {
         // What a queue checked need not be checked again.
         if (!isSealed(held.envelope)) checkGiven('command', terms, COMMAND_RULES)
-        if (options?.progress === true) {
-          terms.onProgress = (value) => this.#progress.add(held, value)
-        }
+        if (options?.progress === true) terms.onProgress = this.#progress.of(held)
         // Leases are watched by their keeper; a token is not.
         const isWatched = held.tokenUntilMs > 0 || held.startByMs !== Number.POSITIVE_INFINITY
         const carrier = options?.trace && JSON.stringify(options.trace)
-        held.command = port.submit(laneId, commandType, payload, terms, held, isWatched, carrier)
+        held.command = port.submit(
+          laneId,
+          commandType,
+          payload,
+          terms,
+          held,
+          isWatched,
+          carrier,
+          now,
+        )
       } catch (error) {
         this.#notAccepted(held, error)
       }
@@ -314,7 +320,7 @@ export class Runner implements Starter {
   ): void {
     if (this.#settled.push(held) === 1) {
       this.#settledAt = epochMs()
-      outside(() => void TURN_END.then(this.#takeSettled))
+      atTurnEnd(this.#takeSettled)
     }
     if (isOk) {
       const { workerId } = this.#core.queue

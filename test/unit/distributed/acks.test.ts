@@ -1,0 +1,63 @@
+// Acks: a completion waits for others the longer, the longer its command has been under way.
+
+import { expect, test } from 'vitest'
+import { nowMs } from '../../../src/base/clock.ts'
+import { Acknowledger } from '../../../src/distributed/work/acks.ts'
+import { HeldCommands, type WorkerCore } from '../../../src/distributed/work/held.ts'
+import { WorkerLane } from '../../../src/distributed/work/lane.ts'
+import { planLane } from '../../../src/model/lane.ts'
+
+const nothing = (): void => undefined
+
+/** Completes a command of an age while another runs; how long the queue waits for it. */
+function waitOf(ageMs: number): Promise<number> {
+  const events = {
+    settled: nothing,
+    progressed: nothing,
+    reassigned: nothing,
+    refused: nothing,
+    failed: nothing,
+    incident: nothing,
+  }
+  const held = new HeldCommands(events, 1, false)
+  const lane = new WorkerLane(planLane('lane', {}), false, undefined)
+  const now = nowMs()
+  const [first] = ['a', 'b'].map((id) => {
+    const names = { id, commandType: 'type', laneId: 'lane', partitionId: 0 }
+    const envelope = { ...names, retryCount: 0, createdAt: 0, version: 1 }
+    const lease = { deliveries: 1, countsAtStart: false, leasedUntilMs: now + 60_000 }
+    const one = held.add({ envelope, fence: id, ...lease, acceptedAtMs: now - ageMs }, lane)
+    held.submit(one)
+    return one
+  })
+  held.runEnded()
+  return new Promise((resolve) => {
+    const core = {
+      queue: {
+        workerId: 'worker',
+        capabilities: { delay: true },
+        completeMany: async () => {
+          resolve(nowMs() - now)
+          return ['done']
+        },
+      },
+      held,
+      events,
+      pace: { perMs: 10, sinceMs: now },
+      gatherMs: 4,
+      gatherMsMax: 25,
+    } as unknown as WorkerCore
+    const names = { commandId: 'a', partitionId: 0, workerId: 'worker', success: true }
+    const result = { ...names, retryCount: 0, durationMs: 1, completedAt: 0 }
+    new Acknowledger(core).complete(first!, result)
+  })
+}
+
+test.each([
+  [0, 4],
+  [400, 20],
+  [60_000, 25],
+])('the completion of a command of %i ms waits for %i ms', async (ageMs, leastMs) => {
+  // Timers of Node.js may fire a millisecond early.
+  expect(await waitOf(ageMs)).toBeGreaterThan(leastMs - 1.5)
+})
