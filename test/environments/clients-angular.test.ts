@@ -83,8 +83,10 @@ describeWithTools(tools, () => {
       const ours = work.overridden('@angular/build', 'piscina')
       const program = work.spec('clients-angular.cjs')
       const workspace = work.at('application')
-      await work.run(program, '@angular/build', workspace, 'theirs')
-      await work.run(program, ours, workspace, 'ours')
+      await Promise.all([
+        work.run(program, '@angular/build', workspace, 'theirs'),
+        work.run(program, ours, workspace, 'ours'),
+      ])
       const made = work.contents('application/ours')
       expect(Object.keys(made).some((name) => /main-\w{8}\.js$/.test(name))).toBe(true)
       expect(Object.keys(made).length).toBeGreaterThan(8)
@@ -99,8 +101,10 @@ describeWithTools(tools, () => {
       for (const folder of ['theirs', 'ours']) work.write(library(folder))
       const ours = work.overridden('ng-packagr', 'piscina')
       const program = work.spec('clients-ng-packagr.cjs')
-      await work.run(program, 'ng-packagr', work.at('theirs'))
-      await work.run(program, ours, work.at('ours'))
+      await Promise.all([
+        work.run(program, 'ng-packagr', work.at('theirs')),
+        work.run(program, ours, work.at('ours')),
+      ])
       const made = work.contents('ours/dist')
       expect(made['/fesm2022/library.mjs']).toContain('padding:8px')
       expect(made).toEqual(work.contents('theirs/dist'))

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { PartitionConfig, Submitter } from 'corelane'
 import { RedisDistributedQueue } from 'corelane/redis'
 import { afterEach, beforeAll, expect, test } from 'vitest'
-import { within } from '../support/deadline.ts'
+import { within as withinMs } from '../support/deadline.ts'
 import type { RedisProcess } from '../support/redis-process.js'
 import { describeWithRedis, startRedis } from '../support/redis-server.ts'
 import {
@@ -19,6 +19,8 @@ import {
 const handlers = fixture('cli-handlers.js')
 const PASSWORD = 'do-not-show-me'
 const TAKES = 'takes commands of'
+/** Where other work holds all cores, each of these processes takes seconds to start. */
+const WAIT_MS = 50_000
 
 const running: CliProcess[] = []
 let redis: RedisProcess
@@ -27,6 +29,9 @@ let session: CliSession
 afterEach(() => {
   for (const { child } of running.splice(0)) child.kill('SIGKILL')
 })
+
+const within = <T>(promise: Promise<T>, what: string): Promise<T> =>
+  withinMs(promise, what, WAIT_MS)
 
 /** A name of a queue that no other test uses. */
 const newName = (): string => `queue-${randomUUID().slice(0, 8)}`
