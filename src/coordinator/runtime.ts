@@ -1,6 +1,7 @@
 // Runtime: the rooms of one manager, wired together, and its life from start to close.
 // Owns: the state of the manager and the instances of its rooms.
 
+import { AbortListeners } from '../base/abort-listeners.ts'
 import { Alarm } from '../base/alarm.ts'
 import { outside } from '../base/async-context.ts'
 import { TURN_END } from '../base/bounds.ts'
@@ -12,7 +13,6 @@ import { CoordinatorCommons } from '../memory/commons.ts'
 import type { CommandOptions } from '../model/command.ts'
 import { FILE_COUNT_MAX, FILE_INDEX, type FileHandler } from '../model/handler-module.ts'
 import { type LanePlan, laneNeeds } from '../model/lane.ts'
-import { AbortListeners } from './abort-listeners.ts'
 import { Backpressure } from './admission/backpressure.ts'
 import { Intake } from './admission/intake.ts'
 import { NestedServer } from './admission/nested-server.ts'

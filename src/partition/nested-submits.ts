@@ -2,6 +2,7 @@
 // Owns: their numbering.
 // Must not: judge them; the coordinator refuses one that could never run.
 
+import { AbortListeners } from '../base/abort-listeners.ts'
 import { LaneError, laneError } from '../base/errors.ts'
 import { checkGiven } from '../base/options.ts'
 import { NESTED_RULES, type NestedOptions } from '../model/command.ts'
@@ -21,6 +22,7 @@ export interface NestedServer {
 /** Submits commands from inside handlers. */
 export class NestedSubmits {
   readonly #server: NestedServer
+  readonly #signals = new AbortListeners()
   #count = 0
 
   /**
@@ -51,9 +53,9 @@ export class NestedSubmits {
     }
     const id = ++this.#count
     const side = toCallValue(payload, 'payload')
-    const cancel = () => void this.#server.cancel(id)
-    const ignore = () => signal?.removeEventListener('abort', cancel)
-    signal?.addEventListener('abort', cancel, { once: true })
+    const cancelled = { isBound: true, abort: () => void this.#server.cancel(id) }
+    const ignore = () => signal && this.#signals.remove(signal, cancelled)
+    if (signal !== undefined) this.#signals.add(signal, cancelled)
     let outlives = false
     try {
       const hasSignal = signal !== undefined

@@ -142,8 +142,9 @@ test('the signal of a command that no handler waits for ends it, until it has en
   while (listeners > 0) listeners = (await run(manager, 'listenersOfLater')) as number
   // One that runs, and one that waits behind it.
   const call = { lane: 'narrow', type: 'wait', payload: 60_000 }
+  // Both are ended by one listener, or Node.js would warn of a leak past ten of them.
   expect(await run(manager, 'leaveForLater', call)).toBe(1)
-  expect(await run(manager, 'leaveForLater', call)).toBe(2)
+  expect(await run(manager, 'leaveForLater', call)).toBe(1)
   const abort = manager.run('abortLater')
   const failed = [await within(events.next(), 'one'), await within(events.next(), 'the other')]
   for (const { value } of failed) expect(value!.error).toMatchObject({ code: 'CORELANE_ABORTED' })

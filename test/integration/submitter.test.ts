@@ -2,6 +2,7 @@
 // once with what the command came to. Method: the engine of this process and a real worker; faults
 // are put between the submitter and the queue.
 
+import { getEventListeners } from 'node:events'
 import {
   commandInfo,
   type DistributedQueue,
@@ -360,6 +361,21 @@ test('a signal and close reject what is open', async () => {
   )
   const late = await failure(submitter.submit('query', 'echo', 5), 'a late one')
   expect(late.code).toBe('CORELANE_SUBMITTER_CLOSED')
+})
+
+test('one signal of many submits has one listener, and ends each of them', async () => {
+  const submitter = openSubmitter(openQueue(hash), { maxPending: 10 })
+  const controller = new AbortController()
+  const { signal } = controller
+  const all = Array.from({ length: 20 }, (_, i) =>
+    failure(submitter.submit('query', 'echo', i, { signal }), `submit ${i}`),
+  )
+  expect(getEventListeners(signal, 'abort')).toHaveLength(1)
+  controller.abort()
+  const codes = (await Promise.all(all)).map(({ code }) => code)
+  expect(codes).toEqual(Array(20).fill('CORELANE_ABORTED'))
+  expect(submitter.stats()).toMatchObject({ pending: 0, waiting: 0 })
+  expect(getEventListeners(signal, 'abort')).toHaveLength(0)
 })
 
 test('five members are enough: the same object serves submitter and worker', async () => {

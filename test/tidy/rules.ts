@@ -50,7 +50,6 @@ const PARTS: Readonly<Record<string, Readonly<Record<string, readonly string[]>>
 /** Parts whose files lie in the room itself, beside those of ''. */
 const PART_FILES: Readonly<Record<string, string>> = Object.fromEntries(
   [
-    'abort-listeners',
     'command',
     'command-extras',
     'command-timers',

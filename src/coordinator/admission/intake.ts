@@ -2,6 +2,7 @@
 // Owns: the numbering of commands.
 // Must not: choose what is bound where (dispatcher), or count what is pending (room).
 
+import type { AbortListeners } from '../../base/abort-listeners.ts'
 import { CallContext } from '../../base/async-context.ts'
 import { nowMs } from '../../base/clock.ts'
 import { type LaneError, laneError } from '../../base/errors.ts'
@@ -15,7 +16,6 @@ import {
 } from '../../model/partition-config.ts'
 import { mayRetry, RETRY_RULES, type RetryOptions, type RetryPlan } from '../../model/retry.ts'
 import { GroupSeat } from '../../schedule/group-ring.ts'
-import type { AbortListeners } from '../abort-listeners.ts'
 import { Command, type CommandManager } from '../command.ts'
 import { type CommandExtras, type GivenOptions, isTimed } from '../command-extras.ts'
 import type { CommandTimers } from '../command-timers.ts'

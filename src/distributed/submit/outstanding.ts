@@ -1,6 +1,7 @@
 // Outstanding: a command of a submitter's from submit until its promise is settled.
 // Owns: the promise's resolvers.
 
+import type { AbortListeners } from '../../base/abort-listeners.ts'
 import { laneError } from '../../base/errors.ts'
 import { Rejection } from '../../coordinator/settlement.ts'
 import { type CommandInfo, type CommandOutcome, commandInfo } from '../../model/command.ts'
@@ -121,10 +122,11 @@ export class Outstanding {
   /**
    * Lets a signal reject its promise.
    *
+   * @param signals - Listen to it.
    * @param onAborted - Called once that has happened.
    */
-  heed(signal: AbortSignal, onAborted: (item: Outstanding) => void): void {
-    const onAbort = (): void => {
+  heed(signals: AbortListeners, signal: AbortSignal, onAborted: (item: Outstanding) => void): void {
+    const abort = (): void => {
       const isIn = this.isAccepted || this.stage === 'following'
       const where = this.stage === 'waiting' ? 'waiting for room' : 'on its way to the queue'
       this.fail(
@@ -132,8 +134,9 @@ export class Outstanding {
       )
       onAborted(this)
     }
-    signal.addEventListener('abort', onAbort, { once: true })
-    this.#unheed = () => signal.removeEventListener('abort', onAbort)
+    const target = { isBound: true, abort }
+    signals.add(signal, target)
+    this.#unheed = () => signals.remove(signal, target)
   }
 
   /**

@@ -1,6 +1,7 @@
 // Submitter: the public face of the submitting side: commands into a queue, results out of it.
 // Owns: what is outstanding, and what keeps the process alive for it.
 
+import { AbortListeners } from '../../base/abort-listeners.ts'
 import { outside } from '../../base/async-context.ts'
 import { callListener, nowMs, timers } from '../../base/clock.ts'
 import { Deque } from '../../base/deque.ts'
@@ -85,6 +86,7 @@ export class Submitter<M = AnyHandlers> {
   /** Results that have come and that the queue need not keep. */
   readonly #forgotten: Outbox<CommandReference>
   readonly #unwanted: Unwanted
+  readonly #signals = new AbortListeners()
   /** Listeners of commands whose progress is wanted. */
   readonly #progress = new Map<Outstanding, (value: unknown) => void>()
   #receivingProgress: Promise<(() => Promise<void>) | undefined> | undefined
@@ -329,7 +331,8 @@ export class Submitter<M = AnyHandlers> {
       return Promise.reject(error)
     }
     if (item.envelope.options?.progress === true) this.#follow(item, options!.onProgress!)
-    if (options?.signal !== undefined) item.heed(options.signal, this.#unwanted.add)
+    const signal = options?.signal
+    if (signal !== undefined) item.heed(this.#signals, signal, this.#unwanted.add)
     if (this.#open < this.#options.maxPending! && this.#waiting.length === 0) this.#admit(item)
     else {
       this.#waiting.push(item)

@@ -1,8 +1,8 @@
 // Rig: a coordinator's in-flight window and its partition, on one thread, step by step.
 
 import { MessageChannel } from 'node:worker_threads'
+import { AbortListeners } from '../../../../src/base/abort-listeners.ts'
 import { CallContext } from '../../../../src/base/async-context.ts'
-import { AbortListeners } from '../../../../src/coordinator/abort-listeners.ts'
 import { ANY_PARTITION, Command, type CommandManager } from '../../../../src/coordinator/command.ts'
 import {
   type CommandExtras,

@@ -1,11 +1,12 @@
-// Abort listeners: one listener per distinct signal, whatever the number of commands.
+// Abort listeners: one listener per distinct signal, whatever the number of commands: to add
+// another to a signal costs as much as it has, and past ten Node.js warns of a leak.
 // Owns: the listeners.
 //
 // A signal may end a million commands. Those that are bound end at once, since they could start;
 // the others are kept from being bound (`isEnding`) and end in slices: the event loop turns.
 
-import { RenewedMap } from '../base/renewed-map.ts'
-import { inSlices } from '../base/slices.ts'
+import { RenewedMap } from './renewed-map.ts'
+import { inSlices } from './slices.ts'
 
 /** Something that a signal can end. */
 export interface Abortable {

@@ -2,7 +2,7 @@
 
 import { getEventListeners } from 'node:events'
 import { expect, test } from 'vitest'
-import { AbortListeners } from '../../../src/coordinator/abort-listeners.ts'
+import { AbortListeners } from '../../../src/base/abort-listeners.ts'
 
 const count = (signal: AbortSignal) => getEventListeners(signal, 'abort').length
 
