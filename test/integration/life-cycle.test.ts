@@ -468,6 +468,26 @@ test.each(['never settles', 'exits'])(
 
 test('leaving an await-using block finishes what was submitted and closes', async () => {
   const ledger = new Ledger(50)
+test.each(['of an idle thread', 'of a reload'])(
+  'close waits for the teardown %s that is under way, and runs none twice',
+  async (of) => {
+    const ledger = new Ledger(0)
+    const isReload = of === 'of a reload'
+    const manager = await open('life.js', {
+      partitions: isReload ? 1 : { min: 0, max: 1, idleTimeoutMs: 1 },
+      closeTimeoutMs: 15_000,
+      workerData: { ...ledger.workerData, teardown: 'waits' },
+    })
+    const reloading = isReload ? manager.reload().catch(() => {}) : undefined
+    await until(() => ledger.teardowns === 1, 'its teardown has begun')
+    const closing = manager.close()
+    ledger.openGate()
+    await within(closing, 'close')
+    await within(Promise.resolve(reloading), 'reload')
+    expect(ledger.teardowns).toBe(isReload ? 2 : 1)
+  },
+)
+
   const manager = QueueManager.create({
     handlers: fixture('ledger.js'),
     partitions: { count: 2 },

@@ -308,6 +308,7 @@ export class Incarnation {
   isEnding = false
   /** Whether it was given up: nothing it does counts any more. */
   isTerminating = false
+  #stopping: Promise<CallReport> | undefined
   /** Version of the program that it runs; undefined until that runs. */
   version: string | undefined
   readonly #bell: BellRinger
@@ -450,6 +451,17 @@ export class Incarnation {
       }
       this.worker.on('message', onMessage)
     })
+  }
+
+  /**
+   * Lets it finish what runs and tear down, once however often it is asked.
+   *
+   * @param timeoutMs - How long to wait.
+   * @throws As {@link Incarnation.call}.
+   */
+  stop(timeoutMs: number): Promise<CallReport> {
+    this.#stopping ??= this.call('stop', timeoutMs, (control) => control.stop())
+    return this.#stopping
   }
 
   /**

@@ -233,8 +233,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
   async tearDown(incarnation: Incarnation): Promise<unknown> {
     incarnation.isReady = false
     incarnation.window.abortAll()
-    const { closeTimeoutMs } = this.#limits
-    const report = await incarnation.call('stop', closeTimeoutMs, (control) => control.stop())
+    const report = await incarnation.stop(this.#limits.closeTimeoutMs)
     return report.ok ? undefined : fromSideValue(report.side)
   }
 
@@ -362,11 +361,12 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     this.#events.progressed(nowMs())
   }
 
-  /** Every thread that has not ended. */
+  /** Every thread that has not ended; one that has just taken over is its own successor. */
   get #living(): Incarnation[] {
-    return this.#partitions.flatMap(({ incarnation, successor, retiring, terminating }) =>
+    const all = this.#partitions.flatMap(({ incarnation, successor, retiring, terminating }) =>
       [incarnation, successor, retiring, ...terminating].flatMap((one) => one?.living ?? []),
     )
+    return [...new Set(all)]
   }
 
   /**
