@@ -217,7 +217,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
   open(): void {
     const { entry } = this.#plan
     const begin = (program: ThreadProgram) => {
-      if (this.#isEnding) return
+      if (this.#state === 'closed') return
       this.#supervisor.open(program)
       this.grow()
     }
@@ -234,7 +234,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
 
   /** Starts threads that present commands need, now and not at the end of the turn. */
   grow(): void {
-    if (!this.#isEnding && !this.#renewal.isBusy) this.#elastic?.grow()
+    if (this.#state !== 'closed' && !this.#renewal.isBusy) this.#elastic?.grow()
   }
 
   /** Refuses new commands from now on; what was submitted goes on. */
@@ -501,7 +501,8 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     this.#interruptions.flush()
     this.#urgency.set(this.#dispatcher.changesAtMs)
     this.#renewal.progressed()
-    if (this.#state === 'running' && !this.#renewal.isBusy) this.#elastic?.progressed(now)
+    if (this.#state !== 'running') this.grow()
+    else if (!this.#renewal.isBusy) this.#elastic?.progressed(now)
     this.health.progressed()
     this.#settled()
   }

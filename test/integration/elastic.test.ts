@@ -3,7 +3,7 @@
 import { PartitionConfig, QueueManager } from 'corelane'
 import { expect, test } from 'vitest'
 import { within } from '../support/deadline.ts'
-import { fixture, open } from '../support/managers.ts'
+import { fixture, moduleOf, open } from '../support/managers.ts'
 
 const file = fixture('file-exports.mjs')
 
@@ -66,4 +66,25 @@ test('bounds of elastic partitions are checked, and need the strategy balanced',
   expect(make({ min: 1, count: 2 })).toThrow('PartitionConfig.count')
   expect(make({ max: 2, strategy: 'hash' })).toThrow('PartitionConfig.max')
   expect(make(PartitionConfig.elastic(0, 2, 5))).not.toThrow()
+})
+
+test('a drain starts the threads that the commands before it need', async () => {
+  const manager = await open('basic.js', { partitions: { min: 0, max: 2, idleTimeoutMs: 1 } })
+  await until(() => manager.stats().partitions[0]!.state === 'dormant')
+  const sums = [1, 2, 3].map((a) => manager.run('add', { a, b: 1 }))
+  await within(manager.drain(), 'drain')
+  expect(await Promise.all(sums)).toEqual([2, 3, 4])
+})
+
+test('a drain replaces a thread that dies for the commands behind it', async () => {
+  const handlers = moduleOf(
+    'export const exit = () => process.exit(9); export const echo = (x) => x',
+  )
+  const manager = new QueueManager({ handlers, partitions: { min: 1, max: 1, idleTimeoutMs: 1 } })
+  await manager.start()
+  const death = manager.run('exit').catch(({ code }) => code)
+  const behind = manager.run('echo', 7)
+  await within(manager.drain(), 'drain')
+  expect([await death, await behind]).toEqual(['CORELANE_PARTITION_LOST', 7])
+  await manager.close()
 })
