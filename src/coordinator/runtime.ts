@@ -408,9 +408,9 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
   // ── Events of its parts ──────────────────────────────────────────────────────────────────────
 
   refuseUnlessRunning(isOfHandler = false): void {
-    // The first handlers run while other threads start.
-    if (this.#state !== 'running' && !(isOfHandler && this.#state === 'starting'))
-      throw laneError('CORELANE_CLOSED', { state: this.#state })
+    // Handlers run while other threads start, and after the shutdown until all is done.
+    if (this.#state === 'running' || (isOfHandler && this.#state !== 'closed')) return
+    throw laneError('CORELANE_CLOSED', { state: this.#state })
   }
 
   whenStarted<T>(call: () => Promise<T>, isOne = false): Promise<T> | undefined {
@@ -592,7 +592,9 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
 
   /** Commands were settled: submits that wait for room, or `drain`, may go on. */
   #settled(): void {
-    if (this.#state === 'running') this.#backpressure.release()
+    // After the shutdown those of handlers alone wait.
+    const { state } = this
+    if (state === 'running' || state === 'shutdown') this.#backpressure.release()
     this.#drainLatch.settled()
   }
 }

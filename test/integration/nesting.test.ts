@@ -126,6 +126,24 @@ test('what a handler does not wait for runs, and may need what the handler holds
   await within(manager.drain(), 'drain')
 })
 
+test('handlers that run may submit after the shutdown, and a drain waits for that', async () => {
+  const { words, options } = wordsOf()
+  const manager = await open('nesting.js', {
+    partitions: two,
+    lanes: { query: {}, narrow: { maxPending: 1 } },
+    ...options,
+  })
+  const call = (type: string, payload: unknown, more = {}) =>
+    manager.run('call', { type, payload, ...more })
+  const left = { lane: 'narrow', options: { wait: false } }
+  // Of those that are left one has to wait for room.
+  const calls = [call('echo', 'later'), call('mark', 1, left), call('mark', 2, left)]
+  await within(manager.drain(), 'drain')
+  expect(await Promise.all(calls)).toEqual(['later', undefined, undefined])
+  expect(words[0]).toBe(3)
+  expect((await failure(manager.run('echo'), 'from outside')).code).toBe('CORELANE_CLOSED')
+})
+
 test('the signal of a command that no handler waits for ends it, until it has ended', async () => {
   const { words, options } = wordsOf()
   const manager = await open('nesting.js', {

@@ -179,11 +179,9 @@ export class Backpressure {
    * @param reason - What they reject with.
    */
   refuseAll(reason: () => unknown): void {
-    void inSlices(this.#takeAll(), ({ refuse }) => refuse(reason()))
-  }
-
-  *#takeAll(): Generator<WaitingSubmit> {
-    for (const queue of this.#queues) while (queue.count > 0) yield this.#take(queue)
+    const all: WaitingSubmit[] = []
+    for (const queue of this.#queues) while (queue.count > 0) all.push(this.#take(queue))
+    void inSlices(all, ({ refuse }) => refuse(reason()))
   }
 
   #fits(lane: Lane, bytes: number): boolean {
