@@ -2,12 +2,17 @@
 // Owns: their order.
 // Must not: make them by itself (runtime).
 
+import type { Abortable, AbortListeners } from '../base/abort-listeners.ts'
 import { CallContext } from '../base/async-context.ts'
+import { nowMs } from '../base/clock.ts'
 import { Deque } from '../base/deque.ts'
+import { laneError } from '../base/errors.ts'
+import { COMMAND_RULES } from '../model/command.ts'
 import type { PartitionHandle } from './threads/partition-handle.ts'
 
 /** A call that waits for the threads. */
-interface EarlyCall {
+interface EarlyCall extends Abortable {
+  readonly calledAtMs: number
   readonly run: () => void
   readonly fail: (reason: unknown) => void
   /** Whether it submits one command, for which one thread will do. */
@@ -19,11 +24,22 @@ export class EarlyCalls {
   readonly #calls = new Deque<EarlyCall>()
   readonly #partitions: readonly PartitionHandle[]
   readonly #concurrency: number
+  readonly #signals: AbortListeners
+  /** When the one came that is being made; undefined if none is. */
+  calledAtMs: number | undefined
 
-  /** @param concurrency - Handlers that may run at once in one partition. */
-  constructor(partitions: readonly PartitionHandle[], concurrency: number) {
+  /**
+   * @param concurrency - Handlers that may run at once in one partition.
+   * @param signals - Listen to the signals of calls.
+   */
+  constructor(
+    partitions: readonly PartitionHandle[],
+    concurrency: number,
+    signals: AbortListeners,
+  ) {
     this.#partitions = partitions
     this.#concurrency = concurrency
+    this.#signals = signals
   }
 
   /**
@@ -31,13 +47,34 @@ export class EarlyCalls {
    *
    * @param call - Made later, in the async context of now.
    * @param isOne - Whether it submits one command.
+   * @param given - Ends the waiting, if it is a signal: options are checked when it is made.
    * @returns What the call gives.
    */
-  add<T>(call: () => Promise<T>, isOne: boolean): Promise<T> {
+  add<T>(call: () => Promise<T>, isOne: boolean, given?: unknown): Promise<T> {
     const context = new CallContext()
-    return new Promise<T>((resolve, fail) => {
-      const run = () => resolve(context.call(call, undefined))
-      this.#calls.push({ run, fail, isOne })
+    const signal = COMMAND_RULES.signal.accepts(given) ? (given as AbortSignal) : undefined
+    return new Promise<T>((resolve, reject) => {
+      let isOver = false
+      const end = (act: () => void) => {
+        if (isOver) return
+        isOver = true
+        if (signal !== undefined) this.#signals.remove(signal, one)
+        act()
+      }
+      const fail = (reason: unknown) => end(() => reject(reason))
+      const one: EarlyCall = {
+        calledAtMs: nowMs(),
+        run: () => end(() => resolve(context.call(call, undefined))),
+        fail,
+        abort: (reason) => fail(laneError('CORELANE_ABORTED', { stage: 'waiting' }, reason)),
+        isOne,
+        isBound: false,
+      }
+      if (signal?.aborted) one.abort(signal.reason)
+      else {
+        if (signal !== undefined) this.#signals.add(signal, one)
+        this.#calls.push(one)
+      }
     })
   }
 
@@ -60,7 +97,10 @@ export class EarlyCalls {
 
   /** Makes the call that has waited longest. */
   runNext(): void {
-    this.#calls.shift()?.run()
+    const call = this.#calls.shift()
+    this.calledAtMs = call?.calledAtMs
+    call?.run()
+    this.calledAtMs = undefined
   }
 
   /** Makes every call. */

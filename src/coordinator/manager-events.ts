@@ -29,10 +29,12 @@ export interface ManagerEvents extends FileHandlers {
   /**
    * Makes a call once the threads have started; undefined if they have, or the manager ends. A call
    * that submits one command is made as soon as a thread can run it.
+   *
+   * @param signal - Ends the waiting, if it is one.
    */
-  whenStarted<T>(call: () => Promise<T>, isOne?: boolean): Promise<T> | undefined
-  /** Calls that wait for the start. */
-  readonly earlyCount: number
+  whenStarted<T>(call: () => Promise<T>, isOne?: boolean, signal?: unknown): Promise<T> | undefined
+  /** How many calls wait for the start, and when the one came that is being made; if one is. */
+  readonly early: { readonly count: number; readonly calledAtMs: number | undefined }
 
   // ── From admission ───────────────────────────────────────────────────────────────────────────
 

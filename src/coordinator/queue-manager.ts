@@ -204,7 +204,7 @@ class Manager<M, L extends string> {
   ): Promise<ResultOf<M, K>[]> {
     const { intake } = this.#runtime
     const again = () => this.submitMany(lane, type, payloads, options)
-    const later = this.#runtime.whenStarted(again)
+    const later = this.#runtime.whenStarted(again, false, options?.signal)
     if (later !== undefined) return later
     const batch = new Batch()
     // If the source fails half-way, the commands that were submitted run on.

@@ -83,7 +83,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
   readonly #urgency = new Alarm(() => this.progressed(nowMs()))
   #isFlushQueued = false
   /** Calls that came before the threads were ready, in order. */
-  readonly #early: EarlyCalls
+  readonly early: EarlyCalls
   /** Commands were settled or given up in this turn. */
   #hasActed = false
   #starting: Promise<void> | undefined
@@ -106,7 +106,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     this.#plan = plan
     this.#lanes = lanes
     this.#partitions = partitions
-    this.#early = new EarlyCalls(partitions, concurrency)
+    this.early = new EarlyCalls(partitions, concurrency, this.signals)
     this.events = new EventHub((isListening) => commons.listen(isListening))
     this.timers = new CommandTimers(this)
     this.deadLetters = new DeadLetterQueue(plan.deadLetterCapacity, this.events, this)
@@ -332,7 +332,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
   #runEarly(): void {
     const isEnding = this.#isEnding
     this.#state = 'running'
-    this.#early.runAll()
+    this.early.runAll()
     if (isEnding) {
       this.#state = 'shutdown'
       this.#backpressure.refuseAll(() => laneError('CORELANE_CLOSED', { state: 'shutdown' }))
@@ -355,7 +355,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
       if (this.#closing !== undefined)
         throw laneError('CORELANE_CLOSED', { state: 'closed' }, error)
       this.#state = 'closed'
-      this.#early.failAll(error)
+      this.early.failAll(error)
       await this.#dropUnbound(() => closedError(false, error as LaneError))
       this.#ended()
       throw error
@@ -369,7 +369,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
   async #close(): Promise<void> {
     this.shutdown()
     this.#state = 'closed'
-    this.#early.failAll(laneError('CORELANE_CLOSED', { state: 'closed' }))
+    this.early.failAll(laneError('CORELANE_CLOSED', { state: 'closed' }))
     // A getter of a payload has called it: the backlog is being looked through.
     if (this.#dispatcher.isBinding) await TURN_END
     const dropped = this.#dropUnbound(() => closedError(false))
@@ -413,15 +413,15 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     throw laneError('CORELANE_CLOSED', { state: this.#state })
   }
 
-  whenStarted<T>(call: () => Promise<T>, isOne = false): Promise<T> | undefined {
+  whenStarted<T>(call: () => Promise<T>, isOne = false, signal?: unknown): Promise<T> | undefined {
     if (this.#state !== 'created' && this.#state !== 'starting') return undefined
     const isFirst = this.#state === 'created'
-    const later = this.#early.add(call, isOne)
+    const later = this.early.add(call, isOne, signal)
     // A failed start rejects the call.
     if (isFirst) this.#begin().catch(() => {})
     else this.#runFirst()
     // One command needs one thread; others would take their start from it.
-    const isServed = isFirst ? isOne : this.earlyCount === 0
+    const isServed = isFirst ? isOne : this.early.count === 0
     if (!isServed || !isShared(this.#plan)) this.#supervisor.startRest()
     return later
   }
@@ -434,15 +434,11 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
 
   /** Gives threads that are ready something to run while others start. */
   #runFirst(): void {
-    while (this.#state === 'starting' && this.#early.mayRunNext) {
+    while (this.#state === 'starting' && this.early.mayRunNext) {
       this.#state = 'running'
-      this.#early.runNext()
+      this.early.runNext()
       if (this.#state === 'running') this.#state = 'starting'
     }
-  }
-
-  get earlyCount(): number {
-    return this.#early.count
   }
 
   abort(command: Command, reason: unknown): void {
@@ -593,8 +589,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
   /** Commands were settled: submits that wait for room, or `drain`, may go on. */
   #settled(): void {
     // After the shutdown those of handlers alone wait.
-    const { state } = this
-    if (state === 'running' || state === 'shutdown') this.#backpressure.release()
+    if (this.#state !== 'closed') this.#backpressure.release()
     this.#drainLatch.settled()
   }
 }

@@ -219,6 +219,37 @@ test('drain waits for commands that wait for the start, close rejects them', asy
   expect((await refused).code).toBe('CORELANE_CLOSED')
 })
 
+test('a signal ends what waits for the start at once', async () => {
+  const { workerData } = new Ledger(0)
+  const never = { ...workerData, setup: 'never settles' }
+  const manager = create('life.js', { ...one, workerData: never })
+  const controller = new AbortController()
+  const { signal } = controller
+  const calls = [
+    manager.run('where', 0, { signal }),
+    manager.execute('query', 'where', 0, { signal }),
+    manager.submitMany('query', 'where', [0, 1], { signal }),
+    manager.stream('query', 'where', 0, { signal }).next(),
+  ].map((call) => failure(call, 'early'))
+  controller.abort('enough')
+  calls.push(failure(manager.run('where', 0, { signal }), 'late'))
+  for (const error of await Promise.all(calls)) {
+    expect(error).toMatchObject({ name: 'AbortError', code: 'CORELANE_ABORTED', cause: 'enough' })
+  }
+})
+
+test('the time of a command that waits for the start counts from its submit', async () => {
+  const manager = create('values.js', one)
+  const options = { startWithinMs: 1 }
+  const late = failure(manager.run('echo', 1, options), 'no thread starts within so long')
+  const many = failure(manager.submitMany('query', 'echo', [1], options), 'nor for several')
+  for (const error of [await late, await many]) {
+    expect(error).toMatchObject({ code: 'CORELANE_DEADLINE_EXCEEDED', details: { deadlineMs: 1 } })
+    expect(error.details.waitedMs).toBeGreaterThan(1)
+  }
+  expect(await within(manager.run('echo', 2), 'the next')).toBe(2)
+})
+
 test('an early command keeps the async context of its submit', async () => {
   const storage = new AsyncLocalStorage<string>()
   const manager = create('streams.js', one)
@@ -437,6 +468,26 @@ test('close waits for running asynchronous handlers and then tears down', async 
   expect(ledger.teardowns).toBe(1)
 })
 
+test.each(['of an idle thread', 'of a reload'])(
+  'close waits for the teardown %s that is under way, and runs none twice',
+  async (of) => {
+    const ledger = new Ledger(0)
+    const isReload = of === 'of a reload'
+    const manager = await open('life.js', {
+      partitions: isReload ? 1 : { min: 0, max: 1, idleTimeoutMs: 1 },
+      closeTimeoutMs: 15_000,
+      workerData: { ...ledger.workerData, teardown: 'waits' },
+    })
+    const reloading = isReload ? manager.reload().catch(() => {}) : undefined
+    await until(() => ledger.teardowns === 1, 'its teardown has begun')
+    const closing = manager.close()
+    ledger.openGate()
+    await within(closing, 'close')
+    await within(Promise.resolve(reloading), 'reload')
+    expect(ledger.teardowns).toBe(isReload ? 2 : 1)
+  },
+)
+
 test('a teardown that throws makes close reject once every thread has ended', async () => {
   const ledger = new Ledger(0)
   const manager = await open('life.js', {
@@ -468,26 +519,6 @@ test.each(['never settles', 'exits'])(
 
 test('leaving an await-using block finishes what was submitted and closes', async () => {
   const ledger = new Ledger(50)
-test.each(['of an idle thread', 'of a reload'])(
-  'close waits for the teardown %s that is under way, and runs none twice',
-  async (of) => {
-    const ledger = new Ledger(0)
-    const isReload = of === 'of a reload'
-    const manager = await open('life.js', {
-      partitions: isReload ? 1 : { min: 0, max: 1, idleTimeoutMs: 1 },
-      closeTimeoutMs: 15_000,
-      workerData: { ...ledger.workerData, teardown: 'waits' },
-    })
-    const reloading = isReload ? manager.reload().catch(() => {}) : undefined
-    await until(() => ledger.teardowns === 1, 'its teardown has begun')
-    const closing = manager.close()
-    ledger.openGate()
-    await within(closing, 'close')
-    await within(Promise.resolve(reloading), 'reload')
-    expect(ledger.teardowns).toBe(isReload ? 2 : 1)
-  },
-)
-
   const manager = QueueManager.create({
     handlers: fixture('ledger.js'),
     partitions: { count: 2 },

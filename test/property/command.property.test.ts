@@ -92,6 +92,7 @@ function machine() {
   const intake = new Intake(plan, manager, lanes, room, dispatcher, timers, signals, {
     refuseUnlessRunning: () => {},
     whenStarted: () => undefined,
+    early: { count: 0, calledAtMs: undefined },
     define: (url, name) => ({ id: 0, url, name }),
     admitted: () => {},
   })

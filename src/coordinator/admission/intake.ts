@@ -48,7 +48,7 @@ export interface AdmissionTerms {
 
 type IntakeEvents = Pick<
   ManagerEvents,
-  'refuseUnlessRunning' | 'whenStarted' | 'define' | 'admitted'
+  'refuseUnlessRunning' | 'whenStarted' | 'early' | 'define' | 'admitted'
 >
 
 /** Checks submits and makes commands of them. */
@@ -135,7 +135,9 @@ export class Intake {
 
   /** Apart from `submit`: a function that makes a closure allocates for it at each call. */
   #refused(error: unknown, ...submit: Parameters<Intake['submit']>): Promise<unknown> {
-    return this.#events.whenStarted(() => this.submit(...submit), true) ?? Promise.reject(error)
+    const [, , , options] = submit
+    const again = () => this.submit(...submit)
+    return this.#events.whenStarted(again, true, options?.signal) ?? Promise.reject(error)
   }
 
   /**
@@ -346,7 +348,7 @@ export class Intake {
       key,
       transferList,
       isDetailed,
-      submittedAtMs: readsClock ? (now ?? nowMs()) : 0,
+      submittedAtMs: readsClock ? (this.#events.early.calledAtMs ?? now ?? nowMs()) : 0,
       deadlineMs,
       bytes: backpressure.bytesOf(payload),
       delayMs: delayMs ?? 0,

@@ -9,10 +9,10 @@ import type { ManagerEvents } from '../manager-events.ts'
 /** Waits until every submitted command has settled. */
 export class DrainLatch {
   readonly #lanes: LaneTable
-  readonly #events: Pick<ManagerEvents, 'earlyCount'>
+  readonly #events: Pick<ManagerEvents, 'early'>
   readonly #waiters = new Set<() => void>()
 
-  constructor(lanes: LaneTable, events: Pick<ManagerEvents, 'earlyCount'>) {
+  constructor(lanes: LaneTable, events: Pick<ManagerEvents, 'early'>) {
     this.#lanes = lanes
     this.#events = events
   }
@@ -38,13 +38,13 @@ export class DrainLatch {
     const left = this.#lanes.all.filter((lane) => openCountOf(lane) > 0)
     const lanes = Object.fromEntries(left.map((lane) => [lane.name, openCountOf(lane)]))
     const words = left.map((lane) => `${openCountOf(lane)} in ${lane.name}`)
-    const { earlyCount } = this.#events
-    if (earlyCount > 0) words.push(`${earlyCount} before the start`)
+    const { count } = this.#events.early
+    if (count > 0) words.push(`${count} before the start`)
     throw laneError('CORELANE_DRAIN_TIMEOUT', { timeoutMs, left: words.join(', '), lanes })
   }
 
   get #isDrained(): boolean {
-    return this.#lanes.openCount === 0 && this.#events.earlyCount === 0
+    return this.#lanes.openCount === 0 && this.#events.early.count === 0
   }
 
   /** Commands were settled: perhaps they were the last. */

@@ -34,6 +34,7 @@ function intakeOf(options: QueueManagerOptions = {}) {
   }
   const intake = new Intake(plan, given, lanes, room, dispatcher, given.timers, given.signals, {
     whenStarted: () => undefined,
+    early: { count: 0, calledAtMs: undefined },
     refuseUnlessRunning: () => {
       if (state.stops) throw state.stops
     },
