@@ -245,3 +245,14 @@ test('a failure that a subscription gets is no warning, nor is one that a comman
     await manager.close()`)
   expect(output).toBe('thrown later\nCORELANE_PARTITION_LOST')
 })
+
+test('a profile does not keep a process alive whose manager was closed', async () => {
+  const output = await outputOf(`
+    const manager = create(${values})
+    await manager.start()
+    const profile = manager.profilePartition(0, { durationMs: 60_000 }).catch(({ code }) => code)
+    await manager.run('echo', 1)
+    await manager.close()
+    console.log(await profile)`)
+  expect(output).toBe('CORELANE_PARTITION_LOST')
+})

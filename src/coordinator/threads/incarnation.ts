@@ -543,7 +543,8 @@ export class Incarnation {
       // Older Node: the thread does it, and a handler that never ends keeps it from that.
       if (start === undefined) return control.profile(durationMs)
       const handle = await startProfile(start)
-      await new Promise((resolve) => timers.setTimeout(resolve, durationMs))
+      // The call keeps the process alive, as long as the thread lives.
+      await new Promise((resolve) => timers.setTimeout(resolve, durationMs).unref())
       return handle.stop()
     })
   }
