@@ -3,6 +3,7 @@
 // Must not: start a thread or a real timer.
 
 import { MessageChannel } from 'node:worker_threads'
+import { AbortListeners } from '../base/abort-listeners.ts'
 import { timers } from '../base/clock.ts'
 import { laneError, show } from '../base/errors.ts'
 import { checkGiven, checkOptions } from '../base/options.ts'
@@ -69,7 +70,7 @@ export interface InlineManager<M, L extends string>
 /**
  * Makes a manager that runs handlers in this thread, at once and without real time, and checks
  * names, options and payloads as a real one does. Payloads and results are copied as between
- * threads. It has no rates, no maximum of commands at once and no events.
+ * threads. It has no rates, no deadlines, no maximum of commands at once and no events.
  *
  * @param options - `handlers` is the module itself.
  */
@@ -93,6 +94,9 @@ class Inline {
   readonly #plan: ManagerPlan
   readonly #appointments = new Set<Appointment>()
   readonly #open = new Set<Promise<unknown>>()
+  /** Ends those of them that wait for something, because the manager was closed. */
+  readonly #drops = new Set<() => void>()
+  readonly #signals = new AbortListeners()
   #nowMs = 0
   #count = 0
   #state: 'running' | 'shutdown' | 'closed' = 'running'
@@ -180,12 +184,14 @@ class Inline {
 
   async drain(): Promise<void> {
     this.shutdown()
-    await Promise.allSettled(this.#open)
+    // Handlers may submit meanwhile.
+    while (this.#open.size > 0) await Promise.allSettled(this.#open)
   }
 
   async close(): Promise<void> {
     this.#state = 'closed'
-    this.#appointments.clear()
+    await turn()
+    for (const drop of this.#drops) drop()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -212,8 +218,11 @@ class Inline {
     given: unknown,
     options: CommandOptions = {},
     take: (value: unknown) => unknown,
+    isNested = false,
   ): Promise<CommandOutcome> {
-    if (this.#state !== 'running') throw laneError('CORELANE_CLOSED', { state: this.#state })
+    if (this.#state !== 'running' && !(isNested && this.#state === 'shutdown')) {
+      throw laneError('CORELANE_CLOSED', { state: this.#state })
+    }
     const lane = this.#laneOf(laneName)
     const run = this.#handlers.get(type)
     if (run === undefined) {
@@ -221,10 +230,11 @@ class Inline {
       throw laneError('CORELANE_UNKNOWN_TYPE', { received: show(type), allowed })
     }
     checkGiven('command', options, COMMAND_RULES)
-    const { key, transferList } = options
+    const { key, transferList, signal } = options
     const { strategy } = this.#plan
     if (key !== undefined && !takesKeys(strategy)) throw keyRefused(strategy)
     const plan = givenOf({ plan: lane }, options, undefined)?.retry ?? lane.retry
+    if (signal?.aborted) throw laneError('CORELANE_ABORTED', { stage: 'submitted' }, signal.reason)
     const payload = copy(given, 'payload', transferList)
     const id = options.id ?? String(this.#count++)
     const timeoutMs = options.timeoutMs ?? lane.timeoutMs
@@ -234,6 +244,13 @@ class Inline {
     )
     this.#open.add(ended)
     return ended.finally(() => this.#open.delete(ended))
+  }
+
+  async #nested(lane: string, type: string, payload: unknown, options: CommandOptions) {
+    const take = (value: unknown) => copy(value, 'result')
+    const outcome = await this.#command(lane, type, payload, options, take, true)
+    if (outcome.ok) return outcome.value
+    throw outcome.error
   }
 
   async #attempts(command: Inlined, run: (context: CommandContext) => Promise<unknown>) {
@@ -258,7 +275,8 @@ class Inline {
         return { ok: true, value, info: info(attempt) } as const
       } catch (error) {
         failures++
-        const isOver = failures > plan.retries || options.signal?.aborted === true
+        const isEnded = options.signal?.aborted === true || this.#state === 'closed'
+        const isOver = failures > plan.retries || isEnded
         if (isOver || !isWorthRetrying(error, plan.retryable)) {
           return { ok: false, error, info: info(attempt) } as const
         }
@@ -293,7 +311,7 @@ class Inline {
         payload?: unknown,
         { wait, ...nested }: NestedOptions = {},
       ) => {
-        const result = this.submit(nestedLane, nestedType, payload, nested)
+        const result = this.#nested(nestedLane, nestedType, payload, nested)
         if (wait !== false) return result
         // Its handler does not learn how it ends, as with threads.
         result.catch(() => {})
@@ -302,8 +320,9 @@ class Inline {
     }
     const late = timeoutMs && laneError('CORELANE_TIMEOUT', { type, lane, timeoutMs })
     try {
-      // A handler that throws at once rejects.
-      const result = Promise.resolve(context).then(run).catch(arrives)
+      // A handler that throws at once rejects, and one that was aborted before is not called.
+      const enter = () => (options.signal?.aborted ? undefined : run(context))
+      const result = Promise.resolve().then(enter).catch(arrives)
       return await this.#until(command, timeoutMs, late, result)
     } finally {
       over.abort()
@@ -317,21 +336,29 @@ class Inline {
     late: unknown,
     result: Promise<T>,
   ): Promise<T | undefined> {
+    const stage = ms !== undefined && late === undefined ? 'waiting' : 'running'
     return new Promise((resolve, reject) => {
       const end = (settle: () => void) => {
         this.#appointments.delete(appointment)
-        signal?.removeEventListener('abort', abort)
+        this.#drops.delete(drop)
+        if (signal !== undefined) this.#signals.remove(signal, aborted)
         settle()
       }
       const abort = () => {
-        const error = laneError('CORELANE_ABORTED', { stage: 'running' }, signal?.reason)
+        const error = laneError('CORELANE_ABORTED', { stage }, signal?.reason)
         end(() => reject(error))
       }
+      const drop = () => {
+        const reason = 'close() was called'
+        end(() => reject(laneError('CORELANE_COMMAND_DROPPED', { stage, reason })))
+      }
       const keep = () => end(() => (late === undefined ? resolve(undefined) : reject(late)))
+      const aborted = { isBound: true, abort }
       const appointment = { atMs: this.#nowMs + (ms ?? 0), keep }
       if (ms !== undefined) this.#appointments.add(appointment)
+      this.#drops.add(drop)
       if (signal?.aborted) return abort()
-      signal?.addEventListener('abort', abort, { once: true })
+      if (signal !== undefined) this.#signals.add(signal, aborted)
       result.then(
         (value) => end(() => resolve(value)),
         (error) => end(() => reject(error)),

@@ -196,3 +196,33 @@ test('a spy holds the proxy of a manager', async () => {
   spy.mockRestore()
   expect(await api.double(1)).toBe(2)
 })
+
+test('a signal that has aborted by then keeps the handler from being called', async () => {
+  const called = vi.fn()
+  const manager = inlineManager({ handlers: { called } })
+  const before = manager.run('called', 1, { signal: AbortSignal.abort('gone') })
+  await expect(before).rejects.toMatchObject({ code: 'CORELANE_ABORTED', cause: 'gone' })
+  const controller = new AbortController()
+  const after = manager.run('called', 1, { signal: controller.signal })
+  controller.abort('gone')
+  await expect(after).rejects.toMatchObject({ code: 'CORELANE_ABORTED', cause: 'gone' })
+  await manager.advance(0)
+  expect(called).not.toHaveBeenCalled()
+})
+
+test('close ends what has not ended, and drain lets handlers submit', async () => {
+  const manager = make()
+  const nested = manager.run('report', 2)
+  const waiting = manager.run('double', 1, { delayMs: 1_000 }).catch((error) => error)
+  const running = manager.run('forever', 1, { retry: { retries: 3 } }).catch((error) => error)
+  const drained = vi.fn()
+  manager.drain().then(drained)
+  expect(await nested).toBe(4)
+  expect(drained).not.toHaveBeenCalled()
+  await manager.close()
+  const code = 'CORELANE_COMMAND_DROPPED'
+  expect(await waiting).toMatchObject({ code, details: { stage: 'waiting' } })
+  expect(await running).toMatchObject({ code, details: { stage: 'running' } })
+  await manager.advance(10_000)
+  expect(drained).toHaveBeenCalled()
+})
