@@ -9,6 +9,8 @@ import type { RunningSignals, RunServices } from './run-context.ts'
 
 /** What services need of the duty cycle. */
 export interface ServiceHost {
+  /** Whether a command has started and not ended. */
+  isRunning(id: number): boolean
   /** A report was kept, since the result ring is full. */
   kept(): void
   /** A handler waits for one more command of its own, or for one less. */
@@ -44,6 +46,8 @@ export class CommandServices implements RunServices {
   }
 
   signalOf(id: number): AbortSignal {
+    // A context may outlive its run: what it asks for then would be kept for ever.
+    if (!this.#host.isRunning(id)) return new AbortController().signal
     const signal = this.#signals.signalOf(id)
     // It was aborted before anybody asked for its signal.
     if (this.#slots.isAborted(id)) {

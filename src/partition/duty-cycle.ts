@@ -131,6 +131,7 @@ export class DutyCycle implements Admission<WindowEntry> {
       stalled: () => this.#queueTurn(),
     })
     this.services = new CommandServices(end.slots, outbox, nested, this.#signals, {
+      isRunning: (id) => this.#runs[slotOf(id)]?.id === id,
       kept: () => this.#queueTurn(),
       waits: (id, change) => this.#waits(id, change),
     })
