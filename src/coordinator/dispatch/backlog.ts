@@ -11,7 +11,11 @@ import { precedes } from '../../schedule/priority-heap.ts'
 import { type Admission, Scheduler } from '../../schedule/scheduler.ts'
 import { judge } from '../../schedule/urgency.ts'
 import type { Command } from '../command.ts'
+import { type Lane, openCountOf } from '../lane-table.ts'
 import { GroupTurns, isBeforeTurn, placeOf } from './group-turns.ts'
+
+/** So many settled commands may stay here, and as many as there are others. */
+const SETTLED_MAX = 1024
 
 /** Commands of one key and lane that wait beside the order. */
 interface HeldKey {
@@ -36,6 +40,8 @@ export class Backlog {
   /** Commands that wait for the turns of their groups. */
   readonly turns: GroupTurns
   #size = 0
+  /** Commands that are held, with those that were settled meanwhile. */
+  #heldCount = 0
 
   /** @param places - One per partition where commands have a home, else 1. */
   constructor(lanes: readonly LanePlan[], places: number) {
@@ -162,6 +168,7 @@ export class Backlog {
       commands.set(name, held)
     }
     held.waiting.offer(command, nowMs)
+    this.#heldCount++
   }
 
   /** Lanes and keys of which commands are held at a place, and no detached run holds the key. */
@@ -180,9 +187,11 @@ export class Backlog {
     const name = `${laneIndex}/${key}`
     const { waiting } = commands.get(name)!
     let command: Command | undefined
-    while (command === undefined && waiting.front(nowMs) !== undefined) {
-      const next = waiting.take(nowMs)
-      if (!next.isSettled) command = next
+    for (const next of taking(waiting, nowMs)) {
+      this.#heldCount--
+      if (next.isSettled) continue
+      command = next
+      break
     }
     if (waiting.size === 0) commands.delete(name)
     if (command === undefined) return false
@@ -245,11 +254,48 @@ export class Backlog {
     for (const command of this.turns.takeFrom(place, nowMs)) taken.push(command)
     const { commands } = this.#held[place]!
     for (const { waiting } of commands.values()) {
-      while (waiting.front(nowMs) !== undefined) taken.push(waiting.take(nowMs))
+      this.#heldCount -= waiting.size
+      taken.push(...taking(waiting, nowMs))
     }
     commands.clear()
-    return taken.filter((command) => !command.isSettled)
+    return taken.filter(isOpen)
   }
+
+  /**
+   * Lets go of settled commands once most that wait are such: where a lane is paused or starves, or
+   * a key is busy for long, none comes across them.
+   *
+   * @param lanes - All.
+   */
+  prune(lanes: readonly Lane[], nowMs: number): void {
+    const count = this.#size + this.#heldCount
+    if (count <= SETTLED_MAX) return
+    const open = lanes.reduce((sum, lane) => sum + openCountOf(lane), 0)
+    if (count <= 2 * open + SETTLED_MAX) return
+    this.#size = 0
+    this.#heldCount = 0
+    for (const place of this.#places) {
+      place.retain(isOpen, nowMs)
+      this.#size += place.size
+    }
+    for (const { commands } of this.#held) {
+      for (const [name, { waiting }] of commands) {
+        const kept = [...taking(waiting, nowMs)].filter(isOpen)
+        for (const command of kept) waiting.offer(command, nowMs)
+        this.#heldCount += kept.length
+        if (kept.length === 0) commands.delete(name)
+      }
+    }
+  }
+}
+
+function isOpen({ isSettled }: Command): boolean {
+  return !isSettled
+}
+
+/** Takes items, the most urgent first. */
+function* taking(waiting: LaneQueue<Command>, nowMs: number): Generator<Command> {
+  while (waiting.front(nowMs) !== undefined) yield waiting.take(nowMs)
 }
 
 function heldNameOf({ laneIndex, key }: Command): string {

@@ -156,6 +156,7 @@ export class Dispatcher implements Admission<Command> {
     turns.advance()
     if (backlog.size === 0 && !backlog.holdsAny && !turns.hasWaiting) return
     const now = this.#now()
+    backlog.prune(this.#lanes, now)
     for (let place = 0; place < backlog.places; place++) this.#refill(place, now)
   }
 
@@ -515,8 +516,7 @@ export class Dispatcher implements Admission<Command> {
   /** Puts a held command of each key that has room into the order. */
   #releaseKeys(place: number, now: number): boolean {
     const backlog = this.#backlog
-    const partitions = this.#partitions
-    const window = partitions[place]?.window
+    const window = this.#partitions[place]?.window
     if (!backlog.holdsAny || window === undefined) return false
     let hasReleased = false
     for (const { laneIndex, key } of backlog.heldAt(place)) {

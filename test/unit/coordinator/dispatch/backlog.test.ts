@@ -166,3 +166,35 @@ test('a held command is known to run before younger ones of its key and lane, an
   expect(backlog.holdsBefore(command({ home: 0, key: 'b', sequence: 9 }), 5, 0)).toBe(false)
   expect(backlog.holdsBefore(command({ home: 0, key: 'a', sequence: 1 }), 5, 0)).toBe(false)
 })
+
+test('settled commands are let go of once most that wait are such, and the others stay', () => {
+  const backlog = new Backlog(LANES, 1)
+  const own = lane()
+  const ordered = Array.from({ length: 2_000 }, () => command({ home: 0, lane: own }))
+  const held = Array.from({ length: 2_000 }, () => command({ home: 0, lane: own, key: 'a' }))
+  for (const each of ordered) backlog.offer(each, 0)
+  for (const each of held) backlog.hold(each, 0)
+  const settle = (all: readonly Command[]) => {
+    for (const each of all) each.fail(new Error('late'), 0)
+  }
+  settle(ordered.slice(1, 1_500))
+  backlog.prune([own], 0)
+  expect(backlog.size).toBe(2_000)
+  settle(held.slice(2))
+  backlog.prune([own], 0)
+  expect(backlog.size).toBe(501)
+  expect(backlog.takeAll(0)).toEqual([ordered[0], ...ordered.slice(1_500), held[0], held[1]])
+  expect(backlog.holdsAny).toBe(false)
+})
+
+test('a key of which all held commands are settled is held no more', () => {
+  const backlog = new Backlog(LANES, 1)
+  const own = lane()
+  for (let i = 0; i < 1_100; i++) {
+    const each = command({ home: 0, lane: own, key: 'a' })
+    backlog.hold(each, 0)
+    each.fail(new Error('late'), 0)
+  }
+  backlog.prune([own], 0)
+  expect(backlog.holdsAny).toBe(false)
+})
