@@ -6,7 +6,7 @@ import { isPowerOfTwo } from '../base/bits.ts'
 import { invariant } from '../base/errors.ts'
 
 /** Grows whenever a partition built from other sources could misread the memory. */
-export const LAYOUT_VERSION = 4
+export const LAYOUT_VERSION = 5
 
 /** Words written by different threads never share a cache line. */
 export const CACHE_LINE_BYTES = 64

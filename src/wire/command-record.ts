@@ -29,8 +29,8 @@ const NAME_SHIFT = 16
 /** Longest name that is written by a loop. */
 const LOOP_MAX = 32
 
-/** Stands for the length of a name that is a number. */
-const NUMBERED = 255
+/** Stands for the length of a name that is a number: no name is as long, its trace included. */
+const NUMBERED = 0xffff
 
 /** The fields of a command that its record carries. */
 export interface CommandFields {

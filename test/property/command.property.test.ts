@@ -4,8 +4,8 @@
 
 import fc from 'fast-check'
 import { expect, test, vi } from 'vitest'
+import { AbortListeners } from '../../src/base/abort-listeners.ts'
 import { laneError } from '../../src/base/errors.ts'
-import { AbortListeners } from '../../src/coordinator/abort-listeners.ts'
 import { Backpressure } from '../../src/coordinator/admission/backpressure.ts'
 import { Intake } from '../../src/coordinator/admission/intake.ts'
 import { type Command, type CommandManager, CommandState } from '../../src/coordinator/command.ts'

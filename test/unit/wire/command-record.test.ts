@@ -3,6 +3,7 @@
 import { expect, test } from 'vitest'
 import { viewsOf } from '../../../src/memory/views.ts'
 import { ATTEMPT_MAX } from '../../../src/model/command.ts'
+import { CARRIER_CHARS_MAX } from '../../../src/model/command-trace.ts'
 import {
   type CommandFields,
   CommandHead,
@@ -42,6 +43,11 @@ test.each<Partial<CommandFields>>([
   { key: 'k' },
   { name: 'the-name' },
   { name: 'n'.repeat(128), key: 'k'.repeat(1024) },
+  // With the trace that a name may carry.
+  { name: 'n'.repeat(254), key: 'key' },
+  { name: 'n'.repeat(255), key: 'key' },
+  { name: 'n'.repeat(256), key: 'key' },
+  { name: 'n'.repeat(129 + CARRIER_CHARS_MAX), key: 'k'.repeat(1024) },
   { name: '!~', key: '日本', isTimed: true, submittedAtMs: 1, deadlineMs: 2 },
   { key: '日本\ud800'.repeat(99) },
   { isTimed: true, submittedAtMs: 1.25 },
