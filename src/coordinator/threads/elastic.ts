@@ -55,7 +55,7 @@ export class Elastic {
     if (count === this.#partitions.length) return
     const wanted = Math.max(this.#plan.min, this.#events.demand())
     // Threads that end again and again would not get better by being more.
-    if (count >= wanted || this.#partitions.some(({ failure }) => failure !== undefined)) return
+    if (count >= wanted || this.#hasFailed) return
     for (const partition of this.#partitions) {
       if (count >= wanted) return
       // Until its last thread has ended, the partition is of no use to another.
@@ -70,6 +70,8 @@ export class Elastic {
   progressed(now: number): void {
     this.grow()
     const { min, idleTimeoutMs } = this.#plan
+    // One that was given up counts as well, and those that can run something may be the last.
+    const least = this.#hasFailed ? this.#partitions.length : min
     let count = this.#count
     let dueMs = Number.POSITIVE_INFINITY
     for (const partition of this.#partitions) {
@@ -78,7 +80,7 @@ export class Elastic {
         continue
       }
       partition.idleSinceMs ??= now
-      if (count <= min) continue
+      if (count <= least) continue
       const atMs = partition.idleSinceMs + idleTimeoutMs
       if (atMs > now) {
         dueMs = Math.min(dueMs, atMs)
@@ -94,6 +96,10 @@ export class Elastic {
   /** No more threads end for want of work. */
   stop(): void {
     this.#alarm.stop()
+  }
+
+  get #hasFailed(): boolean {
+    return this.#partitions.some(({ failure }) => failure !== undefined)
   }
 
   get #count(): number {

@@ -12,7 +12,10 @@ function rig(count: number, min: number, free = 2 ** 40) {
     spawn: (partition: PartitionHandle) => {
       partition.isDormant = false
     },
-    retire: async () => {},
+    retire: async (partition: PartitionHandle) => {
+      partition.isDormant = true
+      partition.incarnation = undefined
+    },
   }
   const plan = { min, idleTimeoutMs: 10 }
   const elastic = new Elastic(
@@ -52,4 +55,19 @@ test('no thread is added while a partition is given up', () => {
   load.demand = 3
   elastic.grow()
   expect(awake()).toBe(0)
+})
+
+test('while a partition is given up no other ends, however idle it is', () => {
+  const { elastic, load, awake, partitions } = rig(3, 1)
+  load.demand = 2
+  elastic.grow()
+  const window = { load: { count: 0, restingCount: 0 }, watch: { detachedCount: 0 } }
+  partitions[1]!.incarnation = { isReady: true, calls: 0, window } as never
+  partitions[0]!.failure = new Error('given up') as never
+  elastic.progressed(0)
+  elastic.progressed(1_000)
+  expect(awake()).toBe(2)
+  partitions[0]!.failure = undefined
+  elastic.progressed(2_000)
+  expect(awake()).toBe(1)
 })
