@@ -149,13 +149,13 @@ class MetricsReader {
     runs: readonly RunMetrics[],
     busyMs: number,
   ): PartitionMetrics {
-    const { index, incarnations, incarnation } = partition
+    const { index, losses, incarnation } = partition
     const window = incarnation?.window
     const views = window?.end.views
     return {
       index,
       state: partitionState(partition, this.#sources.events.state),
-      restarts: Math.max(0, incarnations - 1),
+      restarts: losses,
       running: runs.length,
       bound: window === undefined ? 0 : window.load.count + window.load.restingCount,
       busyMs,

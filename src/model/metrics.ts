@@ -77,7 +77,7 @@ export interface PartitionMetrics {
   /** Its number, from 0. */
   readonly index: number
   readonly state: 'starting' | 'ready' | 'draining' | 'dormant' | 'failed' | 'ended'
-  /** Threads that followed its first one. */
+  /** Threads of it that died, were given up or did not load. */
   readonly restarts: number
   /** Handlers that run. */
   readonly running: number

@@ -26,7 +26,7 @@ export const ALERT_MEASURES = Object.freeze({
   errorRate: { warning: 0.05, critical: 0.25 },
   /** Share of a lane's `maxConcurrency` that runs. */
   limitSaturation: { warning: 0.95, critical: 2 },
-  /** Threads that replaced another since the last look, in all partitions. */
+  /** Threads that died, were given up or did not load since the last look, in all partitions. */
   restarts: { warning: 1, critical: 3 },
   /** Runnable processes of the machine for each of its cores, over the last minute. */
   hostLoad: { warning: 1.5, critical: 4 },

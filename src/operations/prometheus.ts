@@ -112,7 +112,7 @@ function partitionFamilies(partitions: readonly PartitionMetrics[]): PrometheusF
   }
   return [
     family('up', 'Whether its thread is ready', 'gauge', ({ state }) => Number(state === 'ready')),
-    family('restarts_total', 'Threads after the first', 'counter', ({ restarts }) => restarts),
+    family('restarts_total', 'Threads that were lost', 'counter', ({ restarts }) => restarts),
     family('running', 'Handlers that run', 'gauge', ({ running }) => running),
     family('busy_seconds_total', 'Time in handlers', 'counter', ({ busyMs }) => busyMs / 1000),
     family('utilisation_ratio', 'Event loop at work', 'gauge', ({ utilisation }) => utilisation),

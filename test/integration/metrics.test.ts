@@ -128,6 +128,8 @@ test('what a thread had counted stays when it dies', async () => {
   expect(lanes.lane).toMatchObject({ submitted: 3, completed: 2, failed: 1 })
   expect(lanes.lane!.run.count).toBe(2)
   expect(partitions[0]!.restarts).toBe(1)
+  await within(manager.reload(), 'a thread that is replaced was not lost')
+  expect(metrics.snapshot().partitions[0]!.restarts).toBe(1)
 })
 
 test('a reset starts counts from 0, a delta is what happened since, and JSON keeps histograms', async () => {

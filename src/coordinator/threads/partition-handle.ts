@@ -14,6 +14,8 @@ export class PartitionHandle {
   incarnation: Incarnation | undefined = undefined
   /** Threads it has had. */
   incarnations = 0
+  /** Threads that died, were given up or did not load. */
+  losses = 0
   /** Threads in a row that died without settling a command. */
   failures = 0
   /** Threads given up that have not ended yet. */

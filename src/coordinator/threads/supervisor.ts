@@ -225,7 +225,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
   }
 
   /**
-   * Lets a thread finish what it runs and tear down. It takes no commands from now on.
+   * Lets a thread finish what it runs and tear down, once. It takes no commands from now on.
    *
    * @returns Why `teardown` failed, if it did.
    * @throws PartitionLostError if the thread exits; LaneError `CORELANE_CONTROL_TIMEOUT`.
@@ -293,10 +293,11 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
   }
 
   /** A partition has lost its thread; `isKnown`: the caller of some command learns of it. */
-  #lost({ index }: PartitionHandle, reason: LaneError, isKnown: boolean): void {
+  #lost(partition: PartitionHandle, reason: LaneError, isKnown: boolean): void {
+    partition.losses++
     if (isKnown || this.#observer !== undefined)
-      this.#hub.partition('queue.partition.lost', index, reason)
-    else this.#hub.failure('queue.partition.lost', index, reason)
+      this.#hub.partition('queue.partition.lost', partition.index, reason)
+    else this.#hub.failure('queue.partition.lost', partition.index, reason)
     this.#events.partitionChanged()
   }
 
@@ -583,6 +584,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     } catch (error) {
       await incarnation?.terminate()
       if (this.#isClosing || partition.incarnation !== incarnation) return
+      partition.losses++
       partition.failures++
       this.#respawn(
         partition,
