@@ -45,9 +45,10 @@ export interface RunTracer {
   /**
    * Calls a handler.
    *
-   * @param call - Gives what the handler returns: a value, a promise, or an iterator.
+   * @param call - Gives what the handler returns.
+   * @param isStream - Whether that is iterated.
    */
-  run(run: TracedRun, call: () => unknown): unknown
+  run(run: TracedRun, call: () => unknown, isStream: boolean): unknown
   /** The trace of the code that runs now. */
   carrier(): string | undefined
 }

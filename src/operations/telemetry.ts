@@ -176,7 +176,7 @@ class ThreadTracer implements RunTracer {
     return pack(context.active())
   }
 
-  run(run: TracedRun, call: () => unknown): unknown {
+  run(run: TracedRun, call: () => unknown, isStream: boolean): unknown {
     if (run.lane === BROADCAST_LANE) return call()
     const parent = unpack(run.carrier)
     const attributes = attributesOf('process', run)
@@ -194,7 +194,8 @@ class ThreadTracer implements RunTracer {
       throw end(error)
     }
     const settle = (value: unknown) => {
-      const iterating = iteratorOf(value)
+      // What is no stream may have such methods as well, and is sent as it is.
+      const iterating = isStream ? iteratorOf(value) : undefined
       return iterating === undefined ? end(value) : follow(iterating, active, end, fail)
     }
     try {
@@ -209,14 +210,11 @@ class ThreadTracer implements RunTracer {
   }
 }
 
-/** The iterator that a handler of a stream gives; undefined for all that can be a result. */
-function iteratorOf(value: unknown): Iterating | undefined {
-  if (typeof value !== 'object' || value === null) return undefined
-  const { [Symbol.asyncIterator]: iterate, next } = value as AsyncIterable<unknown> & {
-    readonly next?: unknown
-  }
-  if (typeof iterate === 'function') return iterate.call(value)
-  return typeof next === 'function' ? (value as Iterator<unknown>) : undefined
+/** An iterator over what a handler of a stream gives; undefined if that has none. */
+function iteratorOf(given: unknown): Iterating | undefined {
+  if (typeof given !== 'object' || given === null) return undefined
+  const source = given as Partial<AsyncIterable<unknown> & Iterable<unknown>>
+  return source[Symbol.asyncIterator]?.() ?? source[Symbol.iterator]?.()
 }
 
 /** Takes the steps of an iterator in a context, and notes how it ends. */

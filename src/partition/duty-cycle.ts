@@ -411,7 +411,7 @@ export class DutyCycle implements Admission<WindowEntry> {
         },
         this.services,
       )
-      let result = table.call(typeIndex, payload, context)
+      let result = table.call(typeIndex, payload, context, entry.isStream)
       if (entry.isStream) result = this.#streams.run(run, context.type, result)
       if (!isThenable(result)) {
         this.#finish(run, ResultStatus.DONE, result)

@@ -234,7 +234,7 @@ async function runBroadcast(
   }
   const context = new RunContext(broadcast.id, fields, new BroadcastServices(signal))
   const payload = fromSideValue(broadcast.payload)
-  return table.call(table.types.indexOf(broadcast.type), payload, context)
+  return table.call(table.types.indexOf(broadcast.type), payload, context, false)
 }
 
 function say(loaded?: LoadReport): void {

@@ -72,10 +72,11 @@ export class HandlerTable {
    * @param index - Of its type.
    * @param payload - Its first argument.
    * @param context - Its second.
+   * @param _isStream - Whether what it returns is iterated: tracers need it.
    * @returns What it returns.
    * @throws What it throws; ConfigError `CORELANE_UNKNOWN_TYPE` if only other threads have it.
    */
-  call(index: number, payload: unknown, context: unknown): unknown {
+  call(index: number, payload: unknown, context: unknown, _isStream: boolean): unknown {
     const member = this.#handlers[index]
     if (member === undefined) return this.#runFile(index, payload, context as CommandContext)
     return apply(member.run, member.self, [payload, context])
@@ -90,8 +91,8 @@ export class HandlerTable {
     const tracer = runTracer()
     if (tracer !== undefined) {
       const call = this.call.bind(this)
-      this.call = (index, payload, context) =>
-        tracer.run(context as TracedRun, () => call(index, payload, context))
+      this.call = (index, payload, context, isStream) =>
+        tracer.run(context as TracedRun, () => call(index, payload, context, isStream), isStream)
     }
     return { ok: true, types: this.types, own: this.own, isTraced: tracer !== undefined }
   }

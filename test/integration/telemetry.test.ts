@@ -165,6 +165,17 @@ test('steps of a stream run in the span of its run, which ends with it', async (
   expect(named(thread, 'child').parent).toBe(named(thread, 'process several').id)
 })
 
+test('a result that could be iterated is sent as it is, and one of a stream is iterated', async () => {
+  const manager = await open('traced.js', options)
+  expect(await within(manager.submit('lane', 'page'), 'the page')).toEqual({ rows: [1, 2] })
+  const values: unknown[] = []
+  for await (const value of manager.stream('lane', 'page')) values.push(value)
+  expect(values).toEqual([1, 2])
+  expect((await threadSpans(manager)).map(({ name }) => name)).toEqual(
+    Array(2).fill('process page'),
+  )
+})
+
 test('a stream that is left early has a span that ends', async () => {
   const manager = await open('traced.js', options)
   for await (const _ of manager.stream('lane', 'several')) break
