@@ -5,7 +5,7 @@
 
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, isIPv6 } from 'node:net'
 import { URL as NodeUrl } from 'node:url'
 import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { timers } from '../base/clock.ts'
@@ -122,6 +122,15 @@ function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
 }
 
+/** A host as `Host` has it. */
+function namedHost(host: string): string {
+  return (isIPv6(host) ? `[${host}]` : host).toLowerCase()
+}
+
+function withoutPort(host: string): string {
+  return host.replace(/:\d+$/, '')
+}
+
 /** A request that is answered with a status and a reason. */
 class Refusal extends Error {
   readonly status: number
@@ -157,6 +166,9 @@ export class Dashboard {
   readonly #options: DashboardOptions
   readonly #server: Server
   readonly #digest: Buffer
+  /** Names that it may be called by, those that it was given among them. */
+  readonly #names: readonly string[]
+  readonly #hosts: readonly string[]
   readonly #streams = new Set<ServerResponse>()
   readonly #feed: LaneEvent[] = []
   #before: MetricsSnapshot | undefined
@@ -175,6 +187,8 @@ export class Dashboard {
     this.#server = server
     this.token = token
     this.#digest = digest(token)
+    this.#hosts = options.hosts!.map(namedHost)
+    this.#names = [...LOOPBACK, namedHost(options.host!), ...this.#hosts]
     const { address, port, family } = server.address() as AddressInfo
     const host = family === 'IPv6' ? `[${address}]` : address
     this.url = `http://${host}:${port}/#token=${token}`
@@ -252,11 +266,13 @@ export class Dashboard {
 
   /** A page of another site must not reach it, nor a name that was made to point here. */
   #checkOrigin({ headers }: IncomingMessage): void {
-    const name = (headers.host ?? '').replace(/:\d+$/, '').toLowerCase()
-    const { host, hosts } = this.#options
-    if (![...LOOPBACK, host, ...hosts!].includes(name)) throw new Refusal(421, 'unknown host')
+    const called = (headers.host ?? '').toLowerCase()
+    if (!this.#names.includes(withoutPort(called))) throw new Refusal(421, 'unknown host')
     const { origin } = headers
-    if (origin !== undefined && origin !== `http://${headers.host}`) {
+    if (origin === undefined) return
+    // Behind what ends TLS the page has another scheme, and perhaps another name.
+    const page = /^https?:\/\/(.*)$/.exec(origin)?.[1] ?? ''
+    if (page !== called && !this.#hosts.includes(withoutPort(page))) {
       throw new Refusal(403, 'a page of another origin')
     }
   }

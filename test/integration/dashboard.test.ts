@@ -3,6 +3,7 @@
 // what happens and acts. Method: a real server, requests with forged headers, headless Chromium.
 
 import { request } from 'node:http'
+import { networkInterfaces } from 'node:os'
 import { inspect } from 'node:util'
 import {
   type Dashboard,
@@ -21,6 +22,9 @@ import { create, moduleOf, open } from '../support/managers.ts'
 import { openPool, openQueue, openSubmitter, withFaults } from '../support/pools.ts'
 import { runProgram } from '../support/programs.ts'
 
+const hasIPv6 = Object.values(networkInterfaces()).some((all) =>
+  all?.some(({ family }) => family === 'IPv6'),
+)
 const undone: (() => Promise<void>)[] = []
 
 afterEach(async () => {
@@ -104,6 +108,24 @@ test('a name that was made to point here and a page of another site are refused'
   expect((await ask(dashboard, '/api/lanes/api/pause', 'POST', foreign)).status).toBe(403)
   const own = { authorization, origin: new URL(dashboard.url).origin }
   expect((await ask(dashboard, '/api/dead', 'GET', own)).status).toBe(200)
+})
+
+test('what ends TLS before it may pass its name on, or have another', async () => {
+  const [, dashboard] = await start({ hosts: ['Board.example'] })
+  const authorization = `Bearer ${dashboard.token}`
+  const status = async (headers: Record<string, string>) =>
+    (await ask(dashboard, '/api/dead', 'GET', { authorization, ...headers })).status
+  const origin = 'https://board.example'
+  expect(await status({ host: 'board.example', origin })).toBe(200)
+  expect(await status({ origin })).toBe(200)
+  expect(await status({ host: 'board.example', origin: 'https://localhost' })).toBe(403)
+  expect(await status({ host: 'board.example', origin: 'null' })).toBe(403)
+})
+
+test.runIf(hasIPv6)('it answers to an address of IPv6 that it listens on', async () => {
+  const [, dashboard] = await start({ host: '::', token: 'shown' })
+  expect(dashboard.url).toMatch(/^http:\/\/\[::\]:\d+/)
+  expect((await ask(dashboard, '/api/dead')).status).toBe(200)
 })
 
 test('the limits of a lane are changed, and those that it cannot have are refused', async () => {
