@@ -87,8 +87,8 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
   #isDestroying = false
   #isDrainQueued = false
   #needsDrain = false
-  /** Called when no task is open any more. */
-  #onEmpty: (() => void) | undefined
+  /** Called when no task is open any more: calls of `close`. */
+  readonly #onEmpty = new Set<() => void>()
 
   /**
    * @param options - As Piscina's, and `lanes`.
@@ -319,7 +319,7 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
     if (isCounted) this.#completed++
     task.settle(isOk, value)
     this.#drainLater()
-    if (this.#open.length === 0) this.#onEmpty?.()
+    if (this.#open.length === 0) for (const end of this.#onEmpty) end()
   }
 
   /** Apart from `run`: a function that makes a closure allocates for it at each call. */
@@ -432,15 +432,17 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
     this.#isClosing = true
     if (force) for (const task of this.#inOrder) this.#giveUp(task, 'pool is closed', false)
     const timeoutMs = Math.min(this.#options.closeTimeout, TIMER_MS_MAX)
+    let end = () => {}
     const isLate = await new Promise<boolean>((resolve) => {
       const timer = timers.setTimeout(resolve, timeoutMs, true).unref()
-      this.#onEmpty = () => {
+      end = () => {
         timers.clearTimeout(timer)
         resolve(false)
       }
-      if (this.#open.length === 0) this.#onEmpty()
+      this.#onEmpty.add(end)
+      if (this.#open.length === 0) end()
     })
-    this.#onEmpty = undefined
+    this.#onEmpty.delete(end)
     if (isLate) this.emit('error', new Error('Close operation timed out'))
     await this.destroy()
     this.emit('close')

@@ -264,6 +264,14 @@ const CASES: Readonly<Record<string, Case>> = {
       pool.threads.length,
     ]
   },
+  'a pool that is closed twice ends for both': async (make) => {
+    const pool = make({ minThreads: 1, maxThreads: 1, closeTimeout: 5_000, name: 'sleep' })
+    const events: unknown[] = []
+    pool.on('error', (reason) => events.push(error(reason)))
+    const run = reasonOf(pool.run({ ms: 100, value: 1 }))
+    await Promise.all([pool.close(), pool.close()])
+    return [await run, events]
+  },
   'close by force rejects tasks that have not started': async (make) => {
     const pool = make({ minThreads: 1, maxThreads: 1, name: 'gate' })
     const flag = new Int32Array(new SharedArrayBuffer(8))
