@@ -3,8 +3,9 @@
 
 import { nowMs } from '../base/clock.ts'
 import { laneError, show } from '../base/errors.ts'
-import { isObject } from '../base/options.ts'
+import { checkGiven, isObject } from '../base/options.ts'
 import { planManager } from '../coordinator/options.ts'
+import { COMMAND_RULES } from '../model/command.ts'
 import { type LaneOptions, type LanePlan, rankOf } from '../model/lane.ts'
 import { type Schedulable, Scheduler } from '../schedule/scheduler.ts'
 import { queueOptionsSymbol, type Task, type TaskQueue } from './task-queues.ts'
@@ -16,6 +17,11 @@ export interface LaneTaskQueueOptions {
   /** Lane of tasks that name none. Default: `query` if there is one, else the first. */
   readonly defaultLane?: string
 }
+
+/** So many removed tasks may stay in the order, and as many as there are others. */
+const REMOVED_MAX = 1024
+
+const TASK_RULES = { priority: COMMAND_RULES.priority, deadlineMs: COMMAND_RULES.deadlineMs }
 
 interface LaneTask extends Schedulable {
   readonly task: Task
@@ -30,7 +36,8 @@ export class LaneTaskQueue implements TaskQueue {
   readonly #plans: readonly LanePlan[]
   readonly #defaultLane: string
   readonly #scheduler: Scheduler<LaneTask>
-  readonly #removed = new Set<Task>()
+  /** Those of the scheduler's that were not removed. */
+  readonly #waiting = new Map<Task, LaneTask>()
   readonly #all = { isUnderMin: () => false, admits: () => true }
   #sequence = 0
   #returnedSequence = 0
@@ -47,14 +54,16 @@ export class LaneTaskQueue implements TaskQueue {
   }
 
   get size(): number {
-    return this.#scheduler.size - this.#removed.size
+    return this.#waiting.size
   }
 
   shift(): Task | null {
     for (;;) {
       const next = this.#scheduler.next(this.#all, nowMs())
       if (next === undefined) return null
-      if (!this.#removed.delete(next.task)) return next.task
+      if (!this.#isWaiting(next)) continue
+      this.#waiting.delete(next.task)
+      return next.task
     }
   }
 
@@ -67,7 +76,10 @@ export class LaneTaskQueue implements TaskQueue {
   }
 
   remove(task: Task): void {
-    this.#removed.add(task)
+    this.#waiting.delete(task)
+    // In a lane that starves none comes across those that were removed.
+    if (this.#scheduler.size <= 2 * this.size + REMOVED_MAX) return
+    this.#scheduler.retain((one) => this.#isWaiting(one), nowMs())
   }
 
   #offer(task: Task, sequence: number): void {
@@ -80,18 +92,22 @@ export class LaneTaskQueue implements TaskQueue {
       const allowed = this.#plans.map(({ name }) => name).join(', ')
       throw laneError('CORELANE_UNKNOWN_LANE', { received: show(lane), allowed })
     }
+    checkGiven('LaneTaskQueue', { priority, deadlineMs }, TASK_RULES)
     const plan = this.#plans[laneIndex]!
     const now = nowMs()
-    this.#scheduler.offer(
-      {
-        task,
-        laneIndex,
-        rank: rankOf(plan.priority, (priority as number | undefined) ?? 128),
-        sequence,
-        submittedAtMs: now,
-        deadlineMs: deadlineMs as number | undefined,
-      },
-      now,
-    )
+    const one = {
+      task,
+      laneIndex,
+      rank: rankOf(plan.priority, (priority as number | undefined) ?? 128),
+      sequence,
+      submittedAtMs: now,
+      deadlineMs: deadlineMs as number | undefined,
+    }
+    this.#waiting.set(task, one)
+    this.#scheduler.offer(one, now)
+  }
+
+  #isWaiting(one: LaneTask): boolean {
+    return this.#waiting.get(one.task) === one
   }
 }

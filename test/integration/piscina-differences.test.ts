@@ -1,5 +1,7 @@
 // What differs from Piscina on purpose, with both answers, and the task queue for Piscina itself.
 
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { Piscina as Ours } from 'corelane/piscina'
 import { Piscina as Theirs } from 'piscina'
 import { describe, expect, test } from 'vitest'
@@ -193,11 +195,52 @@ describe('LaneTaskQueue', () => {
     expect(order).toEqual([5, [0, 5, 3, 4, 1, 2]])
   })
 
-  test('refuses a lane that there is not', () => {
+  test.each([
+    [{ lane: 'none' }, 'none'],
+    [{ priority: 'high' }, '"high"'],
+    [{ priority: 256 }, '256'],
+    [{ deadlineMs: '5' }, '"5"'],
+  ])('refuses a lane that there is not, and numbers that are none (%o)', (options, said) => {
     const queue = new Ours.LaneTaskQueue()
-    const task = { [Ours.queueOptionsSymbol]: { lane: 'none' } } as never
-    expect(() => queue.push(task)).toThrow('none')
+    const task = { [Ours.queueOptionsSymbol]: options } as never
+    expect(() => queue.push(task)).toThrow(said)
+    expect(queue.size).toBe(0)
     expect(() => new Ours.LaneTaskQueue({ defaultLane: 'none' })).toThrow('none')
     expect(() => new Ours.LaneTaskQueue({ lanes: {} })).toThrow('1 to 256 lanes')
+  })
+
+  test('a task that is removed is there no more, wherever it was', () => {
+    const queue = new Ours.LaneTaskQueue()
+    const make = (lane: string) => ({ [Ours.queueOptionsSymbol]: { lane } }) as never
+    const [one, other] = [make('query'), make('query')]
+    queue.remove(one)
+    queue.push(one)
+    queue.push(other)
+    queue.remove(one)
+    queue.push(one)
+    expect([queue.size, queue.shift(), queue.shift(), queue.shift()]).toEqual([2, other, one, null])
+  })
+
+  test('removed tasks are let go of in a lane that starves, too', () => {
+    setFlagsFromString('--expose-gc')
+    const collectGarbage = runInNewContext('gc') as () => void
+    const queue = new Ours.LaneTaskQueue({
+      lanes: { low: { priority: 9 }, query: { priority: 0 } },
+    })
+    const make = (lane: string) => ({ [Ours.queueOptionsSymbol]: { lane } }) as never
+    const removed: WeakRef<object>[] = []
+    for (let i = 0; i < 10_000; i++) {
+      const task = make('low')
+      queue.push(task)
+      queue.push(make('query'))
+      queue.remove(task)
+      queue.shift()
+      removed.push(new WeakRef(task))
+    }
+    expect(queue.size).toBe(0)
+    return new Promise((resolve) => setImmediate(resolve)).then(() => {
+      collectGarbage()
+      expect(removed.filter((one) => one.deref() !== undefined).length).toBeLessThan(2_000)
+    })
   })
 })
