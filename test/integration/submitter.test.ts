@@ -39,6 +39,9 @@ test('results arrive, and errors as they were thrown', async () => {
   expect(error.cause).toBeInstanceOf(TypeError)
   const info = (error as unknown as Record<symbol, unknown>)[commandInfo]
   expect(info).toMatchObject({ lane: 'query', type: 'rich', attempt: 1 })
+  const several = await failure(submitter.submit('query', 'anyOf', ['a', 'b']), 'several')
+  expect(several).toBeInstanceOf(AggregateError)
+  expect(several).toMatchObject({ errors: [{ message: 'a' }, { message: 'b' }] })
   const text = await failure(submitter.submit('query', 'throwsText'), 'a text')
   expect(text).toMatchObject({ thrown: 'a bare string' })
   await until(() => submitter.stats().pending === 0, 'nothing is pending')

@@ -79,7 +79,17 @@ test('whatever is thrown becomes data that JSON carries', () => {
 test('whatever a broker gives becomes an error and changes nothing else', () => {
   const before = Object.getOwnPropertyNames(Object.prototype)
   const hostile = fc.dictionary(
-    fc.constantFrom('name', 'message', 'stack', 'code', 'class', 'own', 'cause', '__proto__'),
+    fc.constantFrom(
+      'name',
+      'message',
+      'stack',
+      'code',
+      'class',
+      'own',
+      'cause',
+      'errors',
+      '__proto__',
+    ),
     fc.oneof(
       fc.anything(),
       fc.constantFrom('LaneError', 'DOMException', 'AggregateError', 'constructor', 'toString'),

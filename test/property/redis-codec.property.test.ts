@@ -69,7 +69,14 @@ const result = fc.record({
   workerId: name,
   success: fc.boolean(),
   value: payload,
-  error: maybe(fc.record({ name: fc.string(), message: fc.string(), code: fc.string() })),
+  error: maybe(
+    fc.record({
+      name: fc.string(),
+      message: fc.string(),
+      code: fc.string(),
+      errors: fc.constant([{ name: 'Error', message: 'one of them' }]),
+    }),
+  ),
   retryCount: fc.nat(),
   durationMs: time,
   completedAt: time,
@@ -146,6 +153,7 @@ test('a result comes out as it went in, without its value where nobody asks', ()
         for (const member of ['name', 'message', 'code'] as const) {
           expect(error?.[member]).toBe(failed[member].toWellFormed())
         }
+        expect(error?.errors).toEqual(failed.errors)
       }
       if (!isKept) expect(value).toBe(undefined)
       else if (plainPayload(before)) expect(settled(value)).toEqual(settled(before))

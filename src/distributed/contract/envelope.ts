@@ -97,6 +97,8 @@ export interface PortableError {
   readonly own?: Readonly<Record<string, unknown>> | undefined
   /** Its `cause`, if that is an error. */
   readonly cause?: PortableError | undefined
+  /** Its `errors`, if some of them are errors, as those of an AggregateError; 32 in all at most. */
+  readonly errors?: readonly PortableError[] | undefined
 }
 
 /** How a command ended. */

@@ -23,6 +23,9 @@ const MEMBERS_MAX = 500
 
 const MEMBER_DEPTH_MAX = 8
 
+/** Errors that travel within others, besides causes; what is more is left out. */
+export const ERRORS_MAX = 32
+
 /** Members with a field of their own. */
 const FIELDS = new Set(['name', 'message', 'stack', 'cause', 'code', 'class'])
 
@@ -38,6 +41,11 @@ function cut(text: string): string {
 /** Counts down what may still be copied. */
 interface Budget {
   left: number
+  errors: number
+}
+
+function fullBudget(): Budget {
+  return { left: MEMBERS_MAX, errors: ERRORS_MAX }
 }
 
 /** A copy of plain data; anything else is described. */
@@ -92,7 +100,26 @@ function ownOf(rest: ErrorRest, budget: Budget): Record<string, unknown> | undef
     const copy = plain(member, 0, budget)
     if (copy !== undefined) own[key] = copy
   }
+  // Other classes than AggregateError have texts and objects there.
+  if (Object.hasOwn(rest, 'errors') && !holdsErrors(rest.errors)) {
+    const copy = plain(rest.errors, 0, budget)
+    if (copy !== undefined) own.errors = copy
+  }
   return Object.keys(own).length > 0 ? own : undefined
+}
+
+function holdsErrors(errors: unknown): errors is unknown[] {
+  return Array.isArray(errors) && errors.some(isError)
+}
+
+/** Makes something of each error in a list, as far as they travel. */
+function each<T>(errors: readonly unknown[], budget: Budget, make: (error: unknown) => T): T[] {
+  const made: T[] = []
+  for (const error of errors) {
+    if (--budget.errors < 0) break
+    made.push(make(error))
+  }
+  return made
 }
 
 /**
@@ -103,7 +130,7 @@ function ownOf(rest: ErrorRest, budget: Budget): Record<string, unknown> | undef
  * @returns Data that JSON can carry.
  */
 export function toPortableError(thrown: unknown): PortableError {
-  return portable(thrown, 0, { left: MEMBERS_MAX })
+  return portable(thrown, 0, fullBudget())
 }
 
 function portable(thrown: unknown, depth: number, budget: Budget): PortableError {
@@ -123,6 +150,9 @@ function portable(thrown: unknown, depth: number, budget: Budget): PortableError
     ...(typeof code === 'string' ? { code: cut(code) } : {}),
     ...(own === undefined ? {} : { own }),
     ...(Object.hasOwn(rest, 'cause') ? { cause: portable(rest.cause, depth + 1, budget) } : {}),
+    ...(holdsErrors(rest.errors)
+      ? { errors: each(rest.errors, budget, (one) => portable(one, depth + 1, budget)) }
+      : {}),
   }
 }
 
@@ -139,10 +169,10 @@ function isError(value: unknown): value is Error {
  *
  * @param record - From {@link toPortableError} of some machine, or from a broker that lies.
  * @returns An error of the same class where that exists everywhere, with name, message, stack,
- * code, cause and own members.
+ * code, cause, errors and own members.
  */
 export function fromPortableError(record: unknown): Error {
-  return rebuild(record, 0, { left: MEMBERS_MAX })
+  return rebuild(record, 0, fullBudget())
 }
 
 function rebuild(given: unknown, depth: number, budget: Budget): Error {
@@ -164,6 +194,10 @@ function rebuild(given: unknown, depth: number, budget: Budget): Error {
   const cause = memberIn(given, 'cause')
   if (cause !== undefined && depth < ERROR_DEPTH_MAX) {
     rest.cause = rebuild(cause, depth + 1, budget)
+  }
+  const errors = listIn(given, 'errors')
+  if (errors !== undefined && depth < ERROR_DEPTH_MAX) {
+    rest.errors = each(errors, budget, (one) => rebuild(one, depth + 1, budget))
   }
   try {
     const error = startError(head)
@@ -188,6 +222,15 @@ function ownIn(given: object, code: string | undefined, budget: Budget): Record<
 function memberIn(given: object, key: string): unknown {
   try {
     return Object.hasOwn(given, key) ? (given as Record<string, unknown>)[key] : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function listIn(given: object, key: string): unknown[] | undefined {
+  try {
+    const value = memberIn(given, key)
+    return Array.isArray(value) ? [...value] : undefined
   } catch {
     return undefined
   }

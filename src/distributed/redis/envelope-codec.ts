@@ -13,6 +13,7 @@ import {
   checkEnvelope,
   type PortableError,
 } from '../contract/envelope.ts'
+import { ERRORS_MAX } from '../contract/portable-error.ts'
 import { decodeValue, encodeValue, RECORD } from './value-codec.ts'
 
 const VERSION = 1
@@ -290,7 +291,9 @@ export function decodeResult(bytes: Buffer, maxBytes: number): CommandResult {
     workerId,
     success,
     ...(value === undefined ? {} : { value }),
-    ...(error === undefined || error === null ? {} : { error: portable(error, CAUSES_MAX) }),
+    ...(error === undefined || error === null
+      ? {}
+      : { error: portable(error, CAUSES_MAX, { left: ERRORS_MAX }) }),
     retryCount: retryCount as number,
     durationMs,
     completedAt,
@@ -336,7 +339,7 @@ const CAUSES_MAX = 8
 const RECORD_TAG = Buffer.from([RECORD])
 
 /** Keeps of an error what an error has, each member in its type. */
-function portable(given: unknown, depth: number): PortableError {
+function portable(given: unknown, depth: number, errors: { left: number }): PortableError {
   const own = (member: string): unknown =>
     typeof given === 'object' && given !== null && Object.hasOwn(given, member)
       ? (given as Record<string, unknown>)[member]
@@ -345,11 +348,17 @@ function portable(given: unknown, depth: number): PortableError {
   for (const member of ['name', 'message', 'class', 'stack', 'code']) {
     if (typeof own(member) === 'string') error[member] = own(member)
   }
-  for (const member of ['own', 'cause']) {
+  for (const member of ['own', 'cause', 'errors']) {
     const value = own(member)
     if (typeof value !== 'object' || value === null) continue
     if (member === 'own') error.own = value
-    else if (depth > 0) error.cause = portable(value, depth - 1)
+    else if (depth === 0) break
+    else if (member === 'cause') error.cause = portable(value, depth - 1, errors)
+    else if (Array.isArray(value)) {
+      const some = value.slice(0, errors.left)
+      errors.left -= some.length
+      error.errors = some.map((one) => portable(one, depth - 1, errors))
+    }
   }
   return error as unknown as PortableError
 }

@@ -32,6 +32,33 @@ test('a code that is a number stays one', () => {
   expect(travelled(Object.assign(new Error('x'), { code: 11000 })).code).toBe(11000)
 })
 
+test('errors within an error arrive, 32 of them, and lists that are none of errors as they are', () => {
+  const inner = new RangeError('inner', { cause: new TypeError('below') })
+  const error = travelled(
+    new AggregateError([inner, 'text'], 'all failed'),
+  ) as unknown as AggregateError
+  expect(error).toBeInstanceOf(AggregateError)
+  expect(Object.keys(error)).not.toContain('errors')
+  const [first, second] = error.errors
+  expect(first).toBeInstanceOf(RangeError)
+  expect(first).toMatchObject({ message: 'inner', cause: new TypeError('below') })
+  expect(second).toMatchObject({ thrown: 'text' })
+  const many = Array.from(
+    { length: 20 },
+    () => new AggregateError([new Error('x'), new Error('y')]),
+  )
+  const { errors } = travelled(new AggregateError(many)) as unknown as AggregateError
+  expect(errors.length + errors.flatMap((one) => one.errors).length).toBe(32)
+  const invalid = Object.assign(new Error('invalid'), { errors: ['name is missing', { at: 5 }] })
+  expect(travelled(invalid).errors).toEqual(['name is missing', { at: 5 }])
+})
+
+test('errors that lead back to themselves end', () => {
+  const error = new AggregateError([])
+  error.errors.push(error, error, Object.assign(new Error('other'), { cause: error }))
+  expect(JSON.stringify(toPortableError(error)).length).toBeLessThan(1_000_000)
+})
+
 test('what is no error is described, and kept where it is plain', () => {
   expect(travelled('text')).toMatchObject({ message: 'The handler threw "text"', thrown: 'text' })
   expect(travelled(undefined)).toMatchObject({ thrown: null })
