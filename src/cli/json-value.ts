@@ -7,6 +7,9 @@ import { show } from '../base/errors.ts'
 /** Causes within causes, and errors within errors, are shown this far. */
 const ERROR_DEPTH_MAX = 8
 
+/** So many errors within errors are shown, besides causes: they may lead back to themselves. */
+const ERRORS_MAX = 1000
+
 /** An error as it is printed. */
 export interface PrintedError {
   name: string
@@ -61,10 +64,15 @@ function viewValue(view: ArrayBufferView): unknown {
  * @param withStack - Whether to show where it was thrown.
  */
 export function printError(thrown: unknown, withStack: boolean): PrintedError {
-  return printAt(thrown, withStack, 0)
+  return printAt(thrown, withStack, 0, { left: ERRORS_MAX })
 }
 
-function printAt(thrown: unknown, withStack: boolean, depth: number): PrintedError {
+function printAt(
+  thrown: unknown,
+  withStack: boolean,
+  depth: number,
+  budget: { left: number },
+): PrintedError {
   if (!types.isNativeError(thrown) && !(thrown instanceof Error)) {
     const message = `${show(thrown)} was thrown, which is no error`
     return { name: 'Error', message, value: thrown ?? null }
@@ -75,9 +83,11 @@ function printAt(thrown: unknown, withStack: boolean, depth: number): PrintedErr
   if (typeof code === 'string' || typeof code === 'number') printed.code = code
   if (withStack && typeof stack === 'string') printed.stack = stack
   if (depth >= ERROR_DEPTH_MAX) return printed
-  if (cause !== undefined) printed.cause = printAt(cause, withStack, depth + 1)
+  if (cause !== undefined) printed.cause = printAt(cause, withStack, depth + 1, budget)
   if (Array.isArray(errors)) {
-    printed.errors = errors.map((error) => printAt(error, withStack, depth + 1))
+    const some = errors.slice(0, budget.left)
+    budget.left -= some.length
+    printed.errors = some.map((error) => printAt(error, withStack, depth + 1, budget))
   }
   return printed
 }

@@ -81,6 +81,12 @@ test('causes in a circle end', () => {
   expect(depth).toBe(8)
 })
 
+test('errors that lead back to themselves end', () => {
+  const all = new AggregateError([], 'all')
+  for (let i = 0; i < 50; i++) all.errors.push(new Error(`${i}`, { cause: all }))
+  expect(JSON.stringify(printError(all, false)).match(/"message"/g)!.length).toBeLessThan(10_000)
+})
+
 test('an error of another realm is an error', () => {
   const error = runInNewContext('new TypeError("elsewhere")')
   expect(printError(error, false)).toEqual({ name: 'TypeError', message: 'elsewhere' })
