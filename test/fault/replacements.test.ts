@@ -32,6 +32,10 @@ const remembering = moduleOf(`
     return seen.push(value)
   }
   export const other = ({ value }) => seen.push(value)
+  export const patient = async (ms, { signal }) => {
+    await new Promise((resolve) => setTimeout(resolve, ms))
+    return signal.aborted
+  }
   export const get = () => seen
   export const exit = () => process.exit(2)`)
 
@@ -105,6 +109,18 @@ test('a thread that is made while a sticky broadcast is under way runs it too', 
   await within(Promise.all(broadcasts), 'broadcasts')
   const seen = ['first', 'second']
   expect(await within(manager.broadcast('get'), 'what was seen')).toEqual([seen, seen])
+})
+
+test('a reload lets broadcasts that are under way end on the old threads', async () => {
+  const handlers = remembering
+  const manager = await open('values.js', { partitions: PartitionConfig.hash(2), handlers })
+  const broadcasts = [manager.broadcast('patient', 1000), manager.broadcast('other', {})]
+  await within(manager.reload(), 'reload')
+  expect(await within(Promise.all(broadcasts), 'broadcasts')).toEqual([
+    [false, false],
+    [1, 1],
+  ])
+  expect(await within(manager.broadcast('get'), 'what the new threads saw')).toEqual([[], []])
 })
 
 test('a reload to a module without the handler of a sticky broadcast forgets it', async () => {

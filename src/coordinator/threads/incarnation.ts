@@ -322,6 +322,8 @@ export class Incarnation {
   #control: Remote<PartitionControl> | undefined
   /** Rejects the control calls that wait, when the thread exits. */
   readonly #waiting = new Set<(reason: unknown) => void>()
+  /** Called when one waits no more. */
+  #onAnswer: (() => void) | undefined
   #exit: ExitReport | undefined
   /** The last that it has printed. */
   #tail = ''
@@ -432,6 +434,15 @@ export class Incarnation {
     return this.#waiting.size
   }
 
+  /** Resolves once none does: each has a time-out. */
+  async untilQuiet(): Promise<void> {
+    while (this.#waiting.size > 0) {
+      await new Promise<void>((resolve) => {
+        this.#onAnswer = resolve
+      })
+    }
+  }
+
   /** Itself until its thread has exited. */
   get living(): Incarnation | undefined {
     return this.#exit === undefined ? this : undefined
@@ -485,6 +496,7 @@ export class Incarnation {
       const end = () => {
         timers.clearTimeout(timer)
         this.#waiting.delete(fail)
+        this.#onAnswer?.()
       }
       const fail = (reason: unknown) => {
         end()

@@ -246,6 +246,8 @@ export class Renewal {
     }
     partition.retiring = present
     supervisor.adopt(partition, next)
+    // Broadcasts that wait for their turn there would be lost with it.
+    await present.untilQuiet()
     // Its teardown may fail or take too long; that holds up no command.
     await supervisor.tearDown(present).catch(() => {})
     await present.terminate()
