@@ -68,7 +68,7 @@ let isPolluted = false
 let depthMax = DEPTH_MAX
 let errorDepth = 0
 /** Objects with shapes that are not remembered: where their numbers stand, and their keys. */
-const once: { readonly place: number; readonly keys: readonly string[] }[] = []
+let once: { readonly place: number; readonly keys: readonly string[] }[] = []
 
 function resize(bytes: number): void {
   const old = arena
@@ -548,22 +548,21 @@ export function release(): void {
 
 /** Makes way for another encoding while one is under way; gives what brings that one back. */
 export function suspend(): () => void {
-  const buffers = { arena, words, floats, beside, transfers, shapes, bytesMax }
+  const buffers = { arena, words, floats, once, beside, transfers, shapes, bytesMax }
   const state = { at, textAt, hasReferences, isPolluted, depthMax, errorDepth }
-  const lists = { text: Buffer.from(text), once: [...once] }
+  const ownText = Buffer.from(text)
   const resumeMet = suspendMet()
   arena = Buffer.allocUnsafeSlow(ARENA_BYTES)
   words = new Int32Array(arena.buffer)
   floats = new Float64Array(arena.buffer)
-  once.length = 0
+  once = []
   depthMax = DEPTH_MAX
   errorDepth = 0
   return () => {
     isEncoding = true
-    ;({ arena, words, floats, beside, transfers, shapes, bytesMax } = buffers)
+    ;({ arena, words, floats, once, beside, transfers, shapes, bytesMax } = buffers)
     ;({ at, textAt, hasReferences, isPolluted, depthMax, errorDepth } = state)
-    text.set(lists.text)
+    text.set(ownText)
     resumeMet()
-    once.push(...lists.once)
   }
 }

@@ -292,6 +292,21 @@ test('a getter of a value under way may encode another', () => {
   expect(inner).toEqual({ deep: [1, 'x'] })
 })
 
+test('a getter behind very many shapes may encode another', () => {
+  const list: object[] = Array.from({ length: 200_000 }, (_, i) => ({ [`key${i % 1000}`]: i }))
+  let inner: unknown
+  const outer = {
+    list,
+    get now(): number {
+      inner = decodeAlone(encodeAlone({ deep: [1] }, undefined))
+      return 1
+    },
+  }
+  const arrived = decodeAlone(encodeAlone(outer, undefined))
+  expect(findDifference({ list, now: 1 }, arrived)).toBeUndefined()
+  expect(inner).toEqual({ deep: [1] })
+})
+
 test('a polluted prototype adds nothing to what is sent', () => {
   const { send } = stream()
   const prototype = Object.prototype as Record<string, unknown>
