@@ -4,10 +4,11 @@ import { nowMs } from '../../base/clock.ts'
 import type { Delivery, ReleaseOptions, SettleStatus } from '../contract/distributed-queue.ts'
 import { type CommandResult, checkName, leavesNothing } from '../contract/envelope.ts'
 import { checkReference, checkRelease } from '../contract/lease-request.ts'
-import type { Call, Reply } from './caller.ts'
+import type { Call } from './caller.ts'
 import { batches, byPartition, Numbering, pack, type RedisEngine } from './engine.ts'
 import { encodeResult } from './envelope-codec.ts'
-import type { DeliveryName, Fence } from './holdings.ts'
+import type { DeliveryName } from './holdings.ts'
+import type { PartitionKeys } from './keys.ts'
 import { COMPLETE } from './scripts/complete.ts'
 import { DEAD_LETTER } from './scripts/dead-letter.ts'
 import { EXTEND } from './scripts/extend.ts'
@@ -21,6 +22,18 @@ export interface Completion {
   readonly result: CommandResult
 }
 
+/** Deliveries of one partition that a call is about. */
+interface Batch {
+  readonly partition: number
+  readonly names: PartitionKeys
+  /** Their positions among all that are settled. */
+  readonly positions: readonly number[]
+  /** The lanes in Redis that occur. */
+  readonly lanes: readonly string[]
+  /** Of each delivery: number of its lane, from 1, entry and counter. */
+  readonly words: readonly string[]
+}
+
 /** Settles. */
 export class RedisAcknowledger {
   readonly #engine: RedisEngine
@@ -31,57 +44,32 @@ export class RedisAcknowledger {
 
   /** Ends commands. */
   async complete(completions: readonly Completion[]): Promise<SettleStatus[]> {
-    const results = completions.map(({ delivery, result }) =>
-      this.#encode(result, delivery.envelope.submitter !== undefined),
-    )
-    return this.#settle(
-      completions.map(({ delivery }) => delivery),
-      (position) => results[position]!.length,
-      (partition, positions, parts) =>
-        this.#completeCall(partition, positions, parts, completions, results),
-    )
-  }
-
-  #completeCall(
-    partition: number,
-    positions: readonly number[],
-    parts: readonly Fence[],
-    completions: readonly Completion[],
-    results: readonly Buffer[],
-  ): Call {
     const { keys, plan, consumer } = this.#engine
-    const names = keys.partition(partition)
-    const lanes = new Numbering()
-    const channels = new Numbering()
-    const lines: string[] = []
-    const commands: string[] = []
-    for (const [i, position] of positions.entries()) {
-      const { envelope } = completions[position]!.delivery
-      const { id, submitter } = envelope
-      const { lane, entry, counter } = parts[i]!
-      const silent = leavesNothing(envelope) ? -1 : 0
-      const channel = submitter === undefined ? silent : channels.of(keys.results(submitter))
-      lines.push(`${lanes.of(lane)} ${entry} ${counter} ${channel}`)
-      commands.push(names.command(id))
+    const envelopes = completions.map(({ delivery }) => delivery.envelope)
+    const results = completions.map(({ result }, i) =>
+      this.#encode(result, envelopes[i]!.submitter !== undefined),
+    )
+    const callOf = ({ names, positions, lanes, words }: Batch): Call => {
+      const channels = new Numbering()
+      const lines = positions.map((position, i) => {
+        const envelope = envelopes[position]!
+        const { submitter } = envelope
+        const silent = leavesNothing(envelope) ? -1 : 0
+        const channel = submitter === undefined ? silent : channels.of(keys.results(submitter))
+        return [...words.slice(3 * i, 3 * i + 3), channel].join(' ')
+      })
+      const commands = positions.map((position) => names.command(envelopes[position]!.id))
+      const packed = pack(positions.map((position) => results[position]!))
+      const args = [consumer, plan.resultTtlMs, 0, lanes.length, lines.join('\n'), packed]
+      return [
+        COMPLETE,
+        [...names.streams(lanes), ...commands, ...names.groups(...lanes)],
+        [...args, ...channels.names],
+        { mark: 2 },
+      ]
     }
-    return {
-      script: COMPLETE,
-      keys: [
-        ...lanes.names.map((lane) => names.stream(lane)),
-        ...commands,
-        ...names.groups(...lanes.names),
-      ],
-      args: [
-        consumer,
-        String(plan.resultTtlMs),
-        '0',
-        String(lanes.names.length),
-        lines.join('\n'),
-        pack(positions.map((position) => results[position]!)),
-        ...channels.names,
-      ],
-      repeatMark: 2,
-    }
+    const deliveries = completions.map(({ delivery }) => delivery)
+    return this.#settle(deliveries, callOf, 'end', (position) => results[position]!.length)
   }
 
   /**
@@ -94,50 +82,24 @@ export class RedisAcknowledger {
     checkRelease(options)
     const { keys, consumer } = this.#engine
     const moves = reason === 'retry' || delayMs > 0
-    return this.#settle(
-      deliveries,
-      () => 0,
-      (partition, positions, parts) => {
-        const names = keys.partition(partition)
-        const { lanes, words } = placesOf(parts)
-        const idOf = (position: number): string => deliveries[position]!.envelope.id
-        return {
-          script: RELEASE,
-          keys: [
-            ...names.pairs(lanes),
-            ...(moves ? positions.map((position) => names.command(idOf(position))) : []),
-            ...names.groups(...lanes),
-          ],
-          args: [
-            consumer,
-            reason,
-            String(Math.ceil(delayMs)),
-            String(partition),
-            keys.wakes,
-            String(lanes.length),
-            ...lanes,
-            ...words,
-          ],
-        }
-      },
-    )
+    return this.#settle(deliveries, ({ partition, names, positions, lanes, words }) => {
+      const moved = moves ? positions : []
+      const commands = moved.map((position) => names.command(deliveries[position]!.envelope.id))
+      const args = [consumer, reason, Math.ceil(delayMs), partition, keys.wakes, lanes.length]
+      return [
+        RELEASE,
+        [...names.pairs(lanes), ...commands, ...names.groups(...lanes)],
+        [...args, ...lanes, ...words],
+      ]
+    })
   }
 
   /** Counts deliveries that are about to start. */
   start(deliveries: readonly Delivery[]): Promise<SettleStatus[]> {
-    const { keys, consumer } = this.#engine
+    const { consumer } = this.#engine
     return this.#settle(
       deliveries,
-      () => 0,
-      (partition, _, parts) => {
-        const names = keys.partition(partition)
-        const { lanes, words } = placesOf(parts)
-        return {
-          script: START,
-          keys: lanes.map((lane) => names.stream(lane)),
-          args: [consumer, ...words],
-        }
-      },
+      ({ names, lanes, words }) => [START, names.streams(lanes), [consumer, ...words]],
       'start',
     )
   }
@@ -145,25 +107,19 @@ export class RedisAcknowledger {
   /**
    * Keeps deliveries for another lease.
    *
-   * @returns For each whether it is held.
+   * @returns `stale` for those that are not held.
    */
-  async extend(deliveries: readonly Delivery[]): Promise<boolean[]> {
-    const { keys, plan, consumer } = this.#engine
-    const statuses = await this.#settle(
+  extend(deliveries: readonly Delivery[]): Promise<SettleStatus[]> {
+    const { plan, consumer } = this.#engine
+    return this.#settle(
       deliveries,
-      () => 0,
-      (partition, _, parts) => {
-        const names = keys.partition(partition)
-        const { lanes, words } = placesOf(parts)
-        return {
-          script: EXTEND,
-          keys: [names.own, ...lanes.map((lane) => names.stream(lane))],
-          args: [consumer, plan.workerId, String(plan.leaseMs), ...words],
-        }
-      },
+      ({ names, lanes, words }) => [
+        EXTEND,
+        [names.own, ...names.streams(lanes)],
+        [consumer, plan.workerId, plan.leaseMs, ...words],
+      ],
       'keep',
     )
-    return statuses.map((status) => status === 'done')
   }
 
   /** Ends a command that failed for good. */
@@ -172,38 +128,25 @@ export class RedisAcknowledger {
     reason: string,
     result: CommandResult,
   ): Promise<SettleStatus> {
-    const parts = this.#engine.holdings.partsOf(delivery)
+    const { keys, caller, plan, consumer, holdings } = this.#engine
+    const parts = holdings.partsOf(delivery)
     if (parts === undefined) return 'stale'
-    const { keys, caller, plan, consumer } = this.#engine
+    const { lane, entry, counter } = parts
     const { id, partitionId, laneId, submitter } = delivery.envelope
     this.#checkPlace(delivery)
     const names = keys.partition(partitionId)
-    const reply = await caller.run({
-      script: DEAD_LETTER,
-      keys: [
-        names.stream(parts.lane),
-        names.command(id),
-        names.dead,
-        names.deadOrder,
-        names.deadLanes,
-        ...names.groups(parts.lane),
-      ],
-      args: [
-        consumer,
-        parts.entry,
-        parts.counter,
-        '0',
-        String(plan.resultTtlMs),
-        id,
-        laneId,
-        String(reason).slice(0, 1024),
-        this.#encode(result, true),
-        submitter === undefined ? '' : keys.results(submitter),
-        String(plan.maxDead),
-      ],
-      repeatMark: 3,
-    })
-    this.#engine.holdings.drop(partitionId, parts.lane, parts.entry)
+    const command = [consumer, entry, counter, 0, plan.resultTtlMs, id, laneId]
+    const end = [String(reason).slice(0, 1024), this.#encode(result, true)]
+    const channel = submitter === undefined ? '' : keys.results(submitter)
+    const { dead, deadOrder, deadLanes } = names
+    const own = [dead, deadOrder, deadLanes, ...names.groups(lane)]
+    const reply = await caller.run(
+      DEAD_LETTER,
+      [names.stream(lane), names.command(id), ...own],
+      [...command, ...end, channel, plan.maxDead],
+      { mark: 3 },
+    )
+    holdings.drop(partitionId, lane, entry)
     return reply === 1 ? 'done' : 'stale'
   }
 
@@ -229,62 +172,46 @@ export class RedisAcknowledger {
   /** Sends one call for each batch of a partition; all of them at once. */
   async #settle(
     deliveries: readonly DeliveryName[],
-    bytesAt: (position: number) => number,
-    callOf: (partition: number, positions: readonly number[], parts: readonly Fence[]) => Call,
+    callOf: (batch: Batch) => Call,
     mode: 'end' | 'keep' | 'start' = 'end',
+    bytesAt: (position: number) => number = () => 0,
   ): Promise<SettleStatus[]> {
-    const { caller, holdings } = this.#engine
+    const { keys, plan, caller, holdings } = this.#engine
     caller.checkOpen()
     const statuses = new Array<SettleStatus>(deliveries.length).fill('stale')
-    const parts = deliveries.map((delivery) => {
+    const fences = deliveries.map((delivery) => {
       this.#checkPlace(delivery)
       return holdings.partsOf(delivery)
     })
-    const calls: Promise<void>[] = []
     // From before it was sent, as the contract says.
-    const untilMs = nowMs() + this.#engine.plan.leaseMs
+    const untilMs = nowMs() + plan.leaseMs
+    const send = async (partition: number, positions: readonly number[]): Promise<void> => {
+      const names = keys.partition(partition)
+      const parts = positions.map((position) => fences[position]!)
+      const lanes = new Numbering()
+      const words = parts.flatMap(({ lane, entry, counter }) => {
+        return [String(lanes.of(lane)), entry, counter]
+      })
+      const call = callOf({ partition, names, positions, lanes: lanes.names, words })
+      const reply = await caller.run<number[]>(...call)
+      const flags = mode === 'end' ? reply : keptOf(reply, positions.length)
+      for (const [i, { lane, entry, counter }] of parts.entries()) {
+        if (flags[i] === 1) statuses[positions[i]!] = 'done'
+        if (mode === 'end' || flags[i] !== 1) holdings.drop(partition, lane, entry)
+        else if (mode === 'keep' && holdings.has(partition, lane, entry)) {
+          holdings.take(partition, lane, entry, Number(counter), untilMs)
+        }
+      }
+    }
+    const calls: Promise<void>[] = []
     const ours = byPartition(deliveries, ({ envelope }) => envelope.partitionId)
     for (const [partition, all] of ours) {
-      const known = all.filter((position) => parts[position] !== undefined)
-      for (const batch of batches(known, bytesAt, SCRIPT_MAX)) {
-        const call = callOf(
-          partition,
-          batch,
-          batch.map((position) => parts[position]!),
-        )
-        const isKeeping = mode !== 'end'
-        calls.push(
-          caller.run(call).then((reply) => {
-            const flags = isKeeping ? keptOf(reply as number[], batch.length) : (reply as Reply[])
-            for (const [i, position] of batch.entries()) {
-              const { lane, entry, counter } = parts[position]!
-              if (flags[i] === 1) statuses[position] = 'done'
-              if (!isKeeping || flags[i] !== 1) holdings.drop(partition, lane, entry)
-              else if (mode === 'keep' && holdings.has(partition, lane, entry)) {
-                holdings.take(partition, lane, entry, Number(counter), untilMs)
-              }
-            }
-          }),
-        )
-      }
+      const known = all.filter((position) => fences[position] !== undefined)
+      for (const batch of batches(known, bytesAt, SCRIPT_MAX)) calls.push(send(partition, batch))
     }
     await Promise.all(calls)
     return statuses
   }
-}
-
-/** Where deliveries are: lane, by its number among those that occur, entry and counter of each. */
-function placesOf(parts: readonly Fence[]): {
-  readonly lanes: readonly string[]
-  readonly words: readonly string[]
-} {
-  const lanes = new Numbering()
-  const words = parts.flatMap(({ lane, entry, counter }) => [
-    String(lanes.of(lane)),
-    entry,
-    counter,
-  ])
-  return { lanes: lanes.names, words }
 }
 
 /** Turns positions of lost ones, from 1, into flags of kept ones. */

@@ -12,16 +12,21 @@ import type { Script } from './scripts/script.ts'
 const TRANSIENT =
   /^(?:LOADING|BUSY|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|OOM|NOREPLICAS|MISCONF|READONLY|UNBLOCKED|ERR max number of clients)/
 
-/** What one call is. */
-export interface Call {
-  readonly script: Script
-  readonly keys: readonly string[]
-  readonly args: (string | Buffer)[]
-  /** Which argument is set to `1` when it is asked again. */
-  readonly repeatMark?: number | undefined
-  /** It is not asked again when its answer was lost. */
-  readonly once?: boolean | undefined
+/** How a script is asked again when its answer was lost. Default: as it was. */
+interface Repetition {
+  /** Which argument is set to `1` then. */
+  readonly mark?: number
+  /** It is not asked again. */
+  readonly never?: boolean
 }
+
+/** One call: a script, its KEYS and its ARGV. */
+export type Call = readonly [
+  script: Script,
+  keys: readonly string[],
+  args: readonly (string | number | Buffer)[],
+  repetition?: Repetition,
+]
 
 /** An answer of a script: numbers, Buffers, and lists of them. */
 export type Reply = number | Buffer | Reply[] | null
@@ -69,29 +74,28 @@ export class RedisCaller {
   }
 
   /**
-   * Runs a script.
+   * Runs a script, whose table says what it answers.
    *
    * @throws LaneError `CORELANE_QUEUE_UNAVAILABLE`; LinkLost if it is to be asked once only.
    */
-  run(call: Call): Promise<Reply> {
-    const { script, keys, args } = call
-    const words = ['', '', String(keys.length), ...keys, ...args]
+  run<Answer extends Reply = Reply>(...call: Call): Promise<Answer> {
+    const [script, keys, args, { mark, never } = {}] = call
+    const given = args.map((arg) => (typeof arg === 'number' ? String(arg) : arg))
+    const words = ['', '', String(keys.length), ...keys, ...given]
     let isKnown = true
     let isRepeat = false
     return this.repeat(async () => {
       words[0] = isKnown ? 'EVALSHA' : 'EVAL'
       words[1] = isKnown ? script.sha : script.source
-      if (isRepeat && call.repeatMark !== undefined) {
-        words[3 + keys.length + call.repeatMark] = '1'
-      }
+      if (isRepeat && mark !== undefined) words[3 + keys.length + mark] = '1'
       try {
-        return (await this.#link.send(words)) as Reply
+        return (await this.#link.send(words)) as Answer
       } catch (error) {
         if (isErrorValue(error) && error.message.startsWith('NOSCRIPT')) isKnown = false
         if (error instanceof LinkLost && error.wasSent) {
           isRepeat = true
           this.#report('answer-lost', `${script.name}: ${error.message}`)
-          if (call.once) throw new AskedOnce(error.message, { cause: error })
+          if (never) throw new AskedOnce(error.message, { cause: error })
         }
         throw error
       }

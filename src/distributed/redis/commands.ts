@@ -83,11 +83,8 @@ export class RedisCommands implements QueuedCommands {
         const lanes = names.filter((name) => laneId === undefined || userLane(name) === laneId)
         if (lanes.length === 0) return
         const own = keys.partition(partition)
-        const reply = (await caller.run({
-          script: PEEK,
-          keys: [...lanes.map((lane) => own.stream(lane)), ...own.groups(...lanes)],
-          args: [String(max), String(lanes.length)],
-        })) as Reply[]
+        const streams = [...own.streams(lanes), ...own.groups(...lanes)]
+        const reply = await caller.run<Reply[]>(PEEK, streams, [max, lanes.length])
         const lists = lanes.map((): { entry: string; found: FoundCommand }[] => [])
         for (let at = 0; at < reply.length; at += 4) {
           const index = (reply[at] as number) - 1
@@ -190,21 +187,14 @@ export class RedisCommands implements QueuedCommands {
       const { retryCount, submitter } = envelope
       const stage = state === 'leased' ? 'running' : 'waiting'
       const result = cancelledResult({ id, partitionId, retryCount }, plan.workerId, stage)
-      const answer = await caller.run({
-        script: CANCEL,
-        keys: [names.command(id), ...names.pairs([lane]), ...names.groups(lane)],
-        args: [
-          id,
-          entry ?? '',
-          String(dueAt ?? ''),
-          encodeResult(result, false, plan.maxBytes),
-          String(leavesNothing(envelope) ? 1 : plan.resultTtlMs),
-          submitter === undefined ? '' : keys.results(submitter),
-          keys.wakes,
-          String(partitionId),
-          lane,
-        ],
-      })
+      const bytes = encodeResult(result, false, plan.maxBytes)
+      const ttlMs = leavesNothing(envelope) ? 1 : plan.resultTtlMs
+      const channel = submitter === undefined ? '' : keys.results(submitter)
+      const answer = await caller.run(
+        CANCEL,
+        [names.command(id), ...names.pairs([lane]), ...names.groups(lane)],
+        [id, entry ?? '', dueAt ?? '', bytes, ttlMs, channel, keys.wakes, partitionId, lane],
+      )
       if (answer !== 0) return answer === 2 ? 'stopping' : 'cancelled'
       // It has moved meanwhile, or ended.
     }
@@ -215,13 +205,10 @@ export class RedisCommands implements QueuedCommands {
     const { keys, caller } = this.#engine
     const names = keys.partition(partitionId)
     const lanes = (await this.#registry.lanes([partitionId])).get(partitionId)!
+    const all = [names.command(commandId), ...names.pairs(lanes), ...names.groups(...lanes)]
     for (let from: Buffer = NONE, rounds = 0; rounds < ROUNDS_MAX; ) {
       if (from.length === 0) rounds++
-      const reply = (await caller.run({
-        script: FIND,
-        keys: [names.command(commandId), ...names.pairs(lanes), ...names.groups(...lanes)],
-        args: [commandId, from, String(lanes.length)],
-      })) as Reply[]
+      const reply = await caller.run<Reply[]>(FIND, all, [commandId, from, lanes.length])
       const word = reply.length === 0 ? 'E' : textOf(reply[0]!)
       if (word === 'E') return undefined
       if (word === 'S') {

@@ -58,11 +58,7 @@ export class RedisDeadLetters implements DeadCommands {
     const lists = await Promise.all(
       Array.from({ length: plan.numPartitions }, async (_, partition) => {
         const { dead, deadOrder } = keys.partition(partition)
-        const reply = (await caller.run({
-          script: LIST_DEAD,
-          keys: [dead, deadOrder],
-          args: [String(max)],
-        })) as Buffer[]
+        const reply = await caller.run<Buffer[]>(LIST_DEAD, [dead, deadOrder], [max])
         const found: DeadCommand[] = []
         for (let i = 0; i < reply.length; i += 2) {
           const command = readDead(plan, partition, reply[i]!.toString('latin1'), reply[i + 1]!)
@@ -83,13 +79,9 @@ export class RedisDeadLetters implements DeadCommands {
 
   async drop(commands: readonly (CommandReference | string)[]): Promise<number> {
     const { keys, caller } = this.#engine
-    return this.#each(commands, async ({ commandId, partitionId }) => {
+    return this.#each(commands, ({ commandId, partitionId }) => {
       const { dead, deadOrder, deadLanes } = keys.partition(partitionId)
-      return (await caller.run({
-        script: DROP,
-        keys: [dead, deadOrder, deadLanes],
-        args: [commandId],
-      })) as number
+      return caller.run<number>(DROP, [dead, deadOrder, deadLanes], [commandId])
     })
   }
 
@@ -117,18 +109,12 @@ export class RedisDeadLetters implements DeadCommands {
       const { lane } = parts
       const group = groupIn(parts, partitionId, plan)
       const place = laneOf({ laneId: lane, group })
-      const count = (await caller.run({
-        script: REDRIVE,
-        keys: [
-          names.dead,
-          names.deadOrder,
-          names.deadLanes,
-          names.command(commandId),
-          names.stream(place),
-          ...names.groups(place),
-        ],
-        args: [commandId, lane, String(partitionId), keys.wakes, group ?? ''],
-      })) as number
+      const own = [names.command(commandId), names.stream(place), ...names.groups(place)]
+      const count = await caller.run<number>(
+        REDRIVE,
+        [names.dead, names.deadOrder, names.deadLanes, ...own],
+        [commandId, lane, partitionId, keys.wakes, group ?? ''],
+      )
       if (count >= 0) return count
     }
   }

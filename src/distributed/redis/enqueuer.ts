@@ -11,7 +11,6 @@ import { takesKeys } from '../../model/partition-config.ts'
 import type { EnqueueStatus } from '../contract/distributed-queue.ts'
 import { type CommandEnvelope, checkEnvelope, checkGroupPlace } from '../contract/envelope.ts'
 import { CALL_MAX, checkWhole } from '../contract/lease-request.ts'
-import type { Reply } from './caller.ts'
 import { pack, type RedisEngine } from './engine.ts'
 import { encodeEnvelope } from './envelope-codec.ts'
 import { laneOf } from './keys.ts'
@@ -131,26 +130,25 @@ export class Enqueuer {
     const isDelayed = batch.some(({ delayMs }) => delayMs > 0)
     const groups = ordered.flatMap(({ group }) => (group === undefined ? [] : [Buffer.from(group)]))
     const isGrouped = groups.length > 0
-    const statuses = (await caller.run({
-      script: ENQUEUE,
-      keys: [
+    const laneIds = [...lanes.keys()]
+    const values = pack(ordered.map(({ value }) => value))
+    const delays = isDelayed ? ordered.map(({ delayMs }) => delayMs).join(' ') : ''
+    const statuses = await caller.run<number[]>(
+      ENQUEUE,
+      [
         names.lanes,
         names.deadOrder,
-        ...[...lanes.keys()].map((lane) => names.stream(lane)),
+        ...names.streams(laneIds),
         ...ordered.map(({ id }) => names.command(id)),
-        ...(isDelayed ? [...lanes.keys()].map((lane) => names.delayed(lane)) : []),
-        ...(isGrouped ? [...names.groups(...lanes.keys()), names.own] : []),
+        ...(isDelayed ? laneIds.map((lane) => names.delayed(lane)) : []),
+        ...(isGrouped ? [...names.groups(...laneIds), names.own] : []),
       ],
-      args: [
-        String(lanes.size),
-        String(partition),
-        keys.wakes,
-        pack(ordered.map(({ value }) => value)),
-        isDelayed ? ordered.map(({ delayMs }) => delayMs).join(' ') : '',
-        ...[...lanes].flatMap(([lane, ones]) => [lane, String(ones.length)]),
+      [
+        ...[lanes.size, partition, keys.wakes, values, delays],
+        ...[...lanes].flatMap(([lane, ones]) => [lane, ones.length]),
         ...(isGrouped ? [pack(groups)] : []),
       ],
-    })) as Reply[]
+    )
     for (const [i, { wish, position }] of ordered.entries()) {
       wish.statuses[position] = statuses[i] === 1 ? 'accepted' : 'duplicate'
       if (--wish.left === 0) wish.resolve(wish.statuses)

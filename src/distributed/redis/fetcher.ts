@@ -285,11 +285,11 @@ export class RedisFetcher {
     const names = keys.partition(partition)
     const laneIds = lanes.map(({ laneId }) => laneId)
     const asked = this.#backlog.asking(partition, lanes)
-    const reply = (await caller.run({
-      script: TEND,
-      keys: [...names.pairs(laneIds), names.own, ...names.groups(...laneIds)],
-      args: [String(plan.leaseMs), String(partition), keys.wakes, ...laneIds],
-    })) as Reply[]
+    const reply = await caller.run<Reply[]>(
+      TEND,
+      [...names.pairs(laneIds), names.own, ...names.groups(...laneIds)],
+      [plan.leaseMs, partition, keys.wakes, ...laneIds],
+    )
     const [dueMs, reapMs] = reply as [number, number]
     const counts = reply.slice(2, 2 + lanes.length) as number[]
     const grouped = reply[2 + lanes.length]
@@ -349,32 +349,21 @@ export class RedisFetcher {
   async #ask(share: Share, lanes: readonly LaneDemand[]): Promise<Reply[]> {
     const { keys, caller, plan, consumer } = this.#engine
     const names = keys.partition(share.partition)
+    const laneIds = lanes.map(({ laneId }) => laneId)
+    const epoch = this.#ownership?.epochOf(share.partition) ?? ''
+    const first = countsFirstAtStart(plan.maxDeliveries) ? 0 : 1
+    const words = lanes.flatMap(({ laneId, priority, boost, groups }, i) => [
+      ...[laneId, share.lanes[i]!, priority, boost.length],
+      ...boost.flatMap(({ afterMs, levels }) => [afterMs, levels]),
+      ...(isGroupedLane(laneId) ? wordsOf(groups) : []),
+    ])
     try {
-      return (await caller.run({
-        script: LEASE,
-        keys: [
-          names.own,
-          ...lanes.map(({ laneId }) => names.stream(laneId)),
-          ...names.groups(...lanes.map(({ laneId }) => laneId)),
-        ],
-        args: [
-          consumer,
-          plan.workerId,
-          String(plan.leaseMs),
-          this.#ownership?.epochOf(share.partition) ?? '',
-          String(share.max),
-          countsFirstAtStart(plan.maxDeliveries) ? '0' : '1',
-          ...lanes.flatMap(({ laneId, priority, boost, groups }, i) => [
-            laneId,
-            String(share.lanes[i]),
-            String(priority),
-            String(boost.length),
-            ...boost.flatMap(({ afterMs, levels }) => [String(afterMs), String(levels)]),
-            ...(isGroupedLane(laneId) ? wordsOf(groups) : []),
-          ]),
-        ],
-        once: true,
-      })) as Reply[]
+      return await caller.run<Reply[]>(
+        LEASE,
+        [names.own, ...names.streams(laneIds), ...names.groups(...laneIds)],
+        [consumer, plan.workerId, plan.leaseMs, epoch, share.max, first, ...words],
+        { never: true },
+      )
     } catch (error) {
       if (error instanceof LinkLost) this.#recovery.begin()
       throw error
@@ -391,12 +380,8 @@ export class RedisFetcher {
     for (const number of numbers) {
       const { laneId, groups } = lanes[Number(number) - 1]!
       const weights = groups!.weights!
-      const words = Array.from(weights, ([group, weight]) => [group, String(weight)]).flat()
-      await caller.run({
-        script: WEIGHTS,
-        keys: [keys.partition(partition).weights(userLane(laneId))],
-        args: [digestOf(weights), String(WEIGHTS_MS), ...words],
-      })
+      const key = keys.partition(partition).weights(userLane(laneId))
+      await caller.run(WEIGHTS, [key], [digestOf(weights), WEIGHTS_MS, ...[...weights].flat()])
       this.#backlog.distrust(partition)
     }
   }
@@ -538,13 +523,13 @@ function digestOf(weights: ReadonlyMap<string, number>): string {
 }
 
 /** Terms of groups, as the lease script takes them. */
-function wordsOf({ concurrency, rate, weights }: GroupTerms = {}): string[] {
+function wordsOf({ concurrency = '', rate, weights }: GroupTerms = {}): (string | number)[] {
   const rateWords =
     rate === undefined
       ? ['', '', '']
-      : [rate.windowMs / rate.limit, rate.windowMs, validityOf(rate)].map(String)
+      : [rate.windowMs / rate.limit, rate.windowMs, validityOf(rate)]
   const hasWeights = weights !== undefined && weights.size > 0
-  return [String(concurrency ?? ''), ...rateWords, hasWeights ? digestOf(weights) : '']
+  return [concurrency, ...rateWords, hasWeights ? digestOf(weights) : '']
 }
 
 /** A time or up to a quarter less: workers that wait for the same would look in step. */

@@ -70,11 +70,8 @@ export class Janitor {
     const lanes = (await this.#registry.lanes([partition])).get(partition)!
     for (let from = 0; from < lanes.length; from += LANES_MAX) {
       const some = lanes.slice(from, from + LANES_MAX)
-      await caller.run({
-        script: TIDY,
-        keys: [names.lanes, names.own, ...names.pairs(some), ...names.groups(...some)],
-        args: [String(plan.laneTtlMs), ...some],
-      })
+      const all = [names.lanes, names.own, ...names.pairs(some), ...names.groups(...some)]
+      await caller.run(TIDY, all, [plan.laneTtlMs, ...some])
     }
   }
 }

@@ -64,6 +64,11 @@ export class PartitionKeys {
     return `${this.#prefix}s:${lane}`
   }
 
+  /** The streams of some lanes. */
+  streams(lanes: readonly string[]): string[] {
+    return lanes.map((lane) => this.stream(lane))
+  }
+
   /** Delayed commands of a lane, by when they are due. */
   delayed(lane: string): string {
     return `${this.#prefix}d:${lane}`

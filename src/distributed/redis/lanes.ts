@@ -52,17 +52,8 @@ export class RedisNames implements NameRegistry {
     check(names, 0)
     check(others, 0)
     const { caller, plan } = this.#engine
-    await caller.run({
-      script: ANNOUNCE_LANES,
-      keys: [this.#key],
-      args: [
-        String(plan.leaseMs),
-        String(REMEMBERED_MS),
-        String(names.length),
-        ...names,
-        ...others,
-      ],
-    })
+    const times = [plan.leaseMs, REMEMBERED_MS]
+    await caller.run(ANNOUNCE_LANES, [this.#key], [...times, names.length, ...names, ...others])
   }
 
   async look(
@@ -70,11 +61,8 @@ export class RedisNames implements NameRegistry {
   ): Promise<{ readonly states: readonly NameState[]; readonly known: readonly string[] }> {
     check(names, 1)
     const { caller } = this.#engine
-    const [letters, ...known] = (await caller.run({
-      script: LOOK_LANES,
-      keys: [this.#key],
-      args: [String(REMEMBERED_MS), String(NAMES_MAX), ...names],
-    })) as Reply[]
+    const args = [REMEMBERED_MS, NAMES_MAX, ...names]
+    const [letters, ...known] = await caller.run<Reply[]>(LOOK_LANES, [this.#key], args)
     const states = Array.from(textOf(letters!), (letter) => STATES[letter]!)
     return { states, known: known.map(textOf).filter(isPortableName) }
   }
@@ -99,8 +87,7 @@ export class RedisWorkers implements WorkerRegistry {
 
   async list(): Promise<readonly QueueWorker[]> {
     const { caller, keys } = this.#engine
-    const asked = { script: LIST_WORKERS, keys: [keys.workers, keys.standings], args: [] }
-    const reply = (await caller.run(asked)) as Reply[]
+    const reply = await caller.run<Reply[]>(LIST_WORKERS, [keys.workers, keys.standings], [])
     const workers: QueueWorker[] = []
     for (let i = 0; i + 2 < reply.length; i += 3) {
       const worker = workerOf(textOf(reply[i]!), Number(reply[i + 1]), String(reply[i + 2]))
@@ -111,11 +98,8 @@ export class RedisWorkers implements WorkerRegistry {
 
   async #say(ttlMs: number, standing: string): Promise<void> {
     const { caller, keys, plan } = this.#engine
-    await caller.run({
-      script: ANNOUNCE_WORKER,
-      keys: [keys.workers, keys.standings],
-      args: [plan.workerId, String(ttlMs), standing],
-    })
+    const args = [plan.workerId, ttlMs, standing]
+    await caller.run(ANNOUNCE_WORKER, [keys.workers, keys.standings], args)
   }
 }
 
@@ -201,11 +185,7 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
 
   async #setLimit(kind: 'c' | 'r', laneId: string, limit: string): Promise<void> {
     const { caller, keys } = this.#engine
-    await caller.run({
-      script: LIMIT_LANE,
-      keys: [keys.limits],
-      args: [`${kind} ${laneId}`, limit, keys.wakes, laneId],
-    })
+    await caller.run(LIMIT_LANE, [keys.limits], [`${kind} ${laneId}`, limit, keys.wakes, laneId])
   }
 
   async #setPaused(laneId: string, isPaused: boolean): Promise<void> {
@@ -215,11 +195,12 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
       Array.from({ length: plan.numPartitions }, (_, partition) => {
         const names = keys.partition(partition)
         const grouped = groupedLane(laneId)
-        return caller.run({
-          script: PAUSE_LANE,
-          keys: [names.own, names.stream(laneId), names.stream(grouped), ...names.groups(grouped)],
-          args: [laneId, isPaused ? '1' : '0', String(partition), keys.wakes],
-        })
+        const lanes = names.streams([laneId, grouped])
+        return caller.run(
+          PAUSE_LANE,
+          [names.own, ...lanes, ...names.groups(grouped)],
+          [laneId, isPaused ? 1 : 0, partition, keys.wakes],
+        )
       }),
     )
   }

@@ -52,16 +52,13 @@ export class RedisLimits implements GlobalLimits {
     const validMs = validityMs(windowMs, stepMs)
     // From before they were asked for: so they have expired here when they have in Redis.
     const sentMs = nowMs()
-    const [granted, waitUs] = (await this.#engine.caller.run({
-      script: TOKENS,
-      keys: [this.#engine.keys.rate(laneId)],
-      args: [
-        (stepMs * 1000).toFixed(3),
-        (windowMs * 1000).toFixed(3),
-        (validMs * 1000).toFixed(0),
-        String(count),
-      ],
-    })) as [number, number]
+    const { caller, keys } = this.#engine
+    const [step, window] = [stepMs, windowMs].map((ms) => (ms * 1000).toFixed(3))
+    const [granted, waitUs] = await caller.run<[number, number]>(
+      TOKENS,
+      [keys.rate(laneId)],
+      [step!, window!, (validMs * 1000).toFixed(0), count],
+    )
     return { granted, expiresAtMs: sentMs + validMs, retryAfterMs: waitUs / 1000 }
   }
 
@@ -70,11 +67,8 @@ export class RedisLimits implements GlobalLimits {
     this.#check(laneId, holders)
     checkWhole('slots', max, 1, 1_000_000)
     const { caller, keys, plan } = this.#engine
-    const has = (await caller.run({
-      script: SLOTS,
-      keys: [keys.slots(laneId)],
-      args: [String(max), String(plan.leaseMs), ...holders],
-    })) as number[]
+    const args = [max, plan.leaseMs, ...holders]
+    const has = await caller.run<number[]>(SLOTS, [keys.slots(laneId)], args)
     return holders.filter((_, i) => has[i] === 1)
   }
 
@@ -82,11 +76,7 @@ export class RedisLimits implements GlobalLimits {
     if (holders.length === 0) return
     this.#check(laneId, holders)
     const { caller, keys } = this.#engine
-    await caller.run({
-      script: RELEASE_SLOTS,
-      keys: [keys.slots(laneId)],
-      args: [keys.freed(laneId), ...holders],
-    })
+    await caller.run(RELEASE_SLOTS, [keys.slots(laneId)], [keys.freed(laneId), ...holders])
   }
 
   onSlotFree(laneId: string, listener: () => void): () => void {

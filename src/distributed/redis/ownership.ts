@@ -4,7 +4,6 @@
 import { stableHash } from '../../schedule/hash.ts'
 import type { PartitionOwnership } from '../contract/distributed-queue.ts'
 import { checkWhole } from '../contract/lease-request.ts'
-import type { Reply } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
 import { MEMBERS } from './scripts/members.ts'
 import { OWN } from './scripts/own.ts'
@@ -83,11 +82,8 @@ export class RedisOwnership implements PartitionOwnership {
     const { keys, caller, plan } = this.#engine
     checkWhole('partitionId', partitionId, 0, plan.numPartitions - 1)
     this.#epochs.delete(partitionId)
-    await caller.run({
-      script: RELEASE_PARTITION,
-      keys: [keys.partition(partitionId).own],
-      args: [plan.workerId, keys.wakes],
-    })
+    const { own } = keys.partition(partitionId)
+    await caller.run(RELEASE_PARTITION, [own], [plan.workerId, keys.wakes])
   }
 
   async leave(): Promise<void> {
@@ -119,27 +115,20 @@ export class RedisOwnership implements PartitionOwnership {
 
   async #announce(ttlMs: number): Promise<string[]> {
     const { keys, caller, plan } = this.#engine
-    const reply = (await caller.run({
-      script: MEMBERS,
-      keys: [keys.members],
-      args: [plan.workerId, String(ttlMs), keys.wakes],
-    })) as Reply[]
-    return reply.map((name) => (name as Buffer).toString('latin1')).sort()
+    const args = [plan.workerId, ttlMs, keys.wakes]
+    const reply = await caller.run<Buffer[]>(MEMBERS, [keys.members], args)
+    return reply.map((name) => name.toString('latin1')).sort()
   }
 
   /** Renews or takes partitions; answers which are this worker's now. */
   async #renew(asked: number[], isDue: (partition: number) => boolean): Promise<number[]> {
     if (asked.length === 0) return []
     const { keys, caller, plan } = this.#engine
-    const reply = (await caller.run({
-      script: OWN,
-      keys: asked.map((partition) => keys.partition(partition).own),
-      args: [
-        plan.workerId,
-        String(plan.leaseMs),
-        asked.map((partition) => (isDue(partition) ? '1' : '0')).join(''),
-      ],
-    })) as number[]
+    const reply = await caller.run<number[]>(
+      OWN,
+      asked.map((partition) => keys.partition(partition).own),
+      [plan.workerId, plan.leaseMs, asked.map((each) => (isDue(each) ? 1 : 0)).join('')],
+    )
     return asked.filter((partition, i) => {
       const isMine = reply[2 * i] === 1
       if (isMine) this.learned(partition, reply[2 * i + 1]!)

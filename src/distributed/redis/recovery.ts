@@ -49,11 +49,8 @@ export class Recovery {
     const { keys, caller, consumer, holdings } = this.#engine
     const names = keys.partition(partition)
     holdings.prune(partition)
-    const reply = (await caller.run({
-      script: HELD_BY,
-      keys: lanes.map(({ laneId }) => names.stream(laneId)),
-      args: [consumer],
-    })) as Reply[]
+    const streams = names.streams(lanes.map(({ laneId }) => laneId))
+    const reply = await caller.run<Reply[]>(HELD_BY, streams, [consumer])
     const unknown: DeliveryName[] = []
     for (let at = 0; at < reply.length; at += 3) {
       const { laneId } = lanes[(reply[at] as number) - 1]!

@@ -265,11 +265,9 @@ export class RedisDistributedQueue implements LeasedQueue {
 
   async extend(deliveries: readonly Delivery[]): Promise<LeaseExtension> {
     const leasedUntilMs = nowMs() + this.leaseMs
-    const isHeld = await this.#acknowledger.extend(deliveries)
-    return {
-      lost: deliveries.filter((_, i) => !isHeld[i]).map(({ fence }) => fence),
-      leasedUntilMs,
-    }
+    const statuses = await this.#acknowledger.extend(deliveries)
+    const lost = deliveries.filter((_, i) => statuses[i] === 'stale')
+    return { lost: lost.map(({ fence }) => fence), leasedUntilMs }
   }
 
   completeMany(completions: readonly Completion[]): Promise<SettleStatus[]> {

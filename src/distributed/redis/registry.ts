@@ -112,7 +112,7 @@ export class Registry {
       const names = keys.partition(partition)
       for (const batch of batches(positions, () => 0, SCRIPT_MAX)) {
         const words = batch.map((at) => names.command(commands[at]!.commandId))
-        calls.push(caller.run({ script: FORGET, keys: words, args: [] }))
+        calls.push(caller.run(FORGET, words, []))
       }
     }
     await Promise.all(calls)
@@ -139,18 +139,12 @@ export class Registry {
       inOrder.map(async (partition) => {
         const names = keys.partition(partition)
         const lanes = asked.get(partition)!
-        const reply = (await caller.run({
-          script: COUNT,
-          keys: [
-            names.deadOrder,
-            names.dead,
-            names.deadLanes,
-            ...names.pairs(lanes),
-            ...names.groups(...lanes),
-          ],
-          args: [String(lanes.length)],
-        })) as [number, Reply, ...number[]]
-        const [deadHere, deadLanes, ...counts] = reply
+        const { deadOrder, dead: letters, deadLanes } = names
+        const [deadHere, deadByLane, ...counts] = await caller.run<[number, Reply, ...number[]]>(
+          COUNT,
+          [deadOrder, letters, deadLanes, ...names.pairs(lanes), ...names.groups(...lanes)],
+          [lanes.length],
+        )
         let here = 0
         dead += deadHere
         for (const [i, lane] of lanes.entries()) {
@@ -158,7 +152,7 @@ export class Registry {
           addCounts(byLane, userLane(lane), length - held, late, held)
           here += length
         }
-        for (const [lane, count] of pairsOf(deadLanes)) {
+        for (const [lane, count] of pairsOf(deadByLane)) {
           if (isPortableName(lane)) addCounts(byLane, lane, 0, 0, 0, Number(count))
         }
         return here
