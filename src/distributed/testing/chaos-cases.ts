@@ -5,8 +5,8 @@ import { randomInt } from 'node:crypto'
 import { nowMs } from '../../base/clock.ts'
 import { randomFrom } from '../../base/random.ts'
 import type { Delivery, LeasedQueue } from '../contract/distributed-queue.ts'
-import { type CaseOfContract, sentence } from './contract-case.ts'
-import { type ContractStage, pause, referenceTo, successOf } from './contract-stage.ts'
+import { type CaseOfContract, where } from './contract-case.ts'
+import { type ContractStage, complete, holds, pause, referenceTo } from './contract-stage.ts'
 
 const COMMANDS = 200
 const PATIENCE_MS = 25_000
@@ -21,9 +21,8 @@ class Ledger {
 
   async complete(queue: LeasedQueue, delivery: Delivery): Promise<void> {
     const { id } = delivery.envelope
-    const result = successOf(delivery, queue, id)
-    const [status] = await queue.completeMany([{ delivery, result }])
-    if (status === 'done') this.done.set(id, (this.done.get(id) ?? 0) + 1)
+    if ((await complete(queue, delivery, id)) === 'done')
+      this.done.set(id, (this.done.get(id) ?? 0) + 1)
   }
 }
 
@@ -80,8 +79,7 @@ async function riot(stage: ContractStage, seed: number): Promise<void> {
   await stage.nothing(queues[1]!)
   const states = await queues[2]!.look(envelopes.map(referenceTo))
   assert.deepEqual(new Set(states.map(({ state }) => state)), new Set(['ended']))
-  const { waiting, leased, delayed, dead } = await queues[1]!.counts()
-  assert.deepEqual([waiting, leased, delayed, dead], [0, 0, 0, 0])
+  await holds(queues[1]!, { waiting: 0, leased: 0, delayed: 0, dead: 0 })
   if (queues[0]!.capabilities.results) {
     await stage.until('all results arrive', () => received.size === COMMANDS)
   }
@@ -89,9 +87,8 @@ async function riot(stage: ContractStage, seed: number): Promise<void> {
 
 /** Workers that do everything at once. */
 export const CHAOS_CASES: readonly CaseOfContract[] = [
-  sentence(
+  where({ needs: ['leases'], leaseMs: 300, maxDeliveries: 1000 })(
     'whatever workers do and leave, each command ends once',
-    { needs: ['leases'], leaseMs: 300, maxDeliveries: 1000 },
     async (stage) => {
       const seed = randomInt(2 ** 31)
       try {

@@ -4,16 +4,18 @@ import assert from 'node:assert/strict'
 import { epochMs } from '../../base/clock.ts'
 import type { CancelStatus, FoundCommand, LeasedQueue } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope } from '../contract/envelope.ts'
-import { type CaseOfContract, sentence } from './contract-case.ts'
+import { type CaseOfContract, where } from './contract-case.ts'
 import {
+  complete,
+  deadLetter,
   demand,
-  failureOf,
   finish,
+  holds,
   idsOf,
   pause,
   referenceTo,
   refused,
-  successOf,
+  stateOf,
 } from './contract-stage.ts'
 
 const COMMANDS = { needs: ['leases', 'commands'] } as const
@@ -24,7 +26,7 @@ async function cancel(queue: LeasedQueue, { id }: CommandEnvelope): Promise<Canc
 }
 
 async function errorOf(queue: LeasedQueue, envelope: CommandEnvelope): Promise<unknown> {
-  const [known] = await queue.look([referenceTo(envelope)])
+  const known = await stateOf(queue, envelope)
   return known!.state === 'ended' ? known!.result.error?.code : known!.state
 }
 
@@ -41,9 +43,8 @@ async function found(queue: LeasedQueue, envelope: CommandEnvelope): Promise<Fou
 const ABORTED = 'CORELANE_ABORTED'
 
 const cancelling: readonly CaseOfContract[] = [
-  sentence(
+  where(COMMANDS)(
     'a command that waits and is cancelled is not given out',
-    COMMANDS,
     async (stage, queue) => {
       const told = await stage.resultsOf(queue)
       const all = [0, 3, 3].map((partitionId) => stage.envelope({ partitionId, submitter: 'me' }))
@@ -62,29 +63,26 @@ const cancelling: readonly CaseOfContract[] = [
       assert.equal(await errorOf(queue, first!), ABORTED)
       assert.equal(await cancel(queue, first!), 'ended')
       assert.deepEqual(await queue.enqueueMany([first!]), ['duplicate'])
-      const { waiting, leased, dead } = await queue.counts()
-      assert.deepEqual([waiting, leased, dead], [0, 1, 0])
+      await holds(queue, { waiting: 0, leased: 1, dead: 0 })
     },
   ),
-  sentence('a command that is kept back can be cancelled', DELAYED, async (stage, queue) => {
+  where(DELAYED)('a command that is kept back can be cancelled', async (stage, queue) => {
     const late = stage.envelope({ options: { delayMs: 120 } })
     const retried = stage.envelope()
     await stage.fill(queue, [late, retried])
     await queue.release(await stage.take(queue, 1), { reason: 'retry', delayMs: 120 })
-    assert.equal((await queue.counts()).delayed, 2)
+    await holds(queue, { delayed: 2 })
     assert.equal(await cancel(queue, late), 'cancelled')
     assert.equal(await cancel(queue, retried), 'cancelled')
-    assert.equal((await queue.counts()).delayed, 0)
+    await holds(queue, { delayed: 0 })
     await stage.nothing(queue, { waitMs: 200 })
     assert.equal(await errorOf(queue, retried), ABORTED)
   }),
-  sentence(
+  where(DELAYED)(
     'a command that came back, at once or after a while, can be cancelled',
-    DELAYED,
     async (stage, queue) => {
       const all = stage.envelopes(5)
-      await stage.fill(queue, all)
-      const [a, b, c, d] = await stage.take(queue, 5)
+      const [a, b, c, d] = await stage.giveAll(queue, all)
       await queue.release([a!], { reason: 'retry' })
       await queue.release([b!], { reason: 'unstarted' })
       await queue.release([c!], { reason: 'crash' })
@@ -99,16 +97,14 @@ const cancelling: readonly CaseOfContract[] = [
       for (const envelope of all) assert.equal(await errorOf(queue, envelope), ABORTED)
     },
   ),
-  sentence(
+  where(COMMANDS)(
     'a worker learns that a command it has is cancelled, and nothing of it counts any more',
-    COMMANDS,
     async (stage, one, two) => {
       const heard: string[] = []
       const others: string[] = []
       one.commands!.onCancel((fences) => heard.push(...fences))
       two.commands!.onCancel((fences) => others.push(...fences))
-      await stage.fill(one, stage.envelopes(4))
-      const given = await stage.take(one, 4)
+      const given = await stage.giveAll(one, stage.envelopes(4))
       const [a, b, c, d] = given
       // Announcements are heard from some moment on; without one the extension says it.
       await stage.nothing(one)
@@ -119,39 +115,32 @@ const cancelling: readonly CaseOfContract[] = [
       assert.deepEqual(others, [])
       assert.deepEqual((await one.extend([a!])).lost, [a!.fence])
       assert.deepEqual(await one.start([a!]), ['stale'])
-      const result = successOf(a!, one, 'too late')
-      assert.deepEqual(await one.completeMany([{ delivery: a!, result }]), ['stale'])
+      assert.equal(await complete(one, a!), 'stale')
       assert.deepEqual(await one.release([b!], { reason: 'retry' }), ['stale'])
       assert.deepEqual(await one.release([c!], { reason: 'crash' }), ['stale'])
-      assert.equal(await one.deadLetter(d!, 'x', failureOf(d!, one, 'x')), 'stale')
+      assert.equal(await deadLetter(one, d!), 'stale')
       await stage.nothing(one)
       for (const { envelope } of given) assert.equal(await errorOf(two, envelope), ABORTED)
       assert.deepEqual(await one.dead.list(), [])
-      assert.equal((await one.counts()).leased, 0)
+      await holds(one, { leased: 0 })
     },
   ),
-  sentence(
-    'the first end of an id counts: completed or cancelled',
-    COMMANDS,
-    async (stage, queue) => {
-      const all = stage.envelopes(40)
-      await stage.fill(queue, all)
-      const given = await stage.take(queue, 40)
-      const ends = given.map(async (delivery, index) => {
-        const complete = () =>
-          queue.completeMany([{ delivery, result: successOf(delivery, queue, 'done') }])
-        const early = index % 2 === 0 ? complete() : undefined
-        const cancelled = cancel(queue, delivery.envelope)
-        const [status] = await (early ?? complete())
-        return [status, await cancelled, await errorOf(queue, delivery.envelope)].join(' ')
-      })
-      for (const end of await Promise.all(ends)) {
-        assert.ok(end === 'done ended ' || end === `stale stopping ${ABORTED}`, end)
-      }
-      assert.equal((await queue.counts()).leased, 0)
-    },
-  ),
-  sentence('what is cancelled while it is given out ends once', COMMANDS, async (stage, queue) => {
+  where(COMMANDS)('the first end of an id counts: completed or cancelled', async (stage, queue) => {
+    const all = stage.envelopes(40)
+    const given = await stage.giveAll(queue, all)
+    const ends = given.map(async (delivery, index) => {
+      const finished = () => complete(queue, delivery, 'done')
+      const early = index % 2 === 0 ? finished() : undefined
+      const cancelled = cancel(queue, delivery.envelope)
+      const status = await (early ?? finished())
+      return [status, await cancelled, await errorOf(queue, delivery.envelope)].join(' ')
+    })
+    for (const end of await Promise.all(ends)) {
+      assert.ok(end === 'done ended ' || end === `stale stopping ${ABORTED}`, end)
+    }
+    await holds(queue, { leased: 0 })
+  }),
+  where(COMMANDS)('what is cancelled while it is given out ends once', async (stage, queue) => {
     for (let round = 0; round < 20; round++) {
       const all = stage.envelopes(4)
       const wait = queue.lease(stage.request({ waitMs: 100 }))
@@ -169,31 +158,26 @@ const cancelling: readonly CaseOfContract[] = [
       }
       for (const delivery of [...given, ...rest]) {
         const isCancelled = all.slice(0, 2).some(({ id }) => id === delivery.envelope.id)
-        const result = successOf(delivery, queue)
-        const ended = await queue.completeMany([{ delivery, result }])
-        assert.deepEqual(ended, [isCancelled ? 'stale' : 'done'])
+        assert.equal(await complete(queue, delivery), isCancelled ? 'stale' : 'done')
       }
     }
-    const { waiting, leased } = await queue.counts()
-    assert.deepEqual([waiting, leased], [0, 0])
+    await holds(queue, { waiting: 0, leased: 0 })
   }),
-  sentence('a dead command has ended, and can be redriven', COMMANDS, async (stage, queue) => {
+  where(COMMANDS)('a dead command has ended, and can be redriven', async (stage, queue) => {
     const delivery = await stage.give(queue)
     const { envelope } = delivery
-    await queue.deadLetter(delivery, 'x', failureOf(delivery, queue, 'x'))
+    await deadLetter(queue, delivery)
     assert.equal(await cancel(queue, envelope), 'ended')
     assert.equal(await queue.dead.redrive([envelope.id]), 1)
     assert.equal(await cancel(queue, envelope), 'cancelled')
     await stage.nothing(queue)
     assert.deepEqual(await queue.dead.list(), [])
   }),
-  sentence(
+  where({ ...COMMANDS, leaseMs: 500 })(
     'a command whose worker died is cancelled, before its lease has expired and after',
-    { ...COMMANDS, leaseMs: 500 },
     async (stage, one, two) => {
       const [before, after] = stage.envelopes(2)
-      await stage.fill(one, [before!, after!])
-      await stage.take(one, 2)
+      await stage.giveAll(one, [before!, after!])
       stage.kill(one)
       assert.equal(await cancel(two, before!), 'stopping')
       await pause(600)
@@ -202,12 +186,11 @@ const cancelling: readonly CaseOfContract[] = [
       await two.release([again!], { reason: 'unstarted' })
       assert.equal(await cancel(two, after!), 'cancelled')
       await stage.nothing(two)
-      assert.equal((await two.counts()).leased, 0)
+      await holds(two, { leased: 0 })
     },
   ),
-  sentence(
+  where({ needs: ['leases', 'commands', 'keyOrder'], strategy: 'hash' })(
     'a cancelled command keeps back nothing of its key, and none overtakes another',
-    { needs: ['leases', 'commands', 'keyOrder'], strategy: 'hash' },
     async (stage, queue) => {
       const all = stage.envelopes(6, { key: 'k' })
       await stage.fill(queue, all)
@@ -228,28 +211,25 @@ const cancelling: readonly CaseOfContract[] = [
       assert.deepEqual(taken, [d!.id, e!.id])
       await stage.nothing(queue)
       const last = stage.envelope({ key: 'k' })
-      await stage.fill(queue, [last])
-      await finish(queue, await stage.take(queue, 1))
+      await finish(queue, await stage.giveAll(queue, [last]))
     },
   ),
-  sentence(
+  where({ ...COMMANDS, resultTtlMs: 200 })(
     'a cancelled id is new once its result has expired',
-    { ...COMMANDS, resultTtlMs: 200 },
     async (stage, queue) => {
       const envelope = stage.envelope()
       await stage.fill(queue, [envelope])
       await cancel(queue, envelope)
       await pause(250)
       assert.equal(await cancel(queue, envelope), 'unknown')
-      await stage.fill(queue, [envelope])
-      assert.deepEqual(idsOf(await stage.take(queue, 1)), [envelope.id])
+      assert.deepEqual(idsOf(await stage.giveAll(queue, [envelope])), [envelope.id])
       await stage.nothing(queue)
     },
   ),
 ]
 
 const finding: readonly CaseOfContract[] = [
-  sentence('a command is found in each of its states', DELAYED, async (stage, queue) => {
+  where(DELAYED)('a command is found in each of its states', async (stage, queue) => {
     const envelope = stage.envelope({ partitionId: 2, payload: { a: 1 }, submitter: 'me' })
     assert.equal(await queue.commands!.find(envelope.id), undefined)
     assert.equal(await queue.commands!.find(referenceTo(envelope)), undefined)
@@ -276,7 +256,7 @@ const finding: readonly CaseOfContract[] = [
     // An engine may reckon it anew from a clock that counts otherwise.
     assert.ok(Math.abs(back.acceptedAt! - waiting.acceptedAt!) < 20)
     const last = await stage.takeOne(queue)
-    await queue.deadLetter(last, 'no use', failureOf(last, queue, 'broken'))
+    await deadLetter(queue, last, 'no use', 'broken')
     const dead = await found(queue, envelope)
     assert.deepEqual([dead.state, dead.reason], ['dead', 'no use'])
     assert.equal(dead.result?.error?.message, 'broken')
@@ -284,12 +264,11 @@ const finding: readonly CaseOfContract[] = [
     await queue.dead.redrive([envelope.id])
     assert.equal((await found(queue, envelope)).state, 'waiting')
     const final = await stage.takeOne(queue)
-    const result = successOf(final, queue, 'the value')
-    await queue.completeMany([{ delivery: final, result }])
+    await complete(queue, final, 'the value')
     const ended = await found(queue, envelope)
     assert.deepEqual([ended.state, ended.result?.value], ['ended', 'the value'])
   }),
-  sentence('what waits is listed lane by lane, the next first', COMMANDS, async (stage, queue) => {
+  where(COMMANDS)('what waits is listed lane by lane, the next first', async (stage, queue) => {
     const peek = async (laneId?: string, max?: number): Promise<string[]> =>
       (await queue.commands!.peek(laneId, max)).map(({ commandId }) => commandId)
     assert.deepEqual(await peek(), [])

@@ -51,25 +51,21 @@ export interface CaseOptions extends Partial<ContractSettings> {
 }
 
 /**
- * States a sentence of the contract.
+ * A way to state sentences of the contract.
  *
- * @param run - Fails if an engine does not keep it.
+ * @param options - How they differ from most.
+ * @returns Takes the sentence, and what fails if an engine does not keep it.
  */
-export function sentence(name: string, options: CaseOptions, run: Play): CaseOfContract {
+export function where(options: CaseOptions): (name: string, run: Play) => CaseOfContract {
   const { needs = [], ...settings } = options
-  return { name, needs, settings, run }
-}
-
-/** A way to state sentences that differ from most in the same way. */
-export function sentencesWith(options: CaseOptions): (name: string, run: Play) => CaseOfContract {
-  return (name, run) => sentence(name, options, run)
+  return (name, run) => ({ name, needs, settings, run })
 }
 
 /** Sentences for every engine. */
-export const always = sentencesWith({})
+export const always = where({})
 
 /** Sentences for engines that deliver at least once. */
-export const leased = sentencesWith({ needs: ['leases'] })
+export const leased = where({ needs: ['leases'] })
 
 /** Sentences for engines that can keep commands back. */
-export const delaying = sentencesWith({ needs: ['delay'] })
+export const delaying = where({ needs: ['delay'] })

@@ -5,12 +5,15 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { epochMs, nowMs, timers } from '../../base/clock.ts'
 import type { PartitionStrategy } from '../../model/partition-config.ts'
+import type { QueueCounts } from '../../model/queue-standing.ts'
 import { isErrorValue } from '../../wire/families.ts'
 import type {
+  CommandState,
   Delivery,
   LaneDemand,
   LeasedQueue,
   LeaseRequest,
+  SettleStatus,
 } from '../contract/distributed-queue.ts'
 import { type CommandEnvelope, type CommandResult, ENVELOPE_VERSION } from '../contract/envelope.ts'
 
@@ -172,6 +175,12 @@ export class ContractStage {
     return this.takeOne(queue)
   }
 
+  /** Enqueues commands, and leases them. */
+  async giveAll(queue: LeasedQueue, envelopes: readonly CommandEnvelope[]): Promise<Delivery[]> {
+    await this.fill(queue, envelopes)
+    return this.take(queue, envelopes.length)
+  }
+
   /** Results that are announced to a submitter from now on, as they come. */
   async resultsOf(queue: LeasedQueue, submitter = 'me'): Promise<readonly CommandResult[]> {
     const received: CommandResult[] = []
@@ -239,6 +248,37 @@ export function successOf(delivery: Delivery, queue: LeasedQueue, value?: unknow
 export function failureOf(delivery: Delivery, queue: LeasedQueue, message: string): CommandResult {
   const { value: _, ...others } = successOf(delivery, queue)
   return { ...others, success: false, error: { name: 'TypeError', message, code: 'E_CONTRACT' } }
+}
+
+/** Completes a command. */
+export async function complete(
+  queue: LeasedQueue,
+  delivery: Delivery,
+  value?: unknown,
+): Promise<SettleStatus> {
+  const result = successOf(delivery, queue, value)
+  return (await queue.completeMany([{ delivery, result }]))[0]!
+}
+
+/** Dead-letters a command. */
+export function deadLetter(
+  queue: LeasedQueue,
+  delivery: Delivery,
+  reason = 'x',
+  message = 'x',
+): Promise<SettleStatus> {
+  return queue.deadLetter(delivery, reason, failureOf(delivery, queue, message))
+}
+
+/** What a queue knows of a command. */
+export async function stateOf(queue: LeasedQueue, command: CommandEnvelope): Promise<CommandState> {
+  return (await queue.look([referenceTo(command)]))[0]!
+}
+
+/** Sees that a queue holds so many commands. */
+export async function holds(queue: LeasedQueue, expected: Partial<QueueCounts>): Promise<void> {
+  const counts = await queue.counts()
+  assert.deepEqual({ ...counts, ...expected }, counts)
 }
 
 /** Completes commands, and is sure that each completion counted. */

@@ -3,10 +3,20 @@
 import assert from 'node:assert/strict'
 import type { Delivery } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
-import { type CaseOfContract, leased, sentence, sentencesWith } from './contract-case.ts'
-import { failureOf, finish, idsOf, pause, referenceTo, successOf } from './contract-stage.ts'
+import { type CaseOfContract, leased, where } from './contract-case.ts'
+import {
+  complete,
+  deadLetter,
+  failureOf,
+  finish,
+  idsOf,
+  pause,
+  referenceTo,
+  stateOf,
+  successOf,
+} from './contract-stage.ts'
 
-const answered = sentencesWith({ needs: ['results'] })
+const answered = where({ needs: ['results'] })
 const RESULTS = ['results'] as const
 
 const dead: readonly CaseOfContract[] = [
@@ -28,10 +38,9 @@ const dead: readonly CaseOfContract[] = [
   leased(
     'dead commands are listed the oldest first, as many as asked for',
     async (stage, queue) => {
-      await stage.fill(queue, stage.envelopes(5))
-      const given = await stage.take(queue, 5)
+      const given = await stage.giveAll(queue, stage.envelopes(5))
       for (const delivery of given) {
-        await queue.deadLetter(delivery, 'x', failureOf(delivery, queue, 'x'))
+        await deadLetter(queue, delivery)
         await pause(3)
       }
       const ids = idsOf(given)
@@ -43,7 +52,7 @@ const dead: readonly CaseOfContract[] = [
   leased('a redriven command starts as if nothing had been', async (stage, queue) => {
     const delivery = await stage.give(queue, { retryCount: 4, payload: 'same' })
     const { envelope } = delivery
-    await queue.deadLetter(delivery, 'retries spent', failureOf(delivery, queue, 'x'))
+    await deadLetter(queue, delivery, 'retries spent')
     const wait = queue.lease(stage.request({ waitMs: 10_000 }))
     assert.equal(await queue.dead.redrive([referenceTo(envelope)]), 1)
     const [again] = await wait
@@ -52,16 +61,15 @@ const dead: readonly CaseOfContract[] = [
     assert.equal(again!.envelope.payload, 'same')
     assert.equal(again!.deliveries, 1)
     assert.deepEqual(await queue.dead.list(), [])
-    assert.deepEqual(await queue.look([referenceTo(envelope)]), [{ state: 'pending' }])
+    assert.deepEqual(await stateOf(queue, envelope), { state: 'pending' })
     await finish(queue, [again!])
-    const [state] = await queue.look([referenceTo(envelope)])
+    const state = await stateOf(queue, envelope)
     assert.ok(state?.state === 'ended' && state.result.success)
   }),
   leased('dropped commands are forgotten, unknown ones not counted', async (stage, queue) => {
     const envelopes = stage.envelopes(3)
-    await stage.fill(queue, envelopes)
-    for (const delivery of await stage.take(queue, 3)) {
-      await queue.deadLetter(delivery, 'x', failureOf(delivery, queue, 'x'))
+    for (const delivery of await stage.giveAll(queue, envelopes)) {
+      await deadLetter(queue, delivery)
     }
     const [a, b, c] = envelopes.map(referenceTo)
     assert.equal(await queue.dead.drop([a!, { commandId: 'unknown', partitionId: 0 }]), 1)
@@ -75,9 +83,8 @@ const dead: readonly CaseOfContract[] = [
   }),
   leased('a dead command is found by its id alone', async (stage, queue) => {
     const envelopes = [0, 2, 3].map((partitionId) => stage.envelope({ partitionId }))
-    await stage.fill(queue, envelopes)
-    for (const delivery of await stage.take(queue, 3)) {
-      await queue.deadLetter(delivery, 'x', failureOf(delivery, queue, 'x'))
+    for (const delivery of await stage.giveAll(queue, envelopes)) {
+      await deadLetter(queue, delivery)
     }
     const [a, b, c] = idsOf(envelopes)
     assert.equal(await queue.dead.redrive([b!, 'unknown']), 1)
@@ -89,7 +96,7 @@ const dead: readonly CaseOfContract[] = [
   leased('the id of a dead command is known', async (stage, queue) => {
     const delivery = await stage.give(queue)
     const { envelope } = delivery
-    await queue.deadLetter(delivery, 'x', failureOf(delivery, queue, 'x'))
+    await deadLetter(queue, delivery)
     assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
     await stage.nothing(queue)
     assert.equal((await queue.dead.list()).length, 1)
@@ -97,11 +104,11 @@ const dead: readonly CaseOfContract[] = [
   answered('a submitter gets the result of a dead letter', async (stage, queue) => {
     const received = await stage.resultsOf(queue)
     const delivery = await stage.give(queue, { submitter: 'me' })
-    await queue.deadLetter(delivery, 'no use', failureOf(delivery, queue, 'broken'))
+    await deadLetter(queue, delivery, 'no use', 'broken')
     await stage.until('the result arrives', () => received.length === 1)
     assert.equal(received[0]!.success, false)
     assert.equal(received[0]!.error?.message, 'broken')
-    const [state] = await queue.look([referenceTo(delivery.envelope)])
+    const state = await stateOf(queue, delivery.envelope)
     assert.equal(state?.state, 'ended')
   }),
 ]
@@ -145,8 +152,7 @@ const results: readonly CaseOfContract[] = [
       const second: string[] = []
       const end = await queue.announce('me', ({ commandId }) => first.push(commandId))
       await queue.announce('me', ({ commandId }) => second.push(commandId))
-      await stage.fill(queue, stage.envelopes(2, { submitter: 'me' }))
-      const [a, b] = await stage.take(queue, 2)
+      const [a, b] = await stage.giveAll(queue, stage.envelopes(2, { submitter: 'me' }))
       await finish(queue, [a!])
       await stage.until('both receive it', () => first.length === 1 && second.length === 1)
       await end()
@@ -155,9 +161,8 @@ const results: readonly CaseOfContract[] = [
       assert.deepEqual(first, [a!.envelope.id])
     },
   ),
-  sentence(
+  where({ needs: [...RESULTS, 'leases'] })(
     'results cross from one object of the queue to another',
-    { needs: [...RESULTS, 'leases'] },
     async (stage, one, two) => {
       const received: string[] = []
       await one.announce('me', ({ commandId }) => received.push(commandId))
@@ -172,13 +177,13 @@ const results: readonly CaseOfContract[] = [
   answered('what a queue knows of a command: pending, ended, unknown', async (stage, queue) => {
     const envelope = stage.envelope({ submitter: 'me' })
     const missing = referenceTo(stage.envelope())
-    assert.deepEqual(await queue.look([referenceTo(envelope)]), [{ state: 'unknown' }])
+    assert.deepEqual(await stateOf(queue, envelope), { state: 'unknown' })
     await stage.fill(queue, [envelope])
     const look = () => queue.look([missing, referenceTo(envelope)])
     assert.deepEqual(await look(), [{ state: 'unknown' }, { state: 'pending' }])
     const delivery = await stage.takeOne(queue)
     assert.deepEqual(await look(), [{ state: 'unknown' }, { state: 'pending' }])
-    await queue.completeMany([{ delivery, result: successOf(delivery, queue, [1, 'two']) }])
+    await complete(queue, delivery, [1, 'two'])
     const [unknown, ended] = await look()
     assert.deepEqual(unknown, { state: 'unknown' })
     assert.ok(ended?.state === 'ended')
@@ -186,29 +191,25 @@ const results: readonly CaseOfContract[] = [
     assert.deepEqual(ended.result.value, [1, 'two'])
     assert.equal(ended.result.durationMs, 1.5)
   }),
-  sentence(
+  where({ needs: [...RESULTS, 'delay'] })(
     'a command that is kept back is pending',
-    { needs: [...RESULTS, 'delay'] },
     async (stage, queue) => {
       const envelope = stage.envelope({ submitter: 'me' })
       await stage.fill(queue, [envelope])
       await queue.release(await stage.take(queue, 1), { reason: 'retry', delayMs: 60_000 })
-      assert.deepEqual(await queue.look([referenceTo(envelope)]), [{ state: 'pending' }])
+      assert.deepEqual(await stateOf(queue, envelope), { state: 'pending' })
     },
   ),
   leased('a command without a submitter is known to have ended', async (stage, queue) => {
-    await stage.fill(queue, stage.envelopes(1))
-    const given = await stage.take(queue, 1)
+    const given = await stage.giveAll(queue, stage.envelopes(1))
     await finish(queue, given)
-    const [state] = await queue.look([referenceTo(given[0]!.envelope)])
+    const state = await stateOf(queue, given[0]!.envelope)
     assert.ok(state?.state === 'ended' && state.result.success)
   }),
-  sentence(
+  where({ needs: ['leases'], resultTtlMs: 800 })(
     'a result is forgotten when it has expired',
-    { needs: ['leases'], resultTtlMs: 800 },
     async (stage, queue) => {
-      await stage.fill(queue, [stage.envelope({ submitter: 'me' })])
-      const given = await stage.take(queue, 1)
+      const given = await stage.giveAll(queue, [stage.envelope({ submitter: 'me' })])
       await finish(queue, given)
       const reference = referenceTo(given[0]!.envelope)
       assert.equal((await queue.look([reference]))[0]?.state, 'ended')
@@ -219,14 +220,12 @@ const results: readonly CaseOfContract[] = [
       )
     },
   ),
-  sentence(
+  where({ needs: ['leases', 'results'] })(
     'a result that is forgotten leaves its id new; what is pending or dead stays',
-    { needs: ['leases', 'results'] },
     async (stage, queue) => {
       if (queue.forget === undefined) return
       const [ended, dead, pending] = [stage.envelope(), stage.envelope(), stage.envelope()]
-      await stage.fill(queue, [ended, dead, pending])
-      const given = await stage.take(queue, 3)
+      const given = await stage.giveAll(queue, [ended, dead, pending])
       const deliveryOf = ({ id }: CommandEnvelope): Delivery =>
         given.find(({ envelope }) => envelope.id === id)!
       await finish(queue, [deliveryOf(ended)])

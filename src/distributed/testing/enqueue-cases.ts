@@ -4,16 +4,17 @@ import assert from 'node:assert/strict'
 import { PORTABLE_STRATEGIES } from '../../model/partition-config.ts'
 import type { CommandEnvelope } from '../contract/envelope.ts'
 import { Submitter } from '../submit/submitter.ts'
-import { always, type CaseOfContract, leased, sentence } from './contract-case.ts'
+import { always, type CaseOfContract, leased, where } from './contract-case.ts'
 import {
+  complete,
+  deadLetter,
   demand,
-  failureOf,
   finish,
   idsOf,
   pause,
   referenceTo,
   refused,
-  successOf,
+  stateOf,
 } from './contract-stage.ts'
 
 const INVALID = 'CORELANE_INVALID_ENVELOPE'
@@ -78,8 +79,7 @@ const taking: readonly CaseOfContract[] = [
   }),
   always('many commands are accepted at once, and each is given out once', async (stage, queue) => {
     const envelopes = stage.envelopes(500)
-    await stage.fill(queue, envelopes)
-    const given = idsOf(await stage.take(queue, 500))
+    const given = idsOf(await stage.giveAll(queue, envelopes))
     assert.deepEqual(given.toSorted(), idsOf(envelopes).toSorted())
     await stage.nothing(queue)
   }),
@@ -126,24 +126,22 @@ const idempotence: readonly CaseOfContract[] = [
     assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
     await stage.nothing(queue)
   }),
-  leased('of many that enqueue one id at once, one is accepted', async (stage) => {
-    const queues = await stage.workers('w1', 'w2', 'w3')
+  leased('of many that enqueue one id at once, one is accepted', async (stage, one, two, three) => {
     const envelopes = stage.envelopes(50)
+    const queues = [one, two, three]
     const statuses = await Promise.all(queues.map((queue) => queue.enqueueMany(envelopes)))
     for (const index of envelopes.keys()) {
       const accepted = statuses.filter((each) => each[index] === 'accepted')
       assert.equal(accepted.length, 1, `command ${index}`)
     }
-    await stage.take(queues[0]!, 50)
-    await stage.nothing(queues[1]!)
+    await stage.take(one, 50)
+    await stage.nothing(two)
   }),
-  sentence(
+  where({ needs: ['leases'], resultTtlMs: 200 })(
     'an id is forgotten once its result has expired',
-    { needs: ['leases'], resultTtlMs: 200 },
     async (stage, queue) => {
       const envelope = stage.envelope()
-      await stage.fill(queue, [envelope])
-      await finish(queue, await stage.take(queue, 1))
+      await finish(queue, await stage.giveAll(queue, [envelope]))
       await pause(250)
       await stage.until(
         'the id can be used again',
@@ -152,22 +150,21 @@ const idempotence: readonly CaseOfContract[] = [
       assert.deepEqual(idsOf(await stage.take(queue, 1)), [envelope.id])
     },
   ),
-  sentence(
+  where({ needs: ['leases'], resultTtlMs: 200 })(
     'an id is known while its command is dead, though its result has expired',
-    { needs: ['leases'], resultTtlMs: 200 },
     async (stage, queue) => {
       const delivery = await stage.give(queue, { partitionId: 1 })
       const { envelope } = delivery
-      await queue.deadLetter(delivery, 'a reason', failureOf(delivery, queue, 'no good'))
+      await deadLetter(queue, delivery, 'a reason', 'no good')
       await pause(300)
       assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
-      const [known] = await queue.look([referenceTo(envelope)])
+      const known = await stateOf(queue, envelope)
       assert.equal(known!.state === 'ended' && known!.result.error?.message, 'no good')
       await stage.nothing(queue)
       assert.equal(await queue.dead.redrive([referenceTo(envelope)]), 1)
       assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
       const again = await stage.takeOne(queue)
-      await queue.deadLetter(again, 'a reason', failureOf(again, queue, 'no good'))
+      await deadLetter(queue, again, 'a reason', 'no good')
       assert.equal(await queue.dead.drop([referenceTo(envelope)]), 1)
       await pause(300)
       await stage.until(
@@ -179,9 +176,8 @@ const idempotence: readonly CaseOfContract[] = [
 ]
 
 const submitting: readonly CaseOfContract[] = PORTABLE_STRATEGIES.map((strategy) =>
-  sentence(
+  where({ needs: ['leases'], strategy, numPartitions: strategy === 'single' ? 1 : 4 })(
     `an id that many submitters give is one command, under the strategy ${strategy}`,
-    { needs: ['leases'], strategy, numPartitions: strategy === 'single' ? 1 : 4 },
     async (stage, queue) => {
       const { id } = stage.envelope()
       const submit = async (): Promise<string> => {
@@ -215,8 +211,7 @@ const refusals: readonly CaseOfContract[] = [
     }
     await stage.nothing(queue)
     const good = stage.envelope()
-    await stage.fill(queue, [good])
-    assert.deepEqual(idsOf(await stage.take(queue, 1)), [good.id])
+    assert.deepEqual(idsOf(await stage.giveAll(queue, [good])), [good.id])
   }),
   always('members that an envelope inherits do not count', async (stage, queue) => {
     const inherited = Object.create(stage.envelope()) as CommandEnvelope
@@ -255,12 +250,11 @@ const refusals: readonly CaseOfContract[] = [
     )
     const delivery = await stage.give(queue, { payload })
     assert.equal((delivery.envelope.payload as { kept: unknown }).kept, true)
-    await queue.completeMany([{ delivery, result: successOf(delivery, queue, payload) }])
+    await complete(queue, delivery, payload)
     assert.equal(({} as { polluted?: unknown }).polluted, undefined)
   }),
-  sentence(
+  where({ needs: ['maxBytes'] })(
     'a payload that is too large is refused and hurts no other',
-    { needs: ['maxBytes'] },
     async (stage, queue) => {
       const payload = 'x'.repeat(stage.maxBytes + 1)
       await refused('a large payload', queue.enqueueMany([stage.envelope({ payload })]), TOO_LARGE)
@@ -272,8 +266,7 @@ const refusals: readonly CaseOfContract[] = [
       )
       await stage.nothing(queue)
       const fits = stage.envelope({ payload: 'y'.repeat(Math.floor(stage.maxBytes / 2)) })
-      await stage.fill(queue, [fits])
-      const { envelope } = await stage.takeOne(queue)
+      const { envelope } = (await stage.giveAll(queue, [fits]))[0]!
       assert.equal(envelope.payload, fits.payload)
     },
   ),

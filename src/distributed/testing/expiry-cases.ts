@@ -3,11 +3,20 @@
 import assert from 'node:assert/strict'
 import { nowMs } from '../../base/clock.ts'
 import type { Delivery, LeasedQueue } from '../contract/distributed-queue.ts'
-import { type CaseOfContract, sentence, sentencesWith } from './contract-case.ts'
-import type { ContractStage } from './contract-stage.ts'
-import { failureOf, finish, idsOf, pause, referenceTo, successOf } from './contract-stage.ts'
+import { type CaseOfContract, where } from './contract-case.ts'
+import {
+  type ContractStage,
+  complete,
+  failureOf,
+  finish,
+  holds,
+  idsOf,
+  pause,
+  referenceTo,
+  stateOf,
+} from './contract-stage.ts'
 
-const brieflyLeased = sentencesWith({ needs: ['leases'], leaseMs: 500 })
+const brieflyLeased = where({ needs: ['leases'], leaseMs: 500 })
 const NEEDS = ['leases'] as const
 
 /** One worker takes a command and freezes; another is given it. */
@@ -15,8 +24,7 @@ async function handedOn(
   stage: ContractStage,
 ): Promise<{ one: LeasedQueue; two: LeasedQueue; late: Delivery; fresh: Delivery }> {
   const [one, two] = await stage.workers('w1', 'w2')
-  await stage.fill(one!, [stage.envelope({ submitter: 'me' })])
-  const late = await stage.takeOne(one!)
+  const late = (await stage.giveAll(one!, [stage.envelope({ submitter: 'me' })]))[0]!
   const fresh = await stage.takeOne(two!)
   assert.equal(fresh.envelope.id, late.envelope.id)
   return { one: one!, two: two!, late, fresh }
@@ -40,8 +48,7 @@ const expiring: readonly CaseOfContract[] = [
       const late = await stage.give(queue)
       const fresh = await stage.takeOne(queue)
       assert.notEqual(fresh.fence, late.fence)
-      const result = successOf(late, queue)
-      assert.deepEqual(await queue.completeMany([{ delivery: late, result }]), ['stale'])
+      assert.equal(await complete(queue, late), 'stale')
       await finish(queue, [fresh])
     },
   ),
@@ -52,9 +59,8 @@ const expiring: readonly CaseOfContract[] = [
     assert.equal(fresh?.envelope.id, late.envelope.id)
     assert.ok(nowMs() - startMs < 5000)
   }),
-  sentence(
+  where({ needs: NEEDS, leaseMs: 800 })(
     'no lease expires before its time',
-    { needs: NEEDS, leaseMs: 800 },
     async (stage, one, two) => {
       const given = await stage.give(one)
       assert.deepEqual(await two.lease(stage.request({ waitMs: 200 })), [])
@@ -65,8 +71,7 @@ const expiring: readonly CaseOfContract[] = [
     'expired commands come before younger ones, in their order',
     async (stage, one, two) => {
       const old = stage.envelopes(5)
-      await stage.fill(one, old)
-      await stage.take(one, 5)
+      await stage.giveAll(one, old)
       const young = stage.envelopes(5)
       await stage.fill(one, young)
       await pause(550)
@@ -87,7 +92,7 @@ const expiring: readonly CaseOfContract[] = [
       assert.equal(await one.deadLetter(late, 'zombie', result), 'stale')
       assert.deepEqual((await two.extend([fresh])).lost, [])
       await finish(two, [fresh])
-      const [state] = await two.look([referenceTo(fresh.envelope)])
+      const state = await stateOf(two, fresh.envelope)
       assert.ok(state?.state === 'ended' && state.result.success)
       assert.deepEqual(await two.dead.list(), [])
     },
@@ -99,7 +104,7 @@ const expiring: readonly CaseOfContract[] = [
       await finish(two, [fresh])
       const result = failureOf(late, one, 'from a zombie')
       assert.deepEqual(await one.completeMany([{ delivery: late, result }]), ['stale'])
-      const [state] = await one.look([referenceTo(late.envelope)])
+      const state = await stateOf(one, late.envelope)
       assert.ok(state?.state === 'ended')
       assert.equal(state.result.workerId, two.workerId)
     },
@@ -114,13 +119,11 @@ const expiring: readonly CaseOfContract[] = [
       assert.equal(again.envelope.retryCount, 1)
     },
   ),
-  sentence(
+  where({ needs: NEEDS, leaseMs: 800 })(
     'many leases that expire together are all given out again',
-    { needs: NEEDS, leaseMs: 800 },
     async (stage, one, two) => {
       const envelopes = [0, 1, 2, 3].flatMap((partitionId) => stage.envelopes(100, { partitionId }))
-      await stage.fill(one, envelopes)
-      const kept = (await stage.take(one, 400)).slice(0, 100)
+      const kept = (await stage.giveAll(one, envelopes)).slice(0, 100)
       await finish(one, kept)
       stage.kill(one)
       const again: Delivery[] = []
@@ -136,9 +139,8 @@ const expiring: readonly CaseOfContract[] = [
 ]
 
 const poison: readonly CaseOfContract[] = [
-  sentence(
+  where({ needs: [...NEEDS, 'results'], leaseMs: 250, maxDeliveries: 2 })(
     'a command whose workers keep dying is dead-lettered, and its submitter receives why',
-    { needs: [...NEEDS, 'results'], leaseMs: 250, maxDeliveries: 2 },
     async (stage, one, two) => {
       const envelope = stage.envelope({ submitter: 'me' })
       const received: string[] = []
@@ -160,14 +162,13 @@ const poison: readonly CaseOfContract[] = [
       assert.equal(dead!.reason, 'deliveries spent')
       await stage.until('the result arrives', () => received.length > 0)
       assert.equal(received[0], `${envelope.id} false CORELANE_POISONED`)
-      const [state] = await one.look([referenceTo(envelope)])
+      const state = await stateOf(one, envelope)
       assert.ok(state?.state === 'ended')
       assert.equal(state.result.error?.code, 'CORELANE_POISONED')
     },
   ),
-  sentence(
+  where({ needs: NEEDS, maxDeliveries: 3 })(
     'crashes of threads count towards the same end',
-    { needs: NEEDS, maxDeliveries: 3 },
     async (stage, queue) => {
       await stage.fill(queue, stage.envelopes(2))
       for (const deliveries of [1, 2, 3]) {
@@ -179,12 +180,11 @@ const poison: readonly CaseOfContract[] = [
       await stage.takeOne(queue)
       await stage.nothing(queue)
       assert.equal((await queue.dead.list()).length, 1)
-      assert.equal((await queue.counts()).dead, 1)
+      await holds(queue, { dead: 1 })
     },
   ),
-  sentence(
+  where({ needs: NEEDS, maxDeliveries: 1 })(
     'a poisoned command that is redriven may die as often again',
-    { needs: NEEDS, maxDeliveries: 1 },
     async (stage, queue) => {
       const envelope = stage.envelope()
       await stage.fill(queue, [envelope])
@@ -202,12 +202,10 @@ const poison: readonly CaseOfContract[] = [
 ]
 
 const starting: readonly CaseOfContract[] = [
-  sentence(
+  where({ needs: NEEDS, leaseMs: 500, maxDeliveries: 3 })(
     'what a worker that died had not started is no nearer to its last delivery',
-    { needs: NEEDS, leaseMs: 500, maxDeliveries: 3 },
     async (stage, one, two, three) => {
-      await stage.fill(one, stage.envelopes(10))
-      await stage.take(one, 10)
+      await stage.giveAll(one, stage.envelopes(10))
       stage.kill(one)
       // The first delivery may count from the moment it is given out, but no further one.
       const second = await stage.take(two, 10)
@@ -221,9 +219,8 @@ const starting: readonly CaseOfContract[] = [
       await finish(three, third)
     },
   ),
-  sentence(
+  where({ needs: NEEDS, leaseMs: 20_000, maxDeliveries: 3 })(
     'a start that is reported twice counts once, and not at all if it is given back as unstarted',
-    { needs: NEEDS, leaseMs: 20_000, maxDeliveries: 3 },
     async (stage, queue) => {
       await stage.fill(queue, stage.envelopes(1))
       await queue.release([await stage.takeOne(queue)], { reason: 'crash' })
@@ -245,12 +242,10 @@ const starting: readonly CaseOfContract[] = [
       assert.equal((await stage.takeOne(queue)).deliveries, 1)
     },
   ),
-  sentence(
+  where({ needs: NEEDS, leaseMs: 500, maxDeliveries: 2 })(
     'where two deliveries are allowed the first counts from its start on too',
-    { needs: NEEDS, leaseMs: 500, maxDeliveries: 2 },
     async (stage, one, two) => {
-      await stage.fill(one, stage.envelopes(4))
-      const first = await stage.take(one, 4)
+      const first = await stage.giveAll(one, stage.envelopes(4))
       assert.ok(first.every(({ countsAtStart }) => countsAtStart))
       await started(one, first.slice(0, 1))
       stage.kill(one)

@@ -9,12 +9,14 @@ import type {
   LeasedQueue,
 } from '../contract/distributed-queue.ts'
 import { type CommandEnvelope, groupPartition } from '../contract/envelope.ts'
-import { type CaseOfContract, sentence, sentencesWith } from './contract-case.ts'
+import { type CaseOfContract, where } from './contract-case.ts'
 import {
   type ContractStage,
+  complete,
+  deadLetter,
   demand,
-  failureOf,
   finish,
+  holds,
   idsOf,
   pause,
   referenceTo,
@@ -24,8 +26,8 @@ import {
 const GROUPS = { needs: ['groups'] } as const
 /** All groups meet in one partition. */
 const TOGETHER = { ...GROUPS, numPartitions: 1 } as const
-const grouped = sentencesWith(GROUPS)
-const together = sentencesWith(TOGETHER)
+const grouped = where(GROUPS)
+const together = where(TOGETHER)
 
 /** Commands of a group, in its partition. */
 function some(
@@ -53,24 +55,20 @@ function tally(deliveries: readonly Delivery[]): Record<string, number> {
 }
 
 const turns: readonly CaseOfContract[] = [
-  grouped('a command keeps its group', async (stage) => {
-    const queue = await stage.worker()
+  grouped('a command keeps its group', async (stage, queue) => {
     const [one] = some(stage, 'a "group" – ü', 1)
-    await stage.fill(queue, [one!])
-    const given = await stage.takeOne(queue)
+    const given = (await stage.giveAll(queue, [one!]))[0]!
     assert.equal(given.envelope.group, one!.group)
     assert.equal(given.startByMs, undefined)
     await finish(queue, [given])
-    assert.equal((await queue.counts()).waiting, 0)
+    await holds(queue, { waiting: 0 })
   }),
-  grouped('a command must be in the partition of its group', async (stage) => {
-    const queue = await stage.worker()
+  grouped('a command must be in the partition of its group', async (stage, queue) => {
     const partitionId = (groupPartition('a', stage.settings.numPartitions) + 1) % 4
     const [stray] = some(stage, 'a', 1, { partitionId })
     await refused('another partition', queue.enqueueMany([stray!]), 'CORELANE_INVALID_ENVELOPE')
   }),
-  together('the commands of a group come in their order', async (stage) => {
-    const queue = await stage.worker()
+  together('the commands of a group come in their order', async (stage, queue) => {
     const all = some(stage, 'a', 30)
     await stage.fill(queue, all)
     const given = [...(await stage.take(queue, 7)), ...(await stage.take(queue, 23))]
@@ -79,8 +77,7 @@ const turns: readonly CaseOfContract[] = [
       all.map(({ id }) => id),
     )
   }),
-  together('a group that floods its lane leaves the others their turns', async (stage) => {
-    const queue = await stage.worker()
+  together('a group that floods its lane leaves the others their turns', async (stage, queue) => {
     await stage.fill(queue, some(stage, 'flood', 200))
     await stage.fill(queue, some(stage, 'few', 3))
     await stage.fill(queue, some(stage, 'one', 1))
@@ -89,8 +86,7 @@ const turns: readonly CaseOfContract[] = [
     assert.deepEqual([few, one], [3, 1])
     assert.equal(flood, 4)
   }),
-  together('groups that wait all the time get equal shares', async (stage) => {
-    const queue = await stage.worker()
+  together('groups that wait all the time get equal shares', async (stage, queue) => {
     for (const group of ['a', 'b', 'c']) await stage.fill(queue, some(stage, group, 40))
     for (let turn = 0, given: Delivery[] = []; turn < 10; turn++) {
       given = [...given, ...(await stage.take(queue, 3 + turn))]
@@ -98,15 +94,13 @@ const turns: readonly CaseOfContract[] = [
       assert.ok(Math.max(...counts) - Math.min(...counts) <= 2, `${counts}`)
     }
   }),
-  together('weights divide the turns', async (stage) => {
-    const queue = await stage.worker()
+  together('weights divide the turns', async (stage, queue) => {
     for (const group of ['a', 'b', 'c']) await stage.fill(queue, some(stage, group, 100))
     const terms = under({ weights: new Map([['b', 3]]) })
     const { a, b, c } = tally(await stage.take(queue, 100, terms))
     assert.ok(Math.abs(a! - c!) <= 2 && Math.abs(b! - 3 * a!) <= 6, `${a} ${b} ${c}`)
   }),
-  together('commands with and without a group share a lane', async (stage) => {
-    const queue = await stage.worker()
+  together('commands with and without a group share a lane', async (stage, queue) => {
     const plain = stage.envelopes(20)
     await stage.fill(queue, plain)
     await stage.fill(queue, some(stage, 'a', 20))
@@ -118,15 +112,13 @@ const turns: readonly CaseOfContract[] = [
     )
     await finish(queue, given)
   }),
-  together('no more is given than is wanted of a lane', async (stage) => {
-    const queue = await stage.worker()
+  together('no more is given than is wanted of a lane', async (stage, queue) => {
     await stage.fill(queue, stage.envelopes(10))
     await stage.fill(queue, some(stage, 'a', 10))
     const given = await queue.lease(stage.request({ lanes: [demand('lane', { max: 3 })] }))
     assert.equal(given.length, 3)
   }),
-  grouped('a worker that waits is given a command of a group as it comes', async (stage) => {
-    const queue = await stage.worker()
+  grouped('a worker that waits is given a command of a group as it comes', async (stage, queue) => {
     const waiting = queue.lease(stage.request({ waitMs: 10_000 }))
     await pause(50)
     const [one] = some(stage, 'a', 1)
@@ -149,25 +141,23 @@ const limits: readonly CaseOfContract[] = [
     await stage.take(queues[1]!, 1, terms)
     for (const queue of queues) await stage.nothing(queue, terms)
   }),
-  grouped('a worker that waits hears of a slot of a group', async (stage) => {
-    const queues = await stage.workers('w1', 'w2')
-    await stage.fill(queues[0]!, some(stage, 'a', 2))
+  grouped('a worker that waits hears of a slot of a group', async (stage, one, two) => {
+    await stage.fill(one, some(stage, 'a', 2))
     const terms = under({ concurrency: 1 })
-    const [one] = await stage.take(queues[0]!, 1, terms)
-    const waiting = queues[1]!.lease(stage.request({ ...terms, waitMs: 10_000 }))
+    const given = await stage.take(one, 1, terms)
+    const waiting = two.lease(stage.request({ ...terms, waitMs: 10_000 }))
     await pause(50)
-    await finish(queues[0]!, [one!])
+    await finish(one, given)
     assert.equal((await waiting).length, 1)
   }),
-  together('every way to end a delivery gives its slot back, once', async (stage) => {
-    const queue = await stage.worker()
+  together('every way to end a delivery gives its slot back, once', async (stage, queue) => {
     const terms = under({ concurrency: 1 })
     await stage.fill(queue, some(stage, 'a', 6))
     const ends: ((given: Delivery) => Promise<unknown>)[] = [
       (given) => queue.release([given], { reason: 'unstarted' }),
       (given) => queue.release([given], { reason: 'crash' }),
       (given) => queue.release([given], { reason: 'retry' }),
-      (given) => queue.deadLetter(given, 'failed', failureOf(given, queue, 'no')),
+      (given) => deadLetter(queue, given, 'failed', 'no'),
       (given) => finish(queue, [given]),
       (given) => finish(queue, [given]),
     ]
@@ -190,37 +180,34 @@ const limits: readonly CaseOfContract[] = [
       assert.equal(given.length, 1)
       await finish(queue, given)
     }
-    const { waiting, leased, dead } = await queue.counts()
-    assert.deepEqual([waiting, leased, dead], [0, 0, 1])
+    await holds(queue, { waiting: 0, leased: 0, dead: 1 })
     assert.equal(await queue.dead.redrive([(await queue.dead.list())[0]!.envelope.id]), 1)
     const [again] = await stage.take(queue, 1, terms)
     assert.equal(again!.envelope.group, 'a')
     await finish(queue, [again!])
   }),
-  sentence(
+  where({ ...TOGETHER, leaseMs: 500 })(
     'a worker that dies gives its slots back with its leases',
-    { ...TOGETHER, leaseMs: 500 },
-    async (stage) => {
-      const [one, two] = await stage.workers('w1', 'w2')
+    async (stage, one, two) => {
       const terms = under({ concurrency: 2 })
       const all = some(stage, 'a', 5)
-      await stage.fill(one!, all)
-      const lost = await stage.take(one!, 2, terms)
-      stage.kill(one!)
-      const again = await stage.take(two!, 2, terms)
+      await stage.fill(one, all)
+      const lost = await stage.take(one, 2, terms)
+      stage.kill(one)
+      const again = await stage.take(two, 2, terms)
       assert.deepEqual(idsOf(again).toSorted(), idsOf(lost).toSorted())
       assert.deepEqual(
         again.map(({ deliveries }) => deliveries),
         [2, 2],
       )
-      await stage.nothing(two!, terms)
-      await finish(two!, again)
+      await stage.nothing(two, terms)
+      await finish(two, again)
       // What the dead worker says now changes nothing.
-      assert.deepEqual(await one!.release(lost, { reason: 'unstarted' }), ['stale', 'stale'])
-      const rest = await stage.take(two!, 2, terms)
-      await stage.nothing(two!, terms)
-      await finish(two!, rest)
-      await finish(two!, await stage.take(two!, 1, terms))
+      assert.deepEqual(await one.release(lost, { reason: 'unstarted' }), ['stale', 'stale'])
+      const rest = await stage.take(two, 2, terms)
+      await stage.nothing(two, terms)
+      await finish(two, rest)
+      await finish(two, await stage.take(two, 1, terms))
     },
   ),
   grouped('no group starts more often than its rate allows, on all workers', async (stage) => {
@@ -241,8 +228,7 @@ const limits: readonly CaseOfContract[] = [
     const more = tally(await queues[0]!.lease(stage.request(terms)))
     assert.ok(a + (more.a ?? 0) <= 4 && b + (more.b ?? 0) <= 4)
   }),
-  together('a group whose rate is spent goes on as soon as it may', async (stage) => {
-    const queue = await stage.worker()
+  together('a group whose rate is spent goes on as soon as it may', async (stage, queue) => {
     await stage.fill(queue, some(stage, 'a', 6))
     const terms = under({ rate: { limit: 2, windowMs: 200 } })
     const startMs = nowMs()
@@ -254,29 +240,25 @@ const limits: readonly CaseOfContract[] = [
     assert.ok(nowMs() - startMs >= 350, `${nowMs() - startMs}`)
     await finish(queue, given)
   }),
-  sentence(
+  where({ needs: ['groups', 'delay'], numPartitions: 1 })(
     'a delayed command of a group comes when it is due',
-    { needs: ['groups', 'delay'], numPartitions: 1 },
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       const [late] = some(stage, 'a', 1, { options: { delayMs: 150 } })
       const [later] = some(stage, 'a', 1, { options: { delayMs: 600_000 } })
       const startMs = nowMs()
       await stage.fill(queue, [late!, later!])
       const given = await stage.takeOne(queue)
       assert.ok(nowMs() - startMs >= 145, `${nowMs() - startMs}`)
-      assert.equal((await queue.counts()).delayed, 1)
+      await holds(queue, { delayed: 1 })
       await queue.release([given], { reason: 'retry', delayMs: 100 })
       const again = await stage.takeOne(queue)
       assert.deepEqual([again.envelope.id, again.envelope.retryCount], [late!.id, 1])
       await finish(queue, [again])
     },
   ),
-  sentence(
+  where({ needs: ['groups', 'commands'], numPartitions: 1 })(
     'commands of groups are found, listed and cancelled',
-    { needs: ['groups', 'commands'], numPartitions: 1 },
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       const terms = under({ concurrency: 1 })
       const all = some(stage, 'a', 4)
       await stage.fill(queue, all)
@@ -303,16 +285,13 @@ const limits: readonly CaseOfContract[] = [
       assert.equal((await commands.find(all[2]!.id))!.state, 'waiting')
       await finish(queue, [last!])
       await finish(queue, await stage.take(queue, 1, terms))
-      const { waiting, leased } = await queue.counts()
-      assert.deepEqual([waiting, leased], [0, 0])
+      await holds(queue, { waiting: 0, leased: 0 })
     },
   ),
-  sentence(
+  where({ ...GROUPS, leaseMs: 400, numPartitions: 2, maxDeliveries: 1000 })(
     'no slot is lost or doubled, however deliveries end',
-    { ...GROUPS, leaseMs: 400, numPartitions: 2, maxDeliveries: 1000 },
-    async (stage) => {
-      const queues = await stage.workers('w1', 'w2', 'w3')
-      await chaos(stage, queues)
+    async (stage, one, two, three) => {
+      await chaos(stage, [one, two, three])
     },
   ),
 ]
@@ -349,17 +328,11 @@ async function chaos(stage: ContractStage, queues: readonly LeasedQueue[]): Prom
       if (way < 0.3) await queue.release([each], { reason: 'unstarted' })
       else if (way < 0.4) await queue.release([each], { reason: 'crash' })
       else if (way < 0.5) await queue.release([each], { reason: 'retry' })
-      else {
-        const statuses = await queue.completeMany([
-          { delivery: each, result: failureOf(each, queue, 'done') },
-        ])
-        if (statuses[0] === 'done') done++
-      }
+      else if ((await complete(queue, each)) === 'done') done++
     }
   }
   assert.equal(done, 60)
-  const { waiting, leased } = await queues[0]!.counts()
-  assert.deepEqual([waiting, leased], [0, 0])
+  await holds(queues[0]!, { waiting: 0, leased: 0 })
 }
 
 /** Fair turns of groups, and their limits over all workers. */

@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict'
 import { nowMs } from '../../base/clock.ts'
-import { always, type CaseOfContract, leased, sentence, sentencesWith } from './contract-case.ts'
-import { demand, finish, idsOf, pause, refused, successOf } from './contract-stage.ts'
+import { always, type CaseOfContract, leased, where } from './contract-case.ts'
+import { complete, demand, finish, idsOf, pause, refused, successOf } from './contract-stage.ts'
 
-const ranked = sentencesWith({ needs: ['lanePriority'] })
+const ranked = where({ needs: ['lanePriority'] })
 const giving: readonly CaseOfContract[] = [
   always('an empty queue gives nothing, at once', async (stage, queue) => {
     const startMs = nowMs()
@@ -13,9 +13,8 @@ const giving: readonly CaseOfContract[] = [
     assert.ok(nowMs() - startMs < 2000)
     assert.equal(await queue.dequeue(0), null)
   }),
-  sentence(
+  where({ leaseMs: 20_000 })(
     'a delivery has a fence, a first count and a lease',
-    { leaseMs: 20_000 },
     async (stage, queue) => {
       await stage.fill(queue, stage.envelopes(20))
       const beforeMs = nowMs()
@@ -61,11 +60,10 @@ const giving: readonly CaseOfContract[] = [
     await stage.nothing(queue, { partitions: [2, 0, 3] })
     await stage.take(queue, 3, { partitions: [1] })
   }),
-  sentence('there may be 256 partitions', { numPartitions: 256 }, async (stage, queue) => {
+  where({ numPartitions: 256 })('there may be 256 partitions', async (stage, queue) => {
     assert.equal(queue.numPartitions, 256)
     const envelopes = [255, 0, 128].map((partitionId) => stage.envelope({ partitionId }))
-    await stage.fill(queue, envelopes)
-    assert.equal((await stage.take(queue, 3)).length, 3)
+    assert.equal((await stage.giveAll(queue, envelopes)).length, 3)
     await stage.nothing(queue)
   }),
   leased('partitions that are named first are taken from first', async (stage, queue) => {
@@ -127,9 +125,8 @@ const giving: readonly CaseOfContract[] = [
     await refused('a second result', queue.complete(result), 'CORELANE_NOT_HELD')
     await refused('dequeue of partition 4', queue.dequeue(4))
   }),
-  sentence(
+  where({ needs: ['leases'], leaseMs: 500 })(
     'what was dequeued and given to another since cannot be completed',
-    { needs: ['leases'], leaseMs: 500 },
     async (stage, one, two) => {
       await stage.fill(one, stage.envelopes(1))
       const { id, partitionId } = (await one.dequeue(0))!
@@ -185,9 +182,8 @@ const urgency: readonly CaseOfContract[] = [
     assert.equal((await stage.takeOne(queue, { lanes })).envelope.laneId, 'fast')
     assert.equal((await stage.takeOne(queue, { lanes })).envelope.laneId, 'slow')
   }),
-  sentence(
+  where({ needs: ['commandPriority'] })(
     'the more urgent command of a lane goes first',
-    { needs: ['commandPriority'] },
     async (stage, queue) => {
       const priorities = [200, undefined, 3, 200, 0, 128, 255]
       const envelopes = priorities.map((priority) => stage.envelope({ priority }))
@@ -199,9 +195,8 @@ const urgency: readonly CaseOfContract[] = [
       )
     },
   ),
-  sentence(
+  where({ needs: ['boost'] })(
     'a lane whose head has waited becomes more urgent',
-    { needs: ['boost'] },
     async (stage, queue) => {
       await stage.fill(queue, stage.envelopes(1, { laneId: 'slow' }))
       await pause(150)
@@ -215,9 +210,8 @@ const urgency: readonly CaseOfContract[] = [
       assert.equal(second.envelope.laneId, 'slow')
     },
   ),
-  sentence(
+  where({ needs: ['commandBoost'] })(
     'a command that has waited overtakes those of its lane',
-    { needs: ['commandBoost'] },
     async (stage, queue) => {
       const old = stage.envelope({ priority: 200 })
       await stage.fill(queue, [old])
@@ -274,8 +268,7 @@ const waiting: readonly CaseOfContract[] = [
     const aborted = queue.lease(stage.request({ waitMs: 10_000, signal: controller.signal }))
     assert.deepEqual(await aborted, [])
     assert.ok(nowMs() - startMs < 5000)
-    await stage.fill(queue, stage.envelopes(1))
-    await stage.takeOne(queue)
+    await stage.giveAll(queue, stage.envelopes(1))
   }),
   always('of several that wait, one is given a command', async (stage, queue) => {
     const waits = Array.from({ length: 4 }, () => queue.lease(stage.request({ waitMs: 500 })))
@@ -292,9 +285,7 @@ const waiting: readonly CaseOfContract[] = [
       await stage.fill(queue, stage.envelopes(1))
       const some = await wait
       given += some.length
-      await queue.completeMany(
-        some.map((delivery) => ({ delivery, result: successOf(delivery, queue) })),
-      )
+      for (const delivery of some) await complete(queue, delivery)
     }
     given += (await stage.take(queue, 30 - given)).length
     assert.equal(given, 30)

@@ -4,13 +4,12 @@ import assert from 'node:assert/strict'
 import { nowMs } from '../../base/clock.ts'
 import type { WorkerStanding } from '../../model/queue-standing.ts'
 import { isLeased } from '../contract/distributed-queue.ts'
-import { always, type CaseOfContract, sentence } from './contract-case.ts'
-import { demand, failureOf, finish, idsOf, pause, refused, successOf } from './contract-stage.ts'
+import { always, type CaseOfContract, where } from './contract-case.ts'
+import { complete, deadLetter, demand, finish, idsOf, pause, refused } from './contract-stage.ts'
 
 const saying: readonly CaseOfContract[] = [
-  sentence(
+  where({ leaseMs: 20_000, maxDeliveries: 7 })(
     'an engine says what it is',
-    { leaseMs: 20_000, maxDeliveries: 7 },
     async (stage, queue) => {
       assert.ok(isLeased(queue))
       assert.equal(queue.numPartitions, stage.settings.numPartitions)
@@ -25,7 +24,7 @@ const saying: readonly CaseOfContract[] = [
       assert.equal(queue.lanes !== undefined, queue.capabilities.lanes)
     },
   ),
-  sentence('counts are what there is', { needs: ['leases', 'delay'] }, async (stage, queue) => {
+  where({ needs: ['leases', 'delay'] })('counts are what there is', async (stage, queue) => {
     await stage.fill(queue, [
       ...stage.envelopes(4, { laneId: 'a', partitionId: 0 }),
       ...stage.envelopes(3, { laneId: 'b', partitionId: 2 }),
@@ -34,7 +33,7 @@ const saying: readonly CaseOfContract[] = [
     const given = await stage.take(queue, 4, { lanes: [demand('a')] })
     assert.deepEqual(await countsOf(queue), [3, 0, 4, 0, { a: 4, b: 3 }, [4, 0, 3, 0]])
     await queue.release([given[0]!], { reason: 'retry', delayMs: 60_000 })
-    await queue.deadLetter(given[1]!, 'x', failureOf(given[1]!, queue, 'x'))
+    await deadLetter(queue, given[1]!)
     await finish(queue, [given[2]!])
     assert.deepEqual(await countsOf(queue), [3, 1, 1, 1, { a: 1, b: 3 }, [1, 0, 3, 0]])
     await queue.release([given[3]!], { reason: 'unstarted' })
@@ -43,9 +42,8 @@ const saying: readonly CaseOfContract[] = [
 ]
 
 const standings: readonly CaseOfContract[] = [
-  sentence(
+  where({ needs: ['leases', 'delay'] })(
     'counts by lane add up, also when dead commands live again',
-    { needs: ['leases', 'delay'] },
     async (stage, queue) => {
       const byLane = async () => {
         const lanes = Object.entries((await queue.counts()).byLane)
@@ -60,9 +58,7 @@ const standings: readonly CaseOfContract[] = [
       const b = { ...none, waiting: 3 }
       assert.deepEqual(await byLane(), { a: { ...none, waiting: 1, leased: 3 }, b })
       await queue.release([given[0]!], { reason: 'retry', delayMs: 60_000 })
-      for (const one of given.slice(1)) {
-        await queue.deadLetter(one, 'x', failureOf(one, queue, 'x'))
-      }
+      for (const one of given.slice(1)) await deadLetter(queue, one)
       assert.deepEqual(await byLane(), { a: { ...none, waiting: 1, delayed: 1, dead: 2 }, b })
       await queue.dead.redrive([given[1]!.envelope.id])
       assert.deepEqual(await byLane(), { a: { ...none, waiting: 2, delayed: 1, dead: 1 }, b })
@@ -71,9 +67,8 @@ const standings: readonly CaseOfContract[] = [
       assert.deepEqual(await byLane(), { a: { ...none, waiting: 2, delayed: 1 }, b })
     },
   ),
-  sentence(
+  where({ needs: ['leases', 'lanes'], leaseMs: 20_000 })(
     'workers are listed as they last said, until they leave',
-    { needs: ['leases', 'lanes'], leaseMs: 20_000 },
     async (stage, one, two) => {
       const list = async () =>
         (await two.workers!.list()).map(({ ageMs, ...worker }) => {
@@ -100,9 +95,8 @@ const standings: readonly CaseOfContract[] = [
       }
     },
   ),
-  sentence(
+  where({ needs: ['leases', 'lanes'], leaseMs: 500 })(
     'a worker that says nothing more lives as long as its lease',
-    { needs: ['leases', 'lanes'], leaseMs: 500 },
     async (stage, one, two) => {
       await one.workers!.announce(STANDING)
       await stage.until('one of them is left', async () => {
@@ -132,9 +126,8 @@ async function countsOf(queue: Parameters<typeof finish>[0]): Promise<unknown[]>
 }
 
 const lanes: readonly CaseOfContract[] = [
-  sentence(
+  where({ needs: ['leases', 'lanes'], leaseMs: 500 })(
     'lanes are served while a worker announces them, and known for longer',
-    { needs: ['leases', 'lanes'], leaseMs: 500 },
     async (stage, one, two) => {
       const look = async () => (await two.lanes!.look(['a', 'b', 'c'])).states
       // It is not known yet which lanes there will be.
@@ -161,9 +154,8 @@ const lanes: readonly CaseOfContract[] = [
       })
     },
   ),
-  sentence(
+  where({ needs: ['leases', 'lanes'], leaseMs: 20_000 })(
     'lanes with commands and without a worker are unserved',
-    { needs: ['leases', 'lanes'], leaseMs: 20_000 },
     async (stage, queue) => {
       assert.deepEqual(await queue.lanes!.unserved(), [])
       await queue.lanes!.announce(['a'])
@@ -176,7 +168,7 @@ const lanes: readonly CaseOfContract[] = [
       assert.deepEqual(await queue.lanes!.unserved(), [])
     },
   ),
-  sentence('names of lanes are checked', { needs: ['leases', 'lanes'] }, async (_, queue) => {
+  where({ needs: ['leases', 'lanes'] })('names of lanes are checked', async (_, queue) => {
     for (const bad of [['{x}'], ['']]) {
       await refused(`the lanes ${bad}`, queue.lanes!.announce(bad))
       await refused(`the other lanes ${bad}`, queue.lanes!.announce([], bad))
@@ -217,23 +209,22 @@ function carries(
   needs: readonly 'clones'[],
 ): CaseOfContract[] {
   return [
-    sentence(`payloads arrive as they were sent: ${name}`, { needs }, async (stage, queue) => {
+    where({ needs })(`payloads arrive as they were sent: ${name}`, async (stage, queue) => {
       for (const [what, payload] of Object.entries(values)) {
         const delivery = await stage.give(queue, { payload })
         assert.deepEqual(unbuffered(delivery.envelope.payload), payload, what)
         await finish(queue, [delivery])
       }
     }),
-    sentence(
+    where({ needs: ['results', ...needs] })(
       `results arrive as they were sent: ${name}`,
-      { needs: ['results', ...needs] },
       async (stage, queue) => {
         const received: unknown[] = []
         await queue.announce('me', ({ value }) => received.push(value))
         for (const [what, value] of Object.entries(values)) {
           received.length = 0
           const delivery = await stage.give(queue, { submitter: 'me' })
-          await queue.completeMany([{ delivery, result: successOf(delivery, queue, value) }])
+          await complete(queue, delivery, value)
           await stage.until(`the result ${what} arrives`, () => received.length > 0)
           assert.deepEqual(unbuffered(received[0]), value, what)
         }
@@ -260,13 +251,11 @@ const ends: readonly CaseOfContract[] = [
     await refused('lease', queue.lease(stage.request()))
     await queue.close()
   }),
-  sentence(
+  where({ needs: ['leases'], leaseMs: 800 })(
     'what a closed worker had comes back when its lease has expired',
-    { needs: ['leases'], leaseMs: 800 },
     async (stage, one, two) => {
       const [envelope] = stage.envelopes(1)
-      await stage.fill(one, [envelope!])
-      await stage.takeOne(one)
+      await stage.giveAll(one, [envelope!])
       stage.kill(one)
       await one.close()
       assert.deepEqual(await two.lease(stage.request()), [])
@@ -278,16 +267,14 @@ const ends: readonly CaseOfContract[] = [
 const PAUSES = { needs: ['leases', 'lanes', 'delay'] } as const
 
 const pauses: readonly CaseOfContract[] = [
-  sentence(
+  where(PAUSES)(
     'nothing of a paused lane is given out until it is resumed',
-    PAUSES,
     async (stage, one, two) => {
       const heard: string[] = []
       const end = two.lanes!.onPause((laneId) => heard.push(laneId))
       const both = { lanes: [demand('lane'), demand('other')] }
       const [running, waiting] = [stage.envelope(), stage.envelope({ partitionId: 1 })]
-      await stage.fill(one, [running])
-      const [delivery] = await stage.take(one, 1)
+      const [delivery] = await stage.giveAll(one, [running])
       await stage.nothing(two, both)
       await pause(100)
       assert.deepEqual(await one.lanes!.paused(), [])
@@ -320,7 +307,7 @@ const pauses: readonly CaseOfContract[] = [
       await refused('no name', one.lanes!.pause('a b'))
     },
   ),
-  sentence('what a worker has of a paused lane can be completed', PAUSES, async (stage, queue) => {
+  where(PAUSES)('what a worker has of a paused lane can be completed', async (stage, queue) => {
     await stage.fill(queue, stage.envelopes(2))
     const given = await stage.take(queue, 1)
     await queue.lanes!.pause('lane')

@@ -4,12 +4,12 @@ import assert from 'node:assert/strict'
 import { nowMs } from '../../base/clock.ts'
 import { show } from '../../base/errors.ts'
 import type { LeasedQueue } from '../contract/distributed-queue.ts'
-import { type CaseOfContract, sentence, sentencesWith } from './contract-case.ts'
+import { type CaseOfContract, where } from './contract-case.ts'
 import { pause, refused } from './contract-stage.ts'
 
-const rated = sentencesWith({ needs: ['rates'] })
+const rated = where({ needs: ['rates'] })
 const SLOTS = { needs: ['slots'] } as const
-const slotted = sentencesWith(SLOTS)
+const slotted = where(SLOTS)
 
 /** What an engine's clock and this process's may differ by in the span of a case. */
 const CLOCK_SLACK_MS = 2
@@ -70,8 +70,7 @@ function assertBound(grants: readonly Grant[], { limit, windowMs }: Rate): void 
 }
 
 const rates: readonly CaseOfContract[] = [
-  rated('tokens keep the bound of a limit, whenever they are used', async (stage) => {
-    const queues = await stage.workers('w1', 'w2', 'w3')
+  rated('tokens keep the bound of a limit, whenever they are used', async (_, one, two, three) => {
     const rate = { limit: 50, windowMs: 500 }
     // Batches of sizes that look random and are the same in every run.
     const batch = (turn: number) => 1 + ((turn * 7919) % 13)
@@ -80,7 +79,9 @@ const rates: readonly CaseOfContract[] = [
     for (let tries = 0; tries < 10 && share < 0.7; tries++) {
       const startMs = nowMs()
       const endMs = startMs + 1500
-      const all = await Promise.all(queues.map((queue) => collect(queue, rate, batch, endMs)))
+      const all = await Promise.all(
+        [one, two, three].map((queue) => collect(queue, rate, batch, endMs)),
+      )
       const grants = all.flat()
       assertBound(grants, rate)
       const used = grants.reduce((sum, { count }) => sum + count, 0)
@@ -112,12 +113,11 @@ const rates: readonly CaseOfContract[] = [
       assert.equal((await queue.limits.takeTokens(lane, rate, 1)).granted, 0)
     }
   }),
-  rated('a limit is shared by all workers', async (stage) => {
-    const queues = await stage.workers('w1', 'w2')
+  rated('a limit is shared by all workers', async (_, one, two) => {
     const rate = { limit: 5, windowMs: 60_000 }
     let granted = 0
     for (let turn = 0; turn < 10; turn++) {
-      granted += (await queues[turn % 2]!.limits.takeTokens('lane', rate, 1)).granted
+      granted += (await [one, two][turn % 2]!.limits.takeTokens('lane', rate, 1)).granted
     }
     assert.ok(granted >= 1 && granted <= 5, `${granted}`)
   }),
@@ -138,9 +138,8 @@ const slots: readonly CaseOfContract[] = [
     await limits.releaseSlots('lane', ['a', 'unknown'])
     assert.deepEqual(await limits.takeSlots('lane', 2, ['c', 'd']), ['c'])
   }),
-  sentence(
+  where({ ...SLOTS, leaseMs: 700 })(
     'slots expire with the lease unless they are kept',
-    { ...SLOTS, leaseMs: 700 },
     async (_, one, two) => {
       await one.limits.takeSlots('lane', 2, ['a', 'b'])
       for (let turn = 0; turn < 5; turn++) {
@@ -176,12 +175,11 @@ const slots: readonly CaseOfContract[] = [
       assert.equal(calls, before)
     },
   ),
-  slotted('workers that take slots at once do not take too many', async (stage) => {
-    const queues = await stage.workers('w1', 'w2', 'w3')
+  slotted('workers that take slots at once do not take too many', async (_, one, two, three) => {
     for (let turn = 0; turn < 10; turn++) {
       const lane = `lane-${turn}`
       const taken = await Promise.all(
-        queues.map((queue) =>
+        [one, two, three].map((queue) =>
           queue.limits.takeSlots(
             lane,
             5,
@@ -194,41 +192,42 @@ const slots: readonly CaseOfContract[] = [
   }),
 ]
 
-const LIVE = { needs: ['lanes'] } as const
+const limited = where({ needs: ['lanes'] })
 
 const live: readonly CaseOfContract[] = [
-  sentence('limits that are set on a lane are known until they are reset', LIVE, async (stage) => {
-    const [one, two] = await stage.workers('w1', 'w2')
-    let calls = 0
-    const end = two!.lanes!.onLimits(() => calls++)
-    assert.deepEqual(await one!.lanes!.limits(), [])
-    await one!.lanes!.setConcurrency('b', 3)
-    await one!.lanes!.setRateLimit('b', { limit: 5, windowMs: 100 })
-    await one!.lanes!.setRateLimit('a', { limit: 1 })
-    await one!.lanes!.setConcurrency('b', 4)
-    await stage.until('the other worker hears of it', async () => {
-      // An engine may have to subscribe first.
-      if (calls === 0) await one!.lanes!.setConcurrency('b', 4)
-      await pause(10)
-      return calls > 0
-    })
-    const rate = { limit: 5, windowMs: 100 }
-    const [a, b] = [
-      { laneId: 'a', rate: { limit: 1, windowMs: 1000 } },
-      { laneId: 'b', concurrency: 4, rate },
-    ]
-    assert.deepEqual(await two!.lanes!.limits(), [a, b])
-    await two!.lanes!.setRateLimit('a', undefined)
-    await two!.lanes!.setConcurrency('a', undefined)
-    await two!.lanes!.setConcurrency('b', undefined)
-    assert.deepEqual(await one!.lanes!.limits(), [{ laneId: 'b', rate }])
-    end()
-    const later = await stage.worker('w3')
-    await later.lanes!.setRateLimit('b', undefined)
-    assert.deepEqual(await one!.lanes!.limits(), [])
-  }),
-  sentence('limits that no lane can have are refused', LIVE, async (stage) => {
-    const { lanes } = await stage.worker()
+  limited(
+    'limits that are set on a lane are known until they are reset',
+    async (stage, one, two) => {
+      let calls = 0
+      const end = two.lanes!.onLimits(() => calls++)
+      assert.deepEqual(await one.lanes!.limits(), [])
+      await one.lanes!.setConcurrency('b', 3)
+      await one.lanes!.setRateLimit('b', { limit: 5, windowMs: 100 })
+      await one.lanes!.setRateLimit('a', { limit: 1 })
+      await one.lanes!.setConcurrency('b', 4)
+      await stage.until('the other worker hears of it', async () => {
+        // An engine may have to subscribe first.
+        if (calls === 0) await one.lanes!.setConcurrency('b', 4)
+        await pause(10)
+        return calls > 0
+      })
+      const rate = { limit: 5, windowMs: 100 }
+      const [a, b] = [
+        { laneId: 'a', rate: { limit: 1, windowMs: 1000 } },
+        { laneId: 'b', concurrency: 4, rate },
+      ]
+      assert.deepEqual(await two.lanes!.limits(), [a, b])
+      await two.lanes!.setRateLimit('a', undefined)
+      await two.lanes!.setConcurrency('a', undefined)
+      await two.lanes!.setConcurrency('b', undefined)
+      assert.deepEqual(await one.lanes!.limits(), [{ laneId: 'b', rate }])
+      end()
+      const later = await stage.worker('w3')
+      await later.lanes!.setRateLimit('b', undefined)
+      assert.deepEqual(await one.lanes!.limits(), [])
+    },
+  ),
+  limited('limits that no lane can have are refused', async (_, { lanes }) => {
     for (const concurrency of [0, -1, 1.5, 65_537, Number.NaN, '3']) {
       await refused(`${concurrency}`, lanes!.setConcurrency('lane', concurrency as number))
     }
@@ -243,8 +242,7 @@ const live: readonly CaseOfContract[] = [
   }),
   rated(
     'a limit that was far less before holds back no longer than its own window',
-    async (stage) => {
-      const queue = await stage.worker()
+    async (stage, queue) => {
       const before = { limit: 1, windowMs: 3_600_000 }
       assert.equal((await queue.limits.takeTokens('lane', before, 1)).granted, 1)
       const rate = { limit: 5, windowMs: 50 }

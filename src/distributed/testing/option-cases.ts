@@ -3,8 +3,16 @@
 import assert from 'node:assert/strict'
 import { nowMs } from '../../base/clock.ts'
 import type { EnvelopeOptions } from '../contract/envelope.ts'
-import { always, type CaseOfContract, delaying, leased, sentence } from './contract-case.ts'
-import { failureOf, finish, idsOf, referenceTo, refused } from './contract-stage.ts'
+import { always, type CaseOfContract, delaying, leased, where } from './contract-case.ts'
+import {
+  deadLetter,
+  finish,
+  holds,
+  idsOf,
+  referenceTo,
+  refused,
+  stateOf,
+} from './contract-stage.ts'
 
 const LATER_MS = 60_000
 
@@ -42,9 +50,8 @@ export const OPTION_CASES: readonly CaseOfContract[] = [
     assert.deepEqual(delivery.envelope.options, options)
     await finish(queue, [delivery])
   }),
-  sentence(
+  where({ needs: ['commands'] })(
     'reports of progress reach their submitter, and no other',
-    { needs: ['commands'] },
     async (stage, one, two) => {
       const heard: unknown[] = []
       const others: unknown[] = []
@@ -79,13 +86,12 @@ export const OPTION_CASES: readonly CaseOfContract[] = [
         stage.envelope({ options }),
         stage.envelope({ options: { keepResult: true } }),
       ]
-      await stage.fill(queue, all)
-      const given = await stage.take(queue, 4)
+      const given = await stage.giveAll(queue, all)
       const [ended, wanted, dead, kept] = all.map(
         ({ id }) => given.find(({ envelope }) => envelope.id === id)!,
       )
       await finish(queue, [ended!, wanted!, kept!])
-      await queue.deadLetter(dead!, 'x', failureOf(dead!, queue, 'x'))
+      await deadLetter(queue, dead!)
       const states = async (): Promise<string[]> =>
         (await queue.look(all.map(referenceTo))).map(({ state }) => state)
       await stage.until('the first is forgotten', async () => (await states())[0] === 'unknown')
@@ -116,15 +122,15 @@ export const OPTION_CASES: readonly CaseOfContract[] = [
       const enqueuedMs = nowMs()
       await stage.fill(queue, [late, prompt])
       assert.deepEqual(await queue.enqueueMany([late]), ['duplicate'])
-      assert.deepEqual(await queue.look([referenceTo(late)]), [{ state: 'pending' }])
-      assert.equal((await queue.counts()).delayed, 1)
+      assert.deepEqual(await stateOf(queue, late), { state: 'pending' })
+      await holds(queue, { delayed: 1 })
       assert.deepEqual(idsOf(await stage.take(queue, 1)), [prompt.id])
       const [delivery] = await queue.lease(stage.request({ waitMs: 10_000 }))
       assert.equal(delivery!.envelope.id, late.id)
       // The engine's clock may count whole milliseconds.
       assert.ok(nowMs() - enqueuedMs >= 995, 'it was kept back')
       assert.ok(delivery!.acceptedAtMs < enqueuedMs + 900, 'its age counts from its acceptance')
-      assert.equal((await queue.counts()).delayed, 0)
+      await holds(queue, { delayed: 0 })
       await finish(queue, [delivery!])
     },
   ),
@@ -137,14 +143,13 @@ export const OPTION_CASES: readonly CaseOfContract[] = [
       assert.deepEqual(idsOf(await wait), [envelope.id])
     },
   ),
-  sentence(
+  where({ needs: ['delay', 'leases'] })(
     'a redriven command waits for no delay',
-    { needs: ['delay', 'leases'] },
     async (stage, queue) => {
       const envelope = stage.envelope({ options: { delayMs: 100 } })
       await stage.fill(queue, [envelope, stage.envelope({ options: { delayMs: LATER_MS } })])
       const delivery = await stage.takeOne(queue)
-      await queue.deadLetter(delivery, 'x', failureOf(delivery, queue, 'x'))
+      await deadLetter(queue, delivery)
       assert.equal(await queue.dead.redrive([envelope.id]), 1)
       assert.deepEqual(idsOf(await queue.lease(stage.request())), [envelope.id])
     },

@@ -2,12 +2,19 @@
 
 import assert from 'node:assert/strict'
 import type { Delivery, LeasedQueue } from '../contract/distributed-queue.ts'
-import { type CaseOfContract, leased, sentence, sentencesWith } from './contract-case.ts'
-import type { ContractStage } from './contract-stage.ts'
-import { finish, idsOf, pause, refused, successOf } from './contract-stage.ts'
+import { type CaseOfContract, leased, where } from './contract-case.ts'
+import {
+  type ContractStage,
+  complete,
+  deadLetter,
+  finish,
+  idsOf,
+  pause,
+  refused,
+} from './contract-stage.ts'
 
 const KEYS = { needs: ['leases', 'keyOrder'], strategy: 'hash' } as const
-const keyed = sentencesWith(KEYS)
+const keyed = where(KEYS)
 const OWNED = { needs: ['leases', 'ownership'], strategy: 'hash' } as const
 
 /** A worker that runs what it is given one by one, and gives the rest of a batch back unstarted. */
@@ -22,9 +29,16 @@ async function drain(
     if (first === undefined) continue
     await queue.release(others, { reason: 'unstarted' })
     await onRun(first)
-    const result = successOf(first, queue)
-    await queue.completeMany([{ delivery: first, result }])
+    await complete(queue, first)
   }
+}
+
+/** The ids of commands in the order in which they run, until that are so many. */
+async function runsOf(stage: ContractStage, queue: LeasedQueue, count: number): Promise<string[]> {
+  const ran: string[] = []
+  const run = async ({ envelope }: Delivery): Promise<void> => void ran.push(envelope.id)
+  await drain(stage, queue, run, () => ran.length === count)
+  return ran
 }
 
 const keys: readonly CaseOfContract[] = [
@@ -55,48 +69,31 @@ const keys: readonly CaseOfContract[] = [
   }),
   keyed('commands of different keys are given out side by side', async (stage, queue) => {
     const envelopes = ['a', 'b', 'c'].map((key) => stage.envelope({ key }))
-    await stage.fill(queue, envelopes)
-    const given = await stage.take(queue, 3)
+    const given = await stage.giveAll(queue, envelopes)
     assert.deepEqual(
       given.map(({ envelope }) => envelope.key),
       ['a', 'b', 'c'],
     )
   }),
-  sentence(
-    'the order of a key outlives a worker',
-    { ...KEYS, leaseMs: 600 },
-    async (stage, one) => {
-      const envelopes = stage.envelopes(4, { key: 'k' })
-      await stage.fill(one, envelopes)
-      const lost = await stage.takeOne(one)
-      assert.equal(lost.envelope.id, envelopes[0]!.id)
-      stage.kill(one)
-      const two = await stage.worker('w2')
-      const ran: string[] = []
-      const run = async ({ envelope }: Delivery) => {
-        ran.push(envelope.id)
-      }
-      await drain(stage, two, run, () => ran.length === 4)
-      assert.deepEqual(ran, idsOf(envelopes))
-      const result = successOf(lost, one)
-      assert.deepEqual(await one.completeMany([{ delivery: lost, result }]), ['stale'])
-    },
-  ),
+  where({ ...KEYS, leaseMs: 600 })('the order of a key outlives a worker', async (stage, one) => {
+    const envelopes = stage.envelopes(4, { key: 'k' })
+    await stage.fill(one, envelopes)
+    const lost = await stage.takeOne(one)
+    assert.equal(lost.envelope.id, envelopes[0]!.id)
+    stage.kill(one)
+    const two = await stage.worker('w2')
+    assert.deepEqual(await runsOf(stage, two, 4), idsOf(envelopes))
+    assert.equal(await complete(one, lost), 'stale')
+  }),
   keyed('what was not started keeps its place among its key', async (stage, queue) => {
     const envelopes = stage.envelopes(3, { key: 'k' })
     await stage.fill(queue, envelopes)
     const first = await queue.lease(stage.request({ waitMs: 1000 }))
     await queue.release(first, { reason: 'unstarted' })
-    const ran: string[] = []
-    const run = async ({ envelope }: Delivery) => {
-      ran.push(envelope.id)
-    }
-    await drain(stage, queue, run, () => ran.length === 3)
-    assert.deepEqual(ran, idsOf(envelopes))
+    assert.deepEqual(await runsOf(stage, queue, 3), idsOf(envelopes))
   }),
-  sentence(
+  where({ ...KEYS, needs: [...KEYS.needs, 'delay'] })(
     'a retry leaves its place: others of its key go on',
-    { ...KEYS, needs: [...KEYS.needs, 'delay'] },
     async (stage, queue) => {
       const [a, b, c] = stage.envelopes(3, { key: 'k' })
       await stage.fill(queue, [a!, b!, c!])
@@ -104,12 +101,7 @@ const keys: readonly CaseOfContract[] = [
       assert.equal(first!.envelope.id, a!.id)
       await queue.release(others, { reason: 'unstarted' })
       await queue.release([first!], { reason: 'retry', delayMs: 200 })
-      const ran: string[] = []
-      const run = async ({ envelope }: Delivery) => {
-        ran.push(envelope.id)
-      }
-      await drain(stage, queue, run, () => ran.length === 3)
-      assert.deepEqual(ran, [b!.id, c!.id, a!.id])
+      assert.deepEqual(await runsOf(stage, queue, 3), [b!.id, c!.id, a!.id])
     },
   ),
   keyed('a dead-lettered command does not hold up its key', async (stage, queue) => {
@@ -117,13 +109,11 @@ const keys: readonly CaseOfContract[] = [
     await stage.fill(queue, [a!, b!])
     const [first, ...others] = await queue.lease(stage.request({ waitMs: 1000 }))
     await queue.release(others, { reason: 'unstarted' })
-    const result = { ...successOf(first!, queue), success: false }
-    await queue.deadLetter(first!, 'x', result)
+    await deadLetter(queue, first!)
     assert.deepEqual(idsOf(await stage.take(queue, 1)), [b!.id])
   }),
-  sentence(
+  where({ needs: ['leases'], strategy: 'single', numPartitions: 1 })(
     'with one partition and no strategy everything comes in order',
-    { needs: ['leases'], strategy: 'single', numPartitions: 1 },
     async (stage, queue) => {
       assert.equal(queue.strategy, 'single')
       assert.equal(queue.numPartitions, 1)
@@ -153,72 +143,59 @@ async function settle(stage: ContractStage, queues: readonly LeasedQueue[]): Pro
 }
 
 const ownership: readonly CaseOfContract[] = [
-  sentence(
-    'a worker alone owns every partition',
-    { ...OWNED, numPartitions: 8 },
-    async (_, queue) => {
-      const { owned, surplus } = await queue.ownership!.heartbeat()
-      assert.deepEqual([...owned].toSorted(), [0, 1, 2, 3, 4, 5, 6, 7])
-      assert.deepEqual(surplus, [])
-    },
-  ),
-  sentence(
+  where({ ...OWNED, numPartitions: 8 })('a worker alone owns every partition', async (_, queue) => {
+    const { owned, surplus } = await queue.ownership!.heartbeat()
+    assert.deepEqual([...owned].toSorted(), [0, 1, 2, 3, 4, 5, 6, 7])
+    assert.deepEqual(surplus, [])
+  }),
+  where({ ...OWNED, numPartitions: 16 })(
     'a second worker gets its share, and no partition has two owners',
-    { ...OWNED, numPartitions: 16 },
     async (stage, one, two) => {
       await settle(stage, [one, two])
     },
   ),
-  sentence(
+  where({ ...OWNED, numPartitions: 16 })(
     'only the owner of a partition is given its commands',
-    { ...OWNED, numPartitions: 16 },
-    async (stage) => {
-      const queues = await stage.workers('w1', 'w2')
-      const [mine, yours] = await settle(stage, queues)
+    async (stage, one, two) => {
+      const [mine, yours] = await settle(stage, [one, two])
       const envelopes = [...mine!, ...yours!].map((partitionId) => stage.envelope({ partitionId }))
-      await stage.fill(queues[0]!, envelopes)
-      assert.deepEqual(await queues[0]!.lease(stage.request({ partitions: yours! })), [])
-      assert.deepEqual(await queues[1]!.lease(stage.request({ partitions: mine! })), [])
-      assert.equal((await stage.take(queues[0]!, mine!.length)).length, mine!.length)
-      assert.equal((await stage.take(queues[1]!, yours!.length)).length, yours!.length)
+      await stage.fill(one, envelopes)
+      assert.deepEqual(await one.lease(stage.request({ partitions: yours! })), [])
+      assert.deepEqual(await two.lease(stage.request({ partitions: mine! })), [])
+      assert.equal((await stage.take(one, mine!.length)).length, mine!.length)
+      assert.equal((await stage.take(two, yours!.length)).length, yours!.length)
     },
   ),
-  sentence(
+  where({ ...OWNED, numPartitions: 8, leaseMs: 20_000 })(
     'what a worker leaves is taken over at once',
-    { ...OWNED, numPartitions: 8, leaseMs: 20_000 },
-    async (stage) => {
-      const queues = await stage.workers('w1', 'w2')
-      await settle(stage, queues)
-      stage.kill(queues[0]!)
-      await queues[0]!.ownership!.leave()
-      const { owned } = await queues[1]!.ownership!.heartbeat()
+    async (stage, one, two) => {
+      await settle(stage, [one, two])
+      stage.kill(one)
+      await one.ownership!.leave()
+      const { owned } = await two.ownership!.heartbeat()
       assert.equal(owned.length, 8)
     },
   ),
-  sentence(
+  where({ ...OWNED, numPartitions: 8, leaseMs: 800 })(
     'what a dead worker owned is taken over when it has expired, with its commands',
-    { ...OWNED, numPartitions: 8, leaseMs: 800 },
-    async (stage) => {
-      const queues = await stage.workers('w1', 'w2')
-      const [mine] = await settle(stage, queues)
+    async (stage, one, two) => {
+      const [mine] = await settle(stage, [one, two])
       const envelope = stage.envelope({ partitionId: mine![0]!, key: 'k' })
-      await stage.fill(queues[1]!, [envelope])
-      const lost = await stage.takeOne(queues[0]!)
-      stage.kill(queues[0]!)
+      await stage.fill(two, [envelope])
+      const lost = await stage.takeOne(one)
+      stage.kill(one)
       await stage.until('the other owns everything', async () => {
-        return (await queues[1]!.ownership!.heartbeat()).owned.length === 8
+        return (await two.ownership!.heartbeat()).owned.length === 8
       })
-      const fresh = await stage.takeOne(queues[1]!)
+      const fresh = await stage.takeOne(two)
       assert.equal(fresh.envelope.id, envelope.id)
       assert.equal(fresh.deliveries, 2)
-      const result = successOf(lost, queues[0]!)
-      assert.deepEqual(await queues[0]!.completeMany([{ delivery: lost, result }]), ['stale'])
-      await finish(queues[1]!, [fresh])
+      assert.equal(await complete(one, lost), 'stale')
+      await finish(two, [fresh])
     },
   ),
-  sentence(
+  where({ ...OWNED, numPartitions: 4 })(
     'a worker that takes nothing keeps its partitions until it gives them up',
-    { ...OWNED, numPartitions: 4 },
     async (stage, one, two) => {
       for (const queue of [one, two]) stage.kill(queue)
       const before = (await one.ownership!.heartbeat()).owned
@@ -232,9 +209,8 @@ const ownership: readonly CaseOfContract[] = [
       assert.ok(due.length > 0, 'it is given partitions again')
     },
   ),
-  sentence(
+  where({ ...OWNED, numPartitions: 4 })(
     'a partition that was given up is given no more commands',
-    { ...OWNED, numPartitions: 4 },
     async (stage, queue) => {
       stage.kill(queue)
       await stage.fill(queue, stage.envelopes(1, { partitionId: 2 }))
@@ -246,8 +222,7 @@ const ownership: readonly CaseOfContract[] = [
   ),
   leased('where partitions are not owned, a worker need not claim one', async (stage, queue) => {
     assert.equal(queue.ownership, undefined)
-    await stage.fill(queue, stage.envelopes(1, { partitionId: 3 }))
-    await stage.takeOne(queue)
+    await stage.giveAll(queue, stage.envelopes(1, { partitionId: 3 }))
     await refused('partition 9', queue.lease(stage.request({ partitions: [9] })))
   }),
 ]

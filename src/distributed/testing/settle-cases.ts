@@ -4,10 +4,13 @@ import assert from 'node:assert/strict'
 import { epochMs, nowMs } from '../../base/clock.ts'
 import type { Delivery } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope } from '../contract/envelope.ts'
-import { always, type CaseOfContract, delaying, leased, sentence } from './contract-case.ts'
+import { always, type CaseOfContract, delaying, leased, where } from './contract-case.ts'
 import {
+  complete,
+  deadLetter,
   failureOf,
   finish,
+  holds,
   idsOf,
   pause,
   referenceTo,
@@ -20,13 +23,11 @@ const AGE_SLACK_MS = 20
 
 const completing: readonly CaseOfContract[] = [
   always('what is completed is not given out again', async (stage, queue) => {
-    await stage.fill(queue, stage.envelopes(10))
-    await finish(queue, await stage.take(queue, 10))
+    await finish(queue, await stage.giveAll(queue, stage.envelopes(10)))
     await stage.nothing(queue)
   }),
   always('a second completion is stale', async (stage, queue) => {
-    await stage.fill(queue, stage.envelopes(2))
-    const [first, second] = await stage.take(queue, 2)
+    const [first, second] = await stage.giveAll(queue, stage.envelopes(2))
     await finish(queue, [first!])
     const statuses = await queue.completeMany([
       { delivery: first!, result: failureOf(first!, queue, 'too late') },
@@ -40,13 +41,9 @@ const completing: readonly CaseOfContract[] = [
     async (stage, queue) => {
       const delivery = await stage.give(queue)
       const forged = { ...delivery, fence: `${delivery.fence}0` }
-      const result = successOf(delivery, queue)
-      assert.deepEqual(await queue.completeMany([{ delivery: forged, result }]), ['stale'])
+      assert.equal(await complete(queue, forged), 'stale')
       assert.deepEqual(await queue.release([forged], { reason: 'unstarted' }), ['stale'])
-      assert.equal(
-        await queue.deadLetter(forged, 'forged', failureOf(delivery, queue, 'x')),
-        'stale',
-      )
+      assert.equal(await deadLetter(queue, forged), 'stale')
       assert.deepEqual((await queue.extend([forged])).lost, [forged.fence])
       await finish(queue, [delivery])
     },
@@ -55,16 +52,15 @@ const completing: readonly CaseOfContract[] = [
     const delivery = await stage.give(queue)
     await finish(queue, [delivery])
     assert.deepEqual(await queue.release([delivery], { reason: 'retry' }), ['stale'])
-    assert.equal(await queue.deadLetter(delivery, 'late', failureOf(delivery, queue, 'x')), 'stale')
+    assert.equal(await deadLetter(queue, delivery, 'late'), 'stale')
     assert.deepEqual((await queue.extend([delivery])).lost, [delivery.fence])
     await stage.nothing(queue)
   }),
 ]
 
 const ageing: readonly CaseOfContract[] = [
-  sentence(
+  where({ needs: ['leases', 'ages'] })(
     'the age of a command goes by the clock of the queue, and a retry keeps it',
-    { needs: ['leases', 'ages'] },
     async (stage, queue) => {
       // Submitters whose clocks are behind and ahead of this one.
       const day = 86_400_000
@@ -89,7 +85,7 @@ const ageing: readonly CaseOfContract[] = [
       await queue.release([given[1]!], { reason: 'unstarted' })
       await pause(60)
       const again = await take()
-      await queue.deadLetter(again[0]!, 'x', failureOf(again[0]!, queue, 'x'))
+      await deadLetter(queue, again[0]!)
       assert.equal(await queue.dead.redrive([referenceTo(again[0]!.envelope)]), 1)
       const { acceptedAtMs } = await stage.takeOne(queue)
       assert.ok(acceptedAtMs >= afterMs + 100, 'a redrive starts the age anew')
@@ -98,12 +94,10 @@ const ageing: readonly CaseOfContract[] = [
 ]
 
 const extending: readonly CaseOfContract[] = [
-  sentence(
+  where({ needs: ['leases'], leaseMs: 800 })(
     'a lease that is extended does not expire',
-    { needs: ['leases'], leaseMs: 800 },
     async (stage, one, two) => {
-      await stage.fill(one, stage.envelopes(3))
-      const given = await stage.take(one, 3)
+      const given = await stage.giveAll(one, stage.envelopes(3))
       for (let turn = 0; turn < 7; turn++) {
         await pause(150)
         const beforeMs = nowMs()
@@ -116,8 +110,7 @@ const extending: readonly CaseOfContract[] = [
     },
   ),
   leased('extension names those that are lost and keeps the others', async (stage, queue) => {
-    await stage.fill(queue, stage.envelopes(3))
-    const given = await stage.take(queue, 3)
+    const given = await stage.giveAll(queue, stage.envelopes(3))
     await finish(queue, [given[1]!])
     const { lost } = await queue.extend(given)
     assert.deepEqual(lost, [given[1]!.fence])
@@ -142,8 +135,7 @@ const releasing: readonly CaseOfContract[] = [
     assert.deepEqual(idsOf(await stage.take(queue, 6)), idsOf(envelopes))
   }),
   leased('what was not started is given to anybody', async (stage, one, two) => {
-    await stage.fill(one, stage.envelopes(5))
-    const given = await stage.take(one, 5)
+    const given = await stage.giveAll(one, stage.envelopes(5))
     const wait = two.lease(stage.request({ waitMs: 10_000 }))
     await one.release(given, { reason: 'unstarted' })
     const again = await wait
@@ -179,23 +171,20 @@ const releasing: readonly CaseOfContract[] = [
   }),
   always('a retry leaves the rest of a command as it was', async (stage, queue) => {
     const envelope = stage.envelope({ priority: 7, submitter: 'me', payload: [1, 'two'] })
-    await stage.fill(queue, [envelope])
-    await queue.release(await stage.take(queue, 1), { reason: 'retry' })
+    await queue.release(await stage.giveAll(queue, [envelope]), { reason: 'retry' })
     const { envelope: again } = await stage.takeOne(queue)
     for (const [member, value] of Object.entries({ ...envelope, retryCount: 1 })) {
       assert.deepEqual(again[member as keyof CommandEnvelope], value, member)
     }
   }),
-  sentence(
+  where({ needs: ['delay', 'leases'] })(
     'a released command is kept back for its delay',
-    { needs: ['delay', 'leases'] },
     async (stage, queue) => {
       const envelope = stage.envelope()
-      await stage.fill(queue, [envelope, stage.envelope()])
-      const [late, other] = await stage.take(queue, 2)
+      const [late, other] = await stage.giveAll(queue, [envelope, stage.envelope()])
       const startMs = nowMs()
       await queue.release([late!], { reason: 'retry', delayMs: 250 })
-      assert.equal((await queue.counts()).delayed, 1)
+      await holds(queue, { delayed: 1 })
       await finish(queue, [other!])
       const again = await stage.takeOne(queue)
       assert.equal(again.envelope.id, envelope.id)
@@ -205,8 +194,7 @@ const releasing: readonly CaseOfContract[] = [
     },
   ),
   delaying('a worker that waits is given what was kept back meanwhile', async (stage, queue) => {
-    await stage.fill(queue, stage.envelopes(1))
-    const [delivery] = await stage.take(queue, 1)
+    const [delivery] = await stage.giveAll(queue, stage.envelopes(1))
     await queue.release([delivery!], { reason: 'retry', delayMs: 100 })
     const startMs = nowMs()
     const [again] = await queue.lease(stage.request({ waitMs: 10_000 }))
@@ -224,12 +212,10 @@ const releasing: readonly CaseOfContract[] = [
       [1, 2, 0].map((index) => envelopes[index]!.id),
     )
   }),
-  sentence(
+  where({ needs: ['delay', 'leases'] })(
     'of delays the shorter ends first',
-    { needs: ['delay', 'leases'] },
     async (stage, queue) => {
-      await stage.fill(queue, stage.envelopes(3))
-      const given = await stage.take(queue, 3)
+      const given = await stage.giveAll(queue, stage.envelopes(3))
       await queue.release([given[0]!], { reason: 'unstarted', delayMs: 300 })
       await queue.release([given[1]!], { reason: 'crash', delayMs: 200 })
       await queue.release([given[2]!], { reason: 'retry', delayMs: 100 })
