@@ -28,7 +28,6 @@ interface Listener {
   readonly onAbort: () => void
 }
 
-/** Listens to signals. */
 export class AbortListeners {
   readonly #listeners = new RenewedMap<AbortSignal, Listener>()
   /** Signals that aborted and have not ended all their commands yet. */

@@ -2,7 +2,6 @@
 
 import type { StrategyFigures } from './bench-verdict.ts'
 
-/** One workload with its figures. */
 export interface WorkloadReport {
   readonly name: string
   readonly about: string

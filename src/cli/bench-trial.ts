@@ -13,7 +13,6 @@ export const IN_FLIGHT = 16
 
 const BURST_PAUSE_MS = 5
 
-/** What is run. */
 export interface TrialPlan {
   /** URL or path of the handler module. */
   readonly handlers: URL | string
@@ -43,7 +42,6 @@ interface Sample {
   readonly runMs: number
 }
 
-/** Whether a strategy takes keys. */
 function takesKeys(strategy: PartitionStrategy): boolean {
   return strategy === 'hash' || strategy === 'single'
 }
@@ -106,7 +104,6 @@ class Trial {
     this.#busyMs = new Array(partitions).fill(0)
   }
 
-  /** Forgets what was measured. */
   reset(): void {
     this.#samples = []
     this.#busyMs.fill(0)

@@ -56,7 +56,6 @@ function repeat(draw: (index: number) => TrialCommand): TrialCommand[] {
   return Array.from({ length: LENGTH }, (_, index) => draw(index))
 }
 
-/** The workloads that are built in. */
 export function builtInWorkloads(): Workload[] {
   const random = randomFrom(SEED)
   const zipf = zipfFrom(random)

@@ -33,7 +33,6 @@ interface BenchFlags {
   readonly html: string | undefined
 }
 
-/** `corelane bench`. */
 export const benchCommand: CliCommand = {
   usage: 'bench [subject]',
   summary: 'Compare partition strategies, on your own handlers and keys if you like',

@@ -166,7 +166,6 @@ function refuseWrongCount(command: CliCommand, args: readonly string[]): void {
 
 const HELP_ROW = ['-h, --help', 'Display this message'] as const
 
-/** Rows of two columns. */
 function columns(rows: readonly (readonly [string, string])[]): string[] {
   const width = Math.max(...rows.map(([left]) => left.length))
   return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`)

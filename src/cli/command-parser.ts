@@ -5,9 +5,7 @@ import type { Line } from './line-splitter.ts'
 
 /** What a line may leave out. */
 export interface CommandDefaults {
-  /** Type of a line without one. */
   readonly type: string | undefined
-  /** Lane of a line without one. */
   readonly lane: string
   /** Where the key of a line without one is found: names, outermost first. */
   readonly keyPath: readonly string[] | undefined

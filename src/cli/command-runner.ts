@@ -12,7 +12,6 @@ export type RunOutcome =
 /** What is printed about a run. */
 export type RunInfo = Pick<CommandInfo, 'partition' | 'startedAtMs' | 'durationMs'>
 
-/** Runs commands. */
 export interface CommandRunner {
   /**
    * Gets ready.

@@ -48,7 +48,6 @@ export interface StreamCounts {
   readonly bytes: number
 }
 
-/** Runs one stream of commands. */
 export class CommandStream {
   readonly #plan: StreamPlan
   readonly #doors: StreamDoors
@@ -73,7 +72,6 @@ export class CommandStream {
     this.#order = new ResultOrder(plan.isOrdered, (text) => doors.results.write(text))
   }
 
-  /** How far it is. */
   get counts(): StreamCounts {
     return {
       succeeded: this.#succeeded,

@@ -27,7 +27,6 @@ const OPENERS: Readonly<Record<string, readonly [string, ...string[]]>> = {
 const STAYS_OPEN_MS = 2 ** 30
 const { queue, name } = QUEUE_FLAGS
 
-/** `corelane dashboard`. */
 export const dashboardCommand: CliCommand = {
   usage: 'dashboard [url]',
   summary: 'Open the dashboard of a process that serves it; or with --queue serve one of a queue',

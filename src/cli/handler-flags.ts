@@ -34,7 +34,6 @@ export interface HandlerFlags {
 /** Other names of strategies. */
 export const STRATEGY_SYNONYMS: Readonly<Record<string, string>> = { none: 'single' }
 
-/** `--partitions`. */
 export const PARTITIONS_FLAG: CliOption = {
   flag: '--partitions <n>',
   summary: 'Threads (default: one per core)',

@@ -8,7 +8,6 @@ import { timers } from '../base/clock.ts'
 /** Text is handed over at the latest when there is this much of it, in UTF-16 units. */
 const BATCH_LENGTH_MAX = 65_536
 
-/** Writes lines to a stream. */
 export class LineWriter {
   readonly #stream: Writable
   readonly #broken: (error: NodeJS.ErrnoException) => void

@@ -16,7 +16,6 @@ export interface QueueRunPlan {
   readonly queue: QueueFlags
   /** Lanes that its workers take. Default: those that there are by default. */
   readonly lanes: readonly string[] | undefined
-  /** Whether commands have keys. */
   readonly isKeyed: boolean
   /** Whether what the queue cannot do is done without. */
   readonly allowDegraded: boolean

@@ -25,7 +25,6 @@ const { queue, name } = QUEUE_FLAGS
 /** Most dead commands that one call looks at. */
 const DEAD_MAX = 10_000
 
-/** `corelane queue`. */
 export const queueCommand: CliCommand = {
   usage: 'queue <action>',
   summary:

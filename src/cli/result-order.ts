@@ -7,7 +7,6 @@ export type Place = number
 /** Where results go. */
 export type Emit = (text: string) => void
 
-/** Puts results in order. */
 export class ResultOrder {
   readonly #emit: Emit
   readonly #isOrdered: boolean

@@ -15,7 +15,6 @@ import { type EndSignal, onSignals, openResults } from './results-apart.ts'
 const EXIT_SIGNAL = 128
 const STDIN = 0
 
-/** Options of a session. */
 export interface SessionPlan extends StreamPlan {
   /** Whether a progress bar is shown on stderr. */
   readonly showsProgress: boolean

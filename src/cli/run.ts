@@ -44,7 +44,6 @@ interface RunFlags extends HandlerFlags, QueueFlags {
   readonly allowDegraded: boolean
 }
 
-/** `corelane run`. */
 export const runCommand: CliCommand = {
   usage: 'run [handlers]',
   summary: 'Run commands from stdin, one JSON object a line; results go to stdout',

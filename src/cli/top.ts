@@ -24,7 +24,6 @@ const HOME = '\x1b[H'
 const CLEAR_TO_END_OF_LINE = '\x1b[K'
 const CLEAR_BELOW = '\x1b[J'
 
-/** `corelane top`. */
 export const topCommand: CliCommand = {
   usage: 'top [url]',
   summary: 'Show lanes and partitions of a process that serves its dashboard, live',

@@ -19,7 +19,6 @@ const SIGNALS = ['SIGINT', 'SIGTERM'] as const
 /** How often a worker that npx started looks whether its parent is still there. */
 const PARENT_CHECK_MS = 500
 
-/** Options of a session. */
 export interface WorkerPlan {
   /** Where the queue is. */
   readonly url: string

@@ -25,7 +25,6 @@ interface WorkerFlags extends HandlerFlags, QueueFlags {
   readonly stack: boolean
 }
 
-/** `corelane worker`. */
 export const workerCommand: CliCommand = {
   usage: 'worker <handlers>',
   summary: 'Run commands of a queue until a signal comes; any number of workers share it',

@@ -73,7 +73,6 @@ export interface CommandHistory {
   /** Whether it may have killed a thread, so that it runs by itself until it is known. */
   isSuspect: boolean
   firstFailedAtMs: number
-  /** The error of its last run. */
   lastError: unknown
 }
 

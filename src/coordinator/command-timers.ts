@@ -63,7 +63,6 @@ export class CommandTimers {
     return true
   }
 
-  /** Cancels the timer of a command that has one. */
   cancel(command: Command): void {
     this.#heap.remove(command)
     command.extras!.timer = undefined

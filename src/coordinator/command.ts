@@ -130,7 +130,6 @@ export interface CommandManager {
   }
 }
 
-/** One submitted command. */
 export class Command implements Schedulable, GroupItem, CommandFields, StreamSource {
   readonly manager: CommandManager
   /** With a group it is another while the command has its turn, and so is the sequence. */

@@ -39,7 +39,6 @@ export interface Lane {
   isPressed: boolean
 }
 
-/** Finds lanes. */
 export class LaneTable {
   /** All lanes, by index: in the order they were given. */
   readonly all: readonly Lane[]

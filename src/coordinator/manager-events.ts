@@ -20,7 +20,6 @@ export interface RunClaim {
   readonly group: GroupSeat | undefined
 }
 
-/** Calls to the manager. */
 export interface ManagerEvents extends FileHandlers {
   readonly state: ManagerState
 

@@ -58,7 +58,6 @@ export function meter(
   return tallies
 }
 
-/** Reads the metrics of one manager. */
 class MetricsReader {
   readonly #sources: MetricsSources
   readonly #tallies: TallyBook

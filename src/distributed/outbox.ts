@@ -46,7 +46,6 @@ export function isRefusal(error: unknown): boolean {
   )
 }
 
-/** Sends what it is given. */
 export class Outbox<Item> {
   readonly #parts: OutboxParts<Item>
   readonly #pause = new Pause()

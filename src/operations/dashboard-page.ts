@@ -403,7 +403,6 @@ async function run() {
 }
 run()`
 
-/** The page. */
 export const DASHBOARD_PAGE: string = `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>corelane</title><style nonce="NONCE">${STYLE}</style></head>

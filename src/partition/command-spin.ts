@@ -20,7 +20,6 @@ const SPIN_LOOKS = 32
 /** Where spinning never pays, one wait in so many begins with it. */
 const SPIN_SKIP_MAX = 64
 
-/** Spins. */
 export class CommandSpin {
   readonly #commands: RingReader
   readonly #awake: AwakeThreads

@@ -45,7 +45,6 @@ export interface DutyCycleParts {
   readonly heap: HeapGauge
   /** By lane: its name, and whether it has limits. */
   readonly lanes: readonly { readonly name: string; readonly isGated: boolean }[]
-  /** Index of the partition. */
   readonly partition: number
   /** Handlers that may run at once. */
   readonly concurrency: number

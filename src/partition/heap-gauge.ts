@@ -10,7 +10,6 @@ import type { Views } from '../memory/views.ts'
 /** The heap is looked at no more often. */
 const LOOK_MS = 100
 
-/** Looks at the heap. */
 export class HeapGauge {
   readonly #views: Views
   #lastMs = nowMs()

@@ -77,7 +77,6 @@ export class StreamRuns {
     this.#host = host
   }
 
-  /** Whether a stream waits. */
   get isWaiting(): boolean {
     return this.#waits.size > 0
   }

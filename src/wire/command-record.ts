@@ -132,9 +132,7 @@ export class CommandHead implements CommandFields {
   submittedAtMs: number = Number.NaN
   deadlineMs: number | undefined = undefined
   latestStartMs: number = Number.POSITIVE_INFINITY
-  /** Byte offset of the payload. */
   payloadOffset = 0
-  /** Bytes of the payload. */
   payloadLength = 0
 
   /**

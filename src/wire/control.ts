@@ -29,7 +29,6 @@ export interface EntryMessage {
 export interface BootMessage {
   /** Version of the package that sends it. */
   readonly version: string
-  /** Index of the partition. */
   readonly partition: number
   /** 1 for the first thread of the partition. */
   readonly incarnation: number
@@ -49,7 +48,6 @@ export interface BootMessage {
   readonly files: readonly FileHandler[]
   /** How handlers that commands name are called. */
   readonly fileCall: FileCall
-  /** Number of partitions. */
   readonly partitions: number
   /** Int32 index in the commons of the bell of this thread. */
   readonly bell: number
@@ -58,7 +56,6 @@ export interface BootMessage {
   readonly awakeWord: number
   /** Threads that may run at a time. */
   readonly cores: number
-  /** The lanes, by index. */
   readonly lanes: readonly SharedLanePlan[]
   /** Handlers that may run at once in one partition. */
   readonly concurrency: number
@@ -133,7 +130,6 @@ export interface PartitionControl {
   define(file: FileHandler): void
   /** Profiles the thread for a while; it begins when the thread's event loop turns. */
   profile(durationMs: number): Promise<string>
-  /** Aborts the signals of running commands. */
   abort(orders: readonly AbortOrder[]): void
   /** Starts no further command, aborts running signals, runs `teardown`. */
   stop(): Promise<CallReport>

@@ -109,7 +109,6 @@ export class ShapeTree {
     return this.#fresh.length > 0
   }
 
-  /** The keys of those shapes. */
   freshKeys(): string[][] {
     return this.#fresh.map(keysOf)
   }

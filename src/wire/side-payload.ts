@@ -135,7 +135,6 @@ export function sideRefused(role: string, thrown: unknown): Error {
 /** An array costs a port less than an object with names. */
 type SideMessage = readonly [id: number, record: SideValue['record'], ...beside: unknown[]]
 
-/** One end of the side port. */
 export class SidePort {
   readonly #port: MessagePort
   /** Payloads that were sent. */
@@ -184,7 +183,6 @@ export class SidePort {
     return fromSideValue(side)
   }
 
-  /** Closes the channel. */
   close(): void {
     this.#port.close()
   }

@@ -105,7 +105,6 @@ export class Intake {
     this.#Command = plan.metrics === undefined ? Command : MeteredCommand
   }
 
-  /** Number of the next command. */
   get next(): number {
     return this.#sequence
   }

@@ -59,7 +59,6 @@ export class Backlog {
     return this.#size
   }
 
-  /** Number of places. */
   get places(): number {
     return this.#places.length
   }
@@ -247,7 +246,6 @@ export class Backlog {
     return this.#places.flatMap((_, place) => this.takeFrom(place, nowMs))
   }
 
-  /** Takes all commands of one place. */
   takeFrom(place: number, nowMs: number): Command[] {
     const taken = this.#places[place]!.takeAll(nowMs)
     this.#size -= taken.length

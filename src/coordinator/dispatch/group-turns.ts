@@ -127,7 +127,6 @@ export class GroupTurns {
     return commands
   }
 
-  /** Takes all commands of one place. */
   takeFrom(place: number, now: number): Command[] {
     return this.#used.flatMap((laneIndex) => this.#queues[laneIndex]!.takeAll(place, now))
   }

@@ -27,7 +27,6 @@ const SMALL_WORK_US = 50
  */
 const ALLOWANCE_MS = 10
 
-/** Chooses. */
 export class PartitionChoice {
   /** Whether a limited lane had enough bound when the last command was refused. */
   wasOverAllowance = false

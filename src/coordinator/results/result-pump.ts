@@ -35,7 +35,6 @@ const SPIN_SKIP_MAX = 64
 /** After so long the event loop must turn before the pump spins again: it serves everybody else. */
 const SPIN_TURN_MS = 1
 
-/** A ring of results. */
 export interface ResultRing {
   /** Whether a result has come that was not taken. */
   readonly hasResults: boolean

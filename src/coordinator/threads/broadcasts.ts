@@ -19,7 +19,6 @@ export interface ThreadTerminator {
   giveUpThread(incarnation: Incarnation, reason: Error): void
 }
 
-/** Broadcasts. */
 export class Broadcasts {
   readonly #partitions: readonly PartitionHandle[]
   readonly #timeoutMs: number

@@ -68,7 +68,6 @@ const DRAIN_COUNT = 1024
 export interface WindowPlan {
   /** Longest payload that may lie in a record. */
   readonly inlineBytesMax: number
-  /** The lanes, by index. */
   readonly lanes: readonly LanePlan[]
   /** Handlers that may run at once in one partition. */
   readonly concurrency: number
@@ -77,7 +76,6 @@ export interface WindowPlan {
 /** Binds commands and takes their results. */
 export class InFlightWindow implements RecordSink, Holder {
   readonly #end: CoordinatorEnd
-  /** Index of its partition. */
   readonly partition: number
   readonly #sidePort: SidePort
   readonly #output: OutputReader | undefined

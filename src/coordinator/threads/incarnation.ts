@@ -287,7 +287,6 @@ function plannedFields(plan: ThreadPlan) {
   }
 }
 
-/** One thread. */
 export class Incarnation {
   readonly partition: number
   readonly number: number

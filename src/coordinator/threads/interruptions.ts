@@ -17,7 +17,6 @@ import type { OverdueRun } from './run-watch.ts'
 /** How long a thread that is to be ended may go on for what else it runs. */
 const LAST_MS = 1000
 
-/** Interrupts. */
 export class Interruptions {
   readonly #partitions: readonly PartitionHandle[]
   readonly #terminator: ThreadTerminator

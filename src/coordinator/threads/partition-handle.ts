@@ -7,7 +7,6 @@ import type { Incarnation } from './incarnation.ts'
 
 let touches = 0
 
-/** One partition. */
 export class PartitionHandle {
   readonly index: number
   /** The present thread; undefined before the first and while a replacement waits to be started. */

@@ -16,7 +16,6 @@ import { fileOf } from '../type-table.ts'
 /** Whether the death of a thread was a command's doing. */
 export type Blame = 'sole' | 'suspect' | 'none'
 
-/** Decides. */
 export class Recovery {
   readonly #hub: CommandEvents
   readonly #timers: Pick<CommandTimers, 'delay'>

@@ -45,7 +45,6 @@ export interface OrphanedCommand {
   readonly started: boolean
 }
 
-/** Watches the runs of one incarnation. */
 export class RunWatch {
   /** When to look at the window; Infinity if nothing can be late. */
   checkAtMs: number = Number.POSITIVE_INFINITY
@@ -58,12 +57,10 @@ export class RunWatch {
     return this.#detached.size
   }
 
-  /** Those runs. */
   get detached(): Iterable<DetachedRun> {
     return this.#detached.values()
   }
 
-  /** Whether the run in a slot is detached. */
   isDetached(slot: number): boolean {
     return this.#detached.has(slot)
   }

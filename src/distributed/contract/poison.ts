@@ -36,7 +36,6 @@ export function failedResult(
   return { commandId, partitionId, workerId, ...rest }
 }
 
-/** The result of a command that is cancelled. */
 export function cancelledResult(
   command: Pick<CommandEnvelope, 'id' | 'partitionId' | 'retryCount'>,
   workerId: string,

@@ -34,7 +34,6 @@ interface Batch {
   readonly words: readonly string[]
 }
 
-/** Settles. */
 export class RedisAcknowledger {
   readonly #engine: RedisEngine
 

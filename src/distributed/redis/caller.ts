@@ -31,7 +31,6 @@ export type Call = readonly [
 /** An answer of a script: numbers, Buffers, and lists of them. */
 export type Reply = number | Buffer | Reply[] | null
 
-/** Runs scripts. */
 export class RedisCaller {
   readonly #link: RedisLink
   readonly #queue: string

@@ -43,7 +43,6 @@ interface Place {
   readonly entry: Buffer | undefined
 }
 
-/** Commands of a queue on Redis. */
 export class RedisCommands implements QueuedCommands {
   readonly #engine: RedisEngine
   readonly #registry: Registry

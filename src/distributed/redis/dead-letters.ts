@@ -44,7 +44,6 @@ export function partsOf(record: Buffer): DeadRecord | undefined {
   }
 }
 
-/** The dead. */
 export class RedisDeadLetters implements DeadCommands {
   readonly #engine: RedisEngine
 

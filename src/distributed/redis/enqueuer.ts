@@ -36,11 +36,9 @@ interface Waiting {
   /** How long it is kept back, in milliseconds. */
   readonly delayMs: number
   readonly wish: Wish
-  /** Its position in the wish. */
   readonly position: number
 }
 
-/** Enqueues. */
 export class Enqueuer {
   readonly #engine: RedisEngine
   readonly #takesKeys: boolean

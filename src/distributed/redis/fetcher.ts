@@ -53,7 +53,6 @@ interface Waiter {
 
 function nothing(): void {}
 
-/** Leases. */
 export class RedisFetcher {
   readonly #engine: RedisEngine
   readonly #acknowledger: RedisAcknowledger
@@ -90,7 +89,6 @@ export class RedisFetcher {
     this.#recovery = new Recovery(engine, acknowledger, this.#reapEveryMs)
   }
 
-  /** Gives commands. */
   async lease(request: LeaseRequest): Promise<Delivery[]> {
     const { caller, plan } = this.#engine
     caller.checkOpen()
@@ -165,7 +163,6 @@ export class RedisFetcher {
     this.wakeAll()
   }
 
-  /** Ends every wait. */
   wakeAll(): void {
     for (const waiter of this.#waiters) ring(waiter)
   }

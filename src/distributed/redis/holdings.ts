@@ -6,7 +6,6 @@ import { RenewedMap } from '../../base/renewed-map.ts'
 import type { Delivery } from '../contract/distributed-queue.ts'
 import { userLane } from './keys.ts'
 
-/** What a fence says. */
 export interface Fence {
   /** The lane in Redis. */
   readonly lane: string
@@ -26,7 +25,6 @@ interface Held {
   readonly untilMs: number
 }
 
-/** Deliveries of one worker. */
 export class Holdings {
   readonly #workerId: string
   readonly #leaseMs: number
@@ -39,7 +37,6 @@ export class Holdings {
     this.#leaseMs = leaseMs
   }
 
-  /** Names a delivery. */
   fence(partition: number, lane: string, entry: string, counter: number): string {
     return `${this.#workerId}/${partition}/${lane}/${entry}/${counter}`
   }
@@ -78,7 +75,6 @@ export class Holdings {
     held.set(`${lane}/${entry}`, { lane, entry, counter, untilMs })
   }
 
-  /** It has it no more. */
   drop(partition: number, lane: string, entry: string): void {
     this.#held.get(partition)?.delete(`${lane}/${entry}`)
   }
@@ -100,7 +96,6 @@ export class Holdings {
     return first !== undefined && first.untilMs - nowMs() < this.#leaseMs / 4
   }
 
-  /** Takes out what has expired. */
   takeExpired(partition: number): DeliveryName[] {
     const expired: DeliveryName[] = []
     const now = nowMs()

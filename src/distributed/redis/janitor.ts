@@ -20,7 +20,6 @@ const ROUND_MS_MAX = 60 * 60 * 1000
 /** Lanes of one call: a script keeps all others waiting. */
 const LANES_MAX = 64
 
-/** Removes empty lanes. */
 export class Janitor {
   readonly #engine: RedisEngine
   readonly #registry: Registry
@@ -42,7 +41,6 @@ export class Janitor {
     this.#plan()
   }
 
-  /** Does no more. */
   stop(): void {
     this.#alarm.stop()
   }

@@ -38,7 +38,6 @@ const STATES: Readonly<Record<string, NameState>> = {
   '?': 'unknown',
 }
 
-/** Names that workers announce. */
 export class RedisNames implements NameRegistry {
   readonly #engine: RedisEngine
   readonly #key: string
@@ -103,7 +102,6 @@ export class RedisWorkers implements WorkerRegistry {
   }
 }
 
-/** Lanes that workers announce. */
 export class RedisLanes extends RedisNames implements LaneRegistry {
   readonly #engine: RedisEngine
   readonly #registry: Registry
@@ -141,7 +139,6 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
     return () => this.#listeners.delete(own)
   }
 
-  /** A lane was paused. */
   receivedPause(laneId: string): void {
     for (const own of this.#listeners) own(laneId)
   }

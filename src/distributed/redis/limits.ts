@@ -30,7 +30,6 @@ export function validityOf({ limit, windowMs }: SharedRate): number {
   return validityMs(windowMs, windowMs / limit)
 }
 
-/** Limits over all workers. */
 export class RedisLimits implements GlobalLimits {
   readonly #engine: RedisEngine
   readonly #subscriptions: Subscriptions

@@ -22,7 +22,6 @@ export class LinkLost extends Error {
   }
 }
 
-/** Options of a link. */
 export interface LinkOptions {
   readonly maker: ClientMaker
   /** How long an answer may take; then the connection counts as dead. */
@@ -37,7 +36,6 @@ export interface LinkOptions {
   readonly pingMs: number
 }
 
-/** One connection. */
 export class RedisLink {
   readonly #options: LinkOptions
   #client: Client | undefined
@@ -52,7 +50,6 @@ export class RedisLink {
     this.#options = options
   }
 
-  /** Whether there is a connection. */
   get isUp(): boolean {
     return this.#client !== undefined
   }
@@ -166,7 +163,6 @@ export class RedisLink {
     if (this.#client !== undefined) this.#drop(this.#client, reason)
   }
 
-  /** Ends it. */
   close(): void {
     this.#isClosed = true
     this.#reason = 'closed'

@@ -30,7 +30,6 @@ export function assign(members: readonly string[], partitions: number): string[]
   })
 }
 
-/** Ownership of partitions. */
 export class RedisOwnership implements PartitionOwnership {
   readonly #engine: RedisEngine
   readonly #epochs = new Map<number, number>()

@@ -18,7 +18,6 @@ import { undecodableResult } from './undecodable.ts'
 const PENDING = 'P'.charCodeAt(0)
 const ENDED = Buffer.from('E')
 
-/** Looks things up. */
 export class Registry {
   readonly #engine: RedisEngine
 
@@ -42,7 +41,6 @@ export class Registry {
     return new Map(all)
   }
 
-  /** Looks commands up. */
   async look(commands: readonly CommandReference[]): Promise<CommandState[]> {
     const { keys, caller } = this.#engine
     const states = new Array<CommandState>(commands.length)
@@ -104,7 +102,6 @@ export class Registry {
     return { state: 'ended', result }
   }
 
-  /** Forgets results. */
   async forget(commands: readonly CommandReference[]): Promise<void> {
     const { keys, caller } = this.#engine
     const calls: Promise<unknown>[] = []

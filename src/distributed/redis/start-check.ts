@@ -63,7 +63,6 @@ async function attempt<T>(ask: () => Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** Asks a server about itself. */
 export async function factsOf(send: Send): Promise<ServerFacts> {
   const server = await attempt(async () => infoOf(await send(['INFO', 'server'])))
   const config = await attempt(async () => {

@@ -12,7 +12,6 @@ import { LinkLost, RedisLink } from './link.ts'
 
 type Listener = (bytes: Buffer) => void
 
-/** Subscriptions to channels. */
 export class Subscriptions {
   readonly #link: RedisLink
   readonly #caller: RedisCaller
@@ -83,7 +82,6 @@ export class Subscriptions {
     if (this.#link.isUp) this.#tellSoon(channel)
   }
 
-  /** Ends everything. */
   close(): void {
     this.#channels.clear()
     this.#link.close()

@@ -26,7 +26,6 @@ const KEPT_NOT: EnvelopeOptions = Object.freeze({ keepResult: false })
 
 const NO_OPTIONS: SubmitOptions = Object.freeze({})
 
-/** Makes envelopes. */
 export class EnvelopeMaker {
   readonly #queue: LeasedQueue
   readonly #submitter: string

@@ -19,7 +19,6 @@ interface Answer {
   readonly known: readonly string[]
 }
 
-/** Looks names up. */
 export class NameWatch {
   readonly #registry: NameRegistry | undefined
   readonly #refusal: ErrorCode | undefined

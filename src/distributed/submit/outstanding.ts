@@ -49,7 +49,6 @@ const UNSEEN: Sighting = Object.freeze({
   spanMs: 0,
 })
 
-/** One command. */
 export class Outstanding {
   readonly envelope: CommandEnvelope
   promise: Promise<unknown>
@@ -193,7 +192,6 @@ export class Outstanding {
     this.sighting = { pendingAtMs: askedMs, nextLookMs: now + spanMs, spanMs }
   }
 
-  /** It has ended. */
   ended(result: CommandResult): void {
     if (this.isSettled) return
     this.#result = result

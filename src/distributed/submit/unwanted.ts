@@ -58,7 +58,6 @@ export class Unwanted {
     return this.#outbox.idle()
   }
 
-  /** Tries no more. */
   giveUp(): void {
     this.#outbox.giveUp()
   }

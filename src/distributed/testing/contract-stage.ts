@@ -98,7 +98,6 @@ export class ContractStage {
     this.#opened.set(queue, undefined)
   }
 
-  /** Closes everything. */
   async close(): Promise<void> {
     for (const beat of this.#opened.values()) timers.clearInterval(beat)
     await Promise.all(Array.from(this.#opened.keys(), (queue) => queue.close()))
@@ -120,7 +119,6 @@ export class ContractStage {
     }
   }
 
-  /** Several commands. */
   envelopes(count: number, members: Partial<CommandEnvelope> = {}): CommandEnvelope[] {
     return Array.from({ length: count }, () => this.envelope(members))
   }
@@ -229,7 +227,6 @@ export function idsOf(all: readonly (CommandEnvelope | Delivery)[]): string[] {
   return all.map((each) => ('envelope' in each ? each.envelope : each).id)
 }
 
-/** The result of a command that succeeded. */
 export function successOf(delivery: Delivery, queue: LeasedQueue, value?: unknown): CommandResult {
   const { id, partitionId, retryCount } = delivery.envelope
   return {
@@ -244,13 +241,11 @@ export function successOf(delivery: Delivery, queue: LeasedQueue, value?: unknow
   }
 }
 
-/** The result of a command that failed. */
 export function failureOf(delivery: Delivery, queue: LeasedQueue, message: string): CommandResult {
   const { value: _, ...others } = successOf(delivery, queue)
   return { ...others, success: false, error: { name: 'TypeError', message, code: 'E_CONTRACT' } }
 }
 
-/** Completes a command. */
 export async function complete(
   queue: LeasedQueue,
   delivery: Delivery,
@@ -260,7 +255,6 @@ export async function complete(
   return (await queue.completeMany([{ delivery, result }]))[0]!
 }
 
-/** Dead-letters a command. */
 export function deadLetter(
   queue: LeasedQueue,
   delivery: Delivery,

@@ -81,7 +81,6 @@ export class StartReporter {
     }
   }
 
-  /** Tries no more. */
   giveUp(): void {
     this.#reports.giveUp()
   }
@@ -119,7 +118,6 @@ export class ProgressReporter {
     }
   }
 
-  /** Reports no more. */
   giveUp(): void {
     timers.clearTimeout(this.#timer)
     this.#latest.clear()
@@ -216,7 +214,6 @@ export class Acknowledger {
     return this.#completions.size + this.#releases.size + this.#deadLetters.size
   }
 
-  /** Completes a command. */
   complete(held: HeldCommand, result: CommandResult): void {
     this.#core.held.end(held)
     held.result = result
@@ -230,13 +227,11 @@ export class Acknowledger {
     this.#releases.add({ held, reason, delayMs: delay ? delayMs : 0 })
   }
 
-  /** Puts a command among the dead. */
   deadLetter(held: HeldCommand, reason: string, result: CommandResult): void {
     this.#core.held.end(held)
     this.#deadLetters.add({ held, reason, result, isShort: false })
   }
 
-  /** Tries no more. */
   giveUp(): void {
     for (const outbox of [this.#completions, this.#releases, this.#deadLetters]) outbox.giveUp()
   }

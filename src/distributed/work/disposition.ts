@@ -126,7 +126,6 @@ export function codeOf(error: unknown): ErrorCode | undefined {
   return typeof code === 'string' && Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : undefined
 }
 
-/** Judges a failure. */
 export function judge(
   envelope: CommandEnvelope,
   lane: LanePlan,

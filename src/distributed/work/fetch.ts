@@ -28,13 +28,11 @@ const HELD_UP_MS = 20
 /** No more time than this is made up for where the queue answers slowly. */
 const ANSWER_MS_MAX = 250
 
-/** Weight of the newest answer. */
 const NEWEST_WEIGHT = 1 / 8
 
 /** Part of the target that must be wanted before the queue is asked again. */
 const REFILL = 1 / 4
 
-/** Asks the queue for commands. */
 export class LeaseFetcher {
   readonly #core: WorkerCore
   readonly #runner: Runner
@@ -90,7 +88,6 @@ export class LeaseFetcher {
     return Math.min(capacity + ahead, this.#prefetchMax)
   }
 
-  /** Begins. */
   start(): void {
     this.#running ??= this.#run()
   }

@@ -84,7 +84,6 @@ export interface WorkerEvents {
 /** Where a delivery is: see the table at the top. */
 export type HeldState = 'CHAINED' | 'READY' | 'SUBMITTED' | 'ENDING' | 'LOST' | 'GONE'
 
-/** The deliveries of one key. */
 class KeyLine {
   first: HeldCommand | undefined = undefined
   last: HeldCommand | undefined = undefined
@@ -110,7 +109,6 @@ export interface RunFailure {
   readonly durationMs: number
 }
 
-/** One delivery. */
 export class HeldCommand implements Settler, Linked<HeldCommand> {
   readonly #events: WorkerEvents
   readonly delivery: Delivery

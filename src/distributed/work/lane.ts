@@ -9,7 +9,6 @@ import type { LaneLimits, SharedRate } from '../contract/live-limits.ts'
 /** Part of a second for which commands of a lane with a rate limit are held. */
 const RATE_AHEAD_MS = 100
 
-/** One lane of a worker. */
 export class WorkerLane {
   readonly plan: LanePlan
   /** What becomes more urgent with age, in the form in which queues are asked. */

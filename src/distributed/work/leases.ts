@@ -250,12 +250,10 @@ export class PartitionAssignment {
 /** Part of a lease after which it is extended, and other things are renewed. */
 const RENEWAL = 1 / 3
 
-/** Looks within a lease. */
 const LOOKS = 12
 const LOOK_MS_MIN = 5
 const LOOK_MS_MAX = 5_000
 
-/** Extends the leases of deliveries. */
 export class LeaseKeeper {
   readonly #core: WorkerCore
   readonly #runner: Runner
@@ -292,7 +290,6 @@ export class LeaseKeeper {
     return this.#wasHeldUp || nowMs() - this.#dueMs > this.#toleranceMs
   }
 
-  /** Begins. */
   start(): void {
     const now = nowMs()
     this.#dueMs = now + this.#lookMs
@@ -301,7 +298,6 @@ export class LeaseKeeper {
     this.#timer = timers.setInterval(this.#look, this.#lookMs)
   }
 
-  /** Ends. */
   stop(): void {
     timers.clearInterval(this.#timer)
   }

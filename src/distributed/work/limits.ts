@@ -240,7 +240,6 @@ export class LaneLimiter {
     await this.#released.idle()
   }
 
-  /** Tries no more. */
   giveUp(): void {
     this.#end()
     this.#released.giveUp()
@@ -289,7 +288,6 @@ export class LaneLimiter {
     if (gapMs > 0 && !this.#isClosed) await this.#pause.wait(gapMs)
   }
 
-  /** Slots may be free. */
   readonly #onSlotFree = (): void => {
     this.#hasNews = true
     this.#pause.end()
@@ -429,7 +427,6 @@ export class LimitWatch {
     }
   }
 
-  /** Ends. */
   stop(): void {
     this.#isOver = true
     this.#unlisten()

@@ -16,7 +16,6 @@ const SPAN_MS = 5
 /** After so long without one its commands are of another kind. */
 const FORGET_MS = 1000
 
-/** Weight of the newest span. */
 const NEWEST_WEIGHT = 1 / 4
 
 /** Measures. Time in which it has nothing to do is left out. */
@@ -38,7 +37,6 @@ export class Throughput {
     this.sinceMs = now
   }
 
-  /** A command has ended. */
   ended(now: number): void {
     this.#count++
     this.#spanMs += now - this.sinceMs
@@ -75,7 +73,6 @@ export interface SuspectWhereabouts {
   readonly lanes: ReadonlySet<string>
 }
 
-/** Isolates suspects. */
 export class Quarantine {
   /** Suspects that were let start. */
   admitted = 0

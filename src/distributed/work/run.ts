@@ -42,7 +42,6 @@ export function leaseMarginMs(leaseMs: number): number {
   return Number.isFinite(leaseMs) ? leaseMs * MARGIN : 0
 }
 
-/** Runs commands. */
 export class Runner implements Starter {
   readonly acknowledger: Acknowledger
   readonly #core: WorkerCore
@@ -85,8 +84,6 @@ export class Runner implements Starter {
   }
 
   /**
-   * Takes deliveries on.
-   *
    * @param paused - Lanes that were paused while these were on their way.
    */
   take(deliveries: readonly Delivery[], paused: ReadonlySet<string>): void {
@@ -223,7 +220,6 @@ export class Runner implements Starter {
     for (const limiter of this.#limiters.values()) void limiter.keep()
   }
 
-  /** Gives back all slots. */
   async close(): Promise<void> {
     await Promise.all(Array.from(this.#limiters.values(), (limiter) => limiter.close()))
   }

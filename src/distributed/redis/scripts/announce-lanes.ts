@@ -9,7 +9,6 @@
 
 import { NOW, type Script, script } from './script.ts'
 
-/** See the table above. */
 export const ANNOUNCE_LANES: Script = script('announce-lanes')`${NOW}
 local time, own = now(), tonumber(ARGV[3])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time - ARGV[2])

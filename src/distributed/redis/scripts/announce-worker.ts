@@ -9,7 +9,6 @@
 
 import { NOW, type Script, script } from './script.ts'
 
-/** See the table above. */
 export const ANNOUNCE_WORKER: Script = script('announce-worker')`${NOW}
 local time, ttl = now(), tonumber(ARGV[2])
 redis.call('ZADD', KEYS[1], ttl > 0 and time + ttl or 0, ARGV[1])

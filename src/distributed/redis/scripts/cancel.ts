@@ -19,7 +19,6 @@
 import { GROUPS } from './groups.ts'
 import { RETURNED, type Script, script } from './script.ts'
 
-/** See the table above. */
 export const CANCEL: Script = script('cancel')`${GROUPS}
 if redis.call('GETRANGE', KEYS[1], 0, 0) ~= 'P' then return 0 end
 local entry, result, wasLeased, isGone = ARGV[2], ARGV[4], false, false

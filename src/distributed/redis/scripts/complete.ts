@@ -16,7 +16,6 @@
 import { GROUPS } from './groups.ts'
 import { HELD, type Script, script } from './script.ts'
 
-/** See the table above. */
 export const COMPLETE: Script = script('complete')`${HELD}${GROUPS}
 local consumer, ttl, isRepeat, results = ARGV[1], ARGV[2], ARGV[3] == '1', ARGV[6]
 local statuses, ended, frames = {}, {}, {}

@@ -15,7 +15,6 @@ import { AVAILABLE, COUNT_DEAD, type Script, script } from './script.ts'
 /** Most dead commands of a partition that are counted anew: other clients wait meanwhile. */
 const RECOUNT_MAX = 10_000
 
-/** See the table above. */
 export const COUNT: Script = script('count')`${AVAILABLE}${GROUPS}${COUNT_DEAD}
 local dead, lanes, sum = redis.call('ZCARD', KEYS[1]), redis.call('HGETALL', KEYS[3]), 0
 for i = 2, #lanes, 2 do sum = sum + lanes[i] end

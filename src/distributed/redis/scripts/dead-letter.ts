@@ -22,7 +22,6 @@
 import { GROUPS } from './groups.ts'
 import { COUNT_DEAD, HELD, NOW, type Script, script } from './script.ts'
 
-/** See the table above. */
 export const DEAD_LETTER: Script = script('dead-letter')`${NOW}${HELD}${GROUPS}${COUNT_DEAD}
 local stream, key, result = KEYS[1], KEYS[2], ARGV[9]
 if not isHeld(stream, ARGV[2], ARGV[1], ARGV[3]) then

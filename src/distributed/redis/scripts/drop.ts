@@ -8,7 +8,6 @@
 
 import { COUNT_DEAD, type Script, script } from './script.ts'
 
-/** See the table above. */
 export const DROP: Script = script('drop')`${COUNT_DEAD}
 local record = redis.call('HGET', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[1])

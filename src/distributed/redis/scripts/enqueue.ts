@@ -21,7 +21,6 @@
 import { DATED, GROUPS } from './groups.ts'
 import { AVAILABLE, NOW, type Script, script } from './script.ts'
 
-/** See the table above. */
 export const ENQUEUE: Script = script('enqueue', '')`${AVAILABLE}${NOW}${GROUPS}${DATED}
 local lanes, packed = tonumber(ARGV[1]), ARGV[4]
 local statuses, delays, time = {}, {}, 0

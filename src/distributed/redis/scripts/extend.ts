@@ -10,7 +10,6 @@
 
 import { HELD, NOW, type Script, script } from './script.ts'
 
-/** See the table above. */
 export const EXTEND: Script = script('extend')`${NOW}${HELD}
 local lost, n = {}, 0
 for at = 4, #ARGV, 3 do

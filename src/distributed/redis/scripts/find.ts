@@ -17,7 +17,6 @@
 import { GROUPS } from './groups.ts'
 import { RETURNED, SCRIPT_MAX, type Script, script } from './script.ts'
 
-/** See the table above. */
 export const FIND: Script = script('find')`${GROUPS}
 local place, id = redis.call('GET', KEYS[1]), ARGV[1] .. ':'
 if not place then return {} end

@@ -5,7 +5,6 @@
 
 import { type Script, script } from './script.ts'
 
-/** See the table above. */
 export const FORGET: Script = script('forget')`
 local forgotten = 0
 for _, key in ipairs(KEYS) do

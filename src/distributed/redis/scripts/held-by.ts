@@ -6,7 +6,6 @@
 
 import { type Script, script } from './script.ts'
 
-/** See the table above. */
 export const HELD_BY: Script = script('held-by')`
 local reply = {}
 for i, stream in ipairs(KEYS) do

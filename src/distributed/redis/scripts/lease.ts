@@ -21,7 +21,6 @@
 import { GROUPS, PASSED_MAX } from './groups.ts'
 import { AVAILABLE, GIVEN_AGAIN, NOW, RETURNED, SCRIPT_MAX, type Script, script } from './script.ts'
 
-/** See the table above. */
 export const LEASE: Script = script('lease')`${NOW}${AVAILABLE}${GROUPS}
 local consumer, worker, time = ARGV[1], ARGV[2], now()
 local owned, epoch = ARGV[4] ~= '', '0'

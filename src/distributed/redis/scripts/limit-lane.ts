@@ -9,7 +9,6 @@
 
 import { type Script, script } from './script.ts'
 
-/** See the table above. */
 export const LIMIT_LANE: Script = script('limit-lane')`
 if ARGV[2] == '' then
   redis.call('HDEL', KEYS[1], ARGV[1])

@@ -7,7 +7,6 @@
 
 import { type Script, script } from './script.ts'
 
-/** See the table above. */
 export const LIST_DEAD: Script = script('list-dead')`
 local reply = {}
 for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, ARGV[1] - 1)) do

@@ -6,7 +6,6 @@
 
 import { NOW, type Script, script } from './script.ts'
 
-/** See the table above. */
 export const LIST_WORKERS: Script = script('list-workers')`${NOW}
 local time, reply = now(), {}
 local some = redis.call('ZRANGE', KEYS[1], time + 1, '+inf', 'BYSCORE', 'WITHSCORES')

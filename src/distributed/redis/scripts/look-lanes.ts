@@ -9,7 +9,6 @@
 
 import { NOW, type Script, script } from './script.ts'
 
-/** See the table above. */
 export const LOOK_LANES: Script = script('look-lanes')`${NOW}
 local time, states = now(), {}
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time - ARGV[1])

@@ -8,7 +8,6 @@
 
 import { NOW, type Script, script } from './script.ts'
 
-/** See the table above. */
 export const MEMBERS: Script = script('members')`${NOW}
 local time, ttl = now(), tonumber(ARGV[2])
 local changed = redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time)

@@ -8,7 +8,6 @@
 
 import { type Script, script } from './script.ts'
 
-/** See the table above. */
 export const META: Script = script('meta')`
 local found = redis.call('HMGET', KEYS[1], 'format', 'partitions', 'strategy')
 if found[1] then return {0, found[1], found[2], found[3]} end

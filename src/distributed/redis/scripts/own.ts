@@ -9,7 +9,6 @@
 
 import { NOW, type Script, script } from './script.ts'
 
-/** See the table above. */
 export const OWN: Script = script('own')`${NOW}
 local time, reply = now(), {}
 for i, key in ipairs(KEYS) do

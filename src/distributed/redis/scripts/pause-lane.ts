@@ -13,7 +13,6 @@
 import { GROUPS } from './groups.ts'
 import { AVAILABLE, type Script, script } from './script.ts'
 
-/** See the table above. */
 export const PAUSE_LANE: Script = script('pause-lane')`${AVAILABLE}${GROUPS}
 local paused, word = redis.call('HGET', KEYS[1], 'paused') or ' ', ' ' .. ARGV[1] .. ' '
 local from, to = string.find(paused, word, 1, true)

@@ -10,7 +10,6 @@
 import { GROUPS } from './groups.ts'
 import { RETURNED, type Script, script } from './script.ts'
 
-/** See the table above. */
 export const PEEK: Script = script('peek')`${GROUPS}
 local reply, max = {}, tonumber(ARGV[1])
 for lane = 1, ARGV[2] do

@@ -16,7 +16,6 @@
 import { DATED, GROUPS } from './groups.ts'
 import { COUNT_DEAD, NOW, type Script, script } from './script.ts'
 
-/** See the table above. */
 export const REDRIVE: Script = script('redrive')`${NOW}${GROUPS}${DATED}${COUNT_DEAD}
 local record = redis.call('HGET', KEYS[1], ARGV[1])
 if not record then return 0 end

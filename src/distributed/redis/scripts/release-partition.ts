@@ -8,7 +8,6 @@
 
 import { type Script, script } from './script.ts'
 
-/** See the table above. */
 export const RELEASE_PARTITION: Script = script('release-partition')`
 if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] then return 0 end
 redis.call('HDEL', KEYS[1], 'owner', 'until')

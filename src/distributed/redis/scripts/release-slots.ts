@@ -7,7 +7,6 @@
 
 import { type Script, script } from './script.ts'
 
-/** See the table above. */
 export const RELEASE_SLOTS: Script = script('release-slots')`
 local dropped = 0
 for i = 2, #ARGV do dropped = dropped + redis.call('ZREM', KEYS[1], ARGV[i]) end

@@ -16,7 +16,6 @@
 import { GROUPS } from './groups.ts'
 import { GIVEN_AGAIN, HELD, NOW, RETURNED, type Script, script } from './script.ts'
 
-/** See the table above. */
 export const RELEASE: Script = script('release')`${NOW}${HELD}${GROUPS}
 local reason, delay, lanes = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[6])
 local statuses, moved, late, due = {}, {}, {}, now() + delay

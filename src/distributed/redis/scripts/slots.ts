@@ -8,7 +8,6 @@
 
 import { NOW, type Script, script } from './script.ts'
 
-/** See the table above. */
 export const SLOTS: Script = script('slots')`${NOW}
 local time, reply = now(), {}
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time)

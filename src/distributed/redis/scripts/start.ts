@@ -7,7 +7,6 @@
 
 import { HELD, type Script, script } from './script.ts'
 
-/** See the table above. */
 export const START: Script = script('start')`${HELD}
 local lost, n = {}, 0
 for at = 2, #ARGV, 3 do

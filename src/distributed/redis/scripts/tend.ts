@@ -15,7 +15,6 @@
 import { GROUPS } from './groups.ts'
 import { AVAILABLE, NOW, RETURNED, SCRIPT_MAX, type Script, script } from './script.ts'
 
-/** See the table above. */
 export const TEND: Script = script('tend')`${NOW}${AVAILABLE}${GROUPS}
 local time, lease = now(), tonumber(ARGV[1])
 local lanes = #ARGV - 3

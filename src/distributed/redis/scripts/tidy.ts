@@ -16,7 +16,6 @@ import { NOW, type Script, script } from './script.ts'
 /** How long a consumer that has nothing may be idle: its process has ended. */
 const CONSUMER_IDLE_MS = 3_600_000
 
-/** See the table above. */
 export const TIDY: Script = script('tidy')`${NOW}${GROUPS}
 local oldest, gone = now() - ARGV[1], 0
 for lane = 1, #ARGV - 1 do

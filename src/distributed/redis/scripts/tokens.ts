@@ -11,7 +11,6 @@
 
 import { type Script, script } from './script.ts'
 
-/** See the table above. */
 export const TOKENS: Script = script('tokens')`
 local clock = redis.call('TIME')
 local time = clock[1] * 1000000 + clock[2]

@@ -9,7 +9,6 @@
 
 import { type Script, script } from './script.ts'
 
-/** See the table above. */
 export const WEIGHTS: Script = script('weights')`
 redis.call('PEXPIRE', KEYS[1], 0)
 redis.call('HSET', KEYS[1], '', ARGV[1])
