@@ -4,30 +4,20 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PartitionConfig } from 'corelane'
-import type { RedisDistributedQueue, RedisQueueOptions } from 'corelane/redis'
-import { afterEach, beforeAll, expect, test } from 'vitest'
+import type { RedisDistributedQueue } from 'corelane/redis'
+import { afterEach, expect, test } from 'vitest'
 import { failure, until, within } from '../support/deadline.ts'
 import { FlakyProxy } from '../support/flaky-proxy.js'
-import type { RedisProcess } from '../support/redis-process.js'
 import { describeWithRedis, startRedis } from '../support/redis-server.ts'
-import { complete, newClient, RedisQueues, take, takeAll } from './support/redis-moves.ts'
+import { complete, RedisQueues, take, takeAll } from './support/redis-moves.ts'
 
 const queues = new RedisQueues()
 
 afterEach(() => queues.next())
 
 describeWithRedis('the engine on Redis, in trouble', () => {
-  let redis: RedisProcess
-  let admin: ReturnType<typeof newClient>
-
-  beforeAll(async () => {
-    redis = await startRedis()
-    admin = newClient(redis.url)
-    await admin.connect()
-    return () => admin.destroy()
-  })
-
-  const start = (options?: RedisQueueOptions) => queues.start(redis, options)
+  queues.setUp()
+  const { start } = queues
 
   test('who does not wait is given what another has just enqueued, every time', async () => {
     const [submitter, worker] = [await start(), await start()]
@@ -41,12 +31,12 @@ describeWithRedis('the engine on Redis, in trouble', () => {
   })
 
   test('who waits is given what comes even if every announcement is lost', async () => {
-    await using proxy = await FlakyProxy.open(redis.port)
+    await using proxy = await FlakyProxy.open(queues.redis.port)
     const [submitter, worker] = [await start(), await start({ url: proxy.url })]
     for (let round = 0; round < 10; round++) {
       const given = take(worker, 10, 10_000)
       await sleep(5)
-      await admin.sendCommand(['CLIENT', 'KILL', 'TYPE', 'pubsub'])
+      await queues.admin.sendCommand(['CLIENT', 'KILL', 'TYPE', 'pubsub'])
       await submitter.enqueueMany(queues.envelopes(1))
       const startMs = performance.now()
       await complete(worker, await within(given, 'a command that was not announced'))
@@ -63,9 +53,14 @@ describeWithRedis('the engine on Redis, in trouble', () => {
     let isOver = false
     const trouble = (async () => {
       for (let round = 0; !isOver; round++) {
-        if (round % 3 === 0) await admin.sendCommand(['SCRIPT', 'FLUSH'])
+        if (round % 3 === 0) await queues.admin.sendCommand(['SCRIPT', 'FLUSH'])
         else
-          await admin.sendCommand(['CLIENT', 'KILL', 'TYPE', round % 3 === 1 ? 'normal' : 'pubsub'])
+          await queues.admin.sendCommand([
+            'CLIENT',
+            'KILL',
+            'TYPE',
+            round % 3 === 1 ? 'normal' : 'pubsub',
+          ])
         await sleep(25)
       }
     })()
@@ -96,7 +91,7 @@ describeWithRedis('the engine on Redis, in trouble', () => {
   })
 
   test('what was given in an answer that was lost is given again at once, and does not count', async () => {
-    await using proxy = await FlakyProxy.open(redis.port)
+    await using proxy = await FlakyProxy.open(queues.redis.port)
     const incidents: string[] = []
     const worker = await start({
       url: proxy.url,
@@ -122,7 +117,7 @@ describeWithRedis('the engine on Redis, in trouble', () => {
   })
 
   test('a completion whose answer was lost is repeated and counts once', async () => {
-    await using proxy = await FlakyProxy.open(redis.port)
+    await using proxy = await FlakyProxy.open(queues.redis.port)
     const worker = await start({ url: proxy.url, commandTimeoutMs: 400 })
     const other = await start()
     const told: string[] = []
@@ -138,7 +133,7 @@ describeWithRedis('the engine on Redis, in trouble', () => {
   })
 
   test('a connection that is silent is given up, and calls fail when their time is up', async () => {
-    await using proxy = await FlakyProxy.open(redis.port)
+    await using proxy = await FlakyProxy.open(queues.redis.port)
     const worker = await start({ url: proxy.url, commandTimeoutMs: 150, callTimeoutMs: 600 })
     proxy.dropAll()
     const startMs = performance.now()
@@ -215,7 +210,7 @@ describeWithRedis('the engine on Redis, in trouble', () => {
     const look = async () => {
       for (let partition = 0; partition < 4; partition++) {
         const own = `corelane:{${queues.queue}:${partition}}:own`
-        const [owner, epoch] = await admin.hmGet(own, ['owner', 'epoch'])
+        const [owner, epoch] = await queues.admin.hmGet(own, ['owner', 'epoch'])
         if (!owner || !epoch) continue
         // An epoch has one owner for ever, and never comes back.
         const named = `${partition}/${epoch}`

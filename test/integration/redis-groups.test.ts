@@ -11,11 +11,10 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type LeaseRequest, PartitionConfig, Submitter } from 'corelane'
 import type { RedisDistributedQueue } from 'corelane/redis'
-import { afterEach, beforeAll, expect, test } from 'vitest'
+import { afterEach, expect, test } from 'vitest'
 import { within } from '../support/deadline.ts'
-import type { RedisProcess } from '../support/redis-process.js'
-import { describeWithRedis, startRedis } from '../support/redis-server.ts'
-import { type Delivery, newClient, RedisQueues, take, takeAll } from './support/redis-moves.ts'
+import { describeWithRedis } from '../support/redis-server.ts'
+import { type Delivery, RedisQueues, take, takeAll } from './support/redis-moves.ts'
 
 const FIXTURE = join(import.meta.dirname, '../fixtures/grouped.js')
 const LEASE_MS = 800
@@ -57,17 +56,8 @@ function mostAtOnce(log: string, killed: ReadonlyMap<number, bigint>): Record<st
 }
 
 describeWithRedis('groups on Redis', () => {
-  let redis: RedisProcess
-  let admin: ReturnType<typeof newClient>
-
-  beforeAll(async () => {
-    redis = await startRedis()
-    admin = newClient(redis.url)
-    await admin.connect()
-    return () => admin.destroy()
-  })
-
-  const single = () => queues.start(redis, { partitions: PartitionConfig.roundRobin(1) })
+  queues.setUp()
+  const single = () => queues.start({ partitions: PartitionConfig.roundRobin(1) })
 
   const finish = (queue: RedisDistributedQueue, deliveries: readonly Delivery[]) =>
     queue.completeMany(
@@ -86,7 +76,10 @@ describeWithRedis('groups on Redis', () => {
     )
 
   const keys = async (): Promise<string[]> => {
-    const all = (await admin.sendCommand(['KEYS', `corelane:{${queues.queue}:*`])) as string[]
+    const all = (await queues.admin.sendCommand([
+      'KEYS',
+      `corelane:{${queues.queue}:*`,
+    ])) as string[]
     return all.map(String).sort()
   }
 
@@ -95,7 +88,7 @@ describeWithRedis('groups on Redis', () => {
 
   const startWorker = async (options: object): Promise<ChildProcess> => {
     const words = JSON.stringify({
-      url: redis.url,
+      url: queues.redis.url,
       queue: queues.queue,
       leaseMs: LEASE_MS,
       ...options,
@@ -143,7 +136,7 @@ describeWithRedis('groups on Redis', () => {
       const kinds = (await keys()).map((key) => key.replace(/.*\}:/, ''))
       expect(kinds.toSorted()).toEqual(['lanes', 'meta', 'own', 's:@lane'])
       const stream = `corelane:{${queues.queue}:0}:s:@lane`
-      expect(Number(await admin.sendCommand(['MEMORY', 'USAGE', stream]))).toBeLessThan(8192)
+      expect(Number(await queues.admin.sendCommand(['MEMORY', 'USAGE', stream]))).toBeLessThan(8192)
     }
   })
 
@@ -158,12 +151,12 @@ describeWithRedis('groups on Redis', () => {
   test('commands without a group cost no call and no key more', async () => {
     const queue = await single()
     const spend = async (): Promise<Record<string, number>> => {
-      await admin.sendCommand(['CONFIG', 'RESETSTAT'])
+      await queues.admin.sendCommand(['CONFIG', 'RESETSTAT'])
       for (let turn = 0; turn < 4; turn++) {
         await queue.enqueueMany(queues.envelopes(50))
         await finish(queue, await takeAll(queue, 50))
       }
-      const stats = String(await admin.sendCommand(['INFO', 'commandstats']))
+      const stats = String(await queues.admin.sendCommand(['INFO', 'commandstats']))
       const calls: Record<string, number> = {}
       for (const [, name, count] of stats.matchAll(/^cmdstat_(\S+?):calls=(\d+)/gm)) {
         if (!/^(info|config|ping|subscribe)/.test(name!)) calls[name!] = Number(count)
@@ -179,7 +172,7 @@ describeWithRedis('groups on Redis', () => {
     await inFolder(async (log) => {
       const lanes = { narrow: { groupConcurrency: 2 } }
       const [one] = await Promise.all([startWorker({ lanes }), startWorker({ lanes })])
-      const queue = await queues.start(redis, { partitions: PartitionConfig.balanced(8) })
+      const queue = await queues.start({ partitions: PartitionConfig.balanced(8) })
       const submitter = new Submitter(queue)
       const runs = ['a', 'b', 'c'].flatMap((group) =>
         Array.from({ length: 12 }, () =>
@@ -209,7 +202,7 @@ describeWithRedis('groups on Redis', () => {
       const lanes = { metered: { groupRateLimit: { limit: 4, windowMs: 400 } } }
       await Promise.all([startWorker({ lanes }), startWorker({ lanes })])
       const submitter = new Submitter(
-        await queues.start(redis, { partitions: PartitionConfig.balanced(8) }),
+        await queues.start({ partitions: PartitionConfig.balanced(8) }),
       )
       const began = performance.now()
       const ends = await Promise.all(
@@ -233,7 +226,7 @@ describeWithRedis('groups on Redis', () => {
     const lanes = [{ laneId: 'lane', max: 5, priority: 5, boost: [], groups }]
     const request = { partitions: [0], lanes, max: 5, waitMs: 5000 }
     await queue.enqueueMany(queues.envelopes(3, { group: 'a' }))
-    const dead = await queues.start(redis, {
+    const dead = await queues.start({
       partitions: PartitionConfig.roundRobin(1),
       leaseMs: 300,
     })

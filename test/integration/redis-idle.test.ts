@@ -4,12 +4,11 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PartitionConfig, Submitter, WorkerPool } from 'corelane'
-import type { RedisDistributedQueue, RedisQueueOptions } from 'corelane/redis'
-import { afterEach, beforeAll, expect, test } from 'vitest'
+import type { RedisDistributedQueue } from 'corelane/redis'
+import { afterEach, expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
 import { open as openManager } from '../support/managers.ts'
-import type { RedisProcess } from '../support/redis-process.js'
 import { describeWithRedis, startRedis } from '../support/redis-server.ts'
 import { newClient, RedisQueues, take, takeAll } from './support/redis-moves.ts'
 
@@ -24,17 +23,8 @@ afterEach(async () => {
 })
 
 describeWithRedis('idle workers on Redis', () => {
-  let redis: RedisProcess
-  let admin: ReturnType<typeof newClient>
-
-  beforeAll(async () => {
-    redis = await startRedis()
-    admin = newClient(redis.url)
-    await admin.connect()
-    return () => admin.destroy()
-  })
-
-  const start = (options?: RedisQueueOptions) => queues.start(redis, options)
+  queues.setUp()
+  const { start } = queues
 
   const startPool = async (queue: RedisDistributedQueue): Promise<WorkerPool> => {
     const manager = await openManager('basic.js', { partitions: PartitionConfig.single() })
@@ -45,7 +35,7 @@ describeWithRedis('idle workers on Redis', () => {
   }
 
   /** Scripts that a Redis runs in a second. */
-  const scriptsPerSecond = async (of: typeof admin): Promise<number> => {
+  const scriptsPerSecond = async (of: typeof queues.admin): Promise<number> => {
     await of.sendCommand(['CONFIG', 'RESETSTAT'])
     await sleep(COUNTED_MS)
     const stats = String(await of.sendCommand(['INFO', 'commandstats']))
@@ -63,7 +53,7 @@ describeWithRedis('idle workers on Redis', () => {
     ]
     const looks = shapes.map(async (partitions) => {
       const server = await startRedis()
-      const open = () => queues.start(server, { partitions })
+      const open = () => start({ url: server.url, partitions })
       const workers = [await startPool(await open()), await startPool(await open())]
       const submitter = new Submitter(await open())
       // What has run here leaves nothing to be asked for.
@@ -99,7 +89,7 @@ describeWithRedis('idle workers on Redis', () => {
     for (let round = 0; round < 5; round++) {
       const given = take(worker, 10, 20_000)
       await sleep(20)
-      await admin.sendCommand(['CLIENT', 'KILL', 'TYPE', 'pubsub'])
+      await queues.admin.sendCommand(['CLIENT', 'KILL', 'TYPE', 'pubsub'])
       await submitter.enqueueMany(queues.envelopes(1))
       const startMs = performance.now()
       const [delivery] = await within(given, 'a command that was not announced')
@@ -120,7 +110,7 @@ describeWithRedis('idle workers on Redis', () => {
     await ledger.waitForStarts(1)
     runs.push(submitter.submit('query', 'mark', 1))
     await until(() => pool.stats().held === 2, 'the worker has both')
-    await admin.sendCommand(['CLIENT', 'KILL', 'TYPE', 'pubsub'])
+    await queues.admin.sendCommand(['CLIENT', 'KILL', 'TYPE', 'pubsub'])
     await queue.lanes.pause('query')
     await until(() => pool.stats().held === 1, 'the worker gives one back')
     ledger.openGate()
@@ -142,7 +132,7 @@ describeWithRedis('idle workers on Redis', () => {
     await sleep(500)
     // Added behind the back of the engine. It is no envelope, so it is dead-lettered.
     const stream = `corelane:{${queues.queue}:3}:s:lane`
-    await admin.sendCommand(['XADD', stream, '*', 'v', 'nonsense'])
+    await queues.admin.sendCommand(['XADD', stream, '*', 'v', 'nonsense'])
     await until(() => found.includes('undecodable'), 'it is found')
     await worker.enqueueMany(queues.envelopes(1))
     expect(await within(given, 'a command')).toHaveLength(1)
@@ -202,7 +192,7 @@ describeWithRedis('idle workers on Redis', () => {
     await ledger.waitForStarts(1)
     await sleep(1500)
     // Each asks once a second besides, in case a slot has expired.
-    expect(await scriptsPerSecond(admin)).toBeLessThan(3 * (2 + 1))
+    expect(await scriptsPerSecond(queues.admin)).toBeLessThan(3 * (2 + 1))
     const startMs = performance.now()
     ledger.openGate()
     await within(Promise.all(runs), 'all')
@@ -216,7 +206,7 @@ describeWithRedis('idle workers on Redis', () => {
     let calls = 0
     const end = two.limits.onSlotFree!('lane', () => calls++)
     for (let round = 1; round <= 3; round++) {
-      if (round === 3) await admin.sendCommand(['CLIENT', 'KILL', 'TYPE', 'pubsub'])
+      if (round === 3) await queues.admin.sendCommand(['CLIENT', 'KILL', 'TYPE', 'pubsub'])
       // Nothing says when the subscription stands, so it is given back until that is heard.
       await until(() => {
         void one.limits.releaseSlots('lane', ['a'])

@@ -4,13 +4,12 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PartitionConfig, Submitter, type SubmitterOptions, WorkerPool } from 'corelane'
-import type { RedisDistributedQueue, RedisQueueOptions } from 'corelane/redis'
-import { afterEach, beforeAll, expect, test } from 'vitest'
+import type { RedisDistributedQueue } from 'corelane/redis'
+import { afterEach, expect, test } from 'vitest'
 import { within } from '../support/deadline.ts'
 import { open as openManager } from '../support/managers.ts'
-import type { RedisProcess } from '../support/redis-process.js'
-import { describeWithRedis, startRedis } from '../support/redis-server.ts'
-import { complete, newClient, RedisQueues } from './support/redis-moves.ts'
+import { describeWithRedis } from '../support/redis-server.ts'
+import { complete, RedisQueues } from './support/redis-moves.ts'
 
 const queues = new RedisQueues()
 const pools: WorkerPool[] = []
@@ -21,21 +20,12 @@ afterEach(async () => {
 })
 
 describeWithRedis('keys in Redis', () => {
-  let redis: RedisProcess
-  let admin: ReturnType<typeof newClient>
-
-  beforeAll(async () => {
-    redis = await startRedis()
-    admin = newClient(redis.url)
-    await admin.connect()
-    return () => admin.destroy()
-  })
-
-  const start = (options?: RedisQueueOptions) => queues.start(redis, options)
+  queues.setUp()
+  const { start } = queues
 
   /** Keys of the queue, without the part that all have. */
   const keysNow = async (): Promise<string[]> =>
-    (await admin.keys(`corelane:{${queues.queue}:*`))
+    (await queues.admin.keys(`corelane:{${queues.queue}:*`))
       .map((key) => key.replace(`corelane:{${queues.queue}:`, ''))
       .toSorted()
 
@@ -78,9 +68,9 @@ describeWithRedis('keys in Redis', () => {
     })
     const left = await keysUntil((keys) => !keys.some((key) => /s:tenant|lanes$/.test(key)))
     expect(left.filter((key) => !key.startsWith('meta}'))).toEqual(['0}:own', '1}:own'])
-    expect(Object.keys(await admin.hGetAll(`corelane:{${queues.queue}:0}:own`)).toSorted()).toEqual(
-      ['epoch', 'owner', 'until'],
-    )
+    expect(
+      Object.keys(await queues.admin.hGetAll(`corelane:{${queues.queue}:0}:own`)).toSorted(),
+    ).toEqual(['epoch', 'owner', 'until'])
     expect((await worker.counts()).lanes).toEqual({})
     await worker.enqueueMany(queues.envelopes(2, { laneId: 'tenant-2' }))
     const again = await takeOf(worker, lanes, 5000)

@@ -6,12 +6,11 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { PartitionConfig } from 'corelane'
-import type { RedisIncident, RedisQueueOptions } from 'corelane/redis'
+import type { RedisIncident } from 'corelane/redis'
 import { RESP_TYPES } from 'redis'
-import { afterEach, beforeAll, expect, test } from 'vitest'
+import { afterEach, expect, test } from 'vitest'
 import { failure, until } from '../support/deadline.ts'
 import { FlakyProxy } from '../support/flaky-proxy.js'
-import type { RedisProcess } from '../support/redis-process.js'
 import { describeWithRedis, startRedis } from '../support/redis-server.ts'
 import {
   complete,
@@ -32,17 +31,8 @@ const queues = new RedisQueues()
 afterEach(() => queues.next())
 
 describeWithRedis('the engine on Redis, opened', () => {
-  let redis: RedisProcess
-  let admin: ReturnType<typeof newClient>
-
-  beforeAll(async () => {
-    redis = await startRedis({ users: [`least on >s3cret%pass ${LEAST_RIGHTS}`] })
-    admin = newClient(redis.url)
-    await admin.connect()
-    return () => admin.destroy()
-  })
-
-  const start = (options?: RedisQueueOptions) => queues.start(redis, options)
+  queues.setUp({ users: [`least on >s3cret%pass ${LEAST_RIGHTS}`] })
+  const { start } = queues
 
   test('a queue is what it was made as', async () => {
     await start()
@@ -59,7 +49,7 @@ describeWithRedis('the engine on Redis, opened', () => {
   })
 
   test('what is not said about partitions is taken as the queue has it', async () => {
-    const [queue, url] = [queues.queue, redis.url]
+    const [queue, url] = [queues.queue, queues.redis.url]
     await start({ partitions: PartitionConfig.hash(3) })
     const shapes = await Promise.all(
       [undefined, {}, { count: 3 }, { strategy: 'hash' as const }].map(async (partitions) => {
@@ -78,7 +68,7 @@ describeWithRedis('the engine on Redis, opened', () => {
     await start()
     const meta = `corelane:{${queues.queue}:meta}:meta`
     for (const record of [{ partitions: '0' }, { partitions: '2', strategy: 'custom.' }]) {
-      await admin.hSet(meta, record)
+      await queues.admin.hSet(meta, record)
       const error = await failure(start({ partitions: undefined }), 'open')
       expect(error.code).toBe('CORELANE_QUEUE_REFUSED')
     }
@@ -110,7 +100,7 @@ describeWithRedis('the engine on Redis, opened', () => {
   })
 
   test('a Redis that does not answer is given up in time, and one that comes late is used', async () => {
-    await using proxy = await FlakyProxy.open(redis.port)
+    await using proxy = await FlakyProxy.open(queues.redis.port)
     proxy.dropAll()
     const startMs = performance.now()
     const silent = await failure(start({ url: proxy.url, openTimeoutMs: 300 }), 'open')
@@ -142,7 +132,7 @@ describeWithRedis('the engine on Redis, opened', () => {
 
   test('a user with the least rights does, and is told what cannot be checked', async () => {
     const incidents: RedisIncident[] = []
-    const { port } = redis
+    const { port } = queues.redis
     const worker = await start({
       url: `redis://least:s3cret%25pass@127.0.0.1:${port}`,
       durability: 'warn',
@@ -194,16 +184,16 @@ describeWithRedis('the engine on Redis, opened', () => {
     const tell = (error: Error) => texts.push(`${error.stack} ${JSON.stringify(error)}`)
     const secret = 'pa55word'
     for (const url of [
-      `redis://least:${secret}@127.0.0.1:${redis.port}`,
+      `redis://least:${secret}@127.0.0.1:${queues.redis.port}`,
       `redis://least:${secret}@127.0.0.1:1`,
       `redis://least:${secret}@127.0.0.1:port`,
-      `redis://least:${secret}@127.0.0.1:${redis.port}/database`,
+      `redis://least:${secret}@127.0.0.1:${queues.redis.port}/database`,
       `http://least:${secret}@127.0.0.1`,
     ]) {
       const times = { openTimeoutMs: 1000, commandTimeoutMs: 500, callTimeoutMs: 500 }
       tell(await failure(start({ url, ...times }), url))
     }
-    const connection = { username: 'least', password: secret, socket: { port: redis.port } }
+    const connection = { username: 'least', password: secret, socket: { port: queues.redis.port } }
     tell(await failure(start({ connection }), 'connection'))
     expect(texts).toHaveLength(6)
     for (const text of texts) expect(text).not.toContain(secret)
@@ -211,7 +201,7 @@ describeWithRedis('the engine on Redis, opened', () => {
   })
 
   test("a user's client is copied, not used", async () => {
-    const client = newClient(redis.url)
+    const client = newClient(queues.redis.url)
     await client.connect()
     const worker = await start({ client })
     await worker.enqueueMany(queues.envelopes(1))
@@ -233,7 +223,7 @@ describeWithRedis('the engine on Redis, opened', () => {
     await worker.enqueueMany(good)
     const value = Buffer.from(
       (
-        await admin.sendCommand<[[string, string[]]]>(['XRANGE', stream, '-', '+'], {
+        await queues.admin.sendCommand<[[string, string[]]]>(['XRANGE', stream, '-', '+'], {
           typeMapping: { [RESP_TYPES.BLOB_STRING]: Buffer as never },
         })
       )[0]![1][1]!,
@@ -252,8 +242,8 @@ describeWithRedis('the engine on Redis, opened', () => {
       Buffer.concat([value, Buffer.alloc(12_000)]),
       Buffer.concat([Buffer.from('id:0:0:0:'), Buffer.alloc(200, 255)]),
     ]
-    for (const bytes of nonsense) await admin.sendCommand(['XADD', stream, '*', 'v', bytes])
-    await admin.sendCommand(['XADD', stream, '*', 'other', 'field', 'and', 'more'])
+    for (const bytes of nonsense) await queues.admin.sendCommand(['XADD', stream, '*', 'v', bytes])
+    await queues.admin.sendCommand(['XADD', stream, '*', 'other', 'field', 'and', 'more'])
     const [given, ...others] = await takeAll(worker, 1)
     expect(given!.envelope.id).toBe(good[0]!.id)
     expect([...others, ...(await take(worker, 10, 50))]).toEqual([])
@@ -282,8 +272,8 @@ describeWithRedis('the engine on Redis, opened', () => {
       '0 lane 999999999',
       '\u0000'.repeat(999),
     ]) {
-      await admin.publish(`${prefix}:wakes`, text)
-      await admin.publish(`${prefix}:results:me`, text)
+      await queues.admin.publish(`${prefix}:wakes`, text)
+      await queues.admin.publish(`${prefix}:results:me`, text)
     }
     expect(await wait).toEqual([])
     expect(told).toEqual([])

@@ -3,8 +3,9 @@
 import { PartitionConfig } from 'corelane'
 import { RedisDistributedQueue, type RedisQueueOptions } from 'corelane/redis'
 import { createClient } from 'redis'
-import { expect } from 'vitest'
-import type { RedisProcess } from '../../support/redis-process.js'
+import { beforeAll, expect } from 'vitest'
+import type { RedisOptions, RedisProcess } from '../../support/redis-process.js'
+import { startRedis } from '../../support/redis-server.ts'
 
 export type Delivery = Awaited<ReturnType<RedisDistributedQueue['lease']>>[number]
 
@@ -12,17 +13,27 @@ export type Delivery = Awaited<ReturnType<RedisDistributedQueue['lease']>>[numbe
 export class RedisQueues {
   /** Name of the queue of the present test. */
   queue = 'test-0'
+  redis!: RedisProcess
+  /** For what the engine has no call for. */
+  admin!: ReturnType<typeof newClient>
   #count = 0
   readonly #open: RedisDistributedQueue[] = []
 
-  /** Opens the queue of the test at a Redis, unless the options lead elsewhere. */
-  async start(
-    redis: RedisProcess,
-    options: RedisQueueOptions = {},
-  ): Promise<RedisDistributedQueue> {
+  /** Starts a Redis for the tests of a block. */
+  setUp(options?: RedisOptions): void {
+    beforeAll(async () => {
+      this.redis = await startRedis(options)
+      this.admin = newClient(this.redis.url)
+      await this.admin.connect()
+      return () => this.admin.destroy()
+    })
+  }
+
+  /** Opens the queue of the test there, unless the options lead elsewhere. */
+  readonly start = async (options: RedisQueueOptions = {}): Promise<RedisDistributedQueue> => {
     const isElsewhere = options.client !== undefined || options.connection !== undefined
     const one = await RedisDistributedQueue.open({
-      ...(isElsewhere ? {} : { url: redis.url }),
+      ...(isElsewhere ? {} : { url: this.redis.url }),
       queue: this.queue,
       partitions: PartitionConfig.roundRobin(2),
       durability: 'ignore',
