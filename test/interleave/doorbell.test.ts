@@ -2,15 +2,11 @@
 // Method: every interleaving of the atomic operations of two threads, and the same for protocols
 // that are broken on purpose, which must be caught.
 
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import { Explorer, type Scenario } from './support/explorer.ts'
-import { COMMONS_BYTES, REGION_BYTES, smallCommons, smallRegion } from './support/memories.ts'
+import { expect, test } from 'vitest'
+import type { Scenario } from './support/explorer.ts'
+import { openExplorer, smallCommons, smallRegion } from './support/memories.ts'
 
-const explorer = new Explorer(REGION_BYTES, COMMONS_BYTES)
-// Thousands of schedules, each with several hand-overs between threads: slow on a busy machine.
-vi.setConfig({ testTimeout: 120_000 })
-beforeAll(() => explorer.ready())
-afterAll(() => explorer.close())
+const explorer = openExplorer()
 
 function doorbell(options: Record<string, unknown>): Scenario {
   return { name: 'doorbell', region: smallRegion(64, 64, -16), commons: smallCommons(), options }

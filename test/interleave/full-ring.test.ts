@@ -2,15 +2,11 @@
 // Method: interleavings of the two loops on a result ring of four records; the coordinator takes at
 // most a few records at a time, so that room comes in parts. Broken protocols must be caught.
 
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import { Explorer, type Scenario } from './support/explorer.ts'
-import { COMMONS_BYTES, REGION_BYTES, smallCommons, smallRegion } from './support/memories.ts'
+import { expect, test } from 'vitest'
+import type { Scenario } from './support/explorer.ts'
+import { openExplorer, smallCommons, smallRegion } from './support/memories.ts'
 
-const explorer = new Explorer(REGION_BYTES, COMMONS_BYTES)
-// Thousands of schedules, each with several hand-overs between threads: slow on a busy machine.
-vi.setConfig({ testTimeout: 120_000 })
-beforeAll(() => explorer.ready())
-afterAll(() => explorer.close())
+const explorer = openExplorer()
 
 function fullRing(options: Record<string, unknown>): Scenario {
   const defaults = { count: 6, lengths: [8], limit: 2 }

@@ -3,16 +3,12 @@
 // Method: interleavings of two partitions that run commands of one lane, with the real gate; time
 // stands still but for timers. Broken protocols must be caught.
 
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { expect, test } from 'vitest'
 import type { LaneCells } from '../../src/memory/layout.ts'
-import { Explorer, type Scenario } from './support/explorer.ts'
-import { COMMONS_BYTES, REGION_BYTES, smallCommons, smallRegion } from './support/memories.ts'
+import type { Scenario } from './support/explorer.ts'
+import { openExplorer, smallCommons, smallRegion } from './support/memories.ts'
 
-const explorer = new Explorer(REGION_BYTES, COMMONS_BYTES)
-// Thousands of schedules, each with several hand-overs between threads: slow on a busy machine.
-vi.setConfig({ testTimeout: 120_000 })
-beforeAll(() => explorer.ready())
-afterAll(() => explorer.close())
+const explorer = openExplorer()
 
 const ONE_AT_A_TIME: LaneCells = { owners: 1, minConcurrency: 0, rate: undefined }
 const RATE = { limit: 1, windowMs: 10, isSliding: false, isPerPartition: false }

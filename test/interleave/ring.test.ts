@@ -2,15 +2,11 @@
 // Method: interleavings of a writer and a reader on a ring of four records that starts just below
 // 2^32, so that index and position both wrap; a race detector watches every byte that is touched.
 
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import { Explorer, type Scenario } from './support/explorer.ts'
-import { COMMONS_BYTES, REGION_BYTES, smallCommons, smallRegion } from './support/memories.ts'
+import { expect, test } from 'vitest'
+import type { Scenario } from './support/explorer.ts'
+import { openExplorer, smallCommons, smallRegion } from './support/memories.ts'
 
-const explorer = new Explorer(REGION_BYTES, COMMONS_BYTES)
-// Thousands of schedules, each with several hand-overs between threads: slow on a busy machine.
-vi.setConfig({ testTimeout: 120_000 })
-beforeAll(() => explorer.ready())
-afterAll(() => explorer.close())
+const explorer = openExplorer()
 
 function ring(options: Record<string, unknown>): Scenario {
   const defaults = { count: 6, lengths: [8], publishEvery: 1, limit: 100 }

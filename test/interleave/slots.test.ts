@@ -4,15 +4,11 @@
 // reopens one slot with a partition; and the same with mistakes that must be caught. One of them is
 // a bug that was real: the partition stored "done" after the result's tail.
 
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import { Explorer, type Scenario } from './support/explorer.ts'
-import { COMMONS_BYTES, REGION_BYTES, smallCommons, smallRegion } from './support/memories.ts'
+import { expect, test } from 'vitest'
+import type { Scenario } from './support/explorer.ts'
+import { openExplorer, smallCommons, smallRegion } from './support/memories.ts'
 
-const explorer = new Explorer(REGION_BYTES, COMMONS_BYTES)
-// Thousands of schedules, each with several hand-overs between threads: slow on a busy machine.
-vi.setConfig({ testTimeout: 120_000 })
-beforeAll(() => explorer.ready())
-afterAll(() => explorer.close())
+const explorer = openExplorer()
 
 function slots(options: Record<string, unknown>): Scenario {
   return { name: 'slots', region: smallRegion(64, 64, -32), commons: smallCommons(), options }

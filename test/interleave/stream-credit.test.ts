@@ -3,15 +3,11 @@
 // moment at which it waits for credit or for its turn is taken for a part of its run.
 // Method: every interleaving of the two protocols up to a bound; broken ones must be caught.
 
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import { Explorer, type Scenario } from './support/explorer.ts'
-import { COMMONS_BYTES, REGION_BYTES, smallCommons, smallRegion } from './support/memories.ts'
+import { expect, test } from 'vitest'
+import type { Scenario } from './support/explorer.ts'
+import { openExplorer, smallCommons, smallRegion } from './support/memories.ts'
 
-const explorer = new Explorer(REGION_BYTES, COMMONS_BYTES)
-// Thousands of schedules, each with several hand-overs between threads: slow on a busy machine.
-vi.setConfig({ testTimeout: 120_000 })
-beforeAll(() => explorer.ready())
-afterAll(() => explorer.close())
+const explorer = openExplorer()
 
 function stream(options: Record<string, unknown>): Scenario {
   return {

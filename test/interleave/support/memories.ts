@@ -1,5 +1,6 @@
 // Memories: small ones for explorations, so that wraps and full rings are common.
 
+import { afterAll, beforeAll, vi } from 'vitest'
 import {
   bellWord,
   CommonsWord,
@@ -9,6 +10,7 @@ import {
   RINGS_OFFSET,
   Word,
 } from '../../../src/memory/layout.ts'
+import { Explorer } from './explorer.ts'
 
 /** Bytes that hold every region made here. */
 export const REGION_BYTES: number = RINGS_OFFSET + 1024
@@ -18,6 +20,16 @@ export const COMMONS_BYTES = 4096
 
 /** Partitions of every commons made here. */
 export const PARTITIONS = 2
+
+/** Makes the explorer of a file, for memories made here. */
+export function openExplorer(): Explorer {
+  const explorer = new Explorer(REGION_BYTES, COMMONS_BYTES)
+  // Thousands of schedules, each with several hand-overs between threads: slow on a busy machine.
+  vi.setConfig({ testTimeout: 120_000 })
+  beforeAll(() => explorer.ready())
+  afterAll(() => explorer.close())
+  return explorer
+}
 
 /**
  * Words of a fresh region whose rings may be smaller than those of a real one.
