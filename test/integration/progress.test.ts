@@ -6,7 +6,7 @@ import { expect, test } from 'vitest'
 import { block, failure, until, within } from '../support/deadline.ts'
 import { open } from '../support/managers.ts'
 import { runProgram } from '../support/programs.ts'
-import { StreamWords } from './support/streams.ts'
+import { openStreams } from './support/streams.ts'
 
 const one = PartitionConfig.single()
 const SMALL = 2 ** 14
@@ -115,13 +115,7 @@ test('the last report comes though its handler says nothing more for long', asyn
 })
 
 test('a result that found the ring full comes though a broadcast waits and its caller runs', async () => {
-  const words = new StreamWords()
-  const manager = await open('streams.js', {
-    partitions: one,
-    concurrencyPerPartition: 2,
-    ringBytes: SMALL,
-    ...words.options,
-  })
+  const { words, manager } = await openStreams({ concurrencyPerPartition: 2, ringBytes: SMALL })
   const result = manager.run('waitForFill', { reports: 5_000, burnMs: 100 })
   await until(() => words.made === 1, 'the nested command runs')
   const broadcast = manager.broadcast('echo', 'heard')

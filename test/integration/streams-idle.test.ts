@@ -5,7 +5,7 @@ import { PartitionConfig, type QueueManager } from 'corelane'
 import { expect, test } from 'vitest'
 import { failure, until, within } from '../support/deadline.ts'
 import { moduleOf, open } from '../support/managers.ts'
-import { collect, StreamWords } from './support/streams.ts'
+import { collect, openStreams, StreamWords } from './support/streams.ts'
 
 const one = PartitionConfig.single()
 const CREDIT = 1024
@@ -65,11 +65,9 @@ test('the time that a stream has run counts on after its reader let it wait', as
 test.each([1, 3])(
   'many more idle readers than runs stop no other command (concurrency %i)',
   async (concurrencyPerPartition) => {
-    const words = new StreamWords()
-    const manager = await open('streams.js', {
+    const { words, manager } = await openStreams({
       partitions: PartitionConfig.balanced(2),
       concurrencyPerPartition,
-      ...words.options,
     })
     const streams = await idle(manager, words, 12)
     const payloads = [...Array(2_000).keys()]
@@ -86,8 +84,7 @@ test.each([1, 3])(
 )
 
 test('more idle readers than a partition has room for leave room for other commands', async () => {
-  const words = new StreamWords()
-  const manager = await open('streams.js', { partitions: one, ...words.options })
+  const { words, manager } = await openStreams()
   const streams = Array.from({ length: 1_100 }, () =>
     manager.stream('query', 'numbers', { count: 3_000 }),
   )
@@ -102,8 +99,7 @@ test('more idle readers than a partition has room for leave room for other comma
 })
 
 test('a stream goes on in turn with the commands that wait', async () => {
-  const words = new StreamWords()
-  const manager = await open('streams.js', { partitions: one, ...words.options })
+  const { words, manager } = await openStreams()
   const streams = await idle(manager, words, 2, {}, 'query', 20_000)
   let isOver = false
   const feed = async () => {
@@ -121,8 +117,7 @@ test('a stream goes on in turn with the commands that wait', async () => {
 })
 
 test('a generator is never entered while another handler has the only run', async () => {
-  const words = new StreamWords()
-  const manager = await open('streams.js', { partitions: one, ...words.options })
+  const { manager } = await openStreams()
   const streams = Array.from({ length: 3 }, () =>
     manager.stream('query', 'beside', { count: 6_000 }),
   )
@@ -188,11 +183,7 @@ test('idle streams count for a maximum that running handlers cannot reach', asyn
 })
 
 test('many commands of the key of an idle stream do not stand in the way of others', async () => {
-  const words = new StreamWords()
-  const manager = await open('streams.js', {
-    partitions: PartitionConfig.hash(1),
-    ...words.options,
-  })
+  const { words, manager } = await openStreams({ partitions: PartitionConfig.hash(1) })
   const run = (key: string) => manager.run('burn', 20, { key })
   await within(Promise.all(Array.from({ length: 8 }, () => run('mine'))), 'long ones')
   const stream = manager.stream('query', 'numbers', { count: 5_000 }, { key: 'mine' })
@@ -207,8 +198,7 @@ test('many commands of the key of an idle stream do not stand in the way of othe
 })
 
 test('an idle stream that is aborted ends though a handler has the only run', async () => {
-  const words = new StreamWords()
-  const manager = await open('streams.js', { partitions: one, ...words.options })
+  const { words, manager } = await openStreams()
   const [stream] = await idle(manager, words, 1)
   const long = manager.run('wait', 1_000)
   const stats = () => manager.stats().partitions[0]!
@@ -220,8 +210,7 @@ test('an idle stream that is aborted ends though a handler has the only run', as
 })
 
 test('a partition works on while its reload waits for an idle stream', async () => {
-  const words = new StreamWords()
-  const manager = await open('streams.js', { partitions: one, ...words.options })
+  const { words, manager } = await openStreams()
   const [stream] = await idle(manager, words, 1)
   const reload = manager.reload()
   await until(() => manager.stats().partitions[0]!.incarnations === 2, 'the next thread')

@@ -5,7 +5,7 @@ import { PartitionConfig } from 'corelane'
 import { expect, test } from 'vitest'
 import { block, failure, until, within } from '../support/deadline.ts'
 import { create, open } from '../support/managers.ts'
-import { collect, StreamWords } from './support/streams.ts'
+import { collect, openStreams, StreamWords } from './support/streams.ts'
 
 const one = PartitionConfig.single()
 const SMALL = 2 ** 14
@@ -24,8 +24,7 @@ async function stall(
 }
 
 test('a slow consumer is never more than the credit behind its producer', async () => {
-  const words = new StreamWords()
-  const manager = await open('streams.js', { partitions: one, ...words.options })
+  const { words, manager } = await openStreams()
   let taken = 0
   let ahead = 0
   for await (const value of manager.stream('query', 'numbers', { count: 6_000 })) {
@@ -44,12 +43,7 @@ test.each([
   [{ bytes: 100_000 }, 'large', Math.ceil(CREDIT / 98)],
   [{ bytes: 100_000, moves: true }, 'large', CREDIT / 128],
 ])('large values (%o of %s) use the credit up sooner', async (options, type, most) => {
-  const words = new StreamWords()
-  const manager = await open('streams.js', {
-    partitions: one,
-    concurrencyPerPartition: 2,
-    ...words.options,
-  })
+  const { words, manager } = await openStreams({ concurrencyPerPartition: 2 })
   const stream = manager.stream('query', type, { count: 400, ...options })
   await stall(stream, words, most)
   // The thread turns its event loop meanwhile, and the generator could go on if it might.
@@ -66,12 +60,7 @@ test('a consumer that is faster than its producer gets each value when it comes'
 })
 
 test('streams side by side on one partition, each read slowly, are all complete', async () => {
-  const words = new StreamWords()
-  const manager = await open('streams.js', {
-    partitions: one,
-    concurrencyPerPartition: 100,
-    ...words.options,
-  })
+  const { words, manager } = await openStreams({ concurrencyPerPartition: 100 })
   const read = async (index: number) => {
     let next = 0
     const type = index % 2 === 0 ? 'numbers' : 'syncNumbers'
@@ -110,12 +99,7 @@ test.each([1, 4])(
 )
 
 test('a stalled stream lets other commands of its partition run, and goes on itself', async () => {
-  const words = new StreamWords()
-  const manager = await open('streams.js', {
-    partitions: one,
-    concurrencyPerPartition: 2,
-    ...words.options,
-  })
+  const { words, manager } = await openStreams({ concurrencyPerPartition: 2 })
   const stream = manager.stream('query', 'numbers', { count: 3_000 })
   await stall(stream, words)
   const results = await within(manager.submitMany('query', 'echo', [1, 2, 3]), 'commands beside it')
@@ -126,12 +110,7 @@ test('a stalled stream lets other commands of its partition run, and goes on its
 })
 
 test('a stream goes on while a command of its partition burns, and after it', async () => {
-  const words = new StreamWords()
-  const manager = await open('streams.js', {
-    partitions: one,
-    concurrencyPerPartition: 2,
-    ...words.options,
-  })
+  const { words, manager } = await openStreams({ concurrencyPerPartition: 2 })
   const stream = manager.stream('query', 'numbers', { count: 10_000 })
   await stall(stream, words)
   const burns = manager.submitMany('query', 'burn', Array(20).fill(5))
@@ -140,12 +119,7 @@ test('a stream goes on while a command of its partition burns, and after it', as
 })
 
 test('a generator that ends while another is stalled does not disturb it', async () => {
-  const words = new StreamWords()
-  const manager = await open('streams.js', {
-    partitions: one,
-    concurrencyPerPartition: 2,
-    ...words.options,
-  })
+  const { words, manager } = await openStreams({ concurrencyPerPartition: 2 })
   const stream = manager.stream('query', 'numbers', { count: 4_000 })
   await stall(stream, words)
   for (let round = 0; round < 5; round++) {
@@ -159,12 +133,7 @@ test('a generator that ends while another is stalled does not disturb it', async
 test.each([1, 2])(
   'a broadcast does not wait for a stalled stream, and both come to an end (concurrency %i)',
   async (concurrencyPerPartition) => {
-    const words = new StreamWords()
-    const manager = await open('streams.js', {
-      partitions: one,
-      concurrencyPerPartition,
-      ...words.options,
-    })
+    const { words, manager } = await openStreams({ concurrencyPerPartition })
     const stream = manager.stream('query', 'numbers', { count: 5_000 })
     await stall(stream, words)
     const broadcast = manager.broadcast('echo', 'heard')
@@ -178,12 +147,7 @@ test.each([1, 2])(
 test.each([1, 2])(
   'a signal ends a stalled stream and frees its partition (concurrency %i)',
   async (concurrencyPerPartition) => {
-    const words = new StreamWords()
-    const manager = await open('streams.js', {
-      partitions: one,
-      concurrencyPerPartition,
-      ...words.options,
-    })
+    const { words, manager } = await openStreams({ concurrencyPerPartition })
     const controller = new AbortController()
     const { signal } = controller
     const stream = manager.stream('query', 'numbers', ENDLESS, { signal })
@@ -199,8 +163,7 @@ test.each([1, 2])(
 )
 
 test('a stream that waits for its own timer hears of its abort', async () => {
-  const words = new StreamWords()
-  const manager = await open('streams.js', { partitions: one, ...words.options })
+  const { words, manager } = await openStreams()
   for await (const value of manager.stream('query', 'attentive')) {
     expect(value).toBe('first')
     break
@@ -210,8 +173,7 @@ test('a stream that waits for its own timer hears of its abort', async () => {
 })
 
 test('a time-out ends a stream with what had come before it', async () => {
-  const words = new StreamWords()
-  const manager = await open('streams.js', { partitions: one, ...words.options })
+  const { words, manager } = await openStreams()
   const stream = manager.stream('query', 'numbers', { ...ENDLESS, pauseMs: 5 }, { timeoutMs: 200 })
   const { values, error } = await words.drain(
     (async function* slowly() {
@@ -228,8 +190,7 @@ test('a time-out ends a stream with what had come before it', async () => {
 })
 
 test('a thread that dies under a stream fails it after what had arrived', async () => {
-  const words = new StreamWords()
-  const manager = await open('streams.js', { partitions: one, ...words.options })
+  const { words, manager } = await openStreams()
   const { values, error } = await words.drain(manager.stream('query', 'dying', { after: 500 }))
   expect(values).toEqual([...Array(500).keys()])
   expect(error).toMatchObject({ name: 'PartitionLostError', started: true })

@@ -5,7 +5,7 @@ import { PartitionConfig, RetryPolicy } from 'corelane'
 import { expect, test } from 'vitest'
 import { block, failure, until, within } from '../support/deadline.ts'
 import { open } from '../support/managers.ts'
-import { collect, StreamWords } from './support/streams.ts'
+import { collect, openStreams, StreamWords } from './support/streams.ts'
 
 const one = PartitionConfig.single()
 
@@ -80,8 +80,7 @@ test('values of every kind arrive as results do', async () => {
 test.each([false, true])(
   'a value that cannot cross fails the stream and ends the generator (moved: %s)',
   async (moved) => {
-    const words = new StreamWords()
-    const manager = await open('streams.js', { partitions: one, ...words.options })
+    const { words, manager } = await openStreams()
     const { values, error } = await words.drain(manager.stream('query', 'bad', { after: 3, moved }))
     expect(values).toEqual([0, 1, 2])
     expect(error).toMatchObject({ name: 'SerializationError', code: 'CORELANE_UNSERIALIZABLE' })
@@ -90,8 +89,7 @@ test.each([false, true])(
 )
 
 test.each([0, 3, 700])('an error after %i values comes after all of them', async (after) => {
-  const words = new StreamWords()
-  const manager = await open('streams.js', { partitions: one, ...words.options })
+  const { words, manager } = await openStreams()
   const stream = manager.stream('query', 'failing', { after })
   const first = within(stream.next(), 'the first step')
   first.catch(() => {})
@@ -111,12 +109,7 @@ test.each([0, 3, 700])('an error after %i values comes after all of them', async
 test.each([1, 3])(
   'leaving the loop ends the generator and frees the partition (concurrency %i)',
   async (concurrencyPerPartition) => {
-    const words = new StreamWords()
-    const manager = await open('streams.js', {
-      partitions: one,
-      concurrencyPerPartition,
-      ...words.options,
-    })
+    const { words, manager } = await openStreams({ concurrencyPerPartition })
     for await (const value of manager.stream('query', 'numbers', { count: 1e9 })) {
       if (value === 10) break
     }
@@ -127,16 +120,14 @@ test.each([1, 3])(
 )
 
 test('a generator that throws when it is left harms nobody', async () => {
-  const words = new StreamWords()
-  const manager = await open('streams.js', { partitions: one, ...words.options })
+  const { words, manager } = await openStreams()
   for await (const value of manager.stream('query', 'stubborn')) if (value === 5) break
   expect(await within(manager.run('echo', 'after'), 'a command after it')).toBe('after')
   expect(words.ended).toBe(1)
 })
 
 test('a stream that is never iterated submits nothing, nor does one that is left at once', async () => {
-  const words = new StreamWords()
-  const manager = await open('streams.js', { partitions: one, ...words.options })
+  const { words, manager } = await openStreams()
   const stream = manager.stream('query', 'numbers', { count: 5 })
   const other = manager.stream('query', 'numbers', { count: 5 })
   expect(await other.return(7)).toEqual({ value: 7, done: true })
@@ -148,8 +139,7 @@ test('a stream that is never iterated submits nothing, nor does one that is left
 })
 
 test('a stream that is left before its first value came ends', async () => {
-  const words = new StreamWords()
-  const manager = await open('streams.js', { partitions: one, ...words.options })
+  const { words, manager } = await openStreams()
   const busy = manager.run('burn', 50)
   const stream = manager.stream('query', 'numbers', { count: 1e9 })
   const first = stream.next()
@@ -218,8 +208,7 @@ test('several steps that are asked for at once are answered in order', async () 
 })
 
 test('a blocked main thread finds what came meanwhile, and the producer waited for it', async () => {
-  const words = new StreamWords()
-  const manager = await open('streams.js', { partitions: one, ...words.options })
+  const { words, manager } = await openStreams()
   const stream = manager.stream('query', 'numbers', { count: 5_000 })
   const first = await within(stream.next(), 'the first value')
   block(300)

@@ -1,6 +1,8 @@
 // Streams: reads them with every wait bounded. The words are those of test/fixtures/streams.js.
 
+import { PartitionConfig, type QueueManagerOptions } from 'corelane'
 import { within } from '../../support/deadline.ts'
+import { open } from '../../support/managers.ts'
 
 const MADE = 0
 const ENDED = 1
@@ -62,4 +64,12 @@ export class StreamWords {
       return { values, error }
     }
   }
+}
+
+/** A manager with one partition, unless the options say otherwise, and the words of its streams. */
+export async function openStreams(options: QueueManagerOptions = {}) {
+  const words = new StreamWords()
+  const partitions = PartitionConfig.single()
+  const manager = await open('streams.js', { partitions, ...words.options, ...options })
+  return { words, manager }
 }
