@@ -4,8 +4,7 @@
 import { PartitionConfig } from 'corelane'
 import { expect, test } from 'vitest'
 import { failure, until, within } from '../support/deadline.ts'
-import { Ledger } from '../support/ledger.ts'
-import { moduleOf, open } from '../support/managers.ts'
+import { moduleOf, open, openLedger } from '../support/managers.ts'
 
 const handlers = moduleOf(`
   export function second(payload, context) {
@@ -38,11 +37,7 @@ test('a command whose second attempt waits past its deadline is late once', asyn
 })
 
 test('a command that is delayed until after its partition was given up rejects with the cause', async () => {
-  const ledger = new Ledger(2)
-  const manager = await open('ledger.js', {
-    partitions: PartitionConfig.single(),
-    workerData: ledger.workerData,
-  })
+  const { ledger, manager } = await openLedger(2, { partitions: PartitionConfig.single() })
   ledger.failsToLoad = true
   const killer = failure(manager.run('die', { index: 0, how: 'exit' }), 'the deadly command')
   const delayed = failure(manager.run('mark', 1, { delayMs: 9_000 }), 'the delayed one')

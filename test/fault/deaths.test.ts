@@ -5,8 +5,7 @@
 import { PartitionConfig, type PartitionLostError } from 'corelane'
 import { expect, test } from 'vitest'
 import { block, failure, rejection, until, within } from '../support/deadline.ts'
-import { Ledger } from '../support/ledger.ts'
-import { moduleOf, open } from '../support/managers.ts'
+import { moduleOf, open, openLedger } from '../support/managers.ts'
 
 const one = PartitionConfig.single()
 
@@ -44,10 +43,8 @@ test.each(runningDeaths)(
   'a thread that dies under its command ($how) rejects it with the cause and runs the queued ones',
   async ({ how, says, exitCode, cause }) => {
     const queued = 50
-    const ledger = new Ledger(queued + 1)
-    const manager = await open('ledger.js', {
+    const { ledger, manager } = await openLedger(queued + 1, {
       partitions: one,
-      workerData: ledger.workerData,
       resourceLimits: { maxOldGenerationSizeMb: 24 },
       floatingRejections: 'end',
     })
@@ -133,8 +130,7 @@ test.each(['throw in a timer', 'exit soon'])(
   'a thread that dies after its command ended (%s) loses nothing',
   async (how) => {
     const queued = 50
-    const ledger = new Ledger(queued + 1)
-    const manager = await open('ledger.js', { partitions: one, workerData: ledger.workerData })
+    const { ledger, manager } = await openLedger(queued + 1, { partitions: one })
     // Each of the others takes long enough for the event loop to turn within a few of them.
     const all = [manager.run('die', { index: queued, how })]
     for (let index = 0; index < queued; index++) all.push(manager.run('burn', { index, ms: 1 }))
@@ -166,12 +162,7 @@ test.each([2 ** 14, 2 ** 20])(
     const queued = 50
     const killer = finished
     const count = finished + 1 + queued
-    const ledger = new Ledger(count)
-    const manager = await open('ledger.js', {
-      partitions: one,
-      ringBytes,
-      workerData: ledger.workerData,
-    })
+    const { ledger, manager } = await openLedger(count, { partitions: one, ringBytes })
     // The main thread looks away until the thread is dead, so that all results are still in the
     // ring.
     const outcomes = Array.from({ length: count }, (_, index) =>
@@ -216,8 +207,7 @@ test('results that are large or moved survive the death of their thread', async 
 })
 
 test('a command whose memory was moved to the thread that died is lost, and says it never started', async () => {
-  const ledger = new Ledger(4)
-  const manager = await open('ledger.js', { partitions: one, workerData: ledger.workerData })
+  const { ledger, manager } = await openLedger(4, { partitions: one })
   const killer = failure(
     manager.run('die', { index: 0, how: 'exit after', blockMs: 100 }),
     'the deadly command',
@@ -238,8 +228,7 @@ test('a command whose memory was moved to the thread that died is lost, and says
 
 test('the queued commands of a dead thread run by priority, then age', async () => {
   const count = 60
-  const ledger = new Ledger(count + 1)
-  const manager = await open('ledger.js', { partitions: one, workerData: ledger.workerData })
+  const { ledger, manager } = await openLedger(count + 1, { partitions: one })
   const killer = rejection(
     manager.submit('system', 'die', { index: count, how: 'exit after', blockMs: 50 }),
     'the deadly command',
@@ -255,11 +244,7 @@ test('the queued commands of a dead thread run by priority, then age', async () 
 
 test('when one of several partitions dies the others go on and nothing is lost', async () => {
   const count = 2_000
-  const ledger = new Ledger(count)
-  const manager = await open('ledger.js', {
-    partitions: PartitionConfig.balanced(3),
-    workerData: ledger.workerData,
-  })
+  const { ledger, manager } = await openLedger(count, { partitions: PartitionConfig.balanced(3) })
   const deaths = new Set([100, 700, 1300, 1301, 1999])
   const all = Array.from({ length: count }, (_, index) =>
     deaths.has(index) ? manager.run('die', { index, how: 'exit' }) : manager.run('mark', index),
@@ -272,11 +257,7 @@ test('when one of several partitions dies the others go on and nothing is lost',
 
 test('commands with one key keep their order over the death of their thread', async () => {
   const count = 300
-  const ledger = new Ledger(count)
-  const manager = await open('ledger.js', {
-    partitions: PartitionConfig.hash(3),
-    workerData: ledger.workerData,
-  })
+  const { ledger, manager } = await openLedger(count, { partitions: PartitionConfig.hash(3) })
   const all = Array.from({ length: count }, (_, index) => {
     const options = { key: `key ${index % 5}` }
     return index % 100 === 50
@@ -292,8 +273,7 @@ test('commands with one key keep their order over the death of their thread', as
 })
 
 test('a broadcast on a thread that dies rejects, and one without a thread is left out', async () => {
-  const ledger = new Ledger(1)
-  const manager = await open('ledger.js', { partitions: one, workerData: ledger.workerData })
+  const { manager } = await openLedger(1, { partitions: one })
   const error = await failure(manager.broadcast('die', { index: 0, how: 'exit' }), 'broadcast')
   expect(error).toMatchObject({ code: 'CORELANE_PARTITION_LOST', started: true })
   expect(await within(manager.run('mark', 0), 'a command afterwards')).toBe(0)
@@ -301,8 +281,7 @@ test('a broadcast on a thread that dies rejects, and one without a thread is lef
 })
 
 test('an idle thread that dies is replaced, and close during the replacement is clean', async () => {
-  const ledger = new Ledger(2)
-  const manager = await open('ledger.js', { partitions: one, workerData: ledger.workerData })
+  const { manager } = await openLedger(2, { partitions: one })
   await within(manager.run('die', { index: 0, how: 'exit soon' }), 'the deadly command')
   await until(() => manager.stats().partitions[0]!.incarnations === 2, 'a replacement')
   expect(await within(manager.run('mark', 1), 'a command on the replacement')).toBe(1)

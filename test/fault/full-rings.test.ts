@@ -4,8 +4,7 @@
 import { PartitionConfig } from 'corelane'
 import { expect, test } from 'vitest'
 import { block, within } from '../support/deadline.ts'
-import { Ledger } from '../support/ledger.ts'
-import { open } from '../support/managers.ts'
+import { open, openLedger } from '../support/managers.ts'
 
 const SMALL = 2 ** 14
 const BLOCK_MS = 2_000
@@ -18,12 +17,7 @@ test.each([
   'many results through rings of 16 KiB arrive once each, under %s',
   async (name, partitions) => {
     const count = 20_000
-    const ledger = new Ledger(count)
-    const manager = await open('ledger.js', {
-      partitions,
-      ringBytes: SMALL,
-      workerData: ledger.workerData,
-    })
+    const { ledger, manager } = await openLedger(count, { partitions, ringBytes: SMALL })
     const seen: number[] = []
     const all = Array.from({ length: count }, async (_, index) => {
       // Sizes up to the longest that goes into a record, and some beyond it.
@@ -42,11 +36,9 @@ test.each([
 
 test('a main thread that is blocked with both rings full finds everything done afterwards', async () => {
   const count = 6_000
-  const ledger = new Ledger(count)
-  const manager = await open('ledger.js', {
+  const { ledger, manager } = await openLedger(count, {
     partitions: PartitionConfig.roundRobin(2),
     ringBytes: SMALL,
-    workerData: ledger.workerData,
   })
   const payload = (index: number) => ({ index, text: 'full '.repeat(100) })
   const all = Array.from({ length: count }, (_, index) => manager.run('carry', payload(index)))
@@ -63,11 +55,9 @@ test('a main thread that is blocked with both rings full finds everything done a
 
 test('a main thread that is blocked with both rings full can close right afterwards', async () => {
   const count = 6_000
-  const ledger = new Ledger(count)
-  const manager = await open('ledger.js', {
+  const { ledger, manager } = await openLedger(count, {
     partitions: PartitionConfig.roundRobin(2),
     ringBytes: SMALL,
-    workerData: ledger.workerData,
   })
   const payload = (index: number) => ({ index, text: 'full '.repeat(100) })
   const all = Array.from({ length: count }, (_, index) => manager.run('carry', payload(index)))
@@ -85,11 +75,9 @@ test('a main thread that is blocked with both rings full can close right afterwa
 
 test('a partition that stalled on a full ring goes on as soon as there is room', async () => {
   const count = 400
-  const ledger = new Ledger(count)
-  const manager = await open('ledger.js', {
+  const { ledger, manager } = await openLedger(count, {
     partitions: PartitionConfig.single(),
     ringBytes: SMALL,
-    workerData: ledger.workerData,
   })
   const text = 'r'.repeat(1_500)
   for (let round = 0; round < 10; round++) {
@@ -116,11 +104,9 @@ test('asynchronous handlers get their results through a full ring too', async ()
 
 test('a broadcast gets through while rings are full', async () => {
   const count = 3_000
-  const ledger = new Ledger(count + 1)
-  const manager = await open('ledger.js', {
+  const { ledger, manager } = await openLedger(count + 1, {
     partitions: PartitionConfig.balanced(2),
     ringBytes: SMALL,
-    workerData: ledger.workerData,
   })
   const text = 'b'.repeat(1_000)
   const all = Array.from({ length: count }, (_, index) => manager.run('carry', { index, text }))

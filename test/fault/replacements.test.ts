@@ -6,7 +6,7 @@ import { PartitionConfig, type QueueManager } from 'corelane'
 import { expect, test } from 'vitest'
 import { failure, until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
-import { create, fixture, moduleOf, open } from '../support/managers.ts'
+import { create, fixture, moduleOf, open, openLedger } from '../support/managers.ts'
 
 test('setup runs in every incarnation', async () => {
   const ledger = new Ledger(0)
@@ -133,11 +133,7 @@ test('a reload to a module without the handler of a sticky broadcast forgets it'
 })
 
 test('a module that fails to load again and again is given up after some attempts', async () => {
-  const ledger = new Ledger(20)
-  const manager = await open('ledger.js', {
-    partitions: PartitionConfig.single(),
-    workerData: ledger.workerData,
-  })
+  const { ledger, manager } = await openLedger(20, { partitions: PartitionConfig.single() })
   ledger.failsToLoad = true
   const killer = failure(manager.run('die', { index: 0, how: 'exit' }), 'the deadly command')
   const queued = [1, 2, 3].map((index) => failure(manager.run('mark', index), 'a queued one'))
@@ -156,11 +152,7 @@ test('a module that fails to load again and again is given up after some attempt
 })
 
 test('commands that wait for a module to load again run once it does', async () => {
-  const ledger = new Ledger(3)
-  const manager = await open('ledger.js', {
-    partitions: PartitionConfig.single(),
-    workerData: ledger.workerData,
-  })
+  const { ledger, manager } = await openLedger(3, { partitions: PartitionConfig.single() })
   ledger.failsToLoad = true
   const killer = failure(manager.run('die', { index: 0, how: 'exit' }), 'the deadly command')
   const queued = [1, 2].map((index) => manager.run('mark', index))
@@ -171,11 +163,7 @@ test('commands that wait for a module to load again run once it does', async () 
 })
 
 test('when one partition is given up the others take over what any of them may run', async () => {
-  const ledger = new Ledger(300)
-  const manager = await open('ledger.js', {
-    partitions: PartitionConfig.balanced(2),
-    workerData: ledger.workerData,
-  })
+  const { ledger, manager } = await openLedger(300, { partitions: PartitionConfig.balanced(2) })
   ledger.failsToLoad = true
   await failure(manager.run('die', { index: 0, how: 'exit' }), 'the deadly command')
   await until(
@@ -188,10 +176,8 @@ test('when one partition is given up the others take over what any of them may r
 })
 
 test('under hash only the commands of the partition that was given up are refused', async () => {
-  const ledger = new Ledger(10)
-  const manager = await open('ledger.js', {
+  const { ledger, manager } = await openLedger(10, {
     partitions: PartitionConfig.custom(2, ({ key }) => Number(key)),
-    workerData: ledger.workerData,
   })
   ledger.failsToLoad = true
   const options = { key: '1' }

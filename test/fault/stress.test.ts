@@ -7,8 +7,7 @@ import { PartitionConfig } from 'corelane'
 import { expect, test } from 'vitest'
 import { randomFrom } from '../../build/base/random.js'
 import { within } from '../support/deadline.ts'
-import { Ledger } from '../support/ledger.ts'
-import { open } from '../support/managers.ts'
+import { openLedger } from '../support/managers.ts'
 
 const COUNT = 100_000
 const DEATHS = 12
@@ -25,12 +24,7 @@ test.each([
   async (name, partitions, ringBytes) => {
     const next = randomFrom(seed)
     const random = (below: number) => Math.floor(next() * below)
-    const ledger = new Ledger(COUNT)
-    const manager = await open('ledger.js', {
-      partitions,
-      ringBytes,
-      workerData: ledger.workerData,
-    })
+    const { ledger, manager } = await openLedger(COUNT, { partitions, ringBytes })
     const deaths = new Set<number>()
     while (deaths.size < DEATHS) deaths.add(random(COUNT))
     const wrong: string[] = []

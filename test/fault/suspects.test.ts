@@ -6,8 +6,7 @@
 import { PartitionConfig } from 'corelane'
 import { expect, test } from 'vitest'
 import { within } from '../support/deadline.ts'
-import { Ledger } from '../support/ledger.ts'
-import { fixture, moduleOf, open } from '../support/managers.ts'
+import { fixture, moduleOf, openLedger } from '../support/managers.ts'
 
 const LOST = { retryLost: true }
 const INNOCENT = 0
@@ -33,8 +32,7 @@ test.each([
 ])(
   'a suspect that waits for an empty thread and a more urgent command of %s both run',
   async (_, lane, urgentLane) => {
-    const ledger = new Ledger(5)
-    const manager = await open('ledger.js', {
+    const { ledger, manager } = await openLedger(5, {
       handlers,
       partitions: PartitionConfig.single(),
       concurrencyPerPartition: 2,
@@ -44,7 +42,6 @@ test.each([
         limited: { priority: 3, maxConcurrency: 1, retry: LOST },
         beside: { priority: 4, retry: LOST },
       },
-      workerData: ledger.workerData,
     })
     const innocent = manager.submit(lane, 'pass', INNOCENT)
     const deadly = { index: KILLER, how: 'exit after', blockMs: 100 }

@@ -16,7 +16,7 @@ import {
 import { expect, test } from 'vitest'
 import { block, failure, until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
-import { open } from '../support/managers.ts'
+import { open, openLedger } from '../support/managers.ts'
 
 interface Piece {
   readonly lane: string
@@ -32,11 +32,9 @@ async function orderAfter(
   pieces: readonly Piece[],
   ageMs: number,
 ): Promise<{ order: number[]; agedMs: number; endMs: number }> {
-  const ledger = new Ledger(pieces.length + 1)
-  const manager = await open('ledger.js', {
+  const { ledger, manager } = await openLedger(pieces.length + 1, {
     partitions: PartitionConfig.single(),
     lanes: { first: { priority: 0 }, ...lanes },
-    workerData: ledger.workerData,
   })
   const held = manager.submit('first', 'gate', pieces.length)
   await ledger.waitForStarts(1)
@@ -161,11 +159,9 @@ test.each([
   'of many commands that are %s the oldest starts first, though it had to make way before',
   async (_, lane, priority, options) => {
     const count = 50
-    const ledger = new Ledger(count + 1)
-    const manager = await open('ledger.js', {
+    const { ledger, manager } = await openLedger(count + 1, {
       partitions: PartitionConfig.single(),
       lanes: { first: { priority: 0 }, old: { ...lane, priority: 5 }, young: { priority } },
-      workerData: ledger.workerData,
     })
     const held = manager.submit('first', 'gate', count)
     await ledger.waitForStarts(1)
@@ -290,20 +286,14 @@ test("a command's own onDeadline goes before that of its lane", async () => {
 })
 
 test('onDeadline "reject" without any deadline rejects nothing', async () => {
-  const ledger = new Ledger(1)
-  const manager = await open('ledger.js', {
-    lanes: { strict: { onDeadline: 'reject' } },
-    workerData: ledger.workerData,
-  })
+  const { manager } = await openLedger(1, { lanes: { strict: { onDeadline: 'reject' } } })
   expect(await within(manager.submit('strict', 'mark', 0), 'the command')).toBe(0)
 })
 
 test('a delayed command does not start early, and takes the place of its age when it comes', async () => {
-  const ledger = new Ledger(4)
-  const manager = await open('ledger.js', {
+  const { ledger, manager } = await openLedger(4, {
     partitions: PartitionConfig.single(),
     lanes: { lane: {} },
-    workerData: ledger.workerData,
   })
   const begin = performance.now()
   const delayed = manager.submit('lane', 'where', 0, { delayMs: 200 })

@@ -12,8 +12,7 @@ import {
 } from 'corelane'
 import { expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
-import { Ledger } from '../support/ledger.ts'
-import { open } from '../support/managers.ts'
+import { open, openLedger } from '../support/managers.ts'
 
 const GATE = 0
 const RUNNING = 1
@@ -189,12 +188,10 @@ test.each([
 ])(
   'an idle partition gets %s though one that waits before it is blocked by the rest of a handler',
   async (_, lane, first) => {
-    const ledger = new Ledger(4)
-    const manager = await open('ledger.js', {
+    const { ledger, manager } = await openLedger(4, {
       partitions: PartitionConfig.custom(3, ({ key }) => Number(key![0])),
       concurrencyPerPartition: 2,
       lanes: { limited: lane, other: {} },
-      workerData: ledger.workerData,
     })
     const parks = [0, 0, 0]
     const untilParked = async (partition: number) => {

@@ -11,8 +11,7 @@ import {
 } from 'corelane'
 import { expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
-import { Ledger } from '../support/ledger.ts'
-import { open } from '../support/managers.ts'
+import { openLedger } from '../support/managers.ts'
 
 const PROMPTS = 100_000
 const PARTITIONS = 2
@@ -55,10 +54,8 @@ test.each(Object.entries(settings))(
   'with 100,000 prompts queued a system command starts next after the running one under %s',
   async (name, setting) => {
     const urgent = 20
-    const ledger = new Ledger(PROMPTS + urgent)
-    const manager = await open('ledger.js', {
+    const { ledger, manager } = await openLedger(PROMPTS + urgent, {
       partitions: setting.partitions,
-      workerData: ledger.workerData,
     })
     queuePrompts(manager, setting, urgent)
     const overtaken: number[] = []
@@ -91,10 +88,8 @@ test.each(Object.entries(settings))(
   async (name, setting) => {
     const gates = name === 'single' ? 1 : PARTITIONS
     const each = 150
-    const ledger = new Ledger(gates + 2 * each)
-    const manager = await open('ledger.js', {
+    const { ledger, manager } = await openLedger(gates + 2 * each, {
       partitions: setting.partitions,
-      workerData: ledger.workerData,
     })
     const all: Promise<unknown>[] = []
     for (let i = 0; i < gates; i++) all.push(manager.submit('query', 'gate', i, setting.to(i)))
@@ -123,11 +118,7 @@ test.each(Object.entries(settings))(
 test('commands of one partition run by lane priority, then command priority, then age', async () => {
   const lanes = ['system', 'control', 'query', 'session', 'skill', 'prompt']
   const count = 400
-  const ledger = new Ledger(count + 1)
-  const manager = await open('ledger.js', {
-    partitions: PartitionConfig.single(),
-    workerData: ledger.workerData,
-  })
+  const { ledger, manager } = await openLedger(count + 1, { partitions: PartitionConfig.single() })
   const all: Promise<unknown>[] = [manager.submit('system', 'gate', count, { priority: 0 })]
   await ledger.waitForStarts(1)
   const ranks: [lane: number, priority: number, index: number][] = []
@@ -146,15 +137,13 @@ test('commands of one partition run by lane priority, then command priority, the
 test.each([5, 50, 400, 1500])(
   'a minimum does not turn priorities round: of two lanes under theirs the more urgent goes first (%i of each)',
   async (count) => {
-    const ledger = new Ledger(2 * count + 1)
-    const manager = await open('ledger.js', {
+    const { ledger, manager } = await openLedger(2 * count + 1, {
       partitions: PartitionConfig.single(),
       lanes: {
         gate: { priority: 0 },
         hi: new LaneConfig(1, 8).withPriority(0),
         lo: new LaneConfig(1, 8).withPriority(9),
       },
-      workerData: ledger.workerData,
     })
     const all: Promise<unknown>[] = [manager.submit('gate', 'gate', 2 * count)]
     await ledger.waitForStarts(1)
@@ -173,11 +162,9 @@ test.each([
   'an urgent command passes the less urgent ones of its own lane where that has %s',
   async (_, lane) => {
     const count = 800
-    const ledger = new Ledger(count + 1)
-    const manager = await open('ledger.js', {
+    const { ledger, manager } = await openLedger(count + 1, {
       partitions: PartitionConfig.single(),
       lanes: { gate: { priority: 0 }, limited: lane },
-      workerData: ledger.workerData,
     })
     const all: Promise<unknown>[] = [manager.submit('gate', 'gate', count)]
     await ledger.waitForStarts(1)
@@ -195,11 +182,9 @@ test.each([
 )
 
 test('lanes of equal priority share one order: age decides between them', async () => {
-  const ledger = new Ledger(301)
-  const manager = await open('ledger.js', {
+  const { ledger, manager } = await openLedger(301, {
     partitions: PartitionConfig.single(),
     lanes: { left: { priority: 3 }, right: { priority: 3 }, last: { priority: 4 } },
-    workerData: ledger.workerData,
   })
   const all: Promise<unknown>[] = [manager.submit('last', 'gate', 300)]
   await ledger.waitForStarts(1)
@@ -215,11 +200,9 @@ test.each(Object.entries(settings).filter(([name]) => ['hash', 'single', 'custom
   'commands with one key run on one partition in the order of submission under %s',
   async (name, setting) => {
     const count = 6_000
-    const ledger = new Ledger(count)
-    const manager = await open('ledger.js', {
+    const { ledger, manager } = await openLedger(count, {
       partitions: setting.partitions,
       ringBytes: 2 ** 14,
-      workerData: ledger.workerData,
     })
     const keyOfIndex = (index: number) =>
       name === 'custom' ? String(index % 2) : `user ${index % 13}`
@@ -244,11 +227,7 @@ test.each(Object.entries(settings).filter(([name]) => ['hash', 'single', 'custom
 
 test('the promises of one partition settle in the order in which its commands ran', async () => {
   const count = 3_000
-  const ledger = new Ledger(count)
-  const manager = await open('ledger.js', {
-    partitions: PartitionConfig.single(),
-    workerData: ledger.workerData,
-  })
+  const { manager } = await openLedger(count, { partitions: PartitionConfig.single() })
   const settled: number[] = []
   for (let index = 0; index < count; index++) {
     const type = index % 5 === 0 ? 'fail' : 'mark'
@@ -267,11 +246,7 @@ test('a system command does not wait for a long one while another partition move
   // Goal: under balanced an urgent command goes where something is about to end. Method: one
   // partition is held at a gate, the other runs a deep backlog, and the urgent ones must get
   // through.
-  const ledger = new Ledger(30_000)
-  const manager = await open('ledger.js', {
-    partitions: PartitionConfig.balanced(2),
-    workerData: ledger.workerData,
-  })
+  const { ledger, manager } = await openLedger(30_000, { partitions: PartitionConfig.balanced(2) })
   for (let index = 1_000; index < 30_000; index++) {
     manager.submit('prompt', 'burn', { index, ms: 1 }).catch(() => {})
   }

@@ -4,8 +4,7 @@
 import { PartitionConfig, type PartitionQuestion, stableHash } from 'corelane'
 import { expect, test } from 'vitest'
 import { failure, until, within } from '../support/deadline.ts'
-import { Ledger } from '../support/ledger.ts'
-import { create, open } from '../support/managers.ts'
+import { create, openLedger } from '../support/managers.ts'
 
 interface Place {
   readonly index: number
@@ -19,11 +18,7 @@ function tally(partitions: readonly number[], count: number): number[] {
 }
 
 test('round robin gives the partitions commands in turn', async () => {
-  const ledger = new Ledger(900)
-  const manager = await open('ledger.js', {
-    partitions: PartitionConfig.roundRobin(3),
-    workerData: ledger.workerData,
-  })
+  const { manager } = await openLedger(900, { partitions: PartitionConfig.roundRobin(3) })
   const payloads = Array.from({ length: 900 }, (_, index) => index)
   const places = await within(manager.submitMany('query', 'where', payloads), 'all commands')
   expect((places as Place[]).map(({ partition }) => partition)).toEqual(
@@ -32,11 +27,7 @@ test('round robin gives the partitions commands in turn', async () => {
 })
 
 test('hash places a command by the stable hash of its key, or of its type without one', async () => {
-  const ledger = new Ledger(201)
-  const manager = await open('ledger.js', {
-    partitions: PartitionConfig.hash(5),
-    workerData: ledger.workerData,
-  })
+  const { manager } = await openLedger(201, { partitions: PartitionConfig.hash(5) })
   const keys = ['a', '', 'ключ', '🔑', '\ud800', 'x'.repeat(1024), 'user:1', 'user:2']
   for (const [index, key] of keys.entries()) {
     if (key === '') continue
@@ -48,14 +39,12 @@ test('hash places a command by the stable hash of its key, or of its type withou
 })
 
 test('a custom partitioner is asked once for each command and learns what it may need', async () => {
-  const ledger = new Ledger(10)
   const questions: PartitionQuestion[] = []
-  const manager = await open('ledger.js', {
+  const { manager } = await openLedger(10, {
     partitions: PartitionConfig.custom(3, (question) => {
       questions.push(question)
       return (question.payload as number) % question.partitions
     }),
-    workerData: ledger.workerData,
   })
   for (let index = 0; index < 6; index++) {
     const options = index % 2 === 0 ? { key: `key ${index}` } : {}
@@ -74,11 +63,9 @@ test('a custom partitioner is asked once for each command and learns what it may
 })
 
 test('a custom partitioner that throws or answers badly rejects that one command', async () => {
-  const ledger = new Ledger(1)
   let answer: () => unknown = () => 0
-  const manager = await open('ledger.js', {
+  const { manager } = await openLedger(1, {
     partitions: PartitionConfig.custom(2, () => answer() as number),
-    workerData: ledger.workerData,
   })
   const bad = [-1, 2, 0.5, Number.NaN, '0', null, undefined, {}, 1n]
   for (const value of bad) {
@@ -101,13 +88,11 @@ test('a custom partitioner that throws or answers badly rejects that one command
 })
 
 test('an asynchronous partitioner that rejects causes no unhandled rejection', async () => {
-  const ledger = new Ledger(1)
   const refuse = async () => {
     throw new Error('rejected later')
   }
-  const manager = await open('ledger.js', {
+  const { manager } = await openLedger(1, {
     partitions: PartitionConfig.custom(2, refuse as never),
-    workerData: ledger.workerData,
   })
   const error = await failure(manager.run('where', 0), 'async')
   expect(error.code).toBe('CORELANE_INVALID_PARTITION')
@@ -115,11 +100,7 @@ test('an asynchronous partitioner that rejects causes no unhandled rejection', a
 })
 
 test.each(['balanced', 'roundRobin'] as const)('a key under %s is refused', async (strategy) => {
-  const ledger = new Ledger(1)
-  const manager = await open('ledger.js', {
-    partitions: { strategy, count: 2 },
-    workerData: ledger.workerData,
-  })
+  const { manager } = await openLedger(1, { partitions: { strategy, count: 2 } })
   const error = await failure(manager.run('where', 0, { key: 'k' }), 'a key')
   expect(error).toMatchObject({ name: 'ConfigError', code: 'CORELANE_INVALID_COMMAND' })
   expect(error.message).toContain(`"${strategy}"`)
@@ -127,11 +108,7 @@ test.each(['balanced', 'roundRobin'] as const)('a key under %s is refused', asyn
 })
 
 test('none has a single partition', async () => {
-  const ledger = new Ledger(1)
-  const manager = await open('ledger.js', {
-    partitions: PartitionConfig.single(),
-    workerData: ledger.workerData,
-  })
+  const { manager } = await openLedger(1, { partitions: PartitionConfig.single() })
   expect(manager.stats().partitions.length).toBe(1)
   const place = (await within(manager.run('where', 0, { key: 'k' }), 'where')) as Place
   expect(place.partition).toBe(0)
@@ -155,11 +132,7 @@ test('auto is balanced with at least one partition, and CORELANE_CORES overrides
 
 test('balanced uses all partitions', async () => {
   const count = 400
-  const ledger = new Ledger(count)
-  const manager = await open('ledger.js', {
-    partitions: PartitionConfig.balanced(4),
-    workerData: ledger.workerData,
-  })
+  const { ledger, manager } = await openLedger(count, { partitions: PartitionConfig.balanced(4) })
   const payloads = Array.from({ length: count }, (_, index) => ({ index, ms: 1 }))
   await within(manager.submitMany('query', 'burn', payloads), 'all commands')
   const ran = payloads.map(({ index }) => ledger.partition(index))
@@ -168,10 +141,8 @@ test('balanced uses all partitions', async () => {
 
 test('a long command does not hold up short ones bound behind it while another partition is idle', async () => {
   const short = 40
-  const ledger = new Ledger(short + 1)
-  const manager = await open('ledger.js', {
+  const { ledger, manager } = await openLedger(short + 1, {
     partitions: PartitionConfig.balanced(2),
-    workerData: ledger.workerData,
   })
   const held = manager.run('gate', short)
   const all = Array.from({ length: short }, (_, index) => manager.run('mark', index))
@@ -182,11 +153,9 @@ test('a long command does not hold up short ones bound behind it while another p
 })
 
 test('short commands behind an asynchronous one that never ends move to an idle partition', async () => {
-  const ledger = new Ledger(60)
-  const manager = await open('ledger.js', {
+  const { ledger, manager } = await openLedger(60, {
     partitions: PartitionConfig.balanced(2),
     closeTimeoutMs: 50,
-    workerData: ledger.workerData,
   })
   const stuck = manager.run('never', 59)
   stuck.catch(() => {})
@@ -198,11 +167,7 @@ test('short commands behind an asynchronous one that never ends move to an idle 
 })
 
 test('stats add up while commands run and once all have ended', async () => {
-  const ledger = new Ledger(4)
-  const manager = await open('ledger.js', {
-    partitions: PartitionConfig.balanced(2),
-    workerData: ledger.workerData,
-  })
+  const { ledger, manager } = await openLedger(4, { partitions: PartitionConfig.balanced(2) })
   const running = [manager.submit('skill', 'gate', 0), manager.submit('skill', 'gate', 1)]
   await ledger.waitForStarts(2)
   const waiting = [manager.submit('prompt', 'mark', 2), manager.submit('prompt', 'fail', 3)]
@@ -222,11 +187,9 @@ test('stats add up while commands run and once all have ended', async () => {
 })
 
 test('what is bound behind a long command of a limited lane moves to a partition that is idle', async () => {
-  const ledger = new Ledger(200)
-  const manager = await open('ledger.js', {
+  const { ledger, manager } = await openLedger(200, {
     partitions: PartitionConfig.balanced(2),
     lanes: { narrow: { priority: 0, maxConcurrency: 1 }, wide: { priority: 5 } },
-    workerData: ledger.workerData,
   })
   // The gate holds one partition; the other has a command of the lane that waits for its slot.
   const narrow = Array.from({ length: 50 }, (_, i) => manager.submit('narrow', 'gate', i))

@@ -11,7 +11,7 @@ import { PartitionConfig, type QueueManager } from 'corelane'
 import { afterAll, expect, test } from 'vitest'
 import { failure, until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
-import { moduleOf, open } from '../support/managers.ts'
+import { moduleOf, open, openLedger } from '../support/managers.ts'
 
 const one = PartitionConfig.single()
 const folder = mkdtempSync(join(tmpdir(), 'corelane-renewal-'))
@@ -63,12 +63,7 @@ test.each([
   'threads that have ended enough commands are replaced, and nothing is lost (%s)',
   async (strategy, partitions, options) => {
     const count = 1500
-    const ledger = new Ledger(count)
-    const manager = await open('ledger.js', {
-      partitions,
-      workerData: ledger.workerData,
-      maxCommandsPerThread: 150,
-    })
+    const { ledger, manager } = await openLedger(count, { partitions, maxCommandsPerThread: 150 })
     const all = range(count).map((index) => manager.run('mark', index, options(index)))
     expect(await within(Promise.all(all), 'all commands')).toEqual(range(count))
     expect(ledger.allRuns(count)).toEqual(new Array(count).fill(1))
@@ -162,11 +157,7 @@ test('a reload that fails on one partition changes none, and all can still be re
 })
 
 test('reloads under load lose nothing and keep the order of each key', async () => {
-  const ledger = new Ledger(400_000)
-  const manager = await open('ledger.js', {
-    partitions: PartitionConfig.hash(2),
-    workerData: ledger.workerData,
-  })
+  const { ledger, manager } = await openLedger(400_000, { partitions: PartitionConfig.hash(2) })
   const load = underLoad(manager, (index) => manager.run('mark', index, { key: `${index % 5}` }))
   for (const round of [1, 2, 3]) {
     await within(manager.reload(), 'reload')

@@ -5,7 +5,7 @@ import { QueueManager, QueueManagerBuilder } from 'corelane'
 import { expect, test } from 'vitest'
 import { failure, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
-import { fixture, open } from '../support/managers.ts'
+import { fixture, open, openLedger } from '../support/managers.ts'
 
 const two = { partitions: { count: 2 } } as const
 
@@ -64,8 +64,7 @@ test('submitMany gives results in the order of the payloads', async () => {
 })
 
 test('a source of submitMany that throws leaves what it gave running', async () => {
-  const ledger = new Ledger(3)
-  const manager = await open('ledger.js', { ...two, workerData: ledger.workerData })
+  const { ledger, manager } = await openLedger(3, { ...two })
   function* source() {
     yield* [0, 1, 2]
     throw new RangeError('the source broke')
@@ -86,8 +85,7 @@ test('submitMany rejects when the manager ends before its commands', async () =>
 })
 
 test('submitMany rejects with the first failure while the others run on', async () => {
-  const ledger = new Ledger(100)
-  const manager = await open('ledger.js', { ...two, workerData: ledger.workerData })
+  const { ledger, manager } = await openLedger(100, { ...two })
   const indices = Array.from({ length: 100 }, (_, index) => index)
   const error = await failure(manager.submitMany('query', 'fail', indices), 'many')
   expect(error).toBeInstanceOf(RangeError)
@@ -124,8 +122,7 @@ test('map gives results in order, from arrays, generators and asynchronous gener
 })
 
 test('map gives results as they are done if order does not matter', async () => {
-  const ledger = new Ledger(20)
-  const manager = await open('ledger.js', { ...two, workerData: ledger.workerData })
+  const { ledger, manager } = await openLedger(20, { ...two })
   const held = manager.run('softGate', 19)
   const numbers = Array.from({ length: 19 }, (_, index) => index)
   const mapped = gather(manager.map('query', 'mark', numbers, { ordered: false, concurrency: 4 }))
@@ -242,11 +239,7 @@ test('broadcast carries payloads and results of every kind, and errors as they a
 })
 
 test('a broadcast runs between commands: never while one runs, and while it runs no command starts', async () => {
-  const ledger = new Ledger(12)
-  const manager = await open('ledger.js', {
-    partitions: { count: 1 },
-    workerData: ledger.workerData,
-  })
+  const { ledger, manager } = await openLedger(12, { partitions: { count: 1 } })
   const held = manager.run('softGate', 0)
   await ledger.waitForStarts(1)
   const broadcast = manager.broadcast('softGate', 1)
@@ -258,12 +251,10 @@ test('a broadcast runs between commands: never while one runs, and while it runs
 })
 
 test('a broadcast waits no longer than broadcastTimeoutMs', async () => {
-  const ledger = new Ledger(2)
-  const manager = await open('ledger.js', {
+  const { ledger, manager } = await openLedger(2, {
     partitions: { count: 1 },
     broadcastTimeoutMs: 50,
     closeTimeoutMs: 50,
-    workerData: ledger.workerData,
   })
   const held = manager.run('gate', 0)
   await ledger.waitForStarts(1)
@@ -306,11 +297,7 @@ test('stats tell about the host', async () => {
 })
 
 test('execute tells how a command ended, where and when, and does not reject for a failure', async () => {
-  const ledger = new Ledger(10)
-  const manager = await open('ledger.js', {
-    partitions: { strategy: 'hash', count: 2 },
-    workerData: ledger.workerData,
-  })
+  const { ledger, manager } = await openLedger(10, { partitions: { strategy: 'hash', count: 2 } })
   const before = performance.now()
   const done = await within(
     manager.execute('skill', 'burn', { index: 0, ms: 5 }, { key: 'k', priority: 3 }),
@@ -344,12 +331,7 @@ test('execute tells how a command ended, where and when, and does not reject for
 })
 
 test('execute rejects a command that is not accepted, and tells of one that close dropped', async () => {
-  const ledger = new Ledger(3)
-  const manager = await open('ledger.js', {
-    partitions: { count: 1 },
-    closeTimeoutMs: 50,
-    workerData: ledger.workerData,
-  })
+  const { ledger, manager } = await openLedger(3, { partitions: { count: 1 }, closeTimeoutMs: 50 })
   expect((await failure(manager.execute('x', 'mark', 0), 'lane')).code).toBe(
     'CORELANE_UNKNOWN_LANE',
   )

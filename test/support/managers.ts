@@ -4,6 +4,7 @@
 import { QueueManager, type QueueManagerOptions } from 'corelane'
 import { afterEach, expect } from 'vitest'
 import { within } from './deadline.ts'
+import { Ledger } from './ledger.ts'
 
 const opened: QueueManager[] = []
 const unhandled: unknown[] = []
@@ -37,6 +38,13 @@ export async function open(
   const manager = create(handlers, options)
   await within(manager.start(), `start of ${handlers}`)
   return manager
+}
+
+/** Makes and starts a manager whose handlers write down so many commands. */
+export async function openLedger(entries: number, options: QueueManagerOptions = {}) {
+  const ledger = new Ledger(entries)
+  const manager = await open('ledger.js', { workerData: ledger.workerData, ...options })
+  return { ledger, manager }
 }
 
 afterEach(async () => {
