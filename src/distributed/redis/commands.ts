@@ -11,6 +11,7 @@ import type {
 } from '../contract/distributed-queue.ts'
 import { type CommandEnvelope, checkName, leavesNothing } from '../contract/envelope.ts'
 import { CALL_MAX, checkReference, checkWhole, PEEK_MAX } from '../contract/lease-request.ts'
+import { Listeners } from '../contract/listeners.ts'
 import { cancelledResult } from '../contract/poison.ts'
 import type { Reply } from './caller.ts'
 import { pack, type RedisEngine, referencesTo } from './engine.ts'
@@ -48,7 +49,7 @@ export class RedisCommands implements QueuedCommands {
   readonly #registry: Registry
   readonly #subscriptions: Subscriptions
   readonly #receive: () => void
-  readonly #listeners = new Set<(fences: readonly string[]) => void>()
+  readonly #listeners = new Listeners<[readonly string[]]>()
   readonly #strays = new Set<string>()
 
   /** @param receive - Lets announcements be received. */
@@ -113,10 +114,8 @@ export class RedisCommands implements QueuedCommands {
   }
 
   onCancel(listener: (fences: readonly string[]) => void): () => void {
-    const own = (fences: readonly string[]): void => callListener(listener, fences)
-    this.#listeners.add(own)
     this.#receive()
-    return () => this.#listeners.delete(own)
+    return this.#listeners.add('', listener)
   }
 
   async report(reports: readonly ProgressReport[]): Promise<void> {
@@ -150,10 +149,11 @@ export class RedisCommands implements QueuedCommands {
 
   /** A worker had an entry that was cancelled: this one, or another. */
   received(partition: number, lane: string, entry: string): void {
-    if (this.#listeners.size === 0) return
+    const listeners = this.#listeners.get('')
+    if (listeners === undefined) return
     const fence = this.#engine.holdings.fenceOf(partition, lane, entry)
     if (fence !== undefined) {
-      for (const own of this.#listeners) own([fence])
+      for (const listener of listeners) callListener(listener, [fence])
       return
     }
     this.#strays.add(`${partition}/${lane}/${entry}`)

@@ -13,6 +13,7 @@ import type {
 } from '../contract/distributed-queue.ts'
 import { checkName } from '../contract/envelope.ts'
 import { CALL_MAX, checkStanding, checkWhole } from '../contract/lease-request.ts'
+import { Listeners } from '../contract/listeners.ts'
 import { checkConcurrency, checkLiveRate, type LaneLimits } from '../contract/live-limits.ts'
 import type { Reply } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
@@ -106,8 +107,8 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
   readonly #engine: RedisEngine
   readonly #registry: Registry
   readonly #receive: () => void
-  readonly #listeners = new Set<(laneId: string) => void>()
-  readonly #limitListeners = new Set<() => void>()
+  readonly #pauses = new Listeners<[string]>()
+  readonly #limitChanges = new Listeners<[]>()
 
   /** @param receive - Lets announcements be received. */
   constructor(engine: RedisEngine, registry: Registry, receive: () => void) {
@@ -133,14 +134,12 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
   }
 
   onPause(listener: (laneId: string) => void): () => void {
-    const own = (laneId: string): void => callListener(listener, laneId)
-    this.#listeners.add(own)
     this.#receive()
-    return () => this.#listeners.delete(own)
+    return this.#pauses.add('', listener)
   }
 
   receivedPause(laneId: string): void {
-    for (const own of this.#listeners) own(laneId)
+    for (const listener of this.#pauses.get('') ?? []) callListener(listener, laneId)
   }
 
   async setConcurrency(laneId: string, concurrency: number | undefined): Promise<void> {
@@ -169,15 +168,13 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
   }
 
   onLimits(listener: () => void): () => void {
-    const own = (): void => callListener(listener, undefined)
-    this.#limitListeners.add(own)
     this.#receive()
-    return () => this.#limitListeners.delete(own)
+    return this.#limitChanges.add('', listener)
   }
 
   /** Limits may have changed. */
   receivedLimits(): void {
-    for (const own of this.#limitListeners) own()
+    for (const listener of this.#limitChanges.get('') ?? []) callListener(listener, undefined)
   }
 
   async #setLimit(kind: 'c' | 'r', laneId: string, limit: string): Promise<void> {

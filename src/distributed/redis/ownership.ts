@@ -4,6 +4,7 @@
 import { stableHash } from '../../schedule/hash.ts'
 import type { PartitionOwnership } from '../contract/distributed-queue.ts'
 import { checkWhole } from '../contract/lease-request.ts'
+import { Listeners } from '../contract/listeners.ts'
 import type { RedisEngine } from './engine.ts'
 import { MEMBERS } from './scripts/members.ts'
 import { OWN } from './scripts/own.ts'
@@ -35,7 +36,7 @@ export class RedisOwnership implements PartitionOwnership {
   readonly #epochs = new Map<number, number>()
   readonly #onGained: (partition: number) => void
   readonly #subscribe: () => void
-  readonly #listeners = new Set<() => void>()
+  readonly #listeners = new Listeners<[]>()
   #isMember = false
   #assigned: { readonly members: string; readonly workers: readonly string[] } | undefined
 
@@ -51,15 +52,12 @@ export class RedisOwnership implements PartitionOwnership {
 
   onChange(listener: () => void): () => void {
     this.#subscribe()
-    // A function of its own for each call: the same listener may be given twice.
-    const own = (): void => listener()
-    this.#listeners.add(own)
-    return () => this.#listeners.delete(own)
+    return this.#listeners.add('', listener)
   }
 
   /** Workers came or went, or partitions were given up; or that may have been missed. */
   changed(): void {
-    for (const listener of [...this.#listeners]) listener()
+    for (const listener of [...(this.#listeners.get('') ?? [])]) listener()
   }
 
   async heartbeat(isTaking = true): Promise<{
