@@ -42,10 +42,8 @@ export class LiftedSubmits {
     if (this.#known.has(id)) return envelope
     this.#known.set(id, { submitter, acceptedAtMs: estimateOf(envelope), result: undefined })
     if (this.#known.size > this.#maxKnown) {
-      for (const oldest of this.#known.keys()) {
-        this.#known.delete(oldest)
-        break
-      }
+      const [oldest] = this.#known.keys()
+      this.#known.delete(oldest!)
     }
     return envelope
   }

@@ -31,6 +31,11 @@ export type Call = readonly [
 /** An answer of a script: numbers, Buffers, and lists of them. */
 export type Reply = number | Buffer | Reply[] | null
 
+/** An answer as text. */
+export function textOf(reply: Reply): string {
+  return Buffer.isBuffer(reply) ? reply.toString('latin1') : String(reply)
+}
+
 export class RedisCaller {
   readonly #link: RedisLink
   readonly #queue: string

@@ -13,7 +13,7 @@ import { type CommandEnvelope, checkName, leavesNothing } from '../contract/enve
 import { CALL_MAX, checkReference, checkWhole, PEEK_MAX } from '../contract/lease-request.ts'
 import { Listeners } from '../contract/listeners.ts'
 import { cancelledResult } from '../contract/poison.ts'
-import type { Reply } from './caller.ts'
+import { type Reply, textOf } from './caller.ts'
 import { pack, type RedisEngine, referencesTo } from './engine.ts'
 import { decodeEnvelope, decodeProgress, encodeProgress, encodeResult } from './envelope-codec.ts'
 import { userLane } from './keys.ts'
@@ -157,11 +157,8 @@ export class RedisCommands implements QueuedCommands {
       return
     }
     this.#strays.add(`${partition}/${lane}/${entry}`)
-    if (this.#strays.size <= STRAYS_MAX) return
-    for (const oldest of this.#strays) {
-      this.#strays.delete(oldest)
-      break
-    }
+    const [oldest] = this.#strays
+    if (this.#strays.size > STRAYS_MAX) this.#strays.delete(oldest!)
   }
 
   /** Whether an entry that was just given was cancelled on its way here. */
@@ -203,7 +200,7 @@ export class RedisCommands implements QueuedCommands {
   async #placeOf({ commandId, partitionId }: CommandReference): Promise<Place | undefined> {
     const { keys, caller } = this.#engine
     const names = keys.partition(partitionId)
-    const lanes = (await this.#registry.lanes([partitionId])).get(partitionId)!
+    const lanes = await this.#registry.lanesOf(partitionId)
     const all = [names.command(commandId), ...names.pairs(lanes), ...names.groups(...lanes)]
     for (let from: Buffer = NONE, rounds = 0; rounds < ROUNDS_MAX; ) {
       if (from.length === 0) rounds++
@@ -270,10 +267,6 @@ export class RedisCommands implements QueuedCommands {
     const states = await this.#registry.look(all)
     return all.find((_, i) => states[i]!.state !== 'unknown')
   }
-}
-
-function textOf(reply: Reply): string {
-  return Buffer.isBuffer(reply) ? reply.toString('latin1') : String(reply)
 }
 
 type Listed = { readonly entry: string; readonly found: FoundCommand }

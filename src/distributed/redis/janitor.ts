@@ -65,7 +65,7 @@ export class Janitor {
   async #tidy(partition: number): Promise<void> {
     const { caller, keys, plan } = this.#engine
     const names = keys.partition(partition)
-    const lanes = (await this.#registry.lanes([partition])).get(partition)!
+    const lanes = await this.#registry.lanesOf(partition)
     for (let from = 0; from < lanes.length; from += LANES_MAX) {
       const some = lanes.slice(from, from + LANES_MAX)
       const all = [names.lanes, names.own, ...names.pairs(some), ...names.groups(...some)]

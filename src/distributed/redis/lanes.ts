@@ -15,7 +15,7 @@ import { checkName } from '../contract/envelope.ts'
 import { CALL_MAX, checkStanding, checkWhole } from '../contract/lease-request.ts'
 import { Listeners } from '../contract/listeners.ts'
 import { checkConcurrency, checkLiveRate, type LaneLimits } from '../contract/live-limits.ts'
-import type { Reply } from './caller.ts'
+import { type Reply, textOf } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
 import { groupedLane, userLane } from './keys.ts'
 import type { Registry } from './registry.ts'
@@ -249,8 +249,4 @@ function isLimits({ laneId, concurrency, rate }: LaneLimits): boolean {
 function check(names: readonly string[], least: number): void {
   checkWhole('names', names.length, least, CALL_MAX)
   for (const name of names) checkName('name', name)
-}
-
-function textOf(reply: Reply): string {
-  return (reply as Buffer).toString('latin1')
 }

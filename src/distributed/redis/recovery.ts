@@ -4,7 +4,7 @@
 import { nowMs } from '../../base/clock.ts'
 import type { LaneDemand } from '../contract/distributed-queue.ts'
 import type { RedisAcknowledger } from './acknowledger.ts'
-import type { Reply } from './caller.ts'
+import { type Reply, textOf } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
 import type { DeliveryName } from './holdings.ts'
 import { HELD_BY } from './scripts/held-by.ts'
@@ -54,7 +54,7 @@ export class Recovery {
     const unknown: DeliveryName[] = []
     for (let at = 0; at < reply.length; at += 3) {
       const { laneId } = lanes[(reply[at] as number) - 1]!
-      const entry = (reply[at + 1] as Buffer).toString('latin1')
+      const entry = textOf(reply[at + 1]!)
       if (holdings.has(partition, laneId, entry)) continue
       unknown.push(holdings.name(partition, laneId, entry, reply[at + 2] as number))
     }

@@ -224,19 +224,11 @@ export class RedisDistributedQueue implements LeasedQueue {
   async dequeue(partitionId: number): Promise<CommandEnvelope | null> {
     this.#engine.caller.checkOpen()
     checkWhole('partitionId', partitionId, 0, this.numPartitions - 1)
-    const lanes = (await this.#registry.lanes([partitionId])).get(partitionId)!
-    if (lanes.length === 0) return null
-    const [delivery] = await this.#fetcher.lease({
-      partitions: [partitionId],
-      lanes: [...new Set(lanes.map(userLane))].map((laneId) => ({
-        laneId,
-        max: 1,
-        priority: 0,
-        boost: [],
-      })),
-      max: 1,
-      waitMs: 0,
-    })
+    const names = new Set((await this.#registry.lanesOf(partitionId)).map(userLane))
+    if (names.size === 0) return null
+    const lanes = Array.from(names, (laneId) => ({ laneId, max: 1, priority: 0, boost: [] }))
+    const request = { partitions: [partitionId], lanes, max: 1, waitMs: 0 }
+    const [delivery] = await this.#fetcher.lease(request)
     if (delivery === undefined) return null
     // A worker that takes commands one by one reports no starts.
     if (delivery.countsAtStart) await this.start([delivery])

@@ -4,7 +4,7 @@ import { isPortableName } from '../../base/portable-name.ts'
 import { addCounts, type LaneCounts, type QueueCounts } from '../../model/queue-standing.ts'
 import type { CommandReference, CommandState, FoundCommand } from '../contract/distributed-queue.ts'
 import type { CommandResult } from '../contract/envelope.ts'
-import type { Reply } from './caller.ts'
+import { type Reply, textOf } from './caller.ts'
 import { partsOf, readDead } from './dead-letters.ts'
 import { batches, byPartition, type RedisEngine } from './engine.ts'
 import { decodeResult } from './envelope-codec.ts'
@@ -26,19 +26,19 @@ export class Registry {
   }
 
   /** Lanes in Redis that ever had a command in a partition. */
-  async lanes(partitions: readonly number[]): Promise<Map<number, string[]>> {
+  async lanesOf(partition: number): Promise<string[]> {
     const { keys, caller } = this.#engine
-    const all = await Promise.all(
-      partitions.map(async (partition) => {
-        const reply = await caller.send(['SMEMBERS', keys.partition(partition).lanes])
-        // A list or a set, as the protocol has it.
-        const names = [...(reply as unknown as Iterable<Buffer>)].map((name) =>
-          name.toString('latin1'),
-        )
-        return [partition, names.filter((name) => isPortableName(userLane(name))).sort()] as const
-      }),
-    )
-    return new Map(all)
+    const reply = await caller.send(['SMEMBERS', keys.partition(partition).lanes])
+    // A list or a set, as the protocol has it.
+    const names = Array.from(reply as unknown as Iterable<Buffer>, textOf)
+    return names.filter((name) => isPortableName(userLane(name))).sort()
+  }
+
+  /** Those of all partitions. */
+  async allLanes(): Promise<Map<number, string[]>> {
+    const length = this.#engine.plan.numPartitions
+    const all = Array.from({ length }, async (_, p) => [p, await this.lanesOf(p)] as const)
+    return new Map(await Promise.all(all))
   }
 
   async look(commands: readonly CommandReference[]): Promise<CommandState[]> {
@@ -113,12 +113,6 @@ export class Registry {
       }
     }
     await Promise.all(calls)
-  }
-
-  /** Lanes that have keys, by partition. */
-  allLanes(): Promise<Map<number, string[]>> {
-    const { numPartitions } = this.#engine.plan
-    return this.lanes(Array.from({ length: numPartitions }, (_, partition) => partition))
   }
 
   /**
