@@ -1,16 +1,11 @@
 // Fetcher: gives this worker commands, and lets it wait for them.
 // Owns: the turn in which leases are asked for, and the waits.
 
-import { createHash, randomInt } from 'node:crypto'
+import { randomInt } from 'node:crypto'
 import { nowMs, timers } from '../../base/clock.ts'
 import { show } from '../../base/errors.ts'
 import { isErrorValue } from '../../wire/families.ts'
-import type {
-  Delivery,
-  GroupTerms,
-  LaneDemand,
-  LeaseRequest,
-} from '../contract/distributed-queue.ts'
+import type { Delivery, LaneDemand, LeaseRequest } from '../contract/distributed-queue.ts'
 import { checkLeaseRequest } from '../contract/lease-request.ts'
 import { countsFirstAtStart, DELIVERIES_SPENT, poisonedResult } from '../contract/poison.ts'
 import type { RedisAcknowledger } from './acknowledger.ts'
@@ -20,6 +15,7 @@ import type { RedisCommands } from './commands.ts'
 import type { RedisEngine } from './engine.ts'
 import { decodeEnvelope, idOf } from './envelope-codec.ts'
 import { groupedLane, isGroupedLane, userLane } from './keys.ts'
+import { answerOf, digestOf, type GivenCommand, type LeaseAnswer, laneWords } from './lease-call.ts'
 import { validityOf } from './limits.ts'
 import { LinkLost } from './link.ts'
 import type { RedisOwnership } from './ownership.ts'
@@ -322,12 +318,10 @@ export class RedisFetcher {
         failure = answer
         continue
       }
-      const isLate =
-        this.#ownership !== undefined && this.#engine.holdings.isAgeing(shares[i]!.partition)
-      const unweighed = String(answer.value[5 + lanes.length] ?? '').trim()
-      if (unweighed !== '') letters.push(this.#weigh(shares[i]!, lanes, unweighed.split(' ')))
+      const { partition } = shares[i]!
+      const isLate = this.#ownership !== undefined && this.#engine.holdings.isAgeing(partition)
       const some: Delivery[] = []
-      letters.push(...this.#unpack(shares[i]!, lanes, answer.value, before[i]!, sentMs, some))
+      letters.push(...this.#take(partition, lanes, answer.value, before[i]!, sentMs, some))
       // Its commands may have been given up while it waited for this answer: see inOrder.
       if (isLate) letters.push(this.#acknowledger.release(some, { reason: 'unstarted' }))
       else given.push(...some)
@@ -343,24 +337,21 @@ export class RedisFetcher {
     )
   }
 
-  async #ask(share: Share, lanes: readonly LaneDemand[]): Promise<Reply[]> {
+  async #ask(share: Share, lanes: readonly LaneDemand[]): Promise<LeaseAnswer | undefined> {
     const { keys, caller, plan, consumer } = this.#engine
     const names = keys.partition(share.partition)
     const laneIds = lanes.map(({ laneId }) => laneId)
     const epoch = this.#ownership?.epochOf(share.partition) ?? ''
     const first = countsFirstAtStart(plan.maxDeliveries) ? 0 : 1
-    const words = lanes.flatMap(({ laneId, priority, boost, groups }, i) => [
-      ...[laneId, share.lanes[i]!, priority, boost.length],
-      ...boost.flatMap(({ afterMs, levels }) => [afterMs, levels]),
-      ...(isGroupedLane(laneId) ? wordsOf(groups) : []),
-    ])
+    const own = [consumer, plan.workerId, plan.leaseMs, epoch, share.max, first]
     try {
-      return await caller.run<Reply[]>(
+      const reply = await caller.run<Reply[]>(
         LEASE,
         [names.own, ...names.streams(laneIds), ...names.groups(...laneIds)],
-        [consumer, plan.workerId, plan.leaseMs, epoch, share.max, first, ...words],
+        [...own, ...laneWords(share, lanes)],
         { never: true },
       )
+      return answerOf(reply, lanes.length)
     } catch (error) {
       if (error instanceof LinkLost) this.#recovery.begin()
       throw error
@@ -368,14 +359,9 @@ export class RedisFetcher {
   }
 
   /** Says the weights of the groups of lanes, so that the next lease may give some of them. */
-  async #weigh(
-    { partition }: Share,
-    lanes: readonly LaneDemand[],
-    numbers: readonly string[],
-  ): Promise<void> {
+  async #weigh(partition: number, lanes: readonly LaneDemand[]): Promise<void> {
     const { keys, caller } = this.#engine
-    for (const number of numbers) {
-      const { laneId, groups } = lanes[Number(number) - 1]!
+    for (const { laneId, groups } of lanes) {
       const weights = groups!.weights!
       const key = keys.partition(partition).weights(userLane(laneId))
       await caller.run(WEIGHTS, [key], [digestOf(weights), WEIGHTS_MS, ...[...weights].flat()])
@@ -383,17 +369,16 @@ export class RedisFetcher {
     }
   }
 
-  /** Takes an answer apart; commands that no worker may run are dead-lettered. */
-  #unpack(
-    share: Share,
+  /** Takes an answer in; commands that no worker may run are dead-lettered. */
+  #take(
+    partition: number,
     lanes: readonly LaneDemand[],
-    reply: readonly Reply[],
+    answer: LeaseAnswer | undefined,
     asked: number[],
     sentMs: number,
     given: Delivery[],
   ): Promise<unknown>[] {
-    const { partition } = share
-    if (reply[0] === 0) {
+    if (answer === undefined) {
       this.#ownership?.lost(partition)
       const none = lanes.map(() => 0)
       this.#backlog.answered(partition, lanes, none, asked)
@@ -401,27 +386,33 @@ export class RedisFetcher {
       this.#backlog.distrust(partition)
       return []
     }
-    this.#ownership?.learned(partition, reply[1] as number)
-    const timeMs = reply[2] as number
-    const counts = reply.slice(3, 3 + lanes.length) as number[]
+    const { epoch, timeMs, counts, commands, ripeMs, unweighed } = answer
+    this.#ownership?.learned(partition, epoch)
     this.#backlog.answered(partition, lanes, counts, asked)
-    const ripeMs = (reply[4 + lanes.length] as number | undefined) ?? -1
     if (ripeMs >= 0) this.#backlog.addDue(partition, nowMs() + ripeMs)
-    const leasedUntilMs = sentMs + this.#engine.plan.leaseMs
+    const { holdings, plan } = this.#engine
+    const leasedUntilMs = sentMs + plan.leaseMs
     const letters: Promise<unknown>[] = []
-    for (const command of commandsOf(reply[3 + lanes.length] as Buffer)) {
-      const { laneId, groups } = lanes[command.lane - 1]!
+    if (unweighed.length > 0)
+      letters.push(
+        this.#weigh(
+          partition,
+          unweighed.map((i) => lanes[i]!),
+        ),
+      )
+    for (const command of commands) {
+      const { laneId, groups } = lanes[command.lane]!
       const { entry, counter } = command
       if (this.#commands.isStray(partition, laneId, entry)) continue
-      this.#engine.holdings.take(partition, laneId, entry, counter, leasedUntilMs)
-      const fence = this.#engine.holdings.fence(partition, laneId, entry, counter)
+      holdings.take(partition, laneId, entry, counter, leasedUntilMs)
+      const fence = holdings.fence(partition, laneId, entry, counter)
       const rate = isGroupedLane(laneId) ? groups?.rate : undefined
       const lane = userLane(laneId)
       const read = this.#read(partition, lane, command, fence, leasedUntilMs, timeMs)
       const delivery = read && rate ? { ...read, startByMs: sentMs + validityOf(rate) } : read
       if (delivery === undefined) {
         letters.push(this.#deadLetterUndecodable(partition, lane, command.value, entry, fence))
-      } else if (delivery.deliveries > this.#engine.plan.maxDeliveries) {
+      } else if (delivery.deliveries > plan.maxDeliveries) {
         letters.push(this.#deadLetterPoisoned(delivery))
       } else given.push(delivery)
     }
@@ -506,29 +497,6 @@ export class RedisFetcher {
 /** How long Redis keeps the weights of groups; they are said again then. */
 const WEIGHTS_MS = 3_600_000
 
-const DIGESTS = new WeakMap<ReadonlyMap<string, number>, string>()
-
-/** Names weights, so that they need not be said with each lease. */
-function digestOf(weights: ReadonlyMap<string, number>): string {
-  let digest = DIGESTS.get(weights)
-  if (digest === undefined) {
-    const all = JSON.stringify([...weights].sort(([a], [b]) => (a < b ? -1 : 1)))
-    digest = createHash('sha1').update(all).digest('hex')
-    DIGESTS.set(weights, digest)
-  }
-  return digest
-}
-
-/** Terms of groups, as the lease script takes them. */
-function wordsOf({ concurrency = '', rate, weights }: GroupTerms = {}): (string | number)[] {
-  const rateWords =
-    rate === undefined
-      ? ['', '', '']
-      : [rate.windowMs / rate.limit, rate.windowMs, validityOf(rate)]
-  const hasWeights = weights !== undefined && weights.size > 0
-  return [concurrency, ...rateWords, hasWeights ? digestOf(weights) : '']
-}
-
 /** A time or up to a quarter less: workers that wait for the same would look in step. */
 function roughly(ms: number): number {
   return randomInt(Math.ceil(ms * 0.75), Math.ceil(ms) + 1)
@@ -537,30 +505,4 @@ function roughly(ms: number): number {
 function ring(waiter: Waiter): void {
   waiter.isRung = true
   waiter.end()
-}
-
-/** A command as the script gives it. */
-interface GivenCommand {
-  /** Number of its lane in the request, from 1. */
-  readonly lane: number
-  readonly entry: string
-  readonly counter: number
-  readonly value: Buffer
-}
-
-/**
- * Takes commands apart: each a line with lane, entry, counter and length, and then so many bytes.
- */
-function* commandsOf(packed: Buffer): Generator<GivenCommand> {
-  for (let at = 0; at < packed.length; ) {
-    const start = packed.indexOf(10, at) + 1
-    const [lane, entry, counter, length] = packed.toString('latin1', at, start - 1).split(' ')
-    at = start + Number(length)
-    yield {
-      lane: Number(lane),
-      entry: entry!,
-      counter: Number(counter),
-      value: packed.subarray(start, at),
-    }
-  }
 }
