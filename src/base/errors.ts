@@ -327,6 +327,12 @@ export function laneError<C extends ErrorCode>(
   return new CLASSES[ERRORS[code].name](code, details, cause)
 }
 
+/** The code of an error of corelane's; undefined for anything else. */
+export function codeOf(error: unknown): ErrorCode | undefined {
+  const code = (error as { readonly code?: unknown } | null | undefined)?.code
+  return typeof code === 'string' && Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : undefined
+}
+
 /** Causes of causes that are looked at: a chain may be a circle. */
 const CAUSES_MAX = 10
 

@@ -133,6 +133,15 @@ export function anything(
   return { default: fallback, allowed, accepts }
 }
 
+/** Where a module is. Without a default. */
+export function modulePath(): OptionRule {
+  return anything(
+    undefined,
+    'a URL or a path of a module',
+    (value) => isUrl(value) || (typeof value === 'string' && value.length > 0),
+  )
+}
+
 /**
  * Refuses a call of a private constructor, which JavaScript allows.
  *

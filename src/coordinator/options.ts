@@ -16,6 +16,7 @@ import {
   isObject,
   isUrl,
   milliseconds,
+  modulePath,
   type OptionRules,
   oneOf,
   text,
@@ -128,11 +129,7 @@ export interface QueueManagerOptions<M = AnyHandlers, L extends string = string>
 /** The rules of {@link QueueManagerOptions}. */
 export const MANAGER_RULES = Object.freeze({
   handlers: alias(
-    anything(
-      undefined,
-      'a URL or a path of a module',
-      (value) => isUrl(value) || (typeof value === 'string' && value.length > 0),
-    ),
+    modulePath(),
     ...['filename', 'file', 'path', 'url', 'module', 'script', 'worker', 'processor'],
   ),
   entry: anything(undefined, 'a file: URL or a path', isEntry),

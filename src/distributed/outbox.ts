@@ -5,7 +5,7 @@
 import { atTurnEnd } from '../base/async-context.ts'
 import { timers } from '../base/clock.ts'
 import { Deque } from '../base/deque.ts'
-import { ERRORS, type ErrorCode } from '../base/errors.ts'
+import { codeOf, ERRORS } from '../base/errors.ts'
 import { CALL_MAX } from './contract/lease-request.ts'
 import { backoffMs, Pause } from './pause.ts'
 
@@ -40,10 +40,8 @@ export interface OutboxParts<Item> {
 
 /** Whether a call failed for its content, so that the same call cannot succeed later. */
 export function isRefusal(error: unknown): boolean {
-  const code = (error as { readonly code?: unknown } | null | undefined)?.code
-  return (
-    typeof code === 'string' && Object.hasOwn(ERRORS, code) && !ERRORS[code as ErrorCode].retryable
-  )
+  const code = codeOf(error)
+  return code !== undefined && !ERRORS[code].retryable
 }
 
 export class Outbox<Item> {

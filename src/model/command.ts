@@ -8,8 +8,9 @@ import {
   boolean,
   integer,
   isObject,
-  isUrl,
   milliseconds,
+  modulePath,
+  type OptionRule,
   type OptionRules,
   oneOf,
 } from '../base/options.ts'
@@ -108,6 +109,12 @@ function isSignal(value: unknown): boolean {
   )
 }
 
+const KEY_RULE: OptionRule = anything(
+  undefined,
+  `a string of 1 to ${KEY_LENGTH_MAX} characters`,
+  (value) => typeof value === 'string' && value.length > 0 && value.length <= KEY_LENGTH_MAX,
+)
+
 /** The rules of {@link CommandOptions}. */
 export const COMMAND_RULES = Object.freeze({
   id: anything(
@@ -116,24 +123,9 @@ export const COMMAND_RULES = Object.freeze({
     (value) => typeof value === 'string' && COMMAND_NAME.test(value),
   ),
   attempt: integer(1, 1, ATTEMPT_MAX),
-  file: anything(
-    undefined,
-    'a URL or a path of a module',
-    (value) => isUrl(value) || (typeof value === 'string' && value.length > 0),
-  ),
-  key: anything(
-    undefined,
-    `a string of 1 to ${KEY_LENGTH_MAX} characters`,
-    (value) => typeof value === 'string' && value.length > 0 && value.length <= KEY_LENGTH_MAX,
-  ),
-  group: alias(
-    anything(
-      undefined,
-      `a string of 1 to ${KEY_LENGTH_MAX} characters`,
-      (value) => typeof value === 'string' && value.length > 0 && value.length <= KEY_LENGTH_MAX,
-    ),
-    ...['tenant', 'groupId'],
-  ),
+  file: modulePath(),
+  key: KEY_RULE,
+  group: alias(KEY_RULE, 'tenant', 'groupId'),
   priority: integer(128, 0, PRIORITY_MAX),
   deadlineMs: milliseconds(undefined, 1, TIMER_MS_MAX),
   onDeadline: oneOf(undefined, ['boost', 'reject']),

@@ -2,7 +2,7 @@
 // Thread: main.   Owns: nothing; data only, and the arithmetic of the delays.
 
 import { TIMER_MS_MAX } from '../base/bounds.ts'
-import { ERRORS, type ErrorCode } from '../base/errors.ts'
+import { codeOf, ERRORS } from '../base/errors.ts'
 import {
   anything,
   boolean,
@@ -192,10 +192,6 @@ export function retryDelayMs(plan: RetryPlan, failures: number, chance: number):
   return Math.min(grown, maxDelayMs) * (1 - jitter * chance)
 }
 
-function isErrorCode(code: unknown): code is ErrorCode {
-  return typeof code === 'string' && Object.hasOwn(ERRORS, code)
-}
-
 /**
  * Whether an error may be gone the next time.
  *
@@ -206,8 +202,8 @@ export function isWorthRetrying(
   error: unknown,
   retryable: ((error: unknown) => boolean) | undefined,
 ): boolean {
-  const code = (error as { readonly code?: unknown } | null | undefined)?.code
-  if (isErrorCode(code) && !ERRORS[code].retryable) return false
+  const code = codeOf(error)
+  if (code !== undefined && !ERRORS[code].retryable) return false
   if (retryable === undefined) return true
   try {
     return retryable(error)

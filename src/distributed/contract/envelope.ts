@@ -5,7 +5,7 @@
 import { laneError, show } from '../../base/errors.ts'
 import { boolean, type OptionRules } from '../../base/options.ts'
 import { isPortableName, PORTABLE_NAME_ALLOWED } from '../../base/portable-name.ts'
-import { COMMAND_RULES, KEY_LENGTH_MAX, PRIORITY_MAX } from '../../model/command.ts'
+import { COMMAND_RULES, PRIORITY_MAX } from '../../model/command.ts'
 import { CARRIER_CHARS_MAX } from '../../model/command-trace.ts'
 import { PARTITION_COUNT_MAX } from '../../model/partition-config.ts'
 import { QUEUED_RETRY_RULES, type QueuedRetry } from '../../model/retry.ts'
@@ -324,8 +324,7 @@ export function checkGroupPlace(
 }
 
 function checkKey(key: unknown, takesKeys: boolean): void {
-  if (!(typeof key === 'string' && key.length > 0 && key.length <= KEY_LENGTH_MAX)) {
-    refuse('key', key, `a string of 1 to ${KEY_LENGTH_MAX} characters`)
-  }
+  const { accepts, allowed } = COMMAND_RULES.key
+  if (!accepts(key)) refuse('key', key, allowed)
   if (!takesKeys) refuse('key', key, 'none, unless the strategy of the queue is "hash" or "single"')
 }

@@ -4,7 +4,7 @@
 
 import { TIMER_MS_MAX } from '../../base/bounds.ts'
 import { nowMs } from '../../base/clock.ts'
-import { ERRORS, type ErrorCode, type LaneError, laneError } from '../../base/errors.ts'
+import { codeOf, type ErrorCode, type LaneError, laneError } from '../../base/errors.ts'
 import { checkOptions } from '../../base/options.ts'
 import { ATTEMPT_MAX, type CommandInfo, type CommandOptions } from '../../model/command.ts'
 import type { LanePlan } from '../../model/lane.ts'
@@ -119,12 +119,6 @@ const COMMAND_ERRORS: ReadonlySet<ErrorCode> = new Set([
   'CORELANE_INVALID_PARTITION',
   'CORELANE_UNSERIALIZABLE',
 ])
-
-/** The code of an error of corelane's. */
-export function codeOf(error: unknown): ErrorCode | undefined {
-  const code = (error as { readonly code?: unknown } | null | undefined)?.code
-  return typeof code === 'string' && Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : undefined
-}
 
 export function judge(
   envelope: CommandEnvelope,

@@ -4,7 +4,7 @@
 
 import { atTurnEnd } from '../../base/async-context.ts'
 import { epochMs, nowMs } from '../../base/clock.ts'
-import { laneError, show } from '../../base/errors.ts'
+import { codeOf, laneError, show } from '../../base/errors.ts'
 import { checkGiven } from '../../base/options.ts'
 import { COMMAND_RULES } from '../../model/command.ts'
 import { planLane } from '../../model/lane.ts'
@@ -14,15 +14,7 @@ import { failedResult } from '../contract/poison.ts'
 import { toPortableError } from '../contract/portable-error.ts'
 import { Pause } from '../pause.ts'
 import { Acknowledger, ProgressReporter, type Starter, StartReporter } from './acks.ts'
-import {
-  codeOf,
-  isTurnOver,
-  judge,
-  lateError,
-  mayRunOn,
-  successOf,
-  termsOf,
-} from './disposition.ts'
+import { isTurnOver, judge, lateError, mayRunOn, successOf, termsOf } from './disposition.ts'
 import type { HeldCommand, RunFailure, WorkerCore } from './held.ts'
 import { WorkerLane } from './lane.ts'
 import { LaneLimiter } from './limits.ts'
