@@ -3,7 +3,7 @@
 
 import { inspect } from 'node:util'
 import { CallContext } from '../../base/async-context.ts'
-import { nowMs, timers } from '../../base/clock.ts'
+import { callListener, nowMs, timers } from '../../base/clock.ts'
 import { Deque } from '../../base/deque.ts'
 import { laneError, show } from '../../base/errors.ts'
 import { checkGiven, checkOptions } from '../../base/options.ts'
@@ -120,15 +120,7 @@ class EventListener {
     const events = this.#kept
     this.#kept = []
     this.#context.call(() => {
-      for (const event of events) {
-        try {
-          this.listener(event)
-        } catch (error) {
-          timers.nextTick(() => {
-            throw error
-          })
-        }
-      }
+      for (const event of events) callListener(this.listener, event)
     }, undefined)
   }
 }
