@@ -253,9 +253,13 @@ const shortLived = (version: string, partition: number, lifeMs: number) => `
   export const rest = (ms) => new Promise((resolve) => setTimeout(resolve, ms, '${version}'))`
 
 test('a new thread that dies before its turn is replaced by one of the new module', async () => {
-  const manager = await openModule(mortal('old'), { partitions: PartitionConfig.hash(2) })
-  const all = range(10).map((key) => manager.run('rest', 400, { key: `${key}` }))
-  await within(manager.reload(moduleOf(shortLived('new', 1, 50))), 'reload')
+  const manager = await openModule(mortal('old'), {
+    partitions: PartitionConfig.hash(2),
+    concurrencyPerPartition: 10,
+  })
+  // The turn of partition 1 comes when these have ended: its new thread has died by then.
+  const all = range(10).map((key) => manager.run('rest', 1500, { key: `${key}` }))
+  await within(manager.reload(moduleOf(shortLived('new', 1, 500))), 'reload')
   await within(Promise.all(all), 'what ran before')
   const after = range(10).map((key) => manager.run('rest', 1, { key: `${key}` }))
   expect(await within(Promise.all(after), 'what runs after')).toEqual(new Array(10).fill('new'))
