@@ -321,8 +321,8 @@ export class Incarnation {
   #control: Remote<PartitionControl> | undefined
   /** Rejects the control calls that wait, when the thread exits. */
   readonly #waiting = new Set<(reason: unknown) => void>()
-  /** Called when one waits no more. */
-  #onAnswer: (() => void) | undefined
+  /** Called once none waits. */
+  readonly #quiet: (() => void)[] = []
   #exit: ExitReport | undefined
   /** The last that it has printed. */
   #tail = ''
@@ -434,12 +434,9 @@ export class Incarnation {
   }
 
   /** Resolves once none does: each has a time-out. */
-  async untilQuiet(): Promise<void> {
-    while (this.#waiting.size > 0) {
-      await new Promise<void>((resolve) => {
-        this.#onAnswer = resolve
-      })
-    }
+  untilQuiet(): Promise<void> {
+    if (this.#waiting.size === 0) return Promise.resolve()
+    return new Promise<void>((resolve) => this.#quiet.push(resolve))
   }
 
   /** Itself until its thread has exited. */
@@ -495,7 +492,7 @@ export class Incarnation {
       const end = () => {
         timers.clearTimeout(timer)
         this.#waiting.delete(fail)
-        this.#onAnswer?.()
+        if (this.#waiting.size === 0) for (const tell of this.#quiet.splice(0)) tell()
       }
       const fail = (reason: unknown) => {
         end()
