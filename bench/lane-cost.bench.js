@@ -6,7 +6,9 @@
 // No-op commands, 1,000 in flight, two partitions of four: the same commands through a bare lane,
 // through one with a single promise each, and through one with all of them, in turn. The maximum of
 // 4 is below what could run, so every start takes a slot; it never has to wait for one. Two more
-// lanes get commands of 10,000 groups in turn, the second with a maximum for each.
+// lanes get commands of 10,000 groups in turn, the second with a maximum for each. Multiples are
+// medians of the ratios round by round. `--only groups,groups-max` compares these with the bare one
+// and measures nothing else.
 
 import {
   LaneConfig,
@@ -16,10 +18,12 @@ import {
   RateLimitConfig,
   RetryPolicy,
 } from 'corelane'
+import { cpuSince, readCpu } from './support/cpu-clock.js'
 import { describeMachine, headerLines } from './support/machine.js'
 import { summarize } from './support/statistics.js'
 
 const isQuick = process.argv.includes('--quick')
+const only = process.argv[process.argv.indexOf('--only') + 1 || Number.POSITIVE_INFINITY]
 const ROUNDS = isQuick ? 1 : 9
 const COMMANDS = isQuick ? 2_000 : 150_000
 const QUEUED = isQuick ? 5_000 : 1_000_000
@@ -45,25 +49,31 @@ const GROUPS = Array.from({ length: 10_000 }, (_, i) => ({ group: `tenant-${i}` 
 
 const PAYLOADS = { number: 1, object: { id: 1, name: 'abc', tags: [1, 2, 3] } }
 
+const MEASURED = only === undefined ? Object.keys(LANES) : ['bare', ...only.split(',')]
+
+/** @typedef {{ rate: number, processUs: number, mainUs: number }} Sample */
+
 /**
- * Commands per second with so many in flight, and processor time of each.
+ * Commands per second with so many in flight, and processor time of each, of all threads and of the
+ * main one.
  *
  * @param {import('corelane').QueueManager} manager - Started.
  * @param {string} lane - Name of the lane.
  * @param {unknown} payload - Of every command.
+ * @returns {Promise<Sample>}
  */
 async function throughput(manager, lane, payload) {
   let left = COMMANDS
   const startedMs = performance.now()
-  const startedCpu = process.cpuUsage()
+  const startedCpu = readCpu()
   const options = lane.startsWith('groups') ? GROUPS : [undefined]
   const loop = async () => {
     while (left-- > 0) await manager.submit(lane, 'echo', payload, options[left % options.length])
   }
   await Promise.all(Array.from({ length: 1000 }, loop))
-  const { user, system } = process.cpuUsage(startedCpu)
+  const { processUs, mainUs } = cpuSince(startedCpu)
   const rate = (COMMANDS / (performance.now() - startedMs)) * 1000
-  return { rate, cpuUs: (user + system) / COMMANDS }
+  return { rate, processUs: processUs / COMMANDS, mainUs: mainUs / COMMANDS }
 }
 
 /** Makes a manager for the fixtures of the benchmark. */
@@ -83,25 +93,28 @@ async function open() {
 async function compareLanes() {
   const manager = await open()
   for (const [kind, payload] of Object.entries(PAYLOADS)) {
-    /** @type {Record<string, { rate: number, cpuUs: number }[]>} */
-    const samples = Object.fromEntries(Object.keys(LANES).map((lane) => [lane, []]))
+    /** @type {Record<string, Sample>[]} */
+    const rounds = []
     // The first two rounds warm up.
     for (let round = -2; round < ROUNDS; round++) {
-      for (const [lane, measured] of Object.entries(samples)) {
-        const sample = await throughput(manager, lane, payload)
-        if (round >= 0) measured.push(sample)
-      }
+      /** @type {Record<string, Sample>} */
+      const samples = {}
+      for (const lane of MEASURED) samples[lane] = await throughput(manager, lane, payload)
+      if (round >= 0) rounds.push(samples)
     }
-    /** @param {string} lane @param {'rate' | 'cpuUs'} figure */
-    const median = (lane, figure) =>
-      summarize((samples[lane] ?? []).map((sample) => sample[figure])).median
-    for (const lane of Object.keys(LANES)) {
-      const rate = Math.round(median(lane, 'rate')).toLocaleString('en-US')
-      const share = (median(lane, 'rate') / median('bare', 'rate')).toFixed(2)
-      const cpu = (median(lane, 'cpuUs') / median('bare', 'cpuUs')).toFixed(2)
+    for (const lane of MEASURED) {
+      /** @param {keyof Sample} figure */
+      const median = (figure) => summarize(rounds.map((one) => one[lane]?.[figure] ?? 0)).median
+      /** @param {keyof Sample} figure */
+      const multiple = (figure) => {
+        const ratios = rounds.map((one) => (one[lane]?.[figure] ?? 0) / (one.bare?.[figure] ?? 0))
+        return summarize(ratios).median.toFixed(2)
+      }
+      const rate = Math.round(median('rate')).toLocaleString('en-US')
       console.log(
-        `${kind.padEnd(7)} ${lane.padEnd(10)} ${rate.padStart(11)}/s  ${share} of bare,`,
-        `${cpu} times its processor time`,
+        `${kind.padEnd(7)} ${lane.padEnd(10)} ${rate.padStart(11)}/s  ${multiple('rate')} of bare,`,
+        `${multiple('processUs')} times its processor time,`,
+        `${multiple('mainUs')} on the main thread`,
       )
     }
   }
@@ -170,5 +183,7 @@ async function streamMany() {
 
 for (const line of headerLines(await describeMachine())) console.log(line)
 await compareLanes()
-await queueMany()
-await streamMany()
+if (only === undefined) {
+  await queueMany()
+  await streamMany()
+}

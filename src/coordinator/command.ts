@@ -280,6 +280,11 @@ export class Command implements Schedulable, GroupItem, CommandFields, StreamSou
     return this.extras?.key
   }
 
+  /** Name of its group, if it has one. */
+  get group(): string | undefined {
+    return this.extras?.group?.group
+  }
+
   /** Its place in its group; only if it has a group. */
   get seat(): GroupSeat {
     return this.extras!.group!

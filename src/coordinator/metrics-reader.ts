@@ -120,7 +120,7 @@ class MetricsReader {
       waiting: backpressure.waitingIn(lane),
       oldestMs: oldest === Number.POSITIVE_INFINITY ? 0 : Math.max(0, now - oldest),
       isPaused: lane.isPaused,
-      groups: backlog.turns.longestWaiting(lane.index),
+      groups: backlog.turns.longestWaiting(lane.index, partitions),
       partitions: shares,
     }
   }
@@ -136,9 +136,9 @@ class MetricsReader {
         continue
       }
       lane.running++
-      const { id, type } = command
+      const { id, type, group } = command
       const runningMs = Math.max(0, now - window!.startedAtMs(command.slot))
-      runs.push({ id, lane: command.lane.name, type: type.name, runningMs })
+      runs.push({ id, lane: command.lane.name, type: type.name, group, runningMs })
     }
     return runs
   }

@@ -154,7 +154,7 @@ export function takeStats(
       retried,
       timedOut,
       deadLettered,
-      groups: turns.longestWaiting(index),
+      groups: turns.longestWaiting(index, partitions),
     }
     sum.queued += queued
     sum.running += running

@@ -23,7 +23,10 @@ export interface GroupMetrics {
   readonly group: string
   /** Its commands that wait for their turn. */
   readonly queued: number
-  /** Its commands that have had their turn and not ended. */
+  /**
+   * Its commands that have had their turn and not ended; where the lane does not limit groups,
+   * those that are bound to a partition.
+   */
   readonly released: number
   /** How long the oldest that waits has waited, in milliseconds. */
   readonly oldestMs: number
@@ -68,6 +71,8 @@ export interface RunMetrics {
   readonly id: string
   readonly lane: string
   readonly type: string
+  /** Undefined if it has no group. */
+  readonly group: string | undefined
   /** Milliseconds since its handler was entered. */
   readonly runningMs: number
 }

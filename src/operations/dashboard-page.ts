@@ -336,7 +336,7 @@ function showManager(news) {
   draw('throughput', done / seconds)
   draw('latency', wait)
   for (const one of news.partitions) {
-    const runs = one.runs.slice(0, 4).map((run) => run.lane + '/' + run.type + ' ' + ms(run.runningMs)).join(', ')
+    const runs = one.runs.slice(0, 4).map((run) => run.lane + '/' + run.type + (run.group === undefined ? '' : ' of ' + run.group) + ' ' + ms(run.runningMs)).join(', ')
     const known = row(at('partitions'), one.index, [
       [String(one.index)], [one.state, one.state === 'failed' ? 'bad' : ''],
       [(100 * Math.min(1, one.busyMs / 1000 / seconds)).toFixed(0) + ' %'], [count(one.bound)],

@@ -10,11 +10,15 @@
 //
 // A released command gets the most usual priority and an age, so that it keeps its place everywhere
 // behind those that were released before it: the ages of all that wait are handed out in the order
-// of turns, and other lanes see a lane as old as it is.
+// of turns, and other lanes see a lane as old as it is. One that has that priority and that age
+// keeps its own: it always does where each group has one command.
 //
 // A group at a limit is in no ring. One that waits for its rate, or whose starts must still be
 // remembered, is in a heap by the moment at which that ends. One that holds nothing is forgotten
 // soon: at once if many are idle, since it mostly comes again.
+//
+// Where no group is ever limited the queue knows groups only while something of theirs waits:
+// released commands hold nothing, and one that comes while nothing waits goes by.
 
 import { COMMAND_RULES } from '../model/command.ts'
 import { type GroupPlan, rankOf, type SharedLanePlan } from '../model/lane.ts'
@@ -47,6 +51,8 @@ const LEFT_MAX = 64
 export class GroupQueue<T extends GroupItem> {
   #lane: SharedLanePlan
   #plan: GroupPlan
+  /** Whether no group is ever limited. */
+  readonly isOpen: boolean
   /** Of released commands. */
   #rank: number
   readonly #rings: readonly Ring<T>[]
@@ -68,6 +74,7 @@ export class GroupQueue<T extends GroupItem> {
    * @param places - Where commands may wait; each place has turns of its own, the limits are one.
    * @param costOf - What an item takes of its group's turn; more than 0.
    * @param startOf - When a released item has started; 0 if it has not.
+   * @param isFixed - Whether its terms never change. Default false.
    */
   constructor(
     lane: SharedLanePlan,
@@ -75,9 +82,12 @@ export class GroupQueue<T extends GroupItem> {
     places: number,
     costOf: (item: T) => number,
     startOf: (item: T) => number,
+    isFixed = false,
   ) {
     this.#lane = lane
     this.#plan = plan
+    const isLimited = plan.rate !== undefined || plan.concurrency !== Number.POSITIVE_INFINITY
+    this.isOpen = isFixed && !isLimited
     this.#rank = rankOf(lane.priority, PRIORITY)
     this.#rings = Array.from({ length: places }, () => new Ring<T>())
     this.#costOf = costOf
@@ -142,6 +152,14 @@ export class GroupQueue<T extends GroupItem> {
     if (flow.live === 1) this.#reconsider(group, nowMs)
   }
 
+  /** Whether an item needs no turn and goes by: nothing waits, and it passes nothing that went. */
+  passes(item: T, place: number): boolean {
+    if (!this.isOpen || this.#size > 0 || item.rank !== this.#rank) return false
+    if (!this.#rings[place]!.follows(item.sequence)) return false
+    item.seat.state = SeatState.RELEASED
+    return true
+  }
+
   /** Takes other terms from now on. Starts that count for a rate are forgotten if that changes. */
   replan(lane: SharedLanePlan, plan: GroupPlan, nowMs: number): void {
     const waiting = this.#rings.map((_, place) => this.takeAll(place, nowMs))
@@ -200,11 +218,13 @@ export class GroupQueue<T extends GroupItem> {
   /**
    * Takes back the turn of a released item that has not started, as if it had never been released.
    * It is here no more.
+   *
+   * @param place - Where it waited.
    */
-  giveBack(item: T, cost: number): void {
+  giveBack(item: T, place: number, cost: number): void {
     const { seat } = item
-    const flow = seat.keeper as Flow<T>
-    if (flow.hasTurn) flow.deficit += cost
+    const flow = this.#groups.get(seat.group)?.flowAt(place)
+    if (flow?.hasTurn) flow.deficit += cost
     seat.leave()
     restore(item)
   }
@@ -276,7 +296,7 @@ export class GroupQueue<T extends GroupItem> {
       else this.#purge(flow)
     } else {
       if (startedAtMs > 0) seat.started(startedAtMs)
-      group.pending.delete(seat)
+      if (group.rate !== undefined) group.pending.delete(seat)
       group.released--
       seat.state = SeatState.FREE
     }
@@ -326,10 +346,18 @@ export class GroupQueue<T extends GroupItem> {
     const item = this.#take(flow, nowMs)
     const { seat } = item
     seat.state = SeatState.RELEASED
-    seat.number = item.sequence
-    seat.rank = item.rank
-    item.sequence = this.#rings[flow.place]!.release()
-    item.rank = this.#rank
+    const age = this.#rings[flow.place]!.release()
+    if (item.sequence !== age || item.rank !== this.#rank) {
+      seat.number = item.sequence
+      seat.rank = item.rank
+      item.sequence = age
+      item.rank = this.#rank
+    }
+    if (this.isOpen) {
+      seat.keeper = undefined
+      if (group.waiting === 0) this.#groups.delete(group.name)
+      return item
+    }
     group.released++
     if (group.rate !== undefined) group.pending.set(seat, item)
     if (group.rate !== undefined || group.released >= this.#plan.concurrency) {
@@ -386,7 +414,7 @@ export class GroupQueue<T extends GroupItem> {
   }
 
   #idle(group: Group<T>): void {
-    if (this.#idleCount >= IDLE_MAX) {
+    if (this.isOpen || this.#idleCount >= IDLE_MAX) {
       this.#groups.delete(group.name)
       return
     }

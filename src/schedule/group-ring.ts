@@ -7,8 +7,8 @@ import type { GroupRate } from './group-rate.ts'
 import type { HeapPlace } from './indexed-heap.ts'
 import type { LaneQueue, Queueable } from './lane-queue.ts'
 
-/** What a seat stands for. */
-export const SeatState = Object.freeze({ FREE: 0, WAITING: 1, RELEASED: 2, STARTED: 3 })
+/** What a seat stands for. NAMED: a queue gave its command out, and sees to turns and limits. */
+export const SeatState = Object.freeze({ FREE: 0, WAITING: 1, RELEASED: 2, STARTED: 3, NAMED: 4 })
 
 /** Where a seat is. */
 interface SeatKeeper {
@@ -20,19 +20,25 @@ interface SeatKeeper {
 export class GroupSeat {
   /** Name of the group. */
   readonly group: string
-  /** @internal */
+  /** Whose limits it counts for; undefined if it waits for no turn and nothing limits its group. */
   keeper: SeatKeeper | undefined = undefined
-  /** @internal */
-  state: number = SeatState.FREE
+  /** One of {@link SeatState}. */
+  state: number
   /** When its command began to wait. */
   sinceMs = 0
-  /** Sequence and rank of its command before it was released; undefined if it never was. */
+  /** Sequence and rank of its command before a turn changed them; undefined if none did. */
   number: number | undefined = undefined
   rank = 0
 
   /** @param group - Name of the group. */
-  constructor(group: string) {
+  constructor(group: string, state: number = SeatState.FREE) {
     this.group = group
+    this.state = state
+  }
+
+  /** Whether its command waits for turns of its group, and counts for its limits. */
+  get takesTurns(): boolean {
+    return this.state !== SeatState.NAMED
   }
 
   /** Whether its command has had its turn: it counts as one that runs. */
@@ -46,7 +52,7 @@ export class GroupSeat {
    * @param atMs - When, as its partition stamped it.
    */
   started(atMs: number): void {
-    if (this.state === SeatState.RELEASED) this.keeper!.started(this, atMs)
+    if (this.state === SeatState.RELEASED) this.keeper?.started(this, atMs)
   }
 
   /**
@@ -55,7 +61,8 @@ export class GroupSeat {
    * @param startedAtMs - When its command started; 0 if it did not, or that was noted.
    */
   leave(startedAtMs = 0): void {
-    this.keeper?.leave(this, startedAtMs)
+    if (this.keeper !== undefined) this.keeper.leave(this, startedAtMs)
+    else if (this.takesTurns) this.state = SeatState.FREE
   }
 
   /**
@@ -64,12 +71,11 @@ export class GroupSeat {
    * @param startedAtMs - When that run started.
    */
   split(startedAtMs: number): GroupSeat {
-    const run = new GroupSeat(this.group)
     this.started(startedAtMs)
+    const run = new GroupSeat(this.group, this.state)
     run.keeper = this.keeper
-    run.state = this.state
     this.keeper = undefined
-    this.state = SeatState.FREE
+    this.leave()
     return run
   }
 }
@@ -222,6 +228,13 @@ export class Ring<T extends GroupItem> {
   /** One that waited has left. */
   depart(): void {
     this.#ages.pop()
+  }
+
+  /** Whether one that goes now keeps its place behind all that were released; it is one of them. */
+  follows(age: number): boolean {
+    if (age < this.#lastAge) return false
+    this.#lastAge = age
+    return true
   }
 
   /** Adds a flow: its turn comes after those of all others. */

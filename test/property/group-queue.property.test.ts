@@ -29,14 +29,15 @@ class Item {
   }
 }
 
-function queueOf(options: LaneOptions, places = 1): GroupQueue<Item> {
-  const plan = planLane('lane', options)
+function queueOf(options: LaneOptions, places = 1, isFixed = false): GroupQueue<Item> {
+  const plan = planLane('lane', { priority: 0, ...options })
   return new GroupQueue<Item>(
     plan,
     plan.groups,
     places,
     ({ cost }) => cost,
     ({ startedAtMs }) => startedAtMs,
+    isFixed,
   )
 }
 
@@ -50,9 +51,10 @@ test(
         fc.array(fc.tuple(costs, fc.integer({ min: 1, max: 5 })), { minLength: 2, maxLength: 6 }),
         // Others come and go meanwhile.
         fc.array(fc.tuple(fc.nat(20), fc.integer({ min: 1, max: 50 })), { maxLength: 100 }),
-        (groups, others) => {
+        fc.boolean(),
+        (groups, others, isFixed) => {
           const weights = Object.fromEntries(groups.map(([, weight], i) => [`g${i}`, weight]))
-          const queue = queueOf({ groupWeights: weights })
+          const queue = queueOf({ groupWeights: weights }, 1, isFixed)
           const got = groups.map(() => 0)
           const next = groups.map(() => 0)
           let sequence = 0
@@ -124,9 +126,12 @@ test(
         fc.option(fc.integer({ min: 1, max: 3 }), { nil: undefined }),
         fc.option(fc.tuple(fc.integer({ min: 1, max: 4 }), sliding), { nil: undefined }),
         fc.array(step, { maxLength: 150 }),
-        (groupConcurrency, rate, steps) => {
+        fc.boolean(),
+        (groupConcurrency, rate, steps, isFixed) => {
           const rateOptions = rate && { limit: rate[0], windowMs: 50, algorithm: rate[1] }
-          const queue = queueOf({ groupConcurrency, groupRateLimit: rateOptions }, 2)
+          const queue = queueOf({ groupConcurrency, groupRateLimit: rateOptions }, 2, isFixed)
+          const isLimited = groupConcurrency !== undefined || rate !== undefined
+          expect(queue.isOpen).toBe(isFixed && !isLimited)
           const waiting = new Set<Item>()
           const released = new Set<Item>()
           const starts = new Map<string, number[]>()
@@ -145,6 +150,15 @@ test(
             gone++
             item.seat.leave(item.startedAtMs)
           }
+          const release = (item: Item) => {
+            const { place, sequence: age } = item
+            // Those released before stay ahead of it, and its rank is that of all.
+            expect(item.rank).toBe(128)
+            expect(item.seat.isReleased).toBe(true)
+            expect(age).toBeGreaterThanOrEqual(ages[place]!)
+            ages[place] = age
+            released.add(item)
+          }
           const take = (place: number) => {
             queue.advance(now)
             const item = queue.next(place, now)
@@ -152,15 +166,14 @@ test(
             expect(waiting.delete(item)).toBe(true)
             expect(item.place).toBe(place)
             // Within its group the most urgent goes first, and of those the oldest.
-            const { group, rank, number } = item.seat
+            const { group, number } = item.seat
+            const rank = number === undefined ? item.rank : item.seat.rank
             for (const other of waiting) {
               if (other.place !== place || other.seat.group !== group) continue
-              expect(other.rank - rank || other.sequence - number!).toBeGreaterThan(0)
+              const behind = other.rank - rank || other.sequence - (number ?? item.sequence)
+              expect(behind).toBeGreaterThan(0)
             }
-            // Those released before stay ahead of it.
-            expect(item.sequence).toBeGreaterThanOrEqual(ages[place]!)
-            ages[place] = item.sequence
-            released.add(item)
+            release(item)
             const mine = [...released].filter(({ seat }) => seat.group === item.seat.group)
             expect(mine.length).toBeLessThanOrEqual(groupConcurrency ?? Infinity)
             return item
@@ -170,8 +183,13 @@ test(
             if (one.do === 'offer') {
               const { group, cost, rank, place } = one
               const item = new Item(`g${group}`, sequence++, cost, rank, place)
-              waiting.add(item)
               offered++
+              if (queue.passes(item, place)) {
+                expect(waiting.size).toBe(0)
+                release(item)
+                continue
+              }
+              waiting.add(item)
               queue.offer(item, place, now)
             } else if (one.do === 'next') take(one.place)
             else if (one.do === 'wait') now += one.ms
@@ -188,12 +206,16 @@ test(
               else if (one.do === 'end') end(item)
               else if (item.startedAtMs === 0) {
                 released.delete(item)
-                queue.giveBack(item, item.cost)
+                queue.giveBack(item, item.place, item.cost)
                 waiting.add(item)
                 queue.offer(item, item.place, now)
               }
             }
             expect(queue.size).toBe(waiting.size)
+            if (!queue.isOpen) continue
+            // Without limits only groups are known of which something waits.
+            const known = new Set([...waiting].map(({ seat }) => seat.group))
+            expect(queue.groupCount).toBe(known.size)
           }
           // All that is released starts and ends; then all that waits comes, as limits allow.
           for (let rounds = 0; waiting.size > 0 || released.size > 0; rounds++) {

@@ -68,11 +68,6 @@ export class Backlog {
     return this.#places.reduce((sum, place) => sum + place.sizeOf(laneIndex), 0)
   }
 
-  /** Whether a command of a lane is in the order of a place. */
-  hasIn(laneIndex: number, place: number): boolean {
-    return this.#places[place]!.sizeOf(laneIndex) > 0
-  }
-
   /** The commands of a lane among which is the oldest that waits, wherever it does. */
   *oldestOf(laneIndex: number): Generator<Command> {
     yield* this.turns.oldestOf(laneIndex)
@@ -89,6 +84,11 @@ export class Backlog {
     return this.#places[placeOf(home)]!.size === 0
   }
 
+  /** Whether a command whose turn has not come goes on without: nothing is before it. */
+  passes(command: Command): boolean {
+    return this.isEmptyAt(command.home) && this.turns.passes(command)
+  }
+
   /**
    * Adds a command.
    *
@@ -97,6 +97,12 @@ export class Backlog {
   offer(command: Command, nowMs: number): void {
     this.#places[placeOf(command.home)]!.offer(command, nowMs)
     this.#size++
+  }
+
+  /** Adds a command of a group whose turn has come. */
+  offerNext(command: Command, nowMs: number): void {
+    this.turns.putInOrder(command)
+    this.offer(command, nowMs)
   }
 
   /** Adds a command to the order, or to its group if that has not had its turn. */

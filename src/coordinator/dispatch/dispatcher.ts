@@ -93,7 +93,7 @@ export class Dispatcher implements Admission<Command> {
       this.#submitted.push(command)
       return
     }
-    if (isBeforeTurn(command)) {
+    if (isBeforeTurn(command) && !backlog.passes(command)) {
       this.#awaitTurn(command)
       return
     }
@@ -421,36 +421,36 @@ export class Dispatcher implements Admission<Command> {
     if (home === ANY_PARTITION && backlog.isEmptyAt(home)) {
       this.#takeTurn(laneIndex, place, now)
       this.#placeSubmitted()
-    } else if (!backlog.hasIn(laneIndex, place)) this.#refill(place, now)
+    } else if (!backlog.turns.hasInOrder(laneIndex, place)) this.#refill(place, now)
   }
 
-  /** Takes a turn in each lane that has nothing in the order: as late as partitions allow. */
+  /** Takes a turn in each lane of which none had one and still waits: as late as windows allow. */
   #takeTurns(place: number, now: number): boolean {
-    const backlog = this.#backlog
-    const { lanes } = backlog.turns
+    const { turns } = this.#backlog
+    const isOneOfMany = turns.readyLanes(place) > 1
     let hasTaken = false
-    for (const laneIndex of lanes) {
+    for (const laneIndex of turns.lanes) {
       const lane = this.#lanes[laneIndex]!
-      if (lane.isPaused || backlog.hasIn(laneIndex, place)) continue
+      if (lane.isPaused || turns.hasInOrder(laneIndex, place)) continue
       // What cannot start must not hold a slot of its group.
       const isHeld = !this.#isShared && this.#partitions[place]!.isHeld
       if (isHeld && hasGroupSlots(lane)) continue
-      if (this.#takeTurn(laneIndex, place, now, lanes.length > 1)) hasTaken = true
+      if (this.#takeTurn(laneIndex, place, now, isOneOfMany)) hasTaken = true
     }
     return hasTaken
   }
 
-  /** Binds the command of a lane whose turn it is or puts it into the order; false if none is. */
+  /** Binds commands of a lane whose turn it is or puts one into the order; false if none is. */
   #takeTurn(laneIndex: number, place: number, now: number, isOneOfMany = false): boolean {
     const backlog = this.#backlog
-    for (;;) {
+    for (let hasTaken = false; ; hasTaken = true) {
       const command = backlog.turns.next(laneIndex, place, now)
-      if (command === undefined) return false
+      if (command === undefined) return hasTaken
       const { rank } = command
       if (!this.#mustHold(command, rank, now)) {
         const mayGo = !isOneOfMany && !command.isTimed && backlog.isEmptyAt(command.home)
-        const isGone = mayGo && (command.isOver || this.#admits(command, rank))
-        if (!isGone) backlog.offer(command, now)
+        if (mayGo && (command.isOver || this.#admits(command, rank))) continue
+        backlog.offerNext(command, now)
         return true
       }
       this.#hold(command, rank, now)

@@ -6,8 +6,9 @@ import { nowMs } from '../../base/clock.ts'
 import type { LanePlan } from '../../model/lane.ts'
 import { GROUPS_LISTED, type GroupMetrics } from '../../model/metrics.ts'
 import { GroupQueue } from '../../schedule/group-queue.ts'
-import { ANY_PARTITION, type Command } from '../command.ts'
+import { ANY_PARTITION, type Command, CommandState } from '../command.ts'
 import type { Lane } from '../lane-table.ts'
+import type { PartitionHandle } from '../threads/partition-handle.ts'
 
 /** So many commands of one turn of the event loop share a reading of the clock. */
 const SHARED_READINGS = 64
@@ -29,6 +30,8 @@ export class GroupTurns {
   readonly #queues: (GroupQueue<Command> | undefined)[]
   /** Lanes that have one. */
   readonly #used: number[] = []
+  /** By lane and place: the one that was put into the order last. */
+  readonly #nexts: (Command | undefined)[]
   #readingsLeft = 0
   #readMs = 0
 
@@ -37,6 +40,7 @@ export class GroupTurns {
     this.#lanes = lanes
     this.#places = places
     this.#queues = lanes.map(() => undefined)
+    this.#nexts = new Array(lanes.length * places).fill(undefined)
   }
 
   /** Lanes of which commands with a group have come, by index. */
@@ -78,16 +82,26 @@ export class GroupTurns {
     return this.#queues[laneIndex]!.isReady(place)
   }
 
+  /** Of how many lanes some group may release a command at a place. */
+  readyLanes(place: number): number {
+    let count = 0
+    for (const laneIndex of this.#used) if (this.isReady(laneIndex, place)) count++
+    return count
+  }
+
+  /** Whether a command needs no turn: none of its lane waits, and no group of it is limited. */
+  passes(command: Command): boolean {
+    const { laneIndex, lane, key, isTimed, home } = command
+    if (key !== undefined || isTimed || lane.isPaused) return false
+    if (!this.#queueOf(laneIndex).passes(command, placeOf(home))) return false
+    this.putInOrder(command)
+    return true
+  }
+
   /** Adds a command that has a group. */
   offer(command: Command, now: number): void {
     const { laneIndex, home, seat } = command
-    let queue = this.#queues[laneIndex]
-    if (queue === undefined) {
-      const plan = this.#lanes[laneIndex]!
-      queue = new GroupQueue(plan, plan.groups, this.#places, costOf, startOf)
-      this.#queues[laneIndex] = queue
-      this.#used.push(laneIndex)
-    }
+    const queue = this.#queueOf(laneIndex)
     if (--this.#readingsLeft < 0) {
       this.#readingsLeft = SHARED_READINGS - 1
       this.#readMs = Math.floor(nowMs())
@@ -113,6 +127,20 @@ export class GroupTurns {
     return this.#queues[laneIndex]!.next(place, now)
   }
 
+  /** Notes that a command whose turn has come waits in the order. */
+  putInOrder(command: Command): void {
+    this.#nexts[command.laneIndex * this.#places + placeOf(command.home)] = command
+  }
+
+  /** Whether one of a lane waits in the order of a place; no other has its turn before it goes. */
+  hasInOrder(laneIndex: number, place: number): boolean {
+    const at = laneIndex * this.#places + place
+    const next = this.#nexts[at]
+    if (next?.state === CommandState.QUEUED && next.seat.isReleased) return true
+    this.#nexts[at] = undefined
+    return false
+  }
+
   /**
    * Takes back the turns of commands that had them and have not started.
    *
@@ -120,8 +148,10 @@ export class GroupTurns {
    */
   giveBack(commands: Command[]): Command[] {
     for (const command of commands) {
-      if (command.extras?.group?.isReleased) {
-        this.#queues[command.laneIndex]!.giveBack(command, costOf(command))
+      const seat = command.extras?.group
+      if (seat?.isReleased && seat.takesTurns) {
+        const place = placeOf(command.home)
+        this.#queues[command.laneIndex]!.giveBack(command, place, costOf(command))
       }
     }
     return commands
@@ -136,9 +166,37 @@ export class GroupTurns {
     return this.#queues[laneIndex]?.oldest() ?? []
   }
 
-  /** The groups of a lane that have waited longest, that one first. */
-  longestWaiting(laneIndex: number): readonly GroupMetrics[] {
-    return this.#queues[laneIndex]?.longestWaiting(GROUPS_LISTED, nowMs()) ?? []
+  /**
+   * The groups of a lane that have waited longest, that one first.
+   *
+   * @param partitions - Hold the released commands of groups that are not limited.
+   */
+  longestWaiting(
+    laneIndex: number,
+    partitions: readonly PartitionHandle[],
+  ): readonly GroupMetrics[] {
+    const queue = this.#queues[laneIndex]
+    const listed = queue?.longestWaiting(GROUPS_LISTED, nowMs()) ?? []
+    if (listed.length === 0 || !queue!.isOpen) return listed
+    const bound = new Map<string | undefined, number>()
+    for (const { incarnation } of partitions) {
+      for (const { command } of incarnation?.window.snapshot() ?? []) {
+        const group = command.laneIndex === laneIndex ? command.group : undefined
+        bound.set(group, (bound.get(group) ?? 0) + 1)
+      }
+    }
+    return listed.map((one) => ({ ...one, released: bound.get(one.group) ?? 0 }))
+  }
+
+  #queueOf(laneIndex: number): GroupQueue<Command> {
+    let queue = this.#queues[laneIndex]
+    if (queue === undefined) {
+      const plan = this.#lanes[laneIndex]!
+      queue = new GroupQueue(plan, plan.groups, this.#places, costOf, startOf, true)
+      this.#queues[laneIndex] = queue
+      this.#used.push(laneIndex)
+    }
+    return queue
   }
 }
 

@@ -154,7 +154,8 @@ export class LocalPartition {
    * @param command - Taken from here, and nothing was done about its key since.
    */
   restore(command: LocalCommand, nowMs: number): void {
-    if (isGrouped(command)) this.#lanes.get(command.envelope.laneId)!.groups!.giveBack(command, 1)
+    const { groups } = this.#lanes.get(command.envelope.laneId) ?? {}
+    if (isGrouped(command)) groups!.giveBack(command, 0, 1)
     this.#offer(command, nowMs)
   }
 
@@ -301,7 +302,7 @@ function resort(lane: LocalLane, plan: LanePlan, nowMs: number): void {
   const { groups, next } = lane
   if (groups === undefined) return
   if (next !== undefined) {
-    groups.giveBack(next, 1)
+    groups.giveBack(next, 0, 1)
     groups.offer(next, 0, nowMs)
     lane.next = undefined
   }

@@ -51,7 +51,13 @@ function newsOf({ lane = 'api', error, failed = 0, oldestMs = 0, runs = 0 }: Giv
           ...rings,
           loopDelay: new Histogram(),
         },
-        runs: Array.from({ length: runs }, () => ({ id: '1', lane, type: 't', runningMs: 5 })),
+        runs: Array.from({ length: runs }, () => ({
+          id: '1',
+          lane,
+          type: 't',
+          group: undefined,
+          runningMs: 5,
+        })),
       },
     ],
   }

@@ -2,11 +2,16 @@
 
 import { expect, test } from 'vitest'
 import { LocalCommand } from '../../../src/distributed/local/local-command.ts'
-import { LocalLanePlans, LocalPartition } from '../../../src/distributed/local/local-partition.ts'
+import {
+  type LocalLane,
+  LocalLanePlans,
+  LocalPartition,
+} from '../../../src/distributed/local/local-partition.ts'
 
-function commandOf(laneId: string, sequence: number): LocalCommand {
+function commandOf(laneId: string, sequence: number, group?: string): LocalCommand {
   const times = { createdAt: 0, retryCount: 0, version: 1 }
-  const envelope = { id: `${sequence}`, commandType: 'work', laneId, partitionId: 0, ...times }
+  const names = { commandType: 'work', laneId, partitionId: 0, group }
+  const envelope = { id: `${sequence}`, ...names, ...times }
   const command = new LocalCommand(envelope, 0)
   command.queueUp(sequence, 0)
   return command
@@ -37,4 +42,27 @@ test('a lane that holds something is kept, and its order, whatever becomes of ot
   const demands = plans.open([kept])
   const taken = [0, 1, 2, 3].map(() => partition.take(demands, 0)?.envelope.id)
   expect(taken).toEqual(['0', '1', '2', undefined])
+})
+
+test.each([
+  ['without limits', undefined],
+  ['with a maximum', { concurrency: 2 }],
+])('a hundred thousand groups that were seen once are forgotten: %s', (_, groups) => {
+  const plans = new LocalLanePlans()
+  const grouped = new Set<LocalLane>()
+  const partition = new LocalPartition(plans, grouped)
+  let sequence = 0
+  while (sequence < 100_000) {
+    for (let n = 0; n < 1000; n++, sequence++) {
+      partition.add(commandOf('lane', sequence, `tenant ${sequence}`), sequence)
+    }
+    const demands = plans.open([{ laneId: 'lane', max: 1000, priority: 5, boost: [], groups }])
+    const taken = Array.from({ length: 1000 }, () => partition.take(demands, sequence)!)
+    for (const command of taken) partition.leave(command, sequence)
+  }
+  const [lane] = grouped
+  // Some may come again soon.
+  expect(lane!.groups!.groupCount).toBeLessThan(20_000)
+  for (let i = 1; i <= 3; i++) lane!.groups!.advance(sequence + i * 2000)
+  expect([lane!.groups!.groupCount, lane!.groups!.changesAtMs]).toEqual([0, Infinity])
 })

@@ -5,8 +5,8 @@ import { Dispatcher } from '../../../../src/coordinator/dispatch/dispatcher.ts'
 import { LaneTable } from '../../../../src/coordinator/lane-table.ts'
 import type { InFlightWindow } from '../../../../src/coordinator/threads/in-flight-window.ts'
 import { CoordinatorCommons } from '../../../../src/memory/commons.ts'
-import { type LaneOptions, laneNeeds } from '../../../../src/model/lane.ts'
-import { command, LANES, laneTable, Rig } from '../support/rig.ts'
+import { type LaneOptions, laneNeeds, rankOf } from '../../../../src/model/lane.ts'
+import { command, LANES, laneTable, Rig, services } from '../support/rig.ts'
 
 /** A dispatcher over partitions; shared means that commands may go to any of them. */
 function dispatcherOver(count: number, isShared: boolean, lanes = LANES) {
@@ -360,4 +360,85 @@ test('runs of a thread that is being terminated count for a maximum that cannot 
   dispatcher.reattach(0, runs)
   dispatcher.refill()
   expect([bound(), backlog.size]).toEqual([2, 0])
+})
+
+test.each<[string, LaneOptions, number, number]>([
+  ['without limits', {}, 30_000, 0],
+  ['with a maximum', { groupConcurrency: 2 }, 20_000, 16_384],
+])('groups that were seen once leave nothing behind: %s', (_, options, count, keptMax) => {
+  const { lanes, rigs, backlog, dispatcher } = dispatcherOfLanes(1, { api: options })
+  const [lane] = lanes
+  const [rig] = rigs
+  const traits = { lane: lane!, rank: rankOf(lane!.plan.priority, 128), estimateUs: 10 }
+  const manager = services()
+  let settled = 0
+  const note = () => {
+    settled++
+  }
+  let most = 0
+  for (let sequence = 0; sequence < count; ) {
+    // More than a window holds: some go by, the others wait for their turns.
+    for (let n = 0; n < 2000; n++, sequence++) {
+      const group = `tenant ${sequence}`
+      dispatcher.place(command({ ...traits, sequence, group }, note, manager))
+    }
+    while (settled < sequence) {
+      dispatcher.flush()
+      rig!.runAll()
+      while (rig!.bound.drain() > 0);
+      dispatcher.refill()
+    }
+    most = Math.max(most, backlog.turns.groupCount)
+  }
+  expect(most).toBeLessThanOrEqual(keptMax)
+  expect([backlog.size, backlog.turns.hasWaiting, rig!.bound.load.count]).toEqual([0, false, 0])
+})
+
+test('what comes while nothing waits is bound as it is, and then groups take turns', () => {
+  const { lanes, rigs, backlog, dispatcher } = dispatcherOfLanes(1, { api: {} })
+  const lane = lanes[0]!
+  const rank = rankOf(lane.plan.priority, 128)
+  const place = (sequence: number, group: string) =>
+    dispatcher.place(command({ lane, rank, sequence, group, ...LONG }))
+  // Two are bound, one is next in the order; the flood waits for turns, and so does the other.
+  for (let sequence = 1; sequence <= 6; sequence++) place(sequence, 'flood')
+  place(7, 'other')
+  expect([rigs[0]!.bound.load.count, backlog.size, backlog.turns.groupCount]).toEqual([2, 1, 2])
+  const ran: (string | undefined)[] = []
+  for (let i = 0; i < 7; i++) {
+    dispatcher.flush()
+    const { id } = rigs[0]!.start()!
+    ran.push(rigs[0]!.bound.commandOf(id)!.group)
+    rigs[0]!.finish(id, 0)
+    rigs[0]!.bound.drain()
+    dispatcher.refill()
+  }
+  expect(ran.indexOf('other')).toBe(4)
+  expect(backlog.turns.groupCount).toBe(0)
+})
+
+test('commands without a group do not keep those with one from their turns', () => {
+  const { lanes, rigs, dispatcher } = dispatcherOfLanes(1, { api: {} })
+  const lane = lanes[0]!
+  const rank = rankOf(lane.plan.priority, 128)
+  let sequence = 0
+  const place = (group?: string) => {
+    const own = group === undefined ? {} : { group }
+    dispatcher.place(command({ lane, rank, sequence: sequence++, ...own, ...LONG }))
+  }
+  for (let i = 0; i < 5; i++) place()
+  for (const group of ['a', 'a', 'b']) place(group)
+  const ran: (string | undefined)[] = []
+  for (let i = 0; i < 12; i++) {
+    dispatcher.flush()
+    const { id } = rigs[0]!.start()!
+    ran.push(rigs[0]!.bound.commandOf(id)!.group)
+    rigs[0]!.finish(id, 0)
+    rigs[0]!.bound.drain()
+    dispatcher.refill()
+    // As many come as go.
+    place()
+  }
+  const none = Array.from({ length: 5 }, () => undefined)
+  expect(ran).toEqual([...none, 'a', 'a', 'b', ...none.slice(1)])
 })

@@ -26,6 +26,7 @@ import { createRegion, PartitionEnd } from '../../../../src/memory/region.ts'
 import { type LaneOptions, type LanePlan, laneNeeds, planLane } from '../../../../src/model/lane.ts'
 import { Outbox } from '../../../../src/partition/outbox.ts'
 import { Window, type WindowEntry } from '../../../../src/partition/window.ts'
+import { GroupSeat } from '../../../../src/schedule/group-ring.ts'
 import type { Admission } from '../../../../src/schedule/scheduler.ts'
 import { ResultStatus } from '../../../../src/wire/record-kind.ts'
 import { SidePort } from '../../../../src/wire/side-payload.ts'
@@ -38,6 +39,7 @@ export interface CommandTraits {
   readonly payload?: unknown
   readonly home?: number
   readonly key?: string
+  readonly group?: string
   readonly transferList?: readonly object[]
   readonly lane?: Lane
   readonly deadlineMs?: number
@@ -129,10 +131,11 @@ export function newCommand(
   const given = traits.options ?? (isCalledBack ? {} : undefined)
   const options = given && { ...NO_OPTIONS, ...given }
   const type = traits.type ?? { name: 'type', index: 0, hash: 0, estimateUs }
-  const rare = [key, transferList, deadlineMs, options, traits.submittedAtMs, traits.bytes]
+  const group = traits.group === undefined ? undefined : new GroupSeat(traits.group)
+  const rare = [key, group, transferList, deadlineMs, options, traits.submittedAtMs, traits.bytes]
   const hasExtras = isDetailed || rare.some((trait) => trait !== undefined)
   const more = hasExtras
-    ? extras({ key, transferList, deadlineMs, isDetailed, options, submittedAtMs, bytes })
+    ? extras({ key, group, transferList, deadlineMs, isDetailed, options, submittedAtMs, bytes })
     : undefined
   const made = new Command(
     manager,
