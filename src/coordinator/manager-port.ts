@@ -24,7 +24,8 @@ export interface ManagerPort {
    * Submits a command, as `execute` does, without a promise.
    *
    * @param options - Their values keep to `COMMAND_RULES`: they are not checked. Commands of a
-   * lane may share one object, which does not change then.
+   * lane may share one object, which does not change then. A `group` is a name alone: the queue has
+   * seen to its turn and its limits.
    * @param settler - Names the command, and takes its end once, perhaps before this returns.
    * @param isWatched - False if the pool ends it at its latest start, so that it needs no timer.
    * @param carrier - The trace that its handler goes on with, as printable ASCII.

@@ -13,6 +13,7 @@ import { CoordinatorCommons } from '../memory/commons.ts'
 import type { CommandOptions } from '../model/command.ts'
 import { FILE_COUNT_MAX, FILE_INDEX, type FileHandler } from '../model/handler-module.ts'
 import { type LanePlan, laneNeeds } from '../model/lane.ts'
+import { SeatState } from '../schedule/group-ring.ts'
 import { Backpressure } from './admission/backpressure.ts'
 import { Intake } from './admission/intake.ts'
 import { NestedServer } from './admission/nested-server.ts'
@@ -192,6 +193,8 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     const name = settler.commandId
     const command = intake.make(lane, type, payload, options, true, undefined, true, now, name)
     if (carrier !== undefined) command.carry(carrier)
+    const seat = command.extras?.group
+    if (seat !== undefined) seat.state = SeatState.NAMED
     this.intake.enter(command, settler, isWatched)
     return command
   }

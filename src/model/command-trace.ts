@@ -10,6 +10,7 @@ export interface CommandTrace {
   readonly lane: string
   readonly type: string
   readonly key: string | undefined
+  readonly group: string | undefined
   attempt: number
   /** Monotonic milliseconds, as all times here. */
   readonly submittedAtMs: number | undefined

@@ -40,6 +40,7 @@ export interface AnyLaneEvent {
   readonly lane: string | undefined
   readonly type: string | undefined
   readonly key: string | undefined
+  readonly group: string | undefined
   /** The command's partition, once it has one. */
   readonly partition: number | undefined
   readonly attempt: number | undefined

@@ -6,6 +6,7 @@ import {
   PartitionConfig,
   type QueueManager,
   type QueueManagerOptions,
+  QueueMetrics,
   RateLimitConfig,
   type WorkerPool,
 } from 'corelane'
@@ -125,6 +126,61 @@ test('no more commands of a group run at once over two pools than its lane allow
   )
   await within(Promise.all(runs), 'all')
   expect(await managers[0]!.run('most')).toBe(3)
+})
+
+// The queue has given a command its turn and counts it for the limits of its group, until its run
+// has really ended. Its manager, whose lane has the same terms for commands of its own, must not do
+// so again. A command of the queue may come while one of the manager's has the only slot of its
+// group there: it must not wait. Others may wait for that slot: it must not give back at its end,
+// after a failure or a death of its thread, a slot that it never took. And one that waits for a
+// command of its group must not count as one that has the slot which that needs.
+test('a command of a queue names its group, and its manager limits it no second time', async () => {
+  const ledger = new Ledger(9)
+  const queue = openQueue(PartitionConfig.roundRobin(1))
+  const manager = await openWorkers(ledger.workerData, {
+    partitions: one,
+    concurrencyPerPartition: 4,
+    lanes: { narrow: { groupConcurrency: 1, retry: { retries: 1, delayMs: 1 } } },
+    metrics: QueueMetrics.local(),
+  })
+  const group = 'a'
+  const named = new Map<string, Set<string | undefined>>()
+  for (const event of ['submitted', 'started', 'failed', 'completed'] as const) {
+    manager.on(`queue.command.${event}`, (told) => {
+      named.set(event, (named.get(event) ?? new Set()).add(told.group))
+    })
+  }
+  await openPool(queue, manager)
+  const submitter = openSubmitter(queue)
+  const throughQueue = (type: string, payload: unknown) =>
+    within(submitter.submit('narrow', type, payload, { group }), `${type} of the queue`)
+  const own = [0, 1].map((index) => manager.submit('narrow', 'softGate', index, { group }))
+  await ledger.waitForStarts(1)
+  await throughQueue('mark', 2)
+  await throughQueue('unlucky', { index: 3, failures: 1 })
+  const held = throughQueue('secondGate', 4)
+  await until(() => ledger.runs(4) === 1, 'one of the queue')
+  const { runs } = manager.metrics!.snapshot().partitions[0]!
+  const sorted = runs.map((run) => [run.type, run.group]).sort()
+  expect(sorted).toEqual([
+    ['secondGate', group],
+    ['softGate', group],
+  ])
+  // The slot is where it was.
+  expect(manager.stats().lanes.narrow!.groups).toMatchObject([{ group, queued: 1, released: 1 }])
+  expect(ledger.runs(1)).toBe(0)
+  ledger.openSecondGate()
+  await held
+  ledger.openGate()
+  await within(Promise.all(own), 'those of the manager')
+  expect(await throughQueue('nests', { index: 5, lane: 'narrow', group })).toBe(6)
+  await throughQueue('unlucky', { index: 7, deaths: 1 })
+  await within(manager.submit('narrow', 'mark', 8, { group }), 'another of the manager')
+  expect(manager.stats().lanes.narrow!.groups).toEqual([])
+  const all = ['completed', 'failed', 'started', 'submitted'].map((name) => [name, [group]])
+  const seen = () => [...named].map(([name, groups]) => [name, [...groups]]).sort()
+  await until(() => named.size === all.length, 'all events')
+  expect(seen()).toEqual(all)
 })
 
 test('a group starts no more often over two pools than its lane allows', async () => {

@@ -480,9 +480,10 @@ async function kinds(): Promise<void> {
 
 // Events are told apart by their names.
 function events(event: LaneEvent): void {
-  manager.on('queue.command.progress', ({ id, lane, attempt, progress }) => {
+  manager.on('queue.command.progress', ({ id, lane, group, attempt, progress }) => {
     same<typeof id, string>(true)
     same<typeof lane, string>(true)
+    same<typeof group, string | undefined>(true)
     same<typeof attempt, number>(true)
     same<typeof progress, unknown>(true)
   })

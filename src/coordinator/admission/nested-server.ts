@@ -126,11 +126,11 @@ export class NestedServer implements NestedRequests {
       holdsPartition: from.partition,
       holdsLane: parent.laneIndex,
       holdsKey: parent.key,
-      holdsGroup: parent.extras?.group?.group,
+      holdsGroup: parent.extras?.group?.takesTurns ? parent.group : undefined,
       needsPartition: child.home,
       needsLane: child.laneIndex,
       needsKey: child.key,
-      needsGroup: child.extras?.group?.group,
+      needsGroup: child.group,
     }
     // Partitions whose handlers have ended meanwhile are held no more.
     this.progressed()

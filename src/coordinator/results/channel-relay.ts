@@ -92,6 +92,7 @@ function begin(on: typeof SUBMIT, traces: Traces, event: LaneEvent, command: Com
     lane: command.lane.name,
     type: command.type.name,
     key: command.key,
+    group: command.group,
     attempt: command.attempt,
     submittedAtMs,
     partition,

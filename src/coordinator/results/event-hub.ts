@@ -7,6 +7,7 @@ import { callListener, nowMs, timers } from '../../base/clock.ts'
 import { Deque } from '../../base/deque.ts'
 import { laneError, show } from '../../base/errors.ts'
 import { checkGiven, checkOptions } from '../../base/options.ts'
+import type { CommandOptions } from '../../model/command.ts'
 import type {
   AnyLaneEvent,
   EventFilter,
@@ -297,9 +298,13 @@ export class EventHub {
     type,
     attempts,
     error,
-  }: Pick<LaneEvent, 'id' | 'lane' | 'type' | 'error'> & { readonly attempts: number }): void {
+    options: { key, group },
+  }: Pick<LaneEvent, 'id' | 'lane' | 'type' | 'error'> & {
+    readonly attempts: number
+    readonly options: CommandOptions
+  }): void {
     const event = 'queue.dead_letter.dropped'
-    this.#emit({ ...eventOf(event), id, lane, type, attempt: attempts, error })
+    this.#emit({ ...eventOf(event), id, lane, type, key, group, attempt: attempts, error })
   }
 
   /** Tells of a partition. */
@@ -372,6 +377,7 @@ function eventOf(event: LaneEventName, command?: Command): AnyLaneEvent {
     lane: command?.lane.name,
     type: command?.type.name,
     key: command?.key,
+    group: command?.group,
     partition: undefined,
     attempt: command?.attempt,
     submittedAtMs: command?.submittedAtMs || undefined,

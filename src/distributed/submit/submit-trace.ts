@@ -17,12 +17,14 @@ export function isFollowed(): boolean {
 }
 
 /** Publishes that a command is submitted. Subscribers run in the context of the caller. */
-export function startTrace({ id, laneId, commandType, key }: CommandEnvelope): CommandTrace {
+export function startTrace(envelope: CommandEnvelope): CommandTrace {
+  const { id, laneId, commandType, key, group } = envelope
   const trace: CommandTrace = {
     id,
     lane: laneId,
     type: commandType,
     key,
+    group,
     attempt: 1,
     submittedAtMs: nowMs(),
     partition: undefined,

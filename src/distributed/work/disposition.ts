@@ -50,24 +50,25 @@ export function termsOf(
 ): Writable<CommandOptions> | 'late' | 'token' | 'turn' {
   const { envelope, tokenUntilMs, startByMs, lane } = held
   const { plan } = lane
-  const { key, priority } = envelope
+  const { key, group, priority, options: own } = envelope
   const attempt = Math.min(envelope.retryCount + 1, ATTEMPT_MAX)
   // However long this process stands still: afterwards it may be another worker's. Whole
   // milliseconds, so that those that were given out together have the same.
   const startWithinMs = Math.floor(Math.min(leftMs, TIMER_MS_MAX))
   const patienceMs = patienceMsOf(held)
   const isFree = tokenUntilMs === 0 && startByMs === Number.POSITIVE_INFINITY
-  const isBare = envelope.options === undefined && key === undefined && priority === undefined
-  if (isBare && isFree && patienceMs === undefined) {
+  const isPlain = key === undefined && group === undefined && priority === undefined
+  if (isPlain && own === undefined && isFree && patienceMs === undefined) {
     const { terms } = lane
     if (terms?.startWithinMs === startWithinMs && terms.attempt === attempt) return terms
     lane.terms = { attempt, kill: true, retry: NO_RETRY, startWithinMs }
     return lane.terms
   }
   const options: Writable<CommandOptions> = { attempt, kill: true, retry: NO_RETRY, startWithinMs }
-  const timeoutMs = envelope.options?.timeoutMs
+  const timeoutMs = own?.timeoutMs
   if (timeoutMs !== undefined) options.timeoutMs = timeoutMs
   if (key !== undefined && passesKeys) options.key = key
+  if (group !== undefined) options.group = group
   if (priority !== undefined) options.priority = priority
   if (patienceMs !== undefined) {
     const untilDueMs = held.delivery.acceptedAtMs + patienceMs - now
