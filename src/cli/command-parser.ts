@@ -9,6 +9,8 @@ export interface CommandDefaults {
   readonly lane: string
   /** Where the key of a line without one is found: names, outermost first. */
   readonly keyPath: readonly string[] | undefined
+  /** The same for its group. */
+  readonly groupPath: readonly string[] | undefined
   /** Bytes a line may have; only for the message about one that has more. */
   readonly lineBytesMax: number
 }
@@ -20,6 +22,7 @@ export interface ParsedCommand {
   readonly payload: unknown
   readonly lane: string
   readonly key: string | undefined
+  readonly group: string | undefined
   readonly priority: number | undefined
 }
 
@@ -32,7 +35,7 @@ export interface RefusedLine {
 
 type Members = Readonly<Record<string, unknown>>
 
-const MEMBERS = ['id', 'type', 'payload', 'lane', 'key', 'priority']
+const MEMBERS = ['id', 'type', 'payload', 'lane', 'key', 'group', 'priority']
 
 /**
  * Reads a command. Its priority, and that its lane and type exist, is left to the queue manager.
@@ -54,7 +57,8 @@ export function parseCommand(line: Line, defaults: CommandDefaults): ParsedComma
       type: readText(members, 'type', defaults.type),
       payload: members.payload,
       lane: readText(members, 'lane', defaults.lane),
-      key: readKey(members, defaults.keyPath),
+      key: readName(members, 'key', defaults.keyPath),
+      group: readName(members, 'group', defaults.groupPath),
       priority: readPriority(members),
     }
   } catch (refusal) {
@@ -104,17 +108,22 @@ function readPriority({ priority }: Members): number | undefined {
   return (priority ?? undefined) as number | undefined
 }
 
-function readKey(members: Members, path: readonly string[] | undefined): string | undefined {
-  const own = members.key ?? undefined
+function readName(
+  members: Members,
+  member: 'key' | 'group',
+  path: readonly string[] | undefined,
+): string | undefined {
+  const own = members[member] ?? undefined
   if (own !== undefined || path === undefined) {
     if (own === undefined || typeof own === 'string') return own
-    throw refuse('key', show(own), 'a string')
+    throw refuse(member, show(own), 'a string')
   }
   const found = follow(members.payload, path) ?? follow(members, path)
   if (typeof found === 'string' && found !== '') return found
   if (typeof found === 'number' || typeof found === 'boolean') return String(found)
   const received = found === undefined ? 'missing' : show(found)
-  throw refuse(path.join('.'), received, 'a non-empty string, a number or a boolean, for --key')
+  const allowed = `a non-empty string, a number or a boolean, for --${member}`
+  throw refuse(path.join('.'), received, allowed)
 }
 
 function follow(value: unknown, path: readonly string[]): unknown {

@@ -39,8 +39,8 @@ export interface CommandRunner {
 export function localRunner(manager: QueueManager): CommandRunner {
   return {
     start: () => manager.start(),
-    execute: ({ lane, type, payload, key, priority }) =>
-      manager.execute(lane, type, payload, { key, priority }),
+    execute: ({ lane, type, payload, key, group, priority }) =>
+      manager.execute(lane, type, payload, { key, group, priority }),
     close: () => manager.close(),
   }
 }

@@ -76,12 +76,13 @@ export class QueueRunner implements CommandRunner {
    *
    * @param command - As it stood on its line.
    */
-  async execute({ lane, type, payload, key, priority }: ParsedCommand): Promise<RunOutcome> {
+  async execute(command: ParsedCommand): Promise<RunOutcome> {
+    const { lane, type, payload, key, group, priority } = command
     if (!this.#lanes.includes(lane)) {
       const allowed = this.#lanes.join(', ')
       throw laneError('CORELANE_UNKNOWN_LANE', { received: show(lane), allowed })
     }
-    return this.#submitter!.execute(lane, type, payload, { key, priority })
+    return this.#submitter!.execute(lane, type, payload, { key, group, priority })
   }
 
   /** Lets go of both. */

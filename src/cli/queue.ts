@@ -142,6 +142,8 @@ function print(command: FoundCommand, isRedacted: boolean): void {
     id,
     type: envelope?.commandType,
     lane: envelope?.laneId,
+    key: envelope?.key,
+    group: envelope?.group,
     partition,
     state,
     reason,

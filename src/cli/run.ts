@@ -35,6 +35,7 @@ interface RunFlags extends HandlerFlags, QueueFlags {
   readonly lane: string
   readonly strategy: string
   readonly key: string | undefined
+  readonly group: string | undefined
   readonly ordered: boolean
   readonly progress: boolean
   readonly stack: boolean
@@ -72,6 +73,11 @@ export const runCommand: CliCommand = {
     key: {
       flag: '--key <path>',
       summary: 'Member of the payload, or of the line, that is the key: user.id',
+      rule: text(undefined),
+    },
+    group: {
+      flag: '--group <path>',
+      summary: 'Member of the payload, or of the line, that is the group: groups take turns',
       rule: text(undefined),
     },
     ordered: {
@@ -124,6 +130,7 @@ async function run(handlers: string | undefined, flags: RunFlags): Promise<numbe
     type: flags.type,
     lane: flags.lane,
     keyPath: flags.key?.split('.'),
+    groupPath: flags.group?.split('.'),
     lineBytesMax: flags.lineBytes,
     inFlightMax: flags.inFlight ?? inFlightMax,
     isOrdered: flags.ordered,

@@ -195,7 +195,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     if (carrier !== undefined) command.carry(carrier)
     const seat = command.extras?.group
     if (seat !== undefined) seat.state = SeatState.NAMED
-    this.intake.enter(command, settler, isWatched)
+    intake.enter(command, settler, isWatched)
     return command
   }
 

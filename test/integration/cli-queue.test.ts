@@ -203,11 +203,11 @@ describeWithRedis('the queue from the command line', () => {
     const ask = (...words: string[]) => askQueue(name, ...words)
     const worker = await startWorker(name, '--retries', '1')
     const commands = ['a', 'b'].map((id) => ({ id, type: 'fail', payload: `why ${id}` }))
-    await run(name, commands)
+    await run(name, [{ ...commands[0]!, group: 'its own' }, commands[1]!], '--group', 'payload')
     const dead = (await ask('dead')).results as unknown as Record<string, unknown>[]
-    expect(dead.map(({ type, payload }) => [type, payload]).sort()).toEqual([
-      ['fail', 'why a'],
-      ['fail', 'why b'],
+    expect(dead.map(({ type, payload, group }) => [type, payload, group]).sort()).toEqual([
+      ['fail', 'why a', 'its own'],
+      ['fail', 'why b', 'why b'],
     ])
     const said = { state: 'running', partitions: 1, held: 0, running: 0, pid: worker.child.pid }
     expect((await ask('workers')).results).toMatchObject([said])
@@ -236,11 +236,12 @@ describeWithRedis('the queue from the command line', () => {
       expect(refused.stderr).toContain(complaint)
     }
     const [waiting] = (await ask('peek', '--max', '5')).results
-    expect(waiting).toMatchObject({ id: dead[0]!.id, state: 'waiting', type: 'fail', retries: 0 })
+    const { id, group } = dead[0]!
+    expect(waiting).toMatchObject({ id, group, state: 'waiting', type: 'fail', retries: 0 })
     expect(waiting).toHaveProperty('payload')
     const shown = await ask('show', '--ids', `${waiting!.id},${dead[1]!.id},nobody`, '--redact')
     expect(shown.results).toMatchObject([
-      { id: waiting!.id, state: 'waiting' },
+      { id, group, state: 'waiting' },
       { id: dead[1]!.id, state: 'dead', error: { code: 'E_TEST' } },
       { id: 'nobody', state: 'unknown' },
     ])

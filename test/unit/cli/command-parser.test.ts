@@ -7,6 +7,7 @@ const DEFAULTS: CommandDefaults = {
   type: undefined,
   lane: 'query',
   keyPath: undefined,
+  groupPath: undefined,
   lineBytesMax: 1000,
 }
 
@@ -17,7 +18,8 @@ function parse(value: unknown, defaults: Partial<CommandDefaults> = {}) {
 }
 
 test('a whole command is taken as it is', () => {
-  const command = { id: 'a', type: 't', payload: [1], lane: 'l', key: 'k', priority: 3 }
+  const names = { lane: 'l', key: 'k', group: 'g' }
+  const command = { id: 'a', type: 't', payload: [1], ...names, priority: 3 }
   expect(parse(command)).toEqual(command)
 })
 
@@ -28,10 +30,11 @@ test('what a line leaves out, or gives as null, comes from the defaults', () => 
     payload: undefined,
     lane: 'query',
     key: undefined,
+    group: undefined,
     priority: undefined,
   }
   expect(parse({}, { type: 't' })).toEqual(expected)
-  const nulls = { id: null, type: null, lane: null, key: null, priority: null }
+  const nulls = { id: null, type: null, lane: null, key: null, group: null, priority: null }
   expect(parse(nulls, { type: 't' })).toEqual(expected)
   expect(parse({ payload: null }, { type: 't' })).toMatchObject({ payload: null })
 })
@@ -45,6 +48,7 @@ test.each([
   ['an empty type', { type: '' }, 'type is ""; allowed: a non-empty string'],
   ['a lane that is a number', { type: 't', lane: 5 }, 'lane is 5; allowed: a non-empty string'],
   ['a key that is a number', { type: 't', key: 5 }, 'key is 5; allowed: a string'],
+  ['a group that is a number', { type: 't', group: 5 }, 'group is 5; allowed: a string'],
   ['an id that is an object', { id: {}, type: 't' }, 'id is an object; allowed: a string, or'],
   ['an id that JSON rounds', '{"id":9007199254740993}', 'id is 9007199254740992; allowed'],
   ['a member too many', { type: 't', lanes: 1 }, 'lanes is not a member of a command; allowed: id'],
@@ -69,9 +73,10 @@ test.each<[string, string, unknown, string]>([
   ['the payload before the line', 'id', { id: 'i', payload: { id: 'p' } }, 'p'],
   ['the line where the payload has null', 'id', { id: 'i', payload: { id: null } }, 'i'],
   ['the whole payload', 'payload', { payload: 'p' }, 'p'],
-])('a key path finds %s', (_what, path, members, key) => {
+])('the path of a key or a group finds %s', (_what, path, members, found) => {
   const line = { type: 't', ...(members as object) }
-  expect(parse(line, { keyPath: path.split('.') })).toMatchObject({ key })
+  expect(parse(line, { keyPath: path.split('.') })).toMatchObject({ key: found })
+  expect(parse(line, { groupPath: path.split('.') })).toMatchObject({ group: found })
 })
 
 test.each([
@@ -79,7 +84,11 @@ test.each([
   ['an object', { user: { id: {} } }, 'user.id is an object'],
   ['an empty string', { user: { id: '' } }, 'user.id is ""'],
   ['what only the prototype has', { user: 'text' }, 'user.id is missing'],
-])('a key path that finds %s is refused', (_what, payload, message) => {
-  const refused = parse({ type: 't', payload }, { keyPath: ['user', 'id'] })
-  expect('refusal' in refused && refused.refusal.message).toContain(message)
+])('the path of a key or a group that finds %s is refused', (_what, payload, message) => {
+  for (const path of ['keyPath', 'groupPath']) {
+    const refused = parse({ type: 't', payload }, { [path]: ['user', 'id'] })
+    const text = 'refusal' in refused && refused.refusal.message
+    expect(text).toContain(message)
+    expect(text).toContain(`for --${path.slice(0, -4)}`)
+  }
 })

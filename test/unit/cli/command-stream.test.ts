@@ -16,6 +16,7 @@ const PLAN: StreamPlan = {
   type: 'echo',
   lane: 'query',
   keyPath: undefined,
+  groupPath: undefined,
   lineBytesMax: 2 ** 28,
   inFlightMax: 4,
   isOrdered: false,
