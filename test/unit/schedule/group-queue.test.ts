@@ -1,4 +1,4 @@
-// Group queue. Goal: groups that were seen once cost nothing afterwards, however many they were, and
+// Group queue. Goal: groups that were seen once cost nothing afterwards, however many, and
 // where none is limited not even while their commands run. Method: a million groups, a thousand at
 // a time, and counts of what is known of them.
 
