@@ -138,7 +138,9 @@ test('a thread keeps the text of its program once', async () => {
     }
   `)
   const manager = await open('values.js', { handlers, partitions: 1 })
-  expect(await within(manager.run('longStrings'), 'the strings')).toHaveLength(1)
+  // Node 26 keeps the texts of its own modules; those begin with comments or a directive.
+  const texts = (await within(manager.run('longStrings'), 'the strings')) as string[]
+  expect(texts.filter((text) => text.startsWith('var '))).toHaveLength(1)
 })
 
 async function collector(): Promise<() => void> {
