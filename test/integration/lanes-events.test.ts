@@ -48,6 +48,7 @@ const FIELDS = [
   'durationMs',
   'error',
   'event',
+  'group',
   'id',
   'key',
   'lane',
