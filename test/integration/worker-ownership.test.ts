@@ -2,6 +2,7 @@
 // its own, and gives a partition up in order. Method: the engine of this process, whose partitions
 // are given owners here, so that each moment of a handover can be held.
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type LeasedQueue, type LocalDistributedQueue, PartitionConfig, stableHash } from 'corelane'
 import { expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
@@ -98,4 +99,48 @@ test('what it owns no more is stopped at once', async () => {
   await openPool(queue.asWorker('other'), other)
   expect(await within(Promise.all(results), 'elsewhere')).toEqual([0, 1])
   expect(told).toEqual([])
+})
+
+test('one that comes while an older of its key is on its way back goes back behind it', async () => {
+  const ledger = new Ledger(4)
+  const queue = openQueue(one, { leaseMs: 6000 })
+  let letIn: (() => void) | undefined
+  let arrived = 0
+  const late = withFaults<LeasedQueue>(queue, {
+    lease: async (request) => {
+      // The engine gives one of a key at a time; one that is owned gives its owner all of them.
+      const given = (await queue.lease(request)).map((delivery) => ({
+        ...delivery,
+        envelope: { ...delivery.envelope, key: 'a' },
+      }))
+      const [first] = given
+      if (first?.envelope.payload === 2 && letIn === undefined) {
+        await new Promise<void>((resolve) => {
+          letIn = resolve
+        })
+        arrived++
+      }
+      // It is not extended in time: the worker gives it up a second before its end.
+      if (first?.envelope.payload !== 1 || pool.stats().lost > 0) return given
+      return [{ ...first, leasedUntilMs: performance.now() + 1200 }]
+    },
+  })
+  const pool = await openPool(late, await openWorkers(ledger.workerData, { partitions: one }))
+  const submitter = openSubmitter(queue)
+  const ended: number[] = []
+  const submit = (index: number, type: string) =>
+    submitter.submit('query', type, index).then(() => void ended.push(index))
+  const all = [submit(0, 'gate')]
+  await ledger.waitForStarts(1)
+  all.push(submit(1, 'mark'))
+  await until(() => pool.stats().held === 2, 'the second waits behind the first')
+  all.push(submit(2, 'mark'))
+  await until(() => letIn !== undefined, 'the third is on its way')
+  await until(() => pool.stats().lost === 1 && pool.stats().held === 1, 'the second is back')
+  letIn!()
+  await until(() => arrived === 1, 'the third comes')
+  await sleep(50)
+  ledger.openGate()
+  await within(Promise.all(all), 'all of them')
+  expect(ended).toEqual([0, 1, 2])
 })

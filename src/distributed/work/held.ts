@@ -29,6 +29,7 @@
 // behind it. The queue sees to that once it has the command back. Until then an answer may bring a
 // younger one: it was given before the other was back. So a key stays closed until everything of it
 // that left has been answered for, and until the answer that was on its way at that moment is in.
+// What comes while it is closed leaves, too, also if it is CHAINED behind one that runs.
 
 import { Chain, type Linked } from '../../base/chain.ts'
 import { nowMs } from '../../base/clock.ts'

@@ -86,6 +86,8 @@ export class Runner implements Starter {
       const held = all.add(delivery, lane)
       if (paused.has(delivery.envelope.laneId)) held.startByMs = 0
       if (held.state === 'READY') this.#turns.push(held)
+      // Its key is open again before its turn comes, and an older one of the key comes after it.
+      else if (all.isClosed(held)) this.#giveBack(held)
     }
     this.#startAll()
   }
