@@ -212,7 +212,8 @@ function commandsOn(open: (leaseMs?: number) => Promise<LeasedQueue>): void {
     expect(await within(submitter.cancel('hog'), 'the cancel')).toBe('stopping')
     expect(await hog).toMatchObject({ code: 'CORELANE_ABORTED' })
     expect(await within(submitter.submit('prompt', 'mark', 2), 'a new thread')).toBe(2)
-    await until(() => pool.stats().lost === 1, 'the lease is lost')
+    // On a busy machine that of the new thread's command may be lost as well.
+    await until(() => pool.stats().lost > 0, 'the lease is lost')
     expect(ledger.runs(1)).toBe(1)
   })
 

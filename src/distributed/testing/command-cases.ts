@@ -67,15 +67,15 @@ const cancelling: readonly CaseOfContract[] = [
     },
   ),
   where(DELAYED)('a command that is kept back can be cancelled', async (stage, queue) => {
-    const late = stage.envelope({ options: { delayMs: 120 } })
+    const late = stage.envelope({ options: { delayMs: 500 } })
     const retried = stage.envelope()
     await stage.fill(queue, [late, retried])
-    await queue.release(await stage.take(queue, 1), { reason: 'retry', delayMs: 120 })
+    await queue.release(await stage.take(queue, 1), { reason: 'retry', delayMs: 500 })
     await holds(queue, { delayed: 2 })
     assert.equal(await cancel(queue, late), 'cancelled')
     assert.equal(await cancel(queue, retried), 'cancelled')
     await holds(queue, { delayed: 0 })
-    await stage.nothing(queue, { waitMs: 200 })
+    await stage.nothing(queue, { waitMs: 600 })
     assert.equal(await errorOf(queue, retried), ABORTED)
   }),
   where(DELAYED)(

@@ -82,8 +82,12 @@ test('an event costs the same whatever the capacity of a full subscription, and 
     return took
   }
   await timeOf(1_000)
-  const small = Math.min(await timeOf(1_000), await timeOf(1_000), await timeOf(1_000))
-  const large = Math.min(await timeOf(200_000), await timeOf(200_000))
+  const leastOf = async (capacity: number) => {
+    let least = Number.POSITIVE_INFINITY
+    for (let i = 0; i < 5; i++) least = Math.min(least, await timeOf(capacity))
+    return least
+  }
+  const small = await leastOf(1_000)
   // With an array that moves what it keeps for every event it took 50 times as long.
-  expect(large).toBeLessThan(15 * small + 5)
+  expect(await leastOf(200_000)).toBeLessThan(30 * small + 5)
 })
