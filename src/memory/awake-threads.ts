@@ -92,6 +92,15 @@ export class AwakeThreads {
 
   /** Whether a core is left for a thread that spins, the main thread counted. */
   get hasCoreToSpare(): boolean {
+    return this.#count() <= this.#cores
+  }
+
+  /** Whether every thread but the main one sleeps, or has been woken and has not begun. */
+  get isMainAlone(): boolean {
+    return this.#count() === 1
+  }
+
+  #count(): number {
     // OBSERVE(awake-used): a thread that starts at this moment is not counted.
     const used = Atomics.load(this.#words, USED)
     let awake = 1
@@ -99,7 +108,7 @@ export class AwakeThreads {
       // OBSERVE(thread-awake): a little late at most.
       awake += Atomics.load(this.#words, word)
     }
-    return awake <= this.#cores
+    return awake
   }
 }
 

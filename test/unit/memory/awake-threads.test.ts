@@ -38,6 +38,16 @@ test('the main thread counts as awake, partitions while they say so', () => {
   expect(main.hasCoreToSpare).toBe(true)
 })
 
+test('the main thread is alone while every partition sleeps', () => {
+  const main = new AwakeThreads(awakeMemory(), 0, 8)
+  const one = thread(8)
+  expect(main.isMainAlone).toBe(true)
+  one.set(true)
+  expect([main.isMainAlone, one.isMainAlone]).toEqual([false, false])
+  one.set(false)
+  expect(main.isMainAlone).toBe(true)
+})
+
 test('a dead thread counts no more, and its word is used again', () => {
   const main = new AwakeThreads(awakeMemory(), 0, 1)
   const word = openAwakeWord()

@@ -73,6 +73,17 @@ test('a lone result is taken in the turn of its submit, and the manager acts in 
   pump.stop()
 })
 
+test('a result that has come is taken where spinning does not pay, or there is no core for it', async () => {
+  const { pump, state } = dozing(0)
+  pump.spin()
+  expect(state.taken).toBe(0)
+  state.results = 1
+  pump.spin()
+  expect(state.taken).toBe(1)
+  await until(() => state.progressed === 1, 'the manager')
+  pump.stop()
+})
+
 test('a result that wakes the pump reaches its caller before the manager acts', async () => {
   const { pump, state, words, bell } = dozing(1)
   const order: string[] = []
