@@ -21,8 +21,8 @@ const QUIET_TURNS = 4
 const FLOW_COUNT = 8
 
 /**
- * So long a lone short command's result is waited for without leaving the caller's turn: to be woken
- * by it would cost this thread 40 µs.
+ * So long a lone short command's result is waited for without leaving the caller's turn: to be
+ * woken by it would cost this thread 40 µs.
  */
 const SPIN_MS = 0.1
 
