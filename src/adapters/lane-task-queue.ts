@@ -7,6 +7,8 @@ import { checkGiven, isObject } from '../base/options.ts'
 import { planManager } from '../coordinator/options.ts'
 import { COMMAND_RULES } from '../model/command.ts'
 import { type LaneOptions, type LanePlan, rankOf } from '../model/lane.ts'
+import { GroupQueue } from '../schedule/group-queue.ts'
+import { type GroupItem, GroupSeat } from '../schedule/group-ring.ts'
 import { type Schedulable, Scheduler } from '../schedule/scheduler.ts'
 import { queueOptionsSymbol, type Task, type TaskQueue } from './task-queues.ts'
 
@@ -21,24 +23,48 @@ export interface LaneTaskQueueOptions {
 /** So many removed tasks may stay in the order, and as many as there are others. */
 const REMOVED_MAX = 1024
 
-const TASK_RULES = { priority: COMMAND_RULES.priority, deadlineMs: COMMAND_RULES.deadlineMs }
+const TASK_RULES = {
+  priority: COMMAND_RULES.priority,
+  group: COMMAND_RULES.group,
+  deadlineMs: COMMAND_RULES.deadlineMs,
+}
+
+const DEFAULT_PRIORITY = COMMAND_RULES.priority.default as number
 
 interface LaneTask extends Schedulable {
   readonly task: Task
+  rank: number
+  sequence: number
+  /** Its place in its group; undefined if it waits for no turn. */
+  readonly seat: GroupSeat | undefined
+}
+
+type GroupedTask = LaneTask & GroupItem
+
+/** The tasks of a lane that have a group. */
+interface LaneTurns {
+  readonly queue: GroupQueue<GroupedTask>
+  /** The last that had its turn; others take theirs once it waits no more. */
+  next: LaneTask | undefined
 }
 
 /**
  * A task queue with lanes for Piscina itself: `new Piscina({ taskQueue: new LaneTaskQueue() })`.
- * Tasks name `lane`, `priority` and `deadlineMs` under `Piscina.queueOptionsSymbol`. It orders what
- * waits, deadlines included; it does not count what runs, so rates and maxima have no effect.
+ * Tasks name `lane`, `priority`, `group` and `deadlineMs` under `Piscina.queueOptionsSymbol`. It
+ * orders what waits, with deadlines and fair turns of groups; it does not count what runs, so rates
+ * and maxima have no effect.
  */
 export class LaneTaskQueue implements TaskQueue {
   readonly #plans: readonly LanePlan[]
   readonly #defaultLane: string
   readonly #scheduler: Scheduler<LaneTask>
-  /** Those of the scheduler's that were not removed. */
+  /** By index of lanes to which a task with a group has come. */
+  readonly #turns = new Map<number, LaneTurns>()
+  /** All that were not removed. */
   readonly #waiting = new Map<Task, LaneTask>()
   readonly #all = { isUnderMin: () => false, admits: () => true }
+  /** What was taken last: Piscina gives it back at once if no thread has room for it. */
+  #taken: LaneTask | undefined
   #sequence = 0
   #returnedSequence = 0
 
@@ -59,32 +85,50 @@ export class LaneTaskQueue implements TaskQueue {
 
   shift(): Task | null {
     for (;;) {
-      const next = this.#scheduler.next(this.#all, nowMs())
+      const now = nowMs()
+      for (const turns of this.#turns.values()) {
+        if (turns.next !== undefined && this.#isWaiting(turns.next)) continue
+        turns.next = turns.queue.next(0, now)
+        if (turns.next !== undefined) this.#scheduler.offer(turns.next, now)
+      }
+      const next = this.#scheduler.next(this.#all, now)
       if (next === undefined) return null
       if (!this.#isWaiting(next)) continue
       this.#waiting.delete(next.task)
+      this.#taken = next
       return next.task
     }
   }
 
   push(task: Task): void {
-    this.#offer(task, this.#sequence++)
+    if (!this.#putBack(task)) this.#offer(task, this.#sequence++, true)
   }
 
   unshift(task: Task): void {
-    this.#offer(task, --this.#returnedSequence)
+    if (!this.#putBack(task)) this.#offer(task, --this.#returnedSequence, false)
   }
 
   remove(task: Task): void {
+    this.#waiting.get(task)?.seat?.leave()
     this.#waiting.delete(task)
     // In a lane that starves none comes across those that were removed.
     if (this.#scheduler.size <= 2 * this.size + REMOVED_MAX) return
     this.#scheduler.retain((one) => this.#isWaiting(one), nowMs())
   }
 
-  #offer(task: Task, sequence: number): void {
+  /** Puts a task where it was, with its turn, if it was taken last. */
+  #putBack(task: Task): boolean {
+    const taken = this.#taken
+    if (taken?.task !== task) return false
+    this.#taken = undefined
+    this.#waiting.set(task, taken)
+    this.#scheduler.offer(taken, nowMs())
+    return true
+  }
+
+  #offer(task: Task, sequence: number, takesTurns: boolean): void {
     const given = task[queueOptionsSymbol]
-    const { lane, priority, deadlineMs } = (isObject(given) ? given : {}) as Partial<
+    const { lane, priority, group, deadlineMs } = (isObject(given) ? given : {}) as Partial<
       Record<string, unknown>
     >
     const laneIndex = this.#plans.findIndex(({ name }) => name === (lane ?? this.#defaultLane))
@@ -92,22 +136,48 @@ export class LaneTaskQueue implements TaskQueue {
       const allowed = this.#plans.map(({ name }) => name).join(', ')
       throw laneError('CORELANE_UNKNOWN_LANE', { received: show(lane), allowed })
     }
-    checkGiven('LaneTaskQueue', { priority, deadlineMs }, TASK_RULES)
+    checkGiven('LaneTaskQueue', { priority, group, deadlineMs }, TASK_RULES)
     const plan = this.#plans[laneIndex]!
     const now = nowMs()
-    const one = {
+    const isTurned = group !== undefined && !takesTurns
+    const own = isTurned ? undefined : (priority as number | undefined)
+    const one: LaneTask = {
       task,
       laneIndex,
-      rank: rankOf(plan.priority, (priority as number | undefined) ?? 128),
+      rank: rankOf(plan.priority, own ?? DEFAULT_PRIORITY),
       sequence,
       submittedAtMs: now,
       deadlineMs: deadlineMs as number | undefined,
+      seat: group === undefined || isTurned ? undefined : new GroupSeat(group as string),
     }
     this.#waiting.set(task, one)
-    this.#scheduler.offer(one, now)
+    if (one.seat === undefined) this.#scheduler.offer(one, now)
+    else this.#turnsOf(laneIndex).queue.offer(one as GroupedTask, 0, now)
+  }
+
+  #turnsOf(laneIndex: number): LaneTurns {
+    let turns = this.#turns.get(laneIndex)
+    if (turns === undefined) {
+      const plan = this.#plans[laneIndex]!
+      const terms = { ...plan.groups, concurrency: Number.POSITIVE_INFINITY, rate: undefined }
+      const queue = new GroupQueue<GroupedTask>(plan, terms, 1, costOf, startOf, true)
+      turns = { queue, next: undefined }
+      this.#turns.set(laneIndex, turns)
+    }
+    return turns
   }
 
   #isWaiting(one: LaneTask): boolean {
     return this.#waiting.get(one.task) === one
   }
+}
+
+/** Nothing is known of how long a task runs. */
+function costOf(): number {
+  return 1
+}
+
+/** Starts count for no limit. */
+function startOf(): number {
+  return 0
 }
