@@ -5,10 +5,10 @@
 //
 // No-op commands, 1,000 in flight, two partitions of four: the same commands through a bare lane,
 // through one with a single promise each, and through one with all of them, in turn. The maximum of
-// 4 is below what could run, so every start takes a slot; it never has to wait for one. Two more
-// lanes get commands of 10,000 groups in turn, the second with a maximum for each. Multiples are
-// medians of the ratios round by round. `--only groups,groups-max` compares these with the bare one
-// and measures nothing else.
+// 4 is below what could run, so every start takes a slot; it never has to wait for one. Three more
+// lanes get commands of 10,000 groups in turn, two of them with a maximum or a rate for each.
+// Multiples are medians of the ratios round by round. `--only groups,groups-max` compares these with
+// the bare one and measures nothing else.
 
 import {
   LaneConfig,
@@ -42,6 +42,7 @@ const LANES = {
   bound: new LaneConfig().withMaxPending(1_000_000),
   groups: new LaneConfig(),
   'groups-max': new LaneConfig().withGroupConcurrency(4),
+  'groups-rate': new LaneConfig().withGroupRateLimit(RATE),
   all: new LaneConfig(1, 4).withRateLimit(RATE).withPriorityBoost(BOOST).withMaxPending(1_000_000),
 }
 

@@ -13,12 +13,13 @@
 // of turns, and other lanes see a lane as old as it is. One that has that priority and that age
 // keeps its own: it always does where each group has one command.
 //
-// A group at a limit is in no ring. One that waits for its rate, or whose starts must still be
-// remembered, is in a heap by the moment at which that ends. One that holds nothing is forgotten
-// soon: at once if many are idle, since it mostly comes again.
+// A group at a limit is in no ring, and goes on with its turn when it comes back. One that waits
+// for its rate, or whose starts must still be remembered, is in a heap by the moment at which that
+// ends, or an earlier one. One that holds nothing is forgotten soon: at once if many are idle, since
+// it mostly comes again.
 //
-// Where no group is ever limited the queue knows groups only while something of theirs waits:
-// released commands hold nothing, and one that comes while nothing waits goes by.
+// One that comes while nothing waits, of a group below its limits, goes by. Where no group is ever
+// limited released commands hold nothing: groups are known only while something of theirs waits.
 
 import { COMMAND_RULES } from '../model/command.ts'
 import { type GroupPlan, rankOf, type SharedLanePlan } from '../model/lane.ts'
@@ -68,6 +69,8 @@ export class GroupQueue<T extends GroupItem> {
   #idleCount = 0
   /** When to forget some of those; 0: to be decided at the next look. */
   #sweepAtMs = Number.POSITIVE_INFINITY
+  /** Groups to look at next time, since the clock matters to them. */
+  readonly #due: Group<T>[] = []
 
   /**
    * @param plan - What its lane promises each group.
@@ -118,6 +121,7 @@ export class GroupQueue<T extends GroupItem> {
 
   /** When a group may release something, or be forgotten, by the clock alone. */
   get changesAtMs(): number {
+    if (this.#due.length > 0) return Number.NEGATIVE_INFINITY
     return Math.min(this.#wakes.peek()?.wakeAtMs ?? Number.POSITIVE_INFINITY, this.#sweepAtMs)
   }
 
@@ -130,16 +134,7 @@ export class GroupQueue<T extends GroupItem> {
    */
   offer(item: T, place: number, nowMs: number): void {
     const { seat } = item
-    let group = this.#groups.get(seat.group)
-    if (group === undefined) {
-      const { rate, weights } = this.#plan
-      const weight = weights.get(seat.group) ?? 1
-      group = new Group(this, seat.group, place, weight, rate && groupRateOf(rate))
-      this.#groups.set(seat.group, group)
-    } else if (group.isIdle) {
-      group.isIdle = false
-      this.#idleCount--
-    }
+    const group = this.#enter(this.#groups.get(seat.group), seat.group, place)
     const flow = group.flowAt(place)
     restore(item)
     this.#rings[place]!.arrive(item.sequence)
@@ -152,11 +147,28 @@ export class GroupQueue<T extends GroupItem> {
     if (flow.live === 1) this.#reconsider(group, nowMs)
   }
 
-  /** Whether an item needs no turn and goes by: nothing waits, and it passes nothing that went. */
-  passes(item: T, place: number): boolean {
-    if (!this.isOpen || this.#size > 0 || item.rank !== this.#rank) return false
+  /** Whether the clock decides when groups go on. */
+  get isTimed(): boolean {
+    return this.#plan.rate !== undefined
+  }
+
+  /**
+   * Whether an item needs no turn and goes by: nothing waits, its group is at no limit, and it
+   * passes nothing that went. One that does not is to be offered.
+   *
+   * @param nowMs - The present moment or one a little before; any number where there is no rate.
+   */
+  passes(item: T, place: number, nowMs: number): boolean {
+    if (this.#size > 0 || item.rank !== this.#rank) return false
+    const { seat } = item
+    const known = this.isOpen ? undefined : this.#groups.get(seat.group)
+    if (known !== undefined && this.#allowedAtMs(known, nowMs) > nowMs) return false
     if (!this.#rings[place]!.follows(item.sequence)) return false
-    item.seat.state = SeatState.RELEASED
+    seat.state = SeatState.RELEASED
+    if (this.isOpen) return true
+    const group = this.#enter(known, seat.group, place)
+    seat.keeper = group.flowAt(place)
+    group.release(item)
     return true
   }
 
@@ -184,12 +196,15 @@ export class GroupQueue<T extends GroupItem> {
   /** Looks at groups whose moment has come. Call it before {@link GroupQueue.next}. */
   advance(nowMs: number): void {
     if (this.#sweepAtMs <= nowMs) this.#sweep(nowMs)
+    for (const group of this.#due) {
+      group.isDue = false
+      this.#reconsider(group, nowMs)
+    }
+    this.#due.length = 0
     for (let group = this.#wakes.peek(); group !== undefined; group = this.#wakes.peek()) {
       if (group.wakeAtMs > nowMs) return
-      for (const [seat, item] of group.pending) {
-        const startedAtMs = this.#startOf(item)
-        if (startedAtMs > 0) seat.started(startedAtMs)
-      }
+      this.#wakes.remove(group)
+      this.#noteStarts(group)
       this.#reconsider(group, nowMs)
     }
   }
@@ -296,18 +311,48 @@ export class GroupQueue<T extends GroupItem> {
       else this.#purge(flow)
     } else {
       if (startedAtMs > 0) seat.started(startedAtMs)
-      if (group.rate !== undefined) group.pending.delete(seat)
+      group.settle(seat)
       group.released--
       seat.state = SeatState.FREE
     }
     seat.keeper = undefined
-    if (group.rate === undefined) {
-      this.#reconsider(group, 0)
-      return
+    if (group.rate === undefined) this.#reconsider(group, 0)
+    else if (!group.isDue && (group.waiting > 0 || group.released === 0)) {
+      group.isDue = true
+      this.#due.push(group)
     }
-    // Where the clock matters it is looked at next time.
-    group.wakeAtMs = Number.NEGATIVE_INFINITY
-    this.#wakes.put(group)
+  }
+
+  /** The group of a name, which holds something from now on. */
+  #enter(known: Group<T> | undefined, name: string, place: number): Group<T> {
+    if (known === undefined) {
+      const { rate, weights } = this.#plan
+      const group = new Group(this, name, place, weights.get(name) ?? 1, rate && groupRateOf(rate))
+      this.#groups.set(name, group)
+      return group
+    }
+    if (known.isIdle) {
+      known.isIdle = false
+      this.#idleCount--
+    }
+    return known
+  }
+
+  /** When a group may release one more, as far as is known; Infinity: once one of it has ended. */
+  #allowedAtMs({ rate, released, pending }: Group<T>, nowMs: number): number {
+    if (released >= this.#plan.concurrency) return Number.POSITIVE_INFINITY
+    return rate === undefined ? nowMs : rate.nextAtMs(nowMs, pending.length)
+  }
+
+  /** Counts the starts of released items that have become known, in order. */
+  #noteStarts({ pending }: Group<T>): void {
+    const starts: { seat: GroupSeat; atMs: number }[] = []
+    for (const item of pending) {
+      const atMs = this.#startOf(item)
+      if (atMs > 0) starts.push({ seat: item.seat, atMs })
+    }
+    starts.sort((a, b) => a.atMs - b.atMs)
+    for (const { seat, atMs } of starts) seat.started(atMs)
   }
 
   #store(flow: Flow<T>, item: T, nowMs: number): void {
@@ -358,19 +403,20 @@ export class GroupQueue<T extends GroupItem> {
       if (group.waiting === 0) this.#groups.delete(group.name)
       return item
     }
-    group.released++
-    if (group.rate !== undefined) group.pending.set(seat, item)
+    group.release(item)
     if (group.rate !== undefined || group.released >= this.#plan.concurrency) {
       this.#reconsider(group, nowMs)
     }
     return item
   }
 
-  /** Lets go of a flow's store, in which nothing waits any more. */
+  /** Lets go of a flow's store, in which nothing waits any more, and of its turn. */
   #clear(flow: Flow<T>): void {
     flow.only = undefined
     flow.queue = undefined
     this.#rings[flow.place]!.remove(flow)
+    flow.hasTurn = false
+    flow.deficit = 0
   }
 
   /** Lets go of items that have left, once they are more than those that wait. */
@@ -390,19 +436,15 @@ export class GroupQueue<T extends GroupItem> {
   /** Decides what a group waits for: its turn, a slot, a moment, or nothing. */
   #reconsider(group: Group<T>, nowMs: number): void {
     const { rate, waiting, released } = group
-    if (rate !== undefined) this.#wakes.remove(group)
     if (waiting === 0) {
       if (released > 0) return
       if (rate === undefined || rate.idleAtMs <= nowMs) this.#idle(group)
       else this.#wake(group, rate.idleAtMs)
       return
     }
-    let isReady = released < this.#plan.concurrency
-    if (isReady && rate !== undefined) {
-      const atMs = rate.nextAtMs(nowMs, group.pending.size)
-      isReady = atMs <= nowMs
-      if (!isReady) this.#wake(group, atMs)
-    }
+    const atMs = this.#allowedAtMs(group, nowMs)
+    const isReady = atMs <= nowMs
+    if (!isReady && atMs < Number.POSITIVE_INFINITY) this.#wake(group, atMs)
     this.#turn(group, isReady)
     if (group.others !== undefined) for (const flow of group.others) this.#turn(flow, isReady)
   }
@@ -414,11 +456,13 @@ export class GroupQueue<T extends GroupItem> {
   }
 
   #idle(group: Group<T>): void {
+    if (group.isIdle) return
+    group.isIdle = true
+    if (group.inHeap !== undefined) this.#wakes.remove(group)
     if (this.isOpen || this.#idleCount >= IDLE_MAX) {
       this.#groups.delete(group.name)
       return
     }
-    group.isIdle = true
     group.hasRested = false
     this.#idleCount++
     if (this.#sweepAtMs === Number.POSITIVE_INFINITY) this.#sweepAtMs = 0
@@ -439,6 +483,8 @@ export class GroupQueue<T extends GroupItem> {
   }
 
   #wake(group: Group<T>, atMs: number): void {
+    // A look that is too early leads to another.
+    if (group.inHeap!.place >= 0 && group.wakeAtMs <= atMs) return
     group.wakeAtMs = atMs
     this.#wakes.put(group)
   }

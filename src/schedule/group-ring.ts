@@ -29,6 +29,8 @@ export class GroupSeat {
   /** Sequence and rank of its command before a turn changed them; undefined if none did. */
   number: number | undefined = undefined
   rank = 0
+  /** Where it is among those whose start is not known; -1 if it is not there. */
+  at = -1
 
   /** @param group - Name of the group. */
   constructor(group: string, state: number = SeatState.FREE) {
@@ -99,6 +101,7 @@ export abstract class Flow<T extends GroupItem> implements SeatKeeper {
   readonly place: number
   /** What it may release in its turn. */
   deficit = 0
+  /** Whether its turn has begun and not ended; a limit may keep it from going on with it. */
   hasTurn = false
   /** The last round in which it had a turn, or was added. */
   round = 0
@@ -117,7 +120,7 @@ export abstract class Flow<T extends GroupItem> implements SeatKeeper {
 
   started(seat: GroupSeat, atMs: number): void {
     seat.state = SeatState.STARTED
-    this.group.pending.delete(seat)
+    this.group.settle(seat)
     this.group.rate?.started(atMs)
   }
 
@@ -127,7 +130,7 @@ export abstract class Flow<T extends GroupItem> implements SeatKeeper {
 }
 
 // Without a rate nothing is ever put there.
-const NONE = new Map()
+const NONE: never[] = []
 
 /** A group, which is its flow at the place where it was first seen. */
 export class Group<T extends GroupItem> extends Flow<T> {
@@ -138,15 +141,17 @@ export class Group<T extends GroupItem> extends Flow<T> {
   rate: GroupRate | undefined
   /** At other places. */
   others: Flow<T>[] | undefined = undefined
-  /** Released commands whose start is not known; kept where it matters. */
-  pending: Map<GroupSeat, T> = NONE
+  /** Released commands whose start is not known, in no order; kept where it matters. */
+  pending: T[] = NONE
   waiting = 0
   released = 0
   /** Whether it holds nothing. */
   isIdle = false
   /** Whether there was a sweep since it became idle. */
   hasRested = false
-  /** When to look at it again. */
+  /** Whether it is to be looked at next time. */
+  isDue = false
+  /** When to look at it again, at the latest. */
   wakeAtMs = 0
   inHeap: HeapPlace | undefined
 
@@ -168,8 +173,26 @@ export class Group<T extends GroupItem> extends Flow<T> {
   limit(rate: GroupRate | undefined): void {
     this.rate = rate
     if (rate === undefined || this.inHeap !== undefined) return
-    this.pending = new Map()
+    this.pending = []
     this.inHeap = { place: -1 }
+  }
+
+  /** Counts a command that has its turn: it may start at any moment. */
+  release(item: T): void {
+    this.released++
+    if (this.rate !== undefined) item.seat.at = this.pending.push(item) - 1
+  }
+
+  /** The start of a released command is known, or never comes. */
+  settle(seat: GroupSeat): void {
+    const { pending } = this
+    const { at } = seat
+    if (at < 0) return
+    seat.at = -1
+    const last = pending.pop()!
+    if (last.seat === seat) return
+    pending[at] = last
+    last.seat.at = at
   }
 
   flowAt(place: number): Flow<T> {
@@ -237,7 +260,7 @@ export class Ring<T extends GroupItem> {
     return true
   }
 
-  /** Adds a flow: its turn comes after those of all others. */
+  /** Adds a flow: it goes on with its turn, or has the next after those of all others. */
   add(flow: Flow<T>): void {
     const { first } = this
     this.count++
@@ -252,9 +275,10 @@ export class Ring<T extends GroupItem> {
     flow.previous = first.previous
     first.previous!.next = flow
     first.previous = flow
+    if (flow.hasTurn) this.first = flow
   }
 
-  /** Removes a flow, with what is left of its turn. */
+  /** Removes a flow, which keeps what is left of its turn. */
   remove(flow: Flow<T>): void {
     const { next, previous } = flow
     if (next === undefined) return
@@ -265,8 +289,6 @@ export class Ring<T extends GroupItem> {
     next.previous = previous
     flow.next = undefined
     flow.previous = undefined
-    flow.hasTurn = false
-    flow.deficit = 0
   }
 
   /** Begins the turn of the first flow, and a round before it if the last one is over. */

@@ -21,7 +21,8 @@ export interface Queueable extends Ranked {
 
 /** Items with the same priority and deadline. */
 class CommandClass<T extends Queueable> implements Urgency, Ranked {
-  readonly deadlineMs: number | undefined
+  /** Among the classes with a deadline; undefined if it has none. */
+  readonly key: string | undefined
   readonly waiting = new PriorityHeap<T>()
   readonly inOrder: HeapPlace = { place: -1 }
   readonly inChanges: HeapPlace = { place: -1 }
@@ -31,8 +32,8 @@ class CommandClass<T extends Queueable> implements Urgency, Ranked {
   sequence: number = Number.NaN
   untilMs: number = Number.NaN
 
-  constructor(deadlineMs: number | undefined) {
-    this.deadlineMs = deadlineMs
+  constructor(key: string | undefined) {
+    this.key = key
   }
 }
 
@@ -101,7 +102,7 @@ export class LaneQueue<T extends Queueable> {
     }
     this.#order.remove(from)
     this.#changes.remove(from)
-    if (from.deadlineMs !== undefined) this.#dated.delete(keyOf(item))
+    if (from.key !== undefined) this.#dated.delete(from.key)
     return item
   }
 
@@ -132,7 +133,7 @@ export class LaneQueue<T extends Queueable> {
     const key = keyOf(item)
     let one = this.#dated.get(key)
     if (one === undefined) {
-      one = new CommandClass(deadlineMs)
+      one = new CommandClass(key)
       this.#dated.set(key, one)
     }
     return one

@@ -2,7 +2,7 @@
 // back exactly once, no bound is broken before, during or after, and what waits goes on. Method:
 // many deaths, runs that outlive their commands, threads that are given up, waits inside handlers.
 
-import { PartitionConfig, QueueManager } from 'corelane'
+import { type LaneOptions, PartitionConfig, QueueManager } from 'corelane'
 import { expect, test } from 'vitest'
 import { failure, until, within } from '../support/deadline.ts'
 import { moduleOf, open } from '../support/managers.ts'
@@ -147,3 +147,80 @@ test.each(['balanced', 'hash'] as const)(
     }
   },
 )
+
+const LOADS = 1
+const keyed = `
+  import { workerData } from 'node:worker_threads'
+  const words = new Int32Array(workerData.words)
+  // The third thread waits until the gate is open.
+  if (Atomics.add(words, ${LOADS}, 1) >= 2) Atomics.wait(words, ${GATE}, 0, 20_000)
+  export const where = (_, context) => context.partition
+  export const die = () => new Promise((resolve) => setTimeout(() => process.exit(1), 20))
+  export const rest = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
+  export const outer = async (key, context) => {
+    await rest(60)
+    return await context.submit('api', 'where', 0, { group: 'a', key })
+  }
+`
+
+/** A manager of two partitions, and many keys of each. */
+async function openKeyed(lane: LaneOptions, words = wordsOf()) {
+  const manager = QueueManager.create({
+    handlers: moduleOf(keyed),
+    partitions: PartitionConfig.hash(2),
+    lanes: { api: lane, other: {} },
+    workerData: { words: words.buffer },
+  })
+  await manager.start()
+  const keys: [string[], string[]] = [[], []]
+  for (let i = 0; i < 40; i++) {
+    const home = (await manager.submit('other', 'where', 0, { key: `k${i}` })) as 0 | 1
+    keys[home].push(`k${i}`)
+  }
+  return { manager, keys }
+}
+
+test('what waits for a partition without a thread keeps no slot and no token of its group', async () => {
+  const words = wordsOf()
+  const limits = {
+    groupConcurrency: 1,
+    groupRateLimit: { limit: 2, windowMs: 10, algorithm: 'sliding-window' },
+  } as const
+  const { manager, keys } = await openKeyed(limits, words)
+  try {
+    const [here, there] = keys
+    const deadly = failure(manager.submit('other', 'die', 0, { key: here[0]! }), 'the deadly one')
+    // The first is bound behind it and comes back, the second comes when there is no thread.
+    const bound = manager.submit('api', 'where', 0, { group: 'a', key: here[1]! })
+    expect(await deadly).toMatchObject({ code: 'CORELANE_PARTITION_LOST' })
+    const next = manager.submit('api', 'where', 0, { group: 'a', key: here[2]! })
+    for (const key of there.slice(0, 5)) {
+      expect(await within(manager.submit('api', 'where', 0, { group: 'a', key }), 'one')).toBe(1)
+    }
+    openGate(words)
+    expect(await within(Promise.all([bound, next]), 'those of the partition')).toEqual([0, 0])
+  } finally {
+    openGate(words)
+    await manager.close()
+  }
+})
+
+test.each<[string, LaneOptions, number]>([
+  ['the token of what is bound behind it', { groupRateLimit: { limit: 1, windowMs: 10 } }, 0],
+  ['the slot of what is next there', { groupConcurrency: 2 }, 1],
+])('a handler that waits for a command of its group gets %s', async (_, lane, long) => {
+  const { manager, keys } = await openKeyed(lane)
+  try {
+    const [here, there] = keys
+    // A long one fills the window, and what is next waits in the order.
+    for (let i = 0; i < 5; i++) await manager.submit('other', 'rest', 20, { key: here[0]! })
+    const outer = manager.submit('api', 'outer', there[0]!, { group: 'a', key: here[0]! })
+    const others = here.slice(1, 2 + long).map((key, at) => {
+      return manager.submit('api', 'rest', 20, { group: at < long ? 'b' : 'a', key })
+    })
+    expect(await within(outer, 'the handler that waits')).toBe(1)
+    await within(Promise.all(others), 'the others')
+  } finally {
+    await manager.close()
+  }
+})

@@ -52,9 +52,11 @@ test(
         // Others come and go meanwhile.
         fc.array(fc.tuple(fc.nat(20), fc.integer({ min: 1, max: 50 })), { maxLength: 100 }),
         fc.boolean(),
-        (groups, others, isFixed) => {
+        // With a maximum of 1 each command puts its group at its limit in the middle of its turn.
+        fc.constantFrom(undefined, 1, 2),
+        (groups, others, isFixed, groupConcurrency) => {
           const weights = Object.fromEntries(groups.map(([, weight], i) => [`g${i}`, weight]))
-          const queue = queueOf({ groupWeights: weights }, 1, isFixed)
+          const queue = queueOf({ groupWeights: weights, groupConcurrency }, 1, isFixed)
           const got = groups.map(() => 0)
           const next = groups.map(() => 0)
           let sequence = 0
@@ -97,6 +99,7 @@ const step = fc.oneof(
     rank: fc.integer({ min: 126, max: 130 }),
     cost: fc.integer({ min: 1, max: 9 }),
     place: fc.nat(1),
+    clockAgeMs: fc.nat(5),
   }),
   fc.record({ do: fc.constant('next' as const), place: fc.nat(1) }),
   fc.record({
@@ -158,6 +161,8 @@ test(
             expect(age).toBeGreaterThanOrEqual(ages[place]!)
             ages[place] = age
             released.add(item)
+            const mine = [...released].filter(({ seat }) => seat.group === item.seat.group)
+            expect(mine.length).toBeLessThanOrEqual(groupConcurrency ?? Infinity)
           }
           const take = (place: number) => {
             queue.advance(now)
@@ -174,17 +179,15 @@ test(
               expect(behind).toBeGreaterThan(0)
             }
             release(item)
-            const mine = [...released].filter(({ seat }) => seat.group === item.seat.group)
-            expect(mine.length).toBeLessThanOrEqual(groupConcurrency ?? Infinity)
             return item
           }
           const pick = (set: Set<Item>, at: number) => [...set][at % Math.max(1, set.size)]
           for (const one of steps) {
             if (one.do === 'offer') {
-              const { group, cost, rank, place } = one
+              const { group, cost, rank, place, clockAgeMs } = one
               const item = new Item(`g${group}`, sequence++, cost, rank, place)
               offered++
-              if (queue.passes(item, place)) {
+              if (queue.passes(item, place, now - clockAgeMs)) {
                 expect(waiting.size).toBe(0)
                 release(item)
                 continue

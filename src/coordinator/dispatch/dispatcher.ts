@@ -13,7 +13,7 @@ import { Horizon } from '../results/horizon.ts'
 import type { InFlightWindow } from '../threads/in-flight-window.ts'
 import type { PartitionHandle } from '../threads/partition-handle.ts'
 import type { Backlog } from './backlog.ts'
-import { hasGroupSlots, isBeforeTurn, placeOf } from './group-turns.ts'
+import { hasGroupLimits, isBeforeTurn, placeOf } from './group-turns.ts'
 import { PartitionChoice } from './partition-choice.ts'
 
 /** An idle partition is not worth waking for less than this. */
@@ -56,7 +56,7 @@ export class Dispatcher implements Admission<Command> {
   /** A payload is being read. Its getters may do anything, but the backlog must not change. */
   isBinding = false
   /** What they submitted; placed once the command under way has its place. */
-  #submitted: Command[] = []
+  readonly #submitted: Command[] = []
   readonly #horizon = new Horizon()
 
   /**
@@ -93,7 +93,8 @@ export class Dispatcher implements Admission<Command> {
       this.#submitted.push(command)
       return
     }
-    if (isBeforeTurn(command) && !backlog.passes(command)) {
+    const { lane, home } = command
+    if (isBeforeTurn(command) && (this.#isHeldUp(lane, home) || !backlog.passes(command))) {
       this.#awaitTurn(command)
       return
     }
@@ -124,7 +125,10 @@ export class Dispatcher implements Admission<Command> {
       return
     }
     const now = this.#now()
-    for (const command of commands) this.#backlog.takeBack(command, now)
+    for (const command of commands) {
+      if (this.#isHeldUp(command.lane, command.home)) this.#backlog.turns.giveBack([command])
+      this.#backlog.takeBack(command, now)
+    }
   }
 
   /**
@@ -157,6 +161,7 @@ export class Dispatcher implements Admission<Command> {
     if (backlog.size === 0 && !backlog.holdsAny && !turns.hasWaiting) return
     const now = this.#now()
     backlog.prune(this.#lanes, now)
+    if (!this.#isShared) turns.giveUp(({ lane, home }) => this.#isHeldUp(lane, home))
     for (let place = 0; place < backlog.places; place++) this.#refill(place, now)
   }
 
@@ -165,11 +170,11 @@ export class Dispatcher implements Admission<Command> {
     if (this.#isShared && window !== undefined) this.takeBack(window.recall())
   }
 
-  /** A handler of a partition waits, perhaps for a slot that a command bound there has. */
+  /** A handler of a partition waits, perhaps for a slot or a token that a command there keeps. */
   returnTurns({ window }: PartitionHandle): void {
     const { turns } = this.#backlog
     for (const laneIndex of turns.lanes) {
-      if (window === undefined || !hasGroupSlots(this.#lanes[laneIndex]!)) continue
+      if (window === undefined || !hasGroupLimits(this.#lanes[laneIndex]!)) continue
       this.takeBack(turns.giveBack(window.recall({ laneIndex })))
     }
   }
@@ -204,11 +209,7 @@ export class Dispatcher implements Admission<Command> {
     return Math.ceil(Math.min(sum, bound) / this.#concurrency)
   }
 
-  /**
-   * Looks as far ahead as what is bound is old.
-   *
-   * @param next - Number of the next command that will be submitted.
-   */
+  /** Looks as far ahead as what is bound is old; `next` is the number of the next command. */
   lookAhead(now: number, next: number): void {
     this.#horizon.mark(now, next)
     const workUs = this.#horizon.workUs(now)
@@ -258,12 +259,11 @@ export class Dispatcher implements Admission<Command> {
    */
   rebalance(now: number): boolean {
     const backlog = this.#backlog
-    const partitions = this.#partitions
-    if (!this.#isShared || partitions.length === 1) return false
+    if (!this.#isShared || this.#partitions.length === 1) return false
     const stuckMs = backlog.size > 0 ? LATE_MS : STUCK_MS
     let idle = 0
     let moving = 0
-    for (const partition of partitions) {
+    for (const partition of this.#partitions) {
       const window = partition.window
       if (window === undefined) continue
       const isStuck = partition.observe(now, stuckMs)
@@ -278,7 +278,7 @@ export class Dispatcher implements Admission<Command> {
       if (!isLimited && !isPaused && backlog.sizeOf(index) > 0) return false
     }
     let isWaiting = false
-    for (const partition of partitions) {
+    for (const partition of this.#partitions) {
       const window = partition.window
       if (window === undefined || window.load.count < 2) continue
       if (partition.isStuck) this.#moveWork(window, Number.POSITIVE_INFINITY)
@@ -297,6 +297,11 @@ export class Dispatcher implements Admission<Command> {
 
   admits(command: Command, rank: number): boolean {
     if (command.isOver) return true
+    // It has given its turn up.
+    if (isBeforeTurn(command)) {
+      this.#backlog.turns.offer(command, this.#now())
+      return true
+    }
     if (command.key !== undefined) {
       const now = this.#now()
       if (this.#mustHold(command, rank, now)) {
@@ -342,10 +347,8 @@ export class Dispatcher implements Admission<Command> {
       return true
     }
     if (lane.isLimited) {
-      if (
-        this.#choice.wasOverAllowance &&
-        (this.#outranked === undefined || rank < this.#outrankedRank)
-      ) {
+      const isFirst = this.#outranked === undefined || rank < this.#outrankedRank
+      if (isFirst && this.#choice.wasOverAllowance) {
         this.#outranked = command
         this.#outrankedRank = rank
       }
@@ -373,36 +376,34 @@ export class Dispatcher implements Admission<Command> {
   /** Whether a command in the order, or whose turn has come, must wait for its key beside it. */
   #mustHold(command: Command, rank: number, now: number): boolean {
     if (command.key === undefined) return false
-    if (this.#isKeyBusy(command)) return true
     // An older one may be held for being long, and must not be passed by a short one.
-    return this.#backlog.holdsBefore(command, rank, now)
+    return this.#isKeyBusy(command) || this.#backlog.holdsBefore(command, rank, now)
   }
 
   /** Whether a command with a key could only wait behind others of its key. */
   #isKeyBusy(command: Command): boolean {
-    const backlog = this.#backlog
-    const partitions = this.#partitions
-    if (backlog.isDetached(command)) return true
-    const { window } = partitions[command.home]!
+    if (this.#backlog.isDetached(command)) return true
+    const { window } = this.#partitions[command.home]!
     const { laneIndex, key, type } = command
     return window !== undefined && !this.#acceptsKey(window, laneIndex, key!, type.estimateUs)
   }
 
-  /** Whether another command of a key may be bound; where groups have slots, only if none is. */
+  /** Whether another command of a key may be bound; where groups are limited, only if none is. */
   #acceptsKey(window: InFlightWindow, laneIndex: number, key: string, estimateUs?: number) {
-    if (!hasGroupSlots(this.#lanes[laneIndex]!))
+    if (!hasGroupLimits(this.#lanes[laneIndex]!))
       return window.acceptsKey(laneIndex, key, estimateUs)
-    // Behind another of its key it would hold a slot, and a handler may wait for just that.
+    // Behind another of its key it would keep a slot, and a handler may wait for just that.
     return this.#lanes.every(({ index }) => window.load.ofKey(index, key) === 0)
   }
 
   #hold(command: Command, rank: number, now: number): void {
     const backlog = this.#backlog
-    const partitions = this.#partitions
     // A turn is for what may start: others of its group go on meanwhile.
     backlog.turns.giveBack([command])
     backlog.hold(command, now)
-    const { window } = partitions[command.home]!
+    // What is bound had its turn before.
+    if (command.extras?.group?.takesTurns) return
+    const { window } = this.#partitions[command.home]!
     const { laneIndex, key, sequence } = command
     if (!window?.load.hasAfterOfKey(laneIndex, key!, rank, sequence)) return
     this.#overtaking.push({ command, rank })
@@ -432,12 +433,17 @@ export class Dispatcher implements Admission<Command> {
     for (const laneIndex of turns.lanes) {
       const lane = this.#lanes[laneIndex]!
       if (lane.isPaused || turns.hasInOrder(laneIndex, place)) continue
-      // What cannot start must not hold a slot of its group.
-      const isHeld = !this.#isShared && this.#partitions[place]!.isHeld
-      if (isHeld && hasGroupSlots(lane)) continue
+      if (this.#isHeldUp(lane, place)) continue
       if (this.#takeTurn(laneIndex, place, now, isOneOfMany)) hasTaken = true
     }
     return hasTaken
+  }
+
+  /** Whether a command cannot start where it must, and would keep others of its group waiting. */
+  #isHeldUp(lane: Lane, home: number): boolean {
+    if (this.#isShared || !hasGroupLimits(lane)) return false
+    const { isHeld, window } = this.#partitions[home]!
+    return isHeld || window === undefined
   }
 
   /** Binds commands of a lane whose turn it is or puts one into the order; false if none is. */
@@ -474,8 +480,7 @@ export class Dispatcher implements Admission<Command> {
   /** Takes back what is bound behind a long command though it is more urgent than what waits. */
   #reclaim(now: number): void {
     const backlog = this.#backlog
-    const partitions = this.#partitions
-    for (const { isStuck, window } of partitions) {
+    for (const { isStuck, window } of this.#partitions) {
       const rank = backlog.frontRank(0, now)
       if (rank === undefined) return
       if (!isStuck || window === undefined) continue
@@ -495,8 +500,7 @@ export class Dispatcher implements Admission<Command> {
 
   #refill(place: number, now: number): void {
     const backlog = this.#backlog
-    const partitions = this.#partitions
-    if (this.#isTimed) for (const { window } of partitions) window?.judge(now)
+    if (this.#isTimed) for (const { window } of this.#partitions) window?.judge(now)
     this.#choice.refresh()
     this.#clearFullLanes()
     for (;;) {
@@ -559,14 +563,10 @@ export class Dispatcher implements Admission<Command> {
 
   #placeSubmitted(): void {
     if (this.#submitted.length === 0) return
-    const submitted = this.#submitted
-    this.#submitted = []
-    for (const command of submitted) if (!command.isSettled) this.place(command)
+    for (const command of this.#submitted.splice(0)) if (!command.isSettled) this.place(command)
   }
 
-  /**
-   * Takes back what is bound and runs after a command that found no room, lest it run first.
-   */
+  /** Takes back what is bound and runs after a command that found no room, lest it run first. */
   #preempt({ home, sequence }: Command, rank: number): void {
     for (const { index, window } of this.#partitions) {
       if (window === undefined || !window.load.hasAfter(rank, sequence)) continue

@@ -89,11 +89,13 @@ export class GroupTurns {
     return count
   }
 
-  /** Whether a command needs no turn: none of its lane waits, and no group of it is limited. */
+  /** Whether a command needs no turn: none of its lane waits, and its group is at no limit. */
   passes(command: Command): boolean {
     const { laneIndex, lane, key, isTimed, home } = command
     if (key !== undefined || isTimed || lane.isPaused) return false
-    if (!this.#queueOf(laneIndex).passes(command, placeOf(home))) return false
+    const queue = this.#queueOf(laneIndex)
+    const now = queue.isTimed ? this.#sharedNow() : 0
+    if (!queue.passes(command, placeOf(home), now)) return false
     this.putInOrder(command)
     return true
   }
@@ -101,13 +103,8 @@ export class GroupTurns {
   /** Adds a command that has a group. */
   offer(command: Command, now: number): void {
     const { laneIndex, home, seat } = command
-    const queue = this.#queueOf(laneIndex)
-    if (--this.#readingsLeft < 0) {
-      this.#readingsLeft = SHARED_READINGS - 1
-      this.#readMs = Math.floor(nowMs())
-    }
-    seat.sinceMs = this.#readMs
-    queue.offer(command, placeOf(home), now)
+    seat.sinceMs = this.#sharedNow()
+    this.#queueOf(laneIndex).offer(command, placeOf(home), now)
   }
 
   /** The turn of the event loop has ended: the next command reads the clock. */
@@ -157,6 +154,21 @@ export class GroupTurns {
     return commands
   }
 
+  /**
+   * Gives back what commands in the order keep of their groups; they wait there still.
+   *
+   * @param isHeldUp - Whether one keeps it in vain.
+   */
+  giveUp(isHeldUp: (command: Command) => boolean): void {
+    for (const laneIndex of this.#used) {
+      for (let place = 0; place < this.#places; place++) {
+        if (!this.hasInOrder(laneIndex, place)) continue
+        const next = this.#nexts[laneIndex * this.#places + place]!
+        if (isHeldUp(next)) next.seat.leave()
+      }
+    }
+  }
+
   takeFrom(place: number, now: number): Command[] {
     return this.#used.flatMap((laneIndex) => this.#queues[laneIndex]!.takeAll(place, now))
   }
@@ -188,6 +200,15 @@ export class GroupTurns {
     return listed.map((one) => ({ ...one, released: bound.get(one.group) ?? 0 }))
   }
 
+  /** The present whole millisecond, or one a little before. */
+  #sharedNow(): number {
+    if (--this.#readingsLeft < 0) {
+      this.#readingsLeft = SHARED_READINGS - 1
+      this.#readMs = Math.floor(nowMs())
+    }
+    return this.#readMs
+  }
+
   #queueOf(laneIndex: number): GroupQueue<Command> {
     let queue = this.#queues[laneIndex]
     if (queue === undefined) {
@@ -200,9 +221,9 @@ export class GroupTurns {
   }
 }
 
-/** Whether commands that run keep others of their group from starting. */
-export function hasGroupSlots({ plan }: Lane): boolean {
-  return plan.groups.concurrency !== Number.POSITIVE_INFINITY
+/** Whether commands keep others of their group from starting. */
+export function hasGroupLimits({ plan: { groups } }: Lane): boolean {
+  return groups.rate !== undefined || groups.concurrency !== Number.POSITIVE_INFINITY
 }
 
 /** Whether a command has a group, and its turn has not come. */

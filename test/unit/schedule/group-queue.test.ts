@@ -62,7 +62,7 @@ test.each<[string, LaneOptions, boolean, number, number]>([
     for (let n = 0; n < AT_A_TIME; n++, sequence++) {
       const item = new Item(`tenant ${sequence}`, sequence)
       // Half of them go by, where they may.
-      const goesBy = n < AT_A_TIME / 2 && queue.passes(item, 0)
+      const goesBy = n < AT_A_TIME / 2 && queue.passes(item, 0, now)
       if (goesBy) item.seat.leave(now)
       else queue.offer(item, 0, now)
     }
@@ -83,19 +83,70 @@ test.each<[string, LaneOptions, boolean, number, number]>([
 test('a command that goes by keeps its sequence, and none that is older follows it', () => {
   const queue = queueOf({}, true)
   const [older, younger, urgent] = [1, 2, 3].map((sequence) => new Item('a', sequence))
-  expect(queue.passes(younger!, 0)).toBe(true)
+  expect(queue.passes(younger!, 0, 0)).toBe(true)
   expect(younger!.seat).toMatchObject({ isReleased: true, number: undefined })
-  expect(queue.passes(older!, 0)).toBe(false)
+  expect(queue.passes(older!, 0, 0)).toBe(false)
   urgent!.rank--
-  expect(queue.passes(urgent!, 0)).toBe(false)
+  expect(queue.passes(urgent!, 0, 0)).toBe(false)
   queue.offer(older!, 0, 0)
-  expect(queue.passes(new Item('b', 4), 0)).toBe(false)
+  expect(queue.passes(new Item('b', 4), 0, 0)).toBe(false)
   expect(queue.next(0, 0)).toBe(older)
   // It stays behind the one that went before it, and gets its own back if it comes again.
   expect(older).toMatchObject({ sequence: 2, seat: { number: 1 } })
   queue.giveBack(older!, 0, 1)
   expect(older!.sequence).toBe(1)
-  expect(queue.passes(new Item('b', 4), 0)).toBe(true)
+  expect(queue.passes(new Item('b', 4), 0, 0)).toBe(true)
+})
+
+test('a command goes by as long as its group is at no limit, and counts for it', () => {
+  const options = { groupConcurrency: 2, groupRateLimit: { limit: 3, windowMs: 100 } }
+  const queue = queueOf(options, true)
+  const items = Array.from({ length: 5 }, (_, sequence) => new Item('a', sequence))
+  const passes = (at: number, now: number) => queue.passes(items[at]!, 0, now)
+  expect([passes(0, 0), passes(1, 0), passes(2, 0)]).toEqual([true, true, false])
+  expect(queue.passes(new Item('b', 2), 0, 0)).toBe(true)
+  items[0]!.seat.leave(5)
+  expect([passes(2, 10), passes(3, 10)]).toEqual([true, false])
+  // One at a limit that waits keeps the others of its group from going by.
+  queue.offer(items[3]!, 0, 10)
+  items[1]!.seat.leave(5)
+  items[2]!.seat.leave(10)
+  expect([passes(4, 10), queue.next(0, 10)]).toEqual([false, undefined])
+  queue.advance(40)
+  expect(queue.next(0, 40)).toBe(items[3])
+})
+
+test('a rate that is taken away and comes again starts anew', () => {
+  const rated = planLane('lane', {
+    groupRateLimit: { limit: 1, windowMs: 100, algorithm: 'sliding-window' },
+  })
+  const free = planLane('lane', {})
+  const queue = queueOf({}, false)
+  queue.replan(rated, rated.groups, 0)
+  const [first, second] = [0, 1].map((sequence) => new Item('a', sequence))
+  queue.offer(first!, 0, 0)
+  expect(queue.next(0, 0)).toBe(first)
+  queue.replan(free, free.groups, 10)
+  // It has not started, and never does.
+  first!.seat.leave()
+  queue.replan(rated, rated.groups, 20)
+  queue.offer(second!, 0, 20)
+  queue.advance(20)
+  expect(queue.next(0, 20)).toBe(second)
+})
+
+test('a group goes on with its turn after a limit has interrupted it', () => {
+  const queue = queueOf({ groupConcurrency: 1, groupWeights: { a: 3 } }, true)
+  const items = ['a', 'a', 'a', 'b', 'c'].map((group, sequence) => new Item(group, sequence))
+  for (const item of items) queue.offer(item, 0, 0)
+  const ran: Item[] = []
+  // The one before ends after the next has been released.
+  for (let last: Item | undefined; ran.length < items.length; last = ran.at(-1)) {
+    ran.push(queue.next(0, 0)!)
+    last?.seat.leave()
+  }
+  const [a1, a2, a3, b, c] = items
+  expect(ran).toEqual([a1, b, a2, c, a3])
 })
 
 test('a seat that only names a group takes no turn and gives nothing back', () => {

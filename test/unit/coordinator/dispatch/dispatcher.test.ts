@@ -9,14 +9,14 @@ import { type LaneOptions, laneNeeds, rankOf } from '../../../../src/model/lane.
 import { command, LANES, laneTable, Rig, services } from '../support/rig.ts'
 
 /** A dispatcher over partitions; shared means that commands may go to any of them. */
-function dispatcherOver(count: number, isShared: boolean, lanes = LANES) {
-  const rigs = Array.from({ length: count }, (_, index) => new Rig(index, 65_536, lanes))
+function dispatcherOver(count: number, isShared: boolean, lanes = LANES, concurrency = 1) {
+  const rigs = Array.from({ length: count }, (_, i) => new Rig(i, 65_536, lanes, concurrency))
   const backlog = new Backlog(lanes, isShared ? 1 : count)
   const needs = lanes.map((plan) => laneNeeds(plan, count))
   const partitions = rigs.map(({ handle }) => handle)
   const { all } = new LaneTable(lanes, needs)
   const commons = new CoordinatorCommons(count, needs)
-  const dispatcher = new Dispatcher(backlog, partitions, all, commons, isShared, 1)
+  const dispatcher = new Dispatcher(backlog, partitions, all, commons, isShared, concurrency)
   return { rigs, backlog, dispatcher }
 }
 
@@ -441,4 +441,28 @@ test('commands without a group do not keep those with one from their turns', () 
   }
   const none = Array.from({ length: 5 }, () => undefined)
   expect(ran).toEqual([...none, 'a', 'a', 'b', ...none.slice(1)])
+})
+
+test('a command whose group had its turn later does not push out a bound one of its key', () => {
+  const { all } = laneTable({ api: { groupConcurrency: 5, groupWeights: { a: 4 } } })
+  const lane = all[0]!
+  const { rigs, dispatcher } = dispatcherOver(1, false, [lane.plan], 2)
+  const rig = rigs[0]!
+  const rank = rankOf(lane.plan.priority, 128)
+  const place = (group: string, key: string, more = {}) => {
+    dispatcher.place(command({ lane, rank, home: 0, group, key, ...more }))
+  }
+  // While these are bound one more waits in the order, and all others in their groups.
+  for (const key of ['x', 'y', 'w']) place('long', key, LONG)
+  place('next', 'z')
+  for (const [group, key] of ['a1', 'bk', 'a2', 'ak']) place(group!, key!)
+  const bind = vi.spyOn(rig.bound, 'bind')
+  for (let left = 3; left > 0; left--) {
+    dispatcher.flush()
+    rig.finish(rig.start()!.id, 0)
+    rig.bound.drain()
+    dispatcher.refill()
+  }
+  // All but the one whose key is busy, each once.
+  expect([bind.mock.calls.length, rig.bound.load.count]).toEqual([4, 4])
 })

@@ -165,9 +165,10 @@ export class Rig {
    * @param index - The partition's.
    * @param ringBytes - Of each ring, a power of two.
    * @param lanes - Plans of the lanes.
+   * @param concurrency - Handlers that may run at once; keys are counted where that is above 1.
    */
-  constructor(index = 0, ringBytes = 65_536, lanes: readonly LanePlan[] = LANES) {
-    const plan = { inlineBytesMax: ringBytes >> 3, lanes, concurrency: 1 }
+  constructor(index = 0, ringBytes = 65_536, lanes: readonly LanePlan[] = LANES, concurrency = 1) {
+    const plan = { inlineBytesMax: ringBytes >> 3, lanes, concurrency }
     const region = createRegion(ringBytes, ringBytes)
     const { port1, port2 } = new MessageChannel()
     for (const port of [port1, port2]) port.unref()
