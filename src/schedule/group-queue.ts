@@ -15,8 +15,8 @@
 //
 // A group at a limit is in no ring, and goes on with its turn when it comes back. One that waits
 // for its rate, or whose starts must still be remembered, is in a heap by the moment at which that
-// ends, or an earlier one. One that holds nothing is forgotten soon: at once if many are idle, since
-// it mostly comes again.
+// ends, or an earlier one. One that holds nothing is forgotten soon: at once if many are idle. It
+// mostly comes again.
 //
 // One that comes while nothing waits, of a group below its limits, goes by. Where no group is ever
 // limited released commands hold nothing: groups are known only while something of theirs waits.
