@@ -8,6 +8,8 @@ import { outside } from './async-context.ts'
 
 const now = performance.now.bind(performance)
 const date = globalThis.Date.now
+const OwnPromise = globalThis.Promise
+const { then } = OwnPromise.prototype
 
 /**
  * Monotonic milliseconds since the process started, the same in every thread of it (threads were
@@ -61,4 +63,21 @@ export function callListener<T>(listener: (value: T) => void, value: T): void {
       throw error
     })
   }
+}
+
+/**
+ * Follows what the application gave, as `await` does: a promise by its state, once, whatever member
+ * `then` it was given besides.
+ *
+ * @param given - A promise, or anything.
+ * @param settled - Called with the value, in a turn of its own.
+ * @param failed - Called with the reason. Default: the promise that is returned rejects with it.
+ * @throws What the member `constructor` of a promise throws.
+ */
+export function whenSettled<T, R>(
+  given: T | PromiseLike<T>,
+  settled: (value: T) => R,
+  failed?: (reason: unknown) => R,
+): Promise<R> {
+  return then.call(OwnPromise.resolve(given), settled as never, failed) as Promise<R>
 }

@@ -20,7 +20,7 @@ import {
   type Tracer,
   trace,
 } from '@opentelemetry/api'
-import { epochMs, nowMs } from '../base/clock.ts'
+import { epochMs, nowMs, whenSettled } from '../base/clock.ts'
 import { VERSION } from '../base/version.ts'
 import { BROADCAST_LANE } from '../model/command.ts'
 import {
@@ -201,9 +201,7 @@ class ThreadTracer implements RunTracer {
     try {
       const result = context.with(active, call)
       const { then } = (result ?? {}) as Partial<PromiseLike<unknown>>
-      return typeof then === 'function'
-        ? Promise.resolve(result).then(settle, fail)
-        : settle(result)
+      return typeof then === 'function' ? whenSettled(result, settle, fail) : settle(result)
     } catch (error) {
       return fail(error)
     }

@@ -3,7 +3,7 @@
 // Must not: decide the order (window), load code (handlers) or encode (outbox).
 
 import { Alarm } from '../base/alarm.ts'
-import { nowMs, timers } from '../base/clock.ts'
+import { nowMs, timers, whenSettled } from '../base/clock.ts'
 import { count } from '../memory/counters.ts'
 import { Bell } from '../memory/doorbell.ts'
 import type { LaneGate } from '../memory/lane-gate.ts'
@@ -427,13 +427,14 @@ export class DutyCycle implements Admission<WindowEntry> {
 
   /** Apart from `#run`: a function that makes closures allocates for them at each call. */
   #await(run: Run, result: PromiseLike<unknown>): void {
-    this.#running++
-    this.#clockMs = nowMs()
-    // A thenable of the user's may call back at once or twice; a promise does neither.
-    void Promise.resolve(result).then(
+    // A thenable of the user's may throw, call back at once or twice; this does none of it.
+    void whenSettled(
+      result,
       (value) => this.#settled(run, ResultStatus.DONE, value),
       (error) => this.#settled(run, ResultStatus.FAILED, error),
     )
+    this.#running++
+    this.#clockMs = nowMs()
   }
 
   #settled(run: Run, status: 0 | 1, value: unknown): void {

@@ -2,6 +2,7 @@
 // Owns: which of them are loaded.
 
 import { fileURLToPath } from 'node:url'
+import { whenSettled } from '../base/clock.ts'
 import { laneError, show } from '../base/errors.ts'
 import type { CommandContext } from '../model/command.ts'
 import { type FileCall, type FileHandler, move } from '../model/handler-module.ts'
@@ -74,7 +75,7 @@ export class FileHandlers {
     const result = callUser(run, undefined, payload)
     if (typeof result !== 'object' || result === null) return result
     const { then } = result as Partial<Promise<unknown>>
-    return typeof then === 'function' ? Promise.resolve(result).then(unwrapped) : unwrapped(result)
+    return typeof then === 'function' ? whenSettled(result, unwrapped) : unwrapped(result)
   }
 
   /** Runs `teardown` of the modules that were set up. */

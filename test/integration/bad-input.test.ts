@@ -429,6 +429,12 @@ test('thenables that misbehave settle once and disturb nobody', async () => {
   expect(await within(manager.run('thenable', 'at once'), 'at once')).toBe('at once')
   expect(await within(manager.run('thenable', 'twice'), 'twice')).toBe('first')
   expect(await within(manager.run('thenable', 'of a thenable'), 'nested')).toBe('inner')
+  for (const how of ['twice', 'at once', 'throws']) {
+    const given = manager.run('thenable', `a promise of its own, ${how}`)
+    expect(await within(given, how)).toBe('state')
+  }
+  const unread = await failure(manager.run('thenable', 'a promise without a constructor'), 'then')
+  expect(unread.message).toBe('constructor cannot be read')
   // Many in a row, so that a slot that was freed too early would be taken by another.
   const payloads = Array.from({ length: 5_000 }, (_, index) => ({ index }))
   const results = await within(manager.submitMany('query', 'echoAtOnce', payloads), 'many')
