@@ -351,6 +351,16 @@ export function releaseCalls(error: unknown): void {
   }
 }
 
+/**
+ * Sets how many calls the stacks of errors show, unless `Error` is frozen: an assignment would
+ * throw.
+ *
+ * @param count - Calls.
+ */
+export function limitStacks(count: number): void {
+  Reflect.set(Error, 'stackTraceLimit', count)
+}
+
 /** A broken assumption inside corelane. No code catches it; report it as a bug. */
 export class InvariantError extends Error {
   override readonly name = 'InvariantError'

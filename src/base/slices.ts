@@ -1,6 +1,7 @@
 // Slices: does one thing to very many items without holding up the event loop.
 
 import { nowMs, timers } from './clock.ts'
+import { limitStacks } from './errors.ts'
 
 /** So long a slice may take; then the event loop turns. */
 const SLICE_MS = 5
@@ -26,7 +27,7 @@ export async function inSlices<T>(items: Iterable<T>, act: (item: T) => void): P
     const limit = Error.stackTraceLimit
     try {
       do {
-        if (count >= STACK_COUNT) Error.stackTraceLimit = 0
+        if (count >= STACK_COUNT) limitStacks(0)
         for (let i = 0; i < LOOK_COUNT; i++) {
           const next = iterator.next()
           if (next.done === true) return
@@ -35,7 +36,7 @@ export async function inSlices<T>(items: Iterable<T>, act: (item: T) => void): P
         count += LOOK_COUNT
       } while (nowMs() < endMs)
     } finally {
-      Error.stackTraceLimit = limit
+      limitStacks(limit)
     }
     await new Promise<void>((resolve) => timers.setImmediate(resolve))
   }

@@ -3,7 +3,7 @@
 
 import { atob } from 'node:buffer'
 import { inspect, types } from 'node:util'
-import { ERRORS, type ErrorCode, LaneError, laneError } from '../base/errors.ts'
+import { ERRORS, type ErrorCode, LaneError, laneError, limitStacks } from '../base/errors.ts'
 import { describe } from './describe.ts'
 import { chainOf, isErrorValue } from './families.ts'
 import { survey } from './survey.ts'
@@ -183,7 +183,7 @@ function isShown(head: ErrorHead, key: string): boolean {
 export function startError(head: ErrorHead): Error {
   const limit = Error.stackTraceLimit
   // The stack of this call would be thrown away at once.
-  Error.stackTraceLimit = 0
+  limitStacks(0)
   try {
     const error = construct(head)
     const { name, message, stack } = head
@@ -196,7 +196,7 @@ export function startError(head: ErrorHead): Error {
     define(error, 'stack', stack ?? `${name}: ${message}`, isShown(head, 'stack'))
     return error
   } finally {
-    Error.stackTraceLimit = limit
+    limitStacks(limit)
   }
 }
 

@@ -144,10 +144,10 @@ test('handlers are found by a path, by a URL of Node and by one of the environme
   expect(stdout).toBe('3\n3\n3\n')
 })
 
-test('a manager works where the prototypes of the language are frozen', async () => {
+test('a manager works where the classes of the language and their prototypes are frozen', async () => {
   const freeze = `for (const name of ['Object', 'Array', 'Function', 'Error', 'TypeError', 'RangeError',
       'Promise', 'Map', 'Set', 'Date', 'RegExp', 'ArrayBuffer', 'Uint8Array', 'AbortSignal', 'EventTarget'])
-    Object.freeze(globalThis[name].prototype)`
+    Object.freeze(Object.freeze(globalThis[name]).prototype)`
   const { code, stdout, stderr } = await runProgram(
     `const payload = { constructor: 1, toString: [{ valueOf: 2 }], error: new Error('sent') }
      const handlers = ${JSON.stringify(HANDLERS)}
