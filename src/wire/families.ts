@@ -31,6 +31,10 @@ const NATIVE_SOURCE = /\{\s*\[native code\]\s*\}$/
 const BANNED_TAGS =
   /^(WeakRef|FinalizationRegistry|Generator|AsyncGenerator|.* Iterator|Iterator Helper)$/
 
+/** Classes of the environment whose instances have no members that could be copied. */
+const CLOSED_NAMES =
+  /^(?:AbortController|EventSource|FormData|Headers|Request|Response|URL|URLPattern|URLSearchParams|WebSocket)$/
+
 const BRANDS: readonly (readonly [isOf: (value: unknown) => boolean, family: number])[] = [
   [types.isDate, Family.DATE],
   [types.isMap, Family.MAP],
@@ -113,6 +117,13 @@ function isNative(maker: unknown): maker is { readonly name: string } {
   return typeof maker === 'function' && NATIVE_SOURCE.test(Function.prototype.toString.call(maker))
 }
 
+/** Whether a class is one of the environment's whose instances would arrive empty. */
+function isClosed(maker: unknown): boolean {
+  const name = typeof maker === 'function' ? ownValue(maker, 'name') : undefined
+  if (typeof name !== 'string' || !CLOSED_NAMES.test(name)) return false
+  return (globalThis as Record<string, unknown>)[name] === maker
+}
+
 /** Whether instances are errors, perhaps ones that were not made by a constructor. */
 function isOfError(start: object): boolean {
   for (const proto of chainOf(start)) {
@@ -133,6 +144,7 @@ function judge(start: object): number {
       if (maker.name === 'Object' && Object.getPrototypeOf(proto) === null) break
       return Family.HOST
     }
+    if (isClosed(maker)) return Family.BANNED
     // Node marks the classes whose instances its ports carry by symbols of these names.
     for (const symbol of Object.getOwnPropertySymbols(proto)) {
       if (symbol.description?.startsWith('messaging_')) return Family.HOST

@@ -299,6 +299,17 @@ const CASES: Record<string, () => void> = {
   symbols: () => refuses(Symbol('s'), Object(Symbol('s'))),
   '`Promise`': () => refuses(Promise.resolve(1)),
   '`WeakMap`, `WeakSet`, `WeakRef`': () => refuses(new WeakMap(), new WeakSet(), new WeakRef({})),
+  '`URL`, `Headers`, `Response` and others whose content cannot be copied': () =>
+    refuses(
+      new URL('http://localhost'),
+      new URLSearchParams('a=1'),
+      new (class extends URL {})('http://localhost'),
+      new Headers(),
+      new Response(),
+      new Request('http://localhost'),
+      new FormData(),
+      new AbortController(),
+    ),
   'generators and iterators': () =>
     refuses(
       (function* () {})(),
