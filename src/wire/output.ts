@@ -120,7 +120,7 @@ export class OutputWriter {
     const all = this.#held
     this.#held = []
     for (const held of all) {
-      if (isWanted(held)) held.done()
+      if (isWanted(held)) callListener(held.done, undefined)
       else this.#held.push(held)
     }
   }

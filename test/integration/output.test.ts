@@ -44,6 +44,16 @@ const printing = moduleOf(`
   export const large = (pieces) => {
     for (let i = 0; i < pieces; i++) process.stdout.write(String(i % 10).repeat(65_536))
   }
+  export const called = () => {
+    process.stdout.write('x'.repeat(3_000_000), () => { throw new Error('thrown by a callback') })
+    process.stdout.write('written after it')
+    return 'given'
+  }
+  export const calledLater = async () => {
+    const given = called()
+    await new Promise(setImmediate)
+    return given
+  }
   export const pour = async (pieces, context) => {
     for (let i = 0; i < pieces; i++) {
       context.progress(i)
@@ -219,3 +229,22 @@ test('a stream of the process that throws loses no result', async () => {
   expect(stderr.split('\n').filter((line) => line === 'done')).toHaveLength(2)
   expect(stderr).toContain('no stream')
 })
+
+test.each(['called', 'calledLater'])(
+  'a callback of a write that throws costs no other output and no result (%s)',
+  async (type) => {
+    const screen = new Screen()
+    const manager = await open('values.js', { ...one, handlers: printing })
+    // What it throws ends the thread, as where it is called by Node.
+    const ended = manager.subscribe({ events: ['queue.partition.lost'] }).next()
+    const given = await within(
+      manager.run(type).catch(({ code }) => code),
+      type,
+    )
+    // The main thread's answer may call the callback first.
+    if (type === 'called') expect(given).toBe('given')
+    expect((await within(ended, 'the end')).value.error.message).toContain('thrown by a callback')
+    expect(screen.printed.at(-1)).toEqual(['stdout', 'written after it'])
+    expect(await within(manager.run('say', []), 'say')).toBeUndefined()
+  },
+)
