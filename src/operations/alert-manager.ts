@@ -2,7 +2,7 @@
 // Owns: its timer, the level of each rule and lane. Nothing runs before `start`.
 
 import { TIMER_MS_MAX } from '../base/bounds.ts'
-import { epochMs, timers } from '../base/clock.ts'
+import { callListener, epochMs, timers } from '../base/clock.ts'
 import { laneError, show } from '../base/errors.ts'
 import {
   anything,
@@ -65,7 +65,7 @@ export interface AlertOptions {
   readonly intervalMs?: number | undefined
   /** Thresholds by measure; `false` leaves one out. Default: those of `ALERT_MEASURES`. */
   readonly thresholds?: Readonly<Partial<Record<AlertMeasure, AlertThresholds | false>>> | undefined
-  /** Is called with each change. Default: none. */
+  /** Is called with each change; its errors are uncaught. Default: none. */
   readonly onAlert?: ((alert: Alert) => void) | undefined
 }
 
@@ -190,7 +190,10 @@ export class AlertManager {
     this.#judge(changed, 'restarts', restartsOf(now) - restartsOf(this.#before))
     this.#judge(changed, 'hostLoad', loadAverage / cores)
     this.#before = now
-    for (const alert of changed) for (const listener of this.#listeners) listener(alert)
+    for (const alert of changed) {
+      // One that throws keeps the alert from no other: it is not told again.
+      for (const listener of this.#listeners) callListener(listener, alert)
+    }
     return changed
   }
 

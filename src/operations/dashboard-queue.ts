@@ -122,9 +122,14 @@ const NOTHING: LaneCounts = Object.freeze({ waiting: 0, delayed: 0, leased: 0, d
 
 /** A value as text that ends. */
 export function shown(value: unknown): string {
-  // Runs no code of the value's, which might throw.
-  const isError = types.isNativeError(value)
-  const all = isError ? `${value.name}: ${value.message}` : inspect(value, { customInspect: false })
+  let all: string
+  try {
+    const isError = types.isNativeError(value)
+    all = isError ? `${value.name}: ${value.message}` : inspect(value, { customInspect: false })
+  } catch {
+    // Members that both read may have getters: a name, a message, a tag.
+    all = 'a value that cannot be shown'
+  }
   return all.length > TEXT_SHOWN ? `${all.slice(0, TEXT_SHOWN)}…` : all
 }
 

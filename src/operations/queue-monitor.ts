@@ -2,7 +2,7 @@
 // Owns: its timer and the last look. It needs no metrics.
 
 import { COUNT_MAX, TIMER_MS_MAX } from '../base/bounds.ts'
-import { timers } from '../base/clock.ts'
+import { callListener, timers } from '../base/clock.ts'
 import { anything, checkOptions, integer, milliseconds, type OptionRules } from '../base/options.ts'
 import type { Watched, WatchedLane } from './watched.ts'
 
@@ -24,7 +24,10 @@ export interface MonitorOptions {
   readonly queuedWarning?: number | undefined
   /** Running commands of a lane at which it warns. Default 50. */
   readonly runningWarning?: number | undefined
-  /** Is called once for each lane and measure, until it is below its threshold. Default: none. */
+  /**
+   * Is called once for each lane and measure, until it is below its threshold; its errors are
+   * uncaught. Default: none.
+   */
   readonly onWarning?: ((warning: MonitorWarning) => void) | undefined
 }
 
@@ -87,7 +90,8 @@ export class QueueMonitor<S extends ReturnType<Watched['stats']>> {
     if (value < threshold) this.#warned.delete(name)
     else if (!this.#warned.has(name)) {
       this.#warned.add(name)
-      this.#options.onWarning?.({ lane, measure, value, threshold })
+      const { onWarning } = this.#options
+      if (onWarning) callListener(onWarning, { lane, measure, value, threshold })
     }
   }
 }

@@ -9,6 +9,7 @@ import {
   AlertManager,
   type AlertOptions,
 } from '../../../src/operations/alert-manager.ts'
+import { QueueMonitor } from '../../../src/operations/queue-monitor.ts'
 import type { Watched } from '../../../src/operations/watched.ts'
 
 /** How the lane "api" stands; a test changes it. */
@@ -142,4 +143,31 @@ test('listeners can leave, and bad thresholds are refused', () => {
   expect(() => alerts.setThresholds('queued', { warning: 2, critical: 1 })).toThrow(/warning <=/)
   expect(() => watch({ thresholds: { depth: false } as never })).toThrow(/thresholds.depth/)
   expect(() => new AlertManager({ ...world.manager, metrics: undefined })).toThrow(/QueueMetrics/)
+})
+
+test('a listener that throws keeps an alert or a warning from no other', async () => {
+  const thrown: unknown[] = []
+  const before = process.listeners('uncaughtException')
+  process.removeAllListeners('uncaughtException')
+  process.on('uncaughtException', (error) => thrown.push(error.message))
+  const thrower = ({ measure }: { readonly measure: string }) => {
+    throw new Error(measure)
+  }
+  const { world, alerts } = watch({ onAlert: thrower })
+  const heard: Alert[] = []
+  alerts.onAlert((alert) => heard.push(alert))
+  Object.assign(world, { queued: 10_000, oldestMs: 10_000 })
+  expect(levels(alerts.check())).toEqual(levels(heard))
+  const full = { queued: 1, running: 1 }
+  const manager = { stats: () => ({ ...world.manager.stats(), lanes: { a: full } }) }
+  const monitor = new QueueMonitor(manager, {
+    queuedWarning: 1,
+    runningWarning: 1,
+    onWarning: thrower,
+  })
+  monitor.start().stop()
+  await new Promise((resolve) => setImmediate(resolve))
+  process.removeAllListeners('uncaughtException')
+  for (const listener of before) process.on('uncaughtException', listener)
+  expect(thrown).toEqual(['queued', 'oldestMs', 'queued', 'running'])
 })

@@ -3,7 +3,7 @@
 
 import { expect, test } from 'vitest'
 import type { QueueWorker } from '../../../src/model/queue-standing.ts'
-import { newsOf } from '../../../src/operations/dashboard-queue.ts'
+import { newsOf, shown } from '../../../src/operations/dashboard-queue.ts'
 
 const none = { waiting: 0, delayed: 0, leased: 0, dead: 0 }
 const standing = { host: 'h', pid: 1, startedAt: 0, state: 'running', partitions: 1 } as const
@@ -43,4 +43,15 @@ test('of many lanes and workers the first are shown, and how many there are', ()
   expect(news.workers[1]!.lanes).toEqual([...names.slice(0, 20), '…'])
   expect(news.lanes[1]).toMatchObject({ name: 'n0001', workers: 1 })
   expect(news.lanes[0]).toMatchObject({ name: 'n0000', workers: 1000 })
+})
+
+test('a value whose members throw when they are read has a text all the same', () => {
+  const thrower = () => {
+    throw new Error('not to be read')
+  }
+  const tagged = Object.defineProperty({ a: 1 }, Symbol.toStringTag, { get: thrower })
+  const named = Object.defineProperty(new Error('why'), 'name', { get: thrower })
+  for (const value of [tagged, named, Object.assign(new Error('why'), { name: Symbol('no') })])
+    expect(shown(value)).toMatch(/^(?:a value that cannot be shown|\{ a: 1 \})$/)
+  expect(shown(new RangeError('why'))).toBe('RangeError: why')
 })
