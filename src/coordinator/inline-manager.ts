@@ -4,7 +4,7 @@
 
 import { MessageChannel } from 'node:worker_threads'
 import { AbortListeners } from '../base/abort-listeners.ts'
-import { timers } from '../base/clock.ts'
+import { timers, whenSettled } from '../base/clock.ts'
 import { laneError, show } from '../base/errors.ts'
 import { checkGiven, checkOptions } from '../base/options.ts'
 import {
@@ -152,11 +152,19 @@ class Inline {
     if (iterator === undefined || typeof source === 'string') {
       throw laneError('CORELANE_NO_STREAM', { type, received: show(source) })
     }
-    for (;;) {
-      const next = Promise.resolve(iterator).then((source) => source.next())
-      const { done, value } = await next.catch(arrives)
-      if (done) return sent(value, 'result')
-      yield sent(await value, 'value')
+    let isOpen = true
+    const next = async () => iterator.next()
+    try {
+      for (;;) {
+        // One that throws has ended.
+        isOpen = false
+        const { done, value } = await next().catch(arrives)
+        if (done) return sent(value, 'result')
+        isOpen = true
+        yield sent(await value, 'value')
+      }
+    } finally {
+      if (isOpen) await iterator.return?.()
     }
   }
 
@@ -240,7 +248,7 @@ class Inline {
     const timeoutMs = options.timeoutMs ?? lane.timeoutMs
     const ended = this.#attempts(
       { id, lane: laneName, type, options, timeoutMs, plan },
-      (context) => Promise.resolve(run(payload, context)).then(take),
+      (context) => whenSettled(run(payload, context), take),
     )
     this.#open.add(ended)
     return ended.finally(() => this.#open.delete(ended))

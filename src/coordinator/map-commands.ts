@@ -145,5 +145,7 @@ async function nextOf<T>(iterator: AsyncIterator<T> | Iterator<T>): Promise<Iter
 }
 
 function iterate<T>(source: AsyncIterable<T> | Iterable<T>): AsyncIterator<T> | Iterator<T> {
-  return Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]()
+  // A string is a source too.
+  const { [Symbol.asyncIterator]: open } = source as Partial<AsyncIterable<T>>
+  return open === undefined ? (source as Iterable<T>)[Symbol.iterator]() : open.call(source)
 }

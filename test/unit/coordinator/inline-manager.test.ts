@@ -226,3 +226,24 @@ test('close ends what has not ended, and drain lets handlers submit', async () =
   await manager.advance(10_000)
   expect(drained).toHaveBeenCalled()
 })
+
+test('leaving a stream ends its generator, and one that has ended is not ended again', async () => {
+  const ended: string[] = []
+  async function* counts({ name, count }: { name: string; count: number }) {
+    try {
+      for (let i = 0; i < count; i++) yield i
+      if (name === 'failed') throw new Error('failed')
+    } finally {
+      ended.push(name)
+    }
+  }
+  const manager = inlineManager({ handlers: { counts } })
+  for await (const count of manager.stream('query', 'counts', { name: 'left', count: 9 })) {
+    if (count === 1) break
+  }
+  expect(ended).toEqual(['left'])
+  for await (const _ of manager.stream('query', 'counts', { name: 'whole', count: 2 }));
+  const failing = manager.stream('query', 'counts', { name: 'failed', count: 0 })
+  await expect(failing.next()).rejects.toThrow('failed')
+  expect(ended).toEqual(['left', 'whole', 'failed'])
+})

@@ -245,3 +245,8 @@ test('a failure that takes no more members is thrown as it is', async () => {
   const refuse = () => Promise.reject(Object.freeze(new Error('frozen')))
   await expect(collect(mapCommands([1], bounds(1, true), refuse))).rejects.toThrow('frozen')
 })
+
+test('the characters of a string are a source too', async () => {
+  const submit = async (item: string) => item.toUpperCase()
+  expect(await collect(mapCommands('abc', bounds(2, true), submit))).toEqual(['A', 'B', 'C'])
+})
