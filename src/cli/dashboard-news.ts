@@ -2,7 +2,7 @@
 // Must not: print a token.
 
 import { text } from '../base/options.ts'
-import type { MetricsSnapshot } from '../index.ts'
+import type { LaneCounts, MetricsSnapshot, QueueWorker } from '../index.ts'
 import { UsageError } from './command-line.ts'
 
 /** Where the address of a dashboard is looked for as well: there, its token shows in no list. */
@@ -34,16 +34,46 @@ export interface ShownEvent {
   readonly error?: string
 }
 
-/** What a dashboard says once per interval. */
-export interface DashboardNews extends MetricsSnapshot {
-  readonly environment?: string
+/** Starts that a lane allows in a window. */
+export interface ShownRate {
+  readonly limit: number
+  readonly windowMs: number
+}
+
+/** What a dashboard says of a manager. */
+export interface ManagerNews extends MetricsSnapshot {
   readonly host: { readonly cores: number; readonly loadAverage: number }
   readonly limits: readonly {
     readonly name: string
     readonly maxConcurrency?: number
-    readonly rate?: string
+    readonly rate?: ShownRate
   }[]
   readonly feed: readonly ShownEvent[]
+}
+
+/** A lane of a queue. */
+export interface QueueLane extends LaneCounts {
+  readonly name: string
+  readonly isPaused: boolean
+  /** How many workers take it. */
+  readonly workers: number
+  readonly concurrency?: number
+  readonly rate?: ShownRate
+}
+
+/** What a dashboard says of a queue: nothing until it was read, the last counts beside an error. */
+export interface QueueNews extends Partial<LaneCounts> {
+  readonly lanes?: readonly QueueLane[]
+  readonly laneCount?: number
+  readonly workers?: readonly QueueWorker[]
+  readonly workerCount?: number
+  readonly error?: string
+}
+
+/** What a dashboard says once per interval, of a manager, of a queue or of both. */
+export type DashboardNews = (ManagerNews | { readonly lanes?: undefined }) & {
+  readonly environment?: string
+  readonly queue?: QueueNews
 }
 
 /**

@@ -1,7 +1,15 @@
 // Top screen: the news of a dashboard as lines of a terminal.
 // Must not: pass on control characters, which come from names and errors of another process.
 
-import type { DashboardNews } from './dashboard-news.ts'
+import { epochMs } from '../base/clock.ts'
+import type { QueueWorker } from '../index.ts'
+import type {
+  DashboardNews,
+  ManagerNews,
+  QueueLane,
+  QueueNews,
+  ShownRate,
+} from './dashboard-news.ts'
 
 /** Where the lines go. */
 export interface Screen {
@@ -48,6 +56,9 @@ function duration(value: number): string {
 const count = (value: number): string =>
   value.toLocaleString('en-US', { maximumFractionDigits: value < 10 ? 1 : 0 })
 
+const several = (value: number, noun: string): string =>
+  `${count(value)} ${noun}${value === 1 ? '' : 's'}`
+
 const percent = (share: number): string => `${(100 * Math.min(1, share)).toFixed(0)}%`
 
 const cell = (text: string, isBad = false): Cell => ({ text: plain(text), isBad })
@@ -64,22 +75,29 @@ export class TopScreen {
    * @returns Lines without their ends.
    */
   render(news: DashboardNews, screen: Screen): string[] {
-    const at = new Date(news.atMs).toTimeString().slice(0, 8)
-    for (const { event, lane, partition, type, id, error } of news.feed) {
+    const { environment, queue } = news
+    const isOfManager = news.lanes !== undefined
+    const at = new Date(isOfManager ? news.atMs : epochMs()).toTimeString().slice(0, 8)
+    for (const { event, lane, partition, type, id, error } of isOfManager ? news.feed : []) {
       const where = lane ?? (partition === undefined ? undefined : `partition ${partition}`)
       const words = [event, where, type, id, error].filter((word) => word !== undefined)
       this.#events.unshift(plain(`${at} ${words.join(' ')}`))
     }
     this.#events.length = Math.min(this.#events.length, EVENTS_MAX)
-    const { host, environment, deadLetters } = news
-    const badge = environment === undefined ? '' : `${environment}, `
-    const load = `${badge}load ${host.loadAverage.toFixed(2)} on ${host.cores} cores`
-    const dead = deadLetters === 0 ? '' : `, ${count(deadLetters)} dead letters`
+    const ofManager = isOfManager ? [lanesOf(news), partitionsOf(news)] : []
+    const ofQueue = [queueLanesOf(queue?.lanes ?? []), workersOf(queue?.workers ?? [])].filter(
+      ([first]) => first!.cells.length > 0,
+    )
+    const rows = rowsOf([...ofManager, ...ofQueue], screen.rows)
+    const draw = (tables: readonly Column[][]): string[] =>
+      tables.flatMap((columns, i) => [...(i > 0 ? [''] : []), ...table(columns, screen, rows)])
+    const words = [at, environment, ...(isOfManager ? loadOf(news) : [])].filter(Boolean)
     const head = [
-      bold(cut(plain(`corelane ${at}, ${load}${dead}`), screen.columns), screen),
-      ...table(lanesOf(news), screen),
-      '',
-      ...table(partitionsOf(news), screen),
+      bold(cut(plain(`corelane ${words.join(', ')}`), screen.columns), screen),
+      ...draw(ofManager),
+      ...(isOfManager && queue ? [''] : []),
+      ...(queue ? summaryOf(queue, screen) : []),
+      ...draw(ofQueue),
     ]
     const room = screen.rows - head.length - 1
     if (this.#events.length === 0 || room < 1) return head.slice(0, screen.rows)
@@ -91,61 +109,143 @@ export class TopScreen {
 const bold = (text: string, { isColoured }: Screen): string =>
   isColoured ? BOLD + text + RESET : text
 
-/** The most important first: those that find no room on the right are left out. */
-function lanesOf({ lanes, limits, spanMs }: DashboardNews): Column[] {
-  const seconds = Math.max(spanMs, 1) / 1000
-  const all = Object.entries(lanes)
-  const of = (title: string, read: (lane: (typeof all)[number][1]) => Cell): Column => ({
-    title,
-    cells: all.map(([, lane]) => read(lane)),
-  })
-  const limitOf = (name: string): string => {
-    const { maxConcurrency, rate } = limits.find((one) => one.name === name) ?? {}
-    return [maxConcurrency && `max ${maxConcurrency}`, rate].filter(Boolean).join(', ')
+const bad = (text: string, { isColoured }: Screen): string =>
+  isColoured ? RED + text + RESET : text
+
+function loadOf({ host, deadLetters }: ManagerNews): string[] {
+  const load = `load ${host.loadAverage.toFixed(2)} on ${host.cores} cores`
+  return deadLetters === 0 ? [load] : [load, several(deadLetters, 'dead letter')]
+}
+
+/** Makes columns of rows. */
+function columnsOf<Row>(rows: readonly Row[]) {
+  const figure = (title: string, read: (row: Row) => Cell): Column => {
+    return { title, cells: rows.map(read) }
   }
+  const text = (title: string, read: (row: Row) => string, isBad = (_: Row) => false): Column => {
+    return { title, isText: true, cells: rows.map((row) => cell(read(row), isBad(row))) }
+  }
+  return { figure, text }
+}
+
+/** The most important first: those that find no room on the right are left out. */
+function lanesOf({ lanes, limits, spanMs }: ManagerNews): Column[] {
+  const seconds = Math.max(spanMs, 1) / 1000
+  const all = Object.entries(lanes).map(([name, lane]) => ({ ...lane, name }))
+  const { figure, text } = columnsOf(all)
   return [
-    {
-      title: 'LANE',
-      isText: true,
-      cells: all.map(([name, { isPaused }]) => cell(isPaused ? `${name} (paused)` : name)),
-    },
-    of('QUEUED', ({ queued }) => cell(count(queued))),
-    of('RUNNING', ({ running }) => cell(count(running))),
-    of('DONE/S', ({ completed }) => cell(count(completed / seconds))),
-    of('FAILED/S', ({ failed }) => cell(count(failed / seconds), failed > 0)),
-    of('OLDEST', ({ oldestMs }) => cell(duration(oldestMs), oldestMs > OLD_MS)),
-    of('WAIT P99', ({ wait }) => cell(duration(wait.p99))),
-    of('RUN P99', ({ run }) => cell(duration(run.p99))),
-    of('WAIT P50', ({ wait }) => cell(duration(wait.p50))),
-    of('RUN P50', ({ run }) => cell(duration(run.p50))),
-    { title: 'LIMITS', isText: true, cells: all.map(([name]) => cell(limitOf(name))) },
+    text('LANE', laneText),
+    figure('QUEUED', ({ queued }) => cell(count(queued))),
+    figure('RUNNING', ({ running }) => cell(count(running))),
+    figure('DONE/S', ({ completed }) => cell(count(completed / seconds))),
+    figure('FAILED/S', ({ failed }) => cell(count(failed / seconds), failed > 0)),
+    figure('OLDEST', ({ oldestMs }) => cell(duration(oldestMs), oldestMs > OLD_MS)),
+    figure('WAIT P99', ({ wait }) => cell(duration(wait.p99))),
+    figure('RUN P99', ({ run }) => cell(duration(run.p99))),
+    figure('WAIT P50', ({ wait }) => cell(duration(wait.p50))),
+    figure('RUN P50', ({ run }) => cell(duration(run.p50))),
+    text('LIMITS', ({ name }) => {
+      const limit = limits.find((one) => one.name === name)
+      return limitText(limit?.maxConcurrency, limit?.rate)
+    }),
   ]
 }
 
-function partitionsOf({ partitions, spanMs }: DashboardNews): Column[] {
-  const of = (title: string, read: (one: (typeof partitions)[number]) => Cell): Column => ({
-    title,
-    cells: partitions.map(read),
-  })
+interface NamedLane {
+  readonly name: string
+  readonly isPaused: boolean
+}
+
+const laneText = ({ name, isPaused }: NamedLane): string => (isPaused ? `${name} (paused)` : name)
+
+function limitText(max: number | undefined, rate: ShownRate | undefined): string {
+  const words = [max && `max ${max}`, rate && `${rate.limit} in ${rate.windowMs} ms`]
+  return words.filter(Boolean).join(', ')
+}
+
+function partitionsOf({ partitions, spanMs }: ManagerNews): Column[] {
+  const { figure, text } = columnsOf(partitions)
+  const fillOf = (one: (typeof partitions)[number]): number =>
+    Math.max(one.commandRingFill, one.resultRingFill)
   return [
-    { ...of('PARTITION', ({ index }) => cell(String(index))), isText: true },
-    { ...of('STATE', ({ state }) => cell(state, state === 'failed')), isText: true },
-    of('BUSY', ({ busyMs }) => cell(percent(busyMs / Math.max(spanMs, 1)))),
-    of('BOUND', ({ bound }) => cell(count(bound))),
-    of('RESTARTS', ({ restarts }) => cell(count(restarts), restarts > 0)),
-    of('RINGS', (one) => cell(percent(Math.max(one.commandRingFill, one.resultRingFill)))),
-    of('HEAP', ({ heapMb }) => cell(`${heapMb.toFixed(1)}MiB`)),
-    {
-      ...of('RUNS NOW', ({ runs }) =>
-        cell(runs.map((one) => `${one.lane}/${one.type} ${duration(one.runningMs)}`).join(', ')),
-      ),
-      isText: true,
-    },
+    text('PARTITION', ({ index }) => String(index)),
+    text(
+      'STATE',
+      ({ state }) => state,
+      ({ state }) => state === 'failed',
+    ),
+    figure('BUSY', ({ busyMs }) => cell(percent(busyMs / Math.max(spanMs, 1)))),
+    figure('BOUND', ({ bound }) => cell(count(bound))),
+    figure('RESTARTS', ({ restarts }) => cell(count(restarts), restarts > 0)),
+    figure('RINGS', (one) => cell(percent(fillOf(one)))),
+    figure('HEAP', ({ heapMb }) => cell(`${heapMb.toFixed(1)}MiB`)),
+    text('RUNS NOW', ({ runs }) =>
+      runs.map((one) => `${one.lane}/${one.type} ${duration(one.runningMs)}`).join(', '),
+    ),
   ]
 }
 
-/** As many columns as fit; the first and the last text are cut before a figure is left out. */
-function table(all: readonly Column[], screen: Screen): string[] {
+/** A queue in a line, and why it could not be read. */
+function summaryOf({ error, ...queue }: QueueNews, screen: Screen): string[] {
+  const { waiting, leased = 0, delayed = 0, dead = 0, laneCount = 0, workerCount = 0 } = queue
+  const held = `${count(leased)} leased, ${count(delayed)} delayed, ${count(dead)} dead`
+  const counts = `${count(waiting ?? 0)} waiting, ${held}`
+  const line = `queue: ${counts}; ${several(laneCount, 'lane')}, ${several(workerCount, 'worker')}`
+  return [
+    ...(waiting === undefined ? [] : [bold(cut(line, screen.columns), screen)]),
+    ...(error === undefined ? [] : [bad(cut(plain(`queue: ${error}`), screen.columns), screen)]),
+  ]
+}
+
+function queueLanesOf(lanes: readonly QueueLane[]): Column[] {
+  const { figure, text } = columnsOf(lanes)
+  return [
+    text('LANE', laneText),
+    figure('WAITING', ({ waiting }) => cell(count(waiting))),
+    figure('LEASED', ({ leased }) => cell(count(leased))),
+    figure('DEAD', ({ dead }) => cell(count(dead), dead > 0)),
+    figure('DELAYED', ({ delayed }) => cell(count(delayed))),
+    figure('WORKERS', ({ workers, waiting }) => cell(count(workers), workers === 0 && waiting > 0)),
+    text('LIMITS', ({ concurrency, rate }) => limitText(concurrency, rate)),
+  ]
+}
+
+function workersOf(workers: readonly QueueWorker[]): Column[] {
+  const { figure, text } = columnsOf(workers)
+  return [
+    text('WORKER', ({ workerId }) => workerId),
+    text(
+      'STATE',
+      ({ state }) => state,
+      ({ state }) => state !== 'running',
+    ),
+    figure('HELD', ({ held }) => cell(count(held))),
+    figure('RUNNING', ({ running }) => cell(count(running))),
+    figure('THREADS', ({ partitions }) => cell(count(partitions))),
+    figure('HEARD', ({ ageMs }) => cell(duration(ageMs))),
+    text('HOST', ({ host }) => host),
+    figure('PROCESS', ({ pid }) => cell(String(pid))),
+    text('LANES', ({ lanes }) => lanes.join(', ')),
+  ]
+}
+
+/** How many rows a table may have so that the last one is seen too: the longest give way. */
+function rowsOf(tables: readonly Column[][], room: number): number {
+  const lengths = tables.map(([first]) => first!.cells.length)
+  // A title, the line of the queue, and of each table its head and the line that parts it.
+  const left = room - 2 - 2 * lengths.length
+  let most = Math.max(1, ...lengths)
+  const used = (): number => lengths.reduce((sum, length) => sum + Math.min(length, most), 0)
+  while (most > 1 && used() > left) most--
+  return most
+}
+
+/**
+ * As many columns as fit; the first and the last text are cut before a figure is left out.
+ *
+ * @param max - Most rows; the last says how many more there are.
+ */
+function table(all: readonly Column[], screen: Screen, max: number): string[] {
   const widths = all.map(({ title, cells }) =>
     Math.max(title.length, ...cells.map(({ text }) => text.length)),
   )
@@ -167,7 +267,7 @@ function table(all: readonly Column[], screen: Screen): string[] {
         const { text, isBad } = read(all[i]!)
         const fits = cut(text, widths[i]!)
         const padded = all[i]!.isText ? fits.padEnd(widths[i]!) : fits.padStart(widths[i]!)
-        return isBad && screen.isColoured ? RED + padded + RESET : padded
+        return isBad ? bad(padded, screen) : padded
       })
       .join('  ')
       .trimEnd()
@@ -175,6 +275,9 @@ function table(all: readonly Column[], screen: Screen): string[] {
     line(({ title }) => ({ text: title })),
     screen.columns,
   )
-  const body = (all[0]?.cells ?? []).map((_, row) => line(({ cells }) => cells[row]!))
+  const { length } = all[0]!.cells
+  const rows = length > max ? max - 1 : length
+  const body = Array.from({ length: rows }, (_, row) => line(({ cells }) => cells[row]!))
+  if (length > max) body.push(cut(`… ${length - rows} more`, screen.columns))
   return [bold(head, screen), ...body]
 }

@@ -1,8 +1,8 @@
-// Top: the command that shows the lanes and partitions of a running process in a terminal.
+// Top: the command that shows lanes, partitions and the queue of a running process in a terminal.
 // Owns: the terminal's screen and keys while it runs.
 
 import { boolean } from '../base/options.ts'
-import { type CliCommand, EXIT_OK, UsageError } from './command-line.ts'
+import { type CliCommand, EXIT_OK } from './command-line.ts'
 import {
   type DashboardAddress,
   dashboardAddress,
@@ -26,7 +26,7 @@ const CLEAR_BELOW = '\x1b[J'
 
 export const topCommand: CliCommand = {
   usage: 'top [url]',
-  summary: 'Show lanes and partitions of a process that serves its dashboard, live',
+  summary: 'Show lanes, partitions and the queue of a process that serves its dashboard, live',
   examples: [
     "corelane top 'http://127.0.0.1:9465/#token=…'",
     'corelane top --once --json | jq .lanes.api.queued',
@@ -58,9 +58,9 @@ async function show(address: DashboardAddress, { once, json }: Flags): Promise<n
   let isEntered = false
   try {
     for await (const news of readNews(address, ended.signal)) {
-      if (news.lanes === undefined) {
-        throw new UsageError('that dashboard shows a queue alone: try corelane queue stats')
-      }
+      const { queue } = news
+      // One look waits until the queue was read.
+      if (once && queue && queue.lanes === undefined && queue.error === undefined) continue
       if (isLive && !isEntered) {
         isEntered = true
         stdout.write(ENTER)

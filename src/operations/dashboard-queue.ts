@@ -182,9 +182,8 @@ export class QueueView {
     this.#queue = queue
   }
 
-  /** What is known of it, with the reason if the last read failed; undefined until the first. */
-  get news(): (Partial<QueueNews> & { readonly error?: string | undefined }) | undefined {
-    if (this.#news === undefined && this.#error === undefined) return undefined
+  /** All that is known of it, with the reason if the last read failed; empty until the first. */
+  get news(): Partial<QueueNews> & { readonly error?: string | undefined } {
     return { ...this.#news, error: this.#error }
   }
 

@@ -5,10 +5,17 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
-import { type Dashboard, type QueueManager, QueueMetrics } from 'corelane'
+import {
+  type Dashboard,
+  PartitionConfig,
+  type QueueManager,
+  QueueMetrics,
+  serveDashboard,
+} from 'corelane'
 import { afterEach, expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
 import { open } from '../support/managers.ts'
+import { openPool, openQueue, openSubmitter, withFaults } from '../support/pools.ts'
 import { CliProcess, type Ending } from './support/cli-process.ts'
 
 const BIN = join(import.meta.dirname, '../../dist/cli/main.js')
@@ -54,6 +61,47 @@ test('one look is a table for people, or an object for programs', async () => {
   expect(results).toMatchObject([{ lanes: { other: { queued: 1, isPaused: true } } }])
   manager.lane('other').resume()
   await waiting
+})
+
+test('a queue stands beside the process, or alone, with its lanes and workers', async () => {
+  const queue = openQueue(PartitionConfig.roundRobin(2))
+  const manager = await open('survival.js', {
+    partitions: 1,
+    lanes: { api: {} },
+    metrics: QueueMetrics.local(),
+  })
+  await openPool(queue, manager)
+  await queue.lanes.pause('api')
+  await queue.lanes.setConcurrency('api', 2)
+  await openSubmitter(queue).enqueue('api', 'echo', 1)
+  const workers = () => queue.workers.list()
+  await expect.poll(async () => (await workers()).length, { timeout: 20_000 }).toBe(1)
+  const [worker] = await workers()
+  const lane = /^api \(paused\) +1 +0 +0 +0 +1 +max 2$/m
+  let reads = 0
+  const slow = withFaults(queue, {
+    counts: async () => {
+      // The first read ends after the first news.
+      if (reads++ === 0) await new Promise((resolve) => setTimeout(resolve, 300))
+      return queue.counts()
+    },
+  })
+  const both = await manager.serveDashboard({ queue: slow, intervalMs: 100 })
+  const alone = await serveDashboard({ queue, intervalMs: 100 })
+  undone.push(
+    () => both.close(),
+    () => alone.close(),
+  )
+  for (const dashboard of [both, alone]) {
+    const { code, stdout } = await end(['top', dashboard.url, '--once'])
+    expect(code).toBe(0)
+    expect(/^PARTITION /m.test(stdout)).toBe(dashboard === both)
+    expect(stdout).toMatch(/^queue: 1 waiting, 0 leased, 0 delayed, 0 dead; 1 lane, 1 worker$/m)
+    expect(stdout).toMatch(lane)
+    expect(stdout).toMatch(new RegExp(`^${worker!.workerId} +running +0 +0 +1 `, 'm'))
+  }
+  const { results } = await end(['top', alone.url, '--once', '--json'])
+  expect(results).toMatchObject([{ queue: { waiting: 1, workers: [{ pid: process.pid }] } }])
 })
 
 test('without a terminal it prints table after table, until the process or its reader ends', async () => {

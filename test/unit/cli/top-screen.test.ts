@@ -3,7 +3,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { Histogram } from '../../../src/base/histogram.ts'
-import type { DashboardNews } from '../../../src/cli/dashboard-news.ts'
+import type { DashboardNews, ManagerNews, QueueNews } from '../../../src/cli/dashboard-news.ts'
 import { type Screen, TopScreen } from '../../../src/cli/top-screen.ts'
 
 const WIDE: Screen = { columns: 200, rows: 50, isColoured: false }
@@ -16,7 +16,7 @@ interface Given {
   readonly runs?: number
 }
 
-function newsOf({ lane = 'api', error, failed = 0, oldestMs = 0, runs = 0 }: Given): DashboardNews {
+function newsOf({ lane = 'api', error, failed = 0, oldestMs = 0, runs = 0 }: Given): ManagerNews {
   const wait = new Histogram()
   wait.record(12)
   const share = { failed, limited: 0, wait, run: wait }
@@ -34,9 +34,8 @@ function newsOf({ lane = 'api', error, failed = 0, oldestMs = 0, runs = 0 }: Giv
     atMs: 0,
     spanMs: 2_000,
     deadLetters: 3,
-    environment: 'staging',
     host: { cores: 2, loadAverage: 0.5 },
-    limits: [{ name: lane, maxConcurrency: 8 }],
+    limits: [{ name: lane, maxConcurrency: 8, rate: { limit: 9, windowMs: 50 } }],
     feed: error === undefined ? [] : [{ event: 'queue.command.timeout', lane, error }],
     lanes: { [lane]: { ...share, ...counts, ...now, deadLettered: 0, groups: [], partitions: [] } },
     partitions: [
@@ -63,17 +62,40 @@ function newsOf({ lane = 'api', error, failed = 0, oldestMs = 0, runs = 0 }: Giv
   }
 }
 
+/** A queue with so many lanes and workers, named alike. */
+function queueOf(lanes: number, workers: number, name = 'lane'): QueueNews {
+  const counts = { waiting: 1_234, leased: 5, delayed: 6, dead: 7 }
+  const names = Array.from({ length: lanes }, (_, n) => `${name}-${n}`)
+  const standing = { host: 'a-host', pid: 4_711, startedAt: 0, partitions: 4, held: 3, running: 2 }
+  return {
+    ...counts,
+    lanes: names.map((one, n) => {
+      const limits = n === 0 ? { concurrency: 8, rate: { limit: 9, windowMs: 50 } } : {}
+      return { name: one, ...counts, isPaused: n === 1, workers: n === 2 ? 0 : 1, ...limits }
+    }),
+    laneCount: lanes,
+    workers: Array.from({ length: workers }, (_, n) => {
+      const state = n === 0 ? 'running' : 'draining'
+      return { workerId: `worker-${n}`, ageMs: 250, ...standing, state, lanes: names }
+    }),
+    workerCount: workers,
+  }
+}
+
+const wordsOf = (lines: readonly string[]): string[][] => lines.map((line) => line.split(/ {2,}/))
+
 test('a wide terminal has everything', () => {
-  const lines = new TopScreen().render(newsOf({ error: 'late', runs: 1 }), WIDE)
+  const news = { ...newsOf({ error: 'late', runs: 1 }), environment: 'staging' }
+  const lines = new TopScreen().render(news, WIDE)
   expect(lines[0]).toMatch(/^corelane [\d:]{8}, staging, load 0.50 on 2 cores, 3 dead letters$/)
-  const words = lines.map((line) => line.split(/ {2,}/))
+  const words = wordsOf(lines)
   expect(words[1]).toEqual(
     'LANE,QUEUED,RUNNING,DONE/S,FAILED/S,OLDEST,WAIT P99,RUN P99,WAIT P50,RUN P50,LIMITS'.split(
       ',',
     ),
   )
   expect(words[2]!.slice(0, 6)).toEqual(['api', '1,234', '2', '20', '0', '0µs'])
-  expect(words[2]!.at(-1)).toBe('max 8')
+  expect(words[2]!.at(-1)).toBe('max 8, 9 in 50 ms')
   expect(words[5]).toEqual(['0', 'ready', '50%', '3', '0', '50%', '7.3MiB', 'api/t 5.0ms'])
   expect(lines[7]).toMatch(/^[\d:]{8} queue\.command\.timeout api late$/)
 })
@@ -97,6 +119,63 @@ test('failures, old commands and nothing else are red, where there is colour', (
   expect(new TopScreen().render(newsOf({ failed: 4 }), WIDE).join('')).not.toContain('\x1b')
 })
 
+test('a queue stands below the partitions, and alone where there is no manager', () => {
+  const queue = queueOf(2, 2)
+  const whole = new TopScreen().render({ ...newsOf({}), queue }, WIDE)
+  expect(whole[6]).toBe('')
+  const lines = whole.slice(7)
+  expect(lines[0]).toBe('queue: 1,234 waiting, 5 leased, 6 delayed, 7 dead; 2 lanes, 2 workers')
+  const words = wordsOf(lines)
+  expect(words[1]).toEqual(['LANE', 'WAITING', 'LEASED', 'DEAD', 'DELAYED', 'WORKERS', 'LIMITS'])
+  expect(words[2]).toEqual(['lane-0', '1,234', '5', '7', '6', '1', 'max 8, 9 in 50 ms'])
+  expect(words[3]![0]).toBe('lane-1 (paused)')
+  expect(words[5]!.join()).toBe('WORKER,STATE,HELD,RUNNING,THREADS,HEARD,HOST,PROCESS,LANES')
+  const figures = ['3', '2', '4', '250.0ms', 'a-host', '4711', 'lane-0, lane-1']
+  expect(words[6]).toEqual(['worker-0', 'running', ...figures])
+  const alone = new TopScreen().render({ queue, environment: 'staging' }, WIDE)
+  expect(alone[0]).toMatch(/^corelane [\d:]{8}, staging$/)
+  expect(alone.slice(1)).toEqual(lines)
+})
+
+test('a narrow terminal keeps the counts of a queue that matter most', () => {
+  const lines = new TopScreen().render({ queue: queueOf(1, 1) }, { ...WIDE, columns: 32 })
+  expect(wordsOf(lines)[2]).toEqual(['LANE', 'WAITING', 'LEASED', 'DEAD'])
+  expect(wordsOf(lines)[5]).toEqual(['WORKER', 'STATE', 'HELD', 'RUNNING'])
+})
+
+test('without a queue, or before it was read, nothing is said of one; a fault is', () => {
+  const bare = new TopScreen().render(newsOf({}), WIDE)
+  expect(bare.join()).not.toContain('queue')
+  expect(new TopScreen().render({ queue: {} }, WIDE)).toHaveLength(1)
+  const nothing = new TopScreen().render({ queue: queueOf(0, 0) }, WIDE)
+  expect(nothing.slice(1)).toEqual([
+    'queue: 1,234 waiting, 5 leased, 6 delayed, 7 dead; 0 lanes, 0 workers',
+  ])
+  const coloured = { ...WIDE, isColoured: true }
+  const queue = { ...queueOf(1, 1), error: 'Error: away' }
+  const text = new TopScreen().render({ queue }, coloured).join('\n')
+  expect(text).toContain('\x1b[31mqueue: Error: away\x1b[0m')
+  expect(text).toContain('lane-0')
+})
+
+test('dead letters, lanes that no worker takes and workers that leave are red', () => {
+  const coloured = { ...WIDE, isColoured: true }
+  const queue = queueOf(3, 2)
+  const alive = queue.lanes!.map((lane) => ({ ...lane, dead: 0 }))
+  const lines = new TopScreen().render({ queue: { ...queue, lanes: alive } }, coloured)
+  const red = lines.filter((line) => line.includes('\x1b[31m'))
+  expect(red.map((line) => line.slice(0, 8).trim())).toEqual(['lane-2', 'worker-1'])
+  expect(new TopScreen().render({ queue }, coloured)[3]).toContain('\x1b[31m   7\x1b')
+})
+
+test('on a low terminal long tables give way to short ones, and say how much is left out', () => {
+  const news = { ...newsOf({}), queue: queueOf(30, 2) }
+  const lines = new TopScreen().render(news, { ...WIDE, rows: 24 })
+  expect(lines.length).toBeLessThanOrEqual(24)
+  const text = lines.join('\n')
+  expect(text).toMatch(/lane-1 .*\n… 2\d more\n\nWORKER .*\nworker-0 .*\nworker-1 /s)
+})
+
 test('events stay on the screen, the latest first', () => {
   const top = new TopScreen()
   top.render(newsOf({ error: 'first' }), WIDE)
@@ -109,10 +188,14 @@ test('no line is longer than the terminal, no screen higher, and no control char
   fc.assert(
     fc.property(
       fc.record({ lane: text, error: text, failed: fc.nat(9), runs: fc.nat(3) }),
+      fc.tuple(fc.boolean(), fc.boolean(), fc.nat(30), fc.nat(30)),
       fc.integer({ min: 1, max: 120 }),
       fc.integer({ min: 1, max: 20 }),
-      (given, columns, rows) => {
-        const lines = new TopScreen().render(newsOf(given), { columns, rows, isColoured: false })
+      (given, [isAlone, hasQueue, lanes, workers], columns, rows) => {
+        const { lane, error } = given
+        const queue = hasQueue ? { queue: { ...queueOf(lanes, workers, lane), error } } : {}
+        const news: DashboardNews = isAlone ? queue : { ...newsOf(given), ...queue }
+        const lines = new TopScreen().render(news, { columns, rows, isColoured: false })
         expect(lines.length).toBeLessThanOrEqual(rows)
         for (const line of lines) {
           expect(line).not.toMatch(/[\p{Cc}\u202e]/u)
