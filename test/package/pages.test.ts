@@ -125,6 +125,12 @@ describeWithTools(PAGE_TOOLS, () => {
     return program.output().trim().split('\n')
   }
 
+  test('docs/web-server.md: the lag of the event loop, both ways', async () => {
+    const lines = (await outputOf('web-server', 'lag.mjs')).map((line) => line.split(/: | ms$/))
+    expect(lines.map(([way]) => way)).toEqual(['in the event loop', 'as a command'])
+    for (const [, lag] of lines) expect(Number(lag)).toBeGreaterThan(0)
+  })
+
   test('docs/handlers.md: every kind of handler', async () => {
     expect(await outputOf('handlers', 'main.mjs')).toEqual([
       'hello you',
