@@ -24,7 +24,6 @@ export interface Completion {
 
 /** Deliveries of one partition that a call is about. */
 interface Batch {
-  readonly partition: number
   readonly names: PartitionKeys
   /** Their positions among all that are settled. */
   readonly positions: readonly number[]
@@ -79,16 +78,15 @@ export class RedisAcknowledger {
   release(deliveries: readonly DeliveryName[], options: ReleaseOptions): Promise<SettleStatus[]> {
     const { reason, delayMs = 0 } = options
     checkRelease(options)
-    const { keys, consumer } = this.#engine
+    const { consumer } = this.#engine
     const moves = reason === 'retry' || delayMs > 0
-    return this.#settle(deliveries, ({ partition, names, positions, lanes, words }) => {
+    return this.#settle(deliveries, ({ names, positions, lanes, words }) => {
       const moved = moves ? positions : []
       const commands = moved.map((position) => names.command(deliveries[position]!.envelope.id))
-      const args = [consumer, reason, Math.ceil(delayMs), partition, keys.wakes, lanes.length]
       return [
         RELEASE,
         [...names.pairs(lanes), ...commands, ...names.groups(...lanes)],
-        [...args, ...lanes, ...words],
+        [consumer, reason, Math.ceil(delayMs), lanes.length, ...words],
       ]
     })
   }
@@ -191,7 +189,7 @@ export class RedisAcknowledger {
       const words = parts.flatMap(({ lane, entry, counter }) => {
         return [String(lanes.of(lane)), entry, counter]
       })
-      const call = callOf({ partition, names, positions, lanes: lanes.names, words })
+      const call = callOf({ names, positions, lanes: lanes.names, words })
       const reply = await caller.run<number[]>(...call)
       const flags = mode === 'end' ? reply : keptOf(reply, positions.length)
       for (const [i, { lane, entry, counter }] of parts.entries()) {

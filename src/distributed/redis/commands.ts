@@ -189,7 +189,7 @@ export class RedisCommands implements QueuedCommands {
       const answer = await caller.run(
         CANCEL,
         [names.command(id), ...names.pairs([lane]), ...names.groups(lane)],
-        [id, entry ?? '', dueAt ?? '', bytes, ttlMs, channel, keys.wakes, partitionId, lane],
+        [id, entry ?? '', dueAt ?? '', bytes, ttlMs, channel],
       )
       if (answer !== 0) return answer === 2 ? 'stopping' : 'cancelled'
       // It has moved meanwhile, or ended.

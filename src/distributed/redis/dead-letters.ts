@@ -8,7 +8,6 @@ import { type RedisEngine, referencesTo } from './engine.ts'
 import { decodeEnvelope, decodeResult } from './envelope-codec.ts'
 import { laneOf } from './keys.ts'
 import type { RedisQueuePlan } from './options.ts'
-import { DROP } from './scripts/drop.ts'
 import { LIST_DEAD } from './scripts/list-dead.ts'
 import { REDRIVE } from './scripts/redrive.ts'
 import { unreadEnvelope } from './undecodable.ts'
@@ -80,7 +79,7 @@ export class RedisDeadLetters implements DeadCommands {
     const { keys, caller } = this.#engine
     return this.#each(commands, ({ commandId, partitionId }) => {
       const { dead, deadOrder, deadLanes } = keys.partition(partitionId)
-      return caller.run<number>(DROP, [dead, deadOrder, deadLanes], [commandId])
+      return caller.run<number>(REDRIVE, [dead, deadOrder, deadLanes], [commandId])
     })
   }
 
@@ -112,7 +111,7 @@ export class RedisDeadLetters implements DeadCommands {
       const count = await caller.run<number>(
         REDRIVE,
         [names.dead, names.deadOrder, names.deadLanes, ...own],
-        [commandId, lane, partitionId, keys.wakes, group ?? ''],
+        [commandId, lane, group ?? ''],
       )
       if (count >= 0) return count
     }

@@ -142,8 +142,8 @@ export class Enqueuer {
         ...(isGrouped ? [...names.groups(...laneIds), names.own] : []),
       ],
       [
-        ...[lanes.size, partition, keys.wakes, values, delays],
-        ...[...lanes].flatMap(([lane, ones]) => [lane, ones.length]),
+        ...[lanes.size, values, delays],
+        ...Array.from(lanes.values(), (ones) => ones.length),
         ...(isGrouped ? [pack(groups)] : []),
       ],
     )

@@ -281,7 +281,7 @@ export class RedisFetcher {
     const reply = await caller.run<Reply[]>(
       TEND,
       [...names.pairs(laneIds), names.own, ...names.groups(...laneIds)],
-      [plan.leaseMs, partition, keys.wakes, ...laneIds],
+      [plan.leaseMs, laneIds.length],
     )
     const [dueMs, reapMs] = reply as [number, number]
     const counts = reply.slice(2, 2 + lanes.length) as number[]

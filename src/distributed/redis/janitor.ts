@@ -69,7 +69,7 @@ export class Janitor {
     for (let from = 0; from < lanes.length; from += LANES_MAX) {
       const some = lanes.slice(from, from + LANES_MAX)
       const all = [names.lanes, names.own, ...names.pairs(some), ...names.groups(...some)]
-      await caller.run(TIDY, all, [plan.laneTtlMs, ...some])
+      await caller.run(TIDY, all, [plan.laneTtlMs, some.length])
     }
   }
 }

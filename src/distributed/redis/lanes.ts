@@ -193,7 +193,7 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
         return caller.run(
           PAUSE_LANE,
           [names.own, ...lanes, ...names.groups(grouped)],
-          [laneId, isPaused ? 1 : 0, partition, keys.wakes],
+          [laneId, isPaused ? 1 : 0],
         )
       }),
     )

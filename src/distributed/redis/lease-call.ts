@@ -24,7 +24,7 @@ export function digestOf(weights: ReadonlyMap<string, number>): string {
 /** Lanes in the words of the script. */
 export function laneWords(share: Share, lanes: readonly LaneDemand[]): (string | number)[] {
   return lanes.flatMap(({ laneId, priority, boost, groups }, i) => [
-    ...[laneId, share.lanes[i]!, priority, boost.length],
+    ...[share.lanes[i]!, priority, boost.length],
     ...boost.flatMap(({ afterMs, levels }) => [afterMs, levels]),
     ...(isGroupedLane(laneId) ? groupWords(groups) : []),
   ])

@@ -11,15 +11,12 @@
 //       4  the result
 //       5  time to live of the result, ms
 //       6  channel of the submitter; empty: none
-//       7  channel of wakes
-//       8  partition
-//       9  lane
 // Returns 0 if it is not there any more, 1 if it waited, 2 if a worker had it.
 
 import { GROUPS } from './groups.ts'
-import { RETURNED, type Script, script } from './script.ts'
+import { RETURNED, type Script, script, WAKE } from './script.ts'
 
-export const CANCEL: Script = script('cancel')`${GROUPS}
+export const CANCEL: Script = script('cancel')`${GROUPS}${WAKE}
 if redis.call('GETRANGE', KEYS[1], 0, 0) ~= 'P' then return 0 end
 local entry, result, wasLeased, isGone = ARGV[2], ARGV[4], false, false
 local of = groupsOf(KEYS[2])
@@ -46,17 +43,15 @@ else
   local pending = redis.pcall('XPENDING', KEYS[2], 'workers', entry, entry, 1)
   local held = not pending.err and pending[1]
   wasLeased = held and held[2] ~= '${RETURNED}'
-  if held then redis.call('XACK', KEYS[2], 'workers', entry) end
-  isGone = redis.call('XDEL', KEYS[2], entry) == 1
-  if of and G.leave(of, entry) > 0 then G.announce(of, 1) end
+  local gone, entered = remove(KEYS[2], entry)
+  isGone = gone == 1
+  if entered > 0 then wake(KEYS[2], entered) end
 end
 if not isGone then return 0 end
 redis.call('SET', KEYS[1], 'E' .. result, 'PX', ARGV[5])
 if ARGV[6] ~= '' then
   redis.call('PUBLISH', ARGV[6], struct.pack('>I4', #result) .. result)
 end
-if wasLeased then
-  redis.call('PUBLISH', ARGV[7], 'x' .. ARGV[8] .. ' ' .. ARGV[9] .. ' ' .. entry)
-end
+if wasLeased then wake(KEYS[2], entry, 'x') end
 return wasLeased and 2 or 1
 `

@@ -14,9 +14,9 @@
 // Returns for each command 1 if this completion counts, else 0.
 
 import { GROUPS } from './groups.ts'
-import { HELD, type Script, script } from './script.ts'
+import { HELD, type Script, script, WAKE } from './script.ts'
 
-export const COMPLETE: Script = script('complete')`${HELD}${GROUPS}
+export const COMPLETE: Script = script('complete')`${HELD}${GROUPS}${WAKE}
 local consumer, ttl, isRepeat, results = ARGV[1], ARGV[2], ARGV[3] == '1', ARGV[6]
 local statuses, ended, frames = {}, {}, {}
 local i, at, first = 0, 1, tonumber(ARGV[4])
@@ -47,13 +47,8 @@ for lane, entry, counter, to in string.gmatch(ARGV[5], '(%S+) (%S+) (%S+) (%S+)'
   end
 end
 for stream, entries in pairs(ended) do
-  redis.call('XACK', stream, 'workers', unpack(entries))
-  redis.call('XDEL', stream, unpack(entries))
-  local of, entered = groupsOf(stream), 0
-  if of then
-    for _, entry in ipairs(entries) do entered = entered + G.leave(of, entry) end
-    if entered > 0 then G.announce(of, entered) end
-  end
+  local _, entered = remove(stream, unpack(entries))
+  if entered > 0 then wake(stream, entered) end
 end
 for channel, parts in pairs(frames) do
   redis.call('PUBLISH', ARGV[6 + channel], table.concat(parts))

@@ -20,18 +20,16 @@
 // Returns 1 if this call ended the command, else 0.
 
 import { GROUPS } from './groups.ts'
-import { COUNT_DEAD, HELD, NOW, type Script, script } from './script.ts'
+import { COUNT_DEAD, HELD, NOW, type Script, script, WAKE } from './script.ts'
 
-export const DEAD_LETTER: Script = script('dead-letter')`${NOW}${HELD}${GROUPS}${COUNT_DEAD}
+export const DEAD_LETTER: Script = script('dead-letter')`${NOW}${HELD}${GROUPS}${COUNT_DEAD}${WAKE}
 local stream, key, result = KEYS[1], KEYS[2], ARGV[9]
 if not isHeld(stream, ARGV[2], ARGV[1], ARGV[3]) then
   return ARGV[4] == '1' and redis.call('GET', key) == 'E' .. result and 1 or 0
 end
 local found = redis.call('XRANGE', stream, ARGV[2], ARGV[2])[1]
-redis.call('XACK', stream, 'workers', ARGV[2])
-redis.call('XDEL', stream, ARGV[2])
-local of = groupsOf(stream)
-if of and G.leave(of, ARGV[2]) > 0 then G.announce(of, 1) end
+local _, entered = remove(stream, ARGV[2])
+if entered > 0 then wake(stream, entered) end
 if redis.call('GETRANGE', key, 0, 0) == 'E' then return 0 end
 redis.call('SET', key, 'E' .. result, 'PX', ARGV[5])
 local value, time = found and found[2][2] or '', string.format('%.0f', now())

@@ -8,44 +8,42 @@
 //       then  delayed set of each lane, if there are delays
 //       then  keys of groups of each lane whose commands have some, and the owner of the partition
 // ARGV  1   how many lanes
-//       2   partition
-//       3   channel of wakes
-//       4   the entries, lane by lane, each with its length before it
-//       5   delay of each command in ms; empty: none has one
-//       6…  name of each lane, and how many commands it gets
+//       2   the entries, lane by lane, each with its length before it
+//       3   delay of each command in ms; empty: none has one
+//       4…  how many commands each lane gets
 //       then  the groups, each with its length before it, if there are some
 // The key of a command says where it is: `P<entry>`, or `P+<due>` while it is kept back. With a
 // group it says `P@<group and order>` from then on, or `P+<due>@<group>`.
 // Returns for each command 1 if it was added, 0 if its id was known.
 
-import { DATED, GROUPS } from './groups.ts'
-import { AVAILABLE, NOW, type Script, script } from './script.ts'
+import { GROUPS } from './groups.ts'
+import { AVAILABLE, NOW, REWRITTEN, type Script, SET_WORD, script, WAKE } from './script.ts'
 
-export const ENQUEUE: Script = script('enqueue', '')`${AVAILABLE}${NOW}${GROUPS}${DATED}
-local lanes, packed = tonumber(ARGV[1]), ARGV[4]
+export const ENQUEUE: Script = script(
+  'enqueue',
+  '',
+)`${AVAILABLE}${NOW}${GROUPS}${REWRITTEN}${SET_WORD}${WAKE}
+local lanes, packed = tonumber(ARGV[1]), ARGV[2]
 local statuses, delays, time = {}, {}, 0
-local key, at, first, grouped, from = 2 + lanes, 1, 2 + lanes, ARGV[6 + 2 * lanes], 1
-for lane = 1, lanes do first = first + ARGV[5 + 2 * lane] end
-if ARGV[5] ~= '' or grouped then time = now() end
-if ARGV[5] ~= '' then
-  for delay in string.gmatch(ARGV[5], '%d+') do delays[#delays + 1] = tonumber(delay) end
-end
+local key, at, first, grouped, from = 2 + lanes, 1, 2 + lanes, ARGV[4 + lanes], 1
+for lane = 1, lanes do first = first + ARGV[3 + lane] end
+if ARGV[3] ~= '' or grouped then time = now() end
+for delay in string.gmatch(ARGV[3], '%d+') do delays[#delays + 1] = tonumber(delay) end
 -- The key of a dead command may have expired; its id is known for as long as it is dead.
 local hasDead = redis.call('ZCARD', KEYS[2]) > 0
 for lane = 1, lanes do
-  local stream, name = KEYS[2 + lane], ARGV[4 + 2 * lane]
+  local stream = KEYS[2 + lane]
   -- While something waits, workers come again by themselves.
   local of = groupsOf(stream)
   local wasIdle = (of and G.readyIn(of) or available(stream)) == 0
   local added, late = 0, nil
-  for _ = 1, tonumber(ARGV[5 + 2 * lane]) do
+  for _ = 1, tonumber(ARGV[3 + lane]) do
     key = key + 1
     local length = struct.unpack('>I4', packed, at)
     at = at + 4 + length
     local value = string.sub(packed, at - length, at - 1)
     local isDead = hasDead and redis.call('ZSCORE', KEYS[2], string.match(value, '^[^:]*'))
-    local delay = delays[#statuses + 1] or 0
-    local isNew, group = false, nil
+    local delay, isNew, group = delays[#statuses + 1] or 0, false, nil
     if of then
       local size = struct.unpack('>I4', grouped, from)
       group = string.sub(grouped, from + 4, from + 3 + size)
@@ -76,17 +74,12 @@ for lane = 1, lanes do
     statuses[#statuses + 1] = isNew and 1 or 0
   end
   if added > 0 or late then
-    redis.call('SADD', KEYS[1], name)
-    local known = of and (redis.call('HGET', KEYS[#KEYS], 'groups') or ' ')
-    if of and not string.find(known, ' ' .. name .. ' ', 1, true) then
-      redis.call('HSET', KEYS[#KEYS], 'groups', known .. name .. ' ')
-    end
+    redis.call('SADD', KEYS[1], laneOf(stream))
+    if of then setWord(KEYS[#KEYS], 'groups', laneOf(stream), true) end
   end
   if of then G.forget(of) end
-  if added > 0 and wasIdle then
-    redis.call('PUBLISH', ARGV[3], ARGV[2] .. ' ' .. name .. ' ' .. added)
-  end
-  if late then redis.call('PUBLISH', ARGV[3], '+' .. ARGV[2] .. ' ' .. name .. ' ' .. late) end
+  if added > 0 and wasIdle then wake(stream, added) end
+  if late then wake(stream, late, '+') end
 end
 return statuses
 `

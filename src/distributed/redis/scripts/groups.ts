@@ -21,14 +21,6 @@
 /** How many groups that may not go on a lease passes over at most. */
 export const PASSED_MAX = 1024
 
-/** Gives a value the time of its acceptance, and no deliveries. */
-export const DATED = `
-local function dated(value, time)
-  local id, retries, body = string.match(value, '^([^:]*):(%d+):%d+:%d+:()')
-  return id and string.format('%s:%s:0:%.0f:', id, retries, time) .. string.sub(value, body) or value
-end
-`
-
 /** See above. Nothing is defined until a lane with groups is met, which most scripts never do. */
 export const GROUPS = `
 local G
@@ -61,9 +53,6 @@ local function define()
       redis.call('PEXPIRE', of.state, 0)
     end
   end
-  function G.announce(of, count)
-    redis.call('PUBLISH', of.wakes, of.partition .. ' ' .. of.lane .. ' ' .. count)
-  end
   -- An entry has left: its group may have a turn again.
   function G.leave(of, entry)
     local group = redis.call('HGET', of.state, '@' .. entry)
@@ -88,11 +77,6 @@ local function define()
     end
     return redis.call('ZRANGE', of.parked, 0, 0, 'WITHSCORES')[2]
   end
-  function G.respent(value, more)
-    local id, retries, spent, rest = string.match(value, '^([^:]*):(%d+):(%d+):()')
-    if not id then return value end
-    return table.concat({id, retries, spent + more, string.sub(value, rest)}, ':')
-  end
   -- What is kept back, without its group; and that.
   function G.keptBack(value)
     local length, from = string.match(value, '^(%d+):()')
@@ -103,9 +87,15 @@ local function groupsOf(stream)
   if not string.find(stream, ':s:@', 1, true) then return nil end
   local head, lane = string.match(stream, '^(.-}:)s:(@.+)$')
   if not G then define() end
-  local queue, partition = string.match(head, '^(.*):(%d+)}:$')
   local function key(kind) return head .. kind .. ':' .. lane end
   return {waiting = key('w'), turns = key('t'), state = key('g'), weights = key('x'), parked = key('p'),
-    rates = key('r'), lane = lane, partition = partition, wakes = queue .. ':meta}:wakes'}
+    rates = key('r')}
+end
+-- Takes entries out of a stream; how many there were, and how many groups have a turn by that.
+local function remove(stream, ...)
+  redis.call('XACK', stream, 'workers', ...)
+  local gone, of, entered = redis.call('XDEL', stream, ...), groupsOf(stream), 0
+  for _, entry in ipairs(of and {...} or {}) do entered = entered + G.leave(of, entry) end
+  return gone, entered
 end
 `

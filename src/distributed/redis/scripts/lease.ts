@@ -9,7 +9,7 @@
 //       4   epoch of the owner; `0` takes what is free; empty where partitions have no owners
 //       5   most commands
 //       6   counter of the first giving, 0 or 1
-//       7…  of each lane: name, most commands, priority, how many boosts; of each boost: age in ms,
+//       7…  of each lane: most commands, priority, how many boosts; of each boost: age in ms,
 //           levels. For commands with groups then: most of a group, ms between two starts of one,
 //           ms of the window, ms for which a start is allowed, name of the weights; or empty
 // Returns 0 and the epoch if the partition is another worker's. Else 1, the epoch, the time in ms,
@@ -19,9 +19,22 @@
 // first.
 
 import { GROUPS, PASSED_MAX } from './groups.ts'
-import { AVAILABLE, GIVEN_AGAIN, NOW, RETURNED, SCRIPT_MAX, type Script, script } from './script.ts'
+import {
+  AVAILABLE,
+  GIVEN_AGAIN,
+  GROUP_INFO,
+  NOW,
+  RETURNED,
+  REWRITTEN,
+  SCRIPT_MAX,
+  type Script,
+  script,
+  WAKE,
+} from './script.ts'
 
-export const LEASE: Script = script('lease')`${NOW}${AVAILABLE}${GROUPS}
+export const LEASE: Script = script(
+  'lease',
+)`${NOW}${AVAILABLE}${GROUPS}${GROUP_INFO}${REWRITTEN}${WAKE}
 local consumer, worker, time = ARGV[1], ARGV[2], now()
 local owned, epoch = ARGV[4] ~= '', '0'
 if owned then
@@ -55,9 +68,7 @@ end
 local function headOf(stream)
   local returned = redis.call('XPENDING', stream, 'workers', '-', '+', 1, '${RETURNED}')
   if returned[1] then return returned[1][1] end
-  local info = redis.call('XINFO', 'GROUPS', stream)[1]
-  local last
-  for i = 1, #info, 2 do if info[i] == 'last-delivered-id' then last = info[i + 1] end end
+  local last = groupInfo(stream)['last-delivered-id']
   local fresh = redis.call('XRANGE', stream, '(' .. last, '+', 'COUNT', 1)
   return fresh[1] and fresh[1][1]
 end
@@ -88,12 +99,13 @@ local function isReady(one)
 end
 while at < #ARGV do
   local lane = #asked + 1
-  local one = {lane = lane, stream = KEYS[1 + lane], name = ARGV[at + 1], at = at + 4,
-    priority = tonumber(ARGV[at + 3]), steps = tonumber(ARGV[at + 4]), of = groupsOf(KEYS[1 + lane])}
+  local stream = KEYS[1 + lane]
+  local one = {lane = lane, stream = stream, name = laneOf(stream), at = at + 3,
+    priority = tonumber(ARGV[at + 2]), steps = tonumber(ARGV[at + 3]), of = groupsOf(stream)}
   -- Commands with and without groups share the most of their lane.
-  if not one.of then room = {left = tonumber(ARGV[at + 2])} end
-  one.room, one.terms = room, at + 5 + 2 * one.steps
-  at = at + 4 + 2 * one.steps + (one.of and 5 or 0)
+  if not one.of then room = {left = tonumber(ARGV[at + 1])} end
+  one.room, one.terms = room, at + 4 + 2 * one.steps
+  at = at + 3 + 2 * one.steps + (one.of and 5 or 0)
   asked[lane], reply[3 + lane] = one, 0
 end
 if G then
@@ -102,13 +114,13 @@ if G then
     local pending = redis.pcall('XPENDING', one.stream, 'workers', '-', '+', ${SCRIPT_MAX}, '${RETURNED}')
     for _, returned in ipairs(pending.err and {} or pending) do
       local found = redis.call('XRANGE', one.stream, returned[1], returned[1])[1]
-      redis.call('XACK', one.stream, 'workers', returned[1])
-      redis.call('XDEL', one.stream, returned[1])
       if found then
         local fields = found[2]
-        G.wait(one.of, fields[4], fields[6], G.respent(fields[2], returned[4] % ${GIVEN_AGAIN}))
+        G.wait(one.of, fields[4], fields[6], rewritten(fields[2], function(retries, spent, since)
+          return retries, spent + returned[4] % ${GIVEN_AGAIN}, since
+        end))
       end
-      G.leave(one.of, returned[1])
+      remove(one.stream, returned[1])
     end
   end
   function G.headOf(of)

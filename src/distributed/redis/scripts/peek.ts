@@ -8,9 +8,9 @@
 // of its group has the entry 0-0; these come in turns, and behind them those that must wait longer.
 
 import { GROUPS } from './groups.ts'
-import { RETURNED, type Script, script } from './script.ts'
+import { GROUP_INFO, RETURNED, type Script, script } from './script.ts'
 
-export const PEEK: Script = script('peek')`${GROUPS}
+export const PEEK: Script = script('peek')`${GROUPS}${GROUP_INFO}
 local reply, max = {}, tonumber(ARGV[1])
 for lane = 1, ARGV[2] do
   local stream = KEYS[lane]
@@ -40,11 +40,7 @@ for lane = 1, ARGV[2] do
       if count < max and not listed[value] then list(value) end
     end
   end
-  local last, left = '-', max
-  local groups = redis.pcall('XINFO', 'GROUPS', stream)
-  for i = 1, groups[1] and #groups[1] or 0, 2 do
-    if groups[1][i] == 'last-delivered-id' then last = '(' .. groups[1][i + 1] end
-  end
+  local last, left = groupInfo(stream)['last-delivered-id'], max
   local returned = redis.pcall('XPENDING', stream, 'workers', '-', '+', max, '${RETURNED}')
   for _, pending in ipairs(returned.err and {} or returned) do
     local found = redis.call('XRANGE', stream, pending[1], pending[1])[1]
@@ -54,7 +50,9 @@ for lane = 1, ARGV[2] do
     end
   end
   if left > 0 then
-    for _, found in ipairs(redis.call('XRANGE', stream, last, '+', 'COUNT', left)) do add(found, 0) end
+    for _, found in ipairs(redis.call('XRANGE', stream, last and '(' .. last or '-', '+', 'COUNT', left)) do
+      add(found, 0)
+    end
   end
   if of then listTurns() end
 end

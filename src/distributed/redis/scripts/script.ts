@@ -85,6 +85,53 @@ local function countDead(lanes, record, change)
 end
 `
 
+/** What a stream says of its workers' group; empty if there is none. */
+export const GROUP_INFO = `
+local function groupInfo(stream)
+  local info, about = redis.pcall('XINFO', 'GROUPS', stream), {}
+  for i = 1, info[1] and #info[1] or 0, 2 do about[info[1][i]] = info[1][i + 1] end
+  return about
+end
+`
+
+/**
+ * Announces something of a lane to workers: a letter for its kind, partition, lane and an amount.
+ * All names follow from that of the stream.
+ */
+export const WAKE = `
+local function laneOf(stream) return string.match(stream, '}:s:(.*)$') end
+local function wake(stream, amount, kind)
+  local queue, partition = string.match(stream, '^(.*):(%d+)}:s:')
+  redis.call('PUBLISH', queue .. ':meta}:wakes',
+    (kind or '') .. partition .. ' ' .. laneOf(stream) .. ' ' .. amount)
+end
+`
+
+/** Puts a word into a field that has a blank before and after each, or takes it out of it. */
+export const SET_WORD = `
+local function setWord(key, field, word, isIn)
+  local words = redis.call('HGET', key, field) or ' '
+  local from, to = string.find(words, ' ' .. word .. ' ', 1, true)
+  if (from ~= nil) == isIn then return false end
+  words = from and string.sub(words, 1, from) .. string.sub(words, to + 1) or words .. word .. ' '
+  if words == ' ' then redis.call('HDEL', key, field) else redis.call('HSET', key, field, words) end
+  return true
+end
+`
+
+/** Gives a value other retries, spent and since, as a function makes them, if it has a head. */
+export const REWRITTEN = `
+local function rewritten(value, change)
+  local id, retries, spent, since, body = string.match(value, '^([^:]*):(%d+):(%d+):(%d+):()')
+  if not id then return value end
+  retries, spent, since = change(retries, spent, since)
+  return table.concat({id, retries, spent, since, string.sub(value, body)}, ':')
+end
+local function dated(value, time)
+  return rewritten(value, function(retries) return retries, 0, string.format('%.0f', time) end)
+end
+`
+
 /**
  * Makes a script of the template that follows. It runs when Redis is full, too, so that a full
  * queue can be emptied.

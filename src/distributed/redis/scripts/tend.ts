@@ -4,20 +4,17 @@
 // KEYS  1…    stream and delayed set of each lane
 //       then  owner of the partition, with the lanes that are paused and those with groups
 //       then  keys of groups of each lane whose commands have some
-// ARGV  1   lease of the caller, ms
-//       2   partition
-//       3   channel of wakes
-//       4…  name of each lane
+// ARGV  1  lease of the caller, ms
+//       2  how many lanes
 // Returns in how many ms the next command is due, and the next lease may expire (-1: none); then
 // for each lane how much can be given out; and the lanes whose commands have groups, if there are
 // some.
 
 import { GROUPS } from './groups.ts'
-import { AVAILABLE, NOW, RETURNED, SCRIPT_MAX, type Script, script } from './script.ts'
+import { AVAILABLE, NOW, RETURNED, SCRIPT_MAX, type Script, script, WAKE } from './script.ts'
 
-export const TEND: Script = script('tend')`${NOW}${AVAILABLE}${GROUPS}
-local time, lease = now(), tonumber(ARGV[1])
-local lanes = #ARGV - 3
+export const TEND: Script = script('tend')`${NOW}${AVAILABLE}${GROUPS}${WAKE}
+local time, lease, lanes = now(), tonumber(ARGV[1]), tonumber(ARGV[2])
 local own = redis.call('HMGET', KEYS[2 * lanes + 1], 'paused', 'groups')
 local reply, paused = {-1, -1}, own[1]
 local function sooner(at, ms)
@@ -47,7 +44,7 @@ local function reap(stream, held, pending)
 end
 for lane = 1, lanes do
   local stream, delayed = KEYS[2 * lane - 1], KEYS[2 * lane]
-  local of, name = groupsOf(stream), ARGV[3 + lane]
+  local of, name = groupsOf(stream), laneOf(stream)
   local due = redis.call('ZRANGE', delayed, '-inf', time, 'BYSCORE', 'LIMIT', 0, ${SCRIPT_MAX})
   for _, value in ipairs(due) do
     if of then
@@ -72,9 +69,7 @@ for lane = 1, lanes do
   end
   -- Nothing of a paused lane is given out.
   if paused and string.find(paused, ' ' .. name .. ' ', 1, true) then moved, count = 0, 0 end
-  if moved > 0 then
-    redis.call('PUBLISH', ARGV[3], ARGV[2] .. ' ' .. ARGV[3 + lane] .. ' ' .. moved)
-  end
+  if moved > 0 then wake(stream, moved) end
   local head = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
   if head[2] then sooner(1, math.max(0, tonumber(head[2]) - time)) end
   reply[lane + 2] = count

@@ -6,45 +6,32 @@
 //       2   owner of the partition
 //       3…  stream and delayed set of each lane
 //       then  keys of groups of each lane whose commands have some
-// ARGV  1   age in ms of its last command at which an empty lane goes
-//       2…  name of each lane
+// ARGV  1  age in ms of its last command at which an empty lane goes
+//       2  how many lanes
 // Returns how many went.
 
 import { GROUPS } from './groups.ts'
-import { NOW, type Script, script } from './script.ts'
+import { GROUP_INFO, NOW, type Script, SET_WORD, script, WAKE } from './script.ts'
 
 /** How long a consumer that has nothing may be idle: its process has ended. */
 const CONSUMER_IDLE_MS = 3_600_000
 
-export const TIDY: Script = script('tidy')`${NOW}${GROUPS}
+export const TIDY: Script = script('tidy')`${NOW}${GROUPS}${GROUP_INFO}${SET_WORD}${WAKE}
 local oldest, gone = now() - ARGV[1], 0
-for lane = 1, #ARGV - 1 do
-  local stream, delayed, name = KEYS[1 + 2 * lane], KEYS[2 + 2 * lane], ARGV[1 + lane]
-  local groups, last, pending = redis.pcall('XINFO', 'GROUPS', stream), 0, 0
-  for i = 1, groups[1] and #groups[1] or 0, 2 do
-    local field, value = groups[1][i], groups[1][i + 1]
-    if field == 'pending' then pending = value end
-    if field == 'last-delivered-id' then last = tonumber(string.match(value, '^%d+')) end
-  end
-  local of = groupsOf(stream)
-  local isEmpty = not (of and redis.call('ZCARD', of.waiting) > 0) and pending == 0 and redis.call('XLEN', stream) == 0 and redis.call('ZCARD', delayed) == 0
+for lane = 1, ARGV[2] do
+  local stream, delayed = KEYS[1 + 2 * lane], KEYS[2 + 2 * lane]
+  local info, of, name = groupInfo(stream), groupsOf(stream), laneOf(stream)
+  local last = tonumber(string.match(info['last-delivered-id'] or '0', '^%d+'))
+  local isEmpty = (info.pending or 0) == 0 and redis.call('XLEN', stream) == 0
+    and redis.call('ZCARD', delayed) == 0 and not (of and redis.call('ZCARD', of.waiting) > 0)
   if isEmpty and last < oldest then
     -- Removes it at once, and needs no right to DEL.
     redis.call('PEXPIRE', stream, 0)
     redis.call('SREM', KEYS[1], name)
     redis.call('HDEL', KEYS[2], 'swept:' .. name)
-    local known = of and redis.call('HGET', KEYS[2], 'groups')
-    local first, till = string.find(known or '', ' ' .. name .. ' ', 1, true)
-    if first then
-      known = string.sub(known, 1, first) .. string.sub(known, till + 1)
-      if known == ' ' then
-        redis.call('HDEL', KEYS[2], 'groups')
-      else
-        redis.call('HSET', KEYS[2], 'groups', known)
-      end
-    end
+    if of then setWord(KEYS[2], 'groups', name, false) end
     gone = gone + 1
-  elseif groups[1] then
+  elseif info.pending then
     -- One with something pending must never be deleted: what it has would be lost.
     for _, fields in ipairs(redis.call('XINFO', 'CONSUMERS', stream, 'workers')) do
       local about = {}
