@@ -11,10 +11,9 @@ import type { DeliveryName } from './holdings.ts'
 import type { PartitionKeys } from './keys.ts'
 import { COMPLETE } from './scripts/complete.ts'
 import { DEAD_LETTER } from './scripts/dead-letter.ts'
-import { EXTEND } from './scripts/extend.ts'
+import { KEEP } from './scripts/keep.ts'
 import { RELEASE } from './scripts/release.ts'
 import { SCRIPT_MAX } from './scripts/script.ts'
-import { START } from './scripts/start.ts'
 
 /** A command and how it ended. */
 export interface Completion {
@@ -93,12 +92,7 @@ export class RedisAcknowledger {
 
   /** Counts deliveries that are about to start. */
   start(deliveries: readonly Delivery[]): Promise<SettleStatus[]> {
-    const { consumer } = this.#engine
-    return this.#settle(
-      deliveries,
-      ({ names, lanes, words }) => [START, names.streams(lanes), [consumer, ...words]],
-      'start',
-    )
+    return this.#keep(deliveries, 'start')
   }
 
   /**
@@ -107,16 +101,7 @@ export class RedisAcknowledger {
    * @returns `stale` for those that are not held.
    */
   extend(deliveries: readonly Delivery[]): Promise<SettleStatus[]> {
-    const { plan, consumer } = this.#engine
-    return this.#settle(
-      deliveries,
-      ({ names, lanes, words }) => [
-        EXTEND,
-        [names.own, ...names.streams(lanes)],
-        [consumer, plan.workerId, plan.leaseMs, ...words],
-      ],
-      'keep',
-    )
+    return this.#keep(deliveries, 'keep')
   }
 
   /** Ends a command that failed for good. */
@@ -145,6 +130,20 @@ export class RedisAcknowledger {
     )
     holdings.drop(partitionId, lane, entry)
     return reply === 1 ? 'done' : 'stale'
+  }
+
+  #keep(deliveries: readonly Delivery[], mode: 'keep' | 'start'): Promise<SettleStatus[]> {
+    const { plan, consumer } = this.#engine
+    const own = [consumer, plan.workerId, mode === 'keep' ? plan.leaseMs : '']
+    return this.#settle(
+      deliveries,
+      ({ names, lanes, words }) => [
+        KEEP,
+        [names.own, ...names.streams(lanes)],
+        [...own, ...words],
+      ],
+      mode,
+    )
   }
 
   /** A result that cannot travel is recorded as the failure that it is. */
@@ -190,8 +189,7 @@ export class RedisAcknowledger {
         return [String(lanes.of(lane)), entry, counter]
       })
       const call = callOf({ names, positions, lanes: lanes.names, words })
-      const reply = await caller.run<number[]>(...call)
-      const flags = mode === 'end' ? reply : keptOf(reply, positions.length)
+      const flags = await caller.run<number[]>(...call)
       for (const [i, { lane, entry, counter }] of parts.entries()) {
         if (flags[i] === 1) statuses[positions[i]!] = 'done'
         if (mode === 'end' || flags[i] !== 1) holdings.drop(partition, lane, entry)
@@ -209,11 +207,4 @@ export class RedisAcknowledger {
     await Promise.all(calls)
     return statuses
   }
-}
-
-/** Turns positions of lost ones, from 1, into flags of kept ones. */
-function keptOf(lost: readonly number[], count: number): number[] {
-  const flags = new Array<number>(count).fill(1)
-  for (const position of lost) flags[position - 1] = 0
-  return flags
 }
