@@ -20,9 +20,9 @@ import type { RedisEngine } from './engine.ts'
 import { groupedLane, userLane } from './keys.ts'
 import type { Registry } from './registry.ts'
 import { ANNOUNCE_LANES } from './scripts/announce-lanes.ts'
-import { ANNOUNCE_WORKER } from './scripts/announce-worker.ts'
 import { LIMIT_LANE } from './scripts/limit-lane.ts'
 import { LIST_WORKERS } from './scripts/list-workers.ts'
+import { LIVE } from './scripts/live.ts'
 import { LOOK_LANES } from './scripts/look-lanes.ts'
 import { PAUSE_LANE } from './scripts/pause-lane.ts'
 import { pairsOf } from './start-check.ts'
@@ -98,8 +98,8 @@ export class RedisWorkers implements WorkerRegistry {
 
   async #say(ttlMs: number, standing: string): Promise<void> {
     const { caller, keys, plan } = this.#engine
-    const args = [plan.workerId, ttlMs, standing]
-    await caller.run(ANNOUNCE_WORKER, [keys.workers, keys.standings], args)
+    const args = [plan.workerId, ttlMs, '', standing]
+    await caller.run(LIVE, [keys.workers, keys.standings], args)
   }
 }
 

@@ -6,9 +6,8 @@ import type { PartitionOwnership } from '../contract/distributed-queue.ts'
 import { checkWhole } from '../contract/lease-request.ts'
 import { Listeners } from '../contract/listeners.ts'
 import type { RedisEngine } from './engine.ts'
-import { MEMBERS } from './scripts/members.ts'
+import { LIVE } from './scripts/live.ts'
 import { OWN } from './scripts/own.ts'
-import { RELEASE_PARTITION } from './scripts/release-partition.ts'
 
 /**
  * Divides partitions among workers: each gets as many as any other, or one more. By rendezvous
@@ -71,20 +70,17 @@ export class RedisOwnership implements PartitionOwnership {
     const asked = Array.from({ length: numPartitions }, (_, partition) => partition).filter(
       (partition) => isDue(partition) || this.#epochs.has(partition),
     )
-    const owned = await this.#renew(asked, isDue)
+    const owned = await this.#own(asked, (partition) => (isDue(partition) ? '1' : '0'))
     return { owned, surplus: owned.filter((partition) => !isDue(partition)) }
   }
 
   async release(partitionId: number): Promise<void> {
-    const { keys, caller, plan } = this.#engine
-    checkWhole('partitionId', partitionId, 0, plan.numPartitions - 1)
-    this.#epochs.delete(partitionId)
-    const { own } = keys.partition(partitionId)
-    await caller.run(RELEASE_PARTITION, [own], [plan.workerId, keys.wakes])
+    checkWhole('partitionId', partitionId, 0, this.#engine.plan.numPartitions - 1)
+    await this.#release([partitionId])
   }
 
   async leave(): Promise<void> {
-    await Promise.all([...this.#epochs.keys()].map((partition) => this.release(partition)))
+    await this.#release([...this.#epochs.keys()])
     await this.#announce(0)
   }
 
@@ -113,18 +109,24 @@ export class RedisOwnership implements PartitionOwnership {
   async #announce(ttlMs: number): Promise<string[]> {
     const { keys, caller, plan } = this.#engine
     const args = [plan.workerId, ttlMs, keys.wakes]
-    const reply = await caller.run<Buffer[]>(MEMBERS, [keys.members], args)
+    const reply = await caller.run<Buffer[]>(LIVE, [keys.members], args)
     return reply.map((name) => name.toString('latin1')).sort()
   }
 
-  /** Renews or takes partitions; answers which are this worker's now. */
-  async #renew(asked: number[], isDue: (partition: number) => boolean): Promise<number[]> {
+  async #release(partitions: readonly number[]): Promise<void> {
+    // From now on none is leased from.
+    for (const partition of partitions) this.#epochs.delete(partition)
+    await this.#own(partitions, () => '-')
+  }
+
+  /** Renews, takes or gives up partitions; answers which are this worker's now. */
+  async #own(asked: readonly number[], letterOf: (partition: number) => string): Promise<number[]> {
     if (asked.length === 0) return []
     const { keys, caller, plan } = this.#engine
     const reply = await caller.run<number[]>(
       OWN,
       asked.map((partition) => keys.partition(partition).own),
-      [plan.workerId, plan.leaseMs, asked.map((each) => (isDue(each) ? 1 : 0)).join('')],
+      [plan.workerId, plan.leaseMs, asked.map(letterOf).join(''), keys.wakes],
     )
     return asked.filter((partition, i) => {
       const isMine = reply[2 * i] === 1
