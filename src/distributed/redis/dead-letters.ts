@@ -8,7 +8,6 @@ import { type RedisEngine, referencesTo } from './engine.ts'
 import { decodeEnvelope, decodeResult } from './envelope-codec.ts'
 import { laneOf } from './keys.ts'
 import type { RedisQueuePlan } from './options.ts'
-import { LIST_DEAD } from './scripts/list-dead.ts'
 import { REDRIVE } from './scripts/redrive.ts'
 import { unreadEnvelope } from './undecodable.ts'
 
@@ -56,13 +55,13 @@ export class RedisDeadLetters implements DeadCommands {
     const lists = await Promise.all(
       Array.from({ length: plan.numPartitions }, async (_, partition) => {
         const { dead, deadOrder } = keys.partition(partition)
-        const reply = await caller.run<Buffer[]>(LIST_DEAD, [dead, deadOrder], [max])
-        const found: DeadCommand[] = []
-        for (let i = 0; i < reply.length; i += 2) {
-          const command = readDead(plan, partition, reply[i]!.toString('latin1'), reply[i + 1]!)
-          if (command !== undefined) found.push(command)
-        }
-        return found
+        const ids = (await caller.send(['ZRANGE', deadOrder, '0', String(max - 1)])) as Buffer[]
+        if (ids.length === 0) return []
+        const records = (await caller.send(['HMGET', dead, ...ids])) as (Buffer | null)[]
+        return ids.flatMap((id, i) => {
+          const record = records[i]
+          return (record && readDead(plan, partition, id.toString('latin1'), record)) || []
+        })
       }),
     )
     return lists

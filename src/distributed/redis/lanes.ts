@@ -20,7 +20,6 @@ import type { RedisEngine } from './engine.ts'
 import { groupedLane, userLane } from './keys.ts'
 import type { Registry } from './registry.ts'
 import { ANNOUNCE_LANES } from './scripts/announce-lanes.ts'
-import { LIMIT_LANE } from './scripts/limit-lane.ts'
 import { LIST_WORKERS } from './scripts/list-workers.ts'
 import { LIVE } from './scripts/live.ts'
 import { LOOK_LANES } from './scripts/look-lanes.ts'
@@ -179,7 +178,9 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
 
   async #setLimit(kind: 'c' | 'r', laneId: string, limit: string): Promise<void> {
     const { caller, keys } = this.#engine
-    await caller.run(LIMIT_LANE, [keys.limits], [`${kind} ${laneId}`, limit, keys.wakes, laneId])
+    const field = [keys.limits, `${kind} ${laneId}`]
+    await caller.send(limit === '' ? ['HDEL', ...field] : ['HSET', ...field, limit])
+    await caller.send(['PUBLISH', keys.wakes, `l0 ${laneId} 0`])
   }
 
   async #setPaused(laneId: string, isPaused: boolean): Promise<void> {
