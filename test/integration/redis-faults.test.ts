@@ -132,6 +132,31 @@ describeWithRedis('the engine on Redis, in trouble', () => {
     expect(told).toHaveLength(20)
   })
 
+  test('what a listener to results throws is uncaught, and costs no announcement', async () => {
+    const [worker, submitter] = [await start(), await start()]
+    const received: string[] = []
+    const thrown: string[] = []
+    const onThrown = ({ message }: Error) => thrown.push(message)
+    const before = process.listeners('uncaughtException')
+    for (const one of before) process.off('uncaughtException', one)
+    process.on('uncaughtException', onThrown)
+    try {
+      await submitter.announce('me', () => {
+        throw new Error('of the listener')
+      })
+      await submitter.announce('me', ({ commandId }) => received.push(commandId))
+      await worker.enqueueMany(queues.envelopes(3, { submitter: 'me' }))
+      const given = await takeAll(worker, 3)
+      await complete(worker, given)
+      await until(() => received.length === 3 && thrown.length === 3, 'three results')
+      expect(received).toEqual(given.map(({ envelope }) => envelope.id))
+      expect(new Set(thrown)).toEqual(new Set(['of the listener']))
+    } finally {
+      process.off('uncaughtException', onThrown)
+      for (const one of before) process.on('uncaughtException', one)
+    }
+  })
+
   test('a connection that is silent is given up, and calls fail when their time is up', async () => {
     await using proxy = await FlakyProxy.open(queues.redis.port)
     const worker = await start({ url: proxy.url, commandTimeoutMs: 150, callTimeoutMs: 600 })

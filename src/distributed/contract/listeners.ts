@@ -1,6 +1,8 @@
 // Listeners: functions of callers, each under a name.
 // Owns: their order.
 
+import { callListener } from '../../base/clock.ts'
+
 /** Listeners by name. */
 export class Listeners<Given extends unknown[]> {
   readonly #byName = new Map<string, Set<(...given: Given) => void>>()
@@ -18,6 +20,18 @@ export class Listeners<Given extends unknown[]> {
     return () => {
       listeners.delete(own)
       if (listeners.size === 0 && this.#byName.get(name) === listeners) this.#byName.delete(name)
+    }
+  }
+
+  /** Names that have listeners. */
+  get names(): string[] {
+    return [...this.#byName.keys()]
+  }
+
+  /** Calls those of a name, in their order. Their errors are not thrown here. */
+  call(name: string, ...given: Given): void {
+    for (const own of [...(this.#byName.get(name) ?? [])]) {
+      callListener(() => own(...given), undefined)
     }
   }
 

@@ -149,11 +149,10 @@ export class RedisCommands implements QueuedCommands {
 
   /** A worker had an entry that was cancelled: this one, or another. */
   received(partition: number, lane: string, entry: string): void {
-    const listeners = this.#listeners.get('')
-    if (listeners === undefined) return
+    if (this.#listeners.names.length === 0) return
     const fence = this.#engine.holdings.fenceOf(partition, lane, entry)
     if (fence !== undefined) {
-      for (const listener of listeners) callListener(listener, [fence])
+      this.#listeners.call('', [fence])
       return
     }
     this.#strays.add(`${partition}/${lane}/${entry}`)

@@ -1,7 +1,6 @@
 // Lanes: which workers a queue has, which lanes they take and which handlers they have, as they say
 // themselves; and what is paused and limited over all of them.
 
-import { callListener } from '../../base/clock.ts'
 import { isPortableName } from '../../base/portable-name.ts'
 import { type QueueWorker, standingOf, type WorkerStanding } from '../../model/queue-standing.ts'
 import type { RateLimitOptions } from '../../model/rate-limit.ts'
@@ -138,7 +137,7 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
   }
 
   receivedPause(laneId: string): void {
-    for (const listener of this.#pauses.get('') ?? []) callListener(listener, laneId)
+    this.#pauses.call('', laneId)
   }
 
   async setConcurrency(laneId: string, concurrency: number | undefined): Promise<void> {
@@ -173,7 +172,7 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
 
   /** Limits may have changed. */
   receivedLimits(): void {
-    for (const listener of this.#limitChanges.get('') ?? []) callListener(listener, undefined)
+    this.#limitChanges.call('')
   }
 
   async #setLimit(kind: 'c' | 'r', laneId: string, limit: string): Promise<void> {

@@ -1,11 +1,9 @@
 // Limits: tokens and slots that all workers of a lane share.
-// Owns: who waits for a slot.
 
 import { nowMs } from '../../base/clock.ts'
 import type { GlobalLimits, TokenGrant } from '../contract/distributed-queue.ts'
 import { checkName } from '../contract/envelope.ts'
 import { CALL_MAX, checkRate, checkWhole } from '../contract/lease-request.ts'
-import { Listeners } from '../contract/listeners.ts'
 import type { SharedRate } from '../contract/live-limits.ts'
 import type { RedisEngine } from './engine.ts'
 import { RELEASE_SLOTS } from './scripts/release-slots.ts'
@@ -33,10 +31,6 @@ export function validityOf({ limit, windowMs }: SharedRate): number {
 export class RedisLimits implements GlobalLimits {
   readonly #engine: RedisEngine
   readonly #subscriptions: Subscriptions
-  /** By lane. */
-  readonly #waiting = new Listeners<[]>()
-  /** A lane that was waited for once is listened to from then on. */
-  readonly #listened = new Set<string>()
 
   constructor(engine: RedisEngine, subscriptions: Subscriptions) {
     this.#engine = engine
@@ -80,14 +74,7 @@ export class RedisLimits implements GlobalLimits {
 
   onSlotFree(laneId: string, listener: () => void): () => void {
     checkName('laneId', laneId)
-    const end = this.#waiting.add(laneId, listener)
-    if (!this.#listened.has(laneId)) {
-      this.#listened.add(laneId)
-      this.#subscriptions.listen(this.#engine.keys.freed(laneId), () => {
-        for (const each of [...(this.#waiting.get(laneId) ?? [])]) each()
-      })
-    }
-    return end
+    return this.#subscriptions.listen(this.#engine.keys.freed(laneId), () => listener())
   }
 
   #check(laneId: string, holders: readonly string[]): void {

@@ -56,7 +56,7 @@ export class RedisOwnership implements PartitionOwnership {
 
   /** Workers came or went, or partitions were given up; or that may have been missed. */
   changed(): void {
-    for (const listener of [...(this.#listeners.get('') ?? [])]) listener()
+    this.#listeners.call('')
   }
 
   async heartbeat(isTaking = true): Promise<{

@@ -2,7 +2,7 @@
 // Owns: its two connections, and the parts that do the work.
 
 import { outside } from '../../base/async-context.ts'
-import { nowMs } from '../../base/clock.ts'
+import { callListener, nowMs } from '../../base/clock.ts'
 import { refuseConstruction } from '../../base/options.ts'
 import { type PartitionStrategy, takesKeys } from '../../model/partition-config.ts'
 import type { QueueCounts } from '../../model/queue-standing.ts'
@@ -289,7 +289,7 @@ export class RedisDistributedQueue implements LeasedQueue {
     checkName('submitter', submitter)
     const { keys, plan } = this.#engine
     return this.#subscriptions.add(keys.results(submitter), (bytes) => {
-      for (const result of resultsOf(bytes, plan.maxBytes)) listener(result)
+      for (const result of resultsOf(bytes, plan.maxBytes)) callListener(listener, result)
     })
   }
 

@@ -5,6 +5,7 @@
 
 import { nowMs } from '../../base/clock.ts'
 import type { CommandResult } from '../contract/envelope.ts'
+import { Listeners } from '../contract/listeners.ts'
 import type { RedisCaller } from './caller.ts'
 import type { Client, ClientMaker } from './client-maker.ts'
 import { decodeResult } from './envelope-codec.ts'
@@ -16,9 +17,8 @@ export class Subscriptions {
   readonly #link: RedisLink
   readonly #caller: RedisCaller
   readonly #callTimeoutMs: number
-  readonly #channels = new Map<string, Set<Listener>>()
-  /** Channels subscribed to on the present connection, or about to be. */
-  readonly #subscribed = new Set<string>()
+  /** By channel. */
+  readonly #listeners = new Listeners<[Buffer]>()
   #isStarted = false
 
   /**
@@ -41,13 +41,7 @@ export class Subscriptions {
       pingMs: times.commandTimeoutMs,
       onUp: (client) => this.#subscribeAll(client),
       onLost: () => onState(false),
-      onBack: () => {
-        for (const channel of this.#channels.keys()) {
-          // It was added while the connection was being made.
-          if (!this.#subscribed.has(channel)) this.#tellSoon(channel)
-        }
-        onState(true)
-      },
+      onBack: () => onState(true),
     })
   }
 
@@ -63,44 +57,41 @@ export class Subscriptions {
    */
   async add(channel: string, listener: Listener): Promise<() => Promise<void>> {
     this.#caller.checkOpen()
-    this.#register(channel, listener)
+    const end = this.#listeners.add(channel, listener)
+    const remove = async (): Promise<void> => {
+      end()
+      if (this.#listeners.get(channel) !== undefined) return
+      // If the server cannot be reached now, its messages find no listener.
+      this.#link.use((client) => client.unsubscribe([channel])).catch(() => {})
+    }
     try {
       await this.#subscribe(channel)
     } catch (error) {
-      this.#remove(channel, listener)
+      await remove()
       throw error
     }
-    return async () => this.#remove(channel, listener)
+    return remove
   }
 
   /**
-   * Listens to a channel as soon as there is a connection, for as long as this object is open.
+   * Listens to a channel as soon as there is a connection.
+   *
+   * @returns Ends it. The server is not told: the channel will be listened to again.
    */
-  listen(channel: string, listener: Listener): void {
-    this.#register(channel, listener)
-    this.#begin()
-    if (this.#link.isUp) this.#tellSoon(channel)
+  listen(channel: string, listener: Listener): () => void {
+    const end = this.#listeners.add(channel, listener)
+    // The next connection subscribes. If a rule forbids it, callers poll.
+    this.#subscribe(channel).catch(() => {})
+    return end
   }
 
   close(): void {
-    this.#channels.clear()
     this.#link.close()
   }
 
-  #register(channel: string, listener: Listener): void {
-    const listeners = this.#channels.get(channel)
-    if (listeners !== undefined) listeners.add(listener)
-    else this.#channels.set(channel, new Set([listener]))
-  }
-
-  #begin(): void {
-    if (this.#isStarted) return
-    this.#isStarted = true
-    this.#link.start()
-  }
-
   async #subscribe(channel: string): Promise<void> {
-    this.#begin()
+    if (!this.#isStarted) this.#link.start()
+    this.#isStarted = true
     const untilMs = nowMs() + this.#callTimeoutMs
     for (;;) {
       if (!(await this.#link.up(untilMs))) {
@@ -115,36 +106,18 @@ export class Subscriptions {
     }
   }
 
-  #tellSoon(channel: string): void {
-    // If the connection is lost, the next one subscribes. If a rule forbids it, callers poll.
-    this.#link.use((client) => this.#tell(client, [channel])).catch(() => {})
-  }
-
   #tell(client: Client, channels: string[]): Promise<void> {
-    for (const channel of channels) this.#subscribed.add(channel)
     // node-redis keeps one listener of a channel once, so to subscribe twice does no harm.
     return client.subscribe(channels, this.#onBytes, true)
   }
 
   readonly #onBytes = (bytes: Buffer, channel: Buffer): void => {
-    for (const listener of this.#channels.get(channel.toString('latin1')) ?? []) listener(bytes)
+    if (!this.#caller.isClosed) this.#listeners.call(channel.toString('latin1'), bytes)
   }
 
   async #subscribeAll(client: Client): Promise<void> {
-    const channels = [...this.#channels.keys()]
-    this.#subscribed.clear()
+    const channels = this.#listeners.names
     if (channels.length > 0) await this.#tell(client, channels)
-  }
-
-  #remove(channel: string, listener: Listener): void {
-    const listeners = this.#channels.get(channel)
-    if (listeners === undefined) return
-    listeners.delete(listener)
-    if (listeners.size > 0) return
-    this.#channels.delete(channel)
-    this.#subscribed.delete(channel)
-    // If the server cannot be reached now, its messages find no listener.
-    this.#link.use((client) => client.unsubscribe([channel])).catch(() => {})
   }
 }
 
