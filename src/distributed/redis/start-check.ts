@@ -31,11 +31,9 @@ export interface Finding {
 }
 
 function infoOf(text: unknown): Map<string, string> {
-  const lines = Buffer.isBuffer(text)
-    ? text.toString('utf8').split('\r\n')
-    : String(text).split('\r\n')
   return new Map(
-    lines
+    String(text)
+      .split('\r\n')
       .filter((line) => line.includes(':') && !line.startsWith('#'))
       .map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)]),
   )
@@ -64,36 +62,23 @@ async function attempt<T>(ask: () => Promise<T>): Promise<T | undefined> {
 }
 
 export async function factsOf(send: Send): Promise<ServerFacts> {
-  const server = await attempt(async () => infoOf(await send(['INFO', 'server'])))
+  const info = await attempt(async () => infoOf(await send(['INFO'])))
   const config = await attempt(async () => {
-    const reply = new Map<string, string>()
-    // One by one: servers before 7 know no lists of names, and must be refused as too
-    // old.
+    const found = new Map<string, string>()
+    // One by one: servers before 7 know no lists of names, and must be refused as too old.
     for (const name of ['maxmemory', 'maxmemory-policy', 'appendonly', 'appendfsync']) {
-      for (const [key, value] of pairsOf(await send(['CONFIG', 'GET', name]))) reply.set(key, value)
+      for (const [key, value] of pairsOf(await send(['CONFIG', 'GET', name]))) found.set(key, value)
     }
-    return reply.size === 4 ? reply : undefined
+    return found
   })
-  const version = server?.get('redis_version')
-  if (config !== undefined) {
-    return {
-      version,
-      evictionPolicy: config.get('maxmemory-policy'),
-      hasMemoryBound: config.get('maxmemory') !== '0',
-      appendOnly: config.get('appendonly') === 'yes',
-      appendSync: config.get('appendfsync'),
-    }
-  }
-  const memory = await attempt(async () => infoOf(await send(['INFO', 'memory'])))
-  const persistence = await attempt(async () => infoOf(await send(['INFO', 'persistence'])))
-  const bound = memory?.get('maxmemory')
-  const append = persistence?.get('aof_enabled')
+  const bound = config?.get('maxmemory') ?? info?.get('maxmemory')
+  const append = config?.get('appendonly') ?? info?.get('aof_enabled')
   return {
-    version,
-    evictionPolicy: memory?.get('maxmemory_policy'),
+    version: info?.get('redis_version'),
+    evictionPolicy: config?.get('maxmemory-policy') ?? info?.get('maxmemory_policy'),
     hasMemoryBound: bound === undefined ? undefined : bound !== '0',
-    appendOnly: append === undefined ? undefined : append === '1',
-    appendSync: undefined,
+    appendOnly: append === undefined ? undefined : append === 'yes' || append === '1',
+    appendSync: config?.get('appendfsync'),
   }
 }
 
