@@ -31,9 +31,6 @@ const STRAYS_MAX = 1024
 /** How often a command is looked for that moves meanwhile, or has left a key and nothing else. */
 const ROUNDS_MAX = 8
 
-/** The entry of a command that waits for the turn of its group. */
-const TURN = '0-0'
-
 const NONE = Buffer.alloc(0)
 
 /** A command that has not ended, and where it is. */
@@ -76,7 +73,7 @@ export class RedisCommands implements QueuedCommands {
     checkWhole('max', max, 1, PEEK_MAX)
     if (laneId !== undefined) checkName('laneId', laneId)
     const { keys, caller } = this.#engine
-    const byLane = new Map<string, { readonly entry: string; readonly found: FoundCommand }[][]>()
+    const listed = new Map<string, { readonly atMs: number; readonly found: FoundCommand }[]>()
     const all = await this.#registry.allLanes()
     await Promise.all(
       Array.from(all, async ([partition, names]) => {
@@ -85,7 +82,8 @@ export class RedisCommands implements QueuedCommands {
         const own = keys.partition(partition)
         const streams = [...own.streams(lanes), ...own.groups(...lanes)]
         const reply = await caller.run<Reply[]>(PEEK, streams, [max, lanes.length])
-        const lists = lanes.map((): { entry: string; found: FoundCommand }[] => [])
+        // Each stream keeps its order; of two the one goes on whose next command is older.
+        const latestMs = lanes.map(() => 0)
         for (let at = 0; at < reply.length; at += 4) {
           const index = (reply[at] as number) - 1
           const lane = userLane(lanes[index]!)
@@ -93,19 +91,20 @@ export class RedisCommands implements QueuedCommands {
           const value = reply[at + 3] as Buffer
           const counter = reply[at + 2] as number
           const found = this.#read('waiting', partition, lane, entry, value, counter)
-          lists[index]!.push({ entry, found })
-        }
-        for (const [i, list] of lists.entries()) {
-          const lane = userLane(lanes[i]!)
-          byLane.set(lane, [...(byLane.get(lane) ?? []), list])
+          // One that waits for the turn of its group has the entry 0-0.
+          const ownMs = Number.parseInt(entry, 10) || (found.acceptedAt ?? 0)
+          const atMs = Math.max(latestMs[index]!, ownMs)
+          latestMs[index] = atMs
+          const some = listed.get(lane) ?? []
+          listed.set(lane, some)
+          some.push({ atMs, found })
         }
       }),
     )
-    return [...byLane.keys()].sort().flatMap((lane) =>
-      oldestFirst(byLane.get(lane)!)
-        .slice(0, max)
-        .map(({ found }) => found),
-    )
+    return [...listed.keys()].sort().flatMap((lane) => {
+      const oldestFirst = listed.get(lane)!.sort((a, b) => a.atMs - b.atMs)
+      return oldestFirst.slice(0, max).map(({ found }) => found)
+    })
   }
 
   async cancel(commands: readonly (CommandReference | string)[]): Promise<CancelStatus[]> {
@@ -266,36 +265,4 @@ export class RedisCommands implements QueuedCommands {
     const states = await this.#registry.look(all)
     return all.find((_, i) => states[i]!.state !== 'unknown')
   }
-}
-
-type Listed = { readonly entry: string; readonly found: FoundCommand }
-
-/**
- * Merges lists of a lane: those of commands without groups by their entries, the others in their
- * order; of two lists the one whose first command is older goes on.
- */
-function oldestFirst(lists: readonly (readonly Listed[])[]): Listed[] {
-  const ages = ({ found }: Listed): number => found.acceptedAt ?? 0
-  const merged: Listed[] = []
-  const ats = lists.map(() => 0)
-  for (;;) {
-    let next: number | undefined
-    for (const [i, list] of lists.entries()) {
-      const one = list[ats[i]!]
-      if (one === undefined) continue
-      const best = next === undefined ? undefined : lists[next]![ats[next]!]!
-      const isPair = best !== undefined && one.entry !== TURN && best.entry !== TURN
-      const by = isPair ? orderOf(one.entry, best.entry) : ages(one) - (best ? ages(best) : 0)
-      if (best === undefined || by < 0) next = i
-    }
-    if (next === undefined) return merged
-    merged.push(lists[next]![ats[next]!++]!)
-  }
-}
-
-/** Orders entries by their ids. */
-function orderOf(a: string, b: string): number {
-  const [aMs, aSeq] = a.split('-').map(Number) as [number, number]
-  const [bMs, bSeq] = b.split('-').map(Number) as [number, number]
-  return aMs - bMs || aSeq - bSeq
 }
