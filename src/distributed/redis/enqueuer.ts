@@ -6,18 +6,15 @@
 
 import { outside } from '../../base/async-context.ts'
 import { timers } from '../../base/clock.ts'
-import { Deque } from '../../base/deque.ts'
 import { takesKeys } from '../../model/partition-config.ts'
 import type { EnqueueStatus } from '../contract/distributed-queue.ts'
 import { type CommandEnvelope, checkEnvelope, checkGroupPlace } from '../contract/envelope.ts'
 import { CALL_MAX, checkWhole } from '../contract/lease-request.ts'
-import { pack, type RedisEngine } from './engine.ts'
+import { batches, pack, type RedisEngine } from './engine.ts'
 import { encodeEnvelope } from './envelope-codec.ts'
 import { laneOf } from './keys.ts'
 import { ENQUEUE } from './scripts/enqueue.ts'
 import { SCRIPT_MAX } from './scripts/script.ts'
-
-const SCRIPT_BYTES_MAX = 2 ** 22
 
 /** What one caller waits for. */
 interface Wish {
@@ -42,8 +39,8 @@ interface Waiting {
 export class Enqueuer {
   readonly #engine: RedisEngine
   readonly #takesKeys: boolean
-  readonly #waiting = new Map<number, Deque<Waiting>>()
-  readonly #busy = new Set<number>()
+  /** By partition, while a call of it is under way. */
+  readonly #waiting = new Map<number, Waiting[]>()
 
   constructor(engine: RedisEngine) {
     this.#engine = engine
@@ -76,43 +73,30 @@ export class Enqueuer {
   }
 
   #wait(partition: number, one: Waiting): void {
-    const waiting = this.#waiting.get(partition) ?? new Deque()
-    this.#waiting.set(partition, waiting)
-    waiting.push(one)
-    this.#start(partition)
-  }
-
-  #start(partition: number): void {
-    if (this.#busy.has(partition)) return
-    this.#busy.add(partition)
+    const waiting = this.#waiting.get(partition)
+    if (waiting !== undefined) {
+      waiting.push(one)
+      return
+    }
+    this.#waiting.set(partition, [one])
     // At the end of the turn, so that those enqueued in one loop go together.
     outside(timers.queueMicrotask, () => void this.#drain(partition))
   }
 
   async #drain(partition: number): Promise<void> {
     for (;;) {
-      const waiting = this.#waiting.get(partition)
-      if (waiting === undefined || waiting.length === 0) break
-      const batch = this.#next(waiting)
-      try {
-        await this.#send(partition, batch)
-      } catch (error) {
-        for (const { wish } of batch) wish.reject(error)
+      const waiting = this.#waiting.get(partition)!
+      if (waiting.length === 0) break
+      this.#waiting.set(partition, [])
+      const bytesAt = (at: number): number => waiting[at]!.value.length
+      for (const positions of batches([...waiting.keys()], bytesAt, SCRIPT_MAX)) {
+        const batch = positions.map((at) => waiting[at]!)
+        await this.#send(partition, batch).catch((error: unknown) => {
+          for (const { wish } of batch) wish.reject(error)
+        })
       }
     }
     this.#waiting.delete(partition)
-    this.#busy.delete(partition)
-  }
-
-  #next(waiting: Deque<Waiting>): Waiting[] {
-    const batch: Waiting[] = []
-    let bytes = 0
-    while (waiting.length > 0 && batch.length < SCRIPT_MAX) {
-      bytes += waiting.first!.value.length
-      if (batch.length > 0 && bytes > SCRIPT_BYTES_MAX) break
-      batch.push(waiting.shift()!)
-    }
-    return batch
   }
 
   async #send(partition: number, batch: readonly Waiting[]): Promise<void> {
