@@ -54,6 +54,12 @@ import { resultsOf, Subscriptions, wakeOf } from './subscriptions.ts'
  * Delivers at least once; see docs/distributed.md for what is kept when.
  */
 export class RedisDistributedQueue implements LeasedQueue {
+  readonly numPartitions: number
+  readonly workerId: string
+  readonly strategy: PartitionStrategy
+  readonly leaseMs: number
+  readonly resultTtlMs: number
+  readonly maxDeliveries: number
   readonly capabilities: QueueCapabilities
   readonly dead: DeadCommands
   readonly ownership: PartitionOwnership | undefined
@@ -84,6 +90,12 @@ export class RedisDistributedQueue implements LeasedQueue {
     refuseConstruction(maker !== undefined, 'RedisDistributedQueue', instead)
     const { plan, caller } = engine
     const isOwned = takesKeys(plan.strategy)
+    this.numPartitions = plan.numPartitions
+    this.workerId = plan.workerId
+    this.strategy = plan.strategy
+    this.leaseMs = plan.leaseMs
+    this.resultTtlMs = plan.resultTtlMs
+    this.maxDeliveries = plan.maxDeliveries
     this.#engine = engine
     this.#dequeued = new Dequeued(plan.workerId)
     this.#link = link
@@ -187,30 +199,6 @@ export class RedisDistributedQueue implements LeasedQueue {
       consumer: `${plan.workerId}~${plan.leaseMs}`,
     })
     return new RedisDistributedQueue(engine, link, maker)
-  }
-
-  get numPartitions(): number {
-    return this.#engine.plan.numPartitions
-  }
-
-  get workerId(): string {
-    return this.#engine.plan.workerId
-  }
-
-  get strategy(): PartitionStrategy {
-    return this.#engine.plan.strategy
-  }
-
-  get leaseMs(): number {
-    return this.#engine.plan.leaseMs
-  }
-
-  get resultTtlMs(): number {
-    return this.#engine.plan.resultTtlMs
-  }
-
-  get maxDeliveries(): number {
-    return this.#engine.plan.maxDeliveries
   }
 
   async enqueue(envelope: CommandEnvelope): Promise<void> {
