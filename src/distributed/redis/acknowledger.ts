@@ -110,26 +110,22 @@ export class RedisAcknowledger {
     reason: string,
     result: CommandResult,
   ): Promise<SettleStatus> {
-    const { keys, caller, plan, consumer, holdings } = this.#engine
-    const parts = holdings.partsOf(delivery)
-    if (parts === undefined) return 'stale'
-    const { lane, entry, counter } = parts
-    const { id, partitionId, laneId, submitter } = delivery.envelope
-    this.#checkPlace(delivery)
-    const names = keys.partition(partitionId)
-    const command = [consumer, entry, counter, 0, plan.resultTtlMs, id, laneId]
+    const { keys, plan, consumer } = this.#engine
+    const { id, laneId, submitter } = delivery.envelope
     const end = [String(reason).slice(0, 1024), this.#encode(result, true)]
     const channel = submitter === undefined ? '' : keys.results(submitter)
-    const { dead, deadOrder, deadLanes } = names
-    const own = [dead, deadOrder, deadLanes, ...names.groups(lane)]
-    const reply = await caller.run(
-      DEAD_LETTER,
-      [names.stream(lane), names.command(id), ...own],
-      [...command, ...end, channel, plan.maxDead],
-      { mark: 3 },
-    )
-    holdings.drop(partitionId, lane, entry)
-    return reply === 1 ? 'done' : 'stale'
+    const [status] = await this.#settle([delivery], ({ names, lanes, words }) => {
+      const { dead, deadOrder, deadLanes } = names
+      const place = [...names.streams(lanes), names.command(id)]
+      const command = [consumer, ...words.slice(1), 0, plan.resultTtlMs, id, laneId]
+      return [
+        DEAD_LETTER,
+        [...place, dead, deadOrder, deadLanes, ...names.groups(...lanes)],
+        [...command, ...end, channel, plan.maxDead],
+        { mark: 3 },
+      ]
+    })
+    return status!
   }
 
   #keep(deliveries: readonly Delivery[], mode: 'keep' | 'start'): Promise<SettleStatus[]> {
@@ -137,11 +133,7 @@ export class RedisAcknowledger {
     const own = [consumer, plan.workerId, mode === 'keep' ? plan.leaseMs : '']
     return this.#settle(
       deliveries,
-      ({ names, lanes, words }) => [
-        KEEP,
-        [names.own, ...names.streams(lanes)],
-        [...own, ...words],
-      ],
+      ({ names, lanes, words }) => [KEEP, [names.own, ...names.streams(lanes)], [...own, ...words]],
       mode,
     )
   }
@@ -189,7 +181,7 @@ export class RedisAcknowledger {
         return [String(lanes.of(lane)), entry, counter]
       })
       const call = callOf({ names, positions, lanes: lanes.names, words })
-      const flags = await caller.run<number[]>(...call)
+      const flags = [await caller.run<number | number[]>(...call)].flat()
       for (const [i, { lane, entry, counter }] of parts.entries()) {
         if (flags[i] === 1) statuses[positions[i]!] = 'done'
         if (mode === 'end' || flags[i] !== 1) holdings.drop(partition, lane, entry)

@@ -24,6 +24,9 @@ const Flag = Object.freeze({ PRIORITY: 1, DEADLINE: 2, SUBMITTER: 4, KEY: 8, OPT
 const HEADER_MAX = 16_384
 const COLON = 0x3a
 
+/** What an envelope takes at most besides prefix, type, key, options and payload. */
+const FIXED_MAX = 160
+
 /** An envelope as it came out of Redis. */
 export interface DecodedEntry {
   readonly envelope: CommandEnvelope
@@ -52,19 +55,8 @@ export function encodeEnvelope(envelope: CommandEnvelope, maxBytes: number): Buf
   const keyBytes = key === undefined ? 0 : Buffer.byteLength(key)
   const options = optionsOf(envelope)
   const optionBytes = options === '' ? 0 : Buffer.byteLength(options)
-  const bytes = Buffer.allocUnsafe(
-    prefix.length +
-      12 +
-      commandType.length +
-      1 +
-      8 +
-      129 +
-      2 +
-      keyBytes +
-      2 +
-      optionBytes +
-      body.length,
-  )
+  const texts = prefix.length + commandType.length + keyBytes + optionBytes
+  const bytes = Buffer.allocUnsafe(texts + FIXED_MAX + body.length)
   let at = bytes.write(prefix, 0, 'latin1')
   bytes[at++] = VERSION
   bytes[at++] =
@@ -214,18 +206,6 @@ export function decodeEnvelope(
   return { envelope, spent, sinceMs }
 }
 
-/** Members of a result besides its value, in the order in which they are written. */
-type ResultHead = [
-  partitionId: number,
-  workerId: string,
-  success: boolean,
-  retryCount: number,
-  durationMs: number,
-  completedAt: number,
-  commandId: string,
-  error: PortableError | undefined,
-]
-
 /**
  * Encodes a result.
  *
@@ -234,16 +214,8 @@ type ResultHead = [
  */
 export function encodeResult(result: CommandResult, isKept: boolean, maxBytes: number): Buffer {
   const { commandId, partitionId, workerId, success, retryCount, durationMs, completedAt } = result
-  const members: ResultHead = [
-    partitionId,
-    workerId,
-    success,
-    retryCount,
-    durationMs,
-    completedAt,
-    commandId,
-    result.error,
-  ]
+  const times = [retryCount, durationMs, completedAt]
+  const members = [partitionId, workerId, success, ...times, commandId, result.error]
   // Encoding the value takes its memory.
   const head = Buffer.from(encodeValue(members, 'result').body)
   const { tag, body } = encodeValue(isKept ? result.value : undefined, 'result')
