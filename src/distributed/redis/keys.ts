@@ -33,70 +33,49 @@ export function laneOf(envelope: Pick<CommandEnvelope, 'laneId' | 'group'>): str
   return envelope.group === undefined ? envelope.laneId : groupedLane(envelope.laneId)
 }
 
-/** Keys of one partition: all in one hash slot, by the part in braces. */
-export class PartitionKeys {
-  /**
-   * Who owns the partition: owner, epoch, until, and the lanes that were swept since; and the lanes
-   * that are paused, and those whose commands have groups.
-   */
-  readonly own: string
-  /** The lanes that have keys here. */
-  readonly lanes: string
-  /** Dead commands by id. */
-  readonly dead: string
-  /** Ids of dead commands by the time of their death. */
-  readonly deadOrder: string
-  /** How many commands of each lane are dead. */
-  readonly deadLanes: string
-  readonly #prefix: string
+/** Keys of one partition. */
+export type PartitionKeys = ReturnType<typeof partitionKeys>
 
-  constructor(queue: string, partition: number) {
-    this.#prefix = `corelane:{${queue}:${partition}}:`
-    this.own = `${this.#prefix}own`
-    this.lanes = `${this.#prefix}lanes`
-    this.dead = `${this.#prefix}dead`
-    this.deadOrder = `${this.#prefix}dead-order`
-    this.deadLanes = `${this.#prefix}dead-lanes`
-  }
-
+/** Names the keys of one partition: all in one hash slot, by the part in braces. */
+function partitionKeys(queue: string, partition: number) {
+  const key = (name: string): string => `corelane:{${queue}:${partition}}:${name}`
   /** The stream of a lane: what waits and what is leased. */
-  stream(lane: string): string {
-    return `${this.#prefix}s:${lane}`
-  }
-
-  /** The streams of some lanes. */
-  streams(lanes: readonly string[]): string[] {
-    return lanes.map((lane) => this.stream(lane))
-  }
-
+  const stream = (lane: string): string => key(`s:${lane}`)
   /** Delayed commands of a lane, by when they are due. */
-  delayed(lane: string): string {
-    return `${this.#prefix}d:${lane}`
-  }
-
-  /** What else there is of some lanes: of those whose commands have groups. */
-  groups(...lanes: string[]): string[] {
-    return lanes
-      .filter(isGroupedLane)
-      .flatMap((lane) => GROUP_KINDS.map((kind) => `${this.#prefix}${kind}:${lane}`))
-  }
-
-  /** Weights of the groups of a lane. */
-  weights(lane: string): string {
-    return `${this.#prefix}x:${groupedLane(lane)}`
-  }
-
-  /** Stream and delayed set of some lanes. */
-  pairs(lanes: readonly string[]): string[] {
-    return lanes.flatMap((lane) => [this.stream(lane), this.delayed(lane)])
-  }
-
-  /**
-   * A command: `P` while it is pending, with its entry or `+` and when it is due; then `E` and its
-   * result until that expires.
-   */
-  command(id: string): string {
-    return `${this.#prefix}c:${id}`
+  const delayed = (lane: string): string => key(`d:${lane}`)
+  return {
+    stream,
+    delayed,
+    /**
+     * Who owns the partition: owner, epoch, until, and the lanes that were swept since; and the
+     * lanes that are paused, and those whose commands have groups.
+     */
+    own: key('own'),
+    /** The lanes that have keys here. */
+    lanes: key('lanes'),
+    /** Dead commands by id. */
+    dead: key('dead'),
+    /** Ids of dead commands by the time of their death. */
+    deadOrder: key('dead-order'),
+    /** How many commands of each lane are dead. */
+    deadLanes: key('dead-lanes'),
+    /** The streams of some lanes. */
+    streams: (lanes: readonly string[]): string[] => lanes.map(stream),
+    /** Stream and delayed set of some lanes. */
+    pairs: (lanes: readonly string[]): string[] =>
+      lanes.flatMap((lane) => [stream(lane), delayed(lane)]),
+    /** What else there is of some lanes: of those whose commands have groups. */
+    groups: (...lanes: string[]): string[] =>
+      lanes
+        .filter(isGroupedLane)
+        .flatMap((lane) => GROUP_KINDS.map((kind) => key(`${kind}:${lane}`))),
+    /** Weights of the groups of a lane. */
+    weights: (lane: string): string => key(`x:${groupedLane(lane)}`),
+    /**
+     * A command: `P` while it is pending, with its entry or `+` and when it is due; then `E` and
+     * its result until that expires.
+     */
+    command: (id: string): string => key(`c:${id}`),
   }
 }
 
@@ -136,7 +115,7 @@ export class QueueKeys {
     this.standings = `corelane:{${queue}:meta}:standings`
     this.limits = `corelane:{${queue}:meta}:limits`
     this.wakes = `corelane:{${queue}:meta}:wakes`
-    this.#partitions = Array.from({ length: partitions }, (_, p) => new PartitionKeys(queue, p))
+    this.#partitions = Array.from({ length: partitions }, (_, p) => partitionKeys(queue, p))
   }
 
   /** @param partition - From 0; checked by the caller. */
