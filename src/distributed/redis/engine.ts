@@ -4,9 +4,8 @@
 import type { CommandReference } from '../contract/distributed-queue.ts'
 import type { RedisCaller } from './caller.ts'
 import type { Holdings } from './holdings.ts'
-import type { RedisIncident } from './incident.ts'
 import type { QueueKeys } from './keys.ts'
-import type { RedisQueuePlan } from './options.ts'
+import type { RedisIncident, RedisQueuePlan } from './options.ts'
 
 /** What every part is given. */
 export interface RedisEngine {

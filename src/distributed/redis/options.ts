@@ -19,10 +19,32 @@ import {
 import { portableName } from '../../base/portable-name.ts'
 import type { PartitionOptions } from '../../model/partition-config.ts'
 import { planPartitions, type QueuePartitions } from '../contract/queue-partitions.ts'
-import type { RedisIncident } from './incident.ts'
 
 /** The cores of one machine are no measure for a queue that many share. */
 const PARTITION_COUNT = 8
+
+/** Something that is not as it should be. `detail` is for people and holds no secrets. */
+export interface RedisIncident {
+  readonly kind: /** `open` could not connect. It tries again until `openTimeoutMs` is up. */
+    | 'unreachable'
+    | 'connection-lost'
+    | 'connection-back'
+    /** No answer came: whether it was done is unknown, and it is done again. */
+    | 'answer-lost'
+    /** Redis refused a call for now (LOADING, BUSY, OOM, READONLY …). The call is repeated. */
+    | 'not-ready'
+    /** An entry could not be decoded. It is among the dead. */
+    | 'undecodable'
+    /** A command was given out as often as it may be. It is among the dead. */
+    | 'poisoned'
+    /** Redis may lose what it has when it restarts. */
+    | 'not-durable'
+    /** Redis may throw keys away when its memory is full. */
+    | 'evicts'
+    /** Redis has forgotten the queue: it was flushed, or restarted without its data. */
+    | 'data-lost'
+  readonly detail: string
+}
 
 /** As much of a client of node-redis as is used: it is copied, never used itself nor closed. */
 export interface RedisClientLike {

@@ -37,13 +37,17 @@ import type { RedisEngine } from './engine.ts'
 import { Enqueuer } from './enqueuer.ts'
 import { RedisFetcher } from './fetcher.ts'
 import { Holdings } from './holdings.ts'
-import { incidentReporter } from './incident.ts'
 import { Janitor } from './janitor.ts'
 import { laneOf, QueueKeys, userLane } from './keys.ts'
 import { RedisLanes, RedisNames, RedisWorkers } from './lanes.ts'
 import { RedisLimits } from './limits.ts'
 import { RedisLink } from './link.ts'
-import { planRedisQueue, type RedisQueueOptions, type RedisQueuePlan } from './options.ts'
+import {
+  planRedisQueue,
+  type RedisIncident,
+  type RedisQueueOptions,
+  type RedisQueuePlan,
+} from './options.ts'
 import { RedisOwnership } from './ownership.ts'
 import { Registry } from './registry.ts'
 import { checkServer, factsOf, fixMeta } from './start-check.ts'
@@ -159,8 +163,10 @@ export class RedisDistributedQueue implements LeasedQueue {
 
   static async #open(options?: RedisQueueOptions): Promise<RedisDistributedQueue> {
     const asked = planRedisQueue(options)
-    const { queue, commandTimeoutMs, openTimeoutMs } = asked
-    const report = incidentReporter(asked.onIncident)
+    const { queue, commandTimeoutMs, openTimeoutMs, onIncident } = asked
+    const report = (kind: RedisIncident['kind'], detail: string): void => {
+      if (onIncident !== undefined) callListener(onIncident, Object.freeze({ kind, detail }))
+    }
     const maker = new ClientMaker(asked, commandTimeoutMs)
     const { place } = maker
     let plan: RedisQueuePlan | undefined

@@ -5,10 +5,9 @@ import { types } from 'node:util'
 import { laneError, show } from '../../base/errors.ts'
 import { PARTITION_COUNT_MAX, STRATEGIES, STRATEGY_SYNONYMS } from '../../model/partition-config.ts'
 import type { QueuePartitions } from '../contract/queue-partitions.ts'
-import type { RedisIncident } from './incident.ts'
 import { FORMAT_VERSION, metaKey } from './keys.ts'
 import { LinkLost } from './link.ts'
-import type { RedisQueuePlan } from './options.ts'
+import type { RedisIncident, RedisQueuePlan } from './options.ts'
 import { META } from './scripts/meta.ts'
 
 const OLDEST_MAJOR = 7
