@@ -86,28 +86,18 @@ export function findingsOf(facts: ServerFacts): Finding[] {
   const findings: Finding[] = []
   const { evictionPolicy, hasMemoryBound, appendOnly, appendSync } = facts
   if (evictionPolicy !== undefined && evictionPolicy !== 'noeviction' && hasMemoryBound !== false) {
-    findings.push({
-      kind: 'evicts',
-      detail: `maxmemory-policy is ${evictionPolicy}: a full Redis throws commands away (noeviction)`,
-    })
+    const detail = `maxmemory-policy is ${evictionPolicy}: a full Redis throws commands away (noeviction)`
+    findings.push({ kind: 'evicts', detail })
   }
+  let detail: string | undefined
   if (appendOnly === undefined) {
-    findings.push({
-      kind: 'not-durable',
-      detail: 'whether appendonly is on is unknown: INFO and CONFIG GET are denied',
-    })
+    detail = 'whether appendonly is on is unknown: INFO and CONFIG GET are denied'
   } else if (!appendOnly) {
-    findings.push({
-      kind: 'not-durable',
-      detail: 'appendonly is off: what came since the last snapshot is lost when Redis restarts',
-    })
+    detail = 'appendonly is off: what came since the last snapshot is lost when Redis restarts'
   } else if (appendSync === 'no') {
-    findings.push({
-      kind: 'not-durable',
-      detail:
-        'appendfsync is no: a power cut loses as much as the operating system has not written',
-    })
+    detail = 'appendfsync is no: a power cut loses as much as the operating system has not written'
   }
+  if (detail !== undefined) findings.push({ kind: 'not-durable', detail })
   return findings
 }
 
