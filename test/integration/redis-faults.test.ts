@@ -116,6 +116,25 @@ describeWithRedis('the engine on Redis, in trouble', () => {
     expect(incidents).toContain('answer-lost')
   })
 
+  test('what was given in a lost answer is given back though its lane is asked for no more', async () => {
+    await using proxy = await FlakyProxy.open(queues.redis.port)
+    const times = { commandTimeoutMs: 200, callTimeoutMs: 400, leaseMs: 300_000 }
+    const [worker, other] = [await start({ ...times, url: proxy.url }), await start(times)]
+    await worker.enqueueMany(queues.envelopes(5))
+    const [kept] = await take(worker, 1, 0)
+    proxy.dropReplies()
+    await failure(take(worker, 10, 5000), 'a lease')
+    expect(await take(other, 10, 0)).toEqual([])
+    proxy.pass()
+    const lanes = [{ laneId: 'other', max: 1, priority: 5, boost: [] }]
+    const ask = () => worker.lease({ partitions: [0, 1], lanes, max: 1, waitMs: 0 })
+    // It fails until there is a connection again.
+    for (let answer: unknown; answer === undefined; ) answer = await ask().catch(() => undefined)
+    const given = await takeAll(other, 4)
+    expect(given.map(({ deliveries }) => deliveries)).toEqual([1, 1, 1, 1])
+    expect(await complete(worker, [kept!])).toEqual(['done'])
+  })
+
   test('a completion whose answer was lost is repeated and counts once', async () => {
     await using proxy = await FlakyProxy.open(queues.redis.port)
     const worker = await start({ url: proxy.url, commandTimeoutMs: 400 })

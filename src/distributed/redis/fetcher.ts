@@ -193,7 +193,7 @@ export class RedisFetcher {
   ): Promise<Delivery[]> {
     if (this.#engine.caller.isClosed) return []
     let lanes = this.#expanded(demands)
-    await this.#recovery.look(request.partitions, lanes)
+    await this.#recovery.look()
     const partitions = await this.#inOrder(request.partitions)
     waiter.asked = partitions
     const given: Delivery[] = []
@@ -331,10 +331,7 @@ export class RedisFetcher {
     if (failure === undefined || given.length > 0) return
     if (!(failure.reason instanceof LinkLost)) throw failure.reason
     // The next round waits for the connection, and recovers first.
-    await this.#recovery.look(
-      shares.map(({ partition }) => partition),
-      lanes,
-    )
+    await this.#recovery.look()
   }
 
   async #ask(share: Share, lanes: readonly LaneDemand[]): Promise<LeaseAnswer | undefined> {
@@ -353,7 +350,7 @@ export class RedisFetcher {
       )
       return answerOf(reply, lanes.length)
     } catch (error) {
-      if (error instanceof LinkLost) this.#recovery.begin()
+      if (error instanceof LinkLost) this.#recovery.begin(share.partition, laneIds)
       throw error
     }
   }

@@ -1,8 +1,7 @@
 // Recovery: finds what was given in answers that were lost, and gives it back.
-// Owns: until when something may come to light.
+// Owns: where something may come to light, and until when.
 
 import { nowMs } from '../../base/clock.ts'
-import type { LaneDemand } from '../contract/distributed-queue.ts'
 import type { RedisAcknowledger } from './acknowledger.ts'
 import { type Reply, textOf } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
@@ -14,6 +13,8 @@ export class Recovery {
   readonly #engine: RedisEngine
   readonly #acknowledger: RedisAcknowledger
   readonly #everyMs: number
+  /** Lanes whose answers were lost, by partition. */
+  readonly #lost = new Map<number, readonly string[]>()
   #untilMs = 0
   #nextMs = Number.POSITIVE_INFINITY
 
@@ -28,35 +29,38 @@ export class Recovery {
     return this.#nextMs
   }
 
-  /** The answer to a lease was lost. */
-  begin(): void {
+  /** The answer to a lease of some lanes was lost. */
+  begin(partition: number, lanes: readonly string[]): void {
     this.#nextMs = nowMs()
     this.#untilMs = this.#nextMs + this.#engine.plan.leaseMs
+    this.#lost.set(partition, [...new Set([...(this.#lost.get(partition) ?? []), ...lanes])])
   }
 
   /** Gives back what Redis says this worker has and it knows nothing of, if it is time to look. */
-  async look(partitions: readonly number[], lanes: readonly LaneDemand[]): Promise<void> {
+  async look(): Promise<void> {
     const now = nowMs()
     if (now < this.#nextMs) return
-    await Promise.all(partitions.map((partition) => this.#lookAt(partition, lanes)))
+    await Promise.all(
+      Array.from(this.#lost, ([partition, lanes]) => this.#lookAt(partition, lanes)),
+    )
     // Again after a while: a request may reach Redis after its connection was given up, though not
     // as late as a lease takes.
     const next = now + this.#everyMs
     this.#nextMs = now < this.#untilMs ? next : Number.POSITIVE_INFINITY
+    if (now >= this.#untilMs) this.#lost.clear()
   }
 
-  async #lookAt(partition: number, lanes: readonly LaneDemand[]): Promise<void> {
+  async #lookAt(partition: number, lanes: readonly string[]): Promise<void> {
     const { keys, caller, consumer, holdings } = this.#engine
     const names = keys.partition(partition)
     holdings.prune(partition)
-    const streams = names.streams(lanes.map(({ laneId }) => laneId))
-    const reply = await caller.run<Reply[]>(HELD_BY, streams, [consumer])
+    const reply = await caller.run<Reply[]>(HELD_BY, names.streams(lanes), [consumer])
     const unknown: DeliveryName[] = []
     for (let at = 0; at < reply.length; at += 3) {
-      const { laneId } = lanes[(reply[at] as number) - 1]!
+      const lane = lanes[(reply[at] as number) - 1]!
       const entry = textOf(reply[at + 1]!)
-      if (holdings.has(partition, laneId, entry)) continue
-      unknown.push(holdings.name(partition, laneId, entry, reply[at + 2] as number))
+      if (holdings.has(partition, lane, entry)) continue
+      unknown.push(holdings.name(partition, lane, entry, reply[at + 2] as number))
     }
     if (unknown.length > 0) await this.#acknowledger.release(unknown, { reason: 'unstarted' })
   }
