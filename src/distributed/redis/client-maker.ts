@@ -4,14 +4,10 @@
 
 import { createClient, RESP_TYPES, type RedisClientOptions } from 'redis'
 import { isErrorValue } from '../../wire/families.ts'
-import type { RedisClientLike } from './options.ts'
+import type { RedisQueuePlan } from './options.ts'
 
 /** Where and how to connect. */
-export interface ClientSource {
-  readonly url: string | undefined
-  readonly connection: RedisClientOptions | undefined
-  readonly client: RedisClientLike | undefined
-}
+type ClientSource = Pick<RedisQueuePlan, 'url' | 'connection' | 'client'>
 
 /** Members of node-redis's `socket` that say where a server is. */
 interface SocketPlace {

@@ -56,7 +56,6 @@ export class RedisFetcher {
   readonly #commands: RedisCommands
   readonly #backlog = new Backlog()
   readonly #waiters = new Set<Waiter>()
-  readonly #reapEveryMs: number
   readonly #recovery: Recovery
   #turn: Promise<unknown> = Promise.resolve()
   /** Lanes that have, or had, commands with groups: those are asked for as well. */
@@ -81,8 +80,7 @@ export class RedisFetcher {
     this.#acknowledger = acknowledger
     this.#ownership = ownership
     this.#backlog.holdsMs = POLL_MIN_MS
-    this.#reapEveryMs = Math.max(10, engine.plan.leaseMs / 4)
-    this.#recovery = new Recovery(engine, acknowledger, this.#reapEveryMs)
+    this.#recovery = new Recovery(engine, acknowledger)
   }
 
   async lease(request: LeaseRequest): Promise<Delivery[]> {

@@ -12,16 +12,14 @@ import { HELD_BY } from './scripts/held-by.ts'
 export class Recovery {
   readonly #engine: RedisEngine
   readonly #acknowledger: RedisAcknowledger
-  readonly #everyMs: number
   /** Lanes whose answers were lost, by partition. */
   readonly #lost = new Map<number, readonly string[]>()
   #untilMs = 0
   #nextMs = Number.POSITIVE_INFINITY
 
-  constructor(engine: RedisEngine, acknowledger: RedisAcknowledger, everyMs: number) {
+  constructor(engine: RedisEngine, acknowledger: RedisAcknowledger) {
     this.#engine = engine
     this.#acknowledger = acknowledger
-    this.#everyMs = everyMs
   }
 
   /** When it is to look next, on the monotonic clock; Infinity while it is sure. */
@@ -45,9 +43,10 @@ export class Recovery {
     )
     // Again after a while: a request may reach Redis after its connection was given up, though not
     // as late as a lease takes.
-    const next = now + this.#everyMs
-    this.#nextMs = now < this.#untilMs ? next : Number.POSITIVE_INFINITY
-    if (now >= this.#untilMs) this.#lost.clear()
+    this.#nextMs = now + Math.max(10, this.#engine.plan.leaseMs / 4)
+    if (now < this.#untilMs) return
+    this.#nextMs = Number.POSITIVE_INFINITY
+    this.#lost.clear()
   }
 
   async #lookAt(partition: number, lanes: readonly string[]): Promise<void> {

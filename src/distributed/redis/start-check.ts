@@ -23,12 +23,6 @@ export interface ServerFacts {
   readonly appendSync: string | undefined
 }
 
-/** What there is to say about a server. */
-export interface Finding {
-  readonly kind: RedisIncident['kind']
-  readonly detail: string
-}
-
 function infoOf(text: unknown): Map<string, string> {
   return new Map(
     String(text)
@@ -82,12 +76,14 @@ export async function factsOf(send: Send): Promise<ServerFacts> {
 }
 
 /** What is wrong with a server that is to keep a queue. */
-export function findingsOf(facts: ServerFacts): Finding[] {
-  const findings: Finding[] = []
+export function findingsOf(facts: ServerFacts): RedisIncident[] {
+  const findings: RedisIncident[] = []
   const { evictionPolicy, hasMemoryBound, appendOnly, appendSync } = facts
   if (evictionPolicy !== undefined && evictionPolicy !== 'noeviction' && hasMemoryBound !== false) {
-    const detail = `maxmemory-policy is ${evictionPolicy}: a full Redis throws commands away (noeviction)`
-    findings.push({ kind: 'evicts', detail })
+    findings.push({
+      kind: 'evicts',
+      detail: `maxmemory-policy is ${evictionPolicy}: a full Redis throws commands away (noeviction)`,
+    })
   }
   let detail: string | undefined
   if (appendOnly === undefined) {
