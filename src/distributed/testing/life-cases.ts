@@ -126,7 +126,7 @@ async function countsOf(queue: Parameters<typeof finish>[0]): Promise<unknown[]>
 }
 
 const lanes: readonly CaseOfContract[] = [
-  where({ needs: ['leases', 'lanes'], leaseMs: 500 })(
+  where({ needs: ['leases', 'lanes'], leaseMs: 2000 })(
     'lanes are served while a worker announces them, and known for longer',
     async (stage, one, two) => {
       const look = async () => (await two.lanes!.look(['a', 'b', 'c'])).states
