@@ -23,6 +23,7 @@ import { CommandTimers } from './command-timers.ts'
 import { usableCores } from './cores.ts'
 import { Backlog } from './dispatch/backlog.ts'
 import { Dispatcher } from './dispatch/dispatcher.ts'
+import { Rebalancer } from './dispatch/rebalancer.ts'
 import { EarlyCalls } from './early-calls.ts'
 import { type LaneChanges, LaneControl } from './lane-control.ts'
 import { LaneTable } from './lane-table.ts'
@@ -39,17 +40,13 @@ import { ResultPump } from './results/result-pump.ts'
 import type { Settler } from './settlement.ts'
 import { type QueueStats, takeStats } from './stats.ts'
 import { Elastic } from './threads/elastic.ts'
-import {
-  type Incarnation,
-  planThreads,
-  type ThreadObserver,
-  type ThreadPlan,
-} from './threads/incarnation.ts'
+import type { Incarnation, ThreadObserver } from './threads/incarnation.ts'
 import { Interruptions } from './threads/interruptions.ts'
 import { PartitionHandle } from './threads/partition-handle.ts'
 import { closedError, Recovery } from './threads/recovery.ts'
 import { Renewal } from './threads/renewal.ts'
 import { Supervisor } from './threads/supervisor.ts'
+import { planThreads, type ThreadPlan } from './threads/thread-plan.ts'
 import { fileProgram, findThreadProgram, type ThreadProgram } from './threads/thread-program.ts'
 
 /** A lone command that is estimated to run no longer is waited for without leaving the turn. */
@@ -71,6 +68,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
   readonly #backlog: Backlog
   readonly #dispatcher: Dispatcher
   readonly #laneChanges: LaneChanges
+  readonly #rebalancer: Rebalancer
   readonly #pump: ResultPump
   readonly #threads: ThreadPlan
   readonly #supervisor: Supervisor
@@ -116,14 +114,10 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     const { events, timers, signals, deadLetters } = this
     this.recovery = new Recovery(events, timers, deadLetters, plan.maxCrashes, this)
     this.#backlog = new Backlog(plan.lanes, shared ? 1 : partitionCount)
-    this.#dispatcher = new Dispatcher(
-      this.#backlog,
-      partitions,
-      lanes.all,
-      commons,
-      shared,
-      concurrency,
-    )
+    this.#rebalancer = new Rebalancer(dispatcher, backlog, partitions, all, shared)
+    const backlog = this.#backlog
+    const { all } = lanes
+    this.#dispatcher = new Dispatcher(backlog, partitions, all, commons, shared, concurrency)
     const dispatcher = this.#dispatcher
     this.#backpressure = new Backpressure(lanes, plan.bounds)
     this.intake = new Intake(
@@ -495,7 +489,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     this.#runFirst()
     this.#dispatcher.lookAhead(now, this.intake.next)
     this.#dispatcher.refill()
-    this.#dispatcher.rebalance(now)
+    this.#rebalancer.rebalance(now)
     this.#dispatcher.flush()
     this.#interruptions.flush()
     this.#urgency.set(this.#dispatcher.changesAtMs)
@@ -507,7 +501,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
   }
 
   idled(now: number): boolean {
-    return this.#dispatcher.rebalance(now)
+    return this.#rebalancer.rebalance(now)
   }
 
   isBusy(): boolean {

@@ -16,21 +16,6 @@ import type { Backlog } from './backlog.ts'
 import { hasGroupLimits, isBeforeTurn, placeOf } from './group-turns.ts'
 import { PartitionChoice } from './partition-choice.ts'
 
-/** An idle partition is not worth waking for less than this. */
-const RECALL_WORK_US = 200
-
-/** A partition that settled nothing for so long may be held up by one long command. */
-const STUCK_MS = 1
-
-/**
- * So many commands move from a partition at a time: taking one back costs both threads more than a
- * short command does, and a thread that only lost its core for a moment looks stuck.
- */
-const MOVE_COUNT_MAX = 64
-
-/** The same where others have enough to do: moving commands between them has a price. */
-const LATE_MS = 5
-
 /** Binds what can be bound. */
 export class Dispatcher implements Admission<Command> {
   readonly #backlog: Backlog
@@ -252,44 +237,6 @@ export class Dispatcher implements Admission<Command> {
     this.#dirty.length = 0
   }
 
-  /**
-   * Gives partitions that have nothing to do commands that others have not started.
-   *
-   * @returns Whether it is worth looking again in a moment.
-   */
-  rebalance(now: number): boolean {
-    const backlog = this.#backlog
-    if (!this.#isShared || this.#partitions.length === 1) return false
-    const stuckMs = backlog.size > 0 ? LATE_MS : STUCK_MS
-    let idle = 0
-    let moving = 0
-    for (const partition of this.#partitions) {
-      const window = partition.window
-      if (window === undefined) continue
-      const isStuck = partition.observe(now, stuckMs)
-      // One that is kept free for a command is no place for others.
-      if (window.load.openCount === 0 && window.reservedFor === undefined) idle++
-      else if (!isStuck) moving++
-    }
-    if (moving > 0) this.#reclaim(now)
-    if (idle === 0) return false
-    // Commands that wait and are not held by a limit go first.
-    for (const { isLimited, isPaused, index } of this.#lanes) {
-      if (!isLimited && !isPaused && backlog.sizeOf(index) > 0) return false
-    }
-    let isWaiting = false
-    for (const partition of this.#partitions) {
-      const window = partition.window
-      if (window === undefined || window.load.count < 2) continue
-      if (partition.isStuck) this.#moveWork(window, Number.POSITIVE_INFINITY)
-      else if (window.load.openWorkUs > RECALL_WORK_US) {
-        this.#moveWork(window, (window.load.openWorkUs * idle) / (idle + 1))
-      }
-      isWaiting ||= window.load.openCount > 1 || window.hasOpenWaiting
-    }
-    return isWaiting
-  }
-
   isUnderMin(): boolean {
     // The partitions see to the minimum; here a lane under it always has something bound.
     return false
@@ -475,27 +422,6 @@ export class Dispatcher implements Admission<Command> {
 
   #now(): number {
     return this.#isTimed ? nowMs() : 0
-  }
-
-  /** Takes back what is bound behind a long command though it is more urgent than what waits. */
-  #reclaim(now: number): void {
-    const backlog = this.#backlog
-    for (const { isStuck, window } of this.#partitions) {
-      const rank = backlog.frontRank(0, now)
-      if (rank === undefined) return
-      if (!isStuck || window === undefined) continue
-      const urgent = window.recall({ rankMax: rank - 1 })
-      this.takeBack(urgent)
-      if (urgent.length > 0) this.#refill(0, now)
-    }
-  }
-
-  #moveWork(window: InFlightWindow, workUs: number): void {
-    const recalled = window.recall({ workUs, countMax: MOVE_COUNT_MAX })
-    if (recalled.length === 0) return
-    this.takeBack(recalled)
-    this.refill()
-    this.flush()
   }
 
   #refill(place: number, now: number): void {

@@ -2,27 +2,18 @@
 // Owns: the worker, its control port and its region.
 // A partition that loses its thread gets a new incarnation with memory of its own.
 
-import {
-  getEnvironmentData,
-  MessageChannel,
-  type MessagePort,
-  setEnvironmentData,
-  Worker,
-  type WorkerOptions,
-} from 'node:worker_threads'
+import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threads'
 import type { Remote } from 'comlink'
 import { timers } from '../../base/clock.ts'
 import { type CrashRecord, type LaneError, laneError } from '../../base/errors.ts'
 import { VERSION } from '../../base/version.ts'
-import { awakeMemory, closeAwakeWord, openAwakeWord } from '../../memory/awake-threads.ts'
+import { closeAwakeWord, openAwakeWord } from '../../memory/awake-threads.ts'
 import type { CoordinatorCommons } from '../../memory/commons.ts'
 import { readCounter } from '../../memory/counters.ts'
 import type { BellRinger } from '../../memory/doorbell.ts'
 import { Counter } from '../../memory/layout.ts'
 import { createRegion } from '../../memory/region.ts'
-import type { TallyBook } from '../../memory/tallies.ts'
-import { PARTITION_MARKER, PROGRAM_MARKER } from '../../model/command.ts'
-import type { FileCall, FileHandler } from '../../model/handler-module.ts'
+import type { FileHandler } from '../../model/handler-module.ts'
 import type { ThreadOutput } from '../../model/lane-event.ts'
 import type {
   BootMessage,
@@ -38,10 +29,8 @@ import { isErrorValue } from '../../wire/families.ts'
 import { OutputReader } from '../../wire/output.ts'
 import { fromSideValue, SidePort } from '../../wire/side-payload.ts'
 import type { Command } from '../command.ts'
-import { usableCores } from '../cores.ts'
-import type { ManagerPlan } from '../options.ts'
-import { InFlightWindow, type WindowPlan } from './in-flight-window.ts'
-import type { ThreadProgram } from './thread-program.ts'
+import { InFlightWindow } from './in-flight-window.ts'
+import { plannedFields, startWorker, type ThreadPlan } from './thread-plan.ts'
 
 /** A worker of Node 22.20, 24.8 or later. */
 interface ProfiledWorker {
@@ -57,60 +46,6 @@ async function startProfile(start: NonNullable<ProfiledWorker['startCpuProfile']
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_INVALID_ARG_TYPE') throw error
     return start(`corelane ${++profileCount}`)
-  }
-}
-
-/** What every incarnation of a manager is made with. */
-export interface ThreadPlan extends WindowPlan {
-  /** What the threads run; found before the first of them starts. */
-  program: ThreadProgram | undefined
-  readonly commons: CoordinatorCommons
-  /** Has a block for each thread; undefined without metrics. */
-  readonly tallies: TallyBook | undefined
-  readonly partitions: number
-  /** URL of the handler module, if there is one; a reload may change it. */
-  handlers: string | undefined
-  /** Handlers that commands name by their ids. */
-  readonly files: FileHandler[]
-  /** How those are called. */
-  readonly fileCall: FileCall
-  /** Names of handlers in the order of their indices, once they are known. */
-  types: readonly string[] | undefined
-  /** Whether an unhandled rejection is reported; if not, it ends the thread. */
-  readonly reportsRejections: boolean
-  /** Bytes of each of the two rings. */
-  readonly ringBytes: number
-  /** Passed on to the thread as they are. */
-  readonly worker: ManagerPlan['worker']
-}
-
-/**
- * What the threads of a manager are made with.
- *
- * @param commons - Memory that all its threads share.
- * @param tallies - What its threads count, if it has metrics.
- */
-export function planThreads(
-  plan: ManagerPlan,
-  commons: CoordinatorCommons,
-  tallies: TallyBook | undefined,
-): ThreadPlan {
-  const { handlers, lanes, concurrency, ringBytes, worker, reportsRejections } = plan
-  return {
-    program: undefined,
-    commons,
-    tallies,
-    partitions: plan.partitionCount,
-    handlers,
-    files: [],
-    fileCall: plan.fileCall ?? 'context',
-    types: undefined,
-    reportsRejections,
-    lanes,
-    concurrency,
-    ringBytes,
-    inlineBytesMax: ringBytes >> 3,
-    worker,
   }
 }
 
@@ -161,23 +96,6 @@ export interface ExitReport {
   readonly code: number
   /** The error that ended it, if one did. */
   readonly cause: unknown
-}
-
-/**
- * Makes a worker that knows from its first moment that it is a partition's: modules preloaded by
- * `--import` run in it before its own program, and a manager made there would start threads without
- * end. Threads that the user's code starts in it inherit that.
- */
-function startWorker(partition: number, source: string, options: WorkerOptions): Worker {
-  const own = getEnvironmentData(PARTITION_MARKER)
-  setEnvironmentData(PARTITION_MARKER, partition)
-  if (!options.eval) setEnvironmentData(PROGRAM_MARKER, true)
-  try {
-    return new Worker(source, options)
-  } finally {
-    setEnvironmentData(PARTITION_MARKER, own)
-    setEnvironmentData(PROGRAM_MARKER, undefined)
-  }
 }
 
 /** Who asks, and who answers. */
@@ -266,25 +184,6 @@ function connector(
   port.on('message', ask)
   port.unref()
   return connect
-}
-
-/** What is the same for all threads that start now. */
-function plannedFields(plan: ThreadPlan) {
-  return {
-    version: VERSION,
-    commons: plan.commons.memory,
-    partitions: plan.partitions,
-    awake: awakeMemory(),
-    cores: usableCores(),
-    handlers: plan.handlers,
-    files: plan.files,
-    fileCall: plan.fileCall,
-    lanes: plan.lanes.map(({ retry: _, groups: __, ...shared }) => shared),
-    types: plan.types,
-    reportsRejections: plan.reportsRejections,
-    concurrency: plan.concurrency,
-    inlineBytesMax: plan.inlineBytesMax,
-  }
 }
 
 export class Incarnation {

@@ -88,12 +88,12 @@ export class Renewal {
    */
   reload(handlers: string | undefined, offer: (own: readonly string[]) => void): Promise<void> {
     return this.#queue(async () => {
-      const supervisor = this.#supervisor
-      const url = handlers ?? supervisor.handlers
-      const before = supervisor.own
+      const { loader } = this.#supervisor
+      const url = handlers ?? loader.handlers
+      const before = loader.own
       const own = await this.#loadEverywhere(url)
       // Nothing keeps it from happening from here on.
-      supervisor.switchTo(url, own)
+      loader.switchTo(url, own)
       offer(own.filter((name) => before.includes(name)))
       for (const partition of this.#partitions) {
         const { successor } = partition
@@ -131,7 +131,7 @@ export class Renewal {
     const next = supervisor.make(partition)
     partition.successor = next
     try {
-      await supervisor.loadAnew(next, supervisor.own)
+      await supervisor.loader.loadAnew(next, supervisor.loader.own)
     } catch (error) {
       await this.#dismiss(partition)
       throw error
@@ -152,7 +152,7 @@ export class Renewal {
     const load = async (partition: PartitionHandle, expected?: readonly string[]) => {
       const next = supervisor.make(partition, url)
       partition.successor = next
-      return supervisor.loadAnew(next, expected)
+      return supervisor.loader.loadAnew(next, expected)
     }
     try {
       this.#refuseIfClosing()

@@ -5,11 +5,8 @@
 import { outside } from '../../base/async-context.ts'
 import { nowMs, timers } from '../../base/clock.ts'
 import { LaneError, laneError, releaseCalls } from '../../base/errors.ts'
-import { VERSION } from '../../base/version.ts'
 import type { FileHandler } from '../../model/handler-module.ts'
 import type { ThreadOutput } from '../../model/lane-event.ts'
-import type { LoadReport } from '../../wire/control.ts'
-import { isErrorValue } from '../../wire/families.ts'
 import { fromSideValue } from '../../wire/side-payload.ts'
 import type { Command } from '../command.ts'
 import type { ManagerEvents, RunClaim } from '../manager-events.ts'
@@ -20,15 +17,14 @@ import {
   Incarnation,
   type NestedRequests,
   type ThreadObserver,
-  type ThreadPlan,
   type ThreadReports,
 } from './incarnation.ts'
 import type { PartitionHandle } from './partition-handle.ts'
 import { type Blame, closedError, type Recovery } from './recovery.ts'
 import { detachedRuns, type OrphanedCommand } from './run-watch.ts'
+import { type LoadLimits, ThreadLoader } from './thread-loader.ts'
+import type { ThreadPlan } from './thread-plan.ts'
 import { findThreadProgram, type ThreadProgram } from './thread-program.ts'
-
-const BUNDLERS_PAGE = 'https://github.com/corelane/corelane/blob/main/docs/bundlers.md'
 
 /** Threads in a row that may die without settling a command before the partition is given up. */
 const FAILURES_MAX = 5
@@ -40,11 +36,7 @@ const REST_DELAY_MS = 10
 const BACKOFF_MS = 100
 
 /** How patient the supervisor is. */
-export interface SupervisorLimits {
-  /** Absolute path of the program of threads; undefined: the package's own. */
-  readonly entry: string | undefined
-  /** How long loading and setting up the handler module may take. */
-  readonly startTimeoutMs: number
+export interface SupervisorLimits extends LoadLimits {
   /** How long a thread may take to tear down. */
   readonly closeTimeoutMs: number
   /** Threads of one partition that may be given up and not ended when another is started. */
@@ -58,6 +50,7 @@ export interface SupervisorLimits {
 /** Keeps partitions alive. */
 export class Supervisor implements ThreadTerminator, ThreadReports {
   readonly broadcasts: Broadcasts
+  readonly loader: ThreadLoader
   readonly #plan: ThreadPlan
   readonly #partitions: readonly PartitionHandle[]
   readonly #events: ManagerEvents
@@ -69,8 +62,6 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
   /** By thread that is being terminated. */
   readonly #detachedRuns = new WeakMap<Incarnation, readonly RunClaim[]>()
   readonly #respawns = new Set<NodeJS.Timeout>()
-  /** Handlers that the module has. */
-  #own: readonly string[] | undefined
   #isClosing = false
   #endRestDelay!: () => void
   /** Until then a start makes one thread only. */
@@ -98,6 +89,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     this.#nested = nested
     this.#observer = observer
     this.#events = events
+    this.loader = new ThreadLoader(plan, limits, observer)
     this.broadcasts = new Broadcasts(partitions, limits.broadcastTimeoutMs, this)
   }
 
@@ -110,12 +102,11 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
    * Starts every partition: the first at once, the others with {@link Supervisor.startRest} or soon
    * after the first is ready. Each may run commands as soon as it is ready.
    *
-   * @returns The sorted names of the handlers.
    * @throws ConfigError `CORELANE_INVALID_OPTION` if `new Worker` refuses what it is given,
    * `CORELANE_ENTRY_FAILED` if the program of threads does not run, or `CORELANE_HANDLERS_FAILED`
    * if the handler module cannot be loaded or set up on any of them; every thread has ended then.
    */
-  async start(): Promise<readonly string[]> {
+  async start(): Promise<void> {
     this.#plan.program = await findThreadProgram(this.#limits.entry)
     if (this.#isClosing) throw laneError('CORELANE_CLOSED', { state: 'closed' })
     // A thread finds out which handlers there are, even if none is needed yet.
@@ -140,7 +131,6 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
       await this.terminate()
       throw failure
     }
-    return this.#own!
   }
 
   /** Lets a start make all its threads, if it has made one only. */
@@ -155,9 +145,9 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     const incarnation = this.make(partition)
     partition.incarnation = incarnation
     incarnation.takeOver()
-    await this.load(incarnation)
+    await this.loader.load(incarnation)
     this.#watch(incarnation)
-    if (!this.#isClosing) this.#events.opened(this.#own!)
+    if (!this.#isClosing) this.#events.opened(this.loader.own)
   }
 
   /**
@@ -169,7 +159,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     this.#plan.program = program
     this.#plan.types = []
     for (const partition of this.#partitions) partition.isDormant = true
-    this.#own = []
+    this.loader.switchTo(undefined, [])
   }
 
   /** Gives a dormant partition a thread. */
@@ -370,125 +360,6 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     return [...new Set(all)]
   }
 
-  /**
-   * Waits until a thread is ready.
-   *
-   * @throws ConfigError `CORELANE_HANDLERS_FAILED`, `CORELANE_ENTRY_FAILED`.
-   */
-  async load(incarnation: Incarnation): Promise<void> {
-    const report = await this.#loaded(incarnation)
-    this.#own ??= report.own
-    this.#accept(incarnation, report, this.#own)
-    incarnation.isReady = true
-  }
-
-  /**
-   * Waits until a thread has loaded the module of a reload. It is not ready before it takes over.
-   *
-   * @param expected - Names of the handlers that another thread found in the module, if one did.
-   * @returns Names of the handlers that it found.
-   * @throws ConfigError `CORELANE_HANDLERS_FAILED`.
-   */
-  async loadAnew(
-    incarnation: Incarnation,
-    expected?: readonly string[],
-  ): Promise<readonly string[]> {
-    const report = await this.#loaded(incarnation)
-    this.#accept(incarnation, report, expected ?? report.own)
-    return report.own
-  }
-
-  /**
-   * Decides which module every thread loads from now on.
-   *
-   * @param handlers - Its URL.
-   * @param own - Names of its handlers.
-   */
-  switchTo(handlers: string | undefined, own: readonly string[]): void {
-    this.#plan.handlers = handlers
-    this.#own = own
-  }
-
-  /** URL of the module that threads load. */
-  get handlers(): string | undefined {
-    return this.#plan.handlers
-  }
-
-  /** Names of the handlers that the module has. */
-  get own(): readonly string[] {
-    return this.#own!
-  }
-
-  /** Waits until a thread has loaded. Always settles: at its exit or a time-out at the latest. */
-  async #loaded(incarnation: Incarnation): Promise<LoadReport & { readonly ok: true }> {
-    const report = await this.#loadReport(incarnation)
-    if (report.ok) return report
-    throw this.#loadError(fromSideValue(report.error), incarnation)
-  }
-
-  #accept(
-    incarnation: Incarnation,
-    { own, types }: LoadReport & { readonly ok: true },
-    expected: readonly string[],
-  ): void {
-    if (own.join() !== expected.join()) {
-      const cause = new Error(`its handlers changed to ${own.join(', ')}`)
-      throw this.#loadError(cause, incarnation)
-    }
-    this.#plan.types = types
-    incarnation.isLoaded = true
-    this.#observer?.loaded?.(incarnation)
-  }
-
-  #loadReport(incarnation: Incarnation): Promise<LoadReport> {
-    return new Promise((resolve, reject) => {
-      const timeoutMs = this.#limits.startTimeoutMs
-      const timer = timers.setTimeout(() => {
-        const error = new Error(`it was not ready after ${timeoutMs} ms`)
-        // Our own program starts, however slowly; a file that the user names may never run it.
-        const isOurs = this.#limits.entry === undefined
-        reject(isOurs ? this.#loadError(error, incarnation) : this.#startError(incarnation, error))
-      }, timeoutMs)
-      void incarnation.exited.then(({ cause }) => {
-        timers.clearTimeout(timer)
-        // A preloaded module ran before the program of the thread and made a manager.
-        const isNested = (cause as LaneError | undefined)?.code === 'CORELANE_NESTED_MANAGER'
-        const { partition } = incarnation
-        reject(
-          isNested
-            ? laneError('CORELANE_NESTED_MANAGER', { partition }, cause)
-            : this.#startError(incarnation, incarnation.lostError('loading its handlers', false)),
-        )
-      })
-      incarnation.loaded.then(resolve, reject).finally(() => timers.clearTimeout(timer))
-    })
-  }
-
-  /** The handler module is to blame only if the thread has run corelane's own program. */
-  #startError(incarnation: Incarnation, cause: Error): LaneError {
-    const { version } = incarnation
-    if (version === VERSION) return this.#loadError(cause, incarnation)
-    const { source, isText } = this.#plan.program!
-    const { reason = cause.message } = (cause as Partial<LaneError>).details ?? {}
-    return laneError(
-      'CORELANE_ENTRY_FAILED',
-      {
-        entry: isText ? 'as text' : source,
-        reason:
-          version === undefined
-            ? String(reason)
-            : `it is of corelane ${version}, which is ${VERSION} here`,
-        help: BUNDLERS_PAGE,
-      },
-      cause,
-    )
-  }
-
-  #loadError(cause: unknown, { handlers }: { readonly handlers: string | undefined }): LaneError {
-    const reason = isErrorValue(cause) ? `${cause.name}: ${cause.message}` : String(cause)
-    return laneError('CORELANE_HANDLERS_FAILED', { module: handlers ?? '', reason }, cause)
-  }
-
   #watch(incarnation: Incarnation): void {
     outside(() => void incarnation.exited.then(() => this.#onExit(incarnation)))
   }
@@ -580,7 +451,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     try {
       incarnation = this.make(partition)
       partition.incarnation = incarnation
-      await this.load(incarnation)
+      await this.loader.load(incarnation)
     } catch (error) {
       await incarnation?.terminate()
       if (this.#isClosing || partition.incarnation !== incarnation) return
@@ -588,7 +459,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
       partition.failures++
       this.#respawn(
         partition,
-        error instanceof LaneError ? error : this.#loadError(error, this.#plan),
+        error instanceof LaneError ? error : this.loader.loadError(error, this.#plan),
       )
       return
     }

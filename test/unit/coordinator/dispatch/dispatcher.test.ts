@@ -2,6 +2,7 @@ import { expect, test, vi } from 'vitest'
 import type { Command } from '../../../../src/coordinator/command.ts'
 import { Backlog } from '../../../../src/coordinator/dispatch/backlog.ts'
 import { Dispatcher } from '../../../../src/coordinator/dispatch/dispatcher.ts'
+import { Rebalancer } from '../../../../src/coordinator/dispatch/rebalancer.ts'
 import { LaneTable } from '../../../../src/coordinator/lane-table.ts'
 import type { InFlightWindow } from '../../../../src/coordinator/threads/in-flight-window.ts'
 import { CoordinatorCommons } from '../../../../src/memory/commons.ts'
@@ -17,7 +18,8 @@ function dispatcherOver(count: number, isShared: boolean, lanes = LANES, concurr
   const { all } = new LaneTable(lanes, needs)
   const commons = new CoordinatorCommons(count, needs)
   const dispatcher = new Dispatcher(backlog, partitions, all, commons, isShared, concurrency)
-  return { rigs, backlog, dispatcher }
+  const rebalancer = new Rebalancer(dispatcher, backlog, partitions, all, isShared)
+  return { rigs, backlog, dispatcher, rebalancer }
 }
 
 /** The same over lanes with options. */
@@ -192,50 +194,50 @@ test('what is less urgent makes way for one that finds no room at all', () => {
 })
 
 test('an idle partition is given what another has not started', () => {
-  const { rigs, dispatcher } = dispatcherOver(2, true)
+  const { rigs, rebalancer } = dispatcherOver(2, true)
   for (let sequence = 1; sequence <= 10; sequence++) {
     bind(rigs[0]!.bound, command({ sequence, estimateUs: 500 }))
   }
   rigs[0]!.bound.flush()
   rigs[0]!.start()
-  expect(dispatcher.rebalance(0)).toBe(true)
+  expect(rebalancer.rebalance(0)).toBe(true)
   expect(rigs[0]!.bound.load.count).toBe(5)
   expect(rigs[1]!.bound.load.count).toBe(5)
   expect(rigs[1]!.runAll()).toEqual([6, 7, 8, 9, 10])
 })
 
 test('a little work is not worth waking an idle partition for', () => {
-  const { rigs, dispatcher } = dispatcherOver(2, true)
+  const { rigs, rebalancer } = dispatcherOver(2, true)
   for (let i = 0; i < 3; i++) bind(rigs[0]!.bound, command({ estimateUs: 50 }))
-  expect(dispatcher.rebalance(0)).toBe(true)
+  expect(rebalancer.rebalance(0)).toBe(true)
   expect(rigs.map(({ bound }) => bound.load.count)).toEqual([3, 0])
 })
 
 test('all that waits behind a command that does not end is given to an idle partition', () => {
-  const { rigs, dispatcher } = dispatcherOver(2, true)
+  const { rigs, rebalancer } = dispatcherOver(2, true)
   for (let sequence = 1; sequence <= 3; sequence++) {
     bind(rigs[0]!.bound, command({ sequence, estimateUs: 10 }))
   }
   rigs[0]!.bound.flush()
   rigs[0]!.start()
-  dispatcher.rebalance(100)
+  rebalancer.rebalance(100)
   expect(rigs[1]!.bound.load.count).toBe(0)
-  dispatcher.rebalance(101)
+  rebalancer.rebalance(101)
   expect(rigs.map(({ bound }) => bound.load.count)).toEqual([1, 2])
 })
 
 test('commands with a home stay with it though another partition is idle', () => {
-  const { rigs, dispatcher } = dispatcherOver(2, false)
+  const { rigs, dispatcher, rebalancer } = dispatcherOver(2, false)
   for (let i = 0; i < 10; i++) dispatcher.place(command({ home: 0, estimateUs: 500 }))
-  expect(dispatcher.rebalance(1000)).toBe(false)
+  expect(rebalancer.rebalance(1000)).toBe(false)
   expect(rigs.map(({ bound }) => bound.load.count)).toEqual([10, 0])
 })
 
 test('nothing is moved while something waits that any partition may take', () => {
-  const { rigs, backlog, dispatcher } = dispatcherOver(2, true)
+  const { rigs, backlog, rebalancer } = dispatcherOver(2, true)
   for (let i = 0; i < 4; i++) bind(rigs[0]!.bound, command({ estimateUs: 500 }))
   backlog.offer(command(), 0)
-  expect(dispatcher.rebalance(0)).toBe(false)
+  expect(rebalancer.rebalance(0)).toBe(false)
   expect(rigs.map(({ bound }) => bound.load.count)).toEqual([4, 0])
 })
 
@@ -316,7 +318,7 @@ test('a command that was settled while it waited is dropped, not bound', () => {
 })
 
 test('what is bound behind a command that does not end goes to a partition that moves', () => {
-  const { rigs, backlog, dispatcher } = dispatcherOver(2, true)
+  const { rigs, backlog, dispatcher, rebalancer } = dispatcherOver(2, true)
   bind(rigs[0]!.bound, command({ rank: 3, ...LONG }))
   const urgent = command({ rank: 3, ...LONG })
   bind(rigs[0]!.bound, urgent)
@@ -334,7 +336,7 @@ test('what is bound behind a command that does not end goes to a partition that 
     }
     rigs[1]!.bound.drain()
     dispatcher.refill()
-    dispatcher.rebalance(now)
+    rebalancer.rebalance(now)
     dispatcher.flush()
   }
   expect(ran).toContain(urgent.sequence)
