@@ -22,7 +22,7 @@ export { Histogram, type HistogramJson } from './base/histogram.ts'
 export type { HandlersProxy, RunOptions } from './coordinator/handlers-proxy.ts'
 export type { HostStats } from './coordinator/host-by-os-utils.ts'
 export type { LaneControl } from './coordinator/lane-control.ts'
-export type { ManagerState } from './coordinator/manager-events.ts'
+export type { ManagerState } from './coordinator/life-cycle.ts'
 export { type MapOptions, type MapOutcome, mapInput } from './coordinator/map-commands.ts'
 export type {
   BroadcastOptions,

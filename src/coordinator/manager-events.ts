@@ -7,10 +7,8 @@ import type { CommandOptions } from '../model/command.ts'
 import type { GroupSeat } from '../schedule/group-ring.ts'
 import type { Command } from './command.ts'
 import type { Lane } from './lane-table.ts'
+import type { LateCall } from './life-cycle.ts'
 import type { FileHandlers } from './type-table.ts'
-
-/** Where a queue manager is in its life. */
-export type ManagerState = 'created' | 'starting' | 'running' | 'shutdown' | 'closed'
 
 /** A run that goes on though its command has settled. */
 export interface RunClaim {
@@ -21,22 +19,22 @@ export interface RunClaim {
 }
 
 export interface ManagerEvents extends FileHandlers {
-  readonly state: ManagerState
+  // ── From admission ───────────────────────────────────────────────────────────────────────────
 
-  /** Throws unless commands are taken now; those of handlers are while other threads start, too. */
-  refuseUnlessRunning(isOfHandler?: boolean): void
   /**
    * Makes a call once the threads have started; undefined if they have, or the manager ends. A call
    * that submits one command is made as soon as a thread can run it.
    *
+   * @param isOne - Whether it submits one command. Default false.
    * @param signal - Ends the waiting, if it is one.
    */
-  whenStarted<T>(call: () => Promise<T>, isOne?: boolean, signal?: unknown): Promise<T> | undefined
-  /** How many calls wait for the start, and when the one came that is being made; if one is. */
-  readonly early: { readonly count: number; readonly calledAtMs: number | undefined }
-
-  // ── From admission ───────────────────────────────────────────────────────────────────────────
-
+  whenStarted<T>(call: LateCall<T>, isOne?: boolean, signal?: unknown): Promise<T> | undefined
+  /**
+   * Makes a call now, or once the threads have started.
+   *
+   * @throws ClosedError `CORELANE_CLOSED` if the manager ends.
+   */
+  onceStarted<T>(call: LateCall<T>): Promise<T>
   /** A command was admitted; it is bound, or waits. */
   admitted(): void
 

@@ -3,7 +3,7 @@
 // Must not: act on it. Its listeners decide, such as a worker pool.
 
 import { type LaneError, laneError } from '../base/errors.ts'
-import type { ManagerEvents } from './manager-events.ts'
+import type { LifeCycle } from './life-cycle.ts'
 import { isShared, type ManagerPlan } from './options.ts'
 import type { PartitionHandle } from './threads/partition-handle.ts'
 
@@ -13,7 +13,7 @@ const SETBACKS = 2
 /** Knows how fit a manager is. */
 export class ManagerHealth {
   readonly #partitions: readonly PartitionHandle[]
-  readonly #events: Pick<ManagerEvents, 'state'>
+  readonly #life: Pick<LifeCycle, 'state'>
   /** Whether any partition may run any command. */
   readonly #isShared: boolean
   /** Threads of one partition that may be given up and not ended when another is started. */
@@ -25,10 +25,10 @@ export class ManagerHealth {
   constructor(
     plan: Pick<ManagerPlan, 'strategy' | 'partitionCount' | 'terminatingMax'>,
     partitions: readonly PartitionHandle[],
-    events: Pick<ManagerEvents, 'state'>,
+    life: Pick<LifeCycle, 'state'>,
   ) {
     this.#partitions = partitions
-    this.#events = events
+    this.#life = life
     this.#isShared = isShared(plan)
     this.#terminatingMax = plan.terminatingMax
   }
@@ -43,7 +43,7 @@ export class ManagerHealth {
    * partition that is down is enough, since the commands that it would get are unknown.
    */
   get trouble(): LaneError | undefined {
-    const { state } = this.#events
+    const { state } = this.#life
     if (state === 'shutdown' || state === 'closed') {
       return laneError('CORELANE_CLOSED', { state: 'closed' })
     }

@@ -16,7 +16,7 @@ import type { Backpressure } from './admission/backpressure.ts'
 import type { Command } from './command.ts'
 import type { Backlog } from './dispatch/backlog.ts'
 import { type Lane, type LaneTable, openCountOf } from './lane-table.ts'
-import type { ManagerEvents } from './manager-events.ts'
+import type { LifeCycle } from './life-cycle.ts'
 import { MeteredCommand } from './metered-command.ts'
 import type { ManagerPlan } from './options.ts'
 import { partitionState } from './stats.ts'
@@ -24,7 +24,7 @@ import type { PartitionHandle } from './threads/partition-handle.ts'
 
 /** What is read. */
 export interface MetricsSources {
-  readonly events: Pick<ManagerEvents, 'state'>
+  readonly life: Pick<LifeCycle, 'state'>
   readonly lanes: LaneTable
   readonly backpressure: Backpressure
   readonly backlog: Backlog
@@ -153,7 +153,7 @@ class MetricsReader {
     const views = window?.end.views
     return {
       index,
-      state: partitionState(partition, this.#sources.events.state),
+      state: partitionState(partition, this.#sources.life.state),
       restarts: losses,
       running: runs.length,
       bound: window === undefined ? 0 : window.load.count + window.load.restingCount,

@@ -203,13 +203,14 @@ class Manager<M, L extends string> {
     options?: CommandOptions,
   ): Promise<ResultOf<M, K>[]> {
     const { intake } = this.#runtime
-    const again = () => this.submitMany(lane, type, payloads, options)
-    const later = this.#runtime.whenStarted(again, false, options?.signal)
-    if (later !== undefined) return later
-    const batch = new Batch()
-    // If the source fails half-way, the commands that were submitted run on.
-    for (const payload of payloads) intake.submitInto(batch, lane, type, payload, options)
-    return batch.results() as Promise<ResultOf<M, K>[]>
+    const submitAll = async (calledAtMs?: number) => {
+      const batch = new Batch()
+      // If the source fails half-way, the commands that were submitted run on.
+      for (const payload of payloads)
+        intake.submitInto(batch, lane, type, payload, options, calledAtMs)
+      return batch.results() as Promise<ResultOf<M, K>[]>
+    }
+    return this.#runtime.whenStarted(submitAll, false, options?.signal) ?? submitAll()
   }
 
   /**

@@ -1,5 +1,5 @@
-// Runtime: the rooms of one manager, wired together, and its life from start to close.
-// Owns: the state of the manager and the instances of its rooms.
+// Runtime: the parts of one manager, wired together, and what each step of its life does to them.
+// Owns: the instances of its parts.
 
 import { AbortListeners } from '../base/abort-listeners.ts'
 import { Alarm } from '../base/alarm.ts'
@@ -24,17 +24,16 @@ import { usableCores } from './cores.ts'
 import { Backlog } from './dispatch/backlog.ts'
 import { Dispatcher } from './dispatch/dispatcher.ts'
 import { Rebalancer } from './dispatch/rebalancer.ts'
-import { EarlyCalls } from './early-calls.ts'
 import { type LaneChanges, LaneControl } from './lane-control.ts'
 import { LaneTable } from './lane-table.ts'
-import type { ManagerEvents, ManagerState, RunClaim } from './manager-events.ts'
+import { type LateCall, LifeCycle } from './life-cycle.ts'
+import type { ManagerEvents, RunClaim } from './manager-events.ts'
 import { ManagerHealth } from './manager-health.ts'
 import type { ManagerPort } from './manager-port.ts'
 import { endSubmitTurn } from './metered-command.ts'
 import { meter } from './metrics-reader.ts'
 import { type BroadcastOptions, handlersUrl, isShared, type ManagerPlan } from './options.ts'
 import { DeadLetterQueue } from './results/dead-letter-queue.ts'
-import { DrainLatch } from './results/drain-latch.ts'
 import { EventHub } from './results/event-hub.ts'
 import { ResultPump } from './results/result-pump.ts'
 import type { Settler } from './settlement.ts'
@@ -57,6 +56,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
   readonly events: EventHub
   readonly timers: CommandTimers
   readonly signals = new AbortListeners()
+  readonly life: LifeCycle
   readonly recovery: Recovery
   readonly intake: Intake
   readonly deadLetters: DeadLetterQueue
@@ -67,8 +67,8 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
   readonly #partitions: readonly PartitionHandle[]
   readonly #backlog: Backlog
   readonly #dispatcher: Dispatcher
-  readonly #laneChanges: LaneChanges
   readonly #rebalancer: Rebalancer
+  readonly #laneChanges: LaneChanges
   readonly #pump: ResultPump
   readonly #threads: ThreadPlan
   readonly #supervisor: Supervisor
@@ -77,12 +77,8 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
   readonly #renewal: Renewal
   readonly #elastic: Elastic | undefined
   readonly #observer: ThreadObserver | undefined
-  readonly #drainLatch: DrainLatch
-  #state: ManagerState = 'created'
   readonly #urgency = new Alarm(() => this.progressed(nowMs()))
   #isFlushQueued = false
-  /** Calls that came before the threads were ready, in order. */
-  readonly early: EarlyCalls
   /** Commands were settled or given up in this turn. */
   #hasActed = false
   #starting: Promise<void> | undefined
@@ -105,24 +101,24 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     this.#plan = plan
     this.#lanes = lanes
     this.#partitions = partitions
-    this.early = new EarlyCalls(partitions, concurrency, this.signals)
+    this.life = new LifeCycle(lanes, this.signals)
     this.events = new EventHub((isListening) => commons.listen(isListening))
     this.timers = new CommandTimers(this)
     this.deadLetters = new DeadLetterQueue(plan.deadLetterCapacity, this.events, this)
-    this.#drainLatch = new DrainLatch(lanes, this)
     this.#pump = new ResultPump(commons, awake, partitions, this)
-    const { events, timers, signals, deadLetters } = this
-    this.recovery = new Recovery(events, timers, deadLetters, plan.maxCrashes, this)
+    const { events, life, timers, signals, deadLetters } = this
+    this.recovery = new Recovery(events, timers, deadLetters, plan.maxCrashes, life)
     this.#backlog = new Backlog(plan.lanes, shared ? 1 : partitionCount)
-    this.#rebalancer = new Rebalancer(dispatcher, backlog, partitions, all, shared)
     const backlog = this.#backlog
     const { all } = lanes
     this.#dispatcher = new Dispatcher(backlog, partitions, all, commons, shared, concurrency)
     const dispatcher = this.#dispatcher
+    this.#rebalancer = new Rebalancer(dispatcher, backlog, partitions, all, shared)
     this.#backpressure = new Backpressure(lanes, plan.bounds)
     this.intake = new Intake(
       plan,
       this,
+      life,
       lanes,
       this.#backpressure,
       dispatcher,
@@ -132,7 +128,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     )
     const waits = waitCapacity(plan)
     const graph = new WaitGraph(waits)
-    this.#nested = new NestedServer(this.intake, partitions, graph, dispatcher, this)
+    this.#nested = new NestedServer(this.intake, partitions, graph, dispatcher, life, this)
     this.#laneChanges = {
       dispatcher,
       commons,
@@ -142,7 +138,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
       laneSlots: waits.laneSlots,
       plans: plan.lanes,
     }
-    const parts = { events: this, lanes, backpressure: this.#backpressure, backlog: this.#backlog }
+    const parts = { life, lanes, backpressure: this.#backpressure, backlog }
     const tallies = meter(plan, this.closed, { ...parts, partitions, deadLetters })
     this.#threads = planThreads(plan, commons, tallies)
     this.#supervisor = new Supervisor(
@@ -159,14 +155,10 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     this.#interruptions = new Interruptions(partitions, supervisor, plan.timeoutGraceMs, this)
     this.#elastic = elastic && new Elastic(partitions, supervisor, elastic, this)
     this.#renewal = new Renewal(partitions, supervisor, plan.wear, this)
-    this.health = new ManagerHealth(plan, partitions, this)
+    this.health = new ManagerHealth(plan, partitions, life)
   }
 
   // ── Its life ─────────────────────────────────────────────────────────────────────────────────
-
-  get state(): ManagerState {
-    return this.#state
-  }
 
   get handlers(): readonly string[] {
     return this.intake.types.names
@@ -182,7 +174,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     carrier?: string,
     now: number = nowMs(),
   ): Command {
-    this.refuseUnlessRunning()
+    this.life.refuseUnlessRunning()
     const { intake } = this
     const name = settler.commandId
     const command = intake.make(lane, type, payload, options, true, undefined, true, now, name)
@@ -214,11 +206,12 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
   open(): void {
     const { entry } = this.#plan
     const begin = (program: ThreadProgram) => {
-      if (this.#state === 'closed') return
+      if (this.life.state === 'closed') return
       this.#supervisor.open(program)
       this.grow()
     }
-    this.#state = 'running'
+    this.life.begin()
+    this.life.ready()
     const program = fileProgram(entry)
     if (program !== undefined) begin(program)
     else void outside(() => findThreadProgram(entry)).then(begin)
@@ -231,16 +224,15 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
 
   /** Starts threads that present commands need, now and not at the end of the turn. */
   grow(): void {
-    if (this.#state !== 'closed' && !this.#renewal.isBusy) this.#elastic?.grow()
+    if (this.life.state !== 'closed' && !this.#renewal.isBusy) this.#elastic?.grow()
   }
 
   /** Refuses new commands from now on; what was submitted goes on. */
   shutdown(): void {
-    if (this.#isEnding) return
-    this.#state = 'shutdown'
+    if (!this.life.shutDown()) return
     this.events.lane('queue.shutdown.started')
     this.health.changed()
-    this.#backpressure.refuseAll(() => laneError('CORELANE_CLOSED', { state: 'shutdown' }))
+    this.#refuseWaiting()
   }
 
   /**
@@ -251,7 +243,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
    */
   drain(timeoutMs: number): Promise<void> {
     this.shutdown()
-    return this.#drainLatch.wait(timeoutMs)
+    return this.life.drained(timeoutMs)
   }
 
   /** Ends everything; calling it again gives the same promise. */
@@ -267,11 +259,10 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
    * @param payload - Copied to each.
    * @param options - Checked.
    */
-  async broadcast(type: string, payload: unknown, options: BroadcastOptions): Promise<unknown[]> {
-    const later = this.whenStarted(() => this.broadcast(type, payload, options))
-    if (later !== undefined) return later
-    this.refuseUnlessRunning()
-    return this.#supervisor.broadcasts.run(this.intake.types.get(type).name, payload, options)
+  broadcast(type: string, payload: unknown, options: BroadcastOptions): Promise<unknown[]> {
+    return this.onceStarted(async () =>
+      this.#supervisor.broadcasts.run(this.intake.types.get(type).name, payload, options),
+    )
   }
 
   /**
@@ -280,16 +271,15 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
    * @param index - Of the partition.
    * @param durationMs - Checked.
    */
-  async profile(index: number, durationMs: number): Promise<string> {
-    const later = this.whenStarted(() => this.profile(index, durationMs))
-    if (later !== undefined) return later
-    this.refuseUnlessRunning()
-    const living = this.#partitions[index]?.incarnation?.living
-    if (living !== undefined) return living.profile(durationMs)
-    throw laneError('CORELANE_INVALID_OPTION', {
-      option: 'profilePartition.index',
-      received: show(index),
-      allowed: 'the index of a partition that has a thread',
+  profile(index: number, durationMs: number): Promise<string> {
+    return this.onceStarted(async () => {
+      const living = this.#partitions[index]?.incarnation?.living
+      if (living !== undefined) return living.profile(durationMs)
+      throw laneError('CORELANE_INVALID_OPTION', {
+        option: 'profilePartition.index',
+        received: show(index),
+        allowed: 'the index of a partition that has a thread',
+      })
     })
   }
 
@@ -298,20 +288,19 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
    *
    * @param handlers - URL of the module that the new threads load; undefined: the present one.
    */
-  async reload(handlers: string | undefined): Promise<void> {
-    const later = this.whenStarted(() => this.reload(handlers))
-    if (later !== undefined) return later
-    this.refuseUnlessRunning()
-    await this.#renewal.reload(handlers, (own) => {
-      this.intake.types.update(this.#threads.types!, own)
-      this.#supervisor.broadcasts.prune(own)
-    })
+  reload(handlers: string | undefined): Promise<void> {
+    return this.onceStarted(() =>
+      this.#renewal.reload(handlers, (own) => {
+        this.intake.types.update(this.#threads.types!, own)
+        this.#supervisor.broadcasts.prune(own)
+      }),
+    )
   }
 
   /** One snapshot. */
   stats(): QueueStats {
     return takeStats(
-      this.#state,
+      this.life.state,
       this.#plan.strategy,
       this.#lanes,
       this.#backpressure,
@@ -321,20 +310,8 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     )
   }
 
-  get #isEnding(): boolean {
-    return this.#state === 'shutdown' || this.#state === 'closed'
-  }
-
-  /** Makes the calls that waited for the start, even where `shutdown` came after them. */
-  #runEarly(): void {
-    const isEnding = this.#isEnding
-    this.#state = 'running'
-    this.early.runAll()
-    if (isEnding) {
-      this.#state = 'shutdown'
-      this.#backpressure.refuseAll(() => laneError('CORELANE_CLOSED', { state: 'shutdown' }))
-    }
-    this.#settled()
+  #refuseWaiting(): void {
+    this.#backpressure.refuseAll(() => laneError('CORELANE_CLOSED', { state: 'shutdown' }))
   }
 
   #begin(): Promise<void> {
@@ -343,37 +320,40 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
   }
 
   async #start(): Promise<void> {
-    if (this.#state !== 'created') throw laneError('CORELANE_CLOSED', { state: this.#state })
-    this.#state = 'starting'
+    this.life.begin()
     this.events.look()
     try {
       await this.#supervisor.start()
     } catch (error) {
       if (this.#closing !== undefined)
         throw laneError('CORELANE_CLOSED', { state: 'closed' }, error)
-      this.#state = 'closed'
-      this.early.failAll(error)
+      if (!this.life.isEnding) this.events.lane('queue.shutdown.started')
+      this.life.close(error)
+      this.health.changed()
       await this.#dropUnbound(() => closedError(false, error as LaneError))
       this.#ended()
       throw error
     }
     // It may have been closed or shut down meanwhile.
     if (this.#closing !== undefined) throw laneError('CORELANE_CLOSED', { state: 'closed' })
-    this.#runEarly()
-    this.#elastic?.progressed(nowMs())
+    this.life.ready()
+    // What came before the shutdown waits for no room.
+    if (this.life.isEnding) this.#refuseWaiting()
+    this.progressed(nowMs())
   }
 
   async #close(): Promise<void> {
     this.shutdown()
-    this.#state = 'closed'
-    this.early.failAll(laneError('CORELANE_CLOSED', { state: 'closed' }))
+    this.life.close(laneError('CORELANE_CLOSED', { state: 'closed' }))
     // A getter of a payload has called it: the backlog is being looked through.
     if (this.#dispatcher.isBinding) await TURN_END
-    const dropped = this.#dropUnbound(() => closedError(false))
+    const drop = () => this.#dropUnbound(() => closedError(false))
+    const dropped = drop()
     // Threads stop meanwhile: what is bound must not start any more.
     const failures = await this.#supervisor.stop()
     await dropped
-    this.events.lane('queue.shutdown.complete')
+    // A getter of options has called it, and only then was its command admitted.
+    await drop()
     this.#ended()
     if (failures.length > 0) {
       throw new AggregateError(failures, `teardown failed on ${failures.length} partitions`)
@@ -398,44 +378,48 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
   #ended(): void {
     this.#pump.stop()
     this.#settled()
+    this.events.lane('queue.shutdown.complete')
     this.events.endAll()
     this.#end()
   }
 
   // ── Events of its parts ──────────────────────────────────────────────────────────────────────
 
-  refuseUnlessRunning(isOfHandler = false): void {
-    // Handlers run while other threads start, and after the shutdown until all is done.
-    if (this.#state === 'running' || (isOfHandler && this.#state !== 'closed')) return
-    throw laneError('CORELANE_CLOSED', { state: this.#state })
-  }
-
-  whenStarted<T>(call: () => Promise<T>, isOne = false, signal?: unknown): Promise<T> | undefined {
-    if (this.#state !== 'created' && this.#state !== 'starting') return undefined
-    const isFirst = this.#state === 'created'
-    const later = this.early.add(call, isOne, signal)
+  whenStarted<T>(call: LateCall<T>, isOne = false, signal?: unknown): Promise<T> | undefined {
+    const { life } = this
+    const isFirst = life.state === 'created'
+    if (!isFirst && life.state !== 'starting') return undefined
+    const later = life.wait(call, isOne, signal)
     // A failed start rejects the call.
     if (isFirst) this.#begin().catch(() => {})
-    else this.#runFirst()
+    else this.#callFirst()
     // One command needs one thread; others would take their start from it.
-    const isServed = isFirst ? isOne : this.early.count === 0
+    const isServed = isFirst ? isOne : life.earlyCount === 0
     if (!isServed || !isShared(this.#plan)) this.#supervisor.startRest()
     return later
   }
 
+  async onceStarted<T>(call: LateCall<T>): Promise<T> {
+    const later = this.whenStarted(call)
+    if (later !== undefined) return later
+    this.life.refuseUnlessRunning()
+    return call(nowMs())
+  }
+
   opened(own: readonly string[]): void {
     this.intake.types.update(this.#threads.types!, own)
-    this.#runFirst()
     this.progressed(nowMs())
   }
 
-  /** Gives threads that are ready something to run while others start. */
-  #runFirst(): void {
-    while (this.#state === 'starting' && this.early.mayRunNext) {
-      this.#state = 'running'
-      this.early.runNext()
-      if (this.#state === 'running') this.#state = 'starting'
-    }
+  /**
+   * Gives threads that are ready something to run while others start: none gets more than it can
+   * run at once, since what was moved to it could not go to another any more.
+   */
+  #callFirst(): void {
+    const { concurrency } = this.#plan
+    const hasRun = ({ window }: PartitionHandle) =>
+      window !== undefined && window.load.openCount < concurrency
+    while (this.life.isNextForOne() && this.#partitions.some(hasRun)) this.life.callNext()
   }
 
   abort(command: Command, reason: unknown): void {
@@ -480,13 +464,14 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     options: CommandOptions,
     onRefused: () => void,
   ): Promise<unknown> {
-    this.refuseUnlessRunning()
+    // A letter may come while threads start, of a command that ran on the first of them.
+    if (this.life.state !== 'starting') this.life.refuseUnlessRunning()
     return this.intake.admit(this.intake.make(lane, type, payload, options, false), { onRefused })
   }
 
   progressed(now: number): void {
     this.#nested.progressed()
-    this.#runFirst()
+    this.#callFirst()
     this.#dispatcher.lookAhead(now, this.intake.next)
     this.#dispatcher.refill()
     this.#rebalancer.rebalance(now)
@@ -494,7 +479,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     this.#interruptions.flush()
     this.#urgency.set(this.#dispatcher.changesAtMs)
     this.#renewal.progressed()
-    if (this.#state !== 'running') this.grow()
+    if (this.life.state !== 'running') this.grow()
     else if (!this.#renewal.isBusy) this.#elastic?.progressed(now)
     this.health.progressed()
     this.#settled()
@@ -586,7 +571,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
   /** Commands were settled: submits that wait for room, or `drain`, may go on. */
   #settled(): void {
     // After the shutdown those of handlers alone wait.
-    if (this.#state !== 'closed') this.#backpressure.release()
-    this.#drainLatch.settled()
+    if (this.life.state !== 'closed') this.#backpressure.release()
+    this.life.settled()
   }
 }

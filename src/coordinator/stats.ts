@@ -9,7 +9,7 @@ import type { Backpressure } from './admission/backpressure.ts'
 import type { GroupTurns } from './dispatch/group-turns.ts'
 import type { HostStats } from './host-by-os-utils.ts'
 import { type LaneTable, openCountOf } from './lane-table.ts'
-import type { ManagerState } from './manager-events.ts'
+import type { ManagerState } from './life-cycle.ts'
 import type { PartitionHandle } from './threads/partition-handle.ts'
 
 /** A lane at one moment. `submitted = unsettled + completed + failed`. */

@@ -373,6 +373,19 @@ describe.each([
   })
 })
 
+test('a getter of options that closes the manager leaves its command one end', async () => {
+  const manager = await open('values.js', one)
+  const options = {
+    get priority() {
+      void manager.close()
+      return 1
+    },
+  }
+  const error = await failure(manager.run('echo', 1, options), 'its command')
+  expect(error.code).toBe('CORELANE_COMMAND_DROPPED')
+  expect(manager.stats()).toMatchObject({ state: 'closed', submitted: 1, failed: 1, unsettled: 0 })
+})
+
 test('a transfer list that cannot be moved rejects that one command', async () => {
   const manager = await open('values.js', one)
   const gone = new ArrayBuffer(8)

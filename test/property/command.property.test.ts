@@ -89,10 +89,10 @@ function machine() {
     recovery,
     abort: (command, reason) => interruptions.abort(command, reason),
   }
-  const intake = new Intake(plan, manager, lanes, room, dispatcher, timers, signals, {
-    refuseUnlessRunning: () => {},
+  const life = { refuseUnlessRunning: () => {} }
+  const intake = new Intake(plan, manager, life, lanes, room, dispatcher, timers, signals, {
     whenStarted: () => undefined,
-    early: { count: 0, calledAtMs: undefined },
+    onceStarted: (call) => call(0),
     define: (url, name) => ({ id: 0, url, name }),
     admitted: () => {},
   })

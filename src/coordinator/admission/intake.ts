@@ -21,6 +21,7 @@ import { type CommandExtras, type GivenOptions, isTimed } from '../command-extra
 import type { CommandTimers } from '../command-timers.ts'
 import type { Dispatcher } from '../dispatch/dispatcher.ts'
 import type { Lane, LaneTable } from '../lane-table.ts'
+import type { LifeCycle } from '../life-cycle.ts'
 import type { ManagerEvents } from '../manager-events.ts'
 import { MeteredCommand } from '../metered-command.ts'
 import type { ManagerPlan } from '../options.ts'
@@ -46,10 +47,7 @@ export interface AdmissionTerms {
   readonly onRefused?: () => void
 }
 
-type IntakeEvents = Pick<
-  ManagerEvents,
-  'refuseUnlessRunning' | 'whenStarted' | 'early' | 'define' | 'admitted'
->
+type IntakeEvents = Pick<ManagerEvents, 'whenStarted' | 'onceStarted' | 'define' | 'admitted'>
 
 /** Checks submits and makes commands of them. */
 export class Intake {
@@ -57,6 +55,7 @@ export class Intake {
   readonly types: TypeTable
   readonly #plan: ManagerPlan
   readonly #manager: CommandManager
+  readonly #life: Pick<LifeCycle, 'refuseUnlessRunning'>
   readonly #lanes: LaneTable
   readonly #backpressure: Backpressure
   readonly #dispatcher: Pick<Dispatcher, 'place' | 'refusal'>
@@ -75,6 +74,7 @@ export class Intake {
 
   /**
    * @param manager - The manager, as its commands see it.
+   * @param life - Says whether commands are taken.
    * @param backpressure - Bounds what is pending.
    * @param dispatcher - Takes admitted commands.
    * @param timers - Take delayed commands, and watch latest starts.
@@ -83,6 +83,7 @@ export class Intake {
   constructor(
     plan: ManagerPlan,
     manager: CommandManager,
+    life: Pick<LifeCycle, 'refuseUnlessRunning'>,
     lanes: LaneTable,
     backpressure: Backpressure,
     dispatcher: Pick<Dispatcher, 'place' | 'refusal'>,
@@ -92,6 +93,7 @@ export class Intake {
   ) {
     this.#plan = plan
     this.#manager = manager
+    this.#life = life
     this.#lanes = lanes
     this.#backpressure = backpressure
     this.#dispatcher = dispatcher
@@ -125,7 +127,7 @@ export class Intake {
     stream?: StreamReader,
   ): Promise<unknown> {
     try {
-      this.#events.refuseUnlessRunning()
+      this.#life.refuseUnlessRunning()
       return this.admit(this.make(lane, type, payload, options, isDetailed, stream))
     } catch (error) {
       return this.#refused(error, lane, type, payload, options, isDetailed, stream)
@@ -133,10 +135,11 @@ export class Intake {
   }
 
   /** Apart from `submit`: a function that makes a closure allocates for it at each call. */
-  #refused(error: unknown, ...submit: Parameters<Intake['submit']>): Promise<unknown> {
-    const [, , , options] = submit
-    const again = () => this.submit(...submit)
-    return this.#events.whenStarted(again, true, options?.signal) ?? Promise.reject(error)
+  #refused(error: unknown, ...given: Parameters<Intake['submit']>): Promise<unknown> {
+    const [lane, type, payload, options, isDetailed, stream] = given
+    const call = (calledAtMs: number) =>
+      this.admit(this.make(lane, type, payload, options, isDetailed, stream, false, calledAtMs))
+    return this.#events.whenStarted(call, true, options?.signal) ?? Promise.reject(error)
   }
 
   /**
@@ -157,17 +160,22 @@ export class Intake {
     return promise
   }
 
-  /** Submits a command whose result goes to a batch, and so does whatever is wrong. */
+  /**
+   * Submits a command whose result goes to a batch, and so does whatever is wrong.
+   *
+   * @param calledAtMs - When it was called, if it has waited for the threads.
+   */
   submitInto(
     batch: Batch,
     lane: string,
     type: string,
     payload: unknown,
     options: CommandOptions | undefined,
+    calledAtMs: number | undefined,
   ): void {
     try {
-      this.#events.refuseUnlessRunning()
-      const command = this.make(lane, type, payload, options, false)
+      this.#life.refuseUnlessRunning(calledAtMs !== undefined)
+      const command = this.make(lane, type, payload, options, false, undefined, false, calledAtMs)
       const hasRoom = this.#hasRoom(command)
       command.join(batch)
       this.#enter(command, hasRoom, undefined)
@@ -214,15 +222,14 @@ export class Intake {
    *
    * @param name - Name of the lane.
    */
-  async roomIn(name: string): Promise<void> {
-    const later = this.#events.whenStarted(() => this.roomIn(name))
-    if (later !== undefined) return later
-    this.#events.refuseUnlessRunning()
-    const lane = this.#lanes.get(name)
-    const backpressure = this.#backpressure
-    if (!backpressure.isFull(lane)) return
-    await new Promise<void>((resolve, reject) => {
-      backpressure.wait(lane, { bytes: 0, accept: resolve, refuse: reject })
+  roomIn(name: string): Promise<void> {
+    return this.#events.onceStarted(async () => {
+      const lane = this.#lanes.get(name)
+      const backpressure = this.#backpressure
+      if (!backpressure.isFull(lane)) return
+      await new Promise<void>((resolve, reject) => {
+        backpressure.wait(lane, { bytes: 0, accept: resolve, refuse: reject })
+      })
     })
   }
 
@@ -347,7 +354,7 @@ export class Intake {
       key,
       transferList,
       isDetailed,
-      submittedAtMs: readsClock ? (this.#events.early.calledAtMs ?? now ?? nowMs()) : 0,
+      submittedAtMs: readsClock ? (now ?? nowMs()) : 0,
       deadlineMs,
       bytes: backpressure.bytesOf(payload),
       delayMs: delayMs ?? 0,

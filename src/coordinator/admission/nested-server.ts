@@ -7,6 +7,7 @@ import type { CallReport, NestedSubmit } from '../../wire/control.ts'
 import { thrownValue } from '../../wire/error-codec.ts'
 import { fromSideValue, toCallValue } from '../../wire/side-payload.ts'
 import type { Dispatcher } from '../dispatch/dispatcher.ts'
+import type { LifeCycle } from '../life-cycle.ts'
 import type { ManagerEvents } from '../manager-events.ts'
 import type { Incarnation, NestedRequests } from '../threads/incarnation.ts'
 import type { PartitionHandle } from '../threads/partition-handle.ts'
@@ -28,7 +29,8 @@ export class NestedServer implements NestedRequests {
   readonly #partitions: readonly PartitionHandle[]
   readonly #graph: WaitGraph
   readonly #dispatcher: Dispatcher
-  readonly #events: Pick<ManagerEvents, 'acted' | 'refuseUnlessRunning'>
+  readonly #life: Pick<LifeCycle, 'refuseUnlessRunning'>
+  readonly #events: Pick<ManagerEvents, 'acted'>
   /** By thread and number. */
   readonly #cancellables = new Map<Incarnation, Map<number, Cancellable>>()
 
@@ -36,18 +38,21 @@ export class NestedServer implements NestedRequests {
    * @param intake - Takes the commands.
    * @param graph - Knows which handlers wait.
    * @param dispatcher - Takes back the commands of a partition where all handlers wait.
+   * @param life - Says whether handlers may submit.
    */
   constructor(
     intake: Intake,
     partitions: readonly PartitionHandle[],
     graph: WaitGraph,
     dispatcher: Dispatcher,
-    events: Pick<ManagerEvents, 'acted' | 'refuseUnlessRunning'>,
+    life: Pick<LifeCycle, 'refuseUnlessRunning'>,
+    events: Pick<ManagerEvents, 'acted'>,
   ) {
     this.#intake = intake
     this.#partitions = partitions
     this.#graph = graph
     this.#dispatcher = dispatcher
+    this.#life = life
     this.#events = events
   }
 
@@ -59,7 +64,7 @@ export class NestedServer implements NestedRequests {
    */
   async submit(from: Incarnation, command: NestedSubmit): Promise<CallReport> {
     try {
-      this.#events.refuseUnlessRunning(true)
+      this.#life.refuseUnlessRunning(true)
       const value = await (command.wait ? this.#run(from, command) : this.#post(from, command))
       return { ok: true, side: toCallValue(value, 'result') }
     } catch (error) {

@@ -9,7 +9,7 @@ import { isWorthRetrying, mayRetry, retryDelayMs } from '../../model/retry.ts'
 import { stableHash } from '../../schedule/hash.ts'
 import { ANY_PARTITION, type Command, type CommandEvents } from '../command.ts'
 import type { CommandTimers } from '../command-timers.ts'
-import type { ManagerEvents } from '../manager-events.ts'
+import type { LifeCycle } from '../life-cycle.ts'
 import type { DeadLetterQueue } from '../results/dead-letter-queue.ts'
 import { fileOf } from '../type-table.ts'
 
@@ -21,27 +21,27 @@ export class Recovery {
   readonly #timers: Pick<CommandTimers, 'delay'>
   readonly #deadLetters: Pick<DeadLetterQueue, 'add'>
   readonly #maxCrashes: number
-  readonly #events: Pick<ManagerEvents, 'state'>
+  readonly #life: Pick<LifeCycle, 'state'>
 
   /**
    * @param hub - Takes events of commands.
    * @param timers - Delay retries.
    * @param deadLetters - Keep commands that failed for good.
    * @param maxCrashes - A command that has killed so many threads is not run again.
-   * @param events - The manager's; a closed one runs nothing again.
+   * @param life - The manager's; a closed one runs nothing again.
    */
   constructor(
     hub: CommandEvents,
     timers: Pick<CommandTimers, 'delay'>,
     deadLetters: Pick<DeadLetterQueue, 'add'>,
     maxCrashes: number,
-    events: Pick<ManagerEvents, 'state'>,
+    life: Pick<LifeCycle, 'state'>,
   ) {
     this.#hub = hub
     this.#timers = timers
     this.#deadLetters = deadLetters
     this.#maxCrashes = maxCrashes
-    this.#events = events
+    this.#life = life
   }
 
   /**
@@ -143,7 +143,7 @@ export class Recovery {
   #retried(command: Command, error: unknown, partition: number): boolean {
     const { retry } = command
     const history = command.remember()
-    if (history.failures >= retry.retries || this.#events.state === 'closed') return false
+    if (history.failures >= retry.retries || this.#life.state === 'closed') return false
     history.failures++
     history.firstFailedAtMs ||= nowMs()
     // Chance that is the same in every run of a program: a hash of the command and its attempt.

@@ -32,19 +32,22 @@ function intakeOf(options: QueueManagerOptions = {}) {
     place: (command: Command) => void accepted.push(command),
     refusal: () => state.failed,
   }
-  const intake = new Intake(plan, given, lanes, room, dispatcher, given.timers, given.signals, {
-    whenStarted: () => undefined,
-    early: { count: 0, calledAtMs: undefined },
+  const life = {
     refuseUnlessRunning: () => {
       if (state.stops) throw state.stops
     },
+  }
+  const { timers, signals } = given
+  const intake = new Intake(plan, given, life, lanes, room, dispatcher, timers, signals, {
+    whenStarted: () => undefined,
+    onceStarted: (call) => call(0),
     define: (url, name) => ({ id: 0, url, name }),
     admitted: () => {},
   })
   intake.types.update(['one', 'two'], ['one', 'two'])
   const submit = (lane: string, type: string, given?: CommandOptions) =>
     intake.submit(lane, type, undefined, given, false)
-  return { intake, submit, accepted, lanes, room, state, timers: given.timers }
+  return { intake, submit, accepted, lanes, room, state, timers }
 }
 
 const codeOf = (promise: Promise<unknown>) =>

@@ -23,7 +23,8 @@ function serverOfTwo() {
     handles as never,
     new WaitGraph({ partitions: 2, runs: 1, laneSlots: [9], groupSlots: [9] }),
     { returnTurns: () => {}, reclaimFrom: () => {} } as never,
-    { acted: () => acts++, refuseUnlessRunning: () => {} },
+    { refuseUnlessRunning: () => {} },
+    { acted: () => acts++ },
   )
   /** A handler of a partition, named by a number, submits a command. */
   const submit = (partition: number, parent: number) => {

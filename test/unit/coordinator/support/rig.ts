@@ -12,7 +12,7 @@ import {
 } from '../../../../src/coordinator/command-extras.ts'
 import { CommandTimers } from '../../../../src/coordinator/command-timers.ts'
 import { type Lane, LaneTable } from '../../../../src/coordinator/lane-table.ts'
-import type { ManagerState } from '../../../../src/coordinator/manager-events.ts'
+import type { ManagerState } from '../../../../src/coordinator/life-cycle.ts'
 import type { DeadLetter } from '../../../../src/coordinator/results/dead-letter-queue.ts'
 import { EventHub } from '../../../../src/coordinator/results/event-hub.ts'
 import { InFlightWindow } from '../../../../src/coordinator/threads/in-flight-window.ts'

@@ -1,0 +1,296 @@
+// Early calls: what comes before every thread of a manager is ready. Goal: commands run as soon as
+// one is, no call passes another, and each ends once, whatever happens to the start. Method: a
+// module whose second thread waits for a gate.
+
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { QueueManager, RetryPolicy } from 'corelane'
+import { expect, test } from 'vitest'
+import { failure, until, within } from '../support/deadline.ts'
+import { Ledger } from '../support/ledger.ts'
+import { create } from '../support/managers.ts'
+
+const one = { partitions: { count: 1 } } as const
+
+test('a start that fails rejects the commands that began it', async () => {
+  const manager = new QueueManager({ handlers: './no-such-module.js', partitions: 1 })
+  const calls = [manager.run('echo', 1), manager.broadcast('echo', 1), manager.room('prompt')]
+  for (const call of calls) {
+    expect((await failure(call, 'early')).code).toBe('CORELANE_HANDLERS_FAILED')
+  }
+  expect((await failure(manager.run('echo'), 'late')).code).toBe('CORELANE_CLOSED')
+})
+
+test('a start that fails is an end as others are: subscribers hear of it once', async () => {
+  const { workerData } = new Ledger(0)
+  const options = { ...one, workerData: { ...workerData, setup: 'throws' } }
+  const manager = create('life.js', options)
+  const subscription = manager.subscribe({
+    events: ['queue.shutdown.started', 'queue.shutdown.complete'],
+  })
+  expect((await failure(manager.start(), 'start')).code).toBe('CORELANE_HANDLERS_FAILED')
+  expect(manager.stats()).toMatchObject({ state: 'closed', unsettled: 0 })
+  await within(manager.closed, 'its end')
+  await within(manager.close(), 'close')
+  const seen: string[] = []
+  for await (const { event } of subscription) seen.push(event)
+  expect(seen).toEqual(['queue.shutdown.started', 'queue.shutdown.complete'])
+})
+
+/** A manager whose second partition is not ready before a gate is open. */
+function lateSecond(strategy: 'balanced' | 'hash' = 'balanced') {
+  const ledger = new Ledger(0)
+  const manager = create('life.js', {
+    partitions: { strategy, count: 2 },
+    workerData: { ...ledger.workerData, setup: 'waits' },
+  })
+  return { ledger, manager, states: () => manager.stats().partitions.map(({ state }) => state) }
+}
+
+test('commands run as soon as one thread is ready, and start waits for all', async () => {
+  const { ledger, manager, states } = lateSecond()
+  const started = manager.start()
+  for (let i = 0; i < 3; i++) expect(await within(manager.run('where'), 'a command')).toBe(0)
+  expect(states()).toEqual(['ready', 'starting'])
+  expect(manager.stats()).toMatchObject({ state: 'starting', completed: 3 })
+  const all = manager.broadcast('where')
+  ledger.openGate()
+  await within(started, 'start')
+  expect(manager.stats().state).toBe('running')
+  expect(await within(all, 'the broadcast')).toEqual([0, 1])
+})
+
+/** A payload that notes in which states of its manager it is read. */
+function looking(manager: QueueManager, states: Set<string>) {
+  return {
+    get count(): number {
+      return states.add(manager.stats().state).size
+    },
+  }
+}
+
+test('a command that runs while other threads start leaves the state as it is', async () => {
+  const { ledger, manager } = lateSecond()
+  const seen = new Set<string>()
+  await within(manager.run('where', looking(manager, seen)), 'a command')
+  expect([...seen]).toEqual(['starting'])
+  ledger.openGate()
+  await within(manager.start(), 'start')
+})
+
+test('what came before a shutdown runs after it, and the state stays as it is', async () => {
+  const manager = create('values.js', one)
+  const seen = new Set<string>()
+  const early = [1, 2].map(() => manager.run('echo', looking(manager, seen)))
+  manager.shutdown()
+  await within(Promise.all(early), 'early commands')
+  expect([...seen]).toEqual(['shutdown'])
+  await within(manager.drain(), 'drain')
+})
+
+test('a dead letter is redriven while other threads start', async () => {
+  const { ledger, manager } = lateSecond()
+  const retry = RetryPolicy.fixed(1, 0)
+  const failed = await failure(manager.run('fails', 'often', { id: 'one', retry }), 'its command')
+  expect(failed.message).toBe('often')
+  expect(manager.stats()).toMatchObject({ state: 'starting', deadLetters: 1 })
+  expect((await failure(manager.deadLetters.redrive('one'), 'again')).message).toBe('often')
+  expect(manager.stats()).toMatchObject({ state: 'starting', deadLetters: 1, submitted: 2 })
+  ledger.openGate()
+  await within(manager.start(), 'start')
+})
+
+test('a handler submits commands of its own while other threads start', async () => {
+  const { ledger, manager, states } = lateSecond()
+  const asked = manager.run('asks')
+  await until(() => manager.stats().submitted === 2, 'its command')
+  expect(states()).toEqual(['ready', 'starting'])
+  ledger.openGate()
+  expect(await within(asked, 'its result')).toBe(1)
+})
+
+test('a thread gets no more than it can run while others start', async () => {
+  const { ledger, manager } = lateSecond()
+  const memory = new ArrayBuffer(8)
+  let isHeld = false
+  const onProgress = () => {
+    isHeld = true
+  }
+  const held = manager.run('untilAborted', 0, { onProgress })
+  const next = manager.run('where', memory, { transferList: [memory] })
+  await until(() => isHeld, 'the first command runs')
+  expect(manager.stats().submitted).toBe(1)
+  expect(memory.byteLength).toBe(8)
+  ledger.openGate()
+  // From partition 0, where the first one never ends, it could not be taken back.
+  expect(await within(next, 'the next command')).toBe(1)
+  await within(manager.close(), 'close')
+  expect(await within(held, 'the first command')).toMatchObject({ code: 'CORELANE_CLOSED' })
+})
+
+test('a command does not pass an earlier call that needs every thread', async () => {
+  const { ledger, manager, states } = lateSecond()
+  const all = manager.broadcast('where')
+  const one = manager.run('where')
+  await until(() => states()[0] === 'ready', 'one thread')
+  expect(manager.stats().submitted).toBe(0)
+  ledger.openGate()
+  expect(await within(all, 'the broadcast')).toEqual([0, 1])
+  await within(one, 'the command')
+})
+
+/** The state of the first partition each time that a thread is made. */
+function firstStates(manager: QueueManager): string[] {
+  const states: string[] = []
+  manager.on('queue.partition.spawned', () => states.push(manager.stats().partitions[0]!.state))
+  return states
+}
+
+test.each<[string, string, (manager: QueueManager) => Promise<unknown>, 'balanced' | 'hash']>([
+  ['one command', 'ready', (manager) => manager.run('where'), 'balanced'],
+  ['one command that has a thread', 'starting', (manager) => manager.run('where'), 'hash'],
+  ['two', 'starting', (manager) => manager.submitMany('query', 'where', [1, 2]), 'balanced'],
+  [
+    'a command and another',
+    'starting',
+    (manager) => Promise.all([manager.run('where'), manager.run('where')]),
+    'balanced',
+  ],
+  [
+    'a command and start',
+    'starting',
+    (manager) => Promise.all([manager.run('where'), manager.start()]),
+    'balanced',
+  ],
+])('for %s the second thread is made while the first is %s', async (_, state, call, strategy) => {
+  const { workerData } = new Ledger(0)
+  const manager = create('life.js', { partitions: { strategy, count: 2 }, workerData })
+  const states = firstStates(manager)
+  await within(call(manager), 'the call')
+  await until(() => manager.stats().state === 'running', 'every thread')
+  expect(states).toEqual(['starting', state])
+})
+
+test('a module that does not load costs one command one thread', async () => {
+  const { workerData } = new Ledger(0)
+  const options = { partitions: 2, workerData: { ...workerData, setup: 'throws' } }
+  const manager = create('life.js', options)
+  const states = firstStates(manager)
+  expect((await failure(manager.run('where'), 'run')).code).toBe('CORELANE_HANDLERS_FAILED')
+  expect(states).toEqual(['starting'])
+})
+
+test('close lets the only thread tear down, and no other starts meanwhile', async () => {
+  const { workerData } = new Ledger(0)
+  const manager = create('life.js', {
+    partitions: 2,
+    closeTimeoutMs: 100,
+    workerData: { ...workerData, teardown: 'never settles' },
+  })
+  const states = firstStates(manager)
+  await within(manager.run('where'), 'the command')
+  const made = states.length
+  const closedAt = performance.now()
+  await within(manager.close(), 'close')
+  expect(performance.now() - closedAt).toBeGreaterThan(90)
+  expect(states).toHaveLength(made)
+})
+
+test('a thread that fails to start ends the commands of those that are ready', async () => {
+  const { ledger, manager } = lateSecond('hash')
+  const started = failure(manager.start(), 'start')
+  const keys = Array.from({ length: 8 }, (_, i) => `key ${i}`)
+  const short = keys.map((key) => manager.run('where', 0, { key }))
+  await within(Promise.any(short), 'a short command')
+  let runs = 0
+  const onProgress = () => runs++
+  const long = keys.map((key) => failure(manager.run('untilAborted', 0, { key, onProgress }), key))
+  await until(() => runs > 0, 'a long command')
+  ledger.failsToLoad = true
+  ledger.openGate()
+  expect((await started).code).toBe('CORELANE_HANDLERS_FAILED')
+  const ends = await within(Promise.allSettled(short), 'the short commands')
+  for (const end of ends) {
+    if (end.status === 'fulfilled') expect(end.value).toBe(0)
+    else expect(end.reason.code).toBe('CORELANE_HANDLERS_FAILED')
+  }
+  expect(new Set(ends.map(({ status }) => status)).size).toBe(2)
+  const [running, ...waiting] = (await within(Promise.all(long), 'the long commands')).sort(
+    (a, b) => a.code!.localeCompare(b.code!),
+  )
+  expect(running).toMatchObject({
+    code: 'CORELANE_COMMAND_DROPPED',
+    cause: { code: 'CORELANE_HANDLERS_FAILED' },
+  })
+  for (const { code } of waiting) expect(code).toBe('CORELANE_HANDLERS_FAILED')
+  expect((await failure(manager.run('where'), 'late')).code).toBe('CORELANE_CLOSED')
+})
+
+test('drain waits for commands that wait for the start, close rejects them', async () => {
+  const drained = create('values.js', one)
+  const early = drained.run('echo', 1)
+  await within(drained.drain(), 'drain')
+  expect(drained.stats()).toMatchObject({ state: 'shutdown', completed: 1 })
+  expect(await early).toBe(1)
+
+  const closed = create('values.js', one)
+  const refused = failure(closed.run('echo', 1), 'early')
+  await within(closed.close(), 'close')
+  expect((await refused).code).toBe('CORELANE_CLOSED')
+})
+
+test('drain does not wait for a call that its signal has ended', async () => {
+  const { workerData } = new Ledger(0)
+  const never = { ...workerData, setup: 'never settles' }
+  const manager = create('life.js', { ...one, workerData: never })
+  const controllers = [new AbortController(), new AbortController()]
+  const calls = controllers.map(({ signal }) => failure(manager.run('where', 0, { signal }), 'run'))
+  controllers[0]!.abort()
+  const drained = manager.drain(2 ** 31 - 1)
+  controllers[1]!.abort()
+  await within(drained, 'drain')
+  for (const { code } of await Promise.all(calls)) expect(code).toBe('CORELANE_ABORTED')
+})
+
+test('a signal ends what waits for the start at once', async () => {
+  const { workerData } = new Ledger(0)
+  const never = { ...workerData, setup: 'never settles' }
+  const manager = create('life.js', { ...one, workerData: never })
+  const controller = new AbortController()
+  const { signal } = controller
+  const calls = [
+    manager.run('where', 0, { signal }),
+    manager.execute('query', 'where', 0, { signal }),
+    manager.submitMany('query', 'where', [0, 1], { signal }),
+    manager.stream('query', 'where', 0, { signal }).next(),
+  ].map((call) => failure(call, 'early'))
+  controller.abort('enough')
+  calls.push(failure(manager.run('where', 0, { signal }), 'late'))
+  for (const error of await Promise.all(calls)) {
+    expect(error).toMatchObject({ name: 'AbortError', code: 'CORELANE_ABORTED', cause: 'enough' })
+  }
+})
+
+test('the time of a command that waits for the start counts from its submit', async () => {
+  const manager = create('values.js', one)
+  const options = { startWithinMs: 1 }
+  const late = failure(manager.run('echo', 1, options), 'no thread starts within so long')
+  const many = failure(manager.submitMany('query', 'echo', [1], options), 'nor for several')
+  for (const error of [await late, await many]) {
+    expect(error).toMatchObject({ code: 'CORELANE_DEADLINE_EXCEEDED', details: { deadlineMs: 1 } })
+    expect(error.details.waitedMs).toBeGreaterThan(1)
+  }
+  expect(await within(manager.run('echo', 2), 'the next')).toBe(2)
+})
+
+test('an early command keeps the async context of its submit', async () => {
+  const storage = new AsyncLocalStorage<string>()
+  const manager = create('streams.js', one)
+  const seen: unknown[] = []
+  await within(
+    storage.run('request', () =>
+      manager.run('report', { count: 3 }, { onProgress: () => seen.push(storage.getStore()) }),
+    ),
+    'run',
+  )
+  expect(seen).toEqual(['request', 'request', 'request'])
+})
