@@ -5,23 +5,16 @@
 import { PartitionConfig, QueueMetrics } from 'corelane'
 import { expect, test } from 'vitest'
 import { block, failure, until, within } from '../support/deadline.ts'
+import { Floor } from '../support/floor.ts'
 import { create, open } from '../support/managers.ts'
 
-const workerData = () => ({ words: new SharedArrayBuffer(16) })
-
-function openGate({ words }: { words: SharedArrayBuffer }): void {
-  const view = new Int32Array(words)
-  Atomics.store(view, 0, 1)
-  Atomics.notify(view, 0)
-}
-
 test('what is bound does not start once its lane is paused, and other lanes go on', async () => {
-  const shared = workerData()
+  const floor = new Floor()
   const manager = await open('lanes-handlers.js', {
     partitions: PartitionConfig.single(),
     lanes: { paused: { priority: 0 }, other: {} },
     metrics: QueueMetrics.local(),
-    workerData: shared,
+    workerData: floor.workerData,
   })
   const held = manager.submit('other', 'hardGate', 1)
   await until(() => manager.stats().running === 1, 'the gate')
@@ -31,7 +24,7 @@ test('what is bound does not start once its lane is paused, and other lanes go o
   expect([control.name, control.isPaused]).toEqual(['paused', false])
   control.pause()
   expect(manager.metrics!.snapshot().lanes.paused!.isPaused).toBe(true)
-  openGate(shared)
+  floor.openGate()
   await within(held, 'the held one')
   await within(manager.submitMany('other', 'echo', [1, 2, 3]), 'others')
   const { queued, running, completed } = manager.stats().lanes.paused!
@@ -90,6 +83,37 @@ test('a paused lane takes submits, lets them become late, and is left by close',
   await within(manager.close(), 'close')
   expect((await left).code).toBe('CORELANE_COMMAND_DROPPED')
 })
+
+test.each([
+  ['an idle manager', 0],
+  ['a manager with a backlog', 2_000],
+])(
+  'a getter of a payload that pauses its own lane in %s keeps it from starting',
+  async (_, count) => {
+    const manager = await open('basic.js', { partitions: 1, lanes: { lane: {}, other: {} } })
+    const control = manager.lane('lane')
+    const before = Array.from({ length: count }, (_, i) => manager.submit('other', 'noop', i))
+    const payload = {
+      get member() {
+        control.pause()
+        return 1
+      },
+    }
+    let isOver = false
+    const own = manager.submit('lane', 'noop', payload).then(() => {
+      isOver = true
+    })
+    const behind = manager.submit('lane', 'noop', 2)
+    await within(Promise.all([...before, manager.submit('other', 'noop', 3)]), 'the other lane')
+    await until(() => control.isPaused, 'the pause')
+    await within(manager.submit('other', 'noop', 4), 'the other lane again')
+    expect(isOver).toBe(false)
+    expect(manager.stats().lanes.lane).toMatchObject({ queued: 2, running: 0, completed: 0 })
+    Object.defineProperty(payload, 'member', { value: 1 })
+    control.resume()
+    expect(await within(Promise.all([own, behind]), 'both')).toEqual([undefined, 2])
+  },
+)
 
 test('a lane that does not exist cannot be paused', () => {
   expect(() => create('basic.js').lane('nowhere' as never)).toThrow(/nowhere/)

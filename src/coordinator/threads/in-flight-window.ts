@@ -256,7 +256,8 @@ export class InFlightWindow implements RecordSink, Holder {
    *
    * @param command - Accepted before.
    * @param rank - How urgent it is at this moment.
-   * @returns False if the ring has no room now, or if a getter of its payload ended the command.
+   * @returns False if the ring has no room now, or if a getter of its payload ended the command or
+   * paused its lane.
    * @throws SerializationError if its payload cannot cross; nothing is bound then.
    */
   bind(command: Command, rank: number): boolean {
@@ -272,8 +273,11 @@ export class InFlightWindow implements RecordSink, Holder {
       // Runs getters of the user's, so nothing is claimed yet.
       parcel = toParcel(command.payload, 'payload', transferList)
     }
-    const isOver = command.isOver
-    const offset = isOver ? NO_ROOM : commands.tryClaim(isSide ? headBytes : headBytes + length)
+    // Getters of the payload may have ended it, or paused its lane.
+    const mayNotStart = command.isOver || command.lane.isPaused
+    const offset = mayNotStart
+      ? NO_ROOM
+      : commands.tryClaim(isSide ? headBytes : headBytes + length)
     if (offset === NO_ROOM) {
       if (!isSide) this.#encoder.discard()
       return false
