@@ -4,45 +4,37 @@
 // again and not passed, and the stamps of those that started, survivors and victims, keep the
 // limit.
 
-import { commandInfo, PartitionConfig, RateLimitConfig, stableHash } from 'corelane'
+import { commandInfo, PartitionConfig, RateLimitConfig } from 'corelane'
 import { expect, test } from 'vitest'
 import { failure, until, within } from '../support/deadline.ts'
+import { Floor } from '../support/floor.ts'
 import { open } from '../support/managers.ts'
-
-const GATE = 0
-const RUNNING = 1
-const MOST = 2
-
-/** A key that `hash` places on a partition. */
-function keyOf(partition: number, partitions: number): string {
-  for (let i = 0; ; i++) if (stableHash(`key ${i}`) % partitions === partition) return `key ${i}`
-}
+import { keyOf } from '../support/strategies.ts'
 
 const deaths = ['exit', 'throw in a timer']
 
 test.each(deaths.flatMap((how) => [1, 2, 3].map((max) => ({ how, max }))))(
   'after ten deaths by $how each with a slot in hand a maximum of $max is reached and not passed',
   async ({ how, max }) => {
-    const words = new Int32Array(new SharedArrayBuffer(16))
+    const floor = new Floor()
     const manager = await open('lanes-handlers.js', {
       partitions: PartitionConfig.balanced(2),
       concurrencyPerPartition: 2,
       lanes: { limited: { maxConcurrency: max } },
-      workerData: { words: words.buffer },
+      workerData: floor.workerData,
     })
     for (let i = 0; i < 10; i++) {
       const lost = await failure(manager.submit('limited', 'die', how), `death ${i}`)
       expect(lost).toMatchObject({ code: 'CORELANE_PARTITION_LOST', started: true })
     }
     for (const rounds of [1, 2]) {
-      Atomics.store(words, GATE, 0)
+      floor.closeGate()
       const held = Array.from({ length: 10 }, (_, i) => manager.submit('limited', 'gate', i))
-      const reached = () => Atomics.load(words, RUNNING) === max
+      const reached = () => floor.running === max
       await until(reached, `${max} run at once in round ${rounds}`)
-      Atomics.store(words, GATE, 1)
-      Atomics.notify(words, GATE)
+      floor.openGate()
       await within(Promise.all(held), 'the held commands')
-      expect(Atomics.load(words, MOST)).toBe(max)
+      expect(floor.most).toBe(max)
     }
   },
 )
@@ -53,7 +45,7 @@ test.each(deaths)(
     const manager = await open('lanes-handlers.js', {
       partitions: PartitionConfig.hash(2),
       lanes: { limited: { maxConcurrency: 1 } },
-      workerData: { words: new SharedArrayBuffer(16) },
+      workerData: new Floor().workerData,
       concurrencyPerPartition: 2,
     })
     const keys = [keyOf(0, 2), keyOf(1, 2)]
@@ -75,7 +67,7 @@ test('a partition that dies while it waits for a slot or was woken for it keeps 
   const manager = await open('lanes-handlers.js', {
     partitions: PartitionConfig.hash(3),
     lanes: { limited: { maxConcurrency: 1 }, open: { priority: 0 } },
-    workerData: { words: new SharedArrayBuffer(16) },
+    workerData: new Floor().workerData,
     concurrencyPerPartition: 2,
   })
   const key = (partition: number) => ({ key: keyOf(partition, 3) })
@@ -102,7 +94,7 @@ test.each(
     const manager = await open('lanes-handlers.js', {
       partitions: PartitionConfig.balanced(2),
       lanes: { limited: { rateLimit: RateLimitConfig.per(limit, windowMs, { algorithm }) } },
-      workerData: { words: new SharedArrayBuffer(16) },
+      workerData: new Floor().workerData,
     })
     const started: number[] = []
     const all = Array.from({ length: 8 * limit }, async (_, i) => {
@@ -133,7 +125,7 @@ test('the partition that waits for the next token dies, and another waits for it
   const manager = await open('lanes-handlers.js', {
     partitions: PartitionConfig.hash(2),
     lanes: { limited: { rateLimit: RateLimitConfig.per(1, 150) }, open: {} },
-    workerData: { words: new SharedArrayBuffer(16) },
+    workerData: new Floor().workerData,
   })
   const key = (partition: number) => ({ key: keyOf(partition, 2) })
   for (let round = 0; round < 6; round++) {
@@ -151,7 +143,7 @@ test('a command that died with its thread names where it ran and that it had sta
   const manager = await open('lanes-handlers.js', {
     partitions: PartitionConfig.single(),
     lanes: { limited: { maxConcurrency: 1, rateLimit: RateLimitConfig.perSecond(1000) } },
-    workerData: { words: new SharedArrayBuffer(16) },
+    workerData: new Floor().workerData,
     concurrencyPerPartition: 2,
   })
   const lost = await failure(manager.submit('limited', 'die', 'exit'), 'the death')

@@ -11,10 +11,10 @@ import {
 } from 'corelane'
 import { expect, test } from 'vitest'
 import { failure, rejection, until, within } from '../support/deadline.ts'
+import { Floor } from '../support/floor.ts'
 import { create, moduleOf, open } from '../support/managers.ts'
 
 const none = PartitionConfig.single()
-const workerData = () => ({ words: new SharedArrayBuffer(16) })
 
 /** The next so many events. */
 async function take(subscription: EventSubscription, count: number): Promise<LaneEvent[]> {
@@ -66,7 +66,7 @@ test('a command is submitted, started and completed, each told once with all tha
   const manager = await open('lanes-handlers.js', {
     partitions: PartitionConfig.hash(2),
     lanes: { lane: {} },
-    workerData: workerData(),
+    workerData: new Floor().workerData,
   })
   const subscription = manager.subscribe()
   const begin = performance.now()
@@ -107,7 +107,7 @@ test('a failure is told with its error, whether the handler threw, the thread di
   const manager = await open('lanes-handlers.js', {
     partitions: none,
     lanes: { lane: { onDeadline: 'reject' } },
-    workerData: workerData(),
+    workerData: new Floor().workerData,
   })
   const events: LaneEventName[] = ['queue.command.failed']
   const subscription = manager.subscribe({ events })
@@ -240,30 +240,23 @@ test('several subscribers are told the same events, in the same order', async ()
 })
 
 /** A manager whose lane holds its commands until the gate opens. */
-async function gated(): Promise<{ manager: QueueManager; release: () => void }> {
-  const data = workerData()
-  const words = new Int32Array(data.words)
+async function gated(): Promise<{ manager: QueueManager; floor: Floor }> {
+  const floor = new Floor()
   const manager = await open('lanes-handlers.js', {
     partitions: none,
     concurrencyPerPartition: 8,
     lanes: { lane: { pressureThreshold: 3 }, other: {} },
-    workerData: data,
+    workerData: floor.workerData,
   })
-  return {
-    manager,
-    release: () => {
-      Atomics.store(words, 0, 1)
-      Atomics.notify(words, 0)
-    },
-  }
+  return { manager, floor }
 }
 
 test('pressure is told once when a lane reaches its threshold, and idle once when it is empty again', async () => {
-  const { manager, release } = await gated()
+  const { manager, floor } = await gated()
   const subscription = manager.subscribe({ events: ['queue.lane.pressure', 'queue.lane.idle'] })
   const held = Array.from({ length: 5 }, (_, i) => manager.submit('lane', 'gate', i))
   const others = Array.from({ length: 5 }, (_, i) => manager.submit('other', 'echo', i))
-  release()
+  floor.openGate()
   await within(Promise.all([...held, ...others]), 'all commands')
   const first = await take(subscription, 2)
   expect(names(first)).toEqual(['queue.lane.pressure', 'queue.lane.idle'])

@@ -6,52 +6,45 @@
 import { PartitionConfig, QueueManager, type QueueManagerOptions } from 'corelane'
 import { expect, test } from 'vitest'
 import { block, failure, until, within } from '../support/deadline.ts'
+import { Floor } from '../support/floor.ts'
 import { create, open } from '../support/managers.ts'
 
-const GATE = 0
-const RUNNING = 1
-const MOST = 2
-
 async function openLane(lane: NonNullable<QueueManagerOptions['lanes']>[string], others = {}) {
-  const workerData = { words: new SharedArrayBuffer(16) }
-  const words = new Int32Array(workerData.words)
+  const floor = new Floor()
+  const { workerData } = floor
   const partitions = PartitionConfig.balanced(2)
   const options = { partitions, concurrencyPerPartition: 4, lanes: { lane, other: {} }, workerData }
   const manager = await open('lanes-handlers.js', { ...options, ...others })
-  const openGate = () => {
-    Atomics.store(words, GATE, 1)
-    Atomics.notify(words, GATE)
-  }
-  return { manager, words, openGate, control: manager.lane('lane') }
+  return { manager, floor, control: manager.lane('lane') }
 }
 
 test('raising the concurrency starts what waits, lowering it starts nothing until few run', async () => {
-  const { manager, words, openGate, control } = await openLane({ maxConcurrency: 2 })
+  const { manager, floor, control } = await openLane({ maxConcurrency: 2 })
   const submits = Array.from({ length: 12 }, () => manager.submit('lane', 'gate'))
-  await until(() => words[RUNNING] === 2, 'two')
+  await until(() => floor.running === 2, 'two')
   control.setConcurrency(6)
-  await until(() => words[RUNNING] === 6, 'six')
+  await until(() => floor.running === 6, 'six')
   control.setConcurrency(3)
   expect(manager.stats().lanes.lane).toMatchObject({ maxConcurrency: 3, running: 6 })
-  Atomics.store(words, MOST, 0)
-  openGate()
+  floor.forget()
+  floor.openGate()
   await within(Promise.all(submits), 'all')
   const later = Array.from({ length: 20 }, () => manager.submit('lane', 'rest', 1))
   await within(Promise.all(later), 'those that came later')
-  expect(words[MOST]).toBe(3)
+  expect(floor.most).toBe(3)
 })
 
 test('a lane changed again and again under load never runs more than it may, and loses nothing', async () => {
-  const { manager, words, control } = await openLane({ maxConcurrency: 8 })
+  const { manager, floor, control } = await openLane({ maxConcurrency: 8 })
   const submits = Array.from({ length: 2000 }, () => manager.submit('lane', 'rest', 0.2))
   for (let i = 0; i < 40; i++) {
     const limit = 1 + ((i * 5) % 8)
     control.setConcurrency(limit)
     await until(() => manager.stats().lanes.lane!.running <= limit, 'those that were too many')
-    Atomics.store(words, MOST, 0)
+    floor.forget()
     await new Promise((resolve) => setImmediate(resolve))
     block(3)
-    expect(words[MOST]).toBeLessThanOrEqual(limit)
+    expect(floor.most).toBeLessThanOrEqual(limit)
   }
   const others = manager.submitMany('other', 'echo', [1, 2, 3])
   await within(Promise.all([...submits, others]), 'all')

@@ -4,17 +4,13 @@
 // read off the median time in which the limit's number of starts follow one another: a moment in
 // which the machine had other things to do does not move a median.
 
-import { PartitionConfig, type QueueManager, RateLimitConfig, stableHash } from 'corelane'
+import { PartitionConfig, type QueueManager, RateLimitConfig } from 'corelane'
 import { expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
 import { open } from '../support/managers.ts'
+import { keyOf } from '../support/strategies.ts'
 
 type Algorithm = 'token-bucket' | 'sliding-window'
-
-/** A key that `hash` places on a partition. */
-function keyOf(partition: number, partitions: number): string {
-  for (let i = 0; ; i++) if (stableHash(`key ${i}`) % partitions === partition) return `key ${i}`
-}
 
 /** Stamps in ascending order, in whole nanoseconds as the limit counts them. */
 function ascending(stampsMs: readonly unknown[]): number[] {

@@ -10,12 +10,10 @@ import {
 } from 'corelane'
 import { expect, test } from 'vitest'
 import { failure, until, within } from '../support/deadline.ts'
+import { Floor } from '../support/floor.ts'
 import { open } from '../support/managers.ts'
 
-const GATE = 0
-
-class Held {
-  readonly words = new Int32Array(new SharedArrayBuffer(16))
+class Held extends Floor {
   manager!: QueueManager
 
   static async open(options: QueueManagerOptions): Promise<Held> {
@@ -23,14 +21,9 @@ class Held {
     held.manager = await open('lanes-handlers.js', {
       partitions: PartitionConfig.single(),
       ...options,
-      workerData: { words: held.words.buffer },
+      workerData: held.workerData,
     })
     return held
-  }
-
-  release(): void {
-    Atomics.store(this.words, GATE, 1)
-    Atomics.notify(this.words, GATE)
   }
 }
 
@@ -46,7 +39,7 @@ test('at maxPending submits wait, are accepted in order as commands settle, and 
   )
   await turns()
   expect(manager.stats().lanes.lane).toMatchObject({ submitted: 3, waiting: 17 })
-  held.release()
+  held.openGate()
   await within(Promise.all(all), 'all commands')
   expect(done).toEqual(Array.from({ length: 20 }, (_, i) => i))
   expect(manager.stats().lanes.lane).toMatchObject({ submitted: 20, completed: 20, waiting: 0 })
@@ -69,7 +62,7 @@ test('a lane that rejects at its bound says how much is pending and what the bou
   expect(error.message).toMatch(/^Lane "lane" is full: 2 of 2 commands/)
   // Another lane is not concerned, and a refused command was never submitted.
   const other = manager.submit('other', 'echo', 1)
-  held.release()
+  held.openGate()
   await within(Promise.all([...accepted, other]), 'the others')
   expect(manager.stats()).toMatchObject({ submitted: 3, completed: 3, failed: 0 })
   await within(manager.submit('lane', 'gate', 3), 'one that finds room')
@@ -84,7 +77,7 @@ test('bytes are bounded by what payloads hold, and a first command may be larger
   const error = await failure(manager.submit('lane', 'gate', 'x'.repeat(10)), 'one too many')
   expect(error.details).toMatchObject({ pending: 1, maxPendingBytes: 100_000 })
   expect(error.details.pendingBytes).toBeGreaterThanOrEqual(1_000_000)
-  held.release()
+  held.openGate()
   await within(big, 'the big one')
   const small = Array.from({ length: 9 }, () => manager.submit('lane', 'gate', 'x'.repeat(10_000)))
   await failure(manager.submit('lane', 'gate', 'x'.repeat(10_001)), 'one byte too many')
@@ -102,7 +95,7 @@ test('waiting submits go on as bytes are given back, the first of them first', a
   await turns()
   // The second does not fit beside the first, and no later one goes past it.
   expect(manager.stats().lanes.lane).toMatchObject({ submitted: 1, waiting: 5 })
-  held.release()
+  held.openGate()
   await within(Promise.all(all), 'all commands')
   expect(done).toEqual([0, 1, 2, 3, 4, 5])
 })
@@ -116,7 +109,7 @@ test('the bounds of the manager hold over all lanes together, and say so', async
     code: 'CORELANE_QUEUE_FULL',
     details: { owner: 'The queue manager', pending: 3, maxPending: 3 },
   })
-  held.release()
+  held.openGate()
   await within(Promise.all(accepted), 'the others')
 })
 
@@ -127,7 +120,7 @@ test('at the bound of the manager producers of all lanes get their turns, longes
   const order = ['c', 'b', 'a', 'a', 'c', 'b', 'b', 'a', 'c']
   const all = order.map((lane) => manager.submit(lane, 'hardGate', 0).then(() => done.push(lane)))
   await turns()
-  held.release()
+  held.openGate()
   await within(Promise.all(all), 'all commands')
   expect(done).toEqual(order)
 })
@@ -147,7 +140,7 @@ test('a lane at its own bound does not keep waiting submits of other lanes from 
     narrow: { submitted: 1, waiting: 1 },
     wide: { submitted: 2, waiting: 1 },
   })
-  held.release()
+  held.openGate()
   await within(Promise.all([...narrow, ...wide, last]), 'all commands')
 })
 
@@ -162,13 +155,13 @@ test('room settles at once where there is some, else when there is, and rejects 
   })
   await turns()
   expect(hasRoom).toBe(false)
-  held.release()
+  held.openGate()
   await within(Promise.all([first, room]), 'room')
   await within(manager.submit('lane', 'echo', 1), 'the next command')
   expect(await failure(manager.room('none'), 'an unknown lane')).toMatchObject({
     code: 'CORELANE_UNKNOWN_LANE',
   })
-  Atomics.store(held.words, GATE, 0)
+  held.closeGate()
   const last = manager.submit('lane', 'gate', 2)
   const refused = failure(manager.room('lane'), 'room at the end')
   manager.shutdown()
@@ -176,7 +169,7 @@ test('room settles at once where there is some, else when there is, and rejects 
   expect(await failure(manager.room('lane'), 'room after the end')).toMatchObject({
     code: 'CORELANE_CLOSED',
   })
-  held.release()
+  held.openGate()
   await within(last, 'what was accepted')
 })
 
@@ -190,7 +183,7 @@ test('shutdown refuses submits that wait, and what was accepted goes on', async 
   for (const error of await within(Promise.all(waiting), 'the refused ones')) {
     expect(error).toMatchObject({ code: 'CORELANE_CLOSED', details: { state: 'shutdown' } })
   }
-  held.release()
+  held.openGate()
   await within(Promise.all([...accepted, drained]), 'the accepted ones')
   expect(manager.stats()).toMatchObject({ submitted: 2, completed: 2, failed: 0 })
 })
@@ -205,7 +198,7 @@ test('what drain leaves is told by lane', async () => {
     details: { timeoutMs: 30, lanes: { a: 2, b: 1 } },
   })
   expect(error.message).toMatch(/2 in a, 1 in b/)
-  held.release()
+  held.openGate()
   await within(Promise.all([...all, manager.drain()]), 'the second drain')
 })
 
@@ -222,7 +215,7 @@ test('a failed and a late command give their room back too', async () => {
   expect(await late).toMatchObject({ code: 'CORELANE_DEADLINE_EXCEEDED' })
   await until(() => manager.stats().lanes.lane!.submitted === 3, 'the next one is accepted')
   await within(next, 'the next one')
-  held.release()
+  held.openGate()
   await within(gate, 'the gate')
 })
 

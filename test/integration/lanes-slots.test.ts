@@ -3,51 +3,17 @@
 // run at once in shared memory and keep the greatest count; a gate holds them until as many run as
 // may.
 
-import {
-  LaneConfig,
-  PartitionConfig,
-  type QueueManagerOptions,
-  RateLimitConfig,
-  stableHash,
-} from 'corelane'
+import { LaneConfig, PartitionConfig, type QueueManagerOptions, RateLimitConfig } from 'corelane'
 import { expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
+import { Floor } from '../support/floor.ts'
 import { open, openLedger } from '../support/managers.ts'
-
-const GATE = 0
-const RUNNING = 1
-const MOST = 2
-
-/** What the handlers of lanes-handlers.js share with the test. */
-class Floor {
-  readonly workerData = { words: new SharedArrayBuffer(16) }
-  readonly #words = new Int32Array(this.workerData.words)
-
-  get running(): number {
-    return Atomics.load(this.#words, RUNNING)
-  }
-
-  get most(): number {
-    return Atomics.load(this.#words, MOST)
-  }
-
-  openGate(): void {
-    Atomics.store(this.#words, GATE, 1)
-    Atomics.notify(this.#words, GATE)
-  }
-}
+import { keyOf } from '../support/strategies.ts'
 
 async function openFloor(options: QueueManagerOptions) {
   const floor = new Floor()
   const manager = await open('lanes-handlers.js', { ...options, workerData: floor.workerData })
   return { floor, manager }
-}
-
-/** A key that `hash` places on a partition. */
-function keyOf(partition: number, partitions: number, other = 0): string {
-  for (let i = other * 1000; ; i++) {
-    if (stableHash(`key ${i}`) % partitions === partition) return `key ${i}`
-  }
 }
 
 const spreads = [

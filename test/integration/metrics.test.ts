@@ -12,17 +12,11 @@ import {
 } from 'corelane'
 import { expect, test } from 'vitest'
 import { failure, until, within } from '../support/deadline.ts'
+import { Floor } from '../support/floor.ts'
 import { create, fixture, open } from '../support/managers.ts'
 import { describeOnNodes } from '../support/nodes.ts'
 
 const two = PartitionConfig.roundRobin(2)
-const workerData = () => ({ words: new SharedArrayBuffer(16) })
-
-function openGate({ words }: { words: SharedArrayBuffer }): void {
-  const view = new Int32Array(words)
-  Atomics.store(view, 0, 1)
-  Atomics.notify(view, 0)
-}
 
 test('every run is counted once, by lane and partition, with its wait and its length', async () => {
   const metrics = QueueMetrics.local()
@@ -30,7 +24,7 @@ test('every run is counted once, by lane and partition, with its wait and its le
     partitions: two,
     lanes: { fast: {}, slow: {} },
     metrics,
-    workerData: workerData(),
+    workerData: new Floor().workerData,
   })
   const fast = Array.from({ length: 500 }, (_, i) => manager.submit('fast', 'echo', i))
   const slow = Array.from({ length: 4 }, () => manager.submit('slow', 'burn', 20))
@@ -61,13 +55,13 @@ test('every run is counted once, by lane and partition, with its wait and its le
 })
 
 test('the age of the oldest command grows while its lane is stuck, and what runs is named', async () => {
-  const shared = workerData()
+  const floor = new Floor()
   const metrics = QueueMetrics.local()
   const manager = await open('lanes-handlers.js', {
     partitions: PartitionConfig.single(),
     lanes: { lane: {} },
     metrics,
-    workerData: shared,
+    workerData: floor.workerData,
   })
   const held = manager.submit('lane', 'hardGate', 1, { id: 'the-gate' })
   const others = Array.from({ length: 5000 }, (_, i) => manager.submit('lane', 'echo', i))
@@ -83,7 +77,7 @@ test('the age of the oldest command grows while its lane is stuck, and what runs
   expect(manager.stats().lanes.lane).toMatchObject({ queued: 5000, running: 1, unsettled: 5001 })
   const [run] = partitions[0]!.runs
   expect(run).toMatchObject({ id: 'the-gate', lane: 'lane', type: 'hardGate' })
-  openGate(shared)
+  floor.openGate()
   await within(Promise.all([held, ...others]), 'all commands')
   expect(metrics.snapshot().lanes.lane).toMatchObject({ oldestMs: 0, queued: 0 })
 })
@@ -184,7 +178,12 @@ test('metrics belong to one manager, and a manager without has none', async () =
 
 test('a handler that blocks its event loop shows as its delay, a thread that sleeps does not', async () => {
   const metrics = QueueMetrics.local()
-  const options = { partitions: two, lanes: { lane: {} }, metrics, workerData: workerData() }
+  const options = {
+    partitions: two,
+    lanes: { lane: {} },
+    metrics,
+    workerData: new Floor().workerData,
+  }
   const manager = await open('lanes-handlers.js', options)
   const before = metrics.snapshot()
   await within(manager.submit('lane', 'burn', 1_000), 'the block')

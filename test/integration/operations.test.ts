@@ -17,6 +17,7 @@ import { prometheusHandler, prometheusText, registerWith } from 'corelane/promet
 import { Registry } from 'prom-client'
 import { afterEach, expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
+import { Floor } from '../support/floor.ts'
 import { create, open } from '../support/managers.ts'
 
 const undone: (() => void)[] = []
@@ -90,12 +91,12 @@ test('a manager without metrics has nothing to scrape or to alert of', () => {
 })
 
 test('alerts and the monitor look by themselves, and tell of a lane that is stuck', async () => {
-  const words = new SharedArrayBuffer(16)
+  const floor = new Floor()
   const manager = await open('lanes-handlers.js', {
     partitions: PartitionConfig.single(),
     lanes: { lane: {} },
     metrics: QueueMetrics.local(),
-    workerData: { words },
+    workerData: floor.workerData,
   })
   const told: Alert[] = []
   const warned: MonitorWarning[] = []
@@ -116,9 +117,7 @@ test('alerts and the monitor look by themselves, and tell of a lane that is stuc
     { lane: 'lane', measure: 'queued', value: expect.any(Number), threshold: 3 },
   ])
   expect(monitor.stats()!.lanes.lane!.unsettled).toBe(4)
-  const view = new Int32Array(words)
-  Atomics.store(view, 0, 1)
-  Atomics.notify(view, 0)
+  floor.openGate()
   await within(Promise.all(stuck), 'all')
   await until(() => alerts.active.every(({ measure }) => measure !== 'oldestMs'), 'its end')
 })

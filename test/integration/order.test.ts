@@ -2,26 +2,16 @@
 // and under every strategy. Method: handlers write down in shared memory where and in which order
 // they started, so nothing depends on how fast anything was.
 
-import {
-  LaneConfig,
-  PartitionConfig,
-  type QueueManager,
-  RateLimitConfig,
-  stableHash,
-} from 'corelane'
+import { LaneConfig, PartitionConfig, type QueueManager, RateLimitConfig } from 'corelane'
 import { expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
 import { openLedger } from '../support/managers.ts'
+import { keyOf } from '../support/strategies.ts'
 
 const PROMPTS = 100_000
 const PARTITIONS = 2
 /** A partition is given about 10 ms of work at a time. */
 const WINDOW = 12
-
-/** A key that `hash` places on a partition. */
-function keyOf(partition: number): string {
-  for (let i = 0; ; i++) if (stableHash(`key ${i}`) % PARTITIONS === partition) return `key ${i}`
-}
 
 interface Setting {
   readonly partitions: PartitionConfig
@@ -29,7 +19,7 @@ interface Setting {
   readonly to: (partition: number) => { key?: string }
 }
 
-const keys = [keyOf(0), keyOf(1)]
+const keys = [keyOf(0, PARTITIONS), keyOf(1, PARTITIONS)]
 const free = () => ({})
 const settings: Record<string, Setting> = {
   balanced: { partitions: PartitionConfig.balanced(PARTITIONS), to: free },
