@@ -193,7 +193,10 @@ test('under hash only the commands of the partition that was given up are refuse
 
 test('a module whose thread dies soon after each start, with no command run, is given up', async () => {
   const handlers = moduleOf(`
-    setTimeout(() => { throw new RangeError('it cannot live') }, 20)
+    // Not before its thread has reported that it is loaded, however slow that is.
+    export const setup = () => {
+      setTimeout(() => { throw new RangeError('it cannot live') }, 20)
+    }
     export const echo = (payload) => payload`)
   const manager = create('values.js', { partitions: PartitionConfig.single(), handlers })
   await within(manager.start(), 'start')
