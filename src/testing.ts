@@ -7,11 +7,11 @@ export {
   type InlineOptions,
   inlineManager,
 } from './coordinator/inline-manager.ts'
+export type { QueueContractOptions } from './distributed/testing/contract-case.ts'
 export type { ContractSettings, OpenQueue } from './distributed/testing/contract-stage.ts'
 export {
   type ContractCase,
   type LeftOutCase,
   leftOutOfContract,
-  type QueueContractOptions,
   queueContract,
 } from './distributed/testing/queue-contract.ts'

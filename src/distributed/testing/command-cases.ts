@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { epochMs } from '../../base/clock.ts'
 import type { CancelStatus, FoundCommand, LeasedQueue } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope } from '../contract/envelope.ts'
-import { type CaseOfContract, where } from './contract-case.ts'
+import { ContractCases } from './contract-case.ts'
 import {
   complete,
   deadLetter,
@@ -42,90 +42,59 @@ async function found(queue: LeasedQueue, envelope: CommandEnvelope): Promise<Fou
 
 const ABORTED = 'CORELANE_ABORTED'
 
-const cancelling: readonly CaseOfContract[] = [
-  where(COMMANDS)(
-    'a command that waits and is cancelled is not given out',
-    async (stage, queue) => {
-      const told = await stage.resultsOf(queue)
-      const all = [0, 3, 3].map((partitionId) => stage.envelope({ partitionId, submitter: 'me' }))
-      await stage.fill(queue, all)
-      const [first, second, third] = all
-      assert.deepEqual(await queue.commands!.cancel([second!.id, referenceTo(first!), 'unknown']), [
-        'cancelled',
-        'cancelled',
-        'unknown',
-      ])
-      assert.deepEqual(idsOf(await stage.take(queue, 1)), [third!.id])
-      await stage.nothing(queue)
-      await stage.until('its submitter receives the end', () => told.length === 2)
-      for (const { success, error } of told)
-        assert.deepEqual([success, error?.code], [false, ABORTED])
-      assert.equal(await errorOf(queue, first!), ABORTED)
-      assert.equal(await cancel(queue, first!), 'ended')
-      assert.deepEqual(await queue.enqueueMany([first!]), ['duplicate'])
-      await holds(queue, { waiting: 0, leased: 1, dead: 0 })
-    },
-  ),
-  where(DELAYED)('a command that is kept back can be cancelled', async (stage, queue) => {
-    const late = stage.envelope({ options: { delayMs: 500 } })
-    const retried = stage.envelope()
-    await stage.fill(queue, [late, retried])
-    await queue.release(await stage.take(queue, 1), { reason: 'retry', delayMs: 500 })
-    await holds(queue, { delayed: 2 })
-    assert.equal(await cancel(queue, late), 'cancelled')
-    assert.equal(await cancel(queue, retried), 'cancelled')
-    await holds(queue, { delayed: 0 })
-    await stage.nothing(queue, { waitMs: 600 })
-    assert.equal(await errorOf(queue, retried), ABORTED)
-  }),
-  where(DELAYED)(
-    'a command that came back, at once or after a while, can be cancelled',
-    async (stage, queue) => {
-      const all = stage.envelopes(5)
-      const [a, b, c, d] = await stage.giveAll(queue, all)
-      await queue.release([a!], { reason: 'retry' })
-      await queue.release([b!], { reason: 'unstarted' })
-      await queue.release([c!], { reason: 'crash' })
-      await queue.release([d!], { reason: 'retry', delayMs: 20 })
-      await pause(40)
-      // What is due comes into its place.
-      await queue.lease(stage.request({ lanes: [demand('lane', { max: 1 })] }))
-      const statuses = await queue.commands!.cancel(idsOf(all))
-      assert.equal(statuses.filter((status) => status === 'cancelled').length, 3)
-      assert.equal(statuses.filter((status) => status === 'stopping').length, 2)
-      await stage.nothing(queue)
-      for (const envelope of all) assert.equal(await errorOf(queue, envelope), ABORTED)
-    },
-  ),
-  where(COMMANDS)(
-    'a worker learns that a command it has is cancelled, and nothing of it counts any more',
-    async (stage, one, two) => {
-      const heard: string[] = []
-      const others: string[] = []
-      one.commands!.onCancel((fences) => heard.push(...fences))
-      two.commands!.onCancel((fences) => others.push(...fences))
-      const given = await stage.giveAll(one, stage.envelopes(4))
-      const [a, b, c, d] = given
-      // Announcements are heard from some moment on; without one the extension says it.
-      await stage.nothing(one)
-      await pause(100)
-      for (const { envelope } of given) assert.equal(await cancel(two, envelope), 'stopping')
-      await stage.until('the worker hears of all', () => heard.length === 4)
-      assert.deepEqual(heard.toSorted(), given.map(({ fence }) => fence).toSorted())
-      assert.deepEqual(others, [])
-      assert.deepEqual((await one.extend([a!])).lost, [a!.fence])
-      assert.deepEqual(await one.start([a!]), ['stale'])
-      assert.equal(await complete(one, a!), 'stale')
-      assert.deepEqual(await one.release([b!], { reason: 'retry' }), ['stale'])
-      assert.deepEqual(await one.release([c!], { reason: 'crash' }), ['stale'])
-      assert.equal(await deadLetter(one, d!), 'stale')
-      await stage.nothing(one)
-      for (const { envelope } of given) assert.equal(await errorOf(two, envelope), ABORTED)
-      assert.deepEqual(await one.dead.list(), [])
-      await holds(one, { leased: 0 })
-    },
-  ),
-  where(COMMANDS)('the first end of an id counts: completed or cancelled', async (stage, queue) => {
+export const COMMAND_CASES = new ContractCases()
+
+COMMAND_CASES.where(COMMANDS)({
+  async 'a command that waits and is cancelled is not given out'(stage, queue) {
+    const told = await stage.resultsOf(queue)
+    const all = [0, 3, 3].map((partitionId) => stage.envelope({ partitionId, submitter: 'me' }))
+    await stage.fill(queue, all)
+    const [first, second, third] = all
+    assert.deepEqual(await queue.commands!.cancel([second!.id, referenceTo(first!), 'unknown']), [
+      'cancelled',
+      'cancelled',
+      'unknown',
+    ])
+    assert.deepEqual(idsOf(await stage.take(queue, 1)), [third!.id])
+    await stage.nothing(queue)
+    await stage.until('its submitter receives the end', () => told.length === 2)
+    for (const { success, error } of told)
+      assert.deepEqual([success, error?.code], [false, ABORTED])
+    assert.equal(await errorOf(queue, first!), ABORTED)
+    assert.equal(await cancel(queue, first!), 'ended')
+    assert.deepEqual(await queue.enqueueMany([first!]), ['duplicate'])
+    await holds(queue, { waiting: 0, leased: 1, dead: 0 })
+  },
+  async 'a worker learns that a command it has is cancelled, and nothing of it counts any more'(
+    stage,
+    one,
+    two,
+  ) {
+    const heard: string[] = []
+    const others: string[] = []
+    one.commands!.onCancel((fences) => heard.push(...fences))
+    two.commands!.onCancel((fences) => others.push(...fences))
+    const given = await stage.giveAll(one, stage.envelopes(4))
+    const [a, b, c, d] = given
+    // Announcements are heard from some moment on; without one the extension says it.
+    await stage.nothing(one)
+    await pause(100)
+    for (const { envelope } of given) assert.equal(await cancel(two, envelope), 'stopping')
+    await stage.until('the worker hears of all', () => heard.length === 4)
+    assert.deepEqual(heard.toSorted(), given.map(({ fence }) => fence).toSorted())
+    assert.deepEqual(others, [])
+    assert.deepEqual((await one.extend([a!])).lost, [a!.fence])
+    assert.deepEqual(await one.start([a!]), ['stale'])
+    assert.equal(await complete(one, a!), 'stale')
+    assert.deepEqual(await one.release([b!], { reason: 'retry' }), ['stale'])
+    assert.deepEqual(await one.release([c!], { reason: 'crash' }), ['stale'])
+    assert.equal(await deadLetter(one, d!), 'stale')
+    await stage.nothing(one)
+    for (const { envelope } of given) assert.equal(await errorOf(two, envelope), ABORTED)
+    assert.deepEqual(await one.dead.list(), [])
+    await holds(one, { leased: 0 })
+  },
+  async 'the first end of an id counts: completed or cancelled'(stage, queue) {
     const all = stage.envelopes(40)
     const given = await stage.giveAll(queue, all)
     const ends = given.map(async (delivery, index) => {
@@ -139,8 +108,8 @@ const cancelling: readonly CaseOfContract[] = [
       assert.ok(end === 'done ended ' || end === `stale stopping ${ABORTED}`, end)
     }
     await holds(queue, { leased: 0 })
-  }),
-  where(COMMANDS)('what is cancelled while it is given out ends once', async (stage, queue) => {
+  },
+  async 'what is cancelled while it is given out ends once'(stage, queue) {
     for (let round = 0; round < 20; round++) {
       const all = stage.envelopes(4)
       const wait = queue.lease(stage.request({ waitMs: 100 }))
@@ -162,8 +131,8 @@ const cancelling: readonly CaseOfContract[] = [
       }
     }
     await holds(queue, { waiting: 0, leased: 0 })
-  }),
-  where(COMMANDS)('a dead command has ended, and can be redriven', async (stage, queue) => {
+  },
+  async 'a dead command has ended, and can be redriven'(stage, queue) {
     const delivery = await stage.give(queue)
     const { envelope } = delivery
     await deadLetter(queue, delivery)
@@ -172,64 +141,60 @@ const cancelling: readonly CaseOfContract[] = [
     assert.equal(await cancel(queue, envelope), 'cancelled')
     await stage.nothing(queue)
     assert.deepEqual(await queue.dead.list(), [])
-  }),
-  where({ ...COMMANDS, leaseMs: 500 })(
-    'a command whose worker died is cancelled, before its lease has expired and after',
-    async (stage, one, two) => {
-      const [before, after] = stage.envelopes(2)
-      await stage.giveAll(one, [before!, after!])
-      stage.kill(one)
-      assert.equal(await cancel(two, before!), 'stopping')
-      await pause(600)
-      const [again] = await stage.take(two, 1)
-      assert.equal(again!.envelope.id, after!.id)
-      await two.release([again!], { reason: 'unstarted' })
-      assert.equal(await cancel(two, after!), 'cancelled')
-      await stage.nothing(two)
-      await holds(two, { leased: 0 })
-    },
-  ),
-  where({ needs: ['leases', 'commands', 'keyOrder'], strategy: 'hash' })(
-    'a cancelled command keeps back nothing of its key, and none overtakes another',
-    async (stage, queue) => {
-      const all = stage.envelopes(6, { key: 'k' })
-      await stage.fill(queue, all)
-      const [a, b, c, d, e, f] = all
-      const first = await stage.take(queue, 1)
-      assert.deepEqual(idsOf(first), [a!.id])
-      assert.equal(await cancel(queue, c!), 'cancelled')
-      assert.equal(await cancel(queue, b!), 'cancelled')
-      assert.equal(await cancel(queue, f!), 'cancelled')
-      assert.equal(await cancel(queue, a!), 'stopping')
-      await queue.release(first, { reason: 'unstarted' })
-      const taken: string[] = []
-      for (let i = 0; i < 2; i++) {
-        const [delivery] = await stage.take(queue, 1)
-        taken.push(delivery!.envelope.id)
-        await finish(queue, [delivery!])
-      }
-      assert.deepEqual(taken, [d!.id, e!.id])
-      await stage.nothing(queue)
-      const last = stage.envelope({ key: 'k' })
-      await finish(queue, await stage.giveAll(queue, [last]))
-    },
-  ),
-  where({ ...COMMANDS, resultTtlMs: 200 })(
-    'a cancelled id is new once its result has expired',
-    async (stage, queue) => {
-      const envelope = stage.envelope()
-      await stage.fill(queue, [envelope])
-      await cancel(queue, envelope)
-      await pause(250)
-      assert.equal(await cancel(queue, envelope), 'unknown')
-      assert.deepEqual(idsOf(await stage.giveAll(queue, [envelope])), [envelope.id])
-      await stage.nothing(queue)
-    },
-  ),
-]
+  },
+  async 'what waits is listed lane by lane, the next first'(stage, queue) {
+    const peek = async (laneId?: string, max?: number): Promise<string[]> =>
+      (await queue.commands!.peek(laneId, max)).map(({ commandId }) => commandId)
+    assert.deepEqual(await peek(), [])
+    const [a, b] = [stage.envelopes(3), stage.envelopes(12, { laneId: 'b' })]
+    for (const envelope of [...b, ...a]) {
+      await stage.fill(queue, [{ ...envelope, partitionId: b.indexOf(envelope) % 2 === 0 ? 1 : 0 }])
+      await pause(2)
+    }
+    const ids = (all: readonly CommandEnvelope[]): string[] => idsOf(all)
+    assert.deepEqual(await peek(), ids([...b.slice(0, 10), ...a]))
+    assert.deepEqual(await peek('lane', 2), ids(a.slice(0, 2)))
+    assert.deepEqual(await peek('none'), [])
+    const [first, second] = await stage.take(queue, 2)
+    await queue.release([first!], { reason: 'unstarted' })
+    assert.deepEqual(await peek('lane'), ids(a.filter(({ id }) => id !== second!.envelope.id)))
+    await refused('no command', queue.commands!.peek('lane', 0))
+    await refused('too many', queue.commands!.peek('lane', 1001))
+    await refused('no names', queue.commands!.cancel([]))
+    await refused('no name', queue.commands!.find('a:b'))
+  },
+})
 
-const finding: readonly CaseOfContract[] = [
-  where(DELAYED)('a command is found in each of its states', async (stage, queue) => {
+COMMAND_CASES.where(DELAYED)({
+  async 'a command that is kept back can be cancelled'(stage, queue) {
+    const late = stage.envelope({ options: { delayMs: 500 } })
+    const retried = stage.envelope()
+    await stage.fill(queue, [late, retried])
+    await queue.release(await stage.take(queue, 1), { reason: 'retry', delayMs: 500 })
+    await holds(queue, { delayed: 2 })
+    assert.equal(await cancel(queue, late), 'cancelled')
+    assert.equal(await cancel(queue, retried), 'cancelled')
+    await holds(queue, { delayed: 0 })
+    await stage.nothing(queue, { waitMs: 600 })
+    assert.equal(await errorOf(queue, retried), ABORTED)
+  },
+  async 'a command that came back, at once or after a while, can be cancelled'(stage, queue) {
+    const all = stage.envelopes(5)
+    const [a, b, c, d] = await stage.giveAll(queue, all)
+    await queue.release([a!], { reason: 'retry' })
+    await queue.release([b!], { reason: 'unstarted' })
+    await queue.release([c!], { reason: 'crash' })
+    await queue.release([d!], { reason: 'retry', delayMs: 20 })
+    await pause(40)
+    // What is due comes into its place.
+    await queue.lease(stage.request({ lanes: [demand('lane', { max: 1 })] }))
+    const statuses = await queue.commands!.cancel(idsOf(all))
+    assert.equal(statuses.filter((status) => status === 'cancelled').length, 3)
+    assert.equal(statuses.filter((status) => status === 'stopping').length, 2)
+    await stage.nothing(queue)
+    for (const envelope of all) assert.equal(await errorOf(queue, envelope), ABORTED)
+  },
+  async 'a command is found in each of its states'(stage, queue) {
     const envelope = stage.envelope({ partitionId: 2, payload: { a: 1 }, submitter: 'me' })
     assert.equal(await queue.commands!.find(envelope.id), undefined)
     assert.equal(await queue.commands!.find(referenceTo(envelope)), undefined)
@@ -267,29 +232,65 @@ const finding: readonly CaseOfContract[] = [
     await complete(queue, final, 'the value')
     const ended = await found(queue, envelope)
     assert.deepEqual([ended.state, ended.result?.value], ['ended', 'the value'])
-  }),
-  where(COMMANDS)('what waits is listed lane by lane, the next first', async (stage, queue) => {
-    const peek = async (laneId?: string, max?: number): Promise<string[]> =>
-      (await queue.commands!.peek(laneId, max)).map(({ commandId }) => commandId)
-    assert.deepEqual(await peek(), [])
-    const [a, b] = [stage.envelopes(3), stage.envelopes(12, { laneId: 'b' })]
-    for (const envelope of [...b, ...a]) {
-      await stage.fill(queue, [{ ...envelope, partitionId: b.indexOf(envelope) % 2 === 0 ? 1 : 0 }])
-      await pause(2)
-    }
-    const ids = (all: readonly CommandEnvelope[]): string[] => idsOf(all)
-    assert.deepEqual(await peek(), ids([...b.slice(0, 10), ...a]))
-    assert.deepEqual(await peek('lane', 2), ids(a.slice(0, 2)))
-    assert.deepEqual(await peek('none'), [])
-    const [first, second] = await stage.take(queue, 2)
-    await queue.release([first!], { reason: 'unstarted' })
-    assert.deepEqual(await peek('lane'), ids(a.filter(({ id }) => id !== second!.envelope.id)))
-    await refused('no command', queue.commands!.peek('lane', 0))
-    await refused('too many', queue.commands!.peek('lane', 1001))
-    await refused('no names', queue.commands!.cancel([]))
-    await refused('no name', queue.commands!.find('a:b'))
-  }),
-]
+  },
+})
 
-/** Commands that are found, listed and cancelled by their ids. */
-export const COMMAND_CASES: readonly CaseOfContract[] = [...cancelling, ...finding]
+COMMAND_CASES.where({ ...COMMANDS, leaseMs: 500 })({
+  async 'a command whose worker died is cancelled, before its lease has expired and after'(
+    stage,
+    one,
+    two,
+  ) {
+    const [before, after] = stage.envelopes(2)
+    await stage.giveAll(one, [before!, after!])
+    stage.kill(one)
+    assert.equal(await cancel(two, before!), 'stopping')
+    await pause(600)
+    const [again] = await stage.take(two, 1)
+    assert.equal(again!.envelope.id, after!.id)
+    await two.release([again!], { reason: 'unstarted' })
+    assert.equal(await cancel(two, after!), 'cancelled')
+    await stage.nothing(two)
+    await holds(two, { leased: 0 })
+  },
+})
+
+COMMAND_CASES.where({ needs: ['leases', 'commands', 'keyOrder'], strategy: 'hash' })({
+  async 'a cancelled command keeps back nothing of its key, and none overtakes another'(
+    stage,
+    queue,
+  ) {
+    const all = stage.envelopes(6, { key: 'k' })
+    await stage.fill(queue, all)
+    const [a, b, c, d, e, f] = all
+    const first = await stage.take(queue, 1)
+    assert.deepEqual(idsOf(first), [a!.id])
+    assert.equal(await cancel(queue, c!), 'cancelled')
+    assert.equal(await cancel(queue, b!), 'cancelled')
+    assert.equal(await cancel(queue, f!), 'cancelled')
+    assert.equal(await cancel(queue, a!), 'stopping')
+    await queue.release(first, { reason: 'unstarted' })
+    const taken: string[] = []
+    for (let i = 0; i < 2; i++) {
+      const [delivery] = await stage.take(queue, 1)
+      taken.push(delivery!.envelope.id)
+      await finish(queue, [delivery!])
+    }
+    assert.deepEqual(taken, [d!.id, e!.id])
+    await stage.nothing(queue)
+    const last = stage.envelope({ key: 'k' })
+    await finish(queue, await stage.giveAll(queue, [last]))
+  },
+})
+
+COMMAND_CASES.where({ ...COMMANDS, resultTtlMs: 200 })({
+  async 'a cancelled id is new once its result has expired'(stage, queue) {
+    const envelope = stage.envelope()
+    await stage.fill(queue, [envelope])
+    await cancel(queue, envelope)
+    await pause(250)
+    assert.equal(await cancel(queue, envelope), 'unknown')
+    assert.deepEqual(idsOf(await stage.giveAll(queue, [envelope])), [envelope.id])
+    await stage.nothing(queue)
+  },
+})

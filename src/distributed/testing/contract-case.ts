@@ -1,37 +1,49 @@
 // Contract case: one sentence of the contract, and what an engine must be able to do for it.
 // Owns: nothing; data only.
 
-import type { LeasedQueue } from '../contract/distributed-queue.ts'
-import type { ContractSettings, ContractStage } from './contract-stage.ts'
+import type { LeasedQueue, QueueCapabilities } from '../contract/distributed-queue.ts'
+import type { ContractSettings, ContractStage, OpenQueue } from './contract-stage.ts'
 
-/** What an engine needs for a case; which ones it has follows from its capabilities. */
-export type ContractNeed =
+/** Options of the suite. */
+export interface QueueContractOptions {
+  /**
+   * Opens a queue as a worker. Called several times with the same `queue` and other workers: they
+   * are to share what is in it. Called with another `queue`, it opens an empty one.
+   */
+  readonly open: OpenQueue
+  /** What the engine can do with the strategy `hash`, where it can do most. */
+  readonly capabilities: QueueCapabilities
+  /** Whether payloads and results may be what a structured clone carries. Default: plain data. */
+  readonly carriesClones?: boolean | undefined
+  /** Bytes past which the engine refuses a payload. Default: it refuses none for its size. */
+  readonly maxBytes?: number | undefined
+  /** Settings of cases that do not say otherwise. Default: 4 partitions, `roundRobin`. */
+  readonly settings?: Partial<Omit<ContractSettings, 'queue' | 'workerId'>> | undefined
+}
+
+/** What an engine may need for a case, and whether it has it. */
+const NEEDS = {
   /** Delivers at least once, by leases that expire. */
-  | 'leases'
-  | 'lanePriority'
-  | 'commandPriority'
-  /** The head of a lane becomes more urgent as it waits. */
-  | 'boost'
-  /** Every command becomes more urgent as it waits. */
-  | 'commandBoost'
-  | 'delay'
-  | 'results'
-  /** Workers announce their lanes. */
-  | 'lanes'
-  /** Commands are found and cancelled by their ids. */
-  | 'commands'
-  /** Measures ages of commands with its own clock. */
-  | 'ages'
-  | 'keyOrder'
-  | 'ownership'
-  | 'rates'
-  | 'slots'
-  /** Groups of a lane take turns, within limits. */
-  | 'groups'
-  /** Payloads and results may be whatever a structured clone carries. */
-  | 'clones'
-  /** Refuses payloads past a size. */
-  | 'maxBytes'
+  leases: ({ capabilities }) => capabilities.delivery === 'at-least-once',
+  lanePriority: ({ capabilities }) => capabilities.lanePriority,
+  commandPriority: ({ capabilities }) => capabilities.commandPriority,
+  boost: ({ capabilities }) => capabilities.boost !== 'none',
+  commandBoost: ({ capabilities }) => capabilities.boost === 'command',
+  delay: ({ capabilities }) => capabilities.delay,
+  results: ({ capabilities }) => capabilities.results,
+  lanes: ({ capabilities }) => capabilities.lanes,
+  commands: ({ capabilities }) => capabilities.commands,
+  ages: ({ capabilities }) => capabilities.ages,
+  keyOrder: ({ capabilities }) => capabilities.keyOrder,
+  ownership: ({ capabilities }) => capabilities.ownership,
+  rates: ({ capabilities }) => capabilities.globalRate.length > 0,
+  slots: ({ capabilities }) => capabilities.globalConcurrency,
+  groups: ({ capabilities }) => capabilities.groups,
+  clones: ({ carriesClones }) => carriesClones === true,
+  maxBytes: ({ maxBytes }) => maxBytes !== undefined,
+} satisfies Readonly<Record<string, (engine: QueueContractOptions) => boolean>>
+
+export type ContractNeed = keyof typeof NEEDS
 
 /** Plays a sentence. For each parameter after the stage it is given a queue: of w1, of w2 … */
 type Play = (stage: ContractStage, ...queues: LeasedQueue[]) => Promise<void>
@@ -45,27 +57,35 @@ export interface CaseOfContract {
   readonly run: Play
 }
 
-/** How a case differs from most. */
+/** How cases differ from most. */
 export interface CaseOptions extends Partial<ContractSettings> {
   readonly needs?: readonly ContractNeed[]
 }
 
-/**
- * A way to state sentences of the contract.
- *
- * @param options - How they differ from most.
- * @returns Takes the sentence, and what fails if an engine does not keep it.
- */
-export function where(options: CaseOptions): (name: string, run: Play) => CaseOfContract {
-  const { needs = [], ...settings } = options
-  return (name, run) => ({ name, needs, settings, run })
+/** Needs of sentences for engines that deliver at least once. */
+export const LEASED = { needs: ['leases'] } as const
+
+/** Needs of sentences for engines that can keep commands back. */
+export const DELAYING = { needs: ['delay'] } as const
+
+/** The sentences of a part of the contract. */
+export class ContractCases {
+  readonly all: CaseOfContract[] = []
+
+  /**
+   * A way to state sentences.
+   *
+   * @param options - How they differ from most.
+   * @returns Takes them: by sentence, a play that fails if an engine does not keep it.
+   */
+  where({ needs = [], ...settings }: CaseOptions): (plays: Readonly<Record<string, Play>>) => void {
+    return (plays) => {
+      for (const [name, run] of Object.entries(plays)) this.all.push({ name, needs, settings, run })
+    }
+  }
 }
 
-/** Sentences for every engine. */
-export const always = where({})
-
-/** Sentences for engines that deliver at least once. */
-export const leased = where({ needs: ['leases'] })
-
-/** Sentences for engines that can keep commands back. */
-export const delaying = where({ needs: ['delay'] })
+/** What a case needs that an engine does not have. */
+export function lacks(engine: QueueContractOptions, { needs }: CaseOfContract): ContractNeed[] {
+  return needs.filter((need) => !NEEDS[need](engine))
+}

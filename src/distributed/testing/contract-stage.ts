@@ -125,11 +125,8 @@ export class ContractStage {
 
   /** Enqueues commands and is sure that they were accepted. */
   async fill(queue: LeasedQueue, envelopes: readonly CommandEnvelope[]): Promise<void> {
-    const statuses = await queue.enqueueMany(envelopes)
-    assert.deepEqual(
-      statuses,
-      envelopes.map(() => 'accepted'),
-    )
+    const accepted = envelopes.map(() => 'accepted')
+    assert.deepEqual(await queue.enqueueMany(envelopes), accepted)
   }
 
   /** A request for everything at once. */
@@ -222,13 +219,17 @@ export function demand(laneId: string, changes: Partial<LaneDemand> = {}): LaneD
   return { laneId, max: 1000, priority: 5, boost: [], ...changes }
 }
 
-/** Ids of commands or of deliveries, in their order. */
-export function idsOf(all: readonly (CommandEnvelope | Delivery)[]): string[] {
+/** Ids of commands, or of deliveries and dead commands, in their order. */
+export function idsOf(all: readonly (CommandEnvelope | Pick<Delivery, 'envelope'>)[]): string[] {
   return all.map((each) => ('envelope' in each ? each.envelope : each).id)
 }
 
-export function successOf(delivery: Delivery, queue: LeasedQueue, value?: unknown): CommandResult {
-  const { id, partitionId, retryCount } = delivery.envelope
+export function successOf(
+  { envelope }: Pick<Delivery, 'envelope'>,
+  queue: LeasedQueue,
+  value?: unknown,
+): CommandResult {
+  const { id, partitionId, retryCount } = envelope
   return {
     commandId: id,
     partitionId,
@@ -281,10 +282,8 @@ export async function finish(queue: LeasedQueue, deliveries: readonly Delivery[]
     delivery,
     result: successOf(delivery, queue, delivery.envelope.id),
   }))
-  assert.deepEqual(
-    await queue.completeMany(completions),
-    deliveries.map(() => 'done'),
-  )
+  const done = deliveries.map(() => 'done')
+  assert.deepEqual(await queue.completeMany(completions), done)
 }
 
 /**

@@ -1,26 +1,204 @@
-// End cases: dead-lettering, dead commands, results and what a queue knows of a command.
+// End cases: completion, extension and giving back; dead commands, results, and how a queue answers
+// for a command.
 
 import assert from 'node:assert/strict'
+import { epochMs, nowMs } from '../../base/clock.ts'
 import type { Delivery } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
-import { type CaseOfContract, leased, where } from './contract-case.ts'
+import { ContractCases, DELAYING, LEASED } from './contract-case.ts'
 import {
   complete,
   deadLetter,
   failureOf,
   finish,
+  holds,
   idsOf,
   pause,
   referenceTo,
+  refused,
   stateOf,
   successOf,
 } from './contract-stage.ts'
 
-const answered = where({ needs: ['results'] })
-const RESULTS = ['results'] as const
+/** The engine's clock may count whole milliseconds. */
+const AGE_SLACK_MS = 20
 
-const dead: readonly CaseOfContract[] = [
-  leased('a dead-lettered command is listed and not given out', async (stage, queue) => {
+/** Members without those that are undefined. */
+function plain(value: unknown): unknown {
+  return JSON.parse(JSON.stringify(value))
+}
+
+export const END_CASES = new ContractCases()
+
+END_CASES.where({})({
+  async 'what is completed is not given out again'(stage, queue) {
+    await finish(queue, await stage.giveAll(queue, stage.envelopes(10)))
+    await stage.nothing(queue)
+  },
+  async 'a second completion is stale'(stage, queue) {
+    const [first, second] = await stage.giveAll(queue, stage.envelopes(2))
+    await finish(queue, [first!])
+    const statuses = await queue.completeMany([
+      { delivery: first!, result: failureOf(first!, queue, 'too late') },
+      { delivery: second!, result: successOf(second!, queue) },
+      { delivery: second!, result: successOf(second!, queue) },
+    ])
+    assert.deepEqual(statuses, ['stale', 'done', 'stale'])
+  },
+  async 'a fence that was never given out is stale, and the command stays'(stage, queue) {
+    const delivery = await stage.give(queue)
+    const forged = { ...delivery, fence: `${delivery.fence}0` }
+    assert.equal(await complete(queue, forged), 'stale')
+    assert.deepEqual(await queue.release([forged], { reason: 'unstarted' }), ['stale'])
+    assert.equal(await deadLetter(queue, forged), 'stale')
+    assert.deepEqual((await queue.extend([forged])).lost, [forged.fence])
+    await finish(queue, [delivery])
+  },
+  async 'nothing can be done with a command that has ended'(stage, queue) {
+    const delivery = await stage.give(queue)
+    await finish(queue, [delivery])
+    assert.deepEqual(await queue.release([delivery], { reason: 'retry' }), ['stale'])
+    assert.equal(await deadLetter(queue, delivery, 'late'), 'stale')
+    assert.deepEqual((await queue.extend([delivery])).lost, [delivery.fence])
+    await stage.nothing(queue)
+  },
+  async 'a release for no known reason is refused, and the command stays'(stage, queue) {
+    const delivery = await stage.give(queue)
+    for (const reason of ['RETRY', '', undefined] as unknown as 'retry'[]) {
+      await refused(`the reason ${reason}`, queue.release([delivery], { reason }))
+    }
+    await finish(queue, [delivery])
+  },
+  async 'a retry counts a failure'(stage, queue) {
+    await stage.fill(queue, [stage.envelope({ retryCount: 1 })])
+    for (const retryCount of [1, 2, 3, 4, 5]) {
+      const delivery = await stage.takeOne(queue)
+      assert.equal(delivery.envelope.retryCount, retryCount)
+      assert.equal(delivery.deliveries, 1)
+      assert.deepEqual(await queue.release([delivery], { reason: 'retry' }), ['done'])
+      assert.deepEqual(await queue.release([delivery], { reason: 'retry' }), ['stale'])
+    }
+    const last = await stage.takeOne(queue)
+    assert.equal(last.envelope.retryCount, 6)
+    await finish(queue, [last])
+  },
+  async 'a retry leaves the rest of a command as it was'(stage, queue) {
+    const envelope = stage.envelope({ priority: 7, submitter: 'me', payload: [1, 'two'] })
+    await queue.release(await stage.giveAll(queue, [envelope]), { reason: 'retry' })
+    const { envelope: again } = await stage.takeOne(queue)
+    for (const [member, value] of Object.entries({ ...envelope, retryCount: 1 })) {
+      assert.deepEqual(again[member as keyof CommandEnvelope], value, member)
+    }
+  },
+})
+
+END_CASES.where({ needs: ['leases', 'ages'] })({
+  async 'the age of a command goes by the clock of the queue, and a retry keeps it'(stage, queue) {
+    // Submitters whose clocks are behind and ahead of this one.
+    const day = 86_400_000
+    const skewed = [-day, day].map((ms) => stage.envelope({ createdAt: epochMs() + ms }))
+    const beforeMs = nowMs()
+    await stage.fill(queue, skewed)
+    const afterMs = nowMs()
+    await pause(60)
+    const take = async (): Promise<Delivery[]> => {
+      const askedMs = nowMs()
+      const given = await stage.take(queue, 2)
+      // The age was measured somewhere between the question and the answer.
+      const latestMs = afterMs + (nowMs() - askedMs) + AGE_SLACK_MS
+      for (const { acceptedAtMs } of given) {
+        assert.ok(acceptedAtMs >= beforeMs - AGE_SLACK_MS, `${beforeMs - acceptedAtMs} too old`)
+        assert.ok(acceptedAtMs <= latestMs, `${acceptedAtMs - latestMs} ms too young`)
+      }
+      return given
+    }
+    const given = await take()
+    await queue.release([given[0]!], { reason: 'retry' })
+    await queue.release([given[1]!], { reason: 'unstarted' })
+    await pause(60)
+    const again = await take()
+    await deadLetter(queue, again[0]!)
+    assert.equal(await queue.dead.redrive([referenceTo(again[0]!.envelope)]), 1)
+    const { acceptedAtMs } = await stage.takeOne(queue)
+    assert.ok(acceptedAtMs >= afterMs + 100, 'a redrive starts the age anew')
+  },
+})
+
+END_CASES.where({ needs: ['leases'], leaseMs: 1600 })({
+  async 'a lease that is extended does not expire'(stage, one, two) {
+    const given = await stage.giveAll(one, stage.envelopes(3))
+    for (let turn = 0; turn < 6; turn++) {
+      await pause(300)
+      const beforeMs = nowMs()
+      const { lost, leasedUntilMs } = await one.extend(given)
+      assert.deepEqual(lost, [])
+      assert.ok(leasedUntilMs >= beforeMs + 1600 && leasedUntilMs <= nowMs() + 1600)
+      assert.deepEqual(await two.lease(stage.request()), [])
+    }
+    await finish(one, given)
+  },
+})
+
+END_CASES.where(LEASED)({
+  async 'extension names those that are lost and keeps the others'(stage, queue) {
+    const given = await stage.giveAll(queue, stage.envelopes(3))
+    await finish(queue, [given[1]!])
+    const { lost } = await queue.extend(given)
+    assert.deepEqual(lost, [given[1]!.fence])
+    await finish(queue, [given[0]!, given[2]!])
+  },
+  async 'what was not started keeps its place and does not count'(stage, queue) {
+    const envelopes = stage.envelopes(6)
+    await stage.fill(queue, envelopes)
+    for (let turn = 0; turn < 5; turn++) {
+      const given = await stage.take(queue, 3)
+      assert.deepEqual(idsOf(given), idsOf(envelopes.slice(0, 3)))
+      for (const { deliveries, envelope } of given) {
+        assert.equal(deliveries, 1)
+        assert.equal(envelope.retryCount, 0)
+      }
+      const statuses = await queue.release(given, { reason: 'unstarted' })
+      assert.deepEqual(statuses, ['done', 'done', 'done'])
+    }
+    assert.deepEqual(idsOf(await stage.take(queue, 6)), idsOf(envelopes))
+  },
+  async 'what was not started is given to anybody'(stage, one, two) {
+    const given = await stage.giveAll(one, stage.envelopes(5))
+    const wait = two.lease(stage.request({ waitMs: 10_000 }))
+    await one.release(given, { reason: 'unstarted' })
+    const again = await wait
+    again.push(...(await stage.take(two, 5 - again.length)))
+    assert.deepEqual(idsOf(again), idsOf(given))
+    const results = given.map((delivery) => ({ delivery, result: successOf(delivery, one) }))
+    const stale = await one.completeMany(results)
+    assert.deepEqual(new Set(stale), new Set(['stale']))
+    await finish(two, again)
+  },
+  async 'a crash counts a delivery and no failure'(stage, queue) {
+    const first = await stage.give(queue)
+    assert.deepEqual(await queue.release([first], { reason: 'crash' }), ['done'])
+    const second = await stage.takeOne(queue)
+    assert.equal(second.deliveries, 2)
+    assert.equal(second.envelope.retryCount, 0)
+    assert.notEqual(second.fence, first.fence)
+  },
+  async 'crashes are counted anew after a failure'(stage, queue) {
+    await stage.fill(queue, stage.envelopes(1))
+    for (let turn = 0; turn < 3; turn++) {
+      for (const deliveries of [1, 2]) {
+        const delivery = await stage.takeOne(queue)
+        assert.equal(delivery.deliveries, deliveries)
+        await queue.release([delivery], { reason: 'crash' })
+      }
+      const third = await stage.takeOne(queue)
+      assert.equal(third.deliveries, 3)
+      await queue.release([third], { reason: 'retry' })
+    }
+    const last = await stage.takeOne(queue)
+    assert.equal(last.deliveries, 1)
+    assert.equal(last.envelope.retryCount, 3)
+  },
+  async 'a dead-lettered command is listed and not given out'(stage, queue) {
     const delivery = await stage.give(queue, { payload: { kept: true } })
     const { envelope } = delivery
     const result = failureOf(delivery, queue, 'no good')
@@ -34,22 +212,19 @@ const dead: readonly CaseOfContract[] = [
     assert.equal(letter!.reason, 'retries spent')
     assert.equal(letter!.result?.error?.message, 'no good')
     assert.ok(Math.abs(letter!.diedAt - envelope.createdAt) < 60_000)
-  }),
-  leased(
-    'dead commands are listed the oldest first, as many as asked for',
-    async (stage, queue) => {
-      const given = await stage.giveAll(queue, stage.envelopes(5))
-      for (const delivery of given) {
-        await deadLetter(queue, delivery)
-        await pause(3)
-      }
-      const ids = idsOf(given)
-      const listed = async (max?: number) => (await queue.dead.list(max)).map((d) => d.envelope.id)
-      assert.deepEqual(await listed(), ids)
-      assert.deepEqual(await listed(2), ids.slice(0, 2))
-    },
-  ),
-  leased('a redriven command starts as if nothing had been', async (stage, queue) => {
+  },
+  async 'dead commands are listed the oldest first, as many as asked for'(stage, queue) {
+    const given = await stage.giveAll(queue, stage.envelopes(5))
+    for (const delivery of given) {
+      await deadLetter(queue, delivery)
+      await pause(3)
+    }
+    const ids = idsOf(given)
+    const listed = async (max?: number) => idsOf(await queue.dead.list(max))
+    assert.deepEqual(await listed(), ids)
+    assert.deepEqual(await listed(2), ids.slice(0, 2))
+  },
+  async 'a redriven command starts as if nothing had been'(stage, queue) {
     const delivery = await stage.give(queue, { retryCount: 4, payload: 'same' })
     const { envelope } = delivery
     await deadLetter(queue, delivery, 'retries spent')
@@ -65,8 +240,8 @@ const dead: readonly CaseOfContract[] = [
     await finish(queue, [again!])
     const state = await stateOf(queue, envelope)
     assert.ok(state?.state === 'ended' && state.result.success)
-  }),
-  leased('dropped commands are forgotten, unknown ones not counted', async (stage, queue) => {
+  },
+  async 'dropped commands are forgotten, unknown ones not counted'(stage, queue) {
     const envelopes = stage.envelopes(3)
     for (const delivery of await stage.giveAll(queue, envelopes)) {
       await deadLetter(queue, delivery)
@@ -75,13 +250,10 @@ const dead: readonly CaseOfContract[] = [
     assert.equal(await queue.dead.drop([a!, { commandId: 'unknown', partitionId: 0 }]), 1)
     assert.equal(await queue.dead.redrive([a!, b!, { commandId: 'unknown', partitionId: 0 }]), 1)
     assert.equal(await queue.dead.drop([b!]), 0)
-    assert.deepEqual(
-      (await queue.dead.list()).map(({ envelope }) => envelope.id),
-      [c!.commandId],
-    )
+    assert.deepEqual(idsOf(await queue.dead.list()), [c!.commandId])
     assert.deepEqual(idsOf(await stage.take(queue, 1)), [b!.commandId])
-  }),
-  leased('a dead command is found by its id alone', async (stage, queue) => {
+  },
+  async 'a dead command is found by its id alone'(stage, queue) {
     const envelopes = [0, 2, 3].map((partitionId) => stage.envelope({ partitionId }))
     for (const delivery of await stage.giveAll(queue, envelopes)) {
       await deadLetter(queue, delivery)
@@ -92,16 +264,70 @@ const dead: readonly CaseOfContract[] = [
     assert.equal(await queue.dead.drop([a!, referenceTo(envelopes[2]!)]), 2)
     assert.deepEqual(await queue.dead.list(), [])
     assert.equal(await queue.dead.redrive([c!]), 0)
-  }),
-  leased('the id of a dead command is known', async (stage, queue) => {
+  },
+  async 'the id of a dead command is known'(stage, queue) {
     const delivery = await stage.give(queue)
     const { envelope } = delivery
     await deadLetter(queue, delivery)
     assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
     await stage.nothing(queue)
     assert.equal((await queue.dead.list()).length, 1)
-  }),
-  answered('a submitter gets the result of a dead letter', async (stage, queue) => {
+  },
+  async 'a command without a submitter is known to have ended'(stage, queue) {
+    const given = await stage.giveAll(queue, stage.envelopes(1))
+    await finish(queue, given)
+    const state = await stateOf(queue, given[0]!.envelope)
+    assert.ok(state?.state === 'ended' && state.result.success)
+  },
+})
+
+END_CASES.where({ needs: ['delay', 'leases'] })({
+  async 'a released command is kept back for its delay'(stage, queue) {
+    const envelope = stage.envelope()
+    const [late, other] = await stage.giveAll(queue, [envelope, stage.envelope()])
+    const startMs = nowMs()
+    await queue.release([late!], { reason: 'retry', delayMs: 250 })
+    await holds(queue, { delayed: 1 })
+    await finish(queue, [other!])
+    const again = await stage.takeOne(queue)
+    assert.equal(again.envelope.id, envelope.id)
+    assert.equal(again.envelope.retryCount, 1)
+    const waitedMs = nowMs() - startMs
+    assert.ok(waitedMs >= 240 && waitedMs < 5000, `${waitedMs} ms`)
+  },
+  async 'of delays the shorter ends first'(stage, queue) {
+    const given = await stage.giveAll(queue, stage.envelopes(3))
+    await queue.release([given[0]!], { reason: 'unstarted', delayMs: 300 })
+    await queue.release([given[1]!], { reason: 'crash', delayMs: 200 })
+    await queue.release([given[2]!], { reason: 'retry', delayMs: 100 })
+    const again = await stage.take(queue, 3, { max: 1 })
+    assert.deepEqual(idsOf(again), idsOf(given).toReversed())
+    const counts = again.map(({ deliveries }) => deliveries)
+    assert.deepEqual(counts, [1, 2, 1])
+  },
+})
+
+END_CASES.where(DELAYING)({
+  async 'a worker that waits is given what was kept back meanwhile'(stage, queue) {
+    const [delivery] = await stage.giveAll(queue, stage.envelopes(1))
+    await queue.release([delivery!], { reason: 'retry', delayMs: 100 })
+    const startMs = nowMs()
+    const [again] = await queue.lease(stage.request({ waitMs: 10_000 }))
+    assert.equal(again?.envelope.id, delivery!.envelope.id)
+    assert.ok(nowMs() - startMs < 5000)
+  },
+  async 'what was kept back has lost its place'(stage, queue) {
+    const envelopes = stage.envelopes(3)
+    await stage.fill(queue, envelopes)
+    await queue.release(await stage.take(queue, 1), { reason: 'unstarted', delayMs: 50 })
+    await pause(150)
+    const given = await stage.take(queue, 3)
+    assert.deepEqual(idsOf(given), idsOf([1, 2, 0].map((index) => envelopes[index]!)))
+  },
+})
+
+END_CASES.where({ needs: ['results'] })({
+  async 'a submitter gets the result of a dead letter'(stage, queue) {
     const received = await stage.resultsOf(queue)
     const delivery = await stage.give(queue, { submitter: 'me' })
     await deadLetter(queue, delivery, 'no use', 'broken')
@@ -110,11 +336,8 @@ const dead: readonly CaseOfContract[] = [
     assert.equal(received[0]!.error?.message, 'broken')
     const state = await stateOf(queue, delivery.envelope)
     assert.equal(state?.state, 'ended')
-  }),
-]
-
-const results: readonly CaseOfContract[] = [
-  answered('a result reaches its submitter, and no other', async (stage, queue) => {
+  },
+  async 'a result reaches its submitter, and no other'(stage, queue) {
     const received: CommandResult[] = []
     const others: CommandResult[] = []
     await queue.announce('me', (result) => received.push(result))
@@ -128,8 +351,8 @@ const results: readonly CaseOfContract[] = [
     assert.equal(received.length, 1)
     assert.deepEqual({ ...expected[0]! }, { ...expected[0]!, ...received[0]! })
     assert.deepEqual(others, [])
-  }),
-  answered('a failure keeps its error', async (stage, queue) => {
+  },
+  async 'a failure keeps its error'(stage, queue) {
     const received = await stage.resultsOf(queue)
     const delivery = await stage.give(queue, { submitter: 'me' })
     const error = {
@@ -144,37 +367,21 @@ const results: readonly CaseOfContract[] = [
     await queue.completeMany([{ delivery, result }])
     await stage.until('the result arrives', () => received.length === 1)
     assert.deepEqual(plain(received[0]!.error), error)
-  }),
-  answered(
-    'every listener of a submitter receives results, until it ends',
-    async (stage, queue) => {
-      const first: string[] = []
-      const second: string[] = []
-      const end = await queue.announce('me', ({ commandId }) => first.push(commandId))
-      await queue.announce('me', ({ commandId }) => second.push(commandId))
-      const [a, b] = await stage.giveAll(queue, stage.envelopes(2, { submitter: 'me' }))
-      await finish(queue, [a!])
-      await stage.until('both receive it', () => first.length === 1 && second.length === 1)
-      await end()
-      await finish(queue, [b!])
-      await stage.until('the second receives it', () => second.length === 2)
-      assert.deepEqual(first, [a!.envelope.id])
-    },
-  ),
-  where({ needs: [...RESULTS, 'leases'] })(
-    'results cross from one object of the queue to another',
-    async (stage, one, two) => {
-      const received: string[] = []
-      await one.announce('me', ({ commandId }) => received.push(commandId))
-      const envelopes = [0, 1, 2, 3].flatMap((partitionId) =>
-        stage.envelopes(25, { partitionId, submitter: 'me' }),
-      )
-      await stage.fill(one, envelopes)
-      await finish(two, await stage.take(two, 100))
-      await stage.until('all results arrive', () => new Set(received).size === 100)
-    },
-  ),
-  answered('what a queue knows of a command: pending, ended, unknown', async (stage, queue) => {
+  },
+  async 'every listener of a submitter receives results, until it ends'(stage, queue) {
+    const first: string[] = []
+    const second: string[] = []
+    const end = await queue.announce('me', ({ commandId }) => first.push(commandId))
+    await queue.announce('me', ({ commandId }) => second.push(commandId))
+    const [a, b] = await stage.giveAll(queue, stage.envelopes(2, { submitter: 'me' }))
+    await finish(queue, [a!])
+    await stage.until('both receive it', () => first.length === 1 && second.length === 1)
+    await end()
+    await finish(queue, [b!])
+    await stage.until('the second receives it', () => second.length === 2)
+    assert.deepEqual(first, [a!.envelope.id])
+  },
+  async 'what a queue knows of a command: pending, ended, unknown'(stage, queue) {
     const envelope = stage.envelope({ submitter: 'me' })
     const missing = referenceTo(stage.envelope())
     assert.deepEqual(await stateOf(queue, envelope), { state: 'unknown' })
@@ -190,65 +397,64 @@ const results: readonly CaseOfContract[] = [
     assert.equal(ended.result.success, true)
     assert.deepEqual(ended.result.value, [1, 'two'])
     assert.equal(ended.result.durationMs, 1.5)
-  }),
-  where({ needs: [...RESULTS, 'delay'] })(
-    'a command that is kept back is pending',
-    async (stage, queue) => {
-      const envelope = stage.envelope({ submitter: 'me' })
-      await stage.fill(queue, [envelope])
-      await queue.release(await stage.take(queue, 1), { reason: 'retry', delayMs: 60_000 })
-      assert.deepEqual(await stateOf(queue, envelope), { state: 'pending' })
-    },
-  ),
-  leased('a command without a submitter is known to have ended', async (stage, queue) => {
-    const given = await stage.giveAll(queue, stage.envelopes(1))
+  },
+})
+
+END_CASES.where({ needs: ['results', 'delay'] })({
+  async 'a command that is kept back is pending'(stage, queue) {
+    const envelope = stage.envelope({ submitter: 'me' })
+    await stage.fill(queue, [envelope])
+    await queue.release(await stage.take(queue, 1), { reason: 'retry', delayMs: 60_000 })
+    assert.deepEqual(await stateOf(queue, envelope), { state: 'pending' })
+  },
+})
+
+END_CASES.where({ needs: ['leases'], resultTtlMs: 800 })({
+  async 'a result is forgotten when it has expired'(stage, queue) {
+    const given = await stage.giveAll(queue, [stage.envelope({ submitter: 'me' })])
     await finish(queue, given)
-    const state = await stateOf(queue, given[0]!.envelope)
-    assert.ok(state?.state === 'ended' && state.result.success)
-  }),
-  where({ needs: ['leases'], resultTtlMs: 800 })(
-    'a result is forgotten when it has expired',
-    async (stage, queue) => {
-      const given = await stage.giveAll(queue, [stage.envelope({ submitter: 'me' })])
-      await finish(queue, given)
-      const reference = referenceTo(given[0]!.envelope)
-      assert.equal((await queue.look([reference]))[0]?.state, 'ended')
-      await pause(820)
-      await stage.until(
-        'it is unknown',
-        async () => (await queue.look([reference]))[0]?.state === 'unknown',
-      )
-    },
-  ),
-  where({ needs: ['leases', 'results'] })(
-    'a result that is forgotten leaves its id new; what is pending or dead stays',
-    async (stage, queue) => {
-      if (queue.forget === undefined) return
-      const [ended, dead, pending] = [stage.envelope(), stage.envelope(), stage.envelope()]
-      const given = await stage.giveAll(queue, [ended, dead, pending])
-      const deliveryOf = ({ id }: CommandEnvelope): Delivery =>
-        given.find(({ envelope }) => envelope.id === id)!
-      await finish(queue, [deliveryOf(ended)])
-      await queue.deadLetter(deliveryOf(dead), 'x', failureOf(deliveryOf(dead), queue, 'no good'))
-      const references = [ended, dead, pending].map(referenceTo)
-      await queue.forget(references)
-      await queue.forget(references)
-      const states = (await queue.look(references)).map(({ state }) => state)
-      assert.deepEqual(states, ['unknown', 'ended', 'pending'])
-      assert.deepEqual(await queue.enqueueMany([ended, dead, pending]), [
-        'accepted',
-        'duplicate',
-        'duplicate',
-      ])
-      await finish(queue, [await stage.takeOne(queue), deliveryOf(pending)])
-    },
-  ),
-]
+    const reference = referenceTo(given[0]!.envelope)
+    assert.equal((await queue.look([reference]))[0]?.state, 'ended')
+    await pause(820)
+    await stage.until(
+      'it is unknown',
+      async () => (await queue.look([reference]))[0]?.state === 'unknown',
+    )
+  },
+})
 
-/** Members without those that are undefined. */
-function plain(value: unknown): unknown {
-  return JSON.parse(JSON.stringify(value))
-}
-
-/** Dead-lettering, dead commands, results and what a queue knows of a command. */
-export const END_CASES: readonly CaseOfContract[] = [...dead, ...results]
+END_CASES.where({ needs: ['leases', 'results'] })({
+  async 'a result that is forgotten leaves its id new; what is pending or dead stays'(
+    stage,
+    queue,
+  ) {
+    if (queue.forget === undefined) return
+    const [ended, dead, pending] = [stage.envelope(), stage.envelope(), stage.envelope()]
+    const given = await stage.giveAll(queue, [ended, dead, pending])
+    const deliveryOf = ({ id }: CommandEnvelope): Delivery =>
+      given.find(({ envelope }) => envelope.id === id)!
+    await finish(queue, [deliveryOf(ended)])
+    await queue.deadLetter(deliveryOf(dead), 'x', failureOf(deliveryOf(dead), queue, 'no good'))
+    const references = [ended, dead, pending].map(referenceTo)
+    await queue.forget(references)
+    await queue.forget(references)
+    const states = (await queue.look(references)).map(({ state }) => state)
+    assert.deepEqual(states, ['unknown', 'ended', 'pending'])
+    assert.deepEqual(await queue.enqueueMany([ended, dead, pending]), [
+      'accepted',
+      'duplicate',
+      'duplicate',
+    ])
+    await finish(queue, [await stage.takeOne(queue), deliveryOf(pending)])
+  },
+  async 'results cross from one object of the queue to another'(stage, one, two) {
+    const received: string[] = []
+    await one.announce('me', ({ commandId }) => received.push(commandId))
+    const envelopes = [0, 1, 2, 3].flatMap((partitionId) =>
+      stage.envelopes(25, { partitionId, submitter: 'me' }),
+    )
+    await stage.fill(one, envelopes)
+    await finish(two, await stage.take(two, 100))
+    await stage.until('all results arrive', () => new Set(received).size === 100)
+  },
+})

@@ -1,15 +1,18 @@
-// Enqueue cases: what is accepted, what is refused, and that an id is one command.
+// Enqueue cases: what is accepted, what is refused, that an id is one command, and what a command
+// asks for in place of the options of its lane.
 
 import assert from 'node:assert/strict'
+import { nowMs } from '../../base/clock.ts'
 import { PORTABLE_STRATEGIES } from '../../model/partition-config.ts'
-import type { CommandEnvelope } from '../contract/envelope.ts'
+import type { CommandEnvelope, EnvelopeOptions } from '../contract/envelope.ts'
 import { Submitter } from '../submit/submitter.ts'
-import { always, type CaseOfContract, leased, where } from './contract-case.ts'
+import { ContractCases, DELAYING, LEASED } from './contract-case.ts'
 import {
   complete,
   deadLetter,
   demand,
   finish,
+  holds,
   idsOf,
   pause,
   referenceTo,
@@ -56,8 +59,32 @@ const BAD_MEMBERS: readonly Readonly<Record<string, unknown>>[] = [
   { version: '1' },
 ]
 
-const taking: readonly CaseOfContract[] = [
-  always('what is given out is what was enqueued', async (stage, queue) => {
+const LATER_MS = 60_000
+
+/** Options that no engine may take. */
+const BAD_OPTIONS: readonly unknown[] = [
+  'soon',
+  null,
+  { delayMs: -1 },
+  { delayMs: 2 ** 31 },
+  { delayMs: '5' },
+  { timeoutMs: 0 },
+  { timeoutMs: Number.NaN },
+  { progress: 'often' },
+  { keepResult: 'none' },
+  { trace: '00-a-b-01' },
+  { trace: { traceparent: 1 } },
+  { retry: 3 },
+  { retry: { retries: 101 } },
+  { retry: { backoff: 'linear' } },
+  { retry: { jitter: 2 } },
+  { retry: { retryable: () => true } },
+]
+
+export const ENQUEUE_CASES = new ContractCases()
+
+ENQUEUE_CASES.where({})({
+  async 'what is given out is what was enqueued'(stage, queue) {
     const envelope = stage.envelope({
       payload: { text: 'grün', list: [1, 2, { deep: null }] },
       partitionId: 3,
@@ -71,34 +98,105 @@ const taking: readonly CaseOfContract[] = [
     for (const [member, value] of Object.entries(envelope)) {
       assert.deepEqual(given[member as keyof CommandEnvelope], value, member)
     }
-  }),
-  always('members that no envelope has are not carried on', async (stage, queue) => {
+  },
+  async 'members that no envelope has are not carried on'(stage, queue) {
     await queue.enqueue({ ...stage.envelope(), module: '/etc/passwd' } as CommandEnvelope)
     const { envelope } = await stage.takeOne(queue)
     assert.equal(Object.hasOwn(envelope, 'module'), false)
-  }),
-  always('many commands are accepted at once, and each is given out once', async (stage, queue) => {
+  },
+  async 'many commands are accepted at once, and each is given out once'(stage, queue) {
     const envelopes = stage.envelopes(500)
     const given = idsOf(await stage.giveAll(queue, envelopes))
     assert.deepEqual(given.toSorted(), idsOf(envelopes).toSorted())
     await stage.nothing(queue)
-  }),
-  always('a batch of none or of more than 4,096 is refused', async (stage, queue) => {
+  },
+  async 'a batch of none or of more than 4,096 is refused'(stage, queue) {
     await refused('no command', queue.enqueueMany([]))
     await refused('4,097 commands', queue.enqueueMany(stage.envelopes(4097)))
     await stage.nothing(queue)
-  }),
-  leased('what another object of the queue enqueued is given out', async (stage, one, two) => {
+  },
+  async 'bad envelopes are refused, and nothing is lost with them'(stage, queue) {
+    for (const bad of BAD_MEMBERS) {
+      const what = JSON.stringify(bad)
+      const envelope = { ...stage.envelope(), ...bad } as unknown as CommandEnvelope
+      await refused(what, queue.enqueue(envelope), INVALID)
+      await refused(what, queue.enqueueMany([stage.envelope(), envelope]), INVALID)
+    }
+    for (const bad of [null, undefined, 'x', 7, []]) {
+      await refused(String(bad), queue.enqueue(bad as unknown as CommandEnvelope), INVALID)
+    }
+    await stage.nothing(queue)
+    const good = stage.envelope()
+    assert.deepEqual(idsOf(await stage.giveAll(queue, [good])), [good.id])
+  },
+  async 'members that an envelope inherits do not count'(stage, queue) {
+    const inherited = Object.create(stage.envelope()) as CommandEnvelope
+    await refused('an envelope that has nothing of its own', queue.enqueue(inherited), INVALID)
+  },
+  async 'names that mean something in JavaScript are names like any'(stage, queue) {
+    const names = ['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'then']
+    const lanes = names.map((name) => demand(name))
+    await stage.fill(
+      queue,
+      names.map((name) =>
+        stage.envelope({ id: name, laneId: name, commandType: name, submitter: name }),
+      ),
+    )
+    const given = await stage.take(queue, names.length, { lanes })
+    assert.deepEqual(idsOf(given).toSorted(), names.toSorted())
+    for (const { envelope } of given) assert.equal(envelope.laneId, envelope.id)
+    if (queue.capabilities.delivery === 'at-least-once') {
+      const { lanes: counts } = await queue.counts()
+      const own = names.map((name) => Object.hasOwn(counts, name) && counts[name])
+      assert.deepEqual(own, [1, 1, 1, 1, 1])
+    }
+    await finish(queue, given)
+    await stage.nothing(queue, { lanes })
+  },
+  async 'keys are refused where the strategy takes none'(stage, queue) {
+    const envelope = stage.envelope({ key: 'k' })
+    await refused('a key', queue.enqueueMany([envelope]), INVALID, 'CORELANE_DEGRADED')
+    await stage.nothing(queue)
+  },
+  async 'a payload named __proto__ does no harm'(stage, queue) {
+    const payload: unknown = JSON.parse(
+      '{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":2}},"kept":true}',
+    )
+    const delivery = await stage.give(queue, { payload })
+    assert.equal((delivery.envelope.payload as { kept: unknown }).kept, true)
+    await complete(queue, delivery, payload)
+    assert.equal(({} as { polluted?: unknown }).polluted, undefined)
+  },
+  async 'options of a command are given out with it, and no others'(stage, queue) {
+    const options: EnvelopeOptions = {
+      timeoutMs: 1500.5,
+      progress: true,
+      trace: { traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`, tracestate: 'k="v"' },
+      retry: { retries: 4, backoff: 'fixed', delayMs: 20, maxDelayMs: 30, jitter: 0.5 },
+    }
+    const more = { ...options, retry: { ...options.retry, module: 'x' }, module: '/etc/passwd' }
+    const delivery = await stage.give(queue, { options: more })
+    assert.deepEqual(delivery.envelope.options, options)
+    await finish(queue, [delivery])
+  },
+  async 'bad options of a command are refused'(stage, queue) {
+    for (const options of BAD_OPTIONS) {
+      const envelope = stage.envelope({ options: options as EnvelopeOptions })
+      await refused(JSON.stringify(options), queue.enqueue(envelope), 'CORELANE_INVALID_ENVELOPE')
+    }
+    await stage.nothing(queue)
+  },
+})
+
+ENQUEUE_CASES.where(LEASED)({
+  async 'what another object of the queue enqueued is given out'(stage, one, two) {
     const envelope = stage.envelope()
     await stage.fill(one, [envelope])
     assert.deepEqual(idsOf(await stage.take(two, 1)), [envelope.id])
     assert.equal(one.workerId, 'w1')
     assert.equal(two.workerId, 'w2')
-  }),
-]
-
-const idempotence: readonly CaseOfContract[] = [
-  leased('an id that is known is a duplicate and changes nothing', async (stage, queue) => {
+  },
+  async 'an id that is known is a duplicate and changes nothing'(stage, queue) {
     const envelope = stage.envelope({ payload: 'first' })
     await stage.fill(queue, [envelope])
     const again = await queue.enqueueMany([{ ...envelope, payload: 'second' }])
@@ -107,8 +205,8 @@ const idempotence: readonly CaseOfContract[] = [
     const { envelope: given } = await stage.takeOne(queue)
     assert.equal(given.payload, 'first')
     await stage.nothing(queue)
-  }),
-  leased('an id twice in one batch is accepted once', async (stage, queue) => {
+  },
+  async 'an id twice in one batch is accepted once'(stage, queue) {
     const envelope = stage.envelope()
     assert.deepEqual(await queue.enqueueMany([envelope, stage.envelope(), envelope]), [
       'accepted',
@@ -117,16 +215,16 @@ const idempotence: readonly CaseOfContract[] = [
     ])
     await stage.take(queue, 2)
     await stage.nothing(queue)
-  }),
-  leased('an id is known while a worker has it and after it ended', async (stage, queue) => {
+  },
+  async 'an id is known while a worker has it and after it ended'(stage, queue) {
     const delivery = await stage.give(queue)
     const { envelope } = delivery
     assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
     await finish(queue, [delivery])
     assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
     await stage.nothing(queue)
-  }),
-  leased('of many that enqueue one id at once, one is accepted', async (stage, one, two, three) => {
+  },
+  async 'of many that enqueue one id at once, one is accepted'(stage, one, two, three) {
     const envelopes = stage.envelopes(50)
     const queues = [one, two, three]
     const statuses = await Promise.all(queues.map((queue) => queue.enqueueMany(envelopes)))
@@ -136,49 +234,159 @@ const idempotence: readonly CaseOfContract[] = [
     }
     await stage.take(one, 50)
     await stage.nothing(two)
-  }),
-  where({ needs: ['leases'], resultTtlMs: 200 })(
-    'an id is forgotten once its result has expired',
-    async (stage, queue) => {
-      const envelope = stage.envelope()
-      await finish(queue, await stage.giveAll(queue, [envelope]))
-      await pause(250)
-      await stage.until(
-        'the id can be used again',
-        async () => (await queue.enqueueMany([envelope]))[0] === 'accepted',
-      )
-      assert.deepEqual(idsOf(await stage.take(queue, 1)), [envelope.id])
-    },
-  ),
-  where({ needs: ['leases'], resultTtlMs: 200 })(
-    'an id is known while its command is dead, though its result has expired',
-    async (stage, queue) => {
-      const delivery = await stage.give(queue, { partitionId: 1 })
-      const { envelope } = delivery
-      await deadLetter(queue, delivery, 'a reason', 'no good')
-      await pause(300)
-      assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
-      const known = await stateOf(queue, envelope)
-      assert.equal(known!.state === 'ended' && known!.result.error?.message, 'no good')
-      await stage.nothing(queue)
-      assert.equal(await queue.dead.redrive([referenceTo(envelope)]), 1)
-      assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
-      const again = await stage.takeOne(queue)
-      await deadLetter(queue, again, 'a reason', 'no good')
-      assert.equal(await queue.dead.drop([referenceTo(envelope)]), 1)
-      await pause(300)
-      await stage.until(
-        'the id can be used again',
-        async () => (await queue.enqueueMany([envelope]))[0] === 'accepted',
-      )
-    },
-  ),
-]
+  },
+  async 'a command without a submitter leaves nothing where its result is not to be kept'(
+    stage,
+    queue,
+  ) {
+    const options = { keepResult: false }
+    const all = [
+      stage.envelope({ options }),
+      stage.envelope({ options, submitter: 'me' }),
+      stage.envelope({ options }),
+      stage.envelope({ options: { keepResult: true } }),
+    ]
+    const given = await stage.giveAll(queue, all)
+    const [ended, wanted, dead, kept] = all.map(
+      ({ id }) => given.find(({ envelope }) => envelope.id === id)!,
+    )
+    await finish(queue, [ended!, wanted!, kept!])
+    await deadLetter(queue, dead!)
+    const states = async (): Promise<string[]> =>
+      (await queue.look(all.map(referenceTo))).map(({ state }) => state)
+    await stage.until('the first is forgotten', async () => (await states())[0] === 'unknown')
+    assert.deepEqual(await states(), ['unknown', 'ended', 'ended', 'ended'])
+    assert.deepEqual(await queue.enqueueMany(all), [
+      'accepted',
+      'duplicate',
+      'duplicate',
+      'duplicate',
+    ])
+    await finish(queue, await stage.take(queue, 1))
+  },
+})
 
-const submitting: readonly CaseOfContract[] = PORTABLE_STRATEGIES.map((strategy) =>
-  where({ needs: ['leases'], strategy, numPartitions: strategy === 'single' ? 1 : 4 })(
-    `an id that many submitters give is one command, under the strategy ${strategy}`,
-    async (stage, queue) => {
+ENQUEUE_CASES.where({ needs: ['leases'], resultTtlMs: 200 })({
+  async 'an id is forgotten once its result has expired'(stage, queue) {
+    const envelope = stage.envelope()
+    await finish(queue, await stage.giveAll(queue, [envelope]))
+    await pause(250)
+    await stage.until(
+      'the id can be used again',
+      async () => (await queue.enqueueMany([envelope]))[0] === 'accepted',
+    )
+    assert.deepEqual(idsOf(await stage.take(queue, 1)), [envelope.id])
+  },
+  async 'an id is known while its command is dead, though its result has expired'(stage, queue) {
+    const delivery = await stage.give(queue, { partitionId: 1 })
+    const { envelope } = delivery
+    await deadLetter(queue, delivery, 'a reason', 'no good')
+    await pause(300)
+    assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
+    const known = await stateOf(queue, envelope)
+    assert.equal(known!.state === 'ended' && known!.result.error?.message, 'no good')
+    await stage.nothing(queue)
+    assert.equal(await queue.dead.redrive([referenceTo(envelope)]), 1)
+    assert.deepEqual(await queue.enqueueMany([envelope]), ['duplicate'])
+    const again = await stage.takeOne(queue)
+    await deadLetter(queue, again, 'a reason', 'no good')
+    assert.equal(await queue.dead.drop([referenceTo(envelope)]), 1)
+    await pause(300)
+    await stage.until(
+      'the id can be used again',
+      async () => (await queue.enqueueMany([envelope]))[0] === 'accepted',
+    )
+  },
+})
+
+ENQUEUE_CASES.where({ needs: ['maxBytes'] })({
+  async 'a payload that is too large is refused and hurts no other'(stage, queue) {
+    const payload = 'x'.repeat(stage.maxBytes + 1)
+    await refused('a large payload', queue.enqueueMany([stage.envelope({ payload })]), TOO_LARGE)
+    const bytes = new Uint8Array(stage.maxBytes + 1)
+    await refused('many bytes', queue.enqueueMany([stage.envelope({ payload: bytes })]), TOO_LARGE)
+    await stage.nothing(queue)
+    const fits = stage.envelope({ payload: 'y'.repeat(Math.floor(stage.maxBytes / 2)) })
+    const { envelope } = (await stage.giveAll(queue, [fits]))[0]!
+    assert.equal(envelope.payload, fits.payload)
+  },
+})
+
+ENQUEUE_CASES.where({ needs: ['commands'] })({
+  async 'reports of progress reach their submitter, and no other'(stage, one, two) {
+    const heard: unknown[] = []
+    const others: unknown[] = []
+    const end = await one.commands!.onProgress('me', (id, value) => heard.push([id, value]))
+    await one.commands!.onProgress('you', (...report) => others.push(report))
+    await two.commands!.report([
+      { commandId: 'a', submitter: 'me', value: { done: 0.5, of: [1, null] } },
+      { commandId: 'b', submitter: 'unknown', value: 1 },
+      { commandId: 'c', submitter: 'me', value: undefined },
+    ])
+    await stage.until('both have come', () => heard.length === 2)
+    assert.deepEqual(heard, [
+      ['a', { done: 0.5, of: [1, null] }],
+      ['c', undefined],
+    ])
+    await end()
+    await two.commands!.report([{ commandId: 'a', submitter: 'me', value: 'late' }])
+    await two.commands!.report([{ commandId: 'd', submitter: 'you', value: 'last' }])
+    await stage.until('the last has come', () => others.length === 1)
+    assert.equal(heard.length, 2)
+    assert.deepEqual(others, [['d', 'last']])
+    await refused('no report', one.commands!.report([]))
+  },
+})
+
+ENQUEUE_CASES.where(DELAYING)({
+  async 'a command with a delay is kept back for it, and wakes a worker that waits'(stage, queue) {
+    const [late, prompt] = [
+      stage.envelope({ options: { delayMs: 1000 }, submitter: 'me' }),
+      stage.envelope(),
+    ]
+    const enqueuedMs = nowMs()
+    await stage.fill(queue, [late, prompt])
+    assert.deepEqual(await queue.enqueueMany([late]), ['duplicate'])
+    assert.deepEqual(await stateOf(queue, late), { state: 'pending' })
+    await holds(queue, { delayed: 1 })
+    assert.deepEqual(idsOf(await stage.take(queue, 1)), [prompt.id])
+    const [delivery] = await queue.lease(stage.request({ waitMs: 10_000 }))
+    assert.equal(delivery!.envelope.id, late.id)
+    // The engine's clock may count whole milliseconds.
+    assert.ok(nowMs() - enqueuedMs >= 995, 'it was kept back')
+    assert.ok(delivery!.acceptedAtMs < enqueuedMs + 900, 'its age counts from its acceptance')
+    await holds(queue, { delayed: 0 })
+    await finish(queue, [delivery!])
+  },
+  async 'a worker that waits already is given a command with a delay when it is over'(
+    stage,
+    queue,
+  ) {
+    const wait = queue.lease(stage.request({ waitMs: 10_000 }))
+    const envelope = stage.envelope({ options: { delayMs: 150 } })
+    await stage.fill(queue, [envelope])
+    assert.deepEqual(idsOf(await wait), [envelope.id])
+  },
+})
+
+ENQUEUE_CASES.where({ needs: ['delay', 'leases'] })({
+  async 'a redriven command waits for no delay'(stage, queue) {
+    const envelope = stage.envelope({ options: { delayMs: 100 } })
+    await stage.fill(queue, [envelope, stage.envelope({ options: { delayMs: LATER_MS } })])
+    const delivery = await stage.takeOne(queue)
+    await deadLetter(queue, delivery)
+    assert.equal(await queue.dead.redrive([envelope.id]), 1)
+    assert.deepEqual(idsOf(await queue.lease(stage.request())), [envelope.id])
+  },
+})
+
+for (const strategy of PORTABLE_STRATEGIES) {
+  const numPartitions = strategy === 'single' ? 1 : 4
+  ENQUEUE_CASES.where({ ...LEASED, strategy, numPartitions })({
+    async [`an id that many submitters give is one command, under the strategy ${strategy}`](
+      stage,
+      queue,
+    ) {
       const { id } = stage.envelope()
       const submit = async (): Promise<string> => {
         const submitter = new Submitter(queue)
@@ -195,87 +403,5 @@ const submitting: readonly CaseOfContract[] = PORTABLE_STRATEGIES.map((strategy)
       assert.equal(await submit(), 'duplicate')
       await stage.nothing(queue)
     },
-  ),
-)
-
-const refusals: readonly CaseOfContract[] = [
-  always('bad envelopes are refused, and nothing is lost with them', async (stage, queue) => {
-    for (const bad of BAD_MEMBERS) {
-      const what = JSON.stringify(bad)
-      const envelope = { ...stage.envelope(), ...bad } as unknown as CommandEnvelope
-      await refused(what, queue.enqueue(envelope), INVALID)
-      await refused(what, queue.enqueueMany([stage.envelope(), envelope]), INVALID)
-    }
-    for (const bad of [null, undefined, 'x', 7, []]) {
-      await refused(String(bad), queue.enqueue(bad as unknown as CommandEnvelope), INVALID)
-    }
-    await stage.nothing(queue)
-    const good = stage.envelope()
-    assert.deepEqual(idsOf(await stage.giveAll(queue, [good])), [good.id])
-  }),
-  always('members that an envelope inherits do not count', async (stage, queue) => {
-    const inherited = Object.create(stage.envelope()) as CommandEnvelope
-    await refused('an envelope that has nothing of its own', queue.enqueue(inherited), INVALID)
-  }),
-  always('names that mean something in JavaScript are names like any', async (stage, queue) => {
-    const names = ['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'then']
-    const lanes = names.map((name) => demand(name))
-    await stage.fill(
-      queue,
-      names.map((name) =>
-        stage.envelope({ id: name, laneId: name, commandType: name, submitter: name }),
-      ),
-    )
-    const given = await stage.take(queue, names.length, { lanes })
-    assert.deepEqual(idsOf(given).toSorted(), names.toSorted())
-    for (const { envelope } of given) assert.equal(envelope.laneId, envelope.id)
-    if (queue.capabilities.delivery === 'at-least-once') {
-      const { lanes: counts } = await queue.counts()
-      assert.deepEqual(
-        names.map((name) => Object.hasOwn(counts, name) && counts[name]),
-        [1, 1, 1, 1, 1],
-      )
-    }
-    await finish(queue, given)
-    await stage.nothing(queue, { lanes })
-  }),
-  always('keys are refused where the strategy takes none', async (stage, queue) => {
-    const envelope = stage.envelope({ key: 'k' })
-    await refused('a key', queue.enqueueMany([envelope]), INVALID, 'CORELANE_DEGRADED')
-    await stage.nothing(queue)
-  }),
-  always('a payload named __proto__ does no harm', async (stage, queue) => {
-    const payload: unknown = JSON.parse(
-      '{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":2}},"kept":true}',
-    )
-    const delivery = await stage.give(queue, { payload })
-    assert.equal((delivery.envelope.payload as { kept: unknown }).kept, true)
-    await complete(queue, delivery, payload)
-    assert.equal(({} as { polluted?: unknown }).polluted, undefined)
-  }),
-  where({ needs: ['maxBytes'] })(
-    'a payload that is too large is refused and hurts no other',
-    async (stage, queue) => {
-      const payload = 'x'.repeat(stage.maxBytes + 1)
-      await refused('a large payload', queue.enqueueMany([stage.envelope({ payload })]), TOO_LARGE)
-      const bytes = new Uint8Array(stage.maxBytes + 1)
-      await refused(
-        'many bytes',
-        queue.enqueueMany([stage.envelope({ payload: bytes })]),
-        TOO_LARGE,
-      )
-      await stage.nothing(queue)
-      const fits = stage.envelope({ payload: 'y'.repeat(Math.floor(stage.maxBytes / 2)) })
-      const { envelope } = (await stage.giveAll(queue, [fits]))[0]!
-      assert.equal(envelope.payload, fits.payload)
-    },
-  ),
-]
-
-/** What is accepted, what is refused, and that an id is one command. */
-export const ENQUEUE_CASES: readonly CaseOfContract[] = [
-  ...taking,
-  ...idempotence,
-  ...submitting,
-  ...refusals,
-]
+  })
+}

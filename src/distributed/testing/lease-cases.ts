@@ -1,86 +1,100 @@
-// Lease cases: who is given what, in which order, and how a worker waits.
+// Lease cases: who is given what and how a worker waits; the order by urgency and by key, and
+// partitions that have one worker at a time.
 
 import assert from 'node:assert/strict'
 import { nowMs } from '../../base/clock.ts'
-import { always, type CaseOfContract, leased, where } from './contract-case.ts'
-import { complete, demand, finish, idsOf, pause, refused, successOf } from './contract-stage.ts'
+import type { Delivery, LeasedQueue } from '../contract/distributed-queue.ts'
+import { ContractCases, LEASED } from './contract-case.ts'
+import {
+  type ContractStage,
+  complete,
+  deadLetter,
+  demand,
+  finish,
+  idsOf,
+  pause,
+  refused,
+  successOf,
+} from './contract-stage.ts'
 
-const ranked = where({ needs: ['lanePriority'] })
-const giving: readonly CaseOfContract[] = [
-  always('an empty queue gives nothing, at once', async (stage, queue) => {
+const KEYS = { needs: ['leases', 'keyOrder'], strategy: 'hash' } as const
+const OWNED = { needs: ['leases', 'ownership'], strategy: 'hash' } as const
+
+/** A worker that runs what it is given one by one, and gives the rest of a batch back unstarted. */
+async function drain(
+  stage: ContractStage,
+  queue: LeasedQueue,
+  onRun: (delivery: Delivery) => Promise<void>,
+  isDone: () => boolean,
+): Promise<void> {
+  while (!isDone()) {
+    const [first, ...others] = await queue.lease(stage.request({ max: 4, waitMs: 50 }))
+    if (first === undefined) continue
+    await queue.release(others, { reason: 'unstarted' })
+    await onRun(first)
+    await complete(queue, first)
+  }
+}
+
+/** The ids of commands in the order in which they run, until that are so many. */
+async function runsOf(stage: ContractStage, queue: LeasedQueue, count: number): Promise<string[]> {
+  const ran: string[] = []
+  const run = async ({ envelope }: Delivery): Promise<void> => void ran.push(envelope.id)
+  await drain(stage, queue, run, () => ran.length === count)
+  return ran
+}
+
+/** Beats until two workers own everything between them, giving up what is surplus. */
+async function settle(stage: ContractStage, queues: readonly LeasedQueue[]): Promise<number[][]> {
+  let owned: number[][] = []
+  await stage.until('everything has one owner, and each owner its share', async () => {
+    owned = []
+    for (const queue of queues) {
+      const beat = await queue.ownership!.heartbeat()
+      for (const partition of beat.surplus) await queue.ownership!.release(partition)
+      owned.push(beat.owned.filter((partition) => !beat.surplus.includes(partition)))
+    }
+    const all = owned.flat()
+    assert.equal(new Set(all).size, all.length, `a partition has two owners: ${owned.join(' | ')}`)
+    return all.length === stage.settings.numPartitions && owned.every((some) => some.length > 0)
+  })
+  return owned
+}
+
+export const LEASE_CASES = new ContractCases()
+
+LEASE_CASES.where({})({
+  async 'an empty queue gives nothing, at once'(stage, queue) {
     const startMs = nowMs()
     assert.deepEqual(await queue.lease(stage.request()), [])
     assert.ok(nowMs() - startMs < 2000)
     assert.equal(await queue.dequeue(0), null)
-  }),
-  where({ leaseMs: 20_000 })(
-    'a delivery has a fence, a first count and a lease',
-    async (stage, queue) => {
-      await stage.fill(queue, stage.envelopes(20))
-      const beforeMs = nowMs()
-      const given = await stage.take(queue, 20)
-      const afterMs = nowMs()
-      assert.equal(new Set(given.map(({ fence }) => fence)).size, 20)
-      for (const { fence, deliveries, leasedUntilMs } of given) {
-        assert.equal(typeof fence, 'string')
-        assert.equal(deliveries, 1)
-        assert.ok(leasedUntilMs >= beforeMs + queue.leaseMs)
-        assert.ok(leasedUntilMs <= afterMs + queue.leaseMs)
-      }
-    },
-  ),
-  always('no more than max are given', async (stage, queue) => {
+  },
+  async 'no more than max are given'(stage, queue) {
     await stage.fill(queue, stage.envelopes(10))
     assert.equal((await queue.lease(stage.request({ max: 3 }))).length, 3)
     assert.equal((await stage.take(queue, 7)).length, 7)
-  }),
-  always(
-    'no more of a lane are given than its max, and none of a lane with 0',
-    async (stage, queue) => {
-      for (const laneId of ['a', 'b', 'c']) await stage.fill(queue, stage.envelopes(5, { laneId }))
-      const lanes = [demand('a', { max: 2 }), demand('b', { max: 0 })]
-      const given = await queue.lease(stage.request({ lanes, waitMs: 1000 }))
-      assert.deepEqual(
-        given.map(({ envelope }) => envelope.laneId),
-        ['a', 'a'],
-      )
-      const rest = await stage.take(queue, 13, { lanes: ['a', 'b', 'c'].map((id) => demand(id)) })
-      assert.equal(rest.filter(({ envelope }) => envelope.laneId === 'a').length, 3)
-    },
-  ),
-  always('only partitions that are asked for are taken from', async (stage, queue) => {
+  },
+  async 'no more of a lane are given than its max, and none of a lane with 0'(stage, queue) {
+    for (const laneId of ['a', 'b', 'c']) await stage.fill(queue, stage.envelopes(5, { laneId }))
+    const lanes = [demand('a', { max: 2 }), demand('b', { max: 0 })]
+    const given = await queue.lease(stage.request({ lanes, waitMs: 1000 }))
+    const laneIds = given.map(({ envelope }) => envelope.laneId)
+    assert.deepEqual(laneIds, ['a', 'a'])
+    const rest = await stage.take(queue, 13, { lanes: ['a', 'b', 'c'].map((id) => demand(id)) })
+    assert.equal(rest.filter(({ envelope }) => envelope.laneId === 'a').length, 3)
+  },
+  async 'only partitions that are asked for are taken from'(stage, queue) {
     for (const partitionId of [0, 1, 2]) {
       await stage.fill(queue, stage.envelopes(3, { partitionId }))
     }
     const given = await stage.take(queue, 6, { partitions: [2, 0] })
-    assert.deepEqual(
-      given.map(({ envelope }) => envelope.partitionId).toSorted(),
-      [0, 0, 0, 2, 2, 2],
-    )
+    const from = given.map(({ envelope }) => envelope.partitionId)
+    assert.deepEqual(from.toSorted(), [0, 0, 0, 2, 2, 2])
     await stage.nothing(queue, { partitions: [2, 0, 3] })
     await stage.take(queue, 3, { partitions: [1] })
-  }),
-  where({ numPartitions: 256 })('there may be 256 partitions', async (stage, queue) => {
-    assert.equal(queue.numPartitions, 256)
-    const envelopes = [255, 0, 128].map((partitionId) => stage.envelope({ partitionId }))
-    assert.equal((await stage.giveAll(queue, envelopes)).length, 3)
-    await stage.nothing(queue)
-  }),
-  leased('partitions that are named first are taken from first', async (stage, queue) => {
-    for (const partitionId of [0, 1, 2]) {
-      await stage.fill(queue, stage.envelopes(2, { partitionId }))
-    }
-    const given = await stage.take(queue, 4, { partitions: [1, 2, 0], max: 4 })
-    assert.deepEqual(given.map(({ envelope }) => envelope.partitionId).toSorted(), [1, 1, 2, 2])
-  }),
-  leased('bad requests are refused', async (stage, queue) => {
-    await refused('max 0', queue.lease(stage.request({ max: 0 })))
-    await refused('max 4,097', queue.lease(stage.request({ max: 4097 })))
-    await refused('partition 4', queue.lease(stage.request({ partitions: [4] })))
-    await refused('partition -1', queue.lease(stage.request({ partitions: [-1] })))
-    await refused('a lane {x}', queue.lease(stage.request({ lanes: [demand('{x}')] })))
-  }),
-  always('workers that lease at once share without giving anything twice', async (stage) => {
+  },
+  async 'workers that lease at once share without giving anything twice'(stage) {
     const queues = await stage.workers('w1', 'w2', 'w3')
     const envelopes = [0, 1, 2, 3].flatMap((partitionId) => stage.envelopes(100, { partitionId }))
     await stage.fill(queues[0]!, envelopes)
@@ -99,52 +113,155 @@ const giving: readonly CaseOfContract[] = [
     await Promise.all(queues.map(work))
     assert.deepEqual(given.toSorted(), idsOf(envelopes).toSorted())
     assert.equal(fences.size, 400)
-  }),
-  always('the five members alone do: enqueue, dequeue, complete', async (stage, queue) => {
+  },
+  async 'the five members alone do: enqueue, dequeue, complete'(stage, queue) {
     assert.equal(queue.numPartitions, 4)
     const envelope = stage.envelope({ partitionId: 2, laneId: 'any-lane' })
     await queue.enqueue(envelope)
     assert.equal(await queue.dequeue(1), null)
     const given = await queue.dequeue(2)
     assert.equal(given?.id, envelope.id)
-    const { workerId } = queue
-    const result = {
-      commandId: envelope.id,
-      partitionId: 2,
-      workerId,
-      success: true,
-      value: 1,
-      retryCount: 0,
-      durationMs: 1,
-      completedAt: envelope.createdAt,
-    }
+    const result = successOf({ envelope }, queue, 1)
     const other = { ...result, commandId: 'unknown' }
     await refused('a result of what was not dequeued', queue.complete(other), 'CORELANE_NOT_HELD')
     await queue.complete(result)
     assert.equal(await queue.dequeue(2), null)
     await refused('a second result', queue.complete(result), 'CORELANE_NOT_HELD')
     await refused('dequeue of partition 4', queue.dequeue(4))
-  }),
-  where({ needs: ['leases'], leaseMs: 500 })(
-    'what was dequeued and given to another since cannot be completed',
-    async (stage, one, two) => {
-      await stage.fill(one, stage.envelopes(1))
-      const { id, partitionId } = (await one.dequeue(0))!
-      const given = await stage.takeOne(two)
-      const result = { ...successOf(given, one), commandId: id, partitionId }
-      await refused('a late result', one.complete(result), 'CORELANE_NOT_HELD')
-      await finish(two, [given])
-    },
-  ),
-]
-
-const urgency: readonly CaseOfContract[] = [
-  always('within a lane and partition the oldest goes first', async (stage, queue) => {
+  },
+  async 'within a lane and partition the oldest goes first'(stage, queue) {
     const envelopes = stage.envelopes(200)
     await stage.fill(queue, envelopes)
     assert.deepEqual(idsOf(await stage.take(queue, 200, { max: 7 })), idsOf(envelopes))
-  }),
-  ranked('the most urgent lane goes first', async (stage, queue) => {
+  },
+  async 'a worker that waits is woken by a command'(stage, queue) {
+    const startMs = nowMs()
+    const given = queue.lease(stage.request({ waitMs: 10_000 }))
+    await pause(50)
+    const envelope = stage.envelope()
+    await stage.fill(queue, [envelope])
+    assert.deepEqual(idsOf(await given), [envelope.id])
+    assert.ok(nowMs() - startMs < 5000)
+  },
+  async 'a worker does not wait for lanes and partitions of others'(stage, queue) {
+    const given = queue.lease(stage.request({ partitions: [1], waitMs: 400 }))
+    const lanes = [demand('other')]
+    const others = queue.lease(stage.request({ lanes, waitMs: 400 }))
+    await stage.fill(queue, stage.envelopes(2, { partitionId: 0 }))
+    assert.deepEqual(await given, [])
+    assert.deepEqual(await others, [])
+    await stage.take(queue, 2)
+  },
+  async 'waiting ends after waitMs'(stage, queue) {
+    const startMs = nowMs()
+    assert.deepEqual(await queue.lease(stage.request({ waitMs: 120 })), [])
+    const waitedMs = nowMs() - startMs
+    assert.ok(waitedMs >= 110 && waitedMs < 3000, `${waitedMs} ms`)
+  },
+  async 'a signal ends the waiting'(stage, queue) {
+    const controller = new AbortController()
+    const startMs = nowMs()
+    const given = queue.lease(stage.request({ waitMs: 10_000, signal: controller.signal }))
+    await pause(30)
+    controller.abort()
+    assert.deepEqual(await given, [])
+    const aborted = queue.lease(stage.request({ waitMs: 10_000, signal: controller.signal }))
+    assert.deepEqual(await aborted, [])
+    assert.ok(nowMs() - startMs < 5000)
+    await stage.giveAll(queue, stage.envelopes(1))
+  },
+  async 'of several that wait, one is given a command'(stage, queue) {
+    const waits = Array.from({ length: 4 }, () => queue.lease(stage.request({ waitMs: 500 })))
+    await pause(30)
+    await stage.fill(queue, stage.envelopes(1))
+    const given = (await Promise.all(waits)).flat()
+    assert.equal(given.length, 1)
+  },
+  async 'commands of many short waits are each given once'(stage, queue) {
+    let given = 0
+    for (let round = 0; round < 30; round++) {
+      const wait = queue.lease(stage.request({ waitMs: 5 }))
+      if (round % 2 === 0) await pause(round % 7)
+      await stage.fill(queue, stage.envelopes(1))
+      const some = await wait
+      given += some.length
+      for (const delivery of some) await complete(queue, delivery)
+    }
+    given += (await stage.take(queue, 30 - given)).length
+    assert.equal(given, 30)
+    await stage.nothing(queue)
+  },
+})
+
+LEASE_CASES.where({ leaseMs: 20_000 })({
+  async 'a delivery has a fence, a first count and a lease'(stage, queue) {
+    await stage.fill(queue, stage.envelopes(20))
+    const beforeMs = nowMs()
+    const given = await stage.take(queue, 20)
+    const afterMs = nowMs()
+    assert.equal(new Set(given.map(({ fence }) => fence)).size, 20)
+    for (const { fence, deliveries, leasedUntilMs } of given) {
+      assert.equal(typeof fence, 'string')
+      assert.equal(deliveries, 1)
+      assert.ok(leasedUntilMs >= beforeMs + queue.leaseMs)
+      assert.ok(leasedUntilMs <= afterMs + queue.leaseMs)
+    }
+  },
+})
+
+LEASE_CASES.where({ numPartitions: 256 })({
+  async 'there may be 256 partitions'(stage, queue) {
+    assert.equal(queue.numPartitions, 256)
+    const envelopes = [255, 0, 128].map((partitionId) => stage.envelope({ partitionId }))
+    assert.equal((await stage.giveAll(queue, envelopes)).length, 3)
+    await stage.nothing(queue)
+  },
+})
+
+LEASE_CASES.where(LEASED)({
+  async 'partitions that are named first are taken from first'(stage, queue) {
+    for (const partitionId of [0, 1, 2]) {
+      await stage.fill(queue, stage.envelopes(2, { partitionId }))
+    }
+    const given = await stage.take(queue, 4, { partitions: [1, 2, 0], max: 4 })
+    assert.deepEqual(given.map(({ envelope }) => envelope.partitionId).toSorted(), [1, 1, 2, 2])
+  },
+  async 'bad requests are refused'(stage, queue) {
+    await refused('max 0', queue.lease(stage.request({ max: 0 })))
+    await refused('max 4,097', queue.lease(stage.request({ max: 4097 })))
+    await refused('partition 4', queue.lease(stage.request({ partitions: [4] })))
+    await refused('partition -1', queue.lease(stage.request({ partitions: [-1] })))
+    await refused('a lane {x}', queue.lease(stage.request({ lanes: [demand('{x}')] })))
+  },
+  async 'a worker that waits is woken by what another enqueues'(stage, one, two) {
+    const startMs = nowMs()
+    const given = one.lease(stage.request({ waitMs: 10_000 }))
+    await pause(50)
+    const envelope = stage.envelope({ partitionId: 3 })
+    await stage.fill(two, [envelope])
+    assert.deepEqual(idsOf(await given), [envelope.id])
+    assert.ok(nowMs() - startMs < 5000)
+  },
+  async 'where partitions are not owned, a worker need not claim one'(stage, queue) {
+    assert.equal(queue.ownership, undefined)
+    await stage.giveAll(queue, stage.envelopes(1, { partitionId: 3 }))
+    await refused('partition 9', queue.lease(stage.request({ partitions: [9] })))
+  },
+})
+
+LEASE_CASES.where({ needs: ['leases'], leaseMs: 500 })({
+  async 'what was dequeued and given to another since cannot be completed'(stage, one, two) {
+    await stage.fill(one, stage.envelopes(1))
+    const { id, partitionId } = (await one.dequeue(0))!
+    const given = await stage.takeOne(two)
+    const result = { ...successOf(given, one), commandId: id, partitionId }
+    await refused('a late result', one.complete(result), 'CORELANE_NOT_HELD')
+    await finish(two, [given])
+  },
+})
+
+LEASE_CASES.where({ needs: ['lanePriority'] })({
+  async 'the most urgent lane goes first'(stage, queue) {
     for (const laneId of ['slow', 'fast', 'usual']) {
       await stage.fill(queue, stage.envelopes(3, { laneId }))
     }
@@ -161,137 +278,219 @@ const urgency: readonly CaseOfContract[] = [
       ...['fast', 'fast', 'fast', 'usual', 'usual', 'usual'],
       ...['slow', 'slow', 'slow'],
     ])
-  }),
-  ranked(
-    'of lanes that are as urgent as each other the older command goes first',
-    async (stage, queue) => {
-      const envelopes = ['b', 'a', 'a', 'b', 'a'].map((laneId) => stage.envelope({ laneId }))
-      for (const envelope of envelopes) {
-        await stage.fill(queue, [envelope])
-        await pause(5)
-      }
-      const lanes = [demand('a'), demand('b')]
-      assert.deepEqual(idsOf(await stage.take(queue, 5, { lanes, max: 1 })), idsOf(envelopes))
-    },
-  ),
-  ranked('a command that comes later in a more urgent lane goes first', async (stage, queue) => {
+  },
+  async 'of lanes that are as urgent as each other the older command goes first'(stage, queue) {
+    const envelopes = ['b', 'a', 'a', 'b', 'a'].map((laneId) => stage.envelope({ laneId }))
+    for (const envelope of envelopes) {
+      await stage.fill(queue, [envelope])
+      await pause(5)
+    }
+    const lanes = [demand('a'), demand('b')]
+    assert.deepEqual(idsOf(await stage.take(queue, 5, { lanes, max: 1 })), idsOf(envelopes))
+  },
+  async 'a command that comes later in a more urgent lane goes first'(stage, queue) {
     await stage.fill(queue, stage.envelopes(4, { laneId: 'slow' }))
     const lanes = [demand('slow', { priority: 9 }), demand('fast', { priority: 1 })]
     assert.equal((await stage.takeOne(queue, { lanes })).envelope.laneId, 'slow')
     await stage.fill(queue, stage.envelopes(1, { laneId: 'fast' }))
     assert.equal((await stage.takeOne(queue, { lanes })).envelope.laneId, 'fast')
     assert.equal((await stage.takeOne(queue, { lanes })).envelope.laneId, 'slow')
-  }),
-  where({ needs: ['commandPriority'] })(
-    'the more urgent command of a lane goes first',
-    async (stage, queue) => {
-      const priorities = [200, undefined, 3, 200, 0, 128, 255]
-      const envelopes = priorities.map((priority) => stage.envelope({ priority }))
-      await stage.fill(queue, envelopes)
-      const given = await stage.take(queue, 7, { max: 1 })
-      assert.deepEqual(
-        idsOf(given),
-        [4, 2, 1, 5, 0, 3, 6].map((index) => envelopes[index]!.id),
-      )
-    },
-  ),
-  where({ needs: ['boost'] })(
-    'a lane whose head has waited becomes more urgent',
-    async (stage, queue) => {
-      await stage.fill(queue, stage.envelopes(1, { laneId: 'slow' }))
-      await pause(150)
-      await stage.fill(queue, stage.envelopes(2, { laneId: 'usual' }))
-      const usual = demand('usual', { priority: 5 })
-      const patient = demand('slow', { priority: 9, boost: [{ afterMs: 60_000, levels: 9 }] })
-      const eager = demand('slow', { priority: 9, boost: [{ afterMs: 100, levels: 5 }] })
-      const first = await stage.takeOne(queue, { lanes: [usual, patient] })
-      assert.equal(first.envelope.laneId, 'usual')
-      const second = await stage.takeOne(queue, { lanes: [usual, eager] })
-      assert.equal(second.envelope.laneId, 'slow')
-    },
-  ),
-  where({ needs: ['commandBoost'] })(
-    'a command that has waited overtakes those of its lane',
-    async (stage, queue) => {
-      const old = stage.envelope({ priority: 200 })
-      await stage.fill(queue, [old])
-      await pause(520)
-      const young = stage.envelope({ priority: 0 })
-      await stage.fill(queue, [young])
-      const lanes = [demand('lane', { priority: 9, boost: [{ afterMs: 500, levels: 5 }] })]
-      assert.deepEqual(idsOf(await stage.take(queue, 2, { lanes, max: 1 })), [old.id, young.id])
-    },
-  ),
-]
+  },
+})
 
-const waiting: readonly CaseOfContract[] = [
-  always('a worker that waits is woken by a command', async (stage, queue) => {
-    const startMs = nowMs()
-    const given = queue.lease(stage.request({ waitMs: 10_000 }))
-    await pause(50)
-    const envelope = stage.envelope()
-    await stage.fill(queue, [envelope])
-    assert.deepEqual(idsOf(await given), [envelope.id])
-    assert.ok(nowMs() - startMs < 5000)
-  }),
-  leased('a worker that waits is woken by what another enqueues', async (stage, one, two) => {
-    const startMs = nowMs()
-    const given = one.lease(stage.request({ waitMs: 10_000 }))
-    await pause(50)
-    const envelope = stage.envelope({ partitionId: 3 })
-    await stage.fill(two, [envelope])
-    assert.deepEqual(idsOf(await given), [envelope.id])
-    assert.ok(nowMs() - startMs < 5000)
-  }),
-  always('a worker does not wait for lanes and partitions of others', async (stage, queue) => {
-    const given = queue.lease(stage.request({ partitions: [1], waitMs: 400 }))
-    const lanes = [demand('other')]
-    const others = queue.lease(stage.request({ lanes, waitMs: 400 }))
-    await stage.fill(queue, stage.envelopes(2, { partitionId: 0 }))
-    assert.deepEqual(await given, [])
-    assert.deepEqual(await others, [])
-    await stage.take(queue, 2)
-  }),
-  always('waiting ends after waitMs', async (stage, queue) => {
-    const startMs = nowMs()
-    assert.deepEqual(await queue.lease(stage.request({ waitMs: 120 })), [])
-    const waitedMs = nowMs() - startMs
-    assert.ok(waitedMs >= 110 && waitedMs < 3000, `${waitedMs} ms`)
-  }),
-  always('a signal ends the waiting', async (stage, queue) => {
-    const controller = new AbortController()
-    const startMs = nowMs()
-    const given = queue.lease(stage.request({ waitMs: 10_000, signal: controller.signal }))
-    await pause(30)
-    controller.abort()
-    assert.deepEqual(await given, [])
-    const aborted = queue.lease(stage.request({ waitMs: 10_000, signal: controller.signal }))
-    assert.deepEqual(await aborted, [])
-    assert.ok(nowMs() - startMs < 5000)
-    await stage.giveAll(queue, stage.envelopes(1))
-  }),
-  always('of several that wait, one is given a command', async (stage, queue) => {
-    const waits = Array.from({ length: 4 }, () => queue.lease(stage.request({ waitMs: 500 })))
-    await pause(30)
-    await stage.fill(queue, stage.envelopes(1))
-    const given = (await Promise.all(waits)).flat()
-    assert.equal(given.length, 1)
-  }),
-  always('commands of many short waits are each given once', async (stage, queue) => {
-    let given = 0
-    for (let round = 0; round < 30; round++) {
-      const wait = queue.lease(stage.request({ waitMs: 5 }))
-      if (round % 2 === 0) await pause(round % 7)
-      await stage.fill(queue, stage.envelopes(1))
-      const some = await wait
-      given += some.length
-      for (const delivery of some) await complete(queue, delivery)
+LEASE_CASES.where({ needs: ['commandPriority'] })({
+  async 'the more urgent command of a lane goes first'(stage, queue) {
+    const priorities = [200, undefined, 3, 200, 0, 128, 255]
+    const envelopes = priorities.map((priority) => stage.envelope({ priority }))
+    await stage.fill(queue, envelopes)
+    const given = await stage.take(queue, 7, { max: 1 })
+    const order = [4, 2, 1, 5, 0, 3, 6].map((index) => envelopes[index]!)
+    assert.deepEqual(idsOf(given), idsOf(order))
+  },
+})
+
+LEASE_CASES.where({ needs: ['boost'] })({
+  async 'a lane whose head has waited becomes more urgent'(stage, queue) {
+    await stage.fill(queue, stage.envelopes(1, { laneId: 'slow' }))
+    await pause(150)
+    await stage.fill(queue, stage.envelopes(2, { laneId: 'usual' }))
+    const usual = demand('usual', { priority: 5 })
+    const patient = demand('slow', { priority: 9, boost: [{ afterMs: 60_000, levels: 9 }] })
+    const eager = demand('slow', { priority: 9, boost: [{ afterMs: 100, levels: 5 }] })
+    const first = await stage.takeOne(queue, { lanes: [usual, patient] })
+    assert.equal(first.envelope.laneId, 'usual')
+    const second = await stage.takeOne(queue, { lanes: [usual, eager] })
+    assert.equal(second.envelope.laneId, 'slow')
+  },
+})
+
+LEASE_CASES.where({ needs: ['commandBoost'] })({
+  async 'a command that has waited overtakes those of its lane'(stage, queue) {
+    const old = stage.envelope({ priority: 200 })
+    await stage.fill(queue, [old])
+    await pause(520)
+    const young = stage.envelope({ priority: 0 })
+    await stage.fill(queue, [young])
+    const lanes = [demand('lane', { priority: 9, boost: [{ afterMs: 500, levels: 5 }] })]
+    assert.deepEqual(idsOf(await stage.take(queue, 2, { lanes, max: 1 })), [old.id, young.id])
+  },
+})
+
+LEASE_CASES.where(KEYS)({
+  async 'commands of a key are run one at a time and in order, over two workers'(stage) {
+    const queues = await stage.workers('w1', 'w2')
+    const expected = new Map<string, string[]>()
+    const envelopes = Array.from({ length: 60 }, (_, index) => {
+      const key = `k${index % 5}`
+      const envelope = stage.envelope({ key, partitionId: (index % 5) % 4 })
+      expected.set(key, [...(expected.get(key) ?? []), envelope.id])
+      return envelope
+    })
+    await stage.fill(queues[0]!, envelopes)
+    const ran = new Map<string, string[]>()
+    const running = new Set<string>()
+    let left = envelopes.length
+    const run = async ({ envelope }: Delivery): Promise<void> => {
+      const key = envelope.key!
+      assert.ok(!running.has(key), `two commands of ${key} at once`)
+      running.add(key)
+      ran.set(key, [...(ran.get(key) ?? []), envelope.id])
+      await pause(1)
+      running.delete(key)
+      left--
     }
-    given += (await stage.take(queue, 30 - given)).length
-    assert.equal(given, 30)
-    await stage.nothing(queue)
-  }),
-]
+    await Promise.all(queues.map((queue) => drain(stage, queue, run, () => left === 0)))
+    assert.deepEqual([...ran].toSorted(), [...expected].toSorted())
+  },
+  async 'commands of different keys are given out side by side'(stage, queue) {
+    const envelopes = ['a', 'b', 'c'].map((key) => stage.envelope({ key }))
+    const given = await stage.giveAll(queue, envelopes)
+    assert.deepEqual(idsOf(given), idsOf(envelopes))
+  },
+  async 'what was not started keeps its place among its key'(stage, queue) {
+    const envelopes = stage.envelopes(3, { key: 'k' })
+    await stage.fill(queue, envelopes)
+    const first = await queue.lease(stage.request({ waitMs: 1000 }))
+    await queue.release(first, { reason: 'unstarted' })
+    assert.deepEqual(await runsOf(stage, queue, 3), idsOf(envelopes))
+  },
+  async 'a dead-lettered command does not hold up its key'(stage, queue) {
+    const [a, b] = stage.envelopes(2, { key: 'k' })
+    await stage.fill(queue, [a!, b!])
+    const [first, ...others] = await queue.lease(stage.request({ waitMs: 1000 }))
+    await queue.release(others, { reason: 'unstarted' })
+    await deadLetter(queue, first!)
+    assert.deepEqual(idsOf(await stage.take(queue, 1)), [b!.id])
+  },
+})
 
-/** Who is given what, in which order, and how a worker waits. */
-export const LEASE_CASES: readonly CaseOfContract[] = [...giving, ...urgency, ...waiting]
+LEASE_CASES.where({ ...KEYS, leaseMs: 600 })({
+  async 'the order of a key outlives a worker'(stage, one) {
+    const envelopes = stage.envelopes(4, { key: 'k' })
+    await stage.fill(one, envelopes)
+    const lost = await stage.takeOne(one)
+    assert.equal(lost.envelope.id, envelopes[0]!.id)
+    stage.kill(one)
+    const two = await stage.worker('w2')
+    assert.deepEqual(await runsOf(stage, two, 4), idsOf(envelopes))
+    assert.equal(await complete(one, lost), 'stale')
+  },
+})
+
+LEASE_CASES.where({ ...KEYS, needs: [...KEYS.needs, 'delay'] })({
+  async 'a retry leaves its place: others of its key go on'(stage, queue) {
+    const [a, b, c] = stage.envelopes(3, { key: 'k' })
+    await stage.fill(queue, [a!, b!, c!])
+    const [first, ...others] = await queue.lease(stage.request({ waitMs: 1000 }))
+    assert.equal(first!.envelope.id, a!.id)
+    await queue.release(others, { reason: 'unstarted' })
+    await queue.release([first!], { reason: 'retry', delayMs: 200 })
+    assert.deepEqual(await runsOf(stage, queue, 3), [b!.id, c!.id, a!.id])
+  },
+})
+
+LEASE_CASES.where({ needs: ['leases'], strategy: 'single', numPartitions: 1 })({
+  async 'with one partition and no strategy everything comes in order'(stage, queue) {
+    assert.equal(queue.strategy, 'single')
+    assert.equal(queue.numPartitions, 1)
+    const envelopes = stage.envelopes(50)
+    await stage.fill(queue, envelopes)
+    const given = await stage.take(queue, 50, { max: 9 })
+    assert.deepEqual(idsOf(given), idsOf(envelopes))
+  },
+})
+
+LEASE_CASES.where({ ...OWNED, numPartitions: 16 })({
+  async 'a second worker gets its share, and no partition has two owners'(stage, one, two) {
+    await settle(stage, [one, two])
+  },
+  async 'only the owner of a partition is given its commands'(stage, one, two) {
+    const [mine, yours] = await settle(stage, [one, two])
+    const envelopes = [...mine!, ...yours!].map((partitionId) => stage.envelope({ partitionId }))
+    await stage.fill(one, envelopes)
+    assert.deepEqual(await one.lease(stage.request({ partitions: yours! })), [])
+    assert.deepEqual(await two.lease(stage.request({ partitions: mine! })), [])
+    assert.equal((await stage.take(one, mine!.length)).length, mine!.length)
+    assert.equal((await stage.take(two, yours!.length)).length, yours!.length)
+  },
+})
+
+LEASE_CASES.where({ ...OWNED, numPartitions: 8, leaseMs: 20_000 })({
+  async 'what a worker leaves is taken over at once'(stage, one, two) {
+    await settle(stage, [one, two])
+    stage.kill(one)
+    await one.ownership!.leave()
+    const { owned } = await two.ownership!.heartbeat()
+    assert.equal(owned.length, 8)
+  },
+  async 'a worker alone owns every partition'(_, queue) {
+    const { owned, surplus } = await queue.ownership!.heartbeat()
+    assert.deepEqual([...owned].toSorted(), [0, 1, 2, 3, 4, 5, 6, 7])
+    assert.deepEqual(surplus, [])
+  },
+})
+
+LEASE_CASES.where({ ...OWNED, numPartitions: 8, leaseMs: 800 })({
+  async 'what a dead worker owned is taken over when it has expired, with its commands'(
+    stage,
+    one,
+    two,
+  ) {
+    const [mine] = await settle(stage, [one, two])
+    const envelope = stage.envelope({ partitionId: mine![0]!, key: 'k' })
+    await stage.fill(two, [envelope])
+    const lost = await stage.takeOne(one)
+    stage.kill(one)
+    await stage.until('the other owns everything', async () => {
+      return (await two.ownership!.heartbeat()).owned.length === 8
+    })
+    const fresh = await stage.takeOne(two)
+    assert.equal(fresh.envelope.id, envelope.id)
+    assert.equal(fresh.deliveries, 2)
+    assert.equal(await complete(one, lost), 'stale')
+    await finish(two, [fresh])
+  },
+})
+
+LEASE_CASES.where({ ...OWNED, numPartitions: 4 })({
+  async 'a worker that takes nothing keeps its partitions until it gives them up'(stage, one, two) {
+    for (const queue of [one, two]) stage.kill(queue)
+    const before = (await one.ownership!.heartbeat()).owned
+    const { owned, surplus } = await one.ownership!.heartbeat(false)
+    assert.deepEqual([owned, surplus], [before, before])
+    for (const partition of surplus) await one.ownership!.release(partition)
+    assert.equal((await two.ownership!.heartbeat()).owned.length, 4)
+    assert.deepEqual((await one.ownership!.heartbeat(false)).owned, [])
+    await one.ownership!.heartbeat()
+    const { surplus: due } = await two.ownership!.heartbeat()
+    assert.ok(due.length > 0, 'it is given partitions again')
+  },
+  async 'a partition that was given up is given no more commands'(stage, queue) {
+    stage.kill(queue)
+    await stage.fill(queue, stage.envelopes(1, { partitionId: 2 }))
+    await queue.ownership!.release(2)
+    assert.deepEqual(await queue.lease(stage.request({ partitions: [2] })), [])
+    assert.ok((await queue.ownership!.heartbeat()).owned.includes(2))
+    await stage.takeOne(queue)
+  },
+})

@@ -4,109 +4,8 @@ import assert from 'node:assert/strict'
 import { nowMs } from '../../base/clock.ts'
 import type { WorkerStanding } from '../../model/queue-standing.ts'
 import { isLeased } from '../contract/distributed-queue.ts'
-import { always, type CaseOfContract, where } from './contract-case.ts'
+import { ContractCases } from './contract-case.ts'
 import { complete, deadLetter, demand, finish, idsOf, pause, refused } from './contract-stage.ts'
-
-const saying: readonly CaseOfContract[] = [
-  where({ leaseMs: 20_000, maxDeliveries: 7 })(
-    'an engine says what it is',
-    async (stage, queue) => {
-      assert.ok(isLeased(queue))
-      assert.equal(queue.numPartitions, stage.settings.numPartitions)
-      assert.equal(queue.workerId, stage.settings.workerId)
-      assert.equal(queue.strategy, stage.settings.strategy)
-      assert.ok(queue.leaseMs > 0)
-      if (queue.capabilities.delivery === 'at-least-once') {
-        assert.equal(queue.leaseMs, 20_000)
-        assert.equal(queue.maxDeliveries, 7)
-      } else assert.equal(queue.maxDeliveries, 1)
-      assert.equal(queue.ownership !== undefined, queue.capabilities.ownership)
-      assert.equal(queue.lanes !== undefined, queue.capabilities.lanes)
-    },
-  ),
-  where({ needs: ['leases', 'delay'] })('counts are what there is', async (stage, queue) => {
-    await stage.fill(queue, [
-      ...stage.envelopes(4, { laneId: 'a', partitionId: 0 }),
-      ...stage.envelopes(3, { laneId: 'b', partitionId: 2 }),
-    ])
-    assert.deepEqual(await countsOf(queue), [7, 0, 0, 0, { a: 4, b: 3 }, [4, 0, 3, 0]])
-    const given = await stage.take(queue, 4, { lanes: [demand('a')] })
-    assert.deepEqual(await countsOf(queue), [3, 0, 4, 0, { a: 4, b: 3 }, [4, 0, 3, 0]])
-    await queue.release([given[0]!], { reason: 'retry', delayMs: 60_000 })
-    await deadLetter(queue, given[1]!)
-    await finish(queue, [given[2]!])
-    assert.deepEqual(await countsOf(queue), [3, 1, 1, 1, { a: 1, b: 3 }, [1, 0, 3, 0]])
-    await queue.release([given[3]!], { reason: 'unstarted' })
-    assert.deepEqual(await countsOf(queue), [4, 1, 0, 1, { a: 1, b: 3 }, [1, 0, 3, 0]])
-  }),
-]
-
-const standings: readonly CaseOfContract[] = [
-  where({ needs: ['leases', 'delay'] })(
-    'counts by lane add up, also when dead commands live again',
-    async (stage, queue) => {
-      const byLane = async () => {
-        const lanes = Object.entries((await queue.counts()).byLane)
-        return Object.fromEntries(lanes.filter(([, counts]) => Object.values(counts).some(Boolean)))
-      }
-      const none = { waiting: 0, delayed: 0, leased: 0, dead: 0 }
-      await stage.fill(queue, [
-        ...stage.envelopes(4, { laneId: 'a', partitionId: 0 }),
-        ...stage.envelopes(3, { laneId: 'b', partitionId: 2 }),
-      ])
-      const given = await stage.take(queue, 3, { lanes: [demand('a')] })
-      const b = { ...none, waiting: 3 }
-      assert.deepEqual(await byLane(), { a: { ...none, waiting: 1, leased: 3 }, b })
-      await queue.release([given[0]!], { reason: 'retry', delayMs: 60_000 })
-      for (const one of given.slice(1)) await deadLetter(queue, one)
-      assert.deepEqual(await byLane(), { a: { ...none, waiting: 1, delayed: 1, dead: 2 }, b })
-      await queue.dead.redrive([given[1]!.envelope.id])
-      assert.deepEqual(await byLane(), { a: { ...none, waiting: 2, delayed: 1, dead: 1 }, b })
-      await queue.dead.drop([given[2]!.envelope.id])
-      await queue.dead.drop([given[2]!.envelope.id])
-      assert.deepEqual(await byLane(), { a: { ...none, waiting: 2, delayed: 1 }, b })
-    },
-  ),
-  where({ needs: ['leases', 'lanes'], leaseMs: 20_000 })(
-    'workers are listed as they last said, until they leave',
-    async (stage, one, two) => {
-      const list = async () =>
-        (await two.workers!.list()).map(({ ageMs, ...worker }) => {
-          assert.ok(ageMs >= 0 && ageMs < stage.settings.leaseMs, `${ageMs}`)
-          return worker
-        })
-      assert.deepEqual(await list(), [])
-      const other: WorkerStanding = { ...STANDING, state: 'draining', lanes: [], held: 3 }
-      await two.workers!.announce({ ...other, ownedPartitions: 2 })
-      await one.workers!.announce(STANDING)
-      const [w1, w2] = [{ workerId: 'w1' }, { workerId: 'w2', ownedPartitions: 2 }]
-      assert.deepEqual(await list(), [
-        { ...w1, ...STANDING },
-        { ...w2, ...other },
-      ])
-      await one.workers!.announce({ ...STANDING, state: 'unfit' })
-      assert.deepEqual((await list())[0], { ...w1, ...STANDING, state: 'unfit' })
-      await two.workers!.leave()
-      await two.workers!.leave()
-      assert.deepEqual(await list(), [{ ...w1, ...STANDING, state: 'unfit' }])
-      for (const bad of [{ pid: -1 }, { lanes: 'a' }, { state: 'idle' }, { host: 5 }]) {
-        const standing = { ...STANDING, ...bad } as WorkerStanding
-        await refused(`${Object.keys(bad)}`, one.workers!.announce(standing))
-      }
-    },
-  ),
-  where({ needs: ['leases', 'lanes'], leaseMs: 500 })(
-    'a worker that says nothing more lives as long as its lease',
-    async (stage, one, two) => {
-      await one.workers!.announce(STANDING)
-      await stage.until('one of them is left', async () => {
-        await two.workers!.announce(STANDING)
-        const all = await two.workers!.list()
-        return all.length === 1 && all[0]!.workerId === 'w2'
-      })
-    },
-  ),
-]
 
 const STANDING: WorkerStanding = {
   host: 'machine',
@@ -124,59 +23,6 @@ async function countsOf(queue: Parameters<typeof finish>[0]): Promise<unknown[]>
   const filled = Object.entries(lanes).filter(([, count]) => count > 0)
   return [waiting, delayed, leased, dead, Object.fromEntries(filled.toSorted()), [...partitions]]
 }
-
-const lanes: readonly CaseOfContract[] = [
-  where({ needs: ['leases', 'lanes'], leaseMs: 2000 })(
-    'lanes are served while a worker announces them, and known for longer',
-    async (stage, one, two) => {
-      const look = async () => (await two.lanes!.look(['a', 'b', 'c'])).states
-      // It is not known yet which lanes there will be.
-      assert.deepEqual(await look(), ['unserved', 'unserved', 'unserved'])
-      await one.lanes!.announce(['a'])
-      await two.lanes!.announce(['b'])
-      assert.deepEqual(await look(), ['served', 'served', 'unknown'])
-      const { known } = await one.lanes!.look(['c'])
-      assert.deepEqual(known.toSorted(), ['a', 'b'])
-      await stage.until('a is not served any more', async () => {
-        await two.lanes!.announce(['b'])
-        return (await look())[0] === 'unserved'
-      })
-      assert.deepEqual(await look(), ['unserved', 'served', 'unknown'])
-      await one.lanes!.announce(['d'], ['b', 'e'])
-      const { states } = await two.lanes!.look(['b', 'd', 'e', 'f'])
-      assert.deepEqual(states, ['served', 'served', 'unserved', 'unknown'])
-      // Handlers have names of their own.
-      assert.deepEqual((await one.handlers!.look(['a'])).states, ['unserved'])
-      await one.handlers!.announce(['x'])
-      assert.deepEqual(await two.handlers!.look(['x', 'a']), {
-        states: ['served', 'unknown'],
-        known: ['x'],
-      })
-    },
-  ),
-  where({ needs: ['leases', 'lanes'], leaseMs: 20_000 })(
-    'lanes with commands and without a worker are unserved',
-    async (stage, queue) => {
-      assert.deepEqual(await queue.lanes!.unserved(), [])
-      await queue.lanes!.announce(['a'])
-      const envelopes = ['a', 'b', 'c'].map((laneId) => stage.envelope({ laneId }))
-      await stage.fill(queue, envelopes)
-      assert.deepEqual((await queue.lanes!.unserved()).toSorted(), ['b', 'c'])
-      await queue.lanes!.announce(['b'])
-      assert.deepEqual(await queue.lanes!.unserved(), ['c'])
-      await finish(queue, [await stage.takeOne(queue, { lanes: [demand('c')] })])
-      assert.deepEqual(await queue.lanes!.unserved(), [])
-    },
-  ),
-  where({ needs: ['leases', 'lanes'] })('names of lanes are checked', async (_, queue) => {
-    for (const bad of [['{x}'], ['']]) {
-      await refused(`the lanes ${bad}`, queue.lanes!.announce(bad))
-      await refused(`the other lanes ${bad}`, queue.lanes!.announce([], bad))
-      await refused(`the lanes ${bad}`, queue.lanes!.look(bad))
-    }
-    await refused('no lanes', queue.lanes!.look([]))
-  }),
-]
 
 const VALUES: Readonly<Record<string, unknown>> = {
   plain: { a: [1, -2.5, 'x', null, true], 'b c': { d: {} } },
@@ -202,44 +48,163 @@ const CLONES: Readonly<Record<string, unknown>> = {
   nil: null,
 }
 
-/** Cases for each value: as a payload and as a result. */
-function carries(
-  values: Readonly<Record<string, unknown>>,
-  name: string,
-  needs: readonly 'clones'[],
-): CaseOfContract[] {
-  return [
-    where({ needs })(`payloads arrive as they were sent: ${name}`, async (stage, queue) => {
-      for (const [what, payload] of Object.entries(values)) {
-        const delivery = await stage.give(queue, { payload })
-        assert.deepEqual(unbuffered(delivery.envelope.payload), payload, what)
-        await finish(queue, [delivery])
-      }
-    }),
-    where({ needs: ['results', ...needs] })(
-      `results arrive as they were sent: ${name}`,
-      async (stage, queue) => {
-        const received: unknown[] = []
-        await queue.announce('me', ({ value }) => received.push(value))
-        for (const [what, value] of Object.entries(values)) {
-          received.length = 0
-          const delivery = await stage.give(queue, { submitter: 'me' })
-          await complete(queue, delivery, value)
-          await stage.until(`the result ${what} arrives`, () => received.length > 0)
-          assert.deepEqual(unbuffered(received[0]), value, what)
-        }
-      },
-    ),
-  ]
-}
+/** What queues carry, as payloads and as results. */
+const CARRIED = [
+  { name: 'plain data', values: VALUES, needs: [] },
+  { name: 'what a structured clone carries', values: CLONES, needs: ['clones'] },
+] as const
 
 /** Bytes may come as a Buffer, which is a Uint8Array for all who use them. */
 function unbuffered(value: unknown): unknown {
   return Buffer.isBuffer(value) ? new Uint8Array(value) : value
 }
 
-const ends: readonly CaseOfContract[] = [
-  always('close ends what waits, and nothing can be done after it', async (stage, queue) => {
+export const LIFE_CASES = new ContractCases()
+
+LIFE_CASES.where({ leaseMs: 20_000, maxDeliveries: 7 })({
+  async 'an engine says what it is'(stage, queue) {
+    assert.ok(isLeased(queue))
+    assert.equal(queue.numPartitions, stage.settings.numPartitions)
+    assert.equal(queue.workerId, stage.settings.workerId)
+    assert.equal(queue.strategy, stage.settings.strategy)
+    assert.ok(queue.leaseMs > 0)
+    if (queue.capabilities.delivery === 'at-least-once') {
+      assert.equal(queue.leaseMs, 20_000)
+      assert.equal(queue.maxDeliveries, 7)
+    } else assert.equal(queue.maxDeliveries, 1)
+    assert.equal(queue.ownership !== undefined, queue.capabilities.ownership)
+    assert.equal(queue.lanes !== undefined, queue.capabilities.lanes)
+  },
+})
+
+LIFE_CASES.where({ needs: ['leases', 'delay'] })({
+  async 'counts are what there is'(stage, queue) {
+    await stage.fill(queue, [
+      ...stage.envelopes(4, { laneId: 'a', partitionId: 0 }),
+      ...stage.envelopes(3, { laneId: 'b', partitionId: 2 }),
+    ])
+    assert.deepEqual(await countsOf(queue), [7, 0, 0, 0, { a: 4, b: 3 }, [4, 0, 3, 0]])
+    const given = await stage.take(queue, 4, { lanes: [demand('a')] })
+    assert.deepEqual(await countsOf(queue), [3, 0, 4, 0, { a: 4, b: 3 }, [4, 0, 3, 0]])
+    await queue.release([given[0]!], { reason: 'retry', delayMs: 60_000 })
+    await deadLetter(queue, given[1]!)
+    await finish(queue, [given[2]!])
+    assert.deepEqual(await countsOf(queue), [3, 1, 1, 1, { a: 1, b: 3 }, [1, 0, 3, 0]])
+    await queue.release([given[3]!], { reason: 'unstarted' })
+    assert.deepEqual(await countsOf(queue), [4, 1, 0, 1, { a: 1, b: 3 }, [1, 0, 3, 0]])
+  },
+  async 'counts by lane add up, also when dead commands live again'(stage, queue) {
+    const byLane = async () => {
+      const lanes = Object.entries((await queue.counts()).byLane)
+      return Object.fromEntries(lanes.filter(([, counts]) => Object.values(counts).some(Boolean)))
+    }
+    const none = { waiting: 0, delayed: 0, leased: 0, dead: 0 }
+    await stage.fill(queue, [
+      ...stage.envelopes(4, { laneId: 'a', partitionId: 0 }),
+      ...stage.envelopes(3, { laneId: 'b', partitionId: 2 }),
+    ])
+    const given = await stage.take(queue, 3, { lanes: [demand('a')] })
+    const b = { ...none, waiting: 3 }
+    assert.deepEqual(await byLane(), { a: { ...none, waiting: 1, leased: 3 }, b })
+    await queue.release([given[0]!], { reason: 'retry', delayMs: 60_000 })
+    for (const one of given.slice(1)) await deadLetter(queue, one)
+    assert.deepEqual(await byLane(), { a: { ...none, waiting: 1, delayed: 1, dead: 2 }, b })
+    await queue.dead.redrive([given[1]!.envelope.id])
+    assert.deepEqual(await byLane(), { a: { ...none, waiting: 2, delayed: 1, dead: 1 }, b })
+    await queue.dead.drop([given[2]!.envelope.id])
+    await queue.dead.drop([given[2]!.envelope.id])
+    assert.deepEqual(await byLane(), { a: { ...none, waiting: 2, delayed: 1 }, b })
+  },
+})
+
+LIFE_CASES.where({ needs: ['leases', 'lanes'], leaseMs: 20_000 })({
+  async 'workers are listed as they last said, until they leave'(stage, one, two) {
+    const list = async () =>
+      (await two.workers!.list()).map(({ ageMs, ...worker }) => {
+        assert.ok(ageMs >= 0 && ageMs < stage.settings.leaseMs, `${ageMs}`)
+        return worker
+      })
+    assert.deepEqual(await list(), [])
+    const other: WorkerStanding = { ...STANDING, state: 'draining', lanes: [], held: 3 }
+    await two.workers!.announce({ ...other, ownedPartitions: 2 })
+    await one.workers!.announce(STANDING)
+    const [w1, w2] = [{ workerId: 'w1' }, { workerId: 'w2', ownedPartitions: 2 }]
+    assert.deepEqual(await list(), [
+      { ...w1, ...STANDING },
+      { ...w2, ...other },
+    ])
+    await one.workers!.announce({ ...STANDING, state: 'unfit' })
+    assert.deepEqual((await list())[0], { ...w1, ...STANDING, state: 'unfit' })
+    await two.workers!.leave()
+    await two.workers!.leave()
+    assert.deepEqual(await list(), [{ ...w1, ...STANDING, state: 'unfit' }])
+    for (const bad of [{ pid: -1 }, { lanes: 'a' }, { state: 'idle' }, { host: 5 }]) {
+      const standing = { ...STANDING, ...bad } as WorkerStanding
+      await refused(`${Object.keys(bad)}`, one.workers!.announce(standing))
+    }
+  },
+  async 'lanes with commands and without a worker are unserved'(stage, queue) {
+    assert.deepEqual(await queue.lanes!.unserved(), [])
+    await queue.lanes!.announce(['a'])
+    const envelopes = ['a', 'b', 'c'].map((laneId) => stage.envelope({ laneId }))
+    await stage.fill(queue, envelopes)
+    assert.deepEqual((await queue.lanes!.unserved()).toSorted(), ['b', 'c'])
+    await queue.lanes!.announce(['b'])
+    assert.deepEqual(await queue.lanes!.unserved(), ['c'])
+    await finish(queue, [await stage.takeOne(queue, { lanes: [demand('c')] })])
+    assert.deepEqual(await queue.lanes!.unserved(), [])
+  },
+  async 'names of lanes are checked'(_, queue) {
+    for (const bad of [['{x}'], ['']]) {
+      await refused(`the lanes ${bad}`, queue.lanes!.announce(bad))
+      await refused(`the other lanes ${bad}`, queue.lanes!.announce([], bad))
+      await refused(`the lanes ${bad}`, queue.lanes!.look(bad))
+    }
+    await refused('no lanes', queue.lanes!.look([]))
+  },
+})
+
+LIFE_CASES.where({ needs: ['leases', 'lanes'], leaseMs: 500 })({
+  async 'a worker that says nothing more lives as long as its lease'(stage, one, two) {
+    await one.workers!.announce(STANDING)
+    await stage.until('one of them is left', async () => {
+      await two.workers!.announce(STANDING)
+      const all = await two.workers!.list()
+      return all.length === 1 && all[0]!.workerId === 'w2'
+    })
+  },
+})
+
+LIFE_CASES.where({ needs: ['leases', 'lanes'], leaseMs: 2000 })({
+  async 'lanes are served while a worker announces them, and known for longer'(stage, one, two) {
+    const look = async () => (await two.lanes!.look(['a', 'b', 'c'])).states
+    // It is not known yet which lanes there will be.
+    assert.deepEqual(await look(), ['unserved', 'unserved', 'unserved'])
+    await one.lanes!.announce(['a'])
+    await two.lanes!.announce(['b'])
+    assert.deepEqual(await look(), ['served', 'served', 'unknown'])
+    const { known } = await one.lanes!.look(['c'])
+    assert.deepEqual(known.toSorted(), ['a', 'b'])
+    await stage.until('a is not served any more', async () => {
+      await two.lanes!.announce(['b'])
+      return (await look())[0] === 'unserved'
+    })
+    assert.deepEqual(await look(), ['unserved', 'served', 'unknown'])
+    await one.lanes!.announce(['d'], ['b', 'e'])
+    const { states } = await two.lanes!.look(['b', 'd', 'e', 'f'])
+    assert.deepEqual(states, ['served', 'served', 'unserved', 'unknown'])
+    // Handlers have names of their own.
+    assert.deepEqual((await one.handlers!.look(['a'])).states, ['unserved'])
+    await one.handlers!.announce(['x'])
+    assert.deepEqual(await two.handlers!.look(['x', 'a']), {
+      states: ['served', 'unknown'],
+      known: ['x'],
+    })
+  },
+})
+
+LIFE_CASES.where({})({
+  async 'close ends what waits, and nothing can be done after it'(stage, queue) {
     const startMs = nowMs()
     // What becomes of a wait is the engine's choice: nothing, or an error that says that it ended.
     const wait = queue.lease(stage.request({ waitMs: 10_000 })).catch(() => [])
@@ -250,64 +215,59 @@ const ends: readonly CaseOfContract[] = [
     await refused('enqueue', queue.enqueue(stage.envelope()))
     await refused('lease', queue.lease(stage.request()))
     await queue.close()
-  }),
-  where({ needs: ['leases'], leaseMs: 800 })(
-    'what a closed worker had comes back when its lease has expired',
-    async (stage, one, two) => {
-      const [envelope] = stage.envelopes(1)
-      await stage.giveAll(one, [envelope!])
-      stage.kill(one)
-      await one.close()
-      assert.deepEqual(await two.lease(stage.request()), [])
-      assert.deepEqual(idsOf(await stage.take(two, 1)), [envelope!.id])
-    },
-  ),
-]
+  },
+})
 
-const PAUSES = { needs: ['leases', 'lanes', 'delay'] } as const
+LIFE_CASES.where({ needs: ['leases'], leaseMs: 800 })({
+  async 'what a closed worker had comes back when its lease has expired'(stage, one, two) {
+    const [envelope] = stage.envelopes(1)
+    await stage.giveAll(one, [envelope!])
+    stage.kill(one)
+    await one.close()
+    assert.deepEqual(await two.lease(stage.request()), [])
+    assert.deepEqual(idsOf(await stage.take(two, 1)), [envelope!.id])
+  },
+})
 
-const pauses: readonly CaseOfContract[] = [
-  where(PAUSES)(
-    'nothing of a paused lane is given out until it is resumed',
-    async (stage, one, two) => {
-      const heard: string[] = []
-      const end = two.lanes!.onPause((laneId) => heard.push(laneId))
-      const both = { lanes: [demand('lane'), demand('other')] }
-      const [running, waiting] = [stage.envelope(), stage.envelope({ partitionId: 1 })]
-      const [delivery] = await stage.giveAll(one, [running])
-      await stage.nothing(two, both)
-      await pause(100)
-      assert.deepEqual(await one.lanes!.paused(), [])
-      await one.lanes!.pause('lane')
-      await one.lanes!.pause('lane')
-      await one.lanes!.pause('empty')
-      assert.deepEqual(await two.lanes!.paused(), ['empty', 'lane'])
-      await stage.until('the other worker hears of it', () => heard.includes('empty'))
-      assert.deepEqual(new Set(heard), new Set(['lane', 'empty']))
-      const late = stage.envelope({ options: { delayMs: 20 } })
-      const other = stage.envelope({ laneId: 'other', partitionId: 1 })
-      const wait = two.lease(stage.request({ ...both, waitMs: 10_000 }))
-      await stage.fill(one, [waiting, late, other])
-      assert.deepEqual(idsOf(await wait), [other.id])
-      await pause(40)
-      await stage.nothing(two, both)
-      await stage.nothing(one, { ...both, waitMs: 0 })
-      assert.equal(await one.dequeue(0), null)
-      assert.deepEqual(await one.release([delivery!], { reason: 'unstarted' }), ['done'])
-      await stage.nothing(one, both)
-      const again = one.lease(stage.request({ ...both, waitMs: 10_000 }))
-      end()
-      await two.lanes!.resume('lane')
-      await two.lanes!.resume('lane')
-      assert.deepEqual(await one.lanes!.paused(), ['empty'])
-      const given = await again
-      given.push(...(await stage.take(one, 3 - given.length, both)))
-      assert.deepEqual(new Set(idsOf(given)), new Set([running.id, waiting.id, late.id]))
-      await finish(one, given)
-      await refused('no name', one.lanes!.pause('a b'))
-    },
-  ),
-  where(PAUSES)('what a worker has of a paused lane can be completed', async (stage, queue) => {
+LIFE_CASES.where({ needs: ['leases', 'lanes', 'delay'] })({
+  async 'nothing of a paused lane is given out until it is resumed'(stage, one, two) {
+    const heard: string[] = []
+    const end = two.lanes!.onPause((laneId) => heard.push(laneId))
+    const both = { lanes: [demand('lane'), demand('other')] }
+    const [running, waiting] = [stage.envelope(), stage.envelope({ partitionId: 1 })]
+    const [delivery] = await stage.giveAll(one, [running])
+    await stage.nothing(two, both)
+    await pause(100)
+    assert.deepEqual(await one.lanes!.paused(), [])
+    await one.lanes!.pause('lane')
+    await one.lanes!.pause('lane')
+    await one.lanes!.pause('empty')
+    assert.deepEqual(await two.lanes!.paused(), ['empty', 'lane'])
+    await stage.until('the other worker hears of it', () => heard.includes('empty'))
+    assert.deepEqual(new Set(heard), new Set(['lane', 'empty']))
+    const late = stage.envelope({ options: { delayMs: 20 } })
+    const other = stage.envelope({ laneId: 'other', partitionId: 1 })
+    const wait = two.lease(stage.request({ ...both, waitMs: 10_000 }))
+    await stage.fill(one, [waiting, late, other])
+    assert.deepEqual(idsOf(await wait), [other.id])
+    await pause(40)
+    await stage.nothing(two, both)
+    await stage.nothing(one, { ...both, waitMs: 0 })
+    assert.equal(await one.dequeue(0), null)
+    assert.deepEqual(await one.release([delivery!], { reason: 'unstarted' }), ['done'])
+    await stage.nothing(one, both)
+    const again = one.lease(stage.request({ ...both, waitMs: 10_000 }))
+    end()
+    await two.lanes!.resume('lane')
+    await two.lanes!.resume('lane')
+    assert.deepEqual(await one.lanes!.paused(), ['empty'])
+    const given = await again
+    given.push(...(await stage.take(one, 3 - given.length, both)))
+    assert.deepEqual(new Set(idsOf(given)), new Set([running.id, waiting.id, late.id]))
+    await finish(one, given)
+    await refused('no name', one.lanes!.pause('a b'))
+  },
+  async 'what a worker has of a paused lane can be completed'(stage, queue) {
     await stage.fill(queue, stage.envelopes(2))
     const given = await stage.take(queue, 1)
     await queue.lanes!.pause('lane')
@@ -316,16 +276,29 @@ const pauses: readonly CaseOfContract[] = [
     await stage.nothing(queue)
     await queue.lanes!.resume('lane')
     await finish(queue, await stage.take(queue, 1))
-  }),
-]
+  },
+})
 
-/** What a queue says of itself, what it carries, and its end. */
-export const LIFE_CASES: readonly CaseOfContract[] = [
-  ...saying,
-  ...standings,
-  ...lanes,
-  ...pauses,
-  ...carries(VALUES, 'plain data', []),
-  ...carries(CLONES, 'what a structured clone carries', ['clones']),
-  ...ends,
-]
+for (const { name, values, needs } of CARRIED) {
+  LIFE_CASES.where({ needs })({
+    async [`payloads arrive as they were sent: ${name}`](stage, queue) {
+      for (const [what, payload] of Object.entries(values)) {
+        const delivery = await stage.give(queue, { payload })
+        assert.deepEqual(unbuffered(delivery.envelope.payload), payload, what)
+        await finish(queue, [delivery])
+      }
+    },
+  })
+  LIFE_CASES.where({ needs: ['results', ...needs] })({
+    async [`results arrive as they were sent: ${name}`](stage, queue) {
+      const received = await stage.resultsOf(queue)
+      for (const [what, value] of Object.entries(values)) {
+        const before = received.length
+        const delivery = await stage.give(queue, { submitter: 'me' })
+        await complete(queue, delivery, value)
+        await stage.until(`the result ${what} arrives`, () => received.length > before)
+        assert.deepEqual(unbuffered(received.at(-1)!.value), value, what)
+      }
+    },
+  })
+}
