@@ -1,6 +1,5 @@
 // Local archive: how commands ended, and those that failed for good, in the engine of this process.
-// Owns: results until they expire, dead commands until they are redriven or
-// dropped.
+// Owns: results until they expire, dead commands until they are redriven or dropped.
 
 import { Deque } from '../../base/deque.ts'
 import { RenewedMap } from '../../base/renewed-map.ts'
@@ -26,55 +25,44 @@ export class LocalEntry<Command = unknown> {
 }
 
 /** What is kept of commands that ended. */
-export class LocalArchive {
+export class LocalArchive<Command = unknown> {
   readonly #ttlMs: number
   readonly #maxResults: number
   readonly #maxDead: number
   /** By id; of commands that have not ended, too. */
-  readonly #entries: RenewedMap<string, LocalEntry>
+  readonly entries = new RenewedMap<string, LocalEntry<Command>>()
   /** In the order in which they ended, which is that in which they expire; forgotten ones, too. */
-  readonly #results = new Deque<LocalEntry>()
+  readonly #results = new Deque<LocalEntry<Command>>()
   #kept = 0
-  readonly #dead = new Map<string, DeadCommand>()
+  /** By id, the oldest first. */
+  readonly dead = new Map<string, DeadCommand>()
 
   /**
    * @param maxResults - Most results kept; the oldest goes first.
    * @param maxDead - Most dead commands kept; the oldest goes first.
-   * @param entries - Where results are kept by id, and commands before they end.
    */
-  constructor(
-    ttlMs: number,
-    maxResults: number,
-    maxDead: number,
-    entries: RenewedMap<string, LocalEntry> = new RenewedMap(),
-  ) {
-    this.#entries = entries
+  constructor(ttlMs: number, maxResults: number, maxDead: number) {
     this.#ttlMs = ttlMs
     this.#maxResults = maxResults
     this.#maxDead = maxDead
-  }
-
-  /** How many commands are dead. */
-  get deadCount(): number {
-    return this.#dead.size
   }
 
   /**
    * Keeps a result.
    *
    * @param envelope - Of its command; without a submitter the value is not kept.
-   * @param entry - Of its id. Default: a new one.
+   * @param entry - Of its id.
    */
   keep(
     envelope: CommandEnvelope,
     result: CommandResult,
     nowMs: number,
-    entry: LocalEntry = this.#renew(envelope.id),
+    entry: LocalEntry<Command>,
   ): void {
     const { id, submitter } = envelope
     entry.command = undefined
     if (leavesNothing(envelope)) {
-      this.#entries.delete(id)
+      this.entries.delete(id)
       return
     }
     entry.result = submitter === undefined ? { ...result, value: undefined } : result
@@ -96,34 +84,21 @@ export class LocalArchive {
 
   /** Forgets a result. */
   forget(id: string): void {
-    const entry = this.#entries.get(id)
+    const entry = this.entries.get(id)
     if (entry?.result === undefined) return
     entry.result = undefined
-    this.#entries.delete(id)
+    this.entries.delete(id)
     this.#kept--
   }
 
   /** How a command ended; undefined if nothing is known. */
   resultOf(id: string): CommandResult | undefined {
-    return this.#entries.get(id)?.result ?? this.#dead.get(id)?.result
-  }
-
-  /** A dead command. */
-  deadOf(id: string): DeadCommand | undefined {
-    return this.#dead.get(id)
+    return this.entries.get(id)?.result ?? this.dead.get(id)?.result
   }
 
   /** Whether a command of that id has ended, or not yet. */
   knows(id: string): boolean {
-    return this.#entries.has(id) || (this.#dead.size > 0 && this.#dead.has(id))
-  }
-
-  /** A new entry for an id, whose older result is still in the order. */
-  #renew(id: string): LocalEntry {
-    this.forget(id)
-    const entry = new LocalEntry(id, undefined)
-    this.#entries.set(id, entry)
-    return entry
+    return this.entries.has(id) || (this.dead.size > 0 && this.dead.has(id))
   }
 
   /** Forgets the oldest result, unless that is done. */
@@ -131,25 +106,22 @@ export class LocalArchive {
     const oldest = this.#results.shift()!
     if (!isKept(oldest)) return
     this.#kept--
-    this.#entries.delete(oldest.id)
+    this.entries.delete(oldest.id)
   }
 
   /** Keeps a dead command. */
   deadLetter(command: DeadCommand): void {
-    this.#dead.set(command.envelope.id, command)
-    if (this.#dead.size > this.#maxDead) {
-      for (const oldest of this.#dead.keys()) {
-        this.#dead.delete(oldest)
-        break
-      }
-    }
+    this.dead.set(command.envelope.id, command)
+    if (this.dead.size <= this.#maxDead) return
+    const [oldest] = this.dead.keys()
+    this.dead.delete(oldest!)
   }
 
   /** Takes a dead command out, so that it can live again. Its result stays until the next one. */
   restore(id: string): CommandEnvelope | undefined {
-    const dead = this.#dead.get(id)
+    const dead = this.dead.get(id)
     if (dead === undefined) return undefined
-    this.#dead.delete(id)
+    this.dead.delete(id)
     return dead.envelope
   }
 
@@ -159,18 +131,13 @@ export class LocalArchive {
    * @returns Whether there was one.
    */
   drop(id: string): boolean {
-    return this.#dead.delete(id)
-  }
-
-  /** All dead commands, the oldest first. */
-  dead(): IterableIterator<DeadCommand> {
-    return this.#dead.values()
+    return this.dead.delete(id)
   }
 
   /** Dead commands, the oldest first. */
   listDead(max: number): DeadCommand[] {
     const listed: DeadCommand[] = []
-    for (const command of this.dead()) {
+    for (const command of this.dead.values()) {
       if (listed.length >= max) break
       listed.push(command)
     }

@@ -4,7 +4,6 @@
 import { Chain } from '../../base/chain.ts'
 import { epochMs } from '../../base/clock.ts'
 import { laneError } from '../../base/errors.ts'
-import { RenewedMap } from '../../base/renewed-map.ts'
 import { addCounts, type LaneCounts, type QueueCounts } from '../../model/queue-standing.ts'
 import { IndexedHeap } from '../../schedule/indexed-heap.ts'
 import { precedes } from '../../schedule/priority-heap.ts'
@@ -26,9 +25,9 @@ import {
   DELIVERIES_SPENT,
   poisonedResult,
 } from '../contract/poison.ts'
-import { LocalArchive, type LocalEntry } from './local-archive.ts'
-import { LocalCommand } from './local-command.ts'
+import { LocalArchive } from './local-archive.ts'
 import {
+  LocalCommand,
   type LocalLane,
   LocalLanePlans,
   LocalPartition,
@@ -59,14 +58,12 @@ export class LocalBroker {
   readonly #partitions: LocalPartition[]
   /** Lanes that know groups, in each partition. */
   readonly #grouped = new Set<LocalLane>()
-  /** By id: commands that have not ended, and the results of the others. */
-  readonly #entries = new RenewedMap<string, LocalEntry<LocalCommand>>()
   readonly #delayed = new IndexedHeap<LocalCommand>(
     (a, b) => a.dueMs < b.dueMs,
     (command) => command,
   )
   readonly #leased = new Chain<LocalCommand>()
-  readonly archive: LocalArchive
+  readonly archive: LocalArchive<LocalCommand>
   /** Lanes of which nothing is given out. */
   readonly paused = new Set<string>()
   /** Waiting and leased ones by lane and by partition. */
@@ -86,7 +83,7 @@ export class LocalBroker {
       () => new LocalPartition(this.#plans, this.#grouped),
     )
     this.#partitionCounts = new Array<number>(plan.numPartitions).fill(0)
-    this.archive = new LocalArchive(plan.resultTtlMs, plan.maxResults, plan.maxDead, this.#entries)
+    this.archive = new LocalArchive(plan.resultTtlMs, plan.maxResults, plan.maxDead)
   }
 
   /** When a lease or a delay ends next, or a group may go on; Infinity if there is none. */
@@ -247,7 +244,7 @@ export class LocalBroker {
   /** What is known of a command. */
   look(id: string, nowMs: number): CommandState {
     this.archive.expire(nowMs)
-    if (this.#entries.get(id)?.command !== undefined) return { state: 'pending' }
+    if (this.archive.entries.get(id)?.command !== undefined) return { state: 'pending' }
     const result = this.archive.resultOf(id)
     return result === undefined ? { state: 'unknown' } : { state: 'ended', result }
   }
@@ -259,7 +256,7 @@ export class LocalBroker {
    */
   cancel(id: string, canceller: string, nowMs: number): CancelStatus {
     this.advance(nowMs)
-    const command = this.#entries.get(id)?.command
+    const command = this.archive.entries.get(id)?.command
     if (command === undefined) return this.archive.knows(id) ? 'ended' : 'unknown'
     const { envelope, fence, workerId } = command
     if (fence !== undefined) {
@@ -286,9 +283,9 @@ export class LocalBroker {
   /** What is known of a command, all of it. */
   find(id: string, nowMs: number): FoundCommand | undefined {
     this.advance(nowMs)
-    const command = this.#entries.get(id)?.command
+    const command = this.archive.entries.get(id)?.command
     if (command !== undefined) return foundOf(command, nowMs)
-    const dead = this.archive.deadOf(id)
+    const dead = this.archive.dead.get(id)
     if (dead !== undefined) {
       const { envelope, reason, diedAt, result } = dead
       const { partitionId } = envelope
@@ -303,7 +300,7 @@ export class LocalBroker {
   peek(laneId: string | undefined, max: number, nowMs: number): FoundCommand[] {
     this.advance(nowMs)
     const lanes = new Map<string, LocalCommand[]>()
-    for (const { command } of this.#entries.values()) {
+    for (const { command } of this.archive.entries.values()) {
       if (command === undefined) continue
       const { laneId: lane } = command.envelope
       if (command.fence !== undefined || command.place >= 0) continue
@@ -335,7 +332,7 @@ export class LocalBroker {
       waiting: this.#pending - leased - delayed,
       delayed,
       leased,
-      dead: this.archive.deadCount,
+      dead: this.archive.dead.size,
       lanes: Object.fromEntries(
         Array.from(this.#laneCounts, ([laneId, { count }]) => [laneId, count]),
       ),
@@ -350,7 +347,8 @@ export class LocalBroker {
     for (const [laneId, { count }] of this.#laneCounts) addCounts(byLane, laneId, count)
     for (const { envelope } of this.#delayed.values()) addCounts(byLane, envelope.laneId, 0, 1)
     for (const { envelope } of this.#leased.values()) addCounts(byLane, envelope.laneId, -1, 0, 1)
-    for (const { envelope } of this.archive.dead()) addCounts(byLane, envelope.laneId, 0, 0, 0, 1)
+    for (const { envelope } of this.archive.dead.values())
+      addCounts(byLane, envelope.laneId, 0, 0, 0, 1)
     return byLane
   }
 
@@ -372,7 +370,7 @@ export class LocalBroker {
 
   #enter(envelope: CommandEnvelope, delayMs: number, nowMs: number): void {
     const command = new LocalCommand(envelope, nowMs)
-    this.#entries.set(envelope.id, command.entry)
+    this.archive.entries.set(envelope.id, command.entry)
     this.#pending++
     if (delayMs > 0) this.#delay(command, nowMs + delayMs)
     else this.#queueUp(command, nowMs)
@@ -417,7 +415,7 @@ export class LocalBroker {
 
   /** The command that a delivery gave out, if that delivery is the present one. */
   #held({ envelope, fence }: Delivery): LocalCommand | undefined {
-    const command = this.#entries.get(envelope.id)?.command
+    const command = this.archive.entries.get(envelope.id)?.command
     return command?.fence === fence ? command : undefined
   }
 

@@ -1,13 +1,372 @@
-// Local queue: the distributed queue of one process, in memory: the embedded default.
-// Owns: the service that all its workers share.
+// Local queue: the distributed queue of one process, in memory, as its workers and submitters see
+// it: the embedded default.
+// Owns: what a worker has dequeued, whether it is closed, and the service that all of them share.
 
+import { callListener } from '../../base/clock.ts'
 import { laneError } from '../../base/errors.ts'
-import { PartitionConfig, type PartitionOptions } from '../../model/partition-config.ts'
-import type { LeasedQueue } from '../contract/distributed-queue.ts'
-import { checkName } from '../contract/envelope.ts'
+import { PartitionConfig, type PartitionOptions, takesKeys } from '../../model/partition-config.ts'
+import type { QueueCounts } from '../../model/queue-standing.ts'
+import { RATE_ALGORITHMS } from '../../model/rate-limit.ts'
+import { Dequeued } from '../contract/dequeued.ts'
+import type {
+  CommandReference,
+  CommandState,
+  DeadCommands,
+  Delivery,
+  EnqueueStatus,
+  GlobalLimits,
+  LaneRegistry,
+  LeasedQueue,
+  LeaseExtension,
+  LeaseRequest,
+  NameRegistry,
+  QueueCapabilities,
+  QueuedCommands,
+  ReleaseOptions,
+  SettleStatus,
+  WorkerRegistry,
+} from '../contract/distributed-queue.ts'
+import {
+  type CommandEnvelope,
+  type CommandResult,
+  checkEnvelope,
+  checkGroupPlace,
+  checkName,
+} from '../contract/envelope.ts'
+import {
+  CALL_MAX,
+  checkLeaseRequest,
+  checkRelease,
+  checkStanding,
+  checkWhole,
+  PEEK_MAX,
+} from '../contract/lease-request.ts'
+import type { Listeners } from '../contract/listeners.ts'
+import { checkConcurrency, checkLiveRate, type LaneLimits } from '../contract/live-limits.ts'
+import type { LocalBroker } from './local-broker.ts'
+import type { LocalNames } from './local-names.ts'
 import { type LocalQueueOptions, planLocalQueue } from './local-plan.ts'
 import { LocalService } from './local-service.ts'
-import { LocalWorker } from './local-worker.ts'
+
+/** A local queue, as a worker or submitter sees it. */
+class LocalWorker implements LeasedQueue {
+  readonly workerId: string
+  readonly capabilities: QueueCapabilities
+  readonly dead: DeadCommands = {
+    list: async (max = 100) => this.#with((broker) => broker.archive.listDead(max)),
+    redrive: async (commands) =>
+      this.#with((broker, now) => broker.redrive(commands.map(idOf), now)),
+    drop: async (commands) =>
+      this.#with(({ archive }) => commands.filter((one) => archive.drop(idOf(one))).length),
+  }
+  readonly commands: QueuedCommands = {
+    find: async (command) => {
+      const id = idOf(command)
+      checkName('commandId', id)
+      return this.#with((broker, now) => broker.find(id, now))
+    },
+    peek: async (laneId, max = 10) => {
+      checkWhole('max', max, 1, PEEK_MAX)
+      return this.#with((broker, now) => broker.peek(laneId, max, now))
+    },
+    cancel: async (commands) => {
+      checkWhole('commands', commands.length, 1, CALL_MAX)
+      return this.#with((broker, now) =>
+        commands.map((command) => broker.cancel(idOf(command), this.workerId, now)),
+      )
+    },
+    onCancel: (listener) => this.service.cancels.add(this.workerId, listener),
+    report: async (reports) => {
+      this.#checkOpen()
+      checkWhole('reports', reports.length, 1, CALL_MAX)
+      for (const { commandId, submitter, value } of reports) {
+        for (const listener of this.service.progress.get(submitter) ?? []) {
+          callListener((given: unknown) => listener(commandId, given), value)
+        }
+      }
+    },
+    onProgress: async (submitter, listener) =>
+      this.#listen(this.service.progress, submitter, listener),
+  }
+  readonly limits: GlobalLimits = {
+    takeTokens: async (laneId, rate, count) =>
+      this.#with((_, now) => this.service.limits.takeTokens(laneId, rate, count, now)),
+    takeSlots: async (laneId, max, holders) =>
+      this.#with((_, now) =>
+        this.service.limits.takeSlots(laneId, max, holders, now, now + this.leaseMs),
+      ),
+    releaseSlots: async (laneId, holders) =>
+      this.#with(() => this.service.limits.releaseSlots(laneId, holders)),
+    onSlotFree: (laneId, listener) => this.service.limits.freed.add(laneId, listener),
+  }
+  readonly lanes: LaneRegistry = {
+    ...this.#namesIn(() => this.service.lanes),
+    unserved: async () =>
+      this.#with((broker, now) => this.service.lanes.unserved(broker.busyLanes, now)),
+    pause: async (laneId) => {
+      checkName('laneId', laneId)
+      this.#with(({ paused }) => paused.add(laneId))
+      for (const listener of this.service.pauses.get('') ?? []) callListener(listener, laneId)
+    },
+    resume: async (laneId) => {
+      checkName('laneId', laneId)
+      this.#with(({ paused }) => paused.delete(laneId))
+    },
+    paused: async () => this.#with(({ paused }) => [...paused].sort()),
+    onPause: (listener) => this.service.pauses.add('', listener),
+    setConcurrency: async (laneId, concurrency) => {
+      checkConcurrency(laneId, concurrency)
+      this.#setLimits(laneId, { concurrency })
+    },
+    setRateLimit: async (laneId, rateLimit) => {
+      this.#setLimits(laneId, { rate: checkLiveRate(laneId, rateLimit) })
+    },
+    limits: async () => {
+      this.#checkOpen()
+      const { live } = this.service.limits
+      return [...live.values()].sort((a, b) => (a.laneId < b.laneId ? -1 : 1))
+    },
+    onLimits: (listener) => this.service.limitChanges.add('', listener),
+  }
+  readonly handlers: NameRegistry = this.#namesIn(() => this.service.handlers)
+  readonly workers: WorkerRegistry = {
+    announce: async (given) => {
+      const standing = checkStanding(given)
+      this.#with((_, now) => this.#live(now).set(this.workerId, { atMs: now, standing }))
+    },
+    leave: async () => void this.#with(() => this.service.workers.delete(this.workerId)),
+    list: async () =>
+      this.#with((_, now) =>
+        Array.from(this.#live(now), ([workerId, { atMs, standing }]) => ({
+          workerId,
+          ageMs: now - atMs,
+          ...standing,
+        })).sort((a, b) => (a.workerId < b.workerId ? -1 : 1)),
+      ),
+  }
+  readonly ownership: undefined = undefined
+  /** @internal */
+  protected readonly service: LocalService
+  /** Ends each wait of this worker. */
+  readonly #waits = new Set<() => void>()
+  /** Ends each announcement to it. */
+  readonly #announcements = new Set<() => void>()
+  /** What `dequeue` gave it, by id. */
+  readonly #dequeued: Dequeued<Delivery>
+  /** @internal */
+  protected isClosed = false
+
+  constructor(service: LocalService, workerId: string) {
+    this.service = service
+    this.workerId = workerId
+    this.#dequeued = new Dequeued(workerId)
+    this.capabilities = capabilitiesOf(this.#takesKeys)
+  }
+
+  get strategy(): LeasedQueue['strategy'] {
+    return this.service.plan.strategy
+  }
+
+  get numPartitions(): number {
+    return this.service.plan.numPartitions
+  }
+
+  get leaseMs(): number {
+    return this.service.plan.leaseMs
+  }
+
+  get maxDeliveries(): number {
+    return this.service.plan.maxDeliveries
+  }
+
+  async enqueue(envelope: CommandEnvelope): Promise<void> {
+    await this.enqueueMany([envelope])
+  }
+
+  async enqueueMany(envelopes: readonly CommandEnvelope[]): Promise<EnqueueStatus[]> {
+    checkWhole('the number of envelopes', envelopes.length, 1, CALL_MAX)
+    const { numPartitions } = this
+    const takesKeys = this.#takesKeys
+    const checked = envelopes.map((envelope) => checkEnvelope(envelope, numPartitions, takesKeys))
+    for (const envelope of checked) checkGroupPlace(envelope, numPartitions)
+    return this.#with((broker, now) => broker.enqueue(checked, now))
+  }
+
+  async dequeue(partitionId: number): Promise<CommandEnvelope | null> {
+    checkWhole('partitionId', partitionId, 0, this.numPartitions - 1)
+    const delivery = this.#with((broker, now) => broker.leaseNext(this.workerId, partitionId, now))
+    if (delivery === undefined) return null
+    // A worker that takes commands one by one reports no starts.
+    this.service.with((broker) => broker.start(delivery))
+    this.#dequeued.add(delivery)
+    return delivery.envelope
+  }
+
+  async complete(result: CommandResult): Promise<void> {
+    this.#checkOpen()
+    await this.#dequeued.end(result.commandId, async (delivery) => {
+      const [status] = await this.completeMany([{ delivery, result }])
+      return status!
+    })
+  }
+
+  async lease(request: LeaseRequest): Promise<Delivery[]> {
+    this.#checkOpen()
+    checkLeaseRequest(request, this.numPartitions)
+    return this.service.lease(this.workerId, request, this.#waits)
+  }
+
+  async start(deliveries: readonly Delivery[]): Promise<SettleStatus[]> {
+    return this.#with((broker) => deliveries.map((delivery) => broker.start(delivery)))
+  }
+
+  async extend(deliveries: readonly Delivery[]): Promise<LeaseExtension> {
+    return this.#with((broker, now) => broker.extend(deliveries, now))
+  }
+
+  async completeMany(
+    completions: readonly { readonly delivery: Delivery; readonly result: CommandResult }[],
+  ): Promise<SettleStatus[]> {
+    return this.#with((broker, now) =>
+      completions.map(({ delivery, result }) => broker.complete(delivery, result, now)),
+    )
+  }
+
+  async release(deliveries: readonly Delivery[], options: ReleaseOptions): Promise<SettleStatus[]> {
+    checkRelease(options)
+    const { reason, delayMs = 0 } = options
+    return this.#with((broker, now) =>
+      deliveries.map((delivery) => broker.release(delivery, reason, delayMs, now)),
+    )
+  }
+
+  async deadLetter(
+    delivery: Delivery,
+    reason: string,
+    result: CommandResult,
+  ): Promise<SettleStatus> {
+    return this.#with((broker, now) => broker.deadLetter(delivery, reason, result, now))
+  }
+
+  async announce(
+    submitter: string,
+    listener: (result: CommandResult) => void,
+  ): Promise<() => Promise<void>> {
+    return this.#listen(this.service.results, submitter, listener)
+  }
+
+  async look(commands: readonly CommandReference[]): Promise<CommandState[]> {
+    return this.#with((broker, now) => commands.map(({ commandId }) => broker.look(commandId, now)))
+  }
+
+  async forget(commands: readonly CommandReference[]): Promise<void> {
+    checkWhole('commands', commands.length, 1, CALL_MAX)
+    this.#with(({ archive }) => {
+      for (const { commandId } of commands) archive.forget(commandId)
+    })
+  }
+
+  async counts(): Promise<QueueCounts> {
+    return this.#with((broker, now) => broker.counts(now))
+  }
+
+  async close(): Promise<void> {
+    this.isClosed = true
+    for (const end of [...this.#waits, ...this.#announcements]) end()
+    this.#announcements.clear()
+  }
+
+  get #takesKeys(): boolean {
+    return takesKeys(this.strategy)
+  }
+
+  #checkOpen(): void {
+    if (this.isClosed) throw laneError('CORELANE_CLOSED', { state: 'closed' })
+  }
+
+  /** Does something with the commands of the queue, which must be open. */
+  #with<T>(act: (broker: LocalBroker, nowMs: number) => T): T {
+    this.#checkOpen()
+    return this.service.with(act)
+  }
+
+  /** Adds a listener that closing ends. */
+  #listen<Given extends unknown[]>(
+    listeners: Listeners<Given>,
+    submitter: string,
+    listener: (...given: Given) => void,
+  ): () => Promise<void> {
+    this.#checkOpen()
+    checkName('submitter', submitter)
+    const end = listeners.add(submitter, listener)
+    this.#announcements.add(end)
+    return async () => {
+      this.#announcements.delete(end)
+      end()
+    }
+  }
+
+  #namesIn(registryOf: () => LocalNames): NameRegistry {
+    const check = (names: readonly string[], least: number): void => {
+      checkWhole('names', names.length, least, CALL_MAX)
+      for (const name of names) checkName('name', name)
+    }
+    return {
+      announce: async (names, others = []) => {
+        check(names, 0)
+        check(others, 0)
+        this.#with((_, now) => registryOf().announce(names, others, now, now + this.leaseMs))
+      },
+      look: async (names) => {
+        check(names, 1)
+        const registry = registryOf()
+        const states = this.#with((_, now) => names.map((name) => registry.stateOf(name, now)))
+        return { states, known: registry.known }
+      },
+    }
+  }
+
+  /** What the workers that live say of themselves. */
+  #live(now: number): LocalService['workers'] {
+    const { workers } = this.service
+    for (const [id, { atMs }] of workers) if (now - atMs >= this.leaseMs) workers.delete(id)
+    return workers
+  }
+
+  #setLimits(laneId: string, changed: Omit<LaneLimits, 'laneId'>): void {
+    this.#checkOpen()
+    const { live } = this.service.limits
+    const limits = { ...live.get(laneId), ...changed }
+    const { concurrency, rate } = limits
+    if (concurrency === undefined && rate === undefined) live.delete(laneId)
+    else live.set(laneId, { laneId, ...(concurrency && { concurrency }), ...(rate && { rate }) })
+    for (const own of this.service.limitChanges.get('') ?? []) callListener(own, undefined)
+  }
+}
+
+function idOf(command: CommandReference | string): string {
+  return typeof command === 'string' ? command : command.commandId
+}
+
+function capabilitiesOf(keyOrder: boolean): QueueCapabilities {
+  return Object.freeze({
+    delivery: 'at-least-once',
+    keyOrder,
+    ownership: false,
+    lanePriority: true,
+    commandPriority: true,
+    boost: 'command',
+    globalRate: Object.freeze([RATE_ALGORITHMS[0]]),
+    globalConcurrency: true,
+    groups: true,
+    delay: true,
+    results: true,
+    ages: true,
+    lanes: true,
+    commands: true,
+    durable: false,
+  })
+}
 
 /**
  * A distributed queue in the memory of this process: the same promises as on a broker, but for

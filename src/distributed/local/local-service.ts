@@ -7,7 +7,7 @@ import type { WorkerStanding } from '../../model/queue-standing.ts'
 import type { Delivery, LeaseRequest } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
 import { Listeners } from '../contract/listeners.ts'
-import { LocalBroker } from './local-broker.ts'
+import { LocalBroker, type LocalBrokerEvents } from './local-broker.ts'
 import { LocalLimits } from './local-limits.ts'
 import { LocalNames } from './local-names.ts'
 import type { LocalQueuePlan } from './local-plan.ts'
@@ -20,7 +20,7 @@ interface Wait {
 }
 
 /** What all workers of a local queue share. */
-export class LocalService {
+export class LocalService implements LocalBrokerEvents {
   readonly plan: LocalQueuePlan
   readonly limits = new LocalLimits()
   readonly lanes = new LocalNames()
@@ -48,14 +48,13 @@ export class LocalService {
 
   constructor(plan: LocalQueuePlan) {
     this.plan = plan
-    this.#broker = new LocalBroker(plan, {
-      ended: (envelope, result) => this.#tell(envelope, result),
-      cancelled: (workerId, fence) => {
-        // Later than a worker takes in what it was given in this turn.
-        timers.setImmediate(() => {
-          for (const own of this.cancels.get(workerId) ?? []) callListener(own, [fence])
-        })
-      },
+    this.#broker = new LocalBroker(plan, this)
+  }
+
+  cancelled(workerId: string, fence: string): void {
+    // Later than a worker takes in what it was given in this turn.
+    timers.setImmediate(() => {
+      for (const own of this.cancels.get(workerId) ?? []) callListener(own, [fence])
     })
   }
 
@@ -103,7 +102,7 @@ export class LocalService {
     this.#alarm.stop()
   }
 
-  #tell({ submitter }: CommandEnvelope, result: CommandResult): void {
+  ended({ submitter }: CommandEnvelope, result: CommandResult): void {
     const listeners = submitter === undefined ? undefined : this.results.get(submitter)
     if (listeners === undefined) return
     this.#audiences.push(listeners)

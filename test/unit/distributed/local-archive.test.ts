@@ -3,7 +3,7 @@
 
 import { expect, test } from 'vitest'
 import { checkEnvelope } from '../../../src/distributed/contract/envelope.ts'
-import { LocalArchive } from '../../../src/distributed/local/local-archive.ts'
+import { LocalArchive, LocalEntry } from '../../../src/distributed/local/local-archive.ts'
 
 const envelopeOf = (id: string, submitter?: string) =>
   checkEnvelope({ id, commandType: 't', laneId: 'l', partitionId: 0, createdAt: 0, submitter }, 1)
@@ -19,6 +19,13 @@ const resultOf = (commandId: string, value: unknown = 'v') => ({
   completedAt: 1,
 })
 
+function keep(archive: LocalArchive, id: string, value: unknown, nowMs: number, to?: string): void {
+  const entry = new LocalEntry(id, undefined)
+  archive.forget(id)
+  archive.entries.set(id, entry)
+  archive.keep(envelopeOf(id, to), resultOf(id, value), nowMs, entry)
+}
+
 function deadLetter(archive: LocalArchive, id: string): void {
   const result = resultOf(id)
   archive.deadLetter({ envelope: envelopeOf(id), reason: 'x', diedAt: 1, result })
@@ -26,8 +33,8 @@ function deadLetter(archive: LocalArchive, id: string): void {
 
 test('results expire in their order', () => {
   const archive = new LocalArchive(100, 10, 10)
-  archive.keep(envelopeOf('a'), resultOf('a'), 0)
-  archive.keep(envelopeOf('b'), resultOf('b'), 50)
+  keep(archive, 'a', 'v', 0)
+  keep(archive, 'b', 'v', 50)
   archive.expire(99)
   expect([archive.knows('a'), archive.knows('b')]).toEqual([true, true])
   archive.expire(100)
@@ -38,9 +45,9 @@ test('results expire in their order', () => {
 
 test('a result that is kept again expires later', () => {
   const archive = new LocalArchive(100, 10, 10)
-  archive.keep(envelopeOf('a'), resultOf('a', 1), 0)
-  archive.keep(envelopeOf('b'), resultOf('b'), 10)
-  archive.keep(envelopeOf('a', 'me'), resultOf('a', 2), 20)
+  keep(archive, 'a', 1, 0)
+  keep(archive, 'b', 'v', 10)
+  keep(archive, 'a', 2, 20, 'me')
   archive.expire(110)
   expect([archive.knows('a'), archive.knows('b')]).toEqual([true, false])
   expect(archive.resultOf('a')?.value).toBe(2)
@@ -49,33 +56,33 @@ test('a result that is kept again expires later', () => {
 test('past the bound the oldest result and the oldest dead command go', () => {
   const archive = new LocalArchive(100, 2, 2)
   for (const id of ['a', 'b', 'c']) {
-    archive.keep(envelopeOf(id), resultOf(id), 0)
+    keep(archive, id, 'v', 0)
     deadLetter(archive, `dead-${id}`)
   }
   expect(['a', 'b', 'c'].map((id) => archive.knows(id))).toEqual([false, true, true])
-  expect(archive.deadCount).toBe(2)
+  expect(archive.dead.size).toBe(2)
   expect(archive.listDead(10).map(({ envelope }) => envelope.id)).toEqual(['dead-b', 'dead-c'])
   expect(archive.listDead(1)).toHaveLength(1)
 })
 
 test('nothing is kept where nothing may be', () => {
   const archive = new LocalArchive(100, 0, 0)
-  archive.keep(envelopeOf('a'), resultOf('a'), 0)
+  keep(archive, 'a', 'v', 0)
   deadLetter(archive, 'b')
   expect([archive.knows('a'), archive.knows('b')]).toEqual([false, false])
 })
 
 test('the value of a result that nobody asks for is not kept', () => {
   const archive = new LocalArchive(100, 10, 10)
-  archive.keep(envelopeOf('a'), resultOf('a'), 0)
-  archive.keep(envelopeOf('b', 'me'), resultOf('b'), 0)
+  keep(archive, 'a', 'v', 0)
+  keep(archive, 'b', 'v', 0, 'me')
   expect(archive.resultOf('a')).toMatchObject({ success: true, value: undefined })
   expect(archive.resultOf('b')?.value).toBe('v')
 })
 
 test('a dead command is known after its result has expired, until it is restored or dropped', () => {
   const archive = new LocalArchive(100, 10, 10)
-  archive.keep(envelopeOf('a'), resultOf('a'), 0)
+  keep(archive, 'a', 'v', 0)
   deadLetter(archive, 'a')
   archive.expire(100)
   expect(archive.knows('a')).toBe(true)

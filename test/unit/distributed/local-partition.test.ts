@@ -1,8 +1,8 @@
 // Local partition: that lanes which are not used any more leave nothing, and no order is lost.
 
 import { expect, test } from 'vitest'
-import { LocalCommand } from '../../../src/distributed/local/local-command.ts'
 import {
+  LocalCommand,
   type LocalLane,
   LocalLanePlans,
   LocalPartition,
