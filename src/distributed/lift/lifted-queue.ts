@@ -1,8 +1,9 @@
 // Lifted queue: makes an engine of the five members that the least queue has.
-// Owns: what this process has taken from the queue and not ended; which queues were lifted.
+// Owns: what this process has taken from the queue and not ended, what it knows of commands that
+// went through it, their listeners; which queues were lifted.
 
 import { TIMER_MS_MAX } from '../../base/bounds.ts'
-import { epochMs, nowMs } from '../../base/clock.ts'
+import { epochMs, nowMs, timers } from '../../base/clock.ts'
 import { type LaneError, laneError, show } from '../../base/errors.ts'
 import {
   type Complete,
@@ -45,9 +46,9 @@ import {
   checkName,
 } from '../contract/envelope.ts'
 import { CALL_MAX, checkLeaseRequest, checkRelease, checkWhole } from '../contract/lease-request.ts'
-import { poisonedResult } from '../contract/poison.ts'
+import { Listeners } from '../contract/listeners.ts'
+import { failedResult, poisonedResult } from '../contract/poison.ts'
 import { LiftedPolls } from './lifted-polls.ts'
-import { LiftedSubmits } from './lifted-submits.ts'
 
 /** Nothing takes a command away from the worker that has it. */
 const LEASE_MS = TIMER_MS_MAX
@@ -341,16 +342,8 @@ class LiftedQueue implements LeasedQueue {
     const commandId = Object.hasOwn(given, 'id') ? (given as { id: unknown }).id : undefined
     if (!isPortableName(commandId)) return
     const { name, message, code } = error
-    await this.#end({
-      commandId,
-      partitionId,
-      workerId: this.workerId,
-      success: false,
-      error: { name, message, code },
-      retryCount: 0,
-      durationMs: 0,
-      completedAt: epochMs(),
-    })
+    const command = { id: commandId, partitionId, retryCount: 0 }
+    await this.#end(failedResult(command, this.workerId, { name, message, code }))
   }
 
   /** Does what ends a delivery, if it is this worker's; it stays his if that fails. */
@@ -371,4 +364,90 @@ class LiftedQueue implements LeasedQueue {
     await this.#queue.complete(result)
     this.#submits.end(result)
   }
+}
+
+interface Known {
+  readonly submitter: string | undefined
+  readonly acceptedAtMs: number
+  result: CommandResult | undefined
+}
+
+/** Commands that were enqueued or taken through one object. */
+class LiftedSubmits {
+  readonly #maxKnown: number
+  /** By id, the oldest first. */
+  readonly #known = new Map<string, Known>()
+  /** By submitter. */
+  readonly #listeners = new Listeners<[CommandResult]>()
+
+  /**
+   * @param maxKnown - Most that are remembered; the oldest goes first.
+   */
+  constructor(maxKnown: number) {
+    this.#maxKnown = maxKnown
+  }
+
+  /** Whether a command went through here. */
+  knows(id: string): boolean {
+    return this.#known.has(id)
+  }
+
+  /**
+   * Remembers a command.
+   *
+   * @returns The same.
+   */
+  remember(envelope: CommandEnvelope): CommandEnvelope {
+    const { id, submitter } = envelope
+    if (this.#known.has(id)) return envelope
+    this.#known.set(id, { submitter, acceptedAtMs: estimateOf(envelope), result: undefined })
+    if (this.#known.size > this.#maxKnown) {
+      const [oldest] = this.#known.keys()
+      this.#known.delete(oldest!)
+    }
+    return envelope
+  }
+
+  /** When the queue accepted a command, monotonic milliseconds. */
+  acceptedAtMs(envelope: CommandEnvelope): number {
+    return this.#known.get(envelope.id)?.acceptedAtMs ?? estimateOf(envelope)
+  }
+
+  /** Forgets a command: it was not enqueued after all. */
+  forget(id: string): void {
+    this.#known.delete(id)
+  }
+
+  /** Remembers how a command ended, and tells its submitter. */
+  end(result: CommandResult): void {
+    const known = this.#known.get(result.commandId)
+    if (known === undefined) return
+    known.result = result
+    const listeners = known.submitter === undefined ? [] : this.#listeners.get(known.submitter)
+    for (const listener of listeners ?? []) timers.queueMicrotask(() => listener(result))
+  }
+
+  /** What is known of a command. */
+  look(id: string): CommandState {
+    const known = this.#known.get(id)
+    if (known === undefined) return { state: 'unknown' }
+    const { result } = known
+    return result === undefined ? { state: 'pending' } : { state: 'ended', result }
+  }
+
+  /**
+   * Tells a submitter of results.
+   *
+   * @param listener - Called with each result.
+   * @returns Ends it.
+   */
+  listen(submitter: string, listener: (result: CommandResult) => void): () => Promise<void> {
+    const end = this.#listeners.add(submitter, listener)
+    return async () => end()
+  }
+}
+
+/** The least queue measures no ages: an estimate from the wall clocks of both machines. */
+function estimateOf({ createdAt }: CommandEnvelope): number {
+  return nowMs() - Math.max(0, epochMs() - createdAt)
 }
