@@ -75,8 +75,9 @@ export class EnvelopeMaker {
     this.#type = type
     if (options !== undefined) checkGiven('submit', options, SUBMIT_RULES)
     const { id, key, priority, deadlineMs } = options ?? NO_OPTIONS
-    const group = options?.group === undefined ? undefined : this.#groupOf(options.group)
     const { capabilities } = this.#queue
+    const { groups, commandPriority } = capabilities
+    const group = this.#accepted(groups, 'group', options?.group, 'commands without groups')
     if (wantsResult && !capabilities.results) {
       throw laneError('CORELANE_DEGRADED', {
         option: 'submit',
@@ -95,7 +96,7 @@ export class EnvelopeMaker {
       createdAt,
       key: key === undefined ? undefined : this.#keyOf(key),
       group,
-      priority: priority === undefined ? undefined : this.#priorityOf(priority),
+      priority: this.#accepted(commandPriority, 'priority', priority, 'the priority of its lane'),
       deadline: deadlineMs === undefined ? undefined : createdAt + deadlineMs,
       submitter: wantsResult ? this.#submitter : undefined,
       options: this.#optionsOf(options, wantsResult),
@@ -128,11 +129,12 @@ export class EnvelopeMaker {
     // The submitter itself has results forgotten that come to it.
     const common = keeps || wantsResult ? undefined : KEPT_NOT
     if (given === undefined) return common
-    const { delayMs = 0, timeoutMs, retry, keepResult, onProgress } = given
-    const wantsProgress = onProgress !== undefined
-    const isPlain = delayMs === 0 && timeoutMs === undefined && retry === undefined
-    if (isPlain && keepResult === undefined && !wantsProgress) return common
-    if (wantsProgress && !wantsResult) {
+    const { timeoutMs, retry, keepResult } = given
+    const delayMs = given.delayMs === 0 ? undefined : given.delayMs
+    const progress = given.onProgress === undefined ? undefined : true
+    const isPlain = delayMs === undefined && timeoutMs === undefined && retry === undefined
+    if (isPlain && keepResult === undefined && progress === undefined) return common
+    if (progress && !wantsResult) {
       throw laneError('CORELANE_INVALID_OPTION', {
         option: 'enqueue.onProgress',
         received: 'a function',
@@ -141,16 +143,11 @@ export class EnvelopeMaker {
     }
     const { delay, commands } = this.#queue.capabilities
     return Object.freeze({
-      delayMs: delayMs > 0 ? this.#accepted(delay, 'delayMs', delayMs, 'no delay') : undefined,
+      delayMs: this.#accepted(delay, 'delayMs', delayMs, 'no delay'),
       timeoutMs,
-      retry:
-        retry === undefined
-          ? undefined
-          : checkOptions<QueuedRetry>('submit.retry', retry, QUEUED_RETRY_RULES),
+      retry: retry && checkOptions<QueuedRetry>('submit.retry', retry, QUEUED_RETRY_RULES),
       keepResult: keepResult ?? common?.keepResult,
-      progress: wantsProgress
-        ? this.#accepted(commands, 'onProgress', true, 'no progress')
-        : undefined,
+      progress: this.#accepted(commands, 'onProgress', progress, 'no progress'),
     })
   }
 
@@ -166,22 +163,8 @@ export class EnvelopeMaker {
     return this.#accepted(capabilities.keyOrder, 'key', key, 'commands without keys')
   }
 
-  #groupOf(group: string): string | undefined {
-    return this.#accepted(
-      this.#queue.capabilities.groups,
-      'group',
-      group,
-      'commands without groups',
-    )
-  }
-
-  #priorityOf(priority: number): number | undefined {
-    const { commandPriority } = this.#queue.capabilities
-    return this.#accepted(commandPriority, 'priority', priority, 'the priority of its lane')
-  }
-
   #accepted<T>(isKept: boolean, option: string, value: T, allowed: string): T | undefined {
-    if (isKept) return value
+    if (isKept || value === undefined) return value
     if (this.#allowDegraded) return undefined
     throw laneError('CORELANE_DEGRADED', { option, received: show(value), allowed })
   }

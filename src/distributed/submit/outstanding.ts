@@ -1,13 +1,15 @@
-// Outstanding: a command of a submitter's from submit until its promise is settled.
-// Owns: the promise's resolvers.
+// Outstanding: a command of a submitter's from submit until its promise is settled; cancels in the
+// queue those that are not wanted any more.
+// Owns: the promise's resolvers, what is to be cancelled, what was aborted on its way to the queue.
 
 import type { AbortListeners } from '../../base/abort-listeners.ts'
 import { laneError } from '../../base/errors.ts'
 import { Rejection } from '../../coordinator/settlement.ts'
 import { type CommandInfo, type CommandOutcome, commandInfo } from '../../model/command.ts'
-import type { EnqueueStatus } from '../contract/distributed-queue.ts'
+import type { CommandReference, EnqueueStatus, LeasedQueue } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
 import { fromPortableError } from '../contract/portable-error.ts'
+import { Outbox } from '../outbox.ts'
 
 type Settle = (value: unknown) => void
 
@@ -65,6 +67,8 @@ export class Outstanding {
   followers: Outstanding[] | undefined
   /** When it was submitted, monotonic milliseconds. */
   readonly submittedAtMs: number
+  /** How it ended in the queue; undefined if it has not, or that is not known. */
+  result: CommandResult | undefined = undefined
   /** Commands of one call share it. */
   sighting: Sighting = UNSEEN
   #onSettled: (item: Outstanding) => void
@@ -72,7 +76,6 @@ export class Outstanding {
   #unheed: (() => void) | undefined
   /** When the queue was found to have lost it, monotonic milliseconds. */
   #lostAtMs: number | undefined
-  #result: CommandResult | undefined
   readonly #resolve: Settle
 
   /**
@@ -102,19 +105,14 @@ export class Outstanding {
     return this.#lostAtMs ?? this.submittedAtMs
   }
 
-  /** How it ended in the queue; undefined if it has not, or that is not known. */
-  get result(): CommandResult | undefined {
-    return this.#result
-  }
-
   /** How and where it ended; a failure is an outcome, too. Rejects if it does not end. */
   async outcome(): Promise<CommandOutcome> {
     try {
       const value = await this.promise
-      return { ok: true, value, info: this.#infoOf(this.#result!) }
+      return { ok: true, value, info: this.#infoOf(this.result!) }
     } catch (error) {
-      if (this.#result === undefined) throw error
-      return { ok: false, error, info: this.#infoOf(this.#result) }
+      if (this.result === undefined) throw error
+      return { ok: false, error, info: this.#infoOf(this.result) }
     }
   }
 
@@ -194,7 +192,7 @@ export class Outstanding {
 
   ended(result: CommandResult): void {
     if (this.isSettled) return
-    this.#result = result
+    this.result = result
     this.#settle()
     if (result.success) {
       this.#resolve(result.value)
@@ -232,4 +230,77 @@ export class Outstanding {
       durationMs,
     }
   }
+}
+
+/** Cancels the commands of a submitter whose signals aborted. */
+export class Unwanted {
+  readonly #canCancel: boolean
+  readonly #outbox: Outbox<CommandReference>
+  /** On their way to the queue in the present call; those of them that were aborted meanwhile. */
+  #sending: readonly Outstanding[] = []
+  readonly #aborted = new Set<Outstanding>()
+
+  /**
+   * @param owner - Name of the submitter.
+   * @param failed - Called with each failure; a call is repeated.
+   */
+  constructor({ commands }: LeasedQueue, owner: string, failed: (error: unknown) => void) {
+    this.#canCancel = commands !== undefined
+    this.#outbox = new Outbox<CommandReference>({
+      owner,
+      send: async (all) => void (await commands!.cancel(all)),
+      failed,
+    })
+  }
+
+  /** One is not wanted any more, and has been settled. */
+  readonly add = (item: Outstanding): void => {
+    // Another that waits for the same command may go on to do so.
+    const isShared = item.isDuplicate || item.followers?.some(({ isSettled }) => !isSettled)
+    if (!this.#canCancel || item.stage !== 'open' || isShared) return
+    if (item.isAccepted) this.#outbox.add(referenceTo(item))
+    // It is cancelled when the queue may have it.
+    else if (this.#sending.includes(item)) this.#aborted.add(item)
+  }
+
+  /** Sends commands; those that are aborted meanwhile are cancelled afterwards. */
+  async sending(
+    items: readonly Outstanding[],
+    send: () => Promise<EnqueueStatus[]>,
+  ): Promise<EnqueueStatus[]> {
+    this.#sending = items
+    let statuses: EnqueueStatus[] | undefined
+    try {
+      statuses = await send()
+      return statuses
+    } finally {
+      this.#sending = []
+      // Without an answer the queue may have them all the same.
+      if (this.#aborted.size > 0) this.#cancelAborted(items, statuses)
+    }
+  }
+
+  /** Resolves once everything was cancelled, or nothing is tried any more. */
+  idle(): Promise<void> {
+    return this.#outbox.idle()
+  }
+
+  giveUp(): void {
+    this.#outbox.giveUp()
+  }
+
+  #cancelAborted(
+    items: readonly Outstanding[],
+    statuses: readonly EnqueueStatus[] | undefined,
+  ): void {
+    for (const [index, item] of items.entries()) {
+      const isOther = statuses?.[index] === 'duplicate' && item.isNamed
+      if (this.#aborted.delete(item) && !isOther) this.#outbox.add(referenceTo(item))
+    }
+  }
+}
+
+/** Names a command to the queue. */
+export function referenceTo({ envelope }: Outstanding): CommandReference {
+  return { commandId: envelope.id, partitionId: envelope.partitionId }
 }

@@ -30,7 +30,7 @@ import { Outbox } from '../outbox.ts'
 import { Pause } from '../pause.ts'
 import { EnvelopeMaker } from './envelope-maker.ts'
 import { NameWatch } from './name-watch.ts'
-import { type Enqueued, Outstanding } from './outstanding.ts'
+import { type Enqueued, Outstanding, referenceTo, Unwanted } from './outstanding.ts'
 import { followTrace, isFollowed, startTrace, withTrace } from './submit-trace.ts'
 import {
   type NewCommand,
@@ -38,7 +38,6 @@ import {
   type SubmitOptions,
   type SubmitterOptions,
 } from './submitter-options.ts'
-import { referenceTo, Unwanted } from './unwanted.ts'
 
 /** Spans between two looks double up to so many times the first. */
 const LOOK_GROWTH_MAX = 32
@@ -53,6 +52,9 @@ const FORGET_MS = 1000
 
 /** Commands that are looked up in one call. */
 const LOOK_MAX = 1024
+
+/** Ends announcements. */
+type Ending = () => Promise<void>
 
 /** A submitter at one moment. */
 export interface SubmitterStats {
@@ -89,7 +91,8 @@ export class Submitter<M = AnyHandlers> {
   readonly #signals = new AbortListeners()
   /** Listeners of commands whose progress is wanted. */
   readonly #progress = new Map<Outstanding, (value: unknown) => void>()
-  #receivingProgress: Promise<(() => Promise<void>) | undefined> | undefined
+  /** Announcements that it receives: how each ends, once it has begun. */
+  readonly #listening = new Map<'results' | 'progress', Promise<Ending | undefined>>()
   /** Those that wait for a result, by id. */
   readonly #byId = new RenewedMap<string, Outstanding>()
   /** Open ones that the queue has not accepted: all of them are in the outbox. */
@@ -106,8 +109,6 @@ export class Submitter<M = AnyHandlers> {
   #timer: NodeJS.Timeout | undefined
   #isSweeping = false
   #isClosed = false
-  #listening: Promise<void> | undefined
-  #stopListening: (() => Promise<void>) | undefined
 
   /**
    * @param queue - Where commands go. The submitter does not close it.
@@ -295,10 +296,8 @@ export class Submitter<M = AnyHandlers> {
     limit.end()
     this.#forgotten.giveUp()
     this.#unwanted.giveUp()
-    await this.#listening
     try {
-      await this.#stopListening?.()
-      await (await this.#receivingProgress)?.()
+      for (const end of await Promise.all(this.#listening.values())) await end?.()
     } catch (error) {
       this.#failed(error)
     }
@@ -344,7 +343,7 @@ export class Submitter<M = AnyHandlers> {
   /** Apart from `submit`: a function that makes a closure allocates for it at each call. */
   #follow(item: Outstanding, onProgress: (value: unknown) => void): void {
     this.#progress.set(item, onProgress)
-    this.#receivingProgress ??= outside(() => this.#receiveProgress())
+    void this.#listen('progress')
   }
 
   /** There is room for it. */
@@ -403,7 +402,7 @@ export class Submitter<M = AnyHandlers> {
     await Promise.all([
       this.#lanes.look(items, ({ envelope }) => envelope.laneId),
       this.#handlers.look(items, ({ envelope }) => envelope.commandType),
-      items.some(({ wantsResult }) => wantsResult) && this.#listen(),
+      items.some(({ wantsResult }) => wantsResult) && this.#listen('results'),
     ])
     for (const item of items) {
       const { laneId, commandType } = item.envelope
@@ -427,45 +426,40 @@ export class Submitter<M = AnyHandlers> {
     }
   }
 
-  /** Listens for results. If it cannot, it goes on without: results are looked up as well. */
-  #listen(): Promise<void> {
-    this.#listening ??= outside(() => this.#announce())
-    return this.#listening
-  }
-
-  /** Listens to progress. If it cannot, it tries again with the next that wants it. */
-  async #receiveProgress(): Promise<(() => Promise<void>) | undefined> {
-    try {
-      return await this.#queue.commands!.onProgress(this.name, (commandId, value) => {
-        const item = this.#byId.get(commandId)
-        if (item === undefined) return
-        for (const each of [item, ...(item.followers ?? [])]) {
-          const listener = this.#progress.get(each)
-          if (listener !== undefined) callListener(listener, value)
-        }
+  /**
+   * Listens to what the queue announces. If it cannot, it goes on without, since results are looked
+   * up as well, and tries again with the next command that wants it.
+   */
+  #listen(to: 'results' | 'progress'): Promise<unknown> {
+    let listening = this.#listening.get(to)
+    if (listening === undefined) {
+      const { name } = this
+      listening = outside(async () =>
+        to === 'results'
+          ? this.#queue.announce(name, this.#onResult)
+          : this.#queue.commands!.onProgress(name, this.#onProgress),
+      ).catch((error) => {
+        this.#listening.delete(to)
+        this.#failed(error)
+        return undefined
       })
-    } catch (error) {
-      this.#receivingProgress = undefined
-      this.#failed(error)
-      return undefined
+      this.#listening.set(to, listening)
     }
+    return listening
   }
 
-  #announce(): Promise<void> {
-    return this.#queue
-      .announce(this.name, (result) => {
-        const item = this.#byId.get(result.commandId)
-        if (item !== undefined) this.#end(item, result)
-      })
-      .then(
-        (stop) => {
-          this.#stopListening = stop
-        },
-        (error: unknown) => {
-          this.#listening = undefined
-          this.#failed(error)
-        },
-      )
+  readonly #onResult = (result: CommandResult): void => {
+    const item = this.#byId.get(result.commandId)
+    if (item !== undefined) this.#end(item, result)
+  }
+
+  readonly #onProgress = (commandId: string, value: unknown): void => {
+    const item = this.#byId.get(commandId)
+    if (item === undefined) return
+    for (const each of [item, ...(item.followers ?? [])]) {
+      const listener = this.#progress.get(each)
+      if (listener !== undefined) callListener(listener, value)
+    }
   }
 
   #end(item: Outstanding, result: CommandResult): void {
