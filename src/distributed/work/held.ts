@@ -223,6 +223,8 @@ export class HeldCommands {
   isAccepting = false
   /** Those that wait for another of their key. */
   chained = 0
+  /** Commands that the manager has, those included whose lease was given up. */
+  submitted = 0
   readonly #events: WorkerEvents
   readonly #keepsKeyOrder: boolean
   readonly #all = new Chain<HeldCommand>()
@@ -234,7 +236,6 @@ export class HeldCommands {
   #asked: readonly number[] | undefined
   /** Keys of those that were answered for meanwhile. */
   #answered: string[] = []
-  #submitted = 0
   #idleWaiters: (() => void)[] = []
 
   /** @param keepsKeyOrder - Whether commands of one key go one at a time. */
@@ -242,11 +243,6 @@ export class HeldCommands {
     this.#events = events
     this.#keepsKeyOrder = keepsKeyOrder
     this.#inPartition = new Array<number>(numPartitions).fill(0)
-  }
-
-  /** Commands that the manager has, those included whose lease was given up. */
-  get submitted(): number {
-    return this.#submitted
   }
 
   get size(): number {
@@ -310,7 +306,7 @@ export class HeldCommands {
   }
 
   get #isIdle(): boolean {
-    return this.#all.size === 0 && this.#submitted === 0
+    return this.#all.size === 0 && this.submitted === 0
   }
 
   // ── Transitions ──────────────────────────────────────────────────────────────────────────────
@@ -333,7 +329,7 @@ export class HeldCommands {
   submit(held: HeldCommand): void {
     invariant(held.state === 'READY', 'only a ready delivery is submitted')
     held.state = 'SUBMITTED'
-    this.#submitted++
+    this.submitted++
   }
 
   /** SUBMITTED to READY: it has not started, or its lease is over and it is about to be lost. */
@@ -347,7 +343,7 @@ export class HeldCommands {
 
   /** The manager runs one less. */
   runEnded(): void {
-    this.#submitted--
+    this.submitted--
   }
 
   /**

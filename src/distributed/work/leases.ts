@@ -8,7 +8,7 @@ import { nowMs, timers } from '../../base/clock.ts'
 import { isPortableName } from '../../base/portable-name.ts'
 import type { WorkerStanding } from '../../model/queue-standing.ts'
 import { stableHash } from '../../schedule/hash.ts'
-import type { LaneRegistry, NameRegistry } from '../contract/distributed-queue.ts'
+import type { LaneRegistry } from '../contract/distributed-queue.ts'
 import { CALL_MAX } from '../contract/lease-request.ts'
 import type { HeldCommand, WorkerCore } from './held.ts'
 import type { LimitWatch } from './limits.ts'
@@ -69,9 +69,12 @@ export class Announcer {
   async #announceNames(lanes: LaneRegistry): Promise<void> {
     const { queue, port } = this.#core
     const { handlers, leaseMs, numPartitions } = queue
-    await announceAll(lanes, this.#laneIds, this.#others)
+    await lanes.announce(this.#laneIds, this.#others)
     // A command can name no others.
-    await announceAll(handlers, port.handlers.filter(isPortableName), [])
+    const names = port.handlers.filter(isPortableName)
+    for (let from = 0; from < names.length; from += CALL_MAX) {
+      await handlers?.announce(names.slice(from, from + CALL_MAX))
+    }
     const now = nowMs()
     // Not at once: others may be about to announce theirs.
     if (this.#nextLookMs === 0) this.#nextLookMs = now + 1
@@ -85,18 +88,6 @@ export class Announcer {
     const laneIds = unserved.filter((laneId) => !this.#known.has(laneId))
     this.#known = new Set(unserved)
     if (laneIds.length > 0) this.#core.events.incident({ what: 'lane-unserved', laneIds })
-  }
-}
-
-async function announceAll(
-  registry: NameRegistry | undefined,
-  names: readonly string[],
-  others: readonly string[],
-): Promise<void> {
-  const count = Math.max(names.length, others.length)
-  for (let from = 0; from < count; from += CALL_MAX) {
-    const to = from + CALL_MAX
-    await registry?.announce(names.slice(from, to), others.slice(from, to))
   }
 }
 

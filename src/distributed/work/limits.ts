@@ -24,7 +24,7 @@ const UNTOLD_POLL_MS = 25
 /** Several workers ask for the same free slot; none asks again sooner than this. */
 const SLOT_GAP_MS = 5
 
-/** Most slots that are given back in one call. */
+/** Most slots that are taken, kept or given back in one call. */
 const SLOTS_MAX = 1024
 
 /** As many slots as a queue takes, for commands that run without one. */
@@ -33,11 +33,11 @@ const SLOTS_UNBOUNDED = 1_000_000
 /** Which lanes are taken, and on what terms. */
 export interface LaneChoice {
   /** Names of those to take. Default: all. */
-  readonly lanes: readonly string[] | undefined
+  readonly lanes?: readonly string[] | undefined
   /** Commands of a lane that may run anywhere at once. */
-  readonly globalConcurrency: Readonly<Record<string, number>>
+  readonly globalConcurrency?: Readonly<Record<string, number>> | undefined
   /** Start even if the queue lacks a capability that a lane needs. */
-  readonly allowDegraded: boolean
+  readonly allowDegraded?: boolean | undefined
 }
 
 /**
@@ -50,14 +50,13 @@ export interface LaneChoice {
 export function chooseLanes(
   plans: readonly LanePlan[],
   queue: LeasedQueue,
-  choice: LaneChoice,
+  { lanes: chosen, globalConcurrency = {}, allowDegraded }: LaneChoice,
 ): WorkerLane[] {
-  const { globalConcurrency } = choice
-  const names = choice.lanes ?? plans.map(({ name }) => name)
+  const names = chosen ?? plans.map(({ name }) => name)
   const lanes = names.map((name) => lanePlan(plans, name))
   for (const name of Object.keys(globalConcurrency)) lanePlan(lanes, name)
   const { capabilities } = queue
-  if (!choice.allowDegraded) refuseDegraded(lanes, capabilities, globalConcurrency)
+  if (!allowDegraded) refuseDegraded(lanes, capabilities, globalConcurrency)
   return lanes
     .map((plan) => {
       const isRateGlobal = plan.rate !== undefined && keepsRate(plan, capabilities)
@@ -204,17 +203,12 @@ export class LaneLimiter {
 
   /** The limits of its lane are others. Running commands have slots from now on, all of them. */
   async changed(): Promise<void> {
-    const { plan, slots } = this.#lane
-    const { held: all, queue, events } = this.#core
     const isRunning = ({ lane, state }: HeldCommand) => lane === this.#lane && state === 'SUBMITTED'
-    const unnamed = all.values().filter((held) => isRunning(held) && held.slot === undefined)
-    if (slots !== undefined && unnamed.length > 0) {
+    const running = this.#core.held.values().filter(isRunning)
+    const unnamed = running.filter(({ slot }) => slot === undefined)
+    if (this.#lane.slots !== undefined) {
       const names = unnamed.map((held) => this.#run(held, this.#newName()))
-      try {
-        await queue.limits.takeSlots(plan.name, SLOTS_UNBOUNDED, names)
-      } catch (error) {
-        events.failed(error)
-      }
+      await this.#hold(names, SLOTS_UNBOUNDED)
     }
     this.#onSlotFree()
     void this.#serve()
@@ -222,14 +216,21 @@ export class LaneLimiter {
 
   /** Keeps the slots of running commands; to be called every third of a lease. */
   async keep(): Promise<void> {
-    const { name } = this.#lane.plan
     const { slots } = this.#lane
-    if (this.#running.size === 0 || slots === undefined) return
     const names = Array.from(this.#running, ({ slot }) => slot!)
+    if (slots !== undefined) await this.#hold(names, slots)
+  }
+
+  /** Takes or keeps slots by name, for commands that run. */
+  async #hold(names: readonly string[], max: number): Promise<void> {
+    const { queue, events } = this.#core
     try {
-      await this.#core.queue.limits.takeSlots(name, slots, names)
+      for (let from = 0; from < names.length; from += SLOTS_MAX) {
+        const some = names.slice(from, from + SLOTS_MAX)
+        await queue.limits.takeSlots(this.#lane.plan.name, max, some)
+      }
     } catch (error) {
-      this.#core.events.failed(error)
+      events.failed(error)
     }
   }
 

@@ -18,14 +18,27 @@ const FORGET_MS = 1000
 
 const NEWEST_WEIGHT = 1 / 4
 
-/** Measures. Time in which it has nothing to do is left out. */
-export class Throughput {
+/** How fast a worker starts and ends commands. Time in which it has nothing to do is left out. */
+export class Pace {
+  readonly #health: Pick<ManagerHealth, 'working'>
+  readonly #concurrency: number
   /** Commands per millisecond; 0 until the first has ended. */
   perMs = 0
   #count = 0
   #spanMs = 0
   /** When the last command ended, or came after there were none, monotonic milliseconds. */
   sinceMs: number = nowMs()
+
+  /** @param concurrency - Handlers of one partition that may run at once. */
+  constructor(health: Pick<ManagerHealth, 'working'>, concurrency: number) {
+    this.#health = health
+    this.#concurrency = concurrency
+  }
+
+  /** Handlers that can run at once. */
+  get capacity(): number {
+    return Math.max(this.#health.working, 1) * this.#concurrency
+  }
 
   /** Commands have come after there were none: the time between is no measure. */
   resume(now: number): void {
@@ -49,24 +62,6 @@ export class Throughput {
   }
 }
 
-/** How fast a worker starts and ends commands. */
-export class Pace extends Throughput {
-  readonly #health: ManagerHealth
-  readonly #concurrency: number
-
-  /** @param concurrency - Handlers of one partition that may run at once. */
-  constructor(health: ManagerHealth, concurrency: number) {
-    super()
-    this.#health = health
-    this.#concurrency = concurrency
-  }
-
-  /** Handlers that can run at once. */
-  get capacity(): number {
-    return Math.max(this.#health.working, 1) * this.#concurrency
-  }
-}
-
 /** What to ask for next: one command of these. */
 export interface SuspectWhereabouts {
   readonly partitions: ReadonlySet<number>
@@ -76,11 +71,12 @@ export interface SuspectWhereabouts {
 export class Quarantine {
   /** Suspects that were let start. */
   admitted = 0
+  /** Whether nothing is to be taken until nothing is held. */
+  isOn = false
   readonly #maxDeliveries: number
   readonly #partitions = new Set<number>()
   readonly #lanes = new Set<string>()
   #left = 0
-  #isOn = false
   #alone: Delivery | undefined
 
   /**
@@ -91,17 +87,12 @@ export class Quarantine {
     this.#maxDeliveries = maxDeliveries
   }
 
-  /** Whether nothing is to be taken until nothing is held. */
-  get isOn(): boolean {
-    return this.#isOn
-  }
-
   /**
    * Whether a delivery is to be given back if it has not started: all are but the one that runs
    * alone. Some may have to wait for long until they can start.
    */
   isInTheWay(delivery: Delivery): boolean {
-    return this.#isOn && delivery !== this.#alone
+    return this.isOn && delivery !== this.#alone
   }
 
   /**
@@ -113,8 +104,8 @@ export class Quarantine {
   admits(delivery: Delivery, isAlone: boolean): boolean {
     const { deliveries, envelope } = delivery
     const isSuspect = deliveries > 1 && deliveries >= this.#maxDeliveries
-    if (!isSuspect && !this.#isOn) return true
-    this.#isOn = true
+    if (!isSuspect && !this.isOn) return true
+    this.isOn = true
     if (isAlone) {
       this.#alone = delivery
       if (isSuspect) this.admitted++
@@ -151,7 +142,7 @@ export class Quarantine {
   /** No suspect can be had any more. */
   end(): void {
     this.#left = 0
-    this.#isOn = false
+    this.isOn = false
     this.#alone = undefined
     this.#partitions.clear()
     this.#lanes.clear()

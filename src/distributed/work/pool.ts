@@ -205,11 +205,7 @@ export class WorkerPool {
     const core: WorkerCore = {
       queue: leased,
       port,
-      lanes: chooseLanes(manager.lanes, leased, {
-        lanes: checked.lanes,
-        globalConcurrency: checked.globalConcurrency!,
-        allowDegraded: checked.allowDegraded!,
-      }),
+      lanes: chooseLanes(manager.lanes, leased, checked),
       held: new HeldCommands(events, numPartitions, capabilities.keyOrder),
       pace: new Pace(port.health, manager.partitioning.concurrency),
       quarantine: new Quarantine(maxDeliveries),

@@ -92,11 +92,7 @@ export class Runner implements Starter {
     this.#startAll()
   }
 
-  submit(held: HeldCommand): void {
-    this.#submit(held, nowMs())
-  }
-
-  #submit(held: HeldCommand, now: number): void {
+  submit(held: HeldCommand, now: number = nowMs()): void {
     const { port, held: all } = this.#core
     const leftMs = held.leasedUntilMs - this.#marginMs - now
     if (leftMs < 1) {
@@ -285,7 +281,7 @@ export class Runner implements Starter {
     } else if (!quarantine.admits(held.delivery, all.size === 1)) this.#giveBack(held)
     else {
       const limiter = this.#limiters.size === 0 ? undefined : this.#limiters.get(held.lane)
-      if (limiter === undefined || !held.lane.isShared) this.#submit(held, now)
+      if (limiter === undefined || !held.lane.isShared) this.submit(held, now)
       else limiter.add(held)
     }
   }
@@ -333,10 +329,8 @@ export class Runner implements Starter {
     const { result, failure } = held
     all.runEnded()
     pace.ended(now)
-    if (held.isLost) void this.#lostEnded(held)
-    else if (result === undefined && (held.isAborted || mayRunOn(failure!.error))) {
-      void this.#failedLater(held)
-    }
+    const mayRun = result === undefined && (held.isAborted || mayRunOn(failure!.error))
+    if (mayRun || held.isLost) void this.#endedLater(held)
     // After a freeze the lease may be over though no timer has fired yet.
     else if (now >= held.leasedUntilMs) {
       all.unsubmit(held)
@@ -348,23 +342,14 @@ export class Runner implements Starter {
     } else this.#failed(held)
   }
 
-  /** Its thread is being ended: nothing of its key may start while it still runs. */
-  async #failedLater(held: HeldCommand): Promise<void> {
+  /** Its thread is being ended: while it still runs no worker may have it, nor start its key. */
+  async #endedLater(held: HeldCommand): Promise<void> {
     await this.#untilThreadsEnded()
-    if (held.isLost) this.#returnLost(held)
-    else if (held.isAborted) this.#giveBack(held)
+    if (held.isLost) {
+      if (held.isLeaving) this.acknowledger.release(held, 'crash')
+      this.#core.held.progressed()
+    } else if (held.isAborted) this.#giveBack(held)
     else this.#failed(held)
-  }
-
-  /** Its thread is being ended: no worker may have it while it still runs. */
-  async #lostEnded(held: HeldCommand): Promise<void> {
-    await this.#untilThreadsEnded()
-    this.#returnLost(held)
-  }
-
-  #returnLost(held: HeldCommand): void {
-    if (held.isLeaving) this.acknowledger.release(held, 'crash')
-    this.#core.held.progressed()
   }
 
   /** Resolves once the threads that were ended have ended, or native code holds one for long. */

@@ -2,17 +2,17 @@
 
 import { expect, test } from 'vitest'
 import { nowMs } from '../../../src/base/clock.ts'
-import { Throughput } from '../../../src/distributed/work/pacing.ts'
+import { Pace } from '../../../src/distributed/work/pacing.ts'
 
 /** Ends so many commands, evenly, from a moment on. Gives the moment of the last. */
-function burst(throughput: Throughput, startMs: number, count: number, ms: number): number {
+function burst(throughput: Pace, startMs: number, count: number, ms: number): number {
   throughput.resume(startMs)
   for (let i = 1; i <= count; i++) throughput.ended(startMs + (i * ms) / count)
   return startMs + ms
 }
 
 test('the first command already says something', () => {
-  const throughput = new Throughput()
+  const throughput = new Pace({ working: 1 }, 1)
   const begunMs = nowMs()
   expect(throughput.perMs).toBe(0)
   throughput.resume(begunMs)
@@ -21,7 +21,7 @@ test('the first command already says something', () => {
 })
 
 test('commands that come a few at a time, with gaps, are measured without the gaps', () => {
-  const throughput = new Throughput()
+  const throughput = new Pace({ working: 1 }, 1)
   let atMs = nowMs()
   // Each takes 0.1 ms, three at a time, and the next three come two milliseconds later.
   for (let i = 0; i < 200; i++) atMs = burst(throughput, atMs, 3, 0.3) + 2
@@ -30,7 +30,7 @@ test('commands that come a few at a time, with gaps, are measured without the ga
 })
 
 test('it follows a change of what the commands are', () => {
-  const throughput = new Throughput()
+  const throughput = new Pace({ working: 1 }, 1)
   let atMs = nowMs()
   for (let i = 0; i < 50; i++) atMs = burst(throughput, atMs, 100, 10)
   expect(throughput.perMs).toBeGreaterThan(8)
@@ -40,7 +40,7 @@ test('it follows a change of what the commands are', () => {
 })
 
 test('after a long pause it is careful', () => {
-  const throughput = new Throughput()
+  const throughput = new Pace({ working: 1 }, 1)
   const atMs = burst(throughput, nowMs(), 1000, 100)
   const before = throughput.perMs
   throughput.resume(atMs + 5000)
@@ -48,7 +48,7 @@ test('after a long pause it is careful', () => {
 })
 
 test('commands that end at the very moment they came give no infinite rate', () => {
-  const throughput = new Throughput()
+  const throughput = new Pace({ working: 1 }, 1)
   const atMs = nowMs()
   throughput.resume(atMs)
   for (let i = 0; i < 10; i++) throughput.ended(atMs)
