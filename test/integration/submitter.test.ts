@@ -329,6 +329,20 @@ test('two submits of one id share its result and nothing else', async () => {
   )
 })
 
+test('a cancel ends every submit of its id, also before the queue has one', async () => {
+  const queue = openQueue(hash)
+  const submitter = openSubmitter(queue)
+  const all = ['first', 'second', 'third'].map((which) =>
+    rejection(submitter.submit('query', 'echo', which, { id: 'a' }), which),
+  )
+  expect(await submitter.cancel('a')).toBe('cancelled')
+  for (const each of all) expect(await each).toMatchObject({ code: 'CORELANE_ABORTED' })
+  // What was to be sent before is sent by now.
+  await submitter.enqueue('query', 'echo', 1)
+  expect(await queue.counts()).toMatchObject({ waiting: 1, leased: 0 })
+  expect(submitter.stats()).toMatchObject({ pending: 0, unaccepted: 0, waiting: 0 })
+})
+
 test('what was lost has all its time again to be accepted', async () => {
   const queue = await openAll()
   const timeoutMs = 400

@@ -251,7 +251,8 @@ export class Submitter<M = AnyHandlers> {
     const own = [...this.#waiting, ...this.#outbox].filter(
       ({ envelope, isSettled, isAccepted }) => envelope.id === id && !isSettled && !isAccepted,
     )
-    for (const item of own) {
+    // Those that follow one end with it, and before it, lest they take its place.
+    for (const item of own.flatMap((each) => [...(each.followers ?? []), each])) {
       item.fail(laneError('CORELANE_ABORTED', { stage: 'on its way to the queue' }))
       this.#unwanted.add(item)
     }
