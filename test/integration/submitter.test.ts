@@ -343,6 +343,29 @@ test('a cancel ends every submit of its id, also before the queue has one', asyn
   expect(submitter.stats()).toMatchObject({ pending: 0, unaccepted: 0, waiting: 0 })
 })
 
+test('a signal cancels what the queue has taken though its answer was lost', async () => {
+  const queue = openQueue(hash)
+  const controller = new AbortController()
+  let calls = 0
+  const faulty = withFaults<LeasedQueue>(queue, {
+    enqueueMany: async (envelopes) => {
+      const statuses = await queue.enqueueMany(envelopes)
+      if (calls++ === 0) throw new Error('the answer is lost')
+      return statuses
+    },
+  })
+  const onIncident = ({ what }: QueueIncident) => {
+    if (what === 'queue-failed') controller.abort()
+  }
+  const submitter = openSubmitter(faulty, { onIncident })
+  const options = { id: 'a', signal: controller.signal }
+  const submit = submitter.submit('query', 'echo', 1, options)
+  expect((await failure(submit, 'it')).code).toBe('CORELANE_ABORTED')
+  await submitter.close()
+  const found = await queue.commands!.find('a')
+  expect(found).toMatchObject({ state: 'ended', result: { error: { code: 'CORELANE_ABORTED' } } })
+})
+
 test('what was lost has all its time again to be accepted', async () => {
   const queue = await openAll()
   const timeoutMs = 400

@@ -239,6 +239,8 @@ export class Unwanted {
   /** On their way to the queue in the present call; those of them that were aborted meanwhile. */
   #sending: readonly Outstanding[] = []
   readonly #aborted = new Set<Outstanding>()
+  /** Those that the queue may have though it has not said so: a call with them failed. */
+  readonly #unsure = new WeakSet<Outstanding>()
 
   /**
    * @param owner - Name of the submitter.
@@ -261,6 +263,7 @@ export class Unwanted {
     if (item.isAccepted) this.#outbox.add(referenceTo(item))
     // It is cancelled when the queue may have it.
     else if (this.#sending.includes(item)) this.#aborted.add(item)
+    else if (this.#unsure.has(item)) this.#outbox.add(referenceTo(item))
   }
 
   /** Sends commands; those that are aborted meanwhile are cancelled afterwards. */
@@ -273,6 +276,9 @@ export class Unwanted {
     try {
       statuses = await send()
       return statuses
+    } catch (error) {
+      for (const item of items) this.#unsure.add(item)
+      throw error
     } finally {
       this.#sending = []
       // Without an answer the queue may have them all the same.
