@@ -272,6 +272,30 @@ test('a command that takes longer than results are kept is looked up often enoug
   expect(spans.toSorted((a, b) => a - b)[4]).toBeLessThan(800)
 })
 
+test('two submitters of one id run it once, however short results are kept', async () => {
+  const ledger = new Ledger(2)
+  const queue = openQueue(hash, { resultTtlMs: 100 })
+  await openPool(queue, await openWorkers(ledger.workerData, { partitions: one }))
+  const first = openSubmitter(queue).submit('query', 'gate', 1, { id: 'a' })
+  await until(() => ledger.runs(1) === 1, 'it runs')
+  let looks = 0
+  const counted = withFaults<LeasedQueue>(queue, {
+    look: (commands) => {
+      looks++
+      return queue.look(commands)
+    },
+  })
+  const submitter = openSubmitter(counted, { sweepMs: 50 })
+  // It has the result, or learns that it came too late for it.
+  const second = Promise.allSettled([submitter.submit('query', 'gate', 1, { id: 'a' })])
+  await until(() => looks > 3, 'it was looked up several times')
+  ledger.openGate()
+  expect(await within(first, 'the first')).toBe(1)
+  await within(second, 'the second')
+  expect(submitter.stats().reenqueued).toBe(0)
+  expect(ledger.allRuns(2)).toEqual([0, 1])
+})
+
 test('past the bound submits wait their turn', async () => {
   const queue = await openAll()
   const submitter = openSubmitter(queue, { maxPending: 3 })

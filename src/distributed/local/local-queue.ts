@@ -179,6 +179,10 @@ class LocalWorker implements LeasedQueue {
     return this.service.plan.maxDeliveries
   }
 
+  get resultTtlMs(): number {
+    return this.service.plan.resultTtlMs
+  }
+
   async enqueue(envelope: CommandEnvelope): Promise<void> {
     await this.enqueueMany([envelope])
   }

@@ -490,6 +490,8 @@ export class Submitter<M = AnyHandlers> {
   get #lookMaxMs(): number {
     const { resultTtlMs = Number.POSITIVE_INFINITY } = this.#queue
     const longestMs = this.#options.sweepMs! * LOOK_GROWTH_MAX
+    // Where no result is kept, none is found, however often it is looked for.
+    if (resultTtlMs === 0) return longestMs
     return Math.min(longestMs, Math.max(LOOK_MS_MIN, resultTtlMs * LOOKS_OF_TTL))
   }
 
