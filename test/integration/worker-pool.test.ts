@@ -451,6 +451,40 @@ test('a pool that was closed cannot be started', async () => {
   expect(pool.stats().state).toBe('closed')
 })
 
+test('a pool that was closed while it started listens to nothing any more', async () => {
+  const { workerData } = new Ledger(1)
+  const queue = openQueue(PartitionConfig.roundRobin(1))
+  let answer = (): void => {}
+  const claimed = new Promise<void>((resolve) => {
+    answer = resolve
+  })
+  let beats = 0
+  let listeners = 0
+  const listen = () => {
+    listeners++
+    return () => listeners--
+  }
+  const slow = withFaults<LeasedQueue>(queue, {
+    lanes: withFaults(queue.lanes, { onLimits: listen, onPause: listen }),
+    ownership: {
+      heartbeat: async () => {
+        beats++
+        await claimed
+        return { owned: [], surplus: [] }
+      },
+      release: async () => {},
+      leave: async () => {},
+    },
+  })
+  const pool = new WorkerPool(slow, await openWorkers(workerData, { partitions: one }))
+  const started = pool.start()
+  await until(() => beats > 0, 'its first heartbeat')
+  await within(pool.close(), 'its end')
+  answer()
+  await within(started, 'the end of its start')
+  expect(listeners).toBe(0)
+})
+
 /** A queue that does the least, and has nothing. */
 const LEAST = {
   workerId: 'least',

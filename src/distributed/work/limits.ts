@@ -391,6 +391,8 @@ export class LimitWatch {
   /** Begins. Resolves once they are known: until then nothing may be taken. */
   async start(): Promise<void> {
     const { queue } = this.#core
+    // The worker may have been closed while it claimed its partitions.
+    if (this.#isOver) return
     const ends = [queue.lanes?.onLimits(() => void this.read()), queue.lanes?.onPause(this.#paused)]
     this.#unlisten = () => {
       for (const end of ends) end?.()
