@@ -5,6 +5,8 @@
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import {
   type CommandEnvelope,
   LocalDistributedQueue,
@@ -202,4 +204,20 @@ test('a queue with leases and delays keeps no process alive', async () => {
     timeout: 15_000,
   })
   expect((await within(run, 'the process')).stdout).toBe('leased\n')
+})
+
+test('a worker that was closed leaves nothing in its queue', async () => {
+  setFlagsFromString('--expose-gc')
+  const collectGarbage = runInNewContext('gc') as () => void
+  const queue = new LocalDistributedQueue()
+  const closed: WeakRef<object>[] = []
+  for (let i = 0; i < 1_000; i++) {
+    const worker = queue.asWorker(`worker-${i}`)
+    await worker.close()
+    closed.push(new WeakRef(worker))
+  }
+  await new Promise((resolve) => setImmediate(resolve))
+  collectGarbage()
+  expect(closed.filter((one) => one.deref() !== undefined).length).toBeLessThan(200)
+  await queue.close()
 })

@@ -161,6 +161,7 @@ class LocalWorker implements LeasedQueue {
     this.workerId = workerId
     this.#dequeued = new Dequeued(workerId)
     this.capabilities = capabilitiesOf(this.#takesKeys)
+    service.open.add(this)
   }
 
   get strategy(): LeasedQueue['strategy'] {
@@ -276,6 +277,7 @@ class LocalWorker implements LeasedQueue {
 
   async close(): Promise<void> {
     this.isClosed = true
+    this.service.open.delete(this)
     for (const end of [...this.#waits, ...this.#announcements]) end()
     this.#announcements.clear()
   }
@@ -378,8 +380,6 @@ function capabilitiesOf(keyOrder: boolean): QueueCapabilities {
  * over.
  */
 export class LocalDistributedQueue extends LocalWorker {
-  readonly #workers = new Set<LeasedQueue>()
-
   /**
    * @param partitions - How many partitions, and how envelopes find theirs: a
    * {@link PartitionConfig} or its plain form. `custom` is refused: submitters could not follow it.
@@ -411,15 +411,13 @@ export class LocalDistributedQueue extends LocalWorker {
   asWorker(workerId: string): LeasedQueue {
     if (this.isClosed) throw laneError('CORELANE_CLOSED', { state: 'closed' })
     checkName('workerId', workerId)
-    const worker = new LocalWorker(this.service, workerId)
-    this.#workers.add(worker)
-    return worker
+    return new LocalWorker(this.service, workerId)
   }
 
   /** Ends the queue with all its workers. Commands in it are gone. */
   override async close(): Promise<void> {
     await super.close()
-    for (const worker of this.#workers) await worker.close()
+    for (const worker of this.service.open) await worker.close()
     this.service.close()
   }
 }

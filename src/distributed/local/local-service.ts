@@ -4,7 +4,7 @@
 import { Alarm } from '../../base/alarm.ts'
 import { callListener, nowMs, timers } from '../../base/clock.ts'
 import type { WorkerStanding } from '../../model/queue-standing.ts'
-import type { Delivery, LeaseRequest } from '../contract/distributed-queue.ts'
+import type { Delivery, LeasedQueue, LeaseRequest } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
 import { Listeners } from '../contract/listeners.ts'
 import { LocalBroker, type LocalBrokerEvents } from './local-broker.ts'
@@ -27,6 +27,8 @@ export class LocalService implements LocalBrokerEvents {
   readonly handlers = new LocalNames()
   /** By id: what each worker says of itself, and when it said so. */
   readonly workers = new Map<string, { readonly atMs: number; readonly standing: WorkerStanding }>()
+  /** The queue, as each of its workers has it, until that is closed. */
+  readonly open = new Set<LeasedQueue>()
   readonly #broker: LocalBroker
   /** Those that wait longest are served first. */
   readonly #waits = new Set<Wait>()
