@@ -364,9 +364,18 @@ export function handlersUrl(handlers: URL | string | undefined): string {
  */
 function sourceOf(url: string): string {
   const [, stem, rest] = /^(file:[^?#]*\.[cm]?)js([?#].*)?$/.exec(url) ?? []
-  if (stem === undefined || existsSync(new NodeUrl(`${stem}js`))) return url
+  if (stem === undefined || isThere(`${stem}js`)) return url
   const source = `${stem}ts`
-  return existsSync(new NodeUrl(source)) ? `${source}${rest ?? ''}` : url
+  return isThere(source) ? `${source}${rest ?? ''}` : url
+}
+
+function isThere(url: string): boolean {
+  try {
+    return existsSync(new NodeUrl(url))
+  } catch {
+    // The permission model of Node.js forbids to look; the thread that loads the file says so.
+    return true
+  }
 }
 
 function checkPartitions(

@@ -1,11 +1,13 @@
 // Bad input: what a caller or a handler may get wrong. Each mistake costs that one call, with a
 // message that says what was received and what is allowed; the manager goes on.
 
+import { join } from 'node:path'
 import { PartitionConfig, PriorityBoostConfig, QueueManager, QueueManagerBuilder } from 'corelane'
 import { RedisDistributedQueue } from 'corelane/redis'
 import { describe, expect, test } from 'vitest'
 import { failure, rejection, within } from '../support/deadline.ts'
 import { fixture, open } from '../support/managers.ts'
+import { runProgram } from '../support/programs.ts'
 
 const one = { partitions: { count: 1 } } as const
 const handlers = fixture('values.js')
@@ -464,4 +466,30 @@ test('what a failed command was is told under a symbol on its error', async () =
   // An error that cannot be extended, or is none, arrives without it.
   await rejection(manager.run('throwIt', 'frozen'), 'frozen')
   await rejection(manager.run('throwIt', 'string'), 'string')
+})
+
+test('a process that may start no thread, or not read the handlers, is told so', async () => {
+  const isNew = process.allowedNodeEnvironmentFlags.has('--permission')
+  const permission = isNew ? '--permission' : '--experimental-permission'
+  const root = join(import.meta.dirname, '../..')
+  // Of the project all but its tests may be read.
+  const readable = ['dist', 'node_modules', 'package.json'].map((name) => join(root, name))
+  const program = (module: string) => `
+    const manager = QueueManager.create({ handlers: ${JSON.stringify(module)}, partitions: 1 })
+    const { code, message } = await manager.run('echo', 1).catch((error) => error)
+    console.log(code, message)
+    await manager.close()`
+  const unstarted = await runProgram(program(handlers.href), 20_000, [
+    permission,
+    '--allow-fs-read=*',
+  ])
+  expect(unstarted.stdout).toMatch(
+    /^CORELANE_INVALID_OPTION node --permission is given without --allow-worker; allowed: --allow-w/,
+  )
+  const unread = await runProgram(program(handlers.href), 20_000, [
+    permission,
+    '--allow-worker',
+    ...readable.map((path) => `--allow-fs-read=${path}`),
+  ])
+  expect(unread.stdout).toMatch(/^CORELANE_HANDLERS_FAILED .*values\.js .*restricted/)
 })

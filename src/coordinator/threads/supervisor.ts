@@ -24,7 +24,7 @@ import { type Blame, closedError, type Recovery } from './recovery.ts'
 import { detachedRuns, type OrphanedCommand } from './run-watch.ts'
 import { type LoadLimits, ThreadLoader } from './thread-loader.ts'
 import type { ThreadPlan } from './thread-plan.ts'
-import { findThreadProgram, type ThreadProgram } from './thread-program.ts'
+import { FORBIDDEN, findThreadProgram, type ThreadProgram } from './thread-program.ts'
 
 /** Threads in a row that may die without settling a command before the partition is given up. */
 const FAILURES_MAX = 5
@@ -319,15 +319,13 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
         return incarnation
       })
     } catch (error) {
-      throw laneError(
-        'CORELANE_INVALID_OPTION',
-        {
-          option: 'QueueManager workerData, env, execArgv or resourceLimits',
-          received: `refused by new Worker (${String(error)})`,
-          allowed: 'what new Worker takes',
-        },
-        error,
-      )
+      const isForbidden = (error as NodeJS.ErrnoException).code === 'ERR_ACCESS_DENIED'
+      const refused = {
+        option: 'QueueManager workerData, env, execArgv or resourceLimits',
+        received: `refused by new Worker (${String(error)})`,
+        allowed: 'what new Worker takes',
+      }
+      throw laneError('CORELANE_INVALID_OPTION', isForbidden ? FORBIDDEN : refused, error)
     }
   }
 

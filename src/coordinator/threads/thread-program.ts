@@ -11,6 +11,13 @@ export interface ThreadProgram {
   readonly isText: boolean
 }
 
+/** Why no thread starts under the permission model of Node.js. */
+export const FORBIDDEN = Object.freeze({
+  option: 'node --permission',
+  received: 'given without --allow-worker',
+  allowed: '--allow-worker, and --allow-fs-read for corelane and the handlers',
+})
+
 /**
  * Finds the program of threads: the file that the option `entry` names; else the file of this
  * package; else, in an application that is bundled without that file, its text.
