@@ -137,7 +137,7 @@ export class AlertManager {
    * @param measure - The measure.
    * @param thresholds - The new ones; `false` leaves the measure out.
    * @param lane - For one lane alone. Default: for all that have none of their own.
-   * @throws ConfigError `CORELANE_INVALID_OPTION`.
+   * @throws ConfigError `CORELANE_INVALID_OPTION`, `CORELANE_UNKNOWN_LANE`.
    */
   setThresholds(measure: AlertMeasure, thresholds: AlertThresholds | false, lane?: string): void {
     const { warning = Number.NaN, critical = Number.NaN } = thresholds || {}
@@ -150,6 +150,11 @@ export class AlertManager {
         received: show(thresholds),
         allowed: `{ warning, critical } with warning <= critical, or false, for ${Object.keys(ALERT_MEASURES).join(', ')}`,
       })
+    }
+    const lanes = this.#manager.lanes.map(({ name }) => name)
+    if (lane !== undefined && !lanes.includes(lane)) {
+      const allowed = lanes.join(', ')
+      throw laneError('CORELANE_UNKNOWN_LANE', { received: show(lane), allowed })
     }
     this.#thresholds.set(nameOf(measure, lane), thresholds)
   }

@@ -2,6 +2,7 @@
 // Owns: the names. Seconds, bytes, `_total`; labels are lanes and partitions only.
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { timers } from '../base/clock.ts'
 import type { Histogram } from '../base/histogram.ts'
 import type { LaneMetrics, MetricsSnapshot, PartitionMetrics } from '../model/metrics.ts'
 import { metricsOf, type Watched } from './watched.ts'
@@ -217,14 +218,20 @@ export function registerWith(
   registry: PrometheusRegistry,
 ): void {
   const metrics = metricsOf(manager, 'registerWith')
-  let families: PrometheusFamily[] = []
-  const names = prometheusFamilies(metrics.snapshot()).map(({ name }) => name)
-  for (const [i, name] of names.entries()) {
-    // All families of a scrape are of one snapshot: the first one takes it.
+  let families: PrometheusFamily[] | undefined
+  for (const [i, { name, type }] of prometheusFamilies(metrics.snapshot()).entries()) {
+    // A scrape asks for all of them in one turn: they are of one snapshot.
     const get = () => {
-      if (i === 0 || families.length === 0) families = prometheusFamilies(metrics.snapshot())
-      return { ...families[i], aggregator: 'sum' }
+      if (families === undefined) {
+        families = prometheusFamilies(metrics.snapshot())
+        timers.queueMicrotask(() => {
+          families = undefined
+        })
+      }
+      // As OpenMetrics, prom-client takes the "_total" from the name and adds it to the samples.
+      return { ...families[i], name: metric.name, aggregator: 'sum' }
     }
-    registry.registerMetric({ name, get, reset() {} })
+    const metric = { name, type, get, reset() {} }
+    registry.registerMetric(metric)
   }
 }

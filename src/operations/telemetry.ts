@@ -66,11 +66,16 @@ function errorTypeOf(error: unknown): string {
 }
 
 function recordFailure(span: Span, error: unknown): void {
-  const isError = typeof error === 'object' && error !== null
-  const message = isError ? String((error as Partial<Error>).message) : String(error)
-  span.setAttribute('error.type', errorTypeOf(error))
-  span.recordException(isError ? (error as Error) : message)
-  span.setStatus({ code: SpanStatusCode.ERROR, message })
+  span.setStatus({ code: SpanStatusCode.ERROR })
+  try {
+    const isError = typeof error === 'object' && error !== null
+    const message = isError ? String((error as Partial<Error>).message) : String(error)
+    span.setAttribute('error.type', errorTypeOf(error))
+    span.recordException(isError ? (error as Error) : message)
+    span.setStatus({ code: SpanStatusCode.ERROR, message })
+  } catch {
+    // A getter of the error itself throws: the span says that the run failed.
+  }
 }
 
 /** A context as printable ASCII. */
@@ -240,15 +245,19 @@ function follow(
   }
 }
 
+/** Ends what the last call of {@link instrument} began. */
+let end: (() => void) | undefined
+
 /**
  * Makes spans and metrics of all commands of the process from now on, by the SDK that was started
  * before. In a thread of a partition it makes the spans of the handlers there, so that spans made
  * in them are their children: call it in the handler module, or in one that `--import` loads.
- * Without an SDK it does nothing, and costs nothing.
+ * Without an SDK it does nothing, and costs nothing. Another call takes the place of this one.
  *
  * @returns A function that ends it.
  */
 export function instrument(): () => void {
+  end?.()
   const tracer = findTracer()
   const histogram = findHistogram()
   const undone: (() => void)[] = []
@@ -268,7 +277,8 @@ export function instrument(): () => void {
   if (tracer !== undefined || histogram !== undefined) {
     subscribe('corelane:run', runSubscribers(tracer, histogram))
   }
-  return () => {
+  end = () => {
     for (const undo of undone.splice(0)) undo()
   }
+  return end
 }

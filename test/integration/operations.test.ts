@@ -14,7 +14,7 @@ import {
   QueueMonitor,
 } from 'corelane'
 import { prometheusHandler, prometheusText, registerWith } from 'corelane/prometheus'
-import { Registry } from 'prom-client'
+import { type OpenMetricsContentType, Registry } from 'prom-client'
 import { afterEach, expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
 import { Floor } from '../support/floor.ts'
@@ -82,6 +82,19 @@ test('prom-client serves the same from its registry', async () => {
   expect([theirs.get(series), ours.get(series)]).toEqual([3, 3])
   await within(manager.submit('plain', 'noop', 1), 'one more')
   expect(samplesOf(await registry.metrics()).get(series)).toBe(4)
+  await within(manager.submit('plain', 'noop', 1), 'another')
+  const alone = await registry.getSingleMetricAsString('corelane_commands_completed_total')
+  expect(samplesOf(alone).get(series)).toBe(5)
+})
+
+test('as OpenMetrics prom-client names counters and their samples as that asks', async () => {
+  const registry = new Registry<OpenMetricsContentType>()
+  registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE)
+  registerWith(await busy(), registry)
+  const text = await registry.metrics()
+  expect(text).toContain('# TYPE corelane_commands_completed counter\n')
+  expect(text).toContain('\ncorelane_commands_completed_total{lane="plain"} 3\n')
+  expect(text).not.toContain('_total_total')
 })
 
 test('a manager without metrics has nothing to scrape or to alert of', () => {

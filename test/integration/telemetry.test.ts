@@ -209,6 +209,27 @@ test('each run of a command that fails records its error, and so does the comman
   }
 })
 
+test('a run that throws what cannot be looked at has a span that ends, and has failed', async () => {
+  const manager = await open('traced.js', options)
+  await within(
+    manager.submit('lane', 'hostile').then(expect.unreachable, () => {}),
+    'the command',
+  )
+  const run = named(await threadSpans(manager), 'process hostile')
+  expect(run.status.code).toBe(SpanStatusCode.ERROR)
+})
+
+test('a process that is instrumented twice has one span of each command', async () => {
+  instrument()
+  const manager = await open('basic.js', options)
+  await within(manager.submit('lane', 'noop', 1), 'the command')
+  const spans = mainSpans()
+  named(spans, 'send noop')
+  named(spans, 'process noop')
+  end()
+  end = instrument()
+})
+
 test('a run that ends with its thread has a span, which says so', async () => {
   const manager = await open('traced.js', options)
   await failure(manager.submit('lane', 'exit'), 'the exit')

@@ -11,6 +11,7 @@ import {
 } from '../../../src/operations/alert-manager.ts'
 import { QueueMonitor } from '../../../src/operations/queue-monitor.ts'
 import type { Watched } from '../../../src/operations/watched.ts'
+import { uncaughtBy } from '../../support/uncaught.ts'
 
 /** How the lane "api" stands; a test changes it. */
 class World {
@@ -130,6 +131,21 @@ test('thresholds change while it watches, for all lanes, for one, or for none', 
   ])
 })
 
+test('what a listener throws is its own: the others are called, and the level has changed', async () => {
+  const thrown = new Error('mine')
+  const onAlert = () => {
+    throw thrown
+  }
+  const { world, alerts } = watch({ onAlert })
+  const heard: Alert[] = []
+  alerts.onAlert((alert) => heard.push(alert))
+  world.queued = 10_000
+  world.oldestMs = 10_000
+  const errors = await uncaughtBy(() => expect(alerts.check()).toHaveLength(2))
+  expect(errors).toEqual([thrown, thrown])
+  expect([heard.length, alerts.active.length, alerts.check()]).toEqual([2, 2, []])
+})
+
 test('listeners can leave, and bad thresholds are refused', () => {
   const { world, alerts } = watch()
   const heard: Alert[] = []
@@ -141,6 +157,7 @@ test('listeners can leave, and bad thresholds are refused', () => {
   alerts.check()
   expect(heard).toHaveLength(1)
   expect(() => alerts.setThresholds('queued', { warning: 2, critical: 1 })).toThrow(/warning <=/)
+  expect(() => alerts.setThresholds('queued', false, 'apy')).toThrow(/"apy".*api/)
   expect(() => watch({ thresholds: { depth: false } as never })).toThrow(/thresholds.depth/)
   expect(() => new AlertManager({ ...world.manager, metrics: undefined })).toThrow(/QueueMetrics/)
 })
