@@ -62,10 +62,16 @@ test('what lanes cost is measured, and every command of the deep queue has its r
   expect(stdout).toContain('a slow reader lost nothing')
 }, 120_000)
 
-test('what metrics cost is measured as a ratio', async () => {
+test('what metrics, telemetry and the dashboard cost is measured as ratios, and memory read', async () => {
   const args = [join(root, 'bench/metrics-cost.bench.js'), '--quick']
   const { stdout } = await run(process.execPath, args, { cwd: root, timeout: 60_000 })
-  expect(stdout).toMatch(/^on : off +time [\d.]+, processor time [\d.]+$/m)
+  const ratio = /^(on : off|telemetry : off|dashboard : on) +time [\d.]+, processor time [\d.]+$/gm
+  expect(stdout.match(ratio)).toHaveLength(3)
+  expect(stdout).toMatch(/, [1-9]\d* KiB of news read$/m)
+  expect(stdout.match(/ commands: heap [\d.]+, array buffers [\d.]+, resident/g)).toHaveLength(10)
+  expect(stdout).toMatch(
+    /^last : second +heap [\d.]+, array buffers [\d.]+, resident memory [\d.]+$/m,
+  )
 }, 90_000)
 
 describeWithRedis('the benchmark of the queue', () => {
