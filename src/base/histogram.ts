@@ -11,6 +11,8 @@ const LEAST_MS = 2 ** -13
 /** Doublings that have buckets of their own; past them, at 37 hours, is the last bucket. */
 const DOUBLINGS = 40
 const BUCKETS = DOUBLINGS * 16 + 2
+/** The last bucket begins here. */
+const LONGEST_MS = LEAST_MS * 2 ** DOUBLINGS
 const SUM = 0
 /** The least duration plus 1; 0 while nothing is recorded. */
 const MIN = 1
@@ -37,26 +39,6 @@ function lowerMs(bucket: number): number {
   halves[0] = 0
   halves[1] = (BASE + bucket) << MANTISSA_SHIFT
   return float[0]!
-}
-
-/**
- * Counts a duration in a histogram that is part of a larger block.
- *
- * @param cells - The block. This thread is its only writer: the stores are plain, and a reader may
- * be a moment behind.
- * @param at - Where the histogram begins.
- * @param ms - Milliseconds; less than 0 counts as 0.
- */
-export function recordDuration(cells: Float64Array, at: number, ms: number): void {
-  const duration = Math.max(ms, 0)
-  float[0] = duration
-  const bucket = (halves[1]! >> MANTISSA_SHIFT) - BASE
-  const cell = at + FIRST + (bucket < 0 ? 0 : bucket >= BUCKETS ? BUCKETS - 1 : bucket)
-  cells[cell] = cells[cell]! + 1
-  cells[at + SUM] = cells[at + SUM]! + duration
-  if (duration > cells[at + MAX]!) cells[at + MAX] = duration
-  const least = cells[at + MIN]!
-  if (duration + 1 < least || least === 0) cells[at + MIN] = duration + 1
 }
 
 /** A histogram as JSON carries it between machines. Durations are milliseconds. */
@@ -111,12 +93,22 @@ export class Histogram {
   }
 
   /**
-   * Counts a duration.
+   * Counts a duration. The stores are plain: where the cells are shared memory, a reader may be a
+   * moment behind.
    *
-   * @param ms - Milliseconds; less than 0 counts as 0.
+   * @param ms - Milliseconds; less than 0 and NaN count as 0, Infinity as 2^27, 37 hours.
    */
   record(ms: number): void {
-    recordDuration(this.#cells, 0, ms)
+    const cells = this.#cells
+    const duration = ms > 0 ? (ms < Number.POSITIVE_INFINITY ? ms : LONGEST_MS) : 0
+    float[0] = duration
+    const bucket = (halves[1]! >> MANTISSA_SHIFT) - BASE
+    const cell = FIRST + (bucket < 0 ? 0 : bucket >= BUCKETS ? BUCKETS - 1 : bucket)
+    cells[cell] = cells[cell]! + 1
+    cells[SUM] = cells[SUM]! + duration
+    if (duration > cells[MAX]!) cells[MAX] = duration
+    const least = cells[MIN]!
+    if (duration + 1 < least || least === 0) cells[MIN] = duration + 1
   }
 
   /** Durations counted. */
@@ -190,7 +182,7 @@ export class Histogram {
   }
 
   /**
-   * How many durations do not exceed a bound, which is rounded down to that of a bucket.
+   * How many durations are below a bound, which is rounded down to that of a bucket.
    *
    * @param ms - The bound in milliseconds.
    */

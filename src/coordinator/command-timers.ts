@@ -9,6 +9,7 @@ import { IndexedHeap } from '../schedule/indexed-heap.ts'
 import { type Command, CommandState } from './command.ts'
 import { noExtras } from './command-extras.ts'
 import type { ManagerEvents } from './manager-events.ts'
+import { startableNow } from './metered-manager.ts'
 
 /** So long one turn of the event loop may be spent on commands that are due together. */
 const SLICE_MS = 5
@@ -92,6 +93,7 @@ export class CommandTimers {
   #due(command: Command): void {
     if (command.state === CommandState.DELAYED) {
       command.enqueue()
+      startableNow(command)
       const refusal = this.#events.refusal(command.home)
       if (refusal === undefined) this.place(command)
       else command.fail(laneError(refusal.code, refusal.details, refusal.cause), command.home)

@@ -106,8 +106,10 @@ export interface CommandEvents {
   lane(event: LaneEventName, lane: Lane): void
 }
 
-/** What a command needs of its manager; all its commands share one. */
+/** What a command needs of its manager; commands share it. */
 export interface CommandManager {
+  /** When its commands could have started, monotonic milliseconds; undefined without metrics. */
+  readonly atMs?: number | undefined
   readonly events: CommandEvents
   readonly timers: { cancel(command: Command): void }
   readonly signals: {
@@ -131,7 +133,8 @@ export interface CommandManager {
 }
 
 export class Command implements Schedulable, GroupItem, CommandFields, StreamSource {
-  readonly manager: CommandManager
+  /** With metrics it changes, and says when the command could have started. */
+  manager: CommandManager
   /** With a group it is another while the command has its turn, and so is the sequence. */
   rank: number
   sequence: number
@@ -296,7 +299,7 @@ export class Command implements Schedulable, GroupItem, CommandFields, StreamSou
   }
 
   get submittedAtMs(): number {
-    return this.extras?.submittedAtMs ?? 0
+    return this.extras?.submittedAtMs || (this.manager.atMs ?? 0)
   }
 
   get deadlineMs(): number | undefined {

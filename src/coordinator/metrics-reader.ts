@@ -2,12 +2,12 @@
 // It runs on demand only, so that the hot path pays nothing.
 
 import { epochMs, nowMs } from '../base/clock.ts'
+import { Histogram } from '../base/histogram.ts'
 import { readCounter } from '../memory/counters.ts'
 import { Counter } from '../memory/layout.ts'
-import { LaneTally, TallyBook } from '../memory/tallies.ts'
+import type { Tallies } from '../memory/tallies.ts'
 import type {
   LaneMetrics,
-  LaneShareMetrics,
   MetricsSnapshot,
   PartitionMetrics,
   RunMetrics,
@@ -17,9 +17,9 @@ import type { Command } from './command.ts'
 import type { Backlog } from './dispatch/backlog.ts'
 import { type Lane, type LaneTable, openCountOf } from './lane-table.ts'
 import type { LifeCycle } from './life-cycle.ts'
-import { MeteredCommand } from './metered-command.ts'
 import type { ManagerPlan } from './options.ts'
 import { partitionState } from './stats.ts'
+import { TallyBook } from './tally-book.ts'
 import type { PartitionHandle } from './threads/partition-handle.ts'
 
 /** What is read. */
@@ -43,7 +43,7 @@ interface Standing {
  *
  * @param closed - Resolves when it has ended.
  * @param sources - What is read.
- * @returns Takes what its threads count.
+ * @returns Takes what is counted.
  */
 export function meter(
   { metrics, partitionCount, lanes }: ManagerPlan,
@@ -61,7 +61,7 @@ export function meter(
 class MetricsReader {
   readonly #sources: MetricsSources
   readonly #tallies: TallyBook
-  readonly #startedAtMs = epochMs()
+  readonly #startedMs = nowMs()
 
   constructor(sources: MetricsSources, tallies: TallyBook) {
     this.#sources = sources
@@ -76,44 +76,58 @@ class MetricsReader {
       return { oldestAtMs: Number.POSITIVE_INFINITY, running: 0 }
     })
     const runs = partitions.map((partition) => this.#runsOf(partition, standing, now))
-    const read = lanes.all.map((lane) => [lane.name, this.#lane(lane, standing[lane.index]!, now)])
+    const threads = partitions.map(({ index }) => this.#tallies.threadsOf(index))
+    const read = lanes.all.map((lane) => {
+      return [lane.name, this.#lane(lane, standing[lane.index]!, threads, now)]
+    })
     const laneMetrics: Record<string, LaneMetrics> = Object.fromEntries(read)
-    const atMs = epochMs()
     return {
-      atMs,
-      spanMs: atMs - this.#startedAtMs,
+      atMs: epochMs(),
+      spanMs: now - this.#startedMs,
       deadLetters: deadLetters.size,
       lanes: laneMetrics,
       partitions: partitions.map((partition, i) => {
         let busyMs = 0
         for (const { partitions: shares } of Object.values(laneMetrics))
           busyMs += shares[i]!.run.sum
-        return this.#partition(partition, runs[i]!, busyMs)
+        return this.#partition(partition, runs[i]!, busyMs, threads[i]!.delay)
       }),
     }
   }
 
-  #lane(lane: Lane, { oldestAtMs, running }: Standing, now: number): LaneMetrics {
+  #lane(
+    lane: Lane,
+    { oldestAtMs, running }: Standing,
+    threads: readonly Tallies[],
+    now: number,
+  ): LaneMetrics {
     const { backlog, partitions, backpressure } = this.#sources
     const { submitted, completed, failed, timedOut, retried, deadLettered } = lane
-    const sum = new LaneTally()
-    const shares = partitions.map(({ index }): LaneShareMetrics => {
-      const tally = this.#tallies.read(index, lane.index)
-      sum.add(tally)
-      return shareOf(tally)
+    const shares = partitions.map(({ index }, i) => {
+      return this.#tallies.read(index, lane.index, threads[i]!)
     })
+    const wait = new Histogram()
+    const run = new Histogram()
+    let limited = 0
+    for (const share of shares) {
+      wait.add(share.wait)
+      run.add(share.run)
+      limited += share.limited
+    }
     let oldest = oldestAtMs
     for (const command of backlog.oldestOf(lane.index)) oldest = earlier(oldest, command)
     const unsettled = openCountOf(lane)
     return {
-      ...shareOf(sum),
       submitted,
-      started: sum.run.count + running,
+      started: run.count + running + this.#tallies.adriftIn(lane.index),
       completed,
       failed,
       timedOut,
       retried,
       deadLettered,
+      limited,
+      wait,
+      run,
       queued: unsettled - running,
       running,
       unsettled,
@@ -147,6 +161,7 @@ class MetricsReader {
     partition: PartitionHandle,
     runs: readonly RunMetrics[],
     busyMs: number,
+    loopDelay: Histogram,
   ): PartitionMetrics {
     const { index, losses, incarnation } = partition
     const window = incarnation?.window
@@ -165,17 +180,12 @@ class MetricsReader {
       commandRingFill: window?.end.commandRingFill ?? 0,
       resultRingFill: window?.end.resultRingFill ?? 0,
       heapMb: views ? readCounter(views, Counter.HEAP_KIB) / 1024 : 0,
-      loopDelay: this.#tallies.delay(index),
+      loopDelay,
       runs,
     }
   }
 }
 
-function shareOf({ failed, limited, wait, run }: LaneTally): LaneShareMetrics {
-  return { failed, limited, wait, run }
-}
-
 function earlier(atMs: number, command: Command): number {
-  if (command.isSettled || !(command instanceof MeteredCommand)) return atMs
-  return Math.min(atMs, command.queuedAtMs)
+  return command.isSettled ? atMs : Math.min(atMs, command.manager.atMs!)
 }

@@ -3,7 +3,7 @@
 // Must not: count anything: partitions and lanes do.
 
 import { TIMER_MS_MAX } from '../base/bounds.ts'
-import { timers } from '../base/clock.ts'
+import { callListener, timers } from '../base/clock.ts'
 import { laneError } from '../base/errors.ts'
 import { checkOptions, milliseconds, type OptionRules } from '../base/options.ts'
 import {
@@ -30,11 +30,14 @@ export class QueueMetrics {
   readonly #intervalMs: number
   #read: (() => MetricsSnapshot) | undefined
   #baseline: MetricsSnapshot | undefined
+  /** By snapshot since a reset: the same since the manager was made. */
+  readonly #whole = new WeakMap<MetricsSnapshot, MetricsSnapshot>()
   #pushed: MetricsSnapshot | undefined
   #timer: NodeJS.Timeout | undefined
 
   /**
-   * @param backend - Is given what happened, besides. Default: none.
+   * @param backend - Is given what happened, besides. Default: none. An error of its own is thrown
+   * in a turn of its own, as an event listener's.
    * @param options - How often.
    * @throws ConfigError `CORELANE_INVALID_OPTION`.
    */
@@ -56,24 +59,27 @@ export class QueueMetrics {
    */
   snapshot(): MetricsSnapshot {
     const now = this.#now()
-    return this.#baseline === undefined ? now : metricsSince(now, this.#baseline)
+    if (this.#baseline === undefined) return now
+    const since = metricsSince(now, this.#baseline)
+    this.#whole.set(since, now)
+    return since
   }
 
   /**
-   * What happened between two snapshots, or since one.
+   * What happened between two snapshots, or since one, whether or not there was a reset meanwhile.
    *
    * @param before - The earlier one.
    * @param now - The later one. Default: taken now.
    */
   delta(before: MetricsSnapshot, now: MetricsSnapshot = this.snapshot()): MetricsSnapshot {
-    return metricsSince(now, before)
+    return metricsSince(this.#whole.get(now) ?? now, this.#whole.get(before) ?? before)
   }
 
   /** Starts all counts and histograms from 0. Gauges stay. */
   reset(): void {
     this.#push()
     this.#baseline = this.#now()
-    this.#backend?.reset?.()
+    callListener(() => this.#backend?.reset?.(), undefined)
   }
 
   /**
@@ -119,7 +125,8 @@ export class QueueMetrics {
   #push(): void {
     if (this.#backend === undefined) return
     const now = this.#now()
-    pushMetrics(this.#backend, this.#pushed === undefined ? now : metricsSince(now, this.#pushed))
+    const before = this.#pushed
     this.#pushed = now
+    pushMetrics(this.#backend, before === undefined ? now : metricsSince(now, before))
   }
 }

@@ -30,7 +30,6 @@ import { type LateCall, LifeCycle } from './life-cycle.ts'
 import type { ManagerEvents, RunClaim } from './manager-events.ts'
 import { ManagerHealth } from './manager-health.ts'
 import type { ManagerPort } from './manager-port.ts'
-import { endSubmitTurn } from './metered-command.ts'
 import { meter } from './metrics-reader.ts'
 import { type BroadcastOptions, handlersUrl, isShared, type ManagerPlan } from './options.ts'
 import { DeadLetterQueue } from './results/dead-letter-queue.ts'
@@ -553,7 +552,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
 
   readonly #flush = (): void => {
     this.#isFlushQueued = false
-    endSubmitTurn()
+    this.intake.endTurn()
     this.events.look()
     if (this.#hasActed) {
       this.#hasActed = false

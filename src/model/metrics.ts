@@ -1,6 +1,7 @@
 // Metrics: what is known of lanes and partitions at one moment, and what happened between two.
 // Owns: nothing; data only.
 
+import { callListener } from '../base/clock.ts'
 import type { Histogram } from '../base/histogram.ts'
 
 /** What the threads of one partition have run of a lane. */
@@ -36,7 +37,7 @@ export interface GroupMetrics {
 export interface LaneMetrics extends LaneShareMetrics {
   /** Commands submitted since the start of the manager. */
   readonly submitted: number
-  /** Handlers entered; those that a thread's death cut short are left out. */
+  /** Handlers entered. */
   readonly started: number
   /** Commands whose handler gave a result. */
   readonly completed: number
@@ -114,7 +115,7 @@ export interface PartitionMetrics {
 export interface MetricsSnapshot {
   /** Milliseconds since 1970. */
   readonly atMs: number
-  /** Time that the counts and histograms are of, in milliseconds. */
+  /** Time that the counts and histograms are of, in milliseconds, by a clock that nothing sets. */
   readonly spanMs: number
   /** Dead letters that are kept. */
   readonly deadLetters: number
@@ -164,7 +165,7 @@ export function metricsSince(now: MetricsSnapshot, before: MetricsSnapshot): Met
     const delay = loopDelay.since(earlier.loopDelay)
     return { ...partition, busyMs: busyMs - earlier.busyMs, loopDelay: delay }
   })
-  const spanMs = now.atMs - before.atMs
+  const spanMs = now.spanMs - before.spanMs
   return { ...now, spanMs, lanes: Object.fromEntries(lanes), partitions }
 }
 
@@ -226,7 +227,7 @@ const GAUGES = [
 ] as const
 
 /**
- * Gives a backend what happened.
+ * Gives a backend what happened. An error of one call keeps none of the others from it.
  *
  * @param backend - The backend.
  * @param delta - Since it was last given something.
@@ -234,15 +235,16 @@ const GAUGES = [
 export function pushMetrics(backend: MetricsBackend, delta: MetricsSnapshot): void {
   for (const [lane, metrics] of Object.entries(delta.lanes)) {
     const labels = { lane }
+    const give = (call: () => void) => callListener(call, undefined)
     for (const [field, name] of COUNTERS) {
-      if (metrics[field] > 0) backend.increment(name, metrics[field], labels)
+      if (metrics[field] > 0) give(() => backend.increment(name, metrics[field], labels))
     }
-    for (const [field, name] of GAUGES) backend.set(name, metrics[field], labels)
+    for (const [field, name] of GAUGES) give(() => backend.set(name, metrics[field], labels))
     for (const [ms, times] of metrics.wait.buckets()) {
-      backend.record('lane.command.wait_time', ms, times, labels)
+      give(() => backend.record('lane.command.wait_time', ms, times, labels))
     }
     for (const [ms, times] of metrics.run.buckets()) {
-      backend.record('lane.command.latency', ms, times, labels)
+      give(() => backend.record('lane.command.latency', ms, times, labels))
     }
   }
 }

@@ -34,7 +34,7 @@ const READ_MS = 0.01
 const NOT_ENTERED = -2
 
 /** What the duty cycle works with. */
-export interface DutyCycleParts {
+interface DutyCycleParts {
   readonly end: PartitionEnd
   readonly gate: LaneGate
   readonly table: HandlerTable

@@ -9,7 +9,7 @@ import { AwakeThreads } from '../memory/awake-threads.ts'
 import { type AttachedCommons, attachCommons } from '../memory/commons.ts'
 import { LaneGate } from '../memory/lane-gate.ts'
 import { PartitionEnd } from '../memory/region.ts'
-import { measureDelay, Tallies } from '../memory/tallies.ts'
+import { CountingGate, Tallies } from '../memory/tallies.ts'
 import { BROADCAST_LANE, type PartitionContext } from '../model/command.ts'
 import { isMoved } from '../model/handler-module.ts'
 import { isGated, type LaneNeeds, laneNeeds } from '../model/lane.ts'
@@ -27,13 +27,12 @@ import { thrownValue } from '../wire/error-codec.ts'
 import { OutputWriter } from '../wire/output.ts'
 import { fromSideValue, SidePort, toCallValue } from '../wire/side-payload.ts'
 import { CommandSpin } from './command-spin.ts'
-import { DutyCycle, type DutyCycleParts } from './duty-cycle.ts'
+import { DutyCycle } from './duty-cycle.ts'
 import { FileHandlers } from './file-handlers.ts'
 import { HandlerTable, loadHandlers } from './handlers.ts'
 import { HeapGauge } from './heap-gauge.ts'
 import { NestedSubmits } from './nested-submits.ts'
 import { Outbox } from './outbox.ts'
-import { RecordingGate, RecordingOutbox } from './recorder.ts'
 import { RunContext, type RunFields, type RunServices } from './run-context.ts'
 import { Window } from './window.ts'
 
@@ -107,12 +106,12 @@ async function boot(message: BootMessage): Promise<void> {
   const awake = new AwakeThreads(message.awake, message.awakeWord, message.cores)
   const end = new PartitionEnd(message.region, commons.views, bell, () => cycle?.turn(), awake)
   const sidePort = new SidePort(message.sidePort)
-  const window = new Window(end.views, sidePort, lanes)
   cycle = new DutyCycle({
     end,
-    ...gateAndOutbox(message, commons, needs, end, sidePort, window, output),
+    gate: gateOf(message, commons, needs),
     table,
-    window,
+    window: new Window(end.views, sidePort, lanes),
+    outbox: new Outbox(end, sidePort, message.inlineBytesMax, output),
     nested: new NestedSubmits(coordinator),
     spin: new CommandSpin(end.commands, awake),
     heap: new HeapGauge(end.views),
@@ -135,28 +134,16 @@ async function tableOf(
   return loadHandlers(handlers, types, files.run)
 }
 
-/** What lets commands start and sends results; while metrics are on they count as well. */
-function gateAndOutbox(
-  { lanes, partition, incarnation, inlineBytesMax, tallies }: BootMessage,
+/** What lets commands start; while metrics are on it counts as well. */
+function gateOf(
+  { lanes, partition, incarnation, tallies }: BootMessage,
   commons: AttachedCommons,
   needs: readonly LaneNeeds[],
-  end: PartitionEnd,
-  sidePort: SidePort,
-  window: Window,
-  output: OutputWriter,
-): Pick<DutyCycleParts, 'gate' | 'outbox'> {
-  if (tallies === undefined) {
-    return {
-      gate: new LaneGate(commons, needs, partition, incarnation),
-      outbox: new Outbox(end, sidePort, inlineBytesMax, output),
-    }
-  }
+): LaneGate {
+  if (tallies === undefined) return new LaneGate(commons, needs, partition, incarnation)
   const own = new Tallies(lanes.length, tallies)
-  measureDelay(own)
-  return {
-    gate: new RecordingGate(commons, needs, partition, incarnation, own),
-    outbox: new RecordingOutbox(end, sidePort, inlineBytesMax, output, own, window),
-  }
+  own.measureDelay()
+  return new CountingGate(commons, needs, partition, incarnation, own)
 }
 
 /** Runs user code for a control call and reports how it ended; nothing it throws is lost. */

@@ -71,15 +71,6 @@ export class Window implements RecordSink {
   }
 
   /**
-   * The lane of a command.
-   *
-   * @param id - One that is bound and has not been acknowledged.
-   */
-  laneOf(id: number): number {
-    return this.#entries[slotOf(id)]!.laneIndex
-  }
-
-  /**
    * Takes the command that runs next.
    *
    * @param admission - Decides whether it may.

@@ -126,6 +126,69 @@ test('what a thread had counted stays when it dies', async () => {
   expect(metrics.snapshot().partitions[0]!.restarts).toBe(1)
 })
 
+test('runs that time out or end with their thread are started once, and never taken back', async () => {
+  const floor = new Floor()
+  const metrics = QueueMetrics.local()
+  const manager = await open('lanes-handlers.js', {
+    partitions: PartitionConfig.single(),
+    lanes: { lane: {} },
+    timeoutGraceMs: 600_000,
+    metrics,
+    workerData: floor.workerData,
+  })
+  const counts = () => {
+    const { started, run, timedOut, failed } = metrics.snapshot().lanes.lane!
+    return [started, run.count, timedOut, failed]
+  }
+  await failure(manager.submit('lane', 'gate', 1, { timeoutMs: 20 }), 'the time-out')
+  // Its run goes on.
+  expect(counts()).toEqual([1, 0, 1, 1])
+  floor.openGate()
+  await until(() => metrics.snapshot().lanes.lane!.run.count === 1, 'the end of the run')
+  expect(counts()).toEqual([1, 1, 1, 1])
+  await failure(manager.submit('lane', 'die', 'exit'), 'the death')
+  expect(counts()).toEqual([2, 1, 1, 2])
+  await within(manager.submit('lane', 'idOf', 1), 'another thread')
+  expect(counts()).toEqual([3, 2, 1, 2])
+})
+
+test('counts add up over pauses, aborts, delays, a reload, and threads that come and go', async () => {
+  const metrics = QueueMetrics.local()
+  const manager = await open('basic.js', {
+    partitions: { min: 0, max: 2, idleTimeoutMs: 1 },
+    lanes: { lane: {} },
+    metrics,
+  })
+  const lane = () => metrics.snapshot().lanes.lane!
+  const starts: number[] = []
+  const watch = setInterval(() => starts.push(lane().started), 1)
+  try {
+    await within(manager.submitMany('lane', 'noop', new Array(40).fill(1)), 'the first')
+    manager.lane('lane').pause()
+    const leave = new AbortController()
+    const { signal } = leave
+    const left = [1, 2, 3].map((i) =>
+      failure(manager.submit('lane', 'noop', i, { signal }), 'left'),
+    )
+    const held = manager.submitMany('lane', 'noop', [1, 2, 3, 4])
+    expect(lane()).toMatchObject({ queued: 7, running: 0, unsettled: 7, isPaused: true })
+    leave.abort()
+    await within(Promise.all(left), 'the aborted ones')
+    manager.lane('lane').resume()
+    await within(held, 'the held ones')
+    await within(manager.reload(), 'the reload')
+    await within(manager.submit('lane', 'noop', 1, { delayMs: 5 }), 'the delayed one')
+  } finally {
+    clearInterval(watch)
+  }
+  await within(manager.close(), 'close')
+  const { wait, run, partitions } = lane()
+  expect(lane()).toMatchObject({ submitted: 48, started: 45, completed: 45, failed: 3, queued: 0 })
+  const inAll = partitions.reduce((sum, share) => sum + share.run.count, 0)
+  expect([wait.count, run.count, inAll]).toEqual([45, 45, 45])
+  expect(starts).toEqual([...starts].sort((a, b) => a - b))
+})
+
 test('a reset starts counts from 0, a delta is what happened since, and JSON keeps histograms', async () => {
   const metrics = QueueMetrics.local()
   const manager = await open('basic.js', { lanes: { lane: {} }, metrics })

@@ -57,10 +57,11 @@ const PART_FILES: Readonly<Record<string, string>> = Object.fromEntries(
     'lane-table',
     'manager-events',
     'life-cycle',
-    'metered-command',
+    'metered-manager',
     'options',
     'queue-metrics',
     'settlement',
+    'tally-book',
     'type-table',
   ].map((name) => [`src/coordinator/${name}.ts`, 'commands']),
 )

@@ -23,7 +23,7 @@ import type { Dispatcher } from '../dispatch/dispatcher.ts'
 import type { Lane, LaneTable } from '../lane-table.ts'
 import type { LifeCycle } from '../life-cycle.ts'
 import type { ManagerEvents } from '../manager-events.ts'
-import { MeteredCommand } from '../metered-command.ts'
+import { SubmitClock } from '../metered-manager.ts'
 import type { ManagerPlan } from '../options.ts'
 import type { StreamReader } from '../results/stream-reader.ts'
 import type { Batch, Settler } from '../settlement.ts'
@@ -65,7 +65,7 @@ export class Intake {
   readonly #place: Placer
   readonly #takesKeys: boolean
   readonly #isBounded: boolean
-  readonly #Command: typeof Command
+  readonly #clock: SubmitClock | undefined
   #sequence = 0
   /** Checked options of the last command that had such, its lane, and what was made of them. */
   #lastOptions: CommandOptions | undefined
@@ -104,11 +104,16 @@ export class Intake {
     this.#place = createPlacer(plan)
     this.#takesKeys = takesKeys(plan.strategy)
     this.#isBounded = backpressure.isBounded
-    this.#Command = plan.metrics === undefined ? Command : MeteredCommand
+    this.#clock = plan.metrics && new SubmitClock(manager)
   }
 
   get next(): number {
     return this.#sequence
+  }
+
+  /** The turn has ended. */
+  endTurn(): void {
+    this.#clock?.endTurn()
   }
 
   /**
@@ -276,7 +281,8 @@ export class Intake {
     if (refusal !== undefined) throw refusal
     const rank = rankOf(lane.plan.priority, priority)
     const sequence = this.#sequence++
-    return new this.#Command(this.#manager, rank, sequence, type, lane, payload, home, extras)
+    const manager = this.#clock === undefined ? this.#manager : this.#clock.present
+    return new Command(manager, rank, sequence, type, lane, payload, home, extras)
   }
 
   /** Options that commands of a lane may share. */

@@ -35,6 +35,7 @@ import { PayloadDecoder, PayloadEncoder, PayloadKind, SPILL } from '../../wire/r
 import { type SideParcel, type SidePort, toParcel } from '../../wire/side-payload.ts'
 import type { Command, Holder } from '../command.ts'
 import { WORK_MS_MIN } from '../results/horizon.ts'
+import type { RunTally } from '../tally-book.ts'
 import { learnDuration } from '../type-table.ts'
 import { type RecallBounds, recall } from './recall.ts'
 import { type OrphanedCommand, type OverdueRun, RunWatch } from './run-watch.ts'
@@ -95,8 +96,8 @@ export class InFlightWindow implements RecordSink, Holder {
   workUsMax: number = WORK_MS_MIN * 1000
   /** Whether its thread traces what runs there; known once it has loaded. */
   isTraced = false
-  /** When its commands could have started, by slot; only with metrics. */
-  queuedAtMs: Float64Array | undefined = undefined
+  /** By lane: what is counted of its runs; only with metrics. */
+  tallies: readonly RunTally[] | undefined = undefined
   readonly #bytesMax: number
   /** Slots that each limited lane may fill, whatever the others do. */
   readonly #limitedShare: number
@@ -274,10 +275,8 @@ export class InFlightWindow implements RecordSink, Holder {
       parcel = toParcel(command.payload, 'payload', transferList)
     }
     // Getters of the payload may have ended it, or paused its lane.
-    const mayNotStart = command.isOver || command.lane.isPaused
-    const offset = mayNotStart
-      ? NO_ROOM
-      : commands.tryClaim(isSide ? headBytes : headBytes + length)
+    const isBarred = command.isOver || command.lane.isPaused
+    const offset = isBarred ? NO_ROOM : commands.tryClaim(isSide ? headBytes : headBytes + length)
     if (offset === NO_ROOM) {
       if (!isSide) this.#encoder.discard()
       return false
@@ -381,10 +380,12 @@ export class InFlightWindow implements RecordSink, Holder {
       this.load.remove(slot, run.lane)
       run.group?.leave()
       learnDuration(run.type, durationMs)
+      this.tallies?.[run.lane.index]?.returned(run.manager, startedAtMs, durationMs, isDone)
       return
     }
     this.#forget(slot)
     learnDuration(command.type, durationMs)
+    this.tallies?.[command.laneIndex]?.count(command.manager, startedAtMs, durationMs, isDone)
     if (isDone) {
       command.complete(value, this.partition, startedAtMs, durationMs)
       return
@@ -403,15 +404,17 @@ export class InFlightWindow implements RecordSink, Holder {
 
   detach(slot: number, reason: LaneError, graceMs: number): void {
     const command = this.#commands[slot]!
-    const { lane, type, key } = command
+    const { lane, type, key, manager } = command
     const id = this.#ids[slot]!
+    this.tallies?.[lane.index]?.drifted()
     const group = command.extras?.group?.split(this.startedAtMs(slot))
     this.#commands[slot] = undefined
     command.unbind()
     if (this.reservedFor === command) this.reservedFor = undefined
     this.#end.slots.abort(id)
     this.orders.push({ id, code: reason.code, details: reason.details })
-    this.watch.detach(slot, { lane, type, key, group, reason, graceEndsMs: nowMs() + graceMs })
+    const graceEndsMs = nowMs() + graceMs
+    this.watch.detach(slot, { lane, type, key, manager, group, reason, graceEndsMs })
     // A stream that waits for credit looks again.
     this.#end.bell.ring(true)
   }
@@ -515,7 +518,9 @@ export class InFlightWindow implements RecordSink, Holder {
       if (command !== undefined) left.push({ command, started: !this.revoke(slot) })
     }
     for (const [slot, command] of this.#commands.entries()) {
-      if (command !== undefined) this.#forget(slot)
+      if (command === undefined) continue
+      this.tallies?.[command.laneIndex]?.drifted()
+      this.#forget(slot)
     }
     this.#sidePort.close()
     return left.sort((a, b) => a.command.sequence - b.command.sequence)

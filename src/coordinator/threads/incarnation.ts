@@ -271,7 +271,7 @@ export class Incarnation {
     this.#output = output
     this.window = new InFlightWindow(region, bell, partition, sidePort, plan, output)
     const tallies = plan.tallies?.open(partition)
-    this.window.queuedAtMs = tallies?.queuedAtMs
+    this.window.tallies = plan.tallies?.runsOf(partition)
     const current: Parameters<typeof converse>[1] = {
       conversation: { incarnation: this, reports, nested },
     }

@@ -10,6 +10,7 @@ import { stableHash } from '../../schedule/hash.ts'
 import { ANY_PARTITION, type Command, type CommandEvents } from '../command.ts'
 import type { CommandTimers } from '../command-timers.ts'
 import type { LifeCycle } from '../life-cycle.ts'
+import { startableNow } from '../metered-manager.ts'
 import type { DeadLetterQueue } from '../results/dead-letter-queue.ts'
 import { fileOf } from '../type-table.ts'
 
@@ -160,6 +161,7 @@ export class Recovery {
     const history = command.remember()
     history.attempt++
     history.lastError = error
+    startableNow(command)
   }
 
   #end(

@@ -10,7 +10,7 @@ import { nowMs } from '../../base/clock.ts'
 import type { LaneError } from '../../base/errors.ts'
 import { SLOT_COUNT } from '../../memory/layout.ts'
 import { type CoordinatorSlots, SlotState } from '../../memory/slots.ts'
-import type { Command } from '../command.ts'
+import type { Command, CommandManager } from '../command.ts'
 import type { RunClaim } from '../manager-events.ts'
 import type { CommandType } from '../type-table.ts'
 
@@ -23,6 +23,8 @@ const PAUSED_LOOK_MS = 100
 /** A run that goes on in a thread that lives, though its command has settled. */
 export interface DetachedRun extends RunClaim {
   readonly type: CommandType
+  /** Knows when its command could have started. */
+  readonly manager: CommandManager
   /** Why it was detached. */
   readonly reason: LaneError
   /** When its thread is given up if it still runs; Infinity if it may run on. */

@@ -10,11 +10,11 @@ import {
 import { VERSION } from '../../base/version.ts'
 import { awakeMemory } from '../../memory/awake-threads.ts'
 import type { CoordinatorCommons } from '../../memory/commons.ts'
-import type { TallyBook } from '../../memory/tallies.ts'
 import { PARTITION_MARKER, PROGRAM_MARKER } from '../../model/command.ts'
 import type { FileCall, FileHandler } from '../../model/handler-module.ts'
 import { usableCores } from '../cores.ts'
 import type { ManagerPlan } from '../options.ts'
+import type { TallyBook } from '../tally-book.ts'
 import type { WindowPlan } from './in-flight-window.ts'
 import type { ThreadProgram } from './thread-program.ts'
 
@@ -23,7 +23,7 @@ export interface ThreadPlan extends WindowPlan {
   /** What the threads run; found before the first of them starts. */
   program: ThreadProgram | undefined
   readonly commons: CoordinatorCommons
-  /** Has a block for each thread; undefined without metrics. */
+  /** Counts runs, and has a block for each thread; undefined without metrics. */
   readonly tallies: TallyBook | undefined
   readonly partitions: number
   /** URL of the handler module, if there is one; a reload may change it. */
@@ -46,7 +46,7 @@ export interface ThreadPlan extends WindowPlan {
  * What the threads of a manager are made with.
  *
  * @param commons - Memory that all its threads share.
- * @param tallies - What its threads count, if it has metrics.
+ * @param tallies - Take what is counted, if it has metrics.
  */
 export function planThreads(
   plan: ManagerPlan,

@@ -16,6 +16,17 @@ test('what is too short or too long for a bucket of its own is counted in the ou
   expect(histogram.quantile(1)).toBe(2 ** 40)
 })
 
+test('what is no duration leaves sums, bounds and JSON finite', () => {
+  const histogram = new Histogram()
+  for (const ms of [Number.NaN, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, 1]) {
+    histogram.record(ms)
+  }
+  const { count, sum, min, max } = histogram
+  expect([count, sum, min, max]).toEqual([4, 2 ** 27 + 1, 0, 2 ** 27])
+  const again = Histogram.from(JSON.parse(JSON.stringify(histogram)))
+  expect([again.count, again.sum, again.max]).toEqual([4, 2 ** 27 + 1, 2 ** 27])
+})
+
 test('a duration of 0 is the least, whatever follows', () => {
   const histogram = new Histogram()
   histogram.record(0)

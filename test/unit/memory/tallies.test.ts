@@ -1,29 +1,22 @@
-// Tallies: blocks of threads that live and that have ended add up by partition and lane.
+// Tallies: blocks of threads are read from their memory alone, and add up.
 
 import { expect, test } from 'vitest'
-import { Tallies, TallyBook } from '../../../src/memory/tallies.ts'
+import { Tallies } from '../../../src/memory/tallies.ts'
 
 test('two views of one block show the same counts', () => {
   const writer = new Tallies(2)
   const reader = new Tallies(2, writer.memory)
-  writer.countRun(1, 4, 8, true)
-  writer.countLimited(1)
-  writer.queuedAtMs[7] = 12
-  const { failed, limited, wait, run } = reader.lanes[1]!
-  expect([failed, limited, wait.sum, run.sum]).toEqual([1, 1, 4, 8])
-  expect(reader.lanes[0]!.run.count).toBe(0)
-  expect(reader.queuedAtMs[7]).toBe(12)
+  writer.limited[1]! += 3
+  writer.delay.record(4)
+  expect([...reader.limited]).toEqual([0, 3])
+  expect([reader.delay.count, reader.delay.sum]).toEqual([1, 4])
 })
 
-test('what a thread has counted stays when it ends, and is counted once', () => {
-  const book = new TallyBook(2, 1)
-  const first = book.open(1)
-  first.countRun(0, 1, 10, false)
-  book.close(1, first)
-  book.close(1, first)
-  const second = book.open(1)
-  second.countRun(0, 1, 20, true)
-  const { failed, run } = book.read(1, 0)
-  expect([failed, run.count, run.sum, run.min, run.max]).toEqual([1, 2, 30, 10, 20])
-  expect(book.read(0, 0).run.count).toBe(0)
+test('the blocks of two threads add up', () => {
+  const [first, second] = [new Tallies(1), new Tallies(1)]
+  first.limited[0] = 1
+  second.limited[0] = 2
+  for (const ms of [1, 8]) second.delay.record(ms)
+  const { limited, delay } = new Tallies(1).add(first).add(second)
+  expect([[...limited], delay.count, delay.max]).toEqual([[3], 2, 8])
 })

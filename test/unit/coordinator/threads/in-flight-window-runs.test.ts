@@ -4,8 +4,10 @@ import { expect, test, vi } from 'vitest'
 import { laneError } from '../../../../src/base/errors.ts'
 import type { Command } from '../../../../src/coordinator/command.ts'
 import type { StreamReader } from '../../../../src/coordinator/results/stream-reader.ts'
+import { RunTally } from '../../../../src/coordinator/tally-book.ts'
 import { ResultStatus } from '../../../../src/wire/record-kind.ts'
-import { command, Rig } from '../support/rig.ts'
+import { uncaughtBy } from '../../../support/uncaught.ts'
+import { command, Rig, services } from '../support/rig.ts'
 
 const ABORTED = laneError('CORELANE_ABORTED', { stage: 'running' })
 
@@ -54,11 +56,7 @@ test('a report that comes after the end of its command reaches nobody and harms 
 })
 
 test('what a listener of reports throws is its own and stops no other result', async () => {
-  const thrown: unknown[] = []
   const error = new Error('mine')
-  const before = process.listeners('uncaughtException')
-  process.removeAllListeners('uncaughtException')
-  process.once('uncaughtException', (one) => thrown.push(one))
   const settled = vi.fn()
   const onProgress = () => {
     throw error
@@ -66,9 +64,7 @@ test('what a listener of reports throws is its own and stops no other result', a
   const { rig, bound, ids } = running(command({ options: { onProgress } }, settled))
   rig.outbox.sendProgress(ids[0]!, 1)
   rig.finish(ids[0]!, 'result')
-  bound.drain()
-  await new Promise((resolve) => setImmediate(resolve))
-  for (const listener of before) process.on('uncaughtException', listener)
+  const thrown = await uncaughtBy(() => bound.drain())
   expect([settled.mock.calls, thrown]).toEqual([[['result']], [error]])
 })
 
@@ -128,6 +124,31 @@ test('a detached run is no longer among what a dead thread leaves', () => {
   const { bound } = running(first, second)
   bound.detach(first.slot, ABORTED, 50)
   expect(bound.takeOrphans().map((left) => left.command)).toEqual([second])
+})
+
+test('runs are counted as their results are taken; those without one are adrift', () => {
+  const make = () => command({}, () => {}, { ...services(), atMs: 0 })
+  const [done, failed, late, lost] = [make(), make(), make(), make()]
+  const { rig, bound, ids } = running(done, failed, late, lost)
+  const tally = new RunTally()
+  bound.tallies = [tally]
+  const counts = () => [tally.run.count, tally.failed, tally.adrift]
+  rig.finish(ids[0]!, 'result', 8)
+  expect(counts()).toEqual([0, 0, 0])
+  bound.drain()
+  expect(counts()).toEqual([1, 0, 0])
+  // What cannot cross threads is a failure, whatever its handler has given.
+  rig.finish(ids[1]!, () => 'a function')
+  bound.detach(late.slot, ABORTED, 50)
+  bound.drain()
+  expect(counts()).toEqual([2, 1, 1])
+  rig.finish(ids[2]!, 'too late', 16)
+  bound.drain()
+  expect(counts()).toEqual([3, 1, 0])
+  expect(bound.takeOrphans().map(({ command: left }) => left)).toEqual([lost])
+  expect(counts()).toEqual([3, 1, 1])
+  // All of them were started at 5, and could have been at 0.
+  expect([tally.run.max, tally.wait.min, tally.wait.max]).toEqual([16, 5, 5])
 })
 
 test('all running handlers can be told that nobody waits, those that wait are not', () => {

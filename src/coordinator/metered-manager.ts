@@ -1,0 +1,83 @@
+// Metered manager: a manager as the commands see it that could have started at one moment. While
+// metrics are on commands hold it instead of the manager: so they know that moment, and none needs
+// a field or a reading of the clock for it.
+// Owns: the moment.
+
+import { nowMs } from '../base/clock.ts'
+import type { Command, CommandManager } from './command.ts'
+import { noExtras } from './command-extras.ts'
+
+/**
+ * So many submits of one turn share a moment. Partitions are shown commands at the end of the turn
+ * or 64 at a time, so a wait is off by little.
+ */
+const SHARED = 32
+
+/** Commands share it that were submitted together. */
+export class MeteredManager implements CommandManager {
+  readonly events: CommandManager['events']
+  readonly timers: CommandManager['timers']
+  readonly signals: CommandManager['signals']
+  readonly recovery: CommandManager['recovery']
+  readonly atMs: number = nowMs()
+  readonly #manager: CommandManager
+
+  /**
+   * @param manager - The manager itself.
+   */
+  constructor(manager: CommandManager) {
+    this.events = manager.events
+    this.timers = manager.timers
+    this.signals = manager.signals
+    this.recovery = manager.recovery
+    this.#manager = manager
+  }
+
+  abort(command: Command, reason: unknown): void {
+    this.#manager.abort(command, reason)
+  }
+
+  /** The same at the present moment. */
+  now(): MeteredManager {
+    return new MeteredManager(this.#manager)
+  }
+}
+
+/**
+ * Notes that a command can start now: its delay is over, or its last run. When it was submitted
+ * stays known.
+ */
+export function startableNow(command: Command): void {
+  const { manager, submittedAtMs } = command
+  if (!(manager instanceof MeteredManager)) return
+  command.extras = { ...(command.extras ?? noExtras()), submittedAtMs }
+  command.manager = manager.now()
+}
+
+/** Gives commands their moments. */
+export class SubmitClock {
+  readonly #manager: CommandManager
+  #left = 0
+  #present: MeteredManager | undefined
+
+  /**
+   * @param manager - The manager itself.
+   */
+  constructor(manager: CommandManager) {
+    this.#manager = manager
+  }
+
+  /** The manager at this moment, for a command that is submitted. */
+  get present(): CommandManager {
+    if (--this.#left < 0) {
+      this.#left = SHARED - 1
+      this.#present = new MeteredManager(this.#manager)
+    }
+    return this.#present!
+  }
+
+  /** The turn has ended: the next command has another moment. */
+  endTurn(): void {
+    this.#left = 0
+  }
+}
