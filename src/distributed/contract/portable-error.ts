@@ -24,7 +24,7 @@ const MEMBERS_MAX = 500
 const MEMBER_DEPTH_MAX = 8
 
 /** Errors that travel within others, besides causes; what is more is left out. */
-export const ERRORS_MAX = 32
+const ERRORS_MAX = 32
 
 /** Members with a field of their own. */
 const FIELDS = new Set(['name', 'message', 'stack', 'cause', 'code', 'class'])
@@ -165,58 +165,75 @@ function isError(value: unknown): value is Error {
 }
 
 /**
- * Rebuilds an error. Never throws, and nothing in the record can do more than fill members.
+ * Checks and copies a failure in portable form. Never throws.
  *
  * @param record - From {@link toPortableError} of some machine, or from a broker that lies.
+ * @returns Members of the right types alone, as many and as long as may travel.
+ */
+export function checkPortableError(record: unknown): PortableError {
+  return checked(record, 0, fullBudget())
+}
+
+function checked(given: unknown, depth: number, budget: Budget): PortableError {
+  if (typeof given !== 'object' || given === null) {
+    return { name: 'Error', message: `A failure arrived that cannot be read: ${describe(given)}` }
+  }
+  const error: { -readonly [K in keyof PortableError]: PortableError[K] } = {
+    name: textIn(given, 'name') ?? 'Error',
+    message: textIn(given, 'message') ?? '',
+  }
+  for (const member of ['class', 'stack', 'code'] as const) {
+    const text = textIn(given, member)
+    if (text !== undefined) error[member] = text
+  }
+  const own = plain(memberIn(given, 'own'), 0, budget)
+  if (typeof own === 'object' && own !== null && !Array.isArray(own)) {
+    // A member that must be text may be a number by now, as Node makes some.
+    const fits = (key: string): boolean =>
+      !isReserved(key) || (key === 'code' && error.code === undefined)
+    error.own = Object.fromEntries(Object.entries(own).filter(([key]) => fits(key)))
+  }
+  if (depth === ERROR_DEPTH_MAX) return error
+  const cause = memberIn(given, 'cause')
+  if (cause !== undefined) error.cause = checked(cause, depth + 1, budget)
+  const errors = listIn(given, 'errors')
+  if (errors !== undefined) {
+    error.errors = each(errors, budget, (one) => checked(one, depth + 1, budget))
+  }
+  return error
+}
+
+/**
+ * Rebuilds an error. Never throws, and nothing in the record can do more than fill members.
+ *
+ * @param record - As for {@link checkPortableError}.
  * @returns An error of the same class where that exists everywhere, with name, message, stack,
  * code, cause, errors and own members.
  */
 export function fromPortableError(record: unknown): Error {
-  return rebuild(record, 0, fullBudget())
+  return rebuild(checkPortableError(record))
 }
 
-function rebuild(given: unknown, depth: number, budget: Budget): Error {
-  if (typeof given !== 'object' || given === null) {
-    return new Error(`A failure arrived that cannot be read: ${describe(given)}`)
-  }
-  const name = textIn(given, 'name') ?? 'Error'
-  const code = textIn(given, 'code')
+function rebuild(failure: PortableError): Error {
+  const { name, message, stack, code, cause, errors } = failure
   const isOurs = code !== undefined && Object.hasOwn(ERRORS, code)
-  const stack = textIn(given, 'stack')
   const head: ErrorHead = {
-    class: isOurs ? 'LaneError' : (textIn(given, 'class') ?? name),
+    class: isOurs ? 'LaneError' : (failure.class ?? name),
     name,
-    message: textIn(given, 'message') ?? '',
+    message,
     ...(stack === undefined ? {} : { stack }),
     ...(code === undefined ? {} : { code }),
   }
-  const rest: ErrorRest = { own: ownIn(given, code, budget) }
-  const cause = memberIn(given, 'cause')
-  if (cause !== undefined && depth < ERROR_DEPTH_MAX) {
-    rest.cause = rebuild(cause, depth + 1, budget)
-  }
-  const errors = listIn(given, 'errors')
-  if (errors !== undefined && depth < ERROR_DEPTH_MAX) {
-    rest.errors = each(errors, budget, (one) => rebuild(one, depth + 1, budget))
-  }
+  const rest: ErrorRest = { own: { ...(code === undefined ? {} : { code }), ...failure.own } }
+  if (cause !== undefined) rest.cause = rebuild(cause)
+  if (errors !== undefined) rest.errors = errors.map(rebuild)
   try {
     const error = startError(head)
     finishError(error, head, rest)
     return error
   } catch (unreadable) {
-    return new Error(head.message, { cause: unreadable })
+    return new Error(message, { cause: unreadable })
   }
-}
-
-function ownIn(given: object, code: string | undefined, budget: Budget): Record<string, unknown> {
-  const own: Record<string, unknown> = code === undefined ? {} : { code }
-  const members = plain(memberIn(given, 'own'), 0, budget)
-  if (typeof members !== 'object' || members === null || Array.isArray(members)) return own
-  for (const [key, member] of Object.entries(members)) {
-    // A member that must be text may be a number by now, as Node makes some.
-    if (!isReserved(key) || (key === 'code' && code === undefined)) own[key] = member
-  }
-  return own
 }
 
 function memberIn(given: object, key: string): unknown {

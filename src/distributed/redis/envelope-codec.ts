@@ -7,13 +7,8 @@
 // in.
 
 import { laneError } from '../../base/errors.ts'
-import {
-  type CommandEnvelope,
-  type CommandResult,
-  checkEnvelope,
-  type PortableError,
-} from '../contract/envelope.ts'
-import { ERRORS_MAX } from '../contract/portable-error.ts'
+import { type CommandEnvelope, type CommandResult, checkEnvelope } from '../contract/envelope.ts'
+import { checkPortableError } from '../contract/portable-error.ts'
 import { decodeValue, encodeValue, RECORD } from './value-codec.ts'
 
 const VERSION = 1
@@ -263,9 +258,7 @@ export function decodeResult(bytes: Buffer, maxBytes: number): CommandResult {
     workerId,
     success,
     ...(value === undefined ? {} : { value }),
-    ...(error === undefined || error === null
-      ? {}
-      : { error: portable(error, CAUSES_MAX, { left: ERRORS_MAX }) }),
+    ...(error === undefined || error === null ? {} : { error: checkPortableError(error) }),
     retryCount: retryCount as number,
     durationMs,
     completedAt,
@@ -305,32 +298,4 @@ export function decodeProgress(bytes: Buffer, maxBytes: number): readonly [strin
   return [id, decodeValue(bytes.subarray(id.length + 1))]
 }
 
-/** Errors within errors are followed this far. */
-const CAUSES_MAX = 8
-
 const RECORD_TAG = Buffer.from([RECORD])
-
-/** Keeps of an error what an error has, each member in its type. */
-function portable(given: unknown, depth: number, errors: { left: number }): PortableError {
-  const own = (member: string): unknown =>
-    typeof given === 'object' && given !== null && Object.hasOwn(given, member)
-      ? (given as Record<string, unknown>)[member]
-      : undefined
-  const error: Record<string, unknown> = { name: 'Error', message: '' }
-  for (const member of ['name', 'message', 'class', 'stack', 'code']) {
-    if (typeof own(member) === 'string') error[member] = own(member)
-  }
-  for (const member of ['own', 'cause', 'errors']) {
-    const value = own(member)
-    if (typeof value !== 'object' || value === null) continue
-    if (member === 'own') error.own = value
-    else if (depth === 0) break
-    else if (member === 'cause') error.cause = portable(value, depth - 1, errors)
-    else if (Array.isArray(value)) {
-      const some = value.slice(0, errors.left)
-      errors.left -= some.length
-      error.errors = some.map((one) => portable(one, depth - 1, errors))
-    }
-  }
-  return error as unknown as PortableError
-}
