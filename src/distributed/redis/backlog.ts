@@ -6,6 +6,7 @@
 // empty lane, that come back and that are kept back are announced. Else it grows old.
 
 import { nowMs } from '../../base/clock.ts'
+import type { LaneDemand } from '../contract/distributed-queue.ts'
 import { isGroupedLane } from './keys.ts'
 
 /** What is believed of a lane of a partition. */
@@ -29,7 +30,7 @@ interface PartitionBelief {
   reapMs: number
 }
 
-type Lanes = readonly { readonly laneId: string }[]
+type Lanes = readonly Pick<LaneDemand, 'laneId'>[]
 
 /** Beliefs about partitions and lanes. */
 export class Backlog {
@@ -173,12 +174,6 @@ export interface Share {
   readonly lanes: number[]
 }
 
-/** How much of a lane is wanted in all. */
-export interface LaneWish {
-  readonly laneId: string
-  readonly max: number
-}
-
 /**
  * Divides a demand among partitions by what they are believed to have: the first get what they
  * have, the next what is then left.
@@ -188,7 +183,7 @@ export interface LaneWish {
 export function divide(
   backlog: Backlog,
   partitions: readonly number[],
-  wishes: readonly LaneWish[],
+  wishes: readonly Pick<LaneDemand, 'laneId' | 'max'>[],
   max: number,
   batchMax: number,
 ): Share[] {

@@ -88,22 +88,25 @@ export class RedisCaller {
     const words = ['', '', String(keys.length), ...keys, ...given]
     let isKnown = true
     let isRepeat = false
-    return this.repeat(async () => {
-      words[0] = isKnown ? 'EVALSHA' : 'EVAL'
-      words[1] = isKnown ? script.sha : script.source
-      if (isRepeat && mark !== undefined) words[3 + keys.length + mark] = '1'
-      try {
-        return (await this.#link.send(words)) as Answer
-      } catch (error) {
-        if (isErrorValue(error) && error.message.startsWith('NOSCRIPT')) isKnown = false
-        if (error instanceof LinkLost && error.wasSent) {
-          isRepeat = true
-          this.#report('answer-lost', `${script.name}: ${error.message}`)
-          if (never) throw new AskedOnce(error.message, { cause: error })
+    return this.repeat(
+      async () => {
+        words[0] = isKnown ? 'EVALSHA' : 'EVAL'
+        words[1] = isKnown ? script.sha : script.source
+        if (isRepeat && mark !== undefined) words[3 + keys.length + mark] = '1'
+        try {
+          return (await this.#link.send(words)) as Answer
+        } catch (error) {
+          if (isErrorValue(error) && error.message.startsWith('NOSCRIPT')) isKnown = false
+          if (error instanceof LinkLost && error.wasSent) {
+            isRepeat = true
+            this.#report('answer-lost', `${script.name}: ${error.message}`)
+          }
+          throw error
         }
-        throw error
-      }
-    })
+      },
+      undefined,
+      never,
+    )
   }
 
   /** Sends a command that may be sent again. */
@@ -115,11 +118,13 @@ export class RedisCaller {
    * Does something that may be done again, until it goes well or the call's time is up.
    *
    * @param untilMs - When its time is up, on the monotonic clock. Default: after `callTimeoutMs`.
-   * @throws LaneError `CORELANE_QUEUE_UNAVAILABLE`.
+   * @param isOnce - Whether it may not be done again once it was sent.
+   * @throws LaneError `CORELANE_QUEUE_UNAVAILABLE`; LinkLost if `isOnce`.
    */
   async repeat<T>(
     attempt: () => Promise<T>,
     untilMs: number = nowMs() + this.#callTimeoutMs,
+    isOnce = false,
   ): Promise<T> {
     this.checkOpen()
     for (let failures = 0; ; ) {
@@ -131,8 +136,8 @@ export class RedisCaller {
         return await attempt()
       } catch (error) {
         this.checkOpen()
-        if (error instanceof AskedOnce) throw error.cause
         if (error instanceof LaneError) throw error
+        if (isOnce && error instanceof LinkLost && error.wasSent) throw error
         const { message } = error as Error
         if (message.startsWith('NOSCRIPT')) continue
         const isTransient = error instanceof LinkLost || TRANSIENT.test(message)
@@ -152,9 +157,6 @@ export class RedisCaller {
     return laneError('CORELANE_QUEUE_UNAVAILABLE', { queue, reason: `${reason} (${this.#place})` })
   }
 }
-
-/** Carries a lost answer, its cause, past the repetition. */
-class AskedOnce extends Error {}
 
 function pause(failures: number): Promise<void> {
   const ceiling = Math.min(1000, 10 * 2 ** Math.min(failures, 8))
