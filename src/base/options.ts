@@ -151,7 +151,7 @@ export function modulePath(): OptionRule {
  * @throws ConfigError `CORELANE_INVALID_OPTION`.
  */
 export function refuseConstruction(isOurs: boolean, name: string, instead: string): void {
-  if (!isOurs) throw invalid(`new ${name}()`, 'a private constructor', instead)
+  if (!isOurs) throw invalidOption(`new ${name}()`, 'a private constructor', instead)
 }
 
 /**
@@ -220,11 +220,11 @@ function hint(key: string, rules: OptionRules): string {
 export function checkGiven(owner: string, options: unknown, rules: OptionRules): void {
   if (options === undefined) return
   if (typeof options !== 'object' || options === null) {
-    throw invalid(`${owner} options`, show(options), 'an object')
+    throw invalidOption(`${owner} options`, show(options), 'an object')
   }
   for (const key of Object.keys(options)) {
     if (!Object.hasOwn(rules, key)) {
-      throw invalid(
+      throw invalidOption(
         `${owner}.${key}`,
         `not an option${hint(key, rules)}`,
         Object.keys(rules).join(', '),
@@ -233,12 +233,13 @@ export function checkGiven(owner: string, options: unknown, rules: OptionRules):
     const value = (options as Record<string, unknown>)[key]
     const { accepts, allowed } = rules[key]!
     if (value !== undefined && !accepts(value)) {
-      throw invalid(`${owner}.${key}`, show(value), allowed)
+      throw invalidOption(`${owner}.${key}`, show(value), allowed)
     }
   }
 }
 
-function invalid(option: string, received: string, allowed: string): Error {
+/** The error `CORELANE_INVALID_OPTION` of an option. */
+export function invalidOption(option: string, received: string, allowed: string): Error {
   return laneError('CORELANE_INVALID_OPTION', { option, received, allowed })
 }
 
@@ -262,7 +263,7 @@ export function checkOptions<T extends object>(
     const value = Object.hasOwn(given, key) ? given[key] : undefined
     // The copy is checked: getters may answer otherwise, and hidden members are not listed.
     if (value !== undefined && !rule.accepts(value)) {
-      throw invalid(`${owner}.${key}`, show(value), rule.allowed)
+      throw invalidOption(`${owner}.${key}`, show(value), rule.allowed)
     }
     checked[key] = value === undefined ? rule.default : (rule.meaning?.(value) ?? value)
   }

@@ -1,8 +1,8 @@
 // Lease request: checks what a worker asks an engine for, and the bounds of its calls.
 
 import { TIMER_MS_MAX } from '../../base/bounds.ts'
-import { laneError, show } from '../../base/errors.ts'
-import { checkOptions } from '../../base/options.ts'
+import { show } from '../../base/errors.ts'
+import { checkOptions, invalidOption } from '../../base/options.ts'
 import { PRIORITY_MAX } from '../../model/command.ts'
 import { CONCURRENCY_MAX } from '../../model/lane.ts'
 import { standingOf, type WorkerStanding } from '../../model/queue-standing.ts'
@@ -35,7 +35,7 @@ export function checkWhole(option: string, value: unknown, min: number, max: num
 }
 
 function refuse(option: string, received: unknown, allowed: string): never {
-  throw laneError('CORELANE_INVALID_OPTION', { option, received: show(received), allowed })
+  throw invalidOption(option, show(received), allowed)
 }
 
 /**

@@ -1,8 +1,8 @@
 // Live limits: limits of lanes that are set on a queue while workers run, and hold for all of them.
 // Owns: nothing; data and its checks.
 
-import { laneError, show } from '../../base/errors.ts'
-import { checkOptions, integer } from '../../base/options.ts'
+import { show } from '../../base/errors.ts'
+import { checkOptions, integer, invalidOption } from '../../base/options.ts'
 import { CONCURRENCY_MAX } from '../../model/lane.ts'
 import { RATE_RULES, type RateLimitOptions } from '../../model/rate-limit.ts'
 import { checkName } from './envelope.ts'
@@ -53,9 +53,6 @@ export function checkLiveRate(
   if (limit !== undefined && algorithm === 'token-bucket' && scope === 'global') {
     return { limit, windowMs: windowMs! }
   }
-  throw laneError('CORELANE_INVALID_OPTION', {
-    option: 'setRateLimit',
-    received: show(rate),
-    allowed: 'a limit of a token bucket over all workers',
-  })
+  const allowed = 'a limit of a token bucket over all workers'
+  throw invalidOption('setRateLimit', show(rate), allowed)
 }

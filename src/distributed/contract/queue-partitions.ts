@@ -1,7 +1,7 @@
 // Queue partitions: how many partitions a queue has, and how submitters choose among them.
 
-import { laneError, show } from '../../base/errors.ts'
-import { checkOptions } from '../../base/options.ts'
+import { show } from '../../base/errors.ts'
+import { checkOptions, invalidOption } from '../../base/options.ts'
 import {
   type CheckedPartitions,
   PARTITION_RULES,
@@ -30,11 +30,8 @@ export function planPartitions(
   const checked = checkOptions<CheckedPartitions>('partitions', partitions, PARTITION_RULES)
   const { strategy } = checked
   if (!PORTABLE_STRATEGIES.includes(strategy)) {
-    throw laneError('CORELANE_INVALID_OPTION', {
-      option: 'partitions.strategy',
-      received: show(strategy),
-      allowed: `a strategy that every submitter can follow: ${PORTABLE_STRATEGIES.join(', ')}`,
-    })
+    const allowed = `a strategy that every submitter can follow: ${PORTABLE_STRATEGIES.join(', ')}`
+    throw invalidOption('partitions.strategy', show(strategy), allowed)
   }
   return { strategy, numPartitions: strategy === 'single' ? 1 : (checked.count ?? fallback()) }
 }

@@ -5,12 +5,13 @@ import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { RedisClientOptions } from 'redis'
 import { TIMER_MS_MAX } from '../../base/bounds.ts'
-import { laneError, show } from '../../base/errors.ts'
+import { show } from '../../base/errors.ts'
 import {
   anything,
   type Complete,
   checkOptions,
   integer,
+  invalidOption,
   isObject,
   milliseconds,
   type OptionRules,
@@ -163,7 +164,11 @@ export interface RedisQueuePlan extends QueuePartitions, Complete<RedisQueueOpti
 export function planRedisQueue(options: RedisQueueOptions | undefined): RedisQueuePlan {
   if (typeof options?.url === 'string' && !REDIS_QUEUE_RULES.url.accepts(options.url)) {
     // It may hold a password, so it is not shown.
-    refuse('RedisDistributedQueue.url', 'not such a URL', REDIS_QUEUE_RULES.url.allowed)
+    throw invalidOption(
+      'RedisDistributedQueue.url',
+      'not such a URL',
+      REDIS_QUEUE_RULES.url.allowed,
+    )
   }
   const checked = checkOptions<Complete<RedisQueueOptions, Open | 'workerId'>>(
     'RedisDistributedQueue',
@@ -172,13 +177,17 @@ export function planRedisQueue(options: RedisQueueOptions | undefined): RedisQue
   )
   const ways = [checked.url, checked.connection, checked.client]
   if (ways.filter((way) => way !== undefined).length > 1) {
-    refuse('RedisDistributedQueue.url', 'more than one', 'one of url, connection and client')
+    throw invalidOption(
+      'RedisDistributedQueue.url',
+      'more than one',
+      'one of url, connection and client',
+    )
   }
   const asked = checked.partitions ?? {}
   const partitions = planPartitions(asked, () => PARTITION_COUNT)
   const { strategy, numPartitions } = partitions
   if (asked.count !== undefined && asked.count !== numPartitions) {
-    refuse('partitions.count', show(asked.count), '1 with the strategy single')
+    throw invalidOption('partitions.count', show(asked.count), '1 with the strategy single')
   }
   const hasCount = asked.count !== undefined || strategy === 'single'
   const required = {
@@ -191,10 +200,6 @@ export function planRedisQueue(options: RedisQueueOptions | undefined): RedisQue
     ...partitions,
     required,
   })
-}
-
-function refuse(option: string, received: string, allowed: string): never {
-  throw laneError('CORELANE_INVALID_OPTION', { option, received, allowed })
 }
 
 /** A name that no other start of a process has. */
