@@ -24,7 +24,7 @@
 import { COMMAND_RULES } from '../model/command.ts'
 import { type GroupPlan, rankOf, type SharedLanePlan } from '../model/lane.ts'
 import type { GroupMetrics } from '../model/metrics.ts'
-import { groupRateOf } from './group-rate.ts'
+import { type GroupRate, groupRatesOf } from './group-rate.ts'
 import {
   type Flow,
   Group,
@@ -69,6 +69,10 @@ export class GroupQueue<T extends GroupItem> {
   #idleCount = 0
   /** When to forget some of those; 0: to be decided at the next look. */
   #sweepAtMs = Number.POSITIVE_INFINITY
+  /** Makes the rate of a group; undefined if there is none. */
+  #rateOf: (() => GroupRate) | undefined
+  /** Released items whose start is not known, in no order; kept where there is a rate. */
+  readonly #pending: T[] = []
   /** Groups to look at next time, since the clock matters to them. */
   readonly #due: Group<T>[] = []
 
@@ -91,6 +95,7 @@ export class GroupQueue<T extends GroupItem> {
     this.#plan = plan
     const isLimited = plan.rate !== undefined || plan.concurrency !== Number.POSITIVE_INFINITY
     this.isOpen = isFixed && !isLimited
+    this.#rateOf = groupRatesOf(plan.rate)
     this.#rank = rankOf(lane.priority, PRIORITY)
     this.#rings = Array.from({ length: places }, () => new Ring<T>())
     this.#costOf = costOf
@@ -168,7 +173,7 @@ export class GroupQueue<T extends GroupItem> {
     if (this.isOpen) return true
     const group = this.#enter(known, seat.group, place)
     seat.keeper = group.flowAt(place)
-    group.release(item)
+    this.#count(group, item)
     return true
   }
 
@@ -177,6 +182,7 @@ export class GroupQueue<T extends GroupItem> {
     const waiting = this.#rings.map((_, place) => this.takeAll(place, nowMs))
     const { rate } = plan
     const isSameRate = isSame(rate, this.#plan.rate)
+    if (!isSameRate) this.#rateOf = groupRatesOf(rate)
     this.#lane = lane
     this.#plan = plan
     this.#rank = rankOf(lane.priority, PRIORITY)
@@ -184,7 +190,7 @@ export class GroupQueue<T extends GroupItem> {
       group.weight = plan.weights.get(group.name) ?? 1
       if (isSameRate) continue
       if (group.inHeap !== undefined) this.#wakes.remove(group)
-      group.limit(rate && groupRateOf(rate))
+      group.limit(this.#rateOf?.())
       if (!group.isIdle) this.#reconsider(group, nowMs)
     }
     for (const [place, items] of waiting.entries()) {
@@ -201,10 +207,14 @@ export class GroupQueue<T extends GroupItem> {
       this.#reconsider(group, nowMs)
     }
     this.#due.length = 0
+    let hasNoted = false
     for (let group = this.#wakes.peek(); group !== undefined; group = this.#wakes.peek()) {
       if (group.wakeAtMs > nowMs) return
       this.#wakes.remove(group)
-      this.#noteStarts(group)
+      if (group.pending > 0 && !hasNoted) {
+        this.#noteStarts()
+        hasNoted = true
+      }
       this.#reconsider(group, nowMs)
     }
   }
@@ -300,6 +310,13 @@ export class GroupQueue<T extends GroupItem> {
   }
 
   /** @internal */
+  started(group: Group<T>, seat: GroupSeat, atMs: number): void {
+    seat.state = SeatState.STARTED
+    this.#uncount(group, seat)
+    group.rate?.started(atMs)
+  }
+
+  /** @internal */
   leave(flow: Flow<T>, seat: GroupSeat, startedAtMs: number): void {
     const { group } = flow
     if (seat.state === SeatState.WAITING) {
@@ -311,7 +328,7 @@ export class GroupQueue<T extends GroupItem> {
       else this.#purge(flow)
     } else {
       if (startedAtMs > 0) seat.started(startedAtMs)
-      group.settle(seat)
+      this.#uncount(group, seat)
       group.released--
       seat.state = SeatState.FREE
     }
@@ -326,8 +343,8 @@ export class GroupQueue<T extends GroupItem> {
   /** The group of a name, which holds something from now on. */
   #enter(known: Group<T> | undefined, name: string, place: number): Group<T> {
     if (known === undefined) {
-      const { rate, weights } = this.#plan
-      const group = new Group(this, name, place, weights.get(name) ?? 1, rate && groupRateOf(rate))
+      const weight = this.#plan.weights.get(name) ?? 1
+      const group = new Group<T>(this, name, place, weight, this.#rateOf?.())
       this.#groups.set(name, group)
       return group
     }
@@ -341,13 +358,34 @@ export class GroupQueue<T extends GroupItem> {
   /** When a group may release one more, as far as is known; Infinity: once one of it has ended. */
   #allowedAtMs({ rate, released, pending }: Group<T>, nowMs: number): number {
     if (released >= this.#plan.concurrency) return Number.POSITIVE_INFINITY
-    return rate === undefined ? nowMs : rate.nextAtMs(nowMs, pending.length)
+    return rate === undefined ? nowMs : rate.nextAtMs(nowMs, pending)
   }
 
-  /** Counts the starts of released items that have become known, in order. */
-  #noteStarts({ pending }: Group<T>): void {
+  /** Counts an item that has its turn: it may start at any moment. */
+  #count(group: Group<T>, item: T): void {
+    group.released++
+    if (group.rate === undefined) return
+    group.pending++
+    item.seat.at = this.#pending.push(item) - 1
+  }
+
+  /** The start of a released item is known, or never comes. */
+  #uncount(group: Group<T>, seat: GroupSeat): void {
+    const { at } = seat
+    if (at < 0) return
+    const last = this.#pending.pop()!
+    if (last.seat !== seat) {
+      this.#pending[at] = last
+      last.seat.at = at
+    }
+    seat.at = -1
+    group.pending--
+  }
+
+  /** Counts the starts of released items that have become known, of all groups and in order. */
+  #noteStarts(): void {
     const starts: { seat: GroupSeat; atMs: number }[] = []
-    for (const item of pending) {
+    for (const item of this.#pending) {
       const atMs = this.#startOf(item)
       if (atMs > 0) starts.push({ seat: item.seat, atMs })
     }
@@ -403,7 +441,7 @@ export class GroupQueue<T extends GroupItem> {
       if (group.waiting === 0) this.#groups.delete(group.name)
       return item
     }
-    group.release(item)
+    this.#count(group, item)
     if (group.rate !== undefined || group.released >= this.#plan.concurrency) {
       this.#reconsider(group, nowMs)
     }
@@ -458,7 +496,7 @@ export class GroupQueue<T extends GroupItem> {
   #idle(group: Group<T>): void {
     if (group.isIdle) return
     group.isIdle = true
-    if (group.inHeap !== undefined) this.#wakes.remove(group)
+    if (group.rate !== undefined) this.#wakes.remove(group)
     if (this.isOpen || this.#idleCount >= IDLE_MAX) {
       this.#groups.delete(group.name)
       return

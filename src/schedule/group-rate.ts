@@ -24,9 +24,20 @@ export interface GroupRate {
   readonly idleAtMs: number
 }
 
-/** Starts to count by a plan. */
-export function groupRateOf(plan: RatePlan): GroupRate {
-  return plan.isSliding ? new WindowRate(plan) : new BucketRate(plan)
+/** Makes what counts the starts of a group by a plan; undefined without one. */
+export function groupRatesOf(plan: RatePlan | undefined): (() => GroupRate) | undefined {
+  if (plan === undefined) return undefined
+  if (plan.isSliding) return () => new WindowRate(plan)
+  // Whole nanoseconds, rounded up.
+  const intervalMs = Math.ceil((plan.windowMs * 1e6) / plan.limit) / 1e6
+  const terms = { limit: plan.limit, intervalMs }
+  return () => new BucketRate(terms)
+}
+
+/** What all buckets of a plan share. */
+interface BucketTerms {
+  readonly limit: number
+  readonly intervalMs: number
 }
 
 /**
@@ -34,22 +45,20 @@ export function groupRateOf(plan: RatePlan): GroupRate {
  * I.371). A start that becomes known late only moves that moment on.
  */
 class BucketRate implements GroupRate {
-  readonly #intervalMs: number
-  readonly #limit: number
+  readonly #terms: BucketTerms
   idleAtMs = Number.NEGATIVE_INFINITY
 
-  constructor({ limit, windowMs }: RatePlan) {
-    this.#limit = limit
-    // Whole nanoseconds, rounded up.
-    this.#intervalMs = Math.ceil((windowMs * 1e6) / limit) / 1e6
+  constructor(terms: BucketTerms) {
+    this.#terms = terms
   }
 
   nextAtMs(nowMs: number, pending: number): number {
-    return Math.max(this.idleAtMs, nowMs) + (pending + 1 - this.#limit) * this.#intervalMs
+    const { limit, intervalMs } = this.#terms
+    return Math.max(this.idleAtMs, nowMs) + (pending + 1 - limit) * intervalMs
   }
 
   started(atMs: number): void {
-    this.idleAtMs = Math.max(this.idleAtMs, atMs) + this.#intervalMs
+    this.idleAtMs = Math.max(this.idleAtMs, atMs) + this.#terms.intervalMs
   }
 }
 

@@ -29,7 +29,7 @@ export class GroupSeat {
   /** Sequence and rank of its command before a turn changed them; undefined if none did. */
   number: number | undefined = undefined
   rank = 0
-  /** Where it is among those whose start is not known; -1 if it is not there. */
+  /** Where its command is among those whose start is not known; -1 if it is not there. */
   at = -1
 
   /** @param group - Name of the group. */
@@ -92,6 +92,7 @@ export interface GroupItem extends Queueable {
 
 /** The queue of a group. */
 interface GroupOwner<T extends GroupItem> {
+  started(group: Group<T>, seat: GroupSeat, atMs: number): void
   leave(flow: Flow<T>, seat: GroupSeat, startedAtMs: number): void
 }
 
@@ -119,9 +120,7 @@ export abstract class Flow<T extends GroupItem> implements SeatKeeper {
   }
 
   started(seat: GroupSeat, atMs: number): void {
-    seat.state = SeatState.STARTED
-    this.group.settle(seat)
-    this.group.rate?.started(atMs)
+    this.group.owner.started(this.group, seat, atMs)
   }
 
   leave(seat: GroupSeat, startedAtMs: number): void {
@@ -129,28 +128,26 @@ export abstract class Flow<T extends GroupItem> implements SeatKeeper {
   }
 }
 
-// Without a rate nothing is ever put there.
-const NONE: never[] = []
-
 /** A group, which is its flow at the place where it was first seen. */
 export class Group<T extends GroupItem> extends Flow<T> {
+  // First those that each command needs, side by side: groups are many and far from the caches.
   readonly group = this
   readonly owner: GroupOwner<T>
-  readonly name: string
-  weight: number
   rate: GroupRate | undefined
-  /** At other places. */
-  others: Flow<T>[] | undefined = undefined
-  /** Released commands whose start is not known, in no order; kept where it matters. */
-  pending: T[] = NONE
   waiting = 0
   released = 0
+  /** Released commands whose start is not known; counted where a rate needs it. */
+  pending = 0
   /** Whether it holds nothing. */
   isIdle = false
   /** Whether there was a sweep since it became idle. */
   hasRested = false
   /** Whether it is to be looked at next time. */
   isDue = false
+  readonly name: string
+  weight: number
+  /** At other places. */
+  others: Flow<T>[] | undefined = undefined
   /** When to look at it again, at the latest. */
   wakeAtMs = 0
   inHeap: HeapPlace | undefined
@@ -164,35 +161,16 @@ export class Group<T extends GroupItem> extends Flow<T> {
   ) {
     super(place)
     this.owner = owner
+    this.rate = rate
     this.name = name
     this.weight = weight
-    this.limit(rate)
+    this.inHeap = rate && { place: -1 }
   }
 
   /** Takes a rate in place of the one it had. */
   limit(rate: GroupRate | undefined): void {
     this.rate = rate
-    if (rate === undefined || this.inHeap !== undefined) return
-    this.pending = []
-    this.inHeap = { place: -1 }
-  }
-
-  /** Counts a command that has its turn: it may start at any moment. */
-  release(item: T): void {
-    this.released++
-    if (this.rate !== undefined) item.seat.at = this.pending.push(item) - 1
-  }
-
-  /** The start of a released command is known, or never comes. */
-  settle(seat: GroupSeat): void {
-    const { pending } = this
-    const { at } = seat
-    if (at < 0) return
-    seat.at = -1
-    const last = pending.pop()!
-    if (last.seat === seat) return
-    pending[at] = last
-    last.seat.at = at
+    if (rate !== undefined) this.inHeap ??= { place: -1 }
   }
 
   flowAt(place: number): Flow<T> {
