@@ -85,7 +85,7 @@ export function readCommandLine(
   const options = Object.values(command.options)
   const known = new Map(options.map((option) => [wordOf(option), option]))
   const { tokens } = parseArgs({
-    args: joinNegativeNumbers(words, known),
+    args: joinDashedValues(words, known),
     options: Object.fromEntries(
       options.map((option) => [
         wordOf(option).slice(2),
@@ -123,15 +123,16 @@ export function readCommandLine(
   return { args, options: Object.fromEntries(named) }
 }
 
-/** `--timeout -5` is a value that is not allowed, not an option `-5`. */
-function joinNegativeNumbers(
+/** No option has one dash: `--timeout -5` and `--token -a` are values. */
+function joinDashedValues(
   words: readonly string[],
   known: ReadonlyMap<string, CliOption>,
 ): string[] {
   const joined: string[] = []
   for (const word of words) {
     const before = known.get(joined.at(-1) ?? '')
-    if (before !== undefined && takesValue(before) && /^-[.\d]/.test(word)) {
+    const isValue = /^-(?!-)/.test(word) && !HELP_FLAGS.includes(word)
+    if (before !== undefined && takesValue(before) && isValue) {
       joined.push(`${joined.pop()}=${word}`)
     } else joined.push(word)
   }

@@ -58,7 +58,9 @@ try {
   process.exitCode = await dispatch(process.argv.slice(2))
 } catch (error) {
   if (error instanceof UsageError) {
-    console.error(`corelane: ${error.message}\nTry: corelane --help`)
+    const known = COMMANDS.map((one) => namesOf(one).name).find((name) => name === process.argv[2])
+    const help = ['corelane', known, '--help'].filter(Boolean).join(' ')
+    console.error(`corelane: ${error.message}\nTry: ${help}`)
     process.exitCode = EXIT_USAGE
   } else {
     console.error('corelane:', error)

@@ -23,7 +23,13 @@ import { thrownValue } from '../wire/error-codec.ts'
 import { fromSideValue, SidePort, toCallValue, toParcel } from '../wire/side-payload.ts'
 import { givenOf, keyRefused } from './admission/intake.ts'
 import { createHandlersProxy, type HandlersProxy, type RunOptions } from './handlers-proxy.ts'
-import { MAP_RULES, type MapOptions, type MapPlan, mapCommands } from './map-commands.ts'
+import {
+  checkSource,
+  MAP_RULES,
+  type MapOptions,
+  type MapPlan,
+  mapCommands,
+} from './map-commands.ts'
 import { type ManagerPlan, planManager, type QueueManagerOptions } from './options.ts'
 import type { QueueManager } from './queue-manager.ts'
 
@@ -135,6 +141,7 @@ class Inline {
     payloads: Iterable<unknown>,
     options?: CommandOptions,
   ): Promise<unknown[]> {
+    checkSource('submitMany.payloads', payloads)
     return Promise.all([...payloads].map((one) => this.submit(lane, type, one, options)))
   }
 

@@ -2,6 +2,7 @@
 // Owns: the commands in flight for one iteration.
 
 import { Deque } from '../base/deque.ts'
+import { laneError, show } from '../base/errors.ts'
 import { boolean, integer, type OptionRules } from '../base/options.ts'
 import type { CommandOptions } from '../model/command.ts'
 
@@ -145,7 +146,17 @@ async function nextOf<T>(iterator: AsyncIterator<T> | Iterator<T>): Promise<Iter
 }
 
 function iterate<T>(source: AsyncIterable<T> | Iterable<T>): AsyncIterator<T> | Iterator<T> {
+  checkSource('map.source', source)
   // A string is a source too.
   const { [Symbol.asyncIterator]: open } = source as Partial<AsyncIterable<T>>
   return open === undefined ? (source as Iterable<T>)[Symbol.iterator]() : open.call(source)
+}
+
+/** Refuses what cannot be iterated: where the lane was left out, the payloads came as the type. */
+export function checkSource(option: string, source: unknown): void {
+  const { [Symbol.asyncIterator]: open, [Symbol.iterator]: start } = Object(source)
+  if (open !== undefined || start !== undefined) return
+  const received = show(source)
+  const allowed = 'something that can be iterated, after lane and type'
+  throw laneError('CORELANE_INVALID_OPTION', { option, received, allowed })
 }

@@ -26,6 +26,7 @@ import { createHandlersProxy, type HandlersProxy, type RunOptions } from './hand
 import type { LaneControl } from './lane-control.ts'
 import type { ManagerPort } from './manager-port.ts'
 import {
+  checkSource,
   MAP_RULES,
   type MapOptions,
   type MapOutcome,
@@ -202,6 +203,7 @@ class Manager<M, L extends string> {
     payloads: Iterable<PayloadGiven<M, K, P>>,
     options?: CommandOptions,
   ): Promise<ResultOf<M, K>[]> {
+    checkSource('submitMany.payloads', payloads)
     const { intake } = this.#runtime
     const submitAll = async (calledAtMs?: number) => {
       const batch = new Batch()

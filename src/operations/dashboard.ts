@@ -229,7 +229,7 @@ export class Dashboard {
     server.unref()
     // A page that is open holds a connection.
     server.on('connection', (socket) => socket.unref())
-    const token = checked.token ?? randomBytes(24).toString('base64url')
+    const token = checked.token ?? randomBytes(24).toString('hex')
     return new Dashboard(manager, checked, server, token)
   }
 

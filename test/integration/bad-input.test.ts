@@ -2,7 +2,14 @@
 // message that says what was received and what is allowed; the manager goes on.
 
 import { join } from 'node:path'
-import { PartitionConfig, PriorityBoostConfig, QueueManager, QueueManagerBuilder } from 'corelane'
+import {
+  PartitionConfig,
+  PriorityBoostConfig,
+  QueueManager,
+  QueueManagerBuilder,
+  Submitter,
+  WorkerPool,
+} from 'corelane'
 import { RedisDistributedQueue } from 'corelane/redis'
 import { describe, expect, test } from 'vitest'
 import { failure, rejection, within } from '../support/deadline.ts'
@@ -230,6 +237,34 @@ test.each(badCommands)('a command with %s is refused', async (_, options, says) 
     expect(error.message).toMatch(says)
   }
   expect(manager.stats().submitted).toBe(0)
+})
+
+test('payloads that cannot be iterated are refused, as when the lane was left out', async () => {
+  const manager = await open('values.js', one)
+  const many = failure(manager.submitMany('echo', [1] as never, undefined as never), 'submitMany')
+  expect(await many).toMatchObject({
+    code: 'CORELANE_INVALID_OPTION',
+    message: expect.stringContaining('submitMany.payloads is undefined; allowed: something that'),
+  })
+  for (const [source, received] of [
+    [undefined, 'undefined'],
+    [5, '5'],
+  ] as const) {
+    const first = manager.map('query', 'echo', source as never).next()
+    const says = expect.stringContaining(`map.source is ${received}; allowed: something that`)
+    expect(await failure(first, 'map')).toMatchObject({ message: says })
+  }
+})
+
+test('a worker pool and a submitter refuse what is no queue', async () => {
+  const manager = await open('values.js', one)
+  for (const make of [
+    () => new WorkerPool(manager as never, undefined as never),
+    () => new Submitter(manager as never),
+    () => new Submitter(undefined as never),
+  ]) {
+    expect(make).toThrow(/queue is .+; allowed: a distributed queue/)
+  }
 })
 
 test('bad options of a broadcast are refused', async () => {

@@ -138,6 +138,7 @@ test('an address that does not do is refused, by its reason and without its toke
       })
       expect([code, stdout]).toEqual([2, ''])
       expect(stderr).toContain(complaint)
+      expect(stderr).toContain(`Try: corelane ${command} --help`)
       expect(stderr).not.toContain('wrong-secret')
     }
   }

@@ -329,7 +329,7 @@ test.each([
 ])('the arguments %j exit with 2 and say why', async (args, complaint) => {
   const { code, stdout, stderr } = await run(args, toLines([{ type: 'echo' }]))
   expect(stderr).toContain(complaint)
-  expect(stderr).toContain('corelane --help')
+  expect(stderr).toMatch(/^Try: corelane (?:run )?--help$/m)
   expect(stdout).toBe('')
   expect(code).toBe(2)
 })

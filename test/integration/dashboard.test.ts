@@ -73,7 +73,7 @@ async function deadLetter(manager: QueueManager, payload: unknown): Promise<void
 
 test('it listens on loopback, and its page holds no data and loads nothing', async () => {
   const [, dashboard] = await start()
-  expect(dashboard.url).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/#token=[\w-]{32}$/)
+  expect(dashboard.url).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/#token=[\da-f]{48}$/)
   const { status, body, headers } = await ask(dashboard, '/', 'GET', {})
   expect(status).toBe(200)
   expect(headers['content-security-policy']).toContain("default-src 'none'")
@@ -85,7 +85,7 @@ test('it listens on loopback, and its page holds no data and loads nothing', asy
 test.each([
   ['no token', {}],
   ['another token', { authorization: 'Bearer x' }],
-  ['a token of the same length', { authorization: `Bearer ${'x'.repeat(32)}` }],
+  ['a token of the same length', { authorization: `Bearer ${'x'.repeat(48)}` }],
 ])('with %s nothing is told and nothing changes', async (_, headers) => {
   const [manager, dashboard] = await start()
   for (const [method, path] of [

@@ -369,7 +369,7 @@ test('a listener may call the manager, and what it throws is uncaught', async ()
 })
 
 test.each([
-  ['queue.command.done', () => {}, 'on.events is an array of 1; allowed'],
+  ['queue.command.done', () => {}, 'on.event is "queue.command.done"; allowed: '],
   ['queue.command.failed', 5, 'on.listener is 5; allowed: a function'],
 ])('on refuses %s and %s', async (name, listener, message) => {
   const manager = await open('values.js', { partitions: 1 })

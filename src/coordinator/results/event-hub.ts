@@ -6,7 +6,7 @@ import { CallContext } from '../../base/async-context.ts'
 import { callListener, nowMs, timers } from '../../base/clock.ts'
 import { Deque } from '../../base/deque.ts'
 import { laneError, show } from '../../base/errors.ts'
-import { checkGiven, checkOptions } from '../../base/options.ts'
+import { checkOptions } from '../../base/options.ts'
 import type { CommandOptions } from '../../model/command.ts'
 import type {
   AnyLaneEvent,
@@ -189,7 +189,13 @@ export class EventHub {
    * @throws ConfigError `CORELANE_INVALID_OPTION`.
    */
   on(event: LaneEventName, listener: (event: LaneEvent) => void): void {
-    checkGiven('on', { events: [event] }, SUBSCRIBE_RULES)
+    if (!LANE_EVENTS.includes(event)) {
+      throw laneError('CORELANE_INVALID_OPTION', {
+        option: 'on.event',
+        received: show(event),
+        allowed: LANE_EVENTS.join(', '),
+      })
+    }
     if (typeof listener !== 'function') {
       const received = show(listener)
       throw laneError('CORELANE_INVALID_OPTION', {

@@ -154,7 +154,9 @@ export class ThreadLoader {
    * @param cause - Why.
    */
   loadError(cause: unknown, { handlers }: { readonly handlers: string | undefined }): LaneError {
-    const reason = isErrorValue(cause) ? `${cause.name}: ${cause.message}` : String(cause)
+    const text = isErrorValue(cause) ? `${cause.name}: ${cause.message}` : String(cause)
+    // The user's module is imported by that of threads.
+    const reason = text.replace(/ imported from .*corelane-entry\.cjs$/, '')
     return laneError('CORELANE_HANDLERS_FAILED', { module: handlers ?? '', reason }, cause)
   }
 }

@@ -116,6 +116,11 @@ const lifted = new WeakMap<DistributedQueue, LeasedQueue>()
 
 /** The engine that a queue is, or is made into. */
 export function leasedQueueOf(queue: DistributedQueue): LeasedQueue {
+  if (typeof queue?.enqueue !== 'function') {
+    const allowed = 'a distributed queue'
+    const received = show(queue)
+    throw laneError('CORELANE_INVALID_OPTION', { option: 'queue', received, allowed })
+  }
   if (isLeased(queue)) return queue
   const engine = lifted.get(queue) ?? liftQueue(queue)
   lifted.set(queue, engine)

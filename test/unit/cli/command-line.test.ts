@@ -37,6 +37,13 @@ test.each([
   expect(read(...words)).toMatchObject({ key })
 })
 
+test('a value may begin with a dash, as random ids and tokens may', () => {
+  expect(read('--key', '-McTXZDW7')).toMatchObject({ key: '-McTXZDW7' })
+  expect(read('--ordered', '--key', '-', '--in-flight', '7')).toMatchObject({ key: '-' })
+  expect(read('--key=--x')).toMatchObject({ key: '--x' })
+  expect(() => read('--key', '-h')).toThrow('value is missing')
+})
+
 test.each([
   ['out of range', ['--in-flight', '11'], '--in-flight is 11; allowed: an integer from 1 to 10'],
   ['of another kind', ['--in-flight', 'x'], '--in-flight is "x"; allowed: an integer'],
