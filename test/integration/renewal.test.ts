@@ -351,6 +351,57 @@ test('close during a reload settles everything, wherever the reload is', async (
   expect((await failure(manager.reload(), 'a reload after it')).code).toBe('CORELANE_CLOSED')
 })
 
+test('a reload that is overtaken by close starts no further thread', async () => {
+  const shared = new SharedArrayBuffer(4)
+  // Old threads tear down until the first new one has loaded, and a moment longer.
+  const handlers = moduleOf(`import { workerData } from 'node:worker_threads'
+    import { setTimeout as sleep } from 'node:timers/promises'
+    const loaded = new Int32Array(workerData)
+    export const setup = ({ incarnation }) => {
+      if (incarnation > 1) Atomics.add(loaded, 0, 1)
+    }
+    export const teardown = async () => {
+      while (Atomics.load(loaded, 0) === 0) await sleep(5)
+      await sleep(200)
+    }
+    export const echo = (value) => value`)
+  const partitions = PartitionConfig.balanced(3)
+  const options = { partitions, handlers, workerData: shared, closeTimeoutMs: 10_000 }
+  const manager = await open('values.js', options)
+  let spawned = 0
+  const hasSpawned = new Promise<void>((resolve) =>
+    manager.on('queue.partition.spawned', () => {
+      spawned++
+      resolve()
+    }),
+  )
+  const reloaded = failure(manager.reload(), 'reload')
+  await within(hasSpawned, 'the first new thread')
+  await within(manager.close(), 'close')
+  expect((await reloaded).code).toBe('CORELANE_CLOSED')
+  expect(spawned).toBe(1)
+})
+
+test('close starts no replacement of a thread that ends again and again', async () => {
+  const handlers = moduleOf(`import { setTimeout as sleep } from 'node:timers/promises'
+    export const setup = ({ incarnation }) => {
+      if (incarnation > 1) process.exit(1)
+    }
+    export const teardown = () => sleep(500)
+    export const die = () => process.exit(1)`)
+  const partitions = PartitionConfig.roundRobin(2)
+  const manager = await open('values.js', { partitions, handlers, closeTimeoutMs: 10_000 })
+  const exits = manager.subscribe({ events: ['queue.partition.exited'] })
+  await failure(manager.run('die'), 'die')
+  for (let count = 0; count < 3; count++) await within(exits.next(), 'an exit')
+  // The next replacement waits for 200 ms.
+  await new Promise(setImmediate)
+  let spawned = 0
+  manager.on('queue.partition.spawned', () => spawned++)
+  await within(manager.close(), 'close')
+  expect(spawned).toBe(0)
+})
+
 test.each(['event', 'end'] as const)(
   'a rejection that no handler handles: %s',
   async (floatingRejections) => {

@@ -160,6 +160,7 @@ export class Renewal {
       const [first, ...others] = inUse.length > 0 ? inUse : this.#partitions.slice(0, 1)
       // A module that loads nowhere costs one thread.
       const own = await load(first!)
+      this.#refuseIfClosing()
       await Promise.all(others.map((partition) => load(partition, own)))
       this.#refuseIfClosing()
       return own

@@ -439,7 +439,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     const timer = timers.setTimeout(() => {
       this.#respawns.delete(timer)
       // A reload may have given it a thread meanwhile.
-      if (partition.incarnation === undefined) void this.#replace(partition)
+      if (partition.incarnation === undefined && !this.#isClosing) void this.#replace(partition)
     }, delayMs)
     this.#respawns.add(timer)
   }
