@@ -198,7 +198,9 @@ export class Dispatcher implements Admission<Command> {
   lookAhead(now: number, next: number): void {
     this.#horizon.mark(now, next)
     const workUs = this.#horizon.workUs(now)
-    for (const { window } of this.#partitions) if (window !== undefined) window.workUsMax = workUs
+    for (const { window } of this.#partitions) {
+      if (window !== undefined) window.limits.workUsMax = workUs
+    }
   }
 
   /** How long results may lie unread from now on, in milliseconds: no partition runs dry. */
@@ -338,7 +340,7 @@ export class Dispatcher implements Admission<Command> {
   /** Whether another command of a key may be bound; where groups are limited, only if none is. */
   #acceptsKey(window: InFlightWindow, laneIndex: number, key: string, estimateUs?: number) {
     if (!hasGroupLimits(this.#lanes[laneIndex]!))
-      return window.acceptsKey(laneIndex, key, estimateUs)
+      return window.limits.acceptsKey(laneIndex, key, estimateUs)
     // Behind another of its key it would keep a slot, and a handler may wait for just that.
     return this.#lanes.every(({ index }) => window.load.ofKey(index, key) === 0)
   }

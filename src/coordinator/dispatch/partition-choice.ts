@@ -175,15 +175,16 @@ export class PartitionChoice {
     if (isReserved(window, command)) return false
     const { lane } = command
     const isPromised = this.promised[lane.index]! > window.load.inLane(lane.index)
-    if (isPromised) return window.hasSlotFor(command, rank)
+    const { limits } = window
+    if (isPromised) return limits.hasSlotFor(command, rank)
     if (lane.isLimited) {
       const allowance = this.#allowance(lane, command.type.estimateUs)
-      const isAccepted = window.acceptsLimited(command, rank, allowance)
-      this.wasOverAllowance ||= !isAccepted && window.hasSlotFor(command, rank)
+      const isAccepted = limits.acceptsLimited(command, rank, allowance)
+      this.wasOverAllowance ||= !isAccepted && limits.hasSlotFor(command, rank)
       return isAccepted
     }
     // Handlers that wait count as bound; the command may be what they wait for.
-    return (hasWaiting && window.hasRoom) || window.accepts(command, rank)
+    return (hasWaiting && limits.hasRoom) || limits.accepts(command, rank)
   }
 
   /** How many commands of a limited lane should wait bound to a partition: one at the gate. */

@@ -11,7 +11,6 @@ import { CoordinatorEnd } from '../../memory/region.ts'
 import { NO_ROOM, type RecordSink } from '../../memory/ring.ts'
 import { SlotState, slotOf } from '../../memory/slots.ts'
 import type { SharedMemory } from '../../memory/views.ts'
-import type { LanePlan } from '../../model/lane.ts'
 import { judge, type Urgency } from '../../schedule/urgency.ts'
 import { commandHeadBytes, commandKind, writeCommandHead } from '../../wire/command-record.ts'
 import type { AbortOrder } from '../../wire/control.ts'
@@ -34,24 +33,12 @@ import {
 import { PayloadDecoder, PayloadEncoder, PayloadKind, SPILL } from '../../wire/ring-payload.ts'
 import { type SideParcel, type SidePort, toParcel } from '../../wire/side-payload.ts'
 import type { Command, Holder } from '../command.ts'
-import { WORK_MS_MIN } from '../results/horizon.ts'
 import type { RunTally } from '../tally-book.ts'
 import { learnDuration } from '../type-table.ts'
 import { type RecallBounds, recall } from './recall.ts'
 import { type OrphanedCommand, type OverdueRun, RunWatch } from './run-watch.ts'
+import { WindowLimits, type WindowPlan } from './window-limits.ts'
 import { WindowLoad } from './window-load.ts'
-
-/** Work of one key that may be bound. */
-const KEY_WORK_US = 10_000
-
-/** Slots that only a command more urgent than something bound may take. */
-const RESERVED_SLOTS = 64
-
-/** Slots that limited lanes may fill together; a lane may fill its share in any case. */
-const LIMITED_SLOTS = 384
-
-/** Commands that may wait bound behind others of their keys. */
-const BEHIND_KEYS_MAX = 128
 
 /**
  * The partition drops revoked commands when it comes to them, which may be never: behind a busy
@@ -64,15 +51,6 @@ const FLUSH_COUNT = 64
 
 /** Results taken in one go, so that other partitions and the event loop get their turn. */
 const DRAIN_COUNT = 1024
-
-/** Bounds of a window that its manager sets. */
-export interface WindowPlan {
-  /** Longest payload that may lie in a record. */
-  readonly inlineBytesMax: number
-  readonly lanes: readonly LanePlan[]
-  /** Handlers that may run at once in one partition. */
-  readonly concurrency: number
-}
 
 /** Binds commands and takes their results. */
 export class InFlightWindow implements RecordSink, Holder {
@@ -92,17 +70,13 @@ export class InFlightWindow implements RecordSink, Holder {
   reservedFor: Command | undefined = undefined
   /** Abort orders for runs whose commands have settled. */
   readonly orders: AbortOrder[] = []
-  /** Work that it should hold, in microseconds. */
-  workUsMax: number = WORK_MS_MIN * 1000
+  /** Whether one more may be bound. */
+  readonly limits: WindowLimits
   /** Whether its thread traces what runs there; known once it has loaded. */
   isTraced = false
   /** By lane: what is counted of its runs; only with metrics. */
   tallies: readonly RunTally[] | undefined = undefined
   readonly #bytesMax: number
-  /** Slots that each limited lane may fill, whatever the others do. */
-  readonly #limitedShare: number
-  /** So many commands may be bound however long they run: as many as can run, and one at hand. */
-  readonly #countMin: number
   /** Takes what is judged. */
   readonly #urgency: Urgency = { rank: 0, untilMs: 0 }
   /** Records that the partition was not shown yet. */
@@ -133,8 +107,7 @@ export class InFlightWindow implements RecordSink, Holder {
     this.#encoder = new PayloadEncoder('payload', plan.inlineBytesMax)
     this.#bytesMax = this.#end.commands.bodyBytesMax
     this.load = new WindowLoad(plan.lanes.length, plan.concurrency > 1)
-    this.#limitedShare = Math.ceil(LIMITED_SLOTS / plan.lanes.length)
-    this.#countMin = plan.concurrency + 1
+    this.limits = new WindowLimits(this.#end.slots, this.load, this.#bytesMax, plan, this)
   }
 
   /** The end of the region, for counters and states. */
@@ -172,84 +145,9 @@ export class InFlightWindow implements RecordSink, Holder {
     return !this.#end.results.isEmpty
   }
 
-  /** Whether a slot is free that is not kept for a more urgent command. */
-  get hasSlot(): boolean {
-    return this.#end.slots.freeCount > RESERVED_SLOTS
-  }
-
-  /**
-   * Whether a slot is free for a command: the last ones are for those that overtake others.
-   *
-   * @param rank - How urgent it is at this moment.
-   */
-  hasSlotFor({ sequence }: Command, rank: number): boolean {
-    if (this.hasSlot) return true
-    return this.#end.slots.freeCount > 0 && this.load.hasAfter(rank, sequence)
-  }
-
-  /** Whether there is room for one more command of a lane that is not limited, its work aside. */
-  get hasRoom(): boolean {
-    return this.hasSlot && this.load.openBytes <= this.#bytesMax
-  }
-
   /** Results taken so far; grows whenever the partition makes progress. */
   get completed(): number {
     return this.#completed
-  }
-
-  /**
-   * Whether the window has room for a command: for its share of work, at least two commands, and
-   * beyond that for one that must overtake something bound, as long as little is ahead of it.
-   *
-   * @param command - The next one of its place, of a lane that is not limited.
-   * @param rank - How urgent it is at this moment.
-   */
-  accepts(command: Command, rank: number): boolean {
-    const { load } = this
-    const { freeCount } = this.#end.slots
-    if (freeCount === 0) return false
-    // Streams that rest must leave slots to what can run.
-    if (command.isStream && freeCount <= RESERVED_SLOTS) return false
-    if (load.readyCount < this.#countMin) return true
-    const work = command.type.estimateUs
-    if (this.hasRoom && load.readyWorkUs + work <= this.workUsMax) return true
-    const { sequence } = command
-    return load.hasAfter(rank, sequence) && load.aheadUs(rank, sequence) + work <= this.workUsMax
-  }
-
-  /**
-   * Whether the window has room for a command of a limited lane. One of each lane always waits at
-   * the gate; more may, within slots and bytes that limited lanes do not take from others.
-   *
-   * @param command - The next one of its place.
-   * @param rank - How urgent it is at this moment.
-   * @param allowance - How many of its lane may wait there besides those that run.
-   */
-  acceptsLimited(command: Command, rank: number, allowance: number): boolean {
-    const { load } = this
-    const { laneIndex } = command
-    const bound = load.inLane(laneIndex)
-    if (!this.hasSlotFor(command, rank)) return false
-    if (bound === 0) return true
-    if (load.bytesIn(laneIndex) > this.#bytesMax / 4) return false
-    if (load.limitedCount >= LIMITED_SLOTS && bound >= this.#limitedShare) return false
-    return bound < allowance || this.#startableIn(laneIndex) < allowance
-  }
-
-  /**
-   * Whether another command of a key may be bound: one that runs and the next always may, more only
-   * if they are short. Lanes count apart: bound commands of one may wait at its gate for a handler
-   * that waits for a command of the same key in another.
-   *
-   * @param estimateUs - Estimated run time of the command. Default: as those that are bound.
-   */
-  acceptsKey(laneIndex: number, key: string, estimateUs?: number): boolean {
-    const { load } = this
-    const count = load.ofKey(laneIndex, key)
-    if (count < 2) return true
-    const workUs = load.workOfKey(laneIndex, key)
-    const isShort = workUs + (estimateUs ?? workUs / count) <= KEY_WORK_US
-    return isShort && load.behindKeys < BEHIND_KEYS_MAX
   }
 
   /**
@@ -558,25 +456,6 @@ export class InFlightWindow implements RecordSink, Holder {
     if (timeoutMs !== undefined && this.watch.isTighter(timeoutMs)) {
       this.watch.tighten(timeoutMs, nowMs())
     }
-  }
-
-  /** Commands of a lane that have not started and are not behind another of their key. */
-  #startableIn(laneIndex: number): number {
-    const bound = [...this.snapshot()]
-    const keys = new Set<string>()
-    for (const { command, started } of bound) {
-      if (started && command.key !== undefined) keys.add(command.key)
-    }
-    let count = 0
-    for (const { command, started } of bound) {
-      if (started || command.laneIndex !== laneIndex) continue
-      if (command.key === undefined) count++
-      else if (!keys.has(command.key)) {
-        keys.add(command.key)
-        count++
-      }
-    }
-    return count
   }
 
   /** Asks the partition to drop what was revoked; asked again later if the ring is full. */

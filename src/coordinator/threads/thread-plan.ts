@@ -15,8 +15,8 @@ import type { FileCall, FileHandler } from '../../model/handler-module.ts'
 import { usableCores } from '../cores.ts'
 import type { ManagerPlan } from '../options.ts'
 import type { TallyBook } from '../tally-book.ts'
-import type { WindowPlan } from './in-flight-window.ts'
 import type { ThreadProgram } from './thread-program.ts'
+import type { WindowPlan } from './window-limits.ts'
 
 /** What every incarnation of a manager is made with. */
 export interface ThreadPlan extends WindowPlan {

@@ -12,7 +12,7 @@ function bind(window: InFlightWindow, pending: Command): boolean {
 }
 
 function accepts(window: InFlightWindow, pending: Command): boolean {
-  return window.accepts(pending, pending.rank)
+  return window.limits.accepts(pending, pending.rank)
 }
 
 /** The place before every command of a rank. */
