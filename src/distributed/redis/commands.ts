@@ -45,21 +45,13 @@ export class RedisCommands implements QueuedCommands {
   readonly #engine: RedisEngine
   readonly #registry: Registry
   readonly #subscriptions: Subscriptions
-  readonly #receive: () => void
   readonly #listeners = new Listeners<[readonly string[]]>()
   readonly #strays = new Set<string>()
 
-  /** @param receive - Lets announcements be received. */
-  constructor(
-    engine: RedisEngine,
-    registry: Registry,
-    subscriptions: Subscriptions,
-    receive: () => void,
-  ) {
+  constructor(engine: RedisEngine, registry: Registry, subscriptions: Subscriptions) {
     this.#subscriptions = subscriptions
     this.#engine = engine
     this.#registry = registry
-    this.#receive = receive
   }
 
   async find(command: CommandReference | string): Promise<FoundCommand | undefined> {
@@ -113,7 +105,7 @@ export class RedisCommands implements QueuedCommands {
   }
 
   onCancel(listener: (fences: readonly string[]) => void): () => void {
-    this.#receive()
+    this.#engine.receive()
     return this.#listeners.add('', listener)
   }
 

@@ -16,6 +16,8 @@ export interface RedisEngine {
   /** Name of the worker among the consumers of a stream: it ends with the length of its lease. */
   readonly consumer: string
   readonly report: (kind: RedisIncident['kind'], detail: string) => void
+  /** Lets announcements to workers be received. */
+  readonly receive: () => void
 }
 
 /**

@@ -104,16 +104,13 @@ export class RedisWorkers implements WorkerRegistry {
 export class RedisLanes extends RedisNames implements LaneRegistry {
   readonly #engine: RedisEngine
   readonly #registry: Registry
-  readonly #receive: () => void
   readonly #pauses = new Listeners<[string]>()
   readonly #limitChanges = new Listeners<[]>()
 
-  /** @param receive - Lets announcements be received. */
-  constructor(engine: RedisEngine, registry: Registry, receive: () => void) {
+  constructor(engine: RedisEngine, registry: Registry) {
     super(engine, engine.keys.lanes)
     this.#engine = engine
     this.#registry = registry
-    this.#receive = receive
   }
 
   pause(laneId: string): Promise<void> {
@@ -132,7 +129,7 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
   }
 
   onPause(listener: (laneId: string) => void): () => void {
-    this.#receive()
+    this.#engine.receive()
     return this.#pauses.add('', listener)
   }
 
@@ -166,7 +163,7 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
   }
 
   onLimits(listener: () => void): () => void {
-    this.#receive()
+    this.#engine.receive()
     return this.#limitChanges.add('', listener)
   }
 

@@ -34,23 +34,18 @@ export class RedisOwnership implements PartitionOwnership {
   readonly #engine: RedisEngine
   readonly #epochs = new Map<number, number>()
   readonly #onGained: (partition: number) => void
-  readonly #subscribe: () => void
   readonly #listeners = new Listeners<[]>()
   #isMember = false
   #assigned: { readonly members: string; readonly workers: readonly string[] } | undefined
 
-  /**
-   * @param onGained - Called when a partition has become this worker's.
-   * @param subscribe - Sees to it that {@link RedisOwnership.changed} is called.
-   */
-  constructor(engine: RedisEngine, onGained: (partition: number) => void, subscribe: () => void) {
+  /** @param onGained - Called when a partition has become this worker's. */
+  constructor(engine: RedisEngine, onGained: (partition: number) => void) {
     this.#engine = engine
     this.#onGained = onGained
-    this.#subscribe = subscribe
   }
 
   onChange(listener: () => void): () => void {
-    this.#subscribe()
+    this.#engine.receive()
     return this.#listeners.add('', listener)
   }
 

@@ -89,9 +89,10 @@ export class RedisDistributedQueue implements LeasedQueue {
   /** Whether the channel of wakes was added. */
   #isSubscribed = false
 
-  private constructor(engine: RedisEngine, link: RedisLink, maker: ClientMaker) {
+  private constructor(parts: Omit<RedisEngine, 'receive'>, link: RedisLink, maker: ClientMaker) {
     const instead = 'await RedisDistributedQueue.open(options)'
     refuseConstruction(maker !== undefined, 'RedisDistributedQueue', instead)
+    const engine = Object.freeze({ ...parts, receive: () => this.#receive() })
     const { plan, caller } = engine
     const isOwned = takesKeys(plan.strategy)
     this.numPartitions = plan.numPartitions
@@ -107,23 +108,17 @@ export class RedisDistributedQueue implements LeasedQueue {
     this.#enqueuer = new Enqueuer(engine)
     this.#acknowledger = new RedisAcknowledger(engine)
     const ownership = isOwned
-      ? new RedisOwnership(
-          engine,
-          (partition) => this.#fetcher.gained(partition),
-          () => this.#receive(),
-        )
+      ? new RedisOwnership(engine, (partition) => this.#fetcher.gained(partition))
       : undefined
     this.#registry = new Registry(engine)
-    this.#commands = new RedisCommands(engine, this.#registry, this.#subscriptions, () =>
-      this.#receive(),
-    )
+    this.#commands = new RedisCommands(engine, this.#registry, this.#subscriptions)
     this.commands = this.#commands
     this.#fetcher = new RedisFetcher(engine, this.#acknowledger, ownership, this.#commands)
     this.#janitor = new Janitor(engine, this.#registry)
     this.ownership = ownership
     this.#ownership = ownership
     this.limits = new RedisLimits(engine, this.#subscriptions)
-    this.#lanes = new RedisLanes(engine, this.#registry, () => this.#receive())
+    this.#lanes = new RedisLanes(engine, this.#registry)
     this.lanes = this.#lanes
     this.handlers = new RedisNames(engine, engine.keys.handlers)
     this.workers = new RedisWorkers(engine)
@@ -196,15 +191,15 @@ export class RedisDistributedQueue implements LeasedQueue {
       link.close()
       throw openingError(error, caller, maker)
     }
-    const engine = Object.freeze({
+    const parts = {
       plan,
       keys: new QueueKeys(queue, plan.numPartitions),
       caller,
       report,
       holdings: new Holdings(plan.workerId, plan.leaseMs),
       consumer: `${plan.workerId}~${plan.leaseMs}`,
-    })
-    return new RedisDistributedQueue(engine, link, maker)
+    }
+    return new RedisDistributedQueue(parts, link, maker)
   }
 
   async enqueue(envelope: CommandEnvelope): Promise<void> {
