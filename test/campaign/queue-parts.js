@@ -31,6 +31,8 @@ export function openQueue({ port, name, strategy, partitions, leaseMs }) {
     partitions: { strategy, count: partitions },
     leaseMs,
     commandTimeoutMs: leaseMs,
+    // Faults go on meanwhile, on machines that are busy.
+    openTimeoutMs: 60_000,
   })
 }
 

@@ -62,7 +62,7 @@ function watch(queue) {
   /** Completes what it has had for too long, as one would that does not know how late it is. */
   const haunt = async () => {
     const late = [...held.values()].filter(({ untilMs }) => untilMs < performance.now())
-    const completions = late.map(({ delivery }) => {
+    const completions = late.map(({ delivery }, at) => {
       const { id, partitionId, payload, retryCount } = delivery.envelope
       const result = {
         commandId: id,
@@ -71,7 +71,8 @@ function watch(queue) {
         success: true,
         value: { index: payload.index },
         retryCount,
-        durationMs: 0,
+        // No two are the same: a repeated completion is known by its bytes.
+        durationMs: at,
         completedAt: Date.now(),
       }
       return { delivery, result }
