@@ -390,6 +390,21 @@ test('a signal cancels what the queue has taken though its answer was lost', asy
   expect(found).toMatchObject({ state: 'ended', result: { error: { code: 'CORELANE_ABORTED' } } })
 })
 
+test('a signal leaves the command of another alone, whose queue was full meanwhile', async () => {
+  const queue = openQueue(hash, { maxPending: 1 })
+  await openSubmitter(queue).enqueue('query', 'echo', 1, { id: 'a' })
+  const controller = new AbortController()
+  const onIncident = ({ what }: QueueIncident) => {
+    if (what === 'queue-failed') controller.abort()
+  }
+  const submitter = openSubmitter(queue, { onIncident })
+  const { signal } = controller
+  const both = ['a', 'b'].map((id) => submitter.submit('query', 'echo', 1, { id, signal }))
+  for (const each of both) expect((await failure(each, 'it')).code).toBe('CORELANE_ABORTED')
+  await submitter.close()
+  expect(await queue.commands!.find('a')).toMatchObject({ state: 'waiting' })
+})
+
 test('what was lost has all its time again to be accepted', async () => {
   const queue = await openAll()
   const timeoutMs = 400

@@ -3,7 +3,7 @@
 // Owns: the promise's resolvers, what is to be cancelled, what was aborted on its way to the queue.
 
 import type { AbortListeners } from '../../base/abort-listeners.ts'
-import { laneError } from '../../base/errors.ts'
+import { codeOf, laneError } from '../../base/errors.ts'
 import { Rejection } from '../../coordinator/settlement.ts'
 import { type CommandInfo, type CommandOutcome, commandInfo } from '../../model/command.ts'
 import type { CommandReference, EnqueueStatus, LeasedQueue } from '../contract/distributed-queue.ts'
@@ -277,7 +277,9 @@ export class Unwanted {
       statuses = await send()
       return statuses
     } catch (error) {
-      for (const item of items) this.#unsure.add(item)
+      // Where the queue is full, an id of the caller's may be known by another's command alone.
+      const isFull = codeOf(error) === 'CORELANE_QUEUE_FULL'
+      for (const item of items) if (!isFull || !item.isNamed) this.#unsure.add(item)
       throw error
     } finally {
       this.#sending = []
@@ -300,7 +302,10 @@ export class Unwanted {
     statuses: readonly EnqueueStatus[] | undefined,
   ): void {
     for (const [index, item] of items.entries()) {
-      const isOther = statuses?.[index] === 'duplicate' && item.isNamed
+      const isOther =
+        statuses === undefined
+          ? !this.#unsure.has(item)
+          : statuses[index] === 'duplicate' && item.isNamed
       if (this.#aborted.delete(item) && !isOther) this.#outbox.add(referenceTo(item))
     }
   }
