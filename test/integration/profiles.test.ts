@@ -1,9 +1,8 @@
 // Profiles: what takes a thread's time, through the public door, with real threads.
 
-import { QueueManager } from 'corelane'
-import { afterEach, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { within } from '../support/deadline.ts'
-import { moduleOf } from '../support/managers.ts'
+import { create, moduleOf } from '../support/managers.ts'
 
 const HANDLERS = moduleOf(`
   // By calls: V8 11 does not name loops that it compiled while they ran.
@@ -12,17 +11,7 @@ const HANDLERS = moduleOf(`
   export function die(ms) { burn(ms); process.exit(3) }
   export const echo = (x) => x`)
 
-const closing: QueueManager[] = []
-
-afterEach(async () => {
-  for (const manager of closing.splice(0)) await manager.close().catch(() => {})
-})
-
-function open(partitions: number): QueueManager {
-  const manager: QueueManager = new QueueManager({ handlers: HANDLERS, partitions })
-  closing.push(manager)
-  return manager
-}
+const managerOf = (partitions: number) => create('values.js', { handlers: HANDLERS, partitions })
 
 /** A profile, in part. */
 interface Profile {
@@ -38,7 +27,7 @@ function sampled(json: string): (string | undefined)[] {
 }
 
 test('a profile names the handler that runs, and its results come meanwhile', async () => {
-  const manager = open(1)
+  const manager = managerOf(1)
   let isOver = false
   const work = (async () => {
     while (!isOver) await manager.run('burn', 5)
@@ -50,7 +39,7 @@ test('a profile names the handler that runs, and its results come meanwhile', as
 })
 
 test('threads that do nothing are profiled, two at once and one twice', async () => {
-  const manager = open(2)
+  const manager = managerOf(2)
   const options = { durationMs: 50 }
   const profiles = await within(
     Promise.all([0, 1, 1].map((index) => manager.profilePartition(index, options))),
@@ -61,7 +50,7 @@ test('threads that do nothing are profiled, two at once and one twice', async ()
 })
 
 test('a thread that dies meanwhile rejects its profile', async () => {
-  const manager = open(1)
+  const manager = managerOf(1)
   await manager.start()
   const profile = manager.profilePartition(0, { durationMs: 20_000 })
   const dying = manager.run('die', 50).catch((error) => error)
@@ -73,7 +62,7 @@ test('a thread that dies meanwhile rejects its profile', async () => {
 })
 
 test('a profile of no partition, and one without an end, are refused', async () => {
-  const manager = open(1)
+  const manager = managerOf(1)
   for (const index of [1, -1, 0.5, Number.NaN, 'x' as unknown as number]) {
     await expect(manager.profilePartition(index)).rejects.toThrow(/index of a partition that has/)
   }

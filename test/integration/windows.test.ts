@@ -5,8 +5,8 @@ import { execSync } from 'node:child_process'
 import { mkdtempSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { PartitionConfig, QueueManager, RateLimitConfig } from 'corelane'
-import { afterEach, expect, test } from 'vitest'
+import { PartitionConfig, RateLimitConfig } from 'corelane'
+import { expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
 import { moduleOf, open } from '../support/managers.ts'
 
@@ -18,24 +18,17 @@ const LOGGED = moduleOf(`
   export const work = (n) => { log[Atomics.add(log, 0, 1) + 1] = n.number ?? n }`)
 
 const SLOTS = 1024
-const closing: QueueManager[] = []
-
-afterEach(async () => {
-  for (const manager of closing.splice(0)) await manager.close().catch(() => {})
-})
 
 /** A manager whose one thread logs what it starts, in order. */
 async function logged(options: object) {
   const gate = new Int32Array(new SharedArrayBuffer(8))
   const log = new Int32Array(new SharedArrayBuffer(4 * 4096))
-  const manager: QueueManager = QueueManager.create({
+  const manager = await open('values.js', {
     handlers: LOGGED,
     partitions: PartitionConfig.single(),
     workerData: { gate: gate.buffer, log: log.buffer },
     ...options,
   })
-  closing.push(manager)
-  await within(manager.start(), 'start')
   return {
     manager,
     /** Keeps the thread busy until `release`. */
@@ -213,14 +206,12 @@ const hasDate = execSync('date +%N').toString().trim() !== 'N'
 
 test.runIf(hasDate)('a maximum holds beside threads that native code keeps', async () => {
   const { file, handlers, most, lines } = nativeCalls()
-  const manager = QueueManager.create({
+  const manager = await open('values.js', {
     handlers,
     partitions: PartitionConfig.balanced(2),
     lanes: { a: { maxConcurrency: 2, timeoutMs: 100 }, b: {} },
     timeoutGraceMs: 10,
   })
-  closing.push(manager)
-  await within(manager.start(), 'start')
   const runs = Array.from({ length: 5 }, () => manager.submit('a', 'native', { file, tag: 'a' }))
   runs.forEach(forgotten)
   await until(
@@ -236,13 +227,11 @@ test.runIf(hasDate)('a maximum holds beside threads that native code keeps', asy
 
 test.runIf(hasDate)('a key is held until the thread of its run has ended', async () => {
   const { file, handlers, most, lines } = nativeCalls()
-  const manager = QueueManager.create({
+  const manager = await open('values.js', {
     handlers,
     partitions: PartitionConfig.hash(1),
     timeoutGraceMs: 10,
   })
-  closing.push(manager)
-  await within(manager.start(), 'start')
   const calls = Array.from({ length: 3 }, () =>
     manager.submit('query', 'native', { file, tag: 'k' }, { key: 'k', timeoutMs: 100 }),
   )
