@@ -8,6 +8,16 @@
 import { RenewedMap } from './renewed-map.ts'
 import { inSlices } from './slices.ts'
 
+/** An AbortSignal, or an event emitter that emits `abort`. */
+export interface AnySignal extends Partial<Pick<AbortSignal, 'aborted' | 'reason'>> {
+  /** Both are of an AbortSignal. */
+  addEventListener?(name: 'abort', listener: () => void, options?: { once?: boolean }): void
+  removeEventListener?(name: 'abort', listener: () => void): void
+  /** Both are of an event emitter. */
+  once?(name: 'abort', listener: () => void): unknown
+  removeListener?(name: 'abort', listener: () => void): unknown
+}
+
 /** Something that a signal can end. */
 export interface Abortable {
   /**
@@ -29,9 +39,9 @@ interface Listener {
 }
 
 export class AbortListeners {
-  readonly #listeners = new RenewedMap<AbortSignal, Listener>()
+  readonly #listeners = new RenewedMap<AnySignal, Listener>()
   /** Signals that aborted and have not ended all their commands yet. */
-  readonly #ending = new Set<AbortSignal>()
+  readonly #ending = new Set<AnySignal>()
 
   /** How many signals it listens to. */
   get size(): number {
@@ -44,12 +54,13 @@ export class AbortListeners {
    * @param signal - Not aborted.
    * @param target - What it ends, once.
    */
-  add(signal: AbortSignal, target: Abortable): void {
+  add(signal: AnySignal, target: Abortable): void {
     const known = this.#listeners.get(signal)
     if (known === undefined) {
       const onAbort = () => this.#aborted(signal)
+      if ('addEventListener' in signal) signal.addEventListener!('abort', onAbort, { once: true })
+      else signal.once!('abort', onAbort)
       this.#listeners.set(signal, { target, targets: undefined, onAbort })
-      signal.addEventListener('abort', onAbort, { once: true })
     } else if (known.targets !== undefined) known.targets.add(target)
     else {
       known.targets = new Set([known.target!, target])
@@ -62,14 +73,16 @@ export class AbortListeners {
    *
    * @param target - Ended by itself.
    */
-  remove(signal: AbortSignal, target: Abortable): void {
+  remove(signal: AnySignal, target: Abortable): void {
     const listener = this.#listeners.get(signal)
     if (listener === undefined) return
     if (listener.target === target) listener.target = undefined
     listener.targets?.delete(target)
     if (listener.target !== undefined || (listener.targets?.size ?? 0) > 0) return
     if (this.isEnding(signal)) return
-    signal.removeEventListener('abort', listener.onAbort)
+    const { onAbort } = listener
+    if ('addEventListener' in signal) signal.removeEventListener!('abort', onAbort)
+    else signal.removeListener!('abort', onAbort)
     this.#listeners.delete(signal)
   }
 
@@ -78,11 +91,11 @@ export class AbortListeners {
    *
    * @param signal - Of a command.
    */
-  isEnding(signal: AbortSignal): boolean {
+  isEnding(signal: AnySignal): boolean {
     return this.#ending.size > 0 && signal !== undefined && this.#ending.has(signal)
   }
 
-  #aborted(signal: AbortSignal): void {
+  #aborted(signal: AnySignal): void {
     const { target, targets } = this.#listeners.get(signal)!
     target?.abort(signal.reason)
     if (targets === undefined) {

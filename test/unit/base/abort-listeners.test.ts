@@ -1,6 +1,6 @@
 // Abort listeners: one listener per signal, as long as it has something to end.
 
-import { getEventListeners } from 'node:events'
+import { EventEmitter, getEventListeners } from 'node:events'
 import { expect, test } from 'vitest'
 import { AbortListeners } from '../../../src/base/abort-listeners.ts'
 
@@ -128,4 +128,24 @@ test('what ends because another was ended is not ended again', () => {
   for (const each of [first, second]) listeners.add(signal, each)
   controller.abort()
   expect(ended.map(([name]) => name)).toEqual(['first'])
+})
+
+test('an event emitter that emits `abort` is a signal, too', () => {
+  const { listeners, ended, target } = world()
+  const emitter = new EventEmitter()
+  const gone = target('gone')
+  for (const one of [gone, target('first'), target('second')]) listeners.add(emitter, one)
+  listeners.remove(emitter, gone)
+  expect(emitter.listenerCount('abort')).toBe(1)
+  emitter.emit('abort')
+  expect(ended).toEqual([
+    ['first', undefined],
+    ['second', undefined],
+  ])
+  const other = target('other')
+  const another = new EventEmitter()
+  listeners.add(another, other)
+  listeners.remove(another, other)
+  expect([emitter, another].map((one) => one.listenerCount('abort'))).toEqual([0, 0])
+  expect(() => listeners.add({}, other)).toThrow(TypeError)
 })
