@@ -139,6 +139,14 @@ export class Histogram {
     return count === 0 ? 0 : this.sum / count
   }
 
+  /** The standard deviation, with each duration as the middle of its bucket; 0 if there is none. */
+  get stddev(): number {
+    const { mean, count } = this
+    let squares = 0
+    for (const [ms, times] of this.buckets()) squares += times * (ms - mean) ** 2
+    return count === 0 ? 0 : Math.sqrt(squares / count)
+  }
+
   /** 50th percentile. */
   get p50(): number {
     return this.quantile(0.5)
@@ -162,6 +170,11 @@ export class Histogram {
   /** 99.9th percentile. */
   get p999(): number {
     return this.quantile(0.999)
+  }
+
+  /** Forgets every duration. */
+  clear(): void {
+    this.#cells.fill(0)
   }
 
   /**

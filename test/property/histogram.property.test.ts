@@ -36,6 +36,25 @@ test('a quantile is within one part in 32 of the duration at its rank', () => {
   )
 })
 
+test('the deviation is that of durations that are each within one part in 32, and clear forgets', () => {
+  fc.assert(
+    fc.property(durations, (values) => {
+      const histogram = of(values)
+      const mean = values.reduce((sum, value) => sum + value, 0) / values.length
+      const deviation = Math.sqrt(
+        values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length,
+      )
+      // Moving each value by at most d moves the deviation by at most d.
+      const most = Math.max(...values) / 32
+      expect(Math.abs(histogram.stddev - deviation)).toBeLessThanOrEqual(most * 1.001)
+      histogram.clear()
+      expect(histogram.toJSON()).toEqual(new Histogram().toJSON())
+      expect(histogram.stddev).toBe(0)
+    }),
+    { numRuns: RUNS },
+  )
+})
+
 test('the histograms of two parts add up to that of the whole, and take away to the other', () => {
   fc.assert(
     fc.property(durations, durations, (first, second) => {
