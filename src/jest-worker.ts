@@ -17,6 +17,8 @@ export {
 } from './adapters/jest-queues.ts'
 export {
   type FarmOptions,
+  type FarmOptions as WorkerFarmOptions,
+  type JestWorkerFarm,
   messageParent,
   Worker,
   type WorkerPoolInterface,

@@ -5,12 +5,13 @@ export { LaneTaskQueue, type LaneTaskQueueOptions } from './adapters/lane-task-q
 export type { CloseOptions } from './adapters/piscina.ts'
 export { isWorkerThread, Piscina, version, workerData } from './adapters/piscina.ts'
 export type { FilledOptions, Options, PiscinaLoadBalancer } from './adapters/piscina-options.ts'
-export type { PiscinaTask, RunOptions } from './adapters/piscina-task.ts'
 export type {
   PiscinaHistogram,
   PiscinaHistogramSummary,
+  PiscinaTask,
   PiscinaWorker,
-} from './adapters/piscina-worker.ts'
+  RunOptions,
+} from './adapters/piscina-task.ts'
 export {
   ArrayTaskQueue,
   FixedQueue,

@@ -1,2 +1,2 @@
-import { Piscina } from 'corelane/piscina'
-export = Piscina
+export * from 'corelane/piscina'
+export { Piscina as default } from 'corelane/piscina'

@@ -160,7 +160,8 @@ export class Farm {
   call(method: string, args: unknown[]): PromiseWithCustomMessage<unknown> {
     const { computeWorkerKey, taskQueue } = this.#plan
     const request: CallRequest = [1, false, method, args]
-    const key = computeWorkerKey?.(method, ...args) ?? null
+    const computed = computeWorkerKey?.(method, ...args) ?? null
+    const key = computed === null ? null : String(computed)
     const worker = key === null ? undefined : this.#keys.get(key)
     const messages = new CustomMessages()
     return messages.of(

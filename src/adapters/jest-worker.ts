@@ -6,11 +6,11 @@ import { createRequire } from 'node:module'
 import { availableParallelism, totalmem } from 'node:os'
 import { isAbsolute, join } from 'node:path'
 import { PassThrough, type Readable } from 'node:stream'
-import { fileURLToPath } from 'node:url'
 import type { ResourceLimits } from 'node:worker_threads'
-import { LaneError } from '../base/errors.ts'
+import type { LaneError } from '../base/errors.ts'
 import type { Runtime } from '../coordinator/runtime.ts'
 import type { CommandContext } from '../model/command.ts'
+import { PARTITION_COUNT_MAX } from '../model/partition-config.ts'
 import { stableHash } from '../schedule/hash.ts'
 import { isErrorValue } from '../wire/families.ts'
 import {
@@ -21,7 +21,7 @@ import {
   type SendCall,
   type TaskQueue,
 } from './jest-queues.ts'
-import { openPool, planPool } from './pool-runtime.ts'
+import { openPool, pathOf, planPool } from './pool-runtime.ts'
 
 /** How long threads may take to end. */
 const END_MS = 500
@@ -107,7 +107,7 @@ export interface WorkerPoolInterface {
 }
 
 /** Names that a method of the user's cannot have. */
-const OWN = new Set(['constructor', 'getStdout', 'getStderr', 'start', 'end', 'forceExit'])
+const OWN = new Set(['constructor', 'getStdout', 'getStderr', 'start', 'end'])
 
 type ComputeKey = NonNullable<FarmOptions['computeWorkerKey']>
 
@@ -120,6 +120,8 @@ class FarmThreads implements WorkerPoolInterface {
   readonly #stdout = new PassThrough()
   readonly #stderr = new PassThrough()
   #chosen = 0
+  /** Whether a call was running that did not end in time. */
+  #isForced = false
 
   /** @param isChosen - Whether each call has a thread of its own, by number. */
   constructor(file: string, options: WorkerPoolOptions, isChosen: boolean) {
@@ -129,15 +131,16 @@ class FarmThreads implements WorkerPoolInterface {
     this.#options = options
     const plan = planPool(
       {
-        partitions: { count: numWorkers },
         closeTimeoutMs: workerGracefulExitTimeout ?? END_MS,
         env,
         execArgv,
         resourceLimits,
         maxHeapMb: heapMbOf(options.idleMemoryLimit),
+        // Of a process, not of a thread, 0 means one call.
+        maxCommandsPerThread: isLimitless(options) ? undefined : 1,
       },
       'arguments',
-      { min: numWorkers, idleTimeoutMs: Number.POSITIVE_INFINITY },
+      { min: numWorkers, max: numWorkers, idleTimeoutMs: Number.POSITIVE_INFINITY },
       isChosen ? () => this.#chosen : undefined,
     )
     this.#lane = plan.defaultLane
@@ -161,12 +164,11 @@ class FarmThreads implements WorkerPoolInterface {
   async start(): Promise<void> {}
 
   async end(): Promise<{ forceExited: boolean }> {
-    const isBusy = this.#runtime.isBusy()
     // A teardown that fails ends its thread all the same.
     await this.#runtime.close().catch(() => {})
     this.#stdout.end()
     this.#stderr.end()
-    return { forceExited: isBusy }
+    return { forceExited: this.#isForced }
   }
 
   readonly send: SendCall = (workerId, [, , method, args], onStart, onEnd, onMessage) => {
@@ -200,9 +202,11 @@ class FarmThreads implements WorkerPoolInterface {
     return this.#runtime.intake
       .submit(this.#lane, method, payload, options, false)
       .catch((error: unknown) => {
-        const isLost = error instanceof LaneError && error.code === 'CORELANE_PARTITION_LOST'
-        if (!isLost) throw typed(error)
-        const reason = this.#reasonOf(error, losses + 1)
+        const { code } = (error ?? {}) as Partial<LaneError>
+        const isEnded = code === 'CORELANE_COMMAND_DROPPED'
+        if (code !== 'CORELANE_PARTITION_LOST' && !isEnded) throw typed(error)
+        this.#isForced ||= isEnded && (error as LaneError).details.stage === 'running'
+        const reason = this.#reasonOf(error as LaneError, losses + 1)
         if (reason !== undefined) throw reason
         return this.call(method, args, workerId, onProgress, losses + 1)
       })
@@ -215,7 +219,7 @@ class FarmThreads implements WorkerPoolInterface {
     if (code === 'ERR_WORKER_OUT_OF_MEMORY') {
       return new Error('Jest worker ran out of memory and crashed', { cause })
     }
-    if (cause.details.exitCode === 0) {
+    if (cause.code === 'CORELANE_COMMAND_DROPPED' || cause.details.exitCode === 0) {
       const message =
         'A Jest worker thread exited unexpectedly before finishing tests for an unknown reason. One of the ways this can happen is if process.exit() was called in testing code.'
       return new Error(message, { cause })
@@ -241,8 +245,9 @@ export class Worker {
    */
   constructor(workerPath: string | URL, options: FarmOptions = {}) {
     const { computeWorkerKey, taskQueue, WorkerPool, workerSchedulingPolicy } = options
-    const file = pathOf(workerPath)
-    const workers = options.numWorkers ?? Math.max(availableParallelism() - 1, 1)
+    const file = absolute(workerPath)
+    const wanted = options.numWorkers ?? Math.max(availableParallelism() - 1, 1)
+    const workers = options.WorkerPool ? wanted : Math.min(wanted, PARTITION_COUNT_MAX)
     const poolOptions: WorkerPoolOptions = {
       enableWorkerThreads: options.enableWorkerThreads ?? false,
       forkOptions: options.forkOptions ?? {},
@@ -329,6 +334,17 @@ export class Worker {
   }
 }
 
+/** A farm of which the module is known: its methods, each with a promise of its result. */
+export type JestWorkerFarm<T extends Record<string, unknown>> = Worker & {
+  readonly [K in Exclude<keyof T, 'setup' | 'teardown'> as T[K] extends (
+    ...args: never[]
+  ) => unknown
+    ? K
+    : never]: T[K] extends (...args: infer A) => infer R
+    ? (...args: A) => Promise<Awaited<R>>
+    : never
+}
+
 /**
  * Sends a message to the listeners of the call that runs in this thread.
  *
@@ -347,10 +363,14 @@ export function messageParent(message: unknown, parentProcess: NodeJS.Process = 
 function homes(computeWorkerKey: ComputeKey, workers: number) {
   let last = 0
   return (method: string, args: readonly unknown[]): number => {
-    const key = computeWorkerKey(method, ...args)
-    last = (key === null ? last + 1 : stableHash(key)) % workers
+    const key = computeWorkerKey(method, ...args) ?? undefined
+    last = (key === undefined ? last + 1 : stableHash(String(key))) % workers
     return last
   }
+}
+
+function isLimitless({ enableWorkerThreads, idleMemoryLimit }: WorkerPoolOptions): boolean {
+  return enableWorkerThreads || idleMemoryLimit !== 0
 }
 
 /** A limit in bytes, or up to 1 as a share of all memory; 0 is none. */
@@ -362,23 +382,20 @@ function heapMbOf(limit: number | undefined): number | undefined {
 
 /** An error of the method has the name of its class, as jest-worker's. */
 function typed(error: unknown): unknown {
+  if (error == null) return typed(new Error('"null" or "undefined" thrown'))
   const isPlain = isErrorValue(error) && Object.isExtensible(error) && !('type' in error)
   return isPlain ? Object.assign(error, { type: error.constructor.name }) : error
 }
 
-function pathOf(path: string | URL): string {
-  const place = String(path)
-  if (place.startsWith('file:')) return fileURLToPath(place)
+function absolute(path: string | URL): string {
+  const place = pathOf(String(path))
   if (!isAbsolute(place)) throw new Error(`'workerPath' must be absolute, got '${place}'`)
   return place
 }
 
 /** The exports of a module that are functions. */
 function methodsOf(file: string): string[] {
-  const module: unknown = createRequire(join(process.cwd(), 'x'))(file)
-  if (typeof module === 'function') return ['default']
-  const isMethod = ([, one]: [string, unknown]) => typeof one === 'function'
-  return Object.entries(module as object)
-    .filter(isMethod)
-    .map(([name]) => name)
+  const module: Record<string, unknown> = createRequire(join(process.cwd(), 'x'))(file)
+  const names = Object.keys(module).filter((name) => typeof module[name] === 'function')
+  return typeof module === 'function' ? [...names, 'default'] : names
 }

@@ -2,11 +2,10 @@
 // Owns: the defaults.
 
 import { availableParallelism } from 'node:os'
-import { fileURLToPath } from 'node:url'
 import { anything, isObject, type OptionRule, type OptionRules } from '../base/options.ts'
 import type { QueueManagerOptions } from '../coordinator/options.ts'
-import type { PiscinaTask, RunOptions } from './piscina-task.ts'
-import type { PiscinaWorker } from './piscina-worker.ts'
+import type { PiscinaTask, PiscinaWorker, RunOptions } from './piscina-task.ts'
+import { pathOf } from './pool-runtime.ts'
 import { ArrayTaskQueue, isTaskQueue, type TaskQueue } from './task-queues.ts'
 
 /** Chooses the thread of a task, or none. */
@@ -16,7 +15,8 @@ export type PiscinaLoadBalancer = (
 ) => PiscinaWorker | null
 
 type Shared = Pick<QueueManagerOptions, 'env' | 'execArgv' | 'lanes' | 'resourceLimits'>
-type ThreadOptions = { -readonly [K in keyof Shared]: Shared[K] }
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
+type ThreadOptions = Mutable<Shared>
 
 /** Options of a pool: Piscina's, and lanes that tasks may name. */
 export interface Options extends ThreadOptions {
@@ -28,10 +28,7 @@ export interface Options extends ThreadOptions {
   minThreads?: number | undefined
   /** Most threads. Default: 1.5 for each core. */
   maxThreads?: number | undefined
-  /**
-   * How long a thread above `minThreads` stays idle, in milliseconds. Default 0; Infinity: for
-   * ever.
-   */
+  /** Milliseconds that a thread above `minThreads` stays idle. Default 0; Infinity: for ever. */
   idleTimeout?: number | undefined
   /** Tasks that may wait. Default: no bound; `'auto'`: the square of `maxThreads`. */
   maxQueue?: number | 'auto' | undefined
@@ -86,11 +83,7 @@ const POOL_RULES: OptionRules = {
   ),
   resourceLimits: anything(undefined, 'must be an object', isObject),
   taskQueue: anything(new ArrayTaskQueue(), 'must be a TaskQueue object', isTaskQueue),
-  niceIncrement: anything(
-    0,
-    'must be a non-negative integer on Unix systems',
-    (value) => typeof value === 'number' && !(value < LEAST_NICE),
-  ),
+  niceIncrement: atLeast(LEAST_NICE, 0, undefined, ' on Unix systems'),
   trackUnmanagedFds: flag(true, ' value'),
   closeTimeout: atLeast(0, 30_000),
   recordTiming: anything(true, '', () => true),
@@ -103,30 +96,27 @@ const POOL_RULES: OptionRules = {
   stricterFIFO: flag(false),
 }
 
+const NO_OPTIONS: RunOptions = Object.freeze(Object.create(null))
+
 function isTextOrNull(value: unknown): boolean {
   return typeof value === 'string' || value === null
 }
 
-function atLeast(least: 0 | 1, fallback: number, word?: string): OptionRule {
-  const kind = least === 0 ? 'non-negative' : 'positive'
+function atLeast(least: number, fallback: number, word?: string, where = ''): OptionRule {
+  const kind = least > 0 ? 'positive' : 'non-negative'
   const fits = (value: unknown) => typeof value === 'number' && !(value < least)
   const accepts = (value: unknown) => fits(value) || value === word
-  return anything(fallback, `must be a ${kind} integer`, accepts)
+  return anything(fallback, `must be a ${kind} integer${where}`, accepts)
 }
 
 function flag(fallback: boolean, noun = ''): OptionRule {
   return anything(fallback, `must be a boolean${noun}`, (value) => typeof value === 'boolean')
 }
 
-/**
- * Checks options as Piscina does, and fills them in.
- *
- * @param given - Own members alone.
- * @throws TypeError or RangeError with Piscina's message.
- */
+/** Checks options, of which there are own members alone, as Piscina does, and fills them in. */
 export function fillPoolOptions(given: Options): FilledOptions {
   const { minThreads, maxThreads, maxQueue } = given
-  const filled = Object.create(null)
+  const filled = {} as Record<string, unknown> & Mutable<FilledOptions>
   for (const [name, { accepts, allowed, default: fallback }] of Object.entries(POOL_RULES)) {
     const value = given[name as keyof Options]
     if (value !== undefined && !accepts(value)) throw new TypeError(`options.${name} ${allowed}`)
@@ -142,20 +132,22 @@ export function fillPoolOptions(given: Options): FilledOptions {
   if (maxThreads !== undefined) filled.minThreads = Math.min(filled.minThreads, maxThreads)
   if (minThreads !== undefined) filled.maxThreads = Math.max(filled.maxThreads, minThreads)
   if (maxQueue === 'auto') filled.maxQueue = filled.maxThreads ** 2
-  return filled
+  // Reading an object that was made without a prototype takes longer.
+  return Object.setPrototypeOf(filled, null)
 }
 
-/** The path of a module that is named by its path or its file: URL. */
-export function pathOf(filename: string): string {
-  return filename.startsWith('file:') ? fileURLToPath(filename) : filename
-}
-
-/** What Piscina says of the options of a task; undefined if they fit. */
-export function runMisfit(options: RunOptions): string | undefined {
-  const { transferList, filename, name, signal } = options
+/** Checks the options of a task as Piscina does, and gives their own members. */
+export function checkRun(options: RunOptions | undefined): RunOptions {
+  if (options === undefined) return NO_OPTIONS
+  if (options === null || typeof options !== 'object')
+    throw new TypeError('options must be an object')
+  const own: RunOptions = Object.setPrototypeOf({ ...options }, null)
+  const { transferList, filename, name, signal } = own
   const isList = transferList === undefined || Array.isArray(transferList)
-  if (!isList) return 'transferList argument must be an Array'
-  if (typeof (filename ?? '') !== 'string') return 'filename argument must be a string'
-  if (typeof (name ?? '') !== 'string') return 'name argument must be a string'
-  return typeof (signal ?? null) === 'object' ? undefined : 'signal argument must be an object'
+  if (!isList) throw new TypeError('transferList argument must be an Array')
+  if (typeof (filename ?? '') !== 'string')
+    throw new TypeError('filename argument must be a string')
+  if (typeof (name ?? '') !== 'string') throw new TypeError('name argument must be a string')
+  if (typeof (signal ?? null) !== 'object') throw new TypeError('signal argument must be an object')
+  return own
 }

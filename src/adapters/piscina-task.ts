@@ -1,22 +1,17 @@
-// Piscina task: one call of run, what it moves, and how it settles.
-// Thread: any.   Owns: its settlement.
+// Piscina task: one call of run, how it settles, and the thread that runs it, with its times.
+// Owns: the settlement of the task.
 
 import { AsyncResource } from 'node:async_hooks'
-import { MessageChannel } from 'node:worker_threads'
+import type { Abortable, AnySignal } from '../base/abort-listeners.ts'
 import { LaneError } from '../base/errors.ts'
+import { Histogram } from '../base/histogram.ts'
 import type { Command } from '../coordinator/command.ts'
 import { Rejection, type Settler } from '../coordinator/settlement.ts'
+import type { Incarnation } from '../coordinator/threads/incarnation.ts'
 import type { CommandOptions } from '../model/command.ts'
 import { movedBy, transferableSymbol, valueSymbol } from '../model/transferable.ts'
+import { portRefusal } from '../wire/side-payload.ts'
 import { queueOptionsSymbol, type Task } from './task-queues.ts'
-
-/** A signal of the platform or of an event emitter that emits `abort`. */
-interface AbortSignalAny extends Partial<Pick<AbortSignal, 'aborted' | 'reason'>> {
-  addEventListener?(name: 'abort', listener: () => void, options?: { once?: boolean }): void
-  removeEventListener?(name: 'abort', listener: () => void): void
-  once?(name: 'abort', listener: () => void, options?: object): unknown
-  removeListener?(name: 'abort', listener: () => void): unknown
-}
 
 /** Why a task ended that was given up. */
 export class AbortError extends Error {
@@ -42,37 +37,17 @@ export interface PiscinaTask extends Task {
 
 /** Options of one task: Piscina's, and where it is to run. */
 export interface RunOptions
-  extends Pick<CommandOptions, 'priority' | 'group' | 'deadlineMs' | 'timeoutMs'> {
+  extends Pick<CommandOptions, 'priority' | 'group' | 'deadlineMs' | 'timeoutMs' | 'transferList'> {
   /** Name of its lane. Default: that of a queue manager. */
   readonly lane?: string | undefined
   /** Tasks with the same key run one at a time, in order. Default: none. */
   readonly key?: string | undefined
-  /** Objects to move instead of copy. Default: none. */
-  transferList?: readonly object[] | undefined
   /** Module of this task. Default: that of the pool. */
   filename?: string | null | undefined
   /** Its abort ends the task, and its thread if it runs. Default: none. */
-  signal?: AbortSignalAny | null | undefined
+  signal?: AnySignal | null | undefined
   /** Export that runs. Default: that of the pool. */
   name?: string | null | undefined
-}
-
-/** Own members alone, so that nothing comes from a polluted prototype. */
-export function ownOptions(options: RunOptions | undefined): RunOptions {
-  // A spread of frozen defaults takes Node 20 five times as long as a literal.
-  return {
-    transferList: undefined,
-    filename: null,
-    signal: null,
-    name: null,
-    lane: undefined,
-    priority: undefined,
-    key: undefined,
-    group: undefined,
-    deadlineMs: undefined,
-    timeoutMs: undefined,
-    ...options,
-  }
 }
 
 let taskCount = 0
@@ -83,24 +58,20 @@ function capture(resolve: (value: unknown) => void): void {
   resolver = resolve
 }
 
-/** Takes the end of the command of a task; the pool. The rest is as for {@link Settler.settled}. */
-export type TaskEnd = (
-  task: PoolTask,
-  isOk: boolean,
-  value: unknown,
-  startedAtMs?: number,
-  durationMs?: number,
-  partition?: number,
-) => void
+/** Takes the end of the command of a task; the pool. */
+export type TaskEnd = (task: PoolTask, ...end: Parameters<Settler['settled']>) => void
 
 /** One task. Custom queues hold these. */
-export class PoolTask extends AsyncResource implements PiscinaTask, Settler {
+export class PoolTask extends AsyncResource implements PiscinaTask, Settler, Abortable {
   task: unknown
   readonly transferList: readonly object[] | undefined
   readonly filename: string
   readonly name: string
   readonly taskId: number = taskCount++
-  readonly abortSignal: AbortSignalAny | null
+  readonly abortSignal: AnySignal | null
+  readonly isAbortable: boolean
+  /** That ends it at once. */
+  readonly isBound = true
   readonly created: number
   /** Where it is to run, if it says so. */
   readonly lanes: RunOptions | undefined
@@ -108,26 +79,23 @@ export class PoolTask extends AsyncResource implements PiscinaTask, Settler {
   readonly result: Promise<unknown> = new Promise(capture)
   #resolve: ((value: unknown) => void) | undefined = resolver
   readonly #ended: TaskEnd
-  /** Takes its listener off the signal. */
-  #unlisten: (() => void) | undefined = undefined
   command: Command | undefined = undefined
-  /** Where it was given by name. */
-  worker: { readonly tasks: Set<PoolTask> } | undefined = undefined
-  /** Its place among the open tasks of the pool. */
-  place = 0
+  /** Where a balancer gave it to. */
+  worker: PoolWorker | undefined = undefined
+  /** Called when its signal aborts. */
+  abort!: (reason: unknown) => void
+  /** Called once its promise is settled. */
+  onEnd: (() => void) | undefined = undefined
+  older: PoolTask | undefined = undefined
+  younger: PoolTask | undefined = undefined
 
-  /**
-   * @param task - What the handler is called with.
-   * @param options - Of the task, each a member.
-   * @param created - In milliseconds; 0 where that does not matter.
-   * @param triggerAsyncId - Of the pool.
-   */
   constructor(
     ended: TaskEnd,
     task: unknown,
     filename: string,
     name: string,
     options: RunOptions,
+    isLaned: boolean,
     created: number,
     triggerAsyncId: number,
   ) {
@@ -136,27 +104,21 @@ export class PoolTask extends AsyncResource implements PiscinaTask, Settler {
     const moved = movedBy(task)
     this.#ended = ended
     this.task = moved === undefined ? task : moved[valueSymbol]
-    this.transferList = moved ? [...(transferList ?? []), moved[transferableSymbol]] : transferList
+    this.transferList = moved
+      ? (transferList ?? []).concat(moved[transferableSymbol])
+      : transferList
     this.filename = filename
     this.name = name
     this.abortSignal = signal ?? null
+    this.isAbortable = this.abortSignal !== null
     this.created = created
-    const isPlain = lane === undefined && priority === undefined && key === undefined
-    const isTimeless = deadlineMs === undefined && timeoutMs === undefined
-    this.lanes =
-      isPlain && group === undefined && isTimeless
-        ? ((this[queueOptionsSymbol] as RunOptions | null) ?? undefined)
-        : options
+    const own = lane ?? priority ?? key ?? group ?? deadlineMs ?? timeoutMs
+    if (own !== undefined) this.lanes = options
+    else this.lanes = (isLaned && this[queueOptionsSymbol]) || undefined
   }
 
   get [queueOptionsSymbol](): object | null {
-    const { task } = this
-    if (typeof task !== 'object' || task === null) return null
-    return (task as Partial<Task>)[queueOptionsSymbol] ?? null
-  }
-
-  get isAbortable(): boolean {
-    return this.abortSignal !== null
+    return (this.task as Partial<Task> | null | undefined)?.[queueOptionsSymbol] ?? null
   }
 
   /** Whether its promise is settled. */
@@ -164,62 +126,21 @@ export class PoolTask extends AsyncResource implements PiscinaTask, Settler {
     return this.#resolve === undefined
   }
 
-  /**
-   * Calls back when the signal aborts.
-   *
-   * @param onAbort - Called once at most.
-   */
-  listen(onAbort: () => void): void {
-    const signal = this.abortSignal!
-    const isTarget = typeof signal.addEventListener === 'function'
-    signal[isTarget ? 'addEventListener' : 'once']!('abort', onAbort, { once: true })
-    const off = isTarget ? 'removeEventListener' : 'removeListener'
-    this.#unlisten = () => signal[off]!('abort', onAbort)
+  settled(...end: Parameters<Settler['settled']>): void {
+    this.#ended(this, ...end)
   }
 
-  settled(
-    _place: number,
-    isOk: boolean,
-    value: unknown,
-    startedAtMs: number,
-    durationMs: number,
-    partition: number,
-  ): void {
-    this.#ended(this, isOk, value, startedAtMs, durationMs, partition)
-  }
-
-  /**
-   * Settles its promise, in the context in which it was made; once.
-   *
-   * @param isOk - Whether it has a result.
-   * @param value - The result, or why there is none.
-   */
+  /** Settles its promise, in the context in which it was made; once. */
   settle(isOk: boolean, value: unknown): void {
     const resolve = this.#resolve!
     this.#resolve = undefined
     this.task = undefined
     this.runInAsyncScope(resolve, undefined, isOk ? value : new Rejection(value))
     this.emitDestroy()
-    this.#unlisten?.()
+    this.onEnd?.()
   }
 
-  /**
-   * Whether it was lost only because another was aborted that ran beside it.
-   *
-   * @param error - Of its command.
-   */
-  isBystander(error: unknown): boolean {
-    if (!(error instanceof LaneError) || error.code !== 'CORELANE_PARTITION_LOST') return false
-    const { cause } = error
-    const isAborted = cause instanceof LaneError && cause.code === 'CORELANE_ABORTED'
-    return isAborted && this.transferList === undefined
-  }
-
-  /**
-   * The reason that Piscina would reject with.
-   *
-   * @param error - Of its command.
-   */
+  /** The reason that Piscina would reject with, for the error of its command. */
   reasonOf(error: unknown): unknown {
     if (!(error instanceof LaneError)) return error
     const { code, cause, details } = error
@@ -227,15 +148,94 @@ export class PoolTask extends AsyncResource implements PiscinaTask, Settler {
       return cause ?? new Error(`worker exited with code: ${details.exitCode}`)
     }
     if (code !== 'CORELANE_UNSERIALIZABLE' || details.role !== 'payload') return error
-    // The very error that a port gives.
-    const { port1 } = new MessageChannel()
-    try {
-      port1.postMessage(this.task, [...(this.transferList ?? [])] as ArrayBuffer[])
-      return error
-    } catch (refusal) {
-      return refusal
-    } finally {
-      port1.close()
-    }
+    return portRefusal(this.task, this.transferList) ?? error
+  }
+}
+
+const PERCENTILES = [
+  ...(['p0_001', 'p0_01', 'p0_1', 'p1', 'p2_5', 'p10', 'p25', 'p50'] as const),
+  ...(['p75', 'p90', 'p97_5', 'p99', 'p99_9', 'p99_99', 'p99_999'] as const),
+] as const
+
+/** Times of many tasks, in milliseconds. */
+export type PiscinaHistogramSummary = Record<
+  'average' | 'mean' | 'stddev' | 'min' | 'max' | (typeof PERCENTILES)[number],
+  number
+>
+
+/** What a pool shows of its times. */
+export interface PiscinaHistogram {
+  /** How long tasks ran, in milliseconds; undefined without the option `recordTiming`. */
+  readonly runTime: PiscinaHistogramSummary | undefined
+  /** How long tasks waited, as `runTime`. */
+  readonly waitTime: PiscinaHistogramSummary | undefined
+  /** Forgets the run times. */
+  resetRunTime(): void
+  /** Forgets the wait times. */
+  resetWaitTime(): void
+}
+
+export function summaryOf(times: Histogram): PiscinaHistogramSummary {
+  const { mean, stddev, min, max } = times
+  const figures: Record<string, number> = { average: mean, mean, stddev, min, max }
+  for (const name of PERCENTILES) {
+    figures[name] = times.quantile(Number(name.slice(1).replace('_', '.')) / 100)
+  }
+  return figures as PiscinaHistogramSummary
+}
+
+/** A thread, as balancers and events show it. */
+export interface PiscinaWorker {
+  /** Its number in the process. */
+  readonly id: number
+  /** How many tasks it runs; Infinity while it runs one that has a signal. */
+  readonly currentUsage: number
+  readonly isRunningAbortableTask: boolean
+  /** Of the times of its tasks; null without the option `workerHistogram`. */
+  readonly histogram: PiscinaHistogramSummary | null
+  /** Always false: a thread that ends is destroyed. */
+  readonly terminating: boolean
+  readonly destroyed: boolean
+}
+
+/** One thread. */
+export class PoolWorker implements PiscinaWorker {
+  readonly incarnation: Incarnation
+  readonly id: number
+  readonly times: Histogram | undefined
+  /** Whether it starts with the pool: Piscina does not wait for those. */
+  readonly isFirst: boolean
+  destroyed = false
+  readonly terminating: boolean = false
+  /** Tasks that a balancer gave to it. */
+  readonly tasks = new Set<PoolTask>()
+
+  constructor(incarnation: Incarnation, isFirst: boolean, hasHistogram: boolean) {
+    this.incarnation = incarnation
+    this.id = incarnation.threadId
+    this.isFirst = isFirst
+    this.times = hasHistogram ? new Histogram() : undefined
+  }
+
+  /** Whether tasks may be given to it. */
+  get isReady(): boolean {
+    return this.isFirst || this.incarnation.isLoaded
+  }
+
+  get count(): number {
+    return this.tasks.size || this.incarnation.window.load.count
+  }
+
+  get currentUsage(): number {
+    return this.isRunningAbortableTask ? Number.POSITIVE_INFINITY : this.count
+  }
+
+  get isRunningAbortableTask(): boolean {
+    const [task] = this.tasks
+    return this.tasks.size === 1 && task!.isAbortable
+  }
+
+  get histogram(): PiscinaHistogramSummary | null {
+    return this.times ? summaryOf(this.times) : null
   }
 }

@@ -2,40 +2,36 @@
 // Thread: main, and any thread for its static members.   Owns: the tasks that are open, and the
 // runtime they run in.
 // Must not: run anything itself. Without a queue or a balancer of the user's, the runtime's backlog
-// is the queue; with one, a task is submitted when the balancer has chosen its thread.
+// is the queue; with one, a task is submitted when a thread is free for it.
 
 import { EventEmitterAsyncResource } from 'node:events'
 import { getEnvironmentData, workerData as threadData, type Worker } from 'node:worker_threads'
+import { AbortListeners } from '../base/abort-listeners.ts'
 import { TIMER_MS_MAX, TURN_END } from '../base/bounds.ts'
+import { Chain } from '../base/chain.ts'
 import { nowMs, timers } from '../base/clock.ts'
+import { Histogram } from '../base/histogram.ts'
 import type { ManagerPlan } from '../coordinator/options.ts'
 import type { Runtime } from '../coordinator/runtime.ts'
 import type { Incarnation } from '../coordinator/threads/incarnation.ts'
 import { type CommandOptions, PARTITION_MARKER } from '../model/command.ts'
-import { PARTITION_COUNT_MAX } from '../model/partition-config.ts'
 import { move, transferableSymbol, valueSymbol } from '../model/transferable.ts'
 import { LaneTaskQueue } from './lane-task-queue.ts'
+import { checkRun, type FilledOptions, fillPoolOptions, type Options } from './piscina-options.ts'
 import {
-  type FilledOptions,
-  fillPoolOptions,
-  type Options,
-  type PiscinaLoadBalancer,
-  pathOf,
-  runMisfit,
-} from './piscina-options.ts'
-import { AbortError, ownOptions, PoolTask, type RunOptions, type TaskEnd } from './piscina-task.ts'
-import {
-  histogramOf,
-  leastBusy,
+  AbortError,
   type PiscinaHistogram,
+  PoolTask,
   PoolWorker,
-  Times,
-} from './piscina-worker.ts'
-import { openPool, planPool } from './pool-runtime.ts'
+  type RunOptions,
+  summaryOf,
+  type TaskEnd,
+} from './piscina-task.ts'
+import { openPool, pathOf, planPool } from './pool-runtime.ts'
 import { ArrayTaskQueue, FixedQueue, queueOptionsSymbol, type TaskQueue } from './task-queues.ts'
 
-/** Handlers that a thread may run at once. */
-const CONCURRENCY_MAX = 1024
+/** Emitted to calls of `close` when no task is open. */
+const EMPTIED = Symbol('corelane.emptied')
 
 /** The version of Piscina whose interface this is. */
 export const version = '5.3.2'
@@ -57,87 +53,63 @@ export interface CloseOptions {
 // biome-ignore lint/suspicious/noExplicitAny: as Piscina's
 export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
   readonly #options: FilledOptions
-  // Each task reads these; an object without a prototype takes longer.
-  readonly #filename: string | null
-  readonly #name: string
-  readonly #isBounded: boolean
-  readonly #hasThreadTimes: boolean
   readonly #plan: ManagerPlan
   /** The queue, if it is not the runtime's backlog. */
   readonly #queue: TaskQueue | undefined
-  readonly #balance: PiscinaLoadBalancer
-  readonly #run: Times | undefined
-  readonly #wait: Times | undefined
+  readonly #times: Record<'run' | 'wait', Histogram> | undefined
   readonly #histogram: PiscinaHistogram
-  readonly #triggerId: number
   readonly #startedAtMs: number = nowMs()
   #runtime: Runtime | undefined
   readonly #workers = new Map<Incarnation, PoolWorker>()
-  /** Tasks that have not ended, in no order. */
-  readonly #open: PoolTask[] = []
+  readonly #open = new Chain<PoolTask>()
+  readonly #signals = new AbortListeners()
   /** By key: the end of the last task. */
   readonly #keys = new Map<string, Promise<unknown>>()
   #completed = 0
+  #submitted = 0
   /** Partition of the task that is being submitted. */
   #chosen = 0
   /** The options of most commands, one object for all of a module. */
   #common: CommandOptions = {}
-  #isStarting = true
-  #isClosing = false
-  #isDestroying = false
+  /** Calls of `close` and `destroy` that have not ended. */
+  #endings = 0
   #isDrainQueued = false
   #needsDrain = false
-  /** Called when no task is open any more: calls of `close`. */
-  readonly #onEmpty = new Set<() => void>()
 
   /**
    * @param options - As Piscina's, and `lanes`.
    * @throws TypeError or RangeError for an option that does not fit.
    */
   constructor(options: Options = {}) {
-    super({ name: 'Piscina' })
     // Own members alone, so that nothing comes from a polluted prototype.
     const given: Options = Object.assign(Object.create(null), options)
-    this.#options = fillPoolOptions(given)
-    const { loadBalancer, taskQueue } = given
-    const isHeld = taskQueue !== undefined || loadBalancer !== undefined
-    const { filename, name, maxQueue, recordTiming, concurrentTasksPerWorker } = this.#options
-    this.#filename = filename
-    this.#name = name ?? 'default'
-    this.#isBounded = maxQueue !== Number.POSITIVE_INFINITY
-    this.#hasThreadTimes = this.#options.workerHistogram
-    const concurrency = Math.min(concurrentTasksPerWorker, CONCURRENCY_MAX)
-    this.#queue = isHeld ? (taskQueue ?? new FixedQueue()) : undefined
-    this.#balance = loadBalancer ?? leastBusy(concurrency)
-    this.#run = recordTiming ? new Times() : undefined
-    this.#wait = recordTiming ? new Times() : undefined
-    this.#histogram = histogramOf(this.#run, this.#wait)
-    this.#triggerId = this.asyncResource.asyncId()
-    this.#plan = this.#planOf(Math.floor(concurrency), isHeld)
-    this.#begin()
-    this.#isStarting = false
-  }
-
-  #planOf(concurrencyPerPartition: number, isHeld: boolean): ManagerPlan {
-    const { minThreads, maxThreads, idleTimeout, argv, trackUnmanagedFds } = this.#options
-    const { workerData, env, execArgv, resourceLimits, lanes } = this.#options
-    const count = Math.min(Math.ceil(maxThreads), PARTITION_COUNT_MAX)
-    const plan = planPool(
-      {
-        partitions: count,
-        concurrencyPerPartition,
-        closeTimeoutMs: 0,
-        workerData,
-        env,
-        execArgv,
-        resourceLimits,
-        lanes,
+    super(Object.assign(Object.create(null), given, { name: 'Piscina' }))
+    const filled = fillPoolOptions(given)
+    this.#options = filled
+    const { recordTiming, argv, trackUnmanagedFds, idleTimeout: idleTimeoutMs } = filled
+    const { workerData, env, execArgv, resourceLimits, lanes, loadBalancer } = filled
+    const { concurrentTasksPerWorker: concurrencyPerPartition } = filled
+    this.#queue = given.taskQueue ?? (loadBalancer && new FixedQueue())
+    const times = recordTiming ? { run: new Histogram(), wait: new Histogram() } : undefined
+    this.#times = times
+    this.#histogram = {
+      get runTime() {
+        return times && summaryOf(times.run)
       },
+      get waitTime() {
+        return times && summaryOf(times.wait)
+      },
+      resetRunTime: () => times?.run.clear(),
+      resetWaitTime: () => times?.wait.clear(),
+    }
+    this.#plan = planPool(
+      { concurrencyPerPartition, workerData, env, execArgv, resourceLimits, lanes },
       'payload',
-      { min: Math.min(Math.ceil(minThreads), count), idleTimeoutMs: idleTimeout },
-      isHeld ? () => this.#chosen : undefined,
+      { min: filled.minThreads, max: filled.maxThreads, idleTimeoutMs },
+      loadBalancer && (() => this.#chosen),
+      { trackUnmanagedFds, ...(argv && { argv }) },
     )
-    return { ...plan, worker: { ...plan.worker, trackUnmanagedFds, ...(argv && { argv }) } }
+    this.#begin()
   }
 
   /**
@@ -148,35 +120,13 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
    * @returns The handler's result.
    */
   run(task: T, options?: RunOptions): Promise<R> {
-    if (options === null || (options !== undefined && typeof options !== 'object')) {
-      return Promise.reject(new TypeError('options must be an object'))
-    }
-    const own = ownOptions(options)
-    const misfit = runMisfit(own)
-    if (misfit !== undefined) return Promise.reject(new TypeError(misfit))
-    const file = own.filename == null ? this.#filename : pathOf(own.filename)
-    const refusal = this.#refusal(file, own)
-    if (refusal !== undefined) {
-      this.#drainLater()
+    try {
+      return this.#take(task, checkRun(options)).result as Promise<R>
+    } catch (refusal) {
       return Promise.reject(refusal)
+    } finally {
+      this.#drainLater()
     }
-    const name = own.name ?? this.#name
-    const queue = this.#queue
-    const created = queue === undefined && this.#wait === undefined ? 0 : nowMs()
-    const poolTask = new PoolTask(this.#ended, task, file!, name, own, created, this.#triggerId)
-    if (poolTask.isAbortable) this.#listen(poolTask)
-    poolTask.place = this.#open.push(poolTask) - 1
-    const key = poolTask.lanes?.key
-    if (queue !== undefined) {
-      if (queue.size > 0 || !this.#give(poolTask, this.#ready)) queue.push(poolTask)
-    } else if (key === undefined) this.#submit(poolTask)
-    else this.#submitInTurn(poolTask, key)
-    // The runtime grows at the end of the turn in any case; the user may look before.
-    if (queue !== undefined || this.#workers.size < this.#plan.partitionCount) {
-      this.#runtime!.grow()
-    }
-    this.#drainLater()
-    return poolTask.result as Promise<R>
   }
 
   /**
@@ -193,42 +143,78 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
     filename?: string | null,
     signal?: RunOptions['signal'],
   ): Promise<R> {
-    const isList = transferList === undefined || Array.isArray(transferList)
+    const isList = Array.isArray(transferList ?? [])
     const options = isList ? { transferList, filename, signal } : transferList
     return this.run(task, options as RunOptions)
   }
 
-  /** Why a task is not taken; undefined if it is. */
-  #refusal(filename: string | null, { signal }: RunOptions): Error | undefined {
-    if (typeof filename !== 'string') {
-      return new Error('filename must be provided to run() or in options object')
+  /** Lets a task in, or throws why not. */
+  #take(task: T, options: RunOptions): PoolTask {
+    const { filename, name, signal } = options
+    const file = filename == null ? this.#options.filename : pathOf(filename)
+    if (typeof file !== 'string') {
+      throw new Error('filename must be provided to run() or in options object')
     }
-    if (this.#isClosing || this.#isDestroying) return new AbortError('queue is being terminated')
-    if (signal?.aborted) return new AbortError(signal.reason)
+    if (this.#endings > 0) throw new AbortError('queue is being terminated')
+    if (signal?.aborted) throw new AbortError(signal.reason)
     if (this.#runtime === undefined) this.#begin()
-    if (!this.#isBounded) return undefined
+    this.#refuseIfFull()
+    const exported = name ?? this.#options.name ?? 'default'
+    // Queue options of a queue of the user's are that queue's.
+    const isLaned = this.#queue === undefined
+    const created = isLaned && this.#times === undefined ? 0 : nowMs()
+    const pool = this.asyncResource.asyncId()
+    const one = new PoolTask(this.#ended, task, file, exported, options, isLaned, created, pool)
+    if (signal) this.#listen(one, signal)
+    this.#open.add(one)
+    const key = one.lanes?.key
+    if (key === undefined) this.#enter(one)
+    else this.#enterInTurn(one, key)
+    // The runtime grows at the end of the turn in any case; the user may look before.
+    if (this.#workers.size < this.#plan.partitionCount) this.#runtime?.grow()
+    return one
+  }
+
+  #refuseIfFull(): void {
     const { maxQueue, concurrentTasksPerWorker, maxThreads } = this.#options
-    const { waiting, coming, count } = this.#load
-    const capacity = count * concurrentTasksPerWorker
-    const isBusy = coming === 0 && count >= maxThreads && this.#open.length >= capacity
-    if (waiting > 0 ? waiting < maxQueue + coming : maxQueue > 0 || !isBusy) return undefined
-    const hasQueue = maxQueue !== 0
-    return new Error(
-      hasQueue ? 'Task queue is at limit' : 'No task queue available and all Workers are busy',
-    )
-  }
-
-  /** Tasks that wait for a thread, how many of them those to come will take, and all threads. */
-  get #load(): { readonly waiting: number; readonly coming: number; readonly count: number } {
-    const { concurrentTasksPerWorker } = this.#options
+    if (maxQueue === Number.POSITIVE_INFINITY) return
     const count = this.#present.length
-    const ready = this.#ready.length
-    const waiting = this.#queue?.size ?? this.#open.length - ready * concurrentTasksPerWorker
-    const coming = (count - ready) * concurrentTasksPerWorker
-    return { waiting: Math.max(waiting, 0), coming, count }
+    const threads = Math.max(Math.min(count + 1, Math.ceil(maxThreads)), count)
+    if (this.#open.size >= threads * concurrentTasksPerWorker + maxQueue) {
+      const isBusy = maxQueue === 0
+      throw new Error(
+        isBusy ? 'No task queue available and all Workers are busy' : 'Task queue is at limit',
+      )
+    }
   }
 
-  /** Gives what waits in the user's queue to threads as long as the balancer finds one. */
+  /** Lets a task enter once those of its key have ended. */
+  #enterInTurn(task: PoolTask, key: string): void {
+    const untilEnd = (resolve: (value?: unknown) => void) => {
+      task.onEnd = resolve
+      if (task.isDone) resolve()
+      else this.#enter(task)
+    }
+    const before = this.#keys.get(key) ?? TURN_END
+    const turn = before.then(() => new Promise(untilEnd))
+    this.#keys.set(key, turn)
+    void turn.then(() => this.#keys.get(key) === turn && this.#keys.delete(key))
+  }
+
+  /** Submits a task, or puts it into the user's queue until a thread is free for it. */
+  #enter(task: PoolTask): void {
+    const queue = this.#queue
+    if (queue === undefined) this.#submit(task)
+    else if (queue.size > 0 || !this.#give(task, this.#ready)) {
+      try {
+        queue.push(task)
+      } catch (error) {
+        this.#finish(task, false, error)
+      }
+    }
+  }
+
+  /** Gives what waits in the user's queue to threads as long as there is one. */
   readonly #dispatch = (): void => {
     const queue = this.#queue
     if (queue === undefined || this.#runtime === undefined) return
@@ -241,32 +227,25 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
       else queue.push(task)
       break
     }
-    this.#runtime.grow()
   }
 
-  /** Gives a task to the thread that the balancer chooses; false if it chooses none of these. */
+  /** Gives a task to a thread; false if none of these takes it. */
   #give(task: PoolTask, workers: PoolWorker[]): boolean {
-    const choice = this.#balance(task, workers)
-    const worker = choice && workers.find(({ id }) => id === choice.id)
-    if (!worker || worker.destroyed) return false
-    worker.tasks.add(task)
-    task.worker = worker
-    this.#chosen = worker.incarnation.partition
-    this.#submit(task)
+    const { loadBalancer, concurrentTasksPerWorker } = this.#options
+    try {
+      if (loadBalancer !== undefined) {
+        const choice = loadBalancer(task, workers)
+        const worker = choice && workers.find(({ id }) => id === choice.id)
+        if (!worker || worker.destroyed) return false
+        worker.tasks.add(task)
+        task.worker = worker
+        this.#chosen = worker.incarnation.partition
+      } else if (this.#submitted >= workers.length * concurrentTasksPerWorker) return false
+      this.#submit(task)
+    } catch (error) {
+      this.#finish(task, false, error)
+    }
     return true
-  }
-
-  /** Submits a task once those of its key have ended. */
-  #submitInTurn(task: PoolTask, key: string): void {
-    const start = () => {
-      if (!task.isDone) this.#submit(task)
-      return task.result
-    }
-    const end = () => {
-      if (this.#keys.get(key) === turn) this.#keys.delete(key)
-    }
-    const turn = Promise.resolve(this.#keys.get(key)).then(start).then(end, end)
-    this.#keys.set(key, turn)
   }
 
   #submit(task: PoolTask): void {
@@ -280,25 +259,26 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
     }
     const lane = lanes?.lane ?? this.#plan.defaultLane
     const isChecked = options === this.#common
+    this.#submitted++
     try {
       task.command = intake.make(lane, name, task.task, options, false, undefined, isChecked)
       intake.enter(task.command, task)
     } catch (error) {
-      this.#ended(task, false, error)
+      this.#ended(task, 0, false, error, 0, 0, -1)
     }
   }
 
-  readonly #ended: TaskEnd = (task, isOk, value, startedAtMs = 0, durationMs = 0, partition) => {
+  readonly #ended: TaskEnd = (task, _, isOk, value, startedAtMs, durationMs, partition) => {
+    this.#submitted--
     task.worker?.tasks.delete(task)
     if (!task.isDone) {
-      if (!isOk && task.isBystander(value)) {
-        this.#submit(task)
-        return
-      }
       if (startedAtMs > 0) {
-        this.#wait?.record(startedAtMs - task.created)
-        this.#run?.record(durationMs)
-        if (this.#hasThreadTimes) this.#timesOf(partition)?.record(durationMs)
+        this.#times?.wait.record(startedAtMs - task.created)
+        this.#times?.run.record(durationMs)
+        if (this.#options.workerHistogram) {
+          const at = ({ incarnation }: PoolWorker) => incarnation.partition === partition
+          this.#present.find(at)?.times?.record(durationMs)
+        }
       }
       this.#finish(task, isOk, isOk ? value : task.reasonOf(value))
     }
@@ -306,25 +286,19 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
     if (this.#queue !== undefined) void TURN_END.then(this.#dispatch)
   }
 
-  #timesOf(partition: number | undefined): Times | undefined {
-    return this.#present.find(({ incarnation }) => incarnation.partition === partition)?.times
-  }
-
   #finish(task: PoolTask, isOk: boolean, value: unknown, isCounted = true): void {
-    const last = this.#open.pop()!
-    if (task !== last) {
-      this.#open[task.place] = last
-      last.place = task.place
-    }
+    this.#open.remove(task)
     if (isCounted) this.#completed++
     task.settle(isOk, value)
+    if (task.isAbortable) this.#signals.remove(task.abortSignal!, task)
     this.#drainLater()
-    if (this.#open.length === 0) for (const end of this.#onEmpty) end()
+    if (this.#endings > 0 && this.#open.size === 0) this.emit(EMPTIED)
   }
 
   /** Apart from `run`: a function that makes a closure allocates for it at each call. */
-  #listen(task: PoolTask): void {
-    task.listen(() => this.#giveUp(task, task.abortSignal!.reason, true))
+  #listen(task: PoolTask, signal: NonNullable<RunOptions['signal']>): void {
+    task.abort = (reason) => this.#giveUp(task, reason, true)
+    this.#signals.add(signal, task)
   }
 
   /** Rejects a task; one that has started, only if its thread may end for that. */
@@ -340,62 +314,48 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
 
   #begin(): void {
     this.#runtime = openPool(this.#plan, {
-      spawned: (incarnation) => this.#spawned(incarnation),
-      loaded: (incarnation) => this.#loaded(incarnation),
-      exited: (incarnation, { cause }) => this.#exited(incarnation, cause),
-      demand: () => Math.ceil(this.#open.length / this.#options.concurrentTasksPerWorker),
+      spawned: (incarnation) => {
+        // One that starts with the pool, or after `destroy`.
+        const isFirst = this.#runtime === undefined
+        const worker = new PoolWorker(incarnation, isFirst, this.#options.workerHistogram)
+        this.#workers.set(incarnation, worker)
+        incarnation.worker.on('message', (message: { readonly corelane?: unknown } | null) => {
+          // What its program says first is not the user's.
+          if (message?.corelane === undefined) this.emit('message', message)
+        })
+        if (isFirst) timers.queueMicrotask(() => this.emit('workerCreate', worker))
+      },
+      loaded: (incarnation) => {
+        const worker = this.#workers.get(incarnation)!
+        if (!worker.isFirst) this.emit('workerCreate', worker)
+        // It takes commands once it is the present one of its partition.
+        void TURN_END.then(this.#dispatch)
+        this.#drainLater()
+      },
+      exited: (incarnation, { cause }) => {
+        const worker = this.#workers.get(incarnation)!
+        this.#workers.delete(incarnation)
+        while (incarnation.window.drain() > 0);
+        const hasRunning = [...incarnation.window.snapshot()].some(({ started }) => started)
+        for (const { command } of worker.tasks) {
+          // It was bound to this thread; once the runtime has queued it again it is refused.
+          timers.queueMicrotask(() => command && this.#runtime?.withdraw(command, cause))
+        }
+        worker.destroyed = true
+        this.emit('workerDestroy', worker)
+        const isNews = cause !== undefined && !hasRunning && this.#runtime !== undefined
+        if (isNews) this.emit('error', cause)
+      },
+      demand: () => Math.ceil(this.#open.size / this.#options.concurrentTasksPerWorker),
     })
   }
 
-  /** The threads that there are. */
   get #present(): PoolWorker[] {
     return (this.#runtime?.threads ?? []).flatMap((one) => this.#workers.get(one) ?? [])
   }
 
   get #ready(): PoolWorker[] {
     return this.#present.filter(({ isReady }) => isReady)
-  }
-
-  #spawned(incarnation: Incarnation): void {
-    const isFirst = this.#isStarting
-    const worker = new PoolWorker(incarnation, isFirst, this.#hasThreadTimes)
-    this.#workers.set(incarnation, worker)
-    incarnation.worker.on('message', (message: { readonly corelane?: unknown } | null) => {
-      // What its program says first is not the user's.
-      if (typeof message === 'object' && message?.corelane !== undefined) return
-      this.emit('message', message)
-    })
-    if (isFirst) timers.queueMicrotask(() => this.emit('workerCreate', worker))
-  }
-
-  #loaded(incarnation: Incarnation): void {
-    const worker = this.#workers.get(incarnation)!
-    if (!worker.isReady) {
-      worker.isReady = true
-      this.emit('workerCreate', worker)
-    }
-    // It takes commands once it is the present one of its partition.
-    void TURN_END.then(this.#dispatch)
-    this.#drainLater()
-  }
-
-  #exited(incarnation: Incarnation, cause: unknown): void {
-    const worker = this.#workers.get(incarnation)!
-    this.#workers.delete(incarnation)
-    while (incarnation.window.drain() > 0);
-    const hasRunning = [...incarnation.window.snapshot()].some(({ started }) => started)
-    for (const { command } of worker.tasks) {
-      // It was bound to this thread; once the runtime has queued it again it is refused.
-      timers.queueMicrotask(() => command && this.#runtime?.withdraw(command, cause))
-    }
-    this.#destroyed(worker)
-    if (cause !== undefined && !hasRunning && !this.#isDestroying) this.emit('error', cause)
-  }
-
-  #destroyed(worker: PoolWorker): void {
-    if (worker.destroyed) return
-    worker.destroyed = true
-    this.emit('workerDestroy', worker)
   }
 
   #drainLater(): void {
@@ -408,14 +368,11 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
   readonly #tellDrain = (): void => {
     this.#isDrainQueued = false
     const { concurrentTasksPerWorker, maxThreads } = this.#options
-    if (this.#open.length < maxThreads * concurrentTasksPerWorker) {
-      if (!this.#needsDrain) return
-      this.#needsDrain = false
-      this.emit('drain')
-    } else if (this.#ready.length >= maxThreads) {
-      this.#needsDrain = true
-      this.emit('needsDrain')
-    }
+    const isFull = this.#open.size >= maxThreads * concurrentTasksPerWorker
+    const isNews = isFull ? this.#ready.length >= maxThreads : this.#needsDrain
+    if (!isNews) return
+    this.#needsDrain = isFull
+    this.emit(isFull ? 'needsDrain' : 'drain')
   }
 
   /**
@@ -429,43 +386,37 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
     }
     const { force = false } = { force: undefined, ...options }
     if (typeof force !== 'boolean') throw new TypeError('force argument must be a boolean')
-    this.#isClosing = true
-    if (force) for (const task of this.#inOrder) this.#giveUp(task, 'pool is closed', false)
+    this.#endings++
+    if (force) for (const task of this.#open.values()) this.#giveUp(task, 'pool is closed', false)
     const timeoutMs = Math.min(this.#options.closeTimeout, TIMER_MS_MAX)
-    let end = () => {}
     const isLate = await new Promise<boolean>((resolve) => {
       const timer = timers.setTimeout(resolve, timeoutMs, true).unref()
-      end = () => {
+      this.once(EMPTIED, () => {
         timers.clearTimeout(timer)
         resolve(false)
-      }
-      this.#onEmpty.add(end)
-      if (this.#open.length === 0) end()
+      })
+      if (this.#open.size === 0) this.emit(EMPTIED)
     })
-    this.#onEmpty.delete(end)
-    if (isLate) this.emit('error', new Error('Close operation timed out'))
-    await this.destroy()
-    this.emit('close')
-    this.#isClosing = false
+    try {
+      if (isLate) this.emit('error', new Error('Close operation timed out'))
+    } finally {
+      await this.destroy()
+      this.emit('close')
+      this.#endings--
+    }
   }
 
   /** Ends the threads at once; tasks that have not ended are rejected. */
   async destroy(): Promise<void> {
-    this.#isDestroying = true
+    this.#endings++
     const runtime = this.#runtime
     this.#runtime = undefined
     while (this.#queue !== undefined && this.#queue.size > 0) this.#queue.shift()
-    for (const task of this.#inOrder) {
+    for (const task of this.#open.values()) {
       this.#finish(task, false, new Error('Terminating worker thread'))
     }
-    for (const worker of this.#workers.values()) this.#destroyed(worker)
     await runtime?.close()
-    this.#isDestroying = false
-  }
-
-  /** The open tasks, as they came. */
-  get #inOrder(): PoolTask[] {
-    return [...this.#open].sort((a, b) => a.taskId - b.taskId)
+    this.#endings--
   }
 
   /** Begins {@link Piscina.close}. */
@@ -500,13 +451,18 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
 
   /** Ready threads without a task. */
   get idleThreads(): number {
-    return this.#ready.filter(({ count }) => count === 0).length
+    const counts = this.#ready.map(({ count }) => count)
+    const unbound = counts.reduce((left, count) => left - count, this.#submitted)
+    const idle = counts.filter((count) => count === 0).length
+    return Math.max(idle - Math.max(unbound, 0), 0)
   }
 
   /** Tasks that wait for a thread. */
   get queueSize(): number {
-    const { waiting, coming } = this.#load
-    return Math.max(waiting - coming, 0)
+    const { concurrentTasksPerWorker } = this.#options
+    const ready = this.#ready.length * concurrentTasksPerWorker
+    const waiting = this.#queue?.size ?? Math.max(this.#open.size - ready, 0)
+    return Math.max(waiting + ready - this.#present.length * concurrentTasksPerWorker, 0)
   }
 
   /** Tasks that have ended. */
@@ -521,8 +477,7 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
 
   /** Share of the time of all threads that tasks took, 0 to 1. */
   get utilization(): number {
-    const { count, mean } = this.#run?.native ?? { count: 0, mean: 0 }
-    return count === 0 ? 0 : ((mean / 1e6) * count) / (this.duration * this.maxThreads)
+    return (this.#times?.run.sum ?? 0) / (this.duration * this.maxThreads)
   }
 
   /** Milliseconds since the pool was made. */
@@ -540,8 +495,7 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
   static readonly ArrayTaskQueue: typeof ArrayTaskQueue = ArrayTaskQueue
   static readonly LaneTaskQueue: typeof LaneTaskQueue = LaneTaskQueue
   static readonly isWorkerThread: boolean = isWorkerThread
-  // biome-ignore lint/suspicious/noExplicitAny: as Piscina's
-  static readonly workerData: any = workerData
+  static readonly workerData: typeof workerData = workerData
   static readonly version: string = version
   /** Marks a value to be moved instead of copied. */
   static readonly move: typeof move = move

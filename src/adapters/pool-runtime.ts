@@ -1,33 +1,59 @@
 // Pool runtime: the runtime under the interfaces of other pools, whose calls name their modules.
 // Owns: nothing.
 
+import { fileURLToPath } from 'node:url'
 import { outside } from '../base/async-context.ts'
-import { type ManagerPlan, planManager, type QueueManagerOptions } from '../coordinator/options.ts'
+import {
+  CONCURRENCY_PER_PARTITION_MAX,
+  type ManagerPlan,
+  planManager,
+  type QueueManagerOptions,
+} from '../coordinator/options.ts'
 import { Runtime } from '../coordinator/runtime.ts'
 import type { ThreadObserver } from '../coordinator/threads/incarnation.ts'
+import { PARTITION_COUNT_MAX } from '../model/partition-config.ts'
 
 /**
- * Plans it. It keeps no dead letters, and a rejection that no handler handles ends its thread.
+ * Plans it. It keeps no dead letters; a rejection that no handler handles ends its thread, and what
+ * is lost with a thread that ends for another's sake runs again.
  *
- * @param options - Of a manager; `partitions` is the most threads.
+ * @param options - Of a manager.
  * @param fileCall - How handlers are called.
- * @param elastic - How many threads stay.
+ * @param threads - How many stay, and the most: rounded up, and cut at the most that there can be.
  * @param choose - Gives the partition of a call. Default: a call goes where it starts soonest.
+ * @param worker - More options of threads.
  */
 export function planPool(
   options: QueueManagerOptions,
   fileCall: NonNullable<ManagerPlan['fileCall']>,
-  elastic: NonNullable<ManagerPlan['elastic']>,
+  threads: NonNullable<ManagerPlan['elastic']> & { readonly max: number },
   choose: (() => number) | undefined,
+  worker: ManagerPlan['worker'] = {},
 ): ManagerPlan {
+  const { concurrencyPerPartition = 1 } = options
+  const count = Math.min(Math.ceil(threads.max), PARTITION_COUNT_MAX)
   const plan = planManager({
     handlers: 'data:,',
     floatingRejections: 'end',
     deadLetterCapacity: 0,
+    closeTimeoutMs: 0,
     ...options,
+    partitions: count,
+    concurrencyPerPartition: Math.min(
+      Math.ceil(concurrencyPerPartition),
+      CONCURRENCY_PER_PARTITION_MAX,
+    ),
   })
   const custom = choose && { strategy: 'custom' as const, choose }
-  return { ...plan, handlers: undefined, fileCall, elastic, ...custom }
+  return {
+    ...plan,
+    handlers: undefined,
+    fileCall,
+    elastic: { ...threads, min: Math.min(Math.ceil(threads.min), count) },
+    rerunsBystanders: true,
+    worker: { ...plan.worker, ...worker },
+    ...custom,
+  }
 }
 
 /**
@@ -39,4 +65,9 @@ export function openPool(plan: ManagerPlan, observer: ThreadObserver): Runtime {
   const runtime = outside(() => new Runtime(plan, observer))
   runtime.open()
   return runtime
+}
+
+/** The path of a module that is named by its path or its file: URL. */
+export function pathOf(filename: string): string {
+  return filename.startsWith('file:') ? fileURLToPath(filename) : filename
 }

@@ -40,7 +40,7 @@ import {
 import { usableCores } from './cores.ts'
 import { QueueMetrics } from './queue-metrics.ts'
 
-const CONCURRENCY_PER_PARTITION_MAX = 1024
+export const CONCURRENCY_PER_PARTITION_MAX = 1024
 
 const RING_BYTES_MIN = 2 ** 14
 const RING_BYTES_MAX = 2 ** 28
@@ -271,6 +271,8 @@ export interface ManagerPlan {
   readonly closeTimeoutMs: number
   readonly drainTimeoutMs: number
   readonly maxCrashes: number
+  /** Whether a command runs again whose thread was ended for another's sake. Default false. */
+  readonly rerunsBystanders?: boolean
   readonly deadLetterCapacity: number
   readonly timeoutGraceMs: number
   readonly terminatingMax: number

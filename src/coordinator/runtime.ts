@@ -106,7 +106,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     this.deadLetters = new DeadLetterQueue(plan.deadLetterCapacity, this.events, this)
     this.#pump = new ResultPump(commons, awake, partitions, this)
     const { events, life, timers, signals, deadLetters } = this
-    this.recovery = new Recovery(events, timers, deadLetters, plan.maxCrashes, life)
+    this.recovery = new Recovery(events, timers, deadLetters, plan, life)
     this.#backlog = new Backlog(plan.lanes, shared ? 1 : partitionCount)
     const backlog = this.#backlog
     const { all } = lanes

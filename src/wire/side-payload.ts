@@ -91,16 +91,28 @@ export function toCallValue(value: unknown, role: string): SideValue {
   const { side } = toParcel(value, role)
   if (side.beside.some(isHost)) {
     // Only the engine can tell whether a port carries it.
-    const { port1 } = new MessageChannel()
-    try {
-      port1.postMessage(side.beside)
-    } catch (thrown) {
-      throw sideRefused(role, thrown)
-    } finally {
-      port1.close()
-    }
+    const refusal = portRefusal(side.beside)
+    if (refusal !== undefined) throw sideRefused(role, refusal)
   }
   return side
+}
+
+/**
+ * The error of a port that does not take a value.
+ *
+ * @param transferList - What is moved if the port takes it. Default: nothing.
+ * @returns Undefined if the port takes it.
+ */
+export function portRefusal(value: unknown, transferList: readonly object[] = []): unknown {
+  const { port1 } = new MessageChannel()
+  try {
+    port1.postMessage(value, transferList as ArrayBuffer[])
+    return undefined
+  } catch (thrown) {
+    return thrown
+  } finally {
+    port1.close()
+  }
 }
 
 function isHost(value: unknown): boolean {

@@ -99,7 +99,9 @@ export class C${i} { #a = ${i}; get a(): number { return this.#a } }\n`
         recursive: true,
       })
       const program = work.spec('clients-jest-options.cjs')
-      const modules = [work.spec('clients-farm.cjs'), work.spec('clients-farm-failing.cjs')]
+      const modules = ['farm', 'farm-failing', 'farm-function'].map((name) =>
+        work.spec(`clients-${name}.cjs`),
+      )
       const [theirs, ours] = await fromBoth(program, ...modules)
       expect(ours).toEqual(theirs)
       expect(theirs.priority).toEqual([1, 2, 3, 4, 5])

@@ -131,6 +131,119 @@ const DIFFERENCES: Readonly<Record<string, readonly [Case, unknown, unknown]>> =
     ['AbortError', 'counted', 1],
     ['AbortError', 'counted', 2],
   ],
+  'a task beside one whose timeoutMs ends their thread runs again': [
+    async (make) => {
+      const pool = make({ minThreads: 1, maxThreads: 1, concurrentTasksPerWorker: 2 })
+      const runs = new Int32Array(new SharedArrayBuffer(4))
+      const flag = new Int32Array(new SharedArrayBuffer(8))
+      const beside = pool.run({ runs, ms: 300 }, { name: 'counts' })
+      await until(() => Atomics.load(runs, 0) === 1)
+      const late = reasonOf(pool.run({ flag }, { name: 'gate', timeoutMs: 20 }))
+      await until(() => Atomics.load(flag, 1) === 1)
+      // Piscina knows no time-out.
+      void turns(1_000).then(() => release(flag))
+      const { name } = (await late) as Error
+      return [name, await beside, runs[0]]
+    },
+    [undefined, 'counted', 1],
+    ['TimeoutError', 'counted', 2],
+  ],
+  'a handler that throws null rejects': [
+    (make) => reasonOf(make().run('null', { name: 'throws' })),
+    { resolved: null },
+    null,
+  ],
+  'a thrown value that cannot be cloned ends its task alone, by a clear error': [
+    async (make) => {
+      const pool = make({ minThreads: 1, maxThreads: 1 })
+      pool.on('error', () => {})
+      const reason = (await reasonOf(pool.run('function', { name: 'throws' }))) as Error
+      return [reason.name, reason.message?.startsWith('The handler threw a function')]
+    },
+    [undefined, undefined],
+    ['Error', true],
+  ],
+  'a task is copied as its thread takes it, not before that has started': [
+    async (make) => {
+      const pool = make({ minThreads: 1, maxThreads: 1 })
+      const task = { n: 1 }
+      const run = pool.run(task)
+      task.n = 2
+      return run
+    },
+    { n: 1 },
+    { n: 2 },
+  ],
+  'a view arrives with its own bytes alone': [
+    (make) => make().run(new Uint8Array(new ArrayBuffer(1000), 10, 5), { name: 'views' }),
+    [10, 1000],
+    [0, 5],
+  ],
+  'a balancer or a queue that throws rejects the task': [
+    async (make, Piscina) => {
+      const fails = () => {
+        throw new RangeError('fails')
+      }
+      const taskQueue = Object.assign(new Piscina.ArrayTaskQueue(), { push: fails })
+      const pools = [
+        make({ minThreads: 0, loadBalancer: (_task) => fails() }),
+        make({ minThreads: 0, taskQueue }),
+      ]
+      const ends: string[] = []
+      for (const pool of pools) {
+        try {
+          await pool.run(1).catch(({ message }) => ends.push(`rejects: ${message}`))
+        } catch (thrown) {
+          ends.push(`throws: ${(thrown as Error).message}`)
+        }
+        await pool.close()
+      }
+      return ends
+    },
+    ['throws: fails', 'throws: fails'],
+    ['rejects: fails', 'rejects: fails'],
+  ],
+  'a task with a signal waits in the queue of the user': [
+    async (make, Piscina) => {
+      const taskQueue = new Piscina.ArrayTaskQueue()
+      const pool = make({ minThreads: 0, maxThreads: 1, taskQueue: taskQueue as never })
+      const run = pool.run(1, { signal: new AbortController().signal })
+      const { size } = taskQueue
+      return [size, await run]
+    },
+    [0, 1],
+    [1, 1],
+  ],
+  'workerDestroy is emitted once the thread has ended': [
+    async (make) => {
+      const pool = make({ minThreads: 1, maxThreads: 1 })
+      let count = 0
+      pool.on('workerDestroy', () => count++)
+      await pool.run(1)
+      const destroyed = pool.destroy()
+      const atOnce = count
+      await destroyed
+      return [atOnce, count]
+    },
+    [1, 1],
+    [0, 1],
+  ],
+  'a histogram without times reads 0': [
+    (make) => {
+      const { min, mean, stddev } = make().histogram.runTime!
+      return [min === 0, mean, stddev]
+    },
+    [false, Number.NaN, Number.NaN],
+    [true, 0, 0],
+  ],
+  'a member of a default export is a handler': [
+    (make) =>
+      reasonOf(
+        make().run(1, { filename: fixture('piscina/members.cjs').pathname, name: 'member' }),
+      ),
+    expect.objectContaining({ message: expect.stringContaining('No handler function exported') }),
+    { resolved: ['member', 1] },
+  ],
   'runTask is still there': [
     async (make) => [
       await make().runTask?.(1, [], fixture('piscina/whole.cjs').pathname),

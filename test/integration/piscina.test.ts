@@ -4,20 +4,18 @@
 import { createHook } from 'node:async_hooks'
 import { EventEmitter, once } from 'node:events'
 import { MessageChannel } from 'node:worker_threads'
-import { Piscina as Ours } from 'corelane/piscina'
 import { Piscina as Theirs } from 'piscina'
-import { describe, expect, test } from 'vitest'
 import { fixture } from '../support/managers.ts'
 import {
   type Case,
   type Class,
+  describeOnBoth,
   error,
   filename,
   flagOf,
   opened,
   reasonOf,
   release,
-  runOn,
   turns,
   until,
 } from '../support/piscina.ts'
@@ -533,12 +531,4 @@ const CASES: Readonly<Record<string, Case>> = {
   },
 }
 
-describe('cases that give the same on Piscina and on ours', () => {
-  for (const [name, run] of Object.entries(CASES)) {
-    test(name, async () => {
-      const theirs = await runOn(Theirs as unknown as Class, run)
-      const ours = await runOn(Ours, run)
-      expect(ours).toEqual(theirs)
-    })
-  }
-})
+describeOnBoth('cases that give the same on Piscina and on ours', CASES)

@@ -81,7 +81,13 @@ function machine() {
     refusal: () => undefined,
     acted: () => {},
   })
-  const recovery = new Recovery(hub, timers, { add: () => {} }, 2, { state: 'running' })
+  const recovery = new Recovery(
+    hub,
+    timers,
+    { add: () => {} },
+    { maxCrashes: 2 },
+    { state: 'running' },
+  )
   const manager: CommandManager = {
     events: hub,
     timers,

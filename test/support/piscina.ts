@@ -1,7 +1,8 @@
 // Piscina: what runs a case against Piscina itself and against ours.
 
-import type { Piscina as Ours } from 'corelane/piscina'
-import { afterEach } from 'vitest'
+import { Piscina as Ours } from 'corelane/piscina'
+import { Piscina as Theirs } from 'piscina'
+import { afterEach, describe, expect, test } from 'vitest'
 import { within } from './deadline.ts'
 import { fixture } from './managers.ts'
 
@@ -44,4 +45,17 @@ export function runOn(Piscina: Class, run: Case): Promise<unknown> {
     return pool
   }
   return within(Promise.resolve(run(make, Piscina)), 'case')
+}
+
+/** Runs each case on both, one after the other, and compares what they give. */
+export function describeOnBoth(title: string, cases: Readonly<Record<string, Case>>): void {
+  describe(title, () => {
+    for (const [name, run] of Object.entries(cases)) {
+      test(name, async () => {
+        const theirs = await runOn(Theirs as unknown as Class, run)
+        const ours = await runOn(Ours, run)
+        expect(ours).toEqual(theirs)
+      })
+    }
+  })
 }

@@ -4,11 +4,13 @@
 import { type CrashRecord, PartitionLostError } from 'corelane'
 import {
   FifoQueue,
+  type JestWorkerFarm,
   messageParent,
   PriorityQueue,
   type QueueChildMessage,
   type TaskQueue,
   Worker,
+  type WorkerFarmOptions,
   type WorkerPoolInterface,
 } from 'corelane/jest-worker'
 import { Piscina } from 'corelane/piscina'
@@ -45,6 +47,11 @@ new PriorityQueue(() => 'high')
 
 const forced: boolean = (await farm.end()).forceExited
 messageParent({ forced })
+
+const options: WorkerFarmOptions = { numWorkers: 1 }
+const known = new Worker('/farm.js', options) as JestWorkerFarm<{ add(a: number): Promise<string> }>
+const sum: string = await known.add(1)
+messageParent(sum)
 
 const pool = new Piscina<number, string>({ filename: '/handler.js', concurrentTasksPerWorker: 100 })
 const { signal } = new AbortController()

@@ -11,37 +11,40 @@ import { ANY_PARTITION, type Command, type CommandEvents } from '../command.ts'
 import type { CommandTimers } from '../command-timers.ts'
 import type { LifeCycle } from '../life-cycle.ts'
 import { startableNow } from '../metered-manager.ts'
+import type { ManagerPlan } from '../options.ts'
 import type { DeadLetterQueue } from '../results/dead-letter-queue.ts'
 import { fileOf } from '../type-table.ts'
 
 /** Whether the death of a thread was a command's doing. */
 export type Blame = 'sole' | 'suspect' | 'none'
 
+type RecoveryPlan = Pick<ManagerPlan, 'maxCrashes' | 'rerunsBystanders'>
+
 export class Recovery {
   readonly #hub: CommandEvents
   readonly #timers: Pick<CommandTimers, 'delay'>
   readonly #deadLetters: Pick<DeadLetterQueue, 'add'>
-  readonly #maxCrashes: number
+  readonly #plan: RecoveryPlan
   readonly #life: Pick<LifeCycle, 'state'>
 
   /**
    * @param hub - Takes events of commands.
    * @param timers - Delay retries.
    * @param deadLetters - Keep commands that failed for good.
-   * @param maxCrashes - A command that has killed so many threads is not run again.
+   * @param plan - A command that has killed `maxCrashes` threads is not run again.
    * @param life - The manager's; a closed one runs nothing again.
    */
   constructor(
     hub: CommandEvents,
     timers: Pick<CommandTimers, 'delay'>,
     deadLetters: Pick<DeadLetterQueue, 'add'>,
-    maxCrashes: number,
+    plan: RecoveryPlan,
     life: Pick<LifeCycle, 'state'>,
   ) {
     this.#hub = hub
     this.#timers = timers
     this.#deadLetters = deadLetters
-    this.#maxCrashes = maxCrashes
+    this.#plan = plan
     this.#life = life
   }
 
@@ -108,8 +111,9 @@ export class Recovery {
     // A suspect ran by itself, but for what its handler waited for.
     if (blame === 'sole' || (blame === 'suspect' && history.isSuspect)) history.kills++
     const isReplayable = command.transferList === undefined && !command.isStream
-    const isHarmless = history.kills < this.#maxCrashes
-    if (command.retry.retryLost && isReplayable && isHarmless) {
+    const isHarmless = history.kills < this.#plan.maxCrashes
+    const isBystander = blame === 'none' && this.#plan.rerunsBystanders
+    if ((command.retry.retryLost || isBystander) && isReplayable && isHarmless) {
       // One of several: it runs by itself next, so that it is known whose doing it was.
       if (blame === 'suspect') history.isSuspect = true
       this.#again(command, error, partition)

@@ -12,6 +12,11 @@ exports.fail = (kind) => {
   if (kind === 'type') throw new TypeError('of a type')
   throw Object.assign(new Error('coded'), { code: 'E_CODE' })
 }
+exports.throwsNull = () => {
+  throw null
+}
+exports.life = () => `${process.pid}/${threadId}`
+exports.forceExit = () => 'a name like any other'
 exports.later = async (value) => value
 exports.print = (text) => console.log(text)
 exports.thread = () => threadId

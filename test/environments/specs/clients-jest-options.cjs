@@ -1,8 +1,8 @@
 // Makes farms with the rarer options and prints what came of them. Arguments: the package, the
-// module, the module whose `setup` throws.
+// module, the module whose `setup` throws, the module that is a function.
 const { setTimeout: sleep } = require('node:timers/promises')
 
-const [, , tool, file, failing] = process.argv
+const [, , tool, file, failing, functionFile] = process.argv
 process.env.FARM_PACKAGE = tool
 const { FifoQueue, PriorityQueue, Worker } = require(tool)
 
@@ -157,6 +157,45 @@ async function run() {
   )
   told.self = await withFarm({}, (farm) => farm.ownName())
   told.setUp = await withFarm({}, (farm) => reasonOf(farm.one()), failing)
+  told.function = await withFarm(
+    {},
+    async (farm) => [
+      Object.keys(farm).includes('double'),
+      await farm.default(1),
+      await farm.double(2),
+    ],
+    functionFile,
+  )
+  told.names = await withFarm({}, (farm) => farm.forceExit())
+  told.null = await withFarm({}, (farm) => reasonOf(farm.throwsNull()))
+  const keys = { 1: undefined, 2: null, 3: 7, 4: '7' }
+  for (const taskQueue of [undefined, new FifoQueue()]) {
+    const computeWorkerKey = (_method, n) => keys[n]
+    const ids = await withFarm({ numWorkers: 3, computeWorkerKey, taskQueue }, (farm) =>
+      Promise.all([1, 2, 3, 4].map((n) => farm.workerId(n))),
+    )
+    told[`keys of ${taskQueue ? 'a queue' : 'none'}`] = [ids.length, ids[2] === ids[3]]
+  }
+  // A process of which 0 is the limit runs one call.
+  told.lives = await withFarm({ idleMemoryLimit: 0, enableWorkerThreads: false }, async (farm) => {
+    const first = await farm.life()
+    let next = first
+    for (let i = 0; i < 100 && next === first; i++) {
+      await sleep(20)
+      next = await farm.life()
+    }
+    return next === first
+  })
+  const ending = new Worker(file, {
+    enableWorkerThreads: true,
+    numWorkers: 1,
+    workerGracefulExitTimeout: 10_000,
+  })
+  await ending.add()
+  // What it gives is lost with jest-worker: such a call never settles.
+  reasonOf(ending.rest(200))
+  await sleep(100)
+  told.ending = await ending.end()
   const busy = new Worker(file, {
     enableWorkerThreads: true,
     numWorkers: 1,

@@ -74,7 +74,7 @@ export function services(
   world: RecoveryWorld = { state: 'running', delay: () => {}, add: () => {} },
   place: (command: Command) => void = () => {},
 ): Services {
-  const recovery = new Recovery(hub, world, world, 2, world)
+  const recovery = new Recovery(hub, world, world, { maxCrashes: 2 }, world)
   const timers = new CommandTimers({ place, refusal: () => undefined, acted: () => {} })
   return { events: hub, timers, recovery, signals: new AbortListeners(), abort: () => {} }
 }
