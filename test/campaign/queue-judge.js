@@ -52,7 +52,8 @@ class History {
         case 'stall': {
           // It is written down when it is over.
           const from = lines.findIndex(({ ms: at }) => at >= ms - Number(words[0]))
-          this.#faults.push({ kind: 'stall', pid, at: from, overAt: at })
+          const hit = words[1] === undefined ? pid : Number(words[1])
+          this.#faults.push({ kind: 'stall', pid: hit, at: from, overAt: at })
           break
         }
         case 'expired': {

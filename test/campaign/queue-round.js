@@ -41,6 +41,7 @@ export class QueueRound {
   #source
   #settled = 0
   #hasEnded = false
+  #isOver = false
   #isStuck = false
   /** The campaign's own connections: for results through a proxy, for the rest without. */
   #proxy
@@ -82,6 +83,7 @@ export class QueueRound {
     await Promise.all(Array.from({ length: WORKERS }, () => this.workers.add()))
     const load = this.#load()
     const looks = this.#lookAll()
+    const watch = this.#watch()
     try {
       for (const kind of this.faults) await this.#inflict(kind)
     } catch (error) {
@@ -91,7 +93,19 @@ export class QueueRound {
     await load
     await this.#settleAll()
     await looks
+    this.#isOver = true
+    await watch
     await this.#close()
+  }
+
+  /** A Redis that is too slow for its leases is a fault that hits every process. */
+  async #watch() {
+    for (; !this.#isOver; await sleep(LOOK_MS)) {
+      const startMs = performance.now()
+      await this.#admin.ping().catch(() => {})
+      const tookMs = performance.now() - startMs
+      if (tookMs > this.leaseMs / 4) this.ledger.write('stall', Math.round(tookMs), 0)
+    }
   }
 
   /** A worker that a fault can be done to. */
