@@ -89,7 +89,8 @@ test('wrong names, options and states are refused with the codes of a real manag
     const code = 'CORELANE_INVALID_OPTION'
     await expect(make().run('double', 1, bad as never)).rejects.toMatchObject({ code })
   }
-  await expect(make().submitMany('a', 'double', 5 as never)).rejects.toThrow('iterable')
+  const many = make().submitMany('a', 'double', 5 as never)
+  await expect(many).rejects.toThrow(/^submitMany\.payloads is 5; allowed: .*iterated/)
   const manager = make()
   const codes: [Promise<unknown>, string][] = [
     [manager.run('double', 1, { lane: 'b' as never }), 'CORELANE_UNKNOWN_LANE'],
