@@ -336,12 +336,7 @@ const CHECKS: Record<string, readonly Check[]> = {
       before: `const filename = new URL('./handlers.mjs', import.meta.url).href
         const lanes = { urgent: { priority: 0 } }
         const task = { width: 4 }`,
-      instead: [
-        [
-          "pool.run({ ...task, [Piscina.queueOptionsSymbol]: { lane: 'urgent' } })",
-          "pool.run({ ...task, [Piscina.queueOptionsSymbol]: { lane: 'urgent' } }, { name: 'resize' })",
-        ],
-      ],
+      instead: [["group: 'customer-7' } })", "group: 'customer-7' } }, { name: 'resize' })"]],
       after: 'console.log(pool.completed)\nawait pool.destroy()',
       prints: '1',
     },
