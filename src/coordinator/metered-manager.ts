@@ -11,7 +11,7 @@ import { noExtras } from './command-extras.ts'
  * So many submits of one turn share a moment. Partitions are shown commands at the end of the turn
  * or 64 at a time, so a wait is off by little.
  */
-const SHARED = 32
+export const SHARED_MOMENT = 32
 
 /** Commands share it that were submitted together. */
 export class MeteredManager implements CommandManager {
@@ -52,32 +52,4 @@ export function startableNow(command: Command): void {
   if (!(manager instanceof MeteredManager)) return
   command.extras = { ...(command.extras ?? noExtras()), submittedAtMs }
   command.manager = manager.now()
-}
-
-/** Gives commands their moments. */
-export class SubmitClock {
-  readonly #manager: CommandManager
-  #left = 0
-  #present: MeteredManager | undefined
-
-  /**
-   * @param manager - The manager itself.
-   */
-  constructor(manager: CommandManager) {
-    this.#manager = manager
-  }
-
-  /** The manager at this moment, for a command that is submitted. */
-  get present(): CommandManager {
-    if (--this.#left < 0) {
-      this.#left = SHARED - 1
-      this.#present = new MeteredManager(this.#manager)
-    }
-    return this.#present!
-  }
-
-  /** The turn has ended: the next command has another moment. */
-  endTurn(): void {
-    this.#left = 0
-  }
 }

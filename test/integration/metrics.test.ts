@@ -11,7 +11,7 @@ import {
   RetryPolicy,
 } from 'corelane'
 import { expect, test } from 'vitest'
-import { failure, until, within } from '../support/deadline.ts'
+import { block, failure, until, within } from '../support/deadline.ts'
 import { Floor } from '../support/floor.ts'
 import { create, fixture, open } from '../support/managers.ts'
 import { describeOnNodes } from '../support/nodes.ts'
@@ -187,6 +187,22 @@ test('counts add up over pauses, aborts, delays, a reload, and threads that come
   const inAll = partitions.reduce((sum, share) => sum + share.run.count, 0)
   expect([wait.count, run.count, inAll]).toEqual([45, 45, 45])
   expect(starts).toEqual([...starts].sort((a, b) => a - b))
+})
+
+test("up to 32 submits of one turn share a reading of the clock, and none shares another turn's", async () => {
+  const metrics = QueueMetrics.local()
+  const manager = await open('basic.js', { lanes: { lane: {} }, metrics })
+  const times: (number | undefined)[] = []
+  manager.on('queue.command.submitted', ({ submittedAtMs }) => times.push(submittedAtMs))
+  const submit = () => {
+    block(0.05)
+    return manager.submit('lane', 'noop', 1)
+  }
+  await within(Promise.all(Array.from({ length: 65 }, submit)), 'one turn')
+  expect(new Set(times).size).toBe(3)
+  await within(submit(), 'another turn')
+  expect(times).toHaveLength(66)
+  expect(times.at(-1)).toBeGreaterThan(times.at(-2)!)
 })
 
 test('a reset starts counts from 0, a delta is what happened since, and JSON keeps histograms', async () => {

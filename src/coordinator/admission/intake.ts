@@ -23,7 +23,7 @@ import type { Dispatcher } from '../dispatch/dispatcher.ts'
 import type { Lane, LaneTable } from '../lane-table.ts'
 import type { LifeCycle } from '../life-cycle.ts'
 import type { ManagerEvents } from '../manager-events.ts'
-import { SubmitClock } from '../metered-manager.ts'
+import { MeteredManager, SHARED_MOMENT } from '../metered-manager.ts'
 import type { ManagerPlan } from '../options.ts'
 import type { StreamReader } from '../results/stream-reader.ts'
 import type { Batch, Settler } from '../settlement.ts'
@@ -65,7 +65,11 @@ export class Intake {
   readonly #place: Placer
   readonly #takesKeys: boolean
   readonly #isBounded: boolean
-  readonly #clock: SubmitClock | undefined
+  readonly #isMetered: boolean
+  /** The manager as commands hold it: with metrics, at the moment of their submit. */
+  #held: CommandManager
+  /** The command from whose number on they hold another; Infinity without metrics. */
+  #renewsAt: number
   #sequence = 0
   /** Checked options of the last command that had such, its lane, and what was made of them. */
   #lastOptions: CommandOptions | undefined
@@ -104,16 +108,18 @@ export class Intake {
     this.#place = createPlacer(plan)
     this.#takesKeys = takesKeys(plan.strategy)
     this.#isBounded = backpressure.isBounded
-    this.#clock = plan.metrics && new SubmitClock(manager)
+    this.#isMetered = plan.metrics !== undefined
+    this.#held = manager
+    this.#renewsAt = this.#isMetered ? 0 : Number.POSITIVE_INFINITY
   }
 
   get next(): number {
     return this.#sequence
   }
 
-  /** The turn has ended. */
+  /** The turn has ended: with metrics the next command reads the clock. */
   endTurn(): void {
-    this.#clock?.endTurn()
+    if (this.#isMetered) this.#renewsAt = 0
   }
 
   /**
@@ -281,8 +287,11 @@ export class Intake {
     if (refusal !== undefined) throw refusal
     const rank = rankOf(lane.plan.priority, priority)
     const sequence = this.#sequence++
-    const manager = this.#clock === undefined ? this.#manager : this.#clock.present
-    return new Command(manager, rank, sequence, type, lane, payload, home, extras)
+    if (sequence >= this.#renewsAt) {
+      this.#renewsAt = sequence + SHARED_MOMENT
+      this.#held = new MeteredManager(this.#manager)
+    }
+    return new Command(this.#held, rank, sequence, type, lane, payload, home, extras)
   }
 
   /** Options that commands of a lane may share. */
