@@ -223,7 +223,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
 
   /** Starts threads that present commands need, now and not at the end of the turn. */
   grow(): void {
-    if (this.life.state !== 'closed' && !this.#renewal.isBusy) this.#elastic?.grow()
+    if (this.life.state !== 'closed' && !this.#renewal.isSwitching) this.#elastic?.grow()
   }
 
   /** Refuses new commands from now on; what was submitted goes on. */
@@ -478,8 +478,8 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     this.#interruptions.flush()
     this.#urgency.set(this.#dispatcher.changesAtMs)
     this.#renewal.progressed()
-    if (this.life.state !== 'running') this.grow()
-    else if (!this.#renewal.isBusy) this.#elastic?.progressed(now)
+    if (this.life.state !== 'running' || this.#renewal.isBusy) this.grow()
+    else this.#elastic?.progressed(now)
     this.health.progressed()
     this.#settled()
   }

@@ -402,6 +402,29 @@ test('close starts no replacement of a thread that ends again and again', async 
   expect(spawned).toBe(0)
 })
 
+test.each([0, 100])('a handler that waits during a reload gets a thread (%i ms)', async (ms) => {
+  const shared = new SharedArrayBuffer(4)
+  // It waits as soon as the next thread is set up, which takes a while longer.
+  const handlers = moduleOf(`import { workerData } from 'node:worker_threads'
+    import { setTimeout as sleep } from 'node:timers/promises'
+    const words = new Int32Array(workerData)
+    export const setup = async () => {
+      if (Atomics.add(words, 0, 1) === 1) await sleep(${ms})
+    }
+    export const inner = () => 'inner'
+    export const outer = async (_, context) => {
+      while (Atomics.load(words, 0) < 2) await sleep(5)
+      return context.submit('query', 'inner')
+    }`)
+  const options = { partitions: { min: 1, max: 2 }, handlers, workerData: shared }
+  const manager = await open('values.js', options)
+  const outer = manager.run('outer')
+  await until(() => manager.stats().running === 1, 'it runs')
+  const reload = manager.reload()
+  expect(await within(outer, 'its own command')).toBe('inner')
+  await within(reload, 'reload')
+})
+
 test.each(['event', 'end'] as const)(
   'a rejection that no handler handles: %s',
   async (floatingRejections) => {

@@ -59,7 +59,8 @@ export class Elastic {
     for (const partition of this.#partitions) {
       if (count >= wanted) return
       // Until its last thread has ended, the partition is of no use to another.
-      if (!partition.isDormant || partition.retiring !== undefined) continue
+      const { isDormant, retiring, successor } = partition
+      if (!isDormant || retiring !== undefined || successor !== undefined) continue
       if (count > 0 && this.#freeBytes() < FREE_BYTES_MIN) return
       this.#supervisor.spawn(partition)
       count++

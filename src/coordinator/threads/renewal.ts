@@ -28,6 +28,7 @@ export class Renewal {
   /** Settles when nothing is being renewed. */
   #last: Promise<void> = Promise.resolve()
   #isBusy = false
+  #isSwitching = false
   #renewedAtMs = Number.NEGATIVE_INFINITY
   /** No thread is replaced for its wear before this moment, since a replacement failed. */
   #notBeforeMs = 0
@@ -50,9 +51,17 @@ export class Renewal {
     this.#events = events
   }
 
-  /** Whether threads are being renewed; then none is added or taken away. */
+  /** Whether threads are being renewed; then none is taken away. */
   get isBusy(): boolean {
     return this.#isBusy
+  }
+
+  /**
+   * Whether a reload loads its module: a thread that is added would have another. Later in a reload
+   * handlers may wait for a command that only a thread to come can run.
+   */
+  get isSwitching(): boolean {
+    return this.#isSwitching
   }
 
   /** Call it after results were taken or a thread has ended: cheap. */
@@ -91,9 +100,17 @@ export class Renewal {
       const { loader } = this.#supervisor
       const url = handlers ?? loader.handlers
       const before = loader.own
-      const own = await this.#loadEverywhere(url)
-      // Nothing keeps it from happening from here on.
-      loader.switchTo(url, own)
+      this.#isSwitching = true
+      let own: readonly string[]
+      try {
+        own = await this.#loadEverywhere(url)
+        // Nothing keeps it from happening from here on.
+        loader.switchTo(url, own)
+      } finally {
+        this.#isSwitching = false
+      }
+      // Threads that were not added meanwhile may be needed.
+      this.#events.requeue([])
       offer(own.filter((name) => before.includes(name)))
       for (const partition of this.#partitions) {
         const { successor } = partition
@@ -113,7 +130,6 @@ export class Renewal {
           this.#renewedAtMs = nowMs()
           if (this.#last !== settled) return
           this.#isBusy = false
-          // Threads that were not added meanwhile may be needed.
           this.#events.requeue([])
         })
       this.#last = settled
