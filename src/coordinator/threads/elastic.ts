@@ -59,8 +59,7 @@ export class Elastic {
     for (const partition of this.#partitions) {
       if (count >= wanted) return
       // Until its last thread has ended, the partition is of no use to another.
-      const { isDormant, retiring, successor } = partition
-      if (!isDormant || retiring !== undefined || successor !== undefined) continue
+      if (!partition.isDormant || partition.retiring !== undefined) continue
       if (count > 0 && this.#freeBytes() < FREE_BYTES_MIN) return
       this.#supervisor.spawn(partition)
       count++
