@@ -104,7 +104,7 @@ export class QueueRound {
       const startMs = performance.now()
       await this.#admin.ping().catch(() => {})
       const tookMs = performance.now() - startMs
-      if (tookMs > this.leaseMs / 4) this.ledger.write('stall', Math.round(tookMs), 0)
+      if (tookMs > this.leaseMs / 2) this.ledger.write('stall', Math.round(tookMs), 0)
     }
   }
 
