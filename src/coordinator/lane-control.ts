@@ -7,6 +7,7 @@ import type { CoordinatorCommons } from '../memory/commons.ts'
 import { toNs } from '../memory/lane-gate.ts'
 import { isBinding, type LanePlan, laneNeeds, planRate } from '../model/lane.ts'
 import type { RateLimitOptions } from '../model/rate-limit.ts'
+import type { NestedServer } from './admission/nested-server.ts'
 import type { Dispatcher } from './dispatch/dispatcher.ts'
 import { type Lane, setLimits } from './lane-table.ts'
 import type { ManagerEvents } from './manager-events.ts'
@@ -22,6 +23,8 @@ export interface LaneChanges {
   readonly capacity: number
   /** Commands of each lane that may run at once, for those that wait for each other. */
   readonly laneSlots: number[]
+  /** Refuses handlers what they would wait for without end. */
+  readonly nested: Pick<NestedServer, 'lowered'>
   /** The lanes as they were made. */
   readonly plans: readonly LanePlan[]
 }
@@ -65,7 +68,8 @@ export class LaneControl {
 
   /**
    * Changes how many of its commands may run at once, in all partitions from the moment this
-   * returns. Running ones go on: none starts while as many run as may.
+   * returns. Running ones go on: none starts while as many run as may. A handler that would wait
+   * for another of the lane without end gets `CORELANE_NESTED_WAIT`.
    *
    * @param maxConcurrency - From `minConcurrency`, 1 at least, to the handlers that all partitions
    * can run, or to the `maxConcurrency` that the lane was made with if that is more.
@@ -75,7 +79,7 @@ export class LaneControl {
   setConcurrency(maxConcurrency: number): void {
     const option = `lane(${show(this.name)}).setConcurrency`
     const { plan, index } = this.#lane
-    const { plans, capacity, laneSlots } = this.#changes
+    const { plans, capacity, laneSlots, nested } = this.#changes
     const { ownersMax = 0 } = laneNeeds(plans[index]!, capacity)
     if (ownersMax === 0) throw unbounded(option, 'maxConcurrency')
     const least = Math.max(1, plan.minConcurrency)
@@ -87,6 +91,7 @@ export class LaneControl {
         allowed: `an integer from ${least} to ${ownersMax}`,
       })
     }
+    if (maxConcurrency < laneSlots[index]!) nested.lowered()
     laneSlots[index] = maxConcurrency
     this.#change({ ...plan, maxConcurrency })
   }

@@ -135,6 +135,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
       manager: this,
       capacity: partitionCount * concurrency,
       laneSlots: waits.laneSlots,
+      nested: this.#nested,
       plans: plan.lanes,
     }
     const parts = { life, lanes, backpressure: this.#backpressure, backlog }

@@ -3,7 +3,7 @@
 
 import { PartitionConfig, type QueueManager, RetryPolicy } from 'corelane'
 import { expect, test } from 'vitest'
-import { failure, within } from '../support/deadline.ts'
+import { failure, until, within } from '../support/deadline.ts'
 import { open } from '../support/managers.ts'
 
 const two = PartitionConfig.balanced(2)
@@ -80,6 +80,33 @@ test('a lane whose slots are held by handlers that wait is refused, and another 
   expect(await failure(chain('pair', 'pair', 'free', 'pair'), 'a third of two')).toMatchObject(
     REFUSED,
   )
+})
+
+test('a handler whose lane is lowered does not wait for ever for another of it', async () => {
+  const lanes = { pair: { maxConcurrency: 2 }, free: {} }
+  const manager = await open('nesting.js', { partitions: two, lanes, concurrencyPerPartition: 8 })
+  // Two handlers hold both slots, and one of them waits for a command of the lane.
+  const call = { lane: 'pair', type: 'echo', payload: 1 }
+  const first = run(manager, 'wait', 200, { lane: 'pair' })
+  const second = run(manager, 'tryCall', call, { lane: 'pair' })
+  await until(() => {
+    const { running, queued } = manager.stats().lanes['pair']!
+    return running === 2 && queued === 1
+  }, 'the wait')
+  manager.lane('pair').setConcurrency(1)
+  expect(await second).toMatchObject(REFUSED)
+  expect(await first).toBe('waited')
+  expect(await run(manager, 'echo', 2, { lane: 'pair' })).toBe(2)
+})
+
+test('a command that runs is awaited to its end, though its lane is lowered meanwhile', async () => {
+  const lanes = { pair: { maxConcurrency: 2 }, free: {} }
+  const manager = await open('nesting.js', { partitions: two, lanes, concurrencyPerPartition: 8 })
+  const call = { lane: 'pair', type: 'wait', payload: 200 }
+  const outer = run(manager, 'tryCall', call, { lane: 'pair' })
+  await until(() => manager.stats().lanes['pair']!.running === 2, 'both')
+  manager.lane('pair').setConcurrency(1)
+  expect(await outer).toEqual({ value: 'waited' })
 })
 
 test.each([

@@ -14,6 +14,11 @@ import type { PartitionHandle } from '../threads/partition-handle.ts'
 import type { Intake } from './intake.ts'
 import type { Wait, WaitGraph } from './wait-graph.ts'
 
+/** A wait that can be ended. */
+interface RefusableWait extends Wait {
+  readonly refuse: () => void
+}
+
 /** A command that its handler may cancel. */
 interface Cancellable {
   readonly controller: AbortController
@@ -33,6 +38,8 @@ export class NestedServer implements NestedRequests {
   readonly #events: Pick<ManagerEvents, 'acted'>
   /** By thread and number. */
   readonly #cancellables = new Map<Incarnation, Map<number, Cancellable>>()
+  /** A wait that was let in may have become one without end. */
+  #isLowered = false
 
   /**
    * @param intake - Takes the commands.
@@ -95,6 +102,21 @@ export class NestedServer implements NestedRequests {
   /** Looks again which partitions are held: cheap, and needed only after handlers have ended. */
   progressed(): void {
     for (const partition of this.#graph.purge()) this.#update(partition)
+    if (this.#isLowered) this.#refuseStuck()
+  }
+
+  /** A lane has fewer slots than before. From now on waits are judged more often than once. */
+  lowered(): void {
+    this.#isLowered = true
+  }
+
+  #refuseStuck(): void {
+    for (;;) {
+      const stuck = this.#graph.findStuck() as RefusableWait | undefined
+      if (stuck === undefined) return
+      this.#graph.remove(stuck)
+      stuck.refuse()
+    }
   }
 
   #post(from: Incarnation, command: NestedSubmit): void {
@@ -124,9 +146,15 @@ export class NestedServer implements NestedRequests {
     const options = { ...command.options, signal: controller.signal } as CommandOptions
     const child = intake.make(lane, type, payload, options, false)
     if (command.carrier !== undefined) child.carry(command.carrier)
-    const wait: Wait = {
+    let isRefused = false
+    const wait: RefusableWait = {
       holder: parent,
       awaited: () => child,
+      hasStarted: () => child.isBound && child.holder!.startOf(child.slot) > 0,
+      refuse: () => {
+        isRefused = true
+        controller.abort()
+      },
       isOver: () => !from.window.isOpen(command.parent),
       holdsPartition: from.partition,
       holdsLane: parent.laneIndex,
@@ -153,6 +181,8 @@ export class NestedServer implements NestedRequests {
       const ended = intake.admit(child, { needsRoom: false })
       mine.set(command.id, { controller, isAwaited: true, ended })
       return await ended
+    } catch (error) {
+      throw isRefused ? laneError('CORELANE_NESTED_WAIT', { type, lane }) : error
     } finally {
       mine.delete(command.id)
       graph.remove(wait)

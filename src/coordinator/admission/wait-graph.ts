@@ -23,6 +23,8 @@ export interface Wait {
   readonly holder: unknown
   /** What it waits for, which is a holder too once it has started and waits. */
   readonly awaited: () => unknown
+  /** Whether that has started, so that it needs nothing more. Default: it has not. */
+  readonly hasStarted?: () => boolean
   /** Whether the handler has ended, without waiting for its command. */
   readonly isOver: () => boolean
   /** Partition that the command needs; -1: any. */
@@ -71,7 +73,7 @@ export class WaitGraph {
    */
   add(wait: Wait): boolean {
     this.#waits.add(wait)
-    if (!this.#isStuck(wait)) return true
+    if (!this.#judge().cannotStart(wait)) return true
     this.#waits.delete(wait)
     return false
   }
@@ -97,6 +99,15 @@ export class WaitGraph {
     this.#waits.delete(wait)
   }
 
+  /** A wait for a command that can never start, since there is less to hold than there was. */
+  findStuck(): Wait | undefined {
+    const { blocked, cannotStart } = this.#judge()
+    return [...this.#waits].find((wait) => {
+      const isBlocked = blocked.has(wait.holder) && !blocked.has(wait.awaited())
+      return isBlocked && wait.hasStarted?.() !== true && cannotStart(wait)
+    })
+  }
+
   /** Whether every run of a partition is held by a handler that waits. */
   isHeld(partition: number): boolean {
     return this.holdersAt(partition) >= this.#capacity.runs
@@ -107,7 +118,8 @@ export class WaitGraph {
     return this.#holders((wait) => wait.holdsPartition === partition).size
   }
 
-  #isStuck(wait: Wait): boolean {
+  /** The handlers that wait for ever, and which commands cannot start beside them. */
+  #judge(): { blocked: ReadonlySet<unknown>; cannotStart: (wait: Wait) => boolean } {
     const { partitions } = this.#capacity
     const things = this.#things()
     const holders = this.#holders(() => true)
@@ -121,7 +133,8 @@ export class WaitGraph {
       !(needsPartition < 0 ? upTo(partitions).some(hasRun) : hasRun(needsPartition))
     const cannotEnd = (other: Wait) => {
       const awaited = other.awaited()
-      return holders.has(awaited) ? blocked.has(awaited) : cannotStart(other)
+      if (holders.has(awaited)) return blocked.has(awaited)
+      return other.hasStarted?.() !== true && cannotStart(other)
     }
     for (let before = -1; before !== blocked.size; ) {
       before = blocked.size
@@ -130,7 +143,7 @@ export class WaitGraph {
       const still = this.#holders(cannotEnd)
       for (const holder of holders) if (!still.has(holder)) blocked.delete(holder)
     }
-    return cannotStart(wait)
+    return { blocked, cannotStart }
   }
 
   /** What handlers that wait hold, by name. */
