@@ -237,6 +237,28 @@ test('a kill lets what runs beside it end first, and what waits runs on the next
   expect(manager.stats()).toMatchObject({ completed: 4, failed: 1 })
 })
 
+test('a kill ends a thread after a second, though what runs beside it waits for that thread', async () => {
+  const handlers = moduleOf(`
+    import { setTimeout as sleep } from 'node:timers/promises'
+    export const rest = (_, { signal }) => sleep(3_600_000, undefined, { signal })
+    export const call = async (_, context) => {
+      await sleep(200)
+      return context.submit('query', 'echo', 1)
+    }
+    export const echo = (payload) => payload`)
+  const options = { partitions: one, handlers, concurrencyPerPartition: 3 }
+  const manager = await open('values.js', options)
+  const { controller, signal, error } = abortable('running')
+  const beside = failure(manager.run('call'), 'the one beside it')
+  // It ends at once, and the other waits for a command that the ending thread takes no more.
+  const killed = failure(manager.run('rest', 0, { signal, kill: true }), 'the killed one')
+  await until(() => manager.stats().running === 2, 'both run')
+  controller.abort(reason)
+  expect(await killed).toMatchObject(error)
+  expect(await beside).toMatchObject({ code: 'CORELANE_PARTITION_LOST' })
+  expect(await within(manager.run('echo', 2), 'the next')).toBe(2)
+})
+
 test('a kill of a run that holds its thread up costs what runs beside it after a second', async () => {
   const handlers = moduleOf(`
     export const rest = (ms) => new Promise((resolve) => setTimeout(resolve, ms))

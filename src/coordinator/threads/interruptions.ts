@@ -24,8 +24,8 @@ export class Interruptions {
   readonly #events: Pick<ManagerEvents, 'acted' | 'requeue'>
   // Commands in flight keep the process alive; the alarm need not.
   readonly #alarm = new Alarm(() => this.#checkLimits())
-  /** Threads that end once they run nothing but what they are ended for, and why. */
-  readonly #ending = new Map<Incarnation, LaneError>()
+  /** Threads that end once they run nothing but what they are ended for, when at last, and why. */
+  readonly #ending = new Map<Incarnation, { readonly atMs: number; readonly reason: LaneError }>()
 
   /**
    * @param terminator - Gives up a thread that does not stop.
@@ -106,6 +106,7 @@ export class Interruptions {
     for (const { incarnation } of this.#partitions) {
       if (incarnation !== undefined) atMs = Math.min(atMs, incarnation.window.watch.checkAtMs)
     }
+    for (const ending of this.#ending.values()) atMs = Math.min(atMs, ending.atMs)
     this.#alarm.set(atMs)
   }
 
@@ -125,7 +126,7 @@ export class Interruptions {
       const others = [...window.snapshot()].some(({ started }) => started)
       if (others && incarnation.living) {
         incarnation.isEnding = true
-        this.#ending.set(incarnation, reason)
+        this.#ending.set(incarnation, { atMs: nowMs() + LAST_MS, reason })
         this.#events.requeue(window.recall())
       } else this.#terminator.giveUpThread(incarnation, reason)
     }
@@ -133,9 +134,11 @@ export class Interruptions {
   }
 
   #endAlone(): void {
-    for (const [incarnation, reason] of this.#ending) {
+    for (const [incarnation, { atMs, reason }] of this.#ending) {
       const { load, watch } = incarnation.window
-      if (incarnation.living && load.count + load.restingCount > watch.detachedCount) continue
+      const runsOthers = load.count + load.restingCount > watch.detachedCount
+      // One of them may wait for a command that only this thread could run.
+      if (incarnation.living && runsOthers && nowMs() < atMs) continue
       this.#ending.delete(incarnation)
       timers.queueMicrotask(() => this.#terminator.giveUpThread(incarnation, reason))
     }
@@ -158,6 +161,7 @@ export class Interruptions {
       hasActed = true
       this.#terminator.giveUpThread(incarnation, stuck.reason)
     }
+    if (this.#ending.size > 0) this.#endAlone()
     if (hasActed) this.#events.acted()
     this.planCheck()
   }
