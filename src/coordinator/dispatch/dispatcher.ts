@@ -42,6 +42,9 @@ export class Dispatcher implements Admission<Command> {
   isBinding = false
   /** What they submitted; placed once the command under way has its place. */
   readonly #submitted: Command[] = []
+  /** One that leaves the order and is not bound, and its rank there. */
+  #aside: Command | undefined
+  #asideRank = 0
   readonly #horizon = new Horizon()
 
   /**
@@ -246,17 +249,11 @@ export class Dispatcher implements Admission<Command> {
 
   admits(command: Command, rank: number): boolean {
     if (command.isOver) return true
-    // It has given its turn up.
-    if (isBeforeTurn(command)) {
-      this.#backlog.turns.offer(command, this.#now())
+    const isKeyed = command.key !== undefined
+    if (isBeforeTurn(command) || (isKeyed && this.#mustHold(command, rank, this.#now()))) {
+      this.#aside = command
+      this.#asideRank = rank
       return true
-    }
-    if (command.key !== undefined) {
-      const now = this.#now()
-      if (this.#mustHold(command, rank, now)) {
-        this.#hold(command, rank, now)
-        return true
-      }
     }
     return this.#admits(command, rank)
   }
@@ -427,7 +424,6 @@ export class Dispatcher implements Admission<Command> {
   }
 
   #refill(place: number, now: number): void {
-    const backlog = this.#backlog
     if (this.#isTimed) for (const { window } of this.#partitions) window?.judge(now)
     this.#choice.refresh()
     this.#clearFullLanes()
@@ -436,13 +432,26 @@ export class Dispatcher implements Admission<Command> {
       const hasReleased = this.#releaseKeys(place, now)
       this.#stranded = undefined
       this.#outranked = undefined
-      while (backlog.next(place, this, now) !== undefined || this.#takeTurns(place, now));
+      while (this.#takeNext(place, now) || this.#takeTurns(place, now));
       const hasSwapped = this.#swapKeys() || this.#swapInLane()
       if (!hasSwapped && (!hasReleased || this.#boundCount === bound)) break
     }
     if (this.#stranded !== undefined) this.#preempt(this.#stranded, this.#strandedRank)
     this.#stranded = undefined
     this.#placeSubmitted()
+  }
+
+  /** Binds the next command in the order, or sets it aside; false if neither may be. */
+  #takeNext(place: number, now: number): boolean {
+    const command = this.#backlog.next(place, this, now)
+    if (command === undefined) return false
+    if (command !== this.#aside) return true
+    // Only now: it gets another rank and sequence, which must not change while it is in the order.
+    this.#aside = undefined
+    // It may have given its turn up.
+    if (isBeforeTurn(command)) this.#backlog.turns.offer(command, now)
+    else this.#hold(command, this.#asideRank, now)
+    return true
   }
 
   /** Puts a held command of each key that has room into the order. */

@@ -7,6 +7,7 @@ import { LaneTable } from '../../../../src/coordinator/lane-table.ts'
 import type { InFlightWindow } from '../../../../src/coordinator/threads/in-flight-window.ts'
 import { CoordinatorCommons } from '../../../../src/memory/commons.ts'
 import { type LaneOptions, laneNeeds, rankOf } from '../../../../src/model/lane.ts'
+import { SeatState } from '../../../../src/schedule/group-ring.ts'
 import { command, LANES, laneTable, Rig, services } from '../support/rig.ts'
 
 /** A dispatcher over partitions; shared means that commands may go to any of them. */
@@ -467,4 +468,38 @@ test('a command whose group had its turn later does not push out a bound one of 
   }
   // All but the one whose key is busy, each once.
   expect([bind.mock.calls.length, rig.bound.load.count]).toEqual([4, 4])
+})
+
+test('one that leaves the order for its key, and gets its old place back, takes no other along', () => {
+  const { all } = laneTable({ api: {} })
+  const lane = all[0]!
+  const { rigs, backlog, dispatcher } = dispatcherOver(1, false, [lane.plan])
+  const rig = rigs[0]!
+  const rank = rankOf(lane.plan.priority, 128)
+  const made = (sequence: number, key: string) =>
+    command({ lane, rank, home: 0, sequence, group: 'g', key, ...LONG })
+  const runAll = () => {
+    const ran: number[] = []
+    for (;;) {
+      dispatcher.refill()
+      dispatcher.flush()
+      const next = rig.start()
+      if (next === undefined) return ran
+      ran.push(rig.bound.commandOf(next.id)!.sequence)
+      rig.finish(next.id, 0)
+      rig.bound.drain()
+    }
+  }
+  dispatcher.place(made(1, 'a'))
+  expect(runAll()).toEqual([1])
+  // They had their turns, the first of them before its number, and come back from another thread.
+  const back = [made(3, 'busy'), made(9, 'b'), made(5, 'c')]
+  for (const { seat } of back) seat.state = SeatState.RELEASED
+  back[0]!.seat.number = 7
+  back[0]!.seat.rank = rank
+  backlog.detach(0, 'busy')
+  dispatcher.takeBack(back)
+  expect(runAll()).toEqual([5, 9])
+  backlog.reattach(0, 'busy')
+  expect(runAll()).toEqual([7])
 })
