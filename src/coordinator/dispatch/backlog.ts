@@ -137,14 +137,20 @@ export class Backlog {
     if (commands.size === 0) return false
     const front = commands.get(heldNameOf(command))?.waiting.front(nowMs)
     if (front === undefined) return false
-    const { sequence, submittedAtMs, deadlineMs, extras } = command
-    const { number, rank: ownRank } = extras?.group ?? {}
-    if (number === undefined) return precedes(front, { rank, sequence })
-    // Its turn gave it another place; held ones have that of their submits.
-    const own = { rank: ownRank!, submittedAtMs, deadlineMs }
-    const urgency = { rank, untilMs: 0 }
-    judge(this.#lanes[command.laneIndex]!, own, nowMs, urgency)
-    return precedes(front, { rank: urgency.rank, sequence: number })
+    const { group } = command.extras ?? {}
+    if (group === undefined) return precedes(front, { rank, sequence: command.sequence })
+    // Its turn may have given it another place, and no rank of this moment; held ones have both.
+    const { submittedAtMs, deadlineMs } = command
+    const sequence = group.number ?? command.sequence
+    const ownRank = group.number === undefined ? command.rank : group.rank
+    const urgency = { rank: ownRank, untilMs: 0 }
+    judge(
+      this.#lanes[command.laneIndex]!,
+      { rank: ownRank, submittedAtMs, deadlineMs },
+      nowMs,
+      urgency,
+    )
+    return precedes(front, { rank: urgency.rank, sequence })
   }
 
   /**

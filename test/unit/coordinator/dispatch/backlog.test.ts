@@ -167,6 +167,22 @@ test('a held command is known to run before younger ones of its key and lane, an
   expect(backlog.holdsBefore(command({ home: 0, key: 'a', sequence: 1 }), 5, 0)).toBe(false)
 })
 
+test('one whose turn has come is as urgent as it is now, beside others of its key', () => {
+  const backlog = new Backlog(LANES, 1)
+  const older = command({ home: 0, key: 'a', group: 'g', sequence: 3, rank: 5 })
+  const late = command({ home: 0, key: 'a', group: 'h', sequence: 7, rank: 5, deadlineMs: 10 })
+  backlog.hold(older, 100)
+  expect(backlog.holdsBefore(late, late.rank, 5)).toBe(true)
+  expect(backlog.holdsBefore(late, late.rank, 100)).toBe(false)
+  // Its turn gave it the place of another.
+  late.seat.number = 7
+  late.seat.rank = 5
+  late.sequence = 1
+  late.rank = 9
+  expect(backlog.holdsBefore(late, late.rank, 5)).toBe(true)
+  expect(backlog.holdsBefore(late, late.rank, 100)).toBe(false)
+})
+
 test('settled commands are let go of once most that wait are such, and the others stay', () => {
   const backlog = new Backlog(LANES, 1)
   const own = lane()
