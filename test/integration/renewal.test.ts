@@ -448,3 +448,23 @@ test.each(['event', 'end'] as const)(
     expect(incarnations(manager)).toEqual([floatingRejections === 'event' ? 1 : 2])
   },
 )
+
+test('a run that outlives its time-out ends with its thread, though a broadcast waits for it there', async () => {
+  const manager = await openModule(
+    `export const rest = () => new Promise(() => {})
+     export const echo = (payload) => payload`,
+    {
+      lanes: { narrow: { maxConcurrency: 1 } },
+      concurrencyPerPartition: 2,
+      timeoutGraceMs: 2000,
+      broadcastTimeoutMs: 60_000,
+    },
+  )
+  const late = await failure(manager.run('rest', 0, { timeoutMs: 50 }), 'the late one')
+  expect(late).toMatchObject({ code: 'CORELANE_TIMEOUT' })
+  const broadcast = failure(manager.broadcast('echo', 1), 'the broadcast')
+  // It takes over at once: nothing else runs.
+  await within(manager.reload(), 'the reload')
+  expect(await broadcast).toMatchObject({ code: 'CORELANE_PARTITION_LOST' })
+  expect(await within(manager.run('echo', 2), 'the next')).toBe(2)
+})

@@ -95,7 +95,11 @@ export class Interruptions {
 
   /** Sends the abort orders of detached runs to their threads. */
   flush(): void {
-    for (const { incarnation } of this.#partitions) incarnation?.flushOrders()
+    for (const { incarnation, retiring } of this.#partitions) {
+      incarnation?.flushOrders()
+      // Its detached runs go on, and a broadcast may wait for their end.
+      retiring?.flushOrders()
+    }
     if (this.#ending.size > 0) this.#endAlone()
     this.planCheck()
   }

@@ -5,6 +5,7 @@
 // commands, those it has not started go back to the backlog, and once it runs nothing the next one
 // takes over: so the order per key holds, and a lane's limits never see two threads of a partition.
 
+import { Alarm } from '../../base/alarm.ts'
 import { outside } from '../../base/async-context.ts'
 import { nowMs } from '../../base/clock.ts'
 import { laneError } from '../../base/errors.ts'
@@ -263,12 +264,34 @@ export class Renewal {
     }
     partition.retiring = present
     supervisor.adopt(partition, next)
-    // Broadcasts that wait for their turn there would be lost with it.
-    await present.untilQuiet()
-    // Its teardown may fail or take too long; that holds up no command.
-    await supervisor.tearDown(present).catch(() => {})
+    // Broadcasts that wait for their turn there would be lost with it. Its teardown may fail or take
+    // too long; that holds up no command.
+    if (await this.#untilQuiet(present)) await supervisor.tearDown(present).catch(() => {})
     await present.terminate()
     partition.retiring = undefined
+  }
+
+  /**
+   * Waits for the broadcasts of a thread that was taken over from. They may wait for a detached run,
+   * which keeps its slots and its key until then.
+   *
+   * @returns False if such a run has outlived its grace.
+   */
+  #untilQuiet(present: Incarnation): Promise<boolean> {
+    const { window } = present
+    return new Promise((resolve) => {
+      const alarm = new Alarm(() => {
+        while (window.drain() > 0);
+        const endsMs = Math.min(...[...window.watch.detached].map((run) => run.graceEndsMs))
+        if (endsMs <= nowMs()) resolve(false)
+        else alarm.set(endsMs)
+      })
+      alarm.set(nowMs())
+      void present.untilQuiet().then(() => {
+        alarm.stop()
+        resolve(true)
+      })
+    })
   }
 
   /** Lets commands be bound to a thread, or takes back those that it has not started. */
