@@ -264,16 +264,16 @@ export class Renewal {
     }
     partition.retiring = present
     supervisor.adopt(partition, next)
-    // Broadcasts that wait for their turn there would be lost with it. Its teardown may fail or take
-    // too long; that holds up no command.
+    // Broadcasts that wait for their turn there would be lost with it. Its teardown may fail or
+    // take too long; that holds up no command.
     if (await this.#untilQuiet(present)) await supervisor.tearDown(present).catch(() => {})
     await present.terminate()
     partition.retiring = undefined
   }
 
   /**
-   * Waits for the broadcasts of a thread that was taken over from. They may wait for a detached run,
-   * which keeps its slots and its key until then.
+   * Waits for the broadcasts of a thread that was taken over from. They may wait for a detached
+   * run, which keeps its slots and its key until then.
    *
    * @returns False if such a run has outlived its grace.
    */
