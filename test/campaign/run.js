@@ -7,7 +7,7 @@
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
-const CAMPAIGNS = ['crash', 'queue']
+const CAMPAIGNS = ['crash', 'mix', 'queue']
 
 const [first, ...rest] = process.argv.slice(2)
 if (first !== undefined && !CAMPAIGNS.includes(first)) {
