@@ -90,8 +90,8 @@ test('a handler whose lane is lowered does not wait for ever for another of it',
   const first = run(manager, 'wait', 200, { lane: 'pair' })
   const second = run(manager, 'tryCall', call, { lane: 'pair' })
   await until(() => {
-    const { running, queued } = manager.stats().lanes['pair']!
-    return running === 2 && queued === 1
+    const { pair } = manager.stats().lanes
+    return pair!.running === 2 && pair!.queued === 1
   }, 'the wait')
   manager.lane('pair').setConcurrency(1)
   expect(await second).toMatchObject(REFUSED)
@@ -104,7 +104,10 @@ test('a command that runs is awaited to its end, though its lane is lowered mean
   const manager = await open('nesting.js', { partitions: two, lanes, concurrencyPerPartition: 8 })
   const call = { lane: 'pair', type: 'wait', payload: 200 }
   const outer = run(manager, 'tryCall', call, { lane: 'pair' })
-  await until(() => manager.stats().lanes['pair']!.running === 2, 'both')
+  await until(() => {
+    const { pair } = manager.stats().lanes
+    return pair!.running === 2
+  }, 'both')
   manager.lane('pair').setConcurrency(1)
   expect(await outer).toEqual({ value: 'waited' })
 })
