@@ -122,7 +122,11 @@ export class ResultPump {
     else if (startedMs - this.#spinningSinceMs > SPIN_TURN_MS) return
     const endsMs = startedMs + (this.#awake.isMainAlone ? SPIN_MS_SLEPT : SPIN_MS)
     do {
-      for (let i = 0; i < SPIN_LOOKS; i++) if (this.#takesLone()) return
+      for (let i = 0; i < SPIN_LOOKS; i++) {
+        if (!this.#takesLone()) continue
+        this.#spins.learn(true)
+        return
+      }
     } while (nowMs() < endsMs)
     this.#spins.learn(false)
   }
@@ -130,7 +134,6 @@ export class ResultPump {
   /** Takes a lone command's result, if it has come. */
   #takesLone(): boolean {
     if (!this.#hasResults()) return false
-    this.#spins.learn(true)
     this.#drain()
     // Its end lets nothing else be bound: its caller goes on before the manager.
     this.#queueTurn()
