@@ -16,7 +16,7 @@ import { type LanePlan, laneNeeds } from '../model/lane.ts'
 import { SeatState } from '../schedule/group-ring.ts'
 import { Backpressure } from './admission/backpressure.ts'
 import { Intake } from './admission/intake.ts'
-import { NestedServer } from './admission/nested-server.ts'
+import { NestedServer, type RefusableWait } from './admission/nested-server.ts'
 import { WaitGraph, waitCapacity } from './admission/wait-graph.ts'
 import type { Command, CommandManager } from './command.ts'
 import { CommandTimers } from './command-timers.ts'
@@ -126,7 +126,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
       this,
     )
     const waits = waitCapacity(plan)
-    const graph = new WaitGraph(waits)
+    const graph = new WaitGraph<RefusableWait>(waits)
     this.#nested = new NestedServer(this.intake, partitions, graph, dispatcher, life, this)
     this.#laneChanges = {
       dispatcher,

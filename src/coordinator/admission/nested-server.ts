@@ -15,7 +15,7 @@ import type { Intake } from './intake.ts'
 import type { Wait, WaitGraph } from './wait-graph.ts'
 
 /** A wait that can be ended. */
-interface RefusableWait extends Wait {
+export interface RefusableWait extends Wait {
   readonly refuse: () => void
 }
 
@@ -32,7 +32,7 @@ interface Cancellable {
 export class NestedServer implements NestedRequests {
   readonly #intake: Intake
   readonly #partitions: readonly PartitionHandle[]
-  readonly #graph: WaitGraph
+  readonly #graph: WaitGraph<RefusableWait>
   readonly #dispatcher: Dispatcher
   readonly #life: Pick<LifeCycle, 'refuseUnlessRunning'>
   readonly #events: Pick<ManagerEvents, 'acted'>
@@ -50,7 +50,7 @@ export class NestedServer implements NestedRequests {
   constructor(
     intake: Intake,
     partitions: readonly PartitionHandle[],
-    graph: WaitGraph,
+    graph: WaitGraph<RefusableWait>,
     dispatcher: Dispatcher,
     life: Pick<LifeCycle, 'refuseUnlessRunning'>,
     events: Pick<ManagerEvents, 'acted'>,
@@ -112,7 +112,7 @@ export class NestedServer implements NestedRequests {
 
   #refuseStuck(): void {
     for (;;) {
-      const stuck = this.#graph.findStuck() as RefusableWait | undefined
+      const stuck = this.#graph.findStuck()
       if (stuck === undefined) return
       this.#graph.remove(stuck)
       stuck.refuse()

@@ -53,9 +53,9 @@ export function waitCapacity({ partitionCount, concurrency, lanes }: ManagerPlan
 }
 
 /** Keeps handlers from waiting for each other in a circle. */
-export class WaitGraph {
+export class WaitGraph<W extends Wait = Wait> {
   readonly #capacity: WaitCapacity
-  readonly #waits = new Set<Wait>()
+  readonly #waits = new Set<W>()
 
   /**
    * @param capacity - What there is to hold.
@@ -71,7 +71,7 @@ export class WaitGraph {
    * @param wait - Who waits for what.
    * @returns Whether it waits now; false if it would wait for ever.
    */
-  add(wait: Wait): boolean {
+  add(wait: W): boolean {
     this.#waits.add(wait)
     if (!this.#judge().cannotStart(wait)) return true
     this.#waits.delete(wait)
@@ -95,12 +95,12 @@ export class WaitGraph {
    *
    * @param wait - Added before.
    */
-  remove(wait: Wait): void {
+  remove(wait: W): void {
     this.#waits.delete(wait)
   }
 
   /** A wait for a command that can never start, since there is less to hold than there was. */
-  findStuck(): Wait | undefined {
+  findStuck(): W | undefined {
     const { blocked, cannotStart } = this.#judge()
     return [...this.#waits].find((wait) => {
       const isBlocked = blocked.has(wait.holder) && !blocked.has(wait.awaited())
