@@ -106,6 +106,8 @@ async function boot(message: BootMessage): Promise<void> {
   const awake = new AwakeThreads(message.awake, message.awakeWord, message.cores)
   const end = new PartitionEnd(message.region, commons.views, bell, () => cycle?.turn(), awake)
   const sidePort = new SidePort(message.sidePort)
+  // Before its cycle is there: the coordinator binds the first commands meanwhile.
+  say(table.open())
   cycle = new DutyCycle({
     end,
     gate: gateOf(message, commons, needs),
@@ -122,7 +124,6 @@ async function boot(message: BootMessage): Promise<void> {
   output.runOf = () => cycle?.soleRun
   cycle.turn()
   announceBooted()
-  say(table.open())
 }
 
 /** The handlers that commands name by their type alone. */
