@@ -19,15 +19,6 @@ interface TextMemory {
 export const TWO_BYTE: RegExp = /[\u0100-\uffff]/
 
 /**
- * Longest string that is made at once, in bytes. V8 takes the memory of one that does not fit half
- * a page of its heap from the system, under a lock that all threads share: 200 µs at 128 KiB.
- */
-export const TEXT_BYTES_MAX = 131_000
-
-/** A longer one is read in pieces of so many bytes. */
-const TEXT_PIECE_BYTES = 16_384
-
-/**
  * Writes a string.
  *
  * @param bytes - Memory with room for it.
@@ -43,7 +34,7 @@ export function writeText(bytes: Buffer, at: number, text: string, isTwoByte: bo
 }
 
 /**
- * Reads a string. V8 joins the pieces of a long one when its characters are first read.
+ * Reads a string.
  *
  * @param bytes - Memory that holds it.
  * @param start - Of its first byte.
@@ -51,15 +42,6 @@ export function writeText(bytes: Buffer, at: number, text: string, isTwoByte: bo
  * @param isTwoByte - Whether each code unit takes two bytes.
  */
 export function readText(bytes: Buffer, start: number, end: number, isTwoByte: boolean): string {
-  if (end - start <= TEXT_BYTES_MAX) return readPiece(bytes, start, end, isTwoByte)
-  let text = ''
-  for (let at = start; at < end; at += TEXT_PIECE_BYTES) {
-    text += readPiece(bytes, at, Math.min(end, at + TEXT_PIECE_BYTES), isTwoByte)
-  }
-  return text
-}
-
-function readPiece(bytes: Buffer, start: number, end: number, isTwoByte: boolean): string {
   const memory = bytes as unknown as TextMemory
   return isTwoByte ? memory.ucs2Slice(start, end) : memory.latin1Slice(start, end)
 }

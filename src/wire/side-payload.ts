@@ -4,22 +4,18 @@
 // A payload is posted before its record is published, so it is there when the record is read. Long
 // memory is copied here and moved by the port: one copy, where a port that copies makes two.
 
-import { Buffer } from 'node:buffer'
 import { types } from 'node:util'
 import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
 import { invariant, laneError } from '../base/errors.ts'
 import { classOf, extentOf } from './brands.ts'
 import { describe } from './describe.ts'
 import { isErrorValue } from './families.ts'
-import { readText, TEXT_BYTES_MAX, TWO_BYTE, writeText } from './record-bytes.ts'
 import { decodeAlone, viewAlone } from './value-decoder.ts'
 import { encodeFor } from './value-encoder.ts'
 import { type Beside, BINARY_CLASSES, MOVED_BYTES_MIN } from './value-tags.ts'
 
-/** Stand for the record of a string: cloned, or moved as memory with one or two bytes a unit. */
-const TEXT_ALONE = -1
-const ONE_BYTE_TEXT = -2
-const TWO_BYTE_TEXT = -3
+/** Stands for the record of a string. The port copies it with less than memory of ours would take. */
+const TEXT = -1
 
 /** A value in the form in which it goes through a MessagePort. */
 export interface SideValue {
@@ -58,7 +54,8 @@ export function toParcel(
 
 /** The form of binary data or a string; undefined for any other value. */
 function parcelAlone(value: unknown): SideParcel | undefined {
-  if (typeof value === 'string') return parcelText(value)
+  if (typeof value === 'string')
+    return { side: { record: TEXT, beside: [value] }, transferList: [] }
   if (!types.isTypedArray(value)) return undefined
   const known = BINARY_CLASSES.indexOf(classOf(value).name as (typeof BINARY_CLASSES)[number])
   const { buffer, byteOffset, byteLength } = extentOf(value)
@@ -66,18 +63,6 @@ function parcelAlone(value: unknown): SideParcel | undefined {
   if (known < 0 || byteLength === 0 || types.isSharedArrayBuffer(buffer)) return undefined
   const { buffer: memory } = new Uint8Array(new Uint8Array(buffer, byteOffset, byteLength))
   return { side: { record: known, beside: [memory] }, transferList: [memory] }
-}
-
-function parcelText(text: string): SideParcel {
-  const isTwoByte = TWO_BYTE.test(text)
-  const length = isTwoByte ? 2 * text.length : text.length
-  if (length <= TEXT_BYTES_MAX) {
-    return { side: { record: TEXT_ALONE, beside: [text] }, transferList: [] }
-  }
-  const bytes = Buffer.allocUnsafeSlow(length)
-  writeText(bytes, 0, text, isTwoByte)
-  const record = isTwoByte ? TWO_BYTE_TEXT : ONE_BYTE_TEXT
-  return { side: { record, beside: [bytes.buffer] }, transferList: [bytes.buffer] }
 }
 
 /**
@@ -125,11 +110,7 @@ function isHost(value: unknown): boolean {
  * @param side - From {@link toParcel}, after structured clone.
  */
 export function fromSideValue({ record, beside }: SideValue): unknown {
-  if (record === TEXT_ALONE) return beside[0]
-  if (record === ONE_BYTE_TEXT || record === TWO_BYTE_TEXT) {
-    const bytes = Buffer.from(beside[0] as ArrayBuffer)
-    return readText(bytes, 0, bytes.length, record === TWO_BYTE_TEXT)
-  }
+  if (record === TEXT) return beside[0]
   return typeof record === 'number' ? viewAlone(record, beside[0]) : decodeAlone(record, beside)
 }
 

@@ -74,12 +74,12 @@ test('a body of exactly the inline limit stays in the ring, and one byte more sp
   }
 })
 
-test('a long string is read in pieces and arrives whole, whatever lies at their edges', () => {
+test('a long string arrives whole, by the ring and beside it', () => {
   const decoder = new PayloadDecoder()
   const encoder = new PayloadEncoder('payload', 500_000)
   const memory = ringMemory(1 << 19)
   for (const unit of ['a', 'é', 'x😀', '\udc00\ud83d']) {
-    for (const units of [65_535, 65_536, 131_000, 131_001, 131_072, 147_384]) {
+    for (const units of [65_535, 65_536, 131_072, 147_384]) {
       const text = unit.repeat(Math.ceil(units / unit.length)).slice(0, units)
       for (const value of [text, { text }]) {
         const length = encoder.prepare(value)
