@@ -303,6 +303,22 @@ describe('atomic tags', () => {
   })
 })
 
+describe('subjects', () => {
+  test('lets short ones with an area pass', () => {
+    expect(rules.subjects('docs, testing: begin with blocks\nwire: `move` detaches\n\n')).toEqual(
+      [],
+    )
+  })
+
+  test.each([
+    ['no area', 'mend the ring'],
+    ['a capital', 'Ring: mend it'],
+    ['73 columns', `ring: ${'x'.repeat(67)}`],
+  ])('complains about %s', (_what, subject) => {
+    expect(rules.subjects(subject)).toHaveLength(1)
+  })
+})
+
 describe('prose', () => {
   test('names the line, the words and the way out', () => {
     expect(prose(file('src/base/a.ts', `${CARD}\n// It rings nobody.\n`))).toEqual([

@@ -504,3 +504,19 @@ export function atomicTags(files: readonly SourceFile[]): string[] {
   }
   return problems
 }
+
+const SUBJECT_COLUMNS_MAX = 72
+
+/** Subjects of commits name the area that they change, and are short. */
+export function subjects(log: string): string[] {
+  return log
+    .split('\n')
+    .filter((subject) => subject !== '')
+    .flatMap((subject) => {
+      const columns = [...subject].length
+      if (columns > SUBJECT_COLUMNS_MAX) {
+        return [`"${subject}" has ${columns} columns, use ${SUBJECT_COLUMNS_MAX} at most`]
+      }
+      return /^[a-z][\w ,/.-]*: \S/.test(subject) ? [] : [`"${subject}" lacks its area and a colon`]
+    })
+}

@@ -1,6 +1,7 @@
 // Tidy: the house rules, applied to the whole tree. Whether each rule can fail at all is tested in
 // rules.test.ts and docs.test.ts.
 
+import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join, posix } from 'node:path'
 import { expect, test } from 'vitest'
@@ -130,6 +131,13 @@ test('integration, fault and package tests use the doors only', () => {
 
 test('unit and property tests import the room that they test and lower ones only', () => {
   expect(tests.flatMap(rules.testedRooms)).toEqual([])
+})
+
+test('commits that are not on main yet have short subjects with an area', () => {
+  const range = ['log', '--no-merges', '--format=%s', 'origin/main..HEAD']
+  // Prints nothing where there is no git, no clone or no such branch.
+  const { stdout } = spawnSync('git', range, { cwd: root, encoding: 'utf8' })
+  expect(rules.subjects(stdout ?? '')).toEqual([])
 })
 
 test('docs/errors.md has every error code as it is in the code, and nothing else', () => {
