@@ -1,5 +1,5 @@
-// Abort listeners: one listener per distinct signal, whatever the number of commands: to add
-// another to a signal costs as much as it has, and past ten Node.js warns of a leak.
+// Abort listeners: one listener per distinct signal, whatever the number of commands. Node.js adds
+// a listener in time proportional to those that the signal has, and past ten warns of a leak.
 // Owns: the listeners.
 //
 // A signal may end a million commands. Those that are bound end at once, since they could start;

@@ -1,4 +1,4 @@
-// Bench handlers: the work that strategies are compared on where the user brings none.
+// Bench handlers: the work on which strategies are compared if the user gives none.
 // Thread: partition.
 
 /**

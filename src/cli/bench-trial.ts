@@ -1,4 +1,4 @@
-// Bench trial: runs a workload under a strategy for a while and measures what its commands saw.
+// Bench trial: runs a workload under a strategy for a while and measures its commands.
 // Owns: the manager of the trial.
 
 import { nowMs, timers } from '../base/clock.ts'

@@ -1,5 +1,5 @@
-// Command runner: what runs the commands of a run: partitions of this process, or workers
-// somewhere. Thread: main.   Owns: the manager it was given.
+// Command runner: runs the commands of a run, on partitions of this process or by workers
+// elsewhere. Thread: main.   Owns: the manager it was given.
 
 import type { CommandInfo, QueueManager } from '../index.ts'
 import type { ParsedCommand } from './command-parser.ts'

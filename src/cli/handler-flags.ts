@@ -1,5 +1,5 @@
-// Handler flags: what commands of the bin that run handlers have in common, and the manager it
-// makes. Thread: main.   Owns: nothing.
+// Handler flags: the flags shared by the bin's commands that run handlers, and the manager that
+// they make. Thread: main.   Owns: nothing.
 
 import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { LaneError } from '../base/errors.ts'

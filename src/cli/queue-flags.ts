@@ -1,4 +1,4 @@
-// Queue flags: what commands of the bin that use a queue have in common, and how they reach it.
+// Queue flags: the flags shared by the bin's commands that use a queue, and the way to open it.
 // Must not: print a URL with its password.
 
 import { LaneError, show } from '../base/errors.ts'

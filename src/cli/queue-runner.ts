@@ -1,4 +1,4 @@
-// Queue runner: sends the commands of a run through a queue to workers, and hears of their results.
+// Queue runner: sends the commands of a run through a queue to workers, and receives the results.
 // Owns: the queue and its submitter.
 
 import { laneError, show } from '../base/errors.ts'

@@ -2,10 +2,10 @@
 // their child processes write to descriptor 1 cannot land among the results.
 // Owns: the other process, and the signals that it passes on.
 //
-// Node has no dup2: only a new process gets its descriptors chosen. The one in front waits, passes
-// signals on and ends as the other one does. A terminal sends a signal to both of them; so the
-// other one counts those that it gets by itself and those that are passed on, and the larger count
-// is how many there were.
+// Node has no dup2: only a new process gets its descriptors chosen. The first process waits, passes
+// signals on and ends as the second one does. A terminal sends a signal to both of them; so the
+// second counts the signals that it gets itself and those that are passed on, and takes the larger
+// count.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

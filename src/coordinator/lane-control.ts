@@ -1,4 +1,4 @@
-// Lane control: what users change of a lane while its manager runs.
+// Lane control: the changes that users make to a lane while its manager runs.
 
 import { nowMs } from '../base/clock.ts'
 import { type LaneError, laneError, show } from '../base/errors.ts'

@@ -1,5 +1,5 @@
-// Life cycle: where a manager is between its making and its end, which calls wait for its threads,
-// and which wait until all is done.
+// Life cycle: the state of a manager from its making to its end, the calls that wait for its
+// threads, and those that wait until all is done.
 // Owns: the state, which changes by the methods below alone, and never back.
 // Must not: start or end threads (runtime).
 //

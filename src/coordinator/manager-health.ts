@@ -1,5 +1,5 @@
-// Manager health: whether the manager's threads can run what is submitted, and news of that.
-// Owns: who listens.
+// Manager health: whether the manager's threads can run commands, and news of changes.
+// Owns: the listeners.
 // Must not: act on it. Its listeners decide, such as a worker pool.
 
 import { type LaneError, laneError } from '../base/errors.ts'

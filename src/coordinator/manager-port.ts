@@ -1,4 +1,4 @@
-// Manager port: what worker pools use of a manager besides its public face.
+// Manager port: the members of a manager that worker pools use besides its public ones.
 // Owns: nothing; the contract only.
 
 import type { CommandOptions } from '../model/command.ts'

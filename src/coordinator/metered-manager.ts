@@ -1,6 +1,5 @@
-// Metered manager: a manager as the commands see it that could have started at one moment. While
-// metrics are on commands hold it instead of the manager: so they know that moment, and none needs
-// a field or a reading of the clock for it.
+// Metered manager: a manager, and the moment at which some commands could have started. With
+// metrics these commands hold it instead of the manager, so none needs a field or a clock reading.
 // Owns: the moment.
 
 import { nowMs } from '../base/clock.ts'

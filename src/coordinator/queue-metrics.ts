@@ -1,4 +1,4 @@
-// Queue metrics: what users hold of the metrics of one manager.
+// Queue metrics: the metrics of one manager, as users read them.
 // Owns: the baseline of the last reset, and the timer of a backend.
 // Must not: count anything: partitions and lanes do.
 

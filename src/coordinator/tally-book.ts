@@ -1,4 +1,4 @@
-// Tally book: what is counted of the runs of a manager, and by its threads, while metrics are on.
+// Tally book: counts of a manager's runs, and counts by its threads, while metrics are on.
 // Thread: main. It counts a run as it takes its result, so nothing crosses threads for that, and a
 // command that has settled is counted.
 // Owns: the counts by partition and lane, and the blocks of the threads.

@@ -1,4 +1,4 @@
-// Incident: what a worker pool or a submitter bears and its operator may want to know.
+// Incident: a fault that a worker pool or a submitter handles, as its operator learns it.
 
 import { callListener } from '../base/clock.ts'
 

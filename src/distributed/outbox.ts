@@ -1,6 +1,6 @@
-// Outbox: what must reach a queue, in batches, in order, and as often as it takes.
-// Owns: what was not sent yet.
-// One call is under way at a time: what comes meanwhile makes up the next batch.
+// Outbox: sends items to a queue, in batches and in order, and repeats calls that fail.
+// Owns: the items that were not sent yet.
+// One call is under way at a time: items that come meanwhile make up the next batch.
 
 import { atTurnEnd } from '../base/async-context.ts'
 import { timers } from '../base/clock.ts'

@@ -1,4 +1,4 @@
-// Pause: a wait that can be ended early, and how long to wait for a queue that does not answer.
+// Pause: a wait that can be ended early, and the pauses before calls of a queue are repeated.
 // Owns: its timer.
 
 import { timers } from '../base/clock.ts'

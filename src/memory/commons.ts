@@ -1,4 +1,4 @@
-// Commons: the memory that all threads of a manager share, and what the coordinator does with it.
+// Commons: the memory that all threads of a manager share, and the coordinator's steps on it.
 // Thread: main creates it; partitions attach.   Owns: the coordinator's view on bells and lanes.
 
 import { invariant, laneError } from '../base/errors.ts'

@@ -1,4 +1,4 @@
-// Counters: what a partition counts for the coordinator to read, without a message.
+// Counters: counts of a partition that the coordinator reads, without a message.
 // Thread: the partition adds, the coordinator reads.   Owns: the counter words of a region.
 
 import { type CounterIndex, Word } from './layout.ts'

@@ -1,4 +1,4 @@
-// Lane event: what a manager tells those who subscribe.
+// Lane event: the events of a manager, as subscribers get them.
 // Owns: nothing; data only.
 
 import { anything, integer, type OptionRules } from '../base/options.ts'

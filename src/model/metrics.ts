@@ -1,4 +1,4 @@
-// Metrics: what is known of lanes and partitions at one moment, and what happened between two.
+// Metrics: figures of lanes and partitions at one moment, and the changes between two moments.
 // Owns: nothing; data only.
 
 import { callListener } from '../base/clock.ts'

@@ -1,4 +1,4 @@
-// Queue standing: how a queue that workers share stands: its counts, and the workers that live.
+// Queue standing: the counts of a queue that workers share, and its live workers.
 // Owns: nothing; data only.
 
 /** Commands of a lane of a queue, or of all of them. */

@@ -1,4 +1,4 @@
-// Alert manager: compares metrics with thresholds, and tells when a level changes.
+// Alert manager: compares metrics with thresholds, and reports changes of level.
 // Owns: its timer, the level of each rule and lane. Nothing runs before `start`.
 
 import { TIMER_MS_MAX } from '../base/bounds.ts'

@@ -1,6 +1,6 @@
 // Dashboard page: the HTML of the dashboard, its style and its program. It loads nothing else.
 // Thread: none; a browser runs it.   Owns: nothing. NONCE is replaced in each answer.
-// Must not: put what comes from commands into the page as HTML: `textContent` alone is used.
+// Must not: put text of commands into the page as HTML: it uses `textContent` alone.
 
 const STYLE = `
 :root { color-scheme: light dark; --line: light-dark(#d4d7dd, #3a3f47); --soft: light-dark(#f3f4f6, #1f2329);

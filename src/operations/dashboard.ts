@@ -1,5 +1,4 @@
-// Dashboard: one page that shows a manager, a queue or both while they run, and what may be done
-// there.
+// Dashboard: one page that shows a manager, a queue or both while they run, and acts on them.
 // Owns: an HTTP server, its token and its event streams.
 // Must not: cost anything while no stream is open, or answer who cannot show the token.
 

@@ -1,4 +1,4 @@
-// Command services: what the contexts of commands do for their handlers.
+// Command services: the work behind the members of a handler's context.
 
 import { laneError } from '../base/errors.ts'
 import type { PartitionSlots } from '../memory/slots.ts'

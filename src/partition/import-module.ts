@@ -1,4 +1,4 @@
-// Import module: loads the handler module by its URL, TypeScript by whatever can load that here.
+// Import module: loads the handler module by its URL, TypeScript by Node.js or by tsx.
 // Owns: the hook that finds TypeScript where JavaScript is named.
 //
 // Node.js 22.18 and newer strip types. Modules that Node.js cannot load, because it is older or

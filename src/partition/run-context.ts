@@ -1,4 +1,4 @@
-// Run context: what a handler can ask about the command it runs.
+// Run context: the context of a run, as its handler sees it.
 // Owns: the abort controllers of running commands, made when first asked for.
 
 import type { CommandContext, NestedOptions } from '../model/command.ts'

@@ -1,6 +1,6 @@
 // Group ring: the groups of one lane, and the turns of those that may release a command.
-// Owns: who has the turn, and what a command or a run holds of its group.
-// Must not: decide what a group waits for (group-queue).
+// Owns: the group that has the turn, and the slots and tokens that commands and runs hold.
+// Must not: decide why a group waits (group-queue).
 
 import { Deque } from '../base/deque.ts'
 import type { GroupRate } from './group-rate.ts'

@@ -1,4 +1,4 @@
-// Priority heap: what runs next, first-in first-out within equal priority.
+// Priority heap: the item that runs next, first-in first-out within equal priority.
 // Owns: its items' order.
 // Must not: know what an item is beyond its rank and sequence.
 //

@@ -1,4 +1,4 @@
-// Scheduler: holds what waits, a queue per lane, and says what runs next across lanes.
+// Scheduler: holds waiting commands, a queue per lane, and picks the next one across lanes.
 // Thread: any: the coordinator's backlog and a partition's window are both one.   Owns: its queues.
 // Must not: read a clock, count slots or tokens, know threads: it asks an admission.
 

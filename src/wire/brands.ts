@@ -1,4 +1,4 @@
-// Brands: what objects of the language hold, whatever members of their own hide it, in any realm.
+// Brands: the contents of the language's objects, even if own members hide them, in any realm.
 
 import { Buffer } from 'node:buffer'
 import { types } from 'node:util'

@@ -1,4 +1,4 @@
-// Control: what the two sides say to each other outside the rings, one interface per side.
+// Control: the calls between the two sides outside the rings, one interface per side.
 // Rare and slow by nature: broadcast, stop. Carried by comlink: see control-calls.ts. A thread
 // boots without it, by messages.
 

@@ -1,4 +1,4 @@
-// Survey: a walk over a value that says what keeps it from crossing, and about how long it is.
+// Survey: a walk over a value that finds the member which cannot cross, and its rough length.
 // Must not: change what it walks. It refuses what the encoder refuses, and knows the place.
 
 import { types } from 'node:util'

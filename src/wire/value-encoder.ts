@@ -1,4 +1,4 @@
-// Value encoder: values as records, of a stream in a ring or each for itself, and why one is none.
+// Value encoder: values as records, of a stream in a ring or each by itself, or why one is refused.
 // Owns: whose record is in the arena, and the shapes that one stream has learnt.
 
 import { Buffer } from 'node:buffer'

@@ -1,4 +1,4 @@
-// Backpressure: how much may be pending, and who waits until there is room.
+// Backpressure: bounds pending commands, and lets submits wait until there is room.
 // Owns: submits that were not accepted yet, first come first served in each lane.
 
 import { Deque } from '../../base/deque.ts'

@@ -1,6 +1,7 @@
 // Intake: turns a submit into a command, and admits it once there is room.
 // Owns: the numbering of commands.
-// Must not: choose what is bound where (dispatcher), or count what is pending (room).
+// Must not: choose what is bound where (dispatcher), or count pending commands
+// (backpressure).
 
 import type { AbortListeners } from '../../base/abort-listeners.ts'
 import { CallContext } from '../../base/async-context.ts'

@@ -1,6 +1,5 @@
 // Partition choice: which partition a command goes to, if any has room for it.
-// Owns: how many commands of limited lanes may wait bound, and of lanes with a
-// minimum must.
+// Owns: how many commands of a limited lane at most, and of one with a minimum at least, are bound.
 // Must not: bind or take back (dispatcher). It writes one thing: the partition that is kept free
 // for a command that must run by itself.
 

@@ -1,4 +1,4 @@
-// Channel relay: publishes what happens on diagnostics channels, for tracers of the whole process.
+// Channel relay: publishes events on diagnostics channels, for tracers of the whole process.
 // Owns: the traces of commands and runs that have not ended.
 // Must not: cost anything while nothing listens: the hub asks once per turn, and adds it then.
 

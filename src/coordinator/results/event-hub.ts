@@ -1,4 +1,4 @@
-// Event hub: tells subscribers what happens, and costs nothing while there are none.
+// Event hub: passes events to subscribers, and costs nothing while there are none.
 // Owns: the subscriptions.
 
 import { inspect } from 'node:util'

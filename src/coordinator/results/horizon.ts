@@ -1,5 +1,5 @@
 // Horizon: how far ahead commands are bound, and how late their results may be taken.
-// Owns: what is known of the age of bound commands.
+// Owns: the bounds on the ages of bound commands.
 // Must not: read the clock, or cost a command more than a comparison.
 //
 // Each wake of the main thread costs it about 40 µs, and the partition that it preempts as much.

@@ -1,4 +1,4 @@
-// Recovery: what becomes of a command whose run failed: another run, a dead letter, a rejection.
+// Recovery: ends a command whose run failed: by another run, a dead letter or a rejection.
 // Owns: the decision. A command ends exactly one way.
 
 import { nowMs } from '../../base/clock.ts'

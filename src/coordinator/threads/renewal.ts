@@ -1,4 +1,4 @@
-// Renewal: replaces threads that do nothing wrong, one at a time and without losing a command.
+// Renewal: replaces healthy threads, one at a time and without losing a command.
 // Owns: the order in which partitions get new threads.
 //
 // The next thread loads its handlers while the present one works. Then the present one gets no more

@@ -1,6 +1,6 @@
 // Supervisor: starts the partitions' threads, replaces those that die, and ends them.
 // Owns: the life of every incarnation.
-// Must not: choose what runs where; it hands back what a dead thread left.
+// Must not: choose what runs where; it hands back the commands of a dead thread.
 
 import { outside } from '../../base/async-context.ts'
 import { nowMs, timers } from '../../base/clock.ts'

@@ -1,5 +1,5 @@
-// Thread loader: whether a thread has loaded the handlers that it should.
-// Owns: which module the threads load, and which handlers it has.
+// Thread loader: checks that a thread has loaded the right handlers.
+// Owns: the module that the threads load, and the names of its handlers.
 // Must not: make or end a thread (supervisor).
 
 import { timers } from '../../base/clock.ts'

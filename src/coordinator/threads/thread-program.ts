@@ -1,4 +1,4 @@
-// Thread program: finds what a thread runs, wherever a bundler has put this module.
+// Thread program: finds the program that a thread runs, wherever a bundler has put this module.
 
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'

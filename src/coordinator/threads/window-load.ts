@@ -1,7 +1,7 @@
 // Window load: how much is bound to one incarnation, by slot, lane, key and urgency.
 // Owns: the tallies of one window.
 //
-// What fills a window is the work that can start soon. Two kinds of commands may be bound and not
+// A window is full by the work that can start soon. Two kinds of commands may be bound and not
 // be able to start, and are counted apart: those of limited lanes, which may wait at the gate, and
 // those behind another of their key, of which one runs at a time.
 

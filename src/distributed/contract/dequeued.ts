@@ -1,4 +1,4 @@
-// Dequeued: what `dequeue` of an engine gave, until `complete` names it.
+// Dequeued: deliveries that `dequeue` of an engine gave, until `complete` names them.
 // Owns: those deliveries.
 
 import { nowMs } from '../../base/clock.ts'

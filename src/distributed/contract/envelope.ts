@@ -1,6 +1,6 @@
 // Envelope: a command and its result in portable form, between processes and machines.
 // Owns: nothing; data only.
-// Must not: trust anything: what comes from a broker is checked here before it means something.
+// Must not: trust a broker: its data is checked here before use.
 
 import { laneError, show } from '../../base/errors.ts'
 import { boolean, type OptionRules } from '../../base/options.ts'

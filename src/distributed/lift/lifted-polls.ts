@@ -1,5 +1,5 @@
-// Lifted polls: waits for commands of a queue that can only be asked for the next one.
-// Owns: the pauses between questions, and what was taken and not wanted yet.
+// Lifted polls: polls a queue that can only give its next command.
+// Owns: the pauses between polls, and commands that were taken before a worker wanted them.
 
 import { nowMs, timers } from '../../base/clock.ts'
 import type { LeaseRequest } from '../contract/distributed-queue.ts'

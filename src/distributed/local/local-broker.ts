@@ -1,4 +1,4 @@
-// Local broker: what becomes of commands in the engine of this process. Time is a parameter.
+// Local broker: the commands in the engine of this process. Time is a parameter.
 // Owns: every command from its enqueueing until it is forgotten.
 
 import { Chain } from '../../base/chain.ts'

@@ -1,6 +1,6 @@
 // Local partition: commands in the engine of this process, from enqueueing until their end, and
 // those of one partition that wait, by lane and by key.
-// Owns: what became of each, and their order.
+// Owns: the state of each, and their order.
 //
 // Of the commands with a key only the first is in its lane's queue, or leased: the others wait
 // behind it, so that they are run one at a time and in order, whatever their lanes and priorities.

@@ -1,4 +1,4 @@
-// Local service: lets workers of this process wait for commands, and tells submitters of results.
+// Local service: lets workers of this process wait for commands, and announces results.
 // Owns: the one timer of the queue, the waits of its workers, the listeners.
 
 import { Alarm } from '../../base/alarm.ts'

@@ -1,9 +1,9 @@
-// Backlog: what this worker believes there is to be had, so that one round trip leases from the
-// right partitions, and an idle worker need not ask.
+// Backlog: a worker's beliefs about waiting commands by partition and lane, so that one round
+// trip leases from the right partitions, and an idle worker need not ask.
 // Owns: the beliefs.
 //
 // While announcements are received, a belief holds until the next one: commands that come to an
-// empty lane, that come back and that are kept back are announced. Else it grows old.
+// empty lane, come back or are delayed are announced. Else it expires.
 
 import { nowMs } from '../../base/clock.ts'
 import type { LaneDemand } from '../contract/distributed-queue.ts'

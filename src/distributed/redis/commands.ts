@@ -1,5 +1,5 @@
 // Commands: finds, lists and cancels commands by their ids, whatever their states.
-// Owns: who listens to cancellations, and what was cancelled while it was on its way here.
+// Owns: the listeners to cancellations, and the ids cancelled while their commands were on the way.
 
 import { callListener } from '../../base/clock.ts'
 import type {

@@ -1,4 +1,4 @@
-// Engine: what the parts of a queue on Redis have in common.
+// Engine: the data that the parts of a queue on Redis share.
 // Owns: nothing; data only.
 
 import type { CommandReference } from '../contract/distributed-queue.ts'

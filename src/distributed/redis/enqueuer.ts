@@ -1,5 +1,5 @@
 // Enqueuer: puts commands into the streams, one call at a time for each partition.
-// Owns: what waits for the call before it.
+// Owns: the commands that wait for the call before theirs.
 //
 // One call at a time keeps the order of a partition even if a call must be repeated. Commands
 // that come meanwhile go together in the next one, so it costs nothing to enqueue one by one.

@@ -1,5 +1,5 @@
 // Holdings: the deliveries that this process knows it has, and the names of deliveries.
-// Owns: the list, by which what was given in a lost answer is found.
+// Owns: the list; a delivery of this process that is not in it came in a lost answer.
 
 import { nowMs } from '../../base/clock.ts'
 import { RenewedMap } from '../../base/renewed-map.ts'

@@ -1,4 +1,4 @@
-// Janitor: removes what lanes leave in Redis that are not used any more.
+// Janitor: removes the keys of unused lanes from Redis.
 // Owns: the time of the next round.
 //
 // Every worker that waits for commands has one; a key with an expiry lets one of them do a round.

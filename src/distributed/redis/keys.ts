@@ -1,4 +1,4 @@
-// Keys: what everything of a queue is called in Redis.
+// Keys: the names of a queue's keys in Redis.
 // Owns: nothing; names only.
 // Part of the contract between versions: a change of a key must raise FORMAT_VERSION.
 

@@ -1,5 +1,5 @@
-// Lanes: which workers a queue has, which lanes they take and which handlers they have, as they say
-// themselves; and what is paused and limited over all of them.
+// Lanes: the workers of a queue with their lanes and handlers, as they announce them; and the
+// pauses and limits that hold over all of them.
 
 import { isPortableName } from '../../base/portable-name.ts'
 import { type QueueWorker, standingOf, type WorkerStanding } from '../../model/queue-standing.ts'

@@ -1,5 +1,5 @@
-// Lease call: what the lease script is asked for, in its words, and its answer taken apart.
-// Must not: decide what is asked, or what becomes of the commands (fetcher).
+// Lease call: makes the arguments of the lease script, and parses its answer.
+// Must not: decide how much is leased, or what happens to the commands (fetcher).
 
 import { createHash } from 'node:crypto'
 import type { GroupTerms, LaneDemand } from '../contract/distributed-queue.ts'

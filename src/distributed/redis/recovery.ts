@@ -1,5 +1,5 @@
-// Recovery: finds what was given in answers that were lost, and gives it back.
-// Owns: where something may come to light, and until when.
+// Recovery: finds deliveries that came in lost answers, and gives them back.
+// Owns: the places where such deliveries may be, and how long each is searched.
 
 import { nowMs } from '../../base/clock.ts'
 import type { RedisAcknowledger } from './acknowledger.ts'

@@ -1,5 +1,5 @@
-// Start check: whether this Redis will do, which data it may lose, and whether the queue is the one
-// that was made.
+// Start check: whether this Redis is suitable, which data it may lose, and whether the queue has
+// the partitions and strategy that were asked for.
 
 import { types } from 'node:util'
 import { laneError, show } from '../../base/errors.ts'

@@ -1,6 +1,6 @@
-// Subscriptions: what Redis announces, on a connection of their own, for as long as somebody
-// listens.
-// Owns: that connection and who listens to what.
+// Subscriptions: announcements of Redis, on a connection of their own, as long as there are
+// listeners.
+// Owns: that connection and its listeners.
 // Must not: be relied on. Announcements are lost while the connection is down.
 
 import { nowMs } from '../../base/clock.ts'

@@ -1,6 +1,6 @@
 // Outstanding: a command of a submitter's from submit until its promise is settled; cancels in the
 // queue those that are not wanted any more.
-// Owns: the promise's resolvers, what is to be cancelled, what was aborted on its way to the queue.
+// Owns: the promise's resolvers, the cancels to be sent, and aborts that came before enqueueing.
 
 import type { AbortListeners } from '../../base/abort-listeners.ts'
 import { codeOf, laneError } from '../../base/errors.ts'

@@ -1,5 +1,5 @@
 // Submitter: the public face of the submitting side: commands into a queue, results out of it.
-// Owns: what is outstanding, and what keeps the process alive for it.
+// Owns: the outstanding commands, and the timer that keeps the process alive for them.
 
 import { AbortListeners } from '../../base/abort-listeners.ts'
 import { outside } from '../../base/async-context.ts'

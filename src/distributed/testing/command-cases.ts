@@ -1,4 +1,4 @@
-// Command cases: commands that are found, listed and cancelled by their ids, and the races of that.
+// Command cases: finding, listing and cancelling commands by their ids, and the races of these.
 
 import assert from 'node:assert/strict'
 import { epochMs } from '../../base/clock.ts'

@@ -1,4 +1,4 @@
-// Contract stage: what one case of the contract plays on: workers of one queue of its own.
+// Contract stage: the queue of one case of the contract, and its workers.
 // Owns: the queues that it opened and their heartbeats, until it is closed.
 
 import assert from 'node:assert/strict'

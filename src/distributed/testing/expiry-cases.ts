@@ -1,4 +1,4 @@
-// Expiry cases: what happens to the commands of workers that die, freeze, or do all by chance.
+// Expiry cases: the commands of workers that die, freeze, or act at random.
 
 import assert from 'node:assert/strict'
 import { randomInt } from 'node:crypto'

@@ -1,5 +1,5 @@
-// Lease cases: who is given what and how a worker waits; the order by urgency and by key, and
-// partitions that have one worker at a time.
+// Lease cases: which worker gets which command, and how it waits; the order by urgency and by key,
+// and partitions that have one worker at a time.
 
 import assert from 'node:assert/strict'
 import { nowMs } from '../../base/clock.ts'

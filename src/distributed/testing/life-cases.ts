@@ -1,4 +1,4 @@
-// Life cases: what a queue says of itself, what it carries, and its end.
+// Life cases: the description of a queue, the values it carries, and its end.
 
 import assert from 'node:assert/strict'
 import { nowMs } from '../../base/clock.ts'

@@ -1,4 +1,4 @@
-// Leases: keeps what a worker has for a time: deliveries, partitions, and its announced names.
+// Leases: extends all that a worker has for a time: deliveries, partitions, its announced names.
 // Owns: one timer for all of them, and the queue's last answer about partitions.
 //
 // Deliveries that cannot be extended are given up in time. A handler never blocks this: handlers

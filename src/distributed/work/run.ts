@@ -1,6 +1,6 @@
 // Run: has the deliveries of a worker run by its queue manager, and decides how they end.
 // Owns: the runs. Each delivery leaves exactly one way.
-// Must not: talk to the queue (acks, limits) or decide what is asked of it (fetch).
+// Must not: talk to the queue (acks, limits) or decide how much to take from it (fetch).
 
 import { atTurnEnd } from '../../base/async-context.ts'
 import { epochMs, nowMs } from '../../base/clock.ts'

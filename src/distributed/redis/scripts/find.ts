@@ -1,4 +1,4 @@
-// Find script: finds a command and says what it is like.
+// Find script: finds a command and returns its state.
 //
 // KEYS  1   key of the command
 //       2…  stream and delayed set of each lane of its partition

@@ -1,4 +1,4 @@
-// Look-lanes script: says what workers have announced of lanes.
+// Look-lanes script: says whether workers have announced lanes.
 //
 // KEYS  1  lanes that workers take, by when their last worker counts as dead
 // ARGV  1   how long names are remembered, ms

@@ -1,4 +1,4 @@
-// Meta script: fixes what a queue is, or says what it was made as.
+// Meta script: fixes partitions and strategy of a queue, or returns those that it has.
 //
 // KEYS  1  what was fixed
 // ARGV  1  format

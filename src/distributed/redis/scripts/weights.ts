@@ -1,9 +1,9 @@
-// Weights script: says which shares groups of a lane have.
+// Weights script: stores the weights of a lane's groups.
 // Owns: nothing; text only.
 //
 // KEYS  1  weights of the lane
 // ARGV  1   name of the whole
-//       2   how long they are kept, ms; a lease that misses them has them said again
+//       2   how long they are kept, ms; a lease that finds none makes its worker send them again
 //       3…  of each group: name, weight
 // Returns 1.
 
