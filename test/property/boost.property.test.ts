@@ -3,12 +3,13 @@
 // time, as the documents have it, and compared over arbitrary boosts, deadlines and moments.
 
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { expect } from 'vitest'
 import { PriorityBoostConfig, type PriorityBoostOptions } from '../../src/model/boost.ts'
 import { planLane, rankOf } from '../../src/model/lane.ts'
 import { judge, OVERDUE_RANK, type Urgency } from '../../src/schedule/urgency.ts'
+import { lawOf } from '../support/law.ts'
 
-const RUNS = Number(process.env.CORELANE_PROPERTY_RUNS ?? 500)
+const law = lawOf(500)
 
 const deadline = fc.integer({ min: 1, max: 10_000 })
 const boosts: fc.Arbitrary<PriorityBoostOptions> = fc.oneof(
@@ -43,25 +44,23 @@ const setting = fc.record({
   ownDeadlineMs: fc.option(deadline, { nil: undefined }),
 })
 
-function rankAt(
-  { boost, lanePriority, priority, submittedAtMs, ownDeadlineMs }: SettingOf<typeof setting>,
-  nowMs: number,
-): number {
-  const deadlineMs = ownDeadlineMs ?? boost.deadlineMs
-  if (deadlineMs !== undefined && nowMs - submittedAtMs >= deadlineMs) return OVERDUE_RANK
-  const stretch =
-    ownDeadlineMs !== undefined && boost.deadlineMs !== undefined
-      ? ownDeadlineMs / boost.deadlineMs
-      : 1
-  const reached = (boost.steps ?? []).filter(
-    ({ afterMs }) => submittedAtMs + afterMs * stretch <= nowMs,
-  )
-  const by = Math.max(0, ...reached.map((step) => step.by))
-  return Math.max(0, lanePriority - by) * 256 + priority
-}
-type SettingOf<A> = A extends fc.Arbitrary<infer S> ? S : never
+type Setting = typeof setting extends fc.Arbitrary<infer S> ? S : never
 
-function judged(given: SettingOf<typeof setting>, nowMs: number): Urgency {
+/** The rank and its next change, as the documents have them. */
+function documented(given: Setting, nowMs: number): Urgency {
+  const { boost, lanePriority, priority, submittedAtMs, ownDeadlineMs } = given
+  const endMs = submittedAtMs + (ownDeadlineMs ?? boost.deadlineMs ?? Infinity)
+  if (nowMs >= endMs) return { rank: OVERDUE_RANK, untilMs: Infinity }
+  const isStretched = ownDeadlineMs !== undefined && boost.deadlineMs !== undefined
+  const stretch = isStretched ? ownDeadlineMs / boost.deadlineMs : 1
+  const steps = boost.steps ?? []
+  const moments = steps.map(({ afterMs }) => submittedAtMs + afterMs * stretch)
+  const by = Math.max(0, ...steps.filter((_, i) => moments[i]! <= nowMs).map((step) => step.by))
+  const untilMs = Math.min(endMs, ...moments.filter((ms) => ms > nowMs))
+  return { rank: Math.max(0, lanePriority - by) * 256 + priority, untilMs }
+}
+
+function judged(given: Setting, nowMs: number): Urgency {
   const lane = planLane('l', { priority: given.lanePriority, priorityBoost: given.boost })
   const command = {
     rank: rankOf(given.lanePriority, given.priority),
@@ -75,50 +74,23 @@ function judged(given: SettingOf<typeof setting>, nowMs: number): Urgency {
 
 const times = fc.array(fc.integer({ min: 0, max: 15_000 }), { minLength: 1, maxLength: 20 })
 
-test('the rank at any moment is that of the lane priority less the boost, or less than any past the deadline', () => {
-  const property = fc.property(setting, times, (given, waits) => {
-    for (const wait of waits) {
-      const now = given.submittedAtMs + wait
-      expect(judged(given, now).rank).toBe(rankAt(given, now))
-    }
-  })
-  fc.assert(property, { numRuns: RUNS })
+law('rank and next change are as documented', [setting, times], (given, waits) => {
+  for (const wait of waits) {
+    const now = given.submittedAtMs + wait
+    const answer = judged(given, now)
+    expect(answer).toEqual(documented(given, now))
+    // That very moment too: a step, or the deadline.
+    const { untilMs } = answer
+    if (untilMs < Infinity) expect(judged(given, untilMs)).toEqual(documented(given, untilMs))
+  }
 })
 
-test('the rank never grows while a command waits', () => {
-  const property = fc.property(setting, times, (given, waits) => {
-    let last = Number.POSITIVE_INFINITY
-    for (const wait of waits.toSorted((a, b) => a - b)) {
-      const { rank } = judged(given, given.submittedAtMs + wait)
-      expect(rank).toBeLessThanOrEqual(last)
-      last = rank
-    }
-  })
-  fc.assert(property, { numRuns: RUNS })
-})
-
-test('a rank holds until the moment it names, which lies ahead, and for good if it names none', () => {
-  const property = fc.property(setting, times, (given, waits) => {
-    for (const wait of waits) {
-      const now = given.submittedAtMs + wait
-      const { rank, untilMs } = judged(given, now)
-      expect(untilMs).toBeGreaterThan(now)
-      const last = Math.min(untilMs, given.submittedAtMs + 1e9)
-      expect(judged(given, last - 1e-3).rank).toBe(now < last - 1e-3 ? rank : rankAt(given, now))
-      if (untilMs !== Number.POSITIVE_INFINITY) {
-        expect(judged(given, untilMs).rank).toBeLessThanOrEqual(rank)
-      }
-    }
-  })
-  fc.assert(property, { numRuns: RUNS })
-})
-
-test('past its deadline a command is more urgent than the most urgent one that is not', () => {
-  const property = fc.property(setting, (given) => {
-    fc.pre(given.ownDeadlineMs !== undefined || given.boost.deadlineMs !== undefined)
-    const now = given.submittedAtMs + (given.ownDeadlineMs ?? given.boost.deadlineMs!)
-    expect(OVERDUE_RANK).toBeLessThan(rankOf(0, 0))
-    expect(judged(given, now)).toEqual({ rank: OVERDUE_RANK, untilMs: Number.POSITIVE_INFINITY })
-  })
-  fc.assert(property, { numRuns: RUNS })
+law('the rank never grows while a command waits', [setting, times], (given, waits) => {
+  let last = Number.POSITIVE_INFINITY
+  for (const wait of waits.toSorted((a, b) => a - b)) {
+    const { rank } = judged(given, given.submittedAtMs + wait)
+    expect(rank).toBeLessThanOrEqual(last)
+    last = rank
+  }
+  expect(OVERDUE_RANK).toBeLessThan(rankOf(0, 0))
 })

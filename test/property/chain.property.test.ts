@@ -1,8 +1,11 @@
 // Chain: beside a list, over random additions and removals.
 
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { expect } from 'vitest'
 import { Chain, type Linked } from '../../src/base/chain.ts'
+import { lawOf } from '../support/law.ts'
+
+const law = lawOf(100)
 
 class Item implements Linked<Item> {
   older: Item | undefined
@@ -14,26 +17,23 @@ class Item implements Linked<Item> {
   }
 }
 
-test('a chain is the list of what was added and not removed, in that order', () => {
-  const step = fc.oneof(fc.constant(undefined), fc.nat(20))
-  fc.assert(
-    fc.property(fc.array(step), (steps) => {
-      const chain = new Chain<Item>()
-      const list: Item[] = []
-      for (const [number, place] of steps.entries()) {
-        if (place === undefined) {
-          const item = new Item(number)
-          chain.add(item)
-          list.push(item)
-        } else if (list.length > 0) {
-          const removed = list.splice(place % list.length, 1)[0]!
-          chain.remove(removed)
-          expect([removed.older, removed.younger]).toEqual([undefined, undefined])
-        }
-        const numbers = list.map((item) => item.number)
-        expect(chain.values().map((item) => item.number)).toEqual(numbers)
-        expect([chain.size, chain.oldest?.number]).toEqual([numbers.length, numbers[0]])
-      }
-    }),
-  )
+const step = fc.oneof(fc.constant(undefined), fc.nat(20))
+
+law('a chain is the list of what was added and not removed', [fc.array(step)], (steps) => {
+  const chain = new Chain<Item>()
+  const list: Item[] = []
+  for (const [number, place] of steps.entries()) {
+    if (place === undefined) {
+      const item = new Item(number)
+      chain.add(item)
+      list.push(item)
+    } else if (list.length > 0) {
+      const removed = list.splice(place % list.length, 1)[0]!
+      chain.remove(removed)
+      expect([removed.older, removed.younger]).toEqual([undefined, undefined])
+    }
+    const numbers = list.map((item) => item.number)
+    expect(chain.values().map((item) => item.number)).toEqual(numbers)
+    expect([chain.size, chain.oldest?.number]).toEqual([numbers.length, numbers[0]])
+  }
 })

@@ -22,31 +22,20 @@ import { CoordinatorCommons } from '../../src/memory/commons.ts'
 import { laneNeeds } from '../../src/model/lane.ts'
 import { RetryPolicy } from '../../src/model/retry.ts'
 import { ResultStatus } from '../../src/wire/record-kind.ts'
+import { lawOf } from '../support/law.ts'
+import { moveTo, restart, world } from '../support/still-clock.ts'
 import { Rig } from '../unit/coordinator/support/rig.ts'
 
-const world = vi.hoisted(() => ({
-  now: 1000,
-  timer: undefined as { run: () => void; atMs: number } | undefined,
-}))
+const law = lawOf(300)
 
 vi.mock('../../src/base/clock.ts', async (load) => ({
   ...(await load<object>()),
-  nowMs: () => world.now,
-  timers: {
-    setTimeout: (run: () => void, ms: number) => {
-      const timer = { run, atMs: world.now + ms, unref: () => timer, ref: () => timer }
-      world.timer = timer
-      return timer
-    },
-    clearTimeout: (timer: unknown) => {
-      if (timer === world.timer) world.timer = undefined
-    },
-  },
+  ...(await import('../support/still-clock.ts')),
 }))
 
 /** A manager without threads: the test plays the partition. */
 function machine() {
-  Object.assign(world, { now: 1000, timer: undefined })
+  restart()
   const plan = planManager({
     handlers: 'file:///none.js',
     partitions: { strategy: 'hash', count: 1 },
@@ -176,12 +165,7 @@ function machine() {
       controllers[pick % Math.max(1, controllers.length)]?.abort()
     },
     wait(ms: number): void {
-      world.now += ms
-      while (world.timer !== undefined && world.timer.atMs <= world.now) {
-        const { run } = world.timer
-        world.timer = undefined
-        run()
-      }
+      moveTo(world.now + ms)
     },
     recall(): void {
       dispatcher.takeBack(rig.bound.recall())
@@ -248,58 +232,55 @@ const STEP = fc.oneof(
   fc.record({ step: fc.constant('turn' as const) }),
 )
 
-test('whatever happens to commands, each settles once and nothing is left of it', async () => {
-  await fc.assert(
-    fc.asyncProperty(fc.array(STEP, { maxLength: 80 }), async (plan) => {
-      const made = machine()
-      const { steps, lanes, signals, timers, backlog, settledCounts, room } = made
-      for (const one of plan) {
-        switch (one.step) {
-          case 'submit':
-            steps.submit(one.lane, one.key, one.late, one.delayMs, one.group)
-            break
-          case 'end':
-            steps.end(one.isOk)
-            break
-          case 'abort':
-            steps.abort(one.pick)
-            break
-          case 'wait':
-            steps.wait(one.ms)
-            break
-          default:
-            steps[one.step]()
-        }
-        for (const { submitted, completed, failed, pendingBytes } of lanes.all) {
-          expect(completed + failed).toBeLessThanOrEqual(submitted)
-          expect(pendingBytes).toBeGreaterThanOrEqual(0)
-        }
-        for (const group of ['g', 'h']) {
-          const mine = made.runs().filter((command) => command.extras?.group?.group === group)
-          const limited = mine.filter(({ lane }) => lane.name === 'grouped')
-          expect(limited.length).toBeLessThanOrEqual(2)
-        }
-        await Promise.resolve()
-      }
-      await made.drain()
-      await new Promise((resolve) => setImmediate(resolve))
-      expect(settledCounts.every((count) => count === 1)).toBe(true)
-      for (const lane of lanes.all) {
-        expect(lane.completed + lane.failed).toBe(lane.submitted)
-        expect([lane.pendingBytes, room.waitingIn(lane)]).toEqual([0, 0])
-      }
-      expect([signals.size, timers.takeAll(), backlog.takeAll(0)]).toEqual([0, [], []])
-      const { load, watch } = made.bound()
-      expect([load.count, load.openBytes, watch.detachedCount]).toEqual([0, 0, 0])
-      // Groups are forgotten once their tokens are full.
-      for (let i = 0; i < 4; i++) {
-        steps.wait(5000)
-        steps.turn()
-      }
-      expect(backlog.turns.groupCount).toBe(0)
-    }),
-    { numRuns: 300 },
-  )
+const plans = fc.array(STEP, { maxLength: 80 })
+
+law('each command settles once, and nothing is left of it', [plans], async (plan) => {
+  const made = machine()
+  const { steps, lanes, signals, timers, backlog, settledCounts, room } = made
+  for (const one of plan) {
+    switch (one.step) {
+      case 'submit':
+        steps.submit(one.lane, one.key, one.late, one.delayMs, one.group)
+        break
+      case 'end':
+        steps.end(one.isOk)
+        break
+      case 'abort':
+        steps.abort(one.pick)
+        break
+      case 'wait':
+        steps.wait(one.ms)
+        break
+      default:
+        steps[one.step]()
+    }
+    for (const { submitted, completed, failed, pendingBytes } of lanes.all) {
+      expect(completed + failed).toBeLessThanOrEqual(submitted)
+      expect(pendingBytes).toBeGreaterThanOrEqual(0)
+    }
+    for (const group of ['g', 'h']) {
+      const mine = made.runs().filter((command) => command.extras?.group?.group === group)
+      const limited = mine.filter(({ lane }) => lane.name === 'grouped')
+      expect(limited.length).toBeLessThanOrEqual(2)
+    }
+    await Promise.resolve()
+  }
+  await made.drain()
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(settledCounts.every((count) => count === 1)).toBe(true)
+  for (const lane of lanes.all) {
+    expect(lane.completed + lane.failed).toBe(lane.submitted)
+    expect([lane.pendingBytes, room.waitingIn(lane)]).toEqual([0, 0])
+  }
+  expect([signals.size, timers.takeAll(), backlog.takeAll(0)]).toEqual([0, [], []])
+  const { load, watch } = made.bound()
+  expect([load.count, load.openBytes, watch.detachedCount]).toEqual([0, 0, 0])
+  // Groups are forgotten once their tokens are full.
+  for (let i = 0; i < 4; i++) {
+    steps.wait(5000)
+    steps.turn()
+  }
+  expect(backlog.turns.groupCount).toBe(0)
 })
 
 test('every state can be reached and is left', async () => {

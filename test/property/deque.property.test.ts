@@ -2,19 +2,22 @@
 // Method: random operations against an array, in stretches that make the buffer grow and shrink.
 
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { expect } from 'vitest'
 import { Deque } from '../../src/base/deque.ts'
+import { lawOf } from '../support/law.ts'
+import { range } from '../support/range.ts'
 
-const RUNS = Number(process.env.CORELANE_PROPERTY_RUNS ?? 300)
-const TIMEOUT_MS = 30_000 + RUNS * 30
+const law = lawOf(300)
 
 const count = fc.oneof({ weight: 6, arbitrary: fc.nat(40) }, fc.constantFrom(1500, 3000))
 
-type Operation = readonly [is: 'push' | 'shift' | 'take' | 'filter' | 'clear', count: number]
+type Kind = 'push' | 'shift' | 'unshift' | 'pop' | 'take' | 'filter' | 'clear'
+type Operation = readonly [is: Kind, count: number]
 
 const operation: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 5, arbitrary: fc.tuple(fc.constant('push' as const), count) },
-  { weight: 4, arbitrary: fc.tuple(fc.constant('shift' as const), count) },
+  { weight: 4, arbitrary: fc.tuple(fc.constantFrom('shift' as const, 'pop' as const), count) },
+  { weight: 2, arbitrary: fc.tuple(fc.constant('unshift' as const), count) },
   { weight: 2, arbitrary: fc.tuple(fc.constant('take' as const), count) },
   {
     weight: 2,
@@ -23,45 +26,44 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 1, arbitrary: fc.tuple(fc.constant('clear' as const), fc.constant(0)) },
 )
 
-test(
-  'a deque holds what an array would, in its order',
-  () => {
-    fc.assert(
-      fc.property(fc.array(operation, { maxLength: 40 }), (operations) => {
-        const deque = new Deque<number>()
-        let model: number[] = []
-        let next = 1
-        for (const [is, count] of operations) {
-          if (is === 'push') {
-            for (let i = 0; i < count; i++) {
-              deque.push(next)
-              model.push(next++)
-            }
-          } else if (is === 'shift') {
-            const gone = model.slice(0, count)
-            model = model.slice(count)
-            for (const item of gone) if (deque.shift() !== item) expect.fail('another item')
-            if (model.length === 0) expect(deque.shift()).toBeUndefined()
-          } else if (is === 'take') {
-            expect(deque.take(count)).toEqual(model.slice(0, count))
-            model = model.slice(count)
-          } else if (is === 'filter') {
-            deque.filter((item) => item % count === 0)
-            model = model.filter((item) => item % count === 0)
-          } else {
-            deque.clear()
-            model = []
-          }
-          // Plain comparisons: `expect` costs more than all the rest.
-          if (deque.length !== model.length) expect.fail('another size')
-          if (deque.first !== model[0] || deque.last !== model.at(-1)) expect.fail('another end')
-        }
-        expect([...deque]).toEqual(model)
-        expect(deque.take()).toEqual(model)
-        expect([deque.length, deque.first, deque.last]).toEqual([0, undefined, undefined])
-      }),
-      { numRuns: RUNS },
-    )
-  },
-  TIMEOUT_MS,
-)
+const lists = fc.array(operation, { maxLength: 40 })
+
+law('a deque holds what an array would, in its order', [lists], (operations) => {
+  const deque = new Deque<number>()
+  let model: number[] = []
+  let next = 1
+  for (const [is, count] of operations) {
+    if (is === 'push') {
+      for (let i = 0; i < count; i++) {
+        deque.push(next)
+        model.push(next++)
+      }
+    } else if (is === 'shift') {
+      const gone = model.slice(0, count)
+      model = model.slice(count)
+      for (const item of gone) if (deque.shift() !== item) expect.fail('another item')
+      if (model.length === 0) expect(deque.shift()).toBeUndefined()
+    } else if (is === 'unshift') {
+      for (let i = 0; i < count; i++) deque.unshift(next + i)
+      model.unshift(...range(count).map((i) => next + count - 1 - i))
+      next += count
+    } else if (is === 'pop') {
+      for (let i = 0; i < count; i++) if (deque.pop() !== model.pop()) expect.fail('another')
+    } else if (is === 'take') {
+      expect(deque.take(count)).toEqual(model.slice(0, count))
+      model = model.slice(count)
+    } else if (is === 'filter') {
+      deque.filter((item) => item % count === 0)
+      model = model.filter((item) => item % count === 0)
+    } else {
+      deque.clear()
+      model = []
+    }
+    // Plain comparisons: `expect` costs more than all the rest.
+    if (deque.length !== model.length) expect.fail('another size')
+    if (deque.first !== model[0] || deque.last !== model.at(-1)) expect.fail('another end')
+  }
+  expect([...deque]).toEqual(model)
+  expect(deque.take()).toEqual(model)
+  expect([deque.length, deque.first, deque.last]).toEqual([0, undefined, undefined])
+})

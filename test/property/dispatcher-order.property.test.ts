@@ -4,7 +4,7 @@
 // beside a list that is judged and searched anew for every start.
 
 import fc from 'fast-check'
-import { expect, test, vi } from 'vitest'
+import { expect, vi } from 'vitest'
 import type { Command } from '../../src/coordinator/command.ts'
 import { Backlog } from '../../src/coordinator/dispatch/backlog.ts'
 import { Dispatcher } from '../../src/coordinator/dispatch/dispatcher.ts'
@@ -12,9 +12,10 @@ import { CoordinatorCommons } from '../../src/memory/commons.ts'
 import { PriorityBoostConfig } from '../../src/model/boost.ts'
 import { laneNeeds, rankOf } from '../../src/model/lane.ts'
 import { judge } from '../../src/schedule/urgency.ts'
+import { deed, lawOf } from '../support/law.ts'
 import { command, laneTable, Rig } from '../unit/coordinator/support/rig.ts'
 
-const RUNS = Number(process.env.CORELANE_PROPERTY_RUNS ?? 500)
+const law = lawOf(500)
 
 const world = vi.hoisted(() => ({ now: 0 }))
 
@@ -43,100 +44,94 @@ const submit = fc.record({
 })
 const operation = fc.oneof(
   { weight: 3, arbitrary: submit },
-  { weight: 4, arbitrary: fc.record({ kind: fc.constant('run' as const), count: fc.nat(70) }) },
-  {
-    weight: 2,
-    arbitrary: fc.record({ kind: fc.constant('wait' as const), ms: fc.constantFrom(1, 60, 150) }),
-  },
+  deed(4, 'run', { count: fc.nat(70) }),
+  deed(2, 'wait', { ms: fc.constantFrom(1, 60, 150) }),
 )
+const operations = fc.array(operation, { maxLength: 30 })
+
+const ONE = {
+  kind: 'submit',
+  priority: 0,
+  deadlineMs: undefined,
+  estimateUs: 20,
+  count: 1,
+} as const
 
 /** Revoked commands hold most slots when a more urgent one of a limited lane comes. */
 const FULL_OF_REVOKED: (typeof operation extends fc.Arbitrary<infer T> ? T : never)[] = [
-  {
-    kind: 'submit',
-    laneIndex: 3,
-    priority: 0,
-    deadlineMs: undefined,
-    estimateUs: 20,
-    count: 1_100,
-  },
-  {
-    kind: 'submit',
-    laneIndex: 0,
-    priority: 0,
-    deadlineMs: undefined,
-    estimateUs: 20_000,
-    count: 1,
-  },
+  { ...ONE, laneIndex: 3, count: 1_100 },
+  { ...ONE, laneIndex: 0, estimateUs: 20_000 },
   { kind: 'run', count: 2 },
-  { kind: 'submit', laneIndex: 5, priority: 0, deadlineMs: undefined, estimateUs: 20, count: 1 },
+  { ...ONE, laneIndex: 5 },
   { kind: 'run', count: 1 },
 ]
 
-test('a partition starts the most urgent of all that waits, the oldest among equals', () => {
-  const property = fc.property(fc.array(operation, { maxLength: 30 }), (operations) => {
-    world.now = 1_000
-    const { all } = laneTable(LANES)
-    const plans = all.map(({ plan }) => plan)
-    const rig = new Rig(0, 2 ** 20, plans)
-    const needs = plans.map((plan) => laneNeeds(plan, 1))
-    const commons = new CoordinatorCommons(1, needs)
-    const dispatcher = new Dispatcher(new Backlog(plans, 1), [rig.handle], all, commons, true, 1)
-    let waiting: Command[] = []
-    let running: number | undefined
-    let sequence = 0
-    const rankAt = (one: Command): number => {
-      const answer = { rank: 0, untilMs: 0 }
-      judge(one.lane.plan, one, world.now, answer)
-      return answer.rank
+const name = 'a partition starts the most urgent of all that waits, the oldest among equals'
+const examples: [typeof FULL_OF_REVOKED][] = [[FULL_OF_REVOKED]]
+
+const run = (operations: typeof FULL_OF_REVOKED) => {
+  world.now = 1_000
+  const { all } = laneTable(LANES)
+  const plans = all.map(({ plan }) => plan)
+  const rig = new Rig(0, 2 ** 20, plans)
+  const needs = plans.map((plan) => laneNeeds(plan, 1))
+  const commons = new CoordinatorCommons(1, needs)
+  const dispatcher = new Dispatcher(new Backlog(plans, 1), [rig.handle], all, commons, true, 1)
+  let waiting: Command[] = []
+  let running: number | undefined
+  let sequence = 0
+  const rankAt = (one: Command): number => {
+    const answer = { rank: 0, untilMs: 0 }
+    judge(one.lane.plan, one, world.now, answer)
+    return answer.rank
+  }
+  const first = (): Command | undefined => {
+    let best: Command | undefined
+    for (const one of waiting) {
+      const difference = best === undefined ? -1 : rankAt(one) - rankAt(best)
+      if (difference < 0 || (difference === 0 && one.sequence < best!.sequence)) best = one
     }
-    const first = (): Command | undefined => {
-      let best: Command | undefined
-      for (const one of waiting) {
-        const difference = best === undefined ? -1 : rankAt(one) - rankAt(best)
-        if (difference < 0 || (difference === 0 && one.sequence < best!.sequence)) best = one
+    return best
+  }
+  const coordinate = (): void => {
+    while (rig.bound.drain() > 0);
+    dispatcher.refill()
+    dispatcher.flush()
+  }
+  for (const step of operations) {
+    if (step.kind === 'wait') world.now += step.ms
+    else if (step.kind === 'submit') {
+      const lane = all[step.laneIndex]!
+      for (let i = 0; i < step.count; i++) {
+        const one = command({
+          lane,
+          rank: rankOf(lane.plan.priority, step.priority),
+          sequence: sequence++,
+          submittedAtMs: world.now,
+          ...(step.deadlineMs === undefined ? {} : { deadlineMs: step.deadlineMs }),
+          estimateUs: step.estimateUs,
+        })
+        waiting.push(one)
+        dispatcher.place(one)
       }
-      return best
-    }
-    const coordinate = (): void => {
-      while (rig.bound.drain() > 0);
-      dispatcher.refill()
-      dispatcher.flush()
-    }
-    for (const step of operations) {
-      if (step.kind === 'wait') world.now += step.ms
-      else if (step.kind === 'submit') {
-        const lane = all[step.laneIndex]!
-        for (let i = 0; i < step.count; i++) {
-          const one = command({
-            lane,
-            rank: rankOf(lane.plan.priority, step.priority),
-            sequence: sequence++,
-            submittedAtMs: world.now,
-            ...(step.deadlineMs === undefined ? {} : { deadlineMs: step.deadlineMs }),
-            estimateUs: step.estimateUs,
-          })
-          waiting.push(one)
-          dispatcher.place(one)
-        }
-      } else {
-        for (let i = 0; i < step.count && waiting.length > 0; i++) {
-          if (running !== undefined) rig.finish(running, 0)
-          let entry = rig.start(world.now)
-          // Its window has run dry: the coordinator has to look first.
-          if (entry === undefined) {
-            coordinate()
-            entry = rig.start(world.now)
-          }
-          const expected = first()!
-          if (entry?.sequence !== expected.sequence) expect(entry).toBe(expected)
-          waiting = waiting.filter((one) => one !== expected)
-          running = entry!.id
+    } else {
+      for (let i = 0; i < step.count && waiting.length > 0; i++) {
+        if (running !== undefined) rig.finish(running, 0)
+        let entry = rig.start(world.now)
+        // Its window has run dry: the coordinator has to look first.
+        if (entry === undefined) {
           coordinate()
+          entry = rig.start(world.now)
         }
+        const expected = first()!
+        if (entry?.sequence !== expected.sequence) expect(entry).toBe(expected)
+        waiting = waiting.filter((one) => one !== expected)
+        running = entry!.id
+        coordinate()
       }
-      coordinate()
     }
-  })
-  fc.assert(property, { numRuns: RUNS, examples: [[FULL_OF_REVOKED]] })
-}, 120_000)
+    coordinate()
+  }
+}
+
+law(name, [operations], run, { examples })

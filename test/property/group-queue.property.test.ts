@@ -2,13 +2,13 @@
 // Method: random offers, turns, starts, ends and steps of the clock, against plain books.
 
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { expect } from 'vitest'
 import { type LaneOptions, planLane } from '../../src/model/lane.ts'
 import { GroupQueue } from '../../src/schedule/group-queue.ts'
 import { GroupSeat } from '../../src/schedule/group-ring.ts'
+import { lawOf } from '../support/law.ts'
 
-const RUNS = Number(process.env.CORELANE_PROPERTY_RUNS ?? 300)
-const TIMEOUT_MS = 30_000 + RUNS * 30
+const law = lawOf(300)
 
 class Item {
   rank: number
@@ -43,52 +43,42 @@ function queueOf(options: LaneOptions, places = 1, isFixed = false): GroupQueue<
 
 const costs = fc.array(fc.integer({ min: 1, max: 50 }), { minLength: 1, maxLength: 20 })
 
-test(
+law(
   'groups that wait all the time get their shares, to a quantum and two commands',
-  () => {
-    fc.assert(
-      fc.property(
-        fc.array(fc.tuple(costs, fc.integer({ min: 1, max: 5 })), { minLength: 2, maxLength: 6 }),
-        // Others come and go meanwhile.
-        fc.array(fc.tuple(fc.nat(20), fc.integer({ min: 1, max: 50 })), { maxLength: 100 }),
-        fc.boolean(),
-        // With a maximum of 1 each command puts its group at its limit in the middle of its turn.
-        fc.constantFrom(undefined, 1, 2),
-        (groups, others, isFixed, groupConcurrency) => {
-          const weights = Object.fromEntries(groups.map(([, weight], i) => [`g${i}`, weight]))
-          const queue = queueOf({ groupWeights: weights, groupConcurrency }, 1, isFixed)
-          const got = groups.map(() => 0)
-          const next = groups.map(() => 0)
-          let sequence = 0
-          const offer = (i: number) => {
-            const [all] = groups[i]!
-            queue.offer(new Item(`g${i}`, sequence++, all[next[i]!++ % all.length]!), 0, 0)
-          }
-          for (const i of groups.keys()) for (let n = 0; n < 3; n++) offer(i)
-          const dearest = Math.max(
-            ...groups.flatMap(([all]) => all),
-            ...others.map(([, c]) => c),
-            1,
-          )
-          for (let turn = 0; turn < 300; turn++) {
-            const other = others[turn]
-            if (other !== undefined) {
-              queue.offer(new Item(`other${other[0]}`, sequence++, other[1]), 0, 0)
-            }
-            const item = queue.next(0, 0)!
-            item.seat.leave()
-            const i = Number(/^g(\d+)$/.exec(item.seat.group)?.[1] ?? -1)
-            if (i < 0) continue
-            got[i]! += item.cost / groups[i]![1]
-            offer(i)
-            expect(Math.max(...got) - Math.min(...got)).toBeLessThanOrEqual(3 * dearest)
-          }
-        },
-      ),
-      { numRuns: RUNS },
-    )
+  [
+    fc.array(fc.tuple(costs, fc.integer({ min: 1, max: 5 })), { minLength: 2, maxLength: 6 }),
+    // Others come and go meanwhile.
+    fc.array(fc.tuple(fc.nat(20), fc.integer({ min: 1, max: 50 })), { maxLength: 100 }),
+    fc.boolean(),
+    // With a maximum of 1 each command puts its group at its limit in the middle of its turn.
+    fc.constantFrom(undefined, 1, 2),
+  ],
+  (groups, others, isFixed, groupConcurrency) => {
+    const weights = Object.fromEntries(groups.map(([, weight], i) => [`g${i}`, weight]))
+    const queue = queueOf({ groupWeights: weights, groupConcurrency }, 1, isFixed)
+    const got = groups.map(() => 0)
+    const next = groups.map(() => 0)
+    let sequence = 0
+    const offer = (i: number) => {
+      const [all] = groups[i]!
+      queue.offer(new Item(`g${i}`, sequence++, all[next[i]!++ % all.length]!), 0, 0)
+    }
+    for (const i of groups.keys()) for (let n = 0; n < 3; n++) offer(i)
+    const dearest = Math.max(...groups.flatMap(([all]) => all), ...others.map(([, c]) => c), 1)
+    for (let turn = 0; turn < 300; turn++) {
+      const other = others[turn]
+      if (other !== undefined) {
+        queue.offer(new Item(`other${other[0]}`, sequence++, other[1]), 0, 0)
+      }
+      const item = queue.next(0, 0)!
+      item.seat.leave()
+      const i = Number(/^g(\d+)$/.exec(item.seat.group)?.[1] ?? -1)
+      if (i < 0) continue
+      got[i]! += item.cost / groups[i]![1]
+      offer(i)
+      expect(Math.max(...got) - Math.min(...got)).toBeLessThanOrEqual(3 * dearest)
+    }
   },
-  TIMEOUT_MS,
 )
 
 const sliding = fc.constantFrom('token-bucket' as const, 'sliding-window' as const)
@@ -121,133 +111,127 @@ function expectRate(starts: number[], limit: number, windowMs: number, isSliding
   }
 }
 
-test(
+law(
   'no limit is broken, nothing is lost, none waits in vain, and nothing stays',
-  () => {
-    fc.assert(
-      fc.property(
-        fc.option(fc.integer({ min: 1, max: 3 }), { nil: undefined }),
-        fc.option(fc.tuple(fc.integer({ min: 1, max: 4 }), sliding), { nil: undefined }),
-        fc.array(step, { maxLength: 150 }),
-        fc.boolean(),
-        (groupConcurrency, rate, steps, isFixed) => {
-          const rateOptions = rate && { limit: rate[0], windowMs: 50, algorithm: rate[1] }
-          const queue = queueOf({ groupConcurrency, groupRateLimit: rateOptions }, 2, isFixed)
-          const isLimited = groupConcurrency !== undefined || rate !== undefined
-          expect(queue.isOpen).toBe(isFixed && !isLimited)
-          const waiting = new Set<Item>()
-          const released = new Set<Item>()
-          const starts = new Map<string, number[]>()
-          const ages = [-1, -1]
-          let now = 1000
-          let sequence = 0
-          let offered = 0
-          let gone = 0
-          const start = (item: Item) => {
-            if (item.startedAtMs > 0) return
-            item.startedAtMs = now
-            starts.set(item.seat.group, [...(starts.get(item.seat.group) ?? []), now])
-          }
-          const end = (item: Item) => {
-            released.delete(item)
-            gone++
-            item.seat.leave(item.startedAtMs)
-          }
-          const release = (item: Item) => {
-            const { place, sequence: age } = item
-            // Those released before stay ahead of it, and its rank is that of all.
-            expect(item.rank).toBe(128)
-            expect(item.seat.isReleased).toBe(true)
-            expect(age).toBeGreaterThanOrEqual(ages[place]!)
-            ages[place] = age
-            released.add(item)
-            const mine = [...released].filter(({ seat }) => seat.group === item.seat.group)
-            expect(mine.length).toBeLessThanOrEqual(groupConcurrency ?? Infinity)
-          }
-          const take = (place: number) => {
-            queue.advance(now)
-            const item = queue.next(place, now)
-            if (item === undefined) return undefined
-            expect(waiting.delete(item)).toBe(true)
-            expect(item.place).toBe(place)
-            // Within its group the most urgent goes first, and of those the oldest.
-            const { group, number } = item.seat
-            const rank = number === undefined ? item.rank : item.seat.rank
-            for (const other of waiting) {
-              if (other.place !== place || other.seat.group !== group) continue
-              const behind = other.rank - rank || other.sequence - (number ?? item.sequence)
-              expect(behind).toBeGreaterThan(0)
-            }
-            release(item)
-            return item
-          }
-          const pick = (set: Set<Item>, at: number) => [...set][at % Math.max(1, set.size)]
-          for (const one of steps) {
-            if (one.do === 'offer') {
-              const { group, cost, rank, place, clockAgeMs } = one
-              const item = new Item(`g${group}`, sequence++, cost, rank, place)
-              offered++
-              if (queue.passes(item, place, now - clockAgeMs)) {
-                expect(waiting.size).toBe(0)
-                release(item)
-                continue
-              }
-              waiting.add(item)
-              queue.offer(item, place, now)
-            } else if (one.do === 'next') take(one.place)
-            else if (one.do === 'wait') now += one.ms
-            else if (one.do === 'leave') {
-              const item = pick(waiting, one.at)
-              if (item === undefined) continue
-              waiting.delete(item)
-              gone++
-              item.seat.leave()
-            } else {
-              const item = pick(released, one.at)
-              if (item === undefined) continue
-              if (one.do === 'start') start(item)
-              else if (one.do === 'end') end(item)
-              else if (item.startedAtMs === 0) {
-                released.delete(item)
-                queue.giveBack(item, item.place, item.cost)
-                waiting.add(item)
-                queue.offer(item, item.place, now)
-              }
-            }
-            expect(queue.size).toBe(waiting.size)
-            if (!queue.isOpen) continue
-            // Without limits only groups are known of which something waits.
-            const known = new Set([...waiting].map(({ seat }) => seat.group))
-            expect(queue.groupCount).toBe(known.size)
-          }
-          // All that is released starts and ends; then all that waits comes, as limits allow.
-          for (let rounds = 0; waiting.size > 0 || released.size > 0; rounds++) {
-            expect(rounds).toBeLessThan(5000)
-            for (const item of released) start(item)
-            for (const item of released) end(item)
-            let took = 0
-            for (const place of [0, 1]) while (take(place) !== undefined) took++
-            if (took > 0 || waiting.size === 0) continue
-            // Work conservation: something waits and nothing runs, so only the clock is in the way.
-            expect(rate).toBeDefined()
-            expect(queue.changesAtMs).toBeGreaterThan(now)
-            expect(queue.changesAtMs).toBeLessThan(Infinity)
-            now = queue.changesAtMs
-          }
-          expect(gone).toBe(offered)
-          if (rate !== undefined) {
-            for (const all of starts.values()) {
-              expectRate(all, rate[0], 50, rate[1] === 'sliding-window')
-            }
-          }
-          // Once no start counts any more nothing is known of any group.
-          for (let i = 1; i <= 4; i++) queue.advance(now + i * 10_000)
-          expect(queue.groupCount).toBe(0)
-          expect(queue.changesAtMs).toBe(Infinity)
-        },
-      ),
-      { numRuns: RUNS },
-    )
+  [
+    fc.option(fc.integer({ min: 1, max: 3 }), { nil: undefined }),
+    fc.option(fc.tuple(fc.integer({ min: 1, max: 4 }), sliding), { nil: undefined }),
+    fc.array(step, { maxLength: 150 }),
+    fc.boolean(),
+  ],
+  (groupConcurrency, rate, steps, isFixed) => {
+    const rateOptions = rate && { limit: rate[0], windowMs: 50, algorithm: rate[1] }
+    const queue = queueOf({ groupConcurrency, groupRateLimit: rateOptions }, 2, isFixed)
+    const isLimited = groupConcurrency !== undefined || rate !== undefined
+    expect(queue.isOpen).toBe(isFixed && !isLimited)
+    const waiting = new Set<Item>()
+    const released = new Set<Item>()
+    const starts = new Map<string, number[]>()
+    const ages = [-1, -1]
+    let now = 1000
+    let sequence = 0
+    let offered = 0
+    let gone = 0
+    const start = (item: Item) => {
+      if (item.startedAtMs > 0) return
+      item.startedAtMs = now
+      starts.set(item.seat.group, [...(starts.get(item.seat.group) ?? []), now])
+    }
+    const end = (item: Item) => {
+      released.delete(item)
+      gone++
+      item.seat.leave(item.startedAtMs)
+    }
+    const release = (item: Item) => {
+      const { place, sequence: age } = item
+      // Those released before stay ahead of it, and its rank is that of all.
+      expect(item.rank).toBe(128)
+      expect(item.seat.isReleased).toBe(true)
+      expect(age).toBeGreaterThanOrEqual(ages[place]!)
+      ages[place] = age
+      released.add(item)
+      const mine = [...released].filter(({ seat }) => seat.group === item.seat.group)
+      expect(mine.length).toBeLessThanOrEqual(groupConcurrency ?? Infinity)
+    }
+    const take = (place: number) => {
+      queue.advance(now)
+      const item = queue.next(place, now)
+      if (item === undefined) return undefined
+      expect(waiting.delete(item)).toBe(true)
+      expect(item.place).toBe(place)
+      // Within its group the most urgent goes first, and of those the oldest.
+      const { group, number } = item.seat
+      const rank = number === undefined ? item.rank : item.seat.rank
+      for (const other of waiting) {
+        if (other.place !== place || other.seat.group !== group) continue
+        const behind = other.rank - rank || other.sequence - (number ?? item.sequence)
+        expect(behind).toBeGreaterThan(0)
+      }
+      release(item)
+      return item
+    }
+    const pick = (set: Set<Item>, at: number) => [...set][at % Math.max(1, set.size)]
+    for (const one of steps) {
+      if (one.do === 'offer') {
+        const { group, cost, rank, place, clockAgeMs } = one
+        const item = new Item(`g${group}`, sequence++, cost, rank, place)
+        offered++
+        if (queue.passes(item, place, now - clockAgeMs)) {
+          expect(waiting.size).toBe(0)
+          release(item)
+          continue
+        }
+        waiting.add(item)
+        queue.offer(item, place, now)
+      } else if (one.do === 'next') take(one.place)
+      else if (one.do === 'wait') now += one.ms
+      else if (one.do === 'leave') {
+        const item = pick(waiting, one.at)
+        if (item === undefined) continue
+        waiting.delete(item)
+        gone++
+        item.seat.leave()
+      } else {
+        const item = pick(released, one.at)
+        if (item === undefined) continue
+        if (one.do === 'start') start(item)
+        else if (one.do === 'end') end(item)
+        else if (item.startedAtMs === 0) {
+          released.delete(item)
+          queue.giveBack(item, item.place, item.cost)
+          waiting.add(item)
+          queue.offer(item, item.place, now)
+        }
+      }
+      expect(queue.size).toBe(waiting.size)
+      if (!queue.isOpen) continue
+      // Without limits only groups are known of which something waits.
+      const known = new Set([...waiting].map(({ seat }) => seat.group))
+      expect(queue.groupCount).toBe(known.size)
+    }
+    // All that is released starts and ends; then all that waits comes, as limits allow.
+    for (let rounds = 0; waiting.size > 0 || released.size > 0; rounds++) {
+      expect(rounds).toBeLessThan(5000)
+      for (const item of released) start(item)
+      for (const item of released) end(item)
+      let took = 0
+      for (const place of [0, 1]) while (take(place) !== undefined) took++
+      if (took > 0 || waiting.size === 0) continue
+      // Work conservation: something waits and nothing runs, so only the clock is in the way.
+      expect(rate).toBeDefined()
+      expect(queue.changesAtMs).toBeGreaterThan(now)
+      expect(queue.changesAtMs).toBeLessThan(Infinity)
+      now = queue.changesAtMs
+    }
+    expect(gone).toBe(offered)
+    if (rate !== undefined) {
+      for (const all of starts.values()) {
+        expectRate(all, rate[0], 50, rate[1] === 'sliding-window')
+      }
+    }
+    // Once no start counts any more nothing is known of any group.
+    for (let i = 1; i <= 4; i++) queue.advance(now + i * 10_000)
+    expect(queue.groupCount).toBe(0)
+    expect(queue.changesAtMs).toBe(Infinity)
   },
-  TIMEOUT_MS,
 )

@@ -3,11 +3,11 @@
 // BigInt, and over the bytes of the platform's own UTF-8 encoder.
 
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { expect } from 'vitest'
 import { stableHash } from '../../src/schedule/hash.ts'
+import { lawOf } from '../support/law.ts'
 
-const RUNS = Number(process.env.CORELANE_PROPERTY_RUNS ?? 2000)
-const TIMEOUT_MS = 30_000 + RUNS * 30
+const law = lawOf(2000)
 
 const MASK = 0xffffffffn
 
@@ -24,29 +24,12 @@ function reference(text: string): number {
   return Number(hash)
 }
 
-test(
-  'any text, with lone surrogates or without, hashes as its UTF-8 bytes do',
-  () => {
-    // Around the surrogates, and anywhere.
-    const near = fc.uint16Array({ min: 0xd700, max: 0xe100, maxLength: 20 })
-    const texts = fc
-      .tuple(near, fc.uint16Array({ maxLength: 20 }), fc.string())
-      .map(([some, others, text]) => String.fromCharCode(...some, ...others) + text)
-    fc.assert(
-      fc.property(texts, (text) => {
-        expect(stableHash(text)).toBe(reference(text))
-      }),
-      { numRuns: RUNS },
-    )
-  },
-  TIMEOUT_MS,
-)
+// Around the surrogates, and anywhere.
+const near = fc.uint16Array({ min: 0xd700, max: 0xe100, maxLength: 20 })
+const texts = fc
+  .tuple(near, fc.uint16Array({ maxLength: 20 }), fc.string())
+  .map(([some, others, text]) => String.fromCharCode(...some, ...others) + text)
 
-test('a hash is an integer from 0 to 2^32 - 1', () => {
-  fc.assert(
-    fc.property(fc.string(), (text) => {
-      const hash = stableHash(text)
-      expect(hash).toBe(hash >>> 0)
-    }),
-  )
+law('any text, with lone surrogates or without, hashes as its UTF-8 bytes do', [texts], (text) => {
+  expect(stableHash(text)).toBe(reference(text))
 })

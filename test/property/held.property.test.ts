@@ -2,36 +2,20 @@
 // may start at a time and the oldest first, and nothing is left in the end.
 
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { expect } from 'vitest'
 import { type HeldCommand, HeldCommands } from '../../src/distributed/work/held.ts'
 import { WorkerLane } from '../../src/distributed/work/lane.ts'
 import { planLane } from '../../src/model/lane.ts'
+import { deliveryOf } from '../support/envelopes.ts'
+import { lawOf } from '../support/law.ts'
 
-type Kind =
-  | 'add'
-  | 'submit'
-  | 'unsubmit'
-  | 'end'
-  | 'giveBack'
-  | 'expire'
-  | 'take'
-  | 'settle'
-  | 'ask'
+const law = lawOf(400)
+
+const ENDS = ['unsubmit', 'end', 'giveBack', 'expire', 'take', 'settle', 'ask'] as const
+type Kind = 'add' | 'submit' | (typeof ENDS)[number]
 
 const STEP = fc.record({
-  kind: fc.constantFrom<Kind>(
-    'add',
-    'add',
-    'submit',
-    'submit',
-    'unsubmit',
-    'end',
-    'giveBack',
-    'expire',
-    'take',
-    'settle',
-    'ask',
-  ),
+  kind: fc.constantFrom<Kind>('add', 'add', 'submit', 'submit', ...ENDS),
   key: fc.constantFrom('a', 'b', undefined),
   pick: fc.nat(1000),
 })
@@ -72,13 +56,8 @@ class Walk {
 
   add(key: string | undefined): HeldCommand {
     const id = String(this.all.length)
-    const envelope = { id, commandType: 'type', laneId: 'lane', partitionId: this.all.length % 2 }
-    const rest = { key, payload: 0, retryCount: 0, createdAt: 0, version: 1 }
-    const lease = { deliveries: 1, leasedUntilMs: 1, countsAtStart: false, acceptedAtMs: 0 }
-    const held = this.held.add(
-      { envelope: { ...envelope, ...rest }, fence: id, ...lease },
-      this.lane,
-    )
+    const members = { key, partitionId: this.all.length % 2 }
+    const held = this.held.add(deliveryOf(id, members, { leasedUntilMs: 1 }), this.lane)
     this.all.push(held)
     return held
   }
@@ -163,22 +142,19 @@ class Walk {
   }
 }
 
-test('whatever happens to deliveries, counts are right and nothing is left', () => {
-  fc.assert(
-    fc.property(fc.array(STEP, { maxLength: 60 }), (steps) => {
-      const walk = new Walk()
-      for (const { kind, key, pick } of steps) {
-        walk.step(kind, key, pick)
-        walk.check()
-      }
-      walk.finish()
-      walk.check()
-      expect([walk.held.size, walk.held.submitted, walk.held.isReordering]).toEqual([0, 0, false])
-      for (const key of ['a', 'b']) {
-        const fresh = walk.add(key)
-        expect([fresh.state, walk.held.isClosed(fresh)]).toEqual(['READY', false])
-      }
-    }),
-    { numRuns: 400 },
-  )
+const steps = fc.array(STEP, { maxLength: 60 })
+
+law('whatever happens to deliveries, counts are right and nothing is left', [steps], (all) => {
+  const walk = new Walk()
+  for (const { kind, key, pick } of all) {
+    walk.step(kind, key, pick)
+    walk.check()
+  }
+  walk.finish()
+  walk.check()
+  expect([walk.held.size, walk.held.submitted, walk.held.isReordering]).toEqual([0, 0, false])
+  for (const key of ['a', 'b']) {
+    const fresh = walk.add(key)
+    expect([fresh.state, walk.held.isClosed(fresh)]).toEqual(['READY', false])
+  }
 })

@@ -4,6 +4,9 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { Horizon, WORK_MS_MIN } from '../../src/coordinator/results/horizon.ts'
+import { lawOf } from '../support/law.ts'
+
+const law = lawOf(100)
 
 const steps = fc.array(
   fc.record({
@@ -34,30 +37,22 @@ function walk(
   }
 }
 
-test('takes no bound command for older than it is', () => {
-  fc.assert(
-    fc.property(steps, (list) => {
-      walk((horizon, nowMs, realAgeMs) => {
-        expect(horizon.ageMs(nowMs)).toBeGreaterThanOrEqual(0)
-        expect(horizon.ageMs(nowMs)).toBeLessThanOrEqual(realAgeMs + 1e-6)
-      }, list)
-    }),
-  )
+law('takes no bound command for older than it is', [steps], (list) => {
+  walk((horizon, nowMs, realAgeMs) => {
+    expect(horizon.ageMs(nowMs)).toBeGreaterThanOrEqual(0)
+    expect(horizon.ageMs(nowMs)).toBeLessThanOrEqual(realAgeMs + 1e-6)
+  }, list)
 })
 
-test('lets a result be late by a twentieth of its age, and lets no partition run dry', () => {
-  fc.assert(
-    fc.property(steps, (list) => {
-      walk((horizon, nowMs, realAgeMs, workMs) => {
-        const ms = horizon.doze(nowMs, workMs)
-        expect(ms).toBeGreaterThanOrEqual(1)
-        expect(ms).toBeLessThanOrEqual(Math.max(1, workMs / 4))
-        expect(ms).toBeLessThanOrEqual(Math.min(Math.max(4, realAgeMs / 20 + 1e-6), 15))
-        expect(horizon.workUs(nowMs)).toBeGreaterThanOrEqual(WORK_MS_MIN * 1000)
-        expect(horizon.workUs(nowMs)).toBeLessThanOrEqual(60_000)
-      }, list)
-    }),
-  )
+law('a result is late by a twentieth of its age, and no partition runs dry', [steps], (list) => {
+  walk((horizon, nowMs, realAgeMs, workMs) => {
+    const ms = horizon.doze(nowMs, workMs)
+    expect(ms).toBeGreaterThanOrEqual(1)
+    expect(ms).toBeLessThanOrEqual(Math.max(1, workMs / 4))
+    expect(ms).toBeLessThanOrEqual(Math.min(Math.max(4, realAgeMs / 20 + 1e-6), 15))
+    expect(horizon.workUs(nowMs)).toBeGreaterThanOrEqual(WORK_MS_MIN * 1000)
+    expect(horizon.workUs(nowMs)).toBeLessThanOrEqual(60_000)
+  }, list)
 })
 
 test('dozes long where commands have waited for long, and notices a younger one', () => {

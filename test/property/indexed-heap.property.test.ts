@@ -5,8 +5,9 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { type HeapPlace, IndexedHeap } from '../../src/schedule/indexed-heap.ts'
+import { lawOf } from '../support/law.ts'
 
-const RUNS = Number(process.env.CORELANE_PROPERTY_RUNS ?? 300)
+const law = lawOf(300)
 
 interface Item {
   readonly id: number
@@ -28,43 +29,42 @@ const operation = fc.oneof(
   fc.record({ kind: fc.constant('pop' as const) }),
 )
 
-test('puts, moves, removals and pops leave the heap with the first of what a plain list would hold', () => {
-  const property = fc.property(fc.array(operation, { maxLength: 120 }), (operations) => {
-    const heap = new IndexedHeap<Item>(byValue, (item) => item.home)
-    const all: Item[] = []
-    let held: Item[] = []
-    const first = () => held.toSorted((a, b) => (byValue(a, b) ? -1 : 1))[0]
-    for (const step of operations) {
-      if (step.kind === 'put') {
-        const item = { id: all.length, value: step.value, home: { place: -1 } }
-        all.push(item)
-        held.push(item)
+const lists = fc.array(operation, { maxLength: 120 })
+
+law('whatever is done, the heap has the first of what a list would hold', [lists], (operations) => {
+  const heap = new IndexedHeap<Item>(byValue, (item) => item.home)
+  const all: Item[] = []
+  let held: Item[] = []
+  const first = () => held.toSorted((a, b) => (byValue(a, b) ? -1 : 1))[0]
+  for (const step of operations) {
+    if (step.kind === 'put') {
+      const item = { id: all.length, value: step.value, home: { place: -1 } }
+      all.push(item)
+      held.push(item)
+      heap.put(item)
+    } else if (step.kind === 'pop') {
+      const expected = first()
+      expect(heap.pop()).toBe(expected)
+      held = held.filter((item) => item !== expected)
+    } else if (all.length > 0) {
+      // Also items that left before: putting one adds it again, removing one does nothing.
+      const item = all[step.pick % all.length]!
+      if (step.kind === 'move') {
+        item.value = step.value
+        if (!held.includes(item)) held.push(item)
         heap.put(item)
-      } else if (step.kind === 'pop') {
-        const expected = first()
-        expect(heap.pop()).toBe(expected)
-        held = held.filter((item) => item !== expected)
-      } else if (all.length > 0) {
-        // Also items that left before: putting one adds it again, removing one does nothing.
-        const item = all[step.pick % all.length]!
-        if (step.kind === 'move') {
-          item.value = step.value
-          if (!held.includes(item)) held.push(item)
-          heap.put(item)
-        } else {
-          heap.remove(item)
-          held = held.filter((other) => other !== item)
-        }
+      } else {
+        heap.remove(item)
+        held = held.filter((other) => other !== item)
       }
-      expect(heap.size).toBe(held.length)
-      expect(new Set(heap.values())).toEqual(new Set(held))
-      expect(heap.peek()).toBe(first())
-      const places = held.map((item) => item.home.place).sort((a, b) => a - b)
-      expect(places).toEqual(held.map((_, place) => place))
-      for (const item of all) if (!held.includes(item)) expect(item.home.place).toBe(-1)
     }
-  })
-  fc.assert(property, { numRuns: RUNS })
+    expect(heap.size).toBe(held.length)
+    expect(new Set(heap.values())).toEqual(new Set(held))
+    expect(heap.peek()).toBe(first())
+    const places = held.map((item) => item.home.place).sort((a, b) => a - b)
+    expect(places).toEqual(held.map((_, place) => place))
+    for (const item of all) if (!held.includes(item)) expect(item.home.place).toBe(-1)
+  }
 })
 
 test('an item can be in two heaps, each with a place of its own', () => {
@@ -87,45 +87,42 @@ test('an item can be in two heaps, each with a place of its own', () => {
   expect(fall.size).toBe(3)
 })
 
-test.each([10, 1_000, 100_000])(
-  'with %i items every step costs at most two comparisons for each level of the heap',
-  (count) => {
-    let comparisons = 0
-    const heap = new IndexedHeap<Item>(
-      (a, b) => {
-        comparisons++
-        return byValue(a, b)
-      },
-      (item) => item.home,
-    )
-    let seed = 7
-    const random = (): number => {
-      seed = (seed * 48_271) % 2_147_483_647
-      return seed
-    }
-    const items: Item[] = []
-    let worst = 0
-    const cost = (step: () => void): void => {
-      comparisons = 0
-      step()
-      worst = Math.max(worst, comparisons)
-    }
-    for (let id = 0; id < count; id++) {
-      const item = { id, value: random(), home: { place: -1 } }
-      items.push(item)
-      cost(() => heap.put(item))
-    }
-    for (let i = 0; i < 1_000; i++) {
-      const item = items[random() % count]!
-      item.value = random()
-      cost(() => heap.put(item))
-      cost(() => heap.remove(item))
-      cost(() => heap.put(item))
-      const popped = heap.peek()!
-      cost(() => heap.pop())
-      cost(() => heap.put(popped))
-    }
-    const levels = Math.floor(Math.log2(count)) + 1
-    expect(worst).toBeLessThanOrEqual(2 * levels + 1)
-  },
-)
+test.each([10, 1_000, 100_000])('of %i a step costs two comparisons a level at most', (count) => {
+  let comparisons = 0
+  const heap = new IndexedHeap<Item>(
+    (a, b) => {
+      comparisons++
+      return byValue(a, b)
+    },
+    (item) => item.home,
+  )
+  let seed = 7
+  const random = (): number => {
+    seed = (seed * 48_271) % 2_147_483_647
+    return seed
+  }
+  const items: Item[] = []
+  let worst = 0
+  const cost = (step: () => void): void => {
+    comparisons = 0
+    step()
+    worst = Math.max(worst, comparisons)
+  }
+  for (let id = 0; id < count; id++) {
+    const item = { id, value: random(), home: { place: -1 } }
+    items.push(item)
+    cost(() => heap.put(item))
+  }
+  for (let i = 0; i < 1_000; i++) {
+    const item = items[random() % count]!
+    item.value = random()
+    cost(() => heap.put(item))
+    cost(() => heap.remove(item))
+    cost(() => heap.put(item))
+    const popped = heap.peek()!
+    cost(() => heap.pop())
+    cost(() => heap.put(popped))
+  }
+  const levels = Math.floor(Math.log2(count)) + 1
+  expect(worst).toBeLessThanOrEqual(2 * levels + 1)
+})

@@ -3,11 +3,14 @@
 // nothing is left.
 
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { expect } from 'vitest'
 import { AbortListeners } from '../../src/base/abort-listeners.ts'
 import { LaneTable } from '../../src/coordinator/lane-table.ts'
 import { LifeCycle } from '../../src/coordinator/life-cycle.ts'
 import { laneNeeds, planLane } from '../../src/model/lane.ts'
+import { lawOf } from '../support/law.ts'
+
+const law = lawOf(300)
 
 const ORDER = ['created', 'starting', 'running', 'shutdown', 'closed']
 
@@ -78,33 +81,30 @@ const steps = fc.oneof(
   { weight: 2, arbitrary: fc.constantFrom(['ready'], ['shutDown'], ['drain'], ['close']) },
 )
 
-test('whatever comes in whatever order, the life goes one way and every call ends once', async () => {
-  await fc.assert(
-    fc.asyncProperty(fc.array(steps, { maxLength: 30 }), async (all) => {
-      const life = new Life()
-      const { cycle, controllers } = life
-      for (const [step, what, deed] of all) {
-        if (step === 'call') life.call(what as boolean, deed as Deed)
-        else if (step === 'abort') controllers[what as number]?.abort()
-        else if (step === 'next' && cycle.isNextForOne()) cycle.callNext()
-        else if (step === 'ready') life.ready()
-        else if (step === 'shutDown') cycle.shutDown()
-        else if (step === 'drain') life.drain()
-        else if (step === 'close') cycle.close('closed')
-        life.look()
-        // As the manager does after what it does; an abort comes from elsewhere.
-        if (step !== 'abort') cycle.settled()
-        await new Promise((resolve) => setImmediate(resolve))
-        const waiting = life.ends.filter((count) => count === 0).length
-        expect(cycle.earlyCount).toBe(waiting)
-        if (waiting === 0) expect(life.drains).toBe(0)
-      }
-      cycle.close('closed')
-      await new Promise((resolve) => setImmediate(resolve))
-      expect(life.ends).toEqual(life.ends.map(() => 1))
-      expect(life.made).toEqual([...new Set(life.made)].sort((a, b) => a - b))
-      expect(cycle.earlyCount).toBe(0)
-    }),
-    { numRuns: 300 },
-  )
+const lists = fc.array(steps, { maxLength: 30 })
+
+law('the life goes one way and every call ends once, in any order', [lists], async (all) => {
+  const life = new Life()
+  const { cycle, controllers } = life
+  for (const [step, what, deed] of all) {
+    if (step === 'call') life.call(what as boolean, deed as Deed)
+    else if (step === 'abort') controllers[what as number]?.abort()
+    else if (step === 'next' && cycle.isNextForOne()) cycle.callNext()
+    else if (step === 'ready') life.ready()
+    else if (step === 'shutDown') cycle.shutDown()
+    else if (step === 'drain') life.drain()
+    else if (step === 'close') cycle.close('closed')
+    life.look()
+    // As the manager does after what it does; an abort comes from elsewhere.
+    if (step !== 'abort') cycle.settled()
+    await new Promise((resolve) => setImmediate(resolve))
+    const waiting = life.ends.filter((count) => count === 0).length
+    expect(cycle.earlyCount).toBe(waiting)
+    if (waiting === 0) expect(life.drains).toBe(0)
+  }
+  cycle.close('closed')
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(life.ends).toEqual(life.ends.map(() => 1))
+  expect(life.made).toEqual([...new Set(life.made)].sort((a, b) => a - b))
+  expect(cycle.earlyCount).toBe(0)
 })

@@ -3,12 +3,14 @@
 // broker, under a clock that the test turns.
 
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { expect } from 'vitest'
 import type { Delivery, LaneDemand } from '../../src/distributed/contract/distributed-queue.ts'
 import { type CommandResult, checkEnvelope } from '../../src/distributed/contract/envelope.ts'
 import { LocalBroker } from '../../src/distributed/local/local-broker.ts'
+import { deed, lawOf } from '../support/law.ts'
+import { range } from '../support/range.ts'
 
-const RUNS = Number(process.env.CORELANE_PROPERTY_RUNS ?? 300)
+const law = lawOf(300)
 
 const LEASE_MS = 100
 const TTL_MS = 400
@@ -25,39 +27,31 @@ const BOOSTS: readonly LaneDemand['boost'][] = [
 ]
 
 const operation = fc.oneof(
-  {
-    weight: 5,
-    arbitrary: fc.record({
-      kind: fc.constant('enqueue' as const),
-      commands: fc.array(
-        fc.record({
-          id: fc.integer({ min: 0, max: 15 }).map((n) => `c${n}`),
-          laneId: fc.constantFrom(...LANES),
-          partitionId: fc.nat(PARTITIONS - 1),
-          key: fc.constantFrom(undefined, undefined, 'k1', 'k2'),
-          priority: fc.constantFrom(undefined, 5, 200),
-        }),
-        { minLength: 1, maxLength: 4 },
-      ),
-    }),
-  },
-  {
-    weight: 5,
-    arbitrary: fc.record({
-      kind: fc.constant('lease' as const),
-      partitions: fc.constantFrom([0, 1], [1, 0], [0], [1]),
-      max: fc.integer({ min: 1, max: 5 }),
-      lanes: fc.uniqueArray(
-        fc.record({
-          laneId: fc.constantFrom(...LANES),
-          max: fc.integer({ min: 0, max: 4 }),
-          priority: fc.constantFrom(2, 5),
-          boost: fc.constantFrom(...BOOSTS),
-        }),
-        { selector: ({ laneId }) => laneId, minLength: 1 },
-      ),
-    }),
-  },
+  deed(5, 'enqueue', {
+    commands: fc.array(
+      fc.record({
+        id: fc.integer({ min: 0, max: 15 }).map((n) => `c${n}`),
+        laneId: fc.constantFrom(...LANES),
+        partitionId: fc.nat(PARTITIONS - 1),
+        key: fc.constantFrom(undefined, undefined, 'k1', 'k2'),
+        priority: fc.constantFrom(undefined, 5, 200),
+      }),
+      { minLength: 1, maxLength: 4 },
+    ),
+  }),
+  deed(5, 'lease', {
+    partitions: fc.constantFrom([0, 1], [1, 0], [0], [1]),
+    max: fc.integer({ min: 1, max: 5 }),
+    lanes: fc.uniqueArray(
+      fc.record({
+        laneId: fc.constantFrom(...LANES),
+        max: fc.integer({ min: 0, max: 4 }),
+        priority: fc.constantFrom(2, 5),
+        boost: fc.constantFrom(...BOOSTS),
+      }),
+      { selector: ({ laneId }) => laneId, minLength: 1 },
+    ),
+  }),
   {
     weight: 6,
     arbitrary: fc.record({
@@ -66,20 +60,12 @@ const operation = fc.oneof(
       delayMs: fc.constantFrom(0, 0, 50, 150),
     }),
   },
-  {
-    weight: 3,
-    arbitrary: fc.record({
-      kind: fc.constant('wait' as const),
-      ms: fc.constantFrom(1, 20, 45, LEASE_MS, 2 * LEASE_MS, TTL_MS),
-    }),
-  },
-  {
-    weight: 2,
-    arbitrary: fc.record({
-      kind: fc.constant('cancel' as const),
-      id: fc.integer({ min: 0, max: 15 }).map((n) => `c${n}`),
-    }),
-  },
+  deed(3, 'wait', {
+    ms: fc.constantFrom(1, 20, 45, LEASE_MS, 2 * LEASE_MS, TTL_MS),
+  }),
+  deed(2, 'cancel', {
+    id: fc.integer({ min: 0, max: 15 }).map((n) => `c${n}`),
+  }),
   {
     weight: 2,
     arbitrary: fc.record({
@@ -414,7 +400,7 @@ class Duel {
 
   #compare(): void {
     const { model, broker, now } = this
-    const ids = Array.from({ length: 16 }, (_, n) => `c${n}`)
+    const ids = range(16).map((n) => `c${n}`)
     const { lanes, byLane, ...counts } = broker.counts(now)
     const none = { waiting: 0, delayed: 0, leased: 0, dead: 0 }
     const lanesOfAll = { lanes: { a: 0, b: 0, ...lanes }, byLane: { a: none, b: none, ...byLane } }
@@ -442,10 +428,11 @@ class Duel {
   }
 }
 
-test.each([2, 3])('the broker does what a list does that is searched anew (%i)', (max) => {
-  const property = fc.property(fc.array(operation, { maxLength: 100, size: 'max' }), (steps) => {
+const lists = fc.array(operation, { maxLength: 100, size: 'max' })
+
+for (const max of [2, 3]) {
+  law(`the broker does what a list does that is searched anew (${max})`, [lists], (steps) => {
     const duel = new Duel(max)
     for (const step of steps) duel.play(step)
   })
-  fc.assert(property, { numRuns: RUNS })
-})
+}

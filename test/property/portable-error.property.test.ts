@@ -2,11 +2,14 @@
 // error that says the same; whatever a broker gives becomes an error and nothing more.
 
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { expect } from 'vitest'
 import {
   fromPortableError,
   toPortableError,
 } from '../../src/distributed/contract/portable-error.ts'
+import { lawOf } from '../support/law.ts'
+
+const law = lawOf(100)
 
 const CLASSES = [Error, TypeError, RangeError, SyntaxError, EvalError, URIError, ReferenceError]
 
@@ -34,83 +37,60 @@ const errors: fc.Arbitrary<Error> = fc.letrec<{ error: Error }>((tie) => ({
     }),
 })).error
 
-const seeded = { seed: Date.now() % 2 ** 31 }
-
 function throughJson(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value))
 }
 
-test('errors come back with class, name, message, stack, code, cause and members', () => {
-  fc.assert(
-    fc.property(errors, (error) => {
-      let [sent, arrived]: [unknown, unknown] = [
-        error,
-        fromPortableError(throughJson(toPortableError(error))),
-      ]
-      while (sent instanceof Error) {
-        const got = arrived as Error & { code?: unknown; detail?: unknown }
-        expect(got).toBeInstanceOf(sent.constructor as typeof Error)
-        expect([got.name, got.message, got.stack]).toEqual([sent.name, sent.message, sent.stack])
-        expect(got.code).toEqual((sent as { code?: unknown }).code)
-        expect(got.detail).toEqual(throughJson({ it: (sent as typeof got).detail })!['it' as never])
-        expect(Object.hasOwn(got, 'cause')).toBe(Object.hasOwn(sent, 'cause'))
-        ;[sent, arrived] = [sent.cause, got.cause]
-      }
-    }),
-    seeded,
-  )
+law('errors come back with class, message, stack, code, cause and members', [errors], (error) => {
+  let [sent, arrived]: [unknown, unknown] = [
+    error,
+    fromPortableError(throughJson(toPortableError(error))),
+  ]
+  while (sent instanceof Error) {
+    const got = arrived as Error & { code?: unknown; detail?: unknown }
+    expect(got).toBeInstanceOf(sent.constructor as typeof Error)
+    expect([got.name, got.message, got.stack]).toEqual([sent.name, sent.message, sent.stack])
+    expect(got.code).toEqual((sent as { code?: unknown }).code)
+    expect(got.detail).toEqual(throughJson({ it: (sent as typeof got).detail })!['it' as never])
+    expect(Object.hasOwn(got, 'cause')).toBe(Object.hasOwn(sent, 'cause'))
+    ;[sent, arrived] = [sent.cause, got.cause]
+  }
 })
 
-test('whatever is thrown becomes data that JSON carries', () => {
-  const anything = fc.anything({ withBigInt: true, withMap: true, withTypedArray: true })
-  fc.assert(
-    fc.property(fc.oneof(anything, errors), anything, (thrown, member) => {
-      const values = [thrown, Object.assign(new Error('with'), { member })]
-      for (const value of values) {
-        const record = toPortableError(value)
-        expect(throughJson(record)).toEqual(record)
-        expect(fromPortableError(record)).toBeInstanceOf(Error)
-      }
-    }),
-    seeded,
-  )
+const anything = fc.anything({ withBigInt: true, withMap: true, withTypedArray: true })
+const thrown = fc.oneof(anything, errors)
+
+law('whatever is thrown becomes data that JSON carries', [thrown, anything], (thrown, member) => {
+  for (const value of [thrown, Object.assign(new Error('with'), { member })]) {
+    const record = toPortableError(value)
+    expect(throughJson(record)).toEqual(record)
+    expect(fromPortableError(record)).toBeInstanceOf(Error)
+  }
 })
 
-test('whatever a broker gives becomes an error and changes nothing else', () => {
-  const before = Object.getOwnPropertyNames(Object.prototype)
-  const hostile = fc.dictionary(
-    fc.constantFrom(
-      'name',
-      'message',
-      'stack',
-      'code',
-      'class',
-      'own',
-      'cause',
-      'errors',
-      '__proto__',
-    ),
-    fc.oneof(
+const MEMBERS = ['name', 'message', 'stack', 'code', 'class', 'own', 'cause', 'errors']
+const hostile = fc.dictionary(
+  fc.constantFrom(...MEMBERS, '__proto__'),
+  fc.oneof(
+    fc.anything(),
+    fc.constantFrom('LaneError', 'DOMException', 'AggregateError', 'constructor', 'toString'),
+    fc.constantFrom('CORELANE_TIMEOUT', 'CORELANE_NONE'),
+    fc.dictionary(
+      fc.constantFrom('__proto__', 'constructor', 'toString', 'then', 'toJSON', 'details'),
       fc.anything(),
-      fc.constantFrom('LaneError', 'DOMException', 'AggregateError', 'constructor', 'toString'),
-      fc.constantFrom('CORELANE_TIMEOUT', 'CORELANE_NONE'),
-      fc.dictionary(
-        fc.constantFrom('__proto__', 'constructor', 'toString', 'then', 'toJSON', 'details'),
-        fc.anything(),
-      ),
     ),
-  )
-  fc.assert(
-    fc.property(fc.oneof(hostile, fc.anything()), (record) => {
-      const error = fromPortableError(record)
-      expect(error).toBeInstanceOf(Error)
-      expect(Object.getPrototypeOf(error).constructor.prototype).toBe(Object.getPrototypeOf(error))
-      for (const key of ['__proto__', 'constructor', 'toString', 'then', 'toJSON']) {
-        expect(Object.hasOwn(error, key)).toBe(false)
-      }
-      expect(typeof String(error)).toBe('string')
-    }),
-    seeded,
-  )
+  ),
+)
+const records = fc.oneof(hostile, fc.anything())
+const before = Object.getOwnPropertyNames(Object.prototype)
+
+law('whatever a broker gives becomes an error and changes nothing else', [records], (record) => {
+  const error = fromPortableError(record)
+  expect(error).toBeInstanceOf(Error)
+  expect(Object.getPrototypeOf(error).constructor.prototype).toBe(Object.getPrototypeOf(error))
+  for (const key of ['__proto__', 'constructor', 'toString', 'then', 'toJSON']) {
+    expect(Object.hasOwn(error, key)).toBe(false)
+  }
+  expect(typeof String(error)).toBe('string')
   expect(Object.getOwnPropertyNames(Object.prototype)).toEqual(before)
 })

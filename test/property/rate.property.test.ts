@@ -8,9 +8,9 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { SlidingWindow, TokenBucket } from '../../src/memory/rate-cells.ts'
 import type { CommonsViews } from '../../src/memory/views.ts'
+import { lawOf } from '../support/law.ts'
 
-const RUNS = Number(process.env.CORELANE_PROPERTY_RUNS ?? 300)
-const TIMEOUT_MS = 30_000 + RUNS * 100
+const law = lawOf(300)
 const MS = 1_000_000n
 const CURSOR = 3
 const FIRST = 2
@@ -82,54 +82,44 @@ const steps = fc.oneof(
   fc.integer({ min: 0, max: 2500 }),
 )
 
-test(
+const gapsOf = fc.array(steps, { maxLength: 80 })
+
+law(
   'a token bucket grants, refuses and names the next moment exactly as a level of tokens does',
-  () => {
-    const property = fc.property(
-      limits,
-      windows,
-      fc.array(steps, { maxLength: 80 }),
-      (limit, windowMs, gaps) => {
-        const { stamps } = memory(1)
-        const bucket = new TokenBucket(stamps, FIRST, limit, windowMs)
-        const interval = BigInt(Math.ceil((windowMs * 1e6) / limit))
-        const full = interval * BigInt(limit)
-        let level = full
-        let now = 5_000n * MS
-        for (const gap of gaps) {
-          const passed = (BigInt(gap) * BigInt(windowMs * 1e6)) / 1000n
-          now += passed
-          level = level + passed > full ? full : level + passed
-          expect(bucket.available(now)).toBe(Number(level / interval))
-          const due = bucket.take(now)
-          if (level >= interval) {
-            expect(due).toBe(0n)
-            level -= interval
-          } else expect(due).toBe(now + interval - level)
-        }
-      },
-    )
-    fc.assert(property, { numRuns: RUNS })
+  [limits, windows, gapsOf],
+  (limit, windowMs, gaps) => {
+    const { stamps } = memory(1)
+    const bucket = new TokenBucket(stamps, FIRST, limit, windowMs)
+    const interval = BigInt(Math.ceil((windowMs * 1e6) / limit))
+    const full = interval * BigInt(limit)
+    let level = full
+    let now = 5_000n * MS
+    for (const gap of gaps) {
+      const passed = (BigInt(gap) * BigInt(windowMs * 1e6)) / 1000n
+      now += passed
+      level = level + passed > full ? full : level + passed
+      expect(bucket.available(now)).toBe(Number(level / interval))
+      const due = bucket.take(now)
+      if (level >= interval) {
+        expect(due).toBe(0n)
+        level -= interval
+      } else expect(due).toBe(now + interval - level)
+    }
   },
-  TIMEOUT_MS,
 )
 
-test('the interval of a token bucket is never shorter than its share of the window, and less than a nanosecond longer', () => {
-  const property = fc.property(
-    fc.integer({ min: 1, max: 1_000_000_000 }),
-    fc.integer({ min: 1, max: 604_800_000 }),
-    (limit, windowMs) => {
-      const { stamps } = memory(1)
-      const bucket = new TokenBucket(stamps, FIRST, limit, windowMs)
-      const start = 7n * MS
-      expect(bucket.take(start)).toBe(0n)
-      const interval = Atomics.load(stamps, FIRST) - start
-      const windowNs = BigInt(windowMs) * MS
-      expect(interval * BigInt(limit)).toBeGreaterThanOrEqual(windowNs)
-      expect((interval - 1n) * BigInt(limit)).toBeLessThan(windowNs)
-    },
-  )
-  fc.assert(property, { numRuns: RUNS })
+const anyLimit = fc.integer({ min: 1, max: 1_000_000_000 })
+const anyWindow = fc.integer({ min: 1, max: 604_800_000 })
+
+law('an interval is its share of the window, rounded up', [anyLimit, anyWindow], (limit, ms) => {
+  const { stamps } = memory(1)
+  const bucket = new TokenBucket(stamps, FIRST, limit, ms)
+  const start = 7n * MS
+  expect(bucket.take(start)).toBe(0n)
+  const interval = Atomics.load(stamps, FIRST) - start
+  const windowNs = BigInt(ms) * MS
+  expect(interval * BigInt(limit)).toBeGreaterThanOrEqual(windowNs)
+  expect((interval - 1n) * BigInt(limit)).toBeLessThan(windowNs)
 })
 
 interface Take {
@@ -182,67 +172,45 @@ function interleave(
   return granted
 }
 
-test(
-  'a token bucket keeps its bound in any interval however the swaps of threads with stale clocks interleave',
-  () => {
-    const property = fc.property(limits, windows, takes, (limit, windowMs, plan) => {
-      const { stamps } = memory(1)
-      const bucket = new TokenBucket(stamps, FIRST, limit, windowMs)
-      const granted = interleave(plan, windowMs, (now) => bucket.take(now))
-      expectBucketBound(granted, limit, BigInt(Math.ceil((windowMs * 1e6) / limit)))
-    })
-    fc.assert(property, { numRuns: RUNS })
-  },
-  TIMEOUT_MS,
-)
+law('a bucket keeps its bound in any interval', [limits, windows, takes], (limit, ms, plan) => {
+  const { stamps } = memory(1)
+  const bucket = new TokenBucket(stamps, FIRST, limit, ms)
+  const granted = interleave(plan, ms, (now) => bucket.take(now))
+  expectBucketBound(granted, limit, BigInt(Math.ceil((ms * 1e6) / limit)))
+})
 
-test(
-  'a sliding window keeps its bound in any window however the swaps of threads with stale clocks interleave',
-  () => {
-    const property = fc.property(limits, windows, takes, (limit, windowMs, plan) => {
-      const window = new SlidingWindow(memory(limit), CURSOR, FIRST, limit, windowMs)
-      const granted = interleave(plan, windowMs, (now) => window.take(now))
-      expectWindowBound(granted, limit, BigInt(Math.ceil(windowMs * 1e6)))
-    })
-    fc.assert(property, { numRuns: RUNS })
-  },
-  TIMEOUT_MS,
-)
+law('a window keeps its bound, however swaps fall', [limits, windows, takes], (limit, ms, plan) => {
+  const window = new SlidingWindow(memory(limit), CURSOR, FIRST, limit, ms)
+  const granted = interleave(plan, ms, (now) => window.take(now))
+  expectWindowBound(granted, limit, BigInt(Math.ceil(ms * 1e6)))
+})
 
-test(
+law(
   'a sliding window grants, refuses, counts and names the next moment exactly as a list of stamps does',
-  () => {
-    const property = fc.property(
-      limits,
-      windows,
-      fc.array(fc.tuple(steps, fc.boolean()), { maxLength: 80 }),
-      (limit, windowMs, plan) => {
-        const views = memory(limit)
-        const window = new SlidingWindow(views, CURSOR, FIRST, limit, windowMs)
-        const windowNs = BigInt(Math.ceil(windowMs * 1e6))
-        const starts: bigint[] = []
-        let now = 11_000n * MS
-        let isBroken = false
-        for (const [gap, dies] of plan) {
-          now += (BigInt(gap) * windowNs) / 1000n
-          const recent = starts.filter((start) => start + windowNs > now)
-          const free = limit - recent.length
-          // A dead thread's cursor stands at a stamp that is not free: one too many at most.
-          const counted = window.available(now) - free
-          expect(counted).toBeGreaterThanOrEqual(0)
-          expect(counted).toBeLessThanOrEqual(isBroken ? 1 : 0)
-          const due = takeOrDie(window, views, now, dies)
-          if (free > 0) {
-            expect(due).toBe(dies ? 'dead' : 0n)
-            starts.push(now)
-            isBroken = dies
-          } else expect(due).toBe(recent[0]! + windowNs)
-        }
-      },
-    )
-    fc.assert(property, { numRuns: RUNS })
+  [limits, windows, fc.array(fc.tuple(steps, fc.boolean()), { maxLength: 80 })],
+  (limit, windowMs, plan) => {
+    const views = memory(limit)
+    const window = new SlidingWindow(views, CURSOR, FIRST, limit, windowMs)
+    const windowNs = BigInt(Math.ceil(windowMs * 1e6))
+    const starts: bigint[] = []
+    let now = 11_000n * MS
+    let isBroken = false
+    for (const [gap, dies] of plan) {
+      now += (BigInt(gap) * windowNs) / 1000n
+      const recent = starts.filter((start) => start + windowNs > now)
+      const free = limit - recent.length
+      // A dead thread's cursor stands at a stamp that is not free: one too many at most.
+      const counted = window.available(now) - free
+      expect(counted).toBeGreaterThanOrEqual(0)
+      expect(counted).toBeLessThanOrEqual(isBroken ? 1 : 0)
+      const due = takeOrDie(window, views, now, dies)
+      if (free > 0) {
+        expect(due).toBe(dies ? 'dead' : 0n)
+        starts.push(now)
+        isBroken = dies
+      } else expect(due).toBe(recent[0]! + windowNs)
+    }
   },
-  TIMEOUT_MS,
 )
 
 /** A take whose thread may die once it has swapped its stamp and not moved the cursor. */
@@ -328,76 +296,64 @@ test('cells beside those of a limit are never touched', () => {
   expect([...views.words].filter((word, index) => index !== CURSOR && word !== 0)).toEqual([])
 })
 
-test(
+const change = fc.record({ gap: steps, limit: fc.option(fc.integer({ min: 1, max: 8 })) })
+
+law(
   'a sliding window whose limit changes grants at most the present limit in the window that ends now',
-  () => {
-    const change = fc.record({ gap: steps, limit: fc.option(fc.integer({ min: 1, max: 8 })) })
-    const property = fc.property(
-      windows,
-      fc.array(change, { maxLength: 80 }),
-      (windowMs, changes) => {
-        const most = 8
-        const views = memory(most)
-        const cellsOf = (limit: number) =>
-          new SlidingWindow(views, CURSOR, FIRST, limit, windowMs, most)
-        const windowNs = BigInt(windowMs * 1e6)
-        const granted: bigint[] = []
-        let limit = most
-        let now = 5_000n * MS
-        for (const { gap, limit: changed } of changes) {
-          now += (BigInt(gap) * windowNs) / 1000n
-          limit = changed ?? limit
-          const window = cellsOf(limit)
-          const recent = granted.filter((stamp) => stamp + windowNs > now)
-          expect(window.available(now)).toBe(Math.max(0, limit - recent.length))
-          const due = window.take(now)
-          expect(due === 0n).toBe(recent.length < limit)
-          if (due === 0n) granted.push(now)
-          else expect(due).toBe(recent.at(-limit)! + windowNs)
-        }
-      },
-    )
-    fc.assert(property, { numRuns: RUNS })
+  [windows, fc.array(change, { maxLength: 80 })],
+  (windowMs, changes) => {
+    const most = 8
+    const views = memory(most)
+    const cellsOf = (limit: number) =>
+      new SlidingWindow(views, CURSOR, FIRST, limit, windowMs, most)
+    const windowNs = BigInt(windowMs * 1e6)
+    const granted: bigint[] = []
+    let limit = most
+    let now = 5_000n * MS
+    for (const { gap, limit: changed } of changes) {
+      now += (BigInt(gap) * windowNs) / 1000n
+      limit = changed ?? limit
+      const window = cellsOf(limit)
+      const recent = granted.filter((stamp) => stamp + windowNs > now)
+      expect(window.available(now)).toBe(Math.max(0, limit - recent.length))
+      const due = window.take(now)
+      expect(due === 0n).toBe(recent.length < limit)
+      if (due === 0n) granted.push(now)
+      else expect(due).toBe(recent.at(-limit)! + windowNs)
+    }
   },
-  TIMEOUT_MS,
 )
 
-test(
+// Lowered, three taken tokens are longer than an interval by what was rounded up.
+const taking = { gap: 0, limit: null }
+const lowered = [taking, taking, taking, { gap: 0, limit: 1 }, { gap: 0, limit: 2 }]
+
+law(
   'a token bucket whose limit changes grants no more than the present one from the change on, and raising it keeps the tokens that are taken',
-  () => {
-    const change = fc.record({ gap: steps, limit: fc.option(limits) })
-    const property = fc.property(
-      windows,
-      fc.array(change, { maxLength: 80 }),
-      (windowMs, changes) => {
-        const { stamps } = memory(1)
-        const bucketOf = (limit: number) => new TokenBucket(stamps, FIRST, limit, windowMs)
-        const intervalOf = (limit: number) => BigInt(Math.ceil((windowMs * 1e6) / limit))
-        let limit = 3
-        let bucket = bucketOf(limit)
-        let granted: bigint[] = []
-        let now = 5_000n * MS
-        for (const { gap, limit: changed } of changes) {
-          now += (BigInt(gap) * BigInt(windowMs * 1e6)) / 1000n
-          if (changed !== null && changed !== limit) {
-            expectBucketBound(granted, limit, intervalOf(limit))
-            const next = bucketOf(changed)
-            const taken = limit - bucket.available(now)
-            bucket.hasten(now, next)
-            if (changed > limit) expect(next.available(now)).toBe(changed - taken)
-            bucket = next
-            limit = changed
-            granted = []
-          }
-          if (bucket.take(now) === 0n) granted.push(now)
-        }
+  [windows, fc.array(fc.record({ gap: steps, limit: fc.option(limits) }), { maxLength: 80 })],
+  (windowMs, changes) => {
+    const { stamps } = memory(1)
+    const bucketOf = (limit: number) => new TokenBucket(stamps, FIRST, limit, windowMs)
+    const intervalOf = (limit: number) => BigInt(Math.ceil((windowMs * 1e6) / limit))
+    let limit = 3
+    let bucket = bucketOf(limit)
+    let granted: bigint[] = []
+    let now = 5_000n * MS
+    for (const { gap, limit: changed } of changes) {
+      now += (BigInt(gap) * BigInt(windowMs * 1e6)) / 1000n
+      if (changed !== null && changed !== limit) {
         expectBucketBound(granted, limit, intervalOf(limit))
-      },
-    )
-    // Lowered, three taken tokens are longer than an interval by what was rounded up.
-    const taking = { gap: 0, limit: null }
-    const changes = [taking, taking, taking, { gap: 0, limit: 1 }, { gap: 0, limit: 2 }]
-    fc.assert(property, { numRuns: RUNS, examples: [[1, changes]] })
+        const next = bucketOf(changed)
+        const taken = limit - bucket.available(now)
+        bucket.hasten(now, next)
+        if (changed > limit) expect(next.available(now)).toBe(changed - taken)
+        bucket = next
+        limit = changed
+        granted = []
+      }
+      if (bucket.take(now) === 0n) granted.push(now)
+    }
+    expectBucketBound(granted, limit, intervalOf(limit))
   },
-  TIMEOUT_MS,
+  { examples: [[1, lowered]] },
 )

@@ -11,8 +11,10 @@ import {
   encodeResult,
   idOf,
 } from '../../src/distributed/redis/envelope-codec.ts'
+import { lawOf } from '../support/law.ts'
 
 const RUNS = Number(process.env.CORELANE_PROPERTY_RUNS ?? 500)
+const law = lawOf(500)
 const MAX_BYTES = 65_536
 /** Far more than it takes, and far less than a loop over what a length claims. */
 const SOON_MS = 250
@@ -122,14 +124,11 @@ test('an envelope comes out as it went in', () => {
       const bytes = encoded(() => encodeEnvelope(given, MAX_BYTES))
       if (bytes === undefined) return
       const { laneId, partitionId } = given
-      const {
-        envelope: read,
-        spent,
-        sinceMs,
-      } = decodeEnvelope(bytes, laneId, partitionId, MAX_BYTES)
+      const { envelope: read, ...others } = decodeEnvelope(bytes, laneId, partitionId, MAX_BYTES)
+      const { spent, sinceMs } = others
       const { payload: before, ...members } = given
-      const { payload: after, ...others } = read
-      expect(others).toEqual(members)
+      const { payload: after, ...readMembers } = read
+      expect(readMembers).toEqual(members)
       expect([spent, sinceMs]).toEqual([0, 0])
       expect(idOf(bytes)).toBe(given.id)
       if (!plainPayload(before)) return
@@ -141,25 +140,20 @@ test('an envelope comes out as it went in', () => {
   expect(compared).toBeGreaterThan(RUNS / 4)
 })
 
-test('a result comes out as it went in, without its value where nobody asks', () => {
-  fc.assert(
-    fc.property(result, fc.boolean(), (given, isKept) => {
-      const bytes = encoded(() => encodeResult(given, isKept, MAX_BYTES))
-      if (bytes === undefined) return
-      const { value, error, ...members } = decodeResult(bytes, MAX_BYTES)
-      const { value: before, error: failed, ...others } = given
-      expect(members).toEqual(others)
-      if (failed !== undefined) {
-        for (const member of ['name', 'message', 'code'] as const) {
-          expect(error?.[member]).toBe(failed[member].toWellFormed())
-        }
-        expect(error?.errors).toEqual(failed.errors)
-      }
-      if (!isKept) expect(value).toBe(undefined)
-      else if (plainPayload(before)) expect(settled(value)).toEqual(settled(before))
-    }),
-    { numRuns: RUNS },
-  )
+law('a result comes out, its value if it is kept', [result, fc.boolean()], (given, isKept) => {
+  const bytes = encoded(() => encodeResult(given, isKept, MAX_BYTES))
+  if (bytes === undefined) return
+  const { value, error, ...members } = decodeResult(bytes, MAX_BYTES)
+  const { value: before, error: failed, ...others } = given
+  expect(members).toEqual(others)
+  if (failed !== undefined) {
+    for (const member of ['name', 'message', 'code'] as const) {
+      expect(error?.[member]).toBe(failed[member].toWellFormed())
+    }
+    expect(error?.errors).toEqual(failed.errors)
+  }
+  if (!isKept) expect(value).toBe(undefined)
+  else if (plainPayload(before)) expect(settled(value)).toEqual(settled(before))
 })
 
 const spoil = fc.oneof(
@@ -197,29 +191,23 @@ function survives(decode: () => unknown): void {
   expect(({} as { polluted?: unknown }).polluted).toBe(undefined)
 }
 
-test('spoilt bytes and bytes of no origin end soon, in a value or an error', () => {
-  const spoils = fc.array(spoil, { minLength: 1, maxLength: 6 })
-  fc.assert(
-    fc.property(
-      envelope,
-      result,
-      spoils,
-      fc.uint8Array({ maxLength: 400 }),
-      (one, two, how, any) => {
-        const bytes = encoded(() => encodeEnvelope(one, MAX_BYTES))
-        if (bytes !== undefined) {
-          survives(() => decodeEnvelope(spoilt(bytes, how), one.laneId, one.partitionId, MAX_BYTES))
-        }
-        const ended = encoded(() => encodeResult(two, true, MAX_BYTES))
-        if (ended !== undefined) survives(() => decodeResult(spoilt(ended, how), MAX_BYTES))
-        const head = Buffer.from('id:0:0:0:')
-        survives(() => decodeEnvelope(Buffer.concat([head, any]), 'lane', 0, MAX_BYTES))
-        survives(() => decodeResult(Buffer.from(any), MAX_BYTES))
-      },
-    ),
-    { numRuns: RUNS },
-  )
-})
+const spoils = fc.array(spoil, { minLength: 1, maxLength: 6 })
+
+law(
+  'spoilt bytes and bytes of no origin end soon, in a value or an error',
+  [envelope, result, spoils, fc.uint8Array({ maxLength: 400 })],
+  (one, two, how, any) => {
+    const bytes = encoded(() => encodeEnvelope(one, MAX_BYTES))
+    if (bytes !== undefined) {
+      survives(() => decodeEnvelope(spoilt(bytes, how), one.laneId, one.partitionId, MAX_BYTES))
+    }
+    const ended = encoded(() => encodeResult(two, true, MAX_BYTES))
+    if (ended !== undefined) survives(() => decodeResult(spoilt(ended, how), MAX_BYTES))
+    const head = Buffer.from('id:0:0:0:')
+    survives(() => decodeEnvelope(Buffer.concat([head, any]), 'lane', 0, MAX_BYTES))
+    survives(() => decodeResult(Buffer.from(any), MAX_BYTES))
+  },
+)
 
 test('a payload that claims to be larger than it is ends soon', () => {
   const head = Buffer.concat([

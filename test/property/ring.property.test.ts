@@ -3,142 +3,101 @@
 // array; canary bytes on both sides of the ring; positions that start just below 2^32 and 2^31.
 
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { expect } from 'vitest'
 import { align8, distance } from '../../src/base/bits.ts'
 import { RECORD_HEADER_BYTES } from '../../src/memory/layout.ts'
 import { NO_ROOM } from '../../src/memory/ring.ts'
+import { lawOf } from '../support/law.ts'
 import { SmallRing } from '../unit/memory/support/small-ring.ts'
 
-const RUNS = Number(process.env.CORELANE_PROPERTY_RUNS ?? 1000)
-const TIMEOUT_MS = 30_000 + RUNS * 30
+const law = lawOf(1000)
+
+const step = fc.record({
+  kind: fc.constantFrom('write', 'write', 'publish', 'read'),
+  /** Of a body, modulo what fits. */
+  length: fc.oneof(fc.nat(16), fc.nat(127)),
+  /** Whether a claim is committed. */
+  isKept: fc.nat(3).map((n) => n > 0),
+  limit: fc.nat(5),
+  /** The record whose sink throws. */
+  throwsAt: fc.option(fc.nat(3), { nil: 1000, freq: 4 }),
+})
+type Step = typeof step extends fc.Arbitrary<infer S> ? S : never
 
 interface Written {
   readonly kind: number
   readonly length: number
 }
 
-/** The queue that the ring must behave like, with the room that it must say it has. */
-interface Model {
-  readonly bytes: number
-  readonly committed: Written[]
-  readonly published: Written[]
-  next: number
-}
+/** A ring beside the queue that it must behave like, with the room that it must say it has. */
+class World {
+  readonly ring: SmallRing
+  readonly committed: Written[] = []
+  readonly published: Written[] = []
+  readonly #bodyMax: number
+  #next = 0
 
-type Command = fc.Command<Model, SmallRing>
-
-class Write implements Command {
-  readonly length: number
-  readonly isKept: boolean
-
-  constructor(length: number, isKept: boolean) {
-    this.length = length
-    this.isKept = isKept
+  constructor(bytes: number, start: number) {
+    this.ring = new SmallRing(bytes, start)
+    this.#bodyMax = bytes / 2 - RECORD_HEADER_BYTES
   }
 
-  check(model: Readonly<Model>): boolean {
-    return this.length <= model.bytes / 2 - RECORD_HEADER_BYTES
+  play({ kind, length, isKept, limit, throwsAt }: Step): void {
+    if (kind === 'write') this.#write(length % (this.#bodyMax + 1), isKept)
+    else if (kind === 'read') this.#read(limit, throwsAt)
+    else {
+      this.ring.writer.publish()
+      this.published.push(...this.committed.splice(0))
+      expect(this.ring.reader.isEmpty).toBe(this.published.length === 0)
+    }
   }
 
-  run(model: Model, ring: SmallRing): void {
-    const { writer, place, views } = ring
+  #write(length: number, isKept: boolean): void {
+    const { writer, place, views } = this.ring
     const free = writer.freeBytes()
-    const offset = writer.tryClaim(this.length)
-    const stride = align8(this.length + RECORD_HEADER_BYTES)
+    const offset = writer.tryClaim(length)
+    const stride = align8(length + RECORD_HEADER_BYTES)
+    // With padding a record may need up to its own length and that of one as long again.
     if (offset === NO_ROOM) {
-      // With padding a record may need up to its own length and that of one as long again.
       expect(free).toBeLessThan(2 * stride)
       return
     }
     expect(offset % 8).toBe(0)
     expect(offset - RECORD_HEADER_BYTES).toBeGreaterThanOrEqual(place.offset)
-    expect(offset + this.length).toBeLessThanOrEqual(place.offset + place.bytes)
-    const kind = model.next++ | 0
-    views.bytes.fill(kind & 0xff, offset, offset + this.length)
-    if (!this.isKept) {
+    expect(offset + length).toBeLessThanOrEqual(place.offset + place.bytes)
+    const kind = this.#next++ | 0
+    views.bytes.fill(kind & 0xff, offset, offset + length)
+    if (!isKept) {
       writer.abort()
       expect(writer.freeBytes()).toBe(free)
       return
     }
     writer.commit(offset, kind)
     expect(writer.freeBytes()).toBeLessThanOrEqual(free - stride)
-    model.committed.push({ kind, length: this.length })
+    this.committed.push({ kind, length })
   }
 
-  toString(): string {
-    return `${this.isKept ? 'commit' : 'abort'}(${this.length})`
-  }
-}
-
-class Publish implements Command {
-  check(): boolean {
-    return true
-  }
-
-  run(model: Model, ring: SmallRing): void {
-    ring.writer.publish()
-    model.published.push(...model.committed.splice(0))
-    expect(ring.reader.isEmpty).toBe(model.published.length === 0)
-  }
-
-  toString(): string {
-    return 'publish'
-  }
-}
-
-class Read implements Command {
-  readonly limit: number
-  readonly throwsAt: number
-
-  constructor(limit: number, throwsAt: number) {
-    this.limit = limit
-    this.throwsAt = throwsAt
-  }
-
-  check(): boolean {
-    return true
-  }
-
-  run(model: Model, ring: SmallRing): void {
-    const count = Math.min(this.limit, model.published.length)
-    const due = model.published.splice(0, Math.min(count, this.throwsAt + 1))
+  #read(limit: number, throwsAt: number): void {
+    const count = Math.min(limit, this.published.length)
+    const due = this.published.splice(0, Math.min(count, throwsAt + 1))
     const taken: Written[] = []
     const onRecord = (kind: number, offset: number, length: number) => {
       taken.push({ kind, length })
-      const body = ring.views.bytes.subarray(offset, offset + length)
+      const body = this.ring.views.bytes.subarray(offset, offset + length)
       expect(body.every((byte) => byte === (kind & 0xff))).toBe(true)
-      if (taken.length === this.throwsAt + 1) throw new Error('sink')
+      if (taken.length === throwsAt + 1) throw new Error('sink')
     }
     let answer: unknown
     try {
-      answer = ring.reader.read({ onRecord }, this.limit)
+      answer = this.ring.reader.read({ onRecord }, limit)
     } catch (error) {
       answer = (error as Error).message
     }
-    expect(answer).toBe(this.throwsAt < count ? 'sink' : count)
+    expect(answer).toBe(throwsAt < count ? 'sink' : count)
     expect(taken).toEqual(due)
-    if (model.published.length === 0) expect(ring.reader.waitingBytes).toBe(0)
-  }
-
-  toString(): string {
-    return `read(${this.limit}${this.throwsAt < this.limit ? `, throws at ${this.throwsAt}` : ''})`
+    if (this.published.length === 0) expect(this.ring.reader.waitingBytes).toBe(0)
   }
 }
-
-const commands = (bytes: number) =>
-  fc.commands(
-    [
-      fc
-        .tuple(fc.nat(bytes / 2 - RECORD_HEADER_BYTES), fc.boolean(), fc.boolean())
-        .map(([length, a, b]) => new Write(length, a || b)),
-      fc.nat(16).map((length) => new Write(length, true)),
-      fc.constant(new Publish()),
-      fc
-        .tuple(fc.nat(5), fc.option(fc.nat(3), { nil: 1000, freq: 4 }))
-        .map(([limit, throwsAt]) => new Read(limit, throwsAt)),
-    ],
-    { maxCommands: 120 },
-  )
 
 const starts = fc.oneof(
   fc.integer({ min: -40, max: 0 }).map((eighths) => eighths * 8),
@@ -146,29 +105,21 @@ const starts = fc.oneof(
   fc.nat(1000).map((eighths) => eighths * 8),
 )
 
-test(
+law(
   'a ring behaves as a queue of records, and writes nothing outside itself',
-  () => {
-    const cases = fc
-      .constantFrom(64, 128, 256)
-      .chain((bytes) => fc.tuple(fc.constant(bytes), starts, commands(bytes)))
-    fc.assert(
-      fc.property(cases, ([bytes, start, sequence]) => {
-        const ring = new SmallRing(bytes, start)
-        const model: Model = { bytes, committed: [], published: [], next: 0 }
-        fc.modelRun(() => ({ model, real: ring }), sequence)
-        expect(ring.isIntact).toBe(true)
-        const used = distance(ring.tail, ring.head)
-        expect(used).toBeGreaterThanOrEqual(0)
-        expect(used).toBeLessThanOrEqual(bytes)
-        // What is left comes out to the last record, and then all the room is there again.
-        ring.writer.publish()
-        const left = ring.read().map(({ kind, body }) => ({ kind, length: body.length }))
-        expect(left).toEqual([...model.published, ...model.committed])
-        expect(ring.writer.freeBytes()).toBe(bytes)
-      }),
-      { numRuns: RUNS },
-    )
+  [fc.constantFrom(64, 128, 256), starts, fc.array(step, { maxLength: 120 })],
+  (bytes, start, steps) => {
+    const world = new World(bytes, start)
+    for (const one of steps) world.play(one)
+    const { ring, published, committed } = world
+    expect(ring.isIntact).toBe(true)
+    const used = distance(ring.tail, ring.head)
+    expect(used).toBeGreaterThanOrEqual(0)
+    expect(used).toBeLessThanOrEqual(bytes)
+    // What is left comes out to the last record, and then all the room is there again.
+    ring.writer.publish()
+    const left = ring.read().map(({ kind, body }) => ({ kind, length: body.length }))
+    expect(left).toEqual([...published, ...committed])
+    expect(ring.writer.freeBytes()).toBe(bytes)
   },
-  TIMEOUT_MS,
 )

@@ -5,15 +5,15 @@
 // the watch asks for, against a list of starts.
 
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { expect } from 'vitest'
 import type { Command } from '../../src/coordinator/command.ts'
 import { RunWatch } from '../../src/coordinator/threads/run-watch.ts'
 import { RINGS_OFFSET, SLOT_COUNT } from '../../src/memory/layout.ts'
 import { CoordinatorSlots, PartitionSlots, slotOf } from '../../src/memory/slots.ts'
 import { viewsOf } from '../../src/memory/views.ts'
+import { lawOf } from '../support/law.ts'
 
-const RUNS = Number(process.env.CORELANE_PROPERTY_RUNS ?? 300)
-const TIMEOUT_MS = 30_000 + RUNS * 100
+const law = lawOf(300)
 
 /** How late a run that has paused may be noticed. */
 const SLACK_MS = 100
@@ -138,23 +138,16 @@ const steps = fc.array(
   { maxLength: 60, size: 'max' },
 )
 
-test(
-  'what runs too long is noticed at once, and nothing else',
-  () => {
-    fc.assert(
-      fc.property(steps, fc.constantFrom(0, 3, 1000, Infinity), (life, graceMs) => {
-        const world = new World(graceMs)
-        for (const { what, who, ms } of life) {
-          const one = world.bound[who % Math.max(1, world.bound.length)]
-          if (what === 'bind') world.bind(ms)
-          if (what === 'start' && one !== undefined) world.start(one)
-          if (what === 'pause' && one !== undefined) world.toggle(one)
-          if (what === 'end' && one !== undefined) world.end(one)
-          if (what === 'move') world.moveTo(world.now + ms)
-        }
-      }),
-      { numRuns: RUNS },
-    )
-  },
-  TIMEOUT_MS,
-)
+const graces = fc.constantFrom(0, 3, 1000, Infinity)
+
+law('what runs too long is noticed at once, and nothing else', [steps, graces], (life, graceMs) => {
+  const world = new World(graceMs)
+  for (const { what, who, ms } of life) {
+    const one = world.bound[who % Math.max(1, world.bound.length)]
+    if (what === 'bind') world.bind(ms)
+    if (what === 'start' && one !== undefined) world.start(one)
+    if (what === 'pause' && one !== undefined) world.toggle(one)
+    if (what === 'end' && one !== undefined) world.end(one)
+    if (what === 'move') world.moveTo(world.now + ms)
+  }
+})

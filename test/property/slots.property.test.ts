@@ -4,7 +4,7 @@
 // table.
 
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { expect } from 'vitest'
 import { RINGS_OFFSET, SLOT_COUNT } from '../../src/memory/layout.ts'
 import {
   CoordinatorSlots,
@@ -14,180 +14,91 @@ import {
   slotOf,
 } from '../../src/memory/slots.ts'
 import { viewsOf } from '../../src/memory/views.ts'
+import { lawOf } from '../support/law.ts'
 
-const RUNS = Number(process.env.CORELANE_PROPERTY_RUNS ?? 300)
-const TIMEOUT_MS = 30_000 + RUNS * 30
+const law = lawOf(300)
 
-interface Ends {
-  readonly coordinator: CoordinatorSlots
-  readonly partition: PartitionSlots
-}
+const step = fc.record({
+  kind: fc.constantFrom('open', 'open', 'start', 'revoke', 'abort', 'close'),
+  /** Chooses among the open commands, or among those of the past. */
+  choice: fc.nat(1000),
+  isLate: fc.boolean(),
+})
+type Step = typeof step extends fc.Arbitrary<infer S> ? S : never
 
-interface Model {
-  /** Open commands, with their states. */
-  readonly open: Map<number, SlotStateValue>
-  /** Commands that were closed. */
-  readonly past: number[]
-  /** Those that were aborted. */
-  readonly aborted: Set<number>
-}
+/** Both ends, beside a table of what they did. */
+class World {
+  readonly #views = viewsOf(new SharedArrayBuffer(RINGS_OFFSET))
+  readonly coordinator = new CoordinatorSlots(this.#views)
+  readonly partition = new PartitionSlots(this.#views)
+  readonly open = new Map<number, SlotStateValue>()
+  readonly past: number[] = []
+  readonly aborted = new Set<number>()
 
-type Command = fc.Command<Model, Ends>
-
-/** Chooses an id by a number, from the open ones or from the past. */
-function pick(ids: Iterable<number>, choice: number): number | undefined {
-  const all = [...ids]
-  return all.length === 0 ? undefined : all[choice % all.length]
-}
-
-abstract class OnCommand implements Command {
-  readonly choice: number
-  readonly isLate: boolean
-
-  constructor(choice: number, isLate: boolean) {
-    this.choice = choice
-    this.isLate = isLate
-  }
-
-  check(model: Readonly<Model>): boolean {
-    return this.idIn(model) !== undefined
-  }
-
-  idIn({ open, past }: Readonly<Model>): number | undefined {
-    return pick(this.isLate ? past : open.keys(), this.choice)
-  }
-
-  abstract step(model: Model, ends: Ends, id: number): void
-
-  run(model: Model, ends: Ends): void {
-    this.step(model, ends, this.idIn(model)!)
-    for (const [id, state] of model.open) {
-      expect(ends.coordinator.stateOf(id)).toBe(state)
-      expect(ends.coordinator.isCurrent(id)).toBe(true)
-      expect(ends.partition.isAborted(id)).toBe(model.aborted.has(id))
+  play({ kind, choice, isLate }: Step): void {
+    // Only what the partition has started or dropped sends a record, and only that closes a slot.
+    const ended = [...this.open].filter(([, state]) => state !== SlotState.QUEUED)
+    const open = kind === 'close' ? ended.map(([id]) => id) : [...this.open.keys()]
+    const ids = isLate && kind !== 'close' ? this.past : open
+    if (kind === 'open') this.#open()
+    else if (ids.length > 0) this.#step(kind, ids[choice % ids.length]!, choice + 0.5)
+    for (const [id, state] of this.open) {
+      expect(this.coordinator.stateOf(id)).toBe(state)
+      expect(this.coordinator.isCurrent(id)).toBe(true)
+      expect(this.partition.isAborted(id)).toBe(this.aborted.has(id))
+      expect(this.partition.isRevoked(id)).toBe(state === SlotState.REVOKED)
     }
-    expect(ends.coordinator.freeCount).toBe(SLOT_COUNT - model.open.size)
-  }
-}
-
-class Start extends OnCommand {
-  override step(model: Model, { coordinator, partition }: Ends, id: number): void {
-    const isQueued = model.open.get(id) === SlotState.QUEUED
-    const startedAtMs = this.choice + 0.5
-    expect(partition.start(id, startedAtMs)).toBe(isQueued)
-    if (!isQueued) return
-    model.open.set(id, SlotState.RUNNING)
-    expect(coordinator.startedAtMs(id)).toBe(startedAtMs)
+    expect(this.coordinator.freeCount).toBe(SLOT_COUNT - this.open.size)
   }
 
-  override toString(): string {
-    return `start(${this.isLate ? 'late ' : ''}${this.choice})`
-  }
-}
-
-class Revoke extends OnCommand {
-  override step(model: Model, { coordinator }: Ends, id: number): void {
-    const isQueued = model.open.get(id) === SlotState.QUEUED
-    expect(coordinator.revoke(id)).toBe(isQueued)
-    if (isQueued) model.open.set(id, SlotState.REVOKED)
-  }
-
-  override toString(): string {
-    return `revoke(${this.isLate ? 'late ' : ''}${this.choice})`
-  }
-}
-
-class Abort extends OnCommand {
-  override step(model: Model, { coordinator }: Ends, id: number): void {
-    const isRunning = model.open.get(id) === SlotState.RUNNING
-    const isFirst = isRunning && !model.aborted.has(id)
-    const isAborted = coordinator.abort(id)
-    if (isRunning) model.aborted.add(id)
-    // Of a slot that nobody has opened since, the word is still that of its last command.
-    if (this.isLate && ![...model.open.keys()].some((one) => slotOf(one) === slotOf(id))) return
-    expect(isAborted).toBe(isFirst)
-  }
-
-  override toString(): string {
-    return `abort(${this.isLate ? 'late ' : ''}${this.choice})`
-  }
-}
-
-/** Only what the partition has started or dropped sends a record, and only that closes a slot. */
-class Close extends OnCommand {
-  constructor(choice: number) {
-    super(choice, false)
-  }
-
-  override idIn({ open }: Readonly<Model>): number | undefined {
-    const ended = [...open].filter(([, state]) => state !== SlotState.QUEUED)
-    return pick(
-      ended.map(([id]) => id),
-      this.choice,
-    )
-  }
-
-  override step(model: Model, { coordinator }: Ends, id: number): void {
-    coordinator.close(id)
-    model.open.delete(id)
-    model.past.push(id)
-  }
-
-  override toString(): string {
-    return `close(${this.choice})`
-  }
-}
-
-class Open implements Command {
-  check(model: Readonly<Model>): boolean {
-    return model.open.size < SLOT_COUNT
-  }
-
-  run(model: Model, { coordinator }: Ends): void {
+  #open(): void {
+    const { coordinator, partition, open, past } = this
     const id = coordinator.open()
-    expect(model.open.has(id)).toBe(false)
-    expect(model.past).not.toContain(id)
-    for (const other of model.open.keys()) expect(slotOf(other)).not.toBe(slotOf(id))
-    model.open.set(id, SlotState.QUEUED)
-    for (const past of model.past) {
-      if (slotOf(past) === slotOf(id)) expect(coordinator.isCurrent(past)).toBe(false)
+    expect([id | 0, open.has(id), past.includes(id)]).toEqual([id, false, false])
+    for (const other of open.keys()) expect(slotOf(other)).not.toBe(slotOf(id))
+    open.set(id, SlotState.QUEUED)
+    for (const gone of past) {
+      if (slotOf(gone) !== slotOf(id)) continue
+      const seen = [
+        coordinator.isCurrent(gone),
+        partition.isRevoked(gone),
+        partition.isAborted(gone),
+      ]
+      expect(seen).toEqual([false, false, false])
     }
   }
 
-  toString(): string {
-    return 'open'
+  #step(kind: string, id: number, startedAtMs: number): void {
+    const { coordinator, partition, open, aborted } = this
+    const isQueued = open.get(id) === SlotState.QUEUED
+    if (kind === 'start') {
+      expect(partition.start(id, startedAtMs)).toBe(isQueued)
+      if (isQueued) {
+        open.set(id, SlotState.RUNNING)
+        expect(coordinator.startedAtMs(id)).toBe(startedAtMs)
+      }
+    } else if (kind === 'revoke') {
+      expect(coordinator.revoke(id)).toBe(isQueued)
+      if (isQueued) open.set(id, SlotState.REVOKED)
+    } else if (kind === 'close') {
+      coordinator.close(id)
+      open.delete(id)
+      this.past.push(id)
+    } else {
+      const isRunning = open.get(id) === SlotState.RUNNING
+      const isFirst = isRunning && !aborted.has(id)
+      const isAborted = coordinator.abort(id)
+      if (isRunning) aborted.add(id)
+      // Of a slot that nobody has opened since, the word is still that of its last command.
+      const isReused = [...open.keys()].some((one) => slotOf(one) === slotOf(id))
+      if (isReused) expect(isAborted).toBe(isFirst)
+    }
   }
 }
 
-test(
-  'each command is started or revoked at most once, and late steps change nothing',
-  () => {
-    const choice = fc.nat(1000)
-    const sequence = fc.commands(
-      [
-        fc.constant(new Open()),
-        fc.constant(new Open()),
-        fc.tuple(choice, fc.boolean()).map(([which, isLate]) => new Start(which, isLate)),
-        fc.tuple(choice, fc.boolean()).map(([which, isLate]) => new Revoke(which, isLate)),
-        fc.tuple(choice, fc.boolean()).map(([which, isLate]) => new Abort(which, isLate)),
-        choice.map((which) => new Close(which)),
-      ],
-      { maxCommands: 100 },
-    )
-    fc.assert(
-      fc.property(sequence, (steps) => {
-        const views = viewsOf(new SharedArrayBuffer(RINGS_OFFSET))
-        const real = {
-          coordinator: new CoordinatorSlots(views),
-          partition: new PartitionSlots(views),
-        }
-        fc.modelRun(
-          () => ({ model: { open: new Map(), past: [], aborted: new Set<number>() }, real }),
-          steps,
-        )
-      }),
-      { numRuns: RUNS },
-    )
-  },
-  TIMEOUT_MS,
-)
+const lists = fc.array(step, { maxLength: 100 })
+
+law('each command starts or is revoked once, and late steps change nothing', [lists], (steps) => {
+  const world = new World()
+  for (const one of steps) world.play(one)
+})

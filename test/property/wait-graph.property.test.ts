@@ -4,21 +4,22 @@
 // see whether the command in question was among it.
 
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { afterAll, expect } from 'vitest'
 import {
   type Wait,
   type WaitCapacity,
   WaitGraph,
 } from '../../src/coordinator/admission/wait-graph.ts'
+import { lawOf } from '../support/law.ts'
 
-const RUNS = Number(process.env.CORELANE_PROPERTY_RUNS ?? 300)
-const TIMEOUT_MS = 30_000 + RUNS * 30
+const law = lawOf(300)
 
 /** A command, from when somebody waits for it until it has ended. */
 interface Command {
   readonly needs: number
   readonly lane: number
   readonly key: string | undefined
+  readonly group: string | undefined
   /** Where it runs; undefined while it does not. */
   partition: number | undefined
   isDone: boolean
@@ -32,23 +33,33 @@ class Room {
   readonly runs: number[]
   readonly slots: number[]
   readonly keys = new Set<string>()
+  /** Slots that are taken, by lane and group. */
+  readonly groups = new Map<string, number>()
+  readonly #groupSlots: readonly number[]
 
-  constructor({ partitions, runs, laneSlots }: WaitCapacity, running: Iterable<Command>) {
+  constructor(
+    { partitions, runs, laneSlots, groupSlots }: WaitCapacity,
+    running: Iterable<Command>,
+  ) {
     this.runs = new Array<number>(partitions).fill(runs)
     this.slots = [...laneSlots]
+    this.#groupSlots = groupSlots
     for (const one of running) this.take(one, 1)
   }
 
-  take({ partition, lane, key }: Command, count: 1 | -1): void {
+  take({ partition, lane, key, group }: Command, count: 1 | -1): void {
     this.runs[partition!]! -= count
     this.slots[lane]! -= count
+    const taken = this.groups.get(`${lane}/${group}`) ?? 0
+    if (group !== undefined) this.groups.set(`${lane}/${group}`, taken + count)
     if (key !== undefined && count === 1) this.keys.add(`${partition}/${key}`)
     else this.keys.delete(`${partition}/${key}`)
   }
 
   /** Where a command could run; undefined if nowhere. */
-  placeOf({ needs, lane, key }: Command): number | undefined {
-    if (this.slots[lane]! < 1) return undefined
+  placeOf({ needs, lane, key, group }: Command): number | undefined {
+    const inGroup = this.groups.get(`${lane}/${group}`) ?? 0
+    if (this.slots[lane]! < 1 || inGroup >= this.#groupSlots[lane]!) return undefined
     const places = needs < 0 ? [...this.runs.keys()] : [needs]
     return places.find((place) => this.runs[place]! > 0 && !this.keys.has(`${place}/${key}`))
   }
@@ -70,12 +81,13 @@ class System {
   }
 
   /** Only what has a home may have a key, or all where there is but one partition. */
-  command(needs: number, lane: number, key: string | undefined): Command {
+  command(needs: number, lane: number, key?: string, group?: string): Command {
     const mayHaveKey = needs >= 0 || this.capacity.partitions === 1
     return {
       needs,
       lane,
       key: mayHaveKey ? key : undefined,
+      group,
       partition: undefined,
       isDone: false,
       waitsFor: [],
@@ -120,10 +132,12 @@ class System {
       holdsPartition: holder.partition!,
       holdsLane: holder.lane,
       holdsKey: holder.key,
+      holdsGroup: holder.group,
       isOver: () => holder.isDone,
       needsPartition: command.needs,
       needsLane: command.lane,
       needsKey: command.key,
+      needsGroup: command.group,
     }
     holder.waitsFor.push(command)
     this.graph.purge()
@@ -161,7 +175,10 @@ const capacities: fc.Arbitrary<WaitCapacity> = fc.record({
     minLength: 1,
     maxLength: 3,
   }),
-  groupSlots: fc.constant([]),
+  groupSlots: fc.array(fc.constantFrom(1, 2, Number.POSITIVE_INFINITY), {
+    minLength: 3,
+    maxLength: 3,
+  }),
 })
 
 const steps = fc.array(
@@ -171,6 +188,7 @@ const steps = fc.array(
     needs: fc.nat(1000),
     lane: fc.nat(1000),
     key: fc.constantFrom(undefined, undefined, 'k', 'l'),
+    group: fc.constantFrom(undefined, undefined, 'g', 'h'),
   }),
   { maxLength: 40, size: 'max' },
 )
@@ -179,67 +197,51 @@ function pick<T>(all: readonly T[], choice: number): T | undefined {
   return all.length === 0 ? undefined : all[choice % all.length]
 }
 
-test(
-  'a wait is refused exactly if its command could never run though all that can run does',
-  () => {
-    let [accepted, refused] = [0, 0]
-    fc.assert(
-      fc.property(capacities, steps, (capacity, life) => {
-        const system = new System(capacity)
-        for (const { what, who, needs, lane, key } of life) {
-          const home = (needs % (capacity.partitions + 1)) - 1
-          const command = system.command(home, lane % capacity.laneSlots.length, key)
-          const running = system.running
-          if (what === 'root') system.root(command)
-          if (what === 'wait') {
-            const holder = pick(running, who)
-            if (holder === undefined) continue
-            const before = system.commands.length
-            system.wait(holder, command)
-            if (system.commands.length > before) accepted++
-            else refused++
-          }
-          if (what === 'start') {
-            const waiting = system.commands.filter(({ partition }) => partition === undefined)
-            const next = pick(waiting, who)
-            if (next !== undefined) system.start(next)
-          }
-          if (what === 'end' || what === 'leave') {
-            const isFree = ({ waitsFor }: Command) => waitsFor.every(({ isDone }) => isDone)
-            const ending = pick(what === 'end' ? running.filter(isFree) : running, who)
-            if (ending !== undefined) system.end(ending)
-          }
-        }
-      }),
-      { numRuns: RUNS },
-    )
-    // The property says something only if both happen.
-    expect([accepted > RUNS / 10, refused > RUNS / 10]).toEqual([true, true])
-  },
-  TIMEOUT_MS,
-)
+const seen = { accepted: 0, refused: 0 }
 
-test(
-  'a partition is held exactly while each of its runs has a handler that waits',
-  () => {
-    fc.assert(
-      fc.property(capacities, steps, (capacity, life) => {
-        const system = new System(capacity)
-        for (const { what, who, needs, lane, key } of life) {
-          const home = (needs % (capacity.partitions + 1)) - 1
-          const command = system.command(home, lane % capacity.laneSlots.length, key)
-          if (what === 'root') system.root(command)
-          const holder = pick(system.running, who)
-          if (holder === undefined) continue
-          if (what === 'wait') system.wait(holder, command)
-          // Only who waits for nothing ends: the graph hears of the others with the next wait.
-          const isFree = holder.waitsFor.every(({ isDone }) => isDone)
-          if (what === 'end' && isFree) system.end(holder)
-          system.checkHeld()
-        }
-      }),
-      { numRuns: RUNS },
-    )
-  },
-  TIMEOUT_MS,
-)
+law('a wait is refused if it could never end, else not', [capacities, steps], (capacity, life) => {
+  const system = new System(capacity)
+  for (const { what, who, needs, lane, key, group } of life) {
+    const home = (needs % (capacity.partitions + 1)) - 1
+    const command = system.command(home, lane % capacity.laneSlots.length, key, group)
+    const running = system.running
+    if (what === 'root') system.root(command)
+    if (what === 'wait') {
+      const holder = pick(running, who)
+      if (holder === undefined) continue
+      const before = system.commands.length
+      system.wait(holder, command)
+      if (system.commands.length > before) seen.accepted++
+      else seen.refused++
+    }
+    if (what === 'start') {
+      const waiting = system.commands.filter(({ partition }) => partition === undefined)
+      const next = pick(waiting, who)
+      if (next !== undefined) system.start(next)
+    }
+    if (what === 'end' || what === 'leave') {
+      const isFree = ({ waitsFor }: Command) => waitsFor.every(({ isDone }) => isDone)
+      const ending = pick(what === 'end' ? running.filter(isFree) : running, who)
+      if (ending !== undefined) system.end(ending)
+    }
+  }
+})
+
+// It says something only if both happen.
+afterAll(() => expect([seen.accepted > 30, seen.refused > 30]).toEqual([true, true]))
+
+law('a partition is held while each of its runs waits', [capacities, steps], (capacity, life) => {
+  const system = new System(capacity)
+  for (const { what, who, needs, lane, key, group } of life) {
+    const home = (needs % (capacity.partitions + 1)) - 1
+    const command = system.command(home, lane % capacity.laneSlots.length, key, group)
+    if (what === 'root') system.root(command)
+    const holder = pick(system.running, who)
+    if (holder === undefined) continue
+    if (what === 'wait') system.wait(holder, command)
+    // Only who waits for nothing ends: the graph hears of the others with the next wait.
+    const isFree = holder.waitsFor.every(({ isDone }) => isDone)
+    if (what === 'end' && isFree) system.end(holder)
+    system.checkHeld()
+  }
+})

@@ -2,6 +2,7 @@
 // is test/fixtures/ledger.js.
 
 import { until } from './deadline.ts'
+import { range } from './range.ts'
 
 const GATE = 1
 const STARTED = 2
@@ -61,7 +62,7 @@ export class Ledger {
 
   /** How often each of the first so many commands ran. */
   allRuns(count: number): number[] {
-    return Array.from({ length: count }, (_, index) => this.runs(index))
+    return range(count).map((index) => this.runs(index))
   }
 
   /** The place of a command's last start among all starts, from 1; 0 if it never started. */
@@ -81,7 +82,7 @@ export class Ledger {
    * @param partition - Only those that ran there. Default: all.
    */
   order(count: number, partition?: number): number[] {
-    return Array.from({ length: count }, (_, index) => index)
+    return range(count)
       .filter((index) => this.place(index) > 0)
       .filter((index) => partition === undefined || this.partition(index) === partition)
       .sort((a, b) => this.place(a) - this.place(b))

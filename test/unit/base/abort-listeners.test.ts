@@ -3,6 +3,7 @@
 import { EventEmitter, getEventListeners } from 'node:events'
 import { expect, test } from 'vitest'
 import { AbortListeners } from '../../../src/base/abort-listeners.ts'
+import { range } from '../../support/range.ts'
 
 const count = (signal: AbortSignal) => getEventListeners(signal, 'abort').length
 
@@ -24,7 +25,7 @@ test('a thousand commands of one signal cost one listener, and each is ended onc
   for (let i = 0; i < 1000; i++) listeners.add(signal, target(`c${i}`))
   expect([listeners.size, count(signal)]).toEqual([1, 1])
   controller.abort('enough')
-  expect(ended).toEqual(Array.from({ length: 1000 }, (_, i) => [`c${i}`, 'enough']))
+  expect(ended).toEqual(range(1000).map((i) => [`c${i}`, 'enough']))
   await Promise.resolve()
   expect([listeners.size, count(signal)]).toEqual([0, 0])
 })

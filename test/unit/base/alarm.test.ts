@@ -2,63 +2,18 @@
 
 import { beforeEach, expect, test, vi } from 'vitest'
 import { Alarm } from '../../../src/base/alarm.ts'
+import { fire, moveTo, restart, world } from '../../support/still-clock.ts'
 
-const world = vi.hoisted(() => ({
-  now: 1000,
-  timer: undefined as
-    | { run: () => void; atMs: number; delayMs: number; isRef: boolean }
-    | undefined,
-  timersSet: 0,
-}))
-
-vi.mock('../../../src/base/clock.ts', () => ({
-  nowMs: () => world.now,
-  timers: {
-    setTimeout: (run: () => void, delayMs: number) => {
-      const timer = {
-        run,
-        atMs: world.now + delayMs,
-        delayMs,
-        isRef: true,
-        unref: () => {
-          timer.isRef = false
-          return timer
-        },
-      }
-      world.timer = timer
-      world.timersSet++
-      return timer
-    },
-    clearTimeout: (timer: unknown) => {
-      if (timer === world.timer) world.timer = undefined
-    },
-  },
-}))
+vi.mock('../../../src/base/clock.ts', () => import('../../support/still-clock.ts'))
 
 let rung: number[] = []
 let alarm: Alarm
 
 beforeEach(() => {
-  Object.assign(world, { now: 1000, timer: undefined, timersSet: 0 })
+  restart()
   rung = []
   alarm = new Alarm(() => rung.push(world.now))
 })
-
-/** Lets the timer fire now, whatever it was set to. */
-function fire(): void {
-  const { run } = world.timer!
-  world.timer = undefined
-  run()
-}
-
-/** Lets the timer fire as often as it is set up to a moment. */
-function moveTo(ms: number): void {
-  while (world.timer !== undefined && world.timer.atMs <= ms) {
-    world.now = Math.max(world.now, world.timer.atMs)
-    fire()
-  }
-  world.now = ms
-}
 
 test('it rings once, at its moment, and lets the process end meanwhile', () => {
   alarm.set(1100)

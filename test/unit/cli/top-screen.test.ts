@@ -5,6 +5,7 @@ import { expect, test } from 'vitest'
 import { Histogram } from '../../../src/base/histogram.ts'
 import type { DashboardNews, ManagerNews, QueueNews } from '../../../src/cli/dashboard-news.ts'
 import { type Screen, TopScreen } from '../../../src/cli/top-screen.ts'
+import { range } from '../../support/range.ts'
 
 const WIDE: Screen = { columns: 200, rows: 50, isColoured: false }
 
@@ -50,7 +51,7 @@ function newsOf({ lane = 'api', error, failed = 0, oldestMs = 0, runs = 0 }: Giv
           ...rings,
           loopDelay: new Histogram(),
         },
-        runs: Array.from({ length: runs }, () => ({
+        runs: range(runs).map(() => ({
           id: '1',
           lane,
           type: 't',
@@ -65,7 +66,7 @@ function newsOf({ lane = 'api', error, failed = 0, oldestMs = 0, runs = 0 }: Giv
 /** A queue with so many lanes and workers, named alike. */
 function queueOf(lanes: number, workers: number, name = 'lane'): QueueNews {
   const counts = { waiting: 1_234, leased: 5, delayed: 6, dead: 7 }
-  const names = Array.from({ length: lanes }, (_, n) => `${name}-${n}`)
+  const names = range(lanes).map((n) => `${name}-${n}`)
   const standing = { host: 'a-host', pid: 4_711, startedAt: 0, partitions: 4, held: 3, running: 2 }
   return {
     ...counts,
@@ -74,7 +75,7 @@ function queueOf(lanes: number, workers: number, name = 'lane'): QueueNews {
       return { name: one, ...counts, isPaused: n === 1, workers: n === 2 ? 0 : 1, ...limits }
     }),
     laneCount: lanes,
-    workers: Array.from({ length: workers }, (_, n) => {
+    workers: range(workers).map((n) => {
       const state = n === 0 ? 'running' : 'draining'
       return { workerId: `worker-${n}`, ageMs: 250, ...standing, state, lanes: names }
     }),

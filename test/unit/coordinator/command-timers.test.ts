@@ -6,28 +6,10 @@ import { type Command, CommandState } from '../../../src/coordinator/command.ts'
 import { CommandTimers } from '../../../src/coordinator/command-timers.ts'
 import type { Lane } from '../../../src/coordinator/lane-table.ts'
 import type { LaneOptions } from '../../../src/model/lane.ts'
+import { fire, moveTo, restart, world } from '../../support/still-clock.ts'
 import { command as commandOf, laneTable, services } from './support/rig.ts'
 
-const world = vi.hoisted(() => ({
-  now: 1000,
-  timer: undefined as { run: () => void; atMs: number } | undefined,
-  timersSet: 0,
-}))
-
-vi.mock('../../../src/base/clock.ts', () => ({
-  nowMs: () => world.now,
-  timers: {
-    setTimeout: (run: () => void, ms: number) => {
-      const timer = { run, atMs: world.now + ms, unref: () => timer }
-      world.timer = timer
-      world.timersSet++
-      return timer
-    },
-    clearTimeout: (timer: unknown) => {
-      if (timer === world.timer) world.timer = undefined
-    },
-  },
-}))
+vi.mock('../../../src/base/clock.ts', () => import('../../support/still-clock.ts'))
 
 let placed: number[] = []
 let failed: unknown[] = []
@@ -35,7 +17,7 @@ let acted = 0
 let timers: CommandTimers
 
 beforeEach(() => {
-  Object.assign(world, { now: 1000, timer: undefined, timersSet: 0 })
+  restart()
   placed = []
   failed = []
   acted = 0
@@ -45,17 +27,6 @@ beforeEach(() => {
     acted: () => acted++,
   })
 })
-
-/** Lets the timer fire as often as it is set up to a moment. */
-function moveTo(ms: number): void {
-  while (world.timer !== undefined && world.timer.atMs <= ms) {
-    const { run, atMs } = world.timer
-    world.timer = undefined
-    world.now = Math.max(world.now, atMs)
-    run()
-  }
-  world.now = ms
-}
 
 function laneOf(options: LaneOptions = {}): Lane {
   return laneTable({ a: options }).all[0]!
@@ -128,8 +99,7 @@ test('commands that are due together let the event loop turn in between', () => 
   })
   for (let i = 0; i < 10; i++) slow.delay(command(laneOf(), undefined, i), 100)
   world.now = 1100
-  const { run } = world.timer!
-  run()
+  fire()
   expect([placed, acted, world.timer !== undefined]).toEqual([[0, 1, 2], 1, true])
   moveTo(1200)
   expect(placed).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
@@ -138,9 +108,7 @@ test('commands that are due together let the event loop turn in between', () => 
 test('a timer that fires early waits on, and nothing comes due before its moment', () => {
   timers.delay(command(laneOf()), 100.9)
   world.now = 1100
-  const { run } = world.timer!
-  world.timer = undefined
-  run()
+  fire()
   expect(placed).toEqual([])
   expect(world.timer).toBeDefined()
   moveTo(1102)

@@ -26,22 +26,19 @@ function make<M = Module>(run: Run = async () => 0) {
   }
 }
 
-test.each(['before', 'after'])(
-  'a member read %s the module is loaded calls its handler with payload and options',
-  async (when) => {
-    const run = vi.fn(async () => 3)
-    const { handlers, load } = make(run)
-    if (when === 'after') load()
-    const { add, noop } = handlers
-    load()
-    expect(await add({ a: 1 }, { lane: 'query' })).toBe(3)
-    await noop()
-    expect(run.mock.calls).toEqual([
-      ['add', { a: 1 }, { lane: 'query' }],
-      ['noop', undefined, undefined],
-    ])
-  },
-)
+test.each(['before', 'after'])('a member read %s the module loads is a call', async (when) => {
+  const run = vi.fn(async () => 3)
+  const { handlers, load } = make(run)
+  if (when === 'after') load()
+  const { add, noop } = handlers
+  load()
+  expect(await add({ a: 1 }, { lane: 'query' })).toBe(3)
+  await noop()
+  expect(run.mock.calls).toEqual([
+    ['add', { a: 1 }, { lane: 'query' }],
+    ['noop', undefined, undefined],
+  ])
+})
 
 test('a member is the same function each time, named as its handler', () => {
   const { handlers, load } = make()
@@ -81,24 +78,21 @@ test('names that every object inherits are handlers if the module has them', asy
   expect(`${handlers}`).toBe('[object Handlers]')
 })
 
-test.each(['before', 'after'])(
-  'nothing that prints or compares a proxy runs a command, %s the module is loaded',
-  async (when) => {
-    const run = vi.fn(async () => 0)
-    const { handlers, load } = make(run)
-    if (when === 'after') load()
-    expect(JSON.stringify({ handlers })).toBe('{"handlers":{}}')
-    expect(`${handlers}`).toBe('[object Handlers]')
-    expect(inspect({ handlers })).toContain(when === 'after' ? '[Function: add]' : 'handlers: {}')
-    expect(Object.prototype.toString.call(handlers)).toBe('[object Handlers]')
-    expect(await handlers).toBe(handlers)
-    expect(handlers).toEqual(handlers)
-    expect({ handlers }).not.toEqual({ handlers: { other: 1 } })
-    expect((handlers as never)[Symbol.iterator]).toBeUndefined()
-    expect(() => structuredClone(handlers)).toThrow()
-    expect(run).not.toHaveBeenCalled()
-  },
-)
+test.each(['before', 'after'])('printing a proxy runs nothing, %s it is loaded', async (when) => {
+  const run = vi.fn(async () => 0)
+  const { handlers, load } = make(run)
+  if (when === 'after') load()
+  expect(JSON.stringify({ handlers })).toBe('{"handlers":{}}')
+  expect(`${handlers}`).toBe('[object Handlers]')
+  expect(inspect({ handlers })).toContain(when === 'after' ? '[Function: add]' : 'handlers: {}')
+  expect(Object.prototype.toString.call(handlers)).toBe('[object Handlers]')
+  expect(await handlers).toBe(handlers)
+  expect(handlers).toEqual(handlers)
+  expect({ handlers }).not.toEqual({ handlers: { other: 1 } })
+  expect((handlers as never)[Symbol.iterator]).toBeUndefined()
+  expect(() => structuredClone(handlers)).toThrow()
+  expect(run).not.toHaveBeenCalled()
+})
 
 test.each(['before', 'after'])('a member can be spied on %s the module is loaded', async (when) => {
   const run = vi.fn(async () => 1)

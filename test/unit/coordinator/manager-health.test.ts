@@ -6,6 +6,7 @@ import { ManagerHealth } from '../../../src/coordinator/manager-health.ts'
 import type { Incarnation } from '../../../src/coordinator/threads/incarnation.ts'
 import { PartitionHandle } from '../../../src/coordinator/threads/partition-handle.ts'
 import type { PartitionStrategy } from '../../../src/model/partition-config.ts'
+import { range } from '../../support/range.ts'
 
 /** As much of a thread as health looks at. */
 function thread(detachedCount = 0): Incarnation {
@@ -13,7 +14,7 @@ function thread(detachedCount = 0): Incarnation {
 }
 
 function world(strategy: PartitionStrategy, count = 2) {
-  const partitions = Array.from({ length: count }, (_, index) => new PartitionHandle(index))
+  const partitions = range(count).map((index) => new PartitionHandle(index))
   for (const partition of partitions) partition.incarnation = thread()
   const state = { isEnding: false }
   const plan = { strategy, partitionCount: count, terminatingMax: 1 }

@@ -1,6 +1,4 @@
 import { inspect } from 'node:util'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
 import { checkOptions } from '../../../src/base/options.ts'
 import {
@@ -9,6 +7,7 @@ import {
   mapCommands,
   mapInput,
 } from '../../../src/coordinator/map-commands.ts'
+import { collectGarbage } from '../../support/garbage.ts'
 
 /** The plan of a call. */
 function bounds(concurrency: number, ordered: boolean, settle = false): MapPlan {
@@ -195,26 +194,21 @@ test('concurrency is 128 unless told, from 1 to 65,536, and order is kept unless
   }
 })
 
-test.each([true, false])(
-  'an item costs the same however many are in flight (ordered: %s)',
-  async (ordered) => {
-    const items = 4_000
-    const perItem = async (concurrency: number) => {
-      const began = performance.now()
-      for await (const _ of mapCommands(Array(items).keys(), bounds(concurrency, ordered), double));
-      return performance.now() - began
-    }
-    await perItem(8)
-    const few = Math.min(await perItem(8), await perItem(8), await perItem(8))
-    const many = Math.min(await perItem(2_000), await perItem(2_000), await perItem(2_000))
-    // With a race of all flights for every item it took 200 times as long.
-    expect(many).toBeLessThan(10 * few + 5)
-  },
-)
+test.each([true, false])('items cost the same however many are in flight (%s)', async (ordered) => {
+  const items = 4_000
+  const perItem = async (concurrency: number) => {
+    const began = performance.now()
+    for await (const _ of mapCommands(Array(items).keys(), bounds(concurrency, ordered), double));
+    return performance.now() - began
+  }
+  await perItem(8)
+  const few = Math.min(await perItem(8), await perItem(8), await perItem(8))
+  const many = Math.min(await perItem(2_000), await perItem(2_000), await perItem(2_000))
+  // With a race of all flights for every item it took 200 times as long.
+  expect(many).toBeLessThan(10 * few + 5)
+})
 
 test('a result that was taken leaves nothing behind while another is awaited', async () => {
-  setFlagsFromString('--expose-gc')
-  const collectGarbage = runInNewContext('gc') as () => void
   const taken: WeakRef<object>[] = []
   const submit = (item: number) =>
     item === 0 ? new Promise<object>(() => {}) : Promise.resolve({ item })

@@ -12,6 +12,7 @@ import {
 } from '../../../src/coordinator/options.ts'
 import { DEFAULT_LANES, LANE_COUNT_MAX, planLane } from '../../../src/model/lane.ts'
 import { PartitionConfig } from '../../../src/model/partition-config.ts'
+import { range } from '../../support/range.ts'
 
 const handlers = 'handlers.js'
 
@@ -175,8 +176,7 @@ test('a lane may have any name, even one that every object inherits', () => {
 })
 
 test('a manager has 1 to 256 lanes', () => {
-  const lanes = (count: number) =>
-    Object.fromEntries(Array.from({ length: count }, (_, i) => [`lane${i}`, {}]))
+  const lanes = (count: number) => Object.fromEntries(range(count).map((i) => [`lane${i}`, {}]))
   expect(plan({ lanes: lanes(LANE_COUNT_MAX) }).lanes).toHaveLength(LANE_COUNT_MAX)
   for (const count of [0, LANE_COUNT_MAX + 1]) {
     expect(refusal({ lanes: lanes(count) }).message).toBe(

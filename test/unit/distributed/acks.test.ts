@@ -6,6 +6,7 @@ import { Acknowledger } from '../../../src/distributed/work/acks.ts'
 import { HeldCommands, type WorkerCore } from '../../../src/distributed/work/held.ts'
 import { WorkerLane } from '../../../src/distributed/work/lane.ts'
 import { planLane } from '../../../src/model/lane.ts'
+import { deliveryOf } from '../../support/envelopes.ts'
 
 const nothing = (): void => undefined
 
@@ -23,10 +24,8 @@ function waitOf(ageMs: number): Promise<number> {
   const lane = new WorkerLane(planLane('lane', {}), false, undefined)
   const now = nowMs()
   const [first] = ['a', 'b'].map((id) => {
-    const names = { id, commandType: 'type', laneId: 'lane', partitionId: 0 }
-    const envelope = { ...names, retryCount: 0, createdAt: 0, version: 1 }
-    const lease = { deliveries: 1, countsAtStart: false, leasedUntilMs: now + 60_000 }
-    const one = held.add({ envelope, fence: id, ...lease, acceptedAtMs: now - ageMs }, lane)
+    const lease = { leasedUntilMs: now + 60_000, acceptedAtMs: now - ageMs }
+    const one = held.add(deliveryOf(id, {}, lease), lane)
     held.submit(one)
     return one
   })

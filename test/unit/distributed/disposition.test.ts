@@ -2,11 +2,11 @@
 
 import { expect, test } from 'vitest'
 import { ERRORS, type ErrorCode, laneError } from '../../../src/base/errors.ts'
-import type { CommandEnvelope } from '../../../src/distributed/contract/envelope.ts'
 import { type Disposition, judge } from '../../../src/distributed/work/disposition.ts'
 import type { CommandInfo } from '../../../src/model/command.ts'
 import { planLane } from '../../../src/model/lane.ts'
 import type { QueuedRetry, RetryOptions } from '../../../src/model/retry.ts'
+import { envelopeOf } from '../../support/envelopes.ts'
 
 const release = (reason: 'retry' | 'unstarted' | 'crash', delayMs = 0): Disposition => ({
   end: 'release',
@@ -24,16 +24,8 @@ function verdict(
     hasStarted = true,
   } = {},
 ): Disposition {
-  const envelope: CommandEnvelope = {
-    id: 'id',
-    commandType: 'type',
-    laneId: 'lane',
-    partitionId: 0,
-    retryCount,
-    createdAt: 1,
-    options: own === undefined ? undefined : { retry: own },
-    version: 1,
-  }
+  const options = own === undefined ? undefined : { retry: own }
+  const envelope = envelopeOf('id', { commandType: 'type', retryCount, options })
   const info: CommandInfo = {
     id: 'id',
     lane: 'lane',

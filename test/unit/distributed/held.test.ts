@@ -9,6 +9,7 @@ import {
 } from '../../../src/distributed/work/held.ts'
 import { WorkerLane } from '../../../src/distributed/work/lane.ts'
 import { planLane } from '../../../src/model/lane.ts'
+import { deliveryOf } from '../../support/envelopes.ts'
 
 /** Deliveries of one lane, by name: the name is the fence, too. */
 class World {
@@ -32,13 +33,7 @@ class World {
 
   add(name: string, keyOf: string | null = 'key', partitionId = 0): HeldState {
     const key = keyOf ?? undefined
-    const envelope = { id: name, commandType: 'work', laneId: 'lane', partitionId, key }
-    const rest = { payload: 0, retryCount: 0, createdAt: 0, version: 1 }
-    const lease = { deliveries: 1, leasedUntilMs: 1000, countsAtStart: false, acceptedAtMs: 0 }
-    const held = this.held.add(
-      { envelope: { ...envelope, ...rest }, fence: name, ...lease },
-      this.lane,
-    )
+    const held = this.held.add(deliveryOf(name, { partitionId, key }), this.lane)
     this.#byName.set(name, held)
     return held.state
   }

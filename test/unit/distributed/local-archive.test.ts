@@ -2,32 +2,18 @@
 // a clock that the test turns.
 
 import { expect, test } from 'vitest'
-import { checkEnvelope } from '../../../src/distributed/contract/envelope.ts'
 import { LocalArchive, LocalEntry } from '../../../src/distributed/local/local-archive.ts'
-
-const envelopeOf = (id: string, submitter?: string) =>
-  checkEnvelope({ id, commandType: 't', laneId: 'l', partitionId: 0, createdAt: 0, submitter }, 1)
-
-const resultOf = (commandId: string, value: unknown = 'v') => ({
-  commandId,
-  partitionId: 0,
-  workerId: 'w',
-  success: true,
-  value,
-  retryCount: 0,
-  durationMs: 1,
-  completedAt: 1,
-})
+import { envelopeOf, resultOf } from '../../support/envelopes.ts'
 
 function keep(archive: LocalArchive, id: string, value: unknown, nowMs: number, to?: string): void {
   const entry = new LocalEntry(id, undefined)
   archive.forget(id)
   archive.entries.set(id, entry)
-  archive.keep(envelopeOf(id, to), resultOf(id, value), nowMs, entry)
+  archive.keep(envelopeOf(id, { submitter: to }), resultOf(id, { value }), nowMs, entry)
 }
 
 function deadLetter(archive: LocalArchive, id: string): void {
-  const result = resultOf(id)
+  const result = resultOf(id, { value: 'v' })
   archive.deadLetter({ envelope: envelopeOf(id), reason: 'x', diedAt: 1, result })
 }
 

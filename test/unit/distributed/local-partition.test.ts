@@ -7,6 +7,7 @@ import {
   LocalLanePlans,
   LocalPartition,
 } from '../../../src/distributed/local/local-partition.ts'
+import { range } from '../../support/range.ts'
 
 function commandOf(laneId: string, sequence: number, group?: string): LocalCommand {
   const times = { createdAt: 0, retryCount: 0, version: 1 }
@@ -57,7 +58,7 @@ test.each([
       partition.add(commandOf('lane', sequence, `tenant ${sequence}`), sequence)
     }
     const demands = plans.open([{ laneId: 'lane', max: 1000, priority: 5, boost: [], groups }])
-    const taken = Array.from({ length: 1000 }, () => partition.take(demands, sequence)!)
+    const taken = range(1000).map(() => partition.take(demands, sequence)!)
     for (const command of taken) partition.leave(command, sequence)
   }
   const [lane] = grouped

@@ -3,6 +3,7 @@
 import { expect, test } from 'vitest'
 import { Outbox } from '../../../src/distributed/outbox.ts'
 import { until, within } from '../../support/deadline.ts'
+import { range } from '../../support/range.ts'
 
 type Answer = 'yes' | 'down' | 'refused'
 
@@ -81,7 +82,7 @@ test('those that are refused are found, and the others are sent', async () => {
   const bad = new Set([3, 9])
   const isBad = (items: readonly number[]) => items.some((item) => bad.has(item))
   const { outbox, calls, refused } = world((items) => (isBad(items) ? 'refused' : 'yes'), 16)
-  const items = Array.from({ length: 12 }, (_, i) => i)
+  const items = range(12)
   for (const item of items) outbox.add(item)
   await within(outbox.idle(), 'the outbox')
   expect(refused).toEqual([3, 9])

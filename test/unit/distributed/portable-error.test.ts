@@ -6,6 +6,7 @@ import {
   fromPortableError,
   toPortableError,
 } from '../../../src/distributed/contract/portable-error.ts'
+import { range } from '../../support/range.ts'
 
 function travelled(thrown: unknown): Error & Record<string, unknown> {
   return fromPortableError(JSON.parse(JSON.stringify(toPortableError(thrown)))) as never
@@ -43,10 +44,7 @@ test('errors within an error arrive, 32 of them, and lists that are none of erro
   expect(first).toBeInstanceOf(RangeError)
   expect(first).toMatchObject({ message: 'inner', cause: new TypeError('below') })
   expect(second).toMatchObject({ thrown: 'text' })
-  const many = Array.from(
-    { length: 20 },
-    () => new AggregateError([new Error('x'), new Error('y')]),
-  )
+  const many = range(20).map(() => new AggregateError([new Error('x'), new Error('y')]))
   const { errors } = travelled(new AggregateError(many)) as unknown as AggregateError
   expect(errors.length + errors.flatMap((one) => one.errors).length).toBe(32)
   const invalid = Object.assign(new Error('invalid'), { errors: ['name is missing', { at: 5 }] })
@@ -86,7 +84,7 @@ test('cycles, getters and proxies end', () => {
 })
 
 test('what is long is cut, and what is much is left out', () => {
-  const many = Object.fromEntries(Array.from({ length: 10_000 }, (_, i) => [`member ${i}`, i]))
+  const many = Object.fromEntries(range(10_000).map((i) => [`member ${i}`, i]))
   const error = Object.assign(new Error('x'.repeat(1_000_000)), many)
   const record = toPortableError(error)
   expect(JSON.stringify(record).length).toBeLessThan(100_000)

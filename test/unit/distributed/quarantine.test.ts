@@ -2,24 +2,10 @@
 
 import { expect, test } from 'vitest'
 import { Quarantine } from '../../../src/distributed/work/pacing.ts'
+import { deliveryOf } from '../../support/envelopes.ts'
 
-const delivery = (deliveries: number, partitionId = 0, laneId = 'lane') => ({
-  envelope: {
-    id: 'a',
-    commandType: 'work',
-    laneId,
-    partitionId,
-    payload: 0,
-    retryCount: 0,
-    createdAt: 0,
-    version: 1,
-  },
-  fence: 'f',
-  deliveries,
-  leasedUntilMs: 1000,
-  countsAtStart: false,
-  acceptedAtMs: 0,
-})
+const delivery = (deliveries: number, partitionId = 0, laneId = 'lane') =>
+  deliveryOf('a', { partitionId, laneId }, { deliveries })
 
 test('only the last of several deliveries must be alone', () => {
   const quarantine = new Quarantine(3)

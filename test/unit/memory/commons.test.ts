@@ -9,6 +9,7 @@ import {
   LAYOUT_VERSION,
   type LaneCells,
 } from '../../../src/memory/layout.ts'
+import { range } from '../../support/range.ts'
 
 const RATE = { limit: 8, windowMs: 1000, isSliding: false, isPerPartition: false }
 const FREE: LaneCells = { owners: 0, minConcurrency: 0, rate: undefined }
@@ -53,7 +54,7 @@ test('every partition rings the one bell of the coordinator', async () => {
 
 test('threads of a partition that live at a time have different bells, eight at most', () => {
   const { coordinator } = commonsOf(2, [])
-  const bells = Array.from({ length: BELLS_PER_PARTITION }, () => coordinator.openBell(0))
+  const bells = range(BELLS_PER_PARTITION).map(() => coordinator.openBell(0))
   const words = new Set(bells.map(({ word }) => word)).add(coordinator.openBell(1).word)
   expect(words.size).toBe(BELLS_PER_PARTITION + 1)
   expect(() => coordinator.openBell(0)).toThrow(InvariantError)

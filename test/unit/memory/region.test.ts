@@ -6,6 +6,7 @@ import { LAYOUT_VERSION, regionBytes, Word } from '../../../src/memory/layout.ts
 import { CoordinatorEnd, createRegion, PartitionEnd } from '../../../src/memory/region.ts'
 import type { RingReader, RingWriter } from '../../../src/memory/ring.ts'
 import { viewsOf } from '../../../src/memory/views.ts'
+import { range } from '../../support/range.ts'
 
 function bothEnds() {
   const region = createRegion(1024, 2048)
@@ -48,8 +49,8 @@ test('commands go one way and results the other, without mixing', () => {
     send(coordinator.commands, i)
     send(partition.results, 100 + i)
   }
-  expect(take(partition.commands)).toEqual(Array.from({ length: 20 }, (_, i) => i))
-  expect(take(coordinator.results)).toEqual(Array.from({ length: 20 }, (_, i) => 100 + i))
+  expect(take(partition.commands)).toEqual(range(20))
+  expect(take(coordinator.results)).toEqual(range(20).map((i) => 100 + i))
 })
 
 test('both rings can be filled to the last byte without touching each other or the slots', () => {

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { RINGS_OFFSET, SLOT_BITS, SLOT_COUNT, Word } from '../../../src/memory/layout.ts'
 import { CoordinatorSlots, PartitionSlots, SlotState, slotOf } from '../../../src/memory/slots.ts'
 import { viewsOf } from '../../../src/memory/views.ts'
+import { range } from '../../support/range.ts'
 
 const GENERATIONS = 2 ** (32 - SLOT_BITS)
 
@@ -13,76 +14,12 @@ function bothEnds() {
 test('all slots can be open at once, each with an id and a word of its own', () => {
   const { views, coordinator } = bothEnds()
   expect(coordinator.freeCount).toBe(SLOT_COUNT)
-  const ids = Array.from({ length: SLOT_COUNT }, () => coordinator.open())
+  const ids = range(SLOT_COUNT).map(() => coordinator.open())
   expect(coordinator.freeCount).toBe(0)
   expect(new Set(ids).size).toBe(SLOT_COUNT)
   expect(new Set(ids.map(slotOf)).size).toBe(SLOT_COUNT)
   for (const id of ids) expect(coordinator.stateOf(id)).toBe(SlotState.QUEUED)
   expect(views.words.subarray(0, Word.SLOTS).every((word) => word === 0)).toBe(true)
-})
-
-test('a queued command that the partition starts can no longer be revoked', () => {
-  const { coordinator, partition } = bothEnds()
-  const id = coordinator.open()
-  expect(partition.start(id, 5)).toBe(true)
-  expect(coordinator.stateOf(id)).toBe(SlotState.RUNNING)
-  expect(coordinator.revoke(id)).toBe(false)
-  expect(coordinator.stateOf(id)).toBe(SlotState.RUNNING)
-})
-
-test('a revoked command can no longer be started', () => {
-  const { coordinator, partition } = bothEnds()
-  const id = coordinator.open()
-  expect(coordinator.revoke(id)).toBe(true)
-  expect(partition.start(id, 5)).toBe(false)
-  expect(coordinator.stateOf(id)).toBe(SlotState.REVOKED)
-})
-
-test('the partition can tell that a command was taken back before it tries to start it', () => {
-  const { coordinator, partition } = bothEnds()
-  const id = coordinator.open()
-  expect(partition.isRevoked(id)).toBe(false)
-  coordinator.revoke(id)
-  expect(partition.isRevoked(id)).toBe(true)
-  coordinator.close(id)
-  const next = coordinator.open()
-  expect(partition.isRevoked(id)).toBe(false)
-  partition.start(next, 5)
-  expect(partition.isRevoked(next)).toBe(false)
-})
-
-test('neither step succeeds twice', () => {
-  const { coordinator, partition } = bothEnds()
-  const started = coordinator.open()
-  partition.start(started, 5)
-  expect(partition.start(started, 5)).toBe(false)
-  const revoked = coordinator.open()
-  coordinator.revoke(revoked)
-  expect(coordinator.revoke(revoked)).toBe(false)
-})
-
-test('a slot that is closed is opened again under another id', () => {
-  const { coordinator } = bothEnds()
-  const first = coordinator.open()
-  coordinator.close(first)
-  const second = coordinator.open()
-  expect(slotOf(second)).toBe(slotOf(first))
-  expect(second).not.toBe(first)
-  expect(coordinator.isCurrent(first)).toBe(false)
-  expect(coordinator.isCurrent(second)).toBe(true)
-})
-
-test('late steps of an earlier command fail and leave the later one alone', () => {
-  const { coordinator, partition } = bothEnds()
-  const first = coordinator.open()
-  coordinator.close(first)
-  const second = coordinator.open()
-  expect(partition.start(first, 5)).toBe(false)
-  expect(coordinator.revoke(first)).toBe(false)
-  expect(coordinator.stateOf(second)).toBe(SlotState.QUEUED)
-  expect(partition.start(second, 5)).toBe(true)
-  expect(coordinator.revoke(first)).toBe(false)
-  expect(coordinator.stateOf(second)).toBe(SlotState.RUNNING)
 })
 
 test('generations wrap after 2^22 uses of a slot, through negative ids, and ids stay Int32', () => {
@@ -112,42 +49,9 @@ test('generations wrap after 2^22 uses of a slot, through negative ids, and ids 
   expect(previous).toBe(first)
 })
 
-test('only a running command can be aborted, and its partition sees it from then on', () => {
-  const { coordinator, partition } = bothEnds()
-  const id = coordinator.open()
-  expect([coordinator.abort(id), partition.isAborted(id)]).toEqual([false, false])
-  expect(partition.start(id, 5)).toBe(true)
-  expect(partition.isAborted(id)).toBe(false)
-  expect([coordinator.abort(id), partition.isAborted(id)]).toEqual([true, true])
-  // It is told once, and is still what runs in its slot.
-  expect([coordinator.abort(id), coordinator.stateOf(id)]).toEqual([false, SlotState.RUNNING])
-  expect([coordinator.revoke(id), partition.start(id, 6)]).toEqual([false, false])
-  const revoked = coordinator.open()
-  coordinator.revoke(revoked)
-  expect([coordinator.abort(revoked), coordinator.stateOf(revoked)]).toEqual([
-    false,
-    SlotState.REVOKED,
-  ])
-})
-
-test('an abort is for one command and not for the next in its slot, nor from the last', () => {
-  const { coordinator, partition } = bothEnds()
-  const first = coordinator.open()
-  partition.start(first, 5)
-  coordinator.abort(first)
-  coordinator.close(first)
-  const second = coordinator.open()
-  expect(slotOf(second)).toBe(slotOf(first))
-  expect([partition.isAborted(first), partition.isAborted(second)]).toEqual([false, false])
-  partition.start(second, 6)
-  expect([coordinator.abort(first), partition.isAborted(second)]).toEqual([false, false])
-  expect([coordinator.abort(second), partition.isAborted(second)]).toEqual([true, true])
-  expect(partition.isAborted(first)).toBe(false)
-})
-
 test('the coordinator reads when each command was started, to a fraction of a millisecond', () => {
   const { views, coordinator, partition } = bothEnds()
-  const ids = Array.from({ length: SLOT_COUNT }, () => coordinator.open())
+  const ids = range(SLOT_COUNT).map(() => coordinator.open())
   for (const [i, id] of ids.entries()) partition.start(id, 1e9 + i + 0.25)
   expect(ids.map((id) => coordinator.startedAtMs(id))).toEqual(ids.map((_, i) => 1e9 + i + 0.25))
   // What is before and after them is left alone.

@@ -5,6 +5,7 @@ import { expect, test } from 'vitest'
 import { attachCommons, CoordinatorCommons } from '../../../src/memory/commons.ts'
 import { Bell } from '../../../src/memory/doorbell.ts'
 import { handOn, joinWaiters, leaveWaiters, ownerOf, wakeAll } from '../../../src/memory/waiters.ts'
+import { range } from '../../support/range.ts'
 
 const cells = { owners: 1, minConcurrency: 0, rate: undefined }
 
@@ -12,7 +13,7 @@ function world(partitions: number) {
   const commons = new CoordinatorCommons(partitions, [cells])
   const { views, layout } = attachCommons(commons.memory, partitions, [cells])
   const lane = layout.lanes[0]!
-  const bells = Array.from({ length: partitions }, (_, one) => commons.openBell(one))
+  const bells = range(partitions).map((one) => commons.openBell(one))
   for (const [one, bell] of bells.entries()) commons.chooseBell(one, bell)
   const sleep = (...those: number[]) => {
     for (const one of those) Atomics.store(views.words, bells[one]!.word, Bell.ASLEEP)
@@ -120,11 +121,11 @@ test('a waiter with a new thread is rung on the bell of that thread', () => {
 
 test('all who wait can be woken at once, and none who does not', () => {
   const { join, joinBusy, sleep, isRung, leave, views, layout, lane } = world(40)
-  sleep(...Array.from({ length: 40 }, (_, one) => one))
+  sleep(...range(40))
   join(0, 31)
   joinBusy(32, 39)
   wakeAll(views, layout, lane)
-  const rung = Array.from({ length: 40 }, (_, one) => one).filter(isRung)
+  const rung = range(40).filter(isRung)
   expect(rung).toEqual([0, 31, 32, 39])
   expect(rung.map(leave)).toEqual([false, false, false, false])
 })

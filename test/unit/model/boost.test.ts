@@ -3,38 +3,26 @@
 import { expect, test } from 'vitest'
 import { PriorityBoostConfig } from '../../../src/model/boost.ts'
 import { planLane } from '../../../src/model/lane.ts'
+import { range } from '../../support/range.ts'
+
+const stepsOf = (...steps: [afterMs: number, by: number][]) =>
+  steps.map(([afterMs, by]) => ({ afterMs, by }))
 
 test('the standard boost steps at 25, 50, 75 and 90 % of the deadline by one each', () => {
-  expect(PriorityBoostConfig.standard(60_000)).toEqual({
-    deadlineMs: 60_000,
-    steps: [
-      { afterMs: 15_000, by: 1 },
-      { afterMs: 30_000, by: 2 },
-      { afterMs: 45_000, by: 3 },
-      { afterMs: 54_000, by: 4 },
-    ],
-  })
+  const steps = stepsOf([15_000, 1], [30_000, 2], [45_000, 3], [54_000, 4])
+  expect(PriorityBoostConfig.standard(60_000)).toEqual({ deadlineMs: 60_000, steps })
 })
 
 test('the aggressive boost steps at 20, 40, 60 and 80 % of the deadline by two each', () => {
-  expect(PriorityBoostConfig.aggressive(30_000)).toEqual({
-    deadlineMs: 30_000,
-    steps: [
-      { afterMs: 6_000, by: 2 },
-      { afterMs: 12_000, by: 4 },
-      { afterMs: 18_000, by: 6 },
-      { afterMs: 24_000, by: 8 },
-    ],
-  })
+  const steps = stepsOf([6_000, 2], [12_000, 4], [18_000, 6], [24_000, 8])
+  expect(PriorityBoostConfig.aggressive(30_000)).toEqual({ deadlineMs: 30_000, steps })
 })
 
 test('a custom boost steps by one at each point, in order of time whatever the order given', () => {
   const points = [90_000, 30_000, 60_000]
-  expect(PriorityBoostConfig.custom(120_000, points).steps).toEqual([
-    { afterMs: 30_000, by: 1 },
-    { afterMs: 60_000, by: 2 },
-    { afterMs: 90_000, by: 3 },
-  ])
+  const { deadlineMs, steps } = PriorityBoostConfig.custom(120_000, points)
+  expect(deadlineMs).toBe(120_000)
+  expect(steps).toEqual(stepsOf([30_000, 1], [60_000, 2], [90_000, 3]))
   expect(points).toEqual([90_000, 30_000, 60_000])
   expect(PriorityBoostConfig.custom(1000, []).steps).toEqual([])
 })
@@ -73,24 +61,12 @@ test.each([0, 0.5, 2 ** 31, Number.NaN, '1000', -5])(
 )
 
 test.each([
-  [
-    'that descend in time',
-    [
-      { afterMs: 2, by: 1 },
-      { afterMs: 1, by: 2 },
-    ],
-  ],
-  [
-    'that descend in strength',
-    [
-      { afterMs: 1, by: 2 },
-      { afterMs: 2, by: 1 },
-    ],
-  ],
-  ['that weaken', [{ afterMs: 1, by: -1 }]],
-  ['by fractions', [{ afterMs: 1, by: 0.5 }]],
+  ['that descend in time', stepsOf([2, 1], [1, 2])],
+  ['that descend in strength', stepsOf([1, 2], [2, 1])],
+  ['that weaken', stepsOf([1, -1])],
+  ['by fractions', stepsOf([1, 0.5])],
   ['that are none', [undefined]],
-  ['of more than 64', Array.from({ length: 65 }, (_, i) => ({ afterMs: i, by: i }))],
+  ['of more than 64', range(65).map((i) => ({ afterMs: i, by: i }))],
   ['in no array', {}],
 ])('steps %s are refused', (_what, steps) => {
   expect(() => planLane('l', { priorityBoost: { steps: steps as never } })).toThrow(

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { checkOptions } from '../../../src/base/options.ts'
 import { PriorityBoostConfig } from '../../../src/model/boost.ts'
 import {
   DEFAULT_LANES,
@@ -13,7 +14,7 @@ import {
   rankOf,
 } from '../../../src/model/lane.ts'
 import { RateLimitConfig } from '../../../src/model/rate-limit.ts'
-import { RetryPolicy } from '../../../src/model/retry.ts'
+import { RETRY_RULES, RetryPolicy } from '../../../src/model/retry.ts'
 
 test('the lane decides before the command does, and 0 is the most urgent of both', () => {
   expect(rankOf(0, 0)).toBe(0)
@@ -67,16 +68,7 @@ test('a lane that is told nothing has priority 5 and no limits', () => {
     deadlineMs: undefined,
     rejectsLate: false,
     timeoutMs: undefined,
-    retry: {
-      retries: 0,
-      backoff: 'exponential',
-      delayMs: 100,
-      maxDelayMs: 30_000,
-      jitter: 0,
-      retryable: undefined,
-      retryTimeouts: false,
-      retryLost: false,
-    },
+    retry: checkOptions('retry', {}, RETRY_RULES),
     maxPending: Number.POSITIVE_INFINITY,
     maxPendingBytes: Number.POSITIVE_INFINITY,
     waitsWhenFull: true,

@@ -11,11 +11,12 @@ import {
   RetryPolicy,
   retryDelayMs,
 } from '../../../src/model/retry.ts'
+import { range } from '../../support/range.ts'
 
 const plan = (options: RetryOptions) => checkOptions<RetryPlan>('retry', options, RETRY_RULES)
 
 function delays(options: RetryOptions, count: number, chance = 0): number[] {
-  return Array.from({ length: count }, (_, i) => retryDelayMs(plan(options), i + 1, chance))
+  return range(count).map((i) => retryDelayMs(plan(options), i + 1, chance))
 }
 
 test('by default nothing is retried, and a policy says the same in full', () => {

@@ -4,6 +4,7 @@
 import { expect, test } from 'vitest'
 import type { QueueWorker } from '../../../src/model/queue-standing.ts'
 import { newsOf, shown } from '../../../src/operations/dashboard-queue.ts'
+import { range } from '../../support/range.ts'
 
 const none = { waiting: 0, delayed: 0, leased: 0, dead: 0 }
 const standing = { host: 'h', pid: 1, startedAt: 0, state: 'running', partitions: 1 } as const
@@ -33,7 +34,7 @@ test('a lane is shown that is counted, served, paused or limited', () => {
 })
 
 test('of many lanes and workers the first are shown, and how many there are', () => {
-  const names = Array.from({ length: 1000 }, (_, n) => `n${String(n).padStart(4, '0')}`)
+  const names = range(1000).map((n) => `n${String(n).padStart(4, '0')}`)
   const byLane = Object.fromEntries(names.map((name) => [name, none]))
   const workers = names.map((name, n) => worker(name, n === 1 ? names : ['n0000']))
   const news = newsOf({ ...none, lanes: {}, byLane, partitions: [] }, [], [], workers)

@@ -6,6 +6,7 @@ import { expect, test } from 'vitest'
 import { type LaneOptions, planLane, rankOf } from '../../../src/model/lane.ts'
 import { GroupQueue } from '../../../src/schedule/group-queue.ts'
 import { GroupSeat, SeatState } from '../../../src/schedule/group-ring.ts'
+import { range } from '../../support/range.ts'
 
 const LANE_PRIORITY = 5
 const AT_A_TIME = 1000
@@ -101,7 +102,7 @@ test('a command that goes by keeps its sequence, and none that is older follows 
 test('a command goes by as long as its group is at no limit, and counts for it', () => {
   const options = { groupConcurrency: 2, groupRateLimit: { limit: 3, windowMs: 100 } }
   const queue = queueOf(options, true)
-  const items = Array.from({ length: 5 }, (_, sequence) => new Item('a', sequence))
+  const items = range(5).map((sequence) => new Item('a', sequence))
   const passes = (at: number, now: number) => queue.passes(items[at]!, 0, now)
   expect([passes(0, 0), passes(1, 0), passes(2, 0)]).toEqual([true, true, false])
   expect(queue.passes(new Item('b', 2), 0, 0)).toBe(true)

@@ -9,6 +9,7 @@ import {
 } from '../../../src/wire/ring-payload.ts'
 import { fromSideValue, sideRefused, toParcel } from '../../../src/wire/side-payload.ts'
 import { findDifference } from '../../support/difference.ts'
+import { range } from '../../support/range.ts'
 import { ringMemory } from './support/ring-memory.ts'
 
 const ring = ringMemory(1 << 20)
@@ -151,7 +152,7 @@ test('a nested value that cannot cross is named by its place', () => {
   expect(pathOf([new Set([1, 2, bad])])).toBe('payload[0].<set 2>')
   expect(pathOf({ 'two words': { 7: bad } })).toBe('payload["two words"]["7"]')
   expect(pathOf({ a: { b: 1 }, c: { d: 2 }, e: bad })).toBe('payload.e')
-  const many = Array.from({ length: 50 }, (_, i) => ({ i }))
+  const many = range(50).map((i) => ({ i }))
   expect(pathOf([...many, { at: many, last: bad }])).toBe('payload[50].last')
 })
 

@@ -11,6 +11,7 @@ import {
 } from '../../../src/wire/value-encoder.ts'
 import { type Beside, TOO_LONG } from '../../../src/wire/value-tags.ts'
 import { findDifference } from '../../support/difference.ts'
+import { range } from '../../support/range.ts'
 import { ringMemory } from './support/ring-memory.ts'
 
 const ring = ringMemory(1 << 22)
@@ -75,7 +76,7 @@ test('text arrives whole at every length, and past what one record shares', () =
       expect(send(value)).toStrictEqual(value)
     }
   }
-  const many = Array.from({ length: 300 }, (_, i) => `${i}-`.repeat(10))
+  const many = range(300).map((i) => `${i}-`.repeat(10))
   expect(send(many)).toStrictEqual(many)
 })
 
@@ -127,7 +128,7 @@ test('objects of every kind arrive side by side, and those met twice are one', (
   for (const one of kinds) {
     const value = { before: 'b', one, list: [one, 'c', one], twice, after: 7.5 }
     expect(findDifference(value, send(value))).toBeUndefined()
-    const far = [...Array.from({ length: 60 }, (_, i) => ({ i })), one, one]
+    const far = [...range(60).map((i) => ({ i })), one, one]
     expect(findDifference(far, send(far))).toBeUndefined()
   }
   expect(findDifference(kinds, send(kinds))).toBeUndefined()
@@ -135,8 +136,7 @@ test('objects of every kind arrive side by side, and those met twice are one', (
 
 test('an object of many members arrives with all of them, and is not remembered', () => {
   const { send, encoder } = stream(1_000_000)
-  const wide = (count: number) =>
-    Object.fromEntries(Array.from({ length: count }, (_, i) => [`k${i}`, [i]]))
+  const wide = (count: number) => Object.fromEntries(range(count).map((i) => [`k${i}`, [i]]))
   for (const count of [63, 64, 65, 66, 5_000]) {
     const value = { inner: wide(count), next: [wide(count), 'x'], map: new Map([[1, wide(70)]]) }
     expect(findDifference(value, send(value))).toBeUndefined()
@@ -203,7 +203,7 @@ test('what cannot lie in a record of a ring is left to the port, or refused, and
 test('a member of an error that is refused half-way leaves nothing behind', () => {
   const { send } = stream()
   const shared = { x: 1 }
-  const wide = Object.fromEntries(Array.from({ length: 70 }, (_, i) => [`w${i}`, i]))
+  const wide = Object.fromEntries(range(70).map((i) => [`w${i}`, i]))
   const error = Object.assign(new Error('x'), {
     half: { shared, wide, text: 'some text', list: [shared, shared], f: () => 1 },
     whole: { shared, wide, list: [shared] },
@@ -293,7 +293,7 @@ test('a getter of a value under way may encode another', () => {
 })
 
 test('a getter behind very many shapes may encode another', () => {
-  const list: object[] = Array.from({ length: 200_000 }, (_, i) => ({ [`key${i % 1000}`]: i }))
+  const list: object[] = range(200_000).map((i) => ({ [`key${i % 1000}`]: i }))
   let inner: unknown
   const outer = {
     list,
@@ -330,9 +330,9 @@ test('a record of exactly the limit is taken, and one byte more is not', () => {
 
 test('records that grow the arena arrive, and the arena does not stay so large', () => {
   const { send } = stream(4_000_000)
-  const value = { list: Array.from({ length: 40_000 }, (_, i) => ({ i, name: `name ${i}` })) }
+  const value = { list: range(40_000).map((i) => ({ i, name: `name ${i}` })) }
   expect(send(value)).toStrictEqual(value)
-  const floats = { floats: Array.from({ length: 200_000 }, (_, i) => i / 3) }
+  const floats = { floats: range(200_000).map((i) => i / 3) }
   expect(send(floats)).toStrictEqual(floats)
   expect(send({ small: 1 })).toStrictEqual({ small: 1 })
 })
@@ -405,7 +405,7 @@ test('bytes that are no record end in an error or a value, soon', () => {
     error: new RangeError('x', { cause: /a/g }),
     floats: new Float64Array([1, 2]),
     twice: [value0, value0],
-    numbers: Array.from({ length: 30 }, (_, i) => i / 3),
+    numbers: range(30).map((i) => i / 3),
   }
   const record = encodeAlone(value, undefined)
   let seed = 12_345

@@ -3,9 +3,11 @@
 
 import { beforeEach, expect, test } from 'vitest'
 import { Backpressure } from '../../../../src/coordinator/admission/backpressure.ts'
-import { type Lane, LaneTable } from '../../../../src/coordinator/lane-table.ts'
+import type { Lane } from '../../../../src/coordinator/lane-table.ts'
 import type { PendingBounds } from '../../../../src/coordinator/options.ts'
-import { type LaneOptions, planLane } from '../../../../src/model/lane.ts'
+import type { LaneOptions } from '../../../../src/model/lane.ts'
+import { range } from '../../../support/range.ts'
+import { laneTable } from '../support/rig.ts'
 
 const NONE: PendingBounds = { maxPending: Infinity, maxPendingBytes: Infinity, waitsWhenFull: true }
 let accepted: string[] = []
@@ -17,14 +19,7 @@ beforeEach(() => {
 })
 
 function roomOf(lanes: Record<string, LaneOptions>, bounds: Partial<PendingBounds> = {}) {
-  const plans = Object.entries(lanes).map(([name, options]) => planLane(name, options))
-  const needs = plans.map(() => ({
-    owners: 0,
-    isBinding: false,
-    minConcurrency: 0,
-    rate: undefined,
-  }))
-  const table = new LaneTable(plans, needs)
+  const table = laneTable(lanes)
   const room = new Backpressure(table, { ...NONE, ...bounds })
   const wait = (lane: Lane, name: string, bytes = 0) =>
     room.wait(lane, {
@@ -150,7 +145,7 @@ test('of those that wait some leave: the others are let in in their order', () =
   const { room, lane, wait } = roomOf({ a: { maxPending: 1 } })
   const a = lane('a')
   a.submitted = 1
-  const leaves = Array.from({ length: 1000 }, (_, i) => wait(a, String(i)))
+  const leaves = range(1000).map((i) => wait(a, String(i)))
   for (const [i, leave] of leaves.entries()) if (i % 10 !== 3) leave()
   expect(room.waitingIn(a)).toBe(100)
   leaves[3]!()
@@ -158,7 +153,7 @@ test('of those that wait some leave: the others are let in in their order', () =
   expect(room.waitingIn(a)).toBe(99)
   for (; room.waitingIn(a) > 0; a.completed++) room.release()
   room.release()
-  expect(accepted).toEqual(Array.from({ length: 99 }, (_, i) => String(i * 10 + 13)))
+  expect(accepted).toEqual(range(99).map((i) => String(i * 10 + 13)))
   leaves[13]!()
   expect([room.waitingIn(a), refused]).toEqual([0, []])
 })
@@ -171,7 +166,7 @@ test('two hundred thousand that wait are let in, or leave in any order, in a mom
   for (let i = 0; i < 200_000; i++) wait(a, '')
   for (; room.waitingIn(a) > 0; a.completed++) room.release()
   expect(accepted).toHaveLength(200_000)
-  const leaves = Array.from({ length: 200_000 }, () => wait(a, ''))
+  const leaves = range(200_000).map(() => wait(a, ''))
   for (const leave of leaves.slice(0, 100_000)) leave()
   for (const leave of leaves.reverse()) leave()
   expect(room.waitingIn(a)).toBe(0)

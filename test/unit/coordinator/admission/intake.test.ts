@@ -8,7 +8,7 @@ import { type Command, CommandState } from '../../../../src/coordinator/command.
 import { LaneTable } from '../../../../src/coordinator/lane-table.ts'
 import { planManager, type QueueManagerOptions } from '../../../../src/coordinator/options.ts'
 import type { CommandOptions } from '../../../../src/model/command.ts'
-import { rankOf } from '../../../../src/model/lane.ts'
+import { laneNeeds, rankOf } from '../../../../src/model/lane.ts'
 import { services } from '../support/rig.ts'
 
 function intakeOf(options: QueueManagerOptions = {}) {
@@ -17,12 +17,7 @@ function intakeOf(options: QueueManagerOptions = {}) {
     partitions: { strategy: 'hash', count: 4 },
     ...options,
   })
-  const needs = plan.lanes.map(() => ({
-    owners: 0,
-    isBinding: false,
-    minConcurrency: 0,
-    rate: undefined,
-  }))
+  const needs = plan.lanes.map((lane) => laneNeeds(lane, 4))
   const accepted: Command[] = []
   const given = services(undefined, undefined, (command) => accepted.push(command))
   const lanes = new LaneTable(plan.lanes, needs)

@@ -4,6 +4,7 @@ import { ANY_PARTITION } from '../../../../src/coordinator/command.ts'
 import { isShared, type ManagerPlan, planManager } from '../../../../src/coordinator/options.ts'
 import { PartitionConfig, STRATEGIES, takesKeys } from '../../../../src/model/partition-config.ts'
 import { stableHash } from '../../../../src/schedule/hash.ts'
+import { range } from '../../../support/range.ts'
 import { lane, typesOf } from '../support/rig.ts'
 
 const types = typesOf('add', 'burn')
@@ -35,7 +36,7 @@ test('exactly balanced shares one backlog, and exactly balanced and roundRobin r
 
 test('roundRobin takes the partitions in turn, from the first', () => {
   const place = createPlacer(plan(PartitionConfig.roundRobin(3)))
-  const places = Array.from({ length: 7 }, () => place(lane(), add, undefined, 0))
+  const places = range(7).map(() => place(lane(), add, undefined, 0))
   expect(places).toEqual([0, 1, 2, 0, 1, 2, 0])
   expect(createPlacer(plan(PartitionConfig.roundRobin(1)))(lane(), add, undefined, 0)).toBe(0)
 })

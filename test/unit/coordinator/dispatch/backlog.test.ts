@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import type { Command } from '../../../../src/coordinator/command.ts'
 import { Backlog } from '../../../../src/coordinator/dispatch/backlog.ts'
 import type { Admission } from '../../../../src/schedule/scheduler.ts'
+import { range } from '../../../support/range.ts'
 import { command, LANES, lane } from '../support/rig.ts'
 
 const ALL: Admission<Command> = { isUnderMin: () => false, admits: () => true }
@@ -186,8 +187,8 @@ test('one whose turn has come is as urgent as it is now, beside others of its ke
 test('settled commands are let go of once most that wait are such, and the others stay', () => {
   const backlog = new Backlog(LANES, 1)
   const own = lane()
-  const ordered = Array.from({ length: 2_000 }, () => command({ home: 0, lane: own }))
-  const held = Array.from({ length: 2_000 }, () => command({ home: 0, lane: own, key: 'a' }))
+  const ordered = range(2_000).map(() => command({ home: 0, lane: own }))
+  const held = range(2_000).map(() => command({ home: 0, lane: own, key: 'a' }))
   for (const each of ordered) backlog.offer(each, 0)
   for (const each of held) backlog.hold(each, 0)
   const settle = (all: readonly Command[]) => {

@@ -8,11 +8,12 @@ import type { InFlightWindow } from '../../../../src/coordinator/threads/in-flig
 import { CoordinatorCommons } from '../../../../src/memory/commons.ts'
 import { type LaneOptions, laneNeeds, rankOf } from '../../../../src/model/lane.ts'
 import { SeatState } from '../../../../src/schedule/group-ring.ts'
+import { range } from '../../../support/range.ts'
 import { command, LANES, laneTable, Rig, services } from '../support/rig.ts'
 
 /** A dispatcher over partitions; shared means that commands may go to any of them. */
 function dispatcherOver(count: number, isShared: boolean, lanes = LANES, concurrency = 1) {
-  const rigs = Array.from({ length: count }, (_, i) => new Rig(i, 65_536, lanes, concurrency))
+  const rigs = range(count).map((i) => new Rig(i, 65_536, lanes, concurrency))
   const backlog = new Backlog(lanes, isShared ? 1 : count)
   const needs = lanes.map((plan) => laneNeeds(plan, count))
   const partitions = rigs.map(({ handle }) => handle)
@@ -39,6 +40,18 @@ function fillOneAtATime(estimateUs: number) {
 
 function bind(window: InFlightWindow, pending: Command): boolean {
   return window.bind(pending, pending.rank)
+}
+
+/** Runs the next bound command of a partition, which has room for another then. */
+function runNext(rig: Rig, dispatcher: Dispatcher): Command | undefined {
+  dispatcher.flush()
+  const next = rig.start()
+  if (next === undefined) return undefined
+  const ran = rig.bound.commandOf(next.id)
+  rig.finish(next.id, 0)
+  rig.bound.drain()
+  dispatcher.refill()
+  return ran
 }
 
 const LONG = { estimateUs: 20_000 }
@@ -278,9 +291,9 @@ test('a limited lane that has all it may have bound gives up its last for a more
   place(63, 5)
   expect(load.count).toBe(bound)
   dispatcher.flush()
-  expect(rigs[0]!.runAll()).toEqual([62, 63, ...Array.from({ length: bound - 2 }, (_, i) => i + 1)])
+  expect(rigs[0]!.runAll()).toEqual([62, 63, ...range(bound - 2).map((i) => i + 1)])
   const rest = backlog.takeAll(0).map(({ sequence }) => sequence)
-  expect(rest).toEqual(Array.from({ length: 63 - bound }, (_, i) => bound - 1 + i))
+  expect(rest).toEqual(range(63 - bound).map((i) => bound - 1 + i))
 })
 
 test('when nothing changes by itself there is no moment to look again, else there is', () => {
@@ -407,15 +420,7 @@ test('what comes while nothing waits is bound as it is, and then groups take tur
   for (let sequence = 1; sequence <= 6; sequence++) place(sequence, 'flood')
   place(7, 'other')
   expect([rigs[0]!.bound.load.count, backlog.size, backlog.turns.groupCount]).toEqual([2, 1, 2])
-  const ran: (string | undefined)[] = []
-  for (let i = 0; i < 7; i++) {
-    dispatcher.flush()
-    const { id } = rigs[0]!.start()!
-    ran.push(rigs[0]!.bound.commandOf(id)!.group)
-    rigs[0]!.finish(id, 0)
-    rigs[0]!.bound.drain()
-    dispatcher.refill()
-  }
+  const ran = range(7).map(() => runNext(rigs[0]!, dispatcher)!.group)
   expect(ran.indexOf('other')).toBe(4)
   expect(backlog.turns.groupCount).toBe(0)
 })
@@ -433,16 +438,11 @@ test('commands without a group do not keep those with one from their turns', () 
   for (const group of ['a', 'a', 'b']) place(group)
   const ran: (string | undefined)[] = []
   for (let i = 0; i < 12; i++) {
-    dispatcher.flush()
-    const { id } = rigs[0]!.start()!
-    ran.push(rigs[0]!.bound.commandOf(id)!.group)
-    rigs[0]!.finish(id, 0)
-    rigs[0]!.bound.drain()
-    dispatcher.refill()
+    ran.push(runNext(rigs[0]!, dispatcher)!.group)
     // As many come as go.
     place()
   }
-  const none = Array.from({ length: 5 }, () => undefined)
+  const none = range(5).map(() => undefined)
   expect(ran).toEqual([...none, 'a', 'a', 'b', ...none.slice(1)])
 })
 
@@ -460,12 +460,7 @@ test('a command whose group had its turn later does not push out a bound one of 
   place('next', 'z')
   for (const [group, key] of ['a1', 'bk', 'a2', 'ak']) place(group!, key!)
   const bind = vi.spyOn(rig.bound, 'bind')
-  for (let left = 3; left > 0; left--) {
-    dispatcher.flush()
-    rig.finish(rig.start()!.id, 0)
-    rig.bound.drain()
-    dispatcher.refill()
-  }
+  for (let left = 3; left > 0; left--) runNext(rig, dispatcher)
   // All but the one whose key is busy, each once.
   expect([bind.mock.calls.length, rig.bound.load.count]).toEqual([4, 4])
 })
@@ -480,15 +475,11 @@ test('one that leaves the order for its key, and gets its old place back, takes 
     command({ lane, rank, home: 0, sequence, group: 'g', key, ...LONG })
   const runAll = () => {
     const ran: number[] = []
-    for (;;) {
-      dispatcher.refill()
-      dispatcher.flush()
-      const next = rig.start()
-      if (next === undefined) return ran
-      ran.push(rig.bound.commandOf(next.id)!.sequence)
-      rig.finish(next.id, 0)
-      rig.bound.drain()
+    dispatcher.refill()
+    for (let one = runNext(rig, dispatcher); one !== undefined; one = runNext(rig, dispatcher)) {
+      ran.push(one.sequence)
     }
+    return ran
   }
   dispatcher.place(made(1, 'a'))
   expect(runAll()).toEqual([1])

@@ -1,10 +1,9 @@
 // Stream reader: what its caller sees of values, ends and failures, and what its producer gets.
 
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
 import { LEFT, StreamReader } from '../../../../src/coordinator/results/stream-reader.ts'
 import { CREDIT_MAX } from '../../../../src/wire/result-record.ts'
+import { collectGarbage } from '../../../support/garbage.ts'
 
 const LOT = CREDIT_MAX / 2
 
@@ -209,8 +208,6 @@ test('a submit that is refused rejects the first that waits', async () => {
 })
 
 test('a stream without end is read in memory that does not grow', async () => {
-  setFlagsFromString('--expose-gc')
-  const collect = runInNewContext('gc') as () => void
   const { reader, first } = begun()
   reader.push('first', 1)
   await first
@@ -227,7 +224,7 @@ test('a stream without end is read in memory that does not grow', async () => {
     await reader.next()
   }
   await settled()
-  collect()
+  collectGarbage()
   const kept = taken.flatMap((ref) => ref.deref() ?? [])
   expect(taken).toHaveLength(20)
   // Taken values are let go in lots: of those pushed a thousand ago one may be left, and the last

@@ -3,9 +3,10 @@
 import { expect, test } from 'vitest'
 import { Elastic } from '../../../../src/coordinator/threads/elastic.ts'
 import { PartitionHandle } from '../../../../src/coordinator/threads/partition-handle.ts'
+import { range } from '../../../support/range.ts'
 
 function rig(count: number, min: number, free = 2 ** 40) {
-  const partitions = Array.from({ length: count }, (_, index) => new PartitionHandle(index))
+  const partitions = range(count).map((index) => new PartitionHandle(index))
   for (const partition of partitions) partition.isDormant = true
   const load = { demand: 0, free }
   const supervisor = {

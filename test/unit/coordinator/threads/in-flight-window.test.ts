@@ -2,6 +2,7 @@ import { expect, test, vi } from 'vitest'
 import type { Command } from '../../../../src/coordinator/command.ts'
 import type { InFlightWindow } from '../../../../src/coordinator/threads/in-flight-window.ts'
 import { SLOT_COUNT } from '../../../../src/memory/layout.ts'
+import { range } from '../../../support/range.ts'
 import { command, laneTable, Rig } from '../support/rig.ts'
 
 const RESERVED = 64
@@ -273,7 +274,7 @@ test('it says how much work is ahead of a rank', () => {
 
 test('after a death finished results are delivered, and what is left is told apart by its start', () => {
   const rig = new Rig()
-  const settled = Array.from({ length: 4 }, () => vi.fn())
+  const settled = range(4).map(() => vi.fn())
   for (const [i, each] of settled.entries()) bind(rig.bound, command({ sequence: i }, each))
   rig.bound.flush()
   rig.finish(rig.start()!.id, 'finished')
@@ -402,7 +403,7 @@ test('after many revocations the partition is asked to drop what was revoked', (
   const { bound } = rig
   const kept = command({ rank: 1 })
   bind(bound, kept)
-  const revoked = Array.from({ length: 150 }, () => command({ rank: 9 }))
+  const revoked = range(150).map(() => command({ rank: 9 }))
   for (const one of revoked) bind(bound, one)
   bound.flush()
   for (const one of revoked) expect(one.revoke()).toBe(true)

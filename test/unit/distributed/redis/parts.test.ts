@@ -19,6 +19,8 @@ import { assign } from '../../../../src/distributed/redis/ownership.ts'
 import { checkServer, factsOf, findingsOf } from '../../../../src/distributed/redis/start-check.ts'
 import { resultsOf, wakeOf } from '../../../../src/distributed/redis/subscriptions.ts'
 import { PartitionConfig } from '../../../../src/model/partition-config.ts'
+import { resultOf } from '../../../support/envelopes.ts'
+import { range } from '../../../support/range.ts'
 
 const lanes = [
   { laneId: 'fast', max: 10 },
@@ -120,7 +122,7 @@ test('a partition is looked after when the first of its times has come', () => {
 
 test('every worker gets as many partitions as any other, or one more', () => {
   for (let workers = 1; workers < 12; workers++) {
-    const members = Array.from({ length: workers }, (_, i) => `worker-${i}`)
+    const members = range(workers).map((i) => `worker-${i}`)
     const owners = assign(members, 64)
     const counts = members.map((member) => owners.filter((owner) => owner === member).length)
     expect(Math.max(...counts)).toBeLessThanOrEqual(Math.ceil(64 / workers))
@@ -342,15 +344,7 @@ test('wakes and results are read as far as they make sense', () => {
   ]) {
     expect(wakeOf(Buffer.from(text))).toBe(undefined)
   }
-  const times = { durationMs: 1, completedAt: 2 }
-  const result = {
-    commandId: 'c',
-    partitionId: 0,
-    workerId: 'w',
-    success: true,
-    retryCount: 0,
-    ...times,
-  }
+  const result = resultOf('c')
   const bytes = encodeResult(result, true, 1024)
   const whole = pack([bytes, Buffer.from('no result'), bytes])
   expect(resultsOf(whole, 1024)).toEqual([result, result])
