@@ -1,6 +1,7 @@
 // Queue: the command that looks at a queue, and at the commands in it that failed for good.
 // Thread: main.   Owns: what its flags mean.
 
+import { inspect } from 'node:util'
 import { boolean, integer, milliseconds, text } from '../base/options.ts'
 import type { FoundCommand, LeasedQueue } from '../index.ts'
 import { type CliCommand, EXIT_OK, UsageError } from './command-line.ts'
@@ -158,7 +159,17 @@ function print(command: FoundCommand, isRedacted: boolean): void {
     value: isRedacted ? undefined : result?.value,
     payload: isRedacted ? undefined : envelope?.payload,
   }
-  console.log(toJson(line))
+  console.log(lineOf(line))
+}
+
+/** One that JSON cannot hold leaves the other commands their lines. */
+function lineOf(line: { readonly value: unknown; readonly payload: unknown }): string {
+  try {
+    return toJson(line)
+  } catch {
+    const [value, payload] = [line.value, line.payload].map((each) => each && inspect(each))
+    return toJson({ ...line, value, payload })
+  }
 }
 
 function dateOf(ms: number | undefined): string | undefined {

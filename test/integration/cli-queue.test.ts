@@ -464,6 +464,20 @@ describeWithRedis('the queue from the command line', () => {
     }
   })
 
+  test('a payload that holds itself leaves the other commands their lines', async () => {
+    const name = newName()
+    await using queue = await RedisDistributedQueue.open({ url: redis.url, queue: name })
+    await using submitter = new Submitter(queue)
+    const ring: Record<string, unknown> = { n: 1 }
+    ring.self = ring
+    await within(submitter.enqueue('prompt', 'echo', ring), 'one that holds itself')
+    await within(submitter.enqueue('prompt', 'echo', { n: 2 }), 'another')
+    const { code, results } = await askQueue(name, 'peek')
+    const texts = results.map((each) => JSON.stringify((each as { payload?: unknown }).payload))
+    expect(texts.sort()).toEqual([expect.stringContaining('[Circular *1]'), '{"n":2}'])
+    expect(code).toBe(0)
+  })
+
   test('--key is refused where the queue keeps no order', async () => {
     const name = await newQueue(PartitionConfig.balanced(8))
     const { code, stderr } = await run(name, [{ payload: { user: 1 } }], '--key', 'user')
