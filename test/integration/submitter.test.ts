@@ -115,11 +115,31 @@ test('wrong commands are refused one by one, and the others go through', async (
   const refused = async (promise: Promise<unknown>) => (await failure(promise, 'it')).code
   expect(await refused(submitter.submit('no lane', 'echo'))).toBe('CORELANE_INVALID_ENVELOPE')
   expect(await refused(submitter.submit('query', '../echo'))).toBe('CORELANE_INVALID_ENVELOPE')
+  for (const [lane, type] of [
+    ['', 'echo'],
+    ['query', ''],
+  ] as const) {
+    const first = openSubmitter(queue).submit(lane, type)
+    expect(await refused(first)).toBe('CORELANE_INVALID_ENVELOPE')
+  }
   const wrong = { priority: 300 }
   expect(await refused(submitter.submit('query', 'echo', 1, wrong))).toBe('CORELANE_INVALID_OPTION')
   const keyless = openSubmitter(openQueue(PartitionConfig.roundRobin(2)))
   const keyed = keyless.submit('query', 'echo', 1, { key: 'a' })
   expect(await refused(keyed)).toBe('CORELANE_INVALID_ENVELOPE')
+})
+
+test('enqueueMany rejects with what is wrong with its list, and leaves no rejection behind', async () => {
+  const submitter = openSubmitter(openQueue(one))
+  const refusal = async (list: unknown) => failure(submitter.enqueueMany(list as never), 'a list')
+  expect(await refusal(undefined)).toBeInstanceOf(TypeError)
+  expect(await refusal([null])).toMatchObject({ code: 'CORELANE_INVALID_ENVELOPE' })
+  // An unhandled rejection of the first would fail this file.
+  function* half() {
+    yield { lane: 'no lane', type: 'echo' }
+    throw new RangeError('half-way')
+  }
+  expect(await refusal(half())).toMatchObject({ message: 'half-way' })
 })
 
 test('while the queue is down submits are kept, until their time is over', async () => {

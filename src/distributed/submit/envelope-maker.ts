@@ -37,9 +37,9 @@ export class EnvelopeMaker {
   /** Commands that have gone by turn. */
   #count = 0
   #ids = 0
-  /** The names that were checked last: most commands have the same. */
-  #lane = ''
-  #type = ''
+  /** The names that were checked last, at first two that are valid: most commands have the same. */
+  #lane = 'lane'
+  #type = 'type'
 
   /** @param options - Of the submitter, checked and complete. */
   constructor(

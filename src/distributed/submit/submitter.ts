@@ -220,10 +220,15 @@ export class Submitter<M = AnyHandlers> {
    * @param commands - Each with its lane, its type and its options.
    * @returns In their order; rejects with the first that is refused, while the others are kept.
    */
-  enqueueMany(commands: Iterable<NewCommand>): Promise<Enqueued[]> {
-    const all = Array.from(commands, ({ lane, type, payload, ...options }) =>
-      this.#submit(lane, type, payload, options, false),
-    )
+  async enqueueMany(commands: Iterable<NewCommand>): Promise<Enqueued[]> {
+    const all: Promise<unknown>[] = []
+    for (const command of commands) {
+      const { lane, type, payload, ...options } = command ?? ({} as NewCommand)
+      const enqueued = this.#submit(lane, type, payload, options, false)
+      // If the source fails half-way, it is not waited for.
+      enqueued.catch(() => {})
+      all.push(enqueued)
+    }
     return Promise.all(all) as Promise<Enqueued[]>
   }
 
