@@ -141,7 +141,7 @@ class Inline {
     payloads: Iterable<unknown>,
     options?: CommandOptions,
   ): Promise<unknown[]> {
-    checkSource('submitMany.payloads', payloads)
+    checkSource('submitMany.payloads', payloads, false)
     return Promise.all([...payloads].map((one) => this.submit(lane, type, one, options)))
   }
 

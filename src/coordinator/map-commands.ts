@@ -89,15 +89,26 @@ export async function* mapCommands<T>(
     // Both ways, so that a failure counts as handled until its turn comes.
     flight.result.then(settled, settled)
   }
+  const close = async () => {
+    if (!isSourceOpen) return
+    isSourceOpen = false
+    const closed = (async () => iterator.return?.())()
+    // A generator's `return` waits for its pending `next`, which may never come.
+    if (reading === undefined) await closed
+    else closed.catch(() => {})
+  }
   try {
     for (;;) {
       if (isSourceOpen && reading === undefined && inFlight < concurrency) read()
       if (hasRead) {
         hasRead = false
-        const step = await reading!
+        const next = reading!
         reading = undefined
-        if (step.done) isSourceOpen = false
-        else launch(step.value)
+        // One that throws has ended.
+        isSourceOpen = false
+        const step = await next
+        isSourceOpen = step.done !== true
+        if (!step.done) launch(step.value)
       } else if (flights.first?.isSettled) {
         const { input, index, result } = flights.shift()!
         inFlight--
@@ -112,11 +123,12 @@ export async function* mapCommands<T>(
         })
       }
     }
+  } catch (error) {
+    // The failure counts, whatever the source says to its end.
+    await close().catch(() => {})
+    throw error
   } finally {
-    if (reading !== undefined) {
-      // A generator's `return` waits for its pending `next`, which may never come.
-      void Promise.resolve(iterator.return?.()).catch(() => {})
-    } else if (isSourceOpen) await iterator.return?.()
+    await close()
   }
 }
 
@@ -146,17 +158,22 @@ async function nextOf<T>(iterator: AsyncIterator<T> | Iterator<T>): Promise<Iter
 }
 
 function iterate<T>(source: AsyncIterable<T> | Iterable<T>): AsyncIterator<T> | Iterator<T> {
-  checkSource('map.source', source)
+  checkSource('map.source', source, true)
   // A string is a source too.
   const { [Symbol.asyncIterator]: open } = source as Partial<AsyncIterable<T>>
   return open === undefined ? (source as Iterable<T>)[Symbol.iterator]() : open.call(source)
 }
 
-/** Refuses what cannot be iterated: where the lane was left out, the payloads came as the type. */
-export function checkSource(option: string, source: unknown): void {
+/**
+ * Refuses what cannot be iterated: where the lane was left out, the payloads came as the type.
+ *
+ * @param mayWait - Whether it may be iterated asynchronously.
+ */
+export function checkSource(option: string, source: unknown, mayWait: boolean): void {
   const { [Symbol.asyncIterator]: open, [Symbol.iterator]: start } = Object(source)
-  if (open !== undefined || start !== undefined) return
+  if (start !== undefined || (mayWait && open !== undefined)) return
   const received = show(source)
-  const allowed = 'something that can be iterated, after lane and type'
+  const only = open === undefined ? '' : ' at once (map takes what comes in time)'
+  const allowed = `something that can be iterated${only}, after lane and type`
   throw laneError('CORELANE_INVALID_OPTION', { option, received, allowed })
 }

@@ -203,7 +203,7 @@ class Manager<M, L extends string> {
     payloads: Iterable<PayloadGiven<M, K, P>>,
     options?: CommandOptions,
   ): Promise<ResultOf<M, K>[]> {
-    checkSource('submitMany.payloads', payloads)
+    checkSource('submitMany.payloads', payloads, false)
     const { intake } = this.#runtime
     const submitAll = async (calledAtMs?: number) => {
       const batch = new Batch()

@@ -246,6 +246,11 @@ test('payloads that cannot be iterated are refused, as when the lane was left ou
     code: 'CORELANE_INVALID_OPTION',
     message: expect.stringContaining('submitMany.payloads is undefined; allowed: something that'),
   })
+  async function* later() {
+    yield 1
+  }
+  const waiting = failure(manager.submitMany('query', 'echo', later() as never), 'submitMany')
+  expect(await waiting).toMatchObject({ message: expect.stringContaining('(map takes what') })
   for (const [source, received] of [
     [undefined, 'undefined'],
     [5, '5'],

@@ -1,5 +1,5 @@
 import { inspect } from 'node:util'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { checkOptions } from '../../../src/base/options.ts'
 import {
   MAP_RULES,
@@ -174,6 +174,31 @@ test('what the source throws ends the iteration', async () => {
     throw new Error('source')
   }
   await expect(collect(mapCommands(broken(), bounds(1, true), double))).rejects.toThrow('source')
+})
+
+test('the failure of a command goes before what the source throws when it is closed', async () => {
+  const fail = () => Promise.reject(new Error('command'))
+  const next = async () => ({ done: false, value: 1 })
+  const closes = () => {
+    throw new Error('closing')
+  }
+  const items = { [Symbol.asyncIterator]: () => ({ next, return: closes }) }
+  await expect(collect(mapCommands(items, bounds(1, true), fail))).rejects.toThrow('command')
+  // Where nothing else failed it is the failure.
+  const left = mapCommands(items, bounds(1, true), double)
+  await left.next()
+  await expect(left.return()).rejects.toThrow('closing')
+})
+
+test('a source whose next throws is not closed, as one that has ended is not', async () => {
+  const closed = vi.fn()
+  const fails = () => Promise.reject(new Error('source'))
+  for (const next of [fails, async () => ({ done: true, value: undefined })]) {
+    const items = { [Symbol.asyncIterator]: () => ({ next, return: closed }) }
+    const results = collect(mapCommands(items as AsyncIterable<number>, bounds(1, true), double))
+    await results.catch((error) => expect(error.message).toBe('source'))
+  }
+  expect(closed).not.toHaveBeenCalled()
 })
 
 test('what submit throws ends the iteration and closes the source', async () => {
