@@ -98,6 +98,8 @@ class EventListener {
   readonly listener: (event: LaneEvent) => void
   readonly #context = new CallContext()
   #kept: LaneEvent[] = []
+  /** Whether it was taken off: it is called no more, with what it has kept neither. */
+  isOff = false
 
   constructor(name: LaneEventName, listener: (event: LaneEvent) => void) {
     this.name = name
@@ -121,7 +123,7 @@ class EventListener {
     const events = this.#kept
     this.#kept = []
     this.#context.call(() => {
-      for (const event of events) callListener(this.listener, event)
+      for (const event of events) if (!this.isOff) callListener(this.listener, event)
     }, undefined)
   }
 }
@@ -218,6 +220,7 @@ export class EventHub {
       if (!(one instanceof EventListener) || one.name !== event || one.listener !== listener)
         continue
       this.#subscriptions.delete(one)
+      one.isOff = true
       break
     }
     this.#update()

@@ -69,6 +69,21 @@ test('beyond its capacity a subscription drops the oldest and counts them', asyn
   expect((await subscription.next()).value?.event).toBe('queue.shutdown.complete')
 })
 
+test('a listener that takes itself off is called no more, also with what came in the same step', async () => {
+  const { hub } = hubOf()
+  const seen: string[] = []
+  const once = ({ event }: { readonly event: string }) => {
+    seen.push(event)
+    hub.off('queue.shutdown.started', once)
+  }
+  hub.on('queue.shutdown.started', once)
+  hub.on('queue.shutdown.complete', ({ event }) => seen.push(event))
+  for (let i = 0; i < 3; i++) hub.lane('queue.shutdown.started')
+  hub.lane('queue.shutdown.complete')
+  await Promise.resolve()
+  expect(seen).toEqual(['queue.shutdown.started', 'queue.shutdown.complete'])
+})
+
 test('an event costs the same whatever the capacity of a full subscription, and so does reading', async () => {
   const timeOf = async (capacity: number) => {
     const { hub } = hubOf()
