@@ -81,6 +81,13 @@ function textOf(error: object, key: string, fallback: string): string {
   return describe(value)
 }
 
+/** What was thrown, in a few words. Never throws. */
+export function wordsOf(thrown: unknown): string {
+  if (isErrorValue(thrown))
+    return `${textOf(thrown, 'name', 'Error')}: ${textOf(thrown, 'message', '')}`
+  return typeof thrown === 'string' ? thrown : describe(thrown)
+}
+
 /** Fills in the class to rebuild, and the name. */
 function encodeClass(error: object, head: ErrorHead): void {
   head.name = textOf(error, 'name', 'Error')

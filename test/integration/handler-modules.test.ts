@@ -8,6 +8,7 @@ import { Ledger } from '../support/ledger.ts'
 import { create, fixture, moduleOf, open } from '../support/managers.ts'
 
 const one = { partitions: { count: 1 } } as const
+const ODD = "const error = Object.assign(new Error('odd'), { name: { toString: 1 } })"
 
 test('a CommonJS module serves its exported functions, and its setup runs', async () => {
   const manager = await open('plain.cjs', one)
@@ -107,6 +108,14 @@ const broken: Record<string, { text: string; says: RegExp; cause?: object }> = {
     text: 'export const a = () => 1; setTimeout(() => { throw new TypeError("timer") }); await new Promise(() => {})',
     says: /TypeError: timer/,
   },
+  'throws what has no text': {
+    text: 'export const a = () => 1; throw { toString: 1 }',
+    says: /: an object$/,
+  },
+  'throws an error whose name is none': {
+    text: `export const a = () => 1; ${ODD}; throw error`,
+    says: /: an object: odd$/,
+  },
 }
 
 test.each(Object.entries(broken))(
@@ -122,6 +131,17 @@ test.each(Object.entries(broken))(
     expect((await failure(manager.run('a'), 'a command')).code).toBe('CORELANE_CLOSED')
   },
 )
+
+test('a thread that ends by an error whose name is none costs its own command alone', async () => {
+  const handlers = moduleOf(`
+    export const echo = (value) => value
+    export const late = () => new Promise(() => setTimeout(() => { ${ODD}; throw error }))`)
+  const manager = create('plain.cjs', { ...one, handlers })
+  const error = await failure(manager.run('late'), 'the one that fails')
+  expect(error.code).toBe('CORELANE_PARTITION_LOST')
+  expect(error.message).toContain('(an object: odd)')
+  expect(await within(manager.run('echo', 1), 'another')).toBe(1)
+})
 
 test('start rejects for a module that is missing, naming it', async () => {
   const manager = create('no-such-module.js', { partitions: { count: 2 } })

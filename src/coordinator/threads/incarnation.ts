@@ -25,6 +25,7 @@ import type {
   NestedSubmit,
   PartitionControl,
 } from '../../wire/control.ts'
+import { wordsOf } from '../../wire/error-codec.ts'
 import { isErrorValue } from '../../wire/families.ts'
 import { OutputReader } from '../../wire/output.ts'
 import { fromSideValue, SidePort } from '../../wire/side-payload.ts'
@@ -487,9 +488,7 @@ export class Incarnation {
    */
   lostError(stage: string, started: boolean, given?: Error): LaneError {
     const { code, cause } = this.#exit ?? { code: -1, cause: given }
-    const reason = isErrorValue(cause)
-      ? `${cause.name}: ${cause.message}`
-      : `its thread exited with code ${code}`
+    const reason = isErrorValue(cause) ? wordsOf(cause) : `its thread exited with code ${code}`
     return laneError(
       'CORELANE_PARTITION_LOST',
       { partition: this.partition, reason, stage, started, exitCode: code, crash: this.#crash },

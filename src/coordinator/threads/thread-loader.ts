@@ -6,7 +6,7 @@ import { timers } from '../../base/clock.ts'
 import { type LaneError, laneError } from '../../base/errors.ts'
 import { VERSION } from '../../base/version.ts'
 import type { LoadReport } from '../../wire/control.ts'
-import { isErrorValue } from '../../wire/families.ts'
+import { wordsOf } from '../../wire/error-codec.ts'
 import { fromSideValue } from '../../wire/side-payload.ts'
 import type { Incarnation, ThreadObserver } from './incarnation.ts'
 import type { ThreadPlan } from './thread-plan.ts'
@@ -154,9 +154,8 @@ export class ThreadLoader {
    * @param cause - Why.
    */
   loadError(cause: unknown, { handlers }: { readonly handlers: string | undefined }): LaneError {
-    const text = isErrorValue(cause) ? `${cause.name}: ${cause.message}` : String(cause)
     // The user's module is imported by that of threads.
-    const reason = text.replace(/ imported from .*corelane-entry\.cjs$/, '')
+    const reason = wordsOf(cause).replace(/ imported from .*corelane-entry\.cjs$/, '')
     return laneError('CORELANE_HANDLERS_FAILED', { module: handlers ?? '', reason }, cause)
   }
 }
