@@ -4,15 +4,16 @@
 
 import { MessageChannel } from 'node:worker_threads'
 import { AbortListeners } from '../base/abort-listeners.ts'
-import { timers, whenSettled } from '../base/clock.ts'
+import { callListener, timers, whenSettled } from '../base/clock.ts'
 import { laneError, show } from '../base/errors.ts'
-import { checkGiven, checkOptions } from '../base/options.ts'
+import { checkGiven, checkOptions, invalidOption } from '../base/options.ts'
 import {
   COMMAND_RULES,
   type CommandContext,
   type CommandInfo,
   type CommandOptions,
   type CommandOutcome,
+  NESTED_RULES,
   type NestedOptions,
 } from '../model/command.ts'
 import { isMoved } from '../model/handler-module.ts'
@@ -30,8 +31,15 @@ import {
   type MapPlan,
   mapCommands,
 } from './map-commands.ts'
-import { type ManagerPlan, planManager, type QueueManagerOptions } from './options.ts'
+import {
+  type BroadcastOptions,
+  type ManagerPlan,
+  planBroadcast,
+  planManager,
+  type QueueManagerOptions,
+} from './options.ts'
 import type { QueueManager } from './queue-manager.ts'
+import type { StreamReader } from './results/stream-reader.ts'
 
 /** Options of an inline manager. */
 export interface InlineOptions<M, L extends string> {
@@ -152,7 +160,7 @@ class Inline {
   }
 
   async *stream(lane: string, type: string, payload?: unknown, options?: CommandOptions) {
-    const given = await this.#command(lane, type, payload, options, (value) => value)
+    const given = await this.#command(lane, type, payload, options, 'stream')
     if (!given.ok) throw given.error
     const source = given.value as AsyncIterable<unknown> & Iterable<unknown>
     const iterator = source?.[Symbol.asyncIterator]?.() ?? source?.[Symbol.iterator]?.()
@@ -175,8 +183,8 @@ class Inline {
     }
   }
 
-  execute(lane: string, type: string, payload?: unknown, options?: CommandOptions) {
-    return this.#command(lane, type, payload, options, (value) => sent(value, 'result'))
+  async execute(lane: string, type: string, payload?: unknown, options?: CommandOptions) {
+    return this.#command(lane, type, payload, options, 'plain')
   }
 
   handlers(): HandlersProxy<Record<string, Run>> {
@@ -185,11 +193,13 @@ class Inline {
     return createHandlersProxy(run, () => this.#handlers)
   }
 
-  async broadcast(type: string, payload?: unknown): Promise<unknown[]> {
+  async broadcast(type: string, payload?: unknown, options?: BroadcastOptions): Promise<unknown[]> {
+    planBroadcast(options)
     return [await this.run(type, payload)]
   }
 
   async room(lane: string): Promise<void> {
+    this.#refuseUnlessRunning(false)
     this.#laneOf(lane)
   }
 
@@ -214,6 +224,9 @@ class Inline {
   }
 
   async advance(ms: number): Promise<void> {
+    if (!Number.isFinite(ms) || ms < 0) {
+      throw invalidOption('advance.ms', show(ms), 'milliseconds, 0 or more')
+    }
     const untilMs = this.#nowMs + ms
     await turn()
     for (;;) {
@@ -227,17 +240,20 @@ class Inline {
     this.#nowMs = untilMs
   }
 
-  async #command(
+  #refuseUnlessRunning(isNested: boolean): void {
+    if (this.#state === 'running' || (isNested && this.#state === 'shutdown')) return
+    throw laneError('CORELANE_CLOSED', { state: this.#state })
+  }
+
+  /** Accepts a command; what it gives never rejects. Throws why it is not accepted. */
+  #command(
     laneName: string,
     type: string,
     given: unknown,
     options: CommandOptions = {},
-    take: (value: unknown) => unknown,
-    isNested = false,
+    kind: 'plain' | 'stream' | 'nested',
   ): Promise<CommandOutcome> {
-    if (this.#state !== 'running' && !(isNested && this.#state === 'shutdown')) {
-      throw laneError('CORELANE_CLOSED', { state: this.#state })
-    }
+    this.#refuseUnlessRunning(kind === 'nested')
     const lane = this.#laneOf(laneName)
     const run = this.#handlers.get(type)
     if (run === undefined) {
@@ -248,28 +264,39 @@ class Inline {
     const { key, transferList, signal } = options
     const { strategy } = this.#plan
     if (key !== undefined && !takesKeys(strategy)) throw keyRefused(strategy)
-    const plan = givenOf({ plan: lane }, options, undefined)?.retry ?? lane.retry
+    const isStream = kind === 'stream'
+    const reader = isStream ? ({} as StreamReader) : undefined
+    const retry = givenOf({ plan: lane }, options, reader)?.retry ?? lane.retry
     if (signal?.aborted) throw laneError('CORELANE_ABORTED', { stage: 'submitted' }, signal.reason)
     const payload = copy(given, 'payload', transferList)
     const id = options.id ?? String(this.#count++)
     const timeoutMs = options.timeoutMs ?? lane.timeoutMs
+    const deadlineMs = options.deadlineMs ?? lane.deadlineMs
+    const deadline = deadlineMs === undefined ? undefined : this.#nowMs + deadlineMs
+    // Values that were taken cannot be taken back.
+    const plan = isStream ? { ...retry, retries: 0 } : retry
+    const take = (value: unknown) => (isStream ? value : sent(value, 'result'))
     const ended = this.#attempts(
-      { id, lane: laneName, type, options, timeoutMs, plan },
+      { id, lane: laneName, type, options, timeoutMs, deadline, plan },
       (context) => whenSettled(run(payload, context), take),
     )
     this.#open.add(ended)
     return ended.finally(() => this.#open.delete(ended))
   }
 
-  async #nested(lane: string, type: string, payload: unknown, options: CommandOptions) {
-    const take = (value: unknown) => copy(value, 'result')
-    const outcome = await this.#command(lane, type, payload, options, take, true)
+  async #nested(lane: string, type: string, payload: unknown, options: NestedOptions = {}) {
+    checkGiven('context.submit', options, NESTED_RULES)
+    const { wait = true, ...others } = options
+    const ended = this.#command(lane, type, payload, others, 'nested')
+    // Its handler does not learn how it ends, as with threads.
+    if (!wait) return undefined
+    const outcome = await ended
     if (outcome.ok) return outcome.value
     throw outcome.error
   }
 
   async #attempts(command: Inlined, run: (context: CommandContext) => Promise<unknown>) {
-    const { id, lane, type, options, plan } = command
+    const { id, lane, type, options, plan, timeoutMs } = command
     let startedAtMs: number | undefined
     const info = (attempt: number): CommandInfo => ({
       id,
@@ -282,16 +309,18 @@ class Inline {
       durationMs: startedAtMs === undefined ? 0 : this.#nowMs - startedAtMs,
     })
     for (let attempt = options.attempt ?? 1, failures = 0; ; attempt++) {
+      const late = timeoutMs && laneError('CORELANE_TIMEOUT', { type, lane, timeoutMs })
       try {
         const waitMs = failures === 0 ? (options.delayMs ?? 0) : retryDelayMs(plan, failures, 0)
         if (waitMs > 0) await this.#until(command, waitMs, undefined, new Promise<never>(() => {}))
         startedAtMs = this.#nowMs
-        const value = await this.#once(command, attempt, run)
+        const value = await this.#once(command, attempt, late, run)
         return { ok: true, value, info: info(attempt) } as const
       } catch (error) {
         failures++
         const isEnded = options.signal?.aborted === true || this.#state === 'closed'
-        const isOver = failures > plan.retries || isEnded
+        const isFinal = error === late && !plan.retryTimeouts
+        const isOver = failures > plan.retries || isEnded || isFinal
         if (isOver || !isWorthRetrying(error, plan.retryable)) {
           return { ok: false, error, info: info(attempt) } as const
         }
@@ -302,9 +331,10 @@ class Inline {
   async #once(
     command: Inlined,
     attempt: number,
+    late: unknown,
     run: (context: CommandContext) => Promise<unknown>,
   ) {
-    const { id, lane, type, options, timeoutMs } = command
+    const { id, lane, type, options, timeoutMs, deadline } = command
     const over = new AbortController()
     const context: CommandContext = {
       id,
@@ -312,28 +342,21 @@ class Inline {
       type,
       key: options.key,
       attempt,
-      deadline: options.deadlineMs === undefined ? undefined : this.#nowMs + options.deadlineMs,
+      deadline,
       startedAt: this.#nowMs,
       partition: 0,
       signal: over.signal,
       get aborted() {
         return over.signal.aborted
       },
-      progress: (value) => options.onProgress?.(sent(value, 'progress')),
-      submit: (
-        nestedLane,
-        nestedType,
-        payload?: unknown,
-        { wait, ...nested }: NestedOptions = {},
-      ) => {
-        const result = this.#nested(nestedLane, nestedType, payload, nested)
-        if (wait !== false) return result
-        // Its handler does not learn how it ends, as with threads.
-        result.catch(() => {})
-        return Promise.resolve(undefined)
+      progress: (value) => {
+        const arrived = sent(value, 'progress')
+        // What has ended reports nothing.
+        if (options.onProgress && !over.signal.aborted) callListener(options.onProgress, arrived)
       },
+      submit: (nestedLane, nestedType, nested?: unknown, given?: NestedOptions) =>
+        this.#nested(nestedLane, nestedType, nested, given),
     }
-    const late = timeoutMs && laneError('CORELANE_TIMEOUT', { type, lane, timeoutMs })
     try {
       // A handler that throws at once rejects, and one that was aborted before is not called.
       const enter = () => (options.signal?.aborted ? undefined : run(context))
@@ -396,6 +419,8 @@ interface Inlined {
   readonly type: string
   readonly options: CommandOptions
   readonly timeoutMs: number | undefined
+  /** When it should have started, in virtual milliseconds. */
+  readonly deadline: number | undefined
   readonly plan: RetryPlan
 }
 

@@ -13,6 +13,7 @@ import {
   boolean,
   checkOptions,
   integer,
+  invalidOption,
   isObject,
   isUrl,
   milliseconds,
@@ -202,6 +203,18 @@ export const BROADCAST_RULES = Object.freeze({
   sticky: boolean(false),
   key: text(undefined),
 }) satisfies OptionRules
+
+/**
+ * Checks the options of a broadcast.
+ *
+ * @throws ConfigError `CORELANE_INVALID_OPTION`.
+ */
+export function planBroadcast(options: BroadcastOptions | undefined): BroadcastOptions {
+  const plan = checkOptions<BroadcastOptions>('broadcast', options, BROADCAST_RULES)
+  if (plan.key === undefined || plan.sticky === true) return plan
+  const received = `${show(plan.key)} without sticky`
+  throw invalidOption('broadcast.key', received, 'a key of a sticky broadcast')
+}
 
 /** Options of a CPU profile. */
 export interface ProfileOptions {

@@ -3,7 +3,7 @@
 
 import { getEnvironmentData } from 'node:worker_threads'
 import { outside } from '../base/async-context.ts'
-import { laneError, show } from '../base/errors.ts'
+import { laneError } from '../base/errors.ts'
 import { checkGiven, checkOptions } from '../base/options.ts'
 import { type CommandOptions, type CommandOutcome, PARTITION_MARKER } from '../model/command.ts'
 import type {
@@ -34,13 +34,13 @@ import {
   mapCommands,
 } from './map-commands.ts'
 import {
-  BROADCAST_RULES,
   type BroadcastOptions,
   DRAIN_RULES,
   handlersUrl,
   type ManagerPlan,
   PROFILE_RULES,
   type ProfileOptions,
+  planBroadcast,
   planManager,
   type QueueManagerOptions,
   RELOAD_RULES,
@@ -309,15 +309,7 @@ class Manager<M, L extends string> {
     ...rest: PayloadArguments<M, K, BroadcastOptions, P>
   ): Promise<ResultOf<M, K>[]>
   async broadcast(type: string, payload?: unknown, options?: BroadcastOptions): Promise<unknown[]> {
-    const checked = checkOptions<BroadcastOptions>('broadcast', options, BROADCAST_RULES)
-    if (checked.key !== undefined && checked.sticky !== true) {
-      throw laneError('CORELANE_INVALID_OPTION', {
-        option: 'broadcast.key',
-        received: `${show(checked.key)} without sticky`,
-        allowed: 'a key of a sticky broadcast',
-      })
-    }
-    return this.#runtime.broadcast(type, payload, checked)
+    return this.#runtime.broadcast(type, payload, planBroadcast(options))
   }
 
   /**

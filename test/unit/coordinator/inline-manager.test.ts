@@ -6,6 +6,7 @@ import { inlineManager } from '../../../src/coordinator/inline-manager.ts'
 import type { CommandContext } from '../../../src/model/command.ts'
 import { move } from '../../../src/model/handler-module.ts'
 import { PartitionConfig } from '../../../src/model/partition-config.ts'
+import { uncaughtBy } from '../../support/uncaught.ts'
 
 class Point {
   readonly x: number
@@ -247,4 +248,103 @@ test('leaving a stream ends its generator, and one that has ended is not ended a
   const failing = manager.stream('query', 'counts', { name: 'failed', count: 0 })
   await expect(failing.next()).rejects.toThrow('failed')
   expect(ended).toEqual(['left', 'whole', 'failed'])
+})
+
+test('a time-out is final unless the policy counts it, and that of a nested command is a failure', async () => {
+  const stuck = vi.fn((_: unknown) => new Promise(() => {}))
+  const outer = (_: unknown, context: CommandContext) =>
+    context.submit('query', 'stuck', 0, { timeoutMs: 10 })
+  const manager = inlineManager({ handlers: { stuck, outer } })
+  const retry = { retries: 2, delayMs: 1 }
+  const withTimeouts = { ...retry, retryTimeouts: true }
+  for (const [type, options, runs] of [
+    ['stuck', { timeoutMs: 10, retry }, 1],
+    ['stuck', { timeoutMs: 10, retry: withTimeouts }, 3],
+    ['outer', { retry }, 3],
+  ] as const) {
+    stuck.mockClear()
+    const error = manager.run(type, 0, options).catch((reason) => reason)
+    await manager.advance(1_000)
+    expect(await error).toMatchObject({ code: 'CORELANE_TIMEOUT' })
+    expect(stuck).toHaveBeenCalledTimes(runs)
+  }
+})
+
+test('a stream is never retried', async () => {
+  let times = 0
+  const breaks = (_: unknown): number[] => {
+    throw new RangeError(`run ${++times}`)
+  }
+  const lanes = { a: { retry: { retries: 2, delayMs: 0 } } }
+  const manager = inlineManager({ handlers: { breaks }, lanes })
+  await expect(manager.stream('a', 'breaks', 0).next()).rejects.toThrow('run 1')
+  const own = manager.stream('a', 'breaks', 0, { retry: { retries: 1 } })
+  await expect(own.next()).rejects.toMatchObject({ details: { field: 'retry' } })
+})
+
+test('commands of handlers, broadcasts and advance are checked as those of a real manager', async () => {
+  const moves = () => move(new ArrayBuffer(4))
+  const asks = (given: readonly unknown[], context: CommandContext) =>
+    context.submit(...(given as [string, string])).catch((error) => error.code)
+  const manager = inlineManager({ handlers: { moves, asks }, lanes: { a: {} } })
+  expect(await manager.run('asks', ['a', 'moves'])).toEqual(new ArrayBuffer(4))
+  expect(await manager.run('asks', ['a', 'moves', 0, { wait: false }])).toBe(undefined)
+  const option = 'CORELANE_INVALID_OPTION'
+  for (const [given, code] of [
+    [['b', 'moves', 0, { wait: false }], 'CORELANE_UNKNOWN_LANE'],
+    [['a', 'moves', 0, null], option],
+    [['a', 'moves', 0, { id: 'mine' }], option],
+    [['a', 'moves', 0, { retry: { retries: 1 } }], option],
+  ] as const) {
+    expect(await manager.run('asks', given)).toBe(code)
+  }
+  for (const options of [{ key: 'k' }, { sticky: 1 }, null]) {
+    const broadcast = manager.broadcast('moves', 0, options as never)
+    await expect(broadcast).rejects.toMatchObject({ code: option })
+  }
+  for (const ms of [Number.NaN, Number.POSITIVE_INFINITY, -1, '5', undefined]) {
+    await expect(manager.advance(ms as never)).rejects.toMatchObject({ code: option })
+  }
+  manager.shutdown()
+  await expect(manager.room('a')).rejects.toMatchObject({ code: 'CORELANE_CLOSED' })
+})
+
+test('progress that cannot cross is refused, a listener fails on its own, and an end is one', async () => {
+  let kept: CommandContext | undefined
+  const reports = (value: number, context: CommandContext) => {
+    kept = context
+    context.progress(value)
+    expect(() => context.progress(() => {})).toThrow(/function/)
+    return 'done'
+  }
+  const manager = inlineManager({ handlers: { reports } })
+  expect(await manager.run('reports', 1)).toBe('done')
+  const onProgress = vi.fn(() => {
+    throw new Error('of the listener')
+  })
+  const thrown = await uncaughtBy(async () => {
+    expect(await manager.run('reports', 2, { onProgress })).toBe('done')
+  })
+  expect(thrown).toMatchObject([{ message: 'of the listener' }])
+  kept!.progress(3)
+  expect(onProgress.mock.calls).toEqual([[2]])
+})
+
+test('a deadline counts from the submit, and is that of the lane unless it is its own', async () => {
+  const times: unknown[] = []
+  const note = (_: unknown, { deadline, startedAt }: CommandContext): void => {
+    times.push([startedAt, deadline])
+    throw new Error('again')
+  }
+  const lanes = { a: { priorityBoost: { deadlineMs: 500 }, retry: { retries: 1, delayMs: 100 } } }
+  const manager = inlineManager({ handlers: { note }, lanes })
+  const ends = [{}, { deadlineMs: 50 }].map((options) => manager.execute('a', 'note', 0, options))
+  await manager.advance(100)
+  await Promise.all(ends)
+  expect(times).toEqual([
+    [0, 500],
+    [0, 50],
+    [100, 500],
+    [100, 50],
+  ])
 })
