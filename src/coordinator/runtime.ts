@@ -232,6 +232,8 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     if (!this.life.shutDown()) return
     this.events.lane('queue.shutdown.started')
     this.health.changed()
+    // From now on calls that wait are made once all threads are ready.
+    if (this.life.earlyCount > 0) this.#supervisor.startRest()
     this.#refuseWaiting()
   }
 

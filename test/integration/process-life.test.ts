@@ -48,6 +48,14 @@ test('a process stays alive while a manager starts', async () => {
   expect(output).toBe('started')
 })
 
+test('a process stays alive for a command that came before its threads and a shutdown', async () => {
+  const output = await outputOf(`
+    const manager = create(${values})
+    manager.run('echo', 'ran').then(console.log)
+    manager.shutdown()`)
+  expect(output).toBe('ran')
+})
+
 test('a process stays alive while commands are in flight, awaited or not', async () => {
   const output = await outputOf(`
     const manager = create(${life})
