@@ -43,8 +43,12 @@ interface DutyCycleParts {
   readonly nested: NestedSubmits
   readonly spin: CommandSpin
   readonly heap: HeapGauge
-  /** By lane: its name, and whether it has limits. */
-  readonly lanes: readonly { readonly name: string; readonly isGated: boolean }[]
+  /** By lane: its name, the deadline of its boost, and whether it has limits. */
+  readonly lanes: readonly {
+    readonly name: string
+    readonly deadlineMs: number | undefined
+    readonly isGated: boolean
+  }[]
   readonly partition: number
   /** Handlers that may run at once. */
   readonly concurrency: number
@@ -392,18 +396,19 @@ export class DutyCycle implements Admission<WindowEntry> {
   #run(entry: WindowEntry, run: Run): void {
     const { table, lanes, partition } = this.#parts
     const { typeIndex, payload } = entry
+    const lane = lanes[run.laneIndex]!
+    const deadlineMs = entry.deadlineMs ?? lane.deadlineMs
     try {
       if (entry.problem !== undefined) throw entry.problem
       const context = new RunContext(
         entry.name ?? entry.sequence,
         {
-          lane: lanes[run.laneIndex]!.name,
+          lane: lane.name,
           // One of a module that commands name sets it when it is called.
           type: table.types[typeIndex] ?? '',
           key: run.key,
           attempt: entry.attempt,
-          deadlineAtMs:
-            entry.deadlineMs === undefined ? undefined : entry.submittedAtMs + entry.deadlineMs,
+          deadlineAtMs: deadlineMs === undefined ? undefined : entry.submittedAtMs + deadlineMs,
           startedAtMs: run.startedAtMs,
           partition,
           slotId: run.id,

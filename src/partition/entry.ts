@@ -117,7 +117,7 @@ async function boot(message: BootMessage): Promise<void> {
     nested: new NestedSubmits(coordinator),
     spin: new CommandSpin(end.commands, awake),
     heap: new HeapGauge(end.views),
-    lanes: lanes.map(({ name }, index) => ({ name, isGated: isGated(needs[index]!) })),
+    lanes: lanes.map((lane, index) => ({ ...lane, isGated: isGated(needs[index]!) })),
     partition,
     concurrency: message.concurrency,
   })

@@ -268,6 +268,30 @@ test('a command that runs already is left alone past its deadline', async () => 
   expect(await within(running, 'the running command')).toBe(0)
 })
 
+test("a handler reads its command's own deadline, else that of the lane's boost", async () => {
+  const manager = await open('lanes-handlers.js', {
+    lanes: { plain: {}, boosted: { priorityBoost: { deadlineMs: 60_000 } } },
+  })
+  const begin = performance.now()
+  const own = { deadlineMs: 20_000 }
+  const [none, ...given] = await within(
+    Promise.all([
+      manager.submit('plain', 'deadlineOf'),
+      manager.submit('boosted', 'deadlineOf'),
+      manager.submit('boosted', 'deadlineOf', 0, own),
+      manager.submit('plain', 'deadlineOf', 0, own),
+    ]),
+    'the deadlines',
+  )
+  const takesMs = performance.now() - begin
+  expect(none).toBe(undefined)
+  for (const [i, deadlineMs] of [60_000, 20_000, 20_000].entries()) {
+    const sinceMs = (given[i] as number) - deadlineMs - begin
+    expect(sinceMs).toBeGreaterThanOrEqual(-1)
+    expect(sinceMs).toBeLessThanOrEqual(takesMs + 1)
+  }
+})
+
 test("a command's own onDeadline goes before that of its lane", async () => {
   const { ledger, manager, holder } = await held()
   const kept = manager.submit('strict', 'mark', 0, { onDeadline: 'boost', deadlineMs: 20 })
