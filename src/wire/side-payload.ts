@@ -14,7 +14,7 @@ import { decodeAlone, viewAlone } from './value-decoder.ts'
 import { encodeFor } from './value-encoder.ts'
 import { type Beside, BINARY_CLASSES, MOVED_BYTES_MIN } from './value-tags.ts'
 
-/** Stands for the record of a string. The port copies it with less than memory of ours would take. */
+/** Stands for the record of a string: the port copies it with less than our memory would take. */
 const TEXT = -1
 
 /** A value in the form in which it goes through a MessagePort. */

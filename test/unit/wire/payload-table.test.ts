@@ -214,7 +214,7 @@ const CASES: Record<string, () => void> = {
     const module = new Module(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0]))
     expect(travel(module)).toBeInstanceOf(Module)
   },
-  'what is in the transfer list': () => {
+  'objects in the transfer list': () => {
     const memory = new ArrayBuffer(8)
     const view = new Uint16Array(memory, 2, 2)
     const { port1, port2 } = new MessageChannel()
