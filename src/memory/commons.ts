@@ -106,15 +106,9 @@ export class CoordinatorCommons {
     invariant(bell < BELLS_PER_PARTITION, `partition ${partition} has a bell left`)
     const word = bellWord(partition, bell)
     this.#openBells.add(word)
-    // PUBLISH(bell-wake): no thread sleeps on it or rings it before it is chosen.
+    // PUBLISH(bell-wake): no thread sleeps on it or rings it before its own has it.
     Atomics.store(this.#views.words, word, Bell.AWAKE)
     return new BellRinger(this.#views, word)
-  }
-
-  /** Lets other partitions ring a thread from now on. */
-  chooseBell(partition: number, bell: BellRinger): void {
-    // PUBLISH(bell-choice): pairs with handOn; before the thread may be among the waiters.
-    Atomics.store(this.#views.words, this.#layout.bellChoice + partition, bell.word)
   }
 
   /** Gives back the bell of a thread that has exited. */
@@ -222,7 +216,7 @@ export class CoordinatorCommons {
       Atomics.store(words, lane.running + partition, 0)
       // PUBLISH(lane-timer): no thread waits for the next token any more.
       Atomics.compareExchange(words, lane.timer, owner, 0)
-      // Its partition's bit among them: whether it or a replacement set it, looking again is right.
+      // It clears the bit of the bell, too, which another thread may have from now on.
       wakeAll(this.#views, this.#layout, lane)
     }
   }

@@ -4,7 +4,7 @@
 
 import { nowMs } from '../base/clock.ts'
 import type { AttachedCommons } from './commons.ts'
-import { CommonsWord, CURSOR_WORDS, type LaneCells, type LanePlace } from './layout.ts'
+import { bellNumber, CommonsWord, CURSOR_WORDS, type LaneCells, type LanePlace } from './layout.ts'
 import { type RateCells, type RateTerms, rateCells, readTerms } from './rate-cells.ts'
 import type { CommonsViews } from './views.ts'
 import { handOn, hasWaiters, isWaiting, joinWaiters, leaveWaiters, ownerOf } from './waiters.ts'
@@ -64,6 +64,7 @@ export class LaneGate {
   readonly #commons: AttachedCommons
   readonly #views: CommonsViews
   readonly #partition: number
+  readonly #bell: number
   readonly #owner: number
   readonly #lanes: readonly GatedLane[]
   /** Lanes that refused in the present look. */
@@ -77,16 +78,19 @@ export class LaneGate {
    * @param lanes - What each lane needs.
    * @param partition - Index of this partition.
    * @param incarnation - Number of this thread.
+   * @param bell - Int32 index of its bell.
    */
   constructor(
     commons: AttachedCommons,
     lanes: readonly LaneCells[],
     partition: number,
     incarnation: number,
+    bell: number,
   ) {
     this.#commons = commons
     this.#views = commons.views
     this.#partition = partition
+    this.#bell = bellNumber(bell)
     this.#owner = ownerOf(partition, incarnation)
     this.#lanes = lanes.map((cells, index) => {
       const place = commons.layout.lanes[index]!
@@ -259,17 +263,17 @@ export class LaneGate {
     const before = lane.waiters
     if (before === 0) this.#waitingCount++
     lane.waiters = waiters
-    joinWaiters(words, waiters, this.#partition)
+    joinWaiters(words, waiters, this.#bell)
     if (before === 0 || before === waiters) return
     // It must still take or pass on what the other set woke it for.
-    if (!leaveWaiters(words, before, this.#partition)) lane.hasWake = true
+    if (!leaveWaiters(words, before, this.#bell)) lane.hasWake = true
   }
 
   #leave(isLeft: (lane: GatedLane) => boolean): void {
     const { words } = this.#views
     for (const lane of this.#lanes) {
       if (lane.waiters === 0 || !isLeft(lane)) continue
-      const wasWoken = !leaveWaiters(words, lane.waiters, this.#partition) || lane.hasWake
+      const wasWoken = !leaveWaiters(words, lane.waiters, this.#bell) || lane.hasWake
       lane.waiters = 0
       lane.hasWake = false
       this.#waitingCount--
@@ -391,7 +395,7 @@ export class LaneGate {
     const now = nowMs()
     const { words } = this.#views
     const isWoken =
-      lane.hasWake || (lane.waiters !== 0 && !isWaiting(words, lane.waiters, this.#partition))
+      lane.hasWake || (lane.waiters !== 0 && !isWaiting(words, lane.waiters, this.#bell))
     if (now < lane.yieldUntilMs && !isWoken) return true
     lane.yieldUntilMs = 0
     return false
@@ -422,7 +426,7 @@ export class LaneGate {
   }
 
   #handOn(lane: GatedLane): void {
-    handOn(this.#views, this.#commons.layout, lane.place, this.#partition)
+    handOn(this.#views, this.#commons.layout, lane.place, this.#bell)
   }
 
   #countRunning(lane: GatedLane, change: 1 | -1): void {

@@ -6,7 +6,7 @@ import { isPowerOfTwo } from '../base/bits.ts'
 import { invariant } from '../base/errors.ts'
 
 /** Grows whenever a partition built from other sources could misread the memory. */
-export const LAYOUT_VERSION = 5
+export const LAYOUT_VERSION = 6
 
 /** Words written by different threads never share a cache line. */
 export const CACHE_LINE_BYTES = 64
@@ -130,8 +130,8 @@ export const CommonsWord = Object.freeze({
 })
 
 /**
- * Bells of a partition, one for each of its threads that live at a time: one that is being
- * terminated must not touch the bell of its successor.
+ * Bells of a partition, one for each of its threads that live at a time: one that ends must touch
+ * neither the bell of its successor nor that one's bit among the waiters of a lane.
  */
 export const BELLS_PER_PARTITION = 8
 
@@ -168,8 +168,8 @@ export interface LaneCells {
  * | words | writer | meaning of 0 |
  * |---|---|---|
  * | timer | every partition, by compare-and-swap | no partition waits for the lane's next token |
- * | waiters | every partition, by or / and | no idle partition of those 32 waits for the lane |
- * | busyWaiters | every partition, by or / and | no busy partition of those 32 waits for the lane |
+ * | waiters | every thread, by or / and | no idle thread of those 32 bells waits for the lane |
+ * | busyWaiters | every thread, by or / and | no busy thread of those 32 bells waits for the lane |
  * | running | the partition of that index | it runs no command of the lane |
  * | owners | every partition, by compare-and-swap | the slot is free |
  * | cursor | every partition, by compare-and-swap | the first stamp is the oldest |
@@ -202,13 +202,11 @@ export interface CommonsLayout {
   readonly lanes: readonly LanePlace[]
   /** Int32 words in all. */
   readonly words: number
-  /** Int32 index of the word that says which of its bells a partition uses. */
-  readonly bellChoice: number
 }
 
-/** Int32 words of a bit set with a bit per partition. */
+/** Int32 words of a bit set with a bit for each bell of the partitions. */
 export function bitWords(partitions: number): number {
-  return Math.ceil(partitions / 32)
+  return Math.ceil((partitions * BELLS_PER_PARTITION) / 32)
 }
 
 /**
@@ -219,6 +217,15 @@ export function bitWords(partitions: number): number {
  */
 export function bellWord(partition: number, bell: number): number {
   return CommonsWord.END + (partition * BELLS_PER_PARTITION + bell) * LINE_WORDS
+}
+
+/**
+ * The number of a bell among those of all partitions, from 0.
+ *
+ * @param word - Its Int32 index.
+ */
+export function bellNumber(word: number): number {
+  return (word - CommonsWord.END) / LINE_WORDS
 }
 
 /**
@@ -234,7 +241,6 @@ export function layOutCommons(partitions: number, lanes: readonly LaneCells[]): 
     next += Math.ceil(words / LINE_WORDS) * LINE_WORDS
     return at
   }
-  const bellChoice = claim(partitions)
   const places = lanes.map(({ owners, ownersMax = owners, rate }): LanePlace => {
     const scopes = rate === undefined ? 0 : rate.isPerPartition ? partitions : 1
     const stampCount = rate === undefined ? 0 : rate.isSliding ? rate.limit : 1
@@ -252,5 +258,5 @@ export function layOutCommons(partitions: number, lanes: readonly LaneCells[]): 
       stampCount,
     }
   })
-  return { partitions, lanes: places, words: next, bellChoice }
+  return { partitions, lanes: places, words: next }
 }

@@ -70,6 +70,7 @@ export class CountingGate extends LaneGate {
    * @param lanes - As for {@link LaneGate}.
    * @param partition - As for {@link LaneGate}.
    * @param incarnation - As for {@link LaneGate}.
+   * @param bell - As for {@link LaneGate}.
    * @param tallies - Of this thread.
    */
   constructor(
@@ -77,9 +78,10 @@ export class CountingGate extends LaneGate {
     lanes: readonly LaneCells[],
     partition: number,
     incarnation: number,
+    bell: number,
     { limited }: Tallies,
   ) {
-    super(commons, lanes, partition, incarnation)
+    super(commons, lanes, partition, incarnation, bell)
     this.#limited = limited
   }
 

@@ -137,14 +137,14 @@ async function tableOf(
 
 /** What lets commands start; while metrics are on it counts as well. */
 function gateOf(
-  { lanes, partition, incarnation, tallies }: BootMessage,
+  { lanes, partition, incarnation, bell, tallies }: BootMessage,
   commons: AttachedCommons,
   needs: readonly LaneNeeds[],
 ): LaneGate {
-  if (tallies === undefined) return new LaneGate(commons, needs, partition, incarnation)
+  if (tallies === undefined) return new LaneGate(commons, needs, partition, incarnation, bell)
   const own = new Tallies(lanes.length, tallies)
   own.measureDelay()
-  return new CountingGate(commons, needs, partition, incarnation, own)
+  return new CountingGate(commons, needs, partition, incarnation, bell, own)
 }
 
 /** Runs user code for a control call and reports how it ended; nothing it throws is lost. */

@@ -80,6 +80,29 @@ test('the explorer catches a partition that forgets its wake when it turns busy'
   expect(explorer.explore(scenario, 2).violation).toMatch(/^thread 1 sleeps for ever\nschedule/)
 })
 
+test('a thread and the one that it takes over from wait beside each other and wake each other', () => {
+  const lanes = [ONE_AT_A_TIME]
+  const scenario = {
+    ...laneGate(ONE_AT_A_TIME, { partitions: 1 }),
+    name: 'threads of one partition',
+    commons: smallCommons(lanes, 1),
+  }
+  expect(explorer.explore(scenario, 2).violation).toBeUndefined()
+  const rated = { ...scenario, options: { ...scenario.options, count: 1, lanes: [BOTH] } }
+  const commons = smallCommons([BOTH], 1)
+  expect(explorer.explore({ ...rated, commons }, 2).violation).toBeUndefined()
+})
+
+test('the explorer catches threads of one partition that share a bit', () => {
+  const options = { partitions: 1, variant: 'one bit' }
+  const scenario = {
+    ...laneGate(ONE_AT_A_TIME, options),
+    name: 'threads of one partition',
+    commons: smallCommons([ONE_AT_A_TIME], 1),
+  }
+  expect(explorer.explore(scenario, 2).violation).toMatch(/^thread \d sleeps for ever\nschedule/)
+})
+
 function changed(before: number, limit: number, options: Record<string, unknown>): Scenario {
   const lane = { owners: before, ownersMax: 2, minConcurrency: 0, rate: undefined }
   return { ...laneGate(lane, { count: 1, limit, ...options }), name: 'changed limit' }

@@ -8,9 +8,7 @@ import { timers } from '../../base/clock.ts'
 import { type CrashRecord, type LaneError, laneError } from '../../base/errors.ts'
 import { VERSION } from '../../base/version.ts'
 import { closeAwakeWord, openAwakeWord } from '../../memory/awake-threads.ts'
-import type { CoordinatorCommons } from '../../memory/commons.ts'
 import { readCounter } from '../../memory/counters.ts'
-import type { BellRinger } from '../../memory/doorbell.ts'
 import { Counter } from '../../memory/layout.ts'
 import { createRegion } from '../../memory/region.ts'
 import type { FileHandler } from '../../model/handler-module.ts'
@@ -210,8 +208,6 @@ export class Incarnation {
   #stopping: Promise<CallReport> | undefined
   /** Version of the program that it runs; undefined until that runs. */
   version: string | undefined
-  readonly #bell: BellRinger
-  readonly #commons: CoordinatorCommons
   readonly #output: OutputReader
   readonly worker: Worker & ProfiledWorker
   /** Node's number of its thread. */
@@ -260,8 +256,6 @@ export class Incarnation {
     const printed = new MessageChannel()
     const bell = plan.commons.openBell(partition)
     const awakeWord = openAwakeWord()
-    this.#bell = bell
-    this.#commons = plan.commons
     this.threadId = this.worker.threadId
     const output = new OutputReader(printed.port1, (name, text, run) => {
       const last = typeof text === 'string' ? text : Buffer.from(text).toString()
@@ -417,11 +411,6 @@ export class Incarnation {
   /** Share of its life in which its event loop was at work, 0 to 1. */
   get utilisation(): number {
     return this.worker.performance.eventLoopUtilization().utilization
-  }
-
-  /** Lets other partitions ring it from now on: it is the present thread of its partition. */
-  takeOver(): void {
-    this.#commons.chooseBell(this.partition, this.#bell)
   }
 
   /** Makes a handler known that commands name. */

@@ -144,7 +144,6 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     if (this.#isClosing) throw laneError('CORELANE_CLOSED', { state: 'closed' })
     const incarnation = this.make(partition)
     partition.incarnation = incarnation
-    incarnation.takeOver()
     await this.loader.load(incarnation)
     this.#watch(incarnation)
     if (!this.#isClosing) this.#events.opened(this.loader.own)
@@ -338,10 +337,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
   adopt(partition: PartitionHandle, incarnation: Incarnation, isAnother = true): void {
     partition.incarnation = incarnation
     partition.isDormant = false
-    if (incarnation.living) {
-      incarnation.isReady = true
-      incarnation.takeOver()
-    }
+    if (incarnation.living) incarnation.isReady = true
     this.#watch(incarnation)
     if (isAnother) {
       this.#hub.partition('queue.partition.replaced', partition.index)

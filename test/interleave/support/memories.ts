@@ -2,7 +2,6 @@
 
 import { afterAll, beforeAll, vi } from 'vitest'
 import {
-  bellWord,
   CommonsWord,
   LAYOUT_VERSION,
   type LaneCells,
@@ -55,7 +54,7 @@ export function smallRegion(
 }
 
 /**
- * Words of fresh commons in which each partition has its first thread.
+ * Words of fresh commons.
  *
  * @param lanes - What each lane needs.
  * @param partitions - How many there are.
@@ -64,11 +63,7 @@ export function smallCommons(
   lanes: readonly LaneCells[] = [],
   partitions = PARTITIONS,
 ): Readonly<Record<number, number>> {
-  const { bellChoice, words } = layOutCommons(partitions, lanes)
+  const { words } = layOutCommons(partitions, lanes)
   if (words * 4 > COMMONS_BYTES) throw new Error(`commons of ${words * 4} bytes`)
-  const initial: Record<number, number> = { [CommonsWord.VERSION]: LAYOUT_VERSION }
-  for (let partition = 0; partition < partitions; partition++) {
-    initial[bellChoice + partition] = bellWord(partition, 0)
-  }
-  return initial
+  return { [CommonsWord.VERSION]: LAYOUT_VERSION }
 }

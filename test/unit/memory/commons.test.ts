@@ -5,6 +5,7 @@ import { Bell, BellRinger, BellSleeper } from '../../../src/memory/doorbell.ts'
 import { LaneGate, toNs } from '../../../src/memory/lane-gate.ts'
 import {
   BELLS_PER_PARTITION,
+  bellWord,
   CommonsWord,
   LAYOUT_VERSION,
   type LaneCells,
@@ -20,7 +21,7 @@ function commonsOf(partitions: number, lanes: readonly LaneCells[]) {
   const coordinator = new CoordinatorCommons(partitions, lanes)
   const attached = attachCommons(coordinator.memory, partitions, lanes)
   const gate = (partition: number, incarnation = 1) =>
-    new LaneGate(attached, lanes, partition, incarnation)
+    new LaneGate(attached, lanes, partition, incarnation, bellWord(partition, incarnation - 1))
   return { coordinator, attached, gate }
 }
 
@@ -61,17 +62,6 @@ test('threads of a partition that live at a time have different bells, eight at 
   coordinator.closeBell(bells[3]!)
   expect(coordinator.openBell(0).word).toBe(bells[3]!.word)
   expect(() => coordinator.openBell(0)).toThrow(InvariantError)
-})
-
-test('a bell that is chosen is the one that others ring, until another is', () => {
-  const { coordinator, attached } = commonsOf(2, [])
-  const choice = attached.layout.bellChoice
-  const { words } = attached.views
-  const [first, second] = [coordinator.openBell(1), coordinator.openBell(1)]
-  coordinator.chooseBell(1, first)
-  expect([words[choice], words[choice + 1]]).toEqual([0, first.word])
-  coordinator.chooseBell(1, second)
-  expect([words[choice], words[choice + 1]]).toEqual([0, second.word])
 })
 
 test('a bell is awake when it is opened, whatever its last thread left', () => {
@@ -145,7 +135,6 @@ test('what a dead thread held is given back once, and nothing of its successor',
 test('the slot of a dead thread goes to who waits for it', () => {
   const { coordinator, attached, gate } = commonsOf(2, [{ ...SLOTS, owners: 1 }])
   const bells = [0, 1].map((partition) => coordinator.openBell(partition))
-  for (const [partition, bell] of bells.entries()) coordinator.chooseBell(partition, bell)
   gate(0).enter(0)
   const waiter = gate(1)
   const sleeper = new BellSleeper(attached.views, bells[1]!.word, () => {})
@@ -162,7 +151,6 @@ test('the slot of a dead thread goes to who waits for it', () => {
 test('a death wakes all who wait, since the dead one may have kept the wake of any of them', () => {
   const { coordinator, attached, gate } = commonsOf(4, [{ ...SLOTS, owners: 1 }])
   const bells = [0, 1, 2, 3].map((partition) => coordinator.openBell(partition))
-  for (const [partition, bell] of bells.entries()) coordinator.chooseBell(partition, bell)
   gate(0).enter(0)
   for (const bell of bells) {
     new BellSleeper(attached.views, bell.word, () => {}).announce(Bell.ASLEEP)
@@ -175,4 +163,29 @@ test('a death wakes all who wait, since the dead one may have kept the wake of a
   }
   coordinator.reclaim(0, 1)
   expect(bells.map(({ isAwake }) => isAwake)).toEqual([false, true, false, true])
+})
+
+test('threads of one partition wake each other, and none leaves for the other', () => {
+  const lanes = [{ ...SLOTS, owners: 1 }]
+  const { coordinator, attached, gate } = commonsOf(1, lanes)
+  const bells = [coordinator.openBell(0), coordinator.openBell(0)]
+  const [old, next] = [gate(0, 1), gate(0, 2)]
+  const waits = (one: LaneGate, bell: number) => {
+    one.beginLook()
+    expect(one.enter(0)).toBe(false)
+    new BellSleeper(attached.views, bells[bell]!.word, () => {}).announce(Bell.ASLEEP)
+    one.joinWaiters(true)
+  }
+  old.enter(0)
+  const { slot } = old
+  waits(old, 0)
+  waits(next, 1)
+  // It was taken over from, ends its run and has nothing to start.
+  old.leaveWaiters()
+  expect(bells[1]!.isAwake).toBe(false)
+  old.leave(0, slot)
+  old.leaveWaiters()
+  expect(bells[1]!.isAwake).toBe(true)
+  next.beginLook()
+  expect(next.enter(0)).toBe(true)
 })

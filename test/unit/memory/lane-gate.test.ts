@@ -63,9 +63,8 @@ class Partition {
     const { commons, cells, partitions } = this.#world
     this.incarnation++
     this.bell = commons.openBell(this.#index)
-    commons.chooseBell(this.#index, this.bell)
     const attached = attachCommons(commons.memory, partitions, [cells])
-    this.gate = new LaneGate(attached, [cells], this.#index, this.incarnation)
+    this.gate = new LaneGate(attached, [cells], this.#index, this.incarnation, this.bell.word)
     this.state = 'look'
     this.armedMs = Number.POSITIVE_INFINITY
   }

@@ -3,6 +3,7 @@ import { isPowerOfTwo } from '../../../src/base/bits.ts'
 import { InvariantError } from '../../../src/base/errors.ts'
 import {
   BELLS_PER_PARTITION,
+  bellNumber,
   bellWord,
   bitWords,
   CACHE_LINE_BYTES,
@@ -91,13 +92,14 @@ test.each([0, 512, 1000, 1025, 1536, 2 ** 29, -1024, Number.NaN])(
 /** Words of the commons that a lane has, as [first, count]. */
 function rangesOf(partitions: number, lanes: readonly LaneCells[]): [number, number][] {
   const layout = layOutCommons(partitions, lanes)
-  const ranges: [number, number][] = [[layout.bellChoice, partitions]]
+  const ranges: [number, number][] = []
   for (const [i, place] of layout.lanes.entries()) {
     const { rate } = lanes[i]!
     const scopes = rate === undefined ? 0 : rate.isPerPartition ? partitions : 1
     ranges.push(
       [place.timer, 1],
       [place.waiters, bitWords(partitions)],
+      [place.busyWaiters, bitWords(partitions)],
       [place.running, partitions],
       [place.owners, place.ownerCount],
       [place.cursor, scopes * CURSOR_WORDS],
@@ -132,6 +134,7 @@ test('every bell has a cache line of its own, behind the first words', () => {
   for (let partition = 0; partition < 3; partition++) {
     for (let bell = 0; bell < BELLS_PER_PARTITION; bell++) {
       words.push(bellWord(partition, bell))
+      expect(bellNumber(words.at(-1)!)).toBe(words.length - 1)
     }
   }
   expect(Math.min(...words)).toBeGreaterThanOrEqual(CommonsWord.END)

@@ -4,6 +4,7 @@
 import { expect, test } from 'vitest'
 import { attachCommons, CoordinatorCommons } from '../../../src/memory/commons.ts'
 import { Bell } from '../../../src/memory/doorbell.ts'
+import { BELLS_PER_PARTITION, bellNumber } from '../../../src/memory/layout.ts'
 import { handOn, joinWaiters, leaveWaiters, ownerOf, wakeAll } from '../../../src/memory/waiters.ts'
 import { range } from '../../support/range.ts'
 
@@ -14,21 +15,21 @@ function world(partitions: number) {
   const { views, layout } = attachCommons(commons.memory, partitions, [cells])
   const lane = layout.lanes[0]!
   const bells = range(partitions).map((one) => commons.openBell(one))
-  for (const [one, bell] of bells.entries()) commons.chooseBell(one, bell)
+  const numberOf = (one: number) => bellNumber(bells[one]!.word)
   const sleep = (...those: number[]) => {
     for (const one of those) Atomics.store(views.words, bells[one]!.word, Bell.ASLEEP)
   }
   const join = (...those: number[]) => {
-    for (const one of those) joinWaiters(views.words, lane.waiters, one)
+    for (const one of those) joinWaiters(views.words, lane.waiters, numberOf(one))
     sleep(...those)
   }
   const joinBusy = (...those: number[]) => {
-    for (const one of those) joinWaiters(views.words, lane.busyWaiters, one)
+    for (const one of those) joinWaiters(views.words, lane.busyWaiters, numberOf(one))
     sleep(...those)
   }
   const isRung = (partition: number) => bells[partition]!.isAwake
-  const pass = (after: number) => handOn(views, layout, lane, after)
-  const leave = (partition: number) => leaveWaiters(views.words, lane.waiters, partition)
+  const pass = (after: number) => handOn(views, layout, lane, numberOf(after))
+  const leave = (partition: number) => leaveWaiters(views.words, lane.waiters, numberOf(partition))
   return { sleep, join, joinBusy, isRung, pass, leave, commons, bells, views, layout, lane }
 }
 
@@ -80,7 +81,7 @@ test('leaving tells whether a wake was given meanwhile', () => {
   expect([leave(1), leave(2), leave(2)]).toEqual([false, true, false])
 })
 
-test('bits of partitions beyond the first 32 are kept in words of their own', () => {
+test('bits beyond the first 32 are kept in words of their own', () => {
   const { join, isRung, pass, leave } = world(100)
   join(31, 32, 63, 64, 99)
   pass(64)
@@ -106,17 +107,18 @@ test('every waiter is woken once as the wake goes round, whoever starts it', () 
   expect(woken).toEqual([5, 7, 0, 2, 3])
 })
 
-test('a waiter with a new thread is rung on the bell of that thread', () => {
-  const { join, pass, commons, bells, views } = world(2)
-  const second = commons.openBell(1)
-  Atomics.store(views.words, second.word, Bell.ASLEEP)
-  join(1)
-  pass(0)
-  expect([bells[1]!.isAwake, second.isAwake]).toEqual([true, false])
-  commons.chooseBell(1, second)
-  join(1)
-  pass(0)
-  expect([bells[1]!.isAwake, second.isAwake]).toEqual([false, true])
+test('threads of one partition wait beside each other, up to the last bell of the last one', () => {
+  const { join, pass, leave, isRung, commons, bells } = world(4)
+  for (let others = 1; others < BELLS_PER_PARTITION; others++) bells.push(commons.openBell(3))
+  const last = bells.length - 1
+  expect(bellNumber(bells[last]!.word)).toBe(31)
+  join(3, 4, last)
+  pass(3)
+  expect([3, 4, last].filter(isRung)).toEqual([4])
+  pass(4)
+  expect([3, 4, last].filter(isRung)).toEqual([4, last])
+  pass(last)
+  expect([3, 4, last].map(leave)).toEqual([false, false, false])
 })
 
 test('all who wait can be woken at once, and none who does not', () => {
