@@ -329,8 +329,10 @@ export class Dispatcher implements Admission<Command> {
   /** Whether a command with a key could only wait behind others of its key. */
   #isKeyBusy(command: Command): boolean {
     if (this.#backlog.isDetached(command)) return true
-    const { window } = this.#partitions[command.home]!
+    const partition = this.#partitions[command.home]!
+    const { window } = partition
     const { laneIndex, key, type } = command
+    if (partition.isRetiring(key!)) return true
     return window !== undefined && !this.#acceptsKey(window, laneIndex, key!, type.estimateUs)
   }
 
@@ -457,11 +459,12 @@ export class Dispatcher implements Admission<Command> {
   /** Puts a held command of each key that has room into the order. */
   #releaseKeys(place: number, now: number): boolean {
     const backlog = this.#backlog
-    const window = this.#partitions[place]?.window
+    const partition = this.#partitions[place]
+    const window = partition?.window
     if (!backlog.holdsAny || window === undefined) return false
     let hasReleased = false
     for (const { laneIndex, key } of backlog.heldAt(place)) {
-      if (!this.#acceptsKey(window, laneIndex, key)) continue
+      if (partition!.isRetiring(key) || !this.#acceptsKey(window, laneIndex, key)) continue
       hasReleased = backlog.release(place, laneIndex, key, now) || hasReleased
     }
     return hasReleased

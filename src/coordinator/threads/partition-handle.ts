@@ -56,6 +56,12 @@ export class PartitionHandle {
     return this.incarnation?.window
   }
 
+  /** Whether a run of a key goes on in the thread that the present one took over from. */
+  isRetiring(key: string): boolean {
+    const old = this.retiring?.living
+    return old !== undefined && [...old.window.watch.detached].some((run) => run.key === key)
+  }
+
   /** Whether it is held up: by handlers that wait, or by one long command until that settles. */
   get isStuck(): boolean {
     const window = this.incarnation?.window

@@ -20,6 +20,9 @@ import type { Supervisor } from './supervisor.ts'
 /** So long no thread is replaced for a large heap again, nor for wear after one failed to load. */
 const PAUSE_MS = 1000
 
+/** So often the results of a thread that was taken over from are taken: no bell rings for them. */
+const DRAIN_MS = 50
+
 /** Renews threads. */
 export class Renewal {
   readonly #partitions: readonly PartitionHandle[]
@@ -264,33 +267,36 @@ export class Renewal {
     }
     partition.retiring = present
     supervisor.adopt(partition, next)
-    // Broadcasts that wait for their turn there would be lost with it. Its teardown may fail or
-    // take too long; that holds up no command.
-    if (await this.#untilQuiet(present)) await supervisor.tearDown(present).catch(() => {})
+    await this.#endInOrder(present)
     await present.terminate()
     partition.retiring = undefined
   }
 
   /**
-   * Waits for the broadcasts of a thread that was taken over from. They may wait for a detached
-   * run, which keeps its slots and its key until then.
-   *
-   * @returns False if such a run has outlived its grace.
+   * Lets a thread that was taken over from end its broadcasts, which would be lost with it, and
+   * tear down. Both may wait for a detached run, which keeps its slots and its key until then: one
+   * that outlives its grace ends the waiting. A teardown that fails holds up no command.
    */
-  #untilQuiet(present: Incarnation): Promise<boolean> {
+  #endInOrder(present: Incarnation): Promise<void> {
     const { window } = present
     return new Promise((resolve) => {
       const alarm = new Alarm(() => {
-        while (window.drain() > 0);
+        let count = 0
+        for (let taken = window.drain(); taken > 0; taken = window.drain()) count += taken
+        // A detached run that has ended gives back what it kept of its group.
+        if (count > 0) this.#events.requeue([])
         const endsMs = Math.min(...[...window.watch.detached].map((run) => run.graceEndsMs))
-        if (endsMs <= nowMs()) resolve(false)
-        else alarm.set(endsMs)
+        if (endsMs <= nowMs()) resolve()
+        else alarm.set(Math.min(endsMs, nowMs() + DRAIN_MS))
       })
       alarm.set(nowMs())
-      void present.untilQuiet().then(() => {
-        alarm.stop()
-        resolve(true)
-      })
+      const ended = present.untilQuiet().then(() => this.#supervisor.tearDown(present))
+      void ended
+        .catch(() => {})
+        .then(() => {
+          alarm.stop()
+          resolve()
+        })
     })
   }
 
