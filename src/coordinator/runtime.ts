@@ -125,7 +125,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
       signals,
       this,
     )
-    const waits = waitCapacity(plan)
+    const waits = waitCapacity(plan, partitions)
     const graph = new WaitGraph<RefusableWait>(waits)
     this.#nested = new NestedServer(this.intake, partitions, graph, dispatcher, life, this)
     this.#laneChanges = {
@@ -537,6 +537,9 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
   gaveUp(partition: number, reason: LaneError): void {
     this.events.failure('queue.partition.failed', partition, reason)
     this.health.changed()
+    // Handlers may wait for commands that only this partition could have run.
+    this.#nested.lowered()
+    this.acted()
     void inSlices(this.#dispatcher.takeStranded(partition), (command) => {
       // Each gets an error of its own: it carries what became of that command.
       command.fail(laneError(reason.code, reason.details, reason.cause), partition)

@@ -175,6 +175,40 @@ test('when one partition is given up the others take over what any of them may r
   expect(ledger.allRuns(300)).toEqual(new Array(300).fill(1))
 })
 
+test('once a partition is given up no handler waits for a command that it alone could run', async () => {
+  const words = new Int32Array(new SharedArrayBuffer(12))
+  const handlers = moduleOf(`
+    import { workerData } from 'node:worker_threads'
+    const words = new Int32Array(workerData)
+    export const setup = () => {
+      if (Atomics.load(words, 0) === 1) throw new Error('it must not load')
+    }
+    export const die = () => process.exit(7)
+    export const echo = (payload) => payload
+    export const outer = async (_, context) => {
+      Atomics.add(words, 1, 1)
+      await Atomics.waitAsync(words, 2, 0, 20_000).value
+      return context.submit('query', 'echo')
+    }`)
+  const partitions = PartitionConfig.balanced(2)
+  const manager = await open('values.js', { partitions, handlers, workerData: words.buffer })
+  const early = failure(manager.run('outer'), 'one that waits while the other partition ends')
+  await until(() => Atomics.load(words, 1) === 1, 'it runs')
+  Atomics.store(words, 0, 1)
+  await failure(manager.run('die'), 'the deadly command')
+  Atomics.store(words, 2, 1)
+  Atomics.notify(words, 2)
+  expect((await early).code).toBe('CORELANE_NESTED_WAIT')
+  expect(
+    manager
+      .stats()
+      .partitions.map(({ state }) => state)
+      .toSorted(),
+  ).toEqual(['failed', 'ready'])
+  expect((await failure(manager.run('outer'), 'a late one')).code).toBe('CORELANE_NESTED_WAIT')
+  expect(await within(manager.run('echo', 1), 'the partition that is left')).toBe(1)
+})
+
 test('under hash only the commands of the partition that was given up are refused', async () => {
   const { ledger, manager } = await openLedger(10, {
     partitions: PartitionConfig.custom(2, ({ key }) => Number(key)),

@@ -101,11 +101,17 @@ export class NestedServer implements NestedRequests {
 
   /** Looks again which partitions are held: cheap, and needed only after handlers have ended. */
   progressed(): void {
-    for (const partition of this.#graph.purge()) this.#update(partition)
+    const over = this.#graph.purge()
+    for (const { index, retiring } of this.#partitions) {
+      if (retiring !== undefined || over.includes(index)) this.#update(index)
+    }
     if (this.#isLowered) this.#refuseStuck()
   }
 
-  /** A lane has fewer slots than before. From now on waits are judged more often than once. */
+  /**
+   * A lane has fewer slots than before, or a partition was given up. From now on waits are judged
+   * more often than once.
+   */
   lowered(): void {
     this.#isLowered = true
   }
@@ -147,8 +153,13 @@ export class NestedServer implements NestedRequests {
     const child = intake.make(lane, type, payload, options, false)
     if (command.carrier !== undefined) child.carry(command.carrier)
     let isRefused = false
+    const run = `${from.partition}/${from.number}/${command.parent}`
+    const partition = this.#partitions[from.partition]!
     const wait: RefusableWait = {
-      holder: parent,
+      // A command that timed out may run again beside a run of it that goes on.
+      get holder() {
+        return from.window.commandOf(command.parent) === undefined ? run : parent
+      },
       awaited: () => child,
       hasStarted: () => child.isBound && child.holder!.startOf(child.slot) > 0,
       refuse: () => {
@@ -157,6 +168,8 @@ export class NestedServer implements NestedRequests {
       },
       isOver: () => !from.window.isOpen(command.parent),
       holdsPartition: from.partition,
+      // Its successor has runs of its own.
+      holdsRun: () => partition.retiring !== from,
       holdsLane: parent.laneIndex,
       holdsKey: parent.key,
       holdsGroup: parent.extras?.group?.takesTurns ? parent.group : undefined,
@@ -169,7 +182,7 @@ export class NestedServer implements NestedRequests {
     this.progressed()
     if (!graph.add(wait)) throw laneError('CORELANE_NESTED_WAIT', { type, lane })
     this.#update(from.partition)
-    this.#dispatcher.returnTurns(this.#partitions[from.partition]!)
+    this.#dispatcher.returnTurns(partition)
     // No command can have a partition to itself while a handler waits, perhaps for that partition.
     for (const { window } of this.#partitions)
       if (window !== undefined) window.reservedFor = undefined

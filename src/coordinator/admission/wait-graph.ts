@@ -9,12 +9,15 @@
 // away step by step.
 
 import type { ManagerPlan } from '../options.ts'
+import type { PartitionHandle } from '../threads/partition-handle.ts'
 
 /** One handler that waits for one command. */
 export interface Wait {
   /** Partition and lane that it holds, by index. */
   readonly holdsPartition: number
   readonly holdsLane: number
+  /** Whether it holds one of its partition's runs. Default: it does. */
+  readonly holdsRun?: () => boolean
   /** Key that it holds in that partition; undefined if it has none. */
   readonly holdsKey: string | undefined
   /** Group of its command in its lane. */
@@ -43,13 +46,25 @@ export interface WaitCapacity {
   readonly laneSlots: number[]
   /** The same of each of its groups. */
   readonly groupSlots: readonly number[]
+  /** Whether a partition has no thread and gets none. Default: each has one, or gets one. */
+  readonly isGivenUp?: (partition: number) => boolean
 }
 
-/** What there is to hold in a manager. */
-export function waitCapacity({ partitionCount, concurrency, lanes }: ManagerPlan): WaitCapacity {
+/**
+ * What there is to hold in a manager.
+ *
+ * @param partitions - Once one of them was given up, no thread is added where there is none.
+ */
+export function waitCapacity(
+  { partitionCount, concurrency, lanes }: ManagerPlan,
+  partitions: readonly Pick<PartitionHandle, 'failure' | 'isDormant'>[],
+): WaitCapacity {
+  const hasFailed = ({ failure }: Pick<PartitionHandle, 'failure'>) => failure !== undefined
+  const isGivenUp = (index: number) =>
+    hasFailed(partitions[index]!) || (partitions[index]!.isDormant && partitions.some(hasFailed))
   const laneSlots = lanes.map(({ maxConcurrency }) => maxConcurrency ?? Number.POSITIVE_INFINITY)
   const groupSlots = lanes.map(({ groups }) => groups.concurrency)
-  return { partitions: partitionCount, runs: concurrency, laneSlots, groupSlots }
+  return { partitions: partitionCount, runs: concurrency, laneSlots, groupSlots, isGivenUp }
 }
 
 /** Keeps handlers from waiting for each other in a circle. */
@@ -115,22 +130,24 @@ export class WaitGraph<W extends Wait = Wait> {
 
   /** How many handlers of a partition wait. */
   holdersAt(partition: number): number {
-    return this.#holders((wait) => wait.holdsPartition === partition).size
+    const holdsRun = (wait: Wait) => wait.holdsPartition === partition && hasRun(wait)
+    return this.#holders(holdsRun).size
   }
 
   /** The handlers that wait for ever, and which commands cannot start beside them. */
   #judge(): { blocked: ReadonlySet<unknown>; cannotStart: (wait: Wait) => boolean } {
-    const { partitions } = this.#capacity
+    const { partitions, isGivenUp } = this.#capacity
     const things = this.#things()
     const holders = this.#holders(() => true)
     const blocked = new Set(holders)
     let stuck: ReadonlySet<string> = new Set()
-    const hasRun = (partition: number) => !stuck.has(runOf(partition))
+    const isFree = (partition: number) =>
+      !stuck.has(runOf(partition)) && isGivenUp?.(partition) !== true
     const cannotStart = ({ needsPartition, needsLane, needsKey, needsGroup }: Wait) =>
       stuck.has(slotOf(needsLane)) ||
       (needsGroup !== undefined && stuck.has(groupOf(needsLane, needsGroup))) ||
       (needsKey !== undefined && stuck.has(keyOf(needsPartition, needsKey))) ||
-      !(needsPartition < 0 ? upTo(partitions).some(hasRun) : hasRun(needsPartition))
+      !(needsPartition < 0 ? upTo(partitions).some(isFree) : isFree(needsPartition))
     const cannotEnd = (other: Wait) => {
       const awaited = other.awaited()
       if (holders.has(awaited)) return blocked.has(awaited)
@@ -155,8 +172,9 @@ export class WaitGraph<W extends Wait = Wait> {
       thing.holders.add(holder)
       things.set(name, thing)
     }
-    for (const { holder, holdsPartition, holdsLane, holdsKey, holdsGroup } of this.#waits) {
-      hold(runOf(holdsPartition), runs, holder)
+    for (const wait of this.#waits) {
+      const { holder, holdsPartition, holdsLane, holdsKey, holdsGroup } = wait
+      if (hasRun(wait)) hold(runOf(holdsPartition), runs, holder)
       hold(slotOf(holdsLane), laneSlots[holdsLane]!, holder)
       if (holdsGroup !== undefined) {
         hold(groupOf(holdsLane, holdsGroup), groupSlots[holdsLane]!, holder)
@@ -176,6 +194,10 @@ export class WaitGraph<W extends Wait = Wait> {
 interface Thing {
   readonly count: number
   readonly holders: Set<unknown>
+}
+
+function hasRun({ holdsRun }: Wait): boolean {
+  return holdsRun?.() !== false
 }
 
 /** Names of the things of which blocked handlers hold all. */

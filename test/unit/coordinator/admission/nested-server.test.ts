@@ -7,39 +7,52 @@ import type { Incarnation } from '../../../../src/coordinator/threads/incarnatio
 import type { NestedSubmit } from '../../../../src/wire/control.ts'
 import { toCallValue } from '../../../../src/wire/side-payload.ts'
 
-/** Two partitions with one run each, in which every command that is submitted waits for ever. */
-function serverOfTwo() {
+/** Two partitions with so many runs each, in which every command that comes waits for ever. */
+function serverOfTwo(runs = 1) {
   const handles = [0, 1].map((index) => ({
     index,
     isHeld: false,
     hasWaiting: false,
     window: undefined,
+    retiring: undefined as unknown,
   }))
   const ended = new Set<number>()
+  const detached = new Set<number>()
   const made = { home: -1, laneIndex: 0, key: undefined, extras: undefined }
+  const threads: Incarnation[] = []
   let acts = 0
   const server = new NestedServer(
     { make: () => ({ ...made }), admit: () => new Promise(() => {}) } as never,
     handles as never,
-    new WaitGraph({ partitions: 2, runs: 1, laneSlots: [9], groupSlots: [9] }),
+    new WaitGraph({ partitions: 2, runs, laneSlots: [9], groupSlots: [9] }),
     { returnTurns: () => {}, reclaimFrom: () => {} } as never,
     { refuseUnlessRunning: () => {} },
     { acted: () => acts++ },
   )
   /** A handler of a partition, named by a number, submits a command. */
-  const submit = (partition: number, parent: number) => {
+  const submit = (partition: number, parent: number, own: object = {}) => {
+    Object.assign(own, { laneIndex: 0, key: undefined, extras: undefined })
     const window = {
-      commandOf: (id: number) => ({ laneIndex: 0, key: undefined, extras: undefined, id }),
+      commandOf: (id: number) => (detached.has(id) ? undefined : own),
       isOpen: (id: number) => !ended.has(id),
     }
-    const from = { partition, window, exited: new Promise(() => {}) } as never as Incarnation
+    const exited = new Promise(() => {})
+    const from = { partition, number: 1, window, exited } as never as Incarnation
+    threads.push(from)
     const payload = toCallValue(1, 'payload')
     const command = { id: parent, parent, lane: 'lane', type: 'type', payload, options: {} }
     const rest = { carrier: undefined, wait: true, hasSignal: false }
     return server.submit(from, { ...command, ...rest } as NestedSubmit)
   }
   const held = () => handles.map(({ isHeld }) => isHeld)
-  return { server, submit, held, end: (parent: number) => ended.add(parent), acts: () => acts }
+  const end = (parent: number) => ended.add(parent)
+  const detach = (parent: number) => detached.add(parent)
+  /** The last thread that submitted something is taken over from. */
+  const retire = () => {
+    const from = threads.at(-1)!
+    handles[from.partition]!.retiring = from
+  }
+  return { server, submit, held, end, detach, retire, acts: () => acts }
 }
 
 test('the last run of all is held by no handler that waits, and its submit is refused', async () => {
@@ -60,5 +73,24 @@ test('the partition of a handler that ended without waiting is held no more by t
   expect(held()).toEqual([false, true])
   expect(acts()).toBeGreaterThan(before)
   server.progressed()
+  expect(held()).toEqual([false, true])
+})
+
+test('a run that goes on past its time-out holds one beside the next run of its command', () => {
+  const { submit, held, detach } = serverOfTwo(2)
+  const command = {}
+  void submit(0, 1, command)
+  detach(1)
+  void submit(0, 2, command)
+  expect(held()).toEqual([true, false])
+})
+
+test('a thread that was taken over from holds no run of its partition', () => {
+  const { server, submit, held, retire } = serverOfTwo()
+  void submit(0, 1)
+  retire()
+  server.progressed()
+  expect(held()).toEqual([false, false])
+  void submit(1, 2)
   expect(held()).toEqual([false, true])
 })
