@@ -88,3 +88,17 @@ test('a drain replaces a thread that dies for the commands behind it', async () 
   expect([await death, await behind]).toEqual(['CORELANE_PARTITION_LOST', 7])
   await manager.close()
 })
+
+test('what comes behind a run that goes on without its caller gets a thread of its own', async () => {
+  const handlers = moduleOf(
+    'export const never = () => new Promise(() => {}); export const echo = (x) => x',
+  )
+  const partitions = { min: 1, max: 2 }
+  const manager = await open('basic.js', { handlers, partitions, closeTimeoutMs: 50 })
+  const controller = new AbortController()
+  const left = manager.run('never', 0, { signal: controller.signal }).catch(({ code }) => code)
+  await until(() => manager.stats().running === 1)
+  controller.abort()
+  expect(await within(left, 'the run')).toBe('CORELANE_ABORTED')
+  expect(await within(manager.run('echo', 7), 'the next')).toBe(7)
+})

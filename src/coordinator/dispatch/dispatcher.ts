@@ -193,7 +193,11 @@ export class Dispatcher implements Admission<Command> {
       sum += Math.min(openCountOf(lane), lane.slots === 0 ? Number.POSITIVE_INFINITY : lane.slots)
     }
     let bound = this.#backlog.size + this.#backlog.turns.readyCount
-    for (const { incarnation } of this.#partitions) bound += incarnation?.window.load.count ?? 0
+    for (const { incarnation } of this.#partitions) {
+      bound += incarnation?.window.load.count ?? 0
+      // These hold runs, though their commands have settled.
+      sum += incarnation?.window.watch.detachedCount ?? 0
+    }
     return Math.ceil(Math.min(sum, bound) / this.#concurrency)
   }
 
