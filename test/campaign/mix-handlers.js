@@ -1,6 +1,21 @@
 // Handlers of the mix campaign: all ways to end, to wait and to print back.
 
 import { setTimeout as sleep } from 'node:timers/promises'
+import { workerData as words } from 'node:worker_threads'
+
+/** Counts in word 0 when it runs beside another command of its key. */
+async function alone({ key }, run) {
+  if (key === undefined) return run()
+  const word = Number(key.slice(1))
+  if (Atomics.add(words, word, 1) > 0) Atomics.add(words, 0, 1)
+  try {
+    return await run()
+  } finally {
+    Atomics.sub(words, word, 1)
+  }
+}
+
+export const teardown = ({ incarnation }) => sleep((incarnation * 37) % 100)
 
 export const echo = (payload) => payload
 export const bytes = (count) => new Uint8Array(count)
@@ -12,8 +27,9 @@ export function busy(ms) {
   return ms
 }
 
-export const nap = (ms) => sleep(ms, ms)
-export const politeNap = (ms, { signal }) => sleep(ms, ms, { signal })
+export const nap = (ms, context) => alone(context, () => sleep(ms, ms))
+export const politeNap = (ms, context) =>
+  alone(context, () => sleep(ms, ms, { signal: context.signal }))
 
 export function fail(payload) {
   throw new Error(`mix: ${payload}`)
@@ -52,10 +68,14 @@ export function* numbers(count) {
 }
 
 /** Waits for a command of its own. */
-export const call = ({ lane, type, payload }, context) => context.submit(lane, type, payload)
+export const call = ({ lane, type, payload, options, follows }, context) =>
+  alone(context, () => {
+    const signal = follows ? { signal: context.signal } : {}
+    return context.submit(lane, type, payload, { ...options, ...signal })
+  })
 
 /** Leaves one behind. */
-export const leave = async ({ lane, type, payload }, context) => {
-  await context.submit(lane, type, payload, { wait: false })
+export const leave = async ({ lane, type, payload, options }, context) => {
+  await context.submit(lane, type, payload, { ...options, wait: false })
   return 'left'
 }
