@@ -5,6 +5,7 @@ import { PartitionConfig } from 'corelane'
 import { expect, test } from 'vitest'
 import { block, within } from '../support/deadline.ts'
 import { open, openLedger } from '../support/managers.ts'
+import { range } from '../support/range.ts'
 
 const SMALL = 2 ** 14
 const BLOCK_MS = 2_000
@@ -13,37 +14,39 @@ test.each([
   ['single', PartitionConfig.single()],
   ['balanced', PartitionConfig.balanced(2)],
   ['hash', PartitionConfig.hash(2)],
-] as const)(
-  'many results through rings of 16 KiB arrive once each, under %s',
-  async (name, partitions) => {
-    const count = 20_000
-    const { ledger, manager } = await openLedger(count, { partitions, ringBytes: SMALL })
-    const seen: number[] = []
-    const all = Array.from({ length: count }, async (_, index) => {
-      // Sizes up to the longest that goes into a record, and some beyond it.
-      const text = 't'.repeat(index % 211 === 0 ? 3_000 : (index * 37) % 1_900)
-      const options = name === 'hash' ? { key: `key ${index % 7}` } : {}
-      const result = await manager.run('carry', { index, text }, options)
-      seen.push(index)
-      return (result as { text: string }).text === text
-    })
-    expect((await within(Promise.all(all), 'all results')).every(Boolean)).toBe(true)
-    expect(ledger.allRuns(count)).toEqual(new Array(count).fill(1))
-    expect(seen.length).toBe(count)
-    if (name === 'single') expect(seen).toEqual([...Array(count).keys()])
-  },
-)
+] as const)('many results through rings of 16 KiB arrive once: %s', async (name, partitions) => {
+  const count = 20_000
+  const { ledger, manager } = await openLedger(count, { partitions, ringBytes: SMALL })
+  const seen: number[] = []
+  const all = range(count).map(async (index) => {
+    // Sizes up to the longest that goes into a record, and some beyond it.
+    const text = 't'.repeat(index % 211 === 0 ? 3_000 : (index * 37) % 1_900)
+    const options = name === 'hash' ? { key: `key ${index % 7}` } : {}
+    const result = await manager.run('carry', { index, text }, options)
+    seen.push(index)
+    return (result as { text: string }).text === text
+  })
+  expect((await within(Promise.all(all), 'all results')).every(Boolean)).toBe(true)
+  expect(ledger.allRuns(count)).toEqual(new Array(count).fill(1))
+  expect(seen.length).toBe(count)
+  if (name === 'single') expect(seen).toEqual([...Array(count).keys()])
+})
+
+const payload = (index: number) => ({ index, text: 'full '.repeat(100) })
+
+/** Blocks the main thread while more commands run than their rings hold results of. */
+async function blockWith(count: number) {
+  const partitions = PartitionConfig.roundRobin(2)
+  const { ledger, manager } = await openLedger(count, { partitions, ringBytes: SMALL })
+  const all = range(count).map((index) => manager.run('carry', payload(index)))
+  await ledger.waitForStarts(10)
+  block(BLOCK_MS)
+  return { ledger, manager, all }
+}
 
 test('a main thread that is blocked with both rings full finds everything done afterwards', async () => {
   const count = 6_000
-  const { ledger, manager } = await openLedger(count, {
-    partitions: PartitionConfig.roundRobin(2),
-    ringBytes: SMALL,
-  })
-  const payload = (index: number) => ({ index, text: 'full '.repeat(100) })
-  const all = Array.from({ length: count }, (_, index) => manager.run('carry', payload(index)))
-  await ledger.waitForStarts(10)
-  block(BLOCK_MS)
+  const { ledger, all } = await blockWith(count)
   const results = (await within(Promise.all(all), 'all commands')) as { index: number }[]
   expect(results.map(({ index }) => index)).toEqual([...Array(count).keys()])
   expect(ledger.allRuns(count)).toEqual(new Array(count).fill(1))
@@ -54,16 +57,8 @@ test('a main thread that is blocked with both rings full finds everything done a
 })
 
 test('a main thread that is blocked with both rings full can close right afterwards', async () => {
-  const count = 6_000
-  const { ledger, manager } = await openLedger(count, {
-    partitions: PartitionConfig.roundRobin(2),
-    ringBytes: SMALL,
-  })
-  const payload = (index: number) => ({ index, text: 'full '.repeat(100) })
-  const all = Array.from({ length: count }, (_, index) => manager.run('carry', payload(index)))
+  const { ledger, manager, all } = await blockWith(6_000)
   const settled = Promise.allSettled(all)
-  await ledger.waitForStarts(10)
-  block(BLOCK_MS)
   await within(manager.close(), 'close')
   const outcomes = await within(settled, 'all commands settle')
   for (const [index, outcome] of outcomes.entries()) {
@@ -75,13 +70,11 @@ test('a main thread that is blocked with both rings full can close right afterwa
 
 test('a partition that stalled on a full ring goes on as soon as there is room', async () => {
   const count = 400
-  const { ledger, manager } = await openLedger(count, {
-    partitions: PartitionConfig.single(),
-    ringBytes: SMALL,
-  })
+  const partitions = PartitionConfig.single()
+  const { ledger, manager } = await openLedger(count, { partitions, ringBytes: SMALL })
   const text = 'r'.repeat(1_500)
   for (let round = 0; round < 10; round++) {
-    const all = Array.from({ length: count }, (_, index) => manager.run('carry', { index, text }))
+    const all = range(count).map((index) => manager.run('carry', { index, text }))
     await Promise.resolve()
     block(20)
     await within(Promise.all(all), `round ${round}`)
@@ -95,7 +88,7 @@ test('asynchronous handlers get their results through a full ring too', async ()
     partitions: PartitionConfig.single(),
     ringBytes: SMALL,
   })
-  const payloads = Array.from({ length: count }, (_, index) => `${index} ${'a'.repeat(1_500)}`)
+  const payloads = range(count).map((index) => `${index} ${'a'.repeat(1_500)}`)
   const all = manager.submitMany('query', 'later', payloads)
   await Promise.resolve()
   block(300)
@@ -104,12 +97,10 @@ test('asynchronous handlers get their results through a full ring too', async ()
 
 test('a broadcast gets through while rings are full', async () => {
   const count = 3_000
-  const { ledger, manager } = await openLedger(count + 1, {
-    partitions: PartitionConfig.balanced(2),
-    ringBytes: SMALL,
-  })
+  const partitions = PartitionConfig.balanced(2)
+  const { ledger, manager } = await openLedger(count + 1, { partitions, ringBytes: SMALL })
   const text = 'b'.repeat(1_000)
-  const all = Array.from({ length: count }, (_, index) => manager.run('carry', { index, text }))
+  const all = range(count).map((index) => manager.run('carry', { index, text }))
   await ledger.waitForStarts(10)
   block(100)
   expect(await within(manager.broadcast('mark', count), 'broadcast')).toEqual([count, count])

@@ -6,9 +6,10 @@
 
 import { commandInfo, PartitionConfig, RateLimitConfig } from 'corelane'
 import { expect, test } from 'vitest'
-import { failure, until, within } from '../support/deadline.ts'
-import { Floor } from '../support/floor.ts'
+import { failure, refused, until, within } from '../support/deadline.ts'
+import { openFloor } from '../support/floor.ts'
 import { open } from '../support/managers.ts'
+import { range } from '../support/range.ts'
 import { keyOf } from '../support/strategies.ts'
 
 const deaths = ['exit', 'throw in a timer']
@@ -16,12 +17,10 @@ const deaths = ['exit', 'throw in a timer']
 test.each(deaths.flatMap((how) => [1, 2, 3].map((max) => ({ how, max }))))(
   'after ten deaths by $how each with a slot in hand a maximum of $max is reached and not passed',
   async ({ how, max }) => {
-    const floor = new Floor()
-    const manager = await open('lanes-handlers.js', {
+    const { floor, manager } = await openFloor({
       partitions: PartitionConfig.balanced(2),
       concurrencyPerPartition: 2,
       lanes: { limited: { maxConcurrency: max } },
-      workerData: floor.workerData,
     })
     for (let i = 0; i < 10; i++) {
       const lost = await failure(manager.submit('limited', 'die', how), `death ${i}`)
@@ -29,7 +28,7 @@ test.each(deaths.flatMap((how) => [1, 2, 3].map((max) => ({ how, max }))))(
     }
     for (const rounds of [1, 2]) {
       floor.closeGate()
-      const held = Array.from({ length: 10 }, (_, i) => manager.submit('limited', 'gate', i))
+      const held = range(10).map((i) => manager.submit('limited', 'gate', i))
       const reached = () => floor.running === max
       await until(reached, `${max} run at once in round ${rounds}`)
       floor.openGate()
@@ -39,35 +38,30 @@ test.each(deaths.flatMap((how) => [1, 2, 3].map((max) => ({ how, max }))))(
   },
 )
 
-test.each(deaths)(
-  'a partition that waits for a slot gets it when its owner dies by %s',
-  async (how) => {
-    const manager = await open('lanes-handlers.js', {
-      partitions: PartitionConfig.hash(2),
-      lanes: { limited: { maxConcurrency: 1 } },
-      workerData: new Floor().workerData,
-      concurrencyPerPartition: 2,
-    })
-    const keys = [keyOf(0, 2), keyOf(1, 2)]
-    for (let round = 0; round < 8; round++) {
-      const lost = failure(
-        manager.submit('limited', 'die', how, { key: keys[round % 2]! }),
-        'the deadly command',
-      )
-      const waiting = [0, 1].map((partition) =>
-        manager.submit('limited', 'rest', 0, { key: keys[partition]! }),
-      )
-      await within(Promise.all([lost, ...waiting]), `round ${round}`)
-    }
-    expect(manager.stats().partitions.map(({ incarnations }) => incarnations)).toEqual([5, 5])
-  },
-)
+test.each(deaths)('a partition that waits for a slot gets that of a dead one: %s', async (how) => {
+  const { manager } = await openFloor({
+    partitions: PartitionConfig.hash(2),
+    lanes: { limited: { maxConcurrency: 1 } },
+    concurrencyPerPartition: 2,
+  })
+  const keys = [keyOf(0, 2), keyOf(1, 2)]
+  for (let round = 0; round < 8; round++) {
+    const lost = failure(
+      manager.submit('limited', 'die', how, { key: keys[round % 2]! }),
+      'the deadly command',
+    )
+    const waiting = [0, 1].map((partition) =>
+      manager.submit('limited', 'rest', 0, { key: keys[partition]! }),
+    )
+    await within(Promise.all([lost, ...waiting]), `round ${round}`)
+  }
+  expect(manager.stats().partitions.map(({ incarnations }) => incarnations)).toEqual([5, 5])
+})
 
 test('a partition that dies while it waits for a slot or was woken for it keeps it from nobody', async () => {
-  const manager = await open('lanes-handlers.js', {
+  const { manager } = await openFloor({
     partitions: PartitionConfig.hash(3),
     lanes: { limited: { maxConcurrency: 1 }, open: { priority: 0 } },
-    workerData: new Floor().workerData,
     concurrencyPerPartition: 2,
   })
   const key = (partition: number) => ({ key: keyOf(partition, 3) })
@@ -91,17 +85,15 @@ test.each(
   async ({ how, algorithm }) => {
     const limit = 10
     const windowMs = 200
-    const manager = await open('lanes-handlers.js', {
+    const { manager } = await openFloor({
       partitions: PartitionConfig.balanced(2),
       lanes: { limited: { rateLimit: RateLimitConfig.per(limit, windowMs, { algorithm }) } },
-      workerData: new Floor().workerData,
     })
     const started: number[] = []
-    const all = Array.from({ length: 8 * limit }, async (_, i) => {
+    const all = range(8 * limit).map(async (i) => {
       if (i % 7 === 3) {
         // A dead thread tells no stamp; its token is spent all the same.
-        const lost = await failure(manager.submit('limited', 'die', how), 'a death')
-        expect(lost).toMatchObject({ code: 'CORELANE_PARTITION_LOST' })
+        await refused(manager.submit('limited', 'die', how), 'CORELANE_PARTITION_LOST')
         return
       }
       started.push((await manager.submit('limited', 'startedAt')) as number)
@@ -122,10 +114,9 @@ test.each(
 )
 
 test('the partition that waits for the next token dies, and another waits for it instead', async () => {
-  const manager = await open('lanes-handlers.js', {
+  const { manager } = await openFloor({
     partitions: PartitionConfig.hash(2),
     lanes: { limited: { rateLimit: RateLimitConfig.per(1, 150) }, open: {} },
-    workerData: new Floor().workerData,
   })
   const key = (partition: number) => ({ key: keyOf(partition, 2) })
   for (let round = 0; round < 6; round++) {
@@ -140,10 +131,9 @@ test('the partition that waits for the next token dies, and another waits for it
 })
 
 test('a command that died with its thread names where it ran and that it had started', async () => {
-  const manager = await open('lanes-handlers.js', {
+  const { manager } = await openFloor({
     partitions: PartitionConfig.single(),
     lanes: { limited: { maxConcurrency: 1, rateLimit: RateLimitConfig.perSecond(1000) } },
-    workerData: new Floor().workerData,
     concurrencyPerPartition: 2,
   })
   const lost = await failure(manager.submit('limited', 'die', 'exit'), 'the death')
@@ -169,7 +159,7 @@ test('submits that wait for room are refused when their partition is given up, a
   })
   Atomics.store(words, 3, 1)
   const first = failure(manager.submit('bounded', 'die', 0, { key: keyOf(0, 2) }), 'the death')
-  const others = Array.from({ length: 12 }, (_, i) =>
+  const others = range(12).map((i) =>
     failure(manager.submit('bounded', 'echo', i, { key: keyOf(0, 2) }), `command ${i}`),
   )
   for (const lost of await within(Promise.all([first, ...others]), 'all of them')) {

@@ -17,6 +17,7 @@ import { expect, test } from 'vitest'
 import { block, failure, until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
 import { open, openLedger } from '../support/managers.ts'
+import { range } from '../support/range.ts'
 
 interface Piece {
   readonly lane: string
@@ -172,7 +173,7 @@ test.each([
     await until(() => performance.now() > agedAtMs, 'the boost and the deadlines are past')
     ledger.openGate()
     await within(Promise.all(all), 'all commands')
-    expect(ledger.order(count)).toEqual(Array.from({ length: count }, (_, i) => i))
+    expect(ledger.order(count)).toEqual(range(count))
   },
 )
 
@@ -224,7 +225,7 @@ async function expectLate(late: Promise<unknown>, deadlineMs: number): Promise<v
 
 test('late commands of a lane that rejects them reject where they wait, bound or not, and never start', async () => {
   const { ledger, manager, holder } = await held()
-  const all = Array.from({ length: 300 }, (_, i) => manager.submit('strict', 'mark', i))
+  const all = range(300).map((i) => manager.submit('strict', 'mark', i))
   await within(Promise.all(all.map((late) => expectLate(late, 100))), 'all late commands')
   ledger.openGate()
   await within(holder, 'the holder')
@@ -359,7 +360,7 @@ test('under permanent higher load a boosted lane starts once its deadline has pa
   })
   let isLoaded = true
   let loadStarts = 0
-  const load = Array.from({ length: 60 }, async () => {
+  const load = range(60).map(async () => {
     while (isLoaded) {
       await manager.submit('urgent', 'hold', 0.5)
       loadStarts++

@@ -7,12 +7,12 @@ import {
   type LaneEvent,
   type LaneEventName,
   PartitionConfig,
-  type QueueManager,
 } from 'corelane'
 import { expect, test } from 'vitest'
 import { failure, rejection, until, within } from '../support/deadline.ts'
-import { Floor } from '../support/floor.ts'
+import { openFloor } from '../support/floor.ts'
 import { create, moduleOf, open } from '../support/managers.ts'
+import { range } from '../support/range.ts'
 
 const none = PartitionConfig.single()
 
@@ -63,10 +63,9 @@ const FIELDS = [
 ]
 
 test('a command is submitted, started and completed, each told once with all that is known of it', async () => {
-  const manager = await open('lanes-handlers.js', {
+  const { manager } = await openFloor({
     partitions: PartitionConfig.hash(2),
     lanes: { lane: {} },
-    workerData: new Floor().workerData,
   })
   const subscription = manager.subscribe()
   const begin = performance.now()
@@ -104,10 +103,9 @@ test('a command is submitted, started and completed, each told once with all tha
 })
 
 test('a failure is told with its error, whether the handler threw, the thread died or it came too late', async () => {
-  const manager = await open('lanes-handlers.js', {
+  const { manager } = await openFloor({
     partitions: none,
     lanes: { lane: { onDeadline: 'reject' } },
-    workerData: new Floor().workerData,
   })
   const events: LaneEventName[] = ['queue.command.failed']
   const subscription = manager.subscribe({ events })
@@ -165,7 +163,7 @@ test('a slow reader keeps the newest events up to its capacity, and is told how 
   const events: LaneEventName[] = ['queue.command.completed']
   const slow = manager.subscribe({ events, capacity: 10 })
   const quick = manager.subscribe({ events, capacity: 100 })
-  const all = Array.from({ length: 50 }, (_, i) => manager.submit('lane', 'echo', i))
+  const all = range(50).map((i) => manager.submit('lane', 'echo', i))
   await within(Promise.all(all), 'all commands')
   expect([slow.missed, quick.missed]).toEqual([40, 0])
   const seen = await take(quick, 50)
@@ -218,7 +216,7 @@ test('several subscribers are told the same events, in the same order', async ()
     lanes: { a: {}, b: {} },
   })
   const subscriptions = [manager.subscribe(), manager.subscribe(), manager.subscribe()]
-  const all = Array.from({ length: 100 }, (_, i) => manager.submit(i % 2 ? 'a' : 'b', 'echo', i))
+  const all = range(100).map((i) => manager.submit(i % 2 ? 'a' : 'b', 'echo', i))
   await within(Promise.all(all), 'all commands')
   await within(manager.close(), 'close')
   const [first, ...others] = await Promise.all(subscriptions.map(readAll))
@@ -240,22 +238,18 @@ test('several subscribers are told the same events, in the same order', async ()
 })
 
 /** A manager whose lane holds its commands until the gate opens. */
-async function gated(): Promise<{ manager: QueueManager; floor: Floor }> {
-  const floor = new Floor()
-  const manager = await open('lanes-handlers.js', {
+const gated = () =>
+  openFloor({
     partitions: none,
     concurrencyPerPartition: 8,
     lanes: { lane: { pressureThreshold: 3 }, other: {} },
-    workerData: floor.workerData,
   })
-  return { manager, floor }
-}
 
 test('pressure is told once when a lane reaches its threshold, and idle once when it is empty again', async () => {
   const { manager, floor } = await gated()
   const subscription = manager.subscribe({ events: ['queue.lane.pressure', 'queue.lane.idle'] })
-  const held = Array.from({ length: 5 }, (_, i) => manager.submit('lane', 'gate', i))
-  const others = Array.from({ length: 5 }, (_, i) => manager.submit('other', 'echo', i))
+  const held = range(5).map((i) => manager.submit('lane', 'gate', i))
+  const others = range(5).map((i) => manager.submit('other', 'echo', i))
   floor.openGate()
   await within(Promise.all([...held, ...others]), 'all commands')
   const first = await take(subscription, 2)
@@ -318,7 +312,7 @@ test('events of twenty thousand commands reach a reader that keeps up, none miss
   const reading = (async () => {
     for await (const event of subscription) if (event.event === 'queue.command.completed') count++
   })()
-  const all = Array.from({ length: 20_000 }, (_, i) => manager.submit('lane', 'echo', i))
+  const all = range(20_000).map((i) => manager.submit('lane', 'echo', i))
   await within(Promise.all(all), 'all commands')
   await until(() => count === 20_000, 'all events are read')
   await within(manager.close(), 'close')
@@ -333,7 +327,7 @@ test('on calls a listener with every event of its name, off ends that', async ()
   expect(manager.on('queue.command.completed', count).on('queue.shutdown.complete', count)).toBe(
     manager,
   )
-  const many = Array.from({ length: 3_000 }, (_, i) => i)
+  const many = range(3_000)
   await within(manager.submitMany('prompt', 'echo', many), 'many')
   await new Promise(setImmediate)
   expect(ended).toEqual(many.map(() => 'queue.command.completed'))

@@ -5,24 +5,16 @@
 import { type LaneOptions, PartitionConfig, QueueMetrics } from 'corelane'
 import { expect, test } from 'vitest'
 import { failure, until, within } from '../support/deadline.ts'
+import { openFloor } from '../support/floor.ts'
 import { create, open } from '../support/managers.ts'
-
-const [GATE, RUNNING, MOST] = [0, 1, 2]
-
-const wordsOf = () => new Int32Array(new SharedArrayBuffer(16))
-
-function openGate(words: Int32Array): void {
-  Atomics.store(words, GATE, 1)
-  Atomics.notify(words, GATE)
-}
+import { range } from '../support/range.ts'
 
 type Stamped = [payload: unknown, partition: number, startedAtMs: number, endedAtMs: number]
 
 test('a group that comes late has its turns beside one that floods the lane', async () => {
-  const manager = await open('lanes-handlers.js', {
+  const { manager } = await openFloor({
     partitions: PartitionConfig.single(),
     lanes: { api: { groupWeights: { gold: 3 } } },
-    workerData: { words: wordsOf().buffer },
   })
   const flood = 300
   const starts: { group: string; at: number }[] = []
@@ -30,7 +22,7 @@ test('a group that comes late has its turns beside one that floods the lane', as
     const [, , at] = (await manager.submit('api', 'burn', 1, { group })) as Stamped
     starts.push({ group, at })
   }
-  const runs = Array.from({ length: flood }, () => run('flood'))
+  const runs = range(flood).map(() => run('flood'))
   for (let i = 0; i < 30; i++) runs.push(run('late'))
   for (let i = 0; i < 60; i++) runs.push(run('gold'))
   await within(Promise.all(runs), 'all', 30_000)
@@ -48,27 +40,25 @@ test('a group that comes late has its turns beside one that floods the lane', as
 test.each(['balanced', 'roundRobin', 'hash'] as const)(
   'no more of a group run at once than its maximum, and as many do: %s',
   async (strategy) => {
-    const words = wordsOf()
-    const manager = await open('lanes-handlers.js', {
+    const { floor, manager } = await openFloor({
       partitions: PartitionConfig[strategy](2),
       concurrencyPerPartition: 4,
       lanes: { api: { groupConcurrency: 3 }, other: {} },
-      workerData: { words: words.buffer },
     })
-    const held = Array.from({ length: 40 }, (_, i) =>
+    const held = range(40).map((i) =>
       manager.submit('api', 'gate', i, {
         group: 'a',
         ...(strategy === 'hash' ? { key: `k${i}` } : {}),
       }),
     )
-    await until(() => Atomics.load(words, RUNNING) === 3, 'three run')
+    await until(() => floor.running === 3, 'three run')
     // Another group, no group and another lane go on beside it.
     const others = [{ group: 'b' }, {}].map((options) => manager.submit('api', 'place', 0, options))
     await within(Promise.all(others), 'others')
     await within(manager.submit('other', 'place', 0, { group: 'a' }), 'the other lane')
-    openGate(words)
+    floor.openGate()
     await within(Promise.all(held), 'all')
-    expect(Atomics.load(words, MOST)).toBe(3)
+    expect(floor.most).toBe(3)
   },
 )
 
@@ -77,22 +67,20 @@ test.each([
   ['a sliding window', 'sliding-window'],
 ] as const)('starts of a group keep its rate over all partitions: %s', async (_, algorithm) => {
   const groupRateLimit = { limit: 5, windowMs: 200, algorithm }
-  const words = wordsOf()
-  const manager = await open('lanes-handlers.js', {
+  const { floor, manager } = await openFloor({
     partitions: PartitionConfig.balanced(2),
     concurrencyPerPartition: 20,
     lanes: { api: { groupRateLimit } },
-    workerData: { words: words.buffer },
   })
   const groups = ['a', 'b']
   const runs = groups.map(async (group) => {
-    const all = Array.from({ length: 16 }, () => manager.submit('api', 'gate', 0, { group }))
+    const all = range(16).map(() => manager.submit('api', 'gate', 0, { group }))
     const results = (await Promise.all(all)) as Stamped[]
     return results.map(([, , at]) => at).sort((x, y) => x - y)
   })
   // Handlers run until all have started: what runs must not keep others from starting.
-  await until(() => Atomics.load(words, RUNNING) === 32, 'all run at once')
-  openGate(words)
+  await until(() => floor.running === 32, 'all run at once')
+  floor.openGate()
   for (const starts of await within(Promise.all(runs), 'all', 15_000)) {
     for (const [i, from] of starts.entries()) {
       for (let j = i; j < starts.length; j++) {
@@ -105,20 +93,18 @@ test.each([
 })
 
 test('within a group the most urgent goes first, and so does one past its deadline', async () => {
-  const words = wordsOf()
-  const manager = await open('lanes-handlers.js', {
+  const { floor, manager } = await openFloor({
     partitions: PartitionConfig.single(),
     lanes: { api: { groupConcurrency: 1 } },
-    workerData: { words: words.buffer },
   })
   const held = manager.submit('api', 'hardGate', 0, { group: 'a' })
-  await until(() => Atomics.load(words, RUNNING) === 1, 'the gate')
+  await until(() => floor.running === 1, 'the gate')
   const options = [{ priority: 200 }, { priority: 10 }, { priority: 200, deadlineMs: 1 }, {}]
   const results = options.map((own) =>
     manager.submit('api', 'startedAt', 0, { group: 'a', ...own }),
   )
   await new Promise((resolve) => setTimeout(resolve, 5))
-  openGate(words)
+  floor.openGate()
   await held
   const starts = (await within(Promise.all(results), 'all')) as number[]
   const order = [...starts.keys()].sort((a, b) => starts[a]! - starts[b]!)
@@ -126,26 +112,21 @@ test('within a group the most urgent goes first, and so does one past its deadli
 })
 
 test('commands of groups leave from wherever they wait, and their slots and turns go on', async () => {
-  const words = wordsOf()
-  const manager = await open('lanes-handlers.js', {
+  const { floor, manager } = await openFloor({
     partitions: PartitionConfig.single(),
     concurrencyPerPartition: 8,
     lanes: { api: { groupConcurrency: 2 } },
-    workerData: { words: words.buffer },
   })
   const group = 'a'
-  const aborts = Array.from({ length: 6 }, () => new AbortController())
+  const aborts = range(6).map(() => new AbortController())
   const started = [0, 1].map((i) =>
     manager.submit('api', 'gate', i, { group, signal: aborts[i]!.signal }),
   )
-  await until(() => Atomics.load(words, RUNNING) === 2, 'two run')
+  await until(() => floor.running === 2, 'two run')
   const waiting = [2, 3, 4, 5].map((i) =>
     manager.submit('api', 'gate', i, { group, signal: aborts[i]!.signal }),
   )
-  const late = failure(
-    manager.submit('api', 'gate', 6, { group, startWithinMs: 20 }),
-    'the late one',
-  )
+  const late = failure(manager.submit('api', 'gate', 6, { group, startWithinMs: 20 }), 'it')
   aborts[3]!.abort()
   expect(await failure(waiting[1]!, 'a waiting one')).toMatchObject({ name: 'AbortError' })
   expect(await late).toMatchObject({ code: 'CORELANE_DEADLINE_EXCEEDED' })
@@ -153,11 +134,11 @@ test('commands of groups leave from wherever they wait, and their slots and turn
   aborts[0]!.abort()
   expect(await failure(started[0]!, 'a running one')).toMatchObject({ name: 'AbortError' })
   await within(manager.submit('api', 'place', 0, { group: 'b' }), 'another group')
-  expect(Atomics.load(words, RUNNING)).toBe(2)
-  openGate(words)
+  expect(floor.running).toBe(2)
+  floor.openGate()
   const rest = [started[1]!, waiting[0]!, waiting[2]!, waiting[3]!]
   await within(Promise.all(rest), 'the others')
-  expect(Atomics.load(words, MOST)).toBe(2)
+  expect(floor.most).toBe(2)
 })
 
 test('a command keeps its id through its turns, and a retry takes another turn', async () => {
@@ -172,7 +153,7 @@ test('a command keeps its id through its turns, and a retry takes another turn',
     })
   }
   await manager.start()
-  const flood = Array.from({ length: 20 }, () => manager.submit('api', 'idOf', 0, { group: 'b' }))
+  const flood = range(20).map(() => manager.submit('api', 'idOf', 0, { group: 'b' }))
   const failing = [0, 1].map(() =>
     failure(manager.submit('api', 'fail', 'x', { group: 'a' }), 'it'),
   )
@@ -235,13 +216,11 @@ test('a lane that is paused gives no turns, and close leaves nothing behind', as
 })
 
 test('statistics and metrics name the ten groups that have waited longest, and then none', async () => {
-  const words = wordsOf()
-  const manager = await open('lanes-handlers.js', {
+  const { floor, manager } = await openFloor({
     partitions: PartitionConfig.single(),
     concurrencyPerPartition: 40,
     lanes: { api: { groupConcurrency: 1 }, other: {} },
     metrics: QueueMetrics.local(),
-    workerData: { words: words.buffer },
   })
   const results: Promise<unknown>[] = []
   const openedAt = performance.now()
@@ -254,7 +233,7 @@ test('statistics and metrics name the ten groups that have waited longest, and t
     }
     await new Promise((resolve) => setTimeout(resolve, 3))
   }
-  await until(() => Atomics.load(words, RUNNING) === 15, 'one of each runs')
+  await until(() => floor.running === 15, 'one of each runs')
   const { groups } = manager.stats().lanes.api!
   expect(groups.map(({ group }) => group)).toEqual([...Array(10).keys()].map((i) => `g${i}`))
   for (const one of groups) expect(one).toMatchObject({ queued: 2, released: 1 })
@@ -268,27 +247,23 @@ test('statistics and metrics name the ten groups that have waited longest, and t
   const metrics = manager.metrics!.snapshot().lanes
   expect(metrics.api!.groups.map(({ group }) => group)).toEqual(groups.map(({ group }) => group))
   expect(metrics.other!.groups).toEqual([])
-  openGate(words)
+  floor.openGate()
   await within(Promise.all(results), 'all')
   expect(manager.stats().lanes.api!.groups).toEqual([])
 })
 
 test('a key that is busy holds no slot of its group', async () => {
-  const words = wordsOf()
-  const manager = await open('lanes-handlers.js', {
+  const { floor, manager } = await openFloor({
     partitions: PartitionConfig.hash(2),
     concurrencyPerPartition: 8,
     lanes: { api: { groupConcurrency: 4 } },
-    workerData: { words: words.buffer },
   })
   const group = 'a'
-  const held = Array.from({ length: 20 }, (_, i) =>
-    manager.submit('api', 'gate', i, { group, key: 'busy' }),
-  )
-  await until(() => Atomics.load(words, RUNNING) === 1, 'one runs')
+  const held = range(20).map((i) => manager.submit('api', 'gate', i, { group, key: 'busy' }))
+  await until(() => floor.running === 1, 'one runs')
   const others = ['x', 'y', 'z'].map((key) => manager.submit('api', 'place', 0, { group, key }))
   await within(Promise.all(others), 'other keys')
-  openGate(words)
+  floor.openGate()
   const results = (await within(Promise.all(held), 'the busy key')) as Stamped[]
   const starts = results.map(([, , at]) => at)
   expect(starts).toEqual(starts.toSorted((a, b) => a - b))

@@ -8,6 +8,7 @@ import { PartitionConfig, type QueueManager, RateLimitConfig } from 'corelane'
 import { expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
 import { open } from '../support/managers.ts'
+import { range } from '../support/range.ts'
 import { keyOf } from '../support/strategies.ts'
 
 type Algorithm = 'token-bucket' | 'sliding-window'
@@ -66,7 +67,7 @@ function utilisation(
   const first = algorithm === 'token-bucket' ? 2 * limit : limit
   let best = 0
   for (let from = first; from + limit <= ns.length; from += limit) {
-    const times = Array.from({ length: limit }, (_, i) => ns[from + i]! - ns[from + i - limit]!)
+    const times = range(limit).map((i) => ns[from + i]! - ns[from + i - limit]!)
     times.sort((a, b) => a - b)
     best = Math.max(best, (windowMs * 1e6) / times[limit >> 1]!)
   }
@@ -118,7 +119,7 @@ function submitAll(
   count: number,
   to: Spread['to'],
 ): Promise<unknown[]> {
-  const all = Array.from({ length: count }, (_, i) => {
+  const all = range(count).map((i) => {
     return manager.submit(lane, 'startedAt', undefined, to(i))
   })
   return within(Promise.all(all), `${count} commands of ${lane}`)
@@ -221,7 +222,7 @@ test('waiting for tokens costs about one wake for each, not one for each partiti
     lanes: { limited: { rateLimit: RateLimitConfig.per(1, 50) } },
   })
   const parked = () => manager.stats().partitions.reduce((sum, one) => sum + one.parked, 0)
-  const first = Array.from({ length: 2 * count }, () => manager.submit('limited', 'startedAt'))
+  const first = range(2 * count).map(() => manager.submit('limited', 'startedAt'))
   await within(first[0]!, 'the first command')
   const before = parked()
   await within(Promise.all(first), 'all commands')

@@ -3,18 +3,13 @@
 // run at once in shared memory and keep the greatest count; a gate holds them until as many run as
 // may.
 
-import { LaneConfig, PartitionConfig, type QueueManagerOptions, RateLimitConfig } from 'corelane'
+import { LaneConfig, PartitionConfig, RateLimitConfig } from 'corelane'
 import { expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
-import { Floor } from '../support/floor.ts'
-import { open, openLedger } from '../support/managers.ts'
+import { openFloor } from '../support/floor.ts'
+import { openLedger } from '../support/managers.ts'
+import { range } from '../support/range.ts'
 import { keyOf } from '../support/strategies.ts'
-
-async function openFloor(options: QueueManagerOptions) {
-  const floor = new Floor()
-  const manager = await open('lanes-handlers.js', { ...options, workerData: floor.workerData })
-  return { floor, manager }
-}
 
 const spreads = [
   ['balanced', PartitionConfig.balanced(2)],
@@ -41,11 +36,11 @@ test.each(
     }
     // Commands that wait at the gate give their slots back only when all that may run do.
     const reachable = Math.min(max, 2 * concurrency)
-    const held = Array.from({ length: 24 }, (_, i) => submit('gate', i, i))
+    const held = range(24).map((i) => submit('gate', i, i))
     await until(() => floor.running === reachable, `${reachable} run at once`)
     floor.openGate()
     await within(Promise.all(held), 'the held commands')
-    const short = Array.from({ length: 200 }, (_, i) => submit('rest', i % 3, i))
+    const short = range(200).map((i) => submit('rest', i % 3, i))
     await within(Promise.all(short), 'the short commands')
     expect(floor.most).toBe(reachable)
     expect(floor.running).toBe(0)
@@ -57,7 +52,7 @@ test('a maximum that blocking handlers could not reach is not accounted and cost
     partitions: PartitionConfig.balanced(2),
     lanes: { wide: { maxConcurrency: 2 } },
   })
-  const all = Array.from({ length: 200 }, () => manager.submit('wide', 'burn', 0.1))
+  const all = range(200).map(() => manager.submit('wide', 'burn', 0.1))
   await within(Promise.all(all), 'all commands')
   expect(floor.most).toBeLessThanOrEqual(2)
 })
@@ -68,9 +63,7 @@ test('two lanes with maximums of their own fill up side by side', async () => {
     concurrencyPerPartition: 4,
     lanes: { a: { maxConcurrency: 3 }, b: { maxConcurrency: 2 } },
   })
-  const all = ['a', 'b'].flatMap((lane) =>
-    Array.from({ length: 10 }, (_, i) => manager.submit(lane, 'gate', i)),
-  )
+  const all = ['a', 'b'].flatMap((lane) => range(10).map((i) => manager.submit(lane, 'gate', i)))
   await until(() => floor.running === 5, 'five commands run at once')
   const { a, b } = manager.stats().lanes
   expect([a!.running, b!.running]).toEqual([3, 2])
@@ -113,40 +106,37 @@ test('a partition that is woken for a slot and has other work passes the wake on
   expect(floor.running).toBe(0)
 })
 
-test.each([2, 8])(
-  'commands of one key run one at a time and in order though %i run at once in the partition',
-  async (concurrency) => {
-    const { manager } = await openFloor({
-      partitions: PartitionConfig.hash(2),
-      concurrencyPerPartition: concurrency,
-      lanes: { keyed: {}, limited: { maxConcurrency: 3 } },
-    })
-    const keys = Array.from({ length: 6 }, (_, i) => keyOf(i % 2, 2, i))
-    const runs = new Map<string, Report[]>(keys.map((key) => [key, []]))
-    const all = Array.from({ length: 240 }, async (_, i) => {
-      const key = keys[i % keys.length]!
-      const lane = i % 4 === 0 ? 'limited' : 'keyed'
-      const payload = i % 3
-      const report = (await manager.submit(lane, 'rest', payload, { key })) as Report
-      runs.get(key)!.push(report)
-    })
-    await within(Promise.all(all), 'all commands')
-    let overlaps = 0
-    const everything: Report[] = []
-    for (const own of runs.values()) {
-      own.sort((a, b) => a[2] - b[2])
-      for (let i = 1; i < own.length; i++) {
-        expect(own[i]![2]).toBeGreaterThanOrEqual(own[i - 1]![3] - 1)
-      }
-      everything.push(...own)
+test.each([2, 8])('one of a key runs at a time, in order, of %i at once', async (concurrency) => {
+  const { manager } = await openFloor({
+    partitions: PartitionConfig.hash(2),
+    concurrencyPerPartition: concurrency,
+    lanes: { keyed: {}, limited: { maxConcurrency: 3 } },
+  })
+  const keys = range(6).map((i) => keyOf(i % 2, 2, i))
+  const runs = new Map<string, Report[]>(keys.map((key) => [key, []]))
+  const all = range(240).map(async (i) => {
+    const key = keys[i % keys.length]!
+    const lane = i % 4 === 0 ? 'limited' : 'keyed'
+    const payload = i % 3
+    const report = (await manager.submit(lane, 'rest', payload, { key })) as Report
+    runs.get(key)!.push(report)
+  })
+  await within(Promise.all(all), 'all commands')
+  let overlaps = 0
+  const everything: Report[] = []
+  for (const own of runs.values()) {
+    own.sort((a, b) => a[2] - b[2])
+    for (let i = 1; i < own.length; i++) {
+      expect(own[i]![2]).toBeGreaterThanOrEqual(own[i - 1]![3] - 1)
     }
-    everything.sort((a, b) => a[2] - b[2])
-    for (let i = 1; i < everything.length; i++) {
-      if (everything[i]![2] < everything[i - 1]![3]) overlaps++
-    }
-    expect(overlaps).toBeGreaterThan(0)
-  },
-)
+    everything.push(...own)
+  }
+  everything.sort((a, b) => a[2] - b[2])
+  for (let i = 1; i < everything.length; i++) {
+    if (everything[i]![2] < everything[i - 1]![3]) overlaps++
+  }
+  expect(overlaps).toBeGreaterThan(0)
+})
 
 test.each([
   ['a slot', { maxConcurrency: 1 }, 'secondGate'],
@@ -194,7 +184,7 @@ test('a lane under its minimum goes before more urgent lanes, and no further tha
     lanes: { urgent: { priority: 0 }, promised: new LaneConfig(2, 4).withPriority(200) },
   })
   const all = ['urgent', 'promised'].flatMap((lane) =>
-    Array.from({ length: 20 }, (_, i) => manager.submit(lane, 'gate', i)),
+    range(20).map((i) => manager.submit(lane, 'gate', i)),
   )
   await until(() => floor.running === 4, 'four commands run at once')
   const { urgent, promised } = manager.stats().lanes
@@ -210,7 +200,7 @@ test('a minimum keeps no slot idle: without work of its lane others take all', a
     concurrencyPerPartition: 2,
     lanes: { other: { priority: 9 }, promised: { minConcurrency: 3 } },
   })
-  const all = Array.from({ length: 20 }, (_, i) => manager.submit('other', 'gate', i))
+  const all = range(20).map((i) => manager.submit('other', 'gate', i))
   await until(() => floor.running === 4, 'four commands run at once')
   floor.openGate()
   await within(Promise.all(all), 'all commands')
@@ -223,7 +213,7 @@ test('under permanent higher load a lane with a minimum of 1 starts at the next 
   })
   let isLoaded = true
   let completed = 0
-  const load = Array.from({ length: 50 }, async () => {
+  const load = range(50).map(async () => {
     while (isLoaded) {
       await manager.submit('urgent', 'burn', 0.2)
       completed++

@@ -6,6 +6,8 @@ import { type CommandEnvelope, type DistributedQueue, liftQueue } from 'corelane
 import { leftOutOfContract, type QueueContractOptions, queueContract } from 'corelane/testing'
 import { expect, test } from 'vitest'
 import { failure, until, within } from '../support/deadline.ts'
+import { envelopeOf, resultOf } from '../support/envelopes.ts'
+import { range } from '../support/range.ts'
 
 /** The least queue: a list for each partition. */
 class ListQueue implements DistributedQueue {
@@ -45,7 +47,7 @@ const engine: QueueContractOptions = {
   carriesClones: true,
   capabilities: liftQueue(new ListQueue()).capabilities,
   open: async ({ queue, workerId, strategy, numPartitions }) => {
-    const lists = brokers.get(queue) ?? Array.from({ length: numPartitions }, () => [])
+    const lists = brokers.get(queue) ?? range(numPartitions).map(() => [])
     brokers.set(queue, lists)
     return liftQueue(new ListQueue(workerId, lists), { strategy })
   },
@@ -63,9 +65,7 @@ test('what it does not claim is listed with what it would take', () => {
 let count = 0
 
 function envelope(members: Partial<CommandEnvelope> = {}): CommandEnvelope {
-  const id = `c${count++}`
-  const rest = { laneId: 'lane', partitionId: 0, retryCount: 0, createdAt: 1, version: 1 }
-  return { id, commandType: 'work', ...rest, ...members }
+  return envelopeOf(`c${count++}`, members)
 }
 
 const request = {
@@ -199,16 +199,7 @@ test('a completion that the queue refused can be repeated', async () => {
   least.complete = async () => {
     throw new Error('no connection')
   }
-  const result = {
-    commandId: 'twice',
-    partitionId: 0,
-    workerId: 'w1',
-    success: true,
-    retryCount: 0,
-    durationMs: 1,
-    completedAt: 1,
-  }
-  const completion = [{ delivery: delivery!, result }]
+  const completion = [{ delivery: delivery!, result: resultOf('twice') }]
   expect((await failure(queue.completeMany(completion), 'completion')).message).toBe(
     'no connection',
   )

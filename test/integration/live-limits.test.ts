@@ -12,13 +12,13 @@ import {
   type RateLimitOptions,
   type WorkerPool,
 } from 'corelane'
-import { RedisDistributedQueue } from 'corelane/redis'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
-import { keep, openPool, openQueue, openSubmitter, openWorkers } from '../support/pools.ts'
-import type { RedisProcess } from '../support/redis-process.js'
-import { describeWithRedis, startRedis } from '../support/redis-server.ts'
+import { openQueue, openSubmitter, openWorker } from '../support/pools.ts'
+import { range } from '../support/range.ts'
+import { describeWithRedis } from '../support/redis-server.ts'
+import { RedisQueues } from './support/redis-moves.ts'
 
 const HOUR_MS = 3_600_000
 const MOST = 11
@@ -30,6 +30,7 @@ class Stage {
   readonly queue: LeasedQueue
   #index = 0
   #news = 1
+  #workers = 0
 
   constructor(queue: LeasedQueue) {
     this.queue = queue
@@ -37,13 +38,16 @@ class Stage {
 
   async openPool(): Promise<WorkerPool> {
     const { queue } = this
-    const manager = await openWorkers(this.ledger.workerData, {
+    const isLocal = queue instanceof LocalDistributedQueue
+    const worker = isLocal ? queue.asWorker(`worker-${this.#workers++}`) : queue
+    const { manager, pool } = await openWorker(worker, {
+      ledger: this.ledger,
       partitions: PartitionConfig.balanced(2),
       concurrencyPerPartition: 4,
       lanes: { free: {}, paced: { rateLimit: PACE }, news: { rateLimit: PACE } },
     })
-    const name = `worker-${this.managers.push(manager)}`
-    return openPool(queue instanceof LocalDistributedQueue ? queue.asWorker(name) : queue, manager)
+    this.managers.push(manager)
+    return pool
   }
 
   /** Resolves once all workers have learnt what was set before. */
@@ -59,7 +63,7 @@ class Stage {
   async most(count: number, submitter = openSubmitter(this.queue)): Promise<number> {
     const words = new Int32Array(this.ledger.workerData.words)
     Atomics.store(words, MOST, 0)
-    const all = Array.from({ length: count }, () =>
+    const all = range(count).map(() =>
       submitter.submit('free', 'together', { index: this.#index++, ms: 10 }),
     )
     await within(Promise.all(all), 'all of them')
@@ -136,30 +140,18 @@ describe('the engine of this process', () => {
 })
 
 describeWithRedis('the engine on Redis', () => {
-  let redis: RedisProcess
-  let queues = 0
-  beforeAll(async () => {
-    redis = await startRedis({ persistence: 'always' })
-  })
-  const open = async (queue = `limits-${++queues}`) =>
-    keep(
-      await RedisDistributedQueue.open({
-        url: redis.url,
-        queue,
-        partitions: PartitionConfig.roundRobin(2),
-        durability: 'ignore',
-      }),
-    )
-  limitsOn(open)
+  const queues = new RedisQueues()
+  queues.setUp({ persistence: 'always' })
+  limitsOn(queues.start)
 
   test('a limit outlives workers, and Redis, which is away while another worker starts', async () => {
-    const name = `limits-${++queues}`
-    const stage = new Stage(await open(name))
+    const { redis } = queues
+    const stage = new Stage(await queues.start())
     await stage.queue.lanes!.setConcurrency('free', 1)
     const first = await stage.openPool()
     expect(await stage.most(3)).toBe(1)
     await within(first.close(), 'the end of the first worker')
-    const other = new Stage(await open(name))
+    const other = new Stage(await queues.start())
     const submitter = openSubmitter(other.queue)
     await redis.shutdown()
     // It starts without Redis, and takes nothing before it knows.

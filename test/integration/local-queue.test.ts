@@ -5,17 +5,12 @@
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
-import {
-  type CommandEnvelope,
-  LocalDistributedQueue,
-  PartitionConfig,
-  QueueManager,
-} from 'corelane'
+import { LocalDistributedQueue, PartitionConfig, QueueManager } from 'corelane'
 import { type OpenQueue, queueContract } from 'corelane/testing'
 import { expect, test } from 'vitest'
-import { block, failure, until, within } from '../support/deadline.ts'
+import { block, failure, refused, until, within } from '../support/deadline.ts'
+import { envelopeOf as envelope, resultOf } from '../support/envelopes.ts'
+import { collectGarbage } from '../support/garbage.ts'
 
 /** Opens workers of one queue: the first call makes it. */
 function localQueues(): OpenQueue {
@@ -43,11 +38,6 @@ const request = {
   lanes: [{ laneId: 'lane', max: 10, priority: 5, boost: [] }],
   max: 10,
   waitMs: 0,
-}
-
-function envelope(id: string, members: Partial<CommandEnvelope> = {}): CommandEnvelope {
-  const rest = { laneId: 'lane', partitionId: 0, retryCount: 0, createdAt: 1, version: 1 }
-  return { id, commandType: 'work', ...rest, ...members }
 }
 
 test('auto has a partition for each usable core and the strategy balanced', () => {
@@ -131,7 +121,7 @@ test('closing a worker ends its waits and no others; closing the queue ends ever
   const last = two.lease({ ...request, waitMs: 20_000 })
   await queue.close()
   expect(await within(last, 'the last wait')).toEqual([])
-  expect((await failure(two.enqueue(envelope('b')), 'enqueue')).code).toBe('CORELANE_CLOSED')
+  await refused(two.enqueue(envelope('b')), 'CORELANE_CLOSED')
   expect(() => queue.asWorker('three')).toThrow('closed')
 })
 
@@ -141,16 +131,7 @@ test('a listener is not called after its announcement was ended, though a result
   const end = await queue.announce('me', ({ commandId }) => told.push(commandId))
   await queue.enqueue(envelope('a', { submitter: 'me' }))
   const [delivery] = await queue.lease(request)
-  const result = {
-    commandId: 'a',
-    partitionId: 0,
-    workerId: 'w',
-    success: true,
-    retryCount: 0,
-    durationMs: 0,
-    completedAt: 0,
-  }
-  const completed = queue.completeMany([{ delivery: delivery!, result }])
+  const completed = queue.completeMany([{ delivery: delivery!, result: resultOf('a') }])
   const ended = end()
   await Promise.all([completed, ended])
   expect(told).toEqual([])
@@ -207,8 +188,6 @@ test('a queue with leases and delays keeps no process alive', async () => {
 })
 
 test('a worker that was closed leaves nothing in its queue', async () => {
-  setFlagsFromString('--expose-gc')
-  const collectGarbage = runInNewContext('gc') as () => void
   const queue = new LocalDistributedQueue()
   const closed: WeakRef<object>[] = []
   for (let i = 0; i < 1_000; i++) {

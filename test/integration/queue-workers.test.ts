@@ -8,16 +8,12 @@ import {
   PartitionConfig,
   type QueueWorker,
 } from 'corelane'
-import { RedisDistributedQueue } from 'corelane/redis'
-import { beforeAll, describe, expect, test } from 'vitest'
+import type { RedisQueueOptions } from 'corelane/redis'
+import { describe, expect, test } from 'vitest'
 import { within } from '../support/deadline.ts'
-import { Ledger } from '../support/ledger.ts'
-import { keep, openPool, openQueue, openSubmitter, openWorkers } from '../support/pools.ts'
-import type { RedisProcess } from '../support/redis-process.js'
-import { describeWithRedis, startRedis } from '../support/redis-server.ts'
-import { newClient } from './support/redis-moves.ts'
-
-const hash = PartitionConfig.hash(2)
+import { openQueue, openSubmitter, openWorker } from '../support/pools.ts'
+import { describeWithRedis } from '../support/redis-server.ts'
+import { RedisQueues } from './support/redis-moves.ts'
 
 /** Waits until what a queue says of its workers is so. */
 async function listed(
@@ -32,13 +28,12 @@ function workersOn(
 ): void {
   test('a worker says what it has and runs, that it drains, and is gone then', async () => {
     const queue = await open()
-    const ledger = new Ledger(2)
-    const manager = await openWorkers(ledger.workerData, {
+    const before = Date.now()
+    const { ledger, pool } = await openWorker(queue, {
       partitions: PartitionConfig.balanced(2),
       lanes: { free: {}, other: {} },
+      pool: { lanes: ['free'] },
     })
-    const before = Date.now()
-    const pool = await openPool(queue, manager, { lanes: ['free'] })
     await listed(queue, (workers) => workers.length === 1)
     const [worker] = await queue.workers!.list()
     const { workerId } = queue
@@ -57,8 +52,7 @@ function workersOn(
 
   test('a worker whose manager can run nothing says so, and is gone once it is closed', async () => {
     const queue = await open()
-    const manager = await openWorkers(new Ledger(1).workerData, { partitions: 1 })
-    const pool = await openPool(queue, manager)
+    const { manager, pool } = await openWorker(queue)
     await listed(queue, ([one]) => one?.state === 'running')
     await within(manager.close(), 'the end of a manager')
     await listed(queue, ([one]) => one?.state === 'unfit' && one.partitions <= 1)
@@ -68,8 +62,7 @@ function workersOn(
 
   test('a worker says again that it lives with its beat', async () => {
     const queue = await open({ leaseMs: 900 })
-    const manager = await openWorkers(new Ledger(1).workerData, { partitions: 1 })
-    await openPool(queue, manager)
+    await openWorker(queue)
     let oldestMs = 0
     await listed(queue, ([one]) => {
       if (one === undefined) return false
@@ -85,81 +78,58 @@ describe('the engine of this process', () => {
 })
 
 describeWithRedis('the engine on Redis', () => {
-  let redis: RedisProcess
-  let queues = 0
-  beforeAll(async () => {
-    redis = await startRedis()
-  })
-  const open = async (options: { leaseMs?: number | undefined; maxDead?: number } = {}) =>
-    keep(
-      await RedisDistributedQueue.open({
-        url: redis.url,
-        queue: `workers-${++queues}`,
-        partitions: hash,
-        durability: 'ignore',
-        ...options,
-      }),
-    )
+  const queues = new RedisQueues()
+  queues.setUp()
+  const open = (options: RedisQueueOptions = {}) =>
+    queues.start({ partitions: PartitionConfig.hash(2), ...options })
 
   workersOn(open)
 
   test('a worker with partitions of its own says how many', async () => {
     const queue = await open({ leaseMs: 900 })
-    await openPool(queue, await openWorkers(new Ledger(1).workerData, { partitions: 1 }))
+    await openWorker(queue)
     await listed(queue, ([one]) => one?.ownedPartitions === 2)
   })
 
   test('dead commands are counted by lane, past the bound and after older versions too', async () => {
     const queue = await open({ maxDead: 3 })
-    const admin = newClient(redis.url)
-    await admin.connect()
-    try {
-      const lanes = ['a', 'a', 'a', 'b']
-      const options = { partitions: 1, lanes: { a: {}, b: {} } }
-      await openPool(queue, await openWorkers(new Ledger(9).workerData, options))
-      const submitter = openSubmitter(queue)
-      // One key: one partition, and one after the other.
-      for (const [index, lane] of lanes.entries()) {
-        const failing = { index, failures: 99 }
-        const ended = submitter.submit(lane, 'unlucky', failing, { key: 'k', id: `dead-${index}` })
-        await within(ended, 'a death').catch(() => {})
-      }
-      const dead = async () =>
-        Object.entries((await queue.counts()).byLane).map(([lane, counts]) => [lane, counts.dead])
-      const expected = [
-        ['a', 2],
-        ['b', 1],
-      ]
-      expect((await dead()).toSorted()).toEqual(expected)
-      const keys = await admin.keys(`corelane:{workers-${queues}:*}:dead-lanes`)
-      expect(keys).toHaveLength(1)
-      await admin.del(keys)
-      expect((await dead()).toSorted()).toEqual(expected)
-      await admin.hSet(keys[0]!, 'a', '7')
-      expect((await dead()).toSorted()).toEqual(expected)
-      expect(await queue.dead.redrive(['dead-2'])).toBe(1)
-      expect(await queue.dead.drop(['dead-1', 'dead-3'])).toBe(2)
-      await expect.poll(dead, { timeout: 20_000 }).toEqual(expect.arrayContaining([['a', 1]]))
-      expect(await admin.hGetAll(keys[0]!)).toEqual({ a: '1' })
-    } finally {
-      admin.destroy()
+    const { admin } = queues
+    await openWorker(queue, { lanes: { a: {}, b: {} } })
+    const submitter = openSubmitter(queue)
+    // One key: one partition, and one after the other.
+    for (const [index, lane] of ['a', 'a', 'a', 'b'].entries()) {
+      const failing = { index, failures: 99 }
+      const ended = submitter.submit(lane, 'unlucky', failing, { key: 'k', id: `dead-${index}` })
+      await within(ended, 'a death').catch(() => {})
     }
+    const dead = async () =>
+      Object.entries((await queue.counts()).byLane).map(([lane, counts]) => [lane, counts.dead])
+    const expected = [
+      ['a', 2],
+      ['b', 1],
+    ]
+    expect((await dead()).toSorted()).toEqual(expected)
+    const keys = await admin.keys(`corelane:{${queues.queue}:*}:dead-lanes`)
+    expect(keys).toHaveLength(1)
+    await admin.del(keys)
+    expect((await dead()).toSorted()).toEqual(expected)
+    await admin.hSet(keys[0]!, 'a', '7')
+    expect((await dead()).toSorted()).toEqual(expected)
+    expect(await queue.dead.redrive(['dead-2'])).toBe(1)
+    expect(await queue.dead.drop(['dead-1', 'dead-3'])).toBe(2)
+    await expect.poll(dead, { timeout: 20_000 }).toEqual(expect.arrayContaining([['a', 1]]))
+    expect(await admin.hGetAll(keys[0]!)).toEqual({ a: '1' })
   })
 
   test('what others have written in the place of workers is left aside', async () => {
     const queue = await open()
-    const admin = newClient(redis.url)
-    await admin.connect()
-    try {
-      const name = `corelane:{workers-${queues}:meta}`
-      const all = { broken: '{', wrong: '{"pid":-1}', 'no name': '{}' }
-      for (const [id, text] of Object.entries(all)) {
-        await admin.zAdd(`${name}:workers`, { score: Date.now() + 60_000, value: id })
-        await admin.hSet(`${name}:standings`, id, text)
-      }
-      expect(await queue.workers!.list()).toEqual([])
-    } finally {
-      admin.destroy()
+    const { admin } = queues
+    const name = `corelane:{${queues.queue}:meta}`
+    const all = { broken: '{', wrong: '{"pid":-1}', 'no name': '{}' }
+    for (const [id, text] of Object.entries(all)) {
+      await admin.zAdd(`${name}:workers`, { score: Date.now() + 60_000, value: id })
+      await admin.hSet(`${name}:standings`, id, text)
     }
+    expect(await queue.workers!.list()).toEqual([])
   })
 })

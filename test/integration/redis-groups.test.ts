@@ -10,11 +10,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type LeaseRequest, PartitionConfig, Submitter } from 'corelane'
-import type { RedisDistributedQueue } from 'corelane/redis'
 import { afterEach, expect, test } from 'vitest'
 import { within } from '../support/deadline.ts'
+import { range } from '../support/range.ts'
 import { describeWithRedis } from '../support/redis-server.ts'
-import { type Delivery, RedisQueues, take, takeAll } from './support/redis-moves.ts'
+import { complete, RedisQueues, take, takeAll } from './support/redis-moves.ts'
 
 const FIXTURE = join(import.meta.dirname, '../fixtures/grouped.js')
 const LEASE_MS = 800
@@ -23,9 +23,8 @@ const LONG = { timeout: 20_000 }
 const queues = new RedisQueues()
 const children: ChildProcess[] = []
 
-afterEach(async () => {
+afterEach(() => {
   for (const child of children.splice(0)) child.kill('SIGKILL')
-  await queues.next()
 })
 
 /** Runs as the file has them: of each group how many ran at once at most. */
@@ -59,29 +58,7 @@ describeWithRedis('groups on Redis', () => {
   queues.setUp()
   const single = () => queues.start({ partitions: PartitionConfig.roundRobin(1) })
 
-  const finish = (queue: RedisDistributedQueue, deliveries: readonly Delivery[]) =>
-    queue.completeMany(
-      deliveries.map((delivery) => ({
-        delivery,
-        result: {
-          commandId: delivery.envelope.id,
-          partitionId: 0,
-          workerId: queue.workerId,
-          success: true,
-          retryCount: 0,
-          durationMs: 1,
-          completedAt: 1,
-        },
-      })),
-    )
-
-  const keys = async (): Promise<string[]> => {
-    const all = (await queues.admin.sendCommand([
-      'KEYS',
-      `corelane:{${queues.queue}:*`,
-    ])) as string[]
-    return all.map(String).sort()
-  }
+  const keys = async () => (await queues.admin.keys(`corelane:{${queues.queue}:*`)).sort()
 
   /** Keys that only groups have. */
   const leftovers = async () => (await keys()).filter((key) => /\}:[wtgxpr]:@/.test(key))
@@ -125,7 +102,7 @@ describeWithRedis('groups on Redis', () => {
       }
       for (let left = 2000; left > 0; ) {
         const given = round === 0 ? await take(queue, 500) : await queue.lease(request(500))
-        expect((await finish(queue, given)).every((status) => status === 'done')).toBe(true)
+        expect((await complete(queue, given)).every((status) => status === 'done')).toBe(true)
         left -= given.length
       }
     }
@@ -154,7 +131,7 @@ describeWithRedis('groups on Redis', () => {
       await queues.admin.sendCommand(['CONFIG', 'RESETSTAT'])
       for (let turn = 0; turn < 4; turn++) {
         await queue.enqueueMany(queues.envelopes(50))
-        await finish(queue, await takeAll(queue, 50))
+        await complete(queue, await takeAll(queue, 50))
       }
       const stats = String(await queues.admin.sendCommand(['INFO', 'commandstats']))
       const calls: Record<string, number> = {}
@@ -175,9 +152,7 @@ describeWithRedis('groups on Redis', () => {
       const queue = await queues.start({ partitions: PartitionConfig.balanced(8) })
       const submitter = new Submitter(queue)
       const runs = ['a', 'b', 'c'].flatMap((group) =>
-        Array.from({ length: 12 }, () =>
-          submitter.submit('narrow', 'held', { log, group, ms: 40 }, { group }),
-        ),
+        range(12).map(() => submitter.submit('narrow', 'held', { log, group, ms: 40 }, { group })),
       )
       const written = () => readFileSync(log, { encoding: 'utf8', flag: 'a+' })
       const pid = ` begins \\w ${one.pid}\n`
@@ -207,7 +182,7 @@ describeWithRedis('groups on Redis', () => {
       const began = performance.now()
       const ends = await Promise.all(
         ['a', 'b'].map(async (group) => {
-          const runs = Array.from({ length: 16 }, () =>
+          const runs = range(16).map(() =>
             submitter.submit('metered', 'held', { log, group, ms: 1 }, { group }),
           )
           await within(Promise.all(runs), 'all')
@@ -236,7 +211,7 @@ describeWithRedis('groups on Redis', () => {
       const given = await queue.lease(request)
       expect(given.length).toBe(1)
       await sleep(20)
-      await finish(queue, given)
+      await complete(queue, given)
     }
     expect((await queue.counts()).waiting).toBe(0)
   })

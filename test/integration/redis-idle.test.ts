@@ -3,36 +3,21 @@
 // Method: a real Redis that counts its scripts, whole worker pools, announcements that are lost.
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { PartitionConfig, Submitter, WorkerPool } from 'corelane'
-import type { RedisDistributedQueue } from 'corelane/redis'
-import { afterEach, expect, test } from 'vitest'
+import { PartitionConfig } from 'corelane'
+import { expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
-import { open as openManager } from '../support/managers.ts'
+import { openSubmitter, openWorker } from '../support/pools.ts'
 import { describeWithRedis, startRedis } from '../support/redis-server.ts'
 import { newClient, RedisQueues, take, takeAll } from './support/redis-moves.ts'
 
 const COUNTED_MS = 5000
 
 const queues = new RedisQueues()
-const pools: WorkerPool[] = []
-
-afterEach(async () => {
-  for (const pool of pools.splice(0)) await within(pool.close(), 'the end of a pool')
-  await queues.next()
-})
 
 describeWithRedis('idle workers on Redis', () => {
   queues.setUp()
   const { start } = queues
-
-  const startPool = async (queue: RedisDistributedQueue): Promise<WorkerPool> => {
-    const manager = await openManager('basic.js', { partitions: PartitionConfig.single() })
-    const pool = new WorkerPool(queue, manager)
-    pools.push(pool)
-    await within(pool.start(), 'the start of a pool')
-    return pool
-  }
 
   /** Scripts that a Redis runs in a second. */
   const scriptsPerSecond = async (of: typeof queues.admin): Promise<number> => {
@@ -54,12 +39,12 @@ describeWithRedis('idle workers on Redis', () => {
     const looks = shapes.map(async (partitions) => {
       const server = await startRedis()
       const open = () => start({ url: server.url, partitions })
-      const workers = [await startPool(await open()), await startPool(await open())]
-      const submitter = new Submitter(await open())
+      const workers = [await openWorker(await open()), await openWorker(await open())]
+      const submitter = openSubmitter(await open())
       // What has run here leaves nothing to be asked for.
-      await within(submitter.submit('query', 'noop', 1), 'a first result')
+      await within(submitter.submit('query', 'mark', 1), 'a first result')
       const isShared = () =>
-        workers.every((pool) =>
+        workers.every(({ pool }) =>
           [undefined, partitions.count / 2].includes(pool.stats().ownedPartitions),
         )
       await until(isShared, 'partitions that have owners are shared')
@@ -71,10 +56,9 @@ describeWithRedis('idle workers on Redis', () => {
       const tookMs: number[] = []
       for (let round = 0; round < 21; round++) {
         const startMs = performance.now()
-        await within(submitter.submit('query', 'noop', round), 'a result')
+        await within(submitter.submit('query', 'mark', round), 'a result')
         tookMs.push(performance.now() - startMs)
       }
-      await submitter.close()
       return { partitions, scripts, medianMs: tookMs.toSorted((a, b) => a - b)[10] }
     })
     for (const { partitions, scripts, medianMs } of await Promise.all(looks)) {
@@ -99,13 +83,9 @@ describeWithRedis('idle workers on Redis', () => {
   })
 
   test('a pause that was announced while announcements could not be heard is found', async () => {
-    const ledger = new Ledger(2)
-    const workers = { workerData: ledger.workerData, partitions: PartitionConfig.single() }
     const queue = await start({ leaseMs: 300_000 })
-    const pool = new WorkerPool(queue, await openManager('ledger.js', workers))
-    pools.push(pool)
-    await within(pool.start(), 'the start of a pool')
-    const submitter = new Submitter(await start())
+    const { ledger, pool } = await openWorker(queue)
+    const submitter = openSubmitter(await start())
     const runs = [submitter.submit('query', 'gate', 0)]
     await ledger.waitForStarts(1)
     runs.push(submitter.submit('query', 'mark', 1))
@@ -118,7 +98,6 @@ describeWithRedis('idle workers on Redis', () => {
     expect(ledger.started).toBe(1)
     await queue.lanes.resume('query')
     expect(await within(Promise.all(runs), 'both')).toEqual([0, 1])
-    await submitter.close()
   })
 
   test('what no announcement told of is found by a slow look at each partition in turn', async () => {
@@ -177,17 +156,10 @@ describeWithRedis('idle workers on Redis', () => {
 
   test('workers that wait for a slot ask next to nothing, and start when one is free', async () => {
     const ledger = new Ledger(4)
-    const options = { globalConcurrency: { query: 1 } }
-    const workers = { workerData: ledger.workerData, partitions: PartitionConfig.single() }
-    const queue = await start({ partitions: PartitionConfig.balanced(8) })
-    for (const _ of [1, 2, 3]) {
-      const manager = await openManager('ledger.js', workers)
-      const one = await start({ partitions: PartitionConfig.balanced(8) })
-      const pool = new WorkerPool(one, manager, options)
-      pools.push(pool)
-      await within(pool.start(), 'the start of a pool')
-    }
-    const submitter = new Submitter(queue)
+    const pool = { globalConcurrency: { query: 1 } }
+    const partitions = PartitionConfig.balanced(8)
+    for (const _ of [1, 2, 3]) await openWorker(await start({ partitions }), { ledger, pool })
+    const submitter = openSubmitter(await start({ partitions }))
     const runs = [0, 1, 2, 3].map((index) => submitter.submit('query', 'gate', index))
     await ledger.waitForStarts(1)
     await sleep(1500)
@@ -197,7 +169,6 @@ describeWithRedis('idle workers on Redis', () => {
     ledger.openGate()
     await within(Promise.all(runs), 'all')
     expect(performance.now() - startMs).toBeLessThan(2000)
-    await submitter.close()
   })
 
   test('a slot that is given back is announced to those who wait, also after a gap', async () => {

@@ -8,8 +8,8 @@ import { join } from 'node:path'
 import { PartitionConfig } from 'corelane'
 import type { RedisIncident } from 'corelane/redis'
 import { RESP_TYPES } from 'redis'
-import { afterEach, expect, test } from 'vitest'
-import { failure, until } from '../support/deadline.ts'
+import { expect, test } from 'vitest'
+import { failure, refused, until } from '../support/deadline.ts'
 import { FlakyProxy } from '../support/flaky-proxy.js'
 import { describeWithRedis, startRedis } from '../support/redis-server.ts'
 import {
@@ -27,8 +27,6 @@ const [, rule] = /^user corelane on >secret ([\s\S]+?)\n *\+info \+config\|get$/
 const LEAST_RIGHTS = rule!.replaceAll(/\s+/g, ' ')
 
 const queues = new RedisQueues()
-
-afterEach(() => queues.next())
 
 describeWithRedis('the engine on Redis, opened', () => {
   queues.setUp({ users: [`least on >s3cret%pass ${LEAST_RIGHTS}`] })
@@ -69,8 +67,7 @@ describeWithRedis('the engine on Redis, opened', () => {
     const meta = `corelane:{${queues.queue}:meta}:meta`
     for (const record of [{ partitions: '0' }, { partitions: '2', strategy: 'custom.' }]) {
       await queues.admin.hSet(meta, record)
-      const error = await failure(start({ partitions: undefined }), 'open')
-      expect(error.code).toBe('CORELANE_QUEUE_REFUSED')
+      await refused(start({ partitions: undefined }), 'CORELANE_QUEUE_REFUSED')
     }
   })
 
@@ -103,8 +100,7 @@ describeWithRedis('the engine on Redis, opened', () => {
     await using proxy = await FlakyProxy.open(queues.redis.port)
     proxy.dropAll()
     const startMs = performance.now()
-    const silent = await failure(start({ url: proxy.url, openTimeoutMs: 300 }), 'open')
-    expect(silent).toMatchObject({ code: 'CORELANE_QUEUE_UNAVAILABLE' })
+    await refused(start({ url: proxy.url, openTimeoutMs: 300 }), 'CORELANE_QUEUE_UNAVAILABLE')
     expect(performance.now() - startMs).toBeLessThan(4000)
     const kinds: string[] = []
     proxy.refuse()
@@ -120,9 +116,8 @@ describeWithRedis('the engine on Redis, opened', () => {
     const onIncident = (incident: RedisIncident) => incidents.push(incident)
     await start({ durability: 'warn', onIncident })
     expect(incidents.map(({ kind }) => kind)).toEqual(['not-durable'])
-    const refused = await failure(start({ durability: 'require' }), 'open')
-    expect(refused.code).toBe('CORELANE_QUEUE_REFUSED')
-    expect(refused.message).toContain('appendonly is off')
+    const error = await refused(start({ durability: 'require' }), 'CORELANE_QUEUE_REFUSED')
+    expect(error.message).toContain('appendonly is off')
     const args = ['--maxmemory-policy', 'allkeys-lru']
     const careless = await startRedis({ persistence: 'always', maxMemory: '50mb', args })
     await start({ durability: 'warn', url: careless.url, onIncident })

@@ -2,22 +2,22 @@
 // whatever goes wrong each command ends exactly once. Method: the engine of this process, several
 // pools with managers of their own, handlers that write their runs down in shared memory.
 
-import {
-  PartitionConfig,
-  type QueueManager,
-  type QueueManagerOptions,
-  QueueMetrics,
-  RateLimitConfig,
-  type WorkerPool,
-} from 'corelane'
+import { PartitionConfig, QueueMetrics, RateLimitConfig, type WorkerPool } from 'corelane'
 import { expect, test } from 'vitest'
 import { randomFrom } from '../../build/base/random.js'
-import { failure, until, within } from '../support/deadline.ts'
+import { refused, until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
-import { openPool, openQueue, openSubmitter, openWorkers } from '../support/pools.ts'
+import { openQueue, openStage, openSubmitter, openWorker, type Stage } from '../support/pools.ts'
+import { range } from '../support/range.ts'
 
-const one = PartitionConfig.single()
 const two = PartitionConfig.balanced(2)
+
+/** As `openStage`, with a second worker of the same ledger. */
+async function openPair({ queue = openQueue(PartitionConfig.roundRobin(2)), ...options }: Stage) {
+  const stage = await openStage({ queue, through: queue.asWorker('a'), ...options })
+  await openWorker(queue.asWorker('b'), { ...options, ledger: stage.ledger })
+  return stage
+}
 
 test.each([
   { manager: 'balanced', partitions: two },
@@ -25,14 +25,9 @@ test.each([
 ])('commands of a key run in order though threads die ($manager)', async ({ partitions }) => {
   const count = 60
   const keys = 4
-  const ledger = new Ledger(count)
   const queue = openQueue(PartitionConfig.hash(4), { maxDeliveries: 9 })
-  for (const name of ['a', 'b']) {
-    const manager = await openWorkers(ledger.workerData, { partitions })
-    await openPool(queue.asWorker(name), manager)
-  }
-  const submitter = openSubmitter(queue)
-  const results = Array.from({ length: count }, (_, index) => {
+  const { ledger, submitter } = await openPair({ queue, partitions })
+  const results = range(count).map((index) => {
     const payload = { index, deaths: index % 15 === 7 ? 1 : 0, ms: 1 }
     return submitter.submit('query', 'unlucky', payload, { key: `key ${index % keys}` })
   })
@@ -44,18 +39,17 @@ test.each([
 })
 
 test('the next of a key waits until one that timed out has really ended', async () => {
-  const ledger = new Ledger(2)
-  const queue = openQueue(PartitionConfig.hash(2))
-  const lanes = { query: { timeoutMs: 60 }, gate: {} }
-  const options = { partitions: two, lanes, timeoutGraceMs: 400 }
-  const manager = await openWorkers(ledger.workerData, options)
-  await openPool(queue, manager)
-  const submitter = openSubmitter(queue)
+  const { ledger, manager, submitter } = await openStage({
+    queue: openQueue(PartitionConfig.hash(2)),
+    partitions: two,
+    lanes: { query: { timeoutMs: 60 }, gate: {} },
+    timeoutGraceMs: 400,
+  })
   const began = performance.now()
   const stuck = submitter.submit('query', 'forever', 0, { key: 'a' })
   await ledger.waitForStarts(1)
   const next = submitter.submit('query', 'mark', 1, { key: 'a' })
-  expect((await failure(stuck, 'the stuck one')).code).toBe('CORELANE_TIMEOUT')
+  await refused(stuck, 'CORELANE_TIMEOUT')
   await within(next, 'the next')
   expect(manager.stats().partitions.every(({ detached }) => detached === 0)).toBe(true)
   expect(performance.now() - began).toBeGreaterThan(400)
@@ -64,14 +58,8 @@ test('the next of a key waits until one that timed out has really ended', async 
 test('a rate limit holds over two pools, and is used', async () => {
   const [limit, windowMs, count] = [200, 500, 500]
   const lanes = { slow: { rateLimit: RateLimitConfig.per(limit, windowMs) } }
-  const ledger = new Ledger(count)
-  const queue = openQueue(PartitionConfig.roundRobin(2))
-  for (const name of ['a', 'b']) {
-    const manager = await openWorkers(ledger.workerData, { partitions: one, lanes })
-    await openPool(queue.asWorker(name), manager)
-  }
-  const submitter = openSubmitter(queue)
-  const runs = Array.from({ length: count }, (_, index) => submitter.submit('slow', 'where', index))
+  const { ledger, submitter } = await openPair({ lanes })
+  const runs = range(count).map((index) => submitter.submit('slow', 'where', index))
   const done = (await within(Promise.all(runs), 'all')) as { startedAt: number }[]
   const starts = done.map(({ startedAt }) => startedAt).sort((a, b) => a - b)
   let worst = 0
@@ -89,43 +77,28 @@ test('a rate limit holds over two pools, and is used', async () => {
 })
 
 test('no more commands of a lane run at once over two pools than it has places', async () => {
-  const count = 40
-  const ledger = new Ledger(count)
-  const queue = openQueue(PartitionConfig.roundRobin(2))
-  const managers: QueueManager[] = []
-  const lanes = { narrow: { priority: 1 }, query: { priority: 2 } }
-  for (const name of ['a', 'b']) {
-    const options: QueueManagerOptions = { partitions: two, concurrencyPerPartition: 4, lanes }
-    const manager = await openWorkers(ledger.workerData, options)
-    managers.push(manager)
-    await openPool(queue.asWorker(name), manager, { globalConcurrency: { narrow: 3 } })
-  }
-  const submitter = openSubmitter(queue)
-  const runs = Array.from({ length: count }, (_, index) =>
-    submitter.submit('narrow', 'together', { index, ms: 5 }),
-  )
+  const { manager, submitter } = await openPair({
+    partitions: two,
+    concurrencyPerPartition: 4,
+    lanes: { narrow: { priority: 1 }, query: { priority: 2 } },
+    pool: { globalConcurrency: { narrow: 3 } },
+  })
+  const runs = range(40).map((index) => submitter.submit('narrow', 'together', { index, ms: 5 }))
   await within(Promise.all(runs), 'all')
-  expect(await managers[0]!.run('most')).toBe(3)
+  expect(await manager.run('most')).toBe(3)
 })
 
 test('no more commands of a group run at once over two pools than its lane allows', async () => {
-  const count = 40
-  const ledger = new Ledger(count)
-  const queue = openQueue(PartitionConfig.roundRobin(2))
-  const managers: QueueManager[] = []
-  const lanes = { narrow: { groupConcurrency: 3, groupWeights: { b: 2 } } }
-  for (const name of ['a', 'b']) {
-    const options: QueueManagerOptions = { partitions: two, concurrencyPerPartition: 4, lanes }
-    const manager = await openWorkers(ledger.workerData, options)
-    managers.push(manager)
-    await openPool(queue.asWorker(name), manager)
-  }
-  const submitter = openSubmitter(queue)
-  const runs = Array.from({ length: count }, (_, index) =>
+  const { manager, submitter } = await openPair({
+    partitions: two,
+    concurrencyPerPartition: 4,
+    lanes: { narrow: { groupConcurrency: 3, groupWeights: { b: 2 } } },
+  })
+  const runs = range(40).map((index) =>
     submitter.submit('narrow', 'together', { index, ms: 5 }, { group: 'a' }),
   )
   await within(Promise.all(runs), 'all')
-  expect(await managers[0]!.run('most')).toBe(3)
+  expect(await manager.run('most')).toBe(3)
 })
 
 // The queue has given a command its turn and counts it for the limits of its group, until its run
@@ -135,10 +108,8 @@ test('no more commands of a group run at once over two pools than its lane allow
 // after a failure or a death of its thread, a slot that it never took. And one that waits for a
 // command of its group must not count as one that has the slot which that needs.
 test('a command of a queue names its group, and its manager limits it no second time', async () => {
-  const ledger = new Ledger(9)
-  const queue = openQueue(PartitionConfig.roundRobin(1))
-  const manager = await openWorkers(ledger.workerData, {
-    partitions: one,
+  const { ledger, manager, submitter } = await openStage({
+    queue: openQueue(PartitionConfig.roundRobin(1)),
     concurrencyPerPartition: 4,
     lanes: { narrow: { groupConcurrency: 1, retry: { retries: 1, delayMs: 1 } } },
     metrics: QueueMetrics.local(),
@@ -150,8 +121,6 @@ test('a command of a queue names its group, and its manager limits it no second 
       named.set(event, (named.get(event) ?? new Set()).add(told.group))
     })
   }
-  await openPool(queue, manager)
-  const submitter = openSubmitter(queue)
   const throughQueue = (type: string, payload: unknown) =>
     within(submitter.submit('narrow', type, payload, { group }), `${type} of the queue`)
   const own = [0, 1].map((index) => manager.submit('narrow', 'softGate', index, { group }))
@@ -184,19 +153,10 @@ test('a command of a queue names its group, and its manager limits it no second 
 })
 
 test('a group starts no more often over two pools than its lane allows', async () => {
-  const count = 14
-  const ledger = new Ledger(count)
-  const queue = openQueue(PartitionConfig.roundRobin(2))
   const lanes = { metered: { groupRateLimit: { limit: 4, windowMs: 200 } } }
-  for (const name of ['a', 'b']) {
-    const manager = await openWorkers(ledger.workerData, { partitions: two, lanes })
-    await openPool(queue.asWorker(name), manager)
-  }
-  const submitter = openSubmitter(queue)
+  const { submitter } = await openPair({ partitions: two, lanes })
   const began = performance.now()
-  const runs = Array.from({ length: count }, (_, index) =>
-    submitter.submit('metered', 'mark', index, { group: 'a' }),
-  )
+  const runs = range(14).map((index) => submitter.submit('metered', 'mark', index, { group: 'a' }))
   await within(Promise.all(runs), 'all')
   // Four at once, and 20 a second from then on.
   expect(performance.now() - began).toBeGreaterThan(450)
@@ -204,15 +164,9 @@ test('a group starts no more often over two pools than its lane allows', async (
 
 test('little is held, and what is urgent overtakes what is', async () => {
   const count = 300
-  const ledger = new Ledger(count + 1)
-  const queue = openQueue(PartitionConfig.roundRobin(2))
   const lanes = { urgent: { priority: 0 }, patient: { priority: 5 } }
-  const manager = await openWorkers(ledger.workerData, { partitions: two, lanes })
-  const pool = await openPool(queue, manager)
-  const submitter = openSubmitter(queue)
-  const patient = Array.from({ length: count }, (_, index) =>
-    submitter.submit('patient', 'burn', { index, ms: 2 }),
-  )
+  const { queue, ledger, pool, submitter } = await openStage({ partitions: two, lanes })
+  const patient = range(count).map((index) => submitter.submit('patient', 'burn', { index, ms: 2 }))
   await ledger.waitForStarts(60)
   const { leased } = await queue.counts()
   // Two threads end one command in a millisecond at most: 35 of them are 35 ms of work.
@@ -225,12 +179,8 @@ test('little is held, and what is urgent overtakes what is', async () => {
 })
 
 test('an urgent command is taken on though nothing that is held ends', async () => {
-  const ledger = new Ledger(40)
-  const queue = openQueue(PartitionConfig.roundRobin(2))
   const lanes = { urgent: { priority: 0 }, patient: { priority: 5 } }
-  const manager = await openWorkers(ledger.workerData, { partitions: one, lanes })
-  const pool = await openPool(queue, manager, { prefetchMax: 4 })
-  const submitter = openSubmitter(queue)
+  const { ledger, pool, submitter } = await openStage({ lanes, pool: { prefetchMax: 4 } })
   const patient = [0, 1, 2, 3, 4, 5].map((index) => submitter.submit('patient', 'gate', index))
   await ledger.waitForStarts(1)
   const held = pool.stats().held
@@ -242,13 +192,10 @@ test('an urgent command is taken on though nothing that is held ends', async () 
 })
 
 test('a lane that is limited does not keep others from being taken', async () => {
-  const ledger = new Ledger(60)
   const queue = openQueue(PartitionConfig.roundRobin(1))
   const lanes = { narrow: { priority: 0, maxConcurrency: 1 }, wide: { priority: 5 } }
-  const manager = await openWorkers(ledger.workerData, { partitions: two, lanes })
-  await openPool(queue, manager)
-  const submitter = openSubmitter(queue)
-  const narrow = Array.from({ length: 50 }, (_, i) => submitter.submit('narrow', 'gate', i))
+  const { ledger, submitter } = await openStage({ queue, partitions: two, lanes })
+  const narrow = range(50).map((i) => submitter.submit('narrow', 'gate', i))
   await ledger.waitForStarts(1)
   expect(await within(submitter.submit('wide', 'mark', 55), 'the other lane')).toBe(55)
   ledger.openGate()
@@ -276,13 +223,13 @@ test('under deaths, failures, time-outs and closed pools each command ends exact
   const lanes = { query: { timeoutMs: 1000, retry: { retries: 2, delayMs: 5 } } }
   const pools: WorkerPool[] = []
   const join = async (): Promise<void> => {
-    const manager = await openWorkers(ledger.workerData, { partitions: two, lanes })
-    pools.push(await openPool(queue.asWorker(`worker-${pools.length}`), manager))
+    const options = { ledger, partitions: two, lanes }
+    pools.push((await openWorker(queue.asWorker(`worker-${pools.length}`), options)).pool)
   }
   await Promise.all([join(), join()])
   const submitter = openSubmitter(queue)
   let fulfilled = 0
-  const plans = Array.from({ length: count }, (_, index) => ({
+  const plans = range(count).map((index) => ({
     index,
     deaths: chance() < 0.05 ? 1 : 0,
     failures: chance() < 0.1 ? Math.ceil(chance() * 4) : 0,
@@ -309,19 +256,14 @@ test('under deaths, failures, time-outs and closed pools each command ends exact
   await within(pools[2]!.drain(), 'the last drain')
   expect(await queue.counts()).toMatchObject({ waiting: 0, delayed: 0, leased: 0 })
   const sum = pools.map((pool) => pool.stats())
-  const settled = sum.reduce(
-    (all, { completed, deadLettered }) => all + completed + deadLettered,
-    0,
-  )
-  expect(settled - sum.reduce((all, { stale }) => all + stale, 0)).toBe(count)
+  const settled = sum.map(({ completed, deadLettered, stale }) => completed + deadLettered - stale)
+  expect(settled.reduce((all, each) => all + each)).toBe(count)
 })
 
 test('a deadline counts from acceptance, whatever the clocks of submitters say', async () => {
-  const ledger = new Ledger(6)
-  const queue = openQueue(one)
+  const queue = openQueue(PartitionConfig.single())
   const boost = { deadlineMs: 10_000 }
   const live = { onDeadline: 'reject', priorityBoost: boost } as const
-  const manager = await openWorkers(ledger.workerData, { partitions: one, lanes: { live } })
   const ended = new Map<string, string | undefined>()
   await queue.announce('me', ({ commandId, error }) => void ended.set(commandId, error?.code))
   const rest = { commandType: 'mark', laneId: 'live', partitionId: 0, retryCount: 0, version: 1 }
@@ -334,7 +276,7 @@ test('a deadline counts from acceptance, whatever the clocks of submitters say',
   }
   const acceptedAtMs = performance.now()
   await until(() => performance.now() > acceptedAtMs + 40, 'some are late')
-  await openPool(queue, manager)
+  await openWorker(queue, { lanes: { live } })
   await until(() => ended.size === 6, 'all have ended')
   const late = 'CORELANE_DEADLINE_EXCEEDED'
   for (const clock of ['behind', 'ahead']) {

@@ -6,8 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type LeasedQueue, type LocalDistributedQueue, PartitionConfig, stableHash } from 'corelane'
 import { expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
-import { Ledger } from '../support/ledger.ts'
-import { openPool, openQueue, openSubmitter, openWorkers, withFaults } from '../support/pools.ts'
+import { openQueue, openStage, openWorker, withFaults } from '../support/pools.ts'
+import { range } from '../support/range.ts'
 
 /** A queue that says whose its partitions are, and writes down what it is told. */
 function withOwners(queue: LocalDistributedQueue) {
@@ -28,19 +28,14 @@ function withOwners(queue: LocalDistributedQueue) {
   return { state, told, owned }
 }
 
-const hash = PartitionConfig.hash(4)
 const one = PartitionConfig.single()
 
 test('a worker takes commands of its own partitions only', async () => {
-  const ledger = new Ledger(40)
-  const queue = openQueue(hash, { leaseMs: 300 })
+  const queue = openQueue(PartitionConfig.hash(4), { leaseMs: 300 })
   const { state, owned } = withOwners(queue)
   state.owned = [1]
-  const pool = await openPool(owned, await openWorkers(ledger.workerData, { partitions: one }))
-  const submitter = openSubmitter(queue)
-  const results = Array.from({ length: 40 }, (_, i) =>
-    submitter.submit('query', 'mark', i, { key: `key ${i}` }),
-  )
+  const { ledger, pool, submitter } = await openStage({ queue, through: owned })
+  const results = range(40).map((i) => submitter.submit('query', 'mark', i, { key: `key ${i}` }))
   const isOwn = (i: number) => stableHash(`key ${i}`) % 4 === 1
   const own = Array.from(results.keys()).filter(isOwn)
   await until(() => pool.stats().completed === own.length, 'its own are done')
@@ -53,15 +48,13 @@ test('a worker takes commands of its own partitions only', async () => {
 })
 
 test('a partition is yielded once nothing of it runs, and what waits goes back', async () => {
-  const ledger = new Ledger(20)
   const queue = openQueue(one, { leaseMs: 600 })
   const { state, told, owned } = withOwners(queue)
   state.owned = [0]
-  const pool = await openPool(owned, await openWorkers(ledger.workerData, { partitions: one }))
-  const submitter = openSubmitter(queue)
+  const { ledger, pool, submitter } = await openStage({ queue, through: owned })
   const first = submitter.submit('query', 'gate', 0)
   await ledger.waitForStarts(1)
-  const rest = Array.from({ length: 5 }, (_, i) => submitter.submit('query', 'mark', i + 1))
+  const rest = range(5).map((i) => submitter.submit('query', 'mark', i + 1))
   await until(() => pool.stats().held > 1, 'more are held')
   state.surplus = [0]
   await until(() => pool.stats().held === 1, 'what waits goes back')
@@ -80,13 +73,10 @@ test('a partition is yielded once nothing of it runs, and what waits goes back',
 })
 
 test('what it owns no more is stopped at once', async () => {
-  const ledger = new Ledger(4)
   const queue = openQueue(one, { leaseMs: 600 })
   const { state, told, owned } = withOwners(queue)
   state.owned = [0]
-  const manager = await openWorkers(ledger.workerData, { partitions: one })
-  const pool = await openPool(owned, manager)
-  const submitter = openSubmitter(queue)
+  const { ledger, manager, pool, submitter } = await openStage({ queue, through: owned })
   const results = [0, 1].map((index) => submitter.submit('query', 'gate', index, { key: 'a' }))
   await ledger.waitForStarts(1)
   state.owned = []
@@ -95,14 +85,12 @@ test('what it owns no more is stopped at once', async () => {
   await until(() => manager.stats().partitions[0]!.incarnations === 2, 'its thread was ended')
   expect(pool.incidents.map(({ what }) => what)).toContain('leases-taken')
   ledger.openGate()
-  const other = await openWorkers(ledger.workerData, { partitions: one })
-  await openPool(queue.asWorker('other'), other)
+  await openWorker(queue.asWorker('other'), { ledger })
   expect(await within(Promise.all(results), 'elsewhere')).toEqual([0, 1])
   expect(told).toEqual([])
 })
 
 test('one that comes while an older of its key is on its way back goes back behind it', async () => {
-  const ledger = new Ledger(4)
   const queue = openQueue(one, { leaseMs: 6000 })
   let letIn: (() => void) | undefined
   let arrived = 0
@@ -125,8 +113,7 @@ test('one that comes while an older of its key is on its way back goes back behi
       return [{ ...first, leasedUntilMs: performance.now() + 1200 }]
     },
   })
-  const pool = await openPool(late, await openWorkers(ledger.workerData, { partitions: one }))
-  const submitter = openSubmitter(queue)
+  const { ledger, pool, submitter } = await openStage({ queue, through: late })
   const ended: number[] = []
   const submit = (index: number, type: string) =>
     submitter.submit('query', type, index).then(() => void ended.push(index))

@@ -6,28 +6,29 @@ import {
   type LeasedQueue,
   liftQueue,
   PartitionConfig,
-  type QueueManagerOptions,
   RateLimitConfig,
   RetryPolicy,
   Submitter,
   WorkerPool,
 } from 'corelane'
 import { expect, test } from 'vitest'
-import { block, failure, until, within } from '../support/deadline.ts'
+import { block, failure, refused, until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
-import { openPool, openQueue, openSubmitter, openWorkers, withFaults } from '../support/pools.ts'
+import {
+  openQueue,
+  openStage,
+  openSubmitter,
+  openWorker,
+  openWorkers,
+  withFaults,
+} from '../support/pools.ts'
+import { range } from '../support/range.ts'
 
-const one = PartitionConfig.single()
 const two = PartitionConfig.balanced(2)
-const lanes = (options: QueueManagerOptions['lanes']): QueueManagerOptions => ({ lanes: options })
 
 test('a failed command is retried by the queue after its delays, and then succeeds', async () => {
-  const { workerData } = new Ledger(4)
   const retry = { retries: 3, delayMs: 30, backoff: 'exponential' as const }
-  const manager = await openWorkers(workerData, { partitions: two, ...lanes({ a: { retry } }) })
-  const queue = openQueue(PartitionConfig.roundRobin(2))
-  const pool = await openPool(queue, manager)
-  const submitter = openSubmitter(queue)
+  const { manager, pool, submitter } = await openStage({ partitions: two, lanes: { a: { retry } } })
   const begun = performance.now()
   const done = submitter.submit('a', 'unlucky', { index: 1, failures: 2 })
   expect(await within(done, 'the third run')).toBe(1)
@@ -37,12 +38,9 @@ test('a failed command is retried by the queue after its delays, and then succee
 })
 
 test('a handler knows the id of its command, and how often it has run on whatever worker', async () => {
-  const { workerData } = new Ledger(1)
-  const retry = RetryPolicy.fixed(3, 1)
-  const manager = await openWorkers(workerData, { partitions: one, ...lanes({ a: { retry } }) })
+  const lanes = { a: { retry: RetryPolicy.fixed(3, 1) } }
   const queue = openQueue(PartitionConfig.hash(2))
-  await openPool(queue, manager)
-  const submitter = openSubmitter(queue)
+  const { manager, submitter } = await openStage({ queue, lanes })
   const options = { id: 'order-17', key: 'customer 5' }
   const seen = submitter.submit('a', 'whoAmI', 2, options)
   expect(await within(seen, 'it')).toEqual({ id: 'order-17', attempt: 3, key: 'customer 5' })
@@ -51,18 +49,16 @@ test('a handler knows the id of its command, and how often it has run on whateve
 })
 
 test('what fails for good is told to its submitter and kept among the dead', async () => {
-  const ledger = new Ledger(8)
-  const manager = await openWorkers(ledger.workerData, {
-    partitions: one,
-    ...lanes({
-      again: { retry: RetryPolicy.fixed(2, 1) },
-      picky: { retry: RetryPolicy.fixed(2, 1).withRetryable(() => false) },
+  const retry = RetryPolicy.fixed(2, 1)
+  const { queue, ledger, pool } = await openStage({
+    lanes: {
+      again: { retry },
+      picky: { retry: retry.withRetryable(() => false) },
       once: {},
-      brief: { timeoutMs: 50, retry: RetryPolicy.fixed(2, 1) },
-    }),
+      brief: { timeoutMs: 50, retry },
+    },
+    pool: { unknownHandlerMs: 0 },
   })
-  const queue = openQueue(PartitionConfig.roundRobin(2))
-  const pool = await openPool(queue, manager, { unknownHandlerMs: 0 })
   const submitter = openSubmitter(queue, { unknown: 'wait' })
   const submits = {
     'retries spent': ['again', 'unlucky', { index: 1, failures: 9 }],
@@ -90,19 +86,12 @@ test('what fails for good is told to its submitter and kept among the dead', asy
 })
 
 test('a result that cannot cross is a failure of its command, and the pool goes on', async () => {
-  const { workerData } = new Ledger(1)
-  const manager = await openWorkers(workerData, { partitions: one })
-  const queue = openQueue(PartitionConfig.roundRobin(2))
-  await openPool(queue, manager)
-  const submitter = openSubmitter(queue)
-  const error = await failure(submitter.submit('query', 'giveFunction'), 'a function')
-  expect(error.code).toBe('CORELANE_UNSERIALIZABLE')
+  const { submitter } = await openStage()
+  await refused(submitter.submit('query', 'giveFunction'), 'CORELANE_UNSERIALIZABLE')
   expect(await within(submitter.submit('query', 'echo', 1), 'the next')).toBe(1)
 })
 
 test('a result that the queue refuses is a failure of its command', async () => {
-  const { workerData } = new Ledger(1)
-  const manager = await openWorkers(workerData, { partitions: one })
   const queue = openQueue(PartitionConfig.roundRobin(2))
   const tooLarge = Object.assign(new Error('too large'), { code: 'CORELANE_ENVELOPE_TOO_LARGE' })
   const picky = withFaults<LeasedQueue>(queue, {
@@ -111,28 +100,20 @@ test('a result that the queue refuses is a failure of its command', async () => 
       return queue.completeMany(completions)
     },
   })
-  const pool = await openPool(picky, manager)
-  const submitter = openSubmitter(queue)
+  const { pool, submitter } = await openStage({ queue, through: picky })
   const all = ['a', 'large', 'b', 'c'].map((value) => submitter.submit('query', 'echo', value))
   const ends = await within(Promise.allSettled(all), 'all')
-  expect(ends.map((end) => (end.status === 'fulfilled' ? end.value : end.reason.code))).toEqual([
-    'a',
-    'CORELANE_ENVELOPE_TOO_LARGE',
-    'b',
-    'c',
-  ])
+  const came = ends.map((end) => (end.status === 'fulfilled' ? end.value : end.reason.code))
+  expect(came).toEqual(['a', 'CORELANE_ENVELOPE_TOO_LARGE', 'b', 'c'])
   expect((await queue.dead.list())[0]?.reason).toBe('result refused')
   expect(pool.stats().held).toBe(0)
 })
 
 test('a command that kills its threads is given out so often and no more', async () => {
-  const ledger = new Ledger(40)
-  const manager = await openWorkers(ledger.workerData, { partitions: two })
   const queue = openQueue(PartitionConfig.roundRobin(2), { maxDeliveries: 2 })
-  const pool = await openPool(queue, manager)
-  const submitter = openSubmitter(queue)
+  const { ledger, pool, submitter } = await openStage({ queue, partitions: two })
   const poison = failure(submitter.submit('query', 'die', { index: 0, how: 'exit' }), 'poison')
-  const others = Array.from({ length: 39 }, (_, i) => submitter.submit('query', 'mark', i + 1))
+  const others = range(39).map((i) => submitter.submit('query', 'mark', i + 1))
   expect((await poison).code).toBe('CORELANE_POISONED')
   await within(Promise.all(others), 'the others')
   expect(ledger.allRuns(40)).toEqual([2, ...new Array(39).fill(1)])
@@ -140,8 +121,6 @@ test('a command that kills its threads is given out so often and no more', async
 })
 
 test('completions wait for others while more run, and never at the end of a burst', async () => {
-  const { workerData } = new Ledger(400)
-  const manager = await openWorkers(workerData, { partitions: PartitionConfig.balanced(1) })
   const queue = openQueue(PartitionConfig.roundRobin(2))
   const calls: number[] = []
   const counted = withFaults<LeasedQueue>(queue, {
@@ -150,16 +129,20 @@ test('completions wait for others while more run, and never at the end of a burs
       return queue.completeMany(completions)
     },
   })
-  const pool = await openPool(counted, manager, { gatherMs: 1000 })
-  const submitter = openSubmitter(queue)
+  const { pool, submitter } = await openStage({
+    queue,
+    through: counted,
+    partitions: PartitionConfig.balanced(1),
+    pool: { gatherMs: 1000 },
+  })
   const burn = (index: number) => submitter.submit('query', 'burn', { index, ms: 1 })
-  await within(Promise.all(Array.from({ length: 20 }, (_, i) => burn(i))), 'the pace is learnt')
+  await within(Promise.all(range(20).map((i) => burn(i))), 'the pace is learnt')
   const startMs = performance.now()
   await within(burn(20), 'the only one')
   // It did not wait for the second that it might have.
   expect(performance.now() - startMs).toBeLessThan(900)
   calls.length = 0
-  await within(Promise.all(Array.from({ length: 200 }, (_, i) => burn(i))), 'a burst')
+  await within(Promise.all(range(200).map((i) => burn(i))), 'a burst')
   expect(calls.reduce((sum, count) => sum + count, 0)).toBe(200)
   // One for each 64, and what was left when no more were held for a moment.
   expect(calls.length).toBeLessThan(40)
@@ -167,8 +150,6 @@ test('completions wait for others while more run, and never at the end of a burs
 })
 
 test('a worker that holds most of what it wants asks for no more', async () => {
-  const { workerData } = new Ledger(1)
-  const manager = await openWorkers(workerData, { partitions: one, ...lanes({ a: {} }) })
   const queue = openQueue(PartitionConfig.single())
   const asked: { max: number; target: number }[] = []
   let pool: WorkerPool | undefined
@@ -178,10 +159,10 @@ test('a worker that holds most of what it wants asks for no more', async () => {
       return queue.lease(request)
     },
   })
-  pool = await openPool(watched, manager)
-  const submitter = openSubmitter(queue)
-  const many = (count: number) =>
-    Array.from({ length: count }, (_, i) => submitter.submit('a', 'echo', i))
+  const stage = await openStage({ queue, through: watched, lanes: { a: {} } })
+  const { submitter } = stage
+  pool = stage.pool
+  const many = (count: number) => range(count).map((i) => submitter.submit('a', 'echo', i))
   await within(Promise.all(many(2000)), 'the pace is learnt')
   const { target } = pool.stats()
   expect(target).toBeGreaterThan(8)
@@ -193,38 +174,30 @@ test('a worker that holds most of what it wants asks for no more', async () => {
 })
 
 test('what shares its thread with a killer is not dead-lettered with it', async () => {
-  const ledger = new Ledger(40)
-  const manager = await openWorkers(ledger.workerData, {
+  const queue = openQueue(PartitionConfig.roundRobin(2), { maxDeliveries: 3 })
+  const { ledger, manager, pool, submitter } = await openStage({
+    queue,
     partitions: PartitionConfig.balanced(1),
     concurrencyPerPartition: 50,
   })
-  const queue = openQueue(PartitionConfig.roundRobin(2), { maxDeliveries: 3 })
-  const pool = await openPool(queue, manager)
-  const submitter = openSubmitter(queue)
-  const neighbours = Array.from({ length: 39 }, (_, i) =>
-    submitter.submit('query', 'together', { index: i + 1, ms: 30 }),
-  )
+  const all = () =>
+    range(39).map((i) => submitter.submit('query', 'together', { index: i + 1, ms: 30 }))
+  const neighbours = all()
   const killer = failure(submitter.submit('query', 'die', { index: 0, how: 'exit' }), 'the killer')
   expect((await killer).code).toBe('CORELANE_POISONED')
   expect(await within(Promise.all(neighbours), 'the neighbours')).toHaveLength(39)
   expect(ledger.runs(0)).toBe(3)
   expect(pool.stats().isolated).toBeGreaterThan(1)
   // Afterwards it takes as many at once as ever.
-  const more = Array.from({ length: 39 }, (_, i) =>
-    submitter.submit('query', 'together', { index: i + 1, ms: 30 }),
-  )
-  await within(Promise.all(more), 'some more')
+  await within(Promise.all(all()), 'some more')
   expect(await manager.submit('query', 'most', 0)).toBeGreaterThan(1)
 })
 
 test('what two workers had taken and not started when they died runs side by side', async () => {
   const count = 400
-  const ledger = new Ledger(count)
   const queue = openQueue(PartitionConfig.roundRobin(2), { leaseMs: 1500 })
   const submitter = openSubmitter(queue)
-  const all = Array.from({ length: count }, (_, index) =>
-    submitter.submit('query', 'burn', { index, ms: 2 }),
-  )
+  const all = range(count).map((index) => submitter.submit('query', 'burn', { index, ms: 2 }))
   const lanes = [{ laneId: 'query', max: count, priority: 5, boost: [] }]
   const request = { partitions: [0, 1], lanes, max: count, waitMs: 1000 }
   const dead = queue.asWorker('dead')
@@ -241,18 +214,13 @@ test('what two workers had taken and not started when they died runs side by sid
     release: (deliveries, options) => cut(() => second.release(deliveries, options)),
     completeMany: (completions) => cut(() => second.completeMany(completions)),
   })
-  const options = { partitions: PartitionConfig.balanced(1) }
-  const other = await openPool(doomed, await openWorkers(ledger.workerData, options), {
-    prefetchMs: 10_000,
-    closeTimeoutMs: 100,
-  })
+  const partitions = PartitionConfig.balanced(1)
+  const pools = { prefetchMs: 10_000, closeTimeoutMs: 100 }
+  const { ledger, pool: other } = await openWorker(doomed, { partitions, pool: pools })
   await until(() => other.stats().held > 100, 'it has many')
   const { held } = other.stats()
   isCut = true
-  const pool = await openPool(
-    queue.asWorker('third'),
-    await openWorkers(ledger.workerData, options),
-  )
+  const { pool } = await openWorker(queue.asWorker('third'), { ledger, partitions })
   await within(Promise.all(all), 'all')
   // Only what the second had started is on its last delivery, and runs alone.
   const { isolated } = pool.stats()
@@ -262,16 +230,12 @@ test('what two workers had taken and not started when they died runs side by sid
 })
 
 test('what waits long for a permit keeps no suspect from running alone', async () => {
-  const ledger = new Ledger(10)
-  const rateLimit = { limit: 1, windowMs: 600_000 }
-  const manager = await openWorkers(ledger.workerData, {
+  const { pool, submitter } = await openStage({
+    queue: openQueue(PartitionConfig.roundRobin(2), { maxDeliveries: 2 }),
     partitions: PartitionConfig.balanced(1),
     concurrencyPerPartition: 10,
-    lanes: { query: {}, rare: { rateLimit } },
+    lanes: { query: {}, rare: { rateLimit: { limit: 1, windowMs: 600_000 } } },
   })
-  const queue = openQueue(PartitionConfig.roundRobin(2), { maxDeliveries: 2 })
-  const pool = await openPool(queue, manager)
-  const submitter = openSubmitter(queue)
   const rare = [1, 2, 3].map((index) => submitter.submit('rare', 'mark', index))
   await within(Promise.race(rare), 'the first, for which there is a permit')
   await until(() => pool.stats().held > 0, 'another waits for its own')
@@ -287,43 +251,36 @@ test('what waits long for a permit keeps no suspect from running alone', async (
 })
 
 test('what cannot be extended is stopped before its lease ends, and runs elsewhere', async () => {
-  const ledger = new Ledger(2)
   const queue = openQueue(PartitionConfig.roundRobin(1), { leaseMs: 600 })
   const mute = withFaults<LeasedQueue>(queue, { extend: () => new Promise(() => {}) })
-  const first = await openWorkers(ledger.workerData, { partitions: one })
-  const pool = await openPool(mute, first)
-  const submitter = openSubmitter(queue)
+  const { ledger, manager, pool, submitter } = await openStage({ queue, through: mute })
   const result = submitter.submit('query', 'gate', 1)
   await ledger.waitForStarts(1)
   await until(() => pool.stats().lost === 1, 'the lease is given up')
   // Its thread ends with it: what nobody waits for must not run on beside its next run.
-  await until(() => first.stats().partitions[0]!.incarnations === 2, 'the thread is replaced')
+  await until(() => manager.stats().partitions[0]!.incarnations === 2, 'the thread is replaced')
   expect(pool.incidents.map(({ what }) => what)).toContain('leases-expired')
   await pool.close()
   ledger.openGate()
-  const other = await openPool(queue.asWorker('other'), await openWorkers(ledger.workerData))
+  const other = await openWorker(queue.asWorker('other'), { ledger })
   expect(await within(result, 'the second run')).toBe(1)
   expect(ledger.runs(1)).toBe(2)
   expect(pool.stats()).toMatchObject({ completed: 0, lost: 1, held: 0 })
-  expect(other.stats()).toMatchObject({ completed: 1 })
+  expect(other.pool.stats()).toMatchObject({ completed: 1 })
 })
 
 test('a lease is extended as long as its command runs', async () => {
-  const ledger = new Ledger(2)
   const queue = openQueue(PartitionConfig.roundRobin(1), { leaseMs: 600 })
-  const manager = await openWorkers(ledger.workerData, { partitions: one })
-  const pool = await openPool(queue, manager)
-  const result = openSubmitter(queue).submit('query', 'burn', { index: 1, ms: 1300 })
+  const { ledger, pool, submitter } = await openStage({ queue })
+  const result = submitter.submit('query', 'burn', { index: 1, ms: 1300 })
   expect(await within(result, 'a run of two leases')).toBe(1)
   expect(ledger.runs(1)).toBe(1)
   expect(pool.stats()).toMatchObject({ lost: 0, completed: 1 })
 })
 
 test('a worker that was frozen past its leases starts and completes nothing of them', async () => {
-  const ledger = new Ledger(8)
   const queue = openQueue(PartitionConfig.roundRobin(1), { leaseMs: 400 })
-  const pool = await openPool(queue, await openWorkers(ledger.workerData, { partitions: one }))
-  const submitter = openSubmitter(queue)
+  const { ledger, pool, submitter } = await openStage({ queue })
   const results = [0, 1, 2].map((index) => submitter.submit('query', 'burn', { index, ms: 60 }))
   await ledger.waitForStarts(1)
   block(700)
@@ -335,10 +292,8 @@ test('a worker that was frozen past its leases starts and completes nothing of t
 })
 
 test('a thread starts nothing of a lease that is over, though nobody could tell it', async () => {
-  const ledger = new Ledger(8)
   const queue = openQueue(PartitionConfig.roundRobin(1), { leaseMs: 400 })
-  const pool = await openPool(queue, await openWorkers(ledger.workerData, { partitions: one }))
-  const submitter = openSubmitter(queue)
+  const { ledger, pool, submitter } = await openStage({ queue })
   const all = [500, 1].map((ms, index) => submitter.submit('query', 'burn', { index, ms }))
   await ledger.waitForStarts(1)
   await until(() => pool.stats().submitted === 2, 'the second is bound behind the first')
@@ -350,7 +305,6 @@ test('a thread starts nothing of a lease that is over, though nobody could tell 
 })
 
 test('ends that the queue does not answer for are told again, also while it drains', async () => {
-  const { workerData } = new Ledger(1)
   const queue = openQueue(PartitionConfig.roundRobin(1), { resultTtlMs: 60_000 })
   const calls: number[] = []
   let isDown = true
@@ -363,8 +317,7 @@ test('ends that the queue does not answer for are told again, also while it drai
       return queue.completeMany(completions)
     },
   })
-  const pool = await openPool(shaky, await openWorkers(workerData, { partitions: one }))
-  const submitter = openSubmitter(queue)
+  const { pool, submitter } = await openStage({ queue, through: shaky })
   expect(await within(submitter.submit('query', 'echo', 1), 'the first')).toBe(1)
   const second = submitter.submit('query', 'echo', 2)
   await until(() => pool.stats().unsettled === 2, 'the second has run')
@@ -378,56 +331,46 @@ test('ends that the queue does not answer for are told again, also while it drai
 })
 
 test('drain gives back what has not started and completes what runs', async () => {
-  const ledger = new Ledger(10)
-  const queue = openQueue(PartitionConfig.roundRobin(2))
-  const pool = await openPool(queue, await openWorkers(ledger.workerData, { partitions: one }))
-  const submitter = openSubmitter(queue)
+  const { queue, ledger, pool, submitter } = await openStage()
   const first = submitter.submit('query', 'gate', 0)
   await ledger.waitForStarts(1)
-  const rest = Array.from({ length: 9 }, (_, i) => submitter.submit('query', 'mark', i + 1))
+  const rest = range(9).map((i) => submitter.submit('query', 'mark', i + 1))
   await until(() => pool.stats().held > 1, 'some are prefetched')
-  const late = await failure(pool.drain(30), 'a drain that is too short')
-  expect(late.code).toBe('CORELANE_DRAIN_TIMEOUT')
+  await refused(pool.drain(30), 'CORELANE_DRAIN_TIMEOUT')
   expect(await queue.counts()).toMatchObject({ leased: 1, waiting: 9 })
   ledger.openGate()
   await within(pool.drain(), 'the drain')
   expect(await within(first, 'what ran')).toBe(0)
   expect(pool.stats()).toMatchObject({ held: 0, submitted: 0, completed: 1, crashed: 0 })
-  await openPool(queue.asWorker('other'), await openWorkers(ledger.workerData))
+  await openWorker(queue.asWorker('other'), { ledger })
   expect(await within(Promise.all(rest), 'the rest')).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9])
   expect(ledger.allRuns(10)).toEqual(new Array(10).fill(1))
 })
 
 test('what the manager has no room for is given back like anything else', async () => {
-  const ledger = new Ledger(12)
-  const queue = openQueue(PartitionConfig.roundRobin(2))
-  const bounded = { partitions: one, ...lanes({ query: { maxPending: 3 } }) }
-  const manager = await openWorkers(ledger.workerData, bounded)
-  const pool = await openPool(queue, manager, { prefetchMs: 10_000 })
-  const submitter = openSubmitter(queue)
+  const { queue, ledger, pool, submitter } = await openStage({
+    lanes: { query: { maxPending: 3 } },
+    pool: { prefetchMs: 10_000 },
+  })
   const burn = (index: number) => submitter.submit('query', 'burn', { index, ms: 1 })
   await within(burn(0), 'the pace is learnt')
   const running = submitter.submit('query', 'gate', 1)
   await ledger.waitForStarts(2)
-  const rest = Array.from({ length: 10 }, (_, i) => burn(i + 2))
+  const rest = range(10).map((i) => burn(i + 2))
   await until(() => pool.stats().submitted > 5, 'some are bound, some wait, some find no room')
-  const late = await failure(pool.drain(30), 'a drain that is too short')
-  expect(late.code).toBe('CORELANE_DRAIN_TIMEOUT')
+  await refused(pool.drain(30), 'CORELANE_DRAIN_TIMEOUT')
   expect(await queue.counts()).toMatchObject({ leased: 1, waiting: 10 })
   ledger.openGate()
   await within(pool.drain(), 'the drain')
   expect(await within(running, 'what ran')).toBe(1)
-  await openPool(queue.asWorker('other'), await openWorkers(ledger.workerData))
+  await openWorker(queue.asWorker('other'), { ledger })
   await within(Promise.all(rest), 'the rest')
   expect(ledger.allRuns(12)).toEqual(new Array(12).fill(1))
 })
 
 test('close gives back what runs once its thread has ended, and it counts for nothing', async () => {
-  const ledger = new Ledger(4)
   const queue = openQueue(PartitionConfig.roundRobin(1))
-  const manager = await openWorkers(ledger.workerData, { partitions: two })
-  const pool = await openPool(queue, manager)
-  const submitter = openSubmitter(queue)
+  const { ledger, manager, pool, submitter } = await openStage({ queue, partitions: two })
   const results = [0, 1].map((index) => submitter.submit('query', 'gate', index))
   await ledger.waitForStarts(2)
   await within(pool.close(), 'close')
@@ -443,16 +386,14 @@ test('close gives back what runs once its thread has ended, and it counts for no
 })
 
 test('a pool that was closed cannot be started', async () => {
-  const { workerData } = new Ledger(1)
-  const manager = await openWorkers(workerData, { partitions: one })
+  const manager = await openWorkers(new Ledger(1).workerData)
   const pool = new WorkerPool(openQueue(PartitionConfig.roundRobin(1)), manager)
   await pool.close()
-  expect((await failure(pool.start(), 'a start')).code).toBe('CORELANE_WORKER_CLOSED')
+  await refused(pool.start(), 'CORELANE_WORKER_CLOSED')
   expect(pool.stats().state).toBe('closed')
 })
 
 test('a pool that was closed while it started listens to nothing any more', async () => {
-  const { workerData } = new Ledger(1)
   const queue = openQueue(PartitionConfig.roundRobin(1))
   let answer = (): void => {}
   const claimed = new Promise<void>((resolve) => {
@@ -476,7 +417,7 @@ test('a pool that was closed while it started listens to nothing any more', asyn
       leave: async () => {},
     },
   })
-  const pool = new WorkerPool(slow, await openWorkers(workerData, { partitions: one }))
+  const pool = new WorkerPool(slow, await openWorkers(new Ledger(1).workerData))
   const started = pool.start()
   await until(() => beats > 0, 'its first heartbeat')
   await within(pool.close(), 'its end')
@@ -496,7 +437,7 @@ const LEAST = {
 test('a pool refuses lanes that the queue cannot serve, unless it may do without', async () => {
   const { workerData } = new Ledger(1)
   const rateLimit = RateLimitConfig.perSecond(5, { algorithm: 'sliding-window' })
-  const manager = await openWorkers(workerData, lanes({ a: { rateLimit } }))
+  const manager = await openWorkers(workerData, { lanes: { a: { rateLimit } } })
   const queue = openQueue(PartitionConfig.roundRobin(1))
   const code = (make: () => unknown) => {
     try {
@@ -509,7 +450,9 @@ test('a pool refuses lanes that the queue cannot serve, unless it may do without
   expect(code(() => new WorkerPool(queue, manager))).toBe('CORELANE_DEGRADED')
   expect(code(() => new WorkerPool(queue, manager, { allowDegraded: true }))).toBe('none')
   expect(code(() => new WorkerPool(queue, manager, { lanes: ['b'] }))).toBe('CORELANE_UNKNOWN_LANE')
-  const sliding = await openWorkers(workerData, lanes({ a: { groupRateLimit: rateLimit } }))
+  const sliding = await openWorkers(workerData, {
+    lanes: { a: { groupRateLimit: rateLimit } },
+  })
   expect(code(() => new WorkerPool(queue, sliding))).toBe('CORELANE_DEGRADED')
   const lifted = liftQueue({ ...LEAST, numPartitions: 1 })
   const perSecond = RateLimitConfig.perSecond(5)
@@ -518,7 +461,7 @@ test('a pool refuses lanes that the queue cannot serve, unless it may do without
     { groupRateLimit: perSecond },
     { groupWeights: { x: 2 } },
   ]) {
-    const grouped = await openWorkers(workerData, lanes({ a: groups }))
+    const grouped = await openWorkers(workerData, { lanes: { a: groups } })
     expect(code(() => new WorkerPool(queue, grouped))).toBe('none')
     expect(code(() => new WorkerPool(lifted, grouped))).toBe('CORELANE_DEGRADED')
     expect(code(() => new WorkerPool(lifted, grouped, { allowDegraded: true }))).toBe('none')

@@ -1,6 +1,7 @@
 // Deadline: waits that end. A test that would hang fails with the name of what did not come.
 
 import { setTimeout as sleep } from 'node:timers/promises'
+import { expect } from 'vitest'
 
 /** Long enough for a machine with other things to do; reached only by a test that fails. */
 const LIMIT_MS = 20_000
@@ -53,6 +54,13 @@ export async function failure(promise: PromiseLike<unknown>, what: string): Prom
   const reason = await rejection(promise, what)
   if (!(reason instanceof Error)) throw new Error(`${what}: rejected with ${String(reason)}`)
   return reason as Seen
+}
+
+/** As {@link failure}, for an error of a code. */
+export async function refused(promise: PromiseLike<unknown>, code: string): Promise<Seen> {
+  const error = await failure(promise, code)
+  expect(error).toMatchObject({ code })
+  return error
 }
 
 /** Keeps this thread busy, so that its event loop does not turn. */

@@ -1,6 +1,9 @@
 // Floor: what the handlers of test/fixtures/lanes-handlers.js share with their test. They count
 // those that run at once, and wait at a gate.
 
+import type { QueueManagerOptions } from 'corelane'
+import { open } from './managers.ts'
+
 const GATE = 0
 const RUNNING = 1
 const MOST = 2
@@ -35,4 +38,11 @@ export class Floor {
   closeGate(): void {
     Atomics.store(this.#words, GATE, 0)
   }
+}
+
+/** A manager of those handlers, with what they share. */
+export async function openFloor(options: QueueManagerOptions = {}) {
+  const floor = new Floor()
+  const manager = await open('lanes-handlers.js', { ...options, workerData: floor.workerData })
+  return { floor, manager }
 }

@@ -23,6 +23,11 @@ export function moduleOf(text: string): string {
   return `data:text/javascript,${encodeURIComponent(text)}`
 }
 
+/** Options for test/fixtures/life.js, whose `setup` and `teardown` do what is said. */
+export function lifeOf(does: { setup?: string; teardown?: string } = {}) {
+  return { workerData: { ...new Ledger(0).workerData, ...does } }
+}
+
 /** Makes a manager that is closed after the test. */
 export function create(handlers: string, options: QueueManagerOptions = {}): QueueManager {
   const manager = QueueManager.create({ handlers: fixture(handlers), ...options })

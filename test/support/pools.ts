@@ -4,9 +4,11 @@ import {
   type DistributedQueue,
   LocalDistributedQueue,
   type LocalQueueOptions,
+  PartitionConfig,
   type PartitionOptions,
   type QueueIncident,
   type QueueManager,
+  type QueueManagerOptions,
   Submitter,
   type SubmitterOptions,
   WorkerPool,
@@ -14,6 +16,7 @@ import {
 } from 'corelane'
 import { afterEach } from 'vitest'
 import { within } from './deadline.ts'
+import { Ledger } from './ledger.ts'
 import { open as openManager } from './managers.ts'
 
 const opened: { close(): Promise<void> }[] = []
@@ -56,6 +59,37 @@ export function openWorkers(
   options: Parameters<typeof openManager>[1] = {},
 ): Promise<QueueManager> {
   return openManager('distributed.js', { workerData, ...options })
+}
+
+interface WorkerOptions extends QueueManagerOptions {
+  /** Default: one of its own, for a thousand commands. */
+  readonly ledger?: Ledger
+  readonly pool?: WorkerPoolOptions
+}
+
+/** A started pool with a manager of one partition, whose handlers write down their runs. */
+export async function openWorker(queue: DistributedQueue, options: WorkerOptions = {}) {
+  const { ledger = new Ledger(1000), pool: poolOptions, ...others } = options
+  const partitions = PartitionConfig.single()
+  const manager = await openWorkers(ledger.workerData, { partitions, ...others })
+  return { ledger, manager, pool: await openPool(queue, manager, poolOptions) }
+}
+
+export interface Stage extends WorkerOptions {
+  /** Default: round robin over two partitions. */
+  readonly queue?: LocalDistributedQueue
+  /** What the worker has instead of the queue itself. */
+  readonly through?: DistributedQueue
+}
+
+/** A queue of this process with such a worker and a submitter. */
+export async function openStage({
+  queue = openQueue(PartitionConfig.roundRobin(2)),
+  through = queue,
+  ...options
+}: Stage = {}) {
+  const worker = await openWorker(through, options)
+  return { queue, submitter: openSubmitter(queue), ...worker }
 }
 
 /** The same queue, or part of one, some of whose members do otherwise. */

@@ -3,13 +3,15 @@
 import { PartitionConfig } from 'corelane'
 import { RedisDistributedQueue, type RedisQueueOptions } from 'corelane/redis'
 import { createClient } from 'redis'
-import { beforeAll, expect } from 'vitest'
+import { afterEach, beforeAll, expect } from 'vitest'
+import { keep } from '../../support/pools.ts'
+import { range } from '../../support/range.ts'
 import type { RedisOptions, RedisProcess } from '../../support/redis-process.js'
 import { startRedis } from '../../support/redis-server.ts'
 
 export type Delivery = Awaited<ReturnType<RedisDistributedQueue['lease']>>[number]
 
-/** Queues of one test: each test has a queue of its own, which is closed after it. */
+/** Queues of one test: each test of a block has a queue of its own, which is closed after it. */
 export class RedisQueues {
   /** Name of the queue of the present test. */
   queue = 'test-0'
@@ -17,7 +19,6 @@ export class RedisQueues {
   /** For what the engine has no call for. */
   admin!: ReturnType<typeof newClient>
   #count = 0
-  readonly #open: RedisDistributedQueue[] = []
 
   /** Starts a Redis for the tests of a block. */
   setUp(options?: RedisOptions): void {
@@ -26,6 +27,9 @@ export class RedisQueues {
       this.admin = newClient(this.redis.url)
       await this.admin.connect()
       return () => this.admin.destroy()
+    })
+    afterEach(() => {
+      this.queue = `test-${++this.#count}`
     })
   }
 
@@ -39,19 +43,12 @@ export class RedisQueues {
       durability: 'ignore',
       ...options,
     })
-    this.#open.push(one)
-    return one
-  }
-
-  /** Ends a test. */
-  async next(): Promise<void> {
-    for (const one of this.#open.splice(0)) await one.close()
-    this.queue = `test-${++this.#count}`
+    return keep(one)
   }
 
   /** Commands that no other test knows. */
   envelopes(howMany: number, members: object = {}) {
-    return Array.from({ length: howMany }, () => ({
+    return range(howMany).map(() => ({
       id: `${this.queue}.${++this.#count}`,
       commandType: 'work',
       laneId: 'lane',
@@ -74,7 +71,7 @@ export function newClient(url: string) {
 
 /** Leases once. */
 export function take(from: RedisDistributedQueue, max = 1000, waitMs = 5000): Promise<Delivery[]> {
-  const partitions = Array.from({ length: from.numPartitions }, (_, partition) => partition)
+  const partitions = range(from.numPartitions)
   const lanes = [{ laneId: 'lane', max, priority: 5, boost: [] }]
   return from.lease({ partitions, lanes, max, waitMs })
 }
