@@ -7,7 +7,7 @@ import { timers } from '../base/clock.ts'
 import { Deque } from '../base/deque.ts'
 import { codeOf, ERRORS } from '../base/errors.ts'
 import { CALL_MAX } from './contract/lease-request.ts'
-import { backoffMs, Pause } from './pause.ts'
+import { backoffMs, Pause } from './contract/pause.ts'
 
 /** With so many a call is worth it, whatever may come yet. */
 const GATHERED = 64
@@ -16,8 +16,6 @@ const NONE: readonly never[] = []
 
 /** What an outbox works with. */
 export interface OutboxParts<Item> {
-  /** Whose it is: chance is drawn from this name. */
-  readonly owner: string
   /** Most items of one call. Default: as many as a call of a queue takes. */
   readonly batchMax?: number
   /** Sends items, of which the answer to an earlier call may have been lost. */
@@ -143,7 +141,7 @@ export class Outbox<Item> {
   }
 
   async #deliver(items: readonly Item[]): Promise<void> {
-    const { owner, send, refused, failed, isWanted } = this.#parts
+    const { send, refused, failed, isWanted } = this.#parts
     for (let failures = 1; ; failures++) {
       if (isWanted !== undefined) items = items.filter(isWanted)
       if (items.length === 0) return
@@ -160,7 +158,7 @@ export class Outbox<Item> {
         failed(error)
       }
       if (this.#isGivenUp) return
-      await this.#pause.wait(backoffMs(failures, owner))
+      await this.#pause.wait(backoffMs(failures))
       if (this.#isGivenUp) return
     }
   }

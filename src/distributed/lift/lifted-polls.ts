@@ -1,9 +1,10 @@
 // Lifted polls: polls a queue that can only give its next command.
 // Owns: the pauses between polls, and commands that were taken before a worker wanted them.
 
-import { nowMs, timers } from '../../base/clock.ts'
+import { nowMs } from '../../base/clock.ts'
 import type { LeaseRequest } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope } from '../contract/envelope.ts'
+import { Pause } from '../contract/pause.ts'
 
 /** Takes the next command of a partition; undefined if there is none. */
 export type TakeNext = (partitionId: number) => Promise<CommandEnvelope | undefined>
@@ -28,8 +29,7 @@ export class LiftedPolls {
   readonly #maxMs: number
   /** By partition: taken from the queue, but their lane was not wanted. */
   readonly #kept = new Map<number, CommandEnvelope[]>()
-  /** Ends each pause. */
-  readonly #pauses = new Set<() => void>()
+  readonly #pause = new Pause()
   readonly #rounds = new Set<Promise<unknown>>()
   #isClosed = false
 
@@ -41,7 +41,7 @@ export class LiftedPolls {
 
   /** Ends pauses: something was enqueued here. */
   wake(): void {
-    for (const end of this.#pauses) end()
+    this.#pause.end()
   }
 
   /** Takes what is wanted, waiting for the first command. */
@@ -55,7 +55,9 @@ export class LiftedPolls {
       const taken = await round.finally(() => this.#rounds.delete(round))
       const leftMs = endMs - nowMs()
       if (taken.length > 0 || leftMs <= 0 || signal?.aborted || this.#isClosed) return taken
-      const isWoken = await this.#pause(Math.min(pauseMs, leftMs), signal)
+      // Rounded up: a timer cuts fractions off, and would ask once more just before the end.
+      const spanMs = Math.ceil(Math.min(pauseMs, leftMs))
+      const isWoken = await this.#pause.wait(spanMs, true, signal)
       pauseMs = isWoken ? this.#minMs : Math.min(pauseMs * 2, this.#maxMs)
     }
   }
@@ -105,23 +107,6 @@ export class LiftedPolls {
     const kept = this.#kept.get(partitionId) ?? []
     this.#kept.set(partitionId, kept)
     return kept
-  }
-
-  /** Whether it was woken. */
-  #pause(ms: number, signal: AbortSignal | undefined): Promise<boolean> {
-    return new Promise((resolve) => {
-      const end = (isWoken: boolean): void => {
-        timers.clearTimeout(timer)
-        signal?.removeEventListener('abort', onWake)
-        this.#pauses.delete(onWake)
-        resolve(isWoken)
-      }
-      const onWake = (): void => end(true)
-      // Rounded up: a timer cuts fractions off, and would ask once more just before the end.
-      const timer = timers.setTimeout(() => end(false), Math.ceil(ms))
-      signal?.addEventListener('abort', onWake)
-      this.#pauses.add(onWake)
-    })
   }
 }
 

@@ -1,10 +1,10 @@
 // Caller: runs scripts on a link, again where that is right, until the call's time is up.
 // Owns: which scripts the server is not known to have.
 
-import { randomInt } from 'node:crypto'
-import { nowMs, timers } from '../../base/clock.ts'
+import { nowMs } from '../../base/clock.ts'
 import { LaneError, laneError } from '../../base/errors.ts'
 import { isErrorValue } from '../../wire/families.ts'
+import { backoffMs, Pause } from '../contract/pause.ts'
 import { LinkLost, type RedisLink } from './link.ts'
 import type { Script } from './scripts/script.ts'
 
@@ -145,8 +145,8 @@ export class RedisCaller {
         if (message.startsWith('READONLY')) this.#link.renew('it became a replica')
         if (!isTransient || nowMs() >= untilMs) throw this.unavailable(message)
         if (error instanceof LinkLost) continue
-        if (failures === 0) this.#report('not-ready', message)
-        await pause(failures++)
+        if (failures++ === 0) this.#report('not-ready', message)
+        await new Pause().wait(backoffMs(failures))
       }
     }
   }
@@ -156,11 +156,4 @@ export class RedisCaller {
     const queue = this.#queue
     return laneError('CORELANE_QUEUE_UNAVAILABLE', { queue, reason: `${reason} (${this.#place})` })
   }
-}
-
-function pause(failures: number): Promise<void> {
-  const ceiling = Math.min(1000, 10 * 2 ** Math.min(failures, 8))
-  return new Promise((resolve) => {
-    timers.setTimeout(resolve, randomInt(Math.ceil(ceiling / 2), ceiling + 1))
-  })
 }

@@ -2,11 +2,12 @@
 // Owns: the turn in which leases are asked for, and the waits.
 
 import { randomInt } from 'node:crypto'
-import { nowMs, timers } from '../../base/clock.ts'
+import { nowMs } from '../../base/clock.ts'
 import { show } from '../../base/errors.ts'
 import { isErrorValue } from '../../wire/families.ts'
 import type { Delivery, LaneDemand, LeaseRequest } from '../contract/distributed-queue.ts'
 import { checkLeaseRequest } from '../contract/lease-request.ts'
+import { Pause } from '../contract/pause.ts'
 import { countsFirstAtStart, DELIVERIES_SPENT, poisonedResult } from '../contract/poison.ts'
 import type { RedisAcknowledger } from './acknowledger.ts'
 import { Backlog, divide, type Share } from './backlog.ts'
@@ -43,11 +44,8 @@ interface Waiter {
   asked: readonly number[]
   /** Whether something came while it was looking. */
   isRung: boolean
-  /** Ends its waiting, while it does wait. */
-  end: () => void
+  readonly pause: Pause
 }
-
-function nothing(): void {}
 
 export class RedisFetcher {
   readonly #engine: RedisEngine
@@ -98,7 +96,7 @@ export class RedisFetcher {
       lanes: new Set(lanes.map(({ laneId }) => laneId)),
       asked: [],
       isRung: false,
-      end: nothing,
+      pause: new Pause(),
     }
     this.#waiters.add(waiter)
     try {
@@ -108,8 +106,9 @@ export class RedisFetcher {
         const given = await this.#inTurn(() => this.#collect(waiter, request, lanes))
         const leftMs = untilMs - nowMs()
         if (given.length > 0 || leftMs <= 0 || request.signal?.aborted) return given
+        const spanMs = this.#spanMs(waiter, request, leftMs)
         // Commands that came while it looked may be among those it did not see.
-        if (!waiter.isRung) await this.#wait(waiter, request, leftMs)
+        if (!waiter.isRung) await waiter.pause.wait(spanMs, true, request.signal)
         if (caller.isClosed) return []
       }
     } finally {
@@ -462,30 +461,19 @@ export class RedisFetcher {
     return this.#acknowledger.deadLetter({ envelope, fence }, 'undecodable', result)
   }
 
-  #wait(waiter: Waiter, request: LeaseRequest, leftMs: number): Promise<void> {
-    const { partitions, signal } = request
+  /** How long a request may wait before Redis is asked again. */
+  #spanMs({ asked }: Waiter, { partitions }: LeaseRequest, leftMs: number): number {
     const { isReceiving, holdsMs } = this.#backlog
     const now = nowMs()
-    const isHeldUp = waiter.asked.length < partitions.length
+    const isHeldUp = asked.length < partitions.length
     const untilMs = Math.min(
       now + leftMs,
-      this.#backlog.nextMs(waiter.asked),
+      this.#backlog.nextMs(asked),
       this.#recovery.nextMs,
       isReceiving ? this.#pollMs : now + roughly(holdsMs),
       isHeldUp ? now + HELD_UP_MS : Number.POSITIVE_INFINITY,
     )
-    return new Promise((resolve) => {
-      const end = (): void => {
-        timers.clearTimeout(timer)
-        waiter.end = nothing
-        signal?.removeEventListener('abort', end)
-        resolve()
-      }
-      const timer = timers.setTimeout(end, Math.max(1, Math.ceil(untilMs - now)))
-      waiter.end = end
-      signal?.addEventListener('abort', end)
-      if (signal?.aborted) end()
-    })
+    return Math.max(1, Math.ceil(untilMs - now))
   }
 }
 
@@ -499,5 +487,5 @@ function roughly(ms: number): number {
 
 function ring(waiter: Waiter): void {
   waiter.isRung = true
-  waiter.end()
+  waiter.pause.end()
 }

@@ -3,12 +3,9 @@
 // Must not: repeat anything. A call that was sent and not answered fails with LinkLost; its caller
 // decides.
 
-import { randomInt } from 'node:crypto'
 import { nowMs, timers } from '../../base/clock.ts'
+import { backoffMs, Pause } from '../contract/pause.ts'
 import type { Client, ClientMaker } from './client-maker.ts'
-
-const BACKOFF_MIN_MS = 25
-const BACKOFF_MAX_MS = 2_000
 
 /** There is no connection, or it was lost before the answer came. */
 export class LinkLost extends Error {
@@ -42,8 +39,10 @@ export class RedisLink {
   #isClosed = false
   #reason = 'not connected yet'
   #lostNow: ((reason: string) => void) | undefined
-  readonly #waiting = new Set<() => void>()
-  #endPause: (() => void) | undefined
+  /** Waits for a connection. */
+  readonly #lack = new Pause()
+  /** The wait before the next try. */
+  readonly #rest = new Pause()
   readonly #running = new Set<Client>()
 
   constructor(options: LinkOptions) {
@@ -76,7 +75,8 @@ export class RedisLink {
         if (!mayPass) throw error
         if (failures === 0) this.#options.onUnreachable?.(error.message)
       }
-      await this.#pause(failures, untilMs - nowMs())
+      const leftMs = Math.max(1, untilMs - nowMs())
+      await this.#rest.wait(Math.min(backoffMs(failures + 1), leftMs))
     }
   }
 
@@ -94,15 +94,7 @@ export class RedisLink {
     while (this.#client === undefined && !this.#isClosed) {
       const leftMs = untilMs - nowMs()
       if (leftMs <= 0) return false
-      await new Promise<void>((resolve) => {
-        const end = (): void => {
-          timers.clearTimeout(timer)
-          this.#waiting.delete(end)
-          resolve()
-        }
-        const timer = timers.setTimeout(end, leftMs)
-        this.#waiting.add(end)
-      })
+      await this.#lack.wait(leftMs)
     }
     return this.#client !== undefined
   }
@@ -169,13 +161,9 @@ export class RedisLink {
     this.#client = undefined
     for (const client of this.#running) destroy(client)
     this.#running.clear()
-    this.#endPause?.()
+    this.#rest.end()
     this.#lostNow?.('closed')
-    this.#wake()
-  }
-
-  #wake(): void {
-    for (const wake of [...this.#waiting]) wake()
+    this.#lack.end()
   }
 
   #drop(client: Client, reason: string): void {
@@ -205,7 +193,7 @@ export class RedisLink {
       throw new LinkLost('the connection was lost at once', { wasSent: false })
     }
     this.#client = client
-    this.#wake()
+    this.#lack.end()
     return client
   }
 
@@ -219,7 +207,7 @@ export class RedisLink {
         if (this.#isClosed) return
         this.#options.onLost(reason)
       }
-      if (failures > 0 || client !== undefined) await this.#pause(failures)
+      if (failures > 0 || client !== undefined) await this.#rest.wait(backoffMs(failures + 1))
       if (this.#isClosed) return
       failures++
       client = await this.#connect().catch((error: unknown) => {
@@ -250,20 +238,6 @@ export class RedisLink {
       this.#lostNow = undefined
       timers.clearInterval(ping)
     }
-  }
-
-  /** Longer after each failure, and never as long as others wait. */
-  async #pause(failures: number, maxMs: number = BACKOFF_MAX_MS): Promise<void> {
-    const ceiling = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** Math.min(failures, 10))
-    const pauseMs = Math.min(randomInt(Math.ceil(ceiling / 2), ceiling + 1), Math.max(1, maxMs))
-    await new Promise<void>((resolve) => {
-      const timer = timers.setTimeout(resolve, pauseMs)
-      this.#endPause = () => {
-        timers.clearTimeout(timer)
-        resolve()
-      }
-    })
-    this.#endPause = undefined
   }
 }
 

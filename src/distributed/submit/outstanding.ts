@@ -242,14 +242,10 @@ export class Unwanted {
   /** Those that the queue may have though it has not said so: a call with them failed. */
   readonly #unsure = new WeakSet<Outstanding>()
 
-  /**
-   * @param owner - Name of the submitter.
-   * @param failed - Called with each failure; a call is repeated.
-   */
-  constructor({ commands }: LeasedQueue, owner: string, failed: (error: unknown) => void) {
+  /** @param failed - Called with each failure; a call is repeated. */
+  constructor({ commands }: LeasedQueue, failed: (error: unknown) => void) {
     this.#canCancel = commands !== undefined
     this.#outbox = new Outbox<CommandReference>({
-      owner,
       send: async (all) => void (await commands!.cancel(all)),
       failed,
     })

@@ -24,10 +24,10 @@ import type {
 } from '../contract/distributed-queue.ts'
 import type { CommandResult } from '../contract/envelope.ts'
 import { CALL_MAX } from '../contract/lease-request.ts'
+import { Pause } from '../contract/pause.ts'
 import { type IncidentListener, incidentTeller } from '../incident.ts'
 import { leasedQueueOf } from '../lift/lifted-queue.ts'
 import { Outbox } from '../outbox.ts'
-import { Pause } from '../pause.ts'
 import { EnvelopeMaker } from './envelope-maker.ts'
 import { NameWatch } from './name-watch.ts'
 import { type Enqueued, Outstanding, referenceTo, Unwanted } from './outstanding.ts'
@@ -134,18 +134,16 @@ export class Submitter<M = AnyHandlers> {
     )
     this.#maker = new EnvelopeMaker(this.#queue, this.name, checked)
     this.#outbox = new Outbox<Outstanding>({
-      owner: this.name,
       send: (items) => this.#send(items),
       refused: (item, error) => item.fail(error),
       failed: this.#failed,
       isWanted: ({ isSettled, isAccepted }) => !isSettled && !isAccepted,
     })
     this.#forgotten = new Outbox<CommandReference>({
-      owner: this.name,
       send: (commands) => this.#queue.forget!(commands),
       failed: this.#failed,
     })
-    this.#unwanted = new Unwanted(this.#queue, this.name, this.#failed)
+    this.#unwanted = new Unwanted(this.#queue, this.#failed)
   }
 
   /**

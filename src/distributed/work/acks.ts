@@ -37,12 +37,11 @@ export class StartReporter {
   #isIdle = true
 
   constructor(core: WorkerCore, starter: Starter) {
-    const { queue, lanes, events } = core
+    const { lanes, events } = core
     this.#core = core
     this.#starter = starter
     this.#waiting = new Map(lanes.map((lane) => [lane, new Deque<HeldCommand>()]))
     this.#reports = new Outbox<HeldCommand>({
-      owner: queue.workerId,
       send: (batch) => this.#report(batch),
       failed: events.failed,
       isWanted: ({ isReady }) => isReady,
@@ -179,11 +178,10 @@ export class Acknowledger {
   readonly #deadLetters: Outbox<DeadLetter>
 
   constructor(core: WorkerCore) {
-    const { queue, events } = core
-    const common = { owner: queue.workerId, failed: events.failed }
+    const { failed } = core.events
     this.#core = core
     this.#completions = new Outbox<HeldCommand>({
-      ...common,
+      failed,
       patienceMs: this.#patienceMs,
       send: this.#sendCompletions,
       // Too large, or of a form that the queue cannot carry: that is a failure of the command.
@@ -194,12 +192,12 @@ export class Acknowledger {
       },
     })
     this.#releases = new Outbox<Release>({
-      ...common,
+      failed,
       send: this.#sendReleases,
       refused: ({ held }, error) => this.#drop(held, error),
     })
     this.#deadLetters = new Outbox<DeadLetter>({
-      ...common,
+      failed,
       batchMax: DEAD_LETTERS_MAX,
       send: this.#sendDeadLetters,
       refused: (letter, error) => {

@@ -10,7 +10,7 @@ import { nowMs } from '../../base/clock.ts'
 import { PRIORITY_MAX } from '../../model/command.ts'
 import type { LaneDemand, LeaseRequest } from '../contract/distributed-queue.ts'
 import { CALL_MAX } from '../contract/lease-request.ts'
-import { backoffMs, Pause, turn } from '../pause.ts'
+import { backoffMs, Pause, turn } from '../contract/pause.ts'
 import type { WorkerCore } from './held.ts'
 import type { WorkerLane } from './lane.ts'
 import type { LeaseKeeper, PartitionAssignment } from './leases.ts'
@@ -166,7 +166,7 @@ export class LeaseFetcher {
         this.#request = undefined
         held.asked()
         events.failed(error)
-        await this.#pause.wait(backoffMs(++failures, queue.workerId), false)
+        await this.#pause.wait(backoffMs(++failures), false)
       }
       this.#assignment.check()
     }

@@ -10,7 +10,7 @@ import type { LanePlan } from '../../model/lane.ts'
 import type { LeasedQueue, QueueCapabilities } from '../contract/distributed-queue.ts'
 import { checkName } from '../contract/envelope.ts'
 import { Outbox } from '../outbox.ts'
-import { backoffMs, Pause } from '../pause.ts'
+import { backoffMs, Pause } from '../contract/pause.ts'
 import type { Starter } from './acks.ts'
 import { type HeldCommand, usableUntilMs, type WorkerCore } from './held.ts'
 import { WorkerLane } from './lane.ts'
@@ -165,7 +165,6 @@ export class LaneLimiter {
     this.#lane = lane
     this.#starter = starter
     this.#released = new Outbox<string>({
-      owner: this.#name,
       batchMax: SLOTS_MAX,
       send: (names) => queue.limits.releaseSlots(lane.plan.name, names),
       failed: events.failed,
@@ -265,7 +264,7 @@ export class LaneLimiter {
         await this.#rest(waitMs, askedAtMs)
       } catch (error) {
         this.#core.events.failed(error)
-        if (!this.#isClosed) await this.#pause.wait(backoffMs(++failures, this.#name))
+        if (!this.#isClosed) await this.#pause.wait(backoffMs(++failures))
       }
     }
     this.#isServing = false
@@ -398,7 +397,7 @@ export class LimitWatch {
       for (const end of ends) end?.()
     }
     for (let failures = 0; !this.#isOver && !(await this.read()); ) {
-      await this.#pause.wait(backoffMs(++failures, queue.workerId))
+      await this.#pause.wait(backoffMs(++failures))
     }
   }
 

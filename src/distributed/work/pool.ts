@@ -24,9 +24,9 @@ import { takesKeys } from '../../model/partition-config.ts'
 import type { WorkerStanding } from '../../model/queue-standing.ts'
 import type { DistributedQueue } from '../contract/distributed-queue.ts'
 import { CALL_MAX } from '../contract/lease-request.ts'
+import { Pause, turn } from '../contract/pause.ts'
 import { type IncidentListener, incidentTeller } from '../incident.ts'
 import { leasedQueueOf } from '../lift/lifted-queue.ts'
-import { Pause, turn } from '../pause.ts'
 import { LeaseFetcher } from './fetch.ts'
 import { HeldCommands, type WorkerCore, type WorkerEvents, type WorkerTally } from './held.ts'
 import type { WorkerLane } from './lane.ts'
@@ -269,12 +269,9 @@ export class WorkerPool {
     checkGiven('drain', { timeoutMs }, DRAIN_RULES)
     this.#draining ??= this.#drain()
     const limit = new Pause()
-    const isOver = await Promise.race([
-      this.#draining.then(() => false),
-      limit.wait(timeoutMs).then(() => true),
-    ])
+    const isDrained = await Promise.race([this.#draining.then(() => true), limit.wait(timeoutMs)])
     limit.end()
-    if (!isOver) return
+    if (isDrained) return
     const { held, submitted } = this.stats()
     const left = `${submitted} running, ${held - Math.min(held, submitted)} to be settled`
     throw laneError('CORELANE_DRAIN_TIMEOUT', { timeoutMs, left })

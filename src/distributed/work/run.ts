@@ -10,9 +10,9 @@ import { COMMAND_RULES } from '../../model/command.ts'
 import { planLane } from '../../model/lane.ts'
 import type { Delivery } from '../contract/distributed-queue.ts'
 import { isSealed } from '../contract/envelope.ts'
+import { Pause } from '../contract/pause.ts'
 import { failedResult } from '../contract/poison.ts'
 import { toPortableError } from '../contract/portable-error.ts'
-import { Pause } from '../pause.ts'
 import { Acknowledger, ProgressReporter, type Starter, StartReporter } from './acks.ts'
 import { isTurnOver, judge, lateError, mayRunOn, successOf, termsOf } from './disposition.ts'
 import type { HeldCommand, RunFailure, WorkerCore } from './held.ts'
@@ -56,7 +56,7 @@ export class Runner implements Starter {
   /** When the first of them was settled, milliseconds since 1970. */
   #settledAt = 0
   /** Waits for threads to end. */
-  readonly #threadWaits = new Set<Pause>()
+  readonly #threads = new Pause()
   #isOver = false
 
   /** @param passesKeys - Whether the manager takes keys. */
@@ -217,7 +217,7 @@ export class Runner implements Starter {
   /** Tries no more to reach the queue, and waits for no thread. */
   giveUp(): void {
     this.#isOver = true
-    for (const pause of this.#threadWaits) pause.end()
+    this.#threads.end()
     this.acknowledger.giveUp()
     this.#reporter.giveUp()
     this.#progress.giveUp()
@@ -356,11 +356,8 @@ export class Runner implements Starter {
   async #untilThreadsEnded(): Promise<void> {
     const { port, closeTimeoutMs } = this.#core
     if (port.health.isQuiet || this.#isOver) return
-    const pause = new Pause()
-    const stop = port.health.whenQuiet(() => pause.end())
-    this.#threadWaits.add(pause)
-    await pause.wait(closeTimeoutMs)
-    this.#threadWaits.delete(pause)
+    const stop = port.health.whenQuiet(() => this.#threads.end())
+    await this.#threads.wait(closeTimeoutMs)
     stop()
   }
 

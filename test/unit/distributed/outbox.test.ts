@@ -16,7 +16,6 @@ function world(
   const [calls, refused, failures]: [number[][], number[], unknown[]] = [[], [], []]
   const unwanted = new Set<number>()
   const outbox = new Outbox<number>({
-    owner: 'test',
     batchMax,
     send: async (items) => {
       calls.push([...items])
