@@ -1,5 +1,5 @@
 // Commands: finds, lists and cancels commands by their ids, whatever their states.
-// Owns: the listeners to cancellations, and the ids cancelled while their commands were on the way.
+// Owns: the entries that were cancelled while they were on the way here.
 
 import { callListener } from '../../base/clock.ts'
 import type {
@@ -11,7 +11,6 @@ import type {
 } from '../contract/distributed-queue.ts'
 import { type CommandEnvelope, checkName, leavesNothing } from '../contract/envelope.ts'
 import { CALL_MAX, checkReference, checkWhole, PEEK_MAX } from '../contract/lease-request.ts'
-import { Listeners } from '../contract/listeners.ts'
 import { cancelledResult } from '../contract/poison.ts'
 import { type Reply, textOf } from './caller.ts'
 import { pack, type RedisEngine, referencesTo } from './engine.ts'
@@ -45,13 +44,18 @@ export class RedisCommands implements QueuedCommands {
   readonly #engine: RedisEngine
   readonly #registry: Registry
   readonly #subscriptions: Subscriptions
-  readonly #listeners = new Listeners<[readonly string[]]>()
   readonly #strays = new Set<string>()
 
   constructor(engine: RedisEngine, registry: Registry, subscriptions: Subscriptions) {
     this.#subscriptions = subscriptions
     this.#engine = engine
     this.#registry = registry
+    engine.wakes.add('x', ({ partition, lane, entry }) => {
+      if (engine.holdings.has(partition, lane, entry)) return
+      this.#strays.add(`${partition}/${lane}/${entry}`)
+      const [oldest] = this.#strays
+      if (this.#strays.size > STRAYS_MAX) this.#strays.delete(oldest!)
+    })
   }
 
   async find(command: CommandReference | string): Promise<FoundCommand | undefined> {
@@ -106,7 +110,10 @@ export class RedisCommands implements QueuedCommands {
 
   onCancel(listener: (fences: readonly string[]) => void): () => void {
     this.#engine.receive()
-    return this.#listeners.add('', listener)
+    return this.#engine.wakes.add('x', ({ partition, lane, entry }) => {
+      const fence = this.#engine.holdings.fenceOf(partition, lane, entry)
+      if (fence !== undefined) listener([fence])
+    })
   }
 
   async report(reports: readonly ProgressReport[]): Promise<void> {
@@ -136,19 +143,6 @@ export class RedisCommands implements QueuedCommands {
         callListener((given: unknown) => listener(id, given), value)
       }
     })
-  }
-
-  /** A worker had an entry that was cancelled: this one, or another. */
-  received(partition: number, lane: string, entry: string): void {
-    if (this.#listeners.names.length === 0) return
-    const fence = this.#engine.holdings.fenceOf(partition, lane, entry)
-    if (fence !== undefined) {
-      this.#listeners.call('', [fence])
-      return
-    }
-    this.#strays.add(`${partition}/${lane}/${entry}`)
-    const [oldest] = this.#strays
-    if (this.#strays.size > STRAYS_MAX) this.#strays.delete(oldest!)
   }
 
   /** Whether an entry that was just given was cancelled on its way here. */

@@ -2,10 +2,12 @@
 // Owns: nothing; data only.
 
 import type { CommandReference } from '../contract/distributed-queue.ts'
+import type { Listeners } from '../contract/listeners.ts'
 import type { RedisCaller } from './caller.ts'
 import type { Holdings } from './holdings.ts'
 import type { QueueKeys } from './keys.ts'
 import type { RedisIncident, RedisQueuePlan } from './options.ts'
+import type { Wake } from './subscriptions.ts'
 
 /** What every part is given. */
 export interface RedisEngine {
@@ -16,7 +18,9 @@ export interface RedisEngine {
   /** Name of the worker among the consumers of a stream: it ends with the length of its lease. */
   readonly consumer: string
   readonly report: (kind: RedisIncident['kind'], detail: string) => void
-  /** Lets announcements to workers be received. */
+  /** Listeners to announcements to workers, by their kinds. */
+  readonly wakes: Listeners<[Wake]>
+  /** Lets such announcements be received. */
   readonly receive: () => void
 }
 

@@ -25,6 +25,7 @@ import { LEASE } from './scripts/lease.ts'
 import { GIVEN_AGAIN, SCRIPT_MAX } from './scripts/script.ts'
 import { TEND } from './scripts/tend.ts'
 import { WEIGHTS } from './scripts/weights.ts'
+import type { Wake } from './subscriptions.ts'
 import { undecodableResult, unreadEnvelope } from './undecodable.ts'
 
 /** How soon is asked again at first while announcements are not received. */
@@ -79,6 +80,8 @@ export class RedisFetcher {
     this.#ownership = ownership
     this.#backlog.holdsMs = POLL_MIN_MS
     this.#recovery = new Recovery(engine, acknowledger)
+    engine.wakes.add('', (wake) => this.#announced(wake))
+    engine.wakes.add('+', ({ partition, lane, amount }) => this.keptBack(partition, lane, amount))
   }
 
   async lease(request: LeaseRequest): Promise<Delivery[]> {
@@ -117,9 +120,9 @@ export class RedisFetcher {
   }
 
   /** Commands came, or came back. */
-  announced(partition: number, lane: string, count: number): void {
+  #announced({ partition, lane, amount }: Wake): void {
     if (isGroupedLane(lane)) this.#grouped.add(userLane(lane))
-    if (this.#backlog.announced(partition, lane, count)) {
+    if (this.#backlog.announced(partition, lane, amount)) {
       // Who takes them may die.
       this.#backlog.addReap(partition, nowMs() + this.#engine.plan.leaseMs)
     }

@@ -12,7 +12,6 @@ import type {
 } from '../contract/distributed-queue.ts'
 import { checkName } from '../contract/envelope.ts'
 import { CALL_MAX, checkStanding, checkWhole } from '../contract/lease-request.ts'
-import { Listeners } from '../contract/listeners.ts'
 import { checkConcurrency, checkLiveRate, type LaneLimits } from '../contract/live-limits.ts'
 import { type Reply, textOf } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
@@ -104,8 +103,6 @@ export class RedisWorkers implements WorkerRegistry {
 export class RedisLanes extends RedisNames implements LaneRegistry {
   readonly #engine: RedisEngine
   readonly #registry: Registry
-  readonly #pauses = new Listeners<[string]>()
-  readonly #limitChanges = new Listeners<[]>()
 
   constructor(engine: RedisEngine, registry: Registry) {
     super(engine, engine.keys.lanes)
@@ -130,11 +127,7 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
 
   onPause(listener: (laneId: string) => void): () => void {
     this.#engine.receive()
-    return this.#pauses.add('', listener)
-  }
-
-  receivedPause(laneId: string): void {
-    this.#pauses.call('', laneId)
+    return this.#engine.wakes.add('p', ({ lane }) => listener(lane))
   }
 
   async setConcurrency(laneId: string, concurrency: number | undefined): Promise<void> {
@@ -164,12 +157,7 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
 
   onLimits(listener: () => void): () => void {
     this.#engine.receive()
-    return this.#limitChanges.add('', listener)
-  }
-
-  /** Limits may have changed. */
-  receivedLimits(): void {
-    this.#limitChanges.call('')
+    return this.#engine.wakes.add('l', () => listener())
   }
 
   async #setLimit(kind: 'c' | 'r', laneId: string, limit: string): Promise<void> {

@@ -4,7 +4,6 @@
 import { stableHash } from '../../schedule/hash.ts'
 import type { PartitionOwnership } from '../contract/distributed-queue.ts'
 import { checkWhole } from '../contract/lease-request.ts'
-import { Listeners } from '../contract/listeners.ts'
 import type { RedisEngine } from './engine.ts'
 import { LIVE } from './scripts/live.ts'
 import { OWN } from './scripts/own.ts'
@@ -34,7 +33,6 @@ export class RedisOwnership implements PartitionOwnership {
   readonly #engine: RedisEngine
   readonly #epochs = new Map<number, number>()
   readonly #onGained: (partition: number) => void
-  readonly #listeners = new Listeners<[]>()
   #isMember = false
   #assigned: { readonly members: string; readonly workers: readonly string[] } | undefined
 
@@ -46,12 +44,7 @@ export class RedisOwnership implements PartitionOwnership {
 
   onChange(listener: () => void): () => void {
     this.#engine.receive()
-    return this.#listeners.add('', listener)
-  }
-
-  /** Workers came or went, or partitions were given up; or that may have been missed. */
-  changed(): void {
-    this.#listeners.call('')
+    return this.#engine.wakes.add('!', () => listener())
   }
 
   async heartbeat(isTaking = true): Promise<{

@@ -28,6 +28,7 @@ import type {
 } from '../contract/distributed-queue.ts'
 import { type CommandEnvelope, type CommandResult, checkName } from '../contract/envelope.ts'
 import { CALL_MAX, checkReference, checkWhole } from '../contract/lease-request.ts'
+import { Listeners } from '../contract/listeners.ts'
 import { type Completion, RedisAcknowledger } from './acknowledger.ts'
 import { RedisCaller } from './caller.ts'
 import { ClientMaker } from './client-maker.ts'
@@ -51,7 +52,7 @@ import {
 import { RedisOwnership } from './ownership.ts'
 import { Registry } from './registry.ts'
 import { checkServer, factsOf, fixMeta } from './start-check.ts'
-import { resultsOf, Subscriptions, wakeOf } from './subscriptions.ts'
+import { MEMBERS, resultsOf, Subscriptions, type Wake, wakeOf } from './subscriptions.ts'
 
 /**
  * A queue on Redis 7.0 or newer: Streams with consumer groups, one for each partition and lane.
@@ -73,15 +74,12 @@ export class RedisDistributedQueue implements LeasedQueue {
   readonly handlers: NameRegistry
   readonly workers: WorkerRegistry
   readonly #engine: RedisEngine
-  readonly #ownership: RedisOwnership | undefined
   readonly #link: RedisLink
   readonly #subscriptions: Subscriptions
   readonly #enqueuer: Enqueuer
   readonly #acknowledger: RedisAcknowledger
   readonly #fetcher: RedisFetcher
   readonly #registry: Registry
-  readonly #commands: RedisCommands
-  readonly #lanes: RedisLanes
   readonly #janitor: Janitor
   /** What was taken by dequeue, by the ids that complete will name. */
   readonly #dequeued: Dequeued<Delivery>
@@ -111,15 +109,13 @@ export class RedisDistributedQueue implements LeasedQueue {
       ? new RedisOwnership(engine, (partition) => this.#fetcher.gained(partition))
       : undefined
     this.#registry = new Registry(engine)
-    this.#commands = new RedisCommands(engine, this.#registry, this.#subscriptions)
-    this.commands = this.#commands
-    this.#fetcher = new RedisFetcher(engine, this.#acknowledger, ownership, this.#commands)
+    const commands = new RedisCommands(engine, this.#registry, this.#subscriptions)
+    this.commands = commands
+    this.#fetcher = new RedisFetcher(engine, this.#acknowledger, ownership, commands)
     this.#janitor = new Janitor(engine, this.#registry)
     this.ownership = ownership
-    this.#ownership = ownership
     this.limits = new RedisLimits(engine, this.#subscriptions)
-    this.#lanes = new RedisLanes(engine, this.#registry)
-    this.lanes = this.#lanes
+    this.lanes = new RedisLanes(engine, this.#registry)
     this.handlers = new RedisNames(engine, engine.keys.handlers)
     this.workers = new RedisWorkers(engine)
     this.dead = new RedisDeadLetters(engine)
@@ -196,6 +192,7 @@ export class RedisDistributedQueue implements LeasedQueue {
       keys: new QueueKeys(queue, plan.numPartitions),
       caller,
       report,
+      wakes: new Listeners<[Wake]>(),
       holdings: new Holdings(plan.workerId, plan.leaseMs),
       consumer: `${plan.workerId}~${plan.leaseMs}`,
     }
@@ -317,7 +314,10 @@ export class RedisDistributedQueue implements LeasedQueue {
   /** Listens to wakes from now on. Until they arrive the fetcher polls, so this is not awaited. */
   #receive(): void {
     this.#receiving ??= this.#subscriptions
-      .add(this.#engine.keys.wakes, (bytes) => this.#onWake(bytes))
+      .add(this.#engine.keys.wakes, (bytes) => {
+        const wake = wakeOf(bytes)
+        if (wake !== undefined) this.#engine.wakes.call(wake.kind, wake)
+      })
       .then(() => {
         this.#isSubscribed = true
         this.#setReceiving(this.#subscriptions.isUp)
@@ -331,21 +331,8 @@ export class RedisDistributedQueue implements LeasedQueue {
   #setReceiving(isUp: boolean): void {
     if (!this.#isSubscribed) return
     this.#fetcher.setReceiving(isUp)
-    if (!isUp) return
-    this.#ownership?.changed()
-    this.#lanes.receivedLimits()
-  }
-
-  #onWake(bytes: Buffer): void {
-    const wake = wakeOf(bytes)
-    if (wake === undefined) return
-    if (wake === 'members') this.#ownership?.changed()
-    else if ('isPaused' in wake) this.#lanes.receivedPause(wake.lane)
-    else if ('isLimited' in wake) this.#lanes.receivedLimits()
-    else if ('cancelled' in wake) {
-      this.#commands.received(wake.partition, wake.lane, wake.cancelled)
-    } else if ('count' in wake) this.#fetcher.announced(wake.partition, wake.lane, wake.count)
-    else this.#fetcher.keptBack(wake.partition, wake.lane, wake.delayMs)
+    // Such an announcement may have been missed.
+    if (isUp) for (const kind of ['!', 'l']) this.#engine.wakes.call(kind, MEMBERS)
   }
 }
 

@@ -148,18 +148,28 @@ export function resultsOf(bytes: Buffer, maxBytes: number): CommandResult[] {
 }
 
 /**
- * An announcement to workers: commands came somewhere, or were kept back there for some
- * milliseconds, or workers came or went.
+ * An announcement to workers, by its first letter: commands came (none) or were kept back (`+`), a
+ * lane was paused (`p`) or its limits were set (`l`), a worker had a command that was cancelled
+ * (`x`), workers came or went (`!`).
  */
-export type Wake =
-  | { readonly partition: number; readonly lane: string; readonly count: number }
-  | { readonly partition: number; readonly lane: string; readonly delayMs: number }
-  /** A lane was paused, or its limits were set. */
-  | { readonly lane: string; readonly isPaused: true }
-  | { readonly lane: string; readonly isLimited: true }
-  /** A worker had a command that was cancelled. */
-  | { readonly partition: number; readonly lane: string; readonly cancelled: string }
-  | 'members'
+export interface Wake {
+  readonly kind: '' | '+' | 'p' | 'l' | 'x' | '!'
+  readonly partition: number
+  readonly lane: string
+  /** How many commands came, or for how many milliseconds they are kept back. */
+  readonly amount: number
+  /** Names the command that was cancelled. */
+  readonly entry: string
+}
+
+/** Workers came or went. */
+export const MEMBERS: Wake = Object.freeze({
+  kind: '!',
+  partition: 0,
+  lane: '',
+  amount: 0,
+  entry: '',
+})
 
 /**
  * Takes a wake apart.
@@ -170,15 +180,12 @@ export type Wake =
 export function wakeOf(bytes: Buffer): Wake | undefined {
   if (bytes.length > 256) return undefined
   const text = bytes.toString('latin1')
-  if (text === '!') return 'members'
+  if (text === '!') return MEMBERS
   const match = /^([+lpx]?)(\d{1,3}) (@?[A-Za-z0-9._-]{1,128}) (\d{1,20}(?:-\d{1,20})?)$/.exec(text)
   if (match === null) return undefined
-  const [partition, lane, amount] = [Number(match[2]), match[3]!, Number(match[4])]
-  if (match[1] === 'x') return { partition, lane, cancelled: match[4]! }
-  if (match[1] === 'p') return { lane, isPaused: true }
-  if (match[1] === 'l') return { lane, isLimited: true }
-  if (!(amount < 1e10)) return undefined
-  return match[1] === '+'
-    ? { partition, lane, delayMs: amount }
-    : { partition, lane, count: amount }
+  type Parts = [string, Wake['kind'], string, string, string]
+  const [, kind, partition, lane, entry] = match as unknown as Parts
+  const amount = Number(entry)
+  if ((kind === '' || kind === '+') && !(amount < 1e10)) return undefined
+  return { kind, partition: Number(partition), lane, amount, entry }
 }

@@ -322,13 +322,15 @@ test('a server is judged by CONFIG, else by INFO, else not at all', async () => 
 })
 
 test('wakes and results are read as far as they make sense', () => {
-  expect(wakeOf(Buffer.from('3 lane 12'))).toEqual({ partition: 3, lane: 'lane', count: 12 })
-  expect(wakeOf(Buffer.from('+3 lane 12'))).toEqual({ partition: 3, lane: 'lane', delayMs: 12 })
-  expect(wakeOf(Buffer.from('!'))).toBe('members')
-  expect(wakeOf(Buffer.from('p3 lane 0'))).toEqual({ lane: 'lane', isPaused: true })
   const place = { partition: 3, lane: 'lane' }
-  const cancelled = '1795749433049-12'
-  expect(wakeOf(Buffer.from(`x3 lane ${cancelled}`))).toEqual({ ...place, cancelled })
+  expect(wakeOf(Buffer.from('3 lane 12'))).toMatchObject({ ...place, kind: '', amount: 12 })
+  expect(wakeOf(Buffer.from('+3 lane 12'))).toMatchObject({ ...place, kind: '+', amount: 12 })
+  expect(wakeOf(Buffer.from('!'))?.kind).toBe('!')
+  for (const kind of ['p', 'l']) {
+    expect(wakeOf(Buffer.from(`${kind}3 lane 0`))).toMatchObject({ ...place, kind })
+  }
+  const entry = '1795749433049-12'
+  expect(wakeOf(Buffer.from(`x3 lane ${entry}`))).toMatchObject({ ...place, kind: 'x', entry })
   for (const text of [
     '',
     '3',
