@@ -20,6 +20,16 @@ interface Repetition {
   readonly never?: boolean
 }
 
+/** How something is done again. */
+interface Attempts {
+  /** When its time is up, on the monotonic clock. Default: after `callTimeoutMs`. */
+  readonly untilMs?: number
+  /** Whether it may not be done again once it was sent. Default false. */
+  readonly isOnce?: boolean | undefined
+  /** The link that it needs. Default: that of calls. */
+  readonly link?: RedisLink
+}
+
 /** One call: a script, its KEYS and its ARGV. */
 export type Call = readonly [
   script: Script,
@@ -88,25 +98,22 @@ export class RedisCaller {
     const words = ['', '', String(keys.length), ...keys, ...given]
     let isKnown = true
     let isRepeat = false
-    return this.repeat(
-      async () => {
-        words[0] = isKnown ? 'EVALSHA' : 'EVAL'
-        words[1] = isKnown ? script.sha : script.source
-        if (isRepeat && mark !== undefined) words[3 + keys.length + mark] = '1'
-        try {
-          return (await this.#link.send(words)) as Answer
-        } catch (error) {
-          if (isErrorValue(error) && error.message.startsWith('NOSCRIPT')) isKnown = false
-          if (error instanceof LinkLost && error.wasSent) {
-            isRepeat = true
-            this.#report('answer-lost', `${script.name}: ${error.message}`)
-          }
-          throw error
+    const attempt = async () => {
+      words[0] = isKnown ? 'EVALSHA' : 'EVAL'
+      words[1] = isKnown ? script.sha : script.source
+      if (isRepeat && mark !== undefined) words[3 + keys.length + mark] = '1'
+      try {
+        return (await this.#link.send(words)) as Answer
+      } catch (error) {
+        if (isErrorValue(error) && error.message.startsWith('NOSCRIPT')) isKnown = false
+        if (error instanceof LinkLost && error.wasSent) {
+          isRepeat = true
+          this.#report('answer-lost', `${script.name}: ${error.message}`)
         }
-      },
-      undefined,
-      never,
-    )
+        throw error
+      }
+    }
+    return this.repeat(attempt, { isOnce: never })
   }
 
   /** Sends a command that may be sent again. */
@@ -117,20 +124,17 @@ export class RedisCaller {
   /**
    * Does something that may be done again, until it goes well or the call's time is up.
    *
-   * @param untilMs - When its time is up, on the monotonic clock. Default: after `callTimeoutMs`.
-   * @param isOnce - Whether it may not be done again once it was sent.
    * @throws LaneError `CORELANE_QUEUE_UNAVAILABLE`; LinkLost if `isOnce`.
    */
   async repeat<T>(
     attempt: () => Promise<T>,
-    untilMs: number = nowMs() + this.#callTimeoutMs,
-    isOnce = false,
+    { untilMs = nowMs() + this.#callTimeoutMs, isOnce, link = this.#link }: Attempts = {},
   ): Promise<T> {
     this.checkOpen()
     for (let failures = 0; ; ) {
-      if (!(await this.#link.up(untilMs))) {
+      if (!(await link.up(untilMs))) {
         this.checkOpen()
-        throw this.unavailable(this.#link.reason)
+        throw this.unavailable(link.reason)
       }
       try {
         return await attempt()
@@ -142,7 +146,7 @@ export class RedisCaller {
         if (message.startsWith('NOSCRIPT')) continue
         const isTransient = error instanceof LinkLost || TRANSIENT.test(message)
         // A replica answers so: the primary is elsewhere now.
-        if (message.startsWith('READONLY')) this.#link.renew('it became a replica')
+        if (message.startsWith('READONLY')) link.renew('it became a replica')
         if (!isTransient || nowMs() >= untilMs) throw this.unavailable(message)
         if (error instanceof LinkLost) continue
         if (failures++ === 0) this.#report('not-ready', message)

@@ -102,7 +102,9 @@ export class RedisDistributedQueue implements LeasedQueue {
     this.#engine = engine
     this.#dequeued = new Dequeued(plan.workerId)
     this.#link = link
-    this.#subscriptions = new Subscriptions(maker, caller, plan, (isUp) => this.#setReceiving(isUp))
+    this.#subscriptions = new Subscriptions(maker, caller, plan.commandTimeoutMs, (isUp) =>
+      this.#setReceiving(isUp),
+    )
     this.#enqueuer = new Enqueuer(engine)
     this.#acknowledger = new RedisAcknowledger(engine)
     const ownership = isOwned
@@ -179,9 +181,9 @@ export class RedisDistributedQueue implements LeasedQueue {
     try {
       await link.open(untilMs)
       const send = (args: readonly string[]) => link.send(args)
-      const facts = await caller.repeat(() => factsOf(send), untilMs)
+      const facts = await caller.repeat(() => factsOf(send), { untilMs })
       checkServer(facts, queue, asked.durability, report)
-      const found = await caller.repeat(() => fixMeta(send, asked), untilMs)
+      const found = await caller.repeat(() => fixMeta(send, asked), { untilMs })
       plan = Object.freeze({ ...asked, ...found, required: found })
     } catch (error) {
       link.close()

@@ -3,42 +3,39 @@
 // Owns: that connection and its listeners.
 // Must not: be relied on. Announcements are lost while the connection is down.
 
-import { nowMs } from '../../base/clock.ts'
 import type { CommandResult } from '../contract/envelope.ts'
 import { Listeners } from '../contract/listeners.ts'
 import type { RedisCaller } from './caller.ts'
 import type { Client, ClientMaker } from './client-maker.ts'
 import { decodeResult } from './envelope-codec.ts'
-import { LinkLost, RedisLink } from './link.ts'
+import { RedisLink } from './link.ts'
 
 type Listener = (bytes: Buffer) => void
 
 export class Subscriptions {
   readonly #link: RedisLink
   readonly #caller: RedisCaller
-  readonly #callTimeoutMs: number
   /** By channel. */
   readonly #listeners = new Listeners<[Buffer]>()
   #isStarted = false
 
   /**
-   * @param caller - Says whether the queue is open, and why not.
-   * @param times - How long an answer, and a call, may take.
+   * @param caller - Says whether the queue is open, and repeats what fails.
+   * @param commandTimeoutMs - How long an answer may take.
    * @param onState - Called when announcements of all channels begin to be received, and when that
    * ends.
    */
   constructor(
     maker: ClientMaker,
     caller: RedisCaller,
-    times: { readonly commandTimeoutMs: number; readonly callTimeoutMs: number },
+    commandTimeoutMs: number,
     onState: (isUp: boolean) => void,
   ) {
     this.#caller = caller
-    this.#callTimeoutMs = times.callTimeoutMs
     this.#link = new RedisLink({
       maker,
-      commandTimeoutMs: times.commandTimeoutMs,
-      pingMs: times.commandTimeoutMs,
+      commandTimeoutMs,
+      pingMs: commandTimeoutMs,
       onUp: (client) => this.#subscribeAll(client),
       onLost: () => onState(false),
       onBack: () => onState(true),
@@ -89,21 +86,11 @@ export class Subscriptions {
     this.#link.close()
   }
 
-  async #subscribe(channel: string): Promise<void> {
-    if (!this.#isStarted) this.#link.start()
+  #subscribe(channel: string): Promise<void> {
+    const link = this.#link
+    if (!this.#isStarted) link.start()
     this.#isStarted = true
-    const untilMs = nowMs() + this.#callTimeoutMs
-    for (;;) {
-      if (!(await this.#link.up(untilMs))) {
-        this.#caller.checkOpen()
-        throw this.#caller.unavailable(this.#link.reason)
-      }
-      try {
-        return await this.#link.use((client) => this.#tell(client, [channel]))
-      } catch (error) {
-        if (!(error instanceof LinkLost)) throw this.#caller.unavailable((error as Error).message)
-      }
-    }
+    return this.#caller.repeat(() => link.use((client) => this.#tell(client, [channel])), { link })
   }
 
   #tell(client: Client, channels: string[]): Promise<void> {
