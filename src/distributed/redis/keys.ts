@@ -84,67 +84,42 @@ export function metaKey(queue: string): string {
   return `corelane:{${queue}:meta}:meta`
 }
 
-/** Names of everything of a queue but {@link metaKey}. */
-export class QueueKeys {
-  /** Workers that share the partitions, by when they count as dead. */
-  readonly members: string
-  /** Who removes empty lanes in the present round; expires with it. */
-  readonly round: string
-  /** Lanes that workers take, by when the last of these counts as dead. */
-  readonly lanes: string
-  /** Handlers that workers have, in the same way. */
-  readonly handlers: string
-  /** Workers of any kind that live, by when they count as dead. */
-  readonly workers: string
-  /** What each of them says of itself. */
-  readonly standings: string
-  /** Limits that were set for all workers: `c` or `r`, a blank and the lane. */
-  readonly limits: string
-  /** Channel on which workers hear of commands that came. */
-  readonly wakes: string
-  readonly #queue: string
-  readonly #partitions: readonly PartitionKeys[]
+/** Names of everything of a queue. */
+export type QueueKeys = ReturnType<typeof queueKeys>
 
-  constructor(queue: string, partitions: number) {
-    this.#queue = queue
-    this.members = `corelane:{${queue}:meta}:members`
-    this.round = `corelane:{${queue}:meta}:round`
-    this.lanes = `corelane:{${queue}:meta}:lanes`
-    this.handlers = `corelane:{${queue}:meta}:handlers`
-    this.workers = `corelane:{${queue}:meta}:workers`
-    this.standings = `corelane:{${queue}:meta}:standings`
-    this.limits = `corelane:{${queue}:meta}:limits`
-    this.wakes = `corelane:{${queue}:meta}:wakes`
-    this.#partitions = Array.from({ length: partitions }, (_, p) => partitionKeys(queue, p))
-  }
-
-  /** @param partition - From 0; checked by the caller. */
-  partition(partition: number): PartitionKeys {
-    return this.#partitions[partition]!
-  }
-
-  /** Channel on which a submitter hears of its results. */
-  results(submitter: string): string {
-    return `corelane:{${this.#queue}:meta}:results:${submitter}`
-  }
-
-  /** Channel on which a submitter hears how far its commands have come. */
-  progress(submitter: string): string {
-    return `corelane:{${this.#queue}:meta}:progress:${submitter}`
-  }
-
-  /** When the next start of a lane would be in time, for its rate limit. */
-  rate(lane: string): string {
-    return `corelane:{${this.#queue}:lane:${lane}}:rate`
-  }
-
-  /** Channel on which workers hear that slots of a lane were given back. */
-  freed(lane: string): string {
-    return `corelane:{${this.#queue}:lane:${lane}}:freed`
-  }
-
-  /** Who holds the slots of a lane, by when they expire. */
-  slots(lane: string): string {
-    return `corelane:{${this.#queue}:lane:${lane}}:places`
+/** Names the keys of a queue with so many partitions. */
+export function queueKeys(queue: string, partitions: number) {
+  const meta = (name: string): string => `corelane:{${queue}:meta}:${name}`
+  const limit = (lane: string, name: string): string => `corelane:{${queue}:lane:${lane}}:${name}`
+  const all = Array.from({ length: partitions }, (_, p) => partitionKeys(queue, p))
+  return {
+    /** @param partition - From 0; checked by the caller. */
+    partition: (partition: number): PartitionKeys => all[partition]!,
+    /** Workers that share the partitions, by when they count as dead. */
+    members: meta('members'),
+    /** Who removes empty lanes in the present round; expires with it. */
+    round: meta('round'),
+    /** Lanes that workers take, by when the last of these counts as dead. */
+    lanes: meta('lanes'),
+    /** Handlers that workers have, in the same way. */
+    handlers: meta('handlers'),
+    /** Workers of any kind that live, by when they count as dead. */
+    workers: meta('workers'),
+    /** What each of them says of itself. */
+    standings: meta('standings'),
+    /** Limits that were set for all workers: `c` or `r`, a blank and the lane. */
+    limits: meta('limits'),
+    /** Channel on which workers hear of commands that came. */
+    wakes: meta('wakes'),
+    /** Channel on which a submitter hears of its results. */
+    results: (submitter: string): string => meta(`results:${submitter}`),
+    /** Channel on which a submitter hears how far its commands have come. */
+    progress: (submitter: string): string => meta(`progress:${submitter}`),
+    /** When the next start of a lane would be in time, for its rate limit. */
+    rate: (lane: string): string => limit(lane, 'rate'),
+    /** Channel on which workers hear that slots of a lane were given back. */
+    freed: (lane: string): string => limit(lane, 'freed'),
+    /** Who holds the slots of a lane, by when they expire. */
+    slots: (lane: string): string => limit(lane, 'places'),
   }
 }

@@ -39,7 +39,7 @@ import { Enqueuer } from './enqueuer.ts'
 import { RedisFetcher } from './fetcher.ts'
 import { Holdings } from './holdings.ts'
 import { Janitor } from './janitor.ts'
-import { laneOf, QueueKeys, userLane } from './keys.ts'
+import { laneOf, queueKeys, userLane } from './keys.ts'
 import { RedisLanes, RedisNames, RedisWorkers } from './lanes.ts'
 import { RedisLimits } from './limits.ts'
 import { RedisLink } from './link.ts'
@@ -191,7 +191,7 @@ export class RedisDistributedQueue implements LeasedQueue {
     }
     const parts = {
       plan,
-      keys: new QueueKeys(queue, plan.numPartitions),
+      keys: queueKeys(queue, plan.numPartitions),
       caller,
       report,
       wakes: new Listeners<[Wake]>(),

@@ -13,7 +13,7 @@ import {
   encodeResult,
 } from '../../../../src/distributed/redis/envelope-codec.ts'
 import { Holdings } from '../../../../src/distributed/redis/holdings.ts'
-import { QueueKeys } from '../../../../src/distributed/redis/keys.ts'
+import { queueKeys } from '../../../../src/distributed/redis/keys.ts'
 import { planRedisQueue } from '../../../../src/distributed/redis/options.ts'
 import { assign } from '../../../../src/distributed/redis/ownership.ts'
 import { checkServer, factsOf, findingsOf } from '../../../../src/distributed/redis/start-check.ts'
@@ -185,7 +185,7 @@ test('the rule for a user of Redis names every command that the engine runs', ()
 })
 
 test('all keys of a partition are in one slot', () => {
-  const keys = new QueueKeys('jobs', 2).partition(1)
+  const keys = queueKeys('jobs', 2).partition(1)
   const all = [
     keys.own,
     keys.lanes,
