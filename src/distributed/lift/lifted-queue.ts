@@ -428,8 +428,10 @@ class LiftedSubmits {
     const known = this.#known.get(result.commandId)
     if (known === undefined) return
     known.result = result
-    const listeners = known.submitter === undefined ? [] : this.#listeners.get(known.submitter)
-    for (const listener of listeners ?? []) timers.queueMicrotask(() => listener(result))
+    const { submitter } = known
+    if (submitter !== undefined) {
+      timers.queueMicrotask(() => this.#listeners.call(submitter, result))
+    }
   }
 
   /** What is known of a command. */

@@ -7,7 +7,7 @@ import { CALL_MAX, checkRate, checkWhole } from '../contract/lease-request.ts'
 import { Listeners } from '../contract/listeners.ts'
 import type { LaneLimits, SharedRate } from '../contract/live-limits.ts'
 
-/** TokenGrant live a quarter of their window, within these bounds. */
+/** Tokens live a quarter of their window, within these bounds. */
 const TOKEN_MS_MIN = 25
 const TOKEN_MS_MAX = 250
 

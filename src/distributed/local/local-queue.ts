@@ -2,7 +2,6 @@
 // it: the embedded default.
 // Owns: what a worker has dequeued, whether it is closed, and the service that all of them share.
 
-import { callListener } from '../../base/clock.ts'
 import { laneError } from '../../base/errors.ts'
 import { PartitionConfig, type PartitionOptions, takesKeys } from '../../model/partition-config.ts'
 import type { QueueCounts } from '../../model/queue-standing.ts'
@@ -80,9 +79,7 @@ class LocalWorker implements LeasedQueue {
       this.#checkOpen()
       checkWhole('reports', reports.length, 1, CALL_MAX)
       for (const { commandId, submitter, value } of reports) {
-        for (const listener of this.service.progress.get(submitter) ?? []) {
-          callListener((given: unknown) => listener(commandId, given), value)
-        }
+        this.service.progress.call(submitter, commandId, value)
       }
     },
     onProgress: async (submitter, listener) =>
@@ -106,7 +103,7 @@ class LocalWorker implements LeasedQueue {
     pause: async (laneId) => {
       checkName('laneId', laneId)
       this.#with(({ paused }) => paused.add(laneId))
-      for (const listener of this.service.pauses.get('') ?? []) callListener(listener, laneId)
+      this.service.pauses.call('', laneId)
     },
     resume: async (laneId) => {
       checkName('laneId', laneId)
@@ -346,7 +343,7 @@ class LocalWorker implements LeasedQueue {
     const { concurrency, rate } = limits
     if (concurrency === undefined && rate === undefined) live.delete(laneId)
     else live.set(laneId, { laneId, ...(concurrency && { concurrency }), ...(rate && { rate }) })
-    for (const own of this.service.limitChanges.get('') ?? []) callListener(own, undefined)
+    this.service.limitChanges.call('')
   }
 }
 

@@ -55,9 +55,7 @@ export class LocalService implements LocalBrokerEvents {
 
   cancelled(workerId: string, fence: string): void {
     // Later than a worker takes in what it was given in this turn.
-    timers.setImmediate(() => {
-      for (const own of this.cancels.get(workerId) ?? []) callListener(own, [fence])
-    })
+    timers.setImmediate(() => this.cancels.call(workerId, [fence]))
   }
 
   /** Does something with the commands, and then serves workers that wait. */
