@@ -22,7 +22,6 @@ import {
   STRATEGY_SYNONYMS,
 } from '../../model/partition-config.ts'
 import type { QueueCounts } from '../../model/queue-standing.ts'
-import { Dequeued } from '../contract/dequeued.ts'
 import {
   type CommandReference,
   type CommandState,
@@ -46,6 +45,7 @@ import {
   checkName,
 } from '../contract/envelope.ts'
 import { CALL_MAX, checkLeaseRequest, checkRelease, checkWhole } from '../contract/lease-request.ts'
+import { LeasedEngine } from '../contract/leased-engine.ts'
 import { Listeners } from '../contract/listeners.ts'
 import { failedResult, poisonedResult } from '../contract/poison.ts'
 import { LiftedPolls } from './lifted-polls.ts'
@@ -145,28 +145,24 @@ const NO_LIMITS: GlobalLimits = Object.freeze({
   releaseSlots: async () => refuse('a shared concurrency', 0, 'limits of each worker'),
 })
 
-class LiftedQueue implements LeasedQueue {
-  readonly strategy: PartitionStrategy
+class LiftedQueue extends LeasedEngine implements LeasedQueue {
   readonly capabilities: QueueCapabilities = CAPABILITIES
-  readonly leaseMs: number = LEASE_MS
-  readonly maxDeliveries: number = 1
   readonly dead: DeadCommands = NO_DEAD
   readonly limits: GlobalLimits = NO_LIMITS
   readonly ownership: undefined = undefined
   readonly #queue: DistributedQueue
   readonly #polls: LiftedPolls
   readonly #submits: LiftedSubmits
-  /** What `dequeue` gave, by id. */
-  readonly #dequeued: Dequeued<{ readonly envelope: CommandEnvelope; leasedUntilMs: number }>
   /** What this worker has, by fence. */
   readonly #held = new Map<string, CommandEnvelope>()
   #fences = 0
   #isClosed = false
 
   constructor(queue: DistributedQueue, options: Complete<LiftOptions>) {
+    const { numPartitions, workerId } = queue
+    const strategy = options.strategy as PartitionStrategy
+    super({ numPartitions, workerId, strategy, leaseMs: LEASE_MS, maxDeliveries: 1 })
     this.#queue = queue
-    this.#dequeued = new Dequeued(queue.workerId)
-    this.strategy = options.strategy as PartitionStrategy
     this.#submits = new LiftedSubmits(options.maxKnown)
     this.#polls = new LiftedPolls(
       (partition) => this.#take(partition),
@@ -175,20 +171,8 @@ class LiftedQueue implements LeasedQueue {
     )
   }
 
-  get numPartitions(): number {
-    return this.#queue.numPartitions
-  }
-
-  get workerId(): string {
-    return this.#queue.workerId
-  }
-
-  async enqueue(envelope: CommandEnvelope): Promise<void> {
-    await this.enqueueMany([envelope])
-  }
-
   async enqueueMany(envelopes: readonly CommandEnvelope[]): Promise<EnqueueStatus[]> {
-    this.#checkOpen()
+    this.checkOpen()
     checkWhole('the number of envelopes', envelopes.length, 1, CALL_MAX)
     const checked = envelopes.map((envelope) => checkEnvelope(envelope, this.numPartitions))
     for (const { key, group, options } of checked) {
@@ -203,44 +187,20 @@ class LiftedQueue implements LeasedQueue {
     return statuses
   }
 
-  async dequeue(partitionId: number): Promise<CommandEnvelope | null> {
-    this.#checkOpen()
-    checkWhole('partitionId', partitionId, 0, this.numPartitions - 1)
-    const envelope = await this.#polls.takeNext(partitionId)
-    if (envelope === undefined) return null
-    this.#dequeued.add({ envelope, leasedUntilMs: Number.POSITIVE_INFINITY })
-    return envelope
-  }
-
-  async complete(result: CommandResult): Promise<void> {
-    this.#checkOpen()
-    await this.#dequeued.end(result.commandId, async () => {
-      await this.#end(result)
-      return 'done'
-    })
-  }
-
   async lease(request: LeaseRequest): Promise<Delivery[]> {
-    this.#checkOpen()
+    this.checkOpen()
     checkLeaseRequest(request, this.numPartitions)
     const taken = await this.#polls.take(request)
-    return taken.map((envelope) => {
-      const fence = `${this.workerId}.${++this.#fences}`
-      this.#held.set(fence, envelope)
-      const acceptedAtMs = this.#submits.acceptedAtMs(envelope)
-      const leasedUntilMs = nowMs() + LEASE_MS
-      const counts = { deliveries: 1, countsAtStart: false }
-      return { envelope, fence, ...counts, leasedUntilMs, acceptedAtMs }
-    })
+    return taken.map((envelope) => this.#give(envelope, nowMs() + LEASE_MS))
   }
 
   async start(deliveries: readonly Delivery[]): Promise<SettleStatus[]> {
-    this.#checkOpen()
+    this.checkOpen()
     return deliveries.map(({ fence }) => (this.#held.has(fence) ? 'done' : 'stale'))
   }
 
   async extend(deliveries: readonly Delivery[]): Promise<LeaseExtension> {
-    this.#checkOpen()
+    this.checkOpen()
     const fences = deliveries.map(({ fence }) => fence)
     return {
       lost: fences.filter((fence) => !this.#held.has(fence)),
@@ -251,7 +211,7 @@ class LiftedQueue implements LeasedQueue {
   async completeMany(
     completions: readonly { readonly delivery: Delivery; readonly result: CommandResult }[],
   ): Promise<SettleStatus[]> {
-    this.#checkOpen()
+    this.checkOpen()
     const statuses: SettleStatus[] = []
     for (const { delivery, result } of completions) {
       statuses.push(await this.#settle(delivery, () => this.#end(result)))
@@ -260,7 +220,7 @@ class LiftedQueue implements LeasedQueue {
   }
 
   async release(deliveries: readonly Delivery[], options: ReleaseOptions): Promise<SettleStatus[]> {
-    this.#checkOpen()
+    this.checkOpen()
     checkRelease(options)
     const { reason, delayMs = 0 } = options
     if (delayMs > 0) refuse('a delay', `${delayMs} ms`, 'no delay')
@@ -284,7 +244,7 @@ class LiftedQueue implements LeasedQueue {
     _reason: string,
     result: CommandResult,
   ): Promise<SettleStatus> {
-    this.#checkOpen()
+    this.checkOpen()
     return this.#settle(delivery, () => this.#end(result))
   }
 
@@ -292,13 +252,13 @@ class LiftedQueue implements LeasedQueue {
     submitter: string,
     listener: (result: CommandResult) => void,
   ): Promise<() => Promise<void>> {
-    this.#checkOpen()
+    this.checkOpen()
     checkName('submitter', submitter)
     return this.#submits.listen(submitter, listener)
   }
 
   async look(commands: readonly CommandReference[]): Promise<CommandState[]> {
-    this.#checkOpen()
+    this.checkOpen()
     return commands.map(({ commandId }) => this.#submits.look(commandId))
   }
 
@@ -313,7 +273,21 @@ class LiftedQueue implements LeasedQueue {
     for (const envelope of await this.#polls.close()) await this.#queue.enqueue(envelope)
   }
 
-  #checkOpen(): void {
+  /** @internal */
+  protected async next(partitionId: number): Promise<Delivery | undefined> {
+    const envelope = await this.#polls.takeNext(partitionId)
+    return envelope && this.#give(envelope, Number.POSITIVE_INFINITY)
+  }
+
+  #give(envelope: CommandEnvelope, leasedUntilMs: number): Delivery {
+    const fence = `${this.workerId}.${++this.#fences}`
+    this.#held.set(fence, envelope)
+    const acceptedAtMs = this.#submits.acceptedAtMs(envelope)
+    return { envelope, fence, deliveries: 1, countsAtStart: false, leasedUntilMs, acceptedAtMs }
+  }
+
+  /** @internal */
+  protected checkOpen(): void {
     if (this.#isClosed) throw laneError('CORELANE_CLOSED', { state: 'closed' })
   }
 

@@ -6,7 +6,6 @@ import { laneError } from '../../base/errors.ts'
 import { PartitionConfig, type PartitionOptions, takesKeys } from '../../model/partition-config.ts'
 import type { QueueCounts } from '../../model/queue-standing.ts'
 import { RATE_ALGORITHMS } from '../../model/rate-limit.ts'
-import { Dequeued } from '../contract/dequeued.ts'
 import type {
   CommandReference,
   CommandState,
@@ -40,6 +39,7 @@ import {
   checkWhole,
   PEEK_MAX,
 } from '../contract/lease-request.ts'
+import { LeasedEngine } from '../contract/leased-engine.ts'
 import type { Listeners } from '../contract/listeners.ts'
 import { checkConcurrency, checkLiveRate, type LaneLimits } from '../contract/live-limits.ts'
 import type { LocalBroker } from './local-broker.ts'
@@ -48,8 +48,7 @@ import { type LocalQueueOptions, planLocalQueue } from './local-plan.ts'
 import { LocalService } from './local-service.ts'
 
 /** A local queue, as a worker or submitter sees it. */
-class LocalWorker implements LeasedQueue {
-  readonly workerId: string
+class LocalWorker extends LeasedEngine implements LeasedQueue {
   readonly capabilities: QueueCapabilities
   readonly dead: DeadCommands = {
     list: async (max = 100) => this.#with((broker) => broker.archive.listDead(max)),
@@ -76,7 +75,7 @@ class LocalWorker implements LeasedQueue {
     },
     onCancel: (listener) => this.service.cancels.add(this.workerId, listener),
     report: async (reports) => {
-      this.#checkOpen()
+      this.checkOpen()
       checkWhole('reports', reports.length, 1, CALL_MAX)
       for (const { commandId, submitter, value } of reports) {
         this.service.progress.call(submitter, commandId, value)
@@ -119,7 +118,7 @@ class LocalWorker implements LeasedQueue {
       this.#setLimits(laneId, { rate: checkLiveRate(laneId, rateLimit) })
     },
     limits: async () => {
-      this.#checkOpen()
+      this.checkOpen()
       const { live } = this.service.limits
       return [...live.values()].sort((a, b) => (a.laneId < b.laneId ? -1 : 1))
     },
@@ -148,41 +147,18 @@ class LocalWorker implements LeasedQueue {
   readonly #waits = new Set<() => void>()
   /** Ends each announcement to it. */
   readonly #announcements = new Set<() => void>()
-  /** What `dequeue` gave it, by id. */
-  readonly #dequeued: Dequeued<Delivery>
   /** @internal */
   protected isClosed = false
 
   constructor(service: LocalService, workerId: string) {
+    super({ ...service.plan, workerId })
     this.service = service
-    this.workerId = workerId
-    this.#dequeued = new Dequeued(workerId)
     this.capabilities = capabilitiesOf(this.#takesKeys)
     service.open.add(this)
   }
 
-  get strategy(): LeasedQueue['strategy'] {
-    return this.service.plan.strategy
-  }
-
-  get numPartitions(): number {
-    return this.service.plan.numPartitions
-  }
-
-  get leaseMs(): number {
-    return this.service.plan.leaseMs
-  }
-
-  get maxDeliveries(): number {
-    return this.service.plan.maxDeliveries
-  }
-
   get resultTtlMs(): number {
     return this.service.plan.resultTtlMs
-  }
-
-  async enqueue(envelope: CommandEnvelope): Promise<void> {
-    await this.enqueueMany([envelope])
   }
 
   async enqueueMany(envelopes: readonly CommandEnvelope[]): Promise<EnqueueStatus[]> {
@@ -194,26 +170,8 @@ class LocalWorker implements LeasedQueue {
     return this.#with((broker, now) => broker.enqueue(checked, now))
   }
 
-  async dequeue(partitionId: number): Promise<CommandEnvelope | null> {
-    checkWhole('partitionId', partitionId, 0, this.numPartitions - 1)
-    const delivery = this.#with((broker, now) => broker.leaseNext(this.workerId, partitionId, now))
-    if (delivery === undefined) return null
-    // A worker that takes commands one by one reports no starts.
-    this.service.with((broker) => broker.start(delivery))
-    this.#dequeued.add(delivery)
-    return delivery.envelope
-  }
-
-  async complete(result: CommandResult): Promise<void> {
-    this.#checkOpen()
-    await this.#dequeued.end(result.commandId, async (delivery) => {
-      const [status] = await this.completeMany([{ delivery, result }])
-      return status!
-    })
-  }
-
   async lease(request: LeaseRequest): Promise<Delivery[]> {
-    this.#checkOpen()
+    this.checkOpen()
     checkLeaseRequest(request, this.numPartitions)
     return this.service.lease(this.workerId, request, this.#waits)
   }
@@ -283,13 +241,19 @@ class LocalWorker implements LeasedQueue {
     return takesKeys(this.strategy)
   }
 
-  #checkOpen(): void {
+  /** @internal */
+  protected async next(partitionId: number): Promise<Delivery | undefined> {
+    return this.#with((broker, now) => broker.leaseNext(this.workerId, partitionId, now))
+  }
+
+  /** @internal */
+  protected checkOpen(): void {
     if (this.isClosed) throw laneError('CORELANE_CLOSED', { state: 'closed' })
   }
 
   /** Does something with the commands of the queue, which must be open. */
   #with<T>(act: (broker: LocalBroker, nowMs: number) => T): T {
-    this.#checkOpen()
+    this.checkOpen()
     return this.service.with(act)
   }
 
@@ -299,7 +263,7 @@ class LocalWorker implements LeasedQueue {
     submitter: string,
     listener: (...given: Given) => void,
   ): () => Promise<void> {
-    this.#checkOpen()
+    this.checkOpen()
     checkName('submitter', submitter)
     const end = listeners.add(submitter, listener)
     this.#announcements.add(end)
@@ -337,7 +301,7 @@ class LocalWorker implements LeasedQueue {
   }
 
   #setLimits(laneId: string, changed: Omit<LaneLimits, 'laneId'>): void {
-    this.#checkOpen()
+    this.checkOpen()
     const { live } = this.service.limits
     const limits = { ...live.get(laneId), ...changed }
     const { concurrency, rate } = limits
@@ -376,7 +340,7 @@ function capabilitiesOf(keyOrder: boolean): QueueCapabilities {
  * outliving the process. Payloads and results are passed on as they are, not copied: hand them
  * over.
  */
-export class LocalDistributedQueue extends LocalWorker {
+export class LocalDistributedQueue extends LocalWorker implements LeasedQueue {
   /**
    * @param partitions - How many partitions, and how envelopes find theirs: a
    * {@link PartitionConfig} or its plain form. `custom` is refused: submitters could not follow it.
@@ -406,7 +370,7 @@ export class LocalDistributedQueue extends LocalWorker {
    * @throws ConfigError `CORELANE_INVALID_ENVELOPE` for a bad name; ClosedError `CORELANE_CLOSED`.
    */
   asWorker(workerId: string): LeasedQueue {
-    if (this.isClosed) throw laneError('CORELANE_CLOSED', { state: 'closed' })
+    this.checkOpen()
     checkName('workerId', workerId)
     return new LocalWorker(this.service, workerId)
   }

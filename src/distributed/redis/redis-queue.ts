@@ -4,9 +4,8 @@
 import { outside } from '../../base/async-context.ts'
 import { callListener, nowMs } from '../../base/clock.ts'
 import { refuseConstruction } from '../../base/options.ts'
-import { type PartitionStrategy, takesKeys } from '../../model/partition-config.ts'
+import { takesKeys } from '../../model/partition-config.ts'
 import type { QueueCounts } from '../../model/queue-standing.ts'
-import { Dequeued } from '../contract/dequeued.ts'
 import type {
   CommandReference,
   CommandState,
@@ -28,6 +27,7 @@ import type {
 } from '../contract/distributed-queue.ts'
 import { type CommandEnvelope, type CommandResult, checkName } from '../contract/envelope.ts'
 import { CALL_MAX, checkReference, checkWhole } from '../contract/lease-request.ts'
+import { LeasedEngine } from '../contract/leased-engine.ts'
 import { Listeners } from '../contract/listeners.ts'
 import { type Completion, RedisAcknowledger } from './acknowledger.ts'
 import { RedisCaller } from './caller.ts'
@@ -58,13 +58,8 @@ import { MEMBERS, resultsOf, Subscriptions, type Wake, wakeOf } from './subscrip
  * A queue on Redis 7.0 or newer: Streams with consumer groups, one for each partition and lane.
  * Delivers at least once; see docs/distributed.md for what is kept when.
  */
-export class RedisDistributedQueue implements LeasedQueue {
-  readonly numPartitions: number
-  readonly workerId: string
-  readonly strategy: PartitionStrategy
-  readonly leaseMs: number
+export class RedisDistributedQueue extends LeasedEngine implements LeasedQueue {
   readonly resultTtlMs: number
-  readonly maxDeliveries: number
   readonly capabilities: QueueCapabilities
   readonly dead: DeadCommands
   readonly ownership: PartitionOwnership | undefined
@@ -81,8 +76,6 @@ export class RedisDistributedQueue implements LeasedQueue {
   readonly #fetcher: RedisFetcher
   readonly #registry: Registry
   readonly #janitor: Janitor
-  /** What was taken by dequeue, by the ids that complete will name. */
-  readonly #dequeued: Dequeued<Delivery>
   #receiving: Promise<unknown> | undefined
   /** Whether the channel of wakes was added. */
   #isSubscribed = false
@@ -90,17 +83,12 @@ export class RedisDistributedQueue implements LeasedQueue {
   private constructor(parts: Omit<RedisEngine, 'receive'>, link: RedisLink, maker: ClientMaker) {
     const instead = 'await RedisDistributedQueue.open(options)'
     refuseConstruction(maker !== undefined, 'RedisDistributedQueue', instead)
+    super(parts.plan)
     const engine = Object.freeze({ ...parts, receive: () => this.#receive() })
     const { plan, caller } = engine
     const isOwned = takesKeys(plan.strategy)
-    this.numPartitions = plan.numPartitions
-    this.workerId = plan.workerId
-    this.strategy = plan.strategy
-    this.leaseMs = plan.leaseMs
     this.resultTtlMs = plan.resultTtlMs
-    this.maxDeliveries = plan.maxDeliveries
     this.#engine = engine
-    this.#dequeued = new Dequeued(plan.workerId)
     this.#link = link
     this.#subscriptions = new Subscriptions(maker, caller, plan.commandTimeoutMs, (isUp) =>
       this.#setReceiving(isUp),
@@ -201,34 +189,8 @@ export class RedisDistributedQueue implements LeasedQueue {
     return new RedisDistributedQueue(parts, link, maker)
   }
 
-  async enqueue(envelope: CommandEnvelope): Promise<void> {
-    await this.#enqueuer.add([envelope])
-  }
-
   enqueueMany(envelopes: readonly CommandEnvelope[]): Promise<EnqueueStatus[]> {
     return this.#enqueuer.add(envelopes)
-  }
-
-  async dequeue(partitionId: number): Promise<CommandEnvelope | null> {
-    this.#engine.caller.checkOpen()
-    checkWhole('partitionId', partitionId, 0, this.numPartitions - 1)
-    const names = new Set((await this.#registry.lanesOf(partitionId)).map(userLane))
-    if (names.size === 0) return null
-    const lanes = Array.from(names, (laneId) => ({ laneId, max: 1, priority: 0, boost: [] }))
-    const request = { partitions: [partitionId], lanes, max: 1, waitMs: 0 }
-    const [delivery] = await this.#fetcher.lease(request)
-    if (delivery === undefined) return null
-    // A worker that takes commands one by one reports no starts.
-    if (delivery.countsAtStart) await this.start([delivery])
-    this.#dequeued.add(delivery)
-    return delivery.envelope
-  }
-
-  async complete(result: CommandResult): Promise<void> {
-    await this.#dequeued.end(result.commandId, async (delivery) => {
-      const [status] = await this.completeMany([{ delivery, result }])
-      return status!
-    })
   }
 
   async lease(request: LeaseRequest): Promise<Delivery[]> {
@@ -306,6 +268,18 @@ export class RedisDistributedQueue implements LeasedQueue {
   /** {@link RedisDistributedQueue.close}. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  /** @internal */
+  protected checkOpen(): void {
+    this.#engine.caller.checkOpen()
+  }
+
+  /** @internal */
+  protected async next(partitionId: number): Promise<Delivery | undefined> {
+    const names = new Set((await this.#registry.lanesOf(partitionId)).map(userLane))
+    const lanes = Array.from(names, (laneId) => ({ laneId, max: 1, priority: 0, boost: [] }))
+    return (await this.#fetcher.lease({ partitions: [partitionId], lanes, max: 1, waitMs: 0 }))[0]
   }
 
   #checkReferences(commands: readonly CommandReference[]): void {

@@ -1,8 +1,8 @@
 // Dequeued: deliveries known by the id of their command, until they end or their lease is over.
 
 import { expect, test } from 'vitest'
-import { Dequeued } from '../../../src/distributed/contract/dequeued.ts'
 import type { Delivery } from '../../../src/distributed/contract/distributed-queue.ts'
+import { Dequeued } from '../../../src/distributed/contract/leased-engine.ts'
 
 function delivery(id: string, leftMs: number): Delivery {
   const leasedUntilMs = performance.now() + leftMs
@@ -10,7 +10,7 @@ function delivery(id: string, leftMs: number): Delivery {
 }
 
 /** What was ended under an id, or the code of the refusal. */
-async function ended(dequeued: Dequeued<Delivery>, id: string): Promise<unknown> {
+async function ended(dequeued: Dequeued, id: string): Promise<unknown> {
   let seen: Delivery | undefined
   try {
     await dequeued.end(id, async (each) => {
@@ -26,7 +26,7 @@ async function ended(dequeued: Dequeued<Delivery>, id: string): Promise<unknown>
 const NOT_HELD = 'CORELANE_NOT_HELD'
 
 test('a delivery ends once, under the id of its command', async () => {
-  const dequeued = new Dequeued<Delivery>('w')
+  const dequeued = new Dequeued('w')
   const one = delivery('a', 1000)
   dequeued.add(one)
   expect(await ended(dequeued, 'b')).toBe(NOT_HELD)
@@ -35,7 +35,7 @@ test('a delivery ends once, under the id of its command', async () => {
 })
 
 test('one whose end was not told is known on', async () => {
-  const dequeued = new Dequeued<Delivery>('w')
+  const dequeued = new Dequeued('w')
   const one = delivery('a', 1000)
   dequeued.add(one)
   const failing = dequeued.end('a', () => Promise.reject(new Error('no answer')))
@@ -44,7 +44,7 @@ test('one whose end was not told is known on', async () => {
 })
 
 test('those whose lease is over are forgotten when another comes', async () => {
-  const dequeued = new Dequeued<Delivery>('w')
+  const dequeued = new Dequeued('w')
   dequeued.add(delivery('a', -1))
   const one = delivery('b', 1000)
   dequeued.add(one)
@@ -53,7 +53,7 @@ test('those whose lease is over are forgotten when another comes', async () => {
 })
 
 test('the end of one does not forget a later one of the same command', async () => {
-  const dequeued = new Dequeued<Delivery>('w')
+  const dequeued = new Dequeued('w')
   dequeued.add(delivery('a', 1000))
   const later = delivery('a', 1000)
   await dequeued.end('a', async () => {
@@ -64,7 +64,7 @@ test('the end of one does not forget a later one of the same command', async () 
 })
 
 test('one that another worker has by now is refused, and forgotten', async () => {
-  const dequeued = new Dequeued<Delivery>('w')
+  const dequeued = new Dequeued('w')
   dequeued.add(delivery('a', 1000))
   const late = dequeued.end('a', async () => 'stale')
   await expect(late).rejects.toMatchObject({
