@@ -22,6 +22,12 @@ export const PEEK_MAX = 1000
 /** Most commands, reports or names of one call of a queue. */
 export const CALL_MAX = 4096
 
+/** How long a name is remembered after its last worker has gone: a week. */
+export const REMEMBERED_MS = 7 * 24 * 60 * 60 * 1000
+
+/** Most names that an answer lists. */
+export const NAMES_MAX = 20
+
 const RELEASE_REASONS: readonly ReleaseReason[] = ['retry', 'unstarted', 'crash']
 
 /**
@@ -36,6 +42,16 @@ export function checkWhole(option: string, value: unknown, min: number, max: num
 
 function refuse(option: string, received: unknown, allowed: string): never {
   throw invalidOption(option, show(received), allowed)
+}
+
+/**
+ * Checks names that are announced or looked up.
+ *
+ * @throws ConfigError `CORELANE_INVALID_OPTION`, or `CORELANE_INVALID_ENVELOPE` for a name.
+ */
+export function checkNames(names: readonly string[], least: number): void {
+  checkWhole('names', names.length, least, CALL_MAX)
+  for (const name of names) checkName('name', name)
 }
 
 /**

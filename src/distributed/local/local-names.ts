@@ -2,12 +2,7 @@
 // Owns: the announcements. Time is a parameter.
 
 import type { NameState } from '../contract/distributed-queue.ts'
-
-/** How long a name is remembered after its last worker has gone: a week. */
-const REMEMBERED_MS = 7 * 24 * 60 * 60 * 1000
-
-/** Most names that an answer lists. */
-const NAMES_MAX = 20
+import { NAMES_MAX, REMEMBERED_MS } from '../contract/lease-request.ts'
 
 /** Names that workers announce. */
 export class LocalNames {

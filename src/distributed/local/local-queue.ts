@@ -34,6 +34,7 @@ import {
 import {
   CALL_MAX,
   checkLeaseRequest,
+  checkNames,
   checkRelease,
   checkStanding,
   checkWhole,
@@ -274,18 +275,14 @@ class LocalWorker extends LeasedEngine implements LeasedQueue {
   }
 
   #namesIn(registryOf: () => LocalNames): NameRegistry {
-    const check = (names: readonly string[], least: number): void => {
-      checkWhole('names', names.length, least, CALL_MAX)
-      for (const name of names) checkName('name', name)
-    }
     return {
       announce: async (names, others = []) => {
-        check(names, 0)
-        check(others, 0)
+        checkNames(names, 0)
+        checkNames(others, 0)
         this.#with((_, now) => registryOf().announce(names, others, now, now + this.leaseMs))
       },
       look: async (names) => {
-        check(names, 1)
+        checkNames(names, 1)
         const registry = registryOf()
         const states = this.#with((_, now) => names.map((name) => registry.stateOf(name, now)))
         return { states, known: registry.known }

@@ -11,30 +11,23 @@ import type {
   WorkerRegistry,
 } from '../contract/distributed-queue.ts'
 import { checkName } from '../contract/envelope.ts'
-import { CALL_MAX, checkStanding, checkWhole } from '../contract/lease-request.ts'
+import {
+  CALL_MAX,
+  checkNames,
+  checkStanding,
+  NAMES_MAX,
+  REMEMBERED_MS,
+} from '../contract/lease-request.ts'
 import { checkConcurrency, checkLiveRate, type LaneLimits } from '../contract/live-limits.ts'
 import { type Reply, textOf } from './caller.ts'
 import type { RedisEngine } from './engine.ts'
 import { groupedLane, userLane } from './keys.ts'
 import type { Registry } from './registry.ts'
 import { ANNOUNCE_LANES } from './scripts/announce-lanes.ts'
-import { LIST_WORKERS } from './scripts/list-workers.ts'
 import { LIVE } from './scripts/live.ts'
 import { LOOK_LANES } from './scripts/look-lanes.ts'
 import { PAUSE_LANE } from './scripts/pause-lane.ts'
 import { pairsOf } from './start-check.ts'
-
-/** How long a name is remembered after its last worker has gone. */
-const REMEMBERED_MS = 7 * 24 * 60 * 60 * 1000
-
-/** Most names of an answer. */
-const NAMES_MAX = 20
-
-const STATES: Readonly<Record<string, NameState>> = {
-  s: 'served',
-  u: 'unserved',
-  '?': 'unknown',
-}
 
 export class RedisNames implements NameRegistry {
   readonly #engine: RedisEngine
@@ -46,8 +39,8 @@ export class RedisNames implements NameRegistry {
   }
 
   async announce(names: readonly string[], others: readonly string[] = []): Promise<void> {
-    check(names, 0)
-    check(others, 0)
+    checkNames(names, 0)
+    checkNames(others, 0)
     const { caller, plan } = this.#engine
     const times = [plan.leaseMs, REMEMBERED_MS]
     await caller.run(ANNOUNCE_LANES, [this.#key], [...times, names.length, ...names, ...others])
@@ -56,12 +49,12 @@ export class RedisNames implements NameRegistry {
   async look(
     names: readonly string[],
   ): Promise<{ readonly states: readonly NameState[]; readonly known: readonly string[] }> {
-    check(names, 1)
+    checkNames(names, 1)
     const { caller } = this.#engine
     const args = [REMEMBERED_MS, NAMES_MAX, ...names]
-    const [letters, ...known] = await caller.run<Reply[]>(LOOK_LANES, [this.#key], args)
-    const states = Array.from(textOf(letters!), (letter) => STATES[letter]!)
-    return { states, known: known.map(textOf).filter(isPortableName) }
+    const words = (await caller.run<Reply[]>(LOOK_LANES, [this.#key], args)).map(textOf)
+    const states = words.slice(0, names.length) as NameState[]
+    return { states, known: words.slice(names.length).filter(isPortableName) }
   }
 }
 
@@ -74,17 +67,16 @@ export class RedisWorkers implements WorkerRegistry {
   }
 
   async announce(standing: WorkerStanding): Promise<void> {
-    const { leaseMs } = this.#engine.plan
-    await this.#say(leaseMs, JSON.stringify({ leaseMs, ...checkStanding(standing) }))
+    const { workerId, leaseMs } = this.#engine.plan
+    await this.#say(workerId, leaseMs, JSON.stringify({ leaseMs, ...checkStanding(standing) }))
   }
 
-  leave(): Promise<void> {
-    return this.#say(0, '')
+  async leave(): Promise<void> {
+    await this.#say(this.#engine.plan.workerId, 0, '')
   }
 
   async list(): Promise<readonly QueueWorker[]> {
-    const { caller, keys } = this.#engine
-    const reply = await caller.run<Reply[]>(LIST_WORKERS, [keys.workers, keys.standings], [])
+    const reply = await this.#say('', 0, '')
     const workers: QueueWorker[] = []
     for (let i = 0; i + 2 < reply.length; i += 3) {
       const worker = workerOf(textOf(reply[i]!), Number(reply[i + 1]), String(reply[i + 2]))
@@ -93,10 +85,9 @@ export class RedisWorkers implements WorkerRegistry {
     return workers.sort((a, b) => (a.workerId < b.workerId ? -1 : 1))
   }
 
-  async #say(ttlMs: number, standing: string): Promise<void> {
-    const { caller, keys, plan } = this.#engine
-    const args = [plan.workerId, ttlMs, '', standing]
-    await caller.run(LIVE, [keys.workers, keys.standings], args)
+  #say(workerId: string, ttlMs: number, standing: string): Promise<Reply[]> {
+    const { caller, keys } = this.#engine
+    return caller.run(LIVE, [keys.workers, keys.standings], [workerId, ttlMs, '', standing])
   }
 }
 
@@ -229,9 +220,4 @@ function isLimits({ laneId, concurrency, rate }: LaneLimits): boolean {
     // Workers go on by what they are configured with.
     return false
   }
-}
-
-function check(names: readonly string[], least: number): void {
-  checkWhole('names', names.length, least, CALL_MAX)
-  for (const name of names) checkName('name', name)
 }

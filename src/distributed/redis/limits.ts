@@ -15,17 +15,12 @@ const VALID_MS_MIN = 20
 const VALID_MS_MAX = 250
 
 /**
- * How long tokens are valid. Long enough to be used over a network, and short against what it
- * costs: an idle limit loses as many tokens as flow in meanwhile.
+ * How long tokens are valid, in milliseconds. Long enough to be used over a network, and short
+ * against what it costs: an idle limit loses as many tokens as flow in meanwhile.
  */
-function validityMs(windowMs: number, stepMs: number): number {
-  const affordable = Math.max(windowMs / 40, (windowMs - stepMs) / 4)
-  return Math.min(VALID_MS_MAX, Math.max(VALID_MS_MIN, affordable))
-}
-
-/** How long a token of a rate is valid, in milliseconds. */
 export function validityOf({ limit, windowMs }: SharedRate): number {
-  return validityMs(windowMs, windowMs / limit)
+  const affordable = Math.max(windowMs / 40, (windowMs - windowMs / limit) / 4)
+  return Math.min(VALID_MS_MAX, Math.max(VALID_MS_MIN, affordable))
 }
 
 export class RedisLimits implements GlobalLimits {
@@ -40,13 +35,13 @@ export class RedisLimits implements GlobalLimits {
   async takeTokens(laneId: string, rate: SharedRate, count: number): Promise<TokenGrant> {
     checkName('laneId', laneId)
     checkWhole('tokens', count, 1, 1_000_000)
-    const { limit, windowMs } = checkRate(laneId, rate)
-    const stepMs = windowMs / limit
-    const validMs = validityMs(windowMs, stepMs)
+    const checked = checkRate(laneId, rate)
+    const { limit, windowMs } = checked
+    const validMs = validityOf(checked)
     // From before they were asked for: so they have expired here when they have in Redis.
     const sentMs = nowMs()
     const { caller, keys } = this.#engine
-    const [step, window] = [stepMs, windowMs].map((ms) => (ms * 1000).toFixed(3))
+    const [step, window] = [windowMs / limit, windowMs].map((ms) => (ms * 1000).toFixed(3))
     const [granted, waitUs] = await caller.run<[number, number]>(
       TOKENS,
       [keys.rate(laneId)],

@@ -4,20 +4,22 @@
 // ARGV  1   how long names are remembered, ms
 //       2   most names to give
 //       3…  the lanes
-// Returns a letter for each lane (`s`: a live worker takes it, `u`: a worker did, or none has
-// announced any, `?`: none ever did), then names that workers have announced, the latest first.
+// Returns of each lane whether it is `served`, `unserved` or `unknown`, then names that workers
+// have announced, the latest first.
 
 import { NOW, type Script, script } from './script.ts'
 
 export const LOOK_LANES: Script = script('look-lanes')`${NOW}
-local time, states = now(), {}
+local time, reply = now(), {}
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time - ARGV[1])
 local isNew = redis.call('ZCARD', KEYS[1]) == 0
 for i = 3, #ARGV do
   local till = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[i]) or nil)
-  states[i - 2] = (till or isNew) and ((till or 0) >= time and 's' or 'u') or '?'
+  local isServed = till and till >= time
+  reply[i - 2] = isServed and 'served' or (till or isNew) and 'unserved' or 'unknown'
 end
-local reply = redis.call('ZRANGE', KEYS[1], 0, ARGV[2] - 1, 'REV')
-table.insert(reply, 1, table.concat(states))
+for _, name in ipairs(redis.call('ZRANGE', KEYS[1], 0, ARGV[2] - 1, 'REV')) do
+  reply[#reply + 1] = name
+end
 return reply
 `
