@@ -1,7 +1,7 @@
 // Lease request: checks what a worker asks an engine for, and the bounds of its calls.
 
 import { TIMER_MS_MAX } from '../../base/bounds.ts'
-import { show } from '../../base/errors.ts'
+import { type LaneError, laneError, show } from '../../base/errors.ts'
 import { checkOptions, invalidOption } from '../../base/options.ts'
 import { PRIORITY_MAX } from '../../model/command.ts'
 import { CONCURRENCY_MAX } from '../../model/lane.ts'
@@ -52,6 +52,11 @@ function refuse(option: string, received: unknown, allowed: string): never {
 export function checkNames(names: readonly string[], least: number): void {
   checkWhole('names', names.length, least, CALL_MAX)
   for (const name of names) checkName('name', name)
+}
+
+/** The error `CORELANE_DEGRADED` of something that a queue cannot do. */
+export function degraded(option: string, received: string, allowed: string): LaneError {
+  return laneError('CORELANE_DEGRADED', { option, received, allowed })
 }
 
 /**

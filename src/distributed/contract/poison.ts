@@ -1,4 +1,4 @@
-// Poison: the results of commands that failed, and of those whose workers keep dying.
+// Poison: the results of commands, also of those whose workers keep dying.
 
 import { epochMs } from '../../base/clock.ts'
 import { laneError } from '../../base/errors.ts'
@@ -14,6 +14,31 @@ export const DELIVERIES_SPENT = 'deliveries spent'
  */
 export function countsFirstAtStart(maxDeliveries: number): boolean {
   return maxDeliveries < 3
+}
+
+/**
+ * The result of a run that succeeded.
+ *
+ * @param durationMs - How long it ran.
+ * @param completedAt - When it ended, milliseconds since 1970.
+ */
+export function successfulResult(
+  { id: commandId, partitionId, retryCount }: CommandEnvelope,
+  workerId: string,
+  value: unknown,
+  durationMs: number,
+  completedAt: number,
+): CommandResult {
+  return {
+    commandId,
+    partitionId,
+    workerId,
+    success: true,
+    value,
+    retryCount,
+    durationMs,
+    completedAt,
+  }
 }
 
 /**

@@ -9,6 +9,7 @@ import {
   type Complete,
   checkOptions,
   integer,
+  invalidOption,
   milliseconds,
   type OptionRules,
   oneOf,
@@ -44,7 +45,13 @@ import {
   checkEnvelope,
   checkName,
 } from '../contract/envelope.ts'
-import { CALL_MAX, checkLeaseRequest, checkRelease, checkWhole } from '../contract/lease-request.ts'
+import {
+  CALL_MAX,
+  checkLeaseRequest,
+  checkRelease,
+  checkWhole,
+  degraded,
+} from '../contract/lease-request.ts'
 import { LeasedEngine } from '../contract/leased-engine.ts'
 import { Listeners } from '../contract/listeners.ts'
 import { failedResult, poisonedResult } from '../contract/poison.ts'
@@ -117,9 +124,7 @@ const lifted = new WeakMap<DistributedQueue, LeasedQueue>()
 /** The engine that a queue is, or is made into. */
 export function leasedQueueOf(queue: DistributedQueue): LeasedQueue {
   if (typeof queue?.enqueue !== 'function') {
-    const allowed = 'a distributed queue'
-    const received = show(queue)
-    throw laneError('CORELANE_INVALID_OPTION', { option: 'queue', received, allowed })
+    throw invalidOption('queue', show(queue), 'a distributed queue')
   }
   if (isLeased(queue)) return queue
   const engine = lifted.get(queue) ?? liftQueue(queue)
@@ -128,7 +133,7 @@ export function leasedQueueOf(queue: DistributedQueue): LeasedQueue {
 }
 
 function refuse(option: string, received: unknown, allowed: string): never {
-  throw laneError('CORELANE_DEGRADED', { option, received: String(received), allowed })
+  throw degraded(option, String(received), allowed)
 }
 
 const NO_DEAD: DeadCommands = Object.freeze({

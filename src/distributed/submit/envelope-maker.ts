@@ -3,7 +3,7 @@
 
 import { epochMs } from '../../base/clock.ts'
 import { laneError, show } from '../../base/errors.ts'
-import { checkGiven, checkOptions } from '../../base/options.ts'
+import { checkGiven, checkOptions, invalidOption } from '../../base/options.ts'
 import { uniqueName } from '../../base/random.ts'
 import { KEYED_STRATEGIES, takesKeys } from '../../model/partition-config.ts'
 import { QUEUED_RETRY_RULES, type QueuedRetry } from '../../model/retry.ts'
@@ -17,6 +17,7 @@ import {
   groupPartition,
   sealEnvelope,
 } from '../contract/envelope.ts'
+import { degraded } from '../contract/lease-request.ts'
 import { SUBMIT_RULES, type SubmitOptions, type SubmitterOptions } from './submitter-options.ts'
 
 /** So many commands of a balanced queue go to one partition before the next has its turn. */
@@ -79,11 +80,8 @@ export class EnvelopeMaker {
     const { groups, commandPriority } = capabilities
     const group = this.#accepted(groups, 'group', options?.group, 'commands without groups')
     if (wantsResult && !capabilities.results) {
-      throw laneError('CORELANE_DEGRADED', {
-        option: 'submit',
-        received: 'a command whose result is waited for',
-        allowed: 'enqueue, which waits for none',
-      })
+      const received = 'a command whose result is waited for'
+      throw degraded('submit', received, 'enqueue, which waits for none')
     }
     const createdAt = epochMs()
     return sealEnvelope({
@@ -135,11 +133,8 @@ export class EnvelopeMaker {
     const isPlain = delayMs === undefined && timeoutMs === undefined && retry === undefined
     if (isPlain && keepResult === undefined && progress === undefined) return common
     if (progress && !wantsResult) {
-      throw laneError('CORELANE_INVALID_OPTION', {
-        option: 'enqueue.onProgress',
-        received: 'a function',
-        allowed: 'none: submit and execute wait for a command, and hear of its progress',
-      })
+      const allowed = 'none: submit and execute wait for a command, and hear of its progress'
+      throw invalidOption('enqueue.onProgress', 'a function', allowed)
     }
     const { delay, commands } = this.#queue.capabilities
     return Object.freeze({
@@ -166,6 +161,6 @@ export class EnvelopeMaker {
   #accepted<T>(isKept: boolean, option: string, value: T, allowed: string): T | undefined {
     if (isKept || value === undefined) return value
     if (this.#allowDegraded) return undefined
-    throw laneError('CORELANE_DEGRADED', { option, received: show(value), allowed })
+    throw degraded(option, show(value), allowed)
   }
 }

@@ -23,7 +23,7 @@ import type {
   LeasedQueue,
 } from '../contract/distributed-queue.ts'
 import type { CommandResult } from '../contract/envelope.ts'
-import { CALL_MAX } from '../contract/lease-request.ts'
+import { CALL_MAX, degraded } from '../contract/lease-request.ts'
 import { Pause } from '../contract/pause.ts'
 import { type IncidentListener, incidentTeller } from '../incident.ts'
 import { leasedQueueOf } from '../lift/lifted-queue.ts'
@@ -244,11 +244,7 @@ export class Submitter<M = AnyHandlers> {
   async cancel(id: string): Promise<CancelStatus> {
     const { commands } = this.#queue
     if (commands === undefined) {
-      throw laneError('CORELANE_DEGRADED', {
-        option: 'cancel',
-        received: show(id),
-        allowed: 'a queue that cancels commands',
-      })
+      throw degraded('cancel', show(id), 'a queue that cancels commands')
     }
     if (this.#isClosed) throw this.#closedError(id, 'not cancelled')
     const own = [...this.#waiting, ...this.#outbox].filter(

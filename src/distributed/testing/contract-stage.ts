@@ -16,6 +16,7 @@ import type {
   SettleStatus,
 } from '../contract/distributed-queue.ts'
 import { type CommandEnvelope, type CommandResult, ENVELOPE_VERSION } from '../contract/envelope.ts'
+import { failedResult, successfulResult } from '../contract/poison.ts'
 
 /** How a case wants its queue. */
 export interface ContractSettings {
@@ -226,25 +227,19 @@ export function idsOf(all: readonly (CommandEnvelope | Pick<Delivery, 'envelope'
 
 export function successOf(
   { envelope }: Pick<Delivery, 'envelope'>,
-  queue: LeasedQueue,
+  { workerId }: LeasedQueue,
   value?: unknown,
 ): CommandResult {
-  const { id, partitionId, retryCount } = envelope
-  return {
-    commandId: id,
-    partitionId,
-    workerId: queue.workerId,
-    success: true,
-    value,
-    retryCount,
-    durationMs: 1.5,
-    completedAt: epochMs(),
-  }
+  return successfulResult(envelope, workerId, value, 1.5, epochMs())
 }
 
-export function failureOf(delivery: Delivery, queue: LeasedQueue, message: string): CommandResult {
-  const { value: _, ...others } = successOf(delivery, queue)
-  return { ...others, success: false, error: { name: 'TypeError', message, code: 'E_CONTRACT' } }
+export function failureOf(
+  { envelope }: Delivery,
+  { workerId }: LeasedQueue,
+  message: string,
+): CommandResult {
+  const error = { name: 'TypeError', message, code: 'E_CONTRACT' }
+  return failedResult(envelope, workerId, error, 1.5)
 }
 
 export async function complete(

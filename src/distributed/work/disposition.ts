@@ -17,7 +17,7 @@ import {
   retryDelayMs,
 } from '../../model/retry.ts'
 import { stableHash } from '../../schedule/hash.ts'
-import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
+import type { CommandEnvelope } from '../contract/envelope.ts'
 import type { HeldCommand } from './held.ts'
 
 /** Its failures are retried by the queue, on whatever worker. */
@@ -165,30 +165,6 @@ function isOwnTimeout({ commandType, laneId }: CommandEnvelope, error: unknown):
   if (codeOf(error) !== 'CORELANE_TIMEOUT') return false
   const { details } = error as LaneError
   return details.type === commandType && details.lane === laneId
-}
-
-/**
- * The result of a run that succeeded.
- *
- * @param completedAt - When, milliseconds since 1970.
- */
-export function successOf(
-  { id: commandId, partitionId, retryCount }: CommandEnvelope,
-  workerId: string,
-  durationMs: number,
-  value: unknown,
-  completedAt: number,
-): CommandResult {
-  return {
-    commandId,
-    partitionId,
-    workerId,
-    success: true,
-    value,
-    retryCount,
-    durationMs,
-    completedAt,
-  }
 }
 
 /** Whether a run may go on for a moment after a failure. */

@@ -9,8 +9,9 @@ import { uniqueName } from '../../base/random.ts'
 import type { LanePlan } from '../../model/lane.ts'
 import type { LeasedQueue, QueueCapabilities } from '../contract/distributed-queue.ts'
 import { checkName } from '../contract/envelope.ts'
-import { Outbox } from '../outbox.ts'
+import { degraded } from '../contract/lease-request.ts'
 import { backoffMs, Pause } from '../contract/pause.ts'
+import { Outbox } from '../outbox.ts'
 import type { Starter } from './acks.ts'
 import { type HeldCommand, usableUntilMs, type WorkerCore } from './held.ts'
 import { WorkerLane } from './lane.ts'
@@ -93,10 +94,6 @@ function askedOf({ concurrency, rate, weights }: LanePlan['groups']): string | u
   if (rate !== undefined) return 'groupRateLimit'
   if (concurrency !== Number.POSITIVE_INFINITY) return 'groupConcurrency'
   return weights.size > 0 ? 'groupWeights' : undefined
-}
-
-function degraded(option: string, received: string, allowed: string): Error {
-  return laneError('CORELANE_DEGRADED', { option, received, allowed })
 }
 
 function refuseDegraded(

@@ -11,10 +11,10 @@ import { planLane } from '../../model/lane.ts'
 import type { Delivery } from '../contract/distributed-queue.ts'
 import { isSealed } from '../contract/envelope.ts'
 import { Pause } from '../contract/pause.ts'
-import { failedResult } from '../contract/poison.ts'
+import { failedResult, successfulResult } from '../contract/poison.ts'
 import { toPortableError } from '../contract/portable-error.ts'
 import { Acknowledger, ProgressReporter, type Starter, StartReporter } from './acks.ts'
-import { isTurnOver, judge, lateError, mayRunOn, successOf, termsOf } from './disposition.ts'
+import { isTurnOver, judge, lateError, mayRunOn, termsOf } from './disposition.ts'
 import type { HeldCommand, RunFailure, WorkerCore } from './held.ts'
 import { WorkerLane } from './lane.ts'
 import { LaneLimiter } from './limits.ts'
@@ -310,7 +310,7 @@ export class Runner implements Starter {
     }
     if (isOk) {
       const { workerId } = this.#core.queue
-      held.result = successOf(held.envelope, workerId, durationMs, value, this.#settledAt)
+      held.result = successfulResult(held.envelope, workerId, value, durationMs, this.#settledAt)
     } else {
       const enteredAtMs = startedAtMs === 0 ? undefined : startedAtMs
       held.failure = { error: value, startedAtMs: enteredAtMs, durationMs }
