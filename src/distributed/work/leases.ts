@@ -318,7 +318,7 @@ export class LeaseKeeper {
     if (now - this.#renewedAtMs < queue.leaseMs * RENEWAL) return
     this.#renewedAtMs = now
     this.#runner.keepSlots()
-    void this.#limits.read()
+    this.#limits.read()
     void this.#announcer.announce()
   }
 

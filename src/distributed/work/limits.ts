@@ -363,11 +363,9 @@ export class LimitWatch {
   readonly #core: WorkerCore
   readonly #changed: (lane: WorkerLane) => void
   readonly #paused: (laneId: string) => void
-  readonly #pause = new Pause()
+  /** Wishes to read them. Those that come while they are read lead to one more look. */
+  readonly #reads: Outbox<'read'>
   #unlisten: () => void = () => {}
-  #isReading = false
-  /** Whether they are to be read again, since they may have changed meanwhile. */
-  #isDue = false
   #isOver = false
 
   /**
@@ -382,53 +380,39 @@ export class LimitWatch {
     this.#core = core
     this.#changed = changed
     this.#paused = paused
+    this.#reads = new Outbox<'read'>({ send: () => this.#read(), failed: core.events.failed })
   }
 
   /** Begins. Resolves once they are known: until then nothing may be taken. */
   async start(): Promise<void> {
-    const { queue } = this.#core
+    const { lanes } = this.#core.queue
     // The worker may have been closed while it claimed its partitions.
     if (this.#isOver) return
-    const ends = [queue.lanes?.onLimits(() => void this.read()), queue.lanes?.onPause(this.#paused)]
+    const ends = [lanes?.onLimits(() => this.read()), lanes?.onPause(this.#paused)]
     this.#unlisten = () => {
       for (const end of ends) end?.()
     }
-    for (let failures = 0; !this.#isOver && !(await this.read()); ) {
-      await this.#pause.wait(backoffMs(++failures))
-    }
+    this.read()
+    await this.#reads.idle()
   }
 
-  /**
-   * Reads them: when they may have changed, and every third of a lease, since news can be lost.
-   *
-   * @returns Whether they are known now.
-   */
-  async read(): Promise<boolean> {
-    const { queue, lanes, events } = this.#core
-    if (queue.lanes === undefined) return true
-    this.#isDue = true
-    if (this.#isReading) return false
-    this.#isReading = true
-    try {
-      while (this.#isDue && !this.#isOver) {
-        this.#isDue = false
-        const [limits, paused] = await Promise.all([queue.lanes.limits(), queue.lanes.paused()])
-        const all = new Map(limits.map((each) => [each.laneId, each]))
-        for (const lane of lanes) if (lane.limit(all.get(lane.plan.name))) this.#changed(lane)
-        for (const laneId of paused) this.#paused(laneId)
-      }
-      return true
-    } catch (error) {
-      events.failed(error)
-      return false
-    } finally {
-      this.#isReading = false
-    }
+  /** Has them read: when they may have changed, and every third of a lease: news can be lost. */
+  read(): void {
+    this.#reads.add('read')
   }
 
   stop(): void {
     this.#isOver = true
+    this.#reads.giveUp()
     this.#unlisten()
-    this.#pause.end()
+  }
+
+  async #read(): Promise<void> {
+    const { queue, lanes } = this.#core
+    if (queue.lanes === undefined) return
+    const [limits, paused] = await Promise.all([queue.lanes.limits(), queue.lanes.paused()])
+    const all = new Map(limits.map((each) => [each.laneId, each]))
+    for (const lane of lanes) if (lane.limit(all.get(lane.plan.name))) this.#changed(lane)
+    for (const laneId of paused) this.#paused(laneId)
   }
 }
