@@ -61,28 +61,12 @@ export class RedisLink {
   /**
    * Connects, and goes on doing so until it is closed.
    *
-   * @param untilMs - How long the first connection may take, on the monotonic clock.
-   * @throws Error of the last try before that, or at once if Redis refuses us.
+   * @param untilMs - How long the first connection may take, on the monotonic clock. Default: as
+   * long as it takes, also if Redis refuses us.
+   * @throws Error of the last try before that, at once if Redis refuses us; or when it is closed.
    */
-  async open(untilMs: number): Promise<void> {
-    for (let failures = 0; ; failures++) {
-      try {
-        void this.#keepUp(await this.#connect(untilMs))
-        if (failures > 0) this.#options.onBack()
-        return
-      } catch (error) {
-        const mayPass = error instanceof LinkLost && nowMs() < untilMs && !this.#isClosed
-        if (!mayPass) throw error
-        if (failures === 0) this.#options.onUnreachable?.(error.message)
-      }
-      const leftMs = Math.max(1, untilMs - nowMs())
-      await this.#rest.wait(Math.min(backoffMs(failures + 1), leftMs))
-    }
-  }
-
-  /** As {@link RedisLink.open}, but the first try may fail like any other. */
-  start(): void {
-    void this.#keepUp(undefined)
+  open(untilMs: number = Number.POSITIVE_INFINITY): Promise<void> {
+    return this.#open(untilMs, 0)
   }
 
   /**
@@ -175,8 +159,9 @@ export class RedisLink {
     this.#lostNow?.(reason)
   }
 
-  async #connect(untilMs?: number): Promise<Client> {
+  async #connect(untilMs: number): Promise<Client> {
     const { maker, onUp } = this.#options
+    if (this.#isClosed) throw new LinkLost('closed', { wasSent: false })
     const client = maker.make()
     this.#running.add(client)
     client.on('error', (error) => this.#drop(client, maker.textOf(error)))
@@ -197,25 +182,33 @@ export class RedisLink {
     return client
   }
 
-  async #keepUp(first: Client | undefined): Promise<void> {
-    let client = first
-    let failures = 0
-    while (!this.#isClosed) {
-      if (client !== undefined) {
-        failures = 0
-        const reason = await this.#watch(client)
-        if (this.#isClosed) return
-        this.#options.onLost(reason)
+  /** @param failures - Tries that have failed, or 1 if a connection was lost. */
+  async #open(untilMs: number, failures: number): Promise<void> {
+    for (; ; failures++) {
+      if (failures > 0) {
+        const leftMs = Math.max(1, untilMs - nowMs())
+        await this.#rest.wait(Math.min(backoffMs(failures), leftMs))
       }
-      if (failures > 0 || client !== undefined) await this.#rest.wait(backoffMs(failures + 1))
-      if (this.#isClosed) return
-      failures++
-      client = await this.#connect().catch((error: unknown) => {
+      try {
+        void this.#keepUp(await this.#connect(untilMs))
+        if (failures > 0) this.#options.onBack()
+        return
+      } catch (error) {
         this.#reason = this.#options.maker.textOf(error)
-        return undefined
-      })
-      if (client !== undefined) this.#options.onBack()
+        const isPatient = untilMs === Number.POSITIVE_INFINITY
+        const mayPass = isPatient || (error instanceof LinkLost && nowMs() < untilMs)
+        if (!mayPass || this.#isClosed) throw error
+        if (failures === 0) this.#options.onUnreachable?.(this.#reason)
+      }
     }
+  }
+
+  async #keepUp(client: Client): Promise<void> {
+    const reason = await this.#watch(client)
+    if (this.#isClosed) return
+    this.#options.onLost(reason)
+    // It fails when the link is closed.
+    await this.#open(Number.POSITIVE_INFINITY, 1).catch(() => {})
   }
 
   /** Waits until a client is lost, asking it now and then whether it lives. */

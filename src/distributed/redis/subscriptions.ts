@@ -88,7 +88,8 @@ export class Subscriptions {
 
   #subscribe(channel: string): Promise<void> {
     const link = this.#link
-    if (!this.#isStarted) link.start()
+    // It fails when the queue is closed.
+    if (!this.#isStarted) link.open().catch(() => {})
     this.#isStarted = true
     return this.#caller.repeat(() => link.use((client) => this.#tell(client, [channel])), { link })
   }
