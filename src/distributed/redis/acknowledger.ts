@@ -44,7 +44,7 @@ export class RedisAcknowledger {
     const { keys, plan, consumer } = this.#engine
     const envelopes = completions.map(({ delivery }) => delivery.envelope)
     const results = completions.map(({ result }, i) =>
-      this.#encode(result, envelopes[i]!.submitter !== undefined),
+      encodeResult(result, envelopes[i]!.submitter !== undefined, plan.maxBytes),
     )
     const callOf = ({ names, positions, lanes, words }: Batch): Call => {
       const channels = new Numbering()
@@ -112,7 +112,7 @@ export class RedisAcknowledger {
   ): Promise<SettleStatus> {
     const { keys, plan, consumer } = this.#engine
     const { id, laneId, submitter } = delivery.envelope
-    const end = [String(reason).slice(0, 1024), this.#encode(result, true)]
+    const end = [String(reason).slice(0, 1024), encodeResult(result, true, plan.maxBytes)]
     const channel = submitter === undefined ? '' : keys.results(submitter)
     const [status] = await this.#settle([delivery], ({ names, lanes, words }) => {
       const { dead, deadOrder, deadLanes } = names
@@ -136,19 +136,6 @@ export class RedisAcknowledger {
       ({ names, lanes, words }) => [KEEP, [names.own, ...names.streams(lanes)], [...own, ...words]],
       mode,
     )
-  }
-
-  /** A result that cannot travel is recorded as the failure that it is. */
-  #encode(result: CommandResult, isKept: boolean): Buffer {
-    const { maxBytes } = this.#engine.plan
-    try {
-      return encodeResult(result, isKept, maxBytes)
-    } catch (error) {
-      const { name, message, code } = error as Error & { code?: string }
-      const { value: _, ...others } = result
-      const failure = { name, message, ...(typeof code === 'string' ? { code } : {}) }
-      return encodeResult({ ...others, success: false, error: failure }, false, maxBytes)
-    }
   }
 
   #checkPlace({ envelope }: DeliveryName): void {

@@ -400,6 +400,15 @@ END_CASES.where({ needs: ['results'] })({
   },
 })
 
+END_CASES.where({ needs: ['maxBytes'] })({
+  async 'a result that is too large is refused, and its command stays'(stage, queue) {
+    const delivery = await stage.give(queue, { submitter: 'me' })
+    const value = 'x'.repeat(stage.maxBytes + 1)
+    await refused('it', complete(queue, delivery, value), 'CORELANE_ENVELOPE_TOO_LARGE')
+    await finish(queue, [delivery])
+  },
+})
+
 END_CASES.where({ needs: ['results', 'delay'] })({
   async 'a command that is kept back is pending'(stage, queue) {
     const envelope = stage.envelope({ submitter: 'me' })
