@@ -1,8 +1,8 @@
 // Lane control: the changes that users make to a lane while its manager runs.
 
 import { nowMs } from '../base/clock.ts'
-import { type LaneError, laneError, show } from '../base/errors.ts'
-import { isObject } from '../base/options.ts'
+import { show } from '../base/errors.ts'
+import { invalidOption, isObject } from '../base/options.ts'
 import type { CoordinatorCommons } from '../memory/commons.ts'
 import { toNs } from '../memory/lane-gate.ts'
 import { isBinding, type LanePlan, laneNeeds, planRate } from '../model/lane.ts'
@@ -85,11 +85,8 @@ export class LaneControl {
     const least = Math.max(1, plan.minConcurrency)
     const isInteger = Number.isInteger(maxConcurrency)
     if (!isInteger || maxConcurrency < least || maxConcurrency > ownersMax) {
-      throw laneError('CORELANE_INVALID_OPTION', {
-        option,
-        received: show(maxConcurrency),
-        allowed: `an integer from ${least} to ${ownersMax}`,
-      })
+      const allowed = `an integer from ${least} to ${ownersMax}`
+      throw invalidOption(option, show(maxConcurrency), allowed)
     }
     if (maxConcurrency < laneSlots[index]!) nested.lowered()
     laneSlots[index] = maxConcurrency
@@ -109,8 +106,7 @@ export class LaneControl {
     const option = `lane(${show(this.name)}).setRateLimit`
     const { plan, index } = this.#lane
     const { rate } = plan
-    const refuse = (received: string, allowed: string) =>
-      laneError('CORELANE_INVALID_OPTION', { option, received, allowed })
+    const refuse = (received: string, allowed: string) => invalidOption(option, received, allowed)
     if (rate === undefined) throw unbounded(option, 'rateLimit')
     if (!isObject(rateLimit)) throw refuse(show(rateLimit), 'a RateLimitConfig or its plain form')
     const { limit, windowMs, isSliding, isPerPartition } = rate
@@ -147,8 +143,8 @@ export class LaneControl {
 }
 
 /** Why a limit that a lane was made without cannot be changed. */
-function unbounded(option: string, limit: 'maxConcurrency' | 'rateLimit'): LaneError {
+function unbounded(option: string, limit: 'maxConcurrency' | 'rateLimit'): Error {
   const received = `called on a lane without ${limit}`
   const allowed = `a lane that was made with ${limit}`
-  return laneError('CORELANE_INVALID_OPTION', { option, received, allowed })
+  return invalidOption(option, received, allowed)
 }

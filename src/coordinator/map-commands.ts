@@ -2,8 +2,8 @@
 // Owns: the commands in flight for one iteration.
 
 import { Deque } from '../base/deque.ts'
-import { laneError, show } from '../base/errors.ts'
-import { boolean, integer, type OptionRules } from '../base/options.ts'
+import { show } from '../base/errors.ts'
+import { boolean, integer, invalidOption, type OptionRules } from '../base/options.ts'
 import type { CommandOptions } from '../model/command.ts'
 
 /** Options of `map`; those of a command apply to every one. */
@@ -172,8 +172,7 @@ function iterate<T>(source: AsyncIterable<T> | Iterable<T>): AsyncIterator<T> | 
 export function checkSource(option: string, source: unknown, mayWait: boolean): void {
   const { [Symbol.asyncIterator]: open, [Symbol.iterator]: start } = Object(source)
   if (start !== undefined || (mayWait && open !== undefined)) return
-  const received = show(source)
   const only = open === undefined ? '' : ' at once (map takes what comes in time)'
   const allowed = `something that can be iterated${only}, after lane and type`
-  throw laneError('CORELANE_INVALID_OPTION', { option, received, allowed })
+  throw invalidOption(option, show(source), allowed)
 }

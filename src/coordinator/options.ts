@@ -6,7 +6,7 @@ import { resolve } from 'node:path'
 import { fileURLToPath, URL as NodeUrl, pathToFileURL } from 'node:url'
 import { isPowerOfTwo } from '../base/bits.ts'
 import { COUNT_MAX, TIMER_MS_MAX } from '../base/bounds.ts'
-import { laneError, show } from '../base/errors.ts'
+import { show } from '../base/errors.ts'
 import {
   alias,
   anything,
@@ -363,11 +363,7 @@ function isEntry(value: unknown): boolean {
 /** The URL of a handler module, whether it is given as one or as a path. */
 export function handlersUrl(handlers: URL | string | undefined): string {
   if (handlers === undefined) {
-    throw laneError('CORELANE_INVALID_OPTION', {
-      option: 'QueueManager.handlers',
-      received: 'missing',
-      allowed: MANAGER_RULES.handlers.allowed,
-    })
+    throw invalidOption('QueueManager.handlers', 'missing', MANAGER_RULES.handlers.allowed)
   }
   if (isUrl(handlers)) return sourceOf(handlers.href)
   return sourceOf(/^(file|data|node):/.test(handlers) ? handlers : pathToFileURL(handlers).href)
@@ -400,18 +396,12 @@ function checkPartitions(
   const checked = checkOptions<CheckedPartitions>('PartitionConfig', partitions, PARTITION_RULES)
   const { strategy } = checked
   if ((strategy === 'custom') !== (checked.choose !== undefined)) {
-    throw laneError('CORELANE_INVALID_OPTION', {
-      option: 'PartitionConfig.choose',
-      received: show(checked.choose),
-      allowed: strategy === 'custom' ? 'a function' : 'nothing unless the strategy is "custom"',
-    })
+    const allowed = strategy === 'custom' ? 'a function' : 'nothing unless the strategy is "custom"'
+    throw invalidOption('PartitionConfig.choose', show(checked.choose), allowed)
   }
   if (strategy === 'single' && (checked.count ?? 1) !== 1) {
-    throw laneError('CORELANE_INVALID_OPTION', {
-      option: 'PartitionConfig.count',
-      received: show(checked.count),
-      allowed: '1 where the strategy is "single"',
-    })
+    const allowed = '1 where the strategy is "single"'
+    throw invalidOption('PartitionConfig.count', show(checked.count), allowed)
   }
   const cores = Math.min(usableCores(), PARTITION_COUNT_MAX)
   const { choose, min, max, idleTimeoutMs, count } = checked
@@ -426,11 +416,7 @@ function checkPartitions(
 function refuseUnlessElastic({ strategy, count, min }: PartitionOptions, max: number): void {
   const name = min === undefined ? 'max' : 'min'
   const refuse = (option: string, received: string, allowed: string) => {
-    throw laneError('CORELANE_INVALID_OPTION', {
-      option: `PartitionConfig.${option}`,
-      received,
-      allowed,
-    })
+    throw invalidOption(`PartitionConfig.${option}`, received, allowed)
   }
   if (strategy !== 'balanced') refuse(name, `given under "${strategy}"`, 'given under "balanced"')
   if (count !== undefined)
@@ -441,11 +427,8 @@ function refuseUnlessElastic({ strategy, count, min }: PartitionOptions, max: nu
 function checkLanes(lanes: Readonly<Record<string, LaneOptions>>): readonly LanePlan[] {
   const entries = Object.entries(lanes)
   if (entries.length < 1 || entries.length > LANE_COUNT_MAX) {
-    throw laneError('CORELANE_INVALID_OPTION', {
-      option: 'QueueManager.lanes',
-      received: `${entries.length} lanes`,
-      allowed: `1 to ${LANE_COUNT_MAX} lanes`,
-    })
+    const received = `${entries.length} lanes`
+    throw invalidOption('QueueManager.lanes', received, `1 to ${LANE_COUNT_MAX} lanes`)
   }
   return Object.freeze(entries.map(([name, options]) => planLane(name, options)))
 }
@@ -454,11 +437,7 @@ function chooseDefaultLane(lanes: readonly LanePlan[], given: string | undefined
   const names = lanes.map((lane) => lane.name)
   if (given === undefined) return names.includes('query') ? 'query' : names[0]!
   if (names.includes(given)) return given
-  throw laneError('CORELANE_INVALID_OPTION', {
-    option: 'QueueManager.defaultLane',
-    received: show(given),
-    allowed: names.join(', '),
-  })
+  throw invalidOption('QueueManager.defaultLane', show(given), names.join(', '))
 }
 
 function workerOptions(checked: QueueManagerOptions): ManagerPlan['worker'] {

@@ -4,8 +4,7 @@
 
 import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { callListener, timers } from '../base/clock.ts'
-import { laneError } from '../base/errors.ts'
-import { checkOptions, milliseconds, type OptionRules } from '../base/options.ts'
+import { checkOptions, invalidOption, milliseconds, type OptionRules } from '../base/options.ts'
 import {
   type MetricsBackend,
   type MetricsSnapshot,
@@ -92,11 +91,7 @@ export class QueueMetrics {
     if (this.#read !== undefined) {
       const received = 'metrics of another manager'
       const allowed = 'metrics of its own for each manager'
-      throw laneError('CORELANE_INVALID_OPTION', {
-        option: 'QueueManager.metrics',
-        received,
-        allowed,
-      })
+      throw invalidOption('QueueManager.metrics', received, allowed)
     }
     this.#read = read
     if (this.#backend === undefined) return
@@ -115,11 +110,8 @@ export class QueueMetrics {
 
   #now(): MetricsSnapshot {
     if (this.#read !== undefined) return this.#read()
-    throw laneError('CORELANE_INVALID_OPTION', {
-      option: 'QueueManager.metrics',
-      received: 'metrics that were given to no manager',
-      allowed: 'QueueManager.create({ metrics })',
-    })
+    const received = 'metrics that were given to no manager'
+    throw invalidOption('QueueManager.metrics', received, 'QueueManager.create({ metrics })')
   }
 
   #push(): void {

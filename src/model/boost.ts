@@ -2,8 +2,14 @@
 // Owns: nothing; data only.
 
 import { TIMER_MS_MAX } from '../base/bounds.ts'
-import { laneError, show } from '../base/errors.ts'
-import { anything, milliseconds, type OptionRules, refuseConstruction } from '../base/options.ts'
+import { show } from '../base/errors.ts'
+import {
+  anything,
+  invalidOption,
+  milliseconds,
+  type OptionRules,
+  refuseConstruction,
+} from '../base/options.ts'
 
 /** Most steps of a boost. */
 const STEPS_MAX = 64
@@ -104,11 +110,8 @@ export class PriorityBoostConfig implements PriorityBoostOptions {
       !Array.isArray(pointsMs) ||
       !pointsMs.every((point) => point >= 0 && point <= TIMER_MS_MAX)
     ) {
-      throw laneError('CORELANE_INVALID_OPTION', {
-        option: 'PriorityBoostConfig.custom points',
-        received: show(pointsMs),
-        allowed: `an array of milliseconds from 0 to ${TIMER_MS_MAX}`,
-      })
+      const allowed = `an array of milliseconds from 0 to ${TIMER_MS_MAX}`
+      throw invalidOption('PriorityBoostConfig.custom points', show(pointsMs), allowed)
     }
     const ascending = [...pointsMs].sort((a, b) => a - b)
     return new PriorityBoostConfig(

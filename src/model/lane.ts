@@ -2,11 +2,12 @@
 // Owns: nothing; data only.
 
 import { COUNT_MAX, TIMER_MS_MAX } from '../base/bounds.ts'
-import { laneError, show } from '../base/errors.ts'
+import { show } from '../base/errors.ts'
 import {
   anything,
   checkOptions,
   integer,
+  invalidOption,
   isObject,
   milliseconds,
   type OptionRules,
@@ -305,11 +306,7 @@ export interface LanePlan {
 export function planLane(name: string, options: LaneOptions): LanePlan {
   const owner = `lanes.${name}`
   if (name === '') {
-    throw laneError('CORELANE_INVALID_OPTION', {
-      option: 'lanes',
-      received: 'an object with a lane named ""',
-      allowed: 'names that are not empty',
-    })
+    throw invalidOption('lanes', 'an object with a lane named ""', 'names that are not empty')
   }
   const checked = checkOptions<LaneOptions>(owner, options, LANE_RULES)
   const boost = checkOptions<PriorityBoostOptions>(
@@ -319,11 +316,8 @@ export function planLane(name: string, options: LaneOptions): LanePlan {
   )
   const { minConcurrency, maxConcurrency } = checked
   if (maxConcurrency !== undefined && minConcurrency! > maxConcurrency) {
-    throw laneError('CORELANE_INVALID_OPTION', {
-      option: `${owner}.minConcurrency`,
-      received: show(minConcurrency),
-      allowed: `at most maxConcurrency, ${maxConcurrency}`,
-    })
+    const allowed = `at most maxConcurrency, ${maxConcurrency}`
+    throw invalidOption(`${owner}.minConcurrency`, show(minConcurrency), allowed)
   }
   return Object.freeze({
     name,
@@ -351,11 +345,7 @@ export function planLane(name: string, options: LaneOptions): LanePlan {
 function planGroupRate(owner: string, options: RateLimitOptions | undefined): RatePlan | undefined {
   const rate = planRate(owner, options)
   if (!rate?.isPerPartition) return rate
-  throw laneError('CORELANE_INVALID_OPTION', {
-    option: `${owner}.scope`,
-    received: '"partition"',
-    allowed: '"global"',
-  })
+  throw invalidOption(`${owner}.scope`, '"partition"', '"global"')
 }
 
 /** Checks a rate limit. */
@@ -367,11 +357,8 @@ export function planRate(
   if (checked.limit === undefined) return undefined
   const isSliding = checked.algorithm === 'sliding-window'
   if (isSliding && checked.limit > SLIDING_LIMIT_MAX) {
-    throw laneError('CORELANE_INVALID_OPTION', {
-      option: `${owner}.limit`,
-      received: show(checked.limit),
-      allowed: `at most ${SLIDING_LIMIT_MAX} with a sliding window`,
-    })
+    const allowed = `at most ${SLIDING_LIMIT_MAX} with a sliding window`
+    throw invalidOption(`${owner}.limit`, show(checked.limit), allowed)
   }
   return {
     limit: checked.limit,

@@ -8,13 +8,14 @@ import { type AddressInfo, isIPv6 } from 'node:net'
 import { URL as NodeUrl } from 'node:url'
 import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { timers } from '../base/clock.ts'
-import { laneError, show } from '../base/errors.ts'
+import { show } from '../base/errors.ts'
 import type { HistogramJson } from '../base/histogram.ts'
 import {
   anything,
   boolean,
   checkOptions,
   integer,
+  invalidOption,
   isObject,
   milliseconds,
   type OptionRules,
@@ -208,17 +209,12 @@ export class Dashboard {
     const checked = checkOptions<DashboardOptions>('serveDashboard', options, DASHBOARD_RULES)
     if (manager !== undefined) metricsOf(manager, 'serveDashboard')
     else if (checked.queue === undefined) {
-      const { allowed } = DASHBOARD_RULES.queue
-      const given = { option: 'serveDashboard.queue', received: 'undefined', allowed }
-      throw laneError('CORELANE_INVALID_OPTION', given)
+      throw invalidOption('serveDashboard.queue', 'undefined', DASHBOARD_RULES.queue.allowed)
     }
     const host = checked.host!
     if (!isLoopback(host) && checked.token === undefined) {
-      throw laneError('CORELANE_INVALID_OPTION', {
-        option: 'serveDashboard.token',
-        received: `none, with host ${show(host)}`,
-        allowed: 'a token, where others than this machine can reach it',
-      })
+      const allowed = 'a token, where others than this machine can reach it'
+      throw invalidOption('serveDashboard.token', `none, with host ${show(host)}`, allowed)
     }
     const server = createServer()
     await new Promise<void>((resolve, reject) => {

@@ -1,7 +1,7 @@
 // Watched: the members of a manager that operations look at and act on.
 // Owns: nothing; types only. A QueueManager has this shape.
 
-import { laneError } from '../base/errors.ts'
+import { invalidOption } from '../base/options.ts'
 import type { LanePlan } from '../model/lane.ts'
 import type { MetricsSnapshot } from '../model/metrics.ts'
 
@@ -42,9 +42,6 @@ export interface Watched {
  */
 export function metricsOf({ metrics }: Pick<Watched, 'metrics'>, owner: string): WatchedMetrics {
   if (metrics !== undefined) return metrics
-  throw laneError('CORELANE_INVALID_OPTION', {
-    option: `${owner}.manager`,
-    received: 'a manager without metrics',
-    allowed: 'a manager with the option metrics: QueueMetrics.local()',
-  })
+  const allowed = 'a manager with the option metrics: QueueMetrics.local()'
+  throw invalidOption(`${owner}.manager`, 'a manager without metrics', allowed)
 }

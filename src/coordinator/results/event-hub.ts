@@ -5,8 +5,8 @@ import { inspect } from 'node:util'
 import { CallContext } from '../../base/async-context.ts'
 import { callListener, nowMs, timers } from '../../base/clock.ts'
 import { Deque } from '../../base/deque.ts'
-import { laneError, show } from '../../base/errors.ts'
-import { checkOptions } from '../../base/options.ts'
+import { show } from '../../base/errors.ts'
+import { checkOptions, invalidOption } from '../../base/options.ts'
 import type { CommandOptions } from '../../model/command.ts'
 import type {
   AnyLaneEvent,
@@ -192,19 +192,10 @@ export class EventHub {
    */
   on(event: LaneEventName, listener: (event: LaneEvent) => void): void {
     if (!LANE_EVENTS.includes(event)) {
-      throw laneError('CORELANE_INVALID_OPTION', {
-        option: 'on.event',
-        received: show(event),
-        allowed: LANE_EVENTS.join(', '),
-      })
+      throw invalidOption('on.event', show(event), LANE_EVENTS.join(', '))
     }
     if (typeof listener !== 'function') {
-      const received = show(listener)
-      throw laneError('CORELANE_INVALID_OPTION', {
-        option: 'on.listener',
-        received,
-        allowed: 'a function',
-      })
+      throw invalidOption('on.listener', show(listener), 'a function')
     }
     if (!this.#hasEnded) this.#subscriptions.add(new EventListener(event, listener))
     this.#update()
