@@ -45,6 +45,8 @@ export function isRefusal(error: unknown): boolean {
 export class Outbox<Item> {
   readonly #parts: OutboxParts<Item>
   readonly #pause = new Pause()
+  /** Waits for idleness. */
+  readonly #lull = new Pause()
   readonly #waiting = new Deque<Item>()
   /** The items of the call that is under way. */
   #underWay: readonly Item[] = NONE
@@ -52,7 +54,6 @@ export class Outbox<Item> {
   /** Set while items wait for others. */
   #gathering: NodeJS.Timeout | undefined
   #isGivenUp = false
-  #idleWaiters: (() => void)[] = []
 
   constructor(parts: OutboxParts<Item>) {
     this.#parts = parts
@@ -87,11 +88,8 @@ export class Outbox<Item> {
   }
 
   /** Resolves once everything was answered for, or nothing is tried any more. */
-  idle(): Promise<void> {
-    if (this.#isIdle) return Promise.resolve()
-    return new Promise((resolve) => {
-      this.#idleWaiters.push(resolve)
-    })
+  async idle(): Promise<void> {
+    if (!this.#isIdle) await this.#lull.wait(Number.POSITIVE_INFINITY)
   }
 
   /** Tries no more: what is under way may still arrive, the rest is left. */
@@ -99,16 +97,11 @@ export class Outbox<Item> {
     this.#isGivenUp = true
     timers.clearTimeout(this.#gathering)
     this.#pause.end()
-    this.#tellIdle()
+    if (this.#isIdle) this.#lull.end()
   }
 
   get #isIdle(): boolean {
     return !this.#isRunning && (this.#isGivenUp || this.#waiting.length === 0)
-  }
-
-  #tellIdle(): void {
-    if (!this.#isIdle) return
-    for (const resolve of this.#idleWaiters.splice(0)) resolve()
   }
 
   /** Whether what waits may wait for more; it is seen to that it is sent in time. */
@@ -137,7 +130,7 @@ export class Outbox<Item> {
       if (this.#waiting.length > 0 && !this.#isGivenUp && this.#mayGather()) break
     }
     this.#isRunning = false
-    this.#tellIdle()
+    if (this.#isIdle) this.#lull.end()
   }
 
   async #deliver(items: readonly Item[]): Promise<void> {

@@ -38,6 +38,7 @@ import type { ManagerPort, PortCommand } from '../../coordinator/manager-port.ts
 import type { Settler } from '../../coordinator/settlement.ts'
 import type { Delivery, LeasedQueue, SettleStatus } from '../contract/distributed-queue.ts'
 import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
+import { Pause } from '../contract/pause.ts'
 import type { QueueIncident } from '../incident.ts'
 import type { WorkerLane } from './lane.ts'
 import type { Pace, Quarantine } from './pacing.ts'
@@ -236,7 +237,8 @@ export class HeldCommands {
   #asked: readonly number[] | undefined
   /** Keys of those that were answered for meanwhile. */
   #answered: string[] = []
-  #idleWaiters: (() => void)[] = []
+  /** Waits for idleness. */
+  readonly #lull = new Pause()
 
   /** @param keepsKeyOrder - Whether commands of one key go one at a time. */
   constructor(events: WorkerEvents, numPartitions: number, keepsKeyOrder: boolean) {
@@ -293,16 +295,12 @@ export class HeldCommands {
   /** Tells that less is held, or runs, than before. */
   progressed(): void {
     this.#events.progressed()
-    if (!this.#isIdle) return
-    for (const resolve of this.#idleWaiters.splice(0)) resolve()
+    if (this.#isIdle) this.#lull.end()
   }
 
   /** Resolves once nothing is held and the manager runs nothing of it. */
-  idle(): Promise<void> {
-    if (this.#isIdle) return Promise.resolve()
-    return new Promise((resolve) => {
-      this.#idleWaiters.push(resolve)
-    })
+  async idle(): Promise<void> {
+    if (!this.#isIdle) await this.#lull.wait(Number.POSITIVE_INFINITY)
   }
 
   get #isIdle(): boolean {
