@@ -189,8 +189,8 @@ export class RedisCommands implements QueuedCommands {
     for (let from: Buffer = NONE, rounds = 0; rounds < ROUNDS_MAX; ) {
       if (from.length === 0) rounds++
       const reply = await caller.run<Reply[]>(FIND, all, [commandId, from, lanes.length])
-      const word = reply.length === 0 ? 'E' : textOf(reply[0]!)
-      if (word === 'E') return undefined
+      if (reply.length === 0) return undefined
+      const word = textOf(reply[0]!)
       if (word === 'S') {
         from = reply[1] as Buffer
         continue

@@ -6,10 +6,10 @@
 // ARGV  1   id
 //       2   where to go on: number of a lane and entry, with a blank between them; empty at first
 //       3   how many lanes
-// Returns nothing if the key is not there; `E` and the value of the key of one that has ended; `S`
-// and where to go on. Else `W`, `L` or `D`, the number of its lane, its entry or when it is due,
-// and its value; for an entry its consumer and its counter, empty and 0 if it was never given. The
-// entry of a command that waits for the turn of its group is `@` and its group and order.
+// Returns nothing if it is not there or has ended; `S` and where to go on. Else `W`, `L` or `D`,
+// the number of its lane, its entry or when it is due, and its value; for an entry its consumer and
+// its counter, empty and 0 if it was never given. The entry of a command that waits for the turn of
+// its group is `@` and its group and order.
 //
 // Its key says where it was put. One that was kept back and has come into its stream is looked for
 // from when it was due.
@@ -19,8 +19,7 @@ import { RETURNED, SCRIPT_MAX, type Script, script } from './script.ts'
 
 export const FIND: Script = script('find')`${GROUPS}
 local place, id = redis.call('GET', KEYS[1]), ARGV[1] .. ':'
-if not place then return {} end
-if string.byte(place) ~= 80 then return {'E', place} end
+if not place or string.byte(place) ~= 80 then return {} end
 local function isIt(value) return value and string.sub(value, 1, #id) == id end
 local function stand(lane, entry, value)
   local pending = redis.pcall('XPENDING', KEYS[2 * lane], 'workers', entry, entry, 1)
