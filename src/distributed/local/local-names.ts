@@ -33,11 +33,7 @@ export class LocalNames {
 
   /** Names that workers have announced, some of them. */
   get known(): readonly string[] {
-    const known: string[] = []
-    for (const name of this.#untilMs.keys()) {
-      if (known.push(name) === NAMES_MAX) break
-    }
-    return known
+    return [...this.#untilMs.keys()].slice(0, NAMES_MAX)
   }
 
   /** What workers have announced of a name. */
@@ -49,11 +45,7 @@ export class LocalNames {
 
   /** Some of these that no live worker has. */
   unserved(names: Iterable<string>, nowMs: number): string[] {
-    const found: string[] = []
-    for (const name of names) {
-      if (this.stateOf(name, nowMs) === 'served') continue
-      if (found.push(name) === NAMES_MAX) break
-    }
-    return found
+    const isUnserved = (name: string): boolean => this.stateOf(name, nowMs) !== 'served'
+    return [...names].filter(isUnserved).slice(0, NAMES_MAX)
   }
 }
