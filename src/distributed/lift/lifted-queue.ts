@@ -259,7 +259,8 @@ class LiftedQueue extends LeasedEngine implements LeasedQueue {
   ): Promise<() => Promise<void>> {
     this.checkOpen()
     checkName('submitter', submitter)
-    return this.#submits.listen(submitter, listener)
+    const end = this.#submits.listeners.add(submitter, listener)
+    return async () => end()
   }
 
   async look(commands: readonly CommandReference[]): Promise<CommandState[]> {
@@ -361,8 +362,8 @@ class LiftedSubmits {
   readonly #maxKnown: number
   /** By id, the oldest first. */
   readonly #known = new Map<string, Known>()
-  /** By submitter. */
-  readonly #listeners = new Listeners<[CommandResult]>()
+  /** To results, by submitter. */
+  readonly listeners = new Listeners<[CommandResult]>()
 
   /**
    * @param maxKnown - Most that are remembered; the oldest goes first.
@@ -409,7 +410,7 @@ class LiftedSubmits {
     known.result = result
     const { submitter } = known
     if (submitter !== undefined) {
-      timers.queueMicrotask(() => this.#listeners.call(submitter, result))
+      timers.queueMicrotask(() => this.listeners.call(submitter, result))
     }
   }
 
@@ -419,17 +420,6 @@ class LiftedSubmits {
     if (known === undefined) return { state: 'unknown' }
     const { result } = known
     return result === undefined ? { state: 'pending' } : { state: 'ended', result }
-  }
-
-  /**
-   * Tells a submitter of results.
-   *
-   * @param listener - Called with each result.
-   * @returns Ends it.
-   */
-  listen(submitter: string, listener: (result: CommandResult) => void): () => Promise<void> {
-    const end = this.#listeners.add(submitter, listener)
-    return async () => end()
   }
 }
 
