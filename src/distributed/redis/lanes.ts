@@ -185,15 +185,10 @@ export class RedisLanes extends RedisNames implements LaneRegistry {
       for (const [i, name] of some.entries()) if (states[i] !== 'served') unserved.add(name)
     }
     // As a rule there is none, and then nothing is counted.
-    const asked = new Map<number, string[]>()
-    for (const [partition, lanes] of byPartition) {
-      const some = lanes.filter((lane) => unserved.has(userLane(lane)))
-      if (some.length > 0) asked.set(partition, some)
-    }
-    const { lanes } = await this.#registry.counts(asked)
-    return Object.keys(lanes)
-      .filter((lane) => lanes[lane]! > 0)
-      .slice(0, NAMES_MAX)
+    if (unserved.size === 0) return []
+    const { lanes } = await this.#registry.counts()
+    const isWaiting = (lane: string): boolean => unserved.has(lane) && lanes[lane]! > 0
+    return Object.keys(lanes).filter(isWaiting).slice(0, NAMES_MAX)
   }
 }
 

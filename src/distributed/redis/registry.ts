@@ -115,21 +115,13 @@ export class Registry {
     await Promise.all(calls)
   }
 
-  /**
-   * Counts what the queue holds.
-   *
-   * @param known - Of these lanes. Default: of all.
-   */
-  async counts(known?: ReadonlyMap<number, readonly string[]>): Promise<QueueCounts> {
+  async counts(): Promise<QueueCounts> {
     const { keys, caller } = this.#engine
-    const asked = known ?? (await this.allLanes())
-    const inOrder = [...asked.keys()].sort((a, b) => a - b)
     const byLane = new Map<string, LaneCounts>()
     let dead = 0
     const partitions = await Promise.all(
-      inOrder.map(async (partition) => {
+      Array.from(await this.allLanes(), async ([partition, lanes]) => {
         const names = keys.partition(partition)
-        const lanes = asked.get(partition)!
         const { deadOrder, dead: letters, deadLanes } = names
         const [deadHere, deadByLane, ...counts] = await caller.run<[number, Reply, ...number[]]>(
           COUNT,
