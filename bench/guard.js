@@ -31,6 +31,8 @@ const SETTINGS = {
   sampleMs: 150,
   warmUpMs: 150,
   warmUpMaxMs: 2_500,
+  // On a busy machine V8's compilers would be at work until the last sample.
+  warmUpCpuMs: 2_500,
   inFlightMax: 1e9,
   queuedMax: 1e9,
   isThorough: false,

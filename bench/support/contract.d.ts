@@ -46,6 +46,8 @@ export interface Settings {
   readonly warmUpMs: number
   /** Longest warm-up of a system, in milliseconds; it ends once four samples are alike. */
   readonly warmUpMaxMs: number
+  /** Processor time that a warm-up takes at least unless samples are alike before. Default 0. */
+  readonly warmUpCpuMs?: number
   /** Most commands in flight, and most queued at once: a smoke must not wait for slow peers. */
   readonly inFlightMax: number
   readonly queuedMax: number
