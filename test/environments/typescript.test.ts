@@ -54,7 +54,7 @@ describeWithTools(tools, () => {
   })
 
   test.each(versions)(
-    '%s compiles what uses the package, however modules are resolved',
+    '%s compiles uses of the package, however it resolves modules',
     (version) => {
       const place = join(tools, 'node_modules', version)
       // Between the oldest and the last two nothing has changed in how modules are resolved.

@@ -4,6 +4,7 @@
 import { QueueManager } from 'corelane'
 import { expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
+import { collectGarbage } from '../support/garbage.ts'
 import { fixture, moduleOf, open } from '../support/managers.ts'
 import { runProgram } from '../support/programs.ts'
 
@@ -70,11 +71,10 @@ test('managers that were closed leave no memory behind', async () => {
   const settle = async () => {
     for (let i = 0; i < 5; i++) {
       await new Promise((resolve) => setImmediate(resolve))
-      collect()
+      collectGarbage()
     }
     return process.memoryUsage().arrayBuffers
   }
-  const collect = await collector()
   await cycle()
   const before = await settle()
   for (let i = 0; i < 15; i++) await cycle()
@@ -83,14 +83,13 @@ test('managers that were closed leave no memory behind', async () => {
 })
 
 test('one collection frees them: nothing waits until comlink lets its proxies go', async () => {
-  const collect = await collector()
   await cycle()
   await new Promise((resolve) => setTimeout(resolve, 200))
-  for (let i = 0; i < 2; i++) collect()
+  for (let i = 0; i < 2; i++) collectGarbage()
   const before = process.memoryUsage().arrayBuffers
   for (let i = 0; i < 15; i++) await cycle()
   await new Promise((resolve) => setTimeout(resolve, 200))
-  collect()
+  collectGarbage()
   // Another thread of V8's frees them afterwards.
   await until(() => process.memoryUsage().arrayBuffers - before < 10 * MIB, 'less memory')
 })
@@ -101,11 +100,10 @@ test('the memory of threads that died goes with them', async () => {
     handlers: 'data:text/javascript,export const die = () => process.exit(1)',
     ringBytes: 2 ** 22,
   })
-  const collect = await collector()
   const settle = async () => {
     for (let i = 0; i < 5; i++) {
       await new Promise((resolve) => setImmediate(resolve))
-      collect()
+      collectGarbage()
     }
     return process.memoryUsage().arrayBuffers
   }
@@ -142,10 +140,3 @@ test('a thread keeps the text of its program once', async () => {
   const texts = (await within(manager.run('longStrings'), 'the strings')) as string[]
   expect(texts.filter((text) => text.startsWith('var '))).toHaveLength(1)
 })
-
-async function collector(): Promise<() => void> {
-  const { setFlagsFromString } = await import('node:v8')
-  const { runInNewContext } = await import('node:vm')
-  setFlagsFromString('--expose-gc')
-  return runInNewContext('gc') as () => void
-}

@@ -29,37 +29,34 @@ test.each([
   ['another lane where its own is limited', 'limited', 'above'],
   ['its own lane that is limited', 'limited', 'limited'],
   ['a lane between where its own is limited', 'limited', 'own'],
-])(
-  'a suspect that waits for an empty thread and a more urgent command of %s both run',
-  async (_, lane, urgentLane) => {
-    const { ledger, manager } = await openLedger(5, {
-      handlers,
-      partitions: PartitionConfig.single(),
-      concurrencyPerPartition: 2,
-      lanes: {
-        above: { priority: 1 },
-        own: { priority: 2, retry: LOST },
-        limited: { priority: 3, maxConcurrency: 1, retry: LOST },
-        beside: { priority: 4, retry: LOST },
-      },
-    })
-    const innocent = manager.submit(lane, 'pass', INNOCENT)
-    const deadly = { index: KILLER, how: 'exit after', blockMs: 100 }
-    const killer = manager.submit('beside', 'die', deadly).then(
-      () => 'done',
-      (error: { code: string }) => error.code,
-    )
-    await ledger.waitForStarts(2)
-    const held = manager.submit('above', 'softGate', HELD)
-    await ledger.waitForStarts(3)
-    const urgent = manager.submit(urgentLane, 'mark', URGENT, { priority: 0 })
-    const other = manager.submit('above', 'mark', OTHER)
-    await new Promise((resolve) => setImmediate(resolve))
-    ledger.openGate()
-    const all = Promise.all([innocent, held, urgent, other])
-    expect(await within(all, 'all but the killer', 8_000)).toEqual([INNOCENT, HELD, URGENT, OTHER])
-    expect(await within(killer, 'the killer')).toBe('CORELANE_PARTITION_LOST')
-    expect(ledger.allRuns(5)).toEqual([2, 3, 1, 1, 1])
-    expect(manager.stats()).toMatchObject({ queued: 0, running: 0, deadLetters: 1 })
-  },
-)
+])('a suspect and a more urgent command of %s both run', async (_, lane, urgentLane) => {
+  const { ledger, manager } = await openLedger(5, {
+    handlers,
+    partitions: PartitionConfig.single(),
+    concurrencyPerPartition: 2,
+    lanes: {
+      above: { priority: 1 },
+      own: { priority: 2, retry: LOST },
+      limited: { priority: 3, maxConcurrency: 1, retry: LOST },
+      beside: { priority: 4, retry: LOST },
+    },
+  })
+  const innocent = manager.submit(lane, 'pass', INNOCENT)
+  const deadly = { index: KILLER, how: 'exit after', blockMs: 100 }
+  const killer = manager.submit('beside', 'die', deadly).then(
+    () => 'done',
+    (error: { code: string }) => error.code,
+  )
+  await ledger.waitForStarts(2)
+  const held = manager.submit('above', 'softGate', HELD)
+  await ledger.waitForStarts(3)
+  const urgent = manager.submit(urgentLane, 'mark', URGENT, { priority: 0 })
+  const other = manager.submit('above', 'mark', OTHER)
+  await new Promise((resolve) => setImmediate(resolve))
+  ledger.openGate()
+  const all = Promise.all([innocent, held, urgent, other])
+  expect(await within(all, 'all but the killer', 8_000)).toEqual([INNOCENT, HELD, URGENT, OTHER])
+  expect(await within(killer, 'the killer')).toBe('CORELANE_PARTITION_LOST')
+  expect(ledger.allRuns(5)).toEqual([2, 3, 1, 1, 1])
+  expect(manager.stats()).toMatchObject({ queued: 0, running: 0, deadLetters: 1 })
+})

@@ -8,13 +8,10 @@ import { expect, test } from 'vitest'
 import { block, failure, until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
 import { moduleOf, open } from '../support/managers.ts'
+import { range } from '../support/range.ts'
 
 const one = PartitionConfig.single()
 const timeout = { name: 'TimeoutError', code: 'CORELANE_TIMEOUT' }
-
-function range(count: number): number[] {
-  return Array.from({ length: count }, (_, index) => index)
-}
 
 function first(manager: QueueManager) {
   return manager.stats().partitions[0]!
@@ -216,10 +213,7 @@ test('a late command holds its slot in the lane until its thread is gone, and no
     lanes: { limited: { maxConcurrency: 1 }, open: {} },
   })
   const payload = { index: 0, seconds: 1 }
-  const late = failure(
-    manager.submit('limited', 'sleepingAt', payload, { timeoutMs: 40 }),
-    'the late one',
-  )
+  const late = failure(manager.submit('limited', 'sleepingAt', payload, { timeoutMs: 40 }), 'it')
   await ledger.waitForStarts(1)
   const next = manager.submit('limited', 'mark', 1)
   await late

@@ -7,13 +7,10 @@ import { expect, test } from 'vitest'
 import { failure, until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
 import { moduleOf, open } from '../support/managers.ts'
+import { range } from '../support/range.ts'
 
 const one = PartitionConfig.single()
 const reason = new Error('the caller has gone')
-
-function range(count: number): number[] {
-  return Array.from({ length: count }, (_, index) => index)
-}
 
 function stuckManager(ledger: Ledger, options: object = {}): Promise<QueueManager> {
   return open('stuck.js', { partitions: one, workerData: ledger.workerData, ...options })

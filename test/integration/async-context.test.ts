@@ -9,9 +9,10 @@ import { expect, test } from 'vitest'
 import { within } from '../support/deadline.ts'
 import { create, moduleOf, open } from '../support/managers.ts'
 import { runProgram } from '../support/programs.ts'
+import { range } from '../support/range.ts'
 
 const requests = new AsyncLocalStorage<number>()
-const REQUESTS = Array.from({ length: 12 }, (_, i) => i)
+const REQUESTS = range(12)
 
 const text = `
   const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))

@@ -5,6 +5,7 @@ import { PartitionConfig, Submitter } from 'corelane'
 import { RedisDistributedQueue } from 'corelane/redis'
 import { afterEach, beforeAll, expect, test } from 'vitest'
 import { within as withinMs } from '../support/deadline.ts'
+import { range } from '../support/range.ts'
 import type { RedisProcess } from '../support/redis-process.js'
 import { describeWithRedis, startRedis } from '../support/redis-server.ts'
 import {
@@ -102,7 +103,7 @@ describeWithRedis('the queue from the command line', () => {
   test('two workers run what a run sends, and it prints each result under its id', async () => {
     const name = newName()
     const workers = await Promise.all([startWorker(name), startWorker(name)])
-    const commands = Array.from({ length: 300 }, (_, n) => ({
+    const commands = range(300).map((n) => ({
       id: n % 2 === 0 ? `text ${n}` : n,
       type: 'echo',
       payload: { n, text: 'ä "quoted"' },
@@ -312,7 +313,7 @@ describeWithRedis('the queue from the command line', () => {
     const ownKeys = ['--strategy', 'hash']
     await startWorker(name, ...ownKeys, '--queue-strategy', 'hash', '--queue-partitions', '4')
     await startWorker(name, ...ownKeys)
-    const commands = Array.from({ length: 200 }, (_, n) => ({
+    const commands = range(200).map((n) => ({
       type: 'follow',
       payload: { n, user: `user-${n % 7}` },
     }))
@@ -335,7 +336,7 @@ describeWithRedis('the queue from the command line', () => {
     const slow = { id: 'runs', type: 'linger', payload: { ms: 800, value: 'done' } }
     sender.child.stdin.write(toLines([slow]))
     await within(first.says('stderr', 'lingering'), 'a command that runs')
-    const rest = Array.from({ length: 20 }, (_, n) => ({ id: n, type: 'echo', payload: n }))
+    const rest = range(20).map((n) => ({ id: n, type: 'echo', payload: n }))
     sender.child.stdin.end(
       toLines([...rest, { id: 'print', type: 'print', payload: 'from a handler' }]),
     )
@@ -357,7 +358,7 @@ describeWithRedis('the queue from the command line', () => {
   test('a command that takes its process down is dead-lettered alone', async () => {
     const name = newName()
     const sender = send(name)
-    const neighbours = Array.from({ length: 12 }, (_, id) => ({
+    const neighbours = range(12).map((id) => ({
       id,
       type: 'wait',
       payload: { ms: 20, value: id },

@@ -3,6 +3,7 @@
 import { once } from 'node:events'
 import { pathToFileURL } from 'node:url'
 import { expect, test } from 'vitest'
+import { range } from '../support/range.ts'
 import { CliProcess, fixture, toLines } from './support/cli-process.ts'
 
 const handlers = fixture('cli-handlers.js')
@@ -10,7 +11,7 @@ const handlers = fixture('cli-handlers.js')
 function* chunks(lines: number, linesPerChunk: number, pad: number): Generator<string> {
   const payload = 'x'.repeat(pad)
   for (let n = 0; n < lines; n += linesPerChunk) {
-    const commands = Array.from({ length: linesPerChunk }, (_, at) => ({
+    const commands = range(linesPerChunk).map((at) => ({
       id: n + at,
       type: 'echo',
       payload,
@@ -93,7 +94,7 @@ test.each([
   ['SIGINT', 130],
 ] as const)('%s finishes what was read and exits with %i', async (signal, exitCode) => {
   const cli = new CliProcess(['run', handlers, '--partitions', '1'])
-  const commands = Array.from({ length: 6 }, (_, n) => ({
+  const commands = range(6).map((n) => ({
     id: n,
     type: 'wait',
     payload: { ms: 50 },

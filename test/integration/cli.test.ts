@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { range } from '../support/range.ts'
 import { fixture, runCli, toLines } from './support/cli-process.ts'
 
 const root = join(import.meta.dirname, '../..')
@@ -183,7 +184,7 @@ test('bytes that are not UTF-8 are refused instead of being replaced', async () 
 })
 
 test('--ordered prints in the order of the input whatever takes how long', async () => {
-  const commands = Array.from({ length: 40 }, (_, n) => ({
+  const commands = range(40).map((n) => ({
     id: n,
     type: 'wait',
     payload: { ms: (n * 7) % 20, value: n },
@@ -206,7 +207,7 @@ test('without --ordered a result is printed before that of a slower, earlier com
 })
 
 test('--key keeps the commands of a key in order on one partition', async () => {
-  const commands = Array.from({ length: 300 }, (_, n) => ({
+  const commands = range(300).map((n) => ({
     type: 'follow',
     payload: { n, user: { id: n % 7 } },
   }))
@@ -248,7 +249,7 @@ test.each([
   ['balanced', ['--strategy', 'balanced', '--partitions', '2']],
   ['auto', ['--strategy', 'auto']],
 ])('the strategy %s runs every command', async (_name, args) => {
-  const commands = Array.from({ length: 50 }, (_, n) => ({ id: n, type: 'echo', payload: n }))
+  const commands = range(50).map((n) => ({ id: n, type: 'echo', payload: n }))
   const { code, results } = await run(args, commands)
   expect(code).toBe(0)
   expect(results.map(({ value }) => value).toSorted((a, b) => a - b)).toEqual(

@@ -21,6 +21,7 @@ import { failure, rejection, until, within } from '../support/deadline.ts'
 import { create, moduleOf, open } from '../support/managers.ts'
 import { openPool, openQueue, openSubmitter, withFaults } from '../support/pools.ts'
 import { runProgram } from '../support/programs.ts'
+import { range } from '../support/range.ts'
 
 const hasIPv6 = Object.values(networkInterfaces()).some((all) =>
   all?.some(({ family }) => family === 'IPv6'),
@@ -384,7 +385,7 @@ test('a queue is read once a second however many pages are open, and goes on aft
   for (let n = 0; n < 3; n++) {
     await within(Promise.all([1, 2, 3, 4].map(() => news(dashboard, working))), 'its end')
   }
-  await Promise.all(Array.from({ length: 8 }, () => ask(dashboard, '/api/queue/dead')))
+  await Promise.all(range(8).map(() => ask(dashboard, '/api/queue/dead')))
   // A timer may be early by a part of a millisecond.
   const most = Math.ceil((performance.now() - begun) / 999) + 1
   expect(reads).toBeGreaterThanOrEqual(2)

@@ -4,6 +4,7 @@ import { PartitionConfig, QueueManager } from 'corelane'
 import { expect, test } from 'vitest'
 import { within } from '../support/deadline.ts'
 import { fixture, moduleOf, open } from '../support/managers.ts'
+import { range } from '../support/range.ts'
 
 const file = fixture('file-exports.mjs')
 
@@ -22,7 +23,7 @@ test('threads come with load up to the maximum, and those above the minimum go',
   const states = () => manager.stats().partitions.map(({ state }) => state)
   const dormant = () => states().filter((state) => state === 'dormant').length
   expect(states()).toEqual(['ready', 'dormant', 'dormant'])
-  const held = Array.from({ length: 3 }, () => manager.submit('query', 'hold', 900, { file }))
+  const held = range(3).map(() => manager.submit('query', 'hold', 900, { file }))
   await until(() => dormant() === 0)
   expect(new Set(await within(Promise.all(held), 'held')).size).toBe(3)
   await until(() => dormant() === 2)
@@ -41,10 +42,8 @@ test('nothing is lost while threads come and go at once', async () => {
   const manager = await open('basic.js', { partitions: { min: 0, max: 3, idleTimeoutMs: 0 } })
   for (let round = 0; round < 60; round++) {
     const count = 1 + (round % 7) * 5
-    const results = Array.from({ length: count }, (_, i) => manager.run('add', { a: i, b: 0 }))
-    expect(await within(Promise.all(results), `round ${round}`)).toEqual(
-      Array.from({ length: count }, (_, i) => i),
-    )
+    const results = range(count).map((i) => manager.run('add', { a: i, b: 0 }))
+    expect(await within(Promise.all(results), `round ${round}`)).toEqual(range(count))
     if (round % 3 === 0) await new Promise((resolve) => setTimeout(resolve, round % 10))
   }
   const { submitted, completed } = manager.stats()
@@ -54,7 +53,7 @@ test('nothing is lost while threads come and go at once', async () => {
 test('a reload reaches the threads that there are and those that come later', async () => {
   const manager = await open('basic.js', { partitions: { min: 1, max: 3, idleTimeoutMs: 5 } })
   await within(manager.reload(fixture('file-exports.mjs')), 'reload')
-  const results = Array.from({ length: 30 }, () => manager.run('hold', 5))
+  const results = range(30).map(() => manager.run('hold', 5))
   const threads = new Set(await within(Promise.all(results), 'after the reload'))
   expect(threads.size).toBeGreaterThan(0)
 })

@@ -98,33 +98,30 @@ test('a thread of another program loads the file without becoming a partition', 
   await manager.close()
 })
 
-test.each(['js', 'cjs'])(
-  'bundled without its file, %s starts threads from the text',
-  async (suffix) => {
-    const place = join(folder, suffix)
-    cpSync(join(root, 'dist'), place, { recursive: true })
-    // Bundlers give the text a place of their own.
-    renameSync(join(place, 'corelane-entry.cjs'), join(place, 'chunk.cjs'))
-    const code = readFileSync(join(place, 'queue.js'), 'utf8')
-    const bundled = code.replace('import("./corelane-entry.cjs")', 'import("./chunk.cjs")')
-    expect(bundled).not.toBe(code)
-    writeFileSync(join(place, 'queue.js'), bundled)
-    writeFileSync(join(place, 'package.json'), '{ "type": "module" }')
-    mkdirSync(join(place, 'node_modules'))
-    for (const dependency of ['comlink', 'os-utils']) {
-      cpSync(join(root, 'node_modules', dependency), join(place, 'node_modules', dependency), {
-        recursive: true,
-      })
-    }
-    const copy: typeof import('corelane') =
-      suffix === 'js'
-        ? await import(pathToFileURL(join(place, 'index.js')).href)
-        : createRequire(import.meta.url)(join(place, 'index.cjs'))
-    const value = new Map([[new Date(5), new Set([1])]])
-    const manager = copy.QueueManager.create({ handlers, partitions: { count: 2 } })
-    expect(await echo(manager, value)).toEqual(value)
-  },
-)
+test.each(['js', 'cjs'])('without its file, %s starts threads from the text', async (suffix) => {
+  const place = join(folder, suffix)
+  cpSync(join(root, 'dist'), place, { recursive: true })
+  // Bundlers give the text a place of their own.
+  renameSync(join(place, 'corelane-entry.cjs'), join(place, 'chunk.cjs'))
+  const code = readFileSync(join(place, 'queue.js'), 'utf8')
+  const bundled = code.replace('import("./corelane-entry.cjs")', 'import("./chunk.cjs")')
+  expect(bundled).not.toBe(code)
+  writeFileSync(join(place, 'queue.js'), bundled)
+  writeFileSync(join(place, 'package.json'), '{ "type": "module" }')
+  mkdirSync(join(place, 'node_modules'))
+  for (const dependency of ['comlink', 'os-utils']) {
+    cpSync(join(root, 'node_modules', dependency), join(place, 'node_modules', dependency), {
+      recursive: true,
+    })
+  }
+  const copy: typeof import('corelane') =
+    suffix === 'js'
+      ? await import(pathToFileURL(join(place, 'index.js')).href)
+      : createRequire(import.meta.url)(join(place, 'index.cjs'))
+  const value = new Map([[new Date(5), new Set([1])]])
+  const manager = copy.QueueManager.create({ handlers, partitions: { count: 2 } })
+  expect(await echo(manager, value)).toEqual(value)
+})
 
 test.each([
   ['is missing', join(folder, 'missing.cjs'), /Cannot find module/],

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
 import { open } from '../support/managers.ts'
+import { range } from '../support/range.ts'
 
 const one = { partitions: { count: 1 } } as const
 
@@ -45,23 +46,20 @@ test('sockets of the handler module are served while its partition is parked', a
   }
 })
 
-test.each(['burn', 'burnLater'])(
-  'timers and sockets get their turns while commands keep the partition busy (%s)',
-  async (type) => {
-    const manager = await open('alive.js', one)
-    const { port, ticks } = (await within(manager.run('look'), 'look')) as Look
-    const all = Array.from({ length: 10_000 }, () => manager.submit('prompt', type, 100))
-    let isDone = false
-    const done = Promise.all(all).then((results) => {
-      isDone = true
-      return results as number[]
-    })
-    expect(await within(talk(port, 'under load'), 'the echo')).toBe('under load')
-    expect(isDone).toBe(false)
-    const results = await within(done, 'all commands')
-    expect(results.at(-1)).toBeGreaterThan(ticks + 10)
-  },
-)
+test.each(['burn', 'burnLater'])('timers and sockets get their turns too (%s)', async (type) => {
+  const manager = await open('alive.js', one)
+  const { port, ticks } = (await within(manager.run('look'), 'look')) as Look
+  const all = range(10_000).map(() => manager.submit('prompt', type, 100))
+  let isDone = false
+  const done = Promise.all(all).then((results) => {
+    isDone = true
+    return results as number[]
+  })
+  expect(await within(talk(port, 'under load'), 'the echo')).toBe('under load')
+  expect(isDone).toBe(false)
+  const results = await within(done, 'all commands')
+  expect(results.at(-1)).toBeGreaterThan(ticks + 10)
+})
 
 test('a parked partition answers a control call', async () => {
   const manager = await open('alive.js', { partitions: { count: 2 } })
@@ -74,10 +72,7 @@ test('a parked partition answers a control call', async () => {
 
 test('idle partitions and their manager use next to no processor time', async () => {
   const manager = await open('values.js', { partitions: { count: 4 } })
-  await within(
-    manager.submitMany('query', 'echo', Array(2_000).fill({ some: 'work' })),
-    'some work first',
-  )
+  await within(manager.submitMany('query', 'echo', Array(2_000).fill({ some: 'work' })), 'work')
   await sleep(200)
   const before = process.cpuUsage()
   const idleMs = 1_000
@@ -122,23 +117,20 @@ test('commands one at a time, each after the last, are never forgotten', async (
 test.skipIf(availableParallelism() < 2).each([
   ['one partition', one],
   ['balanced partitions', { partitions: { strategy: 'balanced' } }],
-] as const)(
-  'one short call after another finds its partition looking, not asleep (%s)',
-  async (_name, options) => {
-    const manager = await open('basic.js', options)
-    const parks = () => manager.stats().partitions.reduce((sum, { parked }) => sum + parked, 0)
-    const calls = 500
-    // Where other programs hold all cores nobody spins; such a machine has quiet moments too.
-    const end = performance.now() + 60_000
-    for (let parked = calls; parked >= calls / 2; ) {
-      expect(performance.now(), 'a round in which most calls cost no wake').toBeLessThan(end)
-      const before = parks()
-      for (let i = 0; i < calls; i++) await manager.run('noop')
-      parked = parks() - before
-    }
-    // And an idle one sleeps: it does not look again and again.
+] as const)('short calls find their partition looking, not asleep (%s)', async (_name, options) => {
+  const manager = await open('basic.js', options)
+  const parks = () => manager.stats().partitions.reduce((sum, { parked }) => sum + parked, 0)
+  const calls = 500
+  // Where other programs hold all cores nobody spins; such a machine has quiet moments too.
+  const end = performance.now() + 60_000
+  for (let parked = calls; parked >= calls / 2; ) {
+    expect(performance.now(), 'a round in which most calls cost no wake').toBeLessThan(end)
     const before = parks()
-    await sleep(300)
-    expect(parks() - before).toBeLessThan(5)
-  },
-)
+    for (let i = 0; i < calls; i++) await manager.run('noop')
+    parked = parks() - before
+  }
+  // And an idle one sleeps: it does not look again and again.
+  const before = parks()
+  await sleep(300)
+  expect(parks() - before).toBeLessThan(5)
+})

@@ -12,22 +12,22 @@ import {
 } from 'corelane'
 import { expect, test } from 'vitest'
 import { block, failure, until, within } from '../support/deadline.ts'
-import { Floor } from '../support/floor.ts'
+import { Floor, openFloor } from '../support/floor.ts'
 import { create, fixture, open } from '../support/managers.ts'
 import { describeOnNodes } from '../support/nodes.ts'
+import { range } from '../support/range.ts'
 
 const two = PartitionConfig.roundRobin(2)
 
 test('every run is counted once, by lane and partition, with its wait and its length', async () => {
   const metrics = QueueMetrics.local()
-  const manager = await open('lanes-handlers.js', {
+  const { manager } = await openFloor({
     partitions: two,
     lanes: { fast: {}, slow: {} },
     metrics,
-    workerData: new Floor().workerData,
   })
-  const fast = Array.from({ length: 500 }, (_, i) => manager.submit('fast', 'echo', i))
-  const slow = Array.from({ length: 4 }, () => manager.submit('slow', 'burn', 20))
+  const fast = range(500).map((i) => manager.submit('fast', 'echo', i))
+  const slow = range(4).map(() => manager.submit('slow', 'burn', 20))
   await within(Promise.all([...fast, ...slow]), 'all commands')
   const { lanes, partitions } = metrics.snapshot()
   expect(lanes.fast).toMatchObject({
@@ -55,16 +55,14 @@ test('every run is counted once, by lane and partition, with its wait and its le
 })
 
 test('the age of the oldest command grows while its lane is stuck, and what runs is named', async () => {
-  const floor = new Floor()
   const metrics = QueueMetrics.local()
-  const manager = await open('lanes-handlers.js', {
+  const { floor, manager } = await openFloor({
     partitions: PartitionConfig.single(),
     lanes: { lane: {} },
     metrics,
-    workerData: floor.workerData,
   })
   const held = manager.submit('lane', 'hardGate', 1, { id: 'the-gate' })
-  const others = Array.from({ length: 5000 }, (_, i) => manager.submit('lane', 'echo', i))
+  const others = range(5000).map((i) => manager.submit('lane', 'echo', i))
   let taken = metrics.snapshot()
   const isOld = () => {
     taken = metrics.snapshot()
@@ -93,10 +91,7 @@ test('failures, retries, dead letters and refusals of a limit are counted', asyn
     metrics,
   })
   await failure(manager.submit('retried', 'alwaysFails', 1), 'the failing one')
-  await within(
-    Promise.all([1, 2, 3].map((i) => manager.submit('limited', 'echo', i))),
-    'limited ones',
-  )
+  await within(Promise.all([1, 2, 3].map((i) => manager.submit('limited', 'echo', i))), 'limited')
   const { lanes, deadLetters } = metrics.snapshot()
   expect(lanes.retried).toMatchObject({ submitted: 1, failed: 1, retried: 2, deadLettered: 1 })
   expect(lanes.retried!.partitions[0]!.failed).toBe(3)
@@ -127,14 +122,12 @@ test('what a thread had counted stays when it dies', async () => {
 })
 
 test('runs that time out or end with their thread are started once, and never taken back', async () => {
-  const floor = new Floor()
   const metrics = QueueMetrics.local()
-  const manager = await open('lanes-handlers.js', {
+  const { floor, manager } = await openFloor({
     partitions: PartitionConfig.single(),
     lanes: { lane: {} },
     timeoutGraceMs: 600_000,
     metrics,
-    workerData: floor.workerData,
   })
   const counts = () => {
     const { started, run, timedOut, failed } = metrics.snapshot().lanes.lane!

@@ -2,7 +2,7 @@
 // refused unless it is asked for.
 
 import { expect, test } from 'vitest'
-import { failure, within } from '../support/deadline.ts'
+import { failure, refused, within } from '../support/deadline.ts'
 import { create, fixture, moduleOf, open } from '../support/managers.ts'
 import { runProgram } from '../support/programs.ts'
 
@@ -26,8 +26,10 @@ test('a handler module that makes a manager at load makes start reject', async (
     import { QueueManager } from ${JSON.stringify(import.meta.resolve('corelane'))}
     export const manager = QueueManager.create({ handlers: import.meta.url })
     export const echo = (payload) => payload`)
-  const error = await failure(create('values.js', { ...one, handlers }).start(), 'start')
-  expect(error.code).toBe('CORELANE_HANDLERS_FAILED')
+  const error = await refused(
+    create('values.js', { ...one, handlers }).start(),
+    'CORELANE_HANDLERS_FAILED',
+  )
   expect(error.cause).toMatchObject({ code: 'CORELANE_NESTED_MANAGER' })
 })
 

@@ -7,6 +7,7 @@ import { expect, test } from 'vitest'
 import { randomFrom } from '../../build/base/random.js'
 import { within } from '../support/deadline.ts'
 import { open } from '../support/managers.ts'
+import { range } from '../support/range.ts'
 
 const SEED = Number(process.env.CORELANE_SEED ?? 20261124)
 const TREES = 25
@@ -61,7 +62,7 @@ class Forest {
 
   tree(depth: number): Tree {
     const count = depth === 0 ? 0 : Math.floor(this.#chance() * 4)
-    const children = Array.from({ length: count }, (): Child => {
+    const children = range(count).map((): Child => {
       const { lane, options } = this.place()
       if (this.#chance() < 0.1) options.wait = false
       if (this.#chance() < 0.2) options.priority = Math.floor(this.#chance() * 256)
@@ -97,7 +98,7 @@ test.each(cases)(
     })
     let ran = 0
     for (const batch of [1, 4, TREES - 5]) {
-      const runs = Array.from({ length: batch }, async () => {
+      const runs = range(batch).map(async () => {
         const tree = forest.tree(4)
         const { lane, options } = forest.place()
         const sum = (await manager.submit(lane, 'tree', tree, options)) as Sum
@@ -127,7 +128,7 @@ test.each(cases)(
       ringBytes: 16_384,
     })
     const broadcasts: Promise<unknown>[] = []
-    const runs = Array.from({ length: TREES * 2 }, async (_, index) => {
+    const runs = range(TREES * 2).map(async (index) => {
       const tree = forest.tree(3)
       const { lane, options } = forest.place()
       const controller = new AbortController()

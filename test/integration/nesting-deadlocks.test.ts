@@ -5,6 +5,7 @@ import { PartitionConfig, type QueueManager, RetryPolicy } from 'corelane'
 import { expect, test } from 'vitest'
 import { failure, until, within } from '../support/deadline.ts'
 import { open } from '../support/managers.ts'
+import { range } from '../support/range.ts'
 
 const two = PartitionConfig.balanced(2)
 const REFUSED = { name: 'ConfigError', code: 'CORELANE_NESTED_WAIT' }
@@ -17,16 +18,13 @@ test.each([
   ['single', PartitionConfig.single()],
   ['balanced over one', PartitionConfig.balanced(1)],
   ['roundRobin over one', PartitionConfig.roundRobin(1)],
-])(
-  'a handler may not wait for its own partition (%s), but may beside others',
-  async (_, partitions) => {
-    const alone = await open('nesting.js', { partitions })
-    expect(await run(alone, 'tryCall', { type: 'echo', payload: 1 })).toMatchObject(REFUSED)
-    expect(await run(alone, 'echo', 'goes on')).toBe('goes on')
-    const beside = await open('nesting.js', { partitions, concurrencyPerPartition: 2 })
-    expect(await run(beside, 'tryCall', { type: 'echo', payload: 1 })).toEqual({ value: 1 })
-  },
-)
+])('a handler may not wait for its partition (%s) but beside others', async (_, partitions) => {
+  const alone = await open('nesting.js', { partitions })
+  expect(await run(alone, 'tryCall', { type: 'echo', payload: 1 })).toMatchObject(REFUSED)
+  expect(await run(alone, 'echo', 'goes on')).toBe('goes on')
+  const beside = await open('nesting.js', { partitions, concurrencyPerPartition: 2 })
+  expect(await run(beside, 'tryCall', { type: 'echo', payload: 1 })).toEqual({ value: 1 })
+})
 
 test('under hash a handler may wait for another partition, not for its own', async () => {
   const manager = await open('nesting.js', { partitions: PartitionConfig.hash(2) })
@@ -49,7 +47,7 @@ test('two handlers on two partitions may not wait for each other', async () => {
   // The first may wait, the second holds the last partition.
   expect(await run(manager, 'tryCall', nested)).toMatchObject({ value: REFUSED })
   const outcomes = await Promise.all(
-    Array.from({ length: 20 }, () => run(manager, 'tryCall', { type: 'wait', payload: 5 })),
+    range(20).map(() => run(manager, 'tryCall', { type: 'wait', payload: 5 })),
   )
   for (const outcome of outcomes) {
     const { value, code } = outcome as { value?: unknown; code?: string }
@@ -132,7 +130,7 @@ test('a nested command that may have killed a thread runs by itself, and its han
     ...options,
   })
   // Several die with each thread, so that nobody knows whose doing it was.
-  const calls = Array.from({ length: 4 }, () =>
+  const calls = range(4).map(() =>
     run(manager, 'tryCall', { type: 'exitOnce', payload: 20 }, { lane: 'plain' }).catch((e) => e),
   )
   for (const outcome of await Promise.all(calls)) {
@@ -175,19 +173,16 @@ test.each([
 test.each([
   ['single', PartitionConfig.single()],
   ['hash', PartitionConfig.hash(2)],
-])(
-  'a handler may not wait for a command of its own key, of which one runs at a time (%s)',
-  async (_, partitions) => {
-    const manager = await open('nesting.js', { partitions, concurrencyPerPartition: 4 })
-    const call = (key: string) => ({ type: 'echo', payload: 1, options: { key } })
-    expect(await run(manager, 'tryCall', call('k'), { key: 'k' })).toMatchObject(REFUSED)
-    expect(await run(manager, 'tryCall', call('other'), { key: 'k' })).toEqual({ value: 1 })
-    // The key of a handler that waits for the one that would wait for it.
-    const chain = { type: 'tryCall', payload: call('k'), options: { key: 'other' } }
-    expect(await run(manager, 'tryCall', chain, { key: 'k' })).toMatchObject({ value: REFUSED })
-    expect(await run(manager, 'echo', 2, { key: 'k' })).toBe(2)
-  },
-)
+])('a handler may not wait for a command of its own key (%s)', async (_, partitions) => {
+  const manager = await open('nesting.js', { partitions, concurrencyPerPartition: 4 })
+  const call = (key: string) => ({ type: 'echo', payload: 1, options: { key } })
+  expect(await run(manager, 'tryCall', call('k'), { key: 'k' })).toMatchObject(REFUSED)
+  expect(await run(manager, 'tryCall', call('other'), { key: 'k' })).toEqual({ value: 1 })
+  // The key of a handler that waits for the one that would wait for it.
+  const chain = { type: 'tryCall', payload: call('k'), options: { key: 'other' } }
+  expect(await run(manager, 'tryCall', chain, { key: 'k' })).toMatchObject({ value: REFUSED })
+  expect(await run(manager, 'echo', 2, { key: 'k' })).toBe(2)
+})
 
 function wordsOf() {
   const shared = new SharedArrayBuffer(32)

@@ -17,7 +17,7 @@ import { prometheusHandler, prometheusText, registerWith } from 'corelane/promet
 import { type OpenMetricsContentType, Registry } from 'prom-client'
 import { afterEach, expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
-import { Floor } from '../support/floor.ts'
+import { openFloor } from '../support/floor.ts'
 import { create, open } from '../support/managers.ts'
 
 const undone: (() => void)[] = []
@@ -104,12 +104,10 @@ test('a manager without metrics has nothing to scrape or to alert of', () => {
 })
 
 test('alerts and the monitor look by themselves, and tell of a lane that is stuck', async () => {
-  const floor = new Floor()
-  const manager = await open('lanes-handlers.js', {
+  const { floor, manager } = await openFloor({
     partitions: PartitionConfig.single(),
     lanes: { lane: {} },
     metrics: QueueMetrics.local(),
-    workerData: floor.workerData,
   })
   const told: Alert[] = []
   const warned: MonitorWarning[] = []

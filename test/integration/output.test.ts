@@ -8,6 +8,7 @@ import { afterEach, expect, test } from 'vitest'
 import { failure, until, within } from '../support/deadline.ts'
 import { moduleOf, open } from '../support/managers.ts'
 import { runProgram } from '../support/programs.ts'
+import { range } from '../support/range.ts'
 
 const one = { partitions: { count: 1 } } as const
 
@@ -62,7 +63,7 @@ const printing = moduleOf(`
     }
   }`)
 
-const LINES = Array.from({ length: 300 }, (_, i) => `line ${i}`)
+const LINES = range(300).map((i) => `line ${i}`)
 
 /** What was printed on each stream while it was replaced. */
 class Screen {
@@ -231,7 +232,7 @@ test('a stream of the process that throws loses no result', async () => {
 })
 
 test.each(['called', 'calledLater'])(
-  'a callback of a write that throws costs no other output and no result (%s)',
+  'a callback of a write that throws costs no more (%s)',
   async (type) => {
     const screen = new Screen()
     const manager = await open('values.js', { ...one, handlers: printing })

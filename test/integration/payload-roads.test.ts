@@ -6,6 +6,7 @@ import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:wor
 import { expect, test } from 'vitest'
 import { failure, rejection, within } from '../support/deadline.ts'
 import { open } from '../support/managers.ts'
+import { range } from '../support/range.ts'
 import { strategies } from '../support/strategies.ts'
 
 const KIB = 1024
@@ -57,7 +58,7 @@ const kinds: Record<string, unknown> = {
   'an ArrayBuffer': bytes(16).buffer,
   'a typed array': new Float64Array([1.5, -0, Number.NaN]),
   'a small object': { id: 1, name: 'one', tags: ['a', 'b', 'c'] },
-  'an object of 1 MiB': { blob: 'o'.repeat(MIB), list: Array.from({ length: 1000 }, (_, i) => i) },
+  'an object of 1 MiB': { blob: 'o'.repeat(MIB), list: range(1000) },
   array: [1, 'two', [3], { four: 4 }],
   map: new Map<unknown, unknown>([
     ['key', { value: 1 }],
@@ -75,37 +76,31 @@ function changed(results: Record<string, unknown>): string[] {
   return Object.keys(kinds).filter((name) => !isDeepStrictEqual(results[name], kinds[name]))
 }
 
-test.each(strategies)(
-  'every kind of payload arrives and comes back under %s',
-  async (_, partitions) => {
-    const manager = await open('values.js', { partitions })
-    // All at once, so that roads mix; then one at a time.
-    const all = Object.entries(kinds).map(async ([name, value]) => [
-      name,
-      await manager.run('echo', value),
-    ])
-    expect(changed(Object.fromEntries(await within(Promise.all(all), 'all kinds')))).toEqual([])
-    const again: Record<string, unknown> = {}
-    for (const [name, value] of Object.entries(kinds)) {
-      again[name] = await within(manager.run('later', value), name)
-    }
-    expect(changed(again)).toEqual([])
-  },
-)
+test.each(strategies)('each kind of payload comes and goes under %s', async (_, partitions) => {
+  const manager = await open('values.js', { partitions })
+  // All at once, so that roads mix; then one at a time.
+  const all = Object.entries(kinds).map(async ([name, value]) => [
+    name,
+    await manager.run('echo', value),
+  ])
+  expect(changed(Object.fromEntries(await within(Promise.all(all), 'all kinds')))).toEqual([])
+  const again: Record<string, unknown> = {}
+  for (const [name, value] of Object.entries(kinds)) {
+    again[name] = await within(manager.run('later', value), name)
+  }
+  expect(changed(again)).toEqual([])
+})
 
-test.each(strategies)(
-  'a mixture of small and large payloads keeps each with its command under %s',
-  async (_, partitions) => {
-    const manager = await open('values.js', { partitions, ringBytes: 16 * KIB })
-    const payloads = Array.from({ length: 600 }, (_, index) => ({
-      index,
-      filler: 'f'.repeat(index % 7 === 0 ? 5 * KIB : index % 3),
-      big: index % 50 === 0 ? bytes(70 * KIB) : null,
-    }))
-    const results = await within(manager.submitMany('query', 'echo', payloads), 'mixture')
-    expect(isDeepStrictEqual(results, payloads)).toBe(true)
-  },
-)
+test.each(strategies)('mixed payloads stay with their commands under %s', async (_, partitions) => {
+  const manager = await open('values.js', { partitions, ringBytes: 16 * KIB })
+  const payloads = range(600).map((index) => ({
+    index,
+    filler: 'f'.repeat(index % 7 === 0 ? 5 * KIB : index % 3),
+    big: index % 50 === 0 ? bytes(70 * KIB) : null,
+  }))
+  const results = await within(manager.submitMany('query', 'echo', payloads), 'mixture')
+  expect(isDeepStrictEqual(results, payloads)).toBe(true)
+})
 
 test('a missing payload arrives as undefined', async () => {
   const manager = await open('values.js', { partitions: { count: 1 } })
@@ -126,20 +121,17 @@ test('a payload of 64 MiB arrives whole, and so does a result of 64 MiB', async 
   expect([made[0], made[32 * MIB], made.at(-1)]).toEqual([7, 7, 7])
 })
 
-test.each([10, 100 * KIB, 64 * MIB])(
-  'a transfer list moves %i bytes: they are gone on this side',
-  async (length) => {
-    const manager = await open('values.js', { partitions: { count: 2 } })
-    const moved = bytes(length)
-    const expected = checksum(moved)
-    const result = manager.run('sum', moved, { transferList: [moved.buffer] })
-    expect(await within(result, 'sum of moved bytes')).toEqual(expected)
-    expect(moved.buffer.byteLength).toBe(0)
-  },
-)
+test.each([10, 100 * KIB, 64 * MIB])('%i bytes of a transfer list are moved', async (length) => {
+  const manager = await open('values.js', { partitions: { count: 2 } })
+  const moved = bytes(length)
+  const expected = checksum(moved)
+  const result = manager.run('sum', moved, { transferList: [moved.buffer] })
+  expect(await within(result, 'sum of moved bytes')).toEqual(expected)
+  expect(moved.buffer.byteLength).toBe(0)
+})
 
 test.each(['give', 'giveInside'] as const)(
-  'move() in a handler (%s) takes the memory from the partition',
+  'move() (%s) takes the memory from the partition',
   async (type) => {
     const manager = await open('values.js', { partitions: { count: 1 } })
     const result = (await within(manager.run(type, { length: MIB, fill: 3 }), type)) as unknown

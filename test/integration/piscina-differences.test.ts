@@ -1,10 +1,9 @@
 // What differs from Piscina on purpose, with both answers, and the task queue for Piscina itself.
 
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { Piscina as Ours } from 'corelane/piscina'
 import { Piscina as Theirs } from 'piscina'
 import { describe, expect, test } from 'vitest'
+import { collectGarbage } from '../support/garbage.ts'
 import { fixture } from '../support/managers.ts'
 import {
   type Case,
@@ -16,6 +15,7 @@ import {
   turns,
   until,
 } from '../support/piscina.ts'
+import { range } from '../support/range.ts'
 
 const DIFFERENCES: Readonly<Record<string, readonly [Case, unknown, unknown]>> = {
   'a result that cannot be cloned ends its task alone, by a clear error': [
@@ -349,7 +349,7 @@ describe('LaneTaskQueue', () => {
       return task
     }
     const take = (count: number) => {
-      return Array.from({ length: count }, () => names.get(queue.shift()))
+      return range(count).map(() => names.get(queue.shift()))
     }
     const [, a2] = ['a1', 'a2', 'a3', 'a4'].map((name) => add(name, { group: 'a' }))
     for (const name of ['g1', 'g2', 'g3', 'g4']) add(name, { group: 'gold' })
@@ -397,8 +397,6 @@ describe('LaneTaskQueue', () => {
   })
 
   test.each(GROUPS)('removed tasks are let go of in a lane that starves, too: %s', (group) => {
-    setFlagsFromString('--expose-gc')
-    const collectGarbage = runInNewContext('gc') as () => void
     const queue = new Ours.LaneTaskQueue({
       lanes: { low: { priority: 9 }, query: { priority: 0 } },
     })

@@ -15,6 +15,7 @@ import {
   release,
   turns,
 } from '../support/piscina.ts'
+import { range } from '../support/range.ts'
 
 interface Kinds {
   readonly MOVED: readonly string[]
@@ -187,7 +188,7 @@ const CASES: Readonly<Record<string, Case>> = {
     })
     const count = new Int32Array(new SharedArrayBuffer(4))
     // Each waits until six run at once.
-    const runs = Array.from({ length: 12 }, () => pool.run({ count, all: 6 }))
+    const runs = range(12).map(() => pool.run({ count, all: 6 }))
     const ended = await Promise.all(runs)
     return [ended, taskQueue.size, pool.completed]
   },

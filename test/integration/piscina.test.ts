@@ -19,6 +19,7 @@ import {
   turns,
   until,
 } from '../support/piscina.ts'
+import { range } from '../support/range.ts'
 
 type Pool = InstanceType<Class>
 
@@ -53,7 +54,7 @@ const CASES: Readonly<Record<string, Case>> = {
   },
   'a thousand tasks give their results in place': async (make) => {
     const pool = make({ concurrentTasksPerWorker: 10 })
-    return Promise.all(Array.from({ length: 1000 }, (_, i) => pool.run(i, { name: 'double' })))
+    return Promise.all(range(1000).map((i) => pool.run(i, { name: 'double' })))
   },
   'handlers are called with the task alone': (make) => make().run(1, { name: 'arguments' }),
   'an export may be a promise of a handler': (make) => make().run(1, { name: 'later' }),
@@ -176,7 +177,7 @@ const CASES: Readonly<Record<string, Case>> = {
   'a full queue refuses': async (make) => {
     const flag = flagOf()
     const pool = make({ minThreads: 1, maxThreads: 1, maxQueue: 2, name: 'gate' })
-    const runs = Array.from({ length: 5 }, (_, value) => reasonOf(pool.run({ flag, value })))
+    const runs = range(5).map((value) => reasonOf(pool.run({ flag, value })))
     const size = pool.queueSize
     release(flag)
     return [size, await Promise.all(runs)]
@@ -239,7 +240,7 @@ const CASES: Readonly<Record<string, Case>> = {
     const pool = make({ minThreads: 1, maxThreads: 2, concurrentTasksPerWorker: 5, name: 'sleep' })
     const { signal } = AbortSignal.timeout(150) && { signal: AbortSignal.timeout(150) }
     const aborted = reasonOf(pool.run({ ms: 60_000 }, { signal }))
-    const others = Array.from({ length: 5 }, (_, value) => pool.run({ ms: 200, value }))
+    const others = range(5).map((value) => pool.run({ ms: 200, value }))
     return [((await aborted) as Error).name, await Promise.all(others)]
   },
   'close waits, and destroy rejects': async (make) => {

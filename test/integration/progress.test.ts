@@ -6,6 +6,7 @@ import { expect, test } from 'vitest'
 import { block, failure, until, within } from '../support/deadline.ts'
 import { open } from '../support/managers.ts'
 import { runProgram } from '../support/programs.ts'
+import { range } from '../support/range.ts'
 import { openStreams } from './support/streams.ts'
 
 const one = PartitionConfig.single()
@@ -13,29 +14,26 @@ const SMALL = 2 ** 14
 /** Reports of a number that fit a small ring. */
 const FIT = SMALL / 40
 
-test.each(['report', 'reportSync'])(
-  'reports of %s come in order, and before the result',
-  async (type) => {
-    const manager = await open('streams.js', { partitions: one })
-    const seen: unknown[] = []
-    const onProgress = (value: unknown) => seen.push(value)
-    const result = manager.run(type, { count: 2_000, every: 7 }, { onProgress })
-    expect(
-      await within(
-        result.then((value) => [value, seen.length]),
-        type,
-      ),
-    ).toEqual(['reported', 2_000])
-    expect(seen).toEqual([...Array(2_000).keys()])
-  },
-)
+test.each(['report', 'reportSync'])('reports of %s come in order before results', async (type) => {
+  const manager = await open('streams.js', { partitions: one })
+  const seen: unknown[] = []
+  const onProgress = (value: unknown) => seen.push(value)
+  const result = manager.run(type, { count: 2_000, every: 7 }, { onProgress })
+  expect(
+    await within(
+      result.then((value) => [value, seen.length]),
+      type,
+    ),
+  ).toEqual(['reported', 2_000])
+  expect(seen).toEqual([...Array(2_000).keys()])
+})
 
 test('reports of commands side by side reach each its own caller', async () => {
   const manager = await open('streams.js', {
     partitions: PartitionConfig.balanced(2),
     concurrencyPerPartition: 4,
   })
-  const runs = Array.from({ length: 20 }, async (_, index) => {
+  const runs = range(20).map(async (index) => {
     const seen: unknown[] = []
     const onProgress = (value: unknown) => seen.push(value)
     await manager.run('report', { count: 10 + index, every: 2 }, { onProgress })

@@ -201,22 +201,19 @@ test('there is a row here for each of docs/payloads.md', () => {
 
 const rows = Object.entries(ROWS).filter(([, row]) => row !== 'elsewhere')
 
-test.each(rows)(
-  '%s: arrive in the thread, and come back as values of the context',
-  async (_name, row) => {
-    const { sent: text, arrives } = typeof row === 'string' ? becomes(row, row) : row
-    const sent = runInContext(text, context)
-    if (arrives === 'refused') {
-      const error = await rejection(manager.run('echo', sent), 'echo')
-      expect(error).toMatchObject({ code: 'CORELANE_UNSERIALIZABLE' })
-      return
-    }
-    const expected = arrives === text ? sent : runInContext(arrives, context)
-    expect(await within(manager.run('isOwn', [sent]), 'isOwn')).toBe(true)
-    const back = await within(manager.run('echo', sent), 'echo')
-    expect(findDifference(expected, back)).toBeUndefined()
-  },
-)
+test.each(rows)('%s: arrive, and come back as values of the context', async (_name, row) => {
+  const { sent: text, arrives } = typeof row === 'string' ? becomes(row, row) : row
+  const sent = runInContext(text, context)
+  if (arrives === 'refused') {
+    const error = await rejection(manager.run('echo', sent), 'echo')
+    expect(error).toMatchObject({ code: 'CORELANE_UNSERIALIZABLE' })
+    return
+  }
+  const expected = arrives === text ? sent : runInContext(arrives, context)
+  expect(await within(manager.run('isOwn', [sent]), 'isOwn')).toBe(true)
+  const back = await within(manager.run('echo', sent), 'echo')
+  expect(findDifference(expected, back)).toBeUndefined()
+})
 
 test('what only a port carries is of the realm of Node', async () => {
   const memory = runInContext('new SharedArrayBuffer(8)', context) as SharedArrayBuffer

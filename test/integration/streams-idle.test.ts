@@ -5,6 +5,7 @@ import { PartitionConfig, type QueueManager } from 'corelane'
 import { expect, test } from 'vitest'
 import { failure, until, within } from '../support/deadline.ts'
 import { moduleOf, open } from '../support/managers.ts'
+import { range } from '../support/range.ts'
 import { collect, openStreams, StreamWords } from './support/streams.ts'
 
 const one = PartitionConfig.single()
@@ -23,9 +24,7 @@ async function idle(
 ): Promise<AsyncGenerator<unknown>[]> {
   const made = words.made
   const type = 'numbers'
-  const streams = Array.from({ length: count }, () =>
-    manager.stream(lane, type, { count: values }, options),
-  )
+  const streams = range(count).map(() => manager.stream(lane, type, { count: values }, options))
   for (const stream of streams) await within(stream.next(), 'the first value')
   await until(() => words.made >= made + count * CREDIT, 'all have used their credit up')
   return streams
@@ -63,7 +62,7 @@ test('the time that a stream has run counts on after its reader let it wait', as
 })
 
 test.each([1, 3])(
-  'many more idle readers than runs stop no other command (concurrency %i)',
+  'idle readers stop no other (concurrency %i)',
   async (concurrencyPerPartition) => {
     const { words, manager } = await openStreams({
       partitions: PartitionConfig.balanced(2),
@@ -85,9 +84,7 @@ test.each([1, 3])(
 
 test('more idle readers than a partition has room for leave room for other commands', async () => {
   const { words, manager } = await openStreams()
-  const streams = Array.from({ length: 1_100 }, () =>
-    manager.stream('query', 'numbers', { count: 3_000 }),
-  )
+  const streams = range(1_100).map(() => manager.stream('query', 'numbers', { count: 3_000 }))
   for (const stream of streams) void stream.next()
   await until(() => words.made >= 900 * CREDIT, 'most have used their credit up')
   const payloads = [...Array(100).keys()]
@@ -118,10 +115,8 @@ test('a stream goes on in turn with the commands that wait', async () => {
 
 test('a generator is never entered while another handler has the only run', async () => {
   const { manager } = await openStreams()
-  const streams = Array.from({ length: 3 }, () =>
-    manager.stream('query', 'beside', { count: 6_000 }),
-  )
-  const commands = Array.from({ length: 60 }, () => manager.run('alone', 3))
+  const streams = range(3).map(() => manager.stream('query', 'beside', { count: 6_000 }))
+  const commands = range(60).map(() => manager.run('alone', 3))
   const read = async (stream: AsyncGenerator<unknown>) => {
     let count = 0
     for await (const _ of stream) if (++count % 500 === 0) await sleep(2)
@@ -167,9 +162,7 @@ test('idle streams count for a maximum that running handlers cannot reach', asyn
   const streams = [1, 2].map(() => manager.stream('narrow', 'numbers', { count: 5_000 }))
   for (const stream of streams) void stream.next()
   let burnt = 0
-  const behind = Array.from({ length: 8 }, () =>
-    manager.submit('narrow', 'burn', 20).then(() => burnt++),
-  )
+  const behind = range(8).map(() => manager.submit('narrow', 'burn', 20).then(() => burnt++))
   await until(() => words.made >= 2 * CREDIT, 'both streams rest')
   const others = async () => {
     for (let i = 0; i < 20; i++) await within(manager.submit('query', 'burn', 5), 'of another lane')
@@ -185,11 +178,11 @@ test('idle streams count for a maximum that running handlers cannot reach', asyn
 test('many commands of the key of an idle stream do not stand in the way of others', async () => {
   const { words, manager } = await openStreams({ partitions: PartitionConfig.hash(1) })
   const run = (key: string) => manager.run('burn', 20, { key })
-  await within(Promise.all(Array.from({ length: 8 }, () => run('mine'))), 'long ones')
+  await within(Promise.all(range(8).map(() => run('mine'))), 'long ones')
   const stream = manager.stream('query', 'numbers', { count: 5_000 }, { key: 'mine' })
   void stream.next()
   let ended = 0
-  const behind = Array.from({ length: 12 }, () => run('mine').then(() => ended++))
+  const behind = range(12).map(() => run('mine').then(() => ended++))
   await until(() => words.made >= CREDIT, 'the stream rests')
   for (let i = 0; i < 10; i++) await within(run(`${i}`), 'of another key')
   expect(ended).toBe(0)

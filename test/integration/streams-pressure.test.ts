@@ -3,8 +3,9 @@
 
 import { PartitionConfig } from 'corelane'
 import { expect, test } from 'vitest'
-import { block, failure, until, within } from '../support/deadline.ts'
+import { block, failure, refused, until, within } from '../support/deadline.ts'
 import { create, open } from '../support/managers.ts'
+import { range } from '../support/range.ts'
 import { collect, openStreams, StreamWords } from './support/streams.ts'
 
 const one = PartitionConfig.single()
@@ -70,8 +71,8 @@ test('streams side by side on one partition, each read slowly, are all complete'
     }
     return next
   }
-  const counts = await within(Promise.all(Array.from({ length: 60 }, (_, i) => read(i))), 'streams')
-  expect(counts).toEqual(Array.from({ length: 60 }, (_, i) => 1_500 + i))
+  const counts = await within(Promise.all(range(60).map((i) => read(i))), 'streams')
+  expect(counts).toEqual(range(60).map((i) => 1_500 + i))
   expect(words.open).toBe(0)
 })
 
@@ -84,10 +85,10 @@ test.each([1, 4])(
       concurrencyPerPartition,
     })
     const text = 'c'.repeat(900)
-    const streams = Array.from({ length: 4 }, () =>
+    const streams = range(4).map(() =>
       collect(manager.stream('query', 'numbers', { count: 600, bytes: 1_500 })),
     )
-    const commands = Array.from({ length: 2_000 }, (_, i) => manager.run('echo', { i, text }))
+    const commands = range(2_000).map((i) => manager.run('echo', { i, text }))
     await new Promise((resolve) => setTimeout(resolve, 20))
     block(100)
     for (const values of await within(Promise.all(streams), 'all streams')) {
@@ -202,7 +203,7 @@ test.each([
   [3, 'iterated by nobody'],
   [1, 'awaited'],
 ] as const)(
-  'close ends a stalled stream at once (concurrency %i, %s)',
+  'close ends a stalled stream (%i at once, %s)',
   async (concurrencyPerPartition, how) => {
     const words = new StreamWords()
     const manager = create('streams.js', {
@@ -222,9 +223,7 @@ test.each([
     expect(values).toEqual(Array.from(values, (_, i) => i + 1))
     expect(error).toMatchObject({ name: 'ClosedError' })
     expect(words.ended).toBe(1)
-    expect(await failure(manager.stream('query', 'list', [1]).next(), 'closed')).toMatchObject({
-      code: 'CORELANE_CLOSED',
-    })
+    await refused(manager.stream('query', 'list', [1]).next(), 'CORELANE_CLOSED')
   },
 )
 

@@ -133,20 +133,17 @@ test('a command is a span in the trace of its request, and its run one below it'
   })
 })
 
-test.each(['sync', 'later'])(
-  'a span of the handler %s is below the span of its run',
-  async (type) => {
-    const manager = await open('traced.js', options)
-    await inRequest(() => within(manager.submit('lane', type, 1), 'the command'))
-    const main = mainSpans()
-    const thread = await threadSpans(manager)
-    const run = named(thread, `process ${type}`)
-    expect(main.map(({ name }) => name)).not.toContain(`process ${type}`)
-    expect(run.parent).toBe(named(main, `send ${type}`).id)
-    expect(named(thread, 'child')).toMatchObject({ parent: run.id, traceId: run.traceId })
-    expect(run.traceId).toBe(named(main, 'request').traceId)
-  },
-)
+test.each(['sync', 'later'])('a span of handler %s is below that of its run', async (type) => {
+  const manager = await open('traced.js', options)
+  await inRequest(() => within(manager.submit('lane', type, 1), 'the command'))
+  const main = mainSpans()
+  const thread = await threadSpans(manager)
+  const run = named(thread, `process ${type}`)
+  expect(main.map(({ name }) => name)).not.toContain(`process ${type}`)
+  expect(run.parent).toBe(named(main, `send ${type}`).id)
+  expect(named(thread, 'child')).toMatchObject({ parent: run.id, traceId: run.traceId })
+  expect(run.traceId).toBe(named(main, 'request').traceId)
+})
 
 test('a handler that is traced knows its command by the id that it was given', async () => {
   const manager = await open('traced.js', options)

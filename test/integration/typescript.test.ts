@@ -103,13 +103,11 @@ test.each([
   expect(await run(projectWithTools(MORE), ...args)).toBe('hello you')
 })
 
-test.each(['forks', 'threads'])(
-  'vitest with its pool "%s" finds and loads the source',
-  async (pool) => {
-    const folder = projectWithTools({
-      ...MORE,
-      'vitest.config.ts': 'export default {}',
-      'app.test.ts': `
+test.each(['forks', 'threads'])('vitest in pool "%s" finds and loads the source', async (pool) => {
+  const folder = projectWithTools({
+    ...MORE,
+    'vitest.config.ts': 'export default {}',
+    'app.test.ts': `
       import { QueueManager } from 'corelane'
       import { expect, test } from 'vitest'
       test('greets', async () => {
@@ -119,11 +117,10 @@ test.each(['forks', 'threads'])(
         expect(await manager.run('greet', { name: 'you' })).toBe('hello you')
         await manager.close()
       })`,
-    })
-    const vitest = join(require.resolve('vitest/package.json'), '../vitest.mjs')
-    expect(await run(folder, vitest, 'run', '--pool', pool, '--no-color')).toContain('1 passed')
-  },
-)
+  })
+  const vitest = join(require.resolve('vitest/package.json'), '../vitest.mjs')
+  expect(await run(folder, vitest, 'run', '--pool', pool, '--no-color')).toContain('1 passed')
+})
 
 test('without tsx the source loads where node strips types; else the error says what to do', async () => {
   const said = await run(projectWithout(TYPES), 'app.mjs')

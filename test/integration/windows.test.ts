@@ -9,6 +9,7 @@ import { PartitionConfig, RateLimitConfig } from 'corelane'
 import { expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
 import { moduleOf, open } from '../support/managers.ts'
+import { range } from '../support/range.ts'
 
 /** Handlers that log their payload when they start, and wait at a gate that the test opens. */
 const LOGGED = moduleOf(`
@@ -88,22 +89,19 @@ test('commands of a lane at its maximum that were aborted keep no slot from othe
   expect(await within(manager.submit('fast', 'echo', 2), 'the other lane')).toBe(2)
 })
 
-test.each([1, 10, 500])(
-  '%i commands behind a busy key keep no other key waiting',
-  async (count) => {
-    const manager = await open('nesting.js', {
-      partitions: PartitionConfig.hash(1),
-      concurrencyPerPartition: 8,
-      closeTimeoutMs: 50,
-    })
-    // Known to take a while, so that few fill a window.
-    for (let i = 0; i < 3; i++) await within(manager.submit('query', 'wait', 20), 'first runs')
-    forgotten(manager.submit('query', 'wait', 600_000, { key: 'a' }))
-    for (let i = 0; i < count; i++) forgotten(manager.submit('query', 'wait', 20, { key: 'a' }))
-    const others = ['b', 'c', 'd'].map((key) => manager.submit('query', 'wait', 20, { key }))
-    await within(Promise.all([...others, manager.submit('prompt', 'echo')]), 'other keys and lanes')
-  },
-)
+test.each([1, 10, 500])('%i commands behind a busy key keep no other key back', async (count) => {
+  const manager = await open('nesting.js', {
+    partitions: PartitionConfig.hash(1),
+    concurrencyPerPartition: 8,
+    closeTimeoutMs: 50,
+  })
+  // Known to take a while, so that few fill a window.
+  for (let i = 0; i < 3; i++) await within(manager.submit('query', 'wait', 20), 'first runs')
+  forgotten(manager.submit('query', 'wait', 600_000, { key: 'a' }))
+  for (let i = 0; i < count; i++) forgotten(manager.submit('query', 'wait', 20, { key: 'a' }))
+  const others = ['b', 'c', 'd'].map((key) => manager.submit('query', 'wait', 20, { key }))
+  await within(Promise.all([...others, manager.submit('prompt', 'echo')]), 'other keys and lanes')
+})
 
 test('large payloads of a lane at its maximum keep no other limited lane waiting', async () => {
   const manager = await open('nesting.js', {
@@ -139,7 +137,7 @@ test.each([
   release()
   await within(Promise.all(all), 'all commands')
   expect(order().slice(0, 3)).toEqual([9001, 9002, 9003])
-  expect(order().slice(3)).toEqual(Array.from({ length: 800 }, (_, index) => index + 1))
+  expect(order().slice(3)).toEqual(range(800).map((index) => index + 1))
 })
 
 test('an urgent command of a busy key starts before others of that key', async () => {
@@ -153,7 +151,7 @@ test('an urgent command of a busy key starts before others of that key', async (
   release()
   await within(Promise.all(all), 'all commands')
   expect(order().slice(0, 2)).toEqual([9000, 9001])
-  expect(order().slice(2)).toEqual(Array.from({ length: 300 }, (_, index) => index + 1))
+  expect(order().slice(2)).toEqual(range(300).map((index) => index + 1))
 })
 
 test('with one partition a reload keeps the order around a command that cannot be sent again', async () => {
@@ -212,12 +210,9 @@ test.runIf(hasDate)('a maximum holds beside threads that native code keeps', asy
     lanes: { a: { maxConcurrency: 2, timeoutMs: 100 }, b: {} },
     timeoutGraceMs: 10,
   })
-  const runs = Array.from({ length: 5 }, () => manager.submit('a', 'native', { file, tag: 'a' }))
+  const runs = range(5).map(() => manager.submit('a', 'native', { file, tag: 'a' }))
   runs.forEach(forgotten)
-  await until(
-    () => manager.stats().partitions.some(({ terminating }) => terminating > 0),
-    'a time-out',
-  )
+  await until(() => manager.stats().partitions.some(({ terminating }) => terminating > 0), 'it')
   // Other lanes run on the replacements meanwhile.
   expect(await within(manager.submit('b', 'echo', 1), 'the other lane')).toBe(1)
   await within(Promise.allSettled(runs), 'all runs')
@@ -232,7 +227,7 @@ test.runIf(hasDate)('a key is held until the thread of its run has ended', async
     partitions: PartitionConfig.hash(1),
     timeoutGraceMs: 10,
   })
-  const calls = Array.from({ length: 3 }, () =>
+  const calls = range(3).map(() =>
     manager.submit('query', 'native', { file, tag: 'k' }, { key: 'k', timeoutMs: 100 }),
   )
   calls.forEach(forgotten)
@@ -252,11 +247,11 @@ test('short commands of a busy key pass no long one that waits before them', asy
   for (let i = 0; i < 5; i++) await within(manager.submit('query', 'wait', 20), 'a long one')
   for (let i = 0; i < 40; i++) await within(manager.submit('query', 'echo', 1), 'a short one')
   const order: number[] = []
-  const all = Array.from({ length: 60 }, async (_, index) => {
+  const all = range(60).map(async (index) => {
     const type = index % 3 === 0 ? 'wait' : 'echo'
     await manager.submit('query', type, 10, { key: 'k' })
     order.push(index)
   })
   await within(Promise.all(all), 'all commands of the key')
-  expect(order).toEqual(Array.from({ length: 60 }, (_, index) => index))
+  expect(order).toEqual(range(60))
 })

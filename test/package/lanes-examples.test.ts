@@ -11,6 +11,7 @@ import { within } from '../support/deadline.ts'
 import { describeWithTools } from '../support/locked-packages.ts'
 import { moduleOf } from '../support/managers.ts'
 import { PAGE_TOOLS } from '../support/pages.ts'
+import { range } from '../support/range.ts'
 
 let corelane: typeof import('corelane')
 
@@ -43,7 +44,7 @@ async function startsOf(lane: unknown, count: number): Promise<number[]> {
   const manager = corelane.QueueManager.create({ handlers, lanes: { lane: lane as LaneConfig } })
   try {
     await within(manager.start(), 'start')
-    const all = Array.from({ length: count }, () => manager.submit('lane', 'stamp'))
+    const all = range(count).map(() => manager.submit('lane', 'stamp'))
     const starts = (await within(Promise.all(all), 'the commands')) as number[]
     return starts.sort((a, b) => a - b)
   } finally {
@@ -51,9 +52,15 @@ async function startsOf(lane: unknown, count: number): Promise<number[]> {
   }
 }
 
-const boostOf = (lane: unknown) => (lane as LaneConfig).priorityBoost as PriorityBoostConfig
-
 type Check = (names: Names, manager: QueueManager) => Promise<void> | void
+
+/** The lane has the boost that the page names. */
+const boosted =
+  (make: (forms: typeof PriorityBoostConfig) => PriorityBoostConfig): Check =>
+  async ({ lane }) => {
+    expect((lane as LaneConfig).priorityBoost).toEqual(make(corelane.PriorityBoostConfig))
+    expect(await startsOf(lane, 10)).toHaveLength(10)
+  }
 
 const checks: Record<string, Check> = {
   first: ({ thumbnail }) => expect(thumbnail).toEqual({ width: 320, height: 240 }),
@@ -91,45 +98,13 @@ const checks: Record<string, Check> = {
   },
   concurrency: async (_names, manager) => {
     await within(manager.start(), 'start')
-    const pages = Array.from({ length: 30 }, (_, i) => `/${i}`)
+    const pages = range(30).map((i) => `/${i}`)
     const fetched = await within(manager.submitMany('web', 'fetchPage', pages), 'the pages')
     expect(fetched).toEqual(pages.map((path) => `page of ${path}`))
   },
-  standard: async ({ lane }) => {
-    expect(boostOf(lane)).toMatchObject({
-      deadlineMs: 60_000,
-      steps: [
-        { afterMs: 15_000, by: 1 },
-        { afterMs: 30_000, by: 2 },
-        { afterMs: 45_000, by: 3 },
-        { afterMs: 54_000, by: 4 },
-      ],
-    })
-    expect(await startsOf(lane, 10)).toHaveLength(10)
-  },
-  aggressive: async ({ lane }) => {
-    expect(boostOf(lane)).toMatchObject({
-      deadlineMs: 30_000,
-      steps: [
-        { afterMs: 6_000, by: 2 },
-        { afterMs: 12_000, by: 4 },
-        { afterMs: 18_000, by: 6 },
-        { afterMs: 24_000, by: 8 },
-      ],
-    })
-    expect(await startsOf(lane, 10)).toHaveLength(10)
-  },
-  custom: async ({ lane }) => {
-    expect(boostOf(lane)).toMatchObject({
-      deadlineMs: 120_000,
-      steps: [
-        { afterMs: 30_000, by: 1 },
-        { afterMs: 60_000, by: 2 },
-        { afterMs: 90_000, by: 3 },
-      ],
-    })
-    expect(await startsOf(lane, 10)).toHaveLength(10)
-  },
+  standard: boosted((forms) => forms.standard(60_000)),
+  aggressive: boosted((forms) => forms.aggressive(30_000)),
+  custom: boosted((forms) => forms.custom(120_000, [30_000, 60_000, 90_000])),
   deadlines: (_names, manager) => {
     const { live, report } = manager.stats().lanes
     expect([live!.completed, report!.completed]).toEqual([1, 1])
@@ -189,18 +164,15 @@ describeWithTools(PAGE_TOOLS, () => {
     corelane = createRequire(join(PAGE_TOOLS, 'package.json'))('corelane')
   })
 
-  test.each(examples)(
-    'the example "$name" runs and does what the page says',
-    async ({ name, code }) => {
-      const names = await run(code)
-      const manager = names.manager as QueueManager
-      try {
-        await checks[name]!(names, manager)
-      } finally {
-        await manager?.close()
-      }
-    },
-  )
+  test.each(examples)('the example "$name" does what the page says', async ({ name, code }) => {
+    const names = await run(code)
+    const manager = names.manager as QueueManager
+    try {
+      await checks[name]!(names, manager)
+    } finally {
+      await manager?.close()
+    }
+  })
 
   test('the page says what the code calls the events and their members', () => {
     const named = [...page.matchAll(/^\| `(queue\.[a-z._]+)` \|/gm)].map(([, event]) => event)

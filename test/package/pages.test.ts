@@ -10,6 +10,7 @@ import { afterAll, afterEach, expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
 import { describeWithTools } from '../support/locked-packages.ts'
 import { makeFolder, PAGE_TOOLS, writeFiles } from '../support/pages.ts'
+import { range } from '../support/range.ts'
 
 const running = new Set<ChildProcess>()
 
@@ -95,7 +96,7 @@ describeWithTools(PAGE_TOOLS, () => {
 
     // Clients that leave make room again, though the handlers have seconds of work before them.
     const leaving = new AbortController()
-    const gone = Array.from({ length: 20 }, () =>
+    const gone = range(20).map(() =>
       ask(`${url}/digest?rounds=100000`, leaving.signal).catch((error) => error.code),
     )
     const refused = await within(askUntil(`${url}/digest`, 503), 'overload')

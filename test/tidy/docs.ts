@@ -5,6 +5,7 @@
 import { posix } from 'node:path'
 import type { ErrorRow } from '../../src/base/errors.ts'
 import type { OptionRules } from '../../src/base/options.ts'
+import { range } from '../support/range.ts'
 
 interface Section {
   readonly title: string
@@ -13,7 +14,7 @@ interface Section {
 
 function sectionsOf(markdown: string): Section[] {
   const parts = markdown.split(/^## +(.+)$/m).slice(1)
-  return Array.from({ length: parts.length / 2 }, (_, i) => ({
+  return range(parts.length / 2).map((i) => ({
     title: (parts[2 * i] as string).trim(),
     body: parts[2 * i + 1] as string,
   }))

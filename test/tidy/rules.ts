@@ -2,6 +2,7 @@
 // `file:line: X is banned here, use Y`. The tables are the rules; the functions only apply them.
 
 import { posix } from 'node:path'
+import { range } from '../support/range.ts'
 import { lineAt, type Scan, type StringLiteral, scan } from './scan.ts'
 
 /** A file of the project, its path relative to the root. */
@@ -482,7 +483,7 @@ export function atomicTags(files: readonly SourceFile[]): string[] {
     }
     for (const match of code.matchAll(ATOMIC_EFFECT)) {
       const line = lineAt(code, match.index)
-      const reach = Array.from({ length: TAG_REACH_LINES + 1 }, (_, above) => line - above)
+      const reach = range(TAG_REACH_LINES + 1).map((above) => line - above)
       if (!reach.some((near) => tagLines.has(near))) {
         problems.push(
           banned(
