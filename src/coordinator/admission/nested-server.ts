@@ -143,6 +143,10 @@ export class NestedServer implements NestedRequests {
   async #run(from: Incarnation, command: NestedSubmit): Promise<unknown> {
     const intake = this.#intake
     const graph = this.#graph
+    // A command that a handler waits for may have failed and given its run away, perhaps to this
+    // handler, and needs another for its retry.
+    for (const { results } of this.#partitions)
+      while ((results?.drain() ?? 0) > 0) this.#events.acted()
     const parent = from.window.commandOf(command.parent)
     // The caller of its handler has gone, so its wait holds up no other command.
     if (parent === undefined) throw laneError('CORELANE_ABORTED', { stage: 'submitted' })

@@ -15,10 +15,14 @@ function serverOfTwo(runs = 1) {
     hasWaiting: false,
     window: undefined,
     retiring: undefined as unknown,
+    results: undefined as { drain(): number } | undefined,
   }))
   const ended = new Set<number>()
   const detached = new Set<number>()
-  const made = { home: -1, laneIndex: 0, key: undefined, extras: undefined }
+  /** When the commands that handlers wait for have started. */
+  const child = { startedAtMs: 0 }
+  const holder = { startOf: () => child.startedAtMs }
+  const made = { home: -1, laneIndex: 0, key: undefined, isBound: true, holder, slot: 0 }
   const threads: Incarnation[] = []
   let acts = 0
   const server = new NestedServer(
@@ -52,7 +56,7 @@ function serverOfTwo(runs = 1) {
     const from = threads.at(-1)!
     handles[from.partition]!.retiring = from
   }
-  return { server, submit, held, end, detach, retire, acts: () => acts }
+  return { server, submit, held, end, detach, retire, handles, child, acts: () => acts }
 }
 
 test('the last run of all is held by no handler that waits, and its submit is refused', async () => {
@@ -93,4 +97,20 @@ test('a thread that was taken over from holds no run of its partition', () => {
   expect(held()).toEqual([false, false])
   void submit(1, 2)
   expect(held()).toEqual([false, true])
+})
+
+test('a command that has failed and runs again needs a run, though its result was not taken', async () => {
+  const { submit, handles, child } = serverOfTwo()
+  void submit(0, 1)
+  child.startedAtMs = 1
+  // It ran on the other partition, whose run the next handler has got.
+  let isTaken = false
+  const drain = () => {
+    if (isTaken) return 0
+    isTaken = true
+    child.startedAtMs = 0
+    return 1
+  }
+  handles[1]!.results = { drain }
+  expect(await submit(1, 2)).toMatchObject({ ok: false })
 })
