@@ -60,7 +60,7 @@ function commandsOn(open: (leaseMs?: number) => Promise<LeasedQueue>): void {
     const queue = await open()
     const worker = await openWorker(queue, {
       partitions: PartitionConfig.roundRobin(2),
-      timeoutGraceMs: 50,
+      timeoutGraceMs: 500,
       lanes: { prompt: {}, once: { retry: { retries: 5, delayMs: 1 } } },
     })
     return { queue, submitter: openSubmitter(queue), ...worker }
@@ -188,7 +188,7 @@ function commandsOn(open: (leaseMs?: number) => Promise<LeasedQueue>): void {
   })
 
   test('the next of a key starts once a run has stopped whose cancel was not heard', async () => {
-    const queue = await open(1500)
+    const queue = await open(5000)
     const partitions = PartitionConfig.roundRobin(2)
     const { ledger } = await openWorker(deaf(queue), { partitions, concurrencyPerPartition: 2 })
     const submitter = openSubmitter(queue)
