@@ -21,20 +21,22 @@
 // One that comes while nothing waits, of a group below its limits, goes by. Where no group is ever
 // limited released commands hold nothing: groups are known only while something of theirs waits.
 
+import { RenewedMap } from '../base/renewed-map.ts'
 import { COMMAND_RULES } from '../model/command.ts'
 import { type GroupPlan, rankOf, type SharedLanePlan } from '../model/lane.ts'
 import type { GroupMetrics } from '../model/metrics.ts'
-import { type GroupRate, groupRatesOf } from './group-rate.ts'
+import { type GroupRate, groupRateOf } from './group-rate.ts'
 import {
-  type Flow,
-  Group,
+  Flows,
   type GroupItem,
   type GroupSeat,
+  GroupState,
+  NONE,
   Ring,
   restore,
   SeatState,
 } from './group-ring.ts'
-import { IndexedHeap } from './indexed-heap.ts'
+import { type HeapPlace, IndexedHeap } from './indexed-heap.ts'
 import { LaneQueue } from './lane-queue.ts'
 
 const PRIORITY = COMMAND_RULES.priority.default as number
@@ -48,6 +50,12 @@ const IDLE_MAX = 16_384
 /** More commands that left than this, and than wait, are let go of. */
 const LEFT_MAX = 64
 
+/** When to look at a group again, at the latest. */
+interface Wake extends HeapPlace {
+  readonly group: number
+  atMs: number
+}
+
 /** The waiting commands of one lane that have a group. */
 export class GroupQueue<T extends GroupItem> {
   #lane: SharedLanePlan
@@ -56,25 +64,27 @@ export class GroupQueue<T extends GroupItem> {
   readonly isOpen: boolean
   /** Of released commands. */
   #rank: number
-  readonly #rings: readonly Ring<T>[]
+  readonly #flows = new Flows<T>()
+  readonly #rings: readonly Ring[]
   readonly #costOf: (item: T) => number
   readonly #startOf: (item: T) => number
-  readonly #groups = new Map<string, Group<T>>()
-  readonly #wakes = new IndexedHeap<Group<T>>(
-    (a, b) => a.wakeAtMs < b.wakeAtMs,
-    (group) => group.inHeap!,
+  readonly #groups = new RenewedMap<string, number>()
+  readonly #wakes = new IndexedHeap<Wake>(
+    (a, b) => a.atMs < b.atMs,
+    (wake) => wake,
   )
+  /** By group; those in the heap. */
+  readonly #wakeOf = new RenewedMap<number, Wake>()
   #size = 0
   /** Groups that hold nothing. */
   #idleCount = 0
   /** When to forget some of those; 0: to be decided at the next look. */
   #sweepAtMs = Number.POSITIVE_INFINITY
-  /** Makes the rate of a group; undefined if there is none. */
-  #rateOf: (() => GroupRate) | undefined
+  #rate: GroupRate | undefined
   /** Released items whose start is not known, in no order; kept where there is a rate. */
   readonly #pending: T[] = []
   /** Groups to look at next time, since the clock matters to them. */
-  readonly #due: Group<T>[] = []
+  readonly #due: number[] = []
 
   /**
    * @param plan - What its lane promises each group.
@@ -95,9 +105,9 @@ export class GroupQueue<T extends GroupItem> {
     this.#plan = plan
     const isLimited = plan.rate !== undefined || plan.concurrency !== Number.POSITIVE_INFINITY
     this.isOpen = isFixed && !isLimited
-    this.#rateOf = groupRatesOf(plan.rate)
+    this.#rate = groupRateOf(plan.rate, this.#flows)
     this.#rank = rankOf(lane.priority, PRIORITY)
-    this.#rings = Array.from({ length: places }, () => new Ring<T>())
+    this.#rings = Array.from({ length: places }, () => new Ring(this.#flows))
     this.#costOf = costOf
     this.#startOf = startOf
   }
@@ -127,7 +137,7 @@ export class GroupQueue<T extends GroupItem> {
   /** When a group may release something, or be forgotten, by the clock alone. */
   get changesAtMs(): number {
     if (this.#due.length > 0) return Number.NEGATIVE_INFINITY
-    return Math.min(this.#wakes.peek()?.wakeAtMs ?? Number.POSITIVE_INFINITY, this.#sweepAtMs)
+    return Math.min(this.#wakes.peek()?.atMs ?? Number.POSITIVE_INFINITY, this.#sweepAtMs)
   }
 
   /**
@@ -139,17 +149,18 @@ export class GroupQueue<T extends GroupItem> {
    */
   offer(item: T, place: number, nowMs: number): void {
     const { seat } = item
+    const flows = this.#flows
     const group = this.#enter(this.#groups.get(seat.group), seat.group, place)
-    const flow = group.flowAt(place)
+    const flow = flows.at(group, place)
     restore(item)
     this.#rings[place]!.arrive(item.sequence)
-    seat.keeper = flow
+    seat.keeper = this
+    seat.flow = flow
     seat.state = SeatState.WAITING
     this.#size++
-    group.waiting++
-    flow.live++
+    flows.waiting[group]!++
     this.#store(flow, item, nowMs)
-    if (flow.live === 1) this.#reconsider(group, nowMs)
+    if (++flows.live[flow]! === 1) this.#reconsider(group, nowMs)
   }
 
   /** Whether the clock decides when groups go on. */
@@ -171,27 +182,24 @@ export class GroupQueue<T extends GroupItem> {
     if (!this.#rings[place]!.follows(item.sequence)) return false
     seat.state = SeatState.RELEASED
     if (this.isOpen) return true
-    const group = this.#enter(known, seat.group, place)
-    seat.keeper = group.flowAt(place)
-    this.#count(group, item)
+    seat.keeper = this
+    this.#count(this.#enter(known, seat.group, place), item)
     return true
   }
 
   /** Takes other terms from now on. Starts that count for a rate are forgotten if that changes. */
   replan(lane: SharedLanePlan, plan: GroupPlan, nowMs: number): void {
     const waiting = this.#rings.map((_, place) => this.takeAll(place, nowMs))
-    const { rate } = plan
-    const isSameRate = isSame(rate, this.#plan.rate)
-    if (!isSameRate) this.#rateOf = groupRatesOf(rate)
+    const isSameRate = isSame(plan.rate, this.#plan.rate)
+    const before = this.#rate
+    if (!isSameRate) this.#rate = groupRateOf(plan.rate, this.#flows)
     this.#lane = lane
     this.#plan = plan
     this.#rank = rankOf(lane.priority, PRIORITY)
-    for (const group of this.#groups.values()) {
-      group.weight = plan.weights.get(group.name) ?? 1
-      if (isSameRate) continue
-      if (group.inHeap !== undefined) this.#wakes.remove(group)
-      group.limit(this.#rateOf?.())
-      if (!group.isIdle) this.#reconsider(group, nowMs)
+    for (const group of isSameRate ? [] : this.#groups.values()) {
+      before?.forget(group)
+      this.#unwake(group)
+      this.#reconsider(group, nowMs)
     }
     for (const [place, items] of waiting.entries()) {
       items.sort((a, b) => a.sequence - b.sequence)
@@ -201,17 +209,20 @@ export class GroupQueue<T extends GroupItem> {
 
   /** Looks at groups whose moment has come. Call it before {@link GroupQueue.next}. */
   advance(nowMs: number): void {
+    const flows = this.#flows
     if (this.#sweepAtMs <= nowMs) this.#sweep(nowMs)
     for (const group of this.#due) {
-      group.isDue = false
+      if (flows.state[group] !== GroupState.DUE) continue
+      flows.state[group] = GroupState.BUSY
       this.#reconsider(group, nowMs)
     }
     this.#due.length = 0
     let hasNoted = false
-    for (let group = this.#wakes.peek(); group !== undefined; group = this.#wakes.peek()) {
-      if (group.wakeAtMs > nowMs) return
-      this.#wakes.remove(group)
-      if (group.pending > 0 && !hasNoted) {
+    for (let wake = this.#wakes.peek(); wake !== undefined; wake = this.#wakes.peek()) {
+      const { group, atMs } = wake
+      if (atMs > nowMs) return
+      this.#unwake(group)
+      if (flows.pending[group]! > 0 && !hasNoted) {
         this.#noteStarts()
         hasNoted = true
       }
@@ -225,15 +236,16 @@ export class GroupQueue<T extends GroupItem> {
    * @returns Undefined if no group may release anything there.
    */
   next(place: number, nowMs: number): T | undefined {
+    const { deficit, hasTurn, group } = this.#flows
     const ring = this.#rings[place]!
     for (;;) {
       const flow = ring.first
-      if (flow === undefined) return undefined
-      if (!flow.hasTurn) ring.begin(flow)
+      if (flow === NONE) return undefined
+      if (!hasTurn[flow]) ring.begin(flow, this.#weightOf(group[flow]!))
       const cost = this.#costOf(this.#peek(flow, nowMs))
       ring.dearest = Math.max(ring.dearest, cost)
-      if (cost <= flow.deficit) {
-        flow.deficit -= cost
+      if (cost <= deficit[flow]!) {
+        deficit[flow]! -= cost
         return this.#release(flow, nowMs)
       }
       ring.pass(flow)
@@ -248,38 +260,35 @@ export class GroupQueue<T extends GroupItem> {
    */
   giveBack(item: T, place: number, cost: number): void {
     const { seat } = item
-    const flow = this.#groups.get(seat.group)?.flowAt(place)
-    if (flow?.hasTurn) flow.deficit += cost
+    const { deficit, hasTurn } = this.#flows
+    const flow = this.#flows.find(this.#groups.get(seat.group) ?? NONE, place)
+    if (hasTurn[flow]) deficit[flow]! += cost
     seat.leave()
     restore(item)
   }
 
   /** Takes all items that wait at a place, those of each group in order. */
   takeAll(place: number, nowMs: number): T[] {
+    const flows = this.#flows
     const taken: T[] = []
     for (const group of this.#groups.values()) {
-      const flow = group.flowAt(place)
-      const hadSome = flow.live > 0
-      while (flow.live > 0) {
+      const flow = flows.find(group, place)
+      if (flow === NONE || flows.live[flow] === 0) continue
+      while (flows.live[flow]! > 0) {
         const item = this.#take(flow, nowMs)
         this.#rings[place]!.depart()
         item.seat.state = SeatState.FREE
         item.seat.keeper = undefined
         taken.push(item)
       }
-      if (hadSome) this.#reconsider(group, nowMs)
+      this.#reconsider(group, nowMs)
     }
     return taken
   }
 
   /** The oldest item of each group at least, in no particular order. */
   *oldest(): Generator<T> {
-    for (const group of this.#groups.values()) {
-      for (const { only, queue } of [group, ...(group.others ?? [])]) {
-        if (only !== undefined) yield only
-        if (queue !== undefined) yield* queue.oldest()
-      }
-    }
+    for (const group of this.#groups.values()) yield* this.#oldestOf(group)
   }
 
   /**
@@ -288,89 +297,103 @@ export class GroupQueue<T extends GroupItem> {
    * @param count - How many at most.
    */
   longestWaiting(count: number, nowMs: number): GroupMetrics[] {
-    const found: { group: Group<T>; sinceMs: number }[] = []
+    const { name, waiting, released } = this.#flows
+    const found: { group: number; sinceMs: number }[] = []
     for (const group of this.#groups.values()) {
-      if (group.waiting === 0) continue
+      if (waiting[group] === 0) continue
       let sinceMs = Number.POSITIVE_INFINITY
-      group.eachFlow(({ only, queue }) => {
-        if (only !== undefined) sinceMs = Math.min(sinceMs, only.seat.sinceMs)
-        for (const { seat } of queue?.oldest() ?? []) {
-          if (seat.state === SeatState.WAITING) sinceMs = Math.min(sinceMs, seat.sinceMs)
-        }
-      })
+      for (const { seat } of this.#oldestOf(group)) {
+        if (seat.state === SeatState.WAITING) sinceMs = Math.min(sinceMs, seat.sinceMs)
+      }
       if (found.length === count && sinceMs >= found[count - 1]!.sinceMs) continue
       const at = found.findIndex((other) => sinceMs < other.sinceMs)
       found.splice(at < 0 ? found.length : at, 0, { group, sinceMs })
       found.length = Math.min(found.length, count)
     }
-    return found.map(({ group: { name, waiting, released }, sinceMs }) => {
+    return found.map(({ group, sinceMs }) => {
       const oldestMs = sinceMs === Number.POSITIVE_INFINITY ? 0 : Math.max(0, nowMs - sinceMs)
-      return { group: name, queued: waiting, released, oldestMs }
+      return { group: name[group]!, queued: waiting[group]!, released: released[group]!, oldestMs }
     })
   }
 
   /** @internal */
-  started(group: Group<T>, seat: GroupSeat, atMs: number): void {
+  started(seat: GroupSeat, atMs: number): void {
     seat.state = SeatState.STARTED
-    this.#uncount(group, seat)
-    group.rate?.started(atMs)
+    this.#uncount(seat)
+    this.#rate?.started(seat.flow, atMs)
   }
 
   /** @internal */
-  leave(flow: Flow<T>, seat: GroupSeat, startedAtMs: number): void {
-    const { group } = flow
+  leave(seat: GroupSeat, startedAtMs: number): void {
+    const flows = this.#flows
+    const { flow } = seat
+    const group = flows.group[flow]!
     if (seat.state === SeatState.WAITING) {
       seat.state = SeatState.FREE
       this.#size--
-      group.waiting--
-      this.#rings[flow.place]!.depart()
-      if (--flow.live === 0) this.#clear(flow)
+      flows.waiting[group]!--
+      this.#rings[flows.place[flow]!]!.depart()
+      if (--flows.live[flow]! === 0) this.#clear(flow)
       else this.#purge(flow)
     } else {
       if (startedAtMs > 0) seat.started(startedAtMs)
-      this.#uncount(group, seat)
-      group.released--
+      this.#uncount(seat)
+      flows.released[group]!--
       seat.state = SeatState.FREE
     }
     seat.keeper = undefined
-    if (group.rate === undefined) this.#reconsider(group, 0)
-    else if (!group.isDue && (group.waiting > 0 || group.released === 0)) {
-      group.isDue = true
+    const holdsNothing = flows.waiting[group] === 0 && flows.released[group] === 0
+    // Without a look at the clock: it may rest while starts still count for its rate.
+    if (holdsNothing && this.#idleCount < IDLE_MAX) this.#idle(group)
+    else if (this.#rate === undefined) this.#reconsider(group, 0)
+    else if (
+      flows.state[group] === GroupState.BUSY &&
+      (holdsNothing || flows.waiting[group]! > 0)
+    ) {
+      flows.state[group] = GroupState.DUE
       this.#due.push(group)
     }
   }
 
   /** The group of a name, which holds something from now on. */
-  #enter(known: Group<T> | undefined, name: string, place: number): Group<T> {
+  #enter(known: number | undefined, name: string, place: number): number {
     if (known === undefined) {
-      const weight = this.#plan.weights.get(name) ?? 1
-      const group = new Group<T>(this, name, place, weight, this.#rateOf?.())
+      const group = this.#flows.add(name, place)
       this.#groups.set(name, group)
       return group
     }
-    if (known.isIdle) {
-      known.isIdle = false
+    const { state } = this.#flows
+    if (state[known]! >= GroupState.IDLE) {
+      state[known] = GroupState.BUSY
       this.#idleCount--
     }
     return known
   }
 
+  #weightOf(group: number): number {
+    const { weights } = this.#plan
+    return weights.size === 0 ? 1 : (weights.get(this.#flows.name[group]!) ?? 1)
+  }
+
   /** When a group may release one more, as far as is known; Infinity: once one of it has ended. */
-  #allowedAtMs({ rate, released, pending }: Group<T>, nowMs: number): number {
-    if (released >= this.#plan.concurrency) return Number.POSITIVE_INFINITY
-    return rate === undefined ? nowMs : rate.nextAtMs(nowMs, pending)
+  #allowedAtMs(group: number, nowMs: number): number {
+    const { released, pending } = this.#flows
+    if (released[group]! >= this.#plan.concurrency) return Number.POSITIVE_INFINITY
+    return this.#rate === undefined ? nowMs : this.#rate.nextAtMs(group, nowMs, pending[group]!)
   }
 
   /** Counts an item that has its turn: it may start at any moment. */
-  #count(group: Group<T>, item: T): void {
-    group.released++
-    if (group.rate === undefined) return
-    group.pending++
-    item.seat.at = this.#pending.push(item) - 1
+  #count(group: number, item: T): void {
+    const { seat } = item
+    seat.flow = group
+    this.#flows.released[group]!++
+    if (this.#rate === undefined) return
+    this.#flows.pending[group]!++
+    seat.at = this.#pending.push(item) - 1
   }
 
   /** The start of a released item is known, or never comes. */
-  #uncount(group: Group<T>, seat: GroupSeat): void {
+  #uncount(seat: GroupSeat): void {
     const { at } = seat
     if (at < 0) return
     const last = this.#pending.pop()!
@@ -379,7 +402,7 @@ export class GroupQueue<T extends GroupItem> {
       last.seat.at = at
     }
     seat.at = -1
-    group.pending--
+    this.#flows.pending[seat.flow]!--
   }
 
   /** Counts the starts of released items that have become known, of all groups and in order. */
@@ -393,43 +416,59 @@ export class GroupQueue<T extends GroupItem> {
     for (const { seat, atMs } of starts) seat.started(atMs)
   }
 
-  #store(flow: Flow<T>, item: T, nowMs: number): void {
-    if (flow.queue !== undefined) flow.queue.offer(item, nowMs)
-    else if (flow.only === undefined) flow.only = item
+  #store(flow: number, item: T, nowMs: number): void {
+    const { only, queue } = this.#flows
+    const known = queue[flow]
+    const alone = only[flow]
+    if (known !== undefined) known.offer(item, nowMs)
+    else if (alone === undefined) only[flow] = item
     else {
-      flow.queue = new LaneQueue<T>(this.#lane)
-      flow.queue.offer(flow.only, nowMs)
-      flow.queue.offer(item, nowMs)
-      flow.only = undefined
+      const both = new LaneQueue<T>(this.#lane)
+      both.offer(alone, nowMs)
+      both.offer(item, nowMs)
+      queue[flow] = both
+      only[flow] = undefined
+    }
+  }
+
+  /** The oldest items of a group, and some that left. */
+  *#oldestOf(group: number): Generator<T> {
+    const { only, queue, other } = this.#flows
+    for (let flow = group; flow !== NONE; flow = other[flow]!) {
+      const alone = only[flow]
+      if (alone === undefined) yield* queue[flow]?.oldest() ?? []
+      else yield alone
     }
   }
 
   /** The next item of a flow that has one. */
-  #peek({ only, queue }: Flow<T>, nowMs: number): T {
-    if (only !== undefined) return only
-    for (;;) {
-      queue!.front(nowMs)
-      const item = queue!.peek()!
+  #peek(flow: number, nowMs: number): T {
+    const alone = this.#flows.only[flow]
+    if (alone !== undefined) return alone
+    for (const queue = this.#flows.queue[flow]!; ; queue.take(nowMs)) {
+      queue.front(nowMs)
+      const item = queue.peek()!
       if (item.seat.state === SeatState.WAITING) return item
-      queue!.take(nowMs)
     }
   }
 
-  #take(flow: Flow<T>, nowMs: number): T {
+  #take(flow: number, nowMs: number): T {
+    const { queue, waiting, live, group } = this.#flows
     const item = this.#peek(flow, nowMs)
-    if (flow.only === undefined) flow.queue!.take(nowMs)
+    queue[flow]?.take(nowMs)
     this.#size--
-    flow.group.waiting--
-    if (--flow.live === 0) this.#clear(flow)
+    waiting[group[flow]!]!--
+    if (--live[flow]! === 0) this.#clear(flow)
     return item
   }
 
-  #release(flow: Flow<T>, nowMs: number): T {
-    const { group } = flow
+  #release(flow: number, nowMs: number): T {
+    const { group: groups, place, waiting, released } = this.#flows
+    const group = groups[flow]!
     const item = this.#take(flow, nowMs)
     const { seat } = item
     seat.state = SeatState.RELEASED
-    const age = this.#rings[flow.place]!.release()
+    const age = this.#rings[place[flow]!]!.release()
     if (item.sequence !== age || item.rank !== this.#rank) {
       seat.number = item.sequence
       seat.rank = item.rank
@@ -438,93 +477,114 @@ export class GroupQueue<T extends GroupItem> {
     }
     if (this.isOpen) {
       seat.keeper = undefined
-      if (group.waiting === 0) this.#groups.delete(group.name)
+      if (waiting[group] === 0) this.#forget(group)
       return item
     }
     this.#count(group, item)
-    if (group.rate !== undefined || group.released >= this.#plan.concurrency) {
+    if (this.#rate !== undefined || released[group]! >= this.#plan.concurrency) {
       this.#reconsider(group, nowMs)
     }
     return item
   }
 
   /** Lets go of a flow's store, in which nothing waits any more, and of its turn. */
-  #clear(flow: Flow<T>): void {
-    flow.only = undefined
-    flow.queue = undefined
-    this.#rings[flow.place]!.remove(flow)
-    flow.hasTurn = false
-    flow.deficit = 0
+  #clear(flow: number): void {
+    const { only, queue, place, hasTurn, deficit } = this.#flows
+    only[flow] = undefined
+    queue[flow] = undefined
+    this.#rings[place[flow]!]!.remove(flow)
+    hasTurn[flow] = 0
+    deficit[flow] = 0
   }
 
   /** Lets go of items that have left, once they are more than those that wait. */
-  #purge(flow: Flow<T>): void {
-    const { live, queue } = flow
+  #purge(flow: number): void {
+    const live = this.#flows.live[flow]!
+    const queue = this.#flows.queue[flow]
     if (queue === undefined || queue.size - live <= Math.max(LEFT_MAX, live)) return
-    flow.queue = new LaneQueue<T>(this.#lane)
+    const kept = new LaneQueue<T>(this.#lane)
     for (let left = live; left > 0; ) {
       queue.front(0)
       const item = queue.take(0)
       if (item.seat.state !== SeatState.WAITING) continue
-      flow.queue.offer(item, 0)
+      kept.offer(item, 0)
       left--
     }
+    this.#flows.queue[flow] = kept
   }
 
   /** Decides what a group waits for: its turn, a slot, a moment, or nothing. */
-  #reconsider(group: Group<T>, nowMs: number): void {
-    const { rate, waiting, released } = group
-    if (waiting === 0) {
-      if (released > 0) return
-      if (rate === undefined || rate.idleAtMs <= nowMs) this.#idle(group)
-      else this.#wake(group, rate.idleAtMs)
+  #reconsider(group: number, nowMs: number): void {
+    const { state, waiting, released, idleAtMs, place, live, next, other } = this.#flows
+    if (state[group]! >= GroupState.IDLE) return
+    if (waiting[group] === 0) {
+      if (released[group]! > 0) return
+      if (this.#rate === undefined || idleAtMs[group]! <= nowMs) this.#idle(group)
+      else this.#wake(group, idleAtMs[group]!)
       return
     }
     const atMs = this.#allowedAtMs(group, nowMs)
     const isReady = atMs <= nowMs
     if (!isReady && atMs < Number.POSITIVE_INFINITY) this.#wake(group, atMs)
-    this.#turn(group, isReady)
-    if (group.others !== undefined) for (const flow of group.others) this.#turn(flow, isReady)
+    for (let flow = group; flow !== NONE; flow = other[flow]!) {
+      const ring = this.#rings[place[flow]!]!
+      if (!isReady) ring.remove(flow)
+      else if (live[flow]! > 0 && next[flow] === NONE) ring.add(flow)
+    }
   }
 
-  #turn(flow: Flow<T>, isReady: boolean): void {
-    const ring = this.#rings[flow.place]!
-    if (!isReady) ring.remove(flow)
-    else if (flow.live > 0 && flow.next === undefined) ring.add(flow)
-  }
-
-  #idle(group: Group<T>): void {
-    if (group.isIdle) return
-    group.isIdle = true
-    if (group.rate !== undefined) this.#wakes.remove(group)
+  /** Lets a group rest that holds nothing, or forgets it if many do. */
+  #idle(group: number): void {
     if (this.isOpen || this.#idleCount >= IDLE_MAX) {
-      this.#groups.delete(group.name)
+      this.#forget(group)
       return
     }
-    group.hasRested = false
+    this.#unwake(group)
+    this.#flows.state[group] = GroupState.IDLE
     this.#idleCount++
     if (this.#sweepAtMs === Number.POSITIVE_INFINITY) this.#sweepAtMs = 0
   }
 
-  /** Forgets groups that have been idle since the last sweep. */
+  #forget(group: number): void {
+    const flows = this.#flows
+    this.#unwake(group)
+    this.#rate?.forget(group)
+    this.#groups.delete(flows.name[group]!)
+    flows.remove(group)
+  }
+
+  /** Forgets groups that have been idle since the last sweep, once no start of them counts. */
   #sweep(nowMs: number): void {
-    if (this.#sweepAtMs > 0) {
-      for (const group of this.#groups.values()) {
-        if (group.isIdle && group.hasRested) {
-          this.#groups.delete(group.name)
-          this.#idleCount--
-        }
-        group.hasRested = true
+    const flows = this.#flows
+    for (const group of this.#sweepAtMs > 0 ? this.#groups.values() : []) {
+      if (flows.state[group] === GroupState.IDLE) flows.state[group] = GroupState.RESTED
+      else if (flows.state[group] === GroupState.RESTED) {
+        this.#idleCount--
+        flows.state[group] = GroupState.BUSY
+        const idleAtMs = flows.idleAtMs[group]!
+        if (idleAtMs <= nowMs) this.#forget(group)
+        else this.#wake(group, idleAtMs)
       }
     }
     this.#sweepAtMs = this.#idleCount === 0 ? Number.POSITIVE_INFINITY : nowMs + IDLE_MS
   }
 
-  #wake(group: Group<T>, atMs: number): void {
+  #wake(group: number, atMs: number): void {
+    const known = this.#wakeOf.get(group)
     // A look that is too early leads to another.
-    if (group.inHeap!.place >= 0 && group.wakeAtMs <= atMs) return
-    group.wakeAtMs = atMs
-    this.#wakes.put(group)
+    if (known !== undefined && known.atMs <= atMs) return
+    const wake = known ?? { group, atMs, place: -1 }
+    wake.atMs = atMs
+    this.#wakeOf.set(group, wake)
+    this.#wakes.put(wake)
+  }
+
+  #unwake(group: number): void {
+    if (this.#wakes.size === 0) return
+    const wake = this.#wakeOf.get(group)
+    if (wake === undefined) return
+    this.#wakes.remove(wake)
+    this.#wakeOf.delete(group)
   }
 }
 

@@ -3,9 +3,10 @@
 // Must not: decide why a group waits (group-queue).
 
 import { Deque } from '../base/deque.ts'
-import type { GroupRate } from './group-rate.ts'
-import type { HeapPlace } from './indexed-heap.ts'
 import type { LaneQueue, Queueable } from './lane-queue.ts'
+
+/** No flow. */
+export const NONE = 0
 
 /** What a seat stands for. NAMED: a queue gave its command out, and sees to turns and limits. */
 export const SeatState = Object.freeze({ FREE: 0, WAITING: 1, RELEASED: 2, STARTED: 3, NAMED: 4 })
@@ -22,6 +23,8 @@ export class GroupSeat {
   readonly group: string
   /** Whose limits it counts for; undefined if it waits for no turn and nothing limits its group. */
   keeper: SeatKeeper | undefined = undefined
+  /** There: its flow while its command waits, then its group. */
+  flow = NONE
   /** One of {@link SeatState}. */
   state: number
   /** When its command began to wait. */
@@ -76,6 +79,7 @@ export class GroupSeat {
     this.started(startedAtMs)
     const run = new GroupSeat(this.group, this.state)
     run.keeper = this.keeper
+    run.flow = this.flow
     this.keeper = undefined
     this.leave()
     return run
@@ -90,119 +94,179 @@ export interface GroupItem extends Queueable {
   sequence: number
 }
 
-/** The queue of a group. */
-interface GroupOwner<T extends GroupItem> {
-  started(group: Group<T>, seat: GroupSeat, atMs: number): void
-  leave(flow: Flow<T>, seat: GroupSeat, startedAtMs: number): void
-}
+/** What a group is about. A flow that is free, or is no group, is IDLE. */
+export const GroupState = Object.freeze({
+  /** It holds something. */
+  BUSY: 0,
+  /** It does, and is to be looked at next time. */
+  DUE: 1,
+  /** It holds nothing. */
+  IDLE: 2,
+  /** Nor did it at the last sweep. */
+  RESTED: 3,
+})
 
-/** The commands of one group that wait at one place. */
-export abstract class Flow<T extends GroupItem> implements SeatKeeper {
-  abstract readonly group: Group<T>
-  readonly place: number
-  /** What it may release in its turn. */
-  deficit = 0
-  /** Whether its turn has begun and not ended; a limit may keep it from going on with it. */
-  hasTurn = false
-  /** The last round in which it had a turn, or was added. */
-  round = 0
+/** So many flows have room at first. */
+const CAPACITY_MIN = 64
+
+/** Arrays for more than so many shrink when most flows are gone. */
+const KEPT_CAPACITY = 1024
+
+/**
+ * The flows of one lane: the commands of a group that wait at one place. A group is its flow at the
+ * place where it was first seen. Flows are numbers, and what is known of them lies side by side:
+ * groups are many, and each as an object would be far from the caches.
+ */
+export class Flows<T extends GroupItem> {
+  place = new Int32Array(CAPACITY_MIN)
+  /** Its group; NONE: the flow is free. */
+  group = new Int32Array(CAPACITY_MIN)
+  /** The next flow of its group, or the next that is free. */
+  other = new Int32Array(CAPACITY_MIN)
   /** Commands that wait; those that left are not among them. */
-  live = 0
+  live = new Int32Array(CAPACITY_MIN)
+  /** In the ring; NONE if it is not there. */
+  next = new Int32Array(CAPACITY_MIN)
+  previous = new Int32Array(CAPACITY_MIN)
+  /** The last round in which it had a turn, or was added. */
+  round = new Int32Array(CAPACITY_MIN)
+  /** What it may release in its turn. */
+  deficit = new Float64Array(CAPACITY_MIN)
+  /** Whether its turn has begun and not ended; a limit may keep it from going on with it. */
+  hasTurn = new Uint8Array(CAPACITY_MIN)
   /** The only one that waits: most groups have one. */
-  only: T | undefined = undefined
-  queue: LaneQueue<T> | undefined = undefined
-  /** In the ring; undefined if it is not there. */
-  next: Flow<T> | undefined = undefined
-  previous: Flow<T> | undefined = undefined
+  readonly only: (T | undefined)[] = [undefined]
+  readonly queue: (LaneQueue<T> | undefined)[] = [undefined]
 
-  constructor(place: number) {
-    this.place = place
-  }
-
-  started(seat: GroupSeat, atMs: number): void {
-    this.group.owner.started(this.group, seat, atMs)
-  }
-
-  leave(seat: GroupSeat, startedAtMs: number): void {
-    this.group.owner.leave(this, seat, startedAtMs)
-  }
-}
-
-/** A group, which is its flow at the place where it was first seen. */
-export class Group<T extends GroupItem> extends Flow<T> {
-  // First those that each command needs, side by side: groups are many and far from the caches.
-  readonly group = this
-  readonly owner: GroupOwner<T>
-  rate: GroupRate | undefined
-  waiting = 0
-  released = 0
+  // Of groups alone.
+  /** One of {@link GroupState}. */
+  state = new Uint8Array(CAPACITY_MIN)
+  waiting = new Int32Array(CAPACITY_MIN)
+  released = new Int32Array(CAPACITY_MIN)
   /** Released commands whose start is not known; counted where a rate needs it. */
-  pending = 0
-  /** Whether it holds nothing. */
-  isIdle = false
-  /** Whether there was a sweep since it became idle. */
-  hasRested = false
-  /** Whether it is to be looked at next time. */
-  isDue = false
-  readonly name: string
-  weight: number
-  /** At other places. */
-  others: Flow<T>[] | undefined = undefined
-  /** When to look at it again, at the latest. */
-  wakeAtMs = 0
-  inHeap: HeapPlace | undefined
+  pending = new Int32Array(CAPACITY_MIN)
+  /** When no start counts for its rate any more. */
+  idleAtMs = new Float64Array(CAPACITY_MIN)
+  readonly name: string[] = ['']
 
-  constructor(
-    owner: GroupOwner<T>,
-    name: string,
-    place: number,
-    weight: number,
-    rate: GroupRate | undefined,
-  ) {
-    super(place)
-    this.owner = owner
-    this.rate = rate
-    this.name = name
-    this.weight = weight
-    this.inHeap = rate && { place: -1 }
+  #free = NONE
+  /** Those in use. */
+  #count = 0
+  /** Groups that were removed since the arrays got their length. */
+  #removed = 0
+
+  /** Adds a group, with a flow at a place. */
+  add(name: string, place: number): number {
+    const group = this.#add(place)
+    this.group[group] = group
+    this.state[group] = GroupState.BUSY
+    this.name[group] = name
+    return group
   }
 
-  /** Takes a rate in place of the one it had. */
-  limit(rate: GroupRate | undefined): void {
-    this.rate = rate
-    if (rate !== undefined) this.inHeap ??= { place: -1 }
-  }
-
-  flowAt(place: number): Flow<T> {
-    if (place === this.place) return this
-    this.others ??= []
-    for (const flow of this.others) if (flow.place === place) return flow
-    const flow = new OtherFlow(this, place)
-    this.others.push(flow)
+  /** The flow of a group at a place; NONE if it was never there. */
+  find(group: number, place: number): number {
+    let flow = group
+    while (flow !== NONE && this.place[flow] !== place) flow = this.other[flow]!
     return flow
   }
 
-  /** Calls a function with each of its flows. */
-  eachFlow(visit: (flow: Flow<T>) => void): void {
-    visit(this)
-    if (this.others !== undefined) for (const flow of this.others) visit(flow)
+  /** The flow of a group at a place. */
+  at(group: number, place: number): number {
+    const known = this.find(group, place)
+    if (known !== NONE) return known
+    const flow = this.#add(place)
+    this.group[flow] = group
+    this.other[flow] = this.other[group]!
+    this.other[group] = flow
+    return flow
+  }
+
+  /** Removes a group that holds nothing: its numbers may be given to others. */
+  remove(group: number): void {
+    this.name[group] = ''
+    this.state[group] = GroupState.IDLE
+    for (let flow = group; flow !== NONE; ) {
+      const other = this.other[flow]!
+      this.group[flow] = NONE
+      this.other[flow] = this.#free
+      this.#free = flow
+      this.#count--
+      flow = other
+    }
+    const capacity = this.group.length
+    if (capacity <= KEPT_CAPACITY) return
+    const isSparse = ++this.#removed > capacity >> 1 && this.#count <= capacity >> 3
+    if (this.#count === 0 || isSparse) this.#trim()
+  }
+
+  #add(place: number): number {
+    let flow = this.#free
+    if (flow === NONE) {
+      flow = this.name.push('') - 1
+      this.only.push(undefined)
+      this.queue.push(undefined)
+      if (flow === this.group.length) this.#resize(2 * flow)
+    } else this.#free = this.other[flow]!
+    this.#count++
+    this.place[flow] = place
+    this.other[flow] = NONE
+    this.state[flow] = GroupState.IDLE
+    return flow
+  }
+
+  /** Lets go of the end of the arrays, as far as it is free; low numbers are given out first. */
+  #trim(): void {
+    let { length } = this.name
+    while (length > 1 && this.group[length - 1] === NONE) length--
+    this.name.length = length
+    this.only.length = length
+    this.queue.length = length
+    this.#free = NONE
+    for (let flow = length - 1; flow > NONE; flow--) {
+      if (this.group[flow] !== NONE) continue
+      this.other[flow] = this.#free
+      this.#free = flow
+    }
+    let capacity = this.group.length
+    while (capacity > KEPT_CAPACITY && length <= capacity >> 2) capacity >>= 1
+    this.#resize(capacity)
+  }
+
+  #resize(capacity: number): void {
+    this.#removed = 0
+    this.place = resized(this.place, capacity)
+    this.group = resized(this.group, capacity)
+    this.other = resized(this.other, capacity)
+    this.live = resized(this.live, capacity)
+    this.next = resized(this.next, capacity)
+    this.previous = resized(this.previous, capacity)
+    this.round = resized(this.round, capacity)
+    this.deficit = resized(this.deficit, capacity)
+    this.hasTurn = resized(this.hasTurn, capacity)
+    this.state = resized(this.state, capacity)
+    this.waiting = resized(this.waiting, capacity)
+    this.released = resized(this.released, capacity)
+    this.pending = resized(this.pending, capacity)
+    this.idleAtMs = resized(this.idleAtMs, capacity)
   }
 }
 
-/** The commands of a group at another place. */
-class OtherFlow<T extends GroupItem> extends Flow<T> {
-  readonly group: Group<T>
-
-  constructor(group: Group<T>, place: number) {
-    super(place)
-    this.group = group
-  }
+/** The same numbers in an array of another length. */
+function resized<A extends Int32Array | Float64Array | Uint8Array>(from: A, length: number): A {
+  const to = new (from.constructor as new (length: number) => A)(length)
+  to.set(from.subarray(0, length))
+  return to
 }
+
+/** What a ring knows of flows. */
+type Circle = Pick<Flows<GroupItem>, 'next' | 'previous' | 'round' | 'hasTurn' | 'deficit'>
 
 /** The flows of one place that may release something, in a circle. */
-export class Ring<T extends GroupItem> {
+export class Ring {
+  readonly #flows: Circle
   /** Whose turn it is. */
-  first: Flow<T> | undefined = undefined
+  first = NONE
   count = 0
   #round = 0
   /** Flows that have had no turn in this round. */
@@ -213,6 +277,10 @@ export class Ring<T extends GroupItem> {
   #lastAge = -1
   /** The greatest cost met in this round. */
   dearest = 0
+
+  constructor(flows: Circle) {
+    this.#flows = flows
+  }
 
   /** Takes the age of one that waits. */
   arrive(age: number): void {
@@ -239,54 +307,57 @@ export class Ring<T extends GroupItem> {
   }
 
   /** Adds a flow: it goes on with its turn, or has the next after those of all others. */
-  add(flow: Flow<T>): void {
+  add(flow: number): void {
+    const { next, previous, round, hasTurn } = this.#flows
     const { first } = this
     this.count++
-    flow.round = this.#round
-    if (first === undefined) {
-      flow.next = flow
-      flow.previous = flow
-      this.first = flow
-      return
-    }
-    flow.next = first
-    flow.previous = first.previous
-    first.previous!.next = flow
-    first.previous = flow
-    if (flow.hasTurn) this.first = flow
+    round[flow] = this.#round
+    const after = first === NONE ? flow : first
+    const before = first === NONE ? flow : previous[first]!
+    next[flow] = after
+    previous[flow] = before
+    next[before] = flow
+    previous[after] = flow
+    if (first === NONE || hasTurn[flow]) this.first = flow
   }
 
   /** Removes a flow, which keeps what is left of its turn. */
-  remove(flow: Flow<T>): void {
-    const { next, previous } = flow
-    if (next === undefined) return
+  remove(flow: number): void {
+    const { next, previous, round } = this.#flows
+    const after = next[flow]!
+    if (after === NONE) return
     this.count--
-    if (flow.round !== this.#round) this.#left--
-    if (this.first === flow) this.first = next === flow ? undefined : next
-    previous!.next = next
-    next.previous = previous
-    flow.next = undefined
-    flow.previous = undefined
+    if (round[flow] !== this.#round) this.#left--
+    if (this.first === flow) this.first = after === flow ? NONE : after
+    const before = previous[flow]!
+    next[before] = after
+    previous[after] = before
+    next[flow] = NONE
   }
 
-  /** Begins the turn of the first flow, and a round before it if the last one is over. */
-  begin(flow: Flow<T>): void {
+  /**
+   * Begins the turn of the first flow, and a round before it if the last one is over.
+   *
+   * @param weight - Of its group.
+   */
+  begin(flow: number, weight: number): void {
     if (this.#left === 0) {
-      this.#round++
+      this.#round = (this.#round + 1) | 0
       this.#left = this.count
       this.quantum = Math.max(1, this.dearest)
       this.dearest = 0
     }
     this.#left--
-    flow.round = this.#round
-    flow.hasTurn = true
-    flow.deficit += this.quantum * flow.group.weight
+    const { round, hasTurn, deficit } = this.#flows
+    round[flow] = this.#round
+    hasTurn[flow] = 1
+    deficit[flow]! += this.quantum * weight
   }
 
   /** Ends the turn of the first flow. */
-  pass(flow: Flow<T>): void {
-    flow.hasTurn = false
-    this.first = flow.next
+  pass(flow: number): void {
+    this.#flows.hasTurn[flow] = 0
+    this.first = this.#flows.next[flow]!
   }
 }
 

@@ -1,9 +1,9 @@
 // Goal: turns between groups are fair, and no limit of a group is ever broken.
-// Method: random offers, turns, starts, ends and steps of the clock, against plain books.
+// Method: random offers, turns, starts, ends, terms and steps of the clock, against plain books.
 
 import fc from 'fast-check'
 import { expect } from 'vitest'
-import { type LaneOptions, planLane } from '../../src/model/lane.ts'
+import { type LaneOptions, type LanePlan, planLane } from '../../src/model/lane.ts'
 import { GroupQueue } from '../../src/schedule/group-queue.ts'
 import { GroupSeat } from '../../src/schedule/group-ring.ts'
 import { lawOf } from '../support/law.ts'
@@ -29,8 +29,12 @@ class Item {
   }
 }
 
+function planOf(options: LaneOptions): LanePlan {
+  return planLane('lane', { priority: 0, ...options })
+}
+
 function queueOf(options: LaneOptions, places = 1, isFixed = false): GroupQueue<Item> {
-  const plan = planLane('lane', { priority: 0, ...options })
+  const plan = planOf(options)
   return new GroupQueue<Item>(
     plan,
     plan.groups,
@@ -82,6 +86,17 @@ law(
 )
 
 const sliding = fc.constantFrom('token-bucket' as const, 'sliding-window' as const)
+const termsOf = fc.record({
+  groupConcurrency: fc.option(fc.integer({ min: 1, max: 3 }), { nil: undefined }),
+  rate: fc.option(fc.tuple(fc.integer({ min: 1, max: 4 }), sliding), { nil: undefined }),
+})
+type Terms = typeof termsOf extends fc.Arbitrary<infer T> ? T : never
+
+function optionsOf({ groupConcurrency, rate }: Terms): LaneOptions {
+  const groupRateLimit = rate && { limit: rate[0], windowMs: 50, algorithm: rate[1] }
+  return { groupConcurrency, groupRateLimit }
+}
+
 const step = fc.oneof(
   fc.record({
     do: fc.constant('offer' as const),
@@ -96,7 +111,12 @@ const step = fc.oneof(
     do: fc.constantFrom('start' as const, 'end' as const, 'leave' as const, 'back' as const),
     at: fc.nat(),
   }),
-  fc.record({ do: fc.constant('wait' as const), ms: fc.integer({ min: 1, max: 40 }) }),
+  fc.record({
+    do: fc.constant('wait' as const),
+    // After a second or two groups that hold nothing are forgotten.
+    ms: fc.oneof({ weight: 4, arbitrary: fc.integer({ min: 1, max: 40 }) }, fc.constant(1100)),
+  }),
+  fc.record({ do: fc.constant('replan' as const), to: termsOf }),
 )
 
 /** Checks the promise of a limit over every interval between two starts. */
@@ -113,20 +133,17 @@ function expectRate(starts: number[], limit: number, windowMs: number, isSliding
 
 law(
   'no limit is broken, nothing is lost, none waits in vain, and nothing stays',
-  [
-    fc.option(fc.integer({ min: 1, max: 3 }), { nil: undefined }),
-    fc.option(fc.tuple(fc.integer({ min: 1, max: 4 }), sliding), { nil: undefined }),
-    fc.array(step, { maxLength: 150 }),
-    fc.boolean(),
-  ],
-  (groupConcurrency, rate, steps, isFixed) => {
-    const rateOptions = rate && { limit: rate[0], windowMs: 50, algorithm: rate[1] }
-    const queue = queueOf({ groupConcurrency, groupRateLimit: rateOptions }, 2, isFixed)
-    const isLimited = groupConcurrency !== undefined || rate !== undefined
+  [termsOf, fc.array(step, { maxLength: 150 }), fc.boolean()],
+  (atFirst, steps, isFixed) => {
+    let terms = atFirst
+    const queue = queueOf(optionsOf(terms), 2, isFixed)
+    const isLimited = terms.groupConcurrency !== undefined || terms.rate !== undefined
     expect(queue.isOpen).toBe(isFixed && !isLimited)
     const waiting = new Set<Item>()
     const released = new Set<Item>()
     const starts = new Map<string, number[]>()
+    // Released before the present rate was.
+    const uncounted = new Set<Item>()
     const ages = [-1, -1]
     let now = 1000
     let sequence = 0
@@ -135,12 +152,21 @@ law(
     const start = (item: Item) => {
       if (item.startedAtMs > 0) return
       item.startedAtMs = now
+      if (uncounted.has(item)) return
       starts.set(item.seat.group, [...(starts.get(item.seat.group) ?? []), now])
     }
     const end = (item: Item) => {
       released.delete(item)
       gone++
       item.seat.leave(item.startedAtMs)
+    }
+    const runsOf = ({ seat }: Item) =>
+      [...released].filter((one) => one.seat.group === seat.group).length
+    const mostOf = () => terms.groupConcurrency ?? Number.POSITIVE_INFINITY
+    const expectRates = () => {
+      if (terms.rate === undefined) return
+      const [limit, algorithm] = terms.rate
+      for (const all of starts.values()) expectRate(all, limit, 50, algorithm === 'sliding-window')
     }
     const release = (item: Item) => {
       const { place, sequence: age } = item
@@ -150,13 +176,19 @@ law(
       expect(age).toBeGreaterThanOrEqual(ages[place]!)
       ages[place] = age
       released.add(item)
-      const mine = [...released].filter(({ seat }) => seat.group === item.seat.group)
-      expect(mine.length).toBeLessThanOrEqual(groupConcurrency ?? Infinity)
+      uncounted.delete(item)
+      expect(runsOf(item)).toBeLessThanOrEqual(mostOf())
     }
     const take = (place: number) => {
       queue.advance(now)
       const item = queue.next(place, now)
-      if (item === undefined) return undefined
+      if (item === undefined) {
+        // Work conservation: without a rate only the maximum is in the way.
+        for (const one of terms.rate === undefined ? waiting : []) {
+          if (one.place === place) expect(runsOf(one)).toBeGreaterThanOrEqual(mostOf())
+        }
+        return undefined
+      }
       expect(waiting.delete(item)).toBe(true)
       expect(item.place).toBe(place)
       // Within its group the most urgent goes first, and of those the oldest.
@@ -185,7 +217,17 @@ law(
         queue.offer(item, place, now)
       } else if (one.do === 'next') take(one.place)
       else if (one.do === 'wait') now += one.ms
-      else if (one.do === 'leave') {
+      else if (one.do === 'replan') {
+        if (isFixed) continue
+        if (String(one.to.rate) !== String(terms.rate)) {
+          expectRates()
+          starts.clear()
+          for (const item of released) uncounted.add(item)
+        }
+        terms = one.to
+        const plan = planOf(optionsOf(terms))
+        queue.replan(plan, plan.groups, now)
+      } else if (one.do === 'leave') {
         const item = pick(waiting, one.at)
         if (item === undefined) continue
         waiting.delete(item)
@@ -217,18 +259,14 @@ law(
       let took = 0
       for (const place of [0, 1]) while (take(place) !== undefined) took++
       if (took > 0 || waiting.size === 0) continue
-      // Work conservation: something waits and nothing runs, so only the clock is in the way.
-      expect(rate).toBeDefined()
+      // Something waits and nothing runs, so only the clock is in the way.
+      expect(terms.rate).toBeDefined()
       expect(queue.changesAtMs).toBeGreaterThan(now)
       expect(queue.changesAtMs).toBeLessThan(Infinity)
       now = queue.changesAtMs
     }
     expect(gone).toBe(offered)
-    if (rate !== undefined) {
-      for (const all of starts.values()) {
-        expectRate(all, rate[0], 50, rate[1] === 'sliding-window')
-      }
-    }
+    expectRates()
     // Once no start counts any more nothing is known of any group.
     for (let i = 1; i <= 4; i++) queue.advance(now + i * 10_000)
     expect(queue.groupCount).toBe(0)

@@ -5,7 +5,7 @@
 import { expect, test } from 'vitest'
 import { type LaneOptions, planLane, rankOf } from '../../../src/model/lane.ts'
 import { GroupQueue } from '../../../src/schedule/group-queue.ts'
-import { GroupSeat, SeatState } from '../../../src/schedule/group-ring.ts'
+import { Flows, GroupSeat, NONE, SeatState } from '../../../src/schedule/group-ring.ts'
 import { range } from '../../support/range.ts'
 
 const LANE_PRIORITY = 5
@@ -81,6 +81,28 @@ test.each<[string, LaneOptions, boolean, number, number]>([
   expect([queue.size, queue.groupCount, queue.changesAtMs]).toEqual([0, 0, Infinity])
 })
 
+test('groups that are gone take no room: at once if all are, else as others come and go', () => {
+  const flows = new Flows<Item>()
+  const add = (_: unknown, i: number) => flows.add(`tenant ${i}`, i % 3)
+  const many = 100_000
+  const stays = flows.add('stays', 0)
+  const elsewhere = flows.at(stays, 1)
+  flows.waiting[stays] = 7
+  flows.live[elsewhere] = 8
+  const all = Array.from({ length: many }, add)
+  expect(new Set([NONE, stays, elsewhere, ...all]).size).toBe(many + 3)
+  const most = flows.group.length
+  for (const group of all) flows.remove(group)
+  for (let i = 0; i < many; i++) flows.remove(add(0, i))
+  const least = flows.group.length
+  expect(least).toBeLessThan(most / 50)
+  expect([flows.at(stays, 0), flows.at(stays, 1)]).toEqual([stays, elsewhere])
+  expect([flows.waiting[stays], flows.live[elsewhere], flows.name[stays]]).toEqual([7, 8, 'stays'])
+  for (const group of Array.from({ length: many }, add)) flows.remove(group)
+  flows.remove(stays)
+  expect(flows.group.length).toBe(least)
+})
+
 test('a command that goes by keeps its sequence, and none that is older follows it', () => {
   const queue = queueOf({}, true)
   const [older, younger, urgent] = [1, 2, 3].map((sequence) => new Item('a', sequence))
@@ -116,6 +138,25 @@ test('a command goes by as long as its group is at no limit, and counts for it',
   queue.advance(40)
   expect(queue.next(0, 40)).toBe(items[3])
 })
+
+test.each(['token-bucket', 'sliding-window'] as const)(
+  'a group that holds nothing is known as long as its starts count: %s',
+  (algorithm) => {
+    const queue = queueOf({ groupRateLimit: { limit: 1, windowMs: 10_000, algorithm } }, true)
+    const [first, second, third] = [0, 1, 2].map((sequence) => new Item('a', sequence))
+    expect(queue.passes(first!, 0, 5)).toBe(true)
+    first!.seat.leave(5)
+    for (let now = 1000; now <= 10_000; now += 1000) {
+      queue.advance(now)
+      expect([queue.groupCount, queue.passes(second!, 0, now)]).toEqual([1, false])
+    }
+    // Not looked at all the time: from the second sweep on, only when its start counts no more.
+    expect(queue.changesAtMs).toBe(10_005)
+    for (let now = 10_005; now <= 13_005; now += 1000) queue.advance(now)
+    expect([queue.groupCount, queue.changesAtMs]).toEqual([0, Infinity])
+    expect(queue.passes(third!, 0, 13_005)).toBe(true)
+  },
+)
 
 test('a rate that is taken away and comes again starts anew', () => {
   const rated = planLane('lane', {
