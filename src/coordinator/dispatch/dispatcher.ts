@@ -86,20 +86,21 @@ export class Dispatcher implements Admission<Command> {
       this.#awaitTurn(command)
       return
     }
+    const isKeyHeld = this.#isKeyHeld(command)
+    if (!isKeyHeld && backlog.isEmptyAt(home) && this.#admits(command, command.rank)) {
+      this.#placeSubmitted()
+      return
+    }
     const now = this.#now()
-    if (this.#isKeyHeld(command)) {
+    if (isKeyHeld) {
       this.#hold(command, command.rank, now)
       if (this.#overtaking.length === 0) return
     } else {
-      if (backlog.isEmptyAt(command.home) && this.#admits(command, command.rank)) {
-        this.#placeSubmitted()
-        return
-      }
       backlog.offer(command, now)
       // Only a new front can be bound now; anything else waits behind one that could not be.
       if (!backlog.isFront(command, now)) return
     }
-    this.#refill(placeOf(command.home), now)
+    this.#refill(placeOf(home), now)
   }
 
   /**
