@@ -1,7 +1,7 @@
 // Type table: the handlers of the module, by name and by index, and how long each tends to run.
 // Owns: the types and their estimates.
 
-import { laneError, show } from '../base/errors.ts'
+import { type LaneError, laneError, show } from '../base/errors.ts'
 import type { FileHandler } from '../model/handler-module.ts'
 import { stableHash } from '../schedule/hash.ts'
 
@@ -77,6 +77,8 @@ export class TypeTable {
     const last = this.#last
     if (last?.file === file && last.type.name === name && typeof file === 'string') return last.type
     const url = String(file)
+    // Threads could not be told of a function.
+    if (typeof name !== 'string') throw unknownType(name, `an export of ${url}`)
     let types = this.#files.get(url)
     if (types === undefined) {
       types = new Map()
@@ -127,9 +129,11 @@ export class TypeTable {
   get(name: string): CommandType {
     const type = this.#byName.get(name)
     if (type !== undefined) return type
-    throw laneError('CORELANE_UNKNOWN_TYPE', {
-      received: typeof name === 'string' ? show(name) : `named by ${show(name)}`,
-      allowed: this.names.join(', '),
-    })
+    throw unknownType(name, this.names.join(', '))
   }
+}
+
+function unknownType(name: unknown, allowed: string): LaneError {
+  const received = typeof name === 'string' ? show(name) : `named by ${show(name)}`
+  return laneError('CORELANE_UNKNOWN_TYPE', { received, allowed })
 }

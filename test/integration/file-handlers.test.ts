@@ -43,6 +43,22 @@ test('a module that cannot be loaded rejects its commands alone', async () => {
   expect(await manager.submit('query', 'default', 5, { file: exports })).toEqual(['default', 5])
 })
 
+test('a handler as the name of one, and a module that is none, are refused, and others run on', async () => {
+  const manager = await open('basic.js', { partitions: { count: 1 } })
+  for (const name of [() => 1, Symbol('s'), null, 5]) {
+    const refused = manager.run(name as never, 1, { file: exports })
+    expect((await failure(refused, 'no name')).code).toBe('CORELANE_UNKNOWN_TYPE')
+  }
+  for (const file of [() => 1, null, 5, Object.create(null)]) {
+    const refused = manager.run('default', 1, { file: file as never })
+    expect((await failure(refused, 'no module')).code).toBe('CORELANE_INVALID_OPTION')
+  }
+  expect(await within(manager.run('default', 1, { file: exports }), 'another')).toEqual([
+    'default',
+    1,
+  ])
+})
+
 test('a dead letter of a command that names its module is redriven', async () => {
   const manager = await open('basic.js', { partitions: { count: 1 } })
   const file = moduleOf(

@@ -269,6 +269,8 @@ export class Intake {
   ): Command {
     const lane = this.#lanes.get(laneName)
     const file = options?.file
+    // Threads learn at once of the module that it names.
+    if (file !== undefined && !isChecked) checkGiven('command', options, COMMAND_RULES)
     const type = file === undefined ? this.types.get(typeName) : this.types.ofFile(file, typeName)
     let priority = DEFAULT_PRIORITY
     let given: GivenOptions | undefined
