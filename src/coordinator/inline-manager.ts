@@ -6,7 +6,7 @@ import { MessageChannel } from 'node:worker_threads'
 import { AbortListeners } from '../base/abort-listeners.ts'
 import { callListener, timers, whenSettled } from '../base/clock.ts'
 import { laneError, show } from '../base/errors.ts'
-import { checkGiven, checkOptions, invalidOption } from '../base/options.ts'
+import { checkGiven, invalidOption } from '../base/options.ts'
 import {
   COMMAND_RULES,
   type CommandContext,
@@ -24,13 +24,7 @@ import { thrownValue } from '../wire/error-codec.ts'
 import { fromSideValue, SidePort, toCallValue, toParcel } from '../wire/side-payload.ts'
 import { givenOf, keyRefused } from './admission/intake.ts'
 import { createHandlersProxy, type HandlersProxy, type RunOptions } from './handlers-proxy.ts'
-import {
-  checkSource,
-  MAP_RULES,
-  type MapOptions,
-  type MapPlan,
-  mapCommands,
-} from './map-commands.ts'
+import { checkSource, type MapOptions, mapCommands, planMap } from './map-commands.ts'
 import {
   type BroadcastOptions,
   type ManagerPlan,
@@ -153,9 +147,8 @@ class Inline {
     return Promise.all([...payloads].map((one) => this.submit(lane, type, one, options)))
   }
 
-  async *map(lane: string, type: string, source: Iterable<unknown>, options: MapOptions = {}) {
-    const { concurrency, ordered, settle, ...others } = options
-    const plan = checkOptions<MapPlan>('map', { concurrency, ordered, settle }, MAP_RULES)
+  async *map(lane: string, type: string, source: Iterable<unknown>, options?: MapOptions) {
+    const { plan, others } = planMap(options)
     yield* mapCommands(source, plan, (one) => this.submit(lane, type, one, others))
   }
 

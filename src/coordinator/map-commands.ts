@@ -3,7 +3,7 @@
 
 import { Deque } from '../base/deque.ts'
 import { show } from '../base/errors.ts'
-import { boolean, integer, invalidOption, type OptionRules } from '../base/options.ts'
+import { boolean, checkOptions, integer, invalidOption, type OptionRules } from '../base/options.ts'
 import type { CommandOptions } from '../model/command.ts'
 
 /** Options of `map`; those of a command apply to every one. */
@@ -35,6 +35,17 @@ export const MAP_RULES = Object.freeze({
   ordered: boolean(true),
   settle: boolean(false),
 }) satisfies OptionRules
+
+/**
+ * Takes the options of `map` apart: its own, checked, and those of its commands.
+ *
+ * @throws ConfigError `CORELANE_INVALID_OPTION`.
+ */
+export function planMap(options: MapOptions = {}): { plan: MapPlan; others: CommandOptions } {
+  if (options === null) throw invalidOption('map options', 'null', 'an object')
+  const { concurrency, ordered, settle, ...others } = options
+  return { plan: checkOptions('map', { concurrency, ordered, settle }, MAP_RULES), others }
+}
 
 /** A command that was submitted and whose result was not yielded. */
 interface Flight {

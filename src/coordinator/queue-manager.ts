@@ -3,8 +3,8 @@
 
 import { getEnvironmentData } from 'node:worker_threads'
 import { outside } from '../base/async-context.ts'
-import { laneError } from '../base/errors.ts'
-import { checkGiven, checkOptions } from '../base/options.ts'
+import { laneError, show } from '../base/errors.ts'
+import { checkGiven, checkOptions, invalidOption } from '../base/options.ts'
 import { type CommandOptions, type CommandOutcome, PARTITION_MARKER } from '../model/command.ts'
 import type {
   AnyHandlers,
@@ -27,11 +27,10 @@ import type { LaneControl } from './lane-control.ts'
 import type { ManagerPort } from './manager-port.ts'
 import {
   checkSource,
-  MAP_RULES,
   type MapOptions,
   type MapOutcome,
-  type MapPlan,
   mapCommands,
+  planMap,
 } from './map-commands.ts'
 import {
   type BroadcastOptions,
@@ -63,7 +62,9 @@ const PORT: unique symbol = Symbol.for('corelane.manager-port.3') as never
  */
 // biome-ignore lint/suspicious/noExplicitAny: a manager of whatever handler module.
 export function managerPort(manager: QueueManager<any>): ManagerPort {
-  return manager[PORT]
+  const port = (manager as Partial<QueueManager> | undefined)?.[PORT]
+  if (port !== undefined) return port
+  throw invalidOption('WorkerPool.manager', show(manager), 'a queue manager')
 }
 
 /**
@@ -244,10 +245,9 @@ class Manager<M, L extends string> {
     lane: string,
     type: string,
     source: AsyncIterable<unknown> | Iterable<unknown>,
-    options: MapOptions = {},
+    options?: MapOptions,
   ): AsyncGenerator<unknown, void, undefined> {
-    const { concurrency, ordered, settle, ...others } = options
-    const plan = checkOptions<MapPlan>('map', { concurrency, ordered, settle }, MAP_RULES)
+    const { plan, others } = planMap(options)
     yield* mapCommands(source, plan, (payload) => this.#submit(lane, type, payload, others))
   }
 

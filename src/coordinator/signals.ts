@@ -6,7 +6,14 @@ import { constants } from 'node:os'
 import { outside } from '../base/async-context.ts'
 import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { nowMs, timers } from '../base/clock.ts'
-import { anything, checkOptions, milliseconds, type OptionRules } from '../base/options.ts'
+import { show } from '../base/errors.ts'
+import {
+  anything,
+  checkOptions,
+  invalidOption,
+  milliseconds,
+  type OptionRules,
+} from '../base/options.ts'
 
 /** What can be closed in order: a manager, a worker pool, or anything with these members. */
 export interface Closeable {
@@ -62,6 +69,10 @@ export function closeOnSignals(
 ): (() => void) & Disposable {
   const checked = checkOptions<SignalOptions>('closeOnSignals', options, SIGNAL_RULES)
   const { signals, drainTimeoutMs } = checked as Required<SignalOptions>
+  const { drain, close } = Object(manager) as Partial<Closeable>
+  if (typeof drain !== 'function' || typeof close !== 'function') {
+    throw invalidOption('closeOnSignals.manager', show(manager), 'a manager or a worker pool')
+  }
   return outside(() => {
     const remove = watchOfProcess().add({
       manager,

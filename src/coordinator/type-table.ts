@@ -77,7 +77,7 @@ export class TypeTable {
     const last = this.#last
     if (last?.file === file && last.type.name === name && typeof file === 'string') return last.type
     const url = String(file)
-    // Threads could not be told of a function.
+    // A function cannot go to threads.
     if (typeof name !== 'string') throw unknownType(name, `an export of ${url}`)
     let types = this.#files.get(url)
     if (types === undefined) {

@@ -3,6 +3,8 @@
 
 import { join } from 'node:path'
 import {
+  closeOnSignals,
+  LocalDistributedQueue,
   PartitionConfig,
   PriorityBoostConfig,
   QueueManager,
@@ -171,6 +173,8 @@ test('payloads that cannot be iterated are refused, as when the lane was left ou
     code: 'CORELANE_INVALID_OPTION',
     message: expect.stringContaining('submitMany.payloads is undefined; allowed: something that'),
   })
+  const nulled = manager.map('query', 'echo', [1], null as never).next()
+  expect((await failure(nulled, 'map')).message).toMatch(/^map options is null/)
   async function* later() {
     yield 1
   }
@@ -192,6 +196,17 @@ test('a worker pool and a submitter refuse what is no queue', async () => {
   ]) {
     expect(make).toThrow(/queue is .+; allowed: a distributed queue/)
   }
+})
+
+test('a worker pool and closeOnSignals refuse what is no manager', async () => {
+  const queue = new LocalDistributedQueue(PartitionConfig.single())
+  const listening = process.listenerCount('SIGTERM')
+  for (const given of [undefined, null, 5, {}, queue]) {
+    expect(() => new WorkerPool(queue, given as never)).toThrow(/allowed: a queue manager/)
+    expect(() => closeOnSignals(given as never)).toThrow(/allowed: a manager or a worker pool/)
+  }
+  expect(process.listenerCount('SIGTERM')).toBe(listening)
+  await queue.close()
 })
 
 test('bad options of a broadcast are refused', async () => {
