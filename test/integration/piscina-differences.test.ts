@@ -118,7 +118,8 @@ const DIFFERENCES: Readonly<Record<string, readonly [Case, unknown, unknown]>> =
       const pool = make({ minThreads: 1, maxThreads: 1, concurrentTasksPerWorker: 2 })
       const runs = new Int32Array(new SharedArrayBuffer(4))
       const { signal, abort } = controllerOf()
-      const beside = pool.run({ runs, ms: 800 }, { name: 'counts' })
+      const free = new Int32Array(new SharedArrayBuffer(4))
+      const beside = pool.run({ runs, free }, { name: 'counts' })
       await until(() => Atomics.load(runs, 0) === 1)
       const flag = new Int32Array(new SharedArrayBuffer(8))
       const aborted = reasonOf(pool.run({ flag }, { name: 'gate', signal }))
@@ -126,6 +127,7 @@ const DIFFERENCES: Readonly<Record<string, readonly [Case, unknown, unknown]>> =
       if (Piscina === Ours) await until(() => Atomics.load(flag, 1) === 1)
       abort()
       const { name } = (await aborted) as Error
+      free[0] = 1
       return [name, await beside, runs[0]]
     },
     ['AbortError', 'counted', 1],
@@ -136,13 +138,15 @@ const DIFFERENCES: Readonly<Record<string, readonly [Case, unknown, unknown]>> =
       const pool = make({ minThreads: 1, maxThreads: 1, concurrentTasksPerWorker: 2 })
       const runs = new Int32Array(new SharedArrayBuffer(4))
       const flag = new Int32Array(new SharedArrayBuffer(8))
-      const beside = pool.run({ runs, ms: 300 }, { name: 'counts' })
+      const free = new Int32Array(new SharedArrayBuffer(4))
+      const beside = pool.run({ runs, free }, { name: 'counts' })
       await until(() => Atomics.load(runs, 0) === 1)
       const late = reasonOf(pool.run({ flag }, { name: 'gate', timeoutMs: 20 }))
       await until(() => Atomics.load(flag, 1) === 1)
       // Piscina knows no time-out.
       void turns(1_000).then(() => release(flag))
       const { name } = (await late) as Error
+      free[0] = 1
       return [name, await beside, runs[0]]
     },
     [undefined, 'counted', 1],
