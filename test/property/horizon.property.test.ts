@@ -58,6 +58,7 @@ law('a result is late by a twentieth of its age, and no partition runs dry', [st
 test('dozes long where commands have waited for long, and notices a younger one', () => {
   const horizon = new Horizon()
   horizon.mark(0, 1000)
+  expect(horizon.ageMs(300)).toBe(0)
   for (let ms = 5; ms <= 300; ms += 5) horizon.mark(ms, 1000)
   horizon.bound(999)
   expect(horizon.ageMs(300)).toBe(300)

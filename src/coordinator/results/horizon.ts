@@ -63,12 +63,14 @@ export class Horizon {
   }
 
   /**
-   * Milliseconds since the youngest bound command was submitted, or less; 0 if it is new.
+   * Milliseconds since the youngest bound command was submitted, or less; 0 if it is new, or if
+   * none was bound.
    *
    * @param nowMs - Monotonic milliseconds.
    */
   ageMs(nowMs: number): number {
     let age = 0
+    if (this.#youngest < 0) return age
     for (let back = 0; back < MARK_COUNT; back++) {
       const mark = (this.#newest - back + MARK_COUNT) % MARK_COUNT
       if (this.#nexts[mark]! <= this.#youngest) break
