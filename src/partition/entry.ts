@@ -43,6 +43,7 @@ async function boot(message: BootMessage): Promise<void> {
   const coordinator = callControl<CoordinatorControl>(message.controlPort)
   let cycle: DutyCycle | undefined
   let table: HandlerTable | undefined
+  let isSetUp = false
   const broadcasts = new Map<string, AbortController>()
   const files = new FileHandlers(message.files, message.fileCall)
   let announceBooted!: () => void
@@ -84,13 +85,10 @@ async function boot(message: BootMessage): Promise<void> {
       }),
   })
   try {
-    if (message.reportsRejections) {
-      process.on('unhandledRejection', (reason) => {
-        void coordinator.rejected(toCallValue(thrownValue(reason), 'error'))
-      })
-    }
+    if (message.reportsRejections) reportRejections(coordinator)
     table = await tableOf(message, files)
     await table.hook('setup', context)
+    isSetUp = true
     for (const broadcast of message.sticky) {
       // A reload may have brought a module without its handler.
       if (!table.own.includes(broadcast.type)) continue
@@ -98,7 +96,7 @@ async function boot(message: BootMessage): Promise<void> {
       broadcasts.delete(broadcast.id)
     }
   } catch (error) {
-    say({ ok: false, error: toCallValue(thrownValue(error), 'error') })
+    say({ ok: false, error: toCallValue(thrownValue(error), 'error'), isSetUp })
     return
   }
   const needs = lanes.map((lane) => laneNeeds(lane, message.partitions * message.concurrency))
@@ -155,6 +153,13 @@ async function report(run: () => unknown): Promise<CallReport> {
   } catch (error) {
     return { ok: false, side: toCallValue(thrownValue(error), 'error') }
   }
+}
+
+/** Promises that are rejected and that no handler handles are the coordinator's to show. */
+function reportRejections(coordinator: ReturnType<typeof callControl<CoordinatorControl>>): void {
+  process.on('unhandledRejection', (reason) => {
+    void coordinator.rejected(toCallValue(thrownValue(reason), 'error'))
+  })
 }
 
 /** Profiles this thread, where the main thread cannot start that. */

@@ -115,7 +115,12 @@ export type LoadReport =
       /** Whether it traces what it runs. */
       readonly isTraced: boolean
     }
-  | { readonly ok: false; readonly error: SideValue }
+  | {
+      readonly ok: false
+      readonly error: SideValue
+      /** Whether `setup` had ended well before something else failed. */
+      readonly isSetUp: boolean
+    }
 
 /** What the coordinator may ask of a partition. */
 export interface PartitionControl {

@@ -217,6 +217,16 @@ test('a thread that fails to start ends the commands of those that are ready', a
   await refused(manager.run('where'), 'CORELANE_CLOSED')
 })
 
+test('a thread that was set up tears down if another fails to start', async () => {
+  const { ledger, manager, states } = lateSecond()
+  const started = failure(manager.start(), 'start')
+  await until(() => states()[0] === 'ready', 'one thread')
+  ledger.failsToLoad = true
+  ledger.openGate()
+  expect((await started).code).toBe('CORELANE_HANDLERS_FAILED')
+  expect(ledger.teardowns).toBe(1)
+})
+
 test('drain waits for commands that wait for the start, close rejects them', async () => {
   const drained = create('values.js', one)
   const early = drained.run('echo', 1)

@@ -191,31 +191,50 @@ test('sticky broadcasts hold on new threads, and the old ones tear down once eac
   expect(ledger.teardowns).toBe(4)
 })
 
+/** A module with the gates of a ledger, which counts its teardowns. */
+const gated = (more: string) => `
+  import { workerData } from 'node:worker_threads'
+  const words = new Int32Array(workerData.words)
+  const gate = async (word) => Atomics.waitAsync(words, word, 0).value
+  export const teardown = () => { Atomics.add(words, 9, 1) }
+  export const die = () => process.exit(3)
+  export const dieSoon = () => { setTimeout(die, 5) }
+  export const held = () => gate(5)
+  ${more}`
+
+/** One of a version whose second thread in each partition is not set up before the gate is open. */
+const slowly = (version: string) =>
+  gated(`export const setup = ({ incarnation }) => (incarnation === 2 ? gate(1) : undefined)
+    export const version = () => '${version}'`)
+
 const mortal = (version: string, waitMs = 0) => `
   export const setup = ({ incarnation }) =>
     new Promise((resolve) => setTimeout(resolve, incarnation === 2 ? ${waitMs} : 0))
-  export const die = () => process.exit(3)
-  export const soon = (ms) => { setTimeout(() => process.exit(3), ms) }
   export const rest = (ms) => new Promise((resolve) => setTimeout(resolve, ms, '${version}'))
   export const never = () => new Promise(() => {})`
 
 test('a thread that dies while the next one loads is replaced, and nothing is lost', async () => {
-  const manager = await openModule(mortal('old', 500))
-  await within(manager.run('soon', 30), 'the death is near')
+  const ledger = new Ledger(0)
+  const { workerData } = ledger
+  const manager = await openModule(slowly('old'), { workerData })
   const reload = manager.reload()
-  await until(() => incarnations(manager)[0]! >= 3, 'its replacement')
+  await until(() => incarnations(manager)[0] === 2, 'the next thread')
+  await within(manager.run('dieSoon'), 'the death is near')
+  await until(() => incarnations(manager)[0] === 3, 'its replacement')
+  ledger.openGate()
   await within(reload, 'reload')
-  const all = range(10).map(() => manager.run('rest', 1))
+  const all = range(10).map(() => manager.run('version'))
   expect(await within(Promise.all(all), 'commands')).toEqual(new Array(10).fill('old'))
   expect(manager.stats()).toMatchObject({ failed: 0, queued: 0 })
 })
 
 test('a reload while an old replacement loads wins, and what runs then is not lost', async () => {
-  const manager = await openModule(mortal('old', 5000))
+  const { workerData } = new Ledger(0)
+  const manager = await openModule(slowly('old'), { workerData })
   await failure(manager.run('die'), 'the deadly one')
   await until(() => incarnations(manager)[0] === 2, 'a replacement')
-  const all = range(10).map(() => manager.run('rest', 100))
-  await within(manager.reload(moduleOf(mortal('new'))), 'reload')
+  const all = range(10).map(() => manager.run('version'))
+  await within(manager.reload(moduleOf(slowly('new'))), 'reload')
   expect(await within(Promise.all(all), 'commands')).toEqual(new Array(10).fill('new'))
   expect(manager.stats().partitions[0]).toMatchObject({ incarnations: 3, failures: 0 })
 })
@@ -236,61 +255,117 @@ test('a run that nobody waits for and that never ends does not hinder a reload',
   expect(await within(manager.run('rest', 1), 'the next one')).toBe('new')
 })
 
-/** A module that lives so long after it was loaded on a partition, the second time. */
-const shortLived = (version: string, partition: number, lifeMs: number) => `
-  export const setup = (where) => {
-    if (where.partition !== ${partition} || where.incarnation !== 2) return
-    setTimeout(() => process.exit(3), ${lifeMs})
-  }
-  export const rest = (ms) => new Promise((resolve) => setTimeout(resolve, ms, '${version}'))`
+const setsUp = 'export const setup = () => { Atomics.add(words, 8, 1) }'
+
+test.each([
+  [
+    'another one is not set up',
+    `export const setup = ({ partition }) => {
+       if (partition === 1) throw new Error('not here')
+       Atomics.add(words, 8, 1)
+     }`,
+  ],
+  ['a sticky broadcast fails', `${setsUp}; export const keep = () => { throw new Error('no') }`],
+])('new threads that were set up tear down if the reload fails: %s', async (_, more) => {
+  const ledger = new Ledger(0)
+  const { workerData } = ledger
+  const manager = await openModule(gated('export const keep = () => {}'), {
+    partitions: PartitionConfig.hash(2),
+    workerData,
+  })
+  await within(manager.broadcast('keep', 0, { sticky: true }), 'a sticky broadcast')
+  await failure(manager.reload(moduleOf(gated(more))), 'reload')
+  expect(ledger).toMatchObject({ setups: 1, teardowns: 1 })
+})
+
+test('a next thread that is of no use any more tears down', async () => {
+  const ledger = new Ledger(0)
+  const setup = `export const setup = async ({ incarnation }) => {
+    if (incarnation === 2) await gate(1)
+    Atomics.add(words, 8, 1)
+  }`
+  const { workerData } = ledger
+  const manager = await openModule(gated(`${setup}; export const echo = (value) => value`), {
+    maxCommandsPerThread: 1,
+    workerData,
+  })
+  await within(manager.run('echo'), 'the only command of its thread')
+  await until(() => incarnations(manager)[0] === 2, 'the next thread')
+  await failure(manager.run('die'), 'the deadly one')
+  const isReady = () => manager.stats().partitions[0]!.state === 'ready'
+  await until(() => ledger.setups === 2 && isReady(), 'a replacement of the dead one')
+  ledger.openGate()
+  await until(() => ledger.teardowns === 1, 'the teardown of the next one')
+  expect(incarnations(manager)).toEqual([3])
+})
 
 test('a new thread that dies before its turn is replaced by one of the new module', async () => {
-  const manager = await openModule(mortal('old'), {
-    partitions: PartitionConfig.hash(2),
-    concurrencyPerPartition: 10,
-  })
-  // The turn of partition 1 comes when these have ended: its new thread has died by then.
-  const all = range(10).map((key) => manager.run('rest', 1500, { key: `${key}` }))
-  await within(manager.reload(moduleOf(shortLived('new', 1, 500))), 'reload')
+  const ledger = new Ledger(0)
+  const { workerData } = ledger
+  const options = { partitions: PartitionConfig.hash(2), concurrencyPerPartition: 10, workerData }
+  const manager = await openModule(gated(''), options)
+  const keys = range(10).map(String)
+  const all = keys.map((key) => manager.run('held', 0, { key }))
+  await until(() => manager.stats().running === 10, 'all run')
+  const exits = manager.subscribe({ events: ['queue.partition.exited'] })
+  const dies = `export const setup = ({ partition, incarnation }) => {
+    if (partition === 1 && incarnation === 2) void gate(1).then(() => process.exit(3))
+  }
+  export const version = () => 'new'`
+  const reload = manager.reload(moduleOf(gated(dies).replaceAll('die', 'dies')))
+  // A partition has its turn once all new threads have loaded; then it waits for what runs.
+  const isDraining = () => manager.stats().partitions.some(({ state }) => state === 'draining')
+  await until(isDraining, 'a turn')
+  ledger.openGate()
+  await within(exits.next(), 'the death')
+  ledger.openSecondGate()
+  await within(reload, 'reload')
   await within(Promise.all(all), 'what ran before')
-  const after = range(10).map((key) => manager.run('rest', 1, { key: `${key}` }))
+  const after = keys.map((key) => manager.run('version', 0, { key }))
   expect(await within(Promise.all(after), 'what runs after')).toEqual(new Array(10).fill('new'))
   await refused(manager.run('die', 0, { key: 'a' }), 'CORELANE_UNKNOWN_TYPE')
   expect(incarnations(manager)).toEqual([2, 3])
 })
 
 test('an old thread that dies while new ones load is replaced by the old module, and then by the new', async () => {
-  const manager = await openModule(mortal('old'), { partitions: PartitionConfig.roundRobin(2) })
-  const reload = manager.reload(moduleOf(mortal('new', 500)))
+  const ledger = new Ledger(0)
+  const { workerData } = ledger
+  const options = { partitions: PartitionConfig.roundRobin(2), workerData }
+  const manager = await openModule(slowly('old'), options)
+  const reload = manager.reload(moduleOf(slowly('new')))
   await until(() => incarnations(manager)[0] === 2, 'the first new thread loads')
   await failure(manager.run('die'), 'the deadly one')
-  const during = range(4).map(() => manager.run('rest', 1))
+  const during = range(4).map(() => manager.run('version'))
   expect(await within(Promise.all(during), 'commands meanwhile')).toEqual(new Array(4).fill('old'))
+  ledger.openGate()
   await within(reload, 'reload')
-  const after = range(4).map(() => manager.run('rest', 1))
+  const after = range(4).map(() => manager.run('version'))
   expect(await within(Promise.all(after), 'commands after it')).toEqual(new Array(4).fill('new'))
 })
 
 test('handlers that only one module has are refused while partitions change over', async () => {
-  const text = (version: number, more: string) => `
-    export const rest = (ms) => new Promise((resolve) => setTimeout(resolve, ms, ${version}))
-    export const ${more} = () => '${more}'`
-  const manager = await openModule(text(1, 'lost'), { partitions: PartitionConfig.hash(2) })
+  const ledger = new Ledger(0)
+  const text = (version: number, more: string) =>
+    gated(`export const version = () => ${version}; export const ${more} = () => '${more}'`)
+  const { workerData } = ledger
+  const options = { partitions: PartitionConfig.hash(2), workerData }
+  const manager = await openModule(text(1, 'lost'), options)
   const keys: string[][] = [[], []]
   for (const key of 'abcdefgh') {
     const { info } = await within(manager.execute('query', 'lost', 0, { key }), 'a key')
     keys[info.partition]!.push(key)
   }
-  const held = manager.run('rest', 1_000, { key: keys[1]![0] })
+  const held = manager.run('held', 0, { key: keys[1]![0] })
   await until(() => manager.stats().running === 1, 'one runs')
   const reload = manager.reload(moduleOf(text(2, 'gained')))
   const [key] = keys[0] as [string]
   let version = 1
-  while (version === 1) version = (await within(manager.run('rest', 1, { key }), 'it')) as number
+  while (version === 1) version = (await within(manager.run('version', 0, { key }), 'it')) as number
   for (const type of ['lost', 'gained']) {
     await refused(manager.run(type, 0, { key }), 'CORELANE_UNKNOWN_TYPE')
   }
-  expect(await within(held, 'the one that was held')).toBe(1)
+  ledger.openSecondGate()
+  expect(await within(held, 'the one that was held')).toBe('ok')
   await within(reload, 'reload')
   expect(await within(manager.run('gained', 0, { key }), 'gained')).toBe('gained')
   await refused(manager.run('lost', 0, { key }), 'CORELANE_UNKNOWN_TYPE')
@@ -324,13 +399,17 @@ test.each([20, 200, 400])('a close %i ms into a reload leaves no thread behind',
 })
 
 test('close during a reload settles everything, wherever the reload is', async () => {
-  const manager = await openModule(mortal('old', 150), { closeTimeoutMs: 10_000 })
-  const all = [400, 1, 1].map((ms) => manager.run('rest', ms))
+  const ledger = new Ledger(0)
+  const { workerData } = ledger
+  const manager = await openModule(slowly('old'), { closeTimeoutMs: 10_000, workerData })
+  const all = ['held', 'version', 'version'].map((type) => manager.run(type))
   const ends = Promise.allSettled(all)
   await until(() => manager.stats().running === 1, 'one runs')
   const reload = failure(manager.reload(), 'reload')
   await until(() => incarnations(manager)[0] === 2, 'the next thread loads')
-  await within(manager.close(), 'close')
+  const closing = manager.close()
+  ledger.openSecondGate()
+  await within(closing, 'close')
   const [first, ...others] = await within(ends, 'all commands')
   expect(first).toMatchObject({ status: 'fulfilled' })
   for (const end of others)
@@ -436,97 +515,3 @@ test.each(['event', 'end'] as const)(
     expect(incarnations(manager)).toEqual([floatingRejections === 'event' ? 1 : 2])
   },
 )
-
-test('a run that outlives its time-out ends with its thread, though a broadcast waits for it there', async () => {
-  const manager = await openModule(
-    `export const rest = () => new Promise(() => {})
-     export const echo = (payload) => payload`,
-    {
-      lanes: { narrow: { maxConcurrency: 1 } },
-      concurrencyPerPartition: 2,
-      timeoutGraceMs: 2000,
-      broadcastTimeoutMs: 60_000,
-    },
-  )
-  await refused(manager.run('rest', 0, { timeoutMs: 50 }), 'CORELANE_TIMEOUT')
-  const broadcast = failure(manager.broadcast('echo', 1), 'the broadcast')
-  // It takes over at once: nothing else runs.
-  await within(manager.reload(), 'the reload')
-  expect(await broadcast).toMatchObject({ code: 'CORELANE_PARTITION_LOST' })
-  expect(await within(manager.run('echo', 2), 'the next')).toBe(2)
-})
-
-/**
- * A manager whose handlers and first thread end once the test says so: word 0 lets `hold` end, word
- * 1 the teardown of the first thread; word 2 counts how often `hold` has begun.
- */
-async function openSlow(options: object) {
-  const words = new Int32Array(new SharedArrayBuffer(12))
-  const text = `
-    import { workerData } from 'node:worker_threads'
-    import { setTimeout as sleep } from 'node:timers/promises'
-    const words = new Int32Array(workerData)
-    const isSet = async (word) => { while (Atomics.load(words, word) === 0) await sleep(2) }
-    export const echo = (payload) => payload
-    export const hold = () => {
-      Atomics.add(words, 2, 1)
-      return isSet(0)
-    }
-    export const teardown = ({ incarnation }) => incarnation === 1 ? isSet(1) : undefined`
-  const manager = await openModule(text, {
-    workerData: words.buffer,
-    concurrencyPerPartition: 2,
-    closeTimeoutMs: 60_000,
-    ...options,
-  })
-  return { words, manager }
-}
-
-/** Gives up a run of `hold` and reloads; resolves once the next thread has taken over. */
-async function reloadBehindARun(manager: QueueManager, words: Int32Array, key?: string) {
-  const controller = new AbortController()
-  const { signal } = controller
-  const left = failure(manager.run('hold', 0, { key, signal }), 'the run that is given up')
-  await until(() => Atomics.load(words, 2) === 1, 'it runs')
-  const waiting = manager.run('echo', 1)
-  controller.abort()
-  await left
-  expect(manager.stats().partitions[0]).toMatchObject({ detached: 1 })
-  const reload = manager.reload()
-  await until(() => manager.stats().partitions[0]!.detached === 0, 'the next thread takes over')
-  return { waiting, reload }
-}
-
-test('the next thread gets a token for which the one before waited, too, and is not gone', async () => {
-  const rated = { rateLimit: { limit: 1, windowMs: 1000 } }
-  const { words, manager } = await openSlow({ lanes: { rated }, maxCommandsPerThread: 1 })
-  // The second waits for its token in the first thread, and is moved to the next one.
-  const all = [1, 2].map((value) => manager.run('echo', value))
-  expect(await within(Promise.all(all), 'both')).toEqual([1, 2])
-  Atomics.store(words, 1, 1)
-})
-
-test('the next thread gets the slot of a run that goes on in the one before', async () => {
-  const { words, manager } = await openSlow({ lanes: { narrow: { maxConcurrency: 1 } } })
-  // A command waits for the slot in the first thread, and then in the next one.
-  const { waiting, reload } = await reloadBehindARun(manager, words)
-  Atomics.store(words, 0, 1)
-  expect(await within(waiting, 'the one that waited')).toBe(1)
-  Atomics.store(words, 1, 1)
-  await within(reload, 'the reload')
-})
-
-test('a key is busy while a run of it goes on in the thread before', async () => {
-  const { words, manager } = await openSlow({})
-  const { waiting, reload } = await reloadBehindARun(manager, words, 'k')
-  await within(waiting, 'one without a key')
-  const same = manager.run('hold', 0, { key: 'k' })
-  // Another key's would start behind it, if it could start.
-  expect(await within(manager.run('echo', 2, { key: 'l' }), 'another key')).toBe(2)
-  expect(Atomics.load(words, 2)).toBe(1)
-  Atomics.store(words, 0, 1)
-  Atomics.store(words, 1, 1)
-  await within(same, 'the same key')
-  expect(Atomics.load(words, 2)).toBe(2)
-  await within(reload, 'the reload')
-})

@@ -103,7 +103,7 @@ export class NestedServer implements NestedRequests {
   progressed(): void {
     const over = this.#graph.purge()
     for (const { index, retiring } of this.#partitions) {
-      if (retiring !== undefined || over.includes(index)) this.#update(index)
+      if (retiring.size > 0 || over.includes(index)) this.#update(index)
     }
     if (this.#isLowered) this.#refuseStuck()
   }
@@ -173,7 +173,7 @@ export class NestedServer implements NestedRequests {
       isOver: () => !from.window.isOpen(command.parent),
       holdsPartition: from.partition,
       // Its successor has runs of its own.
-      holdsRun: () => partition.retiring !== from,
+      holdsRun: () => !partition.retiring.has(from),
       holdsLane: parent.laneIndex,
       holdsKey: parent.key,
       holdsGroup: parent.extras?.group?.takesTurns ? parent.group : undefined,

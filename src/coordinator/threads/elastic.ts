@@ -59,7 +59,7 @@ export class Elastic {
     for (const partition of this.#partitions) {
       if (count >= wanted) return
       // Until its last thread has ended, the partition is of no use to another.
-      if (!partition.isDormant || partition.retiring !== undefined) continue
+      if (!partition.isDormant || partition.retiring.size > 0) continue
       if (count > 0 && this.#freeBytes() < FREE_BYTES_MIN) return
       this.#supervisor.spawn(partition)
       count++

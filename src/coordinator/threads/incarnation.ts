@@ -199,6 +199,8 @@ export class Incarnation {
   isReady = false
   /** Whether it has loaded its handlers. */
   isLoaded = false
+  /** Whether `setup` of its module has ended well, so that `teardown` is due. */
+  isSetUp = false
   /** Id of the last broadcast that it has begun. */
   begunBroadcast: string | undefined
   /** Whether it ends once what it runs has ended: nothing more is bound to it. */
@@ -276,6 +278,7 @@ export class Incarnation {
     })
     this.loaded = this.#untilLoaded().then((report) => {
       this.window.isTraced = report.ok && report.isTraced
+      this.isSetUp = report.ok || report.isSetUp
       output.read()
       return report
     })

@@ -97,8 +97,8 @@ export class Interruptions {
   flush(): void {
     for (const { incarnation, retiring } of this.#partitions) {
       incarnation?.flushOrders()
-      // Its detached runs go on, and a broadcast may wait for their end.
-      retiring?.flushOrders()
+      // Their detached runs go on, and a broadcast may wait for their end.
+      for (const one of retiring) one.flushOrders()
     }
     if (this.#ending.size > 0) this.#endAlone()
     this.planCheck()

@@ -21,8 +21,8 @@ export class PartitionHandle {
   readonly terminating = new Set<Incarnation>()
   /** A thread that is started to take over from the present one. */
   successor: Incarnation | undefined = undefined
-  /** The thread that the present one took over from, until it has ended. */
-  retiring: Incarnation | undefined = undefined
+  /** Threads that get no more commands and have not ended, though nothing is wrong with them. */
+  readonly retiring = new Set<Incarnation>()
   /** Whether it needs no thread at present. */
   isDormant = false
   /** Since when it has nothing to do; undefined while it has, or that is not looked at. */
@@ -56,10 +56,13 @@ export class PartitionHandle {
     return this.incarnation?.window
   }
 
-  /** Whether a run of a key goes on in the thread that the present one took over from. */
+  /** Whether a run of a key goes on in a thread that the present one took over from. */
   isRetiring(key: string): boolean {
-    const old = this.retiring?.living
-    return old !== undefined && [...old.window.watch.detached].some((run) => run.key === key)
+    if (this.retiring.size === 0) return false
+    for (const old of this.retiring) {
+      if (old.living && [...old.window.watch.detached].some((run) => run.key === key)) return true
+    }
+    return false
   }
 
   /** Whether it is held up: by handlers that wait, or by one long command until that settles. */

@@ -195,7 +195,7 @@ export class Renewal {
   async #dismiss(partition: PartitionHandle): Promise<void> {
     const { successor } = partition
     partition.successor = undefined
-    await successor?.terminate()
+    if (successor !== undefined) await this.#supervisor.end(successor)
   }
 
   /**
@@ -216,9 +216,9 @@ export class Renewal {
       if (incarnation?.isReady) await this.#handOver(partition, incarnation, next, isLost)
       else if (!isLost()) await this.#moveIn(partition, next)
     } finally {
-      partition.successor = undefined
+      if (partition.incarnation === next) partition.successor = undefined
       // It died, or the present one did and was replaced meanwhile.
-      if (partition.incarnation !== next) await next.terminate()
+      else await this.#dismiss(partition)
     }
     this.#refuseIfClosing()
   }
@@ -235,10 +235,8 @@ export class Renewal {
     const late = partition.incarnation
     partition.failure = undefined
     partition.failures = 0
-    partition.retiring = late
     this.#supervisor.adopt(partition, next)
-    await late?.terminate()
-    partition.retiring = undefined
+    if (late !== undefined) await this.#supervisor.end(late)
   }
 
   async #handOver(
@@ -265,11 +263,10 @@ export class Renewal {
       this.#setReady(partition, present, true)
       return
     }
-    partition.retiring = present
     supervisor.adopt(partition, next)
     await this.#endInOrder(present)
     await present.terminate()
-    partition.retiring = undefined
+    partition.retiring.delete(present)
   }
 
   /**

@@ -128,6 +128,12 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     const [failure] = failures
     if (failure !== undefined) {
       if (!this.#isClosing) this.#failure = failure
+      this.#isClosing = true
+      // Those that run nothing tear down; what the others run is lost at once.
+      const ends = this.#living.map((one) =>
+        one.window.load.count === 0 ? this.end(one) : one.terminate(),
+      )
+      await Promise.all(ends)
       await this.terminate()
       throw failure
     }
@@ -176,16 +182,24 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     const incarnation = partition.incarnation!
     partition.isDormant = true
     partition.incarnation = undefined
-    partition.retiring = incarnation
-    // A thread whose teardown fails, or takes too long, ends all the same. Modules whose handlers
-    // take the payload alone have none.
-    if (incarnation.isLoaded && this.#plan.fileCall !== 'payload') {
+    await this.end(incarnation)
+    this.#events.threadEnded()
+  }
+
+  /**
+   * Ends a thread that gets no more commands, once it has torn down if it was set up. A teardown
+   * that fails, or takes too long, holds up nothing.
+   */
+  async end(incarnation: Incarnation): Promise<void> {
+    const { retiring } = this.#partitions[incarnation.partition]!
+    retiring.add(incarnation)
+    // Modules whose handlers take the payload alone have no teardown.
+    if (incarnation.isSetUp && this.#plan.fileCall !== 'payload') {
       await this.tearDown(incarnation).catch(() => {})
     }
     await incarnation.terminate()
     await incarnation.exited
-    partition.retiring = undefined
-    this.#events.threadEnded()
+    retiring.delete(incarnation)
   }
 
   /** Makes a handler known that commands name. */
@@ -202,8 +216,8 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
   async stop(): Promise<unknown[]> {
     this.#isClosing = true
     const stops = this.#living.map(async (incarnation) => {
-      const { isLoaded, isTerminating } = incarnation
-      return isLoaded && !isTerminating ? this.tearDown(incarnation) : undefined
+      const { isSetUp, isTerminating } = incarnation
+      return isSetUp && !isTerminating ? this.tearDown(incarnation) : undefined
     })
     const ends = await Promise.allSettled(stops)
     await this.terminate()
@@ -330,11 +344,13 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
 
   /**
    * Makes a thread that has loaded its handlers the partition's present one. If it has died since,
-   * it is replaced as a thread that dies later.
+   * it is replaced as a thread that dies later. Its caller ends the one before.
    *
    * @param isAnother - Whether it replaces one.
    */
   adopt(partition: PartitionHandle, incarnation: Incarnation, isAnother = true): void {
+    const before = partition.incarnation
+    if (before !== undefined && before !== incarnation) partition.retiring.add(before)
     partition.incarnation = incarnation
     partition.isDormant = false
     if (incarnation.living) incarnation.isReady = true
@@ -349,7 +365,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
   /** Every thread that has not ended; one that has just taken over is its own successor. */
   get #living(): Incarnation[] {
     const all = this.#partitions.flatMap(({ incarnation, successor, retiring, terminating }) =>
-      [incarnation, successor, retiring, ...terminating].flatMap((one) => one?.living ?? []),
+      [incarnation, successor, ...retiring, ...terminating].flatMap((one) => one?.living ?? []),
     )
     return [...new Set(all)]
   }
@@ -447,7 +463,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
       partition.incarnation = incarnation
       await this.loader.load(incarnation)
     } catch (error) {
-      await incarnation?.terminate()
+      if (incarnation !== undefined) await this.end(incarnation)
       if (this.#isClosing || partition.incarnation !== incarnation) return
       partition.losses++
       partition.failures++

@@ -14,7 +14,7 @@ function serverOfTwo(runs = 1) {
     isHeld: false,
     hasWaiting: false,
     window: undefined,
-    retiring: undefined as unknown,
+    retiring: new Set<unknown>(),
     results: undefined as { drain(): number } | undefined,
   }))
   const ended = new Set<number>()
@@ -54,7 +54,7 @@ function serverOfTwo(runs = 1) {
   /** The last thread that submitted something is taken over from. */
   const retire = () => {
     const from = threads.at(-1)!
-    handles[from.partition]!.retiring = from
+    handles[from.partition]!.retiring.add(from)
   }
   return { server, submit, held, end, detach, retire, handles, child, acts: () => acts }
 }
