@@ -128,6 +128,23 @@ export function noExtras(): CommandExtras {
 }
 
 /**
+ * How long after its submit a command may start, in milliseconds; Infinity if it always may.
+ *
+ * @param rejectsLate - What the command says of its deadline; undefined: as its lane.
+ * @param deadlineMs - Its own deadline, if it has one.
+ */
+export function patienceOf(
+  plan: { readonly rejectsLate: boolean; readonly deadlineMs: number | undefined },
+  startWithinMs: number | undefined,
+  rejectsLate: boolean | undefined,
+  deadlineMs: number | undefined,
+): number {
+  const withinMs = startWithinMs ?? Number.POSITIVE_INFINITY
+  if (!(rejectsLate ?? plan.rejectsLate)) return withinMs
+  return Math.min(withinMs, deadlineMs ?? plan.deadlineMs ?? withinMs)
+}
+
+/**
  * Whether the clock matters to a command that waits.
  *
  * @param deadlineMs - Its own deadline, if it has one.

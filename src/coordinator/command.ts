@@ -41,6 +41,7 @@ import {
   isTimed,
   noExtras,
   noGiven,
+  patienceOf,
   type RoomPlace,
   type StreamSource,
 } from './command-extras.ts'
@@ -317,9 +318,7 @@ export class Command implements Schedulable, GroupItem, CommandFields, StreamSou
     const { plan } = lane
     if (extras === undefined && !plan.rejectsLate) return Number.POSITIVE_INFINITY
     const options = extras?.options
-    const withinMs = options?.startWithinMs ?? Number.POSITIVE_INFINITY
-    if (!(options?.rejectsLate ?? plan.rejectsLate)) return withinMs
-    return Math.min(withinMs, extras?.deadlineMs ?? plan.deadlineMs ?? withinMs)
+    return patienceOf(plan, options?.startWithinMs, options?.rejectsLate, extras?.deadlineMs)
   }
 
   /** Objects to move with the payload; a command that has some cannot be sent twice. */

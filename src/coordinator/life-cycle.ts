@@ -22,11 +22,13 @@
 // shut down or close. Calls that it makes while the manager starts wait behind the others.
 
 import type { Abortable, AbortListeners } from '../base/abort-listeners.ts'
+import { Alarm } from '../base/alarm.ts'
 import { CallContext } from '../base/async-context.ts'
 import { nowMs, timers } from '../base/clock.ts'
 import { Deque } from '../base/deque.ts'
 import { invariant, laneError } from '../base/errors.ts'
-import { COMMAND_RULES } from '../model/command.ts'
+import { COMMAND_RULES, type CommandOptions } from '../model/command.ts'
+import { patienceOf } from './command-extras.ts'
 import { type LaneTable, openCountOf } from './lane-table.ts'
 
 /** Where a queue manager is in its life. */
@@ -136,17 +138,23 @@ export class LifeCycle {
    *
    * @param call - Made later, in the async context of now.
    * @param isOne - Whether it submits one command.
-   * @param given - Ends the waiting, if it is a signal: options are checked when it is made.
+   * @param lane - The lane of the commands that it submits, if it does.
+   * @param options - Theirs. Their signal and their latest start end the waiting; otherwise they
+   * are checked when the call is made.
    * @returns What the call gives.
    */
-  wait<T>(call: LateCall<T>, isOne: boolean, given?: unknown): Promise<T> {
+  wait<T>(call: LateCall<T>, isOne: boolean, lane?: string, options?: CommandOptions): Promise<T> {
     const context = new CallContext()
     const calledAtMs = nowMs()
-    const signal = COMMAND_RULES.signal.accepts(given) ? (given as AbortSignal) : undefined
+    const given = options?.signal
+    const signal = COMMAND_RULES.signal.accepts(given) ? given : undefined
+    const patienceMs = this.#patienceMs(lane, options)
     return new Promise<T>((resolve, reject) => {
+      let alarm: Alarm | undefined
       const end = (act: () => void) => {
         if (one.isOver) return
         one.isOver = true
+        alarm?.stop()
         if (signal !== undefined) this.#signals.remove(signal, one)
         act()
         this.#earlyCount--
@@ -176,8 +184,29 @@ export class LifeCycle {
       else {
         if (signal !== undefined) this.#signals.add(signal, one)
         this.#early.push(one)
+        if (patienceMs === Number.POSITIVE_INFINITY) return
+        alarm = new Alarm(() => {
+          const waitedMs = Math.round(nowMs() - calledAtMs)
+          const details = { lane: lane!, waitedMs, deadlineMs: patienceMs }
+          fail(laneError('CORELANE_DEADLINE_EXCEEDED', details))
+          this.settled()
+        })
+        alarm.set(calledAtMs + patienceMs)
       }
     })
+  }
+
+  /** How long a command may wait for its start, if its options are right as far as that goes. */
+  #patienceMs(lane: string | undefined, options: CommandOptions | undefined): number {
+    const plan = this.#lanes.all.find(({ name }) => name === lane)?.plan
+    if (plan === undefined) return Number.POSITIVE_INFINITY
+    const { onDeadline } = options ?? {}
+    const ms = (name: 'startWithinMs' | 'deadlineMs') => {
+      const given = options?.[name]
+      return COMMAND_RULES[name].accepts(given) ? given : undefined
+    }
+    const rejectsLate = onDeadline === undefined ? undefined : onDeadline === 'reject'
+    return patienceOf(plan, ms('startWithinMs'), rejectsLate, ms('deadlineMs'))
   }
 
   /** Whether the next one can be made though some threads still start: it submits one command. */

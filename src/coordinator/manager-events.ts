@@ -26,9 +26,15 @@ export interface ManagerEvents extends FileHandlers {
    * that submits one command is made as soon as a thread can run it.
    *
    * @param isOne - Whether it submits one command. Default false.
-   * @param signal - Ends the waiting, if it is one.
+   * @param lane - The lane of the commands that it submits, if it does.
+   * @param options - Theirs: their signal and their latest start end the waiting.
    */
-  whenStarted<T>(call: LateCall<T>, isOne?: boolean, signal?: unknown): Promise<T> | undefined
+  whenStarted<T>(
+    call: LateCall<T>,
+    isOne?: boolean,
+    lane?: string,
+    options?: CommandOptions,
+  ): Promise<T> | undefined
   /**
    * Makes a call now, or once the threads have started.
    *

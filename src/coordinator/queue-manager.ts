@@ -213,7 +213,7 @@ class Manager<M, L extends string> {
         intake.submitInto(batch, lane, type, payload, options, calledAtMs)
       return batch.results() as Promise<ResultOf<M, K>[]>
     }
-    return this.#runtime.whenStarted(submitAll, false, options?.signal) ?? submitAll()
+    return this.#runtime.whenStarted(submitAll, false, lane, options) ?? submitAll()
   }
 
   /**

@@ -387,11 +387,16 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
 
   // ── Events of its parts ──────────────────────────────────────────────────────────────────────
 
-  whenStarted<T>(call: LateCall<T>, isOne = false, signal?: unknown): Promise<T> | undefined {
+  whenStarted<T>(
+    call: LateCall<T>,
+    isOne = false,
+    lane?: string,
+    options?: CommandOptions,
+  ): Promise<T> | undefined {
     const { life } = this
     const isFirst = life.state === 'created'
     if (!isFirst && life.state !== 'starting') return undefined
-    const later = life.wait(call, isOne, signal)
+    const later = life.wait(call, isOne, lane, options)
     // A failed start rejects the call.
     if (isFirst) this.#begin().catch(() => {})
     else this.#callFirst()

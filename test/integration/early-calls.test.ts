@@ -275,9 +275,35 @@ test('the time of a command that waits for the start counts from its submit', as
   const many = failure(manager.submitMany('query', 'echo', [1], options), 'nor for several')
   for (const error of [await late, await many]) {
     expect(error).toMatchObject({ code: 'CORELANE_DEADLINE_EXCEEDED', details: { deadlineMs: 1 } })
-    expect(error.details.waitedMs).toBeGreaterThan(1)
+    expect(error.details.waitedMs).toBeGreaterThanOrEqual(1)
   }
   expect(await within(manager.run('echo', 2), 'the next')).toBe(2)
+})
+
+test('a command whose time is over does not wait for the start any more', async () => {
+  const { workerData } = new Ledger(0)
+  const manager = create('life.js', {
+    ...one,
+    workerData: { ...workerData, setup: 'never settles' },
+    lanes: { query: {}, live: { onDeadline: 'reject', priorityBoost: { deadlineMs: 20 } } },
+  })
+  const within20 = { startWithinMs: 20 }
+  const patient = failure(manager.run('where', 0, { deadlineMs: 1 }), 'one that may be late')
+  const late = [
+    manager.run('where', 0, within20),
+    manager.execute('query', 'where', 0, within20),
+    manager.submitMany('query', 'where', [0, 1], within20),
+    manager.stream('query', 'where', 0, within20).next(),
+    manager.run('where', 0, { deadlineMs: 20, onDeadline: 'reject' }),
+    manager.run('where', 0, { lane: 'live' }),
+  ].map((call) => failure(call, 'early'))
+  for (const { code, details } of await Promise.all(late)) {
+    expect(code).toBe('CORELANE_DEADLINE_EXCEEDED')
+    expect(details).toMatchObject({ deadlineMs: 20 })
+    expect(details.waitedMs).toBeGreaterThanOrEqual(20)
+  }
+  await within(manager.close(), 'close')
+  expect((await patient).code).toBe('CORELANE_CLOSED')
 })
 
 test('an early command keeps the async context of its submit', async () => {

@@ -1,6 +1,6 @@
-// Life cycle: in every order of start, calls, aborts, shutdown, drain and close, also from inside a
-// call, the state goes one way, calls are made in their order and end once, and a drain ends when
-// nothing is left.
+// Life cycle: in every order of start, calls, aborts, late calls, shutdown, drain and close, also
+// from inside a call, the state goes one way, calls are made in their order and end once, and a
+// drain ends when nothing is left.
 
 import fc from 'fast-check'
 import { expect } from 'vitest'
@@ -58,7 +58,9 @@ class Life {
       this.look()
       return Promise.resolve()
     }
-    cycle.wait(run, isOne, controller.signal).then(end, end)
+    const startWithinMs = number % 3 === 0 ? 1 : undefined
+    const options = { signal: controller.signal, startWithinMs }
+    cycle.wait(run, isOne, 'lane', options).then(end, end)
   }
 
   drain(): void {

@@ -151,7 +151,7 @@ export class Intake {
     const [lane, type, payload, options, isDetailed, stream] = given
     const call = (calledAtMs: number) =>
       this.admit(this.make(lane, type, payload, options, isDetailed, stream, false, calledAtMs))
-    return this.#events.whenStarted(call, true, options?.signal) ?? Promise.reject(error)
+    return this.#events.whenStarted(call, true, lane, options) ?? Promise.reject(error)
   }
 
   /**

@@ -178,10 +178,10 @@ describe('calls that wait', () => {
     const gone = new AbortController()
     gone.abort('before')
     const calls = [
-      life.wait(call(), false, own.signal),
-      life.wait(call(), true, other.signal),
-      life.wait(call(), true, gone.signal),
-      life.wait(call(), true, 'no signal'),
+      life.wait(call(), false, 'lane', own),
+      life.wait(call(), true, 'lane', other),
+      life.wait(call(), true, 'lane', gone),
+      life.wait(call(), true, 'lane', { signal: 'none' } as never),
     ]
     expect(signals.size).toBe(2)
     own.abort('enough')
@@ -227,7 +227,7 @@ describe('a drain', () => {
     const { life, call } = world()
     life.begin()
     const own = new AbortController()
-    const aborted = life.wait(call(), false, own.signal).catch((error) => error)
+    const aborted = life.wait(call(), false, 'lane', own).catch((error) => error)
     const drained = life.drained(20_000)
     own.abort()
     await drained
