@@ -4,6 +4,7 @@
 import { nowMs, timers } from '../base/clock.ts'
 import { type CommandOutcome, type PartitionStrategy, QueueManager } from '../index.ts'
 import type { TrialCommand, Workload } from './bench-workloads.ts'
+import { needed } from './command-line.ts'
 
 /** The strategies that are compared. */
 export const STRATEGIES: readonly PartitionStrategy[] = ['single', 'roundRobin', 'hash', 'balanced']
@@ -64,7 +65,7 @@ export async function runTrial(
     partitions: { strategy, count },
     lanes: { bench: {} },
   })
-  await manager.start()
+  await needed(manager.start())
   try {
     const trial = new Trial(manager, workload, takesKeys(strategy), plan, count)
     await trial.run(plan.warmUpMs)

@@ -8,7 +8,7 @@ import type { OptionRule } from '../base/options.ts'
 export const EXIT_OK = 0
 /** A command failed, or input or output broke off. */
 export const EXIT_FAILED = 1
-/** Nothing was run, because the command line or a file that it names is wrong. */
+/** Nothing was run: the command line or a file that it names is wrong, or a queue is away. */
 export const EXIT_USAGE = 2
 
 /** An option of a command. */
@@ -36,7 +36,7 @@ export interface CliCommand {
    * @param args - What stood on the command line besides options, as many as `usage` names.
    * @param options - Every option, checked, with its default.
    * @returns The exit code.
-   * @throws UsageError; anything else is a failure of the command.
+   * @throws UsageError, StartError; anything else is a failure of the command.
    */
   action(args: readonly string[], options: Readonly<Record<string, unknown>>): Promise<number>
 }
@@ -44,6 +44,24 @@ export interface CliCommand {
 /** The command line asks for something that does not exist or is not allowed. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
+}
+
+/** The command needs something that cannot be had, such as a queue or a port: nothing was done. */
+export class StartError extends Error {
+  override readonly name = 'StartError'
+}
+
+/**
+ * Waits for something that a command needs before it does anything.
+ *
+ * @throws StartError whose cause says why it cannot be had; a UsageError as it is.
+ */
+export async function needed<T>(promise: Promise<T>): Promise<T> {
+  try {
+    return await promise
+  } catch (cause) {
+    throw cause instanceof UsageError ? cause : new StartError('nothing was done', { cause })
+  }
 }
 
 /** A command line of one command, taken apart. */

@@ -121,8 +121,11 @@ export async function* readNews(
   )
   if (response === undefined) return
   if (response.status === 401) throw new UsageError(`${url.origin} refuses the token`)
-  if (!response.ok)
-    throw new UsageError(`${url.origin} is no dashboard: it says ${response.status}`)
+  const kind = response.headers.get('content-type')
+  if (!response.ok || !kind?.startsWith('text/event-stream')) {
+    const said = response.ok ? `a ${kind}` : response.status
+    throw new UsageError(`${url.origin} is no dashboard: it says ${said}`)
+  }
   const decoder = new TextDecoder()
   let text = ''
   try {

@@ -6,9 +6,16 @@ import { once } from 'node:events'
 import { timers } from '../base/clock.ts'
 import { boolean, integer } from '../base/options.ts'
 import { serveDashboard } from '../index.ts'
-import { type CliCommand, EXIT_FAILED, EXIT_OK, UsageError } from './command-line.ts'
+import { type CliCommand, EXIT_FAILED, EXIT_OK, needed, UsageError } from './command-line.ts'
 import { DASHBOARD_VARIABLE, dashboardAddress, readNews, TOKEN_OPTION } from './dashboard-news.ts'
-import { openQueue, placeOf, QUEUE_FLAGS, type QueueFlags, queueUrl } from './queue-flags.ts'
+import {
+  connectionNews,
+  openQueue,
+  placeOf,
+  QUEUE_FLAGS,
+  type QueueFlags,
+  queueUrl,
+} from './queue-flags.ts'
 
 interface Flags extends QueueFlags {
   readonly token: string | undefined
@@ -77,13 +84,12 @@ async function open(given: string | undefined, { token, print }: Flags): Promise
 async function serve(url: string, flags: Flags): Promise<number> {
   const { token, port, readOnly, redact: redactPayloads, print } = flags
   const stopped = new Promise((resolve) => process.once('SIGINT', resolve).once('SIGTERM', resolve))
-  const opened = await openQueue(url, flags, {
-    onIncident: ({ kind, detail }) => console.error(`corelane: ${kind}: ${detail}`),
-  })
+  const onIncident = connectionNews((text) => console.error(`corelane: ${text}`))
+  const opened = await needed(openQueue(url, flags, { onIncident }))
   const awake = timers.setInterval(() => {}, STAYS_OPEN_MS)
   try {
     const options = { queue: opened, token, port, readOnly, redactPayloads }
-    const dashboard = await serveDashboard(options)
+    const dashboard = await needed(serveDashboard(options))
     console.error(`corelane: the queue ${flags.name} at ${placeOf(url)}, until a signal comes`)
     console.log(dashboard.url)
     if (!print) await show(dashboard.url)

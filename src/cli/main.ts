@@ -15,9 +15,11 @@ import {
   helpOfCommand,
   namesOf,
   readCommandLine,
+  StartError,
   UsageError,
 } from './command-line.ts'
 import { dashboardCommand } from './dashboard.ts'
+import { failureText } from './json-value.ts'
 import { queueCommand } from './queue.ts'
 import { runCommand } from './run.ts'
 import { topCommand } from './top.ts'
@@ -63,7 +65,11 @@ try {
     console.error(`corelane: ${error.message}\nTry: ${help}`)
     process.exitCode = EXIT_USAGE
   } else {
-    console.error('corelane:', error)
-    process.exitCode = EXIT_FAILED
+    const hasStarted = !(error instanceof StartError)
+    const cause = hasStarted ? error : error.cause
+    const { code, name } = (cause ?? {}) as { code?: unknown; name?: unknown }
+    // Errors of corelane and of the system have a code; others are faults of this program.
+    console.error('corelane:', typeof code === 'string' ? failureText(cause, false) : cause)
+    process.exitCode = hasStarted && name !== 'ConfigError' ? EXIT_FAILED : EXIT_USAGE
   }
 }

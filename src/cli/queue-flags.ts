@@ -9,6 +9,9 @@ import type { RedisQueueOptions } from '../redis.ts'
 import { type CliOption, UsageError } from './command-line.ts'
 import { naming, STRATEGY_SYNONYMS } from './handler-flags.ts'
 
+/** Kinds of incidents to print; workers print the others. */
+const PRINTED = ['unreachable', 'not-ready', 'connection-lost', 'connection-back', 'data-lost']
+
 /** Where the URL is looked for as well: there, a password does not show in a list of processes. */
 const URL_VARIABLE = 'CORELANE_QUEUE_URL'
 
@@ -113,6 +116,19 @@ export async function openQueue(
     })
   } catch (error) {
     throw naming(FLAGS, error)
+  }
+}
+
+/**
+ * Prints what happens to the connection to a queue.
+ *
+ * @param log - Prints a notice.
+ */
+export function connectionNews(
+  log: (text: string) => void,
+): NonNullable<RedisQueueOptions['onIncident']> {
+  return ({ kind, detail }) => {
+    if (PRINTED.includes(kind)) log(`${kind}: ${detail}`)
   }
 }
 

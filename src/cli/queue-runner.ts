@@ -6,7 +6,7 @@ import { DEFAULT_LANES, type LeasedQueue, Submitter } from '../index.ts'
 import { UsageError } from './command-line.ts'
 import type { ParsedCommand } from './command-parser.ts'
 import type { CommandRunner, RunOutcome } from './command-runner.ts'
-import { openQueue, type QueueFlags } from './queue-flags.ts'
+import { connectionNews, openQueue, type QueueFlags } from './queue-flags.ts'
 
 /** Options of a run through a queue. */
 export interface QueueRunPlan {
@@ -20,9 +20,6 @@ export interface QueueRunPlan {
   /** Whether what the queue cannot do is done without. */
   readonly allowDegraded: boolean
 }
-
-/** Kinds of incidents to print; workers print the others. */
-const PRINTED = ['unreachable', 'not-ready', 'connection-lost', 'connection-back', 'data-lost']
 
 /** Runs commands on the workers of a queue. */
 export class QueueRunner implements CommandRunner {
@@ -49,9 +46,7 @@ export class QueueRunner implements CommandRunner {
     const { url, queue: flags, isKeyed, allowDegraded } = this.#plan
     this.#queue = await openQueue(url, flags, {
       strategy: isKeyed ? 'hash' : undefined,
-      onIncident: ({ kind, detail }) => {
-        if (PRINTED.includes(kind)) log(`${kind}: ${detail}`)
-      },
+      onIncident: connectionNews(log),
     })
     if (isKeyed && !this.#queue.capabilities.keyOrder) {
       throw new UsageError(

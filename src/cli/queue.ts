@@ -4,9 +4,9 @@
 import { inspect } from 'node:util'
 import { boolean, integer, milliseconds, text } from '../base/options.ts'
 import type { FoundCommand, LeasedQueue } from '../index.ts'
-import { type CliCommand, EXIT_OK, UsageError } from './command-line.ts'
+import { type CliCommand, EXIT_FAILED, EXIT_OK, needed, UsageError } from './command-line.ts'
 import { toJson } from './json-value.ts'
-import { openQueue, QUEUE_FLAGS, type QueueFlags, queueUrl } from './queue-flags.ts'
+import { connectionNews, openQueue, QUEUE_FLAGS, type QueueFlags, queueUrl } from './queue-flags.ts'
 
 interface Flags extends QueueFlags {
   readonly ids: string | undefined
@@ -79,7 +79,10 @@ export const queueCommand: CliCommand = {
   action: ([action], options) => look(action!, options as unknown as Flags),
 }
 
-const ACTIONS: Readonly<Record<string, (queue: LeasedQueue, flags: Flags) => Promise<void>>> = {
+/** False: it was not done for every command that was named. */
+type Act = (queue: LeasedQueue, flags: Flags) => Promise<boolean> | Promise<void>
+
+const ACTIONS: Readonly<Record<string, Act>> = {
   stats: async (opened) => {
     const lanes = opened.lanes!
     const all = [opened.counts(), lanes.paused(), lanes.limits()] as const
@@ -125,14 +128,38 @@ const ACTIONS: Readonly<Record<string, (queue: LeasedQueue, flags: Flags) => Pro
       print({ state: 'dead', commandId, partitionId, ...one }, redact)
     }
   },
-  redrive: async ({ dead }, flags) => {
-    const redriven = await dead.redrive(await chosen(dead, flags, 'redrive'))
-    console.log(JSON.stringify({ redriven }))
-  },
+  redrive: ({ dead }, flags) => actOnDead(dead, flags, 'redrive', 'redriven'),
   purge: async ({ dead }, flags) => {
     if (flags.all && !flags.yes) throw new UsageError('purge --all drops them for good: add --yes')
-    console.log(JSON.stringify({ purged: await dead.drop(await chosen(dead, flags, 'purge')) }))
+    return actOnDead(dead, flags, 'drop', 'purged')
   },
+}
+
+/** Acts on dead commands, and prints how many there were and which of those named are unknown. */
+async function actOnDead(
+  dead: LeasedQueue['dead'],
+  { ids, all }: Flags,
+  act: 'redrive' | 'drop',
+  word: string,
+): Promise<boolean> {
+  if ((ids === undefined) !== all) {
+    throw new UsageError(`${act === 'drop' ? 'purge' : act} needs either --ids or --all`)
+  }
+  if (ids === undefined) {
+    const listed = (await dead.list(DEAD_MAX)).map(({ envelope }) => envelope.id)
+    console.log(JSON.stringify({ [word]: await dead[act](listed) }))
+    return true
+  }
+  let count = 0
+  const unknown: string[] = []
+  for (const id of ids.split(',')) {
+    const found = await dead[act]([id])
+    count += found
+    if (found === 0) unknown.push(id)
+  }
+  const isWhole = unknown.length === 0
+  console.log(JSON.stringify(isWhole ? { [word]: count } : { [word]: count, unknown }))
+  return isWhole
 }
 
 /** Prints a command on a line. Absent members are left out. */
@@ -186,16 +213,6 @@ function idsOf(ids: string | undefined, action: string): string[] {
   return ids.split(',')
 }
 
-async function chosen(
-  dead: LeasedQueue['dead'],
-  { ids, all }: Flags,
-  action: string,
-): Promise<string[]> {
-  if ((ids === undefined) !== all) throw new UsageError(`${action} needs either --ids or --all`)
-  if (ids !== undefined) return ids.split(',')
-  return (await dead.list(DEAD_MAX)).map(({ envelope }) => envelope.id)
-}
-
 async function look(action: string, flags: Flags): Promise<number> {
   const act = Object.hasOwn(ACTIONS, action) ? ACTIONS[action] : undefined
   if (act === undefined) {
@@ -207,11 +224,11 @@ async function look(action: string, flags: Flags): Promise<number> {
   if (url === undefined) {
     throw new UsageError('queue needs --queue, or a URL in CORELANE_QUEUE_URL')
   }
-  const opened = await openQueue(url, flags, {})
+  const onIncident = connectionNews((text) => console.error(`corelane: ${text}`))
+  const opened = await needed(openQueue(url, flags, { onIncident }))
   try {
-    await act(opened, flags)
+    return (await act(opened, flags)) === false ? EXIT_FAILED : EXIT_OK
   } finally {
     await opened.close()
   }
-  return EXIT_OK
 }

@@ -91,10 +91,12 @@ test('what makes no sense is refused by name', async () => {
     [['--keys', join(folder, 'none')], '--keys cannot be read'],
     [['--payload', '{'], '--payload is no JSON'],
     [['--rounds', '0'], '--rounds is 0; allowed: an integer from 1 to 100'],
+    [['--handlers', fixture('cli-fails-to-load.js'), '--type', 'f'], 'this module cannot load'],
   ] as const) {
     const { code, stderr } = await bench(...args)
     expect(code).toBe(2)
     expect(stderr).toContain(message)
+    expect(stderr).not.toMatch(/\n +at /)
   }
   const { code, stderr } = await runCli(['bench', 'everything'])
   expect(code).toBe(2)

@@ -94,6 +94,8 @@ describeWithRedis('the queue from the command line', () => {
     absent = Promise.all([
       runCli(['run', '--queue', absentUrl], [{}]),
       runCli(['worker', handlers, '--queue', absentUrl]),
+      runCli(['queue', 'stats', '--queue', absentUrl]),
+      runCli(['dashboard', '--print', '--queue', absentUrl]),
     ])
     redis = await startRedis({ password: PASSWORD })
     session = new CliSession({ CORELANE_QUEUE_URL: redis.url })
@@ -169,6 +171,11 @@ describeWithRedis('the queue from the command line', () => {
     expect(text).not.toContain('"lanes":{')
     const post = { method: 'POST', headers: { authorization } }
     expect((await fetch(new URL('/api/queue/lanes/a/pause', url), post)).status).toBe(403)
+    const second = new CliProcess(['dashboard', ...words, '--print', '--port', url.port])
+    running.push(second)
+    const refused = await within(second.end(), 'a second one on that port')
+    expect([refused.code, refused.stdout]).toEqual([2, ''])
+    expect(refused.stderr).toMatch(/^corelane: listen EADDRINUSE.*\n$/)
     const top = new CliProcess(['top', url.href, '--once'])
     running.push(top)
     const { code: seen, stdout: screen } = await within(top.end(), 'top')
@@ -217,6 +224,13 @@ describeWithRedis('the queue from the command line', () => {
     expect((await ask('workers')).stdout).toBe('')
     const { code, results } = await ask('redrive', '--ids', String(dead[0]!.id))
     expect([code, results]).toEqual([0, [{ redriven: 1 }]])
+    for (const [action, word] of [
+      ['redrive', 'redriven'],
+      ['purge', 'purged'],
+    ] as const) {
+      const none = await ask(action, '--ids', 'nobody')
+      expect([none.code, none.results]).toEqual([1, [{ [word]: 0, unknown: ['nobody'] }]])
+    }
     const stats = new CliProcess(['queue', 'stats', '--name', name, '--queue', redis.url])
     running.push(stats)
     await within(stats.says('stdout', '\n}'), 'the counts')
@@ -228,6 +242,7 @@ describeWithRedis('the queue from the command line', () => {
       [['purge', '--all'], 'add --yes'],
       [['redrive'], 'needs either --ids or --all'],
       [['show'], 'show needs --ids'],
+      [['pause', '--lane', 'a b'], 'corelane: '],
       [
         ['shred'],
         'there is no action "shred"; actions: stats, workers, pause, resume, limit, peek',
@@ -493,12 +508,13 @@ describeWithRedis('the queue from the command line', () => {
     expect(code).toBe(2)
   })
 
-  test('a Redis that is not there ends a run and a worker, and no password is shown', async () => {
+  test('a Redis that is not there ends each command, without a stack or the password', async () => {
     for (const { code, stderr, stdout } of await absent) {
       expect(stderr).toContain('unreachable: redis://127.0.0.1:1: connect ECONNREFUSED')
       expect(stderr).toContain('The queue default did not answer: connect ECONNREFUSED')
       expect(stderr).toContain('(redis://127.0.0.1:1)')
       expect(stderr).not.toContain(PASSWORD)
+      expect(stderr).not.toMatch(/\n +at /)
       expect(stdout).toBe('')
       expect(code).toBe(2)
     }

@@ -1,7 +1,7 @@
 // CLI top: `corelane top` and `corelane dashboard` beside a process that serves its dashboard.
 
 import { spawn } from 'node:child_process'
-import { createServer } from 'node:http'
+import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
@@ -121,15 +121,22 @@ test('without a terminal it prints table after table, until the process or its r
 
 test('an address that does not do is refused, by its reason and without its token', async () => {
   const [, { url }] = await serve()
-  const server = createServer((_, response) => response.writeHead(404).end()).listen(0)
-  undone.push(() => server.close())
-  const { port } = server.address() as AddressInfo
+  const portOf = (listener: RequestListener) => {
+    const server = createServer(listener).listen(0)
+    undone.push(() => server.close())
+    return (server.address() as AddressInfo).port
+  }
+  const port = portOf((_, response) => response.writeHead(404).end())
+  const page = portOf((_, response) => {
+    response.writeHead(200, { 'content-type': 'text/html' }).end('<p>\n\n</p>')
+  })
   for (const [words, complaint] of [
     [[], 'CORELANE_DASHBOARD_URL'],
     [['redis://localhost'], 'is no http: URL'],
     [[new URL('/', url).href], 'has no token'],
     [[url, '--token', 'wrong-secret'], 'refuses the token'],
     [[`http://127.0.0.1:${port}/#token=wrong-secret`], 'is no dashboard: it says 404'],
+    [[`http://127.0.0.1:${page}/#token=wrong-secret`], 'is no dashboard: it says a text/html'],
     [['http://127.0.0.1:1/#token=wrong-secret'], 'no dashboard answers at http://127.0.0.1:1'],
   ] as const) {
     for (const command of ['top', 'dashboard']) {

@@ -127,7 +127,8 @@ const CHECKS: Record<string, readonly Check[]> = {
     {
       has: 'corelane queue stats',
       redis: true,
-      prints: /"waiting": 0[\s\S]*\{"redriven":0\}\s+\{"purged":0\}$/,
+      instead: [['redrive --ids 7,9 --queue redis://localhost --name hashes', '$& || true']],
+      prints: /"waiting": 0[\s\S]*\{"redriven":0,"unknown":\["7","9"\]\}\s+\{"purged":0\}$/,
     },
     {
       has: 'corelane top "$URL"',
