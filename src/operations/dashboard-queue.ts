@@ -120,6 +120,21 @@ const LETTERS_MAX = 1_000
 const TEXT_SHOWN = 2_000
 const NOTHING: LaneCounts = Object.freeze({ waiting: 0, delayed: 0, leased: 0, dead: 0 })
 
+/** A request that is answered with a status and a reason. */
+export class Refusal extends Error {
+  readonly status: number
+
+  constructor(status: number, message: string) {
+    super(message)
+    this.status = status
+  }
+}
+
+/** @returns The answer to a redrive of something that is no dead letter. */
+export function noLetter(): Refusal {
+  return new Refusal(404, 'no such dead letter: it was redriven or purged')
+}
+
 /** A value as text that ends. */
 export function shown(value: unknown): string {
   let all: string
@@ -257,8 +272,11 @@ export class QueueView {
         )
         break
       }
-      case 'dead redrive':
-        return { redriven: await dead.redrive(await ids()) }
+      case 'dead redrive': {
+        const redriven = await dead.redrive(await ids())
+        if (redriven === 0 && subject !== '*') throw noLetter()
+        return { redriven }
+      }
       case 'dead purge':
         return { purged: await dead.drop(await ids()) }
       default:

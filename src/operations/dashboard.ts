@@ -28,7 +28,9 @@ import { DASHBOARD_PAGE } from './dashboard-page.ts'
 import {
   type DashboardQueue,
   LETTERS_SHOWN,
+  noLetter,
   QueueView,
+  Refusal,
   type ShownLetter,
   shown,
 } from './dashboard-queue.ts'
@@ -113,6 +115,7 @@ const INVALID = new Set<unknown>([
 ])
 const PROFILE_MS = 2_000
 const ROUTE = /^\/api\/(queue\/)?(lanes|dead|partitions)\/([^/]+)\/(\w+)$/
+const READ = /^\/(?:api\/(?:events|(?:queue\/)?dead))?$/
 
 function digest(given: string): Buffer {
   return createHash('sha256').update(given).digest()
@@ -129,16 +132,6 @@ function namedHost(host: string): string {
 
 function withoutPort(host: string): string {
   return host.replace(/:\d+$/, '')
-}
-
-/** A request that is answered with a status and a reason. */
-class Refusal extends Error {
-  readonly status: number
-
-  constructor(status: number, message: string) {
-    super(message)
-    this.status = status
-  }
 }
 
 /** What an address names; undefined if it cannot be decoded. */
@@ -243,15 +236,18 @@ export class Dashboard {
     try {
       this.#checkOrigin(request)
       const { pathname: path, searchParams } = new NodeUrl(request.url ?? '/', 'http://dashboard')
-      if (path === '/' && request.method === 'GET') {
-        this.#sendPage(response)
-        return
+      const { method = '' } = request
+      if (path !== '/') this.#checkToken(request)
+      if (!READ.test(path) && !ROUTE.test(path)) throw new Refusal(404, 'nothing is here')
+      const allowed = READ.test(path) ? ['GET', 'HEAD'] : ['POST']
+      if (!allowed.includes(method)) {
+        response.setHeader('allow', allowed.join(', '))
+        throw new Refusal(405, `${allowed.join(' or ')} only`)
       }
-      this.#checkToken(request)
-      if (request.method === 'GET' && path === '/api/events') this.#stream(response)
-      else if (request.method === 'GET' && /^\/api\/(?:queue\/)?dead$/.test(path))
-        this.#send(response, await this.#letters(path.includes('queue')))
-      else this.#send(response, await this.#act(request.method, path, searchParams))
+      if (path === '/') this.#sendPage(response)
+      else if (path === '/api/events') this.#stream(response, method === 'HEAD')
+      else if (method === 'POST') this.#send(response, await this.#act(path, searchParams))
+      else this.#send(response, await this.#letters(path.includes('queue')))
     } catch (error) {
       const isInvalid = INVALID.has((error as { code: unknown }).code)
       response.statusCode = error instanceof Refusal ? error.status : isInvalid ? 400 : 500
@@ -283,13 +279,18 @@ export class Dashboard {
     const nonce = randomBytes(16).toString('base64')
     const policy = `default-src 'none'; script-src 'nonce-${nonce}'; style-src 'nonce-${nonce}'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`
     response.setHeader('content-security-policy', policy)
-    response.setHeader('content-type', 'text/html; charset=utf-8')
-    response.end(DASHBOARD_PAGE.replaceAll('NONCE', nonce))
+    this.#end(response, 'text/html', DASHBOARD_PAGE.replaceAll('NONCE', nonce))
   }
 
   #send(response: ServerResponse, value: unknown): void {
-    response.setHeader('content-type', 'application/json; charset=utf-8')
-    response.end(JSON.stringify(value))
+    this.#end(response, 'application/json', JSON.stringify(value))
+  }
+
+  /** Ends an answer; Node sends no body where HEAD was asked for. */
+  #end(response: ServerResponse, type: string, body: string): void {
+    response.setHeader('content-type', `${type}; charset=utf-8`)
+    response.setHeader('content-length', Buffer.byteLength(body))
+    response.end(body)
   }
 
   async #letters(isOfQueue: boolean): Promise<unknown> {
@@ -305,12 +306,10 @@ export class Dashboard {
     })
   }
 
-  async #act(method: string | undefined, path: string, query: URLSearchParams): Promise<unknown> {
-    const [, isOfQueue, what, name, act] = ROUTE.exec(path) ?? []
-    if (name === undefined) throw new Refusal(404, 'nothing is here')
-    if (method !== 'POST') throw new Refusal(405, 'POST only')
+  async #act(path: string, query: URLSearchParams): Promise<unknown> {
+    const [, isOfQueue, what, name, act] = ROUTE.exec(path)!
     if (this.#options.readOnly) throw new Refusal(403, 'this dashboard is read-only')
-    const subject = decoded(name)
+    const subject = decoded(name!)
     if (subject === undefined) throw new Refusal(400, 'the address cannot be decoded')
     const answer = isOfQueue
       ? await this.#queue?.act(`${what} ${act}`, subject, query)
@@ -346,6 +345,7 @@ export class Dashboard {
       case 'dead redrive':
         // It answers once the command is accepted again; how it ends is seen on the page.
         if (subject === '*') void deadLetters.redriveAll()
+        else if (!deadLetters.list().some(({ id }) => id === subject)) throw noLetter()
         else deadLetters.redrive(subject).catch(() => {})
         break
       case 'dead purge':
@@ -356,9 +356,13 @@ export class Dashboard {
     return { done: true }
   }
 
-  #stream(response: ServerResponse): void {
+  #stream(response: ServerResponse, isHeadOnly: boolean): void {
     response.setHeader('content-type', 'text/event-stream')
     response.flushHeaders()
+    if (isHeadOnly) {
+      response.end()
+      return
+    }
     this.#streams.add(response)
     response.once('close', () => {
       this.#streams.delete(response)

@@ -83,6 +83,31 @@ test('it listens on loopback, and its page holds no data and loads nothing', asy
   expect(body).not.toContain(dashboard.token)
 })
 
+test('HEAD is answered as GET without the body, and other methods with those that there are', async () => {
+  const [manager, dashboard] = await start()
+  for (const path of ['/', '/api/dead', '/api/events']) {
+    const { status, body, headers } = await ask(dashboard, path, 'HEAD')
+    expect([path, status, body]).toEqual([path, 200, ''])
+    if (path === '/api/events') expect(headers['content-type']).toBe('text/event-stream')
+    else {
+      const whole = await ask(dashboard, path)
+      for (const name of ['content-type', 'cache-control', 'content-length'])
+        expect([path, name, headers[name]]).toEqual([path, name, whole.headers[name]])
+    }
+    for (const method of ['POST', 'DELETE', 'OPTIONS']) {
+      const refused = await ask(dashboard, path, method)
+      expect([path, method, refused.status]).toEqual([path, method, 405])
+      expect(refused.headers.allow).toBe('GET, HEAD')
+    }
+  }
+  expect((await ask(dashboard, '/api/dead', 'HEAD', {})).status).toBe(401)
+  for (const method of ['GET', 'HEAD', 'PUT']) {
+    const refused = await ask(dashboard, '/api/lanes/api/pause', method)
+    expect([method, refused.status, refused.headers.allow]).toEqual([method, 405, 'POST'])
+  }
+  expect(manager.lane('api').isPaused).toBe(false)
+})
+
 test.each([
   ['no token', {}],
   ['another token', { authorization: 'Bearer x' }],
@@ -157,6 +182,7 @@ test('lanes are paused and resumed, dead letters redriven and purged', async () 
   const purged = await ask(dashboard, '/api/dead/dead-one/purge', 'POST')
   expect(JSON.parse(purged.body)).toEqual({ purged: 1 })
   for (const [method, path, status] of [
+    ['POST', '/api/dead/dead-one/redrive', 404],
     ['POST', '/api/lanes/nowhere/pause', 404],
     ['POST', '/api/lanes/api/explode', 404],
     ['GET', '/api/lanes/api/pause', 405],
@@ -322,6 +348,7 @@ test('lanes of a queue are paused and limited, its dead letters redriven and pur
   expect(letter.payload).toContain('secret')
   expect(await post('dead/dead-one/redrive')).toBe(200)
   expect(await queue.counts()).toMatchObject({ waiting: 2, dead: 0 })
+  expect(await post('dead/dead-one/redrive')).toBe(404)
   // A list from before it is not given again.
   expect((await ask(dashboard, '/api/queue/dead')).body).toBe('[]')
   await queue.lanes.resume('api')
