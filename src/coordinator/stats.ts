@@ -130,7 +130,7 @@ export function takeStats(
       if (started) runningIn[command.lane.index]!++
     }
   }
-  const laneStats: Record<string, LaneStats> = {}
+  const laneStats: [string, LaneStats][] = []
   const sum = { queued: 0, running: 0, unsettled: 0, submitted: 0, completed: 0, failed: 0 }
   const runs = { retried: 0, timedOut: 0 }
   for (const lane of lanes.all) {
@@ -140,7 +140,7 @@ export function takeStats(
     const running = runningIn[index]!
     const unsettled = openCountOf(lane)
     const queued = unsettled - running
-    laneStats[name] = {
+    const one: LaneStats = {
       priority,
       maxConcurrency,
       rateLimit: rate && { limit: rate.limit, windowMs: rate.windowMs },
@@ -156,6 +156,7 @@ export function takeStats(
       deadLettered,
       groups: turns.longestWaiting(index, partitions),
     }
+    laneStats.push([name, one])
     sum.queued += queued
     sum.running += running
     sum.unsettled += unsettled
@@ -172,7 +173,8 @@ export function takeStats(
     ...sum,
     ...runs,
     deadLetters,
-    lanes: laneStats,
+    // By assignment a lane `__proto__` would be lost.
+    lanes: Object.fromEntries(laneStats),
     partitions: partitions.map((partition) => partitionStats(partition, state)),
     host: hostStats(),
   }

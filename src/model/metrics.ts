@@ -155,8 +155,8 @@ function laneSince(now: LaneMetrics, before: LaneMetrics): LaneMetrics {
  */
 export function metricsSince(now: MetricsSnapshot, before: MetricsSnapshot): MetricsSnapshot {
   const lanes = Object.entries(now.lanes).map(([name, lane]) => {
-    const earlier = before.lanes[name]
-    return [name, earlier === undefined ? lane : laneSince(lane, earlier)] as const
+    const isNew = !Object.hasOwn(before.lanes, name)
+    return [name, isNew ? lane : laneSince(lane, before.lanes[name]!)] as const
   })
   const partitions = now.partitions.map((partition, i) => {
     const earlier = before.partitions[i]

@@ -71,6 +71,27 @@ test('a scrape over HTTP has counters, gauges and histograms in base units', asy
   expect((await fetch(url, { method: 'POST' })).status).toBe(405)
 })
 
+test('lanes with the names of members that objects have are shown as others are', async () => {
+  const names = ['__proto__', 'constructor', 'toString']
+  const metrics = QueueMetrics.local()
+  const manager = await open('basic.js', {
+    partitions: PartitionConfig.single(),
+    lanes: Object.fromEntries(names.map((name) => [name, {}])),
+    metrics,
+  })
+  const before = metrics.snapshot()
+  for (const name of names) await within(manager.submit(name, 'burn', 1), name)
+  const seen = [manager.stats(), metrics.snapshot(), metrics.delta(before)]
+  const completed = seen.map((one) =>
+    Object.entries(one.lanes).map(([name, lane]) => [name, lane.completed]),
+  )
+  expect(completed).toEqual(Array(3).fill(names.map((name) => [name, 1])))
+  const samples = samplesOf(prometheusText(manager))
+  for (const name of names) {
+    expect(samples.get(`corelane_commands_completed_total{lane="${name}"}`)).toBe(1)
+  }
+})
+
 test('prom-client serves the same from its registry', async () => {
   const manager = await busy()
   const registry = new Registry()

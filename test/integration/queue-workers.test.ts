@@ -29,19 +29,20 @@ function workersOn(
   test('a worker says what it has and runs, that it drains, and is gone then', async () => {
     const queue = await open()
     const before = Date.now()
+    const lane = '__proto__'
     const { ledger, pool } = await openWorker(queue, {
       partitions: PartitionConfig.balanced(2),
-      lanes: { free: {}, other: {} },
-      pool: { lanes: ['free'] },
+      lanes: { [lane]: {}, other: {} },
+      pool: { lanes: [lane] },
     })
     await listed(queue, (workers) => workers.length === 1)
     const [worker] = await queue.workers!.list()
     const { workerId } = queue
     expect(worker).toMatchObject({ workerId, host: hostname(), pid: process.pid, partitions: 2 })
-    expect(worker).toMatchObject({ state: 'running', lanes: ['free'], held: 0, running: 0 })
+    expect(worker).toMatchObject({ state: 'running', lanes: [lane], held: 0, running: 0 })
     expect(worker!.startedAt).toBeGreaterThanOrEqual(before - 1)
     expect(worker!.startedAt).toBeLessThanOrEqual(Date.now() + 1)
-    const running = openSubmitter(queue).submit('free', 'softGate', 1)
+    const running = openSubmitter(queue).submit(lane, 'softGate', 1)
     await ledger.waitForStarts(1)
     const drained = pool.drain()
     await listed(queue, ([one]) => one?.state === 'draining' && one.held + one.running === 2)
