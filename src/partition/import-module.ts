@@ -7,6 +7,8 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath, URL as NodeUrl, pathToFileURL } from 'node:url'
+import { timers } from '../base/clock.ts'
+import { isErrorValue } from '../wire/families.ts'
 
 type Namespace = Record<string, unknown>
 
@@ -42,6 +44,83 @@ const REFUSALS: ReadonlySet<unknown> = new Set([
  * @throws What it throws while it loads, or why it cannot be loaded and what to do about it.
  */
 export async function importModule(url: string): Promise<Namespace> {
+  try {
+    return await importAny(url)
+  } catch (error) {
+    // Members of an error of the user's may be getters that throw.
+    await tellPlace(error, url).catch(() => {})
+    throw error
+  }
+}
+
+/** V8 tells a debugger where a module cannot be parsed, if it is there before the module. */
+const FINDER = `
+const { Session } = process.getBuiltinModule('node:inspector')
+const { parentPort, workerData } = process.getBuiltinModule('node:worker_threads')
+const session = new Session()
+session.connect()
+const urls = new Map()
+session.on('Debugger.scriptFailedToParse', ({ params }) => urls.set(params.scriptId, params.url))
+session.post('Debugger.enable')
+const nowhere = () => parentPort.postMessage(undefined)
+import(workerData).then(nowhere, (error) => {
+  globalThis.thrown = error
+  session.post('Runtime.evaluate', { expression: 'thrown' }, (_, { result }) => {
+    session.post('Runtime.getExceptionDetails', { errorObjectId: result.objectId }, (_, found) => {
+      const { scriptId, lineNumber } = found.exceptionDetails
+      const url = urls.get(scriptId)
+      parentPort.postMessage(url && url + ':' + (lineNumber + 1))
+    })
+  })
+})`
+
+/** How long it may look for that. */
+const FIND_MS = 5000
+
+/** By URL and message, since a command that names its module loads it again and again. */
+const places = new Map<string, Promise<string | undefined>>()
+
+/**
+ * Puts the place of a syntax error before its stack, as Node.js does by itself for CommonJS and
+ * TypeScript. For an ES module another thread loads it once more, under a debugger.
+ */
+async function tellPlace(error: unknown, url: string): Promise<void> {
+  if (!isErrorValue(error) || error.name !== 'SyntaxError') return
+  // What code of the module has thrown has its place in the stack.
+  const { stack = '', message } = error
+  if (!/^SyntaxError[^\n]*\n +at [^\n]*node:internal/.test(stack)) return
+  const name = `${url} ${message}`
+  if (!places.has(name)) places.set(name, findPlace(url))
+  const place = await places.get(name)
+  if (place !== undefined) error.stack = `${place}\n${stack}`
+}
+
+async function findPlace(url: string): Promise<string | undefined> {
+  const { Worker } = process.getBuiltinModule('node:worker_threads')
+  const options = { eval: true, workerData: url, stdout: true, stderr: true }
+  let finder: InstanceType<typeof Worker>
+  try {
+    finder = new Worker(FINDER, options)
+  } catch {
+    // The permission model may allow no thread in a thread.
+    return undefined
+  }
+  return new Promise((resolve) => {
+    const timer = timers.setTimeout(() => void finder.terminate(), FIND_MS)
+    finder.once('message', (place: string | undefined) => {
+      resolve(place)
+      void finder.terminate()
+    })
+    // Without a debugger there is no place.
+    finder.once('error', () => {})
+    finder.once('exit', () => {
+      timers.clearTimeout(timer)
+      resolve(undefined)
+    })
+  })
+}
+
+async function importAny(url: string): Promise<Namespace> {
   if (!isTypeScript(url)) return import(url)
   findTypeScript()
   try {

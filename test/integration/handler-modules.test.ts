@@ -1,14 +1,19 @@
 // Handler modules: what may be one, what it is told, and that one that cannot be used makes `start`
 // reject with the cause instead of hanging.
 
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { SHARE_ENV } from 'node:worker_threads'
 import { expect, test } from 'vitest'
 import { failure, refused, within } from '../support/deadline.ts'
 import { create, fixture, lifeOf, moduleOf, open } from '../support/managers.ts'
+import { describeOnNodes } from '../support/nodes.ts'
 import { range } from '../support/range.ts'
 
 const one = { partitions: { count: 1 } } as const
 const ODD = "const error = Object.assign(new Error('odd'), { name: { toString: 1 } })"
+const SYNTAX_ERRORS = fileURLToPath(fixture('syntax-errors.mjs'))
 
 test('a CommonJS module serves its exported functions, and its setup runs', async () => {
   const manager = await open('plain.cjs', one)
@@ -140,6 +145,26 @@ test('a thread that ends by an error whose name is none costs its own command al
   expect(error.code).toBe('CORELANE_PARTITION_LOST')
   expect(error.message).toContain('(an object: odd)')
   expect(await within(manager.run('echo', 1), 'another')).toBe(1)
+})
+
+const PLACES = {
+  'own.mjs': 'own.mjs:2',
+  'outer.mjs': 'inner.mjs:2',
+  'own.cjs': 'own.cjs:3',
+  'missing.mjs': 'missing.mjs:1',
+  command: 'own.mjs:2',
+  again: 'own.mjs:2',
+}
+
+test('a syntax error is named with its file and line', async () => {
+  const { stdout } = await promisify(execFile)(process.execPath, [SYNTAX_ERRORS])
+  expect(JSON.parse(stdout)).toEqual(PLACES)
+})
+
+describeOnNodes((run) => {
+  test('a syntax error is named with its file and line', async () => {
+    expect(JSON.parse(await run('syntax-errors.mjs', 60_000))).toEqual(PLACES)
+  }, 60_000)
 })
 
 test('start rejects for a module that is missing, naming it', async () => {

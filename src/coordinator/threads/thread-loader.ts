@@ -7,9 +7,19 @@ import { type LaneError, laneError } from '../../base/errors.ts'
 import { VERSION } from '../../base/version.ts'
 import type { LoadReport } from '../../wire/control.ts'
 import { wordsOf } from '../../wire/error-codec.ts'
+import { isErrorValue } from '../../wire/families.ts'
 import { fromSideValue } from '../../wire/side-payload.ts'
 import type { Incarnation, ThreadObserver } from './incarnation.ts'
 import type { ThreadPlan } from './thread-plan.ts'
+
+/** Where a module cannot be parsed: Node puts that before the stack. */
+function placeOf(cause: unknown): string {
+  if (!isErrorValue(cause) || cause.name !== 'SyntaxError') return ''
+  const stack: unknown = cause.stack
+  if (typeof stack !== 'string') return ''
+  const [, place] = /^(?!SyntaxError|data:)(.+:\d+)\n/.exec(stack) ?? []
+  return place === undefined ? '' : ` (${place})`
+}
 
 const BUNDLERS_PAGE = 'https://github.com/corelane/corelane/blob/main/docs/bundlers.md'
 
@@ -155,7 +165,8 @@ export class ThreadLoader {
    */
   loadError(cause: unknown, { handlers }: { readonly handlers: string | undefined }): LaneError {
     // The user's module is imported by that of threads.
-    const reason = wordsOf(cause).replace(/ imported from .*corelane-entry\.cjs$/, '')
+    const reason =
+      wordsOf(cause).replace(/ imported from .*corelane-entry\.cjs$/, '') + placeOf(cause)
     return laneError('CORELANE_HANDLERS_FAILED', { module: handlers ?? '', reason }, cause)
   }
 }
