@@ -13,7 +13,7 @@ import {
   Submitter,
 } from 'corelane'
 import { expect, test } from 'vitest'
-import { failure, refused, rejection, until, within } from '../support/deadline.ts'
+import { block, failure, refused, rejection, until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
 import { openQueue, openSubmitter, openWorker, withFaults } from '../support/pools.ts'
 import { runProgram } from '../support/programs.ts'
@@ -342,6 +342,29 @@ test('a signal and a time-out are heeded while a submit waits for room', async (
   expect(await within(open, 'the first')).toBe(1)
   expect(await within(submitter.submit('query', 'echo', 4), 'another')).toBe(4)
   expect(submitter.stats()).toMatchObject({ ended: 2, pending: 0, waiting: 0 })
+})
+
+test('the time of a submit that has followed another counts from its own call', async () => {
+  const queue = openQueue(hash)
+  const never = withFaults<LeasedQueue>(queue, { enqueueMany: () => new Promise(() => {}) })
+  const submitter = openSubmitter(never, { timeoutMs: 200, sweepMs: 10 })
+  const controller = new AbortController()
+  const { signal } = controller
+  const ends: string[] = []
+  const submit = (name: string, id: string, options = {}) =>
+    rejection(submitter.submit('query', 'echo', 1, { id, ...options }), name).then((reason) => {
+      ends.push(name)
+      return reason
+    })
+  const all = [submit('the first', 'a', { signal }), submit('its follower', 'a')]
+  block(1)
+  all.push(submit('a younger one', 'b'))
+  // The follower comes after the younger one now.
+  controller.abort()
+  for (const [i, code] of ['ABORTED', 'QUEUE_UNAVAILABLE', 'QUEUE_UNAVAILABLE'].entries()) {
+    expect(await all[i]).toMatchObject({ code: `CORELANE_${code}` })
+  }
+  expect(ends).toEqual(['the first', 'its follower', 'a younger one'])
 })
 
 test('two submits of one id share its result and nothing else', async () => {

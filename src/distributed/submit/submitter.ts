@@ -502,20 +502,21 @@ export class Submitter<M = AnyHandlers> {
     }
     const now = nowMs()
     const { timeoutMs } = this.#options
-    if (timeoutMs !== undefined) {
-      this.#expire(this.#outbox, now - timeoutMs)
-      this.#expire(this.#waiting, now - timeoutMs)
-    }
+    if (timeoutMs !== undefined) this.#expire(now - timeoutMs)
     if (!this.#isSweeping) void this.#lookUp(now)
   }
 
   /** Rejects those that the queue should have accepted by now. */
-  #expire(items: Iterable<Outstanding>, beforeMs: number): void {
+  #expire(beforeMs: number): void {
     const late: Outstanding[] = []
-    for (const item of items) {
-      if (item.unacceptedSinceMs > beforeMs) break
-      if (!item.isSettled && !item.isAccepted) late.push(item)
+    // In no order: some of the outbox have followed another before, or have waited for room.
+    for (const items of [this.#outbox, this.#waiting]) {
+      for (const item of items) {
+        const isLate = item.unacceptedSinceMs <= beforeMs
+        if (isLate && !item.isSettled && !item.isAccepted) late.push(item)
+      }
     }
+    late.sort((a, b) => a.unacceptedSinceMs - b.unacceptedSinceMs)
     const { timeoutMs } = this.#options
     const details = { queue: `of submitter ${this.name}`, reason: `not within ${timeoutMs} ms` }
     for (const item of late) item.fail(laneError('CORELANE_QUEUE_UNAVAILABLE', details))
