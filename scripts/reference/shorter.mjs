@@ -5,11 +5,25 @@
 // @ts-check
 
 import { Application, Converter, LiteralType, ReflectionKind, UnionType } from 'typedoc'
+import { ModuleRouter } from 'typedoc-plugin-markdown'
 
 /** @typedef {import('typedoc').DeclarationReflection} DeclarationReflection */
 
+/** Gives each heading one anchor. The generator's own router counts a second one of each member. */
+class HeadingRouter extends ModuleRouter {
+  /**
+   * @param {DeclarationReflection} target
+   * @param {DeclarationReflection} page
+   */
+  buildAnchors(target, page) {
+    if (page.kindOf(ReflectionKind.Module) && target.parent !== page) return
+    super.buildAnchors(target, page)
+  }
+}
+
 /** @param {import('typedoc').Application} app */
 export function load(app) {
+  app.renderer.defineRouter('headings', HeadingRouter)
   /** @type {Map<DeclarationReflection, string[]>} */
   const texts = new Map()
   app.converter.on(Converter.EVENT_CREATE_DECLARATION, (context, one) => {

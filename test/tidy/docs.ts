@@ -326,6 +326,7 @@ function anchorsOf(markdown: string): Set<string> {
     times.set(anchor, count + 1)
     anchors.add(count === 0 ? anchor : `${anchor}-${count}`)
   }
+  for (const [, id] of markdown.matchAll(/<a id="([^"]+)"><\/a>/g)) anchors.add(id!)
   return anchors
 }
 
@@ -341,8 +342,6 @@ export function links(
   read: (path: string) => string | undefined,
 ): string[] {
   const problems: string[] = []
-  // Anchors between pages of the reference are its generator's.
-  const isReference = path.startsWith('docs/api/')
   for (const target of targets(markdown)) {
     const isOurs = target.startsWith(REPOSITORY)
     if (!isOurs && /^\w+:/.test(target)) continue
@@ -350,7 +349,7 @@ export function links(
     const file = isOurs ? place! : place === '' ? path : posix.join(posix.dirname(path), place!)
     const page = file === path ? markdown : read(file)
     if (page === undefined) problems.push(`${path}: links to ${target}, which does not exist`)
-    else if (isReference || anchor === undefined || !file.endsWith('.md')) continue
+    else if (anchor === undefined || !file.endsWith('.md')) continue
     else if (!anchorsOf(page).has(anchor)) {
       problems.push(`${path}: links to ${target}, a heading that does not exist`)
     }

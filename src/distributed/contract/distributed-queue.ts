@@ -193,7 +193,7 @@ export interface DeadCommands {
    * Enqueues them again with no failures behind them.
    *
    * @param commands - Ids of commands, or references, which may spare a search in all partitions.
-   * @returns How many there were.
+   * @returns How many there were: 0 for the id of a command that is not dead.
    */
   redrive(commands: readonly (CommandReference | string)[]): Promise<number>
   /**
