@@ -64,8 +64,8 @@ test.each(['burn', 'burnLater'])('timers and sockets get their turns too (%s)', 
 test('a parked partition answers a control call', async () => {
   const manager = await open('alive.js', { partitions: { count: 2 } })
   for (let i = 0; i < 20; i++) {
-    const parked = manager.stats().partitions.map((partition) => partition.parked)
-    await until(() => parked.every((count) => count > 0), 'parked')
+    const isParked = () => manager.stats().partitions.every(({ parked }) => parked > 0)
+    await until(isParked, 'parked')
     expect(await within(manager.broadcast('look'), 'broadcast')).toHaveLength(2)
   }
 })

@@ -106,7 +106,7 @@ const ROWS: Record<string, Row> = {
   '`Buffer`': '[Buffer.from("pooled"), Buffer.alloc(0), Buffer.alloc(70_000, 1)]',
   '`SharedArrayBuffer` and views of one': 'elsewhere',
   '`Blob`, `KeyObject`, `WebAssembly.Module`': 'elsewhere',
-  'what is in the transfer list': 'elsewhere',
+  'objects in the transfer list': 'elsewhere',
   'proxies of plain objects and arrays': becomes(
     '[new Proxy({ a: 1 }, {}), new Proxy([1], {})]',
     '[{ a: 1 }, [1]]',
