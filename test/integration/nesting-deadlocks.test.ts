@@ -14,6 +14,29 @@ function run(manager: QueueManager, type: string, payload?: unknown, options = {
   return within(manager.run(type, payload, options), type)
 }
 
+/** One partition, in which a handler of the lane `plain` with the key `k` waits for others. */
+const keyed = {
+  partitions: PartitionConfig.single(),
+  lanes: { plain: {}, narrow: { maxConcurrency: 1 } },
+  concurrencyPerPartition: 3,
+  timeoutGraceMs: 600_000,
+}
+
+const isRunning = (manager: QueueManager, lane: string) => () =>
+  manager.stats().lanes[lane]!.running > 0
+
+test('long commands that wait for a key keep out none of their lane that its holder waits for', async () => {
+  const manager = await open('nesting.js', keyed)
+  const call = { ms: 300, call: { lane: 'narrow', type: 'echo', payload: 1 } }
+  const holder = run(manager, 'callLater', call, { lane: 'plain', key: 'k' })
+  await until(isRunning(manager, 'plain'), 'the holder')
+  const long = 'x'.repeat(100_000)
+  const options = { lane: 'narrow', key: 'k', priority: 0 }
+  const behind = range(3).map(() => run(manager, 'echo', long, options))
+  expect(await holder).toBe(1)
+  expect(await Promise.all(behind)).toEqual([long, long, long])
+})
+
 test.each([
   ['single', PartitionConfig.single()],
   ['balanced over one', PartitionConfig.balanced(1)],

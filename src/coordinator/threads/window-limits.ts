@@ -6,6 +6,7 @@
 import type { CoordinatorSlots } from '../../memory/slots.ts'
 import type { LanePlan } from '../../model/lane.ts'
 import type { Command } from '../command.ts'
+import type { RunClaim } from '../manager-events.ts'
 import { WORK_MS_MIN } from '../results/horizon.ts'
 import type { OrphanedCommand } from './run-watch.ts'
 import type { WindowLoad } from './window-load.ts'
@@ -31,9 +32,10 @@ export interface WindowPlan {
   readonly concurrency: number
 }
 
-/** What is bound, with whether it runs. */
+/** What is bound, with whether it runs, and runs that go on though their commands have ended. */
 interface Bound {
   snapshot(): Iterable<OrphanedCommand>
+  readonly watch: { readonly detached: Iterable<RunClaim> }
 }
 
 export class WindowLimits {
@@ -109,8 +111,9 @@ export class WindowLimits {
   }
 
   /**
-   * Whether the window has room for a command of a limited lane. One of each lane always waits at
-   * the gate; more may, within slots and bytes that limited lanes do not take from others.
+   * Whether the window has room for a command of a limited lane. One of each lane that may start
+   * always waits at the gate: those that wait for their keys may wait for this very command. More
+   * may, within slots and bytes that limited lanes do not take from others.
    *
    * @param command - The next one of its place.
    * @param rank - How urgent it is at this moment.
@@ -122,8 +125,10 @@ export class WindowLimits {
     const bound = load.inLane(laneIndex)
     if (!this.hasSlotFor(command, rank)) return false
     if (bound === 0) return true
-    if (load.bytesIn(laneIndex) > this.#bytesMax / 4) return false
-    if (load.limitedCount >= LIMITED_SLOTS && bound >= this.#limitedShare) return false
+    const isFull = load.limitedCount >= LIMITED_SLOTS && bound >= this.#limitedShare
+    if (isFull || load.bytesIn(laneIndex) > this.#bytesMax / 4) {
+      return this.#startableIn(laneIndex) === 0
+    }
     return bound < allowance || this.#startableIn(laneIndex) < allowance
   }
 
@@ -147,6 +152,7 @@ export class WindowLimits {
   #startableIn(laneIndex: number): number {
     const bound = [...this.#bound.snapshot()]
     const keys = new Set<string>()
+    for (const { key } of this.#bound.watch.detached) if (key !== undefined) keys.add(key)
     for (const { command, started } of bound) {
       if (started && command.key !== undefined) keys.add(command.key)
     }
