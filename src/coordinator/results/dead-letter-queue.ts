@@ -143,7 +143,8 @@ export class DeadLetterQueue {
 
   #remove(letter: DeadLetter): void {
     const { id } = letter
-    this.#letters.delete(letter)
+    // A getter of its payload, or the end of another command, may have removed it before.
+    if (!this.#letters.delete(letter)) return
     const namesakes = this.#byId.get(id)!
     if (namesakes.length === 1) this.#byId.delete(id)
     else namesakes.splice(namesakes.indexOf(letter), 1)

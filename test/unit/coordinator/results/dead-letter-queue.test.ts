@@ -57,6 +57,22 @@ test('with a capacity of 0 every letter is dropped at once', () => {
   expect([queue.size, dropped]).toEqual([0, ['a', 'b']])
 })
 
+test('a letter that is removed while it is submitted anew runs all the same', async () => {
+  const queue: DeadLetterQueue = new DeadLetterQueue(
+    2,
+    { dropped: () => {} },
+    {
+      resubmit: () => {
+        queue.purge()
+        return Promise.reject(new Error('again'))
+      },
+    },
+  )
+  queue.add(letter('a'))
+  await expect(queue.redrive('a')).rejects.toThrow('again')
+  expect(queue.size).toBe(0)
+})
+
 test('a list is a snapshot', () => {
   const { queue } = queueOf(10, 'ab')
   const list = queue.list()
