@@ -86,7 +86,7 @@ const places = new Map<string, Promise<string | undefined>>()
  */
 async function tellPlace(error: unknown, url: string): Promise<void> {
   if (!isErrorValue(error) || error.name !== 'SyntaxError') return
-  // What code of the module has thrown has its place in the stack.
+  // An error that code of the module has thrown has its place in the stack.
   const { stack = '', message } = error
   if (!/^SyntaxError[^\n]*\n +at [^\n]*node:internal/.test(stack)) return
   const name = `${url} ${message}`

@@ -51,7 +51,7 @@ export interface WaitCapacity {
 }
 
 /**
- * What there is to hold in a manager.
+ * The partitions, runs and slots that the handlers of a manager can hold.
  *
  * @param partitions - Once one of them was given up, no thread is added where there is none.
  */
