@@ -63,7 +63,8 @@ export class ResultPump {
   /** Ref'd while commands are in flight: a pending `waitAsync` does not keep a process alive. */
   readonly #keepAlive: NodeJS.Timeout
   #isHeld = false
-  #isTurnQueued = false
+  /** The turn that is queued on the event loop. */
+  #queued: NodeJS.Immediate | undefined
   /** It sleeps until it is rung, and looks at nothing before. */
   #isAsleep = false
   #quietTurns = 0
@@ -106,6 +107,8 @@ export class ResultPump {
     }
     this.#isHeld = true
     this.#keepAlive.ref()
+    // The turn looks, so a partition that answers before it need not ring.
+    this.#bell.stayAwake()
     this.#queueTurn()
   }
 
@@ -116,19 +119,31 @@ export class ResultPump {
   spin(): void {
     // A partition that was woken on this thread's core has often run before its waker goes on.
     if (this.#takesLone()) return
-    if (!this.#spins.isWorthTrying() || !this.#awake.hasCoreToSpare) return
+    const isMainAlone = this.#awake.isMainAlone
+    if (this.#looksFor(isMainAlone ? SPIN_MS_SLEPT : SPIN_MS)) return
+    if (!isMainAlone || this.#isStopped) return
+    // All others sleep but one that was woken and has not begun: as a rule it waits for this core.
+    timers.clearImmediate(this.#queued)
+    this.#queued = undefined
+    this.#sleep(Bell.ASLEEP)
+  }
+
+  /** Looks for a lone command's result for a time, if that pays; whether it came. */
+  #looksFor(ms: number): boolean {
+    if (!this.#spins.isWorthTrying() || !this.#awake.hasCoreToSpare) return false
     const startedMs = nowMs()
     if (this.#spinningSinceMs === 0) this.#spinningSinceMs = startedMs
-    else if (startedMs - this.#spinningSinceMs > SPIN_TURN_MS) return
-    const endsMs = startedMs + (this.#awake.isMainAlone ? SPIN_MS_SLEPT : SPIN_MS)
+    else if (startedMs - this.#spinningSinceMs > SPIN_TURN_MS) return false
+    const endsMs = startedMs + ms
     do {
       for (let i = 0; i < SPIN_LOOKS; i++) {
         if (!this.#takesLone()) continue
         this.#spins.learn(true)
-        return
+        return true
       }
     } while (nowMs() < endsMs)
     this.#spins.learn(false)
+    return false
   }
 
   /** Takes a lone command's result, if it has come. */
@@ -155,7 +170,7 @@ export class ResultPump {
 
   readonly #turn = (): void => {
     const wasAsleep = this.#isAsleep
-    this.#isTurnQueued = false
+    this.#queued = undefined
     this.#isAsleep = false
     this.#isLongDoze = false
     this.#spinningSinceMs = 0
@@ -177,9 +192,7 @@ export class ResultPump {
   }
 
   #queueTurn(): void {
-    if (this.#isTurnQueued) return
-    this.#isTurnQueued = true
-    timers.setImmediate(this.#turn)
+    this.#queued ??= timers.setImmediate(this.#turn)
   }
 
   /** Sleeps for a moment: results that come meanwhile cost one wake instead of one each. */

@@ -16,6 +16,7 @@ function dozing(cores: number) {
     dozes: 0,
     progressed: 0,
     hasYounger: false,
+    isBusy: true,
     isWorthLooking: true,
     onTaken: () => {},
   }
@@ -35,7 +36,7 @@ function dozing(cores: number) {
   const commons = new CoordinatorCommons(1, [])
   const pump = new ResultPump(commons, awake, [{ results }], {
     progressed: () => state.progressed++,
-    isBusy: () => true,
+    isBusy: () => state.isBusy,
     idled: () => state.isWorthLooking,
     doze: () => {
       state.dozes++
@@ -81,6 +82,31 @@ test('a result that has come is taken where spinning does not pay, or there is n
   pump.spin()
   expect(state.taken).toBe(1)
   await until(() => state.progressed === 1, 'the manager')
+  pump.stop()
+})
+
+test('a lone command leaves its core at once to the partition that it woke', async () => {
+  const { pump, state, words, bell } = dozing(0)
+  pump.expect()
+  pump.spin()
+  expect(Atomics.load(words, CommonsWord.BELL)).toBe(Bell.ASLEEP)
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  state.results = 1
+  expect(bell.ring(false), 'the turn that was queued has not come').toBe(true)
+  await until(() => state.taken === 1, 'the result')
+  pump.stop()
+})
+
+test('a partition that answers before the queued turn need not ring', async () => {
+  const { pump, state, words, bell } = dozing(1)
+  state.isBusy = false
+  pump.expect()
+  await until(() => Atomics.load(words, CommonsWord.BELL) === Bell.ASLEEP, 'sleep')
+  state.isBusy = true
+  pump.expect()
+  state.results = 1
+  expect(bell.ring(true)).toBe(false)
+  await until(() => state.taken === 1, 'the result')
   pump.stop()
 })
 
