@@ -56,6 +56,8 @@ test.each(['balanced', 'roundRobin', 'hash'] as const)(
     const others = [{ group: 'b' }, {}].map((options) => manager.submit('api', 'place', 0, options))
     await within(Promise.all(others), 'others')
     await within(manager.submit('other', 'place', 0, { group: 'a' }), 'the other lane')
+    const timed = { group: 'a', deadlineMs: 600_000 }
+    await within(manager.submit('other', 'place', 0, timed), 'one with a deadline')
     floor.openGate()
     await within(Promise.all(held), 'all')
     expect(floor.most).toBe(3)

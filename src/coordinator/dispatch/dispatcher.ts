@@ -372,10 +372,14 @@ export class Dispatcher implements Admission<Command> {
     const place = placeOf(home)
     backlog.turns.offer(command, now)
     if (lane.isPaused || !backlog.turns.isReady(laneIndex, place)) return
+    if (backlog.turns.hasInOrder(laneIndex, place)) return
     if (home === ANY_PARTITION && backlog.isEmptyAt(home)) {
       this.#takeTurn(laneIndex, place, now)
       this.#placeSubmitted()
-    } else if (!backlog.turns.hasInOrder(laneIndex, place)) this.#refill(place, now)
+      // Most are bound by now, which costs less than a refill.
+      if (backlog.isEmptyAt(home)) return
+    }
+    this.#refill(place, now)
   }
 
   /** Takes a turn in each lane of which none had one and still waits: as late as windows allow. */

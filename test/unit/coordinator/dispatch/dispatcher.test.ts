@@ -1,4 +1,5 @@
 import { expect, test, vi } from 'vitest'
+import { nowMs } from '../../../../src/base/clock.ts'
 import type { Command } from '../../../../src/coordinator/command.ts'
 import { Backlog } from '../../../../src/coordinator/dispatch/backlog.ts'
 import { Dispatcher } from '../../../../src/coordinator/dispatch/dispatcher.ts'
@@ -6,6 +7,7 @@ import { Rebalancer } from '../../../../src/coordinator/dispatch/rebalancer.ts'
 import { LaneTable } from '../../../../src/coordinator/lane-table.ts'
 import type { InFlightWindow } from '../../../../src/coordinator/threads/in-flight-window.ts'
 import { CoordinatorCommons } from '../../../../src/memory/commons.ts'
+import { PriorityBoostConfig } from '../../../../src/model/boost.ts'
 import { type LaneOptions, laneNeeds, rankOf } from '../../../../src/model/lane.ts'
 import { SeatState } from '../../../../src/schedule/group-ring.ts'
 import { range } from '../../../support/range.ts'
@@ -423,6 +425,16 @@ test('what comes while nothing waits is bound as it is, and then groups take tur
   const ran = range(7).map(() => runNext(rigs[0]!, dispatcher)!.group)
   expect(ran.indexOf('other')).toBe(4)
   expect(backlog.turns.groupCount).toBe(0)
+})
+
+test('a command of a group that grows more urgent by itself is bound as soon as it comes', () => {
+  const boosted = { priorityBoost: PriorityBoostConfig.standard(60_000) }
+  const { lanes, backlog, dispatcher } = dispatcherOfLanes(2, { plain: {}, boosted })
+  const traits = { group: 'a', submittedAtMs: nowMs() }
+  dispatcher.place(command({ lane: lanes[0]!, deadlineMs: 60_000, ...traits }))
+  expect(backlog.size).toBe(0)
+  dispatcher.place(command({ lane: lanes[1]!, ...traits }))
+  expect(backlog.size).toBe(0)
 })
 
 test('commands without a group do not keep those with one from their turns', () => {
