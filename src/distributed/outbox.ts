@@ -142,13 +142,16 @@ export class Outbox<Item> {
         await send(items)
         return
       } catch (error) {
-        if (isRefusal(error)) {
-          if (items.length > 1) await this.#divide(items)
-          else if (refused === undefined) failed(error)
-          else refused(items[0]!, error)
+        const isRefused = isRefusal(error)
+        // Together they may be more than a queue ever has room for.
+        const isDivided = isRefused || codeOf(error) === 'CORELANE_QUEUE_FULL'
+        if (isDivided && items.length > 1) {
+          await this.#divide(items)
           return
         }
-        failed(error)
+        if (isRefused && refused !== undefined) refused(items[0]!, error)
+        else failed(error)
+        if (isRefused) return
       }
       if (this.#isGivenUp) return
       await this.#pause.wait(backoffMs(failures))
@@ -156,7 +159,7 @@ export class Outbox<Item> {
     }
   }
 
-  /** One of them is refused, and the error does not say which. */
+  /** One of them is refused, and the error does not say which; or they are too many. */
   async #divide(items: readonly Item[]): Promise<void> {
     const half = items.length >> 1
     await this.#deliver(items.slice(0, half))

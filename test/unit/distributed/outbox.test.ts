@@ -5,7 +5,7 @@ import { Outbox } from '../../../src/distributed/outbox.ts'
 import { until, within } from '../../support/deadline.ts'
 import { range } from '../../support/range.ts'
 
-type Answer = 'yes' | 'down' | 'refused'
+type Answer = 'yes' | 'down' | 'refused' | 'full'
 
 /** An outbox of numbers, with what was sent and what became of it. */
 function world(
@@ -24,6 +24,7 @@ function world(
       if (reply === 'refused') {
         throw Object.assign(new Error('refused'), { code: 'CORELANE_ENVELOPE_TOO_LARGE' })
       }
+      if (reply === 'full') throw Object.assign(new Error('full'), { code: 'CORELANE_QUEUE_FULL' })
     },
     refused: (item) => void refused.push(item),
     failed: (error) => void failures.push(error),
@@ -75,6 +76,22 @@ test('what nobody wants any more is let go though the queue stays down', async (
   // The two of the call that is repeated, and one that waits.
   expect(outbox.size).toBe(3)
   outbox.giveUp()
+})
+
+test('more than a queue has room for at once goes in several calls, in order', async () => {
+  let isFull = true
+  const answer = (items: readonly number[]) => {
+    if (items.length > 2 || isFull) return 'full'
+    return 'yes'
+  }
+  const { outbox, calls, failures } = world(answer, 8)
+  for (const item of range(8)) outbox.add(item)
+  await until(() => failures.length > 0, 'a failure of a single one')
+  isFull = false
+  await within(outbox.idle(), 'the outbox')
+  const taken = calls.slice(calls.findLastIndex((items) => items.length === 1 && items[0] === 0))
+  expect(taken.filter(({ length }) => length < 3).flat()).toEqual(range(8))
+  expect(failures.every((error) => (error as Error).message === 'full')).toBe(true)
 })
 
 test('those that are refused are found, and the others are sent', async () => {
