@@ -9,7 +9,7 @@ import { expect, test } from 'vitest'
 import { within } from '../support/deadline.ts'
 import { openSubmitter, openWorker } from '../support/pools.ts'
 import { describeWithRedis } from '../support/redis-server.ts'
-import { complete, RedisQueues } from './support/redis-moves.ts'
+import { complete, completion, RedisQueues, take } from './support/redis-moves.ts'
 
 const queues = new RedisQueues()
 
@@ -89,6 +89,37 @@ describeWithRedis('keys in Redis', () => {
     expect(left).not.toContain('0}:s:leased')
     expect(left).toEqual(expect.arrayContaining(['0}:s:waiting', '0}:d:delayed']))
   })
+
+  test.each([
+    { whose: 'without a group', members: {} },
+    { whose: 'of a group', members: { group: 'a' } },
+  ])(
+    'a dead command $whose is found and given out though its lane had gone',
+    async ({ members }) => {
+      const settings = { partitions: PartitionConfig.roundRobin(1), laneTtlMs: 100 }
+      const worker = await start(settings)
+      const [envelope] = queues.envelopes(1, members)
+      await worker.enqueueMany([envelope!])
+      const [delivery] = await take(worker)
+      const { result } = completion(delivery!, worker)
+      await worker.deadLetter(delivery!, 'no use', { ...result, success: false })
+      const controller = new AbortController()
+      const { signal } = controller
+      const lanes = [{ laneId: 'other', max: 1, priority: 5, boost: [] }]
+      // Rounds go on while somebody waits.
+      const waiting = worker.lease({ partitions: [0], lanes, max: 1, waitMs: 60_000, signal })
+      await keysUntil((keys) => !keys.includes('0}:lanes'))
+      controller.abort()
+      await within(waiting, 'the end of a wait')
+      expect(await keysNow()).not.toContain('0}:lanes')
+      expect(await worker.dead.redrive([envelope!.id])).toBe(1)
+      expect(await worker.counts()).toMatchObject({ waiting: 1, dead: 0 })
+      expect(await worker.commands.find(envelope!.id)).toMatchObject({ state: 'waiting' })
+      // It has heard no announcement.
+      const later = await start(settings)
+      expect((await take(later)).map((each) => each.envelope.id)).toEqual([envelope!.id])
+    },
+  )
 
   test.each([
     { keepResults: 'all' as const, kept: ['given', 'random'] },

@@ -106,10 +106,10 @@ export class RedisDeadLetters implements DeadCommands {
       const { lane } = parts
       const group = groupIn(parts, partitionId, plan)
       const place = laneOf({ laneId: lane, group })
-      const own = [names.command(commandId), names.stream(place), ...names.groups(place)]
+      const own = [names.command(commandId), names.stream(place), names.lanes, names.own]
       const count = await caller.run<number>(
         REDRIVE,
-        [names.dead, names.deadOrder, names.deadLanes, ...own],
+        [names.dead, names.deadOrder, names.deadLanes, ...own, ...names.groups(place)],
         [commandId, lane, group ?? ''],
       )
       if (count >= 0) return count

@@ -5,16 +5,20 @@
 //       3  how many of each lane are dead
 //       4  key of the command; absent if it is to be forgotten
 //       5  stream of its lane
-//       6…  keys of groups, if it has one
+//       6  names of the lanes of the partition
+//       7  owner of the partition
+//       8…  keys of groups, if it has one
 // ARGV  1  id
 //       2  lane
 //       3  its group; empty if it has none
 // Returns 1 if it was dead, 0 if not, -1 if it died in another lane than the caller thinks.
 
 import { GROUPS } from './groups.ts'
-import { COUNT_DEAD, NOW, REWRITTEN, type Script, script, WAKE } from './script.ts'
+import { COUNT_DEAD, NOW, REWRITTEN, type Script, SET_WORD, script, WAKE } from './script.ts'
 
-export const REDRIVE: Script = script('redrive')`${NOW}${GROUPS}${REWRITTEN}${COUNT_DEAD}${WAKE}
+export const REDRIVE: Script = script(
+  'redrive',
+)`${NOW}${GROUPS}${REWRITTEN}${COUNT_DEAD}${SET_WORD}${WAKE}
 local record = redis.call('HGET', KEYS[1], ARGV[1])
 local lane, reason, value, from = string.match(record or '', '^([^:]*):%d+:(%d+):(%d+):()')
 -- It died again meanwhile, in another lane: the caller looks once more.
@@ -29,7 +33,10 @@ from = from + reason
 local entry = rewritten(string.sub(record, from, from + value - 1), function() return 0, 0, 0 end)
 local stream, group = KEYS[5], ARGV[3]
 local of = groupsOf(stream)
+-- Its lane may have been removed while it was dead.
+redis.call('SADD', KEYS[6], laneOf(stream))
 if of then
+  setWord(KEYS[7], 'groups', laneOf(stream), true)
   local order = G.nextOrder(of)
   redis.call('SET', KEYS[4], 'P@' .. G.mark(group) .. order)
   G.wait(of, group, order, dated(entry, now()))
