@@ -14,7 +14,7 @@ import { afterEach, expect, test } from 'vitest'
 import { within } from '../support/deadline.ts'
 import { range } from '../support/range.ts'
 import { describeWithRedis } from '../support/redis-server.ts'
-import { complete, RedisQueues, take, takeAll } from './support/redis-moves.ts'
+import { complete, newClient, RedisQueues, take, takeAll } from './support/redis-moves.ts'
 
 const FIXTURE = join(import.meta.dirname, '../fixtures/grouped.js')
 const LEASE_MS = 800
@@ -123,6 +123,38 @@ describeWithRedis('groups on Redis', () => {
     await queue.enqueueMany(some)
     await queue.commands.cancel(some.map(({ id }) => id))
     await expect.poll(leftovers, LONG).toEqual([])
+  })
+
+  test('a cancel that comes late ends no other command of the group', async () => {
+    const queue = await single()
+    const [one, other] = queues.envelopes(2, { group: 'a' })
+    await queue.enqueueMany([one!])
+    // Once it has been found it runs, fails and is kept back; then another takes its order.
+    const meanwhile = async (): Promise<void> => {
+      const given = await take(queue)
+      await queue.release(given, { reason: 'retry', delayMs: 60_000 })
+      await queue.enqueueMany([other!])
+    }
+    let isFirst = true
+    const duplicate = (overrides: object) => {
+      const client = newClient(queues.redis.url).duplicate(overrides)
+      const send = client.sendCommand.bind(client)
+      const sendCommand: typeof client.sendCommand = async (words, options) => {
+        if (isFirst && words.some((word) => word.includes('CORELANE_ABORTED'))) {
+          isFirst = false
+          await meanwhile()
+        }
+        return send(words, options)
+      }
+      return Object.assign(client, { sendCommand })
+    }
+    const partitions = PartitionConfig.roundRobin(1)
+    const slow = await queues.start({ partitions, client: { duplicate } })
+    const commandId = one!.id
+    expect(await slow.commands.cancel([{ commandId, partitionId: 0 }])).toEqual(['cancelled'])
+    expect(isFirst).toBe(false)
+    expect((await take(queue)).map(({ envelope }) => envelope.id)).toEqual([other!.id])
+    expect(await queue.counts()).toMatchObject({ waiting: 0, delayed: 0, leased: 1 })
   })
 
   test('commands without a group cost no call and no key more', async () => {

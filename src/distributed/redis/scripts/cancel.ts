@@ -22,7 +22,9 @@ local entry, result, wasLeased, isGone = ARGV[2], ARGV[4], false, false
 local of = groupsOf(KEYS[2])
 if string.sub(entry, 1, 1) == '@' then
   local from = string.sub(entry, 2)
-  local value = redis.call('ZRANGE', of.waiting, '[' .. from .. ':', '(' .. from .. ';', 'BYLEX')[1]
+  -- Orders begin anew once the lane is empty: this one may be another command's by now.
+  local value = redis.call('ZRANGE', of.waiting, '[' .. from .. ':' .. ARGV[1] .. ':',
+    '(' .. from .. ':' .. ARGV[1] .. ';', 'BYLEX')[1]
   isGone = value and redis.call('ZREM', of.waiting, value) == 1
   if isGone then
     local _, group = G.keptBack(value)
