@@ -72,6 +72,32 @@ test('a partition is yielded once nothing of it runs, and what waits goes back',
   expect(pool.stats()).toMatchObject({ lost: 0, crashed: 0, held: 0 })
 })
 
+test('a worker that leaves gives up what a heartbeat that is under way may still bring', async () => {
+  const queue = openQueue(one, { leaseMs: 600 })
+  const { state, told, owned } = withOwners(queue)
+  let heartbeats = 0
+  let answer = (): void => {}
+  const answered = new Promise<void>((resolve) => {
+    answer = resolve
+  })
+  const ownership = withFaults(owned.ownership!, {
+    heartbeat: async () => {
+      if (++heartbeats > 1) {
+        await answered
+        told.push('answer')
+      }
+      return { ...state }
+    },
+  })
+  const { pool } = await openStage({ queue, through: withFaults(owned, { ownership }) })
+  await until(() => heartbeats === 2, 'another heartbeat is under way')
+  const drained = pool.drain()
+  await sleep(50)
+  answer()
+  await within(drained, 'the drain')
+  expect(told).toEqual(['answer', 'leave'])
+})
+
 test('what it owns no more is stopped at once', async () => {
   const queue = openQueue(one, { leaseMs: 600 })
   const { state, told, owned } = withOwners(queue)

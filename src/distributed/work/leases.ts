@@ -8,7 +8,7 @@ import { nowMs, timers } from '../../base/clock.ts'
 import { isPortableName } from '../../base/portable-name.ts'
 import type { WorkerStanding } from '../../model/queue-standing.ts'
 import { stableHash } from '../../schedule/hash.ts'
-import type { LaneRegistry } from '../contract/distributed-queue.ts'
+import type { LaneRegistry, PartitionOwnership } from '../contract/distributed-queue.ts'
 import { CALL_MAX } from '../contract/lease-request.ts'
 import type { HeldCommand, WorkerCore } from './held.ts'
 import type { LimitWatch } from './limits.ts'
@@ -103,6 +103,8 @@ export class PartitionAssignment {
   #surplus: ReadonlySet<number> = new Set()
   readonly #releasing = new Set<number>()
   #isBusy = false
+  /** The latest answer. */
+  #answer: ReturnType<PartitionOwnership['heartbeat']> | undefined
   /** Whether another heartbeat is due at once, since something has changed meanwhile. */
   #mustRepeat = false
   #heartbeatAtMs = Number.NEGATIVE_INFINITY
@@ -155,7 +157,8 @@ export class PartitionAssignment {
       this.#mustRepeat = false
       this.#heartbeatAtMs = nowMs()
       try {
-        this.#learn(await ownership.heartbeat(this.#isTaking))
+        this.#answer = ownership.heartbeat(this.#isTaking)
+        this.#learn(await this.#answer)
       } catch (error) {
         this.#core.events.failed(error)
       }
@@ -192,6 +195,8 @@ export class PartitionAssignment {
     this.#hasLeft = true
     this.#unwatch?.()
     this.#assign(new Set(), this.#surplus)
+    // It may take partitions still. Its failure is reported where it was called.
+    await this.#answer?.catch(() => {})
     try {
       await queue.ownership.leave()
     } catch (error) {
