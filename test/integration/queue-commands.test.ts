@@ -208,6 +208,31 @@ function commandsOn(open: (leaseMs?: number) => Promise<LeasedQueue>): void {
     expect(await within(Promise.all(neighbours), 'the neighbours')).toEqual([0, 1])
   })
 
+  test('a command that had not started is given back though its cancel was not heard', async () => {
+    const queue = await open(3000)
+    const returned: string[] = []
+    const watched = withFaults(deaf(queue), {
+      release: (deliveries, options) => {
+        returned.push(...deliveries.map(({ envelope }) => envelope.id))
+        return queue.release(deliveries, options)
+      },
+    })
+    const rateLimit = { limit: 1, windowMs: 3_600_000 }
+    const { pool } = await openWorker(watched, { lanes: { prompt: {}, paced: { rateLimit } } })
+    const submitter = openSubmitter(queue)
+    // Each delivery is this worker's as long as it extends it, and none of them gets a token.
+    await queue.limits.takeTokens('paced', rateLimit, 1)
+    const waiting = rejection(
+      submitter.submit('paced', 'mark', 1, { id: 'waiting', key: 'a' }),
+      'the one that waits',
+    )
+    await until(() => pool.stats().held === 1, 'the worker has it')
+    await within(submitter.cancel('waiting'), 'the cancel')
+    expect(await waiting).toMatchObject({ code: 'CORELANE_ABORTED' })
+    await until(() => returned.includes('waiting'), 'it is given back')
+    expect(await within(submitter.submit('prompt', 'mark', 2, { key: 'a' }), 'the next')).toBe(2)
+  })
+
   test('progress comes as it goes on, the latest of it, and to each that wants it', async () => {
     const { submitter, ledger } = await openAll()
     const heard: { done: number; to: number }[] = []

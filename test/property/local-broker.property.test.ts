@@ -342,10 +342,10 @@ class Duel {
       (one) => one.state === 'leased' && one.fence === delivery.fence,
     )
     const command = held?.isCancelled ? undefined : held
-    if (held?.isCancelled && kind !== 'start' && kind !== 'extend') model.remove(held)
+    if (held?.isCancelled && kind !== 'extend') model.remove(held)
     const expected = command === undefined ? 'stale' : 'done'
     if (kind === 'start') {
-      expect(broker.start(delivery)).toBe(expected)
+      expect(broker.start(delivery, now)).toBe(expected)
       if (command !== undefined) model.count(command)
     } else if (kind === 'extend') {
       const { lost } = broker.extend([delivery], now)

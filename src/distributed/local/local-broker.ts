@@ -152,9 +152,9 @@ export class LocalBroker {
     return demands.filter(({ plan }) => !this.paused.has(plan.name))
   }
 
-  /** Counts a delivery that is about to start. */
-  start(delivery: Delivery): SettleStatus {
-    const command = this.#held(delivery)
+  /** Counts a delivery that is about to start. One that was cancelled never will. */
+  start(delivery: Delivery, nowMs: number): SettleStatus {
+    const command = this.#ending(delivery, nowMs)
     if (command === undefined) return 'stale'
     countDelivery(command)
     return 'done'

@@ -178,7 +178,7 @@ class LocalWorker extends LeasedEngine implements LeasedQueue {
   }
 
   async start(deliveries: readonly Delivery[]): Promise<SettleStatus[]> {
-    return this.#with((broker) => deliveries.map((delivery) => broker.start(delivery)))
+    return this.#with((broker, now) => deliveries.map((delivery) => broker.start(delivery, now)))
   }
 
   async extend(deliveries: readonly Delivery[]): Promise<LeaseExtension> {

@@ -242,7 +242,8 @@ export class Runner implements Starter {
       commandIds.push(held.envelope.id)
       this.#limiters.get(held.lane)?.left(held, mayRun)
       if (mayRun) held.abort('its lease was lost')
-      else if (!isTaken) this.acknowledger.release(held, 'unstarted')
+      // One that was cancelled keeps its key closed until then.
+      else this.acknowledger.release(held, 'unstarted')
       this.#return(behind)
     }
     if (commandIds.length === 0) return
