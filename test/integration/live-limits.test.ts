@@ -15,7 +15,7 @@ import {
 import { describe, expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
 import { Ledger } from '../support/ledger.ts'
-import { openQueue, openSubmitter, openWorker } from '../support/pools.ts'
+import { openQueue, openSubmitter, openWorker, withFaults } from '../support/pools.ts'
 import { range } from '../support/range.ts'
 import { describeWithRedis } from '../support/redis-server.ts'
 import { RedisQueues } from './support/redis-moves.ts'
@@ -137,6 +137,41 @@ function limitsOn(open: () => Promise<LeasedQueue>): void {
 
 describe('the engine of this process', () => {
   limitsOn(async () => openQueue(PartitionConfig.roundRobin(2)))
+
+  test('a pool that ends leaves its manager with the limits that it had', async () => {
+    const stage = new Stage(openQueue(PartitionConfig.roundRobin(2)))
+    const pool = await stage.openPool()
+    await stage.queue.lanes!.setRateLimit('paced', { limit: 1000 })
+    await stage.learned()
+    const [manager] = stage.managers
+    expect(manager!.stats().lanes.paced!.rateLimit!.limit).toBe(1000)
+    await within(pool.drain(), 'the drain')
+    expect(manager!.stats().lanes.paced!.rateLimit).toEqual(PACE)
+  })
+
+  test('a command that runs takes its slot again when its bound is set anew', async () => {
+    const worker = openQueue(PartitionConfig.roundRobin(2)).asWorker('one')
+    const taken: (readonly string[])[] = []
+    const limits = withFaults(worker.limits, {
+      takeSlots: (laneId, max, names) => {
+        taken.push(names)
+        return worker.limits.takeSlots(laneId, max, names)
+      },
+    })
+    const stage = new Stage(withFaults(worker, { limits }))
+    await stage.openPool()
+    const running = openSubmitter(stage.queue).submit('free', 'softGate', 1)
+    await stage.ledger.waitForStarts(1)
+    // While there is no bound it is not kept, and expires.
+    for (const concurrency of [1, undefined, 1]) {
+      await stage.queue.lanes!.setConcurrency('free', concurrency)
+      await stage.learned()
+    }
+    expect(taken[0]).toHaveLength(1)
+    expect(taken).toEqual([taken[0], taken[0]])
+    stage.ledger.openGate()
+    expect(await within(running, 'it')).toBe(1)
+  })
 })
 
 describeWithRedis('the engine on Redis', () => {

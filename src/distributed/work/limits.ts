@@ -203,8 +203,9 @@ export class LaneLimiter {
     const running = this.#core.held.values().filter(isRunning)
     const unnamed = running.filter(({ slot }) => slot === undefined)
     if (this.#lane.slots !== undefined) {
-      const names = unnamed.map((held) => this.#run(held, this.#newName()))
-      await this.#hold(names, SLOTS_UNBOUNDED)
+      for (const held of unnamed) this.#run(held, this.#newName())
+      // Slots from an earlier bound may have expired.
+      await this.#hold(SLOTS_UNBOUNDED)
     }
     this.#onSlotFree()
     void this.#serve()
@@ -213,13 +214,13 @@ export class LaneLimiter {
   /** Keeps the slots of running commands; to be called every third of a lease. */
   async keep(): Promise<void> {
     const { slots } = this.#lane
-    const names = Array.from(this.#running, ({ slot }) => slot!)
-    if (slots !== undefined) await this.#hold(names, slots)
+    if (slots !== undefined) await this.#hold(slots)
   }
 
-  /** Takes or keeps slots by name, for commands that run. */
-  async #hold(names: readonly string[], max: number): Promise<void> {
+  /** Takes or keeps the slots of commands that run, or are about to. */
+  async #hold(max: number): Promise<void> {
     const { queue, events } = this.#core
+    const names = Array.from(this.#running, ({ slot }) => slot!)
     try {
       for (let from = 0; from < names.length; from += SLOTS_MAX) {
         const some = names.slice(from, from + SLOTS_MAX)
@@ -321,10 +322,9 @@ export class LaneLimiter {
     return `${this.#name}.${this.#slots++}`
   }
 
-  #run(held: HeldCommand, slot: string): string {
+  #run(held: HeldCommand, slot: string): void {
     held.slot = slot
     this.#running.add(held)
-    return slot
   }
 
   /** Starts what may start; answers how long to wait before the rest is worth a try. */
@@ -411,6 +411,7 @@ export class LimitWatch {
     const { queue, lanes } = this.#core
     if (queue.lanes === undefined) return
     const [limits, paused] = await Promise.all([queue.lanes.limits(), queue.lanes.paused()])
+    if (this.#isOver) return
     const all = new Map(limits.map((each) => [each.laneId, each]))
     for (const lane of lanes) if (lane.limit(all.get(lane.plan.name))) this.#changed(lane)
     for (const laneId of paused) this.#paused(laneId)

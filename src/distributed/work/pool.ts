@@ -366,6 +366,7 @@ export class WorkerPool {
       unwatch()
       end?.()
       this.#limits.stop()
+      for (const lane of this.#core.lanes) if (lane.limit(undefined)) this.#limitManager(lane)
     }
     this.#onHealth()
     this.#keeper.start()
@@ -378,10 +379,14 @@ export class WorkerPool {
 
   /** A lane has other limits than before, over all workers. */
   #limited(lane: WorkerLane): void {
-    // Its own limit would hold back what the queue lets start.
-    if (lane.isRateOfManager) this.#manager.lane(lane.plan.name).setRateLimit(lane.rate!)
+    this.#limitManager(lane)
     this.#runner.limited(lane)
     this.#fetcher.interrupt()
+  }
+
+  /** The manager's own limit would hold back what the queue lets start. */
+  #limitManager(lane: WorkerLane): void {
+    if (lane.isRateOfManager) this.#manager.lane(lane.plan.name).setRateLimit(lane.rate!)
   }
 
   #refuseUnlessNew(): void {
