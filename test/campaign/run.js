@@ -7,7 +7,7 @@
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
-const CAMPAIGNS = ['crash', 'mix', 'queue']
+const CAMPAIGNS = ['crash', 'mix', 'queue', 'queue-mix']
 
 const [first, ...rest] = process.argv.slice(2)
 if (first !== undefined && !CAMPAIGNS.includes(first)) {

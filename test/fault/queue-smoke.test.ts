@@ -1,7 +1,8 @@
-// Queue smoke: the queue campaign (`npm run test:fault -- queue`) in small. Goal: nothing that was
-// acknowledged is lost, nothing completes twice, and keys keep their order, while workers are
-// killed and frozen, Redis is restarted and connections are cut. Method: the same program with a
-// fixed seed, in a process of its own.
+// Queue smoke: the campaigns of queues (`npm run test:fault -- queue` and `queue-mix`) in small.
+// Goal: nothing that was acknowledged is lost, nothing completes twice, and keys keep their order,
+// while workers are killed and frozen, Redis is restarted and connections are cut, or while all
+// that a queue offers is used at once. Method: the same programs with a fixed seed, in a process of
+// their own.
 
 import { expect, test } from 'vitest'
 import { campaign } from '../support/campaigns.ts'
@@ -28,6 +29,17 @@ describeWithRedis('the queue campaign', () => {
     LIMIT_MS + 10_000,
   )
 })
+
+test(
+  `everything that a queue offers is used at once, and all of it ends (seed ${SEED})`,
+  async () => {
+    const words = ['--seed', String(SEED), '--rounds', '2', '--local']
+    const printed = await campaign('queue-mix', LIMIT_MS, words)
+    const last = /^queue-mix campaign, seed 20247: 2 rounds, (\d+) commands: PASS$/m.exec(printed)
+    expect(Number(last?.[1])).toBeGreaterThan(50)
+  },
+  LIMIT_MS + 10_000,
+)
 
 test('a campaign refuses numbers that are none', async () => {
   await expect(campaign('queue', LIMIT_MS, ['--seed', 'x'])).rejects.toThrow(

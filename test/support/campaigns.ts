@@ -11,7 +11,7 @@ const run = promisify(execFile)
 /**
  * Runs a campaign; a broken law is part of what it prints, and of the failure.
  *
- * @param name - `crash`, `mix` or `queue`.
+ * @param name - As `npm run test:fault` has it.
  * @param limitMs - How long it may take.
  * @param words - Its arguments.
  * @returns What it printed.
