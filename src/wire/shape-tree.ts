@@ -22,6 +22,8 @@ export class KeyNode {
   shape: number = UNKNOWN
   readonly key: string
   readonly parent: KeyNode | undefined
+  /** Whether one of its keys means something else in an object literal. */
+  readonly isUnfit: boolean
   lastKey: string | undefined = undefined
   lastNode: KeyNode | undefined = undefined
   others: Map<string, KeyNode> | undefined = undefined
@@ -30,6 +32,7 @@ export class KeyNode {
   constructor(key: string, parent: KeyNode | undefined) {
     this.key = key
     this.parent = parent
+    this.isUnfit = key === '__proto__' || parent?.isUnfit === true
   }
 }
 
@@ -43,6 +46,9 @@ export class ShapeTree {
   #mustReset = false
   /** Those that the record under way uses for the first time. */
   readonly #fresh: KeyNode[] = []
+  /** Those whose keys were asked for last, and these keys. */
+  #told: readonly KeyNode[] = []
+  #toldKeys = '[]'
 
   /**
    * A record begins; if the last one was not written, its shapes are unknown again.
@@ -98,7 +104,7 @@ export class ShapeTree {
    * object literal.
    */
   define(node: KeyNode): boolean {
-    if (this.#shapes >= SHAPES_MAX || keysOf(node).includes('__proto__')) return false
+    if (this.#shapes >= SHAPES_MAX || node.isUnfit) return false
     node.shape = this.#shapes++
     this.#fresh.push(node)
     return true
@@ -109,8 +115,14 @@ export class ShapeTree {
     return this.#fresh.length > 0
   }
 
-  freshKeys(): string[][] {
-    return this.#fresh.map(keysOf)
+  /** Their keys as JSON. Records that stand for themselves often have the same in a row. */
+  freshKeys(): string {
+    const fresh = this.#fresh
+    if (fresh.length !== this.#told.length || fresh.some((node, i) => node !== this.#told[i])) {
+      this.#told = [...fresh]
+      this.#toldKeys = JSON.stringify(fresh.map(keysOf))
+    }
+    return this.#toldKeys
   }
 }
 

@@ -393,27 +393,40 @@ export function decodeAlone(record: Uint8Array<ArrayBuffer>, list?: readonly unk
 /** Room for a short record that stands for itself. */
 const SCRATCH_BYTES = 16_384
 let scratch: RecordBytes | undefined
-let scratchDecoder: ValueDecoder | undefined
+/** Records without shapes of their own must find none: they may be anybody's. */
+const bareDecoder = new ValueDecoder()
+const shapedDecoder = new ValueDecoder()
+/** The keys of the shapes that the latter knows, as its last record brought them. */
+let shapedKeys = ''
 
 /**
  * Decodes a record that stands for itself, wherever it lies.
  *
- * @param record - At any address; it is copied.
+ * @param source - Memory that holds it; it is copied.
+ * @param start - Of its first byte. Default: that of the memory.
+ * @param recordEnd - After its last byte. Default: that of the memory.
  * @throws Error if it is no record.
  */
-export function decodeCopied(record: Uint8Array): unknown {
-  const { length } = record
-  if (length > SCRATCH_BYTES) return decodeAlone(new Uint8Array(record))
+export function decodeCopied(source: Buffer, start = 0, recordEnd = source.length): unknown {
+  const length = recordEnd - start
+  if (length > SCRATCH_BYTES) return decodeAlone(new Uint8Array(source.subarray(start, recordEnd)))
   scratch ??= bytesOf(new ArrayBuffer(SCRATCH_BYTES))
-  scratchDecoder ??= new ValueDecoder()
-  scratch.bytes.set(record)
+  source.copy(scratch.bytes, 0, start, recordEnd)
   // Bytes behind it are of other records.
   const [bodyBytes, textWord] = scratch.words as unknown as [number, number]
   const textEnd = bodyBytes + (textWord & ~HAS_REFERENCES)
   if (length < HEAD_BYTES || bodyBytes < HEAD_BYTES || textEnd < bodyBytes || textEnd > length) {
     throw new RangeError(`a record of ${length} bytes ends elsewhere`)
   }
-  return scratchDecoder.decode(scratch, 0, length, true)
+  if (textEnd === length) return bareDecoder.decode(scratch, 0, length, true)
+  // Many records in a row bring the same shapes, which are known then.
+  const keys = readText(scratch.bytes, textEnd, length, false)
+  const isKnown = keys === shapedKeys
+  shapedKeys = ''
+  const value = shapedDecoder.decode(scratch, 0, isKnown ? textEnd : length, !isKnown)
+  // Shapes that are used once are not remembered.
+  if (keys.endsWith(',[]]')) shapedKeys = keys
+  return value
 }
 
 function bytesOf(buffer: ArrayBuffer): RecordBytes {

@@ -107,8 +107,8 @@ export function encodeAlone(value: unknown, list: Beside | undefined): Uint8Arra
  * @returns The record, which is another after the next call.
  * @throws Whatever ended the walk if it cannot cross.
  */
-export function encodeBriefly(value: unknown): Uint8Array {
-  if (isEncoding) return encodeAlone(value, undefined)
+export function encodeBriefly(value: unknown): Buffer {
+  if (isEncoding) return Buffer.from(encodeAlone(value, undefined))
   owner = undefined
   scratch ??= memoryOf(SCRATCH_BYTES)
   // They are never written to a stream, so each record has all its shapes.
@@ -160,7 +160,8 @@ export function refusal(value: unknown, role: string, reason: unknown): Error {
   } catch (error) {
     return error as Error
   }
-  const changes = `a value that changes while it is read (${describe(reason)})`
-  const received = reason === TOO_LONG ? 'longer than 1 GiB' : changes
+  let received = `a value that changes while it is read (${describe(reason)})`
+  if (reason === TOO_LONG) received = 'longer than 1 GiB'
+  else if (reason === ONLY_BESIDE) received = 'bound to this process'
   return laneError('CORELANE_UNSERIALIZABLE', { role, path: role, received }, reason)
 }

@@ -519,7 +519,8 @@ function finish(): number {
   if (shapes.hasFresh || once.length > 0) {
     // The reader comes across objects in the order of their places.
     once.sort((a, b) => a.place - b.place)
-    keys = JSON.stringify([shapes.freshKeys(), once.map((object) => object.keys)])
+    const usedOnce = once.length === 0 ? '[]' : JSON.stringify(once.map((object) => object.keys))
+    keys = `[${shapes.freshKeys()},${usedOnce}]`
   }
   makeRoom(textAt + 3 * keys.length)
   words[0] = bodyEnd

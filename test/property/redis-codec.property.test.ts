@@ -117,6 +117,16 @@ function plainPayload(value: unknown): boolean {
   }
 }
 
+test('what is bound to this process is refused', () => {
+  const given = { id: 'a', commandType: 'b', laneId: 'c', partitionId: 0, version: 1 }
+  for (const bound of [new SharedArrayBuffer(8), new MessageChannel().port1]) {
+    const payload = [1, { bound }]
+    const encode = () =>
+      encodeEnvelope({ ...given, payload, retryCount: 0, createdAt: 0 }, MAX_BYTES)
+    expect(encode).toThrow(/payload is bound to this process$/)
+  }
+})
+
 test('an envelope comes out as it went in', () => {
   let compared = 0
   fc.assert(

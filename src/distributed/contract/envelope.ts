@@ -126,6 +126,10 @@ function refuse(field: string, value: unknown, allowed: string): never {
   throw laneError('CORELANE_INVALID_ENVELOPE', { field, received: show(value), allowed })
 }
 
+function lastOf(partitions: number): number {
+  return Math.min(partitions, PARTITION_COUNT_MAX) - 1
+}
+
 function checkNumber(field: string, value: unknown, max: number, isWhole: boolean): void {
   const fits = isWhole ? Number.isSafeInteger(value) : Number.isFinite(value)
   if (!fits || (value as number) < 0 || (value as number) > max) {
@@ -191,14 +195,25 @@ export function checkEnvelope(
   takesKeys = true,
 ): CommandEnvelope {
   if (typeof value !== 'object' || value === null) refuse('the envelope', value, 'an object')
-  const last = Math.min(partitions, PARTITION_COUNT_MAX) - 1
   if (Mark.isOn(value)) {
     const valid = value as CommandEnvelope
-    checkNumber('partitionId', valid.partitionId, last, true)
+    checkNumber('partitionId', valid.partitionId, lastOf(partitions), true)
     if (valid.key !== undefined) checkKey(valid.key, takesKeys)
     return valid
   }
-  const given = membersOf(value)
+  return checkMembers(membersOf(value), partitions, takesKeys)
+}
+
+/**
+ * As {@link checkEnvelope}, for members that were just read.
+ *
+ * @param given - Becomes the envelope.
+ */
+export function checkMembers(
+  given: Record<keyof CommandEnvelope, unknown>,
+  partitions: number,
+  takesKeys = true,
+): CommandEnvelope {
   const { version, retryCount } = given
   if (!Number.isSafeInteger(version) || (version as number) < 1) {
     refuse('version', version, `an integer from 1 to ${ENVELOPE_VERSION}`)
@@ -208,7 +223,7 @@ export function checkEnvelope(
   }
   for (const member of ['id', 'commandType', 'laneId'] as const) checkName(member, given[member])
   if (given.submitter !== undefined) checkName('submitter', given.submitter)
-  checkNumber('partitionId', given.partitionId, last, true)
+  checkNumber('partitionId', given.partitionId, lastOf(partitions), true)
   checkNumber('retryCount', retryCount, Number.MAX_SAFE_INTEGER, true)
   checkNumber('createdAt', given.createdAt, Number.MAX_SAFE_INTEGER, false)
   if (given.key !== undefined) checkKey(given.key, takesKeys)

@@ -28,7 +28,7 @@ interface Batch {
   readonly positions: readonly number[]
   /** The lanes in Redis that occur. */
   readonly lanes: readonly string[]
-  /** Of each delivery: number of its lane, from 1, entry and counter. */
+  /** Of each delivery, in one text: number of its lane, from 1, entry and counter. */
   readonly words: readonly string[]
 }
 
@@ -53,7 +53,7 @@ export class RedisAcknowledger {
         const { submitter } = envelope
         const silent = leavesNothing(envelope) ? -1 : 0
         const channel = submitter === undefined ? silent : channels.of(keys.results(submitter))
-        return [...words.slice(3 * i, 3 * i + 3), channel].join(' ')
+        return `${words[i]} ${channel}`
       })
       const commands = positions.map((position) => names.command(envelopes[position]!.id))
       const packed = pack(positions.map((position) => results[position]!))
@@ -85,7 +85,7 @@ export class RedisAcknowledger {
       return [
         RELEASE,
         [...names.pairs(lanes), ...commands, ...names.groups(...lanes)],
-        [consumer, reason, Math.ceil(delayMs), lanes.length, ...words],
+        [consumer, reason, Math.ceil(delayMs), lanes.length, words.join('\n')],
       ]
     })
   }
@@ -117,7 +117,7 @@ export class RedisAcknowledger {
     const [status] = await this.#settle([delivery], ({ names, lanes, words }) => {
       const { dead, deadOrder, deadLanes } = names
       const place = [...names.streams(lanes), names.command(id)]
-      const command = [consumer, ...words.slice(1), 0, plan.resultTtlMs, id, laneId]
+      const command = [consumer, ...words[0]!.split(' ').slice(1), 0, plan.resultTtlMs, id, laneId]
       return [
         DEAD_LETTER,
         [...place, dead, deadOrder, deadLanes, ...names.groups(...lanes)],
@@ -133,7 +133,11 @@ export class RedisAcknowledger {
     const own = [consumer, plan.workerId, mode === 'keep' ? plan.leaseMs : '']
     return this.#settle(
       deliveries,
-      ({ names, lanes, words }) => [KEEP, [names.own, ...names.streams(lanes)], [...own, ...words]],
+      ({ names, lanes, words }) => [
+        KEEP,
+        [names.own, ...names.streams(lanes)],
+        [...own, words.join('\n')],
+      ],
       mode,
     )
   }
@@ -164,9 +168,7 @@ export class RedisAcknowledger {
       const names = keys.partition(partition)
       const parts = positions.map((position) => fences[position]!)
       const lanes = new Numbering()
-      const words = parts.flatMap(({ lane, entry, counter }) => {
-        return [String(lanes.of(lane)), entry, counter]
-      })
+      const words = parts.map(({ lane, entry, counter }) => `${lanes.of(lane)} ${entry} ${counter}`)
       const call = callOf({ names, positions, lanes: lanes.names, words })
       const flags = [await caller.run<number | number[]>(...call)].flat()
       for (const [i, { lane, entry, counter }] of parts.entries()) {

@@ -7,9 +7,15 @@
 // in.
 
 import { laneError } from '../../base/errors.ts'
-import { type CommandEnvelope, type CommandResult, checkEnvelope } from '../contract/envelope.ts'
+import { decodeCopied } from '../../wire/value-decoder.ts'
+import {
+  type CommandEnvelope,
+  type CommandResult,
+  checkMembers,
+  ENVELOPE_VERSION,
+} from '../contract/envelope.ts'
 import { checkPortableError } from '../contract/portable-error.ts'
-import { decodeValue, encodeValue, RECORD } from './value-codec.ts'
+import { decodeValue, encodeValue } from './value-codec.ts'
 
 const VERSION = 1
 
@@ -18,6 +24,7 @@ const Flag = Object.freeze({ PRIORITY: 1, DEADLINE: 2, SUBMITTER: 4, KEY: 8, OPT
 /** What an entry takes besides its payload, at most: names, numbers, and a key and a group. */
 const HEADER_MAX = 16_384
 const COLON = 0x3a
+const DIGIT_0 = 0x30
 
 /** What an envelope takes at most besides prefix, type, key, options and payload. */
 const FIXED_MAX = 160
@@ -92,41 +99,50 @@ function writeName(bytes: Buffer, name: string, at: number): number {
 /** Reads on and on; past the end it throws a RangeError. */
 class Reader {
   readonly #bytes: Buffer
-  #at: number
+  /** Where it reads next. */
+  at: number
 
   constructor(bytes: Buffer, at: number) {
     this.#bytes = bytes
-    this.#at = at
+    this.at = at
   }
 
   byte(): number {
-    return this.#bytes.readUInt8(this.#at++)
+    return this.#bytes.readUInt8(this.at++)
+  }
+
+  /** Up to 15 digits and a colon. */
+  count(): number {
+    let count = 0
+    for (let digits = 0; ; digits++) {
+      const code = this.byte()
+      if (code === COLON && digits > 0) return count
+      if (code < DIGIT_0 || code >= DIGIT_0 + 10 || digits === 15) {
+        throw new RangeError('an entry without its head')
+      }
+      count = count * 10 + code - DIGIT_0
+    }
   }
 
   double(): number {
-    this.#at += 8
-    return this.#bytes.readDoubleLE(this.#at - 8)
+    this.at += 8
+    return this.#bytes.readDoubleLE(this.at - 8)
   }
 
   name(): string {
-    const length = this.byte()
-    return this.#take(length).toString('latin1')
+    return this.#take(this.byte(), 'latin1')
   }
 
   text(): string {
-    this.#at += 2
-    return this.#take(this.#bytes.readUInt16LE(this.#at - 2)).toString('utf8')
+    this.at += 2
+    return this.#take(this.#bytes.readUInt16LE(this.at - 2), 'utf8')
   }
 
-  rest(): Buffer {
-    return this.#bytes.subarray(this.#at)
-  }
-
-  #take(length: number): Buffer {
-    const end = this.#at + length
+  #take(length: number, encoding: 'latin1' | 'utf8'): string {
+    const end = this.at + length
     if (end > this.#bytes.length) throw new RangeError('the bytes end too soon')
-    const taken = this.#bytes.subarray(this.#at, end)
-    this.#at = end
+    const taken = this.#bytes.toString(encoding, this.at, end)
+    this.at = end
     return taken
   }
 }
@@ -139,11 +155,6 @@ class Reader {
 export function idOf(bytes: Buffer): string | undefined {
   const end = bytes.indexOf(COLON)
   return end > 0 && end <= 128 ? bytes.toString('latin1', 0, end) : undefined
-}
-
-function readCount(bytes: Buffer, start: number, end: number): number {
-  const text = bytes.toString('latin1', start, end)
-  return /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN
 }
 
 /**
@@ -161,12 +172,10 @@ export function decodeEnvelope(
     throw new RangeError(`${bytes.length} bytes are more than ${maxBytes}`)
   }
   const idEnd = bytes.indexOf(COLON)
-  const retriesEnd = bytes.indexOf(COLON, idEnd + 1)
-  const spentEnd = bytes.indexOf(COLON, retriesEnd + 1)
-  const sinceEnd = bytes.indexOf(COLON, spentEnd + 1)
-  const ends = [idEnd, retriesEnd, spentEnd, sinceEnd]
-  if (ends.includes(-1)) throw new RangeError('an entry without its head')
-  const reader = new Reader(bytes, sinceEnd + 1)
+  const reader = new Reader(bytes, idEnd + 1)
+  const retryCount = reader.count()
+  const spent = reader.count()
+  const sinceMs = reader.count()
   const version = reader.byte()
   if (version !== VERSION) throw new RangeError(`an entry of version ${version}`)
   const flags = reader.byte()
@@ -177,13 +186,10 @@ export function decodeEnvelope(
   const submitter = flags & Flag.SUBMITTER ? reader.name() : undefined
   const key = flags & Flag.KEY ? reader.text() : undefined
   const options: unknown = flags & Flag.OPTIONS ? JSON.parse(reader.text()) : undefined
-  const spent = readCount(bytes, retriesEnd + 1, spentEnd)
-  const sinceMs = readCount(bytes, spentEnd + 1, sinceEnd)
-  if (Number.isNaN(spent + sinceMs)) throw new RangeError('an entry with a head that is no head')
-  const envelope = checkEnvelope(
+  const envelope = checkMembers(
     {
       id: bytes.toString('latin1', 0, idEnd),
-      retryCount: readCount(bytes, idEnd + 1, retriesEnd),
+      retryCount,
       commandType,
       laneId,
       partitionId,
@@ -194,7 +200,8 @@ export function decodeEnvelope(
       key,
       group: (options as { readonly group?: unknown } | undefined)?.group,
       options,
-      payload: decodeValue(reader.rest()),
+      payload: decodeValue(bytes, reader.at),
+      version: ENVELOPE_VERSION,
     },
     partitionId + 1,
   )
@@ -235,7 +242,7 @@ export function decodeResult(bytes: Buffer, maxBytes: number): CommandResult {
   if (bytes.readUInt8(0) !== VERSION) throw new RangeError(`a result of version ${bytes[0]}`)
   const headEnd = 5 + bytes.readUInt32LE(1)
   if (headEnd >= bytes.length) throw new RangeError('the bytes end too soon')
-  const head = decodeValue(Buffer.concat([RECORD_TAG, bytes.subarray(5, headEnd)]))
+  const head = decodeCopied(bytes, 5, headEnd)
   if (!Array.isArray(head)) throw new RangeError('a result without its head')
   const [partitionId, workerId, success, retryCount, durationMs, completedAt, commandId, error] =
     head as unknown[]
@@ -251,18 +258,19 @@ export function decodeResult(bytes: Buffer, maxBytes: number): CommandResult {
   ) {
     throw new RangeError('a result whose head makes no sense')
   }
-  const value = decodeValue(bytes.subarray(headEnd))
-  return {
+  const result: { -readonly [Member in keyof CommandResult]: CommandResult[Member] } = {
     commandId,
     partitionId: partitionId as number,
     workerId,
     success,
-    ...(value === undefined ? {} : { value }),
-    ...(error === undefined || error === null ? {} : { error: checkPortableError(error) }),
     retryCount: retryCount as number,
     durationMs,
     completedAt,
   }
+  const value = decodeValue(bytes, headEnd)
+  if (value !== undefined) result.value = value
+  if (error !== undefined && error !== null) result.error = checkPortableError(error)
+  return result
 }
 
 /**
@@ -295,7 +303,5 @@ export function encodeProgress(
 export function decodeProgress(bytes: Buffer, maxBytes: number): readonly [string, unknown] {
   const id = idOf(bytes)
   if (id === undefined || bytes.length > maxBytes + HEADER_MAX) throw new RangeError('no report')
-  return [id, decodeValue(bytes.subarray(id.length + 1))]
+  return [id, decodeValue(bytes, id.length + 1)]
 }
-
-const RECORD_TAG = Buffer.from([RECORD])

@@ -4,8 +4,6 @@
 
 import { endianness } from 'node:os'
 import { types } from 'node:util'
-import { laneError } from '../../base/errors.ts'
-import { survey } from '../../wire/survey.ts'
 import { decodeCopied } from '../../wire/value-decoder.ts'
 import { encodeBriefly, refusal } from '../../wire/value-encoder.ts'
 
@@ -21,7 +19,7 @@ const Tag = Object.freeze({
 })
 
 /** The tag of the records that this machine writes, the only ones that it reads. */
-export const RECORD: number = endianness() === 'LE' ? Tag.LITTLE_ENDIAN : Tag.BIG_ENDIAN
+const RECORD: number = endianness() === 'LE' ? Tag.LITTLE_ENDIAN : Tag.BIG_ENDIAN
 
 /** Bytes of one value, in two parts so that large ones are copied once. */
 export interface EncodedValue {
@@ -53,10 +51,6 @@ export function encodeValue(value: unknown, role: string): EncodedValue {
     const tag = bytesTag(value)
     if (tag !== undefined) return { tag, body: value as Uint8Array }
   }
-  if (survey(value, role).hasHost) {
-    const received = 'bound to this process'
-    throw laneError('CORELANE_UNSERIALIZABLE', { role, path: role, received })
-  }
   try {
     return { tag: RECORD, body: encodeBriefly(value) }
   } catch (reason) {
@@ -67,21 +61,21 @@ export function encodeValue(value: unknown, role: string): EncodedValue {
 /**
  * Decodes a value.
  *
- * @param bytes - Tag and body. Not kept: what is returned shares no memory with it.
+ * @param bytes - They end with tag and body. Not kept: what is returned shares no memory with them.
+ * @param at - Where the tag is.
  * @throws Error if they are no value.
  */
-export function decodeValue(bytes: Buffer): unknown {
-  const body = bytes.subarray(1)
-  switch (bytes[0]) {
+export function decodeValue(bytes: Buffer, at: number): unknown {
+  switch (bytes[at]) {
     case Tag.UNDEFINED:
       return undefined
     case Tag.BYTES:
-      return new Uint8Array(body)
+      return new Uint8Array(bytes.subarray(at + 1))
     case Tag.BUFFER:
-      return Buffer.from(body)
+      return Buffer.from(bytes.subarray(at + 1))
     case RECORD:
-      return decodeCopied(body)
+      return decodeCopied(bytes, at + 1)
     default:
-      throw new RangeError(`a value of kind ${bytes[0]}`)
+      throw new RangeError(`a value of kind ${bytes[at]}`)
   }
 }

@@ -9,7 +9,7 @@ import {
   refusal,
   ValueEncoder,
 } from '../../../src/wire/value-encoder.ts'
-import { type Beside, TOO_LONG } from '../../../src/wire/value-tags.ts'
+import { type Beside, ONLY_BESIDE, TOO_LONG } from '../../../src/wire/value-tags.ts'
 import { findDifference } from '../../support/difference.ts'
 import { range } from '../../support/range.ts'
 import { ringMemory } from './support/ring-memory.ts'
@@ -245,28 +245,38 @@ test('records of one scratch memory stand for themselves, whatever was there bef
     { a: 4, b: { a: 5, b: 6 } },
     'text',
     7,
+    ...range(20).map((i) => ({ a: i, b: [{ c: i }] })),
+    ...range(3).map((i) => ({
+      a: i,
+      rare: Object.fromEntries(range(70).map((j) => [`k${j}`, i])),
+    })),
   ]
   const all = [...values, ...structuredClone(values)]
   const records = all.map((value) => {
     const record = encodeBriefly(value)
-    const moved = new Uint8Array(record.length + 3)
+    const moved = Buffer.alloc(record.length + 3)
     moved.set(record, 3)
     return moved.subarray(3)
   })
   const arrived = records.map((record) => decodeCopied(record))
   expect(findDifference(all, arrived)).toBeUndefined()
-  expect(findDifference(all, records.map(decodeCopied))).toBeUndefined()
+  expect(
+    findDifference(
+      all,
+      records.map((record) => decodeCopied(record)),
+    ),
+  ).toBeUndefined()
 })
 
 test('a record cut short is refused, and shows nothing of the one before it', () => {
-  const secret = new Uint8Array(encodeBriefly(['secret secret', { of: 'another command' }]))
-  const record = new Uint8Array(encodeBriefly({ a: 'text', b: [1, 2, 3.5] }))
+  const secret = Buffer.from(encodeBriefly(['secret secret', { of: 'another command' }]))
+  const record = Buffer.from(encodeBriefly({ a: 'text', b: [1, 2, 3.5] }))
   for (let length = 0; length < record.length; length++) {
     decodeCopied(secret)
     expect(() => decodeCopied(record.subarray(0, length))).toThrow()
   }
   for (let at = 0; at < record.length; at++) {
-    const changed = record.slice()
+    const changed = Buffer.from(record)
     changed[at] = changed[at]! ^ 0x7f
     decodeCopied(secret)
     let text = ''
@@ -394,8 +404,9 @@ test('where no code may be made from strings, objects are read key by key', () =
   }
 })
 
-test('a record that is too long is refused as that', () => {
+test('a record that is too long is refused as that, and one that only a port carries', () => {
   expect(refusal([1], 'payload', TOO_LONG).message).toMatch(/payload is longer than 1 GiB$/)
+  expect(refusal([1], 'payload', ONLY_BESIDE).message).toMatch(/bound to this process$/)
 })
 
 test('bytes that are no record end in an error or a value, soon', () => {

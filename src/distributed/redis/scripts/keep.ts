@@ -6,15 +6,15 @@
 // ARGV  1   consumer
 //       2   worker
 //       3   lease, ms; empty if they are about to start
-//       4…  of each delivery: number of its stream, entry, counter
+//       4   of each delivery: number of its stream, entry, counter
 // Returns for each delivery 1 if it is held, else 0.
 
 import { HELD, NOW, type Script, script } from './script.ts'
 
 export const KEEP: Script = script('keep')`${NOW}${HELD}
 local lease, statuses, isAnyHeld = tonumber(ARGV[3]), {}, false
-for at = 4, #ARGV, 3 do
-  local stream, entry, counter = KEYS[1 + ARGV[at]], ARGV[at + 1], tonumber(ARGV[at + 2])
+for number, entry, given in string.gmatch(ARGV[4], '(%S+) (%S+) (%S+)') do
+  local stream, counter = KEYS[1 + number], tonumber(given)
   local held = isHeld(stream, entry, ARGV[1], counter)
   if held and lease then
     redis.call('XCLAIM', stream, 'workers', ARGV[1], 0, entry, 'JUSTID')

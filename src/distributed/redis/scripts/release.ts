@@ -7,7 +7,7 @@
 //       2   `retry`, `unstarted` or `crash`
 //       3   delay, ms
 //       4   how many lanes
-//       5…  of each command: number of its lane, entry, counter
+//       5   of each command: number of its lane, entry, counter
 // Returns for each command 1 if it was held, else 0.
 
 import { GROUPS } from './groups.ts'
@@ -16,8 +16,8 @@ import { GIVEN_AGAIN, HELD, NOW, RETURNED, REWRITTEN, type Script, script, WAKE 
 export const RELEASE: Script = script('release')`${NOW}${HELD}${GROUPS}${REWRITTEN}${WAKE}
 local reason, delay, lanes = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local statuses, moved, late, due = {}, {}, {}, now() + delay
-for at = 5, #ARGV, 3 do
-  local lane, entry, counter = tonumber(ARGV[at]), ARGV[at + 1], tonumber(ARGV[at + 2])
+for number, entry, given in string.gmatch(ARGV[5], '(%S+) (%S+) (%S+)') do
+  local lane, counter = tonumber(number), tonumber(given)
   local stream, delayed = KEYS[2 * lane - 1], KEYS[2 * lane]
   local held, of = isHeld(stream, entry, ARGV[1], counter), groupsOf(stream)
   -- Under which it goes back.
