@@ -20,6 +20,8 @@ export interface ManagerPort {
   readonly health: ManagerHealth
   /** Names of the handlers that its module has now. */
   readonly handlers: readonly string[]
+  /** Number of the next command. */
+  readonly next: number
   /**
    * Submits a command, as `execute` does, without a promise.
    *
@@ -42,6 +44,15 @@ export interface ManagerPort {
     carrier?: string,
     now?: number,
   ): PortCommand
+  /**
+   * Says since when commands have waited in their queue: the longer, the later their results may
+   * come, and the fewer times the main thread wakes for them.
+   *
+   * @param from - Number of the first; all others submitted since are of the queue, too.
+   * @param atMs - When the queue accepted the youngest, monotonic milliseconds.
+   * @param now - The present moment, likewise.
+   */
+  queued(from: number, atMs: number, now: number): void
   /**
    * Ends a command unless it has started.
    *

@@ -185,6 +185,14 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     return command
   }
 
+  queued(from: number, atMs: number, now: number): void {
+    this.#dispatcher.queued(from, this.next, atMs, now)
+  }
+
+  get next(): number {
+    return this.intake.next
+  }
+
   withdraw(command: Command, reason: unknown): void {
     this.#interruptions.withdraw(command, reason)
   }

@@ -3,7 +3,7 @@
 // One call is under way at a time: items that come meanwhile make up the next batch.
 
 import { atTurnEnd } from '../base/async-context.ts'
-import { timers } from '../base/clock.ts'
+import { nowMs, timers } from '../base/clock.ts'
 import { Deque } from '../base/deque.ts'
 import { codeOf, ERRORS } from '../base/errors.ts'
 import { CALL_MAX } from './contract/lease-request.ts'
@@ -11,6 +11,12 @@ import { backoffMs, Pause } from './contract/pause.ts'
 
 /** With so many a call is worth it, whatever may come yet. */
 const GATHERED = 64
+
+/**
+ * Part of a wait after which the next item ends it: the thread is awake then, and may have more to
+ * send in this turn.
+ */
+const WAITED = 2 / 3
 
 const NONE: readonly never[] = []
 
@@ -53,6 +59,7 @@ export class Outbox<Item> {
   #isRunning = false
   /** Set while items wait for others. */
   #gathering: NodeJS.Timeout | undefined
+  #gatheringSinceMs = 0
   #isGivenUp = false
 
   constructor(parts: OutboxParts<Item>) {
@@ -87,6 +94,13 @@ export class Outbox<Item> {
     if (isWanted !== undefined) this.#waiting.filter(isWanted)
   }
 
+  /** What waits for others waits no longer. */
+  hurry(): void {
+    if (this.#gathering === undefined) return
+    timers.clearTimeout(this.#gathering)
+    this.#start()
+  }
+
   /** Resolves once everything was answered for, or nothing is tried any more. */
   async idle(): Promise<void> {
     if (!this.#isIdle) await this.#lull.wait(Number.POSITIVE_INFINITY)
@@ -109,15 +123,20 @@ export class Outbox<Item> {
     const waiting = this.#waiting
     const mayWait = waiting.length < GATHERED
     const ms = mayWait ? (this.#parts.patienceMs?.(waiting.first!) ?? 0) : 0
-    if (ms > 0) {
-      this.#gathering ??= timers.setTimeout(() => {
-        this.#isRunning = true
-        void this.#run()
-      }, ms)
+    if (ms > 0 && this.#gathering === undefined) {
+      this.#gatheringSinceMs = nowMs()
+      this.#gathering = timers.setTimeout(this.#start, ms)
       return true
     }
+    if (ms > 0 && nowMs() - this.#gatheringSinceMs < ms * WAITED) return true
     timers.clearTimeout(this.#gathering)
+    this.#gathering = undefined
     return false
+  }
+
+  readonly #start = (): void => {
+    this.#isRunning = true
+    void this.#run()
   }
 
   readonly #run = async (): Promise<void> => {

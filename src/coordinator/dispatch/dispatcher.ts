@@ -211,6 +211,11 @@ export class Dispatcher implements Admission<Command> {
     }
   }
 
+  /** Commands with these numbers come from a queue: see {@link Horizon.queued}. */
+  queued(from: number, to: number, atMs: number, now: number): void {
+    this.#horizon.queued(from, to, atMs, now)
+  }
+
   /** How long results may lie unread from now on, in milliseconds: no partition runs dry. */
   doze(now: number): number {
     let least = Number.POSITIVE_INFINITY

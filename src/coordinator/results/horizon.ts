@@ -40,6 +40,23 @@ export class Horizon {
   #youngest = -1
   /** That number when the present doze began. */
   #dozed = -1
+  /** Commands with lower numbers are older than a time: a queue has accepted them before it. */
+  #queuedTo = 0
+  #queuedAtMs = 0
+
+  /**
+   * Notes that commands come from a queue, in which they have waited.
+   *
+   * @param from - Number of the first.
+   * @param to - Number after the last.
+   * @param atMs - When the youngest was accepted there, monotonic milliseconds.
+   * @param nowMs - Monotonic milliseconds.
+   */
+  queued(from: number, to: number, atMs: number, nowMs: number): void {
+    // Where others have come in between all count as new.
+    this.#queuedAtMs = from === this.#queuedTo ? Math.max(this.#queuedAtMs, atMs) : nowMs
+    this.#queuedTo = to
+  }
 
   /**
    * Notes that a command is bound.
@@ -63,14 +80,15 @@ export class Horizon {
   }
 
   /**
-   * Milliseconds since the youngest bound command was submitted, or less; 0 if it is new, or if
-   * none was bound.
+   * Milliseconds since the youngest bound command was submitted, to its queue if it came from one,
+   * or less; 0 if it is new, or if none was bound.
    *
    * @param nowMs - Monotonic milliseconds.
    */
   ageMs(nowMs: number): number {
+    if (this.#youngest < 0) return 0
+    if (this.#youngest < this.#queuedTo) return nowMs - this.#queuedAtMs
     let age = 0
-    if (this.#youngest < 0) return age
     for (let back = 0; back < MARK_COUNT; back++) {
       const mark = (this.#newest - back + MARK_COUNT) % MARK_COUNT
       if (this.#nexts[mark]! <= this.#youngest) break

@@ -53,6 +53,9 @@ const FORGET_MS = 1000
 /** Commands that are looked up in one call. */
 const LOOK_MAX = 1024
 
+/** How long results that need not be kept wait for others: one call for many. */
+const FORGET_GATHER_MS = 50
+
 /** Ends announcements. */
 type Ending = () => Promise<void>
 
@@ -142,6 +145,7 @@ export class Submitter<M = AnyHandlers> {
     this.#forgotten = new Outbox<CommandReference>({
       send: (commands) => this.#queue.forget!(commands),
       failed: this.#failed,
+      patienceMs: () => FORGET_GATHER_MS,
     })
     this.#unwanted = new Unwanted(this.#queue, this.#failed)
   }
@@ -290,6 +294,7 @@ export class Submitter<M = AnyHandlers> {
       item.fail(this.#closedError(item.envelope.id, stage))
     }
     timers.clearInterval(this.#timer)
+    this.#forgotten.hurry()
     const limit = new Pause()
     const isTold = Promise.all([this.#forgotten.idle(), this.#unwanted.idle()])
     await Promise.race([isTold, limit.wait(FORGET_MS)])

@@ -31,7 +31,7 @@ const ANSWER_MS_MAX = 250
 const NEWEST_WEIGHT = 1 / 8
 
 /** Part of the target that must be wanted before the queue is asked again. */
-const REFILL = 1 / 4
+const REFILL = 1 / 2
 
 export class LeaseFetcher {
   readonly #core: WorkerCore
@@ -82,7 +82,7 @@ export class LeaseFetcher {
   /** How many commands that could start are worth having, of all lanes together. */
   get target(): number {
     const { capacity, perMs } = this.#core.pace
-    // The next are asked for when a quarter is gone: the rest must last until they come.
+    // The next are asked for when half is gone: the rest must last until they come.
     const aheadMs = this.#prefetchMs + 2 * this.#answerMs
     const ahead = Math.max(1, Math.ceil(aheadMs * perMs))
     return Math.min(capacity + ahead, this.#prefetchMax)

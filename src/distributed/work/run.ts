@@ -79,9 +79,13 @@ export class Runner implements Starter {
    * @param paused - Lanes that were paused while these were on their way.
    */
   take(deliveries: readonly Delivery[], paused: ReadonlySet<string>): void {
-    const { held: all, pace } = this.#core
-    if (all.size === 0) pace.resume(nowMs())
+    const { held: all, pace, port } = this.#core
+    const { next } = port
+    const now = nowMs()
+    let youngestAtMs = 0
+    if (all.size === 0) pace.resume(now)
     for (const delivery of deliveries) {
+      youngestAtMs = Math.max(youngestAtMs, delivery.acceptedAtMs)
       const lane = this.#lanes.get(delivery.envelope.laneId) ?? this.#unknownLane
       const held = all.add(delivery, lane)
       if (paused.has(delivery.envelope.laneId)) held.startByMs = 0
@@ -90,6 +94,7 @@ export class Runner implements Starter {
       else if (all.isClosed(held)) this.#giveBack(held)
     }
     this.#startAll()
+    port.queued(next, youngestAtMs, now)
   }
 
   submit(held: HeldCommand, now: number = nowMs()): void {

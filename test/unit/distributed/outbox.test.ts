@@ -117,6 +117,22 @@ test('once it is given up nothing is tried any more', async () => {
   expect(calls).toEqual([[1]])
 })
 
+test('what waits for others goes at once when it must hurry', async () => {
+  const { outbox, calls } = world(
+    () => 'yes',
+    100,
+    () => 60_000,
+  )
+  outbox.add(1)
+  outbox.hurry()
+  await within(outbox.idle(), 'the outbox')
+  for (let item = 2; item < 66; item++) outbox.add(item)
+  // So many go at the end of this turn.
+  outbox.hurry()
+  await within(outbox.idle(), 'the outbox')
+  expect(calls.map((call) => call.length)).toEqual([1, 64])
+})
+
 test('what may wait goes with what comes meanwhile, and at once when nothing is to be waited for', async () => {
   let ms = 60_000
   const { outbox, calls } = world(
