@@ -77,6 +77,7 @@ export class PartitionHandle {
     this.touched = ++touches
     // It was idle: what it did before says nothing about how long it takes now.
     if (this.incarnation!.window.load.count === 1) {
+      this.idleSinceMs = undefined
       this.#completedSeen = -1
       this.#stuckAt = -1
     }

@@ -72,3 +72,27 @@ test('while a partition is given up no other ends, however idle it is', () => {
   elastic.progressed(2_000)
   expect(awake()).toBe(1)
 })
+
+test('a thread that was used since it was last looked at has been idle since then', () => {
+  const { elastic, awake, partitions, load } = rig(1, 0)
+  load.demand = 1
+  elastic.grow()
+  load.demand = 0
+  const [partition] = partitions
+  const counts = { count: 0, restingCount: 0 }
+  const window = { load: counts, watch: { detachedCount: 0 } }
+  partition!.incarnation = { isReady: true, calls: 0, window } as never
+  for (let now = 0; now < 100; now += 9) {
+    elastic.progressed(now)
+    // A command is bound, and its result is taken.
+    counts.count = 1
+    partition!.touch()
+    counts.count = 0
+  }
+  expect(awake()).toBe(1)
+  elastic.progressed(100)
+  elastic.progressed(109)
+  expect(awake()).toBe(1)
+  elastic.progressed(110)
+  expect(awake()).toBe(0)
+})
