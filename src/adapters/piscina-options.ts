@@ -16,10 +16,9 @@ export type PiscinaLoadBalancer = (
 
 type Shared = Pick<QueueManagerOptions, 'env' | 'execArgv' | 'lanes' | 'resourceLimits'>
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
-type ThreadOptions = Mutable<Shared>
 
 /** Options of a pool: Piscina's, and lanes that tasks may name. */
-export interface Options extends ThreadOptions {
+export interface Options extends Mutable<Shared> {
   /** Path or file: URL of the module. Default: none, each call names its own. */
   filename?: string | null | undefined
   /** Export that runs. Default `'default'`. */
@@ -59,7 +58,7 @@ export interface Options extends ThreadOptions {
   workerHistogram?: boolean | undefined
 }
 
-type Optional = keyof ThreadOptions | 'argv' | 'loadBalancer' | 'workerData'
+type Optional = keyof Shared | 'argv' | 'loadBalancer' | 'workerData'
 
 /** Options with everything filled in. */
 export type FilledOptions = Pick<Options, Optional> & {
@@ -104,8 +103,7 @@ function isTextOrNull(value: unknown): boolean {
 
 function atLeast(least: number, fallback: number, word?: string, where = ''): OptionRule {
   const kind = least > 0 ? 'positive' : 'non-negative'
-  const fits = (value: unknown) => typeof value === 'number' && !(value < least)
-  const accepts = (value: unknown) => fits(value) || value === word
+  const accepts = (one: unknown) => one === word || (typeof one === 'number' && !(one < least))
   return anything(fallback, `must be a ${kind} integer${where}`, accepts)
 }
 
@@ -139,8 +137,7 @@ export function fillPoolOptions(given: Options): FilledOptions {
 /** Checks the options of a task as Piscina does, and gives their own members. */
 export function checkRun(options: RunOptions | undefined): RunOptions {
   if (options === undefined) return NO_OPTIONS
-  if (options === null || typeof options !== 'object')
-    throw new TypeError('options must be an object')
+  if (typeof (options ?? 0) !== 'object') throw new TypeError('options must be an object')
   const own: RunOptions = Object.setPrototypeOf({ ...options }, null)
   const { transferList, filename, name, signal } = own
   const isList = transferList === undefined || Array.isArray(transferList)

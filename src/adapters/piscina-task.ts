@@ -113,8 +113,7 @@ export class PoolTask extends AsyncResource implements PiscinaTask, Settler, Abo
     this.isAbortable = this.abortSignal !== null
     this.created = created
     const own = lane ?? priority ?? key ?? group ?? deadlineMs ?? timeoutMs
-    if (own !== undefined) this.lanes = options
-    else this.lanes = (isLaned && this[queueOptionsSymbol]) || undefined
+    this.lanes = own !== undefined ? options : (isLaned && this[queueOptionsSymbol]) || undefined
   }
 
   get [queueOptionsSymbol](): object | null {

@@ -86,7 +86,7 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
     super(Object.assign(Object.create(null), given, { name: 'Piscina' }))
     const filled = fillPoolOptions(given)
     this.#options = filled
-    const { recordTiming, argv, trackUnmanagedFds, idleTimeout: idleTimeoutMs } = filled
+    const { recordTiming, argv, trackUnmanagedFds, idleTimeout } = filled
     const { workerData, env, execArgv, resourceLimits, lanes, loadBalancer } = filled
     const { concurrentTasksPerWorker: concurrencyPerPartition } = filled
     this.#queue = given.taskQueue ?? (loadBalancer && new FixedQueue())
@@ -105,7 +105,8 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
     this.#plan = planPool(
       { concurrencyPerPartition, workerData, env, execArgv, resourceLimits, lanes },
       'payload',
-      { min: filled.minThreads, max: filled.maxThreads, idleTimeoutMs },
+      // As a timer of 0 ms does: a thread whose next task comes in the same turn stays.
+      { min: filled.minThreads, max: filled.maxThreads, idleTimeoutMs: Math.max(idleTimeout, 1) },
       loadBalancer && (() => this.#chosen),
       { trackUnmanagedFds, ...(argv && { argv }) },
     )
@@ -170,8 +171,8 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
     const key = one.lanes?.key
     if (key === undefined) this.#enter(one)
     else this.#enterInTurn(one, key)
-    // The runtime grows at the end of the turn in any case; the user may look before.
-    if (this.#workers.size < this.#plan.partitionCount) this.#runtime?.grow()
+    // The runtime does so at the end of the turn in any case; the user may look, or block, before.
+    this.#runtime?.hasten()
     return one
   }
 
@@ -181,10 +182,8 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
     const count = this.#present.length
     const threads = Math.max(Math.min(count + 1, Math.ceil(maxThreads)), count)
     if (this.#open.size >= threads * concurrentTasksPerWorker + maxQueue) {
-      const isBusy = maxQueue === 0
-      throw new Error(
-        isBusy ? 'No task queue available and all Workers are busy' : 'Task queue is at limit',
-      )
+      const busy = 'No task queue available and all Workers are busy'
+      throw new Error(maxQueue === 0 ? busy : 'Task queue is at limit')
     }
   }
 
@@ -217,9 +216,8 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
   /** Gives what waits in the user's queue to threads as long as there is one. */
   readonly #dispatch = (): void => {
     const queue = this.#queue
-    if (queue === undefined || this.#runtime === undefined) return
     const ready = this.#ready
-    while (queue.size > 0) {
+    while (queue !== undefined && queue.size > 0) {
       const task = queue.shift() as PoolTask | null
       if (task === null) break
       if (task.isDone || this.#give(task, ready)) continue
@@ -251,11 +249,12 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
   #submit(task: PoolTask): void {
     const { intake } = this.#runtime!
     const { filename: file, name, transferList, lanes } = task
-    if (this.#common.file !== file) this.#common = { file }
+    if (this.#common.file !== file) this.#common = Object.setPrototypeOf({ file }, null)
     let options = this.#common
     if (transferList !== undefined || lanes !== undefined) {
-      const { priority, group, deadlineMs, timeoutMs } = lanes ?? {}
+      const { priority, group, deadlineMs, timeoutMs } = lanes ?? this.#common
       options = { file, transferList, priority, group, deadlineMs, timeoutMs }
+      Object.setPrototypeOf(options, null)
     }
     const lane = lanes?.lane ?? this.#plan.defaultLane
     const isChecked = options === this.#common
@@ -302,14 +301,15 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
   }
 
   /** Rejects a task; one that has started, only if its thread may end for that. */
-  #giveUp(task: PoolTask, reason: unknown, endsThread: boolean): void {
-    if (task.isDone) return
+  #giveUp(task: PoolTask, reason: unknown, endsThread: boolean): boolean {
+    if (task.isDone) return false
     const { command } = task
     const hasStarted = command !== undefined && !command.revoke()
-    if (hasStarted && !endsThread) return
+    if (hasStarted && !endsThread) return false
     if (command === undefined) this.#queue?.remove(task)
     this.#finish(task, false, new AbortError(reason), hasStarted || !endsThread)
     if (command !== undefined) this.#runtime?.kill(command, reason)
+    return true
   }
 
   #begin(): void {
@@ -343,8 +343,7 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
         }
         worker.destroyed = true
         this.emit('workerDestroy', worker)
-        const isNews = cause !== undefined && !hasRunning && this.#runtime !== undefined
-        if (isNews) this.emit('error', cause)
+        if (cause !== undefined && !hasRunning && this.#runtime) this.emit('error', cause)
       },
       demand: () => Math.ceil(this.#open.size / this.#options.concurrentTasksPerWorker),
     })
@@ -381,13 +380,18 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
    * @param options - `force` rejects tasks that have not started.
    */
   async close(options: CloseOptions = {}): Promise<void> {
-    if (options === null || typeof options !== 'object') {
-      throw new TypeError('options must be an object')
-    }
+    if (typeof (options ?? 0) !== 'object') throw new TypeError('options must be an object')
     const { force = false } = { force: undefined, ...options }
     if (typeof force !== 'boolean') throw new TypeError('force argument must be a boolean')
     this.#endings++
-    if (force) for (const task of this.#open.values()) this.#giveUp(task, 'pool is closed', false)
+    if (force) {
+      // As many go on as threads can run: they have those, or take them as they start.
+      const capacity = this.#ready.length * this.#options.concurrentTasksPerWorker
+      let count = this.#open.size - Math.min(this.#submitted, capacity)
+      for (const task of this.#open.values().reverse()) {
+        if (count > 0 && this.#giveUp(task, 'pool is closed', false)) count--
+      }
+    }
     const timeoutMs = Math.min(this.#options.closeTimeout, TIMER_MS_MAX)
     const isLate = await new Promise<boolean>((resolve) => {
       const timer = timers.setTimeout(resolve, timeoutMs, true).unref()

@@ -60,11 +60,15 @@ export function planPool(
  * Opens it, outside of the request of its caller.
  *
  * @param observer - Watches its threads; the first are started before this returns.
+ * @throws The error of `new Worker`, if it refuses what it is given.
  */
 export function openPool(plan: ManagerPlan, observer: ThreadObserver): Runtime {
   const runtime = outside(() => new Runtime(plan, observer))
   runtime.open()
-  return runtime
+  const { refused } = runtime
+  if (refused === undefined) return runtime
+  void runtime.close()
+  throw refused
 }
 
 /** The path of a module that is named by its path or its file: URL. */

@@ -94,6 +94,9 @@ export interface ManagerEvents extends FileHandlers {
   reattached(partition: number, runs: readonly RunClaim[]): void
   /** A partition gets no thread any more. */
   gaveUp(partition: number, reason: LaneError): void
-  /** A thread has ended, and its commands are settled or queued again. */
-  threadEnded(): void
+  /**
+   * A thread has ended, and its commands are settled or queued again; or it has loaded, and may
+   * have results already.
+   */
+  threadChanged(): void
 }

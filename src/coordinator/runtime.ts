@@ -230,9 +230,22 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     return this.#partitions.flatMap(({ incarnation }) => incarnation ?? [])
   }
 
-  /** Starts threads that present commands need, now and not at the end of the turn. */
+  /** Why `new Worker` refused to make the thread that {@link Runtime.open} starts, if it did. */
+  get refused(): unknown {
+    return this.#partitions[0]!.setback?.cause
+  }
+
+  /** Starts threads that present commands need. */
   grow(): void {
     if (this.life.state !== 'closed' && !this.#renewal.isSwitching) this.#elastic?.grow()
+  }
+
+  /** Does the work of the turn's end, if all may start at once: the main thread may block now. */
+  hasten(): void {
+    if (this.#lanes.openCount > this.#laneChanges.capacity) return
+    this.grow()
+    this.#dispatcher.refill()
+    this.#dispatcher.flush()
   }
 
   /** Refuses new commands from now on; what was submitted goes on. */
@@ -559,7 +572,7 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     }).then(() => this.#settled())
   }
 
-  threadEnded(): void {
+  threadChanged(): void {
     this.progressed(nowMs())
     this.#pump.look()
   }

@@ -46,6 +46,7 @@ async function boot(message: BootMessage): Promise<void> {
   let isSetUp = false
   const broadcasts = new Map<string, AbortController>()
   const files = new FileHandlers(message.files, message.fileCall)
+  message.controlPort.on('message', files.learn)
   let announceBooted!: () => void
   const booted = new Promise<void>((resolve) => {
     announceBooted = resolve
@@ -69,7 +70,6 @@ async function boot(message: BootMessage): Promise<void> {
       broadcasts.get(id)?.abort(reason)
       cycle?.withdraw(id, reason)
     },
-    define: (file) => files.define(file),
     profile: takeProfile,
     abort: (orders) => {
       for (const { id, code, details } of orders) cycle?.abort(id, laneError(code, details))

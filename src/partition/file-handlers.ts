@@ -7,6 +7,7 @@ import { laneError, show } from '../base/errors.ts'
 import type { CommandContext } from '../model/command.ts'
 import { type FileCall, type FileHandler, move } from '../model/handler-module.ts'
 import { movedBy, transferableSymbol, valueSymbol } from '../model/transferable.ts'
+import type { Definition } from '../wire/control.ts'
 import { callUser } from './handlers.ts'
 import { importModule, nodeModule } from './import-module.ts'
 
@@ -36,12 +37,13 @@ export class FileHandlers {
    * @param takes - How handlers are called.
    */
   constructor(files: readonly FileHandler[], takes: FileCall) {
-    for (const file of files) this.define(file)
+    for (const file of files) this.#files.set(file.id, file)
     this.#takes = takes
   }
 
-  /** Makes a handler known. */
-  define(file: FileHandler): void {
+  /** Takes a message that may make a handler known. */
+  readonly learn = ({ define: file }: Partial<Definition>): void => {
+    if (file === undefined) return
     this.#files.set(file.id, file)
     for (const resolve of this.#awaited.get(file.id) ?? []) resolve(file)
     this.#awaited.delete(file.id)
@@ -137,7 +139,9 @@ function unwrapped(result: unknown): unknown {
 function handlerOf(module: unknown, name: string): unknown {
   if (typeof module === 'function' && name === 'default') return module
   const exported = module as Record<string, unknown>
-  return exported[name] ?? (exported.default as Record<string, unknown> | undefined)?.[name]
+  const inner = exported.default as Record<string, unknown> | undefined
+  // CommonJS that was an ES module before, imported: its default export is all that it exports.
+  return inner?.__esModule ? inner[name] : (exported[name] ?? inner?.[name])
 }
 
 /** Runs a module's `setup`; its error says so, as Jest's does. */

@@ -122,6 +122,11 @@ export type LoadReport =
       readonly isSetUp: boolean
     }
 
+/** Makes a handler known that commands name: a message of the port that carries the calls. */
+export interface Definition {
+  readonly define: FileHandler
+}
+
 /** What the coordinator may ask of a partition. */
 export interface PartitionControl {
   /** Runs a handler outside lanes and windows, while no handler executes. */
@@ -131,8 +136,6 @@ export interface PartitionControl {
    * it no longer keeps commands from starting. Answers when the thread's event loop turns.
    */
   withdraw(id: string, code: ErrorCode, details: ErrorDetails): void
-  /** Makes a handler known that commands name. */
-  define(file: FileHandler): void
   /** Profiles the thread for a while; it begins when the thread's event loop turns. */
   profile(durationMs: number): Promise<string>
   abort(orders: readonly AbortOrder[]): void

@@ -17,6 +17,12 @@ test('a command may name a module: CommonJS, ESM, default and promised exports',
   expect(await run('later', exports, 3)).toEqual(['later', 3])
   expect(await run('later', 'test/fixtures/file-exports.mjs', 4)).toEqual(['later', 4])
   expect(await run('twice', fixture('typed.js'), 21)).toBe(42)
+  // With a query it is imported, not required.
+  for (const query of ['', '?v=1']) {
+    const made = new URL(query, fixture('file-made.cjs'))
+    expect(await run('default', made, 5)).toEqual(['made', 5])
+    expect(await run('other', made, 6)).toEqual(['other', 6])
+  }
 })
 
 test('each thread loads a module once, however it is named by its commands', async () => {

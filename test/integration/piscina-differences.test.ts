@@ -1,14 +1,18 @@
-// What differs from Piscina on purpose, with both answers, and the task queue for Piscina itself.
+// What differs from Piscina on purpose, with both answers.
 
+import { getPriority } from 'node:os'
 import { Piscina as Ours } from 'corelane/piscina'
 import { Piscina as Theirs } from 'piscina'
 import { describe, expect, test } from 'vitest'
-import { collectGarbage } from '../support/garbage.ts'
 import { fixture } from '../support/managers.ts'
 import {
   type Case,
   type Class,
+  controllerOf,
+  error,
+  filename,
   flagOf,
+  opened,
   reasonOf,
   release,
   runOn,
@@ -167,16 +171,20 @@ const DIFFERENCES: Readonly<Record<string, readonly [Case, unknown, unknown]>> =
     expect.not.arrayContaining([true]),
     ['Error', true],
   ],
-  'a task is copied as its thread takes it, not before that has started': [
+  'a task may be copied before its thread is free': [
     async (make) => {
-      const pool = make({ minThreads: 1, maxThreads: 1 })
+      const pool = make({ minThreads: 1, maxThreads: 1, name: 'gate' })
+      const flag = flagOf()
+      const first = pool.run({ flag })
       const task = { n: 1 }
-      const run = pool.run(task)
+      const run = pool.run(task, { name: 'default' })
       task.n = 2
+      release(flag)
+      await first
       return run
     },
-    { n: 1 },
     { n: 2 },
+    { n: 1 },
   ],
   'a view arrives with its own bytes alone': [
     (make) => make().run(new Uint8Array(new ArrayBuffer(1000), 10, 5), { name: 'views' }),
@@ -256,20 +264,258 @@ const DIFFERENCES: Readonly<Record<string, readonly [Case, unknown, unknown]>> =
     [undefined, undefined],
     [['whole', 1], 4],
   ],
-  'maxThreads: undefined is the default': [
-    (make) => make({ maxThreads: undefined }).maxThreads !== undefined,
+  'an option that is undefined, and a name that is null, are the default': [
+    async (make) => [
+      make({ maxThreads: undefined }).maxThreads !== undefined,
+      ((await reasonOf(make({ name: null as never }).run(1))) as Error).name,
+    ],
+    [false, 'Error'],
+    [true, undefined],
+  ],
+  'an error keeps members of its own': [
+    async (make) => {
+      const reason = await make({ name: 'thrown' })
+        .run({ kind: 'other' })
+        .catch((thrown) => thrown)
+      return (reason as { code?: string }).code
+    },
+    undefined,
+    'E_CODE',
+  ],
+  'the module of the pool is loaded by its first task': [
+    async (make) => {
+      const loads = new Int32Array(new SharedArrayBuffer(4))
+      const counting = fixture('piscina/loads.cjs').pathname
+      const pool = make({ minThreads: 1, maxThreads: 1, filename: counting, workerData: { loads } })
+      await pool.run(1, { filename })
+      const before = loads[0]
+      return [before, await pool.run(2), loads[0]]
+    },
+    [1, 2, 1],
+    [0, 2, 1],
+  ],
+  'threads that are NaN are refused': [
+    (make) => {
+      try {
+        return make({ minThreads: Number.NaN, maxThreads: Number.NaN }).threads.length
+      } catch (thrown) {
+        return (thrown as Error).name
+      }
+    },
+    0,
+    'ConfigError',
+  ],
+  'run does not throw, if it starts a thread that new Worker refuses': [
+    async (make) => {
+      const pool = make({ minThreads: 0, maxThreads: 1, workerData: { f() {} } })
+      try {
+        const run = reasonOf(pool.run(1))
+        await pool.destroy()
+        return ((await run) as Error).message
+      } catch {
+        // The promise that it has not given would reject.
+        opened.pop()
+        return 'thrown'
+      }
+    },
+    'thrown',
+    'Terminating worker thread',
+  ],
+  'a task queue removes a task that it does not hold': [
+    (_make, Piscina) => {
+      try {
+        return new Piscina.ArrayTaskQueue().remove({} as never)
+      } catch {
+        return 'thrown'
+      }
+    },
+    'thrown',
+    undefined,
+  ],
+  'a thread and a task have few members of the interface as their own': [
+    async (make) => {
+      let keys: string[] = []
+      const pool = make({
+        loadBalancer: (task, [worker]) => {
+          keys = [...Object.keys(task), ...Object.keys(worker!)]
+          return worker!
+        },
+      })
+      await pool.run(1)
+      return [keys.includes('currentUsage'), keys.includes('command')]
+    },
+    [true, false],
+    [false, true],
+  ],
+  'a task that a queue holds has no state': [
+    async (make, Piscina) => {
+      const taskQueue = new Piscina.ArrayTaskQueue()
+      const pool = make({ minThreads: 0, maxThreads: 1, taskQueue: taskQueue as never })
+      const run = pool.run(1)
+      const [task] = taskQueue.tasks
+      const has = ['started', 'aborted', 'workerInfo'].map((name) => name in task!)
+      await run
+      return has
+    },
+    [true, true, true],
+    [false, false, false],
+  ],
+  'a thread that a handler starts is told that it is one of a pool': [
+    (make) => make().run(0, { name: 'inner' }),
     false,
     true,
+  ],
+  'a long closeTimeout is not cut to 1 ms': [
+    async (make, Piscina) => {
+      const pool = make({ minThreads: 1, maxThreads: 1, closeTimeout: 2 ** 40, name: 'gate' })
+      const events: unknown[] = []
+      pool.on('error', (reason) => events.push(error(reason)))
+      const flag = new Int32Array(new SharedArrayBuffer(8))
+      const run = reasonOf(pool.run({ flag }))
+      await until(() => Atomics.load(flag, 1) === 1)
+      const closed = pool.close()
+      await (Piscina === Ours ? turns(20) : closed)
+      release(flag)
+      await Promise.all([run, closed])
+      return events.length
+    },
+    1,
+    0,
+  ],
+  'needsDrain is emitted once in a turn': [
+    async (make) => {
+      const pool = make({ minThreads: 1, maxThreads: 1, name: 'gate' })
+      const flag = flagOf()
+      let count = 0
+      pool.on('needsDrain', () => count++)
+      const runs = [1, 2, 3].map((value) => pool.run({ flag, value }))
+      for (let i = 0; i < 20; i++) await undefined
+      const inTurn = count
+      release(flag)
+      await Promise.all(runs)
+      return inTurn > 1
+    },
+    true,
+    false,
+  ],
+  'needsDrain counts tasks that have a signal': [
+    async (make) => {
+      const pool = make({ minThreads: 1, maxThreads: 1, name: 'gate' })
+      const flag = flagOf()
+      const { signal } = controllerOf()
+      const run = pool.run({ flag }, { signal })
+      for (let i = 0; i < 20; i++) await undefined
+      const { needsDrain } = pool
+      release(flag)
+      await run
+      return needsDrain
+    },
+    false,
+    true,
+  ],
+  'as many threads come as have something to do': [
+    async (make) => {
+      const pool = make({ minThreads: 0, maxThreads: 4, concurrentTasksPerWorker: 10 })
+      const runs = range(4).map((value) => pool.run(value))
+      const { length } = pool.threads
+      await Promise.all(runs)
+      return length
+    },
+    4,
+    1,
+  ],
+  'after destroy the next task starts minThreads': [
+    async (make) => {
+      const pool = make({ minThreads: 2, maxThreads: 2 })
+      await pool.destroy()
+      const run = pool.run(1)
+      const { length } = pool.threads
+      await run
+      return length
+    },
+    1,
+    2,
+  ],
+  'timers of handlers go on in a thread without a task': [
+    async (make, Piscina) => {
+      const flag = flagOf()
+      await make({ minThreads: 1, maxThreads: 1 }).run({ flag }, { name: 'ticks' })
+      if (Piscina === Ours) await until(() => Atomics.load(flag, 0) === 1)
+      else await turns(50)
+      return flag[0]
+    },
+    0,
+    1,
+  ],
+  'niceIncrement has no effect': [
+    async (make) => {
+      const niceness = await make({ niceIncrement: 3 }).run(0, { name: 'niceness' })
+      return (niceness as number) > getPriority()
+    },
+    // Elsewhere threads have no priority of their own.
+    process.platform === 'linux',
+    false,
+  ],
+  'tasks that found no thread keep their order without stricterFIFO': [
+    async (make) => {
+      const pool = make({ minThreads: 1, maxThreads: 1 })
+      const order: unknown[] = []
+      const runs = range(8).map((value) => pool.run(value).then((result) => order.push(result)))
+      await Promise.all(runs)
+      return order.join() === range(8).join()
+    },
+    false,
+    true,
+  ],
+  'a run lasts until its handler ends, not until the main thread hears of that': [
+    async (make) => {
+      const pool = make({ minThreads: 1, maxThreads: 1, name: 'notifies' })
+      const flag = flagOf()
+      const run = pool.run({ flag })
+      const begun = performance.now()
+      Atomics.wait(flag, 0, 0, 30_000)
+      Atomics.wait(flagOf(), 0, 0, 100)
+      await run
+      return pool.histogram.runTime!.max < performance.now() - begun - 100
+    },
+    false,
+    true,
+  ],
+  'the abort of a task that its thread has not begun lets the thread live': [
+    async (make) => {
+      const pool = make({ minThreads: 1, maxThreads: 1 })
+      let count = 0
+      pool.on('workerDestroy', () => count++)
+      const { signal, abort } = controllerOf()
+      const aborted = reasonOf(pool.run(1, { signal }))
+      abort()
+      const { name } = (await aborted) as Error
+      return [name, await pool.run(2), count]
+    },
+    ['AbortError', 2, 1],
+    ['AbortError', 2, 0],
+  ],
+  'a thread runs 1,024 tasks at once': [
+    async (make, Piscina) => {
+      const most = Piscina === Ours ? 1_024 : 1_030
+      const pool = make({ minThreads: 1, maxThreads: 1, concurrentTasksPerWorker: 1_030 })
+      const runs = new Int32Array(new SharedArrayBuffer(4))
+      const free = new Int32Array(new SharedArrayBuffer(4))
+      const tasks = range(1_030).map(() => pool.run({ runs, free }, { name: 'counts' }))
+      await until(() => Atomics.load(runs, 0) >= most)
+      await turns(20)
+      const count = Atomics.load(runs, 0)
+      free[0] = 1
+      await Promise.all(tasks)
+      return count
+    },
+    1_030,
+    1_024,
   ],
 }
 
 /** How long a test waits for what ours does and Piscina does not. */
 const patienceMs = (Piscina: Class): number => (Piscina === Ours ? 15_000 : 300)
-
-function controllerOf() {
-  const controller = new AbortController()
-  return { signal: controller.signal, abort: () => controller.abort() }
-}
 
 describe('cases that differ on purpose', () => {
   for (const [name, [run, theirs, ours]] of Object.entries(DIFFERENCES)) {
@@ -278,146 +524,4 @@ describe('cases that differ on purpose', () => {
       expect(await runOn(Ours, run)).toEqual(ours)
     })
   }
-})
-
-const GROUPS = [undefined, 'in a group']
-
-describe('LaneTaskQueue', () => {
-  test('orders the tasks of Piscina itself by lane and priority', async () => {
-    const order = await runOn(Theirs as unknown as Class, async (make, Piscina) => {
-      const taskQueue = new Ours.LaneTaskQueue({
-        lanes: { urgent: { priority: 0 }, query: { priority: 1 } },
-      })
-      const pool = make({ minThreads: 1, maxThreads: 1, taskQueue, name: 'gate' })
-      const flag = flagOf()
-      const controller = new AbortController()
-      const seen: unknown[] = []
-      const run = (value: number, own: object | null, signal?: AbortSignal) =>
-        pool
-          .run({ flag, value, [Piscina.queueOptionsSymbol]: own }, { signal })
-          .then((result) => seen.push(result))
-      const runs = [
-        run(0, null),
-        run(1, null),
-        run(2, { priority: 200 }),
-        run(3, { lane: 'urgent' }),
-        run(4, { priority: 5 }),
-        run(5, { lane: 'urgent', priority: 0 }),
-      ]
-      const gone = reasonOf(run(6, { lane: 'urgent' }, controller.signal))
-      controller.abort()
-      const size = taskQueue.size
-      release(flag)
-      await Promise.all([...runs, gone])
-      return [size, seen]
-    })
-    expect(order).toEqual([5, [0, 5, 3, 4, 1, 2]])
-  })
-
-  test('gives groups their turns in Piscina itself, which gives back what finds no thread', async () => {
-    const order = await runOn(Theirs as unknown as Class, async (make, Piscina) => {
-      const taskQueue = new Ours.LaneTaskQueue({
-        lanes: { query: { groupWeights: { gold: 2 }, groupConcurrency: 1 } },
-      })
-      const pool = make({ minThreads: 1, maxThreads: 1, taskQueue, name: 'gate' })
-      const flag = flagOf()
-      const controller = new AbortController()
-      const seen: unknown[] = []
-      const run = (value: string, group?: string, signal?: AbortSignal) =>
-        pool
-          .run({ flag, value, [Piscina.queueOptionsSymbol]: { group } }, { signal })
-          .then((result) => seen.push(result))
-      const runs = [run('first')]
-      for (const value of ['a1', 'a2', 'a3', 'a4', 'a5', 'a6']) runs.push(run(value, 'a'))
-      for (const value of ['b1', 'b2', 'b3']) runs.push(run(value, 'b'))
-      const gone = reasonOf(run('gone', 'b', controller.signal))
-      for (const value of ['g1', 'g2', 'g3', 'g4']) runs.push(run(value, 'gold'))
-      controller.abort()
-      const size = taskQueue.size
-      release(flag)
-      await Promise.all([...runs, gone])
-      return [size, taskQueue.size, seen.join(' ')]
-    })
-    expect(order).toEqual([13, 0, 'first a1 b1 g1 g2 a2 b2 g3 g4 a3 b3 a4 a5 a6'])
-  })
-
-  test('gives the groups of a lane their turns, whatever comes, goes and comes back', () => {
-    const queue = new Ours.LaneTaskQueue({
-      lanes: { urgent: { priority: 0 }, query: { priority: 1, groupWeights: { gold: 2 } } },
-    })
-    const names = new Map<unknown, string>()
-    const add = (name: string, own: object, how: 'push' | 'unshift' = 'push') => {
-      const task = { [Ours.queueOptionsSymbol]: own } as never
-      names.set(task, name)
-      queue[how](task)
-      return task
-    }
-    const take = (count: number) => {
-      return range(count).map(() => names.get(queue.shift()))
-    }
-    const [, a2] = ['a1', 'a2', 'a3', 'a4'].map((name) => add(name, { group: 'a' }))
-    for (const name of ['g1', 'g2', 'g3', 'g4']) add(name, { group: 'gold' })
-    add('plain', {})
-    add('urgent', { lane: 'urgent', group: 'a' })
-    queue.remove(a2!)
-    expect(queue.size).toBe(9)
-    expect(take(3)).toEqual(['urgent', 'a1', 'g1'])
-    add('back', { group: 'gold' }, 'unshift')
-    add('first', { group: 'gold', priority: 1 })
-    expect(take(2)).toEqual(['back', 'first'])
-    // What comes back has had its turn, and no other comes before it.
-    const a3 = queue.shift()!
-    queue.push(a3)
-    expect([names.get(a3), queue.size]).toEqual(['a3', 6])
-    expect(take(6)).toEqual(['a3', 'g2', 'g3', 'a4', 'plain', 'g4'])
-    expect([queue.size, queue.shift()]).toEqual([0, null])
-  })
-
-  test.each([
-    [{ lane: 'none' }, 'none'],
-    [{ priority: 'high' }, '"high"'],
-    [{ priority: 256 }, '256'],
-    [{ deadlineMs: '5' }, '"5"'],
-    [{ group: 7 }, 'a string of 1 to 1024 characters'],
-  ])('refuses a lane that there is not, and options that are none (%o)', (options, said) => {
-    const queue = new Ours.LaneTaskQueue()
-    const task = { [Ours.queueOptionsSymbol]: options } as never
-    expect(() => queue.push(task)).toThrow(said)
-    expect(queue.size).toBe(0)
-    expect(() => new Ours.LaneTaskQueue({ defaultLane: 'none' })).toThrow('none')
-    expect(() => new Ours.LaneTaskQueue({ lanes: {} })).toThrow('1 to 256 lanes')
-  })
-
-  test.each(GROUPS)('a task that is removed is there no more, wherever it was: %s', (group) => {
-    const queue = new Ours.LaneTaskQueue()
-    const make = (lane: string) => ({ [Ours.queueOptionsSymbol]: { lane, group } }) as never
-    const [one, other] = [make('query'), make('query')]
-    queue.remove(one)
-    queue.push(one)
-    queue.push(other)
-    queue.remove(one)
-    queue.push(one)
-    expect([queue.size, queue.shift(), queue.shift(), queue.shift()]).toEqual([2, other, one, null])
-  })
-
-  test.each(GROUPS)('removed tasks are let go of in a lane that starves, too: %s', (group) => {
-    const queue = new Ours.LaneTaskQueue({
-      lanes: { low: { priority: 9 }, query: { priority: 0 } },
-    })
-    const make = (lane: string) => ({ [Ours.queueOptionsSymbol]: { lane, group } }) as never
-    const removed: WeakRef<object>[] = []
-    for (let i = 0; i < 10_000; i++) {
-      const task = make('low')
-      queue.push(task)
-      queue.push(make('query'))
-      queue.remove(task)
-      queue.shift()
-      removed.push(new WeakRef(task))
-    }
-    expect(queue.size).toBe(0)
-    return new Promise((resolve) => setImmediate(resolve)).then(() => {
-      collectGarbage()
-      expect(removed.filter((one) => one.deref() !== undefined).length).toBeLessThan(2_000)
-    })
-  })
 })

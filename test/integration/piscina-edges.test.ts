@@ -8,6 +8,7 @@ import { expect } from 'vitest'
 import { fixture } from '../support/managers.ts'
 import {
   type Case,
+  controllerOf,
   describeOnBoth,
   error,
   flagOf,
@@ -94,6 +95,37 @@ const CASES: Readonly<Record<string, Case>> = {
     const all = await Promise.all(reasons)
     port1.close()
     return [all, await pool.run('next')]
+  },
+  'options that new Worker refuses throw its errors': (make) =>
+    [{ workerData: { f() {} } }, { execArgv: ['--no-such-flag'] }].map((options) => {
+      try {
+        return make({ minThreads: 1, ...options }).threads.length
+      } catch (thrown) {
+        return error(thrown)
+      }
+    }),
+  'tasks run while the main thread blocks, in threads that start and in others': async (make) => {
+    const pool = make({ minThreads: 1, maxThreads: 2, name: 'notifies' })
+    const flags = range(3).map(() => flagOf())
+    const [first, second, third] = flags as [Int32Array, Int32Array, Int32Array]
+    const { signal, abort } = controllerOf()
+    const wait = (flag: Int32Array) => Atomics.wait(flag, 0, 0, 30_000) !== 'timed-out'
+    const runs = [pool.run({ flag: first })]
+    const ended = [wait(first)]
+    await runs[0]
+    runs.push(pool.run({ flag: second }))
+    ended.push(wait(second))
+    await runs[1]
+    const aborted = reasonOf(pool.run({ flag: third, ms: 60_000 }, { name: 'lasts', signal }))
+    ended.push(wait(third))
+    abort()
+    return [ended, await Promise.all(runs), await aborted]
+  },
+  'a task is copied as run is called, if a thread is free': async (make) => {
+    const task = { n: 1 }
+    const run = make({ minThreads: 1, maxThreads: 1 }).run(task)
+    task.n = 2
+    return run
   },
   'using closes the pool': async (_make, Piscina) => {
     let closed: Promise<unknown>

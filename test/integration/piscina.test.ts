@@ -144,12 +144,41 @@ const CASES: Readonly<Record<string, Case>> = {
     typeof Piscina.move,
     new Piscina.FixedQueue().size,
     new Piscina.ArrayTaskQueue().size,
+    Object.getOwnPropertyNames(Piscina)
+      .filter((name) => name !== 'LaneTaskQueue')
+      .sort(),
   ],
   'inherited options have no effect': (_make, Piscina) => {
     const options = Object.create({ filename: '/evil.js', minThreads: 3, maxThreads: 3 })
     const pool = new Piscina(options)
     opened.push(pool)
     return [pool.options.filename, pool.threads.length]
+  },
+  'members of a polluted prototype have no effect': async (_make, Piscina) => {
+    const polluted = {
+      argv: ['polluted'],
+      env: { NODE_OPTIONS: '--title=polluted' },
+      execArgv: ['--no-such-flag'],
+      loadBalancer: () => null,
+      delayMs: 60_000,
+      priority: -1,
+    }
+    const tasks = () => {
+      Object.assign(Object.prototype, polluted)
+      try {
+        const pool = new Piscina({ filename, minThreads: 1, maxThreads: 1 })
+        opened.push(pool)
+        const buffer = new ArrayBuffer(8)
+        return [
+          pool.run(0, { name: 'argv' }),
+          pool.run(buffer, { name: 'buffer', transferList: [buffer] }),
+          [pool.options.env, pool.options.execArgv, pool.options.loadBalancer],
+        ]
+      } finally {
+        for (const name of Object.keys(polluted)) Reflect.deleteProperty(Object.prototype, name)
+      }
+    }
+    return Promise.all(tasks())
   },
   'threads come with tasks and go when they are idle': async (make) => {
     const pool = make({ minThreads: 1, maxThreads: 3, idleTimeout: 50, name: 'gate' })
@@ -166,6 +195,12 @@ const CASES: Readonly<Record<string, Case>> = {
     const values = await Promise.all(runs)
     await until(() => pool.threads.length === 1)
     return [counts, values, pool.completed, pool.queueSize]
+  },
+  'a thread above minThreads takes the next task of the same caller': async (make) => {
+    const pool = make({ minThreads: 0, maxThreads: 1 })
+    const threads = new Set<unknown>()
+    for (let i = 0; i < 50; i++) threads.add(await pool.run(0, { name: 'thread' }))
+    return [threads.size, pool.threads.length]
   },
   'with minThreads 0 no thread stays': async (make) => {
     const pool = make({ minThreads: 0, maxThreads: 1 })
@@ -280,6 +315,14 @@ const CASES: Readonly<Record<string, Case>> = {
     release(flag)
     await closing
     return Promise.all(runs)
+  },
+  'close by force lets tasks run that have a thread, even one that still starts': async (make) => {
+    const pool = make({ minThreads: 1, maxThreads: 1, concurrentTasksPerWorker: 2 })
+    const runs = [1, 2, 3, 4].map((value) => reasonOf(pool.run(value)))
+    const growing = make({ minThreads: 0, maxThreads: 1 })
+    const run = reasonOf(growing.run(5))
+    await Promise.all([pool.close({ force: true }), growing.close({ force: true })])
+    return [await Promise.all(runs), await run]
   },
   'close gives up after closeTimeout': async (make) => {
     const pool = make({ minThreads: 1, maxThreads: 1, closeTimeout: 50, name: 'sleep' })

@@ -27,6 +27,10 @@ export const turns = (ms = 10) => new Promise((resolve) => setTimeout(resolve, m
 export async function until(isSo: () => boolean): Promise<void> {
   while (!isSo()) await turns(2)
 }
+export function controllerOf(): { signal: AbortSignal; abort: () => void } {
+  const controller = new AbortController()
+  return { signal: controller.signal, abort: () => controller.abort() }
+}
 export function flagOf(): Int32Array {
   return new Int32Array(new SharedArrayBuffer(4))
 }

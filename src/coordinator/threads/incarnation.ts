@@ -18,6 +18,7 @@ import type {
   Broadcast,
   CallReport,
   CoordinatorControl,
+  Definition,
   EntryMessage,
   LoadReport,
   NestedSubmit,
@@ -214,6 +215,7 @@ export class Incarnation {
   readonly worker: Worker & ProfiledWorker
   /** Node's number of its thread. */
   readonly threadId: number
+  readonly #controlPort: MessagePort
   readonly #connect: () => Promise<Remote<PartitionControl>>
   /** Undefined until the first call from either side. From then on calls are posted at once. */
   #control: Remote<PartitionControl> | undefined
@@ -272,6 +274,7 @@ export class Incarnation {
     const current: Parameters<typeof converse>[1] = {
       conversation: { incarnation: this, reports, nested },
     }
+    this.#controlPort = control.port1
     this.#connect = connector(control.port1, current, (proxy) => {
       this.#control = proxy
       this.#release()
@@ -416,10 +419,9 @@ export class Incarnation {
     return this.worker.performance.eventLoopUtilization().utilization
   }
 
-  /** Makes a handler known that commands name. */
+  /** Makes a handler known that commands name. No call: the main thread may block after it. */
   define(file: FileHandler): void {
-    // A thread that ends needs none.
-    this.call('define', ORDER_TIMEOUT_MS, (control) => control.define(file)).catch(() => {})
+    this.#controlPort.postMessage({ define: file } satisfies Definition)
   }
 
   /** Sends the thread the abort orders of its detached runs. */

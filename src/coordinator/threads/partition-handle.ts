@@ -51,9 +51,9 @@ export class PartitionHandle {
     return incarnation?.isReady && !incarnation.isEnding ? incarnation.window : undefined
   }
 
-  /** Where its results come in; undefined while it has no thread. */
+  /** Where its results come in; undefined until its thread has told what it has loaded. */
   get results(): InFlightWindow | undefined {
-    return this.incarnation?.window
+    return this.incarnation?.isLoaded ? this.incarnation.window : undefined
   }
 
   /** Whether a run of a key goes on in a thread that the present one took over from. */

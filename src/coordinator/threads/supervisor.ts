@@ -3,7 +3,7 @@
 // Must not: choose what runs where; it hands back the commands of a dead thread.
 
 import { outside } from '../../base/async-context.ts'
-import { nowMs, timers } from '../../base/clock.ts'
+import { timers } from '../../base/clock.ts'
 import { LaneError, laneError, releaseCalls } from '../../base/errors.ts'
 import type { FileHandler } from '../../model/handler-module.ts'
 import type { ThreadOutput } from '../../model/lane-event.ts'
@@ -61,6 +61,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
   readonly #recovery: Recovery
   /** By thread that is being terminated. */
   readonly #detachedRuns = new WeakMap<Incarnation, readonly RunClaim[]>()
+  readonly #watched = new WeakSet<Incarnation>()
   readonly #respawns = new Set<NodeJS.Timeout>()
   #isClosing = false
   #endRestDelay!: () => void
@@ -183,7 +184,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     partition.isDormant = true
     partition.incarnation = undefined
     await this.end(incarnation)
-    this.#events.threadEnded()
+    this.#events.threadChanged()
   }
 
   /**
@@ -281,7 +282,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     )
     void incarnation.terminate()
     if (partition.terminating.size <= this.#limits.terminatingMax) this.#respawn(partition, lost)
-    this.#events.threadEnded()
+    this.#events.threadChanged()
   }
 
   printed(from: Incarnation, output: ThreadOutput, run: number | undefined): boolean {
@@ -359,7 +360,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
       this.#hub.partition('queue.partition.replaced', partition.index)
       this.#events.partitionChanged()
     }
-    this.#events.progressed(nowMs())
+    this.#events.threadChanged()
   }
 
   /** Every thread that has not ended; one that has just taken over is its own successor. */
@@ -371,6 +372,8 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
   }
 
   #watch(incarnation: Incarnation): void {
+    if (this.#watched.has(incarnation)) return
+    this.#watched.add(incarnation)
     outside(() => void incarnation.exited.then(() => this.#onExit(incarnation)))
   }
 
@@ -398,7 +401,8 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
           : incarnation.lostError(stage, started),
       this.#isClosing ? undefined : running === 1 ? 'sole' : 'suspect',
     )
-    if (!this.#isClosing && wasPresent) {
+    // Where it has not loaded, the method that has started it starts the next.
+    if (!this.#isClosing && wasPresent && incarnation.isLoaded) {
       const hasSettled = window.completed > 0 || running > 0
       partition.failures = hasSettled ? 0 : partition.failures + 1
       const reason = incarnation.lostError('starting', false)
@@ -407,7 +411,7 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     } else if (!this.#isClosing && wasHindering && partition.incarnation === undefined) {
       this.#respawn(partition, incarnation.lostError('ending', false))
     }
-    this.#events.threadEnded()
+    this.#events.threadChanged()
   }
 
   /** Settles what a thread left or queues it again. */
@@ -461,6 +465,11 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
     try {
       incarnation = this.make(partition)
       partition.incarnation = incarnation
+      if (this.#plan.handlers === undefined && !this.#living.some(({ isLoaded }) => isLoaded)) {
+        // Commands start nowhere sooner, and it needs nothing more of the main thread.
+        this.#watch(incarnation)
+        incarnation.isReady = true
+      }
       await this.loader.load(incarnation)
     } catch (error) {
       if (incarnation !== undefined) await this.end(incarnation)

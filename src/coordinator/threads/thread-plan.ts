@@ -101,7 +101,8 @@ export function startWorker(partition: number, source: string, options: WorkerOp
   setEnvironmentData(PARTITION_MARKER, partition)
   if (!options.eval) setEnvironmentData(PROGRAM_MARKER, true)
   try {
-    return new Worker(source, options)
+    // Node reads inherited members too: nothing comes from a polluted prototype.
+    return new Worker(source, Object.setPrototypeOf(options, null))
   } finally {
     setEnvironmentData(PARTITION_MARKER, own)
     setEnvironmentData(PROGRAM_MARKER, undefined)
