@@ -108,4 +108,47 @@ export class C${i} { #a = ${i}; get a(): number { return this.#a } }\n`
     },
     CLIENT_MS,
   )
+
+  test(
+    'a farm of jest-worker and ours differ where docs/piscina.md says so',
+    async () => {
+      cpSync(join(root, 'packages/jest-worker'), work.at('node_modules/ours'), {
+        recursive: true,
+      })
+      const program = work.spec('clients-jest-differences.cjs')
+      work.spec('clients-farm-broken.cjs')
+      const modules = ['farm', 'farm-failing'].map((name) => work.spec(`clients-${name}.cjs`))
+      const [theirs, ours] = await fromBoth(program, ...modules)
+      const setUp = 'Error: Error when calling setup: not today'
+      expect(theirs).toMatchObject({
+        process: false,
+        keys: '1,2,1,2,1,2',
+        error: 'undefined',
+        functions: { value: { n: 1 } },
+        setUps: [setUp, { value: 1 }],
+        broken: 'Error: Call retries were exceeded',
+        object: { reason: { type: 'Object', a: 1 } },
+        falsy: { value: null },
+        started: 'up ',
+        unused: 'down ',
+        ending: 'hangs',
+      })
+      expect(theirs.equals).not.toEqual([0, 1, 2, 3, 4, 5])
+      expect(ours).toEqual({
+        process: true,
+        keys: expect.not.stringMatching('1,2,1,2,1,2'),
+        equals: [0, 1, 2, 3, 4, 5],
+        error: 'inner',
+        functions: 'SerializationError',
+        setUps: [setUp, setUp],
+        broken: 'RangeError: at load',
+        object: { reason: { a: 1 } },
+        falsy: { reason: 0 },
+        started: '',
+        unused: '',
+        ending: 'ended',
+      })
+    },
+    CLIENT_MS,
+  )
 })

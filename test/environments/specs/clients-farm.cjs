@@ -1,10 +1,25 @@
 // The module of a farm.
+const { appendFileSync } = require('node:fs')
 const { threadId } = require('node:worker_threads')
 
 let given
 
+/** Writes of its life where a program asks for that. */
+const note = (event) => process.env.FARM_LOG && appendFileSync(process.env.FARM_LOG, event)
+
 exports.setup = (...args) => {
   given = args
+  note('up ')
+}
+exports.teardown = () => {
+  note('down ')
+}
+exports.caused = () => {
+  throw new Error('outer', { cause: 'inner' })
+}
+exports.functions = () => ({ n: 1, f() {} })
+exports.throws = (value) => {
+  throw value
 }
 exports.setUp = () => given
 exports.add = (a = 0, b = 0) => a + b
@@ -21,6 +36,11 @@ exports.later = async (value) => value
 exports.print = (text) => console.log(text)
 exports.thread = () => threadId
 exports.rest = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
+exports.begin = async (flag, ms) => {
+  Atomics.store(flag, 0, 1)
+  await exports.rest(ms)
+  return 'ended'
+}
 exports.workerId = () => process.env.JEST_WORKER_ID
 exports.talk = (count) => {
   const { messageParent } = require(process.env.FARM_PACKAGE)
