@@ -13,6 +13,7 @@ import { createWriteStream, fstatSync } from 'node:fs'
 import { Socket } from 'node:net'
 import type { Writable } from 'node:stream'
 import { isatty, WriteStream } from 'node:tty'
+import { endBySignal } from '../base/ending.ts'
 
 /** Signals that a run finishes its work for. */
 export const SIGNALS = ['SIGINT', 'SIGTERM'] as const
@@ -58,7 +59,7 @@ export async function runApart(): Promise<number> {
   for (const name of SIGNALS) process.on(name, pass)
   const [code, signal] = (await once(child, 'exit')) as [number | null, EndSignal | null]
   for (const name of SIGNALS) process.off(name, pass)
-  if (signal !== null) process.kill(process.pid, signal)
+  if (signal !== null) endBySignal(signal)
   return code ?? 1
 }
 

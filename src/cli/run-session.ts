@@ -2,7 +2,8 @@
 // Owns: the process's standard streams and its signals while it runs.
 
 import { fstatSync } from 'node:fs'
-import { constants } from 'node:os'
+import { nowMs } from '../base/clock.ts'
+import { type Arrival, endBySignal, exitCodeOf, isRepeated } from '../base/ending.ts'
 import { EXIT_FAILED, EXIT_OK, EXIT_USAGE } from './command-line.ts'
 import type { CommandRunner } from './command-runner.ts'
 import { CommandStream, type StreamPlan } from './command-stream.ts'
@@ -11,8 +12,6 @@ import { LineWriter } from './line-writer.ts'
 import { CLEAR_LINE, Progress } from './progress.ts'
 import { type EndSignal, onSignals, openResults } from './results-apart.ts'
 
-/** What a shell reports for a process that a signal ended: this plus the signal's number. */
-const EXIT_SIGNAL = 128
 const STDIN = 0
 
 export interface SessionPlan extends StreamPlan {
@@ -29,7 +28,7 @@ export class RunSession {
   readonly #progress: Progress | undefined
   readonly #linePrefix: string
   readonly #withStack: boolean
-  #interruptedBy: EndSignal | undefined
+  #interruptedBy: Arrival | undefined
   #ignoreSignals: () => void = () => {}
   #hasBroken = false
 
@@ -81,7 +80,7 @@ export class RunSession {
       await this.#finish()
     }
     if (this.#interruptedBy !== undefined && !isWhole) {
-      return EXIT_SIGNAL + constants.signals[this.#interruptedBy]
+      return exitCodeOf(this.#interruptedBy.signal)
     }
     return this.#hasBroken || this.#stream.counts.failed > 0 ? EXIT_FAILED : EXIT_OK
   }
@@ -115,15 +114,14 @@ export class RunSession {
   }
 
   #interrupt(name: EndSignal): void {
+    if (isRepeated(this.#interruptedBy, name)) return
     if (this.#interruptedBy !== undefined) {
       this.#progress?.stop()
-      // Without a listener the signal does what it does to every process, even if a handler is in
-      // native code that no thread can be taken out of.
+      // Even if a handler is in native code that no thread can be taken out of.
       this.#ignoreSignals()
-      process.kill(process.pid, name)
-      return
+      endBySignal(name)
     }
-    this.#interruptedBy = name
+    this.#interruptedBy = { signal: name, atMs: nowMs() }
     const { inFlight } = this.#stream.counts
     this.#log(`${name}: finishing ${inFlight} commands in flight; a second signal ends at once`)
     this.#stream.stop()

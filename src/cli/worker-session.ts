@@ -1,7 +1,8 @@
 // Worker session: one `corelane worker`, from its start to its exit code.
 // Owns: the process's standard streams and its signals while it runs.
 
-import { timers } from '../base/clock.ts'
+import { nowMs, timers } from '../base/clock.ts'
+import { type Arrival, endBySignal, isRepeated } from '../base/ending.ts'
 import {
   type Dashboard,
   type LeasedQueue,
@@ -43,6 +44,7 @@ export class WorkerSession {
   readonly #stopped: Promise<void>
   #stop: () => void = () => {}
   #isStopped = false
+  #first: Arrival | undefined
   #hasFailed = false
   #pool: WorkerPool | undefined
   #dashboard: Dashboard | undefined
@@ -159,12 +161,9 @@ export class WorkerSession {
   }
 
   readonly #interrupt = (name: (typeof SIGNALS)[number]): void => {
-    if (this.#isStopped) {
-      // Without its listener the signal does what it does to every process.
-      process.off(name, this.#interrupt)
-      process.kill(process.pid, name)
-      return
-    }
+    if (isRepeated(this.#first, name)) return
+    if (this.#isStopped) endBySignal(name)
+    this.#first = { signal: name, atMs: nowMs() }
     this.#finishAfter(name)
   }
 

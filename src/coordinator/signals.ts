@@ -2,10 +2,10 @@
 // Owns: the process's listeners for those signals, one per signal.
 // Must not: end a process whose application ends itself.
 
-import { constants } from 'node:os'
 import { outside } from '../base/async-context.ts'
 import { TIMER_MS_MAX } from '../base/bounds.ts'
 import { nowMs, timers } from '../base/clock.ts'
+import { type Arrival, endBySignal, exitCodeOf, isRepeated } from '../base/ending.ts'
 import { show } from '../base/errors.ts'
 import {
   anything,
@@ -56,7 +56,9 @@ export const SIGNAL_RULES = Object.freeze({
  *    at the latest `drainTimeoutMs` after the signal. A listener that returned anything else ends
  *    the process itself.
  *
- * A second signal ends the process at once, unless it is left to such a listener.
+ * A second signal ends the process at once, unless it is left to such a listener. The same signal
+ * within half a second counts once: npm and others pass on Ctrl-C, which the terminal has sent to
+ * the process already.
  *
  * @param manager - What to close: a manager or a worker pool.
  * @param options - Which signals, and how long to wait.
@@ -152,8 +154,8 @@ class SignalWatch {
   readonly #recorded = new WeakMap<Listener, Listener>()
   /** What the application's listeners returned at the present signal. */
   readonly #returned: unknown[] = []
-  /** A signal has come and the process is about to end. */
-  #isEnding = false
+  /** The signal that has come; the process is about to end. */
+  #first: Arrival | undefined
   /** The application ends the process. */
   #isLeft = false
 
@@ -173,7 +175,7 @@ class SignalWatch {
 
   /** Listens for the signals of all entries and no others, until the process ends. */
   #update(): void {
-    if (this.#isEnding) return
+    if (this.#first !== undefined) return
     const wanted = new Set([...this.#entries].flatMap(({ signals }) => signals))
     if (this.#watched.size === 0 && wanted.size > 0) process.on('newListener', this.#onNew)
     for (const signal of wanted) {
@@ -230,14 +232,14 @@ class SignalWatch {
   }
 
   readonly #onSignal = (signal: NodeJS.Signals): void => {
-    if (this.#isEnding) {
-      if (!this.#isLeft) this.#raise(signal)
+    if (this.#first !== undefined) {
+      if (!this.#isLeft && !isRepeated(this.#first, signal)) endBySignal(signal)
       return
     }
-    this.#isEnding = true
+    const atMs = nowMs()
+    this.#first = { signal, atMs }
     const entries = [...this.#entries].filter(({ signals }) => signals.includes(signal))
     const strangers = this.#strangers(signal).length
-    const atMs = nowMs()
     // The application's listeners are called after this one.
     timers.nextTick(() => void this.#end(signal, atMs, entries, strangers))
   }
@@ -263,7 +265,7 @@ class SignalWatch {
       await new Promise((resolve) => timers.setTimeout(resolve, leftMs).unref())
       process.exit()
     }
-    this.#isEnding = false
+    this.#first = undefined
     for (const entry of entries) this.#entries.delete(entry)
     this.#update()
   }
@@ -271,14 +273,8 @@ class SignalWatch {
   /** Runs `exit` listeners and ends the process, by the signal unless it has to be by its code. */
   #exitBy(signal: NodeJS.Signals, byCode: boolean): never {
     // signal-exit calls its own exit listeners after all others, so the last listener must return.
-    if (!byCode) process.once('exit', () => this.#raise(signal))
-    process.exit(128 + constants.signals[signal])
-  }
-
-  /** Ends the process by a signal, at once. */
-  #raise(signal: NodeJS.Signals): void {
-    process.removeAllListeners(signal)
-    process.kill(process.pid, signal)
+    if (!byCode) process.once('exit', () => endBySignal(signal))
+    process.exit(exitCodeOf(signal))
   }
 }
 

@@ -406,7 +406,7 @@ describeWithRedis('the queue from the command line', () => {
     await within(worker.says('stderr', 'spinning'), 'a command that runs')
     worker.child.kill('SIGTERM')
     await within(worker.says('stderr', 'a second signal ends at once'), 'the first signal')
-    expect((await stop(worker)).signal).toBe('SIGTERM')
+    expect((await stop(worker, 'SIGINT')).signal).toBe('SIGINT')
   })
 
   test('--drain bounds how long commands that run may go on', async () => {

@@ -89,8 +89,8 @@ test('a second signal ends the service at once', async () => {
     service.send('submit')
     return service.words('CORELANE_CLOSED') > 0
   }, 'the first signal has been seen')
-  service.signal('SIGTERM')
-  expect(await service.end()).toEqual({ code: null, signal: 'SIGTERM' })
+  service.signal('SIGINT')
+  expect(await service.end()).toEqual({ code: null, signal: 'SIGINT' })
   expect(service.words('CORELANE_COMMAND_DROPPED')).toBe(0)
 })
 
@@ -144,6 +144,28 @@ test('a process ends when the last of its managers has finished', async () => {
     signal('SIGINT')`)
   expect(signal).toBe('SIGINT')
   expect(said).toEqual(['done', 'done', 'exit 130'])
+})
+
+test('a signal that comes twice at once, as by npm in a terminal, comes once', async () => {
+  const { signal, said } = await runService(`
+    const manager = await start()
+    closeOnSignals(manager)
+    work(manager, 100)
+    for (const _ of [1, 2]) process.emit('SIGINT', 'SIGINT', 2)`)
+  expect(signal).toBe('SIGINT')
+  expect(said).toEqual(['done', 'exit 130'])
+})
+
+test('a second signal that ends no process by itself, as in the first one of a container', async () => {
+  const { code, signal, said } = await runService(`
+    const manager = await start()
+    closeOnSignals(manager, { signals: ['SIGWINCH'] })
+    work(manager, 60_000)
+    setInterval(() => {}, 1000)
+    signal('SIGWINCH')
+    setTimeout(() => signal('SIGWINCH'), 600)`)
+  expect({ code, signal }).toEqual({ code: 156, signal: null })
+  expect(said).toEqual(['exit 156'])
 })
 
 test('managers that do not know the signal are left alone', async () => {

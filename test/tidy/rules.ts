@@ -160,7 +160,7 @@ const WORDS: readonly Monopoly[] = [
   word(
     'process.exit',
     /\bprocess\s*\.\s*exit\b/g,
-    ['src/cli/', 'src/coordinator/signals.ts'],
+    ['src/cli/', 'src/base/ending.ts', 'src/coordinator/signals.ts'],
     'an error that the caller sees',
   ),
   word('console', /(?<![\w$.])console\b|\bglobalThis\s*\.\s*console\b/g, ['src/cli/'], 'an event'),
