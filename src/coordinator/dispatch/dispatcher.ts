@@ -82,11 +82,12 @@ export class Dispatcher implements Admission<Command> {
       return
     }
     const { lane, home } = command
-    if (isBeforeTurn(command) && (this.#isHeldUp(lane, home) || !backlog.passes(command))) {
+    const isKeyHeld = this.#isKeyHeld(command)
+    const needsTurn = isBeforeTurn(command)
+    if (needsTurn && (isKeyHeld || this.#isHeldUp(lane, home) || !backlog.passes(command))) {
       this.#awaitTurn(command)
       return
     }
-    const isKeyHeld = this.#isKeyHeld(command)
     if (!isKeyHeld && backlog.isEmptyAt(home) && this.#admits(command, command.rank)) {
       this.#placeSubmitted()
       return
@@ -96,7 +97,8 @@ export class Dispatcher implements Admission<Command> {
       this.#hold(command, command.rank, now)
       if (this.#overtaking.length === 0) return
     } else {
-      backlog.offer(command, now)
+      if (needsTurn) backlog.offerNext(command, now)
+      else backlog.offer(command, now)
       // Only a new front can be bound now; anything else waits behind one that could not be.
       if (!backlog.isFront(command, now)) return
     }

@@ -91,13 +91,11 @@ export class GroupTurns {
 
   /** Whether a command needs no turn: none of its lane waits, and its group is at no limit. */
   passes(command: Command): boolean {
-    const { laneIndex, lane, key, isTimed, home } = command
-    if (key !== undefined || isTimed || lane.isPaused) return false
+    const { laneIndex, lane, home } = command
+    if (lane.isPaused) return false
     const queue = this.#queueOf(laneIndex)
     const now = queue.isTimed ? this.#sharedNow() : 0
-    if (!queue.passes(command, placeOf(home), now)) return false
-    this.putInOrder(command)
-    return true
+    return queue.passes(command, placeOf(home), now)
   }
 
   /** Adds a command that has a group. */
@@ -192,9 +190,8 @@ export class GroupTurns {
     if (listed.length === 0 || !queue!.isOpen) return listed
     const bound = new Map<string | undefined, number>()
     for (const { incarnation } of partitions) {
-      for (const { command } of incarnation?.window.snapshot() ?? []) {
-        const group = command.laneIndex === laneIndex ? command.group : undefined
-        bound.set(group, (bound.get(group) ?? 0) + 1)
+      for (const { command } of incarnation?.window.snapshotOf(laneIndex) ?? []) {
+        bound.set(command.group, (bound.get(command.group) ?? 0) + 1)
       }
     }
     return listed.map((one) => ({ ...one, released: bound.get(one.group) ?? 0 }))

@@ -62,6 +62,8 @@ export class InFlightWindow implements RecordSink, Holder {
   readonly #decoder: PayloadDecoder = new PayloadDecoder()
   readonly #commands: (Command | undefined)[] = new Array(SLOT_COUNT).fill(undefined)
   readonly #ids = new Int32Array(SLOT_COUNT)
+  /** The lane of the last command in each slot; -1 if there was none. */
+  readonly #laneIndices = new Int16Array(SLOT_COUNT).fill(-1)
   /** How much is bound. */
   readonly load: WindowLoad
   /** Which of it runs too long. */
@@ -79,6 +81,8 @@ export class InFlightWindow implements RecordSink, Holder {
   readonly #bytesMax: number
   /** Takes what is judged. */
   readonly #urgency: Urgency = { rank: 0, untilMs: 0 }
+  /** When bound commands were judged last. */
+  #judgedAtMs = 0
   /** Records that the partition was not shown yet. */
   unpublished = 0
   /** Commands revoked since the partition was last asked to look for them. */
@@ -374,12 +378,18 @@ export class InFlightWindow implements RecordSink, Holder {
   /** Judges anew how urgent the bound commands are, if that has changed by itself. */
   judge(now: number): void {
     const { load } = this
+    this.#judgedAtMs = now
     if (now < load.changesAtMs) return
     load.changesAtMs = Number.POSITIVE_INFINITY
     for (const [slot, command] of this.#commands.entries()) {
       if (command?.isTimed) load.raise(slot, this.#judged(command, now))
     }
     load.refreshLast((slot) => this.#commands[slot] !== undefined)
+  }
+
+  /** How urgent a command was a little before, which saves a reading of the clock. */
+  #judgedLately(command: Command): number {
+    return this.#judged(command, Math.max(command.submittedAtMs, this.#judgedAtMs))
   }
 
   /** How urgent a command is; when that changes is noted. */
@@ -393,9 +403,22 @@ export class InFlightWindow implements RecordSink, Holder {
   *snapshot(): Generator<OrphanedCommand> {
     for (let slot = 0; slot < SLOT_COUNT; slot++) {
       const command = this.#commands[slot]
-      if (command === undefined) continue
-      yield { command, started: this.#end.slots.stateOf(this.#ids[slot]!) !== SlotState.QUEUED }
+      if (command !== undefined) yield { command, started: this.#hasStarted(slot) }
     }
+  }
+
+  /** The same of one lane, without a look at the commands of others. */
+  *snapshotOf(laneIndex: number): Generator<OrphanedCommand> {
+    const lanes = this.#laneIndices
+    for (let slot = lanes.indexOf(laneIndex); slot >= 0; ) {
+      const command = this.#commands[slot]
+      if (command !== undefined) yield { command, started: this.#hasStarted(slot) }
+      slot = lanes.indexOf(laneIndex, slot + 1)
+    }
+  }
+
+  #hasStarted(slot: number): boolean {
+    return this.#end.slots.stateOf(this.#ids[slot]!) !== SlotState.QUEUED
   }
 
   /** Whether something has not started that no limit of its lane keeps from it. */
@@ -447,7 +470,8 @@ export class InFlightWindow implements RecordSink, Holder {
     this.#commands[slot] = command
     command.bind(this, slot)
     this.#ids[slot] = id
-    const present = command.isTimed ? this.#judged(command, nowMs()) : rank
+    this.#laneIndices[slot] = lane.index
+    const present = command.isTimed ? this.#judgedLately(command) : rank
     this.load.add(
       slot,
       lane,

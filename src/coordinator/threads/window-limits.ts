@@ -35,6 +35,7 @@ export interface WindowPlan {
 /** What is bound, with whether it runs, and runs that go on though their commands have ended. */
 interface Bound {
   snapshot(): Iterable<OrphanedCommand>
+  snapshotOf(laneIndex: number): Iterable<OrphanedCommand>
   readonly watch: { readonly detached: Iterable<RunClaim> }
 }
 
@@ -150,21 +151,18 @@ export class WindowLimits {
 
   /** Commands of a lane that have not started and are not behind another of their key. */
   #startableIn(laneIndex: number): number {
-    const bound = [...this.#bound.snapshot()]
-    const keys = new Set<string>()
-    for (const { key } of this.#bound.watch.detached) if (key !== undefined) keys.add(key)
-    for (const { command, started } of bound) {
-      if (started && command.key !== undefined) keys.add(command.key)
-    }
     let count = 0
-    for (const { command, started } of bound) {
-      if (started || command.laneIndex !== laneIndex) continue
+    const keys = new Set<string | undefined>()
+    for (const { command, started } of this.#bound.snapshotOf(laneIndex)) {
+      if (started) continue
       if (command.key === undefined) count++
-      else if (!keys.has(command.key)) {
-        keys.add(command.key)
-        count++
-      }
+      else keys.add(command.key)
     }
-    return count
+    if (keys.size === 0) return count
+    for (const { key } of this.#bound.watch.detached) keys.delete(key)
+    for (const { command, started } of this.#bound.snapshot()) {
+      if (started) keys.delete(command.key)
+    }
+    return count + keys.size
   }
 }

@@ -71,6 +71,27 @@ test('the partition runs what is bound by rank, then age', () => {
   expect(rig.runAll()).toEqual([2, 3, 1, 4])
 })
 
+test('what is bound of one lane is found among others, though slots have had other lanes', () => {
+  const { all } = laneTable({ a: {}, b: {}, c: {} })
+  const rig = new Rig(
+    0,
+    65_536,
+    all.map(({ plan }) => plan),
+  )
+  const { bound } = rig
+  for (const index of [0, 1, 0, 1, 2]) bound.bind(command({ lane: all[index]! }), 0)
+  bound.flush()
+  for (let ended = 0; ended < 3; ended++) rig.finish(rig.start()!.id, 0)
+  bound.drain()
+  bound.bind(command({ lane: all[1]! }), 0)
+  bound.flush()
+  rig.start()
+  const of = (index: number) =>
+    [...bound.snapshot()].filter(({ command }) => command.laneIndex === index)
+  for (const index of [0, 1, 2]) expect([...bound.snapshotOf(index)]).toEqual(of(index))
+  expect(of(1).map(({ started }) => started)).toContain(true)
+})
+
 test('two commands are accepted however long they run, more only for 10 ms of work', () => {
   const rig = new Rig()
   const long = command({ estimateUs: 1e6 })
