@@ -3,7 +3,6 @@
 // Must not: start anything. Every record is decoded on arrival, since the payload decoder must see
 // all of them in order, also those that are revoked later.
 
-import { nowMs } from '../base/clock.ts'
 import type { RecordSink } from '../memory/ring.ts'
 import { slotOf } from '../memory/slots.ts'
 import type { Views } from '../memory/views.ts'
@@ -62,7 +61,8 @@ export class Window implements RecordSink {
     } catch (error) {
       entry.problem = error
     }
-    this.#scheduler.offer(entry, entry.isTimed ? nowMs() : 0)
+    // As at the beginning of time: it is judged anew when it is looked at.
+    this.#scheduler.offer(entry, 0)
   }
 
   /** Whether nothing waits here to be run, keys that are busy aside. */

@@ -21,8 +21,6 @@ export interface Queueable extends Ranked {
 
 /** Items with the same priority and deadline. */
 class CommandClass<T extends Queueable> implements Urgency, Ranked {
-  /** Among the classes with a deadline; undefined if it has none. */
-  readonly key: string | undefined
   readonly waiting = new PriorityHeap<T>()
   readonly inOrder: HeapPlace = { place: -1 }
   readonly inChanges: HeapPlace = { place: -1 }
@@ -31,10 +29,6 @@ class CommandClass<T extends Queueable> implements Urgency, Ranked {
   // Doubles from the start, lest the class changes when the first comes.
   sequence: number = Number.NaN
   untilMs: number = Number.NaN
-
-  constructor(key: string | undefined) {
-    this.key = key
-  }
 }
 
 /** The waiting commands of one lane. */
@@ -47,8 +41,8 @@ export class LaneQueue<T extends Queueable> {
   )
   /** Classes without a deadline of their own, by priority: kept, they are 256 at most. */
   readonly #plain: (CommandClass<T> | undefined)[] = []
-  /** Classes with one, by deadline and priority: dropped when empty. */
-  readonly #dated = new Map<string, CommandClass<T>>()
+  /** Classes with one, by priority and deadline: dropped when empty. */
+  readonly #dated: (Map<number, CommandClass<T>> | undefined)[] = []
   #size = 0
 
   constructor(lane: SharedLanePlan) {
@@ -102,16 +96,13 @@ export class LaneQueue<T extends Queueable> {
     }
     this.#order.remove(from)
     this.#changes.remove(from)
-    if (from.key !== undefined) this.#dated.delete(from.key)
+    if (item.deadlineMs !== undefined) this.#dated[priorityOf(item.rank)]!.delete(item.deadlineMs)
     return item
   }
 
   /** The oldest item of each class, in no particular order. */
   *oldest(): Generator<T> {
-    for (const one of [...this.#plain, ...this.#dated.values()]) {
-      const item = one?.waiting.peek()
-      if (item !== undefined) yield item
-    }
+    for (const one of this.#order.values()) yield one.waiting.peek()!
   }
 
   /** When the front may change by itself; Infinity if only by offering and taking. */
@@ -119,22 +110,18 @@ export class LaneQueue<T extends Queueable> {
     return this.#changes.peek()?.untilMs ?? Number.POSITIVE_INFINITY
   }
 
-  #classOf(item: T): CommandClass<T> {
-    const { deadlineMs } = item
+  #classOf({ rank, deadlineMs }: T): CommandClass<T> {
+    const priority = priorityOf(rank)
     if (deadlineMs === undefined) {
-      const priority = priorityOf(item.rank)
-      let one = this.#plain[priority]
-      if (one === undefined) {
-        one = new CommandClass(undefined)
-        this.#plain[priority] = one
-      }
-      return one
+      this.#plain[priority] ??= new CommandClass()
+      return this.#plain[priority]
     }
-    const key = keyOf(item)
-    let one = this.#dated.get(key)
+    this.#dated[priority] ??= new Map()
+    const dated = this.#dated[priority]
+    let one = dated.get(deadlineMs)
     if (one === undefined) {
-      one = new CommandClass(key)
-      this.#dated.set(key, one)
+      one = new CommandClass()
+      dated.set(deadlineMs, one)
     }
     return one
   }
@@ -148,8 +135,4 @@ export class LaneQueue<T extends Queueable> {
     if (one.untilMs === Number.POSITIVE_INFINITY) this.#changes.remove(one)
     else this.#changes.put(one)
   }
-}
-
-function keyOf({ rank, deadlineMs }: Queueable): string {
-  return `${priorityOf(rank)}/${deadlineMs}`
 }

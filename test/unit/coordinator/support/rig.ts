@@ -3,6 +3,7 @@
 import { MessageChannel } from 'node:worker_threads'
 import { AbortListeners } from '../../../../src/base/abort-listeners.ts'
 import { CallContext } from '../../../../src/base/async-context.ts'
+import { nowMs } from '../../../../src/base/clock.ts'
 import { ANY_PARTITION, Command, type CommandManager } from '../../../../src/coordinator/command.ts'
 import {
   type CommandExtras,
@@ -211,7 +212,7 @@ export class Rig {
   /** Finds the next command too late to be started. */
   findLate(): WindowEntry {
     this.end.commands.read(this.#window, SLOT_COUNT)
-    const entry = this.#window.next(ALL, 0)!
+    const entry = this.#window.next(ALL, nowMs())!
     this.outbox.send(entry.id, ResultStatus.LATE, undefined, 0, 0)
     return entry
   }
