@@ -222,20 +222,21 @@ export function checkGiven(owner: string, options: unknown, rules: OptionRules):
   if (typeof options !== 'object' || options === null) {
     throw invalidOption(`${owner} options`, show(options), 'an object')
   }
-  for (const key of Object.keys(options)) {
-    if (!Object.hasOwn(rules, key)) {
-      throw invalidOption(
-        `${owner}.${key}`,
-        `not an option${hint(key, rules)}`,
-        Object.keys(rules).join(', '),
-      )
-    }
+  // Each command with options comes through here: a list of its keys would cost it as much again.
+  for (const key in options) {
     const value = (options as Record<string, unknown>)[key]
-    const { accepts, allowed } = rules[key]!
-    if (value !== undefined && !accepts(value)) {
-      throw invalidOption(`${owner}.${key}`, show(value), allowed)
-    }
+    // A member that the table inherits is no rule.
+    const rule: Partial<OptionRule> | undefined = rules[key]
+    if (rule?.accepts !== undefined && (value === undefined || rule.accepts(value))) continue
+    if (Object.hasOwn(options, key)) throw refusalOf(owner, key, value, rules)
   }
+}
+
+function refusalOf(owner: string, key: string, value: unknown, rules: OptionRules): Error {
+  const option = `${owner}.${key}`
+  if (Object.hasOwn(rules, key)) return invalidOption(option, show(value), rules[key]!.allowed)
+  const received = `not an option${hint(key, rules)}`
+  return invalidOption(option, received, Object.keys(rules).join(', '))
 }
 
 /** The error `CORELANE_INVALID_OPTION` of an option. */

@@ -54,6 +54,7 @@ export class CommandTimers {
    * @returns False if it is late by now and was rejected.
    */
   watch(command: Command): boolean {
+    if (!command.isTimed) return true
     const atMs = command.latestStartMs
     if (atMs === Number.POSITIVE_INFINITY) return true
     if (atMs <= nowMs()) {

@@ -18,6 +18,7 @@
 import { align8 } from '../base/bits.ts'
 import type { Views } from '../memory/views.ts'
 import { ATTEMPT_MAX } from '../model/command.ts'
+import { readText, writeText } from './record-bytes.ts'
 import { type PayloadKindValue, packKind, type RunModeValue } from './record-kind.ts'
 
 const FIXED_BYTES = 24
@@ -26,7 +27,7 @@ const TIMES_BYTES = 24
 const TIMED_BIT = 1 << 31
 const NAME_SHIFT = 16
 
-/** Longest name that is written by a loop. */
+/** Longest name or key that is written by a loop. */
 const LOOP_MAX = 32
 
 /** Stands for the length of a name that is a number: no name is as long, its trace included. */
@@ -101,13 +102,25 @@ export function writeCommandHead(
     floats[next >> 3] = name
     next += 8
   }
-  if (key !== undefined) bytes.write(key, next, 'utf16le')
+  if (key !== undefined) writeKey(bytes, key, next)
   if (name !== undefined && !isNumbered) writeName(bytes, name, next + keyBytes)
 }
 
-/** Writes ASCII. For a short name a loop costs half of a call into Node's own code. */
+/** Writes UTF-16. For a short key a loop costs half of a call into native code. */
+function writeKey(bytes: Buffer, key: string, at: number): void {
+  if (key.length > LOOP_MAX) writeText(bytes, at, key, true)
+  else {
+    for (let i = 0; i < key.length; i++) {
+      const unit = key.charCodeAt(i)
+      bytes[at + 2 * i] = unit
+      bytes[at + 2 * i + 1] = unit >> 8
+    }
+  }
+}
+
+/** Writes ASCII, as {@link writeKey} does. */
 function writeName(bytes: Buffer, name: string, at: number): void {
-  if (name.length > LOOP_MAX) bytes.write(name, at, 'latin1')
+  if (name.length > LOOP_MAX) writeText(bytes, at, name, false)
   else for (let i = 0; i < name.length; i++) bytes[at + i] = name.charCodeAt(i)
 }
 
@@ -173,9 +186,9 @@ export class CommandHead implements CommandFields {
       nameBytes = 0
       next += 8
     }
-    this.key = keyBytes === 0 ? undefined : bytes.toString('utf16le', next, next + keyBytes)
+    this.key = keyBytes === 0 ? undefined : readText(bytes, next, next + keyBytes, true)
     const nameAt = next + keyBytes
-    if (nameBytes > 0) this.name = bytes.toString('latin1', nameAt, nameAt + nameBytes)
+    if (nameBytes > 0) this.name = readText(bytes, nameAt, nameAt + nameBytes, false)
     this.payloadOffset = next + align8(keyBytes + nameBytes)
     this.payloadLength = offset + length - this.payloadOffset
   }

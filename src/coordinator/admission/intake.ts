@@ -268,18 +268,14 @@ export class Intake {
     name: string | undefined = options?.id,
   ): Command {
     const lane = this.#lanes.get(laneName)
+    // First: threads learn at once of the module that options name.
+    if (options !== undefined && !isChecked) checkGiven('command', options, COMMAND_RULES)
     const file = options?.file
-    // Threads learn at once of the module that it names.
-    if (file !== undefined && !isChecked) checkGiven('command', options, COMMAND_RULES)
     const type = file === undefined ? this.types.get(typeName) : this.types.ofFile(file, typeName)
     let priority = DEFAULT_PRIORITY
     let given: GivenOptions | undefined
     if (options !== undefined) {
-      if (isChecked) given = this.#givenAgain(lane, options)
-      else {
-        checkGiven('command', options, COMMAND_RULES)
-        given = givenOf(lane, options, stream)
-      }
+      given = isChecked ? this.#givenAgain(lane, options) : givenOf(lane, options, stream)
       priority = options.priority ?? DEFAULT_PRIORITY
     } else if (stream !== undefined || lane.plan.retry.retryable !== undefined) {
       given = givenOf(lane, NO_OPTIONS, stream)
