@@ -26,7 +26,7 @@ import { comesTrue, Watchdog, within } from './threads.js'
 
 const ROUNDS = 100
 /** Reached only by what hangs, on busy machines, too. */
-const END_MS = 60_000
+const END_MS = 150_000
 const HANDLERS = new URL('./queue-mix-handlers.js', import.meta.url)
 const LANES = ['plain', 'narrow', 'paced', 'timed']
 const KEYS = ['k1', 'k2', 'k3']
@@ -96,8 +96,9 @@ class QueueMixRound {
     const random = this.#random
     await this.#start()
     const acts = this.#acts()
-    const untilMs = performance.now() + random.between(300, 1_500)
-    while (performance.now() < untilMs && !this.witness.isFull) {
+    // By commands and not by time, for machines that are busy.
+    const count = random.between(60, 300)
+    while (this.witness.commands < count) {
       for (let left = random.between(1, 6); left > 0; left--) random.oneOf(acts)()
       await sleep(random.oneOf([0, 0, 1, 5, 20]))
     }
@@ -185,6 +186,8 @@ class QueueMixRound {
   /** @param isLast - It is to take all lanes, so that nothing is left waiting. */
   #join(worker, isLast = false) {
     const random = this.#random
+    // Where a partition has one worker, that must take all lanes.
+    const isChoosy = !isLast && !this.#queue.capabilities.ownership
     const options = {
       globalConcurrency: { narrow: this.#slots },
       unknownHandlerMs: random.oneOf([0, 300]),
@@ -192,7 +195,7 @@ class QueueMixRound {
       ...this.#maybe(30, { prefetchMs: random.oneOf([0, 200]) }),
       ...this.#maybe(30, { prefetchMax: random.between(1, 20) }),
       ...this.#maybe(30, { gatherMs: random.oneOf([0, 50]) }),
-      ...(isLast ? {} : this.#maybe(30, { lanes: ['plain', 'narrow'] })),
+      ...(isChoosy ? this.#maybe(30, { lanes: ['plain', 'narrow'] }) : {}),
     }
     const workerId = `w${++this.#calls}`
     return this.#inTurn(worker, async () => {

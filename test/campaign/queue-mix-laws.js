@@ -9,7 +9,7 @@ const PLACE = 62
 const STARTS = 63
 /** Of each command: its runs, and the place of its first start among all starts. */
 const FIRST = 64
-const COMMANDS_MAX = 20_000
+const COMMANDS_MAX = 2_000
 const STARTS_MAX = 10_000
 const GROUPS_AND_NONE = 3
 
@@ -44,10 +44,6 @@ export class Witness {
   /** Commands of a round are numbered from 1. */
   next() {
     return ++this.commands
-  }
-
-  get isFull() {
-    return this.commands > COMMANDS_MAX / 2
   }
 
   /** Counters of a command that has a key and a group of these numbers; -1: none. */
