@@ -170,17 +170,23 @@ export class RingReader {
    *
    * @param sink - Takes each record.
    * @param limit - At most so many records.
+   * @param bytesMax - Takes no second record after so many bytes. Default: no bound.
    * @returns How many it took.
    */
-  read(sink: RecordSink, limit: number): number {
+  read(sink: RecordSink, limit: number, bytesMax: number = Number.POSITIVE_INFINITY): number {
     const { words } = this.#views
     const { offset, tailWord, headWord } = this.#place
     // OBSERVE(ring-tail): every byte before this position is stored.
     const tail = Atomics.load(words, tailWord)
     if (tail === this.#position) return 0
+    const from = this.#position
     let count = 0
     try {
-      while (this.#position !== tail && count < limit) {
+      while (
+        this.#position !== tail &&
+        count < limit &&
+        (distance(this.#position, from) < bytesMax || count === 0)
+      ) {
         const recordOffset = offset + (this.#position & this.#mask)
         const length = words[recordOffset >> 2]!
         const kind = words[(recordOffset >> 2) + 1]!

@@ -19,6 +19,8 @@ const step = fc.record({
   /** Whether a claim is committed. */
   isKept: fc.nat(3).map((n) => n > 0),
   limit: fc.nat(5),
+  /** No further record is read after so many bytes. */
+  bytesMax: fc.option(fc.nat(100), { nil: undefined }),
   /** The record whose sink throws. */
   throwsAt: fc.option(fc.nat(3), { nil: 1000, freq: 4 }),
 })
@@ -42,9 +44,9 @@ class World {
     this.#bodyMax = bytes / 2 - RECORD_HEADER_BYTES
   }
 
-  play({ kind, length, isKept, limit, throwsAt }: Step): void {
+  play({ kind, length, isKept, limit, bytesMax, throwsAt }: Step): void {
     if (kind === 'write') this.#write(length % (this.#bodyMax + 1), isKept)
-    else if (kind === 'read') this.#read(limit, throwsAt)
+    else if (kind === 'read') this.#read(limit, throwsAt, bytesMax)
     else {
       this.ring.writer.publish()
       this.published.push(...this.committed.splice(0))
@@ -77,9 +79,7 @@ class World {
     this.committed.push({ kind, length })
   }
 
-  #read(limit: number, throwsAt: number): void {
-    const count = Math.min(limit, this.published.length)
-    const due = this.published.splice(0, Math.min(count, throwsAt + 1))
+  #read(limit: number, throwsAt: number, bytesMax: number | undefined): void {
     const taken: Written[] = []
     const onRecord = (kind: number, offset: number, length: number) => {
       taken.push({ kind, length })
@@ -89,13 +89,24 @@ class World {
     }
     let answer: unknown
     try {
-      answer = this.ring.reader.read({ onRecord }, limit)
+      answer = this.ring.reader.read({ onRecord }, limit, bytesMax)
     } catch (error) {
       answer = (error as Error).message
     }
-    expect(answer).toBe(throwsAt < count ? 'sink' : count)
-    expect(taken).toEqual(due)
+    const count = Math.min(limit, this.published.length)
+    expect(answer).toBe(taken.length === throwsAt + 1 ? 'sink' : taken.length)
+    expect(taken).toEqual(this.published.splice(0, taken.length))
+    if (bytesMax === undefined) expect(taken).toHaveLength(Math.min(count, throwsAt + 1))
+    else this.#checkBound(taken, count, bytesMax)
     if (this.published.length === 0) expect(this.ring.reader.waitingBytes).toBe(0)
+  }
+
+  /** Padding, at most once and of less than half a ring, counts as read, too. */
+  #checkBound(taken: readonly Written[], count: number, bytesMax: number): void {
+    if (count > 0) expect(taken.length).toBeGreaterThan(0)
+    const strides = taken.map(({ length }) => align8(length + RECORD_HEADER_BYTES))
+    const before = strides.slice(0, -1).reduce((sum, stride) => sum + stride, 0)
+    if (taken.length > 1) expect(before).toBeLessThan(bytesMax)
   }
 }
 

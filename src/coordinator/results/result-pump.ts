@@ -182,7 +182,7 @@ export class ResultPump {
       return
     }
     const count = this.#takeResults()
-    if (count >= FLOW_COUNT) this.#queueTurn()
+    if (count >= FLOW_COUNT || (count > 0 && this.#hasResults())) this.#queueTurn()
     else if (count > 0) this.#doze()
     if (count > 0) return
     if (!this.#events.isBusy()) this.#release()

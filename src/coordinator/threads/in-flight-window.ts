@@ -46,11 +46,19 @@ import { WindowLoad } from './window-load.ts'
  */
 const SWEEP_COUNT = 128
 
-/** Commands are shown to the partition after so many, or at the end of the caller's turn. */
+/**
+ * Commands are shown to the partition after so many, or so many bytes, or at the end of the
+ * caller's turn: it decodes the first while the next are encoded.
+ */
 const FLUSH_COUNT = 64
+const FLUSH_BYTES = 128 * 1024
 
-/** Results taken in one go, so that other partitions and the event loop get their turn. */
+/**
+ * Results taken in one go, so that other partitions and the event loop get their turn, and so that
+ * callers submit the next before partitions run dry: to take 32 strings of 128 KiB costs 2 ms.
+ */
 const DRAIN_COUNT = 1024
+const DRAIN_BYTES = 192 * 1024
 
 /** Binds commands and takes their results. */
 export class InFlightWindow implements RecordSink, Holder {
@@ -85,6 +93,7 @@ export class InFlightWindow implements RecordSink, Holder {
   #judgedAtMs = 0
   /** Records that the partition was not shown yet. */
   unpublished = 0
+  #unpublishedBytes = 0
   /** Commands revoked since the partition was last asked to look for them. */
   #unswept = 0
   #completed = 0
@@ -178,7 +187,8 @@ export class InFlightWindow implements RecordSink, Holder {
     }
     // Getters of the payload may have ended it, or paused its lane.
     const isBarred = command.isOver || command.lane.isPaused
-    const offset = isBarred ? NO_ROOM : commands.tryClaim(isSide ? headBytes : headBytes + length)
+    const ringBytes = isSide ? headBytes : headBytes + length
+    const offset = isBarred ? NO_ROOM : commands.tryClaim(ringBytes)
     if (offset === NO_ROOM) {
       if (!isSide) this.#encoder.discard()
       return false
@@ -199,8 +209,10 @@ export class InFlightWindow implements RecordSink, Holder {
       this.#encoder.write(views, offset + headBytes)
       commands.commit(offset, kind)
     }
-    this.#open(id, command, rank, headBytes + (isSide ? this.#sideBytes(command) : length))
-    if (++this.unpublished >= FLUSH_COUNT) this.flush()
+    const bytes = isSide ? headBytes + this.#sideBytes(command) : ringBytes
+    this.#open(id, command, rank, bytes)
+    this.#unpublishedBytes += bytes
+    if (++this.unpublished >= FLUSH_COUNT || this.#unpublishedBytes >= FLUSH_BYTES) this.flush()
     return true
   }
 
@@ -218,6 +230,7 @@ export class InFlightWindow implements RecordSink, Holder {
   flush(): void {
     if (this.unpublished === 0) return
     this.unpublished = 0
+    this.#unpublishedBytes = 0
     this.#end.commands.publish()
     this.#end.bell.ring(true)
   }
@@ -228,7 +241,7 @@ export class InFlightWindow implements RecordSink, Holder {
    * @returns How many records there were.
    */
   drain(): number {
-    const taken = this.#end.results.read(this, DRAIN_COUNT)
+    const taken = this.#end.results.read(this, DRAIN_COUNT, DRAIN_BYTES)
     if (taken > 0) this.#end.grantSpace()
     return taken
   }

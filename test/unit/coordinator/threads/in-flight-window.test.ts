@@ -57,6 +57,31 @@ test('commands that were bound are flushed by themselves after 64', () => {
   expect(rig.runAll()).toHaveLength(64)
 })
 
+test('large payloads are flushed by themselves after 128 KiB', () => {
+  const rig = new Rig(0, 2 ** 20)
+  const payload = 'x'.repeat(50_000)
+  for (let i = 0; i < 2; i++) bind(rig.bound, command({ payload }))
+  expect(rig.end.commands.isEmpty).toBe(true)
+  bind(rig.bound, command({ payload }))
+  expect(rig.runAll()).toHaveLength(3)
+  bind(rig.bound, command({ payload }))
+  expect(rig.end.commands.isEmpty, 'the count begins anew').toBe(true)
+  rig.bound.flush()
+  rig.runAll()
+  // One that takes the side port counts as well.
+  bind(rig.bound, command({ payload: 'x'.repeat(2 ** 20) }))
+  expect(rig.end.commands.isEmpty).toBe(false)
+})
+
+test('large results are taken a few at a time, so that callers submit the next', () => {
+  const rig = new Rig(0, 2 ** 20)
+  for (let i = 0; i < 7; i++) bind(rig.bound, command({ payload: 'x'.repeat(64 * 1024) }))
+  rig.bound.flush()
+  rig.runAll()
+  const drains = [1, 2, 3, 4].map(() => rig.bound.drain())
+  expect(drains).toEqual([3, 3, 1, 0])
+})
+
 test('the partition runs what is bound by rank, then age', () => {
   const rig = new Rig()
   for (const [sequence, rank] of [
