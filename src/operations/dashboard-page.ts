@@ -57,6 +57,7 @@ const at = (id) => document.getElementById(id)
 const token = new URLSearchParams(location.hash.slice(1)).get('token') ?? ''
 const api = (path, method = 'GET') => fetch('/api/' + path, { method, headers: { authorization: 'Bearer ' + token } })
 const ms = (value) => value < 1 ? (value * 1000).toFixed(0) + ' µs' : value < 1000 ? value.toFixed(1) + ' ms' : value < 120000 ? (value / 1000).toFixed(1) + ' s' : value < 7200000 ? (value / 60000).toFixed(0) + ' min' : (value / 3600000).toFixed(0) + ' h'
+const of = (subject) => '?of=' + encodeURIComponent(subject)
 const count = (value) => value.toLocaleString('en-US', { maximumFractionDigits: 1 })
 const url = new URL(location.href)
 at('filter').value = url.searchParams.get('lane') ?? ''
@@ -106,7 +107,7 @@ async function act(path, question) {
   if (question && !confirm(question)) return
   const response = await api(path, 'POST')
   if (!response.ok) alert((await response.json()).error)
-  await letters(path.startsWith('queue/') ? 'queue' : '')
+  await letters(path.startsWith('queue/') ? 'queue/' : '')
 }
 const history_ = { throughput: [], latency: [] }
 function draw(name, value) {
@@ -131,34 +132,32 @@ function draw(name, value) {
 }
 function changeLimit(name) {
   const { maxConcurrency, rate } = rows.get('lanes/' + name).limit
-  const path = 'lanes/' + encodeURIComponent(name)
   if (maxConcurrency) {
     const max = prompt('Commands of lane ' + name + ' that may run at once', maxConcurrency)
     if (max !== null && max !== String(maxConcurrency)) {
-      act(path + '/concurrency?max=' + encodeURIComponent(max), 'Let ' + max + ' commands of lane ' + name + ' run at once?')
+      act('lanes/concurrency' + of(name) + '&max=' + encodeURIComponent(max), 'Let ' + max + ' commands of lane ' + name + ' run at once?')
     }
   }
   if (rate) {
     const limit = prompt('Commands of lane ' + name + ' that may start in ' + rate.windowMs + ' ms', rate.limit)
     if (limit !== null && limit !== String(rate.limit)) {
-      act(path + '/rate?windowMs=' + rate.windowMs + '&limit=' + encodeURIComponent(limit), 'Let ' + limit + ' commands of lane ' + name + ' start in ' + rate.windowMs + ' ms?')
+      act('lanes/rate' + of(name) + '&windowMs=' + rate.windowMs + '&limit=' + encodeURIComponent(limit), 'Let ' + limit + ' commands of lane ' + name + ' start in ' + rate.windowMs + ' ms?')
     }
   }
 }
 // Limits over all workers need not be there before, and an empty answer resets one.
 function changeQueueLimit(name) {
   const { concurrency, rate } = rows.get('queue-lanes/' + name).limit
-  const path = 'queue/lanes/' + encodeURIComponent(name)
   const known = concurrency === undefined ? '' : String(concurrency)
   const max = prompt('Commands of lane ' + name + ' that may run at once over all workers; empty: as workers are configured', known)
   if (max !== null && max !== known) {
-    act(path + '/concurrency?max=' + encodeURIComponent(max), max === '' ? 'Reset the concurrency of lane ' + name + '?' : 'Let ' + max + ' commands of lane ' + name + ' run at once over all workers?')
+    act('queue/lanes/concurrency' + of(name) + '&max=' + encodeURIComponent(max), max === '' ? 'Reset the concurrency of lane ' + name + '?' : 'Let ' + max + ' commands of lane ' + name + ' run at once over all workers?')
   }
   const windowMs = rate?.windowMs ?? 1000
   const knownRate = rate === undefined ? '' : String(rate.limit)
   const limit = prompt('Commands of lane ' + name + ' that may start in ' + windowMs + ' ms over all workers; empty: as workers are configured', knownRate)
   if (limit !== null && limit !== knownRate) {
-    act(path + '/rate?windowMs=' + windowMs + '&limit=' + encodeURIComponent(limit), limit === '' ? 'Reset the rate of lane ' + name + '?' : 'Let ' + limit + ' commands of lane ' + name + ' start in ' + windowMs + ' ms over all workers?')
+    act('queue/lanes/rate' + of(name) + '&windowMs=' + windowMs + '&limit=' + encodeURIComponent(limit), limit === '' ? 'Reset the rate of lane ' + name + '?' : 'Let ' + limit + ' commands of lane ' + name + ' start in ' + windowMs + ' ms over all workers?')
   }
 }
 // A profile is a tree of calls; each sample names the node that ran.
@@ -166,7 +165,7 @@ async function profile(index, button) {
   button.disabled = true
   at('profile').hidden = false
   at('profile-at').textContent = 'partition ' + index + ', 2 seconds …'
-  const response = await api('partitions/' + index + '/profile', 'POST')
+  const response = await api('partitions/profile' + of(index), 'POST')
   button.disabled = false
   const taken = await response.json()
   if (!response.ok) {
@@ -249,8 +248,8 @@ function show(news) {
   if (news.queue) showQueue(news.queue)
 }
 // Buttons of a row of a lane: to pause it, and to change its limits.
-function laneButtons(path, where, change) {
-  return [['Pause', (button) => button.textContent === 'Pause' ? act(path + '/pause', 'Pause ' + where + '?') : act(path + '/resume')], ['Limit', change]]
+function laneButtons(path, name, where, change) {
+  return [['Pause', (button) => button.textContent === 'Pause' ? act(path + '/pause' + of(name), 'Pause ' + where + '?') : act(path + '/resume' + of(name))], ['Limit', () => change(name)]]
 }
 function labelLane({ buttons }, where, isPaused, isLimitable) {
   const [pause, change] = buttons.children
@@ -261,9 +260,9 @@ function labelLane({ buttons }, where, isPaused, isLimitable) {
   change.hidden = isReadOnly || !isLimitable
 }
 // A command that is redriven and dies again within an interval leaves the count as it was.
-function showCount(id, value, of) {
-  const { length } = at(of ? of + '-dead' : 'dead').children
-  if (String(value) !== at(id).dataset.count || length !== Math.min(value, 100)) letters(of)
+function showCount(id, value, queue) {
+  const { length } = at(queue ? 'queue-dead' : 'dead').children
+  if (String(value) !== at(id).dataset.count || length !== Math.min(value, 100)) letters(queue)
   at(id).dataset.count = value
   at(id).textContent = '(' + count(value) + ')'
 }
@@ -284,7 +283,7 @@ function showQueue(queue) {
     const known = row(at('queue-lanes'), name, [
       [name + (lane.isPaused ? ' (paused)' : '')], [count(lane.waiting)], [count(lane.leased)], [count(lane.delayed)],
       [count(lane.dead), lane.dead > 0 ? 'bad' : ''], [count(lane.workers), lane.workers === 0 && lane.waiting > 0 ? 'bad' : ''], [limits],
-    ], laneButtons('queue/lanes/' + encodeURIComponent(name), where, () => changeQueueLimit(name)))
+    ], laneButtons('queue/lanes', name, where, changeQueueLimit))
     known.limit = { concurrency, rate }
     labelLane(known, where, lane.isPaused, true)
   }
@@ -297,7 +296,7 @@ function showQueue(queue) {
     ], [])
   }
   keepOnly(at('queue-workers'), new Set(queue.workers.map((one) => one.workerId)))
-  showCount('queue-dead-count', queue.dead, 'queue')
+  showCount('queue-dead-count', queue.dead, 'queue/')
 }
 function showManager(news) {
   at('host').textContent = 'load ' + news.host.loadAverage.toFixed(2) + ' on ' + news.host.cores + ' cores'
@@ -319,7 +318,7 @@ function showManager(news) {
       [ms(lane.oldestMs), lane.oldestMs > 10000 ? 'bad' : ''], [count(lane.completed / seconds)],
       [count(lane.failed / seconds), lane.failed > 0 ? 'bad' : ''],
       [ms(lane.wait.p50)], [ms(lane.wait.p99)], [ms(lane.run.p50)], [ms(lane.run.p99)], [limits],
-    ], laneButtons('lanes/' + encodeURIComponent(name), 'lane ' + name, () => changeLimit(name)))
+    ], laneButtons('lanes', name, 'lane ' + name, changeLimit))
     known.limit = limit
     labelLane(known, 'lane ' + name, lane.isPaused, limits !== '')
   }
@@ -329,7 +328,7 @@ function showManager(news) {
   at('waiting').hidden = longest.length === 0
   keepOnly(at('groups'), new Set())
   for (const one of longest) {
-    row(at('groups'), one.lane + '/' + one.group, [
+    row(at('groups'), JSON.stringify([one.lane, one.group]), [
       [one.lane], [one.group, 'text'], [ms(one.oldestMs), one.oldestMs > 10000 ? 'bad' : ''], [count(one.queued)], [count(one.released)],
     ], [])
   }
@@ -354,23 +353,26 @@ function showManager(news) {
   showCount('dead-count', news.deadLetters, '')
 }
 // Dead letters of the manager, or of the queue.
-async function letters(of) {
-  const path = of && of + '/'
-  const response = await api(path + 'dead')
+async function letters(queue) {
+  const response = await api(queue + 'dead')
   if (!response.ok) return
   const list = await response.json()
-  const body = at(of ? of + '-dead' : 'dead')
+  const body = at(queue ? 'queue-dead' : 'dead')
+  const keys = new Set()
   for (const one of list) {
-    const name = encodeURIComponent(one.id)
-    row(body, one.id, [[one.id + ' ' + one.lane + '/' + one.type], [one.error, 'text bad'], [one.payload, 'text']],
-      isReadOnly ? [] : [['Redrive', () => act(path + 'dead/' + name + '/redrive')], ['Purge', () => act(path + 'dead/' + name + '/purge', 'Purge ' + one.id + '?')]])
+    // Commands may have the same id.
+    let nth = 0
+    while (keys.has(nth + '/' + one.id)) nth++
+    keys.add(nth + '/' + one.id)
+    row(body, nth + '/' + one.id, [[one.id + ' ' + one.lane + '/' + one.type], [one.error, 'text bad'], [one.payload, 'text']],
+      isReadOnly ? [] : [['Redrive', () => act(queue + 'dead/redrive' + of(one.id))], ['Purge', () => act(queue + 'dead/purge' + of(one.id), 'Purge ' + one.id + '?')]])
   }
-  keepOnly(body, new Set(list.map((one) => one.id)))
+  keepOnly(body, keys)
 }
-at('redrive-all').addEventListener('click', () => act('dead/*/redrive', 'Redrive all dead letters?'))
-at('purge-all').addEventListener('click', () => act('dead/*/purge', 'Purge all dead letters?'))
-at('queue-redrive-all').addEventListener('click', () => act('queue/dead/*/redrive', 'Redrive the dead letters of the queue, the oldest 1,000 at most?'))
-at('queue-purge-all').addEventListener('click', () => act('queue/dead/*/purge', 'Purge the dead letters of the queue, the oldest 1,000 at most?'))
+at('redrive-all').addEventListener('click', () => act('dead/redriveAll', 'Redrive all dead letters?'))
+at('purge-all').addEventListener('click', () => act('dead/purgeAll', 'Purge all dead letters?'))
+at('queue-redrive-all').addEventListener('click', () => act('queue/dead/redriveAll', 'Redrive the dead letters of the queue, the oldest 1,000 at most?'))
+at('queue-purge-all').addEventListener('click', () => act('queue/dead/purgeAll', 'Purge the dead letters of the queue, the oldest 1,000 at most?'))
 function tell(text, isLive) {
   at('state').dataset.live = isLive ? 'yes' : 'no'
   if (at('state').textContent !== text) at('state').textContent = text

@@ -233,7 +233,7 @@ export class QueueView {
    * Does what a page asks for.
    *
    * @param act - As "lanes pause".
-   * @param subject - A lane, or a dead command; `*`: the oldest dead commands.
+   * @param subject - A lane, or a dead command.
    * @returns The answer; undefined if there is no such act.
    */
   async act(act: string, subject: string, query: URLSearchParams): Promise<unknown> {
@@ -247,10 +247,7 @@ export class QueueView {
 
   async #act(act: string, subject: string, query: URLSearchParams): Promise<unknown> {
     const { lanes, dead } = this.#queue
-    const ids = async () => {
-      if (subject !== '*') return [subject]
-      return (await dead.list(LETTERS_MAX)).map(({ envelope }) => envelope.id)
-    }
+    const oldest = async () => (await dead.list(LETTERS_MAX)).map(({ envelope }) => envelope.id)
     switch (lanes === undefined && act.startsWith('lanes') ? undefined : act) {
       case 'lanes pause':
         await lanes!.pause(subject)
@@ -273,12 +270,16 @@ export class QueueView {
         break
       }
       case 'dead redrive': {
-        const redriven = await dead.redrive(await ids())
-        if (redriven === 0 && subject !== '*') throw noLetter()
+        const redriven = await dead.redrive([subject])
+        if (redriven === 0) throw noLetter()
         return { redriven }
       }
+      case 'dead redriveAll':
+        return { redriven: await dead.redrive(await oldest()) }
       case 'dead purge':
-        return { purged: await dead.drop(await ids()) }
+        return { purged: await dead.drop([subject]) }
+      case 'dead purgeAll':
+        return { purged: await dead.drop(await oldest()) }
       default:
         return undefined
     }

@@ -114,7 +114,8 @@ const INVALID = new Set<unknown>([
   'ERR_INVALID_URL',
 ])
 const PROFILE_MS = 2_000
-const ROUTE = /^\/api\/(queue\/)?(lanes|dead|partitions)\/([^/]+)\/(\w+)$/
+/** Acts. Their subject, `of`, is no part of the path: `..` would be lost there. */
+const ROUTE = /^\/api\/(queue\/)?(lanes|dead|partitions)\/(\w+)$/
 const READ = /^\/(?:api\/(?:events|(?:queue\/)?dead))?$/
 
 function digest(given: string): Buffer {
@@ -132,15 +133,6 @@ function namedHost(host: string): string {
 
 function withoutPort(host: string): string {
   return host.replace(/:\d+$/, '')
-}
-
-/** What an address names; undefined if it cannot be decoded. */
-function decoded(name: string): string | undefined {
-  try {
-    return decodeURIComponent(name)
-  } catch {
-    return undefined
-  }
 }
 
 function laneOf(manager: DashboardManager, name: string): ShownLane {
@@ -185,6 +177,8 @@ export class Dashboard {
     const { address, port, family } = server.address() as AddressInfo
     const host = family === 'IPv6' ? `[${address}]` : address
     this.url = `http://${host}:${port}/#token=${token}`
+    // A connection that cannot be accepted, with too many files open, must not end the process.
+    server.on('error', () => {})
     server.on('request', (request, response) => void this.#answer(request, response))
   }
 
@@ -307,10 +301,9 @@ export class Dashboard {
   }
 
   async #act(path: string, query: URLSearchParams): Promise<unknown> {
-    const [, isOfQueue, what, name, act] = ROUTE.exec(path)!
+    const [, isOfQueue, what, act] = ROUTE.exec(path)!
     if (this.#options.readOnly) throw new Refusal(403, 'this dashboard is read-only')
-    const subject = decoded(name!)
-    if (subject === undefined) throw new Refusal(400, 'the address cannot be decoded')
+    const subject = query.get('of') ?? ''
     const answer = isOfQueue
       ? await this.#queue?.act(`${what} ${act}`, subject, query)
       : await this.#actOnManager(`${what} ${act}`, subject, query)
@@ -340,16 +333,21 @@ export class Dashboard {
         break
       case 'partitions profile': {
         const durationMs = Number(query.get('ms') ?? PROFILE_MS)
-        return JSON.parse(await manager.profilePartition(Number(subject), { durationMs }))
+        const index = Number(subject || Number.NaN)
+        return JSON.parse(await manager.profilePartition(index, { durationMs }))
       }
       case 'dead redrive':
         // It answers once the command is accepted again; how it ends is seen on the page.
-        if (subject === '*') void deadLetters.redriveAll()
-        else if (!deadLetters.list().some(({ id }) => id === subject)) throw noLetter()
-        else deadLetters.redrive(subject).catch(() => {})
+        if (!deadLetters.list().some(({ id }) => id === subject)) throw noLetter()
+        deadLetters.redrive(subject).catch(() => {})
+        break
+      case 'dead redriveAll':
+        void deadLetters.redriveAll()
         break
       case 'dead purge':
-        return { purged: deadLetters.purge(subject === '*' ? undefined : subject) }
+        return { purged: deadLetters.purge(subject) }
+      case 'dead purgeAll':
+        return { purged: deadLetters.purge() }
       default:
         return undefined
     }

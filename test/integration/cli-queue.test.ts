@@ -170,7 +170,7 @@ describeWithRedis('the queue from the command line', () => {
     }
     expect(text).not.toContain('"lanes":{')
     const post = { method: 'POST', headers: { authorization } }
-    expect((await fetch(new URL('/api/queue/lanes/a/pause', url), post)).status).toBe(403)
+    expect((await fetch(new URL('/api/queue/lanes/pause?of=a', url), post)).status).toBe(403)
     const second = new CliProcess(['dashboard', ...words, '--print', '--port', url.port])
     running.push(second)
     const refused = await within(second.end(), 'a second one on that port')

@@ -2,7 +2,7 @@
 // token, nothing from other pages or names, nothing changed where it is read-only; the page shows
 // what happens and acts. Method: a real server, requests with forged headers, headless Chromium.
 
-import { request } from 'node:http'
+import { request, Server } from 'node:http'
 import { networkInterfaces } from 'node:os'
 import { inspect } from 'node:util'
 import {
@@ -15,7 +15,7 @@ import {
   RetryPolicy,
   serveDashboard,
 } from 'corelane'
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, expect, test, vi } from 'vitest'
 import { Browser, describeWithBrowser } from '../support/browser.ts'
 import { failure, rejection, until, within } from '../support/deadline.ts'
 import { create, moduleOf, open } from '../support/managers.ts'
@@ -67,9 +67,9 @@ function ask(
   return within(answered, `${method} ${path}`)
 }
 
-async function deadLetter(manager: QueueManager, payload: unknown): Promise<void> {
+async function deadLetter(manager: QueueManager, payload: unknown, id = 'dead-one'): Promise<void> {
   const retry = RetryPolicy.fixed(1, 0)
-  await failure(manager.submit('api', 'alwaysFails', payload, { retry, id: 'dead-one' }), 'it')
+  await failure(manager.submit('api', 'alwaysFails', payload, { retry, id }), 'it')
 }
 
 test('it listens on loopback, and its page holds no data and loads nothing', async () => {
@@ -102,7 +102,7 @@ test('HEAD is answered as GET without the body, and other methods with those tha
   }
   expect((await ask(dashboard, '/api/dead', 'HEAD', {})).status).toBe(401)
   for (const method of ['GET', 'HEAD', 'PUT']) {
-    const refused = await ask(dashboard, '/api/lanes/api/pause', method)
+    const refused = await ask(dashboard, '/api/lanes/pause?of=api', method)
     expect([method, refused.status, refused.headers.allow]).toEqual([method, 405, 'POST'])
   }
   expect(manager.lane('api').isPaused).toBe(false)
@@ -117,8 +117,8 @@ test.each([
   for (const [method, path] of [
     ['GET', '/api/events'],
     ['GET', '/api/dead'],
-    ['POST', '/api/lanes/api/pause'],
-    ['POST', '/api/dead/*/purge'],
+    ['POST', '/api/lanes/pause?of=api'],
+    ['POST', '/api/dead/purgeAll'],
   ]) {
     expect((await ask(dashboard, path!, method, headers)).status).toBe(401)
   }
@@ -131,7 +131,7 @@ test('a name that was made to point here and a page of another site are refused'
   const rebound = { authorization, host: 'evil.example:80' }
   expect((await ask(dashboard, '/', 'GET', rebound)).status).toBe(421)
   const foreign = { authorization, origin: 'http://evil.example' }
-  expect((await ask(dashboard, '/api/lanes/api/pause', 'POST', foreign)).status).toBe(403)
+  expect((await ask(dashboard, '/api/lanes/pause?of=api', 'POST', foreign)).status).toBe(403)
   const own = { authorization, origin: new URL(dashboard.url).origin }
   expect((await ask(dashboard, '/api/dead', 'GET', own)).status).toBe(200)
 })
@@ -156,41 +156,68 @@ test.runIf(hasIPv6)('it answers to an address of IPv6 that it listens on', async
 
 test('the limits of a lane are changed, and those that it cannot have are refused', async () => {
   const [manager, dashboard] = await start()
-  const path = '/api/lanes/other/concurrency?max='
+  const path = '/api/lanes/concurrency?of=other&max='
   expect((await ask(dashboard, `${path}2`, 'POST')).status).toBe(200)
   expect(manager.stats().lanes.other!.maxConcurrency).toBe(2)
   for (const max of ['3', '', 'x']) {
     const { status, body } = await ask(dashboard, path + max, 'POST')
     expect([status, body.includes('an integer from 1 to 2')]).toEqual([400, true])
   }
-  expect((await ask(dashboard, '/api/lanes/other/rate?limit=1', 'POST')).status).toBe(400)
+  expect((await ask(dashboard, '/api/lanes/rate?of=other&limit=1', 'POST')).status).toBe(400)
 })
 
 test('lanes are paused and resumed, dead letters redriven and purged', async () => {
   const [manager, dashboard] = await start()
-  expect((await ask(dashboard, '/api/lanes/api/pause', 'POST')).status).toBe(200)
+  expect((await ask(dashboard, '/api/lanes/pause?of=api', 'POST')).status).toBe(200)
   expect(manager.lane('api').isPaused).toBe(true)
-  expect((await ask(dashboard, '/api/lanes/api/resume', 'POST')).status).toBe(200)
+  expect((await ask(dashboard, '/api/lanes/resume?of=api', 'POST')).status).toBe(200)
   expect(manager.lane('api').isPaused).toBe(false)
   await deadLetter(manager, { secret: 'payload' })
   const [letter] = JSON.parse((await ask(dashboard, '/api/dead')).body)
   expect(letter).toMatchObject({ id: 'dead-one', lane: 'api', attempts: 2 })
   expect(letter.payload).toContain('secret')
-  expect((await ask(dashboard, '/api/dead/dead-one/redrive', 'POST')).status).toBe(200)
+  expect((await ask(dashboard, '/api/dead/redrive?of=dead-one', 'POST')).status).toBe(200)
   await until(() => manager.stats().submitted === 2, 'the redriven one')
   await until(() => manager.deadLetters.size === 1, 'its second death')
-  const purged = await ask(dashboard, '/api/dead/dead-one/purge', 'POST')
+  const purged = await ask(dashboard, '/api/dead/purge?of=dead-one', 'POST')
   expect(JSON.parse(purged.body)).toEqual({ purged: 1 })
   for (const [method, path, status] of [
-    ['POST', '/api/dead/dead-one/redrive', 404],
-    ['POST', '/api/lanes/nowhere/pause', 404],
-    ['POST', '/api/lanes/api/explode', 404],
-    ['GET', '/api/lanes/api/pause', 405],
+    ['POST', '/api/dead/redrive?of=dead-one', 404],
+    ['POST', '/api/lanes/pause?of=nowhere', 404],
+    ['POST', '/api/lanes/explode?of=api', 404],
+    ['GET', '/api/lanes/pause?of=api', 405],
     ['GET', '/etc/passwd', 404],
-    ['POST', '/api/lanes/%/pause', 400],
+    ['POST', '/api/lanes/pause?of=%', 404],
+    ['POST', '/api/lanes/pause', 404],
   ] as const) {
     expect((await ask(dashboard, path, method)).status).toBe(status)
   }
+})
+
+test('no id of a dead letter stands for others, and none is lost in an address', async () => {
+  const [manager, dashboard] = await start()
+  const post = async (act: string, id: string) =>
+    (await ask(dashboard, `/api/dead/${act}?of=${encodeURIComponent(id)}`, 'POST')).body
+  const ids = ['*', '..', 'a/b?c=%2A&d']
+  for (const id of ['kept', ...ids]) await deadLetter(manager, id, id)
+  expect(await post('redrive', '*')).toBe('{"done":true}')
+  await until(() => manager.stats().failed === 5, 'its second death')
+  expect(manager.stats().submitted).toBe(5)
+  for (const id of ids) expect([id, await post('purge', id)]).toEqual([id, '{"purged":1}'])
+  expect((await ask(dashboard, '/api/dead/purge', 'POST')).body).toBe('{"purged":0}')
+  expect((await ask(dashboard, '/api/dead/redrive', 'POST')).status).toBe(404)
+  expect(manager.deadLetters.list().map(({ id }) => id)).toEqual(['kept'])
+})
+
+test('a connection that cannot be accepted ends nothing', async () => {
+  const listen = vi.spyOn(Server.prototype, 'listen')
+  const [, dashboard] = await start()
+  const [server] = listen.mock.contexts as Server[]
+  listen.mockRestore()
+  for (let i = 0; i < 2; i++) {
+    server!.emit('error', Object.assign(new Error('accept ENFILE'), { code: 'ENFILE' }))
+  }
+  expect((await ask(dashboard, '/api/dead')).status).toBe(200)
 })
 
 test('a dead letter that cannot be shown by itself keeps no other from being shown', async () => {
@@ -233,12 +260,13 @@ test('a page that is open keeps no process alive', async () => {
 test('a partition is profiled, and one that is not there is refused', async () => {
   const [manager, dashboard] = await start()
   const spinning = manager.submit('api', 'spin', { ms: 300 })
-  const { status, body } = await ask(dashboard, '/api/partitions/0/profile?ms=50', 'POST')
+  const { status, body } = await ask(dashboard, '/api/partitions/profile?of=0&ms=50', 'POST')
   expect(status).toBe(200)
   const { nodes, samples, timeDeltas } = JSON.parse(body)
   expect([nodes.length > 0, samples.length]).toEqual([true, timeDeltas.length])
-  for (const path of ['9/profile', 'x/profile', '0/profile?ms=5']) {
-    expect((await ask(dashboard, `/api/partitions/${path}`, 'POST')).status).toBe(400)
+  for (const query of ['of=9', 'of=x', 'of=0&ms=5', 'ms=50']) {
+    const path = `/api/partitions/profile?${query}`
+    expect([path, (await ask(dashboard, path, 'POST')).status]).toEqual([path, 400])
   }
   await spinning
 })
@@ -249,9 +277,9 @@ test('a dashboard that is read-only and redacts shows no payload and changes not
   const { body } = await ask(dashboard, '/api/dead')
   expect(body).toContain('(redacted)')
   expect(body).not.toContain('secret')
-  expect((await ask(dashboard, '/api/lanes/api/pause', 'POST')).status).toBe(403)
+  expect((await ask(dashboard, '/api/lanes/pause?of=api', 'POST')).status).toBe(403)
   expect(manager.lane('api').isPaused).toBe(false)
-  expect((await ask(dashboard, '/api/partitions/0/profile', 'POST')).status).toBe(403)
+  expect((await ask(dashboard, '/api/partitions/profile?of=0', 'POST')).status).toBe(403)
 })
 
 test('it needs a token beyond loopback, and a manager with metrics', async () => {
@@ -278,12 +306,12 @@ async function startQueue(): Promise<[LocalDistributedQueue, Dashboard]> {
 }
 
 const ACTS = [
-  'lanes/api/resume',
-  'lanes/other/pause',
-  'lanes/api/concurrency?max=2',
-  'lanes/api/rate?limit=5',
-  'dead/dead-one/redrive',
-  'dead/*/purge',
+  'lanes/resume?of=api',
+  'lanes/pause?of=other',
+  'lanes/concurrency?of=api&max=2',
+  'lanes/rate?of=api&limit=5',
+  'dead/redrive?of=dead-one',
+  'dead/purgeAll',
 ].map((act) => `/api/queue/${act}`)
 
 async function isUntouched(queue: LocalDistributedQueue): Promise<void> {
@@ -320,25 +348,25 @@ test('nothing of a queue changes without the token, by other pages or where it i
 test('lanes of a queue are paused and limited, its dead letters redriven and purged', async () => {
   const [queue, dashboard] = await startQueue()
   const post = async (act: string) => (await ask(dashboard, `/api/queue/${act}`, 'POST')).status
-  expect(await post('lanes/other/pause')).toBe(200)
+  expect(await post('lanes/pause?of=other')).toBe(200)
   expect(await queue.lanes.paused()).toEqual(['api', 'other'])
-  expect(await post('lanes/other/resume')).toBe(200)
+  expect(await post('lanes/resume?of=other')).toBe(200)
   expect(await queue.lanes.paused()).toEqual(['api'])
-  expect(await post('lanes/api/concurrency?max=2')).toBe(200)
-  expect(await post('lanes/api/rate?limit=5&windowMs=50')).toBe(200)
+  expect(await post('lanes/concurrency?of=api&max=2')).toBe(200)
+  expect(await post('lanes/rate?of=api&limit=5&windowMs=50')).toBe(200)
   const rate = { limit: 5, windowMs: 50 }
   expect(await queue.lanes.limits()).toEqual([{ laneId: 'api', concurrency: 2, rate }])
-  expect(await post('lanes/api/concurrency?max=')).toBe(200)
-  expect(await post('lanes/api/rate?limit=')).toBe(200)
+  expect(await post('lanes/concurrency?of=api&max=')).toBe(200)
+  expect(await post('lanes/rate?of=api&limit=')).toBe(200)
   expect(await queue.lanes.limits()).toEqual([])
   for (const [act, status] of [
-    ['lanes/api/concurrency?max=0', 400],
-    ['lanes/api/concurrency', 400],
-    ['lanes/api/rate?limit=x', 400],
-    ['lanes/api/rate', 400],
-    ['lanes/%7Bx%7D/pause', 400],
-    ['lanes/api/explode', 404],
-    ['partitions/0/profile', 404],
+    ['lanes/concurrency?of=api&max=0', 400],
+    ['lanes/concurrency?of=api', 400],
+    ['lanes/rate?of=api&limit=x', 400],
+    ['lanes/rate?of=api', 400],
+    ['lanes/pause?of=%7Bx%7D', 400],
+    ['lanes/explode?of=api', 404],
+    ['partitions/profile?of=0', 404],
   ] as const) {
     expect([act, await post(act)]).toEqual([act, status])
   }
@@ -346,19 +374,19 @@ test('lanes of a queue are paused and limited, its dead letters redriven and pur
   expect(letter).toMatchObject({ id: 'dead-one', lane: 'api', type: 'alwaysFails', attempts: 1 })
   expect(letter.error).toMatch(/^failed: /)
   expect(letter.payload).toContain('secret')
-  expect(await post('dead/dead-one/redrive')).toBe(200)
+  expect(await post('dead/redrive?of=dead-one')).toBe(200)
   expect(await queue.counts()).toMatchObject({ waiting: 2, dead: 0 })
-  expect(await post('dead/dead-one/redrive')).toBe(404)
+  expect(await post('dead/redrive?of=dead-one')).toBe(404)
   // A list from before it is not given again.
   expect((await ask(dashboard, '/api/queue/dead')).body).toBe('[]')
   await queue.lanes.resume('api')
   await expect.poll(async () => (await queue.counts()).dead, { timeout: 20_000 }).toBe(1)
-  const purged = await ask(dashboard, '/api/queue/dead/*/purge', 'POST')
+  const purged = await ask(dashboard, '/api/queue/dead/purgeAll', 'POST')
   expect(JSON.parse(purged.body)).toEqual({ purged: 1 })
   const [, other] = await start()
-  expect((await ask(other, '/api/queue/lanes/api/pause', 'POST')).status).toBe(404)
+  expect((await ask(other, '/api/queue/lanes/pause?of=api', 'POST')).status).toBe(404)
   expect((await ask(other, '/api/queue/dead')).status).toBe(404)
-  expect((await ask(dashboard, '/api/lanes/api/pause', 'POST')).status).toBe(404)
+  expect((await ask(dashboard, '/api/lanes/pause?of=api', 'POST')).status).toBe(404)
   expect((await ask(dashboard, '/api/dead')).status).toBe(404)
 })
 
@@ -460,11 +488,15 @@ describeWithBrowser('in a browser', () => {
     await browser.evaluate(`window.prompt = () => '2', document.querySelector('${limit}').click()`)
     await until(() => manager.lanes[1]!.maxConcurrency === 2, 'the limit')
     await browser.until(`${cells}[1].includes('max 2')`)
-    await deadLetter(manager, '<img src=x onerror=document.title="hacked">')
-    await browser.until("document.querySelectorAll('#dead tr').length === 1")
+    // The second has the same id.
+    for (const payload of ['<img src=x onerror=document.title="hacked">', 1]) {
+      await deadLetter(manager, payload, '*')
+    }
+    await browser.until("document.querySelectorAll('#dead tr').length === 2")
     expect(await browser.evaluate("document.querySelectorAll('img').length")).toBe(0)
     await browser.evaluate("document.querySelector('#dead button').click()")
-    await until(() => manager.stats().failed === 2, 'the redriven one')
+    await until(() => manager.stats().failed === 3, 'the redriven one')
+    expect(manager.stats().submitted).toBe(5)
     await browser.until("document.getElementById('feed').textContent.includes('dead_lettered')")
     await browser.evaluate(
       "{ const box = document.getElementById('filter'); box.value = 'oth'; box.dispatchEvent(new Event('input')) }",
