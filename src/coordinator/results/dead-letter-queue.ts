@@ -40,6 +40,8 @@ export class DeadLetterQueue {
   readonly #letters = new Set<DeadLetter>()
   /** By id, the oldest first; never empty. */
   readonly #byId = new Map<string, DeadLetter[]>()
+  /** Those that are being submitted anew: they leave, so none is dropped for their place. */
+  readonly #leaving = new Set<DeadLetter>()
 
   /**
    * @param capacity - Most letters that it keeps; 0 keeps none.
@@ -98,7 +100,9 @@ export class DeadLetterQueue {
    * @returns How each of them ended.
    */
   redriveAll(): Promise<PromiseSettledResult<unknown>[]> {
-    return Promise.allSettled(this.list().map((letter) => this.#redrive(letter)))
+    const letters = this.list()
+    for (const letter of letters) this.#leaving.add(letter)
+    return Promise.allSettled(letters.map((letter) => this.#redrive(letter)))
   }
 
   /**
@@ -126,19 +130,31 @@ export class DeadLetterQueue {
     const namesakes = this.#byId.get(id)
     if (namesakes === undefined) this.#byId.set(id, [letter])
     else namesakes.push(letter)
-    if (this.#letters.size <= this.capacity) return
-    const [oldest] = this.#letters
-    this.#remove(oldest!)
-    this.#hub.dropped(oldest!)
+    this.#trim()
+  }
+
+  #trim(): void {
+    for (const oldest of this.#letters) {
+      if (this.#letters.size - this.#leaving.size <= this.capacity) return
+      if (this.#leaving.has(oldest)) continue
+      this.#remove(oldest)
+      this.#hub.dropped(oldest)
+    }
   }
 
   async #redrive(letter: DeadLetter): Promise<unknown> {
     // Throws if it is not accepted, before the letter is gone.
     const { lane, type, payload, options } = letter
     const onRefused = () => this.add(letter)
-    const result = this.#events.resubmit(lane, type, payload, options, onRefused)
-    this.#remove(letter)
-    return result
+    this.#leaving.add(letter)
+    try {
+      const result = this.#events.resubmit(lane, type, payload, options, onRefused)
+      this.#remove(letter)
+      return result
+    } finally {
+      this.#leaving.delete(letter)
+      this.#trim()
+    }
   }
 
   #remove(letter: DeadLetter): void {

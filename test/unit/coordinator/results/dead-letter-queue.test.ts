@@ -73,6 +73,31 @@ test('a letter that is removed while it is submitted anew runs all the same', as
   expect(queue.size).toBe(0)
 })
 
+test.each([
+  ['accepted', false, [], ['b', 'again']],
+  ['refused', true, ['a'], ['b', 'again']],
+])(
+  'a letter makes no other leave while it is submitted anew and %s',
+  async (_, isRefused, gone, left) => {
+    const dropped: (string | undefined)[] = []
+    const queue: DeadLetterQueue = new DeadLetterQueue(
+      2,
+      { dropped: ({ id }: Pick<LaneEvent, 'id'>) => void dropped.push(id) },
+      {
+        resubmit: () => {
+          queue.add(letter('again'))
+          expect(dropped).toEqual([])
+          if (isRefused) throw new Error('full')
+          return Promise.resolve()
+        },
+      },
+    )
+    for (const id of 'ab') queue.add(letter(id))
+    await Promise.allSettled([queue.redrive('a')])
+    expect([dropped, queue.list().map(({ id }) => id)]).toEqual([gone, left])
+  },
+)
+
 test('a list is a snapshot', () => {
   const { queue } = queueOf(10, 'ab')
   const list = queue.list()
