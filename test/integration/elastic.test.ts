@@ -2,20 +2,11 @@
 
 import { PartitionConfig, QueueManager } from 'corelane'
 import { expect, test } from 'vitest'
-import { within } from '../support/deadline.ts'
+import { until, within } from '../support/deadline.ts'
 import { fixture, moduleOf, open } from '../support/managers.ts'
 import { range } from '../support/range.ts'
 
 const file = fixture('file-exports.mjs')
-
-async function until(isSo: () => boolean): Promise<void> {
-  await within(
-    (async () => {
-      while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 2))
-    })(),
-    isSo.toString(),
-  )
-}
 
 test('threads come with load up to the maximum, and those above the minimum go', async () => {
   const partitions = { min: 1, max: 3, idleTimeoutMs: 20 }
@@ -24,16 +15,16 @@ test('threads come with load up to the maximum, and those above the minimum go',
   const dormant = () => states().filter((state) => state === 'dormant').length
   expect(states()).toEqual(['ready', 'dormant', 'dormant'])
   const held = range(3).map(() => manager.submit('query', 'hold', 900, { file }))
-  await until(() => dormant() === 0)
+  await until(() => dormant() === 0, 'a thread for each')
   expect(new Set(await within(Promise.all(held), 'held')).size).toBe(3)
-  await until(() => dormant() === 2)
+  await until(() => dormant() === 2, 'the end of two')
   expect(await manager.submit('query', 'default', 1, { file })).toEqual(['default', 1])
 })
 
 test('with a minimum of 0 no thread stays, and the next command gets one', async () => {
   const manager = await open('basic.js', { partitions: { min: 0, max: 1, idleTimeoutMs: 1 } })
   for (let i = 0; i < 5; i++) {
-    await until(() => manager.stats().partitions[0]!.state === 'dormant')
+    await until(() => manager.stats().partitions[0]!.state === 'dormant', 'its end')
     expect(await within(manager.run('add', { a: i, b: 0 }), 'add')).toBe(i)
   }
 })
@@ -69,7 +60,7 @@ test('bounds of elastic partitions are checked, and need the strategy balanced',
 
 test('a drain starts the threads that the commands before it need', async () => {
   const manager = await open('basic.js', { partitions: { min: 0, max: 2, idleTimeoutMs: 1 } })
-  await until(() => manager.stats().partitions[0]!.state === 'dormant')
+  await until(() => manager.stats().partitions[0]!.state === 'dormant', 'its end')
   const sums = [1, 2, 3].map((a) => manager.run('add', { a, b: 1 }))
   await within(manager.drain(), 'drain')
   expect(await Promise.all(sums)).toEqual([2, 3, 4])
@@ -88,6 +79,24 @@ test('a drain replaces a thread that dies for the commands behind it', async () 
   await manager.close()
 })
 
+test('commands of a paused lane get no thread until it goes on', async () => {
+  const partitions = { min: 0, max: 3, idleTimeoutMs: 60_000 }
+  const lanes = { held: {}, narrow: { maxConcurrency: 1 } }
+  const manager = await open('basic.js', { partitions, lanes })
+  const threads = () => manager.stats().partitions.filter(({ incarnations }) => incarnations > 0)
+  const add = (lane: 'held' | 'narrow', group?: string) =>
+    manager.submit(lane, 'add', { a: 1, b: 1 }, { group })
+  manager.lane('held').pause()
+  const held = [add('held'), add('held', 'one'), add('held', 'two')]
+  expect(await within(Promise.all([add('narrow'), add('narrow')]), 'the other lane')).toEqual([
+    2, 2,
+  ])
+  expect(threads()).toHaveLength(1)
+  manager.lane('held').resume()
+  await until(() => threads().length === 3, 'two more threads')
+  expect(await within(Promise.all(held), 'the paused lane')).toEqual([2, 2, 2])
+})
+
 test('what comes behind a run that goes on without its caller gets a thread of its own', async () => {
   const handlers = moduleOf(
     'export const never = () => new Promise(() => {}); export const echo = (x) => x',
@@ -96,7 +105,7 @@ test('what comes behind a run that goes on without its caller gets a thread of i
   const manager = await open('basic.js', { handlers, partitions, closeTimeoutMs: 50 })
   const controller = new AbortController()
   const left = manager.run('never', 0, { signal: controller.signal }).catch(({ code }) => code)
-  await until(() => manager.stats().running === 1)
+  await until(() => manager.stats().running === 1, 'the run')
   controller.abort()
   expect(await within(left, 'the run')).toBe('CORELANE_ABORTED')
   expect(await within(manager.run('echo', 7), 'the next')).toBe(7)

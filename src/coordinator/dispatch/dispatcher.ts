@@ -191,11 +191,21 @@ export class Dispatcher implements Admission<Command> {
 
   /** Handlers that could run at once now, if there were a thread for each. */
   demand(): number {
+    const backlog = this.#backlog
     let sum = 0
+    let bound = backlog.size + backlog.turns.readyCount
     for (const lane of this.#lanes) {
-      sum += Math.min(openCountOf(lane), lane.slots === 0 ? Number.POSITIVE_INFINITY : lane.slots)
+      const { index, slots, isPaused } = lane
+      if (!isPaused) {
+        sum += Math.min(openCountOf(lane), slots === 0 ? Number.POSITIVE_INFINITY : slots)
+        continue
+      }
+      // Nothing of it starts but what could not be taken back.
+      bound -= backlog.sizeOf(index) + backlog.turns.readyIn(index)
+      for (const { incarnation } of this.#partitions) {
+        sum += incarnation?.window.load.inLane(index) ?? 0
+      }
     }
-    let bound = this.#backlog.size + this.#backlog.turns.readyCount
     for (const { incarnation } of this.#partitions) {
       bound += incarnation?.window.load.count ?? 0
       // These hold runs, though their commands have settled.

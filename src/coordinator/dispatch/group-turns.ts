@@ -64,8 +64,13 @@ export class GroupTurns {
   /** How many commands could be released now, at most. */
   get readyCount(): number {
     let count = 0
-    for (const laneIndex of this.#used) count += this.#queues[laneIndex]!.readyCount
+    for (const laneIndex of this.#used) count += this.readyIn(laneIndex)
     return count
+  }
+
+  /** How many of one lane. */
+  readyIn(laneIndex: number): number {
+    return this.#queues[laneIndex]?.readyCount ?? 0
   }
 
   /** When a group may release a command by the clock alone. */
