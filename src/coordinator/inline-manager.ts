@@ -78,7 +78,8 @@ export interface InlineManager<M, L extends string>
 /**
  * Makes a manager that runs handlers in this thread, at once and without real time, and checks
  * names, options and payloads as a real one does. Payloads and results are copied as between
- * threads. It has no rates, no deadlines, no maximum of commands at once and no events.
+ * threads. It has no rates, no deadlines, no maximum of commands at once and no events, and it
+ * refuses the option `file`.
  *
  * @param options - `handlers` is the module itself.
  */
@@ -248,6 +249,10 @@ class Inline {
   ): Promise<CommandOutcome> {
     this.#refuseUnlessRunning(kind === 'nested')
     const lane = this.#laneOf(laneName)
+    if (options?.file !== undefined) {
+      const allowed = 'none: an inline manager runs the handlers that it was given'
+      throw invalidOption('command.file', show(options.file), allowed)
+    }
     const run = this.#handlers.get(type)
     if (run === undefined) {
       const allowed = [...this.#handlers.keys()].sort().join(', ')

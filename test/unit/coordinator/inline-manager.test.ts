@@ -97,6 +97,7 @@ test('wrong names, options and states are refused with the codes of a real manag
     [manager.run('double', 1, { lane: 'b' as never }), 'CORELANE_UNKNOWN_LANE'],
     [manager.run('triple' as never), 'CORELANE_UNKNOWN_TYPE'],
     [manager.run('double', 1, { retries: 2 } as never), 'CORELANE_INVALID_OPTION'],
+    [manager.run('double', 1, { file: import.meta.url }), 'CORELANE_INVALID_OPTION'],
     [manager.stream('a', 'double' as never, 1).next(), 'CORELANE_NO_STREAM'],
   ]
   for (const [call, code] of codes) await expect(call).rejects.toMatchObject({ code })
