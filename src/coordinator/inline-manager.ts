@@ -16,7 +16,7 @@ import {
   NESTED_RULES,
   type NestedOptions,
 } from '../model/command.ts'
-import { isMoved } from '../model/handler-module.ts'
+import { HOOKS, isMoved, membersOf } from '../model/handler-module.ts'
 import type { DefaultLaneName, LaneOptions, LanePlan } from '../model/lane.ts'
 import { type PartitionOptions, takesKeys } from '../model/partition-config.ts'
 import { isWorthRetrying, type RetryPlan, retryDelayMs } from '../model/retry.ts'
@@ -112,12 +112,8 @@ class Inline {
 
   constructor(module: object, plan: ManagerPlan) {
     this.#plan = plan
-    const whole = (module as { readonly default?: unknown }).default
-    for (const source of [module, typeof whole === 'object' ? whole : null]) {
-      for (const [name, run] of Object.entries(source ?? {})) {
-        if (typeof run !== 'function' || name === 'setup' || name === 'teardown') continue
-        this.#handlers.set(name, run.bind(source === whole ? whole : undefined))
-      }
+    for (const [name, { run, self }] of membersOf(module)) {
+      if (!HOOKS.includes(name)) this.#handlers.set(name, run.bind(self) as Run)
     }
   }
 

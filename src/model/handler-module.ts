@@ -1,5 +1,5 @@
 // Handler module: the types that carry payloads and results from a user's module to the caller.
-// Owns: nothing; types only.
+// Owns: nothing.
 
 import type { AnyArguments, AnyFunction, AnyPayload, CommandContext, Refused } from './command.ts'
 
@@ -174,6 +174,41 @@ export type PayloadArguments<M, K extends HandlerName<M>, O, P = unknown> =
     : undefined extends PayloadOf<M, K>
       ? [payload?: Cloned<PayloadOf<M, K>>, options?: O]
       : [payload: Cloned<PayloadOf<M, K>>, options?: O]
+
+/** Exports with a meaning of their own. */
+export const HOOKS: readonly string[] = ['setup', 'teardown'] satisfies ReservedExport[]
+
+/** A function of a handler module, and the exported object that it is a method of, if any. */
+export interface Member {
+  readonly run: AnyFunction
+  readonly self: unknown
+}
+
+/**
+ * Takes a handler module apart: exported functions, and the methods of an object exported as
+ * default. A function exported as default is the handler `default`.
+ *
+ * @param namespace - Its exports.
+ * @returns Its functions by name.
+ * @throws TypeError if something else is called as a hook.
+ */
+export function membersOf(namespace: object): Map<string, Member> {
+  const members = new Map<string, Member>()
+  const add = (source: object, self: unknown) => {
+    for (const [name, run] of Object.entries(source)) {
+      if (typeof run === 'function') members.set(name, { run, self })
+      else if (run !== undefined && HOOKS.includes(name)) {
+        throw new TypeError(`the export "${name}" is reserved for a function`)
+      } else members.delete(name)
+    }
+  }
+  add(namespace, undefined)
+  // How a CommonJS module looks from outside also has its exports object under this name.
+  members.delete('module.exports')
+  const whole = (namespace as { readonly default?: unknown }).default
+  if (typeof whole === 'object' && whole !== null) add(whole, whole)
+  return members
+}
 
 /** Index of the type of the first handler that a command names by its module; others go down. */
 export const FILE_INDEX = 2 ** 16 - 1

@@ -2,12 +2,11 @@
 // Owns: the loaded module.
 
 import { laneError, show } from '../base/errors.ts'
-import type { CommandContext, PartitionContext } from '../model/command.ts'
+import type { AnyFunction, CommandContext, PartitionContext } from '../model/command.ts'
 import { runTracer, type TracedRun } from '../model/command-trace.ts'
+import { HOOKS, type Member, membersOf } from '../model/handler-module.ts'
 import type { LoadReport } from '../wire/control.ts'
 import { importModule } from './import-module.ts'
-
-type AnyFunction = (...args: never[]) => unknown
 
 // User code may replace it.
 const { apply } = Reflect
@@ -24,12 +23,6 @@ const { apply } = Reflect
  */
 export function callUser(run: AnyFunction, self: unknown, ...args: unknown[]): unknown {
   return apply(run, self, args)
-}
-
-/** A function of the user's module, and the exported object that it is a method of, if any. */
-interface Member {
-  readonly run: AnyFunction
-  readonly self: unknown
 }
 
 /** Runs the handler of a type that is none of the module's. */
@@ -109,9 +102,6 @@ export class HandlerTable {
   }
 }
 
-/** Exports with a meaning of their own. */
-const HOOKS: readonly string[] = ['setup', 'teardown']
-
 /** Stands for a handler that other threads have and this one's module does not. */
 function missing(name: string, types: readonly string[]): Member {
   const run = () => {
@@ -127,8 +117,7 @@ function missing(name: string, types: readonly string[]): Member {
  * @param known - Names of handlers in the order of their indices, if other threads have them; what
  * else the module has comes after them.
  * @param runFile - Runs commands that name their module.
- * @returns Its handlers: exported functions, and the methods of an object exported as default. A
- * function exported as default is the handler `default`.
+ * @returns Its handlers.
  * @throws Whatever the module throws while it loads, and a TypeError if it has no handler.
  */
 export async function loadHandlers(
@@ -136,22 +125,7 @@ export async function loadHandlers(
   known: readonly string[] | undefined,
   runFile: RunFile,
 ): Promise<HandlerTable> {
-  const namespace = await importModule(url)
-  const members = new Map<string, Member>()
-  const add = (source: object, self: unknown) => {
-    for (const [name, run] of Object.entries(source)) {
-      if (typeof run === 'function') members.set(name, { run, self })
-      else if (run !== undefined && HOOKS.includes(name)) {
-        throw new TypeError(`the export "${name}" is reserved for a function`)
-      } else members.delete(name)
-    }
-  }
-  add(namespace, undefined)
-  // How a CommonJS module looks from outside also has its exports object under this name.
-  members.delete('module.exports')
-  const whole = namespace.default
-  if (typeof whole === 'object' && whole !== null) add(whole, whole)
-  const table = new HandlerTable(members, known, runFile)
+  const table = new HandlerTable(membersOf(await importModule(url)), known, runFile)
   if (table.own.length === 0) throw new TypeError('it exports no function')
   return table
 }
