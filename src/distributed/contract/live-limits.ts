@@ -15,6 +15,14 @@ export interface SharedRate {
   readonly windowMs: number
 }
 
+/**
+ * How long a token of a rate may be valid, in milliseconds. Where starts are seldom, a worker that
+ * was held up would wait long for another.
+ */
+export function tokenMsMax({ limit, windowMs }: SharedRate): number {
+  return Math.min(Math.max(250, windowMs / limit / 40), 2000)
+}
+
 /** Limits of one lane that are set on a queue; they take the place of the options of workers. */
 export interface LaneLimits {
   readonly laneId: string

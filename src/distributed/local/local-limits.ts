@@ -5,15 +5,14 @@ import { timers } from '../../base/clock.ts'
 import type { TokenGrant } from '../contract/distributed-queue.ts'
 import { CALL_MAX, checkRate, checkWhole } from '../contract/lease-request.ts'
 import { Listeners } from '../contract/listeners.ts'
-import type { LaneLimits, SharedRate } from '../contract/live-limits.ts'
+import { type LaneLimits, type SharedRate, tokenMsMax } from '../contract/live-limits.ts'
 
-/** Tokens live a quarter of their window, within these bounds. */
+/** Tokens live a quarter of their window, this long at least. */
 const TOKEN_MS_MIN = 25
-const TOKEN_MS_MAX = 250
 
 /** How long a token may be used, in milliseconds. */
-export function tokenMs(windowMs: number): number {
-  return Math.min(Math.max(windowMs / 4, TOKEN_MS_MIN), TOKEN_MS_MAX)
+export function tokenMs(rate: SharedRate): number {
+  return Math.min(Math.max(rate.windowMs / 4, TOKEN_MS_MIN), tokenMsMax(rate))
 }
 
 /** What the workers of a process share about their lanes. */
@@ -40,7 +39,7 @@ export class LocalLimits {
     checkWhole('tokens', count, 1, Number.MAX_SAFE_INTEGER)
     const spacingMs = windowMs / limit
     const toleranceMs = windowMs - spacingMs
-    const validMs = tokenMs(windowMs)
+    const validMs = tokenMs({ limit, windowMs })
     const knownMs = Math.max(this.#chargedUntilMs.get(laneId) ?? nowMs, nowMs)
     // Only a limit that was less before can have charged more than a whole window of this one.
     const chargedMs = Math.min(knownMs, nowMs + validMs + windowMs)

@@ -361,7 +361,7 @@ function takeNext(lane: LocalLane, nowMs: number): LocalCommand {
   const command = lane.next!
   const { rate } = lane.plan.groups
   lane.next = undefined
-  command.startByMs = rate && nowMs + tokenMs(rate.windowMs)
+  command.startByMs = rate && nowMs + tokenMs(rate)
   // It is charged as if it started last of all.
   if (rate !== undefined) command.seat.started(command.startByMs!)
   return command

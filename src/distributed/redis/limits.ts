@@ -4,7 +4,7 @@ import { nowMs } from '../../base/clock.ts'
 import type { GlobalLimits, TokenGrant } from '../contract/distributed-queue.ts'
 import { checkName } from '../contract/envelope.ts'
 import { CALL_MAX, checkRate, checkWhole } from '../contract/lease-request.ts'
-import type { SharedRate } from '../contract/live-limits.ts'
+import { type SharedRate, tokenMsMax } from '../contract/live-limits.ts'
 import type { RedisEngine } from './engine.ts'
 import { RELEASE_SLOTS } from './scripts/release-slots.ts'
 import { SLOTS } from './scripts/slots.ts'
@@ -12,15 +12,15 @@ import { TOKENS } from './scripts/tokens.ts'
 import type { Subscriptions } from './subscriptions.ts'
 
 const VALID_MS_MIN = 20
-const VALID_MS_MAX = 250
 
 /**
  * How long tokens are valid, in milliseconds. Long enough to be used over a network, and short
  * against what it costs: an idle limit loses as many tokens as flow in meanwhile.
  */
-export function validityOf({ limit, windowMs }: SharedRate): number {
+export function validityOf(rate: SharedRate): number {
+  const { limit, windowMs } = rate
   const affordable = Math.max(windowMs / 40, (windowMs - windowMs / limit) / 4)
-  return Math.min(VALID_MS_MAX, Math.max(VALID_MS_MIN, affordable))
+  return Math.min(tokenMsMax(rate), Math.max(VALID_MS_MIN, affordable))
 }
 
 export class RedisLimits implements GlobalLimits {

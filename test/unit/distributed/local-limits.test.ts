@@ -91,6 +91,18 @@ test.each([
   expect(granted).toBeLessThanOrEqual(offered + limit)
 })
 
+test.each([
+  [1, 10, 25],
+  [1, 1000, 250],
+  [1000, 1000, 250],
+  [6, 60_000, 250],
+  [2, 60_000, 750],
+  [2, 3_600_000, 2000],
+])('of %i in %i ms a token lasts %i ms', (limit, windowMs, validMs) => {
+  const tokens = new LocalLimits().takeTokens('l', { limit, windowMs }, 1, 7)
+  expect(tokens.expiresAtMs).toBe(7 + validMs)
+})
+
 test('an idle limit grants all of it at once, whatever the rounding', () => {
   for (const limit of [1, 3, 7, 9, 49, 1000, 999_999]) {
     for (const now of [0, 0.1, 98_765.432_1, 2 ** 40 + 0.3]) {
