@@ -156,6 +156,21 @@ function limitsOn(open: () => Promise<LeasedQueue>): void {
     expect(await within(openSubmitter(queue).submit('free', 'mark', 7), 'it')).toBe(7)
   })
 
+  test('a limit that is raised while a worker is refused tokens holds from then on', async () => {
+    const queue = await open()
+    const takeTokens: typeof queue.limits.takeTokens = async (...given) => {
+      const tokens = await queue.limits.takeTokens(...given)
+      if (tokens.granted > 0 || given[1].limit > 1) return tokens
+      await queue.lanes!.setRateLimit('paced', { limit: 1000 })
+      await until(() => manager.stats().lanes.paced!.rateLimit!.limit > 1, 'it knows the limit')
+      return tokens
+    }
+    const worker = withFaults(queue, { limits: withFaults(queue.limits, { takeTokens }) })
+    const { manager } = await openWorker(worker, { lanes: { paced: { rateLimit: HOURLY } } })
+    const submitter = openSubmitter(queue)
+    const all = [0, 1, 2].map((index) => submitter.submit('paced', 'mark', index))
+    expect(await within(Promise.all(all), 'all of them')).toEqual([0, 1, 2])
+  })
 }
 
 describe('the engine of this process', () => {

@@ -147,7 +147,7 @@ export class LaneLimiter {
   #isClosed = false
   /** Ends the news of free slots, if the queue tells of them. */
   #unlisten: (() => void) | undefined
-  /** Whether there was such news since it asked last. */
+  /** Whether there was such news since it asked last, or its lane got other limits. */
   #hasNews = false
   /** Whether it was given fewer slots than it asked for. */
   #isFull = false
@@ -275,13 +275,12 @@ export class LaneLimiter {
 
   /** Waits until the commands that are left are worth another try. */
   async #rest(tokenMs: number, askedAtMs: number): Promise<void> {
-    if (!this.#isFull) {
-      if (tokenMs > 0 && !this.#isClosed) await this.#pause.wait(tokenMs)
-      return
-    }
-    const isTold = this.#unlisten !== undefined
-    const pollMs = isTold ? SLOT_POLL_MS : UNTOLD_POLL_MS
-    if (!this.#hasNews && !this.#isClosed) await this.#pause.wait(pollMs)
+    const pollMs = this.#unlisten === undefined ? UNTOLD_POLL_MS : SLOT_POLL_MS
+    const waitMs = this.#isFull ? pollMs : tokenMs
+    if (waitMs === 0) return
+    // The limit may have changed while it asked, and the answer is by the old one.
+    if (!this.#hasNews && !this.#isClosed) await this.#pause.wait(waitMs)
+    if (!this.#isFull && !this.#hasNews) return
     const gapMs = Math.ceil(SLOT_GAP_MS - (nowMs() - askedAtMs))
     if (gapMs > 0 && !this.#isClosed) await this.#pause.wait(gapMs)
   }
