@@ -5,9 +5,8 @@
 // commands, those it has not started go back to the backlog, and once it runs nothing the next one
 // takes over: so the order per key holds, and a lane's limits never see two threads of a partition.
 
-import { Alarm } from '../../base/alarm.ts'
 import { outside } from '../../base/async-context.ts'
-import { nowMs } from '../../base/clock.ts'
+import { nowMs, timers } from '../../base/clock.ts'
 import { laneError } from '../../base/errors.ts'
 import { readCounter } from '../../memory/counters.ts'
 import { Counter } from '../../memory/layout.ts'
@@ -277,23 +276,20 @@ export class Renewal {
   #endInOrder(present: Incarnation): Promise<void> {
     const { window } = present
     return new Promise((resolve) => {
-      const alarm = new Alarm(() => {
+      const look = () => {
         let count = 0
         for (let taken = window.drain(); taken > 0; taken = window.drain()) count += taken
         // A detached run that has ended gives back what it kept of its group.
         if (count > 0) this.#events.requeue([])
-        const endsMs = Math.min(...[...window.watch.detached].map((run) => run.graceEndsMs))
-        if (endsMs <= nowMs()) resolve()
-        else alarm.set(Math.min(endsMs, nowMs() + DRAIN_MS))
-      })
-      alarm.set(nowMs())
+        if (window.watch.stuckRun(nowMs()) !== undefined) end()
+      }
+      const timer = timers.setInterval(look, DRAIN_MS).unref()
+      const end = () => {
+        timers.clearInterval(timer)
+        resolve()
+      }
       const ended = present.untilQuiet().then(() => this.#supervisor.tearDown(present))
-      void ended
-        .catch(() => {})
-        .then(() => {
-          alarm.stop()
-          resolve()
-        })
+      void ended.catch(() => {}).then(end)
     })
   }
 
