@@ -130,24 +130,19 @@ export function takeStats(
       if (started) runningIn[command.lane.index]!++
     }
   }
-  const laneStats: [string, LaneStats][] = []
-  const sum = { queued: 0, running: 0, unsettled: 0, submitted: 0, completed: 0, failed: 0 }
-  const runs = { retried: 0, timedOut: 0 }
-  for (const lane of lanes.all) {
-    const { name, index, submitted, completed, failed, retried, timedOut, deadLettered } = lane
+  const all = lanes.all.map((lane): LaneStats => {
+    const { index, submitted, completed, failed, retried, timedOut, deadLettered } = lane
     const { priority, maxConcurrency, rate } = lane.plan
-    const waiting = backpressure.waitingIn(lane)
     const running = runningIn[index]!
     const unsettled = openCountOf(lane)
-    const queued = unsettled - running
-    const one: LaneStats = {
+    return {
       priority,
       maxConcurrency,
       rateLimit: rate && { limit: rate.limit, windowMs: rate.windowMs },
-      queued,
+      queued: unsettled - running,
       running,
       unsettled,
-      waiting,
+      waiting: backpressure.waitingIn(lane),
       submitted,
       completed,
       failed,
@@ -156,25 +151,24 @@ export function takeStats(
       deadLettered,
       groups: turns.longestWaiting(index, partitions),
     }
-    laneStats.push([name, one])
-    sum.queued += queued
-    sum.running += running
-    sum.unsettled += unsettled
-    sum.submitted += submitted
-    sum.completed += completed
-    sum.failed += failed
-    runs.retried += retried
-    runs.timedOut += timedOut
-  }
+  })
+  const sum = (name: keyof LaneStats & keyof QueueStats) =>
+    all.reduce((total, lane) => total + lane[name], 0)
   return {
     state,
     failing: partitions.find(({ failure }) => failure !== undefined)?.failure,
     strategy,
-    ...sum,
-    ...runs,
+    queued: sum('queued'),
+    running: sum('running'),
+    unsettled: sum('unsettled'),
+    submitted: sum('submitted'),
+    completed: sum('completed'),
+    failed: sum('failed'),
+    retried: sum('retried'),
+    timedOut: sum('timedOut'),
     deadLetters,
     // By assignment a lane `__proto__` would be lost.
-    lanes: Object.fromEntries(laneStats),
+    lanes: Object.fromEntries(lanes.all.map(({ name }, index) => [name, all[index]!])),
     partitions: partitions.map((partition) => partitionStats(partition, state)),
     host: hostStats(),
   }
