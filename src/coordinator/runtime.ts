@@ -113,18 +113,9 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     this.#dispatcher = new Dispatcher(backlog, partitions, all, commons, shared, concurrency)
     const dispatcher = this.#dispatcher
     this.#rebalancer = new Rebalancer(dispatcher, backlog, partitions, all, shared)
-    this.#backpressure = new Backpressure(lanes, plan.bounds)
-    this.intake = new Intake(
-      plan,
-      this,
-      life,
-      lanes,
-      this.#backpressure,
-      dispatcher,
-      timers,
-      signals,
-      this,
-    )
+    const room = new Backpressure(lanes, plan.bounds)
+    this.#backpressure = room
+    this.intake = new Intake(plan, this, life, lanes, room, dispatcher, timers, signals, this)
     const waits = waitCapacity(plan, partitions)
     const graph = new WaitGraph<RefusableWait>(waits)
     this.#nested = new NestedServer(this.intake, partitions, graph, dispatcher, life, this)
@@ -138,8 +129,8 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
       nested: this.#nested,
       plans: plan.lanes,
     }
-    const parts = { life, lanes, backpressure: this.#backpressure, backlog }
-    const tallies = meter(plan, this.closed, { ...parts, partitions, deadLetters })
+    const sources = { life, lanes, backpressure: room, backlog, partitions, deadLetters }
+    const tallies = meter(plan, this.closed, sources)
     this.#threads = planThreads(plan, commons, tallies)
     this.#supervisor = new Supervisor(
       this.#threads,
