@@ -1,16 +1,17 @@
-// The class as default export, and its static members as named ones.
+// The class of `require`, as default export, and its static members as named ones.
 
-export {
+import Piscina from './index.cjs'
+
+export const {
   ArrayTaskQueue,
   FixedQueue,
   isWorkerThread,
   LaneTaskQueue,
   move,
-  Piscina,
-  Piscina as default,
   queueOptionsSymbol,
   transferableSymbol,
   valueSymbol,
   version,
   workerData,
-} from 'corelane/piscina'
+} = Piscina
+export { Piscina, Piscina as default }

@@ -64,8 +64,7 @@ export function planPool(
  */
 export function openPool(plan: ManagerPlan, observer: ThreadObserver): Runtime {
   const runtime = outside(() => new Runtime(plan, observer))
-  runtime.open()
-  const { refused } = runtime
+  const refused = runtime.open()
   if (refused === undefined) return runtime
   void runtime.close()
   throw refused

@@ -198,12 +198,8 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     return this.#begin()
   }
 
-  /**
-   * Starts at once, without a handler module: threads come with commands, each of which names its
-   * module.
-   */
-  open(): void {
-    const { entry } = this.#plan
+  /** Starts without a handler module. Gives the error of `new Worker`, if that refused a thread. */
+  open(): unknown {
     const begin = (program: ThreadProgram) => {
       if (this.life.state === 'closed') return
       this.#supervisor.open(program)
@@ -211,19 +207,15 @@ export class Runtime implements CommandManager, ManagerEvents, ManagerPort {
     }
     this.life.begin()
     this.life.ready()
-    const program = fileProgram(entry)
+    const program = fileProgram(this.#plan.entry)
     if (program !== undefined) begin(program)
-    else void outside(() => findThreadProgram(entry)).then(begin)
+    else void outside(() => findThreadProgram(this.#plan.entry)).then(begin)
+    return this.#partitions[0]!.setback?.cause
   }
 
   /** The present threads of the partitions, ready or not. */
   get threads(): Incarnation[] {
     return this.#partitions.flatMap(({ incarnation }) => incarnation ?? [])
-  }
-
-  /** Why `new Worker` refused to make the thread that {@link Runtime.open} starts, if it did. */
-  get refused(): unknown {
-    return this.#partitions[0]!.setback?.cause
   }
 
   /** Starts threads that present commands need. */

@@ -132,7 +132,7 @@ export class FileHandlers {
 
 function unwrapped(result: unknown): unknown {
   const moved = movedBy(result)
-  return moved === undefined ? result : move(moved[valueSymbol], [moved[transferableSymbol]])
+  return moved === undefined ? result : move(moved[valueSymbol], [moved[transferableSymbol]].flat())
 }
 
 /** The export of a name; a module that is a function is its default export. */

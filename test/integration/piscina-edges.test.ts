@@ -81,6 +81,8 @@ const CASES: Readonly<Record<string, Case>> = {
       },
     }
     const given = (await make().run(Piscina.move(own))) as ArrayBuffer[]
+    const result = await make().run([4, 5], { name: 'movesSeveral' })
+    given.push(...(result as { all: ArrayBuffer[] }).all)
     return [given.map(({ byteLength }) => byteLength), buffers.map(({ byteLength }) => byteLength)]
   },
   'what cannot be transferred rejects with the error of the port': async (make) => {
