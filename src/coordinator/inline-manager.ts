@@ -246,8 +246,7 @@ class Inline {
     this.#refuseUnlessRunning(kind === 'nested')
     const lane = this.#laneOf(laneName)
     if (options?.file !== undefined) {
-      const allowed = 'none: an inline manager runs the handlers that it was given'
-      throw invalidOption('command.file', show(options.file), allowed)
+      throw invalidOption('command.file', show(options.file), 'none: it loads no module')
     }
     const run = this.#handlers.get(type)
     if (run === undefined) {

@@ -52,6 +52,7 @@ const BODY = `
 <table aria-labelledby="h-queue-dead"><thead><tr><th scope="col">Command</th><th scope="col" class="text">Error</th><th scope="col" class="text">Payload</th><th scope="col">Actions</th></tr></thead><tbody id="queue-dead"></tbody></table></section>
 </main>`
 
+/** Commands may have the same id, so rows of dead letters are numbered. `laneButtons`: of a row. */
 const PROGRAM = `
 const at = (id) => document.getElementById(id)
 const token = new URLSearchParams(location.hash.slice(1)).get('token') ?? ''
@@ -247,7 +248,6 @@ function show(news) {
   if (news.lanes) showManager(news)
   if (news.queue) showQueue(news.queue)
 }
-// Buttons of a row of a lane: to pause it, and to change its limits.
 function laneButtons(path, name, where, change) {
   return [['Pause', (button) => button.textContent === 'Pause' ? act(path + '/pause' + of(name), 'Pause ' + where + '?') : act(path + '/resume' + of(name))], ['Limit', () => change(name)]]
 }
@@ -360,7 +360,6 @@ async function letters(queue) {
   const body = at(queue ? 'queue-dead' : 'dead')
   const keys = new Set()
   for (const one of list) {
-    // Commands may have the same id.
     let nth = 0
     while (keys.has(nth + '/' + one.id)) nth++
     keys.add(nth + '/' + one.id)
