@@ -76,6 +76,20 @@ async function reloadBehindARun(manager: QueueManager, words: Int32Array, key?: 
   return { waiting, reload }
 }
 
+test('a sticky broadcast is answered by a thread that has just taken over and is busy', async () => {
+  const { words, manager } = await openSlow({ broadcastTimeoutMs: 60_000 })
+  const { reload } = await reloadBehindARun(manager, words)
+  const run = manager.run('hold', 0)
+  await until(() => Atomics.load(words, 2) === 2, 'it runs in the thread that has taken over')
+  const sticky = manager.broadcast('echo', 1, { sticky: true })
+  // The thread has its message before the run ends.
+  await manager.profilePartition(0, { durationMs: 10 })
+  Atomics.store(words, 0, 1)
+  expect(await within(sticky, 'the broadcast')).toEqual([1])
+  Atomics.store(words, 1, 1)
+  await within(Promise.all([run, reload]), 'the run and the reload')
+})
+
 test('the next thread gets a token for which the one before waited, too, and is not gone', async () => {
   const rated = { rateLimit: { limit: 1, windowMs: 1000 } }
   const { words, manager } = await openSlow({ lanes: { rated }, maxCommandsPerThread: 1 })
