@@ -1,6 +1,6 @@
 // Nested waits: a handler that could only wait for ever is told so, in real threads.
 
-import type { QueueManagerOptions } from 'corelane'
+import { PartitionConfig, type QueueManagerOptions } from 'corelane'
 import { expect, test } from 'vitest'
 import { within } from '../support/deadline.ts'
 import { moduleOf, open } from '../support/managers.ts'
@@ -11,6 +11,8 @@ const HANDLERS = `
   export const wide = (depth, context) => context.submit('narrow', 'narrow', depth)
   export const keyed = (key, context) => context.submit('wide', 'end', 0, { key })
   export const end = () => 'end'
+  export const toNarrow = (_, context) => context.submit('narrow', 'end')
+  export function* count(to) { for (let i = 0; i < to; i++) yield i }
 `
 
 const openOver = (options: QueueManagerOptions) =>
@@ -37,6 +39,23 @@ test('a handler may not wait for its own key, and may for another', async () => 
   const refused = within(manager.submit('wide', 'keyed', 'k', { key: 'k' }), 'a refusal')
   await expect(refused).rejects.toMatchObject(STUCK)
   expect(await within(manager.submit('wide', 'keyed', 'l', { key: 'k' }), 'an end')).toBe('end')
+})
+
+test('a handler may not wait for a slot of a stream that needs its run to go on', async () => {
+  const manager = await openOver({
+    partitions: PartitionConfig.custom(2, ({ type }) => (type === 'end' ? 1 : 0)),
+    concurrencyPerPartition: 1,
+    lanes: { narrow: { maxConcurrency: 1 }, wide: {} },
+  })
+  const values = manager.stream('narrow', 'count', 5_000)[Symbol.asyncIterator]()
+  expect((await within(values.next(), 'a value')).value).toBe(0)
+  // It begins while the stream rests, for want of a reader.
+  const refused = within(manager.submit('wide', 'toNarrow'), 'a refusal')
+  await expect(refused).rejects.toMatchObject(STUCK)
+  let read = 1
+  while ((await within(values.next(), 'the next')).done !== true) read++
+  expect(read).toBe(5_000)
+  expect(await within(manager.submit('wide', 'toNarrow'), 'an end')).toBe('end')
 })
 
 test('a handler that does not wait learns whether its command was accepted, and no more', async () => {

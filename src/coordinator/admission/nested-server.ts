@@ -6,6 +6,7 @@ import type { CommandOptions } from '../../model/command.ts'
 import type { CallReport, NestedSubmit } from '../../wire/control.ts'
 import { thrownValue } from '../../wire/error-codec.ts'
 import { fromSideValue, toCallValue } from '../../wire/side-payload.ts'
+import type { Command } from '../command.ts'
 import type { Dispatcher } from '../dispatch/dispatcher.ts'
 import type { LifeCycle } from '../life-cycle.ts'
 import type { ManagerEvents } from '../manager-events.ts'
@@ -118,7 +119,7 @@ export class NestedServer implements NestedRequests {
 
   #refuseStuck(): void {
     for (;;) {
-      const stuck = this.#graph.findStuck()
+      const stuck = this.#graph.findStuck(this.#streams())
       if (stuck === undefined) return
       this.#graph.remove(stuck)
       stuck.refuse()
@@ -165,7 +166,7 @@ export class NestedServer implements NestedRequests {
         return from.window.commandOf(command.parent) === undefined ? run : parent
       },
       awaited: () => child,
-      hasStarted: () => child.isBound && child.holder!.startOf(child.slot) > 0,
+      hasStarted: () => hasStarted(child),
       refuse: () => {
         isRefused = true
         controller.abort()
@@ -174,9 +175,7 @@ export class NestedServer implements NestedRequests {
       holdsPartition: from.partition,
       // Its successor has runs of its own.
       holdsRun: () => !partition.retiring.has(from),
-      holdsLane: parent.laneIndex,
-      holdsKey: parent.key,
-      holdsGroup: parent.extras?.group?.takesTurns ? parent.group : undefined,
+      ...holdings(parent),
       needsPartition: child.home,
       needsLane: child.laneIndex,
       needsKey: child.key,
@@ -184,7 +183,7 @@ export class NestedServer implements NestedRequests {
     }
     // Partitions whose handlers have ended meanwhile are held no more.
     this.progressed()
-    if (!graph.add(wait)) throw laneError('CORELANE_NESTED_WAIT', { type, lane })
+    if (!graph.add(wait, this.#streams())) throw laneError('CORELANE_NESTED_WAIT', { type, lane })
     this.#update(from.partition)
     this.#dispatcher.returnTurns(partition)
     // No command can have a partition to itself while a handler waits, perhaps for that partition.
@@ -204,6 +203,26 @@ export class NestedServer implements NestedRequests {
       mine.delete(command.id)
       graph.remove(wait)
       this.#update(from.partition)
+    }
+  }
+
+  /** Streams that have started: each rests, and then needs a run to go on, or has one. */
+  *#streams(): Generator<Wait> {
+    for (const { window, index } of this.#partitions) {
+      for (const stream of window?.streams ?? []) {
+        if (!hasStarted(stream)) continue
+        yield {
+          holder: stream,
+          awaited: () => undefined,
+          isOver: () => false,
+          holdsPartition: index,
+          holdsRun: () => false,
+          ...holdings(stream),
+          needsPartition: index,
+          needsLane: -1,
+          needsKey: undefined,
+        }
+      }
     }
   }
 
@@ -230,4 +249,14 @@ export class NestedServer implements NestedRequests {
     if (handle.isHeld && !wasHeld) this.#dispatcher.reclaimFrom(handle)
     if (handle.isHeld !== wasHeld) this.#events.acted()
   }
+}
+
+function hasStarted(command: Command): boolean {
+  return command.isBound && command.holder!.startOf(command.slot) > 0
+}
+
+/** What a command keeps until it ends, its run aside. */
+function holdings({ laneIndex, key, extras, group }: Command) {
+  const holdsGroup = extras?.group?.takesTurns ? group : undefined
+  return { holdsLane: laneIndex, holdsKey: key, holdsGroup }
 }

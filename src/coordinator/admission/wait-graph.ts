@@ -7,6 +7,8 @@
 // hold all that there is of something it needs, or a handler that has started and is blocked
 // itself. The greatest such set is what remains when every handler that can still go on is taken
 // away step by step.
+//
+// A stream that rests keeps its slots and its key, and needs a run of its partition to go on.
 
 import type { ManagerPlan } from '../options.ts'
 import type { PartitionHandle } from '../threads/partition-handle.ts'
@@ -84,11 +86,12 @@ export class WaitGraph<W extends Wait = Wait> {
    * count until then.
    *
    * @param wait - Who waits for what.
+   * @param streams - Those that have started, as if each waited for a run.
    * @returns Whether it waits now; false if it would wait for ever.
    */
-  add(wait: W): boolean {
+  add(wait: W, streams: Iterable<Wait> = []): boolean {
     this.#waits.add(wait)
-    if (!this.#judge().cannotStart(wait)) return true
+    if (!this.#judge(streams).cannotStart(wait)) return true
     this.#waits.delete(wait)
     return false
   }
@@ -115,8 +118,8 @@ export class WaitGraph<W extends Wait = Wait> {
   }
 
   /** A wait for a command that can never start, since there is less to hold than there was. */
-  findStuck(): W | undefined {
-    const { blocked, cannotStart } = this.#judge()
+  findStuck(streams: Iterable<Wait> = []): W | undefined {
+    const { blocked, cannotStart } = this.#judge(streams)
     return [...this.#waits].find((wait) => {
       const isBlocked = blocked.has(wait.holder) && !blocked.has(wait.awaited())
       return isBlocked && wait.hasStarted?.() !== true && cannotStart(wait)
@@ -131,14 +134,20 @@ export class WaitGraph<W extends Wait = Wait> {
   /** How many handlers of a partition wait. */
   holdersAt(partition: number): number {
     const holdsRun = (wait: Wait) => wait.holdsPartition === partition && hasRun(wait)
-    return this.#holders(holdsRun).size
+    return holdersOf(this.#waits, holdsRun).size
   }
 
   /** The handlers that wait for ever, and which commands cannot start beside them. */
-  #judge(): { blocked: ReadonlySet<unknown>; cannotStart: (wait: Wait) => boolean } {
+  #judge(streams: Iterable<Wait>): {
+    blocked: ReadonlySet<unknown>
+    cannotStart: (wait: Wait) => boolean
+  } {
     const { partitions, isGivenUp } = this.#capacity
-    const things = this.#things()
-    const holders = this.#holders(() => true)
+    const waiting = holdersOf(this.#waits)
+    // One whose handler waits itself holds a run.
+    const waits = [...this.#waits, ...[...streams].filter(({ holder }) => !waiting.has(holder))]
+    const things = this.#things(waits)
+    const holders = holdersOf(waits)
     const blocked = new Set(holders)
     let stuck: ReadonlySet<string> = new Set()
     const isFree = (partition: number) =>
@@ -157,14 +166,14 @@ export class WaitGraph<W extends Wait = Wait> {
       before = blocked.size
       stuck = stuckAmong(things, blocked)
       // A handler goes on once all it waits for has ended, and gives back what it holds.
-      const still = this.#holders(cannotEnd)
+      const still = holdersOf(waits, cannotEnd)
       for (const holder of holders) if (!still.has(holder)) blocked.delete(holder)
     }
     return { blocked, cannotStart }
   }
 
   /** What handlers that wait hold, by name. */
-  #things(): Map<string, Thing> {
+  #things(waits: readonly Wait[]): Map<string, Thing> {
     const { runs, laneSlots, groupSlots } = this.#capacity
     const things = new Map<string, Thing>()
     const hold = (name: string, count: number, holder: unknown) => {
@@ -172,7 +181,7 @@ export class WaitGraph<W extends Wait = Wait> {
       thing.holders.add(holder)
       things.set(name, thing)
     }
-    for (const wait of this.#waits) {
+    for (const wait of waits) {
       const { holder, holdsPartition, holdsLane, holdsKey, holdsGroup } = wait
       if (hasRun(wait)) hold(runOf(holdsPartition), runs, holder)
       hold(slotOf(holdsLane), laneSlots[holdsLane]!, holder)
@@ -183,11 +192,11 @@ export class WaitGraph<W extends Wait = Wait> {
     }
     return things
   }
+}
 
-  /** The handlers among those that wait which a test picks. */
-  #holders(isMeant: (wait: Wait) => boolean): Set<unknown> {
-    return new Set([...this.#waits].filter(isMeant).map(({ holder }) => holder))
-  }
+/** The handlers among those that wait which a test picks. */
+function holdersOf(waits: Iterable<Wait>, isMeant = (_: Wait) => true): Set<unknown> {
+  return new Set([...waits].filter(isMeant).map(({ holder }) => holder))
 }
 
 /** Something of which there is a number, and the handlers that each hold one. */

@@ -72,6 +72,8 @@ export class InFlightWindow implements RecordSink, Holder {
   readonly #ids = new Int32Array(SLOT_COUNT)
   /** The lane of the last command in each slot; -1 if there was none. */
   readonly #laneIndices = new Int16Array(SLOT_COUNT).fill(-1)
+  /** What is bound and yields values. */
+  readonly streams = new Set<Command>()
   /** How much is bound. */
   readonly load: WindowLoad
   /** Which of it runs too long. */
@@ -478,7 +480,10 @@ export class InFlightWindow implements RecordSink, Holder {
 
   #open(id: number, command: Command, rank: number, bytes: number): void {
     const slot = slotOf(id)
-    if (command.isStream && command.key !== undefined) this.load.countKeys(this.#commands)
+    if (command.isStream) {
+      this.streams.add(command)
+      if (command.key !== undefined) this.load.countKeys(this.#commands)
+    }
     const { lane, timeoutMs } = command
     this.#commands[slot] = command
     command.bind(this, slot)
@@ -513,6 +518,7 @@ export class InFlightWindow implements RecordSink, Holder {
   #forget(slot: number): void {
     const command = this.#commands[slot]!
     this.#commands[slot] = undefined
+    if (command.isStream) this.streams.delete(command)
     this.load.remove(slot, command.lane)
     command.unbind()
     if (this.reservedFor === command) this.reservedFor = undefined
