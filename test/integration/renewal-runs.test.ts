@@ -123,3 +123,39 @@ test('a key is busy while a run of it goes on in the thread before', async () =>
   expect(Atomics.load(words, 2)).toBe(2)
   await within(reload, 'the reload')
 })
+
+test('a reload goes on though a handler elsewhere has the slot of a command that was moved here', async () => {
+  const words = new Int32Array(new SharedArrayBuffer(8))
+  const manager = await openModule(
+    `import { workerData } from 'node:worker_threads'
+     import { setTimeout as sleep } from 'node:timers/promises'
+     const words = new Int32Array(workerData)
+     export const hold = async () => {
+       Atomics.store(words, 0, 1)
+       while (Atomics.load(words, 1) === 0) await sleep(2)
+     }
+     export const take = (buffer) => buffer.byteLength
+     export const ask = (_, context) => context.submit('wide', 'end')
+     export const end = () => 'end'`,
+    {
+      workerData: words.buffer,
+      partitions: PartitionConfig.custom(2, ({ type }) => (type === 'ask' ? 0 : 1)),
+      lanes: { narrow: { maxConcurrency: 1 }, wide: {} },
+    },
+  )
+  const boundTo = (partition: number) => manager.stats().partitions[partition]!.bound
+  const run = manager.submit('wide', 'hold')
+  await until(() => Atomics.load(words, 0) === 1, 'it runs')
+  const buffer = new ArrayBuffer(8)
+  const moved = manager.submit('narrow', 'take', buffer, { transferList: [buffer] })
+  const back = manager.submit('wide', 'end')
+  await until(() => boundTo(1) === 3, 'all are bound')
+  const reload = manager.reload()
+  await until(() => boundTo(1) === 2, 'the one that was not moved goes back')
+  const asked = manager.submit('narrow', 'ask')
+  await until(() => manager.stats().lanes.wide!.queued === 2, 'its handler waits')
+  Atomics.store(words, 1, 1)
+  expect(await within(asked, 'the handler')).toBe('end')
+  expect(await within(moved, 'the one that was moved')).toBe(8)
+  await within(Promise.all([run, back, reload]), 'the reload')
+})

@@ -250,8 +250,11 @@ export class Renewal {
     // A detached run may never end.
     const isIdle = () => load.count + load.restingCount === watch.detachedCount
     // A handler that waits may wait for a command that can run nowhere but here, and a stream that
-    // rests, for a reader that takes its time.
-    const hasWaiting = () => partition.hasWaiting || load.restingCount > 0
+    // rests, for a reader that takes its time. One elsewhere may have the slot that is wanted here
+    // by a command whose payload was moved: that cannot go back.
+    const isHeldUp = () =>
+      !present.window.isRunning && this.#partitions.some((other) => other.hasWaiting)
+    const hasWaiting = () => partition.hasWaiting || load.restingCount > 0 || isHeldUp()
     do {
       this.#setReady(partition, present, true)
       await this.#until(() => isOver() || isIdle() || !hasWaiting())
