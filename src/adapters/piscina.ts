@@ -335,7 +335,7 @@ export class Piscina<T = any, R = any> extends EventEmitterAsyncResource {
       exited: (incarnation, { cause }) => {
         const worker = this.#workers.get(incarnation)!
         this.#workers.delete(incarnation)
-        while (incarnation.window.drain() > 0);
+        while (!incarnation.isTerminating && incarnation.window.drain() > 0);
         const hasRunning = [...incarnation.window.snapshot()].some(({ started }) => started)
         for (const { command } of worker.tasks) {
           // It was bound to this thread; once the runtime has queued it again it is refused.
