@@ -17,55 +17,28 @@
 // is made to die, no two commands of a key run at once, and those of a lane and key run in their
 // order. Exits with 1 if a law was broken, and prints the seed and the round.
 
-import { parseArgs } from 'node:util'
 import { Generator } from './generator.js'
 import { PoolRound } from './mix-pool.js'
 import { MixRound } from './mix-round.js'
-import { comesTrue, ThreadCount, Watchdog } from './threads.js'
+import { playRounds, readOptions } from './mix-rounds.js'
+import { comesTrue, ThreadCount } from './threads.js'
 
 const ROUNDS = 200
 /** Reached only by what hangs, on busy machines, too. */
 const END_MS = 60_000
 
-function readOptions() {
-  const number = { type: 'string', default: '0' }
-  const round = { type: 'string', default: '-1' }
-  const { values } = parseArgs({ options: { seed: number, rounds: number, round } })
-  for (const [name, text] of Object.entries(values)) {
-    if (Number.isInteger(Number(text))) continue
-    throw new Error(`--${name} is ${text}; allowed: an integer`)
-  }
-  return {
-    seed: Number(values.seed) || (Date.now() % 1_000_000) + 1,
-    rounds: Number(values.rounds) || ROUNDS,
-    only: Number(values.round),
-  }
-}
-
-const { seed, rounds, only } = readOptions()
 const threads = new ThreadCount()
-const watchdog = new Watchdog(END_MS)
-let broken = 0
-let calls = 0
-let round = 0
-const violate = (law) => {
-  broken++
-  console.log(`VIOLATION seed ${seed} round ${round}: ${law}`)
-}
-process.on('uncaughtException', (error) => violate(`nothing is thrown: ${error?.stack}`))
-process.on('unhandledRejection', (error) => violate(`nothing is rejected: ${error?.stack}`))
-for (; round < rounds; round++) {
-  if (only >= 0 && round !== only) continue
-  watchdog.round = round
-  const random = new Generator(Math.imul(seed, 0x9e3779b1) ^ round)
-  const one = random.below(12) === 0 ? new PoolRound(random) : new MixRound(random)
-  await one.run()
-  for (const law of one.broken) violate(law)
-  // The watchdog's stays.
-  if (!(await comesTrue(() => threads.living <= 1, END_MS))) violate('a thread is left')
-  calls += one.calls
-}
-await watchdog.end()
-const verdict = broken === 0 ? 'PASS' : `FAIL: ${broken} broken`
-console.log(`mix campaign, seed ${seed}: ${round} rounds, ${calls} calls: ${verdict}`)
-process.exitCode = broken === 0 ? 0 : 1
+const say = await playRounds(readOptions(ROUNDS), {
+  name: 'mix',
+  unit: 'calls',
+  endMs: END_MS,
+  play: async (seed) => {
+    const random = new Generator(seed)
+    const one = random.below(12) === 0 ? new PoolRound(random) : new MixRound(random)
+    await one.run()
+    // The watchdog's stays.
+    const isLeft = !(await comesTrue(() => threads.living <= 1, END_MS))
+    return { broken: [...one.broken, ...(isLeft ? ['a thread is left'] : [])], units: one.calls }
+  },
+})
+say()

@@ -15,14 +15,14 @@
 // seed and the round.
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { parseArgs } from 'node:util'
 import { LocalDistributedQueue, QueueManager, Submitter, stableHash, WorkerPool } from 'corelane'
 import { RedisDistributedQueue } from 'corelane/redis'
 import { findRedis, RedisProcess } from '../support/redis-process.js'
 import { Generator } from './generator.js'
+import { playRounds, readOptions } from './mix-rounds.js'
 import { keysLeft, Witness } from './queue-mix-laws.js'
 import { openAdmin } from './queue-parts.js'
-import { comesTrue, Watchdog, within } from './threads.js'
+import { comesTrue, within } from './threads.js'
 
 const ROUNDS = 100
 /** Reached only by what hangs, on busy machines, too. */
@@ -34,23 +34,6 @@ const GROUPS = ['g1', 'g2']
 const NAMES = ['n1', 'n2', 'n3', 'n4']
 const TYPES = ['echo', 'nap', 'politeNap', 'busy', 'flaky', 'report', 'call']
 const RARE_TYPES = ['fail', 'uncloneable', 'nobody']
-
-function readOptions() {
-  const number = { type: 'string', default: '0' }
-  const round = { type: 'string', default: '-1' }
-  const local = { type: 'boolean', default: false }
-  const { values } = parseArgs({ options: { seed: number, rounds: number, round, local } })
-  for (const name of ['seed', 'rounds', 'round']) {
-    if (Number.isInteger(Number(values[name]))) continue
-    throw new Error(`--${name} is ${values[name]}; allowed: an integer`)
-  }
-  return {
-    seed: Number(values.seed) || (Date.now() % 1_000_000) + 1,
-    rounds: Number(values.rounds) || ROUNDS,
-    only: Number(values.round),
-    isLocal: values.local,
-  }
-}
 
 /** One queue from its opening to its end. */
 class QueueMixRound {
@@ -469,32 +452,21 @@ class QueueMixRound {
   }
 }
 
-const { seed, rounds, only, isLocal } = readOptions()
-const watchdog = new Watchdog(END_MS)
+const options = readOptions(ROUNDS, { local: { type: 'boolean', default: false } })
 const { missing } = findRedis()
-if (!isLocal && missing !== undefined) console.log(`without Redis: ${missing}`)
-const server = isLocal || missing !== undefined ? undefined : await RedisProcess.start()
+if (!options.local && missing !== undefined) console.log(`without Redis: ${missing}`)
+const server = options.local || missing !== undefined ? undefined : await RedisProcess.start()
 const redis = server && { url: server.url, admin: await openAdmin(server) }
-let broken = 0
-let commands = 0
-let round = 0
-const violate = (law) => {
-  broken++
-  console.log(`VIOLATION seed ${seed} round ${round}: ${law}`)
-}
-process.on('uncaughtException', (error) => violate(`nothing is thrown: ${error?.stack}`))
-process.on('unhandledRejection', (error) => violate(`nothing is rejected: ${error?.stack}`))
-for (; round < rounds; round++) {
-  if (only >= 0 && round !== only) continue
-  watchdog.round = round
-  const one = new QueueMixRound(Math.imul(seed, 0x9e3779b1) ^ round, `mix-${round}`, redis)
-  await one.run()
-  for (const law of one.witness.broken) violate(law)
-  commands += one.witness.commands
-}
-await watchdog.end()
+const say = await playRounds(options, {
+  name: 'queue-mix',
+  unit: 'commands',
+  endMs: END_MS,
+  play: async (seed, round) => {
+    const one = new QueueMixRound(seed, `mix-${round}`, redis)
+    await one.run()
+    return { broken: one.witness.broken, units: one.witness.commands }
+  },
+})
 redis?.admin.destroy()
 await server?.stop()
-const verdict = broken === 0 ? 'PASS' : `FAIL: ${broken} broken`
-console.log(`queue-mix campaign, seed ${seed}: ${round} rounds, ${commands} commands: ${verdict}`)
-process.exitCode = broken === 0 ? 0 : 1
+say()
