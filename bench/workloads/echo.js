@@ -41,6 +41,8 @@ const SHAPES = [
   ...sized('1-mib-bytes', '1 MiB of bytes', KIB * KIB, payloads.bytes, 16),
   ...sized('64-kib-string', 'a 64 KiB string', 64 * KIB, payloads.strings, 100),
   ...sized('128-kib-string', 'a 128 KiB string', 128 * KIB, payloads.strings, 100),
+  ...sized('256-kib-string', 'a 256 KiB string', 256 * KIB, payloads.strings, 100),
+  ...sized('1-mib-string', 'a 1 MiB string', KIB * KIB, payloads.strings, 16),
   ...[1, 10, 100, 10_000].map((inFlight) => ({
     id: `number-in-flight-${inFlight}`,
     title: 'a number',

@@ -4,18 +4,29 @@
 // A payload is posted before its record is published, so it is there when the record is read. Long
 // memory is copied here and moved by the port: one copy, where a port that copies makes two.
 
+import { Buffer } from 'node:buffer'
 import { types } from 'node:util'
 import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
 import { invariant, laneError } from '../base/errors.ts'
 import { classOf, extentOf } from './brands.ts'
 import { describe } from './describe.ts'
 import { isErrorValue } from './families.ts'
+import { readText, TWO_BYTE, writeText } from './record-bytes.ts'
 import { decodeAlone, viewAlone } from './value-decoder.ts'
 import { encodeFor } from './value-encoder.ts'
 import { type Beside, BINARY_CLASSES, MOVED_BYTES_MIN } from './value-tags.ts'
 
-/** Stands for the record of a string: the port copies it with less than our memory would take. */
+/** Stands for the record of a string that the port copies. */
 const TEXT = -1
+/** The same of one whose code units are moved, in memory of one or two bytes for each. */
+const TEXT_ONE_BYTE = -2
+const TEXT_TWO_BYTE = -3
+
+/**
+ * From so many code units on Node reads a string out of memory into memory beside V8's heap, which
+ * is used again. V8 takes that of another long string from the system, and gives it back.
+ */
+const TEXT_MOVED_MIN = 0xfbee9
 
 /** A value in the form in which it goes through a MessagePort. */
 export interface SideValue {
@@ -54,8 +65,7 @@ export function toParcel(
 
 /** The form of binary data or a string; undefined for any other value. */
 function parcelAlone(value: unknown): SideParcel | undefined {
-  if (typeof value === 'string')
-    return { side: { record: TEXT, beside: [value] }, transferList: [] }
+  if (typeof value === 'string') return parcelText(value)
   if (!types.isTypedArray(value)) return undefined
   const known = BINARY_CLASSES.indexOf(classOf(value).name as (typeof BINARY_CLASSES)[number])
   const { buffer, byteOffset, byteLength } = extentOf(value)
@@ -63,6 +73,18 @@ function parcelAlone(value: unknown): SideParcel | undefined {
   if (known < 0 || byteLength === 0 || types.isSharedArrayBuffer(buffer)) return undefined
   const { buffer: memory } = new Uint8Array(new Uint8Array(buffer, byteOffset, byteLength))
   return { side: { record: known, beside: [memory] }, transferList: [memory] }
+}
+
+function parcelText(text: string): SideParcel {
+  if (text.length < TEXT_MOVED_MIN) {
+    return { side: { record: TEXT, beside: [text] }, transferList: [] }
+  }
+  const isTwoByte = TWO_BYTE.test(text)
+  const bytes = Buffer.allocUnsafeSlow(isTwoByte ? 2 * text.length : text.length)
+  writeText(bytes, 0, text, isTwoByte)
+  const { buffer } = bytes
+  const record = isTwoByte ? TEXT_TWO_BYTE : TEXT_ONE_BYTE
+  return { side: { record, beside: [buffer] }, transferList: [buffer] }
 }
 
 /**
@@ -111,6 +133,10 @@ function isHost(value: unknown): boolean {
  */
 export function fromSideValue({ record, beside }: SideValue): unknown {
   if (record === TEXT) return beside[0]
+  if (record === TEXT_ONE_BYTE || record === TEXT_TWO_BYTE) {
+    const bytes = Buffer.from(beside[0] as ArrayBuffer)
+    return readText(bytes, 0, bytes.length, record === TEXT_TWO_BYTE)
+  }
   return typeof record === 'number' ? viewAlone(record, beside[0]) : decodeAlone(record, beside)
 }
 

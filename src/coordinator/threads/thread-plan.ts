@@ -67,7 +67,7 @@ export function planThreads(
     lanes,
     concurrency,
     ringBytes,
-    inlineBytesMax: ringBytes >> 3,
+    inlineBytesMax: ringBytes >> 2,
     worker,
   }
 }

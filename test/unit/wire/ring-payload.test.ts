@@ -96,6 +96,22 @@ test('a long string arrives whole, by the ring and beside it', () => {
   }
 })
 
+test('a string is moved from the length on at which Node keeps its memory beside the heap', () => {
+  for (const unit of ['a', 'é', '日', '\udc00']) {
+    for (const [units, moved] of [
+      [0xfbee8, 0],
+      [0xfbee9, 1],
+    ] as const) {
+      const text = unit.repeat(units)
+      const { side, transferList } = toParcel(text, 'payload')
+      expect(transferList.length).toBe(moved)
+      const transfer = transferList as ArrayBuffer[]
+      expect(fromSideValue(structuredClone(side, { transfer })) === text).toBe(true)
+      expect(transfer.every(({ byteLength }) => byteLength === 0)).toBe(true)
+    }
+  }
+})
+
 test('a shape is sent once: the second record of it is shorter', () => {
   const encoder = new PayloadEncoder('payload', 1_000)
   const first = encoder.prepare({ aLongMemberName: 1 })

@@ -169,7 +169,7 @@ export class Rig {
    * @param concurrency - Handlers that may run at once; keys are counted where that is above 1.
    */
   constructor(index = 0, ringBytes = 65_536, lanes: readonly LanePlan[] = LANES, concurrency = 1) {
-    const plan = { inlineBytesMax: ringBytes >> 3, lanes, concurrency }
+    const plan = { inlineBytesMax: ringBytes >> 2, lanes, concurrency }
     const region = createRegion(ringBytes, ringBytes)
     const { port1, port2 } = new MessageChannel()
     for (const port of [port1, port2]) port.unref()
