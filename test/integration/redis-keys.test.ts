@@ -121,6 +121,14 @@ describeWithRedis('keys in Redis', () => {
     },
   )
 
+  test('slots are kept for the longest lease among their workers', async () => {
+    const [long, short] = [await start({ leaseMs: 60_000 }), await start({ leaseMs: 100 })]
+    expect(await long.limits.takeSlots('lane', 1, ['a'])).toEqual(['a'])
+    expect(await short.limits.takeSlots('lane', 1, ['b'])).toEqual([])
+    const leftMs = await queues.admin.pTTL(`corelane:{${queues.queue}:lane:lane}:places`)
+    expect(leftMs).toBeGreaterThan(30_000)
+  })
+
   test.each([
     { keepResults: 'all' as const, kept: ['given', 'random'] },
     { keepResults: 'named' as const, kept: ['given'] },

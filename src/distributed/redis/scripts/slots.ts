@@ -21,6 +21,8 @@ for i = 3, #ARGV do
   if has then redis.call('ZADD', KEYS[1], time + ARGV[2], ARGV[i]) end
   reply[#reply + 1] = has and 1 or 0
 end
-redis.call('PEXPIRE', KEYS[1], 2 * ARGV[2])
+-- Never earlier than before: others' leases may be longer.
+redis.call('PEXPIRE', KEYS[1], 2 * ARGV[2], 'NX')
+redis.call('PEXPIRE', KEYS[1], 2 * ARGV[2], 'GT')
 return reply
 `
