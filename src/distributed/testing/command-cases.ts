@@ -9,13 +9,13 @@ import {
   complete,
   deadLetter,
   demand,
+  endOf,
   finish,
   holds,
   idsOf,
   pause,
   referenceTo,
   refused,
-  stateOf,
 } from './contract-stage.ts'
 
 const COMMANDS = { needs: ['leases', 'commands'] } as const
@@ -26,8 +26,7 @@ async function cancel(queue: LeasedQueue, { id }: CommandEnvelope): Promise<Canc
 }
 
 async function errorOf(queue: LeasedQueue, envelope: CommandEnvelope): Promise<unknown> {
-  const known = await stateOf(queue, envelope)
-  return known!.state === 'ended' ? known!.result.error?.code : known!.state
+  return (await endOf(queue, envelope)).error?.code
 }
 
 async function found(queue: LeasedQueue, envelope: CommandEnvelope): Promise<FoundCommand> {
@@ -50,11 +49,8 @@ COMMAND_CASES.where(COMMANDS)({
     const all = [0, 3, 3].map((partitionId) => stage.envelope({ partitionId, submitter: 'me' }))
     await stage.fill(queue, all)
     const [first, second, third] = all
-    assert.deepEqual(await queue.commands!.cancel([second!.id, referenceTo(first!), 'unknown']), [
-      'cancelled',
-      'cancelled',
-      'unknown',
-    ])
+    const statuses = await queue.commands!.cancel([second!.id, referenceTo(first!), 'unknown'])
+    assert.deepEqual(statuses, ['cancelled', 'cancelled', 'unknown'])
     assert.deepEqual(idsOf(await stage.take(queue, 1)), [third!.id])
     await stage.nothing(queue)
     await stage.until('its submitter receives the end', () => told.length === 2)
@@ -65,11 +61,7 @@ COMMAND_CASES.where(COMMANDS)({
     assert.deepEqual(await queue.enqueueMany([first!]), ['duplicate'])
     await holds(queue, { waiting: 0, leased: 1, dead: 0 })
   },
-  async 'a worker learns that a command it has is cancelled, and nothing of it counts any more'(
-    stage,
-    one,
-    two,
-  ) {
+  async 'a worker learns that a command it has is cancelled, and lost to it'(stage, one, two) {
     const heard: string[] = []
     const others: string[] = []
     one.commands!.onCancel((fences) => heard.push(...fences))
@@ -151,13 +143,12 @@ COMMAND_CASES.where(COMMANDS)({
       await stage.fill(queue, [{ ...envelope, partitionId: b.indexOf(envelope) % 2 === 0 ? 1 : 0 }])
       await pause(2)
     }
-    const ids = (all: readonly CommandEnvelope[]): string[] => idsOf(all)
-    assert.deepEqual(await peek(), ids([...b.slice(0, 10), ...a]))
-    assert.deepEqual(await peek('lane', 2), ids(a.slice(0, 2)))
+    assert.deepEqual(await peek(), idsOf([...b.slice(0, 10), ...a]))
+    assert.deepEqual(await peek('lane', 2), idsOf(a.slice(0, 2)))
     assert.deepEqual(await peek('none'), [])
     const [first, second] = await stage.take(queue, 2)
     await queue.release([first!], { reason: 'unstarted' })
-    assert.deepEqual(await peek('lane'), ids(a.filter(({ id }) => id !== second!.envelope.id)))
+    assert.deepEqual(await peek('lane'), idsOf(a.filter(({ id }) => id !== second!.envelope.id)))
     await refused('no command', queue.commands!.peek('lane', 0))
     await refused('too many', queue.commands!.peek('lane', 1001))
     await refused('no names', queue.commands!.cancel([]))
@@ -189,8 +180,8 @@ COMMAND_CASES.where(DELAYED)({
     // What is due comes into its place.
     await queue.lease(stage.request({ lanes: [demand('lane', { max: 1 })] }))
     const statuses = await queue.commands!.cancel(idsOf(all))
-    assert.equal(statuses.filter((status) => status === 'cancelled').length, 3)
-    assert.equal(statuses.filter((status) => status === 'stopping').length, 2)
+    const expected = ['cancelled', 'cancelled', 'cancelled', 'stopping', 'stopping']
+    assert.deepEqual(statuses.toSorted(), expected)
     await stage.nothing(queue)
     for (const envelope of all) assert.equal(await errorOf(queue, envelope), ABORTED)
   },
@@ -236,11 +227,7 @@ COMMAND_CASES.where(DELAYED)({
 })
 
 COMMAND_CASES.where({ ...COMMANDS, leaseMs: 500 })({
-  async 'a command whose worker died is cancelled, before its lease has expired and after'(
-    stage,
-    one,
-    two,
-  ) {
+  async 'what a dead worker had is cancelled, before its lease expires and after'(stage, one, two) {
     const [before, after] = stage.envelopes(2)
     await stage.giveAll(one, [before!, after!])
     stage.kill(one)
@@ -256,18 +243,13 @@ COMMAND_CASES.where({ ...COMMANDS, leaseMs: 500 })({
 })
 
 COMMAND_CASES.where({ needs: ['leases', 'commands', 'keyOrder'], strategy: 'hash' })({
-  async 'a cancelled command keeps back nothing of its key, and none overtakes another'(
-    stage,
-    queue,
-  ) {
+  async 'a cancelled command keeps back none of its key, which keep their order'(stage, queue) {
     const all = stage.envelopes(6, { key: 'k' })
     await stage.fill(queue, all)
     const [a, b, c, d, e, f] = all
     const first = await stage.take(queue, 1)
     assert.deepEqual(idsOf(first), [a!.id])
-    assert.equal(await cancel(queue, c!), 'cancelled')
-    assert.equal(await cancel(queue, b!), 'cancelled')
-    assert.equal(await cancel(queue, f!), 'cancelled')
+    for (const waiting of [c!, b!, f!]) assert.equal(await cancel(queue, waiting), 'cancelled')
     assert.equal(await cancel(queue, a!), 'stopping')
     await queue.release(first, { reason: 'unstarted' })
     const taken: string[] = []

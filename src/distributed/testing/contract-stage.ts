@@ -8,6 +8,7 @@ import type { PartitionStrategy } from '../../model/partition-config.ts'
 import type { QueueCounts } from '../../model/queue-standing.ts'
 import { isErrorValue } from '../../wire/families.ts'
 import type {
+  CommandReference,
   CommandState,
   Delivery,
   LaneDemand,
@@ -124,6 +125,12 @@ export class ContractStage {
     return Array.from({ length: count }, () => this.envelope(members))
   }
 
+  /** So many commands for each partition. */
+  spread(count: number, members: Partial<CommandEnvelope> = {}): CommandEnvelope[] {
+    const ids = Array.from({ length: this.settings.numPartitions }, (_, index) => index)
+    return ids.flatMap((partitionId) => this.envelopes(count, { partitionId, ...members }))
+  }
+
   /** Enqueues commands and is sure that they were accepted. */
   async fill(queue: LeasedQueue, envelopes: readonly CommandEnvelope[]): Promise<void> {
     const accepted = envelopes.map(() => 'accepted')
@@ -187,6 +194,14 @@ export class ContractStage {
   /** Sees that nothing is given out. */
   async nothing(queue: LeasedQueue, changes: Partial<LeaseRequest> = {}): Promise<void> {
     assert.deepEqual(idsOf(await queue.lease(this.request({ waitMs: 30, ...changes }))), [])
+  }
+
+  /** Leases until something comes, and is sure that it came long before the wait was over. */
+  async woken(queue: LeasedQueue, changes: Partial<LeaseRequest> = {}): Promise<Delivery[]> {
+    const startMs = nowMs()
+    const given = await queue.lease(this.request({ waitMs: 10_000, ...changes }))
+    assert.ok(nowMs() - startMs < 5000, 'the wait ended too late')
+    return given
   }
 
   /** Waits until something holds. */
@@ -265,10 +280,21 @@ export async function stateOf(queue: LeasedQueue, command: CommandEnvelope): Pro
   return (await queue.look([referenceTo(command)]))[0]!
 }
 
+/** The result of a command, which has ended. */
+export async function endOf(queue: LeasedQueue, command: CommandEnvelope): Promise<CommandResult> {
+  const known = await stateOf(queue, command)
+  if (known.state !== 'ended') assert.fail(`${command.id} is ${known.state}`)
+  return known.result
+}
+
+/** Sees that some members are as expected. */
+export function matches<T extends object>(actual: T, expected: Partial<T>): void {
+  assert.deepEqual({ ...actual }, { ...actual, ...expected })
+}
+
 /** Sees that a queue holds so many commands. */
 export async function holds(queue: LeasedQueue, expected: Partial<QueueCounts>): Promise<void> {
-  const counts = await queue.counts()
-  assert.deepEqual({ ...counts, ...expected }, counts)
+  matches(await queue.counts(), expected)
 }
 
 /** Completes commands, and is sure that each completion counted. */
@@ -306,9 +332,6 @@ export async function refused(
 }
 
 /** Where a command can be looked up. */
-export function referenceTo({ id, partitionId }: CommandEnvelope): {
-  readonly commandId: string
-  readonly partitionId: number
-} {
+export function referenceTo({ id, partitionId }: CommandEnvelope): CommandReference {
   return { commandId: id, partitionId }
 }

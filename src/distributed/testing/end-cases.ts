@@ -3,16 +3,17 @@
 
 import assert from 'node:assert/strict'
 import { epochMs, nowMs } from '../../base/clock.ts'
-import type { Delivery } from '../contract/distributed-queue.ts'
-import type { CommandEnvelope, CommandResult } from '../contract/envelope.ts'
+import type { Delivery, LeasedQueue } from '../contract/distributed-queue.ts'
 import { ContractCases, DELAYING, LEASED } from './contract-case.ts'
 import {
   complete,
   deadLetter,
+  endOf,
   failureOf,
   finish,
   holds,
   idsOf,
+  matches,
   pause,
   referenceTo,
   refused,
@@ -26,6 +27,14 @@ const AGE_SLACK_MS = 20
 /** Members without those that are undefined. */
 function plain(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value))
+}
+
+/** Dead-letters deliveries at moments of which none is another's. */
+async function deadLetterAll(queue: LeasedQueue, deliveries: readonly Delivery[]): Promise<void> {
+  for (const delivery of deliveries) {
+    await deadLetter(queue, delivery)
+    await pause(3)
+  }
 }
 
 export const END_CASES = new ContractCases()
@@ -85,10 +94,7 @@ END_CASES.where({})({
   async 'a retry leaves the rest of a command as it was'(stage, queue) {
     const envelope = stage.envelope({ priority: 7, submitter: 'me', payload: [1, 'two'] })
     await queue.release(await stage.giveAll(queue, [envelope]), { reason: 'retry' })
-    const { envelope: again } = await stage.takeOne(queue)
-    for (const [member, value] of Object.entries({ ...envelope, retryCount: 1 })) {
-      assert.deepEqual(again[member as keyof CommandEnvelope], value, member)
-    }
+    matches((await stage.takeOne(queue)).envelope, { ...envelope, retryCount: 1 })
   },
 })
 
@@ -164,7 +170,7 @@ END_CASES.where(LEASED)({
   },
   async 'what was not started is given to anybody'(stage, one, two) {
     const given = await stage.giveAll(one, stage.envelopes(5))
-    const wait = two.lease(stage.request({ waitMs: 10_000 }))
+    const wait = stage.woken(two)
     await one.release(given, { reason: 'unstarted' })
     const again = await wait
     again.push(...(await stage.take(two, 5 - again.length)))
@@ -207,18 +213,14 @@ END_CASES.where(LEASED)({
     await stage.nothing(queue)
     const [letter, ...others] = await queue.dead.list()
     assert.equal(others.length, 0)
-    assert.equal(letter!.envelope.id, envelope.id)
-    assert.deepEqual(letter!.envelope.payload, envelope.payload)
+    matches(letter!.envelope, { id: envelope.id, payload: envelope.payload })
     assert.equal(letter!.reason, 'retries spent')
     assert.equal(letter!.result?.error?.message, 'no good')
     assert.ok(Math.abs(letter!.diedAt - envelope.createdAt) < 60_000)
   },
   async 'dead commands are listed the oldest first, as many as asked for'(stage, queue) {
     const given = await stage.giveAll(queue, stage.envelopes(5))
-    for (const delivery of given) {
-      await deadLetter(queue, delivery)
-      await pause(3)
-    }
+    await deadLetterAll(queue, given)
     const ids = idsOf(given)
     const listed = async (max?: number) => idsOf(await queue.dead.list(max))
     assert.deepEqual(await listed(), ids)
@@ -228,24 +230,19 @@ END_CASES.where(LEASED)({
     const delivery = await stage.give(queue, { retryCount: 4, payload: 'same' })
     const { envelope } = delivery
     await deadLetter(queue, delivery, 'retries spent')
-    const wait = queue.lease(stage.request({ waitMs: 10_000 }))
+    const wait = stage.woken(queue)
     assert.equal(await queue.dead.redrive([referenceTo(envelope)]), 1)
     const [again] = await wait
-    assert.equal(again!.envelope.id, envelope.id)
-    assert.equal(again!.envelope.retryCount, 0)
-    assert.equal(again!.envelope.payload, 'same')
+    matches(again!.envelope, { id: envelope.id, retryCount: 0, payload: 'same' })
     assert.equal(again!.deliveries, 1)
     assert.deepEqual(await queue.dead.list(), [])
     assert.deepEqual(await stateOf(queue, envelope), { state: 'pending' })
     await finish(queue, [again!])
-    const state = await stateOf(queue, envelope)
-    assert.ok(state?.state === 'ended' && state.result.success)
+    assert.ok((await endOf(queue, envelope)).success)
   },
   async 'dropped commands are forgotten, unknown ones not counted'(stage, queue) {
     const envelopes = stage.envelopes(3)
-    for (const delivery of await stage.giveAll(queue, envelopes)) {
-      await deadLetter(queue, delivery)
-    }
+    await deadLetterAll(queue, await stage.giveAll(queue, envelopes))
     const [a, b, c] = envelopes.map(referenceTo)
     assert.equal(await queue.dead.drop([a!, { commandId: 'unknown', partitionId: 0 }]), 1)
     assert.equal(await queue.dead.redrive([a!, b!, { commandId: 'unknown', partitionId: 0 }]), 1)
@@ -255,9 +252,7 @@ END_CASES.where(LEASED)({
   },
   async 'a dead command is found by its id alone'(stage, queue) {
     const envelopes = [0, 2, 3].map((partitionId) => stage.envelope({ partitionId }))
-    for (const delivery of await stage.giveAll(queue, envelopes)) {
-      await deadLetter(queue, delivery)
-    }
+    await deadLetterAll(queue, await stage.giveAll(queue, envelopes))
     const [a, b, c] = idsOf(envelopes)
     assert.equal(await queue.dead.redrive([b!, 'unknown']), 1)
     assert.deepEqual(idsOf(await stage.take(queue, 1)), [b])
@@ -274,10 +269,9 @@ END_CASES.where(LEASED)({
     assert.equal((await queue.dead.list()).length, 1)
   },
   async 'a command without a submitter is known to have ended'(stage, queue) {
-    const given = await stage.giveAll(queue, stage.envelopes(1))
-    await finish(queue, given)
-    const state = await stateOf(queue, given[0]!.envelope)
-    assert.ok(state?.state === 'ended' && state.result.success)
+    const delivery = await stage.give(queue)
+    await finish(queue, [delivery])
+    assert.ok((await endOf(queue, delivery.envelope)).success)
   },
 })
 
@@ -309,12 +303,9 @@ END_CASES.where({ needs: ['delay', 'leases'] })({
 
 END_CASES.where(DELAYING)({
   async 'a worker that waits is given what was kept back meanwhile'(stage, queue) {
-    const [delivery] = await stage.giveAll(queue, stage.envelopes(1))
-    await queue.release([delivery!], { reason: 'retry', delayMs: 100 })
-    const startMs = nowMs()
-    const [again] = await queue.lease(stage.request({ waitMs: 10_000 }))
-    assert.equal(again?.envelope.id, delivery!.envelope.id)
-    assert.ok(nowMs() - startMs < 5000)
+    const delivery = await stage.give(queue)
+    await queue.release([delivery], { reason: 'retry', delayMs: 100 })
+    assert.deepEqual(idsOf(await stage.woken(queue)), [delivery.envelope.id])
   },
   async 'what was kept back has lost its place'(stage, queue) {
     const envelopes = stage.envelopes(3)
@@ -334,14 +325,11 @@ END_CASES.where({ needs: ['results'] })({
     await stage.until('the result arrives', () => received.length === 1)
     assert.equal(received[0]!.success, false)
     assert.equal(received[0]!.error?.message, 'broken')
-    const state = await stateOf(queue, delivery.envelope)
-    assert.equal(state?.state, 'ended')
+    await endOf(queue, delivery.envelope)
   },
   async 'a result reaches its submitter, and no other'(stage, queue) {
-    const received: CommandResult[] = []
-    const others: CommandResult[] = []
-    await queue.announce('me', (result) => received.push(result))
-    await queue.announce('you', (result) => others.push(result))
+    const received = await stage.resultsOf(queue)
+    const others = await stage.resultsOf(queue, 'you')
     await stage.fill(queue, [stage.envelope({ submitter: 'me' }), stage.envelope()])
     const given = await stage.take(queue, 2)
     const expected = given.map((delivery) => successOf(delivery, queue, { sum: 42 }))
@@ -349,7 +337,7 @@ END_CASES.where({ needs: ['results'] })({
     await stage.until('the result arrives', () => received.length > 0)
     await pause(30)
     assert.equal(received.length, 1)
-    assert.deepEqual({ ...expected[0]! }, { ...expected[0]!, ...received[0]! })
+    matches(expected[0]!, received[0]!)
     assert.deepEqual(others, [])
   },
   async 'a failure keeps its error'(stage, queue) {
@@ -394,9 +382,7 @@ END_CASES.where({ needs: ['results'] })({
     const [unknown, ended] = await look()
     assert.deepEqual(unknown, { state: 'unknown' })
     assert.ok(ended?.state === 'ended')
-    assert.equal(ended.result.success, true)
-    assert.deepEqual(ended.result.value, [1, 'two'])
-    assert.equal(ended.result.durationMs, 1.5)
+    matches(ended.result, { success: true, value: [1, 'two'], durationMs: 1.5 })
   },
 })
 
@@ -420,50 +406,35 @@ END_CASES.where({ needs: ['results', 'delay'] })({
 
 END_CASES.where({ needs: ['leases'], resultTtlMs: 800 })({
   async 'a result is forgotten when it has expired'(stage, queue) {
-    const given = await stage.giveAll(queue, [stage.envelope({ submitter: 'me' })])
-    await finish(queue, given)
-    const reference = referenceTo(given[0]!.envelope)
-    assert.equal((await queue.look([reference]))[0]?.state, 'ended')
+    const delivery = await stage.give(queue, { submitter: 'me' })
+    await finish(queue, [delivery])
+    await endOf(queue, delivery.envelope)
     await pause(820)
-    await stage.until(
-      'it is unknown',
-      async () => (await queue.look([reference]))[0]?.state === 'unknown',
-    )
+    const isUnknown = async () => (await stateOf(queue, delivery.envelope)).state === 'unknown'
+    await stage.until('it is unknown', isUnknown)
   },
 })
 
 END_CASES.where({ needs: ['leases', 'results'] })({
-  async 'a result that is forgotten leaves its id new; what is pending or dead stays'(
-    stage,
-    queue,
-  ) {
+  async 'an id whose result is forgotten is new; what is pending or dead stays'(stage, queue) {
     if (queue.forget === undefined) return
-    const [ended, dead, pending] = [stage.envelope(), stage.envelope(), stage.envelope()]
-    const given = await stage.giveAll(queue, [ended, dead, pending])
-    const deliveryOf = ({ id }: CommandEnvelope): Delivery =>
-      given.find(({ envelope }) => envelope.id === id)!
-    await finish(queue, [deliveryOf(ended)])
-    await queue.deadLetter(deliveryOf(dead), 'x', failureOf(deliveryOf(dead), queue, 'no good'))
-    const references = [ended, dead, pending].map(referenceTo)
+    const all = stage.envelopes(3)
+    const [ended, dead, pending] = await stage.giveAll(queue, all)
+    await finish(queue, [ended!])
+    await deadLetter(queue, dead!)
+    const references = all.map(referenceTo)
     await queue.forget(references)
     await queue.forget(references)
     const states = (await queue.look(references)).map(({ state }) => state)
     assert.deepEqual(states, ['unknown', 'ended', 'pending'])
-    assert.deepEqual(await queue.enqueueMany([ended, dead, pending]), [
-      'accepted',
-      'duplicate',
-      'duplicate',
-    ])
-    await finish(queue, [await stage.takeOne(queue), deliveryOf(pending)])
+    assert.deepEqual(await queue.enqueueMany(all), ['accepted', 'duplicate', 'duplicate'])
+    await finish(queue, [await stage.takeOne(queue), pending!])
   },
   async 'results cross from one object of the queue to another'(stage, one, two) {
-    const received: string[] = []
-    await one.announce('me', ({ commandId }) => received.push(commandId))
-    const envelopes = [0, 1, 2, 3].flatMap((partitionId) =>
-      stage.envelopes(25, { partitionId, submitter: 'me' }),
-    )
-    await stage.fill(one, envelopes)
+    const received = await stage.resultsOf(one)
+    await stage.fill(one, stage.spread(25, { submitter: 'me' }))
     await finish(two, await stage.take(two, 100))
-    await stage.until('all results arrive', () => new Set(received).size === 100)
+    const ids = () => new Set(received.map(({ commandId }) => commandId))
+    await stage.until('all results arrive', () => ids().size === 100)
   },
 })

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { nowMs } from '../../base/clock.ts'
 import type { WorkerStanding } from '../../model/queue-standing.ts'
-import { isLeased } from '../contract/distributed-queue.ts'
+import { isLeased, type LeasedQueue } from '../contract/distributed-queue.ts'
 import { ContractCases } from './contract-case.ts'
 import { complete, deadLetter, demand, finish, idsOf, pause, refused } from './contract-stage.ts'
 
@@ -18,7 +18,7 @@ const STANDING: WorkerStanding = {
   running: 0,
 }
 
-async function countsOf(queue: Parameters<typeof finish>[0]): Promise<unknown[]> {
+async function countsOf(queue: LeasedQueue): Promise<unknown[]> {
   const { waiting, delayed, leased, dead, lanes, partitions } = await queue.counts()
   const filled = Object.entries(lanes).filter(([, count]) => count > 0)
   return [waiting, delayed, leased, dead, Object.fromEntries(filled.toSorted()), [...partitions]]
@@ -64,9 +64,9 @@ export const LIFE_CASES = new ContractCases()
 LIFE_CASES.where({ leaseMs: 20_000, maxDeliveries: 7 })({
   async 'an engine says what it is'(stage, queue) {
     assert.ok(isLeased(queue))
-    assert.equal(queue.numPartitions, stage.settings.numPartitions)
-    assert.equal(queue.workerId, stage.settings.workerId)
-    assert.equal(queue.strategy, stage.settings.strategy)
+    for (const fact of ['numPartitions', 'workerId', 'strategy'] as const) {
+      assert.equal(queue[fact], stage.settings[fact])
+    }
     assert.ok(queue.leaseMs > 0)
     if (queue.capabilities.delivery === 'at-least-once') {
       assert.equal(queue.leaseMs, 20_000)
@@ -196,10 +196,8 @@ LIFE_CASES.where({ needs: ['leases', 'lanes'], leaseMs: 2000 })({
     // Handlers have names of their own.
     assert.deepEqual((await one.handlers!.look(['a'])).states, ['unserved'])
     await one.handlers!.announce(['x'])
-    assert.deepEqual(await two.handlers!.look(['x', 'a']), {
-      states: ['served', 'unknown'],
-      known: ['x'],
-    })
+    const handlers = await two.handlers!.look(['x', 'a'])
+    assert.deepEqual(handlers, { states: ['served', 'unknown'], known: ['x'] })
   },
 })
 
@@ -220,12 +218,11 @@ LIFE_CASES.where({})({
 
 LIFE_CASES.where({ needs: ['leases'], leaseMs: 800 })({
   async 'what a closed worker had comes back when its lease has expired'(stage, one, two) {
-    const [envelope] = stage.envelopes(1)
-    await stage.giveAll(one, [envelope!])
+    const { envelope } = await stage.give(one)
     stage.kill(one)
     await one.close()
     assert.deepEqual(await two.lease(stage.request()), [])
-    assert.deepEqual(idsOf(await stage.take(two, 1)), [envelope!.id])
+    assert.deepEqual(idsOf(await stage.take(two, 1)), [envelope.id])
   },
 })
 
@@ -234,8 +231,8 @@ LIFE_CASES.where({ needs: ['leases', 'lanes', 'delay'] })({
     const heard: string[] = []
     const end = two.lanes!.onPause((laneId) => heard.push(laneId))
     const both = { lanes: [demand('lane'), demand('other')] }
-    const [running, waiting] = [stage.envelope(), stage.envelope({ partitionId: 1 })]
-    const [delivery] = await stage.giveAll(one, [running])
+    const delivery = await stage.give(one)
+    const waiting = stage.envelope({ partitionId: 1 })
     await stage.nothing(two, both)
     await pause(100)
     assert.deepEqual(await one.lanes!.paused(), [])
@@ -247,23 +244,23 @@ LIFE_CASES.where({ needs: ['leases', 'lanes', 'delay'] })({
     assert.deepEqual(new Set(heard), new Set(['lane', 'empty']))
     const late = stage.envelope({ options: { delayMs: 20 } })
     const other = stage.envelope({ laneId: 'other', partitionId: 1 })
-    const wait = two.lease(stage.request({ ...both, waitMs: 10_000 }))
+    const wait = stage.woken(two, both)
     await stage.fill(one, [waiting, late, other])
     assert.deepEqual(idsOf(await wait), [other.id])
     await pause(40)
     await stage.nothing(two, both)
     await stage.nothing(one, { ...both, waitMs: 0 })
     assert.equal(await one.dequeue(0), null)
-    assert.deepEqual(await one.release([delivery!], { reason: 'unstarted' }), ['done'])
+    assert.deepEqual(await one.release([delivery], { reason: 'unstarted' }), ['done'])
     await stage.nothing(one, both)
-    const again = one.lease(stage.request({ ...both, waitMs: 10_000 }))
+    const again = stage.woken(one, both)
     end()
     await two.lanes!.resume('lane')
     await two.lanes!.resume('lane')
     assert.deepEqual(await one.lanes!.paused(), ['empty'])
     const given = await again
     given.push(...(await stage.take(one, 3 - given.length, both)))
-    assert.deepEqual(new Set(idsOf(given)), new Set([running.id, waiting.id, late.id]))
+    assert.deepEqual(new Set(idsOf(given)), new Set(idsOf([delivery, waiting, late])))
     await finish(one, given)
     await refused('no name', one.lanes!.pause('a b'))
   },
