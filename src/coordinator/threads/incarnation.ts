@@ -405,12 +405,18 @@ export class Incarnation {
       )
       this.#waiting.add(fail)
       const answer = this.#control ? invoke(this.#control) : this.#connect().then(invoke)
-      answer.then((value) => {
-        end()
-        // Output of the call came by a port of its own.
-        this.#output.read()
-        resolve(value)
-      }, fail)
+      answer.then(
+        (value) => {
+          end()
+          // Output of the call came by a port of its own.
+          this.#output.read()
+          resolve(value)
+        },
+        (error) => {
+          // Its exit, which is near, rejects the call.
+          if (error?.code !== 'ERR_WORKER_NOT_RUNNING') fail(error)
+        },
+      )
     })
   }
 
