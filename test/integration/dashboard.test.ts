@@ -235,6 +235,15 @@ test('a dead letter that cannot be shown by itself keeps no other from being sho
   ])
 })
 
+test('a second close settles with the first', async () => {
+  const [, dashboard] = await start()
+  await ask(dashboard, '/api/dead')
+  const order: string[] = []
+  const closes = ['first', 'second'].map((which) => dashboard.close().then(() => order.push(which)))
+  await within(Promise.all(closes), 'both')
+  expect(order).toEqual(['first', 'second'])
+})
+
 test('a page that is open keeps no process alive', async () => {
   const { code, signal, stdout, stderr } = await runProgram(
     `const { QueueMetrics } = await import('corelane')

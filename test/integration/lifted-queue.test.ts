@@ -143,10 +143,12 @@ test('a wait that is closed while the queue answers gives the command back', asy
   const queue = liftQueue(least)
   await queue.enqueue(envelope({ id: 'late' }))
   const waiting = queue.lease({ ...request, partitions: [0], waitMs: 1000 })
-  const closed = queue.close()
+  const order: string[] = []
+  const closes = ['first', 'second'].map((which) => queue.close().then(() => order.push(which)))
   answer()
   expect(await within(waiting, 'the wait')).toEqual([])
-  await within(closed, 'close')
+  await within(Promise.all(closes), 'close')
+  expect(order).toEqual(['first', 'second'])
   expect(least.lists[0]!.map(({ id }) => id)).toEqual(['late'])
 })
 

@@ -487,6 +487,24 @@ test('a signal and close reject what is open', async () => {
   await refused(submitter.submit('query', 'echo', 5), 'CORELANE_SUBMITTER_CLOSED')
 })
 
+test('a second close settles with the first', async () => {
+  const queue = openQueue(hash)
+  const order: string[] = []
+  const faulty = withFaults<LeasedQueue>(queue, {
+    announce: async () => async () => {
+      await new Promise(setImmediate)
+      order.push('announcements end')
+    },
+  })
+  const submitter = openSubmitter(faulty)
+  const open = failure(submitter.submit('query', 'echo', 1), 'the open one')
+  await until(() => submitter.stats().unaccepted === 0, 'the queue has it')
+  const closes = ['first', 'second'].map((which) => submitter.close().then(() => order.push(which)))
+  await within(Promise.all(closes), 'both')
+  expect(order).toEqual(['announcements end', 'first', 'second'])
+  await open
+})
+
 test('one signal of many submits has one listener, and ends each of them', async () => {
   const submitter = openSubmitter(openQueue(hash), { maxPending: 10 })
   const controller = new AbortController()

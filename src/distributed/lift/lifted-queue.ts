@@ -162,6 +162,7 @@ class LiftedQueue extends LeasedEngine implements LeasedQueue {
   readonly #held = new Map<string, CommandEnvelope>()
   #fences = 0
   #isClosed = false
+  #closing: Promise<void> | undefined
 
   constructor(queue: DistributedQueue, options: Complete<LiftOptions>) {
     const { numPartitions, workerId } = queue
@@ -273,8 +274,12 @@ class LiftedQueue extends LeasedEngine implements LeasedQueue {
   }
 
   /** Gives back what was taken from the queue and not given out. */
-  async close(): Promise<void> {
-    if (this.#isClosed) return
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
     this.#isClosed = true
     for (const envelope of await this.#polls.close()) await this.#queue.enqueue(envelope)
   }

@@ -112,6 +112,7 @@ export class Submitter<M = AnyHandlers> {
   #timer: NodeJS.Timeout | undefined
   #isSweeping = false
   #isClosed = false
+  #closing: Promise<void> | undefined
 
   /**
    * @param queue - Where commands go. The submitter does not close it.
@@ -280,10 +281,14 @@ export class Submitter<M = AnyHandlers> {
 
   /**
    * Rejects what is outstanding and asks for no more results. Accepted commands run all the same.
-   * The queue stays open.
+   * The queue stays open. Calling it again gives the same promise.
    */
-  async close(): Promise<void> {
-    if (this.#isClosed) return
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
     this.#isClosed = true
     this.#outbox.giveUp()
     for (const item of [...this.#waiting]) {
