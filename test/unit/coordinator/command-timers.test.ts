@@ -21,12 +21,17 @@ beforeEach(() => {
   placed = []
   failed = []
   acted = 0
-  timers = new CommandTimers({
-    refusal: () => undefined,
-    place: ({ sequence }) => placed.push(sequence),
-    acted: () => acted++,
-  })
+  timers = timersThat(() => {})
 })
+
+/** Timers that place commands, and do this afterwards. */
+function timersThat(act: () => void): CommandTimers {
+  const place = ({ sequence }: Command) => {
+    placed.push(sequence)
+    act()
+  }
+  return new CommandTimers({ refusal: () => undefined, place, acted: () => acted++ })
+}
 
 function laneOf(options: LaneOptions = {}): Lane {
   return laneTable({ a: options }).all[0]!
@@ -57,12 +62,8 @@ test('a delayed command is placed when its delay is over, not before', () => {
 })
 
 test('commands come due in the order of their moments, none before its own', () => {
-  for (const [sequence, ms] of [
-    [3, 300],
-    [1, 100],
-    [2, 200],
-  ] as const) {
-    timers.delay(command(laneOf(), undefined, sequence), ms)
+  for (const sequence of [3, 1, 2]) {
+    timers.delay(command(laneOf(), undefined, sequence), 100 * sequence)
   }
   moveTo(1099)
   expect(placed).toEqual([])
@@ -73,14 +74,6 @@ test('commands come due in the order of their moments, none before its own', () 
   expect(world.timer).toBeUndefined()
 })
 
-test('an earlier moment takes the timer over, a later one leaves it alone', () => {
-  timers.delay(command(laneOf()), 500)
-  timers.delay(command(laneOf()), 600)
-  expect([world.timersSet, world.timer?.atMs]).toEqual([1, 1500])
-  timers.delay(command(laneOf()), 200)
-  expect([world.timersSet, world.timer?.atMs]).toEqual([2, 1200])
-})
-
 test('ten thousand commands of one moment cost one timer and all come due at it', () => {
   for (let i = 0; i < 10_000; i++) timers.delay(command(laneOf()), 100)
   expect(world.timersSet).toBe(1)
@@ -89,13 +82,8 @@ test('ten thousand commands of one moment cost one timer and all come due at it'
 })
 
 test('commands that are due together let the event loop turn in between', () => {
-  const slow = new CommandTimers({
-    refusal: () => undefined,
-    place: ({ sequence }) => {
-      placed.push(sequence)
-      world.now += 2
-    },
-    acted: () => acted++,
+  const slow = timersThat(() => {
+    world.now += 2
   })
   for (let i = 0; i < 10; i++) slow.delay(command(laneOf(), undefined, i), 100)
   world.now = 1100
@@ -105,27 +93,12 @@ test('commands that are due together let the event loop turn in between', () => 
   expect(placed).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
 })
 
-test('a timer that fires early waits on, and nothing comes due before its moment', () => {
-  timers.delay(command(laneOf()), 100.9)
-  world.now = 1100
-  fire()
-  expect(placed).toEqual([])
-  expect(world.timer).toBeDefined()
-  moveTo(1102)
-  expect(placed).toEqual([7])
-})
-
 test('what is added while others come due is kept for its moment', () => {
   const lane = laneOf()
-  timers = new CommandTimers({
-    refusal: () => undefined,
-    place: ({ sequence }) => {
-      placed.push(sequence)
-      if (placed.length > 1) return
-      timers.delay(command(lane, undefined, 2), 0)
-      timers.delay(command(lane, undefined, 3), 300)
-    },
-    acted: () => {},
+  timers = timersThat(() => {
+    if (placed.length > 1) return
+    timers.delay(command(lane, undefined, 2), 0)
+    timers.delay(command(lane, undefined, 3), 300)
   })
   timers.delay(command(lane, undefined, 1), 100)
   moveTo(1101)

@@ -17,30 +17,6 @@ function detailed(
 
 const INFO = { id: '17', lane: 'lane2', type: 'burn', key: 'k', attempt: 1, partition: 4 }
 
-test('it shows the fields that a record needs', () => {
-  const pending = detailed(false, () => {})
-  const { rank, sequence, laneIndex, typeIndex, attempt, key, transferList, home } = pending
-  expect({ rank, sequence, laneIndex, typeIndex, attempt, key, transferList, home }).toEqual({
-    rank: 3,
-    sequence: 17,
-    laneIndex: 2,
-    typeIndex: 1,
-    attempt: 1,
-    key: 'k',
-    transferList: undefined,
-    home: 1,
-  })
-})
-
-test('most commands have neither a key nor anything to move', () => {
-  const pending = command()
-  expect([pending.extras, pending.key, pending.transferList]).toEqual([
-    undefined,
-    undefined,
-    undefined,
-  ])
-})
-
 test('completing settles with the bare result and counts for the lane', () => {
   const settled = vi.fn()
   const pending = detailed(false, settled)

@@ -27,6 +27,11 @@ test.each([
   ['300000', 3],
   ['max 100000\n', Number.POSITIVE_INFINITY],
   ['max', Number.POSITIVE_INFINITY],
+  // One that cannot be read counts as none.
+  ['', Number.POSITIVE_INFINITY],
+  ['garbage', Number.POSITIVE_INFINITY],
+  ['0 100000', Number.POSITIVE_INFINITY],
+  ['5 0x', Number.POSITIVE_INFINITY],
 ])('a version 2 quota of %j allows %d cores', (text, cores) => {
   const read = machine({ '/proc/self/cgroup': '0::/\n', [`${V2}/cpu.max`]: text })
   expect(quotaCores(read)).toBe(cores)
@@ -46,32 +51,46 @@ test.each([
   expect(quotaCores(read)).toBe(cores)
 })
 
-test('the quota of every ancestor binds, not only that of the group itself', () => {
-  const read = machine({
-    '/proc/self/cgroup': '0::/user.slice/app/job\n',
-    [`${V2}/user.slice/app/job/cpu.max`]: '800000 100000',
-    [`${V2}/user.slice/cpu.max`]: '300000 100000',
-    [`${V2}/cpu.max`]: 'max 100000',
-  })
-  expect(quotaCores(read)).toBe(3)
-})
+const GROUPS = '/proc/self/cgroup'
 
-test('inside a container, where the group has another path, the visible root binds', () => {
-  const read = machine({
-    '/proc/self/cgroup': '0::/docker/0123abc\n',
-    [`${V2}/cpu.max`]: '150000 100000',
-  })
-  expect(quotaCores(read)).toBe(1.5)
-})
-
-test('on a machine with both versions the smaller quota binds', () => {
-  const read = machine({
-    '/proc/self/cgroup': '4:cpu,cpuacct:/a\n1:name=systemd:/a\n0::/a\n',
-    [`${V1}/a/cpu.cfs_quota_us`]: '400000',
-    [`${V1}/a/cpu.cfs_period_us`]: '100000',
-    [`${V2}/a/cpu.max`]: '200000 100000',
-  })
-  expect(quotaCores(read)).toBe(2)
+test.each<[string, Record<string, string>, number]>([
+  [
+    'the quota of every ancestor binds, not only that of the group itself',
+    {
+      [GROUPS]: '0::/user.slice/app/job\n',
+      [`${V2}/user.slice/app/job/cpu.max`]: '800000 100000',
+      [`${V2}/user.slice/cpu.max`]: '300000 100000',
+      [`${V2}/cpu.max`]: 'max 100000',
+    },
+    3,
+  ],
+  [
+    'inside a container, where the group has another path, the visible root binds',
+    { [GROUPS]: '0::/docker/0123abc\n', [`${V2}/cpu.max`]: '150000 100000' },
+    1.5,
+  ],
+  [
+    'on a machine with both versions the smaller quota binds',
+    {
+      [GROUPS]: '4:cpu,cpuacct:/a\n1:name=systemd:/a\n0::/a\n',
+      [`${V1}/a/cpu.cfs_quota_us`]: '400000',
+      [`${V1}/a/cpu.cfs_period_us`]: '100000',
+      [`${V2}/a/cpu.max`]: '200000 100000',
+    },
+    2,
+  ],
+  [
+    'a group path with a colon in it is read whole',
+    { [GROUPS]: '0::/kubepods:pod1\n', [`${V2}/kubepods:pod1/cpu.max`]: '100000 100000' },
+    1,
+  ],
+  [
+    'lines that are not of the known form are passed over',
+    { [GROUPS]: 'nonsense\n\n0::/a\n', [`${V2}/a/cpu.max`]: '100000 100000' },
+    1,
+  ],
+])('%s', (_, files, cores) => {
+  expect(quotaCores(machine(files))).toBe(cores)
 })
 
 test('other controllers are not asked, nor those whose name only begins alike', () => {
@@ -82,22 +101,6 @@ test('other controllers are not asked, nor those whose name only begins alike', 
   }
   expect(quotaCores(read)).toBe(Number.POSITIVE_INFINITY)
   expect(asked).toEqual(['/proc/self/cgroup'])
-})
-
-test('a group path with a colon in it is read whole', () => {
-  const read = machine({
-    '/proc/self/cgroup': '0::/kubepods:pod1\n',
-    [`${V2}/kubepods:pod1/cpu.max`]: '100000 100000',
-  })
-  expect(quotaCores(read)).toBe(1)
-})
-
-test('lines that are not of the known form are passed over', () => {
-  const read = machine({
-    '/proc/self/cgroup': 'nonsense\n\n0::/a\n',
-    [`${V2}/a/cpu.max`]: '100000 100000',
-  })
-  expect(quotaCores(read)).toBe(1)
 })
 
 test('this process may use at least one core and at most those that there are', () => {
@@ -120,12 +123,5 @@ test('an environment variable that is no positive integer is passed over', () =>
   for (const wrong of ['', '0', '-2', '1.5', 'many', 'Infinity']) {
     vi.stubEnv(CORES_VARIABLE, wrong)
     expect(usableCores()).toBe(unset)
-  }
-})
-
-test('a version 2 quota that cannot be read counts as none', () => {
-  for (const text of ['', 'garbage', '0 100000', '5 0x']) {
-    const read = machine({ '/proc/self/cgroup': '0::/\n', [`${V2}/cpu.max`]: text })
-    expect(quotaCores(read)).toBe(Number.POSITIVE_INFINITY)
   }
 })

@@ -258,58 +258,45 @@ function exploreOrders(
   return orders
 }
 
-const both = [0, 1].flatMap((partition): Event[] => [
-  { name: 'death', partition },
-  { name: 'other work', partition },
-])
 const nothing: Event = { name: 'nothing', partition: -1 }
 const time: Event = { name: 'time', partition: -1 }
+const died = (partition: number): Event => ({ name: 'death', partition })
+const sent = (partition: number): Event => ({ name: 'other work', partition })
+const both = [0, 1].flatMap((partition) => [died(partition), sent(partition)])
+const rated = { ...slots(0), rate }
+const slotAndRate = { ...slots(1), rate }
 
-test('a slot that is freed while another partition sets its bit is never missed, in any order of the steps', () => {
-  expect(exploreOrders(slots(1), [2, 2], 13, [nothing])).toBe(2 ** 13)
-})
-
-test('a woken partition that dies or turns to other work passes its wake on, wherever that happens', () => {
-  expect(exploreOrders(slots(1), [2, 1], 9, both)).toBe(4 * 9 * 2 ** 9)
-})
-
-test('three partitions hand one slot on until all their commands have run, in any order', () => {
-  const events: Event[] = [
-    nothing,
-    { name: 'death', partition: 1 },
-    { name: 'other work', partition: 1 },
-  ]
-  exploreOrders(slots(1), [1, 1, 1], 7, events)
-  exploreOrders(slots(2), [1, 2, 1], 7, events)
-})
-
-test('some partition always waits for the next token, in any order, with deaths, other work and time', () => {
-  exploreOrders({ ...slots(0), rate }, [2, 2], 9, [nothing, time, ...both])
-})
-
-test('a lane with a slot and a rate is never left with both free while its partitions sleep', () => {
-  exploreOrders({ ...slots(1), rate }, [2, 2], 9, [nothing, time, ...both])
-})
-
-test('three partitions with a slot and a rate run all their commands, in any order', () => {
-  const events: Event[] = [nothing, time, { name: 'death', partition: 0 }]
-  exploreOrders({ ...slots(1), rate }, [1, 1, 1], 6, events)
+test.each<[string, LaneCells, number[], number, Event[]]>([
+  [
+    'a slot that is freed while another sets its bit is not missed',
+    slots(1),
+    [2, 2],
+    13,
+    [nothing],
+  ],
+  ['one that is woken and dies or turns to other work passes it on', slots(1), [2, 1], 9, both],
+  ['three hand one slot on', slots(1), [1, 1, 1], 7, [nothing, died(1), sent(1)]],
+  ['three hand two slots on', slots(2), [1, 2, 1], 7, [nothing, died(1), sent(1)]],
+  ['some partition waits for the next token', rated, [2, 2], 9, [nothing, time, ...both]],
+  ['a slot and a rate are never both free', slotAndRate, [2, 2], 9, [nothing, time, ...both]],
+  ['three with a slot and a rate run all', slotAndRate, [1, 1, 1], 6, [nothing, time, died(0)]],
+])('in any order of the steps, %s', (_, cells, commands, depth, events) => {
+  const places = events.reduce((sum, { name }) => sum + (name === 'nothing' ? 1 : depth), 0)
+  expect(exploreOrders(cells, commands, depth, events)).toBe(places * commands.length ** depth)
 })
 
 test.each([
   ['a slot', slots(1)],
   ['two slots', slots(2)],
-  ['a rate', { ...slots(0), rate }],
-  ['a slot and a rate', { ...slots(1), rate }],
-])(
-  'with %s a busy partition that never looks again keeps nothing from the others, in any order',
-  (_, cells) => {
-    const events: Event[] = [nothing, time, { name: 'other work', partition: 2 }]
-    for (const busy of [[0], [1], [0, 1]]) exploreOrders(cells, [1, 1, 1], 6, events, busy)
-    exploreOrders(cells, [2, 1, 1], 7, [nothing], [1])
-    exploreOrders(cells, [1, 2, 1, 1], 5, [nothing], [1, 2])
-  },
-)
+  ['a rate', rated],
+  ['a slot and a rate', slotAndRate],
+])('with %s a busy partition that never looks again keeps nothing from the others', (_, cells) => {
+  for (const busy of [[0], [1], [0, 1]]) {
+    exploreOrders(cells, [1, 1, 1], 6, [nothing, time, sent(2)], busy)
+  }
+  exploreOrders(cells, [2, 1, 1], 7, [nothing], [1])
+  exploreOrders(cells, [1, 2, 1, 1], 5, [nothing], [1, 2])
+})
 
 test('partitions with limits of their own each wait for their own next token', () => {
   const own = { ...slots(0), rate: { ...rate, isPerPartition: true } }

@@ -37,27 +37,6 @@ test('what is claimed and committed shows only once it is published', () => {
   expect(ring.reader.isEmpty).toBe(true)
 })
 
-test('a claim that is aborted leaves no trace, and its room is claimed again', () => {
-  const ring = new SmallRing(BYTES)
-  ring.write(1, 8)
-  const first = ring.writer.tryClaim(40)
-  ring.writer.abort()
-  ring.writer.publish()
-  expect(kinds(ring.read())).toEqual([1])
-  expect(ring.writer.tryClaim(16)).toBe(first)
-})
-
-test('an aborted claim that would have wrapped leaves no padding either', () => {
-  const ring = new SmallRing(BYTES, BYTES - 16)
-  ring.writer.tryClaim(BODY_MAX)
-  ring.writer.abort()
-  expect(ring.writer.freeBytes()).toBe(BYTES)
-  ring.write(3, 8)
-  ring.writer.publish()
-  const [record] = ring.read()
-  expect(record).toMatchObject({ kind: 3, offset: ring.place.offset + BYTES - 16 + 8 })
-})
-
 test('a full ring refuses the claim and leaves everything where it was', () => {
   const ring = new SmallRing(64)
   for (let kind = 0; kind < 4; kind++) expect(ring.write(kind, 8)).toBe(true)
@@ -82,15 +61,6 @@ test('a full ring has no free byte, an empty one has all', () => {
   expect(ring.writer.freeBytes()).toBe(16)
   ring.read()
   expect(ring.writer.freeBytes()).toBe(64)
-})
-
-test('room that the reader gives back is found by the next claim', () => {
-  const ring = new SmallRing(64)
-  while (ring.write(1, 8));
-  ring.writer.publish()
-  expect(ring.writer.tryClaim(8)).toBe(NO_ROOM)
-  ring.read(1)
-  expect(ring.writer.tryClaim(8)).toBe(ring.place.offset + RECORD_HEADER_BYTES)
 })
 
 test('the longest body fits an empty ring at every index', () => {
@@ -121,34 +91,6 @@ test('a record of any length at any index never straddles the end of the ring', 
   }
 })
 
-test('padding is given back with the record after it', () => {
-  const ring = new SmallRing(64, 48)
-  ring.write(1, 24)
-  expect(ring.writer.freeBytes()).toBe(64 - 16 - 32)
-  ring.writer.publish()
-  expect(kinds(ring.read())).toEqual([1])
-  expect(ring.head).toBe(96)
-  expect(ring.writer.freeBytes()).toBe(64)
-})
-
-test('padding does not count towards the limit of a read', () => {
-  const ring = new SmallRing(64, 40)
-  ring.write(1, 8)
-  ring.write(2, 16)
-  ring.writer.publish()
-  expect(kinds(ring.read(2))).toEqual([1, 2])
-})
-
-test('a claim that needs padding is refused until both parts are free', () => {
-  const ring = new SmallRing(64, 32)
-  ring.write(1, 8)
-  ring.writer.publish()
-  // At index 48: 16 bytes of padding and 32 of record, 48 are free.
-  expect(ring.write(2, 24)).toBe(true)
-  ring.writer.publish()
-  expect(ring.writer.tryClaim(0)).toBe(NO_ROOM)
-})
-
 test('a read sees what was published before it, not what comes while it runs', () => {
   const ring = new SmallRing(BYTES)
   ring.write(1, 8)
@@ -175,18 +117,6 @@ test('bytes are given back only after the sink has seen them', () => {
   }
   expect(ring.reader.read({ onRecord }, 10)).toBe(4)
   expect(ring.writer.tryClaim(8)).not.toBe(NO_ROOM)
-})
-
-test('a record whose sink throws counts as read, and the next read goes on after it', () => {
-  const ring = new SmallRing(BYTES)
-  for (let kind = 0; kind < 4; kind++) ring.write(kind, 8)
-  ring.writer.publish()
-  const onRecord = (kind: number) => {
-    if (kind === 1) throw new Error('no')
-  }
-  expect(() => ring.reader.read({ onRecord }, 10)).toThrow('no')
-  expect(ring.head).toBe(32)
-  expect(kinds(ring.read())).toEqual([2, 3])
 })
 
 test('ends that are made later go on where the words say', () => {

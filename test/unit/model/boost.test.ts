@@ -73,9 +73,3 @@ test.each([
     /lanes\.l\.priorityBoost\.steps/,
   )
 })
-
-test('an unknown member of a boost is refused', () => {
-  expect(() => planLane('l', { priorityBoost: { deadline: 5 } as never })).toThrow(
-    /lanes\.l\.priorityBoost\.deadline is not an option/,
-  )
-})

@@ -20,40 +20,20 @@ test('a command has priority 128, no delay, and nothing else unless it is told',
   })
 })
 
-test('a deadline is at least a millisecond, a delay may be none, and both are what a timer can wait', () => {
-  const max = 2 ** 31 - 1
-  for (const deadlineMs of [1, 1.5, max]) checkOptions('command', { deadlineMs }, COMMAND_RULES)
-  for (const delayMs of [0, 0.5, max]) checkOptions('command', { delayMs }, COMMAND_RULES)
-  for (const wrong of [-1, max + 1, Number.NaN, Number.POSITIVE_INFINITY, '5', null]) {
-    for (const option of ['deadlineMs', 'delayMs']) {
-      expect(() => checkOptions('command', { [option]: wrong }, COMMAND_RULES)).toThrow(option)
-    }
-  }
-  expect(() => checkOptions('command', { deadlineMs: 0 }, COMMAND_RULES)).toThrow('deadlineMs is 0')
-})
+const MS_MAX = 2 ** 31 - 1
+const NO_MS = [-1, MS_MAX + 1, Number.NaN, Number.POSITIVE_INFINITY, '5', null]
+const LONGEST = 'k'.repeat(KEY_LENGTH_MAX)
 
-test('a key is a text of 1 to 1024 UTF-16 units', () => {
-  for (const key of ['k', ' ', '😀', '\ud800', 'k'.repeat(KEY_LENGTH_MAX)]) {
-    expect(checkOptions('command', { key }, COMMAND_RULES)).toMatchObject({ key })
-  }
-  for (const key of ['', 'k'.repeat(KEY_LENGTH_MAX + 1), 7, null, Symbol('k'), ['k']]) {
-    expect(() => checkOptions('command', { key }, COMMAND_RULES)).toThrow('command.key is')
-  }
-})
-
-test('a priority is an integer from 0 to 255', () => {
-  for (const priority of [0, 255]) checkOptions('command', { priority }, COMMAND_RULES)
-  for (const priority of [-1, 256, 0.5, Number.NaN, '0', null]) {
-    expect(() => checkOptions('command', { priority }, COMMAND_RULES)).toThrow(
-      'command.priority is',
-    )
-  }
-})
-
-test('a transfer list is an array', () => {
-  for (const transferList of [new Set(), {}, new ArrayBuffer(1), null]) {
-    expect(() => checkOptions('command', { transferList }, COMMAND_RULES)).toThrow('transferList')
-  }
+test.each([
+  ['deadlineMs', [1, 1.5, MS_MAX], [0, ...NO_MS]],
+  ['delayMs', [0, 0.5, MS_MAX], NO_MS],
+  ['key', ['k', ' ', '😀', '\ud800', LONGEST], ['', `${LONGEST}k`, 7, null, Symbol('k'), ['k']]],
+  ['priority', [0, 255], [-1, 256, 0.5, Number.NaN, '0', null]],
+  ['transferList', [[]], [new Set(), {}, new ArrayBuffer(1), null]],
+])('%s takes what it allows and refuses the rest', (option, allowed, refused) => {
+  const check = (value: unknown) => checkOptions('command', { [option]: value }, COMMAND_RULES)
+  for (const value of allowed) expect(check(value)).toHaveProperty(option, value)
+  for (const value of refused) expect(() => check(value)).toThrow(`command.${option} is `)
 })
 
 test('the symbol of the details of a failure is the same in every copy of the package', () => {

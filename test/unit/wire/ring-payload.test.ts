@@ -8,7 +8,6 @@ import {
   SPILL,
 } from '../../../src/wire/ring-payload.ts'
 import { fromSideValue, sideRefused, toParcel } from '../../../src/wire/side-payload.ts'
-import { findDifference } from '../../support/difference.ts'
 import { range } from '../../support/range.ts'
 import { ringMemory } from './support/ring-memory.ts'
 
@@ -73,6 +72,9 @@ test('a body of exactly the inline limit stays in the ring, and one byte more sp
     expect(encoder.prepare(make(1_001))).toBe(SPILL)
     expect(encoder.kind).toBe(PayloadKind.SIDE)
   }
+  for (const value of [new Array(125).fill(0.5), range(990).map((i) => `${i % 10}`)]) {
+    expect(encoder.prepare(value)).toBe(SPILL)
+  }
 })
 
 test('a long string arrives whole, by the ring and beside it', () => {
@@ -131,19 +133,6 @@ test('a value that is too long is read no further', () => {
   expect(reads).toBe(0)
 })
 
-test('many shapes do not grow what either end remembers', () => {
-  const encoder = new PayloadEncoder('payload', 10_000)
-  const decoder = new PayloadDecoder()
-  for (let i = 0; i < 20_000; i++) {
-    const value = { [`only${i}`]: i, nested: { [`other${i % 70}`]: [{ x: 1 }] } }
-    const length = encoder.prepare(value)
-    const { kind, resets } = encoder
-    encoder.write(ring, 0)
-    const arrived = decoder.decode(kind, resets, ring, 0, length)
-    if (i % 97 === 0) expect(findDifference(value, arrived)).toBeUndefined()
-  }
-})
-
 test('writing after another encoder used the arena is refused instead of sending its bytes', () => {
   const one = new PayloadEncoder('payload', 1_000)
   one.prepare({ a: 1 })
@@ -194,10 +183,10 @@ test('a polluted Object.prototype neither crosses nor stands in the way', () => 
   prototype.polluted = () => 1
   try {
     const encoder = new PayloadEncoder('payload', 1_000)
-    const length = encoder.prepare({ a: 1 })
+    const length = encoder.prepare({ a: { b: 1 } })
     encoder.write(ring, 0)
     const arrived = new PayloadDecoder().decode(encoder.kind, false, ring, 0, length)
-    expect(Object.keys(arrived as object)).toEqual(['a'])
+    expect(Object.entries(arrived as object)).toEqual([['a', { b: 1 }]])
   } finally {
     delete prototype.polluted
   }

@@ -55,18 +55,6 @@ const numbers = [
   Number.POSITIVE_INFINITY,
   Number.NEGATIVE_INFINITY,
 ]
-const texts = ['', 'a', 'é', 'ÿ', 'Ā', '日本', '\udc00', '\0', 'x'.repeat(63), 'x'.repeat(64)]
-
-test('values of every kind arrive exactly, side by side', () => {
-  const { send } = stream()
-  for (const one of [...numbers, ...texts, null, undefined, true, false, [], {}, [[]], [{}]]) {
-    const value = { before: 'b', one, list: [one, 'c', one], after: 7.5 }
-    if (typeof one === 'object' && one !== null) value.list = ['c']
-    const arrived = send(value) as typeof value
-    expect(arrived).toStrictEqual(value)
-    expect(Object.is(arrived.one, one) || typeof one === 'object').toBe(true)
-  }
-})
 
 test('text arrives whole at every length, and past what one record shares', () => {
   const { send } = stream()
@@ -315,27 +303,6 @@ test('a getter behind very many shapes may encode another', () => {
   const arrived = decodeAlone(encodeAlone(outer, undefined))
   expect(findDifference({ list, now: 1 }, arrived)).toBeUndefined()
   expect(inner).toEqual({ deep: [1] })
-})
-
-test('a polluted prototype adds nothing to what is sent', () => {
-  const { send } = stream()
-  const prototype = Object.prototype as Record<string, unknown>
-  prototype.polluted = 1
-  try {
-    expect(Object.keys(send({ a: { b: 1 } }) as object)).toEqual(['a'])
-  } finally {
-    delete prototype.polluted
-  }
-  expect(send({ a: { b: 1 } })).toStrictEqual({ a: { b: 1 } })
-})
-
-test('a record of exactly the limit is taken, and one byte more is not', () => {
-  const { encoder } = stream(1_000)
-  const sized = (bytes: number) => ['x'.repeat(bytes - 14)]
-  expect(encoder.encode(sized(1_000))).toBe(1_000)
-  expect(encoder.encode(sized(1_001))).toBe(-1)
-  expect(encoder.encode(new Array(125).fill(0.5))).toBe(-1)
-  expect(encoder.encode(new Array(990).fill('').map((_, i) => `${i % 10}`))).toBe(-1)
 })
 
 test('records that grow the arena arrive, and the arena does not stay so large', () => {

@@ -11,7 +11,7 @@ import { PriorityBoostConfig } from '../../../../src/model/boost.ts'
 import { type LaneOptions, laneNeeds, rankOf } from '../../../../src/model/lane.ts'
 import { SeatState } from '../../../../src/schedule/group-ring.ts'
 import { range } from '../../../support/range.ts'
-import { command, LANES, laneTable, Rig, services } from '../support/rig.ts'
+import { command, LANES, laneTable, Rig } from '../support/rig.ts'
 
 /** A dispatcher over partitions; shared means that commands may go to any of them. */
 function dispatcherOver(count: number, isShared: boolean, lanes = LANES, concurrency = 1) {
@@ -321,18 +321,6 @@ test('a lane that cannot start keeps nothing back from another', () => {
   expect(rigs[0]!.bound.load.count).toBe(bound + 1)
 })
 
-test('a command that was settled while it waited is dropped, not bound', () => {
-  const { rigs, backlog, dispatcher } = dispatcherOver(1, true)
-  const late = command({ deadlineMs: 1 })
-  late.complete('settled', -1, 0, 0)
-  backlog.offer(late, 0)
-  backlog.offer(command({ sequence: 1e6 }), 0)
-  dispatcher.refill()
-  dispatcher.flush()
-  expect(backlog.size).toBe(0)
-  expect(rigs[0]!.runAll()).toEqual([1e6])
-})
-
 test('what is bound behind a command that does not end goes to a partition that moves', () => {
   const { rigs, backlog, dispatcher, rebalancer } = dispatcherOver(2, true)
   bind(rigs[0]!.bound, command({ rank: 3, ...LONG }))
@@ -378,38 +366,6 @@ test('runs of a thread that is being terminated count for a maximum that cannot 
   dispatcher.reattach(0, runs)
   dispatcher.refill()
   expect([bound(), backlog.size]).toEqual([2, 0])
-})
-
-test.each<[string, LaneOptions, number, number]>([
-  ['without limits', {}, 30_000, 0],
-  ['with a maximum', { groupConcurrency: 2 }, 20_000, 16_384],
-])('groups that were seen once leave nothing behind: %s', (_, options, count, keptMax) => {
-  const { lanes, rigs, backlog, dispatcher } = dispatcherOfLanes(1, { api: options })
-  const [lane] = lanes
-  const [rig] = rigs
-  const traits = { lane: lane!, rank: rankOf(lane!.plan.priority, 128), estimateUs: 10 }
-  const manager = services()
-  let settled = 0
-  const note = () => {
-    settled++
-  }
-  let most = 0
-  for (let sequence = 0; sequence < count; ) {
-    // More than a window holds: some go by, the others wait for their turns.
-    for (let n = 0; n < 2000; n++, sequence++) {
-      const group = `tenant ${sequence}`
-      dispatcher.place(command({ ...traits, sequence, group }, note, manager))
-    }
-    while (settled < sequence) {
-      dispatcher.flush()
-      rig!.runAll()
-      while (rig!.bound.drain() > 0);
-      dispatcher.refill()
-    }
-    most = Math.max(most, backlog.turns.groupCount)
-  }
-  expect(most).toBeLessThanOrEqual(keptMax)
-  expect([backlog.size, backlog.turns.hasWaiting, rig!.bound.load.count]).toEqual([0, false, 0])
 })
 
 test('what comes while nothing waits is bound as it is, and then groups take turns', () => {

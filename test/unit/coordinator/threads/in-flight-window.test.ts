@@ -1,5 +1,6 @@
 import { expect, test, vi } from 'vitest'
 import type { Command } from '../../../../src/coordinator/command.ts'
+import type { Lane } from '../../../../src/coordinator/lane-table.ts'
 import type { InFlightWindow } from '../../../../src/coordinator/threads/in-flight-window.ts'
 import { SLOT_COUNT } from '../../../../src/memory/layout.ts'
 import { range } from '../../../support/range.ts'
@@ -16,8 +17,11 @@ function accepts(window: InFlightWindow, pending: Command): boolean {
   return window.limits.accepts(pending, pending.rank)
 }
 
-/** The place before every command of a rank. */
-const after = (rank: number) => ({ rank, sequence: -1 })
+/** A partition of lanes. */
+const rigOf = (lanes: readonly Lane[]) => {
+  const plans = lanes.map(({ plan }) => plan)
+  return new Rig(0, 65_536, plans)
+}
 
 test('a bound command shows to the partition once it is flushed, and its result settles it', () => {
   const rig = new Rig()
@@ -98,11 +102,7 @@ test('the partition runs what is bound by rank, then age', () => {
 
 test('what is bound of one lane is found among others, though slots have had other lanes', () => {
   const { all } = laneTable({ a: {}, b: {}, c: {} })
-  const rig = new Rig(
-    0,
-    65_536,
-    all.map(({ plan }) => plan),
-  )
+  const rig = rigOf(all)
   const { bound } = rig
   for (const index of [0, 1, 0, 1, 2]) bound.bind(command({ lane: all[index]! }), 0)
   bound.flush()
@@ -260,28 +260,6 @@ test('what has not started can be recalled, the last to run first, up to an amou
   expect(rig.runAll()).toEqual([1, 2])
 })
 
-test('what runs or was moved is not recalled', () => {
-  const rig = new Rig()
-  bind(rig.bound, command({ sequence: 1 }))
-  const moved = new ArrayBuffer(8)
-  bind(rig.bound, command({ sequence: 2, payload: moved, transferList: [moved] }))
-  bind(rig.bound, command({ sequence: 3 }))
-  rig.bound.flush()
-  rig.start()
-  expect(rig.bound.recall().map(({ sequence }) => sequence)).toEqual([3])
-  expect(rig.bound.load.count).toBe(2)
-})
-
-test('recalling can be kept to some ranks', () => {
-  const rig = new Rig()
-  for (const rank of [1, 2, 3, 4]) bind(rig.bound, command({ sequence: rank, rank }))
-  const ranks = rig.bound.recall({ after: after(2), rankMax: 3 }).map(({ rank }) => rank)
-  expect(ranks).toEqual([3, 2])
-  expect([3, 4].map((rank) => rig.bound.load.hasAfter(rank, 9))).toEqual([true, false])
-  rig.bound.recall({ after: after(4) })
-  expect([0, 1].map((rank) => rig.bound.load.hasAfter(rank, 9))).toEqual([true, false])
-})
-
 test('a recalled command keeps its slot until the partition has dropped it', () => {
   const rig = new Rig()
   const free = rig.bound.end.slots.freeCount
@@ -378,11 +356,7 @@ test('a boosted command is bound by its present rank', () => {
 
 test('commands of limited lanes do not count as open work, since they may wait at the gate', () => {
   const { all } = laneTable({ limited: { rateLimit: { limit: 1 } }, open: {} })
-  const rig = new Rig(
-    0,
-    65_536,
-    all.map(({ plan }) => plan),
-  )
+  const rig = rigOf(all)
   for (let i = 0; i < 3; i++) bind(rig.bound, command({ lane: all[0]!, estimateUs: 9000 }))
   expect([rig.bound.load.count, rig.bound.load.openCount, rig.bound.load.openWorkUs]).toEqual([
     3, 0, 0,
@@ -394,18 +368,6 @@ test('commands of limited lanes do not count as open work, since they may wait a
   expect([rig.bound.load.openCount, rig.bound.load.openWorkUs, rig.bound.load.inLane(1)]).toEqual([
     1, 9000, 1,
   ])
-})
-
-test('what a lane is promised makes way for nobody', () => {
-  const { all } = laneTable({ promised: { minConcurrency: 1 } })
-  const rig = new Rig(
-    0,
-    65_536,
-    all.map(({ plan }) => plan),
-  )
-  for (const sequence of [1, 2]) bind(rig.bound, command({ sequence, lane: all[0]!, rank: 9 }))
-  const recalled = rig.bound.recall({ after: after(1), promised: [1] })
-  expect(recalled.map(({ sequence }) => sequence)).toEqual([2])
 })
 
 test('a single command can be taken back by its slot until it starts', () => {
@@ -431,17 +393,6 @@ test('it knows whether a handler runs', () => {
   rig.finish(id, 0)
   rig.bound.drain()
   expect(rig.bound.isRunning).toBe(false)
-})
-
-test('what was moved and has a home is not run before what is ahead of it', () => {
-  const rig = new Rig()
-  const moved = new ArrayBuffer(8)
-  bind(rig.bound, command({ sequence: 1, home: 0 }))
-  bind(rig.bound, command({ sequence: 2, home: 0, payload: moved, transferList: [moved] }))
-  bind(rig.bound, command({ sequence: 3, home: 0 }))
-  rig.bound.flush()
-  expect(rig.bound.recall().map(({ sequence }) => sequence)).toEqual([3])
-  expect(rig.runAll()).toEqual([1, 2])
 })
 
 test('after many revocations the partition is asked to drop what was revoked', () => {
