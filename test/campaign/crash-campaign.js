@@ -6,16 +6,16 @@
 //   npm run test:fault -- crash --deaths 100 --commands 5000 --seconds 60
 //   npm run test:fault -- crash --seed 7 --round 12      that round alone, as it was
 //
-// 0 stands for the default. `--seconds` starts no further round after that time. What is run:
-// rounds of about 28 deaths and 2,800 commands, each with a manager of its own, in every
-// combination of strategy (hash with keys, balanced, roundRobin), concurrency (1, 8) and recovery
-// (none, retry, retryLost, both), with three seeds; then more rounds until as many threads have
-// died as asked. It takes 8 minutes on two free cores, 20 on busy ones.
+// `--seconds` starts no further round after that time. What is run: rounds of about 28 deaths and
+// 2,800 commands, each with a manager of its own, in every combination of strategy (hash with keys,
+// balanced, roundRobin), concurrency (1, 8) and recovery (none, retry, retryLost, both), with three
+// seeds; then more rounds until as many threads have died as asked. It takes 8 minutes on two free
+// cores, 20 on busy ones.
 // Exits with 1 if a law was broken, and prints the seed, the round and the commands.
 
 import { pbkdf2Sync } from 'node:crypto'
 import { availableParallelism } from 'node:os'
-import { parseArgs, styleText } from 'node:util'
+import { styleText } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { brotliCompressSync } from 'node:zlib'
@@ -25,10 +25,10 @@ import { planRound, SETTINGS } from './crash-plan.js'
 import { CrashRound } from './crash-round.js'
 import { printTable } from './crash-table.js'
 import { Generator } from './generator.js'
+import { readOptions } from './options.js'
 import { ThreadCount, Watchdog } from './threads.js'
 
-const DEATHS = 2_000
-const COMMANDS = 200_000
+const DEFAULTS = { deaths: 2_000, commands: 200_000, seconds: Number.POSITIVE_INFINITY }
 const SEEDS = 3
 /** Native code runs about so long into its time-out. */
 const NATIVE_MS = 300
@@ -46,26 +46,6 @@ const SHOWN_MAX = 20
 
 setFlagsFromString('--expose-gc')
 const collect = runInNewContext('gc')
-
-/** The numbers of the command line, with the defaults filled in. */
-function readOptions() {
-  const number = { type: 'string', default: '0' }
-  const options = { seed: number, deaths: number, commands: number, seconds: number }
-  const round = { type: 'string', default: '-1' }
-  const { values } = parseArgs({ options: { ...options, round } })
-  const given = Object.fromEntries(Object.entries(values).map(([name, text]) => [name, +text]))
-  for (const [name, value] of Object.entries(given)) {
-    if (Number.isInteger(value) && value >= (name === 'round' ? -1 : 0)) continue
-    throw new Error(`--${name} is ${values[name]}; allowed: an integer from 0`)
-  }
-  return {
-    seed: given.seed || (Date.now() % 1_000_000) + 1,
-    deaths: given.deaths || DEATHS,
-    commands: given.commands || COMMANDS,
-    seconds: given.seconds || Number.POSITIVE_INFINITY,
-    only: given.round,
-  }
-}
 
 /** How much work native code must be given here to take its time. */
 function measureNative() {
@@ -132,7 +112,7 @@ class Campaign {
     for (let number = 0; number < rounds && !this.isLate; number++) {
       await this.#round(number, perRound, Math.ceil(deaths / rounds), deal)
     }
-    const isWhole = this.#options.only < 0
+    const isWhole = this.#options.round === undefined
     const isShort = () => this.deaths < deaths && !this.isLate && isWhole
     for (let more = 0; isShort() && more < MORE_ROUNDS_MAX; more++) {
       await this.#round(rounds + more, perRound, Math.ceil(deaths / rounds), deal)
@@ -149,7 +129,7 @@ class Campaign {
     const seed = Math.imul(this.#options.seed + Math.floor(number / SETTINGS.length), 0x9e3779b1)
     const plan = planRound(seed ^ number, setting, commands, deaths, deal)
     // The plans before it deal the kinds, so they are made all the same.
-    if (this.#options.only >= 0 && this.#options.only !== number) return
+    if ((this.#options.round ?? number) !== number) return
     this.#watchdog.round = number
     const made = this.#threads.made
     const round = new CrashRound(plan)
@@ -221,7 +201,7 @@ class Campaign {
   }
 }
 
-const options = readOptions()
+const options = readOptions(DEFAULTS)
 const watchdog = new Watchdog(HANG_MS)
 const { seed, deaths, commands } = options
 console.log(

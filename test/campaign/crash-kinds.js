@@ -8,25 +8,16 @@ export const EXIT_BASE = 20
 export const TIMEOUT_MS = 40
 export const GRACE_MS = 15
 
+const kind = (name, type, more) => {
+  const none = { settles: false, isTimed: false, isKilled: false, codes: [] }
+  return { name, type, ...none, ...more }
+}
+
 /** A handler of `die`, by its name; `settles` if the command itself ends well. */
-const die = (name, settles) => ({
-  name,
-  type: 'die',
-  settles,
-  isTimed: false,
-  isKilled: false,
-  codes: [],
-})
+const die = (name, settles) => kind(name, 'die', { settles })
 
 /** A handler that runs into its time-out. */
-const timed = (name, type) => ({
-  name,
-  type,
-  settles: false,
-  isTimed: true,
-  isKilled: false,
-  codes: ['CORELANE_TIMEOUT'],
-})
+const timed = (name, type) => kind(name, type, { isTimed: true, codes: ['CORELANE_TIMEOUT'] })
 
 /** All of them. */
 export const KINDS = [
@@ -47,15 +38,8 @@ export const KINDS = [
   timed('time-out: brotliCompressSync', 'brotli'),
   timed('time-out: pbkdf2Sync', 'pbkdf2'),
   timed('time-out: execSync', 'exec'),
-  {
-    name: 'killed by its signal',
-    type: 'victim',
-    settles: false,
-    isTimed: false,
-    isKilled: true,
-    codes: ['CORELANE_ABORTED'],
-  },
-].map((kind, index) => ({ ...kind, index }))
+  kind('killed by its signal', 'victim', { isKilled: true, codes: ['CORELANE_ABORTED'] }),
+].map((one, index) => ({ ...one, index }))
 
 /**
  * The kind of a thread's death; -1 if it is none of ours.
@@ -78,5 +62,5 @@ export function kindOfDeath(lost) {
 }
 
 function named(name) {
-  return KINDS.findIndex((kind) => kind.name === name)
+  return KINDS.findIndex((one) => one.name === name)
 }

@@ -13,6 +13,14 @@ const STUCK_MS = 45_000
 /** Native code ends by itself; this is much more than it takes. */
 const CONDEMNED_MS = 30_000
 const ABORT_LOOK_MS = 3
+/** What a record counts, by the last part of an event's name. */
+const COUNTERS = {
+  completed: 'completedEvents',
+  failed: 'failedEvents',
+  started: 'startedEvents',
+  timeout: 'timeouts',
+  dead_lettered: 'deadLettered',
+}
 
 /** What is known of one command. */
 function blankRecord() {
@@ -217,26 +225,8 @@ export class CrashRound {
     const record = this.records[Number(id) - this.#firstId]
     record.id = id
     record.attempt = attempt
-    switch (event.slice('queue.command.'.length)) {
-      case 'completed':
-        record.completedEvents++
-        break
-      case 'failed':
-        record.failedEvents++
-        break
-      case 'started':
-        record.startedEvents++
-        break
-      case 'retry':
-        record.retries.push(error)
-        break
-      case 'timeout':
-        record.timeouts++
-        break
-      case 'dead_lettered':
-        record.deadLettered++
-        break
-      default:
-    }
+    const name = event.slice('queue.command.'.length)
+    if (name === 'retry') record.retries.push(error)
+    else if (name in COUNTERS) record[COUNTERS[name]]++
   }
 }

@@ -20,7 +20,8 @@
 import { Generator } from './generator.js'
 import { PoolRound } from './mix-pool.js'
 import { MixRound } from './mix-round.js'
-import { playRounds, readOptions } from './mix-rounds.js'
+import { playRounds } from './mix-rounds.js'
+import { readOptions } from './options.js'
 import { comesTrue, ThreadCount } from './threads.js'
 
 const ROUNDS = 200
@@ -28,7 +29,7 @@ const ROUNDS = 200
 const END_MS = 60_000
 
 const threads = new ThreadCount()
-const say = await playRounds(readOptions(ROUNDS), {
+const say = await playRounds(readOptions({ rounds: ROUNDS }), {
   name: 'mix',
   unit: 'calls',
   endMs: END_MS,

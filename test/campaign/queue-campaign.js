@@ -16,11 +16,13 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs, styleText } from 'node:util'
+import { styleText } from 'node:util'
 import { findRedis, RedisProcess } from '../support/redis-process.js'
+import { Generator } from './generator.js'
+import { readOptions } from './options.js'
 import { judge } from './queue-judge.js'
 import { openAdmin } from './queue-parts.js'
-import { FAULTS, generatorOf, planFaults, SETTINGS } from './queue-plan.js'
+import { FAULTS, planFaults, SETTINGS } from './queue-plan.js'
 import { measureRate } from './queue-rate.js'
 import { QueueRound } from './queue-round.js'
 import { Watchdog } from './threads.js'
@@ -41,30 +43,6 @@ const QUICK_FAULTS = {
   poison: 1,
   undecodable: 1,
   'no handler': 1,
-}
-
-function readOptions() {
-  const number = { type: 'string' }
-  const { values } = parseArgs({
-    options: {
-      seed: number,
-      rounds: number,
-      round: number,
-      quick: { type: 'boolean' },
-      faults: number,
-    },
-  })
-  for (const name of ['seed', 'rounds', 'round']) {
-    if (values[name] === undefined || /^\d+$/.test(values[name])) continue
-    throw new Error(`--${name} is ${values[name]}; allowed: an integer from 0`)
-  }
-  return {
-    seed: Number(values.seed ?? (Date.now() % 1_000_000) + 1),
-    rounds: values.quick ? 1 : Number(values.rounds ?? ROUNDS),
-    only: values.round === undefined ? undefined : Number(values.round),
-    isQuick: values.quick === true,
-    faults: values.faults,
-  }
 }
 
 /** A whole campaign. */
@@ -91,8 +69,8 @@ class Campaign {
 
   /** @param {number} number */
   async round(number) {
-    const { seed, isQuick, faults } = this.#options
-    const random = generatorOf(Math.imul(seed, 0x9e3779b1) ^ number)
+    const { seed, quick, faults } = this.#options
+    const random = new Generator(Math.imul(seed, 0x9e3779b1) ^ number)
     const setting = SETTINGS[number % SETTINGS.length]
     const plan = {
       random,
@@ -100,7 +78,7 @@ class Campaign {
       leaseMs: LEASE_MS,
       faults:
         faults?.split(',') ??
-        (isQuick
+        (quick
           ? planFaults(random, QUICK_FAULTS, 0, 1)
           : planFaults(random, FAULTS, number % ROUNDS, ROUNDS)),
     }
@@ -146,20 +124,21 @@ class Campaign {
   }
 
   print() {
-    for (const [kind, count] of Object.entries(this.faults)) {
-      console.log(`${kind.padEnd(14)}${String(count).padStart(6)}`)
-    }
-    for (const [name, sum] of Object.entries(this.sums)) {
-      console.log(`${name.padEnd(14)}${String(sum).padStart(6)}`)
+    for (const [name, count] of Object.entries({ ...this.faults, ...this.sums })) {
+      console.log(`${name.padEnd(14)}${String(count).padStart(6)}`)
     }
   }
 }
 
-const options = readOptions()
+const options = readOptions(
+  { rounds: ROUNDS },
+  { quick: { type: 'boolean', default: false }, faults: { type: 'string' } },
+)
+const rounds = options.quick ? 1 : options.rounds
 const { missing, version } = findRedis()
 if (missing !== undefined) throw new Error(missing)
 console.log(
-  `queue campaign: seed ${options.seed}, ${options.rounds} rounds, leases of ${LEASE_MS} ms; ` +
+  `queue campaign: seed ${options.seed}, ${rounds} rounds, leases of ${LEASE_MS} ms; ` +
     `Redis ${version}, Node ${process.version}, ${availableParallelism()} cores, ` +
     new Date().toISOString(),
 )
@@ -169,12 +148,12 @@ const redis = await RedisProcess.start({ persistence: 'always' })
 const admin = await openAdmin(redis)
 const campaign = new Campaign(options, redis, admin, folder)
 try {
-  for (let number = 0; number < options.rounds; number++) {
-    if (options.only !== undefined && options.only !== number) continue
+  for (let number = 0; number < rounds; number++) {
+    if ((options.round ?? number) !== number) continue
     watchdog.round = number
     await campaign.round(number)
   }
-  if (!options.isQuick && options.only === undefined) await campaign.rate()
+  if (!options.quick && options.round === undefined) await campaign.rate()
 } finally {
   await watchdog.end()
   admin.destroy()

@@ -11,18 +11,23 @@ const ALL = 0
  * A fault that lasts.
  *
  * @param {object} round
- * @param {string} kind
+ * @param {string} kind - As the ledger has it.
  * @param {number} pid
- * @param {() => unknown} begin
- * @param {number} ms
- * @param {() => unknown} end
+ * @param {{ begin: () => unknown, ms?: number, end?: () => unknown }} what
  */
-async function last(round, kind, pid, begin, ms, end) {
+async function last(round, kind, pid, { begin, ms = 0, end = () => {} }) {
   round.ledger.write('fault', kind, pid)
   await begin()
   await sleep(ms)
   await end()
   round.ledger.write('over', kind, pid)
+}
+
+/** A fault of one connection through a proxy, until all passes again. */
+function block(round, kind, begin) {
+  const { pid, proxy } = round.anyEnd()
+  const ms = round.random.between(50, 2 * round.leaseMs)
+  return last(round, kind, pid, { begin: () => begin(proxy), ms, end: () => proxy.pass() })
 }
 
 /** By kind. Each is given the round and resolves when it is over. */
@@ -32,70 +37,24 @@ const FAULTS = {
   freeze: (round) => {
     const worker = round.anyWorker()
     const ms = round.leaseMs * (1.2 + round.random.below(10) / 10)
-    const [stop, go] = ['SIGSTOP', 'SIGCONT'].map((name) => () => worker.signal(name))
-    return last(round, 'freeze', worker.pid, stop, ms, go)
+    const [begin, end] = ['SIGSTOP', 'SIGCONT'].map((name) => () => worker.signal(name))
+    return last(round, 'freeze', worker.pid, { begin, ms, end })
   },
 
   redis: (round) => {
-    const { redis } = round
-    const ms = round.random.between(0, 600)
-    return last(
-      round,
-      'redis',
-      ALL,
-      () => redis.kill(),
-      ms,
-      () => redis.restart(),
-    )
+    const { redis, random } = round
+    const ms = random.between(0, 600)
+    return last(round, 'redis', ALL, { begin: () => redis.kill(), ms, end: () => redis.restart() })
   },
 
   cut: (round) => {
     const { pid, proxy } = round.anyEnd()
-    return last(
-      round,
-      'cut',
-      pid,
-      () => proxy.cut(),
-      0,
-      () => {},
-    )
+    return last(round, 'cut', pid, { begin: () => proxy.cut() })
   },
 
-  'cut all': (round) =>
-    last(
-      round,
-      'cut-all',
-      ALL,
-      () => round.killClients(),
-      0,
-      () => {},
-    ),
-
-  replies: (round) => {
-    const { pid, proxy } = round.anyEnd()
-    const ms = round.random.between(50, 2 * round.leaseMs)
-    return last(
-      round,
-      'replies',
-      pid,
-      () => proxy.dropReplies(),
-      ms,
-      () => proxy.pass(),
-    )
-  },
-
-  'half-open': (round) => {
-    const { pid, proxy } = round.anyEnd()
-    const ms = round.random.between(50, 2 * round.leaseMs)
-    return last(
-      round,
-      'half-open',
-      pid,
-      () => proxy.dropAll(),
-      ms,
-      () => proxy.pass(),
-    )
-  },
+  'cut all': (round) => last(round, 'cut-all', ALL, { begin: () => round.killClients() }),
+  replies: (round) => block(round, 'replies', (proxy) => proxy.dropReplies()),
+  'half-open': (round) => block(round, 'half-open', (proxy) => proxy.dropAll()),
 
   change: async (round) => {
     const others = round.workers.running

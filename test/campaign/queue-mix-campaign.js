@@ -19,7 +19,8 @@ import { LocalDistributedQueue, QueueManager, Submitter, stableHash, WorkerPool 
 import { RedisDistributedQueue } from 'corelane/redis'
 import { findRedis, RedisProcess } from '../support/redis-process.js'
 import { Generator } from './generator.js'
-import { playRounds, readOptions } from './mix-rounds.js'
+import { playRounds } from './mix-rounds.js'
+import { readOptions } from './options.js'
 import { keysLeft, Witness } from './queue-mix-laws.js'
 import { openAdmin } from './queue-parts.js'
 import { comesTrue, within } from './threads.js'
@@ -452,7 +453,7 @@ class QueueMixRound {
   }
 }
 
-const options = readOptions(ROUNDS, { local: { type: 'boolean', default: false } })
+const options = readOptions({ rounds: ROUNDS }, { local: { type: 'boolean', default: false } })
 const { missing } = findRedis()
 if (!options.local && missing !== undefined) console.log(`without Redis: ${missing}`)
 const server = options.local || missing !== undefined ? undefined : await RedisProcess.start()

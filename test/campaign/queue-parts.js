@@ -1,6 +1,6 @@
 // Queue parts: the queue of a round, opened the same way by every process of it.
 
-import { RateLimitConfig, Submitter, stableHash, WorkerPool } from 'corelane'
+import { RateLimitConfig, Submitter, stableHash } from 'corelane'
 import { RedisDistributedQueue } from 'corelane/redis'
 import { createClient } from 'redis'
 
@@ -34,14 +34,6 @@ export function openQueue({ port, name, strategy, partitions, leaseMs }) {
     // Faults go on meanwhile, on machines that are busy.
     openTimeoutMs: 60_000,
   })
-}
-
-/** Starts a worker pool. */
-export async function openWorkerPool(queue, manager, onIncident) {
-  // Handed on for a moment, so that both are seen: that others get it, and that it ends.
-  const pool = new WorkerPool(queue, manager, { onIncident, unknownHandlerMs: 500 })
-  await pool.start()
-  return pool
 }
 
 /** Opens a submitter. */

@@ -1,8 +1,6 @@
 // Queue plan: what one round of the queue campaign does, from a seed alone: its queue, its commands
 // and its faults. How many commands there are depends on how long the faults take.
 
-import { Generator } from './generator.js'
-
 export const KEYS = 12
 export const WORKERS = 3
 /** Commands that are unsettled at a time. */
@@ -88,9 +86,4 @@ export class CommandSource {
     this.commands.push(command)
     return command
   }
-}
-
-/** @param {number} seed */
-export function generatorOf(seed) {
-  return new Generator(seed)
 }

@@ -1,11 +1,10 @@
 // Queue worker: a worker process of the queue campaign. It writes down what the queue gives it and
-// what it says to its completions, and tries to complete what it has lost
-// when it has been frozen. Ends in order on
-// SIGTERM.
+// what it says to its completions, and tries to complete what it has lost when it has been frozen.
+// Ends in order on SIGTERM.
 
-import { PartitionConfig, QueueManager } from 'corelane'
+import { PartitionConfig, QueueManager, WorkerPool } from 'corelane'
 import { QueueLedger } from './queue-ledger.js'
-import { LANES, openQueue, openWorkerPool } from './queue-parts.js'
+import { LANES, openQueue } from './queue-parts.js'
 
 const { queue: place, ledger: path } = JSON.parse(process.argv[2])
 const DRAIN_MS = 10_000
@@ -108,9 +107,14 @@ const manager = QueueManager.create({
   lanes: LANES,
 })
 await manager.start()
-const pool = await openWorkerPool(queue, manager, ({ what, commandIds }) => {
-  if (what === 'leases-expired') ledger.write('expired', commandIds.length)
+const pool = new WorkerPool(queue, manager, {
+  // Handed on for a moment, so that both are seen: that others get it, and that it ends.
+  unknownHandlerMs: 500,
+  onIncident: ({ what, commandIds }) => {
+    if (what === 'leases-expired') ledger.write('expired', commandIds.length)
+  },
 })
+await pool.start()
 ledger.write('ready', queue.workerId)
 process.on('SIGTERM', async () => {
   ledger.write('leaving')
