@@ -5,7 +5,7 @@ import type { Delivery, ReleaseOptions, SettleStatus } from '../contract/distrib
 import { type CommandResult, checkName, leavesNothing } from '../contract/envelope.ts'
 import { checkReference, checkRelease } from '../contract/lease-request.ts'
 import type { Call } from './caller.ts'
-import { batches, byPartition, Numbering, pack, type RedisEngine } from './engine.ts'
+import { batches, Numbering, pack, positionsBy, type RedisEngine } from './engine.ts'
 import { encodeResult } from './envelope-codec.ts'
 import type { DeliveryName } from './holdings.ts'
 import type { PartitionKeys } from './keys.ts'
@@ -90,20 +90,6 @@ export class RedisAcknowledger {
     })
   }
 
-  /** Counts deliveries that are about to start. */
-  start(deliveries: readonly Delivery[]): Promise<SettleStatus[]> {
-    return this.#keep(deliveries, 'start')
-  }
-
-  /**
-   * Keeps deliveries for another lease.
-   *
-   * @returns `stale` for those that are not held.
-   */
-  extend(deliveries: readonly Delivery[]): Promise<SettleStatus[]> {
-    return this.#keep(deliveries, 'keep')
-  }
-
   /** Ends a command that failed for good. */
   async deadLetter(
     delivery: DeliveryName,
@@ -128,7 +114,8 @@ export class RedisAcknowledger {
     return status!
   }
 
-  #keep(deliveries: readonly Delivery[], mode: 'keep' | 'start'): Promise<SettleStatus[]> {
+  /** Keeps deliveries for another lease, or counts those that are about to start. */
+  keep(deliveries: readonly Delivery[], mode: 'keep' | 'start'): Promise<SettleStatus[]> {
     const { plan, consumer } = this.#engine
     const own = [consumer, plan.workerId, mode === 'keep' ? plan.leaseMs : '']
     return this.#settle(
@@ -142,12 +129,6 @@ export class RedisAcknowledger {
     )
   }
 
-  #checkPlace({ envelope }: DeliveryName): void {
-    const { id, partitionId } = envelope
-    checkReference({ commandId: id, partitionId }, this.#engine.plan.numPartitions)
-    checkName('laneId', envelope.laneId)
-  }
-
   /** Sends one call for each batch of a partition; all of them at once. */
   async #settle(
     deliveries: readonly DeliveryName[],
@@ -159,7 +140,9 @@ export class RedisAcknowledger {
     caller.checkOpen()
     const statuses = new Array<SettleStatus>(deliveries.length).fill('stale')
     const fences = deliveries.map((delivery) => {
-      this.#checkPlace(delivery)
+      const { id: commandId, partitionId, laneId } = delivery.envelope
+      checkReference({ commandId, partitionId }, plan.numPartitions)
+      checkName('laneId', laneId)
       return holdings.partsOf(delivery)
     })
     // From before it was sent, as the contract says.
@@ -180,7 +163,7 @@ export class RedisAcknowledger {
       }
     }
     const calls: Promise<void>[] = []
-    const ours = byPartition(deliveries, ({ envelope }) => envelope.partitionId)
+    const ours = positionsBy(deliveries, ({ envelope }) => envelope.partitionId)
     for (const [partition, all] of ours) {
       const known = all.filter((position) => fences[position] !== undefined)
       for (const batch of batches(known, bytesAt, SCRIPT_MAX)) calls.push(send(partition, batch))

@@ -100,6 +100,13 @@ export class Backlog {
     return lanes.every(({ laneId }) => one.lanes.get(laneId)?.isCurrent)
   }
 
+  /** Whether partitions are not known to have anything of some lanes. */
+  isEmpty(partitions: readonly number[], lanes: Lanes): boolean {
+    return partitions.every((partition) =>
+      lanes.every(({ laneId }) => !this.get(partition, laneId)),
+    )
+  }
+
   /** Whether Redis was never asked about some lane of a partition. */
   isUnknown(partition: number, lanes: Lanes): boolean {
     return lanes.some(({ laneId }) => this.get(partition, laneId) === undefined)

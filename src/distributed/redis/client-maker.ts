@@ -4,7 +4,7 @@
 
 import { createClient, RESP_TYPES, type RedisClientOptions } from 'redis'
 import { isErrorValue } from '../../wire/families.ts'
-import type { RedisQueuePlan } from './options.ts'
+import type { RedisClientLike, RedisQueuePlan } from './options.ts'
 
 /** Where and how to connect. */
 type ClientSource = Pick<RedisQueuePlan, 'url' | 'connection' | 'client'>
@@ -33,15 +33,18 @@ export interface Client {
 
 /** Makes clients. Each is for one connection: what is lost is not mended but made anew. */
 export class ClientMaker {
-  readonly #source: ClientSource
+  readonly #client: RedisClientLike | undefined
+  /** What the user said of all clients. */
+  readonly #options: RedisClientOptions
   readonly #connectTimeoutMs: number
   readonly #secrets: readonly string[]
 
   /** @param connectTimeoutMs - How long a connection may take to be made. */
-  constructor(source: ClientSource, connectTimeoutMs: number) {
-    this.#source = source
+  constructor({ url, connection, client }: ClientSource, connectTimeoutMs: number) {
+    this.#client = client
+    this.#options = { ...(client?.options ?? connection), ...(url === undefined ? {} : { url }) }
     this.#connectTimeoutMs = connectTimeoutMs
-    this.#secrets = secretsOf(source)
+    this.#secrets = secretsOf(this.#options)
   }
 
   /**
@@ -50,8 +53,6 @@ export class ClientMaker {
    * @throws Error if the URL or the options make no sense to node-redis.
    */
   make(): Client {
-    const { url, connection, client } = this.#source
-    const given = (client?.options ?? connection ?? {}) as RedisClientOptions
     const overrides = {
       RESP: 3 as const,
       // Our links reconnect: they alone know what may be asked again.
@@ -59,25 +60,23 @@ export class ClientMaker {
       maintNotifications: 'disabled' as const,
       socket: {
         connectTimeout: this.#connectTimeoutMs,
-        ...given.socket,
+        ...this.#options.socket,
         reconnectStrategy: false as const,
       },
       // Bytes stay bytes. Deadlines are the link's: node-redis's end when a command is written.
       commandOptions: { timeout: 0, typeMapping: { [RESP_TYPES.BLOB_STRING]: Buffer } },
     }
-    if (client !== undefined) return client.duplicate(overrides) as Client
-    const own = { ...connection, ...(url === undefined ? {} : { url }), ...overrides }
-    return createClient(own as RedisClientOptions) as unknown as Client
+    if (this.#client !== undefined) return this.#client.duplicate(overrides) as Client
+    const own = { ...this.#options, ...overrides } as RedisClientOptions
+    return createClient(own) as unknown as Client
   }
 
   /** Where Redis is, without secrets. */
   get place(): string {
-    const { url, connection, client } = this.#source
-    const given = (client?.options ?? connection ?? {}) as RedisClientOptions
-    const address = url ?? given.url
+    const { url, socket } = this.#options
     // Up to the last @, whatever it is that stands before it.
-    if (address !== undefined) return address.replace(/\/\/.*@/, '//').replace(/\?.*/, '')
-    const { host = 'localhost', port = 6379, path, tls } = { ...given.socket } as SocketPlace
+    if (url !== undefined) return url.replace(/\/\/.*@/, '//').replace(/\?.*/, '')
+    const { host = 'localhost', port = 6379, path, tls } = { ...socket } as SocketPlace
     return path === undefined ? `${tls ? 'rediss' : 'redis'}://${host}:${port}` : `unix://${path}`
   }
 
@@ -92,24 +91,14 @@ export class ClientMaker {
   }
 }
 
-function secretsOf({ url, connection, client }: ClientSource): string[] {
-  const secrets = new Set<string>()
-  for (const { url: address, password } of [
-    { url, password: undefined },
-    connection ?? {},
-    (client?.options ?? {}) as RedisClientOptions,
-  ]) {
-    if (password) secrets.add(password)
-    if (address === undefined) continue
-    secrets.add(address)
-    const inUrl = /^[a-z]+:\/\/[^/@]*?:([^@]*)@/i.exec(address)?.[1]
-    if (inUrl === undefined || inUrl === '') continue
-    secrets.add(inUrl)
-    try {
-      secrets.add(decodeURIComponent(inUrl))
-    } catch {
-      // Then node-redis will refuse the URL, too.
-    }
+/** Texts that may be in errors of node-redis, the longest first. */
+function secretsOf({ url, password }: RedisClientOptions): string[] {
+  const inUrl = /^[a-z]+:\/\/[^/@]*?:([^@]*)@/i.exec(url ?? '')?.[1]
+  const secrets = [password, url, inUrl]
+  try {
+    secrets.push(decodeURIComponent(inUrl ?? ''))
+  } catch {
+    // Then node-redis will refuse the URL, too.
   }
-  return [...secrets].sort((a, b) => b.length - a.length)
+  return secrets.filter((secret): secret is string => !!secret).sort((a, b) => b.length - a.length)
 }

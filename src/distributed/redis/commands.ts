@@ -13,7 +13,7 @@ import { type CommandEnvelope, checkName, leavesNothing } from '../contract/enve
 import { CALL_MAX, checkReference, checkWhole, PEEK_MAX } from '../contract/lease-request.ts'
 import { cancelledResult } from '../contract/poison.ts'
 import { type Reply, textOf } from './caller.ts'
-import { pack, type RedisEngine, referencesTo } from './engine.ts'
+import { pack, positionsBy, type RedisEngine, referencesTo } from './engine.ts'
 import { decodeEnvelope, decodeProgress, encodeProgress, encodeResult } from './envelope-codec.ts'
 import { userLane } from './keys.ts'
 import type { Registry } from './registry.ts'
@@ -119,17 +119,16 @@ export class RedisCommands implements QueuedCommands {
   async report(reports: readonly ProgressReport[]): Promise<void> {
     checkWhole('reports', reports.length, 1, CALL_MAX)
     const { keys, caller, plan } = this.#engine
-    const channels = new Map<string, Buffer[]>()
-    for (const { commandId, submitter, value } of reports) {
-      checkName('submitter', submitter)
-      const bytes = encodeProgress(commandId, value, plan.maxBytes)
-      if (bytes === undefined) continue
-      const channel = keys.progress(submitter)
-      channels.set(channel, [...(channels.get(channel) ?? []), bytes])
+    for (const { submitter } of reports) checkName('submitter', submitter)
+    const publish = async (submitter: string, positions: readonly number[]): Promise<void> => {
+      const parts = positions.flatMap((at) => {
+        const { commandId, value } = reports[at]!
+        return encodeProgress(commandId, value, plan.maxBytes) ?? []
+      })
+      if (parts.length > 0) await caller.send(['PUBLISH', keys.progress(submitter), pack(parts)])
     }
-    await Promise.all(
-      Array.from(channels, ([channel, parts]) => caller.send(['PUBLISH', channel, pack(parts)])),
-    )
+    const bySubmitter = positionsBy(reports, ({ submitter }) => submitter)
+    await Promise.all(Array.from(bySubmitter, (each) => publish(...each)))
   }
 
   onProgress(

@@ -3,44 +3,13 @@
 import type { CommandReference, DeadCommand, DeadCommands } from '../contract/distributed-queue.ts'
 import type { CommandResult } from '../contract/envelope.ts'
 import { checkReference, checkWhole } from '../contract/lease-request.ts'
-import type { Reply } from './caller.ts'
 import { type RedisEngine, referencesTo } from './engine.ts'
 import { decodeEnvelope, decodeResult } from './envelope-codec.ts'
 import { laneOf } from './keys.ts'
-import type { RedisQueuePlan } from './options.ts'
 import { REDRIVE } from './scripts/redrive.ts'
 import { unreadEnvelope } from './undecodable.ts'
 
 const LIST_MAX = 10_000
-
-/** A record of the dead, taken apart. */
-export interface DeadRecord {
-  readonly lane: string
-  readonly diedAt: number
-  readonly reason: string
-  readonly value: Buffer
-  readonly result: Buffer
-}
-
-/**
- * Takes a record of the dead apart.
- *
- * @returns Nothing if it is none.
- */
-export function partsOf(record: Buffer): DeadRecord | undefined {
-  const head = /^([^:]*):(\d+):(\d+):(\d+):/.exec(record.toString('latin1', 0, 256))
-  if (head === null) return undefined
-  const [whole, lane, diedAt, reasonLength, valueLength] = head
-  const value = whole.length + Number(reasonLength)
-  const result = value + Number(valueLength)
-  return {
-    lane: lane!,
-    diedAt: Number(diedAt),
-    reason: record.toString('utf8', whole.length, value),
-    value: record.subarray(value, result),
-    result: record.subarray(result),
-  }
-}
 
 export class RedisDeadLetters implements DeadCommands {
   readonly #engine: RedisEngine
@@ -54,18 +23,14 @@ export class RedisDeadLetters implements DeadCommands {
     const { keys, caller, plan } = this.#engine
     const lists = await Promise.all(
       Array.from({ length: plan.numPartitions }, async (_, partition) => {
-        const { dead, deadOrder } = keys.partition(partition)
+        const { deadOrder } = keys.partition(partition)
         const ids = (await caller.send(['ZRANGE', deadOrder, '0', String(max - 1)])) as Buffer[]
-        if (ids.length === 0) return []
-        const records = (await caller.send(['HMGET', dead, ...ids])) as (Buffer | null)[]
-        return ids.flatMap((id, i) => {
-          const record = records[i]
-          return (record && readDead(plan, partition, id.toString('latin1'), record)) || []
-        })
+        return lettersOf(this.#engine, partition, ids)
       }),
     )
     return lists
       .flat()
+      .filter((letter) => letter !== undefined)
       .sort((a, b) => a.diedAt - b.diedAt)
       .slice(0, max)
   }
@@ -96,66 +61,72 @@ export class RedisDeadLetters implements DeadCommands {
   }
 
   async #redriveOne({ commandId, partitionId }: CommandReference): Promise<number> {
-    const { keys, caller, plan } = this.#engine
+    const { keys, caller } = this.#engine
     const names = keys.partition(partitionId)
     for (;;) {
       // The lane names the stream, which the script needs as a key.
-      const record = (await caller.send(['HGET', names.dead, commandId])) as Reply
-      const parts = Buffer.isBuffer(record) ? partsOf(record) : undefined
-      if (parts === undefined) return 0
-      const { lane } = parts
-      const group = groupIn(parts, partitionId, plan)
-      const place = laneOf({ laneId: lane, group })
+      const [letter] = await lettersOf(this.#engine, partitionId, [commandId])
+      if (letter === undefined) return 0
+      // What cannot be read lies among those without a group.
+      const { laneId, group } = letter.envelope
+      const place = laneOf(letter.envelope)
       const own = [names.command(commandId), names.stream(place), names.lanes, names.own]
       const count = await caller.run<number>(
         REDRIVE,
         [names.dead, names.deadOrder, names.deadLanes, ...own, ...names.groups(place)],
-        [commandId, lane, group ?? ''],
+        [commandId, laneId, group ?? ''],
       )
       if (count >= 0) return count
     }
   }
 }
 
-/** The group of a dead command; undefined if it has none, or is no command. */
-function groupIn(
-  { value, lane }: DeadRecord,
+/** Dead commands by their ids; undefined for those that are not dead, or no record. */
+export async function lettersOf(
+  { keys, caller, plan }: RedisEngine,
   partition: number,
-  { maxBytes }: RedisQueuePlan,
-): string | undefined {
-  try {
-    return decodeEnvelope(value, lane, partition, maxBytes).envelope.group
-  } catch {
-    // It lies among those without a group, as whatever cannot be read.
-    return undefined
-  }
+  ids: readonly (string | Buffer)[],
+): Promise<(DeadCommand | undefined)[]> {
+  if (ids.length === 0) return []
+  const words = ['HMGET', keys.partition(partition).dead, ...ids]
+  const records = (await caller.send(words)) as (Buffer | null)[]
+  return records.map((record, i) =>
+    record === null ? undefined : letterOf(record, String(ids[i]), partition, plan.maxBytes),
+  )
 }
 
-/**
- * Reads a record of the dead.
- *
- * @returns Nothing if it is none.
- */
-export function readDead(
-  { maxBytes }: RedisQueuePlan,
-  partition: number,
-  id: string,
+/** Reads a record: lane, time of death and two lengths, then reason, entry and result. */
+function letterOf(
   record: Buffer,
+  id: string,
+  partition: number,
+  maxBytes: number,
 ): DeadCommand | undefined {
-  const parts = partsOf(record)
-  if (parts === undefined) return undefined
-  const { lane, diedAt, reason, value } = parts
-  let envelope = unreadEnvelope(id, `${diedAt}-0`, partition, lane)
-  let result: CommandResult | undefined
+  const head = /^([^:]*):(\d+):(\d+):(\d+):/.exec(record.toString('latin1', 0, 256))
+  if (head === null) return undefined
+  const [{ length }, lane, diedAt, reasonLength, valueLength] = head
+  const valueAt = length + Number(reasonLength)
+  const resultAt = valueAt + Number(valueLength)
+  let envelope = unreadEnvelope(id, `${diedAt}-0`, partition, lane!)
   try {
-    envelope = decodeEnvelope(value, lane, partition, maxBytes).envelope
+    const value = record.subarray(valueAt, resultAt)
+    envelope = decodeEnvelope(value, lane!, partition, maxBytes).envelope
   } catch {
     // That is what it died of.
   }
-  try {
-    result = decodeResult(parts.result, maxBytes)
-  } catch {
-    // It is listed without.
+  return {
+    envelope,
+    reason: record.toString('utf8', length, valueAt),
+    diedAt: Number(diedAt),
+    result: readResult(record.subarray(resultAt), maxBytes),
   }
-  return { envelope, reason, diedAt, result }
+}
+
+/** A result; undefined if it cannot be read. */
+export function readResult(bytes: Buffer, maxBytes: number): CommandResult | undefined {
+  try {
+    return decodeResult(bytes, maxBytes)
+  } catch {
+    return undefined
+  }
 }

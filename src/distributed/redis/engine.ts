@@ -24,20 +24,16 @@ export interface RedisEngine {
   readonly receive: () => void
 }
 
-/**
- * Splits what belongs to different partitions.
- *
- * @returns Positions in `items` by partition, in their order.
- */
-export function byPartition<T>(
-  items: readonly T[],
-  partitionOf: (item: T) => number,
-): Map<number, number[]> {
-  const split = new Map<number, number[]>()
+/** Splits items by what they belong to: positions in `items`, in their order. */
+export function positionsBy<Item, Key>(
+  items: readonly Item[],
+  keyOf: (item: Item) => Key,
+): Map<Key, number[]> {
+  const split = new Map<Key, number[]>()
   for (let i = 0; i < items.length; i++) {
-    const partition = partitionOf(items[i]!)
-    const positions = split.get(partition)
-    if (positions === undefined) split.set(partition, [i])
+    const key = keyOf(items[i]!)
+    const positions = split.get(key)
+    if (positions === undefined) split.set(key, [i])
     else positions.push(i)
   }
   return split

@@ -10,7 +10,7 @@ import { takesKeys } from '../../model/partition-config.ts'
 import type { EnqueueStatus } from '../contract/distributed-queue.ts'
 import { type CommandEnvelope, checkEnvelope, checkGroupPlace } from '../contract/envelope.ts'
 import { CALL_MAX, checkWhole } from '../contract/lease-request.ts'
-import { batches, pack, type RedisEngine } from './engine.ts'
+import { batches, pack, positionsBy, type RedisEngine } from './engine.ts'
 import { encodeEnvelope } from './envelope-codec.ts'
 import { laneOf } from './keys.ts'
 import { ENQUEUE } from './scripts/enqueue.ts'
@@ -102,13 +102,8 @@ export class Enqueuer {
   async #send(partition: number, batch: readonly Waiting[]): Promise<void> {
     const { keys, caller } = this.#engine
     const names = keys.partition(partition)
-    const lanes = new Map<string, Waiting[]>()
-    for (const one of batch) {
-      const lane = lanes.get(one.lane)
-      if (lane === undefined) lanes.set(one.lane, [one])
-      else lane.push(one)
-    }
-    const ordered = [...lanes.values()].flat()
+    const lanes = positionsBy(batch, ({ lane }) => lane)
+    const ordered = [...lanes.values()].flat().map((at) => batch[at]!)
     const isDelayed = batch.some(({ delayMs }) => delayMs > 0)
     const groups = ordered.flatMap(({ group }) => (group === undefined ? [] : [Buffer.from(group)]))
     const isGrouped = groups.length > 0

@@ -121,7 +121,7 @@ export class RedisFetcher {
 
   /** Commands came, or came back. */
   #announced({ partition, lane, amount }: Wake): void {
-    if (isGroupedLane(lane)) this.#grouped.add(userLane(lane))
+    this.#meet(lane)
     if (this.#backlog.announced(partition, lane, amount)) {
       // Who takes them may die.
       this.#backlog.addReap(partition, nowMs() + this.#engine.plan.leaseMs)
@@ -134,11 +134,17 @@ export class RedisFetcher {
 
   /** Commands were kept back. */
   keptBack(partition: number, lane: string, delayMs: number): void {
-    const isNew = isGroupedLane(lane) && !this.#grouped.has(userLane(lane))
-    if (isNew) this.#grouped.add(userLane(lane))
+    const isNew = this.#meet(lane)
     if (!this.#backlog.announced(partition, lane, 0) && !isNew) return
     this.#backlog.addDue(partition, nowMs() + delayMs)
     this.#ringAt(partition)
+  }
+
+  /** Asks for a lane of commands with groups from now on; whether it did not before. */
+  #meet(lane: string): boolean {
+    const known = this.#grouped.size
+    if (isGroupedLane(lane)) this.#grouped.add(userLane(lane))
+    return this.#grouped.size > known
   }
 
   /** A partition became this worker's: what others have left there is to be found. */
@@ -199,7 +205,7 @@ export class RedisFetcher {
     const given: Delivery[] = []
     // Announcements serve a caller that waits; one that does not wait makes Redis be asked.
     const isFinal = request.waitMs <= 0
-    let mustLook = this.#believed(partitions, lanes) === 0
+    let mustLook = this.#backlog.isEmpty(partitions, lanes)
     for (let round = 0; round < 4 && given.length === 0; round++) {
       const known = this.#grouped.size
       await this.#tend(partitions, lanes, mustLook, isFinal)
@@ -245,14 +251,6 @@ export class RedisFetcher {
     )
   }
 
-  #believed(partitions: readonly number[], lanes: readonly LaneDemand[]): number {
-    let sum = 0
-    for (const partition of partitions) {
-      for (const { laneId } of lanes) sum += this.#backlog.get(partition, laneId) ?? 0
-    }
-    return sum
-  }
-
   /** Looks after partitions: all of them, or those that need it. One round trip for all. */
   async #tend(
     partitions: readonly number[],
@@ -287,7 +285,7 @@ export class RedisFetcher {
     const counts = reply.slice(2, 2 + lanes.length) as number[]
     const grouped = reply[2 + lanes.length]
     for (const name of Buffer.isBuffer(grouped) ? grouped.toString('latin1').split(' ') : []) {
-      if (isGroupedLane(name)) this.#grouped.add(userLane(name))
+      this.#meet(name)
     }
     const now = nowMs()
     const isSure = this.#backlog.answered(partition, lanes, counts, asked)
@@ -389,14 +387,8 @@ export class RedisFetcher {
     if (ripeMs >= 0) this.#backlog.addDue(partition, nowMs() + ripeMs)
     const { holdings, plan } = this.#engine
     const leasedUntilMs = sentMs + plan.leaseMs
-    const letters: Promise<unknown>[] = []
-    if (unweighed.length > 0)
-      letters.push(
-        this.#weigh(
-          partition,
-          unweighed.map((i) => lanes[i]!),
-        ),
-      )
+    const unknown = unweighed.map((i) => lanes[i]!)
+    const letters: Promise<unknown>[] = [this.#weigh(partition, unknown)]
     for (const command of commands) {
       const { laneId, groups } = lanes[command.lane]!
       const { entry, counter } = command

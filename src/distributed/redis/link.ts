@@ -63,10 +63,27 @@ export class RedisLink {
    *
    * @param untilMs - How long the first connection may take, on the monotonic clock. Default: as
    * long as it takes, also if Redis refuses us.
+   * @param failures - Tries that have failed, or 1 if a connection was lost. Default 0.
    * @throws Error of the last try before that, at once if Redis refuses us; or when it is closed.
    */
-  open(untilMs: number = Number.POSITIVE_INFINITY): Promise<void> {
-    return this.#open(untilMs, 0)
+  async open(untilMs: number = Number.POSITIVE_INFINITY, failures = 0): Promise<void> {
+    for (; ; failures++) {
+      if (failures > 0) {
+        const leftMs = Math.max(1, untilMs - nowMs())
+        await this.#rest.wait(Math.min(backoffMs(failures), leftMs))
+      }
+      try {
+        void this.#keepUp(await this.#connect(untilMs))
+        if (failures > 0) this.#options.onBack()
+        return
+      } catch (error) {
+        this.#reason = this.#options.maker.textOf(error)
+        const isPatient = untilMs === Number.POSITIVE_INFINITY
+        const mayPass = isPatient || (error instanceof LinkLost && nowMs() < untilMs)
+        if (!mayPass || this.#isClosed) throw error
+        if (failures === 0) this.#options.onUnreachable?.(this.#reason)
+      }
+    }
   }
 
   /**
@@ -182,33 +199,12 @@ export class RedisLink {
     return client
   }
 
-  /** @param failures - Tries that have failed, or 1 if a connection was lost. */
-  async #open(untilMs: number, failures: number): Promise<void> {
-    for (; ; failures++) {
-      if (failures > 0) {
-        const leftMs = Math.max(1, untilMs - nowMs())
-        await this.#rest.wait(Math.min(backoffMs(failures), leftMs))
-      }
-      try {
-        void this.#keepUp(await this.#connect(untilMs))
-        if (failures > 0) this.#options.onBack()
-        return
-      } catch (error) {
-        this.#reason = this.#options.maker.textOf(error)
-        const isPatient = untilMs === Number.POSITIVE_INFINITY
-        const mayPass = isPatient || (error instanceof LinkLost && nowMs() < untilMs)
-        if (!mayPass || this.#isClosed) throw error
-        if (failures === 0) this.#options.onUnreachable?.(this.#reason)
-      }
-    }
-  }
-
   async #keepUp(client: Client): Promise<void> {
     const reason = await this.#watch(client)
     if (this.#isClosed) return
     this.#options.onLost(reason)
     // It fails when the link is closed.
-    await this.#open(Number.POSITIVE_INFINITY, 1).catch(() => {})
+    await this.open(Number.POSITIVE_INFINITY, 1).catch(() => {})
   }
 
   /** Waits until a client is lost, asking it now and then whether it lives. */

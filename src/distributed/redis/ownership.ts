@@ -47,13 +47,10 @@ export class RedisOwnership implements PartitionOwnership {
     return this.#engine.wakes.add('!', () => listener())
   }
 
-  async heartbeat(isTaking = true): Promise<{
-    readonly owned: readonly number[]
-    readonly surplus: readonly number[]
-  }> {
-    const { numPartitions, workerId } = this.#engine.plan
+  async heartbeat(isTaking = true): ReturnType<PartitionOwnership['heartbeat']> {
+    const { numPartitions, workerId, leaseMs } = this.#engine.plan
     this.#isMember = true
-    const workers = this.#workers(await this.#announce(isTaking ? this.#engine.plan.leaseMs : 0))
+    const workers = this.#workers(await this.#announce(isTaking ? leaseMs : 0))
     const isDue = (partition: number): boolean => workers[partition] === workerId
     const asked = Array.from({ length: numPartitions }, (_, partition) => partition).filter(
       (partition) => isDue(partition) || this.#epochs.has(partition),

@@ -202,12 +202,12 @@ export class RedisDistributedQueue extends LeasedEngine implements LeasedQueue {
   }
 
   start(deliveries: readonly Delivery[]): Promise<SettleStatus[]> {
-    return this.#acknowledger.start(deliveries)
+    return this.#acknowledger.keep(deliveries, 'start')
   }
 
   async extend(deliveries: readonly Delivery[]): Promise<LeaseExtension> {
     const leasedUntilMs = nowMs() + this.leaseMs
-    const statuses = await this.#acknowledger.extend(deliveries)
+    const statuses = await this.#acknowledger.keep(deliveries, 'keep')
     const lost = deliveries.filter((_, i) => statuses[i] === 'stale')
     return { lost: lost.map(({ fence }) => fence), leasedUntilMs }
   }

@@ -5,9 +5,8 @@ import { addCounts, type LaneCounts, type QueueCounts } from '../../model/queue-
 import type { CommandReference, CommandState, FoundCommand } from '../contract/distributed-queue.ts'
 import type { CommandResult } from '../contract/envelope.ts'
 import { type Reply, textOf } from './caller.ts'
-import { partsOf, readDead } from './dead-letters.ts'
-import { batches, byPartition, type RedisEngine } from './engine.ts'
-import { decodeResult } from './envelope-codec.ts'
+import { lettersOf, readResult } from './dead-letters.ts'
+import { batches, positionsBy, type RedisEngine } from './engine.ts'
 import { userLane } from './keys.ts'
 import { COUNT } from './scripts/count.ts'
 import { FORGET } from './scripts/forget.ts'
@@ -16,7 +15,7 @@ import { pairsOf } from './start-check.ts'
 import { undecodableResult } from './undecodable.ts'
 
 const PENDING = 'P'.charCodeAt(0)
-const ENDED = Buffer.from('E')
+const NONE = Buffer.alloc(0)
 
 export class Registry {
   readonly #engine: RedisEngine
@@ -44,68 +43,54 @@ export class Registry {
   async look(commands: readonly CommandReference[]): Promise<CommandState[]> {
     const { keys, caller } = this.#engine
     const states = new Array<CommandState>(commands.length)
-    const split = byPartition(commands, ({ partitionId }) => partitionId)
+    const split = positionsBy(commands, ({ partitionId }) => partitionId)
     await Promise.all(
       [...split].map(async ([partition, positions]) => {
         const names = keys.partition(partition)
         const words = positions.map((at) => names.command(commands[at]!.commandId))
         const values = (await caller.send(['MGET', ...words])) as (Buffer | null)[]
-        const dead = await this.#deadAmong(
-          names.dead,
-          positions.filter((_, i) => !values[i]).map((at) => commands[at]!.commandId),
-        )
         for (const [i, at] of positions.entries()) {
-          const command = commands[at]!
-          states[at] = this.#stateOf(command, values[i] ?? dead.get(command.commandId))
+          states[at] = this.#stateOf(commands[at]!, values[i] ?? NONE)
+        }
+        // Commands whose results have expired may be dead, and then their results are there.
+        const unknown = positions.filter((at) => states[at]!.state === 'unknown')
+        const ids = unknown.map((at) => commands[at]!.commandId)
+        for (const [i, letter] of (await lettersOf(this.#engine, partition, ids)).entries()) {
+          const at = unknown[i]!
+          if (letter !== undefined) states[at] = this.#ended(commands[at]!, letter.result)
         }
       }),
     )
     return states
   }
 
-  /** Commands whose results have expired may be dead, and then their results are there. */
-  async #deadAmong(key: string, ids: readonly string[]): Promise<ReadonlyMap<string, Buffer>> {
-    const found = new Map<string, Buffer>()
-    if (ids.length === 0) return found
-    const records = (await this.#engine.caller.send(['HMGET', key, ...ids])) as (Buffer | null)[]
-    for (const [i, id] of ids.entries()) {
-      const result = records[i] ? partsOf(records[i])?.result : undefined
-      if (result !== undefined) found.set(id, Buffer.concat([ENDED, result]))
-    }
-    return found
-  }
-
   /** A command that has ended or is dead; undefined if it is neither. */
   async ended(command: CommandReference): Promise<FoundCommand | undefined> {
     const { commandId, partitionId } = command
-    const { keys, caller, plan } = this.#engine
-    const { dead } = keys.partition(partitionId)
-    const record = (await caller.send(['HGET', dead, commandId])) as Buffer | null
-    const letter = record === null ? undefined : readDead(plan, partitionId, commandId, record)
+    const [letter] = await lettersOf(this.#engine, partitionId, [commandId])
     if (letter !== undefined) return { state: 'dead', commandId, partitionId, ...letter }
     const [known] = await this.look([command])
     if (known?.state !== 'ended') return undefined
     return { state: 'ended', commandId, partitionId, result: known.result }
   }
 
-  #stateOf({ commandId, partitionId }: CommandReference, value: Buffer | undefined): CommandState {
-    if (value === undefined || value.length === 0) return { state: 'unknown' }
+  #stateOf(command: CommandReference, value: Buffer): CommandState {
+    if (value.length === 0) return { state: 'unknown' }
     if (value[0] === PENDING) return { state: 'pending' }
-    const { maxBytes, workerId } = this.#engine.plan
-    let result: CommandResult
-    try {
-      result = decodeResult(value.subarray(1), maxBytes)
-    } catch {
-      // It has ended; its result cannot be read.
-      result = undecodableResult({ id: commandId, partitionId }, workerId)
-    }
-    return { state: 'ended', result }
+    return this.#ended(command, readResult(value.subarray(1), this.#engine.plan.maxBytes))
+  }
+
+  /** The state of a command that has ended, even if its result cannot be read. */
+  #ended({ commandId, partitionId }: CommandReference, result?: CommandResult): CommandState {
+    const { workerId } = this.#engine.plan
+    const unread = () => undecodableResult({ id: commandId, partitionId }, workerId)
+    return { state: 'ended', result: result ?? unread() }
   }
 
   async forget(commands: readonly CommandReference[]): Promise<void> {
     const { keys, caller } = this.#engine
     const calls: Promise<unknown>[] = []
-    for (const [partition, positions] of byPartition(commands, (each) => each.partitionId)) {
+    for (const [partition, positions] of positionsBy(commands, (each) => each.partitionId)) {
       const names = keys.partition(partition)
       for (const batch of batches(positions, () => 0, SCRIPT_MAX)) {
         const words = batch.map((at) => names.command(commands[at]!.commandId))

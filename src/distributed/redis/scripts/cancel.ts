@@ -14,9 +14,9 @@
 // Returns 0 if it is not there any more, 1 if it waited, 2 if a worker had it.
 
 import { GROUPS } from './groups.ts'
-import { RETURNED, type Script, script, WAKE } from './script.ts'
+import { PENDING, RETURNED, type Script, script, WAKE } from './script.ts'
 
-export const CANCEL: Script = script('cancel')`${GROUPS}${WAKE}
+export const CANCEL: Script = script('cancel')`${GROUPS}${PENDING}${WAKE}
 if redis.call('GETRANGE', KEYS[1], 0, 0) ~= 'P' then return 0 end
 local entry, result, wasLeased, isGone = ARGV[2], ARGV[4], false, false
 local of = groupsOf(KEYS[2])
@@ -42,8 +42,7 @@ elseif entry == '' then
     end
   end
 else
-  local pending = redis.pcall('XPENDING', KEYS[2], 'workers', entry, entry, 1)
-  local held = not pending.err and pending[1]
+  local held = pendingIn(KEYS[2], entry, entry, 1)[1]
   wasLeased = held and held[2] ~= '${RETURNED}'
   local gone, entered = remove(KEYS[2], entry)
   isGone = gone == 1

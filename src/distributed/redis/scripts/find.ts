@@ -15,15 +15,14 @@
 // from when it was due.
 
 import { GROUPS } from './groups.ts'
-import { RETURNED, SCRIPT_MAX, type Script, script } from './script.ts'
+import { PENDING, RETURNED, SCRIPT_MAX, type Script, script } from './script.ts'
 
-export const FIND: Script = script('find')`${GROUPS}
+export const FIND: Script = script('find')`${GROUPS}${PENDING}
 local place, id = redis.call('GET', KEYS[1]), ARGV[1] .. ':'
 if not place or string.byte(place) ~= 80 then return {} end
 local function isIt(value) return value and string.sub(value, 1, #id) == id end
 local function stand(lane, entry, value)
-  local pending = redis.pcall('XPENDING', KEYS[2 * lane], 'workers', entry, entry, 1)
-  local held = not pending.err and pending[1] or {entry, '', 0, 0}
+  local held = pendingIn(KEYS[2 * lane], entry, entry, 1)[1] or {entry, '', 0, 0}
   local isFree = held[2] == '' or held[2] == '${RETURNED}'
   return {isFree and 'W' or 'L', lane, entry, value, held[2], held[4]}
 end

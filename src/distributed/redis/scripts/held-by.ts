@@ -4,13 +4,12 @@
 // ARGV  1  consumer
 // Returns of each delivery: number of its stream, entry, counter.
 
-import { type Script, script } from './script.ts'
+import { PENDING, type Script, script } from './script.ts'
 
-export const HELD_BY: Script = script('held-by')`
+export const HELD_BY: Script = script('held-by')`${PENDING}
 local reply = {}
 for i, stream in ipairs(KEYS) do
-  local held = redis.pcall('XPENDING', stream, 'workers', '-', '+', 10000, ARGV[1])
-  for _, pending in ipairs(held.err and {} or held) do
+  for _, pending in ipairs(pendingIn(stream, '-', '+', 10000, ARGV[1])) do
     local n = #reply
     reply[n + 1], reply[n + 2], reply[n + 3] = i, pending[1], pending[4]
   end

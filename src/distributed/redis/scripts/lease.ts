@@ -24,6 +24,7 @@ import {
   GIVEN_AGAIN,
   GROUP_INFO,
   NOW,
+  PENDING,
   RETURNED,
   REWRITTEN,
   SCRIPT_MAX,
@@ -34,7 +35,7 @@ import {
 
 export const LEASE: Script = script(
   'lease',
-)`${NOW}${AVAILABLE}${GROUPS}${GROUP_INFO}${REWRITTEN}${WAKE}
+)`${NOW}${AVAILABLE}${PENDING}${GROUPS}${GROUP_INFO}${REWRITTEN}${WAKE}
 local consumer, worker, time = ARGV[1], ARGV[2], now()
 local owned, epoch = ARGV[4] ~= '', '0'
 if owned then
@@ -54,9 +55,9 @@ local function sweep(stream, name)
   if redis.call('HGET', KEYS[1], 'swept:' .. name) == epoch then return end
   local from = '-'
   while from do
-    local pending = redis.pcall('XPENDING', stream, 'workers', from, '+', ${SCRIPT_MAX})
+    local pending = pendingIn(stream, from, '+', ${SCRIPT_MAX})
     from = nil
-    for _, held in ipairs(pending.err and {} or pending) do
+    for _, held in ipairs(pending) do
       if held[2] ~= consumer and held[2] ~= '${RETURNED}' then
         redis.call('XCLAIM', stream, 'workers', '${RETURNED}', 0, held[1], 'JUSTID')
       end
@@ -66,7 +67,7 @@ local function sweep(stream, name)
   redis.call('HSET', KEYS[1], 'swept:' .. name, epoch)
 end
 local function headOf(stream)
-  local returned = redis.call('XPENDING', stream, 'workers', '-', '+', 1, '${RETURNED}')
+  local returned = pendingIn(stream, '-', '+', 1, '${RETURNED}')
   if returned[1] then return returned[1][1] end
   local last = groupInfo(stream)['last-delivered-id']
   local fresh = redis.call('XRANGE', stream, '(' .. last, '+', 'COUNT', 1)
@@ -111,8 +112,7 @@ end
 if G then
   -- What was given back takes its place in its group again, and its slot with it.
   function G.comeBack(one)
-    local pending = redis.pcall('XPENDING', one.stream, 'workers', '-', '+', ${SCRIPT_MAX}, '${RETURNED}')
-    for _, returned in ipairs(pending.err and {} or pending) do
+    for _, returned in ipairs(pendingIn(one.stream, '-', '+', ${SCRIPT_MAX}, '${RETURNED}')) do
       local found = redis.call('XRANGE', one.stream, returned[1], returned[1])[1]
       if found then
         local fields = found[2]
@@ -230,8 +230,7 @@ for _, one in ipairs(lanes) do
     if quota > 0 then G.takeTurns(one, quota) end
   elseif quota > 0 then
     -- Everything that was given back is older than what was never given.
-    local returned =
-      redis.call('XPENDING', one.stream, 'workers', '-', '+', quota, '${RETURNED}')
+    local returned = pendingIn(one.stream, '-', '+', quota, '${RETURNED}')
     for _, pending in ipairs(returned) do
       local counter = pending[4] + ${GIVEN_AGAIN}
       local claimed = redis.call('XCLAIM', one.stream, 'workers', consumer, 0, pending[1],

@@ -8,9 +8,9 @@
 // of its group has the entry 0-0; these come in turns, and behind them those that must wait longer.
 
 import { GROUPS } from './groups.ts'
-import { GROUP_INFO, RETURNED, type Script, script } from './script.ts'
+import { GROUP_INFO, PENDING, RETURNED, type Script, script } from './script.ts'
 
-export const PEEK: Script = script('peek')`${GROUPS}${GROUP_INFO}
+export const PEEK: Script = script('peek')`${GROUPS}${GROUP_INFO}${PENDING}
 local reply, max = {}, tonumber(ARGV[1])
 for lane = 1, ARGV[2] do
   local stream = KEYS[lane]
@@ -41,8 +41,7 @@ for lane = 1, ARGV[2] do
     end
   end
   local last, left = groupInfo(stream)['last-delivered-id'], max
-  local returned = redis.pcall('XPENDING', stream, 'workers', '-', '+', max, '${RETURNED}')
-  for _, pending in ipairs(returned.err and {} or returned) do
+  for _, pending in ipairs(pendingIn(stream, '-', '+', max, '${RETURNED}')) do
     local found = redis.call('XRANGE', stream, pending[1], pending[1])[1]
     if found then
       left = left - 1

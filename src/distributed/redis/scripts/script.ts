@@ -62,16 +62,23 @@ local function available(stream)
 end
 `
 
+/** What is pending in a stream, as XPENDING lists it; nothing if the stream has no group. */
+export const PENDING = `
+local function pendingIn(stream, ...)
+  local pending = redis.pcall('XPENDING', stream, 'workers', ...)
+  return pending.err and {} or pending
+end
+`
+
 /**
  * Whether a delivery is the present one: its consumer has the entry, under the counter with which
  * it was given or, where that did not count yet, with its start counted. And those two counters.
  */
-export const HELD = `
+export const HELD = `${PENDING}
 local function unstarted(counter) return counter == 1 and 0 or counter end
 local function started(counter) return counter == 1 and 1 or counter + 1 end
 local function isHeld(stream, entry, consumer, counter)
-  local pending = redis.pcall('XPENDING', stream, 'workers', entry, entry, 1)
-  local held, given = not pending.err and pending[1], tonumber(counter)
+  local held, given = pendingIn(stream, entry, entry, 1)[1], tonumber(counter)
   return held and held[2] == consumer and (held[4] == given or held[4] == started(given)) and held
 end
 `

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { Backlog, divide } from '../../../../src/distributed/redis/backlog.ts'
 import { ClientMaker } from '../../../../src/distributed/redis/client-maker.ts'
-import { batches, byPartition, Numbering, pack } from '../../../../src/distributed/redis/engine.ts'
+import { batches, Numbering, pack, positionsBy } from '../../../../src/distributed/redis/engine.ts'
 import {
   decodeProgress,
   encodeProgress,
@@ -144,7 +144,7 @@ test('more workers than partitions leave some without', () => {
 })
 
 test('positions are split by partition and cut by count and bytes', () => {
-  expect([...byPartition([3, 1, 3, 3], (item) => item)]).toEqual([
+  expect([...positionsBy([3, 1, 3, 3], (item) => item)]).toEqual([
     [3, [0, 2, 3]],
     [1, [1]],
   ])
