@@ -22,7 +22,7 @@ import { CoordinatorCommons } from '../../src/memory/commons.ts'
 import { laneNeeds } from '../../src/model/lane.ts'
 import { RetryPolicy } from '../../src/model/retry.ts'
 import { ResultStatus } from '../../src/wire/record-kind.ts'
-import { lawOf } from '../support/law.ts'
+import { deed, lawOf } from '../support/law.ts'
 import { moveTo, restart, world } from '../support/still-clock.ts'
 import { Rig } from '../unit/coordinator/support/rig.ts'
 
@@ -70,20 +70,10 @@ function machine() {
     refusal: () => undefined,
     acted: () => {},
   })
-  const recovery = new Recovery(
-    hub,
-    timers,
-    { add: () => {} },
-    { maxCrashes: 2 },
-    { state: 'running' },
-  )
-  const manager: CommandManager = {
-    events: hub,
-    timers,
-    signals,
-    recovery,
-    abort: (command, reason) => interruptions.abort(command, reason),
-  }
+  const dead = { add: () => {} }
+  const recovery = new Recovery(hub, timers, dead, { maxCrashes: 2 }, { state: 'running' })
+  const abort: CommandManager['abort'] = (command, reason) => interruptions.abort(command, reason)
+  const manager = { events: hub, timers, signals, recovery, abort }
   const life = { refuseUnlessRunning: () => {} }
   const intake = new Intake(plan, manager, life, lanes, room, dispatcher, timers, signals, {
     whenStarted: () => undefined,
@@ -115,13 +105,7 @@ function machine() {
   }
 
   const steps = {
-    submit(
-      lane: string,
-      key: string | undefined,
-      late: boolean,
-      delayMs: number,
-      group?: string,
-    ): void {
+    submit(lane: string, key?: string, late = false, delayMs = 0, group?: string): void {
       const controller = new AbortController()
       controllers.push(controller)
       const options = {
@@ -211,25 +195,18 @@ function machine() {
 }
 
 const STEP = fc.oneof(
-  fc.record({
-    step: fc.constant('submit' as const),
+  deed(1, 'submit', {
     lane: fc.constantFrom('open', 'retried', 'bounded', 'grouped'),
     group: fc.constantFrom(undefined, 'g', 'h'),
     key: fc.constantFrom(undefined, 'a', 'b'),
     late: fc.boolean(),
     delayMs: fc.constantFrom(0, 0, 20),
   }),
-  fc.record({ step: fc.constant('stream' as const) }),
-  fc.record({ step: fc.constant('start' as const) }),
-  fc.record({ step: fc.constant('start' as const) }),
-  fc.record({ step: fc.constant('end' as const), isOk: fc.boolean() }),
-  fc.record({ step: fc.constant('chunk' as const) }),
-  fc.record({ step: fc.constant('leave' as const) }),
-  fc.record({ step: fc.constant('abort' as const), pick: fc.nat(50) }),
-  fc.record({ step: fc.constant('wait' as const), ms: fc.constantFrom(5, 15, 40) }),
-  fc.record({ step: fc.constant('recall' as const) }),
-  fc.record({ step: fc.constant('die' as const) }),
-  fc.record({ step: fc.constant('turn' as const) }),
+  deed(2, 'start'),
+  deed(1, 'end', { isOk: fc.boolean() }),
+  deed(1, 'abort', { pick: fc.nat(50) }),
+  deed(1, 'wait', { ms: fc.constantFrom(5, 15, 40) }),
+  ...(['stream', 'chunk', 'leave', 'recall', 'die', 'turn'] as const).map((kind) => deed(1, kind)),
 )
 
 const plans = fc.array(STEP, { maxLength: 80 })
@@ -238,22 +215,11 @@ law('each command settles once, and nothing is left of it', [plans], async (plan
   const made = machine()
   const { steps, lanes, signals, timers, backlog, settledCounts, room } = made
   for (const one of plan) {
-    switch (one.step) {
-      case 'submit':
-        steps.submit(one.lane, one.key, one.late, one.delayMs, one.group)
-        break
-      case 'end':
-        steps.end(one.isOk)
-        break
-      case 'abort':
-        steps.abort(one.pick)
-        break
-      case 'wait':
-        steps.wait(one.ms)
-        break
-      default:
-        steps[one.step]()
-    }
+    if (one.kind === 'submit') steps.submit(one.lane, one.key, one.late, one.delayMs, one.group)
+    else if (one.kind === 'end') steps.end(one.isOk)
+    else if (one.kind === 'abort') steps.abort(one.pick)
+    else if (one.kind === 'wait') steps.wait(one.ms)
+    else steps[one.kind]()
     for (const { submitted, completed, failed, pendingBytes } of lanes.all) {
       expect(completed + failed).toBeLessThanOrEqual(submitted)
       expect(pendingBytes).toBeGreaterThanOrEqual(0)
@@ -301,7 +267,7 @@ test('every state can be reached and is left', async () => {
   }
   for (let i = 0; i < 5; i++) steps.submit('bounded', undefined, false, i === 0 ? 20 : 0)
   // More than a window holds.
-  for (let i = 0; i < 30; i++) steps.submit('open', undefined, false, 0)
+  for (let i = 0; i < 30; i++) steps.submit('open')
   look()
   await drain()
   look()

@@ -4,26 +4,21 @@
 import fc from 'fast-check'
 import { expect } from 'vitest'
 import { Deque } from '../../src/base/deque.ts'
-import { lawOf } from '../support/law.ts'
+import { deed, lawOf } from '../support/law.ts'
 import { range } from '../support/range.ts'
 
 const law = lawOf(300)
 
 const count = fc.oneof({ weight: 6, arbitrary: fc.nat(40) }, fc.constantFrom(1500, 3000))
 
-type Kind = 'push' | 'shift' | 'unshift' | 'pop' | 'take' | 'filter' | 'clear'
-type Operation = readonly [is: Kind, count: number]
-
-const operation: fc.Arbitrary<Operation> = fc.oneof(
-  { weight: 5, arbitrary: fc.tuple(fc.constant('push' as const), count) },
-  { weight: 4, arbitrary: fc.tuple(fc.constantFrom('shift' as const, 'pop' as const), count) },
-  { weight: 2, arbitrary: fc.tuple(fc.constant('unshift' as const), count) },
-  { weight: 2, arbitrary: fc.tuple(fc.constant('take' as const), count) },
-  {
-    weight: 2,
-    arbitrary: fc.tuple(fc.constant('filter' as const), fc.integer({ min: 1, max: 9 })),
-  },
-  { weight: 1, arbitrary: fc.tuple(fc.constant('clear' as const), fc.constant(0)) },
+const operation = fc.oneof(
+  deed(5, 'push', { count }),
+  deed(2, 'shift', { count }),
+  deed(2, 'pop', { count }),
+  deed(2, 'unshift', { count }),
+  deed(2, 'take', { count }),
+  deed(2, 'filter', { count: fc.integer({ min: 1, max: 9 }) }),
+  deed(1, 'clear', { count: fc.constant(0) }),
 )
 
 const lists = fc.array(operation, { maxLength: 40 })
@@ -32,27 +27,27 @@ law('a deque holds what an array would, in its order', [lists], (operations) => 
   const deque = new Deque<number>()
   let model: number[] = []
   let next = 1
-  for (const [is, count] of operations) {
-    if (is === 'push') {
+  for (const { kind, count } of operations) {
+    if (kind === 'push') {
       for (let i = 0; i < count; i++) {
         deque.push(next)
         model.push(next++)
       }
-    } else if (is === 'shift') {
+    } else if (kind === 'shift') {
       const gone = model.slice(0, count)
       model = model.slice(count)
       for (const item of gone) if (deque.shift() !== item) expect.fail('another item')
       if (model.length === 0) expect(deque.shift()).toBeUndefined()
-    } else if (is === 'unshift') {
+    } else if (kind === 'unshift') {
       for (let i = 0; i < count; i++) deque.unshift(next + i)
       model.unshift(...range(count).map((i) => next + count - 1 - i))
       next += count
-    } else if (is === 'pop') {
+    } else if (kind === 'pop') {
       for (let i = 0; i < count; i++) if (deque.pop() !== model.pop()) expect.fail('another')
-    } else if (is === 'take') {
+    } else if (kind === 'take') {
       expect(deque.take(count)).toEqual(model.slice(0, count))
       model = model.slice(count)
-    } else if (is === 'filter') {
+    } else if (kind === 'filter') {
       deque.filter((item) => item % count === 0)
       model = model.filter((item) => item % count === 0)
     } else {

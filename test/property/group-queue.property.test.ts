@@ -6,7 +6,7 @@ import { expect } from 'vitest'
 import { type LaneOptions, type LanePlan, planLane } from '../../src/model/lane.ts'
 import { GroupQueue } from '../../src/schedule/group-queue.ts'
 import { GroupSeat } from '../../src/schedule/group-ring.ts'
-import { lawOf } from '../support/law.ts'
+import { deed, lawOf } from '../support/law.ts'
 
 const law = lawOf(300)
 
@@ -98,25 +98,20 @@ function optionsOf({ groupConcurrency, rate }: Terms): LaneOptions {
 }
 
 const step = fc.oneof(
-  fc.record({
-    do: fc.constant('offer' as const),
+  deed(4, 'offer', {
     group: fc.nat(4),
     rank: fc.integer({ min: 126, max: 130 }),
     cost: fc.integer({ min: 1, max: 9 }),
     place: fc.nat(1),
     clockAgeMs: fc.nat(5),
   }),
-  fc.record({ do: fc.constant('next' as const), place: fc.nat(1) }),
-  fc.record({
-    do: fc.constantFrom('start' as const, 'end' as const, 'leave' as const, 'back' as const),
-    at: fc.nat(),
-  }),
-  fc.record({
-    do: fc.constant('wait' as const),
+  deed(4, 'next', { place: fc.nat(1) }),
+  ...(['start', 'end', 'leave', 'back'] as const).map((kind) => deed(1, kind, { at: fc.nat() })),
+  deed(4, 'wait', {
     // After a second or two groups that hold nothing are forgotten.
     ms: fc.oneof({ weight: 4, arbitrary: fc.integer({ min: 1, max: 40 }) }, fc.constant(1100)),
   }),
-  fc.record({ do: fc.constant('replan' as const), to: termsOf }),
+  deed(4, 'replan', { to: termsOf }),
 )
 
 /** Checks the promise of a limit over every interval between two starts. */
@@ -204,7 +199,7 @@ law(
     }
     const pick = (set: Set<Item>, at: number) => [...set][at % Math.max(1, set.size)]
     for (const one of steps) {
-      if (one.do === 'offer') {
+      if (one.kind === 'offer') {
         const { group, cost, rank, place, clockAgeMs } = one
         const item = new Item(`g${group}`, sequence++, cost, rank, place)
         offered++
@@ -215,9 +210,9 @@ law(
         }
         waiting.add(item)
         queue.offer(item, place, now)
-      } else if (one.do === 'next') take(one.place)
-      else if (one.do === 'wait') now += one.ms
-      else if (one.do === 'replan') {
+      } else if (one.kind === 'next') take(one.place)
+      else if (one.kind === 'wait') now += one.ms
+      else if (one.kind === 'replan') {
         if (isFixed) continue
         if (String(one.to.rate) !== String(terms.rate)) {
           expectRates()
@@ -227,7 +222,7 @@ law(
         terms = one.to
         const plan = planOf(optionsOf(terms))
         queue.replan(plan, plan.groups, now)
-      } else if (one.do === 'leave') {
+      } else if (one.kind === 'leave') {
         const item = pick(waiting, one.at)
         if (item === undefined) continue
         waiting.delete(item)
@@ -236,8 +231,8 @@ law(
       } else {
         const item = pick(released, one.at)
         if (item === undefined) continue
-        if (one.do === 'start') start(item)
-        else if (one.do === 'end') end(item)
+        if (one.kind === 'start') start(item)
+        else if (one.kind === 'end') end(item)
         else if (item.startedAtMs === 0) {
           released.delete(item)
           queue.giveBack(item, item.place, item.cost)

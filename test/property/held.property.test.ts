@@ -8,6 +8,7 @@ import { WorkerLane } from '../../src/distributed/work/lane.ts'
 import { planLane } from '../../src/model/lane.ts'
 import { deliveryOf } from '../support/envelopes.ts'
 import { lawOf } from '../support/law.ts'
+import { UNHEARD } from '../support/worker-events.ts'
 
 const law = lawOf(400)
 
@@ -22,24 +23,11 @@ const STEP = fc.record({
 
 class Walk {
   readonly lane = new WorkerLane(planLane('lane', {}), false, undefined)
-  readonly held: HeldCommands
+  readonly held = new HeldCommands(UNHEARD, 2, true)
   readonly all: HeldCommand[] = []
   /** Lost ones whose run goes on. */
   readonly detached = new Set<HeldCommand>()
   #isAsking = false
-
-  constructor() {
-    const nothing = (): void => undefined
-    const events = {
-      settled: () => undefined,
-      progressed: nothing,
-      reassigned: nothing,
-      refused: nothing,
-      failed: nothing,
-      incident: nothing,
-    }
-    this.held = new HeldCommands(events, 2, true)
-  }
 
   step(kind: Kind, key: string | undefined, pick: number): void {
     const one = this.all[pick % Math.max(this.all.length, 1)]

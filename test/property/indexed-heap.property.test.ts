@@ -5,7 +5,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { type HeapPlace, IndexedHeap } from '../../src/schedule/indexed-heap.ts'
-import { lawOf } from '../support/law.ts'
+import { deed, lawOf } from '../support/law.ts'
 
 const law = lawOf(300)
 
@@ -18,15 +18,12 @@ interface Item {
 const byValue = (a: Item, b: Item): boolean =>
   a.value < b.value || (a.value === b.value && a.id < b.id)
 
+const value = fc.nat(30)
 const operation = fc.oneof(
-  fc.record({ kind: fc.constant('put' as const), value: fc.integer({ min: 0, max: 30 }) }),
-  fc.record({
-    kind: fc.constant('move' as const),
-    pick: fc.nat(),
-    value: fc.integer({ min: 0, max: 30 }),
-  }),
-  fc.record({ kind: fc.constant('remove' as const), pick: fc.nat() }),
-  fc.record({ kind: fc.constant('pop' as const) }),
+  deed(1, 'put', { value }),
+  deed(1, 'move', { pick: fc.nat(), value }),
+  deed(1, 'remove', { pick: fc.nat() }),
+  deed(1, 'pop'),
 )
 
 const lists = fc.array(operation, { maxLength: 120 })
@@ -68,15 +65,16 @@ law('whatever is done, the heap has the first of what a list would hold', [lists
 })
 
 test('an item can be in two heaps, each with a place of its own', () => {
-  const rise = new IndexedHeap<{ value: number; up: HeapPlace; down: HeapPlace }>(
-    (a, b) => a.value < b.value,
-    (item) => item.up,
-  )
-  const fall = new IndexedHeap<{ value: number; up: HeapPlace; down: HeapPlace }>(
-    (a, b) => a.value > b.value,
-    (item) => item.down,
-  )
   const items = [4, 1, 3, 2].map((value) => ({ value, up: { place: -1 }, down: { place: -1 } }))
+  type Both = (typeof items)[number]
+  const rise = new IndexedHeap<Both>(
+    (a, b) => a.value < b.value,
+    ({ up }) => up,
+  )
+  const fall = new IndexedHeap<Both>(
+    (a, b) => a.value > b.value,
+    ({ down }) => down,
+  )
   for (const item of items) {
     rise.put(item)
     fall.put(item)

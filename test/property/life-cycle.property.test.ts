@@ -5,10 +5,9 @@
 import fc from 'fast-check'
 import { expect } from 'vitest'
 import { AbortListeners } from '../../src/base/abort-listeners.ts'
-import { LaneTable } from '../../src/coordinator/lane-table.ts'
 import { LifeCycle } from '../../src/coordinator/life-cycle.ts'
-import { laneNeeds, planLane } from '../../src/model/lane.ts'
 import { lawOf } from '../support/law.ts'
+import { laneTable } from '../unit/coordinator/support/rig.ts'
 
 const law = lawOf(300)
 
@@ -20,9 +19,7 @@ type Deed = (typeof DEEDS)[number]
 
 /** A life cycle, and what has become of its calls. */
 class Life {
-  readonly plans = [planLane('lane', {})]
-  readonly lanes = new LaneTable(this.plans, [laneNeeds(this.plans[0]!, 1)])
-  readonly cycle = new LifeCycle(this.lanes, new AbortListeners())
+  readonly cycle = new LifeCycle(laneTable({ lane: {} }), new AbortListeners())
   readonly made: number[] = []
   readonly ends: number[] = []
   readonly controllers: AbortController[] = []

@@ -141,24 +141,6 @@ describe('calls that wait', () => {
     expect(second).toEqual({ status: 'fulfilled', value: 1 })
   })
 
-  test('come behind the others if one of them makes them', async () => {
-    const { life, states, call } = world()
-    life.begin()
-    let inner: Promise<number> | undefined
-    const outer = life.wait(
-      call(() => {
-        inner = life.wait(call(), true)
-        // The one that is being made is not over: no other is made inside it.
-        expect(life.isNextForOne()).toBe(false)
-      }),
-      true,
-    )
-    const next = life.wait(call(), true)
-    while (life.isNextForOne()) life.callNext()
-    expect(await Promise.all([outer, next, inner])).toEqual([1, 2, 3])
-    expect(states).toEqual(['starting', 'starting', 'starting'])
-  })
-
   test('are told when they came', async () => {
     const { life } = world()
     life.begin()

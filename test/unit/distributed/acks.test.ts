@@ -7,20 +7,11 @@ import { HeldCommands, type WorkerCore } from '../../../src/distributed/work/hel
 import { WorkerLane } from '../../../src/distributed/work/lane.ts'
 import { planLane } from '../../../src/model/lane.ts'
 import { deliveryOf } from '../../support/envelopes.ts'
-
-const nothing = (): void => undefined
+import { UNHEARD } from '../../support/worker-events.ts'
 
 /** Completes a command of an age while another runs; how long the queue waits for it. */
 function waitOf(ageMs: number): Promise<number> {
-  const events = {
-    settled: nothing,
-    progressed: nothing,
-    reassigned: nothing,
-    refused: nothing,
-    failed: nothing,
-    incident: nothing,
-  }
-  const held = new HeldCommands(events, 1, false)
+  const held = new HeldCommands(UNHEARD, 1, false)
   const lane = new WorkerLane(planLane('lane', {}), false, undefined)
   const now = nowMs()
   const [first] = ['a', 'b'].map((id) => {
@@ -41,7 +32,7 @@ function waitOf(ageMs: number): Promise<number> {
         },
       },
       held,
-      events,
+      events: UNHEARD,
       pace: { perMs: 10, sinceMs: now },
       gatherMs: 4,
       gatherMsMax: 25,

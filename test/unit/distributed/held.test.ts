@@ -10,6 +10,7 @@ import {
 import { WorkerLane } from '../../../src/distributed/work/lane.ts'
 import { planLane } from '../../../src/model/lane.ts'
 import { deliveryOf } from '../../support/envelopes.ts'
+import { UNHEARD } from '../../support/worker-events.ts'
 
 /** Deliveries of one lane, by name: the name is the fence, too. */
 class World {
@@ -19,14 +20,7 @@ class World {
   readonly #byName = new Map<string, HeldCommand>()
 
   constructor(keepsKeyOrder = true) {
-    const events = {
-      settled: () => undefined,
-      progressed: () => void this.progressed++,
-      reassigned: () => undefined,
-      refused: () => undefined,
-      failed: () => undefined,
-      incident: () => undefined,
-    }
+    const events = { ...UNHEARD, progressed: () => void this.progressed++ }
     this.held = new HeldCommands(events, 2, keepsKeyOrder)
     this.held.isAccepting = true
   }
@@ -116,7 +110,9 @@ test('a key is closed from when something of it leaves until it is back', () => 
   const keys = world('a')
   expect([keys.leave('a'), keys.held.isReordering]).toEqual([[], true])
   expect([keys.isClosed('key'), keys.isClosed('other')]).toEqual([true, false])
+  const { progressed } = keys
   keys.settle('a')
+  expect(keys.progressed).toBe(progressed + 1)
   expect([keys.isClosed('key'), keys.held.isReordering]).toEqual([false, false])
 })
 

@@ -39,13 +39,6 @@ test('any ring wakes one that is asleep, only an urgent one wakes one that dozes
   expect(state()).toBe(Bell.AWAKE)
 })
 
-test('a sleep is ended by one ring only', () => {
-  const { views, sleeper, ringer } = bell()
-  const other = new BellRinger(views, WORD)
-  sleeper.announce(Bell.ASLEEP)
-  expect([ringer.ring(true), other.ring(true)]).toEqual([true, false])
-})
-
 test('a wait ends when the bell is rung, in a turn of its own', async () => {
   const { ringer, sleeper, woken } = bell()
   sleeper.announce(Bell.ASLEEP)

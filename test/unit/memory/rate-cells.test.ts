@@ -45,23 +45,3 @@ test.each([
     expect(cells.available(50n * MS)).toBe(0)
   }
 })
-
-test('a token bucket never holds more than its limit, however long nothing starts', () => {
-  const [bucket] = cellsOf(false, false)
-  expect(bucket!.available(1n)).toBe(3)
-  expect(bucket!.available(10n ** 15n)).toBe(3)
-  for (let i = 0; i < 3; i++) expect(bucket!.take(10n ** 15n)).toBe(0n)
-  expect(bucket!.take(10n ** 15n)).toBe(10n ** 15n + 3_333_334n)
-})
-
-test('a sliding window of one cell alternates between taken and free', () => {
-  const rate = { limit: 1, windowMs: 10, isSliding: true, isPerPartition: false }
-  const lanes: LaneCells[] = [{ owners: 0, minConcurrency: 0, rate }]
-  const { memory } = new CoordinatorCommons(1, lanes)
-  const { views, layout } = attachCommons(memory, 1, lanes)
-  const window = rateCells(views, layout.lanes[0]!, rate, 0, CURSOR_WORDS)
-  for (let now = 100n * MS; now < 200n * MS; now += 10n * MS) {
-    expect(window.take(now)).toBe(0n)
-    expect(window.take(now + 9n * MS)).toBe(now + 10n * MS)
-  }
-})
