@@ -21,17 +21,12 @@ interface Death {
 const runningDeaths: Death[] = [
   { how: 'exit', says: /exited with code 7/, exitCode: 7 },
   {
-    how: 'unhandled rejection',
+    how: 'floating rejection',
     says: /RangeError: nobody handles it/,
     exitCode: 1,
     cause: { name: 'RangeError', message: 'nobody handles it' },
   },
-  {
-    how: 'throw a string in a timer',
-    says: /exited with code 1/,
-    exitCode: 1,
-    cause: 'a bare string',
-  },
+  { how: 'throw a string in a timer', says: /with code 1/, exitCode: 1, cause: 'a bare string' },
   {
     how: 'heap',
     says: /ERR_WORKER_OUT_OF_MEMORY|out of memory|memory limit/,
@@ -65,7 +60,9 @@ test.each(runningDeaths)(
     expect(await within(Promise.all(others), 'the queued ones')).toEqual(Array.from(others.keys()))
     expect(ledger.order(queued)).toEqual(Array.from(others.keys()))
     expect(ledger.allRuns(queued + 1)).toEqual(new Array(queued + 1).fill(1))
-    expect(manager.stats().partitions[0]).toMatchObject({ state: 'ready', incarnations: 2 })
+    const { partitions, ...stats } = manager.stats()
+    expect(stats).toMatchObject({ failed: 1, retried: 0, deadLetters: 0 })
+    expect(partitions[0]).toMatchObject({ state: 'ready', incarnations: 2, failures: 0 })
   },
 )
 
@@ -136,17 +133,6 @@ test.each(['throw in a timer', 'exit soon'])('a late death (%s) loses nothing', 
   expect(ledger.order(queued)).toEqual([...Array(queued).keys()])
   expect(ledger.allRuns(queued + 1)).toEqual(new Array(queued + 1).fill(1))
   await until(() => manager.stats().partitions[0]!.incarnations === 2, 'a replacement')
-})
-
-test('a stack overflow is a throw like any other', async () => {
-  const handlers = moduleOf(
-    'export const overflow = () => overflow() + 1; export const echo = (p) => p',
-  )
-  const manager = await open('values.js', { partitions: one, handlers })
-  const error = await failure(manager.run('overflow'), 'overflow')
-  expect(error).toBeInstanceOf(RangeError)
-  expect(await within(manager.run('echo', 1), 'echo')).toBe(1)
-  expect(manager.stats().partitions[0]).toMatchObject({ incarnations: 1 })
 })
 
 test.each([2 ** 14, 2 ** 20])(
@@ -234,36 +220,6 @@ test('the queued commands of a dead thread run by priority, then age', async () 
   await within(Promise.all(all), 'all commands')
   const expected = [...Array(count).keys()].sort((a, b) => (a % 3) - (b % 3) || a - b)
   expect(ledger.order(count)).toEqual(expected)
-})
-
-test('when one of several partitions dies the others go on and nothing is lost', async () => {
-  const count = 2_000
-  const { ledger, manager } = await openLedger(count, { partitions: PartitionConfig.balanced(3) })
-  const deaths = new Set([100, 700, 1300, 1301, 1999])
-  const all = range(count).map((index) =>
-    deaths.has(index) ? manager.run('die', { index, how: 'exit' }) : manager.run('mark', index),
-  )
-  const outcomes = await within(Promise.allSettled(all), 'all commands')
-  const rejected = outcomes.flatMap(({ status }, index) => (status === 'rejected' ? [index] : []))
-  expect(rejected).toEqual([...deaths])
-  expect(ledger.allRuns(count)).toEqual(new Array(count).fill(1))
-})
-
-test('commands with one key keep their order over the death of their thread', async () => {
-  const count = 300
-  const { ledger, manager } = await openLedger(count, { partitions: PartitionConfig.hash(3) })
-  const all = range(count).map((index) => {
-    const options = { key: `key ${index % 5}` }
-    return index % 100 === 50
-      ? manager.run('die', { index, how: 'exit' }, options)
-      : manager.run('mark', index, options)
-  })
-  await within(Promise.allSettled(all), 'all commands')
-  expect(ledger.allRuns(count)).toEqual(new Array(count).fill(1))
-  for (let key = 0; key < 5; key++) {
-    const indices = ledger.order(count).filter((index) => index % 5 === key)
-    expect(indices).toEqual(indices.toSorted((a, b) => a - b))
-  }
 })
 
 test('a broadcast on a thread that dies rejects, and one without a thread is left out', async () => {

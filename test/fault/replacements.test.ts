@@ -133,24 +133,6 @@ test('a reload to a module without the handler of a sticky broadcast forgets it'
   expect(await within(manager.run('get'), 'get')).toEqual([])
 })
 
-test('a module that fails to load again and again is given up after some attempts', async () => {
-  const { ledger, manager } = await openLedger(20, { partitions: PartitionConfig.single() })
-  ledger.failsToLoad = true
-  const killer = failure(manager.run('die', { index: 0, how: 'exit' }), 'the deadly command')
-  const queued = [1, 2, 3].map((index) => failure(manager.run('mark', index), 'a queued one'))
-  expect((await killer).code).toBe('CORELANE_PARTITION_LOST')
-  for (const error of await Promise.all(queued)) {
-    expect(error.code).toBe('CORELANE_HANDLERS_FAILED')
-    expect(error.message).toContain('the flag says that it must not load')
-    expect(error.cause).toMatchObject({ message: 'the flag says that it must not load' })
-  }
-  await refused(manager.run('mark', 4), 'CORELANE_HANDLERS_FAILED')
-  expect(ledger.loads).toBeLessThan(20)
-  expect(manager.stats().partitions[0]).toMatchObject({ state: 'failed' })
-  await within(manager.drain(), 'drain')
-  await within(manager.close(), 'close')
-})
-
 test('commands that wait for a module to load again run once it does', async () => {
   const { ledger, manager } = await openLedger(3, { partitions: PartitionConfig.single() })
   ledger.failsToLoad = true
@@ -221,6 +203,8 @@ test('under hash only the commands of the partition that was given up are refuse
   expect((await queued).code).toBe('CORELANE_HANDLERS_FAILED')
   await refused(manager.run('mark', 1, options), 'CORELANE_HANDLERS_FAILED')
   expect(await within(manager.run('mark', 2, { key: '0' }), 'the other partition')).toBe(2)
+  await within(manager.drain(), 'drain')
+  await within(manager.close(), 'close')
 })
 
 test('a module whose thread dies soon after each start, with no command run, is given up', async () => {
