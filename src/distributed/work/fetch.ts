@@ -101,7 +101,8 @@ export class LeaseFetcher {
 
   /** Asks anew: other partitions are to be asked for. */
   interrupt(): void {
-    this.#controller?.abort()
+    // To abort costs an error with its stack: only a request that is under way is worth that.
+    if (this.#request !== undefined) this.#controller?.abort()
     this.#pause.end()
   }
 
