@@ -149,6 +149,29 @@ test('completions wait for others while more run, and never at the end of a burs
   await within(pool.drain(), 'drain')
 })
 
+test('completions that wait for others go with the next request for commands', async () => {
+  const queue = openQueue(PartitionConfig.single())
+  let pool: WorkerPool | undefined
+  let sent = 0
+  const left: number[] = []
+  const watched = withFaults<LeasedQueue>(queue, {
+    lease: (request) => {
+      left.push((pool?.stats().completed ?? 0) - sent)
+      return queue.lease(request)
+    },
+    completeMany: (completions) => {
+      sent += completions.length
+      return queue.completeMany(completions)
+    },
+  })
+  const options = { partitions: PartitionConfig.balanced(1), pool: { gatherMs: 1000 } }
+  const stage = await openStage({ queue, through: watched, ...options })
+  pool = stage.pool
+  const burn = (index: number) => stage.submitter.submit('query', 'burn', { index, ms: 1 })
+  await within(Promise.all(range(300).map((i) => burn(i))), 'a burst')
+  expect(left.filter((count) => count > 0)).toEqual([])
+})
+
 test('a worker that holds most of what it wants asks for no more', async () => {
   const queue = openQueue(PartitionConfig.single())
   const asked: { max: number; target: number }[] = []

@@ -230,6 +230,11 @@ export class Acknowledger {
     this.#deadLetters.add({ held, reason, result, isShort: false })
   }
 
+  /** Completions that wait for others wait no longer. */
+  hurry(): void {
+    this.#completions.hurry()
+  }
+
   giveUp(): void {
     for (const outbox of [this.#completions, this.#releases, this.#deadLetters]) outbox.giveUp()
   }

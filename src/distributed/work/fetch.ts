@@ -151,6 +151,8 @@ export class LeaseFetcher {
       held.asking(request.partitions)
       try {
         const askedAtMs = nowMs()
+        // Both go in one write, and their answers come in one.
+        this.#runner.acknowledger.hurry()
         const deliveries = await queue.lease(request)
         failures = 0
         // One that is not full may have been waited for.
