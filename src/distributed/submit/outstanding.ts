@@ -232,6 +232,25 @@ export class Outstanding {
   }
 }
 
+/** Part of the time that results take for which commands wait for others. */
+const GATHER = 1 / 20
+
+const GATHER_MS_MAX = 15
+
+/** Fewer are not worth the wait. */
+const GATHER_COUNT = 4
+
+/**
+ * How long commands wait for others on their way to the queue, so that one call carries several.
+ *
+ * @param open - How many are open: by Little's law as many come, where each result has another one
+ * submitted, in the time that results take.
+ * @param tookMs - That time.
+ */
+export function gatherMs(open: number, tookMs: number): number {
+  return open * GATHER < GATHER_COUNT ? 0 : Math.min(tookMs * GATHER, GATHER_MS_MAX)
+}
+
 /** Cancels the commands of a submitter whose signals aborted. */
 export class Unwanted {
   readonly #canCancel: boolean

@@ -30,7 +30,7 @@ import { leasedQueueOf } from '../lift/lifted-queue.ts'
 import { Outbox } from '../outbox.ts'
 import { EnvelopeMaker } from './envelope-maker.ts'
 import { NameWatch } from './name-watch.ts'
-import { type Enqueued, Outstanding, referenceTo, Unwanted } from './outstanding.ts'
+import { type Enqueued, gatherMs, Outstanding, referenceTo, Unwanted } from './outstanding.ts'
 import { followTrace, isFollowed, startTrace, withTrace } from './submit-trace.ts'
 import {
   type NewCommand,
@@ -107,6 +107,8 @@ export class Submitter<M = AnyHandlers> {
   #waitingCount = 0
   #open = 0
   #ended = 0
+  /** How long commands take to their results, in milliseconds. */
+  #tookMs = 0
   #swept = 0
   #reenqueued = 0
   #timer: NodeJS.Timeout | undefined
@@ -142,6 +144,7 @@ export class Submitter<M = AnyHandlers> {
       refused: (item, error) => item.fail(error),
       failed: this.#failed,
       isWanted: ({ isSettled, isAccepted }) => !isSettled && !isAccepted,
+      patienceMs: () => gatherMs(this.#open, this.#tookMs),
     })
     this.#forgotten = new Outbox<CommandReference>({
       send: (commands) => this.#queue.forget!(commands),
@@ -474,6 +477,8 @@ export class Submitter<M = AnyHandlers> {
 
   #end(item: Outstanding, result: CommandResult): void {
     this.#ended++
+    // A short one counts at once, long ones when there are many.
+    this.#tookMs = Math.min(nowMs() - item.submittedAtMs, this.#tookMs + 1)
     item.ended(result)
     const { keepResults } = this.#options
     const isKept = keepResults === 'all' || (keepResults === 'named' && item.isNamed)
