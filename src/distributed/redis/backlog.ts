@@ -32,7 +32,6 @@ interface PartitionBelief {
 
 type Lanes = readonly Pick<LaneDemand, 'laneId'>[]
 
-/** Beliefs about partitions and lanes. */
 export class Backlog {
   /** Whether announcements are received. */
   isReceiving = false

@@ -400,7 +400,7 @@ export class RedisFetcher {
       const read = this.#read(partition, lane, command, fence, leasedUntilMs, timeMs)
       const delivery = read && rate ? { ...read, startByMs: sentMs + validityOf(rate) } : read
       if (delivery === undefined) {
-        letters.push(this.#deadLetterUndecodable(partition, lane, command.value, entry, fence))
+        letters.push(this.#deadLetterUndecodable(partition, lane, command, fence))
       } else if (delivery.deliveries > plan.maxDeliveries) {
         letters.push(this.#deadLetterPoisoned(delivery))
       } else given.push(delivery)
@@ -447,8 +447,7 @@ export class RedisFetcher {
   #deadLetterUndecodable(
     partition: number,
     lane: string,
-    value: Buffer,
-    entry: string,
+    { value, entry }: GivenCommand,
     fence: string,
   ): Promise<unknown> {
     const envelope = unreadEnvelope(idOf(value), entry, partition, lane)

@@ -98,13 +98,12 @@ LEASE_CASES.where({})({
     await stage.nothing(queue, { partitions: [2, 0, 3] })
     await stage.take(queue, 3, { partitions: [1] })
   },
-  async 'workers that lease at once share without giving anything twice'(stage) {
-    const queues = await stage.workers('w1', 'w2', 'w3')
+  async 'workers that lease at once share and are given nothing twice'(stage, one, two, three) {
     const envelopes = stage.spread(100)
-    await stage.fill(queues[0]!, envelopes)
+    await stage.fill(one, envelopes)
     const given: string[] = []
     const fences = new Set<string>()
-    const work = async (queue: (typeof queues)[0]): Promise<void> => {
+    const work = async (queue: LeasedQueue): Promise<void> => {
       let misses = 0
       while (misses < 3) {
         const some = await queue.lease(stage.request({ max: 7, waitMs: 50 }))
@@ -114,7 +113,7 @@ LEASE_CASES.where({})({
         if (some.length > 0) await finish(queue, some)
       }
     }
-    await Promise.all(queues.map(work))
+    await Promise.all([one, two, three].map(work))
     assert.deepEqual(given.toSorted(), idsOf(envelopes).toSorted())
     assert.equal(fences.size, 400)
   },
@@ -326,12 +325,11 @@ LEASE_CASES.where({ needs: ['commandBoost'] })({
 })
 
 LEASE_CASES.where(KEYS)({
-  async 'commands of a key are run one at a time and in order, over two workers'(stage) {
-    const queues = await stage.workers('w1', 'w2')
+  async 'commands of a key are run one at a time and in order by two workers'(stage, one, two) {
     const envelopes = Array.from({ length: 60 }, (_, index) =>
       stage.envelope({ key: `k${index % 5}`, partitionId: (index % 5) % 4 }),
     )
-    await stage.fill(queues[0]!, envelopes)
+    await stage.fill(one, envelopes)
     const ran: CommandEnvelope[] = []
     const running = new Set<string>()
     const run = async ({ envelope }: Delivery): Promise<void> => {
@@ -343,7 +341,7 @@ LEASE_CASES.where(KEYS)({
       ran.push(envelope)
     }
     const isDone = () => ran.length === envelopes.length
-    await Promise.all(queues.map((queue) => drain(stage, queue, run, isDone)))
+    await Promise.all([one, two].map((queue) => drain(stage, queue, run, isDone)))
     const byKey = (all: readonly CommandEnvelope[]) =>
       ['k0', 'k1', 'k2', 'k3', 'k4'].map((key) => idsOf(all.filter((each) => each.key === key)))
     assert.deepEqual(byKey(ran), byKey(envelopes))

@@ -334,18 +334,15 @@ LIMIT_CASES.where(GROUPS)({
     await stage.fill(queue, [one!])
     assert.deepEqual(idsOf(await waiting), [one!.id])
   },
-  async 'no more of a group than its limit are out, on all workers'(stage) {
-    const queues = await stage.workers('w1', 'w2')
-    await stage.fill(queues[0]!, some(stage, 'a', 10))
-    await stage.fill(queues[0]!, some(stage, 'b', 1))
+  async 'no more of a group than its limit are out, on all workers'(stage, one, two) {
+    await stage.fill(one, [...some(stage, 'a', 10), ...some(stage, 'b', 1)])
     const terms = under({ concurrency: 2 })
-    const first = await stage.take(queues[0]!, 3, terms)
+    const first = await stage.take(one, 3, terms)
     assert.deepEqual(tally(first), { a: 2, b: 1 })
-    for (const queue of queues) await stage.nothing(queue, terms)
-    const one = first.find(({ envelope }) => envelope.group === 'a')!
-    await finish(queues[0]!, [one])
-    await stage.take(queues[1]!, 1, terms)
-    for (const queue of queues) await stage.nothing(queue, terms)
+    for (const queue of [one, two]) await stage.nothing(queue, terms)
+    await finish(one, [first.find(({ envelope }) => envelope.group === 'a')!])
+    await stage.take(two, 1, terms)
+    for (const queue of [one, two]) await stage.nothing(queue, terms)
   },
   async 'a worker that waits hears of a slot of a group'(stage, one, two) {
     await stage.fill(one, some(stage, 'a', 2))
@@ -356,22 +353,19 @@ LIMIT_CASES.where(GROUPS)({
     await finish(one, given)
     assert.equal((await waiting).length, 1)
   },
-  async 'no group starts more often than its rate allows, on all workers'(stage) {
-    const queues = await stage.workers('w1', 'w2')
-    for (const group of ['a', 'b']) await stage.fill(queues[0]!, some(stage, group, 20))
+  async 'no group starts more often than its rate allows, on all workers'(stage, one, two) {
+    for (const group of ['a', 'b']) await stage.fill(one, some(stage, group, 20))
     const terms = under({ rate: { limit: 4, windowMs: 60_000 } })
-    const given = (
-      await Promise.all(queues.map((queue) => queue.lease(stage.request({ ...terms, waitMs: 50 }))))
-    ).flat()
-    for (const queue of queues) given.push(...(await queue.lease(stage.request(terms))))
+    const leases = [one, two].map((queue) => queue.lease(stage.request({ ...terms, waitMs: 50 })))
+    const given = (await Promise.all(leases)).flat()
+    for (const queue of [one, two]) given.push(...(await queue.lease(stage.request(terms))))
     const { a = 0, b = 0 } = tally(given)
     assert.ok(a >= 1 && a <= 4 && b >= 1 && b <= 4, `${a} ${b}`)
     const now = nowMs()
     for (const { startByMs } of given) assert.ok(startByMs! > 0 && startByMs! < now + 60_000)
     // A token that is not used is lost, so that the bound holds whatever it was.
-    await queues[0]!.release(given.slice(0, 1), { reason: 'unstarted' })
-    await queues[1]!.release(given.slice(0, 1), { reason: 'unstarted' })
-    const more = tally(await queues[0]!.lease(stage.request(terms)))
+    for (const queue of [one, two]) await queue.release(given.slice(0, 1), { reason: 'unstarted' })
+    const more = tally(await one.lease(stage.request(terms)))
     assert.ok(a + (more.a ?? 0) <= 4 && b + (more.b ?? 0) <= 4)
   },
 })
@@ -384,13 +378,11 @@ LIMIT_CASES.where(TOGETHER)({
     assert.deepEqual(idsOf(given), idsOf(all))
   },
   async 'a group that floods its lane leaves the others their turns'(stage, queue) {
-    await stage.fill(queue, some(stage, 'flood', 200))
-    await stage.fill(queue, some(stage, 'few', 3))
-    await stage.fill(queue, some(stage, 'one', 1))
-    const given = await stage.take(queue, 8)
-    const { flood, few, one } = tally(given)
-    assert.deepEqual([few, one], [3, 1])
-    assert.equal(flood, 4)
+    const counts = { flood: 200, few: 3, one: 1 }
+    for (const [group, count] of Object.entries(counts)) {
+      await stage.fill(queue, some(stage, group, count))
+    }
+    assert.deepEqual(tally(await stage.take(queue, 8)), { ...counts, flood: 4 })
   },
   async 'groups that wait all the time get equal shares'(stage, queue) {
     for (const group of ['a', 'b', 'c']) await stage.fill(queue, some(stage, group, 40))
