@@ -78,14 +78,6 @@ test('what finds no room waits, and is bound when results make some', () => {
   expect([rigs[0]!.bound.load.count, backlog.size]).toEqual([2, 1])
 })
 
-test('a command never passes one before it that waits for the same place', () => {
-  const { rigs, backlog, dispatcher } = dispatcherOver(1, true)
-  for (let sequence = 1; sequence <= 3; sequence++) dispatcher.place(command({ sequence, ...LONG }))
-  dispatcher.place(command({ sequence: 4, estimateUs: 1 }))
-  expect(rigs[0]!.bound.load.count).toBe(2)
-  expect(backlog.takeAll(0).map(({ sequence }) => sequence)).toEqual([3, 4])
-})
-
 test('a payload whose getter places more urgent commands costs none of them its place', () => {
   const { rigs, backlog, dispatcher } = dispatcherOver(1, true)
   const rig = rigs[0]!
@@ -183,32 +175,6 @@ test('a payload that cannot cross does not stop those that wait behind it', asyn
   expect(rigs[0]!.runAll()).toEqual([2])
 })
 
-test('an urgent command overtakes what is bound', () => {
-  const { rigs, dispatcher } = dispatcherOver(1, true)
-  for (let sequence = 1; sequence <= 2; sequence++) {
-    dispatcher.place(command({ sequence, rank: 9, ...LONG }))
-  }
-  dispatcher.flush()
-  const running = rigs[0]!.start()!
-  dispatcher.place(command({ sequence: 3, rank: 0, estimateUs: 10 }))
-  dispatcher.flush()
-  rigs[0]!.finish(running.id, 0)
-  expect(rigs[0]!.runAll()).toEqual([3, 2])
-})
-
-test('what is less urgent makes way for one that finds no room at all', () => {
-  const { rigs, backlog, dispatcher } = dispatcherOver(1, true)
-  // Its own rank has more ahead than a window takes; something less urgent is bound too.
-  for (let sequence = 1; sequence <= 2; sequence++) {
-    bind(rigs[0]!.bound, command({ sequence, rank: 1, ...LONG }))
-  }
-  bind(rigs[0]!.bound, command({ sequence: 3, rank: 9 }))
-  rigs[0]!.bound.flush()
-  dispatcher.place(command({ sequence: 4, rank: 1 }))
-  expect(rigs[0]!.runAll()).toEqual([1, 2])
-  expect(backlog.takeAll(0).map(({ sequence }) => sequence)).toEqual([4, 3])
-})
-
 test('an idle partition is given what another has not started', () => {
   const { rigs, rebalancer } = dispatcherOver(2, true)
   for (let sequence = 1; sequence <= 10; sequence++) {
@@ -276,26 +242,6 @@ test('of long commands as many as slots are free are bound, and one that waits a
 test('of short commands as many are bound as slots let run in a moment, and one', () => {
   const { rigs } = fillOneAtATime(1000)
   expect(rigs.map(({ bound }) => bound.load.count)).toEqual([11, 11])
-})
-
-test('a limited lane that has all it may have bound gives up its last for a more urgent command', () => {
-  const { rigs, backlog, dispatcher, lanes } = dispatcherOfLanes(1, {
-    limited: { rateLimit: { limit: 20 } },
-  })
-  const place = (sequence: number, rank: number) =>
-    dispatcher.place(command({ lane: lanes[0]!, sequence, rank }))
-  for (let sequence = 1; sequence <= 60; sequence++) place(sequence, 9)
-  const { load } = rigs[0]!.bound
-  const bound = load.count
-  expect(bound).toBeLessThan(60)
-  place(61, 9)
-  place(62, 3)
-  place(63, 5)
-  expect(load.count).toBe(bound)
-  dispatcher.flush()
-  expect(rigs[0]!.runAll()).toEqual([62, 63, ...range(bound - 2).map((i) => i + 1)])
-  const rest = backlog.takeAll(0).map(({ sequence }) => sequence)
-  expect(rest).toEqual(range(63 - bound).map((i) => bound - 1 + i))
 })
 
 test('when nothing changes by itself there is no moment to look again, else there is', () => {

@@ -86,20 +86,6 @@ test('large results are taken a few at a time, so that callers submit the next',
   expect(drains).toEqual([3, 3, 1, 0])
 })
 
-test('the partition runs what is bound by rank, then age', () => {
-  const rig = new Rig()
-  for (const [sequence, rank] of [
-    [1, 9],
-    [2, 3],
-    [4, 9],
-    [3, 3],
-  ] as const) {
-    bind(rig.bound, command({ sequence, rank }))
-  }
-  rig.bound.flush()
-  expect(rig.runAll()).toEqual([2, 3, 1, 4])
-})
-
 test('what is bound of one lane is found among others, though slots have had other lanes', () => {
   const { all } = laneTable({ a: {}, b: {}, c: {} })
   const rig = rigOf(all)

@@ -52,20 +52,6 @@ test('the first look is when the first command could be late, had it started at 
   expect(watch.checkAtMs).toBe(100)
 })
 
-test('only what has run for its limit is late, counted from its start', () => {
-  const { watch, bind, start, overdue } = world()
-  const [early, later] = [bind(100, 0), bind(100, 0)]
-  bind(100, 0)
-  start(early, 5)
-  start(later, 60)
-  expect(overdue(104.9)).toEqual([])
-  expect(watch.checkAtMs).toBe(105)
-  expect(overdue(105)).toEqual([
-    { command: { timeoutMs: 100 }, slot: slotOf(early), startedAtMs: 5, limitMs: 100 },
-  ])
-  expect(watch.checkAtMs).toBe(160)
-})
-
 test('what has not started is late a full limit from now at the earliest', () => {
   const { watch, bind, overdue } = world()
   bind(100, 0)
@@ -107,15 +93,4 @@ test('the end of a grace is not forgotten by a look', () => {
   start(bind(100, 0), 0)
   watch.detach(900, run(40))
   expect([overdue(20), watch.checkAtMs]).toEqual([[], 40])
-})
-
-test('a run that is late and given up does not hide later ones with the same limit', () => {
-  const { watch, bind, start, end, overdue } = world()
-  const first = bind(10, 0)
-  start(first, 0)
-  expect(overdue(10)).toHaveLength(1)
-  end(first)
-  watch.detach(slotOf(first), run(10_000))
-  bind(10, 20)
-  expect(watch.checkAtMs).toBe(30)
 })
