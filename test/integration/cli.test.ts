@@ -34,153 +34,71 @@ test('commands become results with their id, value, partition and duration', asy
   }
 })
 
-test('an empty input gives an empty output and succeeds', async () => {
-  expect(await run([], '')).toMatchObject({ code: 0, stdout: '', stderr: '' })
-})
-
-test('a line without an id gets its number, and blank lines count but run nothing', async () => {
-  const lines = '\n{"type":"echo","payload":1}\r\n   \n{"type":"echo","payload":2}'
-  const { code, results } = await run(['--ordered'], lines)
-  expect(code).toBe(0)
-  expect(results.map(({ id, value }) => [id, value])).toEqual([
-    [2, 1],
-    [4, 2],
-  ])
-})
-
-test('a line without a type or a lane takes those of the command line', async () => {
-  const { results } = await run(
-    ['--ordered', '--type', 'lane', '--lane', 'skill'],
-    [{}, { lane: 'system' }, { type: 'echo', payload: 1 }],
-  )
-  expect(results.map(({ value }) => value)).toEqual([
-    { lane: 'skill', key: null },
-    { lane: 'system', key: null },
-    1,
-  ])
-})
-
-test('without --lane commands go to the lane query', async () => {
-  const { results } = await run(['--type', 'lane'], [{}])
-  expect(results[0]?.value.lane).toBe('query')
-})
-
-test('values that JSON has no word for are printed as documented', async () => {
-  const { results } = await run(['--ordered'], [{ type: 'unusual' }, { type: 'echo' }])
-  expect(results[0]?.value).toEqual({
-    big: String(2n ** 70n),
-    bytes: 'AQID',
-    map: [['a', '1']],
-    set: [1, 2],
-    date: '1970-01-01T00:00:00.000Z',
-    pattern: '/a+/g',
-    error: { name: 'RangeError', message: 'inside' },
-    notANumber: null,
-  })
-  expect(results[1]).toMatchObject({ ok: true, value: null })
-})
-
 test('a failed command prints its error with code and cause, and the exit code is 1', async () => {
   const { code, results, stderr } = await run(
-    ['--ordered'],
+    ['--ordered', '--stack'],
     [{ type: 'fail', payload: 'bad' }, { type: 'throwText' }, { type: 'echo', payload: 1 }],
   )
   expect(code).toBe(1)
   expect(stderr).toBe('corelane: 1 done, 2 failed\n')
   expect(results[0]).toMatchObject({ id: 1, ok: false })
-  expect(results[0]?.error).toEqual({
+  expect(results[0]?.error).toMatchObject({
     name: 'RangeError',
     message: 'bad',
     code: 'E_TEST',
+    stack: expect.stringContaining('cli-handlers.js'),
     cause: { name: 'Error', message: 'the reason' },
   })
   expect(results[0]?.partition).toBeGreaterThanOrEqual(0)
-  expect(results[1]?.error).toEqual({
-    name: 'Error',
-    message: '"only text" was thrown, which is no error',
-    value: 'only text',
-  })
+  expect(results[1]?.error).toMatchObject({ value: 'only text' })
   expect(results[2]).toMatchObject({ ok: true, value: 1 })
 })
 
-test('--stack prints where an error was thrown', async () => {
-  const { results } = await run(['--stack'], [{ type: 'fail', payload: 'bad' }])
-  expect(results[0]?.error?.stack).toContain('cli-handlers.js')
+test('an empty input gives an empty output and succeeds', async () => {
+  expect(await run([], '')).toMatchObject({ code: 0, stdout: '', stderr: '' })
 })
 
-test('a result that contains itself is reported as failed', async () => {
-  const { code, results } = await run([], [{ id: 'c', type: 'circle' }])
-  expect(code).toBe(1)
-  expect(results[0]).toMatchObject({ id: 'c', ok: false })
-  expect(results[0]?.error?.message).toBe('The result cannot be written as JSON')
-})
-
-test('malformed lines are reported with their number and do not stop the rest', async () => {
-  const lines = [
-    '{"id":"good","type":"echo","payload":1}',
-    '{"id":"cut"',
-    '[1]',
-    '{"id":"typo","type":"echo","priorty":1}',
-    '{"id":{},"type":"echo"}',
-    '{"id":12345678901234567890,"type":"echo"}',
-    '{"id":"none"}',
-    '{"id":"last","type":"echo","payload":2}',
-  ]
-  const { code, results, stderr } = await run(['--ordered'], lines.join('\n'))
-  expect(code).toBe(1)
-  expect(results.map(({ id, ok, line }) => [id, ok, line])).toEqual([
-    ['good', true, undefined],
-    [null, false, 2],
-    [null, false, 3],
-    ['typo', false, 4],
-    [null, false, 5],
-    [null, false, 6],
-    ['none', false, 7],
-    ['last', true, undefined],
+test('lines take what they leave out from the command line, and ids from their numbers', async () => {
+  const lines = '\n{}\r\n   \n{"lane":"system"}\n{"type":"echo","id":"own","payload":1}'
+  const { results } = await run(['--ordered', '--type', 'lane', '--lane', 'skill'], lines)
+  expect(results.map(({ id, value }) => [id, value])).toEqual([
+    [2, { lane: 'skill', key: null }],
+    [4, { lane: 'system', key: null }],
+    ['own', 1],
   ])
-  expect(results[1]?.error).toMatchObject({ code: 'CORELANE_INVALID_COMMAND' })
-  for (const line of [2, 3, 4, 5, 6, 7]) expect(stderr).toMatch(new RegExp(`\\bline ${line}\\b`))
+  const keyed = [{ id: 'a', key: 'own' }, { id: 'b', payload: { id: 3 } }, { id: 'c' }]
+  const { results: ofKeys } = await run(['--ordered', '--type', 'lane', '--key', 'id'], keyed)
+  const query = ['own', '3', 'c'].map((key) => ({ lane: 'query', key }))
+  expect(ofKeys.map(({ value }) => value)).toEqual(query)
 })
 
-test('an unknown lane, type, priority or key costs that line alone', async () => {
-  const { code, results, stderr } = await run(
-    ['--ordered'],
-    [
-      { type: 'echo', lane: 'nowhere' },
-      { type: 'nothing' },
-      { type: 'echo', priority: 256 },
-      { type: 'echo', key: 'k' },
-      { type: 'echo', payload: 5 },
-    ],
-  )
-  expect(code).toBe(1)
-  expect(results.map(({ error }) => error?.code)).toEqual([
-    'CORELANE_UNKNOWN_LANE',
-    'CORELANE_UNKNOWN_TYPE',
-    'CORELANE_INVALID_OPTION',
-    'CORELANE_INVALID_COMMAND',
-    undefined,
-  ])
-  expect(results.map(({ line }) => line)).toEqual([1, 2, 3, 4, undefined])
-  expect(stderr).toContain('line 2: The handler module has no handler "nothing"')
-})
-
-test('a line longer than --line-bytes is refused without being held', async () => {
+test('each line that is refused costs itself alone, and is reported with its number', async () => {
   const long = JSON.stringify({ type: 'echo', payload: 'x'.repeat(300_000) })
-  const { code, results } = await run(
-    ['--ordered', '--line-bytes', '1000'],
-    `${long}\n{"type":"echo","payload":1}\n`,
-  )
+  const refused: [line: string, id: string | null, says: string][] = [
+    ['{"id":"cut"', null, 'CORELANE_INVALID_COMMAND'],
+    ['{"id":"typo","type":"echo","priorty":1}', 'typo', 'CORELANE_INVALID_COMMAND'],
+    [long, null, `${long.length + 1} bytes long`],
+    ['{"id":"\xff"}', null, 'is not UTF-8; allowed: a JSON object in UTF-8'],
+    ['{"id":"lane","type":"echo","lane":"nowhere"}', 'lane', 'CORELANE_UNKNOWN_LANE'],
+    ['{"id":"type","type":"nothing"}', 'type', 'CORELANE_UNKNOWN_TYPE'],
+    ['{"id":"rank","type":"echo","priority":256}', 'rank', 'CORELANE_INVALID_OPTION'],
+    ['{"id":"key","type":"echo","key":"k"}', 'key', 'CORELANE_INVALID_COMMAND'],
+    ['{"id":"circle","type":"circle"}', 'circle', 'The result cannot be written as JSON'],
+  ]
+  const lines = [...refused.map(([line]) => line), '{"id":"last","type":"echo","payload":2}']
+  const input = Buffer.from(lines.join('\n'), 'latin1')
+  const { code, results, stderr } = await run(['--ordered', '--line-bytes', '1000'], input)
   expect(code).toBe(1)
-  expect(results[0]).toMatchObject({ id: null, line: 1, ok: false })
-  expect(results[0]?.error?.message).toContain(`${long.length + 1} bytes long`)
-  expect(results[1]).toMatchObject({ id: 2, ok: true, value: 1 })
-})
-
-test('bytes that are not UTF-8 are refused instead of being replaced', async () => {
-  const bad = Buffer.concat([Buffer.from('{"type":"echo","payload":"'), Buffer.from([0xff, 0x22])])
-  const { results } = await run(['--ordered'], Buffer.concat([bad, Buffer.from('}\n{"id":2}\n')]))
-  expect(results[0]?.error?.message).toBe('line 1 is not UTF-8; allowed: a JSON object in UTF-8')
+  for (const [at, [, id, says]] of refused.entries()) {
+    const { error, line, ...result } = results[at]!
+    expect(result).toMatchObject({ id, ok: false })
+    expect([line ?? at + 1, `${error!.code} ${error!.message}`]).toEqual([
+      at + 1,
+      expect.stringContaining(says),
+    ])
+    if (line !== undefined) expect(stderr).toMatch(new RegExp(`\\bline ${line}\\b`))
+  }
+  expect(results.at(-1)).toMatchObject({ id: 'last', ok: true, value: 2 })
 })
 
 test('--ordered prints in the order of the input whatever takes how long', async () => {
@@ -193,17 +111,6 @@ test('--ordered prints in the order of the input whatever takes how long', async
   expect(code).toBe(0)
   expect(results.map(({ id }) => id)).toEqual(commands.map(({ id }) => id))
   expect(results.map(({ value }) => value)).toEqual(commands.map(({ id }) => id))
-})
-
-test('without --ordered a result is printed before that of a slower, earlier command', async () => {
-  const { results } = await run(
-    ['--partitions', '2'],
-    [
-      { id: 'slow', type: 'wait', payload: { ms: 1000 } },
-      { id: 'quick', type: 'echo' },
-    ],
-  )
-  expect(results.map(({ id }) => id)).toEqual(['quick', 'slow'])
 })
 
 test('--key keeps the commands of a key in order on one partition', async () => {
@@ -221,24 +128,6 @@ test('--key keeps the commands of a key in order on one partition', async () => 
     expect(partitionOf.get(value.key) ?? value.partition).toBe(value.partition)
     partitionOf.set(value.key, value.partition)
   }
-})
-
-test("a line's own key wins over --key, and --key also finds members of the line", async () => {
-  const { results } = await run(
-    ['--key', 'id', '--ordered'],
-    [
-      { id: 'a', type: 'lane', key: 'own' },
-      { id: 'b', type: 'lane', payload: { id: 3 } },
-      { id: 'c', type: 'lane' },
-    ],
-  )
-  expect(results.map(({ value }) => value.key)).toEqual(['own', '3', 'c'])
-})
-
-test('a line in which --key finds nothing is refused', async () => {
-  const { code, results } = await run(['--key', 'user'], [{ type: 'echo', payload: { name: 'x' } }])
-  expect(code).toBe(1)
-  expect(results[0]?.error?.message).toContain('user is missing')
 })
 
 test.each([
@@ -313,20 +202,13 @@ test('a handler module that throws while it loads exits with 2 and shows the cau
 
 test.each([
   [['--partitions', '0'], '--partitions is 0; allowed: an integer from 1 to 256'],
-  [['--partitions', '1.5'], '--partitions is 1.5; allowed: an integer from 1 to 256'],
-  [['--partitions=-1'], '--partitions is -1; allowed: an integer from 1 to 256'],
-  [['--partitions', 'NaN'], '--partitions is "NaN"; allowed: a number'],
   [['--strategy', 'random'], '--strategy is "random"; allowed: "auto", "balanced"'],
   [['--strategy', 'none', '--partitions', '2'], '--partitions is 2; allowed: 1 where'],
   [['--lane', 'nowhere'], '--lane is "nowhere"; allowed: system, control, query'],
-  [['--lane'], '`--lane <name>` value is missing'],
-  [['--lane', 'query', '--lane', 'skill'], '--lane is given more than once'],
   [['--key', 'a', '--strategy', 'balanced'], '--key is given with --strategy balanced'],
   [['--in-flight', '0'], '--in-flight is 0; allowed: an integer from 1 to 65536'],
   [['--line-bytes', 'many'], '--line-bytes is "many"; allowed: an integer from 1 to 268435456'],
-  [['--unknown'], 'Unknown option `--unknown`'],
   [['surplus'], 'Unused args: `surplus`'],
-  [['--', 'surplus'], 'arguments after -- mean nothing here'],
 ])('the arguments %j exit with 2 and say why', async (args, complaint) => {
   const { code, stdout, stderr } = await run(args, toLines([{ type: 'echo' }]))
   expect(stderr).toContain(complaint)
@@ -345,12 +227,6 @@ test.each([
   expect(stderr).toContain(complaint)
   expect(stdout).toBe('')
   expect(code).toBe(2)
-})
-
-test('--version prints the version of the package', async () => {
-  const { code, stdout } = await runCli(['--version'])
-  expect(code).toBe(0)
-  expect(stdout).toContain(`corelane/${manifest.version} `)
 })
 
 test('docs/cli.md lists every option of every command as --help does', async () => {
@@ -373,5 +249,5 @@ test('help and version can be asked for in every usual way', async () => {
   expect([of.code, of.stdout]).toEqual([0, flag.stdout])
   const versions = await Promise.all(['-v', 'version', '--version'].map((word) => runCli([word])))
   expect(new Set(versions.map(({ code, stdout }) => `${code} ${stdout}`)).size).toBe(1)
-  expect(versions[0]!.stdout).toMatch(/^corelane\/\d/)
+  expect(versions[0]!.stdout).toContain(`corelane/${manifest.version} `)
 })
