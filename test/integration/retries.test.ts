@@ -37,15 +37,8 @@ async function events(manager: QueueManager, names: LaneEventName[], count: numb
   return { seen: within(read(), `${count} of ${names.join(', ')}`) }
 }
 
-test.each([
-  { policy: RetryPolicy.fixed(4, 20), least: [20, 20, 20] },
-  { policy: { retries: 4, delayMs: 10, backoff: 'exponential' as const }, least: [10, 20, 40] },
-  { policy: { retries: 4, delayMs: 10, maxDelayMs: 15 }, least: [10, 15, 15] },
-  {
-    policy: { retries: 4, delayMs: 40, jitter: 0.5, backoff: 'fixed' as const },
-    least: [20, 20, 20],
-  },
-])('delays before retries grow as the policy says ($least)', async ({ policy, least }) => {
+test('delays before retries grow as the policy says', async () => {
+  const policy = { retries: 4, delayMs: 10, backoff: 'exponential' as const }
   const manager = await retryManager()
   const { seen } = await events(manager, ['queue.command.started'], 4)
   const options = { retry: policy }
@@ -57,17 +50,8 @@ test.each([
   const starts = await seen
   expect(starts.map(({ attempt }) => attempt)).toEqual([1, 2, 3, 4])
   const gaps = starts.slice(1).map(({ startedAtMs }, i) => startedAtMs! - starts[i]!.startedAtMs!)
-  for (const [i, gap] of gaps.entries()) expect(gap).toBeGreaterThanOrEqual(least[i]!)
+  for (const [i, gap] of gaps.entries()) expect(gap).toBeGreaterThanOrEqual(10 * 2 ** i)
   expect(manager.stats()).toMatchObject({ retried: 3, completed: 1, failed: 0, deadLetters: 0 })
-})
-
-test('without retries a failure is final, and leaves no letter', async () => {
-  const manager = await retryManager()
-  for (const options of [{}, { retry: RetryPolicy.none() }, { retry: {} }]) {
-    const error = await failure(manager.run('alwaysFails', 'x', options), 'a failure')
-    expect((error as unknown as Record<symbol, object>)[commandInfo]).toMatchObject({ attempt: 1 })
-  }
-  expect(manager.stats()).toMatchObject({ retried: 0, failed: 3, deadLetters: 0 })
 })
 
 test('when retries are used up the last error arrives, with the number of attempts', async () => {
@@ -83,27 +67,6 @@ test('when retries are used up the last error arrives, with the number of attemp
     ...[1, 2, 3].map((n) => [names[0], n, `RangeError: failure ${n}, attempt ${n}`]),
     [names[1], 4, 'RangeError: failure 4, attempt 4'],
   ])
-})
-
-test('a predicate decides what is worth another try, and one that throws says no', async () => {
-  const manager = await retryManager()
-  const asked: unknown[] = []
-  const onlySecond = soon.withRetryable((error) => {
-    asked.push(error)
-    return (error as Error).message !== 'failure 2, attempt 2'
-  })
-  const error = await failure(
-    manager.run('flaky', { name: 'c', times: 9 }, { retry: onlySecond }),
-    'the second failure',
-  )
-  expect(error.message).toBe('failure 2, attempt 2')
-  expect(asked).toHaveLength(2)
-  const throwing = soon.withRetryable(() => {
-    throw new Error('of the predicate itself')
-  })
-  const own = await failure(manager.run('alwaysFails', 'own', { retry: throwing }), 'its own')
-  expect(own.message).toBe('no: own')
-  expect(manager.stats()).toMatchObject({ retried: 1, failed: 2, deadLetters: 2 })
 })
 
 test('a predicate that aborts its command ends it once', async () => {
@@ -194,17 +157,6 @@ test('close rejects what waits for its retry, and what fails while it closes is 
   expect(manager.stats()).toMatchObject({ failed: 2, queued: 0, retried: 1 })
 })
 
-test('the policy of a command goes before that of its lane', async () => {
-  const manager = await retryManager({ lanes: { tough: { retry: soon } } })
-  const flaky = (name: string, retry?: RetryPolicy) =>
-    manager.run('flaky', { name, times: 2 }, retry && { retry })
-  expect(await within(flaky('f'), 'that of the lane')).toBe(3)
-  expect((await failure(flaky('g', RetryPolicy.none()), 'none')).message).toContain('failure 1')
-  expect((await failure(flaky('h', RetryPolicy.fixed(1, 1)), 'one')).message).toContain('failure 2')
-  const { options } = manager.deadLetters.list()[0]!
-  expect(options.retry).toMatchObject({ retries: 1, delayMs: 1, backoff: 'fixed' })
-})
-
 test('what cannot be sent twice, or ever, is not retried', async () => {
   const manager = await retryManager({ lanes: { query: {}, tough: { retry: soon } } })
   const { buffer } = new Uint8Array(8)
@@ -222,33 +174,6 @@ test('what cannot be sent twice, or ever, is not retried', async () => {
   await refused(manager.submit('tough', 'echo', (() => {}) as unknown), 'CORELANE_UNSERIALIZABLE')
   await refused(manager.submit('tough', 'giveFunction'), 'CORELANE_UNSERIALIZABLE')
   expect(manager.stats().lanes.tough).toMatchObject({ submitted: 3, retried: 0, failed: 2 })
-})
-
-test('a time-out is final unless the policy says otherwise', async () => {
-  const manager = await retryManager({ timeoutGraceMs: 15_000 })
-  const late = { ms: 60_000 }
-  const final = manager.execute('query', 'wait', late, { timeoutMs: 30, retry: soon })
-  const code = 'CORELANE_TIMEOUT'
-  expect(await within(final, 'a final one')).toMatchObject({
-    error: { code },
-    info: { attempt: 1 },
-  })
-  const retry = soon.withTimeouts()
-  const retried = manager.execute('query', 'wait', late, { timeoutMs: 30, retry })
-  expect(await within(retried, 'retried')).toMatchObject({ error: { code }, info: { attempt: 4 } })
-  expect(manager.stats()).toMatchObject({ timedOut: 5, retried: 3, failed: 2, deadLetters: 2 })
-})
-
-test('a retry that comes after the deadline is late, and one before it leaves nothing behind', async () => {
-  const manager = await retryManager({ lanes: { strict: { onDeadline: 'reject' } } })
-  const options = { retry: RetryPolicy.fixed(3, 1), deadlineMs: 1000 }
-  const good = manager.run('flaky', { name: 'i', times: 2 }, options)
-  expect(await within(good, 'a good one')).toBe(3)
-  const late = manager.run('alwaysFails', 'x', { retry: never, deadlineMs: 300 })
-  await refused(late, 'CORELANE_DEADLINE_EXCEEDED')
-  // By now the deadline of the good one has passed too.
-  await within(manager.run('spin', { ms: 900 }, { deadlineMs: 60_000 }), 'a moment')
-  expect(manager.stats()).toMatchObject({ completed: 2, failed: 1, queued: 0 })
 })
 
 test('a dead letter tells what failed, and runs again with what it was submitted with', async () => {
@@ -294,7 +219,7 @@ test('a dead letter has the id that events, outcomes and handlers have', async (
   expect(manager.deadLetters.list().map(({ id }) => id)[0]).toBe('order-17')
 })
 
-test('past the capacity the oldest letters are dropped; the others can be run again or removed', async () => {
+test('past the capacity the oldest letters are dropped, which is an event', async () => {
   const manager = await retryManager({ deadLetterCapacity: 3 })
   const { seen } = await events(manager, ['queue.dead_letter.dropped'], 2)
   const letters = manager.deadLetters
@@ -308,17 +233,6 @@ test('past the capacity the oldest letters are dropped; the others can be run ag
   ])
   expect(letters.list().map(({ payload }) => payload)).toEqual([2, 3, 4])
   expect(manager.stats().deadLetters).toBe(3)
-  const again = await within(letters.redriveAll(), 'redriveAll')
-  expect(again.map((each) => each.status === 'rejected' && each.reason.message)).toEqual([
-    'no: 2',
-    'no: 3',
-    'no: 4',
-  ])
-  expect(letters.list().map(({ id }) => id)).toEqual(['5', '6', '7'])
-  expect([letters.purge('6'), letters.purge('6'), letters.purge(), letters.size]).toEqual([
-    1, 0, 2, 0,
-  ])
-  expect(manager.stats().lanes.query).toMatchObject({ deadLettered: 8, failed: 8 })
 })
 
 test('a letter stays if it is not accepted: after close, in a full lane, and while it waits', async () => {
