@@ -48,14 +48,6 @@ test('results arrive, and errors as they were thrown', async () => {
   await until(() => submitter.stats().pending === 0, 'nothing is pending')
 })
 
-test('more commands than the queue has room for at once get in one after the other', async () => {
-  const queue = openQueue(hash, { maxPending: 2 })
-  await openWorker(queue)
-  const submitter = openSubmitter(queue)
-  const all = range(6).map((index) => submitter.submit('query', 'mark', index))
-  expect(await within(Promise.all(all), 'all of them')).toEqual(range(6))
-})
-
 test('enqueue tells whether the queue had the command, and one id is one command', async () => {
   const ledger = new Ledger(10)
   const queue = await openAll(ledger)
