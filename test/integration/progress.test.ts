@@ -5,8 +5,8 @@ import { PartitionConfig } from 'corelane'
 import { expect, test } from 'vitest'
 import { block, failure, until, within } from '../support/deadline.ts'
 import { open } from '../support/managers.ts'
-import { runProgram } from '../support/programs.ts'
 import { range } from '../support/range.ts'
+import { uncaughtBy } from '../support/uncaught.ts'
 import { openStreams } from './support/streams.ts'
 
 const one = PartitionConfig.single()
@@ -19,12 +19,8 @@ test.each(['report', 'reportSync'])('reports of %s come in order before results'
   const seen: unknown[] = []
   const onProgress = (value: unknown) => seen.push(value)
   const result = manager.run(type, { count: 2_000, every: 7 }, { onProgress })
-  expect(
-    await within(
-      result.then((value) => [value, seen.length]),
-      type,
-    ),
-  ).toEqual(['reported', 2_000])
+  const atResult = result.then((value) => [value, seen.length])
+  expect(await within(atResult, type)).toEqual(['reported', 2_000])
   expect(seen).toEqual([...Array(2_000).keys()])
 })
 
@@ -135,9 +131,8 @@ test('reports that come after their command has ended are dropped', async () => 
   const manager = await open('streams.js', { partitions: one })
   const seen: unknown[] = []
   const onProgress = (value: unknown) => seen.push(value)
-  expect(
-    await within(manager.run('reportLate', { times: 40, everyMs: 1 }, { onProgress }), 'it'),
-  ).toBe('ended')
+  const late = manager.run('reportLate', { times: 40, everyMs: 1 }, { onProgress })
+  expect(await within(late, 'it')).toBe('ended')
   const before = seen.length
   // Its slot is used again and again while it reports.
   for (let i = 0; i < 300; i++) {
@@ -147,31 +142,17 @@ test('reports that come after their command has ended are dropped', async () => 
 })
 
 test('a callback that throws is an uncaught exception, and nothing else is lost', async () => {
-  const { code, stdout, stderr } = await runProgram(`
-    const manager = QueueManager.create({
-      handlers: './test/fixtures/streams.js',
-      partitions: { strategy: 'single', count: 1 },
-    })
-    await manager.start()
-    const thrown = []
-    process.on('uncaughtException', (error) => thrown.push(error.message))
-    const seen = []
-    const onProgress = (value) => {
-      seen.push(value)
-      if (value % 2 === 1) throw new Error('callback ' + value)
-    }
-    const result = await manager.run('report', { count: 6, every: 2 }, { onProgress })
-    await new Promise((resolve) => setImmediate(resolve))
-    const after = await manager.run('echo', 'after')
-    console.log(JSON.stringify({ result, seen, thrown, after }))
-    await manager.close()
-  `)
-  expect(stderr).toBe('')
-  expect(code).toBe(0)
-  expect(JSON.parse(stdout)).toEqual({
-    result: 'reported',
-    seen: [0, 1, 2, 3, 4, 5],
-    thrown: ['callback 1', 'callback 3', 'callback 5'],
-    after: 'after',
+  const manager = await open('streams.js', { partitions: one })
+  const seen: unknown[] = []
+  const onProgress = (value: unknown) => {
+    seen.push(value)
+    if ((value as number) % 2 === 1) throw new Error(`callback ${value}`)
+  }
+  const thrown = await uncaughtBy(async () => {
+    const result = manager.run('report', { count: 6, every: 2 }, { onProgress })
+    expect(await within(result, 'the command')).toBe('reported')
   })
+  expect(seen).toEqual(range(6))
+  expect(thrown.map(String)).toEqual([1, 3, 5].map((value) => `Error: callback ${value}`))
+  expect(await within(manager.run('echo', 'after'), 'a command after it')).toBe('after')
 })
