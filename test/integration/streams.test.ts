@@ -1,12 +1,11 @@
 // Streams: what a consumer of `manager.stream` sees. Goal: every value once and in order, an end
 // that says how it ended, and a producer that a slow or absent consumer stops.
 
-import { PartitionConfig, RetryPolicy } from 'corelane'
+import { PartitionConfig } from 'corelane'
 import { expect, test } from 'vitest'
 import { block, failure, refused, until, within } from '../support/deadline.ts'
 import { open } from '../support/managers.ts'
-import { range } from '../support/range.ts'
-import { collect, openStreams, StreamWords } from './support/streams.ts'
+import { collect, openStreams } from './support/streams.ts'
 
 const one = PartitionConfig.single()
 
@@ -118,18 +117,6 @@ test('a generator that throws when it is left harms nobody', async () => {
   expect(words.ended).toBe(1)
 })
 
-test('a stream that is never iterated submits nothing, nor does one that is left at once', async () => {
-  const { words, manager } = await openStreams()
-  const stream = manager.stream('query', 'numbers', { count: 5 })
-  const other = manager.stream('query', 'numbers', { count: 5 })
-  expect(await other.return(7)).toEqual({ value: 7, done: true })
-  expect(await other.next()).toEqual({ value: undefined, done: true })
-  await within(manager.run('echo'), 'a command')
-  expect(manager.stats().lanes.query).toMatchObject({ submitted: 1 })
-  expect(words.made).toBe(0)
-  expect(await collect(stream)).toEqual([0, 1, 2, 3, 4])
-})
-
 test('a stream that is left before its first value came ends', async () => {
   const { words, manager } = await openStreams()
   const busy = manager.run('burn', 50)
@@ -149,52 +136,6 @@ test('a generator as the result of a plain command is refused, and the message s
   expect(error.message).toMatch(/enerator/)
   const outcome = await within(manager.execute('query', 'syncNumbers', { count: 5 }), 'execute')
   expect(outcome).toMatchObject({ ok: false, error: { code: 'CORELANE_UNSERIALIZABLE' } })
-})
-
-test('retries are refused for a stream, and those of its lane are not used', async () => {
-  const words = new StreamWords()
-  const lanes = { again: { retry: RetryPolicy.fixed(5, 1) } }
-  const manager = await open('streams.js', { partitions: one, lanes, ...words.options })
-  const refused = manager.stream(
-    'again',
-    'failing',
-    { after: 1 },
-    { retry: RetryPolicy.fixed(2, 1) },
-  )
-  expect(await failure(refused.next(), 'with a retry')).toMatchObject({
-    code: 'CORELANE_INVALID_COMMAND',
-    details: { field: 'retry' },
-  })
-  const allowed = manager.stream('again', 'list', [1], { retry: RetryPolicy.none() })
-  expect(await collect(allowed)).toEqual([1])
-  const { values, error } = await words.drain(manager.stream('again', 'failing', { after: 2 }))
-  expect(values).toEqual([0, 1])
-  expect(error).toMatchObject({ message: 'after 2' })
-  expect(words.ended).toBe(1)
-  expect(manager.stats().lanes.again).toMatchObject({ retried: 0, deadLettered: 0 })
-})
-
-test('several streams are read at once, by loops side by side', async () => {
-  const manager = await open('streams.js', { partitions: PartitionConfig.balanced(2) })
-  const all = range(6).map((i) => collect(manager.stream('query', 'numbers', { count: 3_000 + i })))
-  const lengths = (await within(Promise.all(all), 'all streams')).map((values) => {
-    expect(values).toEqual([...values.keys()])
-    return values.length
-  })
-  expect(lengths).toEqual([3_000, 3_001, 3_002, 3_003, 3_004, 3_005])
-})
-
-test('several steps that are asked for at once are answered in order', async () => {
-  const manager = await open('streams.js', { partitions: one })
-  const stream = manager.stream('query', 'numbers', { count: 3 })
-  const steps = await within(Promise.all(range(5).map(() => stream.next())), 'steps')
-  expect(steps).toEqual([
-    { value: 0, done: false },
-    { value: 1, done: false },
-    { value: 2, done: false },
-    { value: 'end', done: true },
-    { value: undefined, done: true },
-  ])
 })
 
 test('a blocked main thread finds what came meanwhile, and the producer waited for it', async () => {
