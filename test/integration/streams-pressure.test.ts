@@ -53,13 +53,6 @@ test.each([
   expect(await collect(stream)).toHaveLength(399)
 })
 
-test('a consumer that is faster than its producer gets each value when it comes', async () => {
-  const manager = await open('streams.js', { partitions: one })
-  expect(await collect(manager.stream('query', 'numbers', { count: 50, pauseMs: 1 }))).toHaveLength(
-    50,
-  )
-})
-
 test('streams side by side on one partition, each read slowly, are all complete', async () => {
   const { words, manager } = await openStreams({ concurrencyPerPartition: 100 })
   const read = async (index: number) => {
