@@ -58,34 +58,6 @@ test('commands run as soon as one thread is ready, and start waits for all', asy
   expect(await within(all, 'the broadcast')).toEqual([0, 1])
 })
 
-/** A payload that notes in which states of its manager it is read. */
-function looking(manager: QueueManager, states: Set<string>) {
-  return {
-    get count(): number {
-      return states.add(manager.stats().state).size
-    },
-  }
-}
-
-test('a command that runs while other threads start leaves the state as it is', async () => {
-  const { ledger, manager } = lateSecond()
-  const seen = new Set<string>()
-  await within(manager.run('where', looking(manager, seen)), 'a command')
-  expect([...seen]).toEqual(['starting'])
-  ledger.openGate()
-  await within(manager.start(), 'start')
-})
-
-test('what came before a shutdown runs after it, and the state stays as it is', async () => {
-  const manager = create('values.js', one)
-  const seen = new Set<string>()
-  const early = [1, 2].map(() => manager.run('echo', looking(manager, seen)))
-  manager.shutdown()
-  await within(Promise.all(early), 'early commands')
-  expect([...seen]).toEqual(['shutdown'])
-  await within(manager.drain(), 'drain')
-})
-
 test('a dead letter is redriven while other threads start', async () => {
   const { ledger, manager } = lateSecond()
   const retry = RetryPolicy.fixed(1, 0)
@@ -227,30 +199,6 @@ test('a thread that was set up tears down if another fails to start', async () =
   expect(ledger.teardowns).toBe(1)
 })
 
-test('drain waits for commands that wait for the start, close rejects them', async () => {
-  const drained = create('values.js', one)
-  const early = drained.run('echo', 1)
-  await within(drained.drain(), 'drain')
-  expect(drained.stats()).toMatchObject({ state: 'shutdown', completed: 1 })
-  expect(await early).toBe(1)
-
-  const closed = create('values.js', one)
-  const refused = failure(closed.run('echo', 1), 'early')
-  await within(closed.close(), 'close')
-  expect((await refused).code).toBe('CORELANE_CLOSED')
-})
-
-test('drain does not wait for a call that its signal has ended', async () => {
-  const manager = create('life.js', { ...one, ...lifeOf({ setup: 'never settles' }) })
-  const controllers = [new AbortController(), new AbortController()]
-  const calls = controllers.map(({ signal }) => failure(manager.run('where', 0, { signal }), 'run'))
-  controllers[0]!.abort()
-  const drained = manager.drain(2 ** 31 - 1)
-  controllers[1]!.abort()
-  await within(drained, 'drain')
-  for (const { code } of await Promise.all(calls)) expect(code).toBe('CORELANE_ABORTED')
-})
-
 test('a signal ends what waits for the start at once', async () => {
   const manager = create('life.js', { ...one, ...lifeOf({ setup: 'never settles' }) })
   const controller = new AbortController()
@@ -266,18 +214,6 @@ test('a signal ends what waits for the start at once', async () => {
   for (const error of await Promise.all(calls)) {
     expect(error).toMatchObject({ name: 'AbortError', code: 'CORELANE_ABORTED', cause: 'enough' })
   }
-})
-
-test('the time of a command that waits for the start counts from its submit', async () => {
-  const manager = create('values.js', one)
-  const options = { startWithinMs: 1 }
-  const late = failure(manager.run('echo', 1, options), 'no thread starts within so long')
-  const many = failure(manager.submitMany('query', 'echo', [1], options), 'nor for several')
-  for (const error of [await late, await many]) {
-    expect(error).toMatchObject({ code: 'CORELANE_DEADLINE_EXCEEDED', details: { deadlineMs: 1 } })
-    expect(error.details.waitedMs).toBeGreaterThanOrEqual(1)
-  }
-  expect(await within(manager.run('echo', 2), 'the next')).toBe(2)
 })
 
 test('a command whose time is over does not wait for the start any more', async () => {
