@@ -2,7 +2,7 @@
 // and under every strategy. Method: handlers write down in shared memory where and in which order
 // they started, so nothing depends on how fast anything was.
 
-import { LaneConfig, PartitionConfig, type QueueManager, RateLimitConfig } from 'corelane'
+import { LaneConfig, PartitionConfig, type QueueManager } from 'corelane'
 import { expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
 import { openLedger } from '../support/managers.ts'
@@ -145,44 +145,6 @@ test.each([5, 50, 400, 1500])(
     expect(ledger.order(2 * count)).toEqual(range(2 * count))
   },
 )
-
-test.each([
-  ['a rate limit', { rateLimit: RateLimitConfig.perSecond(1000) }],
-  ['a high rate limit', { rateLimit: RateLimitConfig.perSecond(100_000) }],
-])('an urgent command passes others of its lane where that has %s', async (_, lane) => {
-  const count = 800
-  const { ledger, manager } = await openLedger(count + 1, {
-    partitions: PartitionConfig.single(),
-    lanes: { gate: { priority: 0 }, limited: lane },
-  })
-  const all: Promise<unknown>[] = [manager.submit('gate', 'gate', count)]
-  await ledger.waitForStarts(1)
-  for (let i = 1; i < count; i++) {
-    all.push(manager.submit('limited', 'mark', i, { priority: 200 }))
-  }
-  // What fits a window is bound.
-  await new Promise((resolve) => setImmediate(resolve))
-  all.push(manager.submit('limited', 'mark', 0, { priority: 0 }))
-  await new Promise((resolve) => setImmediate(resolve))
-  ledger.openGate()
-  await within(Promise.all(all), 'all commands')
-  expect(ledger.order(count)).toEqual(range(count))
-})
-
-test('lanes of equal priority share one order: age decides between them', async () => {
-  const { ledger, manager } = await openLedger(301, {
-    partitions: PartitionConfig.single(),
-    lanes: { left: { priority: 3 }, right: { priority: 3 }, last: { priority: 4 } },
-  })
-  const all: Promise<unknown>[] = [manager.submit('last', 'gate', 300)]
-  await ledger.waitForStarts(1)
-  for (let index = 0; index < 300; index++) {
-    all.push(manager.submit(index % 3 === 0 ? 'left' : 'right', 'mark', index))
-  }
-  ledger.openGate()
-  await within(Promise.all(all), 'all commands')
-  expect(ledger.order(300)).toEqual(range(300))
-})
 
 test.each(Object.entries(settings).filter(([name]) => ['hash', 'single', 'custom'].includes(name)))(
   'commands with one key run on one partition in the order of submission under %s',
