@@ -161,16 +161,6 @@ test('a worker that was held up with everybody else still has its commands', asy
   await queue.close()
 })
 
-test('what is dequeued and not completed is given out again', async () => {
-  const queue = new LocalDistributedQueue({ strategy: 'single' }, { leaseMs: 50 })
-  await queue.enqueue(envelope('a'))
-  expect((await queue.dequeue(0))?.id).toBe('a')
-  expect(await queue.dequeue(0)).toBe(null)
-  const [delivery] = await queue.lease({ ...request, waitMs: 10_000 })
-  expect(delivery).toMatchObject({ deliveries: 2, envelope: { id: 'a' } })
-  await queue.close()
-})
-
 test('a queue with leases and delays keeps no process alive', async () => {
   const program = `
     import { LocalDistributedQueue } from 'corelane'
