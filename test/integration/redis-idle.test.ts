@@ -209,27 +209,4 @@ describeWithRedis('idle workers on Redis', () => {
     await two.ownership!.leave()
     await until(() => owned.length > before && owned.at(-1) === 4, 'the other has left')
   })
-
-  test('workers say which lanes they take, and what has none is found', async () => {
-    const worker = await start({ leaseMs: 1500 })
-    expect(await worker.lanes.look(['lane', 'promt'])).toEqual({
-      states: ['unserved', 'unserved'],
-      known: [],
-    })
-    const other = await start({ leaseMs: 60_000 })
-    await worker.lanes.announce(['lane', 'other'])
-    await other.lanes.announce(['other'])
-    const { states, known } = await other.lanes.look(['promt', 'lane', 'other'])
-    expect(states).toEqual(['unknown', 'served', 'served'])
-    expect(known.toSorted()).toEqual(['lane', 'other'])
-    await worker.enqueueMany([
-      ...queues.envelopes(1),
-      ...queues.envelopes(1, { laneId: 'promt' }),
-      ...queues.envelopes(1, { laneId: 'other' }),
-    ])
-    expect(await worker.lanes.unserved()).toEqual(['promt'])
-    const looked = async () => (await worker.lanes.look(['lane', 'other'])).states
-    await expect.poll(looked, { timeout: 20_000 }).toEqual(['unserved', 'served'])
-    expect((await worker.lanes.unserved()).toSorted()).toEqual(['lane', 'promt'])
-  })
 })
