@@ -20,15 +20,6 @@ async function outputOf(script: string): Promise<string> {
   return ending.stdout.trim()
 }
 
-test('a process ends by itself when its manager was closed', async () => {
-  const output = await outputOf(`
-    const manager = create(${values})
-    await manager.start()
-    console.log(await manager.run('echo', 'done'))
-    await manager.close()`)
-  expect(output).toBe('done')
-})
-
 test('a process ends by itself when its manager is idle and was not closed', async () => {
   const output = await outputOf(`
     const manager = create(${values})
@@ -179,16 +170,6 @@ test('an uncaught error in the main thread still ends a process with a busy mana
     setTimeout(() => { throw new Error('main is broken') }, 50)`)
   expect(ending.code).toBe(1)
   expect(ending.stderr).toContain('main is broken')
-})
-
-test('what a handler prints arrives on stdout', async () => {
-  const output = await outputOf(`
-    const module = 'data:text/javascript,export const say = (text) => { console.log(text) }'
-    const manager = create(module)
-    await manager.start()
-    await manager.run('say', 'said in a partition')
-    await manager.close()`)
-  expect(output).toBe('said in a partition')
 })
 
 test('threads start in a process that was told --input-type', async () => {
