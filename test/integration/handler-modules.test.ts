@@ -76,14 +76,6 @@ test('an exported function has no `this`, and its stack names it and nothing of 
   expect(stack?.split('\n')[1]).toMatch(/^ +at fail \(/)
 })
 
-test('a module may be named by a URL, by the text of one, and by a path', async () => {
-  const url = fixture('plain.cjs')
-  for (const handlers of [url, url.href, url.pathname]) {
-    const manager = await open('plain.cjs', { ...one, handlers })
-    expect(await within(manager.run('join', ['x']), 'join')).toBe('x')
-  }
-})
-
 const broken: Record<string, { text: string; says: RegExp; cause?: object }> = {
   'throws while it loads': {
     text: 'export const a = () => 1; throw new RangeError("broken at load")',
@@ -184,18 +176,13 @@ test.each([
 })
 
 test.each([
-  ['throws', /RangeError: setup is broken/],
-  ['rejects with a string', /a bare string/],
-])('start rejects where setup %s', async (setup, says) => {
-  const manager = create('life.js', { ...one, ...lifeOf({ setup }) })
+  ['throws', {}, /RangeError: setup is broken/],
+  ['rejects with a string', {}, /a bare string/],
+  ['never settles', { startTimeoutMs: 300 }, /not ready after 300 ms/],
+])('start rejects where setup %s', async (setup, options, says) => {
+  const manager = create('life.js', { ...one, ...lifeOf({ setup }), ...options })
   const error = await refused(manager.start(), 'CORELANE_HANDLERS_FAILED')
   expect(error.message).toMatch(says)
-})
-
-test('start gives up after startTimeoutMs where setup never settles', async () => {
-  const options = { ...one, ...lifeOf({ setup: 'never settles' }), startTimeoutMs: 300 }
-  const error = await failure(create('life.js', options).start(), 'start')
-  expect(error.message).toContain('not ready after 300 ms')
 })
 
 test('setup is awaited before the first command and is told its partition and incarnation', async () => {
@@ -209,18 +196,15 @@ test('setup is awaited before the first command and is told its partition and in
   ])
   await failure(manager.run('exit'), 'exit')
   const replaced = await within(manager.submitMany('query', 'look', [0, 1]), 'look again')
-  expect(
-    (replaced as { incarnation: number }[]).map(({ incarnation }) => incarnation).sort(),
-  ).toEqual([1, 2])
+  const incarnations = (replaced as { incarnation: number }[]).map((look) => look.incarnation)
+  expect(incarnations.sort()).toEqual([1, 2])
 })
 
 test('a handler gets its payload and a context with what it should know', async () => {
   const manager = await open('surroundings.js', { partitions: { strategy: 'hash', count: 2 } })
   const before = performance.now()
-  const first = (await within(
-    manager.submit('skill', 'context', null, { key: 'the key' }),
-    'context',
-  )) as Record<string, number>
+  const keyed = manager.submit('skill', 'context', null, { key: 'the key' })
+  const first = (await within(keyed, 'context')) as Record<string, number>
   const after = performance.now()
   expect(first).toMatchObject({ lane: 'skill', type: 'context', key: 'the key', attempt: 1 })
   expect(first.deadline).toBe(undefined)
@@ -258,14 +242,11 @@ test('env, execArgv and resourceLimits reach the threads', async () => {
     execArgv: ['--no-warnings'],
     resourceLimits: { maxOldGenerationSizeMb: 64 },
   })
-  expect(await within(manager.run('env'), 'env')).toEqual({
-    atLoad: 'from the test',
-    now: 'from the test',
-  })
+  const given = 'from the test'
+  expect(await within(manager.run('env'), 'env')).toEqual({ atLoad: given, now: given })
   expect(await within(manager.run('execArgv'), 'execArgv')).toEqual(['--no-warnings'])
-  expect(await within(manager.run('limits'), 'limits')).toMatchObject({
-    maxOldGenerationSizeMb: 64,
-  })
+  const limits = { maxOldGenerationSizeMb: 64 }
+  expect(await within(manager.run('limits'), 'limits')).toMatchObject(limits)
 })
 
 test('SHARE_ENV shares the environment, and the default is a copy', async () => {
@@ -278,10 +259,4 @@ test('SHARE_ENV shares the environment, and the default is a copy', async () => 
   } finally {
     delete process.env.CORELANE_TEST
   }
-})
-
-test('handlers run off the main thread', async () => {
-  const manager = await open('surroundings.js', one)
-  const thread = (await within(manager.run('thread'), 'thread')) as { isMainThread: boolean }
-  expect(thread.isMainThread).toBe(false)
 })
