@@ -8,7 +8,6 @@ import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { type LeaseRequest, PartitionConfig, Submitter } from 'corelane'
 import { afterEach, expect, test } from 'vitest'
 import { within } from '../support/deadline.ts'
@@ -202,50 +201,6 @@ describeWithRedis('groups on Redis', () => {
       expect(Math.max(...Object.values(most))).toBe(2)
       await expect.poll(leftovers, LONG).toEqual([])
     })
-  })
-
-  test('a group starts no more often than its rate allows, over processes', async () => {
-    await inFolder(async (log) => {
-      const lanes = { metered: { groupRateLimit: { limit: 4, windowMs: 400 } } }
-      await Promise.all([startWorker({ lanes }), startWorker({ lanes })])
-      const submitter = new Submitter(
-        await queues.start({ partitions: PartitionConfig.balanced(8) }),
-      )
-      const began = performance.now()
-      const ends = await Promise.all(
-        ['a', 'b'].map(async (group) => {
-          const runs = range(16).map(() =>
-            submitter.submit('metered', 'held', { log, group, ms: 1 }, { group }),
-          )
-          await within(Promise.all(runs), 'all')
-          return performance.now() - began
-        }),
-      )
-      await submitter.close()
-      // Four at once, and ten a second from then on.
-      for (const tookMs of ends) expect(tookMs).toBeGreaterThanOrEqual(1150)
-    })
-  })
-
-  test('a command of a group that was given out in a lost answer keeps no slot', async () => {
-    const queue = await single()
-    const groups = { concurrency: 1 }
-    const lanes = [{ laneId: 'lane', max: 5, priority: 5, boost: [], groups }]
-    const request = { partitions: [0], lanes, max: 5, waitMs: 5000 }
-    await queue.enqueueMany(queues.envelopes(3, { group: 'a' }))
-    const dead = await queues.start({
-      partitions: PartitionConfig.roundRobin(1),
-      leaseMs: 300,
-    })
-    expect((await dead.lease(request)).length).toBe(1)
-    await dead.close()
-    for (let left = 3; left > 0; left--) {
-      const given = await queue.lease(request)
-      expect(given.length).toBe(1)
-      await sleep(20)
-      await complete(queue, given)
-    }
-    expect((await queue.counts()).waiting).toBe(0)
   })
 })
 
