@@ -6,7 +6,6 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { until, within } from '../support/deadline.ts'
 import { FlakyProxy } from '../support/flaky-proxy.js'
@@ -48,30 +47,6 @@ const isAlive = (pid: number): boolean => {
 }
 
 describeWithRedis('the Redis of the tests', () => {
-  test('a server that is killed comes back on its port with what it had acknowledged', async () => {
-    const redis = await startRedis({ persistence: 'always', password: 'secret' })
-    const { port, pid } = redis
-    expect(redis.url).toBe(`redis://:secret@127.0.0.1:${port}`)
-    await ask(port, 'AUTH secret\r\nSET kept 1', '+OK\r\n+OK')
-    await redis.kill()
-    expect(isAlive(pid)).toBe(false)
-    await redis.restart()
-    expect(redis.port).toBe(port)
-    await ask(port, 'AUTH secret\r\nGET kept', '$1\r\n1')
-  })
-
-  test('a frozen server answers when it is thawed', async () => {
-    const redis = await startRedis()
-    const { line, say, end } = dial(redis.port)
-    redis.freeze()
-    say('PING')
-    await sleep(100)
-    expect(line.heard).toBe('')
-    redis.thaw()
-    await until(() => line.heard === '+PONG\r\n', 'an answer')
-    end()
-  })
-
   test('a server ends with its process, even if that one is killed', async () => {
     const path = join(import.meta.dirname, '../support/redis-process.js')
     const script = `
@@ -84,22 +59,6 @@ describeWithRedis('the Redis of the tests', () => {
     expect(isAlive(pid)).toBe(true)
     child.kill('SIGKILL')
     await until(() => !isAlive(pid), 'the end of the server')
-  })
-
-  test('the proxy can lose replies only: the command has its effect', async () => {
-    const redis = await startRedis()
-    await using proxy = await FlakyProxy.open(redis.port)
-    const { line, say } = dial(proxy.port)
-    say('SET a 1')
-    await until(() => line.heard === '+OK\r\n', 'a reply')
-    proxy.dropReplies()
-    say('SET a 2')
-    await until(() => proxy.droppedBytes > 0, 'a reply that is dropped')
-    await ask(redis.port, 'GET a', '$1\r\n2')
-    expect(line).toMatchObject({ heard: '+OK\r\n', isClosed: false })
-    proxy.pass()
-    await until(() => line.isClosed, 'the end of a connection with a hole')
-    await ask(proxy.port, 'GET a', '$1\r\n2')
   })
 
   test('the proxy can be silent, cut connections, refuse them, and be slow', async () => {
