@@ -9,6 +9,7 @@ import { expect, test } from 'vitest'
 import { failure, refused, until, within } from '../support/deadline.ts'
 import { FlakyProxy } from '../support/flaky-proxy.js'
 import { describeWithRedis, startRedis } from '../support/redis-server.ts'
+import { uncaughtBy } from '../support/uncaught.ts'
 import { complete, RedisQueues, take, takeAll } from './support/redis-moves.ts'
 
 const queues = new RedisQueues()
@@ -152,26 +153,20 @@ describeWithRedis('the engine on Redis, in trouble', () => {
   test('what a listener to results throws is uncaught, and costs no announcement', async () => {
     const [worker, submitter] = [await start(), await start()]
     const received: string[] = []
-    const thrown: string[] = []
-    const onThrown = ({ message }: Error) => thrown.push(message)
-    const before = process.listeners('uncaughtException')
-    for (const one of before) process.off('uncaughtException', one)
-    process.on('uncaughtException', onThrown)
-    try {
-      await submitter.announce('me', () => {
-        throw new Error('of the listener')
-      })
-      await submitter.announce('me', ({ commandId }) => received.push(commandId))
-      await worker.enqueueMany(queues.envelopes(3, { submitter: 'me' }))
-      const given = await takeAll(worker, 3)
+    let calls = 0
+    await submitter.announce('me', () => {
+      calls++
+      throw new Error('of the listener')
+    })
+    await submitter.announce('me', ({ commandId }) => received.push(commandId))
+    await worker.enqueueMany(queues.envelopes(3, { submitter: 'me' }))
+    const given = await takeAll(worker, 3)
+    const thrown = await uncaughtBy(async () => {
       await complete(worker, given)
-      await until(() => received.length === 3 && thrown.length === 3, 'three results')
-      expect(received).toEqual(given.map(({ envelope }) => envelope.id))
-      expect(new Set(thrown)).toEqual(new Set(['of the listener']))
-    } finally {
-      process.off('uncaughtException', onThrown)
-      for (const one of before) process.on('uncaughtException', one)
-    }
+      await until(() => received.length === 3 && calls === 3, 'three results')
+    })
+    expect(received).toEqual(given.map(({ envelope }) => envelope.id))
+    expect(thrown).toEqual(Array(3).fill(new Error('of the listener')))
   })
 
   test('a connection that is silent is given up, and calls fail when their time is up', async () => {
