@@ -5,7 +5,6 @@ import { Piscina as Theirs } from 'piscina'
 import { describe, expect, test } from 'vitest'
 import { collectGarbage } from '../support/garbage.ts'
 import { type Class, flagOf, reasonOf, release, runOn } from '../support/piscina.ts'
-import { range } from '../support/range.ts'
 
 const GROUPS = [undefined, 'in a group']
 
@@ -66,38 +65,6 @@ describe('LaneTaskQueue', () => {
       return [size, taskQueue.size, seen.join(' ')]
     })
     expect(order).toEqual([13, 0, 'first a1 b1 g1 g2 a2 b2 g3 g4 a3 b3 a4 a5 a6'])
-  })
-
-  test('gives the groups of a lane their turns, whatever comes, goes and comes back', () => {
-    const queue = new Ours.LaneTaskQueue({
-      lanes: { urgent: { priority: 0 }, query: { priority: 1, groupWeights: { gold: 2 } } },
-    })
-    const names = new Map<unknown, string>()
-    const add = (name: string, own: object, how: 'push' | 'unshift' = 'push') => {
-      const task = { [Ours.queueOptionsSymbol]: own } as never
-      names.set(task, name)
-      queue[how](task)
-      return task
-    }
-    const take = (count: number) => {
-      return range(count).map(() => names.get(queue.shift()))
-    }
-    const [, a2] = ['a1', 'a2', 'a3', 'a4'].map((name) => add(name, { group: 'a' }))
-    for (const name of ['g1', 'g2', 'g3', 'g4']) add(name, { group: 'gold' })
-    add('plain', {})
-    add('urgent', { lane: 'urgent', group: 'a' })
-    queue.remove(a2!)
-    expect(queue.size).toBe(9)
-    expect(take(3)).toEqual(['urgent', 'a1', 'g1'])
-    add('back', { group: 'gold' }, 'unshift')
-    add('first', { group: 'gold', priority: 1 })
-    expect(take(2)).toEqual(['back', 'first'])
-    // What comes back has had its turn, and no other comes before it.
-    const a3 = queue.shift()!
-    queue.push(a3)
-    expect([names.get(a3), queue.size]).toEqual(['a3', 6])
-    expect(take(6)).toEqual(['a3', 'g2', 'g3', 'a4', 'plain', 'g4'])
-    expect([queue.size, queue.shift()]).toEqual([0, null])
   })
 
   test.each([
