@@ -139,19 +139,6 @@ test('every command is boosted by its own age and deadline, not only the head of
   expect(order).toEqual([3, 7, 8, 9, 10, 0, 1, 2, 4, 5, 6])
 })
 
-test('past their deadlines commands go before the most urgent lane, by age', async () => {
-  const lanes = {
-    urgent: { priority: 0 },
-    aged: { priority: 255, priorityBoost: { deadlineMs: 150 } },
-  }
-  const pieces = [
-    ...rest(3, { lane: 'urgent' }),
-    ...rest(3, { lane: 'aged', options: { priority: 255 } }),
-  ]
-  const { order } = await orderAfter(lanes, pieces, 400)
-  expect(order).toEqual([3, 4, 5, 0, 1, 2])
-})
-
 test.each([
   ['boosted to the same rank', { priorityBoost: { steps: [{ afterMs: 100, by: 5 }] } }, 0, {}],
   ['past their deadlines', { priorityBoost: { deadlineMs: 150 } }, 5, { deadlineMs: 50 }],
@@ -233,40 +220,6 @@ test('late commands of a lane that rejects them reject where they wait, bound or
   expect(ledger.allRuns(300)).toEqual(new Array(300).fill(0))
   const { strict } = manager.stats().lanes
   expect(strict).toMatchObject({ submitted: 300, failed: 300, completed: 0, queued: 0, running: 0 })
-})
-
-test('a deadline of its own decides when a command is late', async () => {
-  const { ledger, manager, holder } = await held()
-  const soon = manager.submit('strict', 'mark', 0, { deadlineMs: 30 })
-  const later = manager.submit('strict', 'mark', 1, { deadlineMs: 60_000 })
-  await expectLate(soon, 30)
-  expect(manager.stats().lanes.strict).toMatchObject({ failed: 1, queued: 1 })
-  ledger.openGate()
-  await within(Promise.all([holder, later]), 'the others')
-  expect(ledger.allRuns(2)).toEqual([0, 1])
-})
-
-test('a command that is delayed past its deadline rejects at its deadline', async () => {
-  const { ledger, manager, holder } = await held()
-  const begin = performance.now()
-  await expectLate(manager.submit('strict', 'mark', 0, { delayMs: 15_000, deadlineMs: 50 }), 50)
-  expect(performance.now() - begin).toBeLessThan(10_000)
-  ledger.openGate()
-  await within(holder, 'the holder')
-  expect(ledger.runs(0)).toBe(0)
-})
-
-test('a command that runs already is left alone past its deadline', async () => {
-  const { ledger, manager, holder } = await held(2)
-  ledger.openGate()
-  await within(holder, 'the holder')
-  ledger.closeGate()
-  const running = manager.submit('strict', 'softGate', 0, { deadlineMs: 600 })
-  await ledger.waitForStarts(2)
-  block(700)
-  await new Promise((resolve) => setTimeout(resolve, 50))
-  ledger.openGate()
-  expect(await within(running, 'the running command')).toBe(0)
 })
 
 test("a handler reads its command's own deadline, else that of the lane's boost", async () => {
