@@ -47,16 +47,6 @@ test.each(
   },
 )
 
-test('a maximum that blocking handlers could not reach is not accounted and costs nothing', async () => {
-  const { floor, manager } = await openFloor({
-    partitions: PartitionConfig.balanced(2),
-    lanes: { wide: { maxConcurrency: 2 } },
-  })
-  const all = range(200).map(() => manager.submit('wide', 'burn', 0.1))
-  await within(Promise.all(all), 'all commands')
-  expect(floor.most).toBeLessThanOrEqual(2)
-})
-
 test('two lanes with maximums of their own fill up side by side', async () => {
   const { floor, manager } = await openFloor({
     partitions: PartitionConfig.balanced(2),
