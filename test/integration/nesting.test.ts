@@ -177,20 +177,6 @@ test('what a handler does not wait for outlives its thread, with a signal and wi
   await until(() => words[0] === 1, 'it ran on the replacement')
 })
 
-test('a handler that ends without waiting holds nothing any more', async () => {
-  const { words, options } = wordsOf()
-  const manager = await open('nesting.js', { partitions: two, ...options })
-  for (let i = 0; i < 5; i++) {
-    expect(await run(manager, 'leave', { type: 'wait', payload: 30 })).toBe('left')
-  }
-  await until(() => words[2] === 5, 'all that was left ended')
-  // The other partition has a long command; what its submitter held is free for others.
-  expect(await run(manager, 'leave', { type: 'wait', payload: 60_000 })).toBe('left')
-  const seen = new Set<unknown>()
-  for (let i = 0; i < 20; i++) seen.add(await run(manager, 'where'))
-  expect(seen.size).toBe(1)
-})
-
 test('a context that is kept for later submits nothing once its command has ended', async () => {
   const { words, options } = wordsOf()
   const manager = await open('nesting.js', { partitions: two, ...options })
