@@ -2,7 +2,6 @@
 // once with what the command came to. Method: the engine of this process and a real worker; faults
 // are put between the submitter and the queue.
 
-import { getEventListeners } from 'node:events'
 import {
   commandInfo,
   type DistributedQueue,
@@ -495,21 +494,6 @@ test('a second close settles with the first', async () => {
   await within(Promise.all(closes), 'both')
   expect(order).toEqual(['announcements end', 'first', 'second'])
   await open
-})
-
-test('one signal of many submits has one listener, and ends each of them', async () => {
-  const submitter = openSubmitter(openQueue(hash), { maxPending: 10 })
-  const controller = new AbortController()
-  const { signal } = controller
-  const all = range(20).map((i) =>
-    failure(submitter.submit('query', 'echo', i, { signal }), `submit ${i}`),
-  )
-  expect(getEventListeners(signal, 'abort')).toHaveLength(1)
-  controller.abort()
-  const codes = (await Promise.all(all)).map(({ code }) => code)
-  expect(codes).toEqual(Array(20).fill('CORELANE_ABORTED'))
-  expect(submitter.stats()).toMatchObject({ pending: 0, waiting: 0 })
-  expect(getEventListeners(signal, 'abort')).toHaveLength(0)
 })
 
 test('five members are enough: the same object serves submitter and worker', async () => {
