@@ -94,16 +94,6 @@ test('a second signal ends the service at once', async () => {
   expect(service.words('CORELANE_COMMAND_DROPPED')).toBe(0)
 })
 
-test('once the handlers are taken away a signal has its usual effect', async () => {
-  const service = new Service(60_000, 1, 60_000)
-  await service.says('ready')
-  service.send('remove')
-  await service.says('removed')
-  service.signal('SIGTERM')
-  expect(await service.end()).toEqual({ code: null, signal: 'SIGTERM' })
-  expect(service.words('CORELANE_COMMAND_DROPPED')).toBe(0)
-})
-
 const head = `
 const { closeOnSignals } = await import('corelane')
 const { setTimeout: sleep } = require('node:timers/promises')
