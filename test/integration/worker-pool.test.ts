@@ -216,42 +216,6 @@ test('what shares its thread with a killer is not dead-lettered with it', async 
   expect(await manager.submit('query', 'most', 0)).toBeGreaterThan(1)
 })
 
-test('what two workers had taken and not started when they died runs side by side', async () => {
-  const count = 400
-  const queue = openQueue(PartitionConfig.roundRobin(2), { leaseMs: 1500 })
-  const submitter = openSubmitter(queue)
-  const all = range(count).map((index) => submitter.submit('query', 'burn', { index, ms: 2 }))
-  const lanes = [{ laneId: 'query', max: count, priority: 5, boost: [] }]
-  const request = { partitions: [0, 1], lanes, max: count, waitMs: 1000 }
-  const dead = queue.asWorker('dead')
-  await until(() => submitter.stats().unaccepted === 0, 'all are there')
-  expect(await dead.lease(request)).toHaveLength(count)
-  // The second is cut off once it has started some.
-  let isCut = false
-  const cut = <T>(call: () => Promise<T>) => (isCut ? new Promise<T>(() => {}) : call())
-  const second = queue.asWorker('second')
-  const doomed = withFaults<LeasedQueue>(second, {
-    lease: (wanted) => cut(() => second.lease(wanted)),
-    start: (deliveries) => cut(() => second.start(deliveries)),
-    extend: (deliveries) => cut(() => second.extend(deliveries)),
-    release: (deliveries, options) => cut(() => second.release(deliveries, options)),
-    completeMany: (completions) => cut(() => second.completeMany(completions)),
-  })
-  const partitions = PartitionConfig.balanced(1)
-  const pools = { prefetchMs: 10_000, closeTimeoutMs: 100 }
-  const { ledger, pool: other } = await openWorker(doomed, { partitions, pool: pools })
-  await until(() => other.stats().held > 100, 'it has many')
-  const { held } = other.stats()
-  isCut = true
-  const { pool } = await openWorker(queue.asWorker('third'), { ledger, partitions })
-  await within(Promise.all(all), 'all')
-  // Only what the second had started is on its last delivery, and runs alone.
-  const { isolated } = pool.stats()
-  expect(isolated).toBeGreaterThan(0)
-  expect(isolated, `of ${held} that it held`).toBeLessThan(50)
-  expect(await queue.dead.list()).toEqual([])
-})
-
 test('what waits long for a permit keeps no suspect from running alone', async () => {
   const { pool, submitter } = await openStage({
     queue: openQueue(PartitionConfig.roundRobin(2), { maxDeliveries: 2 }),
