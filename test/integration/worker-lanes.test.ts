@@ -76,26 +76,15 @@ test('a rate limit holds over two pools, and is used', async () => {
   expect(ledger.allRuns(count)).toEqual(new Array(count).fill(1))
 })
 
-test('no more commands of a lane run at once over two pools than it has places', async () => {
-  const { manager, submitter } = await openPair({
-    partitions: two,
-    concurrencyPerPartition: 4,
-    lanes: { narrow: { priority: 1 }, query: { priority: 2 } },
-    pool: { globalConcurrency: { narrow: 3 } },
-  })
-  const runs = range(40).map((index) => submitter.submit('narrow', 'together', { index, ms: 5 }))
-  await within(Promise.all(runs), 'all')
-  expect(await manager.run('most')).toBe(3)
-})
-
-test('no more commands of a group run at once over two pools than its lane allows', async () => {
-  const { manager, submitter } = await openPair({
-    partitions: two,
-    concurrencyPerPartition: 4,
-    lanes: { narrow: { groupConcurrency: 3, groupWeights: { b: 2 } } },
-  })
+test.each<[of: string, options: Stage]>([
+  ['lane', { lanes: { narrow: {}, query: {} }, pool: { globalConcurrency: { narrow: 3 } } }],
+  ['group', { lanes: { narrow: { groupConcurrency: 3, groupWeights: { b: 2 } } } }],
+])('no more of a %s run at once over two pools than may', async (of, options) => {
+  const open = { partitions: two, concurrencyPerPartition: 4, ...options }
+  const { manager, submitter } = await openPair(open)
+  const group = of === 'group' ? 'a' : undefined
   const runs = range(40).map((index) =>
-    submitter.submit('narrow', 'together', { index, ms: 5 }, { group: 'a' }),
+    submitter.submit('narrow', 'together', { index, ms: 5 }, { group }),
   )
   await within(Promise.all(runs), 'all')
   expect(await manager.run('most')).toBe(3)
@@ -150,16 +139,6 @@ test('a command of a queue names its group, and its manager limits it no second 
   const seen = () => [...named].map(([name, groups]) => [name, [...groups]]).sort()
   await until(() => named.size === all.length, 'all events')
   expect(seen()).toEqual(all)
-})
-
-test('a group starts no more often over two pools than its lane allows', async () => {
-  const lanes = { metered: { groupRateLimit: { limit: 4, windowMs: 200 } } }
-  const { submitter } = await openPair({ partitions: two, lanes })
-  const began = performance.now()
-  const runs = range(14).map((index) => submitter.submit('metered', 'mark', index, { group: 'a' }))
-  await within(Promise.all(runs), 'all')
-  // Four at once, and 20 a second from then on.
-  expect(performance.now() - began).toBeGreaterThan(450)
 })
 
 test('little is held, and what is urgent overtakes what is', async () => {
