@@ -97,26 +97,6 @@ test('short commands behind an asynchronous one that never ends move to an idle 
   expect(ledger.allRuns(60)).toEqual(new Array(60).fill(1))
 })
 
-test('stats add up while commands run and once all have ended', async () => {
-  const { ledger, manager } = await openLedger(4, { partitions: PartitionConfig.balanced(2) })
-  const running = [manager.submit('skill', 'gate', 0), manager.submit('skill', 'gate', 1)]
-  await ledger.waitForStarts(2)
-  const waiting = [manager.submit('prompt', 'mark', 2), manager.submit('prompt', 'fail', 3)]
-  waiting[1]!.catch(() => {})
-  await until(() => manager.stats().running === 2, 'two active')
-  expect(manager.stats()).toMatchObject({ queued: 2, submitted: 4, completed: 0, failed: 0 })
-  ledger.openGate()
-  await within(Promise.allSettled([...running, ...waiting]), 'all commands')
-  const { lanes, partitions, ...sum } = manager.stats()
-  expect(sum).toMatchObject({ queued: 0, running: 0, submitted: 4, completed: 3, failed: 1 })
-  expect(lanes.skill).toMatchObject({ submitted: 2, completed: 2, failed: 0 })
-  expect(lanes.prompt).toMatchObject({ submitted: 2, completed: 1, failed: 1 })
-  expect(partitions.map(({ bound, boundWorkUs }) => [bound, boundWorkUs])).toEqual([
-    [0, 0],
-    [0, 0],
-  ])
-})
-
 test('what is bound behind a long command of a limited lane moves to a partition that is idle', async () => {
   const { ledger, manager } = await openLedger(200, {
     partitions: PartitionConfig.balanced(2),
