@@ -380,24 +380,13 @@ const CASES: Readonly<Record<string, Case>> = {
     await turns()
     return [during, events, pool.needsDrain]
   },
-  'transfer lists move, and so does move': async (make, Piscina) => {
-    const pool = make({ name: 'buffer' })
-    const [a, b, d] = [new ArrayBuffer(8), new Uint8Array(16), new ArrayBuffer(2)]
-    const first = await pool.run(a, { transferList: [a] })
-    const second = await pool.run(Piscina.move(b.buffer))
-    const own = {
-      get [Piscina.transferableSymbol]() {
-        return c
-      },
-      get [Piscina.valueSymbol]() {
-        return c
-      },
-    }
-    const c = new ArrayBuffer(4)
-    const third = await pool.run(Piscina.move(own))
-    const byPiscina = await pool.run(Theirs.move(d))
-    const lengths = [a, b, c, d].map(({ byteLength }) => byteLength)
-    return [first, second, third, byPiscina, lengths, Piscina.move(5)]
+  'a caller may move by a Piscina of its own, and what cannot move is given as it is': async (
+    make,
+    Piscina,
+  ) => {
+    const buffer = new ArrayBuffer(2)
+    const length = await make({ name: 'buffer' }).run(Theirs.move(buffer))
+    return [length, buffer.byteLength, Piscina.move(5)]
   },
   'a handler may move by a Piscina of its own': async (make) => {
     return make({ name: 'movedByPiscina' }).run(4)
