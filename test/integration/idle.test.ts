@@ -96,14 +96,6 @@ test('waiting for one long command uses next to no processor time on the main th
   expect(await within(long, 'the long command')).toBe(1_500)
 })
 
-test('a command after a long silence wakes the partition', async () => {
-  const manager = await open('values.js', one)
-  for (const silenceMs of [1, 5, 20, 100, 400]) {
-    await sleep(silenceMs)
-    expect(await within(manager.run('echo', silenceMs), 'echo')).toBe(silenceMs)
-  }
-})
-
 test('commands one at a time, each after the last, are never forgotten', async () => {
   const manager = await open('values.js', { partitions: { count: 2 } })
   for (let i = 0; i < 3_000; i++) {
