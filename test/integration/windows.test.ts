@@ -73,16 +73,18 @@ test('commands of a busy key that were aborted keep no slot from other keys', as
   expect(await within(manager.submit('system', 'echo', 3), 'no key')).toBe(3)
 })
 
+const FAST_AND_SLOW = {
+  partitions: PartitionConfig.single(),
+  concurrencyPerPartition: 4,
+  closeTimeoutMs: 50,
+  lanes: {
+    fast: { priority: 0, rateLimit: RateLimitConfig.perSecond(1000) },
+    slow: { priority: 5, maxConcurrency: 1 },
+  },
+}
+
 test('commands of a lane at its maximum that were aborted keep no slot from other lanes', async () => {
-  const manager = await open('nesting.js', {
-    partitions: PartitionConfig.single(),
-    concurrencyPerPartition: 4,
-    closeTimeoutMs: 50,
-    lanes: {
-      fast: { priority: 0, rateLimit: RateLimitConfig.perSecond(1000) },
-      slow: { priority: 5, maxConcurrency: 1 },
-    },
-  })
+  const manager = await open('nesting.js', FAST_AND_SLOW)
   forgotten(manager.submit('slow', 'wait', 600_000))
   forgotten(manager.submit('slow', 'echo'))
   await abortMany(SLOTS + 200, (signal) => manager.submit('slow', 'echo', 1, { signal }))
@@ -104,15 +106,7 @@ test.each([1, 10, 500])('%i commands behind a busy key keep no other key back', 
 })
 
 test('large payloads of a lane at its maximum keep no other limited lane waiting', async () => {
-  const manager = await open('nesting.js', {
-    partitions: PartitionConfig.single(),
-    concurrencyPerPartition: 4,
-    closeTimeoutMs: 50,
-    lanes: {
-      fast: { priority: 0, rateLimit: RateLimitConfig.perSecond(1000) },
-      slow: { priority: 5, maxConcurrency: 1 },
-    },
-  })
+  const manager = await open('nesting.js', FAST_AND_SLOW)
   for (let i = 0; i < 40; i++) await manager.submit('slow', 'echo', 'x')
   forgotten(manager.submit('slow', 'wait', 600_000))
   for (let i = 0; i < 40; i++) forgotten(manager.submit('slow', 'echo', 'x'.repeat(200_000)))
