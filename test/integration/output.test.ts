@@ -10,8 +10,6 @@ import { moduleOf, open } from '../support/managers.ts'
 import { runProgram } from '../support/programs.ts'
 import { range } from '../support/range.ts'
 
-const one = { partitions: { count: 1 } } as const
-
 const printing = moduleOf(`
   import { workerData } from 'node:worker_threads'
   export const setup = () => console.log('set up')
@@ -115,6 +113,13 @@ afterEach(() => {
   for (const screen of screens.splice(0)) screen.close()
 })
 
+/** A manager of those handlers, whose output goes to a screen. */
+async function openScreen(options: object = {}) {
+  const screen = new Screen()
+  const manager = await open('values.js', { partitions: 1, handlers: printing, ...options })
+  return { screen, manager }
+}
+
 test('a program that exits as soon as it has the result has printed all that its handler did', async () => {
   const { code, stdout, stderr } = await runProgram(`
     const manager = QueueManager.create({ handlers: ${JSON.stringify(printing)}, partitions: { count: 1 } })
@@ -127,8 +132,7 @@ test('a program that exits as soon as it has the result has printed all that its
 })
 
 test('both streams keep the order of printing', async () => {
-  const screen = new Screen()
-  const manager = await open('values.js', { ...one, handlers: printing })
+  const { screen, manager } = await openScreen()
   expect(screen.lines).toEqual(['set up'])
   await within(manager.run('lines', 300), 'lines')
   expect(screen.lines.slice(1)).toEqual(LINES)
@@ -138,8 +142,7 @@ test('both streams keep the order of printing', async () => {
 })
 
 test('what was printed before a report, a value of a stream or a broadcast comes before it', async () => {
-  const screen = new Screen()
-  const manager = await open('values.js', { ...one, handlers: printing })
+  const { screen, manager } = await openScreen()
   const seen: string[] = []
   const onProgress = (i: unknown) => {
     seen.push(screen.lines[(i as number) + 1]!)
@@ -155,8 +158,7 @@ test('what was printed before a report, a value of a stream or a broadcast comes
 })
 
 test('what a handler prints is seen while it runs, even if its event loop does not turn', async () => {
-  const screen = new Screen()
-  const manager = await open('values.js', { ...one, handlers: printing })
+  const { screen, manager } = await openScreen()
   const words = new SharedArrayBuffer(4)
   const result = manager.run('untilTold', words)
   await until(() => screen.lines.length === 4, 'the lines of a handler that runs')
@@ -170,8 +172,7 @@ test.each([
   ['fall', {}],
   ['hang', { timeoutMs: 1_000 }],
 ])('the last lines of a thread that ends by "%s" are printed', async (type, options) => {
-  const screen = new Screen()
-  const manager = await open('values.js', { ...one, handlers: printing, timeoutGraceMs: 0 })
+  const { screen, manager } = await openScreen({ timeoutGraceMs: 0 })
   await failure(manager.run(type, 300, options), type)
   expect(screen.lines.slice(1, 301)).toEqual(LINES)
 })
@@ -186,8 +187,7 @@ test('bytes and encodings arrive as they were written', async () => {
 })
 
 test('16 MiB printed at once arrive before the result', async () => {
-  const screen = new Screen()
-  const manager = await open('values.js', { ...one, handlers: printing })
+  const { screen, manager } = await openScreen()
   await within(manager.run('large', 256), 'large')
   const text = screen.printed
     .map(([, each]) => each)
@@ -198,9 +198,7 @@ test('16 MiB printed at once arrive before the result', async () => {
 })
 
 test('a handler that heeds backpressure waits while the stream of the process is slow', async () => {
-  const screen = new Screen()
-  const options = { ...one, handlers: printing, concurrencyPerPartition: 2 }
-  const manager = await open('values.js', options)
+  const { screen, manager } = await openScreen({ concurrencyPerPartition: 2 })
   screen.isSlow = true
   let pieces = 0
   const onProgress = () => {
@@ -234,8 +232,7 @@ test('a stream of the process that throws loses no result', async () => {
 test.each(['called', 'calledLater'])(
   'a callback of a write that throws costs no more (%s)',
   async (type) => {
-    const screen = new Screen()
-    const manager = await open('values.js', { ...one, handlers: printing })
+    const { screen, manager } = await openScreen()
     // What it throws ends the thread, as where it is called by Node.
     const ended = manager.subscribe({ events: ['queue.partition.lost'] }).next()
     const given = await within(
