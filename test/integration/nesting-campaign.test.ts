@@ -82,6 +82,8 @@ const strategies = [
   ['roundRobin', PartitionConfig.roundRobin(2), false],
   ['hash', PartitionConfig.hash(2), true],
 ] as const
+const shared = { lanes: LANES, defaultLane: 'free' } as const
+
 const cases = strategies.flatMap(([name, partitions, hasKeys]) =>
   [1, 2, 5].map((concurrency) => ({ name, partitions, hasKeys, concurrency })),
 )
@@ -89,13 +91,9 @@ const cases = strategies.flatMap(([name, partitions, hasKeys]) =>
 test.each(cases)(
   `every tree settles under $name with $concurrency at a time (seed ${SEED})`,
   async ({ name, partitions, hasKeys, concurrency }) => {
+    const each = { concurrencyPerPartition: concurrency }
     const forest = new Forest(SEED + name.length * 31 + concurrency, hasKeys)
-    const manager = await open('nesting.js', {
-      partitions,
-      lanes: LANES,
-      defaultLane: 'free',
-      concurrencyPerPartition: concurrency,
-    })
+    const manager = await open('nesting.js', { ...shared, partitions, ...each })
     let ran = 0
     for (const batch of [1, 4, TREES - 5]) {
       const runs = range(batch).map(async () => {
@@ -117,16 +115,11 @@ test.each(cases)(
 test.each(cases)(
   `aborts and broadcasts hold up no tree under $name with $concurrency at a time (seed ${SEED})`,
   async ({ name, partitions, hasKeys, concurrency }) => {
+    const each = { concurrencyPerPartition: concurrency }
     const seed = SEED + name.length * 37 + concurrency
     const forest = new Forest(seed, hasKeys)
     const chance = randomFrom(seed)
-    const manager = await open('nesting.js', {
-      partitions,
-      lanes: LANES,
-      defaultLane: 'free',
-      concurrencyPerPartition: concurrency,
-      ringBytes: 16_384,
-    })
+    const manager = await open('nesting.js', { ...shared, partitions, ...each, ringBytes: 16_384 })
     const broadcasts: Promise<unknown>[] = []
     const runs = range(TREES * 2).map(async (index) => {
       const tree = forest.tree(3)
