@@ -16,13 +16,8 @@ test('every strategy runs every workload, in text, JSON and a page', async () =>
   const { code, stdout } = await bench('--quick', '--json', json, '--html', html)
   expect(code).toBe(0)
   const report = JSON.parse(readFileSync(json, 'utf8'))
-  expect(report.workloads.map(({ name }: { name: string }) => name)).toEqual([
-    'uniform',
-    'zipf',
-    'hot key',
-    'long and short',
-    'bursts',
-  ])
+  const names = report.workloads.map(({ name }: { name: string }) => name)
+  expect(names).toEqual(['uniform', 'zipf', 'hot key', 'long and short', 'bursts'])
   for (const { figures, verdict } of report.workloads) {
     expect(Object.keys(figures)).toEqual(['single', 'roundRobin', 'hash', 'balanced'])
     for (const { perSecond, failure } of Object.values<{ perSecond: number; failure: unknown }>(
@@ -68,17 +63,9 @@ test('a handler that fails is reported, and the exit code says so', async () => 
 test('trials say how far they differ, and bench alone compares strategies', async () => {
   const keys = join(folder, 'two.txt')
   writeFileSync(keys, 'ada\n')
-  const own = ['--handlers', fixture('survival.js'), '--type', 'echo', '--partitions', '2']
-  const { code, stdout } = await runCli([
-    'bench',
-    '--rounds',
-    '2',
-    '--ms',
-    '30',
-    ...own,
-    '--keys',
-    keys,
-  ])
+  const own = ['--handlers', fixture('survival.js'), '--type', 'echo', '--keys', keys]
+  const rounds = ['--rounds', '2', '--ms', '30', '--partitions', '2']
+  const { code, stdout } = await runCli(['bench', ...rounds, ...own])
   expect(code).toBe(0)
   expect(stdout).toMatch(/commands\/s +least +most/)
   expect(stdout).toMatch(/yours: (choose \w+ \S+ to \S+\/s|too close to call: )/)
