@@ -197,7 +197,13 @@ test('shared memory stays shared both ways', async () => {
 })
 
 test('what a handler throws arrives as it was thrown', async () => {
-  const bare = { string: 'a bare string', undefined, null: null, number: 0, object: { status: 404 } }
+  const bare = {
+    string: 'a bare string',
+    undefined,
+    null: null,
+    number: 0,
+    object: { status: 404 },
+  }
   const manager = await open('values.js', { partitions: { count: 1 } })
   for (const type of ['throwIt', 'rejectWith'] as const) {
     const error = await failure(manager.run(type, 'error'), type)
