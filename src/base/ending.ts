@@ -6,8 +6,8 @@ import { nowMs } from './clock.ts'
 /** A signal that has come. */
 export interface Arrival {
   readonly signal: NodeJS.Signals
-  /** When it came, monotonic milliseconds. */
-  readonly atMs: number
+  /** When it came, or may last have been raised anew, monotonic milliseconds. */
+  atMs: number
 }
 
 /** How soon a repetition comes, at most. */

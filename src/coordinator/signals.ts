@@ -58,7 +58,7 @@ export const SIGNAL_RULES = Object.freeze({
  *
  * A second signal ends the process at once, unless it is left to such a listener. The same signal
  * within half a second counts once: npm and others pass on Ctrl-C, which the terminal has sent to
- * the process already.
+ * the process already, and NestJS raises the signal again once its listener has finished.
  *
  * @param manager - What to close: a manager or a worker pool.
  * @param options - Which signals, and how long to wait.
@@ -236,26 +236,26 @@ class SignalWatch {
       if (!this.#isLeft && !isRepeated(this.#first, signal)) endBySignal(signal)
       return
     }
-    const atMs = nowMs()
-    this.#first = { signal, atMs }
+    this.#first = { signal, atMs: nowMs() }
     const entries = [...this.#entries].filter(({ signals }) => signals.includes(signal))
     const strangers = this.#strangers(signal).length
     // The application's listeners are called after this one.
-    timers.nextTick(() => void this.#end(signal, atMs, entries, strangers))
+    timers.nextTick(() => void this.#end(this.#first!, entries, strangers))
   }
 
-  async #end(
-    signal: NodeJS.Signals,
-    atMs: number,
-    entries: readonly Entry[],
-    strangers: number,
-  ): Promise<void> {
+  async #end(first: Arrival, entries: readonly Entry[], strangers: number): Promise<void> {
+    const { signal, atMs } = first
     const returned = this.#returned.splice(0)
     const promises = returned.filter(isPromise)
     const bystanders = signalExitCount()
     const own = Math.max(returned.length + strangers - bystanders, 0)
     this.#isLeft = own > promises.length
-    const handled = promises.length === 0 ? undefined : Promise.all(promises.map(settled))
+    const ends = promises.map(async (each) => {
+      await settled(each)
+      // A listener may raise the signal as its last step.
+      first.atMs = nowMs()
+    })
+    const handled = ends.length === 0 ? undefined : Promise.all(ends)
     await Promise.all(entries.map((entry) => closeAfter(entry, handled)))
     if (!this.#isLeft) {
       await handled

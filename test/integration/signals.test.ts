@@ -219,6 +219,23 @@ test.each(['before', 'after'])('promises of listeners installed %s are awaited',
   expect(said).toEqual(['done', 'served', 'done', 'exit 0'])
 })
 
+test('a listener that raises the signal again once it has finished, as Nest does, ends no command', async () => {
+  const { code, signal, said } = await runService(`
+    const manager = await start()
+    closeOnSignals(manager)
+    const server = setInterval(() => {}, 1000)
+    process.once('SIGTERM', async () => {
+      await sleep(600)
+      clearInterval(server)
+      work(manager, 300)
+      signal('SIGTERM')
+    })
+    process.once('SIGTERM', () => sleep(700))
+    signal('SIGTERM')`)
+  expect({ code, signal }).toEqual({ code: 0, signal: null })
+  expect(said).toEqual(['done', 'exit 0'])
+})
+
 test('a promise that does not settle in time holds up no manager, and a second signal ends it', async () => {
   const { signal, said } = await runService(`
     const manager = await start()
