@@ -107,7 +107,7 @@ export class Submitter<M = AnyHandlers> {
   #waitingCount = 0
   #open = 0
   #ended = 0
-  /** How long commands take to their results, in milliseconds. */
+  /** Milliseconds until a result: a short time counts at once, long ones when there are many. */
   #tookMs = 0
   #swept = 0
   #reenqueued = 0
@@ -446,11 +446,10 @@ export class Submitter<M = AnyHandlers> {
   #listen(to: 'results' | 'progress'): Promise<unknown> {
     let listening = this.#listening.get(to)
     if (listening === undefined) {
-      const { name } = this
       listening = outside(async () =>
         to === 'results'
-          ? this.#queue.announce(name, this.#onResult)
-          : this.#queue.commands!.onProgress(name, this.#onProgress),
+          ? this.#queue.announce(this.name, this.#onResult)
+          : this.#queue.commands!.onProgress(this.name, this.#onProgress),
       ).catch((error) => {
         this.#listening.delete(to)
         this.#failed(error)
@@ -477,7 +476,6 @@ export class Submitter<M = AnyHandlers> {
 
   #end(item: Outstanding, result: CommandResult): void {
     this.#ended++
-    // A short one counts at once, long ones when there are many.
     this.#tookMs = Math.min(nowMs() - item.submittedAtMs, this.#tookMs + 1)
     item.ended(result)
     const { keepResults } = this.#options
