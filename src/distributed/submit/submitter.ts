@@ -128,15 +128,13 @@ export class Submitter<M = AnyHandlers> {
     this.#options = checked
     this.#tell = incidentTeller(checked.onIncident)
     const rejects = checked.unknown === 'reject'
-    this.#lanes = new NameWatch(
-      this.#queue.lanes,
-      rejects ? 'CORELANE_UNKNOWN_LANE' : undefined,
-      (laneIds) => this.#tell({ what: 'lane-unserved', laneIds }),
+    const laneCode = rejects ? 'CORELANE_UNKNOWN_LANE' : undefined
+    const typeCode = rejects ? 'CORELANE_UNKNOWN_TYPE' : undefined
+    this.#lanes = new NameWatch(this.#queue.lanes, laneCode, (laneIds) =>
+      this.#tell({ what: 'lane-unserved', laneIds }),
     )
-    this.#handlers = new NameWatch(
-      this.#queue.handlers,
-      rejects ? 'CORELANE_UNKNOWN_TYPE' : undefined,
-      (handlers) => this.#tell({ what: 'handler-unserved', handlers }),
+    this.#handlers = new NameWatch(this.#queue.handlers, typeCode, (handlers) =>
+      this.#tell({ what: 'handler-unserved', handlers }),
     )
     this.#maker = new EnvelopeMaker(this.#queue, this.name, checked)
     this.#outbox = new Outbox<Outstanding>({
