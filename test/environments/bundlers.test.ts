@@ -13,7 +13,6 @@ import { readRows } from '../support/tables.ts'
 const root = join(import.meta.dirname, '../..')
 const tools = join(import.meta.dirname, 'tools/bundlers')
 const work = join(tools, '.work')
-const RECIPE_MS = 120_000
 
 const { files, recipes } = readRecipes(readFileSync(join(root, 'docs/bundlers.md'), 'utf8'))
 const folder = mkdtempSync(join(tmpdir(), 'corelane-bundled-'))
@@ -72,6 +71,5 @@ describeWithTools(tools, () => {
       writeFileSync(join(deployed, 'package.json'), '{ "type": "module" }')
       expect(shell(last!, deployed)).toBe('1970-01-01T00:00:00.500Z\n')
     },
-    RECIPE_MS,
   )
 })

@@ -153,19 +153,15 @@ test('docs/environments.md names what is tried here', () => {
 })
 
 describeWithTools(tools, () => {
-  test.each(cases)(
-    '$title',
-    ({ title, spec, words, flags = [], config }) => {
-      const [program, ...rest] = words as [string, ...string[]]
-      const runner = [...flags, join(tools, 'node_modules', program), ...rest]
-      const { place, run: start } = run(title, spec, runner)
-      if (config !== undefined) writeFileSync(join(place, config[0]), config[1])
-      const output = start()
-      expect(output).toMatch(/1 passed|1 passing/)
-      expect(output).not.toMatch(/did not exit|open handle|warning/i)
-    },
-    RUN_MS,
-  )
+  test.each(cases)('$title', ({ title, spec, words, flags = [], config }) => {
+    const [program, ...rest] = words as [string, ...string[]]
+    const runner = [...flags, join(tools, 'node_modules', program), ...rest]
+    const { place, run: start } = run(title, spec, runner)
+    if (config !== undefined) writeFileSync(join(place, config[0]), config[1])
+    const output = start()
+    expect(output).toMatch(/1 passed|1 passing/)
+    expect(output).not.toMatch(/did not exit|open handle|warning/i)
+  })
 
   test('node:test, with its timers mocked', () => {
     const spec = `import { mock, test } from 'node:test'
