@@ -71,6 +71,9 @@ const manager = new QueueManager({
   partitions: 1,
 })
 `
+const LOCAL = `import { LocalDistributedQueue } from 'corelane'
+const queue = LocalDistributedQueue.auto()
+`
 const CLOSE = '\nawait manager.close()\n'
 const SQUARE = "import { writeFileSync } from 'node:fs'\n"
 const CHECKS: Record<string, readonly Check[]> = {
@@ -86,11 +89,7 @@ const CHECKS: Record<string, readonly Check[]> = {
       prints: '1',
     },
     { has: 'npx corelane run handlers.mjs', prints: /^\{"id":1,"ok":true,"value":100,/ },
-    {
-      has: 'new WorkerPool(queue, manager)',
-      redis: true,
-      prints: '100',
-    },
+    { has: 'new WorkerPool(queue, manager)', redis: true, prints: '100' },
     {
       has: 'npx corelane worker handlers.mjs',
       redis: true,
@@ -146,24 +145,21 @@ const CHECKS: Record<string, readonly Check[]> = {
   'docs/distributed.md': [
     {
       has: 'queue.workers.list()',
-      before: `import { LocalDistributedQueue } from 'corelane'
-        const queue = LocalDistributedQueue.auto()`,
+      before: LOCAL,
       instead: [['await queue.workers.list()', 'console.log(await queue.workers.list())']],
       after: 'console.log(byLane)\nawait queue.close()',
       prints: '[]\n{}',
     },
     {
       has: "queue.lanes.pause('reports')",
-      before: `import { LocalDistributedQueue } from 'corelane'
-        const queue = LocalDistributedQueue.auto()`,
+      before: LOCAL,
       instead: [['await queue.lanes.paused()', 'console.log(await queue.lanes.paused())']],
       after: 'console.log(await queue.lanes.paused())\nawait queue.close()',
       prints: "[ 'reports' ]\n[]",
     },
     {
       has: "queue.lanes.setRateLimit('reports'",
-      before: `import { LocalDistributedQueue } from 'corelane'
-        const queue = LocalDistributedQueue.auto()`,
+      before: LOCAL,
       instead: [
         ['await queue.lanes.limits()', 'console.log(JSON.stringify(await queue.lanes.limits()))'],
       ],
@@ -173,8 +169,7 @@ const CHECKS: Record<string, readonly Check[]> = {
     },
     {
       has: "submitter.cancel('order-18')",
-      before: `import { LocalDistributedQueue, Submitter } from 'corelane'
-        const queue = LocalDistributedQueue.auto()
+      before: `${LOCAL}import { Submitter } from 'corelane'
         const submitter = new Submitter(queue)
         const order = submitter.submit('orders', 'price', 18, { id: 'order-18' })
         order.catch(({ code }) => console.log(code))
@@ -185,9 +180,7 @@ const CHECKS: Record<string, readonly Check[]> = {
     },
     {
       has: 'globalConcurrency: { reports: 4 }',
-      before: `${OPEN.replace('skill', 'reports')}
-        import { LocalDistributedQueue, WorkerPool } from 'corelane'
-        const queue = LocalDistributedQueue.auto()`,
+      before: `${OPEN.replace('skill', 'reports')}${LOCAL}import { WorkerPool } from 'corelane'`,
       after: `console.log(pool.stats().state)\nawait pool.close()${CLOSE}`,
       prints: 'created',
     },
@@ -315,8 +308,7 @@ const CHECKS: Record<string, readonly Check[]> = {
     },
     {
       has: 'readOnly: true',
-      before: `import { LocalDistributedQueue } from 'corelane'
-        const queue = LocalDistributedQueue.auto()`,
+      before: LOCAL,
       instead: [['9466', '0']],
       after: 'console.log(dashboard.url)\nawait dashboard.close()\nawait queue.close()',
       prints: /^http:\/\/127\.0\.0\.1:\d+\/#token=\S+$/,
