@@ -13,7 +13,14 @@ import {
   type LaneCells,
   layOutCommons,
 } from './layout.ts'
-import { type LaneTerms, type RateCells, rateCells, TokenBucket, writeTerms } from './rate-cells.ts'
+import {
+  type Excess,
+  type LaneTerms,
+  type RateCells,
+  rateCells,
+  TokenBucket,
+  writeTerms,
+} from './rate-cells.ts'
 import type { CommonsViews, SharedMemory } from './views.ts'
 import { ownerOf, wakeAll } from './waiters.ts'
 
@@ -75,6 +82,8 @@ export class CoordinatorCommons {
   readonly #openBells = new Set<number>()
   /** Global limits, by lane; undefined where there is none or each partition has its own. */
   readonly #rates: (RateCells | undefined)[]
+  /** Of token buckets, by lane and partition, or by lane where all partitions share one. */
+  readonly #excess: (Excess | undefined)[][]
 
   /**
    * @param partitions - How many there are.
@@ -88,6 +97,7 @@ export class CoordinatorCommons {
     this.#layout = layout
     this.#lanes = [...lanes]
     this.#rates = lanes.map((_, index) => this.#rateOf(index))
+    this.#excess = lanes.map(() => [])
   }
 
   /**
@@ -161,9 +171,12 @@ export class CoordinatorCommons {
       rate: rate && { ...rate, limit: terms.limit, windowMs: terms.windowMs },
     }
     this.#rates[laneIndex] = this.#rateOf(laneIndex)
+    const excess = this.#excess[laneIndex]!
     for (const [scope, cells] of before.entries()) {
       const after = this.#cellsOf(laneIndex, scope)
-      if (cells instanceof TokenBucket) cells.hasten(nowNs, after as TokenBucket)
+      if (cells instanceof TokenBucket) {
+        excess[scope] = cells.carry(nowNs, after as TokenBucket, excess[scope])
+      }
     }
     publishTerms({ views: this.#views, layout: this.#layout }, laneIndex, terms)
   }

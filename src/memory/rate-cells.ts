@@ -25,6 +25,16 @@ export interface RateCells {
 }
 
 /**
+ * Tokens that were taken by higher terms, beyond those that there are by the present ones. They
+ * come back evenly, in the time in which they would have by the higher terms.
+ */
+export interface Excess {
+  readonly untilNs: bigint
+  /** Tokens that come back in a nanosecond. */
+  readonly perNs: number
+}
+
+/**
  * A token bucket, as the generic cell rate algorithm (ITU-T I.371) keeps it: one cell holds the
  * theoretical arrival time, which every start moves on by the interval between tokens. In any
  * interval d at most limit + limit * d / window starts are stamped, whichever thread stamped them:
@@ -66,18 +76,29 @@ export class TokenBucket implements RateCells {
   }
 
   /**
-   * Counts the tokens that are taken in the intervals of terms that give more, before those hold.
+   * Counts the tokens that are taken by other terms, before those hold: starts in between move the
+   * cell on by the present interval.
    *
-   * @param terms - Those to come.
+   * @param terms - The others.
+   * @param before - Tokens that are taken beyond those that the cell says.
+   * @returns The same by the other terms.
    */
-  hasten(nowNs: bigint, terms: TokenBucket): void {
-    if (terms.#intervalNs >= this.#intervalNs) return
+  carry(nowNs: bigint, terms: TokenBucket, before: Excess | undefined): Excess | undefined {
     for (;;) {
       const arrival = Atomics.load(this.#stamps, this.#cell)
-      if (arrival <= nowNs) return
-      const next = nowNs + BigInt(this.#taken(arrival - nowNs)) * terms.#intervalNs
-      // PUBLISH(rate-stamp): starts by the present terms move it on by more than those to come.
-      if (Atomics.compareExchange(this.#stamps, this.#cell, arrival, next) === arrival) return
+      const until = before !== undefined && before.untilNs > arrival ? before.untilNs : arrival
+      if (until <= nowNs) return undefined
+      const cellNs = Math.max(0, Number(arrival - nowNs))
+      const excess = before === undefined ? 0 : Number(before.untilNs - nowNs) * before.perNs
+      const taken = cellNs / Number(this.#intervalNs) + Math.max(0, excess)
+      const intervalNs = Number(terms.#intervalNs)
+      let next = nowNs + BigInt(Math.ceil(Math.min(terms.#limit, taken) * intervalNs))
+      // Earlier than it was, it would let more start by the present terms than by the others.
+      if (next < arrival && terms.#intervalNs >= this.#intervalNs) next = arrival
+      // PUBLISH(rate-stamp): a failed swap means that another thread started one.
+      if (Atomics.compareExchange(this.#stamps, this.#cell, arrival, next) !== arrival) continue
+      const left = taken - Number(next - nowNs) / intervalNs
+      return left > 0 ? { untilNs: until, perNs: left / Number(until - nowNs) } : undefined
     }
   }
 

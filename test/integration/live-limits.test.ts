@@ -156,6 +156,16 @@ function limitsOn(open: () => Promise<LeasedQueue>): void {
     expect(await within(openSubmitter(queue).submit('free', 'mark', 7), 'it')).toBe(7)
   })
 
+  test('tokens that a higher limit has granted count when it is back', async () => {
+    const { limits } = await open()
+    const take = async (limit: number) => {
+      const { granted } = await limits.takeTokens('paced', { limit, windowMs: HOUR_MS }, 50)
+      return granted
+    }
+    expect(await take(50)).toBe(50)
+    for (const limit of [5, 50, 20, 50]) expect([limit, await take(limit)]).toEqual([limit, 0])
+  })
+
   test('a limit that is raised while a worker is refused tokens holds from then on', async () => {
     const queue = await open()
     const takeTokens: typeof queue.limits.takeTokens = async (...given) => {

@@ -6,7 +6,7 @@
 
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { SlidingWindow, TokenBucket } from '../../src/memory/rate-cells.ts'
+import { type Excess, SlidingWindow, TokenBucket } from '../../src/memory/rate-cells.ts'
 import type { CommonsViews } from '../../src/memory/views.ts'
 import { lawOf } from '../support/law.ts'
 
@@ -55,12 +55,17 @@ function stepping<T>(run: () => T, before: (name: string, target: object) => voi
 }
 
 /** No interval holds more than `limit` stamps and one for each full `intervalNs` of its length. */
-function expectBucketBound(stamps: readonly bigint[], limit: number, intervalNs: bigint): void {
+function expectBucketBound(
+  stamps: readonly bigint[],
+  limit: number,
+  intervalNs: bigint,
+  roundedNs = 0n,
+): void {
   const ordered = [...stamps].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0))
   for (let from = 0; from < ordered.length; from++) {
     for (let to = from + limit; to < ordered.length; to++) {
       const beyond = BigInt(to - from + 1 - limit)
-      expect(ordered[to]! - ordered[from]!).toBeGreaterThanOrEqual(beyond * intervalNs)
+      expect(ordered[to]! - ordered[from]!).toBeGreaterThanOrEqual(beyond * intervalNs - roundedNs)
     }
   }
 }
@@ -324,36 +329,70 @@ law(
   },
 )
 
+test('tokens come back to a bucket whose limit changes all the time', () => {
+  const { stamps } = memory(1)
+  const [high, low] = [4, 2].map((limit) => new TokenBucket(stamps, FIRST, limit, 1000))
+  let now = 5_000n * MS
+  let excess: Excess | undefined
+  for (let i = 0; i < 4; i++) expect(high!.take(now)).toBe(0n)
+  for (let i = 0; i < 50; i++) {
+    now += 10n * MS
+    excess = low!.carry(now, high!, high!.carry(now, low!, excess))
+    excess = high!.carry(now, high!, excess)
+  }
+  expect([high!.available(now), excess]).toEqual([2, undefined])
+})
+
 // Lowered, three taken tokens are longer than an interval by what was rounded up.
 const taking = { gap: 0, limit: null }
-const lowered = [taking, taking, taking, { gap: 0, limit: 1 }, { gap: 0, limit: 2 }]
+const toLimit = (limit: number) => ({ ...taking, limit })
+const lowered = [taking, taking, taking, toLimit(1), toLimit(2)]
+const lowAndHigh = [taking, taking, taking, toLimit(1), toLimit(3), taking]
 
 law(
-  'a token bucket whose limit changes grants no more than the present one from the change on, and raising it keeps the tokens that are taken',
+  'a token bucket whose limit changes grants no more than the present one from the change on, nor than the highest one over all changes',
   [windows, fc.array(fc.record({ gap: steps, limit: fc.option(limits) }), { maxLength: 80 })],
   (windowMs, changes) => {
     const { stamps } = memory(1)
     const bucketOf = (limit: number) => new TokenBucket(stamps, FIRST, limit, windowMs)
     const intervalOf = (limit: number) => BigInt(Math.ceil((windowMs * 1e6) / limit))
     let limit = 3
+    let highest = limit
     let bucket = bucketOf(limit)
     let granted: bigint[] = []
+    const all: bigint[] = []
+    let excess: Excess | undefined
     let now = 5_000n * MS
     for (const { gap, limit: changed } of changes) {
       now += (BigInt(gap) * BigInt(windowMs * 1e6)) / 1000n
       if (changed !== null && changed !== limit) {
         expectBucketBound(granted, limit, intervalOf(limit))
         const next = bucketOf(changed)
-        const taken = limit - bucket.available(now)
-        bucket.hasten(now, next)
-        if (changed > limit) expect(next.available(now)).toBe(changed - taken)
+        const available = bucket.available(now)
+        const hasExcess = excess !== undefined
+        excess = bucket.carry(now, next, excess)
+        // Tokens that are taken stay so, and no others are.
+        if (changed > limit && !hasExcess) {
+          expect(next.available(now)).toBe(changed - limit + available)
+        }
         bucket = next
         limit = changed
+        highest = Math.max(highest, limit)
         granted = []
       }
-      if (bucket.take(now) === 0n) granted.push(now)
+      if (bucket.take(now) === 0n) {
+        granted.push(now)
+        all.push(now)
+      }
     }
     expectBucketBound(granted, limit, intervalOf(limit))
+    // Intervals are rounded up, so those of a lower limit take up to a nanosecond each more.
+    expectBucketBound(all, highest, intervalOf(highest), BigInt(highest))
   },
-  { examples: [[1, lowered]] },
+  {
+    examples: [
+      [1, lowered],
+      [1000, lowAndHigh],
+    ],
+  },
 )

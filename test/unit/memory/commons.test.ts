@@ -115,6 +115,25 @@ test('where each partition has a rate of its own it may start all of it', () => 
   expect(coordinator.startsAhead(0, toNs(performance.now()), 250)).toBe(8 + 2)
 })
 
+const KINDS = [false, true].flatMap((isSliding) =>
+  [false, true].map((isPerPartition) => ({ isSliding, isPerPartition })),
+)
+
+test.each(KINDS)('starts by a higher limit count when it is back: %o', (kind) => {
+  const rate = { ...kind, limit: 50, windowMs: 3_600_000 }
+  const { coordinator, gate } = commonsOf(2, [{ ...FREE, rate }])
+  const gates = [gate(0), gate(1)]
+  const starts = (): number[] =>
+    gates.map((entering) => range(60).filter(() => entering.enter(0)).length)
+  const change = (limit: number, windowMs = rate.windowMs) =>
+    coordinator.setLimits(0, { slots: 0, limit, windowMs }, toNs(performance.now()))
+  expect(starts()).toEqual(kind.isPerPartition ? [50, 50] : [50, 0])
+  for (const [limit, windowMs] of [[5], [20], [50, 7_200_000], [4, 7_200_000], [50]] as const) {
+    change(limit, windowMs)
+    expect([limit, ...starts()]).toEqual([limit, 0, 0])
+  }
+})
+
 test('what a dead thread held is given back once, and nothing of its successor', () => {
   const { coordinator, attached, gate } = commonsOf(2, [SLOTS])
   const { owners } = attached.layout.lanes[0]!
