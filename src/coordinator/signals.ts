@@ -59,6 +59,7 @@ export const SIGNAL_RULES = Object.freeze({
  * A second signal ends the process at once, unless it is left to such a listener. The same signal
  * within half a second counts once: npm and others pass on Ctrl-C, which the terminal has sent to
  * the process already, and NestJS raises the signal again once its listener has finished.
+ * Call it in the main thread: Node delivers no signal to a worker thread.
  *
  * @param manager - What to close: a manager or a worker pool.
  * @param options - Which signals, and how long to wait.
