@@ -50,7 +50,7 @@ export class ManagerHealth {
     const down = this.#partitions.find((partition) => this.#isDown(partition))
     if (down === undefined || (this.#isShared && this.working > 0)) return undefined
     if (down.failure !== undefined) return down.failure
-    return down.terminating.size > this.#terminatingMax ? hindered(down) : down.setback
+    return down.terminating.size > this.#terminatingMax ? down.hindrance : down.setback
   }
 
   /**
@@ -106,14 +106,4 @@ export class ManagerHealth {
     if (incarnation?.isLoaded) return false
     return failures >= SETBACKS || terminating.size > this.#terminatingMax
   }
-}
-
-/** Threads that do not end keep a partition from getting another. */
-function hindered({ index, terminating }: PartitionHandle): LaneError {
-  return laneError('CORELANE_PARTITION_LOST', {
-    partition: index,
-    reason: `${terminating.size} of its threads were given up and have not ended`,
-    stage: 'waiting',
-    started: false,
-  })
 }

@@ -320,7 +320,8 @@ class Manager<M, L extends string> {
    * @param handlers - Another module from now on: a URL or a path. Default: the present one.
    * @returns When every thread is new. Handlers that the module has gained can be used then.
    * @throws ConfigError `CORELANE_HANDLERS_FAILED`: a new thread did not load, and nothing has
-   * changed; ClosedError `CORELANE_CLOSED`: the manager was closed meanwhile.
+   * changed; ClosedError `CORELANE_CLOSED`: the manager was closed meanwhile; PartitionLostError:
+   * native code holds eight threads of a partition.
    */
   async reload(handlers?: URL | string): Promise<void> {
     checkGiven('reload', { handlers }, RELOAD_RULES)

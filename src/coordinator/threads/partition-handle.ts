@@ -1,7 +1,7 @@
 // Partition handle: one partition, whatever thread it has at the moment.
 // Owns: which incarnation is the present one.
 
-import type { LaneError } from '../../base/errors.ts'
+import { type LaneError, laneError } from '../../base/errors.ts'
 import type { InFlightWindow } from './in-flight-window.ts'
 import type { Incarnation } from './incarnation.ts'
 
@@ -43,6 +43,16 @@ export class PartitionHandle {
 
   constructor(index: number) {
     this.index = index
+  }
+
+  /** Why it gets no thread while those that were given up do not end. */
+  get hindrance(): LaneError {
+    return laneError('CORELANE_PARTITION_LOST', {
+      partition: this.index,
+      reason: `${this.terminating.size} of its threads were given up and have not ended`,
+      stage: 'waiting',
+      started: false,
+    })
   }
 
   /** Where commands can be bound; undefined while it has no thread that is ready. */

@@ -5,6 +5,7 @@
 import { outside } from '../../base/async-context.ts'
 import { timers } from '../../base/clock.ts'
 import { LaneError, laneError, releaseCalls } from '../../base/errors.ts'
+import { BELLS_PER_PARTITION } from '../../memory/layout.ts'
 import type { FileHandler } from '../../model/handler-module.ts'
 import type { ThreadOutput } from '../../model/lane-event.ts'
 import { fromSideValue } from '../../wire/side-payload.ts'
@@ -309,14 +310,17 @@ export class Supervisor implements ThreadTerminator, ThreadReports {
    * Makes a thread that is not the partition's present one yet.
    *
    * @param handlers - URL of the module that it loads. Default: that of the other threads.
-   * @throws ConfigError `CORELANE_INVALID_OPTION` if `new Worker` refuses what it is given.
+   * @throws ConfigError `CORELANE_INVALID_OPTION` if `new Worker` refuses what it is given;
+   * PartitionLostError if so many do not end that there is no bell for it, as after reloads.
    */
   make(
     partition: PartitionHandle,
     handlers: string | undefined = this.#plan.handlers,
   ): Incarnation {
-    partition.incarnations++
-    const { index, incarnations } = partition
+    const { index } = partition
+    const count = this.#living.filter((one) => one.partition === index).length
+    if (count === BELLS_PER_PARTITION) throw partition.hindrance
+    const incarnations = ++partition.incarnations
     try {
       const { kept } = this.broadcasts
       const plan = { ...this.#plan, handlers }
