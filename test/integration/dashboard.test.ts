@@ -4,6 +4,7 @@
 
 import { request, Server } from 'node:http'
 import { networkInterfaces } from 'node:os'
+import { text } from 'node:stream/consumers'
 import { inspect } from 'node:util'
 import {
   type Dashboard,
@@ -32,6 +33,11 @@ afterEach(async () => {
   for (const undo of undone.splice(0)) await undo()
 })
 
+function opened(dashboard: Dashboard): Dashboard {
+  undone.push(() => dashboard.close())
+  return dashboard
+}
+
 async function start(options?: DashboardOptions): Promise<[QueueManager, Dashboard]> {
   const manager = await open('survival.js', {
     partitions: PartitionConfig.balanced(2),
@@ -39,31 +45,29 @@ async function start(options?: DashboardOptions): Promise<[QueueManager, Dashboa
     metrics: QueueMetrics.local(),
   })
   const dashboard = await manager.serveDashboard({ intervalMs: 100, ...options })
-  undone.push(() => dashboard.close())
-  return [manager, dashboard]
+  return [manager, opened(dashboard)]
 }
 
-/** Status and body of a request whose headers are as given. */
+interface Answer {
+  readonly status: number
+  readonly body: string
+  readonly headers: Readonly<Record<string, unknown>>
+}
+
+/** The answer to a request whose headers are as given. */
 function ask(
   { url, token }: Dashboard,
   path: string,
   method = 'GET',
   headers: Record<string, string> = { authorization: `Bearer ${token}` },
-): Promise<{ status: number; body: string; headers: Record<string, unknown> }> {
-  const answered = new Promise<{ status: number; body: string; headers: Record<string, unknown> }>(
-    (resolve, reject) => {
-      const asked = request(new URL(path, url), { method, headers }, (response) => {
-        let body = ''
-        response.setEncoding('utf8').on('data', (chunk) => {
-          body += chunk
-        })
-        response.on('end', () =>
-          resolve({ status: response.statusCode!, body, headers: response.headers }),
-        )
-      })
-      asked.on('error', reject).end()
-    },
-  )
+): Promise<Answer> {
+  const answered = new Promise<Answer>((resolve, reject) => {
+    const asked = request(new URL(path, url), { method, headers }, (response) => {
+      const { statusCode, headers: given } = response
+      text(response).then((body) => resolve({ status: statusCode!, body, headers: given }), reject)
+    })
+    asked.on('error', reject).end()
+  })
   return within(answered, `${method} ${path}`)
 }
 
@@ -309,9 +313,7 @@ async function startQueue(): Promise<[LocalDistributedQueue, Dashboard]> {
   await failure(submitter.submit('api', 'alwaysFails', bad, { id: 'dead-one' }), 'a death')
   await queue.lanes.pause('api')
   await submitter.enqueue('api', 'echo', 1)
-  const dashboard = await serveDashboard({ queue, intervalMs: 100 })
-  undone.push(() => dashboard.close())
-  return [queue, dashboard]
+  return [queue, opened(await serveDashboard({ queue, intervalMs: 100 }))]
 }
 
 const ACTS = [
@@ -346,8 +348,7 @@ test('nothing of a queue changes without the token, by other pages or where it i
   }
   expect((await ask(dashboard, '/api/queue/dead', 'GET', {})).status).toBe(401)
   await isUntouched(queue)
-  const readOnly = await serveDashboard({ queue, readOnly: true, redactPayloads: true })
-  undone.push(() => readOnly.close())
+  const readOnly = opened(await serveDashboard({ queue, readOnly: true, redactPayloads: true }))
   for (const act of ACTS) expect((await ask(readOnly, act, 'POST')).status).toBe(403)
   const { body } = await ask(readOnly, '/api/queue/dead')
   expect([body.includes('(redacted)'), body.includes('img')]).toEqual([true, false])
@@ -407,11 +408,11 @@ async function news(
   const left = new AbortController()
   const headers = { authorization: `Bearer ${token}` }
   const { body } = await fetch(new URL('/api/events', url), { headers, signal: left.signal })
-  let text = ''
+  let rest = ''
   const decoder = new TextDecoder()
   for await (const chunk of body!) {
-    const parts = (text + decoder.decode(chunk, { stream: true })).split('\n\n')
-    text = parts.pop()!
+    const parts = (rest + decoder.decode(chunk, { stream: true })).split('\n\n')
+    rest = parts.pop()!
     if (parts.some((part) => holds(JSON.parse(part.slice(6))))) break
   }
   left.abort()
@@ -436,8 +437,7 @@ test('a queue is read once a second however many pages are open, and goes on aft
       },
     },
   })
-  const dashboard = await serveDashboard({ queue: counted, intervalMs: 100 })
-  undone.push(() => dashboard.close())
+  const dashboard = opened(await serveDashboard({ queue: counted, intervalMs: 100 }))
   expect(reads).toBe(0)
   const begun = performance.now()
   const failing = (all: { readonly queue?: Record<string, unknown> }) =>
@@ -477,9 +477,8 @@ describeWithBrowser('in a browser', () => {
   test('the page updates, filters, pauses and resumes a lane, and redrives a dead letter', async () => {
     const [manager, dashboard] = await start({ environment: 'staging' })
     const browser = await browse(dashboard)
-    expect(await browser.evaluate("document.getElementById('environment').textContent")).toBe(
-      'staging',
-    )
+    const environment = "document.getElementById('environment').textContent"
+    expect(await browser.evaluate(environment)).toBe('staging')
     await within(manager.submit('api', 'spin', { ms: 5 }), 'one')
     const cells = "[...document.querySelectorAll('#lanes tr')].map((row) => row.textContent)"
     expect(await browser.evaluate(`${cells}.length`)).toBe(2)
@@ -517,12 +516,12 @@ describeWithBrowser('in a browser', () => {
   test('the page shows a queue and its workers, pauses, limits and redrives', async () => {
     const [queue, dashboard] = await startQueue()
     const browser = await browse(dashboard)
-    const text = (id: string) => `document.getElementById('${id}').textContent`
+    const textOf = (id: string) => `document.getElementById('${id}').textContent`
     await browser.until("document.querySelectorAll('#queue-lanes tr').length === 1")
-    expect(await browser.evaluate(text('queue-lanes'))).toMatch(/^api \(paused\)10011Resume/)
-    expect(await browser.evaluate(text('queue-counts'))).toBe('1 waiting, 0 leased, 0 delayed')
-    expect(await browser.evaluate(text('queue-workers'))).toContain('running')
-    expect(await browser.evaluate(text('queue-workers-count'))).toBe('(1)')
+    expect(await browser.evaluate(textOf('queue-lanes'))).toMatch(/^api \(paused\)10011Resume/)
+    expect(await browser.evaluate(textOf('queue-counts'))).toBe('1 waiting, 0 leased, 0 delayed')
+    expect(await browser.evaluate(textOf('queue-workers'))).toContain('running')
+    expect(await browser.evaluate(textOf('queue-workers-count'))).toBe('(1)')
     const isShown = (of: string) =>
       `[...document.querySelectorAll('[data-of=${of}]')].map(({ hidden }) => !hidden).join()`
     expect(await browser.evaluate(isShown('lanes'))).not.toContain('true')
@@ -534,16 +533,16 @@ describeWithBrowser('in a browser', () => {
     const limit = '[aria-label="Change the limits of lane api on all workers"]'
     const prompt = "const given = ['2', '7']; window.prompt = () => given.shift()"
     await browser.evaluate(`{ ${prompt}; document.querySelector('${limit}').click() }`)
-    await browser.until(`${text('queue-lanes')}.includes('max 2, 7 in 1000 ms')`)
+    await browser.until(`${textOf('queue-lanes')}.includes('max 2, 7 in 1000 ms')`)
     await browser.evaluate("document.querySelector('#queue-dead button').click()")
     await browser.until("document.querySelectorAll('#queue-dead tr').length === 0")
     await browser.evaluate("document.querySelector('#queue-lanes button').click()")
-    await browser.until(`!${text('queue-lanes')}.includes('(paused)')`)
+    await browser.until(`!${textOf('queue-lanes')}.includes('(paused)')`)
     expect(await queue.lanes.paused()).toEqual([])
     // It dies again.
     await browser.until("document.querySelectorAll('#queue-dead tr').length === 1")
     await browser.evaluate("document.getElementById('queue-purge-all').click()")
-    await browser.until(`${text('queue-dead-count')} === '(0)'`)
+    await browser.until(`${textOf('queue-dead-count')} === '(0)'`)
     expect((await queue.counts()).dead).toBe(0)
   })
 
