@@ -37,19 +37,18 @@ const within = <T>(promise: Promise<T>, what: string): Promise<T> =>
 /** A name of a queue that no other test uses. */
 const newName = (): string => `queue-${randomUUID().slice(0, 8)}`
 
-/** Makes a queue that no other test uses. */
-async function newQueue(partitions: PartitionConfig): Promise<string> {
-  const queue = newName()
-  const made = await RedisDistributedQueue.open({ url: redis.url, queue, partitions })
-  await made.close()
-  return queue
+/** Starts the bin on the Redis of these tests. */
+function start(words: readonly string[], nodeArgs: string[] = [], env = {}): CliProcess {
+  const cli = new CliProcess(words, nodeArgs, { CORELANE_QUEUE_URL: redis.url, ...env })
+  running.push(cli)
+  return cli
 }
+
+const end = (...words: string[]): Promise<Ending> => within(start(words).end(), words.join(' '))
 
 /** Starts a worker and waits until it takes commands. */
 async function startWorker(name: string, ...args: string[]): Promise<CliProcess> {
-  const words = ['worker', handlers, '--name', name, '--partitions', '1', ...args]
-  const worker = new CliProcess(words, [], { CORELANE_QUEUE_URL: redis.url })
-  running.push(worker)
+  const worker = start(['worker', handlers, '--name', name, '--partitions', '1', ...args])
   await within(worker.says('stderr', TAKES), 'a worker that takes commands')
   expect(worker.stderr).toContain(TAKES)
   return worker
@@ -62,11 +61,8 @@ async function run(name: string, commands: readonly object[], ...args: string[])
   return within(sender.end(), 'a run')
 }
 
-function send(name: string, ...args: string[]): CliProcess {
-  const sender = new CliProcess(['run', '--queue', redis.url, '--name', name, ...args])
-  running.push(sender)
-  return sender
-}
+const send = (name: string, ...args: string[]): CliProcess =>
+  start(['run', '--queue', redis.url, '--name', name, ...args])
 
 /** Runs `corelane queue`. */
 function askQueue(name: string, ...words: string[]): Promise<Ending> {
@@ -135,8 +131,7 @@ describeWithRedis('the queue from the command line', () => {
     const name = newName()
     const worker = await startWorker(name, '--dashboard', '0')
     const [url] = /http:\S+#token=\S+/.exec(await textOf(worker))!
-    const top = new CliProcess(['top', url, '--json'])
-    running.push(top)
+    const top = start(['top', url, '--json'])
     await within(top.says('stdout', '"prompt"'), 'a look')
     await within(top.says('stdout', '"workerCount":1'), 'a look at the queue')
     const { code } = await stop(worker)
@@ -144,11 +139,7 @@ describeWithRedis('the queue from the command line', () => {
     expect(await within(top.end(), 'the end of top')).toMatchObject({ code: 0, stderr: '' })
     const bound = await startWorker(name, '--dashboard', '0')
     const [, port] = /:(\d+)\/#token/.exec(await textOf(bound))!
-    const second = new CliProcess(['worker', handlers, '--name', name, '--dashboard', port!], [], {
-      CORELANE_QUEUE_URL: redis.url,
-    })
-    running.push(second)
-    const refused = await within(second.end(), 'a second worker on that port')
+    const refused = await end('worker', handlers, '--name', name, '--dashboard', port!)
     expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining('EADDRINUSE')])
     await stop(bound)
   })
@@ -156,8 +147,7 @@ describeWithRedis('the queue from the command line', () => {
   test('a dashboard of a queue is served until a signal comes', async () => {
     const name = newName()
     const words = ['--queue', redis.url, '--name', name]
-    const served = new CliProcess(['dashboard', ...words, '--read-only', '--print'])
-    running.push(served)
+    const served = start(['dashboard', ...words, '--read-only', '--print'])
     await within(served.says('stdout', '#token='), 'its address')
     const url = new URL(served.stdout.trim())
     const authorization = `Bearer ${url.hash.slice('#token='.length)}`
@@ -171,21 +161,15 @@ describeWithRedis('the queue from the command line', () => {
     expect(text).not.toContain('"lanes":{')
     const post = { method: 'POST', headers: { authorization } }
     expect((await fetch(new URL('/api/queue/lanes/pause?of=a', url), post)).status).toBe(403)
-    const second = new CliProcess(['dashboard', ...words, '--print', '--port', url.port])
-    running.push(second)
-    const refused = await within(second.end(), 'a second one on that port')
+    const refused = await end('dashboard', ...words, '--print', '--port', url.port)
     expect([refused.code, refused.stdout]).toEqual([2, ''])
     expect(refused.stderr).toMatch(/^corelane: listen EADDRINUSE.*\n$/)
-    const top = new CliProcess(['top', url.href, '--once'])
-    running.push(top)
-    const { code: seen, stdout: screen } = await within(top.end(), 'top')
+    const { code: seen, stdout: screen } = await end('top', url.href, '--once')
     expect([seen, screen]).toEqual([0, expect.stringContaining('queue: 0 waiting, 0 leased')])
     const { code, stderr } = await stop(served)
     expect([code, stderr]).toEqual([0, expect.stringContaining(`the queue ${name} at redis://`)])
     expect(stderr).not.toContain(PASSWORD)
-    const both = new CliProcess(['dashboard', url.href, ...words])
-    running.push(both)
-    expect((await within(both.end(), 'both')).stderr).toContain('or --queue')
+    expect((await end('dashboard', url.href, ...words)).stderr).toContain('or --queue')
   })
 
   test('a worker ends in order when npx, which passes no signal on, has ended', async () => {
@@ -195,9 +179,7 @@ describeWithRedis('the queue from the command line', () => {
     const parent = `require('node:child_process').spawn(process.execPath, process.argv.slice(1), {
       stdio: 'inherit',
     })`
-    const env = { CORELANE_QUEUE_URL: redis.url, npm_command: 'exec' }
-    const worker = new CliProcess(words, ['--eval', parent], env)
-    running.push(worker)
+    const worker = start(words, ['--eval', parent], { npm_command: 'exec' })
     await within(worker.says('stderr', TAKES), 'a worker that takes commands')
     const { results } = await run(name, [{ id: 1, type: 'echo', payload: 'before' }])
     expect(results).toMatchObject([{ ok: true, value: 'before' }])
@@ -231,8 +213,7 @@ describeWithRedis('the queue from the command line', () => {
       const none = await ask(action, '--ids', 'nobody')
       expect([none.code, none.results]).toEqual([1, [{ [word]: 0, unknown: ['nobody'] }]])
     }
-    const stats = new CliProcess(['queue', 'stats', '--name', name, '--queue', redis.url])
-    running.push(stats)
+    const stats = start(['queue', 'stats', '--name', name, '--queue', redis.url])
     await within(stats.says('stdout', '\n}'), 'the counts')
     expect(JSON.parse(stats.stdout)).toMatchObject({ waiting: 1, dead: 1, leased: 0 })
     expect(JSON.parse(stats.stdout).byLane).toEqual({
@@ -243,10 +224,7 @@ describeWithRedis('the queue from the command line', () => {
       [['redrive'], 'needs either --ids or --all'],
       [['show'], 'show needs --ids'],
       [['pause', '--lane', 'a b'], 'corelane: '],
-      [
-        ['shred'],
-        'there is no action "shred"; actions: stats, workers, pause, resume, limit, peek',
-      ],
+      [['shred'], 'there is no action "shred"; actions: stats, workers, pause, resume'],
     ] as const) {
       const refused = await ask(...words)
       expect([refused.code, refused.stdout]).toEqual([2, ''])
@@ -307,18 +285,11 @@ describeWithRedis('the queue from the command line', () => {
     )
     expect(code).toBe(1)
     const [failed, unknown, unusual, lost] = results
-    expect(failed).toMatchObject({
-      id: 'a',
-      ok: false,
-      error: { name: 'RangeError', message: 'on purpose', code: 'E_TEST' },
-    })
-    expect(failed!.error!.cause).toMatchObject({ message: 'the reason' })
+    const cause = { message: 'the reason' }
+    const error = { name: 'RangeError', message: 'on purpose', code: 'E_TEST', cause }
+    expect(failed).toMatchObject({ id: 'a', ok: false, error })
     expect(unknown).toMatchObject({ id: 'b', ok: false, error: { code: 'CORELANE_UNKNOWN_TYPE' } })
-    expect(unusual!.value).toMatchObject({
-      big: String(2n ** 70n),
-      bytes: 'AQID',
-      notANumber: null,
-    })
+    expect(unusual!.value).toMatchObject({ big: `${2n ** 70n}`, bytes: 'AQID', notANumber: null })
     expect(lost).toMatchObject({ id: 'd', line: 4, error: { code: 'CORELANE_UNKNOWN_LANE' } })
   })
 
@@ -328,10 +299,8 @@ describeWithRedis('the queue from the command line', () => {
     const ownKeys = ['--strategy', 'hash']
     await startWorker(name, ...ownKeys, '--queue-strategy', 'hash', '--queue-partitions', '4')
     await startWorker(name, ...ownKeys)
-    const commands = range(200).map((n) => ({
-      type: 'follow',
-      payload: { n, user: `user-${n % 7}` },
-    }))
+    const payloads = range(200).map((n) => ({ n, user: `user-${n % 7}` }))
+    const commands = payloads.map((payload) => ({ type: 'follow', payload }))
     const { code, results } = await run(name, commands, '--ordered', '--key', 'user')
     expect(code).toBe(0)
     for (const [at, { value }] of results.entries()) {
@@ -352,9 +321,8 @@ describeWithRedis('the queue from the command line', () => {
     sender.child.stdin.write(toLines([slow]))
     await within(first.says('stderr', 'lingering'), 'a command that runs')
     const rest = range(20).map((n) => ({ id: n, type: 'echo', payload: n }))
-    sender.child.stdin.end(
-      toLines([...rest, { id: 'print', type: 'print', payload: 'from a handler' }]),
-    )
+    const print = { id: 'print', type: 'print', payload: 'from a handler' }
+    sender.child.stdin.end(toLines([...rest, print]))
     const { code, stderr, stdout } = await stop(first, 'SIGINT')
     expect(stderr).toContain('SIGINT: finishing what runs')
     expect(stderr).toContain('1 completed, 0 failed')
@@ -373,11 +341,7 @@ describeWithRedis('the queue from the command line', () => {
   test('a command that takes its process down is dead-lettered alone', async () => {
     const name = newName()
     const sender = send(name)
-    const neighbours = range(12).map((id) => ({
-      id,
-      type: 'wait',
-      payload: { ms: 20, value: id },
-    }))
+    const neighbours = range(12).map((id) => ({ id, type: 'wait', payload: { ms: 20, value: id } }))
     sender.child.stdin.end(toLines([...neighbours, { id: 'killer', type: 'kill' }]))
     let isOver = false
     let deaths = 0
@@ -424,19 +388,13 @@ describeWithRedis('the queue from the command line', () => {
     const name = newName()
     await startWorker(name, '--lanes', 'skill,query')
     const sender = send(name)
-    sender.child.stdin.end(
-      toLines([
-        { id: 'other', type: 'echo', lane: 'prompt' },
-        { id: 'own', type: 'echo', lane: 'skill' },
-      ]),
-    )
-    await within(sender.says('stdout', '"own"'), 'a result')
-    expect(sender.stdout).not.toContain('other')
+    const [other, own] = ['prompt', 'skill'].map((lane) => ({ id: lane, type: 'echo', lane }))
+    sender.child.stdin.end(toLines([other!, own!]))
+    await within(sender.says('stdout', '"skill"'), 'a result')
+    expect(sender.stdout).not.toContain('prompt')
     await startWorker(name, '--lanes', 'prompt')
-    expect((await within(sender.end(), 'the run')).results.map(({ id }) => id)).toEqual([
-      'own',
-      'other',
-    ])
+    const { results } = await within(sender.end(), 'the run')
+    expect(results.map(({ id }) => id)).toEqual(['skill', 'prompt'])
   })
 
   test('a run that is told to stop prints what is in flight', async () => {
@@ -455,14 +413,11 @@ describeWithRedis('the queue from the command line', () => {
     const name = newName()
     await startWorker(name)
     const commands = [{ id: 1, type: 'echo', payload: 2, priority: 3 }]
-    const [refused, degraded] = await Promise.all([
-      run(name, commands),
-      run(name, commands, '--allow-degraded'),
+    const ends = await Promise.all([run(name, commands), run(name, commands, '--allow-degraded')])
+    expect(ends.map(({ results }) => results)).toMatchObject([
+      [{ id: 1, line: 1, error: { code: 'CORELANE_DEGRADED' } }],
+      [{ id: 1, ok: true, value: 2 }],
     ])
-    expect(refused.results).toMatchObject([
-      { id: 1, line: 1, error: { code: 'CORELANE_DEGRADED' } },
-    ])
-    expect(degraded.results).toMatchObject([{ id: 1, ok: true, value: 2 }])
   })
 
   test('a worker and a program that say nothing of partitions meet in one queue', async () => {
@@ -474,9 +429,8 @@ describeWithRedis('the queue from the command line', () => {
       expect([queue.strategy, queue.numPartitions]).toEqual(['balanced', 8])
       await using submitter = new Submitter(queue)
       expect(await within(submitter.submit('prompt', 'echo', 5), 'a result')).toBe(5)
-      expect((await run(name, [{ type: 'echo', payload: 6 }])).results).toMatchObject([
-        { value: 6 },
-      ])
+      const { results } = await run(name, [{ type: 'echo', payload: 6 }])
+      expect(results).toMatchObject([{ value: 6 }])
     }
   })
 
@@ -494,17 +448,16 @@ describeWithRedis('the queue from the command line', () => {
     expect(code).toBe(0)
   })
 
-  test('--key is refused where the queue keeps no order', async () => {
-    const name = await newQueue(PartitionConfig.balanced(8))
-    const { code, stderr } = await run(name, [{ payload: { user: 1 } }], '--key', 'user')
-    expect(stderr).toContain(`--key needs a queue of strategy hash; ${name} has balanced`)
-    expect(code).toBe(2)
-  })
-
-  test('a queue of another shape is refused by name', async () => {
-    const name = await newQueue(PartitionConfig.balanced(3))
-    const { code, stderr } = await run(name, [{}], '--queue-partitions', '5')
-    expect(stderr).toContain('has partitions 3, this was opened with 5')
+  test.each([
+    ['--key, where it keeps no order', ['--key', 'user'], 'a queue of strategy hash; queue-'],
+    ['another shape', ['--queue-partitions', '5'], 'has partitions 3, this was opened with 5'],
+  ])('a queue refuses %s', async (_, args, complaint) => {
+    const name = newName()
+    const partitions = PartitionConfig.balanced(3)
+    const made = await RedisDistributedQueue.open({ url: redis.url, queue: name, partitions })
+    await made.close()
+    const { code, stderr } = await run(name, [{ payload: { user: 1 } }], ...args)
+    expect(stderr).toContain(complaint)
     expect(code).toBe(2)
   })
 
