@@ -88,12 +88,12 @@ export type {
   SubmitOptions,
   SubmitterOptions,
 } from './distributed/submit/submitter-options.ts'
-export type { WorkerPoolOptions } from './distributed/work/pool.ts'
 export {
   WorkerPool,
   type WorkerPoolState,
   type WorkerPoolStats,
 } from './distributed/work/pool.ts'
+export type { WorkerPoolOptions } from './distributed/work/pool-options.ts'
 export { type BoostStep, PriorityBoostConfig, type PriorityBoostOptions } from './model/boost.ts'
 export {
   type AnyArguments,

@@ -68,6 +68,19 @@ export class Pause {
   }
 }
 
+/**
+ * Waits for something, at most so long.
+ *
+ * @returns Whether it was done by then.
+ * @throws (as a rejection) As it does, if it does in time.
+ */
+export async function isWithin(ms: number, work: Promise<unknown>): Promise<boolean> {
+  const limit = new Pause()
+  const isDone = await Promise.race([work.then(() => true), limit.wait(ms)])
+  limit.end()
+  return isDone
+}
+
 /** Lets the event loop turn once. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => {

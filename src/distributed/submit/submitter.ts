@@ -24,7 +24,7 @@ import type {
 } from '../contract/distributed-queue.ts'
 import type { CommandResult } from '../contract/envelope.ts'
 import { CALL_MAX, degraded } from '../contract/lease-request.ts'
-import { Pause } from '../contract/pause.ts'
+import { isWithin } from '../contract/pause.ts'
 import { type IncidentListener, incidentTeller } from '../incident.ts'
 import { leasedQueueOf } from '../lift/lifted-queue.ts'
 import { Outbox } from '../outbox.ts'
@@ -301,10 +301,7 @@ export class Submitter<M = AnyHandlers> {
     }
     timers.clearInterval(this.#timer)
     this.#forgotten.hurry()
-    const limit = new Pause()
-    const isTold = Promise.all([this.#forgotten.idle(), this.#unwanted.idle()])
-    await Promise.race([isTold, limit.wait(FORGET_MS)])
-    limit.end()
+    await isWithin(FORGET_MS, Promise.all([this.#forgotten.idle(), this.#unwanted.idle()]))
     this.#forgotten.giveUp()
     this.#unwanted.giveUp()
     try {

@@ -21,8 +21,8 @@ const AHEAD_MS = 10
 export interface Starter {
   /** Submits a READY command, or reports its start first if that counts. */
   submit(held: HeldCommand): void
-  /** The queue says that another worker has it. */
-  taken(held: readonly HeldCommand[]): void
+  /** The queue says that another worker has them. */
+  lose(held: readonly HeldCommand[], why: 'taken'): void
 }
 
 /** Lets commands start once their start counts. */
@@ -91,7 +91,7 @@ export class StartReporter {
       if (statuses[index] === 'done') {
         held.isCounted = true
         this.#starter.submit(held)
-      } else this.#starter.taken([held])
+      } else this.#starter.lose([held], 'taken')
     }
   }
 }
@@ -146,7 +146,12 @@ export class ProgressReporter {
   }
 }
 
-/** Part of the time since a command was accepted that its completion may wait for others. */
+/** How long a completion may wait for others where the pool does not say so. */
+const GATHER_MS_MIN = 4
+const GATHER_MS_MAX = 25
+
+/** Part of a lease that a completion may wait for others, and of its command's age. */
+const GATHER_OF_LEASE = 1 / 24
 const GATHER_OF_AGE = 1 / 20
 
 /** Dead letters that are under way at once; each is a call of its own. */
@@ -241,9 +246,11 @@ export class Acknowledger {
 
   /** A completion waits only while more run, and only if some of them will end meanwhile. */
   readonly #patienceMs = ({ delivery }: HeldCommand): number => {
-    const { gatherMs, gatherMsMax, held, pace } = this.#core
+    const { plan, queue, held, pace } = this.#core
+    const { gatherMs } = plan
     const shareMs = (pace.sinceMs - delivery.acceptedAtMs) * GATHER_OF_AGE
-    const ms = Math.max(gatherMs, Math.min(shareMs, gatherMsMax))
+    const wishMs = gatherMs ?? Math.min(Math.max(shareMs, GATHER_MS_MIN), GATHER_MS_MAX)
+    const ms = Math.min(wishMs, queue.leaseMs * GATHER_OF_LEASE)
     return held.submitted > 0 && pace.perMs * ms >= 1 ? ms : 0
   }
 

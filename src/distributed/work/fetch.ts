@@ -38,8 +38,6 @@ export class LeaseFetcher {
   readonly #runner: Runner
   readonly #keeper: LeaseKeeper
   readonly #assignment: PartitionAssignment
-  readonly #prefetchMs: number
-  readonly #prefetchMax: number
   readonly #pause = new Pause()
   /** Commands that may be held beyond `prefetchMax`, so that urgent ones always find room. */
   readonly #reserveMax: number
@@ -57,35 +55,29 @@ export class LeaseFetcher {
   /** Lanes that were paused while it is under way: its answer may be older than that. */
   readonly #paused = new Set<string>()
 
-  /**
-   * @param keeper - Knows whether the event loop is held up.
-   * @param prefetchMs - Work that is held beyond what runs, in milliseconds.
-   */
+  /** @param keeper - Knows whether the event loop is held up. */
   constructor(
     core: WorkerCore,
     runner: Runner,
     keeper: LeaseKeeper,
     assignment: PartitionAssignment,
-    prefetchMs: number,
-    prefetchMax: number,
   ) {
     const levels = new Set(core.lanes.map(({ plan }) => plan.priority)).size
     this.#core = core
     this.#runner = runner
     this.#keeper = keeper
     this.#assignment = assignment
-    this.#prefetchMs = prefetchMs
-    this.#prefetchMax = prefetchMax
     this.#reserveMax = core.pace.capacity * (levels - 1)
   }
 
   /** How many commands that could start are worth having, of all lanes together. */
   get target(): number {
-    const { capacity, perMs } = this.#core.pace
+    const { pace, plan } = this.#core
+    const { capacity, perMs } = pace
     // The next are asked for when half is gone: the rest must last until they come.
-    const aheadMs = this.#prefetchMs + 2 * this.#answerMs
+    const aheadMs = plan.prefetchMs + 2 * this.#answerMs
     const ahead = Math.max(1, Math.ceil(aheadMs * perMs))
-    return Math.min(capacity + ahead, this.#prefetchMax)
+    return Math.min(capacity + ahead, plan.prefetchMax)
   }
 
   start(): void {
@@ -188,7 +180,7 @@ export class LeaseFetcher {
 
   /** What to ask for now; undefined if there is nothing. */
   #nextRequest(): LeaseRequest | undefined {
-    const { held, quarantine } = this.#core
+    const { held, plan, quarantine } = this.#core
     if (quarantine.isOn) {
       if (held.size > 0) {
         this.#runner.giveBack(({ delivery }) => quarantine.isInTheWay(delivery))
@@ -197,7 +189,7 @@ export class LeaseFetcher {
       const suspect = this.#suspectRequest()
       if (suspect !== undefined) return suspect
     }
-    const room = this.#prefetchMax + this.#reserveMax - held.size
+    const room = plan.prefetchMax + this.#reserveMax - held.size
     const lanes = this.#demands()
     const wanted = lanes.reduce((sum, { max }) => sum + max, 0)
     const partitions = wanted > 0 && room > 0 ? this.#assignment.next() : []

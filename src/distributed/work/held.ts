@@ -42,9 +42,11 @@ import { Pause } from '../contract/pause.ts'
 import type { QueueIncident } from '../incident.ts'
 import type { WorkerLane } from './lane.ts'
 import type { Pace, Quarantine } from './pacing.ts'
+import type { WorkerPlan } from './pool-options.ts'
 
 /** What the parts of a worker share. */
 export interface WorkerCore {
+  readonly plan: WorkerPlan
   readonly queue: LeasedQueue
   readonly port: ManagerPort
   /** The most urgent first. */
@@ -53,25 +55,12 @@ export interface WorkerCore {
   readonly pace: Pace
   readonly quarantine: Quarantine
   readonly events: WorkerEvents
-  /** How long a completion may wait for others, in milliseconds: at least, and at most. */
-  readonly gatherMs: number
-  readonly gatherMsMax: number
-  /** For how long a command without a handler here is handed on, in milliseconds. */
-  readonly unknownHandlerMs: number
-  /** How long threads that were ended may take, in milliseconds. */
-  readonly closeTimeoutMs: number
 }
 
 /** What the parts of a worker report to the pool. */
 export interface WorkerEvents {
   /** The manager has settled a command, in the middle of its own work. */
-  settled(
-    held: HeldCommand,
-    isOk: boolean,
-    value: unknown,
-    startedAtMs: number,
-    durationMs: number,
-  ): void
+  settled(held: HeldCommand): void
   /** Less is held than before. */
   progressed(): void
   /** The worker has other partitions than before. */
@@ -103,9 +92,11 @@ export function usableUntilMs(untilMs: number, now: number = nowMs()): number {
   return untilMs - Math.max(TOKEN_MARGIN_MS_MIN, (untilMs - now) * TOKEN_MARGIN)
 }
 
-/** A run without a result. */
-export interface RunFailure {
-  readonly error: unknown
+/** How a run ended. */
+export interface RunEnd {
+  readonly isOk: boolean
+  /** What its handler gave, or why it has no result. */
+  readonly value: unknown
   /** When its handler was entered; undefined if it was not. */
   readonly startedAtMs: number | undefined
   readonly durationMs: number
@@ -133,10 +124,10 @@ export class HeldCommand implements Settler, Linked<HeldCommand> {
    * was paused.
    */
   startByMs: number
-  /** What its handler gave, or what is on its way to the queue as its end. */
+  /** How its run ended. */
+  run: RunEnd | undefined = undefined
+  /** What is on its way to the queue as its end. */
   result: CommandResult | undefined = undefined
-  /** Why its run has no result. */
-  failure: RunFailure | undefined = undefined
   /** The manager's command, once it has been submitted. */
   command: PortCommand | undefined = undefined
   /** Written by {@link HeldCommands} alone. */
@@ -173,10 +164,12 @@ export class HeldCommand implements Settler, Linked<HeldCommand> {
     _place: number,
     isOk: boolean,
     value: unknown,
-    startedAtMs: number,
+    enteredAtMs: number,
     durationMs: number,
   ): void {
-    this.#events.settled(this, isOk, value, startedAtMs, durationMs)
+    const startedAtMs = enteredAtMs === 0 ? undefined : enteredAtMs
+    this.run = { isOk, value, startedAtMs, durationMs }
+    this.#events.settled(this)
   }
 
   /** Whether it may be submitted: it has not been given back or lost meanwhile. */
@@ -335,8 +328,7 @@ export class HeldCommands {
     invariant(held.state === 'SUBMITTED', 'only a submitted delivery becomes ready again')
     held.state = 'READY'
     held.command = undefined
-    held.result = undefined
-    held.failure = undefined
+    held.run = undefined
   }
 
   /** The manager runs one less. */

@@ -218,7 +218,7 @@ export class PartitionAssignment {
     const kept = owned.filter((partition) => !this.#releasing.has(partition))
     this.#assign(new Set(kept), new Set(surplus))
     const taken = held.values().filter(({ envelope }) => !owned.includes(envelope.partitionId))
-    this.#runner.taken(taken)
+    this.#runner.lose(taken, 'taken')
     if (this.#surplus.size > 0) {
       this.#runner.giveBack(({ envelope }) => this.#surplus.has(envelope.partitionId))
     }
@@ -317,7 +317,7 @@ export class LeaseKeeper {
       if (leftMs <= this.#marginMs && held.state !== 'ENDING') gone.push(held)
       else if (leftMs <= freshMs) ageing.push(held)
     }
-    this.#runner.expired(gone)
+    this.#runner.lose(gone, 'expired')
     if (ageing.length > 0 && !this.#isExtending) void this.#extend(ageing)
     this.#assignment.look()
     if (now - this.#renewedAtMs < queue.leaseMs * RENEWAL) return
@@ -348,6 +348,6 @@ export class LeaseKeeper {
       if (lost.has(held.delivery.fence)) taken.push(held)
       else held.leasedUntilMs = Math.max(held.leasedUntilMs, answer.leasedUntilMs)
     }
-    this.#runner.taken(taken)
+    this.#runner.lose(taken, 'taken')
   }
 }

@@ -15,6 +15,7 @@ import { Outbox } from '../outbox.ts'
 import type { Starter } from './acks.ts'
 import { type HeldCommand, usableUntilMs, type WorkerCore } from './held.ts'
 import { WorkerLane } from './lane.ts'
+import type { WorkerPlan } from './pool-options.ts'
 
 /** How long it waits before it asks again for slots, if the queue tells of those that are free. */
 const SLOT_POLL_MS = 1000
@@ -31,16 +32,6 @@ const SLOTS_MAX = 1024
 /** As many slots as a queue takes, for commands that run without one. */
 const SLOTS_UNBOUNDED = 1_000_000
 
-/** Which lanes are taken, and on what terms. */
-export interface LaneChoice {
-  /** Names of those to take. Default: all. */
-  readonly lanes?: readonly string[] | undefined
-  /** Commands of a lane that may run anywhere at once. */
-  readonly globalConcurrency?: Readonly<Record<string, number>> | undefined
-  /** Start even if the queue lacks a capability that a lane needs. */
-  readonly allowDegraded?: boolean | undefined
-}
-
 /**
  * Chooses the lanes of a pool and checks that the queue can do what they ask.
  *
@@ -51,7 +42,7 @@ export interface LaneChoice {
 export function chooseLanes(
   plans: readonly LanePlan[],
   queue: LeasedQueue,
-  { lanes: chosen, globalConcurrency = {}, allowDegraded }: LaneChoice,
+  { lanes: chosen, globalConcurrency, allowDegraded }: WorkerPlan,
 ): WorkerLane[] {
   const names = chosen ?? plans.map(({ name }) => name)
   const lanes = names.map((name) => lanePlan(plans, name))

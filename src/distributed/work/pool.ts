@@ -4,27 +4,15 @@
 
 import { hostname } from 'node:os'
 import { outside } from '../../base/async-context.ts'
-import { TIMER_MS_MAX } from '../../base/bounds.ts'
 import { epochMs } from '../../base/clock.ts'
 import { laneError } from '../../base/errors.ts'
-import {
-  anything,
-  boolean,
-  checkGiven,
-  checkOptions,
-  integer,
-  isObject,
-  milliseconds,
-  type OptionRules,
-} from '../../base/options.ts'
+import { checkGiven, checkOptions } from '../../base/options.ts'
 import { DRAIN_RULES } from '../../coordinator/options.ts'
 import { managerPort, type QueueManager } from '../../coordinator/queue-manager.ts'
-import { CONCURRENCY_MAX } from '../../model/lane.ts'
 import { takesKeys } from '../../model/partition-config.ts'
 import type { WorkerStanding } from '../../model/queue-standing.ts'
 import type { DistributedQueue } from '../contract/distributed-queue.ts'
-import { CALL_MAX } from '../contract/lease-request.ts'
-import { Pause, turn } from '../contract/pause.ts'
+import { isWithin, turn } from '../contract/pause.ts'
 import { type IncidentListener, incidentTeller } from '../incident.ts'
 import { leasedQueueOf } from '../lift/lifted-queue.ts'
 import { LeaseFetcher } from './fetch.ts'
@@ -33,93 +21,11 @@ import type { WorkerLane } from './lane.ts'
 import { Announcer, LeaseKeeper, PartitionAssignment } from './leases.ts'
 import { chooseLanes, LimitWatch } from './limits.ts'
 import { Pace, Quarantine } from './pacing.ts'
+import { WORKER_POOL_RULES, type WorkerPlan, type WorkerPoolOptions } from './pool-options.ts'
 import { Runner } from './run.ts'
-
-/** Options of a worker pool. All have defaults. */
-export interface WorkerPoolOptions {
-  /**
-   * Start even if the queue lacks a capability that a lane needs. Default false.
-   */
-  readonly allowDegraded?: boolean | undefined
-  /**
-   * So much work is held beyond what runs, 0 to 10,000 ms by the measured rate, and as much more as
-   * bridges the time that the queue takes to answer. Default 35.
-   */
-  readonly prefetchMs?: number | undefined
-  /** Most commands that are held, but for a few that are more urgent. 1 to 4,096. Default 4,096. */
-  readonly prefetchMax?: number | undefined
-  /**
-   * So long a completion waits for others at most, while more commands run whose own will come
-   * within that time: one call for several. 0 to 1,000 ms; 0: none waits. Default: a twentieth of
-   * the time since the queue accepted the command, from 4 to 25.
-   */
-  readonly gatherMs?: number | undefined
-  /** Names of the lanes to take commands of. Default: all lanes of the manager. */
-  readonly lanes?: readonly string[] | undefined
-  /** How many commands of a lane may run at once over all workers, by lane. Default: no bound. */
-  readonly globalConcurrency?: Readonly<Record<string, number>> | undefined
-  /**
-   * So long after its acceptance a command that names no handler of the manager is handed on to
-   * other workers, which may have it: 0 to 2^31 - 1 ms. After that, or in a queue without delays at
-   * once, it is dead. Default 60,000.
-   */
-  readonly unknownHandlerMs?: number | undefined
-  /** How long `drain` waits by default, 0 to 2^31 - 1 ms. Default 30,000. */
-  readonly drainTimeoutMs?: number | undefined
-  /**
-   * How long `close` waits for threads to end that run something, and for the queue, 0 to 2^31 - 1
-   * ms. Default 2,000.
-   */
-  readonly closeTimeoutMs?: number | undefined
-  /** Called with each fault that was dealt with. Default: none. */
-  readonly onIncident?: IncidentListener | undefined
-}
-
-function isNames(value: unknown): boolean {
-  return (
-    Array.isArray(value) &&
-    value.length > 0 &&
-    value.every((name) => typeof name === 'string') &&
-    new Set(value).size === value.length
-  )
-}
-
-function isCounts(value: unknown): boolean {
-  return (
-    isObject(value) &&
-    Object.values(value as object).every(
-      (count) => Number.isInteger(count) && count >= 1 && count <= CONCURRENCY_MAX,
-    )
-  )
-}
-
-/** The rules of {@link WorkerPoolOptions}. */
-export const WORKER_POOL_RULES = Object.freeze({
-  allowDegraded: boolean(false),
-  prefetchMs: milliseconds(35, 0, 10_000),
-  prefetchMax: integer(CALL_MAX, 1, CALL_MAX),
-  gatherMs: milliseconds(undefined, 0, 1_000),
-  lanes: anything(undefined, 'an array of different lane names', isNames),
-  globalConcurrency: anything(
-    Object.freeze({}),
-    'an object of integers from 1 to 65536 by lane name',
-    isCounts,
-  ),
-  unknownHandlerMs: milliseconds(60_000, 0, TIMER_MS_MAX),
-  drainTimeoutMs: milliseconds(30_000, 0, TIMER_MS_MAX),
-  closeTimeoutMs: milliseconds(2_000, 0, TIMER_MS_MAX),
-  onIncident: anything(undefined, 'a function', (value) => typeof value === 'function'),
-}) satisfies OptionRules
 
 /** How long nothing is leased after the manager has refused a command. */
 const MANAGER_REST_MS = 250
-
-/** How long a completion may wait for others where the pool does not say so. */
-const GATHER_MS_MIN = 4
-const GATHER_MS_MAX = 25
-
-/** Part of a lease that a completion may wait for others. */
-const GATHER_OF_LEASE = 1 / 24
 
 /** Where a worker pool is in its life. */
 export type WorkerPoolState = 'created' | 'running' | 'draining' | 'closed'
@@ -154,7 +60,6 @@ export interface WorkerPoolStats extends Readonly<WorkerTally> {
 export class WorkerPool {
   readonly #core: WorkerCore
   readonly #manager: QueueManager
-  readonly #options: Readonly<WorkerPoolOptions>
   readonly #tell: IncidentListener
   readonly #runner: Runner
   readonly #assignment: PartitionAssignment
@@ -194,26 +99,22 @@ export class WorkerPool {
     manager: QueueManager<any>,
     options?: WorkerPoolOptions,
   ) {
-    const checked = checkOptions<WorkerPoolOptions>('WorkerPool', options, WORKER_POOL_RULES)
+    const plan = checkOptions<WorkerPlan>('WorkerPool', options, WORKER_POOL_RULES)
     this.#manager = manager
-    this.#options = checked
-    this.#tell = incidentTeller(checked.onIncident)
+    this.#tell = incidentTeller(plan.onIncident)
     const leased = leasedQueueOf(queue)
-    const { capabilities, leaseMs, maxDeliveries, numPartitions } = leased
+    const { capabilities, maxDeliveries, numPartitions } = leased
     const port = managerPort(manager)
     const events = this.#events()
     const core: WorkerCore = {
+      plan,
       queue: leased,
       port,
-      lanes: chooseLanes(manager.lanes, leased, checked),
+      lanes: chooseLanes(manager.lanes, leased, plan),
       held: new HeldCommands(events, numPartitions, capabilities.keyOrder),
       pace: new Pace(port.health, manager.partitioning.concurrency),
       quarantine: new Quarantine(maxDeliveries),
       events,
-      gatherMs: Math.min(checked.gatherMs ?? GATHER_MS_MIN, leaseMs * GATHER_OF_LEASE),
-      gatherMsMax: Math.min(checked.gatherMs ?? GATHER_MS_MAX, leaseMs * GATHER_OF_LEASE),
-      unknownHandlerMs: checked.unknownHandlerMs!,
-      closeTimeoutMs: checked.closeTimeoutMs!,
     }
     this.#core = core
     this.#runner = new Runner(core, takesKeys(manager.partitioning.strategy))
@@ -234,15 +135,7 @@ export class WorkerPool {
       this.#announcer,
       this.#limits,
     )
-    const { prefetchMs, prefetchMax } = checked
-    this.#fetcher = new LeaseFetcher(
-      core,
-      this.#runner,
-      this.#keeper,
-      this.#assignment,
-      prefetchMs!,
-      prefetchMax!,
-    )
+    this.#fetcher = new LeaseFetcher(core, this.#runner, this.#keeper, this.#assignment)
   }
 
   /**
@@ -265,13 +158,10 @@ export class WorkerPool {
    * @throws (as a rejection) LaneError `CORELANE_DRAIN_TIMEOUT`: what is left goes on until
    * `close`.
    */
-  async drain(timeoutMs: number = this.#options.drainTimeoutMs!): Promise<void> {
+  async drain(timeoutMs: number = this.#core.plan.drainTimeoutMs): Promise<void> {
     checkGiven('drain', { timeoutMs }, DRAIN_RULES)
     this.#draining ??= this.#drain()
-    const limit = new Pause()
-    const isDrained = await Promise.race([this.#draining.then(() => true), limit.wait(timeoutMs)])
-    limit.end()
-    if (isDrained) return
+    if (await isWithin(timeoutMs, this.#draining)) return
     const { held, submitted } = this.stats()
     const left = `${submitted} running, ${held - Math.min(held, submitted)} to be settled`
     throw laneError('CORELANE_DRAIN_TIMEOUT', { timeoutMs, left })
@@ -335,9 +225,7 @@ export class WorkerPool {
 
   #events(): WorkerEvents {
     return {
-      settled: (held, isOk, value, startedAtMs, durationMs) => {
-        this.#runner.settled(held, isOk, value, startedAtMs, durationMs)
-      },
+      settled: (held) => this.#runner.settled(held),
       progressed: () => {
         this.#runner.progressed()
         this.#assignment.check()
@@ -417,9 +305,7 @@ export class WorkerPool {
     this.#state = 'closed'
     this.#core.held.isAccepting = false
     if (!wasRunning) return
-    const limit = new Pause()
-    await Promise.race([this.#giveUpAll(), limit.wait(this.#options.closeTimeoutMs!)])
-    limit.end()
+    await isWithin(this.#core.plan.closeTimeoutMs, this.#giveUpAll())
     this.#unwatch()
     this.#runner.giveUp()
     this.#keeper.stop()

@@ -15,7 +15,7 @@ import { failedResult, successfulResult } from '../contract/poison.ts'
 import { toPortableError } from '../contract/portable-error.ts'
 import { Acknowledger, ProgressReporter, type Starter, StartReporter } from './acks.ts'
 import { isTurnOver, judge, lateError, mayRunOn, termsOf } from './disposition.ts'
-import type { HeldCommand, RunFailure, WorkerCore } from './held.ts'
+import type { HeldCommand, RunEnd, WorkerCore } from './held.ts'
 import { WorkerLane } from './lane.ts'
 import { LaneLimiter } from './limits.ts'
 
@@ -39,7 +39,6 @@ export class Runner implements Starter {
   readonly #core: WorkerCore
   readonly #passesKeys: boolean
   readonly #marginMs: number
-  readonly #unknownHandlerMs: number
   readonly #reporter: StartReporter
   readonly #progress: ProgressReporter
   /** Of lanes that share a limit with other workers. */
@@ -53,8 +52,6 @@ export class Runner implements Starter {
   #isStarting = false
   /** Those that the manager has settled in this turn. */
   #settled: HeldCommand[] = []
-  /** When the first of them was settled, milliseconds since 1970. */
-  #settledAt = 0
   /** Waits for threads to end. */
   readonly #threads = new Pause()
   #isOver = false
@@ -65,7 +62,6 @@ export class Runner implements Starter {
     this.#core = core
     this.#passesKeys = passesKeys
     this.#marginMs = leaseMarginMs(queue.leaseMs)
-    this.#unknownHandlerMs = queue.capabilities.delay ? core.unknownHandlerMs : 0
     this.acknowledger = new Acknowledger(core)
     this.#reporter = new StartReporter(core, this)
     this.#progress = new ProgressReporter(core)
@@ -101,7 +97,7 @@ export class Runner implements Starter {
     const { port, held: all } = this.#core
     const leftMs = held.leasedUntilMs - this.#marginMs - now
     if (leftMs < 1) {
-      this.expired([held])
+      this.lose([held], 'expired')
       return
     }
     const terms = termsOf(held, leftMs, now, this.#passesKeys)
@@ -176,19 +172,37 @@ export class Runner implements Starter {
   }
 
   /**
-   * Gives up leases that could not be extended in time. Those whose end is on its way to the queue
-   * are left to its judgement.
+   * Gives up deliveries.
+   *
+   * @param why - `expired`: they could not be extended in time; the queue judges ends that are on
+   * their way. `taken`: they are not this worker's any more, since another has them or they were
+   * cancelled; their ends are stale.
    */
-  expired(all: readonly HeldCommand[]): void {
-    this.#lose(all, false)
-  }
-
-  /**
-   * Gives up deliveries that are not this worker's any more: another worker has them, or they were
-   * cancelled. Their ends are stale.
-   */
-  taken(all: readonly HeldCommand[]): void {
-    this.#lose(all, true)
+  lose(all: readonly HeldCommand[], why: 'expired' | 'taken'): void {
+    const { held: store, events } = this.#core
+    const commandIds: string[] = []
+    for (const held of all) {
+      const mayRun = held.state === 'SUBMITTED'
+      if (why === 'taken' && mayRun) {
+        // It keeps its place until its thread has let go of it: its key is closed until then.
+        if (held.isAborted) continue
+        store.tally.lost++
+        commandIds.push(held.envelope.id)
+        held.abort('its lease was lost')
+        continue
+      }
+      const behind = store.lose(held, why === 'taken')
+      if (behind === undefined) continue
+      commandIds.push(held.envelope.id)
+      this.#limiters.get(held.lane)?.left(held, mayRun)
+      if (mayRun) held.abort('its lease was lost')
+      // One that was cancelled keeps its key closed until then.
+      else this.acknowledger.release(held, 'unstarted')
+      this.#return(behind)
+    }
+    if (commandIds.length === 0) return
+    events.incident({ what: `leases-${why}`, commandIds })
+    store.progressed()
   }
 
   /**
@@ -229,39 +243,6 @@ export class Runner implements Starter {
     for (const limiter of this.#limiters.values()) limiter.giveUp()
   }
 
-  #lose(all: readonly HeldCommand[], isTaken: boolean): void {
-    const { held: store, events } = this.#core
-    const commandIds: string[] = []
-    for (const held of all) {
-      const mayRun = held.state === 'SUBMITTED'
-      if (isTaken && mayRun) {
-        // It keeps its place until its thread has let go of it: its key is closed until then.
-        if (held.isAborted) continue
-        store.tally.lost++
-        commandIds.push(held.envelope.id)
-        held.abort('its lease was lost')
-        continue
-      }
-      const behind = store.lose(held, isTaken)
-      if (behind === undefined) continue
-      commandIds.push(held.envelope.id)
-      this.#limiters.get(held.lane)?.left(held, mayRun)
-      if (mayRun) held.abort('its lease was lost')
-      // One that was cancelled keeps its key closed until then.
-      else this.acknowledger.release(held, 'unstarted')
-      this.#return(behind)
-    }
-    if (commandIds.length === 0) return
-    events.incident({ what: isTaken ? 'leases-taken' : 'leases-expired', commandIds })
-    store.progressed()
-  }
-
-  /** It is its turn among those of its key. */
-  #admit(held: HeldCommand): void {
-    this.#turns.push(held)
-    this.#startAll()
-  }
-
   #startAll(): void {
     if (this.#isStarting) return
     this.#isStarting = true
@@ -294,89 +275,76 @@ export class Runner implements Starter {
 
   /** The manager refused it at once. */
   #notAccepted(held: HeldCommand, error: unknown): void {
-    const failure: RunFailure = { error, startedAtMs: undefined, durationMs: 0 }
-    const next = judge(held.envelope, held.lane.plan, error, failure)
+    const run = { isOk: false, value: error, startedAtMs: undefined, durationMs: 0 }
+    const next = judge(held.envelope, held.lane.plan, error, run)
     // The command is in order: it is the manager that can run nothing, now or for ever.
     if (next.reason === 'unstarted') this.#core.events.refused(error)
-    held.failure = failure
-    this.#ended(held, nowMs())
+    held.run = run
+    this.#ended(held, run, nowMs(), 0)
   }
 
   /** Takes the end of a run, in the middle of the manager's work; it is dealt with soon. */
-  settled(
-    held: HeldCommand,
-    isOk: boolean,
-    value: unknown,
-    startedAtMs: number,
-    durationMs: number,
-  ): void {
-    if (this.#settled.push(held) === 1) {
-      this.#settledAt = epochMs()
-      atTurnEnd(this.#takeSettled)
-    }
-    if (isOk) {
-      const { workerId } = this.#core.queue
-      held.result = successfulResult(held.envelope, workerId, value, durationMs, this.#settledAt)
-    } else {
-      const enteredAtMs = startedAtMs === 0 ? undefined : startedAtMs
-      held.failure = { error: value, startedAtMs: enteredAtMs, durationMs }
-    }
+  settled(held: HeldCommand): void {
+    if (this.#settled.push(held) === 1) atTurnEnd(this.#takeSettled)
   }
 
   readonly #takeSettled = (): void => {
     const settled = this.#settled
     this.#settled = []
-    const now = nowMs()
-    for (const held of settled) this.#ended(held, now)
+    const [now, endedAt] = [nowMs(), epochMs()]
+    for (const held of settled) this.#ended(held, held.run!, now, endedAt)
   }
 
-  #ended(held: HeldCommand, now: number): void {
-    const { held: all, pace } = this.#core
-    const { result, failure } = held
+  /** @param endedAt - When its run ended, milliseconds since 1970. */
+  #ended(held: HeldCommand, run: RunEnd, now: number, endedAt: number): void {
+    const { held: all, pace, queue } = this.#core
+    const { isOk, value, durationMs } = run
     all.runEnded()
     pace.ended(now)
-    const mayRun = result === undefined && (held.isAborted || mayRunOn(failure!.error))
-    if (mayRun || held.isLost) void this.#endedLater(held)
+    const mayRun = !isOk && (held.isAborted || mayRunOn(value))
+    if (mayRun || held.isLost) void this.#endedLater(held, run)
     // After a freeze the lease may be over though no timer has fired yet.
     else if (now >= held.leasedUntilMs) {
       all.unsubmit(held)
-      this.expired([held])
-    } else if (result !== undefined) {
+      this.lose([held], 'expired')
+    } else if (isOk) {
+      const { envelope } = held
+      const result = successfulResult(envelope, queue.workerId, value, durationMs, endedAt)
       all.tally.completed++
       this.acknowledger.complete(held, result)
       this.#passOn(held)
-    } else this.#failed(held)
+    } else this.#failed(held, run)
   }
 
   /** Its thread is being ended: while it still runs no worker may have it, nor start its key. */
-  async #endedLater(held: HeldCommand): Promise<void> {
+  async #endedLater(held: HeldCommand, run: RunEnd): Promise<void> {
     await this.#untilThreadsEnded()
     if (held.isLost) {
       if (held.isLeaving) this.acknowledger.release(held, 'crash')
       this.#core.held.progressed()
     } else if (held.isAborted) this.#giveBack(held)
-    else this.#failed(held)
+    else this.#failed(held, run)
   }
 
   /** Resolves once the threads that were ended have ended, or native code holds one for long. */
   async #untilThreadsEnded(): Promise<void> {
-    const { port, closeTimeoutMs } = this.#core
+    const { port, plan } = this.#core
     if (port.health.isQuiet || this.#isOver) return
     const stop = port.health.whenQuiet(() => this.#threads.end())
-    await this.#threads.wait(closeTimeoutMs)
+    await this.#threads.wait(plan.closeTimeoutMs)
     stop()
   }
 
-  #failed(held: HeldCommand): void {
+  #failed(held: HeldCommand, run: RunEnd): void {
     const { held: all } = this.#core
-    const { envelope, lane, failure } = held
-    const { error, startedAtMs, durationMs } = failure!
-    const isUnstarted = startedAtMs === undefined
+    const { envelope, lane } = held
+    const { value: error, durationMs } = run
+    const isUnstarted = run.startedAtMs === undefined
     if (isUnstarted && codeOf(error) === 'CORELANE_DEADLINE_EXCEEDED') {
       this.#tooLate(held)
       return
     }
-    const next = judge(envelope, lane.plan, error, failure!)
+    const next = judge(envelope, lane.plan, error, run)
     const isCrash = next.reason === 'crash'
     if (isUnstarted && !isCrash && all.refuses(envelope.partitionId)) this.#giveBack(held)
     else if (isUnstarted && this.#mayHandOn(held, error)) this.#handOn(held, error)
@@ -395,7 +363,9 @@ export class Runner implements Starter {
   /** Whether another worker may have its handler, as while a new version is rolled out. */
   #mayHandOn({ delivery }: HeldCommand, error: unknown): boolean {
     if (codeOf(error) !== 'CORELANE_UNKNOWN_TYPE') return false
-    return nowMs() - delivery.acceptedAtMs < this.#unknownHandlerMs
+    const { plan, queue } = this.#core
+    const isInTime = nowMs() - delivery.acceptedAtMs < plan.unknownHandlerMs
+    return isInTime && queue.capabilities.delay
   }
 
   #handOn(held: HeldCommand, error: unknown): void {
@@ -476,7 +446,10 @@ export class Runner implements Starter {
     const { held: all } = this.#core
     if (this.#limiters.size > 0) this.#limiters.get(held.lane)?.left(held)
     const next = all.passOn(held)
-    if (next !== undefined) this.#admit(next)
+    if (next !== undefined) {
+      this.#turns.push(next)
+      this.#startAll()
+    }
     all.progressed()
   }
 }

@@ -25,6 +25,7 @@ function waitOf(ageMs: number): Promise<number> {
     const core = {
       queue: {
         workerId: 'worker',
+        leaseMs: 60_000,
         capabilities: { delay: true },
         completeMany: async () => {
           resolve(nowMs() - now)
@@ -34,8 +35,7 @@ function waitOf(ageMs: number): Promise<number> {
       held,
       events: UNHEARD,
       pace: { perMs: 10, sinceMs: now },
-      gatherMs: 4,
-      gatherMsMax: 25,
+      plan: {},
     } as unknown as WorkerCore
     const names = { commandId: 'a', partitionId: 0, workerId: 'worker', success: true }
     const result = { ...names, retryCount: 0, durationMs: 1, completedAt: 0 }
