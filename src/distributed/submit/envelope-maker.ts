@@ -18,7 +18,12 @@ import {
   sealEnvelope,
 } from '../contract/envelope.ts'
 import { degraded } from '../contract/lease-request.ts'
-import { SUBMIT_RULES, type SubmitOptions, type SubmitterOptions } from './submitter-options.ts'
+import {
+  keepsResult,
+  SUBMIT_RULES,
+  type SubmitOptions,
+  type SubmitterPlan,
+} from './submitter-options.ts'
 
 /** So many commands of a balanced queue go to one partition before the next has its turn. */
 const RUN = 32
@@ -30,8 +35,7 @@ const NO_OPTIONS: SubmitOptions = Object.freeze({})
 export class EnvelopeMaker {
   readonly #queue: LeasedQueue
   readonly #submitter: string
-  readonly #allowDegraded: boolean
-  readonly #keepResults: 'all' | 'named' | 'none'
+  readonly #plan: SubmitterPlan
   /** The first half of ids, followed by a number. */
   readonly #prefix = `${uniqueName()}.`
   #last: number
@@ -42,16 +46,10 @@ export class EnvelopeMaker {
   #lane = 'lane'
   #type = 'type'
 
-  /** @param options - Of the submitter, checked and complete. */
-  constructor(
-    queue: LeasedQueue,
-    submitter: string,
-    { allowDegraded, keepResults }: SubmitterOptions,
-  ) {
-    this.#keepResults = keepResults!
+  constructor(queue: LeasedQueue, submitter: string, plan: SubmitterPlan) {
     this.#queue = queue
     this.#submitter = submitter
-    this.#allowDegraded = allowDegraded!
+    this.#plan = plan
     // Submitters begin at different partitions.
     this.#last = stableHash(submitter) % queue.numPartitions
   }
@@ -122,8 +120,7 @@ export class EnvelopeMaker {
   }
 
   #optionsOf(given: SubmitOptions | undefined, wantsResult: boolean): EnvelopeOptions | undefined {
-    const isNamed = given?.id !== undefined
-    const keeps = this.#keepResults === 'all' || (this.#keepResults === 'named' && isNamed)
+    const keeps = keepsResult(this.#plan, given?.id !== undefined)
     // The submitter itself has results forgotten that come to it.
     const common = keeps || wantsResult ? undefined : KEPT_NOT
     if (given === undefined) return common
@@ -160,7 +157,7 @@ export class EnvelopeMaker {
 
   #accepted<T>(isKept: boolean, option: string, value: T, allowed: string): T | undefined {
     if (isKept || value === undefined) return value
-    if (this.#allowDegraded) return undefined
+    if (this.#plan.allowDegraded) return undefined
     throw degraded(option, show(value), allowed)
   }
 }

@@ -26,14 +26,16 @@ export interface Enqueued {
   readonly status: EnqueueStatus
 }
 
-/** Where a command of a submitter's is. */
+/** Where a command of a submitter's is, or was when its promise was settled. */
 export type OutstandingStage =
   /** It waits for room. */
   | 'waiting'
   /** Another of its id is open, and its end will be the end of this one. */
   | 'following'
-  /** It is on its way to the queue, or in it. */
+  /** It is on its way to the queue, perhaps anew. */
   | 'open'
+  /** The queue has it. */
+  | 'accepted'
 
 /** When the queue was asked for commands, and when it is to be asked again, monotonic ms. */
 export interface Sighting {
@@ -59,7 +61,6 @@ export class Outstanding {
   /** Whether its id is the caller's, so that it may be submitted again. */
   readonly isNamed: boolean
   stage: OutstandingStage = 'waiting'
-  isAccepted = false
   /** Whether its id was the queue's already, by a command that others may wait for. */
   isDuplicate = false
   isSettled = false
@@ -124,7 +125,7 @@ export class Outstanding {
    */
   heed(signals: AbortListeners, signal: AbortSignal, onAborted: (item: Outstanding) => void): void {
     const abort = (): void => {
-      const isIn = this.isAccepted || this.stage === 'following'
+      const isIn = this.stage === 'accepted' || this.stage === 'following'
       const where = this.stage === 'waiting' ? 'waiting for room' : 'on its way to the queue'
       this.fail(
         laneError('CORELANE_ABORTED', { stage: isIn ? 'in the queue' : where }, signal.reason),
@@ -156,7 +157,7 @@ export class Outstanding {
    */
   accepted(status: EnqueueStatus, sighting: Sighting, now: number): void {
     if (this.isSettled) return
-    this.isAccepted = true
+    this.stage = 'accepted'
     this.isDuplicate = status === 'duplicate' && this.isNamed
     if (!this.wantsResult) {
       this.#settle()
@@ -175,7 +176,7 @@ export class Outstanding {
 
   /** The queue has lost it: it is to be enqueued again. */
   lost(now: number): void {
-    this.isAccepted = false
+    this.stage = 'open'
     this.#lostAtMs = now
     this.sighting = { ...this.sighting, nextLookMs: Number.POSITIVE_INFINITY }
   }
@@ -274,8 +275,8 @@ export class Unwanted {
   readonly add = (item: Outstanding): void => {
     // Another that waits for the same command may go on to do so.
     const isShared = item.isDuplicate || item.followers?.some(({ isSettled }) => !isSettled)
-    if (!this.#canCancel || item.stage !== 'open' || isShared) return
-    if (item.isAccepted) this.#outbox.add(referenceTo(item))
+    if (!this.#canCancel || isShared) return
+    if (item.stage === 'accepted') this.#outbox.add(referenceTo(item))
     // It is cancelled when the queue may have it.
     else if (this.#sending.includes(item)) this.#aborted.add(item)
     else if (this.#unsure.has(item)) this.#outbox.add(referenceTo(item))

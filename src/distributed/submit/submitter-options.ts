@@ -5,6 +5,7 @@ import { TIMER_MS_MAX } from '../../base/bounds.ts'
 import {
   anything,
   boolean,
+  type Complete,
   integer,
   milliseconds,
   type OptionRules,
@@ -67,6 +68,14 @@ export const SUBMITTER_RULES = Object.freeze({
   unknown: oneOf('reject', ['reject', 'wait']),
   onIncident: anything(undefined, 'a function', (value) => typeof value === 'function'),
 }) satisfies OptionRules
+
+/** Options of a submitter, checked and complete. */
+export type SubmitterPlan = Complete<SubmitterOptions, 'name' | 'timeoutMs' | 'onIncident'>
+
+/** Whether the queue keeps a result that has come, where its command does not say so itself. */
+export function keepsResult({ keepResults }: SubmitterPlan, isNamed: boolean): boolean {
+  return keepResults === 'all' || (keepResults === 'named' && isNamed)
+}
 
 /** Options of one command for a queue. */
 export interface SubmitOptions {

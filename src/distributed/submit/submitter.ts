@@ -33,10 +33,12 @@ import { NameWatch } from './name-watch.ts'
 import { type Enqueued, gatherMs, Outstanding, referenceTo, Unwanted } from './outstanding.ts'
 import { followTrace, isFollowed, startTrace, withTrace } from './submit-trace.ts'
 import {
+  keepsResult,
   type NewCommand,
   SUBMITTER_RULES,
   type SubmitOptions,
   type SubmitterOptions,
+  type SubmitterPlan,
 } from './submitter-options.ts'
 
 /** Spans between two looks double up to so many times the first. */
@@ -56,7 +58,6 @@ const LOOK_MAX = 1024
 /** How long results that need not be kept wait for others: one call for many. */
 const FORGET_GATHER_MS = 50
 
-/** Ends announcements. */
 type Ending = () => Promise<void>
 
 /** A submitter at one moment. */
@@ -84,7 +85,7 @@ export class Submitter<M = AnyHandlers> {
   /** Its name; results are announced under it. */
   readonly name: string
   readonly #queue: LeasedQueue
-  readonly #options: Readonly<SubmitterOptions>
+  readonly #plan: SubmitterPlan
   readonly #tell: IncidentListener
   readonly #maker: EnvelopeMaker
   readonly #outbox: Outbox<Outstanding>
@@ -122,12 +123,12 @@ export class Submitter<M = AnyHandlers> {
    * @throws ConfigError `CORELANE_INVALID_OPTION`.
    */
   constructor(queue: DistributedQueue, options?: SubmitterOptions) {
-    const checked = checkOptions<SubmitterOptions>('Submitter', options, SUBMITTER_RULES)
-    this.name = checked.name ?? uniqueName()
+    const plan = checkOptions<SubmitterPlan>('Submitter', options, SUBMITTER_RULES)
+    this.name = plan.name ?? uniqueName()
     this.#queue = leasedQueueOf(queue)
-    this.#options = checked
-    this.#tell = incidentTeller(checked.onIncident)
-    const rejects = checked.unknown === 'reject'
+    this.#plan = plan
+    this.#tell = incidentTeller(plan.onIncident)
+    const rejects = plan.unknown === 'reject'
     const laneCode = rejects ? 'CORELANE_UNKNOWN_LANE' : undefined
     const typeCode = rejects ? 'CORELANE_UNKNOWN_TYPE' : undefined
     this.#lanes = new NameWatch(this.#queue.lanes, laneCode, (laneIds) =>
@@ -136,12 +137,12 @@ export class Submitter<M = AnyHandlers> {
     this.#handlers = new NameWatch(this.#queue.handlers, typeCode, (handlers) =>
       this.#tell({ what: 'handler-unserved', handlers }),
     )
-    this.#maker = new EnvelopeMaker(this.#queue, this.name, checked)
+    this.#maker = new EnvelopeMaker(this.#queue, this.name, plan)
     this.#outbox = new Outbox<Outstanding>({
       send: (items) => this.#send(items),
       refused: (item, error) => item.fail(error),
       failed: this.#failed,
-      isWanted: ({ isSettled, isAccepted }) => !isSettled && !isAccepted,
+      isWanted: isUnaccepted,
       patienceMs: () => gatherMs(this.#open, this.#tookMs),
     })
     this.#forgotten = new Outbox<CommandReference>({
@@ -254,7 +255,7 @@ export class Submitter<M = AnyHandlers> {
     }
     if (this.#isClosed) throw this.#closedError(id, 'not cancelled')
     const own = [...this.#waiting, ...this.#outbox].filter(
-      ({ envelope, isSettled, isAccepted }) => envelope.id === id && !isSettled && !isAccepted,
+      (item) => item.envelope.id === id && isUnaccepted(item),
     )
     // Those that follow one end with it, and before it, lest they take its place.
     for (const item of own.flatMap((each) => [...(each.followers ?? []), each])) {
@@ -296,8 +297,8 @@ export class Submitter<M = AnyHandlers> {
       item.fail(this.#closedError(item.envelope.id, 'waiting for room'))
     }
     for (const item of [...this.#outbox, ...this.#byId.values()]) {
-      const stage = item.isAccepted ? 'accepted by the queue' : 'not accepted by the queue'
-      item.fail(this.#closedError(item.envelope.id, stage))
+      const not = item.stage === 'accepted' ? '' : 'not '
+      item.fail(this.#closedError(item.envelope.id, `${not}accepted by the queue`))
     }
     timers.clearInterval(this.#timer)
     this.#forgotten.hurry()
@@ -325,10 +326,14 @@ export class Submitter<M = AnyHandlers> {
     isDetailed = false,
   ): Promise<unknown> {
     let item: Outstanding
+    let signal: AbortSignal | undefined
     try {
       const envelope = this.#maker.make(lane, type, payload, options, wantsResult)
       if (this.#isClosed) throw this.#closedError(envelope.id, 'not submitted')
-      refuseAborted(options?.signal)
+      signal = options?.signal
+      if (signal?.aborted) {
+        throw laneError('CORELANE_ABORTED', { stage: 'submitted' }, signal.reason)
+      }
       const isNamed = options?.id !== undefined
       const trace = isFollowed() ? startTrace(envelope) : undefined
       const traced = trace === undefined ? envelope : withTrace(envelope, trace)
@@ -338,9 +343,8 @@ export class Submitter<M = AnyHandlers> {
       return Promise.reject(error)
     }
     if (item.envelope.options?.progress === true) this.#follow(item, options!.onProgress!)
-    const signal = options?.signal
     if (signal !== undefined) item.heed(this.#signals, signal, this.#unwanted.add)
-    if (this.#open < this.#options.maxPending! && this.#waiting.length === 0) this.#admit(item)
+    if (this.#open < this.#plan.maxPending && this.#waiting.length === 0) this.#admit(item)
     else {
       this.#waiting.push(item)
       this.#waitingCount++
@@ -354,7 +358,6 @@ export class Submitter<M = AnyHandlers> {
     void this.#listen('progress')
   }
 
-  /** There is room for it. */
   #admit(item: Outstanding): void {
     const { envelope, wantsResult } = item
     // The same id is the same command, and has one result. Only ids of callers come again.
@@ -382,14 +385,14 @@ export class Submitter<M = AnyHandlers> {
       return
     }
     this.#open--
-    if (!item.isAccepted) {
+    if (item.stage === 'open') {
       this.#unaccepted--
       if (isWasteful(this.#outbox.size, this.#unaccepted)) this.#outbox.prune()
     }
     if (item.wantsResult) this.#byId.delete(item.envelope.id)
     const { followers } = item
     if (followers !== undefined) for (const each of followers) this.#handOver(item, each)
-    while (this.#waiting.length > 0 && this.#open < this.#options.maxPending!) {
+    while (this.#waiting.length > 0 && this.#open < this.#plan.maxPending) {
       const next = this.#waiting.shift()!
       if (next.isSettled) continue
       this.#waitingCount--
@@ -473,9 +476,7 @@ export class Submitter<M = AnyHandlers> {
     this.#ended++
     this.#tookMs = Math.min(nowMs() - item.submittedAtMs, this.#tookMs + 1)
     item.ended(result)
-    const { keepResults } = this.#options
-    const isKept = keepResults === 'all' || (keepResults === 'named' && item.isNamed)
-    if (item.envelope.options?.keepResult ?? isKept) return
+    if (item.envelope.options?.keepResult ?? keepsResult(this.#plan, item.isNamed)) return
     if (this.#queue.forget !== undefined) this.#forgotten.add(result)
   }
 
@@ -491,12 +492,12 @@ export class Submitter<M = AnyHandlers> {
 
   /** When a command is looked up first: often enough that no result expires between two looks. */
   get #lookMs(): number {
-    return Math.min(this.#options.sweepMs!, this.#lookMaxMs)
+    return Math.min(this.#plan.sweepMs, this.#lookMaxMs)
   }
 
   get #lookMaxMs(): number {
     const { resultTtlMs = Number.POSITIVE_INFINITY } = this.#queue
-    const longestMs = this.#options.sweepMs! * LOOK_GROWTH_MAX
+    const longestMs = this.#plan.sweepMs * LOOK_GROWTH_MAX
     // Where no result is kept, none is found, however often it is looked for.
     if (resultTtlMs === 0) return longestMs
     return Math.min(longestMs, Math.max(LOOK_MS_MIN, resultTtlMs * LOOKS_OF_TTL))
@@ -509,7 +510,7 @@ export class Submitter<M = AnyHandlers> {
       return
     }
     const now = nowMs()
-    const { timeoutMs } = this.#options
+    const { timeoutMs } = this.#plan
     if (timeoutMs !== undefined) this.#expire(now - timeoutMs)
     if (!this.#isSweeping) void this.#lookUp(now)
   }
@@ -520,12 +521,11 @@ export class Submitter<M = AnyHandlers> {
     // In no order: some of the outbox have followed another before, or have waited for room.
     for (const items of [this.#outbox, this.#waiting]) {
       for (const item of items) {
-        const isLate = item.unacceptedSinceMs <= beforeMs
-        if (isLate && !item.isSettled && !item.isAccepted) late.push(item)
+        if (item.unacceptedSinceMs <= beforeMs && isUnaccepted(item)) late.push(item)
       }
     }
     late.sort((a, b) => a.unacceptedSinceMs - b.unacceptedSinceMs)
-    const { timeoutMs } = this.#options
+    const { timeoutMs } = this.#plan
     const details = { queue: `of submitter ${this.name}`, reason: `not within ${timeoutMs} ms` }
     for (const item of late) item.fail(laneError('CORELANE_QUEUE_UNAVAILABLE', details))
   }
@@ -585,11 +585,11 @@ function isUnsettled({ isSettled }: Outstanding): boolean {
   return !isSettled
 }
 
+function isUnaccepted({ isSettled, stage }: Outstanding): boolean {
+  return !isSettled && stage !== 'accepted'
+}
+
 /** Whether most of the kept ones are of no use any more. */
 function isWasteful(kept: number, used: number): boolean {
   return kept > 2 * used + CALL_MAX
-}
-
-function refuseAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw laneError('CORELANE_ABORTED', { stage: 'submitted' }, signal.reason)
 }
