@@ -53,13 +53,14 @@ export class Dequeued {
 type Fact = 'numPartitions' | 'workerId' | 'strategy' | 'leaseMs' | 'maxDeliveries'
 type Member = 'enqueue' | 'dequeue' | 'complete' | 'enqueueMany' | 'start' | 'completeMany'
 
-/** The base of all engines. */
 export abstract class LeasedEngine implements Pick<LeasedQueue, Fact | Member> {
   readonly numPartitions: number
   readonly workerId: string
   readonly strategy: PartitionStrategy
   readonly leaseMs: number
   readonly maxDeliveries: number
+  /** @internal */
+  protected isClosed = false
   readonly #dequeued: Dequeued
 
   constructor(facts: Pick<LeasedQueue, Fact>) {
@@ -82,8 +83,11 @@ export abstract class LeasedEngine implements Pick<LeasedQueue, Fact | Member> {
    * @internal
    */
   protected abstract next(partitionId: number): Promise<Delivery | undefined>
+
   /** @internal */
-  protected abstract checkOpen(): void
+  protected checkOpen(): void {
+    if (this.isClosed) throw laneError('CORELANE_CLOSED', { state: 'closed' })
+  }
 
   async enqueue(envelope: CommandEnvelope): Promise<void> {
     await this.enqueueMany([envelope])

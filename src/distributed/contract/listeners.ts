@@ -3,15 +3,10 @@
 
 import { callListener } from '../../base/clock.ts'
 
-/** Listeners by name. */
 export class Listeners<Given extends unknown[]> {
   readonly #byName = new Map<string, Set<(...given: Given) => void>>()
 
-  /**
-   * Adds a listener.
-   *
-   * @returns Ends it.
-   */
+  /** @returns Ends it. */
   add(name: string, listener: (...given: Given) => void): () => void {
     // A function of its own for each call: the same listener may be given twice.
     const own = (...given: Given): void => listener(...given)
@@ -23,7 +18,6 @@ export class Listeners<Given extends unknown[]> {
     }
   }
 
-  /** Names that have listeners. */
   get names(): string[] {
     return [...this.#byName.keys()]
   }

@@ -37,8 +37,6 @@ export class Pause {
   readonly #ends = new Set<() => void>()
 
   /**
-   * Waits.
-   *
    * @param ms - At most so long. Infinity: until it is ended.
    * @param holdsProcess - Whether the process is kept alive meanwhile. Default true.
    * @param signal - Ends this wait, too, when it aborts.

@@ -1,7 +1,7 @@
 // Poison: the results of commands, also of those whose workers keep dying.
 
 import { epochMs } from '../../base/clock.ts'
-import { laneError } from '../../base/errors.ts'
+import { type LaneError, laneError } from '../../base/errors.ts'
 import type { CommandEnvelope, CommandResult, PortableError } from './envelope.ts'
 
 /** Why a command is dead that was given out `maxDeliveries` times. */
@@ -41,17 +41,15 @@ export function successfulResult(
   }
 }
 
+type ResultHead = Pick<CommandEnvelope, 'id' | 'partitionId' | 'retryCount'>
+
 /**
  * The result of a command that failed.
  *
  * @param durationMs - How long it ran; 0 if it never did.
  */
 export function failedResult(
-  {
-    id: commandId,
-    partitionId,
-    retryCount,
-  }: Pick<CommandEnvelope, 'id' | 'partitionId' | 'retryCount'>,
+  { id: commandId, partitionId, retryCount }: ResultHead,
   workerId: string,
   error: PortableError,
   durationMs = 0,
@@ -61,14 +59,18 @@ export function failedResult(
   return { commandId, partitionId, workerId, ...rest }
 }
 
+/** The result of a command that an engine ends by itself, with an error of its own. */
+function endedResult(command: ResultHead, workerId: string, error: LaneError): CommandResult {
+  const { name, message, code, retryable, details } = error
+  return failedResult(command, workerId, { name, message, code, own: { retryable, details } })
+}
+
 export function cancelledResult(
-  command: Pick<CommandEnvelope, 'id' | 'partitionId' | 'retryCount'>,
+  command: ResultHead,
   workerId: string,
   stage: 'waiting' | 'running',
 ): CommandResult {
-  const { name, message, code } = laneError('CORELANE_ABORTED', { stage })
-  const own = { retryable: false, details: { stage } }
-  return failedResult(command, workerId, { name, message, code, own })
+  return endedResult(command, workerId, laneError('CORELANE_ABORTED', { stage }))
 }
 
 /** The result of a command that an engine dead-letters by itself. */
@@ -78,7 +80,5 @@ export function poisonedResult(
   workerId: string,
 ): CommandResult {
   const { id } = envelope
-  const { name, message, code } = laneError('CORELANE_POISONED', { id, deliveries })
-  const own = { retryable: false, details: { id, deliveries } }
-  return failedResult(envelope, workerId, { name, message, code, own })
+  return endedResult(envelope, workerId, laneError('CORELANE_POISONED', { id, deliveries }))
 }

@@ -4,7 +4,7 @@
 
 import { TIMER_MS_MAX } from '../../base/bounds.ts'
 import { epochMs, nowMs, timers } from '../../base/clock.ts'
-import { type LaneError, laneError, show } from '../../base/errors.ts'
+import { type LaneError, show } from '../../base/errors.ts'
 import {
   type Complete,
   checkOptions,
@@ -161,7 +161,6 @@ class LiftedQueue extends LeasedEngine implements LeasedQueue {
   /** What this worker has, by fence. */
   readonly #held = new Map<string, CommandEnvelope>()
   #fences = 0
-  #isClosed = false
   #closing: Promise<void> | undefined
 
   constructor(queue: DistributedQueue, options: Complete<LiftOptions>) {
@@ -280,7 +279,7 @@ class LiftedQueue extends LeasedEngine implements LeasedQueue {
   }
 
   async #close(): Promise<void> {
-    this.#isClosed = true
+    this.isClosed = true
     for (const envelope of await this.#polls.close()) await this.#queue.enqueue(envelope)
   }
 
@@ -295,11 +294,6 @@ class LiftedQueue extends LeasedEngine implements LeasedQueue {
     this.#held.set(fence, envelope)
     const acceptedAtMs = this.#submits.acceptedAtMs(envelope)
     return { envelope, fence, deliveries: 1, countsAtStart: false, leasedUntilMs, acceptedAtMs }
-  }
-
-  /** @internal */
-  protected checkOpen(): void {
-    if (this.#isClosed) throw laneError('CORELANE_CLOSED', { state: 'closed' })
   }
 
   async #enqueueOnce(envelope: CommandEnvelope): Promise<EnqueueStatus> {
@@ -370,23 +364,16 @@ class LiftedSubmits {
   /** To results, by submitter. */
   readonly listeners = new Listeners<[CommandResult]>()
 
-  /**
-   * @param maxKnown - Most that are remembered; the oldest goes first.
-   */
+  /** @param maxKnown - Most that are remembered; the oldest goes first. */
   constructor(maxKnown: number) {
     this.#maxKnown = maxKnown
   }
 
-  /** Whether a command went through here. */
   knows(id: string): boolean {
     return this.#known.has(id)
   }
 
-  /**
-   * Remembers a command.
-   *
-   * @returns The same.
-   */
+  /** @returns The same. */
   remember(envelope: CommandEnvelope): CommandEnvelope {
     const { id, submitter } = envelope
     if (this.#known.has(id)) return envelope
@@ -419,7 +406,6 @@ class LiftedSubmits {
     }
   }
 
-  /** What is known of a command. */
   look(id: string): CommandState {
     const known = this.#known.get(id)
     if (known === undefined) return { state: 'unknown' }

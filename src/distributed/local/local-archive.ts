@@ -24,7 +24,6 @@ export class LocalEntry<Command = unknown> {
   }
 }
 
-/** What is kept of commands that ended. */
 export class LocalArchive<Command = unknown> {
   readonly #ttlMs: number
   readonly #maxResults: number
@@ -73,7 +72,6 @@ export class LocalArchive<Command = unknown> {
     if (this.#results.length > 2 * this.#kept + FORGOTTEN_MAX) this.#results.filter(isKept)
   }
 
-  /** Forgets results that have expired. */
   expire(nowMs: number): void {
     for (;;) {
       const oldest = this.#results.first
@@ -82,7 +80,6 @@ export class LocalArchive<Command = unknown> {
     }
   }
 
-  /** Forgets a result. */
   forget(id: string): void {
     const entry = this.entries.get(id)
     if (entry?.result === undefined) return
@@ -109,7 +106,6 @@ export class LocalArchive<Command = unknown> {
     this.entries.delete(oldest.id)
   }
 
-  /** Keeps a dead command. */
   deadLetter(command: DeadCommand): void {
     this.dead.set(command.envelope.id, command)
     if (this.dead.size <= this.#maxDead) return

@@ -35,7 +35,6 @@ import {
 } from './local-partition.ts'
 import type { LocalQueuePlan } from './local-plan.ts'
 
-/** What a broker reports. */
 export interface LocalBrokerEvents {
   /** A command has ended; called before the call that ended it returns. */
   ended(envelope: CommandEnvelope, result: CommandResult): void
@@ -127,15 +126,9 @@ export class LocalBroker {
     })
   }
 
-  /** Gives commands out. */
   lease(workerId: string, request: LeaseRequest, nowMs: number): Delivery[] {
-    return this.#give(
-      workerId,
-      request.partitions,
-      this.#open(this.#plans.open(request.lanes)),
-      request.max,
-      nowMs,
-    )
+    const { partitions, lanes, max } = request
+    return this.#give(workerId, partitions, this.#plans.open(lanes), max, nowMs)
   }
 
   /** Gives the next command of a partition out, whatever its lane. */
@@ -144,12 +137,7 @@ export class LocalBroker {
       plan: this.#plans.planOf(laneId),
       left: 1,
     }))
-    return this.#give(workerId, [partitionId], this.#open(demands), 1, nowMs)[0]
-  }
-
-  #open(demands: OpenDemand[]): OpenDemand[] {
-    if (this.paused.size === 0) return demands
-    return demands.filter(({ plan }) => !this.paused.has(plan.name))
+    return this.#give(workerId, [partitionId], demands, 1, nowMs)[0]
   }
 
   /** Counts a delivery that is about to start. One that was cancelled never will. */
@@ -160,11 +148,6 @@ export class LocalBroker {
     return 'done'
   }
 
-  /**
-   * Keeps deliveries for another lease.
-   *
-   * @returns Until when, and the fences of those that are not this worker's any more.
-   */
   extend(deliveries: readonly Delivery[], nowMs: number): LeaseExtension {
     const leasedUntilMs = nowMs + this.#plan.leaseMs
     const lost: string[] = []
@@ -181,7 +164,6 @@ export class LocalBroker {
     return { lost, leasedUntilMs }
   }
 
-  /** Ends a command. */
   complete(delivery: Delivery, result: CommandResult, nowMs: number): SettleStatus {
     const command = this.#ending(delivery, nowMs)
     if (command === undefined) return 'stale'
@@ -189,28 +171,24 @@ export class LocalBroker {
     return 'done'
   }
 
-  /** Takes a command back. */
   release(delivery: Delivery, reason: ReleaseReason, delayMs: number, nowMs: number): SettleStatus {
     const command = this.#ending(delivery, nowMs)
     if (command === undefined) return 'stale'
     if (reason === 'crash') {
       countDelivery(command)
       this.#crash(command, nowMs, delayMs)
-      return 'done'
-    }
-    if (reason === 'unstarted') {
+    } else if (reason === 'unstarted') {
       if (command.isCounted) command.deliveries--
       this.#putBack(command, nowMs, delayMs)
-      return 'done'
+    } else {
+      const { envelope } = command
+      command.deliveries = 0
+      command.envelope = Object.freeze({ ...envelope, retryCount: envelope.retryCount + 1 })
+      this.#moveBack(command, nowMs, delayMs)
     }
-    const { envelope } = command
-    command.deliveries = 0
-    command.envelope = Object.freeze({ ...envelope, retryCount: envelope.retryCount + 1 })
-    this.#moveBack(command, nowMs, delayMs)
     return 'done'
   }
 
-  /** Ends a command that failed for good. */
   deadLetter(
     delivery: Delivery,
     reason: string,
@@ -223,11 +201,6 @@ export class LocalBroker {
     return 'done'
   }
 
-  /**
-   * Enqueues dead commands again.
-   *
-   * @returns How many there were.
-   */
   redrive(ids: readonly string[], nowMs: number): number {
     let count = 0
     for (const id of ids) {
@@ -241,7 +214,6 @@ export class LocalBroker {
     return count
   }
 
-  /** What is known of a command. */
   look(id: string, nowMs: number): CommandState {
     this.archive.expire(nowMs)
     if (this.archive.entries.get(id)?.command !== undefined) return { state: 'pending' }
@@ -249,38 +221,29 @@ export class LocalBroker {
     return result === undefined ? { state: 'unknown' } : { state: 'ended', result }
   }
 
-  /**
-   * Ends a command that is not wanted any more.
-   *
-   * @param canceller - Who asks.
-   */
   cancel(id: string, canceller: string, nowMs: number): CancelStatus {
     this.advance(nowMs)
     const command = this.archive.entries.get(id)?.command
     if (command === undefined) return this.archive.knows(id) ? 'ended' : 'unknown'
     const { envelope, fence, workerId } = command
+    const result = cancelledResult(envelope, canceller, fence === undefined ? 'waiting' : 'running')
+    this.archive.keep(envelope, result, nowMs, command.entry)
+    this.#events.ended(envelope, result)
     if (fence !== undefined) {
       // Its key stays closed until its worker has stopped it.
       this.#cancelled.set(fence, command)
-      const result = cancelledResult(envelope, canceller, 'running')
-      this.archive.keep(envelope, result, nowMs, command.entry)
-      this.#events.ended(envelope, result)
       this.#events.cancelled(workerId, fence)
       return 'stopping'
     }
     this.#pending--
-    const result = cancelledResult(envelope, canceller, 'waiting')
-    this.archive.keep(envelope, result, nowMs, command.entry)
     if (command.place >= 0) this.#delayed.remove(command)
     else {
       this.#count(command, -1)
       this.#partitionOf(command).drop(command, nowMs)
     }
-    this.#events.ended(envelope, result)
     return 'cancelled'
   }
 
-  /** What is known of a command, all of it. */
   find(id: string, nowMs: number): FoundCommand | undefined {
     this.advance(nowMs)
     const command = this.archive.entries.get(id)?.command
@@ -323,7 +286,6 @@ export class LocalBroker {
     return [...this.#laneCounts.keys()]
   }
 
-  /** Counts what there is. */
   counts(nowMs: number): QueueCounts {
     this.advance(nowMs)
     const leased = this.#leased.size
@@ -384,6 +346,8 @@ export class LocalBroker {
     nowMs: number,
   ): Delivery[] {
     this.advance(nowMs)
+    const { paused } = this
+    if (paused.size > 0) demands = demands.filter(({ plan }) => !paused.has(plan.name))
     const given: Delivery[] = []
     for (const partitionId of partitions) {
       const partition = this.#partitions[partitionId]!

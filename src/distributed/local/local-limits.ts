@@ -15,7 +15,6 @@ export function tokenMs(rate: SharedRate): number {
   return Math.min(Math.max(rate.windowMs / 4, TOKEN_MS_MIN), tokenMsMax(rate))
 }
 
-/** What the workers of a process share about their lanes. */
 export class LocalLimits {
   /** By lane: what was set while workers run. */
   readonly live = new Map<string, LaneLimits>()
@@ -53,11 +52,6 @@ export class LocalLimits {
     return { granted, expiresAtMs, retryAfterMs }
   }
 
-  /**
-   * Takes or keeps slots.
-   *
-   * @returns Those that have one.
-   */
   takeSlots(
     laneId: string,
     max: number,
@@ -81,7 +75,6 @@ export class LocalLimits {
     })
   }
 
-  /** Gives slots back. */
   releaseSlots(laneId: string, holders: readonly string[]): void {
     const slots = this.#slots.get(laneId)
     if (slots === undefined) return

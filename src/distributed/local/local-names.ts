@@ -4,7 +4,6 @@
 import type { NameState } from '../contract/distributed-queue.ts'
 import { NAMES_MAX, REMEMBERED_MS } from '../contract/lease-request.ts'
 
-/** Names that workers announce. */
 export class LocalNames {
   /** By name: until when a worker has it. */
   readonly #untilMs = new Map<string, number>()
@@ -36,7 +35,6 @@ export class LocalNames {
     return [...this.#untilMs.keys()].slice(0, NAMES_MAX)
   }
 
-  /** What workers have announced of a name. */
   stateOf(name: string, nowMs: number): NameState {
     const untilMs = this.#untilMs.get(name)
     if (untilMs === undefined) return this.#untilMs.size === 0 ? 'unserved' : 'unknown'

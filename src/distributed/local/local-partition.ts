@@ -73,20 +73,14 @@ export class LocalCommand implements Queueable, HeapPlace, Linked<LocalCommand> 
     this.deadlineMs = deadline === undefined ? undefined : Math.max(0, deadline - createdAt - ageMs)
   }
 
-  /**
-   * Takes the urgency that its lane has now.
-   *
-   * @param lanePriority - 0 to 255.
-   */
+  /** Takes the urgency that its lane has now, 0 to 255. */
   rankIn(lanePriority: number): void {
     this.rank = rankOf(lanePriority, this.envelope.priority ?? PRIORITY_DEFAULT)
   }
 }
 
-/** A command that has a group. */
 type GroupedCommand = LocalCommand & { readonly seat: GroupSeat }
 
-/** Whether a command has a group. */
 function isGrouped(command: LocalCommand): command is GroupedCommand {
   return command.seat !== undefined
 }
@@ -273,11 +267,7 @@ export class LocalPartition {
     })
   }
 
-  /**
-   * Takes the most urgent command that is wanted.
-   *
-   * @returns Undefined if there is none.
-   */
+  /** Takes the most urgent command that is wanted; undefined if there is none. */
   take(demands: readonly OpenDemand[], nowMs: number): LocalCommand | undefined {
     for (;;) {
       const command = this.#take(demands, nowMs)
@@ -329,20 +319,17 @@ export class LocalPartition {
       return
     }
     const { plan } = lane
-    lane.groups ??= new GroupQueue<GroupedCommand>(plan, plan.groups, 1, costOf, startOf)
+    // Nothing is known of how long one runs, and it counts as started when it is given out.
+    lane.groups ??= new GroupQueue<GroupedCommand>(
+      plan,
+      plan.groups,
+      1,
+      () => 1,
+      () => 0,
+    )
     lane.groups.offer(command, 0, nowMs)
     this.#grouped.add(lane)
   }
-}
-
-/** Nothing is known of how long it runs. */
-function costOf(): number {
-  return 1
-}
-
-/** It counts as started when it is given out. */
-function startOf(): number {
-  return 0
 }
 
 /** The most urgent of a lane that knows groups. */
@@ -356,7 +343,6 @@ function frontOf(lane: LocalLane, nowMs: number): Ranked | undefined {
   return own === undefined || precedes(lane.next, own) ? lane.next : own
 }
 
-/** Takes the command whose turn it is. */
 function takeNext(lane: LocalLane, nowMs: number): LocalCommand {
   const command = lane.next!
   const { rate } = lane.plan.groups

@@ -2,7 +2,6 @@
 // it: the embedded default.
 // Owns: what a worker has dequeued, whether it is closed, and the service that all of them share.
 
-import { laneError } from '../../base/errors.ts'
 import { PartitionConfig, type PartitionOptions, takesKeys } from '../../model/partition-config.ts'
 import type { QueueCounts } from '../../model/queue-standing.ts'
 import { RATE_ALGORITHMS } from '../../model/rate-limit.ts'
@@ -148,13 +147,11 @@ class LocalWorker extends LeasedEngine implements LeasedQueue {
   readonly #waits = new Set<() => void>()
   /** Ends each announcement to it. */
   readonly #announcements = new Set<() => void>()
-  /** @internal */
-  protected isClosed = false
 
   constructor(service: LocalService, workerId: string) {
     super({ ...service.plan, workerId })
     this.service = service
-    this.capabilities = capabilitiesOf(this.#takesKeys)
+    this.capabilities = capabilitiesOf(takesKeys(this.strategy))
     service.open.add(this)
   }
 
@@ -164,9 +161,10 @@ class LocalWorker extends LeasedEngine implements LeasedQueue {
 
   async enqueueMany(envelopes: readonly CommandEnvelope[]): Promise<EnqueueStatus[]> {
     checkWhole('the number of envelopes', envelopes.length, 1, CALL_MAX)
-    const { numPartitions } = this
-    const takesKeys = this.#takesKeys
-    const checked = envelopes.map((envelope) => checkEnvelope(envelope, numPartitions, takesKeys))
+    const { numPartitions, capabilities } = this
+    const checked = envelopes.map((envelope) =>
+      checkEnvelope(envelope, numPartitions, capabilities.keyOrder),
+    )
     for (const envelope of checked) checkGroupPlace(envelope, numPartitions)
     return this.#with((broker, now) => broker.enqueue(checked, now))
   }
@@ -238,18 +236,9 @@ class LocalWorker extends LeasedEngine implements LeasedQueue {
     this.#announcements.clear()
   }
 
-  get #takesKeys(): boolean {
-    return takesKeys(this.strategy)
-  }
-
   /** @internal */
   protected async next(partitionId: number): Promise<Delivery | undefined> {
     return this.#with((broker, now) => broker.leaseNext(this.workerId, partitionId, now))
-  }
-
-  /** @internal */
-  protected checkOpen(): void {
-    if (this.isClosed) throw laneError('CORELANE_CLOSED', { state: 'closed' })
   }
 
   /** Does something with the commands of the queue, which must be open. */

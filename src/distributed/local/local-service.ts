@@ -19,7 +19,6 @@ interface Wait {
   readonly end: (given: Delivery[]) => void
 }
 
-/** What all workers of a local queue share. */
 export class LocalService implements LocalBrokerEvents {
   readonly plan: LocalQueuePlan
   readonly limits = new LocalLimits()

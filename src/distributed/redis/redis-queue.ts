@@ -271,7 +271,7 @@ export class RedisDistributedQueue extends LeasedEngine implements LeasedQueue {
   }
 
   /** @internal */
-  protected checkOpen(): void {
+  protected override checkOpen(): void {
     this.#engine.caller.checkOpen()
   }
 

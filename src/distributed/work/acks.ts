@@ -174,7 +174,6 @@ interface DeadLetter {
   readonly isShort: boolean
 }
 
-/** Acknowledges deliveries, each with one of three ends. */
 export class Acknowledger {
   readonly #core: WorkerCore
   /** Each with its result. */

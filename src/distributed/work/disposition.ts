@@ -88,7 +88,6 @@ export function isTurnOver({ startByMs }: HeldCommand, now: number): boolean {
   return startByMs - now < 1
 }
 
-/** The failure of a command that has not started by its deadline. */
 export function lateError(held: HeldCommand): LaneError {
   const waitedMs = Math.max(0, Math.round(nowMs() - held.delivery.acceptedAtMs))
   const deadlineMs = patienceMsOf(held) ?? 0
@@ -96,15 +95,12 @@ export function lateError(held: HeldCommand): LaneError {
   return laneError('CORELANE_DEADLINE_EXCEEDED', { lane, waitedMs, deadlineMs })
 }
 
-/** How a command goes on. */
 export type Disposition =
-  /** It goes back to the queue. */
   | {
       readonly end: 'release'
       readonly reason: 'retry' | 'unstarted' | 'crash'
       readonly delayMs: number
     }
-  /** It failed for good, and is kept among the dead. */
   | { readonly end: 'dead-letter'; readonly reason: string }
 
 const UNSTARTED: Disposition = { end: 'release', reason: 'unstarted', delayMs: 0 }

@@ -49,7 +49,6 @@ export class LeaseFetcher {
   #restUntilMs = 0
   /** How long the queue takes to answer, a moving average. */
   #answerMs = 0
-  /** The request that is under way. */
   #request: LeaseRequest | undefined
   #controller: AbortController | undefined
   /** Lanes that were paused while it is under way: its answer may be older than that. */
@@ -98,7 +97,6 @@ export class LeaseFetcher {
     this.#pause.end()
   }
 
-  /** A lane was paused. */
   paused(laneId: string): void {
     if (this.#request === undefined) return
     this.#paused.add(laneId)
@@ -113,7 +111,6 @@ export class LeaseFetcher {
     void TURN_END.then(this.#look)
   }
 
-  /** Asks for nothing for a while. */
   rest(ms: number): void {
     this.#restUntilMs = nowMs() + ms
     this.#controller?.abort()

@@ -92,7 +92,6 @@ export function usableUntilMs(untilMs: number, now: number = nowMs()): number {
   return untilMs - Math.max(TOKEN_MARGIN_MS_MIN, (untilMs - now) * TOKEN_MARGIN)
 }
 
-/** How a run ended. */
 export interface RunEnd {
   readonly isOk: boolean
   /** What its handler gave, or why it has no result. */
@@ -124,7 +123,6 @@ export class HeldCommand implements Settler, Linked<HeldCommand> {
    * was paused.
    */
   startByMs: number
-  /** How its run ended. */
   run: RunEnd | undefined = undefined
   /** What is on its way to the queue as its end. */
   result: CommandResult | undefined = undefined
@@ -331,7 +329,6 @@ export class HeldCommands {
     held.run = undefined
   }
 
-  /** The manager runs one less. */
   runEnded(): void {
     this.submitted--
   }

@@ -59,7 +59,6 @@ export class Announcer {
     this.#isBusy = false
   }
 
-  /** Lives no more, as far as the queue knows. */
   leave(): Promise<void> {
     // Where the queue does not learn it now, that is when the lease has ended.
     this.#leaving ??= Promise.resolve(this.#core.queue.workers?.leave()).catch(() => {})
@@ -98,19 +97,16 @@ const HEARTBEAT = 1 / 4
 export class PartitionAssignment {
   readonly #core: WorkerCore
   readonly #runner: Runner
-  #owned: ReadonlySet<number> = new Set()
+  #owned = new Set<number>()
   /** Those of them that another worker is to get. */
-  #surplus: ReadonlySet<number> = new Set()
+  #surplus = new Set<number>()
   readonly #releasing = new Set<number>()
   #isBusy = false
-  /** The latest answer. */
   #answer: ReturnType<PartitionOwnership['heartbeat']> | undefined
   /** Whether another heartbeat is due at once, since something has changed meanwhile. */
   #mustRepeat = false
   #heartbeatAtMs = Number.NEGATIVE_INFINITY
-  /** Ends the news of changes. */
   #unwatch: (() => void) | undefined
-  /** Whether it wants partitions. */
   #isTaking = true
   #hasLeft = false
   /** The partition to look at first. */
@@ -188,7 +184,6 @@ export class PartitionAssignment {
     }
   }
 
-  /** Gives everything up. */
   async leave(): Promise<void> {
     const { queue, events } = this.#core
     if (queue.ownership === undefined || this.#hasLeft) return
@@ -205,7 +200,7 @@ export class PartitionAssignment {
     }
   }
 
-  #assign(owned: ReadonlySet<number>, surplus: ReadonlySet<number>): void {
+  #assign(owned: Set<number>, surplus: Set<number>): void {
     this.#owned = owned
     this.#surplus = surplus
     this.#core.held.partitions = new Set([...owned].filter((each) => !surplus.has(each)))
@@ -233,9 +228,8 @@ export class PartitionAssignment {
     this.#releasing.add(partition)
     try {
       await queue.ownership!.release(partition)
-      const others = (all: ReadonlySet<number>) =>
-        new Set([...all].filter((each) => each !== partition))
-      this.#assign(others(this.#owned), others(this.#surplus))
+      this.#owned.delete(partition)
+      this.#surplus.delete(partition)
     } catch (error) {
       events.failed(error)
     }

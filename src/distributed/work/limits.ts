@@ -159,7 +159,6 @@ export class LaneLimiter {
     })
   }
 
-  /** Lets a command wait for its token and its slot. */
   add(held: HeldCommand): void {
     this.#waiting.push(held)
     void this.#serve()

@@ -273,7 +273,6 @@ export class Runner implements Starter {
     }
   }
 
-  /** The manager refused it at once. */
   #notAccepted(held: HeldCommand, error: unknown): void {
     const run = { isOk: false, value: error, startedAtMs: undefined, durationMs: 0 }
     const next = judge(held.envelope, held.lane.plan, error, run)
@@ -431,7 +430,6 @@ export class Runner implements Starter {
     all.progressed()
   }
 
-  /** Gives back commands that were behind one that has left. */
   #return(behind: readonly HeldCommand[]): void {
     const { held: all } = this.#core
     for (const held of behind) {
