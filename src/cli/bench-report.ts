@@ -28,11 +28,7 @@ const COLUMNS = [
   ['out of order', 'outOfOrder', 0],
 ] as const
 
-/**
- * The comparison as text for a terminal.
- *
- * @param report - The comparison.
- */
+/** The comparison as text for a terminal. */
 export function asText(report: StrategyReport): string {
   return `${report.header.join('\n')}\n${tables(report, true)}`
 }
@@ -88,11 +84,7 @@ function chart(
   return `<h2>${title}</h2>\n<table>\n${rows.join('\n')}\n</table>`
 }
 
-/**
- * The comparison as one page, without scripts and without a network.
- *
- * @param report - The comparison.
- */
+/** The comparison as one page, without scripts and without a network. */
 export function asPage(report: StrategyReport): string {
   const verdicts = report.workloads.map(({ verdict }) => `<li>${safe(verdict)}</li>`).join('\n')
   return `<!doctype html>

@@ -47,13 +47,6 @@ function takesKeys(strategy: PartitionStrategy): boolean {
   return strategy === 'hash' || strategy === 'single'
 }
 
-/**
- * Runs a trial.
- *
- * @param workload - Its commands.
- * @param strategy - How they find their partitions.
- * @param plan - What is run, and for how long.
- */
 export async function runTrial(
   workload: Workload,
   strategy: PartitionStrategy,

@@ -49,8 +49,6 @@ function leaders(
 /**
  * Says which strategy to choose and why.
  *
- * @param workload - Its name.
- * @param figures - By strategy.
  * @param hasKeys - Whether commands have keys, so that their order may matter.
  * @param rounds - Trials of each.
  */

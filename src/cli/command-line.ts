@@ -78,11 +78,7 @@ export const HELP_FLAGS: readonly string[] = ['-h', '--help']
 const takesValue = ({ flag }: CliOption): boolean => flag.includes(' ')
 const wordOf = ({ flag }: CliOption): string => flag.split(' ', 1)[0]!
 
-/**
- * The name of a command, and what it takes besides options.
- *
- * @param command - The command.
- */
+/** The name of a command, and what it takes besides options. */
 export function namesOf({ usage }: CliCommand): { name: string; args: readonly string[] } {
   const [name, ...args] = usage.split(' ')
   return { name: name!, args }
@@ -91,8 +87,6 @@ export function namesOf({ usage }: CliCommand): { name: string; args: readonly s
 /**
  * Takes the words that follow a command's name apart, checks options and fills in defaults.
  *
- * @param command - The command.
- * @param words - The words.
  * @returns Undefined if they ask for help.
  * @throws UsageError naming the flag, the value and what is allowed.
  */
@@ -190,11 +184,7 @@ function columns(rows: readonly (readonly [string, string])[]): string[] {
   return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`)
 }
 
-/**
- * What `--help` prints for the bin.
- *
- * @param commands - Its commands.
- */
+/** What `--help` prints for the bin. */
 export function helpOf(commands: readonly CliCommand[]): string {
   return [
     'Usage:',
@@ -212,11 +202,7 @@ export function helpOf(commands: readonly CliCommand[]): string {
   ].join('\n')
 }
 
-/**
- * What `--help` prints for a command.
- *
- * @param command - The command.
- */
+/** What `--help` prints for a command. */
 export function helpOfCommand({ usage, options, examples }: CliCommand): string {
   const rows = Object.values(options).map(({ flag, summary, rule }) => {
     const { default: fallback } = rule

@@ -3,8 +3,8 @@
 // Must not: hold more than its bounds, however long the input is or however slow its reader.
 
 import type { Readable } from 'node:stream'
+import type { CommandInfo, CommandOutcome } from '../index.ts'
 import { type CommandDefaults, type ParsedCommand, parseCommand } from './command-parser.ts'
-import type { RunInfo, RunOutcome } from './command-runner.ts'
 import { printError, toJson } from './json-value.ts'
 import { type Line, LineSplitter } from './line-splitter.ts'
 import type { LineWriter } from './line-writer.ts'
@@ -29,7 +29,7 @@ export interface StreamPlan extends CommandDefaults {
 /** What a stream is connected to. */
 export interface StreamDoors {
   /** Runs a command; rejects if it is not accepted. */
-  execute(command: ParsedCommand): Promise<RunOutcome>
+  execute(command: ParsedCommand): Promise<CommandOutcome>
   /** Where results go. */
   readonly results: LineWriter
   /** Where complaints about lines go. */
@@ -62,10 +62,6 @@ export class CommandStream {
   #isAbandoned = false
   #wake: (() => void) | undefined
 
-  /**
-   * @param plan - Its bounds and defaults.
-   * @param doors - What it is connected to.
-   */
   constructor(plan: StreamPlan, doors: StreamDoors) {
     this.#plan = plan
     this.#doors = doors
@@ -202,26 +198,23 @@ export class CommandStream {
     this.#doors.complain(message.startsWith('line ') ? message : `line ${line}: ${message}`)
   }
 
-  #print(place: Place, id: string | number, outcome: RunOutcome): void {
+  #print(place: Place, id: string | number, outcome: CommandOutcome): void {
     const tail = infoText(outcome.info)
     let text: string | undefined
     let failure: unknown
-    if (outcome.ok) {
+    if (!outcome.ok) failure = outcome.error
+    else {
       try {
         text = `{"id":${JSON.stringify(id)},"ok":true,"value":${toJson(outcome.value)}${tail}}`
       } catch (error) {
         // The command has run, but its value cannot be shown; that must not pass for success.
         failure = new TypeError('The result cannot be written as JSON', { cause: error })
       }
-    } else {
-      failure = outcome.error
     }
     if (text === undefined) {
       this.#failed++
       text = `{"id":${JSON.stringify(id)},"ok":false,"error":${this.#errorText(failure)}${tail}}`
-    } else {
-      this.#succeeded++
-    }
+    } else this.#succeeded++
     this.#order.fill(place, text)
   }
 
@@ -236,7 +229,7 @@ export class CommandStream {
   }
 }
 
-function infoText({ partition, startedAtMs, durationMs }: RunInfo): string {
+function infoText({ partition, startedAtMs, durationMs }: CommandInfo): string {
   // A command that never was on a partition, or never started, has no number to show.
   const where = partition < 0 ? '' : `,"partition":${partition}`
   // A run on another machine has no start on the clock of this one, but it has a length.

@@ -55,11 +55,7 @@ export const RECOVERY_FLAGS: Readonly<Record<'timeout' | 'retries', CliOption>> 
   },
 }
 
-/**
- * The lanes there are by default, with what the flags say of a run.
- *
- * @param flags - Of the command.
- */
+/** The lanes there are by default, with what the flags say of a run. */
 export function recoveringLanes(flags: HandlerFlags): Record<string, LaneOptions> {
   const { timeout, retries } = flags
   const policy = RetryPolicy.exponential(retries).withTimeouts()
@@ -71,7 +67,6 @@ export function recoveringLanes(flags: HandlerFlags): Record<string, LaneOptions
 /**
  * Makes a manager, and names the flag if an option is refused.
  *
- * @param options - Of the manager.
  * @throws UsageError
  */
 export function makeManager(options: QueueManagerOptions): QueueManager {

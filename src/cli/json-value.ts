@@ -57,12 +57,7 @@ function viewValue(view: ArrayBufferView): unknown {
   return Array.from(view as unknown as ArrayLike<number | bigint>)
 }
 
-/**
- * Prepares something thrown for printing.
- *
- * @param thrown - Anything.
- * @param withStack - Whether to show where it was thrown.
- */
+/** Prepares something thrown for printing. */
 export function printError(thrown: unknown, withStack: boolean): PrintedError {
   return printAt(thrown, withStack, 0, { left: ERRORS_MAX })
 }
@@ -95,7 +90,6 @@ function printAt(
 /**
  * Tells a person of a failure: its message and those of its causes, each on a line.
  *
- * @param thrown - Anything.
  * @param withStack - Whether to tell where each was thrown instead.
  */
 export function failureText(thrown: unknown, withStack: boolean): string {

@@ -30,18 +30,12 @@ export class LineSplitter {
   #bytes = 0
   #number = 0
 
-  /**
-   * @param lineBytesMax - Longest line. Of a longer one no more than this is ever held.
-   */
+  /** @param lineBytesMax - Longest line. Of a longer one no more than this is ever held. */
   constructor(lineBytesMax: number) {
     this.#lineBytesMax = lineBytesMax
   }
 
-  /**
-   * Takes a chunk and yields the lines that it finishes, as they are asked for.
-   *
-   * @param chunk - The next bytes of the input.
-   */
+  /** Takes a chunk and yields the lines that it finishes, as they are asked for. */
   *push(chunk: Buffer): Generator<Line, void, undefined> {
     let start = 0
     for (;;) {
@@ -62,11 +56,8 @@ export class LineSplitter {
 
   #hold(part: Buffer): void {
     this.#bytes += part.length
-    if (this.#bytes > this.#lineBytesMax) {
-      this.#parts = []
-    } else {
-      this.#parts.push(part)
-    }
+    if (this.#bytes > this.#lineBytesMax) this.#parts = []
+    else this.#parts.push(part)
   }
 
   #finish(hasNewline: boolean): Line {
@@ -82,11 +73,7 @@ export class LineSplitter {
     // A decoder would put replacement characters there without a word.
     if (!isUtf8(whole)) return { number, text: '', bytes, fault: 'not UTF-8' }
     const text = whole.toString('utf8')
-    return {
-      number,
-      text: number === 1 ? text.replace(BYTE_ORDER_MARK, '') : text,
-      bytes,
-      fault: undefined,
-    }
+    const own = number === 1 ? text.replace(BYTE_ORDER_MARK, '') : text
+    return { number, text: own, bytes, fault: undefined }
   }
 }

@@ -36,11 +36,7 @@ export class LineWriter {
     return this.#isBroken || !this.#stream.writableNeedDrain
   }
 
-  /**
-   * Writes a line at the end of this turn of the event loop.
-   *
-   * @param line - Without its newline.
-   */
+  /** Writes a line, given without its newline, at the end of this turn of the event loop. */
   write(line: string): void {
     if (this.#isBroken) return
     this.#batch.push(line)

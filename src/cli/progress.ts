@@ -23,7 +23,6 @@ export class Progress {
   /**
    * @param stream - Where a bar is drawn, if it is a terminal.
    * @param totalBytes - Bytes of the whole input; without it there is nothing to fill a bar with.
-   * @param counts - Tells how far the stream is.
    * @param log - Prints a line where there is no terminal.
    */
   constructor(
@@ -38,7 +37,6 @@ export class Progress {
     this.#totalBytes = totalBytes
   }
 
-  /** Begins to show it. */
   start(): void {
     this.#startedAtMs = nowMs()
     this.#timer = timers.setInterval(() => this.#show(), this.#stream.isTTY ? BAR_MS : LINE_MS)

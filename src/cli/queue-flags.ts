@@ -73,6 +73,13 @@ export function queueUrl(flag: string | undefined, isInEnvironment: boolean): st
   return url
 }
 
+/** As {@link queueUrl}, for a command that needs one. */
+export function neededUrl(flag: string | undefined, command: string): string {
+  const url = queueUrl(flag, true)
+  if (url !== undefined) return url
+  throw new UsageError(`${command} needs --queue, or a URL in ${URL_VARIABLE}`)
+}
+
 /**
  * Splits a list of lanes and checks it.
  *

@@ -2,13 +2,12 @@
 // Owns: the queue and its submitter.
 
 import { laneError, show } from '../base/errors.ts'
-import { DEFAULT_LANES, type LeasedQueue, Submitter } from '../index.ts'
+import { type CommandOutcome, DEFAULT_LANES, type LeasedQueue, Submitter } from '../index.ts'
 import { UsageError } from './command-line.ts'
 import type { ParsedCommand } from './command-parser.ts'
-import type { CommandRunner, RunOutcome } from './command-runner.ts'
+import type { CommandRunner } from './command-runner.ts'
 import { connectionNews, openQueue, type QueueFlags } from './queue-flags.ts'
 
-/** Options of a run through a queue. */
 export interface QueueRunPlan {
   /** Where the queue is. */
   readonly url: string
@@ -29,19 +28,12 @@ export class QueueRunner implements CommandRunner {
   #queue: LeasedQueue | undefined
   #submitter: Submitter | undefined
 
-  /**
-   * @param plan - Its options.
-   */
   constructor(plan: QueueRunPlan) {
     this.#plan = plan
     this.#lanes = plan.lanes ?? Object.keys(DEFAULT_LANES)
   }
 
-  /**
-   * Opens the queue.
-   *
-   * @param log - Prints what happens to the connection, and to what was sent.
-   */
+  /** @param log - Prints what happens to the connection, and to what was sent. */
   async start(log: (text: string) => void): Promise<void> {
     const { url, queue: flags, isKeyed, allowDegraded } = this.#plan
     this.#queue = await openQueue(url, flags, {
@@ -66,12 +58,7 @@ export class QueueRunner implements CommandRunner {
     })
   }
 
-  /**
-   * Sends a command and waits for its result.
-   *
-   * @param command - As it stood on its line.
-   */
-  async execute(command: ParsedCommand): Promise<RunOutcome> {
+  async execute(command: ParsedCommand): Promise<CommandOutcome> {
     const { lane, type, payload, key, group, priority } = command
     if (!this.#lanes.includes(lane)) {
       const allowed = this.#lanes.join(', ')
@@ -80,7 +67,6 @@ export class QueueRunner implements CommandRunner {
     return this.#submitter!.execute(lane, type, payload, { key, group, priority })
   }
 
-  /** Lets go of both. */
   async close(): Promise<void> {
     await this.#submitter?.close()
     await this.#queue?.close()

@@ -6,7 +6,13 @@ import { boolean, integer, milliseconds, text } from '../base/options.ts'
 import type { FoundCommand, LeasedQueue } from '../index.ts'
 import { type CliCommand, EXIT_FAILED, EXIT_OK, needed, UsageError } from './command-line.ts'
 import { toJson } from './json-value.ts'
-import { connectionNews, openQueue, QUEUE_FLAGS, type QueueFlags, queueUrl } from './queue-flags.ts'
+import {
+  connectionNews,
+  neededUrl,
+  openQueue,
+  QUEUE_FLAGS,
+  type QueueFlags,
+} from './queue-flags.ts'
 
 interface Flags extends QueueFlags {
   readonly ids: string | undefined
@@ -151,15 +157,15 @@ async function actOnDead(
     return true
   }
   let count = 0
-  const unknown: string[] = []
+  const missing: string[] = []
   for (const id of ids.split(',')) {
     const found = await dead[act]([id])
     count += found
-    if (found === 0) unknown.push(id)
+    if (found === 0) missing.push(id)
   }
-  const isWhole = unknown.length === 0
-  console.log(JSON.stringify(isWhole ? { [word]: count } : { [word]: count, unknown }))
-  return isWhole
+  const unknown = missing.length > 0 ? missing : undefined
+  console.log(JSON.stringify({ [word]: count, unknown }))
+  return unknown === undefined
 }
 
 /** Prints a command on a line. Absent members are left out. */
@@ -220,10 +226,7 @@ async function look(action: string, flags: Flags): Promise<number> {
       `there is no action "${action}"; actions: ${Object.keys(ACTIONS).join(', ')}`,
     )
   }
-  const url = queueUrl(flags.queue, true)
-  if (url === undefined) {
-    throw new UsageError('queue needs --queue, or a URL in CORELANE_QUEUE_URL')
-  }
+  const url = neededUrl(flags.queue, 'queue')
   const onIncident = connectionNews((text) => console.error(`corelane: ${text}`))
   const opened = await needed(openQueue(url, flags, { onIncident }))
   try {

@@ -15,10 +15,6 @@ export class ResultOrder {
   #next: Place = 0
   #earlyLength = 0
 
-  /**
-   * @param isOrdered - Whether results come out in the order of their places.
-   * @param emit - Prints one.
-   */
   constructor(isOrdered: boolean, emit: Emit) {
     this.#isOrdered = isOrdered
     this.#emit = emit
@@ -39,12 +35,7 @@ export class ResultOrder {
     return this.#taken++
   }
 
-  /**
-   * Gives the result of a place.
-   *
-   * @param place - From {@link ResultOrder.take}.
-   * @param text - The result.
-   */
+  /** Gives the result of a place. */
   fill(place: Place, text: string): void {
     if (!this.#isOrdered) {
       this.#emit(text)

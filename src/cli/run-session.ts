@@ -32,10 +32,7 @@ export class RunSession {
   #ignoreSignals: () => void = () => {}
   #hasBroken = false
 
-  /**
-   * @param runner - Not started yet; closed in the end.
-   * @param plan - Its options.
-   */
+  /** @param runner - Not started yet; closed in the end. */
   constructor(runner: CommandRunner, plan: SessionPlan) {
     const { stderr } = process
     const stdout = openResults()
@@ -59,11 +56,7 @@ export class RunSession {
     this.#linePrefix = hasBar ? CLEAR_LINE : ''
   }
 
-  /**
-   * Runs it to its end.
-   *
-   * @returns The exit code.
-   */
+  /** @returns The exit code. */
   async run(): Promise<number> {
     this.#ignoreSignals = onSignals((name) => this.#interrupt(name))
     let isWhole = false

@@ -26,14 +26,14 @@ const IN_FLIGHT_QUEUE = 1_000
 const STRATEGIES = ['auto', 'balanced', 'roundRobin', 'hash', 'single']
 
 /** What `--key` makes sense with: the strategies that keep the commands of a key in order. */
-const KEY_STRATEGIES = ['hash', 'single']
+const KEY_STRATEGIES: readonly PartitionStrategy[] = ['hash', 'single']
 
 const MEBIBYTE = 2 ** 20
 
 interface RunFlags extends HandlerFlags, QueueFlags {
   readonly type: string | undefined
   readonly lane: string
-  readonly strategy: string
+  readonly strategy: PartitionStrategy | 'auto'
   readonly key: string | undefined
   readonly group: string | undefined
   readonly ordered: boolean
@@ -59,11 +59,7 @@ export const runCommand: CliCommand = {
       summary: 'Handler of lines without a "type"',
       rule: text(undefined),
     },
-    lane: {
-      flag: '--lane <name>',
-      summary: 'Lane of lines without a "lane"',
-      rule: text('query'),
-    },
+    lane: { flag: '--lane <name>', summary: 'Lane of lines without a "lane"', rule: text('query') },
     partitions: PARTITIONS_FLAG,
     strategy: {
       flag: '--strategy <name>',
@@ -85,16 +81,8 @@ export const runCommand: CliCommand = {
       summary: 'Print results in the order of the input',
       rule: boolean(false),
     },
-    progress: {
-      flag: '--progress',
-      summary: 'Show on stderr how far it is',
-      rule: boolean(false),
-    },
-    stack: {
-      flag: '--stack',
-      summary: 'Print the stacks of errors too',
-      rule: boolean(false),
-    },
+    progress: { flag: '--progress', summary: 'Show on stderr how far it is', rule: boolean(false) },
+    stack: { flag: '--stack', summary: 'Print the stacks of errors too', rule: boolean(false) },
     ...RECOVERY_FLAGS,
     inFlight: {
       flag: '--in-flight <n>',
@@ -185,9 +173,8 @@ function runAnywhere(
 function chooseStrategy({ strategy, key }: RunFlags): PartitionStrategy {
   if (strategy === 'auto') return key === undefined ? 'balanced' : 'hash'
   if (key !== undefined && !KEY_STRATEGIES.includes(strategy)) {
-    throw new UsageError(
-      `--key is given with --strategy ${strategy}; allowed: auto, ${KEY_STRATEGIES.join(', ')}`,
-    )
+    const allowed = `auto, ${KEY_STRATEGIES.join(', ')}`
+    throw new UsageError(`--key is given with --strategy ${strategy}; allowed: ${allowed}`)
   }
-  return strategy as PartitionStrategy
+  return strategy
 }

@@ -67,13 +67,7 @@ const cell = (text: string, isBad = false): Cell => ({ text: plain(text), isBad 
 export class TopScreen {
   readonly #events: string[] = []
 
-  /**
-   * Takes news in.
-   *
-   * @param news - The latest.
-   * @param screen - Where they go.
-   * @returns Lines without their ends.
-   */
+  /** @returns Lines without their ends. */
   render(news: DashboardNews, screen: Screen): string[] {
     const { environment, queue } = news
     const isOfManager = news.lanes !== undefined

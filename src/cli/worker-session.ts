@@ -50,10 +50,7 @@ export class WorkerSession {
   #dashboard: Dashboard | undefined
   #lastIncident: string | undefined
 
-  /**
-   * @param manager - Not started yet; closed in the end.
-   * @param plan - Its options.
-   */
+  /** @param manager - Not started yet; closed in the end. */
   constructor(manager: QueueManager, plan: WorkerPlan) {
     const { stderr } = process
     // Output of handlers is piped to the process's stdout; here it belongs among the notices.
@@ -66,11 +63,7 @@ export class WorkerSession {
     })
   }
 
-  /**
-   * Runs it to its end.
-   *
-   * @returns The exit code.
-   */
+  /** @returns The exit code. */
   async run(): Promise<number> {
     for (const name of SIGNALS) process.on(name, this.#interrupt)
     const unwatch = this.#watchNpx()

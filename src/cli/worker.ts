@@ -12,7 +12,7 @@ import {
   RECOVERY_FLAGS,
   recoveringLanes,
 } from './handler-flags.ts'
-import { laneNames, QUEUE_FLAGS, type QueueFlags, queueUrl } from './queue-flags.ts'
+import { laneNames, neededUrl, QUEUE_FLAGS, type QueueFlags } from './queue-flags.ts'
 import { WorkerSession } from './worker-session.ts'
 
 interface WorkerFlags extends HandlerFlags, QueueFlags {
@@ -68,20 +68,13 @@ export const workerCommand: CliCommand = {
       summary: 'Serve a dashboard on this machine and print its address; 0 takes a free port',
       rule: integer(undefined, 0, 65_535),
     },
-    stack: {
-      flag: '--stack',
-      summary: 'Print the stacks of errors too',
-      rule: boolean(false),
-    },
+    stack: { flag: '--stack', summary: 'Print the stacks of errors too', rule: boolean(false) },
   },
   action: ([handlers], options) => work(handlers!, options as unknown as WorkerFlags),
 }
 
 function work(handlers: string, flags: WorkerFlags): Promise<number> {
-  const url = queueUrl(flags.queue, true)
-  if (url === undefined) {
-    throw new UsageError('worker needs --queue, or a URL in CORELANE_QUEUE_URL')
-  }
+  const url = neededUrl(flags.queue, 'worker')
   const { strategy, partitions: count, concurrency } = flags
   const manager = makeManager({
     handlers,
