@@ -74,9 +74,11 @@ export class Pause {
  */
 export async function isWithin(ms: number, work: Promise<unknown>): Promise<boolean> {
   const limit = new Pause()
-  const isDone = await Promise.race([work.then(() => true), limit.wait(ms)])
-  limit.end()
-  return isDone
+  try {
+    return await Promise.race([work.then(() => true), limit.wait(ms)])
+  } finally {
+    limit.end()
+  }
 }
 
 /** Lets the event loop turn once. */

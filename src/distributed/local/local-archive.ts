@@ -36,22 +36,13 @@ export class LocalArchive<Command = unknown> {
   /** By id, the oldest first. */
   readonly dead = new Map<string, DeadCommand>()
 
-  /**
-   * @param maxResults - Most results kept; the oldest goes first.
-   * @param maxDead - Most dead commands kept; the oldest goes first.
-   */
   constructor(ttlMs: number, maxResults: number, maxDead: number) {
     this.#ttlMs = ttlMs
     this.#maxResults = maxResults
     this.#maxDead = maxDead
   }
 
-  /**
-   * Keeps a result.
-   *
-   * @param envelope - Of its command; without a submitter the value is not kept.
-   * @param entry - Of its id.
-   */
+  /** Keeps a result; its value only if its command has a submitter. */
   keep(
     envelope: CommandEnvelope,
     result: CommandResult,
@@ -115,17 +106,12 @@ export class LocalArchive<Command = unknown> {
 
   /** Takes a dead command out, so that it can live again. Its result stays until the next one. */
   restore(id: string): CommandEnvelope | undefined {
-    const dead = this.dead.get(id)
-    if (dead === undefined) return undefined
+    const envelope = this.dead.get(id)?.envelope
     this.dead.delete(id)
-    return dead.envelope
+    return envelope
   }
 
-  /**
-   * Forgets a dead command; its result is kept as long as any.
-   *
-   * @returns Whether there was one.
-   */
+  /** Forgets a dead command; its result is kept as long as any. */
   drop(id: string): boolean {
     return this.dead.delete(id)
   }

@@ -220,11 +220,7 @@ export class LocalPartition {
     }
   }
 
-  /**
-   * Puts a command back where it was taken from.
-   *
-   * @param command - Taken from here, and nothing was done about its key since.
-   */
+  /** Puts a command back that was taken from here; nothing was done about its key since. */
   restore(command: LocalCommand, nowMs: number): void {
     const { groups } = this.#lanes.get(command.envelope.laneId) ?? {}
     if (isGrouped(command)) groups!.giveBack(command, 0, 1)

@@ -61,8 +61,6 @@ export type LocalQueuePlan = QueuePartitions & Complete<LocalQueueOptions>
 /**
  * Checks what a local queue is to be.
  *
- * @param partitions - Its partitions.
- * @param options - Its other options.
  * @throws ConfigError `CORELANE_INVALID_OPTION`, also for the strategy `custom`.
  */
 export function planLocalQueue(

@@ -30,7 +30,6 @@ export class NameWatch {
   #refuses = false
 
   /**
-   * @param registry - The queue's, if it has one.
    * @param refusal - The error for a name that no worker has ever announced; undefined: such
    * commands wait.
    * @param report - Called once with names for which commands wait without a worker.

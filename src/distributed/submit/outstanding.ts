@@ -79,11 +79,7 @@ export class Outstanding {
   #lostAtMs: number | undefined
   readonly #resolve: Settle
 
-  /**
-   * @param wantsResult - Whether its promise waits for its result.
-   * @param isNamed - Whether its id is the caller's.
-   * @param onSettled - Called once, when its promise is settled.
-   */
+  /** @param onSettled - Called once, when its promise is settled. */
   constructor(
     envelope: CommandEnvelope,
     wantsResult: boolean,
@@ -149,12 +145,7 @@ export class Outstanding {
     return { ...envelope, deadline: Math.max(createdAt, deadline - waitedMs) }
   }
 
-  /**
-   * The queue has it.
-   *
-   * @param status - Whether it had it before.
-   * @param sighting - Of those that it did not have.
-   */
+  /** @param sighting - Of those that the queue did not have before. */
   accepted(status: EnqueueStatus, sighting: Sighting, now: number): void {
     if (this.isSettled) return
     this.stage = 'accepted'
@@ -181,11 +172,7 @@ export class Outstanding {
     this.sighting = { ...this.sighting, nextLookMs: Number.POSITIVE_INFINITY }
   }
 
-  /**
-   * It was looked up and has not ended.
-   *
-   * @param askedMs - When the queue was asked, monotonic milliseconds.
-   */
+  /** It was looked up, by a call at a moment of the monotonic clock, and has not ended. */
   lookedUp(askedMs: number, now: number, lookMaxMs: number): void {
     const spanMs = Math.min(this.sighting.spanMs * 2, lookMaxMs)
     this.sighting = { pendingAtMs: askedMs, nextLookMs: now + spanMs, spanMs }

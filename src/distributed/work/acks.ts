@@ -113,7 +113,7 @@ export class ProgressReporter {
   of(held: HeldCommand): (value: unknown) => void {
     return (value) => {
       this.#latest.set(held, value)
-      this.#timer ??= timers.setTimeout(() => void this.#flush(), PROGRESS_MS)
+      this.#flushLater()
     }
   }
 
@@ -140,9 +140,11 @@ export class ProgressReporter {
       events.failed(error)
     }
     this.#timer = undefined
-    if (this.#latest.size > 0) {
-      this.#timer = timers.setTimeout(() => void this.#flush(), PROGRESS_MS)
-    }
+    if (this.#latest.size > 0) this.#flushLater()
+  }
+
+  #flushLater(): void {
+    this.#timer ??= timers.setTimeout(() => void this.#flush(), PROGRESS_MS)
   }
 }
 

@@ -123,7 +123,9 @@ export class LeaseFetcher {
         await this.#pause.wait(Number.POSITIVE_INFINITY)
         continue
       }
-      if (this.#mustWait()) {
+      // Commands that are asked for now would come before those that are on their way back.
+      const isEarly = held.isReordering || nowMs() < this.#restUntilMs
+      if (isEarly || this.#keeper.isHeldUp) {
         await this.#pause.wait(HELD_UP_MS, false)
         continue
       }
@@ -145,7 +147,10 @@ export class LeaseFetcher {
         const deliveries = await queue.lease(request)
         failures = 0
         // One that is not full may have been waited for.
-        if (deliveries.length === request.max) this.#learn(nowMs() - askedAtMs)
+        if (deliveries.length === request.max) {
+          const newest = Math.min(nowMs() - askedAtMs, ANSWER_MS_MAX)
+          this.#answerMs += (newest - this.#answerMs) * NEWEST_WEIGHT
+        }
         if (isForSuspect) quarantine.took(deliveries.length)
         if (deliveries.length > 0) {
           this.#runner.take(deliveries, this.#paused)
@@ -162,17 +167,6 @@ export class LeaseFetcher {
       }
       this.#assignment.check()
     }
-  }
-
-  #learn(answerMs: number): void {
-    const newest = Math.min(answerMs, ANSWER_MS_MAX)
-    this.#answerMs += (newest - this.#answerMs) * NEWEST_WEIGHT
-  }
-
-  #mustWait(): boolean {
-    // Commands that are asked for now would come before those that are on their way back.
-    const isEarly = this.#core.held.isReordering || nowMs() < this.#restUntilMs
-    return isEarly || this.#keeper.isHeldUp
   }
 
   /** What to ask for now; undefined if there is nothing. */

@@ -29,7 +29,6 @@ const CLOCK_RUN = 64
 /** Part of a lease before whose end it is given up: its run must have stopped by then. */
 const MARGIN = 1 / 6
 
-/** So long before its end a lease is given up. */
 export function leaseMarginMs(leaseMs: number): number {
   return Number.isFinite(leaseMs) ? leaseMs * MARGIN : 0
 }
@@ -71,9 +70,7 @@ export class Runner implements Starter {
     }
   }
 
-  /**
-   * @param paused - Lanes that were paused while these were on their way.
-   */
+  /** @param paused - Lanes that were paused while these were on their way. */
   take(deliveries: readonly Delivery[], paused: ReadonlySet<string>): void {
     const { held: all, pace, port } = this.#core
     const { next } = port
