@@ -26,7 +26,7 @@ export interface CommandEnvelope {
   readonly partitionId: number
   /** What its handler gets. Absent: undefined. */
   readonly payload?: unknown
-  /** How often its handler has failed and it was put back. */
+  /** How often its handler has failed and it was put back. 0 to 2^31 - 1. */
   readonly retryCount: number
   /** When it was submitted, milliseconds since 1970 on the clock of its submitter. */
   readonly createdAt: number
@@ -204,6 +204,9 @@ export function checkEnvelope(
   return checkMembers(membersOf(value), partitions, takesKeys)
 }
 
+/** Far from what the engines could no longer count. */
+const RETRY_COUNT_MAX = 2 ** 31 - 1
+
 /**
  * As {@link checkEnvelope}, for members that were just read.
  *
@@ -224,7 +227,7 @@ export function checkMembers(
   for (const member of ['id', 'commandType', 'laneId'] as const) checkName(member, given[member])
   if (given.submitter !== undefined) checkName('submitter', given.submitter)
   checkNumber('partitionId', given.partitionId, lastOf(partitions), true)
-  checkNumber('retryCount', retryCount, Number.MAX_SAFE_INTEGER, true)
+  checkNumber('retryCount', retryCount, RETRY_COUNT_MAX, true)
   checkNumber('createdAt', given.createdAt, Number.MAX_SAFE_INTEGER, false)
   if (given.key !== undefined) checkKey(given.key, takesKeys)
   if (given.group !== undefined && !COMMAND_RULES.group.accepts(given.group)) {
