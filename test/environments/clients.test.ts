@@ -30,29 +30,38 @@ export class C${i} { #a = ${i}; get a(): number { return this.#a } }\n`
       ),
     )
 
+  /** Runs a tool as it is and on ours, each with a folder: both make the same files, so many. */
+  const expectSameFiles = async (
+    count: number,
+    both: { theirs: string; ours: string },
+    run: (tool: string, folder: string) => Promise<unknown>,
+    name: string,
+  ) => {
+    await Promise.all([run(both.theirs, `${name}-theirs`), run(both.ours, `${name}-ours`)])
+    const made = work.contents(`${name}-ours`)
+    expect(Object.keys(made)).toHaveLength(count)
+    expect(made).toEqual(work.contents(`${name}-theirs`))
+  }
+
   test('@swc/cli compiles a tree, and its process ends by itself', async () => {
-    const ours = work.overridden('@swc/cli', 'piscina')
+    const both = {
+      theirs: join(modules, '@swc/cli'),
+      ours: work.overridden('@swc/cli', 'piscina'),
+    }
     const words = ['src', '--workers', '2', '--source-maps', '-d']
-    await Promise.all([
-      work.run(join(modules, '@swc/cli/bin/swc.js'), ...words, 'swc-theirs'),
-      work.run(join(ours, 'bin/swc.js'), ...words, 'swc-ours'),
-    ])
-    const made = work.contents('swc-ours')
-    expect(Object.keys(made)).toHaveLength(120)
-    expect(made).toEqual(work.contents('swc-theirs'))
+    const run = (tool: string, folder: string) =>
+      work.run(join(tool, 'bin/swc.js'), ...words, folder)
+    await expectSameFiles(120, both, run, 'swc')
   })
 
   test('terser-webpack-plugin minifies on our jest-worker', async () => {
-    const ours = work.overridden('terser-webpack-plugin', 'jest-worker')
+    const theirs = 'terser-webpack-plugin'
+    const both = { theirs, ours: work.overridden(theirs, 'jest-worker') }
     const program = work.spec('clients-webpack.cjs')
     const entry = work.spec('clients-farm.cjs')
-    await Promise.all([
-      work.run(program, 'webpack', 'terser-webpack-plugin', entry, work.at('webpack-theirs')),
-      work.run(program, 'webpack', ours, entry, work.at('webpack-ours')),
-    ])
-    const made = work.contents('webpack-ours')
-    expect(Object.keys(made)).toHaveLength(4)
-    expect(made).toEqual(work.contents('webpack-theirs'))
+    const run = (tool: string, folder: string) =>
+      work.run(program, 'webpack', tool, entry, work.at(folder))
+    await expectSameFiles(4, both, run, 'webpack')
   })
 
   test('fastify-piscina answers requests from our pool', async () => {
