@@ -275,7 +275,6 @@ export class Runner implements Starter {
     const next = judge(held.envelope, held.lane.plan, error, run)
     // The command is in order: it is the manager that can run nothing, now or for ever.
     if (next.reason === 'unstarted') this.#core.events.refused(error)
-    held.run = run
     this.#ended(held, run, nowMs(), 0)
   }
 
