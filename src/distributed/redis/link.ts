@@ -3,6 +3,7 @@
 // Must not: repeat anything. A call that was sent and not answered fails with LinkLost; its caller
 // decides.
 
+import { outside } from '../../base/async-context.ts'
 import { nowMs, timers } from '../../base/clock.ts'
 import { backoffMs, Pause } from '../contract/pause.ts'
 import type { Client, ClientMaker } from './client-maker.ts'
@@ -38,7 +39,7 @@ export class RedisLink {
   #client: Client | undefined
   #isClosed = false
   #reason = 'not connected yet'
-  #lostNow: ((reason: string) => void) | undefined
+  #ping: NodeJS.Timeout | undefined
   /** Waits for a connection. */
   readonly #lack = new Pause()
   /** The wait before the next try. */
@@ -73,7 +74,7 @@ export class RedisLink {
         await this.#rest.wait(Math.min(backoffMs(failures), leftMs))
       }
       try {
-        void this.#keepUp(await this.#connect(untilMs))
+        await this.#connect(untilMs)
         if (failures > 0) this.#options.onBack()
         return
       } catch (error) {
@@ -160,10 +161,10 @@ export class RedisLink {
     this.#isClosed = true
     this.#reason = 'closed'
     this.#client = undefined
+    timers.clearInterval(this.#ping)
     for (const client of this.#running) destroy(client)
     this.#running.clear()
     this.#rest.end()
-    this.#lostNow?.('closed')
     this.#lack.end()
   }
 
@@ -173,11 +174,17 @@ export class RedisLink {
     if (this.#client !== client) return
     this.#client = undefined
     this.#reason = reason
-    this.#lostNow?.(reason)
+    timers.clearInterval(this.#ping)
+    // The next connection outlives the call that found this one lost.
+    outside(() => {
+      this.#options.onLost(reason)
+      // It fails when the link is closed.
+      this.open(Number.POSITIVE_INFINITY, 1).catch(() => {})
+    })
   }
 
-  async #connect(untilMs: number): Promise<Client> {
-    const { maker, onUp } = this.#options
+  async #connect(untilMs: number): Promise<void> {
+    const { maker, onUp, pingMs } = this.#options
     if (this.#isClosed) throw new LinkLost('closed', { wasSent: false })
     const client = maker.make()
     this.#running.add(client)
@@ -196,37 +203,11 @@ export class RedisLink {
     }
     this.#client = client
     this.#lack.end()
-    return client
-  }
-
-  async #keepUp(client: Client): Promise<void> {
-    const reason = await this.#watch(client)
-    if (this.#isClosed) return
-    this.#options.onLost(reason)
-    // It fails when the link is closed.
-    await this.open(Number.POSITIVE_INFINITY, 1).catch(() => {})
-  }
-
-  /** Waits until a client is lost, asking it now and then whether it lives. */
-  async #watch(client: Client): Promise<string> {
-    const { pingMs } = this.#options
-    const lost = new Promise<string>((resolve) => {
-      if (this.#client !== client) resolve(this.#reason)
-      this.#lostNow = resolve
-    })
-    const ping =
-      pingMs > 0
-        ? timers.setInterval(() => {
-            // Lost or late: the link learns of it by itself.
-            this.#timed(client, client.sendCommand(['PING'])).catch(() => {})
-          }, pingMs)
-        : undefined
-    try {
-      return await lost
-    } finally {
-      this.#lostNow = undefined
-      timers.clearInterval(ping)
-    }
+    if (pingMs === 0) return
+    this.#ping = timers.setInterval(() => {
+      // Lost or late: the link learns of it by itself.
+      this.#timed(client, client.sendCommand(['PING'])).catch(() => {})
+    }, pingMs)
   }
 }
 
