@@ -71,6 +71,29 @@ export function addCounts(
   })
 }
 
+/**
+ * What a queue holds, from its counts by lane.
+ *
+ * @param partitions - Waiting and leased ones by partition.
+ */
+export function queueCounts(
+  byLane: ReadonlyMap<string, LaneCounts>,
+  partitions: readonly number[],
+): QueueCounts {
+  const all = [...byLane.values()]
+  const sum = (kind: keyof LaneCounts) => all.reduce((total, counts) => total + counts[kind], 0)
+  const entries = Array.from(byLane, ([lane, counts]) => [lane, counts.waiting + counts.leased])
+  return {
+    waiting: sum('waiting'),
+    delayed: sum('delayed'),
+    leased: sum('leased'),
+    dead: sum('dead'),
+    lanes: Object.fromEntries(entries),
+    byLane: Object.fromEntries(byLane),
+    partitions,
+  }
+}
+
 const COUNTS = ['pid', 'startedAt', 'partitions', 'held', 'running'] as const
 const STATES: readonly unknown[] = ['running', 'unfit', 'draining']
 

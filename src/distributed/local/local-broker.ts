@@ -4,7 +4,12 @@
 import { Chain } from '../../base/chain.ts'
 import { epochMs } from '../../base/clock.ts'
 import { laneError } from '../../base/errors.ts'
-import { addCounts, type LaneCounts, type QueueCounts } from '../../model/queue-standing.ts'
+import {
+  addCounts,
+  type LaneCounts,
+  type QueueCounts,
+  queueCounts,
+} from '../../model/queue-standing.ts'
 import { IndexedHeap } from '../../schedule/indexed-heap.ts'
 import { precedes } from '../../schedule/priority-heap.ts'
 import type {
@@ -286,32 +291,17 @@ export class LocalBroker {
     return [...this.#laneCounts.keys()]
   }
 
+  /** It costs O(leased, delayed and dead commands), and none of them costs more for it. */
   counts(nowMs: number): QueueCounts {
     this.advance(nowMs)
-    const leased = this.#leased.size
-    const delayed = this.#delayed.size
-    return {
-      waiting: this.#pending - leased - delayed,
-      delayed,
-      leased,
-      dead: this.archive.dead.size,
-      lanes: Object.fromEntries(
-        Array.from(this.#laneCounts, ([laneId, { count }]) => [laneId, count]),
-      ),
-      byLane: Object.fromEntries(this.#countsByLane()),
-      partitions: [...this.#partitionCounts],
-    }
-  }
-
-  /** It costs O(leased, delayed and dead commands), and none of them costs more for it. */
-  #countsByLane(): Map<string, LaneCounts> {
     const byLane = new Map<string, LaneCounts>()
     for (const [laneId, { count }] of this.#laneCounts) addCounts(byLane, laneId, count)
     for (const { envelope } of this.#delayed.values()) addCounts(byLane, envelope.laneId, 0, 1)
     for (const { envelope } of this.#leased.values()) addCounts(byLane, envelope.laneId, -1, 0, 1)
-    for (const { envelope } of this.archive.dead.values())
+    for (const { envelope } of this.archive.dead.values()) {
       addCounts(byLane, envelope.laneId, 0, 0, 0, 1)
-    return byLane
+    }
+    return queueCounts(byLane, [...this.#partitionCounts])
   }
 
   #checkRoom(envelopes: readonly CommandEnvelope[]): void {

@@ -1,7 +1,12 @@
 // Registry: looks up what the queue knows: commands, lanes, counts.
 
 import { isPortableName } from '../../base/portable-name.ts'
-import { addCounts, type LaneCounts, type QueueCounts } from '../../model/queue-standing.ts'
+import {
+  addCounts,
+  type LaneCounts,
+  type QueueCounts,
+  queueCounts,
+} from '../../model/queue-standing.ts'
 import type { CommandReference, CommandState, FoundCommand } from '../contract/distributed-queue.ts'
 import type { CommandResult } from '../contract/envelope.ts'
 import { type Reply, textOf } from './caller.ts'
@@ -126,18 +131,6 @@ export class Registry {
         return here
       }),
     )
-    const all = [...byLane.values()]
-    const sum = (of: (counts: LaneCounts) => number) => all.reduce((n, each) => n + of(each), 0)
-    return {
-      waiting: sum(({ waiting }) => waiting),
-      delayed: sum(({ delayed }) => delayed),
-      leased: sum(({ leased }) => leased),
-      dead,
-      lanes: Object.fromEntries(
-        Array.from(byLane, ([lane, { waiting, leased }]) => [lane, waiting + leased]),
-      ),
-      byLane: Object.fromEntries(byLane),
-      partitions,
-    }
+    return { ...queueCounts(byLane, partitions), dead }
   }
 }
